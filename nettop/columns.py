@@ -1,0 +1,159 @@
+"""Columns: what decoders return and models keep. Arrays of one length, by name, with a presence bit per optional value.
+
+An absent attribute is absent, never zero: `have` carries one bit per optional column, and a reader asks it first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+# linux/netfilter/nfnetlink_conntrack.h attributes that need not be there: the bits of a flow row's `have`.
+HAVE_ORIG = 1 << 0  # CTA_TUPLE_ORIG
+HAVE_REPLY = 1 << 1  # CTA_TUPLE_REPLY
+HAVE_OPORTS = 1 << 2  # osport/odport are set: ports, or ICMP id and type<<8|code
+HAVE_RPORTS = 1 << 3
+HAVE_STATUS = 1 << 4
+HAVE_TIMEOUT = 1 << 5
+HAVE_MARK = 1 << 6
+HAVE_ID = 1 << 7
+HAVE_OCOUNT = 1 << 8  # CTA_COUNTERS_ORIG: opackets, obytes
+HAVE_RCOUNT = 1 << 9  # CTA_COUNTERS_REPLY
+HAVE_START = 1 << 10  # CTA_TIMESTAMP_START
+HAVE_STOP = 1 << 11
+HAVE_STATE = 1 << 12  # CTA_PROTOINFO_{TCP,DCCP,SCTP}_STATE
+HAVE_HELPER = 1 << 13  # CTA_HELP_NAME
+HAVE_LABELS = 1 << 14
+HAVE_ZONE = 1 << 15  # CTA_ZONE, or CTA_TUPLE_ZONE of one direction (ZONE_ORIG_ONLY, ZONE_REPLY_ONLY)
+HAVE_ZONE_ORIG_ONLY = 1 << 16
+HAVE_ZONE_REPLY_ONLY = 1 << 17
+HAVE_MASTER = 1 << 18  # CTA_TUPLE_MASTER: an expected connection; the tuple itself is not kept in columns
+HAVE_EVENT_TS = 1 << 19  # CTA_TIMESTAMP_EVENT (27): ts_ns is the kernel's, else the time of receipt
+HAVE_USE = 1 << 20
+HAVE_SECCTX = 1 << 21
+
+EVENT_DUMP, EVENT_NEW, EVENT_UPDATE, EVENT_DESTROY = 0, 1, 2, 3  # the `event` column
+
+# A row of conntrack, from a dump or an event. The *_hi halves exist in a Columns only when a row of it is IPv6.
+# Addresses are integers in host order: IPv4 in lo, IPv6 split in hi and lo. For ICMP and ICMPv6 osport is the id and
+# odport is type << 8 | code (so also rsport, rdport).
+FLOW_DTYPES: dict[str, type[np.generic]] = {
+    "event": np.uint8,
+    "family": np.uint8,  # AF_INET 2, AF_INET6 10
+    "proto": np.uint8,  # IPPROTO_*
+    "state": np.uint8,  # TCP_CONNTRACK_*, SCTP_CONNTRACK_*, CT_DCCP_*
+    "zone": np.uint16,
+    "osport": np.uint16,
+    "odport": np.uint16,
+    "rsport": np.uint16,
+    "rdport": np.uint16,
+    "helper": np.uint16,  # code in Strings
+    "labels": np.uint16,  # code in Strings: the raw label bytes
+    "status": np.uint32,  # IPS_* bits
+    "timeout": np.uint32,  # seconds
+    "mark": np.uint32,
+    "id": np.uint32,
+    "use": np.uint32,
+    "have": np.uint32,
+    "osrc_lo": np.uint64,
+    "odst_lo": np.uint64,
+    "rsrc_lo": np.uint64,
+    "rdst_lo": np.uint64,
+    "osrc_hi": np.uint64,
+    "odst_hi": np.uint64,
+    "rsrc_hi": np.uint64,
+    "rdst_hi": np.uint64,
+    "opackets": np.uint64,
+    "obytes": np.uint64,
+    "rpackets": np.uint64,
+    "rbytes": np.uint64,
+    "start_ns": np.uint64,
+    "stop_ns": np.uint64,
+    "ts_ns": np.int64,
+}
+FLOW_HI = ("osrc_hi", "odst_hi", "rsrc_hi", "rdst_hi")
+
+
+class Strings:
+    """Bytes interned to small codes, 0 is the empty one. Shared by a decoder and the models that read its columns."""
+
+    def __init__(self, limit: int = 65_535) -> None:
+        self._codes: dict[bytes, int] = {b"": 0}
+        self._values: list[bytes] = [b""]
+        self._limit = limit
+
+    def code(self, value: bytes) -> int:
+        """The code of value; past `limit` distinct values every new one is code 0 (hostile input must not grow us)."""
+        code = self._codes.get(value)
+        if code is None:
+            if len(self._values) >= self._limit:
+                return 0
+            code = self._codes[value] = len(self._values)
+            self._values.append(value)
+        return code
+
+    def __getitem__(self, code: int) -> bytes:
+        return self._values[code]
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+@dataclass(slots=True)
+class Columns:
+    """`data[name]` is an array of length n; a column that no row has may be missing altogether."""
+
+    n: int
+    data: dict[str, Array] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, name: str) -> Array:
+        return self.data[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.data
+
+    def get(self, name: str) -> Array | None:
+        """The column, or None where no row has it."""
+        return self.data.get(name)
+
+    def take(self, rows: Array) -> Columns:
+        """The given rows (an index array or a boolean mask) of every column, copied."""
+        data = {name: column[rows] for name, column in self.data.items()}
+        n = int(np.count_nonzero(rows)) if rows.dtype == np.bool_ else len(rows)
+        return Columns(n, data)
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeErrors:
+    """Records (or parts of them) that do not decode: where in the batch's buffer, and why."""
+
+    record: NDArray[np.uint32]  # index into the batch
+    offset: NDArray[np.uint32]  # byte offset into batch.buf
+    code: NDArray[np.uint8]  # the decoder's own table says in words
+
+    @classmethod
+    def none(cls) -> DecodeErrors:
+        """No errors."""
+        return cls(np.empty(0, np.uint32), np.empty(0, np.uint32), np.empty(0, np.uint8))
+
+    def __len__(self) -> int:
+        return len(self.record)
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What a decoder made of one batch."""
+
+    stream: int
+    seq: int
+    cols: Columns
+    record: NDArray[np.uint32]  # row → index of its record in the batch
+    errors: DecodeErrors

@@ -1,0 +1,1 @@
+"""Bytes to columns: pure functions that never raise on bad bytes."""

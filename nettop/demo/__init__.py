@@ -1,0 +1,1 @@
+"""`nettop demo`: labs in private namespaces with real traffic."""

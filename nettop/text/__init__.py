@@ -1,0 +1,1 @@
+"""Formatting shared by the screens and the command line: pure functions from values to text."""

@@ -1,0 +1,28 @@
+"""Addresses from the two uint64 halves of a column to text, in bulk where it counts."""
+
+from __future__ import annotations
+
+import ipaddress
+
+AF_INET = 2
+AF_INET6 = 10
+
+
+def ipv4_text(value: int) -> str:
+    """Dotted quad of a 32-bit integer in host order."""
+    return f"{value >> 24 & 255}.{value >> 16 & 255}.{value >> 8 & 255}.{value & 255}"
+
+
+def address_text(family: int, hi: int, lo: int) -> str:
+    """Address text: IPv4 from the low 32 bits, IPv6 from both halves (RFC 5952)."""
+    if family == AF_INET:
+        return ipv4_text(lo)
+    return str(ipaddress.IPv6Address(hi << 64 | lo))
+
+
+def endpoint_text(family: int, hi: int, lo: int, port: int | None) -> str:
+    """`192.168.1.2:443`, `[fd00::1]:443`, or the bare address where there is no port."""
+    address = address_text(family, hi, lo)
+    if port is None:
+        return address
+    return f"{address}:{port}" if family == AF_INET else f"[{address}]:{port}"

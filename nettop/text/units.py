@@ -1,0 +1,64 @@
+"""Numbers for people: bytes, rates, counts, durations and times, in the few columns a table has."""
+
+from __future__ import annotations
+
+import time
+
+_SI = ((1_000_000_000_000_000, "P"), (1_000_000_000_000, "T"), (1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k"))
+
+ABSENT = "–"  # what a person reads for "not known"
+
+
+def scaled(value: float | None) -> str:
+    """`1.2M`, `84.1M`, `310k`, `999`: at most five characters, SI steps of 1000; None is `–`."""
+    if value is None:
+        return ABSENT
+    for factor, suffix in _SI:
+        if abs(value) >= factor * 0.9995:
+            n = value / factor
+            return f"{n:.0f}{suffix}" if n >= 99.95 else f"{n:.1f}{suffix}"
+    return f"{value:.0f}" if value == int(value) or abs(value) >= 10 else f"{value:.1f}"
+
+
+def rate(value: float | None) -> str:
+    """`1.2M/s`; None is `–`."""
+    return ABSENT if value is None else f"{scaled(value)}/s"
+
+
+def grouped(value: int | None) -> str:
+    """`262,144`; None is `–`."""
+    return ABSENT if value is None else f"{value:,}"
+
+
+def duration(seconds: float | None) -> str:
+    """`41s`, `1m04`, `4h12`, `4d23h`, `312d`: at most five characters; None is `–`."""
+    if seconds is None:
+        return ABSENT
+    s = max(0, int(seconds))
+    if s < 60:
+        return f"{s}s"
+    if s < 3600:
+        return f"{s // 60}m{s % 60:02d}"
+    if s < 86400:
+        return f"{s // 3600}h{s % 3600 // 60:02d}"
+    if s < 100 * 86400:
+        return f"{s // 86400}d{s % 86400 // 3600:02d}h"
+    return f"{s // 86400}d"
+
+
+def clock(ts_ns: int, digits: int = 0) -> str:
+    """Local time of day, `12:04:31` or with `digits` decimals (truncated, as tcpdump does)."""
+    seconds, ns = divmod(ts_ns, 1_000_000_000)
+    text = time.strftime("%H:%M:%S", time.localtime(seconds))
+    return text if digits == 0 else f"{text}.{ns:09d}"[: 9 + digits]
+
+
+_BARS = " ▁▂▃▄▅▆▇█"
+
+
+def sparkline(values: list[float], top: float | None = None) -> str:
+    """One glyph a value, scaled to `top` (default: the largest)."""
+    highest = max(values, default=0.0) if top is None else top
+    if highest <= 0:
+        return " " * len(values)
+    return "".join(_BARS[0 if v <= 0 else max(1, min(8, round(v / highest * 8)))] for v in values)
