@@ -65,7 +65,9 @@ class ViewSpec:
     group: str | None = None
     anchor: int | None = None  # identity of the row under the cursor: the snapshot says where it is now
     follow: bool = False  # the end is wanted, whatever `first` says
-    frozen: bool = False  # keep the order of the last snapshot of this spec (the cursor is away from the top, or paused)
+    frozen: bool = (
+        False  # keep the order of the last snapshot of this spec (the cursor is away from the top, or paused)
+    )
     scope: int | None = None  # the parent's identity: the rules of this chain
 
 

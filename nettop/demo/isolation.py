@@ -1,0 +1,80 @@
+"""A process tree in namespaces of its own (mount, network, PID; user too when not root) that dies with its parent."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from pathlib import Path
+
+from nettop.errors import NettopError
+
+# linux/sched.h, linux/prctl.h, linux/mount.h
+CLONE_NEWNS = 0x0002_0000
+CLONE_NEWUSER = 0x1000_0000
+CLONE_NEWPID = 0x2000_0000
+CLONE_NEWNET = 0x4000_0000
+PR_SET_PDEATHSIG = 1
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 2, 4, 8, 0x4000, 1 << 18
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        code = ctypes.get_errno()
+        raise NettopError(f"{what}: {os.strerror(code)}")
+
+
+def die_with_parent(parent: int) -> None:
+    """SIGKILL this process when the one with pid `parent` ends; at once if it already has."""
+    _check(_libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _map_to_root(uid: int, gid: int) -> None:
+    """user_namespaces(7): this user is root inside; setgroups must be denied before gid_map is written."""
+    Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+
+
+def _mount(source: str, target: str, kind: str, flags: int) -> None:
+    result = _libc.mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), None)
+    _check(result, f"cannot mount {kind or 'private'} on {target}")
+
+
+def enter_private_namespaces() -> int:
+    """Become PID 1 of a fresh tree: the caller forks, the child returns 0, the parent gets the child's pid.
+
+    Inside: a private /run (so that `ip netns` and xtables locks are our own) and a /proc of the new PID namespace.
+    NettopError where the kernel does not allow user namespaces.
+    """
+    uid, gid = os.geteuid(), os.getegid()
+    flags = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID | (CLONE_NEWUSER if uid else 0)
+    _check(_libc.unshare(ctypes.c_int(flags)), "cannot make private namespaces")
+    if uid:
+        _map_to_root(uid, gid)
+    outer = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    # Inside the new PID namespace the parent's pid reads as 0: it is outside.
+    _check(_libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
+    if os.getppid() != 0 and os.getppid() != outer:
+        os._exit(1)
+    _mount("none", "/", "", MS_REC | MS_PRIVATE)
+    _mount("nettop", "/run", "tmpfs", MS_NOSUID | MS_NODEV)
+    _mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    os.makedirs("/run/netns", exist_ok=True)
+    return 0
+
+
+def enter_netns(name: str) -> None:
+    """Move this process into the network namespace called `name`."""
+    fd = os.open(f"/run/netns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _check(_libc.setns(fd, CLONE_NEWNET), f"cannot enter namespace {name}")
+    finally:
+        os.close(fd)

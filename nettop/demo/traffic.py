@@ -1,0 +1,146 @@
+"""Steady traffic through the lab: TCP, UDP and ICMP of several rates, some of it answered, some dropped by a rule."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import socket
+import struct
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, cast
+
+MACHINE_B = "200.200.200.1"  # gateway B's outside address: port 443 is sent on to 192.168.2.2
+INTERNET = "198.51.100.4"
+INTERNET6 = "fd00:198::4"
+BLOCKED = "203.0.113.66"
+_CHUNK = os.urandom(1024)
+
+
+async def _serve_bytes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A request is one line, `bytes rate`: that many bytes at that rate (0: at once)."""
+    with contextlib.suppress(OSError, ValueError, asyncio.IncompleteReadError):
+        count, rate = map(int, (await reader.readline()).split())
+        sent = 0
+        while sent < count:
+            chunk = _CHUNK[: min(len(_CHUNK), count - sent)]
+            writer.write(chunk)
+            await writer.drain()
+            sent += len(chunk)
+            if rate:
+                await asyncio.sleep(len(chunk) / rate)
+    writer.close()
+
+
+class _Echo(asyncio.DatagramProtocol):
+    """Answers each datagram with its first bytes, or never (port 4500)."""
+
+    def __init__(self, answers: bool) -> None:
+        self._answers = answers
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        if self._answers:
+            self._transport.sendto(data[:512] * 2, addr)
+
+
+async def machine_b() -> None:
+    """The server behind gateway B."""
+    server = await asyncio.start_server(_serve_bytes, "0.0.0.0", 443)
+    await server.serve_forever()
+
+
+async def internet() -> None:
+    """The servers between the gateways, IPv4 and IPv6."""
+    loop = asyncio.get_running_loop()
+    for port in (80, 443):
+        await asyncio.start_server(_serve_bytes, [INTERNET, INTERNET6], port)
+    for host in (INTERNET, INTERNET6):
+        for port in (53, 443, 4500):
+            await loop.create_datagram_endpoint(partial(_Echo, port != 4500), local_addr=(host, port))
+    await asyncio.Event().wait()
+
+
+async def _download(host: str, port: int, count: int, rate: int) -> None:
+    with contextlib.suppress(OSError, TimeoutError):
+        reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port), 3)
+        writer.write(f"{count} {rate}\n".encode())
+        while await reader.read(65536):
+            pass
+        writer.close()
+
+
+async def _send_udp(host: str, port: int, size: int, every: float, count: int | None) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sender:
+        sender.connect((host, port))
+        sent = 0
+        while count is None or sent < count:
+            with contextlib.suppress(OSError):
+                sender.send(_CHUNK[:size])
+            with contextlib.suppress(OSError):
+                sender.recv(4096)
+            sent += 1
+            await asyncio.sleep(every)
+
+
+def _checksum(data: bytes) -> int:
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total = (total >> 16) + (total & 0xFFFF)
+    return ~(total + (total >> 16)) & 0xFFFF
+
+
+async def _ping(host: str, every: float) -> None:
+    six = ":" in host
+    kind, protocol = (128, socket.IPPROTO_ICMPV6) if six else (8, socket.IPPROTO_ICMP)
+    identifier = random.randrange(1, 65535)
+    family = socket.AF_INET6 if six else socket.AF_INET
+    with socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol) as raw:
+        sequence = 0
+        while True:
+            sequence = sequence + 1 & 0xFFFF
+            body = struct.pack("!HH", identifier, sequence) + _CHUNK[:56]
+            sum_ = 0 if six else _checksum(struct.pack("!BBH", kind, 0, 0) + body)
+            with contextlib.suppress(OSError):
+                raw.sendto(struct.pack("!BBH", kind, 0, sum_) + body, (host, 0))
+            with contextlib.suppress(OSError):
+                while raw.recv(4096):
+                    pass
+            await asyncio.sleep(every)
+
+
+async def _again(what: Callable[[], Coroutine[Any, Any, None]], every: float) -> None:
+    """Start `what` every so many seconds, whether or not the last one has ended."""
+    running: set[asyncio.Task[None]] = set()
+    while True:
+        task = asyncio.create_task(what())
+        running.add(task)
+        task.add_done_callback(running.discard)
+        await asyncio.sleep(every)
+
+
+async def machine_a() -> None:
+    """The clients behind gateway A."""
+    await asyncio.gather(
+        _again(lambda: _download(MACHINE_B, 443, 30_000_000, 400_000), 60.0),
+        _again(lambda: _download(INTERNET, 443, 6_000_000, 60_000), 90.0),
+        _again(lambda: _download(INTERNET6, 443, 2_000_000, 20_000), 90.0),
+        _again(lambda: _download(MACHINE_B, 443, random.randrange(500, 20_000), 0), 0.5),
+        _again(lambda: _download(INTERNET, 80, random.randrange(500, 5_000), 0), 1.3),
+        _again(lambda: _download(BLOCKED, 443, 1, 0), 1.0),
+        _again(lambda: _send_udp(INTERNET, 53, 40, 0.05, 2), 0.4),
+        _again(lambda: _send_udp(INTERNET6, 53, 60, 0.05, 2), 1.1),
+        _send_udp(INTERNET, 443, 900, 0.02, None),
+        _send_udp(INTERNET, 4500, 120, 1.0, None),
+        _send_udp(BLOCKED, 53, 40, 0.25, None),
+        _ping(MACHINE_B, 1.0),
+        _ping(INTERNET, 0.5),
+        _ping(INTERNET6, 1.0),
+    )
+
+
+ROLES: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {"lan-b": machine_b, "net": internet, "lan-a": machine_a}
