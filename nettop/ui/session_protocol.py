@@ -1,0 +1,136 @@
+"""What the screens ask of a session: views answered on the model thread, facts for the header, and actions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from nettop.model.filter import Filter
+from nettop.model.view import Column, Detail, Snapshot, SortKey, ViewSpec
+
+Done = Callable[[str | None], None]  # None: it worked; else one line that says what went wrong and what to do
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The header's facts at one moment. Texts are ready to draw and safe for a terminal."""
+
+    netns: str = ""  # "" is the host's namespace
+    count: int | None = None  # entries in the conntrack table
+    maximum: int | None = None  # nf_conntrack_max
+    events_per_s: float | None = None
+    capture: str = "off"  # "off" or "41.2k pkt/s"
+    acct: str = ""  # "on", "off", "since 12:01"; "" is not known
+    lost: str = "0"  # "0" or "1,204 ring"
+    recording: str = ""  # "" or "00:41 12.4M"
+    mode: str = "LIVE"  # "LIVE", "REPLAY" or "DEMO"
+    clock_ns: int = 0  # what time the screens show: now, or the replay's clock
+    cpu_percent: float | None = None  # our own, of one core
+    notes: tuple[str, ...] = ()  # what a person should know now: our own ssh session is left out, a stream ended, …
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NetnsChoice:
+    """One namespace that can be watched."""
+
+    spec: str  # what switch_namespace takes: "", "gw-a", "pid:812", a path
+    label: str
+    note: str = ""  # "here", "3 processes", …
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceChoice:
+    """One device that can be captured on."""
+
+    name: str
+    note: str = ""  # "up, mtu 1500"
+    usual: bool = False  # ticked to begin with
+
+
+class ViewInfo(Protocol):
+    """A table's columns; every TableModel is one. Read on the UI thread, so it must not change."""
+
+    @property
+    def columns(self) -> Sequence[Column]:
+        """Every column the table can show."""
+        ...
+
+    @property
+    def default_columns(self) -> tuple[str, ...]:
+        """Keys of the columns to begin with, in order."""
+        ...
+
+    @property
+    def default_sort(self) -> tuple[SortKey, ...]:
+        """The order to begin with; () is the natural one."""
+        ...
+
+
+class Session(Protocol):
+    """One run: its models, its capture, its recording. Every call returns at once; answers come by callback.
+
+    Callbacks are called on any thread (views: on the model thread). The screens hop to their own loop.
+    """
+
+    @property
+    def views(self) -> Mapping[str, ViewInfo]:
+        """By name: flows, events, chains, rules, packets, counters. A view that is missing is not shown."""
+        ...
+
+    def ask(self, view: str, spec: ViewSpec, deliver: Callable[[Snapshot], None]) -> None:
+        """The window that spec describes."""
+        ...
+
+    def detail(self, view: str, ident: int, deliver: Callable[[Detail | None], None]) -> None:
+        """What is known of one row; None when it is gone."""
+        ...
+
+    def status(self) -> Status:
+        """The header's facts: cheap, from any thread."""
+        ...
+
+    def namespaces(self, deliver: Callable[[Sequence[NetnsChoice]], None]) -> None:
+        """The namespaces that can be watched."""
+        ...
+
+    def switch_namespace(self, spec: str, done: Done) -> None:
+        """Watch another namespace from now on."""
+        ...
+
+    def devices(self, deliver: Callable[[Sequence[DeviceChoice]], None]) -> None:
+        """The devices of the watched namespace."""
+        ...
+
+    def start_capture(self, devices: Sequence[str], expression: str, done: Done) -> None:
+        """Capture on these devices with this capture filter; replaces a running capture."""
+        ...
+
+    def stop_capture(self) -> None:
+        """Stop capturing; what was captured stays."""
+        ...
+
+    def start_recording(self, path: str, done: Done) -> None:
+        """Record every stream to path; refuses to overwrite."""
+        ...
+
+    def stop_recording(self, done: Done) -> None:
+        """End the recording properly."""
+        ...
+
+    def export(self, path: str, wanted: Filter | None, done: Done) -> None:
+        """Write the packets that match as pcapng; refuses to overwrite."""
+        ...
+
+    def set_acct(self, on: bool, done: Done) -> None:
+        """Switch nf_conntrack_acct in the watched namespace."""
+        ...
+
+    def pause(self, on: bool) -> None:
+        """Replay: hold the clock. Live: screens hold still while everything goes on being received."""
+        ...
+
+    def close(self) -> None:
+        """End every thread; a recording is ended properly."""
+        ...
