@@ -1,0 +1,231 @@
+"""The command line: its words, its exit codes, and the one place where an error becomes a line on stderr."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from nettop import __version__
+from nettop.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, FilterError, NettopError, UsageError
+
+COMMANDS = {
+    "demo": "build a lab of two NAT gateways in private namespaces and open the app in it",
+    "record": "record packets, conntrack events, rules and counters to a pcapng file",
+    "read": "print the packets of capture files, one a line, or export the matching ones",
+    "flows": "print the conntrack table once",
+    "events": "print conntrack events as they happen",
+    "counters": "print conntrack statistics and table use",
+    "rules": "print hooks, chains and rules with their counters, of all backends",
+    "doctor": "say what this host allows, and what to do about what it does not",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse whose errors are one line and ours."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, f"see `{self.prog} --help`")
+
+
+def _live(parser: argparse.ArgumentParser, several: bool = False) -> None:
+    parser.add_argument(
+        "--netns",
+        metavar="NS",
+        action="append" if several else "store",
+        default=[] if several else "",
+        help="network namespace: a name in /run/netns, pid:N, or a path",
+    )
+    parser.add_argument("--read-only", action="store_true", help="refuse everything that would change the host")
+
+
+def _capture(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-i", "--interface", metavar="IF", action="append", default=[], help="capture on this device")
+    parser.add_argument("-f", "--capture-filter", metavar="BPF", default="", help="libpcap filter, run in the kernel")
+    parser.add_argument("--snaplen", type=_count, default=262_144, metavar="N", help="bytes kept of each packet")
+
+
+def _select(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="JSON Lines instead of text")
+    parser.add_argument("--filter", metavar="EXPR", default="", help="display filter")
+
+
+def _replay(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-r", "--read", metavar="FILE", default="", help="read a recording instead ('-': stdin)")
+
+
+def _until(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--count", type=_count, default=0, metavar="N", help="stop after N")
+    parser.add_argument("--duration", type=_seconds, default=0.0, metavar="S", help="stop after S seconds")
+    parser.add_argument("--fail-on-loss", action="store_true", help="exit with 5 when anything was lost")
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
+    return value
+
+
+def _app_parser() -> argparse.ArgumentParser:
+    commands = "\n".join(f"  {name:9} {what}" for name, what in COMMANDS.items())
+    parser = _Parser(
+        prog="nettop",
+        description="Conntrack, NAT, netfilter chains and packets of a host or namespace, live in the terminal.",
+        epilog=f"commands (nettop COMMAND --help says more):\n{commands}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("-V", "--version", action="version", version=f"nettop {__version__}")
+    _live(parser, several=True)
+    _capture(parser)
+    _replay(parser)
+    _looks(parser)
+    parser.set_defaults(run="nettop.ui.start:run")
+    return parser
+
+
+def _looks(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--speed", type=_seconds, default=1.0, metavar="N", help="replay N times as fast (-r)")
+    parser.add_argument("--theme", metavar="NAME", default="", help="colours: a name from themes/ or your own")
+
+
+def _command_parser(name: str) -> argparse.ArgumentParser:
+    parser = _Parser(prog=f"nettop {name}", description=COMMANDS[name])
+    parser.set_defaults(run=f"nettop.headless.{name}:run")
+    _OPTIONS[name](parser)
+    return parser
+
+
+def _demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "lab", nargs="?", default="gateways", choices=["gateways"], help="which lab (default: gateways)"
+    )
+    parser.add_argument("--netns", metavar="NS", default="gw-a", help="where to look first: lan-a gw-a net gw-b lan-b")
+    parser.add_argument("--replay", action="store_true", help="replay the bundled recording instead of building a lab")
+    _looks(parser)
+    parser.set_defaults(run="nettop.ui.start:run_demo")
+
+
+def _record(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-w", "--write", metavar="FILE", required=True, help="the recording ('-': stdout)")
+    _capture(parser)
+    _live(parser)
+    _until(parser)
+    parser.add_argument("--force", action="store_true", help="overwrite FILE if it is a capture")
+    parser.add_argument("--rotate-bytes", type=_count, default=0, metavar="N", help="begin a new file after N bytes")
+    parser.add_argument("--rotate-seconds", type=_seconds, default=0.0, metavar="S", help="begin a new file each S s")
+
+
+def _read(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", metavar="FILE", nargs="+", help="pcap, pcapng or a recording ('-': stdin)")
+    _select(parser)
+    parser.add_argument("-w", "--write", metavar="OUT", default="", help="export the matching packets as pcapng")
+    parser.add_argument("--force", action="store_true", help="overwrite OUT if it is a capture")
+
+
+def _flows(parser: argparse.ArgumentParser) -> None:
+    _select(parser)
+    parser.add_argument("--sort", metavar="KEY", default="", help="a column: bytes, packets, rate, age, timeout, …")
+    parser.add_argument("-n", "--number", type=_count, default=0, metavar="N", help="print the first N")
+    _live(parser)
+    _replay(parser)
+
+
+def _events(parser: argparse.ArgumentParser) -> None:
+    _select(parser)
+    _until(parser)
+    _live(parser)
+    _replay(parser)
+
+
+def _counters(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="JSON Lines instead of text")
+    parser.add_argument("--interval", type=_seconds, default=0.0, metavar="S", help="again every S seconds, with rates")
+    parser.add_argument("--count", type=_count, default=0, metavar="N", help="stop after N rounds")
+    _live(parser)
+    _replay(parser)
+
+
+def _rules(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="JSON Lines instead of text")
+    _live(parser)
+    _replay(parser)
+
+
+def _doctor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="JSON Lines instead of text")
+
+
+_OPTIONS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
+    "demo": _demo,
+    "record": _record,
+    "read": _read,
+    "flows": _flows,
+    "events": _events,
+    "counters": _counters,
+    "rules": _rules,
+    "doctor": _doctor,
+}
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The options of a command line; `run` says which function takes them. UsageError for what does not exist."""
+    if argv and argv[0] in COMMANDS:
+        return _command_parser(argv[0]).parse_args(argv[1:])
+    if argv and not argv[0].startswith("-"):
+        raise UsageError(f"no command '{argv[0]}'", "`nettop --help` lists them")
+    return _app_parser().parse_args(argv)
+
+
+def _terminate(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command; returns the exit code of the contract. Nothing is raised."""
+    # A shell starts background jobs with SIGINT ignored; Python then installs no handler of its own.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _terminate)
+    try:
+        options = parse(argv)
+        module, function = options.run.split(":")
+        code: int = getattr(importlib.import_module(module), function)(options)
+        sys.stdout.flush()
+        return code
+    except SystemExit as end:  # argparse, after --help and --version
+        return end.code if isinstance(end.code, int) else EXIT_OK
+    except BrokenPipeError:
+        return _closed_stdout()
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except NettopError as error:
+        return _report(error)
+    except Exception as error:
+        if os.environ.get("NETTOP_DEBUG"):
+            raise
+        print(f"nettop: internal error, please report it: {error!r} (NETTOP_DEBUG=1 shows more)", file=sys.stderr)
+        return EXIT_FAILED
+
+
+def _report(error: NettopError) -> int:
+    prefix = "nettop: filter: " if isinstance(error, FilterError) else "nettop: "
+    print(f"{prefix}{error}", file=sys.stderr)
+    return error.exit_code
+
+
+def _closed_stdout() -> int:
+    """The reader went away (`| head`): that is an end like any other. Python must not complain at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_OK

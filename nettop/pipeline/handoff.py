@@ -1,0 +1,133 @@
+"""The bounded hand-off from source threads to one consumer. What does not fit is counted and becomes a Gap."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from nettop.batch import Batch, Gap, Item, NetlinkMeta
+from nettop.kinds import GapReason
+
+Call = Callable[[], None]
+
+
+@dataclass(slots=True)
+class _Dropped:
+    """Records of one stream that did not fit, since the last item of it that did."""
+
+    seq: int
+    lost: int
+    from_ns: int
+    to_ns: int
+
+
+def _weight(item: Item) -> int:
+    """Bytes an item keeps alive: its buffer and its columns."""
+    return len(item.buf) + 32 * len(item) if isinstance(item, Batch) else 256
+
+
+def _records(batch: Batch) -> int:
+    """Records that count as lost: everything but our own requests."""
+    if isinstance(batch.meta, NetlinkMeta):
+        return len(batch) - int(batch.meta.outgoing.sum())
+    return len(batch)
+
+
+class Handoff:
+    """Items and calls for one consumer thread. Sources that can wait do; others lose batches beyond `limit` bytes.
+
+    Nothing is lost silently: before the next item of a stream that dropped, a Gap(QUEUE) with the exact count is put.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._items: deque[Item] = deque()
+        self._calls: deque[Call] = deque()
+        self._bytes = 0
+        self._dropped: dict[int, _Dropped] = {}
+        self._closed = False
+        lock = threading.Lock()
+        self._filled = threading.Condition(lock)
+        self._drained = threading.Condition(lock)
+
+    def put(self, items: Iterable[Item], wait: bool) -> None:
+        """Add items in order. With `wait`, block while the hand-off is full; without, drop batches and count them."""
+        with self._filled:
+            for item in items:
+                while wait and self._bytes > self._limit and not self._closed:
+                    self._drained.wait()
+                if not wait and isinstance(item, Batch) and self._bytes > self._limit:
+                    self._drop(item)
+                else:
+                    self._add(item)
+            self._filled.notify()
+
+    def call(self, what: Call) -> None:
+        """Run `what` on the consumer's thread, before the items that wait."""
+        with self._filled:
+            self._calls.append(what)
+            self._filled.notify()
+
+    def take(self, timeout: float | None, most: int = 64) -> tuple[list[Call], list[Item]]:
+        """Everything called and up to `most` items, as soon as there is one of either, or after `timeout` seconds."""
+        with self._filled:
+            if not self._items and not self._calls and not self._closed:
+                self._filled.wait(timeout)
+            calls = list(self._calls)
+            items: list[Item] = []
+            self._calls.clear()
+            while self._items and len(items) < most:
+                item = self._items.popleft()
+                self._bytes -= _weight(item)
+                items.append(item)
+            self._drained.notify_all()
+            return calls, items
+
+    def called(self) -> bool:
+        """Whether a call waits: a consumer in the middle of its items answers it first."""
+        return bool(self._calls)
+
+    def waiting(self) -> int:
+        """Records that wait to be taken: what the ledger calls in flight."""
+        with self._filled:
+            return sum(_records(item) for item in self._items if isinstance(item, Batch))
+
+    def close(self) -> None:
+        """Let every waiting thread go on; what is put from now on is kept but nobody blocks."""
+        with self._filled:
+            self._closed = True
+            self._filled.notify_all()
+            self._drained.notify_all()
+
+    def flush(self) -> None:
+        """Put the Gaps of streams whose last batches were dropped and that have said nothing since."""
+        with self._filled:
+            for stream in list(self._dropped):
+                self._gap(stream)
+            self._filled.notify()
+
+    def _add(self, item: Item) -> None:
+        stream = getattr(item, "stream", None)
+        if isinstance(stream, int) and stream in self._dropped:
+            self._gap(stream)
+        self._items.append(item)
+        self._bytes += _weight(item)
+
+    def _gap(self, stream: int) -> None:
+        d = self._dropped.pop(stream)
+        gap = Gap(stream, d.seq, d.lost, GapReason.QUEUE, d.from_ns, d.to_ns)
+        self._items.append(gap)
+        self._bytes += _weight(gap)
+
+    def _drop(self, batch: Batch) -> None:
+        if not len(batch):
+            return
+        first, last = int(batch.ts_ns[0]), int(batch.ts_ns[-1])
+        dropped = self._dropped.get(batch.stream)
+        if dropped is None:
+            self._dropped[batch.stream] = _Dropped(batch.seq, _records(batch), first, last)
+        else:
+            dropped.lost += _records(batch)
+            dropped.to_ns = last

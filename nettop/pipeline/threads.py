@@ -1,0 +1,111 @@
+"""One thread a source: waits on its descriptor and its clock, reads, polls its losses, stops at once."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from collections.abc import Callable
+
+from nettop.batch import Counter64, End, Item, Source
+from nettop.errors import NettopError
+
+READ_BYTES = 4 << 20  # about as much as one read() may return
+LOSSES_EVERY_NS = 250_000_000
+
+Put = Callable[[list[Item]], None]
+
+
+class SourceThread(threading.Thread):
+    """Runs one source until it ends or stop() is called. Items go to `put`, in order, ending with an End.
+
+    `gather_ns` is how long a read waits for company after the last one: batches by time, not by item.
+    """
+
+    def __init__(self, source: Source, put: Put, seq: Counter64, name: str, gather_ns: int = 0) -> None:
+        super().__init__(name=f"nettop-{name}", daemon=True)
+        self._source = source
+        self._put = put
+        self._seq = seq
+        self._gather_ns = gather_ns
+        self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._stopping = False
+        self._open = True
+        self._lock = threading.Lock()
+
+    def wake(self) -> None:
+        """Make the thread look at due_ns() again."""
+        with self._lock:
+            if self._open:
+                os.eventfd_write(self._wakeup, 1)
+
+    def stop(self) -> None:
+        """End the thread now, whatever it waits for."""
+        self._stopping = True
+        self.wake()
+
+    def run(self) -> None:
+        """Read until End, an error, or stop()."""
+        try:
+            self._loop()
+        except NettopError as error:
+            self._put([End(None, self._seq.next(), error=str(error))])
+        except OSError as error:
+            self._put([End(None, self._seq.next(), error=f"{self.name}: {error.strerror}")])
+        finally:
+            self._source.close()
+            with self._lock:
+                self._open = False
+                os.close(self._wakeup)
+
+    def _loop(self) -> None:
+        source = self._source
+        next_losses = time.monotonic_ns() + LOSSES_EVERY_NS
+        while not self._stopping:
+            ready = self._wait(next_losses)
+            if self._stopping:
+                break
+            if ready:
+                items = source.read(READ_BYTES)
+                if items:
+                    self._put(items)
+                    if isinstance(items[-1], End):
+                        break
+                    self._gather()
+            if time.monotonic_ns() >= next_losses:
+                self._poll_losses()
+                next_losses = time.monotonic_ns() + LOSSES_EVERY_NS
+        self._poll_losses()
+
+    def _wait(self, next_losses: int) -> bool:
+        """Whether the source has something to read: its descriptor is ready, or its time has come."""
+        due = self._source.due_ns()
+        now = time.monotonic_ns()
+        until = next_losses if due is None else min(next_losses, due)
+        poller = select.poll()
+        poller.register(self._wakeup, select.POLLIN)
+        fd = self._source.fileno()
+        if fd is not None:
+            poller.register(fd, select.POLLIN)
+        events = poller.poll(max(0, -(-(until - now) // 1_000_000)))
+        ready = False
+        for who, _ in events:
+            if who == self._wakeup:
+                os.eventfd_read(self._wakeup)
+            else:
+                ready = True
+        due = self._source.due_ns()
+        return ready or (due is not None and due <= time.monotonic_ns())
+
+    def _gather(self) -> None:
+        """Let the kernel's buffer fill for a moment, unless we are told to stop."""
+        if self._gather_ns:
+            poller = select.poll()
+            poller.register(self._wakeup, select.POLLIN)
+            poller.poll(self._gather_ns // 1_000_000)
+
+    def _poll_losses(self) -> None:
+        items = self._source.losses()
+        if items:
+            self._put(items)
