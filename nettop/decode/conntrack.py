@@ -1,0 +1,171 @@
+"""Conntrack messages of dumps and events into columns: in bulk where the layout is known, by a walk where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nettop import columns as c
+from nettop.batch import Batch, NetlinkMeta
+from nettop.columns import Decoded, Strings
+from nettop.decode import nfct
+from nettop.decode.conntrack_layout import Layout, layout_of
+from nettop.decode.conntrack_rows import Block, FlowRows
+from nettop.decode.netlink import NLM_F_CREATE, NLM_F_MULTI, BadAttribute, ErrorRows, Messages, split
+
+_NEW = nfct.NFNL_SUBSYS_CTNETLINK << 8 | nfct.IPCTNL_MSG_CT_NEW
+_DELETE = nfct.NFNL_SUBSYS_CTNETLINK << 8 | nfct.IPCTNL_MSG_CT_DELETE
+
+MAX_LAYOUTS = 256
+_WORTH = 6  # a new layout that fits fewer messages than this has hardly paid for the search
+_MISSES = 8  # such layouts of one length in one batch, before the rest of that length is walked
+_CACHED_LENGTH = 4096  # longer messages are walked: their layouts would make the cache large
+
+
+class ConntrackDecoder:
+    """Decodes the batches of a stream. Keeps the layouts it has met, a bounded number; strings go into `strings`."""
+
+    def __init__(self, strings: Strings) -> None:
+        self._strings = strings
+        self._layouts = _Layouts()
+
+    def __call__(self, batch: Batch) -> Decoded:
+        """Columns after FLOW_DTYPES, one row a conntrack message; what does not decode is in `errors`. Never raises.
+
+        `event family proto have ts_ns`, the four `*_lo` and the four ports are always there, any other column only when
+        a row has it. Our own requests, control messages and other subsystems give no row. A row's `ts_ns` is the time
+        of the record unless HAVE_EVENT_TS is set.
+        """
+        messages = split(batch)
+        wanted = _wanted(batch, messages)
+        job = _Job(batch, messages, wanted, self._strings)
+        for length, rows in _by_length(messages.length[wanted]):
+            job.read(self._layouts, length, rows)
+        return job.decoded()
+
+
+class _Layouts:
+    """The layouts met so far, by message length; the one that has not fitted for longest makes room."""
+
+    def __init__(self) -> None:
+        self._by_length: dict[int, list[Layout]] = {}
+        self._count = 0
+        self._clock = 0
+
+    def of(self, length: int) -> list[Layout]:
+        """The layouts of this length, the last used first."""
+        return sorted(self._by_length.get(length, ()), key=lambda layout: -layout.used)
+
+    def touch(self, layout: Layout) -> None:
+        self._clock += 1
+        layout.used = self._clock
+
+    def add(self, layout: Layout) -> None:
+        if layout.length > _CACHED_LENGTH:
+            return
+        if self._count >= MAX_LAYOUTS:
+            self._forget_one()
+        self.touch(layout)
+        self._by_length.setdefault(layout.length, []).append(layout)
+        self._count += 1
+
+    def _forget_one(self) -> None:
+        oldest = min((layout for group in self._by_length.values() for layout in group), key=lambda one: one.used)
+        group = self._by_length[oldest.length]
+        group.remove(oldest)
+        if not group:
+            del self._by_length[oldest.length]
+        self._count -= 1
+
+
+class _Job:
+    """One batch in the making."""
+
+    def __init__(self, batch: Batch, messages: Messages, wanted: NDArray[np.intp], strings: Strings) -> None:
+        self._batch = batch
+        self._lost = messages.errors
+        self._offsets = messages.offset[wanted]
+        self._records = messages.record[wanted]
+        self._errors = ErrorRows()
+        self._bad: list[int] = []
+        self._rows = FlowRows(len(wanted), strings)
+        self._rows.set("event", _events(messages.kind[wanted], messages.flags[wanted]))
+        self._rows.set("ts_ns", batch.ts_ns[self._records].astype(np.int64))
+
+    def read(self, layouts: _Layouts, length: int, rows: NDArray[np.intp]) -> None:
+        """The messages of one length."""
+        left = Block.gather(self._batch.buf, self._offsets[rows], rows, length)
+        for layout in layouts.of(length):
+            before = len(left)
+            left = self._read_fitting(layout, left)
+            if len(left) < before:
+                layouts.touch(layout)
+            if not len(left):
+                return
+        misses = 0
+        while len(left) and misses < _MISSES:
+            layout_or_none = self._walk(int(left.rows[0]), length)
+            if layout_or_none is None:
+                left = Block(left.rows[1:], left.data[1:])
+                continue
+            before = len(left)
+            left = self._read_fitting(layout_or_none, left)
+            misses += before - len(left) < _WORTH
+            layouts.add(layout_or_none)
+        for row, data in zip(left.rows.tolist(), left.data, strict=True):
+            layout_or_none = self._walk(row, length)
+            if layout_or_none is not None:
+                self._rows.read_one(layout_or_none, row, data.tobytes())
+
+    def decoded(self) -> Decoded:
+        cols, records = self._rows.columns(), self._records
+        if self._bad:
+            good = np.ones(len(cols), np.bool_)
+            good[self._bad] = False
+            cols, records = cols.take(good), records[good]
+        return Decoded(self._batch.stream, self._batch.seq, cols, records, self._errors.merged(self._lost))
+
+    def _read_fitting(self, layout: Layout, block: Block) -> Block:
+        """Read the messages that fit; returns the others."""
+        fits = block.fits(layout)
+        if not fits.any():
+            return block
+        self._rows.read(layout, block.take(fits))
+        return Block(block.rows[:0], block.data[:0]) if fits.all() else block.take(~fits)
+
+    def _walk(self, row: int, length: int) -> Layout | None:
+        try:
+            return layout_of(self._batch.buf, int(self._offsets[row]), length)
+        except BadAttribute as error:
+            self._errors.add(int(self._records[row]), error.offset, error.code)
+            self._bad.append(row)
+            return None
+
+
+def _wanted(batch: Batch, messages: Messages) -> NDArray[np.intp]:
+    """Which messages are conntrack entries that the kernel sent."""
+    wanted = (messages.kind == _NEW) | (messages.kind == _DELETE)
+    if isinstance(batch.meta, NetlinkMeta):
+        wanted &= ~batch.meta.outgoing[messages.record]
+    return np.flatnonzero(wanted)
+
+
+def _events(kind: NDArray[np.uint16], flags: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """EVENT_* of each message: ctnetlink sets CREATE and EXCL on a NEW event, and MULTI on the answers to a dump."""
+    event = np.where(flags & NLM_F_CREATE, c.EVENT_NEW, c.EVENT_UPDATE)
+    event[flags & NLM_F_MULTI != 0] = c.EVENT_DUMP
+    event[kind == _DELETE] = c.EVENT_DESTROY
+    return event.astype(np.uint8)
+
+
+def _by_length(length: NDArray[np.uint32]) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """(message length, rows of that length in ascending order)."""
+    if len(length) and (length == length[0]).all():
+        yield int(length[0]), np.arange(len(length))
+        return
+    order = np.argsort(length, kind="stable")
+    edges = np.flatnonzero(np.diff(length[order], prepend=0)).tolist()
+    for start, end in zip(edges, [*edges[1:], len(order)], strict=True):
+        yield int(length[order[start]]), order[start:end]
