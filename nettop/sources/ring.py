@@ -1,0 +1,131 @@
+"""Live packets: a source over the TPACKET_V3 receive ring of a packet socket that the broker opened."""
+
+from __future__ import annotations
+
+import mmap
+import socket
+import struct
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from nettop.batch import Batch, Counter64, Counters, End, Gap, Item, PacketMeta, Stream, StreamAdded
+from nettop.kinds import LINKTYPE_ETHERNET, GapReason
+from nettop.sources import tpacket
+
+if TYPE_CHECKING:
+    from nettop.broker.client import PacketSocket
+
+_STATISTICS = struct.Struct("=III")  # struct tpacket_stats_v3
+_LAST_BLOCK_NS = 150_000_000  # after its device is gone a ring's open block still retires (tp_retire_blk_tov)
+_LOOK_AGAIN_NS = 200_000_000  # a device removed while down wakes nobody (net/packet/af_packet.c, packet_notifier)
+
+
+class PacketRing:
+    """Yields a Batch per retired block. The block is copied once and handed back to the kernel at once.
+
+    On loopback the kernel shows every packet twice; the outgoing copies are left out, as libpcap does, and are not in
+    `Counters.received`. A link that goes down and up again only pauses the stream; a removed device ends it.
+    """
+
+    def __init__(self, stream: Stream, packet_socket: PacketSocket, seq: Counter64) -> None:
+        self._stream = stream
+        self._seq = seq
+        self._name = packet_socket.device.name
+        self._snaplen = packet_socket.snaplen
+        self._ethernet = packet_socket.linktype == LINKTYPE_ETHERNET
+        self._loopback = packet_socket.device.arphrd == tpacket.ARPHRD_LOOPBACK
+        self._block_words = packet_socket.block_size // 4
+        self._block_count = packet_socket.block_count
+        self._next_block = 0
+        self._announced = False
+        self._received = self._dropped = self._skipped = 0
+        self._counted: tuple[int, int] | None = None
+        self._counted_ns = time.time_ns()
+        self._due_ns: int | None = 0  # monotonic
+        self._down = self._gone = False
+        self._socket = socket.socket(fileno=packet_socket.fd)
+        self._ring = mmap.mmap(packet_socket.fd, packet_socket.block_size * packet_socket.block_count)
+        self._words = memoryview(self._ring).cast("I")
+        if self._loopback:
+            with suppress(OSError):  # before Linux 4.20: we leave them out ourselves
+                self._socket.setsockopt(tpacket.SOL_PACKET, tpacket.PACKET_IGNORE_OUTGOING, 1)
+
+    def fileno(self) -> int:
+        """The packet socket: readable when a block is retired, in error when the link went down."""
+        return self._socket.fileno()
+
+    def due_ns(self) -> int | None:
+        """At once before the first read; now and then while the device is down or gone; else None."""
+        return self._due_ns
+
+    def read(self, max_bytes: int) -> list[Item]:
+        """The retired blocks, each one Batch; then, when there is none left, what is wrong with the device."""
+        items: list[Item] = [] if self._announced else [StreamAdded(self._stream, self._seq.next())]
+        self._announced, due, self._due_ns = True, self._due_ns, None
+        room = max_bytes
+        while room > 0 and (block := self._take_block()) is not None:
+            room -= len(block)
+            items += self._batch(block)
+        return items + self._trouble(due or 0)
+
+    def losses(self) -> list[Item]:
+        """A Gap when the ring was full since the last call, and Counters when they changed; both exact."""
+        if not self._announced:
+            return []
+        raw = self._socket.getsockopt(tpacket.SOL_PACKET, tpacket.PACKET_STATISTICS, _STATISTICS.size)
+        packets, drops, _freezes = _STATISTICS.unpack(raw)  # since the last call: the kernel sets them to zero
+        since, self._counted_ns = self._counted_ns, time.time_ns()
+        self._received += packets
+        self._dropped += drops
+        items: list[Item] = []
+        if drops:
+            items.append(Gap(self._stream.id, self._seq.next(), drops, GapReason.RING, since, self._counted_ns))
+        totals = (self._received - self._skipped, self._dropped)
+        if totals != self._counted:
+            self._counted = totals
+            items.append(Counters(self._stream.id, self._seq.next(), self._counted_ns, *totals))
+        return items
+
+    def close(self) -> None:
+        """Unmap the ring and close the socket: a mapping alone would keep the namespace alive."""
+        self._words.release()
+        self._ring.close()
+        self._socket.close()
+
+    def _take_block(self) -> bytearray | None:
+        """A copy of the next block if it is ours, which is the kernel's again on return."""
+        at = self._next_block * self._block_words
+        if not self._words[at + tpacket.STATUS_WORD] & tpacket.TP_STATUS_USER:
+            return None
+        length = (self._words[at + tpacket.LENGTH_WORD] + 7) // 8 * 2
+        block = bytearray(self._words[at : at + length])
+        self._words[at + tpacket.STATUS_WORD] = tpacket.TP_STATUS_KERNEL
+        self._next_block = (self._next_block + 1) % self._block_count
+        return block
+
+    def _batch(self, block: bytearray) -> list[Item]:
+        frames = tpacket.frames_of(block, self._snaplen, self._ethernet)
+        if self._loopback:
+            kept = frames.take(frames.direction != tpacket.PACKET_OUTGOING)
+            self._skipped += len(frames) - len(kept)
+            frames = kept
+        if not len(frames):
+            return []
+        meta = PacketMeta(frames.wirelen, frames.direction, frames.status)
+        return [Batch(self._stream.id, self._seq.next(), block, frames.off, frames.caplen, frames.ts_ns, meta)]
+
+    def _trouble(self, due_ns: int) -> list[Item]:
+        """Take the socket's error, which would keep poll ready. The End comes when the device's last block is read."""
+        if self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):  # ENETDOWN: link down, or device removed
+            self._down = True
+        if not self._down:
+            return []
+        now = time.monotonic_ns()
+        if self._gone and now >= due_ns:
+            return [*self.losses(), End(self._stream.id, self._seq.next(), error=f"device {self._name} is gone")]
+        if not self._gone:
+            self._gone = not self._socket.getsockname()[0]
+            due_ns = now + (_LAST_BLOCK_NS if self._gone else _LOOK_AGAIN_NS)
+        self._due_ns = due_ns
+        return []
