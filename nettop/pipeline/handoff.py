@@ -57,6 +57,7 @@ class Handoff:
         with self._filled:
             for item in items:
                 while wait and self._bytes > self._limit and not self._closed:
+                    self._filled.notify()  # what this very call has put before may be all there is to take
                     self._drained.wait()
                 if not wait and isinstance(item, Batch) and self._bytes > self._limit:
                     self._drop(item)

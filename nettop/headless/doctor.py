@@ -1,0 +1,180 @@
+"""`nettop doctor`: what this host allows, and what to do about what it does not. Changes nothing, needs no rights."""
+
+from __future__ import annotations
+
+import argparse
+import ctypes.util
+import importlib.metadata
+import importlib.util
+import json
+import locale
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+OK, LIMITED, MISSING = "ok", "limited", "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at: what was found, and the remedy where there is one."""
+
+    name: str
+    state: str  # OK, LIMITED (works, with less) or MISSING
+    found: str
+    remedy: str = ""
+
+
+def _read(path: str) -> str | None:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return None
+
+
+def _python() -> Check:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Check("python", OK, f"{version} {sys.executable}")
+
+
+def _package(name: str) -> Check:
+    try:
+        return Check(name, OK, importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        return Check(name, MISSING, "not installed", f"pip install {name}")
+
+
+def _rights() -> Check:
+    if os.geteuid() == 0:
+        return Check("rights", OK, "root: nettop keeps them in its broker and drops them itself")
+    for tool in ("sudo", "doas", "pkexec"):
+        if shutil.which(tool):
+            return Check("rights", OK, f"a user: {tool} will start the broker")
+    return Check("rights", MISSING, "a user, and no sudo, doas or pkexec", "run nettop as root, or try `nettop demo`")
+
+
+def _user_namespaces() -> Check:
+    most = _read("/proc/sys/user/max_user_namespaces")
+    clone = _read("/proc/sys/kernel/unprivileged_userns_clone")
+    apparmor = _read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
+    if most == "0" or clone == "0":
+        return Check("user namespaces", MISSING, "not allowed", "`nettop demo` then replays a bundled recording")
+    if apparmor == "1":
+        remedy = "`nettop demo` may have to replay a recording"
+        return Check(
+            "user namespaces", LIMITED, "AppArmor restricts them (apparmor_restrict_unprivileged_userns)", remedy
+        )
+    return Check("user namespaces", OK, "allowed: `nettop demo` needs no root")
+
+
+def _library(name: str, library: str, package: str, what: str) -> Check:
+    found = ctypes.util.find_library(library)
+    if found:
+        return Check(name, OK, found)
+    return Check(name, MISSING, f"not found: {what}", f"apt-get install {package}")
+
+
+def _binding() -> Check:
+    for place in ("/usr/lib/python3/dist-packages/nftables", *(f"{p}/nftables" for p in sys.path if p)):
+        if Path(place, "__init__.py").exists():
+            return Check("nftables binding", OK, place)
+    return Check("nftables binding", LIMITED, "not found: the nft command is used", "apt-get install python3-nftables")
+
+
+def _tool(name: str, package: str, without: str) -> Check:
+    path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    return (
+        Check(name, OK, path) if path else Check(name, LIMITED, f"not found: {without}", f"apt-get install {package}")
+    )
+
+
+def _conntrack() -> Check:
+    most = _read("/proc/sys/net/netfilter/nf_conntrack_max")
+    if most is None:
+        return Check(
+            "conntrack", MISSING, "nf_conntrack is not loaded here", "modprobe nf_conntrack nf_conntrack_netlink"
+        )
+    count = _read("/proc/sys/net/netfilter/nf_conntrack_count")
+    return Check(
+        "conntrack", OK, f"{count} of {most} entries, {_read('/sys/module/nf_conntrack/parameters/hashsize')} buckets"
+    )
+
+
+def _switch(name: str, sysctl: str, without: str) -> Check:
+    value = _read(f"/proc/sys/{sysctl.replace('.', '/')}")
+    if value is None:
+        return Check(name, LIMITED, f"{sysctl} does not exist here")
+    return Check(name, OK, "on") if value != "0" else Check(name, LIMITED, f"off: {without}", f"sysctl -w {sysctl}=1")
+
+
+def _packets() -> Check:
+    return (
+        Check("AF_PACKET", OK, "present")
+        if _read("/proc/net/packet") is not None
+        else Check("AF_PACKET", MISSING, "no /proc/net/packet", "modprobe af_packet")
+    )
+
+
+def _legacy() -> Check:
+    return (
+        Check("iptables-legacy tables", OK, "kernel support is loaded")
+        if Path("/proc/net/ip_tables_names").exists()
+        else Check("iptables-legacy tables", OK, "none: ip_tables is not loaded")
+    )
+
+
+def _terminal() -> Check:
+    encoding = locale.getpreferredencoding(False)
+    term = os.environ.get("TERM", "")
+    if encoding.upper().replace("-", "") != "UTF8":
+        return Check("terminal", LIMITED, f"TERM={term}, {encoding}", "use a UTF-8 locale, for example LC_ALL=C.UTF-8")
+    return Check(
+        "terminal", OK, f"TERM={term or 'unset'}, {encoding}, colours {os.environ.get('COLORTERM', 'by TERM')}"
+    )
+
+
+CHECKS: tuple[Callable[[], Check], ...] = (
+    _python,
+    lambda: _package("numpy"),
+    lambda: _package("textual"),
+    lambda: _package("pyroute2"),
+    lambda: _package("scapy"),
+    _rights,
+    _user_namespaces,
+    lambda: _library("libpcap", "pcap", "libpcap0.8", "capture filters cannot be compiled"),
+    lambda: _library("libnftables", "nftables", "libnftables1", "rules are shown without their text"),
+    _binding,
+    lambda: _tool("nft", "nftables", "rules are shown without their text"),
+    lambda: _tool("iptables-nft-save", "iptables", "iptables rules are shown in nft's words"),
+    lambda: _tool("iptables-legacy-save", "iptables", "legacy tables cannot be read"),
+    lambda: _tool("ip", "iproute2", "`nettop demo` needs it"),
+    _conntrack,
+    lambda: _switch("accounting", "net.netfilter.nf_conntrack_acct", "flows have no bytes and packets"),
+    lambda: _switch("timestamps", "net.netfilter.nf_conntrack_timestamp", "the age of older flows is not known"),
+    lambda: _switch("events", "net.netfilter.nf_conntrack_events", "flows are only seen by polling"),
+    _packets,
+    _legacy,
+    _terminal,
+)
+
+
+def lines(checks: list[Check], as_json: bool) -> Iterator[str]:
+    """One line a check: JSON objects, or aligned text with the remedy."""
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        if as_json:
+            row = {"kind": "check", "name": check.name, "state": check.state, "found": check.found}
+            yield json.dumps({**row, "remedy": check.remedy or None})
+        else:
+            remedy = f"  ({check.remedy})" if check.remedy else ""
+            yield f"{check.state:8} {check.name:{width}}  {check.found}{remedy}"
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print every check; 0 whatever they say, since a limited host is no error."""
+    for line in lines([check() for check in CHECKS], options.json):
+        print(line)
+    return 0

@@ -1,0 +1,114 @@
+"""A source's thread reads when there is something, polls losses by time, and stops at once."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+from nettop.batch import Counter64, Counters, End, Item
+from nettop.errors import NettopError
+from nettop.pipeline.threads import SourceThread
+
+
+class PipeSource:
+    """A source over a pipe: each byte is one item."""
+
+    def __init__(self) -> None:
+        self.out, self.into = os.pipe()
+        os.set_blocking(self.out, False)
+        self.closed = threading.Event()
+        self.polled = threading.Event()
+        self.fails: Exception | None = None
+
+    def fileno(self) -> int | None:
+        return self.out
+
+    def due_ns(self) -> int | None:
+        return None
+
+    def read(self, max_bytes: int) -> list[Item]:
+        if self.fails:
+            raise self.fails
+        data = os.read(self.out, max_bytes)
+        if not data:
+            return [End(1, 99, "the writer closed")]
+        return [Counters(1, byte, 0, byte, 0) for byte in data]
+
+    def losses(self) -> list[Item]:
+        self.polled.set()
+        return []
+
+    def close(self) -> None:
+        os.close(self.out)
+        self.closed.set()
+
+
+def started(source: PipeSource) -> tuple[SourceThread, list[Item], threading.Event]:
+    items: list[Item] = []
+    arrived = threading.Event()
+
+    def put(new: list[Item]) -> None:
+        items.extend(new)
+        arrived.set()
+
+    thread = SourceThread(source, put, Counter64(), "test")
+    thread.start()
+    return thread, items, arrived
+
+
+def test_what_can_be_read_is_put() -> None:
+    source = PipeSource()
+    thread, items, arrived = started(source)
+    os.write(source.into, b"\x05")
+    assert arrived.wait(5)
+    assert items == [Counters(1, 5, 0, 5, 0)]
+    thread.stop()
+    thread.join(5)
+
+
+def test_stop_ends_a_thread_that_waits() -> None:
+    source = PipeSource()
+    thread, _, _ = started(source)
+    began = time.monotonic()
+    thread.stop()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert time.monotonic() - began < 1
+    assert source.closed.is_set()
+
+
+def test_losses_are_polled_without_any_traffic() -> None:
+    source = PipeSource()
+    thread, _, _ = started(source)
+    assert source.polled.wait(5)
+    thread.stop()
+    thread.join(5)
+
+
+def test_an_end_closes_the_source() -> None:
+    source = PipeSource()
+    thread, items, _ = started(source)
+    os.close(source.into)
+    thread.join(5)
+    assert items[-1] == End(1, 99, "the writer closed")
+    assert source.closed.is_set()
+
+
+def test_an_error_becomes_an_end_with_one_line() -> None:
+    source = PipeSource()
+    source.fails = NettopError("device eth9 is gone", "choose another")
+    thread, items, _ = started(source)
+    os.write(source.into, b"x")
+    thread.join(5)
+    assert isinstance(items[-1], End)
+    assert items[-1].error == "device eth9 is gone: choose another"
+
+
+def test_wake_after_the_end_is_harmless() -> None:
+    source = PipeSource()
+    thread, _, _ = started(source)
+    thread.stop()
+    thread.join(5)
+    thread.wake()
+    assert not thread.is_alive()
