@@ -1,0 +1,81 @@
+"""`python -I -m nettop.broker`: started by nettop with its end of the socketpair as stdin. Nothing for people."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from contextlib import suppress
+
+from nettop.broker import abi, privileges
+from nettop.broker.server import Server, hello
+from nettop.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE
+
+# The terminal's signals are meant for the app; the broker ends when the app's socket closes.
+_NOT_OURS = (
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTSTP,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+    signal.SIGHUP,
+    signal.SIGPIPE,
+)
+
+
+def main(arguments: list[str]) -> int:
+    """Serve the app on stdin until it closes; returns the exit code."""
+    if set(arguments) - {"--read-only", "--userns"}:
+        return _usage()
+    try:
+        sock = socket.socket(fileno=os.dup(0))
+    except OSError:
+        return _usage()
+    if (sock.family, sock.type) != (socket.AF_UNIX, socket.SOCK_SEQPACKET):
+        return _usage()
+    _detach_from_terminal()
+    if "--userns" in arguments:
+        try:
+            enter_user_namespace()
+        except OSError as error:
+            print(f"nettop.broker: no user namespace: {error.strerror}", file=sys.stderr)
+            return EXIT_FAILED
+    capabilities = privileges.confine_broker()
+    read_only = "--read-only" in arguments
+    server = Server(sock, read_only=read_only)
+    _leave_stderr()  # from here on, the screen is the app's
+    server.serve(hello(read_only, capabilities))
+    return EXIT_OK
+
+
+def enter_user_namespace() -> None:
+    """Become root of fresh user and network namespaces that map only our own ids; raises OSError."""
+    uid, gid = os.geteuid(), os.getegid()
+    abi.unshare(abi.CLONE_NEWUSER | abi.CLONE_NEWNET)
+    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
+            file.write(text)
+
+
+def _detach_from_terminal() -> None:
+    for number in _NOT_OURS:
+        signal.signal(number, signal.SIG_IGN)
+    with suppress(PermissionError):  # already the leader of a session or group
+        os.setsid()
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+
+
+def _leave_stderr() -> None:
+    os.dup2(1, 2)
+
+
+def _usage() -> int:
+    print("nettop.broker is started by nettop, with a socket as its stdin", file=sys.stderr)
+    return EXIT_USAGE
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,278 @@
+"""The app's only door to the broker: typed calls, each with a deadline, answered by descriptors or small values."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from nettop.broker import output, requests, wire
+from nettop.broker.children import OUTPUT_LIMIT
+from nettop.broker.failures import from_fields
+from nettop.broker.requests import Change, Device, NetlinkSocket, Netns, PacketSocket, ReadRequest, SetSysctl
+from nettop.errors import BrokerError, NettopError
+from nettop.kinds import TextKind
+
+__all__ = [
+    "Broker",
+    "Change",
+    "Device",
+    "NetlinkSocket",
+    "Netns",
+    "PacketSocket",
+    "ReadRequest",
+    "SetSysctl",
+]
+
+CALL_SECONDS = 10.0
+SLOW_CALL_SECONDS = 20.0  # the broker ends a child after 15 s and says so
+EXIT_SECONDS = 3.0
+ENDED = "the broker ended"
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A call that waits for its answer."""
+
+    done: threading.Event = field(default_factory=threading.Event)
+    body: dict[str, Any] = field(default_factory=dict)
+    fds: list[int] = field(default_factory=list)
+    error: NettopError | None = None
+    abandoned: bool = False
+
+
+class Broker:
+    """A running broker. Thread-safe; calls raise BrokerError, NotPermitted or FilterError.
+
+    `gone` is called on the client's reader thread with every namespace that went away: its name or last process is
+    gone, or (all that were open) the broker ended. The app then closes what it holds there.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        hello: dict[str, Any],
+        *,
+        process: subprocess.Popen[bytes] | None = None,
+        opens_output: bool = True,
+    ) -> None:
+        """Take over a socket on which the broker has said hello. `opens_output` False: this process is the user."""
+        self.gone: Callable[[Netns, str], None] | None = None
+        self.pid = int(hello["pid"])
+        self.read_only = bool(hello["read_only"])
+        self.capabilities = frozenset(int(bit) for bit in hello["capabilities"])
+        self._sock = sock
+        self._process = process
+        self._opens_output = opens_output
+        self._lock = threading.Lock()
+        self._pending: dict[int, _Pending] = {}
+        self._last_id = 0
+        self._open: dict[int, Netns] = {}
+        self._ended = False
+        self._reader = threading.Thread(target=self._read, name="broker-client", daemon=True)
+        self._reader.start()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the broker has ended (every call now raises)."""
+        return self._ended
+
+    def netns(self, spec: str) -> Netns:
+        """The namespace "" (where the broker was started), a name in /run/netns, "pid:N", or a path."""
+        body, _ = self._call(requests.GetNetns(_from_here(spec)))
+        netns = Netns(**body)
+        with self._lock:
+            self._open[netns.handle] = netns
+        return netns
+
+    def leave(self, ns: Netns) -> None:
+        """Close what the broker holds of a namespace (dump sockets, the namespace itself)."""
+        with self._lock:
+            self._open.pop(ns.handle, None)
+        self._call(requests.LeaveNetns(ns.handle))
+
+    def devices(self, ns: Netns) -> list[Device]:
+        """The devices of a namespace, by ifindex."""
+        body, _ = self._call(requests.GetDevices(ns.handle))
+        return [Device(**device) for device in body["devices"]]
+
+    def packet_socket(
+        self,
+        ns: Netns,
+        device: str,
+        *,
+        expression: str = "",
+        snaplen: int = 262144,
+        block_size: int = 1 << 20,
+        block_count: int = 64,
+        promisc: bool = True,
+    ) -> PacketSocket:
+        """A capturing socket on a device, filtered by libpcap's `expression`. The caller closes its fd."""
+        asked = requests.OpenPacketSocket(ns.handle, device, expression, snaplen, block_size, block_count, promisc)
+        body, fds = self._call(asked, seconds=SLOW_CALL_SECONDS, fds=1)
+        return PacketSocket(fds[0], Device(**body["device"]), body["linktype"], block_size, block_count, snaplen)
+
+    def netlink_socket(
+        self, ns: Netns, protocol: int, groups: tuple[int, ...] = (), rcvbuf: int = 8 << 20
+    ) -> NetlinkSocket:
+        """A netlink socket in the namespace. The caller closes its fd; one without groups also goes to release()."""
+        body, fds = self._call(requests.OpenNetlinkSocket(ns.handle, protocol, tuple(groups), rcvbuf), fds=1)
+        return NetlinkSocket(fds[0], body["socket"], protocol, ns)
+
+    def request(self, sock: NetlinkSocket, what: ReadRequest) -> bytes:
+        """Have the broker send a read on a socket without groups; returns the request's bytes.
+
+        The answers arrive at sock.fd. The kernel answers a second dump on a busy socket with error -16 (EBUSY).
+        """
+        body, _ = self._call(requests.SendRead(sock.handle, what))
+        return bytes.fromhex(body["bytes"])
+
+    def release(self, sock: NetlinkSocket) -> None:
+        """Close the broker's copy of a netlink socket (the caller closes sock.fd itself)."""
+        if sock.handle:
+            self._call(requests.ReleaseSocket(sock.handle))
+
+    def text(self, ns: Netns, what: TextKind) -> bytes:
+        """A text snapshot as its tool printed it (any bytes); b"" when there is nothing of that kind."""
+        _, fds = self._call(requests.GetText(ns.handle, what), seconds=SLOW_CALL_SECONDS, fds=1)
+        return wire.read_memfd(fds[0], OUTPUT_LIMIT)
+
+    def sysctls(self, ns: Netns, names: Sequence[str]) -> dict[str, str]:
+        """The values of sysctls ("net.netfilter.nf_conntrack_max"); those the namespace lacks are missing."""
+        body, _ = self._call(requests.ReadSysctls(ns.handle, tuple(names)))
+        return dict(body["values"])
+
+    def open_output(self, path: str, force: bool) -> int:
+        """A descriptor of the new file `path`, which belongs to the invoking user; the caller closes it."""
+        if not self._opens_output:
+            return output.open_new(path, force)
+        asked = requests.OpenOutput(os.path.abspath(path), force)
+        _, fds = self._call(asked, seconds=SLOW_CALL_SECONDS, fds=1)
+        return fds[0]
+
+    def change(self, what: Change) -> Change:
+        """Make a change; returns the change that undoes it. Refused with NotPermitted under --read-only."""
+        body, _ = self._call(what)
+        return SetSysctl(what.netns, what.name, body["before"])
+
+    def close(self) -> None:
+        """End the broker and the reader thread; further calls raise."""
+        self.gone = None
+        with suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+        if threading.current_thread() is not self._reader:
+            self._reader.join(EXIT_SECONDS)
+        self._sock.close()
+        if self._process is not None:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(EXIT_SECONDS)
+
+    def __enter__(self) -> Broker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _call(
+        self, request: requests.Request, *, seconds: float = CALL_SECONDS, fds: int = 0
+    ) -> tuple[dict[str, Any], list[int]]:
+        """Send a request and wait for its answer, which has `fds` descriptors."""
+        deadline = time.monotonic() + seconds
+        pending = _Pending()
+        request_id = self._post(request, pending)
+        if not pending.done.wait(deadline - time.monotonic()):
+            self._abandon(request_id, pending)
+        if pending.error is not None:
+            raise pending.error
+        if len(pending.fds) != fds:
+            _close_all(pending.fds)
+            raise BrokerError(f"the broker gave {len(pending.fds)} descriptors for {type(request).__name__}")
+        return pending.body, pending.fds
+
+    def _post(self, request: requests.Request, pending: _Pending) -> int:
+        with self._lock:
+            if self._ended:
+                raise BrokerError(ENDED, "start nettop again")
+            self._last_id += 1
+            self._pending[self._last_id] = pending
+            message = {"id": self._last_id, **requests.to_json(request)}
+            try:
+                wire.send(self._sock, message)
+            except OSError as error:
+                del self._pending[self._last_id]
+                raise BrokerError(ENDED, "start nettop again") from error
+            return self._last_id
+
+    def _abandon(self, request_id: int, pending: _Pending) -> None:
+        with self._lock:
+            self._pending.pop(request_id, None)
+            if pending.done.is_set():
+                return  # it came at the last moment
+            pending.error = BrokerError("the broker does not answer")
+
+    def _read(self) -> None:
+        """The reader thread: hands answers to their callers until the broker ends."""
+        while True:
+            try:
+                received = wire.receive(self._sock)
+            except BrokerError:
+                continue
+            except OSError:
+                break
+            if received is None:
+                break
+            self._dispatch(*received)
+        self._end()
+
+    def _dispatch(self, message: dict[str, Any], fds: list[int]) -> None:
+        if "gone" in message:
+            self._lost(Netns(**message["gone"]), str(message.get("why", "")))
+            return
+        with self._lock:
+            pending = self._pending.pop(message.get("id", 0), None)
+            if pending is None:
+                _close_all(fds)
+                return
+            pending.body, pending.fds = message.get("body", {}), fds
+            if "error" in message:
+                pending.error = from_fields(message["error"])
+            pending.done.set()
+
+    def _end(self) -> None:
+        with self._lock:
+            self._ended = True
+            pending, self._pending = list(self._pending.values()), {}
+            namespaces = list(self._open.values())
+        for call in pending:
+            call.error = BrokerError(ENDED, "start nettop again")
+            call.done.set()
+        for netns in namespaces:
+            self._lost(netns, ENDED)
+        if self._process is not None:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(EXIT_SECONDS)
+
+    def _lost(self, netns: Netns, why: str) -> None:
+        with self._lock:
+            self._open.pop(netns.handle, None)
+        if self.gone is not None:
+            self.gone(netns, why)
+
+
+def _close_all(fds: Sequence[int]) -> None:
+    for fd in fds:
+        os.close(fd)
+
+
+def _from_here(spec: str) -> str:
+    """/proc/self means the app, not the broker."""
+    for prefix in ("/proc/self/", "/proc/thread-self/"):
+        if spec.startswith(prefix):
+            return f"/proc/{os.getpid()}/{spec.removeprefix(prefix)}"
+    return os.path.abspath(spec) if "/" in spec else spec

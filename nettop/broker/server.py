@@ -1,0 +1,306 @@
+"""The broker's loop: takes typed requests from the app's socket, answers them, and lets go of what is gone.
+
+One thread, so that it may move between namespaces; what takes long runs in children (children.py).
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import syslog
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from nettop.broker import output, privileges, reads, requests, sockets, sysctls, texts, wire
+from nettop.broker.children import Child, RemoteFailure, Work, start
+from nettop.broker.failures import error_fields
+from nettop.broker.namespaces import OWN, Namespaces
+from nettop.errors import BrokerError, NotPermitted
+from nettop.kinds import TextKind
+
+COMPILE_SECONDS = 8.0  # a capture filter with a host name asks DNS
+OUTPUT_SECONDS = 8.0  # a network file system may hang
+MAX_CHILDREN = 16
+MAX_SOCKETS = 64
+SEND_SECONDS = 10  # an app that reads nothing for so long (while the buffer is full) is taken for gone
+
+Body = dict[str, Any]
+
+
+class Answered(Exception):
+    """Raised by a handler whose answer comes later, from a child."""
+
+
+@dataclass(slots=True)
+class Job:
+    """A child at work for a request."""
+
+    child: Child
+    id: int
+    netns: int
+    done: Callable[[int], tuple[Body, tuple[int, ...]]]  # takes the child's memfd, gives the answer
+
+
+@dataclass(slots=True)
+class HeldSocket:
+    """Our copy of a netlink socket on which the app may ask for dumps."""
+
+    sock: socket.socket
+    netns: int
+
+
+class Server:
+    """Serves one app until its socket closes."""
+
+    def __init__(self, sock: socket.socket, *, read_only: bool) -> None:
+        sock.settimeout(SEND_SECONDS)
+        self._sock = sock
+        self._read_only = read_only
+        self._namespaces = Namespaces()
+        self._sockets: dict[int, HeldSocket] = {}
+        self._jobs: dict[int, Job] = {}  # by pidfd
+        self._next_socket = 1
+        self._sequence = int(time.time()) & 0x7FFF_FFFF
+        self._alive = True
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(sock, selectors.EVENT_READ, self._on_message)
+        self._selector.register(self._namespaces, selectors.EVENT_READ, self._on_owner_change)
+        self._handlers: dict[type[Any], Callable[[int, Any], tuple[Body, tuple[int, ...]]]] = {
+            requests.GetNetns: self._get_netns,
+            requests.LeaveNetns: self._leave_netns,
+            requests.GetDevices: self._get_devices,
+            requests.OpenPacketSocket: self._open_packet_socket,
+            requests.OpenNetlinkSocket: self._open_netlink_socket,
+            requests.SendRead: self._send_read,
+            requests.ReleaseSocket: self._release_socket,
+            requests.GetText: self._get_text,
+            requests.ReadSysctls: self._read_sysctls,
+            requests.OpenOutput: self._open_output,
+            requests.SetSysctl: self._set_sysctl,
+        }
+
+    def serve(self, hello: Body) -> None:
+        """Say hello, then answer until the app's end closes; children still at work are ended."""
+        self._send({"hello": hello})
+        while self._alive:
+            for key, _ in self._selector.select(self._wait_seconds()):
+                key.data()
+            self._end_late_children()
+        for job in self._jobs.values():
+            job.child.kill("the app ended")
+
+    # Messages.
+
+    def _on_message(self) -> None:
+        try:
+            received = wire.receive(self._sock, take_fds=False)
+        except BrokerError as error:
+            self._refuse(0, error)
+            return
+        except OSError:
+            received = None
+        if received is None:
+            self._alive = False
+            return
+        message = received[0]
+        given = message.get("id")
+        self._answer(given if type(given) is int else 0, message)
+
+    def _answer(self, request_id: int, message: Body) -> None:
+        try:
+            request = requests.from_json(message)
+        except BrokerError as error:
+            self._refuse(request_id, error)
+            return
+        self._reply(request_id, lambda: self._handlers[type(request)](request_id, request))
+
+    def _reply(self, request_id: int, make: Callable[[], tuple[Body, tuple[int, ...]]]) -> None:
+        try:
+            body, fds = make()
+        except Answered:
+            return
+        except (BrokerError, OSError, ValueError) as error:
+            fields = error.fields() if isinstance(error, RemoteFailure) else error_fields(error)
+            self._send({"id": request_id, "error": fields})
+            return
+        try:
+            self._send({"id": request_id, "body": body}, fds)
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def _refuse(self, request_id: int, error: BrokerError) -> None:
+        syslog.syslog(syslog.LOG_AUTH | syslog.LOG_WARNING, f"refused: {error.what}"[:500])
+        self._send({"id": request_id, "error": error_fields(error)})
+
+    def _send(self, message: Body, fds: tuple[int, ...] = ()) -> None:
+        try:
+            wire.send(self._sock, message, fds)
+        except OSError:
+            self._alive = False
+
+    # Requests: each takes the request's id and the request, and gives the answer's body and descriptors.
+
+    def _get_netns(self, _id: int, asked: requests.GetNetns) -> tuple[Body, tuple[int, ...]]:
+        return asdict(self._namespaces.open(asked.spec)), ()
+
+    def _leave_netns(self, _id: int, asked: requests.LeaveNetns) -> tuple[Body, tuple[int, ...]]:
+        self._let_go(asked.netns, "left")
+        return {}, ()
+
+    def _get_devices(self, _id: int, asked: requests.GetDevices) -> tuple[Body, tuple[int, ...]]:
+        with self._namespaces.inside(asked.netns):
+            found = sockets.devices()
+        return {"devices": [asdict(device) for device in found]}, ()
+
+    def _open_packet_socket(self, request_id: int, asked: requests.OpenPacketSocket) -> tuple[Body, tuple[int, ...]]:
+        sockets.check_packet_request(asked)
+        if not asked.expression.strip():
+            return self._packet_socket(asked, b"")
+        with self._namespaces.inside(asked.netns):
+            device = sockets.device(asked.device)
+
+        def compile_filter() -> None:
+            from nettop.broker import libpcap
+
+            if sockets.linktype(device) == sockets.LINKTYPE_RAW:
+                program = libpcap.compile_program(sockets.LINKTYPE_RAW, asked.expression, asked.snaplen)
+            else:
+                program = libpcap.compile_live(device.name, asked.snaplen, asked.expression)
+            os.write(1, program)
+
+        rights = frozenset({privileges.NET_RAW, privileges.NET_ADMIN})
+        work = Work("the capture filter", compile_filter, self._fd(asked.netns), COMPILE_SECONDS, rights)
+        self._start(request_id, asked.netns, work, lambda memfd: self._packet_socket(asked, _read(memfd)))
+        raise Answered
+
+    def _packet_socket(self, asked: requests.OpenPacketSocket, program: bytes) -> tuple[Body, tuple[int, ...]]:
+        with self._namespaces.inside(asked.netns):
+            device = sockets.device(asked.device)
+            sock = sockets.packet_socket(device, asked, program)
+        return {"device": asdict(device), "linktype": sockets.linktype(device)}, (sock.detach(),)
+
+    def _open_netlink_socket(self, _id: int, asked: requests.OpenNetlinkSocket) -> tuple[Body, tuple[int, ...]]:
+        if len(self._sockets) >= MAX_SOCKETS:
+            raise BrokerError(f"{MAX_SOCKETS} netlink sockets are open already", "release some")
+        with self._namespaces.inside(asked.netns):
+            sock = sockets.netlink_socket(asked)
+        if asked.groups:  # a dump never goes through an event socket: no copy is needed here
+            return {"socket": 0}, (sock.detach(),)
+        handle = self._next_socket
+        self._next_socket += 1
+        self._sockets[handle] = HeldSocket(sock, asked.netns)
+        return {"socket": handle}, (os.dup(sock.fileno()),)
+
+    def _send_read(self, _id: int, asked: requests.SendRead) -> tuple[Body, tuple[int, ...]]:
+        held = self._sockets.get(asked.socket)
+        if held is None:
+            raise BrokerError("no such socket", "it was released, has event groups, or its namespace is gone")
+        self._sequence = self._sequence + 1 & 0x7FFF_FFFF
+        message = reads.read_bytes(asked.what, self._sequence)
+        with self._namespaces.inside(held.netns):  # some subsystems look at the sender's namespace
+            held.sock.sendto(message, (0, 0))
+        return {"bytes": message.hex()}, ()
+
+    def _release_socket(self, _id: int, asked: requests.ReleaseSocket) -> tuple[Body, tuple[int, ...]]:
+        held = self._sockets.pop(asked.socket, None)
+        if held is not None:
+            held.sock.close()
+        return {}, ()
+
+    def _get_text(self, request_id: int, asked: requests.GetText) -> tuple[Body, tuple[int, ...]]:
+        if asked.what is TextKind.SYSCTLS:
+            with self._namespaces.inside(asked.netns):
+                return {}, (wire.sealed_memfd("nettop-sysctls", sysctls.listing()),)
+        tool = texts.TOOLS[asked.what]
+        netns = self._fd(asked.netns)
+        work = Work(asked.what.value, tool.run, netns, texts.SECONDS, tool.capabilities, tool.gid)
+        self._start(request_id, asked.netns, work, lambda memfd: ({}, (memfd,)))
+        raise Answered
+
+    def _read_sysctls(self, _id: int, asked: requests.ReadSysctls) -> tuple[Body, tuple[int, ...]]:
+        with self._namespaces.inside(asked.netns):
+            return {"values": sysctls.read(asked.names)}, ()
+
+    def _open_output(self, request_id: int, asked: requests.OpenOutput) -> tuple[Body, tuple[int, ...]]:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+        def open_as_invoker() -> None:
+            socket.send_fds(theirs, [b"fd"], [output.open_new(asked.path, asked.force)])
+
+        def take(memfd: int) -> tuple[Body, tuple[int, ...]]:
+            os.close(memfd)
+            with ours:
+                return {}, tuple(socket.recv_fds(ours, 16, 1)[1])
+
+        work = Work("open", open_as_invoker, None, OUTPUT_SECONDS, account=privileges.invoker(), channel=theirs)
+        self._start(request_id, OWN, work, take)
+        theirs.close()
+        raise Answered
+
+    def _set_sysctl(self, _id: int, asked: requests.SetSysctl) -> tuple[Body, tuple[int, ...]]:
+        if self._read_only:
+            raise NotPermitted(f"{asked.name} is not set", "nettop runs with --read-only")
+        with self._namespaces.inside(asked.netns):
+            return {"before": sysctls.change(asked.name, asked.value)}, ()
+
+    # Children.
+
+    def _fd(self, handle: int) -> int | None:
+        return None if handle == OWN else self._namespaces.fd(handle)
+
+    def _start(
+        self, request_id: int, netns: int, work: Work, done: Callable[[int], tuple[Body, tuple[int, ...]]]
+    ) -> None:
+        if len(self._jobs) >= MAX_CHILDREN:
+            raise BrokerError(f"{MAX_CHILDREN} calls are at work already", "wait for one to end")
+        child = start(work)
+        self._jobs[child.pidfd] = Job(child, request_id, netns, done)
+        self._selector.register(child.pidfd, selectors.EVENT_READ, lambda: self._on_child_end(child.pidfd))
+
+    def _on_child_end(self, pidfd: int) -> None:
+        job = self._jobs.pop(pidfd, None)
+        if job is None:
+            return
+        self._selector.unregister(pidfd)
+        self._reply(job.id, lambda: job.done(job.child.outcome()))
+
+    def _wait_seconds(self) -> float | None:
+        if not self._jobs:
+            return None
+        return max(0.0, min(job.child.deadline for job in self._jobs.values()) - time.monotonic())
+
+    def _end_late_children(self) -> None:
+        now = time.monotonic()
+        for job in self._jobs.values():
+            if job.child.deadline <= now:
+                job.child.deadline = now + 1.0
+                job.child.kill("it took too long and was ended")
+
+    # Namespaces that go away.
+
+    def _on_owner_change(self) -> None:
+        children = frozenset(job.child.pid for job in self._jobs.values())
+        for netns in self._namespaces.orphaned(children):
+            self._let_go(netns.handle, "the namespace is gone")
+            self._send({"gone": asdict(netns), "why": "the namespace is gone"})
+
+    def _let_go(self, handle: int, why: str) -> None:
+        for socket_handle in [key for key, held in self._sockets.items() if held.netns == handle != OWN]:
+            self._sockets.pop(socket_handle).sock.close()
+        for job in self._jobs.values():
+            if job.netns == handle != OWN:
+                job.child.kill(why)
+        self._namespaces.let_go(handle)
+
+
+def _read(memfd: int) -> bytes:
+    return wire.read_memfd(memfd, wire.MAX_LONG)
+
+
+def hello(read_only: bool, capabilities: frozenset[int]) -> Body:
+    """What the broker says first: who it is and what it may do."""
+    return {"pid": os.getpid(), "read_only": read_only, "capabilities": sorted(capabilities)}

@@ -1,0 +1,134 @@
+"""Opening packet and netlink sockets, and naming devices, in the namespace the caller has entered."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import socket
+import struct
+from contextlib import suppress
+
+from nettop.broker import abi
+from nettop.broker.requests import Device, OpenNetlinkSocket, OpenPacketSocket
+from nettop.errors import BrokerError
+from nettop.kinds import LINKTYPE_ETHERNET, NETLINK_NETFILTER, NETLINK_ROUTE
+
+LINKTYPE_RAW = 101  # https://www.tcpdump.org/linktypes.html: the packet begins with its IPv4 or IPv6 header
+MAX_RING = 2 << 30  # bytes
+MAX_RCVBUF = 512 << 20  # bytes
+MAX_SNAPLEN = 262144
+MAX_GROUP = {NETLINK_NETFILTER: 9, NETLINK_ROUTE: 36}  # NFNLGRP_MAX, RTNLGRP_MAX
+_FRAME_SIZE = 2048  # only a unit of accounting: TPACKET_V3 packs frames of any size into a block
+_RETIRE_MS = 50  # a block is shown at the latest this long after its first packet
+_MAX_PROGRAM = 4096 * 8  # BPF_MAXINSNS instructions
+
+
+def devices() -> list[Device]:
+    """The devices of the current namespace, by ifindex."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        found = [_described(asking, index, name) for index, name in sorted(socket.if_nameindex())]
+    return [device for device in found if device is not None]
+
+
+def device(name: str) -> Device:
+    """The device of that name in the current namespace; raises BrokerError."""
+    present = devices()
+    for candidate in present:
+        if candidate.name == name:
+            return candidate
+    raise BrokerError(f"no device {name!r}", f"there are {', '.join(d.name for d in present[:10])}")
+
+
+def linktype(of: Device) -> int:
+    """The link type of the packets packet_socket() gives: Ethernet frames, or from the IP header on for the rest."""
+    return LINKTYPE_ETHERNET if of.arphrd in (abi.ARPHRD_ETHER, abi.ARPHRD_LOOPBACK) else LINKTYPE_RAW
+
+
+def packet_socket(of: Device, asked: OpenPacketSocket, program: bytes) -> socket.socket:
+    """An AF_PACKET socket with ring and filter, bound to the device; `program` is an array of struct sock_filter.
+
+    It is created for protocol 0 and bound last, so that nothing unfiltered slips in. Raises OSError.
+    """
+    kind = socket.SOCK_RAW if linktype(of) == LINKTYPE_ETHERNET else socket.SOCK_DGRAM
+    sock = socket.socket(socket.AF_PACKET, kind, 0)
+    try:
+        sock.setsockopt(abi.SOL_PACKET, abi.PACKET_VERSION, abi.TPACKET_V3)
+        _set_ring(sock, asked)
+        _attach(sock, program or accept_all(asked.snaplen))
+        if asked.promisc and of.arphrd == abi.ARPHRD_ETHER:
+            membership = struct.pack("iHH8x", of.ifindex, abi.PACKET_MR_PROMISC, 0)
+            sock.setsockopt(abi.SOL_PACKET, abi.PACKET_ADD_MEMBERSHIP, membership)
+        sock.bind((of.name, abi.ETH_P_ALL))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def check_packet_request(asked: OpenPacketSocket) -> None:
+    """Raise BrokerError for sizes no ring can have."""
+    page_multiple = asked.block_size % 4096 == 0 and asked.block_size >= 4096
+    if not page_multiple or asked.block_count < 1 or asked.block_size * asked.block_count > MAX_RING:
+        raise BrokerError(f"a ring of {asked.block_count} × {asked.block_size} bytes is not possible")
+    if not 1 <= asked.snaplen <= MAX_SNAPLEN:
+        raise BrokerError(f"a snaplen of {asked.snaplen} is not possible", f"give 1 to {MAX_SNAPLEN}")
+
+
+def accept_all(snaplen: int) -> bytes:
+    """The program `ret #snaplen`."""
+    return struct.pack("HBBI", 0x06, 0, 0, snaplen)  # linux/bpf_common.h BPF_RET | BPF_K
+
+
+def netlink_socket(asked: OpenNetlinkSocket) -> socket.socket:
+    """A netlink socket of the current namespace: bound, with its buffer and groups. Raises OSError, BrokerError."""
+    highest = MAX_GROUP.get(asked.protocol)
+    if highest is None or any(not 1 <= group <= highest for group in asked.groups):
+        raise BrokerError(f"not on the list: netlink protocol {asked.protocol} with groups {asked.groups[:8]}")
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, asked.protocol)
+    try:
+        _set_receive_buffer(sock, max(4096, min(asked.rcvbuf, MAX_RCVBUF)))
+        sock.bind((0, 0))
+        for group in asked.groups:
+            sock.setsockopt(abi.SOL_NETLINK, abi.NETLINK_ADD_MEMBERSHIP, group)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _set_receive_buffer(sock: socket.socket, size: int) -> None:
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, abi.SO_RCVBUFFORCE, size)
+    except OSError:  # in a user namespace: up to net.core.rmem_max
+        with suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+
+
+def _set_ring(sock: socket.socket, asked: OpenPacketSocket) -> None:
+    frames = asked.block_size // _FRAME_SIZE * asked.block_count
+    ring = struct.pack("7I", asked.block_size, asked.block_count, _FRAME_SIZE, frames, _RETIRE_MS, 0, 0)
+    sock.setsockopt(abi.SOL_PACKET, abi.PACKET_RX_RING, ring)
+
+
+def _attach(sock: socket.socket, program: bytes) -> None:
+    if not program or len(program) % 8 or len(program) > _MAX_PROGRAM:
+        raise BrokerError("a capture filter that is no BPF program")
+    instructions = ctypes.create_string_buffer(program, len(program))
+    fprog = struct.pack("HP", len(program) // 8, ctypes.addressof(instructions))  # linux/filter.h struct sock_fprog
+    sock.setsockopt(socket.SOL_SOCKET, abi.SO_ATTACH_FILTER, fprog)
+
+
+def _described(asking: socket.socket, index: int, name: str) -> Device | None:
+    """None when the device went away meanwhile."""
+    try:
+        hardware = struct.unpack_from("H", _ioctl(asking, abi.SIOCGIFHWADDR, name), 16)[0]
+        flags = struct.unpack_from("H", _ioctl(asking, abi.SIOCGIFFLAGS, name), 16)[0]
+        mtu = struct.unpack_from("i", _ioctl(asking, abi.SIOCGIFMTU, name), 16)[0]
+    except OSError:
+        return None
+    return Device(name, index, hardware, bool(flags & abi.IFF_UP), mtu)
+
+
+def _ioctl(asking: socket.socket, request: int, name: str) -> bytes:
+    ifreq = name.encode(errors="surrogateescape").ljust(40, b"\0")  # struct ifreq, linux/if.h
+    return fcntl.ioctl(asking.fileno(), request, ifreq)

@@ -1,0 +1,138 @@
+"""Starting a broker, with the rights it needs and without leaving them to the app."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from nettop.broker import privileges, wire
+from nettop.broker.client import EXIT_SECONDS, Broker
+from nettop.errors import BrokerError, NotPermitted
+
+Mode = Literal["auto", "root", "sudo", "doas", "pkexec"]
+
+HELLO_SECONDS = 15.0
+# Everything the app imports late, for an app that will not be able to read its own files after the drop.
+PRELOAD = ("numpy", "textual.app", "textual.widgets", "scapy.all", "nettop.cli")
+_NO_RIGHTS = "run `sudo nettop`, or `nettop demo`, or open a recording with -r"
+_PROMPT = "[sudo] nettop starts its broker as root; password for %p: "
+_ESCALATIONS: dict[str, tuple[str, ...]] = {
+    "sudo": ("sudo", "-p", _PROMPT, "--"),
+    "doas": ("doas", "--"),
+    "pkexec": ("pkexec",),
+}
+
+
+def start(mode: Mode = "auto", *, read_only: bool = False, drop: bool = True, preload: bool = False) -> Broker:
+    """A running broker. As root it is spawned and this process then gives up all privileges (`drop`); as a user it is
+    started by sudo, doas or pkexec, which may ask for the password on the terminal (so: before the screen opens).
+
+    To be called while the process has one thread. Raises NotPermitted with the remedy.
+    """
+    if mode == "auto":
+        mode = "root" if _has_rights() else _escalation()
+    options = ["--read-only"] if read_only else []
+    if mode == "root":
+        return _launch((), options, drop=drop, preload=preload)
+    if shutil.which(mode) is None:
+        raise NotPermitted(f"{mode} is not installed", _NO_RIGHTS)
+    return _launch(_ESCALATIONS[mode], options, drop=False, preload=False)
+
+
+def start_in_userns(*, read_only: bool = False, drop: bool = True) -> Broker:
+    """A broker that is root of fresh user and network namespaces: needs no privileges, and sees only what is in them.
+
+    Raises NotPermitted where the host does not allow user namespaces.
+    """
+    options = ["--userns", *(["--read-only"] if read_only else [])]
+    return _launch((), options, drop=drop and os.geteuid() == 0, preload=False)
+
+
+def attach(sock: socket.socket, *, drop: bool = False) -> Broker:
+    """The broker that runs at the other end of `sock` (one end of wire.pair()); raises BrokerError."""
+    greeting = _hello(sock, None, HELLO_SECONDS)
+    if drop:
+        privileges.drop_app()
+    return Broker(sock, greeting, opens_output=os.geteuid() == 0)
+
+
+def broker_command(*options: str) -> list[str]:
+    """The command that runs a broker, for whoever starts one itself with a socket as its stdin."""
+    return [sys.executable, "-I", "-m", "nettop.broker", *options]
+
+
+def _launch(before: Sequence[str], options: Sequence[str], *, drop: bool, preload: bool) -> Broker:
+    was_root = os.geteuid() == 0
+    ours, theirs = wire.pair()
+    command = [*before, *broker_command(*options)]
+    with theirs:
+        # sudo and doas need the terminal's session to ask for a password.
+        process = subprocess.Popen(command, stdin=theirs.fileno(), start_new_session=not before)
+    try:
+        greeting = _hello(ours, process, None if before else HELLO_SECONDS)
+        if drop:
+            privileges.drop_app(preload=PRELOAD if preload else ())
+    except BaseException:
+        ours.close()
+        _reap(process)
+        raise
+    return Broker(ours, greeting, process=process, opens_output=was_root)
+
+
+def _hello(sock: socket.socket, process: subprocess.Popen[bytes] | None, seconds: float | None) -> dict[str, Any]:
+    sock.settimeout(seconds)
+    try:
+        received = wire.receive(sock)
+    except TimeoutError:
+        raise BrokerError("the broker does not answer") from None
+    except OSError:
+        received = None
+    sock.settimeout(None)
+    greeting = received[0].get("hello") if received else None
+    if not isinstance(greeting, dict):
+        raise _refused(process)
+    _check_rights(greeting)
+    return greeting
+
+
+def _refused(process: subprocess.Popen[bytes] | None) -> BrokerError:
+    if process is None:
+        return BrokerError("there is no broker at the other end")
+    status = _reap(process)
+    command = process.args
+    program = os.path.basename(command[0]) if isinstance(command, list) else "the broker"
+    if program in _ESCALATIONS:
+        return NotPermitted(f"{program} did not start the broker (status {status})", _NO_RIGHTS)
+    if isinstance(command, list) and "--userns" in command:
+        return NotPermitted("this host allows no user namespaces", "see user.max_user_namespaces, or run as root")
+    return BrokerError(f"the broker did not start (status {status})", f"try `{' '.join(broker_command())}`")
+
+
+def _check_rights(greeting: dict[str, Any]) -> None:
+    if privileges.NET_ADMIN not in greeting.get("capabilities", ()):
+        raise NotPermitted("CAP_NET_ADMIN is missing even for root", "a container needs --cap-add NET_ADMIN,NET_RAW")
+
+
+def _has_rights() -> bool:
+    return os.geteuid() == 0 or privileges.NET_ADMIN in privileges.effective_capabilities()
+
+
+def _escalation() -> Mode:
+    modes: tuple[Mode, ...] = ("sudo", "doas", "pkexec")
+    for mode in modes:
+        if shutil.which(mode):
+            return mode
+    raise NotPermitted("nettop needs CAP_NET_ADMIN, and neither sudo, doas nor pkexec is installed", _NO_RIGHTS)
+
+
+def _reap(process: subprocess.Popen[bytes]) -> int | None:
+    try:
+        return process.wait(EXIT_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()

@@ -1,0 +1,80 @@
+"""The sysctls that may be read, the two that may be set, and both, in the namespace the caller has entered."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+
+from nettop.errors import BrokerError
+
+_ROOT = "/proc/sys"  # net/ below it shows the namespace of the reading thread
+_READABLE = re.compile(
+    r"net\.netfilter\.nf_[a-z0-9_]+"
+    r"|net\.nf_conntrack_max"
+    r"|net\.netfilter\.nf_log\.(2|10)"
+    r"|net\.bridge\.bridge-nf-[a-z0-9-]+"
+    r"|net\.ipv4\.(ip_forward|ip_local_port_range|ip_default_ttl|tcp_[a-z0-9_]+|icmp_[a-z0-9_]+)"
+    r"|net\.ipv[46]\.conf\.[^./]{1,15}\.(forwarding|rp_filter|route_localnet|accept_local|arp_[a-z]+|proxy_arp"
+    r"|disable_ipv6|accept_ra|log_martians|send_redirects|accept_redirects|accept_source_route|src_valid_mark)"
+    r"|net\.core\.(rmem_max|rmem_default|netdev_max_backlog|netdev_budget|somaxconn)"
+)
+_SETTABLE = {
+    "net.netfilter.nf_conntrack_acct": re.compile("[01]"),
+    "net.netfilter.nf_conntrack_timestamp": re.compile("[01]"),
+}
+_ALWAYS_SHOWN = (
+    "net.ipv4.ip_forward",
+    "net.ipv4.conf.all.rp_filter",
+    "net.ipv4.conf.all.route_localnet",
+    "net.ipv6.conf.all.forwarding",
+    "net.bridge.bridge-nf-call-iptables",
+    "net.bridge.bridge-nf-call-ip6tables",
+    "net.bridge.bridge-nf-call-arptables",
+)
+
+
+def read(names: Iterable[str]) -> dict[str, str]:
+    """The values of `names`; what this namespace does not have is missing. Raises BrokerError for names not listed."""
+    wanted = list(names)
+    for name in wanted:
+        if not _READABLE.fullmatch(name):
+            raise BrokerError(f"not on the list: sysctl {name!r}")
+    values = {name: _value(name) for name in wanted}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def listing() -> bytes:
+    """`name = value` lines of net.netfilter.* and what else the screens need, sorted by name."""
+    try:
+        netfilter = [f"net.netfilter.{entry}" for entry in os.listdir(f"{_ROOT}/net/netfilter")]
+    except OSError:
+        netfilter = []
+    names = [name for name in (*netfilter, *_ALWAYS_SHOWN) if _READABLE.fullmatch(name)]
+    values = read(names)
+    return "".join(f"{name} = {values[name]}\n" for name in sorted(values)).encode(errors="surrogateescape")
+
+
+def change(name: str, value: str) -> str:
+    """Set a sysctl; returns the value it had. Raises BrokerError (not on the list, not there) and OSError."""
+    allowed = _SETTABLE.get(name)
+    if allowed is None or not allowed.fullmatch(value):
+        raise BrokerError(f"not on the list: setting sysctl {name!r} to {value!r}")
+    before = _value(name)
+    if before is None:
+        raise BrokerError(f"this namespace has no {name}", "load the module nf_conntrack, or add a rule that needs it")
+    with open(_path(name), "w", encoding="ascii") as file:
+        file.write(value)
+    return before
+
+
+def _path(name: str) -> str:
+    return f"{_ROOT}/{name.replace('.', '/')}"
+
+
+def _value(name: str) -> str | None:
+    try:
+        with open(_path(name), encoding="utf-8", errors="surrogateescape") as file:
+            return file.read().strip()
+    except OSError:
+        return None

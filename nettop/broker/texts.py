@@ -1,0 +1,115 @@
+"""The text snapshots: which tool renders each kind, with which rights, and whether what it printed is whole."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from nettop.broker.children import execute, find_tool
+from nettop.broker.privileges import NET_ADMIN, NET_RAW, NOBODY
+from nettop.errors import BrokerError
+from nettop.kinds import TextKind
+
+SECONDS = 15.0  # one listing of 20,000 rules under continuous commits did not finish within this
+# The official binding where Debian and Ubuntu put it; a venv does not see it, loading it by path works.
+_BINDINGS = ("/usr/lib/python3/dist-packages/nftables/__init__.py",)
+_LIST_RULESET = b"list ruleset"
+_ROOT_GROUP = 0  # /proc/net/ip_tables_names is readable for root's group (mode 0440)
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """How one kind of text is made by a child."""
+
+    run: Callable[[], None]
+    capabilities: frozenset[int] = frozenset({NET_ADMIN})
+    gid: int = NOBODY
+
+
+def list_ruleset() -> None:
+    """Write `nft -a -t list ruleset` to stdout, as bytes: by libnftables, else by the nft program."""
+    try:
+        nft = _binding().Nftables()
+    except (ImportError, OSError, AttributeError):
+        execute(find_tool("nft"), "-a", "-t", "list", "ruleset")
+        return
+    nft.set_handle_output(True)
+    nft.nft_ctx_output_set_flags(nft._Nftables__ctx, _flags(nft))
+    _write(_run(nft))
+
+
+def _run(nft: Any) -> bytes:
+    # Not .cmd(): it decodes strict UTF-8, and a comment may hold any bytes.
+    context = nft._Nftables__ctx
+    result = nft.nft_run_cmd_from_buffer(context, _LIST_RULESET)
+    text: bytes = nft.nft_ctx_get_output_buffer(context) or b""
+    if result != 0:
+        complaint: bytes = nft.nft_ctx_get_error_buffer(context) or b""
+        raise BrokerError(f"libnftables: {complaint.decode(errors='replace').strip() or result}")
+    if text and not text.endswith(b"}\n"):
+        raise BrokerError("libnftables gave a cut listing")
+    return text
+
+
+def _flags(nft: Any) -> int:
+    named: dict[str, int] = nft.output_flags
+    return named["handle"] | named["terse"]
+
+
+def _binding() -> ModuleType:
+    for path in _BINDINGS:
+        folder = os.path.dirname(path)
+        spec = importlib.util.spec_from_file_location("nftables", path, submodule_search_locations=[folder])
+        if spec and spec.loader and os.path.exists(path):
+            module = importlib.util.module_from_spec(spec)
+            sys.modules["nftables"] = module
+            spec.loader.exec_module(module)
+            return module
+    raise ImportError("nftables")
+
+
+def _write(text: bytes) -> None:
+    view = memoryview(text)
+    while view:
+        view = view[os.write(1, view) :]
+
+
+def _saver(program: str) -> Callable[[], None]:
+    return lambda: execute(find_tool(program), "-c")
+
+
+def _legacy_saver(program: str, names: str) -> Callable[[], None]:
+    def run() -> None:
+        # Naming a table creates it: ask only where one exists already.
+        if _table_names(names):
+            execute(find_tool(program), "-c")
+
+    return run
+
+
+def _table_names(names: str) -> str:
+    try:
+        with open(f"/proc/thread-self/net/{names}", encoding="ascii") as lines:
+            return lines.read().strip()
+    except FileNotFoundError:
+        return ""
+
+
+_LEGACY_RIGHTS = frozenset({NET_ADMIN, NET_RAW})
+
+TOOLS: dict[TextKind, Tool] = {
+    TextKind.NFT_RULESET: Tool(list_ruleset),
+    TextKind.IPTABLES_SAVE: Tool(_saver("iptables-nft-save")),
+    TextKind.IP6TABLES_SAVE: Tool(_saver("ip6tables-nft-save")),
+    TextKind.IPTABLES_LEGACY_SAVE: Tool(
+        _legacy_saver("iptables-legacy-save", "ip_tables_names"), _LEGACY_RIGHTS, _ROOT_GROUP
+    ),
+    TextKind.IP6TABLES_LEGACY_SAVE: Tool(
+        _legacy_saver("ip6tables-legacy-save", "ip6_tables_names"), _LEGACY_RIGHTS, _ROOT_GROUP
+    ),
+}
