@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nettop.decode import packet_numbers as no
 from nettop.decode.packet_columns import BAD_LINK, BAD_TAGS, HAVE_DIRECTION, HAVE_ETHERTYPE, HAVE_LLC, HAVE_VLAN
@@ -24,7 +25,7 @@ _SLL2 = np.dtype(
 _BYTE = np.dtype([("v", "u1")])
 _NULL = np.dtype([("af", "<u4")])
 
-# The address family of a null or loop header, in either byte order: 2 everywhere; IPv6 is 24, 28, 30 on BSDs, 10 on Linux.
+# The address family of a null or loop header, in either byte order. IPv6 is 24, 28, 30 on BSDs, 10 on Linux.
 _NULL_FAMILY = {2: no.ETH_P_IP, 10: no.ETH_P_IPV6, 24: no.ETH_P_IPV6, 28: no.ETH_P_IPV6, 30: no.ETH_P_IPV6}
 
 
@@ -104,8 +105,8 @@ def _null(rows: Rows) -> None:
     rows.cols["have"][at] |= np.where(ethertype > 0, HAVE_ETHERTYPE, 0).astype(np.uint16)
 
 
-def _is_tag(ethertype: Array) -> Array:
-    return (ethertype == no.ETH_P_8021Q) | (ethertype == no.ETH_P_8021AD) | (ethertype == no.ETH_P_QINQ1)
+def _is_tag(ethertype: Array) -> NDArray[np.bool_]:
+    return np.asarray((ethertype == no.ETH_P_8021Q) | (ethertype == no.ETH_P_8021AD) | (ethertype == no.ETH_P_QINQ1))
 
 
 def _tags(rows: Rows, ethertype: Array, vlan: Array) -> None:

@@ -173,7 +173,7 @@ def _extensions(rows: Rows, at: Array, following: Array, full: bool) -> None:
 def _fragments(rows: Rows, row: Array, header: Array, full: bool) -> Array:
     """Marks the fragments among the rows; which of them are not the first."""
     frag = header["frag"].astype(np.uint16)
-    later = (frag & 0xFFF8) != 0
+    later: Array = (frag & 0xFFF8) != 0
     rows.have(row, HAVE_FRAGMENT)
     rows.have(row[later], HAVE_LATER_FRAGMENT)
     if full:

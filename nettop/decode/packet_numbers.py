@@ -33,52 +33,6 @@ IPPROTO_SCTP = 132
 IPPROTO_MH = 135
 IPPROTO_UDPLITE = 136
 
-PROTO_NAMES = {
-    IPPROTO_ICMP: "icmp",
-    IPPROTO_IGMP: "igmp",
-    IPPROTO_IPIP: "ipip",
-    IPPROTO_TCP: "tcp",
-    8: "egp",
-    9: "igp",
-    IPPROTO_UDP: "udp",
-    IPPROTO_DCCP: "dccp",
-    IPPROTO_IPV6: "ipv6",
-    46: "rsvp",
-    IPPROTO_GRE: "gre",
-    IPPROTO_ESP: "esp",
-    IPPROTO_AH: "ah",
-    IPPROTO_ICMPV6: "icmpv6",
-    IPPROTO_NONE: "none",
-    88: "eigrp",
-    89: "ospf",
-    94: "ipip",
-    103: "pim",
-    108: "ipcomp",
-    112: "vrrp",
-    IPPROTO_SCTP: "sctp",
-    IPPROTO_MH: "mh",
-    IPPROTO_UDPLITE: "udplite",
-    137: "mpls",
-}
-
-ETHERTYPE_NAMES = {
-    ETH_P_IP: "ip",
-    ETH_P_ARP: "arp",
-    ETH_P_RARP: "rarp",
-    ETH_P_IPV6: "ip6",
-    0x0842: "wol",
-    0x8847: "mpls",
-    0x8848: "mpls",
-    0x8863: "pppoe-d",
-    0x8864: "pppoe",
-    0x888E: "eapol",
-    0x88CC: "lldp",
-    0x88E5: "macsec",
-    0x88F7: "ptp",
-    0x8902: "cfm",
-    0x9000: "loopback",
-}
-
 # https://www.tcpdump.org/linktypes.html
 LINK_NULL = 0
 LINK_ETHERNET = 1

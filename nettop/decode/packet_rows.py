@@ -50,7 +50,8 @@ class Rows:
 
     def left(self, at: Array | slice) -> Array:
         """How many captured bytes stand from `pos` on."""
-        return self.end[at] - self.pos[at]
+        left: Array = self.end[at] - self.pos[at]
+        return left
 
     def have(self, at: Array | slice, bits: int) -> None:
         """Sets bits of `have`."""
@@ -58,4 +59,5 @@ class Rows:
 
     def has(self, bits: int) -> Array:
         """Where any of these bits is set."""
-        return (self.cols["have"] & np.uint16(bits)) != 0
+        mask: Array = self.cols["have"] & np.uint16(bits) != 0
+        return mask

@@ -29,7 +29,12 @@ _TCP = np.dtype(
     }
 )
 _ICMP = np.dtype(
-    {"names": ["typecode", "id"], "formats": [">u2", ">u2"], "offsets": [0, 4], "itemsize": 8}  # RFC 792, RFC 4443
+    {  # RFC 792, RFC 4443: type and code, checksum, and of the echo messages id and sequence number
+        "names": ["typecode", "id", "seq"],
+        "formats": [">u2", ">u2", ">u2"],
+        "offsets": [0, 4, 6],
+        "itemsize": 8,
+    }
 )
 _GRE = np.dtype([("flags", ">u2"), ("protocol", ">u2"), ("word", ">u4", (3,))])  # RFC 2784, RFC 2890
 _SPI = np.dtype([("spi", ">u4"), ("second", ">u4")])  # RFC 4303: first word; RFC 4302: second word
@@ -126,20 +131,21 @@ def _udp(rows: Rows, at: Array, header: Array) -> None:
 
 
 def _icmp(rows: Rows, at: Array | slice) -> None:
-    _icmp_types(rows, at, _ICMP_WITH_ID)
+    _messages(rows, at, _ICMP_WITH_ID)
 
 
 def _icmpv6(rows: Rows, at: Array | slice) -> None:
-    _icmp_types(rows, at, _ICMPV6_WITH_ID)
+    _messages(rows, at, _ICMPV6_WITH_ID)
 
 
-def _icmp_types(rows: Rows, at: Array | slice, with_id: Array) -> None:
+def _messages(rows: Rows, at: Array | slice, with_id: Array) -> None:
     at, _ = rows.sure(at, rows.left(at) >= 2, BAD_TRANSPORT)
     header = rows.data.at(rows.pos[at], _ICMP)
     typecode = header["typecode"].astype(np.uint16)
     rows.cols["dport"][at] = typecode
-    has_id = with_id[typecode >> 8] & (rows.left(at) >= 6)
+    has_id = with_id[typecode >> 8] & (rows.left(at) >= 8)
     rows.cols["sport"][at] = np.where(has_id, header["id"], 0)
+    rows.column("seq")[at] = np.where(has_id, header["seq"], 0)
     rows.cols["have"][at] |= np.where(has_id, HAVE_ICMP | HAVE_ICMP_ID, HAVE_ICMP).astype(np.uint16)
 
 

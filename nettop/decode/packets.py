@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nettop.batch import Batch, PacketMeta
 from nettop.columns import Columns, Decoded, DecodeErrors
-from nettop.decode.packet_columns import HAVE_DIRECTION, PACKET_DTYPES
+from nettop.decode.packet_columns import HAVE_DIRECTION, PACKET_DTYPES, PACKET_HI
 from nettop.decode.packet_link import decode_link
 from nettop.decode.packet_network import decode_network
 from nettop.decode.packet_numbers import DIRECTION_UNKNOWN
@@ -30,6 +30,37 @@ class Depth(IntEnum):
     FULL = 4  # and everything else
 
 
+class Layers:
+    """The records start to stop of a batch, decoded layer by layer as they are asked for."""
+
+    __slots__ = ("_batch", "_depth", "_linktype", "_span", "rows")
+
+    def __init__(self, batch: Batch, linktype: int, start: int, stop: int) -> None:
+        self._batch = batch
+        self._linktype = linktype
+        self._span = slice(start, stop)
+        self._depth = 0
+        self.rows = self._begin()
+
+    def _begin(self) -> Rows:
+        return Rows(Window(self._batch.buf), self._batch.off[self._span], self._batch.caplen[self._span])
+
+    def upto(self, depth: Depth) -> Rows:
+        """The rows, decoded at least as deep as that. FULL begins anew when less was asked for before."""
+        full = depth == Depth.FULL
+        if full and Depth.NETWORK <= self._depth < Depth.FULL:
+            self.rows, self._depth = self._begin(), 0
+        if self._depth < Depth.LINK:
+            decode_link(self.rows, self._linktype)
+            _direction(self.rows, self._batch, self._span)
+        if self._depth < Depth.NETWORK <= depth:
+            decode_network(self.rows, wirelen(self._batch)[self._span], full)
+        if self._depth < Depth.PORTS <= depth:
+            decode_transport(self.rows, full)
+        self._depth = max(self._depth, depth)
+        return self.rows
+
+
 class PacketDecoder:
     """Decodes batches of one link type. Keeps nothing between batches."""
 
@@ -44,26 +75,42 @@ class PacketDecoder:
 
         A header that is cut off or lies leaves its columns absent and adds an error row (ERROR_TEXT names the codes).
         """
+        n = len(batch)
         chunks = [
-            self.chunk(batch, start, min(start + CHUNK_ROWS, len(batch))) for start in range(0, len(batch), CHUNK_ROWS)
+            Layers(batch, self._linktype, start, min(start + CHUNK_ROWS, n)).upto(self._depth)
+            for start in range(0, n, CHUNK_ROWS)
         ]
-        cols = _joined(chunks, len(batch))
+        cols = _joined(chunks, n)
+        if self._depth == Depth.FULL:
+            _complete(cols)
         cols.data["ts_ns"] = batch.ts_ns
         cols.data["caplen"] = batch.caplen
         cols.data["len"] = wirelen(batch)
-        rows = np.arange(len(batch), dtype=np.uint32)
-        return Decoded(batch.stream, batch.seq, cols, rows, _errors(chunks))
+        return Decoded(batch.stream, batch.seq, cols, np.arange(n, dtype=np.uint32), _errors(chunks))
 
-    def chunk(self, batch: Batch, start: int, stop: int) -> Rows:
-        """The records start to stop of the batch, as deep as this decoder goes."""
-        rows = Rows(Window(batch.buf), batch.off[start:stop], batch.caplen[start:stop])
-        decode_link(rows, self._linktype)
-        _direction(rows, batch, start, stop)
-        if self._depth >= Depth.NETWORK:
-            decode_network(rows, wirelen(batch)[start:stop], self._depth == Depth.FULL)
-        if self._depth >= Depth.PORTS:
-            decode_transport(rows, self._depth == Depth.FULL)
-        return rows
+
+def chosen(batch: Batch, rows: Array) -> Batch:
+    """The records of the given rows (indices), over the same buffer."""
+    meta = batch.meta
+    if isinstance(meta, PacketMeta):
+        comment = _renumbered(meta.comment, rows) if meta.comment else {}
+        meta = PacketMeta(
+            meta.wirelen[rows],
+            _some(meta.direction, rows),
+            _some(meta.tp_status, rows),
+            comment,
+            _some(meta.file_off, rows),
+            _some(meta.number, rows),
+        )
+    return Batch(batch.stream, batch.seq, batch.buf, batch.off[rows], batch.caplen[rows], batch.ts_ns[rows], meta)
+
+
+def _some(column: Array | None, rows: Array) -> Array | None:
+    return None if column is None else column[rows]
+
+
+def _renumbered(comment: dict[int, str], rows: Array) -> dict[int, str]:
+    return {new: comment[old] for new, old in enumerate(rows.tolist()) if old in comment}
 
 
 def wirelen(batch: Batch) -> Array:
@@ -71,10 +118,17 @@ def wirelen(batch: Batch) -> Array:
     return batch.meta.wirelen if isinstance(batch.meta, PacketMeta) else batch.caplen
 
 
-def _direction(rows: Rows, batch: Batch, start: int, stop: int) -> None:
+def _complete(cols: Columns) -> None:
+    """Every column but the IPv6 halves is there, also where no row has it: readers ask `have`, not the column."""
+    for name, dtype in PACKET_DTYPES.items():
+        if name not in cols and name not in PACKET_HI:
+            cols.data[name] = np.zeros(cols.n, dtype)
+
+
+def _direction(rows: Rows, batch: Batch, span: slice) -> None:
     """What the source knows of the direction comes before what a cooked header says."""
     if isinstance(batch.meta, PacketMeta) and batch.meta.direction is not None:
-        direction = batch.meta.direction[start:stop]
+        direction = batch.meta.direction[span]
         known = direction != DIRECTION_UNKNOWN
         rows.column("direction")[known] = direction[known]
         rows.have(known, HAVE_DIRECTION)

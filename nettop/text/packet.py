@@ -1,0 +1,181 @@
+"""The words of a packet: names of protocols, TCP flags, ICMP and ARP messages, directions. One table each."""
+
+from __future__ import annotations
+
+# IANA protocol numbers, as linux/in.h names them.
+PROTO_NAMES = {
+    0: "hopopts",
+    1: "icmp",
+    2: "igmp",
+    4: "ipip",
+    6: "tcp",
+    8: "egp",
+    9: "igp",
+    17: "udp",
+    33: "dccp",
+    41: "ipv6",
+    43: "routing",
+    44: "fragment",
+    46: "rsvp",
+    47: "gre",
+    50: "esp",
+    51: "ah",
+    58: "icmpv6",
+    59: "none",
+    60: "dstopts",
+    88: "eigrp",
+    89: "ospf",
+    94: "ipip",
+    103: "pim",
+    108: "ipcomp",
+    112: "vrrp",
+    132: "sctp",
+    135: "mh",
+    136: "udplite",
+    137: "mpls",
+}
+
+# linux/if_ether.h
+ETHERTYPE_NAMES = {
+    0x0800: "ip",
+    0x0806: "arp",
+    0x0842: "wol",
+    0x8035: "rarp",
+    0x86DD: "ip6",
+    0x8847: "mpls",
+    0x8848: "mpls",
+    0x8863: "pppoe-d",
+    0x8864: "pppoe",
+    0x888E: "eapol",
+    0x88CC: "lldp",
+    0x88E5: "macsec",
+    0x88F7: "ptp",
+    0x8902: "cfm",
+    0x9000: "loopback",
+}
+
+DIRECTIONS = {0: "in", 1: "broadcast", 2: "multicast", 3: "otherhost", 4: "out"}  # linux/if_packet.h PACKET_*
+
+# https://www.tcpdump.org/linktypes.html
+LINKTYPE_NAMES = {
+    0: "null",
+    1: "ethernet",
+    12: "raw",
+    14: "raw",
+    101: "raw",
+    105: "ieee802_11",
+    108: "loop",
+    113: "linux_sll",
+    127: "ieee802_11_radiotap",
+    228: "ipv4",
+    229: "ipv6",
+    253: "netlink",
+    276: "linux_sll2",
+}
+
+# RFC 792, 1122, 1256, 1812; RFC 4443, 4861. Type alone, or (type, code) where the code says more.
+_ICMP = {
+    0: "echo reply",
+    3: "unreachable",
+    4: "source quench",
+    5: "redirect",
+    8: "echo request",
+    9: "router advertisement",
+    10: "router solicitation",
+    11: "time exceeded",
+    12: "parameter problem",
+    13: "timestamp request",
+    14: "timestamp reply",
+    17: "address mask request",
+    18: "address mask reply",
+}
+_ICMP_CODE = {
+    (3, 0): "net unreachable",
+    (3, 1): "host unreachable",
+    (3, 2): "protocol unreachable",
+    (3, 3): "port unreachable",
+    (3, 4): "unreachable, need to fragment",
+    (3, 5): "source route failed",
+    (3, 9): "net prohibited",
+    (3, 10): "host prohibited",
+    (3, 13): "administratively prohibited",
+    (5, 0): "redirect to net",
+    (5, 1): "redirect to host",
+    (11, 0): "time exceeded in transit",
+    (11, 1): "reassembly time exceeded",
+}
+_ICMPV6 = {
+    1: "unreachable",
+    2: "packet too big",
+    3: "time exceeded",
+    4: "parameter problem",
+    128: "echo request",
+    129: "echo reply",
+    130: "multicast listener query",
+    131: "multicast listener report",
+    132: "multicast listener done",
+    133: "router solicitation",
+    134: "router advertisement",
+    135: "neighbor solicitation",
+    136: "neighbor advertisement",
+    137: "redirect",
+    143: "multicast listener report v2",
+}
+_ICMPV6_CODE = {
+    (1, 0): "no route",
+    (1, 1): "administratively prohibited",
+    (1, 3): "address unreachable",
+    (1, 4): "port unreachable",
+    (3, 0): "time exceeded in transit",
+    (3, 1): "reassembly time exceeded",
+}
+
+_TCP_FLAGS = ((2, "S", "SYN"), (1, "F", "FIN"), (4, "R", "RST"), (8, "P", "PSH"), (16, ".", "ACK"))
+_TCP_RARE = ((32, "U", "URG"), (64, "E", "ECE"), (128, "W", "CWR"), (256, "e", "AE"))
+
+ARP_OPERATIONS = {1: "Request", 2: "Reply", 3: "Reverse Request", 4: "Reverse Reply"}  # RFC 826, RFC 903
+
+
+def tcp_flags(flags: int) -> str:
+    """`S.`, `P.`, `none`: the letters tcpdump uses."""
+    return "".join(letter for bit, letter, _ in _TCP_FLAGS + _TCP_RARE if flags & bit) or "none"
+
+
+def tcp_flag_names(flags: int) -> str:
+    """`SYN, ACK`: the names, in the order people say them."""
+    return ", ".join(name for bit, _, name in _TCP_FLAGS + _TCP_RARE if flags & bit) or "none"
+
+
+def icmp_message(typecode: int) -> str:
+    """`echo request`, `port unreachable`, or `type 40 code 1`."""
+    return _message(_ICMP, _ICMP_CODE, typecode)
+
+
+def icmpv6_message(typecode: int) -> str:
+    """As icmp_message, for ICMPv6."""
+    return _message(_ICMPV6, _ICMPV6_CODE, typecode)
+
+
+def _message(types: dict[int, str], codes: dict[tuple[int, int], str], typecode: int) -> str:
+    kind, code = typecode >> 8, typecode & 255
+    return codes.get((kind, code)) or types.get(kind) or f"type {kind} code {code}"
+
+
+def proto_name(number: int) -> str:
+    """`tcp`, or `proto-200` where the number has no name."""
+    return PROTO_NAMES.get(number) or f"proto-{number}"
+
+
+def ethertype_name(number: int) -> str:
+    """`arp`, or `0x88b5` where the number has no name."""
+    return ETHERTYPE_NAMES.get(number) or f"0x{number:04x}"
+
+
+def linktype_name(number: int) -> str:
+    """`ethernet`, or the number."""
+    return LINKTYPE_NAMES.get(number) or str(number)
+
+
+def mac_text(address: bytes) -> str:
+    """`52:54:00:aa:01:02`."""
+    return address.hex(":")
