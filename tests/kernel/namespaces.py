@@ -1,0 +1,125 @@
+"""Namespaces, veth pairs and processes in them, made for a test and taken away after it; and the one wait loop."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from nettop.broker import privileges
+
+T = TypeVar("T")
+
+
+def poll(condition: Callable[[], T], deadline_s: float = 5.0, what: str = "") -> T:
+    """The first true value of `condition`, asked every 10 ms; fails the test after `deadline_s` seconds."""
+    never, end = threading.Event(), time.monotonic() + deadline_s
+    while not (value := condition()):
+        if time.monotonic() >= end:
+            raise AssertionError(f"not within {deadline_s} s: {what or condition}")
+        never.wait(0.01)
+    return value
+
+
+def have_rights() -> bool:
+    """Whether namespaces can be made here: as root, or inside `unshare -Urn`."""
+    return privileges.NET_ADMIN in privileges.effective_capabilities()
+
+
+def netns_path(ns: str) -> str:
+    """The file of the namespace that a spec (as nettop takes it: name, pid:N, path, or "") names."""
+    if ns.startswith("pid:"):
+        return f"/proc/{ns[4:]}/ns/net"
+    if not ns:
+        return "/proc/self/ns/net"
+    return ns if "/" in ns else f"/run/netns/{ns}"
+
+
+def command_in(ns: str, *argv: str) -> list[str]:
+    """`argv` as a command that runs in the namespace."""
+    return ["nsenter", f"--net={netns_path(ns)}", "--", *argv]
+
+
+def run_in(ns: str, *argv: str, stdin: str | None = None, check: bool = True) -> str:
+    """Run a command in the namespace; returns its stdout. A failure fails the test with stderr."""
+    done = subprocess.run(command_in(ns, *argv), input=stdin, capture_output=True, text=True, timeout=60, check=False)
+    assert not check or done.returncode == 0, f"{argv} in {ns!r}: {done.stderr}"
+    return done.stdout
+
+
+class Lab:
+    """What one test has made; close() takes all of it away."""
+
+    def __init__(self) -> None:
+        self.named = privileges.can_change_ids()  # `ip netns add` does not work inside `unshare -Urn`
+        self._names: list[str] = []
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def netns(self, name: str = "a") -> str:
+        """A new namespace with lo up; returns its spec: `nt-<pid>-<name>`, or `pid:N` inside `unshare -Urn`."""
+        if self.named:
+            spec = f"nt-{os.getpid()}-{name}"
+            subprocess.run(["ip", "netns", "add", spec], check=True)
+            self._names.append(spec)
+        else:
+            holder = self._spawn(["unshare", "--net", "sleep", "infinity"])
+            poll(lambda: _inode(f"pid:{holder.pid}") != _inode(""), what="the namespace's process")
+            spec = f"pid:{holder.pid}"
+        run_in(spec, "ip", "link", "set", "lo", "up")
+        return spec
+
+    def remove(self, spec: str) -> None:
+        """Take a namespace away before the test ends."""
+        if spec in self._names:
+            subprocess.run(["ip", "netns", "del", spec], check=True)
+            self._names.remove(spec)
+        else:
+            for process in [p for p in self._processes if spec == f"pid:{p.pid}"]:
+                process.kill()
+                process.wait()
+
+    def veth_pair(
+        self,
+        a: str,
+        b: str,
+        name_a: str = "veth0",
+        name_b: str = "veth0",
+        addresses_a: tuple[str, ...] = ("10.99.0.1/24",),
+        addresses_b: tuple[str, ...] = ("10.99.0.2/24",),
+    ) -> tuple[str, str]:
+        """A veth pair between two namespaces, up and with addresses; returns the two device names."""
+        ends = ["name", name_b, "netns", b.removeprefix("pid:")]
+        run_in(a, "ip", "link", "add", name_a, "type", "veth", "peer", *ends)
+        for ns, name, addresses in ((a, name_a, addresses_a), (b, name_b, addresses_b)):
+            for address in addresses:
+                extra = ["nodad"] if ":" in address else []
+                run_in(ns, "ip", "address", "add", address, "dev", name, *extra)
+            run_in(ns, "ip", "link", "set", name, "up")
+        return name_a, name_b
+
+    def spawn_in(self, ns: str, *argv: str, stdout: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+        """A process in the namespace, killed when the test ends."""
+        return self._spawn(command_in(ns, *argv), stdout)
+
+    def close(self) -> None:
+        """Kill the processes and delete the namespaces of this test."""
+        for process in self._processes:
+            process.kill()
+            process.wait()
+        for name in self._names:
+            subprocess.run(["ip", "netns", "del", name], check=False)
+
+    def _spawn(self, argv: list[str], stdout: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.DEVNULL)
+        self._processes.append(process)
+        return process
+
+
+def _inode(spec: str) -> int | None:
+    try:
+        return os.stat(netns_path(spec)).st_ino
+    except OSError:
+        return None
