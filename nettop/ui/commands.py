@@ -68,8 +68,9 @@ MOVES: tuple[Command, ...] = (
 
 _SHOWN = {
     "slash": "/", "colon": ":", "at": "@", "question_mark": "?", "space": "Space", "enter": "Enter", "escape": "Esc",
-    "tab": "Tab", "shift+tab": "Shift-Tab", "ctrl+p": "Ctrl-P", "ctrl+c": "Ctrl-C", "pagedown": "PgDn", "pageup": "PgUp",
-    "ctrl+f": "Ctrl-F", "ctrl+b": "Ctrl-B", "home": "Home", "end": "End", "down": "↓", "up": "↑", "left": "←",
+    "tab": "Tab", "shift+tab": "Shift-Tab", "ctrl+p": "Ctrl-P", "ctrl+c": "Ctrl-C",
+    "pagedown": "PgDn", "pageup": "PgUp", "ctrl+f": "Ctrl-F", "ctrl+b": "Ctrl-B",
+    "home": "Home", "end": "End", "down": "↓", "up": "↑", "left": "←",
     "right": "→",
 }  # fmt: skip
 

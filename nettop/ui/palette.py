@@ -1,0 +1,95 @@
+"""From a theme's roles to the styles that lines are drawn with; without colour, to bold, dim and reverse."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import cast
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.color import Color
+from textual.filter import LineFilter
+from textual.theme import Theme as TextualTheme
+from textual.widget import Widget
+
+from nettop.ui.theme import Theme
+
+_BOLD = {"heading", "key", "bad", "accent"}
+_REVERSED = {"cursor", "bar_marked"}
+
+
+class Palette:
+    """Styles by role and surface. One object for each theme; widgets compare it by identity to drop their caches."""
+
+    def __init__(self, theme: Theme, colour: bool = True) -> None:
+        self.theme = theme
+        self.colour = colour
+        self._styles: dict[tuple[str, str], Style] = {}
+
+    def style(self, role: str = "", surface: str = "background") -> Style:
+        """The style of a text with this role on this surface (SURFACES, or "bar_marked": a lit word in a bar)."""
+        key = (role, surface)
+        if (style := self._styles.get(key)) is None:
+            style = self._styles[key] = self._make(role, surface)
+        return style
+
+    def _make(self, role: str, surface: str) -> Style:
+        bold = role in _BOLD or surface == "bar_marked"
+        if not self.colour:
+            return Style(bold=bold or None, dim=role == "dim" or None, reverse=surface in _REVERSED or None)
+        roles, surfaces = self.theme.roles, self.theme.surfaces
+        background = surfaces["cursor" if surface == "bar_marked" else surface]
+        return Style(color=roles[role or "text"], bgcolor=background, bold=bold or None)
+
+
+def palette_of(widget: Widget) -> Palette:
+    """The palette of the app that a widget is in."""
+    return cast(Palette, widget.app.palette)  # type: ignore[attr-defined]
+
+
+def textual_theme(theme: Theme) -> TextualTheme:
+    """What Textual itself needs of a theme (inputs, toasts, borders)."""
+    roles, surfaces = theme.roles, theme.surfaces
+    return TextualTheme(
+        name=f"nettop-{theme.name}",
+        dark=theme.dark,
+        primary=surfaces["border"],
+        secondary=roles["key"],
+        accent=roles["accent"],
+        warning=roles["warn"],
+        error=roles["bad"],
+        success=roles["good"],
+        foreground=roles["text"],
+        background=surfaces["background"],
+        surface=surfaces["dialog"],
+        panel=surfaces["bar"],
+        variables=css_variables(theme),
+    )
+
+
+def css_variables(theme: Theme) -> dict[str, str]:
+    """The variables that our own CSS uses."""
+    return {
+        "nt-background": theme.surfaces["background"],
+        "nt-bar": theme.surfaces["bar"],
+        "nt-dialog": theme.surfaces["dialog"],
+        "nt-border": theme.surfaces["border"],
+        "nt-text": theme.roles["text"],
+        "nt-dim": theme.roles["dim"],
+        "nt-bad": theme.roles["bad"],
+    }
+
+
+@lru_cache(1024)
+def _colourless(style: Style) -> Style:
+    return Style(bold=style.bold, dim=style.dim, reverse=style.reverse, underline=style.underline, meta=style.meta)
+
+
+class NoColour(LineFilter):
+    """Drops every colour on its way to the terminal (https://no-color.org); bold, dim and reverse stay."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        """The same texts, without colour."""
+        return [
+            Segment(text, None if style is None else _colourless(style), control) for text, style, control in segments
+        ]

@@ -1,0 +1,116 @@
+"""The capture dialog: on which devices, with which capture filter (libpcap's language, run by the kernel)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Input
+
+from nettop.model.view import Line
+from nettop.text.sanitize import clean
+from nettop.ui.screens.choose import DIALOG_CSS
+from nettop.ui.session_protocol import DeviceChoice
+from nettop.ui.widgets.choices import Choice, Choices
+from nettop.ui.widgets.paper import Paper
+
+if TYPE_CHECKING:
+    from nettop.ui.screens.main import MainScreen
+
+_KEYS: Line = (
+    (" Space", "key"),
+    (" tick  ", "dim"),
+    ("Tab", "key"),
+    (" filter/devices  ", "dim"),
+    ("Enter", "key"),
+    (" start  ", "dim"),
+    ("Ctrl-S", "key"),
+    (" stop  ", "dim"),
+    ("Esc", "key"),
+    (" leave", "dim"),
+)
+
+
+class CaptureScreen(ModalScreen[None], inherit_bindings=False):
+    """Starts a capture and closes, or says why it cannot and stays."""
+
+    DEFAULT_CSS = DIALOG_CSS.format(name="CaptureScreen") + "CaptureScreen Choices { max-height: 12; }"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,ctrl+c", "leave", "Leave", show=False),
+        Binding("tab,shift+tab", "other", "Other part", show=False),
+        Binding("ctrl+s", "stop", "Stop", show=False),
+    ]
+
+    def __init__(self, main: MainScreen, devices: Sequence[DeviceChoice]) -> None:
+        super().__init__()
+        self._main = main
+        usual = [d.name for d in devices if d.usual] or [d.name for d in devices[:1]]
+        found = [Choice(d.name, clean(d.name), clean(d.note)) for d in devices]
+        self.choices = Choices(found, several=True, ticked=usual)
+        self.expression = Input(select_on_focus=False, placeholder="every packet; e.g. tcp port 443 and net 10.0.0.0/8")
+        self._said = Paper(surface="dialog")
+        self._hints = Paper(surface="dialog")
+
+    def compose(self) -> ComposeResult:
+        box = Vertical()
+        box.border_title = "Capture packets"
+        self.expression.cursor_blink = False
+        with box:
+            yield self._line("Devices")
+            yield self.choices
+            yield self._line("Capture filter (as tcpdump takes it)")
+            yield self.expression
+            yield self._said
+            yield self._hints
+
+    def _line(self, text: str) -> Paper:
+        paper = Paper(surface="dialog")
+        paper.text = (((f" {text}", "heading"),),)
+        return paper
+
+    def on_mount(self) -> None:
+        self._hints.write([_KEYS])
+        self.choices.focus()
+
+    def action_other(self) -> None:
+        """Tab: filter or devices."""
+        (self.expression if self.choices.has_focus else self.choices).focus()
+
+    def on_choices_accepted(self) -> None:
+        self._start()
+
+    def on_input_submitted(self) -> None:
+        self._start()
+
+    def _start(self) -> None:
+        if not self.choices.chosen:
+            self._say("tick at least one device")
+            return
+        self._main.session.start_capture(
+            self.choices.chosen, self.expression.value.strip(), lambda error: self._main.post(self._told, error)
+        )
+
+    def _told(self, error: str | None) -> None:
+        if error is None:
+            self._main.say(f"capturing on {', '.join(self.choices.chosen)}")
+            self.dismiss(None)
+        else:
+            self._say(error)
+
+    def _say(self, text: str) -> None:
+        parts = [clean(part) for part in text.split("\n")][:3]
+        self._said.styles.height = len(parts)
+        self._said.write([((f" {part}", "bad"),) for part in parts])
+
+    def action_stop(self) -> None:
+        """Stop the running capture."""
+        self._main.session.stop_capture()
+        self.dismiss(None)
+
+    def action_leave(self) -> None:
+        """Esc."""
+        self.dismiss(None)

@@ -1,0 +1,105 @@
+"""A dialog to choose one thing, or several, with an optional line to search in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Input
+
+from nettop.ui.widgets.choices import Choice, Choices
+from nettop.ui.widgets.paper import Paper
+
+DIALOG_CSS = """
+{name} {{ align: center middle; background: $nt-background 60%; }}
+{name} > Vertical {{
+    width: 64; max-width: 96%; height: auto; max-height: 90%;
+    border: round $nt-border; border-title-color: $nt-text; border-title-style: bold; background: $nt-dialog;
+}}
+{name} Input {{ height: 1; border: none; padding: 0 1; background: $nt-background; color: $nt-text; }}
+{name} Input:focus {{ border: none; }}
+"""
+
+
+class ChooseScreen(ModalScreen[list[str] | None], inherit_bindings=False):
+    """Gives back the chosen idents: one, or with `several` the ticked ones in order; None for Esc.
+
+    With `search` what is typed narrows the list; with `free` a text that matches nothing is itself the answer.
+    """
+
+    DEFAULT_CSS = DIALOG_CSS.format(name="ChooseScreen") + "ChooseScreen Choices { max-height: 24; }"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,ctrl+c", "leave", "Leave", show=False),
+        Binding("down", "step(1)", "Down", show=False),
+        Binding("up", "step(-1)", "Up", show=False),
+        Binding("q", "leave", "Leave", show=False),
+    ]
+
+    def __init__(
+        self,
+        title: str,
+        choices: Sequence[Choice],
+        *,
+        several: bool = False,
+        ticked: Sequence[str] = (),
+        search: bool = False,
+        free: bool = False,
+        start: str = "",
+    ) -> None:
+        super().__init__()
+        self._title = title
+        self._all = list(choices)
+        self._free = free
+        self._start = start
+        self.choices = Choices(choices, several=several, ticked=ticked)
+        self._input = Input(select_on_focus=False, placeholder="type to search") if search else None
+        self._hints = Paper(surface="dialog")
+
+    def compose(self) -> ComposeResult:
+        box = Vertical()
+        box.border_title = self._title
+        with box:
+            if self._input is not None:
+                self._input.cursor_blink = False
+                yield self._input
+            yield self.choices
+            yield self._hints
+
+    def on_mount(self) -> None:
+        (self._input or self.choices).focus()
+        self.choices.can_focus = self._input is None
+        self.choices.select(self._start)
+        keys: tuple[tuple[str, str], ...] = ((" Enter", "key"), (" choose  ", "dim"), ("Esc", "key"), (" leave", "dim"))
+        if self.choices.several:
+            keys = ((" Space", "key"), (" tick  ", "dim"), ("J K", "key"), (" move  ", "dim"), *keys)
+        self._hints.write([keys])
+
+    def action_step(self, by: int) -> None:
+        """Arrows while the input has the focus."""
+        self.choices.action_move(by)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        words = event.value.casefold().split()
+        self.choices.offer([c for c in self._all if all(w in f"{c.label} {c.note}".casefold() for w in words)])
+
+    def on_input_submitted(self) -> None:
+        self._accept()
+
+    def on_choices_accepted(self) -> None:
+        self._accept()
+
+    def _accept(self) -> None:
+        if self.choices.several:
+            self.dismiss(self.choices.chosen)
+        elif self.choices.current is not None:
+            self.dismiss([self.choices.current.ident])
+        elif self._free and self._input is not None and self._input.value.strip():
+            self.dismiss([self._input.value.strip()])
+
+    def action_leave(self) -> None:
+        """Esc."""
+        self.dismiss(None)

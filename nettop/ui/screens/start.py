@@ -1,0 +1,140 @@
+"""The start screen, when the rights to watch this host are missing: what can be done instead."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Center, Middle, Vertical
+from textual.events import Key
+
+from nettop.model.view import Line
+from nettop.text.sanitize import clean
+from nettop.ui.palette import NoColour, Palette, css_variables, textual_theme
+from nettop.ui.theme import Theme
+from nettop.ui.widgets.choices import Choice, Choices
+from nettop.ui.widgets.paper import Paper
+
+
+@dataclass(frozen=True, slots=True)
+class StartChoice:
+    """What to do: watch with sudo's rights, build the demo lab, or open the file `path`."""
+
+    what: Literal["sudo", "demo", "open"]
+    path: str = ""
+
+
+_CHOICES = (
+    Choice("sudo", "Watch this host: start the broker with sudo", "asks for your password"),
+    Choice("demo", "Demo: two NAT gateways in private namespaces", "needs no rights"),
+    Choice("open", "Open a capture or recording…", "pcap, pcapng"),
+)
+
+
+def wrapped(text: str, width: int) -> list[Line]:
+    """The words of a text in lines of at most `width` cells."""
+    import textwrap
+
+    return [((line, ""),) for line in textwrap.wrap(clean(text), width)]
+
+
+class StartApp(App[StartChoice], inherit_bindings=False):
+    """Exits with the choice, or with None."""
+
+    ENABLE_COMMAND_PALETTE = False
+    ALLOW_SELECT = False
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("q,ctrl+c,escape", "leave", "Leave", show=False)]
+    CSS = """
+    Screen { background: $nt-background; }
+    #box { width: 72; max-width: 96%; height: auto; border: round $nt-border; border-title-color: $nt-text;
+           border-title-style: bold; background: $nt-dialog; padding: 1 1; }
+    """
+
+    def __init__(self, reason: str, theme: Theme) -> None:
+        colour = "NO_COLOR" not in os.environ
+        self.palette = Palette(theme, colour)
+        super().__init__()
+        if not colour:
+            self._filters = [NoColour()]
+        self.reason = reason
+        worn = textual_theme(theme)
+        self.register_theme(worn)
+        self.theme = worn.name
+        self.choices = Choices(_CHOICES)
+        self._why = Paper(surface="dialog")
+        self._hints = Paper(surface="dialog")
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Our variables, whatever Textual theme is on."""
+        return css_variables(self.palette.theme)
+
+    def compose(self) -> ComposeResult:
+        box = Vertical(id="box")
+        box.border_title = "nettop"
+        with Middle(), Center(), box:
+            yield self._why
+            yield self.choices
+            yield self._hints
+
+    def on_mount(self) -> None:
+        self._hints.write([(), ((" Enter", "key"), (" choose  ", "dim"), ("q", "key"), (" leave", "dim"))])
+        self._hints.styles.height = 2
+        self.choices.focus()
+
+    def on_resize(self) -> None:
+        width = min(72, self.size.width * 96 // 100) - 6
+        text = [((" ", ""), *line) for line in wrapped(self.reason, max(10, width))]
+        self._why.styles.height = len(text) + 1
+        self._why.write(text)
+
+    def on_choices_accepted(self) -> None:
+        choice = self.choices.current
+        if choice is None:
+            return
+        if choice.ident == "open":
+            self._ask_path()
+        elif choice.ident == "sudo":
+            self.exit(StartChoice("sudo"))
+        else:
+            self.exit(StartChoice("demo"))
+
+    def _ask_path(self) -> None:
+        from nettop.errors import UsageError
+        from nettop.ui.widgets.prompt import Prompt
+
+        def check(text: str) -> None:
+            if text.strip() and not os.path.isfile(os.path.expanduser(text.strip())):
+                raise UsageError("no such file")
+
+        prompt = Prompt()
+        self.mount(prompt)
+        prompt.styles.dock = "bottom"
+        advice = "a pcap, pcapng or nettop recording · Enter opens"
+        self.call_after_refresh(prompt.open, "open", " open ", "", check, advice)
+
+    def on_prompt_submitted(self, message: object) -> None:
+        text = getattr(message, "text", "").strip()
+        if text:
+            self.exit(StartChoice("open", os.path.expanduser(text)))
+
+    def on_prompt_left(self) -> None:
+        from nettop.ui.widgets.prompt import Prompt
+
+        for prompt in self.query(Prompt):
+            prompt.remove()
+        self.choices.focus()
+
+    def on_key(self, event: Key) -> None:
+        """The first letters choose directly."""
+        for choice in _CHOICES:
+            if event.key == choice.ident[0]:
+                self.choices.select(choice.ident)
+                self.on_choices_accepted()
+                event.stop()
+
+    def action_leave(self) -> None:
+        """Leave without a choice."""
+        self.exit(None)

@@ -1,0 +1,65 @@
+"""Pictures of every view as SVG, without a terminal: for the README, and to be looked at."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from nettop.ui.app import NettopApp
+from nettop.ui.session_protocol import Session
+from nettop.ui.theme import Theme
+from nettop.ui.theme import load as load_themes
+
+SIZES = ((80, 24), (120, 40), (160, 45))
+
+# What is pressed before each picture.
+SCENES: Mapping[str, Sequence[str]] = {
+    "flows": ("1",),
+    "flows-detail": ("1", "j", "j", "enter"),
+    "events": ("2",),
+    "chains": ("3",),
+    "chains-rules": ("3", "j", "enter"),
+    "packets": ("4", "g", "j", "enter"),
+    "counters": ("5",),
+    "help": ("1", "question_mark"),
+}
+
+
+async def settle(app: NettopApp) -> None:
+    """Until what was asked of the session is answered and drawn."""
+    for _ in range(12):
+        await asyncio.sleep(0.02)
+
+
+async def _scene(session: Session, size: tuple[int, int], theme: Theme, keys: Sequence[str]) -> str:
+    app = NettopApp(session, theme)
+    async with app.run_test(size=size) as pilot:
+        await settle(app)
+        for key in keys:
+            await pilot.press(key)
+            await settle(app)
+        return app.export_screenshot(title="nettop")
+
+
+def screenshots(
+    session: Session,
+    outdir: str | Path,
+    sizes: Iterable[tuple[int, int]] = SIZES,
+    themes: Iterable[str] = ("dark", "light"),
+) -> list[Path]:
+    """Writes NAME-THEME-WxH.svg for every scene, theme and size into outdir; returns the paths.
+
+    The session stays open.
+    """
+    found, _ = load_themes()
+    folder = Path(outdir)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for theme in themes:
+        for size in sizes:
+            for name, keys in SCENES.items():
+                path = folder / f"{name}-{theme}-{size[0]}x{size[1]}.svg"
+                path.write_text(asyncio.run(_scene(session, size, found[theme], keys)), "utf-8")
+                written.append(path)
+    return written

@@ -1,0 +1,195 @@
+"""Owns the terminal: finds it when a stream is a pipe, ends on signals, and gives it back whatever happened."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import termios
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import TYPE_CHECKING, Any, TextIO
+
+from nettop.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, NettopError
+from nettop.text.sanitize import clean
+
+if TYPE_CHECKING:
+    from textual.app import App
+
+    from nettop.ui.screens.start import StartChoice
+    from nettop.ui.session_protocol import Session
+
+# What Textual switches on, switched off: mouse (four modes), focus, paste, in-band resize, kitty keys; wrap and the
+# cursor on; last the alternate screen (xterm's ctlseqs).
+RESTORE = (
+    "\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1016l\x1b[?1004l\x1b[?2004l\x1b[?2048l\x1b[<u"
+    "\x1b[?7h\x1b[?1049l\x1b[?25h\x1b[0m"
+)
+
+# Ctrl-C ends a stream, which is no failure; who is told to go by others was interrupted (exit codes of the contract).
+SIGNALS = {signal.SIGINT: EXIT_OK, signal.SIGTERM: EXIT_INTERRUPTED, signal.SIGHUP: EXIT_INTERRUPTED}
+
+
+class NoTerminal(NettopError):
+    """The app was asked for where there is no terminal."""
+
+
+@contextmanager
+def _standard_streams_on_tty() -> Iterator[int]:
+    """Yields a descriptor of the terminal. Textual reads sys.__stdin__, draws on sys.__stderr__ and measures
+    sys.__stdout__: those that are no terminal are replaced by /dev/tty; the descriptors 0 to 2 stay as they are."""
+    saved = sys.__stdin__, sys.__stdout__, sys.__stderr__
+    opened: list[Any] = []
+
+    def on_tty(stream: TextIO | None, mode: str) -> TextIO:
+        if stream is not None and _is_tty(stream):
+            return stream
+        try:
+            opened.append(os.fdopen(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY), mode, encoding="utf-8"))
+        except OSError as error:
+            message = "the app needs a terminal, and there is none"
+            raise NoTerminal(message, "for scripts there are nettop flows, events, rules, read") from error
+        tty: TextIO = opened[-1]
+        return tty
+
+    try:
+        streams: Any = sys
+        streams.__stdin__ = on_tty(saved[0], "r")
+        streams.__stdout__ = on_tty(saved[1], "w")
+        streams.__stderr__ = on_tty(saved[2], "w")
+        yield streams.__stderr__.fileno()
+    finally:
+        streams.__stdin__, streams.__stdout__, streams.__stderr__ = saved
+        for stream in opened:
+            with suppress(OSError):
+                stream.close()
+
+
+def _is_tty(stream: TextIO) -> bool:
+    try:
+        return stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
+class _Guard:
+    """Puts the terminal back as it was, once, from anywhere: also when the app's own way out is blocked."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.clean_exit = False
+        self._modes: Any = None
+        with suppress(termios.error):
+            self._modes = termios.tcgetattr(fd)
+
+    def restore(self) -> None:
+        if self._modes is not None:
+            with suppress(termios.error, OSError):
+                termios.tcsetattr(self.fd, termios.TCSANOW, self._modes)
+        if not self.clean_exit:
+            with suppress(OSError):
+                os.write(self.fd, RESTORE.encode())
+
+
+@contextmanager
+def _signals(leave: Callable[[int], None], guard: _Guard) -> Iterator[None]:
+    """The first signal asks the app to leave, the second one leaves at once."""
+    asked: list[int] = []
+
+    def handler(number: int, _: FrameType | None) -> None:
+        code = SIGNALS[signal.Signals(number)]
+        if asked:
+            guard.restore()
+            os._exit(code)
+        asked.append(code)
+        leave(code)
+
+    before = {number: signal.signal(number, handler) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def run_on_terminal(make: Callable[[], App[Any]]) -> Any:
+    """Run a Textual app on the terminal; returns what it exits with (an exit code after a signal).
+
+    NoTerminal when there is none. An exception inside the app comes out of here, with the terminal restored.
+    """
+    with _standard_streams_on_tty() as fd:
+        guard = _Guard(fd)
+        try:
+            app = make()
+            with _signals(lambda code: _leave(app, code), guard):
+                result = app.run()
+            guard.clean_exit = app.return_code == 0 and app._exception is None
+            if app._exception is not None:
+                raise app._exception
+            return result
+        finally:
+            guard.restore()
+
+
+def _leave(app: App[Any], code: int) -> None:
+    """In a signal handler: ask the app's loop to end the app."""
+    loop = getattr(app, "_loop", None)
+    if app.is_running:
+        if loop is None:
+            app.exit(code)
+        else:
+            loop.call_soon_threadsafe(app.exit, code)
+    else:
+        raise SystemExit(code)
+
+
+def run_app(session: Session, *, theme: str = "", notice: str = "") -> int:
+    """The app on this session until the person leaves; returns the exit code. Does not close the session.
+
+    UsageError for an unknown theme; NoTerminal where there is no terminal. Any other exception is said in one line on
+    stderr (with NETTOP_DEBUG=1 the traceback too) after the terminal is restored.
+    """
+    from nettop.ui import theme as themes
+
+    known, problems = themes.load()
+    worn = themes.choose(known, theme)
+
+    def make() -> App[int]:
+        from nettop.ui.app import NettopApp
+
+        app = NettopApp(session, worn, known)
+        app.notice = "\n".join(part for part in (notice, problems) if part)
+        return app
+
+    return _told(lambda: run_on_terminal(make))
+
+
+def ask_start(reason: str, *, theme: str = "") -> StartChoice | None:
+    """The start screen, for when rights are missing: what the person chose, None to leave."""
+    from nettop.ui import theme as themes
+
+    worn = themes.choose(themes.load()[0], theme)
+
+    def make() -> App[Any]:
+        from nettop.ui.screens.start import StartApp
+
+        return StartApp(reason, worn)
+
+    found = run_on_terminal(make)
+    return None if isinstance(found, int) else found
+
+
+def _told(run: Callable[[], Any]) -> int:
+    try:
+        result = run()
+    except NettopError:
+        raise
+    except Exception as error:
+        if os.environ.get("NETTOP_DEBUG"):
+            traceback.print_exception(error)
+        what = clean(f"{type(error).__name__}: {error}")[:300]
+        print(f"nettop: internal error, please report it: {what} (NETTOP_DEBUG=1 shows where)", file=sys.stderr)
+        return EXIT_FAILED
+    return EXIT_OK if result is None else int(result)

@@ -1,0 +1,70 @@
+"""The views that exist: their numbers, titles, and what each can do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nettop.model.view import Line
+
+
+@dataclass(frozen=True, slots=True)
+class ViewDef:
+    """One view. `filter_kind` is what model.filter.parse is told ("" where there is no filter)."""
+
+    name: str  # of the session's table
+    title: str
+    filter_kind: str = ""
+    can_follow: bool = False
+    child: str = ""  # a second table below: what belongs to the row under the cursor
+    advice: tuple[Line, ...] = ()  # what an empty table says when its model says nothing
+
+
+def _says(*parts: str) -> Line:
+    """Text and keys by turns: plain, key, plain, key, …"""
+    return tuple((part, "dim" if i % 2 == 0 else "key") for i, part in enumerate(parts))
+
+
+VIEWS: tuple[ViewDef, ...] = (
+    ViewDef(
+        "flows",
+        "1 Flows",
+        "flow",
+        advice=(
+            (("No flows yet.", "heading"),),
+            _says("Conntrack sees a namespace's traffic only when a rule there needs it (ct state, NAT)."),
+            _says("", "@", " watches another namespace, ", "3", " shows the rules of this one."),
+        ),
+    ),
+    ViewDef(
+        "events",
+        "2 Events",
+        "event",
+        can_follow=True,
+        advice=(
+            (("No events yet.", "heading"),),
+            _says("New, changed and ended flows appear here as the kernel reports them."),
+        ),
+    ),
+    ViewDef(
+        "chains",
+        "3 Chains",
+        child="rules",
+        advice=(
+            (("No base chains in this namespace.", "heading"),),
+            _says("Neither nftables nor iptables hook anything here. ", "@", " watches another namespace."),
+        ),
+    ),
+    ViewDef(
+        "packets",
+        "4 Packets",
+        "packet",
+        can_follow=True,
+        advice=(
+            (("Capture off: no packets.", "heading"),),
+            _says("", "B", " starts a capture: choose devices and a capture filter, e.g. tcp port 443."),
+        ),
+    ),
+    ViewDef("counters", "5 Counters", advice=((("No counters yet.", "heading"),),)),
+)
+
+CHILD_ADVICE: tuple[Line, ...] = ((("No rules in this chain: its policy decides.", "dim"),),)

@@ -1,0 +1,144 @@
+"""A list to choose from: one or several, drawn by line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from nettop.model.view import Line
+from nettop.ui import lines
+from nettop.ui.palette import palette_of
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One thing to choose: `ident` is given back, `note` stands at the right end."""
+
+    ident: str
+    label: str
+    note: str = ""
+
+
+class Choices(Widget, can_focus=True):
+    """The choices, a cursor, and with `several` a tick for each."""
+
+    DEFAULT_CSS = "Choices { width: 1fr; height: auto; max-height: 100%; }"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down,j", "move(1)", "Down", show=False),
+        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("pagedown", "move(10)", "Page down", show=False),
+        Binding("pageup", "move(-10)", "Page up", show=False),
+        Binding("home,g", "move(-1000000)", "First", show=False),
+        Binding("end,G", "move(1000000)", "Last", show=False),
+        Binding("space", "tick", "Tick", show=False),
+        Binding("J,shift+down", "carry(1)", "Move down", show=False),
+        Binding("K,shift+up", "carry(-1)", "Move up", show=False),
+        Binding("enter", "accept", "Choose", show=False),
+    ]
+
+    class Accepted(Message):
+        """Enter, or a click on the line under the cursor."""
+
+    def __init__(self, choices: Sequence[Choice], *, several: bool = False, ticked: Sequence[str] = ()) -> None:
+        super().__init__()
+        self.choices = list(choices)
+        self.several = several
+        self.ticked = set(ticked)
+        self.index = 0
+        self.first = 0
+
+    @property
+    def current(self) -> Choice | None:
+        """The choice under the cursor."""
+        return self.choices[self.index] if self.choices else None
+
+    @property
+    def chosen(self) -> list[str]:
+        """The ticked ones in their order."""
+        return [choice.ident for choice in self.choices if choice.ident in self.ticked]
+
+    def offer(self, choices: Sequence[Choice]) -> None:
+        """Offer others."""
+        self.choices = list(choices)
+        self.index = self.first = 0
+        self.refresh(layout=True)
+
+    def select(self, ident: str) -> None:
+        """Put the cursor on this choice, if it is there."""
+        for i, choice in enumerate(self.choices):
+            if choice.ident == ident:
+                self.index = i
+                self._show()
+
+    def get_content_height(self, container: object, viewport: object, width: int) -> int:
+        """As many lines as there are choices (at least one)."""
+        return max(1, len(self.choices))
+
+    def action_move(self, by: int) -> None:
+        """Move the cursor."""
+        self.index = max(0, min(self.index + by, len(self.choices) - 1))
+        self._show()
+
+    def action_tick(self) -> None:
+        """Tick or untick."""
+        if self.several and (choice := self.current) is not None:
+            self.ticked ^= {choice.ident}
+            self.refresh()
+
+    def action_carry(self, by: int) -> None:
+        """Move the choice itself (only where the order is part of the choice)."""
+        to = self.index + by
+        if self.several and 0 <= to < len(self.choices):
+            self.choices[self.index], self.choices[to] = self.choices[to], self.choices[self.index]
+            self.action_move(by)
+
+    def action_accept(self) -> None:
+        """Done."""
+        self.post_message(self.Accepted())
+
+    def _show(self) -> None:
+        height = max(1, self.size.height)
+        self.first = max(min(self.first, self.index), self.index - height + 1, 0)
+        self.refresh()
+
+    def on_resize(self) -> None:
+        self._show()
+
+    def on_click(self, event: events.Click) -> None:
+        at = self.first + event.y
+        if at < len(self.choices):
+            again, self.index = at == self.index, at
+            if self.several:
+                self.action_tick()
+            elif again:
+                self.action_accept()
+            self.refresh()
+
+    def on_mouse_scroll_down(self) -> None:
+        self.action_move(3)
+
+    def on_mouse_scroll_up(self) -> None:
+        self.action_move(-3)
+
+    def render_line(self, y: int) -> Strip:
+        """One choice."""
+        at = self.first + y
+        palette, width = palette_of(self), self.size.width
+        if not self.choices:
+            return lines.strip(((" nothing to choose", "dim"),) if y == 0 else (), width, palette, "dialog")
+        if at >= len(self.choices):
+            return lines.blank(width, palette.style("", "dialog"))
+        choice = self.choices[at]
+        cursor = at == self.index
+        mark = "▶" if cursor else " "
+        tick = ("[x] " if choice.ident in self.ticked else "[ ] ") if self.several else ""
+        left: Line = ((f"{mark}{tick}", "key"), (choice.label, ""))
+        drawn = lines.spread(left, ((f"{choice.note} ", "dim"),) if choice.note else (), width)
+        return lines.strip(drawn, width, palette, "cursor" if cursor else "dialog")

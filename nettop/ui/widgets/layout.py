@@ -1,0 +1,113 @@
+"""Which columns of a table fit on a line, and where: pure arithmetic in cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from rich.cells import cell_len
+
+from nettop.model.view import Column
+
+GAP = 2  # cells between columns; a sort mark stands in the first of them
+MARGIN = 1  # cells before the first column: the cursor's mark
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A column at its place: `x` is the cell of its first character on an endless line."""
+
+    column: Column
+    x: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The columns that are drawn, in order; `frozen` cells at the left stay when the rest scrolls."""
+
+    placed: tuple[Placed, ...]
+    frozen: int  # cells, MARGIN included
+    width: int  # cells of the whole line
+    hidden: int  # columns that had to go
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of the columns that are drawn, for ViewSpec.columns."""
+        return tuple(place.column.key for place in self.placed)
+
+
+def _least(column: Column) -> int:
+    return max(column.width, cell_len(column.title))
+
+
+def _line(columns: Sequence[Column]) -> int:
+    return MARGIN + sum(_least(c) for c in columns) + GAP * len(columns)
+
+
+def _fitting(columns: Sequence[Column], width: int) -> list[Column]:
+    kept = list(columns)
+    while _line(kept) > width:
+        worst = max(range(len(kept)), key=lambda i: (kept[i].rank, i), default=None)
+        if worst is None or kept[worst].rank == 0:
+            break
+        del kept[worst]
+    return kept
+
+
+def _shares(columns: Sequence[Column], spare: int) -> list[int]:
+    total = sum(c.grow for c in columns)
+    if total == 0 or spare <= 0:
+        return [0] * len(columns)
+    shares = [spare * c.grow // total for c in columns]
+    last = max(i for i, c in enumerate(columns) if c.grow)
+    shares[last] += spare - sum(shares)
+    return shares
+
+
+def lay_out(columns: Sequence[Column], width: int, everything: bool = False) -> Layout:
+    """Places for the columns on a line of `width` cells.
+
+    The highest ranks go first until the rest fits; spare cells are shared by `grow`. With `everything` no column
+    goes and the line may be wider than the screen: it scrolls sideways. Frozen columns always come first.
+    """
+    ordered = sorted(columns, key=lambda c: not c.frozen)
+    kept = ordered if everything else _fitting(ordered, width)
+    shares = _shares(kept, width - _line(kept))
+    x = MARGIN
+    frozen = MARGIN
+    placed = []
+    for column, share in zip(kept, shares, strict=True):
+        placed.append(Placed(column, x, _least(column) + share))
+        x += _least(column) + share + GAP
+        if column.frozen:
+            frozen = x
+    return Layout(tuple(placed), frozen, x, len(columns) - len(kept))
+
+
+def shifted(layout: Layout, offset: int) -> Layout:
+    """The layout after scrolling `offset` cells sideways: what begins left of the frozen edge is gone.
+
+    Scrolling goes by whole columns (see `stops`), so no column is ever cut at its left.
+    """
+    if offset <= 0:
+        return layout
+    still = [p for p in layout.placed if p.x < layout.frozen]
+    moved = [replace(p, x=p.x - offset) for p in layout.placed if p.x - offset >= layout.frozen]
+    return replace(layout, placed=(*still, *moved))
+
+
+def stops(layout: Layout, width: int) -> list[int]:
+    """The offsets at which a column begins at the frozen edge, up to the one that shows the last column whole."""
+    offsets = [p.x - layout.frozen for p in layout.placed if p.x >= layout.frozen]
+    need = max(0, layout.width - GAP - width)
+    enough = [offset for offset in offsets if offset >= need]
+    return [offset for offset in offsets if offset < need] + enough[:1] or [0]
+
+
+def column_at(layout: Layout, x: int) -> Column | None:
+    """The column whose title (or gap after it) is at cell x."""
+    for place in layout.placed:
+        if place.x <= x < place.x + place.width + GAP:
+            return place.column
+    return None

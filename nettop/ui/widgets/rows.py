@@ -1,0 +1,118 @@
+"""A table's lines as strips: the header with its sort marks, one row, the notes of an empty table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+
+from nettop.model.view import Column, Row, SortKey, ViewSpec
+from nettop.text.sanitize import clean
+from nettop.ui.lines import fit
+from nettop.ui.palette import Palette
+from nettop.ui.widgets.layout import GAP, Layout, Placed
+
+CURSOR_MARK = "▶"
+DESCENDING, ASCENDING = "▼", "▲"
+THUMB, TRACK = "┃", "│"
+
+
+class _Pen:
+    """Collects segments from left to right; neighbours of one style become one segment."""
+
+    def __init__(self, base: Style) -> None:
+        self.base = base
+        self.x = 0
+        self._parts: list[Segment] = []
+        self._text = ""
+        self._style = base
+
+    def write(self, text: str, cells: int, style: Style) -> None:
+        if style is not self._style:
+            self._flush()
+            self._style = style
+        self._text += text
+        self.x += cells
+
+    def to(self, x: int) -> None:
+        if x > self.x:
+            self.write(" " * (x - self.x), x - self.x, self.base)
+
+    def _flush(self) -> None:
+        if self._text:
+            self._parts.append(Segment(self._text, self._style))
+            self._text = ""
+
+    def strip(self) -> Strip:
+        self._flush()
+        return Strip(self._parts, self.x)
+
+
+def draw_row(
+    row: Row, layout: Layout, order: dict[str, int], width: int, palette: Palette, surface: str, mark: str = " "
+) -> Strip:
+    """One row in exactly `width` cells. `order` says at which index of row.cells a column's text is."""
+    pen = _Pen(palette.style("", surface))
+    pen.write(mark, 1, palette.style("key", surface))
+    for place in layout.placed:
+        room = min(place.width, width - place.x)
+        at = order.get(place.column.key)
+        if room <= 0 or at is None or at >= len(row.cells):
+            continue
+        pen.to(place.x)
+        style = palette.style(row.roles[at] if at < len(row.roles) else "", surface)
+        pen.write(fit(row.cells[at], room, place.column.right), room, style)
+    pen.to(width)
+    return pen.strip()
+
+
+def _mark(key: str, sort: Sequence[SortKey]) -> str:
+    for wanted in sort:
+        if wanted.key == key:
+            return DESCENDING if wanted.descending else ASCENDING
+    return ""
+
+
+def _title(place: Placed, sort: Sequence[SortKey]) -> str:
+    """The title with its sort mark, which may stand in the first cell of the gap."""
+    mark = _mark(place.column.key, sort)
+    title = place.column.title
+    text = fit(title, place.width, True) + mark if place.column.right else title + mark
+    return fit(text, place.width + 1)
+
+
+def draw_header(layout: Layout, sort: Sequence[SortKey], width: int, palette: Palette) -> Strip:
+    """The titles; at the right end how many columns found no place."""
+    pen = _Pen(palette.style("", "background"))
+    sorted_by = {key.key for key in sort}
+    more = f"+{layout.hidden} ›" if layout.hidden else ""
+    for place in layout.placed:
+        room = min(place.width + 1, width - place.x)
+        if room <= 0:
+            continue
+        pen.to(place.x)
+        style = palette.style("key" if place.column.key in sorted_by else "dim", "background")
+        pen.write(fit(_title(place, sort), room), room, style)
+    if more and pen.x + GAP + len(more) <= width:
+        pen.to(width - len(more))
+        pen.write(more, len(more), palette.style("dim", "background"))
+    pen.to(width)
+    return pen.strip()
+
+
+def thumb(first: int, height: int, matched: int) -> tuple[int, int]:
+    """(first line, lines) of the scroll bar's thumb; (0, 0) when everything is visible."""
+    if matched <= height or height <= 0:
+        return 0, 0
+    size = max(1, height * height // matched)
+    travel = height - size
+    return round(first * travel / (matched - height)) if travel else 0, size
+
+
+def described(row: Row, spec: ViewSpec, columns: Sequence[Column]) -> str:
+    """A row as `TITLE value` pairs, for the clipboard: safe for a terminal, one line."""
+    titles = {column.key: column.title for column in columns}
+    pairs = zip(spec.columns, row.cells, strict=False)
+    return "  ".join(f"{titles.get(key, key)} {clean(cell)}" for key, cell in pairs if cell.strip())
