@@ -1,61 +1,40 @@
-"""The display-filter language: pcap-filter's common core plus nettop's own fields, evaluated over columns."""
+"""The display-filter language: pcap-filter's common core plus nettop's own fields, evaluated over columns.
+
+`and` and `or` bind equally and to the left, as pcap-filter(7) has it: `tcp or udp and port 53` is
+`(tcp or udp) and port 53`. On flows and events `host`, `net` and `port` look at all four endpoints, `src` and `dst` at
+the original tuple, `osrc odst rsrc rdst` at the one they name; on packets at the packet's two.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from nettop.model.filter_fields import Array, Endpoint, Fields, Mask
+from nettop.model.filter_nodes import Node, Rows
+from nettop.model.filter_parser import Parser
+from nettop.model.filter_words import KINDS, words
 
-import numpy as np
-from numpy.typing import NDArray
-
-Array = NDArray[Any]
-Mask = NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One end of every row: address halves (hi None: no IPv6 row), port, and where the port is present."""
-
-    hi: Array | None
-    lo: Array
-    port: Array | None = None
-    has_port: Mask | None = None  # None: wherever proto is TCP, UDP, UDPLITE, SCTP or DCCP
-
-
-class Fields(Protocol):
-    """The columns that a filter is evaluated over: a window of flows, events or packets."""
-
-    kind: str  # "flow", "event", "packet": what can be asked
-    n: int
-
-    def number(self, name: str) -> Array | None:
-        """A numeric column: family proto zone mark status id timeout bytes packets rate age len. None: no row has it."""
-        ...
-
-    def present(self, name: str) -> Mask | None:
-        """Where that column has a value; None: everywhere."""
-        ...
-
-    def endpoints(self, side: str) -> Sequence[Endpoint]:
-        """The ends a side means: "src", "dst", "any", and for flows "osrc", "odst", "rsrc", "rdst"."""
-        ...
-
-    def words(self, name: str) -> tuple[Array, Sequence[str]] | None:
-        """A column of codes with their words: state netns process chain verdict device helper event label. None: none."""
-        ...
+__all__ = ["KINDS", "Array", "Endpoint", "Fields", "Filter", "Mask", "parse", "words"]
 
 
 class Filter:
-    """A parsed expression."""
+    """A parsed expression: immutable, and free of any table."""
 
-    text: str
+    __slots__ = ("_node", "kind", "text")
+
+    def __init__(self, text: str, kind: str, node: Node) -> None:
+        self.text = text
+        self.kind = kind
+        self._node = node
 
     def mask(self, fields: Fields) -> Mask:
-        """True for the rows that match."""
-        raise NotImplementedError
+        """True for the rows that match: a boolean array of length fields.n."""
+        return self._node.mask(Rows(fields))
+
+    def __repr__(self) -> str:
+        return f"Filter({self.text!r}, {self.kind!r})"
 
 
 def parse(text: str, kind: str) -> Filter | None:
     """The filter that text describes for rows of this kind; None for an empty text. FilterError with a position."""
-    raise NotImplementedError
+    if kind not in KINDS:
+        raise ValueError(f"no rows of kind {kind!r}")
+    return Filter(text, kind, Parser(text, kind).parse()) if text.strip() else None

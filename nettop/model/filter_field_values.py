@@ -1,0 +1,131 @@
+"""The value behind a field's word, read as that field means it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from fnmatch import translate
+
+from nettop.model import filter_values as values
+from nettop.model import filter_words as vocabulary
+from nettop.model.filter_nodes import Bits, Chain, Compare, Node, Not, Word
+from nettop.model.filter_words import Field
+
+_LOOSE = "_-"  # time_wait, time-wait and TIMEWAIT are one state
+
+
+def field_node(field: Field, word: str, operator: str, text: str) -> Node:
+    """The node for `word [operator] text`. ValueError says what is wrong with the text."""
+    return _READERS[field.value](field, word, operator, text)
+
+
+def state_node(text: str) -> Node:
+    """A state of the protocol's own machine, or a word of the status."""
+    loose = _loose(text)
+    status = next((name for name in vocabulary.STATUS_WORDS if _loose(name) == loose), None)
+    known = any(_loose(name) == loose for name in vocabulary.STATE_NAMES)
+    if status is None and not known:
+        raise ValueError(f"“{text}” is no state; there are {_listed(_common_states())}")
+    word = Word("state", re.compile(re.escape(loose), re.IGNORECASE), strip=_LOOSE)
+    if status is None:
+        return word
+    return Chain(status_node(status), (("or", word),)) if known else status_node(status)
+
+
+def status_node(text: str) -> Node:
+    """A word of the status bits."""
+    loose = _loose(text)
+    for name, (bits, is_set) in vocabulary.STATUS_WORDS.items():
+        if _loose(name) == loose:
+            return Bits("status", bits, is_set)
+    raise ValueError(f"“{text}” is no status; there are {_listed(vocabulary.STATUS_WORDS)}")
+
+
+def _measure(read: Callable[[str], int | float]) -> Callable[[Field, str, str, str], Node]:
+    """A quantity, which only a comparison makes sense of."""
+
+    def node(field: Field, word: str, operator: str, text: str) -> Node:
+        value = read(text)
+        if not operator:
+            raise ValueError(f"compare it: {word} > {text}")
+        return Compare(field.name, operator, value, default=field.default)
+
+    return node
+
+
+def _number(field: Field, word: str, operator: str, text: str) -> Node:
+    return Compare(field.name, operator or "=", values.integer(text), default=field.default)
+
+
+def _masked(field: Field, word: str, operator: str, text: str) -> Node:
+    value, bits = values.masked(text)
+    return Compare(field.name, operator or "=", value, bits, field.default)
+
+
+def _words(exact: bool) -> Callable[[Field, str, str, str], Node]:
+    """A name, in which * and ? stand for anything."""
+
+    def node(field: Field, word: str, operator: str, text: str) -> Node:
+        _known_event(field, text)
+        pattern = re.compile(translate(text.replace("[", "[[]")), 0 if exact else re.IGNORECASE)
+        return _maybe_not(word, operator, Word(field.name, pattern))
+
+    return node
+
+
+def _known_event(field: Field, text: str) -> None:
+    if field.name == "event" and text.lower() not in vocabulary.EVENTS:
+        raise ValueError(f"“{text}” is no event; there are {_listed(vocabulary.EVENTS)}")
+
+
+def _state(field: Field, word: str, operator: str, text: str) -> Node:
+    return _maybe_not(word, operator, state_node(text))
+
+
+def _status(field: Field, word: str, operator: str, text: str) -> Node:
+    if text[:1].isdigit():
+        return _masked(field, word, operator, text)
+    return _maybe_not(word, operator, status_node(text))
+
+
+def _protocol(field: Field, word: str, operator: str, text: str) -> Node:
+    name = text.lstrip("\\").lower()
+    number = vocabulary.PROTOCOLS.get(vocabulary.PROTOCOL_ALIASES.get(name, name))
+    if number is None:
+        if not text[:1].isdigit() or values.integer(text) > 255:
+            raise ValueError(f"“{text}” is no protocol; say a number up to 255, or {_listed(vocabulary.PROTOCOLS)}")
+        number = values.integer(text)
+    return Compare(field.name, operator or "=", number)
+
+
+def _maybe_not(word: str, operator: str, node: Node) -> Node:
+    if operator in ("", "=", "=="):
+        return node
+    if operator == "!=":
+        return Not(node)
+    raise ValueError(f"{word} has no order: = and != only")
+
+
+def _common_states() -> list[str]:
+    return [*sorted(vocabulary.BARE_STATES), *sorted(vocabulary.BARE_STATUS)]
+
+
+def _loose(text: str) -> str:
+    return text.lower().replace("_", "").replace("-", "")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)
+
+
+_READERS: dict[str, Callable[[Field, str, str, str], Node]] = {
+    "proto": _protocol,
+    "size": _measure(values.size),
+    "seconds": _measure(values.seconds),
+    "number": _number,
+    "masked": _masked,
+    "word": _words(exact=False),
+    "exact-word": _words(exact=True),
+    "state": _state,
+    "status": _status,
+}

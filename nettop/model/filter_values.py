@@ -1,0 +1,189 @@
+"""The values a filter names: addresses, networks, ports, sizes, durations, numbers. A ValueError says what is wrong."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+
+AF_INET = 2  # sys/socket.h
+AF_INET6 = 10
+
+_PREFIX = re.compile(r"\d{1,3}(\.\d{1,3}){0,3}", re.ASCII)
+_WITH_PORT = re.compile(r"(?:\[(?P<six>[^\]]*)\]|(?P<four>[^:]*)):(?P<port>[^:]*)")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)([kmgtp]?)(i?)(?:b|b?/s)?", re.ASCII | re.IGNORECASE)
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw]?)", re.ASCII | re.IGNORECASE)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
+_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_U64 = (1 << 64) - 1
+
+SERVICES = {  # the names of /etc/services that people type; a lookup of others would depend on the host
+    "ftp-data": 20,
+    "ftp": 21,
+    "ssh": 22,
+    "telnet": 23,
+    "smtp": 25,
+    "domain": 53,
+    "bootps": 67,
+    "bootpc": 68,
+    "tftp": 69,
+    "http": 80,
+    "kerberos": 88,
+    "pop3": 110,
+    "sunrpc": 111,
+    "ntp": 123,
+    "imap": 143,
+    "snmp": 161,
+    "bgp": 179,
+    "ldap": 389,
+    "https": 443,
+    "isakmp": 500,
+    "syslog": 514,
+    "submission": 587,
+    "ldaps": 636,
+    "imaps": 993,
+    "pop3s": 995,
+    "openvpn": 1194,
+    "nfs": 2049,
+    "mysql": 3306,
+    "rdp": 3389,
+    "sip": 5060,
+    "mdns": 5353,
+    "postgresql": 5432,
+    "redis": 6379,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Net:
+    """A network, or a host with a full mask: 128-bit integers in host order, IPv4 in the low 32 bits."""
+
+    family: int
+    address: int
+    mask: int
+
+
+def address(text: str) -> Net:
+    """One IPv4 or IPv6 address. A name is refused: nettop never asks the DNS for a filter."""
+    text = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if "%" in text:
+        raise ValueError(f"“{text}”: an address here has no zone index")
+    try:
+        parsed = ipaddress.ip_address(text)
+    except ValueError:
+        raise ValueError(f"“{text}” is not an address (names are not looked up)") from None
+    full = (1 << parsed.max_prefixlen) - 1
+    return Net(AF_INET if parsed.version == 4 else AF_INET6, int(parsed), full)
+
+
+def net(text: str) -> Net:
+    """`10`, `10.1`, `10.1/16`, `192.168.1.0/24`, `fd00::/8`, or an address; bits behind the mask are dropped."""
+    base, slash, length = text.partition("/")
+    if _PREFIX.fullmatch(base):
+        octets = [int(octet) for octet in base.split(".")]
+        if max(octets) > 255:
+            raise ValueError(f"“{text}”: an octet is at most 255")
+        bits = 8 * len(octets)
+        whole = Net(AF_INET, int.from_bytes(bytes(octets + [0] * (4 - len(octets))), "big"), 0xFFFFFFFF)
+    else:
+        whole = address(base)
+        bits = whole.mask.bit_length()
+    if slash:
+        bits = _prefix_length(text, length, whole.mask.bit_length())
+    return _masked(whole, bits)
+
+
+def netmask(base: str, mask: str) -> Net:
+    """`net A mask M`, IPv4 only as in pcap-filter; the mask need not be contiguous."""
+    one, two = net(base), address(mask)
+    if "/" in base or one.family != AF_INET or two.family != AF_INET:
+        raise ValueError(f"“{mask}”: a mask goes with an IPv4 network; else say NET/N")
+    return Net(AF_INET, one.address & two.address, two.address)
+
+
+def with_port(text: str) -> tuple[Net | None, int] | None:
+    """`:443`, `10.0.0.1:443`, `[fd00::1]:443` as (address or None, port); None when text is nothing of that kind."""
+    match = _WITH_PORT.fullmatch(text)
+    if match is None:
+        return None
+    host = match["six"] if match["six"] is not None else match["four"]
+    return (address(host) if host else None), port(match["port"])
+
+
+def looks_like_address(text: str) -> bool:
+    """Whether a person must have meant an address, a network or an address with a port."""
+    if text.startswith((":", "[")) or text.count(":") > 1:
+        return True
+    base = re.split("[:/]", text, maxsplit=1)[0]
+    return bool(_PREFIX.fullmatch(base)) and ("." in base or base != text)
+
+
+def port(text: str) -> int:
+    """A port number, or a well-known service's name."""
+    if text.lower() in SERVICES:
+        return SERVICES[text.lower()]
+    if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) > 65535:
+        raise ValueError(f"“{text}” is not a port (0–65535, or a well-known service)")
+    return int(text)
+
+
+def portrange(text: str) -> tuple[int, int]:
+    """`8000-8080`, also a single port."""
+    if text.lower() in SERVICES or "-" not in text:
+        return port(text), port(text)
+    first, _, last = text.partition("-")
+    low, high = port(first), port(last)
+    return min(low, high), max(low, high)
+
+
+def size(text: str) -> int | float:
+    """`1500`, `10k`, `1.5M`, `2Gi`: k is 1000, Ki is 1024."""
+    match = _SIZE.fullmatch(text)
+    if match is None or len(text) > 24:
+        raise ValueError(f"“{text}” is not a number (k, M, G and Ki, Mi, Gi may follow)")
+    value = float(match[1]) if "." in match[1] else int(match[1])
+    value *= (1024 if match[3] else 1000) ** _POWERS[match[2].lower()]
+    return int(value) if value == int(value) else value
+
+
+def seconds(text: str) -> int | float:
+    """`10s`, `5m`, `2h`, `1h30m`, `250ms`, `7d`; a bare number is seconds."""
+    total, position = 0.0, 0
+    while position < len(text) <= 24:
+        match = _DURATION.match(text, position)
+        if match is None:
+            break
+        total += float(match[1]) * _SECONDS[match[2].lower()]
+        position = match.end()
+    if not text or position != len(text):
+        raise ValueError(f"“{text}” is not a duration (10s, 5m, 2h, 1d)")
+    return int(total) if total == int(total) else total
+
+
+def integer(text: str) -> int:
+    """Decimal or 0x hexadecimal, at most 64 bits."""
+    try:
+        value = int(text, 16 if text.lower().startswith("0x") else 10) if len(text) <= 24 else -1
+    except ValueError:
+        value = -1
+    if not 0 <= value <= _U64 or not text.isascii():
+        raise ValueError(f"“{text}” is not a number (decimal or 0x…)")
+    return value
+
+
+def masked(text: str) -> tuple[int, int]:
+    """`0x1/0xff` as (value, mask); without a mask every bit counts."""
+    value, slash, mask = text.partition("/")
+    return integer(value), integer(mask) if slash else _U64
+
+
+def _prefix_length(text: str, length: str, most: int) -> int:
+    if not length.isascii() or not length.isdigit() or len(length) > 3 or int(length) > most:
+        raise ValueError(f"“{text}”: the prefix length is 0 to {most}")
+    return int(length)
+
+
+def _masked(whole: Net, bits: int) -> Net:
+    width = whole.mask.bit_length()
+    mask = whole.mask >> (width - bits) << (width - bits)
+    return Net(whole.family, whole.address & mask, mask)

@@ -1,0 +1,121 @@
+"""The words of the filter language: what each means and of which rows it can be asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from nettop.decode.nfct import IPS_DST_NAT, IPS_NAMES, IPS_SEEN_REPLY, IPS_SRC_NAT, STATES
+
+FLOW, EVENT, PACKET, TRACE = "flow", "event", "packet", "trace"
+KINDS: Final = frozenset((FLOW, EVENT, PACKET, TRACE))
+CONNTRACK: Final = frozenset((FLOW, EVENT))
+WIRE: Final = frozenset((PACKET, TRACE))
+
+AF_INET = 2
+AF_INET6 = 10
+ETHERTYPE_ARP = 0x0806  # linux/if_ether.h
+PACKET_OUTGOING = 4  # linux/if_packet.h
+FAMILIES: Final = {"ip": AF_INET, "ip4": AF_INET, "ip6": AF_INET6}
+PROTOCOLS: Final = {  # IPPROTO_* of linux/in.h and in6.h
+    "icmp": 1,
+    "igmp": 2,
+    "tcp": 6,
+    "udp": 17,
+    "dccp": 33,
+    "gre": 47,
+    "esp": 50,
+    "ah": 51,
+    "icmp6": 58,
+    "ospf": 89,
+    "pim": 103,
+    "vrrp": 112,
+    "sctp": 132,
+    "udplite": 136,
+}
+PROTOCOL_ALIASES: Final = {"icmpv6": "icmp6", "ipv6-icmp": "icmp6"}
+TYPES: Final = frozenset(("host", "net", "port", "portrange"))
+SIDES: Final = frozenset(("src", "dst"))
+TUPLE_SIDES: Final = frozenset(("osrc", "odst", "rsrc", "rdst"))
+OPERATORS: Final = frozenset(("<", "<=", "=", "==", "!=", ">", ">="))
+
+STATE_NAMES: Final = frozenset(name for names in STATES.values() for name in names)
+# Bits of `status` by word: (bits that count, whether any of them must be set or none).
+STATUS_WORDS: Final = {name: (1 << bit, True) for bit, name in enumerate(IPS_NAMES)} | {
+    "unreplied": (IPS_SEEN_REPLY, False),
+    "replied": (IPS_SEEN_REPLY, True),
+    "nat": (IPS_SRC_NAT | IPS_DST_NAT, True),
+    "snat": (IPS_SRC_NAT, True),
+    "dnat": (IPS_DST_NAT, True),
+}
+# Alone they mean the same as behind `state` or `status`; what is left out here is a word of another field too.
+BARE_STATUS: Final = frozenset(
+    ("unreplied", "replied", "assured", "offload", "expected", "nat", "snat", "dnat", "dying")
+)
+BARE_STATES: Final = frozenset(
+    ("established", "syn_sent", "syn_recv", "syn_sent2", "fin_wait", "close_wait", "last_ack", "time_wait")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A word that takes a value. `name` is the column asked of Fields."""
+
+    name: str
+    value: str  # "number" "size" "seconds" "masked" "word" "exact-word" "state" "status" "proto"
+    kinds: frozenset[str]
+    default: int | None = None  # what an absent value counts as; None: it matches nothing
+
+
+FIELDS: Final = {
+    "proto": Field("proto", "proto", KINDS),
+    "len": Field("len", "size", WIRE),
+    "vlan": Field("vlan", "number", frozenset((PACKET,))),
+    "state": Field("state", "state", CONNTRACK),
+    "status": Field("status", "status", CONNTRACK),
+    "mark": Field("mark", "masked", CONNTRACK, default=0),  # the kernel leaves a mark of 0 out of events
+    "zone": Field("zone", "number", CONNTRACK, default=0),  # and the default zone everywhere
+    "id": Field("id", "masked", CONNTRACK),
+    "bytes": Field("bytes", "size", CONNTRACK),
+    "packets": Field("packets", "size", CONNTRACK),
+    "rate": Field("rate", "size", frozenset((FLOW,))),
+    "age": Field("age", "seconds", frozenset((FLOW,))),
+    "timeout": Field("timeout", "seconds", CONNTRACK),
+    "helper": Field("helper", "word", CONNTRACK),
+    "label": Field("label", "exact-word", CONNTRACK),
+    "event": Field("event", "word", frozenset((EVENT,))),
+    "pid": Field("pid", "number", frozenset((FLOW,))),
+    "process": Field("process", "exact-word", frozenset((FLOW,))),
+    "netns": Field("netns", "exact-word", KINDS),
+    "device": Field("device", "exact-word", WIRE),
+    "iface": Field("device", "exact-word", WIRE),
+    "chain": Field("chain", "exact-word", frozenset((TRACE,))),
+    "verdict": Field("verdict", "word", frozenset((TRACE,))),
+}
+EVENTS: Final = ("new", "update", "destroy")
+# What stands for a number of a packet's column: (column, value, whether it must be this value).
+PACKET_WORDS: Final = {
+    "arp": ("ethertype", ETHERTYPE_ARP, True),
+    "outbound": ("direction", PACKET_OUTGOING, True),
+    "inbound": ("direction", PACKET_OUTGOING, False),
+}
+_COMMON: Final = (
+    *("host", "net", "port", "portrange", "src", "dst", "and", "or", "not", "mask"),
+    *FAMILIES,
+    *PROTOCOLS,
+)
+
+
+def words(kind: str) -> list[str]:
+    """Every word that can begin or join a part of a filter for rows of this kind, sorted: for completion."""
+    found = {*_COMMON, *(word for word, field in FIELDS.items() if kind in field.kinds)}
+    if kind in CONNTRACK:
+        found |= TUPLE_SIDES | BARE_STATUS | BARE_STATES
+    if kind in WIRE:
+        found |= {*PACKET_WORDS, "less", "greater"}
+    return sorted(found)
+
+
+def own_words(kind: str) -> str:
+    """The words beyond pcap-filter's that can be asked of this kind, in one line."""
+    return " ".join(word for word in words(kind) if word not in _COMMON and word not in BARE_STATES)
