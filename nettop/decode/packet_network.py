@@ -78,7 +78,7 @@ def decode_network(rows: Rows, wirelen: Array, full: bool) -> None:
 
 
 def _ipv4(rows: Rows, at: Array | slice, wirelen: Array, full: bool) -> None:
-    pos = rows.pos[at]
+    pos = rows.pos[at].copy()  # a slice would be a view, and _set_l4 moves on
     header = rows.data.at(pos, _IPV4)
     vihl = header["vihl"]
     size = (vihl & np.uint8(15)).astype(np.int64) * 4
@@ -116,7 +116,7 @@ def _set_l4(rows: Rows, at: Array | slice, pos: Array, ok: Array) -> None:
 
 
 def _ipv6(rows: Rows, at: Array | slice, wirelen: Array, full: bool) -> None:
-    pos = rows.pos[at]
+    pos = rows.pos[at].copy()
     header = rows.data.at(pos, _IPV6)
     ok = (rows.end[at] - pos >= _IPV6.itemsize) & (header["version"] >> 4 == 6)
     at, kept = rows.sure(at, ok, BAD_IPV6)
