@@ -41,6 +41,8 @@ class PacketMeta:
     direction: NDArray[np.uint8] | None = None  # linux/if_packet.h PACKET_*: HOST 0 … OUTGOING 4; 255 unknown
     tp_status: NDArray[np.uint32] | None = None  # TP_STATUS_* of the ring (0x8: checksum not yet computed)
     comment: dict[int, str] = field(default_factory=dict)  # row → opt_comment of a file, rare
+    file_off: NDArray[np.uint64] | None = None  # where the frame's bytes stand in the file; None: not seekable, or live
+    number: NDArray[np.uint64] | None = None  # from 1, among all records of the file (Wireshark's frame.number)
 
 
 @dataclass(frozen=True, slots=True)

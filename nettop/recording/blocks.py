@@ -1,0 +1,124 @@
+"""pcapng's block types, option codes and limits, and the bytes of its small blocks (draft-ietf-opsawg-pcapng)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+
+from nettop import __version__
+
+SHB = 0x0A0D0D0A  # section header
+IDB = 1  # interface description
+PB = 2  # packet block, obsolete
+SPB = 3  # simple packet
+ISB = 5  # interface statistics
+EPB = 6  # enhanced packet
+CUSTOM = 0x0BAD  # custom block that tools may copy
+CUSTOM_NO_COPY = 0x40000BAD
+
+BYTE_ORDER_MAGIC = 0x1A2B3C4D
+PEN = 32473  # private enterprise number for examples (RFC 5612)
+
+OPT_END = 0
+OPT_COMMENT = 1
+OPT_CUSTOM_BINARY = 2989  # copyable, not UTF-8: PEN, then the owner's bytes
+SHB_OS = 3
+SHB_USERAPPL = 4
+IF_NAME = 2
+IF_DESCRIPTION = 3
+IF_TSRESOL = 9
+IF_FILTER = 11
+IF_OS = 12
+IF_TSOFFSET = 14
+ISB_STARTTIME = 2
+ISB_ENDTIME = 3
+ISB_IFRECV = 4
+ISB_IFDROP = 5
+ISB_OSDROP = 7
+ISB_USRDELIV = 8
+EPB_FLAGS = 2
+EPB_DROPCOUNT = 4
+
+MIN_BLOCK = 12
+MAX_BLOCK = (1 << 27) + 4096  # a 128 MiB frame is the largest that libpcap knows (D-Bus, USB); longer lengths lie
+MAX_INTERFACES = 4096  # of one section; a file that declares more is not a capture
+
+FORMAT_MAJOR, FORMAT_MINOR = 1, 0  # of what nettop adds to pcapng; a reader refuses a newer major
+SIGNATURE = b"nettop"
+
+Option = tuple[int, bytes]
+
+
+def signature() -> bytes:
+    """What every custom option and block of ours begins with, after the PEN: the name, major and minor (8 bytes)."""
+    return SIGNATURE + bytes((FORMAT_MAJOR, FORMAT_MINOR))
+
+
+def ours(data: bytes, order: str) -> bytes | None:
+    """What follows PEN and signature in a custom block's or option's value; None if it is not nettop's."""
+    if len(data) < 12 or struct.unpack_from(order + "I", data)[0] != PEN or data[4:10] != SIGNATURE:
+        return None
+    return data[12:]
+
+
+def version(data: bytes) -> int:
+    """The major format version in a value of which `ours` is not None."""
+    return data[10]
+
+
+def encode_options(options: Iterable[Option]) -> bytes:
+    """Options, each padded to four bytes, and the end marker; b"" when there is none. Values over 65535 are cut."""
+    parts = []
+    for code, value in options:
+        value = value[:0xFFFF]
+        parts.append(struct.pack("<HH", code, len(value)) + value + bytes(-len(value) % 4))
+    return b"".join([*parts, bytes(4)]) if parts else b""
+
+
+def decode_options(data: bytes | memoryview, order: str) -> Iterator[Option]:
+    """(code, value) of each option; stops at the end marker or where a length lies."""
+    pos, header = 0, struct.Struct(order + "HH")
+    while pos + 4 <= len(data):
+        code, length = header.unpack_from(data, pos)
+        if code == OPT_END or pos + 4 + length > len(data):
+            return
+        yield code, bytes(data[pos + 4 : pos + 4 + length])
+        pos += 4 + length + (-length % 4)
+
+
+def block(kind: int, body: bytes) -> bytes:
+    """One little-endian block around `body`, padded."""
+    body += bytes(-len(body) % 4)
+    length = struct.pack("<I", len(body) + 12)
+    return struct.pack("<I", kind) + length + body + length
+
+
+def section_header(os_name: str) -> bytes:
+    """The SHB of a recording: who wrote it, on what, and the format's version."""
+    options: list[Option] = [(SHB_USERAPPL, f"nettop {__version__}".encode())]
+    if os_name:
+        options.insert(0, (SHB_OS, os_name.encode("utf-8", "replace")))
+    options.append((OPT_CUSTOM_BINARY, struct.pack("<I", PEN) + signature()))
+    return block(SHB, struct.pack("<IHHq", BYTE_ORDER_MAGIC, 1, 0, -1) + encode_options(options))
+
+
+def interface_description(linktype: int, snaplen: int, options: Iterable[Option]) -> bytes:
+    """An IDB."""
+    head = struct.pack("<HHI", linktype & 0xFFFF, 0, snaplen & 0xFFFFFFFF)
+    return block(IDB, head + encode_options(options))
+
+
+def halves(value: int) -> tuple[int, int]:
+    """A 64-bit time as pcapng stores it: high word, low word."""
+    value &= 0xFFFFFFFFFFFFFFFF
+    return value >> 32, value & 0xFFFFFFFF
+
+
+def interface_statistics(interface: int, ts_ns: int, options: Iterable[Option]) -> bytes:
+    """An ISB of an interface whose if_tsresol is 9."""
+    return block(ISB, struct.pack("<III", interface, *halves(ts_ns)) + encode_options(options))
+
+
+def custom(body: bytes) -> bytes:
+    """A Custom Block of nettop's around `body`."""
+    return block(CUSTOM, struct.pack("<I", PEN) + signature() + body)

@@ -1,0 +1,189 @@
+"""Where a file's bytes come from: a regular file read at positions, a pipe, or a compressed one; as successive chunks.
+
+A chunk is a bytes object of its own that batches keep as their buffer. Reading 400 MB this way takes 30 ms, no longer
+than mapping it, and a file that shrinks meanwhile (tcpdump -W begins its files anew) gives a short read, not a SIGBUS.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Protocol
+
+from nettop.errors import InputError
+from nettop.recording.compressed import Decompression
+
+CHUNK = 1 << 22
+_PIPE_READ = 1 << 20
+_F_SETPIPE_SZ = 1031  # linux/fcntl.h
+
+
+class Chunks(Protocol):
+    """Successive parts of a file; what a walk did not take comes again at the start of the next chunk."""
+
+    def take(self, need: int) -> tuple[bytes, int, bool] | None:
+        """A chunk, its offset, and whether nothing follows it. None: fewer than `need` bytes are there as yet."""
+        ...
+
+    def advance(self, used: int) -> None:
+        """The walk took `used` bytes of the last chunk."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of the descriptor."""
+        ...
+
+
+def open_input(path: str) -> int:
+    """A descriptor for reading `path` ("-": standard input). Raises InputError with what to do."""
+    if path == "-":
+        if os.isatty(0):
+            raise InputError("standard input is a terminal", "pipe a capture into it, or name a file")
+        return os.dup(0)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        why = (getattr(error, "strerror", None) or "is not a file name").lower()
+        raise InputError(f"cannot open {path!r}: {why}", "name a pcap or pcapng file that you may read") from None
+    if stat.S_ISDIR(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise InputError(f"{path!r} is a directory", "name a pcap or pcapng file in it")
+    return fd
+
+
+class RegularFile:
+    """A file that can be read at any position."""
+
+    def __init__(self, fd: int, follow: bool = False) -> None:
+        self._fd = fd
+        self._pos = 0
+        self._follow = follow
+
+    def take(self, need: int) -> tuple[bytes, int, bool] | None:
+        """As Chunks.take. A long `need` is believed only as far as the file reaches."""
+        left = os.fstat(self._fd).st_size - self._pos
+        size = max(CHUNK, min(need, left + 1))  # one more than there is: a short read tells the end
+        chunk = os.pread(self._fd, size, self._pos)
+        if len(chunk) == size or not self._follow:
+            return chunk, self._pos, len(chunk) < size
+        return (chunk, self._pos, False) if len(chunk) >= need else None
+
+    def advance(self, used: int) -> None:
+        """As Chunks.advance."""
+        self._pos += used
+
+    def close(self) -> None:
+        """As Chunks.close."""
+        os.close(self._fd)
+
+
+class _Kept:
+    """Bytes that arrived and were not yet taken, joined only when a walk can go on with them."""
+
+    def __init__(self) -> None:
+        self.base = 0
+        self.size = 0
+        self._parts: list[bytes] = []
+
+    def add(self, part: bytes) -> None:
+        self._parts.append(part)
+        self.size += len(part)
+
+    def chunk(self) -> bytes:
+        if len(self._parts) != 1:
+            self._parts = [b"".join(self._parts)]
+        return self._parts[0]
+
+    def advance(self, used: int) -> None:
+        rest = self.chunk()[used:]
+        self.base += used
+        self.size = len(rest)
+        self._parts = [rest] if rest else []
+
+
+class Pipe:
+    """A descriptor that can only be read on: one read() a take, which does not block when the descriptor is ready."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._kept = _Kept()
+        with suppress(OSError):
+            fcntl.fcntl(fd, _F_SETPIPE_SZ, _PIPE_READ)
+
+    def take(self, need: int) -> tuple[bytes, int, bool] | None:
+        """As Chunks.take."""
+        try:
+            data = os.read(self._fd, _PIPE_READ)
+        except BlockingIOError:
+            return None
+        self._kept.add(data)
+        if data and self._kept.size < need:
+            return None
+        return self._kept.chunk(), self._kept.base, not data
+
+    def advance(self, used: int) -> None:
+        """As Chunks.advance."""
+        self._kept.advance(used)
+
+    def close(self) -> None:
+        """As Chunks.close."""
+        os.close(self._fd)
+
+
+class Decompressed:
+    """What another source decompresses to. `error` and `offset` say where its compression is damaged."""
+
+    def __init__(self, inner: Chunks, name: str) -> None:
+        self._inner = inner
+        self._decompression = Decompression(name)
+        self._pieces: Iterator[bytes] = iter(())
+        self._kept = _Kept()
+        self._final = False
+        self.offset = 0  # in the compressed file
+
+    @property
+    def error(self) -> str:
+        """Why there is no more, in a line; "" while all is well."""
+        return self._decompression.error
+
+    def take(self, need: int) -> tuple[bytes, int, bool] | None:
+        """As Chunks.take; one piece a take."""
+        piece = next(self._pieces, None)
+        if piece is None:
+            self._refill()
+            piece = next(self._pieces, None)
+        if piece is not None:
+            self._kept.add(piece)
+        done = piece is None and (self._final or bool(self.error))
+        if self._kept.size < need and not done:
+            return None
+        return self._kept.chunk(), self._kept.base, done
+
+    def _refill(self) -> None:
+        taken = None if self._final else self._inner.take(1)
+        if taken is None:
+            return
+        data, self.offset, self._final = taken
+        self._inner.advance(len(data))
+        self._pieces = self._feed(data, self._final)
+
+    def _feed(self, data: bytes, final: bool) -> Iterator[bytes]:
+        yield from self._decompression.feed(data)
+        if final:
+            self._decompression.finish()
+
+    def advance(self, used: int) -> None:
+        """As Chunks.advance."""
+        self._kept.advance(used)
+
+    def close(self) -> None:
+        """As Chunks.close."""
+        self._inner.close()
+
+
+def chunks_of(fd: int, follow: bool = False) -> Chunks:
+    """The source for a descriptor: positions in a regular file, or reading on."""
+    return RegularFile(fd, follow) if stat.S_ISREG(os.fstat(fd).st_mode) else Pipe(fd)

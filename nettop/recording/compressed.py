@@ -1,0 +1,151 @@
+"""Compressed input: recognised by its first bytes, decompressed piece by piece, never more than a few MiB at once."""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from nettop.errors import InputError
+
+PIECE = 1 << 22  # bytes given at once
+_ZSTD_INPUT = 512  # zstandard cannot bound its output; 512 bytes of input hold at most 128 blocks of 128 KiB
+_ZSTD_WINDOW = 1 << 27  # what `zstd --long` may ask for
+_XZ_MEMORY = 1 << 28
+
+_MAGIC = {
+    b"\x1f\x8b": "gzip",
+    b"\xfd7zXZ\0": "xz",
+    b"BZh": "bzip2",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x04\x22\x4d\x18": "lz4",
+}
+MAGIC_BYTES = 6  # as many of a file's first bytes as decide
+
+
+class Decompressor(Protocol):
+    """What the standard library's incremental decompressors have in common (bz2, lzma; lz4 follows it)."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
+
+
+class _Gzip:
+    """zlib's decompressor in that shape."""
+
+    def __init__(self) -> None:
+        self._inner = zlib.decompressobj(wbits=31)
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._inner.unconsumed_tail
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        return self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
+
+
+class _Zstd:
+    """zstandard's decompressor in that shape: little input at a time, for it has no limit on its output."""
+
+    def __init__(self, module: Any) -> None:
+        self._inner = module.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).decompressobj()
+        self._waiting = b""
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._inner.eof)
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._waiting
+
+    @property
+    def unused_data(self) -> bytes:
+        return bytes(self._inner.unused_data) + self._waiting
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        data = self._waiting + data
+        parts, size, pos = [], 0, 0
+        while pos < len(data) and size < max_length and not self.eof:
+            parts.append(self._inner.decompress(data[pos : pos + _ZSTD_INPUT]))
+            size += len(parts[-1])
+            pos += _ZSTD_INPUT
+        self._waiting = data[pos:]
+        return b"".join(parts)
+
+
+def compression(head: bytes) -> str | None:
+    """The name of the compression that a file's first bytes announce."""
+    return next((name for magic, name in _MAGIC.items() if head.startswith(magic)), None)
+
+
+def _opener(name: str) -> tuple[Callable[[], Decompressor], tuple[type[Exception], ...]]:
+    """What makes a decompressor, and what it raises on damaged data. Raises InputError without the optional package."""
+    if name == "gzip":
+        return _Gzip, (zlib.error,)
+    if name == "bzip2":
+        return bz2.BZ2Decompressor, (OSError, ValueError)
+    if name == "xz":
+        return lambda: lzma.LZMADecompressor(memlimit=_XZ_MEMORY), (lzma.LZMAError,)
+    try:
+        if name == "zstd":
+            import zstandard
+
+            return lambda: _Zstd(zstandard), (zstandard.ZstdError,)
+        import lz4.frame
+
+        return lz4.frame.LZ4FrameDecompressor, (RuntimeError, ValueError)
+    except ImportError:
+        do = f"pip install 'nettop[compression]', or decompress it first ({name} -d)"
+        raise InputError(f"reading {name} needs an optional package", do) from None
+
+
+class Decompression:
+    """One compressed file: members one after another, as gzip, xz and zstd allow. `error` says where it is damaged."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.error = ""
+        self._open, self._failures = _opener(name)
+        self._one: Decompressor | None = None
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The pieces, of at most about PIECE bytes each, that `data` adds. Nothing more once `error` is set."""
+        while not self.error:
+            if self._one is None or self._one.eof:
+                if self._one is not None:
+                    data = self._one.unused_data + data
+                data = data.lstrip(b"\0") if self._one is not None else data  # tapes and blocks are padded
+                if not data:
+                    return
+                self._one = self._open()
+            try:
+                piece = self._one.decompress(data, PIECE)
+            except self._failures:
+                self.error = f"the {self.name} data is damaged"
+                return
+            data = b""
+            if piece:
+                yield piece
+            if self._one.needs_input and not self._one.eof:
+                return
+
+    def finish(self) -> None:
+        """No more data follows: an unfinished member is damage."""
+        if not self.error and self._one is not None and not self._one.eof:
+            self.error = f"the {self.name} data ends too early"

@@ -1,0 +1,161 @@
+"""A batch as Enhanced Packet Blocks, built in bulk; what epb_flags mean, both ways (draft-ietf-opsawg-pcapng)."""
+
+from __future__ import annotations
+
+import struct
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nettop.batch import Batch, NetlinkMeta, PacketMeta
+from nettop.recording import blocks, bulk
+
+ARPHRD_NETLINK = 824  # linux/if_arp.h
+PACKET_HOST, PACKET_BROADCAST, PACKET_MULTICAST, PACKET_OTHERHOST, PACKET_OUTGOING = range(5)  # linux/if_packet.h
+UNKNOWN_DIRECTION = 255
+TP_STATUS_CSUMNOTREADY, TP_STATUS_CSUM_VALID, TP_STATUS_GSO_TCP = 1 << 3, 1 << 7, 1 << 8  # linux/if_packet.h
+_INBOUND, _OUTBOUND = 1, 2  # epb_flags, bits 0-1; bits 2-4: 1 unicast, 2 multicast, 3 broadcast, 4 promiscuous
+_STATUS_BITS = ((TP_STATUS_CSUMNOTREADY, 1 << 9), (TP_STATUS_CSUM_VALID, 1 << 10), (TP_STATUS_GSO_TCP, 1 << 11))
+
+_HEAD = 28  # bytes of an EPB before its data
+_COOKED = 16  # bytes of LINKTYPE_NETLINK's header
+
+
+def _flags_table() -> NDArray[np.uint32]:
+    table = np.zeros(256, np.uint32)
+    reception = {PACKET_HOST: 1, PACKET_MULTICAST: 2, PACKET_BROADCAST: 3, PACKET_OTHERHOST: 4}
+    for direction, bits in reception.items():
+        table[direction] = _INBOUND | bits << 2
+    table[PACKET_OUTGOING] = _OUTBOUND
+    return table
+
+
+def _direction_table() -> NDArray[np.uint8]:
+    """The reverse, by the low five bits; a direction without a reception type counts as unicast."""
+    table = np.full(32, UNKNOWN_DIRECTION, np.uint8)
+    kinds = {0: PACKET_HOST, 1: PACKET_HOST, 2: PACKET_MULTICAST, 3: PACKET_BROADCAST, 4: PACKET_OTHERHOST}
+    for bits, direction in kinds.items():
+        table[_INBOUND | bits << 2] = direction
+        table[bits << 2] = direction if bits else UNKNOWN_DIRECTION
+    table[_OUTBOUND::4] = PACKET_OUTGOING
+    return table
+
+
+_FLAGS = _flags_table()
+_DIRECTIONS = _direction_table()
+
+
+def direction_of(flags: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    """PACKET_* of each epb_flags value; 255 where they do not say."""
+    return np.asarray(_DIRECTIONS[flags & 31], np.uint8)
+
+
+def status_of(flags: NDArray[np.uint32]) -> NDArray[np.uint32] | None:
+    """The TP_STATUS_* bits that epb_flags can hold (checksum not ready or valid, TCP segmentation); None if none is."""
+    status = np.zeros(len(flags), np.uint32)
+    for tp, bit in _STATUS_BITS:
+        status |= np.where(flags & bit, np.uint32(tp), np.uint32(0))
+    return status if status.any() else None
+
+
+def flags_of(meta: PacketMeta) -> NDArray[np.uint32] | None:
+    """epb_flags of each record, or None when nothing is known of any."""
+    if meta.direction is None and meta.tp_status is None:
+        return None
+    flags = np.zeros(len(meta.wirelen), np.uint32) if meta.direction is None else _FLAGS[meta.direction]
+    if meta.tp_status is not None:
+        for tp, bit in _STATUS_BITS:
+            flags = flags | np.where(meta.tp_status & tp, np.uint32(bit), np.uint32(0))
+    return flags
+
+
+def encode(batch: Batch, interface: int, family: int = 0) -> list[bytes | memoryview]:
+    """The batch as EPBs of `interface`, one buffer for each run of records without a comment."""
+    if isinstance(batch.meta, NetlinkMeta):
+        return [_netlink(batch, batch.meta, interface, family)]
+    meta, flags = batch.meta, flags_of(batch.meta)
+    rows = [row for row in sorted(meta.comment) if 0 <= row < len(batch)]
+    parts: list[bytes | memoryview] = []
+    for a, b in pairwise([-1, *rows, len(batch)]):
+        if a + 1 < b:
+            parts.append(_packets(batch, meta, flags, slice(a + 1, b), interface))
+        if b < len(batch):
+            parts.append(_commented(batch, meta, flags, b, interface))
+    return parts
+
+
+def _packets(
+    batch: Batch, meta: PacketMeta, flags: NDArray[np.uint32] | None, part: slice, interface: int
+) -> memoryview:
+    caplen = batch.caplen[part].astype(np.int64)
+    out, start = _frame(batch, part, caplen, meta.wirelen[part], interface, 0 if flags is None else 12)
+    bulk.copy(out, start + _HEAD, batch.buf, batch.off[part].astype(np.int64), caplen)
+    if flags is not None:
+        options = np.zeros((len(caplen), 3), np.uint32)
+        options[:, 0] = 4 << 16 | blocks.EPB_FLAGS
+        options[:, 1] = flags[part]
+        bulk.scatter(out, start + _HEAD + (caplen + 3 & ~3), options)
+    return out.data
+
+
+def _netlink(batch: Batch, meta: NetlinkMeta, interface: int, family: int) -> memoryview:
+    caplen = batch.caplen.astype(np.int64)
+    captured = caplen + _COOKED
+    out, start = _frame(batch, slice(None), captured, captured.astype(np.uint32), interface, 0)
+    bulk.scatter(out, start + _HEAD, _cooked_headers(meta, family))
+    bulk.copy(out, start + _HEAD + _COOKED, batch.buf, batch.off.astype(np.int64), caplen)
+    return out.data
+
+
+def _cooked_headers(meta: NetlinkMeta, family: int) -> NDArray[np.uint32]:
+    """LINKTYPE_NETLINK: packet type, ARPHRD, address length, address (8 bytes), family; big-endian 16-bit fields.
+
+    Netlink has no link-layer address: the nsid, where known, goes there as an address of four bytes.
+    """
+    headers = np.zeros((len(meta.outgoing), 8), ">u2")
+    headers[:, 0] = np.where(meta.outgoing, PACKET_OUTGOING, PACKET_HOST)
+    headers[:, 1] = ARPHRD_NETLINK
+    headers[:, 7] = family
+    if meta.nsid is not None:
+        headers[:, 2] = 4
+        headers[:, 3:5] = meta.nsid.astype(">i4").view(">u2").reshape(-1, 2)
+    return headers.view(np.uint32)
+
+
+def _frame(
+    batch: Batch, part: slice, captured: NDArray[np.int64], wire: NDArray[np.uint32], interface: int, options: int
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The blocks without their data and options (zeroed where padding goes), and where each begins."""
+    padded = captured + 3 & ~3
+    length = padded + (_HEAD + 4 + options)
+    end = np.cumsum(length)
+    start = end - length
+    out = np.empty(int(end[-1]) if len(end) else 0, np.uint8)
+    words, last = out.view(np.uint32), (start + _HEAD + padded >> 2) - 1
+    words[last] = 0  # the padding; for an empty record this is a header word, written next
+    head = np.empty((len(captured), 7), np.uint32)
+    ticks = batch.ts_ns[part].view(np.uint64)
+    head[:, 0] = blocks.EPB
+    head[:, 1] = length
+    head[:, 2] = interface
+    head[:, 3] = ticks >> np.uint64(32)
+    head[:, 4] = ticks
+    head[:, 5] = captured
+    head[:, 6] = wire
+    bulk.scatter(out, start, head)
+    words[(end >> 2) - 1] = length
+    return out, start
+
+
+def _commented(
+    batch: Batch, meta: PacketMeta, flags: NDArray[np.uint32] | None, row: int, interface: int
+) -> bytes:
+    data = batch.record(row)
+    options = [(blocks.OPT_COMMENT, meta.comment[row].encode("utf-8", "replace"))]
+    if flags is not None:
+        options.insert(0, (blocks.EPB_FLAGS, struct.pack("<I", flags[row])))
+    head = struct.pack(
+        "<5I", interface, *blocks.halves(int(batch.ts_ns[row])), len(data), int(meta.wirelen[row])
+    )
+    return blocks.block(blocks.EPB, head + data + bytes(-len(data) % 4) + blocks.encode_options(options))

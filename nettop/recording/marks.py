@@ -1,0 +1,157 @@
+"""What pcapng has no block for, as nettop's Custom Blocks: one line of JSON, a newline, then the bytes of a text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from nettop.batch import Counters, DumpMark, End, Gap, Stream, Text
+from nettop.kinds import GapReason, StreamKind, TextKind
+from nettop.recording import blocks
+
+Fields = dict[str, Any]
+Annotation = DumpMark | Gap | Text | Counters | End
+
+MAX_TEXT = 64 << 20  # of one snapshot
+_PART = 8 << 20  # a longer body is spread over several blocks: libpcap and Wireshark refuse blocks over 16 MiB
+
+
+def stream_fields(stream: Stream) -> Fields:
+    """A stream as the custom option of its IDB, or a block of its own, carries it."""
+    return {
+        "id": stream.id,
+        "kind": stream.kind.value,
+        "name": stream.name,
+        "netns": stream.netns,
+        "linktype": stream.linktype,
+        "snaplen": stream.snaplen,
+        "filter": stream.capture_filter,
+        "os": stream.os,
+        "ifindex": stream.ifindex,
+        "family": stream.netlink_family,
+    }
+
+
+def stream_from(fields: Fields, file: str) -> Stream:
+    """The stream of `fields`, with the id it had when recorded; raises KeyError, TypeError or ValueError if damaged."""
+    return Stream(
+        id=_int(fields["id"]),
+        kind=StreamKind(fields["kind"]),
+        name=_str(fields["name"]),
+        netns=_str(fields["netns"]),
+        linktype=_int(fields["linktype"]),
+        snaplen=_int(fields["snaplen"]),
+        capture_filter=_str(fields["filter"]),
+        os=_str(fields["os"]),
+        ifindex=_int(fields["ifindex"]),
+        file=file,
+        netlink_family=_int(fields["family"]),
+    )
+
+
+def without_id(stream: Stream) -> Stream:
+    """The stream as a file describes it, before the run gives it an id."""
+    return replace(stream, id=0)
+
+
+def pack(fields: Fields, body: bytes = b"") -> bytes:
+    """Fields and body as the content of a custom block or option."""
+    if body:
+        fields = {**fields, "bytes": len(body)}
+    return json.dumps(fields, separators=(",", ":")).encode("ascii") + b"\n" + body
+
+
+def unpack(content: bytes) -> tuple[Fields, bytes]:
+    """The reverse of pack; raises ValueError if it is damaged."""
+    line, newline, rest = content.partition(b"\n")
+    try:
+        fields = json.loads(line)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not newline or not isinstance(fields, dict):
+        raise ValueError("not an object on a line")
+    length = _int(fields.get("bytes", 0))
+    if length > len(rest):
+        raise ValueError("its body is cut")
+    return fields, rest[:length]
+
+
+def encode(item: Annotation) -> Iterator[bytes]:
+    """The Custom Blocks of an item."""
+    if isinstance(item, Text):
+        yield from _encode_text(item)
+        return
+    yield blocks.custom(pack(_fields(item)))
+
+
+def _fields(item: DumpMark | Gap | Counters | End) -> Fields:
+    match item:
+        case DumpMark():
+            return {
+                "item": "dump",
+                "stream": item.stream,
+                "ts": item.ts_ns,
+                "what": item.what,
+                "begin": item.begin,
+                "complete": item.complete,
+            }
+        case Gap():
+            times = {"from": item.from_ns, "to": item.to_ns}
+            return {"item": "gap", "stream": item.stream, "lost": item.lost, "why": item.why.value, **times}
+        case Counters():
+            totals = {"received": item.received, "dropped": item.dropped}
+            return {"item": "counters", "stream": item.stream, "ts": item.ts_ns, **totals}
+        case End():
+            return {"item": "end", "stream": item.stream, "why": item.why, "error": item.error}
+
+
+def _encode_text(item: Text) -> Iterator[bytes]:
+    body, error = item.body, item.error
+    if len(body) > MAX_TEXT:
+        body, error = b"", f"too large to record ({len(item.body)} bytes)"
+    fields = {"item": "text", "stream": item.stream, "ts": item.ts_ns, "what": item.what.value, "error": error}
+    for start in range(0, len(body) or 1, _PART):
+        more = start + _PART < len(body)
+        yield blocks.custom(pack({**fields, "more": more}, body[start : start + _PART]))
+
+
+def decode(fields: Fields, body: bytes, stream: int, seq: int) -> Annotation | None:
+    """The item of `fields`, on `stream`; None if a later minor version added its kind.
+
+    Raises KeyError, TypeError or ValueError if it is damaged.
+    """
+    match fields["item"]:
+        case "dump":
+            begin, complete = _bool(fields["begin"]), _bool(fields["complete"])
+            return DumpMark(stream, seq, _int(fields["ts"]), _str(fields["what"]), begin, complete)
+        case "gap":
+            lost = None if fields["lost"] is None else _int(fields["lost"])
+            return Gap(stream, seq, lost, GapReason(fields["why"]), _int(fields["from"]), _int(fields["to"]))
+        case "text":
+            return Text(stream, seq, _int(fields["ts"]), TextKind(fields["what"]), body, _str(fields["error"]))
+        case "counters":
+            return Counters(stream, seq, _int(fields["ts"]), _int(fields["received"]), _int(fields["dropped"]))
+        case "end":
+            return End(stream, seq, _str(fields["why"]), _str(fields["error"]))
+        case _:
+            return None
+
+
+def _int(value: object) -> int:
+    if type(value) is not int or not -(1 << 63) <= value < 1 << 64:
+        raise TypeError("not an integer of 64 bits")
+    return value
+
+
+def _str(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a string")
+    return value
+
+
+def _bool(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("not a boolean")
+    return value

@@ -1,0 +1,79 @@
+"""Writes whole blocks to a descriptor: short writes are continued, a full disk leaves no half block behind."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import stat
+from collections.abc import Sequence
+from contextlib import suppress
+
+from nettop.errors import NettopError
+
+Part = bytes | memoryview
+
+_MAX_IOV = 512  # below every system's IOV_MAX
+
+
+class OutputClosed(NettopError):
+    """The reader of the output went away (EPIPE). For a stream on stdout this is an ordinary end."""
+
+
+class Output:
+    """A descriptor that blocks are written to. `written` counts the bytes of whole calls; close() closes it."""
+
+    def __init__(self, fd: int, name: str = "the recording") -> None:
+        self.written = 0
+        self._fd = fd
+        self._name = name
+        self._regular = stat.S_ISREG(os.fstat(fd).st_mode)
+
+    def write(self, parts: Sequence[Part]) -> None:
+        """Writes the parts, all of them. Raises OutputClosed or NettopError; a regular file then ends before them."""
+        waiting = [memoryview(part) for part in parts if len(part)]
+        size = sum(map(len, waiting))
+        try:
+            while waiting:
+                waiting = _rest(waiting, self._write_some(waiting[:_MAX_IOV]))
+        except OSError as error:
+            self._cut()
+            raise self._failure(error) from None
+        self.written += size
+
+    def close(self) -> None:
+        """Closes the descriptor; a network file system may report only now that it is full."""
+        try:
+            os.close(self._fd)
+        except OSError as error:
+            raise self._failure(error) from None
+
+    def _write_some(self, parts: list[memoryview]) -> int:
+        try:
+            return os.writev(self._fd, parts)
+        except BlockingIOError:  # a descriptor that came to us non-blocking
+            select.select([], [self._fd], [])
+            return 0
+
+    def _cut(self) -> None:
+        if self._regular:
+            with suppress(OSError):
+                os.ftruncate(self._fd, self.written)
+
+    def _failure(self, error: OSError) -> NettopError:
+        if error.errno == errno.EPIPE:
+            return OutputClosed(f"cannot write {self._name}", "its reader closed it")
+        do = {
+            errno.ENOSPC: "free some space; what was written so far is whole",
+            errno.EDQUOT: "your quota is used up; what was written so far is whole",
+            errno.EFBIG: "the file is as large as may be; rotate by size",
+        }.get(error.errno or 0, "check the disk")
+        return NettopError(f"cannot write {self._name}: {(error.strerror or 'error').lower()}", do)
+
+
+def _rest(parts: list[memoryview], written: int) -> list[memoryview]:
+    for i, part in enumerate(parts):
+        if written < len(part):
+            return [part[written:], *parts[i + 1 :]]
+        written -= len(part)
+    return []

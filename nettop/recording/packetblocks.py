@@ -1,0 +1,117 @@
+"""The three packet blocks of pcapng (enhanced, simple, obsolete), many at once, as columns."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nettop.recording import blocks, bulk
+from nettop.recording.enhanced import direction_of, status_of
+from nettop.recording.interfaces import nanoseconds
+from nettop.recording.records import Interfaces, Rows, known_directions
+
+Ints = NDArray[np.int64]
+
+_MAX_OPTIONS = 64  # of one packet; later ones are not looked at
+_SHORTEST = {blocks.EPB: 32, blocks.PB: 32, blocks.SPB: 16}
+
+
+def decode(
+    kind: int, chunk: bytes, pos: Ints, length: Ints, order: str, interfaces: Interfaces
+) -> tuple[Rows, str | None]:
+    """The records of whole blocks of one kind, up to the first that is damaged, and what is wrong with that one."""
+    bad = np.flatnonzero(length < _SHORTEST[kind])
+    good, why = (int(bad[0]), "a packet block is too short") if len(bad) else (len(pos), None)
+    columns = _simple if kind == blocks.SPB else _full
+    rows, options = columns(kind, chunk, pos[:good], length[:good], order, interfaces)
+    room = length[:good] - _SHORTEST[kind]
+    wrong = (rows.caplen > room) | (rows.interface >= len(interfaces))
+    if wrong.any():
+        good = int(np.argmax(wrong))
+        unknown = rows.interface[good] >= len(interfaces)
+        why = "a packet's interface is not described" if unknown else f"a packet claims {rows.caplen[good]} bytes"
+        rows = _prefix(rows, good)
+    _set_times(rows, interfaces)
+    if options is not None:
+        _options(rows, chunk, options[:good], pos[:good] + length[:good] - 4, order)
+    return rows, why
+
+
+def _full(
+    kind: int, chunk: bytes, pos: Ints, length: Ints, order: str, interfaces: Interfaces
+) -> tuple[Rows, Ints | None]:
+    head = bulk.gather(chunk, pos, 7, order)
+    interface, lost = head[:, 2].astype(np.int64), None
+    if kind == blocks.PB:  # interface and drop count are 16 bits each, in the section's byte order
+        first, second = (interface >> 16, interface & 0xFFFF) if order == ">" else (interface & 0xFFFF, interface >> 16)
+        interface, lost = first, np.where(second == 0xFFFF, 0, second).astype(np.uint64)
+    ticks = head[:, 3].astype(np.uint64) << np.uint64(32) | head[:, 4]
+    off, caplen = pos + 28, head[:, 5].astype(np.int64)
+    rows = Rows(interface, off, caplen, head[:, 6].astype(np.uint32), ticks.view(np.int64), lost=lost)
+    return rows, off + (caplen + 3 & ~3)
+
+
+def _simple(
+    kind: int, chunk: bytes, pos: Ints, length: Ints, order: str, interfaces: Interfaces
+) -> tuple[Rows, Ints | None]:
+    """Simple packets have no time and no interface (it is the first); their capture length follows from the snaplen."""
+    wirelen = bulk.gather(chunk, pos, 3, order)[:, 2].astype(np.uint32)
+    snaplen = interfaces[0].stream.snaplen if len(interfaces) else 0
+    caplen = np.minimum(wirelen, snaplen or 0xFFFFFFFF).astype(np.int64)
+    caplen = np.minimum(caplen, length - 16)
+    zero = np.zeros(len(pos), np.int64)
+    return Rows(zero, pos + 12, caplen, wirelen, zero.copy()), None
+
+
+def _prefix(rows: Rows, n: int) -> Rows:
+    lost = None if rows.lost is None else rows.lost[:n]
+    return Rows(rows.interface[:n], rows.off[:n], rows.caplen[:n], rows.wirelen[:n], rows.ts_ns[:n], lost=lost)
+
+
+def _set_times(rows: Rows, interfaces: Interfaces) -> None:
+    """Ticks of each record's interface become nanoseconds."""
+    ticks = np.ascontiguousarray(rows.ts_ns).view(np.uint64)
+    rows.ts_ns = np.empty(len(ticks), np.int64)
+    for index in np.unique(rows.interface).tolist():
+        of = interfaces[index]
+        mine = rows.interface == index
+        rows.ts_ns[mine] = nanoseconds(ticks[mine], of.resolution, of.offset_s)
+
+
+def _options(rows: Rows, chunk: bytes, at: Ints, end: Ints, order: str) -> None:
+    """Walks the options of all records in step: flags and drop counts in bulk, comments one by one."""
+    live = np.flatnonzero(at + 4 <= end)
+    if not len(live):
+        return
+    flags, lost = np.zeros(len(rows), np.uint32), np.zeros(len(rows), np.uint64)
+    at = at.copy()
+    for _ in range(_MAX_OPTIONS):
+        code, size = _option_heads(chunk, at[live], order)
+        inside = (code != blocks.OPT_END) & (at[live] + 4 + size <= end[live])
+        live, code, size = live[inside], code[inside], size[inside]
+        if not len(live):
+            break
+        value = at[live] + 4
+        has = (code == blocks.EPB_FLAGS) & (size == 4)
+        flags[live[has]] = bulk.gather(chunk, value[has], 1, order)[:, 0]
+        has = (code == blocks.EPB_DROPCOUNT) & (size == 8)
+        lost[live[has]] = _wide(bulk.gather(chunk, value[has], 2, order), order)
+        for i in np.flatnonzero(code == blocks.OPT_COMMENT).tolist():
+            text = chunk[int(value[i]) : int(value[i] + size[i])]
+            rows.comment.setdefault(int(live[i]), text.decode("utf-8", "replace"))
+        at[live] = value + (size + 3 & ~3)
+        live = live[at[live] + 4 <= end[live]]
+    rows.direction, rows.tp_status = known_directions(direction_of(flags)), status_of(flags)
+    rows.lost = lost if lost.any() else rows.lost
+
+
+def _option_heads(chunk: bytes, at: Ints, order: str) -> tuple[Ints, Ints]:
+    both = bulk.gather(chunk, at, 1, order)[:, 0].astype(np.int64)
+    low, high = both & 0xFFFF, both >> 16
+    return (high, low) if order == ">" else (low, high)
+
+
+def _wide(words: NDArray[np.uint32], order: str) -> NDArray[np.uint64]:
+    high, low = (words[:, 0], words[:, 1]) if order == ">" else (words[:, 1], words[:, 0])
+    wide: NDArray[np.uint64] = high.astype(np.uint64) << np.uint64(32) | low
+    return wide

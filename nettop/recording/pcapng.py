@@ -1,0 +1,254 @@
+"""The pcapng format: walks chunks of a file, block by block, and gives its items (draft-ietf-opsawg-pcapng)."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nettop.batch import Counters, End, Item
+from nettop.errors import DamagedInput, InputError
+from nettop.recording import blocks, bulk, interfaces, marks, packetblocks
+from nettop.recording.records import Emitter, Interfaces, Numbering, Streams, runs
+
+_PACKETS = np.array([blocks.EPB, blocks.PB, blocks.SPB])
+_KNOWN = np.array([*_PACKETS, blocks.IDB, blocks.ISB, blocks.CUSTOM, blocks.CUSTOM_NO_COPY])
+Ints = NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class _Section:
+    """What a section header begins: a byte order, and interfaces counted from 0."""
+
+    order: str = "<"
+    interfaces: Interfaces = field(default_factory=Interfaces)
+    recorded: dict[int, int] = field(default_factory=dict)  # a stream's id when nettop recorded it → its id now
+    text: dict[int, list[bytes]] = field(default_factory=dict)  # stream → the parts of a text so far
+
+
+class PcapngWalk:
+    """Finds the blocks in successive chunks of a pcapng file."""
+
+    def __init__(self, numbering: Numbering) -> None:
+        self.need = blocks.MIN_BLOCK  # bytes from where the last walk stopped that the next one must have
+        self.ended = False
+        self._numbering = numbering
+        self._streams = Streams(numbering)
+        self._emitter = Emitter(self._streams)
+        self._section = _Section()
+        self._totals: dict[int, tuple[int, int, int]] = {}  # stream → its last Counters
+
+    def walk(self, chunk: bytes, base: int, final: bool) -> tuple[list[Item], int]:
+        """The items of the chunk, which stands at file offset `base`, and how many of its bytes they take.
+
+        What is left over must come again at the start of the next chunk. `final`: nothing follows this chunk; the
+        last item is then an End, with an error where the file is damaged. Raises InputError for a recording of a
+        later format.
+        """
+        out: list[Item] = []
+        used = 0
+        try:
+            used = self._walk(chunk, base, out)
+            if final:
+                if used < len(chunk):
+                    raise DamagedInput("the file is cut in the middle of a block", base + used)
+                self._end(out, End(None, self._numbering.seq()))
+        except DamagedInput as damage:
+            self._end(out, End(None, self._numbering.seq(), error=damage.what, offset=damage.offset))
+        return out, used
+
+    def _end(self, out: list[Item], end: End) -> None:
+        self.ended = True
+        out.append(end)
+
+    def _walk(self, chunk: bytes, base: int, out: list[Item]) -> int:
+        pos = 0
+        self.need = blocks.MIN_BLOCK
+        while len(chunk) - pos >= blocks.MIN_BLOCK:
+            if chunk[pos : pos + 4] == b"\n\r\r\n":
+                length = self._section_header(chunk, pos, base)
+            else:
+                length = self._blocks(chunk, pos, base, out)
+            if length == 0:
+                break
+            pos += length
+        return pos
+
+    def _section_header(self, chunk: bytes, pos: int, base: int) -> int:
+        """Begins a section; the length of its header, or 0 while the chunk does not hold all of it."""
+        order = _byte_order(chunk[pos + 8 : pos + 12])
+        if order is None:
+            raise DamagedInput("a section header has no byte order", base + pos)
+        length = struct.unpack_from(order + "I", chunk, pos + 4)[0]
+        if length < 28 or length % 4 or length > blocks.MAX_BLOCK:
+            raise DamagedInput(f"a section header claims {length} bytes", base + pos)
+        if pos + length > len(chunk):
+            self.need = length
+            return 0
+        if chunk[pos + 4 : pos + 8] != chunk[pos + length - 4 : pos + length]:
+            raise DamagedInput("a section header's two lengths differ", base + pos)
+        for _, value in blocks.decode_options(memoryview(chunk)[pos + 24 : pos + length - 4], order):
+            _refuse_newer(value, order, base + pos)
+        self._section = _Section(order)
+        return int(length)
+
+    def _blocks(self, chunk: bytes, start: int, base: int, out: list[Item]) -> int:
+        """Handles the whole blocks from `start` to the next section; how many bytes they take."""
+        order = self._section.order
+        pos = np.array(_positions(chunk, start, order), np.int64)
+        head = bulk.gather(chunk, pos, 2, order)
+        kind, length = head[:, 0], head[:, 1].astype(np.int64)
+        damage = self._check(chunk, pos, length, base)
+        whole = len(pos) if damage is None else damage[0]
+        known = np.flatnonzero(np.isin(kind[:whole], _KNOWN))
+        kind_of = kind[known].astype(np.int64)
+        kind_of[np.isin(kind_of, _PACKETS, invert=True)] *= -1  # other blocks: each a run, whatever its neighbour
+        for part in runs(kind_of):
+            some = known[part]
+            if len(some) and kind_of[part.start] > 0:
+                self._packet_blocks(int(kind_of[part.start]), chunk, pos[some], length[some], base, out)
+                continue
+            for at in some.tolist():
+                self._other(int(kind[at]), chunk, int(pos[at]), int(length[at]), base, out)
+        if damage is not None and damage[1]:
+            raise DamagedInput(damage[1], base + int(pos[whole]))
+        return int(length[:whole].sum())
+
+    def _check(self, chunk: bytes, pos: Ints, length: Ints, base: int) -> tuple[int, str] | None:
+        """The first block that is not whole, and why ("": it goes on beyond the chunk); None if all are."""
+        lies = (length < blocks.MIN_BLOCK) | (length & 3 != 0) | (length > blocks.MAX_BLOCK)
+        inside = ~lies & (pos + length <= len(chunk))
+        good = int(np.argmin(inside)) if not inside.all() else len(pos)
+        trailer = bulk.gather(chunk, pos[:good] + length[:good] - 4, 1, self._section.order)[:, 0]
+        differ = np.flatnonzero(trailer != length[:good])
+        if len(differ):
+            return int(differ[0]), "a block's two lengths differ"
+        if good == len(pos):
+            return None
+        if lies[good]:
+            return good, f"a block claims {length[good]} bytes"
+        self.need = int(length[good])
+        return good, ""
+
+    def _packet_blocks(self, kind: int, chunk: bytes, pos: Ints, length: Ints, base: int, out: list[Item]) -> None:
+        section = self._section
+        rows, bad = packetblocks.decode(kind, chunk, pos, length, section.order, section.interfaces)
+        try:
+            self._emitter.emit(rows, section.interfaces, chunk, base, out)
+        except ValueError as error:
+            raise DamagedInput(f"the file {error}", base + int(pos[0])) from None
+        if bad is not None:
+            raise DamagedInput(bad, base + int(pos[len(rows)]))
+
+    def _other(self, kind: int, chunk: bytes, pos: int, length: int, base: int, out: list[Item]) -> None:
+        body = chunk[pos + 8 : pos + length - 4]
+        try:
+            if kind == blocks.IDB:
+                self._interface(body, out)
+            elif kind == blocks.ISB:
+                self._statistics(body, out)
+            else:
+                self._custom(body, base + pos, out)
+        except (struct.error, KeyError, TypeError, ValueError):
+            raise DamagedInput(f"a block of type {kind:#x} makes no sense", base + pos) from None
+
+    def _interface(self, body: bytes, out: list[Item]) -> None:
+        known = self._section.interfaces
+        if len(known) >= blocks.MAX_INTERFACES:
+            raise ValueError("too many interfaces")
+        interface, recorded = interfaces.decode(body, self._section.order, len(known), self._numbering.file)
+        known.add(interface)
+        if recorded is not None:
+            family = interface.stream.netlink_family if interface.netlink else 0
+            self._section.recorded[recorded] = self._streams.on(interface, family, out)
+        elif not interface.netlink:
+            self._streams.on(interface, 0, out)
+
+    def _statistics(self, body: bytes, out: list[Item]) -> None:
+        """Counters, unless they only repeat the last ones, as at the end of a file."""
+        order = self._section.order
+        index, high, low = struct.unpack_from(order + "III", body)
+        interface = self._section.interfaces[index] if index < len(self._section.interfaces) else None
+        if interface is None or not interface.ids:
+            return
+        numbers = {c: v for c, v in blocks.decode_options(memoryview(body)[12:], order) if len(v) == 8}
+        received, lost, os_lost = (
+            struct.unpack(order + "Q", numbers.get(code, bytes(8)))[0]
+            for code in (blocks.ISB_IFRECV, blocks.ISB_IFDROP, blocks.ISB_OSDROP)
+        )
+        if not numbers.keys() & {blocks.ISB_IFRECV, blocks.ISB_IFDROP, blocks.ISB_OSDROP}:
+            return
+        ticks = np.array([high << 32 | low], np.uint64)
+        ts_ns = int(interfaces.nanoseconds(ticks, interface.resolution, interface.offset_s)[0])
+        self._counters(Counters(interface.any_id(), 0, ts_ns, received, lost + os_lost), out)
+
+    def _counters(self, item: Counters, out: list[Item]) -> None:
+        totals = (item.ts_ns, item.received, item.dropped)
+        if self._totals.get(item.stream) != totals:
+            self._totals[item.stream] = totals
+            out.append(replace(item, seq=self._numbering.seq()))
+
+    def _custom(self, body: bytes, offset: int, out: list[Item]) -> None:
+        _refuse_newer(body, self._section.order, offset)
+        content = blocks.ours(body, self._section.order)
+        if content is None:
+            return
+        fields, data = marks.unpack(content)
+        if fields["item"] == "stream":
+            described = marks.stream_from(fields, self._numbering.file)
+            found = self._streams.announce(-1 - described.id, marks.without_id(described), out)
+            self._section.recorded[described.id] = found
+            return
+        recorded = fields["stream"]
+        stream = self._section.recorded[recorded]
+        if fields["item"] == "text" and self._part_of_text(recorded, fields, data):
+            return
+        if fields["item"] == "text":
+            data = b"".join([*self._section.text.pop(recorded, []), data])
+        item = marks.decode(fields, data, stream, self._numbering.seq())
+        if item is not None:
+            out.append(item)
+
+    def _part_of_text(self, recorded: int, fields: marks.Fields, data: bytes) -> bool:
+        """Keeps a part of a text that goes on in a later block; False for the last one."""
+        parts = self._section.text.setdefault(recorded, [])
+        if sum(map(len, parts)) + len(data) > marks.MAX_TEXT:
+            raise ValueError("too long a text")
+        if fields.get("more") is True:
+            parts.append(data)
+            return True
+        return False
+
+
+def _byte_order(magic: bytes) -> str | None:
+    for order in "<>":
+        if struct.unpack(order + "I", magic)[0] == blocks.BYTE_ORDER_MAGIC:
+            return order
+    return None
+
+
+def _refuse_newer(value: bytes, order: str, offset: int) -> None:
+    if blocks.ours(value, order) is None or blocks.version(value) <= blocks.FORMAT_MAJOR:
+        return
+    what = f"this recording has format {blocks.version(value)}, this nettop reads up to {blocks.FORMAT_MAJOR}"
+    if offset == 0:
+        raise InputError(what, "update nettop")
+    raise DamagedInput(what + ": update nettop", offset)
+
+
+def _positions(chunk: bytes, pos: int, order: str) -> list[int]:
+    """Where blocks begin, following lengths blindly to the next section header or a length that cannot be."""
+    unpack = struct.Struct(order + "II").unpack_from
+    found: list[int] = []
+    append, last, section = found.append, len(chunk) - blocks.MIN_BLOCK, blocks.SHB
+    while pos <= last:
+        kind, length = unpack(chunk, pos)
+        if kind == section:
+            break
+        append(pos)
+        if length < 12:
+            break
+        pos += length
+    return found

@@ -1,0 +1,119 @@
+"""Reads a capture or recording: recognises what it is and gives its items, a chunk's worth at a time, in file order."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Protocol
+
+from nettop.batch import Counter64, End, Item
+from nettop.errors import InputError
+from nettop.recording import compressed
+from nettop.recording.chunks import Chunks, Decompressed, chunks_of, open_input
+from nettop.recording.pcap import PcapWalk, byte_order
+from nettop.recording.pcapng import PcapngWalk
+from nettop.recording.records import Numbering
+
+_SHB_MAGIC = b"\n\r\r\n"
+
+
+class Walk(Protocol):
+    """PcapWalk or PcapngWalk."""
+
+    need: int
+    ended: bool
+
+    def walk(self, chunk: bytes, base: int, final: bool) -> tuple[list[Item], int]: ...
+
+
+class Reader:
+    """The items of one file, to be read until `ended`.
+
+    A regular file is recognised at once; a pipe when its first bytes have come. Raises InputError for what is no
+    capture; damage further on is the last item, an End with `error` and `offset`.
+    """
+
+    def __init__(self, fd: int, name: str, numbering: Numbering, *, follow: bool = False) -> None:
+        self.name = name
+        self.regular = stat.S_ISREG(os.fstat(fd).st_mode)
+        self.ended = False
+        self._fd = fd
+        self._numbering = numbering
+        self._chunks: Chunks = chunks_of(fd, follow)
+        self._walk: Walk | None = None
+        while self.regular and self._walk is None and self._recognise():
+            pass
+
+    def read(self) -> list[Item]:
+        """The next items; [] when a pipe, or a file that is followed, has nothing whole as yet."""
+        if self._walk is None and not (self._recognise() and self._walk is not None):
+            return []
+        taken = None if self.ended else self._chunks.take(self._walk.need)
+        if taken is None:
+            return []
+        items, used = self._walk.walk(*taken)
+        self._chunks.advance(used)
+        if self._walk.ended:
+            self.ended = True
+            items = self._with_cause(items)
+        return items
+
+    def __iter__(self) -> Iterator[Item]:
+        """Every item to the End; waits where a pipe does."""
+        while not self.ended:
+            yield from self.read()
+
+    def fileno(self) -> int:
+        """The descriptor, to wait on where it is a pipe."""
+        return self._fd
+
+    def close(self) -> None:
+        """Lets go of the file. Batches stay valid."""
+        self._chunks.close()
+
+    def _recognise(self) -> bool:
+        """Looks at the first bytes; False while they are not there."""
+        taken = self._chunks.take(compressed.MAGIC_BYTES)
+        if taken is None:
+            return False
+        head = taken[0][:16]
+        packed = compressed.compression(head)
+        if packed and not isinstance(self._chunks, Decompressed):
+            self._chunks = Decompressed(self._chunks, packed)
+            self._numbering = replace(self._numbering, seekable=False)
+        elif head[:4] == _SHB_MAGIC:
+            self._walk = PcapngWalk(self._numbering)
+        elif len(head) >= 4 and byte_order(head):
+            self._walk = PcapWalk(self._numbering)
+        else:
+            raise self._refusal(head)
+        return True
+
+    def _refusal(self, head: bytes) -> InputError:
+        do = "name a pcap or pcapng file, as tcpdump, Wireshark and nettop write them"
+        if isinstance(self._chunks, Decompressed):
+            why = self._chunks.error
+            return InputError(f"{self.name!r} holds no capture" + (f" ({why})" if why else ""), do)
+        if not head:
+            return InputError(f"{self.name!r} is empty", do)
+        return InputError(f"{self.name!r} is not a capture file", do)
+
+    def _with_cause(self, items: list[Item]) -> list[Item]:
+        """Where the compression is damaged, the capture ends early: the End says the former, with its offset."""
+        end, chunks = items[-1], self._chunks
+        if isinstance(chunks, Decompressed) and chunks.error and isinstance(end, End):
+            items[-1] = replace(end, error=chunks.error, offset=chunks.offset)
+        return items
+
+
+def open_reader(path: str, numbering: Numbering | None = None, *, follow: bool = False) -> Reader:
+    """A reader of `path` ("-": standard input). Without a numbering, items and streams count from 0."""
+    numbering = numbering or Numbering(Counter64().next, Counter64().next, path)
+    fd = open_input(path)
+    try:
+        return Reader(fd, path, replace(numbering, seekable=stat.S_ISREG(os.fstat(fd).st_mode)), follow=follow)
+    except BaseException:
+        os.close(fd)
+        raise

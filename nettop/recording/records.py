@@ -1,0 +1,291 @@
+"""Packet records found in a file, turned into batches: by stream, in order, at most 16,384 a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nettop.batch import Batch, Gap, Item, NetlinkMeta, PacketMeta, Stream, StreamAdded
+from nettop.kinds import LINKTYPE_NETLINK, GapReason, StreamKind
+from nettop.recording import bulk
+from nettop.recording.enhanced import PACKET_OUTGOING, UNKNOWN_DIRECTION
+
+BATCH_RECORDS = 16_384
+MAX_STREAMS = 65_536  # of one file
+PACKET_KERNEL = 7  # linux/if_packet.h: a tap's word for "to the kernel"
+NLM_F_REQUEST = 1  # linux/netlink.h
+
+_SHORT_RUN = 16  # below this mean run length, packet streams that alternate are sorted apart
+_COOKED = 16
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Numbering:
+    """Where the numbers of items come from: the run's item counter and its stream ids; `file` goes into each Stream."""
+
+    seq: Callable[[], int]
+    stream_id: Callable[[], int]
+    file: str = ""
+    seekable: bool = True  # batches say where in the file their frames stand
+
+
+@dataclass(slots=True)
+class Interface:
+    """An interface of a file. A netlink interface has one stream for each netlink family seen on it."""
+
+    stream: Stream  # as the file describes it, id not yet given
+    index: int
+    ours: bool = False  # written by nettop: the cooked header says which messages are requests
+    resolution: int = 6  # if_tsresol
+    offset_s: int = 0  # if_tsoffset
+    ids: dict[int, int] = field(default_factory=dict)  # netlink family (0 for packets) → stream id
+
+    @property
+    def netlink(self) -> bool:
+        return self.stream.linktype == LINKTYPE_NETLINK
+
+    def any_id(self) -> int:
+        """The stream that the interface's totals go to: its first."""
+        return next(iter(self.ids.values()))
+
+
+class Interfaces:
+    """The interfaces of a section, by index."""
+
+    def __init__(self) -> None:
+        self._all: list[Interface] = []
+        self._netlink = np.empty(0, np.bool_)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __getitem__(self, index: int) -> Interface:
+        return self._all[index]
+
+    def add(self, interface: Interface) -> None:
+        """One more, with the next index."""
+        self._all.append(interface)
+
+    def netlink(self) -> NDArray[np.bool_]:
+        """Which of them carry netlink."""
+        if len(self._netlink) != len(self._all):
+            self._netlink = np.array([interface.netlink for interface in self._all])
+        return self._netlink
+
+
+@dataclass(slots=True)
+class Rows:
+    """Columns of records in file order, of one length; offsets into the chunk they were found in."""
+
+    interface: Ints
+    off: Ints
+    caplen: Ints
+    wirelen: NDArray[np.uint32]
+    ts_ns: Ints
+    direction: NDArray[np.uint8] | None = None
+    tp_status: NDArray[np.uint32] | None = None
+    lost: NDArray[np.uint64] | None = None  # before the record, as the file says
+    comment: dict[int, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.off)
+
+
+class Streams:
+    """The streams of a file. The same interface in a later section (rotated files joined) is the same stream."""
+
+    def __init__(self, numbering: Numbering) -> None:
+        self.numbering = numbering
+        self._known: dict[tuple[int, Stream], int] = {}
+
+    def announce(self, index: int, described: Stream, out: list[Item]) -> int:
+        """The id of a stream on interface `index`; a StreamAdded goes to `out` when it is new."""
+        key = (index, described)
+        if key not in self._known:
+            if len(self._known) >= MAX_STREAMS:
+                raise ValueError("declares too many interfaces")
+            self._known[key] = self.numbering.stream_id()
+            out.append(StreamAdded(replace(described, id=self._known[key]), self.numbering.seq()))
+        return self._known[key]
+
+    def on(self, interface: Interface, family: int, out: list[Item]) -> int:
+        """The stream of `family` on an interface (0 unless it is netlink)."""
+        found = interface.ids.get(family)
+        if found is None:
+            described = interface.stream
+            if interface.netlink:
+                described = replace(described, kind=StreamKind.NETLINK, netlink_family=family)
+            found = interface.ids[family] = self.announce(interface.index, described, out)
+        return found
+
+
+@dataclass(slots=True)
+class Emitter:
+    """Turns the rows of a file into items; keeps the number of the next record."""
+
+    streams: Streams
+    number: int = 1
+
+    def emit(self, rows: Rows, interfaces: Interfaces, chunk: bytes, base: int, out: list[Item]) -> None:
+        """Appends the rows' batches to `out`. `base` is the file offset of the chunk's first byte."""
+        if not len(rows):
+            return
+        numbers = np.arange(self.number, self.number + len(rows), dtype=np.uint64)
+        self.number += len(rows)
+        netlink = interfaces.netlink()[rows.interface]
+        if not netlink.any():
+            self._packets(rows, numbers, interfaces, chunk, base, out)
+            return
+        for part in runs(netlink):
+            if netlink[part.start]:
+                self._netlink(take(rows, part), interfaces, chunk, out)
+            else:
+                self._packets(take(rows, part), numbers[part], interfaces, chunk, base, out)
+
+    def _packets(
+        self, rows: Rows, numbers: NDArray[np.uint64], interfaces: Interfaces, chunk: bytes, base: int,
+        out: list[Item],
+    ) -> None:  # fmt: skip
+        file_off = rows.off.astype(np.uint64) + np.uint64(base) if self.streams.numbering.seekable else None
+        for part in by_stream(rows.interface):
+            some = take(rows, part)
+            stream = self.streams.on(interfaces[int(some.interface[0])], 0, out)
+            self._gap(some, stream, out)
+            meta = PacketMeta(
+                some.wirelen,
+                some.direction,
+                some.tp_status,
+                some.comment,
+                None if file_off is None else file_off[part],
+                numbers[part],
+            )
+            self._batches(some, stream, meta, chunk, out)
+
+    def _netlink(self, rows: Rows, interfaces: Interfaces, chunk: bytes, out: list[Item]) -> None:
+        """Netlink keeps the exact order between its streams: an event must not move across the rows of a dump."""
+        whole = rows.caplen >= _COOKED
+        headers = bulk.gather(chunk, rows.off[whole], 4).view(np.uint8).reshape(-1, 16).view(">u2")
+        families = np.zeros(len(rows), np.int64)
+        families[whole] = headers[:, 7]
+        for part in runs(rows.interface << 16 | families):
+            some = take(rows, part)
+            interface = interfaces[int(some.interface[0])]
+            stream = self.streams.on(interface, int(families[part.start]), out)
+            self._gap(some, stream, out)
+            good = whole[part]
+            if not good.all():
+                broken = int(np.count_nonzero(~good))
+                first, last = int(some.ts_ns[0]), int(some.ts_ns[-1])
+                out.append(Gap(stream, self.streams.numbering.seq(), broken, GapReason.FILE, first, last))
+                some = take(some, np.flatnonzero(good))
+            cooked = bulk.gather(chunk, some.off, 4).view(np.uint8).reshape(-1, 16).view(">u2")
+            some.off, some.caplen = some.off + _COOKED, some.caplen - _COOKED
+            self._batches(some, stream, _netlink_meta(some, cooked, chunk, interface.ours), chunk, out)
+
+    def _gap(self, rows: Rows, stream: int, out: list[Item]) -> None:
+        if rows.lost is None or not rows.lost.any():
+            return
+        at = np.flatnonzero(rows.lost)
+        lost = sum(rows.lost[at].tolist())
+        since, until = int(rows.ts_ns[max(0, int(at[0]) - 1)]), int(rows.ts_ns[at[-1]])
+        out.append(Gap(stream, self.streams.numbering.seq(), lost, GapReason.RING, since, until))
+
+    def _batches(
+        self, rows: Rows, stream: int, meta: PacketMeta | NetlinkMeta, chunk: bytes, out: list[Item]
+    ) -> None:
+        off, caplen = rows.off.astype(np.uint32), rows.caplen.astype(np.uint32)
+        seq = self.streams.numbering.seq
+        for a in range(0, len(rows), BATCH_RECORDS):
+            b = min(a + BATCH_RECORDS, len(rows))
+            part = slice(a, b)
+            out.append(
+                Batch(stream, seq(), chunk, off[part], caplen[part], rows.ts_ns[part], meta_rows(meta, a, b))
+            )
+
+
+def _netlink_meta(rows: Rows, cooked: NDArray[np.uint16], chunk: bytes, ours: bool) -> NetlinkMeta:
+    kind = cooked[:, 0]
+    outgoing = kind == PACKET_KERNEL
+    if ours:
+        outgoing |= kind == PACKET_OUTGOING
+    else:  # a tap marks everything outgoing: ask the first message's flags
+        long = np.flatnonzero(rows.caplen >= 8)
+        outgoing[long] |= (bulk.gather(chunk, rows.off[long] + 4, 1)[:, 0] >> 16 & NLM_F_REQUEST).astype(np.bool_)
+    known = cooked[:, 2] == 4
+    if not (ours and known.any()):
+        return NetlinkMeta(outgoing)
+    nsid = np.ascontiguousarray(cooked[:, 3:5]).view(">i4")[:, 0].astype(np.int32)
+    return NetlinkMeta(outgoing, np.where(known, nsid, np.int32(-1)))
+
+
+def runs(key: NDArray[np.int64] | NDArray[np.bool_]) -> Iterator[slice]:
+    """Slices of equal neighbours."""
+    cuts = [0, *(np.flatnonzero(key[1:] != key[:-1]) + 1).tolist(), len(key)]
+    for a, b in pairwise(cuts):
+        yield slice(a, b)
+
+
+def by_stream(interface: Ints) -> Iterator[slice | Ints]:
+    """The rows of each run of one interface; where runs are short, of each interface (order kept within it)."""
+    changes = int(np.count_nonzero(interface[1:] != interface[:-1]))
+    if changes == 0:
+        yield slice(0, len(interface))
+    elif len(interface) >= _SHORT_RUN * (changes + 1):
+        yield from runs(interface)
+    else:
+        order = np.argsort(interface, kind="stable")
+        for part in runs(interface[order]):
+            yield order[part]
+
+
+def take(rows: Rows, part: slice | Ints) -> Rows:
+    """Some of the rows: a slice, or ascending indices."""
+    indices = np.arange(len(rows))[part] if rows.comment else None
+    return Rows(
+        rows.interface[part],
+        rows.off[part],
+        rows.caplen[part],
+        rows.wirelen[part],
+        rows.ts_ns[part],
+        None if rows.direction is None else rows.direction[part],
+        None if rows.tp_status is None else rows.tp_status[part],
+        None if rows.lost is None else rows.lost[part],
+        {} if indices is None else _moved(rows.comment, indices),
+    )
+
+
+def _moved(comment: dict[int, str], indices: Ints) -> dict[int, str]:
+    return {new: comment[old] for new, old in enumerate(indices.tolist()) if old in comment}
+
+
+def meta_rows(meta: PacketMeta | NetlinkMeta, a: int, b: int) -> PacketMeta | NetlinkMeta:
+    """The metadata of rows a to b."""
+    part = slice(a, b)
+    if isinstance(meta, NetlinkMeta):
+        return NetlinkMeta(meta.outgoing[part], None if meta.nsid is None else meta.nsid[part])
+    return PacketMeta(
+        meta.wirelen[part],
+        None if meta.direction is None else meta.direction[part],
+        None if meta.tp_status is None else meta.tp_status[part],
+        {row - a: text for row, text in meta.comment.items() if a <= row < b} if meta.comment else {},
+        None if meta.file_off is None else meta.file_off[part],
+        None if meta.number is None else meta.number[part],
+    )
+
+
+def batch_rows(batch: Batch, a: int, b: int) -> Batch:
+    """Rows a to b of a batch, over the same buffer."""
+    part = slice(a, b)
+    return replace(
+        batch, off=batch.off[part], caplen=batch.caplen[part], ts_ns=batch.ts_ns[part], meta=meta_rows(batch.meta, a, b)
+    )
+
+
+def known_directions(direction: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    """The column, or None if every value is unknown."""
+    return None if np.all(direction == UNKNOWN_DIRECTION) else direction

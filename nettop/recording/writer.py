@@ -1,0 +1,129 @@
+"""Writes items as a recording: a pcapng file that Wireshark opens and that replays as it was."""
+
+from __future__ import annotations
+
+import platform
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from nettop.batch import Batch, Counters, End, Item, Stream, StreamAdded
+from nettop.kinds import StreamKind
+from nettop.recording import blocks, enhanced, interfaces, marks
+from nettop.recording.output import Output, Part
+
+
+@dataclass(slots=True)
+class _Recorded:
+    """A stream of the recording, and what its statistics block will say."""
+
+    stream: Stream
+    interface: int | None  # None: text only
+    records: int = 0
+    first_ns: int | None = None
+    last_ns: int = 0
+    counters: Counters | None = None
+
+
+class RecordingWriter:
+    """A recording in the making. The header and the interfaces known at the start are written at once."""
+
+    def __init__(self, fd: int, streams: Iterable[Stream] = (), *, name: str = "the recording") -> None:
+        """Takes over the writable descriptor. Raises NettopError (OutputClosed for a pipe nobody reads)."""
+        self._output = Output(fd, name)
+        self._streams: dict[int, _Recorded] = {}
+        self._interfaces = 0
+        parts: list[Part] = [blocks.section_header(f"{platform.system()} {platform.release()}")]
+        parts.extend(self._described(stream) for stream in streams)
+        self._output.write(parts)
+
+    @property
+    def written(self) -> int:
+        """Bytes of the file so far."""
+        return self._output.written
+
+    @property
+    def streams(self) -> list[Stream]:
+        """The streams that have been described, in order."""
+        return [recorded.stream for recorded in self._streams.values()]
+
+    def write(self, items: Iterable[Item]) -> None:
+        """Writes items in order, in one system call. A StreamAdded of a stream already described is passed over.
+
+        Raises ValueError for an item of a stream that was never added; NettopError when the file cannot be written.
+        """
+        parts: list[Part] = []
+        for item in items:
+            parts.extend(self._encoded(item))
+        self._output.write(parts)
+
+    def finish(self) -> None:
+        """Writes the statistics of every interface; they repeat the last Counters, with the times and our own count."""
+        self._output.write([self._statistics(r) for r in self._streams.values() if r.interface is not None])
+
+    def close(self) -> None:
+        """finish(), then closes the file, also when finish() fails."""
+        try:
+            self.finish()
+        finally:
+            self._output.close()
+
+    def resume(self, counters: Iterable[Counters]) -> None:
+        """Takes over the last totals of a file before this one, for the statistics at its end."""
+        for item in counters:
+            if item.stream in self._streams:
+                self._streams[item.stream].counters = item
+
+    def totals(self) -> list[Counters]:
+        """The last Counters of each stream that has any."""
+        return [r.counters for r in self._streams.values() if r.counters is not None]
+
+    def _described(self, stream: Stream) -> bytes:
+        if stream.kind is StreamKind.TEXT:
+            self._streams[stream.id] = _Recorded(stream, None)
+            return blocks.custom(marks.pack({"item": "stream", **marks.stream_fields(stream)}))
+        self._streams[stream.id] = _Recorded(stream, self._interfaces)
+        self._interfaces += 1
+        return interfaces.encode(stream)
+
+    def _encoded(self, item: Item) -> Iterable[Part]:
+        if isinstance(item, StreamAdded):
+            return [] if item.stream.id in self._streams else [self._described(item.stream)]
+        if isinstance(item, End) and item.stream is None:
+            return []  # the file's own end says it
+        recorded = self._streams.get(-1 if item.stream is None else item.stream)
+        if recorded is None:
+            raise ValueError(f"stream {item.stream} was never added to the recording")
+        if isinstance(item, Batch):
+            return self._batch(item, recorded)
+        if isinstance(item, Counters):
+            recorded.counters = item
+            if recorded.interface is not None:
+                return [blocks.interface_statistics(recorded.interface, item.ts_ns, _totals(item))]
+        return marks.encode(item)
+
+    def _batch(self, batch: Batch, recorded: _Recorded) -> list[Part]:
+        if not len(batch) or recorded.interface is None:
+            return []
+        first, last = int(batch.ts_ns.min()), int(batch.ts_ns.max())
+        recorded.first_ns = first if recorded.first_ns is None else min(first, recorded.first_ns)
+        recorded.last_ns = max(last, recorded.last_ns)
+        recorded.records += len(batch)
+        return enhanced.encode(batch, recorded.interface, recorded.stream.netlink_family)
+
+    def _statistics(self, recorded: _Recorded) -> bytes:
+        counters, options = recorded.counters, [] if recorded.counters is None else _totals(recorded.counters)
+        if recorded.first_ns is not None:
+            options.append((blocks.ISB_STARTTIME, struct.pack("<II", *blocks.halves(recorded.first_ns))))
+            options.append((blocks.ISB_ENDTIME, struct.pack("<II", *blocks.halves(recorded.last_ns))))
+        options.append((blocks.ISB_USRDELIV, struct.pack("<Q", recorded.records)))
+        ts_ns = recorded.last_ns if counters is None else counters.ts_ns
+        assert recorded.interface is not None
+        return blocks.interface_statistics(recorded.interface, ts_ns, options)
+
+
+def _totals(item: Counters) -> list[blocks.Option]:
+    received, dropped = struct.pack("<Q", item.received), struct.pack("<Q", item.dropped)
+    return [(blocks.ISB_IFRECV, received), (blocks.ISB_IFDROP, dropped)]
+
+

@@ -1,0 +1,171 @@
+"""A capture or recording as a source: with its original pacing, faster or slower, or as fast as it goes."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from nettop.batch import Batch, Counter64, Counters, DumpMark, End, Gap, Item, StreamAdded, Text
+from nettop.recording.reader import Reader, open_reader
+from nettop.recording.records import Numbering, batch_rows
+
+SLICE_NS = 50_000_000  # of recorded time: a paced batch spans at most this
+LONGEST_WAIT_NS = 10_000_000_000  # real time; a longer silence in a recording is cut to this
+_SILENT = 1 << 62
+
+
+class ReplaySource:
+    """Implements batch.Source over a file. Opening raises InputError where the file is no capture.
+
+    `speed` is how many recorded seconds pass in a second, None for no pacing. Times between batches count; a record
+    stamped before its predecessor comes right after it. All methods belong to the source's thread, but for pause,
+    resume and set_speed, which any thread may call (they take effect at the next read or due_ns).
+    """
+
+    def __init__(
+        self,
+        file: str,
+        speed: float | None = None,
+        *,
+        counter: Counter64,
+        stream_id: Callable[[], int],
+        follow: bool = False,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self.name = file
+        self.ended = False
+        self._next = counter.next
+        self._clock = clock
+        self._reader: Reader = open_reader(file, Numbering(Counter64().next, stream_id, file), follow=follow)
+        self._waiting: deque[Item] = deque()
+        self._speed = speed
+        self._paused = False
+        self._anchor: tuple[int, int] | None = None  # the clock's time, and the recorded time that it stands for
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is given until resume()."""
+        return self._paused
+
+    @property
+    def speed(self) -> float | None:
+        """Recorded seconds in a second; None: as fast as it goes."""
+        return self._speed
+
+    def pause(self) -> None:
+        """Nothing more is given until resume(); recorded time stands still."""
+        self._reanchor()
+        self._paused = True
+
+    def resume(self) -> None:
+        """Goes on where pause() stopped."""
+        if self._paused:
+            self._paused = False
+            if self._anchor is not None:
+                self._anchor = (self._clock(), self._anchor[1])
+
+    def set_speed(self, speed: float | None) -> None:
+        """Goes on from the present recorded time at another speed."""
+        self._reanchor()
+        self._speed = speed
+        if speed is None:
+            self._anchor = None
+
+    def fileno(self) -> int | None:
+        """The pipe to wait on, when more must be read from one; None for a file, a pause, or items that wait."""
+        return None if self._reader.regular or self._waiting or self._paused else self._reader.fileno()
+
+    def due_ns(self) -> int | None:
+        """When read() has something to give, on the clock; None while paused or waiting for a pipe."""
+        if self._paused or self.ended:
+            return None
+        if not self._waiting:
+            return self._clock() if self._reader.regular else None
+        return self._due(self._waiting[0])
+
+    def read(self, max_bytes: int) -> list[Item]:
+        """Items that are due, up to about max_bytes (a whole chunk of the file at least when there is no pacing)."""
+        given: list[Item] = []
+        size = 0
+        while not self.ended and not self._paused and size < max_bytes:
+            item = self._take()
+            if item is None:
+                break
+            given.append(replace(item, seq=self._next()))
+            size += int(item.caplen.sum()) if isinstance(item, Batch) else 0
+            self.ended = isinstance(item, End) and item.stream is None
+        return given
+
+    def losses(self) -> list[Item]:
+        """Nothing: a recording's gaps and counters stand among its items."""
+        return []
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        self._reader.close()
+
+    def _take(self) -> Item | None:
+        """The next item if it is due, or the part of it that is."""
+        if not self._waiting:
+            self._waiting.extend(self._reader.read())
+        if not self._waiting:
+            return None
+        item = self._waiting[0]
+        now = self._clock()
+        if self._speed is None or self._due(item) > now:
+            return self._waiting.popleft() if self._speed is None else None
+        self._waiting.popleft()
+        if not isinstance(item, Batch):
+            return item
+        return self._split(item, self._recorded(now))
+
+    def _split(self, batch: Batch, until_ns: int) -> Batch:
+        """The leading rows that are due and within SLICE_NS; the others wait."""
+        stamps = np.maximum.accumulate(batch.ts_ns)
+        until = max(int(stamps[0]), min(until_ns, int(stamps[0]) + SLICE_NS))
+        rows = int(np.searchsorted(stamps, until, side="right"))
+        if rows < len(batch):
+            self._waiting.appendleft(batch_rows(batch, rows, len(batch)))
+        return batch_rows(batch, 0, rows)
+
+    def _due(self, item: Item) -> int:
+        """When the item is due on the clock. A silence beyond LONGEST_WAIT_NS moves the anchor."""
+        now = self._clock()
+        stamp = _stamp(item)
+        if self._speed is None or stamp is None:
+            return now
+        if self._anchor is None:
+            self._anchor = (now, stamp)
+        due = self._anchor[0] + int(min((stamp - self._anchor[1]) / self._speed, _SILENT))
+        if due > now + LONGEST_WAIT_NS:
+            due = now + LONGEST_WAIT_NS
+            self._anchor = (due, stamp)
+        return due
+
+    def _recorded(self, now: int) -> int:
+        """The recorded time that the clock's `now` stands for."""
+        if self._anchor is None or self._speed is None:
+            return 0
+        return self._anchor[1] + int((now - self._anchor[0]) * self._speed)
+
+    def _reanchor(self) -> None:
+        if not self._paused and self._anchor is not None:
+            now = self._clock()
+            self._anchor = (now, self._recorded(now))
+
+
+def _stamp(item: Item) -> int | None:
+    """When the item was recorded; None for those that come with their neighbours."""
+    match item:
+        case Batch():
+            return int(item.ts_ns[0]) if len(item) else None
+        case DumpMark() | Text() | Counters():
+            return item.ts_ns
+        case Gap():
+            return item.to_ns
+        case StreamAdded() | End():
+            return None
