@@ -1,0 +1,111 @@
+"""The text of `nft -a -t list ruleset`: each rule in nft's words, found by its handle.
+
+The tool's output is bytes, not always UTF-8, and comments in it are not escaped: so it is read line by line by its
+indentation and the handle at a line's end, never by its quotes and braces.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+_TABLE = re.compile(rb"^table (\S+) (.*) \{(?: # .*)?$")
+_CHAIN = re.compile(rb"^\tchain (.*) \{(?: # handle \d+)?$")
+_RULE_END = re.compile(rb"^(.*) # handle (\d{1,20})$")
+_HEADER = re.compile(rb'^(?:type \S+ hook .*;|policy \w+;|flags .*;|comment ".*")$', re.DOTALL)
+
+_QUOTED = re.compile(r'("[^"]*")')
+_COUNTER = re.compile(r"counter packets \d+ bytes \d+")
+_MOVES = re.compile(r" (?:used \d+ \w+)")
+_JUMP = re.compile(r"\b(?:jump|goto) ([^\s,}]+)")
+
+ChainKey = tuple[str, str, str]  # family, table, chain
+
+
+@dataclass(slots=True)
+class Listing:
+    """Rule texts by (family, table, chain) and handle, as nft prints them but on one line and without the handle."""
+
+    rules: dict[ChainKey, dict[int, str]] = field(default_factory=dict)
+
+    def text(self, family: str, table: str, chain: str, handle: int) -> str | None:
+        """The rule's text; None where the listing does not have it."""
+        return self.rules.get((family, table, chain), {}).get(handle)
+
+
+def _word(data: bytes) -> str:
+    return data.decode("utf-8", "backslashreplace")
+
+
+class _Reader:
+    """Where in the listing we are: outside, in a table, in a chain with perhaps half a rule."""
+
+    def __init__(self) -> None:
+        self.listing = Listing()
+        self.table: tuple[str, str] | None = None
+        self.chain: dict[int, str] | None = None
+        self.half: list[bytes] = []
+
+    def line(self, line: bytes) -> None:
+        if self.chain is not None and line != b"\t}":
+            self._in_chain(line)
+        elif line == b"\t}":
+            self.chain, self.half = None, []
+        elif line == b"}":
+            self.table = None
+        elif line.startswith(b"table ") and (found := _TABLE.match(line)):
+            self.table = (_word(found[1]), _word(found[2]))
+        elif self.table is not None and (found := _CHAIN.match(line)):
+            self.chain = self.listing.rules.setdefault((*self.table, _word(found[1])), {})
+
+    def _in_chain(self, line: bytes) -> None:
+        part = line.strip(b"\t ") if line.startswith(b"\t\t") else line
+        end = _RULE_END.match(part)
+        if end is not None and self.chain is not None:
+            text = b" ".join([*self.half, end[1]])
+            self.chain.setdefault(int(end[2]), _word(text).strip())
+            self.half = []
+        elif self.half or not _HEADER.match(part):
+            self.half.append(part)
+
+
+def parse_listing(body: bytes) -> Listing:
+    """Every rule of the listing. What is not a listing gives an empty one; nothing is raised."""
+    reader = _Reader()
+    for line in body.split(b"\n"):
+        reader.line(line)
+    return reader.listing
+
+
+def _unquoted(text: str, change: re.Pattern[str], to: str) -> str:
+    parts = _QUOTED.split(text)
+    return "".join(part if i % 2 else change.sub(to, part) for i, part in enumerate(parts))
+
+
+def stateless(text: str) -> str:
+    """The rule as `nft -s` writes it: counters and used quotas without their values."""
+    if "packets" not in text and " used " not in text:
+        return text
+    return _unquoted(_unquoted(text, _COUNTER, "counter"), _MOVES, "")
+
+
+def with_counters(text: str, packets: int, octets: int) -> str:
+    """The rule as nft would print it now, its last counter showing the given values."""
+    places = [m.span() for m in _COUNTER.finditer(_masked(text))]
+    if not places:
+        return text
+    first, last = places[-1]
+    return f"{text[:first]}counter packets {packets} bytes {octets}{text[last:]}"
+
+
+def _masked(text: str) -> str:
+    """The text with what stands in quotes blanked, at the same length."""
+    parts = _QUOTED.split(text)
+    return "".join(" " * len(part) if i % 2 else part for i, part in enumerate(parts))
+
+
+def jumps(text: str) -> tuple[str, ...]:
+    """The chains a rule's text jumps or goes to, those of an anonymous verdict map included, each once, in order."""
+    if "jump " not in text and "goto " not in text:
+        return ()
+    return tuple(dict.fromkeys(_JUMP.findall(_masked(text))))

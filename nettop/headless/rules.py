@@ -1,0 +1,140 @@
+"""`nettop rules`: chains and rules of one namespace as JSON Lines or as a tree grouped by hook."""
+
+from __future__ import annotations
+
+import json as json_format
+from collections.abc import Iterator
+from typing import Any
+
+from nettop.decode.nft_listing import with_counters
+from nettop.model.ruleset import Ruleset
+from nettop.model.ruleset_counts import Counts
+from nettop.model.ruleset_picture import NFT, ChainView, Picture, RuleView, traversal
+from nettop.model.ruleset_rows import reached, rows_of
+from nettop.model.ruleset_words import FIRST_PACKET, place, priority_text, rule_text
+from nettop.text.sanitize import clean
+from nettop.text.units import scaled
+
+Numbers = tuple[int | None, int | None]
+
+
+def lines(ruleset: Ruleset, netns_label: str, json: bool) -> Iterator[str]:
+    """One line a chain and a rule, without line ends. JSON: an object each; else text, safe for a terminal."""
+    if json:
+        for row in objects(ruleset, netns_label):
+            yield json_format.dumps(row)
+    else:
+        yield from _tree(ruleset)
+
+
+def objects(ruleset: Ruleset, netns_label: str) -> Iterator[dict[str, Any]]:
+    """Every chain, in traversal order, followed by its own rules and its policy, with the keys of the contract."""
+    picture, counts = ruleset.picture, ruleset.counts
+    for index in traversal(picture):
+        chain = picture.chains[index]
+        where = _where(chain, netns_label)
+        policy = _numbers(counts, picture.policy_cell(index))
+        yield {"kind": "chain", **where, **_chain(chain, policy)}
+        for at, rule in enumerate(picture.rules_of(chain), chain.first):
+            yield {"kind": "rule", **where, **_rule(chain, rule, _numbers(counts, at))}
+        if chain.policy is not None:
+            yield {"kind": "rule", **where, **_policy(chain, policy)}
+
+
+def _numbers(counts: Counts, cell: int) -> Numbers:
+    if not counts.have[cell]:
+        return None, None
+    return int(counts.packets[cell]), int(counts.bytes[cell])
+
+
+def _where(chain: ChainView, netns_label: str) -> dict[str, Any]:
+    return {
+        "netns": netns_label,
+        "family": chain.family,
+        "table": chain.table,
+        "chain": chain.name,
+        "hook": chain.hook,
+        "priority": chain.priority,
+        "priority_name": chain.priority_name,
+        "device": ",".join(chain.devices) or None,
+        "policy": chain.policy,
+    }
+
+
+def _chain(chain: ChainView, policy: Numbers) -> dict[str, Any]:
+    return {
+        "type": chain.type,
+        "handle": chain.handle,
+        "rules": chain.count,
+        "flags": list(chain.flags),
+        "comment": chain.comment,
+        "packets": policy[0],
+        "bytes": policy[1],
+        "backend": chain.backend,
+    }
+
+
+def _rule(chain: ChainView, rule: RuleView, numbers: Numbers) -> dict[str, Any]:
+    text = rule.text
+    if text is not None and chain.backend == NFT and numbers[0] is not None:
+        text = with_counters(text, numbers[0], numbers[1] or 0)
+    return {
+        "number": rule.number,
+        "handle": rule.handle,
+        "text": text,
+        "comment": rule.comment,
+        "packets": numbers[0],
+        "bytes": numbers[1],
+        "backend": chain.backend,
+    }
+
+
+def _policy(chain: ChainView, numbers: Numbers) -> dict[str, Any]:
+    return {
+        "number": None,
+        "handle": None,
+        "text": f"policy {chain.policy}",
+        "comment": None,
+        "packets": numbers[0],
+        "bytes": numbers[1],
+        "backend": chain.backend,
+    }
+
+
+def _tree(ruleset: Ruleset) -> Iterator[str]:
+    picture = ruleset.picture
+    jumped, hook = reached(picture), ""
+    if not picture.chains:
+        yield "no chains: no nftables, iptables or iptables-legacy rule stands here"
+    for index in traversal(picture):
+        chain = picture.chains[index]
+        if chain.hook is None and index in jumped:
+            continue
+        title = chain.hook or "not reached by any hook"
+        if title != hook:
+            yield title
+            hook = title
+        yield from _chain_tree(picture, ruleset.counts, index)
+
+
+def _chain_tree(picture: Picture, counts: Counts, index: int) -> Iterator[str]:
+    chain = picture.chains[index]
+    words = [f"  {place(chain)}", chain.backend]
+    if chain.hook is not None:
+        words += [f"priority {priority_text(chain, False)}", f"policy {chain.policy}"]
+    if chain.devices:
+        words.append(clean(f"device {', '.join(chain.devices)}"))
+    words += [word for word in chain.flags if word == "dormant"]
+    if chain.type == "nat":
+        words.append(FIRST_PACKET)
+    yield "   ".join(words)
+    for row in rows_of(picture, index):
+        packets, octets = _numbers(counts, row.cell)
+        number = "policy" if row.rule is None else str(picture.rules[row.rule].number)
+        text = chain.policy or "" if row.rule is None else rule_text(picture.rules[row.rule])
+        handle = None if row.rule is None else picture.rules[row.rule].handle
+        tail = "" if handle is None else f"  # handle {handle}"
+        indent = "  " * row.depth
+        name = clean(picture.chains[row.chain].name) if row.depth else ""
+        lead = f"{indent}{name} {number}" if name else number
+        yield f"    {lead:>10}  {scaled(packets):>6} {scaled(octets):>6}  {indent}{row.jump}{text}{tail}"
