@@ -1,0 +1,206 @@
+"""The words of flows: protocol, state, status and NAT names, and the JSON-lines and plain-text forms of one flow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from json import dumps
+
+from nettop.text.units import ABSENT
+
+IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_DCCP, IPPROTO_ICMPV6 = 1, 6, 17, 33, 58  # netinet/in.h
+IPPROTO_GRE, IPPROTO_SCTP, IPPROTO_UDPLITE = 47, 132, 136
+
+# As conntrack writes them (tcp … dccp), the others as in /etc/protocols.
+_PROTO_NAMES = {
+    IPPROTO_ICMP: "icmp",
+    2: "igmp",
+    4: "ipencap",
+    IPPROTO_TCP: "tcp",
+    IPPROTO_UDP: "udp",
+    IPPROTO_DCCP: "dccp",
+    41: "ipv6",
+    IPPROTO_GRE: "gre",
+    50: "esp",
+    51: "ah",
+    IPPROTO_ICMPV6: "icmpv6",
+    88: "eigrp",
+    89: "ospf",
+    103: "pim",
+    108: "ipcomp",
+    112: "vrrp",
+    115: "l2tp",
+    IPPROTO_SCTP: "sctp",
+    IPPROTO_UDPLITE: "udplite",
+}
+PROTO_WORDS = tuple(_PROTO_NAMES.get(n, f"proto-{n}") for n in range(256))
+FAMILY_WORDS = {2: "ipv4", 10: "ipv6"}
+
+# linux/netfilter/nf_conntrack_tcp.h, nf_conntrack_sctp.h and the kernel's enum ct_dccp_states.
+_TCP = (
+    *("NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE"),
+    "SYN_SENT2",  # once LISTEN
+)
+_SCTP = (
+    *("NONE", "CLOSED", "COOKIE_WAIT", "COOKIE_ECHOED", "ESTABLISHED", "SHUTDOWN_SENT", "SHUTDOWN_RECD"),
+    *("SHUTDOWN_ACK_SENT", "HEARTBEAT_SENT", "HEARTBEAT_ACKED"),
+)
+_DCCP = ("NONE", "REQUEST", "RESPOND", "PARTOPEN", "OPEN", "CLOSEREQ", "CLOSING", "TIMEWAIT", "IGNORE", "INVALID")
+
+# One code space for every state a flow can show: first what status bits say, then 16 codes for each protocol.
+STATE_NONE, STATE_UNREPLIED, STATE_REPLIED, STATE_ASSURED = 0, 1, 2, 3
+STATE_BASE = {IPPROTO_TCP: 16, IPPROTO_SCTP: 32, IPPROTO_DCCP: 48}
+TCP_ESTABLISHED = STATE_BASE[IPPROTO_TCP] + _TCP.index("ESTABLISHED")
+TCP_TIME_WAIT = STATE_BASE[IPPROTO_TCP] + _TCP.index("TIME_WAIT")
+
+
+def _sixteen(*names: str) -> tuple[str, ...]:
+    return names + tuple(f"STATE_{n}" for n in range(len(names), 16))
+
+
+STATE_WORDS = (
+    *_sixteen(ABSENT, "UNREPLIED", "replied", "assured"),
+    *(_sixteen(*_TCP) + _sixteen(*_SCTP) + _sixteen(*_DCCP)),
+)
+
+# linux/netfilter/nf_conntrack_common.h, enum ip_conntrack_status, bit by bit.
+STATUS_WORDS = (
+    *("expected", "seen_reply", "assured", "confirmed", "src_nat", "dst_nat", "seq_adjust", "src_nat_done"),
+    *("dst_nat_done", "dying", "fixed_timeout", "template", "nat_clash", "helper", "offload", "hw_offload"),
+)
+IPS_SEEN_REPLY, IPS_ASSURED, IPS_SRC_NAT, IPS_DST_NAT = 1 << 1, 1 << 2, 1 << 4, 1 << 5
+
+# What NAT did to a flow: which end was rewritten, and whether only its port was.
+NAT_SNAT, NAT_DNAT, NAT_SNAT_PORT, NAT_DNAT_PORT = 1, 2, 4, 8
+
+EVENT_WORDS = ("dump", "new", "update", "destroy")  # columns.EVENT_*
+
+
+@lru_cache(maxsize=4096)
+def status_words(status: int) -> tuple[str, ...]:
+    """Names of the set IPS_* bits, lowest first; bits without a name as `bit_N`."""
+    bits = (n for n in range(32) if status >> n & 1)
+    return tuple(STATUS_WORDS[n] if n < len(STATUS_WORDS) else f"bit_{n}" for n in bits)
+
+
+def nat_words(nat: int) -> list[str]:
+    """`snat` and `dnat`, for JSON."""
+    return [word for bit, word in ((NAT_SNAT, "snat"), (NAT_DNAT, "dnat")) if nat & bit]
+
+
+def nat_label(nat: int) -> str:
+    """`SNAT`, `DNAT`, `SNAT+DNAT`, or with ` port` where only ports were rewritten; empty without NAT."""
+    if not nat & (NAT_SNAT | NAT_DNAT):
+        return ""
+    only_ports = bool(nat & NAT_SNAT) == bool(nat & NAT_SNAT_PORT) and bool(nat & NAT_DNAT) == bool(nat & NAT_DNAT_PORT)
+    return "+".join(word.upper() for word in nat_words(nat)) + (" port" if only_ports else "")
+
+
+NAT_LABELS = tuple(nat_label(n) for n in range(16))
+
+
+def labels_text(raw: bytes) -> str:
+    """Connection labels as one hexadecimal number: bit n of it is label n (the kernel's bitmap is little-endian)."""
+    return hex(int.from_bytes(raw, "little"))
+
+
+def is_icmp(proto: int) -> bool:
+    """Whether the port columns hold an ICMP id and type << 8 | code."""
+    return proto in (IPPROTO_ICMP, IPPROTO_ICMPV6)
+
+
+@dataclass(frozen=True, slots=True)
+class FlowShape:
+    """What many flows have in common: everything of a JSON line but addresses, ports and numbers.
+
+    A `has_*` that is False makes those values null, whatever numbers are given. For ICMP and ICMPv6 the icmp pairs are
+    type << 8 | code of each direction.
+    """
+
+    netns: str | None
+    family: int
+    proto: int
+    state: str | None
+    status: int | None
+    nat: int
+    zone: int = 0
+    helper: str | None = None
+    labels: str | None = None
+    event: str | None = None  # None: a flow; else the kind is event
+    icmp: int = 0
+    reply_icmp: int = 0
+    has_ports: bool = True
+    has_reply: bool = True
+    has_reply_ports: bool = True
+    has_timeout: bool = True
+    has_mark: bool = True
+    has_id: bool = True
+    has_original_counters: bool = True
+    has_reply_counters: bool = True
+    has_start: bool = True
+
+
+# The values that a template takes, in this order.
+TEMPLATE_VALUES = (
+    *("src", "sport", "dst", "dport", "reply_src", "reply_sport", "reply_dst", "reply_dport", "timeout", "mark", "id"),
+    *("packets", "bytes", "reply_packets", "reply_bytes", "start_ns", "ts_ns"),
+)
+_NULL = "null%.0s"  # takes its value and prints none of it
+
+
+def json_template(shape: FlowShape) -> str:
+    """A %-template of one JSON object, no newline; it takes TEMPLATE_VALUES, addresses as text, the rest as ints."""
+    reply = shape.has_reply
+    parts = [f'"kind":"{"flow" if shape.event is None else "event"}"']
+    if shape.event is not None:
+        parts.append(f'"event":"{shape.event}"')
+    parts += [_pair("netns", shape.netns), f'"family":"{FAMILY_WORDS.get(shape.family, shape.family)}"']
+    parts.append(f'"proto":"{PROTO_WORDS[shape.proto]}"')
+    if is_icmp(shape.proto):
+        parts.append(_icmp_ends("", shape.icmp, True, shape.has_ports))
+        parts.append(_icmp_ends("reply_", shape.reply_icmp, reply, shape.has_reply_ports))
+    else:
+        parts.append(_port_ends("", True, shape.has_ports))
+        parts.append(_port_ends("reply_", reply, shape.has_reply_ports))
+    parts += [_pair("state", shape.state), f'"status":{_status_json(shape.status)}']
+    parts.append(f'"nat":{_list(nat_words(shape.nat))}')
+    parts += [_number("timeout", shape.has_timeout), _number("mark", shape.has_mark), f'"zone":{shape.zone}']
+    parts.append(_number("id", shape.has_id))
+    parts += [_number(key, shape.has_original_counters) for key in ("packets", "bytes")]
+    parts += [_number(key, shape.has_reply_counters) for key in ("reply_packets", "reply_bytes")]
+    parts += [_number("start_ns", shape.has_start), _pair("helper", shape.helper), _pair("labels", shape.labels)]
+    parts.append('"ts_ns":%s' if shape.event is not None else "%.0s")
+    return "{" + ",".join(parts).replace(",%.0s", "%.0s") + "}"
+
+
+def _pair(key: str, text: str | None) -> str:
+    return f'"{key}":' + ("null" if text is None else dumps(text).replace("%", "%%"))
+
+
+def _number(key: str, present: bool) -> str:
+    return f'"{key}":' + ("%s" if present else _NULL)
+
+
+def _list(words: Iterable[str]) -> str:
+    return "[" + ",".join(f'"{word}"' for word in words) + "]"
+
+
+def _status_json(status: int | None) -> str:
+    return "null" if status is None else _list(status_words(status))
+
+
+def _address(key: str, present: bool) -> str:
+    return f'"{key}":"%s"' if present else f'"{key}":{_NULL}'
+
+
+def _port_ends(prefix: str, present: bool, ports: bool) -> str:
+    src, dst = _address(f"{prefix}src", present), _address(f"{prefix}dst", present)
+    return f"{src},{_number(f'{prefix}sport', ports)},{dst},{_number(f'{prefix}dport', ports)}"
+
+
+def _icmp_ends(prefix: str, type_code: int, present: bool, ports: bool) -> str:
+    src, dst = _address(f"{prefix}src", present), _address(f"{prefix}dst", present)
+    kind, code = (str(type_code >> 8), str(type_code & 255)) if ports else ("null", "null")
+    key = f"{prefix}icmp"
+    return f'{src},{_number(f"{key}_id", ports)},{dst},"{key}_type":{kind},"{key}_code":{code}%.0s'
