@@ -10,16 +10,13 @@ import errno
 import socket
 import struct
 import time
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nettop.batch import Batch, Counter64, Counters, Gap, Item, NetlinkMeta, Stream, StreamAdded
+from nettop.broker.client import NetlinkSocket
 from nettop.kinds import GapReason
 from nettop.sources.datagrams import Received, Slots, joined
-
-if TYPE_CHECKING:
-    from nettop.broker.client import NetlinkSocket
 
 _SO_MEMINFO = 55  # asm-generic/socket.h; u32s SK_MEMINFO_* of linux/sock_diag.h
 _MEMINFO = struct.Struct("=9I")
@@ -41,7 +38,7 @@ class Receiver:
         self._looked_ns = time.time_ns()
         self._overrun = False  # ENOBUFS came and the buffer has not been empty since
         self._told = False  # a Gap was given for it already
-        self.lossy = False  # set when a Gap was given; whoever cares sets it back
+        self._lossy = False
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -63,6 +60,11 @@ class Receiver:
             self._counted = totals
             items.append(Counters(self._stream, self._seq.next(), time.time_ns(), *totals))
         return items
+
+    def take_lossy(self) -> bool:
+        """Whether a Gap was given since this was last asked."""
+        lossy, self._lossy = self._lossy, False
+        return lossy
 
     def close(self) -> None:
         self._socket.close()
@@ -98,14 +100,14 @@ class Receiver:
         if not lost:
             return []
         self._dropped += lost
-        self.lossy = self._told = True
+        self._lossy = self._told = True
         return [Gap(self._stream, self._seq.next(), lost, GapReason.KERNEL, since, self._looked_ns)]
 
     def _unknown_gap(self) -> list[Item]:
         """ENOBUFS without a drop of ours: the kernel could not even make the message (netlink_set_err)."""
         if self._told:
             return []
-        self.lossy = True
+        self._lossy = True
         return [Gap(self._stream, self._seq.next(), None, GapReason.KERNEL, self._looked_ns, self._looked_ns)]
 
     def _kernel_drops(self) -> int:
@@ -143,18 +145,3 @@ class NetlinkEvents:
     def close(self) -> None:
         """Close the socket."""
         self._receiver.close()
-
-
-def outgoing(stream: int, seq: Counter64, request: bytes) -> Batch:
-    """A request of ours as a Batch of one record, to be recorded beside its answers."""
-    one = np.ones(1, np.bool_)
-    stamp = np.array([time.time_ns()], np.int64)
-    return Batch(
-        stream,
-        seq.next(),
-        request,
-        np.zeros(1, np.uint32),
-        np.array([len(request)], np.uint32),
-        stamp,
-        NetlinkMeta(one),
-    )

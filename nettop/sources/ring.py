@@ -7,14 +7,11 @@ import socket
 import struct
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from nettop.batch import Batch, Counter64, Counters, End, Gap, Item, PacketMeta, Stream, StreamAdded
+from nettop.broker.client import PacketSocket
 from nettop.kinds import LINKTYPE_ETHERNET, GapReason
 from nettop.sources import tpacket
-
-if TYPE_CHECKING:
-    from nettop.broker.client import PacketSocket
 
 _STATISTICS = struct.Struct("=III")  # struct tpacket_stats_v3
 _LAST_BLOCK_NS = 150_000_000  # after its device is gone a ring's open block still retires (tp_retire_blk_tov)

@@ -1,0 +1,132 @@
+"""A source that asks the kernel for dumps: at its start, by time, when poked, and again when one was not complete."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+
+from nettop.batch import Counter64, End, Item, Stream, StreamAdded
+from nettop.broker.client import Broker, NetlinkSocket
+from nettop.errors import BrokerError
+from nettop.sources.exchange import Exchange, Round
+from nettop.sources.netlink import Receiver
+
+SHARE = 0.05  # of a core: what polling may cost unless told otherwise
+_DOWNSTREAM = 1.6  # receiving is most of a dump's cost; decoding and applying its rows add about this factor
+_RETRIES_NS = (0, 200_000_000, 1_000_000_000)  # pauses before an incomplete dump is asked for again
+_SECOND = 1_000_000_000
+
+
+class DumpSource:
+    """Runs rounds of dumps in turns: all `rounds` at the start and when poked, `polled` ones every `interval` seconds.
+
+    `interval` None: one turn, then the End. With `share` the interval stretches so that the turns take at most that
+    part of a core. poke() is thread-safe; the thread that waits on due_ns() must be woken after it.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        broker: Broker,
+        netlink_socket: NetlinkSocket,
+        seq: Counter64,
+        rounds: Sequence[Round],
+        interval: float | None,
+        polled: Sequence[Round] | None = None,
+        share: float | None = SHARE,
+    ) -> None:
+        self._stream, self._seq, self._broker, self._socket = stream, seq, broker, netlink_socket
+        self._rounds, self._polled = tuple(rounds), tuple(rounds if polled is None else polled)
+        self._interval_ns = None if interval is None else int(interval * _SECOND)
+        self._share = share
+        self._receiver = Receiver(stream.id, netlink_socket, seq)
+        self._exchange = Exchange(stream.id, broker, netlink_socket, self._receiver, seq)
+        self._todo: deque[Round] = deque()
+        self._tries = 0
+        self._announced = False
+        self._poked = True
+        self._busy_ns = 0  # what the turn under way has cost
+        self._began_ns = self._next_ns = self._rest_until_ns = 0
+
+    def fileno(self) -> int:
+        """The netlink socket."""
+        return self._receiver.fileno()
+
+    def due_ns(self) -> int | None:
+        """When the next dump is to be asked for; while one is under way, when it is given up."""
+        if self._exchange.active:
+            return self._exchange.due_ns
+        if self._poked and not self._todo:
+            return min(self._next_ns, self._rest_until_ns)
+        return self._next_ns
+
+    def poke(self) -> None:
+        """Ask for all rounds now (after the turn under way, and a rest as long as that turn cost)."""
+        self._poked = True
+
+    def read(self, max_bytes: int) -> list[Item]:
+        """Answers of the dump under way, or the beginning of the next one when it is due."""
+        began = time.thread_time_ns()
+        items: list[Item] = [] if self._announced else [StreamAdded(self._stream, self._seq.next())]
+        self._announced = True
+        if self._exchange.active:
+            items += self._continue(max_bytes)
+        else:
+            items += self._receiver.receive(max_bytes)  # late answers of a dump that was given up
+            self._start_turn()
+        if not self._exchange.active and self._todo and time.monotonic_ns() >= self._next_ns:
+            items += self._begin()
+        self._busy_ns += time.thread_time_ns() - began
+        return items
+
+    def losses(self) -> list[Item]:
+        """Gaps and Counters since the last call; a dump with a Gap in it is not complete."""
+        return self._receiver.losses() if self._announced else []
+
+    def close(self) -> None:
+        """Close the socket, here and in the broker."""
+        self._receiver.close()
+        with suppress(BrokerError):
+            self._broker.release(self._socket)
+
+    def _start_turn(self) -> None:
+        if self._todo:
+            return
+        now = time.monotonic_ns()
+        if self._poked and now >= self._rest_until_ns:
+            self._poked = False
+            self._todo.extend(self._rounds)
+        elif now >= self._next_ns:
+            self._todo.extend(self._polled)
+        if self._todo:
+            self._began_ns = self._next_ns = now
+            self._busy_ns = 0
+
+    def _begin(self) -> list[Item]:
+        asked = time.monotonic_ns()
+        items = self._exchange.begin(self._todo[0])
+        self._busy_ns += time.monotonic_ns() - asked  # the broker's send runs the dump's first part
+        return items
+
+    def _continue(self, max_bytes: int) -> list[Item]:
+        items = self._exchange.read(max_bytes)
+        if self._exchange.active:
+            return items
+        if not self._exchange.complete and self._tries < len(_RETRIES_NS):
+            self._next_ns = time.monotonic_ns() + _RETRIES_NS[self._tries]
+            self._tries += 1
+            return items
+        self._todo.popleft()
+        self._tries = 0
+        return items if self._todo else items + self._end_turn()
+
+    def _end_turn(self) -> list[Item]:
+        now = time.monotonic_ns()
+        if self._interval_ns is None:
+            return [End(self._stream.id, self._seq.next())]
+        stretched = int(self._busy_ns * _DOWNSTREAM / self._share) if self._share else 0
+        self._next_ns = self._began_ns + max(self._interval_ns, stretched)
+        self._rest_until_ns = now + self._busy_ns
+        return []

@@ -1,0 +1,86 @@
+"""Text snapshots: what only a tool can print, asked of the broker at the start and when poked."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+
+from nettop.batch import Counter64, End, Item, Stream, StreamAdded, Text
+from nettop.broker.client import Broker, Netns
+from nettop.errors import BrokerError
+from nettop.kinds import TextKind
+
+_REST_NS = 500_000_000  # between two turns: each snapshot is a process
+
+
+class Texts:
+    """The stream "text": one snapshot a read, since each may take its time. A failure is a Text with `error`.
+
+    `interval` seconds between turns; None: only when poked; `once`: one turn, then the End.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        broker: Broker,
+        netns: Netns,
+        kinds: Sequence[TextKind],
+        seq: Counter64,
+        interval: float | None = None,
+        once: bool = False,
+    ) -> None:
+        self._stream, self._broker, self._netns, self._seq = stream, broker, netns, seq
+        self._kinds, self._once = tuple(kinds), once
+        self._interval_ns = None if interval is None else int(interval * 1e9)
+        self._todo: deque[TextKind] = deque()
+        self._announced = False
+        self._poked = True
+        self._ended_ns = time.monotonic_ns() - _REST_NS
+
+    def fileno(self) -> None:
+        """Nothing to wait on: see due_ns."""
+        return None
+
+    def due_ns(self) -> int | None:
+        """Now while a turn is under way; else when it may begin: None until poked, without an interval."""
+        if self._todo or not self._announced:
+            return 0
+        if self._poked:
+            return self._ended_ns + _REST_NS
+        return None if self._interval_ns is None else self._ended_ns + max(self._interval_ns, _REST_NS)
+
+    def poke(self) -> None:
+        """Ask for all texts again. Thread-safe; the thread that waits on due_ns() must be woken after it."""
+        self._poked = True
+
+    def read(self, max_bytes: int) -> list[Item]:
+        """The next snapshot of the turn. Blocks for as long as its tool takes (the broker ends it after 15 s)."""
+        items: list[Item] = [] if self._announced else [StreamAdded(self._stream, self._seq.next())]
+        self._announced = True
+        due = self.due_ns()
+        if not self._todo and due is not None and time.monotonic_ns() >= due:
+            self._poked = False
+            self._todo.extend(self._kinds)
+        if not self._todo:
+            return items
+        items.append(self._text(self._todo.popleft()))
+        if not self._todo:
+            self._ended_ns = time.monotonic_ns()
+            items += [End(self._stream.id, self._seq.next())] if self._once else []
+        return items
+
+    def losses(self) -> list[Item]:
+        """Nothing is ever lost."""
+        return []
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _text(self, what: TextKind) -> Text:
+        body, error = b"", ""
+        try:
+            body = self._broker.text(self._netns, what)
+        except BrokerError as failed:
+            error = str(failed)
+        return Text(self._stream.id, self._seq.next(), time.time_ns(), what, body, error)
