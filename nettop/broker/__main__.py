@@ -8,7 +8,7 @@ import socket
 import sys
 from contextlib import suppress
 
-from nettop.broker import abi, privileges
+from nettop.broker import abi, privileges, sockets
 from nettop.broker.server import Server, hello
 from nettop.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 
@@ -56,6 +56,7 @@ def enter_user_namespace() -> None:
     for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
         with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
             file.write(text)
+    sockets.bring_up("lo")  # a fresh one is down
 
 
 def _detach_from_terminal() -> None:

@@ -54,6 +54,7 @@ ETH_P_ALL = 0x0003
 
 # linux/sockios.h, linux/if.h, linux/if_arp.h
 SIOCGIFFLAGS = 0x8913
+SIOCSIFFLAGS = 0x8914
 SIOCGIFMTU = 0x8921
 SIOCGIFHWADDR = 0x8927
 IFF_UP = 0x1

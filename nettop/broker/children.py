@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from nettop.broker import abi, privileges
+from nettop.broker.identity import NOBODY, Account
 from nettop.broker.wire import seal
 from nettop.errors import BrokerError
 
@@ -38,8 +39,8 @@ class Work:
     netns: int | None
     seconds: float
     capabilities: frozenset[int] = frozenset()
-    gid: int = privileges.NOBODY
-    account: privileges.Account | None = None
+    gid: int = NOBODY
+    account: Account | None = None
     channel: socket.socket | None = None  # kept open in the child, to pass a descriptor back
 
 

@@ -44,7 +44,6 @@ class _Pending:
     body: dict[str, Any] = field(default_factory=dict)
     fds: list[int] = field(default_factory=list)
     error: NettopError | None = None
-    abandoned: bool = False
 
 
 class Broker:
@@ -71,6 +70,7 @@ class Broker:
         self._process = process
         self._opens_output = opens_output
         self._lock = threading.Lock()
+        self._sending = threading.Lock()  # apart: the reader needs _lock while a send waits
         self._pending: dict[int, _Pending] = {}
         self._last_id = 0
         self._open: dict[int, Netns] = {}
@@ -84,7 +84,10 @@ class Broker:
         return self._ended
 
     def netns(self, spec: str) -> Netns:
-        """The namespace "" (where the broker was started), a name in /run/netns, "pid:N", or a path."""
+        """The namespace "" (where the broker was started), a name in /run/netns, "pid:N", or a path.
+
+        The same spec gives the same handle again.
+        """
         body, _ = self._call(requests.GetNetns(_from_here(spec)))
         netns = Netns(**body)
         with self._lock:
@@ -200,14 +203,15 @@ class Broker:
             if self._ended:
                 raise BrokerError(ENDED, "start nettop again")
             self._last_id += 1
-            self._pending[self._last_id] = pending
-            message = {"id": self._last_id, **requests.to_json(request)}
-            try:
-                wire.send(self._sock, message)
-            except OSError as error:
-                del self._pending[self._last_id]
-                raise BrokerError(ENDED, "start nettop again") from error
-            return self._last_id
+            request_id = self._last_id
+            self._pending[request_id] = pending
+        try:
+            with self._sending:
+                wire.send(self._sock, {"id": request_id, **requests.to_json(request)})
+        except OSError as error:
+            self._abandon(request_id, pending)
+            raise BrokerError(ENDED, "start nettop again") from error
+        return request_id
 
     def _abandon(self, request_id: int, pending: _Pending) -> None:
         with self._lock:

@@ -17,6 +17,7 @@ from typing import Any
 from nettop.broker import output, privileges, reads, requests, sockets, sysctls, texts, wire
 from nettop.broker.children import Child, RemoteFailure, Work, start
 from nettop.broker.failures import error_fields
+from nettop.broker.identity import invoker
 from nettop.broker.namespaces import OWN, Namespaces
 from nettop.errors import BrokerError, NotPermitted
 from nettop.kinds import TextKind
@@ -236,7 +237,7 @@ class Server:
             with ours:
                 return {}, tuple(socket.recv_fds(ours, 16, 1)[1])
 
-        work = Work("open", open_as_invoker, None, OUTPUT_SECONDS, account=privileges.invoker(), channel=theirs)
+        work = Work("open", open_as_invoker, None, OUTPUT_SECONDS, account=invoker(), channel=theirs)
         self._start(request_id, OWN, work, take)
         theirs.close()
         raise Answered

@@ -39,6 +39,14 @@ def device(name: str) -> Device:
     raise BrokerError(f"no device {name!r}", f"there are {', '.join(d.name for d in present[:10])}")
 
 
+def bring_up(name: str) -> None:
+    """Set a device of the current namespace up; raises OSError."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        ifreq = bytearray(_ioctl(asking, abi.SIOCGIFFLAGS, name))
+        struct.pack_into("H", ifreq, 16, struct.unpack_from("H", ifreq, 16)[0] | abi.IFF_UP)
+        fcntl.ioctl(asking.fileno(), abi.SIOCSIFFLAGS, bytes(ifreq))
+
+
 def linktype(of: Device) -> int:
     """The link type of the packets packet_socket() gives: Ethernet frames, or from the IP header on for the rest."""
     return LINKTYPE_ETHERNET if of.arphrd in (abi.ARPHRD_ETHER, abi.ARPHRD_LOOPBACK) else LINKTYPE_RAW

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from nettop.broker import privileges, wire
 from nettop.broker.client import EXIT_SECONDS, Broker
+from nettop.broker.drop import drop_app
 from nettop.errors import BrokerError, NotPermitted
 
 Mode = Literal["auto", "root", "sudo", "doas", "pkexec"]
@@ -57,7 +58,7 @@ def attach(sock: socket.socket, *, drop: bool = False) -> Broker:
     """The broker that runs at the other end of `sock` (one end of wire.pair()); raises BrokerError."""
     greeting = _hello(sock, None, HELLO_SECONDS)
     if drop:
-        privileges.drop_app()
+        drop_app()
     return Broker(sock, greeting, opens_output=os.geteuid() == 0)
 
 
@@ -76,7 +77,7 @@ def _launch(before: Sequence[str], options: Sequence[str], *, drop: bool, preloa
     try:
         greeting = _hello(ours, process, None if before else HELLO_SECONDS)
         if drop:
-            privileges.drop_app(preload=PRELOAD if preload else ())
+            drop_app(preload=PRELOAD if preload else ())
     except BaseException:
         ours.close()
         _reap(process)

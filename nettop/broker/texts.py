@@ -11,7 +11,8 @@ from types import ModuleType
 from typing import Any
 
 from nettop.broker.children import execute, find_tool
-from nettop.broker.privileges import NET_ADMIN, NET_RAW, NOBODY
+from nettop.broker.identity import NOBODY
+from nettop.broker.privileges import NET_ADMIN, NET_RAW
 from nettop.errors import BrokerError
 from nettop.kinds import TextKind
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from nettop.broker import privileges
+from nettop.broker.identity import can_change_ids
 
 T = TypeVar("T")
 
@@ -54,7 +55,7 @@ class Lab:
     """What one test has made; close() takes all of it away."""
 
     def __init__(self) -> None:
-        self.named = privileges.can_change_ids()  # `ip netns add` does not work inside `unshare -Urn`
+        self.named = can_change_ids()  # `ip netns add` does not work inside `unshare -Urn`
         self._names: list[str] = []
         self._processes: list[subprocess.Popen[bytes]] = []
 
