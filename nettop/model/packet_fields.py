@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nettop.batch import Batch
+from nettop.batch import Batch, Stream
 from nettop.decode import packet_columns as pc
 from nettop.decode.packets import Depth, Layers, wirelen
 from nettop.model.filter_fields import Endpoint, Mask
@@ -36,11 +36,17 @@ class PacketFields:
 
     kind = "packet"
 
-    def __init__(self, n: int, length: Array, upto: Callable[[Depth], Mapping[str, Array]], device: str = "") -> None:
+    def __init__(
+        self,
+        n: int,
+        length: Array,
+        upto: Callable[[Depth], Mapping[str, Array]],
+        words: Mapping[str, tuple[Array, Sequence[str]]],
+    ) -> None:
         self.n = n
         self._length = length
         self._upto = upto
-        self._device = device
+        self._words = words
 
     def number(self, name: str) -> Array | None:
         """family, proto, ethertype, vlan, direction, len; None for what packets do not have."""
@@ -72,14 +78,13 @@ class PacketFields:
         ]
 
     def words(self, name: str) -> tuple[Array, Sequence[str]] | None:
-        """The device; packets have no other words."""
-        if name != "device":
-            return None
-        return np.zeros(self.n, np.uint8), (self._device,)
+        """device and netns; packets have no other words."""
+        return self._words.get(name)
 
 
-def fields_of(batch: Batch, linktype: int, device: str, start: int, stop: int) -> PacketFields:
+def fields_of(batch: Batch, stream: Stream, start: int, stop: int) -> PacketFields:
     """Fields of the records start to stop of a batch, decoded no deeper than a filter asks."""
-    layers = Layers(batch, linktype, start, stop)
-    length = wirelen(batch)[start:stop]
-    return PacketFields(stop - start, length, lambda depth: layers.upto(depth).cols, device)
+    layers = Layers(batch, stream.linktype, start, stop)
+    code = np.zeros(stop - start, np.uint8)
+    words = {"device": (code, (stream.name,)), "netns": (code, (stream.netns,))}
+    return PacketFields(stop - start, wirelen(batch)[start:stop], lambda depth: layers.upto(depth).cols, words)

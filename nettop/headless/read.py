@@ -1,0 +1,237 @@
+"""`nettop read`: the packets of capture files, one a line or one JSON object a line; or those that match, exported.
+
+Only packets are listed: of a recording's netlink messages the flows, events, counters and rules commands tell.
+A damaged file gives everything before the damage, then one line on stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+from itertools import chain, pairwise
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nettop.batch import Batch, Counter64, End, Gap, Item, PacketMeta, Stream, StreamAdded
+from nettop.broker.output import open_new
+from nettop.decode.packet_window import CHUNK_ROWS
+from nettop.decode.packets import PacketDecoder, chosen
+from nettop.errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_OK, InputError, UsageError
+from nettop.kinds import StreamKind
+from nettop.model.filter import Filter, parse
+from nettop.model.packet_fields import fields_of
+from nettop.model.packet_lines import JsonWriter, LineWriter
+from nettop.recording.reader import open_reader
+from nettop.recording.records import Numbering
+from nettop.recording.writer import RecordingWriter
+from nettop.text.units import grouped
+
+Array = NDArray[Any]
+Part = tuple[Stream, Batch]
+
+
+class Sink(Protocol):
+    """Where matching packets go."""
+
+    def packets(self, parts: list[Part]) -> None:
+        """Packets of one stretch of a file: batches whose records may interleave (PacketMeta.number is the order)."""
+        ...
+
+    def gap(self, gap: Gap, stream: Stream) -> None:
+        """A loss that the file tells of."""
+        ...
+
+    def close(self) -> None:
+        """Nothing follows."""
+        ...
+
+
+def run(options: argparse.Namespace) -> int:
+    """`nettop read FILE... [--filter EXPR] [--json] [-w OUT] [--force]`: returns the exit code of the contract."""
+    wanted = parse(options.filter, "packet")
+    sink: Sink
+    if options.write:
+        sink = Export(options.write, options.force, options.files)
+    else:
+        sink = Printer(sys.stdout.buffer, options.json)
+    try:
+        return read_files(options.files, wanted, sink)
+    finally:
+        sink.close()
+
+
+def read_files(files: list[str], wanted: Filter | None, sink: Sink) -> int:
+    """Every file in turn. A file that cannot be read, or is damaged, is one line on stderr; the others are given."""
+    code = EXIT_OK
+    streams = Counter64()
+    for path in files:
+        try:
+            error = _read_file(path, wanted, sink, streams)
+        except InputError as failed:
+            print(f"nettop: {failed}", file=sys.stderr)
+            code = EXIT_FAILED
+            continue
+        if error:
+            print(f"nettop: {error}", file=sys.stderr)
+            code = code or EXIT_DAMAGED
+    return code
+
+
+def _read_file(path: str, wanted: Filter | None, sink: Sink, ids: Counter64) -> str:
+    """One file to its end; what is wrong with it in one line, or ""."""
+    reader = open_reader(path, Numbering(Counter64().next, ids.next, path))
+    streams: dict[int, Stream] = {}
+    error = ""
+    try:
+        while not reader.ended:
+            error = _give(reader.read(), streams, wanted, sink) or error
+    finally:
+        reader.close()
+    return f"{path!r} {error}" if error else ""
+
+
+def _give(items: list[Item], streams: dict[int, Stream], wanted: Filter | None, sink: Sink) -> str:
+    """One stretch of a file goes to the sink; the damage at its end in words, or ""."""
+    parts: list[Part] = []
+    error = ""
+    for item in items:
+        if isinstance(item, StreamAdded):
+            streams[item.stream.id] = item.stream
+        elif isinstance(item, Batch) and streams[item.stream].kind is StreamKind.PACKETS:
+            stream = streams[item.stream]
+            some = matching(item, stream, wanted)
+            if len(some):
+                parts.append((stream, some))
+        elif isinstance(item, Gap) and streams[item.stream].kind is StreamKind.PACKETS:
+            sink.packets(parts)
+            parts = []
+            sink.gap(item, streams[item.stream])
+        elif isinstance(item, End) and item.error:
+            error = f"is damaged at byte {item.offset}: {item.error}; what stands before it was read"
+    sink.packets(parts)
+    return error
+
+
+def matching(batch: Batch, stream: Stream, wanted: Filter | None) -> Batch:
+    """The records that the filter lets through; decoded no deeper than it asks."""
+    if wanted is None:
+        return batch
+    n = len(batch)
+    masks = [
+        wanted.mask(fields_of(batch, stream, start, min(start + CHUNK_ROWS, n))) for start in range(0, n, CHUNK_ROWS)
+    ]
+    return chosen(batch, np.flatnonzero(np.concatenate(masks))) if masks else batch
+
+
+def numbers_of(batch: Batch) -> list[int]:
+    """The records' numbers in their file, from 1."""
+    number = batch.meta.number if isinstance(batch.meta, PacketMeta) else None
+    return list(range(1, len(batch) + 1)) if number is None else [int(n) for n in number.tolist()]
+
+
+class Printer:
+    """Lines on stdout, a stretch of a file in one write."""
+
+    def __init__(self, out: BinaryIO, as_json: bool) -> None:
+        self._out = out
+        self._json = JsonWriter() if as_json else None
+        self._text = LineWriter()
+        self._lost: dict[str, int | None] = {}
+        self._nanoseconds: dict[str, bool] = {}  # by file: whether its first packets say more than µs
+
+    def packets(self, parts: list[Part]) -> None:
+        """As Sink."""
+        if not parts:
+            return
+        lines = [self._lines(stream, batch) for stream, batch in parts]
+        whole = lines[0] if len(lines) == 1 else _in_order(lines, [batch for _, batch in parts])
+        self._write(whole)
+
+    def _lines(self, stream: Stream, batch: Batch) -> list[str]:
+        cols = PacketDecoder(stream.linktype)(batch).cols
+        if self._json is not None:
+            return self._json.lines(stream, batch, cols, numbers_of(batch))
+        if stream.file not in self._nanoseconds:
+            self._nanoseconds[stream.file] = bool((batch.ts_ns % 1000).any())
+        return self._text.lines(stream, batch, cols, self._nanoseconds[stream.file])
+
+    def _write(self, lines: list[str]) -> None:
+        self._out.write(("\n".join(lines) + "\n").encode("utf-8", "backslashreplace"))
+        self._out.flush()
+
+    def gap(self, gap: Gap, stream: Stream) -> None:
+        """As Sink: an object in JSON; else one line on stderr at the end, for rows of text are packets."""
+        if self._json is not None:
+            row = {"kind": "gap", "netns": stream.netns, "stream": stream.name, "lost": gap.lost}
+            self._write([json.dumps(row | {"reason": gap.why.value, "from_ns": gap.from_ns, "to_ns": gap.to_ns})])
+            return
+        before = self._lost.get(stream.file, 0)
+        self._lost[stream.file] = None if before is None or gap.lost is None else before + gap.lost
+
+    def close(self) -> None:
+        """As Sink."""
+        for file, lost in self._lost.items():
+            count = "an unknown number of" if lost is None else grouped(lost)
+            print(f"nettop: {file!r} says that {count} packets were lost while it was captured", file=sys.stderr)
+
+
+def _in_order(lines: list[list[str]], batches: list[Batch]) -> list[str]:
+    """The lines of several batches in the order of their records."""
+    flat = list(chain.from_iterable(lines))
+    number = list(chain.from_iterable(map(numbers_of, batches)))
+    return [flat[at] for at in np.argsort(number, kind="stable").tolist()]
+
+
+class Export:
+    """A new pcapng of what matches, with the interfaces, comments and directions it came with."""
+
+    def __init__(self, path: str, force: bool, files: list[str]) -> None:
+        _check_inputs(path, files)
+        self._path = path
+        self._writer = RecordingWriter(os.dup(1) if path == "-" else open_new(path, force), name=path)
+        self._count = 0
+
+    def packets(self, parts: list[Part]) -> None:
+        """As Sink: in the order of the file, over all its interfaces."""
+        for stream, batch in _runs(parts):
+            self._writer.write([StreamAdded(stream, 0), batch])
+            self._count += len(batch)
+
+    def gap(self, gap: Gap, stream: Stream) -> None:
+        """As Sink: what was lost is lost in the export too."""
+        self._writer.write([StreamAdded(stream, 0), gap])
+
+    def close(self) -> None:
+        """As Sink: the file is whole."""
+        self._writer.close()
+        print(f"nettop: {grouped(self._count)} packets written to {self._path!r}", file=sys.stderr)
+
+
+def _check_inputs(out: str, files: list[str]) -> None:
+    """Before anything is created or emptied: the inputs can be read, and none of them is the output."""
+    for path in files:
+        if path == "-":
+            continue
+        open_reader(path).close()
+        if os.path.exists(out) and os.path.samefile(path, out):
+            raise UsageError(f"{out!r} is being read", "export to another file")
+
+
+def _runs(parts: list[Part]) -> Iterator[Part]:
+    """The batches, cut where records of other streams stand between theirs."""
+    if len(parts) < 2:
+        yield from parts
+        return
+    number = np.concatenate([numbers_of(batch) for _, batch in parts])
+    which = np.concatenate([np.full(len(batch), at) for at, (_, batch) in enumerate(parts)])
+    row = np.concatenate([np.arange(len(batch)) for _, batch in parts])
+    order = np.argsort(number, kind="stable")
+    cuts = [0, *(np.flatnonzero(np.diff(which[order])) + 1).tolist(), len(order)]
+    for start, stop in pairwise(cuts):
+        stream, batch = parts[int(which[order[start]])]
+        yield stream, chosen(batch, row[order[start:stop]])
