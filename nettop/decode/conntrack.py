@@ -54,6 +54,9 @@ class _Layouts:
         self._count = 0
         self._clock = 0
 
+    def __len__(self) -> int:
+        return self._count
+
     def of(self, length: int) -> list[Layout]:
         """The layouts of this length, the last used first."""
         return sorted(self._by_length.get(length, ()), key=lambda layout: -layout.used)
@@ -162,8 +165,9 @@ def _events(kind: NDArray[np.uint16], flags: NDArray[np.uint16]) -> NDArray[np.u
 
 def _by_length(length: NDArray[np.uint32]) -> Iterator[tuple[int, NDArray[np.intp]]]:
     """(message length, rows of that length in ascending order)."""
-    if len(length) and (length == length[0]).all():
-        yield int(length[0]), np.arange(len(length))
+    if (length == length[:1]).all():
+        if len(length):
+            yield int(length[0]), np.arange(len(length))
         return
     order = np.argsort(length, kind="stable")
     edges = np.flatnonzero(np.diff(length[order], prepend=0)).tolist()
