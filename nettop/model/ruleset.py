@@ -167,9 +167,8 @@ class Ruleset:
         self.version += 1
 
     def _current(self) -> bool:
-        """Texts and dumps are both of the ruleset as it is now."""
-        dumps = all(self._dumped_ns.get(what, -1) >= self.changed_ns for what in ("nft-chains", "nft-rules"))
-        return dumps and not self.wants_text()
+        """Texts and rules are both of the ruleset as it is now."""
+        return self._dumped_ns.get("nft-rules", -1) >= self.changed_ns and not self.wants_text()
 
     def _rejoin(self) -> None:
         """Join anew when what the picture is made of has changed, or texts and dumps now belong together."""
