@@ -30,8 +30,8 @@ _KEY, _NUMBER, _NAT, _DIM = "key", "number", "nat", "dim"
 
 def flow_detail(ident: int, row: RowView, history: Sequence[Line], now_ns: int) -> Detail:
     """The detail pane of a flow; `history` are lines about its events, oldest first."""
-    lines = (*_drawing(row), (), *_attributes(row, now_ns), *_history(history))
-    return Detail(ident, flow_title(row), lines)
+    lines = (*drawing(row), (), *attributes(row, now_ns), *_history(history))
+    return Detail(ident, flow_title(row), lines, marks={"flow": row})
 
 
 def flow_title(row: RowView) -> Line:
@@ -44,7 +44,8 @@ def flow_title(row: RowView) -> Line:
     )
 
 
-def _drawing(row: RowView) -> tuple[Line, ...]:
+def drawing(row: RowView) -> tuple[Line, ...]:
+    """The two tuples, the NAT between them, and their counters."""
     if not row.have & HAVE_REPLY:
         return (((original_text(row), "address"), ("   reply tuple not known", _DIM)),)
     left = (row.endpoint("osrc"), row.endpoint("rdst"))
@@ -78,12 +79,14 @@ def _counters(row: RowView, name: str, side: str, bit: int) -> Line:
     if not row.have & bit:
         return (label, ("– packets  – bytes (not accounted)", _DIM))
     packets, size = row.value(f"{side}packets"), row.value(f"{side}bytes")
-    speed = rate_cell(row.value("rate_up" if side == "o" else "rate_down"))
+    name = "rate_up" if side == "o" else "rate_down"
+    speed = rate_cell(row.value(name)) if name in row.data else ("", "")
     amount = f"{units.grouped(packets)} packets  {units.scaled(size)}  ({units.grouped(size)} B)  "
     return (label, (amount, _NUMBER), speed)
 
 
-def _attributes(row: RowView, now_ns: int) -> list[Line]:
+def attributes(row: RowView, now_ns: int) -> list[Line]:
+    """Every other attribute in words with its raw value."""
     have = row.have
     status, mark = row.value("status"), row.value("mark")
     names = " ".join(words.status_words(status)).upper() if have & HAVE_STATUS else ""
@@ -100,7 +103,7 @@ def _attributes(row: RowView, now_ns: int) -> list[Line]:
         + _more("id", str(row.value("id")) if have & HAVE_ID else units.ABSENT)
         + _more("use", str(row.value("use")) if have & HAVE_USE else units.ABSENT),
         _line("timeout", f"{row.value('timeout')} s, as of the last dump" if have & HAVE_TIMEOUT else units.ABSENT),
-        _began(row, now_ns),
+        *([_began(row, now_ns)] if row.have & HAVE_START or "first_ns" in row.data else []),
         *([_line("expected", "by a master connection")] if have & HAVE_MASTER else []),
     ]
 

@@ -20,6 +20,7 @@ _PACKED = np.dtype(
     [("osport", np.uint16), ("odport", np.uint16), ("zone", np.uint16), ("proto", np.uint8), ("family", np.uint8)]
 )
 PACKED_KEY = tuple(_PACKED.names or ())
+KEY_COLUMNS = (*PACKED_KEY, "osrc_lo", "odst_lo", "osrc_hi", "odst_hi")  # what makes a flow, beside its namespace
 _NOT_STORED = {"event", "stop_ns", "ts_ns", *PACKED_KEY, *FLOW_HI}
 _OWN: dict[str, type[np.generic]] = {
     "flags": np.uint8,

@@ -100,7 +100,7 @@ class Orders:
         )
 
     def _current(self, table: Flows, spec: ViewSpec, now_ns: int) -> _Order:
-        key = (spec.filter, spec.sort)
+        key = (None if spec.filter is None else spec.filter.text, spec.sort)
         order = self._order
         if order is None or key != self._key or not self._stands(order, table, spec, now_ns):
             order = _made(table, spec, now_ns)

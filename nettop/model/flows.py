@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nettop.batch import DumpMark, Gap
-from nettop.columns import EVENT_DUMP, Columns, Decoded, Strings
+from nettop.columns import EVENT_DUMP, FLOW_DTYPES, Columns, Decoded, Strings
 from nettop.model import flow_derive as derive
 from nettop.model import flow_view
 from nettop.model.filter import Filter
@@ -17,12 +17,13 @@ from nettop.model.flow_cells import RowView, row_views
 from nettop.model.flow_detail import flow_detail
 from nettop.model.flow_fields import FlowFields
 from nettop.model.flow_index import Rows
-from nettop.model.flow_json import FlowJson
+from nettop.model.flow_lines import FlowLines
 from nettop.model.flow_order import first_rows
 from nettop.model.flow_rules import FlowRules
 from nettop.model.flow_sort import Picked, sort_keys
-from nettop.model.flow_store import FlowStore
+from nettop.model.flow_store import KEY_COLUMNS, FlowStore
 from nettop.model.view import Detail, Line, Snapshot, SortKey, ViewSpec
+from nettop.text.flow import text_template
 
 Array = NDArray[Any]
 NetnsLabel = Callable[[int], str]  # the label of a namespace's code, "" for the one nettop was started in
@@ -51,7 +52,8 @@ class FlowTable:
         self.dumped_ns: dict[int, int] = {}  # namespace → when its last complete dump ended
         self._history = history
         self._rules = FlowRules(self.store)
-        self._json = FlowJson(strings, netns_label)
+        self._json = FlowLines(strings, netns_label)
+        self._text = FlowLines(strings, netns_label, text_template)
         self._orders = flow_view.Orders()
         self._resync: set[int] = set()
         self._begun_after_gap: set[int] = set()
@@ -152,6 +154,11 @@ class FlowTable:
         for chunk in self._json.chunks(self.window(), rows):
             yield from chunk
 
+    def text_lines(self, rows: Rows) -> Iterator[str]:
+        """These rows as plain lines, without newlines."""
+        for chunk in self._text.chunks(self.window(), rows):
+            yield from chunk
+
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
         """The window of the table that spec describes; sorted anew at most once a second, never while frozen."""
         return self._orders.snapshot(self, spec, now_ns)
@@ -167,6 +174,14 @@ class FlowTable:
     def views(self, rows: Rows) -> list[RowView]:
         """These rows as Python values."""
         return row_views(self.store.data, rows, self.strings, self.netns_label)
+
+    def ident_of(self, row: RowView) -> int | None:
+        """The identity of the flow that has this row's key (an event's, say); None when there is none."""
+        one = Columns(1, {name: np.array([row.value(name)], FLOW_DTYPES[name]) for name in KEY_COLUMNS})
+        found = int(self.store.find(self.store.keys(row.value("netns"), one))[0])
+        if found < 0 or not self.store.are_live(np.array([found]))[0]:
+            return None
+        return int(self.store.idents(np.array([found]))[0])
 
     def rate_total(self) -> float:
         """Bytes a second of all flows whose rate is known."""

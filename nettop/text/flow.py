@@ -35,7 +35,8 @@ _PROTO_NAMES = {
     IPPROTO_UDPLITE: "udplite",
 }
 PROTO_WORDS = tuple(_PROTO_NAMES.get(n, f"proto-{n}") for n in range(256))
-FAMILY_WORDS = {2: "ipv4", 10: "ipv6"}
+_AF_INET, _AF_INET6 = 2, 10  # linux/socket.h
+FAMILY_WORDS = {_AF_INET: "ipv4", _AF_INET6: "ipv6"}
 
 # linux/netfilter/nf_conntrack_tcp.h, nf_conntrack_sctp.h and the kernel's enum ct_dccp_states.
 _TCP = (
@@ -74,7 +75,7 @@ IPS_SEEN_REPLY, IPS_ASSURED, IPS_SRC_NAT, IPS_DST_NAT = 1 << 1, 1 << 2, 1 << 4, 
 # What NAT did to a flow: which end was rewritten, and whether only its port was.
 NAT_SNAT, NAT_DNAT, NAT_SNAT_PORT, NAT_DNAT_PORT = 1, 2, 4, 8
 
-EVENT_WORDS = ("dump", "new", "update", "destroy")  # columns.EVENT_*
+EVENT_WORDS = ("dump", "new", "update", "destroy", "gap")  # columns.EVENT_*, and a loss among them
 
 
 @lru_cache(maxsize=4096)
@@ -204,3 +205,53 @@ def _icmp_ends(prefix: str, type_code: int, present: bool, ports: bool) -> str:
     kind, code = (str(type_code >> 8), str(type_code & 255)) if ports else ("null", "null")
     key = f"{prefix}icmp"
     return f'{src},{_number(f"{key}_id", ports)},{dst},"{key}_type":{kind},"{key}_code":{code}%.0s'
+
+
+def text_template(shape: FlowShape) -> str:
+    """A %-template of one plain line, of the same TEMPLATE_VALUES (ts_ns is not printed)."""
+    proto = PROTO_WORDS[shape.proto]
+    state = shape.state or STATE_WORDS[status_state(shape.status)]
+    head = f"{shape.event.upper():<8}" if shape.event is not None else ""
+    parts = [f"{head}{proto:<6} {state:<12} {_text_ends(shape, True, shape.has_ports, shape.icmp)}"]
+    parts.append(" reply " + _text_ends(shape, shape.has_reply, shape.has_reply_ports, shape.reply_icmp))
+    parts.append(f" {nat_label(shape.nat)}" if nat_label(shape.nat) else "")
+    parts += [_text_number("timeout", shape.has_timeout), _text_number("mark", shape.has_mark)]
+    parts.append(f" zone {shape.zone}" if shape.zone else "")
+    parts.append(_text_number("id", shape.has_id))
+    parts += [_text_number(key, shape.has_original_counters) for key in ("packets", "bytes")]
+    parts += [_text_number(key, shape.has_reply_counters) for key in ("reply packets", "reply bytes")]
+    parts.append("%.0s")  # start_ns
+    parts += [f" {key} {_escaped(text)}" for key, text in _named(shape)]
+    return "".join(parts) + "%.0s"
+
+
+def status_state(status: int | None) -> int:
+    """The STATE_* that status bits alone say."""
+    if status is None:
+        return STATE_NONE
+    if status & IPS_ASSURED:
+        return STATE_ASSURED
+    return STATE_REPLIED if status & IPS_SEEN_REPLY else STATE_UNREPLIED
+
+
+def _named(shape: FlowShape) -> Iterable[tuple[str, str]]:
+    pairs = (("helper", shape.helper), ("labels", shape.labels), ("netns", shape.netns))
+    return ((key, text) for key, text in pairs if text)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%%")
+
+
+def _text_number(key: str, present: bool) -> str:
+    return f" {key} %s" if present else "%.0s"
+
+
+def _text_ends(shape: FlowShape, present: bool, ports: bool, type_code: int) -> str:
+    if not present:
+        return "–%.0s%.0s%.0s%.0s"
+    if is_icmp(shape.proto):
+        return f"%s id %s → %s type {type_code >> 8} code {type_code & 255}%.0s" if ports else "%s%.0s → %s%.0s"
+    address = "[%s]" if shape.family == _AF_INET6 and ports else "%s"
+    end = address + (":%s" if ports else "%.0s")
+    return f"{end} → {end}"

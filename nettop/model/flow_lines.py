@@ -1,4 +1,4 @@
-"""Flows and events as JSON lines in bulk: one template for all rows of a shape, filled column by column.
+"""Flows and events as lines of JSON or text in bulk: one template for all rows of a shape, filled column by column.
 
 A dict and json.dumps a row took four times as long.
 """
@@ -49,16 +49,22 @@ _VALUES = (
 )
 
 
-class FlowJson:
-    """Formats rows; keeps the templates it made."""
+class FlowLines:
+    """Formats rows, as JSON or as text; keeps the templates it made."""
 
-    def __init__(self, strings: Strings, netns_label: Callable[[int], str]) -> None:
+    def __init__(
+        self,
+        strings: Strings,
+        netns_label: Callable[[int], str],
+        template: Callable[[FlowShape], str] = json_template,
+    ) -> None:
+        self._template = template
         self._strings = strings
         self._netns_label = netns_label
         self._templates: dict[tuple[int, int, int], str] = {}
 
     def lines(self, data: derive.Data, netns: int | None = None) -> list[str]:
-        """One JSON object for each row, without newlines. `netns` is the code of all rows where data has no column.
+        """One line for each row, without newlines. `netns` is the code of all rows where data has no column.
 
         Rows whose `event` is set become events, others flows.
         """
@@ -81,7 +87,7 @@ class FlowJson:
         for a, b, c in zip(*(shape[used].tolist() for shape in shapes), strict=True):
             template = known.get((a, b, c))
             if template is None:
-                template = known[a, b, c] = json_template(self._shape(a, b, c))
+                template = known[a, b, c] = self._template(self._shape(a, b, c))
             made.append(template)
         return map(made.__getitem__, code.tolist())
 
@@ -113,7 +119,7 @@ class FlowJson:
 
 
 def _shape_columns(data: derive.Data, netns: int | None) -> tuple[Array, Array, Array]:
-    """Everything that a template holds, packed into three uint64 a row (see FlowJson._shape)."""
+    """Everything that a template holds, packed into three uint64 a row (see FlowLines._shape)."""
     wide = np.uint64
     a = data["family"].astype(wide)
     if "event" in data:
