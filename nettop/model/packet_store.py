@@ -73,7 +73,7 @@ class PacketStore:
         self.evicted = 0  # packets given up for room
         self.lost = 0  # packets that Gaps tell of
         self.lost_unknown = False  # a Gap did not know how many
-        self._budget = budget
+        self.budget = budget
         self._cost = 0
         self._gaps = 0
         self._filter: Filter | None = None
@@ -100,7 +100,7 @@ class PacketStore:
         self.lost_unknown |= gap.lost is None
 
     def _evict(self) -> None:
-        while self._cost > self._budget and len(self.segments) > 1:
+        while self._cost > self.budget and len(self.segments) > 1:
             gone = self.segments.popleft()
             if isinstance(gone, Block):
                 self._cost -= gone.cost()
