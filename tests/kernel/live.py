@@ -77,19 +77,22 @@ def close_fd(opened: PacketSocket | NetlinkSocket) -> None:
 def tcpdump(ns: str, device: str, file: Path, *options: str) -> Iterator[Callable[[int], list[bytes]]]:
     """tcpdump -w beside us; yields a function that waits for that many frames and returns them all."""
     argv = command_in(
-        ns, "tcpdump", "-i", device, "-U", "--immediate-mode", "-B", "65536", "-Z", "root", "-w", str(file), *options
+        ns, "tcpdump", "-i", device, "-U", "--immediate-mode", "-B", "16384", "-Z", "root", "-w", str(file), *options
     )
     with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
         try:
             line = process.stderr.readline()
             assert b"listening on" in line, line
-            yield lambda wanted: poll(
-                lambda: len(frames := pcap_frames(file)) >= wanted and frames, what="tcpdump's frames"
-            )  # type: ignore[return-value]
+            yield lambda wanted: _frames_in(file, wanted)
         finally:
             process.send_signal(signal.SIGINT)
             process.stderr.read()
+
+
+def _frames_in(file: Path, wanted: int) -> list[bytes]:
+    poll(lambda: len(pcap_frames(file)) >= wanted, what=f"{wanted} frames in tcpdump's file")
+    return pcap_frames(file)
 
 
 def pcap_frames(file: Path) -> list[bytes]:

@@ -293,4 +293,4 @@ def test_big_segments_are_whole_as_in_tcpdump(broker: Broker, lab: Lab, pair: Pa
         items = read_until(ours, lambda items: sum(record[47] & 1 for record in records(items)) == 2)  # both FINs
         expected = theirs(count(items))
     assert max(len(record) for record in records(items)) > 1514
-    assert records(items) == expected[: count(items)]
+    assert sorted(records(items)) == sorted(expected[: count(items)])  # two CPUs: each tap has an order of its own
