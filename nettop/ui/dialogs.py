@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from nettop.errors import UsageError
@@ -21,7 +22,7 @@ def _app(screen: MainScreen) -> NettopApp:
     return screen.app
 
 
-def sort(screen: MainScreen) -> None:
+def sort(screen: MainScreen) -> Awaitable[None]:
     """The sort menu: the same column again turns the order round."""
     from nettop.ui.screens.choose import ChooseScreen
     from nettop.ui.widgets.choices import Choice
@@ -38,10 +39,10 @@ def sort(screen: MainScreen) -> None:
             table.set_sort(())
 
     first = table.sort[0].key if table.sort else ""
-    screen.app.push_screen(ChooseScreen("Sort by", [*found, natural], start=first), chosen)
+    return screen.app.push_screen(ChooseScreen("Sort by", [*found, natural], start=first), chosen)
 
 
-def columns(screen: MainScreen) -> None:
+def columns(screen: MainScreen) -> Awaitable[None]:
     """Which columns, in which order."""
     from nettop.ui.screens.choose import ChooseScreen
     from nettop.ui.widgets.choices import Choice
@@ -59,10 +60,10 @@ def columns(screen: MainScreen) -> None:
                 table.set_sort(kept)
 
     dialog = ChooseScreen("Columns", found, several=True, ticked=table.chosen)
-    screen.app.push_screen(dialog, chosen)
+    return screen.app.push_screen(dialog, chosen)
 
 
-def palette(screen: MainScreen) -> None:
+def palette(screen: MainScreen) -> Awaitable[None]:
     """Every command of this view by its words."""
     from nettop.ui.screens.choose import ChooseScreen
     from nettop.ui.widgets.choices import Choice
@@ -72,12 +73,12 @@ def palette(screen: MainScreen) -> None:
 
     def chosen(answer: list[str] | None) -> None:
         if answer:
-            screen.action_command(answer[0])
+            screen.call_later(screen.action_command, answer[0])
 
-    screen.app.push_screen(ChooseScreen("Commands", found, search=True), chosen)
+    return screen.app.push_screen(ChooseScreen("Commands", found, search=True), chosen)
 
 
-def theme(screen: MainScreen) -> None:
+def theme(screen: MainScreen) -> Awaitable[None]:
     """Another theme, at once."""
     from nettop.ui.screens.choose import ChooseScreen
     from nettop.ui.widgets.choices import Choice
@@ -89,7 +90,7 @@ def theme(screen: MainScreen) -> None:
         if answer:
             app.wear(app.themes[answer[0]])
 
-    screen.app.push_screen(ChooseScreen("Themes", found, start=app.palette.theme.name), chosen)
+    return screen.app.push_screen(ChooseScreen("Themes", found, start=app.palette.theme.name), chosen)
 
 
 def namespace(screen: MainScreen) -> None:
@@ -131,35 +132,35 @@ def _new_file(path: str) -> None:
         raise UsageError(f"no folder {folder}", "choose another name")
 
 
-def record(screen: MainScreen) -> None:
+def record(screen: MainScreen) -> Awaitable[None] | None:
     """Ask where to, or end the running recording."""
     if screen.status.recording:
         screen.session.stop_recording(screen.done("recording ended"))
-        return
+        return None
     advice = "every stream goes into one pcapng · Enter starts · Esc leaves"
-    screen.type_in("record", " record to ", screen.file_name(), _new_file, advice)
+    return screen.type_in("record", " record to ", screen.file_name(), _new_file, advice)
 
 
-def export(screen: MainScreen) -> None:
+def export(screen: MainScreen) -> Awaitable[None] | None:
     """Ask where the packets shown go to."""
     wanted = screen.view.table.filter
     what = f"the packets that match {wanted.text}" if wanted is not None else "every packet shown"
     advice = f"{what} · Enter writes · Esc leaves"
-    screen.type_in("export", " write to ", screen.file_name("-packets"), _new_file, advice)
+    return screen.type_in("export", " write to ", screen.file_name("-packets"), _new_file, advice)
 
 
-def help_(screen: MainScreen) -> None:
+def help_(screen: MainScreen) -> Awaitable[None]:
     """Every key."""
     from nettop.ui.screens.help import HelpScreen
 
-    screen.app.push_screen(HelpScreen(screen.view.definition.name, [v.name for v in screen.views]))
+    return screen.app.push_screen(HelpScreen(screen.view.definition.name, [v.name for v in screen.views]))
 
 
-def quit_(screen: MainScreen) -> None:
+def quit_(screen: MainScreen) -> Awaitable[None] | None:
     """Leave; while recording only after a question."""
     if not screen.status.recording:
         screen.app.exit(0)
-        return
+        return None
     from nettop.ui.screens.choose import ChooseScreen
     from nettop.ui.widgets.choices import Choice
 
@@ -168,4 +169,4 @@ def quit_(screen: MainScreen) -> None:
             screen.app.exit(0)
 
     found = [Choice("stay", "Go on recording", "Esc"), Choice("quit", "End the recording properly and quit")]
-    screen.app.push_screen(ChooseScreen("A recording is running", found), chosen)
+    return screen.app.push_screen(ChooseScreen("A recording is running", found), chosen)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import html
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+
+from rich.cells import cell_len
 
 from nettop.ui.app import NettopApp
 from nettop.ui.session_protocol import Session
@@ -26,6 +30,34 @@ SCENES: Mapping[str, Sequence[str]] = {
 }
 
 
+_TEXT = re.compile(r'<text (class="[^"]*") x="([0-9.]+)" y="([0-9.]+)" textLength="[0-9.]+" (clip[^>]*)>([^<]*)</text>')
+_WORDS = re.compile(r"(?:(?!&#160;&#160;)(?:&[^;]*;|[^&]))+")  # text without two blanks in a row
+_CELL = 12.2  # width of a cell in the pictures that rich makes
+
+
+def _in_columns(svg: str) -> str:
+    """The same picture with every run of words at its own cell.
+
+    Rich draws a whole run of one style as one text; a renderer with another font, or one that drops leading blanks,
+    would let the columns drift.
+    """
+
+    def split(match: re.Match[str]) -> str:
+        style, x, y, clip, text = match.groups()
+        parts = []
+        for words in _WORDS.finditer(text):
+            before = html.unescape(text[: words.start()])
+            shown = html.unescape(words.group())
+            cells = cell_len(before) + len(shown) - len(shown.lstrip("\xa0"))
+            if kept := shown.strip("\xa0"):
+                at, length = float(x) + _CELL * cells, _CELL * cell_len(kept)
+                body = html.escape(kept).replace("\xa0", "&#160;")
+                parts.append(f'<text {style} x="{at:g}" y="{y}" textLength="{length:g}" {clip}>{body}</text>')
+        return "".join(parts)
+
+    return _TEXT.sub(split, svg)
+
+
 async def settle(app: NettopApp) -> None:
     """Until what was asked of the session is answered and drawn."""
     for _ in range(12):
@@ -39,7 +71,7 @@ async def _scene(session: Session, size: tuple[int, int], theme: Theme, keys: Se
         for key in keys:
             await pilot.press(key)
             await settle(app)
-        return app.export_screenshot(title="nettop")
+        return _in_columns(app.export_screenshot(title="nettop"))
 
 
 def screenshots(

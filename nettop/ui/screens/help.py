@@ -20,12 +20,13 @@ from nettop.ui.widgets.paper import Reader
 _KEYS = 12  # cells for the keys
 
 
-def _entry(command: Command) -> Line:
-    return ((f" {keys_text(command):<{_KEYS}}", "key"), (command.title, ""))
+def _entry(command: Command, brief: bool) -> Line:
+    title = command.title.split(":")[0] if brief else command.title
+    return ((f" {keys_text(command):<{_KEYS}} ", "key"), (title, ""))
 
 
-def _group(name: str, commands: Sequence[Command]) -> list[Line]:
-    rows = [_entry(command) for command in commands]
+def _group(name: str, commands: Sequence[Command], brief: bool) -> list[Line]:
+    rows = [_entry(command, brief) for command in commands]
     return [((f" {name}", "heading"),), *rows, ()] if rows else []
 
 
@@ -34,9 +35,10 @@ def help_lines(view: str, views: Sequence[str], width: int) -> list[Line]:
     here = [c for c in COMMANDS if c.keys and applies(c, view)]
     here = [c for c in here if not c.name.startswith("view_") or c.name[5:] in views]
     groups = {name: [c for c in here if c.group == name] for name in ("Views", "List", "General")}
-    left = _group("Views", groups["Views"]) + _group("This view", groups["List"])
-    right = _group("Moving", MOVES) + _group("Anywhere", groups["General"])
-    if width < 76:
+    brief = width < 100
+    left = _group("Views", groups["Views"], brief) + _group("This view", groups["List"], brief)
+    right = _group("Moving", MOVES, brief) + _group("Anywhere", groups["General"], brief)
+    if width < 60:
         return left + right
     half = width // 2
     return [_beside(a or (), b or (), half) for a, b in zip_longest(left, right)]

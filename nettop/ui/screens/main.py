@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
@@ -50,8 +50,12 @@ class MainScreen(Screen[None], inherit_bindings=False):
     MainScreen #body { height: 1fr; }
     MainScreen #tiny { layer: over; display: none; width: 100%; height: 100%; }
     """
+    # Priority: keys are then handled in the order they were typed, by the app, before the next one is given to
+    # whatever has the focus. Else the text after a fast `/` would still go to the table.
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(",".join(c.keys), f"command('{c.name}')", c.title, show=False) for c in COMMANDS if c.keys
+        Binding(",".join(c.keys), f"command('{c.name}')", c.title, show=False, priority=True)
+        for c in COMMANDS
+        if c.keys
     ]
     AUTO_FOCUS = ""
 
@@ -65,6 +69,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self._mounted: dict[str, View] = {}
         self._current = self.views[0].name
         self._told: set[str] = set()
+        self._prompt: Prompt | None = None
         self._header = Paper(id="header")
         self._tabs = Tabs(id="tabs", surface="background")
         self._body = Vertical(id="body")
@@ -165,22 +170,24 @@ class MainScreen(Screen[None], inherit_bindings=False):
     # ── commands ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """A key of another view does nothing here."""
+        """A key of another view does nothing here; while something is typed every key belongs to the text."""
         if action != "command":
             return True
+        if self._prompt is not None and self._prompt.display:
+            return False
         name = str(parameters[0])
         if name.startswith("view_"):
             return any(v.name == name[5:] for v in self.views)
         return applies(by_name(name), self._current)
 
-    def action_command(self, name: str) -> None:
-        """Run a command by its name."""
+    async def action_command(self, name: str) -> None:
+        """Run a command by its name; returns when what it opens can take the next key."""
         if not self.check_action("command", (name,)):
             return
         if name.startswith("view_"):
             self.show(name[5:])
-        else:
-            _DOES[name](self)
+        elif isinstance(opening := _DOES[name](self), Awaitable):
+            await opening
 
     def say(self, message: str, *, error: bool = False) -> None:
         """One line at the edge of the screen, for a few seconds."""
@@ -233,27 +240,21 @@ class MainScreen(Screen[None], inherit_bindings=False):
 
     # ── the line to type in ─────────────────────────────────────────────────────────────────────────────────────
 
-    def prompt(self) -> Prompt:
-        """The prompt above the keys; made when it is first wanted."""
-        from nettop.ui.widgets.prompt import Prompt
+    async def type_in(self, purpose: str, label: str, value: str, check: Callable[[str], None], advice: str) -> None:
+        """Open the prompt (made when it is first wanted); on_prompt_submitted gets the answer."""
+        if self._prompt is None:
+            from nettop.ui.widgets.prompt import Prompt
 
-        found = list(self.query(Prompt))
-        if found:
-            return found[0]
-        made = Prompt()
-        self.mount(made, before=self._hints)
-        return made
+            self._prompt = Prompt()
+            await self.mount(self._prompt, before=self._hints)
+        self._prompt.open(purpose, label, value, check, advice)
 
-    def type_in(self, purpose: str, label: str, value: str, check: Callable[[str], None], advice: str) -> None:
-        """Open the prompt; on_prompt_submitted gets the answer."""
-        self.prompt().open(purpose, label, value, check, advice)
-
-    def filter(self) -> None:
+    def filter(self) -> Awaitable[None]:
         """`/`: the display filter of this view."""
         kind = self.view.definition.filter_kind
-        now = self.view.table.filter
+        now = "" if self.view.table.filter is None else self.view.table.filter.text
         advice = "host 10.0.0.1 and port 443 · Enter shows what matches · empty shows all · ↑ earlier · Esc leaves"
-        self.type_in("filter", " / ", "" if now is None else now.text, lambda text: void(parse(text, kind)), advice)
+        return self.type_in("filter", " / ", now, lambda text: void(parse(text, kind)), advice)
 
     def apply_filter(self, text: str) -> None:
         """Show the rows that match; text has been checked."""
@@ -277,7 +278,8 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self._close_prompt()
 
     def _close_prompt(self) -> None:
-        self.prompt().display = False
+        if self._prompt is not None:
+            self._prompt.display = False
         self.view.focus_something()
 
     def file_name(self, ending: str = "") -> str:
@@ -291,7 +293,7 @@ def void(_: object) -> None:
     """For a check of which only the exception counts."""
 
 
-_DOES: dict[str, Callable[[MainScreen], None]] = {
+_DOES: dict[str, Callable[[MainScreen], object]] = {
     "open": lambda screen: screen.view.open_row(),
     "back": MainScreen.back,
     "next_pane": lambda screen: screen.view.next_pane(1),

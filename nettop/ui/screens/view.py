@@ -22,7 +22,10 @@ WIDE = 120  # cells from which a packet's tree and bytes stand together
 class View(Vertical):
     """A table with its totals, a detail pane, and where the view has one, a child table."""
 
-    DEFAULT_CSS = "View { height: 1fr; width: 1fr; }"
+    DEFAULT_CSS = """
+    View { height: 1fr; width: 1fr; }
+    View #hex { border-left: solid $nt-border; }
+    """
 
     def __init__(self, definition: ViewDef, session: Session, post: Post) -> None:
         super().__init__(id=f"view-{definition.name}")
@@ -37,7 +40,7 @@ class View(Vertical):
         self.totals = Paper()
         self.title = Paper(surface="background")
         self.detail = Reader(id=f"detail-{name}")
-        self.hex = Reader(id=f"hex-{name}")
+        self.hex = Reader(id="hex")
         self.panes = Horizontal(self.detail, self.hex)
         self.is_open = False  # the detail
         self.inside = False  # the child has (or would have) the screen
@@ -93,6 +96,7 @@ class View(Vertical):
             self.active.window.pin(True)
             self._subject = self.active.current.ident
             self.place()
+            self.focus_something()
             self._ask_detail()
 
     def back(self) -> bool:

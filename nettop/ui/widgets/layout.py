@@ -9,8 +9,8 @@ from rich.cells import cell_len
 
 from nettop.model.view import Column
 
-GAP = 2  # cells between columns; a sort mark stands in the first of them
 MARGIN = 1  # cells before the first column: the cursor's mark
+ROOMY = 100  # cells from which columns stand two apart; a sort mark needs one
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class Layout:
     frozen: int  # cells, MARGIN included
     width: int  # cells of the whole line
     hidden: int  # columns that had to go
+    gap: int  # cells between columns; a sort mark stands in the first of them
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -37,21 +38,34 @@ class Layout:
         return tuple(place.column.key for place in self.placed)
 
 
+def _gap(width: int) -> int:
+    return 2 if width >= ROOMY else 1
+
+
 def _least(column: Column) -> int:
     return max(column.width, cell_len(column.title))
 
 
-def _line(columns: Sequence[Column]) -> int:
-    return MARGIN + sum(_least(c) for c in columns) + GAP * len(columns)
+def _line(columns: Sequence[Column], gap: int) -> int:
+    return MARGIN + sum(_least(c) for c in columns) + gap * len(columns)
 
 
 def _fitting(columns: Sequence[Column], width: int) -> list[Column]:
     kept = list(columns)
-    while _line(kept) > width:
+    while _line(kept, _gap(width)) > width:
         worst = max(range(len(kept)), key=lambda i: (kept[i].rank, i), default=None)
         if worst is None or kept[worst].rank == 0:
             break
         del kept[worst]
+    return _with_what_fits(columns, kept, width)
+
+
+def _with_what_fits(columns: Sequence[Column], kept: list[Column], width: int) -> list[Column]:
+    """A wide column that went may have left room for a narrow one that went before it."""
+    for column in sorted((c for c in columns if c not in kept), key=lambda c: c.rank):
+        wider = [c for c in columns if c in kept or c is column]
+        if _line(wider, _gap(width)) <= width:
+            kept = wider
     return kept
 
 
@@ -69,20 +83,19 @@ def lay_out(columns: Sequence[Column], width: int, everything: bool = False) -> 
     """Places for the columns on a line of `width` cells.
 
     The highest ranks go first until the rest fits; spare cells are shared by `grow`. With `everything` no column
-    goes and the line may be wider than the screen: it scrolls sideways. Frozen columns always come first.
+    goes and the line may be wider than the screen: it scrolls sideways, beside the frozen columns.
     """
-    ordered = sorted(columns, key=lambda c: not c.frozen)
-    kept = ordered if everything else _fitting(ordered, width)
-    shares = _shares(kept, width - _line(kept))
-    x = MARGIN
-    frozen = MARGIN
+    gap = _gap(width)
+    kept = sorted(columns, key=lambda c: not c.frozen) if everything else _fitting(columns, width)
+    shares = _shares(kept, width - _line(kept, gap))
+    x = frozen = MARGIN
     placed = []
     for column, share in zip(kept, shares, strict=True):
         placed.append(Placed(column, x, _least(column) + share))
-        x += _least(column) + share + GAP
-        if column.frozen:
+        x += _least(column) + share + gap
+        if column.frozen and everything:
             frozen = x
-    return Layout(tuple(placed), frozen, x, len(columns) - len(kept))
+    return Layout(tuple(placed), frozen, x, len(columns) - len(kept), gap)
 
 
 def shifted(layout: Layout, offset: int) -> Layout:
@@ -100,7 +113,7 @@ def shifted(layout: Layout, offset: int) -> Layout:
 def stops(layout: Layout, width: int) -> list[int]:
     """The offsets at which a column begins at the frozen edge, up to the one that shows the last column whole."""
     offsets = [p.x - layout.frozen for p in layout.placed if p.x >= layout.frozen]
-    need = max(0, layout.width - GAP - width)
+    need = max(0, layout.width - layout.gap - width)
     enough = [offset for offset in offsets if offset >= need]
     return [offset for offset in offsets if offset < need] + enough[:1] or [0]
 
@@ -108,6 +121,6 @@ def stops(layout: Layout, width: int) -> list[int]:
 def column_at(layout: Layout, x: int) -> Column | None:
     """The column whose title (or gap after it) is at cell x."""
     for place in layout.placed:
-        if place.x <= x < place.x + place.width + GAP:
+        if place.x <= x < place.x + place.width + layout.gap:
             return place.column
     return None

@@ -47,7 +47,7 @@ class Reader(Widget, can_focus=True):
 
     DEFAULT_CSS = "Reader { width: 1fr; height: 1fr; }"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(",".join(move.keys), f"move('{move.name}')", move.title, show=False) for move in MOVES
+        Binding(",".join(move.keys), f"move('{move.name}')", move.title, show=False, priority=True) for move in MOVES
     ]
 
     def __init__(self, *, surface: str = "background", id: str | None = None) -> None:  # noqa: A002

@@ -12,11 +12,12 @@ from nettop.model.view import Column, Row, SortKey, ViewSpec
 from nettop.text.sanitize import clean
 from nettop.ui.lines import fit
 from nettop.ui.palette import Palette
-from nettop.ui.widgets.layout import GAP, Layout, Placed
+from nettop.ui.widgets.layout import Layout, Placed
 
 CURSOR_MARK = "▶"
 DESCENDING, ASCENDING = "▼", "▲"
 THUMB, TRACK = "┃", "│"
+MORE = "›"
 
 
 class _Pen:
@@ -84,21 +85,18 @@ def _title(place: Placed, sort: Sequence[SortKey]) -> str:
 
 
 def draw_header(layout: Layout, sort: Sequence[SortKey], width: int, palette: Palette) -> Strip:
-    """The titles; at the right end how many columns found no place."""
+    """The titles; a mark at the right end says that there are more columns (→ scrolls to them)."""
     pen = _Pen(palette.style("", "background"))
     sorted_by = {key.key for key in sort}
-    more = f"+{layout.hidden} ›" if layout.hidden else ""
     for place in layout.placed:
-        room = min(place.width + 1, width - place.x)
+        room = min(place.width + 1, width - 1 - place.x)
         if room <= 0:
             continue
         pen.to(place.x)
         style = palette.style("key" if place.column.key in sorted_by else "dim", "background")
         pen.write(fit(_title(place, sort), room), room, style)
-    if more and pen.x + GAP + len(more) <= width:
-        pen.to(width - len(more))
-        pen.write(more, len(more), palette.style("dim", "background"))
-    pen.to(width)
+    pen.to(width - 1)
+    pen.write(MORE if layout.hidden else " ", 1, palette.style("key", "background"))
     return pen.strip()
 
 

@@ -37,7 +37,7 @@ class Table(Widget, can_focus=True):
 
     DEFAULT_CSS = "Table { height: 1fr; width: 1fr; }"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(",".join(move.keys), f"move('{move.name}')", move.title, show=False) for move in MOVES
+        Binding(",".join(move.keys), f"move('{move.name}')", move.title, show=False, priority=True) for move in MOVES
     ]
 
     class Moved(Message):
@@ -77,7 +77,7 @@ class Table(Widget, can_focus=True):
         self.paused = False
         self.advice: tuple[Line, ...] = ()  # what an empty table says when the model says nothing
         self._by_key = {column.key: column for column in info.columns}
-        self._layout = Layout((), 1, 0, 0)
+        self._layout = Layout((), 1, 0, 0, 1)
         self._sideways = 0  # index into stops; 0 is the fitted layout
         self._generation = 0
         self._asked_at: float | None = None
