@@ -110,7 +110,7 @@ def _tree(ruleset: Ruleset) -> Iterator[str]:
         chain = picture.chains[index]
         if chain.hook is None and index in jumped:
             continue
-        title = chain.hook or "not reached by any hook"
+        title = chain.hook or ("reached by a named map" if chain.references else "not reached by any hook")
         if title != hook:
             yield title
             hook = title

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nettop.batch import DumpMark, Text
+from nettop.batch import DumpMark, Gap, Text
 from nettop.decode.nft_objects import Generation
 from nettop.decode.nftables import NftDecoded, RuleBlock
 from nettop.kinds import TextKind
@@ -76,16 +76,19 @@ class Ruleset:
 
     # What happens.
 
-    def apply(self, item: NftDecoded | DumpMark | Text, now_ns: int) -> None:
-        """Take one item; anything that is not the ruleset's is ignored."""
+    def apply(self, item: NftDecoded | DumpMark | Text | Gap, now_ns: int) -> None:
+        """Take one item. A Gap (of an nft stream) means that a change may have gone unheard: all is wanted again."""
         if isinstance(item, Text):
             self._text(item)
         elif isinstance(item, DumpMark):
             self._mark(item)
+        elif isinstance(item, Gap):
+            self.changed_ns = max(self.changed_ns, item.to_ns)
+            self.version += 1
         else:
-            self._decoded(item, now_ns)
+            self._decoded(item)
 
-    def _decoded(self, item: NftDecoded, now_ns: int) -> None:
+    def _decoded(self, item: NftDecoded) -> None:
         if self._pending is not None and self._pending.stream == item.stream:
             self._pending.parts.append(item)
         for generation in item.generations:
@@ -152,6 +155,7 @@ class Ruleset:
             self._count_rules(ts_ns)
         elif pending.what == "nft-chains":
             self._count_policies(ts_ns)
+            self._count_rules(self._dumped_ns.get("nft-rules", ts_ns), new_only=True)
         self.version += 1
 
     def _text(self, text: Text) -> None:
@@ -183,10 +187,13 @@ class Ruleset:
         self._joined_current, self._dirty = current, False
         self.layout_version += 1
 
-    def _count_rules(self, ts_ns: int) -> None:
+    def _count_rules(self, ts_ns: int, new_only: bool = False) -> None:
+        """Bring the counters of the latest rules dump to their cells. `new_only`: rules whose chain came after them."""
         if not self._blocks:
             return
         counted = np.concatenate([block.counted for block in self._blocks]) & (self._raw_cells >= 0)
+        if new_only:
+            counted[counted] = ~self.counts.have[self._raw_cells[counted]]
         packets = np.concatenate([block.packets for block in self._blocks])[counted]
         octets = np.concatenate([block.bytes for block in self._blocks])[counted]
         self.counts.update(self._raw_cells[counted], packets, octets, ts_ns)

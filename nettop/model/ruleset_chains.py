@@ -11,7 +11,7 @@ from nettop.model.ruleset_hooks import hook_rank
 from nettop.model.ruleset_picture import LEGACY, ChainView, ties, traversal
 from nettop.model.ruleset_rows import own_cells, reached, rows_of
 from nettop.model.ruleset_view import Cell, Frozen, RulesetFields, filtered, ordered, window
-from nettop.model.ruleset_words import FIRST_PACKET, place, priority_text, type_text, verdict_role
+from nettop.model.ruleset_words import FIRST_PACKET, hook_text, place, priority_text, type_text, verdict_role
 from nettop.model.view import Column, Detail, Line, Snapshot, SortKey, ViewSpec
 from nettop.text.sanitize import clean
 from nettop.text.units import ABSENT, clock, grouped, scaled
@@ -88,7 +88,7 @@ class ChainTable:
         packets, _, rate = self._counted(index)
         return {
             "priority": (priority_text(chain, index in self._tied), "number" if chain.hook else "dim"),
-            "hook": (chain.hook or "(no jump)", "heading" if chain.hook else "dim"),
+            "hook": (hook_text(chain), "heading" if chain.hook else "dim"),
             "family": (clean(chain.family), "proto"),
             "table": (clean(chain.table), ""),
             "chain": (clean(chain.name), "accent"),
@@ -101,7 +101,8 @@ class ChainTable:
             "backend": (chain.backend, "dim"),
         }
 
-    def _fields(self) -> RulesetFields:
+    def fields(self) -> RulesetFields:
+        """The columns a display filter is evaluated over: all chains."""
         chains = self._ruleset.picture.chains
         texts = {
             "chain": [c.name for c in chains],
@@ -123,7 +124,7 @@ class ChainTable:
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
         """The window of chains that spec describes."""
         self._prepare()
-        order = ordered(filtered(self._natural, spec, self._fields), spec.sort, self._value)
+        order = ordered(filtered(self._natural, spec, self.fields), spec.sort, self._value)
         chains = self._ruleset.picture.chains
 
         def ident(index: int) -> int:

@@ -35,7 +35,7 @@ class RuleView:
     handle: int | None  # None: iptables-legacy has none
     text: str | None  # in the words of the tool that owns it; None: not known (yet)
     comment: str | None
-    targets: tuple[str, ...]  # chains of its table that it may jump or go to
+    targets: tuple[str, ...]  # chains of its table that it may jump or go to (not those of a named map)
     verdict: str  # its last word: accept, drop, jump, DNAT, … or ""
     raw: NftRule | None = None
 
@@ -58,6 +58,7 @@ class ChainView:
     handle: int | None
     comment: str | None
     flags: tuple[str, ...]  # dormant (its table is), offload
+    references: int | None  # jumps to it, those of sets' elements included; None: the tool does not say
     first: int  # its rules are Picture.rules[first : first + count]
     count: int
 
@@ -134,39 +135,23 @@ def _by_chain(rules: list[NftRule]) -> dict[ChainKey, list[int]]:
     return places
 
 
-def _iptables_tables(raw: Raw, sizes: dict[ChainKey, int], texts: Texts, current: bool) -> set[tuple[str, str]]:
+def _iptables_tables(raw: Raw, texts: Texts) -> set[tuple[str, str]]:
     """The (family, table) that carry iptables-nft's form: its names and hooks, and nothing its save cannot print."""
+    chains: dict[tuple[str, str], list[NftChain]] = {}
+    for chain in raw.chains:
+        chains.setdefault((chain.family, chain.table), []).append(chain)
     found = set()
-    for table in raw.tables:
-        builtin = IPTABLES_NFT_TABLES.get(table.family, {}).get(table.name)
-        own = [chain for chain in raw.chains if (chain.family, chain.table) == (table.family, table.name)]
-        if builtin is None or not own or any(not _builtin_form(chain, builtin) for chain in own):
-            continue
-        if _printed(table, own, sizes, texts, current):
-            found.add((table.family, table.name))
+    for (family, table), own in chains.items():
+        builtin = IPTABLES_NFT_TABLES.get(family, {}).get(table)
+        saved = texts.saved.get(family)
+        foreign = saved is not None and table in saved.incompatible
+        if builtin is not None and not foreign and all(_builtin_form(chain, builtin) for chain in own):
+            found.add((family, table))
     return found
 
 
 def _builtin_form(chain: NftChain, builtin: frozenset[str]) -> bool:
-    if chain.hook is None:
-        return True
-    return chain.name in builtin and chain.name.lower() == chain.hook
-
-
-def _printed(
-    table: NftTable, chains: list[NftChain], sizes: dict[ChainKey, int], texts: Texts, current: bool
-) -> bool:
-    """Whether iptables-save prints all of the table; with no text of this ruleset at hand its form is enough."""
-    saved = texts.saved.get(table.family)
-    if saved is None or not current:
-        return True
-    if table.name in saved.incompatible:
-        return False
-    for chain in chains:
-        printed = saved.chains.get((chain.table, chain.name))
-        if printed is None or len(printed.rules) != sizes.get((chain.family, chain.table, chain.name), 0):
-            return False
-    return True
+    return chain.hook is None or (chain.name in builtin and chain.name.lower() == chain.hook)
 
 
 class _Builder:
@@ -174,9 +159,8 @@ class _Builder:
         self.raw, self.texts, self.idents, self.current = raw, texts, idents, current
         self.picture = Picture(raw_cells=[-1] * len(raw.rules))
         self.by_chain = _by_chain(raw.rules)
-        sizes = {key: len(rules) for key, rules in self.by_chain.items()}
         self.legacy_seen: dict[tuple[Key, str], int] = {}
-        self.iptables = _iptables_tables(raw, sizes, texts, current)
+        self.iptables = _iptables_tables(raw, texts)
         self.tables = {(table.family, table.name): table for table in raw.tables}
 
     def nft_chain(self, chain: NftChain) -> None:
@@ -200,6 +184,7 @@ class _Builder:
             handle=chain.handle,
             comment=chain.comment,
             flags=flags,
+            references=max(0, chain.use - len(members)),
             first=len(self.picture.rules),
             count=len(members),
         )
@@ -213,6 +198,13 @@ class _Builder:
     def _saved(self, key: ChainKey, members: list[int]) -> dict[int, SavedRule]:
         handles = [self.raw.rules[index].handle for index in members]
         return self.texts.by_handle(key, handles, self.current)
+
+    def _words(self, key: ChainKey, rule: NftRule, saved: SavedRule | None) -> str | None:
+        """iptables' words where it owns the rule; while they are on their way nothing, and not nft's for a moment."""
+        if saved is not None:
+            return saved.text
+        awaited = key[:2] in self.iptables and key[0] in self.texts.saved and not self.current
+        return None if awaited else self.texts.listing.text(*key, rule.handle)
 
     def _add_chain(self, view: ChainView) -> None:
         self.picture.by_name[(*view.place, view.name)] = len(self.picture.chains)
@@ -230,14 +222,14 @@ class _Builder:
             chain=len(self.picture.chains) - 1,
             number=number,
             handle=rule.handle,
-            text=saved.text if saved is not None else listed,
+            text=self._words(key, rule, saved),
             comment=comment if comment is not None else rule.comment,
             targets=tuple(dict.fromkeys((*rule.targets, *jumps(listed or "")))),
-            verdict=rule.verdicts[-1] if rule.verdicts else "",
+            verdict=rule.verdicts[-1] if rule.verdicts else (saved.target or "") if saved is not None else "",
             raw=rule,
         )
 
-    def legacy_chain(self, family: str, chain: SavedChain) -> None:
+    def legacy_chain(self, family: str, chain: SavedChain, saved: Saved) -> None:
         priority = LEGACY_TABLES.get(chain.table, {}).get(chain.name) if chain.policy else None
         hook = None if priority is None else chain.name.lower()
         key = ("legacy", family, chain.table, chain.name)
@@ -256,14 +248,16 @@ class _Builder:
             handle=None,
             comment=None,
             flags=(),
+            references=None,
             first=len(self.picture.rules),
             count=len(chain.rules),
         )
         self._add_chain(view)
         for rule in chain.rules:
-            self._add_rule(self._legacy_rule(key, rule))
+            jumps_on = (chain.table, rule.target or "") in saved.chains
+            self._add_rule(self._legacy_rule(key, rule, jumps_on))
 
-    def _legacy_rule(self, key: Key, rule: SavedRule) -> RuleView:
+    def _legacy_rule(self, key: Key, rule: SavedRule, jumps_on: bool) -> RuleView:
         # no handles: a rule is its words, and the how-manieth of these words it is
         known = self.legacy_seen.setdefault((key, rule.text), 0)
         self.legacy_seen[key, rule.text] = known + 1
@@ -275,7 +269,7 @@ class _Builder:
             text=rule.text,
             comment=rule.comment,
             targets=(rule.target,) if rule.target else (),
-            verdict=rule.target or "",
+            verdict="jump" if jumps_on else rule.target or "",
         )
 
 
@@ -286,7 +280,7 @@ def join(raw: Raw, texts: Texts, idents: Idents, current: bool) -> Picture:
         builder.nft_chain(chain)
     for family, saved in sorted(texts.legacy.items()):
         for legacy in saved.chains.values():
-            builder.legacy_chain(family, legacy)
+            builder.legacy_chain(family, legacy, saved)
     picture = builder.picture
     picture.chain_of_cell = [rule.chain for rule in picture.rules] + list(range(len(picture.chains)))
     idents.settle()

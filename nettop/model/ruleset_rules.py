@@ -114,7 +114,8 @@ class RuleTable:
             "note": (note(self._ruleset.counts, row.cell, counted, now_ns), "warn" if counted else "dim"),
         }
 
-    def _fields(self) -> RulesetFields:
+    def fields(self) -> RulesetFields:
+        """The columns a display filter is evaluated over: the rules of the last snapshot's scope."""
         counts, rows = self._ruleset.counts, self._rows
         have, rate = counts.have[self._cells_at], counts.rate[self._cells_at]
         picture = self._ruleset.picture
@@ -140,7 +141,7 @@ class RuleTable:
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
         """The window of rules that spec describes, below the chain that is its scope."""
         index = self._prepare(spec.scope)
-        order = ordered(filtered(range(len(self._rows)), spec, self._fields), spec.sort, self._value)
+        order = ordered(filtered(range(len(self._rows)), spec, self.fields), spec.sort, self._value)
         order = self._frozen.keep(spec, order, self._ident)
 
         def cells(at: int) -> dict[str, Cell]:

@@ -25,11 +25,16 @@ def place(chain: ChainView) -> str:
     return clean(f"{chain.family} {chain.table} {chain.name}")
 
 
+def hook_text(chain: ChainView) -> str:
+    """The hook; of a user chain that no rule's words lead to, whether a map's elements may."""
+    return chain.hook or ("(by a map)" if chain.references else "(no jump)")
+
+
 def priority_text(chain: ChainView, tied: bool) -> str:
-    """`0 filter`, `-101 dstnat - 1`, with ` ?` where another chain stands at the same priority."""
+    """`0 filter`, `105 srcnat+5`, with ` ?` where another chain stands at the same priority."""
     if chain.priority is None:
         return ABSENT
-    name = f" {chain.priority_name}" if chain.priority_name else ""
+    name = " " + chain.priority_name.replace(" ", "") if chain.priority_name else ""
     return f"{chain.priority}{name}{' ?' if tied else ''}"
 
 

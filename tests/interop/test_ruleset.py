@@ -442,6 +442,17 @@ def test_traffic_moves_counters_and_rates(here: Watch, lab: Lab) -> None:
     assert cells[4]["packets"] == "–" and cells[4]["rule"] == "accept"
 
 
+def test_policy_counters_of_iptables_nft_follow_traffic_where_the_kernel_keeps_them(here: Watch, lab: Lab) -> None:
+    other = lab.netns("far")
+    lab.veth_pair(spec(here), other)
+    run_in(spec(here), "iptables-nft", "-A", "INPUT", "-p", "tcp", "-j", "DROP")
+    run_in(spec(here), "iptables-nft", "-P", "INPUT", "ACCEPT")
+    run_in(other, "ping", "-c", "5", "-i", "0.01", "10.99.0.1")
+    policy = next(o for o in here.look().objects() if o["kind"] == "rule" and o["number"] is None)
+    assert f":INPUT ACCEPT [{policy['packets']}:{policy['bytes']}]" in save(spec(here), "iptables-nft-save", "-c")
+    assert (policy["packets"], policy["bytes"]) == (5, 5 * 84)
+
+
 def test_policy_counters_of_legacy_chains_follow_traffic(here: Watch, lab: Lab, tmp_path: Path) -> None:
     other = lab.netns("far")
     lab.veth_pair(spec(here), other)

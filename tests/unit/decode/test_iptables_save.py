@@ -56,7 +56,7 @@ def test_without_counters_they_are_absent() -> None:
 
 
 def test_a_chain_name_may_hold_spaces_and_escapes_stay_text() -> None:
-    body = b"*filter\n:a b - [0:0]\n[0:0] -A a b -m comment --comment \"\x1b[31m\xff\" -j DROP\nCOMMIT\n"
+    body = b'*filter\n:a b - [0:0]\n[0:0] -A a b -m comment --comment "\x1b[31m\xff" -j DROP\nCOMMIT\n'
     (rule,) = parse_save(body).chains["filter", "a b"].rules
     assert rule.comment == "\x1b[31m\\xff"
 

@@ -8,16 +8,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nettop.batch import DumpMark, Text
+from nettop.batch import DumpMark, Gap, Text
 from nettop.decode.nft_objects import Generation, NftChain, NftTable
 from nettop.decode.nft_rules import NftRule
 from nettop.decode.nftables import NftDecoded, RuleBlock
 from nettop.headless.rules import lines
-from nettop.kinds import TextKind
+from nettop.kinds import GapReason, TextKind
 from nettop.model.ruleset import Ruleset
 from nettop.model.ruleset_chains import ChainTable
 from nettop.model.ruleset_hooks import priority_name
 from nettop.model.ruleset_rules import RuleTable
+from nettop.model.ruleset_view import RulesetFields
 from nettop.model.view import SortKey, ViewSpec
 
 S = 1_000_000_000
@@ -84,7 +85,7 @@ class Feed:
 
 
 RULES = (rule("fwd", 4), rule("fwd", 5, "lan"), rule("fwd", 6, "lan"), rule("lan", 9, "blocked"), rule("blocked", 17))
-CHAINS = [base("fw", "fwd"), user("fw", "lan"), user("fw", "blocked"), user("fw", "lonely")]
+CHAINS = [base("fw", "fwd"), user("fw", "lan"), user("fw", "blocked"), user("fw", "lonely", use=0)]
 
 
 @pytest.fixture
@@ -348,6 +349,61 @@ def test_names_from_the_host_never_reach_a_screen_raw() -> None:
     texts += [text for line in (told.title, *told.lines) for text, _ in line]
     texts += list(lines(feed.ruleset, "", json=False))
     assert all(text.isprintable() for text in texts)
+
+
+class Busy:
+    """A display filter as the filter language gives it: rows that counted more than ten packets."""
+
+    text = "packets > 10"
+
+    def mask(self, fields: RulesetFields) -> np.ndarray:
+        values, present = fields.number("packets"), fields.present("packets")
+        assert values is not None and present is not None and len(values) == fields.n
+        return (values > 10) & present
+
+
+def test_a_filter_lets_matching_rules_and_chains_through(feed: Feed) -> None:
+    feed.poll(RULES, [5, 50, None, 70, 6], T0)
+    spec = ViewSpec(("handle",), filter=Busy())  # type: ignore[arg-type]
+    shown = feed.rules.snapshot(spec, T0)
+    assert ([row.cells[0] for row in shown.rows], shown.matched, shown.total) == (["5", "9"], 2, 6)
+    assert [row.cells for row in feed.chains.snapshot(replace(spec, columns=("chain",)), T0).rows] == [("fwd",)]
+
+
+def test_filter_words_are_the_chains_and_verdicts_of_each_row(feed: Feed) -> None:
+    feed.poll(RULES, [1] * 5, T0)
+    feed.rules.snapshot(ViewSpec(("handle",)), T0)
+    fields = feed.rules.fields()
+    for name, expected in (
+        ("chain", ["fwd", "fwd", "lan", "blocked", "fwd", "fwd"]),
+        ("verdict", ["accept", "jump lan", "jump blocked", "accept", "jump lan", "drop"]),
+        ("netns", ["gw"] * 6),
+    ):
+        found = fields.words(name)
+        assert found is not None and [found[1][code] for code in found[0]] == expected
+    assert fields.words("process") is None and fields.number("mark") is None and fields.endpoints("any") == ()
+
+
+def test_counters_of_rules_that_came_before_their_chain_are_not_lost() -> None:
+    feed = Feed()
+    feed.poll(RULES, [5, 6, 7, 8, 9], T0)
+    feed.layout(CHAINS, T0 + S)
+    assert [row["packets"] for row in feed.shown(T0 + S)][:2] == ["5", "6"]
+
+
+def test_lost_announcements_ask_for_everything_again(feed: Feed) -> None:
+    feed.poll(RULES, [1] * 5, T0)
+    feed.texts()
+    assert not feed.ruleset.wants_text() and not feed.ruleset.wants_dump()
+    feed.ruleset.apply(Gap(3, 0, 2, GapReason.KERNEL, T0, T0 + S), T0 + S)
+    assert feed.ruleset.wants_text() and feed.ruleset.wants_dump()
+
+
+def test_a_chain_that_only_a_maps_elements_jump_to_is_no_unused_one() -> None:
+    feed = Feed()
+    feed.layout([base("fw", "fwd"), user("fw", "mapped", use=1), user("fw", "unused", use=0)])
+    rows = feed.chains.snapshot(ViewSpec(("hook", "chain")), T0).rows
+    assert [row.cells for row in rows[1:]] == [("(by a map)", "mapped"), ("(no jump)", "unused")]
 
 
 def test_an_empty_ruleset_says_so() -> None:
