@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from nettop.model.filter import Array, Mask
 from nettop.model.ruleset import Ruleset
 from nettop.model.ruleset_hooks import hook_rank
 from nettop.model.ruleset_picture import LEGACY, ChainView, ties, traversal
@@ -115,7 +116,7 @@ class ChainTable:
             "netns": [self._ruleset.netns for _ in chains],
         }
         counted = [self._counted(i) for i in range(len(chains))]
-        numbers = {}
+        numbers: dict[str, tuple[Array, Mask | None]] = {}
         for at, name in enumerate(("packets", "bytes", "rate")):
             values = [one[at] for one in counted]
             numbers[name] = (np.array([v or 0 for v in values]), np.array([v is not None for v in values], np.bool_))
