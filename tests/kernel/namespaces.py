@@ -44,11 +44,21 @@ def command_in(ns: str, *argv: str) -> list[str]:
     return ["nsenter", f"--net={netns_path(ns)}", "--", *argv]
 
 
-def run_in(ns: str, *argv: str, stdin: str | None = None, check: bool = True) -> str:
+def run_in(ns: str, *argv: str, stdin: str | None = None, check: bool = True, encoding: str = "utf-8") -> str:
     """Run a command in the namespace; returns its stdout. A failure fails the test with stderr."""
-    done = subprocess.run(command_in(ns, *argv), input=stdin, capture_output=True, text=True, timeout=60, check=False)
+    command = command_in(ns, *argv)
+    done = subprocess.run(command, input=stdin, capture_output=True, encoding=encoding, timeout=60, check=False)
     assert not check or done.returncode == 0, f"{argv} in {ns!r}: {done.stderr}"
     return done.stdout
+
+
+def add_rules(ns: str, count: int) -> None:
+    """Fill the chain `c` of the table `ip t` with rules, in batches that fit an unprivileged send buffer."""
+    run_in(ns, "nft", "-f", "-", stdin="add table ip t\nadd chain ip t c\n")
+    for first in range(0, count, 300):
+        ports = range(first, min(first + 300, count))
+        rules = "".join(f"add rule ip t c tcp dport {port} counter accept\n" for port in ports)
+        run_in(ns, "nft", "-f", "-", stdin=rules)
 
 
 class Lab:

@@ -1,0 +1,120 @@
+"""An app in a process of its own: starts a broker as told, prints what it sees as JSON lines, ends with its stdin.
+
+python -m tests.kernel.app '{"mode": "root", "netns": "nt-1-a", "do": ["whoami", "dump"]}'
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+import sys
+from typing import Any
+
+from nettop.broker.client import Broker, NetlinkSocket, Netns, ReadRequest
+from nettop.broker.start import Mode, start, start_in_userns
+from nettop.errors import NettopError
+from nettop.kinds import NETLINK_NETFILTER, TextKind
+
+
+def main(plan: dict[str, Any]) -> int:
+    mode: Mode = plan.get("mode", "root")
+    options = {"drop": plan.get("drop", True), "read_only": plan.get("read_only", False)}
+    try:
+        broker = start_in_userns(**options) if plan.get("userns") else start(mode, **options)
+    except NettopError as error:
+        say("error", type=type(error).__name__, text=str(error), code=error.exit_code)
+        return error.exit_code
+    broker.gone = lambda netns, why: say("gone", label=netns.label, why=why)
+    netns = broker.netns(plan.get("netns", ""))
+    say("ready", pid=os.getpid(), broker=broker.pid)
+    for what in plan.get("do", []):
+        DEEDS[what](broker, netns, plan)
+    sys.stdin.read()
+    broker.close()
+    return 0
+
+
+def say(what: str, **fields: object) -> None:
+    os.write(1, json.dumps({"what": what, **fields}).encode() + b"\n")  # one write: two threads say things
+
+
+def whoami(_broker: Broker, _netns: Netns, _plan: dict[str, Any]) -> None:
+    say("whoami", uids=os.getresuid(), gids=os.getresgid(), groups=os.getgroups())
+
+
+def dump(broker: Broker, netns: Netns, _plan: dict[str, Any]) -> None:
+    """Receive a conntrack dump whose request the broker sent, and fail to ask for one ourselves."""
+    sock = broker.netlink_socket(netns, NETLINK_NETFILTER)
+    with socket.socket(fileno=os.dup(sock.fd)) as ours:
+        ours.settimeout(10)
+        count = count_flows(broker, sock, ours)
+        try:
+            ours.sendto(broker.request(sock, ReadRequest.CONNTRACK_STATS), (0, 0))
+        except PermissionError:
+            refused = True
+        else:
+            refused = own_request_refused(ours)
+    say("dump", flows=count, own_request_refused=refused)
+
+
+def count_flows(broker: Broker, sock: NetlinkSocket, ours: socket.socket) -> int:
+    broker.request(sock, ReadRequest.CONNTRACK_DUMP)
+    flows = 0
+    while True:
+        for kind in message_types(ours.recv(1 << 16)):
+            if kind == 3:  # NLMSG_DONE
+                return flows
+            flows += 1
+
+
+def own_request_refused(ours: socket.socket) -> bool:
+    """Whether an answer is -EPERM (the kernel says so in an NLMSG_ERROR)."""
+    for _ in range(2):
+        datagram = ours.recv(1 << 16)
+        if datagram[4:6] == b"\2\0" and struct.unpack_from("i", datagram, 16)[0] == -1:
+            return True
+    return False
+
+
+def message_types(datagram: bytes) -> list[int]:
+    kinds, at = [], 0
+    while at < len(datagram):
+        length, kind = struct.unpack_from("=IH", datagram, at)
+        kinds.append(kind)
+        at += (length + 3) & ~3
+    return kinds
+
+
+def capture(broker: Broker, netns: Netns, plan: dict[str, Any]) -> None:
+    """Hold a capture of a device; a packet socket that the app may use without any privilege."""
+    import mmap
+
+    sock = broker.packet_socket(netns, plan.get("device", "lo"), expression="icmp", block_size=1 << 16, block_count=4)
+    with mmap.mmap(sock.fd, sock.block_size * sock.block_count) as ring:
+        say("capture", size=len(ring), linktype=sock.linktype)
+
+
+def listing(broker: Broker, netns: Netns, _plan: dict[str, Any]) -> None:
+    try:
+        say("listing", length=len(broker.text(netns, TextKind.NFT_RULESET)))
+    except NettopError as error:
+        say("listing", error=str(error))
+
+
+def output(broker: Broker, _netns: Netns, plan: dict[str, Any]) -> None:
+    try:
+        fd = broker.open_output(plan["path"], plan.get("force", False))
+    except NettopError as error:
+        say("output", error=str(error))
+    else:
+        os.write(fd, b"recorded")
+        os.close(fd)
+        say("output", error="")
+
+
+DEEDS = {"whoami": whoami, "dump": dump, "capture": capture, "listing": listing, "output": output}
+
+if __name__ == "__main__":
+    sys.exit(main(json.loads(sys.argv[1])))

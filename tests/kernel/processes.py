@@ -1,0 +1,113 @@
+"""The test app as a process, and what /proc says of processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+
+
+def app_command(plan: dict[str, Any]) -> list[str]:
+    """The command that runs tests/kernel/app.py with a plan, from the project's root."""
+    return [sys.executable, "-m", "tests.kernel.app", json.dumps(plan)]
+
+
+class App:
+    """A running test app: its JSON lines, one `expect` at a time."""
+
+    def __init__(self, plan: dict[str, Any], before: tuple[str, ...] = (), env: dict[str, str] | None = None) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("SUDO_", "DOAS_"))}
+        self.process = subprocess.Popen(
+            [*before, *app_command(plan)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**environment, **(env or {})},
+        )
+        self._lines: queue.Queue[str] = queue.Queue()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def expect(self, what: str, deadline_s: float = 20.0) -> dict[str, Any]:
+        """The next line of that kind; lines of other kinds before it fail the test."""
+        message = self.any_line(deadline_s)
+        assert message["what"] == what, message
+        return message
+
+    def any_line(self, deadline_s: float = 20.0) -> dict[str, Any]:
+        """The next line, whatever it is about."""
+        line = self._lines.get(timeout=deadline_s)
+        assert line, f"the app ended: {self._complaint()}"
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+    def end(self) -> int:
+        """Let it end by itself; returns its exit code."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        code = self.process.wait(20)
+        self._reader.join(20)
+        return code
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.process.kill()
+        self.process.wait()
+
+    def _complaint(self) -> str:
+        assert self.process.stderr is not None
+        return self.process.stderr.read()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._lines.put(line)
+        self._lines.put("")
+
+    def __enter__(self) -> App:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self._reader.join(20)
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            assert stream is not None
+            stream.close()
+
+
+def status_of(pid: int, thread: int | None = None) -> dict[str, str]:
+    """The fields of /proc/PID/status, or of one thread of it."""
+    path = Path(f"/proc/{pid}/task/{thread or pid}/status")
+    lines = path.read_text(errors="replace").splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def threads_of(pid: int) -> list[int]:
+    return [int(task) for task in os.listdir(f"/proc/{pid}/task")]
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes whose parent is `pid`, zombies too."""
+    found = []
+    for other in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            parent = int(Path(f"/proc/{other}/stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+        except (OSError, IndexError):
+            continue
+        if parent == pid:
+            found.append(int(other))
+    return found
+
+
+def is_gone(pid: int) -> bool:
+    """Whether no process (not even a zombie) has that number."""
+    return not os.path.exists(f"/proc/{pid}")

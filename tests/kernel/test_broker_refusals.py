@@ -1,0 +1,178 @@
+"""What the broker refuses, and that it goes on serving afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from nettop.broker import wire
+from nettop.broker.client import Broker, ReadRequest, SetSysctl
+from nettop.broker.start import broker_command, start
+from nettop.errors import BrokerError, FilterError, NotPermitted
+from nettop.kinds import NETLINK_NETFILTER
+
+pytestmark = pytest.mark.kernel
+
+ACCT = "net.netfilter.nf_conntrack_acct"
+
+
+@pytest.fixture
+def raw() -> Iterator[socket.socket]:
+    """The app's end of a broker's socket, after its hello."""
+    ours, theirs = wire.pair()
+    with theirs:
+        process = subprocess.Popen(broker_command(), stdin=theirs.fileno())
+    ours.settimeout(10)
+    assert wire.receive(ours) is not None
+    try:
+        yield ours
+    finally:
+        ours.close()
+        assert process.wait(10) == 0
+
+
+def answer(sock: socket.socket) -> dict[str, object]:
+    received = wire.receive(sock)
+    assert received is not None
+    return received[0]
+
+
+def error_of(message: dict[str, object]) -> str:
+    error = message["error"]
+    assert isinstance(error, dict)
+    return str(error["what"])
+
+
+def still_serves(sock: socket.socket) -> bool:
+    wire.send(sock, {"id": 99, "ask": "GetNetns", "spec": ""})
+    return "body" in answer(sock)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"id": 1, "ask": "Execute", "argv": ["/bin/sh"]},
+        {"id": 1, "ask": "OpenOutput", "path": "/tmp/x", "force": "yes"},
+        {"id": 1, "ask": "OpenNetlinkSocket", "netns": 0, "protocol": 9, "groups": [], "rcvbuf": 1},
+        {"id": 1, "ask": "OpenNetlinkSocket", "netns": 0, "protocol": 12, "groups": [4000000000], "rcvbuf": 1},
+        {"id": 1, "ask": "ReadSysctls", "netns": 0, "names": ["kernel.core_pattern"]},
+        {"id": 1, "ask": "ReadSysctls", "netns": 0, "names": ["net.netfilter.nf_../../../../etc/shadow"]},
+        {"id": 1, "ask": "SetSysctl", "netns": 0, "name": "net.ipv4.ip_forward", "value": "1"},
+        {"id": 1, "ask": "SetSysctl", "netns": 0, "name": ACCT, "value": "1\n"},
+        {"id": 1},
+    ],
+    ids=lambda message: str(message.get("ask")),
+)
+def test_a_request_not_on_the_list_is_refused_and_the_broker_lives_on(
+    raw: socket.socket, message: dict[str, object]
+) -> None:
+    wire.send(raw, message)
+    refusal = answer(raw)
+    assert refusal["id"] == 1
+    assert "not on the list" in error_of(refusal)
+    assert still_serves(raw)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"\xff\x00", b"[]", b"[" * 50_000, b'{"id":1', b"x" * 100_000, json.dumps({"ask": "a" * 60_000}).encode()],
+    ids=["bytes", "list", "deep", "cut", "oversized", "long name"],
+)
+def test_a_malformed_message_is_refused_and_the_broker_lives_on(raw: socket.socket, payload: bytes) -> None:
+    raw.send(payload)
+    assert error_of(answer(raw))
+    assert still_serves(raw)
+
+
+def test_descriptors_sent_to_the_broker_are_refused(raw: socket.socket) -> None:
+    wire.send(raw, {"id": 1, "ask": "GetNetns", "spec": ""}, [raw.fileno()])
+    assert "descriptors" in error_of(answer(raw))
+    assert still_serves(raw)
+
+
+def test_the_broker_without_a_socket_says_so() -> None:
+    done = subprocess.run(broker_command(), stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False)
+    assert done.returncode == 2
+    assert done.stderr == b"nettop.broker is started by nettop, with a socket as its stdin\n"
+
+
+def test_read_only_refuses_a_change_and_leaves_the_value(netns: Callable[..., str], run_in: Callable[..., str]) -> None:
+    ns = netns()
+    path = f"/proc/sys/{ACCT.replace('.', '/')}"
+    before = run_in(ns, "cat", path)
+    with start("root", read_only=True, drop=False) as broker:
+        handle = broker.netns(ns).handle
+        with pytest.raises(NotPermitted, match="--read-only"):
+            broker.change(SetSysctl(handle, ACCT, "1"))
+    assert run_in(ns, "cat", path) == before
+
+
+def test_a_change_is_made_in_that_namespace_only_and_gives_its_undo(
+    broker: Broker, netns: Callable[..., str], run_in: Callable[..., str]
+) -> None:
+    here, elsewhere = netns("a"), netns("b")
+    path = f"/proc/sys/{ACCT.replace('.', '/')}"
+    untouched = run_in(elsewhere, "cat", path)
+    handle = broker.netns(here).handle
+    undo = broker.change(SetSysctl(handle, ACCT, "1"))
+    assert run_in(here, "cat", path) == "1\n"
+    assert run_in(elsewhere, "cat", path) == untouched
+    broker.change(undo)
+    assert run_in(here, "cat", path).strip() == undo.value
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("nt-no-such-name", "no namespace 'nt-no-such-name'"),
+        ("pid:4000000000", "no process 4000000000"),
+        ("pid:x", "no process x"),
+        ("..", "no namespace|not a network namespace"),
+        ("/etc/passwd", "not a network namespace"),
+        ("/proc/self/ns/mnt", "not a network namespace"),
+        ("/nowhere/at/all", "no namespace"),
+        ("a\0b", "no namespace"),
+    ],
+)
+def test_what_is_no_namespace_is_an_error_with_a_remedy(broker: Broker, spec: str, says: str) -> None:
+    with pytest.raises(BrokerError, match=says):
+        broker.netns(spec)
+    assert broker.devices(broker.netns(""))
+
+
+def test_a_path_that_would_block_when_opened_is_refused_at_once(
+    broker: Broker, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    fifo = tmp_path_factory.mktemp("fifo") / "fifo"
+    os.mkfifo(fifo)
+    with pytest.raises(BrokerError, match="not a network namespace"):
+        broker.netns(str(fifo))
+
+
+def test_an_unknown_device_is_an_error_that_names_those_there(broker: Broker, netns: Callable[..., str]) -> None:
+    with pytest.raises(BrokerError, match=r"no device 'eth9': there are lo"):
+        broker.packet_socket(broker.netns(netns()), "eth9")
+
+
+def test_a_capture_filter_that_does_not_parse_is_an_error_with_a_caret(broker: Broker) -> None:
+    with pytest.raises(FilterError) as failed:
+        broker.packet_socket(broker.netns(""), "lo", expression="tcp prot 80")
+    assert "^" in failed.value.caret()
+
+
+@pytest.mark.parametrize("ring", [{"block_size": 1000}, {"block_count": 0}, {"block_count": 1 << 20}, {"snaplen": 0}])
+def test_a_ring_that_cannot_be_is_refused(broker: Broker, ring: dict[str, int]) -> None:
+    with pytest.raises(BrokerError, match="not possible"):
+        broker.packet_socket(broker.netns(""), "lo", **ring)  # type: ignore[arg-type]
+
+
+def test_a_dump_on_an_event_socket_is_refused(broker: Broker) -> None:
+    sock = broker.netlink_socket(broker.netns(""), NETLINK_NETFILTER, groups=(1, 2, 3))
+    with pytest.raises(BrokerError, match="no such socket"):
+        broker.request(sock, ReadRequest.CONNTRACK_DUMP)
+    os.close(sock.fd)

@@ -1,0 +1,207 @@
+"""What needs other users (so: real root): who a file belongs to, who the app becomes, sudo, and unreadable installs."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import shutil
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kernel.processes import ROOT, App, app_command, is_gone, status_of
+from tests.kernel.test_broker_userns import AS_NOBODY
+
+pytestmark = pytest.mark.kernel
+
+USER = 54321  # no such account
+PASSWORD = "correct horse"
+
+
+@pytest.fixture
+def shared_directory() -> Iterator[Path]:
+    """A directory of USER's that everybody may enter (pytest's own are for root only)."""
+    path = Path(tempfile.mkdtemp(prefix="nt-files-"))
+    os.chown(path, USER, USER)
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+def as_sudo(**more: str) -> dict[str, str]:
+    return {"SUDO_UID": str(USER), "SUDO_GID": str(USER), **more}
+
+
+def outcome_of_output(path: Path, env: dict[str, str] | None = None, *, force: bool = False) -> str:
+    with App({"do": ["output"], "path": str(path), "force": force}, env=env) as app:
+        app.expect("ready")
+        error = str(app.expect("output")["error"])
+        assert app.end() == 0
+    return error
+
+
+@pytest.mark.parametrize(
+    ("env", "uid"),
+    [
+        ({}, 65534),
+        (as_sudo(), USER),
+        ({"PKEXEC_UID": str(USER)}, USER),
+        ({"DOAS_USER": "daemon"}, 1),
+        ({"SUDO_UID": "0", "SUDO_GID": "0"}, 65534),
+    ],
+    ids=["root", "sudo", "pkexec", "doas", "sudo by root"],
+)
+def test_the_app_becomes_the_invoking_user_or_nobody(env: dict[str, str], uid: int) -> None:
+    with App({"do": ["whoami"]}, env=env) as app:
+        pid = app.expect("ready")["pid"]
+        said = app.expect("whoami")
+        assert said["uids"] == [uid] * 3
+        assert 0 not in (*said["gids"], *said["groups"])
+        assert status_of(pid)["Uid"].split() == [str(uid)] * 4
+
+
+def test_an_output_file_belongs_to_the_invoking_user(shared_directory: Path) -> None:
+    path = shared_directory / "a.pcapng"
+    assert outcome_of_output(path, as_sudo()) == ""
+    status = path.stat()
+    assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode) & 0o022) == (USER, USER, 0)
+    assert path.read_bytes() == b"recorded"
+
+
+def test_the_invoking_user_cannot_write_through_the_broker_where_it_may_not_itself(shared_directory: Path) -> None:
+    for path in (Path("/etc/nt-test.pcapng"), Path("/root/nt-test.pcapng")):
+        assert "Permission denied" in outcome_of_output(path, as_sudo())
+        assert not path.exists()
+
+
+def test_a_link_in_the_invoking_users_directory_is_not_followed(shared_directory: Path) -> None:
+    target = shared_directory / "target"
+    target.write_text("precious")
+    (shared_directory / "link").symlink_to(target)
+    for force in (False, True):
+        assert "symbolic link" in outcome_of_output(shared_directory / "link", as_sudo(), force=force)
+    assert target.read_text() == "precious"
+
+
+def test_an_existing_file_is_refused_and_with_force_only_ones_own_is_replaced(shared_directory: Path) -> None:
+    roots, own = shared_directory / "roots", shared_directory / "own"
+    for path in (roots, own):
+        path.write_text("precious")
+        path.chmod(0o666)
+    os.chown(own, USER, USER)
+    assert "exists" in outcome_of_output(own, as_sudo())
+    assert "neither yours nor a capture" in outcome_of_output(roots, as_sudo(), force=True)
+    assert outcome_of_output(own, as_sudo(), force=True) == ""
+    assert (roots.read_text(), own.read_text()) == ("precious", "recorded")
+
+
+def test_root_itself_records_as_root_though_the_app_is_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "a.pcapng"  # in a directory of root's, mode 700
+    assert outcome_of_output(path) == ""
+    assert path.stat().st_uid == 0
+
+
+def test_an_install_the_user_cannot_read_is_refused_with_the_directory_named(tmp_path: Path) -> None:
+    copy = tmp_path / "closed" / "nettop"
+    shutil.copytree(ROOT / "nettop", copy)
+    copy.parent.chmod(0o700)
+    tmp_path.chmod(0o755)
+    code = f"import sys; sys.path.insert(0, {str(copy.parent)!r}); from nettop.broker.drop import drop_app; drop_app()"
+    done = subprocess.run([app_command({})[0], "-c", code], capture_output=True, text=True, check=False, timeout=30)
+    last = done.stderr.strip().splitlines()[-1]
+    assert "NotPermitted" in last and "cannot read /" in last and "chmod o+rx" in last
+
+
+# sudo: in a mount namespace whose sudoers, passwd and shadow are the test's own; the host's files are not touched.
+
+
+@pytest.fixture
+def sudo_world(shared_directory: Path) -> Iterator[Any]:
+    """A function that gives the prefix of a command to run as nt-user, whom `rule` (a sudoers line) is about."""
+    if shutil.which("sudo") is None:
+        pytest.skip("sudo is not installed")
+    hashed = subprocess.run(["openssl", "passwd", "-6", PASSWORD], capture_output=True, text=True, check=True).stdout
+    made = shared_directory / "etc"
+    made.mkdir()
+    for name, line, mode in (
+        ("passwd", f"nt-user:x:{USER}:{USER}::/:/bin/sh\n", 0o644),
+        ("shadow", f"nt-user:{hashed.strip()}:19000::::::\n", 0o600),
+    ):
+        (made / name).write_text(Path(f"/etc/{name}").read_text() + line)
+        (made / name).chmod(mode)
+    (made / "sudoers.d").mkdir(mode=0o750)
+
+    def prefix(rule: str) -> tuple[str, ...]:
+        file = made / "sudoers.d" / "nt"
+        file.write_text(rule + "\n")
+        file.chmod(0o440)
+        mounts = "; ".join(f"mount --bind {made}/{name} /etc/{name}" for name in ("passwd", "shadow", "sudoers.d"))
+        as_user = f"exec setpriv --reuid={USER} --regid={USER} --clear-groups"
+        return "unshare", "--mount", "--propagation", "private", "sh", "-ec", f'{mounts}; {as_user} "$@"', "sh"
+
+    yield prefix
+
+
+def test_sudo_starts_the_broker_and_the_app_never_has_a_privilege(sudo_world: Any) -> None:
+    before = sudo_world("nt-user ALL=(root) NOPASSWD: ALL")
+    with App({"mode": "sudo", "do": ["dump", "whoami"]}, before) as app:
+        ready = app.expect("ready")
+        assert app.expect("dump")["own_request_refused"] is True
+        assert app.expect("whoami")["uids"] == [USER] * 3
+        assert int(status_of(ready["pid"])["CapPrm"], 16) == 0
+        assert status_of(ready["broker"])["Uid"].split() == ["0"] * 4
+        assert app.end() == 0
+        assert is_gone(ready["broker"])
+
+
+def test_sudo_asks_for_the_password_on_the_terminal(sudo_world: Any) -> None:
+    before = sudo_world("nt-user ALL=(root) ALL")
+    command = [*before, *app_command({"mode": "sudo", "do": ["whoami"]})]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(ROOT)
+        os.execvp(command[0], command)
+    try:
+        assert "password for nt-user" in read_until(terminal, "nt-user: ")
+        os.write(terminal, PASSWORD.encode() + b"\n")
+        assert f'"uids": [{USER}, {USER}, {USER}]' in read_until(terminal, '"gids"')
+        os.write(terminal, b"\x04")
+        read_until(terminal, None)
+    finally:
+        os.close(terminal)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_a_refusing_sudo_is_a_clear_error(sudo_world: Any) -> None:
+    with App({"mode": "sudo"}, sudo_world("# nobody may")) as app:
+        error = app.expect("error")
+        assert app.end() == 4
+    assert error["type"] == "NotPermitted"
+    assert error["text"].startswith("sudo did not start the broker (status 1): run `sudo nettop`")
+
+
+def test_a_missing_doas_is_a_clear_error() -> None:
+    with App({"mode": "doas"}, AS_NOBODY) as app:
+        assert app.expect("error")["text"].startswith("doas is not installed: run `sudo nettop`")
+
+
+def read_until(terminal: int, text: str | None, deadline_s: float = 20.0) -> str:
+    """What the terminal shows up to (and with) `text`, or up to its end."""
+    shown = ""
+    while text is None or text not in shown:
+        assert select.select([terminal], [], [], deadline_s)[0], f"nothing more after {shown!r}"
+        try:
+            chunk = os.read(terminal, 4096)
+        except OSError:  # the other side has ended
+            chunk = b""
+        if not chunk:
+            assert text is None, f"ended after {shown!r}"
+            break
+        shown += chunk.decode(errors="replace")
+    return shown

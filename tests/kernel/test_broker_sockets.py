@@ -1,0 +1,150 @@
+"""The descriptors the broker hands over: they belong to the namespace asked for, and carry what was asked."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import socket
+import struct
+from collections.abc import Callable
+
+import pytest
+
+from nettop.broker.client import Broker, NetlinkSocket, ReadRequest
+from nettop.errors import BrokerError
+from nettop.kinds import NETLINK_NETFILTER, NETLINK_ROUTE
+from tests.kernel.app import count_flows, message_types
+from tests.kernel.namespaces import Lab, add_rules, poll, run_in
+from tests.kernel.test_broker_privileges import add_flows
+
+pytestmark = pytest.mark.kernel
+
+NLMSG_ERROR, NLMSG_DONE = 2, 3  # linux/netlink.h
+TP_STATUS_USER = 1  # linux/if_packet.h
+
+
+def taken(sock: NetlinkSocket) -> socket.socket:
+    ours = socket.socket(fileno=sock.fd)
+    ours.settimeout(10)
+    return ours
+
+
+def answers(ours: socket.socket) -> list[int]:
+    """The message types up to the end of one answer."""
+    kinds: list[int] = []
+    while not kinds or kinds[-1] not in (NLMSG_DONE, NLMSG_ERROR):
+        kinds += message_types(ours.recv(1 << 17))
+        if not kinds[-1:] or len(kinds) == 1:
+            break
+    return kinds
+
+
+def test_a_dump_holds_the_flows_of_its_namespace_only(broker: Broker, lab: Lab) -> None:
+    here, elsewhere = lab.netns("a"), lab.netns("b")
+    add_flows(run_in, here, 7)
+    add_flows(run_in, elsewhere, 2)
+    for ns, flows in ((here, 7), (elsewhere, 2)):
+        sock = broker.netlink_socket(broker.netns(ns), NETLINK_NETFILTER)
+        with taken(sock) as ours:
+            assert count_flows(broker, sock, ours) == flows
+            assert count_flows(broker, sock, ours) == flows
+        broker.release(sock)
+
+
+@pytest.mark.parametrize("what", list(ReadRequest), ids=lambda what: what.value)
+def test_every_read_is_answered_without_an_error(broker: Broker, lab: Lab, what: ReadRequest) -> None:
+    sock = broker.netlink_socket(broker.netns(lab.netns()), NETLINK_NETFILTER)
+    with taken(sock) as ours:
+        request = broker.request(sock, what)
+        datagram = ours.recv(1 << 17)
+    assert datagram[8:12] == request[8:12], "the answer has the request's sequence number"
+    assert message_types(datagram)[0] != NLMSG_ERROR
+
+
+def test_a_second_dump_on_a_busy_socket_is_answered_busy(broker: Broker, lab: Lab) -> None:
+    ns = lab.netns()
+    add_rules(ns, 3_000)
+    sock = broker.netlink_socket(broker.netns(ns), NETLINK_NETFILTER)
+    with taken(sock) as ours:
+        broker.request(sock, ReadRequest.NFT_RULES)
+        second = broker.request(sock, ReadRequest.NFT_RULES)
+        while True:
+            datagram = ours.recv(1 << 17)
+            if message_types(datagram)[0] == NLMSG_ERROR:
+                break
+    assert struct.unpack_from("i", datagram, 16)[0] == -16
+    assert datagram[8:12] == second[8:12]
+
+
+def test_events_of_the_namespace_arrive(broker: Broker, lab: Lab) -> None:
+    ns = lab.netns()
+    with taken(broker.netlink_socket(broker.netns(ns), NETLINK_NETFILTER, groups=(1, 2, 3))) as ours:
+        add_flows(run_in, ns, 1)
+        assert message_types(ours.recv(1 << 16)) == [0x100]  # IPCTNL_MSG_CT_NEW of the conntrack subsystem
+
+
+def test_the_receive_buffer_is_as_large_as_asked_where_allowed(broker: Broker) -> None:
+    with taken(broker.netlink_socket(broker.netns(""), NETLINK_ROUTE, rcvbuf=64 << 20)) as ours:
+        with open("/proc/sys/net/core/rmem_max", encoding="ascii") as file:
+            allowed = int(file.read())
+        got = ours.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+    lab_is_root = Lab().named
+    assert got == 2 * (64 << 20 if lab_is_root else min(64 << 20, allowed))
+
+
+def test_released_sockets_make_room_for_others(broker: Broker) -> None:
+    ns = broker.netns("")
+    for _ in range(70):
+        sock = broker.netlink_socket(ns, NETLINK_ROUTE)
+        os.close(sock.fd)
+        broker.release(sock)
+    with pytest.raises(BrokerError, match="no such socket"):
+        broker.request(sock, ReadRequest.CONNTRACK_DUMP)
+
+
+def test_a_ring_shows_what_passes_the_filter_and_nothing_else(broker: Broker, lab: Lab) -> None:
+    a, b = lab.netns("a"), lab.netns("b")
+    lab.veth_pair(a, b)
+    packets = broker.packet_socket(
+        broker.netns(b), "veth0", expression="icmp and src 10.99.0.1", block_size=1 << 16, block_count=4
+    )
+    assert (packets.device.name, packets.linktype) == ("veth0", 1)
+    with mmap.mmap(packets.fd, packets.block_size * packets.block_count) as ring:
+        run_in(a, "ping", "-c", "3", "-i", "0.2", "-W", "2", "10.99.0.2")
+        poll(lambda: frames(ring, packets.block_size) == 3, what="three echo requests in the ring")
+    os.close(packets.fd)
+
+
+def frames(ring: mmap.mmap, block_size: int) -> int:
+    """The frames in blocks the kernel has handed over (struct tpacket_block_desc)."""
+    count = 0
+    for block in range(0, len(ring), block_size):
+        status, packets = struct.unpack_from("=II", ring, block + 8)
+        count += packets if status & TP_STATUS_USER else 0
+    return count
+
+
+def test_snaplen_cuts_what_is_captured(broker: Broker, lab: Lab) -> None:
+    ns = lab.netns()
+    packets = broker.packet_socket(broker.netns(ns), "lo", snaplen=60, block_size=1 << 16, block_count=2)
+    with mmap.mmap(packets.fd, packets.block_size * packets.block_count) as ring:
+        run_in(ns, "ping", "-c", "1", "-s", "500", "127.0.0.1")
+        poll(lambda: frames(ring, packets.block_size) > 0, what="a frame in the ring")
+        first = struct.unpack_from("=I", ring, 8 + 8)[0]  # offset_to_first_pkt
+        snapped, length = struct.unpack_from("=II", ring, first + 12)  # struct tpacket3_hdr
+    os.close(packets.fd)
+    assert (snapped, length) == (60, 542)
+
+
+def test_calls_from_many_threads_get_their_own_answers(broker: Broker, netns: Callable[..., str]) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    specs = [netns(f"m{number}") for number in range(4)]
+    inodes = {spec: broker.netns(spec).inode for spec in specs}
+
+    def ask(spec: str) -> bool:
+        ns = broker.netns(spec)
+        return ns.inode == inodes[spec] and [d.name for d in broker.devices(ns)] == ["lo"]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(ask, specs * 25))

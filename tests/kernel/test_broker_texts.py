@@ -1,0 +1,139 @@
+"""Text snapshots: what the tools themselves print in that namespace, and that reading changes nothing there."""
+
+from __future__ import annotations
+
+import pytest
+
+from nettop.broker.client import Broker
+from nettop.errors import BrokerError
+from nettop.kinds import TextKind
+from tests.kernel.namespaces import Lab, run_in
+
+pytestmark = pytest.mark.kernel
+
+RULESET = """
+table inet demo {
+    set blocked { type ipv4_addr; elements = { 192.0.2.1, 192.0.2.2 } }
+    chain forward {
+        type filter hook forward priority filter; policy accept;
+        ip saddr @blocked counter drop comment "a rule"
+    }
+}
+"""
+
+
+def in_namespace(lab: Lab, broker: Broker) -> tuple[str, str]:
+    first, second = lab.netns("a"), lab.netns("b")
+    run_in(first, "nft", "-f", "-", stdin=RULESET)
+    return first, second
+
+
+def test_the_ruleset_is_the_terse_listing_with_handles(broker: Broker, lab: Lab) -> None:
+    full, empty = in_namespace(lab, broker)
+    text = broker.text(broker.netns(full), TextKind.NFT_RULESET)
+    assert text.decode() == run_in(full, "nft", "-a", "-t", "list", "ruleset")
+    assert b"# handle" in text and b"192.0.2.1" not in text
+    assert broker.text(broker.netns(empty), TextKind.NFT_RULESET) == b""
+
+
+def test_without_the_binding_the_nft_program_gives_the_same(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+    import select
+
+    from nettop.broker import texts
+    from nettop.broker.children import Work, start
+    from nettop.broker.privileges import NET_ADMIN
+    from tests.kernel.namespaces import netns_path
+
+    monkeypatch.setattr(texts, "_BINDINGS", ())
+    ns = lab.netns()
+    run_in(ns, "nft", "-f", "-", stdin=RULESET)
+    netns = os.open(netns_path(ns), os.O_RDONLY)
+    child = start(Work("nft", texts.list_ruleset, netns, 10, frozenset({NET_ADMIN})))
+    os.close(netns)
+    assert select.select([child.pidfd], [], [], 10)[0]
+    fd = child.outcome()
+    assert os.pread(fd, 1 << 20, 0).decode() == run_in(ns, "nft", "-a", "-t", "list", "ruleset")
+    os.close(fd)
+
+
+def test_a_comment_that_is_not_utf8_comes_through_as_it_is(broker: Broker, lab: Lab) -> None:
+    ns = lab.netns()
+    script = b'add table ip t\nadd chain ip t c\nadd rule ip t c counter comment "caf\xe9 \xff"\n'
+    run_in(ns, "nft", "-f", "-", stdin=script.decode("latin-1"), encoding="latin-1")
+    assert b'comment "caf\xe9 \xff"' in broker.text(broker.netns(ns), TextKind.NFT_RULESET)
+
+
+@pytest.mark.parametrize(
+    ("kind", "program", "address"),
+    [
+        (TextKind.IPTABLES_SAVE, "iptables-nft", "192.0.2.0/24"),
+        (TextKind.IP6TABLES_SAVE, "ip6tables-nft", "2001:db8::/32"),
+    ],
+)
+def test_iptables_rules_come_in_iptables_words_with_counters(
+    broker: Broker, lab: Lab, kind: TextKind, program: str, address: str
+) -> None:
+    ns = lab.netns()
+    run_in(ns, program, "-A", "FORWARD", "-s", address, "-m", "comment", "--comment", "hello", "-j", "DROP")
+    text = broker.text(broker.netns(ns), kind).decode()
+    assert f"[0:0] -A FORWARD -s {address} -m comment --comment hello -j DROP" in text
+    assert text.splitlines()[-1].startswith("# Completed")
+
+
+def test_reading_creates_no_table(broker: Broker, lab: Lab) -> None:
+    ns = lab.netns()
+    netns = broker.netns(ns)
+    for kind in (*TextKind, *TextKind):
+        if kind is not TextKind.SYSCTLS:
+            assert broker.text(netns, kind) == b""
+    assert run_in(ns, "nft", "list", "ruleset") == ""
+    for names in ("ip_tables_names", "ip6_tables_names"):
+        assert run_in(ns, "sh", "-c", f"cat /proc/self/net/{names} 2>/dev/null || true") == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "program"),
+    [
+        (TextKind.IPTABLES_LEGACY_SAVE, "iptables-legacy"),
+        (TextKind.IP6TABLES_LEGACY_SAVE, "ip6tables-legacy"),
+    ],
+)
+def test_legacy_rules_are_read_from_the_tables_that_exist(
+    broker: Broker, lab: Lab, kind: TextKind, program: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    ns = lab.netns()
+    lock = tmp_path_factory.mktemp("lock") / "xtables.lock"
+    run_in(ns, "env", f"XTABLES_LOCKFILE={lock}", program, "-t", "mangle", "-A", "POSTROUTING", "-j", "ACCEPT")
+    text = broker.text(broker.netns(ns), kind).decode()
+    assert "[0:0] -A POSTROUTING -j ACCEPT" in text
+    assert [line for line in text.splitlines() if line.startswith("*")] == ["*mangle"]
+
+
+def test_sysctls_are_those_of_the_namespace(broker: Broker, lab: Lab) -> None:
+    here, elsewhere = lab.netns("a"), lab.netns("b")
+    run_in(here, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
+    for ns, value in ((here, "1"), (elsewhere, "0")):
+        netns = broker.netns(ns)
+        assert broker.sysctls(netns, ["net.ipv4.ip_forward"]) == {"net.ipv4.ip_forward": value}
+        lines = broker.text(netns, TextKind.SYSCTLS).decode().splitlines()
+        assert f"net.ipv4.ip_forward = {value}" in lines
+        assert any(line.startswith("net.netfilter.nf_conntrack_count = ") for line in lines)
+
+
+def test_a_sysctl_the_namespace_lacks_is_missing_from_the_answer(broker: Broker) -> None:
+    asked = ["net.netfilter.nf_no_such_knob", "net.netfilter.nf_conntrack_max"]
+    assert list(broker.sysctls(broker.netns(""), asked)) == ["net.netfilter.nf_conntrack_max"]
+
+
+def test_many_listings_at_once_are_all_answered_or_told_to_wait(broker: Broker, lab: Lab) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    netns = broker.netns(in_namespace(lab, broker)[0])
+    first = broker.text(netns, TextKind.NFT_RULESET)
+    with ThreadPoolExecutor(32) as pool:
+        calls = [pool.submit(broker.text, netns, TextKind.NFT_RULESET) for _ in range(64)]
+    for call in calls:
+        error = call.exception()
+        assert call.result() == first if error is None else isinstance(error, BrokerError) and "at work" in str(error)
+    assert broker.text(netns, TextKind.NFT_RULESET) == first

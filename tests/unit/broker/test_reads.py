@@ -1,0 +1,44 @@
+"""The netlink requests, against pyroute2's constants and headers."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST
+from pyroute2.netlink.nfnetlink import NFNL_SUBSYS_CTNETLINK, NFNL_SUBSYS_NFTABLES, nfctsocket, nftsocket
+
+from nettop.broker.reads import read_bytes
+from nettop.broker.requests import ReadRequest
+
+_DUMP = NLM_F_REQUEST | NLM_F_DUMP
+
+
+def conntrack(message: str) -> int:
+    return NFNL_SUBSYS_CTNETLINK << 8 | int(getattr(nfctsocket, f"IPCTNL_MSG_CT_{message}"))
+
+
+def nft(message: str) -> int:
+    return NFNL_SUBSYS_NFTABLES << 8 | int(getattr(nftsocket, f"NFT_MSG_{message}"))
+
+
+@pytest.mark.parametrize(
+    ("what", "kind", "flags"),
+    [
+        (ReadRequest.CONNTRACK_DUMP, conntrack("GET"), _DUMP),
+        (ReadRequest.CONNTRACK_STATS_CPU, conntrack("GET_STATS_CPU"), _DUMP),
+        (ReadRequest.CONNTRACK_STATS, conntrack("GET_STATS"), NLM_F_REQUEST),
+        (ReadRequest.NFT_TABLES, nft("GETTABLE"), _DUMP),
+        (ReadRequest.NFT_CHAINS, nft("GETCHAIN"), _DUMP),
+        (ReadRequest.NFT_RULES, nft("GETRULE"), _DUMP),
+        (ReadRequest.NFT_SETS, nft("GETSET"), _DUMP),
+        (ReadRequest.NFT_GEN, nft("GETGEN"), NLM_F_REQUEST),
+    ],
+)
+def test_a_read_is_the_message_the_kernel_headers_name(what: ReadRequest, kind: int, flags: int) -> None:
+    length, found_kind, found_flags, sequence, _, family, _, _ = struct.unpack("=IHHIIBBH", read_bytes(what, 7))
+    assert (length, found_kind, found_flags, sequence, family) == (20, kind, flags, 7, 0)
+
+
+def test_every_read_asks_for_something_else() -> None:
+    assert len({read_bytes(what, 1) for what in ReadRequest}) == len(ReadRequest)
