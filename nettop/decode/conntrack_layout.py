@@ -33,7 +33,7 @@ AF_INET, AF_INET6 = 2, 10
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A number for a column: the big-endian value, shifted left. `parts` are the column names of 8-byte pieces."""
+    """A number of `width` bytes for a column, shifted left."""
 
     name: str
     width: int
@@ -65,8 +65,8 @@ class Mark:
 Schema = dict[int, "Value | Address6 | Bytes | Mark | Schema"]
 
 
-def _tuple(side: str, proto: str) -> Schema:
-    """CTA_TUPLE_* of one direction."""
+def tuple_schema(side: str, proto: str) -> Schema:
+    """A tuple (CTA_TUPLE_*) whose columns begin with `side`; `proto` is the column of its protocol."""
     sport, dport = f"{side}sport", f"{side}dport"
     return {
         nfct.CTA_TUPLE_IP: {
@@ -102,8 +102,8 @@ def _counters(side: str) -> Schema:
 
 _STATE: Schema = {nfct.CTA_PROTOINFO_STATE: Value("state", 1)}
 FLOW: Schema = {
-    nfct.CTA_TUPLE_ORIG: _tuple("o", "proto"),
-    nfct.CTA_TUPLE_REPLY: _tuple("r", "rproto"),
+    nfct.CTA_TUPLE_ORIG: tuple_schema("o", "proto"),
+    nfct.CTA_TUPLE_REPLY: tuple_schema("r", "rproto"),
     nfct.CTA_STATUS: Value("status", 4),
     nfct.CTA_PROTOINFO: {
         nfct.CTA_PROTOINFO_TCP: _STATE,
@@ -178,8 +178,8 @@ class Layout:
     used: int = 0  # when it last fitted, on the decoder's own clock
 
 
-class _Walk:
-    """What the walk over one message has seen so far."""
+class Walk:
+    """What the walk over one message has seen so far: the places of its headers and of the values of a schema."""
 
     __slots__ = ("base", "buf", "families", "headers", "numbers", "texts")
 
@@ -192,6 +192,7 @@ class _Walk:
         self.texts: dict[str, tuple[str, int, int, bool]] = {}
 
     def nest(self, schema: Schema, start: int, end: int) -> None:
+        """Walk buf[start:end]. Raises BadAttribute."""
         for kind, begin, stop in attributes(self.buf, start, end):
             self.headers.append(begin - NLA_HDRLEN - self.base)
             if len(self.headers) > MAX_HEADERS:
@@ -200,9 +201,9 @@ class _Walk:
             if isinstance(what, dict):
                 self.nest(what, begin, stop)
             elif what is not None:
-                self.leaf(what, begin, stop - begin)
+                self._leaf(what, begin, stop - begin)
 
-    def leaf(self, what: Value | Address6 | Bytes | Mark, begin: int, width: int) -> None:
+    def _leaf(self, what: Value | Address6 | Bytes | Mark, begin: int, width: int) -> None:
         offset = begin - self.base
         if isinstance(what, Value):
             self._fits(begin, width, what.width)
@@ -233,7 +234,7 @@ def layout_of(buf: bytes | bytearray | memoryview, base: int, length: int) -> La
         raise BadAttribute(base, ERR_TOO_LONG)
     if length < BODY:
         raise BadAttribute(base, ERR_VALUE_SHORT)
-    walk = _Walk(buf, base)
+    walk = Walk(buf, base)
     walk.nest(FLOW, base + BODY, base + length)
     if len(walk.families) > 1:
         raise BadAttribute(base + BODY, ERR_FAMILY)
@@ -249,7 +250,7 @@ def layout_of(buf: bytes | bytearray | memoryview, base: int, length: int) -> La
     )
 
 
-def _presence(walk: _Walk) -> int:
+def _presence(walk: Walk) -> int:
     seen = walk.numbers.keys() | walk.texts.keys()
     have = 0
     for bits, names in _HAVE:
@@ -258,7 +259,7 @@ def _presence(walk: _Walk) -> int:
     return have
 
 
-def _numbers(walk: _Walk) -> tuple[tuple[str, tuple[Part, ...]], ...]:
+def _numbers(walk: Walk) -> tuple[tuple[str, tuple[Part, ...]], ...]:
     found = dict(walk.numbers)
     for name, instead_of in _STAND_IN.items():
         parts = found.pop(name, None)
