@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import json as json_format
 from collections.abc import Iterator
 from typing import Any
 
 from nettop.decode.nft_listing import with_counters
+from nettop.headless.feed import engine_of, live_engine
+from nettop.headless.live import Lines
 from nettop.model.ruleset import Ruleset
 from nettop.model.ruleset_counts import Counts
 from nettop.model.ruleset_picture import NFT, ChainView, Picture, RuleView, traversal
@@ -16,6 +19,18 @@ from nettop.text.sanitize import clean
 from nettop.text.units import scaled
 
 Numbers = tuple[int | None, int | None]
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the ruleset of --netns or of a recording; the exit code of the contract."""
+    if options.read:
+        engine, _, code = engine_of(options.read)
+    else:
+        engine, _, code = live_engine(options, lambda live: live.rules(None), lambda engine: False)
+    out = Lines()
+    out.add(list(lines(engine.ruleset, engine.netns, options.json)))
+    out.flush()
+    return code
 
 
 def lines(ruleset: Ruleset, netns_label: str, json: bool) -> Iterator[str]:

@@ -110,9 +110,20 @@ class Detail:
 class TableModel(Protocol):
     """A model that a table widget can show. Everything here is called on the model thread only."""
 
-    columns: Sequence[Column]
-    default_columns: tuple[str, ...]
-    default_sort: tuple[SortKey, ...]
+    @property
+    def columns(self) -> Sequence[Column]:
+        """Every column there is."""
+        ...
+
+    @property
+    def default_columns(self) -> tuple[str, ...]:
+        """Keys of the columns shown to begin with, in order."""
+        ...
+
+    @property
+    def default_sort(self) -> tuple[SortKey, ...]:
+        """The order to begin with; () is the model's own."""
+        ...
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
         """The window that spec describes."""

@@ -20,8 +20,8 @@ POLLED = frozenset({"conntrack", "ctstats", "nft-rules", "nft-objects"})  # dump
 class Writer(Protocol):
     """What the recorder needs of recording.writer."""
 
-    def write(self, item: Item) -> None:
-        """Append one item."""
+    def write(self, items: Iterable[Item]) -> None:
+        """Append items in order."""
         ...
 
     def close(self) -> None:
@@ -121,8 +121,7 @@ class Recorder:
             while self._collect(0):
                 pass
         self._held.sort(key=lambda item: item.seq)
-        for item in self._held:
-            self._write(item)
+        self._writer.write([item for item in self._held if self._noted(item)])
         self._held.clear()
         return not closing
 
@@ -133,12 +132,13 @@ class Recorder:
         self._held += items
         return bool(items)
 
-    def _write(self, item: Item) -> None:
+    def _noted(self, item: Item) -> bool:
+        """Whether the item is written; keeps count of what is."""
         if isinstance(item, StreamAdded):
             self.streams[item.stream.id] = item
         elif isinstance(item, Counters):
             self.totals[item.stream] = item
-        if self._keyframes.wanted(item):
-            self._writer.write(item)
-            if isinstance(item, Batch):
-                self.records[item.stream] = self.records.get(item.stream, 0) + len(item)
+        wanted = self._keyframes.wanted(item)
+        if wanted and isinstance(item, Batch):
+            self.records[item.stream] = self.records.get(item.stream, 0) + len(item)
+        return wanted

@@ -1,4 +1,4 @@
-"""The command line answers in one line with the contract's exit code, and starts without loading what it does not need."""
+"""The command line answers in one line with the exit code of the contract, and starts lean."""
 
 from __future__ import annotations
 

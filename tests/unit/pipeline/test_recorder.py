@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 
 import pytest
 
@@ -20,10 +21,10 @@ class ListWriter:
         self.limit = limit
         self.closed = False
 
-    def write(self, item: Item) -> None:
+    def write(self, items: Iterable[Item]) -> None:
+        self.items += items
         if len(self.items) >= self.limit:
             raise NettopError("no space left on device", "free some, or record elsewhere")
-        self.items.append(item)
 
     def close(self) -> None:
         self.closed = True

@@ -1,0 +1,99 @@
+"""`nettop events`: conntrack events as they happen (or as they were recorded), losses in their place."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterable, Iterator
+
+from nettop.batch import Batch, Gap, Item, Stream, StreamAdded
+from nettop.columns import Strings
+from nettop.decode.conntrack import ConntrackDecoder
+from nettop.errors import EXIT_LOSS, EXIT_OK
+from nettop.headless.feed import damage, recorded
+from nettop.headless.live import Lines, Stop, sources, taken
+from nettop.model.events import EventLines, gap_json
+from nettop.model.filter import Filter, parse
+from nettop.model.ledger import Ledger
+from nettop.pipeline.plumbing import Plumbing
+from nettop.text.units import clock, grouped
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print until the count, the duration, Ctrl-C, or the recording's end; the exit code of the contract."""
+    printer = Printer(parse(options.filter, "event"), options.json, options.count)
+    code = EXIT_OK
+    if options.read:
+        for item in recorded(options.read):
+            printer.take([item])
+            code = code or damage(options.read, item)
+        printer.flush()
+    else:
+        _live(options, printer)
+    if options.fail_on_loss and printer.ledger.any_loss():
+        print(f"nettop: {printer.ledger.line()}", file=sys.stderr)
+        return EXIT_LOSS
+    return code
+
+
+def _live(options: argparse.Namespace, printer: Printer) -> None:
+    plumbing = Plumbing()
+    with sources(options, plumbing) as live:
+        stop = Stop(duration=options.duration)
+        live.events()
+        for items in taken(plumbing, stop):
+            printer.take(items)
+            printer.flush()
+            if printer.full:
+                stop.set()
+
+
+class Printer:
+    """Items in, lines out: decodes and formats a batch at a time."""
+
+    def __init__(self, wanted: Filter | None, as_json: bool, count: int) -> None:
+        self.ledger = Ledger()
+        self.full = False
+        self._wanted, self._json, self._left = wanted, as_json, count or None
+        strings = Strings()
+        self._decode = ConntrackDecoder(strings)
+        self._format = EventLines(strings, lambda code: self._labels[code], as_json)
+        self._labels: list[str] = []
+        self._streams: dict[int, tuple[Stream, int]] = {}
+        self._out = Lines()
+
+    def take(self, items: Iterable[Item]) -> None:
+        """Format what concerns conntrack events."""
+        for item in items:
+            if isinstance(item, StreamAdded) and item.stream.name == "conntrack":
+                self._labels.append(item.stream.netns)
+                self._streams[item.stream.id] = item.stream, len(self._labels) - 1
+            if getattr(item, "stream", None) in self._streams or isinstance(item, StreamAdded):
+                self.ledger.take(item)
+                self._print(list(self._lines(item)))
+
+    def flush(self) -> None:
+        """Write what was formatted."""
+        self._out.flush()
+
+    def _print(self, lines: list[str]) -> None:
+        if self._left is not None:
+            lines = lines[: self._left]
+            self._left -= len(lines)
+            self.full = not self._left
+        self._out.add(lines)
+
+    def _lines(self, item: Item) -> Iterator[str]:
+        if isinstance(item, Batch):
+            netns = self._streams[item.stream][1]
+            yield from self._format(self._decode(item).cols, netns, self._wanted, time.time_ns())
+        elif isinstance(item, Gap):
+            stream = self._streams[item.stream][0]
+            yield gap_json(item, stream.name, stream.netns) if self._json else gap_text(item)
+
+
+def gap_text(gap: Gap) -> str:
+    """`12:04:30.130 GAP 1,204 events lost (kernel) until 12:04:30.180`."""
+    count = "an unknown number of" if gap.lost is None else grouped(gap.lost)
+    return f"{clock(gap.from_ns, 3)} GAP     {count} events lost ({gap.why.value}) until {clock(gap.to_ns, 3)}"

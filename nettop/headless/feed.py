@@ -1,0 +1,101 @@
+"""Fills an engine's models, from a recording or from a live namespace, for the commands that print them once."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from nettop.batch import Batch, Counter64, DumpMark, End, Gap, Item
+from nettop.errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_OK
+from nettop.headless.live import sources
+from nettop.pipeline.engine import Engine, first_netns
+from nettop.pipeline.live import LiveSources
+from nettop.pipeline.plumbing import Plumbing
+from nettop.recording.reader import open_reader
+from nettop.recording.records import Numbering
+
+
+def item_time(item: Item) -> int | None:
+    """When the item was, in ns since the epoch; None where it does not say."""
+    if isinstance(item, Batch):
+        return int(item.ts_ns[-1]) if len(item) else None
+    if isinstance(item, Gap):
+        return item.to_ns
+    return getattr(item, "ts_ns", None)
+
+
+def recorded(path: str) -> Iterator[Item]:
+    """The items of a file ("-": stdin), to its End. InputError where it is no capture."""
+    reader = open_reader(path, Numbering(Counter64().next, Counter64().next, path))
+    try:
+        yield from reader
+    finally:
+        reader.close()
+
+
+def damage(path: str, item: Item) -> int:
+    """The exit code that an item asks for: a damaged end is one line on stderr and EXIT_DAMAGED."""
+    if isinstance(item, End) and item.stream is None and item.error:
+        where = f"is damaged at byte {item.offset}: {item.error}"
+        print(f"nettop: {path!r} {where}; what stands before it was read", file=sys.stderr)
+        return EXIT_DAMAGED
+    return EXIT_OK
+
+
+def engine_of(path: str) -> tuple[Engine, int, int]:
+    """The models at the end of a recording, its last time, and the exit code."""
+    items, code, now_ns = [], EXIT_OK, 0
+    for item in recorded(path):
+        items.append(item)
+        code = code or damage(path, item)
+    engine = Engine(first_netns(items) or "")
+    for item in items:
+        now_ns = max(now_ns, item_time(item) or 0)
+        engine.apply(item, now_ns)
+    return engine, now_ns, code
+
+
+def live_engine(
+    options: argparse.Namespace, begin: Callable[[LiveSources], None], done: Callable[[Engine], bool]
+) -> tuple[Engine, int, int]:
+    """The models of --netns once `done` says so or every source that `begin` started has ended; then as engine_of."""
+    plumbing = Plumbing()
+    with sources(options, plumbing) as live:
+        engine = Engine(live.netns.label)
+        begin(live)
+        while not done(engine) and plumbing.alive():
+            _apply(engine, plumbing.handoff.take(0.1)[1])
+        while not done(engine) and (items := plumbing.handoff.take(0)[1]):
+            _apply(engine, items)
+    return engine, time.time_ns(), _complain(engine.ended)
+
+
+def _apply(engine: Engine, items: Iterable[Item]) -> None:
+    for item in items:
+        engine.apply(item, item_time(item) or time.time_ns())
+
+
+def _complain(ended: Iterable[End]) -> int:
+    code = EXIT_OK
+    for end in ended:
+        if end.error:
+            print(f"nettop: {end.error}", file=sys.stderr)
+            code = EXIT_FAILED
+    return code
+
+
+class Dumps:
+    """Counts the dumps of one kind that an engine has been given, to know when there were enough."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self.complete = 0
+        self.incomplete = 0
+
+    def note(self, item: Item) -> None:
+        """Look at an item that goes to the engine."""
+        if isinstance(item, DumpMark) and item.what == self._what and not item.begin:
+            self.complete += item.complete
+            self.incomplete += not item.complete
