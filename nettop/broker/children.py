@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from nettop.broker import abi, privileges
+from nettop.broker.failures import error_fields
 from nettop.broker.identity import NOBODY, Account
 from nettop.broker.wire import seal
 from nettop.errors import BrokerError
@@ -147,8 +148,6 @@ def _run_child(work: Work, parent: int, stdout: int, stderr: int) -> None:
         work.run()
         status = 0
     except BaseException as error:  # the child must end here, whatever happened
-        from nettop.broker.failures import error_fields
-
         os.write(2, json.dumps(error_fields(error)).encode()[:ERROR_LIMIT])
     finally:
         os._exit(status)

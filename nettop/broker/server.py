@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nettop.broker import output, privileges, reads, requests, sockets, sysctls, texts, wire
+from nettop.broker import libpcap, output, privileges, reads, requests, sockets, sysctls, texts, wire
 from nettop.broker.children import Child, RemoteFailure, Work, start
 from nettop.broker.failures import error_fields
 from nettop.broker.identity import invoker
@@ -165,8 +165,6 @@ class Server:
             device = sockets.device(asked.device)
 
         def compile_filter() -> None:
-            from nettop.broker import libpcap
-
             if sockets.linktype(device) == sockets.LINKTYPE_RAW:
                 program = libpcap.compile_program(sockets.LINKTYPE_RAW, asked.expression, asked.snaplen)
             else:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 from nettop.broker import privileges, wire
@@ -135,5 +136,6 @@ def _reap(process: subprocess.Popen[bytes]) -> int | None:
     try:
         return process.wait(EXIT_SECONDS)
     except subprocess.TimeoutExpired:
-        process.kill()
-        return process.wait()
+        with suppress(PermissionError):  # sudo is not ours to kill; it ends with the broker, whose socket is closed
+            process.kill()
+        return process.poll()

@@ -118,6 +118,20 @@ def test_an_install_the_user_cannot_read_is_refused_with_the_directory_named(tmp
     assert "NotPermitted" in last and "cannot read /" in last and "chmod o+rx" in last
 
 
+def test_root_without_net_admin_is_told_which_capability_is_missing() -> None:
+    with App({}, ("setpriv", "--bounding-set=-net_admin", "--inh-caps=-all")) as app:
+        error = app.expect("error")
+        assert app.end() == 4
+    assert error["text"].startswith("CAP_NET_ADMIN is missing even for root: a container needs --cap-add NET_ADMIN")
+
+
+def test_without_net_raw_everything_but_capturing_works() -> None:
+    with App({"do": ["dump", "capture"]}, ("setpriv", "--bounding-set=-net_raw", "--inh-caps=-all")) as app:
+        app.expect("ready")
+        assert app.expect("dump")["flows"] >= 0
+        assert app.end() == 1
+
+
 # sudo: in a mount namespace whose sudoers, passwd and shadow are the test's own; the host's files are not touched.
 
 
