@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import shutil
 import sys
 import xml.etree.ElementTree as ET
@@ -15,6 +16,7 @@ from nettop import columns as c
 from nettop.columns import Columns, Strings
 from nettop.decode.conntrack import ConntrackDecoder
 from nettop.decode.ctstats import decode_ctstats
+from nettop.decode.expectations import Expectation, decode_expectations
 from nettop.decode.nfct import IPS_NAMES, STATES
 from tests.kernel.namespaces import Lab, have_rights, poll, run_in
 from tests.unit.decode.netlink_bytes import batch
@@ -56,9 +58,14 @@ while True:
         if key.data == socket.SOCK_DGRAM:
             data, peer = key.fileobj.recvfrom(2048)
             key.fileobj.sendto(data * 2, peer)
-        else:
+        elif key.data == socket.SOCK_STREAM:
             held.append(key.fileobj.accept()[0])
-            held[-1].sendall(b"hello")
+            held[-1].sendall(b"220 hello\\r\\n")
+            ready.register(held[-1], selectors.EVENT_READ, None)
+        elif key.fileobj.recv(2048):
+            key.fileobj.sendall(b"227 Entering Passive Mode (10,2,0,2,195,%d)\\r\\n" % (len(held) % 256))
+        else:
+            ready.unregister(key.fileobj)
 """
 
 CLIENT = """
@@ -68,7 +75,10 @@ for target in ("10.2.0.2", "fd02::2"):
     for port in (21, 80, 443):
         for _ in range(3):
             held.append(socket.create_connection((target, port), 5))
-            held[-1].recv(5)
+            held[-1].recv(50)
+            if (target, port) == ("10.2.0.2", 21):
+                held[-1].sendall(b"PASV\\r\\n")
+                held[-1].recv(50)
     held[-1].close()
     family = socket.AF_INET6 if ":" in target else socket.AF_INET
     for _ in range(5):
@@ -287,6 +297,26 @@ def test_statistics_are_what_conntrack_prints(gateway: str) -> None:
     table = stats.tables[0]
     assert table.entries == len(our_flows(gateway))
     assert table.max_entries == int(run_in(gateway, "sysctl", "-n", "net.netfilter.nf_conntrack_max"))
+
+
+def test_expectations_of_ftp_are_what_conntrack_lists(gateway: str) -> None:
+    decoded = decode_expectations(batch(dump(gateway, 0x201)))
+    printed = run_in(gateway, "conntrack", "-L", "expect").splitlines()
+    assert len(decoded.found) == len(printed) == 3
+    assert {one.helper for one in decoded.found} == {b"ftp"}
+    assert sorted(_expectation_words(one) for one in decoded.found) == sorted(
+        re.findall(r"(?:\w+-)?(?:proto|src|dst|sport|dport)=([^ ]+)", line) for line in printed
+    )
+
+
+def _expectation_words(one: Expectation) -> list[str]:
+    """In conntrack's order: protocol and tuple, mask, master; each two addresses and two ports."""
+    words = [str(one.tuple.proto)] if one.tuple else []
+    for part in (one.tuple, one.mask, one.master):
+        assert part is not None
+        words += [str(ipaddress.ip_address(part.src)), str(ipaddress.ip_address(part.dst))]
+        words += [str(part.sport), str(part.dport)]
+    return words
 
 
 def test_events_of_a_flow_tell_its_beginning_and_its_end(gateway: str) -> None:
