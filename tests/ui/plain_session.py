@@ -46,9 +46,7 @@ class PlainModel:
         rows = tuple(self._row(i, spec.columns) for i in found[first : first + spec.height])
         anchor = found.index(spec.anchor) if spec.anchor in found else None
         totals = ((f"{len(self.rows):,} {self.noun}, {len(found):,} match", "number"),)
-        return Snapshot(
-            spec, first, rows, len(found), len(self.rows), anchor, totals, self.notes, now_ns, self.version
-        )
+        return Snapshot(spec, first, rows, len(found), len(self.rows), anchor, totals, self.notes, now_ns, self.version)
 
     def _row(self, ident: int, columns: tuple[str, ...]) -> Row:
         data = self.rows[ident]
@@ -59,7 +57,11 @@ class PlainModel:
             return None
         lines = tuple(((f" {key:<10}", "key"), (value, "")) for key, value in self.rows[ident].items())
         dump = tuple(
-            ((f" {offset:04x}  ", "dim"), ("45 00 00 3c 1c 46 40 00  40 06 b1 e6 0a 00 03 07", ""), ("  E..<.F@.@.......", ""))
+            (
+                (f" {offset:04x}  ", "dim"),
+                ("45 00 00 3c 1c 46 40 00  40 06 b1 e6 0a 00 03 07", ""),
+                ("  E..<.F@.@.......", ""),
+            )
             for offset in range(0, 96, 16)
         )
         return Detail(ident, ((f"{self.noun} {ident}", "heading"),), lines, dump if self.hexdump else ())
@@ -107,13 +109,17 @@ class PlainSession:
         return self.facts
 
     def namespaces(self, deliver: Callable[[Sequence[NetnsChoice]], None]) -> None:
-        deliver([NetnsChoice("", "host", "here"), NetnsChoice("gw-a", "gw-a"), NetnsChoice("pid:812", "pid 812", "nginx")])
+        deliver(
+            [NetnsChoice("", "host", "here"), NetnsChoice("gw-a", "gw-a"), NetnsChoice("pid:812", "pid 812", "nginx")]
+        )
 
     def switch_namespace(self, spec: str, done: Done) -> None:
         self._do(done, "switch_namespace", spec)
 
     def devices(self, deliver: Callable[[Sequence[DeviceChoice]], None]) -> None:
-        deliver([DeviceChoice("eth0", "up, mtu 1500", True), DeviceChoice("eth1", "up, mtu 1500"), DeviceChoice("lo", "up")])
+        deliver(
+            [DeviceChoice("eth0", "up, mtu 1500", True), DeviceChoice("eth1", "up, mtu 1500"), DeviceChoice("lo", "up")]
+        )
 
     def start_capture(self, devices: Sequence[str], expression: str, done: Done) -> None:
         self._do(done, "start_capture", tuple(devices), expression)
@@ -229,7 +235,14 @@ def chains() -> PlainModel:
     )
     names = ("prerouting", "input", "forward", "output", "postrouting")
     rows = [
-        {"hook": hook, "priority": "0 filter", "chain": f"ip filter {hook.upper()}", "backend": "iptables-nft", "policy": "accept", "rules": "3"}
+        {
+            "hook": hook,
+            "priority": "0 filter",
+            "chain": f"ip filter {hook.upper()}",
+            "backend": "iptables-nft",
+            "policy": "accept",
+            "rules": "3",
+        }
         for hook in names
     ]
     return PlainModel(columns, tuple(c.key for c in columns), (), rows, "base chains", details=False)
@@ -244,7 +257,14 @@ def rules() -> PlainModel:
         Column("text", "RULE", 40, grow=1, sortable=False),
     )
     rows = [
-        {"scope": str(chain), "chain": ("forward", "lan", "blocked")[n], "number": str(n + 1), "packets": "4.4k", "bytes": "301k", "text": f"ip daddr 10.9.{chain}.{n} counter drop"}
+        {
+            "scope": str(chain),
+            "chain": ("forward", "lan", "blocked")[n],
+            "number": str(n + 1),
+            "packets": "4.4k",
+            "bytes": "301k",
+            "text": f"ip daddr 10.9.{chain}.{n} counter drop",
+        }
         for chain in range(5)
         for n in range(3)
     ]
@@ -288,7 +308,13 @@ def counters() -> PlainModel:
     )
     names = ("found", "invalid", "insert", "insert_failed", "drop", "early_drop", "search_restart")
     rows = [
-        {"group": "conntrack", "name": n, "value": f"{i * 1204:,}", "rate": f"{i}/s", "meaning": "entries searched and found"}
+        {
+            "group": "conntrack",
+            "name": n,
+            "value": f"{i * 1204:,}",
+            "rate": f"{i}/s",
+            "meaning": "entries searched and found",
+        }
         for i, n in enumerate(names)
     ]
     return PlainModel(columns, tuple(c.key for c in columns), (), rows, "counters", details=False)

@@ -193,7 +193,7 @@ async def test_the_palette_finds_commands_by_their_words() -> None:
             await seen.see("Commands")
             await seen.write("accounting on")
             await seen.press("enter")
-            await seen.until(lambda: ("set_acct", True) in seen.session.done, "the command ran")  # noqa: B023
+            await seen.until(lambda: ("set_acct", True) in seen.session.done, "the command ran")
 
 
 async def test_help_fits_the_screen_and_closes() -> None:

@@ -70,7 +70,7 @@ class ChooseScreen(ModalScreen[list[str] | None], inherit_bindings=False):
             yield self._hints
 
     def on_mount(self) -> None:
-        (self._input or self.choices).focus()
+        self.set_focus(self._input or self.choices)
         self.choices.can_focus = self._input is None
         self.choices.select(self._start)
         keys: tuple[tuple[str, str], ...] = ((" Enter", "key"), (" choose  ", "dim"), ("Esc", "key"), (" leave", "dim"))

@@ -90,7 +90,7 @@ class View(Vertical):
         if self.child is not None and not self.inside:
             self.inside = True
             self.place()
-            self.child.focus()
+            self.screen.set_focus(self.child)
         elif self.active.current is not None and not self.is_open:
             self.is_open = True
             self.active.window.pin(True)
@@ -109,7 +109,7 @@ class View(Vertical):
         else:
             return False
         self.place()
-        self.active.focus()
+        self.screen.set_focus(self.active)
         self.active.ask()
         return True
 
@@ -135,12 +135,12 @@ class View(Vertical):
             self.inside = pane is self.child
         self._hex_in_front = pane is self.hex
         self.place()
-        pane.focus()
+        self.screen.set_focus(pane)
 
     def focus_something(self) -> None:
         """Put the focus where the person was."""
         small_open = self.is_open and self._small()
-        (self.detail if small_open else self.active).focus()
+        self.screen.set_focus(self.detail if small_open else self.active)
 
     def copied(self) -> str:
         """What `y` copies: the open detail, or the row under the cursor."""

@@ -93,7 +93,7 @@ class Prompt(Vertical):
         self._input.cursor_position = len(value)
         self._judge(value)
         self.display = True
-        self._input.focus()
+        self.screen.set_focus(self._input)
 
     def _at(self) -> int:
         return int(self._label.styles.width.value) if self._label.styles.width else 0

@@ -1,0 +1,35 @@
+"""The one table of commands: no key means two things, and every one is in the help."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from nettop.ui.commands import COMMANDS, MOVES, applies, keys_text
+from nettop.ui.lines import plain
+from nettop.ui.screens.help import help_lines
+from nettop.ui.views import VIEWS
+
+NAMES = [view.name for view in VIEWS]
+
+
+@pytest.mark.parametrize("view", NAMES)
+def test_no_key_means_two_things(view: str) -> None:
+    keys = Counter(key for c in (*COMMANDS, *MOVES) if applies(c, view) for key in c.keys)
+    assert [key for key, count in keys.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("view", NAMES)
+def test_help_names_every_key_of_the_view_and_fits_80_by_24(view: str) -> None:
+    found = help_lines(view, NAMES, 74)
+    while found and not found[-1]:
+        found.pop()
+    text = plain(found)
+    assert len(found) <= 20
+    assert all(keys_text(c) in text for c in COMMANDS if c.keys and applies(c, view))
+    assert "…" not in text
+
+
+def test_names_are_unique() -> None:
+    assert len({c.name for c in COMMANDS}) == len(COMMANDS)

@@ -1,0 +1,84 @@
+"""Columns on a line: they fit, in order, and the least important go first."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nettop.model.view import Column
+from nettop.ui.widgets.layout import column_at, lay_out, shifted, stops
+
+FLOWS = (
+    Column("proto", "PROTO", 6),
+    Column("state", "STATE", 12, rank=2),
+    Column("original", "ORIGINAL", 36, grow=3, frozen=True),
+    Column("reply", "REPLY TO", 20, rank=4, grow=1),
+    Column("nat", "NAT", 9, rank=1),
+    Column("rate", "RATE", 8, right=True),
+)
+
+columns = st.lists(
+    st.builds(
+        Column,
+        key=st.uuids().map(str),
+        title=st.text("ABCDEF界", max_size=8),
+        width=st.integers(1, 40),
+        rank=st.integers(0, 9),
+        grow=st.integers(0, 3),
+        frozen=st.booleans(),
+    ),
+    max_size=14,
+)
+
+
+def test_the_least_important_go_first() -> None:
+    assert lay_out(FLOWS, 120).keys == ("proto", "state", "original", "reply", "nat", "rate")
+    assert lay_out(FLOWS, 79).keys == ("proto", "state", "original", "nat", "rate")
+    assert lay_out(FLOWS, 66).keys == ("proto", "original", "nat", "rate")
+    assert lay_out(FLOWS, 20).keys == ("proto", "original", "rate"), "rank 0 never goes"
+
+
+def test_a_narrow_column_takes_the_room_a_wide_one_left() -> None:
+    found = (Column("a", "A", 10), Column("wide", "W", 30, rank=1), Column("small", "S", 5, rank=2))
+    assert lay_out(found, 30).keys == ("a", "small")
+
+
+def test_spare_cells_go_to_the_columns_that_grow() -> None:
+    by_key = {p.column.key: p.width for p in lay_out(FLOWS, 160).placed}
+    assert by_key["proto"] == 6 and by_key["rate"] == 8
+    assert by_key["original"] > 36 and by_key["reply"] > 20
+
+
+def test_scrolling_sideways_keeps_the_frozen_column_and_reaches_the_last() -> None:
+    wide = lay_out(FLOWS, 60, everything=True)
+    offsets = stops(wide, 60)
+    assert offsets[0] == 0 and len(offsets) > 1
+    last = shifted(wide, offsets[-1])
+    assert last.placed[0].column.key == "original"
+    end = last.placed[-1]
+    assert end.column.key == "rate" and end.x + end.width <= 60
+
+
+def test_a_click_finds_the_column() -> None:
+    layout = lay_out(FLOWS, 160)
+    for place in layout.placed:
+        assert column_at(layout, place.x) is place.column
+        assert column_at(layout, place.x + place.width - 1) is place.column
+    assert column_at(layout, 0) is None
+
+
+@given(columns, st.integers(1, 300), st.booleans())
+def test_columns_never_overlap_and_fit_where_they_can(found: list[Column], width: int, everything: bool) -> None:
+    layout = lay_out(found, width, everything)
+    x = 0
+    for place in layout.placed:
+        assert place.x > x - 1 and place.width >= place.column.width
+        x = place.x + place.width + layout.gap
+    kept = {p.column.key for p in layout.placed}
+    assert kept >= {c.key for c in found if c.rank == 0}
+    assert len(kept) + layout.hidden == len(found)
+    if not everything and any(p.column.rank for p in layout.placed):
+        assert layout.width <= width
+    for offset in stops(layout, width):
+        xs = [p.x for p in shifted(layout, offset).placed]
+        assert xs == sorted(xs) and all(a >= 1 for a in xs)
