@@ -62,10 +62,12 @@ class _Layouts:
         return sorted(self._by_length.get(length, ()), key=lambda layout: -layout.used)
 
     def touch(self, layout: Layout) -> None:
+        """It has just fitted."""
         self._clock += 1
         layout.used = self._clock
 
     def add(self, layout: Layout) -> None:
+        """Keep a layout met for the first time."""
         if layout.length > _CACHED_LENGTH:
             return
         if self._count >= MAX_LAYOUTS:
@@ -90,6 +92,7 @@ class _Job:
         self._batch = batch
         self._lost = messages.errors
         self._offsets = messages.offset[wanted]
+        self._lengths = messages.length[wanted]
         self._records = messages.record[wanted]
         self._errors = ErrorRows()
         self._bad: list[int] = []
@@ -107,22 +110,30 @@ class _Job:
                 layouts.touch(layout)
             if not len(left):
                 return
+        self._read_one_by_one(self._learn(layouts, left))
+
+    def _learn(self, layouts: _Layouts, left: Block) -> Block:
+        """Read by layouts met for the first time; returns what is left when that has not paid for a while."""
         misses = 0
         while len(left) and misses < _MISSES:
-            layout_or_none = self._walk(int(left.rows[0]), length)
-            if layout_or_none is None:
+            layout = self._walk(left, 0)
+            if layout is None:
                 left = Block(left.rows[1:], left.data[1:])
                 continue
             before = len(left)
-            left = self._read_fitting(layout_or_none, left)
+            left = self._read_fitting(layout, left)
             misses += before - len(left) < _WORTH
-            layouts.add(layout_or_none)
-        for row, data in zip(left.rows.tolist(), left.data, strict=True):
-            layout_or_none = self._walk(row, length)
-            if layout_or_none is not None:
-                self._rows.read_one(layout_or_none, row, data.tobytes())
+            layouts.add(layout)
+        return left
+
+    def _read_one_by_one(self, block: Block) -> None:
+        for i, row in enumerate(block.rows.tolist()):
+            layout = self._walk(block, i)
+            if layout is not None:
+                self._rows.read_one(layout, row, block.data[i].tobytes())
 
     def decoded(self) -> Decoded:
+        """The rows that are whole, and the errors."""
         cols, records = self._rows.columns(), self._records
         if self._bad:
             good = np.ones(len(cols), np.bool_)
@@ -138,9 +149,11 @@ class _Job:
         self._rows.read(layout, block.take(fits))
         return Block(block.rows[:0], block.data[:0]) if fits.all() else block.take(~fits)
 
-    def _walk(self, row: int, length: int) -> Layout | None:
+    def _walk(self, block: Block, i: int) -> Layout | None:
+        """The layout of message i of the block; None: it is damaged, and an error row says so."""
+        row = int(block.rows[i])
         try:
-            return layout_of(self._batch.buf, int(self._offsets[row]), length)
+            return layout_of(self._batch.buf, int(self._offsets[row]), int(self._lengths[row]))
         except BadAttribute as error:
             self._errors.add(int(self._records[row]), error.offset, error.code)
             self._bad.append(row)

@@ -114,14 +114,10 @@ IPS_NAMES: Final = (
     "offload",
     "hw_offload",
 )
-IPS_EXPECTED: Final = 1 << 0
 IPS_SEEN_REPLY: Final = 1 << 1
 IPS_ASSURED: Final = 1 << 2
-IPS_CONFIRMED: Final = 1 << 3
 IPS_SRC_NAT: Final = 1 << 4
 IPS_DST_NAT: Final = 1 << 5
-IPS_OFFLOAD: Final = 1 << 14
-IPS_HW_OFFLOAD: Final = 1 << 15
 
 # Names by number, as conntrack-tools prints them (upper case there, lower here).
 TCP_STATES: Final = (  # enum tcp_conntrack
