@@ -74,7 +74,7 @@ def _heads(stream: Stream, cols: Columns) -> list[str]:
     known = (have & pc.HAVE_DIRECTION) != 0
     direction = np.where(known, cols["direction"], 255) if known.any() else np.full(len(cols), 255)
     vlan = np.where((have & pc.HAVE_VLAN) != 0, cols["vlan"].astype(np.int32), -1)
-    label = cols["family"].astype(np.int32)
+    label = np.where((have & pc.HAVE_IP) != 0, cols["family"], 0).astype(np.int32)
     label[(have & pc.HAVE_ARP) != 0] = 1
     code = (vlan + 1 << 16) | (direction.astype(np.int32) << 8) | label
     device = clean(stream.name)

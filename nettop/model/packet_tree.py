@@ -192,6 +192,8 @@ def _fields(packet: Any, header: bytes, base: int) -> Iterator[Node]:
         start, end = spans[number] if number < len(spans) else (0, 0)
         where = (base + start, base + end) if end > start else (0, 0)
         value = packet.getfieldval(field.name)
+        if value in ([], {}, None):
+            continue
         name = _WORDS.get(field.name, clean(field.name))
         if isinstance(value, list) and value and hasattr(value[0], "fields_desc"):
             yield Node(1, name, f"{len(value)}", *where)

@@ -261,7 +261,7 @@ def _llc(group: _Group) -> Iterable[str]:
 
 def _other(group: _Group) -> Iterable[str]:
     for ethertype, l3, length in zip(group["ethertype"], group["l3"], group["len"], strict=True):
-        yield f"ethertype {ethertype_name(ethertype)} (0x{ethertype:04x}), length {length - l3}"
+        yield f"ethertype {ethertype_name(ethertype)}, length {length - l3}"
 
 
 def _none(group: _Group) -> Iterable[str]:
