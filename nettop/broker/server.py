@@ -123,7 +123,7 @@ class Server:
             body, fds = make()
         except Answered:
             return
-        except (BrokerError, OSError, ValueError) as error:
+        except Exception as error:  # no request, whatever is in it, ends the broker
             fields = error.fields() if isinstance(error, RemoteFailure) else error_fields(error)
             self._send({"id": request_id, "error": fields})
             return

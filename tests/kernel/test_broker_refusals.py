@@ -9,12 +9,14 @@ import subprocess
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from nettop.broker import wire
+from nettop.broker import requests, wire
 from nettop.broker.client import Broker, ReadRequest, SetSysctl
 from nettop.broker.start import broker_command, start
 from nettop.errors import BrokerError, FilterError, NotPermitted
-from nettop.kinds import NETLINK_NETFILTER
+from nettop.kinds import NETLINK_NETFILTER, TextKind
 
 pytestmark = pytest.mark.kernel
 
@@ -87,6 +89,38 @@ def test_a_malformed_message_is_refused_and_the_broker_lives_on(raw: socket.sock
     raw.send(payload)
     assert error_of(answer(raw))
     assert still_serves(raw)
+
+
+numbers = st.integers(-5, 5) | st.integers()
+words = st.text(max_size=12) | st.sampled_from(
+    ["lo", "pid:1", "/proc/1/ns/net", "/dev/null", ".", "a/b", "\ud800", "\0"]
+)
+well_typed = st.one_of(
+    st.builds(requests.GetNetns, words),
+    st.builds(requests.LeaveNetns, numbers),
+    st.builds(requests.GetDevices, numbers),
+    st.builds(requests.OpenPacketSocket, numbers, words, words, numbers, numbers, numbers, st.booleans()),
+    st.builds(requests.OpenNetlinkSocket, numbers, numbers, st.tuples(numbers, numbers), numbers),
+    st.builds(requests.OpenNetlinkSocket, st.just(0), st.sampled_from([0, 12]), st.just(()), numbers),
+    st.builds(requests.SendRead, numbers, st.sampled_from(requests.ReadRequest)),
+    st.builds(requests.ReleaseSocket, numbers),
+    st.builds(requests.GetText, numbers, st.sampled_from(TextKind)),
+    st.builds(requests.ReadSysctls, numbers, st.tuples(words)),
+    st.builds(requests.SetSysctl, numbers, words, words),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
+@given(request_=well_typed)
+def test_well_typed_requests_with_any_values_are_answered(raw: socket.socket, request_: requests.Request) -> None:
+    wire.send(raw, {"id": 1, **requests.to_json(request_)})
+    received = wire.receive(raw)
+    assert received is not None
+    message, fds = received
+    for fd in fds:
+        os.close(fd)
+    assert message["id"] == 1
+    assert ("body" in message) != ("error" in message)
 
 
 def test_descriptors_sent_to_the_broker_are_refused(raw: socket.socket) -> None:
