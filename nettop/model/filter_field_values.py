@@ -57,6 +57,12 @@ def _number(field: Field, word: str, operator: str, text: str) -> Node:
     return Compare(field.name, operator or "=", values.integer(text), default=field.default)
 
 
+def _signed(field: Field, word: str, operator: str, text: str) -> Node:
+    negative = text.startswith("-")
+    value = values.integer(text.removeprefix("-"))
+    return Compare(field.name, operator or "=", -value if negative else value, default=field.default)
+
+
 def _masked(field: Field, word: str, operator: str, text: str) -> Node:
     value, bits = values.masked(text)
     return Compare(field.name, operator or "=", value, bits, field.default)
@@ -123,6 +129,7 @@ _READERS: dict[str, Callable[[Field, str, str, str], Node]] = {
     "size": _measure(values.size),
     "seconds": _measure(values.seconds),
     "number": _number,
+    "signed": _signed,
     "masked": _masked,
     "word": _words(exact=False),
     "exact-word": _words(exact=True),

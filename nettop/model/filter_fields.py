@@ -26,7 +26,7 @@ class Endpoint:
 class Fields(Protocol):
     """The columns that a filter is evaluated over: a window of flows, events or packets. All arrays have length n."""
 
-    kind: str  # "flow", "event", "packet": what can be asked
+    kind: str  # "flow", "event", "packet", "trace", "chain", "rule": what can be asked
     n: int
 
     def number(self, name: str) -> Array | None:
@@ -49,7 +49,8 @@ class Fields(Protocol):
         ...
 
     def words(self, name: str) -> tuple[Array, Sequence[str]] | None:
-        """A column of codes with their words: state netns process chain verdict device helper event label. None: none.
+        """A column of codes with their words, None: none. state netns process chain verdict device helper event label;
+        for chains and rules also family table hook backend.
 
         words[code] is the text as the screen shows it; "" matches nothing that a person can type.
         """

@@ -90,6 +90,7 @@ class Parser:
         if word in vocabulary.FAMILIES or word in vocabulary.PROTOCOLS or word in vocabulary.PACKET_WORDS:
             return self._protocol(word, depth)
         if word in vocabulary.SIDES or word in vocabulary.TUPLE_SIDES or word in vocabulary.TYPES:
+            self._check_kind(word, vocabulary.ADDRESSED, token)
             return self._ends((), depth)
         if word in vocabulary.FIELDS:
             return self._field(word)
@@ -101,6 +102,7 @@ class Parser:
 
     def _protocol(self, word: str, depth: int) -> Node:
         token = self._advance()
+        self._check_kind(word, vocabulary.ADDRESSED, token)
         node = self._protocol_node(word, token)
         if word in vocabulary.FAMILIES and self._is("proto", "protochain"):
             self._advance()
@@ -187,7 +189,7 @@ class Parser:
         if token.word in vocabulary.BARE_STATUS | vocabulary.BARE_STATES:
             self._check_kind(token.word, vocabulary.CONNTRACK, self._advance())
             return status_node(token.word) if token.word in vocabulary.BARE_STATUS else state_node(token.word)
-        if values.looks_like_address(token.text):
+        if values.looks_like_address(token.text) and self._kind in vocabulary.ADDRESSED:
             return self._end_value(self._heir())
         if isinstance(self._last, str):
             return self._value_of(self._last, "")
@@ -241,9 +243,7 @@ class Parser:
             return (
                 f"“{token.text}” alone may be anything: say port {token.text}, net {token.text} or proto {token.text}"
             )
-        return f"“{token.text}” is not known here; there are host, net, port, src, dst, protocols, " + (
-            vocabulary.own_words(self._kind)
-        )
+        return f"“{token.text}” is not known here; there are {vocabulary.own_words(self._kind)}"
 
     def _missing(self) -> str:
         if self._now.kind == "end":

@@ -7,10 +7,12 @@ from typing import Final
 
 from nettop.decode.nfct import IPS_DST_NAT, IPS_NAMES, IPS_SEEN_REPLY, IPS_SRC_NAT, STATES
 
-FLOW, EVENT, PACKET, TRACE = "flow", "event", "packet", "trace"
-KINDS: Final = frozenset((FLOW, EVENT, PACKET, TRACE))
+FLOW, EVENT, PACKET, TRACE, CHAIN, RULE = "flow", "event", "packet", "trace", "chain", "rule"
+ADDRESSED: Final = frozenset((FLOW, EVENT, PACKET, TRACE))  # of which host, net, port and protocols can be asked
 CONNTRACK: Final = frozenset((FLOW, EVENT))
 WIRE: Final = frozenset((PACKET, TRACE))
+RULESET: Final = frozenset((CHAIN, RULE))
+KINDS: Final = ADDRESSED | RULESET
 
 AF_INET = 2
 AF_INET6 = 10
@@ -62,13 +64,13 @@ class Field:
     """A word that takes a value. `name` is the column asked of Fields."""
 
     name: str
-    value: str  # "number" "size" "seconds" "masked" "word" "exact-word" "state" "status" "proto"
+    value: str  # "number" "signed" "size" "seconds" "masked" "word" "exact-word" "state" "status" "proto"
     kinds: frozenset[str]
     default: int | None = None  # what an absent value counts as; None: it matches nothing
 
 
 FIELDS: Final = {
-    "proto": Field("proto", "proto", KINDS),
+    "proto": Field("proto", "proto", ADDRESSED),
     "len": Field("len", "size", WIRE),
     "vlan": Field("vlan", "number", frozenset((PACKET,))),
     "state": Field("state", "state", CONNTRACK),
@@ -76,21 +78,27 @@ FIELDS: Final = {
     "mark": Field("mark", "masked", CONNTRACK, default=0),  # the kernel leaves a mark of 0 out of events
     "zone": Field("zone", "number", CONNTRACK, default=0),  # and the default zone everywhere
     "id": Field("id", "masked", CONNTRACK),
-    "bytes": Field("bytes", "size", CONNTRACK),
-    "packets": Field("packets", "size", CONNTRACK),
-    "rate": Field("rate", "size", frozenset((FLOW,))),
+    "bytes": Field("bytes", "size", CONNTRACK | RULESET),
+    "packets": Field("packets", "size", CONNTRACK | RULESET),
+    "rate": Field("rate", "size", RULESET | {FLOW}),
     "age": Field("age", "seconds", frozenset((FLOW,))),
     "timeout": Field("timeout", "seconds", CONNTRACK),
     "helper": Field("helper", "word", CONNTRACK),
-    "label": Field("label", "exact-word", CONNTRACK),
+    "label": Field("label", "exact-word", CONNTRACK | RULESET),
     "event": Field("event", "word", frozenset((EVENT,))),
     "pid": Field("pid", "number", frozenset((FLOW,))),
     "process": Field("process", "exact-word", frozenset((FLOW,))),
     "netns": Field("netns", "exact-word", KINDS),
-    "device": Field("device", "exact-word", WIRE),
-    "iface": Field("device", "exact-word", WIRE),
-    "chain": Field("chain", "exact-word", frozenset((TRACE,))),
-    "verdict": Field("verdict", "word", frozenset((TRACE,))),
+    "device": Field("device", "exact-word", WIRE | RULESET),
+    "iface": Field("device", "exact-word", WIRE | RULESET),
+    "chain": Field("chain", "exact-word", RULESET | {TRACE}),
+    "verdict": Field("verdict", "word", RULESET | {TRACE}),
+    "family": Field("family", "word", RULESET),
+    "table": Field("table", "exact-word", RULESET),
+    "hook": Field("hook", "word", RULESET),
+    "backend": Field("backend", "word", RULESET),
+    "priority": Field("priority", "signed", RULESET),
+    "handle": Field("handle", "number", RULESET),
 }
 EVENTS: Final = ("new", "update", "destroy")
 # What stands for a number of a packet's column: (column, value, whether it must be this value).
@@ -99,16 +107,15 @@ PACKET_WORDS: Final = {
     "outbound": ("direction", PACKET_OUTGOING, True),
     "inbound": ("direction", PACKET_OUTGOING, False),
 }
-_COMMON: Final = (
-    *("host", "net", "port", "portrange", "src", "dst", "and", "or", "not", "mask"),
-    *FAMILIES,
-    *PROTOCOLS,
-)
+_JOINTS: Final = ("and", "or", "not")
+_PCAP: Final = ("host", "net", "port", "portrange", "src", "dst", "mask", *FAMILIES, *PROTOCOLS)
 
 
 def words(kind: str) -> list[str]:
     """Every word that can begin or join a part of a filter for rows of this kind, sorted: for completion."""
-    found = {*_COMMON, *(word for word, field in FIELDS.items() if kind in field.kinds)}
+    found = {*_JOINTS, *(word for word, field in FIELDS.items() if kind in field.kinds)}
+    if kind in ADDRESSED:
+        found |= {*_PCAP}
     if kind in CONNTRACK:
         found |= TUPLE_SIDES | BARE_STATUS | BARE_STATES
     if kind in WIRE:
@@ -117,5 +124,6 @@ def words(kind: str) -> list[str]:
 
 
 def own_words(kind: str) -> str:
-    """The words beyond pcap-filter's that can be asked of this kind, in one line."""
-    return " ".join(word for word in words(kind) if word not in _COMMON and word not in BARE_STATES)
+    """What can be asked of this kind, in one line."""
+    own = [word for word in words(kind) if word not in (*_JOINTS, *_PCAP) and word not in BARE_STATES]
+    return " ".join([*(("host net port src dst, protocols,",) if kind in ADDRESSED else ()), *own])

@@ -278,6 +278,10 @@ ERRORS = [
     ("packet", "port 80 and osrc 10.0.0.1", 12, "cannot be asked of packets"),
     ("packet", "tcp[13] = 2", 0, "capture filter can"),
     ("trace", "rate > 1k", 0, "cannot be asked of traces"),
+    ("rule", "tcp", 0, "cannot be asked of rules"),
+    ("rule", "handle 5 and port 80", 13, "cannot be asked of rules"),
+    ("rule", "10.0.0.1", 0, "is not known here"),
+    ("chain", "priority high", 9, "is not a number"),
 ]
 
 
@@ -293,7 +297,7 @@ def test_what_cannot_be_understood_is_refused_with_the_caret_under_it(
 
 
 def test_a_refusal_names_what_can_be_asked_instead() -> None:
-    with pytest.raises(FilterError, match=r"here: arp device .* len less"):
+    with pytest.raises(FilterError, match=r"here: host net port .* arp device .* len less"):
         parse("mark 1", "packet")
 
 
@@ -332,18 +336,50 @@ def test_parentheses_may_nest_a_hundred_deep() -> None:
         parse("(" * 101 + "tcp" + ")" * 101, "flow")
 
 
-@pytest.mark.parametrize("kind", ["flow", "event", "packet", "trace"])
+def test_chains_and_rules_are_found_by_where_they_stand_and_what_they_counted() -> None:
+    none = ("0.0.0.0:0", "0.0.0.0:0")
+    rules = [
+        packet(*none, chain="FORWARD", table="filter", verdict="drop", handle=5, packets=0, bytes=0),
+        packet(*none, chain="lan", table="fw", verdict="accept", handle=6, packets=2000, bytes=90, backend="nft"),
+    ]
+
+    class Priorities(TableOfRows):
+        def number(self, name: str) -> np.ndarray | None:
+            return np.array([-150, 0], np.int32) if name == "priority" else super().number(name)
+
+        def present(self, name: str) -> np.ndarray | None:
+            return None if name == "priority" else super().present(name)
+
+    def found(expression: str) -> list[bool]:
+        parsed = parse(expression, "rule")
+        assert parsed is not None
+        return parsed.mask(Priorities("packet", rules)).tolist()
+
+    assert found("chain FORWARD and verdict DROP") == [True, False]
+    assert found("packets = 0") == [True, False]
+    assert found("handle 5 or 6") == [True, True]
+    assert found("backend nft") == [False, True]
+    assert found("priority -150") == [True, False]
+    assert found("priority > -1") == [False, True]
+
+
+@pytest.mark.parametrize("kind", ["flow", "event", "packet", "trace", "chain", "rule"])
 def test_every_word_offered_for_completion_can_be_asked_there(kind: str) -> None:
     values = {"bytes": "> 1", "packets": "> 1", "rate": "> 1", "age": "> 1", "timeout": "> 1", "len": "> 1"}
     values |= {"host": "::1", "net": "10", "port": "1", "portrange": "1-2", "src": "::1", "dst": "::1", "event": "new"}
     values |= {"osrc": "::1", "odst": "::1", "rsrc": "::1", "rdst": "::1", "state": "close", "status": "dying"}
     values |= {"proto": "1", "mark": "1", "zone": "1", "id": "1", "pid": "1", "vlan": "1", "less": "1", "greater": "1"}
     values |= {name: "x" for name in ("helper", "label", "process", "netns", "device", "iface", "chain", "verdict")}
+    values |= (
+        {"not": "netns x"}
+        | {name: "x" for name in ("family", "table", "hook", "backend")}
+        | {"handle": "1", "priority": "-1"}
+    )
     offered = words(kind)
     assert offered == sorted(set(offered))
     for word in offered:
         if word not in ("and", "or", "mask"):
-            assert parse(f"{word} tcp" if word == "not" else f"{word} {values.get(word, '')}", kind) is not None
+            assert parse(f"{word} {values.get(word, '')}", kind) is not None
 
 
 def test_a_kind_of_rows_that_does_not_exist_is_a_programming_error() -> None:
