@@ -28,8 +28,17 @@ class Chunks(Protocol):
         """A chunk, its offset, and whether nothing follows it. None: fewer than `need` bytes are there as yet."""
         ...
 
+    def again(self) -> None:
+        """The next take gives the last chunk once more, without reading on."""
+        ...
+
     def advance(self, used: int) -> None:
         """The walk took `used` bytes of the last chunk."""
+        ...
+
+    @property
+    def ready(self) -> bool:
+        """Whether the next take will not wait for its descriptor."""
         ...
 
     def close(self) -> None:
@@ -71,6 +80,11 @@ class RegularFile:
             return chunk, self._pos, len(chunk) < size
         return (chunk, self._pos, False) if len(chunk) >= need else None
 
+    ready = True
+
+    def again(self) -> None:
+        """As Chunks.again: a take without an advance in between gives the same place."""
+
     def advance(self, used: int) -> None:
         """As Chunks.advance."""
         self._pos += used
@@ -110,19 +124,28 @@ class Pipe:
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._kept = _Kept()
+        self._final = False
+        self.ready = False
         with suppress(OSError):
             fcntl.fcntl(fd, _F_SETPIPE_SZ, _PIPE_READ)
 
     def take(self, need: int) -> tuple[bytes, int, bool] | None:
         """As Chunks.take."""
-        try:
-            data = os.read(self._fd, _PIPE_READ)
-        except BlockingIOError:
+        if not self.ready:
+            try:
+                data = os.read(self._fd, _PIPE_READ)
+            except BlockingIOError:
+                return None
+            self._kept.add(data)
+            self._final = not data
+        self.ready = False
+        if self._kept.size < need and not self._final:
             return None
-        self._kept.add(data)
-        if data and self._kept.size < need:
-            return None
-        return self._kept.chunk(), self._kept.base, not data
+        return self._kept.chunk(), self._kept.base, self._final
+
+    def again(self) -> None:
+        """As Chunks.again."""
+        self.ready = True
 
     def advance(self, used: int) -> None:
         """As Chunks.advance."""
@@ -140,6 +163,8 @@ class Decompressed:
         self._inner = inner
         self._decompression = Decompression(name)
         self._pieces: Iterator[bytes] = iter(())
+        self._ahead: bytes | None = None  # the piece after the present one, so that `ready` is known
+        self._again = False
         self._kept = _Kept()
         self._final = False
         self.offset = 0  # in the compressed file
@@ -151,16 +176,26 @@ class Decompressed:
 
     def take(self, need: int) -> tuple[bytes, int, bool] | None:
         """As Chunks.take; one piece a take."""
-        piece = next(self._pieces, None)
-        if piece is None:
-            self._refill()
-            piece = next(self._pieces, None)
-        if piece is not None:
-            self._kept.add(piece)
-        done = piece is None and (self._final or bool(self.error))
+        if not self._again:
+            if self._ahead is None:
+                self._refill()
+            if self._ahead is not None:
+                self._kept.add(self._ahead)
+            self._ahead = next(self._pieces, None)
+        self._again = False
+        done = self._ahead is None and (self._final or bool(self.error))
         if self._kept.size < need and not done:
             return None
         return self._kept.chunk(), self._kept.base, done
+
+    @property
+    def ready(self) -> bool:
+        """As Chunks.ready."""
+        return self._again or self._ahead is not None or self._final or bool(self.error) or self._inner.ready
+
+    def again(self) -> None:
+        """As Chunks.again."""
+        self._again = True
 
     def _refill(self) -> None:
         taken = None if self._final else self._inner.take(1)
@@ -169,6 +204,7 @@ class Decompressed:
         data, self.offset, self._final = taken
         self._inner.advance(len(data))
         self._pieces = self._feed(data, self._final)
+        self._ahead = next(self._pieces, None)
 
     def _feed(self, data: bytes, final: bool) -> Iterator[bytes]:
         yield from self._decompression.feed(data)

@@ -33,7 +33,7 @@ class Decompressor(Protocol):
     @property
     def needs_input(self) -> bool: ...
     @property
-    def unused_data(self) -> bytes: ...
+    def unused_data(self) -> bytes | None: ...
     def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
 
 
@@ -128,9 +128,8 @@ class Decompression:
         """The pieces, of at most about PIECE bytes each, that `data` adds. Nothing more once `error` is set."""
         while not self.error:
             if self._one is None or self._one.eof:
-                if self._one is not None:
-                    data = self._one.unused_data + data
-                data = data.lstrip(b"\0") if self._one is not None else data  # tapes and blocks are padded
+                if self._one is not None:  # between members there may be padding
+                    data = ((self._one.unused_data or b"") + data).lstrip(b"\0")
                 if not data:
                     return
                 self._one = self._open()

@@ -65,7 +65,7 @@ def decode(body: bytes, order: str, index: int, file: str) -> tuple[Interface, i
         return interface, None
     recorded = marks.stream_from(marks.unpack(own)[0], file)
     interface.stream, interface.ours = marks.without_id(recorded), True
-    if linktype(recorded) != link:
+    if linktype(recorded) != link or recorded.kind is StreamKind.TEXT:
         raise ValueError("the stream is of another link type than its interface")
     return interface, recorded.id
 

@@ -27,7 +27,7 @@ class Output:
         self.written = 0
         self._fd = fd
         self._name = name
-        self._regular = stat.S_ISREG(os.fstat(fd).st_mode)
+        self._start = os.lseek(fd, 0, os.SEEK_CUR) if stat.S_ISREG(os.fstat(fd).st_mode) else None
 
     def write(self, parts: Sequence[Part]) -> None:
         """Writes the parts, all of them. Raises OutputClosed or NettopError; a regular file then ends before them."""
@@ -56,9 +56,10 @@ class Output:
             return 0
 
     def _cut(self) -> None:
-        if self._regular:
+        if self._start is not None:
             with suppress(OSError):
-                os.ftruncate(self._fd, self.written)
+                os.ftruncate(self._fd, self._start + self.written)
+                os.lseek(self._fd, self._start + self.written, os.SEEK_SET)
 
     def _failure(self, error: OSError) -> NettopError:
         if error.errno == errno.EPIPE:

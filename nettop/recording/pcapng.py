@@ -207,9 +207,11 @@ class PcapngWalk:
             return
         if fields["item"] == "text":
             data = b"".join([*self._section.text.pop(recorded, []), data])
-        item = marks.decode(fields, data, stream, self._numbering.seq())
-        if item is not None:
-            out.append(item)
+        item = marks.decode(fields, data, stream, 0)
+        if isinstance(item, Counters):
+            self._counters(item, out)
+        elif item is not None:
+            out.append(replace(item, seq=self._numbering.seq()))
 
     def _part_of_text(self, recorded: int, fields: marks.Fields, data: bytes) -> bool:
         """Keeps a part of a text that goes on in a later block; False for the last one."""

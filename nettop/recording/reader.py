@@ -69,6 +69,11 @@ class Reader:
         """The descriptor, to wait on where it is a pipe."""
         return self._fd
 
+    @property
+    def ready(self) -> bool:
+        """Whether read() will not wait for the descriptor: a regular file, or data that is here already."""
+        return self.regular or self._chunks.ready
+
     def close(self) -> None:
         """Lets go of the file. Batches stay valid."""
         self._chunks.close()
@@ -79,6 +84,7 @@ class Reader:
         if taken is None:
             return False
         head = taken[0][:16]
+        self._chunks.again()
         packed = compressed.compression(head)
         if packed and not isinstance(self._chunks, Decompressed):
             self._chunks = Decompressed(self._chunks, packed)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nettop.batch import Batch, Gap, Item, NetlinkMeta, PacketMeta, Stream, StreamAdded
-from nettop.kinds import LINKTYPE_NETLINK, GapReason, StreamKind
+from nettop.kinds import GapReason, StreamKind
 from nettop.recording import bulk
 from nettop.recording.enhanced import PACKET_OUTGOING, UNKNOWN_DIRECTION
 
@@ -47,7 +47,7 @@ class Interface:
 
     @property
     def netlink(self) -> bool:
-        return self.stream.linktype == LINKTYPE_NETLINK
+        return self.stream.kind is StreamKind.NETLINK
 
     def any_id(self) -> int:
         """The stream that the interface's totals go to: its first."""
@@ -119,7 +119,7 @@ class Streams:
         if found is None:
             described = interface.stream
             if interface.netlink:
-                described = replace(described, kind=StreamKind.NETLINK, netlink_family=family)
+                described = replace(described, netlink_family=family)
             found = interface.ids[family] = self.announce(interface.index, described, out)
         return found
 

@@ -16,6 +16,7 @@ from nettop.recording.records import Numbering, batch_rows
 SLICE_NS = 50_000_000  # of recorded time: a paced batch spans at most this
 LONGEST_WAIT_NS = 10_000_000_000  # real time; a longer silence in a recording is cut to this
 _SILENT = 1 << 62
+_FOLLOW_NS = 100_000_000  # how often a followed file is looked at when it has nothing new
 
 
 class ReplaySource:
@@ -44,6 +45,8 @@ class ReplaySource:
         self._waiting: deque[Item] = deque()
         self._speed = speed
         self._paused = False
+        self._follow = follow
+        self._at_end = False  # of a file that is followed, for now
         self._anchor: tuple[int, int] | None = None  # the clock's time, and the recorded time that it stands for
 
     @property
@@ -77,20 +80,24 @@ class ReplaySource:
 
     def fileno(self) -> int | None:
         """The pipe to wait on, when more must be read from one; None for a file, a pause, or items that wait."""
-        return None if self._reader.regular or self._waiting or self._paused else self._reader.fileno()
+        return None if self._reader.ready or self._waiting or self._paused else self._reader.fileno()
 
     def due_ns(self) -> int | None:
         """When read() has something to give, on the clock; None while paused or waiting for a pipe."""
         if self._paused or self.ended:
             return None
-        if not self._waiting:
-            return self._clock() if self._reader.regular else None
-        return self._due(self._waiting[0])
+        if self._waiting:
+            return self._due(self._waiting[0])
+        if not self._reader.ready:
+            return None
+        return self._clock() + (_FOLLOW_NS if self._at_end else 0)
 
     def read(self, max_bytes: int) -> list[Item]:
         """Items that are due, up to about max_bytes (a whole chunk of the file at least when there is no pacing)."""
         given: list[Item] = []
         size = 0
+        if not (self._waiting or self._paused or self.ended):
+            self._fill()
         while not self.ended and not self._paused and size < max_bytes:
             item = self._take()
             if item is None:
@@ -110,9 +117,7 @@ class ReplaySource:
 
     def _take(self) -> Item | None:
         """The next item if it is due, or the part of it that is."""
-        if not self._waiting:
-            self._waiting.extend(self._reader.read())
-        if not self._waiting:
+        if not self._waiting and not (self._reader.ready and self._fill()):
             return None
         item = self._waiting[0]
         now = self._clock()
@@ -122,6 +127,12 @@ class ReplaySource:
         if not isinstance(item, Batch):
             return item
         return self._split(item, self._recorded(now))
+
+    def _fill(self) -> bool:
+        """Reads on; whether anything waits then."""
+        self._waiting.extend(self._reader.read())
+        self._at_end = self._follow and not self._waiting
+        return bool(self._waiting)
 
     def _split(self, batch: Batch, until_ns: int) -> Batch:
         """The leading rows that are due and within SLICE_NS; the others wait."""

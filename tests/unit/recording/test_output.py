@@ -1,0 +1,154 @@
+"""Where blocks go: pipes that take a little at a time or close, disks that fill up, files that rotate."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nettop.batch import Batch, Counters, Item, PacketMeta, StreamAdded
+from nettop.errors import NettopError
+from nettop.recording.output import Output, OutputClosed
+from nettop.recording.rotation import Limits, RotatingWriter, numbered
+from nettop.recording.writer import RecordingWriter
+from tests.unit.recording import items as run
+from tests.unit.recording.handmade import end, frames, read, streams, walk
+
+
+def batch(*data: bytes, ts: int = 0) -> Batch:
+    length = np.array([len(d) for d in data], np.uint32)
+    off = (np.cumsum(length) - length).astype(np.uint32)
+    return Batch(0, 0, b"".join(data), off, length, np.full(len(data), ts, np.int64), PacketMeta(length))
+
+
+def file(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+
+
+def test_header_and_interfaces_are_there_before_the_first_packet(tmp_path: Path) -> None:
+    writer = RecordingWriter(file(tmp_path / "r"), run.STREAMS)
+    items = walk((tmp_path / "r").read_bytes())
+    assert [s.name for s in streams(items)] == [s.name for s in run.STREAMS]
+    assert end(items).error == ""
+    writer.close()
+
+
+def test_a_slow_pipe_gets_every_byte() -> None:
+    out, into = os.pipe()
+    os.set_blocking(into, False)
+    got = bytearray()
+
+    def drain() -> None:
+        while data := os.read(out, 4096):
+            got.extend(data)
+
+    thread = threading.Thread(target=drain)
+    thread.start()
+    output = Output(into)
+    output.write([bytes([i % 256]) * 1000 for i in range(3000)])
+    output.close()
+    thread.join()
+    assert bytes(got) == b"".join(bytes([i % 256]) * 1000 for i in range(3000))
+    os.close(out)
+
+
+def test_a_reader_that_went_away_is_told_apart_from_a_failure() -> None:
+    out, into = os.pipe()
+    writer = RecordingWriter(into, [run.PACKETS])
+    os.close(out)
+    with pytest.raises(OutputClosed):
+        writer.write([batch(b"x")])
+    with pytest.raises(OutputClosed):
+        writer.close()
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(into)
+
+
+def test_a_full_disk_says_what_to_do_and_leaves_a_whole_recording(tmp_path: Path) -> None:
+    """A limit on the file's size stands for the disk: write() is cut short in the same way."""
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    writer = RecordingWriter(file(tmp_path / "r"), [run.PACKETS])
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+        with pytest.raises(NettopError, match="cannot write the recording") as error:
+            for _ in range(100):
+                writer.write([batch(b"y" * 999)])
+        with pytest.raises(NettopError):
+            writer.write([batch(b"y" * 9990)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+        writer.close()
+    assert error.value.do
+    items = read((tmp_path / "r").read_bytes(), tmp_path / "copy")
+    assert end(items).error == ""
+    assert set(frames(items)) == {b"y" * 999} and len(frames(items)) == 48
+
+
+def test_no_space_on_the_device_is_named() -> None:
+    with pytest.raises(NettopError, match="no space left on device: free some space"):
+        Output(os.open("/dev/full", os.O_WRONLY)).write([b"x"])
+
+
+def test_an_item_of_a_stream_that_was_never_added_is_a_mistake(tmp_path: Path) -> None:
+    writer = RecordingWriter(file(tmp_path / "r"))
+    with pytest.raises(ValueError, match="never added"):
+        writer.write([batch(b"x")])
+    writer.write([StreamAdded(run.PACKETS, 0), StreamAdded(run.PACKETS, 1), batch(b"x")])
+    writer.close()
+    items = walk((tmp_path / "r").read_bytes())
+    assert frames(items) == [b"x"] and len(streams(items)) == 1
+
+
+@pytest.mark.parametrize(
+    "lengths", [[0], [1, 2, 3, 4, 5, 0, 0, 7], [60] * 50, [1514, 54, 9000, 65535, 0, 1], [1 << 17]]
+)
+def test_frames_of_any_mix_of_lengths_are_copied_exactly(lengths: list[int], tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    data = [rng.bytes(n) for n in lengths]
+    writer = RecordingWriter(file(tmp_path / "r"), [run.PACKETS])
+    writer.write([batch(*data)])
+    writer.close()
+    assert frames(walk((tmp_path / "r").read_bytes())) == data
+
+
+def rotate(tmp_path: Path, limits: Limits, times: list[int]) -> list[list[Item]]:
+    """The items of each file after a batch of one 600-byte frame at each of the times."""
+    writer = RotatingWriter(lambda n: file(tmp_path / numbered("r.pcapng", n)), limits, [run.PACKETS, run.TEXTS], 0)
+    for now in times:
+        writer.write([Counters(0, 0, now, 10 + now, 1), batch(b"z" * 600, ts=now)], now)
+    writer.close()
+    return [walk((tmp_path / numbered("r.pcapng", n + 1)).read_bytes()) for n in range(writer.number)]
+
+
+def test_each_rotated_file_is_a_recording_of_its_own(tmp_path: Path) -> None:
+    files = rotate(tmp_path, Limits(size=2500), list(range(20)))
+    assert len(files) > 3
+    assert sum(len(frames(items)) for items in files) == 20
+    for items in files:
+        assert [s.name for s in streams(items)] == ["eth0", "text"]
+        assert end(items).error == ""
+        assert any(isinstance(item, Counters) for item in items)
+
+
+def test_rotation_by_age_begins_a_file_when_the_time_is_over(tmp_path: Path) -> None:
+    files = rotate(tmp_path, Limits(age_ns=10), [0, 5, 9, 10, 12, 25])
+    assert [len(frames(items)) for items in files] == [3, 2, 1]
+
+
+def test_joined_rotated_files_are_one_recording(tmp_path: Path) -> None:
+    rotate(tmp_path, Limits(age_ns=10), [0, 15, 30])
+    joined = b"".join(path.read_bytes() for path in sorted(tmp_path.glob("r-*.pcapng")))
+    items = read(joined, tmp_path / "joined")
+    assert len(frames(items)) == 3
+    assert [s.name for s in streams(items)] == ["eth0", "text"]
+
+
+def test_numbered_names_sort_and_keep_the_suffix() -> None:
+    assert numbered("dir.d/out.pcapng", 7) == "dir.d/out-00007.pcapng"
+    assert numbered("out", 12) == "out-00012"
