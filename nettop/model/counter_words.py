@@ -21,7 +21,7 @@ MEANING: dict[str, dict[str, str]] = {
         "search_restart": "lookups begun anew since the entry moved meanwhile: normal under churn and resizes",
         "clash_resolve": "two packets of one new flow at once, made one: usual for DNS over UDP, nothing was lost",
         "found": "lookups that found an entry",
-        "insert": "entries inserted",
+        "insert": "entries put into the table: new flows",
         "searched": "entries looked at in lookups (old kernels)",
         "new": "entries made that were not expected (old kernels)",
         "ignore": "packets already tracked or exempt, such as loopback's second pass (old kernels)",

@@ -109,8 +109,8 @@ class CounterTable:
 
     def put_ledger(self, rows: Iterable[LedgerRow], now_ns: int) -> None:
         """Our own losses, as a group beside the kernel's."""
-        for netns, stream, what, count in counter_rows(rows):
-            self.put(Key(netns, LEDGER, f"{stream} {what}"), count, now_ns)
+        for netns, stream, what, number in counter_rows(rows):
+            self.put(Key(netns, LEDGER, f"{stream} {what}"), number, now_ns)
 
     def forget(self, netns: str) -> None:
         """The namespace is gone."""

@@ -1,8 +1,8 @@
 """Events of one batch put in an order that bulk operations can follow: the lives of each key, one after another.
 
-Between a key's NEW and its DESTROY any number of updates can be written at once (the last value stays). A batch may
-hold several lives of one key; only the first can end what the table knows and only the last can stay in it, so two
-rounds do.
+Between a key's NEW and its DESTROY any number of updates can be written at once (the last value stays). Several lives
+of one key take as many rounds. Who makes one key flap by the thousand gets its first lives and its last: those between
+have come and gone by then.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from nettop.model.flow_store import Keys
 Array = NDArray[Any]
 
 
+ROUNDS = 8  # lives of one key in a batch that are applied in turn
+
+
 @dataclass(frozen=True, slots=True)
 class Lives:
     """One life each of different keys: `rows` are rows of the batch, life by life, in the order they came."""
@@ -26,7 +29,7 @@ class Lives:
     rows: NDArray[np.intp]
     starts: NDArray[np.intp]  # where in `rows` each life begins
     dies: NDArray[np.bool_]  # its last row is a DESTROY
-    again: NDArray[np.bool_]  # the key had an earlier life in this batch
+    skipped: bool = False  # each key had earlier lives in this batch that no round has
 
     def first(self) -> NDArray[np.intp]:
         """The first row of each life."""
@@ -52,7 +55,7 @@ def split_lives(cols: Columns, keys: Keys) -> list[Lives]:
     repeats = same.nonzero()[0]
     if not keys.equal(order[repeats], order[repeats - 1]).all():  # two keys of one hash: rare enough to go row by row
         return [_singles(np.array([row]), cols) for row in range(len(cols))]
-    return _first_and_last(order, same, _life_begins(cols, order, same), cols)
+    return _in_turn(order, same, _life_begins(cols, order, same), cols)
 
 
 def has_repeats(hashes: Array) -> bool:
@@ -62,7 +65,7 @@ def has_repeats(hashes: Array) -> bool:
 
 
 def _singles(rows: Array, cols: Columns) -> Lives:
-    return Lives(rows, np.arange(len(rows)), cols["event"][rows] == EVENT_DESTROY, np.zeros(len(rows), np.bool_))
+    return Lives(rows, np.arange(len(rows)), cols["event"][rows] == EVENT_DESTROY)
 
 
 def _life_begins(cols: Columns, order: Array, same: Array) -> Array:
@@ -77,21 +80,21 @@ def _life_begins(cols: Columns, order: Array, same: Array) -> Array:
     return begins
 
 
-def _first_and_last(order: Array, same: Array, begins: Array, cols: Columns) -> list[Lives]:
+def _in_turn(order: Array, same: Array, begins: Array, cols: Columns) -> list[Lives]:
     starts = begins.nonzero()[0]
     life = np.cumsum(begins) - 1  # of each row
     is_first = ~same[starts]
     is_last = np.append(is_first[1:], True)
-    rounds = [_chosen(order, life, is_first, False, cols)]
-    later = is_last & ~is_first
-    if later.any():
-        rounds.append(_chosen(order, life, later, True, cols))
-    return rounds
+    count = np.arange(len(starts))
+    number = count - np.maximum.accumulate(np.where(is_first, count, 0))  # which life of its key, from 0
+    rounds = [_chosen(order, life, number == turn, False, cols) for turn in range(min(ROUNDS, int(number.max()) + 1))]
+    late = is_last & (number >= ROUNDS)
+    return [*rounds, _chosen(order, life, late, True, cols)] if late.any() else rounds
 
 
-def _chosen(order: Array, life: Array, wanted: Array, again: bool, cols: Columns) -> Lives:
+def _chosen(order: Array, life: Array, wanted: Array, skipped: bool, cols: Columns) -> Lives:
     mine = wanted[life]
     rows = order[mine]
     starts = np.flatnonzero(np.diff(life[mine], prepend=-1))
     ends = np.append(starts[1:], len(rows)) - 1
-    return Lives(rows, starts, cols["event"][rows[ends]] == EVENT_DESTROY, np.full(len(starts), again))
+    return Lives(rows, starts, cols["event"][rows[ends]] == EVENT_DESTROY, skipped)

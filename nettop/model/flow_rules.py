@@ -38,6 +38,7 @@ from nettop.model.flow_store import (
     BORN,
     DEAD,
     FRESH,
+    HEARD,
     LIVE,
     RECYCLED,
     SEEN,
@@ -192,23 +193,24 @@ class FlowRules:
     def _destroy(self, cols: Columns, asked: Keys, lives: Lives, rows: Array, dump_open: bool) -> None:
         last = lives.last()
         known = lives.dies & (rows >= 0)
-        # A DESTROY alone, of another life than ours, is an older one's: the dump that gave us this life overtook it.
-        late = np.zeros(len(rows), np.bool_)
-        at = (known & (lives.lengths() == 1) & ~lives.again).nonzero()[0]
-        late[at] = self._other_life(cols, last[at], rows[at]) & (self.store["flags"][rows[at]] & DEAD == 0)
+        alone = lives.lengths() == 1
+        flags, other = np.zeros(len(rows), np.uint8), np.zeros(len(rows), np.bool_)
+        flags[known] = self.store["flags"][rows[known]]
+        other[known] = self._other_life(cols, last[known], rows[known])
+        # Of another life than ours, which no event told of: an older one's. The dump that gave us ours overtook it.
+        late = known & alone & other & (flags & (DEAD | HEARD) == 0)
         gone = known & ~late
         if not dump_open:
             self.store.release(rows[gone])
             return
-        flags = self.store["flags"][rows[gone]]
-        several = flags & (DEAD | FRESH | RECYCLED) != 0
-        self.store["flags"][rows[gone]] = np.where(several | lives.again[gone], DEAD | RECYCLED, DEAD)
-        self._remember(cols, last[gone], rows[gone])
-        unknown = (lives.dies & (rows < 0)).nonzero()[0]
-        if len(unknown):
-            added = self.store.add(asked.take(unknown))
-            self.store["flags"][added] = DEAD
-            self._remember(cols, last[unknown], added)
+        several = lives.skipped | other | (flags & (DEAD | FRESH | RECYCLED) != 0) | ~known & ~alone
+        unknown = lives.dies & ~known
+        if unknown.any():
+            rows = rows.copy()
+            rows[unknown] = self.store.add(asked.take(unknown))
+        dying = gone | unknown
+        self.store["flags"][rows[dying]] = np.where(several[dying], DEAD | RECYCLED, DEAD)
+        self._remember(cols, last[dying], rows[dying])
 
     def _remember(self, cols: Columns, at: Array, rows: Array) -> None:
         """The id under which these rows died."""
@@ -218,9 +220,7 @@ class FlowRules:
         if ids is not None:
             self.store["id"][rows] = ids[at]
 
-    def _keep(
-        self, cols: Columns, asked: Keys, lives: Lives, rows: Array, living: Array, dump_open: bool
-    ) -> None:
+    def _keep(self, cols: Columns, asked: Keys, lives: Lives, rows: Array, living: Array, dump_open: bool) -> None:
         first, lengths, rows = lives.first()[living], lives.lengths()[living], rows[living]
         ts = cols["ts_ns"][first]
         fresh = LIVE | FRESH if dump_open else LIVE
@@ -228,7 +228,7 @@ class FlowRules:
         old = (rows >= 0).nonzero()[0]
         if len(old):
             was_dead = self.store["flags"][rows[old]] & DEAD != 0
-            again = old[was_dead | self._other_life(cols, first[old], rows[old])]
+            again = old[was_dead | lives.skipped | self._other_life(cols, first[old], rows[old])]
             self._restart(rows[again], ts[again], fresh | RECYCLED if dump_open else fresh)
         if len(new):
             rows[new] = self.store.add(asked if len(new) == len(asked) else asked.take(living[new]))
@@ -236,7 +236,7 @@ class FlowRules:
             self.store["first_ns"][rows[new]] = ts[new]
         born = cols["event"][first] == EVENT_NEW
         self.store["first_ns"][rows[born]] = ts[born]
-        flags = np.where(born, BORN, 0).astype(np.uint8) | np.uint8(TOUCHED if dump_open else 0)
+        flags = np.where(born, BORN, 0).astype(np.uint8) | np.uint8(HEARD | TOUCHED if dump_open else HEARD)
         self.store["flags"][rows] |= flags
         mine = lives.rows[np.repeat(~lives.dies, lives.lengths())]
         part = cols.take(mine)

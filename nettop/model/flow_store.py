@@ -42,6 +42,7 @@ FRESH = 8  # created by an event since the open dump began
 TOUCHED = 16  # told of by an event since the open dump began: what events carry is newer than the dump's row
 SEEN = 32  # in the open dump
 RECYCLED = 64  # its key had several lives since the open dump began
+HEARD = 128  # an event told of this life
 SINCE_BEGIN = FRESH | TOUCHED | SEEN | RECYCLED
 
 

@@ -20,7 +20,7 @@ from nettop.model.flow_index import Rows
 from nettop.model.flow_lines import FlowLines
 from nettop.model.flow_order import first_rows
 from nettop.model.flow_rules import FlowRules
-from nettop.model.flow_sort import Picked, sort_keys
+from nettop.model.flow_sort import SORT_KEYS, Picked, sort_keys
 from nettop.model.flow_store import KEY_COLUMNS, FlowStore
 from nettop.model.view import Detail, Line, Snapshot, SortKey, ViewSpec
 from nettop.text.flow import text_template
@@ -38,6 +38,7 @@ class FlowTable:
     columns = flow_view.COLUMNS
     default_columns = flow_view.DEFAULT_COLUMNS
     default_sort = flow_view.DEFAULT_SORT
+    sortable = SORT_KEYS  # what SortKey and --sort understand: columns' keys and JSON names
 
     def __init__(
         self,
