@@ -40,6 +40,8 @@ DEFAULT_SORT = (SortKey("rate"), SortKey("bytes"))
 RESORT_NS = 1_000_000_000  # a sorted table stands still at least this long …
 SMALL_NS = 200_000_000  # … or this long, where it is small enough that new flows can be shown at once
 SMALL = 50_000
+_WINDOW = 128  # rows that any screen may want to see
+
 
 class Flows(Protocol):
     """What the view needs of the table."""
@@ -60,13 +62,44 @@ class Flows(Protocol):
 class _Order:
     """What was shown last for one filter and sort."""
 
-    rows: Rows  # the first of the order, at least as many as a screen has asked for
-    idents: NDArray[np.int64]
-    keys: list[Array]  # over `matched_rows`
-    matched_rows: Rows
+    rows: Rows  # of the flows that matched
+    generations: NDArray[np.uint32]  # theirs, to tell when a row has gone to another flow
+    keys: list[Array]  # over `rows`
+    places: Rows  # into `rows`: the first of the order, at least as many as a screen has asked for
     made_ns: int
     version: int
     totals: Line
+    gone: int = 0  # of `places`, taken out since
+
+    @property
+    def matched(self) -> int:
+        return len(self.rows) - self.gone
+
+    def deepen(self, depth: int) -> None:
+        """More of the same order, for a screen that looks further down."""
+        wanted = min(2 * depth, len(self.rows))
+        self.places = first_rows(self.keys, wanted) if self.keys else np.arange(len(self.rows))
+        self.gone = 0
+
+    def prune(self, store: FlowStore, depth: int) -> None:
+        """Take out the flows among the first `depth` that are gone."""
+        head = self.places[:depth]
+        rows = self.rows[head]
+        alive = (store["generation"][rows] == self.generations[head]) & store.are_live(rows)
+        if not alive.all():
+            self.places = np.concatenate([head[alive], self.places[depth:]])
+            self.gone += len(head) - int(np.count_nonzero(alive))
+
+    def place_of(self, store: FlowStore, ident: int) -> int | None:
+        """At which place of the order the flow with this identity stands."""
+        row = store.row_of(ident)
+        at = int(np.searchsorted(self.rows, row)) if row is not None else len(self.rows)
+        if at == len(self.rows) or self.rows[at] != row or self.generations[at] != ident >> 32:
+            return None
+        shown = (self.places == at).nonzero()[0]
+        if len(shown):
+            return int(shown[0])
+        return place_of(self.keys, at) - self.gone if self.keys else at
 
 
 class Orders:
@@ -79,21 +112,22 @@ class Orders:
     def snapshot(self, table: Flows, spec: ViewSpec, now_ns: int) -> Snapshot:
         """The window that spec describes."""
         order = self._current(table, spec, now_ns)
-        matched = len(order.matched_rows)
-        first = max(0, matched - spec.height) if spec.follow else max(0, min(spec.first, matched - spec.height))
-        if first + spec.height > len(order.rows) and len(order.rows) < matched:
-            self._deepen(table, order, first + spec.height)
-        rows = order.rows[first : first + spec.height]
-        alive = (table.store.idents(rows) == order.idents[first : first + spec.height]) & table.store.are_live(rows)
-        anchor = None if spec.anchor is None else self._place(table, order, spec.anchor)
+        first = _first(spec, order.matched)
+        order.prune(table.store, first + spec.height)
+        if len(order.places) < min(order.matched, _first(spec, order.matched) + spec.height):
+            order.deepen(first + spec.height)
+            order.prune(table.store, first + spec.height)
+        first = _first(spec, order.matched)
+        rows = order.rows[order.places[first : first + spec.height]]
+        since = f"   sorted {max(0, now_ns - order.made_ns) / 1e9:.1f} s ago"
         return Snapshot(
             spec,
             first,
-            _drawn(table, rows[alive], spec.columns, now_ns),
-            matched,
+            _drawn(table, rows[table.store.are_live(rows)], spec.columns, now_ns),
+            order.matched,
             len(table),
-            anchor,
-            (*order.totals, (f"   sorted {max(0, now_ns - order.made_ns) / 1e9:.1f} s ago", "dim")),
+            None if spec.anchor is None else order.place_of(table.store, spec.anchor),
+            (*order.totals, (since, "dim")),
             (),
             now_ns,
             table.version,
@@ -114,37 +148,19 @@ class Orders:
         wait = SMALL_NS if table.store.top <= SMALL else RESORT_NS
         return 0 <= now_ns - order.made_ns < wait
 
-    @staticmethod
-    def _deepen(table: Flows, order: _Order, depth: int) -> None:
-        """More of the same order, for a screen that looks further down."""
-        places = first_rows(order.keys, min(2 * depth, len(order.matched_rows))) if order.keys else slice(None)
-        ahead = table.store.idents(order.rows) == order.idents  # rows reused meanwhile stay marked as gone
-        order.rows = order.matched_rows[places]
-        idents = table.store.idents(order.rows)
-        idents[: len(ahead)][~ahead] = -1
-        order.idents = idents
 
-    @staticmethod
-    def _place(table: Flows, order: _Order, ident: int) -> int | None:
-        row = table.store.row_of(ident)
-        if row is None:
-            return None
-        shown = (order.rows == row).nonzero()[0]
-        if len(shown):
-            return int(shown[0])
-        among = int(np.searchsorted(order.matched_rows, row))
-        if among == len(order.matched_rows) or order.matched_rows[among] != row:
-            return None
-        return place_of(order.keys, among) if order.keys else among
+def _first(spec: ViewSpec, matched: int) -> int:
+    last_first = max(0, matched - spec.height)
+    return last_first if spec.follow else max(0, min(spec.first, last_first))
 
 
 def _made(table: Flows, spec: ViewSpec, now_ns: int) -> _Order:
-    matched = table.matching(spec.filter, now_ns)
-    keys = table.sort_keys(matched, spec.sort, now_ns)
-    wanted = min(len(matched), max(256, spec.first + 2 * spec.height))
-    rows = matched[first_rows(keys, wanted)] if keys else matched
-    totals = _totals(table, matched, spec.filter is not None)
-    return _Order(rows, table.store.idents(rows), keys, matched, now_ns, table.version, totals)
+    rows = table.matching(spec.filter, now_ns)
+    keys = [key if key.base is None else key.copy() for key in table.sort_keys(rows, spec.sort, now_ns)]
+    totals = _totals(table, rows, spec.filter is not None)
+    order = _Order(rows, table.store["generation"][rows], keys, np.empty(0, np.intp), now_ns, table.version, totals)
+    order.deepen(max(_WINDOW, spec.first + spec.height))
+    return order
 
 
 def _totals(table: Flows, matched: Rows, filtered: bool) -> Line:

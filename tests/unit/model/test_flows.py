@@ -389,3 +389,27 @@ def test_an_update_of_an_unknown_flow_makes_it_known_without_a_birth() -> None:
     flows = FlowTable(Strings())
     flows.apply(decoded(row(id=1, event=EVENT_UPDATE, status=14)), 0, T0)
     assert shown(flows, "state", "age") == [("assured", "≥5s")]
+
+
+def test_the_place_of_a_kept_order_stays_true_when_flows_above_it_leave() -> None:
+    flows = table(*(row(sport=i + 1, id=i, obytes=1000 - i) for i in range(600)))
+    sort = (SortKey("bytes"),)
+    whole = idents(flows.snapshot(ViewSpec(("id",), height=600, sort=sort), T0))
+    flows = table(*(row(sport=i + 1, id=i, obytes=1000 - i) for i in range(600)))
+    flows.snapshot(ViewSpec(("id",), height=10, sort=sort), T0)
+    for gone in (0, 3, 4):
+        flows.apply(decoded(row(sport=gone + 1, id=gone, event=EVENT_DESTROY)), 0, T0)
+    left = [ident for i, ident in enumerate(whole) if i not in (0, 3, 4)]
+    spec = ViewSpec(("id",), height=10, sort=sort, frozen=True, anchor=whole[6])
+    snapshot = flows.snapshot(spec, T0)
+    assert idents(snapshot) == left[:10] and snapshot.anchor == left.index(whole[6]) and snapshot.matched == 597
+    deep = flows.snapshot(ViewSpec(("id",), first=400, height=10, sort=sort, frozen=True), T0)
+    assert idents(deep) == left[400:410]
+
+
+def test_a_kept_order_is_of_the_values_it_was_made_from() -> None:
+    flows = table(*(row(sport=i + 1, id=i, mark=i, zone=i) for i in range(600)))
+    sort = (SortKey("zone", descending=False),)
+    flows.snapshot(ViewSpec(("id",), height=5, sort=sort), T0)
+    before = [r.cells[0] for r in flows.snapshot(ViewSpec(("id",), first=300, height=5, sort=sort), T0).rows]
+    assert before == ["300", "301", "302", "303", "304"]
