@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
@@ -12,6 +13,8 @@ def main() -> int:
 
         print(f"nettop {__version__}")
         return 0
+    # NumPy's BLAS would start threads at import, which cannot all drop their capabilities; nettop multiplies no matrix.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from nettop.cli import main as cli_main
 
     return cli_main(sys.argv[1:])

@@ -26,6 +26,10 @@ STATUS_WORD, COUNT_WORD, FIRST_WORD, LENGTH_WORD = 2, 3, 4, 5  # u32s of a block
 _SECONDS = 0  # u64 index in a frame's header: tp_next_offset, tp_sec
 _NSEC_SNAPLEN, _LEN_STATUS, _MAC_NET, _VLAN, _LINK = 1, 2, 3, 4, 7  # … and sll_hatype, sll_pkttype at byte 56
 _MACS, _TAG = 12, 4  # bytes: the two addresses before the tag; the tag
+_SHORT_RUN, _STRETCH = (
+    16,
+    512,
+)  # frames: below the one a guess costs more than it saves; how far links are then followed
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +81,39 @@ def frames_of(block: bytearray, snaplen: int, ethernet: bool) -> Frames:
 
 
 def _frame_starts(block: bytearray) -> NDArray[np.intp]:
-    """Where each frame's header begins, in units of 8 bytes: the chain of tp_next_offset can only be followed."""
+    """Where each frame's header begins, in units of 8 bytes: the chain of tp_next_offset, followed run by run.
+
+    Frames of one size lie at one stride. A run is guessed as far as the block goes and kept as far as its own links
+    confirm it; where frames change size at every step, the links are followed one at a time.
+    """
+    words = np.frombuffer(block, np.uint32)
+    at, left = int(words[FIRST_WORD]) >> 2, int(words[COUNT_WORD])
+    runs = []
+    while left:
+        step = int(words[at]) >> 2
+        run = _equal_steps(words, at, step, left) if step else np.array([at])
+        if len(run) < _SHORT_RUN:
+            run = _followed(block, at, min(left, _STRETCH))
+        runs.append(run)
+        left -= len(run)
+        at = int(run[-1]) + (int(words[run[-1]]) >> 2)
+    return np.concatenate(runs) >> 1 if runs else np.empty(0, np.intp)
+
+
+def _equal_steps(words: NDArray[np.uint32], at: int, step: int, most: int) -> NDArray[np.intp]:
+    """The frames from `at` on that follow one another at the same distance, and the first one after them."""
+    guess = at + step * np.arange(min(most, (len(words) - 1 - at) // step + 1), dtype=np.intp)
+    other = np.flatnonzero(words[guess] >> 2 != step)
+    return guess if not len(other) else guess[: int(other[0]) + 1]
+
+
+def _followed(block: bytearray, at: int, count: int) -> NDArray[np.intp]:
     words = memoryview(block).cast("I")
-    at = words[FIRST_WORD] >> 2
     starts = []
-    for _ in range(words[COUNT_WORD]):
+    for _ in range(count):
         starts.append(at)
         at += words[at] >> 2
-    return np.array(starts, np.intp) >> 1
+    return np.array(starts, np.intp)
 
 
 def _pairs(longs: NDArray[np.uint64], at: NDArray[np.intp]) -> NDArray[np.uint32]:
