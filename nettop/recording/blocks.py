@@ -16,6 +16,11 @@ EPB = 6  # enhanced packet
 CUSTOM = 0x0BAD  # custom block that tools may copy
 CUSTOM_NO_COPY = 0x40000BAD
 
+# nettop's own block: a type for local use (bit 31), otherwise laid out as a Custom Block, and read from one too.
+# Wireshark lists each Custom Block as a frame without a time: one before the first packet turns its relative times
+# into 1.7 billion seconds, and frame numbers no longer count packets. Blocks for local use it passes over.
+ANNOTATION = 0x80007ED9
+
 BYTE_ORDER_MAGIC = 0x1A2B3C4D
 PEN = 32473  # private enterprise number for examples (RFC 5612)
 
@@ -119,6 +124,6 @@ def interface_statistics(interface: int, ts_ns: int, options: Iterable[Option]) 
     return block(ISB, struct.pack("<III", interface, *halves(ts_ns)) + encode_options(options))
 
 
-def custom(body: bytes) -> bytes:
-    """A Custom Block of nettop's around `body`."""
-    return block(CUSTOM, struct.pack("<I", PEN) + signature() + body)
+def annotation(body: bytes) -> bytes:
+    """A block of nettop's own around `body`."""
+    return block(ANNOTATION, struct.pack("<I", PEN) + signature() + body)

@@ -1,4 +1,4 @@
-"""What pcapng has no block for, as nettop's Custom Blocks: one line of JSON, a newline, then the bytes of a text."""
+"""What pcapng has no block for, in blocks of nettop's own: a line of JSON, a newline, then the bytes of a text."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from nettop.recording import blocks
 Fields = dict[str, Any]
 Annotation = DumpMark | Gap | Text | Counters | End
 
+KNOWN = ("stream", "dump", "gap", "text", "counters", "end")  # values of "item" in this format version
 MAX_TEXT = 64 << 20  # of one snapshot
 _PART = 8 << 20  # a longer body is spread over several blocks: libpcap and Wireshark refuse blocks over 16 MiB
 
@@ -57,7 +58,7 @@ def without_id(stream: Stream) -> Stream:
 
 
 def pack(fields: Fields, body: bytes = b"") -> bytes:
-    """Fields and body as the content of a custom block or option."""
+    """Fields and body as the content of a block or custom option."""
     if body:
         fields = {**fields, "bytes": len(body)}
     return json.dumps(fields, separators=(",", ":")).encode("ascii") + b"\n" + body
@@ -79,11 +80,11 @@ def unpack(content: bytes) -> tuple[Fields, bytes]:
 
 
 def encode(item: Annotation) -> Iterator[bytes]:
-    """The Custom Blocks of an item."""
+    """The blocks of an item."""
     if isinstance(item, Text):
         yield from _encode_text(item)
         return
-    yield blocks.custom(pack(_fields(item)))
+    yield blocks.annotation(pack(_fields(item)))
 
 
 def _fields(item: DumpMark | Gap | Counters | End) -> Fields:
@@ -114,14 +115,11 @@ def _encode_text(item: Text) -> Iterator[bytes]:
     fields = {"item": "text", "stream": item.stream, "ts": item.ts_ns, "what": item.what.value, "error": error}
     for start in range(0, len(body) or 1, _PART):
         more = start + _PART < len(body)
-        yield blocks.custom(pack({**fields, "more": more}, body[start : start + _PART]))
+        yield blocks.annotation(pack({**fields, "more": more}, body[start : start + _PART]))
 
 
-def decode(fields: Fields, body: bytes, stream: int, seq: int) -> Annotation | None:
-    """The item of `fields`, on `stream`; None if a later minor version added its kind.
-
-    Raises KeyError, TypeError or ValueError if it is damaged.
-    """
+def decode(fields: Fields, body: bytes, stream: int, seq: int) -> Annotation:
+    """The item of `fields`, on `stream`; raises KeyError, TypeError or ValueError if it is damaged."""
     match fields["item"]:
         case "dump":
             begin, complete = _bool(fields["begin"]), _bool(fields["complete"])
@@ -136,7 +134,7 @@ def decode(fields: Fields, body: bytes, stream: int, seq: int) -> Annotation | N
         case "end":
             return End(stream, seq, _str(fields["why"]), _str(fields["error"]))
         case _:
-            return None
+            raise ValueError("not an item")
 
 
 def _int(value: object) -> int:

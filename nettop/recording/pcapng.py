@@ -14,7 +14,7 @@ from nettop.recording import blocks, bulk, interfaces, marks, packetblocks
 from nettop.recording.records import Emitter, Interfaces, Numbering, Streams, runs
 
 _PACKETS = np.array([blocks.EPB, blocks.PB, blocks.SPB])
-_KNOWN = np.array([*_PACKETS, blocks.IDB, blocks.ISB, blocks.CUSTOM, blocks.CUSTOM_NO_COPY])
+_KNOWN = np.array([*_PACKETS, blocks.IDB, blocks.ISB, blocks.CUSTOM, blocks.CUSTOM_NO_COPY, blocks.ANNOTATION])
 Ints = NDArray[np.int64]
 
 
@@ -150,7 +150,8 @@ class PcapngWalk:
             elif kind == blocks.ISB:
                 self._statistics(body, out)
             else:
-                self._custom(body, base + pos, out)
+                self._emitter.number += kind != blocks.ANNOTATION  # Wireshark counts a Custom Block as a frame
+                self._annotation(body, base + pos, out)
         except (struct.error, KeyError, TypeError, ValueError):
             raise DamagedInput(f"a block of type {kind:#x} makes no sense", base + pos) from None
 
@@ -190,12 +191,14 @@ class PcapngWalk:
             self._totals[item.stream] = totals
             out.append(replace(item, seq=self._numbering.seq()))
 
-    def _custom(self, body: bytes, offset: int, out: list[Item]) -> None:
+    def _annotation(self, body: bytes, offset: int, out: list[Item]) -> None:
         _refuse_newer(body, self._section.order, offset)
         content = blocks.ours(body, self._section.order)
         if content is None:
             return
         fields, data = marks.unpack(content)
+        if fields["item"] not in marks.KNOWN:
+            return  # of a later minor version
         if fields["item"] == "stream":
             described = marks.stream_from(fields, self._numbering.file)
             found = self._streams.announce(-1 - described.id, marks.without_id(described), out)
@@ -210,7 +213,7 @@ class PcapngWalk:
         item = marks.decode(fields, data, stream, 0)
         if isinstance(item, Counters):
             self._counters(item, out)
-        elif item is not None:
+        else:
             out.append(replace(item, seq=self._numbering.seq()))
 
     def _part_of_text(self, recorded: int, fields: marks.Fields, data: bytes) -> bool:

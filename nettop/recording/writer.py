@@ -81,7 +81,7 @@ class RecordingWriter:
     def _described(self, stream: Stream) -> bytes:
         if stream.kind is StreamKind.TEXT:
             self._streams[stream.id] = _Recorded(stream, None)
-            return blocks.custom(marks.pack({"item": "stream", **marks.stream_fields(stream)}))
+            return blocks.annotation(marks.pack({"item": "stream", **marks.stream_fields(stream)}))
         self._streams[stream.id] = _Recorded(stream, self._interfaces)
         self._interfaces += 1
         return interfaces.encode(stream)

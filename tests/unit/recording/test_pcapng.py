@@ -221,6 +221,15 @@ def test_a_request_in_a_tapped_netlink_capture_is_known_by_its_flag() -> None:
     assert np.concatenate(outgoing).tolist() == [True, False]
 
 
+def test_a_custom_block_counts_as_a_frame_as_in_wireshark_and_nettops_own_does_not() -> None:
+    ours = struct.pack("<I", PEN) + b'nettop\x01\x00{"item":"from a later minor version","stream":0}\n'
+    theirs = block(0x0BAD, struct.pack("<I", 1) + b"theirs")
+    local = block(0x80007ED9, b"someone else's") + block(0x80007ED9, ours)
+    data = shb() + idb() + epb(b"1") + theirs + local + epb(b"2")
+    assert [n for meta in packets(walk(data)) for n in meta.number.tolist()] == [1, 3]  # type: ignore[union-attr]
+    assert end(walk(data)).error == ""
+
+
 LIES = {
     "zero": struct.pack("<II", 6, 0) + bytes(64),
     "eight": struct.pack("<II", 6, 8) + bytes(64),

@@ -19,7 +19,7 @@ from tests.unit.recording.handmade import cooked, end, epb, idb, pcap, read, shb
 
 def _recording() -> bytes:
     heads = b"".join(interfaces.encode(s) for s in run.STREAMS if s.kind is not StreamKind.TEXT)
-    heads += blocks.custom(module.pack({"item": "stream", **module.stream_fields(run.TEXTS)}))
+    heads += blocks.annotation(module.pack({"item": "stream", **module.stream_fields(run.TEXTS)}))
     body = b"".join(epb(bytes(i), i, (2, b"\x01\0\0\0"), (1, b"note")) for i in range(6))
     body += b"".join(epb(cooked(bytes(i)), i, interface=2) for i in range(4))
     body += b"".join(module.encode(DumpMark(2, 0, 1, "conntrack", True)))
