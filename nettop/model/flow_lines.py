@@ -41,7 +41,6 @@ _SHAPE_HAVE = (
     | HAVE_RCOUNT | HAVE_START | HAVE_STATE | HAVE_HELPER | HAVE_LABELS
 )  # fmt: skip
 _MAX_TEMPLATES = 10_000
-_ADDRESSES = ("osrc", "odst", "rsrc", "rdst")
 # The columns of text.flow.TEMPLATE_VALUES; ts_ns only of events.
 _VALUES = (
     *("osrc", "osport", "odst", "odport", "rsrc", "rsport", "rdst", "rdport", "timeout", "mark", "id"),
@@ -161,18 +160,32 @@ def _values(data: derive.Data) -> Iterator[tuple[Any, ...]]:
 
 
 def _address_texts(data: derive.Data) -> dict[str, list[str]]:
-    """Texts of all four addresses; each distinct one of a chunk is formatted once."""
-    n = len(data["have"])
-    lows = np.concatenate([derive.column(data, f"{name}_lo") for name in _ADDRESSES])
-    six = np.tile(data["family"] != 2, 4)
-    texts = np.empty(4 * n, object)
-    if not six.all():
-        four = ~six if six.any() else slice(None)
-        values, inverse = np.unique(lows[four].astype(np.uint32), return_inverse=True)
-        texts[four] = np.array([ipv4_text(value) for value in values.tolist()], object)[inverse]
-    if six.any():
-        highs = np.concatenate([derive.column(data, f"{name}_hi") for name in _ADDRESSES])
-        pairs = {pair: "" for pair in zip(highs[six].tolist(), lows[six].tolist(), strict=True)}
-        pairs = {(hi, lo): address_text(10, hi, lo) for hi, lo in pairs}
-        texts[six] = [pairs[pair] for pair in zip(highs[six].tolist(), lows[six].tolist(), strict=True)]
-    return {name: texts[i * n : (i + 1) * n].tolist() for i, name in enumerate(_ADDRESSES)}
+    """Texts of all four addresses. Without NAT the reply's are the original's: then they are formatted once."""
+    texts = {name: _texts(data, name) for name in ("osrc", "odst")}
+    halves = ("_lo", "_hi") if "osrc_hi" in data else ("_lo",)
+    for name, mirror in (("rsrc", "odst"), ("rdst", "osrc")):
+        same = all(np.array_equal(derive.column(data, name + half), data[mirror + half]) for half in halves)
+        texts[name] = texts[mirror] if same else _texts(data, name)
+    return texts
+
+
+def _texts(data: derive.Data, name: str) -> list[str]:
+    """Texts of one end's addresses; each distinct one is formatted once."""
+    low, six = derive.column(data, f"{name}_lo"), data["family"] != 2
+    if not six.any():
+        return _ipv4_texts(low)
+    texts = np.empty(len(low), object)
+    texts[~six] = _ipv4_texts(low[~six])
+    pairs = list(zip(derive.column(data, f"{name}_hi")[six].tolist(), low[six].tolist(), strict=True))
+    known = {pair: address_text(10, *pair) for pair in set(pairs)}
+    texts[six] = [known[pair] for pair in pairs]
+    found: list[str] = texts.tolist()
+    return found
+
+
+def _ipv4_texts(low: Array) -> list[str]:
+    if len(low) and (low == low[0]).all():
+        return [ipv4_text(int(low[0]))] * len(low)
+    values, inverse = np.unique(low.astype(np.uint32), return_inverse=True)
+    found: list[str] = np.array([ipv4_text(value) for value in values.tolist()], object)[inverse].tolist()
+    return found

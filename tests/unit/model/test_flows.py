@@ -197,6 +197,7 @@ def test_a_key_that_is_none_is_named_with_those_that_are() -> None:
 def test_every_key_that_is_offered_sorts(key: str) -> None:
     flows = many(20)
     assert len(flows.rows(sort=(SortKey(key),), limit=7)) == 7
+    assert {column.key for column in flows.columns if column.sortable} <= set(FlowTable.sortable)
 
 
 def test_every_column_can_be_shown() -> None:
@@ -413,3 +414,17 @@ def test_a_kept_order_is_of_the_values_it_was_made_from() -> None:
     flows.snapshot(ViewSpec(("id",), height=5, sort=sort), T0)
     before = [r.cells[0] for r in flows.snapshot(ViewSpec(("id",), first=300, height=5, sort=sort), T0).rows]
     assert before == ["300", "301", "302", "303", "304"]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30))
+def test_json_addresses_are_each_rows_own_in_any_mixture_of_families_and_nat(mix: list[tuple[bool, int, int]]) -> None:
+    rows = []
+    for n, (six, src, mapped) in enumerate(mix):
+        hi = 0xFD00 << 48 if six else 0
+        ends = {"osrc_lo": src + 1, "rdst_lo": mapped + 1, "osrc_hi": hi, "rdst_hi": hi, "odst_hi": hi, "rsrc_hi": hi}
+        rows.append(row(sport=n + 1, id=n, family=10 if six else 2, **ends))
+    found = {line["id"]: line for line in parsed(table(*rows))}
+    for n, (six, src, mapped) in enumerate(mix):
+        form = "fd00::{:x}" if six else "0.0.0.{}"
+        assert found[n]["src"] == form.format(src + 1) and found[n]["reply_dst"] == form.format(mapped + 1)
+        assert found[n]["dst"] == found[n]["reply_src"] == ("fd00::a00:2" if six else "10.0.0.2")
