@@ -114,7 +114,8 @@ class DumpSource:
         items = self._exchange.read(max_bytes)
         if self._exchange.active:
             return items
-        if not self._exchange.complete and self._tries < len(_RETRIES_NS):
+        again = not self._exchange.complete and not self._exchange.refused
+        if again and self._tries < len(_RETRIES_NS):
             self._next_ns = time.monotonic_ns() + _RETRIES_NS[self._tries]
             self._tries += 1
             return items

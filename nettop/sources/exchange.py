@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 import sys
 import time
@@ -15,7 +16,8 @@ from nettop.broker.client import Broker, NetlinkSocket, ReadRequest
 from nettop.sources.netlink import Receiver
 
 NLMSG_ERROR, NLMSG_DONE = 2, 3  # linux/netlink.h
-NLM_F_MULTI, NLM_F_DUMP_INTR = 0x2, 0x10
+NLM_F_DUMP_INTR, NLM_F_DUMP = 0x10, 0x300
+_PASSING = frozenset({0, errno.EBUSY, errno.EINTR, errno.EAGAIN, errno.ENOBUFS})
 _HEADER_SIZE = 16  # struct nlmsghdr
 _FLAGS_SHIFT, _TYPE_SHIFT = (16, 0) if sys.byteorder == "little" else (0, 16)  # u16 type, u16 flags read as one u32
 _DATAGRAMS = 96  # a call: about 3 MB of a dump
@@ -46,9 +48,11 @@ class Exchange:
         self._round: Round | None = None
         self._left: list[ReadRequest] = []
         self._sequence = 0
+        self._is_dump = True
         self._steady = ""
         self._heard_ns = 0
         self.complete = False  # of the last round that ended
+        self.refused = False  # it ended in an error that asking again does not mend
 
     @property
     def active(self) -> bool:
@@ -63,6 +67,7 @@ class Exchange:
     def begin(self, wanted: Round) -> list[Item]:
         """The first mark and the first request. Raises BrokerError when it cannot be sent."""
         self._round, self._left, self.complete = wanted, list(wanted.requests), True
+        self.refused = False
         self._steady = self._steady_value()
         self._receiver.take_lossy()
         return [self._mark(begin=True), self._send()]
@@ -76,8 +81,9 @@ class Exchange:
         for batch in items:
             if isinstance(batch, Batch):
                 self._heard_ns = now
-                end = scan(batch, self._sequence)
-                self.complete = self.complete and not end.interrupted
+                end = scan(batch, self._sequence, self._is_dump)
+                self.complete = self.complete and not end.interrupted and not end.error
+                self.refused = self.refused or end.error not in _PASSING
                 ended = end.ended
         if ended and self._left:
             items.append(self._send())
@@ -87,7 +93,8 @@ class Exchange:
 
     def _send(self) -> Item:
         request = self._broker.request(self._socket, self._left.pop(0))
-        (self._sequence,) = struct.unpack_from("=I", request, 8)  # nlmsg_seq
+        flags, self._sequence = struct.unpack_from("=HI", request, 6)  # nlmsg_flags, nlmsg_seq
+        self._is_dump = flags & NLM_F_DUMP == NLM_F_DUMP
         self._heard_ns = time.monotonic_ns()
         return outgoing(self._stream, self._seq, request)
 
@@ -117,15 +124,19 @@ def outgoing(stream: int, seq: Counter64, request: bytes) -> Batch:
 class Scan(NamedTuple):
     """What the headers of a batch's messages say about the dump they belong to."""
 
-    ended: bool  # DONE, an error, or an answer that is no dump
-    interrupted: bool  # NLM_F_DUMP_INTR in any message, or an error at the end
+    ended: bool  # DONE or an error; of a request that is no dump, its answer
+    interrupted: bool  # NLM_F_DUMP_INTR in any message
+    error: int = 0  # errno at the end
 
 
-def scan(batch: Batch, sequence: int) -> Scan:
-    """Whether the answers to the request `sequence` end in this batch. RFC 3549, linux/netlink.h."""
+def scan(batch: Batch, sequence: int, is_dump: bool) -> Scan:
+    """Whether the answers to the request `sequence` end in this batch. RFC 3549, linux/netlink.h.
+
+    NLM_F_MULTI is no help: IPCTNL_MSG_CT_GET_STATS is answered by one message that carries it, and no DONE.
+    """
     words = memoryview(batch.buf).cast("B")
     words = words[: len(words) & ~3].cast("I")
-    ended = interrupted = False
+    ended, interrupted, error = False, False, 0
     for start, length in zip((batch.off >> 2).tolist(), (batch.caplen >> 2).tolist(), strict=True):
         last, kinds = _walk(words, start, start + length)
         flags = kinds >> _FLAGS_SHIFT
@@ -134,10 +145,15 @@ def scan(batch: Batch, sequence: int) -> Scan:
             kind = words[last + 1] >> _TYPE_SHIFT & 0xFFFF
             if kind in (NLMSG_DONE, NLMSG_ERROR):
                 ended = True
-                interrupted |= words[last] >= _HEADER_SIZE + 4 and words[last + 4] != 0
-            elif not words[last + 1] >> _FLAGS_SHIFT & NLM_F_MULTI:
+                error = error or _errno(words, last)
+            elif not is_dump:
                 ended = True
-    return Scan(ended, interrupted)
+    return Scan(ended, interrupted, error)
+
+
+def _errno(words: memoryview[int], at: int) -> int:
+    """The errno in a DONE or ERROR message: a negative int after the header; DONE may come without."""
+    return -words[at + 4] & 0xFFFF_FFFF if words[at] >= _HEADER_SIZE + 4 else 0
 
 
 def _walk(words: memoryview[int], at: int, end: int) -> tuple[int | None, int]:

@@ -74,11 +74,15 @@ def close_fd(opened: PacketSocket | NetlinkSocket) -> None:
 
 
 @contextmanager
-def tcpdump(ns: str, device: str, file: Path, *options: str) -> Iterator[Callable[[int], list[bytes]]]:
-    """tcpdump -w beside us; yields a function that waits for that many frames and returns them all."""
-    argv = command_in(
-        ns, "tcpdump", "-i", device, "-U", "--immediate-mode", "-B", "16384", "-Z", "root", "-w", str(file), *options
-    )
+def tcpdump(
+    ns: str, device: str, file: Path, *words: str, snaplen: int = 2048
+) -> Iterator[Callable[[int], list[bytes]]]:
+    """tcpdump -w beside us; yields a function that waits for that many frames and returns them all.
+
+    Its ring (-B, in KiB) holds as many frames as `snaplen` fits in: with the default one it loses some itself.
+    """
+    options = ["-i", device, "-s", str(snaplen), "-B", "32768", "-U", "--immediate-mode", "-Z", "root", "-w", str(file)]
+    argv = command_in(ns, "tcpdump", *options, *words)
     with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
         try:

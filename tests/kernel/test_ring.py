@@ -282,7 +282,7 @@ client.recv(1)
 
 def test_big_segments_are_whole_as_in_tcpdump(broker: Broker, lab: Lab, pair: Pair, tmp_path: Path) -> None:
     with (
-        tcpdump(pair.b, "veth0", tmp_path / "tcp.pcap", "tcp") as theirs,
+        tcpdump(pair.b, "veth0", tmp_path / "tcp.pcap", "tcp", snaplen=70_000) as theirs,
         ring(broker, pair.ns_b, expression="tcp") as ours,
     ):
         server = lab.spawn_in(pair.b, "python3", "-c", SERVER, stdout=subprocess.PIPE)

@@ -1,0 +1,323 @@
+"""Live netlink sources against a real kernel: every event, exact loss, dumps that say whether they are complete."""
+
+from __future__ import annotations
+
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nettop.batch import Batch, Counter64, Counters, DumpMark, End, Gap, Item, NetlinkMeta, Stream, StreamAdded, Text
+from nettop.broker.client import Broker, Netns
+from nettop.kinds import NETLINK_NETFILTER, GapReason, StreamKind, TextKind
+from nettop.sources import conntrack, nftables
+from nettop.sources.conntrack import ConntrackDump, ConntrackEvents
+from nettop.sources.ctstats import ConntrackStats
+from nettop.sources.nftables import NftDump, NftEvents
+from nettop.sources.texts import Texts
+from tests.kernel.live import count, injector, read_until, records
+from tests.kernel.namespaces import Lab, poll, run_in
+
+pytestmark = pytest.mark.kernel
+
+TRACKED = """table ip t {
+  chain in { type filter hook input priority 0; policy accept; ct state new counter accept; }
+}
+"""
+BUCKETS = Path("/sys/module/nf_conntrack/parameters/hashsize")
+
+
+@pytest.fixture
+def tracking(lab: Lab) -> tuple[str, str]:
+    """Two joined namespaces; conntrack is at work in the second."""
+    a, b = lab.netns("a"), lab.netns("b")
+    lab.veth_pair(a, b)
+    run_in(b, "nft", "-f", "-", stdin=TRACKED)
+    run_in(b, "sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.veth0.rp_filter=0")
+    run_in(b, "ip", "route", "add", "default", "via", "10.99.0.1")
+    run_in(b, "sysctl", "-qw", "net.ipv4.icmp_ratelimit=0")
+    return a, b
+
+
+@contextmanager
+def events(broker: Broker, ns: Netns, rcvbuf: int = 8 << 20) -> Iterator[ConntrackEvents]:
+    opened = broker.netlink_socket(ns, NETLINK_NETFILTER, conntrack.EVENT_GROUPS, rcvbuf)
+    source = ConntrackEvents(Stream(1, StreamKind.NETLINK, "conntrack"), opened, Counter64())
+    try:
+        yield source
+    finally:
+        source.close()
+
+
+@contextmanager
+def dumps(broker: Broker, ns: Netns, interval: float | None) -> Iterator[ConntrackDump]:
+    opened = broker.netlink_socket(ns, NETLINK_NETFILTER)
+    source = ConntrackDump(
+        Stream(2, StreamKind.NETLINK, "conntrack-dump"), broker, ns, opened, Counter64(), interval, share=None
+    )
+    try:
+        yield source
+    finally:
+        source.close()
+
+
+def send_flows(broker: Broker, sender: Netns, receiver: str, how_many: int, first: int = 0) -> None:
+    """UDP packets of that many distinct flows, straight onto the wire."""
+    link = run_in(receiver, "ip", "-br", "link", "show", "veth0")
+    mac = bytes.fromhex(link.split()[2].replace(":", ""))
+    with injector(broker, sender, "veth0") as wire:
+        for number in range(first, first + how_many):
+            wire.send(mac + b"\x02\0\0\0\0\x01\x08\x00" + udp_packet(number))
+
+
+def udp_packet(number: int) -> bytes:
+    source = bytes([10, 100 + number // 50_000, 0, 1])
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 29, 0, 0, 64, 17, 0) + source + bytes([10, 99, 0, 2])
+    total = sum(struct.unpack("!10H", head))
+    total = (total & 0xFFFF) + (total >> 16)
+    head = head[:10] + struct.pack("!H", ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF) + head[12:]
+    return head + struct.pack("!HHHHB", 1024 + number % 50_000, 9, 9, 0, 0)
+
+
+def marks(items: list[Item]) -> list[DumpMark]:
+    return [item for item in items if isinstance(item, DumpMark)]
+
+
+def ended(items: list[Item], how_many: int = 1) -> bool:
+    return sum(not mark.begin for mark in marks(items)) >= how_many
+
+
+def message_types(items: list[Item]) -> list[int]:
+    return [kind for record in records(items) for kind in _types(record)]
+
+
+def _types(record: bytes) -> Iterator[int]:
+    at = 0
+    while at + 16 <= len(record):
+        length, kind = struct.unpack_from("=IH", record, at)
+        yield kind
+        at += (length + 3) & ~3
+
+
+def lost(items: list[Item]) -> int:
+    return sum(item.lost or 0 for item in items if isinstance(item, Gap))
+
+
+def test_every_event_arrives_one_a_record(broker: Broker, tracking: tuple[str, str]) -> None:
+    a, b = tracking
+    with events(broker, broker.netns(b)) as source:
+        first = source.read(1)
+        began = time.time_ns()
+        send_flows(broker, broker.netns(a), b, 3_000)
+        items = read_until(source, lambda items: count(items) >= 3_000)
+        run_in(b, "conntrack", "-F")
+        gone = read_until(source, lambda items: count(items) >= 3_000)
+    assert isinstance(first[0], StreamAdded)
+    assert message_types(items) == [0x100] * 3_000  # IPCTNL_MSG_CT_NEW
+    assert message_types(gone)[:3_000] == [0x102] * 3_000  # IPCTNL_MSG_CT_DELETE
+    batches = [item for item in items if isinstance(item, Batch)]
+    assert all(not batch.meta.outgoing.any() for batch in batches if isinstance(batch.meta, NetlinkMeta))
+    stamps = np.concatenate([batch.ts_ns for batch in batches])
+    assert began <= stamps[0]
+    assert np.all(np.diff(stamps) >= 0)
+    assert lost(items) == 0
+
+
+def test_a_buffer_that_is_too_small_loses_exactly_what_is_said(broker: Broker, tracking: tuple[str, str]) -> None:
+    a, b = tracking
+    with events(broker, broker.netns(b), rcvbuf=8192) as source:
+        source.read(1)
+        send_flows(broker, broker.netns(a), b, 2_000)
+        items = read_until(source, lambda items: count(items) + lost(items) >= 2_000)
+        send_flows(broker, broker.netns(a), b, 5, first=2_000)  # the socket goes on
+        items += read_until(source, lambda more: count(items + more) + lost(items + more) >= 2_005)
+    assert count(items) + lost(items) == 2_005
+    assert 0 < lost(items) < 2_000
+    gaps = [item for item in items if isinstance(item, Gap)]
+    assert {gap.why for gap in gaps} == {GapReason.KERNEL}
+    totals = [item for item in items if isinstance(item, Counters)][-1]
+    assert (totals.received, totals.dropped) == (2_005, lost(items))
+
+
+def test_losses_are_found_by_time_without_a_read(broker: Broker, tracking: tuple[str, str]) -> None:
+    a, b = tracking
+    with events(broker, broker.netns(b), rcvbuf=8192) as source:
+        source.read(1)
+        send_flows(broker, broker.netns(a), b, 1_000)
+        said = source.losses()
+        items = read_until(source, lambda items: count(items) + lost(said) >= 1_000)
+    assert 0 < lost(said) < 1_000
+    assert lost(items) == 0  # and not said twice
+
+
+def test_a_dump_is_marked_complete_and_holds_the_table(broker: Broker, tracking: tuple[str, str]) -> None:
+    a, b = tracking
+    send_flows(broker, broker.netns(a), b, 5_000)
+    with dumps(broker, broker.netns(b), None) as source:
+        items = read_until(source, lambda items: any(isinstance(item, End) for item in items))
+    kinds = [type(item) for item in items if not isinstance(item, Counters)]
+    assert kinds[:3] == [StreamAdded, DumpMark, Batch]
+    assert kinds[-2:] == [DumpMark, End]
+    request = next(item for item in items if isinstance(item, Batch))
+    assert isinstance(request.meta, NetlinkMeta)
+    assert request.meta.outgoing.tolist() == [True]
+    assert struct.unpack_from("=IHH", request.record(0)) == (20, 0x101, 0x301)  # IPCTNL_MSG_CT_GET, a dump
+    begin, end = marks(items)
+    assert (begin.what, begin.begin, end.begin, end.complete) == ("conntrack", True, False, True)
+    assert message_types(items).count(0x100) >= 5_000
+    assert message_types(items)[-1] == 3  # NLMSG_DONE
+
+
+def test_dumps_repeat_by_time_and_when_poked(broker: Broker, tracking: tuple[str, str]) -> None:
+    _, b = tracking
+    with dumps(broker, broker.netns(b), 3600.0) as source:
+        read_until(source, ended)
+        due = source.due_ns()
+        assert due is not None
+        assert due - time.monotonic_ns() > 3000 * 10**9
+        threading.Thread(target=source.poke).start()
+        again = read_until(source, ended)
+    assert [mark.begin for mark in marks(again)] == [True, False]
+    with dumps(broker, broker.netns(b), 0.05) as source:
+        assert len(marks(read_until(source, lambda items: ended(items, 3)))) == 6
+
+
+def test_polling_stays_within_its_share_of_a_core(broker: Broker, tracking: tuple[str, str]) -> None:
+    a, b = tracking
+    send_flows(broker, broker.netns(a), b, 20_000)
+    ns = broker.netns(b)
+    opened = broker.netlink_socket(ns, NETLINK_NETFILTER)
+    source = ConntrackDump(Stream(2, StreamKind.NETLINK, "conntrack-dump"), broker, ns, opened, Counter64(), 0.0)
+    try:
+        began, busy = time.monotonic(), time.thread_time()
+        read_until(source, lambda items: ended(items, 4), deadline_s=30)
+        share = (time.thread_time() - busy) / (time.monotonic() - began)
+    finally:
+        source.close()
+    assert share < 0.1  # five per cent in all, of which some of the first dump's pause is not over yet
+
+
+def test_a_resize_of_the_hash_makes_a_dump_incomplete_and_it_is_asked_for_again(
+    broker: Broker, tracking: tuple[str, str]
+) -> None:
+    a, b = tracking
+    send_flows(broker, broker.netns(a), b, 2_000)
+    before = int(BUCKETS.read_text())
+    with dumps(broker, broker.netns(b), None) as source:
+        try:
+            begun = source.read(1)  # the request is sent, the first answers wait
+            BUCKETS.write_text(str(before * 2))
+            items = begun + read_until(source, lambda items: any(isinstance(item, End) for item in items))
+        finally:
+            BUCKETS.write_text(str(before))
+    assert [mark.complete for mark in marks(items) if not mark.begin] == [False, True]
+
+
+def test_a_second_dump_on_a_busy_socket_is_not_taken_for_a_complete_one(
+    broker: Broker, tracking: tuple[str, str]
+) -> None:
+    a, b = tracking
+    send_flows(broker, broker.netns(a), b, 5_000)
+    ns = broker.netns(b)
+    opened = broker.netlink_socket(ns, NETLINK_NETFILTER)
+    source = ConntrackDump(Stream(2, StreamKind.NETLINK, "conntrack-dump"), broker, ns, opened, Counter64(), None)
+    try:
+        broker.request(opened, conntrack.TABLE.requests[0])  # somebody else's, not read yet
+        items = read_until(source, lambda items: any(isinstance(item, End) for item in items))
+    finally:
+        source.close()
+    ends = [mark.complete for mark in marks(items) if not mark.begin]
+    assert ends[-1] is True
+    assert message_types(items[_last_begin(items) :]).count(0x100) >= 5_000
+
+
+def _last_begin(items: list[Item]) -> int:
+    return max(i for i, item in enumerate(items) if isinstance(item, DumpMark) and item.begin)
+
+
+def test_statistics_come_in_one_round(broker: Broker, tracking: tuple[str, str]) -> None:
+    _, b = tracking
+    opened = broker.netlink_socket(broker.netns(b), NETLINK_NETFILTER)
+    source = ConntrackStats(Stream(3, StreamKind.NETLINK, "ctstats"), broker, opened, Counter64(), 0.05)
+    try:
+        items = read_until(source, lambda items: ended(items, 2))
+    finally:
+        source.close()
+    assert set(message_types(items)) == {0x104, 0x105, 3}  # GET_STATS_CPU, GET_STATS, NLMSG_DONE
+    assert [(mark.what, mark.complete) for mark in marks(items) if not mark.begin] == [("ctstats", True)] * 2
+
+
+def test_nft_dumps_come_table_by_table_and_again_after_a_commit(broker: Broker, tracking: tuple[str, str]) -> None:
+    _, b = tracking
+    ns = broker.netns(b)
+    seq = Counter64()
+    listening = broker.netlink_socket(ns, NETLINK_NETFILTER, nftables.EVENT_GROUPS)
+    asking = broker.netlink_socket(ns, NETLINK_NETFILTER)
+    source = NftDump(Stream(4, StreamKind.NETLINK, "nft"), broker, asking, seq, interval=3600.0)
+    heard = NftEvents(Stream(5, StreamKind.NETLINK, "nft-events"), listening, seq, source.poke)
+    try:
+        items = read_until(source, lambda items: ended(items, 4))
+        run_in(b, "nft", "add", "chain", "ip", "t", "added")
+        read_until(heard, lambda items: count(items) >= 2)
+        again = read_until(source, lambda items: ended(items, 4))
+    finally:
+        source.close()
+        heard.close()
+    expected = ["nft-tables", "nft-chains", "nft-rules", "nft-objects"]
+    for turn in (items, again):
+        assert [mark.what for mark in marks(turn) if mark.begin] == expected
+        assert all(mark.complete for mark in marks(turn) if not mark.begin)
+    assert message_types(items).count(0xA03) == 1  # NFT_MSG_NEWCHAIN
+    assert message_types(again).count(0xA03) == 2
+
+
+def test_polling_nft_reads_what_counts(broker: Broker, tracking: tuple[str, str]) -> None:
+    _, b = tracking
+    opened = broker.netlink_socket(broker.netns(b), NETLINK_NETFILTER)
+    source = NftDump(Stream(4, StreamKind.NETLINK, "nft"), broker, opened, Counter64(), interval=0.05)
+    try:
+        items = read_until(source, lambda items: ended(items, 7))
+    finally:
+        source.close()
+    assert [mark.what for mark in marks(items) if mark.begin][4:7] == ["nft-chains", "nft-rules", "nft-objects"]
+
+
+def test_texts_come_at_the_start_and_when_poked(broker: Broker, tracking: tuple[str, str]) -> None:
+    _, b = tracking
+    kinds = (TextKind.SYSCTLS, TextKind.NFT_RULESET)
+    source = Texts(Stream(6, StreamKind.TEXT, "text"), broker, broker.netns(b), kinds, Counter64())
+    items = read_until(source, lambda items: sum(isinstance(item, Text) for item in items) == 2, 30)
+    assert source.due_ns() is None
+    source.poke()
+    items += read_until(source, lambda items: sum(isinstance(item, Text) for item in items) == 2, 30)
+    texts = [item for item in items if isinstance(item, Text)]
+    assert [text.what for text in texts] == [*kinds, *kinds]
+    assert b"net.netfilter.nf_conntrack_max = " in texts[0].body
+    assert b"chain in" in texts[1].body
+    assert [text.error for text in texts] == [""] * 4
+
+
+def test_a_text_that_fails_is_an_item_with_its_reason(broker: Broker, lab: Lab) -> None:
+    ns = broker.netns(lab.netns("a"))
+    broker.leave(ns)
+    source = Texts(Stream(6, StreamKind.TEXT, "text"), broker, ns, (TextKind.NFT_RULESET,), Counter64(), once=True)
+    items = read_until(source, lambda items: any(isinstance(item, End) for item in items), 30)
+    text = next(item for item in items if isinstance(item, Text))
+    assert text.body == b""
+    assert text.error
+
+
+def test_closed_sources_let_the_namespace_go(broker: Broker, lab: Lab, tracking: tuple[str, str]) -> None:
+    a, b = tracking
+    ns = broker.netns(b)
+    with events(broker, ns) as heard, dumps(broker, ns, 3600.0) as asked:
+        heard.read(1)
+        read_until(asked, ended)
+    broker.leave(ns)
+    lab.remove(b)
+    poll(lambda: "veth0" not in run_in(a, "ip", "link", "show"))

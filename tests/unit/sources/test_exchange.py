@@ -1,0 +1,73 @@
+"""Where a dump ends and whether it was interrupted, from the headers of its messages."""
+
+from __future__ import annotations
+
+import errno
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nettop.batch import Batch, NetlinkMeta
+from nettop.sources.exchange import NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, Scan, scan
+
+SEQUENCE, MULTI, ROW = 77, 2, 0x100
+
+
+def message(kind: int, payload: bytes = b"", flags: int = MULTI, sequence: int = SEQUENCE) -> bytes:
+    padded = payload + bytes(-len(payload) % 4)
+    return struct.pack("=IHHII", 16 + len(payload), kind, flags, sequence, 0) + padded
+
+
+def ending(kind: int, code: int = 0, sequence: int = SEQUENCE) -> bytes:
+    return message(kind, struct.pack("=i", -code), sequence=sequence)
+
+
+def batch(*datagrams: bytes) -> Batch:
+    off, buf = [], b""
+    for one in datagrams:
+        off.append(len(buf))
+        buf += one + bytes(-len(one) % 8)
+    n = len(datagrams)
+    lengths = np.array([len(one) for one in datagrams], np.uint32)
+    meta = NetlinkMeta(np.zeros(n, np.bool_))
+    return Batch(0, 0, buf, np.array(off, np.uint32), lengths, np.zeros(n, np.int64), meta)
+
+
+ROWS = message(ROW, b"abcde") * 3
+
+
+@pytest.mark.parametrize(
+    ("datagrams", "expected"),
+    [
+        ([ROWS], Scan(False, False)),
+        ([ROWS, ending(NLMSG_DONE)], Scan(True, False)),
+        ([ROWS + ending(NLMSG_DONE)], Scan(True, False)),
+        ([message(NLMSG_DONE)], Scan(True, False)),
+        ([ending(NLMSG_DONE, errno.EINTR)], Scan(True, False, errno.EINTR)),
+        ([ending(NLMSG_ERROR, errno.EBUSY)], Scan(True, False, errno.EBUSY)),
+        ([ending(NLMSG_DONE, sequence=76)], Scan(False, False)),
+        ([ROWS + message(ROW, b"x", MULTI | NLM_F_DUMP_INTR) + ROWS], Scan(False, True)),
+        ([], Scan(False, False)),
+    ],
+)
+def test_a_dump_ends_with_done_or_an_error_to_our_own_request(datagrams: list[bytes], expected: Scan) -> None:
+    assert scan(batch(*datagrams), SEQUENCE, is_dump=True) == expected
+
+
+def test_a_request_that_is_no_dump_ends_with_its_answer() -> None:
+    assert scan(batch(message(ROW, b"x")), SEQUENCE, is_dump=False).ended
+    assert not scan(batch(message(ROW, b"x", sequence=1)), SEQUENCE, is_dump=False).ended
+
+
+@given(st.lists(st.binary(max_size=80), max_size=5), st.integers(0, 90))
+def test_bytes_of_any_kind_never_raise(datagrams: list[bytes], cut: int) -> None:
+    scan(batch(*datagrams, (ROWS + ending(NLMSG_DONE))[:cut]), SEQUENCE, is_dump=True)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_a_length_that_lies_never_raises(length: int) -> None:
+    lying = struct.pack("=I", length) + message(NLMSG_DONE)[4:]
+    scan(batch(ROWS + lying, lying), SEQUENCE, is_dump=True)
