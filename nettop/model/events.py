@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nettop.batch import DumpMark, Gap
 from nettop.columns import EVENT_DESTROY, EVENT_DUMP, EVENT_NEW, EVENT_UPDATE, Columns, Decoded, Strings
+from nettop.kinds import GapReason
 from nettop.model.events_ring import EVENT_GAP, REASONS, UNKNOWN_LOSS, EventRing
 from nettop.model.filter import Filter
 from nettop.model.flow_cells import SHARED_COLUMNS, Cell, RowView, row_views, shared_cell
@@ -75,7 +76,7 @@ class EventLog:
             cols = item.cols
             dumped = cols["event"] == EVENT_DUMP if len(cols) else np.ones(0, np.bool_)
             self._add(cols if not dumped.any() else cols.take(~dumped), netns, now_ns)
-        elif isinstance(item, Gap):
+        elif isinstance(item, Gap) and item.why is not GapReason.RECORDER:  # what only a recording lacks, we have
             self.ring.append_gap(item, netns)
         self.version += 1
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nettop.batch import DumpMark, Gap
 from nettop.columns import EVENT_DUMP, FLOW_DTYPES, Columns, Decoded, Strings
+from nettop.kinds import GapReason
 from nettop.model import flow_derive as derive
 from nettop.model import flow_view
 from nettop.model.filter import Filter
@@ -67,7 +68,7 @@ class FlowTable:
             self._rows(item.cols, netns)
         elif isinstance(item, DumpMark):
             self._mark(item, netns, now_ns)
-        else:
+        elif item.why is not GapReason.RECORDER:  # what only a recording lacks, we have
             self._resync.add(netns)
             self._begun_after_gap.discard(netns)
         self.version += 1

@@ -71,6 +71,13 @@ def test_a_loss_stands_where_it_happened_whatever_the_filter() -> None:
     assert detail is not None and "1,204" in detail.lines[0][0][0]
 
 
+def test_what_only_a_recording_lacks_is_no_gap_on_screen() -> None:
+    events, flows = log(), FlowTable(Strings())
+    for model in (events, flows):
+        model.apply(Gap(5, 0, 7, GapReason.RECORDER, T0, T0), 0, T0)
+    assert len(events.ring) == 0 and not flows.resync_wanted(0)
+
+
 def test_rows_of_dumps_are_not_events() -> None:
     events = log()
     events.apply(decoded(event(1, EVENT_DUMP), event(2)), 0, T0)
