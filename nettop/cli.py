@@ -98,7 +98,7 @@ def _app_parser() -> argparse.ArgumentParser:
 
 
 def _looks(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--speed", type=_seconds, default=1.0, metavar="N", help="replay N times as fast (-r)")
+    parser.add_argument("--speed", type=_seconds, default=0.0, metavar="N", help="replay at N times the original pace")
     parser.add_argument("--theme", metavar="NAME", default="", help="colours: a name from themes/ or your own")
 
 

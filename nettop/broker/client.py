@@ -94,6 +94,11 @@ class Broker:
             self._open[netns.handle] = netns
         return netns
 
+    def names(self) -> list[str]:
+        """The names in /run/netns where the broker runs, sorted."""
+        body, _ = self._call(requests.ListNetns())
+        return [str(name) for name in body["names"]]
+
     def leave(self, ns: Netns) -> None:
         """Close what the broker holds of a namespace (dump sockets, the namespace itself)."""
         with self._lock:

@@ -89,6 +89,11 @@ class GetNetns:
 
 
 @dataclass(frozen=True, slots=True)
+class ListNetns:
+    """The names in /run/netns, as the broker sees it."""
+
+
+@dataclass(frozen=True, slots=True)
 class LeaveNetns:
     netns: int
 
@@ -158,6 +163,7 @@ class SetSysctl:
 Change = SetSysctl
 Request = (
     GetNetns
+    | ListNetns
     | LeaveNetns
     | GetDevices
     | OpenPacketSocket
@@ -174,6 +180,7 @@ _KINDS: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
         GetNetns,
+        ListNetns,
         LeaveNetns,
         GetDevices,
         OpenPacketSocket,

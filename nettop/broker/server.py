@@ -18,7 +18,7 @@ from nettop.broker import libpcap, output, privileges, reads, requests, sockets,
 from nettop.broker.children import Child, RemoteFailure, Work, start
 from nettop.broker.failures import error_fields
 from nettop.broker.identity import invoker
-from nettop.broker.namespaces import OWN, Namespaces
+from nettop.broker.namespaces import OWN, Namespaces, names
 from nettop.errors import BrokerError, NotPermitted
 from nettop.kinds import TextKind
 
@@ -71,6 +71,7 @@ class Server:
         self._selector.register(self._namespaces, selectors.EVENT_READ, self._on_owner_change)
         self._handlers: dict[type[Any], Callable[[int, Any], tuple[Body, tuple[int, ...]]]] = {
             requests.GetNetns: self._get_netns,
+            requests.ListNetns: self._list_netns,
             requests.LeaveNetns: self._leave_netns,
             requests.GetDevices: self._get_devices,
             requests.OpenPacketSocket: self._open_packet_socket,
@@ -151,6 +152,9 @@ class Server:
     def _leave_netns(self, _id: int, asked: requests.LeaveNetns) -> tuple[Body, tuple[int, ...]]:
         self._let_go(asked.netns, "left")
         return {}, ()
+
+    def _list_netns(self, _id: int, asked: requests.ListNetns) -> tuple[Body, tuple[int, ...]]:
+        return {"names": names()}, ()
 
     def _get_devices(self, _id: int, asked: requests.GetDevices) -> tuple[Body, tuple[int, ...]]:
         with self._namespaces.inside(asked.netns):

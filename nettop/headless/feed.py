@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from nettop.batch import Batch, Counter64, DumpMark, End, Gap, Item
 from nettop.errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_OK
 from nettop.headless.live import sources
-from nettop.pipeline.engine import Engine, first_netns
+from nettop.pipeline.engine import Engine
 from nettop.pipeline.live import LiveSources
 from nettop.pipeline.plumbing import Plumbing
 from nettop.recording.reader import open_reader
@@ -46,12 +46,9 @@ def damage(path: str, item: Item) -> int:
 
 def engine_of(path: str) -> tuple[Engine, int, int]:
     """The models at the end of a recording, its last time, and the exit code."""
-    items, code, now_ns = [], EXIT_OK, 0
+    engine, code, now_ns = Engine(), EXIT_OK, 0
     for item in recorded(path):
-        items.append(item)
         code = code or damage(path, item)
-    engine = Engine(first_netns(items) or "")
-    for item in items:
         now_ns = max(now_ns, item_time(item) or 0)
         engine.apply(item, now_ns)
     return engine, now_ns, code

@@ -81,7 +81,8 @@ def nat_bits(data: Data) -> NDArray[np.uint8]:
     dnat = known & (dst | dst_port) & (silent | (status & words.IPS_DST_NAT != 0))
     bits = snat * words.NAT_SNAT | dnat * words.NAT_DNAT
     bits |= (snat & ~src) * words.NAT_SNAT_PORT | (dnat & ~dst) * words.NAT_DNAT_PORT
-    return bits.astype(np.uint8)
+    found: NDArray[np.uint8] = bits.astype(np.uint8)
+    return found
 
 
 def counted(data: Data) -> NDArray[np.bool_]:

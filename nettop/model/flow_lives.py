@@ -37,7 +37,8 @@ class Lives:
 
     def lengths(self) -> NDArray[np.intp]:
         """How many rows each life has."""
-        return np.diff(self.starts, append=len(self.rows))
+        gaps: NDArray[np.intp] = np.diff(self.starts, append=len(self.rows))
+        return gaps
 
     def last(self) -> NDArray[np.intp]:
         """The last row of each life."""

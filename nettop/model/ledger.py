@@ -47,9 +47,9 @@ class LedgerRow:
 
     def equation(self) -> str:
         """`kernel 1,205,317 = shown 4,812 + filtered 1,199,301 + ring 1,204 + queue 0 + evicted 0`."""
-        terms = (("shown", self.shown), ("filtered", self.filtered), ("lost by the kernel", self.kernel))
-        terms += (("queue", self.queue), ("evicted", self.evicted))
-        terms += (("in flight", self.in_flight),) if self.in_flight else ()
+        terms = [("shown", self.shown), ("filtered", self.filtered), ("lost by the kernel", self.kernel)]
+        terms += [("queue", self.queue), ("evicted", self.evicted)]
+        terms += [("in flight", self.in_flight)] if self.in_flight else []
         text = " + ".join(f"{name} {grouped(count)}" for name, count in terms)
         doubt = f"; {self.unknown} losses of unknown size" if self.unknown else ""
         return f"seen {grouped(self.seen)} = {text}{doubt}"

@@ -212,9 +212,7 @@ def _icmp(group: _Group) -> Iterable[str]:
 
 
 def _later(group: _Group) -> Iterable[str]:
-    for proto, ident, frag, length in zip(
-        group["proto"], group["ip_id"], group["frag"], group["payload"], strict=True
-    ):
+    for proto, ident, frag, length in zip(group["proto"], group["ip_id"], group["frag"], group["payload"], strict=True):
         more = ", more follow" if frag & pc.FRAG_MORE else ", the last"
         yield f"{proto_name(proto)} fragment at {frag & pc.FRAG_OFFSET}{more}, id {ident}, length {length}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from nettop.batch import Batch, Counters, DumpMark, End, Gap, Item, Stream, StreamAdded, Text
@@ -28,11 +28,12 @@ CONNTRACK_STREAMS = ("conntrack", "conntrack-dump")
 class Engine:
     """Every model of one run. To be used from one thread; `apply` in the order of the streams.
 
-    `netns` is the label of the namespace whose rules are shown; a recording's is the first one that it names.
+    `netns` is the label of the namespace whose rules are shown; None: the first one that a recording tells of.
     """
 
-    def __init__(self, netns: str = "") -> None:
-        self.netns = netns
+    def __init__(self, netns: str | None = None) -> None:
+        self.netns = netns or ""
+        self._adopts = netns is None
         self.strings = Strings()
         self.streams: dict[int, Stream] = {}
         self.labels: list[str] = []
@@ -42,7 +43,7 @@ class Engine:
         self.events = EventLog(self.strings, self._label, self._stream_name)
         self.flows = FlowTable(self.strings, self._label, self.events.history)
         self.counters = CounterTable(self._label)
-        self.ruleset = Ruleset(netns)
+        self.ruleset = Ruleset(self.netns)
         self.packets = PacketModel()
         chains = ChainTable(self.ruleset)
         self.views: dict[str, TableModel] = {
@@ -88,6 +89,10 @@ class Engine:
         """The stream with this name in this namespace."""
         return next((s for s in self.streams.values() if s.name == name and s.netns == netns), None)
 
+    def read_packets_with(self, packets: PacketModel) -> None:
+        """Use this packet model from now on (before the first item)."""
+        self.packets = self.views["packets"] = packets
+
     def close(self) -> None:
         """Let go of the files that packets are read from."""
         self.packets.close()
@@ -102,6 +107,9 @@ class Engine:
         stream = item.stream
         self.streams[stream.id] = stream
         self.code(stream.netns)
+        if self._adopts and stream.kind is not StreamKind.PACKETS:
+            self.netns = self.ruleset.netns = stream.netns
+            self._adopts = False
         if stream.kind is StreamKind.PACKETS:
             self.packets.apply(item, now_ns)
         elif stream.name in CONNTRACK_STREAMS:
@@ -138,9 +146,3 @@ def sysctl_values(body: bytes) -> dict[str, str]:
     """The values of a TextKind.SYSCTLS snapshot: `name = value` lines."""
     lines = (clean_bytes(line).partition("=") for line in body.splitlines())
     return {name.strip(): value.strip() for name, _, value in lines}
-
-
-def first_netns(items: Sequence[Item]) -> str | None:
-    """The namespace that a recording's rules and flows are of: that of its first netlink or text stream."""
-    streams = (item.stream for item in items if isinstance(item, StreamAdded))
-    return next((stream.netns for stream in streams if stream.kind is not StreamKind.PACKETS), None)

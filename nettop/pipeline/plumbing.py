@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from nettop.batch import Counter64, Item, Source, Stream, StreamAdded
+from nettop.batch import Counter64, Item, Source, StreamAdded
 from nettop.pipeline.handoff import Handoff
 from nettop.pipeline.recorder import Recorder
 from nettop.pipeline.threads import SourceThread
@@ -23,19 +23,21 @@ class Plumbing:
     `tap` may look at (and cut) what sources put, before anybody else: on their threads, one call at a time.
     """
 
-    def __init__(self, tap: Tap | None = None, limit: int = QUEUE_BYTES) -> None:
-        self.seq = Counter64()
-        self.stream_id = Counter64().next
+    def __init__(
+        self,
+        tap: Tap | None = None,
+        limit: int = QUEUE_BYTES,
+        seq: Counter64 | None = None,
+        stream_ids: Counter64 | None = None,
+    ) -> None:
+        self.seq = seq or Counter64()
+        self.stream_id = (stream_ids or Counter64()).next
         self.handoff = Handoff(limit)
         self._tap = tap
         self._recorder: Recorder | None = None
         self._lock = threading.Lock()  # of the tap, the recorder and what it must be told first
         self._streams: dict[int, StreamAdded] = {}
         self._threads: list[SourceThread] = []
-
-    def stream(self, make: Callable[[int], Stream]) -> Stream:
-        """A stream with an id of its own."""
-        return make(self.stream_id())
 
     def start(self, source: Source, name: str, wait: bool = False, gather_ns: int = 0) -> SourceThread:
         """Run a source on a thread of its own. `wait`: it may be held up by a slow consumer, and loses nothing."""

@@ -54,6 +54,12 @@ def test_our_own_namespace_is_the_empty_spec(broker: Broker) -> None:
     assert broker.netns("") == Netns(0, "", os.stat("/proc/self/ns/net").st_ino)
 
 
+def test_the_names_are_those_of_ip_netns(broker: Broker, lab: Lab) -> None:
+    before = set(broker.names())
+    ns = lab.netns()
+    assert set(broker.names()) - before == ({ns} if "/" not in ns and ":" not in ns else set())
+
+
 def test_proc_self_means_the_app(broker: Broker) -> None:
     assert broker.netns("/proc/self/ns/net").label == f"/proc/{os.getpid()}/ns/net"
 

@@ -1,0 +1,45 @@
+"""What a session says of itself: facts for the header, and the choices it offers. Plain, frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+Done = Callable[[str | None], None]  # None: it worked; else one line that says what went wrong and what to do
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The header's facts at one moment. Texts are ready to draw and safe for a terminal."""
+
+    netns: str = ""  # "" is the host's namespace
+    count: int | None = None  # entries in the conntrack table
+    maximum: int | None = None  # nf_conntrack_max
+    events_per_s: float | None = None
+    capture: str = "off"  # "off" or "41.2k pkt/s"
+    acct: str = ""  # "on", "off", "since 12:01"; "" is not known
+    lost: str = "0"  # "0" or "1,204 ring"
+    recording: str = ""  # "" or "00:41 12.4M"
+    mode: str = "LIVE"  # "LIVE", "REPLAY" or "DEMO"
+    clock_ns: int = 0  # what time the screens show: now, or the replay's clock
+    cpu_percent: float | None = None  # our own, of one core
+    notes: tuple[str, ...] = ()  # what a person should know now: our own ssh session is left out, a stream ended, …
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NetnsChoice:
+    """One namespace that can be watched."""
+
+    spec: str  # what switch_namespace takes: "", "gw-a", "pid:812", a path
+    label: str
+    note: str = ""  # "here", "3 processes", …
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceChoice:
+    """One device that can be captured on."""
+
+    name: str
+    note: str = ""  # "up, mtu 1500"
+    usual: bool = False  # ticked to begin with

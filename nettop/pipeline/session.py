@@ -1,0 +1,213 @@
+"""What the app talks to: views and actions of a live namespace or of a file. Actions run on a control thread."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from nettop.batch import Counter64
+from nettop.broker.output import open_new
+from nettop.errors import NettopError
+from nettop.model.filter import Filter
+from nettop.model.view import Detail, Snapshot, TableModel, ViewSpec
+from nettop.pipeline.facts import DeviceChoice, Done, NetnsChoice, Status
+from nettop.pipeline.recorder import Recorder
+from nettop.pipeline.run import Run
+from nettop.recording.writer import RecordingWriter
+from nettop.text.units import scaled
+
+
+class Session:
+    """What live and replayed sessions share. Every public method returns at once; answers come by callback."""
+
+    def __init__(self, netns: str | None, live: bool, mode: str) -> None:
+        self._seq, self._ids = Counter64(), Counter64()
+        self._mode, self._live = mode, live
+        self._run = self._new_run(netns)
+        self._control = ThreadPoolExecutor(1, "nettop-control")
+        self._recorder: Recorder | None = None
+        self._writer: RecordingWriter | None = None
+        self._recording_since = 0.0
+        self._recording_failed = ""
+        self._paused = False
+        self._notes: tuple[str, ...] = ()
+        self._cpu = _OwnCpu()
+
+    def _new_run(self, netns: str | None) -> Run:
+        return Run(netns, self._live, self._seq, self._ids)
+
+    # -- what is shown ---------------------------------------------------------------------------------------------
+
+    @property
+    def views(self) -> Mapping[str, TableModel]:
+        """Every view's model. Only its columns may be read from another thread than the models'."""
+        return self._run.engine.views
+
+    def ask(self, view: str, spec: ViewSpec, deliver: Callable[[Snapshot], None]) -> None:
+        """The window that spec describes, delivered on the model thread."""
+        self._run.ask(view, spec, deliver)
+
+    def detail(self, view: str, ident: int, deliver: Callable[[Detail | None], None]) -> None:
+        """What is known of one row, delivered on the model thread; None when it is gone."""
+        self._run.detail(view, ident, deliver)
+
+    def status(self) -> Status:
+        """The header's facts."""
+        run, failure = self._run, self._run.failure
+        broken = (f"internal error, what is shown no longer changes: {failure}",) if failure else ()
+        return replace(
+            run.status,
+            mode=self._mode,
+            clock_ns=run.status.clock_ns if not self._live else time.time_ns(),
+            recording=self._recording_text(),
+            cpu_percent=self._cpu.percent(),
+            notes=(*broken, *self._notes, *run.status.notes),
+            paused=self._paused,
+        )
+
+    # -- what can be done ------------------------------------------------------------------------------------------
+
+    def namespaces(self, deliver: Callable[[Sequence[NetnsChoice]], None]) -> None:
+        """The namespaces that can be watched."""
+        deliver(())
+
+    def switch_namespace(self, spec: str, done: Done) -> None:
+        """Watch another namespace."""
+        done("a file has no other namespaces: start `nettop` for the live host")
+
+    def devices(self, deliver: Callable[[Sequence[DeviceChoice]], None]) -> None:
+        """The devices of the watched namespace."""
+        deliver(())
+
+    def start_capture(self, devices: Sequence[str], expression: str, done: Done) -> None:
+        """Capture packets."""
+        done("a file is shown: captures are for the live host")
+
+    def stop_capture(self) -> None:
+        """Stop capturing."""
+
+    def set_acct(self, on: bool, done: Done) -> None:
+        """Switch accounting."""
+        done("a file is shown: accounting belongs to the live host")
+
+    def pause(self, on: bool) -> None:
+        """Hold the replay's clock, or only note that the screens hold still."""
+        self._paused = on
+
+    def start_recording(self, path: str, done: Done) -> None:
+        """Copy every stream to a new file, beginning with a keyframe."""
+        self._act(lambda: self._start_recording(path), done)
+
+    def stop_recording(self, done: Done) -> None:
+        """End the recording in good order."""
+        self._act(self._stop_recording, done)
+
+    def export(self, path: str, wanted: Filter | None, done: Done) -> None:
+        """Write the packets that match to a new pcapng file."""
+        self._act(lambda: self._export(path, wanted), done)
+
+    def close(self) -> None:
+        """End the recording and every thread."""
+        self._control.shutdown(wait=True, cancel_futures=True)
+        try:
+            self._stop_recording()
+        except NettopError as error:
+            self._recording_failed = str(error)
+        self._run.close()
+
+    def note_failure(self, error: str | None) -> None:
+        """Tell of an action's failure in the header's notes."""
+        if error is not None:
+            self._notes = (*self._notes, error)
+
+    def problem(self) -> str:
+        """What went wrong at the end, in one line, to be said after the screen is gone."""
+        return self._recording_failed
+
+    # -- on the control thread -------------------------------------------------------------------------------------
+
+    def _act(self, what: Callable[[], None], done: Done) -> None:
+        """Run an action on the control thread; its error is one line."""
+
+        def run() -> None:
+            try:
+                what()
+            except NettopError as error:
+                done(str(error))
+            except OSError as error:
+                done(f"{error.strerror}")
+            else:
+                done(None)
+
+        try:
+            self._control.submit(run)
+        except RuntimeError:  # the session is closing
+            done("nettop is ending")
+
+    def _open_output(self, path: str) -> int:
+        return open_new(path, False)
+
+    def _start_recording(self, path: str) -> None:
+        self._stop_recording()
+        writer = RecordingWriter(self._open_output(path), name=path)
+        self._recorder = Recorder(writer, self._seq, self._recording_ended)
+        self._writer, self._recording_since, self._recording_failed = writer, time.monotonic(), ""
+        self._run.plumbing.record(self._recorder)
+        self._keyframe()
+
+    def _stop_recording(self) -> None:
+        recorder, self._recorder = self._recorder, None
+        self._run.plumbing.stop_recording()
+        if recorder is not None:
+            recorder.close()
+
+    def _recording_ended(self, why: str) -> None:
+        self._notes = (*self._notes, f"the recording stopped: {why}")
+
+    def _keyframe(self) -> None:
+        """Have everything that a replay must begin with read again."""
+
+    def _recording_text(self) -> str:
+        if self._recorder is None or self._writer is None:
+            return ""
+        minutes, seconds = divmod(int(time.monotonic() - self._recording_since), 60)
+        return f"{minutes:02d}:{seconds:02d} {scaled(self._writer.written)}"
+
+    def _export(self, path: str, wanted: Filter | None) -> None:
+        items = self._run.collected(wanted)
+        writer = RecordingWriter(self._open_output(path), name=path)
+        try:
+            writer.write(items)
+        finally:
+            writer.close()
+
+
+class _OwnCpu:
+    """How much of a core this process uses, over the last second or so."""
+
+    def __init__(self) -> None:
+        self._at, self._used, self._percent = time.monotonic(), _used(), None
+
+    def percent(self) -> float | None:
+        now = time.monotonic()
+        if now - self._at >= 1:
+            used = _used()
+            self._percent = 100 * (used - self._used) / (now - self._at)
+            self._at, self._used = now, used
+        return self._percent
+
+    _percent: float | None
+
+
+def _used() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def save_path(path: str) -> str:
+    """A path as a person types it: ~ stands for the home directory."""
+    return os.path.expanduser(path.strip())

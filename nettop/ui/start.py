@@ -1,0 +1,100 @@
+"""Brings the app up: the broker or the file first, then the drop, then the screen."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import suppress
+
+from nettop.broker.start import Mode, start
+from nettop.demo.client import Demo, bundled
+from nettop.errors import EXIT_FAILED, NotPermitted
+from nettop.pipeline.session import Session
+from nettop.ui.terminal import ask_start, run_app
+
+
+def run(options: argparse.Namespace) -> int:
+    """`nettop [--netns NS]... [-i IF]... [-f BPF] [-r FILE]`: the app; the exit code of the contract."""
+    if options.read:
+        return _replay(options.read, options)
+    if os.geteuid() and not _sudo_is_ready():
+        return _ask(options)
+    return _live(options, "auto")
+
+
+def run_demo(options: argparse.Namespace) -> int:
+    """`nettop demo`: the app in the lab, or on the lab's recording where namespaces are not allowed."""
+    if options.replay:
+        return _replay(bundled(), options, mode="DEMO", speed=options.speed or 1.0)
+    try:
+        demo = Demo()
+    except NotPermitted as error:
+        print(f"nettop: {error}; replaying the lab's recording instead", file=sys.stderr)
+        notice = f"This host allows no private namespaces ({error.what}): this is a recording of the lab"
+        return _replay(bundled(), options, mode="DEMO", speed=options.speed or 1.0, notice=notice)
+    with demo as broker:
+        from nettop.pipeline.live_session import LiveSession
+
+        return _shown(LiveSession(broker, options.netns, mode="DEMO"), options)
+
+
+def _live(options: argparse.Namespace, mode: Mode) -> int:
+    with start(mode, read_only=options.read_only) as broker:
+        from nettop.pipeline.live_session import LiveSession
+
+        first, *others = options.netns or [""]
+        session = LiveSession(broker, first, others)
+        if options.interface or options.capture_filter:
+            session.start_capture(options.interface, options.capture_filter, session.note_failure)
+        return _shown(session, options)
+
+
+def _replay(
+    path: str, options: argparse.Namespace, mode: str = "REPLAY", speed: float | None = None, notice: str = ""
+) -> int:
+    from nettop.pipeline.replay_session import ReplaySession
+
+    session = ReplaySession(path, speed or options.speed or None, mode)
+    if os.geteuid() == 0:
+        from nettop.broker.drop import drop_app
+
+        drop_app()  # what a file says is decoded without any rights
+    session.start()
+    return _shown(session, options, notice)
+
+
+def _shown(session: Session, options: argparse.Namespace, notice: str = "") -> int:
+    try:
+        code = run_app(session, theme=options.theme, notice=notice)
+    finally:
+        session.close()
+    if session.problem():
+        print(f"nettop: {session.problem()}", file=sys.stderr)
+        return code or EXIT_FAILED
+    return code
+
+
+def _ask(options: argparse.Namespace) -> int:
+    """The start screen: what a person without rights can do instead."""
+    choice = ask_start("Watching a live host needs CAP_NET_ADMIN and CAP_NET_RAW.", theme=options.theme)
+    if choice is None:
+        return 0
+    if choice.what == "open":
+        return _replay(choice.path, options)
+    if choice.what == "demo":
+        options.netns, options.replay = "gw-a", False
+        return run_demo(options)
+    return _live(options, "auto")
+
+
+def _sudo_is_ready() -> bool:
+    """Whether sudo would start the broker without asking: then there is nothing to choose."""
+    sudo = shutil.which("sudo")
+    if sudo is None:
+        return False
+    with suppress(OSError, subprocess.SubprocessError):
+        return subprocess.run([sudo, "-n", "true"], capture_output=True, timeout=5, check=False).returncode == 0
+    return False
