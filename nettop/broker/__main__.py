@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
@@ -29,7 +30,7 @@ def main(arguments: list[str]) -> int:
     if set(arguments) - {"--read-only", "--userns"}:
         return _usage()
     try:
-        sock = socket.socket(fileno=os.dup(0))
+        sock = socket.socket(fileno=fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 3))  # not in place of a closed 1 or 2
     except OSError:
         return _usage()
     if (sock.family, sock.type) != (socket.AF_UNIX, socket.SOCK_SEQPACKET):

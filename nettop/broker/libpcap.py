@@ -25,6 +25,9 @@ _ERROR_NO_SUCH_DEVICE, _ERROR_PERM_DENIED, _ERROR_IFACE_NOT_UP = -5, -8, -9  # P
 _SMALL_BUFFER = 65_536  # bytes: the handle is only there to compile
 
 
+_DLT = {100: 11, 101: 12}  # LINKTYPE_ATM_RFC1483, LINKTYPE_RAW: pcap/dlt.h numbers that differ from linktypes.html
+
+
 class _Program(ctypes.Structure):
     """struct bpf_program, pcap/bpf.h."""
 
@@ -122,7 +125,7 @@ class _DeviceDown(Exception):
 
 @contextmanager
 def _dead_handle(linktype: int, snaplen: int) -> Iterator[int]:
-    handle = _library().pcap_open_dead(linktype, snaplen)
+    handle = _library().pcap_open_dead(_DLT.get(linktype, linktype), snaplen)
     if not handle:
         raise BrokerError(f"libpcap cannot compile for link type {linktype}")
     try:

@@ -49,8 +49,9 @@ def _inside() -> int:
         print(f"error {error}", flush=True)
         return 1
     print("ready", flush=True)
-    os.close(1)
-    os.open(os.devnull, os.O_WRONLY)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)  # the parent sees the end of the line; what runs below has a stdout all the same
+    os.close(null)
     return _serve()
 
 
