@@ -23,8 +23,6 @@ _ERRBUF_SIZE = 256  # PCAP_ERRBUF_SIZE, pcap/pcap.h
 _NETMASK_UNKNOWN = 0xFFFF_FFFF  # PCAP_NETMASK_UNKNOWN
 _ERROR_NO_SUCH_DEVICE, _ERROR_PERM_DENIED, _ERROR_IFACE_NOT_UP = -5, -8, -9  # PCAP_ERROR_*
 _SMALL_BUFFER = 65_536  # bytes: the handle is only there to compile
-
-
 _DLT = {100: 11, 101: 12}  # LINKTYPE_ATM_RFC1483, LINKTYPE_RAW: pcap/dlt.h numbers that differ from linktypes.html
 
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from nettop.batch import Batch, Counter64, Counters, End, Gap, Item, PacketMeta, Stream, StreamAdded
 from nettop.broker.client import PacketSocket
+from nettop.errors import BrokerError
 from nettop.kinds import LINKTYPE_ETHERNET, GapReason
 from nettop.sources import tpacket
 
@@ -42,7 +43,7 @@ class PacketRing:
         self._due_ns: int | None = 0  # monotonic
         self._down = self._gone = False
         self._socket = socket.socket(fileno=packet_socket.fd)
-        self._ring = mmap.mmap(packet_socket.fd, packet_socket.block_size * packet_socket.block_count)
+        self._ring = self._mapped(packet_socket.block_size * packet_socket.block_count)
         self._words = memoryview(self._ring).cast("I")
         if self._loopback:
             with suppress(OSError):  # before Linux 4.20: we leave them out ourselves
@@ -89,6 +90,13 @@ class PacketRing:
         self._words.release()
         self._ring.close()
         self._socket.close()
+
+    def _mapped(self, size: int) -> mmap.mmap:
+        try:
+            return mmap.mmap(self._socket.fileno(), size)
+        except OSError as error:
+            self._socket.close()
+            raise BrokerError(f"the ring of {self._name} cannot be mapped: {error.strerror}") from error
 
     def _take_block(self) -> bytearray | None:
         """A copy of the next block if it is ours, which is the kernel's again on return."""

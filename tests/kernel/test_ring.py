@@ -18,10 +18,11 @@ import pytest
 from nettop.batch import Batch, Counter64, Counters, End, Gap, Item, PacketMeta, Stream, StreamAdded
 from nettop.broker.client import Broker, Netns
 from nettop.kinds import GapReason, StreamKind
+from nettop.pipeline.threads import SourceThread
 from nettop.sources.ring import PacketRing
 from nettop.sources.tpacket import PACKET_OUTGOING, TP_STATUS_VLAN_VALID
 from tests.kernel.live import count, injector, read_until, records, tcpdump
-from tests.kernel.namespaces import Lab, poll, run_in
+from tests.kernel.namespaces import Lab, command_in, poll, run_in
 
 pytestmark = pytest.mark.kernel
 
@@ -294,3 +295,45 @@ def test_big_segments_are_whole_as_in_tcpdump(broker: Broker, lab: Lab, pair: Pa
         expected = theirs(count(items))
     assert max(len(record) for record in records(items)) > 1514
     assert sorted(records(items)) == sorted(expected[: count(items)])  # two CPUs: each tap has an order of its own
+
+
+def test_a_source_thread_stops_at_once_and_lets_go(broker: Broker, pair: Pair) -> None:
+    opened = broker.packet_socket(pair.ns_b, "veth0")
+    seq, items = Counter64(), list[Item]()
+    source = PacketRing(Stream(7, StreamKind.PACKETS, "veth0"), opened, seq)
+    thread = SourceThread(source, items.extend, seq, "ring")
+    thread.start()
+    run_in(pair.a, "ping", "-c", "1", "10.99.0.2")
+    poll(lambda: count(items) >= 2)
+    began = time.monotonic()
+    thread.stop()
+    thread.join(5)
+    assert time.monotonic() - began < 0.5
+    assert source.fileno() == -1
+
+
+TUN = """
+import fcntl, os, struct, sys, time
+tun = os.open("/dev/net/tun", os.O_RDWR)
+fcntl.ioctl(tun, 0x400454CA, struct.pack("16sH22x", b"tun0", 0x1001))  # TUNSETIFF, IFF_TUN | IFF_NO_PI
+os.system("ip link set tun0 up")
+print(flush=True)
+while sys.stdin.readline():
+    os.write(tun, bytes.fromhex("450000180000000040fd0000c0000201c0000202deadbeef"))
+"""
+
+
+def test_a_device_without_link_layer_gives_packets_from_the_ip_header_on(broker: Broker, pair: Pair) -> None:
+    argv = command_in(pair.a, "python3", "-c", TUN)
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as tunnel:
+        assert tunnel.stdin is not None
+        assert tunnel.stdout is not None
+        tunnel.stdout.readline()
+        with ring(broker, pair.ns_a, "tun0", expression="src host 192.0.2.1") as source:
+            source.read(1)
+            tunnel.stdin.write(b"\n")
+            tunnel.stdin.flush()
+            items = seen(source, 1)
+        tunnel.stdin.close()
+    assert records(items)[0].hex() == "450000180000000040fd0000c0000201c0000202deadbeef"
+    assert meta(items).direction.tolist() == [0]  # type: ignore[union-attr]

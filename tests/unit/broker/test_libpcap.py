@@ -61,6 +61,11 @@ def test_the_caret_stands_at_the_error(expression: str, position: int | None) ->
     assert error(expression).position == position
 
 
+def test_raw_ip_compiles_under_its_link_type() -> None:
+    ethernet = compiled("src host 192.0.2.1")
+    assert 0 < len(libpcap.compile_program(101, "src host 192.0.2.1", SNAPLEN)) < len(ethernet)
+
+
 def test_netlink_streams_take_no_capture_filter() -> None:
     with pytest.raises(FilterError, match="netlink"):
         libpcap.compile_program(LINKTYPE_NETLINK, "tcp", SNAPLEN)
