@@ -13,8 +13,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from nettop.batch import Batch, Item, Source
 from nettop.broker.client import Broker, NetlinkSocket, Netns, PacketSocket
+from nettop.broker.identity import can_change_ids
 from tests.kernel.namespaces import command_in, poll
 
 READ_BYTES = 4 << 20
@@ -81,6 +84,8 @@ def tcpdump(
 
     Its ring (-B, in KiB) holds as many frames as `snaplen` fits in: with the default one it loses some itself.
     """
+    if not can_change_ids():
+        pytest.skip("tcpdump insists on changing its user, which a user namespace does not allow")
     options = ["-i", device, "-s", str(snaplen), "-B", "32768", "-U", "--immediate-mode", "-Z", "root", "-w", str(file)]
     argv = command_in(ns, "tcpdump", *options, *words)
     with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
