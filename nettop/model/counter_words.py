@@ -34,14 +34,4 @@ MEANING: dict[str, dict[str, str]] = {
         "delete": "expectations removed",
     },
 }
-LEDGER_MEANING = {
-    "seen": "records that the kernel had for us",
-    "shown": "records that reached the screens and are kept",
-    "filtered": "records hidden by the display filter",
-    "evicted": "records that made room for newer ones",
-    "queue": "records we lost: the model thread was behind",
-    "kernel": "records lost in the kernel: the socket's buffer or the ring was full",
-    "in_flight": "records counted by the kernel that have not arrived yet",
-    "other": "records lost in a damaged file or by the recorder",
-    "unknown": "losses whose size nobody knows",
-}
+LOST_MEANING = "records that never reached the screens: the kernel's buffer or our queue was full"

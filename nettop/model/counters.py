@@ -10,8 +10,8 @@ from json import dumps
 
 from nettop.batch import DumpMark, Gap
 from nettop.decode.ctstats import ConntrackStats, CpuStats, ExpectCpuStats, TableStats
-from nettop.model.counter_words import LEDGER_MEANING, MEANING
-from nettop.model.ledger import LedgerRow, counter_rows
+from nettop.model.counter_words import LOST_MEANING, MEANING
+from nettop.model.ledger import LedgerRow
 from nettop.model.view import Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.text import units
 from nettop.text.sanitize import clean
@@ -23,9 +23,7 @@ _WRAP = 1 << 32  # conntrack's statistics are 32-bit
 TABLE, CONNTRACK, EXPECT, LEDGER = "table", "conntrack", "expect", "ledger"
 # On screen in this order; what is unlisted (nft counters, nfacct) follows by name.
 _ORDER = {TABLE: 0, CONNTRACK: 1, EXPECT: 2, LEDGER: 9}
-_BAD = frozenset(
-    ("insert_failed", "drop", "early_drop", "chain_toolong", "invalid", "error", "kernel", "queue", "unknown")
-)
+_BAD = frozenset(("insert_failed", "drop", "early_drop", "chain_toolong", "invalid", "error", "lost"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +83,7 @@ class CounterTable:
         self._netns_label = netns_label
         self._series: dict[Key, Series] = {}
         self._cpus: dict[Key, dict[int, Series]] = {}  # the parts of each sum
+        self._equations: dict[Key, str] = {}  # of the ledger's streams
         self._idents = count(1)
 
     # -- what comes in -------------------------------------------------------------------------------------------
@@ -109,8 +108,14 @@ class CounterTable:
 
     def put_ledger(self, rows: Iterable[LedgerRow], now_ns: int) -> None:
         """Our own losses, as a group beside the kernel's."""
-        for netns, stream, what, number in counter_rows(rows):
-            self.put(Key(netns, LEDGER, f"{stream} {what}"), number, now_ns)
+        for row in rows:
+            if not row.seen and not row.lost and not row.unknown:
+                continue
+            key = Key(row.netns, LEDGER, clean(row.name))
+            self._equations[key] = row.equation().partition(" = ")[2]
+            self.put(key, row.seen, now_ns)
+            if row.lost or row.unknown:
+                self.put(Key(row.netns, LEDGER, f"{clean(row.name)} lost"), row.lost, now_ns)
 
     def forget(self, netns: str) -> None:
         """The namespace is gone."""
@@ -215,8 +220,7 @@ class CounterTable:
         known = MEANING.get(key.group, {})
         names = list(known)
         place = names.index(key.name) if key.name in known else len(names)
-        by_name = "" if key.group == LEDGER else key.name  # the ledger keeps the order of its equation
-        return key.netns, _ORDER.get(key.group, 5), key.group, place, by_name, -1 if key.cpu is None else key.cpu
+        return key.netns, _ORDER.get(key.group, 5), key.group, place, key.name, -1 if key.cpu is None else key.cpu
 
     def _row(self, series: Series, columns: Sequence[str]) -> Row:
         cells = [self._cell(series, key) for key in columns]
@@ -240,7 +244,7 @@ class CounterTable:
     def _meaning(self, series: Series) -> str:
         key = series.key
         if key.group == LEDGER:
-            return LEDGER_MEANING.get(key.name.rpartition(" ")[2], "")
+            return f"records seen = {self._equations[key]}" if key in self._equations else LOST_MEANING
         meaning = MEANING.get(key.group, {}).get(key.name, "")
         return meaning + self._forecast(series) if key.group == TABLE and key.name == "entries" else meaning
 

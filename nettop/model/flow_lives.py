@@ -37,8 +37,7 @@ class Lives:
 
     def lengths(self) -> NDArray[np.intp]:
         """How many rows each life has."""
-        gaps: NDArray[np.intp] = np.diff(self.starts, append=len(self.rows))
-        return gaps
+        return np.append(self.starts[1:], len(self.rows)) - self.starts
 
     def last(self) -> NDArray[np.intp]:
         """The last row of each life."""

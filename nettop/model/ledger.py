@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from nettop.batch import Batch, Counters, Gap, Item, NetlinkMeta, Stream, StreamAdded
 from nettop.kinds import GapReason, StreamKind
-from nettop.text.sanitize import clean
 from nettop.text.units import grouped
 
 # Who lost it, in the words of the header.
@@ -167,12 +165,6 @@ class Ledger:
             account.unknown += 1
         else:
             account.lost[gap.why] += gap.lost
-
-
-def counter_rows(rows: Iterable[LedgerRow]) -> Iterable[tuple[str, str, str, int]]:
-    """(netns, stream name, what, count) of every term: for the counters view."""
-    terms = ("seen", "shown", "filtered", "evicted", "queue", "kernel", "in_flight", "other", "unknown")
-    return ((row.netns, clean(row.name), term, getattr(row, term)) for row in rows for term in terms)
 
 
 def _records(batch: Batch) -> int:

@@ -89,9 +89,11 @@ def test_the_ledger_is_a_group_beside_the_kernels_counters() -> None:
     counters = CounterTable()
     row = LedgerRow(1, "conntrack", "", 10, 7, 0, 0, 1, 2, 0, 0, 0)
     counters.put_ledger([row], T0)
-    assert cells(counters, "conntrack kernel", "group", "value", "meaning")[:2] == ("ledger", "2")
-    names = [series.key.name for series in counters.rows()]
-    assert names[:2] == ["conntrack seen", "conntrack shown"]
+    group, seen, meaning = cells(counters, "conntrack", "group", "value", "meaning")
+    assert (group, seen) == ("ledger", "10")
+    assert "shown 7" in meaning
+    assert "lost by the kernel 2" in meaning
+    assert cells(counters, "conntrack lost", "value") == ("3",)
 
 
 def test_json_has_the_contracts_keys() -> None:
