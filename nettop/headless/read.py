@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from itertools import chain, pairwise
 from typing import Any, BinaryIO, Protocol
 
@@ -18,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nettop.batch import Batch, Counter64, End, Gap, Item, PacketMeta, Stream, StreamAdded
+from nettop.broker.drop import drop_app
+from nettop.broker.identity import invoker
 from nettop.broker.output import open_new
 from nettop.decode.packet_window import CHUNK_ROWS
 from nettop.decode.packets import PacketDecoder, chosen
@@ -26,13 +30,15 @@ from nettop.kinds import StreamKind
 from nettop.model.filter import Filter, parse
 from nettop.model.packet_fields import fields_of
 from nettop.model.packet_lines import JsonWriter, LineWriter
-from nettop.recording.reader import open_reader
+from nettop.recording.chunks import open_input
+from nettop.recording.reader import Reader
 from nettop.recording.records import Numbering
 from nettop.recording.writer import RecordingWriter
 from nettop.text.units import grouped
 
 Array = NDArray[Any]
 Part = tuple[Stream, Batch]
+Input = tuple[str, int | InputError]  # a file's name, and its descriptor or why there is none
 
 
 class Sink(Protocol):
@@ -52,26 +58,64 @@ class Sink(Protocol):
 
 
 def run(options: argparse.Namespace) -> int:
-    """`nettop read FILE... [--filter EXPR] [--json] [-w OUT] [--force]`: returns the exit code of the contract."""
+    """`nettop read FILE... [--filter EXPR] [--json] [-w OUT] [--force]`: returns the exit code of the contract.
+
+    Started as root it opens the files, and gives up every privilege before it looks into them.
+    """
     wanted = parse(options.filter, "packet")
+    inputs = opened(options.files)
     sink: Sink
     if options.write:
-        sink = Export(options.write, options.force, options.files)
+        _check_inputs(options.write, inputs)
+        output = _unprivileged(lambda: _output(options.write, options.force))
+        sink = Export(options.write, output)
     else:
+        _unprivileged(lambda: -1)
         sink = Printer(sys.stdout.buffer, options.json)
     try:
-        return read_files(options.files, wanted, sink)
+        return read_files(inputs, wanted, sink)
     finally:
         sink.close()
 
 
-def read_files(files: list[str], wanted: Filter | None, sink: Sink) -> int:
+def opened(files: list[str]) -> list[Input]:
+    """Every file by name, with its descriptor, or why there is none."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    inputs: list[Input] = []
+    for path in files:
+        try:
+            inputs.append((path, open_input(path)))
+        except InputError as error:
+            inputs.append((path, error))
+    return inputs
+
+
+def _output(path: str, force: bool) -> int:
+    return os.dup(1) if path == "-" else open_new(path, force)
+
+
+def _unprivileged(make: Callable[[], int]) -> int:
+    """What `make` opens, made as the user who called us; afterwards this process has no privileges."""
+    if os.geteuid() != 0:
+        return make()
+    # Given a module to import, drop_app does not ask whether others may read our files: all is imported by now.
+    formats = [name for name in ("bz2", "lzma", "zstandard", "lz4") if find_spec(name)]
+    if invoker().uid == 0:
+        made = make()
+        drop_app(preload=formats)
+        return made
+    drop_app(preload=formats)
+    return make()
+
+
+def read_files(inputs: list[Input], wanted: Filter | None, sink: Sink) -> int:
     """Every file in turn. A file that cannot be read, or is damaged, is one line on stderr; the others are given."""
     code = EXIT_OK
     streams = Counter64()
-    for path in files:
+    for path, source in inputs:
         try:
-            error = _read_file(path, wanted, sink, streams)
+            error = _read_file(path, source, wanted, sink, streams)
         except InputError as failed:
             print(f"nettop: {failed}", file=sys.stderr)
             code = EXIT_FAILED
@@ -82,9 +126,11 @@ def read_files(files: list[str], wanted: Filter | None, sink: Sink) -> int:
     return code
 
 
-def _read_file(path: str, wanted: Filter | None, sink: Sink, ids: Counter64) -> str:
+def _read_file(path: str, source: int | InputError, wanted: Filter | None, sink: Sink, ids: Counter64) -> str:
     """One file to its end; what is wrong with it in one line, or ""."""
-    reader = open_reader(path, Numbering(Counter64().next, ids.next, path))
+    if isinstance(source, InputError):
+        raise source
+    reader = Reader(source, path, Numbering(Counter64().next, ids.next, path, seekable=False))
     streams: dict[int, Stream] = {}
     error = ""
     try:
@@ -190,10 +236,9 @@ def _in_order(lines: list[list[str]], batches: list[Batch]) -> list[str]:
 class Export:
     """A new pcapng of what matches, with the interfaces, comments and directions it came with."""
 
-    def __init__(self, path: str, force: bool, files: list[str]) -> None:
-        _check_inputs(path, files)
+    def __init__(self, path: str, descriptor: int) -> None:
         self._path = path
-        self._writer = RecordingWriter(os.dup(1) if path == "-" else open_new(path, force), name=path)
+        self._writer = RecordingWriter(descriptor, name=path)
         self._count = 0
 
     def packets(self, parts: list[Part]) -> None:
@@ -212,13 +257,12 @@ class Export:
         print(f"nettop: {grouped(self._count)} packets written to {self._path!r}", file=sys.stderr)
 
 
-def _check_inputs(out: str, files: list[str]) -> None:
+def _check_inputs(out: str, inputs: list[Input]) -> None:
     """Before anything is created or emptied: the inputs can be read, and none of them is the output."""
-    for path in files:
-        if path == "-":
-            continue
-        open_reader(path).close()
-        if os.path.exists(out) and os.path.samefile(path, out):
+    for _, source in inputs:
+        if isinstance(source, InputError):
+            raise source
+        if os.path.exists(out) and os.path.samestat(os.fstat(source), os.stat(out)):
             raise UsageError(f"{out!r} is being read", "export to another file")
 
 

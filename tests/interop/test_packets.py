@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import re
 import struct
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -111,7 +111,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def rows(path: Path, expression: str = "") -> list[dict[str, Any]]:
     out = io.BytesIO()
-    assert read.read_files([str(path)], read.parse(expression, "packet"), read.Printer(out, True)) == 0
+    assert read.read_files(read.opened([str(path)]), read.parse(expression, "packet"), read.Printer(out, True)) == 0
     return [json.loads(line) for line in out.getvalue().splitlines()]
 
 
@@ -167,7 +167,7 @@ def test_behind_tags_and_extension_headers_nettop_selects_more(everything: Path,
 def test_every_packet_is_one_row_as_in_tcpdump(everything: Path) -> None:
     theirs = tcpdump_lines(everything)
     out = io.BytesIO()
-    read.read_files([str(everything)], None, read.Printer(out, False))
+    read.read_files(read.opened([str(everything)]), None, read.Printer(out, False))
     lines = out.getvalue().decode().splitlines()
     assert len(lines) == len(theirs) == len(mixed() + beyond())
     assert len(rows(everything)) == len(lines)
@@ -176,7 +176,7 @@ def test_every_packet_is_one_row_as_in_tcpdump(everything: Path) -> None:
 def test_times_ends_and_flags_stand_as_tcpdump_writes_them(capture: Path) -> None:
     theirs = tcpdump_lines(capture)
     out = io.BytesIO()
-    read.read_files([str(capture)], None, read.Printer(out, False))
+    read.read_files(read.opened([str(capture)]), None, read.Printer(out, False))
     both = list(zip(out.getvalue().decode().splitlines(), theirs, strict=True))
     assert all(ours.split(" ")[0] == other.split(" ")[0] for ours, other in both)
     tcp = [(ours, other) for ours, other in both if " > " in other and "Flags [" in other]
@@ -239,13 +239,10 @@ def test_a_short_snaplen_still_gives_a_row_a_packet_and_tcpdumps_selections(tmp_
         assert [row["number"] for row in rows(cut, expression)] == tcpdump_numbers(cut, expression)
 
 
-def options(**values: Any) -> argparse.Namespace:
-    return argparse.Namespace(**{"files": [], "filter": "", "json": False, "write": "", "force": False} | values)
-
-
 def test_an_export_is_what_tcpdump_would_have_written(capture: Path, tmp_path: Path) -> None:
     out = tmp_path / "udp.pcapng"
-    assert read.run(options(files=[str(capture)], filter="udp", write=str(out))) == 0
+    command = [sys.executable, "-m", "nettop", "read", str(capture), "--filter", "udp", "-w", str(out)]
+    subprocess.run(command, check=True, timeout=60)
     exported = tshark(out, "frame.time_epoch", "frame.len", "frame.cap_len")
     wanted = tcpdump_numbers(capture, "udp")
     assert [int(float(time)) - 1_700_000_000 + 1 for time, _, _ in exported] == wanted
