@@ -34,6 +34,8 @@ class Palette:
         return style
 
     def _make(self, role: str, surface: str) -> Style:
+        if role == "lit":  # bytes that belong to the line under the cursor
+            role, surface = "heading", "cursor"
         bold = role in _BOLD or surface == "bar_marked"
         if not self.colour:
             return Style(bold=bold or None, dim=role == "dim" or None, reverse=surface in _REVERSED or None)

@@ -17,7 +17,7 @@ from nettop.ui.widgets.paper import Paper
 DIALOG_CSS = """
 {name} {{ align: center middle; background: $nt-background 60%; }}
 {name} > Vertical {{
-    width: 64; max-width: 96%; height: auto; max-height: 90%;
+    width: 76; max-width: 96%; height: auto; max-height: 90%;
     border: round $nt-border; border-title-color: $nt-text; border-title-style: bold; background: $nt-dialog;
 }}
 {name} Input {{ height: 1; border: none; padding: 0 1; background: $nt-background; color: $nt-text; }}

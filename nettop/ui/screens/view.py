@@ -6,12 +6,13 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
-from nettop.model.view import Detail, Line, Snapshot
+from nettop.model.view import Detail, Line, Row, Snapshot
 from nettop.ui import lines
 from nettop.ui.session_protocol import Session
 from nettop.ui.views import CHILD_ADVICE, ViewDef
 from nettop.ui.widgets.bars import title_line
-from nettop.ui.widgets.paper import Paper, Reader
+from nettop.ui.widgets.packet import Bytes, Tree
+from nettop.ui.widgets.paper import Paper
 from nettop.ui.widgets.rows import described
 from nettop.ui.widgets.table import Post, Table
 
@@ -39,8 +40,8 @@ class View(Vertical):
         self.child_title = Paper(surface="background")
         self.totals = Paper()
         self.title = Paper(surface="background")
-        self.detail = Reader(id=f"detail-{name}")
-        self.hex = Reader(id="hex")
+        self.detail = Tree(id=f"detail-{name}")
+        self.hex = Bytes(id="hex")
         self.panes = Horizontal(self.detail, self.hex)
         self.is_open = False  # the detail
         self.inside = False  # the child has (or would have) the screen
@@ -86,8 +87,10 @@ class View(Vertical):
             self._ask_detail()
 
     def open_row(self) -> None:
-        """Enter: into the child, or the detail of the row."""
-        if self.child is not None and not self.inside:
+        """Enter: into the child, or the detail of the row; in a packet's tree, fold or unfold."""
+        if self.is_open and self.screen.focused is self.detail:
+            self.detail.fold()
+        elif self.child is not None and not self.inside:
             self.inside = True
             self.place()
             self.screen.set_focus(self.child)
@@ -191,8 +194,7 @@ class View(Vertical):
         if self._detail is not None:
             self.title.write([title_line(self._detail.title, width)])
         if self.child is not None and (row := self.table.current) is not None:
-            words = "  ".join(cell.strip() for cell in row.cells if cell.strip())
-            self.child_title.write([title_line(((words, "heading"),), width)])
+            self.child_title.write([title_line(_parent_words(self.table, row), width)])
 
     # ── what comes from the tables ──────────────────────────────────────────────────────────────────────────────
 
@@ -206,6 +208,10 @@ class View(Vertical):
             row = message.table.current
             self._subject = None if row is None else row.ident
             self._ask_detail()
+
+    def on_tree_pointed(self, message: Tree.Pointed) -> None:
+        message.stop()
+        self.hex.light(message.start, message.end)
 
     def on_table_opened(self, message: Table.Opened) -> None:
         message.stop()
@@ -246,8 +252,8 @@ class View(Vertical):
         other = self._detail is None or self._detail.ident != found.ident
         had_hex = self._has_hex()
         self._detail = found
-        self.detail.write(found.lines, top=other)
         self.hex.write(found.hexdump, top=other)
+        self.detail.show_detail(found, top=other and not found.marks.get("depths"))
         if had_hex != self._has_hex():
             self.place()
         self._write_titles()
@@ -257,3 +263,12 @@ class View(Vertical):
         if self._detail is not None:
             title: Line = (*self._detail.title, ("  gone", "warn"))
             self.title.write([title_line(title, self.app.size.width)])
+
+
+def _parent_words(table: Table, row: Row) -> Line:
+    """What the rules below belong to: `inet fw forward   priority 0 filter   policy drop   nft`."""
+    shown = table.window.shown
+    cells = dict(zip(shown.snapshot.spec.columns, row.cells, strict=False)) if shown is not None else {}
+    name = " ".join(cells[key].strip() for key in ("family", "table", "chain") if cells.get(key, "").strip())
+    rest = [f"{key} {cells[key].strip()}" for key in ("hook", "priority", "policy") if cells.get(key, "").strip()]
+    return ((name, "heading"), ("".join(f"   {words}" for words in (*rest, cells.get("backend", "")) if words), "dim"))

@@ -104,13 +104,21 @@ class Reader(Widget, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """One visible line; a mark at the right says that there is more above or below."""
         at = self.first + y
-        line: Line = self.text[at] if 0 <= at < len(self.text) else ()
+        line = self.line(at)
         width = self.size.width
         more = (y == 0 and self.first > 0) or (y == self.size.height - 1 and at < len(self.text) - 1)
         drawn = lines.spread(_after(line, self.shift), (("↑" if y == 0 else "↓", "key"),), width, 1) if more else (
             _after(line, self.shift)
         )
-        return lines.strip(drawn, width, palette_of(self), self.surface)
+        return lines.strip(drawn, width, palette_of(self), self.surface_of(at))
+
+    def line(self, at: int) -> Line:
+        """Line `at` as it is drawn."""
+        return self.text[at] if 0 <= at < len(self.text) else ()
+
+    def surface_of(self, at: int) -> str:
+        """What line `at` stands on."""
+        return self.surface
 
 
 def _after(line: Line, skip: int) -> Line:

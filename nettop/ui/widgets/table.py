@@ -28,6 +28,7 @@ HEADER = 1  # lines above the rows
 _GIVE_UP = 2.0  # seconds after which an unanswered question is asked again
 _RETRIES = 3  # times a moving anchor is run after before the next tick
 _CACHE = 2048  # strips
+_MARGIN = 4  # rows asked for above and below the screen: a step is drawn before it is answered
 
 Post = Callable[..., None]  # post(function, *args): run it on the UI's loop, from any thread
 
@@ -103,7 +104,7 @@ class Table(Widget, can_focus=True):
 
     def spec(self) -> ViewSpec:
         """What the model is asked for now."""
-        first, height = self.window.wanted(margin=max(8, self.window.height // 2))
+        first, height = self.window.wanted(margin=_MARGIN)
         return ViewSpec(
             columns=self._layout.keys,
             first=first,
