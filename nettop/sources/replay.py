@@ -103,7 +103,7 @@ class ReplaySource:
             if item is None:
                 break
             given.append(replace(item, seq=self._next()))
-            size += int(item.caplen.sum()) if isinstance(item, Batch) else 0
+            size += _weight(item)
             self.ended = isinstance(item, End) and item.stream is None
         return given
 
@@ -119,12 +119,11 @@ class ReplaySource:
         """The next item if it is due, or the part of it that is."""
         if not self._waiting and not (self._reader.ready and self._fill()):
             return None
-        item = self._waiting[0]
         now = self._clock()
-        if self._speed is None or self._due(item) > now:
-            return self._waiting.popleft() if self._speed is None else None
-        self._waiting.popleft()
-        if not isinstance(item, Batch):
+        if self._speed is not None and self._due(self._waiting[0]) > now:
+            return None
+        item = self._waiting.popleft()
+        if self._speed is None or not isinstance(item, Batch):
             return item
         return self._split(item, self._recorded(now))
 
@@ -139,21 +138,23 @@ class ReplaySource:
         stamps = np.maximum.accumulate(batch.ts_ns)
         until = max(int(stamps[0]), min(until_ns, int(stamps[0]) + SLICE_NS))
         rows = int(np.searchsorted(stamps, until, side="right"))
+        stepped_back = np.flatnonzero(stamps[:rows] - batch.ts_ns[:rows] > LONGEST_WAIT_NS)
+        rows = int(stepped_back[0]) if len(stepped_back) else rows
         if rows < len(batch):
             self._waiting.appendleft(batch_rows(batch, rows, len(batch)))
         return batch_rows(batch, 0, rows)
 
     def _due(self, item: Item) -> int:
-        """When the item is due on the clock. A silence beyond LONGEST_WAIT_NS moves the anchor."""
+        """When the item is due on the clock. A silence, or a step back, beyond LONGEST_WAIT_NS moves the anchor."""
         now = self._clock()
         stamp = _stamp(item)
         if self._speed is None or stamp is None:
             return now
         if self._anchor is None:
             self._anchor = (now, stamp)
-        due = self._anchor[0] + int(min((stamp - self._anchor[1]) / self._speed, _SILENT))
-        if due > now + LONGEST_WAIT_NS:
-            due = now + LONGEST_WAIT_NS
+        due = self._anchor[0] + int(max(-_SILENT, min((stamp - self._anchor[1]) / self._speed, _SILENT)))
+        if abs(due - now) > LONGEST_WAIT_NS:
+            due = now + LONGEST_WAIT_NS if due > now else now
             self._anchor = (due, stamp)
         return due
 
@@ -170,13 +171,21 @@ class ReplaySource:
 
 
 def _stamp(item: Item) -> int | None:
-    """When the item was recorded; None for those that come with their neighbours."""
+    """When the item was recorded; None for those that come with their neighbours, or without a time."""
     match item:
         case Batch():
-            return int(item.ts_ns[0]) if len(item) else None
+            stamp = int(item.ts_ns[0]) if len(item) else 0
         case DumpMark() | Text() | Counters():
-            return item.ts_ns
+            stamp = item.ts_ns
         case Gap():
-            return item.to_ns
+            stamp = item.to_ns
         case StreamAdded() | End():
-            return None
+            stamp = 0
+    return stamp if stamp > 0 else None
+
+
+def _weight(item: Item) -> int:
+    """Bytes of an item against read()'s limit; a mark counts a little, so that many of them end a read too."""
+    if isinstance(item, Batch):
+        return int(item.caplen.sum()) + 64
+    return (len(item.body) if isinstance(item, Text) else 0) + 64

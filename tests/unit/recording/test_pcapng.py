@@ -234,7 +234,7 @@ LIES = {
     "zero": struct.pack("<II", 6, 0) + bytes(64),
     "eight": struct.pack("<II", 6, 8) + bytes(64),
     "4 GiB": struct.pack("<II", 6, 0xFFFFFFF0) + bytes(64),
-    "odd": struct.pack("<II", 6, 33) + bytes(25) + struct.pack("<I", 33),
+    "odd": struct.pack("<II", 6, 33) + bytes(21) + struct.pack("<I", 33),
     "trailer": epb(b"abcd")[:-4] + struct.pack("<I", 40),
     "beyond the end": struct.pack("<II", 6, 4000) + bytes(64),
     "caplen": block(6, struct.pack("<IIIII", 0, 0, 0, 9, 9) + b"abcd\0\0\0\0"),

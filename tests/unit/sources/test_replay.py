@@ -65,8 +65,8 @@ def test_records_come_at_their_recorded_pace(tmp_path: Path) -> None:
 @pytest.mark.parametrize("speed", [0.5, 4.0])
 def test_another_speed_stretches_the_pace(tmp_path: Path, speed: float) -> None:
     clock = Clock()
-    replay = source(capture(tmp_path / "f", [0, 100, 200]), clock, speed)
-    assert drain(replay, clock) == [(int(t / speed), t) for t in (0, 100, 200)]
+    replay = source(capture(tmp_path / "f", [7, 107, 207]), clock, speed)
+    assert drain(replay, clock) == [(int((t - 7) / speed), t) for t in (7, 107, 207)]
     replay.close()
 
 
@@ -97,8 +97,8 @@ def test_a_late_reader_gets_slices_of_at_most_50_ms(tmp_path: Path) -> None:
 
 def test_a_pause_holds_recorded_time(tmp_path: Path) -> None:
     clock = Clock()
-    replay = source(capture(tmp_path / "f", [0, 100, 200]), clock)
-    assert given(replay.read(1 << 20)) == [0]
+    replay = source(capture(tmp_path / "f", [7, 107, 207]), clock)
+    assert given(replay.read(1 << 20)) == [7]
     clock.now += 50 * MS
     replay.pause()
     clock.now += 5000 * MS
@@ -106,21 +106,29 @@ def test_a_pause_holds_recorded_time(tmp_path: Path) -> None:
     replay.resume()
     assert replay.due_ns() == clock.now + 50 * MS
     clock.now += 50 * MS
-    assert given(replay.read(1 << 20)) == [100]
+    assert given(replay.read(1 << 20)) == [107]
     replay.set_speed(10.0)
     assert replay.due_ns() == clock.now + 10 * MS
     replay.set_speed(None)
-    assert given(replay.read(1 << 20)) == [200]
+    assert given(replay.read(1 << 20)) == [207]
     replay.close()
 
 
-def test_a_long_silence_is_cut_and_time_that_goes_back_does_not_wait(tmp_path: Path) -> None:
+def test_a_long_silence_is_cut_and_time_that_goes_back_a_little_does_not_wait(tmp_path: Path) -> None:
     clock = Clock()
     year = 365 * 86_400_000
-    replay = source(capture(tmp_path / "f", [0, year, year + 5, 3, year + 10]), clock)
+    replay = source(capture(tmp_path / "f", [1, year, year + 5, year + 3, year + 10]), clock)
     seen = drain(replay, clock)
     wait = LONGEST_WAIT_NS // MS
-    assert seen == [(0, 0), (wait, year), (wait + 5, year + 5), (wait + 5, 3), (wait + 10, year + 10)]
+    assert seen == [(0, 1), *((wait + at, year + t) for at, t in ((0, 0), (5, 5), (5, 3), (10, 10)))]
+    replay.close()
+
+
+def test_a_clock_that_stepped_back_goes_on_at_its_pace(tmp_path: Path) -> None:
+    clock = Clock()
+    hour = 3_600_000
+    replay = source(capture(tmp_path / "f", [hour, hour + 100, 1000, 1100, 1200]), clock)
+    assert drain(replay, clock) == [(0, hour), (100, hour + 100), (100, 1000), (200, 1100), (300, 1200)]
     replay.close()
 
 
