@@ -3,50 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from nettop.model.filter import Filter
 from nettop.model.view import Column, Detail, Snapshot, SortKey, ViewSpec
+from nettop.pipeline.facts import DeviceChoice, Done, NetnsChoice, Status
 
-Done = Callable[[str | None], None]  # None: it worked; else one line that says what went wrong and what to do
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """The header's facts at one moment. Texts are ready to draw and safe for a terminal."""
-
-    netns: str = ""  # "" is the host's namespace
-    count: int | None = None  # entries in the conntrack table
-    maximum: int | None = None  # nf_conntrack_max
-    events_per_s: float | None = None
-    capture: str = "off"  # "off" or "41.2k pkt/s"
-    acct: str = ""  # "on", "off", "since 12:01"; "" is not known
-    lost: str = "0"  # "0" or "1,204 ring"
-    recording: str = ""  # "" or "00:41 12.4M"
-    mode: str = "LIVE"  # "LIVE", "REPLAY" or "DEMO"
-    clock_ns: int = 0  # what time the screens show: now, or the replay's clock
-    cpu_percent: float | None = None  # our own, of one core
-    notes: tuple[str, ...] = ()  # what a person should know now: our own ssh session is left out, a stream ended, …
-    paused: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class NetnsChoice:
-    """One namespace that can be watched."""
-
-    spec: str  # what switch_namespace takes: "", "gw-a", "pid:812", a path
-    label: str
-    note: str = ""  # "here", "3 processes", …
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceChoice:
-    """One device that can be captured on."""
-
-    name: str
-    note: str = ""  # "up, mtu 1500"
-    usual: bool = False  # ticked to begin with
+__all__ = ["DeviceChoice", "Done", "NetnsChoice", "Session", "Status", "ViewInfo"]
 
 
 class ViewInfo(Protocol):

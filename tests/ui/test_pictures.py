@@ -1,0 +1,26 @@
+"""Pictures of a few screens, compared to the last ones that a person looked at (pytest --snapshot-update makes them)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from nettop.ui.app import NettopApp
+from nettop.ui.theme import load
+from tests.ui.plain_session import session
+
+SCENES = {
+    "flows": ((160, 45), "dark", ("j", "enter")),
+    "flows-small": ((80, 24), "light", ("j",)),
+    "chains": ((120, 40), "dark", ("3", "j", "enter")),
+    "packets": ((120, 40), "light", ("4", "g", "enter", "tab", "down")),
+    "help": ((80, 24), "dark", ("question_mark",)),
+}
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_screen_looks_as_it_did(name: str, snap_compare: Callable[..., bool]) -> None:
+    size, theme, keys = SCENES[name]
+    pressed: Sequence[str] = [step for key in keys for step in (key, "wait:150")]
+    assert snap_compare(NettopApp(session(), load()[0][theme]), terminal_size=size, press=["wait:300", *pressed])
