@@ -65,6 +65,16 @@ async def internet() -> None:
     await asyncio.Event().wait()
 
 
+async def _reachable(host: str, port: int) -> None:
+    """Until a server answers: the processes of the lab start side by side."""
+    while True:
+        with contextlib.suppress(OSError, TimeoutError):
+            _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), 1)
+            writer.close()
+            return
+        await asyncio.sleep(0.05)
+
+
 async def _download(host: str, port: int, count: int, rate: int) -> None:
     with contextlib.suppress(OSError, TimeoutError):
         reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port), 3)
@@ -125,6 +135,7 @@ async def _again(what: Callable[[], Coroutine[Any, Any, None]], every: float) ->
 
 async def machine_a() -> None:
     """The clients behind gateway A."""
+    await asyncio.gather(_reachable(MACHINE_B, 443), _reachable(INTERNET6, 80))
     await asyncio.gather(
         _again(lambda: _download(MACHINE_B, 443, 30_000_000, 400_000), 60.0),
         _again(lambda: _download(INTERNET, 443, 6_000_000, 60_000), 90.0),
