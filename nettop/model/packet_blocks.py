@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from nettop.batch import Batch, PacketMeta, Stream
 from nettop.columns import Columns
+from nettop.decode.packet_columns import HAVE_DIRECTION
+from nettop.decode.packet_numbers import DIRECTION_UNKNOWN
 from nettop.decode.packets import Depth, PacketDecoder, wirelen
 from nettop.model.packet_fields import PacketFields
 
@@ -19,6 +21,7 @@ KEPT = ("have", "ethertype", "family", "proto", "src_lo", "dst_lo", "src_hi", "d
 MERGE_ROWS = 4_096  # small blocks are joined up to this, so that a trickle of packets costs no block each
 MERGE_BYTES = 1 << 20
 OVERLAP_ROWS = 131_072  # blocks of several devices that overlap in time are joined in time's order up to this
+MAX_STREAMS = 256  # of one block: their index is a byte
 ROW_OVERHEAD = 48  # bytes of columns a row costs, as far as the budget is concerned
 
 
@@ -45,6 +48,14 @@ class Block:
     def cost(self) -> int:
         """Bytes of memory this block holds, about."""
         return len(self) * ROW_OVERHEAD + (int(self.caplen.sum()) if self.buf is not None else 0)
+
+    def directions(self, rows: Array) -> Array | None:
+        """PACKET_* of the rows, DIRECTION_UNKNOWN where it is not known; None when it is of none."""
+        column = self.cols.get("direction")
+        if column is None:
+            return None
+        known = self.cols["have"][rows] & np.uint16(HAVE_DIRECTION) != 0
+        return np.where(known, column[rows], np.uint8(DIRECTION_UNKNOWN))
 
     def fields(self) -> PacketFields:
         """The kept columns, for the filter."""
@@ -107,6 +118,8 @@ def joinable(last: Block, new: Block) -> bool:
     if not len(last) or not len(new):
         return False
     rows = len(last) + len(new)
+    if len(last.streams) + len(new.streams) > MAX_STREAMS:
+        return False
     if (last.buf is None) != (new.buf is None):
         return False
     if last.buf is None and (last.streams[0].file != new.streams[0].file or _apart(last, new)):

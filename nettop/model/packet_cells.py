@@ -136,9 +136,8 @@ def records_batch(stream: Stream, rows: list[tuple[Block, int]], records: list[b
 
 
 def _direction(block: Block, row: int) -> int:
-    column = block.cols.get("direction")
-    known = column is not None and block.cols["have"][row] & pc.HAVE_DIRECTION
-    return int(column[row]) if column is not None and known else no.DIRECTION_UNKNOWN
+    directions = block.directions(np.array([row]))
+    return no.DIRECTION_UNKNOWN if directions is None else int(directions[0])
 
 
 def _endpoint(address: str, port: int, seen: Seen) -> str:

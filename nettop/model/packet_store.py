@@ -180,8 +180,7 @@ class PacketStore:
     def _batch(self, block: Block, rows: np.ndarray[tuple[int], np.dtype[np.intp]], stream: Stream) -> Batch:
         known = block.comment
         comment = {at: known[ident] for at, ident in enumerate(block.ident[rows].tolist()) if ident in known}
-        direction = block.cols.get("direction")
-        meta = PacketMeta(block.length[rows], None if direction is None else direction[rows], None, comment)
+        meta = PacketMeta(block.length[rows], block.directions(rows), None, comment)
         if block.buf is not None:
             whole = Batch(stream.id, 0, block.buf, block.off, block.caplen, block.ts_ns, PacketMeta(block.length))
             part = chosen(whole, rows)

@@ -324,6 +324,24 @@ def test_an_export_writes_what_matches_and_opens_again(tmp_path: Path) -> None:
     assert set(column(look(again), "device")) == {"eth0", "eth1"}
 
 
+def test_an_export_keeps_directions_and_does_not_invent_them(tmp_path: Path) -> None:
+    one = batch_of([udp(1)] * 3)
+    way = np.array([4, 255, 0], np.uint8)
+    out = tmp_path / "out.pcapng"
+    writer = RecordingWriter(os.open(out, os.O_WRONLY | os.O_CREAT))
+    sent = Batch(0, 0, one.buf, one.off, one.caplen, one.ts_ns, PacketMeta(one.caplen, way))
+    writer.write(model_of(sent).export(None))
+    writer.close()
+    again = look(opened(out), columns=("way",))
+    assert column(again, "way") == ["out", "", "in"]
+
+
+def test_many_devices_do_not_share_a_block_beyond_what_a_byte_tells() -> None:
+    batches = [batch_of([udp(number)], stream=number, start_s=number) for number in range(300)]
+    snapshot = look(model_of(*batches, streams=300), height=300)
+    assert column(snapshot, "device") == [f"eth{number}" for number in range(300)]
+
+
 def test_clearing_forgets_but_counts() -> None:
     model = model_of(batch_of([udp(1)] * 5))
     model.clear()
