@@ -125,6 +125,9 @@ def _record(parser: argparse.ArgumentParser) -> None:
     _live(parser)
     _until(parser)
     parser.add_argument("--force", action="store_true", help="overwrite FILE if it is a capture")
+    parser.add_argument(
+        "--keyframe-seconds", type=_seconds, default=300.0, metavar="S", help="table, rules and counters each S s"
+    )
     parser.add_argument("--rotate-bytes", type=_count, default=0, metavar="N", help="begin a new file after N bytes")
     parser.add_argument("--rotate-seconds", type=_seconds, default=0.0, metavar="S", help="begin a new file each S s")
 

@@ -6,18 +6,18 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from nettop.batch import Batch, End, Item, PacketMeta, StreamAdded
+from nettop.batch import Batch, End, Item, PacketMeta, StreamAdded, Text
 from nettop.broker.client import Broker, Netns
 from nettop.broker.libpcap import compile_program
 from nettop.errors import EXIT_FAILED, EXIT_LOSS, EXIT_OK, NettopError
 from nettop.headless.live import Stop, sources
 from nettop.kinds import LINKTYPE_ETHERNET, StreamKind
 from nettop.model.ledger import Ledger
-from nettop.pipeline.live import LiveSources
+from nettop.pipeline.live import LEGACY_TEXTS, LiveSources
 from nettop.pipeline.plumbing import Plumbing
-from nettop.pipeline.recorder import KEYFRAME_EVERY_NS, Recorder
+from nettop.pipeline.recorder import Recorder
 from nettop.pipeline.ssh import leaving_out, own_session
 from nettop.recording.records import batch_rows
 from nettop.recording.rotation import Limits, RotatingWriter, numbered
@@ -36,8 +36,9 @@ def run(options: argparse.Namespace) -> int:
         devices = options.interface or usual_devices(live.broker, live.netns)
         writer = open_writer(options, live.broker)
         stop = Stop(duration=options.duration)
-        recorder = Recorder(writer, plumbing.seq, lambda why: stop.set())
+        recorder = Recorder(writer, plumbing.seq, lambda why: stop.set(), int(options.keyframe_seconds * 1e9))
         watch.stop = stop
+        watch.legacy = lambda: live.legacy_counters(options.keyframe_seconds)
         plumbing.record(recorder)
         try:
             _begin(options, live, devices)
@@ -74,9 +75,9 @@ def _begin(options: argparse.Namespace, live: LiveSources, devices: list[str]) -
     live.events()
     live.capture(devices, expression, options.snaplen)
     live.sysctls()
-    live.rules()
-    live.statistics()
-    live.table(KEYFRAME_EVERY_NS / 1e9)
+    live.rules(options.keyframe_seconds)
+    live.statistics(options.keyframe_seconds)
+    live.table(options.keyframe_seconds)
 
 
 class Output:
@@ -125,6 +126,7 @@ class Watch:
 
     def __init__(self, count: int) -> None:
         self.stop: Stop | None = None
+        self.legacy: Callable[[], None] = lambda: None  # called when legacy tables are seen
         self.ledger = Ledger()
         self.failures: list[str] = []
         self._left = count or None
@@ -144,6 +146,12 @@ class Watch:
                 self._captures.add(item.stream.id)
             elif isinstance(item, End) and item.error:
                 self._failed(item)
+            elif isinstance(item, Text) and item.what in LEGACY_TEXTS and item.body:
+                self._has_legacy()
+
+    def _has_legacy(self) -> None:
+        if self.stop is not None and not self.stop.is_set():
+            self.legacy()
 
     def _failed(self, end: End) -> None:
         self.failures.append(end.error)

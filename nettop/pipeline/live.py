@@ -72,10 +72,10 @@ class LiveSources:
         self._dumps("nft", nftables.NftDump(self._netlink("nft"), self.broker, sock, seq, interval))
         self._texts("texts", RULE_TEXTS, None, once)
 
-    def legacy_counters(self) -> None:
+    def legacy_counters(self, interval: float = LEGACY_EVERY_S) -> None:
         """Poll the words of legacy tables: their counters come in no other way. Call it when there are such tables."""
         if "legacy" not in self._pokes:
-            self._texts("legacy", LEGACY_TEXTS, LEGACY_EVERY_S, once=False)
+            self._texts("legacy", LEGACY_TEXTS, interval, once=False)
 
     def sysctls(self) -> None:
         """The sysctls that explain what is seen."""

@@ -14,7 +14,9 @@ from nettop.pipeline.handoff import Handoff
 QUEUE_BYTES = 256 << 20
 HOLD_S = 0.1  # items of several threads are put in order within this time
 KEYFRAME_EVERY_NS = 300_000_000_000
-POLLED = frozenset({"conntrack", "ctstats", "nft-rules", "nft-objects"})  # dumps that are keyframes, not every one
+_EARLY = 10  # a dump may come this part of the period early: polls are never quite regular
+# dumps that are keyframes, not every one of them
+POLLED = frozenset({"conntrack", "ctstats", "nft-chains", "nft-rules", "nft-objects"})
 
 
 class Writer(Protocol):
@@ -32,7 +34,8 @@ class Writer(Protocol):
 class Keyframes:
     """Decides which dumps of a stream are written: the first, those asked for, and one every few minutes."""
 
-    def __init__(self) -> None:
+    def __init__(self, every_ns: int = KEYFRAME_EVERY_NS) -> None:
+        self._every_ns = every_ns - every_ns // _EARLY
         self._last: dict[tuple[int, str], int] = {}
         self._open: dict[int, bool] = {}  # stream → whether the dump under way is written
 
@@ -53,7 +56,7 @@ class Keyframes:
             return self._open.pop(mark.stream, True)
         key = (mark.stream, mark.what)
         last = self._last.get(key)
-        write = mark.what not in POLLED or last is None or mark.ts_ns - last >= KEYFRAME_EVERY_NS
+        write = mark.what not in POLLED or last is None or mark.ts_ns - last >= self._every_ns
         if write:
             self._last[key] = mark.ts_ns
         self._open[mark.stream] = write
@@ -63,12 +66,18 @@ class Keyframes:
 class Recorder:
     """Writes what is put, in the order of seq. `failed` is called once, with one line, when that is not possible."""
 
-    def __init__(self, writer: Writer, seq: Counter64, failed: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        seq: Counter64,
+        failed: Callable[[str], None] | None = None,
+        keyframe_every_ns: int = KEYFRAME_EVERY_NS,
+    ) -> None:
         self._writer = writer
         self._seq = seq
         self._failed = failed
         self._queue = Handoff(QUEUE_BYTES)
-        self._keyframes = Keyframes()
+        self._keyframes = Keyframes(keyframe_every_ns)
         self._held: list[Item] = []
         self._closing = False
         self.error = ""

@@ -71,5 +71,11 @@ def test_polling_dumps_are_written_as_keyframes_only() -> None:
 def test_dumps_that_are_not_polled_are_always_written() -> None:
     keyframes = Keyframes()
     for ts in (0, 1, 2):
-        assert keyframes.wanted(DumpMark(1, 0, ts, "nft-chains", True))
-        assert keyframes.wanted(DumpMark(1, 0, ts, "nft-chains", False, True))
+        assert keyframes.wanted(DumpMark(1, 0, ts, "nft-tables", True))
+        assert keyframes.wanted(DumpMark(1, 0, ts, "nft-tables", False, True))
+
+
+def test_a_poll_that_comes_a_little_early_is_still_the_next_keyframe() -> None:
+    keyframes = Keyframes(every_ns=2_000_000_000)
+    marks = [DumpMark(1, 0, ts, "conntrack", True) for ts in (0, 1_000_000_000, 1_999_000_000)]
+    assert [keyframes.wanted(mark) for mark in marks] == [True, False, True]
