@@ -31,7 +31,7 @@ SCENES: Mapping[str, Sequence[str]] = {
 
 
 _TEXT = re.compile(r'<text (class="[^"]*") x="([0-9.]+)" y="([0-9.]+)" textLength="[0-9.]+" (clip[^>]*)>([^<]*)</text>')
-_WORDS = re.compile(r"(?:(?!&#160;&#160;)(?:&[^;]*;|[^&]))+")  # text without two blanks in a row
+_WORDS = re.compile(r"(?:(?!\xa0\xa0).)+")  # text without two blanks in a row
 _CELL = 12.2  # width of a cell in the pictures that rich makes
 
 
@@ -44,11 +44,11 @@ def _in_columns(svg: str) -> str:
 
     def split(match: re.Match[str]) -> str:
         style, x, y, clip, text = match.groups()
+        plain = html.unescape(text)
         parts = []
-        for words in _WORDS.finditer(text):
-            before = html.unescape(text[: words.start()])
-            shown = html.unescape(words.group())
-            cells = cell_len(before) + len(shown) - len(shown.lstrip("\xa0"))
+        for words in _WORDS.finditer(plain):
+            shown = words.group()
+            cells = cell_len(plain[: words.start()]) + len(shown) - len(shown.lstrip("\xa0"))
             if kept := shown.strip("\xa0"):
                 at, length = float(x) + _CELL * cells, _CELL * cell_len(kept)
                 body = html.escape(kept).replace("\xa0", "&#160;")

@@ -1,4 +1,4 @@
-"""Pictures of a few screens, compared to the last ones that a person looked at (pytest --snapshot-update makes them)."""
+"""Pictures of a few screens, compared to those that a person looked at (pytest --snapshot-update makes them)."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from nettop.ui.widgets.table import Post, Table
 
 TALL = 28  # lines from which list and detail stand together
 WIDE = 120  # cells from which a packet's tree and bytes stand together
+DUMP = 74  # cells of a line of bytes, with its border
 
 
 class View(Vertical):
@@ -180,6 +181,7 @@ class View(Vertical):
         both = self.app.size.width >= WIDE
         self.hex.display = self._has_hex() and (both or self._hex_in_front)
         self.detail.display = both or not self.hex.display
+        self.hex.styles.width = DUMP if both else "1fr"
         self._write_titles()
 
     def _upper_height(self, height: int) -> int:

@@ -134,7 +134,9 @@ class Bytes(Reader):
     lit = (0, 0)
 
     def light(self, start: int, end: int) -> None:
-        """Light the bytes from start up to, not including, end; bring the first one into view."""
+        """Light the bytes from start to end (exclusive), the first one brought into view. All is as good as none."""
+        if start == 0 and end > 16 * (len(self.text) - 1):
+            start = end = 0
         if (start, end) == self.lit:
             return
         self.lit = (start, end)
