@@ -37,11 +37,12 @@ class Lives:
 
     def lengths(self) -> NDArray[np.intp]:
         """How many rows each life has."""
-        return np.append(self.starts[1:], len(self.rows)) - self.starts
+        return np.diff(np.append(self.starts, len(self.rows))).astype(np.intp)
 
     def last(self) -> NDArray[np.intp]:
         """The last row of each life."""
-        return self.rows[self.starts + self.lengths() - 1]
+        found: NDArray[np.intp] = self.rows[self.starts + self.lengths() - 1]
+        return found
 
 
 def split_lives(cols: Columns, keys: Keys) -> list[Lives]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -143,49 +145,48 @@ def _apart(last: Block, new: Block) -> bool:
     return high - low >= 1 << 32
 
 
-def joined(last: Block, new: Block) -> Block:
-    """Both as one, in order of time where they are of different devices."""
-    streams = last.streams + tuple(stream for stream in new.streams if stream not in last.streams)
-    code = np.array([streams.index(stream) for stream in new.streams], np.uint8)
-    buf, base, shift_last, shift_new = _joined_bytes(last, new)
+def joined(blocks: Sequence[Block]) -> Block:
+    """All of them as one, in order of time where they are of different devices."""
+    streams = tuple(dict.fromkeys(stream for block in blocks for stream in block.streams))
+    codes = [np.array([streams.index(stream) for stream in block.streams], np.uint8) for block in blocks]
+    buf, base, shifts = _joined_bytes(blocks)
     whole = Block(
         streams=streams,
-        which=np.concatenate((last.which, code[new.which])),
-        ident=np.concatenate((last.ident, new.ident)),
-        ts_ns=np.concatenate((last.ts_ns, new.ts_ns)),
-        length=np.concatenate((last.length, new.length)),
-        caplen=np.concatenate((last.caplen, new.caplen)),
-        off=np.concatenate((last.off + np.uint32(shift_last), new.off + np.uint32(shift_new))),
+        which=np.concatenate([code[block.which] for code, block in zip(codes, blocks, strict=True)]),
+        ident=np.concatenate([block.ident for block in blocks]),
+        ts_ns=np.concatenate([block.ts_ns for block in blocks]),
+        length=np.concatenate([block.length for block in blocks]),
+        caplen=np.concatenate([block.caplen for block in blocks]),
+        off=np.concatenate([block.off + np.uint32(shift) for block, shift in zip(blocks, shifts, strict=True)]),
         buf=buf,
         base=base,
-        cols=_joined_columns(last, new),
-        comment=last.comment | new.comment,
+        cols=_joined_columns(blocks),
+        comment={ident: text for block in blocks for ident, text in block.comment.items()},
     )
-    if len(streams) > 1 and int(last.ts_ns.max()) > int(new.ts_ns.min()):
+    if len(streams) > 1 and np.any(whole.ts_ns[1:] < whole.ts_ns[:-1]):
         _order_by_time(whole)
     return whole
 
 
-def _joined_bytes(last: Block, new: Block) -> tuple[bytes | bytearray | memoryview | None, int, int, int]:
-    """The buffer of both, its base in the file, and by how much the offsets of each move."""
-    if last.buf is None or new.buf is None:
-        base = min(last.base, new.base)
-        return None, base, last.base - base, new.base - base
-    if last.buf is new.buf:
-        return last.buf, 0, 0, 0
-    return b"".join((last.buf, new.buf)), 0, 0, len(last.buf)
+def _joined_bytes(blocks: Sequence[Block]) -> tuple[bytes | bytearray | memoryview | None, int, list[int]]:
+    """The buffer of all, its base in the file, and by how much the offsets of each move."""
+    bufs = [block.buf for block in blocks if block.buf is not None]
+    if len(bufs) < len(blocks):
+        base = min(block.base for block in blocks)
+        return None, base, [block.base - base for block in blocks]
+    distinct = {id(buf): buf for buf in bufs}
+    if len(distinct) == 1:
+        return bufs[0], 0, [0] * len(blocks)
+    starts = dict(zip(distinct, accumulate(map(len, distinct.values()), initial=0), strict=False))
+    return b"".join(distinct.values()), 0, [starts[id(buf)] for buf in bufs]
 
 
-def _joined_columns(last: Block, new: Block) -> dict[str, Array]:
+def _joined_columns(blocks: Sequence[Block]) -> dict[str, Array]:
     out: dict[str, Array] = {}
-    for name in last.cols.keys() | new.cols.keys():
-        parts = [block.cols.get(name) for block in (last, new)]
-        kind = next(part.dtype for part in parts if part is not None)
-        whole = [
-            np.broadcast_to(kind.type(0), len(block)) if part is None else part
-            for part, block in zip(parts, (last, new), strict=True)
-        ]
-        out[name] = np.concatenate(whole)
+    for name in dict.fromkeys(name for block in blocks for name in block.cols):
+        kind = next(block.cols[name].dtype for block in blocks if name in block.cols)
+        absent = kind.type(0)
+        out[name] = np.concatenate([block.cols.get(name, np.broadcast_to(absent, len(block))) for block in blocks])
     return out
 
 

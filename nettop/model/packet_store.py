@@ -12,7 +12,8 @@ import numpy as np
 from nettop.batch import Batch, Gap, PacketMeta, Stream
 from nettop.decode.packets import chosen
 from nettop.model.filter import Filter
-from nettop.model.packet_blocks import Block, block_of, joinable, joined
+from nettop.model.packet_arrivals import Arrivals
+from nettop.model.packet_blocks import MAX_STREAMS, Block, block_of, joinable, joined
 
 MAX_READ = 1 << 18  # bytes of one record that are read back from a file
 
@@ -76,24 +77,53 @@ class PacketStore:
         self.budget = budget
         self._cost = 0
         self._gaps = 0
+        self._numbered = 0  # live packets that have a number
+        self._arrivals = Arrivals()
         self._filter: Filter | None = None
         self._files = FileBytes(opener)
+
+    def expect(self, stream: Stream) -> None:
+        """Packets of this stream will come: live ones wait for one another across devices."""
+        if not stream.file:
+            self._arrivals.expect(stream)
 
     def append(self, batch: Batch, stream: Stream) -> None:
         """One more batch of packets."""
         if not len(batch):
             return
-        block = block_of(batch, stream, self.seen + 1)
-        self.seen += len(block)
+        self.seen += len(batch)
+        if isinstance(batch.meta, PacketMeta) and batch.meta.number is not None:
+            self._place(block_of(batch, stream, 1))  # of a file: its numbers say the order
+            return
+        self._arrivals.add(batch, stream)
+        ready_ns = self._arrivals.ready_ns()
+        if ready_ns is not None:
+            self.settle(ready_ns)
+
+    def settle(self, until_ns: int) -> None:
+        """Give live packets up to that time their places and their numbers."""
+        parts = sorted(self._arrivals.settled(until_ns), key=lambda part: int(part[0].ts_ns[0]))
+        for first in range(0, len(parts), MAX_STREAMS):
+            self._number(parts[first : first + MAX_STREAMS])
+
+    def _number(self, parts: list[tuple[Batch, Stream]]) -> None:
+        blocks = [block_of(batch, stream, 1) for batch, stream in parts]
+        block = joined(blocks) if len(blocks) > 1 else blocks[0]
+        block.ident = np.arange(self._numbered + 1, self._numbered + 1 + len(block), dtype=np.int64)
+        self._numbered += len(block)
+        self._place(block)
+
+    def _place(self, block: Block) -> None:
         self._cost += block.cost()
         while self.segments and isinstance(last := self.segments[-1], Block) and joinable(last, block):
             self.segments.pop()
-            block = joined(last, block)
+            block = joined((last, block))
         self.segments.append(block)
         self._evict()
 
     def gap(self, gap: Gap, stream: Stream | None) -> None:
         """A loss, at this place."""
+        self.settle(gap.to_ns)
         self._gaps += 1
         self.segments.append(GapRow(-self._gaps, gap, stream))
         self.lost += gap.lost or 0
@@ -109,6 +139,7 @@ class PacketStore:
     def clear(self) -> None:
         """Forget everything shown; what was there counts as evicted."""
         self.evicted = self.seen
+        self._arrivals.clear()
         self.segments.clear()
         self._cost = 0
 

@@ -9,6 +9,7 @@ import numpy as np
 from nettop.batch import Batch, Gap, Item, PacketMeta, Stream, StreamAdded
 from nettop.kinds import StreamKind
 from nettop.model.filter import Filter
+from nettop.model.packet_arrivals import HOLD_NS
 from nettop.model.packet_blocks import Block
 from nettop.model.packet_cells import COLUMNS, PacketCells, Place
 from nettop.model.packet_detail import packet_detail
@@ -16,6 +17,7 @@ from nettop.model.packet_store import GapRow, PacketStore
 from nettop.model.view import Detail, Line, Snapshot, SortKey, ViewSpec
 from nettop.text.units import grouped, scaled
 
+_ALL = (1 << 63) - 1  # a time after every packet
 BUDGET = 256 << 20  # bytes of packets kept in memory; a file's packets stay in the file
 
 
@@ -39,6 +41,7 @@ class PacketModel:
         if isinstance(item, StreamAdded):
             if item.stream.kind is StreamKind.PACKETS:
                 self._streams[item.stream.id] = item.stream
+                self.store.expect(item.stream)
         elif isinstance(item, Batch):
             stream = self._streams.get(item.stream)
             if stream is not None and isinstance(item.meta, PacketMeta):
@@ -50,6 +53,7 @@ class PacketModel:
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
         """The window; gaps stand in it as rows of their own, at their place, and count into `first` and `matched`."""
+        self.store.settle(now_ns - HOLD_NS)
         self.store.set_filter(spec.filter)
         segments = list(self.store.segments)
         counts = np.fromiter((self.store.shown(segment) for segment in segments), np.int64, len(segments))
@@ -142,6 +146,7 @@ class PacketModel:
 
     def export(self, wanted: Filter | None) -> Iterator[Item]:
         """What a recording writer takes: the streams and the packets that match, in the order of the list."""
+        self.store.settle(_ALL)
         for stream, batch in self.store.batches(wanted):
             yield StreamAdded(stream, 0)
             yield batch

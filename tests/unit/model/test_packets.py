@@ -50,8 +50,11 @@ def model_of(*batches: Batch, streams: int = 1, **of: Any) -> PacketModel:
     return model
 
 
+LATER = 1 << 62  # ns: long after every packet of these tests
+
+
 def look(model: PacketModel, expression: str = "", columns: tuple[str, ...] = COLUMNS, **spec: Any) -> Snapshot:
-    return model.snapshot(ViewSpec(columns, filter=parse(expression, "packet"), **spec), 0)
+    return model.snapshot(ViewSpec(columns, filter=parse(expression, "packet"), **spec), LATER)
 
 
 def column(snapshot: Snapshot, key: str) -> list[str]:
@@ -143,13 +146,23 @@ def test_a_trickle_of_packets_does_not_cost_a_block_each() -> None:
     assert column(look(model, first=1500, height=2), "source") == ["10.0.3.7:1501", "10.0.3.7:1502"]
 
 
-def test_two_devices_stand_in_order_of_time_with_steady_numbers() -> None:
+def test_two_devices_stand_in_order_of_time_and_are_numbered_so() -> None:
     one = batch_of([udp(10)] * 4, start_s=0.0)
     two = batch_of([udp(20)] * 4, stream=1, start_s=0.5)
     snapshot = look(model_of(one, two, streams=2))
     assert column(snapshot, "device") == ["eth0", "eth1"] * 4
-    assert column(snapshot, "number") == ["1", "5", "2", "6", "3", "7", "4", "8"]
+    assert column(snapshot, "number") == ["1", "2", "3", "4", "5", "6", "7", "8"]
     assert set(column(snapshot, "delta")) == {"", "0.500000"}
+
+
+def test_what_one_device_delivers_early_waits_for_the_other() -> None:
+    early, late = batch_of([udp(10)] * 2, start_s=0.0, step_s=0.4), batch_of([udp(20)], stream=1, start_s=0.1)
+    model = model_of(early, streams=2)
+    spec = ViewSpec(COLUMNS)
+    assert column(model.snapshot(spec, SECOND // 10), "device") == []
+    model.apply(late)
+    assert column(model.snapshot(spec, SECOND * 35 // 100), "device") == ["eth0", "eth1"]
+    assert column(model.snapshot(spec, SECOND * 7 // 10), "number") == ["1", "2", "3"]
 
 
 def test_ipv6_and_ipv4_share_a_block() -> None:
@@ -310,9 +323,7 @@ def test_devices_that_alternate_in_a_file_are_one_list_in_order(tmp_path: Path) 
 
 
 def test_an_export_writes_what_matches_and_opens_again(tmp_path: Path) -> None:
-    model = model_of(
-        batch_of([udp(1), udp(2)] * 10), batch_of([udp(2)] * 3, stream=1, start_s=5.5), streams=2
-    )
+    model = model_of(batch_of([udp(1), udp(2)] * 10), batch_of([udp(2)] * 3, stream=1, start_s=5.5), streams=2)
     out = tmp_path / "out.pcapng"
     writer = RecordingWriter(os.open(out, os.O_WRONLY | os.O_CREAT))
     for item in model.export(parse("src port 2", "packet")):
