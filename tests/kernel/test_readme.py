@@ -1,0 +1,96 @@
+"""Every command of the README does what it says: each runs, in a private world that has a namespace gw-a."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import select
+import shlex
+import struct
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.kernel
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+# A network and a /run of its own, in which `ip netns` names are free; then the command.
+WORLD = """mount -t tmpfs none /run && mkdir /run/netns && ip netns add gw-a && ip -n gw-a link set lo up &&
+ip link set lo up && ip netns exec gw-a nft 'add table t; add chain t c { type filter hook output priority 0; };
+add rule t c ct state new counter' && exec "$@" """
+SCREEN_SECONDS = 30.0
+
+
+def commands() -> list[str]:
+    """The lines of the README's sh blocks that call nettop; `./dev test` is what runs this."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", README.read_text(), re.S | re.M)
+    lines = [line for block in blocks for line in block.splitlines() if line != "./dev test"]
+    return [line.replace("./dev run", "nettop") for line in lines]
+
+
+def in_world(line: str) -> list[str]:
+    words = shlex.split(line)
+    assert words[0] == "nettop"
+    world = ["unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "sh", "-c", WORLD, "sh"]
+    return [*world, sys.executable, "-m", "nettop", *words[1:]]
+
+
+def is_screen(line: str) -> bool:
+    """Whether the line opens the app: no command, or the demo."""
+    words = shlex.split(line)[1:]
+    return not words or words[0].startswith("-") or words[0] == "demo"
+
+
+def on_a_screen(argv: list[str], cwd: Path) -> tuple[int, bytes]:
+    """Run on a pty until the first view stands, then press q; the exit code and what was drawn."""
+    master, slave = os.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    env = {**os.environ, "TERM": "xterm-256color", "HOME": str(cwd)}
+    process = subprocess.Popen(argv, cwd=cwd, env=env, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+    os.close(slave)
+    drawn, pressed, end = b"", False, time.monotonic() + SCREEN_SECONDS
+    try:
+        while process.poll() is None and time.monotonic() < end:
+            if select.select([master], [], [], 0.1)[0]:
+                try:
+                    drawn += os.read(master, 1 << 16)
+                except OSError:
+                    break
+            if b"Flows" in drawn and b"Counters" in drawn and not pressed:
+                os.write(master, b"q")
+                pressed = True
+        return process.wait(max(0.1, end - time.monotonic())), drawn
+    finally:
+        process.kill()
+        process.wait()
+        os.close(master)
+
+
+def test_the_readme_names_every_command() -> None:
+    named = {words[1] for line in commands() if len(words := shlex.split(line)) > 1 and not words[1].startswith("-")}
+    assert named == {"demo", "record", "read", "flows", "events", "counters", "rules", "doctor"}
+
+
+def test_every_command_of_the_readme_works(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    for line in commands():
+        if is_screen(line):
+            code, drawn = on_a_screen(in_world(line), tmp_path)
+            assert b"Traceback" not in drawn, line
+            said = drawn.decode(errors="replace")[-500:]
+        else:
+            done = subprocess.run(in_world(line), cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+            code, said = done.returncode, done.stderr
+        assert code == 0, f"{line}: {code}: {said}"
+    assert (tmp_path / "gw-a.pcapng").stat().st_size > 0
+    assert (tmp_path / "https.pcapng").stat().st_size > 0
+
+
+def test_the_pictures_of_the_readme_are_there() -> None:
+    for picture in re.findall(r"!\[.*?\]\((.*?)\)", README.read_text()):
+        assert (README.parent / picture).exists(), picture
