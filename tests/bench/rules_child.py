@@ -1,0 +1,60 @@
+"""`python -m tests.bench.rules_child NETNS RULES SECONDS`: live rules in the models: how soon, at what cost."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from dataclasses import replace
+
+from nettop.broker.start import start
+from nettop.model.view import Snapshot, ViewSpec
+from nettop.pipeline.live_session import LiveSession
+from tests.bench.measure import load_of
+
+HEIGHT = 45
+
+
+def main(netns: str, rules: int, seconds: float) -> dict[str, float]:
+    """Seconds until a screen shows rules with their words, all of them counted; per cent of a core afterwards."""
+    began = time.perf_counter()
+    with start("root", drop=False) as broker:
+        connected = time.perf_counter()
+        session = LiveSession(broker, netns)
+        try:
+            while not _drawn(session, rules):
+                threading.Event().wait(0.01)
+            drawn = time.perf_counter()
+            threading.Event().wait(min(2.0, seconds))
+            load = load_of(os.getpid(), seconds)
+            return {"drawn": drawn - connected, "with_broker": drawn - began, "load": load}
+        finally:
+            session.close()
+
+
+def _drawn(session: LiveSession, rules: int) -> bool:
+    chains = _ask(session, "chains", ViewSpec(session.views["chains"].default_columns, height=HEIGHT))
+    columns = session.views["rules"].default_columns
+    spec = ViewSpec(columns, height=HEIGHT)
+    shown = [_ask(session, "rules", replace(spec, scope=row.ident)) for row in chains.rows]
+    words = columns.index("rule")
+    return any(s.total >= rules and all("tcp" in row.cells[words] for row in s.rows) for s in shown)
+
+
+def _ask(session: LiveSession, view: str, spec: ViewSpec) -> Snapshot:
+    found: list[Snapshot] = []
+    here = threading.Event()
+
+    def take(snapshot: Snapshot) -> None:
+        found.append(snapshot)
+        here.set()
+
+    session.ask(view, spec, take)
+    here.wait(30)
+    return found[0]
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))))

@@ -1,0 +1,91 @@
+"""`python -m tests.bench.watcher NETNS [--quiet]`: the live session, no screen, asked for windows 10 times a second.
+
+Prints {"ready": …} once the table was dumped, and what it saw when its stdin ends. With --quiet nothing is asked.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import sys
+import threading
+import time
+from typing import Any
+
+import numpy as np
+
+from nettop.broker.start import start
+from nettop.columns import EVENT_NEW
+from nettop.model.view import Snapshot, ViewSpec
+from nettop.pipeline.live_session import LiveSession
+
+ASK_EVERY_S = 0.1
+VIEWS = ("flows", "events")
+
+
+class Asker:
+    """Asks for windows and notes how long each answer took."""
+
+    def __init__(self, session: LiveSession) -> None:
+        self.session = session
+        self.took: list[float] = []
+        models = {name: session.views[name] for name in VIEWS}
+        self._specs = {
+            name: ViewSpec(model.default_columns, height=45, sort=model.default_sort, follow=name == "events")
+            for name, model in models.items()
+        }
+
+    def ask(self) -> None:
+        """One window of every view."""
+        for name, spec in self._specs.items():
+            asked, here = time.perf_counter(), threading.Event()
+            self.session.ask(name, spec, lambda snapshot, here=here: here.set())  # type: ignore[misc]
+            here.wait(30)
+            self.took.append(time.perf_counter() - asked)
+
+
+def main(netns: str, quiet: bool) -> None:
+    """Until stdin ends."""
+    with start("root", drop=False) as broker:
+        session = LiveSession(broker, netns)
+        try:
+            print(json.dumps(_watch(session, quiet)), flush=True)
+        finally:
+            session.close()
+
+
+def _watch(session: LiveSession, quiet: bool) -> dict[str, Any]:
+    asker, flows = Asker(session), session.views["flows"]
+    dumps: set[int] = set()
+    while not flows.dumped_ns:  # type: ignore[attr-defined]
+        asker.ask()
+    print(json.dumps({"ready": True}), flush=True)
+    while not select.select([sys.stdin], [], [], ASK_EVERY_S)[0]:
+        dumps.update(flows.dumped_ns.values())  # type: ignore[attr-defined]
+        if not quiet:
+            asker.ask()
+    asker.ask()
+    return {
+        "new": session.views["events"].counts[EVENT_NEW],  # type: ignore[attr-defined]
+        "flows": _total(session),
+        "dumps": len(dumps),
+        "lost": session.status().lost,
+        "answer_p95": float(np.percentile(asker.took, 95)),
+    }
+
+
+def _total(session: LiveSession) -> int:
+    found: list[Snapshot] = []
+    here = threading.Event()
+
+    def take(snapshot: Snapshot) -> None:
+        found.append(snapshot)
+        here.set()
+
+    session.ask("flows", ViewSpec(()), take)
+    here.wait(30)
+    return found[0].total
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], "--quiet" in sys.argv)
