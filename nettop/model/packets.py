@@ -131,7 +131,7 @@ class PacketModel:
             return ((("No packet matches. ", "heading"), ("/", "key"), (" changes the filter", "")),)
         if self._streams:
             return ((("No packet yet", "heading"),),)
-        return ((("Nothing is captured. ", "heading"), ("B", "key"), (" chooses devices and starts", "")),)
+        return ()
 
     def detail(self, ident: int, now_ns: int) -> Detail | None:
         """Tree and bytes of a packet; None when it was evicted. `marks["ranges"]`: the bytes of each tree line."""

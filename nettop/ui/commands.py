@@ -19,6 +19,7 @@ class Command:
     views: tuple[str, ...] = ()
     group: str = "General"
     palette: bool = True
+    live: bool = False  # needs a live namespace: a file has none
 
 
 def _view(number: str, name: str, title: str) -> Command:
@@ -41,13 +42,13 @@ COMMANDS: tuple[Command, ...] = (
     Command("follow", ("f",), "Follow: stay at the newest", "follow", ("events", "packets"), "List"),
     Command("copy", ("y",), "Copy: the row, or its detail", "copy", group="List"),
     Command("pause", ("space",), "Pause: nothing is lost", "pause"),
-    Command("capture", ("B",), "Capture: devices and filter", "capture", ("packets",), "List"),
-    Command("stop_capture", (), "Stop capturing"),
+    Command("capture", ("B",), "Capture: devices and filter", "capture", ("packets",), "List", live=True),
+    Command("stop_capture", (), "Stop capturing", live=True),
     Command("export", ("w",), "Write: packets shown to a file", "write", ("packets",), "List"),
-    Command("record", ("r",), "Record: all to a file, or end", "record"),
-    Command("namespace", ("at",), "Namespace: watch another", "namespace"),
-    Command("acct_on", (), "Accounting on: bytes and packets of new flows"),
-    Command("acct_off", (), "Accounting off"),
+    Command("record", ("r",), "Record: all to a file, or end", "record", live=True),
+    Command("namespace", ("at",), "Namespace: watch another", "namespace", live=True),
+    Command("acct_on", (), "Accounting on: bytes and packets of new flows", live=True),
+    Command("acct_off", (), "Accounting off", live=True),
     Command("theme", (), "Theme: choose one"),
     Command("palette", ("colon", "ctrl+p"), "Commands: find by name", palette=False),
     Command("help", ("question_mark",), "Help: this page", "help"),
@@ -85,9 +86,9 @@ def keys_text(command: Command) -> str:
     return " ".join(key_text(key) for key in command.keys)
 
 
-def applies(command: Command, view: str) -> bool:
-    """Whether a command does something in this view."""
-    return not command.views or view in command.views
+def applies(command: Command, view: str, live: bool = True) -> bool:
+    """Whether a command does something in this view of a live namespace, or of a file."""
+    return (not command.views or view in command.views) and (live or not command.live)
 
 
 def by_name(name: str) -> Command:

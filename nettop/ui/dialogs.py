@@ -153,7 +153,7 @@ def help_(screen: MainScreen) -> Awaitable[None]:
     """Every key."""
     from nettop.ui.screens.help import HelpScreen
 
-    return screen.app.push_screen(HelpScreen(screen.view.definition.name, [v.name for v in screen.views]))
+    return screen.app.push_screen(HelpScreen(screen.view.definition.name, [v.name for v in screen.views], screen.live))
 
 
 def quit_(screen: MainScreen) -> Awaitable[None] | None:

@@ -52,9 +52,7 @@ def _section(data: dict[str, Any], section: str, names: Iterable[str]) -> tuple[
 
 
 def _head(data: dict[str, Any]) -> list[str]:
-    problems = [
-        f"{clean(str(key))} is not known" for key in data if key not in ("name", "dark", "surfaces", "roles")
-    ]
+    problems = [f"{clean(str(key))} is not known" for key in data if key not in ("name", "dark", "surfaces", "roles")]
     name = data.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         problems.append("name must be a word of letters, digits, - and _")

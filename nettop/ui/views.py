@@ -17,6 +17,7 @@ class ViewDef:
     can_follow: bool = False
     child: str = ""  # a second table below: what belongs to the row under the cursor
     advice: tuple[Line, ...] = ()  # what an empty table says when its model says nothing
+    replay_advice: tuple[Line, ...] = ()  # the same of a file
 
 
 def _says(*parts: str) -> Line:
@@ -29,6 +30,10 @@ VIEWS: tuple[ViewDef, ...] = (
         "flows",
         "1 Flows",
         "flow",
+        replay_advice=(
+            (("No flows in this file.", "heading"),),
+            _says("Recordings of `nettop record` have them; a plain capture has packets: ", "4", "."),
+        ),
         advice=(
             (("No flows yet.", "heading"),),
             _says("Conntrack sees a namespace's traffic only when a rule there needs it (ct state, NAT)."),
@@ -40,6 +45,7 @@ VIEWS: tuple[ViewDef, ...] = (
         "2 Events",
         "event",
         can_follow=True,
+        replay_advice=((("No conntrack events in this file.", "heading"),),),
         advice=(
             (("No events yet.", "heading"),),
             _says("New, changed and ended flows appear here as the kernel reports them."),
@@ -49,6 +55,7 @@ VIEWS: tuple[ViewDef, ...] = (
         "chains",
         "3 Chains",
         child="rules",
+        replay_advice=((("No rules in this file.", "heading"),),),
         advice=(
             (("No base chains in this namespace.", "heading"),),
             _says("Neither nftables nor iptables hook anything here. ", "@", " watches another namespace."),
@@ -59,12 +66,18 @@ VIEWS: tuple[ViewDef, ...] = (
         "4 Packets",
         "packet",
         can_follow=True,
+        replay_advice=((("No packets in this file.", "heading"),),),
         advice=(
             (("Capture off: no packets.", "heading"),),
             _says("", "B", " starts a capture: choose devices and a capture filter, e.g. tcp port 443."),
         ),
     ),
-    ViewDef("counters", "5 Counters", advice=((("No counters yet.", "heading"),),)),
+    ViewDef(
+        "counters",
+        "5 Counters",
+        advice=((("No counters yet.", "heading"),),),
+        replay_advice=((("No counters in this file.", "heading"),),),
+    ),
 )
 
 CHILD_ADVICE: tuple[Line, ...] = ((("No rules in this chain: its policy decides.", "dim"),),)

@@ -30,9 +30,9 @@ def _group(name: str, commands: Sequence[Command], brief: bool) -> list[Line]:
     return [((f" {name}", "heading"),), *rows, ()] if rows else []
 
 
-def help_lines(view: str, views: Sequence[str], width: int) -> list[Line]:
+def help_lines(view: str, views: Sequence[str], width: int, live: bool = True) -> list[Line]:
     """Two columns of keys where there is room, else one."""
-    here = [c for c in COMMANDS if c.keys and applies(c, view)]
+    here = [c for c in COMMANDS if c.keys and applies(c, view, live)]
     here = [c for c in here if not c.name.startswith("view_") or c.name[5:] in views]
     groups = {name: [c for c in here if c.group == name] for name in ("Views", "List", "General")}
     brief = width < 100
@@ -57,10 +57,11 @@ class HelpScreen(ModalScreen[None], inherit_bindings=False):
         Binding("escape,q,question_mark,enter,ctrl+c", "leave", "Leave", show=False),
     ]
 
-    def __init__(self, view: str, views: Sequence[str]) -> None:
+    def __init__(self, view: str, views: Sequence[str], live: bool = True) -> None:
         super().__init__()
         self._view = view
         self._views = list(views)
+        self._live = live
         self.reader = Reader(surface="dialog")
 
     def compose(self) -> ComposeResult:
@@ -79,7 +80,7 @@ class HelpScreen(ModalScreen[None], inherit_bindings=False):
 
     def _write(self) -> None:
         width, height = self.app.size
-        found = help_lines(self._view, self._views, min(110, width * 96 // 100) - 2)
+        found = help_lines(self._view, self._views, min(110, width * 96 // 100) - 2, self._live)
         while found and not found[-1]:
             found.pop()
         self.reader.styles.height = max(1, min(len(found), height - 4))

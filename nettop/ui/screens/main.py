@@ -93,6 +93,11 @@ class MainScreen(Screen[None], inherit_bindings=False):
     # ── views ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
+    def live(self) -> bool:
+        """Whether a namespace is watched, not a file."""
+        return self.status.mode != "REPLAY"
+
+    @property
     def view(self) -> View:
         """The view on the screen."""
         return self._mounted[self._current]
@@ -121,7 +126,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
 
     def _make(self, name: str) -> View:
         definition = next(v for v in self.views if v.name == name)
-        view = View(definition, self.session, self.post)
+        view = View(definition, self.session, self.post, self.live)
         if definition.can_follow and not (name == "packets" and self.status.mode == "REPLAY"):
             view.table.window.go_follow()
         return view
@@ -147,7 +152,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
         wanted = self.view.table.filter
         right = (("/ ", "key"), (clean(wanted.text), "accent")) if wanted is not None else ()
         self._tabs.write([tabs_line(titles, at, right, width)])
-        self._hints.write([hints_line(self._current, width)])
+        self._hints.write([hints_line(self._current, width, self.live)])
         self._write_tiny(width, height)
 
     def _write_tiny(self, width: int, height: int) -> None:
@@ -178,7 +183,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
         name = str(parameters[0])
         if name.startswith("view_"):
             return any(v.name == name[5:] for v in self.views)
-        return applies(by_name(name), self._current)
+        return applies(by_name(name), self._current, self.live)
 
     async def action_command(self, name: str) -> None:
         """Run a command by its name; returns when what it opens can take the next key."""

@@ -29,14 +29,14 @@ class View(Vertical):
     View #hex { border-left: solid $nt-border; }
     """
 
-    def __init__(self, definition: ViewDef, session: Session, post: Post) -> None:
+    def __init__(self, definition: ViewDef, session: Session, post: Post, live: bool = True) -> None:
         super().__init__(id=f"view-{definition.name}")
         self.definition = definition
         self.session = session
         self.post = post
         name, child = definition.name, definition.child
         self.table = Table(name, session, post, session.views[name], can_follow=definition.can_follow)
-        self.table.advice = definition.advice
+        self.table.advice = definition.advice if live else definition.replay_advice
         self.child = Table(child, session, post, session.views[child]) if child in session.views else None
         self.child_title = Paper(surface="background")
         self.totals = Paper()

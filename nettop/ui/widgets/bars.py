@@ -105,13 +105,13 @@ def title_line(title: Line, width: int) -> Line:
     return (*kept, ("─" * (width - width_of(kept)), "dim"))
 
 
-def hints_line(view: str, width: int) -> Line:
+def hints_line(view: str, width: int, live: bool = True) -> Line:
     """The keys that do something here, most useful first; `? help` always stays."""
     last: Line = (("? ", "key"), ("help ", "dim"))
     out: list[Segment] = [(" ", "")]
     room = width - width_of(last) - 2
     for command in COMMANDS:
-        if not command.hint or command.name == "help" or not applies(command, view):
+        if not command.hint or command.name == "help" or not applies(command, view, live):
             continue
         part = [(f"{key_text(command.keys[0])} ", "key"), (f"{command.hint}  ", "dim")]
         if width_of(out) + width_of(part) <= room:

@@ -107,8 +107,10 @@ class Reader(Widget, can_focus=True):
         line = self.line(at)
         width = self.size.width
         more = (y == 0 and self.first > 0) or (y == self.size.height - 1 and at < len(self.text) - 1)
-        drawn = lines.spread(_after(line, self.shift), (("↑" if y == 0 else "↓", "key"),), width, 1) if more else (
-            _after(line, self.shift)
+        drawn = (
+            lines.spread(_after(line, self.shift), (("↑" if y == 0 else "↓", "key"),), width, 1)
+            if more
+            else (_after(line, self.shift))
         )
         return lines.strip(drawn, width, palette_of(self), self.surface_of(at))
 

@@ -1,0 +1,60 @@
+"""`./dev shots [DIR]`: every view of a bundled recording as SVG, and as PNG where rsvg-convert is there.
+
+The README's pictures are made anew beside them, in tests/ui/pictures.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from nettop.batch import Batch
+from nettop.demo.client import bundled
+from nettop.pipeline.replay_session import ReplaySession
+from nettop.recording.reader import open_reader
+from nettop.ui.shots import screenshots
+from tests.kernel.namespaces import poll
+
+PICTURES = Path(__file__).parent / "pictures"
+README = ("flows-detail-dark-120x40", "chains-rules-dark-120x40", "packets-light-120x40")
+
+
+def session_of(path: str) -> ReplaySession:
+    """A session at the end of a recording."""
+    session = ReplaySession(path)
+    session.start()
+    last = open_reader(path)
+    newest = max((int(item.ts_ns[-1]) for item in last if isinstance(item, Batch) and len(item)), default=0)
+    last.close()
+    poll(lambda: session.status().clock_ns >= newest, 30, "the recording is read")
+    return session
+
+
+def pngs(pictures: Sequence[Path]) -> None:
+    """A PNG beside each SVG."""
+    tool = shutil.which("rsvg-convert")
+    for picture in pictures if tool else ():
+        subprocess.run([str(tool), picture, "-o", picture.with_suffix(".png")], check=True)
+
+
+def main() -> None:
+    """Draw into DIR, by default shots/."""
+    out = Path(sys.argv[1] if len(sys.argv) > 1 else "shots")
+    out.mkdir(parents=True, exist_ok=True)
+    session = session_of(bundled())
+    try:
+        made = screenshots(session, out)
+    finally:
+        session.close()
+    pngs(made)
+    PICTURES.mkdir(exist_ok=True)
+    for name in README:
+        shutil.copy(out / f"{name}.svg", PICTURES / f"{name}.svg")
+    print(f"{len(made)} pictures in {out}, those of the README in {PICTURES}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
