@@ -28,8 +28,8 @@ class StartChoice:
 
 
 _CHOICES = (
-    Choice("sudo", "Watch this host: start the broker with sudo", "asks for your password"),
-    Choice("demo", "Demo: two NAT gateways in private namespaces", "needs no rights"),
+    Choice("sudo", "Watch this host, through sudo", "asks for your password"),
+    Choice("demo", "Demo: two NAT gateways and their traffic", "needs no rights"),
     Choice("open", "Open a capture or recording…", "pcap, pcapng"),
 )
 
