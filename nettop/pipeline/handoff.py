@@ -38,11 +38,14 @@ def _records(batch: Batch) -> int:
 class Handoff:
     """Items and calls for one consumer thread. Sources that can wait do; others lose batches beyond `limit` bytes.
 
-    Nothing is lost silently: before the next item of a stream that dropped, a Gap(QUEUE) with the exact count is put.
+    Nothing is lost silently: before the next item of a stream that dropped, a Gap with the exact count is put.
+    Those that wait fill half of it at most: a dump must never be why events are lost.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, reason: GapReason = GapReason.QUEUE) -> None:
         self._limit = limit
+        self._wait_above = limit // 2
+        self._reason = reason
         self._items: deque[Item] = deque()
         self._calls: deque[Call] = deque()
         self._bytes = 0
@@ -56,7 +59,7 @@ class Handoff:
         """Add items in order. With `wait`, block while the hand-off is full; without, drop batches and count them."""
         with self._filled:
             for item in items:
-                while wait and self._bytes > self._limit and not self._closed:
+                while wait and self._bytes > self._wait_above and not self._closed:
                     self._filled.notify()  # what this very call has put before may be all there is to take
                     self._drained.wait()
                 if not wait and isinstance(item, Batch) and self._bytes > self._limit:
@@ -118,7 +121,7 @@ class Handoff:
 
     def _gap(self, stream: int) -> None:
         d = self._dropped.pop(stream)
-        gap = Gap(stream, d.seq, d.lost, GapReason.QUEUE, d.from_ns, d.to_ns)
+        gap = Gap(stream, d.seq, d.lost, self._reason, d.from_ns, d.to_ns)
         self._items.append(gap)
         self._bytes += _weight(gap)
 

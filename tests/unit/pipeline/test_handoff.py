@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from nettop.batch import Batch, Gap, NetlinkMeta
 from nettop.kinds import GapReason
 from nettop.pipeline.handoff import Handoff
+from tests.kernel.namespaces import poll
 
 
 def batch(stream: int, seq: int, records: int = 1, size: int = 1000) -> Batch:
@@ -112,3 +113,17 @@ def test_calls_come_before_items() -> None:
     calls, items = handoff.take(0)
     assert len(calls) == 1
     assert len(items) == 1
+
+
+def test_a_dump_that_waits_leaves_room_for_events() -> None:
+    handoff = Handoff(10_000)
+    writer = threading.Thread(target=handoff.put, args=([batch(1, n) for n in range(20)], True))
+    writer.start()
+    poll(lambda: handoff.waiting() >= 4, what="the dump fills its share")
+    handoff.put([batch(2, n) for n in range(100, 103)], wait=False)
+    handoff.close()
+    writer.join(5)
+    handoff.flush()
+    found = everything(handoff)
+    assert not [item for item in found if isinstance(item, Gap)]
+    assert len([item for item in found if isinstance(item, Batch) and item.stream == 2]) == 3
