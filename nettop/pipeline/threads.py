@@ -13,22 +13,35 @@ from nettop.errors import NettopError
 
 READ_BYTES = 4 << 20  # about as much as one read() may return
 LOSSES_EVERY_NS = 250_000_000
+_LONGEST_LAST_NS = 500_000_000  # a kernel that goes on bringing more must not keep us
 
 Put = Callable[[list[Item]], None]
 
 
 class SourceThread(threading.Thread):
-    """Runs one source until it ends or stop() is called. Items go to `put`, in order, ending with an End.
+    """Runs one source until it ends or stop() is called. Items go to `put`, in order; a failure is an End of `stream`.
 
-    `gather_ns` is how long a read waits for company after the last one: batches by time, not by item.
+    `gather_ns` is how long a read waits for company after the last one: batches by time, not by item. `last_ns`: what
+    the kernel has at hand within this time when stop() comes is read still; None for a source that is left as it is.
     """
 
-    def __init__(self, source: Source, put: Put, seq: Counter64, name: str, gather_ns: int = 0) -> None:
+    def __init__(
+        self,
+        source: Source,
+        put: Put,
+        seq: Counter64,
+        name: str,
+        gather_ns: int = 0,
+        last_ns: int | None = None,
+        stream: int | None = None,
+    ) -> None:
         super().__init__(name=f"nettop-{name}", daemon=True)
+        self.stream = stream
         self._source = source
         self._put = put
         self._seq = seq
         self._gather_ns = gather_ns
+        self._last_ns = last_ns
         self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._stopping = False
         self._open = True
@@ -50,33 +63,57 @@ class SourceThread(threading.Thread):
         try:
             self._loop()
         except NettopError as error:
-            self._put([End(None, self._seq.next(), error=str(error))])
+            self._failed(str(error))
         except OSError as error:
-            self._put([End(None, self._seq.next(), error=f"{self.name}: {error.strerror}")])
+            self._failed(f"{self.name}: {error.strerror}")
+        except Exception as error:  # a bug: the screen must stay whole, and say that this stream has ended
+            self._failed(f"{self.name}: internal error, please report it: {error!r}")
         finally:
             self._source.close()
             with self._lock:
                 self._open = False
                 os.close(self._wakeup)
 
+    def _failed(self, why: str) -> None:
+        """Say that the stream has ended; once we were told to stop, failing is no news."""
+        if not self._stopping:
+            self._put([End(self.stream, self._seq.next(), error=why)])
+
     def _loop(self) -> None:
-        source = self._source
         next_losses = time.monotonic_ns() + LOSSES_EVERY_NS
-        while not self._stopping:
+        ended = False
+        while not (self._stopping or ended):
             ready = self._wait(next_losses)
             if self._stopping:
                 break
             if ready:
-                items = source.read(READ_BYTES)
-                if items:
-                    self._put(items)
-                    if isinstance(items[-1], End):
-                        break
+                ended = self._read()
+                if not ended:
                     self._gather()
             if time.monotonic_ns() >= next_losses:
                 self._poll_losses()
                 next_losses = time.monotonic_ns() + LOSSES_EVERY_NS
+        if not ended:
+            self._read_last()
         self._poll_losses()
+
+    def _read(self) -> bool:
+        """Put what there is; whether that was the End."""
+        items = self._source.read(READ_BYTES)
+        if items:
+            self._put(items)
+        return bool(items) and isinstance(items[-1], End)
+
+    def _read_last(self) -> None:
+        """What has come to the kernel's buffer, but not to us, when we are told to stop."""
+        fd = self._source.fileno()
+        if self._last_ns is None or fd is None:
+            return
+        poller = select.poll()
+        poller.register(fd, select.POLLIN)
+        wait, until = self._last_ns // 1_000_000, time.monotonic_ns() + _LONGEST_LAST_NS
+        while poller.poll(wait) and not self._read() and time.monotonic_ns() < until:
+            wait = 0
 
     def _wait(self, next_losses: int) -> bool:
         """Whether the source has something to read: its descriptor is ready, or its time has come."""

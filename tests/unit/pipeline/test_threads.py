@@ -9,6 +9,7 @@ import time
 from nettop.batch import Counter64, Counters, End, Item
 from nettop.errors import NettopError
 from nettop.pipeline.threads import SourceThread
+from tests.kernel.namespaces import poll
 
 
 class PipeSource:
@@ -44,7 +45,9 @@ class PipeSource:
         self.closed.set()
 
 
-def started(source: PipeSource) -> tuple[SourceThread, list[Item], threading.Event]:
+def started(
+    source: PipeSource, gather_ns: int = 0, last_ns: int | None = None, stream: int | None = None
+) -> tuple[SourceThread, list[Item], threading.Event]:
     items: list[Item] = []
     arrived = threading.Event()
 
@@ -52,7 +55,7 @@ def started(source: PipeSource) -> tuple[SourceThread, list[Item], threading.Eve
         items.extend(new)
         arrived.set()
 
-    thread = SourceThread(source, put, Counter64(), "test")
+    thread = SourceThread(source, put, Counter64(), "test", gather_ns, last_ns, stream)
     thread.start()
     return thread, items, arrived
 
@@ -112,3 +115,39 @@ def test_wake_after_the_end_is_harmless() -> None:
     thread.join(5)
     thread.wake()
     assert not thread.is_alive()
+
+
+def test_a_bug_in_a_source_ends_its_stream_and_says_so() -> None:
+    source = PipeSource()
+    source.fails = ValueError("not so many bits")
+    thread, items, _ = started(source, stream=7)
+    os.write(source.into, b"x")
+    thread.join(5)
+    end = items[-1]
+    assert isinstance(end, End)
+    assert end.stream == 7
+    assert "internal error" in end.error
+    assert source.closed.is_set()
+
+
+def test_what_the_kernel_has_at_stop_is_read() -> None:
+    source = PipeSource()
+    thread, items, _ = started(source, last_ns=0, gather_ns=10_000_000_000)
+    os.write(source.into, b"a")
+    poll(lambda: items)  # it gathers now, for ten seconds
+    os.write(source.into, b"b")
+    thread.stop()
+    thread.join(5)
+    assert [item.seq for item in items] == [97, 98]
+
+
+def test_failing_while_it_is_stopped_is_no_news() -> None:
+    source = PipeSource()
+    thread, items, _ = started(source, last_ns=0, gather_ns=10_000_000_000)
+    os.write(source.into, b"a")
+    poll(lambda: items)
+    source.fails = NettopError("the broker ended")
+    os.write(source.into, b"b")
+    thread.stop()
+    thread.join(5)
+    assert [item.seq for item in items] == [97]
