@@ -78,9 +78,9 @@ class Texts:
         """Nothing is held."""
 
     def _text(self, what: TextKind) -> Text:
-        body, error = b"", ""
+        body, error, asked_ns = b"", "", time.time_ns()  # what changes while the tool runs may not be in its words
         try:
             body = self._broker.text(self._netns, what)
         except BrokerError as failed:
             error = str(failed)
-        return Text(self._stream.id, self._seq.next(), time.time_ns(), what, body, error)
+        return Text(self._stream.id, self._seq.next(), asked_ns, what, body, error)
