@@ -7,9 +7,12 @@ from collections.abc import Iterable
 
 import pytest
 
-from nettop.batch import Counter64, DumpMark, Item
+from nettop.batch import Counter64, Gap, Item
 from nettop.errors import NettopError
-from nettop.pipeline.recorder import KEYFRAME_EVERY_NS, Keyframes, Recorder
+from nettop.kinds import GapReason
+from nettop.pipeline import recorder as recorder_module
+from nettop.pipeline.recorder import Recorder
+from tests.kernel.namespaces import poll
 from tests.unit.pipeline.test_handoff import batch
 
 
@@ -19,10 +22,15 @@ class ListWriter:
     def __init__(self, limit: int = 1 << 30) -> None:
         self.items: list[Item] = []
         self.limit = limit
+        self.bug: Exception | None = None
+        self.turns = 0
         self.closed = False
 
     def write(self, items: Iterable[Item]) -> None:
+        if self.bug:
+            raise self.bug
         self.items += items
+        self.turns += 1
         if len(self.items) >= self.limit:
             raise NettopError("no space left on device", "free some, or record elsewhere")
 
@@ -54,28 +62,46 @@ def test_a_full_disk_is_reported_once_and_does_not_hang() -> None:
     assert said == ["no space left on device: free some, or record elsewhere"]
 
 
-def test_polling_dumps_are_written_as_keyframes_only() -> None:
-    keyframes = Keyframes()
-
-    def dump(ts: int) -> list[bool]:
-        marks = DumpMark(1, 0, ts, "conntrack", True), batch(1, 1), DumpMark(1, 2, ts, "conntrack", False, True)
-        return [keyframes.wanted(item) for item in marks]
-
-    assert dump(0) == [True, True, True]
-    assert dump(1_000_000_000) == [False, False, False]
-    assert dump(KEYFRAME_EVERY_NS) == [True, True, True]
-    keyframes.ask()
-    assert dump(KEYFRAME_EVERY_NS + 1) == [True, True, True]
+def test_an_item_that_comes_a_turn_late_still_stands_in_its_place() -> None:
+    writer = ListWriter()
+    recorder = Recorder(writer, Counter64())
+    recorder.put([batch(1, 1), batch(1, 2)])
+    poll(lambda: writer.turns >= 1)  # a turn has passed since
+    recorder.put([batch(2, 0)])  # its thread took the number first, and was slow to put it
+    recorder.close()
+    assert [item.seq for item in writer.items] == [0, 1, 2]
 
 
-def test_dumps_that_are_not_polled_are_always_written() -> None:
-    keyframes = Keyframes()
-    for ts in (0, 1, 2):
-        assert keyframes.wanted(DumpMark(1, 0, ts, "nft-tables", True))
-        assert keyframes.wanted(DumpMark(1, 0, ts, "nft-tables", False, True))
+def test_after_a_failure_the_thread_is_gone_the_file_closed_and_nothing_kept() -> None:
+    writer = ListWriter(limit=1)
+    recorder = Recorder(writer, Counter64())
+    recorder.put([batch(1, 0)])
+    poll(lambda: recorder.error)
+    poll(lambda: not recorder._thread.is_alive())
+    assert writer.closed
+    recorder.put([batch(1, n) for n in range(1, 100)])
+    assert recorder._queue.waiting() == 0
+    with pytest.raises(NettopError):
+        recorder.close()
 
 
-def test_a_poll_that_comes_a_little_early_is_still_the_next_keyframe() -> None:
-    keyframes = Keyframes(every_ns=2_000_000_000)
-    marks = [DumpMark(1, 0, ts, "conntrack", True) for ts in (0, 1_000_000_000, 1_999_000_000)]
-    assert [keyframes.wanted(mark) for mark in marks] == [True, False, True]
+def test_a_bug_in_the_writer_is_said_too() -> None:
+    writer = ListWriter()
+    writer.bug = ValueError("stream 7 was never added")
+    said: list[str] = []
+    recorder = Recorder(writer, Counter64(), said.append)
+    with pytest.raises(NettopError, match="never added"):
+        recorder.close()
+    assert len(said) == 1
+
+
+def test_what_the_recorder_has_no_room_for_is_its_own_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder_module, "QUEUE_BYTES", 5000)
+    writer = ListWriter()
+    recorder = Recorder(writer, Counter64())
+    recorder.put([batch(1, n, records=3) for n in range(20)])
+    recorder.close()
+    written = sum(recorder.records.values())
+    assert [gap.why for gap in recorder.gaps] == [GapReason.RECORDER]
+    assert written + (recorder.gaps[0].lost or 0) == 60
+    assert sum(item.lost or 0 for item in writer.items if isinstance(item, Gap)) == recorder.gaps[0].lost

@@ -1,0 +1,84 @@
+"""Which dumps a recording keeps: the first, after a loss or a change, and one every so often."""
+
+from __future__ import annotations
+
+import pytest
+
+from nettop.batch import DumpMark, Gap, Stream, StreamAdded
+from nettop.kinds import GapReason, StreamKind
+from nettop.pipeline.keyframes import KEYFRAME_EVERY_NS, RULES_EVERY_NS, Keyframes
+from tests.unit.pipeline.test_handoff import batch
+
+SECOND = 1_000_000_000
+EVENTS, TABLE, NFT_EVENTS, NFT, STATS = 1, 2, 3, 4, 5
+NAMES = {EVENTS: "conntrack", TABLE: "conntrack-dump", NFT_EVENTS: "nft-events", NFT: "nft", STATS: "ctstats"}
+
+
+@pytest.fixture
+def keyframes() -> Keyframes:
+    found = Keyframes()
+    for stream, name in NAMES.items():
+        assert found.wanted(StreamAdded(Stream(stream, StreamKind.NETLINK, name, "gw-a"), 0))
+    return found
+
+
+def written(keyframes: Keyframes, stream: int, what: str, at_s: float, complete: bool = True) -> bool:
+    """Whether a dump is written; it is written whole or not at all."""
+    ts = int(at_s * SECOND)
+    items = DumpMark(stream, 0, ts, what, True), batch(stream, 1), DumpMark(stream, 2, ts, what, False, complete)
+    wanted = {keyframes.wanted(item) for item in items}
+    assert len(wanted) == 1
+    return wanted.pop()
+
+
+def test_the_table_is_written_first_and_every_five_minutes(keyframes: Keyframes) -> None:
+    assert written(keyframes, TABLE, "conntrack", 0)
+    assert not written(keyframes, TABLE, "conntrack", 2)
+    assert written(keyframes, TABLE, "conntrack", KEYFRAME_EVERY_NS / SECOND)
+
+
+def test_after_a_loss_of_events_the_next_table_is_written(keyframes: Keyframes) -> None:
+    assert written(keyframes, TABLE, "conntrack", 0)
+    assert keyframes.wanted(Gap(EVENTS, 9, 5, GapReason.KERNEL, 0, 1))
+    assert written(keyframes, TABLE, "conntrack", 1)
+    assert not written(keyframes, TABLE, "conntrack", 2)
+
+
+def test_a_loss_elsewhere_asks_for_no_table(keyframes: Keyframes) -> None:
+    other = Stream(9, StreamKind.NETLINK, "conntrack", "gw-b")
+    keyframes.wanted(StreamAdded(other, 0))
+    assert written(keyframes, TABLE, "conntrack", 0)
+    keyframes.wanted(Gap(9, 9, 5, GapReason.KERNEL, 0, 1))
+    assert not written(keyframes, TABLE, "conntrack", 1)
+
+
+def test_a_table_that_was_not_complete_is_written_again(keyframes: Keyframes) -> None:
+    assert written(keyframes, TABLE, "conntrack", 0, complete=False)
+    assert written(keyframes, TABLE, "conntrack", 1)
+    assert not written(keyframes, TABLE, "conntrack", 2)
+
+
+def test_after_a_change_of_the_ruleset_every_nft_dump_is_written(keyframes: Keyframes) -> None:
+    kinds = ("nft-tables", "nft-chains", "nft-rules", "nft-objects")
+    assert all(written(keyframes, NFT, what, 0) for what in kinds)
+    assert not any(written(keyframes, NFT, what, 1) for what in kinds[1:])
+    assert keyframes.wanted(batch(NFT_EVENTS, 1))
+    assert all(written(keyframes, NFT, what, 2) for what in kinds)
+
+
+def test_what_counts_in_the_ruleset_is_written_every_ten_seconds(keyframes: Keyframes) -> None:
+    for what in ("nft-chains", "nft-rules", "nft-objects"):
+        at = [second for second in range(31) if written(keyframes, NFT, what, second)]
+        assert at == [0, 9, 18, 27]  # each up to a tenth early
+    assert RULES_EVERY_NS == 10 * SECOND
+
+
+def test_statistics_are_always_written(keyframes: Keyframes) -> None:
+    assert all(written(keyframes, STATS, "ctstats", second) for second in range(5))
+
+
+def test_what_was_asked_for_is_written_once(keyframes: Keyframes) -> None:
+    assert written(keyframes, TABLE, "conntrack", 0)
+    keyframes.ask()
+    assert written(keyframes, TABLE, "conntrack", 1)
+    assert not written(keyframes, TABLE, "conntrack", 2)
