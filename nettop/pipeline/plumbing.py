@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from nettop.batch import Counter64, Item, Source, StreamAdded
+from nettop.batch import Counter64, End, Item, Source, StreamAdded
 from nettop.pipeline.handoff import Handoff
 from nettop.pipeline.recorder import Recorder
 from nettop.pipeline.threads import SourceThread
@@ -35,16 +35,30 @@ class Plumbing:
         self.handoff = Handoff(limit)
         self._tap = tap
         self._recorder: Recorder | None = None
-        self._lock = threading.Lock()  # of the tap, the recorder and what it must be told first
-        self._streams: dict[int, StreamAdded] = {}
+        self._lock = threading.Lock()  # of the tap, the recorder and what it must be told first, and the threads
+        self._streams: dict[int, StreamAdded] = {}  # of sources that run
         self._threads: list[SourceThread] = []
+        self._halted = False
 
-    def start(self, source: Source, name: str, wait: bool = False, gather_ns: int = 0) -> SourceThread:
-        """Run a source on a thread of its own. `wait`: it may be held up by a slow consumer, and loses nothing."""
-        thread = SourceThread(source, partial(self.put, wait=wait), self.seq, name, gather_ns)
+    def start(
+        self,
+        source: Source,
+        name: str,
+        wait: bool = False,
+        gather_ns: int = 0,
+        last_ns: int | None = None,
+        stream: int | None = None,
+    ) -> SourceThread:
+        """Run a source on a thread of its own. `wait`: it may be held up by a slow consumer, and loses nothing.
+
+        After halt() it is only closed, on that thread.
+        """
+        thread = SourceThread(source, partial(self.put, wait=wait), self.seq, name, gather_ns, last_ns, stream)
         with self._lock:
             self._threads = [t for t in self._threads if t.is_alive()] + [thread]
-        thread.start()
+            if self._halted:
+                thread.stop()
+            thread.start()
         return thread
 
     def put(self, items: list[Item], wait: bool) -> None:
@@ -57,6 +71,9 @@ class Plumbing:
                     self._streams[item.stream.id] = item
             if self._recorder is not None:
                 self._recorder.put(items)
+            for item in items:
+                if isinstance(item, End) and item.stream is not None:
+                    self._streams.pop(item.stream, None)
         self.handoff.put(items, wait)
 
     def record(self, recorder: Recorder) -> None:
@@ -81,15 +98,27 @@ class Plumbing:
         for thread in threads:
             thread.stop()
         for thread in threads:
-            if thread.is_alive():
-                self._join(thread)
+            self._join(thread)
+        with self._lock:
+            for thread in threads:
+                if thread.stream is not None:
+                    self._streams.pop(thread.stream, None)
+
+    def halt(self) -> None:
+        """Tell every source to end, and wait for none: whoever they wait for (the broker) can be closed then."""
+        with self._lock:
+            self._halted = True
+            threads = self._threads
+        self.handoff.close()
+        for thread in threads:
+            thread.stop()
 
     def close(self) -> None:
         """End every source; nobody blocks in the hand-off any more."""
-        self.handoff.close()
+        self.halt()
         self.stop(self._threads)
 
     @staticmethod
     def _join(thread: SourceThread) -> None:
-        if thread is not threading.current_thread():
+        if thread is not threading.current_thread() and thread.is_alive():
             thread.join()
