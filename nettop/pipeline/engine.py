@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -19,10 +20,12 @@ from nettop.model.packets import PacketModel
 from nettop.model.ruleset import Ruleset
 from nettop.model.ruleset_chains import ChainTable
 from nettop.model.ruleset_rules import RuleTable
-from nettop.model.view import TableModel
+from nettop.model.view import Snapshot, TableModel, ViewSpec
+from nettop.pipeline.accounts import book_events, book_packets
 from nettop.text.sanitize import clean_bytes
 
 CONNTRACK_STREAMS = ("conntrack", "conntrack-dump")
+_ENDINGS = 32  # of failed streams that are remembered
 
 
 class Engine:
@@ -38,8 +41,9 @@ class Engine:
         self.streams: dict[int, Stream] = {}
         self.labels: list[str] = []
         self.sysctls: dict[str, dict[str, str]] = {}  # by namespace, of the latest TextKind.SYSCTLS
-        self.ended: list[End] = []
+        self.ended: deque[End] = deque(maxlen=_ENDINGS)  # the last streams that ended in an error
         self.ledger = Ledger()
+        self._hidden_events = 0
         self.events = EventLog(self.strings, self._label, self._stream_name)
         self.flows = FlowTable(self.strings, self._label, self.events.history)
         self.counters = CounterTable(self._label)
@@ -63,7 +67,8 @@ class Engine:
         if isinstance(item, StreamAdded):
             self._added(item, now_ns)
         elif isinstance(item, End):
-            self.ended.append(item)
+            if item.error:
+                self.ended.append(item)
         elif isinstance(item, Counters):
             pass  # the ledger's alone
         elif item.stream in self.streams:
@@ -81,8 +86,19 @@ class Engine:
             self.labels.append(netns)
         return self.labels.index(netns)
 
+    def snapshot(self, view: str, spec: ViewSpec, now_ns: int) -> Snapshot:
+        """The window of a view that spec describes."""
+        found = self.views[view].snapshot(spec, now_ns)
+        if view == "events":
+            self._hidden_events = found.total - found.matched
+        return found
+
     def tick(self, now_ns: int) -> None:
-        """What is due by time: our own losses among the counters."""
+        """What is due by time: our own losses among the counters, what views hide or gave up in the ledger."""
+        streams = self.streams.values()
+        book_packets(self.ledger, self.packets.store, [s.id for s in streams if s.kind is StreamKind.PACKETS])
+        events = [(s.id, self.code(s.netns)) for s in streams if s.name == "conntrack"]
+        book_events(self.ledger, self.events, events, self._hidden_events)
         self.counters.put_ledger(self.ledger.rows(), now_ns)
 
     def stream_named(self, name: str, netns: str) -> Stream | None:

@@ -13,9 +13,10 @@ TICK_S = 0.25
 
 
 class ModelThread(threading.Thread):
-    """Takes from the hand-off. `apply` gets each item, `tick` is called four times a second; `failed` when one raises.
+    """Takes from the hand-off. `apply` gets each item, `tick` is called four times a second.
 
-    A call (a view's question) waits for at most one item.
+    A call (a view's question) waits for at most one item. `failed` is called when anything raises, which is a bug:
+    after an item or a tick that did, models are fed no more, but calls are answered still, and nobody has to wait.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class ModelThread(threading.Thread):
             self._loop()
         except Exception as error:
             self._failed(error)
+            self._answer_only()
 
     def _loop(self) -> None:
         next_tick = time.monotonic() + TICK_S
@@ -59,7 +61,14 @@ class ModelThread(threading.Thread):
                 self._tick()
                 next_tick = time.monotonic() + TICK_S
 
-    @staticmethod
-    def _answer(calls: list[Call]) -> None:
+    def _answer_only(self) -> None:
+        """What sources put is let go: they must not block, and memory must not fill."""
+        while not self._stopping:
+            self._answer(self._handoff.take(TICK_S)[0])
+
+    def _answer(self, calls: list[Call]) -> None:
         for call in calls:
-            call()
+            try:
+                call()
+            except Exception as error:
+                self._failed(error)

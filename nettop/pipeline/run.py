@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from nettop.batch import Batch, Counter64, Gap, Item, PacketMeta
+from nettop.errors import NettopError
 from nettop.model.filter import Filter
 from nettop.model.view import Detail, Snapshot, ViewSpec
 from nettop.pipeline.engine import Engine
@@ -17,6 +19,7 @@ from nettop.pipeline.plumbing import Plumbing
 from nettop.text.sanitize import clean
 from nettop.text.units import scaled
 
+_ALIVE_S = 0.5  # how often a wait for the models looks whether they live
 ACCT = "net.netfilter.nf_conntrack_acct"
 
 
@@ -62,17 +65,31 @@ class Run:
 
     def ask(self, view: str, spec: ViewSpec, deliver: Callable[[Snapshot], None]) -> None:
         """A window of a view, delivered on the model thread."""
-        self.plumbing.handoff.call(lambda: deliver(self.engine.views[view].snapshot(spec, self.now_ns())))
+        self.plumbing.handoff.call(lambda: deliver(self.engine.snapshot(view, spec, self.now_ns())))
 
     def detail(self, view: str, ident: int, deliver: Callable[[Detail | None], None]) -> None:
         """One row in full, delivered on the model thread."""
         self.plumbing.handoff.call(lambda: deliver(self.engine.views[view].detail(ident, self.now_ns())))
 
     def collected(self, wanted: Filter | None) -> list[Item]:
-        """The packets that match with their streams, put together on the model thread; waits for them."""
+        """The packets that match with their streams, put together on the model thread; waits for them. NettopError."""
         found: Future[list[Item]] = Future()
-        self.plumbing.handoff.call(lambda: found.set_result(list(self.engine.packets.export(wanted))))
-        return found.result()
+
+        def collect() -> None:
+            try:
+                found.set_result(list(self.engine.packets.export(wanted)))
+            except Exception as error:
+                found.set_exception(NettopError(f"the packets cannot be put together: {error!r}"))
+
+        self.plumbing.handoff.call(collect)
+        while self._models.is_alive():
+            with suppress(TimeoutError):
+                return found.result(_ALIVE_S)
+        raise NettopError("nothing was exported: what was shown has ended")
+
+    def halt(self) -> None:
+        """Tell every source to end, and wait for none."""
+        self.plumbing.halt()
 
     def close(self) -> None:
         """End every thread and let go of files."""

@@ -1,0 +1,59 @@
+"""Books in the ledger what the views hide and what they have given up for room, by stream."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from nettop.model.events import EventLog
+from nettop.model.events_ring import EVENT_GAP
+from nettop.model.ledger import Ledger
+from nettop.model.packet_blocks import Block
+from nettop.model.packet_store import PacketStore
+
+
+def book_packets(ledger: Ledger, store: PacketStore, streams: Sequence[int]) -> None:
+    """The packets of these streams that the list's filter hides, and those evicted."""
+    kept, shown = _packets(store)
+    for stream in streams:
+        missing = _delivered(ledger, stream) - kept[stream]
+        evicted = store.evicted if len(streams) == 1 else min(store.evicted, missing)
+        ledger.set_evicted(stream, max(0, evicted))
+        ledger.set_filtered(stream, kept[stream] - shown[stream])
+
+
+def _packets(store: PacketStore) -> tuple[Counter[int], Counter[int]]:
+    """By stream: how many packets are kept, and how many of them the filter lets through."""
+    kept: Counter[int] = Counter()
+    shown: Counter[int] = Counter()
+    for block in store.segments:
+        if not isinstance(block, Block):
+            continue
+        counts = np.bincount(block.which, minlength=len(block.streams)).tolist()
+        through = counts
+        if block.matched is not None:
+            through = np.bincount(block.which[block.matched], minlength=len(block.streams)).tolist()
+        for stream, count, visible in zip(block.streams, counts, through, strict=True):
+            kept[stream.id] += count
+            shown[stream.id] += visible
+    return kept, shown
+
+
+def book_events(ledger: Ledger, log: EventLog, streams: Sequence[tuple[int, int]], hidden: int) -> None:
+    """The events of these streams (with their namespace's code) evicted, and `hidden` by the list's filter in all."""
+    ring = log.ring
+    netns = ring.rows(ring.start, ring.end)
+    events = np.bincount(netns["netns"][netns["event"] != EVENT_GAP]).tolist() if log.evicted or hidden else []
+    for stream, code in streams:
+        kept = events[code] if code < len(events) else 0
+        ledger.set_evicted(stream, min(log.evicted, max(0, _delivered(ledger, stream) - kept)))
+        filtered = min(hidden, kept)
+        hidden -= filtered
+        ledger.set_filtered(stream, filtered)
+
+
+def _delivered(ledger: Ledger, stream: int) -> int:
+    row = ledger.row(stream)
+    return row.shown + row.filtered + row.evicted
