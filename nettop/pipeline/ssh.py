@@ -5,11 +5,19 @@ from __future__ import annotations
 import ipaddress
 import os
 
+_ANCESTORS = 32
 
-def own_session(pid: int | None = None) -> tuple[str, int, str, int] | None:
-    """SSH_CONNECTION (client, port, server, port) of this process or, since sudo drops it, of one it descends from."""
+
+Connection = tuple[str, int, str, int]  # client, port, server, port
+
+
+def own_session(pid: int | None = None) -> Connection | None:
+    """SSH_CONNECTION of this process or, since sudo drops it, of one it descends from.
+
+    To be asked before privileges are dropped: afterwards other users' processes, and our own, cannot be read.
+    """
     pid = os.getpid() if pid is None else pid
-    for _ in range(32):
+    for _ in range(_ANCESTORS):
         found = _connection(_environ(pid))
         if found is not None:
             return found
@@ -19,7 +27,7 @@ def own_session(pid: int | None = None) -> tuple[str, int, str, int] | None:
     return None
 
 
-def leaving_out(expression: str, session: tuple[str, int, str, int] | None) -> str:
+def leaving_out(expression: str, session: Connection | None) -> str:
     """The capture filter without that session (libpcap's words)."""
     if session is None:
         return expression
@@ -28,17 +36,24 @@ def leaving_out(expression: str, session: tuple[str, int, str, int] | None) -> s
     return f"({expression}) and not ({mine})" if expression else f"not ({mine})"
 
 
-def _connection(environ: bytes) -> tuple[str, int, str, int] | None:
+def _connection(environ: bytes) -> Connection | None:
     for entry in environ.split(b"\0"):
         name, _, value = entry.partition(b"=")
         words = value.decode(errors="replace").split()
         if name == b"SSH_CONNECTION" and len(words) == 4 and words[1].isdecimal() and words[3].isdecimal():
             try:
-                client, server = (str(ipaddress.ip_address(words[i].partition("%")[0])) for i in (0, 2))
+                client, server = (_address(words[i]) for i in (0, 2))
             except ValueError:
                 return None
             return client, int(words[1]), server, int(words[3])
     return None
+
+
+def _address(text: str) -> str:
+    """As it stands in packets: without a zone, and not mapped into IPv6. ValueError for what is none."""
+    address = ipaddress.ip_address(text.partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
 
 
 def _environ(pid: int) -> bytes:
