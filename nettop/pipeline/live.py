@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterable, Sequence
 
 from nettop.batch import Stream
 from nettop.broker.client import Broker, Netns
@@ -13,6 +14,7 @@ from nettop.pipeline.threads import SourceThread
 from nettop.sources import conntrack, nftables
 from nettop.sources.ctstats import ConntrackStats
 from nettop.sources.dumps import SHARE, DumpSource
+from nettop.sources.netlink import NetlinkEvents
 from nettop.sources.ring import PacketRing
 from nettop.sources.texts import Texts
 
@@ -29,6 +31,10 @@ RULES_EVERY_S = 1.0
 SYSCTLS_EVERY_S = 5.0
 LEGACY_EVERY_S = 2.0
 EVENT_RCVBUF = conntrack.EVENT_RCVBUF
+MAX_SNAPLEN = 262_144
+RING_LAST_NS = 60_000_000  # a ring's open block is shown at the latest after 50 ms
+
+OpenRing = tuple[Stream, PacketRing]
 
 
 class LiveSources:
@@ -38,6 +44,8 @@ class LiveSources:
         self.broker = broker
         self.netns = netns
         self._plumbing = plumbing
+        self._lock = threading.Lock()  # the model thread asks for legacy counters while the control thread may close
+        self._closed = False
         self._threads: list[SourceThread] = []
         self._captures: list[SourceThread] = []
         self._pokes: dict[str, tuple[DumpSource | Texts, SourceThread]] = {}
@@ -45,31 +53,33 @@ class LiveSources:
     def events(self, rcvbuf: int = EVENT_RCVBUF) -> None:
         """Conntrack events as they come."""
         sock = self.broker.netlink_socket(self.netns, NETLINK_NETFILTER, conntrack.EVENT_GROUPS, rcvbuf)
-        source = conntrack.ConntrackEvents(self._netlink("conntrack"), sock, self._plumbing.seq)
-        self._threads.append(self._plumbing.start(source, "events", gather_ns=EVENT_GATHER_NS))
+        stream = self._netlink("conntrack")
+        self._events("events", conntrack.ConntrackEvents(stream, sock, self._plumbing.seq), stream)
 
     def table(self, interval: float | None = DUMP_EVERY_S, share: float | None = SHARE) -> None:
         """Dumps of the conntrack table; `interval` None: one, then the stream ends."""
         sock = self.broker.netlink_socket(self.netns, NETLINK_NETFILTER)
         stream, seq = self._netlink("conntrack-dump"), self._plumbing.seq
         source = conntrack.ConntrackDump(stream, self.broker, self.netns, sock, seq, interval, share)
-        self._dumps("conntrack", source)
+        self._dumps("conntrack", source, stream)
 
     def statistics(self, interval: float | None = 1.0) -> None:
         """Conntrack's statistics and the table's use."""
         sock = self.broker.netlink_socket(self.netns, NETLINK_NETFILTER)
-        stats = ConntrackStats(self._netlink("ctstats"), self.broker, sock, self._plumbing.seq, interval)
-        self._dumps("ctstats", stats)
+        stream = self._netlink("ctstats")
+        stats = ConntrackStats(stream, self.broker, sock, self._plumbing.seq, interval)
+        self._dumps("ctstats", stats, stream)
 
     def rules(self, interval: float | None = RULES_EVERY_S) -> None:
         """nftables with its counters and changes, and the words of every rule; `interval` None: once each."""
         seq, once = self._plumbing.seq, interval is None
         if not once:
             sock = self.broker.netlink_socket(self.netns, NETLINK_NETFILTER, nftables.EVENT_GROUPS)
-            events = nftables.NftEvents(self._netlink("nft-events"), sock, seq, self.poke_rules)
-            self._threads.append(self._plumbing.start(events, "nft-events", gather_ns=EVENT_GATHER_NS))
+            stream = self._netlink("nft-events")
+            self._events("nft-events", nftables.NftEvents(stream, sock, seq, self.poke_rules), stream)
         sock = self.broker.netlink_socket(self.netns, NETLINK_NETFILTER)
-        self._dumps("nft", nftables.NftDump(self._netlink("nft"), self.broker, sock, seq, interval))
+        stream = self._netlink("nft")
+        self._dumps("nft", nftables.NftDump(stream, self.broker, sock, seq, interval), stream)
         self._texts("texts", RULE_TEXTS, None, once)
 
     def legacy_counters(self, interval: float = LEGACY_EVERY_S) -> None:
@@ -81,29 +91,45 @@ class LiveSources:
         """The sysctls that explain what is seen."""
         self._texts("sysctls", (TextKind.SYSCTLS,), SYSCTLS_EVERY_S, once=False)
 
-    def capture(self, devices: Sequence[str], expression: str, snaplen: int = 262_144) -> None:
+    def capture(self, devices: Sequence[str], expression: str, snaplen: int = MAX_SNAPLEN) -> None:
         """A packet ring on each device, with libpcap's filter in the kernel; replaces the capture that runs."""
-        opened = self.broker.packet_socket
-        sockets = [opened(self.netns, name, expression=expression, snaplen=snaplen) for name in devices]
+        rings = self.open_rings(devices, expression, snaplen)
         self.stop_capture()
-        for sock in sockets:
-            stream = Stream(
-                self._plumbing.stream_id(),
-                StreamKind.PACKETS,
-                sock.device.name,
-                self.netns.label,
-                sock.linktype,
-                snaplen,
-                expression,
-                f"{platform.system()} {platform.release()}",
-                sock.device.ifindex,
-            )
-            source = PacketRing(stream, sock, self._plumbing.seq)
-            self._captures.append(self._plumbing.start(source, f"ring-{sock.device.name}"))
+        self.run_rings(rings)
+
+    def open_rings(self, devices: Sequence[str], expression: str, snaplen: int = MAX_SNAPLEN) -> list[OpenRing]:
+        """The rings, filling already, to be given to run_rings or close_rings. On failure none is left open."""
+        rings: list[OpenRing] = []
+        try:
+            for name in dict.fromkeys(devices):
+                sock = self.broker.packet_socket(self.netns, name, expression=expression, snaplen=snaplen)
+                stream = Stream(
+                    self._plumbing.stream_id(),
+                    StreamKind.PACKETS,
+                    sock.device.name,
+                    self.netns.label,
+                    sock.linktype,
+                    snaplen,
+                    expression,
+                    f"{platform.system()} {platform.release()}",
+                    sock.device.ifindex,
+                )
+                rings.append((stream, PacketRing(stream, sock, self._plumbing.seq)))
+        except BaseException:
+            close_rings(rings)
+            raise
+        return rings
+
+    def run_rings(self, rings: Sequence[OpenRing]) -> None:
+        """Read these rings from now on."""
+        for stream, ring in rings:
+            thread = self._plumbing.start(ring, f"ring-{stream.name}", last_ns=RING_LAST_NS, stream=stream.id)
+            self._keep_thread(self._captures, thread)
 
     def stop_capture(self) -> None:
         """End every ring."""
-        captures, self._captures = self._captures, []
+        with self._lock:
+            captures, self._captures[:] = self._captures[:], []
         self._plumbing.stop(captures)
 
     def poke_table(self) -> None:
@@ -119,28 +145,55 @@ class LiveSources:
         """Read the sysctls again."""
         self._poke("sysctls")
 
+    def halt(self) -> None:
+        """Tell every source of this namespace to end, and wait for none; none begins any more. From any thread."""
+        with self._lock:
+            self._closed = True
+            for thread in (*self._threads, *self._captures):
+                thread.stop()
+
     def close(self) -> None:
         """End every source of this namespace."""
-        self._plumbing.stop([*self._threads, *self._captures])
-        self._threads, self._captures = [], []
+        self.halt()
+        with self._lock:
+            threads = [*self._threads, *self._captures]
+            self._threads.clear()
+            self._captures.clear()
+        self._plumbing.stop(threads)
 
     def _netlink(self, name: str) -> Stream:
         return Stream(self._plumbing.stream_id(), StreamKind.NETLINK, name, self.netns.label)
 
-    def _dumps(self, name: str, source: DumpSource) -> None:
-        self._keep(name, source, self._plumbing.start(source, name, wait=True))
+    def _events(self, name: str, source: NetlinkEvents, stream: Stream) -> None:
+        started = self._plumbing.start(source, name, gather_ns=EVENT_GATHER_NS, last_ns=0, stream=stream.id)
+        self._keep_thread(self._threads, started)
+
+    def _dumps(self, name: str, source: DumpSource, stream: Stream) -> None:
+        self._keep(name, source, self._plumbing.start(source, name, wait=True, stream=stream.id))
 
     def _texts(self, name: str, kinds: Sequence[TextKind], interval: float | None, once: bool) -> None:
         stream = Stream(self._plumbing.stream_id(), StreamKind.TEXT, "text", self.netns.label)
         source = Texts(stream, self.broker, self.netns, kinds, self._plumbing.seq, interval, once)
-        self._keep(name, source, self._plumbing.start(source, name, wait=True))
+        self._keep(name, source, self._plumbing.start(source, name, wait=True, stream=stream.id))
 
     def _keep(self, name: str, source: DumpSource | Texts, thread: SourceThread) -> None:
-        self._threads.append(thread)
         self._pokes[name] = source, thread
+        self._keep_thread(self._threads, thread)
+
+    def _keep_thread(self, threads: list[SourceThread], thread: SourceThread) -> None:
+        with self._lock:
+            threads.append(thread)
+            if self._closed:
+                thread.stop()
 
     def _poke(self, name: str) -> None:
         if name in self._pokes:
             source, thread = self._pokes[name]
             source.poke()
             thread.wake()
+
+
+def close_rings(rings: Iterable[OpenRing]) -> None:
+    """Let go of rings that nobody reads."""
+    for _, ring in rings:
+        ring.close()

@@ -7,6 +7,7 @@ import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 
 from nettop.batch import Counter64
@@ -19,6 +20,8 @@ from nettop.pipeline.recorder import Recorder
 from nettop.pipeline.run import Run
 from nettop.recording.writer import RecordingWriter
 from nettop.text.units import scaled
+
+_NOTES = 8
 
 
 class Session:
@@ -35,6 +38,7 @@ class Session:
         self._recording_failed = ""
         self._paused = False
         self._notes: tuple[str, ...] = ()
+        self._closed = False
         self._cpu = _OwnCpu()
 
     def _new_run(self, netns: str | None) -> Run:
@@ -111,21 +115,29 @@ class Session:
         self._act(lambda: self._export(path, wanted), done)
 
     def close(self) -> None:
-        """End the recording and every thread."""
+        """End every thread, and the recording with all that the sources had put. A second time it does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self._run.halt()
+        self._unblock()
         self._control.shutdown(wait=True, cancel_futures=True)
+        self._run.close()
         try:
             self._stop_recording()
         except NettopError as error:
             self._recording_failed = str(error)
-        self._run.close()
+
+    def _unblock(self) -> None:
+        """End what an action or a source may be waiting for: leaving takes no longer than it must."""
 
     def note_failure(self, error: str | None) -> None:
         """Tell of an action's failure in the header's notes."""
         if error is not None:
-            self._notes = (*self._notes, error)
+            self._note(error)
 
     def problem(self) -> str:
-        """What went wrong at the end, in one line, to be said after the screen is gone."""
+        """What went wrong with the recording, in one line, to be said after the screen is gone; "" if nothing did."""
         return self._recording_failed
 
     # -- on the control thread -------------------------------------------------------------------------------------
@@ -134,14 +146,7 @@ class Session:
         """Run an action on the control thread; its error is one line."""
 
         def run() -> None:
-            try:
-                what()
-            except NettopError as error:
-                done(str(error))
-            except OSError as error:
-                done(f"{error.strerror}")
-            else:
-                done(None)
+            done(_failure_of(what))
 
         try:
             self._control.submit(run)
@@ -152,8 +157,11 @@ class Session:
         return open_new(path, False)
 
     def _start_recording(self, path: str) -> None:
-        self._stop_recording()
-        writer = RecordingWriter(self._open_output(path), name=path)
+        path = save_path(path)
+        descriptor = self._open_output(path)
+        with suppress(NettopError):  # the header has told how the one before ended
+            self._stop_recording()
+        writer = RecordingWriter(descriptor, name=path)
         self._recorder = Recorder(writer, self._seq, self._recording_ended)
         self._writer, self._recording_since, self._recording_failed = writer, time.monotonic(), ""
         self._run.plumbing.record(self._recorder)
@@ -166,24 +174,45 @@ class Session:
             recorder.close()
 
     def _recording_ended(self, why: str) -> None:
-        self._notes = (*self._notes, f"the recording stopped: {why}")
+        """On the recorder's thread."""
+        self._recording_failed = f"the recording stopped: {why}"
+        self._note(self._recording_failed)
+
+    def _note(self, text: str) -> None:
+        """One more note for the header; the last few are kept."""
+        self._notes = (*self._notes, text)[-_NOTES:]
 
     def _keyframe(self) -> None:
         """Have everything that a replay must begin with read again."""
 
     def _recording_text(self) -> str:
-        if self._recorder is None or self._writer is None:
+        recorder = self._recorder
+        if recorder is None or self._writer is None or recorder.error:
             return ""
         minutes, seconds = divmod(int(time.monotonic() - self._recording_since), 60)
         return f"{minutes:02d}:{seconds:02d} {scaled(self._writer.written)}"
 
     def _export(self, path: str, wanted: Filter | None) -> None:
         items = self._run.collected(wanted)
+        path = save_path(path)
         writer = RecordingWriter(self._open_output(path), name=path)
         try:
             writer.write(items)
         finally:
             writer.close()
+
+
+def _failure_of(what: Callable[[], None]) -> str | None:
+    """Do it; what went wrong in one line, or None."""
+    try:
+        what()
+    except NettopError as error:
+        return str(error)
+    except OSError as error:
+        return str(error.strerror or error)
+    except Exception as error:  # a bug: whoever waits for the answer must get one
+        return f"internal error, please report it: {error!r}"
+    return None
 
 
 class _OwnCpu:
