@@ -114,10 +114,15 @@ class Reader:
         return items
 
 
-def open_reader(path: str, numbering: Numbering | None = None, *, follow: bool = False) -> Reader:
-    """A reader of `path` ("-": standard input). Without a numbering, items and streams count from 0."""
+def open_reader(
+    path: str, numbering: Numbering | None = None, *, follow: bool = False, fd: int | None = None
+) -> Reader:
+    """A reader of `path` ("-": standard input). Without a numbering, items and streams count from 0.
+
+    `fd`: the file was opened before (with rights that are gone by now); it is closed with the reader.
+    """
     numbering = numbering or Numbering(Counter64().next, Counter64().next, path)
-    fd = open_input(path)
+    fd = open_input(path) if fd is None else fd
     try:
         return Reader(fd, path, replace(numbering, seekable=stat.S_ISREG(os.fstat(fd).st_mode)), follow=follow)
     except BaseException:

@@ -20,7 +20,7 @@ _FOLLOW_NS = 100_000_000  # how often a followed file is looked at when it has n
 
 
 class ReplaySource:
-    """Implements batch.Source over a file. Opening raises InputError where the file is no capture.
+    """Implements batch.Source over a file. Opening raises InputError where the file is no capture. `fd`: it is open.
 
     `speed` is how many recorded seconds pass in a second, None for no pacing. Times between batches count; a record
     stamped before its predecessor comes right after it. All methods belong to the source's thread, but for pause,
@@ -36,12 +36,13 @@ class ReplaySource:
         stream_id: Callable[[], int],
         follow: bool = False,
         clock: Callable[[], int] = time.monotonic_ns,
+        fd: int | None = None,
     ) -> None:
         self.name = file
         self.ended = False
         self._next = counter.next
         self._clock = clock
-        self._reader: Reader = open_reader(file, Numbering(Counter64().next, stream_id, file), follow=follow)
+        self._reader: Reader = open_reader(file, Numbering(Counter64().next, stream_id, file), follow=follow, fd=fd)
         self._waiting: deque[Item] = deque()
         self._speed = speed
         self._paused = False
