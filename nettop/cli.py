@@ -199,6 +199,7 @@ def _terminate(signum: int, frame: object) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Run one command; returns the exit code of the contract. Nothing is raised."""
+    _open_missing_streams()
     # A shell starts background jobs with SIGINT ignored; Python then installs no handler of its own.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -222,6 +223,19 @@ def main(argv: Sequence[str]) -> int:
             raise
         print(f"nettop: internal error, please report it: {error!r} (NETTOP_DEBUG=1 shows more)", file=sys.stderr)
         return EXIT_FAILED
+
+
+def _open_missing_streams() -> None:
+    """Whoever starts us with a standard stream closed gets /dev/null there: a file we open must not take its number."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            number = ("stdin", "stdout", "stderr").index(name)
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
 def _report(error: NettopError) -> int:

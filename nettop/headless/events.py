@@ -11,7 +11,7 @@ from nettop.batch import Batch, Gap, Item, Stream, StreamAdded
 from nettop.columns import Strings
 from nettop.decode.conntrack import ConntrackDecoder
 from nettop.errors import EXIT_LOSS, EXIT_OK
-from nettop.headless.feed import damage, recorded
+from nettop.headless.feed import complain, damage, recorded
 from nettop.headless.live import Lines, Stop, sources, taken
 from nettop.model.events import EventLines, gap_json
 from nettop.model.filter import Filter, parse
@@ -23,30 +23,37 @@ from nettop.text.units import clock, grouped
 def run(options: argparse.Namespace) -> int:
     """Print until the count, the duration, Ctrl-C, or the recording's end; the exit code of the contract."""
     printer = Printer(parse(options.filter, "event"), options.json, options.count)
-    code = EXIT_OK
-    if options.read:
-        for item in recorded(options.read):
-            printer.take([item])
-            code = code or damage(options.read, item)
-        printer.flush()
-    else:
-        _live(options, printer)
+    code = _replay(options.read, printer) if options.read else _live(options, printer)
     if options.fail_on_loss and printer.ledger.any_loss():
         print(f"nettop: {printer.ledger.line()}", file=sys.stderr)
-        return EXIT_LOSS
+        return code or EXIT_LOSS
     return code
 
 
-def _live(options: argparse.Namespace, printer: Printer) -> None:
+def _replay(path: str, printer: Printer) -> int:
+    code = EXIT_OK
+    for item in recorded(path):
+        printer.take([item])
+        code = code or damage(path, item)
+        if printer.full:
+            break
+    printer.flush()
+    return code
+
+
+def _live(options: argparse.Namespace, printer: Printer) -> int:
     plumbing = Plumbing()
+    code = EXIT_OK
     with sources(options, plumbing) as live:
-        stop = Stop(duration=options.duration)
+        stop = Stop(options.duration)
         live.events()
-        for items in taken(plumbing, stop):
+        for items in taken(live, plumbing, stop):
             printer.take(items)
             printer.flush()
+            code = code or complain(items)
             if printer.full:
                 stop.set()
+    return code
 
 
 class Printer:

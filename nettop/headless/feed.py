@@ -7,14 +7,15 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from nettop.batch import Batch, Counter64, DumpMark, End, Gap, Item
+from nettop.batch import Batch, End, Gap, Item
 from nettop.errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_OK
-from nettop.headless.live import sources
+from nettop.headless.live import TAKE_S, sources
+from nettop.headless.unprivileged import drop
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.live import LiveSources
 from nettop.pipeline.plumbing import Plumbing
+from nettop.recording.chunks import open_input
 from nettop.recording.reader import open_reader
-from nettop.recording.records import Numbering
 
 
 def item_time(item: Item) -> int | None:
@@ -27,8 +28,10 @@ def item_time(item: Item) -> int | None:
 
 
 def recorded(path: str) -> Iterator[Item]:
-    """The items of a file ("-": stdin), to its End. InputError where it is no capture."""
-    reader = open_reader(path, Numbering(Counter64().next, Counter64().next, path))
+    """The items of a file ("-": stdin), to its End, read without privileges. InputError where it is no capture."""
+    fd = open_input(path)
+    drop()
+    reader = open_reader(path, fd=fd)
     try:
         yield from reader
     finally:
@@ -55,44 +58,37 @@ def engine_of(path: str) -> tuple[Engine, int, int]:
 
 
 def live_engine(
-    options: argparse.Namespace, begin: Callable[[LiveSources], None], done: Callable[[Engine], bool]
+    options: argparse.Namespace,
+    begin: Callable[[LiveSources], None],
+    done: Callable[[Item], bool] = lambda item: False,
 ) -> tuple[Engine, int, int]:
-    """The models of --netns once `done` says so or every source that `begin` started has ended; then as engine_of."""
+    """The models of --netns after the item that `done` says is enough, or when every source that `begin` started has
+    ended; then as engine_of."""
     plumbing = Plumbing()
     with sources(options, plumbing) as live:
         engine = Engine(live.netns.label)
         begin(live)
-        while not done(engine) and plumbing.alive():
-            _apply(engine, plumbing.handoff.take(0.1)[1])
-        while not done(engine) and (items := plumbing.handoff.take(0)[1]):
-            _apply(engine, items)
-    return engine, time.time_ns(), _complain(engine.ended)
+        while plumbing.alive():
+            if _apply(engine, plumbing.handoff.take(TAKE_S)[1], done):
+                return engine, time.time_ns(), complain(engine.ended)
+        while items := plumbing.handoff.take(0)[1]:
+            _apply(engine, items, done)
+    return engine, time.time_ns(), complain(engine.ended)
 
 
-def _apply(engine: Engine, items: Iterable[Item]) -> None:
+def _apply(engine: Engine, items: Iterable[Item], done: Callable[[Item], bool]) -> bool:
+    enough = False
     for item in items:
         engine.apply(item, item_time(item) or time.time_ns())
+        enough = done(item) or enough
+    return enough
 
 
-def _complain(ended: Iterable[End]) -> int:
+def complain(items: Iterable[Item]) -> int:
+    """A line on stderr for each stream that ended in an error; the exit code."""
     code = EXIT_OK
-    for end in ended:
-        if end.error:
-            print(f"nettop: {end.error}", file=sys.stderr)
+    for item in items:
+        if isinstance(item, End) and item.error:
+            print(f"nettop: {item.error}", file=sys.stderr)
             code = EXIT_FAILED
     return code
-
-
-class Dumps:
-    """Counts the dumps of one kind that an engine has been given, to know when there were enough."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self.complete = 0
-        self.incomplete = 0
-
-    def note(self, item: Item) -> None:
-        """Look at an item that goes to the engine."""
-        if isinstance(item, DumpMark) and item.what == self._what and not item.begin:
-            self.complete += item.complete
-            self.incomplete += not item.complete

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 
+from nettop.batch import DumpMark, Item
 from nettop.columns import Strings
 from nettop.errors import EXIT_FAILED, UsageError
 from nettop.headless.feed import engine_of, live_engine
@@ -15,18 +17,18 @@ from nettop.model.flow_lines import FlowLines
 from nettop.model.flows import FlowTable
 from nettop.model.view import SortKey
 from nettop.pipeline.engine import Engine
-from nettop.pipeline.live import LiveSources
 from nettop.text.flow import text_template
 
 _RATES = frozenset(("rate", "rate_up", "rate_down"))
 _RATE_EVERY_S = 1.0  # rates come from two dumps, this far apart
+_TRIES = 8  # incomplete dumps that are put up with
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the flows that match; the exit code of the contract."""
     wanted = parse(options.filter, "flow")
     sort = sort_keys(options.sort)
-    dumps = 2 if any(key.key in _RATES for key in sort) or "rate" in options.filter else 1
+    dumps = 2 if any(key.key in _RATES for key in sort) or re.search(r"\brate", options.filter) else 1
     if options.read:
         engine, now_ns, code = engine_of(options.read)
     else:
@@ -45,17 +47,13 @@ def run(options: argparse.Namespace) -> int:
 
 def sort_keys(text: str) -> tuple[SortKey, ...]:
     """`bytes` or `bytes,+age`: column keys, largest first, with a + smallest first. UsageError for an unknown one."""
-    known = {column.key for column in FlowTable.columns if column.sortable} | {"bytes"}
     keys = []
     for word in filter(None, text.split(",")):
-        key = _ALIASES.get(word.lstrip("+-"), word.lstrip("+-"))
-        if key not in known:
-            raise UsageError(f"no sort key {word.lstrip('+-')!r}", f"one of {' '.join(sorted(known))}")
+        key = word.lstrip("+-")
+        if key not in FlowTable.sortable:
+            raise UsageError(f"no sort key {key!r}", f"one of {' '.join(sorted(FlowTable.sortable))}")
         keys.append(SortKey(key, descending=not word.startswith("+")))
     return tuple(keys)
-
-
-_ALIASES = {"src": "original", "dst": "original"}
 
 
 def text_lines(flows: FlowTable, strings: Strings, rows: Rows) -> list[str]:
@@ -65,13 +63,19 @@ def text_lines(flows: FlowTable, strings: Strings, rows: Rows) -> list[str]:
 
 
 def _live(options: argparse.Namespace, dumps: int) -> tuple[Engine, int, int]:
-    times: set[int] = set()
+    enough = _Enough(dumps)
+    interval = None if dumps == 1 else _RATE_EVERY_S
+    return live_engine(options, lambda live: live.table(interval, share=None), enough)
 
-    def begin(live: LiveSources) -> None:
-        live.table(None if dumps == 1 else _RATE_EVERY_S, share=None)
 
-    def done(engine: Engine) -> bool:
-        times.update(engine.flows.dumped_ns.values())
-        return len(times) >= dumps
+class _Enough:
+    """Whether as many complete dumps as are wanted have come, or the table has changed under too many."""
 
-    return live_engine(options, begin, done)
+    def __init__(self, complete: int) -> None:
+        self._complete, self._incomplete = complete, _TRIES
+
+    def __call__(self, item: Item) -> bool:
+        if isinstance(item, DumpMark) and not item.begin:
+            self._complete -= item.complete
+            self._incomplete -= not item.complete
+        return not (self._complete and self._incomplete)

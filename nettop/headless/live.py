@@ -3,39 +3,61 @@
 from __future__ import annotations
 
 import argparse
+import select
 import signal
 import sys
-import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-from nettop.batch import Item
-from nettop.broker.client import Broker, Netns
+from nettop.batch import End, Item
+from nettop.broker.client import Netns
 from nettop.broker.start import start
 from nettop.pipeline.live import LiveSources
 from nettop.pipeline.plumbing import Plumbing
+from nettop.text.sanitize import clean
 
 WRITE_BYTES = 1 << 20
+TAKE_S = 0.1  # how often a quiet stream looks whether it is to end
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def connected(options: argparse.Namespace) -> Iterator[tuple[Broker, Netns]]:
-    """A broker, this process without privileges, and the namespace of --netns. NettopError says what is missing."""
-    with start(read_only=options.read_only) as broker:
-        yield broker, broker.netns(options.netns)
-
-
-@contextmanager
 def sources(options: argparse.Namespace, plumbing: Plumbing) -> Iterator[LiveSources]:
-    """The live sources of --netns; every thread is gone afterwards."""
-    with connected(options) as (broker, netns):
-        live = LiveSources(broker, netns, plumbing)
+    """The live sources of --netns, in a process that has dropped its privileges; every thread is gone afterwards.
+
+    When the namespace is deleted, or the broker ends, so do all sources; an End with `error` then says why.
+    """
+    with start(read_only=options.read_only) as broker:
+        live = LiveSources(broker, broker.netns(options.netns), plumbing)
+        broker.gone = _let_go(live, plumbing)
         try:
             yield live
         finally:
-            plumbing.close()
+            finish(live, plumbing)
+
+
+def _let_go(live: LiveSources, plumbing: Plumbing) -> Callable[[Netns, str], None]:
+    """What is done, on the client's reader thread, when a namespace is gone: nothing that waits."""
+
+    def gone(netns: Netns, why: str) -> None:
+        if netns.handle != live.netns.handle:
+            return
+        live.halt()
+        name = clean(netns.label)
+        where = f"namespace {name}: " if name and not live.broker.ended else ""
+        plumbing.put([End(None, plumbing.seq.next(), error=f"{where}{why}")], wait=False)
+
+    return gone
+
+
+def finish(live: LiveSources, plumbing: Plumbing) -> None:
+    """End every source, at once: the broker first, since they may wait for its answer. What they had put stays."""
+    live.broker.gone = None
+    plumbing.halt()
+    live.broker.close()
+    plumbing.close()
 
 
 class Stop:
@@ -44,35 +66,28 @@ class Stop:
     A second signal interrupts for good.
     """
 
-    def __init__(self, wake: Callable[[], None] = lambda: None, duration: float = 0) -> None:
-        self.signalled = False
-        self._event = threading.Event()
-        self._wake = wake
-        self._timer = threading.Timer(duration, self.set) if duration else None
-        if self._timer is not None:
-            self._timer.daemon = True
-            self._timer.start()
+    def __init__(self, duration: float = 0) -> None:
+        self._is_set = False  # no threading.Event: a signal may come while this very thread holds its lock
+        self._until = time.monotonic() + duration if duration else None
         for number in _SIGNALS:
             signal.signal(number, self._signal)
 
     def is_set(self) -> bool:
         """Whether to end."""
-        return self._event.is_set()
+        return self._is_set or (self._until is not None and time.monotonic() >= self._until)
 
     def set(self) -> None:
         """End now."""
-        self._event.set()
-        self._wake()
+        self._is_set = True
 
-    def wait(self, seconds: float | None) -> bool:
-        """Until it is set; whether it is."""
-        return self._event.wait(seconds)
+    def wait_s(self) -> float:
+        """How long a take may wait before is_set() is looked at again."""
+        return TAKE_S if self._until is None else max(0.0, min(TAKE_S, self._until - time.monotonic()))
 
     def _signal(self, number: int, frame: FrameType | None) -> None:
-        self.signalled = True
         for again in _SIGNALS:
             signal.signal(again, signal.default_int_handler)
-        self._event.set()
+        self._is_set = True
 
 
 class Lines:
@@ -94,16 +109,31 @@ class Lines:
         """Write what is kept. BrokenPipeError when nobody reads any more."""
         if self._kept:
             self._kept.append("")
-            self._out.write("\n".join(self._kept).encode())
+            self._out.write("\n".join(self._kept).encode("utf-8", "backslashreplace"))
             self._kept, self._size = [], 0
         self._out.flush()
 
 
-def taken(plumbing: Plumbing, stop: Stop) -> Iterator[list[Item]]:
-    """What arrives, until `stop` or the last source's end; then, with every thread stopped, what is left."""
+def taken(
+    live: LiveSources, plumbing: Plumbing, stop: Stop, ending: Callable[[], None] = lambda: None
+) -> Iterator[list[Item]]:
+    """What arrives, until `stop` or the last source's end; then, with every thread stopped, what is left.
+
+    `ending` is called in between, while the broker is there still. Raises BrokenPipeError when nobody reads stdout any more, also while there is nothing to write.
+    """
     while not stop.is_set() and plumbing.alive():
-        yield plumbing.handoff.take(0.1)[1]
-    plumbing.close()
+        items = plumbing.handoff.take(stop.wait_s())[1]
+        yield items
+        if not items and _nobody_reads():
+            raise BrokenPipeError
+    ending()
+    finish(live, plumbing)
     plumbing.handoff.flush()
     while items := plumbing.handoff.take(0)[1]:
         yield items
+
+
+def _nobody_reads() -> bool:
+    poller = select.poll()
+    poller.register(sys.stdout.fileno(), 0)
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in poller.poll(0))

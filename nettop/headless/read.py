@@ -11,8 +11,7 @@ import json
 import os
 import resource
 import sys
-from collections.abc import Callable, Iterator
-from importlib.util import find_spec
+from collections.abc import Iterator
 from itertools import chain, pairwise
 from typing import Any, BinaryIO, Protocol
 
@@ -20,12 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nettop.batch import Batch, Counter64, End, Gap, Item, PacketMeta, Stream, StreamAdded
-from nettop.broker.drop import drop_app
-from nettop.broker.identity import invoker
 from nettop.broker.output import open_new
 from nettop.decode.packet_window import CHUNK_ROWS
 from nettop.decode.packets import PacketDecoder, chosen
 from nettop.errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_OK, InputError, UsageError
+from nettop.headless.unprivileged import drop, unprivileged
 from nettop.kinds import StreamKind
 from nettop.model.filter import Filter, parse
 from nettop.model.packet_fields import fields_of
@@ -67,10 +65,10 @@ def run(options: argparse.Namespace) -> int:
     sink: Sink
     if options.write:
         _check_inputs(options.write, inputs)
-        output = _unprivileged(lambda: _output(options.write, options.force))
+        output = unprivileged(lambda: _output(options.write, options.force))
         sink = Export(options.write, output)
     else:
-        _unprivileged(lambda: -1)
+        drop()
         sink = Printer(sys.stdout.buffer, options.json)
     try:
         return read_files(inputs, wanted, sink)
@@ -93,20 +91,6 @@ def opened(files: list[str]) -> list[Input]:
 
 def _output(path: str, force: bool) -> int:
     return os.dup(1) if path == "-" else open_new(path, force)
-
-
-def _unprivileged(make: Callable[[], int]) -> int:
-    """What `make` opens, made as the user who called us; afterwards this process has no privileges."""
-    if os.geteuid() != 0:
-        return make()
-    # Given a module to import, drop_app does not ask whether others may read our files: all is imported by now.
-    formats = [name for name in ("bz2", "lzma", "zstandard", "lz4") if find_spec(name)]
-    if invoker().uid == 0:
-        made = make()
-        drop_app(preload=formats)
-        return made
-    drop_app(preload=formats)
-    return make()
 
 
 def read_files(inputs: list[Input], wanted: Filter | None, sink: Sink) -> int:

@@ -8,57 +8,74 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 
-from nettop.batch import Batch, End, Item, PacketMeta, StreamAdded, Text
+from nettop.batch import Batch, End, Gap, Item, PacketMeta, Stream, StreamAdded, Text
 from nettop.broker.client import Broker, Netns
 from nettop.broker.libpcap import compile_program
 from nettop.errors import EXIT_FAILED, EXIT_LOSS, EXIT_OK, NettopError
-from nettop.headless.live import Stop, sources
+from nettop.headless.live import Stop, finish, sources, taken
 from nettop.kinds import LINKTYPE_ETHERNET, StreamKind
 from nettop.model.ledger import Ledger
-from nettop.pipeline.live import LEGACY_TEXTS, LiveSources
+from nettop.pipeline.live import LEGACY_TEXTS, LiveSources, OpenRing
 from nettop.pipeline.plumbing import Plumbing
 from nettop.pipeline.recorder import Recorder
-from nettop.pipeline.ssh import leaving_out, own_session
+from nettop.pipeline.ssh import Connection, leaving_out, own_session
+from nettop.recording.output import OutputClosed
 from nettop.recording.records import batch_rows
 from nettop.recording.rotation import Limits, RotatingWriter, numbered
 from nettop.recording.writer import RecordingWriter
 from nettop.text.sanitize import clean
 from nettop.text.units import grouped, scaled
 
+RULES_EVERY_S = 10.0  # what counts in the ruleset is recorded this often
+
 
 def run(options: argparse.Namespace) -> int:
     """Record until the count, the duration, Ctrl-C or a failure; the exit code of the contract."""
     if options.capture_filter:
         compile_program(LINKTYPE_ETHERNET, options.capture_filter, options.snaplen)  # FilterError before anything opens
+    ssh = own_session()  # before the drop: afterwards nobody may read it
     watch = Watch(options.count)
     plumbing = Plumbing(tap=watch.look)
     with sources(options, plumbing) as live:
-        devices = options.interface or usual_devices(live.broker, live.netns)
-        writer = open_writer(options, live.broker)
-        stop = Stop(duration=options.duration)
-        recorder = Recorder(writer, plumbing.seq, lambda why: stop.set(), int(options.keyframe_seconds * 1e9))
-        watch.stop = stop
-        watch.legacy = lambda: live.legacy_counters(options.keyframe_seconds)
+        rings = _rings(options, live, ssh)
+        output = open_output(options, live.broker)
+        watch.stop = Stop(options.duration)
+        recorder = Recorder(output, plumbing.seq, lambda why: watch.end(), int(options.keyframe_seconds * 1e9))
+        watch.attend(live, recorder, output, options.keyframe_seconds)
         plumbing.record(recorder)
         try:
-            _begin(options, live, devices)
-            while not stop.is_set():
-                items = plumbing.handoff.take(0.1)[1]
+            _begin(options, live, rings)
+            for items in taken(live, plumbing, watch.stop, output.stay):
                 watch.settle(items)
         finally:
-            plumbing.close()
+            finish(live, plumbing)
             plumbing.stop_recording()
-            recorder.close()
-        watch.settle(_rest(plumbing))
-    print(watch.summary(recorder, writer.total, options.write), file=sys.stderr)
-    return watch.code(options.fail_on_loss)
+            written = _closed(recorder, options.write)
+        watch.settle(recorder.gaps)
+    print(watch.summary(recorder, output.total, output.name), file=sys.stderr)
+    return watch.code(options.fail_on_loss) if written else EXIT_OK
 
 
-def _rest(plumbing: Plumbing) -> list[Item]:
-    rest: list[Item] = []
-    while items := plumbing.handoff.take(0, most=4096)[1]:
-        rest += items
-    return rest
+def _closed(recorder: Recorder, path: str) -> bool:
+    """End the recording; False when the reader of stdout had enough of it, which is an end like any other."""
+    try:
+        recorder.close()
+    except OutputClosed:
+        if path != "-":
+            raise
+        return False
+    return True
+
+
+def _rings(options: argparse.Namespace, live: LiveSources, ssh: Connection | None) -> list[OpenRing]:
+    """The devices to capture on, open: before there is a file, since a wrong name must not leave one."""
+    session = None if live.netns.label else ssh
+    if session is not None:
+        print(f"nettop: your own ssh session from {session[0]}:{session[1]} is left out", file=sys.stderr)
+    devices = options.interface or usual_devices(live.broker, live.netns)
+    if not devices:
+        print("nettop: no device is up here: packets are not recorded", file=sys.stderr)
+    return live.open_rings(devices, leaving_out(options.capture_filter, session), options.snaplen)
 
 
 def usual_devices(broker: Broker, netns: Netns) -> list[str]:
@@ -67,71 +84,105 @@ def usual_devices(broker: Broker, netns: Netns) -> list[str]:
     return [name for name in up if name != "lo"] or up
 
 
-def _begin(options: argparse.Namespace, live: LiveSources, devices: list[str]) -> None:
-    session = None if live.netns.label else own_session()
-    expression = leaving_out(options.capture_filter, session)
-    if session is not None:
-        print(f"nettop: your own ssh session from {session[0]}:{session[1]} is left out", file=sys.stderr)
+def _begin(options: argparse.Namespace, live: LiveSources, rings: list[OpenRing]) -> None:
+    live.run_rings(rings)
     live.events()
-    live.capture(devices, expression, options.snaplen)
     live.sysctls()
-    live.rules(options.keyframe_seconds)
-    live.statistics(options.keyframe_seconds)
+    live.rules(min(options.keyframe_seconds, RULES_EVERY_S))
+    live.statistics()
     live.table(options.keyframe_seconds)
 
 
 class Output:
     """The recording's file, or its numbered files."""
 
-    def __init__(self, writer: RecordingWriter | RotatingWriter) -> None:
+    def __init__(self, writer: RecordingWriter | RotatingWriter, name: str) -> None:
         self._writer = writer
-        self._before = 0
-        self._last = 0
+        self._name = name
+        self.rotated: Callable[[], None] = lambda: None  # called on the recorder's thread when a file begins
 
     @property
     def total(self) -> int:
         """Bytes written, of all files."""
-        return self._before + self._writer.written
+        return self._writer.written if isinstance(self._writer, RecordingWriter) else self._writer.total
+
+    @property
+    def name(self) -> str:
+        """What was written, in words safe for a terminal."""
+        number = self._writer.number if isinstance(self._writer, RotatingWriter) else 0
+        if not number:
+            return clean(self._name)
+        first = clean(numbered(self._name, 1))
+        return f"{first} and {number - 1} more" if number > 1 else first
 
     def write(self, items: Iterable[Item]) -> None:
         """Append items; a new file begins where it is due."""
         if isinstance(self._writer, RecordingWriter):
             self._writer.write(items)
             return
+        before = self._writer.number
         self._writer.write(items, time.time_ns())
+        if self._writer.number != before:
+            self.rotated()
+
+    def stay(self) -> None:
+        """Begin no further file."""
+        if isinstance(self._writer, RotatingWriter):
+            self._writer.stay()
 
     def close(self) -> None:
         """End the file in good order."""
         self._writer.close()
 
 
-def open_writer(options: argparse.Namespace, broker: Broker) -> Output:
+def open_output(options: argparse.Namespace, broker: Broker) -> Output:
     """The output that the options name; NettopError when it exists and may not be overwritten."""
     if options.write == "-":
         if os.isatty(1):
             raise NettopError("a recording is not for a terminal", "redirect stdout, or name a file with -w")
-        return Output(RecordingWriter(os.dup(1), name="stdout"))
+        return Output(RecordingWriter(os.dup(1), name="stdout"), "stdout")
     if not options.rotate_bytes and not options.rotate_seconds:
-        return Output(RecordingWriter(broker.open_output(options.write, options.force), name=options.write))
+        descriptor = broker.open_output(options.write, options.force)
+        return Output(RecordingWriter(descriptor, name=options.write), options.write)
     limits = Limits(options.rotate_bytes or None, int(options.rotate_seconds * 1e9) or None)
 
     def following(number: int) -> int:
         return broker.open_output(numbered(options.write, number), options.force)
 
-    return Output(RotatingWriter(following, limits, (), time.time_ns()))
+    return Output(RotatingWriter(following, limits, (), time.time_ns()), options.write)
 
 
 class Watch:
-    """Keeps count of what is recorded, and stops at the wanted number of packets."""
+    """Keeps count of what is recorded, has read again what must be, and stops at the wanted number of packets."""
 
     def __init__(self, count: int) -> None:
         self.stop: Stop | None = None
-        self.legacy: Callable[[], None] = lambda: None  # called when legacy tables are seen
         self.ledger = Ledger()
         self.failures: list[str] = []
+        self._legacy: Callable[[], None] = lambda: None  # called when legacy tables are seen
+        self._resync: Callable[[], None] = lambda: None  # called when events were lost
         self._left = count or None
+        self._events: set[int] = set()
         self._captures: set[int] = set()
         self._running: set[int] = set()
+
+    def attend(self, live: LiveSources, recorder: Recorder, output: Output, keyframe_s: float) -> None:
+        """Whom to ask for what a recording needs: the table after a loss, everything at the start of a file."""
+
+        def keyframe() -> None:
+            recorder.keyframe()
+            live.poke_table()
+            live.poke_rules()
+            live.poke_sysctls()
+
+        self._legacy = lambda: live.legacy_counters(min(keyframe_s, RULES_EVERY_S))
+        self._resync = live.poke_table
+        output.rotated = keyframe
+
+    def end(self) -> None:
+        """Stop recording."""
+        if self.stop is not None:
+            self.stop.set()
 
     def look(self, items: list[Item]) -> list[Item]:
         """On the sources' threads: what goes on to the recorder."""
@@ -141,42 +192,48 @@ class Watch:
         """On the main thread: the account of what has come."""
         for item in items:
             self.ledger.take(item)
-            if isinstance(item, StreamAdded) and item.stream.kind is StreamKind.PACKETS:
-                self._running.add(item.stream.id)
-                self._captures.add(item.stream.id)
+            if isinstance(item, StreamAdded):
+                self._added(item.stream)
             elif isinstance(item, End) and item.error:
                 self._failed(item)
             elif isinstance(item, Text) and item.what in LEGACY_TEXTS and item.body:
-                self._has_legacy()
+                self._legacy()
+            elif isinstance(item, Gap) and item.stream in self._events:
+                self._resync()
 
-    def _has_legacy(self) -> None:
-        if self.stop is not None and not self.stop.is_set():
-            self.legacy()
+    def _added(self, stream: Stream) -> None:
+        if stream.kind is StreamKind.PACKETS:
+            self._running.add(stream.id)
+            self._captures.add(stream.id)
+        elif stream.name == "conntrack":
+            self._events.add(stream.id)
 
     def _failed(self, end: End) -> None:
         self.failures.append(end.error)
         print(f"nettop: {end.error}", file=sys.stderr)
-        if end.stream in self._running:
+        if end.stream is None:
+            self._running.clear()
+            self.end()
+        elif end.stream in self._running:
             self._running.discard(end.stream)
-            if not self._running and self.stop is not None:
-                self.stop.set()  # the last device is gone
+            if not self._running:
+                self.end()  # the last device is gone
 
     def _cut(self, item: Item) -> Item:
         if self._left is None or not isinstance(item, Batch) or not isinstance(item.meta, PacketMeta):
             return item
         kept = min(self._left, len(item))
         self._left -= kept
-        if not self._left and self.stop is not None:
-            self.stop.set()
+        if not self._left:
+            self.end()
         return item if kept == len(item) else batch_rows(item, 0, kept)
 
     def summary(self, recorder: Recorder, size: int, name: str) -> str:
-        """`50,000 packets and 5,021 netlink messages recorded to x.pcapng (12.4MB); lost 0`."""
+        """`50,000 packets, 5,021 netlink messages to x.pcapng (12.4MB); lost 0`."""
         packets = sum(n for stream, n in recorder.records.items() if stream in self._captures)
         others = sum(recorder.records.values()) - packets
-        where = "stdout" if name == "-" else clean(name)
         what = f"{grouped(packets)} packets, {grouped(others)} netlink messages"
-        return f"nettop: {what} to {where} ({scaled(size)}B); {self.ledger.line()}"
+        return f"nettop: {what} to {name} ({scaled(size)}B); {self.ledger.line()}"
 
     def code(self, fail_on_loss: bool) -> int:
         """The exit code of the contract."""

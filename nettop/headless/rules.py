@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
     if options.read:
         engine, _, code = engine_of(options.read)
     else:
-        engine, _, code = live_engine(options, lambda live: live.rules(None), lambda engine: False)
+        engine, _, code = live_engine(options, lambda live: live.rules(None))
     out = Lines()
     out.add(list(lines(engine.ruleset, engine.netns, options.json)))
     out.flush()

@@ -30,6 +30,7 @@ class RotatingWriter:
     def __init__(self, open_next: Callable[[int], int], limits: Limits, streams: Iterable[Stream], now_ns: int) -> None:
         """`open_next(n)` gives a writable descriptor for the n-th file, from 1."""
         self.number = 0
+        self._before = 0
         self._open_next = open_next
         self._limits = limits
         self._began_ns = now_ns
@@ -40,12 +41,21 @@ class RotatingWriter:
         """Bytes of the present file."""
         return self._writer.written
 
+    @property
+    def total(self) -> int:
+        """Bytes of all files."""
+        return self._before + self._writer.written
+
     def write(self, items: Iterable[Item], now_ns: int) -> None:
         """Writes the items in order. Raises as RecordingWriter.write does, and what open_next raises."""
         for item in items:
             if self._due(now_ns):
                 self._rotate(now_ns)
             self._writer.write([item])
+
+    def stay(self) -> None:
+        """Begin no further file: those who open them may be gone by the time of the last items."""
+        self._limits = Limits()
 
     def close(self) -> None:
         """Ends the present file."""
@@ -61,6 +71,7 @@ class RotatingWriter:
         following.resume(self._writer.totals())
         before, self._writer, self._began_ns = self._writer, following, now_ns
         before.close()
+        self._before += before.written
 
     def _next(self, streams: Iterable[Stream]) -> RecordingWriter:
         writer = RecordingWriter(self._open_next(self.number + 1), streams)

@@ -7,12 +7,17 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 
+from nettop.broker.client import Broker
+from nettop.broker.libpcap import compile_program
 from nettop.broker.start import Mode, start
 from nettop.demo.client import Demo, bundled
-from nettop.errors import EXIT_FAILED, NotPermitted
+from nettop.errors import EXIT_FAILED, BrokerError, NotPermitted
+from nettop.kinds import LINKTYPE_ETHERNET
 from nettop.pipeline.session import Session
+from nettop.pipeline.ssh import own_session
 from nettop.ui.terminal import ask_start, run_app
 
 
@@ -42,14 +47,28 @@ def run_demo(options: argparse.Namespace) -> int:
 
 
 def _live(options: argparse.Namespace, mode: Mode) -> int:
+    if options.capture_filter:
+        compile_program(LINKTYPE_ETHERNET, options.capture_filter, options.snaplen)  # FilterError before anything opens
+    ssh = own_session()  # before the drop: afterwards nobody may read it
     with start(mode, read_only=options.read_only) as broker:
         from nettop.pipeline.live_session import LiveSession
 
         first, *others = options.netns or [""]
-        session = LiveSession(broker, first, others)
+        _check_devices(broker, first, options.interface)
+        session = LiveSession(broker, first, others, ssh=ssh)
         if options.interface or options.capture_filter:
-            session.start_capture(options.interface, options.capture_filter, session.note_failure)
+            session.start_capture(options.interface, options.capture_filter, session.note_failure, options.snaplen)
         return _shown(session, options)
+
+
+def _check_devices(broker: Broker, netns: str, wanted: Sequence[str]) -> None:
+    """BrokerError for a device that is not there: said before the screen opens."""
+    if not wanted:
+        return
+    present = [device.name for device in broker.devices(broker.netns(netns))]
+    for name in wanted:
+        if name not in present:
+            raise BrokerError(f"no device {name!r}", f"there are {', '.join(present[:10])}")
 
 
 def _replay(
@@ -58,11 +77,15 @@ def _replay(
     from nettop.pipeline.replay_session import ReplaySession
 
     session = ReplaySession(path, speed or options.speed or None, mode)
-    if os.geteuid() == 0:
-        from nettop.broker.drop import drop_app
+    try:
+        if os.geteuid() == 0:
+            from nettop.broker.drop import drop_app
 
-        drop_app()  # what a file says is decoded without any rights
-    session.start()
+            drop_app()  # what a file says is decoded without any rights
+        session.start()
+    except BaseException:
+        session.close()
+        raise
     return _shown(session, options, notice)
 
 
