@@ -17,6 +17,9 @@ INTERNET = "198.51.100.4"
 INTERNET6 = "fd00:198::4"
 BLOCKED = "203.0.113.66"
 _CHUNK = os.urandom(1024)
+# RFC 1035, 4.1: who is www.example.org, and the answer 198.51.100.4 behind the repeated question.
+_QUERY = struct.pack("!6H", 0x2A2A, 0x0100, 1, 0, 0, 0) + b"\3www\7example\3org\0" + struct.pack("!2H", 1, 1)
+_ANSWER = struct.pack("!3HIH4s", 0xC00C, 1, 1, 300, 4, socket.inet_aton(INTERNET))
 
 
 async def _serve_bytes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -35,16 +38,19 @@ async def _serve_bytes(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
 
 
 class _Echo(asyncio.DatagramProtocol):
-    """Answers each datagram with its first bytes, or never (port 4500)."""
+    """Answers each datagram with its first bytes, a name server's on port 53, or never (port 4500)."""
 
-    def __init__(self, answers: bool) -> None:
-        self._answers = answers
+    def __init__(self, port: int) -> None:
+        self._port = port
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        if self._answers:
+        if self._port == 53:
+            said = struct.pack("!5H", 0x8180, 1, 1, 0, 0)  # a response to one question: one answer
+            self._transport.sendto(data[:2] + said + data[12:] + _ANSWER, addr)
+        elif self._port != 4500:
             self._transport.sendto(data[:512] * 2, addr)
 
 
@@ -61,7 +67,7 @@ async def internet() -> None:
         await asyncio.start_server(_serve_bytes, [INTERNET, INTERNET6], port)
     for host in (INTERNET, INTERNET6):
         for port in (53, 443, 4500):
-            await loop.create_datagram_endpoint(partial(_Echo, port != 4500), local_addr=(host, port))
+            await loop.create_datagram_endpoint(partial(_Echo, port), local_addr=(host, port))
     await asyncio.Event().wait()
 
 
@@ -91,7 +97,7 @@ async def _send_udp(host: str, port: int, size: int, every: float, count: int | 
         sent = 0
         while count is None or sent < count:
             with contextlib.suppress(OSError):
-                sender.send(_CHUNK[:size])
+                sender.send(_QUERY if port == 53 else _CHUNK[:size])
             with contextlib.suppress(OSError):
                 sender.recv(4096)
             sent += 1
