@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 LIST_VIEWS = ("flows", "events", "chains", "packets", "counters")
-FILTERED = ("flows", "events", "packets")
+FILTERED = ("flows", "events", "chains", "packets")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ class ViewDef:
     filter_kind: str = ""
     can_follow: bool = False
     child: str = ""  # a second table below: what belongs to the row under the cursor
+    child_filter_kind: str = ""
     advice: tuple[Line, ...] = ()  # what an empty table says when its model says nothing
     replay_advice: tuple[Line, ...] = ()  # the same of a file
 
@@ -54,7 +55,9 @@ VIEWS: tuple[ViewDef, ...] = (
     ViewDef(
         "chains",
         "3 Chains",
+        "chain",
         child="rules",
+        child_filter_kind="rule",
         replay_advice=((("No rules in this file.", "heading"),),),
         advice=(
             (("No base chains in this namespace.", "heading"),),

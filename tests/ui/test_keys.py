@@ -354,3 +354,57 @@ async def test_every_key_does_something_or_nothing_but_never_breaks(view: str) -
 
 def test_every_command_does_something() -> None:
     assert {c.name for c in COMMANDS if not c.name.startswith("view_")} == set(_DOES)
+
+
+async def test_a_long_menu_is_shown_from_its_first_line_while_it_fits() -> None:
+    async with running(SMALL) as seen:
+        await seen.press("s")
+        await seen.see("Sort by")
+        await seen.see("▶RATE")
+        dialog = "\n".join(seen.lines[4:])
+        assert "PROTO" in dialog and "As they come" in dialog
+
+
+async def test_another_namespace_begins_at_the_top_of_its_list() -> None:
+    async with running() as seen:
+        await seen.press("j", "j", "enter")
+        await seen.until(lambda: seen.main.view.is_open, "the detail")
+        model = seen.session.views["flows"]
+        model.rows = [dict(row, orig=row["orig"].replace("192.168.1.2", "10.9.0.4")) for row in model.rows]
+        seen.session.facts = replace(FACTS, netns="gw-b")
+        await seen.see("netns gw-b")
+        await seen.until(lambda: "10.9.0.4:56303" in seen.cursor_line(), "the first flow of the other namespace")
+        assert not seen.main.view.is_open and not seen.main.view.table.window.holding
+
+
+async def test_the_filter_of_chains_goes_to_the_table_with_the_focus() -> None:
+    async with running() as seen:
+        await seen.press("3", "slash")
+        await seen.see("table filter and rate > 0")
+        await seen.write("chain FORWARD")
+        await seen.press("enter")
+        await seen.see("/ chain FORWARD")
+        await seen.see_no("ip filter INPUT")
+        await seen.press("tab", "slash")
+        await seen.see("verdict drop or packets == 0")
+        await seen.write("chain lan")
+        await seen.press("enter")
+        await seen.see("rules / chain lan")
+        await seen.see_no("10.9.2.0")
+        assert "10.9.2.1" in seen.text
+        await seen.press("escape")
+        await seen.see_no("rules /")
+        assert "/ chain FORWARD" in seen.text, "the chains stay filtered"
+        await seen.press("escape", "escape")
+        await seen.see_no("/ chain FORWARD")
+
+
+async def test_a_long_refusal_of_a_capture_filter_is_wrapped_and_keeps_its_caret() -> None:
+    async with running(SMALL) as seen:
+        seen.session.refusal = f"{'word ' * 20}end of it\n  tcp bogus\n      ^"
+        await seen.press("4", "B")
+        await seen.see("[x] eth0")
+        await seen.press("enter")
+        await seen.see("end of it")
+        at = next(i for i, line in enumerate(seen.lines) if "tcp bogus" in line and "│" in line)
+        assert seen.lines[at + 1].index("^") == seen.lines[at].index("bogus")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
@@ -102,7 +103,8 @@ class CaptureScreen(ModalScreen[None], inherit_bindings=False):
             self._say(error)
 
     def _say(self, text: str) -> None:
-        parts = [clean(part) for part in text.split("\n")][:3]
+        what, *shown = [clean(part) for part in text.split("\n")][:3]  # the expression and its caret stay as they are
+        parts = [*textwrap.wrap(what, max(20, self._said.size.width - 2))[:3], *shown]
         self._said.styles.height = len(parts)
         self._said.write([((f" {part}", "bad"),) for part in parts])
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from nettop.ui.widgets.prompt import Prompt
 
 TICK = 0.2  # seconds between questions to the session
+_EXAMPLES = {"chain": "table filter and rate > 0", "rule": "verdict drop or packets == 0"}  # by kind of filter
 TINY = (30, 8)  # below this there is room for nothing
 
 
@@ -133,7 +134,10 @@ class MainScreen(Screen[None], inherit_bindings=False):
 
     def tick(self) -> None:
         """Five times a second: the header's facts, and the rows on the screen."""
-        self.status = self.session.status()
+        before, self.status = self.status, self.session.status()
+        if self.status.netns != before.netns:
+            for view in self._mounted.values():
+                view.start_over()
         self.write_bars()
         for note in self.status.notes:
             if note not in self._told:
@@ -149,9 +153,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self._header.write(header_lines(status, width))
         titles = [v.title for v in self.views]
         at = [v.name for v in self.views].index(self._current)
-        wanted = self.view.table.filter
-        right = (("/ ", "key"), (clean(wanted.text), "accent")) if wanted is not None else ()
-        self._tabs.write([tabs_line(titles, at, right, width)])
+        self._tabs.write([tabs_line(titles, at, self.view.filters, width)])
         self._hints.write([hints_line(self._current, width, self.live)])
         self._write_tiny(width, height)
 
@@ -214,9 +216,11 @@ class MainScreen(Screen[None], inherit_bindings=False):
         return lambda error: self.post(told, error)
 
     def back(self) -> None:
-        """Esc: close what is open, else clear the filter."""
-        if not self.view.back() and self.view.table.filter is not None:
+        """Esc: close the detail, else clear the filter, else one step out."""
+        if not self.view.is_open and self.table.filter is not None:
             self.apply_filter("")
+        else:
+            self.view.back()
 
     def sort_again(self) -> None:
         """After the sort menu."""
@@ -255,16 +259,17 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self._prompt.open(purpose, label, value, check, advice)
 
     def filter(self) -> Awaitable[None]:
-        """`/`: the display filter of this view."""
-        kind = self.view.definition.filter_kind
-        now = "" if self.view.table.filter is None else self.view.table.filter.text
-        advice = "host 10.0.0.1 and port 443 · Enter shows what matches · empty shows all · ↑ earlier · Esc leaves"
+        """`/`: the display filter of the table that has the focus."""
+        kind = self.view.filter_kind
+        now = "" if self.table.filter is None else self.table.filter.text
+        example = _EXAMPLES.get(kind, "host 10.0.0.1 and port 443")
+        advice = f"{example} · Enter shows what matches · empty shows all · ↑ earlier · Esc leaves"
         return self.type_in("filter", " / ", now, lambda text: void(parse(text, kind)), advice)
 
     def apply_filter(self, text: str) -> None:
         """Show the rows that match; text has been checked."""
         try:
-            self.view.table.set_filter(parse(text, self.view.definition.filter_kind))
+            self.table.set_filter(parse(text, self.view.filter_kind))
         except NettopError as error:
             self.say(str(error), error=True)
         self.write_bars()

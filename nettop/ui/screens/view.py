@@ -7,6 +7,7 @@ from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
 from nettop.model.view import Detail, Line, Row, Snapshot
+from nettop.text.sanitize import clean
 from nettop.ui import lines
 from nettop.ui.session_protocol import Session
 from nettop.ui.views import CHILD_ADVICE, ViewDef
@@ -116,6 +117,31 @@ class View(Vertical):
         self.screen.set_focus(self.active)
         self.active.ask()
         return True
+
+    def start_over(self) -> None:
+        """Another namespace is watched: back to the list, at its top."""
+        self.is_open = self.inside = False
+        self._subject = self._detail = None
+        for table in self.tables:
+            table.start_over()
+        if self.display:
+            self.place()
+            self.screen.set_focus(self.active)
+
+    @property
+    def filter_kind(self) -> str:
+        """What model.filter.parse is told for the active table; "" where it takes no filter."""
+        return self.definition.child_filter_kind if self.active is self.child else self.definition.filter_kind
+
+    @property
+    def filters(self) -> Line:
+        """What is filtered by here: `/ host 10.0.0.1`, and of a child table `rules / verdict drop`."""
+        said: list[tuple[str, str]] = []
+        for table in self.tables:
+            if table.filter is not None:
+                of = f"{table.view} " if table is self.child else ""
+                said += [(("   " if said else "") + of, "dim"), ("/ ", "key"), (clean(table.filter.text), "accent")]
+        return tuple(said)
 
     def walk(self) -> list[Widget]:
         """The panes that Tab walks through."""

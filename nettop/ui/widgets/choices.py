@@ -105,7 +105,8 @@ class Choices(Widget, can_focus=True):
 
     def _show(self) -> None:
         height = max(1, self.size.height)
-        self.first = max(min(self.first, self.index), self.index - height + 1, 0)
+        first = max(min(self.first, self.index), self.index - height + 1)
+        self.first = max(0, min(first, len(self.choices) - height))  # no blank lines below while some are hidden above
         self.refresh()
 
     def on_resize(self) -> None:

@@ -159,6 +159,13 @@ class Table(Widget, can_focus=True):
         self.refresh(Region(0, 0, self.size.width, HEADER))
         self.ask()
 
+    def start_over(self) -> None:
+        """Another namespace: nothing that was shown or asked for counts any more; filter, sort and columns stay."""
+        self._generation += 1
+        self.window.start_over()
+        self.lost = False
+        self.scope = None
+
     # ── what a person does ──────────────────────────────────────────────────────────────────────────────────────
 
     def set_filter(self, wanted: Filter | None) -> None:

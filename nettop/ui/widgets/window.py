@@ -59,6 +59,11 @@ class Window:
         self.first = self.index = self._drift = 0
         self.ident = None
 
+    def start_over(self) -> None:
+        """Back to the top, holding nothing: every row is another's now."""
+        self.pinned = False
+        self.reset()
+
     def resize(self, height: int) -> None:
         """The screen has `height` lines now; the cursor stays visible."""
         self.height = max(1, height)
