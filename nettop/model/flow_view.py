@@ -69,11 +69,21 @@ class _Order:
     made_ns: int
     version: int
     totals: Line
+    totals_ns: int  # when they were made; while the order is held they are made anew
+    more: int = 0  # flows that came since and do not stand in the order
     gone: int = 0  # of `places`, taken out since
 
     @property
     def matched(self) -> int:
         return len(self.rows) - self.gone
+
+    def count(self, table: Flows, spec: ViewSpec, now_ns: int) -> None:
+        """Totals as they are now, and how many flows the held order lacks."""
+        rows = table.matching(spec.filter, now_ns)
+        generations = table.store["generation"]
+        kept = np.count_nonzero((generations[self.rows] == self.generations) & table.store.are_live(self.rows))
+        self.totals = _totals(table, rows, spec.filter is not None)
+        self.more, self.totals_ns = max(0, len(rows) - int(kept)), now_ns
 
     def deepen(self, depth: int) -> None:
         """More of the same order, for a screen that looks further down."""
@@ -119,7 +129,6 @@ class Orders:
             order.prune(table.store, first + spec.height)
         first = _first(spec, order.matched)
         rows = order.rows[order.places[first : first + spec.height]]
-        since = f"   sorted {max(0, now_ns - order.made_ns) / 1e9:.1f} s ago"
         return Snapshot(
             spec,
             first,
@@ -127,8 +136,8 @@ class Orders:
             order.matched,
             len(table),
             None if spec.anchor is None else order.place_of(table.store, spec.anchor),
-            (*order.totals, (since, "dim")),
-            (),
+            order.totals,
+            _held(order, spec, now_ns),
             now_ns,
             table.version,
         )
@@ -139,6 +148,8 @@ class Orders:
         if order is None or key != self._key or not self._stands(order, table, spec, now_ns):
             order = _made(table, spec, now_ns)
             self._key, self._order = key, order
+        elif order.version != table.version and not 0 <= now_ns - order.totals_ns < RESORT_NS:
+            order.count(table, spec, now_ns)
         return order
 
     @staticmethod
@@ -158,29 +169,42 @@ def _made(table: Flows, spec: ViewSpec, now_ns: int) -> _Order:
     rows = table.matching(spec.filter, now_ns)
     keys = [key if key.base is None else key.copy() for key in table.sort_keys(rows, spec.sort, now_ns)]
     totals = _totals(table, rows, spec.filter is not None)
-    order = _Order(rows, table.store["generation"][rows], keys, np.empty(0, np.intp), now_ns, table.version, totals)
+    none = np.empty(0, np.intp)
+    order = _Order(rows, table.store["generation"][rows], keys, none, now_ns, table.version, totals, now_ns)
     order.deepen(max(_WINDOW, spec.first + spec.height))
     return order
 
 
+def _held(order: _Order, spec: ViewSpec, now_ns: int) -> tuple[Line, ...]:
+    """What a person who reads further down should know: the order is held, and how many flows it lacks."""
+    age = max(0, now_ns - order.made_ns)
+    if not spec.frozen or not order.matched or age < RESORT_NS:
+        return ()
+    line: list[tuple[str, str]] = [(f"order held {units.duration(age / 1e9)}", "dim")]
+    if order.more:
+        line.append((f", {units.grouped(order.more)} new", "new"))
+    return (tuple(line),)
+
+
 def _totals(table: Flows, matched: Rows, filtered: bool) -> Line:
-    """`1,204 flows, 318 match   1.6M/s   tcp 901  udp 288   ESTABLISHED 702  TIME_WAIT 160  UNREPLIED 41`."""
+    """`1,204 flows, 318 match   1.6M/s   ESTABLISHED 702   TIME_WAIT 160   UNREPLIED 41   tcp 901   udp 288`."""
     data = Picked(table.store.data, matched)
-    parts: list[tuple[str, str]] = [(f"{units.grouped(len(table))} flows", "heading")]
+    noun = "flow" if len(table) == 1 else "flows"
+    parts: list[tuple[str, str]] = [(f"{units.grouped(len(table))} {noun}", "heading")]
     if filtered:
         parts.append((f", {units.grouped(len(matched))} match", "heading"))
     speeds = derive.rate(data)
     known = ~np.isnan(speeds)
     parts.append(("   " + units.rate(float(speeds[known].sum()) if known.any() else None), "number"))
-    counts = np.bincount(data["proto"], minlength=256)
-    protos = [proto for proto in np.argsort(-counts, kind="stable")[:4].tolist() if counts[proto]]
-    parts += [(f"   {words.PROTO_WORDS[proto]} {units.grouped(int(counts[proto]))}", "proto") for proto in protos]
     states = np.bincount(derive.state_codes(data), minlength=len(words.STATE_WORDS))
     unreplied = derive.has(data, HAVE_STATUS) & (data["status"] & words.IPS_SEEN_REPLY == 0)
     named = [(words.STATE_WORDS[code], int(states[code])) for code in (words.TCP_ESTABLISHED, words.TCP_TIME_WAIT)]
     for word, count in (*named, ("UNREPLIED", int(np.count_nonzero(unreplied)))):
         if count:
             parts.append((f"   {word} {units.grouped(count)}", "good" if word == "ESTABLISHED" else "warn"))
+    counts = np.bincount(data["proto"], minlength=256)
+    protos = [proto for proto in np.argsort(-counts, kind="stable")[:4].tolist() if counts[proto]]
+    parts += [(f"   {words.PROTO_WORDS[proto]} {units.grouped(int(counts[proto]))}", "proto") for proto in protos]
     return tuple(parts)
 
 

@@ -258,6 +258,8 @@ class View(Vertical):
         right: Line = ()
         if snapshot.matched and snapshot.notes:
             right = (*snapshot.notes[0], ("  ", ""))
+            if snapshot.spec.sort and table.window.holding and not table.window.pinned:
+                right = (*right, ("g ", "key"), ("live ", "dim"))
         if table.window.follow:
             right = (*right, ("FOLLOW ▼ ", "key"))
         return tuple(lines.spread(((" ", ""), *snapshot.totals), right, self.app.size.width))

@@ -120,9 +120,9 @@ def test_age_is_the_kernels_or_the_new_events_or_at_least_since_first_seen() -> 
 def test_totals_say_how_many_of_which_kind() -> None:
     rows = [snat(id=1), snat(osport=2, id=2, state=7), row(sport=5, id=3, status=8), row(sport=6, id=4, status=8)]
     line = text(table(*rows).snapshot(ViewSpec(("proto",), filter=parse("udp", "flow")), T0).totals)
-    assert line.startswith("4 flows, 2 match   –   udp 2   UNREPLIED 2")
+    assert line.startswith("4 flows, 2 match   –   UNREPLIED 2   udp 2")
     line = text(table(*rows).snapshot(ViewSpec(("proto",)), T0).totals)
-    assert line.startswith("4 flows   –   tcp 2   udp 2   ESTABLISHED 1   TIME_WAIT 1   UNREPLIED 2")
+    assert line.startswith("4 flows   –   ESTABLISHED 1   TIME_WAIT 1   UNREPLIED 2   tcp 2   udp 2")
 
 
 # -- order and window --------------------------------------------------------------------------------------------
@@ -214,6 +214,18 @@ def test_a_frozen_order_stays_while_flows_change_and_leave() -> None:
     after = idents(flows.snapshot(frozen, T0 + 60 * SECOND))
     assert after == [ident for ident in before if ident != 2 | 1 << 32]
     assert len(idents(flows.snapshot(spec, T0 + 120 * SECOND))) == 5
+
+
+def test_while_the_order_is_held_the_totals_live_and_new_flows_are_counted() -> None:
+    flows = many(5)
+    frozen = ViewSpec(("id",), sort=(SortKey("bytes"),), frozen=True)
+    assert flows.snapshot(frozen, T0).notes == ()
+    flows.apply(decoded(row(sport=98, id=98, event=EVENT_NEW), row(sport=99, id=99, event=EVENT_NEW)), 0, T0)
+    flows.apply(decoded(row(sport=3, id=2, event=EVENT_DESTROY)), 0, T0)
+    shown = flows.snapshot(frozen, T0 + 60 * SECOND)
+    assert text(shown.totals).startswith("6 flows ") and shown.matched == 4
+    assert text(shown.notes[0]) == "order held 1m00, 2 new"
+    assert flows.snapshot(ViewSpec(("id",), sort=(SortKey("bytes"),)), T0 + 61 * SECOND).notes == ()
 
 
 def test_a_row_reused_by_another_flow_is_not_shown_in_the_old_ones_place() -> None:
