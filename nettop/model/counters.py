@@ -17,7 +17,8 @@ from nettop.text import units
 from nettop.text.sanitize import clean
 
 _SECOND = 1_000_000_000
-_HISTORY = 60  # values of the sparkline
+_HISTORY = 60  # readings that the detail's sparkline shows
+_TREND = 20  # … and a row's
 _WRAP = 1 << 32  # conntrack's statistics are 32-bit
 
 TABLE, CONNTRACK, EXPECT, LEDGER = "table", "conntrack", "expect", "ledger"
@@ -71,11 +72,11 @@ class CounterTable:
         Column("name", "NAME", 20, frozen=True, grow=1),
         Column("value", "VALUE", 14, right=True),
         Column("rate", "RATE", 9, right=True),
-        Column("last", "LAST 60", 30, rank=2, sortable=False),
+        Column("trend", "TREND", 20, rank=2, sortable=False),
         Column("meaning", "MEANING", 40, rank=1, grow=4, sortable=False),
         Column("netns", "NETNS", 10, rank=3),
     )
-    default_columns: tuple[str, ...] = ("group", "name", "value", "rate", "last", "meaning")
+    default_columns: tuple[str, ...] = ("group", "name", "value", "rate", "trend", "meaning")
     default_sort: tuple[SortKey, ...] = ()
 
     def __init__(self, netns_label: Callable[[int], str] = lambda code: "") -> None:
@@ -83,7 +84,7 @@ class CounterTable:
         self._netns_label = netns_label
         self._series: dict[Key, Series] = {}
         self._cpus: dict[Key, dict[int, Series]] = {}  # the parts of each sum
-        self._equations: dict[Key, str] = {}  # of the ledger's streams
+        self._accounts: dict[Key, LedgerRow] = {}  # of the ledger's streams
         self._idents = count(1)
 
     # -- what comes in -------------------------------------------------------------------------------------------
@@ -112,7 +113,7 @@ class CounterTable:
             if not row.seen and not row.lost and not row.unknown:
                 continue
             key = Key(row.netns, LEDGER, clean(row.name))
-            self._equations[key] = row.equation().partition(" = ")[2]
+            self._accounts[key] = row
             self.put(key, row.seen, now_ns)
             if row.lost or row.unknown:
                 self.put(Key(row.netns, LEDGER, f"{clean(row.name)} lost"), row.lost, now_ns)
@@ -235,16 +236,18 @@ class CounterTable:
         if column == "rate":
             role = "bad" if moving and alarming else "number" if moving else "dim"
             return units.rate(series.rate), role
-        if column == "last":
-            return units.sparkline(list(series.rates)[-30:]), "warn" if alarming else "good"
+        if column == "trend":
+            return units.sparkline(list(series.rates)[-_TREND:]), "warn" if alarming else "good"
         if column == "meaning":
-            return self._meaning(series), "dim"
+            account = self._accounts.get(key)
+            return (self._meaning(series), "dim") if account is None else _where_to(account)
         return (clean(key.netns), "accent") if column == "netns" else (clean(getattr(key, column)), "heading")
 
     def _meaning(self, series: Series) -> str:
         key = series.key
         if key.group == LEDGER:
-            return f"records seen = {self._equations[key]}" if key in self._equations else LOST_MEANING
+            account = self._accounts.get(key)
+            return LOST_MEANING if account is None else f"records seen = {account.equation().partition(' = ')[2]}"
         meaning = MEANING.get(key.group, {}).get(key.name, "")
         return meaning + self._forecast(series) if key.group == TABLE and key.name == "entries" else meaning
 
@@ -259,6 +262,23 @@ class CounterTable:
         if series.rate and series.rate > 0:
             text += f", full in {units.duration((limit - entries) / series.rate)} at this rate"
         return text
+
+
+def _where_to(account: LedgerRow) -> tuple[str, str]:
+    """Where a stream's records went, the terms that are not 0; the detail has the whole equation."""
+    terms = (
+        ("filtered", account.filtered),
+        ("lost by the kernel", account.kernel),
+        ("lost in the queue", account.queue),
+        ("evicted", account.evicted),
+        ("in flight", account.in_flight),
+    )
+    rest = [f"{name} {units.grouped(count)}" for name, count in terms if count]
+    rest += [f"{account.unknown} losses of unknown size"] if account.unknown else []
+    if not rest:
+        return "records of this stream, all shown", "dim"
+    text = " + ".join([f"= shown {units.grouped(account.shown)}", *rest])
+    return text, "bad" if account.lost or account.unknown else "dim"
 
 
 _SORTS: dict[str, Callable[[Series], str | float]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from json import dumps
 from typing import Any
 
@@ -36,7 +37,7 @@ _HISTORY = 8  # of a flow's events in its detail
 def _columns() -> tuple[Column, ...]:
     own = (Column("time", "TIME", 12, frozen=True), Column("event", "EVENT", 7, frozen=True))
     return tuple(
-        Column(c.key, c.title, c.width, c.right, c.rank, c.grow, sortable=False, frozen=c.frozen)
+        replace(c, rank=3 if c.key == "nat" else c.rank, sortable=False)  # an event is its state: NAT goes before it
         for c in (*own, *SHARED_COLUMNS)
     )
 

@@ -27,13 +27,14 @@ from nettop.model.view import Column
 from nettop.text import flow as words
 from nettop.text import units
 from nettop.text.address import endpoint_text
+from nettop.text.packet import icmp_message, icmpv6_message
 from nettop.text.sanitize import clean, clean_bytes
 
 Cell = tuple[str, str]  # text, role
 
 SHARED_COLUMNS = (
     Column("proto", "PROTO", 6),
-    Column("state", "STATE", 12, rank=2),
+    Column("state", "STATE", 11, rank=2),
     Column("original", "ORIGINAL", 36, grow=3, frozen=True),
     Column("reply", "REPLY TO", 20, rank=4, grow=1),
     Column("nat", "NAT", 9, rank=1),
@@ -119,11 +120,11 @@ def _state(row: RowView) -> Cell:
 
 
 def original_text(row: RowView) -> str:
-    """`192.168.1.2:56303 → 200.200.200.1:443`; ICMP with type, code and id after it."""
+    """`192.168.1.2:56303 → 200.200.200.1:443`; ICMP as `10.0.0.1 → 10.0.0.2 echo request id 77`."""
     text = f"{row.endpoint('osrc')} → {row.endpoint('odst')}"
     if words.is_icmp(row.value("proto")) and row.have & HAVE_OPORTS:
-        kind = row.value("odport")
-        text += f" type {kind >> 8} code {kind & 255} id {row.value('osport')}"
+        message = icmp_message if row.value("proto") == words.IPPROTO_ICMP else icmpv6_message
+        text += f" {message(row.value('odport'))} id {row.value('osport')}"
     return text
 
 

@@ -53,9 +53,9 @@ def drawing(row: RowView) -> tuple[Line, ...]:
     w, x = max(map(len, left)), max(map(len, right))
     nat = row.value("nat")
     return (
-        _tuple_line(left[0], right[0], w, x, " ━━━━━━━━▶ ", _counters(row, "original", "o", HAVE_OCOUNT)),
+        _tuple_line(left[0], right[0], w, x, " ━━━━▶ ", _counters(row, "original", "o", HAVE_OCOUNT)),
         _between(nat, w),
-        _tuple_line(left[1], right[1], w, x, " ◀━━━━━━━━ ", _counters(row, "reply   ", "r", HAVE_RCOUNT)),
+        _tuple_line(left[1], right[1], w, x, " ◀━━━━ ", _counters(row, "reply   ", "r", HAVE_RCOUNT)),
     )
 
 
@@ -70,7 +70,7 @@ def _between(nat: int, width: int) -> Line:
     at = 2 + width // 2
     text = (" " * at + snat) if snat else ""
     if dnat:
-        text = text.ljust(2 + width + 14) + dnat
+        text = text.ljust(2 + width + 10) + dnat
     return ((text, _NAT),)
 
 
@@ -81,7 +81,7 @@ def _counters(row: RowView, name: str, side: str, bit: int) -> Line:
     packets, size = row.value(f"{side}packets"), row.value(f"{side}bytes")
     name = "rate_up" if side == "o" else "rate_down"
     speed = rate_cell(row.value(name)) if name in row.data else ("", "")
-    amount = f"{units.grouped(packets)} packets  {units.scaled(size)}  ({units.grouped(size)} B)  "
+    amount = f"{units.grouped(packets)} packet{'' if packets == 1 else 's'}  {units.grouped(size)} B  "
     return (label, (amount, _NUMBER), speed)
 
 
@@ -102,10 +102,16 @@ def attributes(row: RowView, now_ns: int) -> list[Line]:
         + _more("labels", words.labels_text(raw_labels) if have & HAVE_LABELS else units.ABSENT)
         + _more("id", str(row.value("id")) if have & HAVE_ID else units.ABSENT)
         + _more("use", str(row.value("use")) if have & HAVE_USE else units.ABSENT),
-        _line("timeout", f"{row.value('timeout')} s, as of the last dump" if have & HAVE_TIMEOUT else units.ABSENT),
+        _line("timeout", _timeout(row.value("timeout")) if have & HAVE_TIMEOUT else units.ABSENT),
         *([_began(row, now_ns)] if row.have & HAVE_START or "first_ns" in row.data else []),
         *([_line("expected", "by a master connection")] if have & HAVE_MASTER else []),
     ]
+
+
+def _timeout(seconds: int) -> str:
+    """In words where seconds say little: `4d23h (431,999 s) when last reported`."""
+    exact = f"{units.grouped(seconds)} s"
+    return (exact if seconds < 60 else f"{units.duration(seconds)} ({exact})") + " when last reported"
 
 
 def _began(row: RowView, now_ns: int) -> Line:

@@ -26,7 +26,7 @@ Array = NDArray[Any]
 _SHARED = {column.key: column for column in SHARED_COLUMNS}
 COLUMNS: tuple[Column, ...] = (
     *(_SHARED[key] for key in ("proto", "state", "original", "reply", "nat")),
-    Column("rate", "RATE", 8, right=True, rank=0),
+    Column("rate", "RATE", 7, right=True, rank=0),
     *(_SHARED[key] for key in ("up", "down")),
     Column("age", "AGE", 6, right=True, rank=7),
     _SHARED["timeout"],

@@ -93,7 +93,14 @@ def test_the_ledger_is_a_group_beside_the_kernels_counters() -> None:
     assert (group, seen) == ("ledger", "10")
     assert "shown 7" in meaning
     assert "lost by the kernel 2" in meaning
+    assert "filtered" not in meaning, "what is 0 needs no room on a row"
     assert cells(counters, "conntrack lost", "value") == ("3",)
+    quiet = LedgerRow(2, "nft", "", 10, 10, 0, 0, 0, 0, 0, 0, 0)
+    counters.put_ledger([quiet], T0)
+    assert cells(counters, "nft", "meaning") == ("records of this stream, all shown",)
+    ident = next(series.ident for series in counters.rows() if series.key.name == "nft")
+    detail = counters.detail(ident, T0)
+    assert detail is not None and "filtered 0" in detail.lines[0][0][0], "the detail has the whole equation"
 
 
 def test_json_has_the_contracts_keys() -> None:

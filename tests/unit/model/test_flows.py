@@ -89,7 +89,7 @@ def test_nat_is_what_differs_and_the_status_confirms(change: dict[str, int], wor
 
 def test_an_echo_request_is_not_taken_for_port_translation() -> None:
     ping = {"proto": 1, "osport": 77, "odport": 8 << 8, "rsport": 77, "rdport": 0, "status": 0x3A}
-    assert shown(table(row(id=1, **ping)), "nat", "original") == [("", "10.0.0.1 → 10.0.0.2 type 8 code 0 id 77")]
+    assert shown(table(row(id=1, **ping)), "nat", "original") == [("", "10.0.0.1 → 10.0.0.2 echo request id 77")]
     assert shown(table(row(id=1, **(ping | {"rsport": 78}))), "nat") == [("SNAT port",)]
 
 
@@ -360,9 +360,9 @@ def test_the_detail_draws_both_tuples_with_the_nat_between() -> None:
     detail = flows.detail(ident, T0)
     assert isinstance(detail, Detail)
     lines = [text(line) for line in detail.lines]
-    assert lines[0].startswith("    192.168.1.2:56303 ━━━━━━━━▶ 200.200.200.1:443   original  1 packets")
+    assert lines[0].startswith("    192.168.1.2:56303 ━━━━▶ 200.200.200.1:443   original  1 packet  5 B")
     assert lines[1].strip() == "│ SNAT"
-    assert lines[2].startswith("  100.100.100.1:56303 ◀━━━━━━━━ 200.200.200.1:443   reply     – packets")
+    assert lines[2].startswith("  100.100.100.1:56303 ◀━━━━ 200.200.200.1:443   reply     – packets")
     assert "SEEN_REPLY ASSURED CONFIRMED SRC_NAT SRC_NAT_DONE  (0x9e)" in "\n".join(lines)
     assert "0x2a (42)" in "\n".join(lines)
 
