@@ -13,7 +13,7 @@ from nettop.errors import BrokerError
 from nettop.sources.exchange import Exchange, Round
 from nettop.sources.netlink import Receiver
 
-SHARE = 0.05  # of a core: what polling may cost unless told otherwise
+SHARE = 0.03  # of a core: what one kind of dump may cost, so that all polling stays below the 5 % that are promised
 _DOWNSTREAM = 1.6  # receiving is most of a dump's cost; decoding and applying its rows add about this factor
 _RETRIES_NS = (0, 200_000_000, 1_000_000_000)  # pauses before an incomplete dump is asked for again
 _SECOND = 1_000_000_000

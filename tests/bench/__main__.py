@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import math
 import os
 import platform
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 
+from tests.bench import measure
 from tests.bench.report import Line, as_object, table
 from tests.bench.row_events import events_100k
 from tests.bench.row_file import open_1m, read_1m
@@ -41,6 +44,8 @@ def main(argv: list[str]) -> int:
     if os.geteuid() != 0:
         print("bench: needs root: namespaces, conntrack, captures", file=sys.stderr)
         return 2
+    # As an installed package is: else every run compiles its modules anew where PYTHONDONTWRITEBYTECODE is set.
+    compileall.compile_dir(measure.ROOT / "nettop", quiet=2)
     lines = list(_measured(options.rows or list(ROWS), options.quick))
     for text in (json.dumps(as_object(one)) for one in lines) if options.json else _text(lines):
         print(text)
@@ -61,12 +66,15 @@ def _options(argv: list[str]) -> argparse.Namespace:
 def _measured(names: list[str], quick: bool) -> Iterator[Line]:
     with world(quick) as ground:
         for name in names:
-            print(f"bench: {name} …", file=sys.stderr, flush=True)
+            began = time.perf_counter()
+            print(f"bench: {name} …", end=" ", file=sys.stderr, flush=True)
             try:
                 yield from ROWS[name](ground)
             except Exception as error:  # the other rows still count
                 why = f"{type(error).__name__}: {error}".splitlines()
                 yield Line(name, "not measured", math.nan, "", holds=False, note=f"{why[0][:90]} … {why[-1][:90]}")
+            load = os.getloadavg()[0]
+            print(f"{time.perf_counter() - began:.1f} s (load {load:.1f})", file=sys.stderr, flush=True)
 
 
 def _text(lines: list[Line]) -> Iterator[str]:

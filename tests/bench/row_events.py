@@ -14,7 +14,7 @@ from typing import Any
 from tests.bench import child
 from tests.bench.measure import NETTOP, ended, interleaved, started
 from tests.bench.report import Line, Peer, line
-from tests.bench.terminal import Terminal, nettop_on
+from tests.bench.terminal import Terminal, lost_of, nettop_on, number_of
 from tests.bench.world import World, flood_rate, wait_for_listener, wait_until_read
 from tests.kernel.namespaces import command_in
 
@@ -94,11 +94,11 @@ def _app(world: World, count: int) -> tuple[float, float, str]:
         app.type(b"2")
         app.until(b"[2 Events]")
         rate = _flooded(world, ns, count, app)
-        app.look(1.0)
-        header = app.lost()
-        kept, evicted = app.number(rb"([\d,]+) events"), app.number(rb"([\d,]+) older evicted")
+        app.look(0.5)
+        screen = app.screen()
+    kept, evicted = number_of(screen, rb"([\d,]+) events"), number_of(screen, rb"([\d,]+) older evicted")
     world.drop_netns(ns)
-    return rate, 100 * (1 - (kept + evicted) / count), f"lost {header}"
+    return rate, 100 * (1 - (kept + evicted) / count), f"lost {lost_of(screen)}"
 
 
 def _flooded(world: World, ns: str, count: int, app: Terminal | None = None) -> float:

@@ -39,7 +39,7 @@ def open_1m(world: World) -> Iterator[Line]:
     yield line("open-1m", "  End", middle("end"), most=0.5)
     yield line("open-1m", f"  filter all: {FILTER}", middle("filter"), most=1)
     yield line("open-1m", "  memory", middle("rss"), "MB", most=200, note="the session, without a screen")
-    screen, rss = _on_screen(path)
+    screen, rss = _on_screen(path, world.seconds(2, 0.2))
     yield line("open-1m", "  exec to the first packet on the screen", screen, note=f"{rss:.0f} MB with the screen")
 
 
@@ -52,12 +52,12 @@ def _bare_read(path: Path) -> float:
     return time.perf_counter() - began
 
 
-def _on_screen(path: Path) -> tuple[float, float]:
+def _on_screen(path: Path, seconds: float) -> tuple[float, float]:
     with nettop_on(Terminal(), "-r", str(path)) as app:
         app.until(b"Flows")
         app.type(b"4")
         shown = app.until(_FIRST_ROW) - app.began
-        app.look(2.0)
+        app.look(seconds)
         assert app.process is not None
         highest: dict[int, int] = {}
         note_memory(app.process.pid, highest)

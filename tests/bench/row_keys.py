@@ -12,7 +12,7 @@ import numpy as np
 
 from tests.bench.measure import load_of
 from tests.bench.report import Line, line
-from tests.bench.terminal import Terminal, nettop_on
+from tests.bench.terminal import Terminal, lost_of, nettop_on
 from tests.bench.world import World, flood_rate, wait_for_listener
 
 RATE = 100_000
@@ -47,7 +47,7 @@ def _loaded(world: World, ns: str, count: int) -> Iterator[Line]:
             printed, _ = process.communicate()
         finally:
             process.kill()
-        lost = app.lost()
+        lost = lost_of(app.screen())
     rate = flood_rate(printed)
     p50, p95, p99 = (float(np.percentile(took, q)) * 1e3 for q in (50, 95, 99))
     what = f"key to paint at {rate:,.0f} events and packets/s: p95"

@@ -18,6 +18,7 @@ from tests.bench.measure import NETTOP, ROOT
 
 DEADLINE_S = 30.0
 _CONTROL = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|[()].|[=>78cDEHM])")
+_LAST_WORDS = b"help"  # of the line of keys, at the bottom right
 _NOT_INHERITED = ("NO_COLOR", "COLUMNS", "LINES", "SSH_CONNECTION", "COLORTERM")
 
 
@@ -72,6 +73,13 @@ class Terminal:
         self.seen = b""
         os.write(self.master, keys)
 
+    def ended(self) -> float:
+        """Until the program ends; returns the moment."""
+        assert self.process is not None
+        while self.process.poll() is None:
+            self._read(0.002)
+        return time.perf_counter()
+
     def screen(self) -> bytes:
         """Everything that is on the screen, drawn anew, as plain text."""
         for lines in (self.size[1] - 1, self.size[1]):
@@ -79,18 +87,9 @@ class Terminal:
             self._resize(lines)
             if self.process is not None:
                 os.kill(self.process.pid, signal.SIGWINCH)
-            self.look(0.8)
+            self.until(_LAST_WORDS, 5)
+            self.look(0.1)
         return plain(self.seen)
-
-    def lost(self) -> str:
-        """What the header says was lost."""
-        found = re.findall(rb"lost ((?:[\d,]+\+? ?\w*(?:, )?)+?)\s{2}", self.screen())
-        return found[-1].decode().strip() if found else "?"
-
-    def number(self, pattern: bytes) -> int:
-        """The last number on the screen that this pattern finds; 0 where there is none."""
-        found = re.findall(pattern, self.screen())
-        return int(found[-1].replace(b",", b"")) if found else 0
 
     def close(self) -> None:
         """End the program and let go of the terminal."""
@@ -121,6 +120,18 @@ def nettop_on(terminal: Terminal, *words: str) -> Iterator[Terminal]:
         yield terminal
     finally:
         terminal.close()
+
+
+def lost_of(screen: bytes) -> str:
+    """What the header says was lost."""
+    found = re.findall(rb"lost ((?:[\d,]+\+? ?\w*(?:, )?)+?)\s{2}", screen)
+    return found[-1].decode().strip() if found else "?"
+
+
+def number_of(screen: bytes, pattern: bytes) -> int:
+    """The last number on a screen that this pattern finds; 0 where there is none."""
+    found = re.findall(pattern, screen)
+    return int(found[-1].replace(b",", b"")) if found else 0
 
 
 def plain(drawn: bytes) -> bytes:
