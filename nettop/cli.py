@@ -221,30 +221,49 @@ def main(argv: Sequence[str]) -> int:
     except Exception as error:
         if os.environ.get("NETTOP_DEBUG"):
             raise
-        print(f"nettop: internal error, please report it: {error!r} (NETTOP_DEBUG=1 shows more)", file=sys.stderr)
+        _say(f"nettop: internal error, please report it: {error!r} (NETTOP_DEBUG=1 shows more)")
         return EXIT_FAILED
 
 
 def _open_missing_streams() -> None:
-    """Whoever starts us with a standard stream closed gets /dev/null there: a file we open must not take its number."""
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+    """A standard stream that was closed when we were started is one that has ended; no other file may get its number.
+
+    For stdout that is a pipe without a reader, so that writing ends us as it does after `| head`.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
-            number = ("stdin", "stdout", "stderr").index(name)
-            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+            _give(number, _ended_pipe() if number == 1 else os.open(os.devnull, os.O_RDWR))
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False))
+
+
+def _ended_pipe() -> int:
+    reading, writing = os.pipe()
+    os.close(reading)
+    return writing
+
+
+def _give(number: int, descriptor: int) -> None:
+    """Have the descriptor under that number, and no other."""
+    if descriptor != number:
+        os.dup2(descriptor, number)
+        os.close(descriptor)
 
 
 def _report(error: NettopError) -> int:
     prefix = "nettop: filter: " if isinstance(error, FilterError) else "nettop: "
-    print(f"{prefix}{error}", file=sys.stderr)
+    _say(f"{prefix}{error}")
     return error.exit_code
+
+
+def _say(line: str) -> None:
+    """A line on stderr, where somebody may still read it."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        _give(2, os.open(os.devnull, os.O_WRONLY))
 
 
 def _closed_stdout() -> int:
     """The reader went away (`| head`): that is an end like any other. Python must not complain at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _give(1, os.open(os.devnull, os.O_WRONLY))
     return EXIT_OK
