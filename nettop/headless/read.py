@@ -141,7 +141,7 @@ def _give(items: list[Item], streams: dict[int, Stream], wanted: Filter | None, 
             sink.packets(parts)
             parts = []
             sink.gap(item, streams[item.stream])
-        elif isinstance(item, End) and item.error:
+        elif isinstance(item, End) and item.stream is None and item.error:  # that of a stream was recorded
             error = f"is damaged at byte {item.offset}: {item.error}; what stands before it was read"
     sink.packets(parts)
     return error
