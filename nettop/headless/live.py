@@ -119,7 +119,8 @@ def taken(
 ) -> Iterator[list[Item]]:
     """What arrives, until `stop` or the last source's end; then, with every thread stopped, what is left.
 
-    `ending` is called in between, while the broker is there still. Raises BrokenPipeError when nobody reads stdout any more, also while there is nothing to write.
+    `ending` is called in between, while the broker is there still. Raises BrokenPipeError when nobody reads stdout
+    any more, also while there is nothing to write.
     """
     while not stop.is_set() and plumbing.alive():
         items = plumbing.handoff.take(stop.wait_s())[1]

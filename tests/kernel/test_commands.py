@@ -1,0 +1,374 @@
+"""The commands as users use them: what they print, how they end, whom the files belong to, what they leave behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from nettop.broker.identity import can_change_ids
+from tests.kernel.commands import NOBODY, command, environment, holds, nettop, rows, running, size_of
+from tests.kernel.namespaces import Lab, poll, run_in
+from tests.kernel.processes import children_of, is_gone, status_of
+
+pytestmark = pytest.mark.kernel
+
+RULES = """
+table inet t {
+    chain o { type filter hook output priority 0; policy accept; ct state new counter accept comment "seen"; }
+}
+"""
+
+
+@pytest.fixture
+def gateway(lab: Lab) -> str:
+    """A namespace that tracks connections and counts them."""
+    ns = lab.netns("a")
+    run_in(ns, "nft", "-f", "-", stdin=RULES)
+    run_in(ns, "sysctl", "-qw", "net.netfilter.nf_conntrack_acct=1", "net.netfilter.nf_conntrack_udp_timeout=600")
+    return ns
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """Where every user may write."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o777)
+        yield Path(name)
+
+
+def ping(ns: str, count: int = 1) -> None:
+    run_in(ns, "ping", "-c", str(count), "-i", "0.01", "127.0.0.1")
+
+
+def conntrack(ns: str, *argv: str) -> list[str]:
+    return run_in(ns, "conntrack", *argv, check=False).splitlines()
+
+
+# -- one result --
+
+
+def test_flows_of_an_empty_namespace_are_none(lab: Lab) -> None:
+    done = nettop("flows", "--json", "--netns", lab.netns("a"))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_flows_are_what_conntrack_lists(gateway: str) -> None:
+    ping(gateway)
+    listed = {re.search(r"id=(\d+)$", line).group(1) for line in conntrack(gateway, "-L", "-o", "id")}  # type: ignore[union-attr]
+    assert {str(row["id"]) for row in rows("flows", "--netns", gateway)} == listed
+    assert len(listed) == 1
+
+
+def test_flows_sorted_by_rate_take_two_dumps(gateway: str, lab: Lab) -> None:
+    lab.spawn_in(gateway, "ping", "-i", "0.05", "127.0.0.1")
+    poll(lambda: conntrack(gateway, "-L"))
+    found = rows("flows", "--netns", gateway, "--sort", "rate", "-n", "1")
+    assert [row["proto"] for row in found] == ["icmp"]
+
+
+def test_counters_are_what_conntrack_says(gateway: str) -> None:
+    ping(gateway, 3)
+    stats = conntrack(gateway, "-S")
+    wanted = {
+        (int(cpu), name.replace("chaintoolong", "chain_toolong")): int(value)
+        for cpu, line in (re.match(r"cpu=(\d+)\s+(.*)", line).groups() for line in stats)  # type: ignore[union-attr]
+        for name, value in re.findall(r"(\w+)=(\d+)", line)
+    }
+    found = {(row["cpu"], row["name"]): row["value"] for row in rows("counters", "--netns", gateway)}
+    assert wanted
+    assert {key: found.get(key) for key in wanted} == wanted
+    assert found[None, "entries"] == int(run_in(gateway, "sysctl", "-n", "net.netfilter.nf_conntrack_count"))
+
+
+def test_counters_come_again_with_rates(gateway: str) -> None:
+    found = rows("counters", "--netns", gateway, "--interval", "0.2", "--count", "3")
+    entries = [row for row in found if row["name"] == "entries"]
+    assert len(entries) == 3
+    assert any(row["rate"] is not None for row in found if row["ts_ns"] > entries[0]["ts_ns"])
+
+
+def test_rules_are_those_of_nft(gateway: str) -> None:
+    ping(gateway)
+    found = rows("rules", "--netns", gateway)
+    rule = next(row for row in found if row["kind"] == "rule" and row["number"] == 1)
+    assert (rule["table"], rule["chain"], rule["hook"], rule["priority"]) == ("t", "o", "output", 0)
+    assert rule["text"] in " ".join(run_in(gateway, "nft", "list", "ruleset").split())
+    assert rule["packets"] == 1
+
+
+# -- streams, recordings --
+
+
+def start_listening(ns: str, name: str = "conntrack") -> Callable[[], bool]:
+    """Whether somebody in this namespace listens to conntrack events (a netlink socket that joined groups)."""
+
+    def listening() -> bool:
+        lines = [line.split() for line in run_in(ns, "cat", "/proc/net/netlink").splitlines()[1:]]
+        return any(line[1] == "12" and int(line[3], 16) & 0x3F == 0x3F for line in lines)
+
+    return listening
+
+
+def test_events_are_those_that_happen_and_count_ends_them(gateway: str) -> None:
+    with running("events", "--json", "--netns", gateway, "--count", "1", "--filter", "icmp") as events:
+        poll(start_listening(gateway))
+        ping(gateway)
+        code, out, err = events.end()
+    assert (code, err) == (0, "")
+    assert len(out.splitlines()) == 1
+    assert '"event":"new"' in out.replace(" ", "")
+
+
+def test_a_duration_ends_events(gateway: str) -> None:
+    done = nettop("events", "--netns", gateway, "--duration", "0.3")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_stream_in_good_order(gateway: str, number: int) -> None:
+    with running("events", "--netns", gateway) as events:
+        poll(start_listening(gateway))
+        ping(gateway)
+        events.signal(number)
+        code, out, err = events.end()
+    assert (code, err) == (0, "")
+    assert "127.0.0.1" in out
+
+
+def test_ctrl_c_ends_what_a_shell_started_in_the_background(gateway: str) -> None:
+    ignoring = ("env", "--ignore-signal=INT")
+    with running("events", "--netns", gateway, before=ignoring) as events:
+        poll(start_listening(gateway))
+        events.signal()
+        assert events.end()[0] == 0
+
+
+def test_events_end_when_nobody_reads_though_none_comes(gateway: str) -> None:
+    with running("events", "--netns", gateway) as events:
+        poll(start_listening(gateway))
+        assert events.process.stdout is not None
+        events.process.stdout.close()
+        assert events.process.wait(5) == 0
+        assert events.process.stderr is not None
+        assert events.process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("words", ["events", "flows", "rules", "counters"])
+def test_a_closed_stdout_is_an_end(gateway: str, words: str) -> None:
+    shell = f'exec "$@" >&-; exit 9'  # noqa: F541
+    argv = ["sh", "-c", shell, "sh", *command(words, "--netns", gateway)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, env=environment(), cwd="/", check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_recording_says_what_the_live_run_said(gateway: str, lab: Lab, tmp_path: Path) -> None:
+    path = tmp_path / "r.pcapng"
+    with running("record", "--netns", gateway, "-w", str(path)) as recording:
+        poll(lambda: holds(path, b"nft-ruleset", b"sysctls") and start_listening(gateway)(), 10.0)
+        ping(gateway, 5)
+        flows = rows("flows", "--netns", gateway)
+        run_in(gateway, "nft", "add", "chain", "inet", "t", "later")
+        poll(lambda: size_of(path) and holds(path, b"chain later"), 10.0, what="the new chain's words")
+        rules = rows("rules", "--netns", gateway)
+        recording.signal()
+        code, _, err = recording.end()
+    assert code == 0, err
+    assert re.fullmatch(r"nettop: 10 packets, [\d,]+ netlink messages to \S+ \(\S+B\); lost 0\n", err), err
+    assert len(rows("read", str(path))) == 10
+    assert {row["id"] for row in rows("flows", "-r", str(path))} == {row["id"] for row in flows}
+    events = rows("events", "-r", str(path))
+    assert [row["event"] for row in events][:1] == ["new"]
+
+    def told(found: list[dict[str, object]]) -> list[tuple[object, ...]]:
+        return [(row["kind"], row["table"], row["chain"], row.get("handle"), row.get("text")) for row in found]
+
+    without_counts = [row for row in rules if row.get("packets") is None]
+    replayed = rows("rules", "-r", str(path))
+    assert told([row for row in replayed if row.get("packets") is None]) == told(without_counts)
+    assert [row["chain"] for row in replayed] == [row["chain"] for row in rules]
+
+
+def test_a_recording_streams_through_a_pipe(gateway: str) -> None:
+    shell = '"$0" -m nettop record --netns "$1" -w - --count 4 2>/dev/null | "$0" -m nettop read - --json'
+    argv = ["sh", "-c", shell, sys.executable, gateway]
+    reading = subprocess.Popen(argv, stdout=subprocess.PIPE, env=environment(), cwd="/")
+    try:
+        poll(start_listening(gateway))
+        ping(gateway, 4)
+        out, _ = reading.communicate(timeout=20)
+    finally:
+        reading.kill()
+        reading.wait()
+    assert reading.returncode == 0
+    assert len(out.splitlines()) == 4
+
+
+def test_a_recording_whose_reader_goes_ends_well(gateway: str) -> None:
+    with running("record", "--netns", gateway, "-w", "-") as recording:
+        poll(start_listening(gateway))
+        assert recording.process.stdout is not None
+        recording.process.stdout.close()
+        assert recording.process.wait(10) == 0
+
+
+def test_count_is_exact(gateway: str, lab: Lab, tmp_path: Path) -> None:
+    path = tmp_path / "r.pcapng"
+    lab.spawn_in(gateway, "ping", "-i", "0.01", "127.0.0.1")
+    done = nettop("record", "--netns", gateway, "-w", str(path), "--count", "17")
+    assert done.returncode == 0, done.stderr
+    assert len(rows("read", str(path))) == 17
+
+
+def test_rotation_says_the_total_of_all_files(gateway: str, lab: Lab, tmp_path: Path) -> None:
+    lab.spawn_in(gateway, "ping", "-i", "0.002", "-s", "1400", "127.0.0.1")
+    path = tmp_path / "r.pcapng"
+    argv = ("--rotate-bytes", "100000", "--count", "400")
+    done = nettop("record", "--netns", gateway, "-w", str(path), *argv)
+    assert done.returncode == 0, done.stderr
+    files = sorted(tmp_path.glob("r-*.pcapng"))
+    assert len(files) >= 3
+    total = sum(file.stat().st_size for file in files)
+    said = re.search(r"and (\d+) more \(([\d.]+)kB\)", done.stderr)
+    assert said is not None, done.stderr
+    assert int(said[1]) == len(files) - 1
+    assert abs(float(said[2]) * 1000 - total) < 5000
+    assert sum(len(rows("read", str(file))) for file in files) == 400
+
+
+# -- whose it is --
+
+
+@pytest.mark.skipif(not can_change_ids(), reason="no other users in a user namespace")
+@pytest.mark.parametrize(("env", "owner"), [({"SUDO_UID": "1234", "SUDO_GID": "1234"}, 1234), ({}, 0)])
+def test_who_records_has_no_rights_and_the_file_is_the_callers(
+    gateway: str, open_directory: Path, env: dict[str, str], owner: int
+) -> None:
+    path = open_directory / "r.pcapng"
+    with running("record", "--netns", gateway, "-w", str(path), **env) as recording:
+        poll(lambda: size_of(path))
+        status = status_of(recording.pid)
+        recording.signal()
+        assert recording.end()[0] == 0
+    assert status["Uid"].split() == [str(owner or 65534)] * 4
+    assert int(status["CapPrm"], 16) == int(status["CapEff"], 16) == 0
+    assert status["NoNewPrivs"] == "1"
+    assert path.stat().st_uid == owner
+
+
+@pytest.mark.skipif(not can_change_ids(), reason="no other users in a user namespace")
+def test_a_user_without_sudo_is_told_the_remedy() -> None:
+    done = nettop("flows", before=NOBODY, PATH="/nonexistent")
+    assert done.returncode == 4
+    assert "CAP_NET_ADMIN" in done.stderr
+    assert "sudo nettop" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_inside_a_user_namespace_everything_works(lab: Lab) -> None:
+    script = 'ip link set lo up; nft add table t; nft "add chain t c { type filter hook output priority 0; }"; '
+    script += 'nft add rule t c ct state new; ping -qc1 127.0.0.1 >/dev/null; exec "$@"'
+    before = ("unshare", "-Urn", "sh", "-c", script, "sh")
+    done = nettop("flows", "--json", before=before)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert '"icmp"' in done.stdout
+
+
+@pytest.mark.skipif(not can_change_ids(), reason="no other users in a user namespace")
+@pytest.mark.parametrize("words", [["read"], ["flows", "-r"], ["events", "-r"], ["rules", "-r"], ["counters", "-r"]])
+def test_a_file_is_parsed_without_rights(tmp_path: Path, words: list[str]) -> None:
+    """The file is a pipe that nobody writes to yet: it is open, but not a byte has been parsed."""
+    fifo = tmp_path / "f"
+    os.mkfifo(fifo, 0o600)
+    with running(*words, str(fifo)) as reading:
+        writing = os.open(fifo, os.O_WRONLY)  # waits for the reader
+        try:
+            poll(lambda: status_of(reading.pid)["Uid"].split() == ["65534"] * 4)
+            assert int(status_of(reading.pid)["CapEff"], 16) == 0
+        finally:
+            os.close(writing)
+        assert reading.end()[0] == 1  # it is empty
+
+
+# -- how it ends --
+
+
+def test_killing_the_app_ends_its_broker(gateway: str) -> None:
+    with running("events", "--netns", gateway) as events:
+        poll(start_listening(gateway))
+        broker = events.broker()
+        events.signal(signal.SIGKILL)
+        events.process.wait()
+        poll(lambda: is_gone(broker), 5.0)
+
+
+@pytest.mark.parametrize("words", [["events"], ["counters", "--interval", "0.2"], ["record", "-w", "{path}"]])
+def test_killing_the_broker_is_a_clear_end(gateway: str, tmp_path: Path, words: list[str]) -> None:
+    path = tmp_path / "r.pcapng"
+    argv = [word.format(path=path) for word in words]
+    with running(*argv, "--netns", gateway) as app:
+        broker = app.broker()
+        poll(lambda: len(sockets_of(app.pid)) > 1 and (size_of(path) > 1000 or "{path}" not in words))
+        os.kill(broker, signal.SIGKILL)
+        code, _, err = app.end()
+    assert code == 1
+    assert "the broker ended" in err
+    assert "Traceback" not in err
+    if path.exists():
+        assert nettop("read", str(path)).returncode == 0
+
+
+def sockets_of(pid: int) -> list[str]:
+    links = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            links.append(os.readlink(entry))
+        except OSError:
+            continue
+    return [link for link in links if link.startswith("socket:")]
+
+
+@pytest.mark.skipif(not can_change_ids(), reason="named namespaces need root")
+@pytest.mark.parametrize("words", [["events"], ["counters", "--interval", "0.2"], ["record", "-w", "{path}"]])
+def test_a_deleted_namespace_is_let_go_within_a_second(lab: Lab, tmp_path: Path, words: list[str]) -> None:
+    ours, theirs = lab.netns("a"), lab.netns("b")
+    lab.veth_pair(ours, theirs)
+    path = tmp_path / "r.pcapng"
+    argv = [word.format(path=path) for word in words]
+    with running(*argv, "--netns", ours) as app:
+        poll(lambda: len(sockets_of(app.pid)) > 1 and (size_of(path) > 1000 or "{path}" not in words))
+        lab.remove(ours)
+        poll(lambda: "veth0" not in run_in(theirs, "ip", "link"), 1.0, what="the veth's end is gone")
+        code, _, err = app.end()
+    assert code == 1
+    assert "namespace is gone" in err
+
+
+@pytest.mark.skipif(not can_change_ids(), reason="needs a device of its own")
+def test_a_recording_ends_when_its_last_device_goes(lab: Lab, tmp_path: Path) -> None:
+    ours, theirs = lab.netns("a"), lab.netns("b")
+    lab.veth_pair(ours, theirs)
+    path = tmp_path / "r.pcapng"
+    with running("record", "--netns", ours, "-i", "veth0", "-w", str(path)) as recording:
+        poll(lambda: size_of(path) > 1000)
+        run_in(ours, "ip", "link", "del", "veth0")
+        code, _, err = recording.end()
+    assert code == 1
+    assert "device veth0 is gone" in err
+    assert nettop("read", str(path)).returncode == 0
+
+
+def test_ctrl_c_before_there_is_a_result_is_130(gateway: str) -> None:
+    with running("flows", "--netns", gateway, "--sort", "rate", "--filter", "rate > 1") as flows:
+        poll(lambda: children_of(flows.pid))
+        poll(lambda: len(sockets_of(flows.pid)) > 1)
+        flows.signal()
+        code, out, err = flows.end()
+    assert (code, out, err) == (130, "", "")
