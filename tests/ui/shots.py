@@ -5,16 +5,18 @@ The README's pictures are made anew beside them, in tests/ui/pictures.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nettop.batch import Batch
+from nettop.batch import Batch, DumpMark
 from nettop.demo.client import bundled
 from nettop.pipeline.replay_session import ReplaySession
 from nettop.recording.reader import open_reader
+from nettop.recording.writer import RecordingWriter
 from nettop.ui.shots import screenshots
 from tests.kernel.namespaces import poll
 
@@ -33,6 +35,18 @@ def session_of(path: str) -> ReplaySession:
     return session
 
 
+def lively(path: str, out: Path) -> str:
+    """The recording up to its last table dump, which was made after the traffic had stopped: every rate is 0 there."""
+    reader = open_reader(path)
+    items = list(reader)
+    reader.close()
+    ends = [i for i, item in enumerate(items) if isinstance(item, DumpMark) and item.what == "conntrack" and item.begin]
+    writer = RecordingWriter(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644))
+    writer.write(items[: ends[-1]])
+    writer.close()
+    return str(out)
+
+
 def pngs(pictures: Sequence[Path]) -> None:
     """A PNG beside each SVG."""
     tool = shutil.which("rsvg-convert")
@@ -44,7 +58,7 @@ def main() -> None:
     """Draw into DIR, by default shots/."""
     out = Path(sys.argv[1] if len(sys.argv) > 1 else "shots")
     out.mkdir(parents=True, exist_ok=True)
-    session = session_of(bundled())
+    session = session_of(lively(bundled(), out / "lively.pcapng"))
     try:
         made = screenshots(session, out)
     finally:
