@@ -74,14 +74,14 @@ class Running:
 
 
 @contextmanager
-def running(*argv: str, before: tuple[str, ...] = (), stdout: int = subprocess.PIPE, **env: str) -> Iterator[Running]:
+def running(*argv: str, before: tuple[str, ...] = (), env: dict[str, str] | None = None) -> Iterator[Running]:
     """Start it; it is killed at the end of the block, if it has not ended."""
     process = subprocess.Popen(
         [*before, *command(*argv)],
         stdin=subprocess.DEVNULL,
-        stdout=stdout,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=environment(**env),
+        env=environment(**(env or {})),
         cwd="/",
     )
     try:

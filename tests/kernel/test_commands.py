@@ -252,7 +252,7 @@ def test_who_records_has_no_rights_and_the_file_is_the_callers(
     gateway: str, open_directory: Path, env: dict[str, str], owner: int
 ) -> None:
     path = open_directory / "r.pcapng"
-    with running("record", "--netns", gateway, "-w", str(path), **env) as recording:
+    with running("record", "--netns", gateway, "-w", str(path), env=env) as recording:
         poll(lambda: size_of(path))
         status = status_of(recording.pid)
         recording.signal()
