@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -75,8 +76,7 @@ def main(names: list[str]) -> int:
 
 
 def _wrapped(text: str) -> str:
-    lines = re.findall(r"\S.{0,118}(?= |$)", text)
-    return "\n".join(lines)
+    return textwrap.fill(" ".join(text.split()), 120)
 
 
 def _apart(scenario: Scenario) -> int:

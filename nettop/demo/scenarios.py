@@ -16,7 +16,7 @@ from nettop.demo.topology import SERVER, SERVER6, inside
 
 Argv = tuple[str, ...]
 
-LIVELY_SECONDS = 10.5
+LIVELY_SECONDS = 9.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,66 +260,90 @@ def _small(expression: str) -> Argv:
 SCENARIOS = (
     Scenario(
         "demo-gw-a",
-        "The lab of `nettop demo` at gateway A, which is what `nettop demo --replay` shows: connections to machine B "
-        "and to the internet that leave with the source address 100.100.100.1 (SNAT), downloads, DNS and pings of "
-        "several rates, IPv6, a stream to a host that a rule three chains deep drops, rules of three backends whose "
-        "counters move. A keyframe every 2.5 seconds gives flows and rules their rates. Packets: 96 bytes each of what "
-        "begins and ends connections, ICMP echoes and small UDP, on both sides of the NAT. Timeouts are shortened so that "
-        "flows end while one watches.",
+        """
+        The lab of `nettop demo` at gateway A, which is what `nettop demo --replay` shows: connections to
+        machine B and to the internet that leave with the source address 100.100.100.1 (SNAT), downloads, DNS
+        and pings of several rates, IPv6, a stream to a host that a rule three chains deep drops, rules of three
+        backends whose counters move. A keyframe every 2.5 seconds gives flows and rules their rates. Packets:
+        96 bytes each of what begins and ends connections, ICMP echoes and small UDP, on both sides of the NAT.
+        Timeouts are shortened so that flows end while one watches.
+        """,
         "gw-a",
         _build_lab,
         _lab_traffic,
         (*_small(_LAB_FILTER), "2.5"),
-        _on("flows --json", "events --json --count 40", "rules --json", "counters --json", "read --json --filter icmp"),
+        _on(
+            "flows --json --sort age",
+            "events --json --count 40",
+            "rules --json",
+            "counters --json",
+            "read --json --filter icmp",
+        ),
     ),
     Scenario(
         "demo-gw-b",
-        "The same lab at gateway B, recorded in a run of its own: what comes to 200.200.200.1:443 is sent on to "
-        "machine B, 192.168.2.2 (DNAT), by rules of iptables-nft with a user chain. Packets as above.",
+        """
+        The same lab at gateway B, recorded in a run of its own: what comes to 200.200.200.1:443 is sent on to
+        machine B, 192.168.2.2 (DNAT), by rules of iptables-nft with a user chain. Packets as above.
+        """,
         "gw-b",
         _build_lab,
         _lab_traffic,
         (*_small(_LAB_FILTER), "5"),
-        _on("flows --json", "events --json --count 20", "rules --json", "counters --json"),
+        _on("flows --json --sort age", "events --json --count 20", "rules --json", "counters --json"),
     ),
     Scenario(
         "ipv6",
-        "A client and a server behind a gateway that speaks IPv6 only: two TCP connections, one of them masqueraded, "
-        "UDP, a 3,000-byte datagram in fragments each way, one behind a hop-by-hop and a destination options header, "
-        "three pings, and the neighbour discovery between. The first 160 bytes of every packet.",
+        """
+        A client and a server behind a gateway that speaks IPv6 only: two TCP connections, one of them
+        masqueraded, UDP, a 3,000-byte datagram in fragments each way, one behind a hop-by-hop and a destination
+        options header, three pings, and the neighbour discovery between. The first 160 bytes of every packet.
+        """,
         "gateway",
         _build_ipv6,
         _ipv6_traffic,
         ("--snaplen", "160", "-f", "ip6", "--keyframe-seconds", "2"),
-        _on("flows --json", "events --json", "rules --json", "read --json"),
+        _on("flows --json --sort age", "events --json", "rules --json", "read --json"),
     ),
     Scenario(
         "icmp-errors",
-        "UDP that ICMP and ICMPv6 errors answer: port unreachable from the server, TTL exceeded from the router and "
-        "from the gateway itself, a packet too big for the router's link of 1280 bytes, and a reject by a rule of the "
-        "gateway. The IPv4 client is behind SNAT, so the packets quoted in the errors are rewritten as well; rules "
-        "count the errors as related to their flows.",
+        """
+        UDP that ICMP and ICMPv6 errors answer: port unreachable from the server, TTL exceeded from the router
+        and from the gateway itself, a packet too big for the router's link of 1280 bytes, and a reject by a
+        rule of the gateway. The IPv4 client is behind SNAT, so the packets quoted in the errors are rewritten
+        as well; rules count the errors as related to their flows.
+        """,
         "gateway",
         _build_errors,
         _errors,
         ("--snaplen", "160", "-f", "udp or icmp or (icmp6 and ip6[40] < 133)", "--keyframe-seconds", "2"),
-        _on("flows --json", "events --json", "rules --json", "read --json"),
+        _on("flows --json --sort age", "events --json", "rules --json", "read --json"),
     ),
     Scenario(
         "port-scan",
-        "SYNs from one client to 83 ports of a server: three accept, most answer with RST, one is rejected and six are "
-        "dropped by rules of the gateway, which leaves no flow behind. Only TCP is captured, 96 bytes a packet.",
+        """
+        SYNs from one client to some eighty ports of a server: three accept, most answer with RST, which ends
+        their flow at once, one is rejected and six are dropped by rules of the gateway, which never makes a
+        flow. Only TCP is captured, 96 bytes a packet.
+        """,
         "gateway",
         _build_scan,
         _scan,
         (*_small("tcp"), "3"),
-        _on("flows --json", "events --json", "rules --json", 'read --json --filter "port 22 or port 135 or port 113"'),
+        _on(
+            "flows --json --sort age",
+            "events --json",
+            "rules --json",
+            'read --json --filter "port 22 or port 135 or port 113"',
+        ),
     ),
     Scenario(
         "three-backends",
-        "One namespace whose loopback passes rules of nftables, iptables-nft, ip6tables-nft and iptables-legacy: user "
-        "chains (one empty, one that leads to another), comments, policies, a named counter, counters that moved. "
-        "No packets but the ICMP errors.",
+        """
+        One namespace whose loopback passes rules of nftables, iptables-nft, ip6tables-nft and iptables-legacy:
+        user chains (one empty, one that leads to another), comments, policies, a named counter, counters that
+        moved. No packets but the ICMP errors.
+        """,
         "host",
         _build_three,
         _three_traffic,
