@@ -17,6 +17,7 @@ _SO_MEMINFO, _DROPS = 55, 8  # asm-generic/socket.h; SK_MEMINFO_DROPS of linux/s
 # struct nlmsghdr and nfgenmsg: NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET, NLM_F_REQUEST | NLM_F_DUMP, AF_UNSPEC
 _DUMP = struct.pack("=IHHII4x", 20, 1 << 8 | 1, 0x301, 1, 0)
 _NLMSG_DONE = 3
+_SILENCE_S = 0.7
 _GROUPS = (1, 2, 3)  # linux/netfilter/nfnetlink_compat.h NFNLGRP_CONNTRACK_*
 _SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP = 270, 1
 
@@ -49,7 +50,7 @@ def pyroute2() -> dict[str, float]:
 
 
 def listen() -> dict[str, float]:
-    """Receive conntrack events, a recv each, until none came for two seconds; how many came and how many were lost."""
+    """Receive conntrack events, a recv each, until none came for a while; how many came and how many were lost."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as sock:
         sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 128 << 20)
         sock.bind((0, 0))
@@ -62,7 +63,7 @@ def listen() -> dict[str, float]:
                 sock.recv_into(buffer)
                 count += 1
                 if count == 1:
-                    sock.settimeout(2)
+                    sock.settimeout(_SILENCE_S)
         except TimeoutError:
             drops = struct.unpack("=9I", sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 36))[_DROPS]
             return {"events": count, "lost": drops}

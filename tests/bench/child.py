@@ -37,17 +37,18 @@ class Watcher:
 
     def __init__(self, ns: str, *words: str) -> None:
         self.process = measure.started(command("watcher", ns, *words), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self._line()
+        self.dumped = self.line()
 
     def end(self) -> dict[str, Any]:
         """Let it end; what it saw."""
         assert self.process.stdin is not None
         self.process.stdin.close()
-        found = self._line()
+        found = self.line()
         self.process.wait()
         return found
 
-    def _line(self) -> dict[str, Any]:
+    def line(self) -> dict[str, Any]:
+        """The next thing that it says."""
         assert self.process.stdout is not None
         found: dict[str, Any] = json.loads(self.process.stdout.readline() or b"{}")
         if not found:

@@ -19,7 +19,6 @@ from tests.kernel.namespaces import command_in
 
 RATE = 300_000
 RATIO = 1.5
-_SETTLE_S = 0.5  # a ring's last block retires by time
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +76,14 @@ def _each(runs: Sequence[Recorded], name: str, count: int) -> float:
 
 
 def _record(world: World, ns: str, count: int, argv: Sequence[str]) -> Recorded:
-    said = world.scratch / "said"
+    said, settle = world.scratch / "said", world.seconds(0.5, 0.2)  # a ring's last block retires by time
     with said.open("wb") as stderr:
         process = started(argv, stderr=stderr)
         wait_for_capture(ns)
-        pass_time(_SETTLE_S)
+        pass_time(settle)
         before = cpu_seconds(process.pid)
         printed, _ = world.flood(ns, count, RATE, subprocess.PIPE).communicate()
-        pass_time(_SETTLE_S)
+        pass_time(settle)
         process.send_signal(signal.SIGINT)
         cost = ended(process, time.perf_counter())
     (world.scratch / "recorded").unlink()

@@ -1,11 +1,13 @@
 """`python -m tests.bench.watcher NETNS [--quiet]`: the live session, no screen, asked for windows 10 times a second.
 
-Prints {"ready": …} once the table was dumped, and what it saw when its stdin ends. With --quiet nothing is asked.
+Prints {"dumped": seconds, "cpu": seconds} once the table was dumped, and what it saw when its stdin ends. With --quiet
+nothing is asked, and every dump is told of.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import select
 import sys
 import threading
@@ -18,6 +20,7 @@ from nettop.broker.start import start
 from nettop.columns import EVENT_NEW
 from nettop.model.view import Snapshot, ViewSpec
 from nettop.pipeline.live_session import LiveSession
+from tests.bench.measure import cpu_seconds
 
 ASK_EVERY_S = 0.1
 VIEWS = ("flows", "events")
@@ -56,19 +59,18 @@ def main(netns: str, quiet: bool) -> None:
 
 def _watch(session: LiveSession, quiet: bool) -> dict[str, Any]:
     asker, flows = Asker(session), session.views["flows"]
-    dumps: set[int] = set()
-    while not flows.dumped_ns:  # type: ignore[attr-defined]
-        asker.ask()
-    print(json.dumps({"ready": True}), flush=True)
+    told: set[int] = set()
     while not select.select([sys.stdin], [], [], ASK_EVERY_S)[0]:
-        dumps.update(flows.dumped_ns.values())  # type: ignore[attr-defined]
-        if not quiet:
+        dumps = set(flows.dumped_ns.values())  # type: ignore[attr-defined]
+        if dumps - told and (quiet or not told):
+            told |= dumps
+            print(json.dumps({"dumped": time.perf_counter(), "cpu": cpu_seconds(os.getpid())}), flush=True)
+        if told and not quiet:
             asker.ask()
     asker.ask()
     return {
         "new": session.views["events"].counts[EVENT_NEW],  # type: ignore[attr-defined]
         "flows": _total(session),
-        "dumps": len(dumps),
         "lost": session.status().lost,
         "answer_p95": float(np.percentile(asker.took, 95)),
     }

@@ -1,0 +1,60 @@
+"""Every row of the benchmark runs, small, and reports figures. What they are is for `./dev bench` to say."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests.bench.__main__ import ROWS
+from tests.bench.measure import ROOT
+from tests.bench.report import Peer, line, table
+from tests.kernel.namespaces import have_rights
+
+DEADLINE_S = 120  # it takes 15 s on two idle cores
+
+
+def _quick() -> list[dict[str, Any]]:
+    argv = [sys.executable, "-m", "tests.bench", "--quick", "--json"]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+    assert done.returncode in (0, 1), done.stderr
+    return [json.loads(text) for text in done.stdout.splitlines()]
+
+
+@pytest.mark.kernel
+def test_every_row_runs_and_reports_and_leaves_nothing_behind() -> None:
+    if not have_rights():
+        pytest.skip("needs root")
+    before = _namespaces()
+    lines = _quick()
+    assert {one["row"] for one in lines} == set(ROWS)
+    failed = [one for one in lines if one["what"] == "not measured"]
+    assert not failed
+    assert all(one["ours"] >= 0 for one in lines)
+    assert [one["ours"] for one in lines if "lost" in one["what"]] == [0, 0, 0, 0]
+    assert _namespaces() == before
+
+
+def _namespaces() -> set[str]:
+    """Those of a benchmark: other tests may come and go meanwhile."""
+    return {name for name in subprocess.check_output(["ip", "netns", "list"], text=True).split() if "-bench" in name}
+
+
+def test_a_budget_holds_up_to_its_amount_and_its_ratio() -> None:
+    assert line("r", "w", 2.0, peer=Peer("p", 4.0), most=2, most_ratio=0.5).holds is True
+    assert line("r", "w", 2.0, peer=Peer("p", 3.9), most_ratio=0.5).holds is False
+    assert line("r", "w", 2.1, most=2).holds is False
+    assert line("r", "w", 2.1, peer=Peer("p", None), most_ratio=9).holds is False
+    assert line("r", "w", 2.0).holds is None
+
+
+def test_the_table_is_aligned_and_says_what_falls_short() -> None:
+    texts = table(
+        [line("one", "a", 0.5, peer=Peer("tool", 1.0), most_ratio=0.9), line("two", "long", 30.0, "MB", most=20)]
+    )
+    assert [text.index("budget") for text in texts[:1]] == [text.index("≤") for text in texts[1:2]]
+    assert "0.50×" in texts[1] and "yes" in texts[1]
+    assert "30 MB" in texts[2] and texts[2].endswith("NO")
