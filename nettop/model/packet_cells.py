@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from nettop.batch import Batch, Gap, PacketMeta, Stream
+from nettop.columns import Columns
 from nettop.decode import packet_columns as pc
 from nettop.decode import packet_numbers as no
 from nettop.decode.packets import PacketDecoder
 from nettop.model.packet_blocks import Block
 from nettop.model.packet_info import Seen, application, protocol_title, short_info, tcp_text
 from nettop.model.packet_store import GapRow, PacketStore
+from nettop.model.packet_streams import WAY, Head, TcpStreams, Way
 from nettop.model.packet_words import PacketWords, proto_texts
 from nettop.model.view import Column, Row
 from nettop.text.sanitize import clean
@@ -59,11 +61,12 @@ class Place:
 
 
 class PacketCells:
-    """Makes Rows. Keeps caches of address texts only."""
+    """Makes Rows. Keeps caches of address texts, and where TCP streams begin."""
 
     def __init__(self, store: PacketStore) -> None:
         self._store = store
         self._words = PacketWords()
+        self._streams = TcpStreams()
 
     def rows(self, places: Iterable[Place | GapRow], columns: tuple[str, ...]) -> list[Row]:
         """A Row for each place, in order; the rows of one stream are decoded together."""
@@ -83,12 +86,13 @@ class PacketCells:
         cols = PacketDecoder(stream.linktype)(batch).cols
         sources, destinations = self._words.addresses(batch, cols, stream.linktype)
         infos = self._words.infos(batch, cols, stream.linktype)
+        numbers = self._numbers(cols, places)
         protos = proto_texts(cols)
         values = zip(*(cols[name].tolist() for name in _PER_ROW), strict=True)
         for at, (place, record) in enumerate(zip(places, records, strict=True)):
             row = dict(zip(_PER_ROW, next(values), strict=True))
             seen = Seen(*(row[name] for name in Seen.__slots__))
-            proto, info = said(seen, record, protos[at], infos[at])
+            proto, info = said(seen, record, protos[at], infos[at], numbers.get(at, (0, 0)))
             bad = bool(seen.have & pc.HAVE_TCP and seen.flags & _TCP_RST)
             if len(record) < int(place.block.caplen[place.row]):
                 info, bad = "its file can no longer be read", True
@@ -99,16 +103,54 @@ class PacketCells:
             ident = int(place.block.ident[place.row])
             yield Row(ident, tuple(cells.get(k, "") for k in columns), tuple(roles.get(k, "") for k in columns))
 
+    def _numbers(self, cols: Columns, places: list[Place]) -> dict[int, tuple[int, int]]:
+        """Seq and Ack of the TCP rows, counted from where their streams begin."""
+        tcp = np.flatnonzero(cols["have"] & np.uint16(pc.HAVE_TCP)).tolist()
+        if not tcp:
+            return {}
+        heads = _heads(cols, [int(place.block.ident[place.row]) for place in places])
+        ways = _ways(cols)
+        blocks = [segment for segment in self._store.segments if isinstance(segment, Block)]
+        self._streams.learn([(ways[at], heads[at]) for at in tcp], blocks, self._read)
+        return {at: self._streams.relative(ways[at], heads[at]) for at in tcp}
+
+    def _read(self, places: Sequence[tuple[Block, int]]) -> list[Head]:
+        """The heads of kept rows, decoded again."""
+        of_stream: dict[Stream, list[int]] = {}
+        for at, (block, row) in enumerate(places):
+            of_stream.setdefault(block.streams[int(block.which[row])], []).append(at)
+        heads: dict[int, Head] = {}
+        for stream, ats in of_stream.items():
+            some = [places[at] for at in ats]
+            batch = records_batch(stream, some, [self._store.record(block, row) for block, row in some])
+            cols = PacketDecoder(stream.linktype)(batch).cols
+            heads |= zip(ats, _heads(cols, [int(block.ident[row]) for block, row in some]), strict=True)
+        return [heads[at] for at in range(len(places))]
+
 
 _PER_ROW = (*Seen.__slots__, "vlan", "direction")
 
 
-def said(seen: Seen, record: bytes, proto: str | None, info: str) -> tuple[str, str]:
+def _heads(cols: Columns, idents: Iterable[int]) -> list[Head]:
+    """The Head of every row."""
+    values = (cols[name].tolist() for name in ("seq", "ack", "flags"))
+    return [Head(*row) for row in zip(idents, *values, strict=True)]
+
+
+def _ways(cols: Columns) -> list[Way]:
+    """The direction of every row."""
+    absent = np.zeros(len(cols), np.uint64)
+    columns = [cols.get(name) for name in WAY]
+    values = [(absent if column is None else column).tolist() for column in columns]
+    return list(zip(*values, strict=True))
+
+
+def said(seen: Seen, record: bytes, proto: str | None, info: str, numbers: tuple[int, int]) -> tuple[str, str]:
     """The PROTO and INFO of a row, of the highest layer that a glance tells."""
     known = application(seen, record)
     if known is not None:
         return known
-    text = tcp_text(seen, record) if seen.have & pc.HAVE_TCP else short_info(info)
+    text = tcp_text(seen, record, numbers) if seen.have & pc.HAVE_TCP else short_info(info)
     return protocol_title(proto), text
 
 

@@ -83,10 +83,10 @@ def _segment(seen: Seen, data: bytes) -> tuple[str, str] | None:
     return None
 
 
-def tcp_text(seen: Seen, record: bytes) -> str:
-    """`[SYN] Seq=0 Win=64240 Len=0 MSS=1460 WS=128`; sequence numbers are the packet's own."""
-    ack = f" Ack={seen.ack}" if seen.flags & 16 else ""
-    text = f"[{tcp_flag_names(seen.flags)}] Seq={seen.seq}{ack} Win={seen.window} Len={seen.payload}"
+def tcp_text(seen: Seen, record: bytes, numbers: tuple[int, int]) -> str:
+    """`[SYN] Seq=0 Len=0 Win=64240 MSS=1460 WS=128`; `numbers` are Seq and Ack as they are to be shown."""
+    ack = f" Ack={numbers[1]}" if seen.flags & 16 else ""
+    text = f"[{tcp_flag_names(seen.flags)}] Seq={numbers[0]}{ack} Len={seen.payload} Win={seen.window}"
     return text + ("".join(f" {option}" for option in tcp_options(seen, record)) if seen.flags & 2 else "")
 
 

@@ -188,8 +188,8 @@ def test_netlink_is_not_listed() -> None:
     ("packet", "proto", "info"),
     [
         (IP4 / TCP(flags="S", seq=0, window=64240, options=[("MSS", 1460), ("WScale", 7)]), "TCP",
-         "[SYN] Seq=0 Win=64240 Len=0 MSS=1460 WS=128"),
-        (IP4 / TCP(flags="RA", seq=1, ack=2), "TCP", "[RST, ACK] Seq=1 Ack=2 Win=8192 Len=0"),
+         "[SYN] Seq=0 Len=0 Win=64240 MSS=1460 WS=128"),
+        (IP4 / TCP(flags="RA", seq=1, ack=2), "TCP", "[RST, ACK] Seq=1 Ack=1 Len=0 Win=8192"),
         (IP4 / UDP(sport=9, dport=53) / DNS(rd=1, qd=DNSQR(qname="example.net")), "DNS", "query A example.net"),
         (IP4 / UDP(sport=53, dport=9) / DNS(qr=1, rcode=3, qd=DNSQR(qname="no.example", qtype="AAAA")), "DNS",
          "no such name: AAAA no.example"),
@@ -204,6 +204,48 @@ def test_netlink_is_not_listed() -> None:
 def test_info_says_what_the_packet_is_about(packet: Packet, proto: str, info: str) -> None:
     snapshot = look(model_of(batch_of([bytes(ETHER / packet)])))
     assert (column(snapshot, "proto"), column(snapshot, "info")) == ([proto], [info])
+
+
+def talk(flags: str, seq: int, ack: int, size: int = 0, back: bool = False, port: int = 1000) -> bytes:
+    ends = {"src": "10.0.0.2", "dst": "10.0.0.1"} if back else {"src": "10.0.0.1", "dst": "10.0.0.2"}
+    ports = {"sport": 9, "dport": port} if back else {"sport": port, "dport": 9}
+    wrapped = {"seq": seq % (1 << 32), "ack": ack % (1 << 32)}
+    return bytes(ETHER / IP(**ends) / TCP(flags=flags, **ports, **wrapped) / Raw(bytes(size)))
+
+
+def counted(snapshot: Snapshot) -> list[str]:
+    return [info.split("] ")[1].split(" Len")[0] for info in column(snapshot, "info")]
+
+
+def conversation(here: int, there: int) -> list[bytes]:
+    return [
+        talk("S", here, 0),
+        talk("SA", there, here + 1, back=True),
+        talk("A", here + 1, there + 1),
+        talk("PA", here + 1, there + 1, 10),
+        talk("PA", there + 1, here + 11, 20, back=True),
+        talk("FA", here + 11, there + 21),
+    ]
+
+
+@pytest.mark.parametrize("here", [0, 3_180_424_101, (1 << 32) - 5])
+def test_sequence_numbers_count_from_the_streams_beginning_wherever_the_window_is(here: int) -> None:
+    batch = batch_of([*conversation(here, (1 << 32) - 12), *[udp(7)] * 50])
+    expected = ["Seq=0", "Seq=0 Ack=1", "Seq=1 Ack=1", "Seq=1 Ack=1", "Seq=1 Ack=11", "Seq=11 Ack=21"]
+    assert counted(look(model_of(batch), "tcp")) == expected
+    for first in range(5):
+        assert counted(look(model_of(batch), "tcp", first=first, height=1)) == expected[first : first + 1]
+
+
+def test_a_stream_that_was_joined_late_counts_from_what_either_side_spoke_of_first() -> None:
+    late = conversation(5_000, 9_000)[4:]
+    assert counted(look(model_of(batch_of(late)))) == ["Seq=1 Ack=1", "Seq=1 Ack=21"]
+    assert counted(look(model_of(batch_of(late[1:])))) == ["Seq=1 Ack=1"]
+
+
+def test_another_life_of_the_same_ports_counts_from_its_own_syn() -> None:
+    batch = batch_of([*conversation(5_000, 9_000), *conversation(3_000_000_000, 2_000_000_000)])
+    assert counted(look(model_of(batch)))[6:] == counted(look(model_of(batch_of(conversation(1, 1)))))
 
 
 def client_hello(name: bytes) -> bytes:
