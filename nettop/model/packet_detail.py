@@ -14,29 +14,37 @@ from nettop.text.packet import DIRECTIONS, linktype_name
 from nettop.text.sanitize import clean
 from nettop.text.units import clock
 
+BROKEN = "Broken"
 MAX_HEX = 16_384  # bytes shown; a frame larger than that is a TSO segment of one payload
 
 
-def packet_detail(store: PacketStore, segment: Segment, row: int) -> Detail:
-    """Tree and hexdump. `marks["ranges"][i]` is (start, end) of line i's bytes; (0, 0) where it has none."""
+def packet_detail(store: PacketStore, segment: Segment, row: int, said: str = "") -> Detail:
+    """Tree and hexdump; `said` is what the packet's row says.
+
+    `marks["ranges"][i]` is (start, end) of line i's bytes; (0, 0) where it has none.
+    """
     if isinstance(segment, GapRow):
         return _gap_detail(segment)
     record = store.record(segment, row)
     nodes = [*_frame(segment, row, record), *dissect(record, segment.streams[int(segment.which[row])].linktype)]
     number, length = int(segment.ident[row]), int(segment.length[row])
-    title = ((f"#{number}", "number"), (f"  {length} B on the wire, {int(segment.caplen[row])} captured", ""))
+    caplen = int(segment.caplen[row])
+    sizes = f"{length} B" if caplen == length else f"{length} B on the wire, {caplen} captured"
+    title = ((f"#{number}", "number"), (f"  {sizes}", ""), (f"  {said}" if said else "", "dim"))
     return Detail(
         ident=number,
         title=title,
-        lines=tuple(_line(node) for node in nodes),
+        lines=tuple(_line(node, below) for node, below in zip(nodes, [*nodes[1:], None], strict=True)),
         hexdump=tuple(((line.text(), ""),) for line in hex_lines(record, MAX_HEX)),
         marks={"ranges": [(node.start, node.end) for node in nodes], "depths": [node.depth for node in nodes]},
     )
 
 
-def _line(node: Node) -> Line:
+def _line(node: Node, below: Node | None) -> Line:
     if node.depth == 0:
-        return ((" ▾ ", "dim"), (node.name, "heading"), (f"   {node.text}" if node.text else "", ""))
+        mark = " ▾ " if below is not None and below.depth else "   "
+        role = "bad" if node.name == BROKEN else "heading"
+        return ((mark, "dim"), (node.name, role), (f"   {node.text}" if node.text else "", ""))
     return (("  " * node.depth + "   ", ""), (f"{node.name}  ", "key"), (node.text, ""))
 
 
@@ -53,11 +61,11 @@ def _frame(block: Block, row: int, record: bytes) -> list[Node]:
     if stream.netns:
         nodes.append(Node(1, "Namespace", clean(stream.netns), 0, 0))
     if comment := block.comment.get(int(block.ident[row])):
-        nodes.append(Node(1, "Comment", clean(comment), 0, 0))
+        nodes.append(Node(0, "Comment", clean(comment), 0, 0))
     for code, offset in zip(decoded.errors.code.tolist(), decoded.errors.offset.tolist(), strict=True):
-        nodes.append(Node(1, "Broken", ERROR_TEXT[code], offset, len(record)))
+        nodes.append(Node(0, BROKEN, ERROR_TEXT[code], offset, len(record)))
     if len(record) < int(block.caplen[row]):
-        nodes.append(Node(1, "Broken", "its file can no longer be read", 0, 0))
+        nodes.append(Node(0, BROKEN, "its file can no longer be read", 0, 0))
     return nodes
 
 

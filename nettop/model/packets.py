@@ -141,7 +141,10 @@ class PacketModel:
         if found is None:
             return None
         segment, row = found
-        self._detail = packet_detail(self.store, segment, row)
+        said = ""
+        if isinstance(segment, Block):
+            said = " ".join(self._cells.rows([Place(segment, row, None)], ("proto", "info"))[0].cells)
+        self._detail = packet_detail(self.store, segment, row, said)
         return self._detail
 
     def export(self, wanted: Filter | None) -> Iterator[Item]:

@@ -11,6 +11,8 @@ from nettop.model.view import Detail, Line
 from nettop.ui.widgets.paper import Reader
 
 OPEN, SHUT = "▾", "▸"
+# Folded to begin with: their titles say what is mostly wanted, and the layer that a person came for is in view.
+FOLDED = frozenset(("Frame", "Ethernet", "Linux cooked", "IPv4", "IPv6"))
 _OFFSET = 6  # cells of a dump line before its first byte: `0010  `
 _ASCII = 55  # cells before the line's characters
 
@@ -35,7 +37,7 @@ class Tree(Reader):
         self._ranges: Sequence[tuple[int, int]] = ()
         self._depths: Sequence[int] = ()
         self._visible: list[int] = []
-        self._folded: set[str] = set()
+        self._folded: set[str] = set(FOLDED)
         self.cursor = 0
 
     def show_detail(self, detail: Detail, *, top: bool) -> None:
@@ -102,6 +104,14 @@ class Tree(Reader):
             self._go(self.first + event.y)
             if again:
                 self.fold()
+
+    def line(self, at: int) -> Line:
+        """One line; the cursor's mark is not a colour only."""
+        found = super().line(at)
+        if not self._depths or at != self.cursor or not self.has_focus or not found:
+            return found
+        (text, role), *rest = found
+        return (("▶", "key"), (text[1:], role), *rest)
 
     def surface_of(self, at: int) -> str:
         """The cursor's line stands out where there is one."""

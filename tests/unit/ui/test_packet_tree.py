@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from nettop.model.view import Line
+from nettop.model.view import Detail, Line
 from nettop.text.hexdump import hex_lines
-from nettop.ui.widgets.packet import Bytes, _unfolded
+from nettop.ui.widgets.packet import Bytes, Tree, _unfolded
 
 TREE: tuple[Line, ...] = tuple(((name, "heading" if depth == 0 else "key"),) for name, depth in
                                (("Frame", 0), ("a", 1), ("IPv4", 0), ("b", 1), ("c", 2), ("TCP", 0)))  # fmt: skip
@@ -32,3 +32,14 @@ def test_the_bytes_of_a_field_are_lit_in_hex_and_in_text_across_lines() -> None:
 
 def test_the_whole_packet_is_not_lit() -> None:
     assert _lit(bytes(40), 0, 40) == ["", "", ""]
+
+
+def test_the_lower_layers_are_folded_to_begin_with_and_stay_as_a_person_left_them() -> None:
+    tree = Tree()
+    shown = Detail(1, (), TREE, (), {"depths": DEPTHS, "ranges": [(0, 0)] * len(TREE)})
+    tree.show_detail(shown, top=True)
+    assert [line[0][0] for line in tree.text] == ["Frame", "IPv4", "TCP"]
+    tree.cursor = 1
+    tree.fold(False)
+    tree.show_detail(shown, top=False)
+    assert [line[0][0] for line in tree.text] == ["Frame", "IPv4", "b", "c", "TCP"]
