@@ -11,11 +11,20 @@ from nettop.model.ruleset import Ruleset
 from nettop.model.ruleset_hooks import hook_rank
 from nettop.model.ruleset_picture import LEGACY, ChainView, ties, traversal
 from nettop.model.ruleset_rows import own_cells, reached, rows_of
-from nettop.model.ruleset_view import Cell, Frozen, RulesetFields, filtered, ordered, window
-from nettop.model.ruleset_words import FIRST_PACKET, hook_text, place, priority_text, type_text, verdict_role
+from nettop.model.ruleset_view import Cell, Frozen, RulesetFields, filtered, known, ordered, window
+from nettop.model.ruleset_words import (
+    FIRST_PACKET,
+    detail_lines,
+    hook_text,
+    many,
+    place,
+    priority_text,
+    type_text,
+    verdict_role,
+)
 from nettop.model.view import Column, Detail, Line, Snapshot, SortKey, ViewSpec
 from nettop.text.sanitize import clean
-from nettop.text.units import ABSENT, clock, grouped, scaled
+from nettop.text.units import clock, scaled
 
 
 class ChainTable:
@@ -118,8 +127,9 @@ class ChainTable:
         counted = [self._counted(i) for i in range(len(chains))]
         numbers: dict[str, tuple[Array, Mask | None]] = {}
         for at, name in enumerate(("packets", "bytes", "rate")):
-            values = [one[at] for one in counted]
-            numbers[name] = (np.array([v or 0 for v in values]), np.array([v is not None for v in values], np.bool_))
+            numbers[name] = known([one[at] for one in counted])
+        numbers["priority"] = known([c.priority for c in chains])
+        numbers["handle"] = known([c.handle for c in chains])
         return RulesetFields("chain", len(chains), numbers, texts)
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
@@ -147,8 +157,8 @@ class ChainTable:
     def _totals(self) -> Line:
         picture = self._ruleset.picture
         base = sum(chain.hook is not None for chain in picture.chains)
-        line: list[Cell] = [(f"{base} base chains, {len(picture.chains) - base} user chains", "")]
-        line.append((f"   {grouped(len(picture.rules))} rules", ""))
+        line: list[Cell] = [(f"{many(base, 'base chain')}, {many(len(picture.chains) - base, 'user chain')}", "")]
+        line.append((f"   {many(len(picture.rules), 'rule')}", ""))
         generation = self._ruleset.generation
         if generation is not None and generation.event:
             who = f"{generation.process}[{generation.pid}]" if generation.pid else "?"
@@ -180,7 +190,7 @@ class ChainTable:
         return Detail(ident, self.title(index), tuple(self._lines(chain, index)))
 
     def title(self, index: int) -> Line:
-        """`inet fw forward   nft   priority 0 filter   policy drop   14 rules, 3 chains   39k pkt/s`."""
+        """`inet fw forward   nft   priority 0 filter   policy drop   14 rules in 3 chains   39k pkt/s`."""
         self._prepare()
         chain = self._ruleset.picture.chains[index]
         rules, chains = self._sizes.get(index) or self._size(index)
@@ -189,7 +199,7 @@ class ChainTable:
             line.append((f"   {chain.hook} {priority_text(chain, index in self._tied)}", "number"))
         if chain.policy is not None:
             line += [("   policy ", ""), (chain.policy, verdict_role(chain.policy))]
-        line.append((f"   {rules} rules, {chains} chains", ""))
+        line.append((f"   {many(rules, 'rule')}" + (f" in {many(chains, 'chain')}" if chains > 1 else ""), ""))
         rate = self._counted(index)[2]
         if rate is not None:
             line.append((f"   {scaled(rate)} pkt/s", "number"))
@@ -199,17 +209,23 @@ class ChainTable:
         packets, octets, _ = self._counted(index)
         pairs = [
             ("type", type_text(chain)),
-            ("devices", clean(", ".join(chain.devices)) or ABSENT),
-            ("handle", str(chain.handle) if chain.handle is not None else ABSENT),
-            ("flags", ", ".join(chain.flags) or ABSENT),
-            ("comment", clean(chain.comment) if chain.comment else ABSENT),
-            ("counted", f"{grouped(packets)} packets, {grouped(octets)} bytes by its own rules and policy"),
+            ("devices", clean(", ".join(chain.devices))),
+            ("handle", str(chain.handle) if chain.handle is not None else ""),
+            ("flags", ", ".join(chain.flags)),
+            ("comment", clean(chain.comment) if chain.comment else ""),
+            ("counted", _counted_text(packets, octets)),
         ]
-        lines: list[Line] = [((f"{key:<10}", "key"), (value, "")) for key, value in pairs]
+        lines = detail_lines(pairs)
         if chain.type == "nat":
-            lines.append(((f"sees the {FIRST_PACKET}, whatever its own priority says", "nat"),))
+            lines.append(((f"  sees the {FIRST_PACKET}, whatever its own priority says", "nat"),))
         if index in self._tied:
-            lines.append((("another chain stands at this hook and priority: which runs first is not known", "warn"),))
+            lines.append((("  another chain stands at this hook and priority: which runs first is not known", "warn"),))
         if chain.backend == LEGACY:
-            lines.append((("legacy: counters come with each reading of iptables-legacy-save", "dim"),))
+            lines.append((("  legacy: counters come with each reading of iptables-legacy-save", "dim"),))
         return lines
+
+
+def _counted_text(packets: int | None, octets: int | None) -> str:
+    if packets is None:
+        return "no rule of its own has a counter, nor has its policy"
+    return f"{many(packets, 'packet')}, {many(octets or 0, 'byte')} by its own rules and policy"

@@ -6,12 +6,23 @@ from typing import Any
 
 import numpy as np
 
+from nettop.model.filter import Array, Mask
 from nettop.model.ruleset import Ruleset
 from nettop.model.ruleset_chains import ChainTable
 from nettop.model.ruleset_picture import ChainView, RuleView
 from nettop.model.ruleset_rows import RuleRow, rows_of, shares, verdict_of
-from nettop.model.ruleset_view import Cell, Frozen, RulesetFields, filtered, ordered, window
-from nettop.model.ruleset_words import FIRST_PACKET, note, place, rule_text, share_text, tool_words, verdict_role
+from nettop.model.ruleset_view import Cell, Frozen, RulesetFields, filtered, known, ordered, window
+from nettop.model.ruleset_words import (
+    FIRST_PACKET,
+    detail_lines,
+    many,
+    note,
+    place,
+    rule_text,
+    share_text,
+    tool_words,
+    verdict_role,
+)
 from nettop.model.view import Column, Detail, Line, Snapshot, SortKey, ViewSpec
 from nettop.text.sanitize import clean
 from nettop.text.units import ABSENT, grouped, scaled, sparkline
@@ -26,10 +37,10 @@ class RuleTable:
         Column("handle", "HANDLE", 6, right=True, rank=7),
         Column("packets", "PACKETS", 8, right=True),
         Column("bytes", "BYTES", 8, right=True, rank=5),
-        Column("rate", "PKT/s", 7, right=True),
+        Column("rate", "PKT/S", 7, right=True),
         Column("share", "SHARE", 6, right=True, rank=4),
         Column("minute", "LAST 60 s", 12, rank=6, sortable=False),
-        Column("rule", "RULE", 30, grow=10, sortable=False),
+        Column("rule", "RULE", 36, grow=10, sortable=False),
         Column("note", "", 16, rank=8, sortable=False),
     )
     default_columns = tuple(column.key for column in columns)
@@ -119,11 +130,12 @@ class RuleTable:
         counts, rows = self._ruleset.counts, self._rows
         have, rate = counts.have[self._cells_at], counts.rate[self._cells_at]
         picture = self._ruleset.picture
-        numbers = {
+        numbers: dict[str, tuple[Array, Mask | None]] = {
             "packets": (counts.packets[self._cells_at], have),
             "bytes": (counts.bytes[self._cells_at], have),
             "rate": (np.nan_to_num(rate), have & ~np.isnan(rate)),
         }
+        numbers["handle"] = known([None if row.rule is None else self._rule(row).handle for row in rows])
         texts = {
             "chain": [self._chain(row).name for row in rows],
             "table": [self._chain(row).table for row in rows],
@@ -172,17 +184,17 @@ class RuleTable:
     def _detail_lines(self, chain: ChainView, rule: RuleView, cell: int, now_ns: int) -> list[Line]:
         pairs = [
             ("rule", rule_text(rule)),
-            ("comment", clean(rule.comment) if rule.comment else ABSENT),
-            ("handle", str(rule.handle) if rule.handle is not None else f"{ABSENT} (iptables-legacy has none)"),
+            ("comment", clean(rule.comment) if rule.comment else ""),
+            ("handle", str(rule.handle) if rule.handle is not None else ""),
             ("counted", self._counted(cell, now_ns)),
-            ("verdict", verdict_of(self._ruleset.picture, rule) or ABSENT),
-            ("jumps to", ", ".join(clean(name) for name in self._jumps(rule)) or ABSENT),
+            ("verdict", verdict_of(self._ruleset.picture, rule)),
+            ("jumps to", ", ".join(clean(name) for name in self._jumps(rule))),
             ("command", tool_words(chain, rule)),
         ]
         pairs += self._raw_pairs(chain, rule)
-        lines: list[Line] = [((f"{key:<10}", "key"), (value, "")) for key, value in pairs]
+        lines = detail_lines(pairs)
         if chain.type == "nat":
-            lines.append(((f"its chain sees the {FIRST_PACKET}", "nat"),))
+            lines.append(((f"  its chain sees the {FIRST_PACKET}", "nat"),))
         return lines
 
     def _jumps(self, rule: RuleView) -> list[str]:
@@ -192,7 +204,7 @@ class RuleTable:
         counts = self._ruleset.counts
         if not counts.have[cell]:
             return "no counter in this rule: how often it matched is not known"
-        text = f"{grouped(int(counts.packets[cell]))} packets, {grouped(int(counts.bytes[cell]))} bytes"
+        text = f"{many(int(counts.packets[cell]), 'packet')}, {many(int(counts.bytes[cell]), 'byte')}"
         rate = float(counts.rate[cell])
         if rate == rate:
             text += f"   {scaled(rate)} pkt/s"

@@ -45,6 +45,11 @@ class RulesetFields:
         return np.array([codes[text] for text in texts], dtype=np.int64), words
 
 
+def known(values: Sequence[float | None]) -> tuple[Array, Mask]:
+    """A number of RulesetFields, from values that may be absent."""
+    return np.array([value or 0 for value in values]), np.array([value is not None for value in values], np.bool_)
+
+
 def filtered(order: Sequence[int], spec: ViewSpec, fields: Callable[[], RulesetFields]) -> list[int]:
     """The rows (indices) that the filter lets through, in order."""
     if spec.filter is None or not len(order):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from nettop.decode.nft_listing import stateless
 from nettop.model.ruleset_counts import Counts
 from nettop.model.ruleset_picture import LEGACY, NFT, ChainView, RuleView
+from nettop.model.view import Line
 from nettop.text.sanitize import clean
-from nettop.text.units import ABSENT, duration
+from nettop.text.units import ABSENT, duration, grouped
 
 FIRST_PACKET = "first packet of a flow only"
 _ROLES = {"accept": "good", "drop": "bad", "reject": "bad"}
@@ -69,6 +72,16 @@ def note(counts: Counts, cell: int, counted: bool, now_ns: int) -> str:
     if counts.hit_ns[cell] or watched < 1:
         return ""
     return f"never in {duration(watched)}"
+
+
+def many(count: int, noun: str) -> str:
+    """`1 rule`, `1,204 rules`."""
+    return f"{grouped(count)} {noun}" if count == 1 else f"{grouped(count)} {noun}s"
+
+
+def detail_lines(pairs: Sequence[tuple[str, str]]) -> list[Line]:
+    """A detail's facts; what is not there needs no line."""
+    return [((f"  {key:<9} ", "key"), (value, "")) for key, value in pairs if value]
 
 
 def share_text(part: float) -> str:

@@ -14,6 +14,7 @@ from nettop.decode.nft_rules import NftRule
 from nettop.decode.nftables import NftDecoded, RuleBlock
 from nettop.headless.rules import lines
 from nettop.kinds import GapReason, TextKind
+from nettop.model.filter import parse
 from nettop.model.ruleset import Ruleset
 from nettop.model.ruleset_chains import ChainTable
 from nettop.model.ruleset_hooks import priority_name
@@ -316,10 +317,33 @@ def test_details_tell_rule_policy_and_chain(feed: Feed) -> None:
     told = feed.rules.detail(shown.rows[0].ident, T0)
     assert told is not None
     words = "\n".join(text for line in told.lines for text, _ in line)
-    assert 'counter comment "\\x1b[2J"' in words and "1 packets, 100 bytes" in words and "\x1b" not in words
+    assert 'counter comment "\\x1b[2J"' in words and "1 packet, 100 bytes" in words and "\x1b" not in words
     policy = feed.rules.detail(shown.rows[-1].ident, T0)
     assert policy is not None and policy.title[0][0] == "inet fw fwd"
     assert feed.rules.detail(99_999, T0) is None and feed.chains.detail(99_999, T0) is None
+
+
+def test_what_can_be_asked_of_chains_and_rules_finds_them(feed: Feed) -> None:
+    feed.layout([base("fw", "fwd"), base("raw", "pre", "prerouting", -300)])
+    feed.poll((rule("fwd", 4), rule("fwd", 5)), [0, 7], T0)
+
+    scope = feed.chains.snapshot(ViewSpec(("chain",)), T0).rows[-1].ident
+
+    def found(model: ChainTable | RuleTable, kind: str, key: str, text: str) -> list[str]:
+        shown = model.snapshot(ViewSpec((key,), filter=parse(text, kind), scope=scope), T0)
+        return [row.cells[0] for row in shown.rows]
+
+    for text in ("priority < 0", "hook prerouting", "table raw"):
+        assert found(feed.chains, "chain", "chain", text) == ["pre"], text
+    for text in ("handle 5", "packets > 0"):
+        assert found(feed.rules, "rule", "handle", text) == ["5"], text
+
+
+def test_one_is_said_in_the_singular(feed: Feed) -> None:
+    feed.layout([base("fw", "fwd")])
+    feed.poll((rule("fwd", 4),), [1], T0)
+    shown = feed.chains.snapshot(ViewSpec(("chain",)), T0)
+    assert "".join(text for text, _ in shown.totals).startswith("1 base chain, 0 user chains   1 rule")
 
 
 def test_json_has_the_keys_of_the_contract(feed: Feed) -> None:
