@@ -26,13 +26,13 @@ COLUMNS = (
     Column("time", "TIME", 15, sortable=False),
     Column("delta", "Δ", 10, right=True, rank=5, sortable=False),
     Column("device", "DEV", 6, rank=6, grow=1, sortable=False),
-    Column("source", "SOURCE", 21, grow=4, sortable=False),
-    Column("destination", "DESTINATION", 21, grow=4, sortable=False),
+    Column("source", "SOURCE", 21, grow=2, sortable=False),
+    Column("destination", "DESTINATION", 21, grow=2, sortable=False),
     Column("proto", "PROTO", 7, rank=2, sortable=False),
     Column("length", "LEN", 6, right=True, rank=3, sortable=False),
     Column("vlan", "VLAN", 4, right=True, rank=7, sortable=False),
     Column("way", "WAY", 4, rank=8, sortable=False),
-    Column("info", "INFO", 18, grow=10, rank=1, sortable=False),
+    Column("info", "INFO", 18, grow=12, rank=1, sortable=False),
 )
 _WAYS = {0: "in", 1: "bcast", 2: "mcast", 3: "other", 4: "out"}
 _ROLES = {
