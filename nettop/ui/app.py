@@ -26,7 +26,7 @@ class NettopApp(App[int], inherit_bindings=False):
     BINDINGS: ClassVar[list[BindingType]] = []
     CSS = """
     Toast { background: $nt-bar; color: $nt-text; width: auto; max-width: 90%; padding: 0 1; height: auto; }
-    ToastRack { margin-bottom: 1; }
+    ToastRack { margin-bottom: 1; overflow: hidden; }
     """
 
     def __init__(self, session: Session, theme: Theme = FALLBACK, themes: Mapping[str, Theme] | None = None) -> None:

@@ -408,3 +408,11 @@ async def test_a_long_refusal_of_a_capture_filter_is_wrapped_and_keeps_its_caret
         await seen.see("end of it")
         at = next(i for i, line in enumerate(seen.lines) if "tcp bogus" in line and "│" in line)
         assert seen.lines[at + 1].index("^") == seen.lines[at].index("bogus")
+
+
+async def test_a_toast_reaches_the_edge_and_leaves_no_letters_beside_it() -> None:
+    async with running() as seen:
+        await seen.main.action_command("acct_on")
+        await seen.see("accounting is on")
+        line = next(line for line in seen.lines if "accounting is on" in line)
+        assert line.split("are counted")[1].strip() == "" and "▼" not in line[100:]
