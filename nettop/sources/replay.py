@@ -88,7 +88,7 @@ class ReplaySource:
         if self._paused or self.ended:
             return None
         if self._waiting:
-            return self._due(self._waiting[0])
+            return self._due(self._waiting[0], self._clock())
         if not self._reader.ready:
             return None
         return self._clock() + (_FOLLOW_NS if self._at_end else 0)
@@ -121,7 +121,7 @@ class ReplaySource:
         if not self._waiting and not (self._reader.ready and self._fill()):
             return None
         now = self._clock()
-        if self._speed is not None and self._due(self._waiting[0]) > now:
+        if self._speed is not None and self._due(self._waiting[0], now) > now:
             return None
         item = self._waiting.popleft()
         if self._speed is None or not isinstance(item, Batch):
@@ -145,9 +145,9 @@ class ReplaySource:
             self._waiting.appendleft(batch_rows(batch, rows, len(batch)))
         return batch_rows(batch, 0, rows)
 
-    def _due(self, item: Item) -> int:
-        """When the item is due on the clock. A silence, or a step back, beyond LONGEST_WAIT_NS moves the anchor."""
-        now = self._clock()
+    def _due(self, item: Item, now: int) -> int:
+        """When the item is due on the clock, which says `now`. A silence, or a step back, beyond LONGEST_WAIT_NS moves
+        the anchor."""
         stamp = _stamp(item)
         if self._speed is None or stamp is None:
             return now

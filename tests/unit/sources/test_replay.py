@@ -199,3 +199,13 @@ def test_what_is_no_capture_is_refused_when_it_is_opened(tmp_path: Path) -> None
     (tmp_path / "f").write_text("hello")
     with pytest.raises(InputError):
         source(str(tmp_path / "f"), Clock())
+
+
+def test_a_clock_that_goes_on_between_two_looks_does_not_hold_the_replay(tmp_path: Path) -> None:
+    class Going(Clock):
+        def __call__(self) -> int:
+            self.now += 1000
+            return self.now
+
+    replay = source(capture(tmp_path / "f", [500, 501]), Going())
+    assert given(replay.read(1 << 20))[:1] == [500]
