@@ -115,8 +115,20 @@ def test_calls_come_before_items() -> None:
     assert len(items) == 1
 
 
+def test_a_source_that_waits_fills_an_eighth_at_most() -> None:
+    handoff = Handoff(40_000)
+    writer = threading.Thread(target=handoff.put, args=([batch(1, n) for n in range(20)], True))
+    writer.start()
+    poll(lambda: handoff.waiting() >= 4, what="the source fills its share")
+    writer.join(0.1)
+    assert writer.is_alive() and handoff.waiting() <= 5
+    handoff.close()
+    writer.join(5)
+    assert len(everything(handoff)) == 20
+
+
 def test_a_dump_that_waits_leaves_room_for_events() -> None:
-    handoff = Handoff(10_000)
+    handoff = Handoff(40_000)
     writer = threading.Thread(target=handoff.put, args=([batch(1, n) for n in range(20)], True))
     writer.start()
     poll(lambda: handoff.waiting() >= 4, what="the dump fills its share")
