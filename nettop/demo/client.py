@@ -6,6 +6,7 @@ import os
 import select
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -16,27 +17,33 @@ from nettop.broker.start import attach
 from nettop.errors import InputError, NotPermitted
 
 BUILD_SECONDS = 30.0
+END_SECONDS = 5.0
 RECORDING = "demo-gw-a.pcapng"
 
 
 class Demo:
     """A lab of its own, gone when this process is, however it ends. NotPermitted where the host does not allow it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, drop: bool = True) -> None:
+        """Build it, and then give up every privilege of this process (`drop`)."""
         ours, theirs = wire.pair()
         command = [sys.executable, "-I", "-m", "nettop.demo"]
         with theirs:
             self._process = subprocess.Popen(
                 command, stdin=theirs.fileno(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
             )
-        said = self._answer()
-        if said != "ready":
+        try:
+            said = self._answer()
+            if said != "ready":
+                raise NotPermitted(said.removeprefix("error ") or "the lab could not be built")
+            self.broker = attach(ours)
+            if drop and os.geteuid() == 0:
+                drop_app()
+        except BaseException:
             ours.close()
-            self._process.wait(BUILD_SECONDS)
-            raise NotPermitted(said.removeprefix("error ") or "the lab could not be built")
-        self.broker = attach(ours)
-        if os.geteuid() == 0:
-            drop_app()
+            self._process.kill()  # the kernel ends all of the lab with it
+            self._process.wait()
+            raise
 
     def __enter__(self) -> Broker:
         return self.broker
@@ -44,8 +51,12 @@ class Demo:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.broker.close()
-        self._process.wait()
+        self.broker.close()  # the lab's first process ends with it, and all of the lab
+        try:
+            self._process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            with suppress(PermissionError):  # started as root, ended as a user
+                self._process.kill()
 
     def _answer(self) -> str:
         """The lab's one line, or why there is none."""

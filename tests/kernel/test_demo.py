@@ -1,0 +1,183 @@
+"""The demo: the lab stands with root and without, shows what NAT and rules do to its traffic, and leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from queue import SimpleQueue
+
+import pytest
+
+from nettop.broker.client import Broker, Netns
+from nettop.broker.identity import can_change_ids
+from nettop.demo.client import RECORDING, Demo
+from nettop.model.view import Detail, Snapshot, ViewSpec
+from nettop.pipeline.live_session import LiveSession
+from tests.kernel.commands import NOBODY, nettop
+from tests.kernel.namespaces import poll
+from tests.kernel.processes import children_of
+from tests.kernel.pty_terminal import Terminal, terminal
+
+pytestmark = pytest.mark.kernel
+
+ROOT = Path(__file__).parents[2]
+BUILD_S = 30.0
+WHO = [pytest.param((), id="as ourselves")]
+if can_change_ids():
+    WHO.append(pytest.param(NOBODY, id="as nobody"))
+
+
+def family(pid: int) -> set[int]:
+    """A process and all that descend from it."""
+    found, new = {pid}, {pid}
+    while new:
+        new = {child for parent in new for child in children_of(parent)} - found
+        found |= new
+    return found
+
+
+def host() -> tuple[str, ...]:
+    """What the lab must not touch: names of namespaces, devices, rules."""
+    looks = (["ls", "/run/netns"], ["ip", "-o", "link"], ["nft", "list", "tables"])
+    mine = [subprocess.run(argv, capture_output=True, text=True, check=False).stdout for argv in looks]
+    mine[0] = "\n".join(name for name in mine[0].split() if not name.startswith("nt-"))  # of other tests
+    return tuple(mine)
+
+
+@pytest.fixture(scope="module")
+def lab_broker() -> Iterator[Broker]:
+    """A broker in a lab of its own; this process keeps its privileges."""
+    with Demo(drop=False) as broker:
+        yield broker
+
+
+def details(session: LiveSession) -> list[str]:
+    """Every flow as a person reads it in the detail pane."""
+    snapshots: SimpleQueue[Snapshot] = SimpleQueue()
+    session.ask("flows", ViewSpec(("original",), height=500), snapshots.put)
+    found: list[str] = []
+    for row in snapshots.get(timeout=10).rows:
+        answers: SimpleQueue[Detail | None] = SimpleQueue()
+        session.detail("flows", row.ident, answers.put)
+        detail = answers.get(timeout=10)
+        if detail is not None:
+            found.append("\n".join("".join(text for text, _ in line) for line in (detail.title, *detail.lines)))
+    return found
+
+
+def watching(broker: Broker, netns: str, test: Callable[[LiveSession], None]) -> None:
+    session = LiveSession(broker, netns)
+    try:
+        test(session)
+    finally:
+        broker_close, broker.close = broker.close, lambda: None  # type: ignore[method-assign]
+        session.close()
+        broker.close = broker_close  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    ("netns", "words"),
+    [
+        ("gw-a", (r"192\.168\.1\.2:(\d+)\b.*200\.200\.200\.1:443", r"100\.100\.100\.1:{port}\b", "SNAT")),
+        ("gw-b", (r"100\.100\.100\.1:(\d+)\b.*200\.200\.200\.1:443", r"192\.168\.2\.2:443\b", "DNAT")),
+    ],
+)
+def test_both_gateways_show_what_they_rewrite(lab_broker: Broker, netns: str, words: tuple[str, str, str]) -> None:
+    original, rewritten, nat = words
+
+    def is_it(text: str) -> bool:
+        flow = re.search(original, text)
+        return flow is not None and nat in text and re.search(rewritten.format(port=flow[1]), text) is not None
+
+    def look(session: LiveSession) -> None:
+        poll(lambda: any(map(is_it, details(session))), 10.0, what=f"the flow of machine A on {netns}")
+
+    watching(lab_broker, netns, look)
+
+
+def test_drops_are_counted_three_chains_deep(lab_broker: Broker) -> None:
+    netns: Netns = lab_broker.netns("gw-a")
+    from nettop.kinds import TextKind
+
+    def dropped() -> bool:
+        text = lab_broker.text(netns, TextKind.NFT_RULESET).decode()
+        counted = re.search(r"@bad counter packets (\d+)", text)
+        return counted is not None and int(counted[1]) > 0
+
+    text = lab_broker.text(netns, TextKind.NFT_RULESET).decode()
+    assert re.search(r"chain forward \{[^}]*jump lan", text)
+    assert re.search(r"chain lan \{[^}]*jump blocked", text)
+    poll(dropped, 10.0)
+
+
+def started(screen: Terminal) -> set[int]:
+    """Wait for the first screen of the demo; its processes."""
+    poll(lambda: screen.shows("192.168.1.2"), BUILD_S, what="machine A on the screen")
+    return family(screen.process.pid)
+
+
+@pytest.mark.parametrize("who", WHO)
+def test_every_view_answers_its_key_and_q_leaves_nothing(who: tuple[str, ...]) -> None:
+    before = host()
+    with terminal("demo", before=who, env={"HOME": "/"}) as screen:
+        processes = started(screen)
+        assert len(processes) > 4
+        poll(lambda: screen.shows("SNAT"), 10.0)
+        for key, words in (("2", "UPDATE"), ("3", "prerouting"), ("4", "INFO"), ("5", "insert_failed")):
+            screen.drawn = b""
+            screen.key(key)
+            poll(lambda words=words: screen.shows(words), 10.0, what=f"view {key}")  # type: ignore[misc]
+        screen.key("?")
+        poll(lambda: screen.shows("Help: keys"), 5.0)
+        screen.key("q")
+        assert screen.quit() == 0
+    assert b"Traceback" not in screen.drawn
+    poll(lambda: not alive(processes), 5.0, what="all its processes are gone")
+    assert host() == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_demo_leaves_nothing(number: int) -> None:
+    before = host()
+    with terminal("demo") as screen:
+        processes = started(screen)
+        screen.process.send_signal(number)
+        screen.end()
+    poll(lambda: not alive(processes), 5.0, what="all its processes are gone")
+    assert host() == before
+
+
+def test_killing_it_while_it_builds_leaves_nothing() -> None:
+    with terminal("demo") as screen:
+        poll(lambda: len(family(screen.process.pid)) > 3, 10.0)
+        processes = family(screen.process.pid)
+        screen.process.kill()
+        screen.process.wait()
+    poll(lambda: not alive(processes), 10.0, what="all its processes are gone")
+
+
+def alive(pids: set[int]) -> set[int]:
+    return {pid for pid in pids if os.path.exists(f"/proc/{pid}")}
+
+
+@pytest.mark.skipif(not can_change_ids(), reason="needs a user who is not root")
+@pytest.mark.skipif(not (ROOT / "captures" / RECORDING).exists(), reason="the recording is not there")
+def test_without_user_namespaces_the_recording_is_shown() -> None:
+    """A user namespace in which no further ones may be made."""
+    script = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
+    powerless = ("/usr/bin/setpriv", "--bounding-set=-all", "--inh-caps=-all")
+    before = (*NOBODY, "unshare", "-Ur", "sh", "-c", script, "sh", *powerless)
+    with terminal("demo", before=before, env={"HOME": "/"}) as screen:
+        poll(lambda: screen.shows("recording of the lab"), 15.0)
+        poll(lambda: screen.shows("192.168.1.2"), 15.0)
+        screen.quit()
+
+
+def test_an_unknown_lab_is_wrong_usage() -> None:
+    done = nettop("demo", "nonsense")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
