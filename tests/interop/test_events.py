@@ -1,0 +1,104 @@
+"""Events under load: none lost, as many as conntrack counts, and each what `conntrack -E` prints."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.kernel.commands import ROOT, nettop, running
+from tests.kernel.namespaces import Lab, command_in, have_rights, poll, run_in
+
+pytestmark = [pytest.mark.kernel, pytest.mark.skipif(not have_rights(), reason="needs root or `unshare -Urn`")]
+
+COUNT = 20_000
+RULES = "table inet t { chain o { type filter hook output priority 0; ct state new counter; }; }"
+
+
+def listeners(ns: str) -> int:
+    """How many sockets of this namespace have joined conntrack's NEW group."""
+    lines = [line.split() for line in run_in(ns, "cat", "/proc/net/netlink").splitlines()[1:]]
+    return sum(line[1] == "12" and bool(int(line[3], 16) & 1) for line in lines)
+
+
+@pytest.fixture
+def sender(lab: Lab) -> str:
+    ns, other = lab.netns("ev"), lab.netns("evd")
+    lab.veth_pair(ns, other, addresses_a=("10.0.0.1/8",), addresses_b=())
+    run_in(ns, "ip", "link", "set", "veth0", "arp", "off")
+    run_in(ns, "nft", "-f", "-", stdin=RULES)
+    return ns
+
+
+@pytest.fixture
+def lab() -> object:
+    made = Lab()
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def flood(ns: str, count: int) -> None:
+    run_in(ns, "env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "tests.flood", str(count))
+
+
+def test_no_event_is_lost_under_load(sender: str, tmp_path: Path) -> None:
+    path = tmp_path / "r.pcapng"
+    printing = running("events", "--json", "--netns", sender, "--count", str(COUNT), "--fail-on-loss")
+    writing = running("record", "--netns", sender, "-i", "lo", "-w", str(path), "--fail-on-loss")
+    with printing as live, writing as recording:
+        poll(lambda: listeners(sender) == 2, 10.0)
+        flood(sender, COUNT)
+        code, out, err = live.end(30.0)
+        recording.signal()
+        assert recording.end()[0] == 0
+    assert (code, err) == (0, "")
+    events = [json.loads(line) for line in out.splitlines()]
+    assert Counter(event["event"] for event in events) == {"new": COUNT}
+    ids = {(event["dst"], event["dport"]) for event in events}
+    assert len(ids) == COUNT
+    replayed = nettop("events", "-r", str(path), "--json")
+    assert replayed.returncode == 0, replayed.stderr
+    assert sorted(strip_time(json.loads(line)) for line in replayed.stdout.splitlines()) == sorted(
+        map(strip_time, events)
+    )
+
+
+def strip_time(event: dict[str, object]) -> str:
+    """Two listeners stamp at different moments."""
+    return json.dumps({key: value for key, value in event.items() if key != "ts_ns"}, sort_keys=True)
+
+
+def test_events_are_those_that_conntrack_prints(sender: str, lab: Lab, tmp_path: Path) -> None:
+    printed = tmp_path / "conntrack.xml"
+    with printed.open("wb") as out:
+        conntrack = subprocess.Popen(
+            command_in(sender, "conntrack", "-E", "-o", "xml,id"), stdout=out, stderr=subprocess.DEVNULL
+        )
+    try:
+        with running("events", "--json", "--netns", sender) as live:
+            poll(lambda: listeners(sender) == 2, 10.0)
+            run_in(sender, "ping", "-c1", "127.0.0.1")
+            flood(sender, 50)
+            run_in(sender, "conntrack", "-F")
+            poll(lambda: listeners(sender) == 2 and printed.read_bytes().count(b'type="destroy"') >= 51, 10.0)
+            live.signal(signal.SIGINT)
+            code, text, err = live.end()
+    finally:
+        conntrack.terminate()
+        conntrack.wait()
+    assert (code, err) == (0, "")
+    xml = printed.read_text()
+    body = xml[xml.index("<flow ") : xml.rindex("</flow>") + len("</flow>")]
+    wanted = Counter(
+        (flow.get("type"), flow.findtext(".//id")) for flow in ElementTree.fromstring(f"<all>{body}</all>")
+    )
+    rows = [json.loads(line) for line in text.splitlines()]
+    assert Counter((row["event"], str(row["id"])) for row in rows) == wanted
