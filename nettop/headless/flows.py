@@ -63,12 +63,12 @@ def text_lines(flows: FlowTable, strings: Strings, rows: Rows) -> list[str]:
 
 
 def _live(options: argparse.Namespace, dumps: int) -> tuple[Engine, int, int]:
-    enough = _Enough(dumps)
+    enough = Enough(dumps)
     interval = None if dumps == 1 else _RATE_EVERY_S
     return live_engine(options, lambda live: live.table(interval, share=None), enough)
 
 
-class _Enough:
+class Enough:
     """Whether as many complete dumps as are wanted have come, or the table has changed under too many."""
 
     def __init__(self, complete: int) -> None:

@@ -38,7 +38,7 @@ class Models:
 
 def test_a_question_that_fails_does_not_end_the_models() -> None:
     with Models() as models:
-        models.handoff.call(lambda: 1 / 0)
+        models.handoff.call(lambda: [].pop())
         models.handoff.put([batch(1, 0)], wait=True)
         poll(lambda: models.items)
         assert len(models.failures) == 1

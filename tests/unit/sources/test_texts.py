@@ -1,0 +1,32 @@
+"""A text snapshot is of the moment its tool was started."""
+
+from __future__ import annotations
+
+import time
+from typing import cast
+
+from nettop.batch import Counter64, Stream, Text
+from nettop.broker.client import Broker, Netns
+from nettop.kinds import StreamKind, TextKind
+from nettop.sources.texts import Texts
+
+
+class SlowBroker:
+    """Notes when the tool was done."""
+
+    done_ns = 0
+
+    def text(self, ns: Netns, what: TextKind) -> bytes:
+        while time.time_ns() <= SlowBroker.done_ns + 1000:
+            pass
+        SlowBroker.done_ns = time.time_ns()
+        return b"table ip t {\n}\n"
+
+
+def test_a_text_is_stamped_before_its_tool_runs() -> None:
+    stream = Stream(1, StreamKind.TEXT, "text")
+    broker = cast(Broker, SlowBroker())
+    source = Texts(stream, broker, Netns(0, "", 1), (TextKind.NFT_RULESET,), Counter64(), once=True)
+    SlowBroker.done_ns = asked = time.time_ns()
+    text = next(item for item in source.read(1 << 20) if isinstance(item, Text))
+    assert asked <= text.ts_ns < SlowBroker.done_ns
