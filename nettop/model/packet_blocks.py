@@ -24,7 +24,7 @@ MERGE_ROWS = 4_096  # small blocks are joined up to this, so that a trickle of p
 MERGE_BYTES = 1 << 20
 OVERLAP_ROWS = 131_072  # blocks of several devices that overlap in time are joined in time's order up to this
 MAX_STREAMS = 256  # of one block: their index is a byte
-ROW_OVERHEAD = 48  # bytes of columns a row costs, as far as the budget is concerned
+ROW_OVERHEAD = 80  # bytes of columns a row costs, as far as the budget is concerned: IPv6 addresses are kept whole
 
 
 @dataclass(slots=True)
@@ -48,8 +48,8 @@ class Block:
         return len(self.ts_ns)
 
     def cost(self) -> int:
-        """Bytes of memory this block holds, about."""
-        return len(self) * ROW_OVERHEAD + (int(self.caplen.sum()) if self.buf is not None else 0)
+        """Bytes of memory this block holds, about: the ring's headers stand in the buffer too."""
+        return len(self) * ROW_OVERHEAD + _bytes(self)
 
     def directions(self, rows: Array) -> Array | None:
         """PACKET_* of the rows, DIRECTION_UNKNOWN where it is not known; None when it is of none."""

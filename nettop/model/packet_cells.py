@@ -22,13 +22,13 @@ from nettop.text.sanitize import clean
 from nettop.text.units import ABSENT, clock, grouped
 
 COLUMNS = (
-    Column("number", "#", 9, right=True, rank=4, sortable=False, frozen=True),
+    Column("number", "#", 7, right=True, rank=4, sortable=False, frozen=True),
     Column("time", "TIME", 15, sortable=False),
     Column("delta", "Δ", 10, right=True, rank=5, sortable=False),
     Column("device", "DEV", 6, rank=6, grow=1, sortable=False),
-    Column("source", "SOURCE", 21, grow=2, sortable=False),
-    Column("destination", "DESTINATION", 21, grow=2, sortable=False),
-    Column("proto", "PROTO", 7, rank=2, sortable=False),
+    Column("source", "SOURCE", 21, grow=1, sortable=False),
+    Column("destination", "DESTINATION", 21, grow=1, sortable=False),
+    Column("proto", "PROTO", 6, rank=2, sortable=False),
     Column("length", "LEN", 6, right=True, rank=3, sortable=False),
     Column("vlan", "VLAN", 4, right=True, rank=7, sortable=False),
     Column("way", "WAY", 4, rank=8, sortable=False),

@@ -114,10 +114,11 @@ class PacketStore:
         self._place(block)
 
     def _place(self, block: Block) -> None:
-        self._cost += block.cost()
         while self.segments and isinstance(last := self.segments[-1], Block) and joinable(last, block):
             self.segments.pop()
+            self._cost -= last.cost()
             block = joined((last, block))
+        self._cost += block.cost()  # of what is kept now: parts of one buffer may have become one
         self.segments.append(block)
         self._evict()
 

@@ -208,7 +208,31 @@ def _is_there(packet: Any, field: Any) -> str:
     return "yes" if field._evalcond(packet) else ""
 
 
+def _tcp_options(options: Any) -> str:
+    """`MSS 1460, SACK permitted, timestamps 145127941 0, window scale 7 (×128)`."""
+    parts = []
+    for name, value in options[:MAX_ITEMS]:
+        if name == "WScale":
+            parts.append(f"window scale {value} (×{1 << min(value, 14)})")
+        elif name not in ("NOP", "EOL"):
+            values = value if isinstance(value, tuple) else (value,)
+            texts = [
+                clean_bytes(one) if isinstance(one, bytes) else str(one) for one in values if one not in (b"", None)
+            ]
+            parts.append(" ".join([_OPTIONS.get(name, clean(str(name))), *texts]))
+    return clean(", ".join(parts))
+
+
+_OPTIONS = {"SAckOK": "SACK permitted", "Timestamp": "timestamps", "SAck": "SACK"}
+_IN_WORDS: dict[tuple[str, str], Callable[[Any], str]] = {
+    ("TCP", "flags"): lambda value: f"0x{int(value):03x} {tcp_flag_names(int(value))}",
+    ("TCP", "options"): _tcp_options,
+}
+
+
 def _value(packet: Any, field: Any, value: Any) -> str:
+    if (in_words := _IN_WORDS.get((type(packet).__name__, field.name))) is not None:
+        return in_words(value)[:MAX_TEXT]
     if isinstance(value, bytes):
         return clean_bytes(value[:MAX_TEXT])
     text = clean(str(field.i2repr(packet, value)))

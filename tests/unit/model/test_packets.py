@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from scapy.packet import Packet, Raw
 from nettop.batch import Batch, Gap, NetlinkMeta, PacketMeta, Stream, StreamAdded
 from nettop.kinds import GapReason, StreamKind
 from nettop.model.filter import parse
+from nettop.model.packet_blocks import Block
 from nettop.model.packets import PacketModel
 from nettop.model.view import Row, Snapshot, ViewSpec
 from nettop.recording.reader import open_reader
@@ -138,6 +140,15 @@ def test_memory_is_bounded_and_what_is_evicted_is_counted() -> None:
     assert snapshot.anchor is None
     assert model.detail(5, 0) is None
     assert "evicted" in "".join(text for text, _ in snapshot.totals)
+
+
+def test_the_budget_counts_whole_buffers_not_only_the_packets_in_them() -> None:
+    model = model_of(budget=1_000_000)
+    for number in range(100):
+        batch = batch_of([udp(1, 10)] * 10, start_s=number * 100)
+        model.apply(replace(batch, buf=batch.buf + bytes(100_000)))
+    kept = sum(len(segment.buf) for segment in model.store.segments if isinstance(segment, Block) and segment.buf)
+    assert 0 < kept <= 1_100_000
 
 
 def test_a_trickle_of_packets_does_not_cost_a_block_each() -> None:
@@ -290,6 +301,16 @@ def test_each_line_of_the_tree_knows_its_bytes() -> None:
     assert marked(model, 1, "Time to live") == b"\x40"
     assert marked(model, 1, "Options") == b"\x02\x04\x05\xb4"
     assert marked(model, 1, "Payload") == b"data"
+
+
+def test_tcp_flags_and_options_are_in_words_in_the_tree() -> None:
+    options = [("MSS", 1460), ("NOP", None), ("WScale", 7), ("SAckOK", b""), ("Timestamp", (1, 2)), (77, b"\x1b[2J")]
+    model = model_of(batch_of([bytes(ETHER / IP4 / TCP(flags="SA", options=options))]))
+    detail = model.detail(1, 0)
+    assert detail is not None
+    lines = ["".join(text for text, _ in line).strip() for line in detail.lines]
+    assert "Flags  0x012 SYN, ACK" in lines
+    assert "Options  MSS 1460, window scale 7 (×128), SACK permitted, timestamps 1 2, 77 \\x1b[2J" in lines
 
 
 def test_the_hexdump_is_the_whole_record() -> None:
