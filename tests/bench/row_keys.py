@@ -68,7 +68,7 @@ def _keys(app: Terminal, flood: subprocess.Popen[bytes], views: int, letters: in
         for letter in LETTERS[:letters]:
             took.append(_press(app, bytes((letter,)), bytes((letter,))))
             app.look(pause.uniform(0.03, 0.2))
-        app.type(b"\x15\x1b")
+        app.type(b"\x7f" * letters + b"\r")  # not Esc: with the next key it could be read as Alt and that key
         app.look(0.3)
     return took
 
