@@ -416,3 +416,14 @@ async def test_a_toast_reaches_the_edge_and_leaves_no_letters_beside_it() -> Non
         await seen.see("accounting is on")
         line = next(line for line in seen.lines if "accounting is on" in line)
         assert line.split("are counted")[1].strip() == "" and "▼" not in line[100:]
+
+
+async def test_what_is_typed_right_after_a_first_visit_goes_into_the_filter() -> None:
+    async with running() as seen:
+        seen.main.show("chains")
+        await seen.main.action_command("filter")
+        await seen.write("hook forward")
+        await seen.see(" / hook forward")
+        await seen.press("enter")
+        await seen.see("/ hook forward")
+        assert seen.main.view.table.filter is not None

@@ -116,14 +116,19 @@ class MainScreen(Screen[None], inherit_bindings=False):
         if name not in self._mounted:
             self._mounted[name] = view = self._make(name)
             self._body.mount(view)
-            self.call_after_refresh(view.focus_something)
+            self.call_after_refresh(self._focus_view)
         else:
             self.view.display = True
-            self.view.focus_something()
+            self._focus_view()
             self.view.place()
         self._hold_still()
         self.write_bars()
         self.view.tick()
+
+    def _focus_view(self) -> None:
+        """Give the keys to the view, unless something is being typed."""
+        if self._prompt is None or not self._prompt.display:
+            self.view.focus_something()
 
     def _make(self, name: str) -> View:
         definition = next(v for v in self.views if v.name == name)
@@ -138,6 +143,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
         if self.status.netns != before.netns:
             for view in self._mounted.values():
                 view.start_over()
+            self._focus_view()
         self.write_bars()
         for note in self.status.notes:
             if note not in self._told:

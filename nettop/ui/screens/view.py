@@ -126,7 +126,6 @@ class View(Vertical):
             table.start_over()
         if self.display:
             self.place()
-            self.screen.set_focus(self.active)
 
     @property
     def filter_kind(self) -> str:
