@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable
 
@@ -99,6 +100,7 @@ class Output:
     def __init__(self, writer: RecordingWriter | RotatingWriter, name: str) -> None:
         self._writer = writer
         self._name = name
+        self._writing = threading.Lock()
         self.rotated: Callable[[], None] = lambda: None  # called on the recorder's thread when a file begins
 
     @property
@@ -120,15 +122,17 @@ class Output:
         if isinstance(self._writer, RecordingWriter):
             self._writer.write(items)
             return
-        before = self._writer.number
-        self._writer.write(items, time.time_ns())
+        with self._writing:
+            before = self._writer.number
+            self._writer.write(items, time.time_ns())
         if self._writer.number != before:
             self.rotated()
 
     def stay(self) -> None:
-        """Begin no further file."""
+        """Begin no further file; one that is about to be opened is opened first."""
         if isinstance(self._writer, RotatingWriter):
-            self._writer.stay()
+            with self._writing:
+                self._writer.stay()
 
     def close(self) -> None:
         """End the file in good order."""
