@@ -34,12 +34,13 @@ _ROLES = {EVENT_NEW: "new", EVENT_UPDATE: "", EVENT_DESTROY: "dim", EVENT_GAP: "
 _HISTORY = 8  # of a flow's events in its detail
 
 
+# At 80 columns an event keeps its state: the endpoints have less room, and NAT goes before it.
+_NARROW_WIDTH, _NARROW_RANK = {"original": 36}, {"nat": 3}
+
+
 def _columns() -> tuple[Column, ...]:
     own = (Column("time", "TIME", 12, frozen=True), Column("event", "EVENT", 7, frozen=True))
-    return tuple(
-        replace(c, rank=3 if c.key == "nat" else c.rank, sortable=False)  # an event is its state: NAT goes before it
-        for c in (*own, *SHARED_COLUMNS)
-    )
+    return tuple(replace(c, width=_NARROW_WIDTH.get(c.key, c.width), rank=_NARROW_RANK.get(c.key, c.rank), sortable=False) for c in (*own, *SHARED_COLUMNS))
 
 
 class EventLog:

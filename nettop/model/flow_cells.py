@@ -35,7 +35,7 @@ Cell = tuple[str, str]  # text, role
 SHARED_COLUMNS = (
     Column("proto", "PROTO", 6),
     Column("state", "STATE", 11, rank=2),
-    Column("original", "ORIGINAL", 36, grow=3, frozen=True),
+    Column("original", "ORIGINAL", 40, grow=3, frozen=True),
     Column("reply", "REPLY TO", 20, rank=4, grow=1),
     Column("nat", "NAT", 9, rank=1),
     Column("up", "↑BYTES", 7, right=True, rank=6),

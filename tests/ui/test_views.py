@@ -213,3 +213,17 @@ async def test_wide_characters_keep_the_columns_aligned() -> None:
 
         rows = [line for line in seen.lines if "0 filter" in line and "ip filter" in line and "─" not in line]
         assert len({cell_len(line[: line.index("0 filter")]) for line in rows}) == 1
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+async def test_without_chains_their_advice_has_the_room_of_the_rules(size: tuple[int, int]) -> None:
+    source = session()
+    async with running(size, source) as seen:
+        await seen.press("3")
+        await seen.see("prerouting")
+        kept = list(source.views["chains"].rows)
+        source.views["chains"].rows.clear()
+        await seen.see("No base chains in this namespace")
+        assert "watches another namespace" in seen.text and "hook prerouting" not in seen.text
+        source.views["chains"].rows += kept
+        await seen.see("ip filter INPUT")

@@ -51,6 +51,7 @@ class View(Vertical):
         self._subject: int | None = None  # whose detail is open; it stays when the row leaves the table
         self._asking: int | None = None
         self._hex_in_front = False  # on a narrow screen
+        self._bare = False  # the table is empty, and its child is not shown
 
     def compose(self) -> ComposeResult:
         yield self.table
@@ -194,10 +195,15 @@ class View(Vertical):
         """Show and size the parts for this screen."""
         small, height = self._small(), self.size.height
         lists = not (small and self.is_open)
+        self._bare = self._is_bare()
+        if self._bare and self.inside and not self.is_open:
+            self.inside = False
+            if self.screen.focused is self.child:
+                self.screen.set_focus(self.table)
         alone = small and self.child is not None
         self.table.display = lists and not (alone and self.inside)
         if self.child is not None:
-            self.child.display = lists and not (alone and not self.inside)
+            self.child.display = lists and not (alone and not self.inside) and not self._bare
             self.child_title.display = self.child.display
             self.table.styles.height = self._upper_height(height) if self.child.display else "1fr"
         self.totals.display = lists
@@ -208,6 +214,11 @@ class View(Vertical):
         self.detail.display = both or not self.hex.display
         self.hex.styles.width = DUMP if both else "1fr"
         self._write_titles()
+
+    def _is_bare(self) -> bool:
+        """Whether the table has no row, so that there is nothing a child could belong to: its advice needs the room."""
+        shown = self.table.window.shown
+        return self.child is not None and shown is not None and not shown.snapshot.matched
 
     def _upper_height(self, height: int) -> int:
         rows = self.table.window.matched or 1
@@ -249,6 +260,8 @@ class View(Vertical):
         if message.table is self.active or self.child is None:
             self.totals.write([self._totals_line(message.table, message.snapshot)])
         if message.table is self.table and self.child is not None:
+            if self._bare != self._is_bare():
+                self.place()
             if self.child.display and self.table.styles.height is not None:
                 self.table.styles.height = self._upper_height(self.size.height)
             self._write_titles()
