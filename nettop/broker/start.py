@@ -57,10 +57,11 @@ def start_in_userns(*, read_only: bool = False, drop: bool = True) -> Broker:
 
 def attach(sock: socket.socket, *, drop: bool = False) -> Broker:
     """The broker that runs at the other end of `sock` (one end of wire.pair()); raises BrokerError."""
+    was_root = os.geteuid() == 0
     greeting = _hello(sock, None, HELLO_SECONDS)
     if drop:
         drop_app()
-    return Broker(sock, greeting, opens_output=os.geteuid() == 0)
+    return Broker(sock, greeting, opens_output=was_root)
 
 
 def broker_command(*options: str) -> list[str]:

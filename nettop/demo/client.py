@@ -12,7 +12,6 @@ from types import TracebackType
 
 from nettop.broker import wire
 from nettop.broker.client import Broker
-from nettop.broker.drop import drop_app
 from nettop.broker.start import attach
 from nettop.errors import InputError, NotPermitted
 
@@ -36,9 +35,7 @@ class Demo:
             said = self._answer()
             if said != "ready":
                 raise NotPermitted(said.removeprefix("error ") or "the lab could not be built")
-            self.broker = attach(ours)
-            if drop and os.geteuid() == 0:
-                drop_app()
+            self.broker = attach(ours, drop=drop and os.geteuid() == 0)  # which drops before it starts a thread
         except BaseException:
             ours.close()
             self._process.kill()  # the kernel ends all of the lab with it
