@@ -40,7 +40,15 @@ _NARROW_WIDTH, _NARROW_RANK = {"original": 36}, {"nat": 3}
 
 def _columns() -> tuple[Column, ...]:
     own = (Column("time", "TIME", 12, frozen=True), Column("event", "EVENT", 7, frozen=True))
-    return tuple(replace(c, width=_NARROW_WIDTH.get(c.key, c.width), rank=_NARROW_RANK.get(c.key, c.rank), sortable=False) for c in (*own, *SHARED_COLUMNS))
+    return tuple(
+        replace(
+            c,
+            width=_NARROW_WIDTH.get(c.key, c.width),
+            rank=_NARROW_RANK.get(c.key, c.rank),
+            sortable=False,
+        )
+        for c in (*own, *SHARED_COLUMNS)
+    )
 
 
 class EventLog:

@@ -32,7 +32,7 @@ COLUMNS = (
     Column("length", "LEN", 6, right=True, rank=3, sortable=False),
     Column("vlan", "VLAN", 4, right=True, rank=7, sortable=False),
     Column("way", "WAY", 4, rank=8, sortable=False),
-    Column("info", "INFO", 18, grow=12, rank=1, sortable=False),
+    Column("info", "INFO", 10, grow=12, rank=1, sortable=False),
 )
 _WAYS = {0: "in", 1: "bcast", 2: "mcast", 3: "other", 4: "out"}
 _ROLES = {

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from nettop.model.events import EventLog
 from nettop.model.flows import FlowTable
+from nettop.model.packets import PacketModel
 from nettop.model.view import Column
 from nettop.ui.widgets.layout import column_at, lay_out, shifted, stops
 
@@ -86,12 +87,15 @@ def test_columns_never_overlap_and_fit_where_they_can(found: list[Column], width
         assert xs == sorted(xs) and all(a >= 1 for a in xs)
 
 
-def test_at_80_columns_a_flow_keeps_its_endpoints_and_an_event_its_state() -> None:
+def test_at_80_columns_flows_keep_their_endpoints_packets_what_they_say_and_events_their_state() -> None:
     flows = {column.key: column for column in FlowTable.columns}
     laid = lay_out([flows[key] for key in FlowTable.default_columns], 79)
     assert {"state", "original", "nat", "rate"} <= set(laid.keys)
     assert next(p.width for p in laid.placed if p.column.key == "original") >= len(
         "100.100.100.1:60070 → 200.200.200.1:443"
     )
+    packets = {column.key: column for column in PacketModel.columns}
+    shown = lay_out([packets[key] for key in PacketModel.default_columns], 79).keys
+    assert shown == ("time", "source", "destination", "proto", "info")
     events = {column.key: column for column in EventLog.columns}
     assert "state" in lay_out([events[key] for key in EventLog.default_columns], 79).keys
