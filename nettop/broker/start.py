@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -30,20 +30,28 @@ _ESCALATIONS: dict[str, tuple[str, ...]] = {
 }
 
 
-def start(mode: Mode = "auto", *, read_only: bool = False, drop: bool = True, preload: bool = False) -> Broker:
+def start(
+    mode: Mode = "auto",
+    *,
+    read_only: bool = False,
+    drop: bool = True,
+    preload: bool = False,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> Broker:
     """A running broker. As root it is spawned and this process then gives up all privileges (`drop`); as a user it is
     started by sudo, doas or pkexec, which may ask for the password on the terminal (so: before the screen opens).
 
-    To be called while the process has one thread. Raises NotPermitted with the remedy.
+    To be called while the process has one thread. `meanwhile` is called while the broker starts (imports cost as
+    much as it does). Raises NotPermitted with the remedy.
     """
     if mode == "auto":
         mode = "root" if _has_rights() else _escalation()
     options = ["--read-only"] if read_only else []
     if mode == "root":
-        return _launch((), options, drop=drop, preload=preload)
+        return _launch((), options, drop=drop, preload=preload, meanwhile=meanwhile)
     if shutil.which(mode) is None:
         raise NotPermitted(f"{mode} is not installed", _NO_RIGHTS)
-    return _launch(_ESCALATIONS[mode], options, drop=False, preload=False)
+    return _launch(_ESCALATIONS[mode], options, drop=False, preload=False, meanwhile=meanwhile)
 
 
 def start_in_userns(*, read_only: bool = False, drop: bool = True) -> Broker:
@@ -69,7 +77,14 @@ def broker_command(*options: str) -> list[str]:
     return [sys.executable, "-I", "-m", "nettop.broker", *options]
 
 
-def _launch(before: Sequence[str], options: Sequence[str], *, drop: bool, preload: bool) -> Broker:
+def _launch(
+    before: Sequence[str],
+    options: Sequence[str],
+    *,
+    drop: bool,
+    preload: bool,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> Broker:
     was_root = os.geteuid() == 0
     ours, theirs = wire.pair()
     command = [*before, *broker_command(*options)]
@@ -77,6 +92,7 @@ def _launch(before: Sequence[str], options: Sequence[str], *, drop: bool, preloa
         # sudo and doas need the terminal's session to ask for a password.
         process = subprocess.Popen(command, stdin=theirs.fileno(), start_new_session=not before)
     try:
+        meanwhile()
         greeting = _hello(ours, process, None if before else HELLO_SECONDS)
         if drop:
             drop_app(preload=PRELOAD if preload else ())

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from nettop.broker.client import Broker
 from nettop.broker.libpcap import compile_program
@@ -16,9 +17,11 @@ from nettop.broker.start import Mode, start
 from nettop.demo.client import Demo, bundled
 from nettop.errors import EXIT_FAILED, BrokerError, NotPermitted
 from nettop.kinds import LINKTYPE_ETHERNET
-from nettop.pipeline.session import Session
 from nettop.pipeline.ssh import own_session
 from nettop.ui.terminal import ask_start, run_app
+
+if TYPE_CHECKING:
+    from nettop.pipeline.session import Session
 
 
 def run(options: argparse.Namespace) -> int:
@@ -50,7 +53,7 @@ def _live(options: argparse.Namespace, mode: Mode) -> int:
     if options.capture_filter:
         compile_program(LINKTYPE_ETHERNET, options.capture_filter, options.snaplen)  # FilterError before anything opens
     ssh = own_session()  # before the drop: afterwards nobody may read it
-    with start(mode, read_only=options.read_only) as broker:
+    with start(mode, read_only=options.read_only, meanwhile=_load) as broker:
         from nettop.pipeline.live_session import LiveSession
 
         first, *others = options.netns or [""]
@@ -59,6 +62,12 @@ def _live(options: argparse.Namespace, mode: Mode) -> int:
         if options.interface or options.capture_filter:
             session.start_capture(options.interface, options.capture_filter, session.note_failure, options.snaplen)
         return _shown(session, options)
+
+
+def _load() -> None:
+    """Import what the app is made of."""
+    import nettop.pipeline.live_session
+    import nettop.ui.app  # noqa: F401
 
 
 def _check_devices(broker: Broker, netns: str, wanted: Sequence[str]) -> None:
