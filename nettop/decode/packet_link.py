@@ -16,9 +16,7 @@ MAX_TAGS = 8
 
 _ETHERNET = np.dtype({"names": ["type"], "formats": [">u2"], "offsets": [12], "itemsize": 14})
 _TAG = np.dtype([("tci", ">u2"), ("type", ">u2")])
-_SLL = np.dtype(
-    {"names": ["packet", "arphrd", "type"], "formats": [">u2"] * 3, "offsets": [0, 2, 14], "itemsize": 16}
-)
+_SLL = np.dtype({"names": ["packet", "arphrd", "type"], "formats": [">u2"] * 3, "offsets": [0, 2, 14], "itemsize": 16})
 _SLL2 = np.dtype(
     {"names": ["type", "arphrd", "packet"], "formats": [">u2", ">u2", "u1"], "offsets": [0, 8, 10], "itemsize": 20}
 )

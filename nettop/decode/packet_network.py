@@ -185,9 +185,7 @@ def _fragments(rows: Rows, row: Array, header: Array, full: bool) -> Array:
 def _arp(rows: Rows, at: Array | slice) -> None:
     at, kept = rows.sure(at, rows.left(at) >= _ARP.itemsize, BAD_ARP)
     header = rows.data.at(rows.pos[at], _ARP)
-    at, kept = rows.sure(
-        at, (header["type"] == no.ETH_P_IP) & (header["hlen"] == 6) & (header["plen"] == 4), BAD_ARP
-    )
+    at, kept = rows.sure(at, (header["type"] == no.ETH_P_IP) & (header["hlen"] == 6) & (header["plen"] == 4), BAD_ARP)
     rows.cols["src_lo"][at] = header["src"][kept]
     rows.cols["dst_lo"][at] = header["dst"][kept]
     rows.column("dport")[at] = header["op"][kept]

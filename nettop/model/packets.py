@@ -33,7 +33,7 @@ class PacketModel:
         self.store = PacketStore(budget) if opener is None else PacketStore(budget, opener)
         self._streams: dict[int, Stream] = {}
         self._cells = PacketCells(self.store)
-        self._version = 0
+        self.version = 0
         self._detail: Detail | None = None
 
     def apply(self, item: Item, now_ns: int = 0) -> None:
@@ -46,10 +46,10 @@ class PacketModel:
             stream = self._streams.get(item.stream)
             if stream is not None and isinstance(item.meta, PacketMeta):
                 self.store.append(item, stream)
-                self._version += 1
+                self.version += 1
         elif isinstance(item, Gap) and item.stream in self._streams:
             self.store.gap(item, self._streams[item.stream])
-            self._version += 1
+            self.version += 1
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
         """The window; gaps stand in it as rows of their own, at their place, and count into `first` and `matched`."""
@@ -72,7 +72,7 @@ class PacketModel:
             totals=self._totals(spec.filter, matched),
             notes=self._notes(spec.filter, matched),
             now_ns=now_ns,
-            version=self._version,
+            version=self.version,
         )
 
     def _places(
@@ -158,7 +158,7 @@ class PacketModel:
         """Forget the packets shown."""
         self.store.clear()
         self._detail = None
-        self._version += 1
+        self.version += 1
 
     def close(self) -> None:
         """Let go of files."""

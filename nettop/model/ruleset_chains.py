@@ -55,6 +55,11 @@ class ChainTable:
         self._tied: set[int] = set()
         self._sizes: dict[int, tuple[int, int]] = {}
 
+    @property
+    def version(self) -> int:
+        """Grows whenever what is shown could differ."""
+        return self._ruleset.version
+
     def _prepare(self) -> None:
         """Order, ties and sizes change with the layout only."""
         ruleset = self._ruleset

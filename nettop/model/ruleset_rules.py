@@ -54,6 +54,11 @@ class RuleTable:
         self._cells_at: Any = np.empty(0, np.int64)
         self._shares: Any = np.empty(0)
 
+    @property
+    def version(self) -> int:
+        """Grows whenever what is shown could differ."""
+        return self._ruleset.version
+
     def scope(self, ident: int | None) -> int | None:
         """The index of the chain with this ident, of the first one without; None where there is none."""
         chains = self._ruleset.picture.chains

@@ -125,6 +125,11 @@ class TableModel(Protocol):
         """The order to begin with; () is the model's own."""
         ...
 
+    @property
+    def version(self) -> int:
+        """Grows whenever what is shown could differ. May be read from any thread."""
+        ...
+
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
         """The window that spec describes."""
         ...

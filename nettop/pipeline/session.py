@@ -51,6 +51,10 @@ class Session:
         """Every view's model. Only its columns may be read from another thread than the models'."""
         return self._run.engine.views
 
+    def version(self, view: str) -> int:
+        """Grows whenever what the view shows could differ, but for the time: cheap, from any thread."""
+        return self._run.engine.views[view].version
+
     def ask(self, view: str, spec: ViewSpec, deliver: Callable[[Snapshot], None]) -> None:
         """The window that spec describes, delivered on the model thread."""
         self._run.ask(view, spec, deliver)

@@ -148,14 +148,10 @@ def _frame(
     return out, start
 
 
-def _commented(
-    batch: Batch, meta: PacketMeta, flags: NDArray[np.uint32] | None, row: int, interface: int
-) -> bytes:
+def _commented(batch: Batch, meta: PacketMeta, flags: NDArray[np.uint32] | None, row: int, interface: int) -> bytes:
     data = batch.record(row)
     options = [(blocks.OPT_COMMENT, meta.comment[row].encode("utf-8", "replace"))]
     if flags is not None:
         options.insert(0, (blocks.EPB_FLAGS, struct.pack("<I", flags[row])))
-    head = struct.pack(
-        "<5I", interface, *blocks.halves(int(batch.ts_ns[row])), len(data), int(meta.wirelen[row])
-    )
+    head = struct.pack("<5I", interface, *blocks.halves(int(batch.ts_ns[row])), len(data), int(meta.wirelen[row]))
     return blocks.block(blocks.EPB, head + data + bytes(-len(data) % 4) + blocks.encode_options(options))

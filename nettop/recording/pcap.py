@@ -30,7 +30,7 @@ class _Format:
 
 
 def byte_order(head: bytes) -> str | None:
-    """"<" or ">" if the first four bytes are one of pcap's magic numbers, else None."""
+    """ "<" or ">" if the first four bytes are one of pcap's magic numbers, else None."""
     for order in "<>":
         if struct.unpack(order + "I", head[:4])[0] in (MAGIC_US, MAGIC_NS, MAGIC_MODIFIED):
             return order

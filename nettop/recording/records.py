@@ -195,17 +195,13 @@ class Emitter:
         since, until = int(rows.ts_ns[max(0, int(at[0]) - 1)]), int(rows.ts_ns[at[-1]])
         out.append(Gap(stream, self.streams.numbering.seq(), lost, GapReason.RING, since, until))
 
-    def _batches(
-        self, rows: Rows, stream: int, meta: PacketMeta | NetlinkMeta, chunk: bytes, out: list[Item]
-    ) -> None:
+    def _batches(self, rows: Rows, stream: int, meta: PacketMeta | NetlinkMeta, chunk: bytes, out: list[Item]) -> None:
         off, caplen = rows.off.astype(np.uint32), rows.caplen.astype(np.uint32)
         seq = self.streams.numbering.seq
         for a in range(0, len(rows), BATCH_RECORDS):
             b = min(a + BATCH_RECORDS, len(rows))
             part = slice(a, b)
-            out.append(
-                Batch(stream, seq(), chunk, off[part], caplen[part], rows.ts_ns[part], meta_rows(meta, a, b))
-            )
+            out.append(Batch(stream, seq(), chunk, off[part], caplen[part], rows.ts_ns[part], meta_rows(meta, a, b)))
 
 
 def _netlink_meta(rows: Rows, cooked: NDArray[np.uint16], chunk: bytes, ours: bool) -> NetlinkMeta:

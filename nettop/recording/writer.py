@@ -125,5 +125,3 @@ class RecordingWriter:
 def _totals(item: Counters) -> list[blocks.Option]:
     received, dropped = struct.pack("<Q", item.received), struct.pack("<Q", item.dropped)
     return [(blocks.ISB_IFRECV, received), (blocks.ISB_IFDROP, dropped)]
-
-

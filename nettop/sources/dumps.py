@@ -48,6 +48,7 @@ class DumpSource:
         self._announced = False
         self._poked = True
         self._busy_ns = 0  # what the turn under way has cost
+        self._cost_ns: int | None = None  # and the one before
         self._began_ns = self._next_ns = self._rest_until_ns = 0
 
     def fileno(self) -> int:
@@ -127,7 +128,10 @@ class DumpSource:
         now = time.monotonic_ns()
         if self._interval_ns is None:
             return [End(self._stream.id, self._seq.next())]
-        stretched = int(self._busy_ns * _DOWNSTREAM / self._share) if self._share else 0
+        # One slow turn (the machine was busy, another dump held the broker) must not silence the next minute.
+        cost = self._busy_ns if self._cost_ns is None else min(self._busy_ns, self._cost_ns)
+        self._cost_ns = self._busy_ns
+        stretched = int(cost * _DOWNSTREAM / self._share) if self._share else 0
         self._next_ns = self._began_ns + max(self._interval_ns, stretched)
         self._rest_until_ns = now + self._busy_ns
         return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import os
 from collections.abc import Callable, Mapping
 from typing import ClassVar
@@ -15,6 +16,14 @@ from nettop.ui.palette import NoColour, Palette, css_variables, textual_theme
 from nettop.ui.screens.main import MainScreen
 from nettop.ui.session_protocol import Session
 from nettop.ui.theme import FALLBACK, Theme
+
+SETTLED = 1.5  # seconds after which what the start made is all there
+
+
+def _settle_memory() -> None:
+    """Spare the collector what stays for good: a full round over it held every thread for 40–80 ms under load."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
 
 
 class NettopApp(App[int], inherit_bindings=False):
@@ -62,6 +71,8 @@ class NettopApp(App[int], inherit_bindings=False):
         self._loop_ = asyncio.get_running_loop()
         self._run_context = contextvars.copy_context()
         self.push_screen(MainScreen(self.session, self.post))
+        if not self.is_headless:
+            self.set_timer(SETTLED, _settle_memory)
         if self.notice:
             self.notify(self.notice, severity="warning", timeout=10, markup=False)
 

@@ -42,6 +42,10 @@ class Session(Protocol):
         """By name: flows, events, chains, rules, packets, counters. A view that is missing is not shown."""
         ...
 
+    def version(self, view: str) -> int:
+        """Grows whenever what the view shows could differ, but for the time: cheap, from any thread."""
+        ...
+
     def ask(self, view: str, spec: ViewSpec, deliver: Callable[[Snapshot], None]) -> None:
         """The window that spec describes."""
         ...

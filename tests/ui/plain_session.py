@@ -86,7 +86,14 @@ class PlainSession:
     asked: list[tuple[str, ViewSpec]] = field(default_factory=list)
     refusal: str | None = None
     held: bool = False  # answers wait
+    still: bool = False  # nothing changes
+    looks: int = 0
     waiting: list[Callable[[], None]] = field(default_factory=list)
+
+    def version(self, view: str) -> int:
+        """Rows change under the tables' eyes: every look is a new one, unless `still`."""
+        self.looks += not self.still
+        return self.looks
 
     def ask(self, view: str, spec: ViewSpec, deliver: Callable[[Snapshot], None]) -> None:
         self.asked.append((view, spec))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
@@ -144,7 +145,8 @@ class MainScreen(Screen[None], inherit_bindings=False):
             for view in self._mounted.values():
                 view.start_over()
             self._focus_view()
-        self.write_bars()
+        if _second(self.status) != _second(before):
+            self.write_bars()
         for note in self.status.notes:
             if note not in self._told:
                 self._told.add(note)
@@ -172,8 +174,6 @@ class MainScreen(Screen[None], inherit_bindings=False):
             self._tiny.write([((part, "warn"),) for part in parts])
 
     def _seen(self) -> Status:
-        from dataclasses import replace
-
         return replace(self.status, paused=True) if self.paused else self.status
 
     def _hold_still(self) -> None:
@@ -337,3 +337,8 @@ _DOES: dict[str, Callable[[MainScreen], object]] = {
 def commands_here(screen: MainScreen) -> Sequence[str]:
     """The names of the commands that do something in the current view."""
     return [c.name for c in COMMANDS if screen.check_action("command", (c.name,))]
+
+
+def _second(status: Status) -> Status:
+    """The facts with the clock as it is drawn: in seconds."""
+    return replace(status, clock_ns=status.clock_ns // 1_000_000_000)

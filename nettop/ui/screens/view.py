@@ -83,10 +83,8 @@ class View(Vertical):
 
     def tick(self) -> None:
         """Ask for what is on the screen, and nothing else."""
-        for table in self.tables:
-            if table.display:
-                table.tick()
-        if self.is_open and not self.table.paused:
+        asked = [table.tick() for table in self.tables if table.display]
+        if self.is_open and not self.table.paused and (any(asked) or not asked):
             self._ask_detail()
 
     def open_row(self) -> None:

@@ -26,6 +26,7 @@ from nettop.ui.widgets.window import Window
 
 HEADER = 1  # lines above the rows
 _GIVE_UP = 2.0  # seconds after which an unanswered question is asked again
+_AGES_EVERY = 2.0  # seconds between questions when nothing but the time has changed
 _RETRIES = 3  # times a moving anchor is run after before the next tick
 _CACHE = 2048  # strips
 _MARGIN = 4  # rows asked for above and below the screen: a step is drawn before it is answered
@@ -82,6 +83,8 @@ class Table(Widget, can_focus=True):
         self._sideways = 0  # index into stops; 0 is the fitted layout
         self._generation = 0
         self._asked_at: float | None = None
+        self._asked_last = 0.0
+        self._version = -1  # of the session's, when last asked by time
         self._again = False
         self._retries = 0
         self._painted: list[object] = []
@@ -125,15 +128,19 @@ class Table(Widget, can_focus=True):
             return
         if not self._layout.placed:
             return
-        self._asked_at = now
+        self._asked_at = self._asked_last = now
         generation = self._generation
         self.session.ask(self.view, self.spec(), lambda snapshot: self.post(self._arrived, generation, snapshot))
 
-    def tick(self) -> None:
-        """Time for fresh rows (unless paused)."""
+    def tick(self) -> bool:
+        """Time for fresh rows, where there may be any; ages are drawn every two seconds. Returns whether it asked."""
         self._retries = 0
-        if not self.paused:
-            self.ask()
+        version = self.session.version(self.view)
+        if self.paused or (version == self._version and time.monotonic() - self._asked_last < _AGES_EVERY):
+            return False
+        self._version = version
+        self.ask()
+        return True
 
     def _arrived(self, generation: int, snapshot: Snapshot) -> None:
         self._asked_at = None
