@@ -35,9 +35,9 @@ Cell = tuple[str, str]  # text, role
 SHARED_COLUMNS = (
     Column("proto", "PROTO", 6),
     Column("state", "STATE", 11, rank=2),
-    Column("original", "ORIGINAL", 40, grow=3, frozen=True),
+    Column("original", "ORIGINAL", 40, grow=1, frozen=True),
     Column("reply", "REPLY TO", 20, rank=4, grow=1),
-    Column("nat", "NAT", 9, rank=1),
+    Column("nat", "NAT", 9, rank=1, grow=6),
     Column("up", "↑BYTES", 7, right=True, rank=6),
     Column("down", "↓BYTES", 7, right=True, rank=5),
     Column("timeout", "TIMEOUT", 7, right=True, rank=8),
@@ -133,7 +133,14 @@ def _reply(row: RowView) -> Cell:
 
 
 def _nat(row: RowView) -> Cell:
-    return words.NAT_LABELS[row.value("nat")], "nat"
+    """`SNAT` (REPLY TO says to what), `DNAT 192.168.2.2:443` or `DNAT port 8443`: who really answers."""
+    bits = row.value("nat")
+    label = words.NAT_LABELS[bits]
+    if bits & words.NAT_DNAT_PORT:
+        label += f" {row.value('rsport')}" if label.endswith("port") else f" :{row.value('rsport')}"
+    elif bits & words.NAT_DNAT:
+        label += f" {row.endpoint('rsrc')}"
+    return label, "nat"
 
 
 def _scaled(name: str, bit: int) -> Callable[[RowView], Cell]:

@@ -74,11 +74,11 @@ def test_a_masqueraded_connection_shows_whom_the_peer_answers_to() -> None:
     ("change", "word"),
     [
         ({}, ""),
-        ({"rsrc_lo": ip("10.9.0.4"), "status": IPS_DST_NAT}, "DNAT"),
-        ({"rsport": 8080, "status": IPS_DST_NAT}, "DNAT port"),
+        ({"rsrc_lo": ip("10.9.0.4"), "status": IPS_DST_NAT}, "DNAT 10.9.0.4:80"),
+        ({"rsport": 8080, "status": IPS_DST_NAT}, "DNAT port 8080"),
         ({"rdport": 9, "status": IPS_SRC_NAT}, "SNAT port"),
-        ({"rdport": 9, "rsport": 9, "status": IPS_SRC_NAT | IPS_DST_NAT}, "SNAT+DNAT port"),
-        ({"rdst_lo": 1, "rsport": 9, "status": IPS_SRC_NAT | IPS_DST_NAT}, "SNAT+DNAT"),
+        ({"rdport": 9, "rsport": 9, "status": IPS_SRC_NAT | IPS_DST_NAT}, "SNAT+DNAT port 9"),
+        ({"rdst_lo": 1, "rsport": 9, "status": IPS_SRC_NAT | IPS_DST_NAT}, "SNAT+DNAT :9"),
         ({"rdst_lo": 1, "status": 0}, ""),  # not confirmed by the status
         ({"rdst_lo": 1}, "SNAT"),  # no status to contradict
     ],
