@@ -18,8 +18,8 @@ class ReplaySession(Session):
     Make it before privileges are dropped and start() it afterwards: nothing of the file is looked at in between.
     """
 
-    def __init__(self, path: str, speed: float | None = None, mode: str = "REPLAY") -> None:
-        super().__init__(None, live=False, mode=mode)
+    def __init__(self, path: str, speed: float | None = None) -> None:
+        super().__init__(None, live=False, mode="REPLAY")
         self._path, self._speed = path, speed
         self._opened = open_input(path)
         self._kept = os.dup(self._opened) if stat.S_ISREG(os.fstat(self._opened).st_mode) else -1

@@ -36,13 +36,13 @@ def run(options: argparse.Namespace) -> int:
 def run_demo(options: argparse.Namespace) -> int:
     """`nettop demo`: the app in the lab, or on the lab's recording where namespaces are not allowed."""
     if options.replay:
-        return _replay(bundled(), options, mode="DEMO", speed=options.speed or 1.0)
+        return _replay(bundled(), options, speed=options.speed or 1.0)
     try:
         demo = Demo()
     except NotPermitted as error:
         print(f"nettop: {error}; replaying the lab's recording instead", file=sys.stderr)
         notice = f"This host allows no private namespaces ({error.what}): this is a recording of the lab"
-        return _replay(bundled(), options, mode="DEMO", speed=options.speed or 1.0, notice=notice)
+        return _replay(bundled(), options, speed=options.speed or 1.0, notice=notice)
     with demo as broker:
         from nettop.pipeline.live_session import LiveSession
 
@@ -80,12 +80,10 @@ def _check_devices(broker: Broker, netns: str, wanted: Sequence[str]) -> None:
             raise BrokerError(f"no device {name!r}", f"there are {', '.join(present[:10])}")
 
 
-def _replay(
-    path: str, options: argparse.Namespace, mode: str = "REPLAY", speed: float | None = None, notice: str = ""
-) -> int:
+def _replay(path: str, options: argparse.Namespace, speed: float | None = None, notice: str = "") -> int:
     from nettop.pipeline.replay_session import ReplaySession
 
-    session = ReplaySession(path, speed or options.speed or None, mode)
+    session = ReplaySession(path, speed or options.speed or None)
     try:
         if os.geteuid() == 0:
             from nettop.broker.drop import drop_app

@@ -36,13 +36,13 @@ def session_of(path: str) -> ReplaySession:
 
 
 def lively(path: str, out: Path) -> str:
-    """The recording up to its last table dump, which was made after the traffic had stopped: every rate is 0 there."""
+    """The recording up to its last dumps, which were made after the traffic had stopped: every rate is 0 there."""
     reader = open_reader(path)
     items = list(reader)
     reader.close()
     ends = [i for i, item in enumerate(items) if isinstance(item, DumpMark) and item.what == "conntrack" and item.begin]
     writer = RecordingWriter(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644))
-    writer.write(items[: ends[-1]])
+    writer.write(items[: ends[-2]])
     writer.close()
     return str(out)
 
