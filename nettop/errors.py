@@ -71,9 +71,3 @@ class NotPermitted(BrokerError):
     """A right is missing; `what` names the capability, `do` the remedy."""
 
     exit_code = EXIT_NOT_PERMITTED
-
-
-class LossError(NettopError):
-    """Data was lost and --fail-on-loss was given."""
-
-    exit_code = EXIT_LOSS

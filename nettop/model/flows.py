@@ -184,9 +184,3 @@ class FlowTable:
         if found < 0 or not self.store.are_live(np.array([found]))[0]:
             return None
         return int(self.store.idents(np.array([found]))[0])
-
-    def rate_total(self) -> float:
-        """Bytes a second of all flows whose rate is known."""
-        live = self.store.live()
-        window = self.window()
-        return float(np.nansum(derive.rate(window)[live])) if live.any() else 0.0

@@ -101,10 +101,6 @@ class Engine:
         book_events(self.ledger, self.events, events, self._hidden_events)
         self.counters.put_ledger(self.ledger.rows(), now_ns)
 
-    def stream_named(self, name: str, netns: str) -> Stream | None:
-        """The stream with this name in this namespace."""
-        return next((s for s in self.streams.values() if s.name == name and s.netns == netns), None)
-
     def read_packets_with(self, packets: PacketModel) -> None:
         """Use this packet model from now on (before the first item)."""
         self.packets = self.views["packets"] = packets

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -228,10 +228,6 @@ class MainScreen(Screen[None], inherit_bindings=False):
         else:
             self.view.back()
 
-    def sort_again(self) -> None:
-        """After the sort menu."""
-        self.write_bars()
-
     def copy(self) -> None:
         """To the clipboard, by the terminal's OSC 52."""
         if text := self.view.copied():
@@ -332,11 +328,6 @@ _DOES: dict[str, Callable[[MainScreen], object]] = {
     "help": dialogs.help_,
     "quit": dialogs.quit_,
 }
-
-
-def commands_here(screen: MainScreen) -> Sequence[str]:
-    """The names of the commands that do something in the current view."""
-    return [c.name for c in COMMANDS if screen.check_action("command", (c.name,))]
 
 
 def _second(status: Status) -> Status:
