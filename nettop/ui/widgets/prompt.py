@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from rich.cells import cell_len
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -35,8 +36,36 @@ def caret_line(text_at: int, position: int | None, message: str, width: int) -> 
     return ((" " * (caret - 1 - cell_len(shown)), ""), (shown, "bad"), (" ^", "bad"))
 
 
+# Editing keys and the Input's actions.
+_EDITING = {
+    "ctrl+u": "delete_left_all",
+    "ctrl+k": "delete_right_all",
+    "ctrl+w": "delete_left_word",
+    "backspace": "delete_left",
+    "delete": "delete_right",
+    "home": "home",
+    "ctrl+a": "home",
+    "end": "end",
+    "ctrl+e": "end",
+    "left": "cursor_left",
+    "right": "cursor_right",
+}
+
+
 class _OneLine(Input):
-    """An Input one line high, whose caret does not blink."""
+    """An Input one line high, whose editing keys take their turn among the characters.
+
+    As bindings they are run by the screen, after characters that were typed behind them.
+    """
+
+    async def _on_key(self, event: events.Key) -> None:
+        action = _EDITING.get(event.key)
+        if action is None:
+            await super()._on_key(event)
+            return
+        event.stop()
+        event.prevent_default()
+        getattr(self, f"action_{action}")()
 
 
 class Prompt(Vertical):
