@@ -35,9 +35,17 @@ def stopped_child(big_ruleset: str) -> Iterator[tuple[App, int, int]]:
     with App({"netns": big_ruleset, "do": ["listing"]}) as app:
         broker = app.expect("ready")["broker"]
         child = poll(lambda: children_of(broker), what="a listing child")[0]
+        poll(lambda: is_confined(child), what="the child to be at work")  # stopped before, it could not see us die
         os.kill(child, signal.SIGSTOP)
         poll(lambda: status_of(child)["State"].startswith("T"), what="the child to stop")
         yield app, broker, child
+
+
+def is_confined(child: int) -> bool:
+    """Whether a child has set its limits: the last that it does before its work."""
+    with open(f"/proc/{child}/limits", encoding="ascii") as lines:
+        size = next(line for line in lines if line.startswith("Max file size"))
+    return "unlimited" not in size
 
 
 def host_state(ns: str) -> tuple[list[str], str, str, str]:

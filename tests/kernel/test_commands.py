@@ -234,7 +234,7 @@ def test_rotation_says_the_total_of_all_files(gateway: str, lab: Lab, tmp_path: 
     done = nettop("record", "--netns", gateway, "-w", str(path), *argv)
     assert done.returncode == 0, done.stderr
     files = sorted(tmp_path.glob("r-*.pcapng"))
-    assert len(files) >= 3
+    assert len(files) >= 2  # a ring's block is written whole, however many packets it holds
     total = sum(file.stat().st_size for file in files)
     said = re.search(r"and (\d+) more \(([\d.]+)kB\)", done.stderr)
     assert said is not None, done.stderr
