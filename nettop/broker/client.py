@@ -12,21 +12,37 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from nettop.broker import output, requests, wire
+from nettop.broker import output, request_json, requests, wire
 from nettop.broker.children import OUTPUT_LIMIT
 from nettop.broker.failures import from_fields
-from nettop.broker.requests import Change, Device, NetlinkSocket, Netns, PacketSocket, ReadRequest, SetSysctl
+from nettop.broker.requests import (
+    Change,
+    CounterName,
+    Device,
+    FlowKey,
+    Narrowing,
+    NetlinkSocket,
+    Netns,
+    PacketSocket,
+    ReadRequest,
+    SetName,
+    SetSysctl,
+)
 from nettop.errors import BrokerError, NettopError
 from nettop.kinds import TextKind
 
 __all__ = [
     "Broker",
     "Change",
+    "CounterName",
     "Device",
+    "FlowKey",
+    "Narrowing",
     "NetlinkSocket",
     "Netns",
     "PacketSocket",
     "ReadRequest",
+    "SetName",
     "SetSysctl",
 ]
 
@@ -127,18 +143,36 @@ class Broker:
         return PacketSocket(fds[0], Device(**body["device"]), body["linktype"], block_size, block_count, snaplen)
 
     def netlink_socket(
-        self, ns: Netns, protocol: int, groups: tuple[int, ...] = (), rcvbuf: int = 8 << 20
+        self,
+        ns: Netns,
+        protocol: int,
+        groups: tuple[int, ...] = (),
+        rcvbuf: int = 8 << 20,
+        program: bytes = b"",
     ) -> NetlinkSocket:
-        """A netlink socket in the namespace. The caller closes its fd; one without groups also goes to release()."""
-        body, fds = self._call(requests.OpenNetlinkSocket(ns.handle, protocol, tuple(groups), rcvbuf), fds=1)
+        """A netlink socket in the namespace. The caller closes its fd; one without groups also goes to release().
+
+        `program` (struct sock_filter[]; it sees each message from its nlmsghdr on) is attached before the groups are
+        joined. What it refuses is neither received nor counted as lost.
+        """
+        asked = requests.OpenNetlinkSocket(ns.handle, protocol, tuple(groups), rcvbuf, program)
+        body, fds = self._call(asked, fds=1)
         return NetlinkSocket(fds[0], body["socket"], protocol, ns)
 
-    def request(self, sock: NetlinkSocket, what: ReadRequest) -> bytes:
+    def request(
+        self,
+        sock: NetlinkSocket,
+        what: ReadRequest,
+        *,
+        narrow: Narrowing | None = None,
+        of_set: SetName | None = None,
+    ) -> bytes:
         """Have the broker send a read on a socket without groups; returns the request's bytes.
 
-        The answers arrive at sock.fd. The kernel answers a second dump on a busy socket with error -16 (EBUSY).
+        `narrow` is for CONNTRACK_DUMP only, `of_set` for NFT_SET_ELEMENTS (which needs it). The answers arrive at
+        sock.fd. The kernel answers a second dump on a busy socket with error -16 (EBUSY).
         """
-        body, _ = self._call(requests.SendRead(sock.handle, what))
+        body, _ = self._call(requests.SendRead(sock.handle, what, narrow, of_set))
         return bytes.fromhex(body["bytes"])
 
     def release(self, sock: NetlinkSocket) -> None:
@@ -151,10 +185,13 @@ class Broker:
         _, fds = self._call(requests.GetText(ns.handle, what), seconds=SLOW_CALL_SECONDS, fds=1)
         return wire.read_memfd(fds[0], OUTPUT_LIMIT)
 
-    def sysctls(self, ns: Netns, names: Sequence[str]) -> dict[str, str]:
-        """The values of sysctls ("net.netfilter.nf_conntrack_max"); those the namespace lacks are missing."""
-        body, _ = self._call(requests.ReadSysctls(ns.handle, tuple(names)))
-        return dict(body["values"])
+    def open_sysctl(self, ns: Netns, name: str) -> int:
+        """A descriptor of a sysctl ("net.netfilter.nf_conntrack_count"): each pread from 0 gives its value then.
+
+        The caller closes it. Raises BrokerError where the namespace has none of that name.
+        """
+        _, fds = self._call(requests.OpenSysctl(ns.handle, name), fds=1)
+        return fds[0]
 
     def open_output(self, path: str, force: bool) -> int:
         """A descriptor of the new file `path`, which belongs to the invoking user; the caller closes it."""
@@ -168,6 +205,23 @@ class Broker:
         """Make a change; returns the change that undoes it. Refused with NotPermitted under --read-only."""
         body, _ = self._call(what)
         return SetSysctl(what.netns, what.name, body["before"])
+
+    def delete_flows(self, ns: Netns, keys: Sequence[FlowKey]) -> tuple[int, int]:
+        """Delete conntrack entries; returns how many were deleted, and how many were gone already.
+
+        In chunks of MAX_FLOWS, so that other calls get their turn; after an error those before it are deleted.
+        Refused with NotPermitted under --read-only.
+        """
+        deleted = gone = 0
+        for first in range(0, len(keys), requests.MAX_FLOWS):
+            chunk = tuple(keys[first : first + requests.MAX_FLOWS])
+            body, _ = self._call(requests.DeleteFlows(ns.handle, chunk))
+            deleted, gone = deleted + body["deleted"], gone + body["gone"]
+        return deleted, gone
+
+    def reset_counter(self, ns: Netns, name: CounterName) -> None:
+        """Set a named counter or quota of nftables, or an nfacct object, to zero. NotPermitted under --read-only."""
+        self._call(requests.ResetCounter(ns.handle, name))
 
     def close(self) -> None:
         """End the broker and the reader thread; further calls raise."""
@@ -212,7 +266,10 @@ class Broker:
             self._pending[request_id] = pending
         try:
             with self._sending:
-                wire.send(self._sock, {"id": request_id, **requests.to_json(request)})
+                wire.send(self._sock, {"id": request_id, **request_json.to_json(request)}, long_allowed=False)
+        except wire.WireError:
+            self._abandon(request_id, pending)
+            raise
         except OSError as error:
             self._abandon(request_id, pending)
             raise BrokerError(ENDED, "start nettop again") from error

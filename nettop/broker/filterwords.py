@@ -6,6 +6,7 @@ Grammar and scanner as documented in pcap-filter(7).
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from ipaddress import AddressValueError, IPv6Address
 from typing import NamedTuple
 
@@ -58,7 +59,17 @@ class Token(NamedTuple):
 
 
 def refuse_names(expression: str) -> None:
-    """Raise at the first word that libpcap could hand to a resolver: no keyword, no literal, no service or protocol.
+    """Raise FilterError at the first word that would be looked up."""
+    for token in looked_up(expression):
+        raise FilterError(
+            f"'{token.text}' is neither a word of the filter language nor an address (names are not looked up)",
+            expression,
+            token.start,
+        )
+
+
+def looked_up(expression: str) -> Iterator[Token]:
+    """The words that libpcap could hand to a resolver: no keyword, no literal, no service or protocol.
 
     A service or protocol name is one that follows its qualifier, also through `or`: libpcap carries the qualifier over
     (`port http or https`). A parenthesis ends that unless it comes right after the qualifier.
@@ -70,12 +81,8 @@ def refuse_names(expression: str) -> None:
             known = True
         elif _is_word(word) and not _is_literal(word) and word not in _KEYWORDS:
             if not known:
-                raise FilterError(
-                    f"'{word}' is neither a word of the filter language nor an address (names are not looked up)",
-                    expression,
-                    token.start,
-                )
-            known = previous not in _QUALIFIES_ONE
+                yield token
+            known = known and previous not in _QUALIFIES_ONE
         elif word == "(":
             known = known and previous in _QUALIFIES_MANY
         elif word not in _JOINS and not _is_literal(word):

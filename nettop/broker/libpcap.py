@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
-from nettop.broker.filterwords import LIVE_ONLY, Token, refuse_names, tokens
+from nettop.broker.filterwords import LIVE_ONLY, Token, looked_up, refuse_names, tokens
 from nettop.errors import BrokerError, FilterError, NotPermitted
 from nettop.kinds import LINKTYPE_ETHERNET, LINKTYPE_NETLINK
 
@@ -193,7 +193,8 @@ def _text(raw: bytes | None) -> str:
 
 # -- where the error stands -------------------------------------------------------------------------------------------
 
-# What could make a sentence of a beginning that breaks off here: operands, the rest of an index or a comparison.
+# What could make a sentence of a beginning that breaks off here: operands, the rest of an index or a comparison. Words
+# are tried only where libpcap takes them for no name, which it would look up.
 _ENDINGS = (
     "", "1", "32", "128", "1.2.3.4", "::1", "1:2:3:4:5:6", "1-2", r"\tcp", "tcp", "port 1", "host 1.2.3.4", "[0]",
     "len", "mgt", "beacon", "match", "pass", "eth0", ":1", "proto 1", "mask 255.0.0.0",
@@ -208,7 +209,8 @@ def _error_position(expression: str, compiles: Callable[[str], bool]) -> int:
     def hopeless(count: int) -> bool:
         head = expression[: found[count - 1].end] if count else ""
         closing = _closing(found[:count])
-        return not any(compiles(f"{head} {ending}{closing}{rest}") for ending in _ENDINGS for rest in _COMPARED)
+        endings = [end for end in _ENDINGS if all(name.start < len(head) for name in looked_up(f"{head} {end}"))]
+        return not any(compiles(f"{head} {ending}{closing}{rest}") for ending in endings for rest in _COMPARED)
 
     count = bisect_left(range(len(found) + 1), True, key=hopeless)
     return found[count - 1].start if 0 < count <= len(found) else len(expression.rstrip())

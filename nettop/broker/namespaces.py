@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 from nettop.broker import abi
 from nettop.broker.requests import Netns
 from nettop.errors import BrokerError, NotPermitted
+from nettop.text.sanitize import clean
 
+_REMEDY = "give a name of `ip netns`, pid:N, or a path"
 NAMED = "/run/netns"  # where ip-netns(8) keeps names
 OWN = 0  # the handle of the namespace the broker was started in
 MAX_OPEN = 256
@@ -129,7 +131,7 @@ class Namespaces:
             raise _open_error(spec, path, error) from error
         try:
             if os.fstat(look).st_dev != self._nsfs:
-                raise BrokerError(f"{spec} is not a network namespace", "give a name of `ip netns`, pid:N, or a path")
+                raise _none(spec)
             fd = os.open(f"/proc/self/fd/{look}", os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise _open_error(spec, path, error) from error
@@ -216,6 +218,12 @@ def _open_error(spec: str, path: str, error: Exception) -> BrokerError:
         return NotPermitted(f"the namespace {spec} cannot be opened", "CAP_SYS_PTRACE is missing: run as root")
     if spec.startswith("pid:"):
         return BrokerError(f"no process {spec[4:]}", "give the number of a running process")
-    known = ", ".join(names()[:10])
-    remedy = f"there are {known}" if known and "/" not in spec else "`ip netns` lists names; pid:N and a path work, too"
-    return BrokerError(f"no namespace {spec!r}", remedy)
+    if "/" in spec:
+        return _none(spec)
+    known = ", ".join(map(clean, names()[:10]))
+    return BrokerError(f"no namespace {spec!r}", f"there are {known}" if known else _REMEDY)
+
+
+def _none(spec: str) -> BrokerError:
+    """Of a path that is not there, too: which files there are is none of the app's business, and root sees them all."""
+    return BrokerError(f"{spec} is not a network namespace", _REMEDY)

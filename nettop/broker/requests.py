@@ -1,20 +1,16 @@
-"""Everything the app can ask of the broker, as frozen dataclasses, and the one way to and from JSON.
+"""Everything the app can ask of the broker, and the values in it, as frozen dataclasses.
 
-What is not a class of this file, with exactly its fields and types, is refused: "not on the list".
+What is not a class of this file, with exactly its fields and types, is refused (request_json.py): "not on the list".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
-from nettop.errors import BrokerError
 from nettop.kinds import TextKind
 
-MAX_TEXT = 8192  # characters of one string field
-MAX_ITEMS = 512  # of one tuple field
+MAX_FLOWS = 256  # keys of one DeleteFlows: as many fit one packet, and the broker is busy for a few ms with them
 
 
 class ReadRequest(Enum):
@@ -32,7 +28,11 @@ class ReadRequest(Enum):
     NFT_SETS = "nft-sets"
     NFT_OBJECTS = "nft-objects"  # named counters, quotas, limits
     NFT_FLOWTABLES = "nft-flowtables"
+    NFT_SET_ELEMENTS = "nft-set-elements"  # of one set or map: needs `of_set`
     NFACCT = "nfacct"
+    RTNL_LINKS = "rtnl-links"  # these three on a NETLINK_ROUTE socket
+    RTNL_ADDRESSES = "rtnl-addresses"
+    RTNL_ROUTES = "rtnl-routes"  # of all tables
 
 
 # What comes back.
@@ -80,6 +80,60 @@ class NetlinkSocket:
     netns: Netns
 
 
+# What a request is about.
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowing:
+    """Which flows a conntrack dump is to give: those of a family (AF_*; 0: all), zone, mark and status.
+
+    A flow passes when mark & mark_mask == mark and status & status_mask == status (without a mask: all those bits).
+    """
+
+    family: int = 0
+    zone: int | None = None
+    mark: int | None = None
+    mark_mask: int = 0xFFFF_FFFF
+    status: int | None = None
+    status_mask: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetName:
+    """An nftables set or map; `family` is NFPROTO_* (linux/netfilter.h: 1 inet, 2 ip, 10 ip6 …)."""
+
+    family: int
+    table: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class FlowKey:
+    """A conntrack entry by its original tuple; of ICMP and ICMPv6 `sport` is the id, `dport` type << 8 | code.
+
+    `zone` is that of the original direction. With `id` (CTA_ID) a later flow of the same tuple is left alone.
+    """
+
+    family: int
+    proto: int
+    zone: int
+    src: str
+    dst: str
+    sport: int
+    dport: int
+    id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CounterName:
+    """A counter that can be set to zero: group "nft-counter", "nft-quota" or "nfacct" (no family, no table)."""
+
+    group: str
+    family: int
+    table: str
+    name: str
+
+
 # What can be asked.
 
 
@@ -120,12 +174,15 @@ class OpenNetlinkSocket:
     protocol: int
     groups: tuple[int, ...]
     rcvbuf: int
+    program: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class SendRead:
     socket: int
     what: ReadRequest
+    narrow: Narrowing | None
+    of_set: SetName | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +197,9 @@ class GetText:
 
 
 @dataclass(frozen=True, slots=True)
-class ReadSysctls:
+class OpenSysctl:
     netns: int
-    names: tuple[str, ...]
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +217,22 @@ class SetSysctl:
     value: str
 
 
+@dataclass(frozen=True, slots=True)
+class DeleteFlows:
+    """A change: at most MAX_FLOWS flows."""
+
+    netns: int
+    flows: tuple[FlowKey, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ResetCounter:
+    """A change."""
+
+    netns: int
+    counter: CounterName
+
+
 Change = SetSysctl
 Request = (
     GetNetns
@@ -171,83 +244,9 @@ Request = (
     | SendRead
     | ReleaseSocket
     | GetText
-    | ReadSysctls
+    | OpenSysctl
     | OpenOutput
     | SetSysctl
+    | DeleteFlows
+    | ResetCounter
 )
-
-_KINDS: dict[str, type[Any]] = {
-    kind.__name__: kind
-    for kind in (
-        GetNetns,
-        ListNetns,
-        LeaveNetns,
-        GetDevices,
-        OpenPacketSocket,
-        OpenNetlinkSocket,
-        SendRead,
-        ReleaseSocket,
-        GetText,
-        ReadSysctls,
-        OpenOutput,
-        SetSysctl,
-    )
-}
-
-
-def to_json(request: Request) -> dict[str, Any]:
-    """The request as a JSON object: its class name under "ask", and its fields."""
-    values = {f.name: getattr(request, f.name) for f in fields(request)}
-    plain = {name: value.value if isinstance(value, Enum) else value for name, value in values.items()}
-    return {"ask": type(request).__name__, **plain}
-
-
-def from_json(message: Mapping[str, Any]) -> Request:
-    """The request in a JSON object; raises BrokerError unless it is on the list with exactly its fields and types."""
-    ask = message.get("ask")
-    kind = _KINDS.get(ask) if isinstance(ask, str) else None
-    if kind is None:
-        raise BrokerError(f"not on the list: {str(ask)[:80]!r}")
-    expected = {f.name: str(f.type) for f in fields(kind)}
-    given = set(message) - {"ask", "id"}
-    if given != set(expected):
-        raise BrokerError(f"not on the list: {ask} with fields {sorted(given)[:20]}")
-    values = {name: _field(kind, name, type_name, message[name]) for name, type_name in expected.items()}
-    request: Request = kind(**values)
-    return request
-
-
-def _field(kind: type[Any], name: str, type_name: str, value: object) -> object:
-    try:
-        return _CONVERT[type_name](value)
-    except ValueError as error:
-        raise BrokerError(f"not on the list: {kind.__name__} with {name}={str(value)[:80]!r}") from error
-
-
-def _exactly(kind: type[Any]) -> Callable[[object], Any]:
-    def convert(value: object) -> object:
-        if type(value) is not kind or (isinstance(value, str) and len(value) > MAX_TEXT):
-            raise ValueError("wrong type")
-        return value
-
-    return convert
-
-
-def _tuple_of(convert: Callable[[object], Any]) -> Callable[[object], Any]:
-    def convert_all(value: object) -> object:
-        if not isinstance(value, list) or len(value) > MAX_ITEMS:
-            raise ValueError("wrong type")
-        return tuple(convert(item) for item in value)
-
-    return convert_all
-
-
-_CONVERT: dict[str, Callable[[object], Any]] = {
-    "str": _exactly(str),
-    "int": _exactly(int),
-    "bool": _exactly(bool),
-    "tuple[int, ...]": _tuple_of(_exactly(int)),
-    "tuple[str, ...]": _tuple_of(_exactly(str)),
-    "ReadRequest": ReadRequest,
-    "TextKind": TextKind,
-}

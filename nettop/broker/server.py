@@ -14,7 +14,20 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nettop.broker import libpcap, output, privileges, reads, requests, sockets, sysctls, texts, wire
+from nettop.broker import (
+    libpcap,
+    netlink_changes,
+    output,
+    privileges,
+    reads,
+    request_json,
+    requests,
+    sockets,
+    statistics,
+    sysctls,
+    texts,
+    wire,
+)
 from nettop.broker.children import Child, RemoteFailure, Work, start
 from nettop.broker.failures import error_fields
 from nettop.broker.identity import invoker
@@ -25,10 +38,16 @@ from nettop.kinds import TextKind
 COMPILE_SECONDS = 8.0  # a capture filter with a host name asks DNS
 OUTPUT_SECONDS = 8.0  # a network file system may hang
 MAX_CHILDREN = 16
-MAX_SOCKETS = 64
+MAX_SOCKETS = 256  # a namespace needs seven or so
 SEND_SECONDS = 10  # an app that reads nothing for so long (while the buffer is full) is taken for gone
 
 Body = dict[str, Any]
+
+# Short reads of procfs that cannot hang: not worth a child.
+READ_HERE: dict[TextKind, Callable[[], bytes]] = {
+    TextKind.SYSCTLS: sysctls.listing,
+    TextKind.NET_STATISTICS: statistics.listing,
+}
 
 
 class Answered(Exception):
@@ -51,6 +70,7 @@ class HeldSocket:
 
     sock: socket.socket
     netns: int
+    protocol: int
 
 
 class Server:
@@ -79,9 +99,11 @@ class Server:
             requests.SendRead: self._send_read,
             requests.ReleaseSocket: self._release_socket,
             requests.GetText: self._get_text,
-            requests.ReadSysctls: self._read_sysctls,
+            requests.OpenSysctl: self._open_sysctl,
             requests.OpenOutput: self._open_output,
             requests.SetSysctl: self._set_sysctl,
+            requests.DeleteFlows: self._delete_flows,
+            requests.ResetCounter: self._reset_counter,
         }
 
     def serve(self, hello: Body) -> None:
@@ -113,7 +135,7 @@ class Server:
 
     def _answer(self, request_id: int, message: Body) -> None:
         try:
-            request = requests.from_json(message)
+            request = request_json.from_json(message)
         except BrokerError as error:
             self._refuse(request_id, error)
             return
@@ -195,7 +217,7 @@ class Server:
             return {"socket": 0}, (sock.detach(),)
         handle = self._next_socket
         self._next_socket += 1
-        self._sockets[handle] = HeldSocket(sock, asked.netns)
+        self._sockets[handle] = HeldSocket(sock, asked.netns, asked.protocol)
         return {"socket": handle}, (os.dup(sock.fileno()),)
 
     def _send_read(self, _id: int, asked: requests.SendRead) -> tuple[Body, tuple[int, ...]]:
@@ -203,7 +225,7 @@ class Server:
         if held is None:
             raise BrokerError("no such socket", "it was released, has event groups, or its namespace is gone")
         self._sequence = self._sequence + 1 & 0x7FFF_FFFF
-        message = reads.read_bytes(asked.what, self._sequence)
+        message = reads.read_bytes(asked, held.protocol, self._sequence)
         with self._namespaces.inside(held.netns):  # some subsystems look at the sender's namespace
             held.sock.sendto(message, (0, 0))
         return {"bytes": message.hex()}, ()
@@ -215,40 +237,57 @@ class Server:
         return {}, ()
 
     def _get_text(self, request_id: int, asked: requests.GetText) -> tuple[Body, tuple[int, ...]]:
-        if asked.what is TextKind.SYSCTLS:
+        if asked.what in READ_HERE:
             with self._namespaces.inside(asked.netns):
-                return {}, (wire.sealed_memfd("nettop-sysctls", sysctls.listing()),)
+                return {}, (wire.sealed_memfd("nettop-text", READ_HERE[asked.what]()),)
         tool = texts.TOOLS[asked.what]
         netns = self._fd(asked.netns)
         work = Work(asked.what.value, tool.run, netns, texts.SECONDS, tool.capabilities, tool.gid)
         self._start(request_id, asked.netns, work, lambda memfd: ({}, (memfd,)))
         raise Answered
 
-    def _read_sysctls(self, _id: int, asked: requests.ReadSysctls) -> tuple[Body, tuple[int, ...]]:
+    def _open_sysctl(self, _id: int, asked: requests.OpenSysctl) -> tuple[Body, tuple[int, ...]]:
         with self._namespaces.inside(asked.netns):
-            return {"values": sysctls.read(asked.names)}, ()
+            return {}, (sysctls.open_to_read(asked.name),)
 
     def _open_output(self, request_id: int, asked: requests.OpenOutput) -> tuple[Body, tuple[int, ...]]:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        account = invoker()
+        opened = output.open_new if account.uid else output.open_capture  # the app is the invoker, but never root
 
         def open_as_invoker() -> None:
-            socket.send_fds(theirs, [b"fd"], [output.open_new(asked.path, asked.force)])
+            socket.send_fds(theirs, [b"fd"], [opened(asked.path, asked.force)])
 
         def take(memfd: int) -> tuple[Body, tuple[int, ...]]:
             os.close(memfd)
             with ours:
                 return {}, tuple(socket.recv_fds(ours, 16, 1)[1])
 
-        work = Work("open", open_as_invoker, None, OUTPUT_SECONDS, account=invoker(), channel=theirs)
+        work = Work("open", open_as_invoker, None, OUTPUT_SECONDS, account=account, channel=theirs)
         self._start(request_id, OWN, work, take)
         theirs.close()
         raise Answered
 
     def _set_sysctl(self, _id: int, asked: requests.SetSysctl) -> tuple[Body, tuple[int, ...]]:
-        if self._read_only:
-            raise NotPermitted(f"{asked.name} is not set", "nettop runs with --read-only")
+        self._check_may_change(f"{asked.name} is not set")
         with self._namespaces.inside(asked.netns):
             return {"before": sysctls.change(asked.name, asked.value)}, ()
+
+    def _delete_flows(self, _id: int, asked: requests.DeleteFlows) -> tuple[Body, tuple[int, ...]]:
+        self._check_may_change("no flow is deleted")
+        with self._namespaces.inside(asked.netns):
+            deleted, gone = netlink_changes.delete_flows(asked.flows)
+        return {"deleted": deleted, "gone": gone}, ()
+
+    def _reset_counter(self, _id: int, asked: requests.ResetCounter) -> tuple[Body, tuple[int, ...]]:
+        self._check_may_change(f"{asked.counter.name} is not set to zero")
+        with self._namespaces.inside(asked.netns):
+            netlink_changes.reset_counter(asked.counter)
+        return {}, ()
+
+    def _check_may_change(self, refused: str) -> None:
+        if self._read_only:
+            raise NotPermitted(refused, "nettop runs with --read-only")
 
     # Children.
 

@@ -6,12 +6,14 @@ import ctypes
 import fcntl
 import socket
 import struct
+from collections.abc import Iterable
 from contextlib import suppress
 
 from nettop.broker import abi
 from nettop.broker.requests import Device, OpenNetlinkSocket, OpenPacketSocket
 from nettop.errors import BrokerError
 from nettop.kinds import LINKTYPE_ETHERNET, NETLINK_NETFILTER, NETLINK_ROUTE
+from nettop.text.sanitize import clean
 
 LINKTYPE_RAW = 101  # https://www.tcpdump.org/linktypes.html: the packet begins with its IPv4 or IPv6 header
 MAX_RING = 2 << 30  # bytes
@@ -36,7 +38,7 @@ def device(name: str) -> Device:
     for candidate in present:
         if candidate.name == name:
             return candidate
-    raise BrokerError(f"no device {name!r}", f"there are {', '.join(d.name for d in present[:10])}")
+    raise BrokerError(f"no device {name!r}", f"there are {', '.join(clean(d.name) for d in present[:10])}")
 
 
 def bring_up(name: str) -> None:
@@ -74,12 +76,27 @@ def packet_socket(of: Device, asked: OpenPacketSocket, program: bytes) -> socket
 
 
 def check_packet_request(asked: OpenPacketSocket) -> None:
-    """Raise BrokerError for sizes no ring can have."""
+    """Raise BrokerError for sizes no ring can have, or that would leave the host short of memory."""
     page_multiple = asked.block_size % 4096 == 0 and asked.block_size >= 4096
     if not page_multiple or asked.block_count < 1 or asked.block_size * asked.block_count > MAX_RING:
         raise BrokerError(f"a ring of {asked.block_count} × {asked.block_size} bytes is not possible")
     if not 1 <= asked.snaplen <= MAX_SNAPLEN:
         raise BrokerError(f"a snaplen of {asked.snaplen} is not possible", f"give 1 to {MAX_SNAPLEN}")
+    with open("/proc/meminfo", encoding="ascii") as lines:
+        spare = spare_memory(lines)
+    if asked.block_size * asked.block_count > spare:
+        raise BrokerError(
+            f"no memory for a ring of {asked.block_size * asked.block_count >> 20} MiB", "capture on fewer devices"
+        )
+
+
+def spare_memory(meminfo: Iterable[str]) -> int:
+    """Bytes that rings may take: what is free or can be freed (proc(5), MemAvailable), less an eighth of the host's.
+
+    A ring is the kernel's memory, which no limit of the app's counts, and nothing swaps out.
+    """
+    sizes = {name: int(rest.split()[0]) << 10 for name, _, rest in (line.partition(":") for line in meminfo)}
+    return sizes["MemAvailable"] - sizes["MemTotal"] // 8
 
 
 def accept_all(snaplen: int) -> bytes:
@@ -88,7 +105,10 @@ def accept_all(snaplen: int) -> bytes:
 
 
 def netlink_socket(asked: OpenNetlinkSocket) -> socket.socket:
-    """A netlink socket of the current namespace: bound, with its buffer and groups. Raises OSError, BrokerError."""
+    """A netlink socket of the current namespace: bound, with its buffer, filter and groups.
+
+    The filter comes before the groups, so that nothing unfiltered slips in. Raises OSError, BrokerError.
+    """
     highest = MAX_GROUP.get(asked.protocol)
     if highest is None or any(not 1 <= group <= highest for group in asked.groups):
         raise BrokerError(f"not on the list: netlink protocol {asked.protocol} with groups {asked.groups[:8]}")
@@ -96,6 +116,8 @@ def netlink_socket(asked: OpenNetlinkSocket) -> socket.socket:
     try:
         _set_receive_buffer(sock, max(4096, min(asked.rcvbuf, MAX_RCVBUF)))
         sock.bind((0, 0))
+        if asked.program:
+            _attach(sock, asked.program)
         for group in asked.groups:
             sock.setsockopt(abi.SOL_NETLINK, abi.NETLINK_ADD_MEMBERSHIP, group)
     except BaseException:
@@ -120,7 +142,7 @@ def _set_ring(sock: socket.socket, asked: OpenPacketSocket) -> None:
 
 def _attach(sock: socket.socket, program: bytes) -> None:
     if not program or len(program) % 8 or len(program) > _MAX_PROGRAM:
-        raise BrokerError("a capture filter that is no BPF program")
+        raise BrokerError("not on the list: a filter that is no BPF program")
     instructions = ctypes.create_string_buffer(program, len(program))
     fprog = struct.pack("HP", len(program) // 8, ctypes.addressof(instructions))  # linux/filter.h struct sock_fprog
     sock.setsockopt(socket.SOL_SOCKET, abi.SO_ATTACH_FILTER, fprog)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+import stat
 
 from nettop.errors import BrokerError
 
@@ -34,14 +34,14 @@ _ALWAYS_SHOWN = (
 )
 
 
-def read(names: Iterable[str]) -> dict[str, str]:
-    """The values of `names`; what this namespace does not have is missing. Raises BrokerError for names not listed."""
-    wanted = list(names)
-    for name in wanted:
-        if not _READABLE.fullmatch(name):
-            raise BrokerError(f"not on the list: sysctl {name!r}")
-    values = {name: _value(name) for name in wanted}
-    return {name: value for name, value in values.items() if value is not None}
+def open_to_read(name: str) -> int:
+    """A descriptor of a sysctl of this namespace, whoever reads it. BrokerError: not listed, not there, a secret."""
+    if not _READABLE.fullmatch(name):
+        raise BrokerError(f"not on the list: sysctl {name!r}")
+    fd = _open(name)
+    if fd is None:
+        raise BrokerError(f"this namespace has no sysctl {name} for all to read")
+    return fd
 
 
 def listing() -> bytes:
@@ -51,8 +51,9 @@ def listing() -> bytes:
     except OSError:
         netfilter = []
     names = [name for name in (*netfilter, *_ALWAYS_SHOWN) if _READABLE.fullmatch(name)]
-    values = read(names)
-    return "".join(f"{name} = {values[name]}\n" for name in sorted(values)).encode(errors="surrogateescape")
+    values = {name: _value(name) for name in sorted(names)}
+    lines = [f"{name} = {value}\n" for name, value in values.items() if value is not None]
+    return "".join(lines).encode(errors="surrogateescape")
 
 
 def change(name: str, value: str) -> str:
@@ -73,8 +74,23 @@ def _path(name: str) -> str:
 
 
 def _value(name: str) -> str | None:
+    fd = _open(name)
+    if fd is None:
+        return None
     try:
-        with open(_path(name), encoding="utf-8", errors="surrogateescape") as file:
+        with open(fd, encoding="utf-8", errors="surrogateescape") as file:
             return file.read().strip()
     except OSError:
         return None
+
+
+def _open(name: str) -> int | None:
+    """None: this namespace has none of that name, or only root may read it (tcp_fastopen_key is a secret)."""
+    try:
+        fd = os.open(_path(name), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    if os.fstat(fd).st_mode & stat.S_IROTH:
+        return fd
+    os.close(fd)
+    return None

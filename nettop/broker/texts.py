@@ -1,4 +1,4 @@
-"""The text snapshots: which tool renders each kind, with which rights, and whether what it printed is whole."""
+"""The text snapshots a child makes: which tool renders each kind, with which rights, and whether it printed all."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from nettop.broker.children import execute, find_tool
+from nettop.broker import processes
+from nettop.broker.children import execute, find_tool, write_out
 from nettop.broker.identity import NOBODY
-from nettop.broker.privileges import NET_ADMIN, NET_RAW
+from nettop.broker.privileges import DAC_READ_SEARCH, NET_ADMIN, NET_RAW, SYS_PTRACE
 from nettop.errors import BrokerError
 from nettop.kinds import TextKind
 
@@ -41,7 +42,7 @@ def list_ruleset() -> None:
         return
     nft.set_handle_output(True)
     nft.nft_ctx_output_set_flags(nft._Nftables__ctx, _flags(nft))
-    _write(_run(nft))
+    write_out(_run(nft))
 
 
 def _run(nft: Any) -> bytes:
@@ -74,12 +75,6 @@ def _binding() -> ModuleType:
     raise ImportError("nftables")
 
 
-def _write(text: bytes) -> None:
-    view = memoryview(text)
-    while view:
-        view = view[os.write(1, view) :]
-
-
 def _saver(program: str) -> Callable[[], None]:
     return lambda: execute(find_tool(program), "-c")
 
@@ -102,6 +97,7 @@ def _table_names(names: str) -> str:
 
 
 _LEGACY_RIGHTS = frozenset({NET_ADMIN, NET_RAW})
+_PROC_RIGHTS = frozenset({SYS_PTRACE, DAC_READ_SEARCH})  # to see whose descriptors are whose; sock_diag needs none
 
 TOOLS: dict[TextKind, Tool] = {
     TextKind.NFT_RULESET: Tool(list_ruleset),
@@ -113,4 +109,5 @@ TOOLS: dict[TextKind, Tool] = {
     TextKind.IP6TABLES_LEGACY_SAVE: Tool(
         _legacy_saver("ip6tables-legacy-save", "ip6_tables_names"), _LEGACY_RIGHTS, _ROOT_GROUP
     ),
+    TextKind.PROCESSES: Tool(processes.list_processes, _PROC_RIGHTS),
 }

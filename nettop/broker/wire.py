@@ -32,12 +32,19 @@ def pair() -> tuple[socket.socket, socket.socket]:
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
-def send(sock: socket.socket, message: Mapping[str, Any], fds: Sequence[int] = ()) -> None:
-    """Send one message with descriptors (they stay open here). Raises OSError when the other end is gone."""
+def send(
+    sock: socket.socket, message: Mapping[str, Any], fds: Sequence[int] = (), *, long_allowed: bool = True
+) -> None:
+    """Send one message with descriptors (they stay open here). Raises OSError when the other end is gone.
+
+    With long_allowed False (to the broker, which takes none) a message longer than a packet raises WireError.
+    """
     payload = json.dumps(message, separators=(",", ":")).encode()
     if len(payload) <= MAX_PACKET:
         socket.send_fds(sock, [payload], list(fds))
         return
+    if not long_allowed:
+        raise WireError(f"a request of more than {MAX_PACKET} bytes")
     body = sealed_memfd("nettop-message", payload)
     try:
         socket.send_fds(sock, [b'{"long":true}'], [body, *fds])

@@ -1,0 +1,74 @@
+"""Which processes hold which sockets, as /proc says: any process may hold a socket of any namespace."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+_PREFIX, _END = "socket:[", "]"
+
+
+@dataclass(slots=True)
+class Holder:
+    """The process of the lowest number that holds a socket, and how many hold it. `name` is what it calls itself."""
+
+    pid: int
+    name: str
+    sharers: int = 1
+
+
+def holders(inodes: Collection[int]) -> dict[int, Holder]:
+    """The holders of these sockets, by inode. A process we may not look into, or that ends meanwhile, is missing.
+
+    Needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH for other users' processes (proc(5), /proc/pid/fd).
+    """
+    wanted = {f"{_PREFIX}{inode}{_END}": inode for inode in inodes}
+    found: dict[int, Holder] = {}
+    for pid in sorted(int(entry) for entry in os.listdir("/proc") if entry.isdecimal()):
+        with suppress(OSError):
+            _look_into(pid, wanted, found)
+    return found
+
+
+def _look_into(pid: int, wanted: dict[str, int], found: dict[int, Holder]) -> None:
+    process = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY)  # so that a reused number is not mixed up
+    try:
+        held = {wanted[link] for link in _links(process) if link in wanted}
+        name = _name(process) if held else ""
+    finally:
+        os.close(process)
+    for inode in held:
+        if inode in found:
+            found[inode].sharers += 1
+        else:
+            found[inode] = Holder(pid, name)
+
+
+def _links(process: int) -> list[str]:
+    """What the descriptors of a process point to."""
+    folder = os.open("fd", os.O_RDONLY | os.O_DIRECTORY, dir_fd=process)
+    try:
+        numbers = os.listdir(folder)
+        try:
+            return [os.readlink(number, dir_fd=folder) for number in numbers]
+        except FileNotFoundError:  # one was closed meanwhile
+            return list(_links_still_there(folder, numbers))
+    finally:
+        os.close(folder)
+
+
+def _links_still_there(folder: int, numbers: list[str]) -> Iterator[str]:
+    for number in numbers:
+        with suppress(FileNotFoundError):
+            yield os.readlink(number, dir_fd=folder)
+
+
+def _name(process: int) -> str:
+    """The comm of a process: up to 15 bytes of its own choice; what is not UTF-8 becomes \\xNN."""
+    comm = os.open("comm", os.O_RDONLY, dir_fd=process)
+    try:
+        return os.read(comm, 64).removesuffix(b"\n").decode(errors="backslashreplace")
+    finally:
+        os.close(comm)
