@@ -32,12 +32,18 @@ HAVE_LABELS = 1 << 14
 HAVE_ZONE = 1 << 15  # CTA_ZONE, or CTA_TUPLE_ZONE of one direction (ZONE_ORIG_ONLY, ZONE_REPLY_ONLY)
 HAVE_ZONE_ORIG_ONLY = 1 << 16
 HAVE_ZONE_REPLY_ONLY = 1 << 17
-HAVE_MASTER = 1 << 18  # CTA_TUPLE_MASTER: an expected connection; the tuple itself is not kept in columns
+HAVE_MASTER = 1 << 18  # CTA_TUPLE_MASTER: an expected connection; the tuple is in MASTER_DTYPES (expectations: in r*)
 HAVE_EVENT_TS = 1 << 19  # CTA_TIMESTAMP_EVENT (27): ts_ns is the kernel's, else the time of receipt
 HAVE_USE = 1 << 20
 HAVE_SECCTX = 1 << 21
+# Of expectations only.
+HAVE_MASK = 1 << 22  # CTA_EXPECT_MASK
+HAVE_EXPECT_FLAGS = 1 << 23
+HAVE_EXPECT_CLASS = 1 << 24
+HAVE_FUNCTION = 1 << 25  # CTA_EXPECT_FN
 
 EVENT_DUMP, EVENT_NEW, EVENT_UPDATE, EVENT_DESTROY = 0, 1, 2, 3  # the `event` column
+EVENT_EXPECT = 4  # added to NEW, UPDATE and DESTROY of an expectation
 
 # A row of conntrack, from a dump or an event. The *_hi halves exist in a Columns only when a row of it is IPv6.
 # Addresses are integers in host order: IPv4 in lo, IPv6 split in hi and lo. For ICMP and ICMPv6 osport is the id and
@@ -77,6 +83,32 @@ FLOW_DTYPES: dict[str, type[np.generic]] = {
     "ts_ns": np.int64,
 }
 FLOW_HI = ("osrc_hi", "odst_hi", "rsrc_hi", "rdst_hi")
+# The original tuple of an expected flow's master. These columns exist only in a Columns that has such a flow.
+MASTER_DTYPES: dict[str, type[np.generic]] = {
+    "mproto": np.uint8,
+    "msport": np.uint16,
+    "mdport": np.uint16,
+    "msrc_lo": np.uint64,
+    "mdst_lo": np.uint64,
+    "msrc_hi": np.uint64,
+    "mdst_hi": np.uint64,
+}
+# What a row that is an expectation has beside FLOW_DTYPES. There o* is the expected tuple, r* the master's original
+# one (of protocol mproto), and a bit of 0 in the mask x* means that any value of the expected tuple will do.
+EXPECT_DTYPES: dict[str, type[np.generic]] = {
+    "mproto": np.uint8,
+    "xproto": np.uint8,
+    "xsport": np.uint16,
+    "xdport": np.uint16,
+    "function": np.uint16,  # code in Strings
+    "expect_flags": np.uint32,  # NF_CT_EXPECT_* of linux/netfilter/nf_conntrack_common.h
+    "expect_class": np.uint32,
+    "xsrc_lo": np.uint64,
+    "xdst_lo": np.uint64,
+    "xsrc_hi": np.uint64,
+    "xdst_hi": np.uint64,
+}
+COLUMN_DTYPES = FLOW_DTYPES | MASTER_DTYPES | EXPECT_DTYPES
 
 
 class Strings:
@@ -150,10 +182,12 @@ class DecodeErrors:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What a decoder made of one batch."""
+    """What a decoder made of one batch. Expectations stand apart from flows: few models want them."""
 
     stream: int
     seq: int
     cols: Columns
     record: NDArray[np.uint32]  # row → index of its record in the batch
     errors: DecodeErrors
+    expect: Columns = field(default_factory=lambda: Columns(0))  # after FLOW_DTYPES and EXPECT_DTYPES
+    expect_record: NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))

@@ -38,3 +38,8 @@ class TextKind(Enum):
     IPTABLES_LEGACY_SAVE = "iptables-legacy-save"  # only when /proc/net/ip_tables_names names a table
     IP6TABLES_LEGACY_SAVE = "ip6tables-legacy-save"
     SYSCTLS = "sysctls"  # "name = value" lines: net.netfilter.* and what the screens need
+    # JSON lines, one socket each: family (of its packets: a v4-mapped address is given as IPv4) proto local lport
+    # remote rport state uid inode pid name sharers. `pid` null (`name` "", `sharers` 0): no process, or none that we
+    # may look into. Raw and ping sockets have `lport`: their ICMP id (a ping socket's), else 0.
+    PROCESSES = "processes"
+    NET_STATISTICS = "net-statistics"  # "== /proc/net/snmp\n…" blocks of the namespace's files; absent ones are missing

@@ -101,7 +101,7 @@ def _counters(side: str) -> Schema:
 
 
 _STATE: Schema = {nfct.CTA_PROTOINFO_STATE: Value("state", 1)}
-FLOW: Schema = {
+_FLOW: Schema = {
     nfct.CTA_TUPLE_ORIG: tuple_schema("o", "proto"),
     nfct.CTA_TUPLE_REPLY: tuple_schema("r", "rproto"),
     nfct.CTA_STATUS: Value("status", 4),
@@ -117,7 +117,7 @@ FLOW: Schema = {
     nfct.CTA_COUNTERS_REPLY: _counters("r"),
     nfct.CTA_USE: Value("use", 4),
     nfct.CTA_ID: Value("id", 4),
-    nfct.CTA_TUPLE_MASTER: Mark("master"),
+    nfct.CTA_TUPLE_MASTER: tuple_schema("m", "mproto"),
     nfct.CTA_ZONE: Value("zone", 2),
     nfct.CTA_SECCTX: Mark("secctx"),
     nfct.CTA_TIMESTAMP: {
@@ -128,7 +128,7 @@ FLOW: Schema = {
     nfct.CTA_TIMESTAMP_EVENT: Value("ts_ns", 8),
 }
 
-_HAVE: tuple[tuple[int, tuple[str, ...]], ...] = (  # a bit is set when all of these were seen
+_HAVE = (
     (c.HAVE_ORIG, ("osrc_lo", "odst_lo", "proto")),
     (c.HAVE_REPLY, ("rsrc_lo", "rdst_lo", "rproto")),
     (c.HAVE_OPORTS, ("osport", "odport")),
@@ -147,12 +147,24 @@ _HAVE: tuple[tuple[int, tuple[str, ...]], ...] = (  # a bit is set when all of t
     (c.HAVE_ZONE, ("zone",)),
     (c.HAVE_ZONE | c.HAVE_ZONE_ORIG_ONLY, ("ozone",)),
     (c.HAVE_ZONE | c.HAVE_ZONE_REPLY_ONLY, ("rzone",)),
-    (c.HAVE_MASTER, ("master",)),
+    (c.HAVE_MASTER, ("msrc_lo", "mdst_lo", "mproto")),
     (c.HAVE_EVENT_TS, ("ts_ns",)),
     (c.HAVE_USE, ("use",)),
     (c.HAVE_SECCTX, ("secctx",)),
 )
-_STAND_IN = {"rproto": "proto", "ozone": "zone", "rzone": "zone"}  # where the first is seen and the second is not
+_STAND_IN = {"rproto": "proto", "ozone": "zone", "rzone": "zone"}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What the messages of one subsystem hold."""
+
+    schema: Schema
+    have: tuple[tuple[int, tuple[str, ...]], ...]  # a bit is set when all of these were seen
+    stand_in: dict[str, str]  # where the first is seen and the second is not
+
+
+FLOW = Kind(_FLOW, _HAVE, _STAND_IN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,16 +221,21 @@ class Walk:
             self._fits(begin, width, what.width)
             self._number(what.name, Part(offset, what.width, what.shift))
             if what.name.endswith("_lo"):
-                self.families.add(AF_INET)
+                self._family(what.name, AF_INET)
         elif isinstance(what, Address6):
             self._fits(begin, width, 16)
             self._number(f"{what.name}_hi", Part(offset, 8, 0))
             self._number(f"{what.name}_lo", Part(offset + 8, 8, 0))
-            self.families.add(AF_INET6)
+            self._family(what.name, AF_INET6)
         elif isinstance(what, Bytes):
             self.texts[what.name] = (what.name, offset, width, what.text)
         else:
             self.numbers.setdefault(what.name, {})
+
+    def _family(self, name: str, family: int) -> None:
+        """A master's is not the row's."""
+        if not name.startswith("m"):
+            self.families.add(family)
 
     def _number(self, name: str, part: Part) -> None:
         self.numbers.setdefault(name, {})[part.shift] = part
@@ -228,14 +245,14 @@ class Walk:
             raise BadAttribute(begin - NLA_HDRLEN, ERR_VALUE_SHORT)
 
 
-def layout_of(buf: bytes | bytearray | memoryview, base: int, length: int) -> Layout:
+def layout_of(buf: bytes | bytearray | memoryview, base: int, length: int, kind: Kind = FLOW) -> Layout:
     """The layout of the message buf[base : base + length], header included. Raises BadAttribute on bad bytes."""
     if length > MAX_LENGTH:
         raise BadAttribute(base, ERR_TOO_LONG)
     if length < BODY:
         raise BadAttribute(base, ERR_VALUE_SHORT)
     walk = Walk(buf, base)
-    walk.nest(FLOW, base + BODY, base + length)
+    walk.nest(kind.schema, base + BODY, base + length)
     if len(walk.families) > 1:
         raise BadAttribute(base + BODY, ERR_FAMILY)
     words = np.array(walk.headers, np.intp) // 4
@@ -243,26 +260,26 @@ def layout_of(buf: bytes | bytearray | memoryview, base: int, length: int) -> La
         length=length,
         words=words,
         heads=np.frombuffer(buf, np.uint8, length & ~3, base).copy().view(np.uint32)[words],
-        have=_presence(walk),
+        have=_presence(walk, kind),
         family=next(iter(walk.families), 0),
-        numbers=_numbers(walk),
+        numbers=_numbers(walk, kind),
         texts=tuple(walk.texts.values()),
     )
 
 
-def _presence(walk: Walk) -> int:
+def _presence(walk: Walk, kind: Kind) -> int:
     seen = walk.numbers.keys() | walk.texts.keys()
     have = 0
-    for bits, names in _HAVE:
+    for bits, names in kind.have:
         if seen.issuperset(names):
             have |= bits
     return have
 
 
-def _numbers(walk: Walk) -> tuple[tuple[str, tuple[Part, ...]], ...]:
+def _numbers(walk: Walk, kind: Kind) -> tuple[tuple[str, tuple[Part, ...]], ...]:
     found = dict(walk.numbers)
-    for name, instead_of in _STAND_IN.items():
+    for name, instead_of in kind.stand_in.items():
         parts = found.pop(name, None)
         if parts is not None:
             found.setdefault(instead_of, parts)
-    return tuple((name, tuple(parts.values())) for name, parts in found.items() if name in c.FLOW_DTYPES)
+    return tuple((name, tuple(parts.values())) for name, parts in found.items() if name in c.COLUMN_DTYPES)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nettop.columns import FLOW_DTYPES, FLOW_HI, Array, Columns, Strings
+from nettop.columns import COLUMN_DTYPES, FLOW_HI, Array, Columns, Strings
 from nettop.decode.conntrack_layout import Layout, Part
 from nettop.decode.netlink import NLMSG_HDRLEN, Buffer, unaligned
 
@@ -68,7 +68,7 @@ class FlowRows:
     def __init__(self, n: int, strings: Strings) -> None:
         self._n = n
         self._strings = strings
-        self._data: dict[str, Array] = {name: np.zeros(n, FLOW_DTYPES[name]) for name in _ALWAYS}
+        self._data: dict[str, Array] = {name: np.zeros(n, COLUMN_DTYPES[name]) for name in _ALWAYS}
 
     def set(self, name: str, values: Array) -> None:
         """A whole column at once."""
@@ -128,7 +128,7 @@ class FlowRows:
     def _column(self, name: str) -> Array:
         column = self._data.get(name)
         if column is None:
-            column = self._data[name] = np.zeros(self._n, FLOW_DTYPES[name])
+            column = self._data[name] = np.zeros(self._n, COLUMN_DTYPES[name])
         return column
 
 
@@ -136,7 +136,7 @@ def _number(name: str, parts: tuple[Part, ...], block: Block) -> Array:
     """The column's values, in its dtype."""
     if name == "ts_ns":
         return np.minimum(block.number(parts[0]), np.uint64(_MAX_NS)).astype(np.int64)
-    dtype = FLOW_DTYPES[name]
+    dtype = COLUMN_DTYPES[name]
     values = block.number(parts[0]).astype(dtype)
     if parts[0].shift:
         values <<= parts[0].shift

@@ -22,6 +22,7 @@ from nettop.decode.nft_wire import (
 )
 
 _TABLE_FLAGS = ((1, "dormant"), (2, "owner"), (4, "persist"))  # enum nft_table_flags
+_LIMIT_TYPES = {0: "packets", 1: "bytes"}  # enum nft_limit_type
 _CHAIN_FLAGS = ((1, "base"), (2, "offload"), (4, "binding"))  # enum nft_chain_flags
 
 
@@ -73,9 +74,11 @@ class NftObject:
     bytes: int | None = None  # counter
     quota: int | None = None  # bytes allowed
     used: int | None = None  # bytes of the quota consumed
+    inverted: bool = False  # quota, limit: matches what is `over`
     rate: int | None = None  # limit: packets or bytes per `unit`
     unit: int | None = None  # seconds
     burst: int | None = None
+    limit_type: str | None = None  # packets or bytes
     helper: str | None = None  # ct helper: its type, such as ftp
     comment: str | None = None
 
@@ -161,6 +164,7 @@ def decode_object(data: bytes, start: int, end: int, family: str) -> NftObject:
     own = spans(data, *found[4]) if 4 in found else {}  # NFTA_OBJ_DATA
     counter, quota = kind == "counter", kind == "quota"
     limit = own if kind == "limit" else {}
+    flags = maybe(data, own, 2) if quota else maybe(data, limit, 5)  # NFTA_QUOTA_FLAGS, NFTA_LIMIT_FLAGS
     return NftObject(
         family=family,
         table=text(data, found[1]),
@@ -172,9 +176,11 @@ def decode_object(data: bytes, start: int, end: int, family: str) -> NftObject:
         bytes=maybe(data, own, 1) if counter else None,  # NFTA_COUNTER_BYTES
         quota=maybe(data, own, 1) if quota else None,  # NFTA_QUOTA_BYTES
         used=maybe(data, own, 4) if quota else None,  # NFTA_QUOTA_CONSUMED
+        inverted=bool((flags or 0) & 1),  # NFT_QUOTA_F_INV, NFT_LIMIT_F_INV
         rate=maybe(data, limit, 1),  # NFTA_LIMIT_RATE
         unit=maybe(data, limit, 2),  # NFTA_LIMIT_UNIT
         burst=maybe(data, limit, 3),  # NFTA_LIMIT_BURST
+        limit_type=_LIMIT_TYPES.get(maybe(data, limit, 4) or 0) if limit else None,  # NFTA_LIMIT_TYPE
         helper=name(data, own, 1) if kind == "ct helper" else None,  # NFTA_CT_HELPER_NAME
         comment=user_comment(data, found.get(8)),  # NFTA_OBJ_USERDATA
     )

@@ -16,6 +16,7 @@ NFNL_SUBSYS_NFTABLES = 10
 NFT_MSG_NEWTABLE, NFT_MSG_DELTABLE = 0, 2
 NFT_MSG_NEWCHAIN, NFT_MSG_DELCHAIN = 3, 5
 NFT_MSG_NEWRULE, NFT_MSG_DELRULE = 6, 8
+NFT_MSG_NEWSET, NFT_MSG_NEWSETELEM = 9, 12
 NFT_MSG_NEWGEN = 15
 NFT_MSG_NEWOBJ, NFT_MSG_DELOBJ = 18, 20
 
@@ -105,14 +106,14 @@ def name(data: bytes, found: dict[int, Span], kind: int) -> str:
     return "" if span is None else text(data, span)
 
 
-def user_comment(data: bytes, span: Span | None) -> str | None:
-    """The comment in user data: TLVs of one-byte type and length, type 0 (libnftnl udata.h: *_COMMENT)."""
+def user_comment(data: bytes, span: Span | None, wanted: int = 0) -> str | None:
+    """The comment in user data: TLVs of one-byte type and length, type `wanted` (libnftnl udata.h: *_COMMENT)."""
     if span is None:
         return None
     at, end = span
     while at + 2 <= end:
         kind, size = data[at], data[at + 1]
-        if kind == 0:
+        if kind == wanted:
             return text(data, (at + 2, min(end, at + 2 + size)))
         at += 2 + size
     return None

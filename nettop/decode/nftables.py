@@ -44,19 +44,16 @@ from nettop.decode.nft_wire import (
     MalformedError,
 )
 
-BAD_LENGTH, BAD_ATTRIBUTE = 1, 2
-ERROR_WORDS = {
-    BAD_LENGTH: "a message's length is wrong",
-    BAD_ATTRIBUTE: "an attribute's length is wrong or one is missing",
-}
+BAD_LENGTH = 1  # a message's length is wrong
+BAD_ATTRIBUTE = 2  # an attribute's length is wrong, or one is missing
 
 _RULE_TYPE = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWRULE
 _DELETIONS = {NFT_MSG_DELTABLE, NFT_MSG_DELCHAIN, NFT_MSG_DELRULE, NFT_MSG_DELOBJ}
 _NAMED: dict[int, tuple[Callable[[bytes, int, int, str], object], str]] = {
     NFT_MSG_NEWTABLE: (decode_table, "tables"),
     NFT_MSG_NEWCHAIN: (decode_chain, "chains"),
-    NFT_MSG_NEWOBJ: (decode_object, "objects"),
 }
+_MOST_OBJECTS = 50_000  # remembered
 _CACHE_LIMIT = 64 << 20  # bytes of remembered datagrams: about 100,000 rules
 
 
@@ -211,6 +208,8 @@ class NftDecoder:
         self._fresh: dict[bytes, _Layout] = {}  # of the dump under way
         self._known: dict[bytes, _Layout] = {}  # of the one before
         self._size = 0
+        self._objects: dict[bytes, NftObject] = {}  # by their bytes: those of the dump before, …
+        self._seen: dict[bytes, NftObject] = {}  # … and of the one under way: most do not count from poll to poll
 
     def __call__(self, batch: Batch) -> NftDecoded:
         """Decode a batch of datagrams; requests of ours are skipped, bad bytes become errors, nothing is raised."""
@@ -268,6 +267,8 @@ class NftDecoder:
         kind = NLMSG_HEADER.unpack_from(data, at)[1]
         if kind == NLMSG_DONE:
             self._turn()
+            if self._seen:
+                self._objects, self._seen = self._seen, {}
         if kind == NLMSG_ERROR:
             out.refused += data[at + 16 : at + 20] != bytes(4)
         if kind >> 8 != NFNL_SUBSYS_NFTABLES:
@@ -276,10 +277,20 @@ class NftDecoder:
             raise MalformedError(at)
         family = family_word(data[at + 16])
         message = kind & 0xFF
-        if message in _NAMED:
+        if message == NFT_MSG_NEWOBJ:
+            out.objects.append(self._object(data, at, end, family))
+        elif message in _NAMED:
             decode, where = _NAMED[message]
             getattr(out, where).append(decode(data, at + 20, end, family))
         elif message == NFT_MSG_NEWGEN:
             out.generations.append(decode_generation(data, at + 20, end, ts_ns, self._events))
         elif message in _DELETIONS:
             out.removed += 1
+
+    def _object(self, data: bytes, at: int, end: int, family: str) -> NftObject:
+        """The same value as the last time while its bytes are the same (but for the generation in its header)."""
+        key = data[at + 16 : at + 17] + data[at + 20 : end]
+        found = self._objects.get(key) or decode_object(data, at + 20, end, family)
+        if len(self._seen) < _MOST_OBJECTS:
+            self._seen[key] = found
+        return found

@@ -60,9 +60,9 @@ _IS_EXTENSION[[no.IPPROTO_HOPOPTS, no.IPPROTO_ROUTING, no.IPPROTO_FRAGMENT, no.I
 
 
 def decode_network(rows: Rows, wirelen: Array, full: bool) -> None:
-    """Addresses, proto and l4, with `pos` at layer 4; with `full` also ttl, ip_id, frag and payload."""
+    """Addresses, proto, size and l4, with `pos` at layer 4; with `full` also ttl, ip_id, frag and payload."""
     ethertype = rows.cols["ethertype"]
-    for name in ("proto", "src_lo", "dst_lo", "l4", *(("ttl", "ip_id", "frag", "payload") if full else ())):
+    for name in ("proto", "src_lo", "dst_lo", "size", "l4", *(("ttl", "ip_id", "frag", "payload") if full else ())):
         rows.column(name)
     is_ipv4 = ethertype == no.ETH_P_IP
     if is_ipv4.any():
@@ -89,6 +89,8 @@ def _ipv4(rows: Rows, at: Array | slice, wirelen: Array, full: bool) -> None:
     cols["proto"][at] = header["proto"]
     cols["src_lo"][at] = header["src"]
     cols["dst_lo"][at] = header["dst"]
+    on_wire = wirelen[at].astype(np.int64) - (pos - rows.start[at])
+    cols["size"][at] = _size(header["total"].astype(np.int64), on_wire)
     frag = header["frag"].astype(np.uint16)
     _mark(rows, at, (frag & 0x3FFF) != 0, (frag & 0x1FFF) != 0)
     _set_l4(rows, at, pos + size, (frag & 0x1FFF) == 0)
@@ -96,9 +98,13 @@ def _ipv4(rows: Rows, at: Array | slice, wirelen: Array, full: bool) -> None:
         cols["ttl"][at] = header["ttl"]
         cols["ip_id"][at] = header["id"]
         cols["frag"][at] = (frag << 3) | (frag >> 13 & 1) * FRAG_MORE | (frag >> 14 & 1) * FRAG_DONT
-        total = header["total"].astype(np.int64)
-        on_wire = wirelen[at].astype(np.int64) - (pos - rows.start[at])  # 0 in a packet that TSO has yet to cut
-        cols["payload"][at] = np.maximum(np.where(total == 0, on_wire, total) - size, 0)
+        length = header["total"].astype(np.int64)
+        cols["payload"][at] = np.maximum(np.where(length == 0, on_wire, length) - size, 0)
+
+
+def _size(said: Array, on_wire: Array) -> Array:
+    """What the header says, at most what was on the wire; that, too, where it says 0 (TSO has yet to cut it)."""
+    return np.maximum(np.minimum(said if said.all() else np.where(said == 0, on_wire, said), on_wire), 0)
 
 
 def _mark(rows: Rows, at: Array | slice, fragment: Array, later: Array) -> None:
@@ -123,6 +129,8 @@ def _ipv6(rows: Rows, at: Array | slice, wirelen: Array, full: bool) -> None:
     header, pos = header[kept], pos[kept]
     for name in ("src_lo", "src_hi", "dst_lo", "dst_hi"):
         rows.column(name)[at] = header[name]
+    said, on_wire = header["payload"].astype(np.int64), wirelen[at].astype(np.int64) - (pos - rows.start[at])
+    rows.cols["size"][at] = _size(np.where(said == 0, 0, said + _IPV6.itemsize), on_wire)
     rows.have(at, HAVE_IP | HAVE_PAYLOAD)
     rows.pos[at] = pos + _IPV6.itemsize
     rows.cols["proto"][at] = header["next"]
@@ -130,10 +138,8 @@ def _ipv6(rows: Rows, at: Array | slice, wirelen: Array, full: bool) -> None:
         rows.cols["ttl"][at] = header["hops"]
     _extensions(rows, np.arange(rows.n)[at], header["next"].copy(), full)
     if full:
-        size = header["payload"].astype(np.int64)
-        extensions = rows.pos[at] - pos - _IPV6.itemsize
-        on_wire = wirelen[at].astype(np.int64) - (pos - rows.start[at]) - _IPV6.itemsize  # jumbogram or TSO: 0
-        rows.cols["payload"][at] = np.maximum(np.where(size == 0, on_wire, size) - extensions, 0)
+        extensions = rows.pos[at] - pos - _IPV6.itemsize  # a jumbogram, and what TSO has yet to cut, say 0
+        rows.cols["payload"][at] = np.maximum(np.where(said == 0, on_wire - _IPV6.itemsize, said) - extensions, 0)
 
 
 def _extensions(rows: Rows, at: Array, following: Array, full: bool) -> None:

@@ -40,10 +40,9 @@ _GRE = np.dtype([("flags", ">u2"), ("protocol", ">u2"), ("word", ">u4", (3,))]) 
 _SPI = np.dtype([("spi", ">u4"), ("second", ">u4")])  # RFC 4303: first word; RFC 4302: second word
 _VXLAN = np.dtype([("udp", "V8"), ("flags", "u1"), ("rest", "V3"), ("vni", ">u4")])  # RFC 7348
 
-_HAS_PORTS = np.zeros(256, np.bool_)
-_HAS_PORTS[[no.IPPROTO_TCP, no.IPPROTO_UDP, no.IPPROTO_UDPLITE, no.IPPROTO_SCTP, no.IPPROTO_DCCP]] = True
-_NEEDS = np.zeros(256, np.uint8)  # the least header of each
+_NEEDS = np.zeros(256, np.uint8)  # the least header of each protocol with ports
 _NEEDS[[no.IPPROTO_TCP, no.IPPROTO_UDP, no.IPPROTO_UDPLITE, no.IPPROTO_SCTP, no.IPPROTO_DCCP]] = 20, 8, 8, 12, 12
+_HAS_PORTS = _NEEDS > 0
 
 # Types whose third word is an id: echo, timestamp, information, mask of ICMP; echo of ICMPv6.
 _ICMP_WITH_ID = np.zeros(256, np.bool_)

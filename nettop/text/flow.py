@@ -11,6 +11,7 @@ from nettop.text.units import ABSENT
 
 IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_DCCP, IPPROTO_ICMPV6 = 1, 6, 17, 33, 58  # netinet/in.h
 IPPROTO_GRE, IPPROTO_SCTP, IPPROTO_UDPLITE = 47, 132, 136
+WITH_PORTS = (IPPROTO_TCP, IPPROTO_UDP, IPPROTO_DCCP, IPPROTO_SCTP, IPPROTO_UDPLITE)  # of others the ports are ids
 
 # As conntrack writes them (tcp … dccp), the others as in /etc/protocols.
 _PROTO_NAMES = {
@@ -71,11 +72,14 @@ STATUS_WORDS = (
     *("dst_nat_done", "dying", "fixed_timeout", "template", "nat_clash", "helper", "offload", "hw_offload"),
 )
 IPS_SEEN_REPLY, IPS_ASSURED, IPS_SRC_NAT, IPS_DST_NAT = 1 << 1, 1 << 2, 1 << 4, 1 << 5
+IPS_OFFLOAD, IPS_HW_OFFLOAD = 1 << 14, 1 << 15
+OFFLOAD_WORDS = ("", "software", "hardware")  # what forwards the flow's packets instead of the stack
 
 # What NAT did to a flow: which end was rewritten, and whether only its port was.
 NAT_SNAT, NAT_DNAT, NAT_SNAT_PORT, NAT_DNAT_PORT = 1, 2, 4, 8
 
-EVENT_WORDS = ("dump", "new", "update", "destroy", "gap")  # columns.EVENT_*, and a loss among them
+# columns.EVENT_*, a loss among them, and EVENT_EXPECT + …: those of expectations
+EVENT_WORDS = ("dump", "new", "update", "destroy", "gap", "exp-new", "exp-upd", "exp-del")
 
 
 @lru_cache(maxsize=4096)
@@ -83,6 +87,11 @@ def status_words(status: int) -> tuple[str, ...]:
     """Names of the set IPS_* bits, lowest first; bits without a name as `bit_N`."""
     bits = (n for n in range(32) if status >> n & 1)
     return tuple(STATUS_WORDS[n] if n < len(STATUS_WORDS) else f"bit_{n}" for n in bits)
+
+
+def offload_code(status: int) -> int:
+    """The place in OFFLOAD_WORDS."""
+    return 2 if status & IPS_HW_OFFLOAD else int(bool(status & IPS_OFFLOAD))
 
 
 def nat_words(nat: int) -> list[str]:

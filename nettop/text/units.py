@@ -56,6 +56,12 @@ def clock(ts_ns: int, digits: int = 0) -> str:
 _BARS = " ▁▂▃▄▅▆▇█"
 
 
+def bar(part: float, cells: int) -> str:
+    """A bar of at most so many cells, an eighth of one apart: `███▌` is 0.35 of 10."""
+    eighths = max(0, min(8 * cells, round(8 * cells * part)))
+    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
+
+
 def sparkline(values: list[float], top: float | None = None) -> str:
     """One glyph a value, scaled to `top` (default: the largest)."""
     highest = max(values, default=0.0) if top is None else top

@@ -1,0 +1,170 @@
+"""A namespace's /proc statistics: SNMP and TCP counters, per-CPU softnet, queues and logs of nfnetlink, from one text.
+
+The text is TextKind.NET_STATISTICS: blocks that begin with a line `== /proc/net/snmp`. A line that does not read is
+counted, the next one is read all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+
+_MOST_LINES = 20_000  # of one text: a host has a few hundred (one a CPU, one a queue)
+_MOST_CPUS = 8192  # CONFIG_NR_CPUS at its highest
+_MOST_DIGITS = 20  # of a 64-bit number
+
+
+@dataclass(frozen=True, slots=True)
+class SoftnetCpu:
+    """A line of /proc/net/softnet_stat (net/core/net-procfs.c, softnet_seq_show): 32-bit counters since boot."""
+
+    cpu: int
+    processed: int
+    dropped: int
+    time_squeeze: int
+    received_rps: int | None = None
+    flow_limit: int | None = None
+    backlog: int | None = None  # packets that wait now
+
+
+@dataclass(frozen=True, slots=True)
+class NfQueue:
+    """A line of /proc/net/netfilter/nfnetlink_queue (net/netfilter/nfnetlink_queue.c, seq_show)."""
+
+    number: int
+    portid: int  # the netlink port of the program that reads it
+    waiting: int  # packets without a verdict yet
+    copy_mode: int
+    copy_range: int
+    dropped: int  # the queue was full, or nothing read it
+    user_dropped: int  # the program's socket buffer was full
+    sequence: int  # id of the last packet: how many there were
+
+
+@dataclass(frozen=True, slots=True)
+class NfLogGroup:
+    """A line of /proc/net/netfilter/nfnetlink_log (net/netfilter/nfnetlink_log.c, seq_show)."""
+
+    group: int
+    portid: int
+    waiting: int  # records gathered for the next message
+    copy_mode: int
+    copy_range: int
+    flush_timeout: int  # hundredths of a second
+
+
+@dataclass(slots=True)
+class NetStatistics:
+    """What one text says. Counters have nstat's names: IpInDiscards, TcpExtListenDrops, Udp6NoPorts."""
+
+    ts_ns: int
+    counters: dict[str, int] = field(default_factory=dict)
+    softnet: list[SoftnetCpu] = field(default_factory=list)
+    queues: list[NfQueue] | None = None  # None: this kernel, or this text, has no such file
+    logs: list[NfLogGroup] | None = None
+    bad_lines: int = 0
+
+
+def decode_net_statistics(body: bytes, ts_ns: int) -> NetStatistics:
+    """What stands in the text; never raises. Files it does not know are passed over."""
+    found = NetStatistics(ts_ns)
+    for name, lines in _blocks(body):
+        take = _FILES.get(name)
+        if take is not None:
+            take(lines, found)
+    return found
+
+
+def _blocks(body: bytes) -> Iterator[tuple[str, list[str]]]:
+    name, lines = "", list[str]()
+    text = body.decode("ascii", "replace")
+    for line in islice(text.split("\n"), _MOST_LINES):
+        if line.startswith("== "):
+            yield name, lines
+            name, lines = line[3:].strip().rpartition("/")[2], []
+        elif line.strip():
+            lines.append(line)
+    yield name, lines
+
+
+def _pairs(lines: list[str], found: NetStatistics) -> None:
+    """Two lines to a protocol: `Ip: names…`, `Ip: values…`."""
+    heads = iter(lines)
+    for head in heads:
+        proto, _, names = head.partition(":")
+        owner, _, values = next(heads, "").partition(":")
+        words, numbers = names.split(), [_decimal(value) for value in values.split()]
+        if proto != owner or len(words) != len(numbers):
+            found.bad_lines += 1
+            continue
+        found.counters.update(
+            (proto + word, number) for word, number in zip(words, numbers, strict=True) if number is not None
+        )
+
+
+def _snmp6(lines: list[str], found: NetStatistics) -> None:
+    """`Ip6InDiscards 0`: one a line."""
+    for line in lines:
+        name, _, value = line.partition(" ") if "\t" not in line else line.partition("\t")
+        number = _decimal(value.strip())
+        if number is None:
+            found.bad_lines += 1
+        else:
+            found.counters[name.strip()] = number
+
+
+def _softnet(lines: list[str], found: NetStatistics) -> None:
+    """Hexadecimal words; the CPU's number is the 13th where the kernel has it, CPUs that are off have no line."""
+    for at, line in enumerate(lines):
+        words = [_hexadecimal(word) for word in line.split()]
+        if len(words) < 3 or None in words:
+            found.bad_lines += 1
+            continue
+        known = [word for word in words if word is not None]
+        more = known + [None] * (13 - len(known))
+        cpu = at if more[12] is None else more[12]
+        if cpu >= _MOST_CPUS:
+            found.bad_lines += 1
+            continue
+        found.softnet.append(SoftnetCpu(cpu, known[0], known[1], known[2], more[9], more[10], more[11]))
+
+
+def _queues(lines: list[str], found: NetStatistics) -> None:
+    found.queues = [NfQueue(*words[:8]) for words in _rows(lines, 8, found)]
+
+
+def _logs(lines: list[str], found: NetStatistics) -> None:
+    found.logs = [NfLogGroup(*words[:6]) for words in _rows(lines, 6, found)]
+
+
+def _rows(lines: list[str], least: int, found: NetStatistics) -> Iterator[list[int]]:
+    for line in lines:
+        words = [_decimal(word) for word in line.split()]
+        known = [word for word in words if word is not None]
+        if len(known) < least or len(known) != len(words):
+            found.bad_lines += 1
+        else:
+            yield known
+
+
+def _decimal(word: str) -> int | None:
+    """A number of at most 64 bits; a negative one (Tcp MaxConn) is none: it counts nothing."""
+    return int(word) if word.isdecimal() and word.isascii() and len(word) <= _MOST_DIGITS else None
+
+
+def _hexadecimal(word: str) -> int | None:
+    if not 0 < len(word) <= 8 or not set(word) <= _HEXADECIMAL:
+        return None
+    return int(word, 16)
+
+
+_HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
+_FILES: dict[str, Callable[[list[str], NetStatistics], None]] = {
+    "snmp": _pairs,
+    "netstat": _pairs,
+    "snmp6": _snmp6,
+    "softnet_stat": _softnet,
+    "nfnetlink_queue": _queues,
+    "nfnetlink_log": _logs,
+}

@@ -1,0 +1,120 @@
+"""Keys of nf_tables' sets and maps as nft writes them; what it does not know stays hexadecimal.
+
+A set's key type is nft's own number (nftables include/datatype.h, enum datatypes); of a concatenation those of its
+parts, six bits each. Parts of a concatenated key begin at multiples of four bytes.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address, summarize_address_range
+
+_TYPE_BITS = 6  # datatype.h: TYPE_BITS
+_PARTS = 5  # datatype.h: a 32-bit number holds so many
+_PROTOCOLS = {1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 33: "dccp", 47: "gre", 50: "esp", 51: "ah", 58: "icmpv6",
+              103: "pim", 108: "comp", 132: "sctp", 136: "udplite"}  # fmt: skip
+_CT_STATES = ((1, "invalid"), (2, "established"), (4, "related"), (8, "new"), (64, "untracked"))
+_CT_DIRECTIONS = {0: "original", 1: "reply"}
+
+
+def _host(part: bytes) -> int:
+    return int.from_bytes(part, sys.byteorder)
+
+
+def _network(part: bytes) -> str:
+    return str(int.from_bytes(part, "big"))
+
+
+def _states(part: bytes) -> str:
+    value = _host(part)
+    return ",".join(word for bit, word in _CT_STATES if value & bit) or f"{value:#x}"
+
+
+def _string(part: bytes) -> str:
+    return part.split(b"\0", 1)[0].decode("utf-8", "backslashreplace")
+
+
+# number → (nft's word, bytes; 0: any number, how it is written)
+_TYPES: dict[int, tuple[str, int, Callable[[bytes], str]]] = {
+    2: ("nf_proto", 1, lambda part: {2: "ipv4", 10: "ipv6"}.get(part[0], str(part[0]))),
+    4: ("integer", 0, _network),
+    5: ("string", 0, _string),
+    7: ("ipv4_addr", 4, lambda part: str(IPv4Address(part))),
+    8: ("ipv6_addr", 16, lambda part: str(IPv6Address(part))),
+    9: ("ether_addr", 6, lambda part: part.hex(":")),
+    10: ("ether_type", 2, lambda part: f"0x{part.hex()}"),
+    12: ("inet_proto", 1, lambda part: _PROTOCOLS.get(part[0], str(part[0]))),
+    13: ("inet_service", 2, _network),
+    14: ("icmp_type", 1, _network),
+    15: ("tcp_flag", 1, lambda part: f"{part[0]:#x}"),
+    19: ("mark", 4, lambda part: f"{_host(part):#010x}"),
+    20: ("iface_index", 4, lambda part: str(_host(part))),
+    22: ("realm", 4, lambda part: str(_host(part))),
+    24: ("uid", 4, lambda part: str(_host(part))),
+    25: ("gid", 4, lambda part: str(_host(part))),
+    26: ("ct_state", 4, _states),
+    27: ("ct_dir", 1, lambda part: _CT_DIRECTIONS.get(part[0], str(part[0]))),
+    29: ("icmpv6_type", 1, _network),
+    34: ("icmpx_code", 1, _network),
+    35: ("devgroup", 4, lambda part: str(_host(part))),
+    36: ("dscp", 1, lambda part: f"{part[0]:#04x}"),
+    39: ("boolean", 1, lambda part: "exists" if part[0] else "missing"),
+    41: ("ifname", 16, _string),
+}
+_ADDRESSES: dict[int, Callable[[bytes], IPv4Address | IPv6Address]] = {7: IPv4Address, 8: IPv6Address}
+
+
+def type_words(key_type: int) -> str:
+    """`ipv4_addr . inet_service`; the number of what nft's list does not have."""
+    return " . ".join(_TYPES[kind][0] if kind in _TYPES else f"type {kind}" for kind in _kinds(key_type))
+
+
+def key_words(key_type: int, key: bytes, end: bytes | None = None) -> str:
+    """A key in nft's words, not yet safe for a terminal; with `end` (its last member) a prefix or a range."""
+    parts, ends = _split(key_type, key), None if end is None else _split(key_type, end)
+    if parts is None or (end is not None and ends is None):
+        return f"0x{key.hex()}" if end is None else f"0x{key.hex()}-0x{end.hex()}"
+    if ends is None:
+        return " . ".join(_word(kind, part) for kind, part in parts)
+    pairs = zip(parts, ends, strict=True)
+    return " . ".join(_range(kind, first, last) for (kind, first), (_, last) in pairs)
+
+
+def _kinds(key_type: int) -> list[int]:
+    found: list[int] = []
+    while key_type > 0 and len(found) < _PARTS:
+        found.append(key_type & (1 << _TYPE_BITS) - 1)
+        key_type >>= _TYPE_BITS
+    return found[::-1]
+
+
+def _split(key_type: int, key: bytes) -> list[tuple[int, bytes]] | None:
+    """The parts with their types; None where the lengths do not fit the types."""
+    kinds = _kinds(key_type)
+    if len(kinds) == 1:
+        size = _TYPES[kinds[0]][1] if kinds[0] in _TYPES else -1
+        return [(kinds[0], key)] if key and size in (0, len(key)) else None
+    at, found = 0, []
+    for kind in kinds:
+        size = _TYPES[kind][1] if kind in _TYPES else 0
+        if not size or at + size > len(key):
+            return None
+        found.append((kind, key[at : at + size]))
+        at += size + 3 & ~3
+    return found if found and at == len(key) else None
+
+
+def _word(kind: int, part: bytes) -> str:
+    return _TYPES[kind][2](part)
+
+
+def _range(kind: int, first: bytes, last: bytes) -> str:
+    if first == last:
+        return _word(kind, first)
+    if kind in _ADDRESSES and first < last:
+        nets = summarize_address_range(_ADDRESSES[kind](first), _ADDRESSES[kind](last))
+        net = next(nets)
+        if next(nets, None) is None:
+            return str(net)
+    return f"{_word(kind, first)}-{_word(kind, last)}"
