@@ -7,7 +7,7 @@ from nettop.broker.client import Broker, NetlinkSocket, ReadRequest
 from nettop.sources.dumps import DumpSource
 from nettop.sources.exchange import Round
 
-STATS = Round("ctstats", (ReadRequest.CONNTRACK_STATS_CPU, ReadRequest.CONNTRACK_STATS))
+STATS = Round("ctstats", (ReadRequest.CONNTRACK_STATS_CPU, ReadRequest.EXPECT_STATS_CPU, ReadRequest.CONNTRACK_STATS))
 
 
 class ConntrackStats(DumpSource):

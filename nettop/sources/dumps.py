@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 
-from nettop.batch import Counter64, End, Item, Stream, StreamAdded
+from nettop.batch import Batch, Counter64, End, Item, Stream, StreamAdded
 from nettop.broker.client import Broker, NetlinkSocket
 from nettop.errors import BrokerError
 from nettop.sources.exchange import Exchange, Round
@@ -16,6 +16,7 @@ from nettop.sources.netlink import Receiver
 SHARE = 0.03  # of a core: what one kind of dump may cost, so that all polling stays below the 5 % that are promised
 _DOWNSTREAM = 1.6  # receiving is most of a dump's cost; decoding and applying its rows add about this factor
 _RETRIES_NS = (0, 200_000_000, 1_000_000_000)  # pauses before an incomplete dump is asked for again
+_READ_NS = 10_000_000  # one read goes on for so long with what is there at once
 _SECOND = 1_000_000_000
 
 
@@ -63,23 +64,36 @@ class DumpSource:
             return min(self._next_ns, self._rest_until_ns)
         return self._next_ns
 
+    @property
+    def cost_ns(self) -> int:
+        """What the last turn took, in time of our thread and of the broker's."""
+        return self._cost_ns or 0
+
     def poke(self) -> None:
         """Ask for all rounds now (after the turn under way, and a rest as long as that turn cost)."""
         self._poked = True
 
     def read(self, max_bytes: int) -> list[Item]:
-        """Answers of the dump under way, or the beginning of the next one when it is due."""
-        began = time.thread_time_ns()
+        """The beginning of a dump that is due, or what comes of the one under way: of a small one everything."""
         items: list[Item] = [] if self._announced else [StreamAdded(self._stream, self._seq.next())]
         self._announced = True
-        if self._exchange.active:
-            items += self._continue(max_bytes)
-        else:
+        if not self._exchange.active:
             items += self._receiver.receive(max_bytes)  # late answers of a dump that was given up
             self._start_turn()
-        if not self._exchange.active and self._todo and time.monotonic_ns() >= self._next_ns:
-            items += self._begin()
-        self._busy_ns += time.thread_time_ns() - began
+            if self._todo and time.monotonic_ns() >= self._next_ns:
+                items += self._exchange.begin(self._todo[0])
+        else:
+            items += self._answers(max_bytes)
+        return items
+
+    def _answers(self, max_bytes: int) -> list[Item]:
+        items, until = list[Item](), time.monotonic_ns() + _READ_NS
+        while self._exchange.active and max_bytes > 0 and time.monotonic_ns() < until:
+            came = self._continue(max_bytes)
+            if not came:
+                break
+            items += came
+            max_bytes -= sum(len(item.buf) for item in came if isinstance(item, Batch))
         return items
 
     def losses(self) -> list[Item]:
@@ -89,6 +103,7 @@ class DumpSource:
     def close(self) -> None:
         """Close the socket, here and in the broker."""
         self._receiver.close()
+        self._exchange.close()
         with suppress(BrokerError):
             self._broker.release(self._socket)
 
@@ -105,14 +120,10 @@ class DumpSource:
             self._began_ns = self._next_ns = now
             self._busy_ns = 0
 
-    def _begin(self) -> list[Item]:
-        asked = time.monotonic_ns()
-        items = self._exchange.begin(self._todo[0])
-        self._busy_ns += time.monotonic_ns() - asked  # the broker's send runs the dump's first part
-        return items
-
     def _continue(self, max_bytes: int) -> list[Item]:
+        began = time.thread_time_ns()
         items = self._exchange.read(max_bytes)
+        self._busy_ns += time.thread_time_ns() - began + self._exchange.take_sent_ns()
         if self._exchange.active:
             return items
         again = not self._exchange.complete and not self._exchange.refused

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nettop.batch import Batch, Counter64, DumpMark, Item, NetlinkMeta
 from nettop.broker.client import Broker, NetlinkSocket, ReadRequest
+from nettop.broker.requests import Narrowing, SetName
 from nettop.sources.netlink import Receiver
+from nettop.sources.sysctls import Sysctls
 
 NLMSG_ERROR, NLMSG_DONE = 2, 3  # linux/netlink.h
 NLM_F_DUMP_INTR, NLM_F_DUMP = 0x10, 0x300
@@ -22,7 +25,17 @@ _HEADER_SIZE = 16  # struct nlmsghdr
 _FLAGS_SHIFT, _TYPE_SHIFT = (16, 0) if sys.byteorder == "little" else (0, 16)  # u16 type, u16 flags read as one u32
 _DATAGRAMS = 96  # a call: about 3 MB of a dump
 _PART = 2 << 20  # bytes: one such call makes a batch
+_SLACK = 32  # a part of the answers, and so many, may come and go while they are given
 _SILENCE_NS = 5_000_000_000  # the kernel goes on with a dump inside our recv: it never lets us wait this long
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A read with what it is narrowed to: some flows of a conntrack dump, the elements of one set."""
+
+    what: ReadRequest
+    narrow: Narrowing | None = None
+    of_set: SetName | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +43,9 @@ class Round:
     """What stands between two marks: the requests sent one after the other, and what must not change meanwhile."""
 
     what: str  # DumpMark.what
-    requests: tuple[ReadRequest, ...]
-    steady: str = ""  # a sysctl that must read the same before and after
+    requests: tuple[ReadRequest | Asked, ...]
+    steady: str = ""  # a sysctl that must read the same before, meanwhile and after
+    counted: str = ""  # a sysctl that says about how many answers there must be
 
 
 class Exchange:
@@ -46,13 +60,22 @@ class Exchange:
         self._receiver = receiver
         self._seq = seq
         self._round: Round | None = None
-        self._left: list[ReadRequest] = []
+        self._left: list[ReadRequest | Asked] = []
         self._sequence = 0
         self._is_dump = True
-        self._steady = ""
-        self._heard_ns = 0
+        self._asked = False  # the round's first request is sent
+        self._sysctls = Sysctls(broker, netlink_socket.netns)
+        self._steady = ""  # what the round's sysctls said at its begin
+        self._count = 0
+        self._answers = 0
+        self._missing: int | None = None  # so many answers fewer than the kernel counts had the last round
+        self._heard_ns = self._sent_ns = 0
         self.complete = False  # of the last round that ended
         self.refused = False  # it ended in an error that asking again does not mend
+
+    def close(self) -> None:
+        """Close what was opened for looking; the socket is the caller's."""
+        self._sysctls.close()
 
     @property
     def active(self) -> bool:
@@ -61,19 +84,34 @@ class Exchange:
 
     @property
     def due_ns(self) -> int:
-        """When a silent kernel ends the round, on time.monotonic_ns."""
-        return self._heard_ns + _SILENCE_NS
+        """When a silent kernel ends the round, on time.monotonic_ns; 0 where nothing was asked yet."""
+        return self._heard_ns + _SILENCE_NS if self._asked else 0
+
+    def take_sent_ns(self) -> int:
+        """How long the broker took for the requests since this was last asked: its send runs a dump's first part."""
+        sent, self._sent_ns = self._sent_ns, 0
+        return sent
 
     def begin(self, wanted: Round) -> list[Item]:
-        """The first mark and the first request. Raises BrokerError when it cannot be sent."""
+        """The first mark, which must be on its way before the request is sent with the first read().
+
+        An event that is older than the mark but younger than the answers would else seem to be of before the dump.
+        """
         self._round, self._left, self.complete = wanted, list(wanted.requests), True
         self.refused = False
-        self._steady = self._steady_value()
+        self._steady, self._count = self._value(wanted.steady), self._counted(wanted)
+        self._answers = 0
+        self._asked = False
         self._receiver.take_lossy()
-        return [self._mark(begin=True), self._send()]
+        return [self._mark(begin=True)]
 
     def read(self, max_bytes: int) -> list[Item]:
-        """What waits in the socket; with the last answer the next request, or the last mark."""
+        """The first request; then what waits in the socket, with the last answer the next request, or the last mark.
+
+        Raises BrokerError when a request cannot be sent.
+        """
+        if not self._asked:
+            return [self._send()]
         items = self._receiver.receive(min(max_bytes, _PART), _DATAGRAMS)
         now = time.monotonic_ns()
         ended = now >= self.due_ns
@@ -82,6 +120,7 @@ class Exchange:
             if isinstance(batch, Batch):
                 self._heard_ns = now
                 end = scan(batch, self._sequence, self._is_dump)
+                self._answers += end.messages
                 self.complete = self.complete and not end.interrupted and not end.error
                 self.refused = self.refused or end.error not in _PASSING
                 ended = end.ended
@@ -89,18 +128,25 @@ class Exchange:
             items.append(self._send())
         elif ended:
             items.append(self._end())
+        elif items and self.complete:
+            self.complete = self._is_steady()  # looked at often: what changes and changes back would seem steady
         return items
 
     def _send(self) -> Item:
-        request = self._broker.request(self._socket, self._left.pop(0))
+        asked = self._left.pop(0)
+        if isinstance(asked, ReadRequest):
+            asked = Asked(asked)
+        began = time.monotonic_ns()
+        request = self._broker.request(self._socket, asked.what, narrow=asked.narrow, of_set=asked.of_set)
         flags, self._sequence = struct.unpack_from("=HI", request, 6)  # nlmsg_flags, nlmsg_seq
         self._is_dump = flags & NLM_F_DUMP == NLM_F_DUMP
-        self._heard_ns = time.monotonic_ns()
+        self._asked, self._heard_ns = True, time.monotonic_ns()
+        self._sent_ns += self._heard_ns - began
         return outgoing(self._stream, self._seq, request)
 
     def _end(self) -> Item:
         lossy = self._receiver.take_lossy()
-        self.complete = self.complete and not lossy and self._steady_value() == self._steady
+        self.complete = self.complete and not lossy and self._is_steady() and self._is_all()
         mark = self._mark(begin=False)
         self._round = None
         return mark
@@ -109,9 +155,27 @@ class Exchange:
         what = self._round.what if self._round else ""
         return DumpMark(self._stream, self._seq.next(), time.time_ns(), what, begin, not begin and self.complete)
 
-    def _steady_value(self) -> str:
-        name = self._round.steady if self._round else ""
-        return self._broker.sysctls(self._socket.netns, [name]).get(name, "") if name else ""
+    def _value(self, name: str) -> str:
+        return self._sysctls.value(name) if name else ""
+
+    def _is_steady(self) -> bool:
+        return self._round is None or self._value(self._round.steady) == self._steady
+
+    def _counted(self, wanted: Round) -> int:
+        """How many answers there must be at least, by now; 0 where nobody knows."""
+        said = self._value(wanted.counted)
+        return int(said) if said.isdecimal() else 0
+
+    def _is_all(self) -> bool:
+        """Whether as many answers came as there are: a hash resized twice between two looks at it seemed steady.
+
+        Or as many fewer as the time before: the kernel counts what it does not dump, such as the flows of packets
+        that wait in an nfqueue. (What has expired is counted too, but the dump that passes over it sweeps it up.)
+        """
+        missing = min(self._count, self._counted(self._round)) - self._answers if self._round else 0
+        before, self._missing = self._missing, missing
+        again = before is not None and abs(missing - before) <= _SLACK
+        return again or missing <= self._answers // _SLACK + _SLACK
 
 
 def outgoing(stream: int, seq: Counter64, request: bytes) -> Batch:
@@ -127,6 +191,7 @@ class Scan(NamedTuple):
     ended: bool  # DONE or an error; of a request that is no dump, its answer
     interrupted: bool  # NLM_F_DUMP_INTR in any message
     error: int = 0  # errno at the end
+    messages: int = 0
 
 
 def scan(batch: Batch, sequence: int, is_dump: bool) -> Scan:
@@ -134,36 +199,39 @@ def scan(batch: Batch, sequence: int, is_dump: bool) -> Scan:
 
     NLM_F_MULTI is no help: IPCTNL_MSG_CT_GET_STATS is answered by one message that carries it, and no DONE.
     """
-    words = memoryview(batch.buf).cast("B")
-    words = words[: len(words) & ~3].cast("I")
-    ended, interrupted, error = False, False, 0
-    for start, length in zip((batch.off >> 2).tolist(), (batch.caplen >> 2).tolist(), strict=True):
-        last, kinds = _walk(words, start, start + length)
-        flags = kinds >> _FLAGS_SHIFT
-        interrupted |= bool(flags & NLM_F_DUMP_INTR)
-        if last is not None and words[last + 2] == sequence:
-            kind = words[last + 1] >> _TYPE_SHIFT & 0xFFFF
-            if kind in (NLMSG_DONE, NLMSG_ERROR):
-                ended = True
-                error = error or _errno(words, last)
-            elif not is_dump:
-                ended = True
-    return Scan(ended, interrupted, error)
+    words = np.frombuffer(batch.buf, np.uint32, len(batch.buf) >> 2)
+    at = (batch.off >> np.uint32(2)).astype(np.int64)
+    last, kinds, messages = _walk(words, at, at + (batch.caplen >> np.uint32(2)))
+    ours = last[words[last + 2] == sequence]
+    kind = words[ours + 1] >> _TYPE_SHIFT & 0xFFFF
+    ends = ours[(kind == NLMSG_DONE) | (kind == NLMSG_ERROR)].tolist()
+    ended = bool(ends) or (not is_dump and len(ours) > 0)
+    error = next((error for error in (_errno(words, end) for end in ends) if error), 0)
+    return Scan(ended, bool(kinds >> _FLAGS_SHIFT & NLM_F_DUMP_INTR), error, messages)
 
 
-def _errno(words: memoryview[int], at: int) -> int:
+def _errno(words: NDArray[np.uint32], at: int) -> int:
     """The errno in a DONE or ERROR message: a negative int after the header; DONE may come without."""
-    return -words[at + 4] & 0xFFFF_FFFF if words[at] >= _HEADER_SIZE + 4 else 0
+    return -int(words[at + 4]) & 0xFFFF_FFFF if words[at] >= _HEADER_SIZE + 4 else 0
 
 
-def _walk(words: memoryview[int], at: int, end: int) -> tuple[int | None, int]:
-    """The last whole message in words[at:end] (None: none), and the or of all its messages' type and flags."""
-    last, kinds = None, 0
-    while at + 4 <= end:
-        size = words[at]
+def _walk(
+    words: NDArray[np.uint32], at: NDArray[np.int64], end: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], int, int]:
+    """The last whole message of each datagram words[at:end] that has one, the or of all types and flags, how many.
+
+    A step goes to the next message of every datagram: what a step costs, hundreds of them share.
+    """
+    last, which = np.full(len(at), -1), np.arange(len(at))
+    kinds = messages = 0
+    while len(at) and len(words):
+        size = words[np.minimum(at, len(words) - 1)].astype(np.int64)
         following = at + (size + 3 >> 2)
-        if size < _HEADER_SIZE or following > end:
-            break
-        kinds |= words[at + 1]
-        last, at = at, following
-    return last, kinds
+        whole = (size >= _HEADER_SIZE) & (following <= end)
+        if not whole.all():
+            at, end, which, following = at[whole], end[whole], which[whole], following[whole]
+        last[which] = at
+        kinds |= int(np.bitwise_or.reduce(words[at + 1]))
+        messages += len(at)
+        at = following
+    return last[last >= 0], kinds, messages

@@ -2,6 +2,7 @@
 
 A listener whose buffer is full loses messages; the kernel then refuses everything until the buffer has been read
 empty (linux net/netlink/af_netlink.c, NETLINK_S_CONGESTED), so the place of a loss is where the buffer ran empty.
+New messages follow at once, so that place is approached in steps that the buffer's fill (SO_MEMINFO) allows.
 """
 
 from __future__ import annotations
@@ -20,7 +21,13 @@ from nettop.sources.datagrams import Received, Slots, joined
 
 _SO_MEMINFO = 55  # asm-generic/socket.h; u32s SK_MEMINFO_* of linux/sock_diag.h
 _MEMINFO = struct.Struct("=9I")
+_SK_MEMINFO_RMEM_ALLOC = 0
 _SK_MEMINFO_DROPS = 8
+# What one message takes of the buffer (skb->truesize), in bytes: at least a sk_buff, the smallest head with its
+# skb_shared_info; at most, for messages of events, a head of 2 KiB. Of conntrack's: 1,280.
+_LEAST_TRUESIZE = 768
+_MOST_TRUESIZE = 2304
+_STILL_NS = 100_000_000
 
 
 class Receiver:
@@ -37,8 +44,10 @@ class Receiver:
         self._counted: tuple[int, int] | None = None
         self._looked_ns = time.time_ns()
         self._overrun = False  # ENOBUFS came and the buffer has not been empty since
-        self._told = False  # a Gap was given for it already
+        self._drops_before = 0  # the kernel's count just before the buffer was read empty
+        self._told = False  # a Gap was given, and an ENOBUFS that came later may be of the same drops
         self._lossy = False
+        self._still = 0, 0  # the kernel's count in an overrun, and since when it is that
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -47,19 +56,32 @@ class Receiver:
         """What waits in the socket as one Batch of about max_bytes, `most` datagrams a call; a Gap where it overran."""
         parts, stamps, emptied = self._drain(max_bytes, most)
         items: list[Item] = [self._batch(parts, stamps)] if parts else []
-        if self._overrun and emptied:
-            items += self._gap() or self._unknown_gap()
-            self._overrun = self._told = False
+        if emptied and self._overrun:
+            items += self._emptied_after_loss()
+        elif emptied:  # without ENOBUFS: up to now nothing was dropped
+            self._told, self._looked_ns = False, time.time_ns()
         return items
 
     def losses(self) -> list[Item]:
-        """A Gap when the kernel dropped since the last look, and Counters when they changed."""
-        items = self._gap()
-        totals = (self._received + self._dropped, self._dropped)
+        """Counters when they changed; a Gap when the kernel dropped and nothing from before that waits to be read."""
+        fill, drops = self._memory()
+        items: list[Item] = []
+        if not fill and (not self._overrun or self._is_still(drops)):
+            self._overrun = False
+            items += self._gap(drops)
+        dropped = self._dropped + (drops - self._drops_seen & 0xFFFF_FFFF)
+        totals = (self._received + dropped, dropped)
         if totals != self._counted:
             self._counted = totals
             items.append(Counters(self._stream, self._seq.next(), time.time_ns(), *totals))
         return items
+
+    def _is_still(self, drops: int) -> bool:
+        """Whether an overrun is over: no drop for a moment. When nothing comes any more, no read tells of the last."""
+        now = time.monotonic_ns()
+        if drops != self._still[0]:
+            self._still = drops, now
+        return now - self._still[1] >= _STILL_NS
 
     def take_lossy(self) -> bool:
         """Whether a Gap was given since this was last asked."""
@@ -70,10 +92,13 @@ class Receiver:
         self._socket.close()
 
     def _drain(self, max_bytes: int, most: int) -> tuple[list[Received], list[int], bool]:
-        """What came, the time of each part, and whether the socket had no more."""
+        """What came, the time of each part, and whether the socket had no more, or no more from before a loss."""
         parts: list[Received] = []
         stamps: list[int] = []
-        while max_bytes > 0:
+        last = False
+        while max_bytes > 0 and not last:
+            if self._overrun:
+                most, last = self._before_loss(most)
             try:
                 parts.append(self._slots.receive(self._socket.fileno(), most))
             except BlockingIOError:
@@ -81,11 +106,20 @@ class Receiver:
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
-                self._overrun = True  # what waits in the buffer is older than the loss
+                self._overrun, last = True, False  # what waits in the buffer is older than the loss
                 continue
             stamps.append(time.time_ns())
             max_bytes -= len(parts[-1].buf)
-        return parts, stamps, False
+        return parts, stamps, last
+
+    def _before_loss(self, most: int) -> tuple[int, bool]:
+        """How many of the messages that wait certainly came before the loss, and whether that is all of them."""
+        memory = [self._memory() for _ in range(3)]
+        fill = min(fill for fill, _ in memory)  # what is just being refused counts for a moment
+        self._drops_before = memory[-1][1]
+        if fill < 2 * _LEAST_TRUESIZE:
+            return 1, True
+        return max(1, min(most, fill // _MOST_TRUESIZE - 1)), False
 
     def _batch(self, parts: list[Received], stamps: list[int]) -> Batch:
         buf, off, length = joined(parts)
@@ -93,9 +127,17 @@ class Receiver:
         ts_ns = np.repeat(np.array(stamps, np.int64), [len(part.off) for part in parts])
         return Batch(self._stream, self._seq.next(), buf, off, length, ts_ns, NetlinkMeta(np.zeros(len(off), np.bool_)))
 
-    def _gap(self) -> list[Item]:
+    def _emptied_after_loss(self) -> list[Item]:
+        """The Gap, just after the buffer ran empty. If it has overrun again since, those drops are of the next one."""
+        drops = self._memory()[1]
+        again = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ENOBUFS
+        items = self._gap(self._drops_before if again else drops) or self._unknown_gap()
+        self._overrun = again
+        return items
+
+    def _gap(self, drops: int) -> list[Item]:
         since, self._looked_ns = self._looked_ns, time.time_ns()
-        seen, self._drops_seen = self._drops_seen, self._kernel_drops()
+        seen, self._drops_seen = self._drops_seen, drops
         lost = (self._drops_seen - seen) & 0xFFFF_FFFF
         if not lost:
             return []
@@ -110,9 +152,11 @@ class Receiver:
         self._lossy = True
         return [Gap(self._stream, self._seq.next(), None, GapReason.KERNEL, self._looked_ns, self._looked_ns)]
 
-    def _kernel_drops(self) -> int:
+    def _memory(self) -> tuple[int, int]:
+        """Bytes that the buffer holds, and how many messages were dropped since the socket was made (modulo 2³²)."""
         raw = self._socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
-        return int(_MEMINFO.unpack(raw)[_SK_MEMINFO_DROPS])
+        words = _MEMINFO.unpack(raw)
+        return words[_SK_MEMINFO_RMEM_ALLOC], words[_SK_MEMINFO_DROPS]
 
 
 class NetlinkEvents:

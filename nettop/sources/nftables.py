@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -18,12 +19,15 @@ TABLES = Round("nft-tables", (ReadRequest.NFT_TABLES,))
 CHAINS = Round("nft-chains", (ReadRequest.NFT_CHAINS,))
 RULES = Round("nft-rules", (ReadRequest.NFT_RULES,))
 OBJECTS = Round("nft-objects", (ReadRequest.NFT_OBJECTS,))
+_OBJECT_SHARE = 0.02  # of a core: what named objects may cost downstream, …
+_OBJECT_NS = 100  # … where each becomes a value and a row: for each byte of their dump (10,000 are 1 MB, 50 to 200 ms)
 
 
 class NftDump(DumpSource):
     """The stream "nft": tables, chains, rules and objects at the start and after poke(); those that count, by time.
 
-    Chains count too: a base chain's policy. `interval` None: once, then the End.
+    Chains count too: a base chain's policy. Objects by the thousand are polled more seldom than the rest.
+    `interval` None: once, then the End.
     """
 
     def __init__(
@@ -37,6 +41,23 @@ class NftDump(DumpSource):
     ) -> None:
         everything, counting = (TABLES, CHAINS, RULES, OBJECTS), (CHAINS, RULES, OBJECTS)
         super().__init__(stream, broker, netlink_socket, seq, everything, interval, counting, share)
+        self._objects_due_ns = self._object_bytes = 0
+
+    def _start_turn(self) -> None:
+        super()._start_turn()
+        if len(self._todo) > 1 and self._todo[0] is CHAINS and time.monotonic_ns() < self._objects_due_ns:
+            self._todo.remove(OBJECTS)
+
+    def _continue(self, max_bytes: int) -> list[Item]:
+        objects = self._todo[0] is OBJECTS
+        items = super()._continue(max_bytes)
+        if objects:
+            self._object_bytes += sum(len(item.buf) for item in items if isinstance(item, Batch))
+            rest = int(self._object_bytes * _OBJECT_NS / _OBJECT_SHARE)
+            self._objects_due_ns = self._began_ns + rest
+        if not self._exchange.active:
+            self._object_bytes = 0
+        return items
 
 
 class NftEvents(NetlinkEvents):

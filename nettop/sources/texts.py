@@ -17,7 +17,8 @@ _REST_NS = 500_000_000  # between two turns: each snapshot is a process
 class Texts:
     """The stream "text": one snapshot a read, since each may take its time. A failure is a Text with `error`.
 
-    `interval` seconds between turns; None: only when poked; `once`: one turn, then the End.
+    `interval` seconds between turns; None: only when poked; `once`: one turn, then the End. With `share` the tools
+    take at most that part of a core, however often they are asked for.
     """
 
     def __init__(
@@ -29,10 +30,13 @@ class Texts:
         seq: Counter64,
         interval: float | None = None,
         once: bool = False,
+        share: float | None = None,
     ) -> None:
         self._stream, self._broker, self._netns, self._seq = stream, broker, netns, seq
         self._kinds, self._once = tuple(kinds), once
         self._interval_ns = None if interval is None else int(interval * 1e9)
+        self._share = share
+        self._took_ns = 0  # the turn under way, or the last one
         self._todo: deque[TextKind] = deque()
         self._announced = False
         self._poked = True
@@ -46,9 +50,10 @@ class Texts:
         """Now while a turn is under way; else when it may begin: None until poked, without an interval."""
         if self._todo or not self._announced:
             return 0
+        rest_ns = max(_REST_NS, int(self._took_ns / self._share) if self._share else 0)
         if self._poked:
-            return self._ended_ns + _REST_NS
-        return None if self._interval_ns is None else self._ended_ns + max(self._interval_ns, _REST_NS)
+            return self._ended_ns + rest_ns
+        return None if self._interval_ns is None else self._ended_ns + max(self._interval_ns, rest_ns)
 
     def poke(self) -> None:
         """Ask for all texts again. Thread-safe; the thread that waits on due_ns() must be woken after it."""
@@ -61,6 +66,7 @@ class Texts:
         due = self.due_ns()
         if not self._todo and due is not None and time.monotonic_ns() >= due:
             self._poked = False
+            self._took_ns = 0
             self._todo.extend(self._kinds)
         if not self._todo:
             return items
@@ -78,9 +84,11 @@ class Texts:
         """Nothing is held."""
 
     def _text(self, what: TextKind) -> Text:
+        began = time.monotonic_ns()
         body, error, asked_ns = b"", "", time.time_ns()  # what changes while the tool runs may not be in its words
         try:
             body = self._broker.text(self._netns, what)
         except BrokerError as failed:
             error = str(failed)
+        self._took_ns += time.monotonic_ns() - began
         return Text(self._stream.id, self._seq.next(), asked_ns, what, body, error)

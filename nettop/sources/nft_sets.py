@@ -1,0 +1,149 @@
+"""nftables' sets and maps, live: what there is, and the elements of those that count, as often as their cost allows."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from nettop.batch import Batch, Counter64, Item, Stream
+from nettop.broker.client import Broker, NetlinkSocket, ReadRequest
+from nettop.broker.requests import SetName
+from nettop.sources.dumps import DumpSource
+from nettop.sources.exchange import Asked, Round
+
+SETS = Round("nft-sets", (ReadRequest.NFT_SETS,))
+ELEMENTS = "nft-elements"  # DumpMark.what of the elements of one set
+SHARE = 0.01  # of a core
+MOST_ELEMENTS = 250_000  # of a set that is read: the kernel walks a hash from its start for each datagram, so the time
+# grows with the square (100,000 elements 0.6 s, a million about a minute)
+_MOST_SETS = 256  # read in one turn; the others come in the next ones
+
+_HEADERS = struct.Struct("=IHHIIBBH")  # nlmsghdr, nfgenmsg
+_ATTRIBUTE = struct.Struct("=HH")
+_NEWSET = 10 << 8 | 9  # NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWSET
+# linux/netfilter/nf_tables.h: enum nft_set_attributes, nft_set_flags
+_TABLE, _NAME, _FLAGS, _HANDLE, _COUNT = 1, 2, 3, 16, 20
+_ANONYMOUS, _EVAL = 1, 0x20
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """A set as the listing has it."""
+
+    name: SetName
+    flags: int
+    handle: int
+    count: int | None  # None: this kernel does not say
+
+    @property
+    def state(self) -> tuple[int, int | None]:
+        """What tells that its elements changed, as far as the listing does."""
+        return self.handle, self.count
+
+
+class NftSetDump(DumpSource):
+    """The stream "nft-sets": a turn lists the sets, then reads the elements of those that may have counters.
+
+    Every named set is read once, and again when its count changed; those with counters, and those that packets add
+    to, in every turn. `interval` None: once, then the End.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        broker: Broker,
+        netlink_socket: NetlinkSocket,
+        seq: Counter64,
+        interval: float | None,
+        share: float | None = SHARE,
+    ) -> None:
+        super().__init__(stream, broker, netlink_socket, seq, (SETS,), interval, share=share)
+        self._once = interval is None
+        self._listing = False
+        self._listed: dict[SetName, _Listed] = {}  # of the turn under way
+        self._read: dict[SetName, tuple[int, int | None]] = {}  # state when its elements were read, the oldest first
+        self._counting: set[SetName] = set()
+
+    def _continue(self, max_bytes: int) -> list[Item]:
+        under_way = self._todo[0]
+        self._listing = under_way is SETS
+        items = super()._continue(max_bytes)
+        for item in items:
+            if isinstance(item, Batch):
+                self._learn(under_way, item)
+        if self._listing and not self._exchange.active and not self._todo:
+            self._todo.extend(self._wanted())
+            self._listing = False
+            if not self._todo:
+                items += self._end_turn()
+        return items
+
+    def _end_turn(self) -> list[Item]:
+        """The listing alone does not end a turn."""
+        return [] if self._listing else super()._end_turn()
+
+    def _learn(self, under_way: Round, batch: Batch) -> None:
+        data = bytes(batch.buf)
+        if under_way is SETS:
+            self._listed.update((found.name, found) for found in _listed(batch, data))
+            return
+        asked = under_way.requests[0]
+        if isinstance(asked, Asked) and asked.of_set is not None and b"counter\0" in data:
+            self._counting.add(asked.of_set)
+
+    def _wanted(self) -> list[Round]:
+        """The rounds of elements that are due."""
+        listed, self._listed = self._listed, {}
+        self._read = {name: state for name, state in self._read.items() if name in listed}
+        self._counting &= listed.keys()
+        due = [found for found in listed.values() if self._is_due(found)]
+        order = {name: number for number, name in enumerate(self._read)}
+        due.sort(key=lambda found: order.get(found.name, -1))
+        chosen = due if self._once else due[:_MOST_SETS]
+        for found in chosen:
+            self._read.pop(found.name, None)
+            self._read[found.name] = found.state
+        return [Round(ELEMENTS, (Asked(ReadRequest.NFT_SET_ELEMENTS, of_set=found.name),)) for found in chosen]
+
+    def _is_due(self, found: _Listed) -> bool:
+        if found.flags & _ANONYMOUS or not 0 < (1 if found.count is None else found.count) <= MOST_ELEMENTS:
+            return False
+        if found.count is None or found.flags & _EVAL or found.name in self._counting:
+            return True
+        return self._read.get(found.name) != found.state
+
+
+def _listed(batch: Batch, data: bytes) -> Iterator[_Listed]:
+    """The sets of a batch of answers; what does not read is left out (the decoder says so)."""
+    for start, length in zip(batch.off.tolist(), batch.caplen.tolist(), strict=True):
+        at, end = start, start + length
+        while at + _HEADERS.size <= end:
+            size, kind, _, _, _, family, _, _ = _HEADERS.unpack_from(data, at)
+            if size < _HEADERS.size or at + size > end:
+                break
+            found = _attributes(data, at + _HEADERS.size, at + size) if kind == _NEWSET else {}
+            if _TABLE in found and _NAME in found:
+                name = SetName(family, _string(found[_TABLE]), _string(found[_NAME]))
+                count = _number(found[_COUNT]) if _COUNT in found else None
+                yield _Listed(name, _number(found.get(_FLAGS, b"")), _number(found.get(_HANDLE, b"")), count)
+            at += size + 3 & ~3
+
+
+def _attributes(data: bytes, at: int, end: int) -> dict[int, bytes]:
+    found = {}
+    while at + 4 <= end:
+        size, kind = _ATTRIBUTE.unpack_from(data, at)
+        if size < 4 or at + size > end:
+            break
+        found[kind & 0x3FFF] = data[at + 4 : at + size]  # NLA_TYPE_MASK
+        at += size + 3 & ~3
+    return found
+
+
+def _string(value: bytes) -> str:
+    return value.split(b"\0", 1)[0].decode("utf-8", "backslashreplace")
+
+
+def _number(value: bytes) -> int:
+    return int.from_bytes(value, "big")
