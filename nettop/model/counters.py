@@ -1,160 +1,240 @@
-"""Counters with their rates and what each means: conntrack's per-CPU statistics, table use, and our own ledger."""
+"""The table of counters: readings of every kind by name, their sums over CPUs, their rates, and what may be reset."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
-from json import dumps
 
 from nettop.batch import DumpMark, Gap
-from nettop.decode.ctstats import ConntrackStats, CpuStats, ExpectCpuStats, TableStats
-from nettop.model.counter_words import LOST_MEANING, MEANING
-from nettop.model.ledger import LedgerRow
+from nettop.broker.requests import CounterName
+from nettop.decode.ctstats import ConntrackStats
+from nettop.decode.net_statistics import NetStatistics
+from nettop.decode.nfacct import NfacctDecoded
+from nettop.decode.nft_sets import NftSetsDecoded
+from nettop.decode.nftables import NftDecoded
+from nettop.model import counter_readings as readings
+from nettop.model.counter_cells import COLUMNS, DEFAULT_COLUMNS, SORTS, cell, detail_lines, place
+from nettop.model.counter_lines import json_line, text_line
+from nettop.model.counter_readings import CONNTRACK, EXPECT, LEDGER, NFT_ELEMENT, NFT_SET, TABLE
+from nettop.model.counter_series import WRAP64, About, Key, Reading, Series
+from nettop.model.counter_sets import ElementReading, SetCourses
+from nettop.model.counter_words import LOST_MEANING
+from nettop.model.ledger import LedgerRow, summed
 from nettop.model.view import Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.text import units
 from nettop.text.sanitize import clean
 
+__all__ = ["CONNTRACK", "EXPECT", "LEDGER", "TABLE", "CounterTable", "Key"]
+
 _SECOND = 1_000_000_000
-_HISTORY = 60  # readings that the detail's sparkline shows
-_TREND = 20  # … and a row's
-_WRAP = 1 << 32  # conntrack's statistics are 32-bit
-
-TABLE, CONNTRACK, EXPECT, LEDGER = "table", "conntrack", "expect", "ledger"
-# On screen in this order; what is unlisted (nft counters, nfacct) follows by name.
-_ORDER = {TABLE: 0, CONNTRACK: 1, EXPECT: 2, LEDGER: 9}
-_BAD = frozenset(("insert_failed", "drop", "early_drop", "chain_toolong", "invalid", "error", "lost"))
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """What is counted. `cpu` None: the sum over all CPUs, or something no CPU counts."""
-
-    netns: str
-    group: str
-    name: str
-    cpu: int | None = None
-
-
-@dataclass(slots=True)
-class Series:
-    """One counter's last value, its rate and the rates before."""
-
-    key: Key
-    ident: int
-    value: int | None = None
-    ts_ns: int = 0
-    rate: float | None = None  # a second; of a gauge: its change
-    rates: deque[float] = field(default_factory=lambda: deque(maxlen=_HISTORY))
-
-    def take(self, value: int | None, ts_ns: int, wrap: int | None) -> None:
-        """A new reading. `wrap`: the counter starts again from 0 there; None: it may go down."""
-        before, elapsed = self.value, ts_ns - self.ts_ns
-        self.value = value
-        if value is None or before is None:
-            self.rate, self.ts_ns = None, ts_ns
-            return
-        if elapsed <= 0:
-            return
-        change = value - before
-        if change < 0 and wrap is not None:
-            change += wrap
-        self.rate, self.ts_ns = change * _SECOND / elapsed, ts_ns
-        self.rates.append(self.rate)
+MOST = 100_000  # counters in the table, 2 kB each: ten times what a host with thousands of objects and CPUs has
+# DumpMark.what → the groups that such a dump lists in full: what it does not show is gone.
+_LISTED = {
+    "nft-objects": (readings.NFT_COUNTER, readings.NFT_QUOTA, readings.NFT_LIMIT),
+    "nfacct": (readings.NFACCT,),
+    "nft-sets": (NFT_SET,),
+}
+Decoded = ConntrackStats | NftDecoded | NftSetsDecoded | NfacctDecoded | NetStatistics
 
 
 class CounterTable:
-    """A TableModel of counters. Each reading gives a value and, from the second on, a rate."""
+    """A TableModel of counters. Each reading gives a value and, from the second on, a change and a rate."""
 
-    columns: Sequence[Column] = (
-        Column("group", "GROUP", 10, frozen=True),
-        Column("name", "NAME", 20, frozen=True, grow=1),
-        Column("value", "VALUE", 14, right=True),
-        Column("rate", "RATE", 9, right=True),
-        Column("trend", "TREND", 20, rank=2, sortable=False),
-        Column("meaning", "MEANING", 40, rank=1, grow=4, sortable=False),
-        Column("netns", "NETNS", 10, rank=3),
-    )
-    default_columns: tuple[str, ...] = ("group", "name", "value", "rate", "trend", "meaning")
+    columns: Sequence[Column] = COLUMNS
+    default_columns: tuple[str, ...] = DEFAULT_COLUMNS
     default_sort: tuple[SortKey, ...] = ()
 
-    def __init__(self, netns_label: Callable[[int], str] = lambda code: "") -> None:
+    def __init__(self, netns_label: Callable[[int], str] = lambda code: "", most: int = MOST) -> None:
         self.version = 0
+        self.left_out = 0  # readings of counters that had no room
+        self._most = most
         self._netns_label = netns_label
         self._series: dict[Key, Series] = {}
+        self._groups: dict[tuple[str, str], set[Key]] = {}  # (namespace, group) → its series
         self._cpus: dict[Key, dict[int, Series]] = {}  # the parts of each sum
-        self._accounts: dict[Key, LedgerRow] = {}  # of the ledger's streams
+        self._listing: dict[tuple[str, str], set[Key]] = {}  # (namespace, what) → what the dump under way has shown
+        self._sets: dict[str, SetCourses] = {}  # by namespace
+        self._objects = readings.ObjectReadings()
         self._idents = count(1)
 
     # -- what comes in -------------------------------------------------------------------------------------------
 
-    def apply(self, item: ConntrackStats | DumpMark | Gap, netns: int, now_ns: int) -> None:
-        """Take in decoded statistics of the namespace with this code; marks and gaps change nothing here."""
-        if not isinstance(item, ConntrackStats):
-            return
+    def apply(self, item: Decoded | DumpMark | Gap, netns: int, now_ns: int) -> None:
+        """Take in what a decoder says of the namespace with this code, read at `now_ns` where it does not say when."""
         label = self._netns_label(netns)
-        sums = {key for cpu in item.cpus for key in self._per_cpu(label, CONNTRACK, cpu)}
-        sums |= {key for cpu in item.expect_cpus for key in self._per_cpu(label, EXPECT, cpu)}
-        for key in sums:
-            self._sum(key)
-        for table in item.tables:
-            self._table(label, table)
+        if isinstance(item, DumpMark):
+            self._mark(label, item)
+        elif isinstance(item, ConntrackStats):
+            self._conntrack(label, item)
+        elif isinstance(item, NftDecoded):
+            self._read(label, self._objects(item.objects), now_ns)
+        elif isinstance(item, NftSetsDecoded):
+            self._take_sets(label, item)
+        elif isinstance(item, NfacctDecoded):
+            self._read(label, readings.nfacct_objects(item.objects), item.ts_ns)
+        elif isinstance(item, NetStatistics):
+            self._statistics(label, item)
+
+    def put_sysctls(self, values: Mapping[str, str], netns: int, ts_ns: int) -> None:
+        """The limits that sysctls name (`net.netfilter.nf_conntrack_expect_max`, …)."""
+        label = self._netns_label(netns)
+        found = {name: _number(values.get(f"net.netfilter.nf_conntrack_{name}")) for name in ("expect_max", "buckets")}
+        if found["expect_max"] is not None:
+            self._one(label, readings.expectation_limit(found["expect_max"]), ts_ns)
+            self._expectations(label)
+        if found["buckets"] is not None:
+            self._one(label, readings.bucket_use(found["buckets"], self.table_use(label)[0]), ts_ns)
         self.version += 1
 
     def put(self, key: Key, value: int | None, ts_ns: int, wrap: int | None = None) -> None:
-        """A reading of any other counter (an nft counter, an nfacct object)."""
-        self._of(key).take(value, ts_ns, wrap)
+        """A reading of any other counter."""
+        self._one(key.netns, Reading(key.group, key.name, value, wrap, key.cpu), ts_ns)
         self.version += 1
 
     def put_ledger(self, rows: Iterable[LedgerRow], now_ns: int) -> None:
-        """Our own losses, as a group beside the kernel's."""
-        for row in rows:
+        """Our own losses, as a group beside the kernel's; streams of one name (one was begun anew) are one counter."""
+        for row in summed(rows):
             if not row.seen and not row.lost and not row.unknown:
                 continue
-            key = Key(row.netns, LEDGER, clean(row.name))
-            self._accounts[key] = row
-            self.put(key, row.seen, now_ns)
-            if row.lost or row.unknown:
-                self.put(Key(row.netns, LEDGER, f"{clean(row.name)} lost"), row.lost, now_ns)
+            name, lossy = clean(row.name), bool(row.lost or row.unknown)
+            words = f"records seen = {row.equation().partition(' = ')[2]}"
+            about = About(_where_to(row), "records", alarming=lossy, more=words)
+            self._one(row.netns, Reading(LEDGER, name, row.seen, WRAP64, about=about), now_ns)
+            if lossy:
+                lost = About(LOST_MEANING, unit="records", alarming=True)
+                self._one(row.netns, Reading(LEDGER, f"{name} lost", row.lost, WRAP64, about=lost), now_ns)
+            self.version += 1
 
     def forget(self, netns: str) -> None:
         """The namespace is gone."""
-        self._series = {key: series for key, series in self._series.items() if key.netns != netns}
-        self._cpus = {key: parts for key, parts in self._cpus.items() if key.netns != netns}
+        self._drop(key for of, keys in self._groups.items() if of[0] == netns for key in keys)
+        self._sets.pop(netns, None)
+
+    def _conntrack(self, netns: str, item: ConntrackStats) -> None:
+        sums = set()
+        for ts_ns, reading in readings.conntrack_cpus(item):
+            sums.add(self._part(netns, reading, ts_ns))
+        self._sum(sums)
+        if item.expect_cpus:
+            self._expectations(netns)
+        for table in item.tables:
+            for reading in readings.table_use(table.entries, table.max_entries):
+                self._one(netns, reading, table.ts_ns)
         self.version += 1
 
-    def _per_cpu(self, netns: str, group: str, stats: CpuStats | ExpectCpuStats) -> Iterator[Key]:
-        """Takes in what one CPU counted; yields the keys of the sums that this changes."""
-        for name in (one.name for one in fields(stats) if one.name not in ("cpu", "ts_ns")):
-            value = getattr(stats, name)
-            if value is None:
-                continue
-            whole = Key(netns, group, name)
-            part = self._of(Key(netns, group, name, stats.cpu))
-            part.take(value, stats.ts_ns, _WRAP)
-            self._cpus.setdefault(whole, {})[stats.cpu] = part
-            yield whole
+    def _statistics(self, netns: str, item: NetStatistics) -> None:
+        self._read(netns, readings.net_statistics(item), item.ts_ns)
+        for group, listed in ((readings.NFQUEUE, item.queues), (readings.NFLOG, item.logs)):
+            if listed is not None:
+                self._drop_older(netns, group, item.ts_ns)
 
-    def _sum(self, key: Key) -> None:
-        parts = list(self._cpus[key].values())
-        whole = self._of(key)
-        whole.value = sum(part.value or 0 for part in parts)
-        whole.ts_ns = max(part.ts_ns for part in parts)
-        known = [part.rate for part in parts if part.rate is not None]
-        whole.rate = sum(known) if len(known) == len(parts) else None
-        depth = min(len(part.rates) for part in parts)
-        whole.rates = deque((sum(part.rates[i - depth] for part in parts) for i in range(depth)), _HISTORY)
+    def _drop_older(self, netns: str, group: str, ts_ns: int) -> None:
+        self._drop(key for key in self._groups.get((netns, group), ()) if self._series[key].ts_ns < ts_ns)
 
-    def _table(self, netns: str, table: TableStats) -> None:
-        for name, value in (("entries", table.entries), ("max_entries", table.max_entries)):
-            if value is not None:
-                self._of(Key(netns, TABLE, name)).take(value, table.ts_ns, None)
+    def _read(self, netns: str, found: Iterable[Reading], ts_ns: int) -> None:
+        sums = set()
+        for reading in found:
+            if reading.cpu is None:
+                self._one(netns, reading, ts_ns)
+            else:
+                sums.add(self._part(netns, reading, ts_ns))
+            self.version += 1
+        self._sum(sums)
+
+    def _one(self, netns: str, reading: Reading, ts_ns: int) -> Series:
+        key = Key(netns, reading.group, reading.name, reading.cpu)
+        series = self._of(key)
+        series.read(reading, ts_ns)
+        for what, groups in _LISTED.items():
+            if key.group in groups and (netns, what) in self._listing:
+                self._listing[netns, what].add(key)
+        return series
+
+    def _part(self, netns: str, reading: Reading, ts_ns: int) -> Key:
+        """Takes in what one CPU counted; the key of the sum that this changes."""
+        part = self._one(netns, reading, ts_ns)
+        whole = part.key._replace(cpu=None)
+        if part.key in self._series:
+            self._cpus.setdefault(whole, {})[part.key.cpu or 0] = part
+        return whole
+
+    def _sum(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            parts = list(self._cpus.get(key, {}).values())
+            if parts:
+                self._of(key).sum_of(parts)
+
+    def _expectations(self, netns: str) -> None:
+        """How many stand now follows from what was made and what went."""
+        made, gone = (self._series.get(Key(netns, EXPECT, name)) for name in ("create", "delete"))
+        limit = self._series.get(Key(netns, TABLE, "max_expectations"))
+        if made is not None and gone is not None and made.value is not None and gone.value is not None:
+            most = None if limit is None else limit.value
+            self._one(netns, readings.expectation_use(made.value, gone.value, most), made.ts_ns)
+
+    def _take_sets(self, netns: str, item: NftSetsDecoded) -> None:
+        courses = self._sets.setdefault(netns, SetCourses())
+        for found in item.sets:
+            courses.take_set(found)
+        for of, part in item.elements:
+            courses.take_elements(of, part)
+
+    def _mark_sets(self, netns: str, mark: DumpMark) -> None:
+        courses, elements = self._sets.setdefault(netns, SetCourses()), mark.what == "nft-elements"
+        if mark.begin:
+            courses.begin(elements)
+        elif elements:
+            self._elements(netns, courses.end_elements(mark.complete, mark.ts_ns))
+        else:
+            self._read(netns, courses.end_listing(mark.complete), mark.ts_ns)
+        for reading in courses.settled():
+            self._describe(netns, reading, mark.ts_ns)
+        self._drop(Key(netns, NFT_ELEMENT, name) for name in courses.gone())
+
+    def _describe(self, netns: str, reading: Reading, ts_ns: int) -> None:
+        """Other words for a set; its value is its listing's, where that has one."""
+        series = self._of(Key(netns, reading.group, reading.name))
+        if series.value is None:
+            series.read(reading, ts_ns)
+        series.about = reading.about or series.about
+
+    def _elements(self, netns: str, found: Iterable[ElementReading]) -> None:
+        for each in found:
+            if each.before is not None and Key(netns, NFT_ELEMENT, each.now.name) not in self._series:
+                self._one(netns, each.before, each.before_ns)
+            self._one(netns, each.now, each.ts_ns)
+            self.version += 1
+
+    def _mark(self, netns: str, mark: DumpMark) -> None:
+        if mark.what in ("nft-sets", "nft-elements"):
+            self._mark_sets(netns, mark)
+        if mark.what not in _LISTED:
+            return
+        if mark.begin:
+            self._listing[netns, mark.what] = set()
+            self._objects.forget()
+            return
+        shown = self._listing.pop((netns, mark.what), None)
+        if mark.complete and shown is not None:
+            for group in _LISTED[mark.what]:
+                self._drop(self._groups.get((netns, group), set()) - shown)
+
+    def _drop(self, gone: Iterable[Key]) -> None:
+        leaving = [key for key in gone if key in self._series]
+        for key in leaving:
+            del self._series[key]
+            self._groups[key.netns, key.group].discard(key)
+            self._cpus.pop(key, None)
+        self.version += bool(leaving)
 
     def _of(self, key: Key) -> Series:
         series = self._series.get(key)
+        if series is None and len(self._series) >= self._most:
+            self.left_out += 1
+            return Series(key=key)  # for nobody
         if series is None:
-            series = self._series[key] = Series(key, next(self._idents))
+            series = self._series[key] = Series(key=key, ident=next(self._idents))
+            self._groups.setdefault((key.netns, key.group), set()).add(key)
         return series
 
     # -- what goes out -------------------------------------------------------------------------------------------
@@ -164,27 +244,23 @@ class CounterTable:
         entries, limit = (self._series.get(Key(netns, TABLE, name)) for name in ("entries", "max_entries"))
         return None if entries is None else entries.value, None if limit is None else limit.value
 
+    def reset_name(self, ident: int) -> CounterName | None:
+        """What the broker's reset_counter wants for the row with this identity; None: it cannot be reset."""
+        series = self._by_ident(ident)
+        return None if series is None else series.about.resets
+
     def rows(self, per_cpu: bool = False) -> list[Series]:
         """The counters in the table's own order; the parts of sums too, if wanted."""
         chosen = (series for series in self._series.values() if per_cpu or series.key.cpu is None)
-        return sorted(chosen, key=lambda series: self._place(series.key))
+        return sorted(chosen, key=place)
 
     def json_lines(self) -> Iterator[str]:
         """The contract's `counter` objects: sums have `cpu` null, their parts follow with the CPU's number."""
-        for series in self.rows(per_cpu=True):
-            key, rate = series.key, series.rate
-            values = {"kind": "counter", "netns": key.netns, "group": key.group, "name": key.name, "cpu": key.cpu}
-            rounded = None if rate is None else round(rate, 3)
-            yield dumps(values | {"value": series.value, "rate": rounded, "ts_ns": series.ts_ns}, separators=(",", ":"))
+        return (json_line(series) for series in self.rows(per_cpu=True))
 
     def text_lines(self) -> Iterator[str]:
         """Plain lines: group, name, value, rate, meaning."""
-        for series in self.rows():
-            key = series.key
-            place = f"{clean(key.netns)} " if key.netns else ""
-            number, speed = units.grouped(series.value), units.rate(series.rate)
-            line = f"{place}{key.group:<10} {clean(key.name):<24} {number:>14} {speed:>9}  {self._meaning(series)}"
-            yield line.rstrip()
+        return (text_line(series) for series in self.rows())
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
         """The window that spec describes; display filters do not apply to counters."""
@@ -192,79 +268,44 @@ class CounterTable:
         last_first = max(0, len(rows) - spec.height)
         first = last_first if spec.follow else max(0, min(spec.first, last_first))
         anchor = next((i for i, series in enumerate(rows) if series.ident == spec.anchor), None)
-        drawn = tuple(self._row(series, spec.columns) for series in rows[first : first + spec.height])
+        drawn = tuple(_row(series, spec.columns) for series in rows[first : first + spec.height])
         newest = max((series.ts_ns for series in rows), default=0)
         age = f"   read {max(0, now_ns - newest) / _SECOND:.1f} s ago" if rows else ""
         totals: Line = ((f"{len(rows)} counters", "heading"), (age, "dim"))
+        if self.left_out:
+            totals = (*totals, (f"   there were more than {units.grouped(self._most)}: some are left out", "warn"))
         return Snapshot(spec, first, drawn, len(rows), len(rows), anchor, totals, (), now_ns, self.version)
 
     def detail(self, ident: int, now_ns: int) -> Detail | None:
-        """One counter with its meaning, its course, and its parts by CPU."""
-        series = next((series for series in self._series.values() if series.ident == ident), None)
+        """One counter with its meaning, its course, and its parts by CPU. `marks["reset"]`: whether it can be reset."""
+        series = self._by_ident(ident)
         if series is None:
             return None
         title = ((f"{series.key.group} ", "dim"), (clean(series.key.name), "heading"))
-        lines: list[Line] = [((self._meaning(series), ""),), _value_line("all", series)]
-        parts = self._cpus.get(series.key, {})
-        lines += [_value_line(f"cpu {cpu}", parts[cpu]) for cpu in sorted(parts)]
-        return Detail(ident, title, tuple(lines))
+        lines = detail_lines(series, self._cpus.get(series.key, {}))
+        return Detail(ident, title, tuple(lines), marks={"reset": series.about.resets is not None})
+
+    def _by_ident(self, ident: int) -> Series | None:
+        return next((series for series in self._series.values() if series.ident == ident), None)
 
     def _sorted(self, sort: tuple[SortKey, ...]) -> list[Series]:
         rows = self.rows()
         for key in reversed(sort):
-            if key.key in _SORTS:
-                rows.sort(key=_SORTS[key.key], reverse=key.descending)
+            if key.key in SORTS:
+                rows.sort(key=SORTS[key.key], reverse=key.descending)
         return rows
 
-    @staticmethod
-    def _place(key: Key) -> tuple[str, int, str, int, str, int]:
-        known = MEANING.get(key.group, {})
-        names = list(known)
-        place = names.index(key.name) if key.name in known else len(names)
-        return key.netns, _ORDER.get(key.group, 5), key.group, place, key.name, -1 if key.cpu is None else key.cpu
 
-    def _row(self, series: Series, columns: Sequence[str]) -> Row:
-        cells = [self._cell(series, key) for key in columns]
-        return Row(series.ident, tuple(text for text, _ in cells), tuple(role for _, role in cells))
-
-    def _cell(self, series: Series, column: str) -> tuple[str, str]:
-        key = series.key
-        moving = bool(series.rate)
-        alarming = key.name.rpartition(" ")[2] in _BAD
-        if column == "value":
-            return units.grouped(series.value), "bad" if alarming and key.group == LEDGER and series.value else "number"
-        if column == "rate":
-            role = "bad" if moving and alarming else "number" if moving else "dim"
-            return units.rate(series.rate), role
-        if column == "trend":
-            return units.sparkline(list(series.rates)[-_TREND:]), "warn" if alarming else "good"
-        if column == "meaning":
-            account = self._accounts.get(key)
-            return (self._meaning(series), "dim") if account is None else _where_to(account)
-        return (clean(key.netns), "accent") if column == "netns" else (clean(getattr(key, column)), "heading")
-
-    def _meaning(self, series: Series) -> str:
-        key = series.key
-        if key.group == LEDGER:
-            account = self._accounts.get(key)
-            return LOST_MEANING if account is None else f"records seen = {account.equation().partition(' = ')[2]}"
-        meaning = MEANING.get(key.group, {}).get(key.name, "")
-        return meaning + self._forecast(series) if key.group == TABLE and key.name == "entries" else meaning
-
-    def _forecast(self, series: Series) -> str:
-        """`, 81 % of the limit, full in 4m12 at this rate`."""
-        entries, limit = self.table_use(series.key.netns)
-        if not limit or entries is None:
-            return ""
-        text = f", {100 * entries / limit:.1f} % of the limit"
-        if entries >= limit:
-            return text + ": full, new flows are dropped"
-        if series.rate and series.rate > 0:
-            text += f", full in {units.duration((limit - entries) / series.rate)} at this rate"
-        return text
+def _row(series: Series, columns: Sequence[str]) -> Row:
+    cells = [cell(series, key) for key in columns]
+    return Row(series.ident, tuple(text for text, _ in cells), tuple(role for _, role in cells))
 
 
-def _where_to(account: LedgerRow) -> tuple[str, str]:
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdecimal() and text.isascii() and len(text) <= 20 else None
+
+
+def _where_to(account: LedgerRow) -> str:
     """Where a stream's records went, the terms that are not 0; the detail has the whole equation."""
     terms = (
         ("filtered", account.filtered),
@@ -273,26 +314,8 @@ def _where_to(account: LedgerRow) -> tuple[str, str]:
         ("evicted", account.evicted),
         ("in flight", account.in_flight),
     )
-    rest = [f"{name} {units.grouped(count)}" for name, count in terms if count]
+    rest = [f"{name} {units.grouped(number)}" for name, number in terms if number]
     rest += [f"{account.unknown} losses of unknown size"] if account.unknown else []
-    if not rest:
-        return "records of this stream, all shown", "dim"
-    text = " + ".join([f"= shown {units.grouped(account.shown)}", *rest])
-    return text, "bad" if account.lost or account.unknown else "dim"
-
-
-_SORTS: dict[str, Callable[[Series], str | float]] = {
-    "group": lambda series: series.key.group,
-    "name": lambda series: series.key.name,
-    "value": lambda series: -1 if series.value is None else series.value,
-    "rate": lambda series: float("-inf") if series.rate is None else series.rate,
-    "netns": lambda series: series.key.netns,
-}
-
-
-def _value_line(name: str, series: Series) -> Line:
     return (
-        (f"  {name:<8}", "key"),
-        (f"{units.grouped(series.value):>14}  {units.rate(series.rate):>9}  ", "number"),
-        (units.sparkline(list(series.rates)), "good"),
+        " + ".join([f"= shown {units.grouped(account.shown)}", *rest]) if rest else "records of this stream, all shown"
     )

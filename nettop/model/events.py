@@ -2,35 +2,56 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from json import dumps
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nettop.batch import DumpMark, Gap
-from nettop.columns import EVENT_DESTROY, EVENT_DUMP, EVENT_NEW, EVENT_UPDATE, Columns, Decoded, Strings
+from nettop.batch import Batch, DumpMark, Gap, NetlinkMeta
+from nettop.columns import (
+    EVENT_DESTROY,
+    EVENT_EXPECT,
+    EVENT_NEW,
+    EVENT_UPDATE,
+    HAVE_MASTER,
+    HAVE_OPORTS,
+    HAVE_ORIG,
+    HAVE_START,
+    HAVE_STOP,
+    Columns,
+    Decoded,
+    Strings,
+)
 from nettop.kinds import GapReason
-from nettop.model.events_ring import EVENT_GAP, REASONS, UNKNOWN_LOSS, EventRing
+from nettop.model.events_rates import EventRates
+from nettop.model.events_ring import EVENT_GAP, REASONS, UNKNOWN_LOSS, EventRing, HeldRing
+from nettop.model.events_rows import event_rows
+from nettop.model.expectation import (
+    attribute_lines,
+    event_word,
+    expectation_of,
+    expected_text,
+    flag_words,
+)
 from nettop.model.filter import Filter
-from nettop.model.flow_cells import SHARED_COLUMNS, Cell, RowView, row_views, shared_cell
+from nettop.model.flow_cells import ABSENT, SHARED_COLUMNS, Cell, RowView, row_views, shared_cell
 from nettop.model.flow_detail import attributes, drawing, flow_title
 from nettop.model.flow_fields import FlowFields
-from nettop.model.flow_lines import FlowLines
 from nettop.model.flow_store import PACKED_KEY
 from nettop.model.view import Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.text import units
-from nettop.text.flow import EVENT_WORDS, text_template
 from nettop.text.sanitize import clean
 
 Array = NDArray[Any]
 
-CAPACITY = 100_000
-_SECONDS = 60  # of the rates kept
+KEEP_EVENTS = 100_000
 _KINDS = (EVENT_NEW, EVENT_UPDATE, EVENT_DESTROY)
 _ROLES = {EVENT_NEW: "new", EVENT_UPDATE: "", EVENT_DESTROY: "dim", EVENT_GAP: "bad"}
+_ROLES |= {EVENT_EXPECT + kind: _ROLES[kind] for kind in _KINDS}
 _HISTORY = 8  # of a flow's events in its detail
 
 
@@ -47,7 +68,7 @@ def _columns() -> tuple[Column, ...]:
             rank=_NARROW_RANK.get(c.key, c.rank),
             sortable=False,
         )
-        for c in (*own, *SHARED_COLUMNS)
+        for c in (*own, *SHARED_COLUMNS, Column("lasted", "LASTED", 7, right=True, rank=9))
     )
 
 
@@ -63,29 +84,40 @@ class EventLog:
         strings: Strings,
         netns_label: Callable[[int], str] = lambda code: "",
         stream_name: Callable[[int], str] = lambda stream: "conntrack",
-        capacity: int = CAPACITY,
+        capacity: int = KEEP_EVENTS,
     ) -> None:
         self.ring = EventRing(capacity)
-        self.counts = dict.fromkeys(_KINDS, 0)  # since the start
+        self.counts = dict.fromkeys(_KINDS, 0)  # of flows, since the start
+        self.expectations = 0  # their events, since the start
+        self.damaged = 0  # records that could not be read, since the start
         self.version = 0
         self._strings = strings
         self._netns_label = netns_label
         self._stream_name = stream_name
-        self._rates = _Rates()
-        self._held: EventRing | None = None
+        self._rates = EventRates()
         self._matches = _Matches()
+        self._filtered = False
 
     @property
     def evicted(self) -> int:
         """Events that made room for newer ones."""
-        return self.ring.start
+        return self.ring.evicted.total()
+
+    def hidden(self) -> Counter[int]:
+        """By namespace: how many of the events kept the filter of the last snapshot hides."""
+        return self._matches.hidden(self.ring) if self._filtered else Counter()
+
+    def unreadable(self, batch: Batch, decoded: Decoded) -> int:
+        """How many records of a batch of events gave no row; they are counted."""
+        sent = len(batch) - (int(batch.meta.outgoing.sum()) if isinstance(batch.meta, NetlinkMeta) else 0)
+        found = max(0, sent - len(decoded.cols) - len(decoded.expect))
+        self.damaged += found
+        return found
 
     def apply(self, item: Decoded | Gap | DumpMark, netns: int, now_ns: int) -> None:
         """Take in decoded events, or a loss among them, of the namespace with this code; dumps are passed over."""
         if isinstance(item, Decoded):
-            cols = item.cols
-            dumped = cols["event"] == EVENT_DUMP if len(cols) else np.ones(0, np.bool_)
-            self._add(cols if not dumped.any() else cols.take(~dumped), netns, now_ns)
+            self._add(event_rows(item), netns, now_ns)
         elif isinstance(item, Gap) and item.why is not GapReason.RECORDER:  # what only a recording lacks, we have
             self.ring.append_gap(item, netns)
         self.version += 1
@@ -94,15 +126,15 @@ class EventLog:
         if not len(cols):
             return
         self.ring.append(cols, netns)
-        counts = np.bincount(cols["event"], minlength=EVENT_GAP)
+        counts = np.bincount(cols["event"], minlength=EVENT_EXPECT)
         for kind in _KINDS:
             self.counts[kind] += int(counts[kind])
+        self.expectations += int(counts[EVENT_EXPECT:].sum())
         self._rates.add(now_ns, counts[EVENT_NEW : EVENT_DESTROY + 1])
 
     def rates(self, now_ns: int) -> tuple[float, float, float]:
         """New, update and destroy events a second, of the last whole second."""
-        new, update, destroy = self._rates.last(now_ns)
-        return new, update, destroy
+        return self._rates.last(now_ns)
 
     def timeline(self, now_ns: int) -> NDArray[np.int64]:
         """Events of the last 60 whole seconds: shape (60, 3) of new, update, destroy; the newest last."""
@@ -113,66 +145,96 @@ class EventLog:
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
         """The window that spec describes, newest last. While frozen it stands still; everything is kept meanwhile."""
         ring = self._shown(spec.frozen)
+        self._filtered = spec.filter is not None
         numbers = self._matches.numbers(ring, spec.filter, lambda rows: self._fields(rows, now_ns))
         matched = len(numbers)
         last_first = max(0, matched - spec.height)
         first = last_first if spec.follow else max(0, min(spec.first, last_first))
-        chosen = numbers[first : first + spec.height]
+        chosen = np.array(numbers[first : first + spec.height], np.int64)
         anchor = None
         if spec.anchor is not None:
-            at = int(np.searchsorted(numbers, spec.anchor))
+            at = bisect_left(numbers, spec.anchor)
             anchor = at if at < matched and numbers[at] == spec.anchor else None
         totals = self._totals(len(ring), matched, spec.filter is not None, now_ns)
-        rows = self._drawn(ring, chosen, spec.columns)
-        return Snapshot(spec, first, rows, matched, len(ring), anchor, totals, (), now_ns, self.version)
+        rows, notes = self._drawn(ring, chosen, spec.columns), _held_notes(ring)
+        return Snapshot(spec, first, rows, matched, len(ring), anchor, totals, notes, now_ns, self.version)
 
     def detail(self, ident: int, now_ns: int) -> Detail | None:
         """One event; None when it was evicted."""
-        ring = self._held if self._held is not None and self._held.start <= ident < self._held.end else self.ring
-        if not ring.start <= ident < ring.end:
+        ring = self._ring_of(ident)
+        if ring is None:
             return None
         row = self._views(ring, np.array([ident]))[0]
         head = (f"{units.clock(row.value('ts_ns'), 6)} ", "number")
         if row.value("event") == EVENT_GAP:
             return Detail(ident, (head, ("GAP", "bad")), (((self._gap_text(row), "bad"),),))
-        name = (EVENT_WORDS[row.value("event")].upper() + " ", _ROLES[row.value("event")])
+        name = (event_word(row.value("event")) + " ", _ROLES[row.value("event")])
+        if row.value("event") > EVENT_EXPECT:
+            return self._expectation(ident, row, (head, name))
         lines = (*drawing(row), (), *attributes(row, now_ns))
-        return Detail(ident, (head, name, *flow_title(row)), lines, marks={"flow": row})
+        return Detail(ident, (head, name, *flow_title(row)), lines)
+
+    def _expectation(self, ident: int, row: RowView, head: Line) -> Detail:
+        one = expectation_of(row.data, self._strings)
+        lines = attribute_lines(one, clean(self._netns_label(one.netns)))
+        return Detail(ident, (*head, (expected_text(one), "address")), tuple(lines))
+
+    def row(self, ident: int) -> RowView | None:
+        """The event with this identity; None when it was evicted, or is a loss."""
+        ring = self._ring_of(ident)
+        if ring is None:
+            return None
+        row = self._views(ring, np.array([ident]))[0]
+        return None if row.value("event") == EVENT_GAP else row
+
+    def flow_of(self, ident: int) -> RowView | None:
+        """The flow that an event is of; of an expectation's event, its master. None: none, or the event is gone."""
+        row = self.row(ident)
+        if row is None or row.value("event") < EVENT_EXPECT:
+            return row
+        return master_view(row) if row.have & HAVE_MASTER else None
 
     def history(self, flow: RowView) -> Sequence[Line]:
         """The last kept events of a flow, oldest first: for FlowTable."""
-        rows = self.ring.rows(self.ring.start, self.ring.end)
-        mine = (rows["netns"] == flow.value("netns")) & (rows["event"] != EVENT_GAP)
-        for name in (*PACKED_KEY, "osrc_lo", "odst_lo", "osrc_hi", "odst_hi"):
-            if name in rows:
-                mine &= rows[name] == flow.value(name)
-        numbers = self.ring.start + mine.nonzero()[0][-_HISTORY:]
         return [
             ((f"    {units.clock(row.value('ts_ns'), 3)} ", "number"), *self._word_and_state(row))
-            for row in self._views(self.ring, numbers)
+            for row in self._views(self.ring, self.of_flow(flow)[-_HISTORY:])
         ]
+
+    def of_flow(self, flow: RowView) -> NDArray[np.int64]:
+        """The identities of the kept events of a flow, oldest first."""
+        ring = self.ring
+        data = {name: column[: len(ring)] for name, column in ring.data.items()}
+        mine = (data["odst_lo"] == flow.value("odst_lo")) & (data["netns"] == flow.value("netns"))
+        mine &= data["event"] < EVENT_GAP
+        for name in (*PACKED_KEY, "osrc_lo", "osrc_hi", "odst_hi"):
+            if name in data:
+                mine &= data[name] == flow.value(name)
+        return ring.numbers(mine.nonzero()[0])
 
     def _word_and_state(self, row: RowView) -> Line:
         return (
-            (f"{EVENT_WORDS[row.value('event')].upper():<8}", _ROLES[row.value("event")]),
+            (f"{event_word(row.value('event')):<8}", _ROLES[row.value("event")]),
             shared_cell(row, "state"),
         )
 
-    def _shown(self, frozen: bool) -> EventRing:
+    def _ring_of(self, ident: int) -> EventRing | HeldRing | None:
+        rings = (self.ring.held, self.ring)
+        return next((ring for ring in rings if ring is not None and ring.start <= ident < ring.end), None)
+
+    def _shown(self, frozen: bool) -> EventRing | HeldRing:
         if not frozen:
-            self._held = None
+            self.ring.let_go()
             return self.ring
-        if self._held is None:
-            self._held = self.ring.held()
-        return self._held
+        return self.ring.held or self.ring.hold()
 
     def _fields(self, rows: dict[str, Array], now_ns: int) -> FlowFields:
         return FlowFields("event", rows, now_ns, self._strings, self._netns_label)
 
-    def _views(self, ring: EventRing, numbers: Array) -> list[RowView]:
-        return row_views(ring.data, ring.places(numbers), self._strings, self._netns_label)
+    def _views(self, ring: EventRing | HeldRing, numbers: Array) -> list[RowView]:
+        return row_views(ring.take(numbers), slice(None), self._strings, self._netns_label)
 
-    def _drawn(self, ring: EventRing, numbers: Array, columns: Sequence[str]) -> tuple[Row, ...]:
+    def _drawn(self, ring: EventRing | HeldRing, numbers: Array, columns: Sequence[str]) -> tuple[Row, ...]:
         drawn = []
         for ident, row in zip(numbers.tolist(), self._views(ring, numbers), strict=True):
             cells = [self._cell(row, key) for key in columns]
@@ -184,10 +246,12 @@ class EventLog:
         if key == "time":
             return units.clock(row.value("ts_ns"), 3), "number"
         if key == "event":
-            return EVENT_WORDS[kind].upper(), _ROLES[kind]
+            return event_word(kind), _ROLES[kind]
         if kind == EVENT_GAP:
             return (self._gap_text(row), "bad") if key == "original" else ("", "")
-        return shared_cell(row, key)
+        if kind > EVENT_EXPECT and key in _OF_EXPECTATIONS:
+            return _expectation_cell(row, key, self._strings)
+        return _lasted(row) if key == "lasted" else shared_cell(row, key)
 
     def _gap_text(self, row: RowView) -> str:
         lost = row.value("opackets")
@@ -204,67 +268,58 @@ class EventLog:
         return (
             (f"{units.grouped(total)} events{found}", "heading"),
             *((f"   {name} {units.rate(speed)}", role) for name, speed, role in per_second),
+            (f"   expectations {units.grouped(self.expectations)}" if self.expectations else "", "accent"),
             ("   " + graph, "good"),
             (f"   {units.grouped(self.evicted)} older evicted" if self.evicted else "", "dim"),
+            (f"   {units.grouped(self.damaged)} unreadable" if self.damaged else "", "bad"),
         )
 
 
-class EventLines:
-    """Events straight from the decoder to lines, for a headless stream."""
-
-    def __init__(
-        self, strings: Strings, netns_label: Callable[[int], str] = lambda code: "", json: bool = True
-    ) -> None:
-        self._strings = strings
-        self._netns_label = netns_label
-        self._lines = FlowLines(strings, netns_label) if json else FlowLines(strings, netns_label, text_template)
-        self._json = json
-
-    def __call__(self, cols: Columns, netns: int, wanted: Filter | None = None, now_ns: int = 0) -> list[str]:
-        """The matching events of a decoded batch, one line each, without newlines; rows of dumps are left out."""
-        if not len(cols):
-            return []
-        keep = cols["event"] != EVENT_DUMP
-        if wanted is not None:
-            data = cols.data | {"netns": np.full(len(cols), netns, np.uint16)}
-            keep &= wanted.mask(FlowFields("event", data, now_ns, self._strings, self._netns_label))
-        cols = cols if keep.all() else cols.take(keep)
-        if not len(cols):
-            return []
-        lines = self._lines.lines(cols.data, netns)
-        if self._json:
-            return lines
-        times = (units.clock(ts, 3) for ts in cols["ts_ns"].tolist())
-        return [f"{time} {line}" for time, line in zip(times, lines, strict=True)]
+# What an expectation says in another way than a flow, or has nothing to say about.
+_OF_EXPECTATIONS = ("state", "original", "reply", "nat", "up", "down", "packets", "bytes", "mark", "status", "labels")
 
 
-def gap_json(gap: Gap, stream: str, netns: str | None = None) -> str:
-    """The contract's `gap` object."""
-    values = {"kind": "gap", "stream": stream, "netns": netns, "lost": gap.lost, "reason": gap.why.value}
-    return dumps(values | {"from_ns": gap.from_ns, "to_ns": gap.to_ns}, separators=(",", ":"))
+def _expectation_cell(row: RowView, key: str, strings: Strings) -> Cell:
+    """The helper as its state, what is expected, and in place of who is replied to: for which connection."""
+    if key == "state":
+        return shared_cell(row, "helper")
+    if key == "status":
+        return " ".join(flag_words(row.value("expect_flags"))).upper(), ""
+    if key not in ("original", "reply"):
+        return "", ""
+    one = expectation_of(row.data, strings)
+    if key == "original":
+        return expected_text(one), "address"
+    return (f"for {row.endpoint('rsrc')}", "address") if row.have & HAVE_MASTER else ABSENT
 
 
-class _Rates:
-    """Events by second, for the last minute."""
+def _lasted(row: RowView) -> Cell:
+    """How long a flow lived, where the kernel stamps its beginning and its end."""
+    if row.value("event") > EVENT_EXPECT or row.have & (HAVE_START | HAVE_STOP) != HAVE_START | HAVE_STOP:
+        return ABSENT
+    return units.duration((row.value("stop_ns") - row.value("start_ns")) / 1e9), "number"
 
-    def __init__(self) -> None:
-        self._counts = np.zeros((_SECONDS + 1, len(_KINDS)), np.int64)
-        self._second = np.full(_SECONDS + 1, -1, np.int64)
 
-    def add(self, now_ns: int, counts: Array) -> None:
-        second = now_ns // 1_000_000_000
-        place = second % len(self._second)
-        if self._second[place] != second:
-            self._second[place], self._counts[place] = second, 0
-        self._counts[place] += counts
+def master_view(row: RowView) -> RowView:
+    """The flow that an expectation's row names as its master: a view that has the key of a flow, and no more."""
+    ends = {
+        f"o{name[1:]}": row.value(name) for name in ("rsport", "rdport", "rsrc_lo", "rdst_lo", "rsrc_hi", "rdst_hi")
+    }
+    key = {"netns": row.value("netns"), "zone": row.value("zone"), "family": row.value("family")}
+    data = key | {"proto": row.value("mproto"), "have": HAVE_ORIG | HAVE_OPORTS} | ends
+    return RowView(data, data["have"], row.strings, row.netns_label)
 
-    def seconds(self, now_ns: int) -> NDArray[np.int64]:
-        wanted = now_ns // 1_000_000_000 - np.arange(_SECONDS, 0, -1)
-        places = wanted % len(self._second)
-        return np.where((self._second[places] == wanted)[:, None], self._counts[places], 0)
 
-    def last(self, now_ns: int) -> list[float]:
-        return [float(count) for count in self.seconds(now_ns)[-1]]
+def _held_notes(ring: EventRing | HeldRing) -> tuple[Line, ...]:
+    """What came while the list stands still, and what of it all the memory no longer has."""
+    if not isinstance(ring, HeldRing) or not ring.since:
+        return ()
+    line = [("held", "dim"), (f", {units.grouped(ring.since)} new", "new")]
+    if ring.evicted:
+        line.append((f", {units.grouped(ring.evicted)} held rows evicted meanwhile", "warn"))
+    if ring.unseen:
+        line.append((f", {units.grouped(ring.unseen)} came and went unseen", "bad"))
+    return (tuple(line),)
 
 
 class _Matches:
@@ -276,10 +331,10 @@ class _Matches:
         self._tested = 0
 
     def numbers(
-        self, ring: EventRing, wanted: Filter | None, fields: Callable[[dict[str, Array]], FlowFields]
-    ) -> NDArray[np.int64]:
+        self, ring: EventRing | HeldRing, wanted: Filter | None, fields: Callable[[dict[str, Array]], FlowFields]
+    ) -> NDArray[np.int64] | range:
         if wanted is None:
-            return np.arange(ring.start, ring.end)
+            return range(ring.start, ring.end)
         if self._of != wanted.text:
             self._of, self._numbers, self._tested = wanted.text, np.empty(0, np.int64), ring.start
         first = max(self._tested, ring.start)
@@ -290,3 +345,10 @@ class _Matches:
             self._tested = ring.end
         self._numbers = self._numbers[np.searchsorted(self._numbers, ring.start) :]
         return self._numbers[: np.searchsorted(self._numbers, ring.end)]
+
+    def hidden(self, ring: EventRing) -> Counter[int]:
+        """By namespace: the events among the rows tested that did not match."""
+        untested = np.arange(max(ring.start, self._tested), ring.end)
+        matched = self._numbers[np.searchsorted(self._numbers, ring.start) :]
+        kept = ring.taken - ring.evicted
+        return kept - ring.events_by_netns(untested) - ring.events_by_netns(matched)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from fnmatch import translate
+from fnmatch import fnmatch, translate
 
 from nettop.model import filter_values as values
 from nettop.model import filter_words as vocabulary
-from nettop.model.filter_nodes import Bits, Chain, Compare, Node, Not, Word
+from nettop.model.filter_nodes import Bits, Chain, Compare, LabelBit, Node, Not, Word, every
 from nettop.model.filter_words import Field
 
+MAX_LABEL = 127  # XT_CONNLABEL_MAXBIT, linux/netfilter/xt_connlabel.h
 _LOOSE = "_-"  # time_wait, time-wait and TIMEWAIT are one state
 
 
@@ -39,6 +40,15 @@ def status_node(text: str) -> Node:
         if _loose(name) == loose:
             return Bits("status", bits, is_set)
     raise ValueError(f"“{text}” is no status; there are {_listed(vocabulary.STATUS_WORDS)}")
+
+
+def nat_node(kind: str) -> Node:
+    """One of NAT_KINDS: which end NAT has rewritten, or whether only its port."""
+    if kind == "both":
+        return every((status_node("snat"), status_node("dnat")))
+    if kind == "port-only":
+        return Word("nat", re.compile(".* port"))  # text.flow.nat_label
+    return Not(status_node("nat")) if kind == "none" else status_node(kind)
 
 
 def _measure(read: Callable[[str], int | float]) -> Callable[[Field, str, str, str], Node]:
@@ -79,8 +89,18 @@ def _words(exact: bool) -> Callable[[Field, str, str, str], Node]:
     return node
 
 
+def _label(field: Field, word: str, operator: str, text: str) -> Node:
+    """`0x5`: the labels as one number, as they are shown; `2`: that label, whatever others there are."""
+    if not text.isdigit():
+        return _words(exact=True)(field, word, operator, text)
+    bit = values.integer(text)
+    if bit > MAX_LABEL:
+        raise ValueError(f"“{text}” is no label; there are 0 to {MAX_LABEL}")
+    return _maybe_not(word, operator, LabelBit(bit))
+
+
 def _known_event(field: Field, text: str) -> None:
-    if field.name == "event" and text.lower() not in vocabulary.EVENTS:
+    if field.name == "event" and not any(fnmatch(event, text.lower()) for event in vocabulary.EVENTS):
         raise ValueError(f"“{text}” is no event; there are {_listed(vocabulary.EVENTS)}")
 
 
@@ -133,6 +153,7 @@ _READERS: dict[str, Callable[[Field, str, str, str], Node]] = {
     "masked": _masked,
     "word": _words(exact=False),
     "exact-word": _words(exact=True),
+    "label": _label,
     "state": _state,
     "status": _status,
 }

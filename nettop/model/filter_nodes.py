@@ -13,9 +13,10 @@ import numpy as np
 from nettop.model.filter_fields import Array, Endpoint, Fields, Mask
 from nettop.model.filter_values import AF_INET, AF_INET6, Net
 from nettop.model.filter_words import ETHERTYPE_ARP
+from nettop.text.flow import WITH_PORTS
 
-_WITH_PORTS = (6, 17, 33, 132, 136)  # TCP, UDP, DCCP, SCTP, UDPLITE
 _LOW = (1 << 64) - 1
+_HEX = re.compile("0x[0-9a-f]{1,32}")
 _COMPARE: dict[str, Callable[[Array, int | float], Mask]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -65,7 +66,7 @@ class Rows:
         """The rows of protocols that have ports."""
         if "ported" not in self._kept:
             proto = self.fields.number("proto")
-            mask = self.none() if proto is None else self.present("proto", np.isin(proto, _WITH_PORTS))
+            mask = self.none() if proto is None else self.present("proto", np.isin(proto, WITH_PORTS))
             self._kept["ported"] = mask
         return self._kept["ported"]
 
@@ -234,15 +235,34 @@ class Word:
         if found is None:
             return rows.none()
         codes, words = found
-        fits = np.fromiter((self._fits(word) for word in words), np.bool_, len(words))
+        fits = np.fromiter((self.fits(word) for word in words), np.bool_, len(words))
         if not fits.any():
             return rows.none()
         return rows.present(self.name, fits[codes])
 
-    def _fits(self, word: str) -> bool:
+    def fits(self, word: str) -> bool:
+        """Whether the column's word fits the pattern."""
         for char in self.strip:
             word = word.replace(char, "")
         return bool(word) and self.pattern.fullmatch(word) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelBit:
+    """A connection label is set: a bit of the number that stands for them all."""
+
+    bit: int
+
+    def mask(self, rows: Rows) -> Mask:
+        found = rows.fields.words("label")
+        if found is None:
+            return rows.none()
+        codes, words = found
+        held = np.fromiter((self._held(word) for word in words), np.bool_, len(words))
+        return rows.present("label", held[codes])
+
+    def _held(self, word: str) -> bool:
+        return _HEX.fullmatch(word) is not None and bool(int(word, 16) >> self.bit & 1)
 
 
 def every(nodes: Sequence[Node]) -> Node:

@@ -9,15 +9,15 @@ shorthand  = address | network | ":" port | address ":" port | value (of the pri
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import TypeVar
 
 from nettop.errors import FilterError
 from nettop.model import filter_values as values
 from nettop.model import filter_words as vocabulary
-from nettop.model.filter_field_values import field_node, state_node, status_node
+from nettop.model.filter_field_values import field_node, nat_node, state_node, status_node
 from nettop.model.filter_lexer import Token, refusal, tokens
 from nettop.model.filter_nodes import At, Both, Chain, Equal, InNet, InPorts, Node, Not, every
 
@@ -37,14 +37,24 @@ class _Ends:
     protocol: tuple[Node, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What may stand at the end of the text: words, and values by what they are of (a field's word, "host", "port")."""
+
+    words: dict[str, None] = field(default_factory=dict)  # in the order in which they are looked for
+    values: dict[str, None] = field(default_factory=dict)
+
+
 class Parser:
-    """One pass over the tokens of one expression."""
+    """One pass over the tokens of one expression. `expected` says what may follow where the text ends."""
 
     def __init__(self, text: str, kind: str) -> None:
         self._text = text
         self._kind = kind
         self._tokens = tokens(text)
         self._at = 0
+        self.expected = Expected()
+        self.sources: dict[int, str] = {}  # id of a node → the text it was read from
         self._last: _Ends | str | None = None  # what a bare value belongs to: ends, or the name of a field
 
     def parse(self) -> Node:
@@ -59,24 +69,34 @@ class Parser:
     def _expression(self, depth: int) -> Node:
         first = self._term(depth)
         rest: list[tuple[str, Node]] = []
+        self._expects(vocabulary.JOINTS)
         while (word := self._joint()) is not None:
             self._advance()
             rest.append((word, self._term(depth)))
+            self._expects(vocabulary.JOINTS)
         return Chain(first, tuple(rest)) if rest else first
 
     def _term(self, depth: int) -> Node:
-        negated = False
+        negated, start = False, self._now.position
         while self._is(*_NOT):
             self._advance()
             negated = not negated
+        self._expects_primitive()
+        begin = self._now.position
         node = self._group(depth) if self._is("(") else self._primitive(depth)
-        return Not(node) if negated else node
+        self.sources[id(node)] = self._text[begin : self._now.position].strip()
+        if not negated:
+            return node
+        node = Not(node)
+        self.sources[id(node)] = self._text[start : self._now.position].strip()
+        return node
 
     def _group(self, depth: int) -> Node:
         opening = self._advance()
         if depth >= MAX_DEPTH:
             raise self._refuse(f"parentheses deeper than {MAX_DEPTH}", opening)
         node = self._expression(depth + 1)
+        self._expects((")",))
         if not self._is(")"):
             if self._now.kind == "end":
                 raise self._refuse("this parenthesis is not closed", opening)
@@ -104,6 +124,7 @@ class Parser:
         token = self._advance()
         self._check_kind(word, vocabulary.ADDRESSED, token)
         node = self._protocol_node(word, token)
+        self._expects((*vocabulary.qualifiers(self._kind), *(("proto",) if word in vocabulary.FAMILIES else ())))
         if word in vocabulary.FAMILIES and self._is("proto", "protochain"):
             self._advance()
             return every((node, self._value_of("proto", "=")))
@@ -124,11 +145,16 @@ class Parser:
 
     def _ends(self, protocol: tuple[Node, ...], depth: int) -> Node:
         sides, joined = self._direction()
+        self._expects(sorted(vocabulary.TYPES))
         kind = self._advance().word if self._now.word in vocabulary.TYPES else ""
         ends = _Ends(sides, joined, kind, protocol)
+        self._expects(("(",), kind or "host")
         if self._is("("):
             self._last = ends
-            return self._group(depth)
+            whole = dict(self.sources)  # `port (80 or 443)` is one part: 443 alone would say little
+            node = self._group(depth)
+            self.sources = whole
+            return node
         return self._end_value(ends)
 
     def _direction(self) -> tuple[tuple[str, ...], bool]:
@@ -140,10 +166,15 @@ class Parser:
         if word not in vocabulary.SIDES:
             return ("any",), False
         self._advance()
+        self._expects(vocabulary.JOINTS)
         joint = self._joint()
-        if joint is None or self._tokens[self._at + 1].word not in vocabulary.SIDES - {word}:
+        following = self._tokens[self._at + 1] if joint is not None else self._now
+        if joint is None or (following.kind != "end" and following.word not in vocabulary.SIDES - {word}):
             return (word,), False
         self._advance()
+        self._expects(vocabulary.SIDES - {word})
+        if following.kind == "end":
+            raise self._refuse(f"“{word} {joint}” ends where the other side must follow", following)
         return (word, self._advance().word), joint == "and"
 
     def _end_value(self, ends: _Ends) -> Node:
@@ -153,8 +184,11 @@ class Parser:
             raise self._refuse(f"{self._before()} takes a value here", token)
         self._last = ends
         test = self._take(_END_TESTS[ends.type], self._advance())
+        if ends.type == "net" and ":" not in token.text and "/" not in token.text:
+            self._expects(("mask",))
         if self._is("mask") and ends.type == "net":
             self._advance()
+            self._expects((), "mask")
             test = InNet(self._take(lambda mask: values.netmask(token.text, mask), self._advance()))
         return every((*ends.protocol, At(test, ends.sides, ends.every)))
 
@@ -162,12 +196,15 @@ class Parser:
 
     def _field(self, word: str) -> Node:
         self._check_kind(word, vocabulary.FIELDS[word].kinds, self._advance())
+        self._expects(_operators(vocabulary.FIELDS[word].value))
         operator = self._advance().text if self._now.text in vocabulary.OPERATORS and not self._now.value else ""
         self._last = None if operator else word
         return self._value_of(word, operator)
 
     def _value_of(self, word: str, operator: str) -> Node:
         token = self._now
+        if _takes_values(vocabulary.FIELDS[word].value, operator):
+            self._expects((), word)
         if token.value is None:
             raise self._refuse(f"{word} takes a value here", token)
         self._advance()
@@ -188,7 +225,7 @@ class Parser:
             raise self._refuse(self._missing(), token)
         if token.word in vocabulary.BARE_STATUS | vocabulary.BARE_STATES:
             self._check_kind(token.word, vocabulary.CONNTRACK, self._advance())
-            return status_node(token.word) if token.word in vocabulary.BARE_STATUS else state_node(token.word)
+            return self._bare(token.word)
         if values.looks_like_address(token.text) and self._kind in vocabulary.ADDRESSED:
             return self._end_value(self._heir())
         if isinstance(self._last, str):
@@ -197,10 +234,27 @@ class Parser:
             return self._end_value(self._last)
         raise self._refuse(self._unknown(token), token)
 
+    def _bare(self, word: str) -> Node:
+        if word != "nat":
+            return status_node(word) if word in vocabulary.BARE_STATUS else state_node(word)
+        self._expects(vocabulary.NAT_KINDS)
+        return nat_node(self._advance().word) if self._now.word in vocabulary.NAT_KINDS else status_node(word)
+
     def _heir(self) -> _Ends:
         """What a bare address belongs to: the last qualifiers, unless they were of a port."""
         last = self._last
         return replace(last, type="") if isinstance(last, _Ends) and not last.type.startswith("port") else _Ends()
+
+    # What may stand at the end.
+
+    def _expects(self, words: Iterable[str], value: str = "") -> None:
+        if self._now.kind == "end":
+            self.expected.words.update(dict.fromkeys(words))
+            self.expected.values.update({value: None} if value else {})
+
+    def _expects_primitive(self) -> None:
+        last = (self._last.type or "host") if isinstance(self._last, _Ends) else self._last or ""
+        self._expects(("not", "(", *vocabulary.beginnings(self._kind)), last)
 
     # Tokens and refusals.
 
@@ -263,6 +317,16 @@ class Parser:
 
     def _refuse(self, what: str, token: Token) -> FilterError:
         return refusal(what, self._text, token.position)
+
+
+def _operators(value: str) -> tuple[str, ...]:
+    return ("=", "!=") if value in vocabulary.UNORDERED else (">", ">=", "<", "<=", "=", "!=")
+
+
+def _takes_values(value: str, operator: str) -> bool:
+    if value in vocabulary.UNORDERED:
+        return operator in ("", "=", "==", "!=")
+    return bool(operator) or value not in vocabulary.MEASURES
 
 
 def _host(text: str) -> InNet | InPorts | Both:

@@ -7,6 +7,8 @@ from typing import Final
 
 from nettop.decode.nfct import IPS_DST_NAT, IPS_NAMES, IPS_SEEN_REPLY, IPS_SRC_NAT, STATES
 
+IPS_OFFLOAD, IPS_HW_OFFLOAD = (1 << IPS_NAMES.index(name) for name in ("offload", "hw_offload"))
+
 FLOW, EVENT, PACKET, TRACE, CHAIN, RULE = "flow", "event", "packet", "trace", "chain", "rule"
 ADDRESSED: Final = frozenset((FLOW, EVENT, PACKET, TRACE))  # of which host, net, port and protocols can be asked
 CONNTRACK: Final = frozenset((FLOW, EVENT))
@@ -40,6 +42,8 @@ TYPES: Final = frozenset(("host", "net", "port", "portrange"))
 SIDES: Final = frozenset(("src", "dst"))
 TUPLE_SIDES: Final = frozenset(("osrc", "odst", "rsrc", "rdst"))
 OPERATORS: Final = frozenset(("<", "<=", "=", "==", "!=", ">", ">="))
+UNORDERED: Final = frozenset(("word", "exact-word", "label", "state", "status", "proto"))  # values with = and != only
+MEASURES: Final = frozenset(("size", "seconds"))  # values that must be compared
 
 STATE_NAMES: Final = frozenset(name for names in STATES.values() for name in names)
 # Bits of `status` by word: (bits that count, whether any of them must be set or none).
@@ -49,10 +53,12 @@ STATUS_WORDS: Final = {name: (1 << bit, True) for bit, name in enumerate(IPS_NAM
     "nat": (IPS_SRC_NAT | IPS_DST_NAT, True),
     "snat": (IPS_SRC_NAT, True),
     "dnat": (IPS_DST_NAT, True),
+    "offloaded": (IPS_OFFLOAD | IPS_HW_OFFLOAD, True),
 }
+NAT_KINDS: Final = ("snat", "dnat", "both", "port-only", "none")  # what may stand behind `nat`
 # Alone they mean the same as behind `state` or `status`; what is left out here is a word of another field too.
 BARE_STATUS: Final = frozenset(
-    ("unreplied", "replied", "assured", "offload", "expected", "nat", "snat", "dnat", "dying")
+    ("unreplied", "replied", "assured", "offload", "offloaded", "expected", "nat", "snat", "dnat", "dying")
 )
 BARE_STATES: Final = frozenset(
     ("established", "syn_sent", "syn_recv", "syn_sent2", "fin_wait", "close_wait", "last_ack", "time_wait")
@@ -64,7 +70,7 @@ class Field:
     """A word that takes a value. `name` is the column asked of Fields."""
 
     name: str
-    value: str  # "number" "signed" "size" "seconds" "masked" "word" "exact-word" "state" "status" "proto"
+    value: str  # "number" "signed" "size" "seconds" "masked" "word" "exact-word" "label" "state" "status" "proto"
     kinds: frozenset[str]
     default: int | None = None  # what an absent value counts as; None: it matches nothing
 
@@ -84,7 +90,7 @@ FIELDS: Final = {
     "age": Field("age", "seconds", frozenset((FLOW,))),
     "timeout": Field("timeout", "seconds", CONNTRACK),
     "helper": Field("helper", "word", CONNTRACK),
-    "label": Field("label", "exact-word", CONNTRACK | RULESET),
+    "label": Field("label", "label", CONNTRACK | RULESET),
     "event": Field("event", "word", frozenset((EVENT,))),
     "pid": Field("pid", "number", frozenset((FLOW,))),
     "process": Field("process", "exact-word", frozenset((FLOW,))),
@@ -100,22 +106,22 @@ FIELDS: Final = {
     "priority": Field("priority", "signed", RULESET),
     "handle": Field("handle", "number", RULESET),
 }
-EVENTS: Final = ("new", "update", "destroy")
+EVENTS: Final = ("new", "update", "destroy", "exp-new", "exp-upd", "exp-del")  # of flows, and of expectations
 # What stands for a number of a packet's column: (column, value, whether it must be this value).
 PACKET_WORDS: Final = {
     "arp": ("ethertype", ETHERTYPE_ARP, True),
     "outbound": ("direction", PACKET_OUTGOING, True),
     "inbound": ("direction", PACKET_OUTGOING, False),
 }
-_JOINTS: Final = ("and", "or", "not")
-_PCAP: Final = ("host", "net", "port", "portrange", "src", "dst", "mask", *FAMILIES, *PROTOCOLS)
+JOINTS: Final = ("and", "or")
+_QUALIFIERS: Final = (*sorted(TYPES), *sorted(SIDES), *FAMILIES, *PROTOCOLS)
 
 
-def words(kind: str) -> list[str]:
-    """Every word that can begin or join a part of a filter for rows of this kind, sorted: for completion."""
-    found = {*_JOINTS, *(word for word, field in FIELDS.items() if kind in field.kinds)}
+def beginnings(kind: str) -> list[str]:
+    """Every word that can begin a part of a filter for rows of this kind, sorted."""
+    found = {word for word, field in FIELDS.items() if kind in field.kinds}
     if kind in ADDRESSED:
-        found |= {*_PCAP}
+        found |= {*_QUALIFIERS}
     if kind in CONNTRACK:
         found |= TUPLE_SIDES | BARE_STATUS | BARE_STATES
     if kind in WIRE:
@@ -123,7 +129,18 @@ def words(kind: str) -> list[str]:
     return sorted(found)
 
 
+def words(kind: str) -> list[str]:
+    """Every word of the language for rows of this kind, sorted."""
+    return sorted({*beginnings(kind), *JOINTS, "not", *(("mask",) if kind in ADDRESSED else ())})
+
+
 def own_words(kind: str) -> str:
     """What can be asked of this kind, in one line."""
-    own = [word for word in words(kind) if word not in (*_JOINTS, *_PCAP) and word not in BARE_STATES]
+    own = [word for word in beginnings(kind) if word not in (*_QUALIFIERS, *BARE_STATES)]
     return " ".join([*(("host net port src dst, protocols,",) if kind in ADDRESSED else ()), *own])
+
+
+def qualifiers(kind: str) -> list[str]:
+    """What may follow a protocol in the same part: sides and types."""
+    sides = SIDES | TUPLE_SIDES if kind in CONNTRACK else SIDES
+    return [*sorted(sides), *sorted(TYPES)]

@@ -31,8 +31,12 @@ Data = Mapping[str, Array]
 _STATE_BASE = np.zeros(256, np.uint8)
 for _proto, _base in words.STATE_BASE.items():
     _STATE_BASE[_proto] = _base
+_WITH_PORTS = np.isin(np.arange(256), words.WITH_PORTS)
 _IS_ICMP = np.zeros(256, np.bool_)
 _IS_ICMP[[words.IPPROTO_ICMP, words.IPPROTO_ICMPV6]] = True
+
+# What a flow's counters are called, and the bit of `have` that says they are known.
+COUNTERS = {"opackets": HAVE_OCOUNT, "obytes": HAVE_OCOUNT, "rpackets": HAVE_RCOUNT, "rbytes": HAVE_RCOUNT}
 
 
 def column(data: Data, name: str) -> Array:
@@ -50,6 +54,11 @@ def has(data: Data, bits: int) -> NDArray[np.bool_]:
 def icmp(data: Data) -> NDArray[np.bool_]:
     """Where the port columns hold an ICMP id and type << 8 | code."""
     return np.asarray(_IS_ICMP[data["proto"]])
+
+
+def ported(data: Data) -> NDArray[np.bool_]:
+    """Where the protocol has ports; of others ids and GRE's keys lie in the port columns."""
+    return np.asarray(_WITH_PORTS[data["proto"]])
 
 
 def state_codes(data: Data) -> NDArray[np.uint8]:
@@ -85,6 +94,13 @@ def nat_bits(data: Data) -> NDArray[np.uint8]:
     return found
 
 
+def offload_codes(data: Data) -> NDArray[np.uint8]:
+    """The place in text.flow.OFFLOAD_WORDS of each row."""
+    status = column(data, "status")
+    hardware, any_way = status & words.IPS_HW_OFFLOAD != 0, status & (words.IPS_HW_OFFLOAD | words.IPS_OFFLOAD) != 0
+    return np.asarray(hardware.astype(np.uint8) + any_way)
+
+
 def counted(data: Data) -> NDArray[np.bool_]:
     """Where at least one direction has counters."""
     return np.asarray(data["have"] & np.uint32(HAVE_OCOUNT | HAVE_RCOUNT) != 0)
@@ -95,9 +111,22 @@ def total(data: Data, what: str) -> Array:
     return column(data, f"o{what}") + column(data, f"r{what}")
 
 
+def rates(data: Data) -> tuple[Array, Array]:
+    """Bytes a second of the original and of the reply direction, NaN where not known.
+
+    By the flow's counters; where these give none, as measured from packets.
+    """
+    up, down = data["rate_up"], data["rate_down"]
+    seen_up, seen_down = data.get("measured_up"), data.get("measured_down")
+    if seen_up is None or seen_down is None:
+        return up, down
+    silent = np.isnan(up) & np.isnan(down)
+    return np.where(silent, seen_up, up), np.where(silent, seen_down, down)
+
+
 def rate(data: Data) -> Array:
     """Bytes a second of both directions, NaN where not known."""
-    up, down = data["rate_up"], data["rate_down"]
+    up, down = rates(data)
     return np.where(np.isnan(up), down, np.where(np.isnan(down), up, up + down))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,11 +37,29 @@ _ENDS = {
 _SIDES = {"any": tuple(_ENDS), "src": ("osrc",), "dst": ("odst",)} | {end: (end,) for end in _ENDS}
 
 
+class Processes(Protocol):
+    """Whose flows these are, joined from elsewhere."""
+
+    def process_codes(self, data: derive.Data) -> tuple[Array, Sequence[str]]:
+        """A code for each row and the codes' bare names ("" not known)."""
+        ...
+
+    def pids(self, data: derive.Data) -> Array:
+        """The process id of each row as int64, -1 where it is not known."""
+        ...
+
+
 class FlowFields:
     """nettop.model.filter.Fields over flow columns; `kind` is "flow" or "event". Only what is derived is computed."""
 
     def __init__(
-        self, kind: str, data: derive.Data, now_ns: int, strings: Strings, netns_label: Callable[[int], str]
+        self,
+        kind: str,
+        data: derive.Data,
+        now_ns: int,
+        strings: Strings,
+        netns_label: Callable[[int], str],
+        processes: Processes | None = None,
     ) -> None:
         self.kind = kind
         self.n = len(data["have"])
@@ -49,6 +67,7 @@ class FlowFields:
         self._now_ns = now_ns
         self._strings = strings
         self._netns_label = netns_label
+        self._processes = processes
         self._ports: dict[int, Mask] = {}
 
     def number(self, name: str) -> Array | None:
@@ -61,6 +80,8 @@ class FlowFields:
             return self._age()
         if name == "nat":
             return derive.nat_bits(self._data)
+        if name == "pid":
+            return None if self._processes is None else self._processes.pids(self._data)
         return self._data.get(name)
 
     def present(self, name: str) -> Mask | None:
@@ -69,6 +90,8 @@ class FlowFields:
             return derive.counted(self._data)
         if name == "rate" and "rate_up" in self._data:
             return ~np.isnan(derive.rate(self._data))
+        if name == "pid" and self._processes is not None:
+            return np.asarray(self._processes.pids(self._data) >= 0)
         bits = _PRESENT.get(name)
         return None if bits is None else derive.has(self._data, bits)
 
@@ -77,7 +100,7 @@ class FlowFields:
         return [self._endpoint(*_ENDS[end]) for end in _SIDES.get(side, ())]
 
     def words(self, name: str) -> tuple[Array, Sequence[str]] | None:
-        """Codes and words of state, proto, nat, netns, helper, label and, of events, event."""
+        """Codes and words of state, proto, nat, netns, process, helper, label and, of events, event."""
         data = self._data
         if name == "state":
             return derive.state_codes(data), STATE_WORDS
@@ -89,6 +112,8 @@ class FlowFields:
             return data["event"], EVENT_WORDS
         if name == "netns" and "netns" in data:
             return _coded(data["netns"], self._netns_label)
+        if name == "process":
+            return None if self._processes is None else self._processes.process_codes(data)
         if name == "helper":
             return _coded(self._coded_or_none("helper", HAVE_HELPER), lambda code: clean_bytes(self._strings[code]))
         if name in ("label", "labels"):
@@ -102,7 +127,7 @@ class FlowFields:
 
     def _endpoint(self, address: str, port: str, bit: int) -> Endpoint:
         if bit not in self._ports:
-            self._ports[bit] = derive.has(self._data, bit) & ~derive.icmp(self._data)
+            self._ports[bit] = derive.has(self._data, bit) & derive.ported(self._data)
         return Endpoint(
             self._data.get(f"{address}_hi"),
             derive.column(self._data, f"{address}_lo"),

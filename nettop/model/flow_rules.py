@@ -95,15 +95,14 @@ class FlowRules:
             flags = self.store["flags"][: self.store.top]
             self.store.release((self._of(netns) & (flags & (LIVE | SEEN | FRESH) == LIVE)).nonzero()[0])
 
-    def dump_rows(self, cols: Columns, netns: int) -> None:
-        """Rows of a dump, in the order they came."""
+    def dump_rows(self, cols: Columns, netns: int) -> int:
+        """Rows of a dump, in the order they came; how many flows came with them."""
         keys, cols = self._keyed(netns, cols)
         if has_repeats(keys.hashes):  # a flow that moved within the hash meanwhile: its later row is as good
             _, last = np.unique(keys.hashes[::-1], return_index=True)
-            for rows in _distinct(keys, np.sort(len(cols) - 1 - last)):
-                self._dump_round(cols.take(rows), keys.take(rows), netns)
-        elif len(cols):
-            self._dump_round(cols, keys, netns)
+            rounds = _distinct(keys, np.sort(len(cols) - 1 - last))
+            return sum(self._dump_round(cols.take(rows), keys.take(rows), netns) for rows in rounds)
+        return self._dump_round(cols, keys, netns) if len(cols) else 0
 
     def events(self, cols: Columns, netns: int) -> None:
         """Rows of the event stream, in the order they came."""
@@ -128,12 +127,12 @@ class FlowRules:
 
     # -- dumps ---------------------------------------------------------------------------------------------------
 
-    def _dump_round(self, cols: Columns, keys: Keys, netns: int) -> None:
+    def _dump_round(self, cols: Columns, keys: Keys, netns: int) -> int:
         rows = self.store.find(keys)
         known = (rows >= 0).nonzero()[0]
         if not len(known):
             self._dump_new(cols, keys, np.arange(len(cols)))
-            return
+            return len(cols)
         flags, other = self.store["flags"][rows[known]], self._other_life(cols, known, rows[known])
         dead, again = flags & DEAD != 0, flags & (RECYCLED | FRESH) != 0
         outdated = dead & (~other | again) | ~dead & other & (flags & FRESH != 0)
@@ -142,7 +141,9 @@ class FlowRules:
             known, restarted = known[~outdated], restarted[~outdated]
         self._restart(rows[known[restarted]], cols["ts_ns"][known[restarted]], LIVE)
         self._dump_known(cols, known, rows[known])
-        self._dump_new(cols, keys, (rows < 0).nonzero()[0])
+        new = (rows < 0).nonzero()[0]
+        self._dump_new(cols, keys, new)
+        return len(new) + int(np.count_nonzero(restarted))
 
     def _dump_new(self, cols: Columns, keys: Keys, new: Array) -> None:
         if not len(new):

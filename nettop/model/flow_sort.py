@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from nettop.columns import HAVE_ID, HAVE_MARK, HAVE_OCOUNT, HAVE_RCOUNT, HAVE_STATUS, HAVE_TIMEOUT
 from nettop.errors import UsageError
 from nettop.model import flow_derive as derive
+from nettop.model.flow_course import peak_levels
 from nettop.model.flow_index import Rows
 from nettop.model.flow_order import ascending
 from nettop.model.view import SortKey
@@ -30,6 +31,7 @@ _ALIASES = {
     "reply_bytes": "down",
     "start_ns": "start",
 }
+_RATES = {"rate_up": 0, "rate_down": 1}
 _NUMBERS = {"mark": HAVE_MARK, "id": HAVE_ID, "timeout": HAVE_TIMEOUT, "status": HAVE_STATUS}
 _COUNTERS = {
     "up": ("obytes", HAVE_OCOUNT),
@@ -44,9 +46,9 @@ _ADDRESSES = {
     "reply": ("rdst", "rdport"),
     "rsrc": ("rsrc", "rsport"),
 }
-_WORDED = ("proto", "state", "nat", "helper", "labels")
-SORT_KEYS = (*_ALIASES, *_NUMBERS, *_COUNTERS, *_PLAIN, *_ADDRESSES, *_WORDED, "rate", "rate_up", "rate_down", "age",
-             "bytes", "packets")  # fmt: skip
+_WORDED = ("proto", "state", "nat", "helper", "labels", "process")
+SORT_KEYS = (*_ALIASES, *_NUMBERS, *_COUNTERS, *_PLAIN, *_ADDRESSES, *_WORDED, *_RATES, "rate", "age", "bytes",
+             "packets", "offload", "course")  # fmt: skip
 
 
 def sort_keys(data: derive.Data, sort: Sequence[SortKey], words: Words, now_ns: int) -> list[Array]:
@@ -96,12 +98,28 @@ def _key_columns(data: derive.Data, key: str, words: Words, now_ns: int) -> list
         return [_where(derive.counted(data), derive.total(data, key))]
     if key == "rate":
         return [derive.rate(data)]
-    if key in ("rate_up", "rate_down"):
-        return [data[key]]
+    if key in _RATES:
+        return [derive.rates(data)[_RATES[key]]]
+    if key == "offload":
+        return [derive.offload_codes(data)]
+    if key == "course":
+        return [peak_levels(data["course"]) if "course" in data else np.zeros(len(data["have"]), np.uint8)]
     if key in ("age", "start"):
         since = (now_ns - derive.birth_ns(data)).astype(np.float64)
         return [since if key == "age" else -since]
     raise UsageError(f"nothing to sort by is called {key!r}", "one of " + " ".join(sorted(SORT_KEYS)))
+
+
+def key_columns(data: derive.Data, rows: Rows | slice) -> Iterator[Array]:
+    """What no two flows have in common, column by column, of these rows: by address, then ports and the rest."""
+    for end in ("osrc", "odst"):
+        if f"{end}_hi" in data:
+            yield data[f"{end}_hi"][rows]
+        yield data[f"{end}_lo"][rows]
+    wide = [data[name][rows].astype(np.uint64) for name in ("family", "proto", "zone", "osport")]
+    yield wide[0] << np.uint64(40) | wide[1] << np.uint64(32) | wide[2] << np.uint64(16) | wide[3]
+    yield data["odport"][rows]
+    yield data["netns"][rows]
 
 
 def _where(known: Array, values: Array) -> Array:

@@ -9,13 +9,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nettop.columns import HAVE_STATUS
+from nettop.columns import HAVE_OCOUNT, HAVE_RCOUNT, HAVE_STATUS
 from nettop.model import flow_derive as derive
 from nettop.model.filter import Filter
-from nettop.model.flow_cells import SHARED_COLUMNS, Cell, RowView, age_cell, rate_cell, shared_cell
+from nettop.model.flow_cells import ABSENT, MEASURED, SHARED_COLUMNS, Cell, RowView, age_cell, shared_cell, speed_cell
+from nettop.model.flow_course import course_text
 from nettop.model.flow_index import Rows
-from nettop.model.flow_order import first_rows, place_of
-from nettop.model.flow_sort import Picked
+from nettop.model.flow_joins import FlowJoins
+from nettop.model.flow_order import Ties, first_rows, place_of
 from nettop.model.flow_store import FlowStore
 from nettop.model.view import Column, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.text import flow as words
@@ -26,21 +27,27 @@ Array = NDArray[Any]
 _SHARED = {column.key: column for column in SHARED_COLUMNS}
 COLUMNS: tuple[Column, ...] = (
     *(_SHARED[key] for key in ("proto", "state", "original", "reply", "nat")),
-    Column("rate", "RATE", 7, right=True, rank=0),
+    Column("rate", "RATE", 8, right=True, rank=0),  # `≈12.3k/s`
     *(_SHARED[key] for key in ("up", "down")),
     Column("age", "AGE", 6, right=True, rank=7),
     _SHARED["timeout"],
     Column("rate_up", "RATE↑", 8, right=True, rank=9),
     Column("rate_down", "RATE↓", 8, right=True, rank=9),
-    *(_SHARED[key] for key in ("mark", "zone", "id", "packets", "bytes", "status", "helper", "labels", "netns")),
+    Column("process", "PROCESS", 14, rank=9, grow=1, most=30),
+    Column("course", "COURSE", 8, rank=9),
+    Column("device", "DEVICES", 12, rank=9, sortable=False),
+    *(_SHARED[key] for key in ("opackets", "rpackets", "packets", "bytes", "mark", "zone", "id", "status", "offload")),
+    *(_SHARED[key] for key in ("helper", "labels", "netns")),
 )
-DEFAULT_COLUMNS = ("proto", "state", "original", "reply", "nat", "rate", "up", "down", "age", "timeout")
+DEFAULT_COLUMNS = ("proto", "state", "original", "reply", "nat", "rate", "up", "down", "age", "timeout", "process")
 DEFAULT_SORT = (SortKey("rate"), SortKey("bytes"))
 
 RESORT_NS = 1_000_000_000  # a sorted table stands still at least this long …
-SMALL_NS = 200_000_000  # … or this long, where it is small enough that new flows can be shown at once
+SMALL_NS = 100_000_000  # … or this long, where it is small enough that new flows can be shown at once
 SMALL = 50_000
 _WINDOW = 128  # rows that any screen may want to see
+_OLD_NS = 5_000_000_000  # the age from which on a dump's is told
+_COUNTED = frozenset(("rate", "rate_up", "rate_down", "up", "down", "bytes", "packets", "opackets", "rpackets"))
 
 
 class Flows(Protocol):
@@ -48,12 +55,20 @@ class Flows(Protocol):
 
     store: FlowStore
     version: int
+    joins: FlowJoins
+    dumped_ns: dict[int, int]
 
     def __len__(self) -> int: ...
 
     def matching(self, expression: Filter | None, now_ns: int) -> Rows: ...
 
     def sort_keys(self, rows: Rows, sort: Sequence[SortKey], now_ns: int) -> list[Array]: ...
+
+    def picked(self, rows: Rows) -> derive.Data: ...
+
+    def accounting(self, netns: int) -> bool | None: ...
+
+    def ties(self, rows: Rows) -> Ties: ...
 
     def views(self, rows: Rows) -> list[RowView]: ...
 
@@ -65,6 +80,7 @@ class _Order:
     rows: Rows  # of the flows that matched
     generations: NDArray[np.uint32]  # theirs, to tell when a row has gone to another flow
     keys: list[Array]  # over `rows`
+    ties: Ties  # of them
     places: Rows  # into `rows`: the first of the order, at least as many as a screen has asked for
     made_ns: int
     version: int
@@ -88,7 +104,7 @@ class _Order:
     def deepen(self, depth: int) -> None:
         """More of the same order, for a screen that looks further down."""
         wanted = min(2 * depth, len(self.rows))
-        self.places = first_rows(self.keys, wanted) if self.keys else np.arange(len(self.rows))
+        self.places = first_rows(self.keys, wanted, self.ties) if self.keys else np.arange(len(self.rows))
         self.gone = 0
 
     def prune(self, store: FlowStore, depth: int) -> None:
@@ -109,7 +125,7 @@ class _Order:
         shown = (self.places == at).nonzero()[0]
         if len(shown):
             return int(shown[0])
-        return place_of(self.keys, at) - self.gone if self.keys else at
+        return place_of(self.keys, at, self.ties) - self.gone if self.keys else at
 
 
 class Orders:
@@ -122,12 +138,12 @@ class Orders:
     def snapshot(self, table: Flows, spec: ViewSpec, now_ns: int) -> Snapshot:
         """The window that spec describes."""
         order = self._current(table, spec, now_ns)
-        first = _first(spec, order.matched)
+        first = first_shown(spec, order.matched)
         order.prune(table.store, first + spec.height)
-        if len(order.places) < min(order.matched, _first(spec, order.matched) + spec.height):
+        if len(order.places) < min(order.matched, first_shown(spec, order.matched) + spec.height):
             order.deepen(first + spec.height)
             order.prune(table.store, first + spec.height)
-        first = _first(spec, order.matched)
+        first = first_shown(spec, order.matched)
         rows = order.rows[order.places[first : first + spec.height]]
         return Snapshot(
             spec,
@@ -136,8 +152,11 @@ class Orders:
             order.matched,
             len(table),
             None if spec.anchor is None else order.place_of(table.store, spec.anchor),
-            order.totals,
-            _held(order, spec, now_ns),
+            (*order.totals, *_dump_age(table, now_ns)),
+            (
+                *held_note(spec.frozen and order.matched > 0, order.made_ns, order.more, now_ns),
+                *(_uncounted(table, rows, spec.columns) or _lacking(table)),
+            ),
             now_ns,
             table.version,
         )
@@ -160,7 +179,8 @@ class Orders:
         return 0 <= now_ns - order.made_ns < wait
 
 
-def _first(spec: ViewSpec, matched: int) -> int:
+def first_shown(spec: ViewSpec, matched: int) -> int:
+    """The index of the first row that a window of so many rows shows."""
     last_first = max(0, matched - spec.height)
     return last_first if spec.follow else max(0, min(spec.first, last_first))
 
@@ -170,25 +190,26 @@ def _made(table: Flows, spec: ViewSpec, now_ns: int) -> _Order:
     keys = [key if key.base is None else key.copy() for key in table.sort_keys(rows, spec.sort, now_ns)]
     totals = _totals(table, rows, spec.filter is not None)
     none = np.empty(0, np.intp)
-    order = _Order(rows, table.store["generation"][rows], keys, none, now_ns, table.version, totals, now_ns)
+    generations = table.store["generation"][rows]
+    order = _Order(rows, generations, keys, table.ties(rows), none, now_ns, table.version, totals, now_ns)
     order.deepen(max(_WINDOW, spec.first + spec.height))
     return order
 
 
-def _held(order: _Order, spec: ViewSpec, now_ns: int) -> tuple[Line, ...]:
-    """What a person who reads further down should know: the order is held, and how many flows it lacks."""
-    age = max(0, now_ns - order.made_ns)
-    if not spec.frozen or not order.matched or age < RESORT_NS:
+def held_note(held: bool, made_ns: int, more: int, now_ns: int) -> tuple[Line, ...]:
+    """What a person who reads further down should know: the order is held, and how many rows it lacks."""
+    age = max(0, now_ns - made_ns)
+    if not held or age < RESORT_NS:
         return ()
     line: list[tuple[str, str]] = [(f"order held {units.duration(age / 1e9)}", "dim")]
-    if order.more:
-        line.append((f", {units.grouped(order.more)} new", "new"))
+    if more:
+        line.append((f", {units.grouped(more)} new", "new"))
     return (tuple(line),)
 
 
 def _totals(table: Flows, matched: Rows, filtered: bool) -> Line:
-    """`1,204 flows, 318 match   1.6M/s   ESTABLISHED 702   TIME_WAIT 160   UNREPLIED 41   tcp 901   udp 288`."""
-    data = Picked(table.store.data, matched)
+    """`1,204 flows, 318 match   1.6M/s   tcp 901   udp 288   ESTABLISHED 702   TIME_WAIT 160   UNREPLIED 41`."""
+    data = table.picked(matched)
     noun = "flow" if len(table) == 1 else "flows"
     parts: list[tuple[str, str]] = [(f"{units.grouped(len(table))} {noun}", "heading")]
     if filtered:
@@ -196,31 +217,56 @@ def _totals(table: Flows, matched: Rows, filtered: bool) -> Line:
     speeds = derive.rate(data)
     known = ~np.isnan(speeds)
     parts.append(("   " + units.rate(float(speeds[known].sum()) if known.any() else None), "number"))
+    counts = np.bincount(data["proto"], minlength=256)
+    protos = [proto for proto in np.argsort(-counts, kind="stable")[:4].tolist() if counts[proto]]
+    parts += [(f"   {words.PROTO_WORDS[proto]} {units.grouped(int(counts[proto]))}", "proto") for proto in protos]
     states = np.bincount(derive.state_codes(data), minlength=len(words.STATE_WORDS))
     unreplied = derive.has(data, HAVE_STATUS) & (data["status"] & words.IPS_SEEN_REPLY == 0)
     named = [(words.STATE_WORDS[code], int(states[code])) for code in (words.TCP_ESTABLISHED, words.TCP_TIME_WAIT)]
     for word, count in (*named, ("UNREPLIED", int(np.count_nonzero(unreplied)))):
         if count:
             parts.append((f"   {word} {units.grouped(count)}", "good" if word == "ESTABLISHED" else "warn"))
-    counts = np.bincount(data["proto"], minlength=256)
-    protos = [proto for proto in np.argsort(-counts, kind="stable")[:4].tolist() if counts[proto]]
-    parts += [(f"   {words.PROTO_WORDS[proto]} {units.grouped(int(counts[proto]))}", "proto") for proto in protos]
     return tuple(parts)
 
 
+def _dump_age(table: Flows, now_ns: int) -> Line:
+    """How old rates and timeouts are, where a large table is read seldom."""
+    age = now_ns - min(table.dumped_ns.values(), default=now_ns)
+    return ((f"   rates and timeouts {units.duration(age / 1e9)} old", "dim"),) if age >= _OLD_NS else ()
+
+
+def _uncounted(table: Flows, rows: Rows, columns: Sequence[str]) -> tuple[Line, ...]:
+    """Why there are no bytes, where there are none in sight and the reason is that nobody counts them."""
+    if not _COUNTED.intersection(columns) or not len(rows):
+        return ()
+    if (table.store["have"][rows] & np.uint32(HAVE_OCOUNT | HAVE_RCOUNT)).any():
+        return ()
+    codes = set(table.store["netns"][rows].tolist())
+    if not any(table.accounting(code) is False for code in codes):
+        return ()
+    return ((("bytes are not counted: accounting is off", "warn"),),)
+
+
+def _lacking(table: Flows) -> tuple[Line, ...]:
+    """What measured rates lack, the first thing of it: a flow's detail says the rest."""
+    return tuple((((f"{MEASURED} {words}", "warn"),)) for words in table.joins.measuring()[1:2])
+
+
 def _drawn(table: Flows, rows: Rows, columns: Sequence[str], now_ns: int) -> tuple[Row, ...]:
-    idents = table.store.idents(rows).tolist()
+    idents, views = table.store.idents(rows).tolist(), table.views(rows)
+    joined = {key: join(table.joins, views) for key, join in _JOINED.items() if key in columns}
     drawn = []
-    for ident, row in zip(idents, table.views(rows), strict=True):
-        cells = [_cell(row, key, now_ns) for key in columns]
+    for at, (ident, row) in enumerate(zip(idents, views, strict=True)):
+        cells = [joined[key][at] if key in joined else _cell(row, key, now_ns) for key in columns]
         drawn.append(Row(ident, tuple(text for text, _ in cells), tuple(role for _, role in cells)))
     return tuple(drawn)
 
 
-def _rate(row: RowView, now_ns: int) -> Cell:
-    up, down = row.value("rate_up"), row.value("rate_down")
-    both = [speed for speed in (up, down) if speed == speed]  # NaN is not itself
-    return rate_cell(sum(both) if both else np.nan)
+# Columns that other models fill in, all rows at once.
+_JOINED: dict[str, Callable[[FlowJoins, Sequence[RowView]], Sequence[Cell]]] = {
+    "process": FlowJoins.process,
+    "device": FlowJoins.device,
+}
 
 
 def _age(row: RowView, now_ns: int) -> Cell:
@@ -228,9 +274,10 @@ def _age(row: RowView, now_ns: int) -> Cell:
 
 
 _OWN: dict[str, Callable[[RowView, int], Cell]] = {
-    "rate": _rate,
-    "rate_up": lambda row, now_ns: rate_cell(row.value("rate_up")),
-    "rate_down": lambda row, now_ns: rate_cell(row.value("rate_down")),
+    "rate": lambda row, now_ns: speed_cell(row, "rate_up", "rate_down"),
+    "rate_up": lambda row, now_ns: speed_cell(row, "rate_up"),
+    "rate_down": lambda row, now_ns: speed_cell(row, "rate_down"),
+    "course": lambda row, now_ns: (course_text(row.value("course")), "good") if row.value("course") else ABSENT,
     "age": _age,
 }
 

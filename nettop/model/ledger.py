@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -53,12 +54,29 @@ class LedgerRow:
         return f"seen {grouped(self.seen)} = {text}{doubt}"
 
 
+def summed(rows: Iterable[LedgerRow]) -> list[LedgerRow]:
+    """One row for each name in each namespace: a stream that began anew counts on where the one before it stopped."""
+    found: dict[tuple[str, str], LedgerRow] = {}
+    for row in rows:
+        before = found.get((row.netns, row.name))
+        found[row.netns, row.name] = row if before is None else _sum(before, row)
+    return list(found.values())
+
+
+def _sum(one: LedgerRow, other: LedgerRow) -> LedgerRow:
+    return replace(one, **{name: getattr(one, name) + getattr(other, name) for name in _COUNTED})
+
+
+_COUNTED = ("seen", "shown", "filtered", "evicted", "queue", "kernel", "in_flight", "other", "unknown")
+
+
 @dataclass(slots=True)
 class _Account:
     stream: Stream
     delivered: int = 0
     received: int | None = None  # the kernel's own count, drops included
     dropped: int | None = None
+    withheld: int = 0  # delivered, but kept from the models: only some flows are wanted
     filtered: int = 0
     evicted: int = 0
     unknown: int = 0
@@ -72,8 +90,8 @@ class _Account:
         kernel, queue, lost_file = self.kernel(), self.lost[GapReason.QUEUE], self.lost[GapReason.FILE]
         known = self.delivered + kernel + queue
         seen = max(known, self.received or 0)
-        gone = min(self.filtered + self.evicted, self.delivered)
-        evicted = min(self.evicted, gone)
+        gone = self.withheld + min(self.filtered + self.evicted, self.delivered - self.withheld)
+        evicted = min(self.evicted, gone - self.withheld)
         return LedgerRow(
             self.stream.id,
             self.stream.name,
@@ -115,6 +133,15 @@ class Ledger:
     def set_evicted(self, stream: int, count: int) -> None:
         """How many delivered records made room for newer ones, since the stream began."""
         self._of(stream).evicted = count
+
+    def withhold(self, stream: int, count: int) -> None:
+        """So many more delivered records are kept from the models: they are filtered for good."""
+        self._of(stream).withheld += count
+
+    def modelled(self, stream: int) -> int:
+        """How many records the models were given."""
+        account = self._of(stream)
+        return account.delivered - account.withheld
 
     def row(self, stream: int) -> LedgerRow:
         """One stream's account."""

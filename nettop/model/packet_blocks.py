@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
@@ -18,6 +18,7 @@ from nettop.decode.packets import Depth, PacketDecoder, wirelen
 from nettop.model.packet_fields import PacketFields
 
 Array = NDArray[Any]
+Told = Callable[[Stream, Columns], None]
 
 KEPT = ("have", "ethertype", "family", "proto", "src_lo", "dst_lo", "src_hi", "dst_hi", "sport", "dport", "vlan")
 MERGE_ROWS = 4_096  # small blocks are joined up to this, so that a trickle of packets costs no block each
@@ -67,11 +68,13 @@ class Block:
         return PacketFields(len(self), self.length, lambda depth: self.cols, words)
 
 
-def block_of(batch: Batch, stream: Stream, first: int) -> Block:
-    """The block of one batch; its rows are numbered as in their file, or from `first`."""
+def block_of(batch: Batch, stream: Stream, first: int, told: Told | None = None) -> Block:
+    """The block of one batch; its rows are numbered as in their file, or from `first`. `told` is given the columns."""
     meta = batch.meta
     n = len(batch)
     cols = PacketDecoder(stream.linktype, Depth.PORTS)(batch).cols
+    if told is not None:
+        told(stream, cols)
     number = meta.number if isinstance(meta, PacketMeta) else None
     ident = np.arange(first, first + n, dtype=np.int64) if number is None else number.astype(np.int64)
     base = _file_base(batch)

@@ -13,7 +13,7 @@ from nettop.batch import Batch, Gap, PacketMeta, Stream
 from nettop.decode.packets import chosen
 from nettop.model.filter import Filter
 from nettop.model.packet_arrivals import Arrivals
-from nettop.model.packet_blocks import MAX_STREAMS, Block, block_of, joinable, joined
+from nettop.model.packet_blocks import MAX_STREAMS, Block, Told, block_of, joinable, joined
 
 MAX_READ = 1 << 18  # bytes of one record that are read back from a file
 
@@ -75,6 +75,7 @@ class PacketStore:
         self.lost = 0  # packets that Gaps tell of
         self.lost_unknown = False  # a Gap did not know how many
         self.budget = budget
+        self.told: Told | None = None  # is given the decoded columns of every batch, once
         self._cost = 0
         self._gaps = 0
         self._numbered = 0  # live packets that have a number
@@ -93,7 +94,7 @@ class PacketStore:
             return
         self.seen += len(batch)
         if isinstance(batch.meta, PacketMeta) and batch.meta.number is not None:
-            self._place(block_of(batch, stream, 1))  # of a file: its numbers say the order
+            self._place(block_of(batch, stream, 1, self.told))  # of a file: its numbers say the order
             return
         self._arrivals.add(batch, stream)
         ready_ns = self._arrivals.ready_ns()
@@ -107,7 +108,7 @@ class PacketStore:
             self._number(parts[first : first + MAX_STREAMS])
 
     def _number(self, parts: list[tuple[Batch, Stream]]) -> None:
-        blocks = [block_of(batch, stream, 1) for batch, stream in parts]
+        blocks = [block_of(batch, stream, 1, self.told) for batch, stream in parts]
         block = joined(blocks) if len(blocks) > 1 else blocks[0]
         block.ident = np.arange(self._numbered + 1, self._numbered + 1 + len(block), dtype=np.int64)
         self._numbered += len(block)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from nettop.model.packet_cells import COLUMNS, PacketCells, Place
 from nettop.model.packet_detail import packet_detail
 from nettop.model.packet_store import GapRow, PacketStore
 from nettop.model.view import Detail, Line, Snapshot, SortKey, ViewSpec
+from nettop.text.sanitize import clean
 from nettop.text.units import grouped, scaled
 
 _ALL = (1 << 63) - 1  # a time after every packet
@@ -129,9 +130,7 @@ class PacketModel:
             return ()
         if self.store.seen and wanted is not None:
             return ((("No packet matches. ", "heading"), ("/", "key"), (" changes the filter", "")),)
-        if self._streams:
-            return ((("No packet yet", "heading"),),)
-        return ()
+        return _waiting(list(self._streams.values())) if self._streams else ()
 
     def detail(self, ident: int, now_ns: int) -> Detail | None:
         """Tree and bytes of a packet; None when it was evicted. `marks["ranges"]`: the bytes of each tree line."""
@@ -163,3 +162,18 @@ class PacketModel:
     def close(self) -> None:
         """Let go of files."""
         self.store.close()
+
+
+_DEVICES = 6  # that an empty table names
+
+
+def _waiting(streams: Sequence[Stream]) -> tuple[Line, ...]:
+    """What is waited for where no packet has come: the devices, and the filter that may be why."""
+    names = list(dict.fromkeys(stream.name for stream in streams))
+    more = f" and {len(names) - _DEVICES} more" if len(names) > _DEVICES else ""
+    said = clean(", ".join(names[:_DEVICES])) + more
+    wanted = next((stream.capture_filter for stream in streams if stream.capture_filter), "")
+    return (
+        (("No packet yet on ", "heading"), (said, "accent")),
+        *(((("that passes the capture filter ", "dim"), (clean(wanted), "")),) if wanted else ()),
+    )

@@ -41,6 +41,7 @@ class Column:
     right: bool = False  # numbers
     rank: int = 0  # on a narrow screen the highest rank goes first; 0 never goes
     grow: int = 0  # its share of spare width
+    most: int = 0  # the width that its longest text needs, beyond which it does not grow; 0: any
     sortable: bool = True
     frozen: bool = False  # stays when the table scrolls sideways
 
