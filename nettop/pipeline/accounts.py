@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from nettop.model.events import EventLog
-from nettop.model.events_ring import EVENT_GAP
 from nettop.model.ledger import Ledger
 from nettop.model.packet_blocks import Block
 from nettop.model.packet_store import PacketStore
@@ -18,7 +17,7 @@ def book_packets(ledger: Ledger, store: PacketStore, streams: Sequence[int]) -> 
     """The packets of these streams that the list's filter hides, and those evicted."""
     kept, shown = _packets(store)
     for stream in streams:
-        missing = _delivered(ledger, stream) - kept[stream]
+        missing = ledger.modelled(stream) - kept[stream]
         evicted = store.evicted if len(streams) == 1 else min(store.evicted, missing)
         ledger.set_evicted(stream, max(0, evicted))
         ledger.set_filtered(stream, kept[stream] - shown[stream])
@@ -41,19 +40,17 @@ def _packets(store: PacketStore) -> tuple[Counter[int], Counter[int]]:
     return kept, shown
 
 
-def book_events(ledger: Ledger, log: EventLog, streams: Sequence[tuple[int, int]], hidden: int) -> None:
-    """The events of these streams (with their namespace's code) evicted, and `hidden` by the list's filter in all."""
-    ring = log.ring
-    netns = ring.rows(ring.start, ring.end)
-    events = np.bincount(netns["netns"][netns["event"] != EVENT_GAP]).tolist() if log.evicted or hidden else []
+def book_events(ledger: Ledger, log: EventLog, streams: Sequence[tuple[int, int]]) -> None:
+    """The events of these streams (with their namespace's code), oldest first, evicted and hidden by the filter.
+
+    Of one namespace's streams (a narrowed one follows another) the older one's events made room first.
+    """
+    evicted, hidden = log.ring.evicted.copy(), log.hidden()
     for stream, code in streams:
-        kept = events[code] if code < len(events) else 0
-        ledger.set_evicted(stream, min(log.evicted, max(0, _delivered(ledger, stream) - kept)))
-        filtered = min(hidden, kept)
-        hidden -= filtered
-        ledger.set_filtered(stream, filtered)
-
-
-def _delivered(ledger: Ledger, stream: int) -> int:
-    row = ledger.row(stream)
-    return row.shown + row.filtered + row.evicted
+        count = ledger.modelled(stream)
+        out = min(evicted[code], count)
+        unseen = min(hidden[code], count - out)
+        evicted[code] -= out
+        hidden[code] -= unseen
+        ledger.set_evicted(stream, out)
+        ledger.set_filtered(stream, unseen)

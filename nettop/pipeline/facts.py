@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from nettop.model.flow_capture import FlowCapture
+
+__all__ = ["DeviceChoice", "Done", "FlowCapture", "NetnsChoice", "Status"]
+
 Done = Callable[[str | None], None]  # None: it worked; else one line that says what went wrong and what to do
 
 
@@ -25,6 +29,9 @@ class Status:
     cpu_percent: float | None = None  # our own, of one core
     notes: tuple[str, ...] = ()  # what a person should know now: our own ssh session is left out, a stream ended, …
     paused: bool = False
+    read_only: bool = False  # nothing on the host may be changed
+    names: bool = False  # host and service names are shown
+    only: str = ""  # what is received at all, with what of it runs in the kernel; "" is everything
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,12 +48,13 @@ class Plumbing:
         gather_ns: int = 0,
         last_ns: int | None = None,
         stream: int | None = None,
+        listens: bool = True,
     ) -> SourceThread:
         """Run a source on a thread of its own. `wait`: it may be held up by a slow consumer, and loses nothing.
 
         After halt() it is only closed, on that thread.
         """
-        thread = SourceThread(source, partial(self.put, wait=wait), self.seq, name, gather_ns, last_ns, stream)
+        thread = SourceThread(source, partial(self.put, wait=wait), self.seq, name, gather_ns, last_ns, stream, listens)
         with self._lock:
             self._threads = [t for t in self._threads if t.is_alive()] + [thread]
             if self._halted:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
+from nettop.model.events import KEEP_EVENTS
 from nettop.model.packets import PacketModel
 from nettop.pipeline.session import Session
 from nettop.pipeline.threads import SourceThread
@@ -18,8 +19,8 @@ class ReplaySession(Session):
     Make it before privileges are dropped and start() it afterwards: nothing of the file is looked at in between.
     """
 
-    def __init__(self, path: str, speed: float | None = None) -> None:
-        super().__init__(None, live=False, mode="REPLAY")
+    def __init__(self, path: str, speed: float | None = None, keep_events: int = KEEP_EVENTS) -> None:
+        super().__init__(None, live=False, mode="REPLAY", keep_events=keep_events)
         self._path, self._speed = path, speed
         self._opened = open_input(path)
         self._kept = os.dup(self._opened) if stat.S_ISREG(os.fstat(self._opened).st_mode) else -1

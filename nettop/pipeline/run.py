@@ -7,9 +7,11 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from nettop.batch import Batch, Counter64, Gap, Item, PacketMeta
 from nettop.errors import NettopError
+from nettop.model.events import KEEP_EVENTS
 from nettop.model.filter import Filter
 from nettop.model.view import Detail, Snapshot, ViewSpec
 from nettop.pipeline.engine import Engine
@@ -21,6 +23,8 @@ from nettop.text.units import scaled
 
 _ALIVE_S = 0.5  # how often a wait for the models looks whether they live
 ACCT = "net.netfilter.nf_conntrack_acct"
+
+Found = TypeVar("Found")
 
 
 @dataclass(slots=True)
@@ -44,9 +48,16 @@ class Run:
     `live` False: time is what the items say (a replay). `each_tick` is called on the model thread four times a second.
     """
 
-    def __init__(self, netns: str | None, live: bool, seq: Counter64, stream_ids: Counter64) -> None:
+    def __init__(
+        self,
+        netns: str | None,
+        live: bool,
+        seq: Counter64,
+        stream_ids: Counter64,
+        keep_events: int = KEEP_EVENTS,
+    ) -> None:
         self.plumbing = Plumbing(seq=seq, stream_ids=stream_ids)
-        self.engine = Engine(netns)
+        self.engine = Engine(netns, keep_events)
         self.live = live
         self.status = Status(netns=clean(netns or ""), mode="LIVE" if live else "REPLAY")
         self.failure = ""
@@ -71,21 +82,31 @@ class Run:
         """One row in full, delivered on the model thread."""
         self.plumbing.handoff.call(lambda: deliver(self.engine.views[view].detail(ident, self.now_ns())))
 
-    def collected(self, wanted: Filter | None) -> list[Item]:
-        """The packets that match with their streams, put together on the model thread; waits for them. NettopError."""
-        found: Future[list[Item]] = Future()
+    def on_models(self, do: Callable[[Engine, int], None]) -> None:
+        """Do this on the model thread, with the engine and the time it is there."""
+        self.plumbing.handoff.call(lambda: do(self.engine, self.now_ns()))
 
-        def collect() -> None:
+    def waited(self, find: Callable[[Engine, int], Found]) -> Found:
+        """What `find` gives on the model thread; waits for it. NettopError when it fails or the models have ended."""
+        found: Future[Found] = Future()
+
+        def answer(engine: Engine, now_ns: int) -> None:
             try:
-                found.set_result(list(self.engine.packets.export(wanted)))
+                found.set_result(find(engine, now_ns))
             except Exception as error:
-                found.set_exception(NettopError(f"the packets cannot be put together: {error!r}"))
+                found.set_exception(
+                    error if isinstance(error, NettopError) else NettopError(f"internal error: {error!r}")
+                )
 
-        self.plumbing.handoff.call(collect)
+        self.on_models(answer)
         while self._models.is_alive():
             with suppress(TimeoutError):
                 return found.result(_ALIVE_S)
-        raise NettopError("nothing was exported: what was shown has ended")
+        raise NettopError("nothing was done: what was shown has ended")
+
+    def collected(self, wanted: Filter | None) -> list[Item]:
+        """The packets that match with their streams, put together on the model thread; waits for them. NettopError."""
+        return self.waited(lambda engine, now_ns: list(engine.packets.export(wanted)))
 
     def halt(self) -> None:
         """Tell every source to end, and wait for none."""

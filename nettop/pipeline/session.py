@@ -13,23 +13,32 @@ from dataclasses import replace
 from nettop.batch import Counter64
 from nettop.broker.output import open_new
 from nettop.errors import NettopError
+from nettop.model.events import KEEP_EVENTS
 from nettop.model.filter import Filter
+from nettop.model.flow_capture import flow_capture
+from nettop.model.flow_copy import copied
 from nettop.model.view import Detail, Snapshot, TableModel, ViewSpec
-from nettop.pipeline.facts import DeviceChoice, Done, NetnsChoice, Status
+from nettop.pipeline import flow_actions
+from nettop.pipeline.engine import Engine
+from nettop.pipeline.facts import DeviceChoice, Done, FlowCapture, NetnsChoice, Status
 from nettop.pipeline.recorder import Recorder
+from nettop.pipeline.related import related
 from nettop.pipeline.run import Run
 from nettop.recording.writer import RecordingWriter
 from nettop.text.units import scaled
 
 _NOTES = 8
+_OF_A_FILE = "a file is shown: this is for the live host"
 
 
 class Session:
     """What live and replayed sessions share. Every public method returns at once; answers come by callback."""
 
-    def __init__(self, netns: str | None, live: bool, mode: str) -> None:
+    def __init__(self, netns: str | None, live: bool, mode: str, keep_events: int = KEEP_EVENTS) -> None:
+        self._keep_events = keep_events
         self._seq, self._ids = Counter64(), Counter64()
         self._mode, self._live = mode, live
+        self._names = False
         self._run = self._new_run(netns)
         self._control = ThreadPoolExecutor(1, "nettop-control")
         self._recorder: Recorder | None = None
@@ -42,7 +51,9 @@ class Session:
         self._cpu = _OwnCpu()
 
     def _new_run(self, netns: str | None) -> Run:
-        return Run(netns, self._live, self._seq, self._ids)
+        run = Run(netns, self._live, self._seq, self._ids, self._keep_events)
+        run.engine.names.switch(self._names)
+        return run
 
     # -- what is shown ---------------------------------------------------------------------------------------------
 
@@ -75,6 +86,7 @@ class Session:
             cpu_percent=self._cpu.percent(),
             notes=(*broken, *self._notes, *run.status.notes),
             paused=self._paused,
+            names=self._names,
         )
 
     # -- what can be done ------------------------------------------------------------------------------------------
@@ -117,6 +129,67 @@ class Session:
     def export(self, path: str, wanted: Filter | None, done: Done) -> None:
         """Write the packets that match to a new pcapng file."""
         self._act(lambda: self._export(path, wanted), done)
+
+    # -- flows -----------------------------------------------------------------------------------------------------
+
+    def count_flows(self, wanted: Filter | None, deliver: Callable[[int], None]) -> None:
+        """How many flows match now, delivered on the model thread."""
+        self._run.on_models(lambda engine, now_ns: deliver(len(engine.flows.matching(wanted, now_ns))))
+
+    def timeline(self, deliver: Callable[[Sequence[tuple[int, int, int]]], None]) -> None:
+        """New, update and destroy events of each of the last 60 whole seconds, delivered on the model thread."""
+
+        def answer(engine: Engine, now_ns: int) -> None:
+            deliver([(new, update, destroy) for new, update, destroy in engine.events.timeline(now_ns).tolist()])
+
+        self._run.on_models(answer)
+
+    def related(self, view: str, ident: int, to: str, deliver: Callable[[int | None, str], None]) -> None:
+        """The same thing in another view: its identity there (None: none now) and a filter that finds it."""
+        self._run.on_models(lambda engine, now_ns: deliver(*related(engine, view, ident, to)))
+
+    def copy_as(self, view: str, ident: int, form: str, deliver: Callable[[str], None]) -> None:
+        """A row of flows or events in one of flow_copy.FORMS, delivered on the model thread; "" when it is gone."""
+
+        def answer(engine: Engine, now_ns: int) -> None:
+            row = flow_actions.flow_of(engine, view, ident)
+            deliver("" if row is None else copied(row, form))
+
+        self._run.on_models(answer)
+
+    def flow_capture(self, ident: int, deliver: Callable[[FlowCapture | None], None]) -> None:
+        """The capture that takes exactly this flow, delivered on the model thread; None when the flow is gone."""
+
+        def answer(engine: Engine, now_ns: int) -> None:
+            row = flow_actions.flow_of(engine, "flows", ident)
+            deliver(None if row is None else flow_capture(row, engine.routing))
+
+        self._run.on_models(answer)
+
+    def set_names(self, on: bool) -> None:
+        """Show host and service names, resolved aside, or addresses and numbers."""
+        self._names = on
+        self._run.on_models(lambda engine, now_ns: engine.names.switch(on))
+
+    def delete_flow(self, ident: int, done: Done, told: Callable[[str], None]) -> None:
+        """Delete one flow."""
+        done(_OF_A_FILE)
+
+    def delete_matching(self, wanted: Filter | None, done: Done, told: Callable[[str], None]) -> None:
+        """Delete every flow that matches."""
+        done(_OF_A_FILE)
+
+    def watch_only(self, expression: str, done: Done) -> None:
+        """Receive only what matches."""
+        done("a file is shown: / filters it")
+
+    def measure_rates(self, done: Done) -> None:
+        """Take rates from packets."""
+        done(_OF_A_FILE)
+
+    def reset_counter(self, ident: int, done: Done) -> None:
+        """Set a counter of the kernel's back to zero."""
+        done(_OF_A_FILE)
 
     def close(self) -> None:
         """End every thread, and the recording with all that the sources had put. A second time it does nothing."""

@@ -23,6 +23,7 @@ class SourceThread(threading.Thread):
 
     `gather_ns` is how long a read waits for company after the last one: batches by time, not by item. `last_ns`: what
     the kernel has at hand within this time when stop() comes is read still; None for a source that is left as it is.
+    `listens`: something may be lost at any time; else (it asks for what it reads) only what a read was to bring.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class SourceThread(threading.Thread):
         gather_ns: int = 0,
         last_ns: int | None = None,
         stream: int | None = None,
+        listens: bool = True,
     ) -> None:
         super().__init__(name=f"nettop-{name}", daemon=True)
         self.stream = stream
@@ -42,6 +44,7 @@ class SourceThread(threading.Thread):
         self._seq = seq
         self._gather_ns = gather_ns
         self._last_ns = last_ns
+        self._listens = listens
         self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._stopping = False
         self._open = True
@@ -80,7 +83,7 @@ class SourceThread(threading.Thread):
             self._put([End(self.stream, self._seq.next(), error=why)])
 
     def _loop(self) -> None:
-        next_losses = time.monotonic_ns() + LOSSES_EVERY_NS
+        next_losses = self._next_losses()
         ended = False
         while not (self._stopping or ended):
             ready = self._wait(next_losses)
@@ -90,9 +93,9 @@ class SourceThread(threading.Thread):
                 ended = self._read()
                 if not ended:
                     self._gather()
-            if time.monotonic_ns() >= next_losses:
+            if next_losses is not None and time.monotonic_ns() >= next_losses:
                 self._poll_losses()
-                next_losses = time.monotonic_ns() + LOSSES_EVERY_NS
+                next_losses = self._next_losses()
         if not ended:
             self._read_last()
         self._poll_losses()
@@ -100,9 +103,12 @@ class SourceThread(threading.Thread):
     def _read(self) -> bool:
         """Put what there is; whether that was the End."""
         items = self._source.read(READ_BYTES)
+        ended = bool(items) and isinstance(items[-1], End)
+        if not self._listens:
+            items = items + self._source.losses()
         if items:
             self._put(items)
-        return bool(items) and isinstance(items[-1], End)
+        return ended
 
     def _read_last(self) -> None:
         """What has come to the kernel's buffer, but not to us, when we are told to stop."""
@@ -115,17 +121,16 @@ class SourceThread(threading.Thread):
         while poller.poll(wait) and not self._read() and time.monotonic_ns() < until:
             wait = 0
 
-    def _wait(self, next_losses: int) -> bool:
+    def _wait(self, next_losses: int | None) -> bool:
         """Whether the source has something to read: its descriptor is ready, or its time has come."""
-        due = self._source.due_ns()
-        now = time.monotonic_ns()
-        until = next_losses if due is None else min(next_losses, due)
+        times = [at for at in (self._source.due_ns(), next_losses) if at is not None]
         poller = select.poll()
         poller.register(self._wakeup, select.POLLIN)
         fd = self._source.fileno()
         if fd is not None:
             poller.register(fd, select.POLLIN)
-        events = poller.poll(max(0, -(-(until - now) // 1_000_000)))
+        wait_ns = max(0, min(times) - time.monotonic_ns()) if times else None
+        events = poller.poll(None if wait_ns is None else -(-wait_ns // 1_000_000))
         ready = False
         for who, _ in events:
             if who == self._wakeup:
@@ -141,6 +146,9 @@ class SourceThread(threading.Thread):
             poller = select.poll()
             poller.register(self._wakeup, select.POLLIN)
             poller.poll(self._gather_ns // 1_000_000)
+
+    def _next_losses(self) -> int | None:
+        return time.monotonic_ns() + LOSSES_EVERY_NS if self._listens else None
 
     def _poll_losses(self) -> None:
         items = self._source.losses()
