@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from nettop.errors import UsageError
-from nettop.ui.commands import COMMANDS, keys_text
+from nettop.model.view import SortKey
+from nettop.ui.asked import Asked
+from nettop.ui.commands import COMMANDS, keys_text, offered
 from nettop.ui.session_protocol import DeviceChoice, NetnsChoice
 
 if TYPE_CHECKING:
@@ -23,23 +26,34 @@ def _app(screen: MainScreen) -> NettopApp:
 
 
 def sort(screen: MainScreen) -> Awaitable[None]:
-    """The sort menu: the same column again turns the order round."""
+    """By which column, and by which next; the same again turns the order round."""
+    from nettop.ui.screens.sort import SortScreen
+
+    return screen.app.push_screen(SortScreen(screen.table))
+
+
+def group(screen: MainScreen) -> Awaitable[None]:
+    """By what to group, or not at all."""
+    from nettop.model.flow_groups import GROUPS
     from nettop.ui.screens.choose import ChooseScreen
     from nettop.ui.widgets.choices import Choice
 
-    table = screen.table
-    now = {key.key: "▼ now" if key.descending else "▲ now" for key in table.sort}
-    found = [Choice(c.key, c.title.strip() or c.key, now.get(c.key, "")) for c in table.columns if c.sortable]
-    natural = Choice("", "As they come", "" if table.sort else "now")
+    grouping = screen.view.grouping
+    now = "" if grouping is None or grouping.by is None else grouping.by
+    found = [Choice(key, title.lower(), "now" if key == now else "") for key, title in GROUPS.items()]
+    found.append(Choice("", "not grouped", "" if now else "now"))
 
     def chosen(answer: list[str] | None) -> None:
-        if answer and answer[0]:
-            table.sort_by(answer[0])
-        elif answer:
-            table.set_sort(())
+        if answer:
+            screen.group_by(answer[0] or None)
 
-    first = table.sort[0].key if table.sort else ""
-    return screen.app.push_screen(ChooseScreen("Sort by", [*found, natural], start=first), chosen)
+    return screen.app.push_screen(ChooseScreen("Group flows by", found, start=now or next(iter(GROUPS))), chosen)
+
+
+def holders(screen: MainScreen) -> None:
+    """Who holds the table: flows by source, those with most flows first."""
+    screen.show("flows")
+    screen.group_by("source", sort=(SortKey("flows"),))
 
 
 def columns(screen: MainScreen) -> Awaitable[None]:
@@ -68,7 +82,7 @@ def palette(screen: MainScreen) -> Awaitable[None]:
     from nettop.ui.screens.choose import ChooseScreen
     from nettop.ui.widgets.choices import Choice
 
-    usable = [c for c in COMMANDS if c.palette and screen.check_action("command", (c.name,))]
+    usable = [c for c in COMMANDS if c.palette and offered(c, screen.where)]
     found = [Choice(c.name, c.title, keys_text(c)) for c in usable]
 
     def chosen(answer: list[str] | None) -> None:
@@ -121,6 +135,13 @@ def capture(screen: MainScreen) -> None:
     screen.session.devices(lambda found: screen.post(offer, list(found)))
 
 
+def _file_name(screen: MainScreen, ending: str = "") -> str:
+    """A name for a new file: `nettop-gw-a-120431.pcapng`."""
+    label = "".join(c if c.isalnum() else "-" for c in screen.status.netns or "host")
+    stamp = time.strftime("%H%M%S", time.localtime(screen.status.clock_ns // 1_000_000_000))
+    return f"nettop-{label}-{stamp}{ending}.pcapng"
+
+
 def _new_file(path: str) -> None:
     """UsageError unless a new file of this name can be thought of. The session has the last word."""
     if not path.strip():
@@ -137,23 +158,31 @@ def record(screen: MainScreen) -> Awaitable[None] | None:
     if screen.status.recording:
         screen.session.stop_recording(screen.done("recording ended"))
         return None
-    advice = "every stream goes into one pcapng · Enter starts · Esc leaves"
-    return screen.type_in("record", " record to ", screen.file_name(), _new_file, advice)
+    advice = "every stream goes into one pcapng · Enter starts"
+
+    def taken(path: str) -> None:
+        screen.session.start_recording(path, screen.done(f"recording to {path}"))
+
+    return screen.type_in(Asked("record", " record to ", _file_name(screen), _new_file, advice, taken))
 
 
 def export(screen: MainScreen) -> Awaitable[None] | None:
     """Ask where the packets shown go to."""
     wanted = screen.view.table.filter
     what = f"the packets that match {wanted.text}" if wanted is not None else "every packet shown"
-    advice = f"{what} · Enter writes · Esc leaves"
-    return screen.type_in("export", " write to ", screen.file_name("-packets"), _new_file, advice)
+    advice = f"{what} · Enter writes"
+
+    def taken(path: str) -> None:
+        screen.session.export(path, wanted, screen.done(f"written to {path}"))
+
+    return screen.type_in(Asked("export", " write to ", _file_name(screen, "-packets"), _new_file, advice, taken))
 
 
 def help_(screen: MainScreen) -> Awaitable[None]:
     """Every key."""
     from nettop.ui.screens.help import HelpScreen
 
-    return screen.app.push_screen(HelpScreen(screen.view.definition.name, [v.name for v in screen.views], screen.live))
+    return screen.app.push_screen(HelpScreen(screen.where))
 
 
 def quit_(screen: MainScreen) -> Awaitable[None] | None:

@@ -7,9 +7,9 @@ from typing import Protocol
 
 from nettop.model.filter import Filter
 from nettop.model.view import Column, Detail, Snapshot, SortKey, ViewSpec
-from nettop.pipeline.facts import DeviceChoice, Done, NetnsChoice, Status
+from nettop.pipeline.facts import DeviceChoice, Done, FlowCapture, NetnsChoice, Status
 
-__all__ = ["DeviceChoice", "Done", "NetnsChoice", "Session", "Status", "ViewInfo"]
+__all__ = ["DeviceChoice", "Done", "FlowCapture", "NetnsChoice", "Session", "Status", "ViewInfo"]
 
 
 class ViewInfo(Protocol):
@@ -92,6 +92,52 @@ class Session(Protocol):
 
     def set_acct(self, on: bool, done: Done) -> None:
         """Switch nf_conntrack_acct in the watched namespace."""
+        ...
+
+    # -- flows -------------------------------------------------------------------------------------------------------
+
+    def count_flows(self, wanted: Filter | None, deliver: Callable[[int], None]) -> None:
+        """How many flows match now: what a confirmation says."""
+        ...
+
+    def delete_flow(self, ident: int, done: Done, told: Callable[[str], None]) -> None:
+        """Delete one flow from the kernel's table; `told` says what became of it."""
+        ...
+
+    def delete_matching(self, wanted: Filter | None, done: Done, told: Callable[[str], None]) -> None:
+        """Delete every flow that matches; `told` says how many were, and how many had gone already."""
+        ...
+
+    def copy_as(self, view: str, ident: int, form: str, deliver: Callable[[str], None]) -> None:
+        """A row of flows or events as "text", "json" or the "conntrack" command that shows it; "" when it is gone."""
+        ...
+
+    def flow_capture(self, ident: int, deliver: Callable[[FlowCapture | None], None]) -> None:
+        """The capture that takes exactly this flow: its filter, its devices and which side of the NAT each shows."""
+        ...
+
+    def related(self, view: str, ident: int, to: str, deliver: Callable[[int | None, str], None]) -> None:
+        """The same thing in another view: the row's identity there (None: none now) and a filter that finds it."""
+        ...
+
+    def set_names(self, on: bool) -> None:
+        """Show host and service names, resolved aside, or addresses and numbers."""
+        ...
+
+    def watch_only(self, expression: str, done: Done) -> None:
+        """Receive only flows and events that match (what can runs in the kernel); "" receives everything again."""
+        ...
+
+    def measure_rates(self, done: Done) -> None:
+        """Take rates from the headers of packets: a capture of 128 bytes each, on the usual devices."""
+        ...
+
+    def timeline(self, deliver: Callable[[Sequence[tuple[int, int, int]]], None]) -> None:
+        """New, update and destroy events of each of the last 60 whole seconds, the newest last."""
+        ...
+
+    def reset_counter(self, ident: int, done: Done) -> None:
+        """Set a counter of the kernel's back to zero, where that can be done."""
         ...
 
     def pause(self, on: bool) -> None:

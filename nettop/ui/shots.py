@@ -21,6 +21,10 @@ SIZES = ((80, 24), (120, 40), (160, 45))
 SCENES: Mapping[str, Sequence[str]] = {
     "flows": ("1",),
     "flows-detail": ("1", "j", "j", "enter"),
+    "groups": ("1", "b", "enter"),
+    "group-open": ("1", "b", "enter", "j", "enter"),
+    "sort": ("1", "s"),
+    "completion": ("1", "slash", "s", "t", "a"),
     "events": ("2",),
     "chains": ("3",),
     "chains-rules": ("3", "j", "enter"),
@@ -60,7 +64,7 @@ def _in_columns(svg: str) -> str:
 
 async def settle(app: NettopApp) -> None:
     """Until what was asked of the session is answered and drawn."""
-    for _ in range(12):
+    for _ in range(20):
         await asyncio.sleep(0.02)
 
 

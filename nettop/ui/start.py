@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ from nettop.pipeline.ssh import own_session
 from nettop.ui.terminal import ask_start, run_app
 
 if TYPE_CHECKING:
+    from nettop.pipeline.only import Only
     from nettop.pipeline.session import Session
 
 
@@ -38,7 +40,7 @@ def run_demo(options: argparse.Namespace) -> int:
     if options.replay:
         return _replay(bundled(), options, speed=options.speed or 1.0)
     try:
-        demo = Demo()
+        demo = Demo(read_only=options.read_only)
     except NotPermitted as error:
         print(f"nettop: {error}; replaying the lab's recording instead", file=sys.stderr)
         notice = f"This host allows no private namespaces ({error.what}): this is a recording of the lab"
@@ -46,28 +48,53 @@ def run_demo(options: argparse.Namespace) -> int:
     with demo as broker:
         from nettop.pipeline.live_session import LiveSession
 
-        return _shown(LiveSession(broker, options.netns, mode="DEMO"), options)
+        return _shown(LiveSession(broker, options.netns, mode="DEMO", keep_events=_kept(options)), options)
 
 
 def _live(options: argparse.Namespace, mode: Mode) -> int:
     if options.capture_filter:
         compile_program(LINKTYPE_ETHERNET, options.capture_filter, options.snaplen)  # FilterError before anything opens
+    only = _only(options.only)
     ssh = own_session()  # before the drop: afterwards nobody may read it
     with start(mode, read_only=options.read_only, meanwhile=_load) as broker:
+        from nettop.pipeline.live import EVENT_RCVBUF
         from nettop.pipeline.live_session import LiveSession
 
         first, *others = options.netns or [""]
         _check_devices(broker, first, options.interface)
-        session = LiveSession(broker, first, others, ssh=ssh)
+        table, buffer = options.interval or None, options.buffer or EVENT_RCVBUF
+        kept = _kept(options)
+        session = LiveSession(
+            broker, first, others, ssh=ssh, only=only, interval=table, buffer=buffer, keep_events=kept
+        )
         if options.interface or options.capture_filter:
             session.start_capture(options.interface, options.capture_filter, session.note_failure, options.snaplen)
         return _shown(session, options)
 
 
+def _kept(options: argparse.Namespace) -> int:
+    from nettop.model.events import KEEP_EVENTS
+
+    return options.keep_events or KEEP_EVENTS
+
+
+def _only(expression: str) -> Only | None:
+    """What --only says. FilterError before anything opens."""
+    if not expression.strip():
+        return None
+    from nettop.pipeline.only import Only
+
+    return Only(expression)
+
+
 def _load() -> None:
-    """Import what the app is made of."""
-    import nettop.pipeline.live_session
-    import nettop.ui.app  # noqa: F401
+    """Import what the app is made of: none of it is garbage, so the collector need not look."""
+    gc.disable()
+    try:
+        import nettop.pipeline.live_session
+        import nettop.ui.app  # noqa: F401
+    finally:
+        gc.enable()
 
 
 def _check_devices(broker: Broker, netns: str, wanted: Sequence[str]) -> None:
@@ -83,7 +110,7 @@ def _check_devices(broker: Broker, netns: str, wanted: Sequence[str]) -> None:
 def _replay(path: str, options: argparse.Namespace, speed: float | None = None, notice: str = "") -> int:
     from nettop.pipeline.replay_session import ReplaySession
 
-    session = ReplaySession(path, speed or options.speed or None)
+    session = ReplaySession(path, speed or options.speed or None, _kept(options))
     try:
         if os.geteuid() == 0:
             from nettop.broker.drop import drop_app

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 import termios
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -36,6 +38,37 @@ class NoTerminal(NettopError):
     """The app was asked for where there is no terminal."""
 
 
+class _Drawing:
+    """The stream that is drawn on. When the terminal is gone nothing is written, and nobody waits for it.
+
+    Textual's thread would end at the first error, and the app wait for ever for room in its queue.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._gone = stream, False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        if not self._gone:
+            self._try(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        if not self._gone:
+            self._try(self._stream.flush)
+
+    def _try(self, what: Callable[[], object]) -> None:
+        try:
+            what()
+        except OSError:
+            self._gone = True
+            null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)  # what is buffered must not fail again at the end
+            os.dup2(null, self._stream.fileno())
+            os.close(null)
+
+
 @contextmanager
 def _standard_streams_on_tty() -> Iterator[int]:
     """Yields a descriptor of the terminal. Textual reads sys.__stdin__, draws on sys.__stderr__ and measures
@@ -58,7 +91,7 @@ def _standard_streams_on_tty() -> Iterator[int]:
         streams: Any = sys
         streams.__stdin__ = on_tty(saved[0], "r")
         streams.__stdout__ = on_tty(saved[1], "w")
-        streams.__stderr__ = on_tty(saved[2], "w")
+        streams.__stderr__ = _Drawing(on_tty(saved[2], "w"))
         yield streams.__stderr__.fileno()
     finally:
         streams.__stdin__, streams.__stdout__, streams.__stderr__ = saved
@@ -114,6 +147,28 @@ def _signals(leave: Callable[[int], None], guard: _Guard) -> Iterator[None]:
             signal.signal(number, old)
 
 
+@contextmanager
+def _hangup_noticed(fd: int) -> Iterator[None]:
+    """Send ourselves SIGHUP when the terminal is gone: the kernel tells only those whose session's it was."""
+    stop = os.eventfd(0, os.EFD_CLOEXEC)
+
+    def watch() -> None:
+        poller = select.poll()
+        poller.register(fd, 0)  # POLLHUP and POLLERR need not be asked for
+        poller.register(stop, select.POLLIN)
+        if stop not in dict(poller.poll()):
+            os.kill(os.getpid(), signal.SIGHUP)
+
+    watcher = threading.Thread(target=watch, name="nettop-hangup", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        os.eventfd_write(stop, 1)
+        watcher.join()
+        os.close(stop)
+
+
 def run_on_terminal(make: Callable[[], App[Any]]) -> Any:
     """Run a Textual app on the terminal; returns what it exits with (an exit code after a signal).
 
@@ -123,7 +178,7 @@ def run_on_terminal(make: Callable[[], App[Any]]) -> Any:
         guard = _Guard(fd)
         try:
             app = make()
-            with _signals(lambda code: _leave(app, code), guard):
+            with _signals(lambda code: _leave(app, code), guard), _hangup_noticed(fd):
                 result = app.run()
             guard.clean_exit = app.return_code == 0 and app._exception is None
             if app._exception is not None:

@@ -17,6 +17,8 @@ class ViewDef:
     can_follow: bool = False
     child: str = ""  # a second table below: what belongs to the row under the cursor
     child_filter_kind: str = ""
+    groups: str = ""  # a table of groups that can take its place
+    band: bool = False  # a timeline stands above it
     advice: tuple[Line, ...] = ()  # what an empty table says when its model says nothing
     replay_advice: tuple[Line, ...] = ()  # the same of a file
 
@@ -31,6 +33,7 @@ VIEWS: tuple[ViewDef, ...] = (
         "flows",
         "1 Flows",
         "flow",
+        groups="groups",
         replay_advice=(
             (("No flows in this file.", "heading"),),
             _says("Recordings of `nettop record` have them; a plain capture has packets: ", "4", "."),
@@ -46,6 +49,7 @@ VIEWS: tuple[ViewDef, ...] = (
         "2 Events",
         "event",
         can_follow=True,
+        band=True,
         replay_advice=((("No conntrack events in this file.", "heading"),),),
         advice=(
             (("No events yet.", "heading"),),
@@ -73,6 +77,7 @@ VIEWS: tuple[ViewDef, ...] = (
         advice=(
             (("Capture off: no packets.", "heading"),),
             _says("", "B", " starts a capture: choose devices and a capture filter, e.g. tcp port 443."),
+            _says("", "c", " in Flows captures exactly the flow under the cursor, on both sides of its NAT."),
         ),
     ),
     ViewDef(

@@ -15,7 +15,7 @@ from textual.widgets import Input
 from nettop.model.view import Line
 from nettop.text.sanitize import clean
 from nettop.ui.screens.choose import DIALOG_CSS
-from nettop.ui.session_protocol import DeviceChoice
+from nettop.ui.session_protocol import DeviceChoice, FlowCapture
 from nettop.ui.widgets.choices import Choice, Choices
 from nettop.ui.widgets.paper import Paper
 
@@ -46,19 +46,24 @@ class CaptureScreen(ModalScreen[None], inherit_bindings=False):
         Binding("ctrl+s", "stop", "Stop", show=False),
     ]
 
-    def __init__(self, main: MainScreen, devices: Sequence[DeviceChoice]) -> None:
+    def __init__(self, main: MainScreen, devices: Sequence[DeviceChoice], flow: FlowCapture | None = None) -> None:
         super().__init__()
         self._main = main
+        self._flow = flow  # filled in for this flow
+        sides = {} if flow is None else dict(flow.devices)
         usual = [d.name for d in devices if d.usual] or [d.name for d in devices[:1]]
-        found = [Choice(d.name, clean(d.name), clean(d.note)) for d in devices]
-        self.choices = Choices(found, several=True, ticked=usual)
-        self.expression = Input(select_on_focus=False, placeholder="every packet; e.g. tcp port 443 and net 10.0.0.0/8")
+        found = [Choice(d.name, clean(d.name), clean(sides.get(d.name, d.note))) for d in devices]
+        ticked = [d.name for d in devices if d.name in sides] or usual
+        self.choices = Choices(found, several=True, ticked=ticked)
+        placeholder = "every packet; e.g. tcp port 443 and net 10.0.0.0/8"
+        self.expression = Input("" if flow is None else flow.expression, select_on_focus=False, placeholder=placeholder)
+        self._refused = False
         self._said = Paper(surface="dialog")
         self._hints = Paper(surface="dialog")
 
     def compose(self) -> ComposeResult:
         box = Vertical()
-        box.border_title = "Capture packets"
+        box.border_title = "Capture packets" if self._flow is None else "Capture exactly this flow"
         self.expression.cursor_blink = False
         with box:
             yield self._line("Devices")
@@ -75,7 +80,13 @@ class CaptureScreen(ModalScreen[None], inherit_bindings=False):
 
     def on_mount(self) -> None:
         self._hints.write([_KEYS])
+        if self._flow is not None and self._flow.words:
+            self._say(self._flow.words, "dim")
         self.choices.focus()
+
+    def on_resize(self) -> None:
+        if self._flow is not None and self._flow.words and not self._refused:
+            self._say(self._flow.words, "dim")
 
     def action_other(self) -> None:
         """Tab: filter or devices."""
@@ -102,11 +113,13 @@ class CaptureScreen(ModalScreen[None], inherit_bindings=False):
         else:
             self._say(error)
 
-    def _say(self, text: str) -> None:
+    def _say(self, text: str, role: str = "bad") -> None:
         what, *shown = [clean(part) for part in text.split("\n")][:3]  # the expression and its caret stay as they are
-        parts = [*textwrap.wrap(what, max(20, self._said.size.width - 2))[:3], *shown]
+        room = max(20, min(74, self.app.size.width * 96 // 100 - 2) - 2)
+        parts = [*textwrap.wrap(what, room)[:3], *shown]
         self._said.styles.height = len(parts)
-        self._said.write([((f" {part}", "bad"),) for part in parts])
+        self._said.write([((f" {part}", role),) for part in parts])
+        self._refused = role == "bad"
 
     def action_stop(self) -> None:
         """Stop the running capture."""

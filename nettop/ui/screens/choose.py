@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -25,13 +26,22 @@ DIALOG_CSS = """
 """
 
 
+MOST = 24  # choices that stand in a dialog at a time
+
+
+def leave_room(choices: Choices, others: int) -> None:
+    """So many lines for the choices that the dialog's other lines, its keys above all, stay on the screen."""
+    choices.styles.max_height = max(3, min(MOST, choices.app.size.height * 9 // 10 - 2 - others))
+
+
 class ChooseScreen(ModalScreen[list[str] | None], inherit_bindings=False):
     """Gives back the chosen idents: one, or with `several` the ticked ones in order; None for Esc.
 
     With `search` what is typed narrows the list; with `free` a text that matches nothing is itself the answer.
+    `keys` choose at once.
     """
 
-    DEFAULT_CSS = DIALOG_CSS.format(name="ChooseScreen") + "ChooseScreen Choices { max-height: 24; }"
+    DEFAULT_CSS = DIALOG_CSS.format(name="ChooseScreen")
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,ctrl+c", "leave", "Leave", show=False),
         Binding("down", "step(1)", "Down", show=False),
@@ -49,8 +59,10 @@ class ChooseScreen(ModalScreen[list[str] | None], inherit_bindings=False):
         search: bool = False,
         free: bool = False,
         start: str = "",
+        keys: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
+        self._keys = dict(keys or {})
         self._title = title
         self._all = list(choices)
         self._free = free
@@ -77,6 +89,14 @@ class ChooseScreen(ModalScreen[list[str] | None], inherit_bindings=False):
         if self.choices.several:
             keys = ((" Space", "key"), (" tick  ", "dim"), ("J K", "key"), (" move  ", "dim"), *keys)
         self._hints.write([keys])
+
+    def on_resize(self) -> None:
+        leave_room(self.choices, 1 if self._input is None else 2)
+
+    def on_key(self, event: events.Key) -> None:
+        if event.character in self._keys:
+            event.stop()
+            self.dismiss([self._keys[event.character]])
 
     def action_step(self, by: int) -> None:
         """Arrows while the input has the focus."""

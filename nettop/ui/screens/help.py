@@ -12,41 +12,57 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 
 from nettop.model.view import Line
-from nettop.ui.commands import COMMANDS, MOVES, Command, applies, keys_text
+from nettop.ui.commands import COMMANDS, MOVES, Command, Where, keys_text, offered
 from nettop.ui.lines import crop, width_of
 from nettop.ui.screens.choose import DIALOG_CSS
 from nettop.ui.widgets.paper import Reader
 
-_KEYS = 12  # cells for the keys
+_BRIEF = 100  # cells below which only a command's first words are shown, in three columns
+_NARROW = 60  # cells below which there is one column
 
 
-def _entry(command: Command, brief: bool) -> Line:
+def _entry(command: Command, keys: int, brief: bool) -> Line:
     title = command.title.split(":")[0] if brief else command.title
-    return ((f" {keys_text(command):<{_KEYS}} ", "key"), (title, ""))
+    return ((f" {keys_text(command):<{keys}} ", "key"), (title, ""))
 
 
-def _group(name: str, commands: Sequence[Command], brief: bool) -> list[Line]:
-    rows = [_entry(command, brief) for command in commands]
-    return [((f" {name}", "heading"),), *rows, ()] if rows else []
+def _groups(names: Sequence[tuple[str, Sequence[Command]]], brief: bool) -> list[Line]:
+    """Groups below each other, with headings; the keys take as many cells as the longest."""
+    widest = max((len(keys_text(c)) for _, commands in names for c in commands), default=0)
+    out: list[Line] = []
+    for name, commands in names:
+        if commands:
+            rows = [_entry(command, widest, brief) for command in commands]
+            out += [*([()] if out else []), ((f" {name}", "heading"),), *rows]
+    return out
 
 
-def help_lines(view: str, views: Sequence[str], width: int, live: bool = True) -> list[Line]:
-    """Two columns of keys where there is room, else one."""
-    here = [c for c in COMMANDS if c.keys and applies(c, view, live)]
-    here = [c for c in here if not c.name.startswith("view_") or c.name[5:] in views]
+def help_lines(where: Where, width: int, height: int = 20) -> list[Line]:
+    """Every key that does something there, in as many columns as it takes to fit the lines."""
+    here = [c for c in COMMANDS if c.keys and offered(c, where)]
     groups = {name: [c for c in here if c.group == name] for name in ("Views", "List", "General")}
-    brief = width < 100
-    left = _group("Views", groups["Views"], brief) + _group("This view", groups["List"], brief)
-    right = _group("Moving", MOVES, brief) + _group("Anywhere", groups["General"], brief)
-    if width < 60:
-        return left + right
-    half = width // 2
-    return [_beside(a or (), b or (), half) for a, b in zip_longest(left, right)]
+    views, this = ("Views", groups["Views"]), ("This view", groups["List"])
+    moving, anywhere = ("Moving", MOVES), ("Anywhere", groups["General"])
+    if width < _NARROW:
+        return _groups((views, this, moving, anywhere), True)
+    two = [_groups((this, views), False), _groups((moving, anywhere), False)]
+    if width >= _BRIEF and max(map(len, two)) <= height:
+        return _beside(two, width)
+    return _beside([_groups(part, True) for part in ((this,), (views, moving), (anywhere,))], width)
 
 
-def _beside(left: Line, right: Line, half: int) -> Line:
-    kept = crop(left, half - 1)
-    return (*kept, (" " * (half - width_of(kept)), ""), *crop(right, half))
+def _beside(columns: Sequence[Sequence[Line]], width: int) -> list[Line]:
+    """Columns beside each other: the spare width is shared."""
+    widths = [max((width_of(line) for line in column), default=0) + 1 for column in columns]
+    spare = max(0, width - sum(widths)) // len(columns)
+    out: list[Line] = []
+    for parts in zip_longest(*columns, fillvalue=()):
+        line: list[tuple[str, str]] = []
+        for part, cells in zip(parts, widths, strict=True):
+            kept = crop(part, cells)
+            line += [*kept, (" " * (cells + spare - width_of(kept)), "")]
+        out.append(tuple(crop(line, width)))
+    return out
 
 
 class HelpScreen(ModalScreen[None], inherit_bindings=False):
@@ -57,11 +73,9 @@ class HelpScreen(ModalScreen[None], inherit_bindings=False):
         Binding("escape,q,question_mark,enter,ctrl+c", "leave", "Leave", show=False),
     ]
 
-    def __init__(self, view: str, views: Sequence[str], live: bool = True) -> None:
+    def __init__(self, where: Where) -> None:
         super().__init__()
-        self._view = view
-        self._views = list(views)
-        self._live = live
+        self._where = where
         self.reader = Reader(surface="dialog")
 
     def compose(self) -> ComposeResult:
@@ -80,9 +94,7 @@ class HelpScreen(ModalScreen[None], inherit_bindings=False):
 
     def _write(self) -> None:
         width, height = self.app.size
-        found = help_lines(self._view, self._views, min(110, width * 96 // 100) - 2, self._live)
-        while found and not found[-1]:
-            found.pop()
+        found = help_lines(self._where, min(110, width * 96 // 100) - 2, height - 4)
         self.reader.styles.height = max(1, min(len(found), height - 4))
         self.reader.write(found)
 

@@ -2,49 +2,43 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.screen import Screen
 
 from nettop.errors import NettopError
 from nettop.model.filter import parse
+from nettop.model.view import Line, SortKey
 from nettop.text.sanitize import clean
-from nettop.ui import dialogs
-from nettop.ui.commands import COMMANDS, applies, by_name
-from nettop.ui.screens.view import View
+from nettop.ui import at_once
+from nettop.ui.asked import Asked, void
+from nettop.ui.commands import COMMANDS, Where, applies, by_name
+from nettop.ui.offers import Offers
+from nettop.ui.screens.view import Body, View, ViewPlace
 from nettop.ui.session_protocol import Session, Status
+from nettop.ui.trail import Trail
 from nettop.ui.views import VIEWS, ViewDef
-from nettop.ui.widgets.bars import ONE_LINE, header_lines, hints_line, tab_spans, tabs_line
+from nettop.ui.widgets.bars import ONE_LINE, header_lines, hints_line, typing_line
+from nettop.ui.widgets.drawn import Covered
 from nettop.ui.widgets.paper import Paper
-from nettop.ui.widgets.table import Post, Table
+from nettop.ui.widgets.questions import Post
+from nettop.ui.widgets.table import Table
+from nettop.ui.widgets.top import Header, Tabs
 
 if TYPE_CHECKING:
     from nettop.ui.widgets.prompt import Prompt
 
-TICK = 0.2  # seconds between questions to the session
+TICK = 0.15  # seconds between questions to the session: a new flow is on the screen within 200 ms
 _EXAMPLES = {"chain": "table filter and rate > 0", "rule": "verdict drop or packets == 0"}  # by kind of filter
+_READ_ONLY = "--read-only"
 TINY = (30, 8)  # below this there is room for nothing
 
 
-class Tabs(Paper):
-    """The views' names; a click goes to one."""
-
-    def on_click(self, event: events.Click) -> None:
-        screen = self.screen
-        assert isinstance(screen, MainScreen)
-        for definition, (x, cells, _) in zip(screen.views, tab_spans([v.title for v in screen.views], 0), strict=True):
-            if x <= event.x < x + cells:
-                screen.show(definition.name)
-
-
-class MainScreen(Screen[None], inherit_bindings=False):
+class MainScreen(Screen[None], Covered, inherit_bindings=False):
     """Everything that is not a dialog."""
 
     DEFAULT_CSS = """
@@ -71,10 +65,12 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self._mounted: dict[str, View] = {}
         self._current = self.views[0].name
         self._told: set[str] = set()
+        self._trail: Trail[tuple[str, ViewPlace]] = Trail()
+        self.offers = Offers()
         self._prompt: Prompt | None = None
-        self._header = Paper(id="header")
+        self._header = Header(id="header")
         self._tabs = Tabs(id="tabs", surface="background")
-        self._body = Vertical(id="body")
+        self._body = Body(id="body")
         self._hints = Paper(id="hints")
         self._tiny = Paper(id="tiny", surface="background")
 
@@ -86,7 +82,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
         yield self._tiny
 
     def on_mount(self) -> None:
-        self.show(self._current)
+        self._switch(self._current)
         self.set_interval(TICK, self.tick)
 
     def on_resize(self) -> None:
@@ -110,7 +106,13 @@ class MainScreen(Screen[None], inherit_bindings=False):
         return self.view.active
 
     def show(self, name: str) -> None:
-        """Go to a view; it is made when it is first wanted."""
+        """Go to a view; [ leads back."""
+        if name != self._current:
+            self.leave()
+        self._switch(name)
+
+    def _switch(self, name: str) -> None:
+        """Show a view; it is made when it is first wanted."""
         for other in self._mounted.values():
             other.display = False
         self._current = name
@@ -128,42 +130,80 @@ class MainScreen(Screen[None], inherit_bindings=False):
 
     def _focus_view(self) -> None:
         """Give the keys to the view, unless something is being typed."""
-        if self._prompt is None or not self._prompt.display:
+        if not self.typing:
             self.view.focus_something()
 
     def _make(self, name: str) -> View:
         definition = next(v for v in self.views if v.name == name)
-        view = View(definition, self.session, self.post, self.live)
+        view = View(definition, self.session, self.post, self.live, self.leave)
         if definition.can_follow and not (name == "packets" and self.status.mode == "REPLAY"):
             view.table.window.go_follow()
         return view
 
     def tick(self) -> None:
-        """Five times a second: the header's facts, and the rows on the screen."""
+        """Some times a second: the header's facts, and the rows on the screen."""
         before, self.status = self.status, self.session.status()
         if self.status.netns != before.netns:
             for view in self._mounted.values():
                 view.start_over()
             self._focus_view()
         if _second(self.status) != _second(before):
+            self._write_header()
+        if _standing(self.status) != _standing(before):
             self.write_bars()
         for note in self.status.notes:
             if note not in self._told:
                 self._told.add(note)
                 self.say(note)
         self.view.tick()
+        self._write_offer()
+
+    def decline_offer(self) -> None:
+        """Accounting has been thought about here: it is not offered again."""
+        self.offers.put_off(self.status.netns)
+        self._write_offer()
+
+    def _write_offer(self) -> None:
+        flows = self._mounted.get("flows")
+        if flows is not None and flows.display:
+            self.offers.write(flows.offer, self.status, flows.table.window.matched)
 
     def write_bars(self) -> None:
         """Header, tabs and keys as they are now."""
         width, height = self.app.size
-        status = self._seen()
-        self._header.styles.height = 1 if width >= ONE_LINE else 2
-        self._header.write(header_lines(status, width))
+        self._write_header()
         titles = [v.title for v in self.views]
         at = [v.name for v in self.views].index(self._current)
-        self._tabs.write([tabs_line(titles, at, self.view.filters, width)])
-        self._hints.write([hints_line(self._current, width, self.live)])
+        self._tabs.show(titles, at, self.words(), width)
+        self._write_hints()
         self._write_tiny(width, height)
+
+    def _write_hints(self) -> None:
+        width, prompt = self.app.size.width, self._prompt
+        typing = prompt is not None and prompt.display
+        line = typing_line(prompt.completes, width) if prompt and typing else hints_line(self.where, width)
+        self._hints.write([line])
+
+    def _write_header(self) -> None:
+        width = self.app.size.width
+        self._header.styles.height = 1 if width >= ONE_LINE else 2
+        self._header.write(header_lines(self._seen(), width))
+
+    def words(self) -> Line:
+        """What stands at the right of the tabs: what is received at all, what is grouped and filtered by."""
+        only: Line = (("only ", "key"), (clean(self.status.only), "warn")) if self.status.only else ()
+        filters = self.view.filters
+        return (*only, ("   ", ""), *filters) if only and filters else only or filters
+
+    def on_view_changed(self) -> None:
+        self.write_bars()
+
+    def on_tabs_chosen(self, message: Tabs.Chosen) -> None:
+        if not self.typing:
+            self.show(self.views[message.at].name)
+
+    async def on_header_use_clicked(self) -> None:
+        await self.action_command("holders")
 
     def _write_tiny(self, width: int, height: int) -> None:
         tiny = width < TINY[0] or height < TINY[1]
@@ -182,16 +222,18 @@ class MainScreen(Screen[None], inherit_bindings=False):
 
     # ── commands ────────────────────────────────────────────────────────────────────────────────────────────────
 
+    @property
+    def where(self) -> Where:
+        """Where the person stands, for the table of commands."""
+        name = "groups" if self.view.in_groups else self._current
+        reading = self.view.is_open and not self.view.detail.has_tree
+        return Where(name, tuple(self.session.views), self.live, self.status.read_only, reading)
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """A key of another view does nothing here; while something is typed every key belongs to the text."""
         if action != "command":
             return True
-        if self._prompt is not None and self._prompt.display:
-            return False
-        name = str(parameters[0])
-        if name.startswith("view_"):
-            return any(v.name == name[5:] for v in self.views)
-        return applies(by_name(name), self._current, self.live)
+        return not self.typing and applies(by_name(str(parameters[0])), replace(self.where, live=True))
 
     async def action_command(self, name: str) -> None:
         """Run a command by its name; returns when what it opens can take the next key."""
@@ -199,8 +241,17 @@ class MainScreen(Screen[None], inherit_bindings=False):
             return
         if name.startswith("view_"):
             self.show(name[5:])
-        elif isinstance(opening := _DOES[name](self), Awaitable):
-            await opening
+        elif by_name(name).live and not self.live:
+            self.say("this is a recording: that key needs a live namespace", error=True)
+        elif by_name(name).changes and self.status.read_only:
+            self.say(f"read-only: nettop changes nothing on this host ({_READ_ONLY})", error=True)
+        else:
+            from nettop.ui.doing import DOES
+
+            opening = DOES[name](self)
+            if isinstance(opening, Awaitable):
+                await opening
+        at_once.paint(self)
 
     def say(self, message: str, *, error: bool = False) -> None:
         """One line at the edge of the screen, for a few seconds."""
@@ -222,19 +273,29 @@ class MainScreen(Screen[None], inherit_bindings=False):
         return lambda error: self.post(told, error)
 
     def back(self) -> None:
-        """Esc: close the detail, else clear the filter, else one step out."""
-        if not self.view.is_open and self.table.filter is not None:
+        """Esc: close the detail, leave the group, clear the filter, ungroup: one step out at a time."""
+        view = self.view
+        grouping = view.grouping
+        if view.is_open:
+            view.back()
+        elif grouping is not None and grouping.opened:
+            self.leave()
+            view.back()
+        elif self.table.filter is not None:
             self.apply_filter("")
-        else:
-            self.view.back()
+        elif view.in_groups:
+            self.group_by(None)
+        elif not view.back() and view.offer.display:
+            self.decline_offer()
+        self.write_bars()
 
-    def copy(self) -> None:
-        """To the clipboard, by the terminal's OSC 52."""
-        if text := self.view.copied():
-            self.app.copy_to_clipboard(text)
-            self.say("copied, if this terminal allows it (OSC 52)")
-        else:
-            self.say("nothing to copy here")
+    def group_by(self, by: str | None, sort: tuple[SortKey, ...] = ()) -> None:
+        """Group the flows, or show them one by one again."""
+        self.leave()
+        self.view.group_by(by)
+        if sort:
+            self.table.set_sort(sort)
+        self.write_bars()
 
     def pause(self) -> None:
         """Hold the screens still, or go on."""
@@ -246,45 +307,75 @@ class MainScreen(Screen[None], inherit_bindings=False):
             self.view.tick()
 
     def follow(self) -> None:
-        """Stay at the newest row, or stop doing so."""
-        self.table.set_follow(not self.table.window.follow)
+        """Stay at the newest row, or with the flow under the cursor; or stop doing so."""
+        if self.table.can_follow:
+            self.table.set_follow(not self.table.window.follow)
+        else:
+            self.table.ride(not self.table.window.riding)
+
+    # ── the way here ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _standing(self) -> tuple[str, ViewPlace]:
+        return self._current, self.view.standing
+
+    def leave(self) -> None:
+        """A jump begins: [ leads back to what is shown now."""
+        self._trail.leave(self._standing())
+
+    def walk(self, step: int) -> None:
+        """[ and ]: to what was shown before the last jump, or forward again."""
+        place = (self._trail.back if step < 0 else self._trail.forward)(self._standing())
+        if place is None:
+            self.say("this is where you began" if step < 0 else "this is as far as you came")
+            return
+        name, there = place
+        self._switch(name)
+        self.view.return_to(there)
+        self.write_bars()
 
     # ── the line to type in ─────────────────────────────────────────────────────────────────────────────────────
 
-    async def type_in(self, purpose: str, label: str, value: str, check: Callable[[str], None], advice: str) -> None:
-        """Open the prompt (made when it is first wanted); on_prompt_submitted gets the answer."""
+    async def type_in(self, asked: Asked) -> None:
+        """Open the prompt (made when it is first wanted)."""
         if self._prompt is None:
             from nettop.ui.widgets.prompt import Prompt
 
             self._prompt = Prompt()
             await self.mount(self._prompt, before=self._hints)
-        self._prompt.open(purpose, label, value, check, advice)
+        self.app.clear_notifications()  # they would cover what is typed
+        self._prompt.open(asked)
+        self._write_hints()
+
+    @property
+    def typing(self) -> bool:
+        """Whether every key belongs to the text in the prompt."""
+        return self._prompt is not None and self._prompt.display
 
     def filter(self) -> Awaitable[None]:
         """`/`: the display filter of the table that has the focus."""
         kind = self.view.filter_kind
         now = "" if self.table.filter is None else self.table.filter.text
         example = _EXAMPLES.get(kind, "host 10.0.0.1 and port 443")
-        advice = f"{example} · Enter shows what matches · empty shows all · ↑ earlier · Esc leaves"
-        return self.type_in("filter", " / ", now, lambda text: void(parse(text, kind)), advice)
+        advice = f"{example} · Enter shows what matches · empty shows all"
+        check = lambda text: void(parse(text, kind))  # noqa: E731
+        return self.type_in(Asked("filter", " / ", now, check, advice, self.apply_filter, kind))
 
     def apply_filter(self, text: str) -> None:
         """Show the rows that match; text has been checked."""
+        now = "" if self.table.filter is None else self.table.filter.text
         try:
-            self.table.set_filter(parse(text, self.view.filter_kind))
+            wanted = parse(text, self.view.filter_kind)
         except NettopError as error:
             self.say(str(error), error=True)
+            return
+        if text != now:
+            self.leave()
+        self.table.set_filter(wanted)
         self.write_bars()
 
     def on_prompt_submitted(self, message: Prompt.Submitted) -> None:
-        text = message.text.strip()
         self._close_prompt()
-        if message.purpose == "filter":
-            self.apply_filter(text)
-        elif message.purpose == "record":
-            self.session.start_recording(text, self.done(f"recording to {text}"))
-        elif message.purpose == "export":
-            self.session.export(text, self.view.table.filter, self.done(f"written to {text}"))
+        message.asked.taken(message.text.strip())
 
     def on_prompt_left(self) -> None:
         self._close_prompt()
@@ -292,44 +383,15 @@ class MainScreen(Screen[None], inherit_bindings=False):
     def _close_prompt(self) -> None:
         if self._prompt is not None:
             self._prompt.display = False
+            self._write_hints()
         self.view.focus_something()
-
-    def file_name(self, ending: str = "") -> str:
-        """A name for a new file: `nettop-gw-a-120431.pcapng`."""
-        label = "".join(c if c.isalnum() else "-" for c in self.status.netns or "host")
-        stamp = time.strftime("%H%M%S", time.localtime(self.status.clock_ns // 1_000_000_000))
-        return f"nettop-{label}-{stamp}{ending}.pcapng"
-
-
-def void(_: object) -> None:
-    """For a check of which only the exception counts."""
-
-
-_DOES: dict[str, Callable[[MainScreen], object]] = {
-    "open": lambda screen: screen.view.open_row(),
-    "back": MainScreen.back,
-    "next_pane": lambda screen: screen.view.next_pane(1),
-    "previous_pane": lambda screen: screen.view.next_pane(-1),
-    "filter": MainScreen.filter,
-    "sort": dialogs.sort,
-    "columns": dialogs.columns,
-    "follow": MainScreen.follow,
-    "copy": MainScreen.copy,
-    "pause": MainScreen.pause,
-    "capture": dialogs.capture,
-    "stop_capture": lambda screen: screen.session.stop_capture(),
-    "export": dialogs.export,
-    "record": dialogs.record,
-    "namespace": dialogs.namespace,
-    "acct_on": lambda screen: screen.session.set_acct(True, screen.done("accounting is on: new flows are counted")),
-    "acct_off": lambda screen: screen.session.set_acct(False, screen.done("accounting is off")),
-    "theme": dialogs.theme,
-    "palette": dialogs.palette,
-    "help": dialogs.help_,
-    "quit": dialogs.quit_,
-}
 
 
 def _second(status: Status) -> Status:
     """The facts with the clock as it is drawn: in seconds."""
     return replace(status, clock_ns=status.clock_ns // 1_000_000_000)
+
+
+def _standing(status: Status) -> tuple[object, ...]:
+    """The facts that the tabs and the line of keys depend on."""
+    return status.mode, status.read_only, status.only

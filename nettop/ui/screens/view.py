@@ -1,67 +1,106 @@
-"""One view: its table, totals and detail, and for Chains the rules below. Decides what stands where at every size."""
+"""One view: its table (or groups), totals and detail, for Chains the rules below. What stands where at every size."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
+from textual.containers import Vertical
+from textual.message import Message
 from textual.widget import Widget
 
 from nettop.model.view import Detail, Line, Row, Snapshot
 from nettop.text.sanitize import clean
 from nettop.ui import lines
+from nettop.ui.screens.detail_pane import DetailPane
+from nettop.ui.screens.grouping import Grouped, Grouping
 from nettop.ui.session_protocol import Session
 from nettop.ui.views import CHILD_ADVICE, ViewDef
 from nettop.ui.widgets.bars import title_line
-from nettop.ui.widgets.packet import Bytes, Tree
+from nettop.ui.widgets.drawn import Covered
 from nettop.ui.widgets.paper import Paper
+from nettop.ui.widgets.questions import Post
 from nettop.ui.widgets.rows import described
-from nettop.ui.widgets.table import Post, Table
+from nettop.ui.widgets.table import Table, TablePlace
+from nettop.ui.widgets.timeline import Seconds, timeline_lines
 
 TALL = 28  # lines from which list and detail stand together
-WIDE = 120  # cells from which a packet's tree and bytes stand together
-DUMP = 74  # cells of a line of bytes, with its border
+ROOMY = 40  # lines from which a timeline has one for each kind
+BAND_EVERY = 1.0  # seconds: a timeline is of whole ones
 
 
-class View(Vertical):
-    """A table with its totals, a detail pane, and where the view has one, a child table."""
+@dataclass(frozen=True, slots=True)
+class ViewPlace:
+    """What a view showed: enough to come back to it."""
 
-    DEFAULT_CSS = """
-    View { height: 1fr; width: 1fr; }
-    View #hex { border-left: solid $nt-border; }
+    tables: tuple[TablePlace, ...]
+    inside: bool
+    grouped: Grouped | None
+
+
+class Body(Vertical, Covered):
+    """Holds the views."""
+
+
+class View(Vertical, Covered):
+    """A table with its totals, a detail pane, and where the view has such, groups or a child table.
+
+    `leaving` is called before the view itself goes to another place (into a group).
     """
 
-    def __init__(self, definition: ViewDef, session: Session, post: Post, live: bool = True) -> None:
+    DEFAULT_CSS = "View { height: 1fr; width: 1fr; }"
+
+    class Changed(Message):
+        """What is filtered or grouped by, or whether a detail is open, has changed."""
+
+    def __init__(
+        self,
+        definition: ViewDef,
+        session: Session,
+        post: Post,
+        live: bool = True,
+        leaving: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__(id=f"view-{definition.name}")
         self.definition = definition
         self.session = session
         self.post = post
-        name, child = definition.name, definition.child
+        self._leaving = leaving
+        name, child, groups = definition.name, definition.child, definition.groups
         self.table = Table(name, session, post, session.views[name], can_follow=definition.can_follow)
         self.table.advice = definition.advice if live else definition.replay_advice
+        self.grouping: Grouping | None = None
+        if groups in session.views:
+            second = Table(groups, session, post, session.views[groups])
+            second.advice = self.table.advice
+            self.grouping = Grouping(self.table, second, definition.filter_kind)
         self.child = Table(child, session, post, session.views[child]) if child in session.views else None
         self.child_title = Paper(surface="background")
+        self.band = Paper(surface="background") if definition.band else None
+        self._band_asked = 0.0
+        self.offer = Paper()  # said once: what could be switched on
+        self.offer.display = False
         self.totals = Paper()
-        self.title = Paper(surface="background")
-        self.detail = Tree(id=f"detail-{name}")
-        self.hex = Bytes(id="hex")
-        self.panes = Horizontal(self.detail, self.hex)
+        self.detail = DetailPane(name, session, post)
         self.is_open = False  # the detail
         self.inside = False  # the child has (or would have) the screen
-        self._detail: Detail | None = None
-        self._subject: int | None = None  # whose detail is open; it stays when the row leaves the table
-        self._asking: int | None = None
-        self._hex_in_front = False  # on a narrow screen
         self._bare = False  # the table is empty, and its child is not shown
 
     def compose(self) -> ComposeResult:
+        if self.band is not None:
+            yield self.band
         yield self.table
+        if self.grouping is not None:
+            yield self.grouping.groups
         if self.child is not None:
             self.child.advice = CHILD_ADVICE
             yield self.child_title
             yield self.child
+        yield self.offer
         yield self.totals
-        yield self.title
-        yield self.panes
+        yield self.detail
 
     def on_mount(self) -> None:
         self.place()
@@ -69,62 +108,25 @@ class View(Vertical):
     def on_resize(self) -> None:
         self.place()
 
-    # ── what a person does ──────────────────────────────────────────────────────────────────────────────────────
+    # ── what is shown ───────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def tables(self) -> list[Table]:
-        """The table, and the child where there is one."""
-        return [self.table] if self.child is None else [self.table, self.child]
+        """The table, its groups and its child, where there are such."""
+        groups = None if self.grouping is None else self.grouping.groups
+        return [table for table in (self.table, groups, self.child) if table is not None]
+
+    @property
+    def in_groups(self) -> bool:
+        """Whether groups are shown, not rows."""
+        return self.grouping is not None and self.grouping.in_front
 
     @property
     def active(self) -> Table:
         """The table that commands are about."""
+        if self.grouping is not None:
+            return self.grouping.front
         return self.child if self.child is not None and self.inside else self.table
-
-    def tick(self) -> None:
-        """Ask for what is on the screen, and nothing else."""
-        asked = [table.tick() for table in self.tables if table.display]
-        if self.is_open and not self.table.paused and (any(asked) or not asked):
-            self._ask_detail()
-
-    def open_row(self) -> None:
-        """Enter: into the child, or the detail of the row; in a packet's tree, fold or unfold."""
-        if self.is_open and self.screen.focused is self.detail:
-            self.detail.fold()
-        elif self.child is not None and not self.inside:
-            self.inside = True
-            self.place()
-            self.screen.set_focus(self.child)
-        elif self.active.current is not None and not self.is_open:
-            self.is_open = True
-            self.active.window.pin(True)
-            self._subject = self.active.current.ident
-            self.place()
-            self.focus_something()
-            self._ask_detail()
-
-    def back(self) -> bool:
-        """Esc: one step out; False when there was nothing to leave."""
-        if self.is_open:
-            self.is_open = False
-            self.active.window.pin(False)
-        elif self.inside:
-            self.inside = False
-        else:
-            return False
-        self.place()
-        self.screen.set_focus(self.active)
-        self.active.ask()
-        return True
-
-    def start_over(self) -> None:
-        """Another namespace is watched: back to the list, at its top."""
-        self.is_open = self.inside = False
-        self._subject = self._detail = None
-        for table in self.tables:
-            table.start_over()
-        if self.display:
-            self.place()
 
     @property
     def filter_kind(self) -> str:
@@ -133,22 +135,145 @@ class View(Vertical):
 
     @property
     def filters(self) -> Line:
-        """What is filtered by here: `/ host 10.0.0.1`, and of a child table `rules / verdict drop`."""
-        said: list[tuple[str, str]] = []
-        for table in self.tables:
-            if table.filter is not None:
+        """What is grouped and filtered by here: `by source   / host 10.0.0.1`, of a child `rules / verdict drop`."""
+        said: list[tuple[str, str]] = [] if self.grouping is None else [*self.grouping.words()]
+        tables = [(table, table.filter) for table in self.tables]
+        for table, wanted in tables if self.grouping is None else [(self.table, self.grouping.said)]:
+            if wanted is not None:
                 of = f"{table.view} " if table is self.child else ""
-                said += [(("   " if said else "") + of, "dim"), ("/ ", "key"), (clean(table.filter.text), "accent")]
+                said += [(("   " if said else "") + of, "dim"), ("/ ", "key"), (clean(wanted.text), "accent")]
         return tuple(said)
+
+    @property
+    def standing(self) -> ViewPlace:
+        """What is shown, to come back to."""
+        grouped = None if self.grouping is None else self.grouping.place
+        return ViewPlace(tuple(table.place for table in self.tables), self.inside, grouped)
+
+    def return_to(self, place: ViewPlace) -> None:
+        """Show again what was shown there."""
+        self._close()
+        self.inside = place.inside
+        if self.grouping is not None and place.grouped is not None:
+            self.grouping.return_to(place.grouped)
+        for table, there in zip(self.tables, place.tables, strict=True):
+            table.return_to(there)
+        self.place()
+        self.focus_something()
+
+    def tick(self) -> None:
+        """Ask for what is on the screen, and nothing else."""
+        asked = [table.tick() for table in self.tables if table.display]
+        if self.table.paused:
+            return
+        if self.is_open and (any(asked) or not asked):
+            self.detail.ask()
+        now = time.monotonic()
+        if self.band is not None and self.band.display and now - self._band_asked >= BAND_EVERY:
+            self._band_asked = now
+            self.session.timeline(lambda seconds: self.post(self._write_band, seconds))
+
+    def _write_band(self, seconds: Seconds) -> None:
+        if self.band is not None and self.is_attached:
+            self.band.write(timeline_lines(seconds, self._band_height(), self.app.size.width))
+
+    # ── what a person does ──────────────────────────────────────────────────────────────────────────────────────
+
+    def open_row(self) -> None:
+        """Enter: into the group or the child, or the detail of the row; in a packet's tree, fold or unfold."""
+        if self.in_groups:
+            self._open_group()
+        elif self.is_open and self.screen.focused is self.detail.body:
+            self.detail.body.fold()
+        elif self.child is not None and not self.inside:
+            self.inside = True
+            self.place()
+            self.screen.set_focus(self.child)
+        elif self.active.current is not None and not self.is_open:
+            self.is_open = True
+            self.active.window.pin(True)
+            self.place()
+            self.focus_something()
+            self.detail.show(self.active.view, self.active.current.ident)
+            self.post_message(self.Changed())
+
+    def back(self) -> bool:
+        """Esc: one step out; False when there was nothing to leave."""
+        if self.is_open:
+            self._close()
+        elif self.inside:
+            self.inside = False
+        elif self.grouping is not None and self.grouping.opened:
+            self.grouping.leave()
+        else:
+            return False
+        self.place()
+        self.screen.set_focus(self.active)
+        self.active.ask()
+        return True
+
+    def _close(self) -> None:
+        if self.is_open:
+            self.is_open = False
+            self.active.window.pin(False)
+            self.post_message(self.Changed())
+
+    def group_by(self, by: str | None) -> None:
+        """Show groups instead of rows, or rows again."""
+        if self.grouping is not None:
+            self._close()
+            self.grouping.group(by)
+            self.place()
+            self.focus_something()
+
+    def _open_group(self) -> None:
+        """The rows of the group under the cursor, by the filter that its detail names."""
+        row = self.active.current
+        if row is not None and self.grouping is not None:
+            name, by = row.cells[0] if row.cells else "", self.grouping.by
+            self.session.detail(self.active.view, row.ident, lambda found: self.post(self._into, name, by, found))
+
+    def _into(self, name: str, by: str, found: Detail | None) -> None:
+        grouping = self.grouping
+        if grouping is None or not grouping.in_front or grouping.by != by or found is None or not self.is_attached:
+            return  # its last flow has ended, and the row will go; or the person has gone elsewhere
+        self._leaving()
+        grouping.open(name, str(found.marks.get("filter", "")))
+        self.table.way_out = "goes back to the groups"
+        self.place()
+        self.focus_something()
+        self.post_message(self.Changed())
+
+    def start_over(self) -> None:
+        """Another namespace is watched: back to the list, at its top."""
+        self.is_open = self.inside = False
+        self.detail.forget()
+        if self.grouping is not None and self.grouping.opened:
+            self.grouping.group(self.grouping.by)
+        for table in self.tables:
+            table.start_over()
+        if self.display:
+            self.place()
+
+    def copied(self) -> str:
+        """What `y` copies: the open detail, or the row under the cursor."""
+        if self.is_open and (text := self.detail.plain()):
+            return text
+        row, shown = self.active.current, self.active.window.shown
+        return "" if row is None or shown is None else described(row, shown.snapshot.spec, self.active.info.columns)
+
+    # ── panes ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def walk(self) -> list[Widget]:
         """The panes that Tab walks through."""
-        panes: list[Widget] = [t for t in self.tables if t.display or (self.child is not None and not self.is_open)]
+        child_too = self.child is not None and not self.is_open
+        hidden = self._small() and self.is_open
+        panes: list[Widget] = [t for t in self.tables if (t.display or child_too) and not hidden]
         if self.is_open:
-            panes.append(self.detail)
-            if self._has_hex():
-                panes.append(self.hex)
-        return [pane for pane in panes if self._can_show(pane)]
+            panes.append(self.detail.body)
+            if self.detail.has_bytes:
+                panes.append(self.detail.bytes)
+        return panes
 
     def next_pane(self, step: int) -> None:
         """Tab and Shift-Tab."""
@@ -161,33 +286,19 @@ class View(Vertical):
         """Focus a pane; on a small screen it takes the place of the one before."""
         if pane in self.tables:
             self.inside = pane is self.child
-        self._hex_in_front = pane is self.hex
+        self.detail.bytes_in_front = pane is self.detail.bytes
         self.place()
         self.screen.set_focus(pane)
 
     def focus_something(self) -> None:
         """Put the focus where the person was."""
         small_open = self.is_open and self._small()
-        self.screen.set_focus(self.detail if small_open else self.active)
-
-    def copied(self) -> str:
-        """What `y` copies: the open detail, or the row under the cursor."""
-        if self.is_open and self._detail is not None:
-            blocks = ((self._detail.title,), self._detail.lines, self._detail.hexdump)
-            return "\n".join(lines.plain(block) for block in blocks if block)
-        row, shown = self.active.current, self.active.window.shown
-        return "" if row is None or shown is None else described(row, shown.snapshot.spec, self.active.info.columns)
+        self.screen.set_focus(self.detail.body if small_open else self.active)
 
     # ── what stands where ───────────────────────────────────────────────────────────────────────────────────────
 
     def _small(self) -> bool:
         return self.app.size.height < TALL
-
-    def _has_hex(self) -> bool:
-        return self._detail is not None and bool(self._detail.hexdump)
-
-    def _can_show(self, pane: Widget) -> bool:
-        return not (self._small() and self.is_open and isinstance(pane, Table))
 
     def place(self) -> None:
         """Show and size the parts for this screen."""
@@ -199,19 +310,26 @@ class View(Vertical):
             if self.screen.focused is self.child:
                 self.screen.set_focus(self.table)
         alone = small and self.child is not None
-        self.table.display = lists and not (alone and self.inside)
+        self.table.display = lists and not (alone and self.inside) and not self.in_groups
+        if self.grouping is not None:
+            self.grouping.groups.display = lists and self.in_groups
         if self.child is not None:
             self.child.display = lists and not (alone and not self.inside) and not self._bare
             self.child_title.display = self.child.display
             self.table.styles.height = self._upper_height(height) if self.child.display else "1fr"
         self.totals.display = lists
-        self.title.display = self.panes.display = self.is_open
-        self.panes.styles.height = "1fr" if small else self._detail_height(height)
-        both = self.app.size.width >= WIDE
-        self.hex.display = self._has_hex() and (both or self._hex_in_front)
-        self.detail.display = both or not self.hex.display
-        self.hex.styles.width = DUMP if both else "1fr"
+        if self.band is not None:
+            self.band.display = self._band_height() > 0
+            self.band.styles.height = self._band_height()
+            self._band_asked = 0.0
+        self.detail.display = self.is_open
+        self.detail.styles.height = "1fr" if small else self._detail_height(height) + 1
+        self.detail.place()
         self._write_titles()
+
+    def _band_height(self) -> int:
+        height = self.app.size.height
+        return 0 if height < TALL else 1 if height < ROOMY else 3
 
     def _is_bare(self) -> bool:
         """Whether the table has no row, so that there is nothing a child could belong to: its advice needs the room."""
@@ -226,11 +344,9 @@ class View(Vertical):
         return max(8, height // 2 - 1) if self.definition.name == "packets" else max(8, height // 3)
 
     def _write_titles(self) -> None:
-        width = self.app.size.width
-        if self._detail is not None:
-            self.title.write([title_line(self._detail.title, width)])
+        self.detail.write_title()
         if self.child is not None and (row := self.table.current) is not None:
-            self.child_title.write([title_line(_parent_words(self.table, row), width)])
+            self.child_title.write([title_line(_parent_words(self.table, row), self.app.size.width)])
 
     # ── what comes from the tables ──────────────────────────────────────────────────────────────────────────────
 
@@ -242,12 +358,7 @@ class View(Vertical):
             self._write_titles()
         if self.is_open and message.table is self.active and not message.table.lost:
             row = message.table.current
-            self._subject = None if row is None else row.ident
-            self._ask_detail()
-
-    def on_tree_pointed(self, message: Tree.Pointed) -> None:
-        message.stop()
-        self.hex.light(message.start, message.end)
+            self.detail.show(message.table.view, None if row is None else row.ident)
 
     def on_table_opened(self, message: Table.Opened) -> None:
         message.stop()
@@ -255,7 +366,7 @@ class View(Vertical):
 
     def on_table_arrived(self, message: Table.Arrived) -> None:
         message.stop()
-        if message.table is self.active or self.child is None:
+        if message.table is self.active or (self.child is None and not self.grouping):
             self.totals.write([self._totals_line(message.table, message.snapshot)])
         if message.table is self.table and self.child is not None:
             if self._bare != self._is_bare():
@@ -267,42 +378,12 @@ class View(Vertical):
     def _totals_line(self, table: Table, snapshot: Snapshot) -> Line:
         right: Line = ()
         if snapshot.matched and snapshot.notes:
-            right = (*snapshot.notes[0], ("  ", ""))
+            right = tuple(part for note in snapshot.notes for part in (*note, ("  ", "")))
             if snapshot.spec.sort and table.window.holding and not table.window.pinned:
                 right = (*right, ("g ", "key"), ("live ", "dim"))
-        if table.window.follow:
-            right = (*right, ("FOLLOW ▼ ", "key"))
+        if table.window.follow or table.window.riding:
+            right = (*right, ("FOLLOW ▼ " if table.window.follow else "FOLLOW ▶ ", "key"))
         return tuple(lines.spread(((" ", ""), *snapshot.totals), right, self.app.size.width))
-
-    def _ask_detail(self) -> None:
-        ident = self._subject
-        if ident is None or self._asking == ident:
-            return
-        self._asking = ident
-        self.session.detail(self.active.view, ident, lambda found: self.post(self._told, ident, found))
-
-    def _told(self, ident: int, found: Detail | None) -> None:
-        if self._asking == ident:
-            self._asking = None
-        if not self.is_attached or not self.is_open or ident != self._subject:
-            return
-        if found is None:
-            self._gone()
-            return
-        other = self._detail is None or self._detail.ident != found.ident
-        had_hex = self._has_hex()
-        self._detail = found
-        self.hex.write(found.hexdump, top=other)
-        self.detail.show_detail(found, top=other and not found.marks.get("depths"))
-        if had_hex != self._has_hex():
-            self.place()
-        self._write_titles()
-
-    def _gone(self) -> None:
-        """The row has left its table: what was known of it stays, and says so."""
-        if self._detail is not None:
-            title: Line = (*self._detail.title, ("  gone", "warn"))
-            self.title.write([title_line(title, self.app.size.width)])
 
 
 def _parent_words(table: Table, row: Row) -> Line:

@@ -6,22 +6,26 @@ from collections.abc import Sequence
 
 from nettop.model.view import Line, Segment
 from nettop.text.units import ABSENT, clock, grouped, scaled
-from nettop.ui.commands import COMMANDS, applies, key_text
+from nettop.ui.commands import COMMANDS, Where, hinted, key_text
 from nettop.ui.lines import crop, spread, width_of
 from nettop.ui.session_protocol import Status
 
+ALL_TITLES = 100  # cells from which every view is named, whatever else there is to say
 ONE_LINE = 140  # cells from which the header is a single line; below it always takes two, so that nothing jumps
+
+
+_USE = "ct "  # what the table's use begins with
 
 
 def _table_use(status: Status) -> list[Segment]:
     if status.count is None:
-        return [("ct ", "dim"), (ABSENT, "dim")]
+        return [(_USE, "dim"), (ABSENT, "dim")]
     if not status.maximum:
-        return [("ct ", "dim"), (grouped(status.count), "number")]
+        return [(_USE, "dim"), (grouped(status.count), "number")]
     share = 100 * status.count / status.maximum
     role = "bad" if share >= 95 else "warn" if share >= 80 else "number"
     words = " full!" if share >= 95 else ""
-    return [("ct ", "dim"), (f"{status.count:,}/{status.maximum:,} {share:.1f}%{words}", role)]
+    return [(_USE, "dim"), (f"{status.count:,}/{status.maximum:,} {share:.1f}%{words}", role)]
 
 
 def _facts(status: Status) -> list[list[Segment]]:
@@ -33,6 +37,10 @@ def _facts(status: Status) -> list[list[Segment]]:
     if status.acct:
         role = "warn" if status.acct == "off" else ""
         facts.append([("acct ", "dim"), (status.acct, role)])
+    if status.read_only:
+        facts.append([("read-only", "warn")])
+    if status.names:
+        facts.append([("names", "accent")])
     if status.cpu_percent is not None:
         facts.append([("cpu ", "dim"), (f"{status.cpu_percent:4.1f}%", "number")])
     return facts
@@ -79,6 +87,15 @@ def header_lines(status: Status, width: int) -> list[Line]:
     return [tuple(first), tuple(second)]
 
 
+def use_span(header: Sequence[Line]) -> tuple[int, int, int]:
+    """(line, first cell, cells) of the table's use in the header; no cells where it is not there."""
+    for y, line in enumerate(header):
+        for i, (text, _) in enumerate(line[:-1]):
+            if text == _USE:
+                return y, width_of(line[:i]), width_of(line[i : i + 2])
+    return 0, 0, 0
+
+
 def tab_spans(titles: Sequence[str], current: int) -> list[tuple[int, int, str]]:
     """(first cell, cells, text) of every tab; the current one stands in brackets."""
     spans = []
@@ -90,10 +107,17 @@ def tab_spans(titles: Sequence[str], current: int) -> list[tuple[int, int, str]]
     return spans
 
 
+def tab_titles(titles: Sequence[str], current: int, right: Line, width: int) -> list[str]:
+    """The titles; on a narrow screen, of the others only their numbers where else the right end would be cut."""
+    if width >= ALL_TITLES or 1 + sum(len(title) + 2 for title in titles) + 2 + width_of(right) + 1 <= width:
+        return list(titles)
+    return [title if i == current else title.split(" ")[0] for i, title in enumerate(titles)]
+
+
 def tabs_line(titles: Sequence[str], current: int, right: Line, width: int) -> Line:
-    """The views, and at the right end the filter."""
+    """The views, and at the right end what is filtered and grouped by."""
     left: list[Segment] = [(" ", "")]
-    for i, (_, _, text) in enumerate(tab_spans(titles, current)):
+    for i, (_, _, text) in enumerate(tab_spans(tab_titles(titles, current, right, width), current)):
         left.append((text, "heading" if i == current else "dim"))
     room = max(0, width - width_of(left) - 3)
     return tuple(spread(tuple(left), (*crop(right, room), (" ", "")), width))
@@ -105,15 +129,38 @@ def title_line(title: Line, width: int) -> Line:
     return (*kept, ("─" * (width - width_of(kept)), "dim"))
 
 
-def hints_line(view: str, width: int, live: bool = True) -> Line:
+def hints_line(where: Where, width: int) -> Line:
     """The keys that do something here, most useful first; `? help` always stays."""
     last: Line = (("? ", "key"), ("help ", "dim"))
     out: list[Segment] = [(" ", "")]
     room = width - width_of(last) - 2
     for command in COMMANDS:
-        if not command.hint or command.name == "help" or not applies(command, view, live):
+        if command.name == "help" or not hinted(command, where):
             continue
         part = [(f"{key_text(command.keys[0])} ", "key"), (f"{command.hint}  ", "dim")]
         if width_of(out) + width_of(part) <= room:
             out += part
     return tuple(spread(tuple(out), last, width))
+
+
+def typing_line(completes: bool, width: int) -> Line:
+    """The keys while something is typed: every other one is a letter."""
+    keys = [("Enter", "take it"), *([("Tab", "complete")] if completes else []), ("↑ ↓", "earlier, later"),
+            ("Ctrl-U", "clear"), ("Ctrl-W", "word back"), ("Esc", "leave")]  # fmt: skip
+    return tuple(
+        crop([(" ", ""), *(part for key, does in keys for part in ((f"{key} ", "key"), (f"{does}  ", "dim")))], width)
+    )
+
+
+def offer_line(width: int) -> Line:
+    """Said once where flows have no bytes: what would give them some."""
+    parts: Line = (
+        (" accounting is off: no bytes   ", "warn"),
+        ("A", "key"),
+        (" switches it on   ", "dim"),
+        ("H", "key"),
+        (" rates from headers   ", "dim"),
+        ("Esc", "key"),
+        (" not now", "dim"),
+    )
+    return tuple(crop(parts, width))

@@ -10,11 +10,11 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.strip import Strip
-from textual.widget import Widget
 
 from nettop.model.view import Line
 from nettop.ui import lines
 from nettop.ui.palette import palette_of
+from nettop.ui.widgets.drawn import Drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Choice:
     note: str = ""
 
 
-class Choices(Widget, can_focus=True):
+class Choices(Drawn, can_focus=True):
     """The choices, a cursor, and with `several` a tick for each."""
 
     DEFAULT_CSS = "Choices { width: 1fr; height: auto; max-height: 100%; }"
@@ -110,6 +110,7 @@ class Choices(Widget, can_focus=True):
         self.refresh()
 
     def on_resize(self) -> None:
+        self.first = 0  # from the top, as far as the cursor's line allows
         self._show()
 
     def on_click(self, event: events.Click) -> None:
@@ -128,6 +129,12 @@ class Choices(Widget, can_focus=True):
     def on_mouse_scroll_up(self) -> None:
         self.action_move(-3)
 
+    def _more(self, y: int) -> str:
+        """What stands at the end of a line: a mark where there are more choices above or below."""
+        if y == 0 and self.first:
+            return "↑"
+        return "↓" if y == self.size.height - 1 and self.first + self.size.height < len(self.choices) else " "
+
     def render_line(self, y: int) -> Strip:
         """One choice."""
         at = self.first + y
@@ -141,5 +148,5 @@ class Choices(Widget, can_focus=True):
         mark = "▶" if cursor else " "
         tick = ("[x] " if choice.ident in self.ticked else "[ ] ") if self.several else ""
         left: Line = ((f"{mark}{tick}", "key"), (choice.label, ""))
-        drawn = lines.spread(left, ((f"{choice.note} ", "dim"),) if choice.note else (), width)
+        drawn = lines.spread(left, ((choice.note, "dim"), (self._more(y), "key")), width)
         return lines.strip(drawn, width, palette, "cursor" if cursor else "dialog")

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from nettop.model.view import Column
 
 MARGIN = 1  # cells before the first column: the cursor's mark
-ROOMY = 100  # cells from which columns stand two apart; a sort mark needs one
+ROOMY = 100  # cells from which columns stand two apart, if they all fit; a sort mark needs one
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,9 @@ class Layout:
         return tuple(place.column.key for place in self.placed)
 
 
-def _gap(width: int) -> int:
-    return 2 if width >= ROOMY else 1
+def _gap(columns: Sequence[Column], width: int) -> int:
+    """Two cells where there is room for them: one more column is worth more."""
+    return 2 if width >= ROOMY and _line(columns, 2) <= width else 1
 
 
 def _least(column: Column) -> int:
@@ -52,7 +53,7 @@ def _line(columns: Sequence[Column], gap: int) -> int:
 
 def _fitting(columns: Sequence[Column], width: int) -> list[Column]:
     kept = list(columns)
-    while _line(kept, _gap(width)) > width:
+    while _line(kept, 1) > width:
         worst = max(range(len(kept)), key=lambda i: (kept[i].rank, i), default=None)
         if worst is None or kept[worst].rank == 0:
             break
@@ -64,19 +65,32 @@ def _with_what_fits(columns: Sequence[Column], kept: list[Column], width: int) -
     """A wide column that went may have left room for a narrow one that went before it."""
     for column in sorted((c for c in columns if c not in kept), key=lambda c: c.rank):
         wider = [c for c in columns if c in kept or c is column]
-        if _line(wider, _gap(width)) <= width:
+        if _line(wider, 1) <= width:
             kept = wider
     return kept
 
 
 def _shares(columns: Sequence[Column], spare: int) -> list[int]:
-    total = sum(c.grow for c in columns)
-    if total == 0 or spare <= 0:
-        return [0] * len(columns)
-    shares = [spare * c.grow // total for c in columns]
-    last = max(i for i, c in enumerate(columns) if c.grow)
-    shares[last] += spare - sum(shares)
+    """What each column gets of the spare cells; what one does not need goes to the others that grow."""
+    shares = [0] * len(columns)
+    while spare > 0 and (hungry := [i for i, c in enumerate(columns) if _wants(c, shares[i])]):
+        total, left = sum(columns[i].grow for i in hungry), spare
+        for i in hungry:
+            more = min(max(1, spare * columns[i].grow // total), left, _wants(columns[i], shares[i]))
+            shares[i] += more
+            left -= more
+        spare = left
     return shares
+
+
+def _wants(column: Column, has: int) -> int:
+    """How many more cells a column would take."""
+    if not column.grow:
+        return 0
+    return max(0, column.most - _least(column) - has) if column.most else _ENDLESS
+
+
+_ENDLESS = 1 << 16
 
 
 def lay_out(columns: Sequence[Column], width: int, everything: bool = False) -> Layout:
@@ -85,8 +99,8 @@ def lay_out(columns: Sequence[Column], width: int, everything: bool = False) -> 
     The highest ranks go first until the rest fits; spare cells are shared by `grow`. With `everything` no column
     goes and the line may be wider than the screen: it scrolls sideways, beside the frozen columns.
     """
-    gap = _gap(width)
     kept = sorted(columns, key=lambda c: not c.frozen) if everything else _fitting(columns, width)
+    gap = _gap(kept, width)
     shares = _shares(kept, width - _line(kept, gap))
     x = frozen = MARGIN
     placed = []

@@ -141,6 +141,7 @@ def _unfolded(lines: Sequence[Line], depths: Sequence[int], folded: set[str]) ->
 class Bytes(Reader):
     """A hexdump of 16 bytes a line (text.hexdump); some of its bytes can be lit."""
 
+    EDGE = "│"
     lit = (0, 0)
 
     def light(self, start: int, end: int) -> None:

@@ -9,15 +9,15 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region
 from textual.strip import Strip
-from textual.widget import Widget
 
 from nettop.model.view import Line
 from nettop.ui import lines
 from nettop.ui.commands import MOVES
 from nettop.ui.palette import palette_of
+from nettop.ui.widgets.drawn import Drawn
 
 
-class Paper(Widget):
+class Paper(Drawn):
     """Draws `text` (one Line a row) on a surface. Only lines that changed are painted."""
 
     DEFAULT_CSS = "Paper { width: 1fr; height: 1; }"
@@ -42,10 +42,11 @@ class Paper(Widget):
         return lines.strip(line, self.size.width, palette_of(self), self.surface)
 
 
-class Reader(Widget, can_focus=True):
+class Reader(Drawn, can_focus=True):
     """A text pane that scrolls: a detail's lines, a packet's bytes, the help."""
 
     DEFAULT_CSS = "Reader { width: 1fr; height: 1fr; }"
+    EDGE: ClassVar[str] = ""  # stands left of every line
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(",".join(move.keys), f"move('{move.name}')", move.title, show=False, priority=True) for move in MOVES
     ]
@@ -69,7 +70,7 @@ class Reader(Widget, can_focus=True):
     def _clamp(self) -> None:
         self.first = max(0, min(self.first, len(self.text) - self.size.height))
         widest = max((lines.width_of(line) for line in self.text), default=0)
-        self.shift = max(0, min(self.shift, widest + 2 - self.size.width))
+        self.shift = max(0, min(self.shift, widest + 2 + len(self.EDGE) - self.size.width))
 
     def on_resize(self) -> None:
         self._clamp()
@@ -105,14 +106,13 @@ class Reader(Widget, can_focus=True):
         """One visible line; a mark at the right says that there is more above or below."""
         at = self.first + y
         line = self.line(at)
-        width = self.size.width
+        width = self.size.width - len(self.EDGE)
         more = (y == 0 and self.first > 0) or (y == self.size.height - 1 and at < len(self.text) - 1)
-        drawn = (
-            lines.spread(_after(line, self.shift), (("↑" if y == 0 else "↓", "key"),), width, 1)
-            if more
-            else (_after(line, self.shift))
-        )
-        return lines.strip(drawn, width, palette_of(self), self.surface_of(at))
+        drawn: Sequence[tuple[str, str]] = _after(line, self.shift)
+        if more:
+            drawn = lines.spread(tuple(drawn), (("↑" if y == 0 else "↓", "key"),), width, 1)
+        edge = ((self.EDGE, "dim"),) if self.EDGE else ()
+        return lines.strip((*edge, *drawn), self.size.width, palette_of(self), self.surface_of(at))
 
     def line(self, at: int) -> Line:
         """Line `at` as it is drawn."""
@@ -125,6 +125,8 @@ class Reader(Widget, can_focus=True):
 
 def _after(line: Line, skip: int) -> Line:
     """The line without its first `skip` characters."""
+    if not skip:
+        return line
     out = []
     for text, role in line:
         if skip < len(text):

@@ -1,4 +1,4 @@
-"""One line to type in at the bottom of the screen, with a caret under what is wrong and a history."""
+"""One line to type in at the bottom of the screen: a caret under what is wrong, what may come next, a history."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from textual.message import Message
 from textual.widgets import Input
 
 from nettop.errors import FilterError, NettopError
+from nettop.model.filter_complete import complete
 from nettop.model.view import Line
 from nettop.text.sanitize import clean
+from nettop.ui import at_once
+from nettop.ui.asked import Asked
 from nettop.ui.lines import fit
+from nettop.ui.widgets.options import Walk, options_line
 from nettop.ui.widgets.paper import Paper
-
-Check = Callable[[str], None]  # raises NettopError (FilterError with a position) when the text will not do
 
 _LONGEST = 4096  # characters: a filter is a line, not a file
 
@@ -52,27 +54,38 @@ _EDITING = {
 }
 
 
+_TABS = {"tab": 1, "shift+tab": -1}
+
+
 class _OneLine(Input):
-    """An Input one line high, whose editing keys take their turn among the characters.
+    """An Input one line high, whose editing keys and Tab take their turn among the characters.
 
     As bindings they are run by the screen, after characters that were typed behind them.
     """
 
+    tabbed: Callable[[int], None]  # called for Tab (1) and Shift-Tab (-1)
+    moved: Callable[[], None]  # called when the cursor may stand elsewhere
+
     async def _on_key(self, event: events.Key) -> None:
-        action = _EDITING.get(event.key)
-        if action is None:
+        action, tab = _EDITING.get(event.key), _TABS.get(event.key)
+        if action is None and tab is None:
             await super()._on_key(event)
-            return
-        event.stop()
-        event.prevent_default()
-        getattr(self, f"action_{action}")()
+        else:
+            event.stop()
+            event.prevent_default()
+            if tab is not None:
+                self.tabbed(tab)
+            else:
+                getattr(self, f"action_{action}")()
+                self.moved()
+        at_once.paint(self.screen)
 
 
 class Prompt(Vertical):
-    """A labelled line of input; Enter gives it back when `check` has nothing against it, Esc leaves."""
+    """A labelled line of input; Enter gives it back when its check has nothing against it, Esc leaves."""
 
     DEFAULT_CSS = """
-    Prompt { height: 2; width: 1fr; background: $nt-bar; }
+    Prompt { height: auto; width: 1fr; background: $nt-bar; }
     Prompt Horizontal { height: 1; }
     Prompt #prompt-label { width: auto; }
     Prompt Input { height: 1; border: none; padding: 0; background: $nt-bar; color: $nt-text; width: 1fr; }
@@ -87,9 +100,9 @@ class Prompt(Vertical):
     class Submitted(Message):
         """Enter was pressed on a good text."""
 
-        def __init__(self, purpose: str, text: str) -> None:
+        def __init__(self, asked: Asked, text: str) -> None:
             super().__init__()
-            self.purpose = purpose
+            self.asked = asked
             self.text = text
 
     class Left(Message):
@@ -97,75 +110,112 @@ class Prompt(Vertical):
 
     def __init__(self) -> None:
         super().__init__(id="prompt")
-        self.purpose = ""
-        self._check: Check | None = None
+        self._asked: Asked | None = None
         self._history: dict[str, list[str]] = {}
         self._back = 0
+        self._walk: Walk | None = None  # through what may stand at the cursor
         self._label = Paper(id="prompt-label")
         self._below = Paper()
+        self._options = Paper()
         self._input = _OneLine(select_on_focus=False, max_length=_LONGEST)
         self._input.cursor_blink = False
+        self._input.tabbed, self._input.moved = self._tab, self._look
 
     def compose(self) -> ComposeResult:
         with Horizontal():
             yield self._label
             yield self._input
         yield self._below
+        yield self._options
 
-    def open(self, purpose: str, label: str, value: str, check: Check, advice: str) -> None:
-        """Ask for a text. `purpose` comes back with it, `advice` stands below until something is typed wrong."""
-        self.purpose, self._check, self._back = purpose, check, 0
-        self._advice = advice
-        self._label.styles.width = cell_len(label)
-        self._label.write([((label, "key"),)])
-        self._input.value = value
-        self._input.cursor_position = len(value)
-        self._judge(value)
+    def open(self, asked: Asked) -> None:
+        """Ask for a text."""
+        self._asked, self._back = asked, 0
+        self._label.styles.width = cell_len(asked.label)
+        self._label.write([((asked.label, "key"),)])
+        self._options.display = bool(asked.kind)
+        self._put(asked.value, len(asked.value))
+        self._judge(asked.value)
+        self._look()
         self.display = True
         self.screen.set_focus(self._input)
+
+    @property
+    def completes(self) -> bool:
+        """Whether Tab does something."""
+        return self._asked is not None and bool(self._asked.kind)
+
+    def _put(self, text: str, cursor: int) -> None:
+        self._input.value = text
+        self._input.cursor_position = cursor
 
     def _at(self) -> int:
         return int(self._label.styles.width.value) if self._label.styles.width else 0
 
-    def refuse(self, message: str) -> None:
-        """Say below the input why the text will not do."""
-        self._below.write([caret_line(self._at(), None, message, self.app.size.width)])
+    # ── what will do ────────────────────────────────────────────────────────────────────────────────────────────
 
     def _judge(self, text: str) -> bool:
         """Whether the text will do; what is wrong stands below it."""
+        assert self._asked is not None
         try:
-            if self._check is not None:
-                self._check(text)
+            self._asked.check(text)
         except FilterError as error:
             position = None if error.position is None else cell_len(text[: error.position])
             self._below.write([caret_line(self._at(), position, error.what, self.app.size.width)])
             return False
         except NettopError as error:
-            self.refuse(str(error))
+            self._below.write([caret_line(self._at(), None, str(error), self.app.size.width)])
             return False
-        self._below.write([((" " * self._at(), ""), (self._advice, "dim"))])
+        self._below.write([((" " * self._at(), ""), (self._asked.advice, "dim"))])
         return True
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
         self._judge(event.value)
+        if self._walk is None or event.value != self._walk.filled[0]:
+            self._look()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
-        if not self._judge(event.value):
+        if self._asked is None or not self._judge(event.value):
             return
-        history = self._history.setdefault(self.purpose, [])
+        history = self._history.setdefault(self._asked.purpose, [])
         if event.value.strip() and history[-1:] != [event.value]:
             history.append(event.value)
-        self.post_message(self.Submitted(self.purpose, event.value))
+        self.post_message(self.Submitted(self._asked, event.value))
 
     def action_leave(self) -> None:
         """Leave without a text."""
         self.post_message(self.Left())
 
+    # ── what may come ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _look(self) -> None:
+        """What may stand at the cursor now."""
+        kind = "" if self._asked is None else self._asked.kind
+        text = self._input.value
+        self._walk = Walk(text, complete(text, self._input.cursor_position, kind)) if kind else None
+        self._write_options()
+
+    def _write_options(self) -> None:
+        walk = self._walk
+        options = () if walk is None else walk.found.options
+        self._options.write([options_line(options, -1 if walk is None else walk.at, self._at(), self.app.size.width)])
+
+    def _tab(self, step: int) -> None:
+        """Put the next option into the text."""
+        if self._walk is None or self._input.value != self._walk.filled[0]:  # typed in this very burst
+            self._look()
+        if self._walk is not None and self._walk.found.options:
+            self._walk = self._walk.step(step)
+            self._put(*self._walk.filled)
+            if len(self._walk.found.options) == 1:
+                self._look()
+            self._write_options()
+
     def action_past(self, by: int) -> None:
         """An earlier or later text of the same purpose."""
-        history = self._history.get(self.purpose, [])
+        history = self._history.get("" if self._asked is None else self._asked.purpose, [])
         self._back = max(0, min(self._back + by, len(history)))
-        self._input.value = history[-self._back] if self._back else ""
-        self._input.cursor_position = len(self._input.value)
+        text = history[-self._back] if self._back else ""
+        self._put(text, len(text))

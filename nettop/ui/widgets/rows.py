@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
@@ -12,10 +13,10 @@ from nettop.model.view import Column, Row, SortKey, ViewSpec
 from nettop.text.sanitize import clean
 from nettop.ui.lines import fit
 from nettop.ui.palette import Palette
+from nettop.ui.widgets import sorting
 from nettop.ui.widgets.layout import Layout, Placed
 
 CURSOR_MARK = "▶"
-DESCENDING, ASCENDING = "▼", "▲"
 THUMB, TRACK = "┃", "│"
 MORE = "›"
 
@@ -69,32 +70,24 @@ def draw_row(
     return pen.strip()
 
 
-def _mark(key: str, sort: Sequence[SortKey]) -> str:
-    for wanted in sort:
-        if wanted.key == key:
-            return DESCENDING if wanted.descending else ASCENDING
-    return ""
-
-
-def _title(place: Placed, sort: Sequence[SortKey]) -> str:
-    """The title with its sort mark, which may stand in the first cell of the gap."""
-    mark = _mark(place.column.key, sort)
-    title = place.column.title
-    text = fit(title, place.width, True) + mark if place.column.right else title + mark
-    return fit(text, place.width + 1)
+def _title(place: Placed, mark: str) -> str:
+    """The title with its sort mark, which may stand in the first cell of the gap; its number goes where it must."""
+    title, room = place.column.title, place.width + 1
+    text = title + mark if cell_len(title + mark) <= room else title + mark[:1]
+    return fit(text + " " * (not mark), room, True) if place.column.right else fit(text, room)
 
 
 def draw_header(layout: Layout, sort: Sequence[SortKey], width: int, palette: Palette) -> Strip:
     """The titles; a mark at the right end says that there are more columns (→ scrolls to them)."""
     pen = _Pen(palette.style("", "background"))
-    sorted_by = {key.key for key in sort}
+    shown = layout.keys
     for place in layout.placed:
         room = min(place.width + 1, width - 1 - place.x)
         if room <= 0:
             continue
         pen.to(place.x)
-        style = palette.style("key" if place.column.key in sorted_by else "dim", "background")
-        pen.write(fit(_title(place, sort), room), room, style)
+        mark = sorting.mark(place.column.key, sort, shown)
+        pen.write(fit(_title(place, mark), room), room, palette.style("key" if mark else "dim", "background"))
     pen.to(width - 1)
     pen.write(MORE if layout.hidden else " ", 1, palette.style("key", "background"))
     return pen.strip()

@@ -2,39 +2,44 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from rich.segment import Segment
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
-from textual.widget import Widget
 
 from nettop.model.filter import Filter
 from nettop.model.view import Column, Line, Row, Snapshot, SortKey, ViewSpec
-from nettop.ui import lines
+from nettop.ui import at_once
 from nettop.ui.commands import MOVES
-from nettop.ui.palette import Palette, palette_of
+from nettop.ui.palette import palette_of
 from nettop.ui.session_protocol import Session, ViewInfo
-from nettop.ui.widgets import rows
+from nettop.ui.widgets import rows, sorting
+from nettop.ui.widgets.drawn import Drawn
 from nettop.ui.widgets.layout import Layout, column_at, lay_out, shifted, stops
-from nettop.ui.widgets.window import Window
+from nettop.ui.widgets.painter import Painter
+from nettop.ui.widgets.questions import Post, Questions
+from nettop.ui.widgets.window import Spot, Window
 
 HEADER = 1  # lines above the rows
-_GIVE_UP = 2.0  # seconds after which an unanswered question is asked again
-_AGES_EVERY = 2.0  # seconds between questions when nothing but the time has changed
-_RETRIES = 3  # times a moving anchor is run after before the next tick
-_CACHE = 2048  # strips
+_CLEARS = "clears the filter"
 _MARGIN = 4  # rows asked for above and below the screen: a step is drawn before it is answered
 
-Post = Callable[..., None]  # post(function, *args): run it on the UI's loop, from any thread
+
+@dataclass(frozen=True, slots=True)
+class TablePlace:
+    """What a table showed: enough to come back to it."""
+
+    filter: Filter | None
+    sort: tuple[SortKey, ...]
+    scope: int | None
+    spot: Spot
 
 
-class Table(Widget, can_focus=True):
+class Table(Drawn, can_focus=True):
     """A window on one view of the session. Rows come from snapshots; the cursor holds on to a row's identity."""
 
     DEFAULT_CSS = "Table { height: 1fr; width: 1fr; }"
@@ -67,8 +72,6 @@ class Table(Widget, can_focus=True):
     def __init__(self, view: str, session: Session, post: Post, info: ViewInfo, *, can_follow: bool = False) -> None:
         super().__init__(id=f"table-{view}")
         self.view = view
-        self.session = session
-        self.post = post
         self.info = info
         self.can_follow = can_follow
         self.window = Window()
@@ -76,29 +79,26 @@ class Table(Widget, can_focus=True):
         self.sort: tuple[SortKey, ...] = info.default_sort
         self.filter: Filter | None = None
         self.scope: int | None = None
+        self.group: str | None = None
+        self.named = ""  # the title of the groups' names
         self.paused = False
+        self.lost = False  # the row that the cursor held on to has left; until the person moves
         self.advice: tuple[Line, ...] = ()  # what an empty table says when the model says nothing
+        self.way_out = _CLEARS  # what Esc does where nothing matches
         self._by_key = {column.key: column for column in info.columns}
         self._layout = Layout((), 1, 0, 0, 1)
         self._sideways = 0  # index into stops; 0 is the fitted layout
-        self._generation = 0
-        self._asked_at: float | None = None
-        self._asked_last = 0.0
-        self._version = -1  # of the session's, when last asked by time
-        self._again = False
-        self._retries = 0
-        self._painted: list[object] = []
-        self._cache: dict[tuple[Row, str, str], Strip] = {}
-        self._cached_for: Palette | None = None
+        self._painter = Painter(self.window)
+        self._questions = Questions(view, session, post, self._wanted, self._answered)
         self._last_ident: int | None = None
-        self.lost = False  # the row that the cursor held on to has left; until the person moves
 
     # ── what is wanted ──────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def columns(self) -> list[Column]:
-        """The chosen columns, in order."""
-        return [self._by_key[key] for key in self.chosen if key in self._by_key]
+        """The chosen columns, in order; that of the groups' names is called what is grouped by."""
+        found = [self._by_key[key] for key in self.chosen if key in self._by_key]
+        return [replace(c, title=self.named) if c.key == "name" and self.named else c for c in found]
 
     @property
     def current(self) -> Row | None:
@@ -114,52 +114,36 @@ class Table(Widget, can_focus=True):
             height=height,
             filter=self.filter,
             sort=self.sort,
+            group=self.group,
             anchor=self.window.anchor,
             follow=self.window.follow,
-            frozen=self.window.holding or self.paused,
+            frozen=(self.window.holding and not self.window.riding) or self.paused,
             scope=self.scope,
         )
 
+    def _wanted(self) -> ViewSpec | None:
+        return self.spec() if self._layout.placed and self.is_attached else None
+
     def ask(self) -> None:
-        """Ask for the window; one question at a time is on its way, the next one follows its answer."""
-        now = time.monotonic()
-        if self._asked_at is not None and now - self._asked_at < _GIVE_UP:
-            self._again = True
-            return
-        if not self._layout.placed:
-            return
-        self._asked_at = self._asked_last = now
-        generation = self._generation
-        self.session.ask(self.view, self.spec(), lambda snapshot: self.post(self._arrived, generation, snapshot))
+        """Ask for the window."""
+        self._questions.ask()
 
     def tick(self) -> bool:
-        """Time for fresh rows, where there may be any; ages are drawn every two seconds. Returns whether it asked."""
-        self._retries = 0
-        version = self.session.version(self.view)
-        if self.paused or (version == self._version and time.monotonic() - self._asked_last < _AGES_EVERY):
-            return False
-        self._version = version
-        self.ask()
-        return True
+        """Time for fresh rows, where there may be any. Returns whether it asked."""
+        return not self.paused and self._questions.tick()
 
-    def _arrived(self, generation: int, snapshot: Snapshot) -> None:
-        self._asked_at = None
-        again, self._again = self._again, False
-        if generation == self._generation and self.is_attached:
-            self.lost |= snapshot.spec.anchor is not None and snapshot.anchor is None
-            uncovered = self.window.arrived(snapshot)
-            self._retries += uncovered
-            again = again or (uncovered and self._retries <= _RETRIES)
-            self.post_message(self.Arrived(self, snapshot))
-            self._repaint()
-        elif self.is_attached:
-            again = True
-        if again:
-            self.ask()
+    def _answered(self, snapshot: Snapshot) -> bool:
+        if not self.is_attached:
+            return False
+        self.lost |= snapshot.spec.anchor is not None and snapshot.anchor is None
+        uncovered = self.window.arrived(snapshot)
+        self.post_message(self.Arrived(self, snapshot))
+        self._repaint()
+        return uncovered
 
     def change(self, *, top: bool = True) -> None:
         """Filter, sort, scope or columns changed: older answers no longer count."""
-        self._generation += 1
+        self._questions.void()
         if top:
             self.window.reset()
             self.lost = False
@@ -168,7 +152,7 @@ class Table(Widget, can_focus=True):
 
     def start_over(self) -> None:
         """Another namespace: nothing that was shown or asked for counts any more; filter, sort and columns stay."""
-        self._generation += 1
+        self._questions.void()
         self.window.start_over()
         self.lost = False
         self.scope = None
@@ -177,7 +161,7 @@ class Table(Widget, can_focus=True):
 
     def set_filter(self, wanted: Filter | None) -> None:
         """Show only the rows that match."""
-        self.filter = wanted
+        self.filter, self.way_out = wanted, _CLEARS
         self.change(top=not self.window.follow)
 
     def set_scope(self, scope: int | None) -> None:
@@ -192,13 +176,16 @@ class Table(Widget, can_focus=True):
         self.window.follow = False
         self.change()
 
-    def sort_by(self, key: str) -> None:
-        """Sort by a column; the same again turns the order round. The column sorted by before breaks ties."""
-        first = self.sort[0] if self.sort else None
-        column = self._by_key[key]
-        descending = not first.descending if first is not None and first.key == key else column.right
-        rest = tuple(k for k in self.sort if k.key != key)[:1]
-        self.set_sort((SortKey(key, descending), *rest))
+    def sort_by(self, key: str, *, then: bool = False) -> None:
+        """Sort by a column first, or break ties by it; the same again turns its order round."""
+        choose = sorting.then_by if then else sorting.first_by
+        self.set_sort(choose(self.sort, self._by_key[key]))
+
+    def set_group(self, by: str | None, title: str) -> None:
+        """Show these groups from now on; `change` asks for them."""
+        self.group, self.named = by, title
+        if self._layout.placed:
+            self._lay_out()
 
     def set_columns(self, chosen: tuple[str, ...]) -> None:
         """Draw these columns, in this order."""
@@ -217,6 +204,29 @@ class Table(Widget, can_focus=True):
             self.window.move_to(self.window.index)
             self._moved()
 
+    def ride(self, on: bool) -> None:
+        """Go with the row under the cursor wherever the order takes it, or stand still again."""
+        self.window.ride(on)
+        self._moved()
+
+    def seek(self, ident: int) -> None:
+        """Put the cursor on the row with this identity, wherever it stands."""
+        self.window.seek(ident)
+        self.lost = False
+        self.change(top=False)
+
+    @property
+    def place(self) -> TablePlace:
+        """What is shown, to come back to."""
+        return TablePlace(self.filter, self.sort, self.scope, self.window.spot)
+
+    def return_to(self, place: TablePlace) -> None:
+        """Show again what was shown there."""
+        self.filter, self.sort, self.scope = place.filter, place.sort, place.scope
+        self.window.return_to(place.spot)
+        self.lost = False
+        self.change(top=False)
+
     def action_move(self, where: str) -> None:
         """One of the keys of MOVES."""
         window = self.window
@@ -231,6 +241,7 @@ class Table(Widget, can_focus=True):
         else:
             self._scroll_sideways(1 if where == "right" else -1)
         self._moved()
+        at_once.paint(self.screen)
 
     def _bottom(self) -> None:
         if self.can_follow and not self.sort:
@@ -241,8 +252,7 @@ class Table(Widget, can_focus=True):
     def _moved(self) -> None:
         self.lost = False
         self._repaint()
-        self._retries = 0
-        self.ask()
+        self._questions.moved()
 
     def _scroll_sideways(self, by: int) -> None:
         everything = lay_out(self.columns, self.size.width - 1, everything=True)
@@ -261,21 +271,20 @@ class Table(Widget, can_focus=True):
             offsets = stops(everything, width)
             layout = shifted(everything, offsets[min(self._sideways, len(offsets) - 1)])
         self._layout = layout
-        self._cache.clear()
-        self._painted = []
+        self._painter.lay_out(layout, self.size.width)
         self.refresh()
 
     def on_resize(self, event: events.Resize) -> None:
         self.window.resize(event.size.height - HEADER)
         self._lay_out()
-        self._generation += 1
+        self._questions.void()
         self.ask()
 
     def on_click(self, event: events.Click) -> None:
         if event.y < HEADER:
             column = column_at(self._layout, event.x)
             if column is not None and column.sortable:
-                self.sort_by(column.key)
+                self.sort_by(column.key, then=event.shift or event.ctrl)
         elif event.x >= self.size.width - 1:
             self._jump(event.y - HEADER)
         else:
@@ -318,33 +327,13 @@ class Table(Widget, can_focus=True):
 
     # ── drawing ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _state(self) -> list[object]:
-        """What each line of the screen shows: lines whose state is the same need no paint."""
-        shown = self.window.shown
-        height = self.window.height
-        if shown is None or not shown.snapshot.matched:
-            return [(None if shown is None else shown.snapshot.notes, self.advice, y) for y in range(height)]
-        top, size = rows.thumb(shown.first, height, shown.snapshot.matched)
-        return [
-            (
-                self.window.row(shown.first + y),
-                shown.first + y == shown.index and (2 if self.has_focus else 1),
-                size and (2 if top <= y < top + size else 1),
-            )
-            for y in range(height)
-        ]
-
     def _repaint(self) -> None:
         """Paint the lines that changed, and tell who asks when another row is under the cursor."""
-        state = self._state()
-        if len(state) != len(self._painted):
+        changed = self._painter.changed(self.has_focus, self._advice())
+        if changed is None:
             self.refresh()
-        else:
-            width = self.size.width
-            changed = [y for y, (new, old) in enumerate(zip(state, self._painted, strict=True)) if new != old]
-            if changed:
-                self.refresh(*(Region(0, y + HEADER, width, 1) for y in changed))
-        self._painted = state
+        elif changed:
+            self.refresh(*(Region(0, y + HEADER, self.size.width, 1) for y in changed))
         current = self.window.current
         ident = None if current is None else current.ident
         if ident != self._last_ident:
@@ -354,54 +343,18 @@ class Table(Widget, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """One line of the widget, the header first."""
         palette = palette_of(self)
-        width = self.size.width
-        if palette is not self._cached_for:
-            self._cache.clear()
-            self._cached_for = palette
         if y < HEADER:
-            return rows.draw_header(self._layout, self.sort, width, palette)
+            return rows.draw_header(self._layout, self.sort, self.size.width, palette)
+        return self._painter.line(y - HEADER, palette, self.has_focus, self._advice())
+
+    def _advice(self) -> tuple[Line, ...]:
+        """What stands where there is no row."""
         shown = self.window.shown
-        if shown is None:
-            return lines.blank(width, palette.style())
-        if not shown.snapshot.matched:
-            return self._empty_line(y - HEADER, shown.snapshot, palette)
-        return self._row_line(y - HEADER, palette)
-
-    def _row_line(self, y: int, palette: Palette) -> Strip:
-        shown = self.window.shown
-        assert shown is not None
-        width = self.size.width - 1
-        row = self.window.row(shown.first + y)
-        top, size = rows.thumb(shown.first, self.window.height, shown.snapshot.matched)
-        bar = " " if not size else rows.THUMB if top <= y < top + size else rows.TRACK
-        end = Segment(bar, palette.style("key" if bar == rows.THUMB else "dim"))
-        if row is None:
-            return Strip([*lines.blank(width, palette.style()), end], width + 1)
-        cursor = shown.first + y == shown.index
-        surface = "background" if not cursor else "cursor" if self.has_focus else "cursor_idle"
-        body = self._body(row, surface, rows.CURSOR_MARK if cursor else " ", shown.snapshot.spec.columns, palette)
-        return Strip([*body, end], width + 1)
-
-    def _body(self, row: Row, surface: str, mark: str, keys: Sequence[str], palette: Palette) -> Strip:
-        found = self._cache.get((row, surface, mark))
-        if found is None:
-            if len(self._cache) >= _CACHE:
-                self._cache.clear()
-            order = {key: i for i, key in enumerate(keys)}
-            found = rows.draw_row(row, self._layout, order, self.size.width - 1, palette, surface, mark)
-            self._cache[row, surface, mark] = found
-        return found
-
-    def _empty_line(self, y: int, snapshot: Snapshot, palette: Palette) -> Strip:
-        notes = self._empty_notes(snapshot)
-        at = y - 1
-        line: Line = notes[at] if 0 <= at < len(notes) else ()
-        return lines.strip((("  ", ""), *line), self.size.width, palette)
-
-    def _empty_notes(self, snapshot: Snapshot) -> tuple[Line, ...]:
-        if self.filter is not None and snapshot.total:
+        if shown is None or shown.snapshot.matched:
+            return ()
+        if self.filter is not None and shown.snapshot.total:
             return (
-                ((f"None of {snapshot.total:,} matches ", "heading"), (self.filter.text, "accent")),
-                (("Esc", "key"), (" clears the filter, ", "dim"), ("/", "key"), (" changes it.", "dim")),
+                ((f"None of {shown.snapshot.total:,} matches ", "heading"), (self.filter.text, "accent")),
+                (("Esc", "key"), (f" {self.way_out}, ", "dim"), ("/", "key"), (" changes it.", "dim")),
             )
-        return snapshot.notes or self.advice
+        return shown.snapshot.notes or self.advice

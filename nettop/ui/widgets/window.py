@@ -21,6 +21,17 @@ class Shown:
     index: int
 
 
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where a cursor and its window stood: enough to come back to."""
+
+    first: int
+    index: int
+    ident: int | None
+    follow: bool
+    matched: int
+
+
 class Window:
     """The goal (where the keys want to be) and what is shown until the model has answered."""
 
@@ -32,13 +43,15 @@ class Window:
         self.matched = 0
         self.follow = False
         self.pinned = False  # hold on to the row even at the top: its detail is open
+        self.riding = False  # go with the row under the cursor wherever a live order takes it
         self.shown: Shown | None = None
         self._drift = 0  # how far the window will have moved once the anchor's row is in view again
+        self._seeking = False  # until the model has said where `ident` stands
 
     @property
     def holding(self) -> bool:
         """Whether the cursor holds on to a row (and the order is to be frozen)."""
-        return not self.follow and (self.index > 0 or self.pinned)
+        return not self.follow and (self.index > 0 or self.pinned or self.riding or self._seeking)
 
     @property
     def anchor(self) -> int | None:
@@ -58,6 +71,7 @@ class Window:
         """Back to the top: another order or filter."""
         self.first = self.index = self._drift = 0
         self.ident = None
+        self.riding = self._seeking = False
 
     def start_over(self) -> None:
         """Back to the top, holding nothing: every row is another's now."""
@@ -71,19 +85,41 @@ class Window:
 
     def move_to(self, index: int) -> None:
         """Put the cursor on the row at index."""
-        self.follow = False
+        self.follow = self.riding = self._seeking = False
         self._go(self.first, index)
 
     def scroll(self, lines: int) -> None:
         """Move the window; the cursor comes along only as far as it must."""
-        self.follow = False
+        self.follow = self.riding = self._seeking = False
         first = max(0, min(self.first + lines, self.matched - self.height))
         self._go(first, max(first, min(self.index, first + self.height - 1)))
 
     def go_follow(self) -> None:
         """Stay at the end, whatever comes."""
         self.follow = True
+        self.riding = self._seeking = False
         self.ident = None
+
+    def ride(self, on: bool) -> None:
+        """Hold on to the row under the cursor, also at the top, and go where it goes."""
+        self.riding = on and not self.follow
+        self._grab()
+
+    def seek(self, ident: int) -> None:
+        """Go to the row with this identity; the cursor stays where it is if there is none."""
+        self.follow = self.riding = False
+        self.ident, self._seeking, self._drift = ident, True, 0
+
+    @property
+    def spot(self) -> Spot:
+        """Where the cursor stands, to come back to."""
+        return Spot(self.first, self.index, self.ident, self.follow, self.matched)
+
+    def return_to(self, spot: Spot) -> None:
+        """Stand there again: on the same row, if it is still there."""
+        self.riding = self._seeking = False
+        self.first, self.index, self.ident, self.follow = spot.first, spot.index, spot.ident, spot.follow
+        self.matched, self._drift = spot.matched, 0  # until the model has answered: a resize must not cut it short
 
     def pin(self, on: bool) -> None:
         """Hold on to the row under the cursor also at the top."""
@@ -106,6 +142,8 @@ class Window:
         if not self.follow and not _covers(snapshot, first, self.height) and not _asked(snapshot, first, self.height):
             self._drift = first - self.first
             return True
+        if self._seeking and snapshot.spec.anchor == self.ident:
+            self._seeking = False
         self.first, self.index, self.matched, self._drift = first, index, snapshot.matched, 0
         self.shown = Shown(snapshot, first, index)
         self._grab()
@@ -126,6 +164,8 @@ class Window:
 
     def _grab(self) -> None:
         """Take hold of the identity under the cursor, where it is known."""
+        if self._seeking:
+            return
         row = self.row(self.index) if self.holding else None
         self.ident = None if row is None else row.ident
 

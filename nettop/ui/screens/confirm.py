@@ -1,0 +1,71 @@
+"""A question before something on the host changes: what would happen, and the choices. Esc changes nothing."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+
+from nettop.model.view import Line
+from nettop.text.sanitize import clean
+from nettop.ui.screens.choose import DIALOG_CSS
+from nettop.ui.widgets.choices import Choice, Choices
+from nettop.ui.widgets.paper import Paper
+
+_KEYS: Line = ((" y", "key"), (" or ", "dim"), ("Enter", "key"), (" do it  ", "dim"), ("Esc", "key"), (" leave", "dim"))
+
+
+class ConfirmScreen(ModalScreen[str | None], inherit_bindings=False):
+    """Gives back the ident of the choice that was confirmed, by y, Enter or a second click; None for Esc."""
+
+    DEFAULT_CSS = DIALOG_CSS.format(name="ConfirmScreen") + "ConfirmScreen Choices { max-height: 12; }"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "accept", "Do it", show=False),
+        Binding("escape,ctrl+c,q,n", "leave", "Leave", show=False),
+    ]
+
+    def __init__(self, title: str, text: str, choices: Sequence[Choice]) -> None:
+        super().__init__()
+        self._title, self._text = title, text
+        self.choices = Choices(choices)
+        self._said = Paper(surface="dialog")
+        self._hints = Paper(surface="dialog")
+
+    def compose(self) -> ComposeResult:
+        box = Vertical()
+        box.border_title = self._title
+        with box:
+            yield self._said
+            yield self.choices
+            yield self._hints
+
+    def on_mount(self) -> None:
+        self._hints.write([_KEYS])
+        self.choices.focus()
+        self._write()
+
+    def on_resize(self) -> None:
+        self._write()
+
+    def _write(self) -> None:
+        room = max(10, min(76, self.app.size.width * 96 // 100) - 4)
+        parts = [part for line in self._text.split("\n") for part in textwrap.wrap(clean(line), room)]
+        self._said.styles.height = len(parts) + 1
+        self._said.write([*(((f" {part}", ""),) for part in parts), ()])
+
+    def on_choices_accepted(self) -> None:
+        self.action_accept()
+
+    def action_accept(self) -> None:
+        """y or Enter."""
+        choice = self.choices.current
+        self.dismiss(None if choice is None else choice.ident)
+
+    def action_leave(self) -> None:
+        """Esc."""
+        self.dismiss(None)
