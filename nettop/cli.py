@@ -12,14 +12,16 @@ from typing import NoReturn
 
 from nettop import __version__
 from nettop.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, FilterError, NettopError, UsageError
+from nettop.text.sanitize import clean
 
+MAX_KEPT = 20_000_000  # events: about 200 bytes each
 COMMANDS = {
     "demo": "build a lab of two NAT gateways in private namespaces and open the app in it",
     "record": "record packets, conntrack events, rules and counters to a pcapng file",
     "read": "print the packets of capture files, one a line, or export the matching ones",
     "flows": "print the conntrack table once",
     "events": "print conntrack events as they happen",
-    "counters": "print conntrack statistics and table use",
+    "counters": "print all that is counted: conntrack, nft, nfacct, queues, TCP/IP drops",
     "rules": "print hooks, chains and rules with their counters, of all backends",
     "doctor": "say what this host allows, and what to do about what it does not",
 }
@@ -38,8 +40,12 @@ def _live(parser: argparse.ArgumentParser, several: bool = False) -> None:
         metavar="NS",
         action="append" if several else "store",
         default=[] if several else "",
-        help="network namespace: a name in /run/netns, pid:N, or a path",
+        help="network namespace: a name in /run/netns, pid:N, or a path" + ("; may be repeated" if several else ""),
     )
+    _read_only(parser)
+
+
+def _read_only(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--read-only", action="store_true", help="refuse everything that would change the host")
 
 
@@ -54,8 +60,20 @@ def _select(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--filter", metavar="EXPR", default="", help="display filter")
 
 
+def _verbose(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="say on stderr which part of the filter runs in the kernel"
+    )
+
+
 def _replay(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-r", "--read", metavar="FILE", default="", help="read a recording instead ('-': stdin)")
+
+
+def _buffer(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--buffer", type=_count, default=0, metavar="BYTES", help="the kernel's buffer for events (default: 128 MB)"
+    )
 
 
 def _until(parser: argparse.ArgumentParser) -> None:
@@ -67,6 +85,12 @@ def _until(parser: argparse.ArgumentParser) -> None:
 def _count(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) < 1 << 62:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return int(text)
+
+
+def _kept(text: str) -> int:
+    if _count(text) > MAX_KEPT:
+        raise argparse.ArgumentTypeError(f"{text} events do not fit in memory: at most {MAX_KEPT} are kept")
     return int(text)
 
 
@@ -91,6 +115,11 @@ def _app_parser() -> argparse.ArgumentParser:
     parser.add_argument("-V", "--version", action="version", version=f"nettop {__version__}")
     _live(parser, several=True)
     _capture(parser)
+    parser.add_argument("--only", metavar="EXPR", default="", help="receive only flows and events that match")
+    parser.add_argument(
+        "--interval", type=_seconds, default=0.0, metavar="S", help="read the table every S seconds, whatever it costs"
+    )
+    _buffer(parser)
     _replay(parser)
     _looks(parser)
     parser.set_defaults(run="nettop.ui.start:run")
@@ -98,6 +127,9 @@ def _app_parser() -> argparse.ArgumentParser:
 
 
 def _looks(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--keep-events", type=_kept, default=0, metavar="N", help="events kept in memory (default: the last 100000)"
+    )
     parser.add_argument("--speed", type=_seconds, default=0.0, metavar="N", help="replay at N times the original pace")
     parser.add_argument("--theme", metavar="NAME", default="", help="colours: a name from themes/ or your own")
 
@@ -115,6 +147,7 @@ def _demo(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--netns", metavar="NS", default="gw-a", help="where to look first: lan-a gw-a net gw-b lan-b")
     parser.add_argument("--replay", action="store_true", help="replay the bundled recording instead of building a lab")
+    _read_only(parser)
     _looks(parser)
     parser.set_defaults(run="nettop.ui.start:run_demo")
 
@@ -142,22 +175,33 @@ def _read(parser: argparse.ArgumentParser) -> None:
 def _flows(parser: argparse.ArgumentParser) -> None:
     _select(parser)
     parser.add_argument("--sort", metavar="KEY", default="", help="a column: bytes, packets, rate, age, timeout, …")
+    parser.add_argument(
+        "--group", metavar="KEY", default="", help="add up by source, destination, service, nat, state, process, …"
+    )
     parser.add_argument("-n", "--number", type=_count, default=0, metavar="N", help="print the first N")
+    _verbose(parser)
     _live(parser)
     _replay(parser)
 
 
 def _events(parser: argparse.ArgumentParser) -> None:
     _select(parser)
+    _verbose(parser)
     _until(parser)
+    _buffer(parser)
     _live(parser)
     _replay(parser)
 
 
 def _counters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="JSON Lines instead of text")
-    parser.add_argument("--interval", type=_seconds, default=0.0, metavar="S", help="again every S seconds, with rates")
-    parser.add_argument("--count", type=_count, default=0, metavar="N", help="stop after N rounds")
+    parser.add_argument(
+        "--interval", type=_seconds, default=0.0, metavar="S", help="all once, then every S seconds what has changed"
+    )
+    parser.add_argument(
+        "--group", action="append", default=[], metavar="G", help="only this group: conntrack, nft-counter, tcp, …"
+    )
+    _until(parser)
     _live(parser)
     _replay(parser)
 
@@ -256,9 +300,9 @@ def _report(error: NettopError) -> int:
 
 
 def _say(line: str) -> None:
-    """A line on stderr, where somebody may still read it."""
+    """A line (of a filter's error: two) on stderr, where somebody may still read it; safe for a terminal."""
     try:
-        print(line, file=sys.stderr, flush=True)
+        print("\n".join(map(clean, line.split("\n"))), file=sys.stderr, flush=True)
     except OSError:
         _give(2, os.open(os.devnull, os.O_WRONLY))
 

@@ -1,6 +1,7 @@
 """`python -I -m nettop.demo`: builds the lab in private namespaces, sends traffic, and serves a broker.
 
-stdin is the broker's socket; one line on stdout says "ready" or why not. All of it dies with this one's parent.
+stdin is the broker's socket, the arguments are the broker's; one line on stdout says "ready" or why not. All of it
+dies with this one's parent.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ from nettop.demo.scenarios import SCENARIOS, Scenario
 from nettop.demo.topology import within
 from nettop.errors import NettopError
 from nettop.kinds import TextKind
+from nettop.pipeline.live import RULE_TEXTS
 from nettop.recording.reader import open_reader
 
 CAPTURES = Path(__file__).resolve().parents[2] / "captures"
@@ -164,7 +165,7 @@ def _dumped_since(path: Path, at_ns: int) -> bool:
             texts[item.what] = item
     legacy = (texts.get(kind) for kind in (TextKind.IPTABLES_LEGACY_SAVE, TextKind.IP6TABLES_LEGACY_SAVE))
     polled = all(text.ts_ns - at_ns > _TOOL_NS for text in legacy if text is not None and text.body)
-    return done >= set(_DUMPS) and len(texts) == len(TextKind) and polled
+    return done >= set(_DUMPS) and texts.keys() >= {TextKind.SYSCTLS, *RULE_TEXTS} and polled
 
 
 def _items(path: Path) -> Iterator[Item]:

@@ -23,10 +23,10 @@ RECORDING = "demo-gw-a.pcapng"
 class Demo:
     """A lab of its own, gone when this process is, however it ends. NotPermitted where the host does not allow it."""
 
-    def __init__(self, *, drop: bool = True) -> None:
-        """Build it, and then give up every privilege of this process (`drop`)."""
+    def __init__(self, *, read_only: bool = False, drop: bool = True) -> None:
+        """Build it, and then give up every privilege of this process (`drop`). `read_only`: its broker's."""
         ours, theirs = wire.pair()
-        command = [sys.executable, "-I", "-m", "nettop.demo"]
+        command = [sys.executable, "-I", "-m", "nettop.demo", *(["--read-only"] if read_only else [])]
         with theirs:
             self._process = subprocess.Popen(
                 command, stdin=theirs.fileno(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL

@@ -51,7 +51,7 @@ table inet fw {
     }
     chain lan {
         ip daddr 203.0.113.0/24 counter jump blocked
-        tcp dport { 80, 443, 8443 } counter accept
+        tcp dport { 21, 80, 443, 8443 } counter accept
         udp dport { 53, 443, 4500 } counter accept
         meta l4proto { icmp, ipv6-icmp } counter accept
     }
@@ -73,6 +73,34 @@ table ip edge {
     }
 }
 """
+
+# What the Counters view shows, and a helper with its expectations: as much of it as the kernel has.
+NFT_COUNTED_A = (
+    """
+table inet account {
+    counter web { }
+    counter names { }
+    quota upload { over 2000 mbytes }
+    set talkers { type ipv4_addr . ipv4_addr; size 1024; flags dynamic; }
+    chain sums {
+        type filter hook forward priority 10; policy accept;
+        tcp dport { 80, 443 } counter name "web"
+        udp dport 53 counter name "names"
+        iifname "eth0" update @talkers { ip saddr . ip daddr counter }
+        oifname "eth1" quota name "upload" drop
+    }
+}
+""",
+    """
+table ip helped {
+    ct helper ftp { type "ftp" protocol tcp; }
+    chain pre {
+        type filter hook prerouting priority filter; policy accept;
+        tcp dport 21 ct helper set "ftp"
+    }
+}
+""",
+)
 
 # One rule a line, as after `iptables`.
 IPTABLES_GATEWAY_A = """
@@ -128,6 +156,8 @@ def _rules() -> None:
     for name in ("gw-a", "gw-b"):
         _inside(name, "sysctl", "-qw", *ACCOUNTING)
     _inside("gw-a", "nft", "-f", "-", text=NFT_GATEWAY_A)
+    for table in NFT_COUNTED_A:
+        _inside("gw-a", "nft", "-f", "-", text=table, optional=True)
     _iptables("gw-a", "iptables", IPTABLES_GATEWAY_A)
     _iptables("gw-a", "iptables-legacy", LEGACY_GATEWAY_A, optional=True)  # no ip_tables: two backends then
     _iptables("gw-b", "iptables", IPTABLES_GATEWAY_B)

@@ -54,6 +54,40 @@ class _Echo(asyncio.DatagramProtocol):
             self._transport.sendto(data[:512] * 2, addr)
 
 
+async def _serve_ftp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """As much of RFC 959 as a download in passive mode takes: the control connection."""
+    data = await asyncio.start_server(_serve_bytes, INTERNET, 0)
+    high, low = divmod(data.sockets[0].getsockname()[1], 256)
+    answers = {
+        b"PASV": f"227 Entering Passive Mode ({INTERNET.replace('.', ',')},{high},{low}).",
+        b"QUIT": "221 Goodbye.",
+    }
+    with contextlib.suppress(OSError):
+        writer.write(b"220 ready\r\n")
+        while line := await reader.readline():
+            writer.write(answers.get(line.strip(), "200 OK").encode() + b"\r\n")
+            await writer.drain()
+            if line.startswith(b"QUIT"):
+                break
+    data.close()
+    writer.close()
+
+
+async def _ftp(host: str, count: int, rate: int) -> None:
+    """A download: the expected data connection is opened a moment after it was announced."""
+    with contextlib.suppress(OSError, TimeoutError, ValueError):
+        reader, writer = await asyncio.wait_for(asyncio.open_connection(host, 21), 3)
+        await reader.readline()
+        writer.write(b"PASV\r\n")
+        said = (await reader.readline()).decode("ascii", "replace")
+        *_, high, low = map(int, said[said.index("(") + 1 : said.index(")")].split(","))
+        await asyncio.sleep(3)
+        await _download(host, high * 256 + low, count, rate)
+        writer.write(b"QUIT\r\n")
+        await reader.readline()
+        writer.close()
+
+
 async def machine_b() -> None:
     """The server behind gateway B."""
     server = await asyncio.start_server(_serve_bytes, "0.0.0.0", 443)
@@ -65,6 +99,7 @@ async def internet() -> None:
     loop = asyncio.get_running_loop()
     for port in (80, 443):
         await asyncio.start_server(_serve_bytes, [INTERNET, INTERNET6], port)
+    await asyncio.start_server(_serve_ftp, INTERNET, 21)
     for host in (INTERNET, INTERNET6):
         for port in (53, 443, 4500):
             await loop.create_datagram_endpoint(partial(_Echo, port), local_addr=(host, port))
@@ -149,6 +184,7 @@ async def machine_a() -> None:
         _again(lambda: _download(MACHINE_B, 443, random.randrange(500, 20_000), 0), 0.5),
         _again(lambda: _download(INTERNET, 80, random.randrange(500, 5_000), 0), 1.3),
         _again(lambda: _download(BLOCKED, 443, 1, 0), 1.0),
+        _again(lambda: _ftp(INTERNET, 400_000, 40_000), 8.0),
         _again(lambda: _send_udp(INTERNET, 53, 40, 0.05, 2), 0.4),
         _again(lambda: _send_udp(INTERNET6, 53, 60, 0.05, 2), 1.1),
         _send_udp(INTERNET, 443, 900, 0.02, None),

@@ -1,49 +1,130 @@
-"""`nettop counters`: conntrack's statistics and the table's use, once or again and again with rates."""
+"""`nettop counters`: all that is counted, once, or all once and then again and again what has changed."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+import time
+from collections.abc import Callable
 
-from nettop.batch import DumpMark
+from nettop.batch import DumpMark, End, Item, Text
+from nettop.errors import EXIT_LOSS, UsageError
 from nettop.headless.feed import complain, engine_of, item_time, live_engine
 from nettop.headless.live import Lines, Stop, sources, taken
+from nettop.model.counter_cells import GROUPS
+from nettop.model.counter_lines import Changes, Move, json_line, text_line
+from nettop.model.counter_series import Series
+from nettop.model.counters import CounterTable
 from nettop.pipeline.engine import Engine
+from nettop.pipeline.live import LiveSources
 from nettop.pipeline.plumbing import Plumbing
+
+_FIRST_S = 2.0  # the first round waits no longer than this for a source that is slow to answer
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the counters; the exit code of the contract."""
+    """Print the counters; the exit code of the contract. UsageError for a group that there is not."""
+    for name in options.group:
+        if name not in GROUPS:
+            raise UsageError(f"no group {name!r}", f"one of {' '.join(GROUPS)}")
     if options.interval and not options.read:
         return _repeat(options)
     if options.read:
         engine, _, code = engine_of(options.read)
     else:
-        engine, _, code = live_engine(options, lambda live: live.statistics(None))
-    _print(engine, options.json)
+        engine, _, code = live_engine(options, lambda live: _begin(live, None))
+    Printer(options)(engine.counters)
     return code
+
+
+def _begin(live: LiveSources, interval: float | None) -> None:
+    live.statistics(interval)
+    live.objects(interval)
+    live.counting(interval)
+    live.sysctls(once=interval is None)
 
 
 def _repeat(options: argparse.Namespace) -> int:
     plumbing = Plumbing()
-    rounds = 0
     with sources(options, plumbing) as live:
         engine = Engine(live.netns.label)
-        stop = Stop()
-        live.statistics(options.interval)
+        stop = Stop(options.duration)
+        _begin(live, options.interval)
+        rounds = Rounds(options, engine)
         for items in taken(live, plumbing, stop):
-            for item in items:
-                engine.apply(item, item_time(item) or 0)
-                if isinstance(item, DumpMark) and not item.begin and not stop.is_set():
-                    _print(engine, options.json)
-                    rounds += 1
-                    if rounds == options.count:
-                        stop.set()
-    return complain(engine.ended)
+            rounds.take(items)
+            if stop.is_set():
+                continue
+            rounds.print_due()
+            if options.count and rounds.printed >= options.count:
+                stop.set()
+    return _code(options, engine)
 
 
-def _print(engine: Engine, as_json: bool) -> None:
-    out = Lines()
-    out.add(list(engine.counters.json_lines() if as_json else engine.counters.text_lines()))
-    if not as_json:
-        out.add([""])
-    out.flush()
+def _code(options: argparse.Namespace, engine: Engine) -> int:
+    code = complain(engine.ended)
+    if options.fail_on_loss and engine.ledger.any_loss():
+        print(f"nettop: {engine.ledger.line()}", file=sys.stderr)
+        return code or EXIT_LOSS
+    return code
+
+
+class Rounds:
+    """When to print: once every source has answered, then after each of conntrack's rounds, which keep the interval."""
+
+    def __init__(
+        self, options: argparse.Namespace, engine: Engine, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.printed = 0
+        self._engine, self._print, self._clock = engine, Printer(options, Changes()), clock
+        self._heard: set[str] = set()
+        self._awaited = {"ctstats", "nft-objects", "nfacct", "nft-sets", "net-statistics", "sysctls"}
+        self._under_way: set[tuple[int, str]] = set()  # dumps begun: the elements of one set follow those of another
+        self._until = clock() + _FIRST_S
+        self._due = False
+
+    def take(self, items: list[Item]) -> None:
+        """Items for the models; the ends of rounds among them are noted."""
+        for item in items:
+            self._engine.apply(item, item_time(item) or time.time_ns())
+            if isinstance(item, DumpMark):
+                self._mark(item)
+            elif isinstance(item, Text):
+                self._heard.add(item.what.value)
+            elif isinstance(item, End) and item.error:
+                self._awaited = set()
+
+    def _mark(self, mark: DumpMark) -> None:
+        if mark.begin:
+            self._under_way.add((mark.stream, mark.what))
+            return
+        self._under_way.discard((mark.stream, mark.what))
+        self._heard.add(mark.what)
+        self._due = self._due or mark.what == "ctstats"
+
+    def print_due(self) -> None:
+        """Print a round, if it is time to."""
+        answered = self._heard >= self._awaited and not (self._awaited and self._under_way)
+        if self._due and (answered or self._clock() >= self._until):
+            self._awaited, self._due = set(), False
+            self._print(self._engine.counters)
+            self.printed += 1
+
+
+class Printer:
+    """Rows to stdout, of the groups that are wanted; a blank line ends a round of text."""
+
+    def __init__(self, options: argparse.Namespace, changes: Changes | None = None) -> None:
+        self._json, self._groups, self._changes = options.json, frozenset(options.group), changes
+        self._line: Callable[[Series, tuple[Move, Move] | None], str] = json_line if options.json else text_line
+        self._out = Lines()
+
+    def __call__(self, counters: CounterTable) -> None:
+        """Print them now."""
+        rows = [row for row in counters.rows(per_cpu=self._json) if not self._groups or row.key.group in self._groups]
+        if self._changes is None:
+            lines = [self._line(row, None) for row in rows]
+        else:
+            lines = [self._line(row, moves) for row, moves in self._changes(rows)]
+        self._out.add(lines + ([] if self._json else [""]))
+        self._out.flush()

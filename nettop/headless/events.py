@@ -10,20 +10,22 @@ from collections.abc import Iterable, Iterator
 from nettop.batch import Batch, Gap, Item, Stream, StreamAdded
 from nettop.columns import Strings
 from nettop.decode.conntrack import ConntrackDecoder
-from nettop.errors import EXIT_LOSS, EXIT_OK
+from nettop.errors import EXIT_LOSS, EXIT_OK, BrokerError
 from nettop.headless.feed import complain, damage, recorded
-from nettop.headless.live import Lines, Stop, sources, taken
-from nettop.model.events import EventLines, gap_json
+from nettop.headless.live import Lines, Stop, in_kernel, sources, taken
+from nettop.model.events_lines import EventLines, gap_json
 from nettop.model.filter import Filter, parse
 from nettop.model.ledger import Ledger
+from nettop.pipeline.live import EVENT_RCVBUF, LiveSources
 from nettop.pipeline.plumbing import Plumbing
 from nettop.text.units import clock, grouped
 
 
 def run(options: argparse.Namespace) -> int:
     """Print until the count, the duration, Ctrl-C, or the recording's end; the exit code of the contract."""
-    printer = Printer(parse(options.filter, "event"), options.json, options.count)
-    code = _replay(options.read, printer) if options.read else _live(options, printer)
+    wanted = parse(options.filter, "event")
+    printer = Printer(wanted, options.json, options.count)
+    code = _replay(options.read, printer) if options.read else _live(options, printer, wanted)
     if options.fail_on_loss and printer.ledger.any_loss():
         print(f"nettop: {printer.ledger.line()}", file=sys.stderr)
         return code or EXIT_LOSS
@@ -41,12 +43,12 @@ def _replay(path: str, printer: Printer) -> int:
     return code
 
 
-def _live(options: argparse.Namespace, printer: Printer) -> int:
+def _live(options: argparse.Namespace, printer: Printer, wanted: Filter | None) -> int:
     plumbing = Plumbing()
     code = EXIT_OK
     with sources(options, plumbing) as live:
         stop = Stop(options.duration)
-        live.events()
+        _listen(live, options.buffer or EVENT_RCVBUF, in_kernel(options, wanted, dumps=False).program)
         for items in taken(live, plumbing, stop):
             printer.take(items)
             printer.flush()
@@ -54,6 +56,16 @@ def _live(options: argparse.Namespace, printer: Printer) -> int:
             if printer.full:
                 stop.set()
     return code
+
+
+def _listen(live: LiveSources, rcvbuf: int, program: bytes) -> None:
+    """Take the events that the program passes; all of them where the kernel has no room for it."""
+    try:
+        live.events(rcvbuf, program)
+    except BrokerError:
+        if not program:
+            raise
+        live.events(rcvbuf)
 
 
 class Printer:
@@ -94,7 +106,7 @@ class Printer:
     def _lines(self, item: Item) -> Iterator[str]:
         if isinstance(item, Batch):
             netns = self._streams[item.stream][1]
-            yield from self._format(self._decode(item).cols, netns, self._wanted, time.time_ns())
+            yield from self._format(self._decode(item), netns, self._wanted, time.time_ns())
         elif isinstance(item, Gap):
             stream = self._streams[item.stream][0]
             yield gap_json(item, stream.name, stream.netns) if self._json else gap_text(item)

@@ -14,6 +14,8 @@ from types import FrameType
 from nettop.batch import End, Item
 from nettop.broker.client import Netns
 from nettop.broker.start import start
+from nettop.model.filter import Filter
+from nettop.model.narrowing import Narrowed, narrowed
 from nettop.pipeline.live import LiveSources
 from nettop.pipeline.plumbing import Plumbing
 from nettop.text.sanitize import clean
@@ -58,6 +60,18 @@ def finish(live: LiveSources, plumbing: Plumbing) -> None:
     plumbing.halt()
     live.broker.close()
     plumbing.close()
+
+
+def in_kernel(
+    options: argparse.Namespace, wanted: Filter | None, *, events: bool = True, dumps: bool = True
+) -> Narrowed:
+    """What of the filter the kernel can run; with --verbose a line on stderr says that, and what is left."""
+    if wanted is None:
+        return Narrowed(None, b"", "", False)
+    found = narrowed(wanted, events=events, dumps=dumps)
+    if options.verbose:
+        print(f"nettop: filter: {clean(found.words)}", file=sys.stderr)
+    return found
 
 
 class Stop:

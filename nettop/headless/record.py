@@ -16,6 +16,7 @@ from nettop.errors import EXIT_FAILED, EXIT_LOSS, EXIT_OK, NettopError
 from nettop.headless.live import Stop, finish, sources, taken
 from nettop.kinds import LINKTYPE_ETHERNET, StreamKind
 from nettop.model.ledger import Ledger
+from nettop.pipeline.keyframes import rules_every_s
 from nettop.pipeline.live import LEGACY_TEXTS, LiveSources, OpenRing
 from nettop.pipeline.plumbing import Plumbing
 from nettop.pipeline.recorder import Recorder
@@ -27,8 +28,6 @@ from nettop.recording.writer import RecordingWriter
 from nettop.text.sanitize import clean
 from nettop.text.units import grouped, scaled
 
-RULES_EVERY_S = 10.0  # what counts in the ruleset is recorded this often
-
 
 def run(options: argparse.Namespace) -> int:
     """Record until the count, the duration, Ctrl-C or a failure; the exit code of the contract."""
@@ -39,8 +38,8 @@ def run(options: argparse.Namespace) -> int:
     plumbing = Plumbing(tap=watch.look)
     with sources(options, plumbing) as live:
         rings = _rings(options, live, ssh)
+        watch.stop = Stop(options.duration)  # once there is a file, a signal ends it in good order
         output = open_output(options, live.broker)
-        watch.stop = Stop(options.duration)
         recorder = Recorder(output, plumbing.seq, lambda why: watch.end(), int(options.keyframe_seconds * 1e9))
         watch.attend(live, recorder, output, options.keyframe_seconds)
         plumbing.record(recorder)
@@ -89,8 +88,13 @@ def _begin(options: argparse.Namespace, live: LiveSources, rings: list[OpenRing]
     live.run_rings(rings)
     live.events()
     live.sysctls()
-    live.rules(min(options.keyframe_seconds, RULES_EVERY_S))
+    live.routes()
+    often_s = rules_every_s(options.keyframe_seconds)
+    live.processes(often_s)
+    live.rules(often_s)
+    live.expectations(options.keyframe_seconds)
     live.statistics()
+    live.counting(often_s)
     live.table(options.keyframe_seconds)
 
 
@@ -178,8 +182,9 @@ class Watch:
             live.poke_table()
             live.poke_rules()
             live.poke_sysctls()
+            live.poke_joins()
 
-        self._legacy = lambda: live.legacy_counters(min(keyframe_s, RULES_EVERY_S))
+        self._legacy = lambda: live.legacy_counters(rules_every_s(keyframe_s))
         self._resync = live.poke_table
         output.rotated = keyframe
 
