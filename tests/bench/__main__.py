@@ -21,6 +21,7 @@ from tests.bench.row_keys import key_to_paint
 from tests.bench.row_polling import polling
 from tests.bench.row_record import record_300k
 from tests.bench.row_rules import rules_10k
+from tests.bench.row_soak import soak
 from tests.bench.row_start import start
 from tests.bench.world import World, world
 
@@ -33,6 +34,7 @@ ROWS: dict[str, Callable[[World], Iterable[Line]]] = {
     "key-to-paint": key_to_paint,
     "events-100k": events_100k,
     "polling": polling,
+    "soak": soak,
     "dump-1m": dump_1m,
     "sort-filter": sort_filter,
 }
@@ -46,7 +48,7 @@ def main(argv: list[str]) -> int:
         return 2
     # As an installed package is: else every run compiles its modules anew where PYTHONDONTWRITEBYTECODE is set.
     compileall.compile_dir(measure.ROOT / "nettop", quiet=2)
-    lines = list(_measured(options.rows or list(ROWS), options.quick))
+    lines = list(_measured(options.rows or list(ROWS), options.quick, options.minutes))
     for text in (json.dumps(as_object(one)) for one in lines) if options.json else _text(lines):
         print(text)
     return 0 if all(one.holds is not False for one in lines) else 1
@@ -56,6 +58,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"{' '.join(ROWS)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="small sizes, one round: shows that the rows run")
+    parser.add_argument("--minutes", type=float, default=0.0, metavar="M", help="how long soak runs (else one)")
     parser.add_argument("--json", action="store_true", help="JSON Lines instead of the table")
     options = parser.parse_args(argv)
     if unknown := [row for row in options.rows if row not in ROWS]:
@@ -63,8 +66,9 @@ def _options(argv: list[str]) -> argparse.Namespace:
     return options
 
 
-def _measured(names: list[str], quick: bool) -> Iterator[Line]:
+def _measured(names: list[str], quick: bool, minutes: float = 0.0) -> Iterator[Line]:
     with world(quick) as ground:
+        ground.soak_minutes = minutes
         for name in names:
             began = time.perf_counter()
             print(f"bench: {name} …", end=" ", file=sys.stderr, flush=True)

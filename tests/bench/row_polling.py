@@ -19,6 +19,12 @@ def polling(world: World) -> Iterator[Line]:
         what = f"{flows:,} flows polled by default"
         note = f"of a core, broker with it; a dump every {every:.0f} s"
         yield line("polling", what, load, "%", most=5, note=note)
+    flows = world.size(100_000, 1_000)
+    with child.watcher(world.flows(flows), "--quiet", "--interval=1") as watching:
+        load, every = _load(watching, world.seconds(20, 0.1))
+        watching.end()
+    note = f"of a core, broker with it; a dump every {every:.1f} s"
+    yield line("polling", f"{flows:,} flows polled with --interval 1", load, "%", most=35, note=note)
 
 
 def _load(watching: child.Watcher, seconds: float) -> tuple[float, float]:

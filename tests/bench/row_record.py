@@ -35,7 +35,7 @@ def record_300k(world: World) -> Iterator[Line]:
     """The same flood recorded by nettop, tcpdump and dumpcap in turn."""
     count = world.size(1_500_000, 20_000)
     ns = world.netns(tracked=False)
-    out = str(world.scratch / "recorded")
+    out = str(world.scratch / "recorded.pcapng")
     ours, tcpdump, dumpcap = interleaved(
         world.rounds,
         partial(_record, world, ns, count, [NETTOP, "record", "--netns", ns, "-i", "veth0", "-w", out]),
@@ -86,7 +86,7 @@ def _record(world: World, ns: str, count: int, argv: Sequence[str]) -> Recorded:
         pass_time(settle)
         process.send_signal(signal.SIGINT)
         cost = ended(process, time.perf_counter())
-    (world.scratch / "recorded").unlink()
+    (world.scratch / "recorded.pcapng").unlink()
     return Recorded(flood_rate(printed), _captured(said), cost.cpu, cost.cpu - before)
 
 

@@ -1,4 +1,4 @@
-"""`python -m tests.bench.table_child NETNS`: dumps the flows, then sorts and filters them as a screen asks for it."""
+"""`python -m tests.bench.table_child NETNS`: dumps the flows, then sorts, filters and groups them as a screen does."""
 
 from __future__ import annotations
 
@@ -11,32 +11,43 @@ from statistics import median
 from nettop.headless.feed import live_engine
 from nettop.model.filter import Filter, parse
 from nettop.model.flows import FlowTable
-from nettop.model.view import SortKey, ViewSpec
+from nettop.model.view import SortKey, TableModel, ViewSpec
 
 SORTS = ("bytes", "original", "state", "timeout", "age", "packets")
 FILTERS = ("port 1010", "net 10.128.7.0/24 and udp", "bytes > 1k or src host 10.0.0.1", "state established", "nat")
+GROUPS = ("source", "destination", "service", "state", "nat")
 ROUNDS = 3
 _SECOND = 1_000_000_000
 
 
 def main(netns: str) -> dict[str, object]:
-    """Milliseconds to a screen of 45 rows, by sort key and by filter, and how many flows there are."""
+    """Seconds to a screen of 45 rows, by sort key, by filter and by group, and how many flows there are."""
     options = argparse.Namespace(netns=netns, read_only=False)
     engine, now_ns, code = live_engine(options, lambda live: live.table(None, share=None), lambda engine: False)
     flows = engine.flows
     sorts = {key: _time(flows, None, key, now_ns) for key in SORTS}
     filters = {text: _time(flows, parse(text, "flow"), "bytes", now_ns) for text in FILTERS}
-    return {"flows": len(flows), "code": code, "sort": sorts, "filter": filters}
+    groups = {key: _grouped(flows, engine.groups, key, now_ns) for key in GROUPS}
+    return {"flows": len(flows), "code": code, "sort": sorts, "filter": filters, "group": groups}
 
 
 def _time(flows: FlowTable, wanted: Filter | None, key: str, now_ns: int) -> float:
-    """The median over rounds, each as if the table had changed since."""
     spec = ViewSpec(flows.default_columns, height=45, filter=wanted, sort=(SortKey(key),))
+    return _screen(flows, flows, spec, now_ns)
+
+
+def _grouped(flows: FlowTable, groups: TableModel, key: str, now_ns: int) -> float:
+    spec = ViewSpec(groups.default_columns, height=45, sort=groups.default_sort, group=key)
+    return _screen(flows, groups, spec, now_ns)
+
+
+def _screen(flows: FlowTable, view: TableModel, spec: ViewSpec, now_ns: int) -> float:
+    """The median over rounds, each as if the table had changed since."""
     taken = []
     for i in range(1, ROUNDS + 1):
         flows.version += 1
         began = time.perf_counter()
-        flows.snapshot(spec, now_ns + 2 * i * _SECOND)
+        view.snapshot(spec, now_ns + 2 * i * _SECOND)
         taken.append(time.perf_counter() - began)
     return median(taken)
 

@@ -1,4 +1,4 @@
-"""`python -m tests.bench.watcher NETNS [--quiet]`: the live session, no screen, asked for windows 10 times a second.
+"""`python -m tests.bench.watcher NETNS [--quiet] [--interval=S]`: the live session, asked for windows all the time.
 
 Prints {"dumped": seconds, "cpu": seconds} once the table was dumped, and what it saw when its stdin ends. With --quiet
 nothing is asked, and every dump is told of.
@@ -47,10 +47,10 @@ class Asker:
             self.took.append(time.perf_counter() - asked)
 
 
-def main(netns: str, quiet: bool) -> None:
+def main(netns: str, quiet: bool, interval: float | None) -> None:
     """Until stdin ends."""
     with start("root", drop=False) as broker:
-        session = LiveSession(broker, netns)
+        session = LiveSession(broker, netns, interval=interval)
         try:
             print(json.dumps(_watch(session, quiet)), flush=True)
         finally:
@@ -90,4 +90,5 @@ def _total(session: LiveSession) -> int:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], "--quiet" in sys.argv)
+    asked = [float(word.removeprefix("--interval=")) for word in sys.argv if word.startswith("--interval=")]
+    main(sys.argv[1], "--quiet" in sys.argv, asked[0] if asked else None)

@@ -28,6 +28,7 @@ class World:
     def __init__(self, quick: bool = False) -> None:
         self.quick = quick
         self.rounds = 1 if quick else 3
+        self.soak_minutes = 0.0  # 0: as long as the kind of run says
         self.scratch = Path(tempfile.mkdtemp(prefix="nettop-bench-", dir="/dev/shm" if _has_shm() else None))
         self.scratch.chmod(0o777)
         self._lab = Lab()
@@ -68,7 +69,7 @@ class World:
         if self._flows is not None and self._flows[0] == count:
             return self._flows[1]
         self.clear()
-        self._room_for(count)
+        self.room_for(count)
         ns = self.netns()
         run_in(ns, "sysctl", "-qw", "net.netfilter.nf_conntrack_udp_timeout=1800")
         self.flood(ns, count).wait()
@@ -85,7 +86,7 @@ class World:
 
     def flood(self, ns: str, count: int, rate: float = 0, stdout: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
         """Packets, each a new flow, sent by a process of its own; `flood_rate` reads what it prints."""
-        self._room_for(count)
+        self.room_for(count)
         argv = [sys.executable, "-m", "tests.flood", str(count), *([str(rate)] if rate else [])]
         return measure.started(command_in(ns, *argv), stdout=stdout)
 
@@ -107,7 +108,7 @@ class World:
                 _MAX.write_text(self._knobs[0])
                 _BUCKETS.write_text(self._knobs[1])
 
-    def _room_for(self, flows: int) -> None:
+    def room_for(self, flows: int) -> None:
         """Raise the host's limits where this many flows do not fit; close() puts them back."""
         if self._knobs is not None or flows < int(_MAX.read_text()) // 2:
             return

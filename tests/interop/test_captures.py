@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from nettop.batch import Batch, Item, PacketMeta, Stream, StreamAdded
-from nettop.columns import HAVE_OPORTS, HAVE_RPORTS, Columns, Strings
+from nettop.columns import HAVE_MASTER, HAVE_OPORTS, HAVE_RPORTS, Columns, Strings
 from nettop.decode.conntrack import ConntrackDecoder
 from nettop.kinds import LINKTYPE_ETHERNET, StreamKind
 from nettop.recording.reader import open_reader
@@ -26,6 +26,7 @@ NAMES = sorted(path.stem for path in CAPTURES.glob("*.pcapng"))
 ADDRESSES = ("netlink-netfilter.nfct_tuple.ip.ip_addr", "netlink-netfilter.nfct_tuple.ip.ip6_addr")
 PORTS = ("netlink-netfilter.nfct_tuple.proto.src_port", "netlink-netfilter.nfct_tuple.proto.dst_port")
 PROTOCOL = "netlink-netfilter.nfct_tuple.proto.num"
+FLOWS = f"{PROTOCOL} && netlink-netfilter.subsys == 1"  # NFNL_SUBSYS_CTNETLINK: expectations are of another
 _ICMP, _ICMPV6 = 1, 58
 
 Tuple = tuple[str, ...]  # source, destination, protocol, source port, destination port
@@ -83,7 +84,7 @@ def test_tshark_decodes_the_same_tuples_from_the_conntrack_messages(name: str) -
 
 
 def our_tuples(name: str) -> Iterator[Tuple]:
-    """Both tuples of every conntrack message, events and dumps."""
+    """Both tuples of every conntrack message, events and dumps; that of the master, too, where one expected it."""
     items = items_of(name)
     wanted = {ident for ident, stream in streams_of(items).items() if stream.name in ("conntrack", "conntrack-dump")}
     decode = ConntrackDecoder(Strings())
@@ -94,10 +95,12 @@ def our_tuples(name: str) -> Iterator[Tuple]:
             for i in range(len(decoded.cols)):
                 yield _tuple(decoded.cols, i, "o", HAVE_OPORTS)
                 yield _tuple(decoded.cols, i, "r", HAVE_RPORTS)
+                if int(decoded.cols["have"][i]) & HAVE_MASTER:
+                    yield _tuple(decoded.cols, i, "m", HAVE_MASTER)
 
 
 def _tuple(cols: Columns, i: int, side: str, ports: int) -> Tuple:
-    proto = int(cols["proto"][i])
+    proto = int(cols["mproto" if side == "m" else "proto"][i])
     high = (cols.get(f"{side}{end}_hi") for end in ("src", "dst"))
     low = (cols[f"{side}{end}_lo"] for end in ("src", "dst"))
     family = int(cols["family"][i])
@@ -109,7 +112,7 @@ def _tuple(cols: Columns, i: int, side: str, ports: int) -> Tuple:
 
 def their_tuples(name: str) -> Iterator[Tuple]:
     """The tuples that tshark shows, in its order: two addresses, the protocol, and for some protocols two ports."""
-    root = ET.fromstring(tool("tshark", "-n", "-r", CAPTURES / f"{name}.pcapng", "-T", "pdml", "-Y", PROTOCOL))
+    root = ET.fromstring(tool("tshark", "-n", "-r", CAPTURES / f"{name}.pcapng", "-T", "pdml", "-Y", FLOWS))
     words: list[str] = []
     for field in root.iter("field"):
         if (kind := field.attrib["name"]) in ADDRESSES and len(words) != 1:

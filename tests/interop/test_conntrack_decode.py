@@ -16,8 +16,8 @@ from nettop import columns as c
 from nettop.columns import Columns, Strings
 from nettop.decode.conntrack import ConntrackDecoder
 from nettop.decode.ctstats import decode_ctstats
-from nettop.decode.expectations import Expectation, decode_expectations
 from nettop.decode.nfct import IPS_NAMES, STATES
+from nettop.model.expectation import Expectation, expectations_of
 from tests.kernel.namespaces import Lab, have_rights, poll, run_in
 from tests.unit.decode.netlink_bytes import batch
 
@@ -300,19 +300,20 @@ def test_statistics_are_what_conntrack_prints(gateway: str) -> None:
 
 
 def test_expectations_of_ftp_are_what_conntrack_lists(gateway: str) -> None:
-    decoded = decode_expectations(batch(dump(gateway, 0x201)))
+    strings = Strings()
+    found = expectations_of(ConntrackDecoder(strings)(batch(dump(gateway, 0x201))).expect, 0, strings)
     printed = run_in(gateway, "conntrack", "-L", "expect").splitlines()
-    assert len(decoded.found) == len(printed) == 3
-    assert {one.helper for one in decoded.found} == {b"ftp"}
-    assert sorted(_expectation_words(one) for one in decoded.found) == sorted(
+    assert len(found) == len(printed) == 3
+    assert {one.helper for one in found} == {b"ftp"}
+    assert sorted(_expectation_words(one) for one in found) == sorted(
         re.findall(r"(?:\w+-)?(?:proto|src|dst|sport|dport)=([^ ]+)", line) for line in printed
     )
 
 
 def _expectation_words(one: Expectation) -> list[str]:
     """In conntrack's order: protocol and tuple, mask, master; each two addresses and two ports."""
-    words = [str(one.tuple.proto)] if one.tuple else []
-    for part in (one.tuple, one.mask, one.master):
+    words = [str(one.expected.proto)] if one.expected else []
+    for part in (one.expected, one.mask, one.master):
         assert part is not None
         words += [str(ipaddress.ip_address(part.src)), str(ipaddress.ip_address(part.dst))]
         words += [str(part.sport), str(part.dport)]

@@ -12,10 +12,10 @@ import struct
 import sys
 from typing import Any
 
-from nettop.broker.client import Broker, NetlinkSocket, Netns, ReadRequest
+from nettop.broker.client import Broker, NetlinkSocket, Netns, ReadRequest, SetName
 from nettop.broker.start import Mode, start, start_in_userns
 from nettop.errors import NettopError
-from nettop.kinds import NETLINK_NETFILTER, TextKind
+from nettop.kinds import NETLINK_NETFILTER, NETLINK_ROUTE, TextKind
 
 
 def main(plan: dict[str, Any]) -> int:
@@ -61,12 +61,32 @@ def dump(broker: Broker, netns: Netns, _plan: dict[str, Any]) -> None:
 
 def count_flows(broker: Broker, sock: NetlinkSocket, ours: socket.socket) -> int:
     broker.request(sock, ReadRequest.CONNTRACK_DUMP)
-    flows = 0
+    return count_messages(ours)
+
+
+def count_messages(ours: socket.socket) -> int:
+    """The messages of one dump, to its end."""
+    count = 0
     while True:
-        for kind in message_types(ours.recv(1 << 16)):
+        for kind in message_types(ours.recv(1 << 17)):
             if kind == 3:  # NLMSG_DONE
-                return flows
-            flows += 1
+                return count
+            count += 1
+
+
+def reads(broker: Broker, netns: Netns, plan: dict[str, Any]) -> None:
+    """The length, in messages and bytes, of every rtnetlink dump; and of a set's elements."""
+    wanted: list[tuple[int, ReadRequest, SetName | None]]
+    wanted = [(NETLINK_ROUTE, what, None) for what in ReadRequest if what.name.startswith("RTNL")]
+    wanted += [(NETLINK_NETFILTER, ReadRequest.NFT_SET_ELEMENTS, SetName(*plan["set"]))]
+    counts = {}
+    for protocol, what, of_set in wanted:
+        sock = broker.netlink_socket(netns, protocol)
+        with socket.socket(fileno=sock.fd) as ours:
+            ours.settimeout(10)
+            broker.request(sock, what, of_set=of_set)
+            counts[what.value] = count_messages(ours)
+    say("reads", counts=counts, uids=os.getresuid())
 
 
 def own_request_refused(ours: socket.socket) -> bool:
@@ -114,7 +134,7 @@ def output(broker: Broker, _netns: Netns, plan: dict[str, Any]) -> None:
         say("output", error="")
 
 
-DEEDS = {"whoami": whoami, "dump": dump, "capture": capture, "listing": listing, "output": output}
+DEEDS = {"whoami": whoami, "dump": dump, "capture": capture, "listing": listing, "output": output, "reads": reads}
 
 if __name__ == "__main__":
     sys.exit(main(json.loads(sys.argv[1])))

@@ -71,6 +71,12 @@ def injector(broker: Broker, ns: Netns, device: str) -> Iterator[socket.socket]:
         yield sock
 
 
+def sysctl(broker: Broker, ns: Netns, name: str) -> str:
+    """What an opened sysctl says now."""
+    with open(broker.open_sysctl(ns, name), encoding="ascii") as file:
+        return file.read().strip()
+
+
 def close_fd(opened: PacketSocket | NetlinkSocket) -> None:
     """Close a descriptor that no source took over."""
     os.close(opened.fd)

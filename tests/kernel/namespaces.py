@@ -25,6 +25,21 @@ def poll(condition: Callable[[], T], deadline_s: float = 5.0, what: str = "") ->
     return value
 
 
+def settled(differences: Callable[[], list[str]], deadline_s: float = 5.0) -> list[str]:
+    """What is left of the differences once everything is quiet: nothing, or those of the last look."""
+    last: list[str] = []
+
+    def nothing() -> bool:
+        last[:] = differences()
+        return not last
+
+    try:
+        poll(nothing, deadline_s)
+    except AssertionError:
+        return last
+    return []
+
+
 def have_rights() -> bool:
     """Whether namespaces can be made here: as root, or inside `unshare -Urn`."""
     return privileges.NET_ADMIN in privileges.effective_capabilities()

@@ -97,12 +97,12 @@ def test_a_wrong_device_leaves_no_file(lab: Lab, tmp_path: Path) -> None:
 
 
 def test_what_is_there_is_not_overwritten(lab: Lab, tmp_path: Path) -> None:
-    path = tmp_path / "mine"
+    path = tmp_path / "mine.pcapng"
     path.write_text("mine")
-    (tmp_path / "link").symlink_to(path)
+    (tmp_path / "link.pcapng").symlink_to(path)
     ns = lab.netns("a")
     assert "exists" in answer(1, "record", "-w", str(path), "--netns", ns)
-    assert "symbolic link" in answer(1, "record", "-w", str(tmp_path / "link"), "--force", "--netns", ns)
+    assert "symbolic link" in answer(1, "record", "-w", str(tmp_path / "link.pcapng"), "--force", "--netns", ns)
     assert path.read_text() == "mine"
 
 

@@ -7,19 +7,22 @@ import os
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nettop.broker import requests, wire
+from nettop.broker import request_json, requests, wire
 from nettop.broker.client import Broker, ReadRequest, SetSysctl
 from nettop.broker.start import broker_command, start
 from nettop.errors import BrokerError, FilterError, NotPermitted
 from nettop.kinds import NETLINK_NETFILTER, TextKind
+from tests.kernel.live import sysctl
 
 pytestmark = pytest.mark.kernel
 
+OPEN: dict[str, object] = {"netns": 0, "protocol": 12, "groups": [], "rcvbuf": 1, "program": ""}
 ACCT = "net.netfilter.nf_conntrack_acct"
 
 
@@ -60,10 +63,11 @@ def still_serves(sock: socket.socket) -> bool:
     [
         {"id": 1, "ask": "Execute", "argv": ["/bin/sh"]},
         {"id": 1, "ask": "OpenOutput", "path": "/tmp/x", "force": "yes"},
-        {"id": 1, "ask": "OpenNetlinkSocket", "netns": 0, "protocol": 9, "groups": [], "rcvbuf": 1},
-        {"id": 1, "ask": "OpenNetlinkSocket", "netns": 0, "protocol": 12, "groups": [4000000000], "rcvbuf": 1},
-        {"id": 1, "ask": "ReadSysctls", "netns": 0, "names": ["kernel.core_pattern"]},
-        {"id": 1, "ask": "ReadSysctls", "netns": 0, "names": ["net.netfilter.nf_../../../../etc/shadow"]},
+        {"id": 1, "ask": "OpenNetlinkSocket", **OPEN, "protocol": 9},
+        {"id": 1, "ask": "OpenNetlinkSocket", **OPEN, "groups": [4000000000]},
+        {"id": 1, "ask": "OpenNetlinkSocket", **OPEN, "program": "BgAA"},
+        {"id": 1, "ask": "OpenSysctl", "netns": 0, "name": "kernel.core_pattern"},
+        {"id": 1, "ask": "OpenSysctl", "netns": 0, "name": "net.netfilter.nf_../../../../etc/shadow"},
         {"id": 1, "ask": "SetSysctl", "netns": 0, "name": "net.ipv4.ip_forward", "value": "1"},
         {"id": 1, "ask": "SetSysctl", "netns": 0, "name": ACCT, "value": "1\n"},
         {"id": 1},
@@ -92,28 +96,41 @@ def test_a_malformed_message_is_refused_and_the_broker_lives_on(raw: socket.sock
 
 
 numbers = st.integers(-5, 5) | st.integers()
+maybe = st.none() | numbers
 words = st.text(max_size=12) | st.sampled_from(
     ["lo", "pid:1", "/proc/1/ns/net", "/dev/null", ".", "a/b", "\ud800", "\0"]
 )
+own = st.just(0)
+protocols = st.sampled_from([0, 12])
+programs = st.just(b"") | st.binary(max_size=24)
+narrowings = st.none() | st.builds(requests.Narrowing, numbers, maybe, maybe, numbers, maybe, maybe)
+set_names = st.none() | st.builds(requests.SetName, numbers, words, words)
+addresses = words | st.sampled_from(["192.0.2.1", "2001:db8::1"])
+flow_keys = st.builds(
+    requests.FlowKey, st.sampled_from([2, 10]), numbers, numbers, addresses, addresses, numbers, numbers, maybe
+)
+groups = words | st.sampled_from(["nft-counter", "nft-quota", "nfacct"])
 well_typed = st.one_of(
     st.builds(requests.GetNetns, words),
     st.builds(requests.LeaveNetns, numbers),
     st.builds(requests.GetDevices, numbers),
     st.builds(requests.OpenPacketSocket, numbers, words, words, numbers, numbers, numbers, st.booleans()),
-    st.builds(requests.OpenNetlinkSocket, numbers, numbers, st.tuples(numbers, numbers), numbers),
-    st.builds(requests.OpenNetlinkSocket, st.just(0), st.sampled_from([0, 12]), st.just(()), numbers),
-    st.builds(requests.SendRead, numbers, st.sampled_from(requests.ReadRequest)),
+    st.builds(requests.OpenNetlinkSocket, numbers, numbers, st.tuples(numbers, numbers), numbers, programs),
+    st.builds(requests.OpenNetlinkSocket, st.just(0), protocols, st.just(()), numbers, programs),
+    st.builds(requests.SendRead, st.integers(0, 4), st.sampled_from(requests.ReadRequest), narrowings, set_names),
     st.builds(requests.ReleaseSocket, numbers),
     st.builds(requests.GetText, numbers, st.sampled_from(TextKind)),
-    st.builds(requests.ReadSysctls, numbers, st.tuples(words)),
+    st.builds(requests.OpenSysctl, numbers, words),
     st.builds(requests.SetSysctl, numbers, words, words),
+    st.builds(requests.DeleteFlows, own, st.tuples(flow_keys, flow_keys)),
+    st.builds(requests.ResetCounter, own, st.builds(requests.CounterName, groups, numbers, words, words)),
 )
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
 @given(request_=well_typed)
 def test_well_typed_requests_with_any_values_are_answered(raw: socket.socket, request_: requests.Request) -> None:
-    wire.send(raw, {"id": 1, **requests.to_json(request_)})
+    wire.send(raw, {"id": 1, **request_json.to_json(request_)})
     received = wire.receive(raw)
     assert received is not None
     message, fds = received
@@ -169,7 +186,7 @@ def test_a_change_is_made_in_that_namespace_only_and_gives_its_undo(
         ("..", "no namespace|not a network namespace"),
         ("/etc/passwd", "not a network namespace"),
         ("/proc/self/ns/mnt", "not a network namespace"),
-        ("/nowhere/at/all", "no namespace"),
+        ("/nowhere/at/all", "not a network namespace"),
         ("a\0b", "no namespace"),
     ],
 )
@@ -177,6 +194,20 @@ def test_what_is_no_namespace_is_an_error_with_a_remedy(broker: Broker, spec: st
     with pytest.raises(BrokerError, match=says):
         broker.netns(spec)
     assert broker.devices(broker.netns(""))
+
+
+def test_what_root_alone_may_see_is_not_told(broker: Broker, tmp_path: Path) -> None:
+    """Neither whether a file is there, nor a sysctl that is a secret."""
+    (tmp_path / "there").touch()
+    said = []
+    for name in ("there", "gone"):
+        with pytest.raises(BrokerError) as refused:
+            broker.netns(f"{tmp_path}/{name}")
+        said.append(str(refused.value).replace(name, "…"))
+    assert said[0] == said[1]
+    assert sysctl(broker, broker.netns(""), "net.ipv4.tcp_fastopen").isdecimal()
+    with pytest.raises(BrokerError, match=r"no sysctl net.ipv4.tcp_fastopen_key for all to read"):
+        sysctl(broker, broker.netns(""), "net.ipv4.tcp_fastopen_key")
 
 
 def test_a_path_that_would_block_when_opened_is_refused_at_once(
@@ -191,6 +222,20 @@ def test_a_path_that_would_block_when_opened_is_refused_at_once(
 def test_an_unknown_device_is_an_error_that_names_those_there(broker: Broker, netns: Callable[..., str]) -> None:
     with pytest.raises(BrokerError, match=r"no device 'eth9': there are lo"):
         broker.packet_socket(broker.netns(netns()), "eth9")
+
+
+def test_names_that_an_error_tells_of_cannot_drive_the_terminal(
+    broker: Broker, netns: Callable[..., str], run_in: Callable[..., str]
+) -> None:
+    """A device's name is any container's choice."""
+    ns = netns("esc\x1b[2J")
+    run_in(ns, "ip", "link", "add", "d\x1b[2J", "type", "veth", "peer", "name", "peer")
+    with pytest.raises(BrokerError) as no_device:
+        broker.packet_socket(broker.netns(ns), "eth9")
+    with pytest.raises(BrokerError) as no_namespace:
+        broker.netns("nt-no-such-name")
+    assert r"d\x1b[2J" in str(no_device.value)
+    assert str(no_device.value).isprintable() and str(no_namespace.value).isprintable()
 
 
 def test_a_capture_filter_that_does_not_parse_is_an_error_with_a_caret(broker: Broker) -> None:

@@ -15,7 +15,11 @@ from typing import Any
 
 import pytest
 
+from nettop.broker.client import Broker
+from nettop.broker.privileges import DAC_READ_SEARCH, SYS_PTRACE
+from tests.kernel.namespaces import Lab
 from tests.kernel.processes import ROOT, App, app_command, is_gone, status_of
+from tests.kernel.test_broker_processes import holding, pids_a_child_sees, sockets_in
 from tests.kernel.test_broker_userns import AS_NOBODY
 
 pytestmark = pytest.mark.kernel
@@ -105,6 +109,17 @@ def test_root_itself_records_as_root_though_the_app_is_nobody(tmp_path: Path) ->
     path = tmp_path / "a.pcapng"  # in a directory of root's, mode 700
     assert outcome_of_output(path) == ""
     assert path.stat().st_uid == 0
+
+
+def test_root_makes_no_file_for_the_app_by_which_it_could_become_root(tmp_path: Path) -> None:
+    """What lies in /etc/cron.d or /etc/logrotate.d is run as root, whatever its name: as good as /run for a try."""
+    precious = tmp_path / "precious.pcapng"
+    precious.write_text("no capture")
+    for path in (Path("/run/nt-test.pcapng"), tmp_path / "job", tmp_path / ".ssh.pcapng"):
+        assert "cannot write" in outcome_of_output(path)
+        assert not path.exists()
+    assert "neither yours nor a capture" in outcome_of_output(precious, force=True)
+    assert precious.read_text() == "no capture"
 
 
 def test_an_install_the_user_cannot_read_is_refused_with_the_directory_named(tmp_path: Path) -> None:
@@ -219,3 +234,15 @@ def read_until(terminal: int, text: str | None, deadline_s: float = 20.0) -> str
             break
         shown += chunk.decode(errors="replace")
     return shown
+
+
+def test_processes_of_other_users_are_found_with_the_least_rights(broker: Broker, lab: Lab) -> None:
+    """The child that looks is nobody: neither capability is enough alone."""
+    ns = lab.netns()
+    roots = holding(lab, ns, "own(V4, UDP).bind(('127.0.0.1', 1))")
+    for one in (SYS_PTRACE, DAC_READ_SEARCH):
+        assert pids_a_child_sees(ns, frozenset({one})) == [None]
+    assert pids_a_child_sees(ns, frozenset({SYS_PTRACE, DAC_READ_SEARCH})) == [roots.pid]
+    users = holding(lab, ns, "own(V4, UDP).bind(('127.0.0.1', 2000))", "setpriv", f"--reuid={USER}", "--clear-groups")
+    found = {row["lport"]: (row["uid"], row["pid"]) for row in sockets_in(broker, ns)}
+    assert found == {1: (0, roots.pid), 2000: (USER, users.pid)}

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
-from nettop.broker.client import Broker, NetlinkSocket, ReadRequest
+from nettop.broker.client import Broker, NetlinkSocket, ReadRequest, SetName
+from nettop.broker.server import MAX_SOCKETS
 from nettop.errors import BrokerError
 from nettop.kinds import NETLINK_NETFILTER, NETLINK_ROUTE
 from tests.kernel.app import count_flows, message_types
@@ -53,9 +54,13 @@ def test_a_dump_holds_the_flows_of_its_namespace_only(broker: Broker, lab: Lab) 
 
 @pytest.mark.parametrize("what", list(ReadRequest), ids=lambda what: what.value)
 def test_every_read_is_answered_without_an_error(broker: Broker, lab: Lab, what: ReadRequest) -> None:
-    sock = broker.netlink_socket(broker.netns(lab.netns()), NETLINK_NETFILTER)
+    ns = lab.netns()
+    run_in(ns, "nft", "-f", "-", stdin="table ip t { set s { type ipv4_addr; elements = { 192.0.2.1 }; }; }")
+    protocol = NETLINK_ROUTE if what.name.startswith("RTNL") else NETLINK_NETFILTER
+    of_set = SetName(2, "t", "s") if what is ReadRequest.NFT_SET_ELEMENTS else None
+    sock = broker.netlink_socket(broker.netns(ns), protocol)
     with taken(sock) as ours:
-        request = broker.request(sock, what)
+        request = broker.request(sock, what, of_set=of_set)
         datagram = ours.recv(1 << 17)
     assert datagram[8:12] == request[8:12], "the answer has the request's sequence number"
     assert message_types(datagram)[0] != NLMSG_ERROR
@@ -94,7 +99,7 @@ def test_the_receive_buffer_is_as_large_as_asked_where_allowed(broker: Broker) -
 
 def test_released_sockets_make_room_for_others(broker: Broker) -> None:
     ns = broker.netns("")
-    for _ in range(70):
+    for _ in range(MAX_SOCKETS + 5):
         sock = broker.netlink_socket(ns, NETLINK_ROUTE)
         os.close(sock.fd)
         broker.release(sock)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from nettop.broker.client import Broker
 from nettop.errors import BrokerError
 from nettop.kinds import TextKind
-from tests.kernel.namespaces import Lab, run_in
+from tests.kernel.live import sysctl
+from tests.kernel.namespaces import Lab, poll, run_in
 
 pytestmark = pytest.mark.kernel
 
@@ -85,7 +90,7 @@ def test_reading_creates_no_table(broker: Broker, lab: Lab) -> None:
     ns = lab.netns()
     netns = broker.netns(ns)
     for kind in (*TextKind, *TextKind):
-        if kind is not TextKind.SYSCTLS:
+        if kind not in (TextKind.SYSCTLS, TextKind.NET_STATISTICS):
             assert broker.text(netns, kind) == b""
     assert run_in(ns, "nft", "list", "ruleset") == ""
     for names in ("ip_tables_names", "ip6_tables_names"):
@@ -115,15 +120,42 @@ def test_sysctls_are_those_of_the_namespace(broker: Broker, lab: Lab) -> None:
     run_in(here, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
     for ns, value in ((here, "1"), (elsewhere, "0")):
         netns = broker.netns(ns)
-        assert broker.sysctls(netns, ["net.ipv4.ip_forward"]) == {"net.ipv4.ip_forward": value}
+        assert sysctl(broker, netns, "net.ipv4.ip_forward") == value
         lines = broker.text(netns, TextKind.SYSCTLS).decode().splitlines()
         assert f"net.ipv4.ip_forward = {value}" in lines
         assert any(line.startswith("net.netfilter.nf_conntrack_count = ") for line in lines)
 
 
-def test_a_sysctl_the_namespace_lacks_is_missing_from_the_answer(broker: Broker) -> None:
-    asked = ["net.netfilter.nf_no_such_knob", "net.netfilter.nf_conntrack_max"]
-    assert list(broker.sysctls(broker.netns(""), asked)) == ["net.netfilter.nf_conntrack_max"]
+def test_a_sysctl_the_namespace_lacks_is_refused_by_name(broker: Broker) -> None:
+    with pytest.raises(BrokerError, match=r"this namespace has no sysctl net.netfilter.nf_no_such_knob"):
+        broker.open_sysctl(broker.netns(""), "net.netfilter.nf_no_such_knob")
+
+
+def test_an_opened_sysctl_tells_its_namespaces_value_whenever_it_is_read_and_cannot_be_written(
+    broker: Broker, lab: Lab
+) -> None:
+    ns, elsewhere = lab.netns("a"), lab.netns("b")
+    handle = broker.netns(ns)
+    fd = broker.open_sysctl(handle, "net.ipv4.ip_forward")
+    try:
+        for value in ("1", "0", "1"):
+            run_in(ns, "sysctl", "-qw", f"net.ipv4.ip_forward={value}")
+            run_in(elsewhere, "sysctl", "-qw", f"net.ipv4.ip_forward={1 - int(value)}")
+            assert os.pread(fd, 64, 0) == f"{value}\n".encode()
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.write(fd, b"0")
+        broker.leave(handle)
+        lab.remove(ns)
+        poll(lambda: gone(fd), 10.0, "the sysctl's end with its namespace")
+    finally:
+        os.close(fd)
+
+
+def gone(fd: int) -> bool:
+    try:
+        return os.pread(fd, 64, 0) == b""
+    except OSError:
+        return True
 
 
 def test_many_listings_at_once_are_all_answered_or_told_to_wait(broker: Broker, lab: Lab) -> None:
@@ -137,3 +169,65 @@ def test_many_listings_at_once_are_all_answered_or_told_to_wait(broker: Broker, 
         error = call.exception()
         assert call.result() == first if error is None else isinstance(error, BrokerError) and "at work" in str(error)
     assert broker.text(netns, TextKind.NFT_RULESET) == first
+
+
+CONNTRACK = ("max", "buckets", "expect_max", "count", "acct", "timestamp", "events", "helper")
+
+
+@pytest.mark.parametrize("fresh", [False, True], ids=["own", "fresh"])
+def test_conntracks_limits_and_switches_are_in_both_the_listing_and_the_answer(
+    broker: Broker, lab: Lab, fresh: bool
+) -> None:
+    ns = lab.netns() if fresh else ""
+    names = [f"net.netfilter.nf_conntrack_{name}" for name in CONNTRACK]
+    files = [f"/proc/sys/{name.replace('.', '/')}" for name in names]
+    told = run_in(ns, "sh", "-c", 'for f in "$@"; do cat "$f" 2>/dev/null || echo absent; done', "sh", *files).split(
+        "\n"
+    )
+    there = {name: value for name, value in zip(names, told, strict=False) if value != "absent"}
+    handle = broker.netns(ns)
+    values = {name: sysctl(broker, handle, name) for name in there}
+    lines = broker.text(handle, TextKind.SYSCTLS).decode().splitlines()
+    assert {"net.netfilter.nf_conntrack_max", "net.netfilter.nf_conntrack_buckets"} <= set(there)
+    steady = set(there) - {"net.netfilter.nf_conntrack_count"}
+    assert all(values[name] == there[name] and f"{name} = {there[name]}" in lines for name in steady)
+
+
+STATISTICS = ("snmp", "snmp6", "netstat", "softnet_stat", "netfilter/nfnetlink_queue", "netfilter/nfnetlink_log")
+
+
+def blocks(text: bytes) -> dict[str, list[list[str]]]:
+    """The words of each line, by file."""
+    parts = text.decode().split("== /proc/net/")[1:]
+    lines = {part.partition("\n")[0]: part.splitlines()[1:] for part in parts}
+    return {name: [line.split() for line in of] for name, of in lines.items()}
+
+
+def test_network_statistics_are_the_files_of_the_namespace(broker: Broker, lab: Lab) -> None:
+    ns = lab.netns()
+    run_in(ns, "ping", "-c", "3", "-i", "0.2", "127.0.0.1")
+    run_in(ns, "ping", "-c", "1", "::1")
+    found = blocks(broker.text(broker.netns(ns), TextKind.NET_STATISTICS))
+    assert list(found) == [
+        name for name in STATISTICS if run_in(ns, "sh", "-c", f"ls /proc/net/{name} || true", check=False)
+    ]
+    for name in set(found) - {"softnet_stat"}:  # of the whole host: it moves
+        assert found[name] == [line.split() for line in run_in(ns, "cat", f"/proc/net/{name}").splitlines()]
+    icmp, values = [line for line in found["snmp"] if line[0] == "Icmp:"]
+    assert int(values[icmp.index("InEchos")]) == 3
+    assert len(found["softnet_stat"]) == len(run_in("", "cat", "/proc/net/softnet_stat").splitlines())
+
+
+def test_a_listener_on_a_log_group_appears_in_the_statistics(broker: Broker, lab: Lab) -> None:
+    ns = lab.netns()
+    bind = (
+        "import socket, struct, os, signal; s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12); s.bind((0, 0))\n"
+        # nfnetlink_log.h: NFULNL_MSG_CONFIG for group 42, NFULA_CFG_CMD = NFULNL_CFG_CMD_BIND
+        "s.send(struct.pack('=IHHII', 28, 0x401, 5, 1, 0) + struct.pack('!BBHHHB3x', 0, 0, 42, 0x0500, 0x0100, 1))\n"
+        "s.recv(4096); os.write(1, b'ready'); signal.pause()"
+    )
+    process = lab.spawn_in(ns, sys.executable, "-c", bind, stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.read(5) == b"ready"
+    found = blocks(broker.text(broker.netns(ns), TextKind.NET_STATISTICS))
+    assert [line[0] for line in found["netfilter/nfnetlink_log"]] == ["42"]
+    assert blocks(broker.text(broker.netns(lab.netns("b")), TextKind.NET_STATISTICS))["netfilter/nfnetlink_log"] == []

@@ -10,8 +10,10 @@ from nettop.broker.client import Broker, SetSysctl
 from nettop.broker.identity import can_change_ids
 from nettop.broker.start import start_in_userns
 from nettop.kinds import TextKind
-from tests.kernel.namespaces import poll, run_in
+from tests.kernel.live import sysctl
+from tests.kernel.namespaces import Lab, poll, run_in
 from tests.kernel.processes import App, is_gone, status_of
+from tests.kernel.test_broker_processes import holding, sockets_in
 
 pytestmark = pytest.mark.kernel
 
@@ -40,12 +42,24 @@ def test_its_namespace_is_its_own_and_works() -> None:
         assert [(device.name, device.up) for device in broker.devices(ns)] == [("lo", True)]
         counted = "net.netfilter.nf_conntrack_acct"
         broker.change(SetSysctl(ns.handle, counted, "1"))
-        assert broker.sysctls(ns, [counted]) == {counted: "1"}
+        assert sysctl(broker, ns, counted) == "1"
         listed_by_nft(broker)
 
 
-def listed_by_nft(broker: Broker) -> None:
+def test_it_finds_the_processes_in_its_namespaces_and_lists_the_sockets_of_all(lab: Lab) -> None:
+    with start_in_userns(drop=False) as broker:
+        net = f"/proc/{broker.pid}/ns/net"
+        inside = holding(lab, "", "own(V4, UDP).bind(('127.0.0.1', 1001))", *enter(broker))
+        holding(lab, net, "own(V4, UDP).bind(('127.0.0.1', 1002))")
+        pids = {row["lport"]: row["pid"] for row in sockets_in(broker, "")}
+    assert pids == {1001: inside.pid, 1002: None}
+
+
+def enter(broker: Broker) -> tuple[str, ...]:
     namespaces = f"/proc/{broker.pid}/ns"
-    enter = ("nsenter", f"--user={namespaces}/user", "--preserve-credentials", f"--net={namespaces}/net")
-    run_in("", *enter, "nft", "add table ip inside")
+    return ("nsenter", f"--user={namespaces}/user", "--preserve-credentials", f"--net={namespaces}/net")
+
+
+def listed_by_nft(broker: Broker) -> None:
+    run_in("", *enter(broker), "nft", "add table ip inside")
     assert b"table ip inside" in broker.text(broker.netns(""), TextKind.NFT_RULESET)

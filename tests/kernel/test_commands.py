@@ -163,6 +163,8 @@ def test_events_end_when_nobody_reads_though_none_comes(gateway: str) -> None:
 
 @pytest.mark.parametrize("words", ["events", "flows", "rules", "counters"])
 def test_a_closed_stdout_is_an_end(gateway: str, words: str) -> None:
+    some = ("-s", "10.1.0.1", "-d", "10.2.0.1", "--sport", "1", "--dport", "2", "-t", "60")
+    run_in(gateway, "conntrack", "-I", "-p", "udp", *some)
     shell = f'exec "$@" >&-; exit 9'  # noqa: F541
     argv = ["sh", "-c", shell, "sh", *command(words, "--netns", gateway)]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=30, env=environment(), cwd="/", check=False)
@@ -335,6 +337,12 @@ def sockets_of(pid: int) -> list[str]:
     return [link for link in links if link.startswith("socket:")]
 
 
+def watches(pid: int, ns: str) -> bool:
+    """Whether the process holds a netlink socket of the namespace."""
+    inodes = {line.split()[-1] for line in run_in(ns, "cat", "/proc/net/netlink").splitlines()[1:]}
+    return any(link.removeprefix("socket:[").rstrip("]") in inodes for link in sockets_of(pid))
+
+
 @pytest.mark.skipif(not can_change_ids(), reason="named namespaces need root")
 @pytest.mark.parametrize("words", [["events"], ["counters", "--interval", "0.2"], ["record", "-w", "{path}"]])
 def test_a_deleted_namespace_is_let_go_within_a_second(lab: Lab, tmp_path: Path, words: list[str]) -> None:
@@ -343,7 +351,7 @@ def test_a_deleted_namespace_is_let_go_within_a_second(lab: Lab, tmp_path: Path,
     path = tmp_path / "r.pcapng"
     argv = [word.format(path=path) for word in words]
     with running(*argv, "--netns", ours) as app:
-        poll(lambda: len(sockets_of(app.pid)) > 1 and (size_of(path) > 1000 or "{path}" not in words))
+        poll(lambda: watches(app.pid, ours) and (size_of(path) > 1000 or "{path}" not in words), 10.0)
         lab.remove(ours)
         poll(lambda: "veth0" not in run_in(theirs, "ip", "link"), 1.0, what="the veth's end is gone")
         code, _, err = app.end()

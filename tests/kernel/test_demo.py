@@ -12,9 +12,10 @@ from queue import SimpleQueue
 
 import pytest
 
-from nettop.broker.client import Broker, Netns
+from nettop.broker.client import Broker, Netns, SetSysctl
 from nettop.broker.identity import can_change_ids
 from nettop.demo.client import RECORDING, Demo
+from nettop.errors import NotPermitted
 from nettop.model.view import Detail, Snapshot, ViewSpec
 from nettop.pipeline.live_session import LiveSession
 from tests.kernel.commands import NOBODY, nettop
@@ -53,6 +54,13 @@ def lab_broker() -> Iterator[Broker]:
     """A broker in a lab of its own; this process keeps its privileges."""
     with Demo(drop=False) as broker:
         yield broker
+
+
+def test_a_read_only_demo_refuses_to_change_even_the_lab() -> None:
+    with Demo(read_only=True, drop=False) as broker:
+        change = SetSysctl(broker.netns("gw-a").handle, "net.netfilter.nf_conntrack_acct", "0")
+        with pytest.raises(NotPermitted, match="nettop runs with --read-only"):
+            broker.change(change)
 
 
 def details(session: LiveSession) -> list[str]:

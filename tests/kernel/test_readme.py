@@ -36,7 +36,7 @@ def commands() -> list[str]:
 def in_world(line: str) -> list[str]:
     words = shlex.split(line)
     assert words[0] == "nettop"
-    world = ["unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "sh", "-c", WORLD, "sh"]
+    world = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", WORLD, "sh"]
     return [*world, sys.executable, "-m", "nettop", *words[1:]]
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from nettop.model.filter import Filter
 from nettop.model.view import Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
-from nettop.ui.session_protocol import DeviceChoice, Done, NetnsChoice, Status
+from nettop.ui.session_protocol import DeviceChoice, Done, FlowCapture, NetnsChoice, Status
 
 NOON = 1_763_640_271_000_000_000
 
@@ -64,7 +64,9 @@ class PlainModel:
             )
             for offset in range(0, 96, 16)
         )
-        return Detail(ident, ((f"{self.noun} {ident}", "heading"),), lines, dump if self.hexdump else ())
+        row = self.rows[ident]
+        marks = {"filter": row["filter"]} if "filter" in row else {"reset": row.get("name") != "found"}
+        return Detail(ident, ((f"{self.noun} {ident}", "heading"),), lines, dump if self.hexdump else (), marks)
 
 
 def _sortable(text: str) -> tuple[int, float, str]:
@@ -89,6 +91,7 @@ class PlainSession:
     still: bool = False  # nothing changes
     looks: int = 0
     waiting: list[Callable[[], None]] = field(default_factory=list)
+    relations: dict[tuple[str, str], tuple[int | None, str]] = field(default_factory=dict)  # (view, to)
 
     def version(self, view: str) -> int:
         """Rows change under the tables' eyes: every look is a new one, unless `still`."""
@@ -145,6 +148,57 @@ class PlainSession:
 
     def set_acct(self, on: bool, done: Done) -> None:
         self._do(done, "set_acct", on)
+
+    def count_flows(self, wanted: Filter | None, deliver: Callable[[int], None]) -> None:
+        spec = ViewSpec((), filter=wanted)
+        deliver(len(self.views["flows"]._visible(spec)))
+
+    def delete_flow(self, ident: int, done: Done, told: Callable[[str], None]) -> None:
+        self._delete(done, told, "deleted 1 flow", "delete_flow", ident)
+
+    def delete_matching(self, wanted: Filter | None, done: Done, told: Callable[[str], None]) -> None:
+        text = None if wanted is None else wanted.text
+        self._delete(done, told, "deleted 318 flows; 2 had ended already", "delete_matching", text)
+
+    def _delete(self, done: Done, told: Callable[[str], None], words: str, *what: object) -> None:
+        self._do(done, *what)
+        if self.refusal is None:
+            told(words)
+
+    def copy_as(self, view: str, ident: int, form: str, deliver: Callable[[str], None]) -> None:
+        self.done.append(("copy_as", view, ident, form))
+        deliver(f"{form} of {view} {ident}: {self.views[view].rows[ident]['orig']}")
+
+    def flow_capture(self, ident: int, deliver: Callable[[FlowCapture | None], None]) -> None:
+        self.done.append(("flow_capture", ident))
+        expression = "(host 192.168.1.2 and port 56303) or (host 100.100.100.1 and port 56303)"
+        deliver(
+            FlowCapture(
+                expression,
+                (("eth0", "before SNAT"), ("eth1", "after SNAT")),
+                "fragments and ICMP errors of both hosts come along, others' too",
+            )
+        )
+
+    def related(self, view: str, ident: int, to: str, deliver: Callable[[int | None, str], None]) -> None:
+        self.done.append(("related", view, ident, to))
+        deliver(*self.relations.get((view, to), (None, "")))
+
+    def set_names(self, on: bool) -> None:
+        self.done.append(("set_names", on))
+        self.facts = replace(self.facts, names=on)
+
+    def watch_only(self, expression: str, done: Done) -> None:
+        self._do(done, "watch_only", expression)
+
+    def measure_rates(self, done: Done) -> None:
+        self._do(done, "measure_rates")
+
+    def timeline(self, deliver: Callable[[Sequence[tuple[int, int, int]]], None]) -> None:
+        deliver([(i * i % 97, i % 7, i * 3 % 50) for i in range(60)])
+
+    def reset_counter(self, ident: int, done: Done) -> None:
+        self._do(done, "reset_counter", ident)
 
     def pause(self, on: bool) -> None:
         self.done.append(("pause", on))
@@ -208,6 +262,27 @@ def _flow(i: int) -> dict[str, str]:
         "timeout": "4d23h",
         "mark": "0x1",
     }
+
+
+def groups() -> PlainModel:
+    """Flows by source, made up: three of them."""
+    columns = (
+        Column("name", "GROUP", 20, frozen=True, grow=1),
+        Column("flows", "FLOWS", 7, right=True),
+        Column("share", "SHARE", 14),
+        Column("rate", "RATE", 8, right=True),
+    )
+    rows = [
+        {
+            "name": f"192.168.1.{n}",
+            "flows": str(100 * n),
+            "share": "▇" * n,
+            "rate": f"{9 - n}M/s",
+            "filter": f"src host 192.168.1.{n}",
+        }
+        for n in (1, 2, 3)
+    ]
+    return PlainModel(columns, tuple(c.key for c in columns), (SortKey("rate"),), rows, "sources")
 
 
 def events(count: int = 200) -> PlainModel:
@@ -324,14 +399,15 @@ def counters() -> PlainModel:
         }
         for i, n in enumerate(names)
     ]
-    return PlainModel(columns, tuple(c.key for c in columns), (), rows, "counters", details=False)
+    return PlainModel(columns, tuple(c.key for c in columns), (), rows, "counters")
 
 
 def session() -> PlainSession:
-    """All six tables."""
+    """All seven tables."""
     return PlainSession(
         {
             "flows": flows(),
+            "groups": groups(),
             "events": events(),
             "chains": chains(),
             "rules": rules(),

@@ -14,7 +14,7 @@ from tests.ui.plain_session import PlainSession, session
 
 WIDE = (160, 45)
 SMALL = (80, 24)
-DEADLINE = 200  # rounds of the event loop's idling; a screen that has not settled by then never will
+DEADLINE = 600  # rounds of the event loop's idling; a screen that has not settled by then never will
 
 
 class Seen:

@@ -5,6 +5,7 @@ The README's pictures are made anew beside them, in tests/ui/pictures.
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -21,7 +22,7 @@ from nettop.ui.shots import screenshots
 from tests.kernel.namespaces import poll
 
 PICTURES = Path(__file__).parent / "pictures"
-README = ("flows-detail-dark-120x40", "chains-rules-dark-120x40", "packets-light-120x40")
+README = ("flows-detail-dark-120x40", "groups-dark-120x40", "chains-rules-dark-120x40", "packets-light-120x40")
 
 
 def session_of(path: str) -> ReplaySession:
@@ -55,8 +56,10 @@ def pngs(pictures: Sequence[Path]) -> None:
 
 
 def main() -> None:
-    """Draw into DIR, by default shots/."""
-    out = Path(sys.argv[1] if len(sys.argv) > 1 else "shots")
+    """Draw every screen into a folder, and the README's pictures anew."""
+    parser = argparse.ArgumentParser(prog="./dev shots", description=main.__doc__)
+    parser.add_argument("dir", nargs="?", type=Path, default=Path("shots"), help="where to (default: shots)")
+    out: Path = parser.parse_args().dir
     out.mkdir(parents=True, exist_ok=True)
     session = session_of(lively(bundled(), out / "lively.pcapng"))
     try:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nettop.ui.commands import COMMANDS, applies
-from nettop.ui.screens.main import _DOES
+from nettop.ui.commands import COMMANDS, Where, applies
+from nettop.ui.doing import DOES
 from tests.ui.plain_session import FACTS, session
 from tests.ui.screen_text import SMALL, WIDE, running
 
@@ -54,6 +54,45 @@ async def test_s_sorts_and_the_header_shows_it() -> None:
         await seen.see("STATE▲")
         await seen.press("s", "enter")
         await seen.see("STATE▼")
+
+
+async def test_on_a_small_screen_dialogs_keep_their_keys_and_say_that_there_is_more() -> None:
+    async with running(size=SMALL) as seen:
+        for key, hint in (("C", "Space tick"), ("s", "Space second"), ("colon", "Enter choose")):
+            await seen.press(key)
+            await seen.see(hint)
+            if key == "s":
+                await seen.see("PROTO")
+            if key == "colon":
+                await seen.see("↓│")
+            await seen.press("escape")
+            await seen.until(lambda hint=hint: hint not in seen.text, "the dialog is gone")  # type: ignore[misc]
+
+
+async def test_s_takes_a_second_column_and_the_header_numbers_both() -> None:
+    async with running() as seen:
+        await seen.press("s")
+        await seen.see("Sort by")
+        await seen.press("g", "enter")
+        await seen.see("PROTO▲ ")
+        assert "RATE▼²" in seen.text, "the column sorted by before breaks ties"
+        await seen.press("s", "g", "j", "space")
+        await seen.see("second ▲")
+        await seen.press("space")
+        await seen.see("second ▼")
+        await seen.press("escape")
+        await seen.see("STATE▼²")
+        assert "PROTO▲ " in seen.text and "RATE▼" not in seen.text
+        assert [key.key for key in seen.main.table.sort] == ["proto", "state"]
+
+
+async def test_a_click_with_ctrl_or_shift_takes_the_second_column() -> None:
+    async with running() as seen:
+        table = seen.main.view.table
+        for keys in ({"control": True}, {"shift": True}):
+            await seen.pilot.click(table, offset=(seen.lines[2].index("AGE"), 0), **keys)
+            await seen.see("AGE▼²" if "control" in keys else "AGE▲²")
+        assert "RATE▼¹" in seen.text
 
 
 async def test_a_click_on_a_title_sorts_and_on_a_row_selects() -> None:
@@ -191,9 +230,9 @@ async def test_the_palette_finds_commands_by_their_words() -> None:
         async with running() as seen:
             await seen.press(key)
             await seen.see("Commands")
-            await seen.write("accounting on")
+            await seen.write("names hosts")
             await seen.press("enter")
-            await seen.until(lambda: ("set_acct", True) in seen.session.done, "the command ran")
+            await seen.until(lambda: ("set_names", True) in seen.session.done, "the command ran")
 
 
 async def test_help_fits_the_screen_and_closes() -> None:
@@ -275,14 +314,14 @@ async def test_export_writes_what_is_shown(tmp_path: Path, monkeypatch: pytest.M
 async def test_errors_are_one_line_toasts() -> None:
     async with running() as seen:
         seen.session.refusal = "net.netfilter.nf_conntrack_acct: read-only: start without --read-only"
-        await seen.main.action_command("acct_on")
+        await seen.press("A", "y")
         await seen.see("read-only")
 
 
 async def test_y_copies_without_control_characters() -> None:
     async with running() as seen:
         seen.session.views["flows"].rows[0]["orig"] = "evil\x1b[31m"
-        await seen.press("r", "escape", "y")
+        await seen.press("r", "escape", "y", "y")
         await seen.see("copied")
         assert "\\x1b[31m" in seen.app.clipboard and "\x1b" not in seen.app.clipboard
 
@@ -342,7 +381,13 @@ async def test_every_key_does_something_or_nothing_but_never_breaks(view: str) -
     async with running() as seen:
         await seen.main.action_command(f"view_{view}")
         await seen.pilot.pause()
-        keys = [key for command in COMMANDS if applies(command, view) for key in command.keys if command.name != "quit"]
+        keys = [
+            key
+            for command in COMMANDS
+            if applies(command, Where(view))
+            for key in command.keys
+            if command.name != "quit"
+        ]
         for key in keys:
             await seen.press(key)
             while len(seen.app.screen_stack) > 2:
@@ -353,7 +398,7 @@ async def test_every_key_does_something_or_nothing_but_never_breaks(view: str) -
 
 
 def test_every_command_does_something() -> None:
-    assert {c.name for c in COMMANDS if not c.name.startswith("view_")} == set(_DOES)
+    assert {c.name for c in COMMANDS if not c.name.startswith("view_")} == set(DOES)
 
 
 async def test_a_long_menu_is_shown_from_its_first_line_while_it_fits() -> None:
@@ -412,7 +457,9 @@ async def test_a_long_refusal_of_a_capture_filter_is_wrapped_and_keeps_its_caret
 
 async def test_a_toast_reaches_the_edge_and_leaves_no_letters_beside_it() -> None:
     async with running() as seen:
-        await seen.main.action_command("acct_on")
+        seen.session.facts = replace(FACTS, acct="off")
+        await seen.see("accounting is off: no bytes")
+        await seen.press("A", "y")
         await seen.see("accounting is on")
         line = next(line for line in seen.lines if "accounting is on" in line)
         assert line.split("are counted")[1].strip() == "" and "▼" not in line[100:]
@@ -427,3 +474,18 @@ async def test_what_is_typed_right_after_a_first_visit_goes_into_the_filter() ->
         await seen.press("enter")
         await seen.see("/ hook forward")
         assert seen.main.view.table.filter is not None
+
+
+async def test_what_a_key_changes_is_painted_in_the_same_turn_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running() as seen:
+        for view in ("events", "flows"):
+            await seen.main.action_command(f"view_{view}")
+            await seen.pilot.pause()
+        painted: list[object] = []
+        monkeypatch.setattr(seen.app, "_display", lambda screen, update: painted.append(update))
+        seen.main.view.table.action_move("down")
+        assert painted and seen.lines[4].startswith("▶"), "the cursor, before anything else had a turn"
+        painted.clear()
+        await seen.main.action_command("view_events")
+        assert painted and "[2 Events]" in seen.text and "UPDATE" in seen.text
+        assert not seen.main._dirty_widgets and not seen.main._layout_required, "nothing is left to be painted twice"

@@ -13,6 +13,10 @@ from tests.ui.plain_session import session
 SCENES = {
     "flows": ((160, 45), "dark", ("j", "enter")),
     "flows-small": ((80, 24), "light", ("j",)),
+    "groups": ((120, 40), "dark", ("b", "enter", "j")),
+    "delete": ((80, 24), "light", ("j", "D")),
+    "completion": ((120, 40), "light", ("slash", "s", "t", "a", "tab")),
+    "events": ((120, 40), "dark", ("2",)),
     "chains": ((120, 40), "dark", ("3", "j", "enter")),
     "packets": ((120, 40), "light", ("4", "g", "enter", "tab", "down")),
     "help": ((80, 24), "dark", ("question_mark",)),

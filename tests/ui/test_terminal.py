@@ -24,7 +24,13 @@ ON = {b"?1049h": b"?1049l", b"?1000h": b"?1000l", b"?2004h": b"?2004l", b"?1004h
 class Terminal:
     """A pty with a child on it that has it as its controlling terminal."""
 
-    def __init__(self, *args: str, streams: dict[str, int] | None = None, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *args: str,
+        streams: dict[str, int] | None = None,
+        env: dict[str, str] | None = None,
+        own: bool = True,
+    ) -> None:
         self.master, slave = os.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         self.before = termios.tcgetattr(self.master)
@@ -33,7 +39,8 @@ class Terminal:
 
         def own_terminal() -> None:
             os.setsid()
-            fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+            if own:
+                fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
 
         base = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS", "LINES", "NETTOP_DEBUG")}
         self.process = subprocess.Popen(
@@ -119,6 +126,20 @@ def test_signals_restore_the_terminal(opened: list[Terminal], number: signal.Sig
     assert opened[0].ended() == code
     opened[0].restored()
     assert b"Traceback" not in opened[0].seen
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_terminal_that_goes_away_ends_the_app(told: bool) -> None:
+    """With SIGHUP, and where the terminal is not the session's, so that nobody sends one."""
+    terminal = Terminal("dark", own=told)
+    try:
+        terminal.until(b"200.200.200.1")
+        os.close(terminal.slave)
+        os.close(terminal.master)
+        assert terminal.process.wait(DEADLINE) == 130
+    finally:
+        terminal.process.kill()
+        terminal.process.wait()
 
 
 def test_an_exception_is_one_line_after_the_terminal_is_restored(opened: list[Terminal], tmp_path: Path) -> None:

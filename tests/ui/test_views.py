@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from nettop.ui.commands import COMMANDS
+from nettop.ui.commands import COMMANDS, hinted
 from tests.ui.plain_session import FACTS, PlainModel, packets, session
 from tests.ui.screen_text import SMALL, WIDE, running
 
@@ -47,9 +47,9 @@ async def test_hints_name_only_keys_that_do_something(key: str) -> None:
         await seen.press(key)
         await seen.see(SIGNS[key])
         hints = seen.lines[-1]
-        here = seen.main.view.definition.name
+        here = {c.hint for c in COMMANDS if hinted(c, seen.main.where)}
         for command in COMMANDS:
-            if command.hint and command.views and here not in command.views:
+            if command.hint and command.hint not in here:
                 assert f" {command.hint} " not in hints
         assert "? help" in hints
 
@@ -127,6 +127,7 @@ async def test_list_or_detail_on_a_small_screen() -> None:
         await seen.press("j", "enter")
         await seen.see("flows 1")
         assert "RATE▼" not in seen.text
+        await seen.until(lambda: "Esc back" in seen.lines[-1] and "Enter" not in seen.lines[-1], "keys of a detail")
         await seen.press("escape")
         await seen.see("RATE▼")
 
@@ -227,3 +228,17 @@ async def test_without_chains_their_advice_has_the_room_of_the_rules(size: tuple
         assert "watches another namespace" in seen.text and "hook prerouting" not in seen.text
         source.views["chains"].rows += kept
         await seen.see("ip filter INPUT")
+
+
+@pytest.mark.parametrize(("size", "lines"), [((80, 24), 0), ((120, 30), 1), ((120, 40), 3), ((200, 60), 3)])
+async def test_events_have_a_timeline_where_there_is_room(size: tuple[int, int], lines: int) -> None:
+    async with running(size) as seen:
+        await seen.press("2")
+        await seen.see("UPDATE")
+        await seen.until(lambda: sum("█" in line for line in seen.lines[2:6]) == min(lines, 1) or lines == 3, "drawn")
+        found = [line for line in seen.lines if "most" in line and "/s" in line]
+        assert len(found) == lines
+        if lines == 3:
+            assert [line.split()[0] for line in found] == ["NEW", "UPDATE", "DESTROY"]
+        elif lines:
+            assert "NEW" in found[0] and "DESTROY" in found[0]

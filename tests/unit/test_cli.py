@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from nettop import cli
+from nettop.text.sanitize import clean
 
 
 def nettop(*argv: str, **kwargs: object) -> subprocess.CompletedProcess[str]:
@@ -22,7 +23,18 @@ def test_version_loads_no_library() -> None:
     assert done.stdout.splitlines()[1] == "[]"
 
 
-@pytest.mark.parametrize("argv", [["nonsense"], ["--nonsense"], ["flows", "-n", "x"], ["flows", "-n", "0"], ["record"]])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["nonsense"],
+        ["--nonsense"],
+        ["flows", "-n", "x"],
+        ["flows", "-n", "0"],
+        ["record"],
+        ["--keep-events", "0"],
+        ["--keep-events", "99999999999"],
+    ],
+)
 def test_wrong_usage_is_one_line_and_2(argv: list[str]) -> None:
     done = nettop(*argv)
     assert done.returncode == 2
@@ -51,3 +63,14 @@ def test_doctor_runs_anywhere() -> None:
     done = nettop("doctor", "--json")
     assert done.returncode == 0
     assert '"name": "libpcap"' in done.stdout
+
+
+def test_how_many_events_are_kept_can_be_said_for_the_app_and_the_demo() -> None:
+    assert cli.parse(["--keep-events", "5000"]).keep_events == cli.parse(["demo", "--keep-events", "5000"]).keep_events
+    assert cli.parse([]).keep_events == 0
+
+
+def test_what_is_wrong_is_said_without_the_control_characters_that_were_typed() -> None:
+    done = nettop("flows", "-n", "\x1b[2J\x9b\u202e")
+    said = done.stderr.rstrip("\n")
+    assert done.returncode == 2 and clean(said) == said and "\\x1b" in said

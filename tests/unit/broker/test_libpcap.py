@@ -141,6 +141,22 @@ def test_an_accepted_filter_makes_libpcap_look_up_no_host(words: list[str]) -> N
         assert "unknown ether host" not in str(refused)
 
 
+@pytest.mark.parametrize("expression", ["tcp host", "tcp dst", "tcp host or proto port"])
+def test_nothing_is_looked_up_to_find_the_caret(expression: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+    compiles = libpcap._try
+
+    def remembered(handle: int, text: str, netmask: int) -> bytes | str:
+        tried.append(text)
+        return compiles(handle, text, netmask)
+
+    monkeypatch.setattr(libpcap, "_try", remembered)
+    assert error(expression).position is not None
+    assert len(tried) > 1
+    for text in tried:
+        refuse_names(text)
+
+
 @given(st.text(max_size=40))
 def test_any_text_compiles_or_is_refused_inside_itself(expression: str) -> None:
     try:

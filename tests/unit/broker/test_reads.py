@@ -5,11 +5,12 @@ from __future__ import annotations
 import struct
 
 import pytest
-from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST
+from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST, rtnl
 from pyroute2.netlink.nfnetlink import NFNL_SUBSYS_CTNETLINK, NFNL_SUBSYS_NFTABLES, nfctsocket, nftsocket
 
 from nettop.broker.reads import read_bytes
-from nettop.broker.requests import ReadRequest
+from nettop.broker.requests import ReadRequest, SendRead, SetName
+from nettop.kinds import NETLINK_NETFILTER, NETLINK_ROUTE
 
 _DUMP = NLM_F_REQUEST | NLM_F_DUMP
 
@@ -20,6 +21,12 @@ def conntrack(message: str) -> int:
 
 def nft(message: str) -> int:
     return NFNL_SUBSYS_NFTABLES << 8 | int(getattr(nftsocket, f"NFT_MSG_{message}"))
+
+
+def request(what: ReadRequest, sequence: int) -> bytes:
+    of_set = SetName(2, "t", "s") if what is ReadRequest.NFT_SET_ELEMENTS else None
+    protocol = NETLINK_ROUTE if what.name.startswith("RTNL") else NETLINK_NETFILTER
+    return read_bytes(SendRead(1, what, None, of_set), protocol, sequence)
 
 
 @pytest.mark.parametrize(
@@ -36,9 +43,24 @@ def nft(message: str) -> int:
     ],
 )
 def test_a_read_is_the_message_the_kernel_headers_name(what: ReadRequest, kind: int, flags: int) -> None:
-    length, found_kind, found_flags, sequence, _, family, _, _ = struct.unpack("=IHHIIBBH", read_bytes(what, 7))
+    length, found_kind, found_flags, sequence, _, family, _, _ = struct.unpack("=IHHIIBBH", request(what, 7))
     assert (length, found_kind, found_flags, sequence, family) == (20, kind, flags, 7, 0)
 
 
+@pytest.mark.parametrize(
+    ("what", "kind", "body"),
+    [
+        (ReadRequest.RTNL_LINKS, rtnl.RTM_GETLINK, 16),
+        (ReadRequest.RTNL_ADDRESSES, rtnl.RTM_GETADDR, 8),
+        (ReadRequest.RTNL_ROUTES, rtnl.RTM_GETROUTE, 12),
+        (ReadRequest.NFT_SET_ELEMENTS, nft("GETSETELEM"), 4 + 8 + 8),
+    ],
+)
+def test_other_reads_have_the_body_their_message_needs(what: ReadRequest, kind: int, body: int) -> None:
+    asked = request(what, 7)
+    assert struct.unpack_from("=IHHI", asked) == (16 + body, kind, _DUMP, 7)
+    assert len(asked) == 16 + body
+
+
 def test_every_read_asks_for_something_else() -> None:
-    assert len({read_bytes(what, 1) for what in ReadRequest}) == len(ReadRequest)
+    assert len({request(what, 1) for what in ReadRequest}) == len(ReadRequest)

@@ -111,3 +111,11 @@ def test_a_sealed_body_cannot_be_changed() -> None:
 def test_an_answer_above_the_limit_is_refused() -> None:
     with pytest.raises(wire.WireError, match="limit 2"):
         wire.read_memfd(wire.sealed_memfd("test", b"abc"), 2)
+
+
+def test_a_message_too_long_for_the_broker_is_not_sent(ends: Pair) -> None:
+    with pytest.raises(wire.WireError, match="more than 65536 bytes"):
+        wire.send(ends[0], {"x": "y" * wire.MAX_PACKET}, long_allowed=False)
+    wire.send(ends[0], {"id": 2}, long_allowed=False)
+    received = wire.receive(ends[1])
+    assert received is not None and received[0] == {"id": 2}

@@ -256,3 +256,32 @@ def test_a_damaged_message_never_stops_the_ones_around_it(data: st.DataObject) -
     for _ in range(2):
         decoded = decoder(batch(rule(1), bytes(victim), rule(3)))
         assert [one.handle for one in decoded.rules if one.handle in (1, 3)][-1] == 3
+
+
+def test_an_object_that_did_not_count_is_the_same_value_in_the_next_dump_and_one_that_did_is_not() -> None:
+    def dump(idle: int, busy: int, generation: int) -> bytes:
+        objects = [
+            message(
+                NEWOBJ, 2, word(1, "t"), word(2, name), be32(3, 1), nest(4, be64(1, value), be64(2, value)),
+                generation=generation,
+            )
+            for name, value in (("idle", idle), ("busy", busy))
+        ]  # fmt: skip
+        return b"".join(objects) + struct.pack("=IHHIIi", 20, 3, 2, 1, 0, 0)
+
+    decoder = NftDecoder()
+    first, second, third = (decoder(batch(dump(5, busy, busy))).objects for busy in (1, 2, 1))
+    assert first[0] is second[0] is third[0], "another generation in the header is no change"
+    assert [dump[1].packets for dump in (first, second, third)] == [1, 2, 1]
+    assert third[1] is not first[1], "what the dump before did not have is not remembered"
+
+
+def test_limits_and_quotas_say_which_way_they_match() -> None:
+    limit = message(
+        NEWOBJ, 2, word(1, "t"), word(2, "l"), be32(3, 4),
+        nest(4, be64(1, 9), be64(2, 60), be32(3, 5), be32(4, 1), be32(5, 1)),
+    )  # fmt: skip
+    quota = message(NEWOBJ, 2, word(1, "t"), word(2, "q"), be32(3, 2), nest(4, be64(1, 9), be32(2, 1), be64(4, 3)))
+    found = NftDecoder()(batch(limit + quota)).objects
+    assert (found[0].limit_type, found[0].inverted, found[0].burst) == ("bytes", True, 5)
+    assert (found[1].inverted, found[1].used) == (True, 3)

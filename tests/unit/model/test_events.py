@@ -7,15 +7,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nettop.batch import Gap
 from nettop.columns import EVENT_DESTROY, EVENT_DUMP, EVENT_NEW, EVENT_UPDATE, Strings
 from nettop.kinds import GapReason
-from nettop.model.events import EventLines, EventLog, gap_json
+from nettop.model.events import EventLog
+from nettop.model.events_lines import EventLines, gap_json
+from nettop.model.events_ring import EVENT_GAP, EventRing, HeldRing
 from nettop.model.filter import parse
 from nettop.model.flows import FlowTable
 from nettop.model.view import Snapshot, ViewSpec
-from tests.unit.model.flow_rows import SECOND, T0, columns, decoded, row
+from tests.unit.model.flow_rows import SECOND, T0, decoded, row
 
 
 def log(capacity: int = 100) -> EventLog:
@@ -86,15 +90,71 @@ def test_rows_of_dumps_are_not_events() -> None:
     assert ports(shown(events)) == [2]
 
 
-def test_frozen_rows_stand_still_and_nothing_is_lost_meanwhile() -> None:
+def test_frozen_rows_stand_still_and_what_was_evicted_meanwhile_is_said() -> None:
     events = log(10)
     events.apply(decoded(*(event(n) for n in range(10))), 0, T0)
     before = shown(events, frozen=True)
-    events.apply(decoded(*(event(n) for n in range(10, 18))), 0, T0)
+    assert before.notes == ()
+    events.apply(decoded(*(event(n, mark=n % 2) for n in range(10, 18))), 0, T0)
     during = shown(events, frozen=True)
     assert ports(during) == ports(before) == list(range(10))
+    assert notes(during) == ["held, 8 new, 8 held rows evicted meanwhile"]
     assert events.detail(0, T0) is not None, "a held row has its detail though the ring has gone on"
-    assert ports(shown(events)) == list(range(8, 18))
+    events.apply(decoded(*(event(n) for n in range(18, 40))), 0, T0)
+    later = shown(events, frozen=True, first=3, height=4)
+    assert ports(later) == [3, 4, 5, 6]
+    assert notes(later) == ["held, 30 new, 10 held rows evicted meanwhile, 20 came and went unseen"]
+    assert ports(shown(events)) == list(range(30, 40)) and shown(events).notes == ()
+    assert ports(shown(events, frozen=True)) == list(range(30, 40)), "held anew"
+
+
+def test_while_frozen_a_filter_looks_through_what_is_held() -> None:
+    events = log(10)
+    events.apply(decoded(*(event(n, mark=n % 2) for n in range(10))), 0, T0)
+    shown(events, frozen=True)
+    events.apply(decoded(*(event(n, mark=n % 2) for n in range(10, 16))), 0, T0)
+    odd = parse("mark 1", "event")
+    assert ports(shown(events, frozen=True, filter=odd)) == [1, 3, 5, 7, 9]
+    assert ports(shown(events, filter=odd)) == [7, 9, 11, 13, 15]
+
+
+def notes(snapshot: Snapshot) -> list[str]:
+    return ["".join(text for text, _ in line) for line in snapshot.notes]
+
+
+@given(st.lists(st.sampled_from([1, 2, 3, 7, 12, 30, "hold", "go", "gap", "v6"]), max_size=40))
+def test_a_held_ring_is_the_rows_of_that_moment_whatever_comes(steps: list[int | str]) -> None:
+    ring, plain, held, n = EventRing(10), list[int](), list[int](), 1
+    for step in steps:
+        if step == "hold":
+            ring.hold()
+            held = plain[-10:]
+        elif step == "go":
+            ring.let_go()
+        elif step == "gap":
+            ring.append_gap(Gap(1, 0, n, GapReason.KERNEL, 0, n), 0)
+            plain.append(-n)
+            n += 1
+        else:
+            more = step if isinstance(step, int) else 1
+            rows = [event(n + i, **({"family": 10, "osrc_hi": n + i + 1} if step == "v6" else {})) for i in range(more)]
+            ring.append(decoded(*rows).cols, 0)
+            plain += range(n, n + more)
+            n += more
+        assert told(ring) == plain[-10:] and ring.evicted.total() == sum(x >= 0 for x in plain[:-10])
+        if ring.held is not None:
+            assert told(ring.held) == held
+            some = np.array([ring.held.start], np.int64)[: len(held)]
+            assert ring.held.take(some)["osport"].tolist() == [max(0, one) for one in held[:1]]
+
+
+def told(ring: EventRing | HeldRing) -> list[int]:
+    """Source ports; losses of gaps, negative."""
+    rows = ring.rows(ring.start, ring.end)
+    high = rows.get("osrc_hi", np.zeros(len(ring), np.uint64))
+    assert all(not hi or hi == port + 1 for hi, port in zip(high.tolist(), rows["osport"].tolist(), strict=True))
+    lost = np.where(rows["event"] == EVENT_GAP, rows["opackets"].astype(np.int64), 0)
+    return np.where(rows["event"] == EVENT_GAP, -lost, rows["osport"]).tolist()
 
 
 def test_filters_are_kept_up_with_as_events_come_and_go() -> None:
@@ -156,17 +216,17 @@ def test_a_flows_history_is_its_own_events_only() -> None:
     assert len(history) == 2 and "NEW" in history[0] and "UPDATE" in history[1]
 
 
-def test_an_events_detail_leads_to_its_flow() -> None:
+def test_an_event_leads_to_its_flow() -> None:
     events, flows = log(), FlowTable(Strings())
     events.apply(decoded(event(9)), 0, T0)
     flows.apply(decoded(event(9)), 0, T0)
-    detail = events.detail(0, T0)
-    assert detail is not None and flows.ident_of(detail.marks["flow"]) is not None
+    flow = events.flow_of(0)
+    assert flow is not None and flows.ident_of(flow) is not None
 
 
 def test_json_lines_are_flows_with_event_and_time() -> None:
     lines = EventLines(Strings(), lambda code: "gw-a")
-    cols = columns(event(1, status=8), event(2, EVENT_DUMP), event(3, EVENT_DESTROY, obytes=9, opackets=1))
+    cols = decoded(event(1, status=8), event(2, EVENT_DUMP), event(3, EVENT_DESTROY, obytes=9, opackets=1))
     found = [json.loads(line) for line in lines(cols, 1)]
     assert [(line["kind"], line["event"], line["ts_ns"], line["netns"], line["sport"]) for line in found] == [
         ("event", "new", T0 + 1, "gw-a", 1),
@@ -177,13 +237,13 @@ def test_json_lines_are_flows_with_event_and_time() -> None:
 
 def test_only_matching_events_are_printed() -> None:
     lines = EventLines(Strings())
-    cols = columns(event(1), event(2, proto=6, state=3))
+    cols = decoded(event(1), event(2, proto=6, state=3))
     assert [json.loads(line)["sport"] for line in lines(cols, 0, parse("tcp", "event"), T0)] == [2]
-    assert lines(cols, 0, parse("sctp", "event"), T0) == [] and lines(columns(), 0) == []
+    assert lines(cols, 0, parse("sctp", "event"), T0) == [] and lines(decoded(), 0) == []
 
 
 def test_text_lines_begin_with_time_and_event() -> None:
-    line = EventLines(Strings(), json=False)(columns(event(1, status=8)), 0)[0]
+    line = EventLines(Strings(), json=False)(decoded(event(1, status=8)), 0)[0]
     assert line[12:].startswith(" NEW     udp    UNREPLIED    10.0.0.1:1 → 10.0.0.2:80")
 
 

@@ -80,7 +80,7 @@ def ends(draw: st.DrawFn) -> Part:
         length = draw(st.integers(0, 128 if ":" in address else 32))
         return f"{qualifier}net {address}/{length}", at(sides, in_net(f"{address}/{length}"))
     if which == 2:
-        text = draw(st.sampled_from(["{}", "host {}"])) if qualifier else "{}"
+        text = draw(st.sampled_from(["{}", "host {}"])) if qualifier else "host {}"  # a bare one would inherit
         return qualifier + text.format(address), at(sides, in_net(address))
     low, high = sorted(draw(st.tuples(st.sampled_from(PORTS), st.sampled_from(PORTS))))
     if which == 3:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -89,7 +90,7 @@ def test_nat_is_what_differs_and_the_status_confirms(change: dict[str, int], wor
 
 def test_an_echo_request_is_not_taken_for_port_translation() -> None:
     ping = {"proto": 1, "osport": 77, "odport": 8 << 8, "rsport": 77, "rdport": 0, "status": 0x3A}
-    assert shown(table(row(id=1, **ping)), "nat", "original") == [("", "10.0.0.1 → 10.0.0.2 echo request id 77")]
+    assert shown(table(row(id=1, **ping)), "nat", "original") == [("", "10.0.0.1 → 10.0.0.2 id 77 echo request")]
     assert shown(table(row(id=1, **(ping | {"rsport": 78}))), "nat") == [("SNAT port",)]
 
 
@@ -120,9 +121,9 @@ def test_age_is_the_kernels_or_the_new_events_or_at_least_since_first_seen() -> 
 def test_totals_say_how_many_of_which_kind() -> None:
     rows = [snat(id=1), snat(osport=2, id=2, state=7), row(sport=5, id=3, status=8), row(sport=6, id=4, status=8)]
     line = text(table(*rows).snapshot(ViewSpec(("proto",), filter=parse("udp", "flow")), T0).totals)
-    assert line.startswith("4 flows, 2 match   –   UNREPLIED 2   udp 2")
+    assert line.startswith("4 flows, 2 match   –   udp 2   UNREPLIED 2")
     line = text(table(*rows).snapshot(ViewSpec(("proto",)), T0).totals)
-    assert line.startswith("4 flows   –   ESTABLISHED 1   TIME_WAIT 1   UNREPLIED 2   tcp 2   udp 2")
+    assert line.startswith("4 flows   –   tcp 2   udp 2   ESTABLISHED 1   TIME_WAIT 1   UNREPLIED 2")
 
 
 # -- order and window --------------------------------------------------------------------------------------------
@@ -440,3 +441,19 @@ def test_json_addresses_are_each_rows_own_in_any_mixture_of_families_and_nat(mix
         form = "fd00::{:x}" if six else "0.0.0.{}"
         assert found[n]["src"] == form.format(src + 1) and found[n]["reply_dst"] == form.format(mapped + 1)
         assert found[n]["dst"] == found[n]["reply_src"] == ("fd00::a00:2" if six else "10.0.0.2")
+
+
+# -- when a screen has to look again ---------------------------------------------------------------------------------
+
+
+def test_what_a_dump_says_of_known_flows_shows_at_its_end_and_new_flows_show_at_once() -> None:
+    first, second = row("10.0.0.1", 1, "10.0.0.2", 2, id=1), row("10.0.0.1", 3, "10.0.0.2", 2, id=2)
+    flows = FlowTable(Strings())
+    flows.apply(begin(), 0, T0)
+    versions = [flows.version]
+    for item in (decoded(first), end(), begin(), decoded(first), decoded(first, second), decoded(second), end()):
+        flows.apply(item, 0, T0)
+        versions.append(flows.version)
+    assert [after > before for before, after in itertools.pairwise(versions)] == [
+        True, True, True, False, True, False, True
+    ]  # fmt: skip

@@ -72,6 +72,15 @@ def test_rows_are_numbered_and_carry_the_time_since_the_row_before() -> None:
     assert column(snapshot, "device") == ["eth0"] * 3
 
 
+def test_a_capture_without_a_packet_says_what_it_waits_for() -> None:
+    model = PacketModel()
+    for number, name in enumerate(("eth0", "eth\x1b[2J")):
+        model.apply(StreamAdded(Stream(number, StreamKind.PACKETS, name, capture_filter="host 10.0.0.1"), 0))
+    notes = ["".join(text for text, _ in line) for line in look(model).notes]
+    assert notes == ["No packet yet on eth0, eth\\x1b[2J", "that passes the capture filter host 10.0.0.1"]
+    assert len(look(model_of()).notes) == 1
+
+
 def test_the_first_visible_row_knows_the_row_above_the_window() -> None:
     snapshot = look(model_of(batch_of([udp(port) for port in range(1, 9)])), first=3, height=2)
     assert column(snapshot, "number") == ["4", "5"]

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
-from nettop.batch import Batch, End, PacketMeta, Stream, StreamAdded
-from nettop.kinds import StreamKind
+from nettop.batch import Batch, End, Gap, PacketMeta, Stream, StreamAdded
+from nettop.kinds import GapReason, StreamKind
 from nettop.model.filter import parse
 from nettop.model.packets import PacketModel
 from nettop.model.view import ViewSpec
 from nettop.pipeline.engine import Engine
+from nettop.pipeline.only import Only
+from tests.unit.decode.expectation_messages import expectation
+from tests.unit.decode.netlink_bytes import batch, nlmsg, udp
 
 SECOND = 1_000_000_000
 # Ethernet, IPv4, UDP from 10.0.0.1 port 1 to 10.0.0.2 port 53 or 54
@@ -66,3 +72,70 @@ def test_endings_do_not_pile_up() -> None:
         engine.apply(End(seq, seq, error=f"device veth{seq} is gone"), 0)
     assert len(engine.ended) <= 32
     assert engine.ended[-1].error == "device veth999 is gone"
+
+
+def events_engine(capacity: int, *netns: str) -> Engine:
+    engine = Engine("", keep_events=capacity)
+    for number, label in enumerate(netns):
+        stream = Stream(number, StreamKind.NETLINK, "conntrack", label)
+        engine.apply(StreamAdded(stream, number), 0)
+    return engine
+
+
+def new(number: int) -> bytes:
+    return udp(number, flags=0x600)
+
+
+def event_batch(stream: int, *messages: bytes) -> Batch:
+    return replace(batch(messages), stream=stream)
+
+
+def accounts(engine: Engine, expression: str = "", **spec: Any) -> list[tuple[int, int, int, int, int]]:
+    """Seen, shown, filtered, evicted, lost of each stream. The equation holds."""
+    wanted = parse(expression, "event") if expression else None
+    found = engine.snapshot("events", ViewSpec(("time",), filter=wanted, **spec), SECOND)
+    engine.tick(SECOND)
+    rows = engine.ledger.rows()
+    for row in rows:
+        assert row.seen == row.shown + row.filtered + row.evicted + row.lost + row.in_flight
+    gaps = sum(row.lost > 0 for row in rows)
+    shown = sum(row.shown for row in rows)
+    assert shown <= found.matched <= shown + 2 * gaps, "the list has what the ledger says is shown, and gaps"
+    return [(row.seen, row.shown, row.filtered, row.evicted, row.lost) for row in rows]
+
+
+def test_events_of_two_namespaces_evicted_and_hidden_are_booked_for_each() -> None:
+    engine = events_engine(10, "", "gw-a")
+    engine.apply(event_batch(0, *map(new, range(6))), SECOND)
+    engine.apply(event_batch(1, *map(new, range(6)), expectation(), expectation(0x202, 0)), SECOND)
+    assert accounts(engine) == [(6, 2, 0, 4, 0), (8, 8, 0, 0, 0)]
+    assert accounts(engine, "tcp") == [(6, 0, 2, 4, 0), (8, 2, 6, 0, 0)]
+    engine.apply(event_batch(1, *map(new, range(30))), SECOND)
+    assert accounts(engine, "tcp") == [(6, 0, 0, 6, 0), (38, 0, 10, 28, 0)]
+    assert accounts(engine) == [(6, 0, 0, 6, 0), (38, 10, 0, 28, 0)]
+
+
+def test_what_cannot_be_read_is_not_shown_and_gaps_are_no_events() -> None:
+    engine = events_engine(4, "gw-a")
+    engine.apply(event_batch(0, new(1), nlmsg(0x100, b"\1"), new(2), b"\0\0"), SECOND)
+    engine.apply(Gap(0, 5, 70, GapReason.KERNEL, 0, SECOND), SECOND)
+    engine.apply(Gap(0, 6, 7, GapReason.QUEUE, 0, SECOND), SECOND)
+    assert accounts(engine) == [(81, 2, 2, 0, 77)]
+    assert engine.events.damaged == 2
+    engine.apply(event_batch(0, *map(new, range(3))), SECOND)
+    assert accounts(engine) == [(84, 3, 2, 2, 77)]
+
+
+def test_a_narrowed_stream_that_follows_has_accounts_of_its_own() -> None:
+    engine = events_engine(5, "gw-a", "gw-a")
+    engine.apply(event_batch(0, *map(new, range(4))), SECOND)
+    engine.apply(event_batch(1, *map(new, range(4))), SECOND)
+    assert accounts(engine) == [(4, 1, 0, 3, 0), (4, 4, 0, 0, 0)]
+    assert accounts(engine, "tcp") == [(4, 0, 1, 3, 0), (4, 0, 4, 0, 0)]
+
+
+def test_only_some_flows_are_wanted_and_expectations_as_well() -> None:
+    engine = events_engine(5, "gw-a")
+    engine.watch(Only("host 0.0.0.2"))
+    engine.apply(event_batch(0, new(1), expectation(), new(2), expectation(dport=7)), SECOND)
+    assert accounts(engine) == [(4, 2, 2, 0, 0)]

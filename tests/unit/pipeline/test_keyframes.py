@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nettop.batch import DumpMark, Gap, Stream, StreamAdded
-from nettop.kinds import GapReason, StreamKind
+from nettop.batch import DumpMark, Gap, Stream, StreamAdded, Text
+from nettop.kinds import GapReason, StreamKind, TextKind
 from nettop.pipeline.keyframes import KEYFRAME_EVERY_NS, RULES_EVERY_NS, Keyframes
 from tests.unit.pipeline.test_handoff import batch
 
@@ -82,3 +82,33 @@ def test_what_was_asked_for_is_written_once(keyframes: Keyframes) -> None:
     keyframes.ask()
     assert written(keyframes, TABLE, "conntrack", 1)
     assert not written(keyframes, TABLE, "conntrack", 2)
+
+
+def test_routes_are_written_every_five_minutes_and_after_a_change(keyframes: Keyframes) -> None:
+    for stream, name in ((11, "routes"), (12, "route-events")):
+        keyframes.wanted(StreamAdded(Stream(stream, StreamKind.NETLINK, name, "gw-a"), 0))
+    assert written(keyframes, 11, "links", 0) and written(keyframes, 11, "routes", 0)
+    assert not written(keyframes, 11, "links", 30) and not written(keyframes, 11, "routes", 30)
+    assert keyframes.wanted(batch(12, 9))
+    assert written(keyframes, 11, "links", 31) and written(keyframes, 11, "routes", 31)
+    assert not written(keyframes, 11, "routes", 61)
+
+
+def test_of_the_lists_of_processes_one_every_so_often_is_written(keyframes: Keyframes) -> None:
+    def listed(at_s: float, what: TextKind = TextKind.PROCESSES) -> bool:
+        return keyframes.wanted(Text(20, 0, int(at_s * SECOND), what, b""))
+
+    assert [listed(at) for at in (0, 3, 6, 9, 12, 18, 20)] == [True, False, False, True, False, True, False]
+    keyframes.ask()
+    assert listed(21)
+    assert all(listed(at, TextKind.SYSCTLS) for at in (0, 1, 1, 0))
+
+
+def test_statistics_of_proc_are_written_as_often_as_what_counts_in_the_ruleset(keyframes: Keyframes) -> None:
+    every = RULES_EVERY_NS // SECOND
+    texts = [Text(9, n, n * SECOND, TextKind.NET_STATISTICS, b"", "") for n in range(0, 3 * every, 2)]
+    assert sum(map(keyframes.wanted, texts)) == 3
+
+
+def test_the_elements_of_every_set_are_written(keyframes: Keyframes) -> None:
+    assert all(written(keyframes, 9, "nft-elements", 0) for _ in range(5))

@@ -8,7 +8,7 @@ import time
 
 from nettop.batch import Counter64, Counters, End, Item
 from nettop.errors import NettopError
-from nettop.pipeline.threads import SourceThread
+from nettop.pipeline.threads import LOSSES_EVERY_NS, SourceThread
 from tests.kernel.namespaces import poll
 
 
@@ -46,7 +46,11 @@ class PipeSource:
 
 
 def started(
-    source: PipeSource, gather_ns: int = 0, last_ns: int | None = None, stream: int | None = None
+    source: PipeSource,
+    gather_ns: int = 0,
+    last_ns: int | None = None,
+    stream: int | None = None,
+    listens: bool = True,
 ) -> tuple[SourceThread, list[Item], threading.Event]:
     items: list[Item] = []
     arrived = threading.Event()
@@ -55,7 +59,7 @@ def started(
         items.extend(new)
         arrived.set()
 
-    thread = SourceThread(source, put, Counter64(), "test", gather_ns, last_ns, stream)
+    thread = SourceThread(source, put, Counter64(), "test", gather_ns, last_ns, stream, listens)
     thread.start()
     return thread, items, arrived
 
@@ -87,6 +91,18 @@ def test_losses_are_polled_without_any_traffic() -> None:
     assert source.polled.wait(5)
     thread.stop()
     thread.join(5)
+
+
+def test_the_losses_of_a_source_that_only_asks_come_with_what_it_reads_and_never_wake_it() -> None:
+    source = PipeSource()
+    thread, items, arrived = started(source, listens=False)
+    assert not source.polled.wait(3 * LOSSES_EVERY_NS / 1e9)
+    os.write(source.into, b"\x05")
+    assert arrived.wait(5)
+    assert source.polled.is_set() and items == [Counters(1, 5, 0, 5, 0)]
+    os.close(source.into)
+    thread.join(5)
+    assert items[-1] == End(1, 99, "the writer closed")
 
 
 def test_an_end_closes_the_source() -> None:

@@ -42,14 +42,14 @@ ROWS = message(ROW, b"abcde") * 3
 @pytest.mark.parametrize(
     ("datagrams", "expected"),
     [
-        ([ROWS], Scan(False, False)),
-        ([ROWS, ending(NLMSG_DONE)], Scan(True, False)),
-        ([ROWS + ending(NLMSG_DONE)], Scan(True, False)),
-        ([message(NLMSG_DONE)], Scan(True, False)),
-        ([ending(NLMSG_DONE, errno.EINTR)], Scan(True, False, errno.EINTR)),
-        ([ending(NLMSG_ERROR, errno.EBUSY)], Scan(True, False, errno.EBUSY)),
-        ([ending(NLMSG_DONE, sequence=76)], Scan(False, False)),
-        ([ROWS + message(ROW, b"x", MULTI | NLM_F_DUMP_INTR) + ROWS], Scan(False, True)),
+        ([ROWS], Scan(False, False, messages=3)),
+        ([ROWS, ending(NLMSG_DONE)], Scan(True, False, messages=4)),
+        ([ROWS + ending(NLMSG_DONE)], Scan(True, False, messages=4)),
+        ([message(NLMSG_DONE)], Scan(True, False, messages=1)),
+        ([ending(NLMSG_DONE, errno.EINTR)], Scan(True, False, errno.EINTR, 1)),
+        ([ending(NLMSG_ERROR, errno.EBUSY)], Scan(True, False, errno.EBUSY, 1)),
+        ([ending(NLMSG_DONE, sequence=76)], Scan(False, False, messages=1)),
+        ([ROWS + message(ROW, b"x", MULTI | NLM_F_DUMP_INTR) + ROWS], Scan(False, True, messages=7)),
         ([], Scan(False, False)),
     ],
 )

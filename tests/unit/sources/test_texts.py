@@ -30,3 +30,21 @@ def test_a_text_is_stamped_before_its_tool_runs() -> None:
     SlowBroker.done_ns = asked = time.time_ns()
     text = next(item for item in source.read(1 << 20) if isinstance(item, Text))
     assert asked <= text.ts_ns < SlowBroker.done_ns
+
+
+def test_the_interval_stretches_so_that_the_tools_take_their_share_at_most() -> None:
+    class Busy:
+        def text(self, ns: Netns, what: TextKind) -> bytes:
+            end = time.monotonic_ns() + 20_000_000
+            while time.monotonic_ns() < end:
+                pass
+            return b""
+
+    stream = Stream(1, StreamKind.TEXT, "text")
+    kinds = (TextKind.SYSCTLS, TextKind.PROCESSES)
+    source = Texts(stream, cast(Broker, Busy()), Netns(0, "", 1), kinds, Counter64(), 0.5, share=0.01)
+    assert len(source.read(0)) == 2 and source.due_ns() == 0 and len(source.read(0)) == 1
+    due = source.due_ns()
+    assert due is not None and due - time.monotonic_ns() > 3_900_000_000
+    source.poke()
+    assert source.due_ns() == due

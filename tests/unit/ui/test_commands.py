@@ -6,28 +6,26 @@ from collections import Counter
 
 import pytest
 
-from nettop.ui.commands import COMMANDS, MOVES, applies, keys_text
+from nettop.ui.commands import COMMANDS, MOVES, Where, applies, keys_text
 from nettop.ui.lines import plain
 from nettop.ui.screens.help import help_lines
 from nettop.ui.views import VIEWS
 
-NAMES = [view.name for view in VIEWS]
+NAMES = [name for view in VIEWS for name in (view.name, view.groups) if name]
 
 
 @pytest.mark.parametrize("view", NAMES)
 def test_no_key_means_two_things(view: str) -> None:
-    keys = Counter(key for c in (*COMMANDS, *MOVES) if applies(c, view) for key in c.keys)
+    keys = Counter(key for c in (*COMMANDS, *MOVES) if applies(c, Where(view)) for key in c.keys)
     assert [key for key, count in keys.items() if count > 1] == []
 
 
 @pytest.mark.parametrize("view", NAMES)
 def test_help_names_every_key_of_the_view_and_fits_80_by_24(view: str) -> None:
-    found = help_lines(view, NAMES, 74)
-    while found and not found[-1]:
-        found.pop()
+    found = help_lines(Where(view), 74, 20)
     text = plain(found)
     assert len(found) <= 20
-    assert all(keys_text(c) in text for c in COMMANDS if c.keys and applies(c, view))
+    assert all(keys_text(c) in text for c in COMMANDS if c.keys and applies(c, Where(view)))
     assert "…" not in text
 
 

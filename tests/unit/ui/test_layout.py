@@ -5,7 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nettop.model.counters import CounterTable
 from nettop.model.events import EventLog
+from nettop.model.flow_groups import FlowGroups
 from nettop.model.flows import FlowTable
 from nettop.model.packets import PacketModel
 from nettop.model.view import Column
@@ -50,6 +52,37 @@ def test_spare_cells_go_to_the_columns_that_grow() -> None:
     by_key = {p.column.key: p.width for p in lay_out(FLOWS, 160).placed}
     assert by_key["proto"] == 6 and by_key["rate"] == 8
     assert by_key["original"] > 36 and by_key["reply"] > 20
+
+
+def test_what_a_column_has_no_use_for_goes_to_the_others() -> None:
+    found = (Column("a", "A", 10, grow=3, most=20), Column("b", "B", 10, grow=1), Column("c", "C", 10, grow=1, most=12))
+    widths = {p.column.key: p.width for p in lay_out(found, 99).placed}
+    assert widths["a"] == 20 and widths["c"] == 12 and widths["b"] == 99 - 1 - 3 - 32
+    full = lay_out(found[:1], 99)
+    assert full.placed[0].width == 20, "the rest of the line stays empty"
+
+
+def test_a_wide_screen_shows_where_an_icmp_flow_and_a_translated_one_go() -> None:
+    widths = {
+        p.column.key: p.width
+        for p in lay_out([c for c in FlowTable.columns if c.key in FlowTable.default_columns], 199).placed
+    }
+    assert widths["original"] >= len("192.168.1.2 → 198.51.100.4 id 64771 echo request")
+    assert widths["nat"] >= len("DNAT 192.168.2.2:443")
+
+
+def test_a_measured_rate_fits_and_a_small_screen_keeps_the_state() -> None:
+    shown = [c for c in FlowTable.columns if c.key in FlowTable.default_columns]
+    layout = lay_out(shown, 79)
+    assert layout.keys == ("proto", "state", "original", "nat", "rate")
+    assert all(c.width >= len("≈999.9k/s"[:-1]) for c in FlowTable.columns if c.key.startswith("rate"))
+    assert layout.placed[2].width >= len("[fd00:1::2]:56424 → [fd00:198::4]:443")
+
+
+def test_who_holds_the_table_is_told_at_120_cells_and_drawn_at_80() -> None:
+    shown = [c for c in FlowGroups.columns if c.key in FlowGroups.default_columns]
+    assert {"share", "bar", "full", "unreplied", "rate_up"} <= set(lay_out(shown, 119).keys)
+    assert lay_out(shown, 79).keys == ("name", "flows", "share", "bar", "rate", "bytes", "unreplied")
 
 
 def test_scrolling_sideways_keeps_the_frozen_column_and_reaches_the_last() -> None:
@@ -99,3 +132,12 @@ def test_at_80_columns_flows_keep_their_endpoints_packets_what_they_say_and_even
     assert shown == ("time", "source", "destination", "proto", "info")
     events = {column.key: column for column in EventLog.columns}
     assert "state" in lay_out([events[key] for key in EventLog.default_columns], 79).keys
+
+
+def test_at_120_columns_elements_of_a_set_can_be_told_apart() -> None:
+    counters = {column.key: column for column in CounterTable.columns}
+    laid = lay_out([counters[key] for key in CounterTable.default_columns], 119)
+    name = next(place.width for place in laid.placed if place.column.key == "name")
+    pair = ("talkers 192.168.1.2 . 198.51.100.4", "talkers 192.168.1.2 . 200.200.200.1")
+    assert len({text[: name - 1] for text in pair}) == 2
+    assert "meaning" in laid.keys

@@ -7,12 +7,14 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from nettop.model.view import Line
+from nettop.ui.commands import Where
 from nettop.ui.lines import crop, fit, plain, spread, width_of
 from nettop.ui.palette import Palette
 from nettop.ui.session_protocol import Status
 from nettop.ui.theme import FALLBACK
 from nettop.ui.widgets.bars import header_lines, hints_line, tabs_line, title_line
 from nettop.ui.widgets.prompt import caret_line
+from nettop.ui.widgets.timeline import timeline_lines
 
 texts = st.text(max_size=40)
 lines = st.lists(st.tuples(texts, st.sampled_from(["", "dim", "bad"])), max_size=6).map(tuple)
@@ -64,7 +66,7 @@ def test_bars_fit_any_width(width: int) -> None:
     for line in (
         tabs_line(titles, 1, (("/ ", "key"), ("x" * 300, "accent")), width),
         title_line((("t" * 300, ""),), width),
-        hints_line("packets", width),
+        hints_line(Where("packets"), width),
     ):
         assert width_of(line) <= max(width, 1)
 
@@ -85,3 +87,15 @@ def test_without_colour_nothing_is_coloured_and_the_cursor_is_reversed() -> None
         for role in ("", "bad", "dim"):
             assert palette.style(role, surface).color is None and palette.style(role, surface).bgcolor is None
     assert palette.style("", "cursor").reverse
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 10**7)] * 3), max_size=60), st.sampled_from([1, 3]), st.integers(1, 250))
+def test_the_timeline_fits_any_width(seconds: list[tuple[int, int, int]], lines: int, width: int) -> None:
+    found = timeline_lines(seconds, lines, width)
+    assert len(found) == lines and all(width_of(line) <= width for line in found)
+
+
+def test_every_kind_of_the_timeline_has_its_own_scale_and_ends_with_now() -> None:
+    new, update, destroy = plain(timeline_lines([(0, 0, 0), (800, 100, 0), (400, 100, 0)], 3, 120)).split("\n")
+    assert new.split()[:3] == ["NEW", "█▄", "400/s"] and new.endswith("most 800/s")
+    assert update.split()[1] == "██" and destroy.split() == ["DESTROY", "0/s", "most", "0/s"]

@@ -99,6 +99,40 @@ def test_what_is_shown_stays_until_the_rows_are_there() -> None:
     assert current(window) == 900
 
 
+def test_a_row_is_sought_wherever_it_stands() -> None:
+    order = list(range(1000))
+    window = make(order)
+    window.seek(700)
+    settled(window, order)
+    assert current(window) == 700
+    window.seek(4711)
+    settled(window, order)
+    assert current(window) == 700, "there is none: the cursor stays"
+
+
+def test_riding_the_cursor_goes_where_its_row_goes_also_from_the_top() -> None:
+    window = make(list(range(100)))
+    window.ride(True)
+    settled(window, [*range(1, 100), 0])
+    assert current(window) == 0 and window.shown is not None and window.shown.index == 99
+    window.move_to(98)
+    assert not window.riding
+
+
+def test_coming_back_to_a_spot_survives_a_resize_before_the_answer() -> None:
+    order = list(range(500))
+    window = make(order)
+    window.move_to(300)
+    settled(window, order)
+    spot = window.spot
+    window.reset()
+    settled(window, [7])
+    window.return_to(spot)
+    window.resize(12)
+    settled(window, order)
+    assert current(window) == 300
+
+
 steps = st.one_of(
     st.tuples(st.just("move"), st.integers(-5, 60)),
     st.tuples(st.just("scroll"), st.integers(-20, 20)),

@@ -1,0 +1,191 @@
+"""Bytes measured from packets are those that the kernel counts, through NAT, on one device or on both."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from nettop.batch import Batch, Counter64, DumpMark, End, Item, PacketMeta, Stream, StreamAdded
+from nettop.broker.client import Broker
+from nettop.columns import HAVE_OCOUNT, HAVE_RCOUNT, Strings
+from nettop.decode.conntrack import ConntrackDecoder
+from nettop.kinds import NETLINK_NETFILTER, StreamKind
+from nettop.model.flow_meter import FlowMeter
+from nettop.model.flows import FlowTable
+from nettop.model.packets import PacketModel
+from nettop.model.view import Snapshot, ViewSpec
+from nettop.pipeline.live import LiveSources, OpenRing, close_rings
+from nettop.pipeline.live_session import LiveSession
+from nettop.pipeline.plumbing import Plumbing
+from nettop.sources.conntrack import ConntrackDump
+from tests.kernel.live import read_once, read_until
+from tests.kernel.namespaces import Lab, poll, run_in
+
+pytestmark = pytest.mark.kernel
+
+SECOND = 1_000_000_000
+RULES = """
+table inet t {
+  chain pre { type nat hook prerouting priority -100; tcp dport 8080 dnat ip to 10.2.0.2:5001; }
+  chain post { type nat hook postrouting priority 100; oifname "wan0" masquerade; }
+  chain seen { type filter hook forward priority 0; ct state established; }
+}
+"""
+# Echoes TCP and UDP, a different amount back than came: what is counted must not be mirrored.
+SERVER = """
+import socket, threading
+def stream(one):
+    while data := one.recv(65536):
+        one.sendall(data[: len(data) // 3])
+def serve(family, address):
+    listener = socket.create_server((address, 5001), family=family)
+    print("ready", flush=True)
+    while True:
+        threading.Thread(target=stream, args=(listener.accept()[0],), daemon=True).start()
+def datagrams(family, address):
+    sock = socket.socket(family, socket.SOCK_DGRAM); sock.bind((address, 5001))
+    while True:
+        data, peer = sock.recvfrom(65536); sock.sendto(data * 2, peer)
+for family, address in ((socket.AF_INET, "10.2.0.2"), (socket.AF_INET6, "fd00:2::2")):
+    threading.Thread(target=serve, args=(family, address), daemon=True).start()
+    threading.Thread(target=datagrams, args=(family, address), daemon=True).start()
+threading.Event().wait()
+"""
+CLIENT = """
+import socket, sys
+def tcp(address, port, size, wait):
+    with socket.create_connection((address, port), 10) as one:
+        one.sendall(bytes(size)); left = wait
+        while left > 0 and (data := one.recv(65536)):
+            left -= len(data)
+for n in range(3):
+    tcp("10.2.0.2", 5001, 200_000 * (n + 1), 60_000)
+    tcp("10.1.0.1", 8080, 90_000, 20_000)
+    tcp("fd00:2::2", 5001, 150_000, 30_000)
+for family, address in ((socket.AF_INET, "10.2.0.2"), (socket.AF_INET6, "fd00:2::2")):
+    with socket.socket(family, socket.SOCK_DGRAM) as one:
+        one.settimeout(5)
+        for size in (0, 1, 18, 100, 600):
+            one.sendto(bytes(size), (address, 5001)); one.recv(65536)
+"""
+
+
+class World:
+    """client 10.1.0.2 — lan0 [router, NAT, accounting on] wan0 — 10.2.0.2 server; rings and a meter in the router."""
+
+    def __init__(self, lab: Lab, broker: Broker, devices: Sequence[str]) -> None:
+        self.lab, self.broker = lab, broker
+        self.client, self.router, self.server = lab.netns("c"), lab.netns("r"), lab.netns("s")
+        six = ("fd00:1::2/64", "fd00:1::1/64"), ("fd00:2::1/64", "fd00:2::2/64")
+        lab.veth_pair(self.client, self.router, "eth0", "lan0", ("10.1.0.2/24", six[0][0]), ("10.1.0.1/24", six[0][1]))
+        lab.veth_pair(self.router, self.server, "wan0", "eth0", ("10.2.0.1/24", six[1][0]), ("10.2.0.2/24", six[1][1]))
+        for ns, via4, via6 in ((self.client, "10.1.0.1", "fd00:1::1"), (self.server, "10.2.0.1", "fd00:2::1")):
+            run_in(ns, "ip", "route", "add", "default", "via", via4)
+            run_in(ns, "ip", "route", "add", "default", "via", via6)
+        on = ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1", "net.netfilter.nf_conntrack_acct=1")
+        run_in(self.router, "sysctl", "-qw", *on)
+        run_in(self.router, "nft", "-f", "-", stdin=RULES)
+        self.netns = broker.netns(self.router)
+        self.flows = FlowTable(Strings())
+        self.meter = FlowMeter(self.flows.store, lambda label: 0)
+        self.packets = PacketModel()
+        self.packets.store.told = self.meter.take
+        self.rings: list[OpenRing] = LiveSources(broker, self.netns, Plumbing()).open_rings(devices, "", 128)
+        server = lab.spawn_in(self.server, sys.executable, "-c", SERVER, stdout=subprocess.PIPE)
+        assert server.stdout is not None and server.stdout.readline() and server.stdout.readline()
+
+    def traffic(self) -> None:
+        run_in(self.client, sys.executable, "-c", CLIENT)
+        run_in(self.client, "ping", "-c", "3", "-i", "0.01", "-s", "0", "10.2.0.2")
+        run_in(self.client, "ping", "-c", "2", "-i", "0.01", "-s", "900", "fd00:2::2")
+
+    def measure(self) -> None:
+        """Read the rings until they are quiet, the table once, and join."""
+        first = 0
+
+        def quiet() -> bool:
+            nonlocal first
+            items = [item for _, ring in self.rings for item in read_once(ring)]
+            for item in items:
+                if isinstance(item, Batch) and isinstance(item.meta, PacketMeta) and len(item):
+                    first = min(first or int(item.ts_ns[0]), int(item.ts_ns[0]))
+                if isinstance(item, Batch | StreamAdded):
+                    self.packets.apply(item)
+            return bool(first) and not items
+
+        for _ in range(10):
+            poll(quiet, 10.0)
+        assert not [item for _, ring in self.rings for item in ring.losses() if type(item).__name__ == "Gap"]
+        self.packets.store.settle(1 << 62)
+        for item in self.table():
+            decoded = ConntrackDecoder(self.flows.strings)(item) if isinstance(item, Batch) else item
+            if isinstance(decoded, DumpMark) or isinstance(item, Batch):
+                self.flows.apply(decoded, 0, 0)  # type: ignore[arg-type]
+        self.meter.join(self.meter._began_ns + SECOND)
+
+    def table(self) -> list[Item]:
+        stream = Stream(99, StreamKind.NETLINK, "conntrack-dump", self.netns.label)
+        sock = self.broker.netlink_socket(self.netns, NETLINK_NETFILTER)
+        source = ConntrackDump(stream, self.broker, self.netns, sock, Counter64(), None)
+        items = read_until(source, lambda items: any(isinstance(item, End) for item in items))
+        source.close()
+        return items
+
+    def close(self) -> None:
+        close_rings(self.rings)
+
+
+@pytest.mark.parametrize("devices", [("lan0",), ("wan0",), ("lan0", "wan0")], ids=" ".join)
+def test_measured_bytes_are_the_kernels(lab: Lab, broker: Broker, devices: tuple[str, ...]) -> None:
+    world = World(lab, broker, devices)
+    try:
+        world.traffic()
+        world.measure()
+    finally:
+        world.close()
+    data = world.flows.window()
+    measured = world.meter.measured(data)
+    assert measured is not None
+    live = world.flows.store.live() & (data["have"] & (HAVE_OCOUNT | HAVE_RCOUNT) == HAVE_OCOUNT | HAVE_RCOUNT)
+    counted = live & (data["obytes"] > 0)
+    lines = [json.loads(line) for line in world.flows.json_lines(np.flatnonzero(counted))]
+    assert len(lines) >= 13 and {line["proto"] for line in lines} == {"tcp", "udp", "icmp", "icmpv6"}
+    assert any("dnat" in line["nat"] for line in lines) and any(line["nat"] == ["snat"] for line in lines)
+    ours = {
+        line["id"]: (float(up), float(down))
+        for line, up, down in zip(lines, measured[0][counted], measured[1][counted], strict=True)
+    }
+    assert ours == {line["id"]: (line["bytes"], line["reply_bytes"]) for line in lines}
+    assert max(sum(pair) for pair in ours.values()) > 600_000
+
+
+def test_without_accounting_a_session_shows_rates_from_packets(lab: Lab, broker: Broker) -> None:
+    a, b = lab.netns("a"), lab.netns("b")
+    lab.veth_pair(a, b)
+    run_in(b, "nft", "-f", "-", stdin="table ip t { chain c { type filter hook input priority 0; ct state new; }; }")
+    run_in(b, "sysctl", "-qw", "net.netfilter.nf_conntrack_acct=0")
+    lab.spawn_in(a, "ping", "-i", "0.05", "-s", "972", "10.99.0.2")  # 20 a second, 1,000 bytes each
+    session = LiveSession(broker, b)
+    columns = ("proto", "rate_up", "rate_down")
+
+    def drawn() -> list[tuple[str, ...]]:
+        found: list[Snapshot] = []
+        session.ask("flows", ViewSpec(columns), found.append)
+        poll(lambda: found, 5.0)
+        return [row.cells for row in found[0].rows if row.cells[0] == "icmp"]
+
+    try:
+        poll(lambda: drawn() == [("icmp", "–", "–")], 10.0)
+        session.measure_rates(lambda error: None)
+        poll(lambda: drawn() and all("k/s" in rate for rate in drawn()[0][1:]), 15.0, "a rate each way")
+        for rate in drawn()[0][1:]:
+            assert 10 <= float("".join(c for c in rate.partition("k")[0] if c.isdigit() or c == ".")) <= 30
+        session.stop_capture()
+        poll(lambda: drawn() == [("icmp", "–", "–")], 15.0, "no rates without packets")
+    finally:
+        session.close()

@@ -1,0 +1,271 @@
+"""The session's flow table against the kernel's: how soon flows come and go, and what dumps and losses do to it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from queue import SimpleQueue
+from statistics import median
+from typing import Any
+
+import pytest
+
+from nettop.broker.client import Broker
+from nettop.broker.requests import FlowKey
+from nettop.model.events_ring import EVENT_GAP
+from nettop.model.filter import parse
+from nettop.model.view import Snapshot, ViewSpec
+from nettop.pipeline.live_session import LiveSession
+from tests.interop.conntrack_xml import listed, unequal_by_events
+from tests.interop.live_table import LiveTable
+from tests.interop.nat_world import inside
+from tests.kernel.commands import ROOT
+from tests.kernel.namespaces import Lab, command_in, poll, run_in, settled
+
+pytestmark = pytest.mark.kernel
+
+RULES = "table inet t { chain o { type filter hook output priority 0; ct state new counter; }; }"
+FLOWS = 50
+SOON_S = 0.2
+RATE = 20_000
+MANY = 12_000
+ROUNDS = 3
+TARGETS = [(n // 50, 1000 + n % 50) for n in range(MANY)]  # where tests.flood sends, from 10.128.0.0 on
+RESET = (1).to_bytes(4, sys.byteorder) + bytes(4)  # struct linger: on, at once
+LISTING = ("conntrack", "-L", "-o", "xml,id")
+TINY = 4096  # bytes of a listener's buffer: a few events
+
+
+@pytest.fixture
+def sender(lab: Lab) -> str:
+    """A namespace whose packets to 10/8 go into a veth and are never answered."""
+    ns, other = lab.netns("live"), lab.netns("liveb")
+    for one in (ns, other):
+        run_in(one, "sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1")
+    lab.veth_pair(ns, other, addresses_a=("10.0.0.1/8",), addresses_b=())
+    run_in(ns, "ip", "link", "set", "veth0", "arp", "off")
+    run_in(ns, "nft", "-f", "-", stdin=RULES)
+    run_in(ns, "sysctl", "-qw", "net.netfilter.nf_conntrack_udp_timeout=600")
+    return ns
+
+
+@pytest.fixture
+def watched(broker: Broker, sender: str) -> Iterator[LiveSession]:
+    with session_on(broker, sender) as session:
+        yield session
+
+
+@contextmanager
+def session_on(broker: Broker, ns: str, **more: Any) -> Iterator[LiveSession]:
+    """A session that has its first dump."""
+    session = LiveSession(broker, ns, **more)
+    try:
+        poll(lambda: session._run.engine.flows.dumped_ns, 10.0)
+        yield session
+    finally:
+        session.close()
+
+
+@contextmanager
+def packets(ns: str) -> Iterator[Callable[[int], None]]:
+    """Sends one UDP packet to a port of a silent host."""
+    with inside(ns, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sock:
+        yield lambda port: sock.sendto(b"x", ("10.2.3.4", port)) and None
+
+
+def flood(ns: str, *words: object) -> subprocess.Popen[bytes]:
+    """tests.flood in that namespace."""
+    argv = command_in(ns, "env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "tests.flood", *map(str, words))
+    return subprocess.Popen(argv, stdout=subprocess.DEVNULL)
+
+
+def window(session: LiveSession, expression: str = "") -> Snapshot:
+    """A screenful of the flows that match."""
+    answer: SimpleQueue[Snapshot] = SimpleQueue()
+    flows = session.views["flows"]
+    spec = ViewSpec(tuple(flows.default_columns), height=45, sort=flows.default_sort, filter=parse(expression, "flow"))
+    session.ask("flows", spec, answer.put)
+    return answer.get(timeout=10)
+
+
+def shown_after(session: LiveSession, send: Callable[[int], None], port: int) -> float:
+    """Seconds from the packet of a new flow to a window that has it, asked for anew: an order may be held longer."""
+    began, asked = time.monotonic(), itertools.count()
+    send(port)
+    poll(lambda: window(session, f"dst port {port} or dst port {20_000 + next(asked)}").rows, 5.0)
+    return time.monotonic() - began
+
+
+def in_kernel(ns: str) -> set[tuple[str, int]]:
+    """Addresses and ports that conntrack lists."""
+    lines = run_in(ns, "conntrack", "-L", "-o", "id").splitlines()
+    words = [dict(word.split("=", 1) for word in reversed(line.split()) if "=" in word) for line in lines]
+    return {(line["dst"], int(line["id"])) for line in words}
+
+
+def in_table(session: LiveSession) -> set[tuple[str, int]]:
+    """The same of our table."""
+    rows = session._run.waited(lambda engine, now_ns: list(engine.flows.json_lines(engine.flows.rows())))
+    return {(row["dst"], row["id"]) for row in map(json.loads, rows)}
+
+
+def test_new_flows_are_shown_within_200_ms(watched: LiveSession, sender: str) -> None:
+    with packets(sender) as send:
+        took = [shown_after(watched, send, port) for port in range(2000, 2000 + FLOWS)]
+    print(f"median {median(took):.3f} s, most {max(took):.3f} s")
+    assert sorted(took)[FLOWS * 9 // 10] < SOON_S, took
+
+
+def test_new_flows_are_shown_within_200_ms_among_20_000_a_second(watched: LiveSession, sender: str) -> None:
+    with packets(sender) as send, flood(sender, 4 * RATE, RATE) as flooding:
+        poll(lambda: window(watched).total > RATE // 4, 10.0)
+        took: list[float] = []
+        while flooding.poll() is None and len(took) < FLOWS:
+            took.append(shown_after(watched, send, 2000 + len(took)))
+        flooding.wait(20)
+    print(f"median {median(took):.3f} s, most {max(took):.3f} s")
+    assert len(took) >= 10
+    assert sorted(took)[len(took) * 9 // 10] < SOON_S, took
+    assert watched.status().lost == "0"
+
+
+def test_a_deleted_flow_is_gone_within_200_ms(watched: LiveSession, sender: str) -> None:
+    with packets(sender) as send:
+        send(2000)
+        poll(lambda: window(watched, "dst port 2000").rows)
+    run_in(sender, "conntrack", "-D", "-p", "udp", "--dport", "2000")
+    poll(lambda: not window(watched, "dst port 2000").rows, SOON_S)
+
+
+def test_a_flow_older_than_every_listener_is_gone_with_the_next_dump(broker: Broker, sender: str) -> None:
+    """The kernel sends no DESTROY of it (nf_conntrack_events=2)."""
+    with packets(sender) as send:
+        send(2000)
+        with session_on(broker, sender) as session:
+            send(2001)
+            poll(lambda: window(session).total == 2)
+            run_in(sender, "conntrack", "-F")
+            send(2002)
+            poll(lambda: in_table(session) == in_kernel(sender), 4.0)
+            assert window(session).total == 1
+
+
+def test_a_timeout_that_has_run_out_on_the_screen_removes_nothing(broker: Broker, sender: str) -> None:
+    """Packets put it off in the kernel, which sends no event of that; only a dump tells."""
+    run_in(sender, "sysctl", "-qw", "net.netfilter.nf_conntrack_udp_timeout=1")
+    table = LiveTable(broker, sender)
+    try:
+        with packets(sender) as send:
+            poll(table.dumped)
+            send(2000)
+            poll(lambda: len(table.rows()) == 1)
+            until = time.monotonic() + 2.5
+            poll(lambda: send(2000) or time.monotonic() > until, 5.0)
+            (row,) = table.rows().values()
+            assert row["timeout"] <= 1
+            assert in_kernel(sender) == {(row["dst"], row["id"])}
+    finally:
+        table.close()
+
+
+def test_after_a_loss_the_table_is_the_kernels_within_two_seconds(broker: Broker, sender: str) -> None:
+    """A buffer for a handful of events: nearly all are lost. The ledger's equation holds to the last of them."""
+    count = 20_000
+    with session_on(broker, sender, buffer=TINY, interval=1000.0) as session:
+        assert flood(sender, count).wait(30) == 0
+        ended = time.monotonic()
+        poll(lambda: len(in_table(session)) == count, 10.0)
+        took = time.monotonic() - ended
+        assert in_table(session) == in_kernel(sender)
+        assert took < 2.0
+        row = poll(lambda: accounted(session, "conntrack", count), 5.0)
+        assert row.kernel > count // 2
+        assert (row.seen, row.shown + row.filtered + row.evicted + row.kernel + row.queue) == (count, count)
+        assert (row.in_flight, row.unknown) == (0, 0)
+        assert session.status().lost == f"{row.kernel:,} kernel"
+        assert losses_among_events(session) == row.kernel
+        run_in(sender, "conntrack", "-F")
+        poll(lambda: not in_table(session), 2.0 + 1.0)
+
+
+def accounted(session: LiveSession, stream: str, count: int) -> Any:
+    """That stream's row of the ledger, once it has seen so many."""
+    rows = session._run.waited(lambda engine, now_ns: engine.ledger.rows())
+    return next((row for row in rows if row.name == stream and row.seen == count), None)
+
+
+def losses_among_events(session: LiveSession) -> int:
+    """What the rows in the events view that stand for losses say, added up."""
+    ring = session._run.engine.events.ring
+
+    def added_up(engine: Any, now_ns: int) -> int:
+        rows = ring.rows(ring.start, ring.end)
+        return int(rows["opackets"][rows["event"] == EVENT_GAP].sum())
+
+    return session._run.waited(added_up)
+
+
+def test_flows_that_end_and_return_during_a_dump_are_right_without_another(broker: Broker, sender: str) -> None:
+    """Flows are deleted, and some of them made again, until the dump is over: none is revived, none is forgotten."""
+    table = LiveTable(broker, sender)
+    try:
+        poll(table.dumped)
+        assert flood(sender, MANY).wait(30) == 0
+        keys = [FlowKey(2, 17, 0, "10.0.0.1", f"10.128.{n >> 8}.{n & 255}", 5555, port, None) for n, port in TARGETS]
+        left = iter(keys)
+        with inside(sender, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sock:
+            sock.bind(("10.0.0.1", 5555))
+            for _ in range(ROUNDS):
+                for _ in during_one_dump(table):
+                    some = list(itertools.islice(left, 40))
+                    broker.delete_flows(table.netns, some)
+                    for key in some[:10]:
+                        sock.sendto(b"x", (key.dst, key.dport))
+                assert not settled(lambda: unequal_by_events(listed(run_in(sender, *LISTING)), table.rows()))
+        assert len(list(left)) < MANY - 40 * ROUNDS
+    finally:
+        table.close()
+
+
+def test_connections_of_the_same_ports_during_a_dump_are_right_without_another(broker: Broker, sender: str) -> None:
+    """Connections of few tuples are reset and made again until the dump is over: many lives of few keys."""
+    table = LiveTable(broker, sender)
+    try:
+        poll(table.dumped)
+        assert flood(sender, MANY).wait(30) == 0
+        ports = itertools.cycle(range(40_000, 40_004))
+        with inside(sender, lambda: socket.create_server(("127.0.0.1", 80), backlog=64)) as listener:
+            for _ in range(ROUNDS):
+                for _ in during_one_dump(table):
+                    connected_and_reset(sender, listener, next(ports))
+                assert not settled(lambda: unequal_by_events(listed(run_in(sender, *LISTING)), table.rows()))
+    finally:
+        table.close()
+
+
+def during_one_dump(table: LiveTable) -> Iterator[int]:
+    """Counts from before one dump of the table begins until it has ended; no other begins."""
+    before, until = table.dumps(), time.monotonic() + 10
+    table.sources.poke_table()
+    for turn in itertools.count():
+        if table.dumps() != before:
+            return
+        assert time.monotonic() < until, "the dump has no end"
+        yield turn
+
+
+def connected_and_reset(ns: str, listener: socket.socket, port: int) -> None:
+    """One connection from this port."""
+    with inside(ns, lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", port))
+        sock.connect(("127.0.0.1", 80))
+        accepted = listener.accept()[0]
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    accepted.close()
