@@ -32,7 +32,7 @@ class LiveTable:
         """The answer, given on the model thread."""
         answer: Future[T] = Future()
         self.run.plumbing.handoff.call(lambda: answer.set_result(question()))
-        return answer.result(10)
+        return answer.result(30)
 
     def dumped(self) -> bool:
         """Whether a complete dump is in it."""

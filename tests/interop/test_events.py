@@ -54,9 +54,9 @@ def test_no_event_is_lost_under_load(sender: str, tmp_path: Path) -> None:
     printing = running("events", "--json", "--netns", sender, "--count", str(COUNT), "--fail-on-loss")
     writing = running("record", "--netns", sender, "-i", "lo", "-w", str(path), "--fail-on-loss")
     with printing as live, writing as recording:
-        poll(lambda: listeners(sender) == 2, 10.0)
+        poll(lambda: listeners(sender) == 2)
         flood(sender, COUNT)
-        code, out, err = live.end(30.0)
+        code, out, err = live.end()
         recording.signal()
         assert recording.end()[0] == 0
     assert (code, err) == (0, "")
@@ -84,11 +84,11 @@ def test_events_are_those_that_conntrack_prints(sender: str, lab: Lab, tmp_path:
         )
     try:
         with running("events", "--json", "--netns", sender) as live:
-            poll(lambda: listeners(sender) == 2, 10.0)
+            poll(lambda: listeners(sender) == 2)
             run_in(sender, "ping", "-c1", "127.0.0.1")
             flood(sender, 50)
             run_in(sender, "conntrack", "-F")
-            poll(lambda: listeners(sender) == 2 and printed.read_bytes().count(b'type="destroy"') >= 51, 10.0)
+            poll(lambda: listeners(sender) == 2 and printed.read_bytes().count(b'type="destroy"') >= 51)
             live.signal(signal.SIGINT)
             code, text, err = live.end()
     finally:

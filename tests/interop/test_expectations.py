@@ -214,9 +214,9 @@ def test_events_are_those_that_conntrack_prints_live_and_from_a_recording(ns: st
             running("events", "--json", "--netns", ns) as live,
             running("record", "--netns", ns, "-i", "lo", "-w", str(recorded)) as recording,
         ):
-            poll(lambda: listeners(ns) == 3, 10.0)
+            poll(lambda: listeners(ns) == 3)
             traffic(ns, ftp)
-            poll(lambda: printed.read_bytes().count(b'type="') >= 15, 10.0)
+            poll(lambda: printed.read_bytes().count(b'type="') >= 15)
             for process in (live, recording):
                 process.signal(signal.SIGINT)
             code, text, err = live.end()
@@ -265,12 +265,12 @@ class Watched:
     def rows(self, view: str, *columns: str) -> list[tuple[int, tuple[str, ...]]]:
         answers: SimpleQueue[Snapshot] = SimpleQueue()
         self.session.ask(view, ViewSpec(columns, height=200), answers.put)
-        return [(row.ident, row.cells) for row in answers.get(timeout=10).rows]
+        return [(row.ident, row.cells) for row in answers.get(timeout=30).rows]
 
     def detail(self, view: str, ident: int) -> list[str]:
         answers: SimpleQueue[Detail | None] = SimpleQueue()
         self.session.detail(view, ident, answers.put)
-        found = answers.get(timeout=10)
+        found = answers.get(timeout=30)
         return ["".join(text for text, _ in line) for line in (found.lines if found else ())]
 
     def flow(self, ends: str) -> int:
@@ -280,7 +280,7 @@ class Watched:
     def table(self) -> list[dict[str, Any]]:
         answers: SimpleQueue[list[Expectation]] = SimpleQueue()
         self.session._run.on_models(lambda engine, now_ns: answers.put(list(engine.expectations)))
-        return sorted((of_table(one) for one in answers.get(timeout=10)), key=str)
+        return sorted((of_table(one) for one in answers.get(timeout=30)), key=str)
 
 
 def test_the_table_is_conntracks_and_flows_say_what_they_expect(broker: Broker, ns: str, ftp: Ftp) -> None:
@@ -323,9 +323,9 @@ def test_those_of_a_master_that_sends_no_events_come_by_dumps(broker: Broker, ns
         watched = Watched(session)
         poll(lambda: run_in(ns, "conntrack", "-C") and watched.rows("flows", "original"), what="the master")
         ftp.do("port", "127.0.0.1", 40002)
-        poll(lambda: watched.table() == listed(ns) != [], 30.0, what="the expectation")
+        poll(lambda: watched.table() == listed(ns) != [], what="the expectation")
         run_in(ns, "conntrack", "-F", "expect")
-        poll(lambda: watched.table() == [], 30.0, what="its end")
+        poll(lambda: watched.table() == [], what="its end")
         assert not [row for row in watched.rows("events", "event") if "EXP" in row[1][0]]
     finally:
         session.close()

@@ -72,9 +72,9 @@ class Watch:
         stack.callback(self.polled.close)
         self.heard = LiveTable(broker, ns)
         stack.callback(self.heard.close)
-        poll(lambda: listeners(ns) == 5, 20.0, "five listeners to conntrack's events")
-        poll(lambda: self.polled.dumped() and self.heard.dumped(), 10.0)
-        poll(lambda: holds(self.recording, b"conntrack-dump"), 20.0)
+        poll(lambda: listeners(ns) == 5, what="five listeners to conntrack's events")
+        poll(lambda: self.polled.dumped() and self.heard.dumped())
+        poll(lambda: holds(self.recording, b"conntrack-dump"))
 
     def table(self) -> dict[int, Row]:
         """The kernel's table, as conntrack lists it."""
@@ -104,7 +104,7 @@ def listeners(ns: str) -> int:
 
 def _ended(process: subprocess.Popen[bytes]) -> None:
     process.send_signal(signal.SIGINT)
-    process.wait(10)
+    process.wait(30)
 
 
 @pytest.mark.parametrize("seed", seeds())
@@ -124,8 +124,8 @@ def test_at_every_step_we_say_what_conntrack_says(world: NatWorld, broker: Broke
             assert not settled(lambda: told_only(watch, older)), walked
             assert not settled(lambda: unequal_events(watch.events_of_conntrack(), watch.events())), walked
             if number % LISTED_EVERY == LISTED_EVERY - 1:
-                assert not settled(lambda: watch.compared(lambda: now(watch.ns)), 20.0), walked
-        poll(lambda: all_stay(watch), 10.0, "what is about to expire has gone")
+                assert not settled(lambda: watch.compared(lambda: now(watch.ns))), walked
+        poll(lambda: all_stay(watch), what="what is about to expire has gone")
         assert not settled(lambda: unequal_events(watch.events_of_conntrack(), watch.events())), walked
         watch.recorder.signal()
         assert watch.recorder.end()[0] == 0

@@ -67,7 +67,7 @@ class Running:
         """The broker's pid."""
         return poll(lambda: children_of(self.pid), what="the broker")[0]
 
-    def end(self, deadline_s: float = 10.0) -> tuple[int, str, str]:
+    def end(self, deadline_s: float = 30.0) -> tuple[int, str, str]:
         """Wait for its end; exit code, stdout, stderr."""
         out, err = self.process.communicate(timeout=deadline_s)
         return self.process.returncode, (out or b"").decode(), (err or b"").decode()

@@ -23,7 +23,7 @@ from tests.kernel.namespaces import command_in, poll
 READ_BYTES = 4 << 20
 
 
-def read_until(source: Source, done: Callable[[list[Item]], bool], deadline_s: float = 10.0) -> list[Item]:
+def read_until(source: Source, done: Callable[[list[Item]], bool], deadline_s: float = 30.0) -> list[Item]:
     """What the source gives, read as the pipeline would, until `done(items)`; fails after `deadline_s`."""
     items: list[Item] = []
     end = time.monotonic() + deadline_s

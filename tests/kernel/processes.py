@@ -54,8 +54,8 @@ class App:
         """Let it end by itself; returns its exit code."""
         assert self.process.stdin is not None
         self.process.stdin.close()
-        code = self.process.wait(20)
-        self._reader.join(20)
+        code = self.process.wait(30)
+        self._reader.join(30)
         return code
 
     def kill(self) -> None:
@@ -78,7 +78,7 @@ class App:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
-        self._reader.join(20)
+        self._reader.join(30)
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
             assert stream is not None
             stream.close()

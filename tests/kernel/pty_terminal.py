@@ -54,10 +54,10 @@ class Terminal:
                 self.key("q")
             return self.process.poll() is not None
 
-        poll(left, 10.0, what="the app ends")
+        poll(left, what="the app ends")
         return self.end()
 
-    def end(self, deadline_s: float = 10.0) -> int:
+    def end(self, deadline_s: float = 30.0) -> int:
         end = time.monotonic() + deadline_s
         while self.process.poll() is None and time.monotonic() < end:
             self.read()

@@ -151,9 +151,9 @@ def test_escape_sequences_never_reach_the_terminal(lab: Lab, tmp_path: Path) -> 
 @pytest.mark.parametrize("size", [(10, 40), (24, 80)])
 def test_the_app_lives_in_a_small_terminal(lab: Lab, size: tuple[int, int]) -> None:
     with terminal("--netns", lab.netns("a"), size=size) as screen:
-        poll(lambda: screen.shows("Flows"), 15.0)
+        poll(lambda: screen.shows("Flows"))
         screen.key("12345?")
-        poll(lambda: screen.shows("Keys") or screen.shows("Help"), 5.0)
+        poll(lambda: screen.shows("Keys") or screen.shows("Help"))
         screen.key("q")  # leaves the help
         poll(lambda: screen.shows("Flows"))
         assert screen.quit() == 0
@@ -164,7 +164,7 @@ def test_the_app_lives_in_a_small_terminal(lab: Lab, size: tuple[int, int]) -> N
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_gives_the_terminal_back(lab: Lab, number: int) -> None:
     with terminal("--netns", lab.netns("a")) as screen:
-        poll(lambda: screen.shows("Flows"), 15.0)
+        poll(lambda: screen.shows("Flows"))
         screen.process.send_signal(number)
         code = screen.end()
     assert code == (0 if number == signal.SIGINT else 130)

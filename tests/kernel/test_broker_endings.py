@@ -18,8 +18,6 @@ from tests.kernel.processes import App, children_of, is_gone, status_of
 
 pytestmark = pytest.mark.kernel
 
-WITHIN_S = 5.0
-
 
 @pytest.fixture
 def big_ruleset(lab: Lab) -> str:
@@ -63,16 +61,16 @@ def test_killing_the_app_ends_the_broker_and_its_children(
     app, broker, child = stopped_child
     before = host_state(big_ruleset)
     app.kill()
-    poll(lambda: is_gone(broker), WITHIN_S, "the broker's end")
-    poll(lambda: is_gone(child), WITHIN_S, "the child's end")
+    poll(lambda: is_gone(broker), what="the broker's end")
+    poll(lambda: is_gone(child), what="the child's end")
     assert host_state(big_ruleset) == before
 
 
 def test_killing_the_broker_ends_its_children_and_tells_the_app(stopped_child: tuple[App, int, int]) -> None:
     app, broker, child = stopped_child
     os.kill(broker, signal.SIGKILL)
-    poll(lambda: is_gone(child), WITHIN_S, "the child's end")
-    poll(lambda: is_gone(broker), WITHIN_S, "the broker's end (the app reaps it)")
+    poll(lambda: is_gone(child), what="the child's end")
+    poll(lambda: is_gone(broker), what="the broker's end (the app reaps it)")
     said = {message["what"]: message for message in (app.any_line(), app.any_line())}  # from two threads
     assert said["gone"]["why"] == "the broker ended"
     assert said["listing"]["error"].startswith("the broker ended")
@@ -85,7 +83,7 @@ def test_killing_a_child_is_an_error_of_that_call_only(stopped_child: tuple[App,
     assert "was ended by SIGKILL" in app.expect("listing")["error"]
     assert not is_gone(broker)
     assert app.end() == 0
-    poll(lambda: is_gone(broker), WITHIN_S, "the broker's end")
+    poll(lambda: is_gone(broker), what="the broker's end")
 
 
 def test_a_child_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch, big_ruleset: str) -> None:
@@ -113,7 +111,7 @@ def test_a_child_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch, b
 
 def test_every_call_after_the_brokers_death_says_so(broker: Broker) -> None:
     os.kill(broker.pid, signal.SIGKILL)
-    poll(lambda: broker.ended, WITHIN_S)
+    poll(lambda: broker.ended)
     with pytest.raises(BrokerError, match="the broker ended: start nettop again"):
         broker.netns("")
 

@@ -38,7 +38,7 @@ def raw() -> Iterator[socket.socket]:
         yield ours
     finally:
         ours.close()
-        assert process.wait(10) == 0
+        assert process.wait(30) == 0
 
 
 def answer(sock: socket.socket) -> dict[str, object]:

@@ -146,7 +146,7 @@ def test_an_opened_sysctl_tells_its_namespaces_value_whenever_it_is_read_and_can
             os.write(fd, b"0")
         broker.leave(handle)
         lab.remove(ns)
-        poll(lambda: gone(fd), 10.0, "the sysctl's end with its namespace")
+        poll(lambda: gone(fd), what="the sysctl's end with its namespace")
     finally:
         os.close(fd)
 

@@ -32,7 +32,7 @@ def test_a_broker_in_a_user_namespace_serves_an_unprivileged_app() -> None:
         if can_change_ids():
             assert status["Uid"].split() == status_of(ready["broker"])["Uid"].split() == ["65534"] * 4
         app.kill()
-        poll(lambda: is_gone(ready["broker"]), 5.0, "the broker's end")
+        poll(lambda: is_gone(ready["broker"]), what="the broker's end")
 
 
 def test_its_namespace_is_its_own_and_works() -> None:

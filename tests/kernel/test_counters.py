@@ -161,7 +161,7 @@ def test_a_table_that_fills_says_when_and_one_at_rest_says_nothing(lab: Lab, her
         words = "–" if row is None else forecast(row.trend, row.about.limit)
         return words if words != "–" else None
 
-    words = poll(said, deadline_s=20, what="a forecast")
+    words = poll(said, what="a forecast")
     filling.kill()
     assert re.fullmatch(r"~\d+ (min|h) at \+[\d.]+k?/s", words or "")
 

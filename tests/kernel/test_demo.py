@@ -68,10 +68,10 @@ def details(session: LiveSession) -> list[str]:
     snapshots: SimpleQueue[Snapshot] = SimpleQueue()
     session.ask("flows", ViewSpec(("original",), height=500), snapshots.put)
     found: list[str] = []
-    for row in snapshots.get(timeout=10).rows:
+    for row in snapshots.get(timeout=30).rows:
         answers: SimpleQueue[Detail | None] = SimpleQueue()
         session.detail("flows", row.ident, answers.put)
-        detail = answers.get(timeout=10)
+        detail = answers.get(timeout=30)
         if detail is not None:
             found.append("\n".join("".join(text for text, _ in line) for line in (detail.title, *detail.lines)))
     return found
@@ -102,7 +102,7 @@ def test_both_gateways_show_what_they_rewrite(lab_broker: Broker, netns: str, wo
         return flow is not None and nat in text and re.search(rewritten.format(port=flow[1]), text) is not None
 
     def look(session: LiveSession) -> None:
-        poll(lambda: any(map(is_it, details(session))), 10.0, what=f"the flow of machine A on {netns}")
+        poll(lambda: any(map(is_it, details(session))), what=f"the flow of machine A on {netns}")
 
     watching(lab_broker, netns, look)
 
@@ -119,7 +119,7 @@ def test_drops_are_counted_three_chains_deep(lab_broker: Broker) -> None:
     text = lab_broker.text(netns, TextKind.NFT_RULESET).decode()
     assert re.search(r"chain forward \{[^}]*jump lan", text)
     assert re.search(r"chain lan \{[^}]*jump blocked", text)
-    poll(dropped, 10.0)
+    poll(dropped)
 
 
 def started(screen: Terminal) -> set[int]:
@@ -134,17 +134,17 @@ def test_every_view_answers_its_key_and_q_leaves_nothing(who: tuple[str, ...]) -
     with terminal("demo", before=who, env={"HOME": "/"}) as screen:
         processes = started(screen)
         assert len(processes) > 4
-        poll(lambda: screen.shows("SNAT"), 10.0)
+        poll(lambda: screen.shows("SNAT"))
         for key, words in (("2", "UPDATE"), ("3", "prerouting"), ("4", "INFO"), ("5", "insert_failed")):
             screen.drawn = b""
             screen.key(key)
-            poll(lambda words=words: screen.shows(words), 10.0, what=f"view {key}")  # type: ignore[misc]
+            poll(lambda words=words: screen.shows(words), what=f"view {key}")  # type: ignore[misc]
         screen.key("?")
-        poll(lambda: screen.shows("Help: keys"), 5.0)
+        poll(lambda: screen.shows("Help: keys"))
         screen.key("q")
         assert screen.quit() == 0
     assert b"Traceback" not in screen.drawn
-    poll(lambda: not alive(processes), 5.0, what="all its processes are gone")
+    poll(lambda: not alive(processes), what="all its processes are gone")
     assert host() == before
 
 
@@ -155,17 +155,17 @@ def test_a_killed_demo_leaves_nothing(number: int) -> None:
         processes = started(screen)
         screen.process.send_signal(number)
         screen.end()
-    poll(lambda: not alive(processes), 5.0, what="all its processes are gone")
+    poll(lambda: not alive(processes), what="all its processes are gone")
     assert host() == before
 
 
 def test_killing_it_while_it_builds_leaves_nothing() -> None:
     with terminal("demo") as screen:
-        poll(lambda: len(family(screen.process.pid)) > 3, 10.0)
+        poll(lambda: len(family(screen.process.pid)) > 3)
         processes = family(screen.process.pid)
         screen.process.kill()
         screen.process.wait()
-    poll(lambda: not alive(processes), 10.0, what="all its processes are gone")
+    poll(lambda: not alive(processes), what="all its processes are gone")
 
 
 def alive(pids: set[int]) -> set[int]:
@@ -180,8 +180,8 @@ def test_without_user_namespaces_the_recording_is_shown() -> None:
     powerless = ("/usr/bin/setpriv", "--bounding-set=-all", "--inh-caps=-all")
     before = (*NOBODY, "unshare", "-Ur", "sh", "-c", script, "sh", *powerless)
     with terminal("demo", before=before, env={"HOME": "/"}) as screen:
-        poll(lambda: screen.shows("recording of the lab"), 15.0)
-        poll(lambda: screen.shows("192.168.1.2"), 15.0)
+        poll(lambda: screen.shows("recording of the lab"))
+        poll(lambda: screen.shows("192.168.1.2"))
         screen.quit()
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,6 +30,8 @@ from tests.kernel.namespaces import Lab, command_in, poll, run_in
 
 pytestmark = pytest.mark.kernel
 
+ROOMY = 1 << 20  # bytes of a buffer that a quick reader may keep from overrunning
+SO_MEMINFO = 55  # asm-generic/socket.h
 RULES = "table inet t { chain o { type filter hook output priority 0; ct state new counter; }; }"
 
 
@@ -123,13 +128,20 @@ def test_losses_in_turn_each_stand_where_their_events_are_missing(broker: Broker
             read_until(source, lambda items: sum(came(items)) >= 2_000)
 
 
+def dropped(source: ConntrackEvents) -> int:
+    """Messages that the kernel has dropped at the source's socket: SK_MEMINFO_DROPS of linux/sock_diag.h."""
+    with socket.socket(fileno=os.dup(source.fileno())) as sock:
+        return int(struct.unpack("=9I", sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36))[8])
+
+
 def test_losses_while_it_is_read_stand_where_their_events_are_missing(broker: Broker, sender: str) -> None:
-    """The kernel makes events faster than they are read, so that the buffer overruns again and again."""
-    with events(broker, sender, 256 << 10) as source, flooding(sender, 80_000) as sending:
-        items = list[Item]()
+    """A reader that always comes too late: between two reads, while events come, the kernel has dropped some more."""
+    with events(broker, sender, 256 << 10) as source, flooding(sender, 80_000, 40_000) as sending:
+        items, before = list[Item](), 0
         while sum(came(items)) < 80_000:
+            poll(lambda seen=before: dropped(source) > seen or sending.poll() is not None)  # type: ignore[misc]
+            before = dropped(source)
             items += source.read(40_000) + source.losses()
-            sum(x * x for x in range(60_000))  # a busy reader
         assert sending.wait(60) == 0
     found = missing(told(items), 80_000)
     assert len(found) >= 3, "several losses"
@@ -145,7 +157,7 @@ def shown(ring: EventRing) -> tuple[int, int]:
     return int(np.count_nonzero(~gaps)), int(rows["opackets"][gaps].sum())
 
 
-@pytest.mark.parametrize("rcvbuf", [2_304, 16 << 10, 1 << 20])
+@pytest.mark.parametrize("rcvbuf", [2_304, 16 << 10, ROOMY])
 def test_a_session_accounts_for_every_event(broker: Broker, sender: str, rcvbuf: int) -> None:
     """Seen and lost are what was sent, in the ledger and row by row, and rows stand in the order of time."""
     count = 60_000
@@ -158,12 +170,13 @@ def test_a_session_accounts_for_every_event(broker: Broker, sender: str, rcvbuf:
         poll(lambda: run.engine.ledger.rows(), what="the stream")
         with flooding(sender, count) as sending:
             assert sending.wait(60) == 0
-        account = poll(lambda: next((r for r in run.engine.ledger.rows() if r.seen == count), None), 10.0)
+        account = poll(lambda: next((r for r in run.engine.ledger.rows() if r.seen == count), None))
         # The ledger knows of a loss at once; its row comes when the events before it have been read.
-        poll(lambda: run.waited(lambda engine, now_ns: sum(shown(engine.events.ring))) == count, 10.0)
+        poll(lambda: run.waited(lambda engine, now_ns: sum(shown(engine.events.ring))) == count)
     finally:
         run.close()
-    assert account.kernel > 0 and account.unknown == run.engine.ledger.unknown() == 0
+    assert account.kernel > 0 or rcvbuf == ROOMY, "smaller ones overrun whoever reads"
+    assert account.unknown == run.engine.ledger.unknown() == 0
     ring = run.engine.events.ring
     rows = ring.rows(ring.start, ring.end)
     gaps = rows["event"] == EVENT_GAP

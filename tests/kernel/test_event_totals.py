@@ -25,7 +25,7 @@ PING = 5
 def rows(session: LiveSession) -> list[tuple[str, ...]]:
     answers: SimpleQueue[Snapshot] = SimpleQueue()
     session.ask("events", ViewSpec(COLUMNS, height=100), answers.put)
-    return [row.cells for row in answers.get(timeout=10).rows]
+    return [row.cells for row in answers.get(timeout=30).rows]
 
 
 def ended(session: LiveSession) -> list[tuple[str, ...]]:
@@ -44,11 +44,11 @@ def test_a_flows_end_tells_its_totals_and_how_long_it_lived(
         conntrack = subprocess.Popen(command_in(ns, "conntrack", "-E", "-o", "ktimestamp"), stdout=out)
     session = LiveSession(broker, ns)
     try:
-        poll(lambda: _listeners(ns) == 2, deadline_s=15.0, what="both listen")
+        poll(lambda: _listeners(ns) == 2, what="both listen")
         run_in(ns, "ping", "-c", str(PING), "-i", "0.2", "127.0.0.1")
         run_in(ns, "conntrack", "-F")
-        [row] = poll(lambda: ended(session), 15.0, what="its end")
-        poll(lambda: b"[DESTROY]" in printed.read_bytes(), 15.0, what="conntrack prints it")
+        [row] = poll(lambda: ended(session), what="its end")
+        poll(lambda: b"[DESTROY]" in printed.read_bytes(), what="conntrack prints it")
     finally:
         session.close()
         conntrack.terminate()

@@ -119,7 +119,7 @@ class World:
             return bool(first) and not items
 
         for _ in range(10):
-            poll(quiet, 10.0)
+            poll(quiet)
         assert not [item for _, ring in self.rings for item in ring.losses() if type(item).__name__ == "Gap"]
         self.packets.store.settle(1 << 62)
         for item in self.table():
@@ -176,16 +176,16 @@ def test_without_accounting_a_session_shows_rates_from_packets(lab: Lab, broker:
     def drawn() -> list[tuple[str, ...]]:
         found: list[Snapshot] = []
         session.ask("flows", ViewSpec(columns), found.append)
-        poll(lambda: found, 5.0)
+        poll(lambda: found)
         return [row.cells for row in found[0].rows if row.cells[0] == "icmp"]
 
     try:
-        poll(lambda: drawn() == [("icmp", "–", "–")], 10.0)
+        poll(lambda: drawn() == [("icmp", "–", "–")])
         session.measure_rates(lambda error: None)
-        poll(lambda: drawn() and all("k/s" in rate for rate in drawn()[0][1:]), 15.0, "a rate each way")
+        poll(lambda: drawn() and all("k/s" in rate for rate in drawn()[0][1:]), what="a rate each way")
         for rate in drawn()[0][1:]:
             assert 10 <= float("".join(c for c in rate.partition("k")[0] if c.isdigit() or c == ".")) <= 30
         session.stop_capture()
-        poll(lambda: drawn() == [("icmp", "–", "–")], 15.0, "no rates without packets")
+        poll(lambda: drawn() == [("icmp", "–", "–")], what="no rates without packets")
     finally:
         session.close()

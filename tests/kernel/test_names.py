@@ -22,7 +22,7 @@ pytestmark = pytest.mark.kernel
 def originals(session: LiveSession) -> list[str]:
     found: list[Snapshot] = []
     session.ask("flows", ViewSpec(("original",)), found.append)
-    poll(lambda: found, 5.0)
+    poll(lambda: found)
     return [row.cells[0] for row in found[0].rows]
 
 
@@ -45,16 +45,16 @@ def test_names_are_shown_when_they_are_wanted_and_not_before(
             ns, "python3", "-c", "import socket; s = socket.create_server(('127.0.0.1', 80)); s.accept(); s.accept()"
         )
         send = "import socket; s = socket.create_connection(('127.0.0.1', 80))"
-        poll(lambda: run_in(ns, "python3", "-c", send, check=False) == "" and originals(session), 10.0)
+        poll(lambda: run_in(ns, "python3", "-c", send, check=False) == "" and originals(session))
         assert all("→ 127.0.0.1:80" in text for text in originals(session)) and not threads()
         session.set_names(True)
         host = socket.getnameinfo(("127.0.0.1", 0), socket.NI_NAMEREQD)[0]
-        poll(lambda: all(f"→ {host}:http" in text for text in originals(session)), 15.0)
+        poll(lambda: all(f"→ {host}:http" in text for text in originals(session)))
         session.set_names(False)
-        poll(lambda: all("→ 127.0.0.1:80" in text for text in originals(session)), 5.0)
+        poll(lambda: all("→ 127.0.0.1:80" in text for text in originals(session)))
     finally:
         session.close()
-    poll(lambda: not threads(), 5.0)
+    poll(lambda: not threads())
 
 
 SILENT = """

@@ -138,12 +138,12 @@ def test_who_owns_which_flow_through_every_kind_of_nat(world: World, tmp_path: P
         return {port: world.drawn(port) for port in expected}
 
     try:
-        poll(lambda: seen() == expected, 30.0)
+        poll(lambda: seen() == expected)
     except AssertionError:
         assert seen() == expected
     recorder.keyframe()
     since = time.time_ns()
-    poll(lambda: world.run.waited(told_ns) > since, 30.0)
+    poll(lambda: world.run.waited(told_ns) > since)
     world.run.plumbing.stop_recording()
     recorder.close()
     replayed = json.loads(
@@ -177,7 +177,7 @@ def test_in_a_session_the_process_of_a_new_flow_is_shown_within_seconds(lab: Lab
     def drawn() -> list[tuple[str, ...]]:
         found: list[Snapshot] = []
         session.ask("flows", ViewSpec(("process", "device")), found.append)
-        poll(lambda: found, 5.0)
+        poll(lambda: found)
         return [row.cells for row in found[0].rows]
 
     try:
@@ -188,6 +188,6 @@ def test_in_a_session_the_process_of_a_new_flow_is_shown_within_seconds(lab: Lab
         assert client.stdout is not None and client.stdout.readline()
         name = Path(f"/proc/{client.pid}/comm").read_text().strip()
         wanted = (f"{name}[{client.pid}]→{name}[{server.pid}]?", "lo")
-        poll(lambda: drawn() == [wanted], 30.0, str(wanted))
+        poll(lambda: drawn() == [wanted], what=str(wanted))
     finally:
         session.close()

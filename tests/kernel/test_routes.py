@@ -144,6 +144,6 @@ def test_a_changed_route_is_read_again_soon(router: str, broker: Broker, poll: C
             fed(routing, read_once(source))
             return we_say(routing, "9.9.9.9") == device
 
-        poll(moved, 5.0, f"the default route by {device}")
+        poll(moved, what=f"the default route by {device}")
     events.close()
     source.close()

@@ -32,7 +32,7 @@ def session_of(path: str) -> ReplaySession:
     last = open_reader(path)
     newest = max((int(item.ts_ns[-1]) for item in last if isinstance(item, Batch) and len(item)), default=0)
     last.close()
-    poll(lambda: session.status().clock_ns >= newest, 30, "the recording is read")
+    poll(lambda: session.status().clock_ns >= newest, what="the recording is read")
     return session
 
 

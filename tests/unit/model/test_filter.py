@@ -311,7 +311,7 @@ def test_control_characters_never_reach_the_terminal_and_the_caret_still_points(
 
 
 def test_hostile_expressions_are_refused_or_parsed_in_linear_time() -> None:
-    begin = time.perf_counter()
+    begin = time.thread_time()
     for expression in (
         "(" * 8000,
         "not " * 2000,
@@ -327,7 +327,7 @@ def test_hostile_expressions_are_refused_or_parsed_in_linear_time() -> None:
         parsed.mask(TableOfRows("flow", FLOWS))
     with pytest.raises(FilterError, match="longer than"):
         parse("tcp or " * 5000 + "udp", "flow")
-    assert time.perf_counter() - begin < 2
+    assert time.thread_time() - begin < 2
 
 
 def test_parentheses_may_nest_a_hundred_deep() -> None:

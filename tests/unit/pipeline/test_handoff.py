@@ -93,7 +93,7 @@ def test_a_source_that_can_wait_loses_nothing() -> None:
     got: list[object] = []
     while len(got) < len(batches):
         got += handoff.take(5.0, most=1)[1]
-    writer.join(5)
+    writer.join(30)
     assert got == batches
 
 
@@ -102,7 +102,7 @@ def test_close_frees_a_waiting_source() -> None:
     writer = threading.Thread(target=handoff.put, args=([batch(1, n) for n in range(5)], True))
     writer.start()
     handoff.close()
-    writer.join(5)
+    writer.join(30)
     assert not writer.is_alive()
 
 
@@ -123,7 +123,7 @@ def test_a_source_that_waits_fills_an_eighth_at_most() -> None:
     writer.join(0.1)
     assert writer.is_alive() and handoff.waiting() <= 5
     handoff.close()
-    writer.join(5)
+    writer.join(30)
     assert len(everything(handoff)) == 20
 
 
@@ -134,7 +134,7 @@ def test_a_dump_that_waits_leaves_room_for_events() -> None:
     poll(lambda: handoff.waiting() >= 4, what="the dump fills its share")
     handoff.put([batch(2, n) for n in range(100, 103)], wait=False)
     handoff.close()
-    writer.join(5)
+    writer.join(30)
     handoff.flush()
     found = everything(handoff)
     assert not [item for item in found if isinstance(item, Gap)]

@@ -32,7 +32,7 @@ class Models:
 
     def __exit__(self, *_: object) -> None:
         self.thread.stop()
-        self.thread.join(5)
+        self.thread.join(30)
         assert not self.thread.is_alive()
 
 
@@ -49,9 +49,9 @@ def test_after_a_failure_sources_do_not_block_and_questions_are_answered() -> No
         models.fails = True
         source = threading.Thread(target=models.handoff.put, args=([batch(1, n) for n in range(200)], True))
         source.start()
-        source.join(5)
+        source.join(30)
         assert not source.is_alive()
         answered = threading.Event()
         models.handoff.call(answered.set)
-        assert answered.wait(5)
+        assert answered.wait(30)
         assert len(models.failures) == 1

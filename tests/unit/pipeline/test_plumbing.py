@@ -65,7 +65,7 @@ def test_a_source_that_comes_too_late_is_closed() -> None:
     plumbing.close()
     source = OneStream(1)
     thread = plumbing.start(source, "late")
-    thread.join(5)
+    thread.join(30)
     assert source.closed.is_set()
     assert plumbing.handoff.take(0)[1] == []
 
@@ -76,5 +76,5 @@ def test_close_ends_a_source_that_waits_for_room_and_may_come_twice() -> None:
     writer.start()
     plumbing.close()
     plumbing.close()
-    writer.join(5)
+    writer.join(30)
     assert not writer.is_alive()

@@ -19,7 +19,7 @@ from tests.unit.recording.handmade import epb, idb, shb
 def rows(session: ReplaySession) -> int:
     answers: SimpleQueue[Snapshot] = SimpleQueue()
     session.ask("packets", ViewSpec(("number", "info")), answers.put)
-    return len(answers.get(timeout=5).rows)
+    return len(answers.get(timeout=30).rows)
 
 
 def test_its_packets_are_shown_and_nothing_is_left(tmp_path: Path) -> None:

