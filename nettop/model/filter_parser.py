@@ -230,7 +230,7 @@ class Parser:
             return self._end_value(self._heir())
         if isinstance(self._last, str):
             return self._value_of(self._last, "")
-        if self._last is not None and (token.text[0].isdigit() or token.word in values.SERVICES):
+        if self._last is not None and (token.text[:1].isdigit() or token.word in values.SERVICES):
             return self._end_value(self._last)
         raise self._refuse(self._unknown(token), token)
 

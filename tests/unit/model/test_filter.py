@@ -266,6 +266,7 @@ ERRORS = [
     ("flow", "proto 256", 6, "is no protocol"),
     ("flow", "tcp = 5", 4, "cannot be compared"),
     ("flow", 'process "a', 8, "not closed"),
+    ("flow", 'port 80 or ""', 11, "is not known here"),
     ("flow", "a & b", 2, "&&"),
     ("flow", "event new", 0, "cannot be asked of flows"),
     ("flow", "less 100", 0, "cannot be asked of flows"),

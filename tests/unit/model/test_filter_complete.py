@@ -75,6 +75,10 @@ def test_the_word_under_the_cursor_is_replaced_whole() -> None:
     assert complete("tcp", 99, "flow").end == 3
 
 
+def test_an_empty_quote_behind_a_value_offers_nothing_and_breaks_nothing() -> None:
+    assert offered('port 80 or ""') == []
+
+
 def test_options_have_notes() -> None:
     notes = {option.word: option.note for option in complete("", 0, "flow").options}
     assert notes["rdst"] == "destination of the reply tuple: what the source became"
