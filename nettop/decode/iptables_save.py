@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-_CHAIN = re.compile(rb"^:(.+) (\S+) \[(\d{1,20}):(\d{1,20})\]$", re.DOTALL)
+_CHAIN = re.compile(rb"^:(.+) ([A-Z]+|-) \[(\d{1,20}):(\d{1,20})\]$", re.DOTALL)
 _RULE = re.compile(rb"^(?:\[(\d{1,20}):(\d{1,20})\] )?-A (.*)$", re.DOTALL)
 _INCOMPATIBLE = re.compile(rb"^# Table `(.+)' is incompatible")
 _COMMENT = re.compile(r'(?:^| )--comment ("(?:[^"\\]|\\.)*"|\S+)', re.DOTALL)
 _TARGET = re.compile(r"(?:^| )(?:-j|--jump|-g|--goto) (\S+)")
 _ESCAPED = re.compile(r'\\(["\\\'])')  # what the tool escapes; a \\xNN of ours stays
 _ESCAPED_BYTE = re.compile(rb"\\.", re.DOTALL)
+_HIGHEST = (1 << 64) - 1  # of a counter
 _LONGEST_NAME = 256  # linux/netfilter/nf_tables.h NFT_NAME_MAXLEN
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
@@ -56,6 +57,11 @@ class Saved:
 
 def _word(data: bytes) -> str:
     return data.decode("utf-8", "backslashreplace")
+
+
+def _count(digits: bytes) -> int:
+    """The value of a counter; of a text that names a higher one than there can be, the highest."""
+    return min(int(digits), _HIGHEST)
 
 
 def _odd_quotes(line: bytes) -> bool:
@@ -108,7 +114,7 @@ def _add_rule(saved: Saved, table: str, found: re.Match[bytes]) -> None:
     chain, text = _chain_of(saved, table, _word(found[3]))
     if chain is None:
         return
-    packets, octets = (None, None) if found[1] is None else (int(found[1]), int(found[2]))
+    packets, octets = (None, None) if found[1] is None else (_count(found[1]), _count(found[2]))
     chain.rules.append(SavedRule(len(chain.rules) + 1, text, packets, octets, _comment(text), _target(text)))
 
 
@@ -120,7 +126,7 @@ def parse_save(body: bytes) -> Saved:
             table = _word(line[1:])
         elif found := _CHAIN.match(line):
             policy = None if found[2] == b"-" else _word(found[2])
-            chain = SavedChain(table, _word(found[1]), policy, int(found[3]), int(found[4]))
+            chain = SavedChain(table, _word(found[1]), policy, _count(found[3]), _count(found[4]))
             saved.chains[table, chain.name] = chain
         elif found := _RULE.match(line):
             _add_rule(saved, table, found)

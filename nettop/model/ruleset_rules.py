@@ -192,7 +192,7 @@ class RuleTable:
             ("comment", clean(rule.comment) if rule.comment else ""),
             ("handle", str(rule.handle) if rule.handle is not None else ""),
             ("counted", self._counted(cell, now_ns)),
-            ("verdict", verdict_of(self._ruleset.picture, rule)),
+            ("verdict", clean(verdict_of(self._ruleset.picture, rule))),
             ("jumps to", ", ".join(clean(name) for name in self._jumps(rule))),
             ("command", tool_words(chain, rule)),
         ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from json import dumps
 
+from nettop.text.sanitize import clean
 from nettop.text.units import ABSENT
 
 IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_DCCP, IPPROTO_ICMPV6 = 1, 6, 17, 33, 58  # netinet/in.h
@@ -249,7 +250,8 @@ def _named(shape: FlowShape) -> Iterable[tuple[str, str]]:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("%", "%%")
+    """Safe for a terminal and for a template."""
+    return clean(text).replace("%", "%%")
 
 
 def _text_number(key: str, present: bool) -> str:

@@ -70,6 +70,16 @@ def test_every_comment_comes_back(comment: str) -> None:
     assert (one.comment, one.target, two.target) == (plain, "R", "S")
 
 
+def test_a_number_that_no_counter_can_hold_is_the_highest_one() -> None:
+    saved = parse_save(b"*filter\n:INPUT ACCEPT [99999999999999999999:1]\n[2:99999999999999999999] -A INPUT -j DROP\n")
+    chain = saved.chains["filter", "INPUT"]
+    assert (chain.packets, chain.rules[0].bytes) == (2**64 - 1, 2**64 - 1)
+
+
+def test_what_is_no_policy_is_no_chain() -> None:
+    assert parse_save(b"*filter\n:INPUT AC\x1b[2J [0:0]\n").tables == set()
+
+
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read(body: bytes) -> None:
     assert parse_save(body).tables is not None

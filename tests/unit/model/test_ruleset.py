@@ -375,6 +375,15 @@ def test_names_from_the_host_never_reach_a_screen_raw() -> None:
     assert all(text.isprintable() for text in texts)
 
 
+def test_a_rules_target_never_reaches_a_detail_raw() -> None:
+    feed = Feed()
+    feed.text(TextKind.IPTABLES_LEGACY_SAVE, "*filter\n:INPUT ACCEPT [1:1]\n[1:1] -A INPUT -j X\x1b[31m\nCOMMIT\n")
+    for row in feed.rules.snapshot(ViewSpec(feed.rules.default_columns), T0).rows:
+        told = feed.rules.detail(row.ident, T0)
+        assert told is not None
+        assert all(text.isprintable() for line in (told.title, *told.lines) for text, _ in line)
+
+
 class Busy:
     """A display filter as the filter language gives it: rows that counted more than ten packets."""
 

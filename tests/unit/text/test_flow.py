@@ -21,8 +21,10 @@ from nettop.text.flow import (
     nat_label,
     nat_words,
     status_words,
+    text_template,
 )
 
+EVIL = "gw\x1b[2J\u202e%s"
 VALUES = ("10.0.0.1", 1, "10.0.0.2", 2, "10.0.0.2", 2, "10.0.0.1", 1, 30, 7, 99, 3, 180, 4, 240, 10**18, 10**18 + 1)
 
 
@@ -112,3 +114,10 @@ def test_every_shape_is_one_json_object_whose_absent_values_are_null(shape: Flow
     else:
         assert found["sport"] == (1 if shape.has_ports else None)
         assert found["reply_dport"] == (1 if shape.has_reply_ports else None)
+
+
+def test_a_namespaces_label_is_safe_for_a_terminal_and_exact_in_json() -> None:
+    shape = FlowShape(netns=EVIL, family=2, proto=6, state=None, status=None, nat=0)
+    line = text_template(shape) % VALUES
+    assert line.isprintable() and r"netns gw\x1b[2J" in line
+    assert json.loads(json_template(shape) % VALUES)["netns"] == EVIL
