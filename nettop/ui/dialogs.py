@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from nettop.errors import UsageError
 from nettop.model.view import SortKey
+from nettop.pipeline.session import save_path
 from nettop.ui.asked import Asked
 from nettop.ui.commands import COMMANDS, keys_text, offered
 from nettop.ui.session_protocol import DeviceChoice, NetnsChoice
@@ -144,11 +145,12 @@ def _file_name(screen: MainScreen, ending: str = "") -> str:
 
 def _new_file(path: str) -> None:
     """UsageError unless a new file of this name can be thought of. The session has the last word."""
-    if not path.strip():
+    path = save_path(path)
+    if not path:
         raise UsageError("a file name is needed")
-    if os.path.lexists(path.strip()):
+    if os.path.lexists(path):
         raise UsageError("exists already, and nothing is overwritten", "choose another name")
-    folder = os.path.dirname(path.strip()) or "."
+    folder = os.path.dirname(path) or "."
     if not os.path.isdir(folder):
         raise UsageError(f"no folder {folder}", "choose another name")
 

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Center, Middle, Vertical
 from textual.events import Key
 
+from nettop.errors import UsageError
 from nettop.model.view import Line
 from nettop.text.sanitize import clean
+from nettop.ui.asked import Asked
 from nettop.ui.palette import NoColour, Palette, css_variables, textual_theme
 from nettop.ui.theme import Theme
 from nettop.ui.widgets.choices import Choice, Choices
 from nettop.ui.widgets.paper import Paper
+
+if TYPE_CHECKING:
+    from nettop.ui.widgets.prompt import Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,12 @@ _CHOICES = (
     Choice("demo", "Demo: two NAT gateways and their traffic", "needs no rights"),
     Choice("open", "Open a capture or recording…", "pcap, pcapng"),
 )
+
+
+def _check_file(text: str) -> None:
+    """UsageError unless there is a file of this name, or none is typed yet."""
+    if text.strip() and not os.path.isfile(os.path.expanduser(text.strip())):
+        raise UsageError("no such file")
 
 
 def wrapped(text: str, width: int) -> list[Line]:
@@ -66,6 +77,7 @@ class StartApp(App[StartChoice], inherit_bindings=False):
         self.choices = Choices(_CHOICES)
         self._why = Paper(surface="dialog")
         self._hints = Paper(surface="dialog")
+        self._prompt: Prompt | None = None
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Our variables, whatever Textual theme is on."""
@@ -102,29 +114,27 @@ class StartApp(App[StartChoice], inherit_bindings=False):
             self.exit(StartChoice("demo"))
 
     def _ask_path(self) -> None:
-        from nettop.errors import UsageError
-        from nettop.ui.widgets.prompt import Prompt
+        """Open the prompt (made when it is first wanted)."""
+        if self._prompt is None:
+            from nettop.ui.widgets.prompt import Prompt
 
-        def check(text: str) -> None:
-            if text.strip() and not os.path.isfile(os.path.expanduser(text.strip())):
-                raise UsageError("no such file")
-
-        prompt = Prompt()
-        self.mount(prompt)
-        prompt.styles.dock = "bottom"
+            self._prompt = Prompt()
+            self._prompt.styles.dock = "bottom"
+            self.mount(self._prompt)
         advice = "a pcap, pcapng or nettop recording · Enter opens"
-        self.call_after_refresh(prompt.open, "open", " open ", "", check, advice)
+        asked = Asked("open", " open ", "", _check_file, advice, self._open)
+        self.call_after_refresh(self._prompt.open, asked)
 
-    def on_prompt_submitted(self, message: object) -> None:
-        text = getattr(message, "text", "").strip()
-        if text:
-            self.exit(StartChoice("open", os.path.expanduser(text)))
+    def _open(self, path: str) -> None:
+        if path:
+            self.exit(StartChoice("open", os.path.expanduser(path)))
+
+    def on_prompt_submitted(self, message: Prompt.Submitted) -> None:
+        message.asked.taken(message.text.strip())
 
     def on_prompt_left(self) -> None:
-        from nettop.ui.widgets.prompt import Prompt
-
-        for prompt in self.query(Prompt):
-            prompt.remove()
+        if self._prompt is not None:
+            self._prompt.display = False
         self.choices.focus()
 
     def on_key(self, event: Key) -> None:
