@@ -28,5 +28,5 @@ def test_what_exists_there_is_not_overwritten(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_named() -> None:
-    with pytest.raises(UsageError, match="no folder .*/missing"):
+    with pytest.raises(UsageError, match=r"no folder .*/missing"):
         _new_file("~/missing/new.pcapng")
