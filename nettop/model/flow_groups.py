@@ -103,7 +103,7 @@ class FlowGroups:
             held.totals,
             held_note(spec.frozen and len(held.places) > 0, held.made_ns, held.more, now_ns),
             now_ns,
-            self.version,
+            self.version if spec.frozen else held.version,
         )
 
     def _current(self, by: GroupBy, spec: ViewSpec, now_ns: int) -> _Held:

@@ -158,7 +158,7 @@ class Orders:
                 *(_uncounted(table, rows, spec.columns) or _lacking(table)),
             ),
             now_ns,
-            table.version,
+            table.version if spec.frozen else order.version,
         )
 
     def _current(self, table: Flows, spec: ViewSpec, now_ns: int) -> _Order:

@@ -94,7 +94,7 @@ class Snapshot:
     totals: Line = ()  # the line below the table
     notes: tuple[Line, ...] = ()  # an empty state's advice, or what limits what is shown
     now_ns: int = 0
-    version: int = 0  # grows whenever what is shown could differ
+    version: int = 0  # the model's when what is shown was made; below it while an order is held: ask again
 
 
 @dataclass(frozen=True, slots=True)

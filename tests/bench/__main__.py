@@ -17,6 +17,7 @@ from tests.bench.report import Line, as_object, table
 from tests.bench.row_events import events_100k
 from tests.bench.row_file import open_1m, read_1m
 from tests.bench.row_flows import dump_1m, sort_filter
+from tests.bench.row_fresh import fresh
 from tests.bench.row_keys import key_to_paint
 from tests.bench.row_polling import polling
 from tests.bench.row_record import record_300k
@@ -32,6 +33,7 @@ ROWS: dict[str, Callable[[World], Iterable[Line]]] = {
     "read-1m": read_1m,
     "rules-10k": rules_10k,
     "key-to-paint": key_to_paint,
+    "fresh": fresh,
     "events-100k": events_100k,
     "polling": polling,
     "soak": soak,

@@ -76,7 +76,7 @@ def _keys(app: Terminal, flood: subprocess.Popen[bytes], views: int, letters: in
 def _press(app: Terminal, key: bytes, words: bytes) -> float:
     began = time.perf_counter()
     app.type(key)
-    return app.until(words, 10) - began
+    return app.until(words) - began
 
 
 def _idle(ns: str, seconds: float) -> Line:

@@ -87,7 +87,7 @@ class Terminal:
             self._resize(lines)
             if self.process is not None:
                 os.kill(self.process.pid, signal.SIGWINCH)
-            self.until(_LAST_WORDS, 5)
+            self.until(_LAST_WORDS)
             self.look(0.1)
         return plain(self.seen)
 

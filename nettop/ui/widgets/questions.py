@@ -31,7 +31,7 @@ class Questions:
         self._generation = 0
         self._asked_at: float | None = None
         self._asked_last = 0.0
-        self._version = -1  # of the session's, when last asked by time
+        self._version = -1  # of what is asked for or shown
         self._again = False
         self._retries = 0
 
@@ -71,6 +71,7 @@ class Questions:
         self._asked_at = None
         again, self._again = self._again, False
         if generation == self._generation:
+            self._version = snapshot.version
             wanting = self._answered(snapshot)
             self._retries += wanting
             again = again or (wanting and self._retries <= RETRIES)

@@ -85,6 +85,16 @@ def test_the_source_that_holds_most_flows_stands_first_with_its_share() -> None:
     assert cells(flows, "source", "name", "flows", "share") == [("10.0.0.1", "3", "75.0%"), ("10.0.0.9", "1", "25.0%")]
 
 
+def test_groups_that_stand_still_say_that_there_is_more() -> None:
+    flows = table(row(sport=1))
+    groups = FlowGroups(flows)
+    assert groups.snapshot(spec("source"), T0).version == flows.version
+    flows.apply(decoded(row("10.0.0.9", sport=99, event=EVENT_NEW)), 0, T0)
+    held = groups.snapshot(spec("source"), T0 + SECOND // 20)
+    assert held.matched == 1 and held.version < flows.version
+    assert groups.snapshot(spec("source"), T0 + SECOND).version == flows.version
+
+
 def test_a_groups_share_is_drawn_as_a_bar() -> None:
     flows = table(row(sport=1), row(sport=2), row(sport=3), row("10.0.0.9", 1))
     assert cells(flows, "source", "name", "bar") == [("10.0.0.1", "███████▌"), ("10.0.0.9", "██▌")]
