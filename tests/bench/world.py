@@ -17,7 +17,7 @@ from tests.bench.traffic_file import write_traffic
 from tests.kernel.namespaces import Lab, command_in, poll, run_in
 
 _MAX = Path("/proc/sys/net/netfilter/nf_conntrack_max")
-_BUCKETS = Path("/sys/module/nf_conntrack/parameters/hashsize")
+BUCKETS = Path("/sys/module/nf_conntrack/parameters/hashsize")
 _RULE = "add table inet bench\nadd chain inet bench o { type filter hook output priority 0; }\n"
 _TRACK = "add rule inet bench o ct state new counter\n"  # a rule that asks for conntrack switches it on
 
@@ -106,14 +106,14 @@ class World:
             shutil.rmtree(self.scratch, ignore_errors=True)
             if self._knobs is not None:
                 _MAX.write_text(self._knobs[0])
-                _BUCKETS.write_text(self._knobs[1])
+                BUCKETS.write_text(self._knobs[1])
 
     def room_for(self, flows: int) -> None:
         """Raise the host's limits where this many flows do not fit; close() puts them back."""
         if self._knobs is not None or flows < int(_MAX.read_text()) // 2:
             return
-        self._knobs = _MAX.read_text().strip(), _BUCKETS.read_text().strip()
-        _BUCKETS.write_text(str(1 << 20))
+        self._knobs = _MAX.read_text().strip(), BUCKETS.read_text().strip()
+        BUCKETS.write_text(str(1 << 20))
         _MAX.write_text(str(4_000_000))
 
 
