@@ -110,6 +110,10 @@ class Broker:
             self._open[netns.handle] = netns
         return netns
 
+    def at_home(self, ns: Netns) -> bool:
+        """Whether this is the namespace where the broker was started, by whatever name it was opened."""
+        return ns.inode == self.netns("").inode
+
     def names(self) -> list[str]:
         """The names in /run/netns where the broker runs, sorted."""
         body, _ = self._call(requests.ListNetns())
@@ -327,8 +331,9 @@ class Broker:
     def _lost(self, netns: Netns, why: str) -> None:
         with self._lock:
             self._open.pop(netns.handle, None)
-        if self.gone is not None:
-            self.gone(netns, why)
+        gone = self.gone  # close() forgets it, on another thread
+        if gone is not None:
+            gone(netns, why)
 
 
 def _close_all(fds: Sequence[int]) -> None:
