@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from nettop import __version__
 from nettop.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, FilterError, NettopError, UsageError
-from nettop.text.sanitize import clean
+from nettop.text.say import say
 
 MAX_KEPT = 20_000_000  # events: about 200 bytes each
 COMMANDS = {
@@ -265,7 +265,7 @@ def main(argv: Sequence[str]) -> int:
     except Exception as error:
         if os.environ.get("NETTOP_DEBUG"):
             raise
-        _say(f"nettop: internal error, please report it: {error!r} (NETTOP_DEBUG=1 shows more)")
+        _say(f"internal error, please report it: {error!r} (NETTOP_DEBUG=1 shows more)")
         return EXIT_FAILED
 
 
@@ -294,15 +294,14 @@ def _give(number: int, descriptor: int) -> None:
 
 
 def _report(error: NettopError) -> int:
-    prefix = "nettop: filter: " if isinstance(error, FilterError) else "nettop: "
-    _say(f"{prefix}{error}")
+    _say(f"filter: {error}" if isinstance(error, FilterError) else str(error))
     return error.exit_code
 
 
-def _say(line: str) -> None:
-    """A line (of a filter's error: two) on stderr, where somebody may still read it; safe for a terminal."""
+def _say(text: str) -> None:
+    """A line (of a filter's error: two) on stderr, where somebody may still read it."""
     try:
-        print("\n".join(map(clean, line.split("\n"))), file=sys.stderr, flush=True)
+        say(*text.split("\n"))
     except OSError:
         _give(2, os.open(os.devnull, os.O_WRONLY))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Callable
 
@@ -18,6 +17,7 @@ from nettop.model.counters import CounterTable
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.live import LiveSources
 from nettop.pipeline.plumbing import Plumbing
+from nettop.text.say import say
 
 _FIRST_S = 2.0  # the first round waits no longer than this for a source that is slow to answer
 
@@ -64,7 +64,7 @@ def _repeat(options: argparse.Namespace) -> int:
 def _code(options: argparse.Namespace, engine: Engine) -> int:
     code = complain(engine.ended)
     if options.fail_on_loss and engine.ledger.any_loss():
-        print(f"nettop: {engine.ledger.line()}", file=sys.stderr)
+        say(engine.ledger.line())
         return code or EXIT_LOSS
     return code
 

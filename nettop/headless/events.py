@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Iterable, Iterator
 
@@ -18,6 +17,7 @@ from nettop.model.filter import Filter, parse
 from nettop.model.ledger import Ledger
 from nettop.pipeline.live import EVENT_RCVBUF, LiveSources
 from nettop.pipeline.plumbing import Plumbing
+from nettop.text.say import say
 from nettop.text.units import clock, grouped
 
 
@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
     printer = Printer(wanted, options.json, options.count)
     code = _replay(options.read, printer) if options.read else _live(options, printer, wanted)
     if options.fail_on_loss and printer.ledger.any_loss():
-        print(f"nettop: {printer.ledger.line()}", file=sys.stderr)
+        say(printer.ledger.line())
         return code or EXIT_LOSS
     return code
 

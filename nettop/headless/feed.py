@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 
@@ -16,6 +15,7 @@ from nettop.pipeline.live import LiveSources
 from nettop.pipeline.plumbing import Plumbing
 from nettop.recording.chunks import open_input
 from nettop.recording.reader import open_reader
+from nettop.text.say import say
 
 
 def item_time(item: Item) -> int | None:
@@ -42,7 +42,7 @@ def damage(path: str, item: Item) -> int:
     """The exit code that an item asks for: a damaged end is one line on stderr and EXIT_DAMAGED."""
     if isinstance(item, End) and item.stream is None and item.error:
         where = f"is damaged at byte {item.offset}: {item.error}"
-        print(f"nettop: {path!r} {where}; what stands before it was read", file=sys.stderr)
+        say(f"{path!r} {where}; what stands before it was read")
         return EXIT_DAMAGED
     return EXIT_OK
 
@@ -89,6 +89,6 @@ def complain(items: Iterable[Item]) -> int:
     code = EXIT_OK
     for item in items:
         if isinstance(item, End) and item.error:
-            print(f"nettop: {item.error}", file=sys.stderr)
+            say(item.error)
             code = EXIT_FAILED
     return code

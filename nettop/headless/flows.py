@@ -21,13 +21,14 @@ from nettop.model.view import SortKey, ViewSpec
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.live import LiveSources
 from nettop.text.flow import text_template
+from nettop.text.say import say
 
 _RATES = frozenset(("rate", "rate_up", "rate_down"))
 _RATE_EVERY_S = 1.0  # rates come from two dumps, this far apart
 _LARGEST = (SortKey("flows"),)  # the order of groups when none is asked for
 _OWNERS = frozenset(("process", "pid"))
 _TRIES = 8  # incomplete dumps that are put up with
-_NONE = "nettop: no flows: conntrack sees a namespace's traffic only when a rule there needs it (ct state, NAT)"
+_NONE = "no flows: conntrack sees a namespace's traffic only when a rule there needs it (ct state, NAT)"
 
 
 def run(options: argparse.Namespace) -> int:
@@ -43,10 +44,10 @@ def run(options: argparse.Namespace) -> int:
     else:
         engine, now_ns, code = _live(options, dumps, wanted, _asks_for_owners(options, wanted, sort))
         if not engine.flows.dumped_ns and not code:
-            print("nettop: the table changed too much for a complete dump: what was read follows", file=sys.stderr)
+            say("the table changed too much for a complete dump: what was read follows")
             code = EXIT_FAILED
         if not len(engine.flows) and not (code or options.json or options.filter):
-            print(_NONE, file=sys.stderr)
+            say(_NONE)
     out = Lines()
     for line in (_groups if options.group else _flows)(engine, options, wanted, sort, now_ns):
         out.add((line,))

@@ -18,7 +18,7 @@ from nettop.model.filter import Filter
 from nettop.model.narrowing import Narrowed, narrowed
 from nettop.pipeline.live import LiveSources
 from nettop.pipeline.plumbing import Plumbing
-from nettop.text.sanitize import clean
+from nettop.text.say import say
 
 WRITE_BYTES = 1 << 20
 TAKE_S = 0.1  # how often a quiet stream looks whether it is to end
@@ -47,8 +47,7 @@ def _let_go(live: LiveSources, plumbing: Plumbing) -> Callable[[Netns, str], Non
         if netns.handle != live.netns.handle:
             return
         live.halt()
-        name = clean(netns.label)
-        where = f"namespace {name}: " if name and not live.broker.ended else ""
+        where = f"namespace {netns.label}: " if netns.label and not live.broker.ended else ""
         plumbing.put([End(None, plumbing.seq.next(), error=f"{where}{why}")], wait=False)
 
     return gone
@@ -70,7 +69,7 @@ def in_kernel(
         return Narrowed(None, b"", "", False)
     found = narrowed(wanted, events=events, dumps=dumps)
     if options.verbose:
-        print(f"nettop: filter: {clean(found.words)}", file=sys.stderr)
+        say(f"filter: {found.words}")
     return found
 
 

@@ -32,6 +32,7 @@ from nettop.recording.chunks import open_input
 from nettop.recording.reader import Reader
 from nettop.recording.records import Numbering
 from nettop.recording.writer import RecordingWriter
+from nettop.text.say import say
 from nettop.text.units import grouped
 
 Array = NDArray[Any]
@@ -101,11 +102,11 @@ def read_files(inputs: list[Input], wanted: Filter | None, sink: Sink) -> int:
         try:
             error = _read_file(path, source, wanted, sink, streams)
         except InputError as failed:
-            print(f"nettop: {failed}", file=sys.stderr)
+            say(str(failed))
             code = EXIT_FAILED
             continue
         if error:
-            print(f"nettop: {error}", file=sys.stderr)
+            say(error)
             code = code or EXIT_DAMAGED
     return code
 
@@ -207,7 +208,7 @@ class Printer:
         """As Sink."""
         for file, lost in self._lost.items():
             count = "an unknown number of" if lost is None else grouped(lost)
-            print(f"nettop: {file!r} says that {count} packets were lost while it was captured", file=sys.stderr)
+            say(f"{file!r} says that {count} packets were lost while it was captured")
 
 
 def _in_order(lines: list[list[str]], batches: list[Batch]) -> list[str]:
@@ -238,7 +239,7 @@ class Export:
     def close(self) -> None:
         """As Sink: the file is whole."""
         self._writer.close()
-        print(f"nettop: {grouped(self._count)} packets written to {self._path!r}", file=sys.stderr)
+        say(f"{grouped(self._count)} packets written to {self._path!r}")
 
 
 def _check_inputs(out: str, inputs: list[Input]) -> None:

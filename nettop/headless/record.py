@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -25,7 +24,7 @@ from nettop.recording.output import OutputClosed
 from nettop.recording.records import batch_rows
 from nettop.recording.rotation import Limits, RotatingWriter, numbered
 from nettop.recording.writer import RecordingWriter
-from nettop.text.sanitize import clean
+from nettop.text.say import say
 from nettop.text.units import grouped, scaled
 
 
@@ -52,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
             plumbing.stop_recording()
             written = _closed(recorder, options.write)
         watch.settle(recorder.gaps)
-    print(watch.summary(recorder, output.total, output.name), file=sys.stderr)
+    say(watch.summary(recorder, output.total, output.name))
     return watch.code(options.fail_on_loss) if written else EXIT_OK
 
 
@@ -69,12 +68,12 @@ def _closed(recorder: Recorder, path: str) -> bool:
 
 def _rings(options: argparse.Namespace, live: LiveSources, ssh: Connection | None) -> list[OpenRing]:
     """The devices to capture on, open: before there is a file, since a wrong name must not leave one."""
-    session = None if live.netns.label else ssh
+    session = ssh if live.broker.at_home(live.netns) else None
     if session is not None:
-        print(f"nettop: your own ssh session from {session[0]}:{session[1]} is left out", file=sys.stderr)
+        say(f"your own ssh session from {session[0]}:{session[1]} is left out")
     devices = options.interface or usual_devices(live.broker, live.netns)
     if not devices:
-        print("nettop: no device is up here: packets are not recorded", file=sys.stderr)
+        say("no device is up here: packets are not recorded")
     return live.open_rings(devices, leaving_out(options.capture_filter, session), options.snaplen)
 
 
@@ -114,11 +113,11 @@ class Output:
 
     @property
     def name(self) -> str:
-        """What was written, in words safe for a terminal."""
+        """What was written, in words."""
         number = self._writer.number if isinstance(self._writer, RotatingWriter) else 0
         if not number:
-            return clean(self._name)
-        first = clean(numbered(self._name, 1))
+            return self._name
+        first = numbered(self._name, 1)
         return f"{first} and {number - 1} more" if number > 1 else first
 
     def write(self, items: Iterable[Item]) -> None:
@@ -219,7 +218,7 @@ class Watch:
 
     def _failed(self, end: End) -> None:
         self.failures.append(end.error)
-        print(f"nettop: {end.error}", file=sys.stderr)
+        say(end.error)
         if end.stream is None:
             self._running.clear()
             self.end()
@@ -242,7 +241,7 @@ class Watch:
         packets = sum(n for stream, n in recorder.records.items() if stream in self._captures)
         others = sum(recorder.records.values()) - packets
         what = f"{grouped(packets)} packets, {grouped(others)} netlink messages"
-        return f"nettop: {what} to {name} ({scaled(size)}B); {self.ledger.line()}"
+        return f"{what} to {name} ({scaled(size)}B); {self.ledger.line()}"
 
     def code(self, fail_on_loss: bool) -> int:
         """The exit code of the contract."""

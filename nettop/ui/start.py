@@ -7,7 +7,6 @@ import gc
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from nettop.demo.client import Demo, bundled
 from nettop.errors import EXIT_FAILED, BrokerError, NotPermitted
 from nettop.kinds import LINKTYPE_ETHERNET
 from nettop.pipeline.ssh import own_session
+from nettop.text.say import say
 from nettop.ui.terminal import ask_start, run_app
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def run_demo(options: argparse.Namespace) -> int:
     try:
         demo = Demo(read_only=options.read_only)
     except NotPermitted as error:
-        print(f"nettop: {error}; replaying the lab's recording instead", file=sys.stderr)
+        say(f"{error}; replaying the lab's recording instead")
         notice = f"This host allows no private namespaces ({error.what}): this is a recording of the lab"
         return _replay(bundled(), options, speed=options.speed or 1.0, notice=notice)
     with demo as broker:
@@ -129,7 +129,7 @@ def _shown(session: Session, options: argparse.Namespace, notice: str = "") -> i
     finally:
         session.close()
     if session.problem():
-        print(f"nettop: {session.problem()}", file=sys.stderr)
+        say(session.problem())
         return code or EXIT_FAILED
     return code
 
