@@ -142,7 +142,7 @@ def _run_child(work: Work, parent: int, stdout: int, stderr: int) -> None:
     """In the child: never returns."""
     status = FAILED
     try:
-        _arrange_descriptors(work, stdout, stderr)
+        _arrange_descriptors(stdout, stderr)
         if work.netns is not None:
             abi.setns(work.netns)
         if work.account:
@@ -160,7 +160,7 @@ def _run_child(work: Work, parent: int, stdout: int, stderr: int) -> None:
         os._exit(status)
 
 
-def _arrange_descriptors(work: Work, stdout: int, stderr: int) -> None:
+def _arrange_descriptors(stdout: int, stderr: int) -> None:
     null = os.open("/dev/null", os.O_RDONLY)
     for fd, place in ((null, 0), (stdout, 1), (stderr, 2)):
         os.dup2(fd, place)

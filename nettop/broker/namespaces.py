@@ -127,14 +127,14 @@ class Namespaces:
         # O_PATH first: a path the app named must not open a device or wait for a FIFO's writer.
         try:
             look = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        except (PermissionError, OSError, ValueError) as error:
-            raise _open_error(spec, path, error) from error
+        except (OSError, ValueError) as error:
+            raise _open_error(spec, error) from error
         try:
             if os.fstat(look).st_dev != self._nsfs:
                 raise _none(spec)
             fd = os.open(f"/proc/self/fd/{look}", os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise _open_error(spec, path, error) from error
+            raise _open_error(spec, error) from error
         finally:
             os.close(look)
         if fcntl.ioctl(fd, abi.NS_GET_NSTYPE) != abi.CLONE_NEWNET:
@@ -213,7 +213,7 @@ def _path_of(spec: str) -> str:
     return spec if "/" in spec else f"{NAMED}/{spec}"
 
 
-def _open_error(spec: str, path: str, error: Exception) -> BrokerError:
+def _open_error(spec: str, error: Exception) -> BrokerError:
     if isinstance(error, PermissionError):
         return NotPermitted(f"the namespace {spec} cannot be opened", "CAP_SYS_PTRACE is missing: run as root")
     if spec.startswith("pid:"):

@@ -13,7 +13,6 @@ from nettop.kinds import NETLINK_NETFILTER, NETLINK_ROUTE
 
 _NLMSGHDR = struct.Struct("=IHHII")  # length type flags seq pid
 _NFGENMSG = struct.Struct("=BBH")  # family version res_id, linux/netfilter/nfnetlink.h
-AF_UNSPEC = 0
 
 # linux/netfilter/nfnetlink.h
 NFNL_SUBSYS_CTNETLINK = 1

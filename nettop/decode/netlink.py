@@ -26,8 +26,7 @@ NLMSG_OVERRUN = 4
 NLMSG_MIN_TYPE = 16  # below: control messages
 NLM_F_MULTI = 0x2
 NLM_F_DUMP_INTR = 0x10
-NLM_F_EXCL = 0x200  # on a NEW
-NLM_F_CREATE = 0x400
+NLM_F_CREATE = 0x400  # on a NEW
 NLA_HDRLEN = 4  # u16 len, u16 type
 NLA_TYPE_MASK = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 

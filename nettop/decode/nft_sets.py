@@ -27,7 +27,7 @@ from nettop.decode.nft_wire import (
 _SET = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWSET
 _ELEMENTS = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWSETELEM
 _BODY = 20  # struct nlmsghdr, struct nfgenmsg
-ANONYMOUS, INTERVAL, MAP, TIMEOUT, DYNAMIC, OBJECT = 1, 4, 8, 16, 32, 64  # enum nft_set_flags; DYNAMIC is NFT_SET_EVAL
+ANONYMOUS, INTERVAL, TIMEOUT, DYNAMIC = 1, 4, 16, 32  # enum nft_set_flags; DYNAMIC is NFT_SET_EVAL
 _COMMENT = 7  # libnftnl udata.h: NFTNL_UDATA_SET_COMMENT
 
 SetId = tuple[str, str, str]  # family, table, name

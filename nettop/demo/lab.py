@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from nettop.errors import NettopError
 
 NAMESPACES = ("lan-a", "gw-a", "net", "gw-b", "lan-b")
-FIRST_NETNS = "gw-a"
 
 # (namespace, device, addresses) at both ends of each veth pair
 LINKS = (

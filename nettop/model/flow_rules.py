@@ -101,8 +101,8 @@ class FlowRules:
         if has_repeats(keys.hashes):  # a flow that moved within the hash meanwhile: its later row is as good
             _, last = np.unique(keys.hashes[::-1], return_index=True)
             rounds = _distinct(keys, np.sort(len(cols) - 1 - last))
-            return sum(self._dump_round(cols.take(rows), keys.take(rows), netns) for rows in rounds)
-        return self._dump_round(cols, keys, netns) if len(cols) else 0
+            return sum(self._dump_round(cols.take(rows), keys.take(rows)) for rows in rounds)
+        return self._dump_round(cols, keys) if len(cols) else 0
 
     def events(self, cols: Columns, netns: int) -> None:
         """Rows of the event stream, in the order they came."""
@@ -127,7 +127,7 @@ class FlowRules:
 
     # -- dumps ---------------------------------------------------------------------------------------------------
 
-    def _dump_round(self, cols: Columns, keys: Keys, netns: int) -> int:
+    def _dump_round(self, cols: Columns, keys: Keys) -> int:
         rows = self.store.find(keys)
         known = (rows >= 0).nonzero()[0]
         if not len(known):

@@ -187,9 +187,7 @@ def _keys(
 
 
 def _way(have: Array, direction: Array | None, rows: Array | slice) -> Array | int:
-    """_PLAIN = np.uint16(HAVE_IP | HAVE_PORTS)
-    _PLAIN_MASK = np.uint16(HAVE_IP | HAVE_PORTS | HAVE_FRAGMENT)
-    UNKNOWN_DIRECTION, INCOMING or OUTGOING of these packets; one number where it is that of all."""
+    """UNKNOWN_DIRECTION, INCOMING or OUTGOING of these packets; one number where it is that of all."""
     if direction is None:
         return UNKNOWN_DIRECTION
     known = have & np.uint16(HAVE_DIRECTION) != 0

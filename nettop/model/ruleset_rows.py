@@ -85,7 +85,7 @@ def shares(picture: Picture, counts: Counts, cells: Array) -> Array:
     return part
 
 
-def verdict_of(picture: Picture, rule: RuleView) -> str:
+def verdict_of(rule: RuleView) -> str:
     """What the rule does with a packet, as a word of nft or iptables: accept, DROP, jump lan, …; "" for none."""
     if rule.verdict in ("jump", "goto") and rule.targets:
         return f"{rule.verdict} {rule.targets[0]}"

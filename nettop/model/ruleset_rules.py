@@ -148,7 +148,7 @@ class RuleTable:
             "backend": [self._chain(row).backend for row in rows],
             "netns": [self._ruleset.netns for _ in rows],
             "verdict": [
-                (self._chain(row).policy or "") if row.rule is None else verdict_of(picture, self._rule(row)).lower()
+                (self._chain(row).policy or "") if row.rule is None else verdict_of(self._rule(row)).lower()
                 for row in rows
             ],
             "text": ["" if row.rule is None else rule_text(self._rule(row)) for row in rows],
@@ -192,7 +192,7 @@ class RuleTable:
             ("comment", clean(rule.comment) if rule.comment else ""),
             ("handle", str(rule.handle) if rule.handle is not None else ""),
             ("counted", self._counted(cell, now_ns)),
-            ("verdict", clean(verdict_of(self._ruleset.picture, rule))),
+            ("verdict", clean(verdict_of(rule))),
             ("jumps to", ", ".join(clean(name) for name in self._jumps(rule))),
             ("command", tool_words(chain, rule)),
         ]

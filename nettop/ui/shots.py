@@ -62,7 +62,7 @@ def _in_columns(svg: str) -> str:
     return _TEXT.sub(split, svg)
 
 
-async def settle(app: NettopApp) -> None:
+async def settle() -> None:
     """Until what was asked of the session is answered and drawn."""
     for _ in range(20):
         await asyncio.sleep(0.02)
@@ -71,10 +71,10 @@ async def settle(app: NettopApp) -> None:
 async def _scene(session: Session, size: tuple[int, int], theme: Theme, keys: Sequence[str]) -> str:
     app = NettopApp(session, theme)
     async with app.run_test(size=size) as pilot:
-        await settle(app)
+        await settle()
         for key in keys:
             await pilot.press(key)
-            await settle(app)
+            await settle()
         return _in_columns(app.export_screenshot(title="nettop"))
 
 
