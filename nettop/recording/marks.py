@@ -123,14 +123,14 @@ def decode(fields: Fields, body: bytes, stream: int, seq: int) -> Annotation:
     match fields["item"]:
         case "dump":
             begin, complete = _bool(fields["begin"]), _bool(fields["complete"])
-            return DumpMark(stream, seq, _int(fields["ts"]), _str(fields["what"]), begin, complete)
+            return DumpMark(stream, seq, _time(fields["ts"]), _str(fields["what"]), begin, complete)
         case "gap":
-            lost = None if fields["lost"] is None else _int(fields["lost"])
-            return Gap(stream, seq, lost, GapReason(fields["why"]), _int(fields["from"]), _int(fields["to"]))
+            lost = None if fields["lost"] is None else _count(fields["lost"])
+            return Gap(stream, seq, lost, GapReason(fields["why"]), _time(fields["from"]), _time(fields["to"]))
         case "text":
-            return Text(stream, seq, _int(fields["ts"]), TextKind(fields["what"]), body, _str(fields["error"]))
+            return Text(stream, seq, _time(fields["ts"]), TextKind(fields["what"]), body, _str(fields["error"]))
         case "counters":
-            return Counters(stream, seq, _int(fields["ts"]), _int(fields["received"]), _int(fields["dropped"]))
+            return Counters(stream, seq, _time(fields["ts"]), _count(fields["received"]), _count(fields["dropped"]))
         case "end":
             return End(stream, seq, _str(fields["why"]), _str(fields["error"]))
         case _:
@@ -141,6 +141,20 @@ def _int(value: object) -> int:
     if type(value) is not int or not -(1 << 63) <= value < 1 << 64:
         raise TypeError("not an integer of 64 bits")
     return value
+
+
+def _time(value: object) -> int:
+    number = _int(value)
+    if number >= 1 << 63:
+        raise ValueError("not a time in nanoseconds")
+    return number
+
+
+def _count(value: object) -> int:
+    number = _int(value)
+    if number < 0:
+        raise ValueError("not a count")
+    return number
 
 
 def _str(value: object) -> str:
