@@ -134,7 +134,6 @@ class RuleTable:
         """The columns a display filter is evaluated over: the rules of the last snapshot's scope."""
         counts, rows = self._ruleset.counts, self._rows
         have, rate = counts.have[self._cells_at], counts.rate[self._cells_at]
-        picture = self._ruleset.picture
         numbers: dict[str, tuple[Array, Mask | None]] = {
             "packets": (counts.packets[self._cells_at], have),
             "bytes": (counts.bytes[self._cells_at], have),
