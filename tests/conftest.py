@@ -1,10 +1,14 @@
-"""What every test shares: in CI a skipped test is a failure, since every environment it needs is there."""
+"""What every test shares: in CI a skipped test is a failure, and no machine is too slow for a property."""
 
 from __future__ import annotations
 
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("any machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

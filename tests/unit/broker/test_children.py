@@ -20,8 +20,8 @@ def child_of(run: Callable[[], object], seconds: float = 10.0) -> Child:
 
 
 def outcome(child: Child) -> bytes:
-    """What the child wrote, once it has ended; fails after ten seconds."""
-    assert select.select([child.pidfd], [], [], 10)[0], "the child does not end"
+    """What the child wrote, once it has ended; fails after thirty seconds."""
+    assert select.select([child.pidfd], [], [], 30)[0], "the child does not end"
     fd = child.outcome()
     body = os.pread(fd, 1 << 20, 0)
     os.close(fd)

@@ -26,13 +26,14 @@ def test_its_packets_are_shown_and_nothing_is_left(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     path = tmp_path / "f"
     path.write_bytes(shb() + idb("<", (9, b"\x09")) + epb(bytes(60), 1_000) + epb(bytes(60), 2_000))
+    threads = set(threading.enumerate())
     session = ReplaySession(str(path))
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("nettop")]
+    assert set(threading.enumerate()) <= threads
     session.start()
     poll(lambda: rows(session) == 2)
     session.close()
     session.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_nothing_of_the_file_is_looked_at_before_the_start(tmp_path: Path) -> None:
@@ -53,4 +54,4 @@ def test_it_may_be_closed_before_it_was_started(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("whatever")
     session = ReplaySession(str(tmp_path / "f"))
     session.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before

@@ -29,7 +29,9 @@ def _recording() -> bytes:
 
 PCAP = pcap([(i, i, bytes(i)) for i in range(10)])
 RECORDING = _recording()
-FEW = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 def by_stream(flat: list[object]) -> dict[object, list[object]]:

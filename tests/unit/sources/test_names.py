@@ -15,7 +15,7 @@ from nettop.sources.names import THREADS, WAITING, NameResolver, Question, looku
 
 
 def wait_for(condition: Callable[[], Any]) -> None:
-    never, end = threading.Event(), time.monotonic() + 10
+    never, end = threading.Event(), time.monotonic() + 30
     while not condition():
         assert time.monotonic() < end
         never.wait(0.005)
