@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from nettop.batch import Counter64
 from nettop.broker.client import Broker
 from nettop.pipeline.live import LiveSources
 from nettop.pipeline.run import Run
+from tests.interop.conntrack_xml import Key, Row, by_key
 
 T = TypeVar("T")
 
@@ -42,13 +43,13 @@ class LiveTable:
         """When the last complete dump ended, in ns since the epoch; 0 before the first."""
         return max(self.run.engine.flows.dumped_ns.values(), default=0)
 
-    def rows(self) -> dict[int, dict[str, Any]]:
-        """The contract's objects by id."""
+    def rows(self) -> dict[Key, Row]:
+        """The contract's objects by key."""
         flows = self.run.engine.flows
         lines = self.on_models(lambda: list(flows.json_lines(flows.rows())))
         found = [json.loads(line) for line in lines]
         assert not self.run.failure, self.run.failure
-        return {row["id"]: row for row in found}
+        return by_key(found)
 
     def close(self) -> None:
         """End every thread."""

@@ -117,5 +117,5 @@ def inside(ns: str, make: Callable[[], T]) -> T:
 def socket_in(ns: str, family: int, kind: int, protocol: int = 0) -> socket.socket:
     """A socket of that namespace, with a time limit on everything it does."""
     made = inside(ns, lambda: socket.socket(family, kind, protocol))
-    made.settimeout(5)
+    made.settimeout(30)
     return made

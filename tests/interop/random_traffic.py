@@ -152,16 +152,16 @@ class Traffic:
         words = "227 Entering Passive Mode ({})" if passive else "PORT {}"
         line = f"{words.format(host.replace('.', ',') + ',' + where)}\r\n".encode()
         sender.sendall(line)
-        _read(receiver, len(line))
+        _read(receiver, len(line), 30)
         if not used:
             return
         with inside(listening, lambda: socket.create_server((host, port))) as waiting:
-            waiting.settimeout(5)
+            waiting.settimeout(30)
             other = self._world.client if passive else self._world.server
             data = socket_in(other, socket.AF_INET, socket.SOCK_STREAM)
             data.connect((host, port))
             accepted = waiting.accept()[0]
-            accepted.settimeout(5)
+            accepted.settimeout(30)
             self._tcp.append((data, accepted))
 
     def _connected(self, family: int, host: str, port: int, source: int = 0) -> Pair:
@@ -169,7 +169,7 @@ class Traffic:
         sock = self._client(family, socket.SOCK_STREAM, source)
         sock.connect((host, port))
         accepted = listener.accept()[0]
-        accepted.settimeout(5)
+        accepted.settimeout(30)
         return sock, accepted
 
     def _listener(self, port: int) -> socket.socket:
@@ -178,7 +178,7 @@ class Traffic:
                 self._world.server,
                 lambda: socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=64),
             )
-            made.settimeout(5)
+            made.settimeout(30)
             self._listeners[port] = made
         return self._listeners[port]
 
@@ -322,8 +322,8 @@ _WEIGHTS = {
 }
 
 
-def _read(sock: socket.socket, size: int) -> None:
-    sock.settimeout(0.3)
+def _read(sock: socket.socket, size: int, wait_s: float = 0.3) -> None:
+    sock.settimeout(wait_s)
     while size > 0:
         got = len(sock.recv(size))
         if not got:

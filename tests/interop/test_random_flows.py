@@ -19,7 +19,19 @@ import pytest
 
 from nettop.broker.client import Broker
 from nettop.broker.start import start
-from tests.interop.conntrack_xml import TIMEOUTS_S, Row, listed, told, unequal, unequal_by_events, unequal_events
+from tests.interop.conntrack_xml import (
+    TIMEOUTS_S,
+    Key,
+    Row,
+    by_flow,
+    by_key,
+    key_of,
+    listed,
+    told,
+    unequal,
+    unequal_by_events,
+    unequal_events,
+)
 from tests.interop.live_table import LiveTable
 from tests.interop.nat_world import NatWorld
 from tests.interop.random_traffic import Traffic
@@ -76,11 +88,11 @@ class Watch:
         poll(lambda: self.polled.dumped() and self.heard.dumped())
         poll(lambda: holds(self.recording, b"conntrack-dump"))
 
-    def table(self) -> dict[int, Row]:
+    def table(self) -> dict[Key, Row]:
         """The kernel's table, as conntrack lists it."""
         return listed(run_in(self.ns, "conntrack", "-L", "-o", "xml,id,ktimestamp"))
 
-    def compared(self, ours: Callable[[], dict[int, Row]]) -> list[str]:
+    def compared(self, ours: Callable[[], dict[Key, Row]]) -> list[str]:
         """In words, where our table is not the kernel's; timeouts may differ by the time it took to ask for both."""
         began = min(time.time(), self.polled.dumps() / 1e9)
         theirs, mine = self.table(), ours()
@@ -130,14 +142,14 @@ def test_at_every_step_we_say_what_conntrack_says(world: NatWorld, broker: Broke
         watch.recorder.signal()
         assert watch.recorder.end()[0] == 0
         kept = {key: row for key, row in watch.heard.rows().items() if key not in older}
-        replayed = {row["id"]: row for row in rows("flows", "-r", str(watch.recording)) if row["id"] not in older}
+        replayed = by_key(row for row in rows("flows", "-r", str(watch.recording)) if key_of(row) not in older)
         assert replayed == kept, walked
         again = nettop("events", "-r", str(watch.recording), "--json")
         assert again.returncode == 0, again.stderr
         assert timeless(map(json.loads, again.stdout.splitlines())) == timeless(watch.events()), walked
 
 
-def watchless(world: NatWorld) -> dict[int, Row]:
+def watchless(world: NatWorld) -> dict[Key, Row]:
     """The table while nobody watches."""
     return listed(world.conntrack("-L", "-o", "xml,id"))
 
@@ -148,18 +160,19 @@ def all_stay(watch: Watch) -> bool:
     return len(rows) == int(run_in(watch.ns, "conntrack", "-C")) and all(row["timeout"] > 5 for row in rows.values())
 
 
-def told_only(watch: Watch, older: set[int]) -> list[str]:
+def told_only(watch: Watch, older: set[Key]) -> list[str]:
     """Where the table that had no dump since the start differs in what events tell."""
     tables = (watch.table(), watch.heard.rows())
     theirs, mine = ({key: row for key, row in table.items() if key not in older} for table in tables)
     return [f"without dumps: {line}" for line in unequal_by_events(theirs, mine)]
 
 
-def now(ns: str) -> dict[int, Row]:
+def now(ns: str) -> dict[Key, Row]:
     """What `nettop flows` prints."""
-    return {row["id"]: row for row in rows("flows", "--netns", ns)}
+    return by_key(rows("flows", "--netns", ns))
 
 
-def timeless(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Events of flows without the time, which each listener takes for itself."""
-    return [{key: value for key, value in row.items() if key != "ts_ns"} for row in events if row["kind"] == "event"]
+def timeless(events: Iterable[dict[str, Any]]) -> dict[Key, list[Row]]:
+    """Events flow by flow: from two processors, two listeners get them in two orders. Each takes the time itself."""
+    told = (row for row in events if row["kind"] == "event")
+    return by_flow({key: value for key, value in row.items() if key != "ts_ns"} for row in told)

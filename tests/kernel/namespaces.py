@@ -77,6 +77,11 @@ def add_rules(ns: str, count: int) -> None:
         run_in(ns, "nft", "-f", "-", stdin=rules)
 
 
+def keep_flows(ns: str) -> None:
+    """Flows of the namespace last ten minutes, in whatever state: none ends by itself while a test compares."""
+    run_in(ns, "sh", "-c", "for f in /proc/sys/net/netfilter/nf_conntrack_*_timeout*; do echo 600 > $f; done")
+
+
 class Lab:
     """What one test has made; close() takes all of it away."""
 
