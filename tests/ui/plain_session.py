@@ -90,6 +90,7 @@ class PlainSession:
     held: bool = False  # answers wait
     still: bool = False  # nothing changes
     looks: int = 0
+    ticks: int = 0  # how often its status was asked for
     waiting: list[Callable[[], None]] = field(default_factory=list)
     relations: dict[tuple[str, str], tuple[int | None, str]] = field(default_factory=dict)  # (view, to)
 
@@ -116,6 +117,7 @@ class PlainSession:
         deliver(self.views[view].detail(ident, self.facts.clock_ns))
 
     def status(self) -> Status:
+        self.ticks += 1
         return self.facts
 
     def namespaces(self, deliver: Callable[[Sequence[NetnsChoice]], None]) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pytest
+from textual.pilot import Pilot
 
 from nettop.ui.app import NettopApp
 from nettop.ui.theme import load
-from tests.ui.plain_session import session
+from tests.ui.plain_session import PlainSession, session
 
 SCENES = {
     "flows": ((160, 45), "dark", ("j", "enter")),
@@ -26,5 +27,22 @@ SCENES = {
 @pytest.mark.parametrize("name", SCENES)
 def test_screen_looks_as_it_did(name: str, snap_compare: Callable[..., bool]) -> None:
     size, theme, keys = SCENES[name]
-    pressed: Sequence[str] = [step for key in keys for step in (key, "wait:150")]
-    assert snap_compare(NettopApp(session(), load()[0][theme]), terminal_size=size, press=["wait:300", *pressed])
+    source = session()
+
+    async def walk(pilot: Pilot[int]) -> None:
+        await stands_still(pilot, source)
+        for key in keys:
+            await pilot.press(key)
+            await stands_still(pilot, source)
+
+    assert snap_compare(NettopApp(source, load()[0][theme]), terminal_size=size, run_before=walk)
+
+
+async def stands_still(pilot: Pilot[int], source: PlainSession) -> None:
+    """Wait until three rounds of questions have changed nothing on the screen."""
+    before, since = "", 0
+    while source.ticks < since + 3:
+        drawn = pilot.app.export_screenshot(simplify=True)
+        if drawn != before:
+            before, since = drawn, source.ticks
+        await pilot.pause(0.02)

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-DEADLINE = 20.0
+DEADLINE = 60.0
 ON = {b"?1049h": b"?1049l", b"?1000h": b"?1000l", b"?2004h": b"?2004l", b"?1004h": b"?1004l", b"?25l": b"?25h"}
 
 
@@ -76,7 +76,10 @@ class Terminal:
         while self.process.poll() is None:
             assert time.monotonic() < end, "it does not end"
             self.read()
-        self.read(0)
+        before = -1
+        while len(self.seen) != before:  # what it drew last may be more than one read takes
+            before = len(self.seen)
+            self.read(0)
         return self.process.returncode
 
     def restored(self) -> None:
