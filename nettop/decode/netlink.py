@@ -20,9 +20,7 @@ from nettop.columns import DecodeErrors
 Buffer = bytes | bytearray | memoryview
 
 NLMSG_HDRLEN = 16  # linux/netlink.h: u32 len, u16 type, u16 flags, u32 seq, u32 pid
-NLMSG_ERROR = 2
 NLMSG_DONE = 3
-NLMSG_OVERRUN = 4
 NLMSG_MIN_TYPE = 16  # below: control messages
 NLM_F_MULTI = 0x2
 NLM_F_DUMP_INTR = 0x10
@@ -39,7 +37,6 @@ ERR_ATTRIBUTE_CUT = 5
 ERR_VALUE_SHORT = 6
 ERR_FAMILY = 7
 ERR_TOO_LONG = 8
-ERR_KERNEL = 9
 ERROR_TEXT = {
     ERR_SHORT_DATAGRAM: "datagram shorter than a netlink header",
     ERR_MESSAGE_LENGTH: "message length below a netlink header",
@@ -49,13 +46,11 @@ ERROR_TEXT = {
     ERR_VALUE_SHORT: "attribute too short for its value",
     ERR_FAMILY: "IPv4 and IPv6 addresses in one message",
     ERR_TOO_LONG: "message or attribute list longer than the kernel makes them",
-    ERR_KERNEL: "the kernel answered with an error",
 }
 
 _RUN = 1024  # messages looked at in one step of equal length
 _STEPS = 64  # messages walked one by one before equal length is tried again
 _LENGTH = Struct("=I").unpack_from
-_INT = Struct("=i").unpack_from
 _ATTRIBUTE = Struct("=HH").unpack_from
 
 
@@ -77,16 +72,6 @@ class Messages:
     def interrupted(self) -> bool:
         """NLM_F_DUMP_INTR on any of them: the dump must be made again."""
         return bool((self.flags & NLM_F_DUMP_INTR).any())
-
-
-@dataclass(frozen=True, slots=True)
-class Control:
-    """A control message: NLMSG_DONE, NLMSG_ERROR (an errno of 0 is an acknowledgement) or NLMSG_OVERRUN."""
-
-    record: int
-    offset: int
-    kind: int
-    errno: int  # positive; 0 where the message carries none
 
 
 class BadAttribute(ValueError):
@@ -144,20 +129,6 @@ def split(batch: Batch) -> Messages:
         order = np.argsort(which, kind="stable")
         offset, which = offset[order], which[order]
     return _messages(batch.buf, offset, which, errors)
-
-
-def controls(batch: Batch, messages: Messages) -> list[Control]:
-    """The control messages among them, with their errno."""
-    rows = np.flatnonzero(messages.kind < NLMSG_MIN_TYPE).tolist()
-    return [
-        Control(
-            int(messages.record[row]),
-            int(messages.offset[row]),
-            int(messages.kind[row]),
-            _errno(batch.buf, int(messages.offset[row]), int(messages.length[row]), int(messages.kind[row])),
-        )
-        for row in rows
-    ]
 
 
 def attributes(buf: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int]]:
@@ -244,9 +215,3 @@ def _steps(buf: Buffer, start: int, end: int) -> tuple[list[int], int, int]:
         found.append(start)
         start += length + 3 & ~3
     return found, start, 0
-
-
-def _errno(buf: Buffer, offset: int, length: int, kind: int) -> int:
-    if kind not in (NLMSG_ERROR, NLMSG_DONE) or length < NLMSG_HDRLEN + 4:
-        return 0
-    return abs(int(_INT(buf, offset + NLMSG_HDRLEN)[0]))

@@ -30,8 +30,6 @@ class NftRule:
     table: str
     chain: str
     handle: int
-    position: int | None  # handle of the rule before it, in its chain
-    compat: bool  # carries NFTA_RULE_COMPAT, or an xt match or target: iptables-nft wrote it
     comment: str | None
     verdicts: tuple[str, ...] = ()  # accept, drop, jump, goto, return, reject, snat, masquerade, …, in order
     targets: tuple[str, ...] = ()  # chains it jumps or goes to directly (not those of a verdict map)
@@ -162,8 +160,6 @@ def decode_rule(data: bytes, start: int, end: int, family: str) -> tuple[NftRule
         table=text(data, spot[1]),
         chain=text(data, spot[2]),
         handle=number(data, spot[3]),
-        position=maybe(data, spot, 6),  # NFTA_RULE_POSITION
-        compat=5 in spot or bool(found.extensions),  # NFTA_RULE_COMPAT
         comment=user_comment(data, spot.get(7)),  # NFTA_RULE_USERDATA
         verdicts=tuple(found.verdicts),
         targets=tuple(found.targets),

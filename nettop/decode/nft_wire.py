@@ -7,18 +7,15 @@ from collections.abc import Iterator
 
 # linux/netlink.h, linux/netfilter/nfnetlink.h
 NLMSG_HEADER = struct.Struct("=IHHII")  # len, type, flags, seq, portid
-NLMSG_ERROR, NLMSG_DONE = 2, 3
+NLMSG_DONE = 3
 _ATTRIBUTE = struct.Struct("=HH").unpack_from  # len, type
 NLA_TYPE_MASK = 0x3FFF
 NFNL_SUBSYS_NFTABLES = 10
 
 # linux/netfilter/nf_tables.h: enum nf_tables_msg_types
-NFT_MSG_NEWTABLE, NFT_MSG_DELTABLE = 0, 2
-NFT_MSG_NEWCHAIN, NFT_MSG_DELCHAIN = 3, 5
-NFT_MSG_NEWRULE, NFT_MSG_DELRULE = 6, 8
+NFT_MSG_NEWTABLE, NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE = 0, 3, 6
 NFT_MSG_NEWSET, NFT_MSG_NEWSETELEM = 9, 12
-NFT_MSG_NEWGEN = 15
-NFT_MSG_NEWOBJ, NFT_MSG_DELOBJ = 18, 20
+NFT_MSG_NEWGEN, NFT_MSG_NEWOBJ = 15, 18
 
 # linux/netfilter.h: NFPROTO_*, in nft's words
 FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}

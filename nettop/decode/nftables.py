@@ -29,17 +29,12 @@ from nettop.decode.nft_objects import (
 from nettop.decode.nft_rules import NftRule, Places, decode_rule
 from nettop.decode.nft_wire import (
     NFNL_SUBSYS_NFTABLES,
-    NFT_MSG_DELCHAIN,
-    NFT_MSG_DELOBJ,
-    NFT_MSG_DELRULE,
-    NFT_MSG_DELTABLE,
     NFT_MSG_NEWCHAIN,
     NFT_MSG_NEWGEN,
     NFT_MSG_NEWOBJ,
     NFT_MSG_NEWRULE,
     NFT_MSG_NEWTABLE,
     NLMSG_DONE,
-    NLMSG_ERROR,
     NLMSG_HEADER,
     MalformedError,
 )
@@ -48,7 +43,6 @@ BAD_LENGTH = 1  # a message's length is wrong
 BAD_ATTRIBUTE = 2  # an attribute's length is wrong, or one is missing
 
 _RULE_TYPE = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWRULE
-_DELETIONS = {NFT_MSG_DELTABLE, NFT_MSG_DELCHAIN, NFT_MSG_DELRULE, NFT_MSG_DELOBJ}
 _NAMED: dict[int, tuple[Callable[[bytes, int, int, str], object], str]] = {
     NFT_MSG_NEWTABLE: (decode_table, "tables"),
     NFT_MSG_NEWCHAIN: (decode_chain, "chains"),
@@ -81,8 +75,6 @@ class NftDecoded:
     blocks: list[RuleBlock] = field(default_factory=list)
     objects: list[NftObject] = field(default_factory=list)
     generations: list[Generation] = field(default_factory=list)
-    removed: int = 0  # DEL* messages: something went
-    refused: int = 0  # NLMSG_ERROR answers
     errors: DecodeErrors = field(default_factory=DecodeErrors.none)
 
     @property
@@ -269,8 +261,6 @@ class NftDecoder:
             self._turn()
             if self._seen:
                 self._objects, self._seen = self._seen, {}
-        if kind == NLMSG_ERROR:
-            out.refused += data[at + 16 : at + 20] != bytes(4)
         if kind >> 8 != NFNL_SUBSYS_NFTABLES:
             return
         if end - at < 20:
@@ -284,8 +274,6 @@ class NftDecoder:
             getattr(out, where).append(decode(data, at + 20, end, family))
         elif message == NFT_MSG_NEWGEN:
             out.generations.append(decode_generation(data, at + 20, end, ts_ns, self._events))
-        elif message in _DELETIONS:
-            out.removed += 1
 
     def _object(self, data: bytes, at: int, end: int, family: str) -> NftObject:
         """The same value as the last time while its bytes are the same (but for the generation in its header)."""

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nettop.decode import netlink
-from nettop.decode.netlink import BadAttribute, attributes, controls, split
+from nettop.decode.netlink import BadAttribute, attributes, split
 from tests.unit.decode.netlink_bytes import batch, nla, nlmsg
 
 
@@ -78,19 +78,6 @@ def test_a_dump_that_was_interrupted_says_so() -> None:
     whole = [nlmsg(0x100, bytes(20), netlink.NLM_F_MULTI)]
     assert not split(batch(whole)).interrupted
     assert split(batch([*whole, nlmsg(0x100, bytes(20), netlink.NLM_F_MULTI | netlink.NLM_F_DUMP_INTR)])).interrupted
-
-
-def test_control_messages_carry_their_errno() -> None:
-    given_batch = batch(
-        [
-            nlmsg(0x100, bytes(4)) + nlmsg(netlink.NLMSG_DONE, struct.pack("=i", 0), netlink.NLM_F_MULTI),
-            nlmsg(netlink.NLMSG_ERROR, struct.pack("=i", -16) + bytes(16)),
-            nlmsg(netlink.NLMSG_OVERRUN, b""),
-            nlmsg(netlink.NLMSG_ERROR, b""),
-        ]
-    )
-    found = [(one.record, one.kind, one.errno) for one in controls(given_batch, split(given_batch))]
-    assert found == [(0, netlink.NLMSG_DONE, 0), (1, netlink.NLMSG_ERROR, 16), (2, 4, 0), (3, netlink.NLMSG_ERROR, 0)]
 
 
 def test_a_record_that_points_behind_the_buffer_is_cut_not_read() -> None:

@@ -218,10 +218,6 @@ def test_a_quota_that_is_used_up_does_not_look_like_another_rule() -> None:
     assert second.blocks[0].rules is first.blocks[0].rules
 
 
-def test_deletions_are_counted() -> None:
-    assert NftDecoder(events=True)(batch(message(DELRULE, 2, word(1, "t")))).removed == 1
-
-
 def test_a_length_that_lies_is_an_error_with_its_offset_and_the_rest_is_read() -> None:
     good, bad = rule(1), bytearray(rule(2, counter(1, 1)))
     bad[20:22] = struct.pack("=H", 60_000)

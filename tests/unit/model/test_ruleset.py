@@ -40,7 +40,7 @@ def user(table: str, name: str, **more: object) -> NftChain:
 
 def rule(chain: str, handle: int, *targets: str, table: str = "fw", family: str = "inet") -> NftRule:
     verdicts = ("jump",) if targets else ("accept",)
-    return NftRule(family, table, chain, handle, None, False, None, verdicts, targets)
+    return NftRule(family, table, chain, handle, None, verdicts, targets)
 
 
 class Feed:
