@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from nettop.model.view import Line
 from nettop.text.sanitize import clean
-from nettop.ui.screens.choose import DIALOG_CSS
+from nettop.ui.screens.dialog import DIALOG_CSS, Dialog
 from nettop.ui.session_protocol import DeviceChoice, FlowCapture
 from nettop.ui.widgets.choices import Choice, Choices
 from nettop.ui.widgets.paper import Paper
@@ -36,7 +35,7 @@ _KEYS: Line = (
 )
 
 
-class CaptureScreen(ModalScreen[None], inherit_bindings=False):
+class CaptureScreen(Dialog[None], inherit_bindings=False):
     """Starts a capture and closes, or says why it cannot and stays."""
 
     DEFAULT_CSS = DIALOG_CSS.format(name="CaptureScreen") + "CaptureScreen Choices { max-height: 12; }"
@@ -107,9 +106,11 @@ class CaptureScreen(ModalScreen[None], inherit_bindings=False):
         )
 
     def _told(self, error: str | None) -> None:
+        if self.answered:
+            return  # Enter was pressed twice
         if error is None:
             self._main.say(f"capturing on {', '.join(self.choices.chosen)}")
-            self.dismiss(None)
+            self.answer(None)
         else:
             self._say(error)
 
@@ -124,8 +125,4 @@ class CaptureScreen(ModalScreen[None], inherit_bindings=False):
     def action_stop(self) -> None:
         """Stop the running capture."""
         self._main.session.stop_capture()
-        self.dismiss(None)
-
-    def action_leave(self) -> None:
-        """Esc."""
-        self.dismiss(None)
+        self.answer(None)

@@ -9,32 +9,14 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Input
 
+from nettop.ui.screens.dialog import DIALOG_CSS, Dialog, leave_room
 from nettop.ui.widgets.choices import Choice, Choices
 from nettop.ui.widgets.paper import Paper
 
-DIALOG_CSS = """
-{name} {{ align: center middle; background: $nt-background 60%; }}
-{name} > Vertical {{
-    width: 76; max-width: 96%; height: auto; max-height: 90%;
-    border: round $nt-border; border-title-color: $nt-text; border-title-style: bold; background: $nt-dialog;
-}}
-{name} Input {{ height: 1; border: none; padding: 0 1; background: $nt-background; color: $nt-text; }}
-{name} Input:focus {{ border: none; }}
-"""
 
-
-MOST = 24  # choices that stand in a dialog at a time
-
-
-def leave_room(choices: Choices, others: int) -> None:
-    """So many lines for the choices that the dialog's other lines, its keys above all, stay on the screen."""
-    choices.styles.max_height = max(3, min(MOST, choices.app.size.height * 9 // 10 - 2 - others))
-
-
-class ChooseScreen(ModalScreen[list[str] | None], inherit_bindings=False):
+class ChooseScreen(Dialog[list[str]], inherit_bindings=False):
     """Gives back the chosen idents: one, or with `several` the ticked ones in order; None for Esc.
 
     With `search` what is typed narrows the list; with `free` a text that matches nothing is itself the answer.
@@ -96,7 +78,7 @@ class ChooseScreen(ModalScreen[list[str] | None], inherit_bindings=False):
     def on_key(self, event: events.Key) -> None:
         if event.character in self._keys:
             event.stop()
-            self.dismiss([self._keys[event.character]])
+            self.answer([self._keys[event.character]])
 
     def action_step(self, by: int) -> None:
         """Arrows while the input has the focus."""
@@ -114,12 +96,8 @@ class ChooseScreen(ModalScreen[list[str] | None], inherit_bindings=False):
 
     def _accept(self) -> None:
         if self.choices.several:
-            self.dismiss(self.choices.chosen)
+            self.answer(self.choices.chosen)
         elif self.choices.current is not None:
-            self.dismiss([self.choices.current.ident])
+            self.answer([self.choices.current.ident])
         elif self._free and self._input is not None and self._input.value.strip():
-            self.dismiss([self._input.value.strip()])
-
-    def action_leave(self) -> None:
-        """Esc."""
-        self.dismiss(None)
+            self.answer([self._input.value.strip()])

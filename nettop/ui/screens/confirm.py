@@ -9,18 +9,17 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 
 from nettop.model.view import Line
 from nettop.text.sanitize import clean
-from nettop.ui.screens.choose import DIALOG_CSS
+from nettop.ui.screens.dialog import DIALOG_CSS, Dialog
 from nettop.ui.widgets.choices import Choice, Choices
 from nettop.ui.widgets.paper import Paper
 
 _KEYS: Line = ((" y", "key"), (" or ", "dim"), ("Enter", "key"), (" do it  ", "dim"), ("Esc", "key"), (" leave", "dim"))
 
 
-class ConfirmScreen(ModalScreen[str | None], inherit_bindings=False):
+class ConfirmScreen(Dialog[str], inherit_bindings=False):
     """Gives back the ident of the choice that was confirmed, by y, Enter or a second click; None for Esc."""
 
     DEFAULT_CSS = DIALOG_CSS.format(name="ConfirmScreen") + "ConfirmScreen Choices { max-height: 12; }"
@@ -64,8 +63,4 @@ class ConfirmScreen(ModalScreen[str | None], inherit_bindings=False):
     def action_accept(self) -> None:
         """y or Enter."""
         choice = self.choices.current
-        self.dismiss(None if choice is None else choice.ident)
-
-    def action_leave(self) -> None:
-        """Esc."""
-        self.dismiss(None)
+        self.answer(None if choice is None else choice.ident)

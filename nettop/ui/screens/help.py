@@ -9,12 +9,11 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 
 from nettop.model.view import Line
 from nettop.ui.commands import COMMANDS, MOVES, Command, Where, keys_text, offered
 from nettop.ui.lines import crop, width_of
-from nettop.ui.screens.choose import DIALOG_CSS
+from nettop.ui.screens.dialog import DIALOG_CSS, Dialog
 from nettop.ui.widgets.paper import Reader
 
 _BRIEF = 100  # cells below which only a command's first words are shown, in three columns
@@ -65,7 +64,7 @@ def _beside(columns: Sequence[Sequence[Line]], width: int) -> list[Line]:
     return out
 
 
-class HelpScreen(ModalScreen[None], inherit_bindings=False):
+class HelpScreen(Dialog[None], inherit_bindings=False):
     """The help of one view."""
 
     DEFAULT_CSS = DIALOG_CSS.format(name="HelpScreen") + "HelpScreen > Vertical { width: 110; }"
@@ -97,7 +96,3 @@ class HelpScreen(ModalScreen[None], inherit_bindings=False):
         found = help_lines(self._where, min(110, width * 96 // 100) - 2, height - 4)
         self.reader.styles.height = max(1, min(len(found), height - 4))
         self.reader.write(found)
-
-    def action_leave(self) -> None:
-        """Close."""
-        self.dismiss(None)

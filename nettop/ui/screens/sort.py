@@ -8,10 +8,9 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
-from textual.screen import ModalScreen
 
 from nettop.model.view import Column, Line
-from nettop.ui.screens.choose import DIALOG_CSS, leave_room
+from nettop.ui.screens.dialog import DIALOG_CSS, Dialog, leave_room
 from nettop.ui.widgets import sorting
 from nettop.ui.widgets.choices import Choice, Choices
 from nettop.ui.widgets.paper import Paper
@@ -41,7 +40,7 @@ class SortColumns(Choices):
         self.post_message(self.Second())
 
 
-class SortScreen(ModalScreen[None], inherit_bindings=False):
+class SortScreen(Dialog[None], inherit_bindings=False):
     """Sorts a table by one or two of its columns."""
 
     DEFAULT_CSS = DIALOG_CSS.format(name="SortScreen")
@@ -82,12 +81,12 @@ class SortScreen(ModalScreen[None], inherit_bindings=False):
         leave_room(self.choices, 1)
 
     def on_choices_accepted(self) -> None:
-        if (choice := self.choices.current) is not None:
+        if (choice := self.choices.current) is not None and not self.answered:
             if choice.ident:
                 self._table.sort_by(choice.ident)
             else:
                 self._table.set_sort(())
-        self.dismiss(None)
+        self.answer(None)
 
     def on_sort_columns_second(self) -> None:
         choice = self.choices.current
@@ -96,7 +95,3 @@ class SortScreen(ModalScreen[None], inherit_bindings=False):
             at = choice.ident
             self.choices.offer(self._offers())
             self.choices.select(at)
-
-    def action_leave(self) -> None:
-        """Esc."""
-        self.dismiss(None)
