@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 # linux/netlink.h, linux/netfilter/nfnetlink.h
 NLMSG_HEADER = struct.Struct("=IHHII")  # len, type, flags, seq, portid
-NLMSG_DONE = 3
+NLMSG_ERROR, NLMSG_DONE = 2, 3
 _ATTRIBUTE = struct.Struct("=HH").unpack_from  # len, type
 NLA_TYPE_MASK = 0x3FFF
 NFNL_SUBSYS_NFTABLES = 10

@@ -35,6 +35,7 @@ from nettop.decode.nft_wire import (
     NFT_MSG_NEWRULE,
     NFT_MSG_NEWTABLE,
     NLMSG_DONE,
+    NLMSG_ERROR,
     NLMSG_HEADER,
     MalformedError,
 )
@@ -75,6 +76,7 @@ class NftDecoded:
     blocks: list[RuleBlock] = field(default_factory=list)
     objects: list[NftObject] = field(default_factory=list)
     generations: list[Generation] = field(default_factory=list)
+    refused: int = 0  # NLMSG_ERROR answers
     errors: DecodeErrors = field(default_factory=DecodeErrors.none)
 
     @property
@@ -261,6 +263,8 @@ class NftDecoder:
             self._turn()
             if self._seen:
                 self._objects, self._seen = self._seen, {}
+        if kind == NLMSG_ERROR:
+            out.refused += data[at + 16 : at + 20] != bytes(4)
         if kind >> 8 != NFNL_SUBSYS_NFTABLES:
             return
         if end - at < 20:
