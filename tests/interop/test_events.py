@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.kernel.commands import ROOT, nettop, running
-from tests.kernel.namespaces import Lab, command_in, have_rights, poll, run_in
+from tests.kernel.namespaces import Lab, command_in, have_rights, keep_flows, poll, run_in
 
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(not have_rights(), reason="needs root or `unshare -Urn`")]
 
@@ -27,12 +27,18 @@ def listeners(ns: str) -> int:
     return sum(line[1] == "12" and bool(int(line[3], 16) & 1) for line in lines)
 
 
+def waiting(ns: str) -> int:
+    """Bytes in the buffers of this namespace's netlink sockets."""
+    return sum(int(line.split()[4]) for line in run_in(ns, "cat", "/proc/net/netlink").splitlines()[1:])
+
+
 @pytest.fixture
 def sender(lab: Lab) -> str:
     ns, other = lab.netns("ev"), lab.netns("evd")
     lab.veth_pair(ns, other, addresses_a=("10.0.0.1/8",), addresses_b=())
     run_in(ns, "ip", "link", "set", "veth0", "arp", "off")
     run_in(ns, "nft", "-f", "-", stdin=RULES)
+    keep_flows(ns)
     return ns
 
 
@@ -57,6 +63,7 @@ def test_no_event_is_lost_under_load(sender: str, tmp_path: Path) -> None:
         poll(lambda: listeners(sender) == 2)
         flood(sender, COUNT)
         code, out, err = live.end()
+        poll(lambda: waiting(sender) == 0, what="the recorder has read all")
         recording.signal()
         assert recording.end()[0] == 0
     assert (code, err) == (0, "")

@@ -47,7 +47,7 @@ def datagrams(fd: int) -> list[bytes]:
     got: list[bytes] = []
     with socket.socket(fileno=socket.dup(fd)) as sock:
         sock.setblocking(True)
-        sock.settimeout(10)
+        sock.settimeout(30)
         while True:
             data = sock.recv(1 << 18)
             got.append(data)
@@ -438,7 +438,7 @@ def test_traffic_moves_counters_and_rates(here: Watch, lab: Lab) -> None:
     ]  # fmt: skip
     assert float(here.ruleset.counts.rate[0]) > 0 and cells[0]["minute"].strip()
     assert cells[2]["rule"] == "  counter drop" and cells[2]["share"] == "100%"
-    assert cells[3]["note"].startswith("never in 1m3") and cells[3]["rate"] == "0"
+    assert re.match(r"never in (1m[3-5]|[2-9]m)", cells[3]["note"]) and cells[3]["rate"] == "0"
     assert cells[4]["packets"] == "–" and cells[4]["rule"] == "accept"
 
 
@@ -474,7 +474,7 @@ def test_a_change_is_noticed_and_its_text_asked_for_again(here: Watch) -> None:
     load_nft(spec(here), b"add rule ip t c udp dport 53 counter drop\n")
     with socket.socket(fileno=socket.dup(group.fd)) as events:
         events.setblocking(True)
-        events.settimeout(5)
+        events.settimeout(30)
         decoder, generations = NftDecoder(events=True), 0
         while not generations:
             decoded = decoder(batch_of([events.recv(1 << 16)], stream=3, ts_ns=time.time_ns()))
