@@ -25,7 +25,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("byte_rate", "BYTES/S", 8, right=True, rank=4),
     Column("trend", "TREND", 14, rank=3, sortable=False),
     Column("meaning", "MEANING", 34, rank=1, grow=1),
-    Column("netns", "NETNS", 10, rank=6),
+    Column("netns", "NETNS", 10, rank=1),
 )
 
 # BYTES are told in words, by the few that count them: the meaning of all others needs the room.

@@ -44,11 +44,17 @@ class CounterTable:
     default_columns: tuple[str, ...] = DEFAULT_COLUMNS
     default_sort: tuple[SortKey, ...] = ()
 
-    def __init__(self, netns_label: Callable[[int], str] = lambda code: "", most: int = MOST) -> None:
+    def __init__(
+        self,
+        netns_label: Callable[[int], str] = lambda code: "",
+        most: int = MOST,
+        namespaces: Sequence[str] = (),  # in the order in which they are shown; it may grow
+    ) -> None:
         self.version = 0
         self.left_out = 0  # readings of counters that had no room
         self._most = most
         self._netns_label = netns_label
+        self._namespaces = namespaces
         self._series: dict[Key, Series] = {}
         self._groups: dict[tuple[str, str], set[Key]] = {}  # (namespace, group) → its series
         self._cpus: dict[Key, dict[int, Series]] = {}  # the parts of each sum
@@ -252,7 +258,8 @@ class CounterTable:
     def rows(self, per_cpu: bool = False) -> list[Series]:
         """The counters in the table's own order; the parts of sums too, if wanted."""
         chosen = (series for series in self._series.values() if per_cpu or series.key.cpu is None)
-        return sorted(chosen, key=place)
+        order = {netns: at for at, netns in enumerate(self._namespaces)}
+        return sorted(chosen, key=lambda series: (order.get(series.key.netns, len(order)), place(series)))
 
     def json_lines(self) -> Iterator[str]:
         """The contract's `counter` objects: sums have `cpu` null, their parts follow with the CPU's number."""

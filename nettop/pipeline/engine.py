@@ -73,7 +73,7 @@ class Engine:
         self.flows.joins.relations = self.expectations
         self.flows.joins.accounting = self._accounting
         self.names = self.flows.joins.hosts = Names(NameResolver, time.monotonic_ns)
-        self.counters = CounterTable(self._label)
+        self.counters = CounterTable(self._label, namespaces=self.labels)
         self.ruleset = Ruleset(self.netns)
         self.meter = self.flows.joins.meter = FlowMeter(self.flows.store, self.code)
         self.packets = PacketModel()
@@ -151,6 +151,7 @@ class Engine:
         if len(labels) > 1:
             self.flows.default_columns = (*self.flows.default_columns, "netns")
             self.events.default_columns = (*self.events.default_columns, "netns")
+            self.counters.default_columns = ("group", "netns", *self.counters.default_columns[1:])
 
     def watch(self, only: Only | None) -> None:
         """From now on only these flows; the table of the namespace begins anew."""

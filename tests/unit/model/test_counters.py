@@ -139,6 +139,14 @@ def test_json_has_the_contracts_keys() -> None:
     }  # fmt: skip
 
 
+def test_the_counters_of_the_namespace_that_is_shown_stand_first() -> None:
+    labels = ["zulu", "alpha"]
+    counters = CounterTable(lambda code: labels[code], namespaces=labels)
+    for code in (1, 0):
+        counters.apply(stats(ExpectCpuStats(0, T0, new=code)), code, T0)
+    assert [series.key.netns for series in counters.rows() if series.key.name == "new"] == ["zulu", "alpha"]
+
+
 def test_counters_sort_by_rate_and_keep_their_identity() -> None:
     counters = CounterTable()
     read(counters, (0, stats(CpuStats(0, T0, found=0, insert=0, drop=0))))
