@@ -27,6 +27,7 @@ from nettop.columns import (
     Strings,
 )
 from nettop.kinds import GapReason
+from nettop.model.events_matches import Matches
 from nettop.model.events_rates import EventRates
 from nettop.model.events_ring import EVENT_GAP, REASONS, UNKNOWN_LOSS, EventRing, HeldRing
 from nettop.model.events_rows import event_rows
@@ -95,7 +96,7 @@ class EventLog:
         self._netns_label = netns_label
         self._stream_name = stream_name
         self._rates = EventRates()
-        self._matches = _Matches()
+        self._matches = Matches()
         self._filtered = False
 
     @property
@@ -146,7 +147,9 @@ class EventLog:
         """The window that spec describes, newest last. While frozen it stands still; everything is kept meanwhile."""
         ring = self._shown(spec.frozen)
         self._filtered = spec.filter is not None
-        numbers = self._matches.numbers(ring, spec.filter, lambda rows: self._fields(rows, now_ns))
+        fields = lambda rows: self._fields(rows, now_ns)  # noqa: E731
+        numbers = self._matches.numbers(ring, spec.filter, fields)
+        came = self._matches.came(self.ring, spec.filter, fields)
         matched = len(numbers)
         last_first = max(0, matched - spec.height)
         first = last_first if spec.follow else max(0, min(spec.first, last_first))
@@ -155,8 +158,8 @@ class EventLog:
         if spec.anchor is not None:
             at = bisect_left(numbers, spec.anchor)
             anchor = at if at < matched and numbers[at] == spec.anchor else None
-        totals = self._totals(len(ring), matched, spec.filter is not None, now_ns)
-        rows, notes = self._drawn(ring, chosen, spec.columns), _held_notes(ring)
+        totals = self._totals(spec.filter, now_ns)
+        rows, notes = self._drawn(ring, chosen, spec.columns), _held_notes(ring, came, spec.filter is not None)
         return Snapshot(spec, first, rows, matched, len(ring), anchor, totals, notes, now_ns, self.version)
 
     def detail(self, ident: int, now_ns: int) -> Detail | None:
@@ -226,7 +229,7 @@ class EventLog:
         if not frozen:
             self.ring.let_go()
             return self.ring
-        return self.ring.held or self.ring.hold()
+        return self.ring.hold() if self.ring.held is None else self.ring.held
 
     def _fields(self, rows: dict[str, Array], now_ns: int) -> FlowFields:
         return FlowFields("event", rows, now_ns, self._strings, self._netns_label)
@@ -237,7 +240,8 @@ class EventLog:
     def _drawn(self, ring: EventRing | HeldRing, numbers: Array, columns: Sequence[str]) -> tuple[Row, ...]:
         drawn = []
         for ident, row in zip(numbers.tolist(), self._views(ring, numbers), strict=True):
-            cells = [self._cell(row, key) for key in columns]
+            gap = row.value("event") == EVENT_GAP
+            cells = self._gap_cells(row, columns) if gap else [self._cell(row, key) for key in columns]
             drawn.append(Row(ident, tuple(text for text, _ in cells), tuple(role for _, role in cells)))
         return tuple(drawn)
 
@@ -247,11 +251,16 @@ class EventLog:
             return units.clock(row.value("ts_ns"), 3), "number"
         if key == "event":
             return event_word(kind), _ROLES[kind]
-        if kind == EVENT_GAP:
-            return (self._gap_text(row), "bad") if key == "original" else ("", "")
         if kind > EVENT_EXPECT and key in _OF_EXPECTATIONS:
             return _expectation_cell(row, key, self._strings)
         return _lasted(row) if key == "lasted" else shared_cell(row, key)
+
+    def _gap_cells(self, row: RowView, columns: Sequence[str]) -> list[Cell]:
+        """A loss in the first column that is not every row's, the others empty: there is room to the right."""
+        always = [key for key in columns if key in ("time", "event")]
+        found = {key: self._cell(row, key) for key in always}
+        said = next((key for key in columns if key not in always), "")
+        return [(self._gap_text(row), "bad") if key == said else found.get(key, ("", "")) for key in columns]
 
     def _gap_text(self, row: RowView) -> str:
         lost = row.value("opackets")
@@ -259,10 +268,13 @@ class EventLog:
         reason = REASONS[row.value("state")].value
         since, until = units.clock(row.value("start_ns"), 2), units.clock(row.value("stop_ns"), 2)
         stream = clean(self._stream_name(row.value("mark")))
-        return f"┄┄ {count} events lost ({reason}), {stream}, between {since} and {until} ┄┄"
+        events = "event" if lost == 1 else "events"
+        return f"┄┄ {count} {events} lost ({reason}), {stream}, between {since} and {until} ┄┄"
 
-    def _totals(self, total: int, matched: int, filtered: bool, now_ns: int) -> Line:
-        found = f", {units.grouped(matched)} match" if filtered else ""
+    def _totals(self, wanted: Filter | None, now_ns: int) -> Line:
+        """Of what is kept now, also while the rows stand still."""
+        total = len(self.ring)
+        found = f", {units.grouped(self._matches.kept(self.ring))} match" if wanted is not None else ""
         per_second = zip(("new", "update", "destroy"), self.rates(now_ns), ("new", "", "dim"), strict=True)
         graph = units.sparkline(self.timeline(now_ns).sum(axis=1).astype(float).tolist()[-30:])
         return (
@@ -310,45 +322,13 @@ def master_view(row: RowView) -> RowView:
     return RowView(data, data["have"], row.strings, row.netns_label)
 
 
-def _held_notes(ring: EventRing | HeldRing) -> tuple[Line, ...]:
-    """What came while the list stands still, and what of it all the memory no longer has."""
+def _held_notes(ring: EventRing | HeldRing, came: int, filtered: bool) -> tuple[Line, ...]:
+    """What came (with a filter: and matches) while the list stands still, and what of it all is no longer kept."""
     if not isinstance(ring, HeldRing) or not ring.since:
         return ()
-    line = [("held", "dim"), (f", {units.grouped(ring.since)} new", "new")]
+    line = [("held", "dim"), (f", {units.grouped(came)} new{' match' if filtered else ''}", "new" if came else "dim")]
     if ring.evicted:
         line.append((f", {units.grouped(ring.evicted)} held rows evicted meanwhile", "warn"))
     if ring.unseen:
-        line.append((f", {units.grouped(ring.unseen)} came and went unseen", "bad"))
+        line.append((f", {units.grouped(ring.unseen)} {'of all ' * filtered}came and went unseen", "bad"))
     return (tuple(line),)
-
-
-class _Matches:
-    """The numbers of the rows that match; only rows that came since the last look are tested."""
-
-    def __init__(self) -> None:
-        self._of = ""
-        self._numbers = np.empty(0, np.int64)
-        self._tested = 0
-
-    def numbers(
-        self, ring: EventRing | HeldRing, wanted: Filter | None, fields: Callable[[dict[str, Array]], FlowFields]
-    ) -> NDArray[np.int64] | range:
-        if wanted is None:
-            return range(ring.start, ring.end)
-        if self._of != wanted.text:
-            self._of, self._numbers, self._tested = wanted.text, np.empty(0, np.int64), ring.start
-        first = max(self._tested, ring.start)
-        if first < ring.end:
-            rows = ring.rows(first, ring.end)
-            mask = wanted.mask(fields(rows)) | (rows["event"] == EVENT_GAP)  # a loss is always shown
-            self._numbers = np.concatenate([self._numbers, first + mask.nonzero()[0]])
-            self._tested = ring.end
-        self._numbers = self._numbers[np.searchsorted(self._numbers, ring.start) :]
-        return self._numbers[: np.searchsorted(self._numbers, ring.end)]
-
-    def hidden(self, ring: EventRing) -> Counter[int]:
-        """By namespace: the events among the rows tested that did not match."""
-        untested = np.arange(max(ring.start, self._tested), ring.end)
-        matched = self._numbers[np.searchsorted(self._numbers, ring.start) :]
-        kept = ring.taken - ring.evicted
-        return kept - ring.events_by_netns(untested) - ring.events_by_netns(matched)

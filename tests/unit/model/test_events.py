@@ -71,8 +71,17 @@ def test_a_loss_stands_where_it_happened_whatever_the_filter() -> None:
     texts = [r.cells[0] for r in shown(events).rows]
     assert "1,204 events lost (kernel), conntrack" in texts[1]
     assert "an unknown number of events lost (queue)" in texts[2]
+    wide = events.snapshot(ViewSpec(("time", "event", "proto", "original", "up")), T0).rows[1]
+    assert wide.cells[1] == "GAP" and "1,204 events lost" in wide.cells[2], "where the row begins to be empty"
+    assert wide.cells[3:] == ("", "")
     detail = events.detail(1, T0)
     assert detail is not None and "1,204" in detail.lines[0][0][0]
+
+
+def test_one_event_lost_is_not_events() -> None:
+    events = log()
+    events.apply(Gap(5, 0, 1, GapReason.KERNEL, T0, T0 + SECOND), 0, T0)
+    assert shown(events).rows[0].cells[0].startswith("┄┄ 1 event lost (kernel)")
 
 
 def test_what_only_a_recording_lacks_is_no_gap_on_screen() -> None:
@@ -116,6 +125,45 @@ def test_while_frozen_a_filter_looks_through_what_is_held() -> None:
     odd = parse("mark 1", "event")
     assert ports(shown(events, frozen=True, filter=odd)) == [1, 3, 5, 7, 9]
     assert ports(shown(events, filter=odd)) == [7, 9, 11, 13, 15]
+
+
+def test_while_frozen_with_a_filter_what_is_new_is_what_matches_and_the_totals_live() -> None:
+    events, odd = log(10), parse("mark 1", "event")
+    events.apply(decoded(*(event(n, mark=n % 2) for n in range(10))), 0, T0)
+    assert shown(events, frozen=True, filter=odd).notes == ()
+    events.apply(decoded(*(event(n) for n in range(10, 13))), 0, T0)
+    assert notes(shown(events, frozen=True, filter=odd)) == ["held, 0 new match, 3 held rows evicted meanwhile"]
+    events.apply(decoded(*(event(n, mark=n % 2) for n in range(13, 16))), 0, T0)
+    during = shown(events, frozen=True, filter=odd)
+    assert notes(during) == ["held, 2 new match, 6 held rows evicted meanwhile"]
+    assert ports(during) == [1, 3, 5, 7, 9] and during.totals[0][0] == "10 events, 4 match", "7, 9, 13, 15"
+    events.apply(decoded(*(event(n, mark=n % 2) for n in range(16, 26))), 0, T0)
+    later = "held, 7 new match, 10 held rows evicted meanwhile, 6 of all came and went unseen"
+    for _ in range(2):
+        assert notes(shown(events, frozen=True, filter=odd)) == [later]
+    assert ports(shown(events, filter=odd)) == [17, 19, 21, 23, 25]
+    assert shown(events, frozen=True, filter=odd).notes == ()
+
+
+@given(st.lists(st.sampled_from([0, 1, 2, 7, 12, 25, "hold", "go", "look", "other"]), max_size=40))
+def test_new_matches_are_counted_whatever_comes_and_goes(steps: list[int | str]) -> None:
+    events, n, since, frozen, kinds = log(10), 1, 0, False, (1, 2)
+    filters = {kind: parse(f"mark {kind}", "event") for kind in kinds}
+    for step in steps:
+        if isinstance(step, int):
+            for one in range(n, n + step):  # a look after each: none comes and goes unseen
+                events.apply(decoded(event(one, mark=kinds[one % 2 - 1])), 0, T0)
+                found = shown(events, frozen=frozen, filter=filters[1])
+                since += frozen and one % 2 == 1
+                assert not frozen or f", {since} new match" in notes(found)[0]
+            n += step
+        elif step in ("hold", "go"):
+            since, frozen = (since if frozen else 0), step == "hold"
+            shown(events, frozen=frozen, filter=filters[1])
+        elif step == "other" and not frozen:
+            assert not any(port % 2 for port in ports(shown(events, filter=filters[2])))
+    live = shown(events, filter=filters[1])
+    assert live.totals[0][0].endswith(f"{live.matched} match")
 
 
 def notes(snapshot: Snapshot) -> list[str]:
