@@ -33,6 +33,7 @@ from nettop.columns import (
     HAVE_USE,
     Columns,
 )
+from nettop.model import flow_rates
 from nettop.model.flow_lives import Lives, has_repeats, split_lives
 from nettop.model.flow_store import (
     BORN,
@@ -156,28 +157,19 @@ class FlowRules:
         have = mine["have"] & _KEPT
         self.store["have"][rows] = have
         self._write(rows, mine, have)
+        flow_rates.begin(self.store, rows, mine["ts_ns"], have)
 
     def _dump_known(self, cols: Columns, known: Array, rows: Array) -> None:
         if not len(known):
             return
         mine = cols if len(known) == len(cols) else cols.take(known)
         have, had, flags = mine["have"] & _KEPT, self.store["have"][rows], self.store["flags"][rows]
-        self._rates(rows, mine, have, had)
+        soon = flow_rates.measure(self.store, rows, mine, have, had)
         ours = np.where(flags & TOUCHED != 0, had & np.uint32(_EVENT_BORNE), np.uint32(0))
         self.store["have"][rows] = have | ours
         self.store["flags"][rows] = flags | SEEN
         self._write(rows, mine, have & ~ours)
-
-    def _rates(self, rows: Array, cols: Columns, have: Array, had: Array) -> None:
-        seconds = (cols["ts_ns"] - self.store["count_ns"][rows]) / 1e9
-        for bit, name, rate in ((HAVE_OCOUNT, "obytes", "rate_up"), (HAVE_RCOUNT, "rbytes", "rate_down")):
-            now = cols.get(name)
-            if now is None:
-                continue
-            before = self.store[name][rows]
-            usable = (have & had & bit != 0) & (now >= before) & (seconds > 0)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                self.store[rate][rows] = np.where(usable, (now - before) / seconds, np.nan)
+        flow_rates.begin(self.store, rows[~soon], mine["ts_ns"][~soon], have[~soon])
 
     # -- events --------------------------------------------------------------------------------------------------
 
@@ -244,7 +236,9 @@ class FlowRules:
         have = part["have"] & _KEPT
         starts = np.cumsum(lengths) - lengths
         self.store["have"][rows] |= np.bitwise_or.reduceat(have, starts)
-        self._write(np.repeat(rows, lengths), part, have)
+        told = np.repeat(rows, lengths)
+        self._write(told, part, have)
+        flow_rates.begin(self.store, told, part["ts_ns"], have)
 
     # -- both ----------------------------------------------------------------------------------------------------
 
@@ -276,9 +270,6 @@ class FlowRules:
             where = None if every & HAVE_REPLY else (have & HAVE_REPLY != 0).nonzero()[0]
             for name in FLOW_HI[2:]:
                 _assign(self.store[name], rows, cols.get(name), where)
-        if some & (HAVE_OCOUNT | HAVE_RCOUNT):
-            counted = (have & (HAVE_OCOUNT | HAVE_RCOUNT) != 0).nonzero()[0]
-            _assign(self.store["count_ns"], rows, cols["ts_ns"], counted)
 
 
 def _assign(column: Array, rows: Array, values: Array | None, where: Array | None) -> None:

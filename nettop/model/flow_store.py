@@ -1,6 +1,7 @@
 """The flow table's memory: one array a column, rows reused after their flow is gone, identities that are not.
 
-A row takes 162 bytes, 32 more once an IPv6 flow was seen, and its place in the index; columns double when full.
+A row takes 162 bytes, 32 more once an IPv6 flow was seen, 8 more once two dumps came too close for a rate, and its
+place in the index; columns double when full.
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ _OWN: dict[str, type[np.generic]] = {
     "generation": np.uint32,
     "hash": np.uint64,
     "first_ns": np.int64,  # when we first heard of it
-    "count_ns": np.int64,  # when its counters were read
+    "count_ns": np.int64,  # when its counters were read for a rate
     "rate_up": np.float32,  # bytes a second, original direction; NaN: not known
     "rate_down": np.float32,
 }
+_AHEAD = ("ahead_up", "ahead_down")  # bytes counted since count_ns
 _FIRST_CAPACITY = 1 << 10
 
 # Bits of `flags`.
@@ -57,7 +59,7 @@ class FlowStore:
         self._packed = np.zeros(self.capacity, _PACKED)
         dtypes = {name: kind for name, kind in FLOW_DTYPES.items() if name not in _NOT_STORED} | _OWN
         self.data: dict[str, Array] = {name: np.zeros(self.capacity, kind) for name, kind in dtypes.items()}
-        self.has_hi = False
+        self.has_hi = self.has_ahead = False
         self._free = np.empty(0, np.int32)
         self._free_count = 0
         self._name_key_columns()
@@ -149,6 +151,12 @@ class FlowStore:
         if not self.has_hi:
             self.data |= {name: np.zeros(self.capacity, np.uint64) for name in FLOW_HI}
             self.has_hi = True
+
+    def want_ahead(self) -> None:
+        """Make room for what was counted since the readings that rates are measured from."""
+        if not self.has_ahead:
+            self.data |= {name: np.zeros(self.capacity, np.float32) for name in _AHEAD}
+            self.has_ahead = True
 
     def _indexed(self) -> Rows:
         return (self.data["flags"][: self.top] & (LIVE | DEAD)).nonzero()[0]

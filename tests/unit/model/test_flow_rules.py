@@ -244,6 +244,52 @@ def test_rates_come_from_two_dumps_with_counters_and_from_nothing_else() -> None
     assert np.isnan(store["rate_up"][1]), "the first counters say nothing of a rate"
 
 
+def counted(store: FlowStore, rules: FlowRules, *readings: tuple[float, int]) -> None:
+    """One flow in a dump after so many seconds, with so many bytes of the original direction."""
+    for seconds, count in readings:
+        rules.dump_rows(columns(row(id=1, obytes=count, rbytes=10 * count, ts_ns=T0 + int(seconds * SECOND))), 0)
+
+
+def test_two_dumps_a_moment_apart_make_no_rate_of_a_burst() -> None:
+    store, rules = fresh()
+    counted(store, rules, (0, 0), (0.005, 5000))
+    assert np.isnan(store["rate_up"][0]) and store["obytes"][0] == 5000, "what is counted is shown all the same"
+    counted(store, rules, (1, 8000))
+    assert store["rate_up"][0] == 8000 and store["rate_down"][0] == 80_000, "since the first reading"
+
+
+def test_a_dump_soon_after_another_leaves_the_rate_and_what_the_next_one_is_measured_from() -> None:
+    store, rules = fresh()
+    counted(store, rules, (0, 0), (1, 1000), (1.005, 6000), (1.2, 7000))
+    assert (store["rate_up"][0], store["rate_down"][0], store["obytes"][0]) == (1000, 10_000, 7000)
+    counted(store, rules, (2, 8000))
+    assert (store["rate_up"][0], store["rate_down"][0]) == (7000, 70_000), "7000 bytes since the second reading"
+    counted(store, rules, (3, 9000))
+    assert (store["rate_up"][0], store["rate_down"][0]) == (1000, 10_000)
+
+
+def test_dumps_that_always_follow_each_other_closely_give_rates_too() -> None:
+    store, rules = fresh()
+    counted(store, rules, *((n / 8, 125 * n) for n in range(20)))
+    assert store["rate_up"][0] == 1000
+
+
+def test_a_flow_whose_counters_are_set_to_zero_between_close_dumps_has_no_rate() -> None:
+    store, rules = fresh()
+    counted(store, rules, (0, 0), (1, 1000), (1.005, 10))
+    assert np.isnan(store["rate_up"][0])
+    counted(store, rules, (2.005, 510))
+    assert store["rate_up"][0] == 500
+
+
+def test_another_life_of_a_key_begins_with_nothing_counted() -> None:
+    store, rules = fresh()
+    counted(store, rules, (0, 0), (0.005, 5000))
+    rules.dump_rows(columns(row(id=2, obytes=100, ts_ns=T0 + SECOND)), 0)
+    rules.dump_rows(columns(row(id=2, obytes=600, ts_ns=T0 + 2 * SECOND)), 0)
+    assert store["rate_up"][0] == 500
+
+
 def test_a_new_id_for_a_key_starts_its_counters_again() -> None:
     store, rules = fresh()
     rules.dump_rows(columns(row(id=1, obytes=1000, ts_ns=T0)), 0)
