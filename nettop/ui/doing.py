@@ -20,7 +20,7 @@ DOES: dict[str, Callable[[MainScreen], object]] = {
     "sort": dialogs.sort,
     "group": dialogs.group,
     "columns": dialogs.columns,
-    "follow": lambda screen: screen.follow(),
+    "follow": flow_actions.follow,
     "flow_of": flow_actions.go_to("flows"),
     "master_of": flow_actions.go_to("flows", "master"),
     "events_of": flow_actions.go_to("events"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from nettop.errors import NettopError
 from nettop.model.filter import Filter, parse
-from nettop.model.view import Row
+from nettop.model.view import Detail, Row
 from nettop.text.sanitize import clean
 from nettop.text.units import grouped
 from nettop.ui.session_protocol import DeviceChoice, FlowCapture
@@ -73,6 +73,29 @@ def _ask(screen: MainScreen, row: Row, wanted: Filter | None, count: int) -> Non
             screen.session.delete_matching(wanted, screen.done(""), told)
 
     screen.app.push_screen(ConfirmScreen("Delete", f"{_words(row)}\n{where}", found), confirmed)
+
+
+# ── follow ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def follow(screen: MainScreen) -> None:
+    """Stay at the newest row, or with the flow under the cursor; or stop doing so."""
+    table = screen.table
+    if table.can_follow:
+        table.set_follow(not table.window.follow)
+    elif table.current is None:
+        screen.say("there is no flow here to follow")
+    else:
+        table.ride(not table.window.riding)
+
+
+def no_longer_followed(screen: MainScreen, view: str, ident: int) -> None:
+    """Say why following ended: the flow has, or what is shown is filtered and it matches no longer."""
+
+    def told(found: Detail | None) -> None:
+        screen.say("the followed flow " + ("has ended" if found is None else "no longer matches the filter"))
+
+    screen.session.detail(view, ident, lambda found: screen.post(told, found))
 
 
 # ── copy ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -180,6 +203,8 @@ def _arrive(screen: MainScreen, to: str, ident: int | None, text: str, none: str
         screen.say(str(error), error=True)
         return
     screen.table.set_filter(wanted)
-    if ident is not None:
+    if to == "events":
+        screen.table.set_follow(True)
+    elif ident is not None:
         screen.table.seek(ident)
     screen.write_bars()

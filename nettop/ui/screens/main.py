@@ -202,6 +202,11 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         if not self.typing:
             self.show(self.views[message.at].name)
 
+    def on_table_left(self, message: Table.Left) -> None:
+        from nettop.ui.flow_actions import no_longer_followed
+
+        no_longer_followed(self, message.table.view, message.ident)
+
     async def on_header_use_clicked(self) -> None:
         await self.action_command("holders")
 
@@ -305,13 +310,6 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         self.write_bars()
         if not self.paused:
             self.view.tick()
-
-    def follow(self) -> None:
-        """Stay at the newest row, or with the flow under the cursor; or stop doing so."""
-        if self.table.can_follow:
-            self.table.set_follow(not self.table.window.follow)
-        else:
-            self.table.ride(not self.table.window.riding)
 
     # ── the way here ────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -62,6 +62,14 @@ class Table(Drawn, can_focus=True):
             self.table = table
             self.snapshot = snapshot
 
+    class Left(Message):
+        """The row that was followed is not in the table any more."""
+
+        def __init__(self, table: Table, ident: int) -> None:
+            super().__init__()
+            self.table = table
+            self.ident = ident
+
     class Opened(Message):
         """Enter or a second click: the person wants to see more of this row."""
 
@@ -136,7 +144,10 @@ class Table(Drawn, can_focus=True):
         if not self.is_attached:
             return False
         self.lost |= snapshot.spec.anchor is not None and snapshot.anchor is None
+        followed = self.window.ident if self.window.riding else None
         uncovered = self.window.arrived(snapshot)
+        if followed is not None and not self.window.riding:
+            self.post_message(self.Left(self, followed))
         self.post_message(self.Arrived(self, snapshot))
         self._repaint()
         return uncovered

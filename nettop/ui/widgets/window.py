@@ -101,8 +101,8 @@ class Window:
         self.ident = None
 
     def ride(self, on: bool) -> None:
-        """Hold on to the row under the cursor, also at the top, and go where it goes."""
-        self.riding = on and not self.follow
+        """Hold on to the row under the cursor, also at the top, and go where it goes, until it leaves."""
+        self.riding = on and not self.follow and self.current is not None
         self._grab()
 
     def seek(self, ident: int) -> None:
@@ -137,6 +137,8 @@ class Window:
 
     def arrived(self, snapshot: Snapshot) -> bool:
         """Take a snapshot; True when it does not cover the window (the anchor moved far): ask again."""
+        if snapshot.spec.anchor is not None and snapshot.spec.anchor == self.ident and snapshot.anchor is None:
+            self.riding = False
         shift = 0 if self.follow else self._shift(snapshot)
         first, index = self._clamped(self.first + shift, self.index + shift, snapshot.matched)
         if not self.follow and not _covers(snapshot, first, self.height) and not _asked(snapshot, first, self.height):
