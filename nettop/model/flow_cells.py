@@ -37,7 +37,7 @@ SHARED_COLUMNS = (
     Column("state", "STATE", 11, rank=2),
     Column("original", "ORIGINAL", 39, grow=4, most=97, frozen=True),
     Column("reply", "REPLY TO", 20, rank=4, grow=2, most=47),
-    Column("nat", "NAT", 9, rank=1, grow=3, most=57),
+    Column("nat", "NAT", 9, rank=1, grow=3, wish=20, most=57),
     Column("up", "↑BYTES", 7, right=True, rank=6),
     Column("down", "↓BYTES", 7, right=True, rank=5),
     Column("timeout", "TIMEOUT", 7, right=True, rank=8),
@@ -52,6 +52,11 @@ SHARED_COLUMNS = (
     Column("offload", "OFFLOAD", 8, rank=9),
     Column("helper", "HELPER", 10, rank=9),
     Column("labels", "LABELS", 12, rank=9),
+    Column("src", "SOURCE", 15, rank=9, most=39),
+    Column("sport", "SPORT", 5, right=True, rank=9),
+    Column("dst", "DESTINATION", 15, rank=9, most=39),
+    Column("dport", "DPORT", 5, right=True, rank=9),
+    Column("reply_src", "REPLY FROM", 21, rank=9, most=47),
     Column("netns", "NETNS", 10, rank=3),
 )
 ABSENT: Cell = (units.ABSENT, "dim")
@@ -97,6 +102,12 @@ class RowView:
         """The port of osrc, odst, rsrc or rdst; None where the protocol has none."""
         has_ports = self.have & (HAVE_OPORTS if end.startswith("o") else HAVE_RPORTS)
         return self.value(f"{end[:2]}port") if has_ports and self.value("proto") in words.WITH_PORTS else None
+
+    def host(self, end: str) -> str:
+        """The address of osrc, odst, rsrc or rdst, or its name."""
+        address = address_text(self.value("family"), *self.address(end))
+        name = None if self.names is None else self.names.host(address)
+        return address if name is None else clean(name)
 
     def endpoint(self, end: str) -> str:
         """`192.168.1.2:443`, with names `www.example.org:https`; bare where the protocol has no ports."""
@@ -178,8 +189,16 @@ def original_text(row: RowView) -> str:
     return text
 
 
-def _reply(row: RowView) -> Cell:
-    return (row.endpoint("rdst"), "address") if row.have & HAVE_REPLY else ABSENT
+def _end(end: str, bit: int) -> Callable[[RowView], Cell]:
+    return lambda row: (row.endpoint(end), "address") if row.have & bit else ABSENT
+
+
+def _port(end: str) -> Callable[[RowView], Cell]:
+    def cell(row: RowView) -> Cell:
+        port = row.port(end)
+        return ABSENT if port is None else (str(port), "address")
+
+    return cell
 
 
 def _nat(row: RowView) -> Cell:
@@ -219,7 +238,12 @@ _CELLS: dict[str, Callable[[RowView], Cell]] = {
     "proto": _proto,
     "state": _state,
     "original": lambda row: (original_text(row), "address"),
-    "reply": _reply,
+    "src": lambda row: (row.host("osrc"), "address"),
+    "sport": _port("osrc"),
+    "dst": lambda row: (row.host("odst"), "address"),
+    "dport": _port("odst"),
+    "reply": _end("rdst", HAVE_REPLY),
+    "reply_src": _end("rsrc", HAVE_REPLY),
     "nat": _nat,
     "up": _scaled("obytes", HAVE_OCOUNT),
     "down": _scaled("rbytes", HAVE_RCOUNT),

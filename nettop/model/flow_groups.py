@@ -133,6 +133,8 @@ class FlowGroups:
         """The same order with what the groups add up to now; groups that are gone leave it."""
         new = self._made(held.key, by, replace(spec, sort=()), now_ns)
         known = places_of([column[held.places] for column in held.groups.keys], new.groups.keys)
+        if not (known >= 0).any():
+            return self._made(held.key, by, spec, now_ns)  # nothing is left of it
         new.places = known[known >= 0]
         new.more, new.made_ns, new.version = len(new.groups) - len(new.places), held.made_ns, held.version
         return new

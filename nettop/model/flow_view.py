@@ -36,6 +36,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("process", "PROCESS", 14, rank=9, grow=1, most=30),
     Column("course", "COURSE", 8, rank=9),
     Column("device", "DEVICES", 12, rank=9, sortable=False),
+    *(_SHARED[key] for key in ("src", "sport", "dst", "dport", "reply_src")),
     *(_SHARED[key] for key in ("opackets", "rpackets", "packets", "bytes", "mark", "zone", "id", "status", "offload")),
     *(_SHARED[key] for key in ("helper", "labels", "netns")),
 )
@@ -108,13 +109,24 @@ class _Order:
         self.gone = 0
 
     def prune(self, store: FlowStore, depth: int) -> None:
-        """Take out the flows among the first `depth` that are gone."""
-        head = self.places[:depth]
-        rows = self.rows[head]
-        alive = (store["generation"][rows] == self.generations[head]) & store.are_live(rows)
-        if not alive.all():
-            self.places = np.concatenate([head[alive], self.places[depth:]])
-            self.gone += len(head) - int(np.count_nonzero(alive))
+        """Take out the flows that are gone, where there are such among the first `depth`."""
+        if not self._alive(store, self.places[:depth]).all():
+            alive = self._alive(store, self.places)
+            self.places = self.places[alive]
+            self.gone += len(alive) - len(self.places)
+
+    def _alive(self, store: FlowStore, places: Rows) -> NDArray[np.bool_]:
+        rows = self.rows[places]
+        alive: NDArray[np.bool_] = store["generation"][rows] == self.generations[places]
+        return alive & store.are_live(rows)
+
+    def reach(self, store: FlowStore, spec: ViewSpec) -> None:
+        """Deep enough for the window that spec describes, without the flows that are gone."""
+        depth = first_shown(spec, self.matched) + spec.height
+        self.prune(store, depth)
+        while len(self.places) < min(self.matched, first_shown(spec, self.matched) + spec.height):
+            self.deepen(depth + self.gone)
+            self.prune(store, depth)
 
     def place_of(self, store: FlowStore, ident: int) -> int | None:
         """At which place of the order the flow with this identity stands."""
@@ -138,11 +150,11 @@ class Orders:
     def snapshot(self, table: Flows, spec: ViewSpec, now_ns: int) -> Snapshot:
         """The window that spec describes."""
         order = self._current(table, spec, now_ns)
-        first = first_shown(spec, order.matched)
-        order.prune(table.store, first + spec.height)
-        if len(order.places) < min(order.matched, first_shown(spec, order.matched) + spec.height):
-            order.deepen(first + spec.height)
-            order.prune(table.store, first + spec.height)
+        order.reach(table.store, spec)
+        if order.gone and not order.matched:  # held until nothing was left of it
+            self._order = None
+            order = self._current(table, spec, now_ns)
+            order.reach(table.store, spec)
         first = first_shown(spec, order.matched)
         rows = order.rows[order.places[first : first + spec.height]]
         return Snapshot(

@@ -40,7 +40,8 @@ class Column:
     width: int  # the least it is drawn with
     right: bool = False  # numbers
     rank: int = 0  # on a narrow screen the highest rank goes first; 0 never goes
-    grow: int = 0  # its share of spare width
+    wish: int = 0  # the width it is given before any other grows
+    grow: int = 0  # its share of what is spare then
     most: int = 0  # the width that its longest text needs, beyond which it does not grow; 0: any
     sortable: bool = True
     frozen: bool = False  # stays when the table scrolls sideways

@@ -39,8 +39,9 @@ class Layout:
 
 
 def _gap(columns: Sequence[Column], width: int) -> int:
-    """Two cells where there is room for them: one more column is worth more."""
-    return 2 if width >= ROOMY and _line(columns, 2) <= width else 1
+    """Two cells where there is room for them: one more column is worth more, and so is what a column wishes for."""
+    wishes = sum(max(0, c.wish - _least(c)) for c in columns)
+    return 2 if width >= ROOMY and _line(columns, 2) + wishes <= width else 1
 
 
 def _least(column: Column) -> int:
@@ -72,7 +73,10 @@ def _with_what_fits(columns: Sequence[Column], kept: list[Column], width: int) -
 
 def _shares(columns: Sequence[Column], spare: int) -> list[int]:
     """What each column gets of the spare cells; what one does not need goes to the others that grow."""
-    shares = [0] * len(columns)
+    shares = []
+    for column in columns:
+        shares.append(max(0, min(spare, column.wish - _least(column))))
+        spare -= shares[-1]
     while spare > 0 and (hungry := [i for i, c in enumerate(columns) if _wants(c, shares[i])]):
         total, left = sum(columns[i].grow for i in hungry), spare
         for i in hungry:

@@ -95,6 +95,15 @@ def test_groups_that_stand_still_say_that_there_is_more() -> None:
     assert groups.snapshot(spec("source"), T0 + SECOND).version == flows.version
 
 
+def test_an_order_of_which_no_group_is_left_is_held_no_longer() -> None:
+    flows = table(row(sport=1))
+    groups = FlowGroups(flows)
+    assert groups.snapshot(spec("source", frozen=True), T0).matched == 1
+    flows.apply(decoded(row(sport=1, event=EVENT_DESTROY), row("10.0.0.9", sport=2, event=EVENT_NEW)), 0, T0)
+    shown = groups.snapshot(spec("source", frozen=True), T0 + 2 * SECOND)
+    assert [r.cells[0] for r in shown.rows] == ["10.0.0.9"]
+
+
 def test_a_groups_share_is_drawn_as_a_bar() -> None:
     flows = table(row(sport=1), row(sport=2), row(sport=3), row("10.0.0.9", 1))
     assert cells(flows, "source", "name", "bar") == [("10.0.0.1", "███████▌"), ("10.0.0.9", "██▌")]

@@ -201,6 +201,17 @@ def test_every_key_that_is_offered_sorts(key: str) -> None:
     assert {column.key for column in flows.columns if column.sortable} <= set(FlowTable.sortable)
 
 
+def test_each_end_has_columns_of_its_own_to_show_and_to_sort_by() -> None:
+    flows = table(snat(id=1), row("10.0.0.9", 5, dport=53, id=2), row("10.0.0.3", 7, id=3, proto=47))
+    keys = ("src", "sport", "dst", "dport", "reply_src")
+    assert set(keys) <= {column.key for column in flows.columns if column.sortable}
+    assert [cells[-1] for cells in shown(flows, "dport", "id", sort="dport")] == ["2", "3", "1"]
+    by_source = shown(flows, *keys, sort="src")
+    assert [cells[:2] for cells in by_source if cells[0] == "10.0.0.9"] == [("10.0.0.9", "5")]
+    gre = next(cells for cells in by_source if cells[0] == "10.0.0.3")
+    assert (gre[1], gre[3]) == ("–", "–"), "GRE has no ports"
+
+
 def test_every_column_can_be_shown() -> None:
     flows = table(snat(id=1, mark=5, timeout=3, obytes=1, rbytes=2, zone=2, start_ns=T0))
     assert len(shown(flows, *(column.key for column in flows.columns))[0]) == len(flows.columns)
@@ -229,6 +240,27 @@ def test_while_the_order_is_held_the_totals_live_and_new_flows_are_counted() -> 
     assert text(shown.totals).startswith("6 flows ") and shown.matched == 4
     assert text(shown.notes[0]) == "order held 1m00, 2 new"
     assert flows.snapshot(ViewSpec(("id",), sort=(SortKey("bytes"),)), T0 + 61 * SECOND).notes == ()
+
+
+@pytest.mark.parametrize("count", [2, 700])
+def test_an_order_of_which_no_flow_is_left_is_held_no_longer(count: int) -> None:
+    flows = many(count)
+    frozen = ViewSpec(("id",), sort=(SortKey("bytes"),), frozen=True, filter=parse("udp", "flow"))
+    assert flows.snapshot(frozen, T0).matched == count
+    gone = (row(sport=i + 1, id=i, event=EVENT_DESTROY) for i in range(count))
+    flows.apply(decoded(*gone, row("10.0.0.9", sport=3, id=3, event=EVENT_NEW)), 0, T0)
+    assert [cells.cells for cells in flows.snapshot(frozen, T0 + SECOND).rows] == [("3",)]
+
+
+def test_a_held_order_shows_the_flows_that_are_left_deep_in_it() -> None:
+    flows = many(700)
+    frozen = ViewSpec(("id",), sort=(SortKey("bytes"),), frozen=True, height=10)
+    last = flows.rows(sort=(SortKey("bytes"),))[-1]
+    kept = int(flows.store["id"][last])
+    assert flows.snapshot(frozen, T0).matched == 700
+    flows.apply(decoded(*(row(sport=i + 1, id=i, event=EVENT_DESTROY) for i in range(700) if i != kept)), 0, T0)
+    left = flows.snapshot(frozen, T0 + SECOND)
+    assert ([cells.cells for cells in left.rows], left.matched) == ([(str(kept),)], 1)
 
 
 def test_a_row_reused_by_another_flow_is_not_shown_in_the_old_ones_place() -> None:

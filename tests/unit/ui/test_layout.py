@@ -62,6 +62,15 @@ def test_what_a_column_has_no_use_for_goes_to_the_others() -> None:
     assert full.placed[0].width == 20, "the rest of the line stays empty"
 
 
+def test_a_wish_comes_before_what_others_grow_by_and_before_wider_gaps() -> None:
+    found = (Column("a", "A", 10, grow=1), Column("b", "B", 10, wish=20))
+    assert [p.width for p in lay_out(found, 26).placed] == [10, 13], "all that there is"
+    assert [p.width for p in lay_out(found, 40).placed] == [17, 20]
+    shown = [c for c in FlowTable.columns if c.key in FlowTable.default_columns]
+    wide = {p.column.key: p.width for p in lay_out(shown, 159).placed}
+    assert wide["nat"] >= len("DNAT 192.168.2.2:443") and {"age", "timeout", "process"} <= set(wide)
+
+
 def test_a_wide_screen_shows_where_an_icmp_flow_and_a_translated_one_go() -> None:
     widths = {
         p.column.key: p.width
