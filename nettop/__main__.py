@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 
 def main() -> int:
     """Run nettop with sys.argv; returns the exit code. `--version` answers before anything is imported."""
-    if sys.argv[1:] in (["--version"], ["-V"]):
-        from nettop import __version__
-
-        print(f"nettop {__version__}")
+    if sys.argv[1:] in (["--version"], ["-V"]) and _version():
         return 0
     # NumPy's BLAS would start threads at import, which cannot all drop their capabilities; nettop multiplies no matrix.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from nettop.cli import main as cli_main
 
     return cli_main(sys.argv[1:])
+
+
+def _version() -> bool:
+    """Print it; False where that cannot be written, which the command line then says."""
+    from nettop import __version__
+
+    with suppress(OSError):
+        print(f"nettop {__version__}", flush=True)
+        return True
+    return False
 
 
 if __name__ == "__main__":

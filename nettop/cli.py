@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from nettop import __version__
-from nettop.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, FilterError, NettopError, UsageError
-from nettop.text.say import say
+from nettop.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, FilterError, NettopError, StdoutError, UsageError
+from nettop.text.say import printing, say
 
 MAX_KEPT = 20_000_000  # events: about 200 bytes each
 COMMANDS = {
@@ -33,12 +34,30 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, f"see `{self.prog} --help`")
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        with printing():
+            (file or sys.stdout).write(message)
 
-def _live(parser: argparse.ArgumentParser, several: bool = False) -> None:
+
+class _Once(argparse.Action):
+    """Stores a value, and refuses a second one, which would silently replace it."""
+
+    _given = False
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: Any) -> None:
+        if self._given:
+            what = f"{self.option_strings[0]} is given twice"
+            raise UsageError(what, f"`{parser.prog}` looks at one namespace; run it for each")
+        self._given = True
+        setattr(namespace, self.dest, values)
+
+
+def _live(parser: argparse.ArgumentParser, action: str | type[argparse.Action] = _Once) -> None:
+    several = action == "append"
     parser.add_argument(
         "--netns",
         metavar="NS",
-        action="append" if several else "store",
+        action=action,
         default=[] if several else "",
         help="network namespace: a name in /run/netns, pid:N, or a path" + ("; may be repeated" if several else ""),
     )
@@ -113,7 +132,7 @@ def _app_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("-V", "--version", action="version", version=f"nettop {__version__}")
-    _live(parser, several=True)
+    _live(parser, "append")
     _capture(parser)
     parser.add_argument("--only", metavar="EXPR", default="", help="receive only flows and events that match")
     parser.add_argument(
@@ -145,7 +164,9 @@ def _demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "lab", nargs="?", default="gateways", choices=["gateways"], help="which lab (default: gateways)"
     )
-    parser.add_argument("--netns", metavar="NS", default="gw-a", help="where to look first: lan-a gw-a net gw-b lan-b")
+    parser.add_argument(
+        "--netns", metavar="NS", action=_Once, default="gw-a", help="where to look first: lan-a gw-a net gw-b lan-b"
+    )
     parser.add_argument("--replay", action="store_true", help="replay the bundled recording instead of building a lab")
     _read_only(parser)
     _looks(parser)
@@ -155,7 +176,7 @@ def _demo(parser: argparse.ArgumentParser) -> None:
 def _record(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-w", "--write", metavar="FILE", required=True, help="the recording ('-': stdout)")
     _capture(parser)
-    _live(parser)
+    _live(parser, "store")
     _until(parser)
     parser.add_argument("--force", action="store_true", help="overwrite FILE if it is a capture")
     parser.add_argument(
@@ -234,7 +255,29 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         return _command_parser(argv[0]).parse_args(argv[1:])
     if argv and not argv[0].startswith("-"):
         raise UsageError(f"no command '{argv[0]}'", "`nettop --help` lists them")
-    return _app_parser().parse_args(argv)
+    options, left = _app_parser().parse_known_args(argv)
+    if left:
+        _refuse(argv, left)
+    return options
+
+
+def _refuse(argv: Sequence[str], left: Sequence[str]) -> NoReturn:
+    """What the app does not take: a command behind its options, or nothing that there is."""
+    words = list(argv)
+    at = next((at for at, word in enumerate(words) if word in COMMANDS and word in left and _whole(words[:at])), None)
+    if at is None:
+        _app_parser().error(f"unrecognized arguments: {' '.join(left)}")
+    line = shlex.join(["nettop", words[at], *words[:at], *words[at + 1 :]])
+    raise UsageError("options follow the command", f"`{line}`")
+
+
+def _whole(argv: Sequence[str]) -> bool:
+    """Whether no option there waits for a value."""
+    try:
+        _app_parser().parse_known_args(argv)
+    except UsageError:
+        return False
+    return True
 
 
 def _terminate(signum: int, frame: object) -> None:
@@ -249,13 +292,10 @@ def main(argv: Sequence[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _terminate)
     try:
-        options = parse(argv)
-        module, function = options.run.split(":")
-        code: int = getattr(importlib.import_module(module), function)(options)
-        sys.stdout.flush()
+        code = _run(argv)
+        with printing():
+            sys.stdout.flush()
         return code
-    except SystemExit as end:  # argparse, after --help and --version
-        return end.code if isinstance(end.code, int) else EXIT_OK
     except BrokenPipeError:
         return _closed_stdout()
     except KeyboardInterrupt:
@@ -267,6 +307,16 @@ def main(argv: Sequence[str]) -> int:
             raise
         _say(f"internal error, please report it: {error!r} (NETTOP_DEBUG=1 shows more)")
         return EXIT_FAILED
+
+
+def _run(argv: Sequence[str]) -> int:
+    try:
+        options = parse(argv)
+        module, function = options.run.split(":")
+        code: int = getattr(importlib.import_module(module), function)(options)
+        return code
+    except SystemExit as end:  # argparse, after --help and --version
+        return end.code if isinstance(end.code, int) else EXIT_OK
 
 
 def _open_missing_streams() -> None:
@@ -294,6 +344,8 @@ def _give(number: int, descriptor: int) -> None:
 
 
 def _report(error: NettopError) -> int:
+    if isinstance(error, StdoutError):
+        _closed_stdout()
     _say(f"filter: {error}" if isinstance(error, FilterError) else str(error))
     return error.exit_code
 
@@ -307,6 +359,6 @@ def _say(text: str) -> None:
 
 
 def _closed_stdout() -> int:
-    """The reader went away (`| head`): that is an end like any other. Python must not complain at exit."""
+    """The reader went away (`| head`): that is an end like any other. Python must not try what is left at exit."""
     _give(1, os.open(os.devnull, os.O_WRONLY))
     return EXIT_OK

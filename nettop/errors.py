@@ -49,6 +49,10 @@ class FilterError(UsageError):
         return f"{self.what}\n  " + self.caret().replace("\n", "\n  ")
 
 
+class StdoutError(NettopError):
+    """Standard output takes no more (a full disk), though somebody may read it."""
+
+
 class InputError(NettopError):
     """A file that cannot be opened, or is nothing nettop reads."""
 

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from nettop.text.say import printing
+
 OK, LIMITED, MISSING = "ok", "limited", "missing"
 
 
@@ -175,6 +177,7 @@ def lines(checks: list[Check], as_json: bool) -> Iterator[str]:
 
 def run(options: argparse.Namespace) -> int:
     """Print every check; 0 whatever they say, since a limited host is no error."""
-    for line in lines([check() for check in CHECKS], options.json):
-        print(line)
+    text = "\n".join((*lines([check() for check in CHECKS], options.json), ""))
+    with printing():
+        sys.stdout.write(text)
     return 0

@@ -18,7 +18,7 @@ from nettop.model.filter import Filter
 from nettop.model.narrowing import Narrowed, narrowed
 from nettop.pipeline.live import LiveSources
 from nettop.pipeline.plumbing import Plumbing
-from nettop.text.say import say
+from nettop.text.say import printing, say
 
 WRITE_BYTES = 1 << 20
 TAKE_S = 0.1  # how often a quiet stream looks whether it is to end
@@ -119,12 +119,11 @@ class Lines:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is kept. BrokenPipeError when nobody reads any more."""
-        if self._kept:
-            self._kept.append("")
-            self._out.write("\n".join(self._kept).encode("utf-8", "backslashreplace"))
-            self._kept, self._size = [], 0
-        self._out.flush()
+        """Write what is kept. BrokenPipeError when nobody reads any more, StdoutError when there is no room."""
+        lines, self._kept, self._size = "\n".join((*self._kept, "")), [], 0
+        with printing():
+            self._out.write(lines.encode("utf-8", "backslashreplace"))
+            self._out.flush()
 
 
 def taken(

@@ -32,7 +32,7 @@ from nettop.recording.chunks import open_input
 from nettop.recording.reader import Reader
 from nettop.recording.records import Numbering
 from nettop.recording.writer import RecordingWriter
-from nettop.text.say import say
+from nettop.text.say import printing, say
 from nettop.text.units import grouped
 
 Array = NDArray[Any]
@@ -192,8 +192,9 @@ class Printer:
         return self._text.lines(stream, batch, cols, self._nanoseconds[stream.file])
 
     def _write(self, lines: list[str]) -> None:
-        self._out.write(("\n".join(lines) + "\n").encode("utf-8", "backslashreplace"))
-        self._out.flush()
+        with printing():
+            self._out.write(("\n".join(lines) + "\n").encode("utf-8", "backslashreplace"))
+            self._out.flush()
 
     def gap(self, gap: Gap, stream: Stream) -> None:
         """As Sink: an object in JSON; else one line on stderr at the end, for rows of text are packets."""

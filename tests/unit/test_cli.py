@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from nettop import cli
+from nettop.errors import UsageError
 from nettop.text.sanitize import clean
+
+CAPTURE = str(Path(__file__).parents[2] / "captures" / "ipv6.pcapng")
 
 
 def nettop(*argv: str, **kwargs: object) -> subprocess.CompletedProcess[str]:
@@ -41,6 +47,59 @@ def test_wrong_usage_is_one_line_and_2(argv: list[str]) -> None:
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("nettop: ")
+
+
+@pytest.mark.parametrize("name", ["flows", "events", "counters", "rules", "demo"])
+@pytest.mark.parametrize("second", ["b", "gw-a"])
+def test_a_command_that_looks_at_one_namespace_refuses_two(name: str, second: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        cli.parse([name, "--netns", "gw-a", "--netns", second])
+    assert str(refused.value).startswith("--netns is given twice: ") and f"nettop {name}" in str(refused.value)
+    assert cli.parse([name, "--netns", "b"]).netns == "b"
+
+
+def test_the_app_takes_several_namespaces() -> None:
+    assert cli.parse(["--netns", "a", "--netns", "b"]).netns == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("--netns X flows", "nettop flows --netns X"),
+        ("--netns flows flows --json --sort bytes", "nettop flows --netns flows --json --sort bytes"),
+        ("-r 'a b.pcapng' events", "nettop events -r 'a b.pcapng'"),
+        ("--json counters", "nettop counters --json"),
+        ("--read-only --netns=X doctor", "nettop doctor --read-only --netns=X"),
+    ],
+)
+def test_options_before_the_command_are_put_behind_it(typed: str, said: str) -> None:
+    done = nettop(*shlex.split(typed))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"nettop: options follow the command: `{said}`\n"
+
+
+def test_a_namespace_may_be_called_like_a_command() -> None:
+    assert cli.parse(["--netns", "flows"]).netns == ["flows"]
+
+
+@pytest.mark.parametrize(
+    "argv", [["doctor"], ["doctor", "--json"], ["--help"], ["flows", "--help"], ["--version"], ["read", CAPTURE]]
+)
+def test_a_full_disk_under_stdout_is_one_line(argv: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "nettop", *argv]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (1, "nettop: standard output: No space left on device\n")
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["--version"], ["doctor"]])
+def test_a_reader_that_goes_is_an_end(argv: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as closed:
+        command = [sys.executable, "-m", "nettop", *argv]
+        done = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("name", sorted(cli.COMMANDS))
