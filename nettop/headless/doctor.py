@@ -100,8 +100,11 @@ def _conntrack() -> Check:
             "conntrack", MISSING, "nf_conntrack is not loaded here", "modprobe nf_conntrack nf_conntrack_netlink"
         )
     count = _read("/proc/sys/net/netfilter/nf_conntrack_count")
+    buckets = _read("/proc/sys/net/netfilter/nf_conntrack_buckets")
     return Check(
-        "conntrack", OK, f"{count} of {most} entries, {_read('/sys/module/nf_conntrack/parameters/hashsize')} buckets"
+        "conntrack",
+        OK,
+        f"{count or 'an unknown number'} of {most} entries, {buckets or 'an unknown number of'} buckets",
     )
 
 

@@ -1,0 +1,30 @@
+"""What the doctor cannot read it calls unknown."""
+
+from __future__ import annotations
+
+import pytest
+
+from nettop.headless import doctor
+
+SYSCTLS = "/proc/sys/net/netfilter/nf_conntrack_"
+
+
+def found(monkeypatch: pytest.MonkeyPatch, **readable: str) -> str:
+    """The line about conntrack on a host of which only these sysctls can be read."""
+    files = {SYSCTLS + name: value for name, value in readable.items()}
+    monkeypatch.setattr(doctor, "_read", files.get)
+    lines = doctor.lines([check() for check in doctor.CHECKS], as_json=False)
+    return next(line for line in lines if " conntrack " in line)
+
+
+def test_the_table_and_its_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert found(monkeypatch, max="262144", count="12", buckets="65536").endswith("12 of 262144 entries, 65536 buckets")
+
+
+def test_what_cannot_be_read_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = found(monkeypatch, max="262144")
+    assert line.endswith("an unknown number of 262144 entries, an unknown number of buckets")
+
+
+def test_no_check_says_none() -> None:
+    assert not [line for line in doctor.lines([check() for check in doctor.CHECKS], False) if "None" in line]
