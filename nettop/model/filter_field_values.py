@@ -64,17 +64,25 @@ def _measure(read: Callable[[str], int | float]) -> Callable[[Field, str, str, s
 
 
 def _number(field: Field, word: str, operator: str, text: str) -> Node:
-    return Compare(field.name, operator or "=", values.integer(text), default=field.default)
+    value = values.integer(text)
+    _within(text, word, (value,), 0, field.most)
+    return Compare(field.name, operator or "=", value, default=field.default)
 
 
 def _signed(field: Field, word: str, operator: str, text: str) -> Node:
-    negative = text.startswith("-")
-    value = values.integer(text.removeprefix("-"))
-    return Compare(field.name, operator or "=", -value if negative else value, default=field.default)
+    value = values.integer(text.removeprefix("-")) * (-1 if text.startswith("-") else 1)
+    _within(text, word, (value,), -field.most - 1, field.most)
+    return Compare(field.name, operator or "=", value, default=field.default)
+
+
+def _within(text: str, word: str, found: Iterable[int], least: int, most: int, form: str = "d") -> None:
+    if not all(least <= value <= most for value in found):
+        raise ValueError(f"“{text}” is beyond what {word} can be ({least}–{most:{form}})")
 
 
 def _masked(field: Field, word: str, operator: str, text: str) -> Node:
     value, bits = values.masked(text)
+    _within(text, word, (value, bits) if "/" in text else (value,), 0, field.most, "#x")
     return Compare(field.name, operator or "=", value, bits, field.default)
 
 

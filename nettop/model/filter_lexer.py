@@ -22,9 +22,9 @@ _BLANKS = str.maketrans("\t\n\r\v\f", "     ")
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A word, a symbol, or the end of the text (kind "end")."""
+    """A word, a symbol, the end of the text, or the character that begins none of these ("unreadable")."""
 
-    kind: str  # "word", "quoted", "symbol", "end"
+    kind: str  # "word", "quoted", "symbol", "end", "unreadable"
     text: str
     position: int
 
@@ -40,7 +40,7 @@ class Token:
 
 
 def tokens(text: str) -> list[Token]:
-    """The tokens of text, the end last. FilterError where a character begins none."""
+    """The tokens of text, the end last; an unreadable character ends them, too. FilterError for too long a text."""
     flat = text.translate(_BLANKS)
     if len(flat) > MAX_LENGTH:
         raise refusal(f"the filter is longer than {MAX_LENGTH} characters", flat[:60] + "…", 60)
@@ -49,7 +49,8 @@ def tokens(text: str) -> list[Token]:
     while position < len(flat):
         match = _TOKEN.match(flat, position)
         if match is None:
-            raise refusal(_unreadable(flat[position]), flat, position)
+            found.append(Token("unreadable", flat[position], position))
+            break
         kind = match.lastgroup or ""
         if kind != "space":
             found.append(Token(kind, match.group().strip('"') if kind == "quoted" else match.group(), position))
@@ -64,7 +65,8 @@ def refusal(what: str, text: str, position: int) -> FilterError:
     return FilterError(clean(what), clean(flat), len(clean(flat[:position])))
 
 
-def _unreadable(char: str) -> str:
+def unreadable(char: str) -> str:
+    """Why a character begins no token."""
     if char in "&|":
         return f"“{char}” alone means nothing here: say {char * 2}, or “and”, “or”"
     return "a quote that is not closed" if char == '"' else f"“{clean(char)}” means nothing here"

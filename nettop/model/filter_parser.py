@@ -18,7 +18,7 @@ from nettop.errors import FilterError
 from nettop.model import filter_values as values
 from nettop.model import filter_words as vocabulary
 from nettop.model.filter_field_values import field_node, nat_node, state_node, status_node
-from nettop.model.filter_lexer import Token, refusal, tokens
+from nettop.model.filter_lexer import Token, refusal, tokens, unreadable
 from nettop.model.filter_nodes import At, Both, Chain, Equal, InNet, InPorts, Node, Not, every
 
 MAX_DEPTH = 100  # parentheses within parentheses
@@ -289,7 +289,7 @@ class Parser:
 
     def _unknown(self, token: Token) -> str:
         if "[" in token.text and "]" in token.text:
-            return "bytes of the packet cannot be asked here (the capture filter can)"
+            return self._bytes()
         near = get_close_matches(token.word[:40], vocabulary.words(self._kind), 1, 0.7)
         if near:
             return f"“{token.text}” is not known here; did you mean {near[0]}?"
@@ -298,6 +298,11 @@ class Parser:
                 f"“{token.text}” alone may be anything: say port {token.text}, net {token.text} or proto {token.text}"
             )
         return f"“{token.text}” is not known here; there are {vocabulary.own_words(self._kind)}"
+
+    def _bytes(self) -> str:
+        if self._kind in vocabulary.CONNTRACK:
+            return f"{self._kind}s have no bytes to test: the capture filter does (B, or -f)"
+        return "bytes of the packet cannot be asked here (the capture filter can)"
 
     def _missing(self) -> str:
         if self._now.kind == "end":
@@ -316,7 +321,8 @@ class Parser:
         return self._refuse("“and” or “or” must stand before this", token)
 
     def _refuse(self, what: str, token: Token) -> FilterError:
-        return refusal(what, self._text, token.position)
+        why = unreadable(token.text) if token.kind == "unreadable" else what
+        return refusal(why, self._text, token.position)
 
 
 def _operators(value: str) -> tuple[str, ...]:

@@ -20,6 +20,8 @@ AF_INET = 2
 AF_INET6 = 10
 ETHERTYPE_ARP = 0x0806  # linux/if_ether.h
 PACKET_OUTGOING = 4  # linux/if_packet.h
+MAX_PID = 4 << 20  # PID_MAX_LIMIT, linux/threads.h
+_U32 = (1 << 32) - 1
 FAMILIES: Final = {"ip": AF_INET, "ip4": AF_INET, "ip6": AF_INET6}
 PROTOCOLS: Final = {  # IPPROTO_* of linux/in.h and in6.h
     "icmp": 1,
@@ -73,17 +75,18 @@ class Field:
     value: str  # "number" "signed" "size" "seconds" "masked" "word" "exact-word" "label" "state" "status" "proto"
     kinds: frozenset[str]
     default: int | None = None  # what an absent value counts as; None: it matches nothing
+    most: int = (1 << 64) - 1  # the largest number that the column can hold
 
 
 FIELDS: Final = {
     "proto": Field("proto", "proto", ADDRESSED),
     "len": Field("len", "size", WIRE),
-    "vlan": Field("vlan", "number", frozenset((PACKET,))),
+    "vlan": Field("vlan", "number", frozenset((PACKET,)), most=4095),
     "state": Field("state", "state", CONNTRACK),
-    "status": Field("status", "status", CONNTRACK),
-    "mark": Field("mark", "masked", CONNTRACK, default=0),  # the kernel leaves a mark of 0 out of events
-    "zone": Field("zone", "number", CONNTRACK, default=0),  # and the default zone everywhere
-    "id": Field("id", "masked", CONNTRACK),
+    "status": Field("status", "status", CONNTRACK, most=_U32),
+    "mark": Field("mark", "masked", CONNTRACK, default=0, most=_U32),  # the kernel leaves a mark of 0 out of events
+    "zone": Field("zone", "number", CONNTRACK, default=0, most=65535),  # and the default zone everywhere
+    "id": Field("id", "masked", CONNTRACK, most=_U32),
     "bytes": Field("bytes", "size", CONNTRACK | RULESET),
     "packets": Field("packets", "size", CONNTRACK | RULESET),
     "rate": Field("rate", "size", RULESET | {FLOW}),
@@ -92,7 +95,7 @@ FIELDS: Final = {
     "helper": Field("helper", "word", CONNTRACK),
     "label": Field("label", "label", CONNTRACK | RULESET),
     "event": Field("event", "word", frozenset((EVENT,))),
-    "pid": Field("pid", "number", frozenset((FLOW,))),
+    "pid": Field("pid", "number", frozenset((FLOW,)), most=MAX_PID),
     "process": Field("process", "exact-word", frozenset((FLOW,))),
     "netns": Field("netns", "exact-word", KINDS),
     "device": Field("device", "exact-word", WIRE | RULESET),
@@ -103,7 +106,7 @@ FIELDS: Final = {
     "table": Field("table", "exact-word", RULESET),
     "hook": Field("hook", "word", RULESET),
     "backend": Field("backend", "word", RULESET),
-    "priority": Field("priority", "signed", RULESET),
+    "priority": Field("priority", "signed", RULESET, most=_U32 >> 1),
     "handle": Field("handle", "number", RULESET),
 }
 EVENTS: Final = ("new", "update", "destroy", "exp-new", "exp-upd", "exp-del")  # of flows, and of expectations

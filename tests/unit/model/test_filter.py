@@ -267,7 +267,24 @@ ERRORS = [
     ("flow", "tcp = 5", 4, "cannot be compared"),
     ("flow", 'process "a', 8, "not closed"),
     ("flow", 'port 80 or ""', 11, "is not known here"),
-    ("flow", "a & b", 2, "&&"),
+    ("flow", "tcp & udp", 4, "&&"),
+    ("flow", "mark 1 | mark 2", 7, "||"),
+    ("flow", "mark 0x1ffffffff", 5, "0–0xffffffff"),
+    ("flow", "mark 0x1/0x1ffffffff", 5, "0–0xffffffff"),
+    ("flow", "mark != 4294967296", 8, "0–0xffffffff"),
+    ("flow", "status 0x100000000", 7, "0–0xffffffff"),
+    ("event", "id 4294967296", 3, "0–0xffffffff"),
+    ("flow", "zone 70000", 5, "0–65535"),
+    ("flow", "zone 1 or 65536", 10, "0–65535"),
+    ("flow", "zone < 65536", 7, "0–65535"),
+    ("flow", "pid 4194305", 4, "0–4194304"),
+    ("packet", "vlan 4096", 5, "0–4095"),
+    ("chain", "priority 2147483648", 9, "-2147483648–2147483647"),
+    ("chain", "priority > -2147483649", 11, "-2147483648–2147483647"),
+    ("flow", "tcp[13] & 2 != 0", 0, "flows have no bytes to test: the capture filter does (B, or -f)"),
+    ("flow", "port 80 and tcp[tcpflags] & (tcp-syn|tcp-ack) != 0", 12, "flows have no bytes"),
+    ("event", "ip[6:2] & 0x1fff = 0", 0, "events have no bytes to test"),
+    ("packet", "tcp[13] & 2 != 0", 0, "the capture filter can"),
     ("flow", "event new", 0, "cannot be asked of flows"),
     ("flow", "less 100", 0, "cannot be asked of flows"),
     ("flow", "device eth0", 0, "cannot be asked of flows"),
@@ -295,6 +312,14 @@ def test_what_cannot_be_understood_is_refused_with_the_caret_under_it(
     assert caught.value.position == position
     assert what in caught.value.what
     assert caught.value.caret().splitlines()[-1].index("^") == position
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["mark 0xffffffff", "mark 2/0xffffffff", "zone 65535", "pid 4194304", "id 4294967295", "status 0xffffffff"],
+)
+def test_the_largest_value_of_a_field_is_taken(expression: str) -> None:
+    assert matching(expression) == []
 
 
 def test_a_refusal_names_what_can_be_asked_instead() -> None:

@@ -242,7 +242,7 @@ def test_it_says_what_runs_in_the_kernel_and_what_is_left(expression: str, words
         ("not (tcp or snat)", Narrowing(status=0, status_mask=0x10)),
         ("host 10.0.0.1", Narrowing(family=2)),
         ("port 53", None),
-        ("zone 70000", None),
+        ("zone 65535", Narrowing(zone=65535)),
     ],
 )
 def test_a_dump_is_narrowed_by_what_every_match_has(expression: str, dump: Narrowing | None) -> None:
