@@ -179,6 +179,10 @@ class DecodeErrors:
     def __len__(self) -> int:
         return len(self.record)
 
+    def records(self) -> int:
+        """How many records of the batch have errors."""
+        return len(np.unique(self.record))
+
 
 @dataclass(frozen=True, slots=True)
 class Decoded:

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator
 from nettop.batch import Batch, Gap, Item, Stream, StreamAdded
 from nettop.columns import Strings
 from nettop.decode.conntrack import ConntrackDecoder
-from nettop.errors import EXIT_LOSS, EXIT_OK, BrokerError
+from nettop.errors import EXIT_DAMAGED, EXIT_LOSS, EXIT_OK, BrokerError
 from nettop.headless.feed import complain, damage, recorded
 from nettop.headless.live import Lines, Stop, in_kernel, sources, taken
 from nettop.model.events_lines import EventLines, gap_json
+from nettop.model.events_rows import without_row
 from nettop.model.filter import Filter, parse
 from nettop.model.ledger import Ledger
 from nettop.pipeline.live import EVENT_RCVBUF, LiveSources
@@ -29,6 +30,9 @@ def run(options: argparse.Namespace) -> int:
     if options.fail_on_loss and printer.ledger.any_loss():
         say(printer.ledger.line())
         return code or EXIT_LOSS
+    if bad := printer.ledger.unreadable():
+        say(f"{grouped(bad)} damaged {'message is' if bad == 1 else 'messages are'} left out")
+        return code or EXIT_DAMAGED
     return code
 
 
@@ -106,7 +110,9 @@ class Printer:
     def _lines(self, item: Item) -> Iterator[str]:
         if isinstance(item, Batch):
             netns = self._streams[item.stream][1]
-            yield from self._format(self._decode(item), netns, self._wanted, time.time_ns())
+            decoded = self._decode(item)
+            self.ledger.spoil(item.stream, without_row(item, decoded))
+            yield from self._format(decoded, netns, self._wanted, time.time_ns())
         elif isinstance(item, Gap):
             stream = self._streams[item.stream][0]
             yield gap_json(item, stream.name, stream.netns) if self._json else gap_text(item)

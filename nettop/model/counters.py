@@ -102,7 +102,7 @@ class CounterTable:
         for row in summed(rows):
             if not row.seen and not row.lost and not row.unknown:
                 continue
-            name, lossy = clean(row.name), bool(row.lost or row.unknown)
+            name, lossy = clean(row.name), bool(row.lost or row.unknown or row.unreadable)
             words = f"records seen = {row.equation().partition(' = ')[2]}"
             about = About(_where_to(row), "records", alarming=lossy, more=words)
             self._one(row.netns, Reading(LEDGER, name, row.seen, WRAP64, about=about), now_ns)
@@ -319,6 +319,7 @@ def _where_to(account: LedgerRow) -> str:
         ("lost by the kernel", account.kernel),
         ("lost in the queue", account.queue),
         ("evicted", account.evicted),
+        ("unreadable", account.unreadable),
         ("in flight", account.in_flight),
     )
     rest = [f"{name} {units.grouped(number)}" for name, number in terms if number]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nettop.batch import Batch, DumpMark, Gap, NetlinkMeta
+from nettop.batch import Batch, DumpMark, Gap
 from nettop.columns import (
     EVENT_DESTROY,
     EVENT_EXPECT,
@@ -30,7 +30,7 @@ from nettop.kinds import GapReason
 from nettop.model.events_matches import Matches
 from nettop.model.events_rates import EventRates
 from nettop.model.events_ring import EVENT_GAP, REASONS, UNKNOWN_LOSS, EventRing, HeldRing
-from nettop.model.events_rows import event_rows
+from nettop.model.events_rows import event_rows, without_row
 from nettop.model.expectation import (
     attribute_lines,
     event_word,
@@ -110,8 +110,7 @@ class EventLog:
 
     def unreadable(self, batch: Batch, decoded: Decoded) -> int:
         """How many records of a batch of events gave no row; they are counted."""
-        sent = len(batch) - (int(batch.meta.outgoing.sum()) if isinstance(batch.meta, NetlinkMeta) else 0)
-        found = max(0, sent - len(decoded.cols) - len(decoded.expect))
+        found = without_row(batch, decoded)
         self.damaged += found
         return found
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nettop.batch import Batch, NetlinkMeta
 from nettop.columns import COLUMN_DTYPES, EVENT_DUMP, EVENT_EXPECT, EXPECT_DTYPES, Columns, Decoded
 
 
@@ -22,6 +23,12 @@ def event_rows(decoded: Decoded) -> Columns:
     columns = {name: np.concatenate([_column(cols, name, mask) for cols, _, mask in parts])[order] for name in names}
     columns["ts_ns"] = _in_order(columns["ts_ns"], columns["event"] > EVENT_EXPECT)
     return Columns(len(record), columns)
+
+
+def without_row(batch: Batch, decoded: Decoded) -> int:
+    """How many records of a batch of events gave no row: each holds one event, so they could not be read."""
+    sent = len(batch) - (int(batch.meta.outgoing.sum()) if isinstance(batch.meta, NetlinkMeta) else 0)
+    return max(0, sent - len(decoded.cols) - len(decoded.expect))
 
 
 def _in_order(ts_ns: NDArray[Any], expected: NDArray[np.bool_]) -> NDArray[Any]:

@@ -1,4 +1,7 @@
-"""The loss ledger, by stream: seen = shown + filtered + evicted + lost in the queue + in the kernel + in flight."""
+"""The loss ledger, by stream.
+
+seen = shown + filtered + evicted + unreadable + lost in the queue + lost in the kernel + in flight
+"""
 
 from __future__ import annotations
 
@@ -38,6 +41,7 @@ class LedgerRow:
     in_flight: int
     other: int  # in a file or by the recorder: not part of `seen` for the recorder, which only copies
     unknown: int
+    unreadable: int = 0  # damaged: nothing, or not all, of them is shown
 
     @property
     def lost(self) -> int:
@@ -48,6 +52,7 @@ class LedgerRow:
         """`kernel 1,205,317 = shown 4,812 + filtered 1,199,301 + ring 1,204 + queue 0 + evicted 0`."""
         terms = [("shown", self.shown), ("filtered", self.filtered), ("lost by the kernel", self.kernel)]
         terms += [("queue", self.queue), ("evicted", self.evicted)]
+        terms += [("unreadable", self.unreadable)] if self.unreadable else []
         terms += [("in flight", self.in_flight)] if self.in_flight else []
         text = " + ".join(f"{name} {grouped(count)}" for name, count in terms)
         doubt = f"; {self.unknown} losses of unknown size" if self.unknown else ""
@@ -67,7 +72,7 @@ def _sum(one: LedgerRow, other: LedgerRow) -> LedgerRow:
     return replace(one, **{name: getattr(one, name) + getattr(other, name) for name in _COUNTED})
 
 
-_COUNTED = ("seen", "shown", "filtered", "evicted", "queue", "kernel", "in_flight", "other", "unknown")
+_COUNTED = ("seen", "shown", "filtered", "evicted", "queue", "kernel", "in_flight", "other", "unknown", "unreadable")
 
 
 @dataclass(slots=True)
@@ -77,6 +82,7 @@ class _Account:
     received: int | None = None  # the kernel's own count, drops included
     dropped: int | None = None
     withheld: int = 0  # delivered, but kept from the models: only some flows are wanted
+    unreadable: int = 0
     filtered: int = 0
     evicted: int = 0
     unknown: int = 0
@@ -86,18 +92,22 @@ class _Account:
         """What the kernel dropped: its counter and the gaps tell of the same records, whichever came first."""
         return max(self.dropped or 0, sum(self.lost[why] for why in _BY_KERNEL))
 
+    @property
+    def modelled(self) -> int:
+        return self.delivered - self.withheld - self.unreadable
+
     def row(self) -> LedgerRow:
         kernel, queue, lost_file = self.kernel(), self.lost[GapReason.QUEUE], self.lost[GapReason.FILE]
         known = self.delivered + kernel + queue
         seen = max(known, self.received or 0)
-        gone = self.withheld + min(self.filtered + self.evicted, self.delivered - self.withheld)
+        gone = self.withheld + min(self.filtered + self.evicted, self.modelled)
         evicted = min(self.evicted, gone - self.withheld)
         return LedgerRow(
             self.stream.id,
             self.stream.name,
             self.stream.netns,
             seen,
-            self.delivered - gone,
+            self.delivered - self.unreadable - gone,
             gone - evicted,
             evicted,
             queue,
@@ -105,6 +115,7 @@ class _Account:
             seen - known,
             lost_file + self.lost[GapReason.RECORDER],
             self.unknown,
+            self.unreadable,
         )
 
 
@@ -138,10 +149,13 @@ class Ledger:
         """So many more delivered records are kept from the models: they are filtered for good."""
         self._of(stream).withheld += count
 
+    def spoil(self, stream: int, count: int) -> None:
+        """So many more delivered records could not be decoded, or not as a whole."""
+        self._of(stream).unreadable += count
+
     def modelled(self, stream: int) -> int:
         """How many records the models were given."""
-        account = self._of(stream)
-        return account.delivered - account.withheld
+        return self._of(stream).modelled
 
     def row(self, stream: int) -> LedgerRow:
         """One stream's account."""
@@ -165,13 +179,18 @@ class Ledger:
         """Losses whose size nobody knows."""
         return sum(account.unknown for account in self._accounts.values())
 
+    def unreadable(self) -> int:
+        """Records that came and are damaged."""
+        return sum(account.unreadable for account in self._accounts.values())
+
     def any_loss(self) -> bool:
         """Whether anything at all was lost (exit code 5 under --fail-on-loss)."""
-        return bool(self.unknown() or any(self.losses().values()))
+        return bool(self.unknown() or self.unreadable() or any(self.losses().values()))
 
     def lost(self) -> str:
         """`0`, `1,204 ring`, `1,204 ring, 30 queue`, `? kernel`: the header's words."""
         parts = [f"{grouped(count)} {WORDS[why]}" for why, count in self.losses().items() if count]
+        parts += [f"{grouped(count)} unreadable"] if (count := self.unreadable()) else []
         if self.unknown():
             parts.append("and more" if parts else "? (size unknown)")
         return ", ".join(parts) or "0"

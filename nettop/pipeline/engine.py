@@ -213,10 +213,8 @@ class Engine:
         decoder = self._decoders.get(stream.id)
         if decoder is None:
             return
-        decoded = decoder(item) if isinstance(item, Batch) else item
+        decoded = item if not isinstance(item, Batch) else self._decoded(decoder, item, stream)
         code = self.code(stream.netns)
-        if stream.name == "conntrack" and isinstance(decoded, Decoded) and isinstance(item, Batch):
-            self.ledger.withhold(stream.id, self.events.unreadable(item, decoded))
         if self.only is not None and stream.name in CONNTRACK_STREAMS and isinstance(decoded, Decoded):
             decoded, withheld = self.only.kept(decoded, now_ns, self.strings, self._label)
             self.ledger.withhold(stream.id, withheld)
@@ -235,6 +233,13 @@ class Engine:
             self.routing.apply(decoded, code, now_ns)
         if stream.name in RULE_STREAMS and stream.netns == self.netns:
             self.ruleset.apply(decoded, now_ns)
+
+    def _decoded(self, decoder: Callable[[Batch], Any], item: Batch, stream: Stream) -> Any:
+        decoded = decoder(item)
+        events = stream.name == "conntrack"
+        bad = self.events.unreadable(item, decoded) if events else decoded.errors.records()
+        self.ledger.spoil(stream.id, bad)
+        return decoded
 
     def _text(self, item: Text, stream: Stream, now_ns: int) -> None:
         if item.what is TextKind.SYSCTLS:

@@ -96,12 +96,22 @@ def test_a_stream_that_was_never_announced_is_booked_all_the_same() -> None:
     assert book.row(9).name == "stream 9" and book.any_loss()
 
 
+def test_what_came_damaged_is_neither_shown_nor_filtered() -> None:
+    book = ledger()
+    book.take(batch(1, 10))
+    book.spoil(1, 3)
+    row = book.row(1)
+    assert (row.seen, row.shown, row.filtered, row.unreadable) == (10, 7, 0, 3)
+    assert book.line() == "lost 3 unreadable" and book.any_loss() and "unreadable 3" in row.equation()
+
+
 @given(
     st.lists(
         st.one_of(
             st.tuples(st.just("batch"), st.integers(0, 1000)),
             st.tuples(st.just("lose"), st.integers(0, 1000)),
             st.tuples(st.just("queue"), st.integers(0, 1000)),
+            st.tuples(st.just("spoil"), st.integers(0, 1000)),
             st.tuples(st.just("count"), st.just(0)),
         )
     ),
@@ -116,6 +126,10 @@ def test_the_terms_add_up_to_what_was_seen(steps: list[tuple[str, int]], filtere
             received += n
         elif what == "lose":
             dropped, received = dropped + n, received + n
+        elif what == "spoil":
+            book.take(batch(2, n))
+            book.spoil(2, n)
+            received += n
         elif what == "queue":
             received += n
             book.take(gap(2, n, GapReason.QUEUE))
@@ -125,6 +139,6 @@ def test_the_terms_add_up_to_what_was_seen(steps: list[tuple[str, int]], filtere
     book.set_filtered(2, filtered)
     book.set_evicted(2, evicted)
     row = book.row(2)
-    assert row.seen == row.shown + row.filtered + row.evicted + row.queue + row.kernel + row.in_flight
+    assert row.seen == row.shown + row.filtered + row.evicted + row.unreadable + row.queue + row.kernel + row.in_flight
     assert (row.seen, row.kernel, row.in_flight) == (received, dropped, 0)
     assert row.shown >= 0
