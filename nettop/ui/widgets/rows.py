@@ -13,8 +13,8 @@ from nettop.model.view import Column, Row, SortKey, ViewSpec
 from nettop.text.sanitize import clean
 from nettop.ui.lines import fit
 from nettop.ui.palette import Palette
-from nettop.ui.widgets import sorting
-from nettop.ui.widgets.layout import Layout, Placed
+from nettop.ui.widgets.layout import Layout
+from nettop.ui.widgets.titles import titles
 
 CURSOR_MARK = "▶"
 THUMB, TRACK = "┃", "│"
@@ -55,39 +55,45 @@ class _Pen:
 def draw_row(
     row: Row, layout: Layout, order: dict[str, int], width: int, palette: Palette, surface: str, mark: str = " "
 ) -> Strip:
-    """One row in exactly `width` cells. `order` says at which index of row.cells a column's text is."""
+    """One row in exactly `width` cells. `order` says at which index of row.cells a column's text is.
+
+    The last text of a row runs over the empty cells after it: what is said of a loss needs no column.
+    """
     pen = _Pen(palette.style("", surface))
     pen.write(mark, 1, palette.style("key", surface))
-    for place in layout.placed:
+    places = [order.get(place.column.key) for place in layout.placed]
+    last = _last_text(row, places)
+    for i, (place, at) in enumerate(zip(layout.placed, places, strict=True)):
         room = min(place.width, width - place.x)
-        at = order.get(place.column.key)
         if room <= 0 or at is None or at >= len(row.cells):
             continue
+        if i == last:
+            room = min(max(room, cell_len(row.cells[at])), width - place.x)
         pen.to(place.x)
         style = palette.style(row.roles[at] if at < len(row.roles) else "", surface)
         pen.write(fit(row.cells[at], room, place.column.right), room, style)
+        if i == last:
+            break
     pen.to(width)
     return pen.strip()
 
 
-def _title(place: Placed, mark: str) -> str:
-    """The title with its sort mark, which may stand in the first cell of the gap; its number goes where it must."""
-    title, room = place.column.title, place.width + 1
-    text = title + mark if cell_len(title + mark) <= room else title + mark[:1]
-    return fit(text + " " * (not mark), room, True) if place.column.right else fit(text, room)
+def _last_text(row: Row, places: Sequence[int | None]) -> int:
+    """Which of the columns drawn is the last with a text, where empty ones follow it; -1 where none does."""
+    last = len(places) - 1
+    while last >= 0 and ((at := places[last]) is None or at >= len(row.cells) or not row.cells[at]):
+        last -= 1
+    return last if last < len(places) - 1 else -1
 
 
 def draw_header(layout: Layout, sort: Sequence[SortKey], width: int, palette: Palette) -> Strip:
     """The titles; a mark at the right end says that there are more columns (→ scrolls to them)."""
-    pen = _Pen(palette.style("", "background"))
-    shown = layout.keys
-    for place in layout.placed:
-        room = min(place.width + 1, width - 1 - place.x)
-        if room <= 0:
-            continue
-        pen.to(place.x)
-        mark = sorting.mark(place.column.key, sort, shown)
-        pen.write(fit(_title(place, mark), room), room, palette.style("key" if mark else "dim", "background"))
+    pen = _Pen(palette.style("dim", "background"))
+    for title in titles(layout, sort):
+        room = min(cell_len(title.text), width - 1 - title.x)
+        if room > 0:
+            pen.to(title.x)
+            pen.write(fit(title.text, room), room, palette.style("key" if title.marked else "dim", "background"))
     pen.to(width - 1)
     pen.write(MORE if layout.hidden else " ", 1, palette.style("key", "background"))
     return pen.strip()

@@ -29,14 +29,13 @@ def then_by(sort: Sort, column: Column) -> Sort:
     return (sort[0], SortKey(column.key, descending))
 
 
-def mark(key: str, sort: Sequence[SortKey], shown: Sequence[str]) -> str:
-    """`▼` or `▲` for a column that is sorted by, `▼¹` and `▲²` where two that are shown are; else ""."""
+def mark(key: str, sort: Sequence[SortKey]) -> str:
+    """`▼` or `▲` for the column that is sorted by, `▼¹` and `▲²` for two, also where one is not shown; else ""."""
     places = [wanted.key for wanted in sort]
     if key not in places:
         return ""
     arrow = DESCENDING if sort[places.index(key)].descending else ASCENDING
-    both = sum(wanted in shown for wanted in places[:2]) == 2
-    return arrow + (_PLACES[places.index(key) : places.index(key) + 1] if both else "")
+    return arrow + (_PLACES[places.index(key) : places.index(key) + 1] if len(places) > 1 else "")
 
 
 def words(sort: Sequence[SortKey], columns: Sequence[Column]) -> str:

@@ -22,6 +22,7 @@ from nettop.ui.widgets.drawn import Drawn
 from nettop.ui.widgets.layout import Layout, column_at, lay_out, shifted, stops
 from nettop.ui.widgets.painter import Painter
 from nettop.ui.widgets.questions import Post, Questions
+from nettop.ui.widgets.titles import roomy
 from nettop.ui.widgets.window import Spot, Window
 
 HEADER = 1  # lines above the rows
@@ -95,6 +96,7 @@ class Table(Drawn, can_focus=True):
         self.way_out = _CLEARS  # what Esc does where nothing matches
         self._by_key = {column.key: column for column in info.columns}
         self._layout = Layout((), 1, 0, 0, 1)
+        self._laid_for: tuple[SortKey, ...] = ()  # the order that the layout has room for the marks of
         self._sideways = 0  # index into stops; 0 is the fitted layout
         self._painter = Painter(self.window)
         self._questions = Questions(view, session, post, self._wanted, self._answered)
@@ -158,6 +160,8 @@ class Table(Drawn, can_focus=True):
         if top:
             self.window.reset()
             self.lost = False
+        if self._laid_for != self.sort and self._layout.placed:
+            self._lay_out()
         self.refresh(Region(0, 0, self.size.width, HEADER))
         self.ask()
 
@@ -266,7 +270,8 @@ class Table(Drawn, can_focus=True):
         self._questions.moved()
 
     def _scroll_sideways(self, by: int) -> None:
-        everything = lay_out(self.columns, self.size.width - 1, everything=True)
+        columns, _ = self._fitted(self.size.width - 1)
+        everything = lay_out(columns, self.size.width - 1, everything=True)
         last = len(stops(everything, self.size.width - 1)) - 1
         wanted = max(0, min(self._sideways + by, last + (1 if self._layout.hidden else 0)))
         if wanted != self._sideways:
@@ -274,11 +279,19 @@ class Table(Drawn, can_focus=True):
             self._lay_out()
             self.change(top=False)
 
+    def _fitted(self, width: int) -> tuple[list[Column], Layout]:
+        """The columns, with room for what they are sorted by, and those of them that fit."""
+        columns = self.columns
+        layout = lay_out(columns, width)
+        wider = roomy(columns, layout, self.sort)
+        return (columns, layout) if wider == columns else (wider, lay_out(wider, width))
+
     def _lay_out(self) -> None:
         width = max(1, self.size.width - 1)  # the last cell is the scroll bar's
-        layout = lay_out(self.columns, width)
+        columns, layout = self._fitted(width)
+        self._laid_for = self.sort
         if self._sideways and (layout.hidden or layout.width > width):
-            everything = lay_out(self.columns, width, everything=True)
+            everything = lay_out(columns, width, everything=True)
             offsets = stops(everything, width)
             layout = shifted(everything, offsets[min(self._sideways, len(offsets) - 1)])
         self._layout = layout

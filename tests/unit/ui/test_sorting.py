@@ -34,8 +34,8 @@ def test_the_same_again_turns_round_and_numbers_begin_with_the_largest() -> None
     assert then_by((SortKey("f"), SortKey("a", False)), name) == (SortKey("f"), SortKey("a", True))
 
 
-def test_marks_are_numbered_only_where_both_columns_are_shown() -> None:
+def test_marks_are_numbered_where_there_are_two_shown_or_not() -> None:
     sort = (SortKey("a"), SortKey("b", False))
-    assert (mark("a", sort, "ab"), mark("b", sort, "ab"), mark("c", sort, "abc")) == ("▼¹", "▲²", "")
-    assert mark("a", sort, "ac") == "▼"
+    assert (mark("a", sort), mark("b", sort), mark("c", sort)) == ("▼¹", "▲²", "")
+    assert mark("a", sort[:1]) == "▼"
     assert words(sort, COLUMNS) == "A ▼, B ▲"
