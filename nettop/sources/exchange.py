@@ -68,7 +68,7 @@ class Exchange:
         self._steady = ""  # what the round's sysctls said at its begin
         self._count = 0
         self._answers = 0
-        self._missing: int | None = None  # so many answers fewer than the kernel counts had the last round
+        self._shortfall = Shortfall()
         self._heard_ns = self._sent_ns = 0
         self.complete = False  # of the last round that ended
         self.refused = False  # it ended in an error that asking again does not mend
@@ -167,15 +167,29 @@ class Exchange:
         return int(said) if said.isdecimal() else 0
 
     def _is_all(self) -> bool:
-        """Whether as many answers came as there are: a hash resized twice between two looks at it seemed steady.
+        """Whether as many answers came as there are: a hash resized twice between two looks at it seemed steady."""
+        counted = min(self._count, self._counted(self._round)) if self._round else 0
+        return self._shortfall.is_none(counted, self._answers)
 
-        Or as many fewer as the time before: the kernel counts what it does not dump, such as the flows of packets
-        that wait in an nfqueue. (What has expired is counted too, but the dump that passes over it sweeps it up.)
-        """
-        missing = min(self._count, self._counted(self._round)) - self._answers if self._round else 0
-        before, self._missing = self._missing, missing
-        again = before is not None and abs(missing - before) <= _SLACK
-        return again or missing <= self._answers // _SLACK + _SLACK
+
+class Shortfall:
+    """How many answers fewer came than the kernel counts, round after round: none, or the same three times.
+
+    The kernel counts what it does not dump, such as the flows of packets that wait in an nfqueue; resizes of the hash
+    cut two dumps short alike now and then. (What has expired is counted too, but the dump that passes over it sweeps
+    it up.)
+    """
+
+    def __init__(self) -> None:
+        self._before: list[int] = []  # of the two last rounds
+
+    def is_none(self, counted: int, answers: int) -> bool:
+        """Whether a round of so many answers has all that can come. To be asked once a round."""
+        missing = counted - answers
+        last = [*self._before, missing]
+        self._before = last[-2:]
+        again = len(last) > 2 and max(last) - min(last) <= _SLACK
+        return again or missing <= answers // _SLACK + _SLACK
 
 
 def outgoing(stream: int, seq: Counter64, request: bytes) -> Batch:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nettop.batch import Batch, NetlinkMeta
-from nettop.sources.exchange import NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, Scan, scan
+from nettop.sources.exchange import NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, Scan, Shortfall, scan
 
 SEQUENCE, MULTI, ROW = 77, 2, 0x100
 
@@ -71,3 +71,17 @@ def test_bytes_of_any_kind_never_raise(datagrams: list[bytes], cut: int) -> None
 def test_a_length_that_lies_never_raises(length: int) -> None:
     lying = struct.pack("=I", length) + message(NLMSG_DONE)[4:]
     scan(batch(ROWS + lying, lying), SEQUENCE, is_dump=True)
+
+
+def test_about_as_many_answers_as_the_kernel_counts_are_all() -> None:
+    assert [Shortfall().is_none(*pair) for pair in ((0, 0), (20_000, 20_500), (20_000, 19_500), (20_000, 19_300))] == [
+        True, True, True, False,
+    ]  # fmt: skip
+
+
+def test_two_dumps_that_are_cut_short_alike_are_not_complete_yet_what_is_never_dumped_is_not_waited_for() -> None:
+    rounds = Shortfall()
+    assert [rounds.is_none(20_000, answers) for answers in (16_150, 16_154)] == [False, False]
+    rounds = Shortfall()
+    told = [rounds.is_none(20_000, answers) for answers in (12_000, 18_000, 17_990, 18_000, 16_000, 20_000)]
+    assert told == [False, False, False, True, False, True]
