@@ -48,7 +48,7 @@ def dump(broker: Broker, netns: Netns, _plan: dict[str, Any]) -> None:
     """Receive a conntrack dump whose request the broker sent, and fail to ask for one ourselves."""
     sock = broker.netlink_socket(netns, NETLINK_NETFILTER)
     with socket.socket(fileno=os.dup(sock.fd)) as ours:
-        ours.settimeout(10)
+        ours.settimeout(30)
         count = count_flows(broker, sock, ours)
         try:
             ours.sendto(broker.request(sock, ReadRequest.CONNTRACK_STATS), (0, 0))
@@ -83,7 +83,7 @@ def reads(broker: Broker, netns: Netns, plan: dict[str, Any]) -> None:
     for protocol, what, of_set in wanted:
         sock = broker.netlink_socket(netns, protocol)
         with socket.socket(fileno=sock.fd) as ours:
-            ours.settimeout(10)
+            ours.settimeout(30)
             broker.request(sock, what, of_set=of_set)
             counts[what.value] = count_messages(ours)
     say("reads", counts=counts, uids=os.getresuid())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -67,6 +68,13 @@ class Running:
         """The broker's pid."""
         return poll(lambda: children_of(self.pid), what="the broker")[0]
 
+    def line(self) -> bytes:
+        """The next line of its output."""
+        out = self.process.stdout
+        assert out is not None
+        poll(lambda: select.select([out], [], [], 0)[0], what="a line")
+        return out.readline()
+
     def end(self, deadline_s: float = 30.0) -> tuple[int, str, str]:
         """Wait for its end; exit code, stdout, stderr."""
         out, err = self.process.communicate(timeout=deadline_s)
@@ -81,6 +89,7 @@ def running(*argv: str, before: tuple[str, ...] = (), env: dict[str, str] | None
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        bufsize=0,  # what line() leaves is there for end()
         env=environment(**(env or {})),
         cwd="/",
     )

@@ -75,7 +75,7 @@ def acknowledged(broker: Broker, ns: str, kind: int, data: bytes) -> socket.sock
     opened = broker.netlink_socket(broker.netns(ns), NETLINK_NETFILTER)
     sock = socket.socket(fileno=opened.fd)
     sock.setblocking(True)
-    sock.settimeout(5)
+    sock.settimeout(30)
     sock.send(struct.pack("=IHHII", 16 + len(data), kind, 0x5, 1, 0) + data)  # NLM_F_REQUEST, NLM_F_ACK
     assert struct.unpack_from("=i", sock.recv(4096), 16)[0] == 0
     return sock

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from nettop.batch import Batch, Item, Source
+from nettop.batch import Batch, Counters, Item, Source
 from nettop.broker.client import Broker, NetlinkSocket, Netns, PacketSocket
 from nettop.broker.identity import can_change_ids
 from tests.kernel.namespaces import command_in, poll
@@ -56,6 +56,12 @@ def records(items: list[Item]) -> list[bytes]:
 def count(items: list[Item]) -> int:
     """How many records the batches hold, without our own requests."""
     return sum(len(item) for item in items if isinstance(item, Batch) and not _outgoing(item))
+
+
+def all_are_read(items: list[Item]) -> bool:
+    """The ring gave as many as the kernel counted: it counts at once and shows a block when it retires."""
+    received = [item.received for item in items if isinstance(item, Counters)]
+    return bool(received) and received[-1] == count(items)
 
 
 def _outgoing(batch: Batch) -> bool:

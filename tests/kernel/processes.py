@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from tests.kernel.namespaces import DEADLINE_S, poll
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,18 +41,22 @@ class App:
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
-    def expect(self, what: str, deadline_s: float = 20.0) -> dict[str, Any]:
+    def expect(self, what: str, deadline_s: float = DEADLINE_S) -> dict[str, Any]:
         """The next line of that kind; lines of other kinds before it fail the test."""
         message = self.any_line(deadline_s)
         assert message["what"] == what, message
         return message
 
-    def any_line(self, deadline_s: float = 20.0) -> dict[str, Any]:
+    def any_line(self, deadline_s: float = DEADLINE_S) -> dict[str, Any]:
         """The next line, whatever it is about."""
         line = self._lines.get(timeout=deadline_s)
         assert line, f"the app ended: {self._complaint()}"
         message: dict[str, Any] = json.loads(line)
         return message
+
+    def has_said(self) -> bool:
+        """Whether a line waits that nobody has taken."""
+        return not self._lines.empty()
 
     def end(self) -> int:
         """Let it end by itself; returns its exit code."""
@@ -106,6 +114,26 @@ def children_of(pid: int) -> list[int]:
         if parent == pid:
             found.append(int(other))
     return found
+
+
+def stop_a_child(parent: int, is_over: Callable[[], bool]) -> int:
+    """SIGSTOP a child of the broker at its work; 0 when there was no time to, and `is_over` says so."""
+    child = poll(lambda: children_of(parent) or [0] * is_over(), what="a child at work")[0]
+    try:
+        poll(lambda: not child or is_confined(child), what="its limits")  # stopped before, it could not see us die
+        if child:
+            os.kill(child, signal.SIGSTOP)
+        state = poll(lambda: "Z" if not child else status_of(child)["State"][0].strip("RSD"), what="it stops or ends")
+    except (ProcessLookupError, FileNotFoundError):
+        return 0
+    return child if state == "T" else 0
+
+
+def is_confined(child: int) -> bool:
+    """Whether a child has set its limits: the last that it does before its work."""
+    with open(f"/proc/{child}/limits", encoding="ascii") as lines:
+        size = next((line for line in lines if line.startswith("Max file size")), "unlimited")
+    return "unlimited" not in size
 
 
 def is_gone(pid: int) -> bool:

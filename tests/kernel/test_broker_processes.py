@@ -191,7 +191,7 @@ def test_descriptors_that_come_and_go_meanwhile_hide_no_other(broker: Broker, la
                 for held_now in [socket.socket(V4, UDP) for _ in range(200)]:
                     held_now.close()
         threading.Thread(target=churn, daemon=True).start()
-        signal.signal(signal.SIGALRM, lambda *_: os._exit(0)); signal.alarm(30)
+        signal.signal(signal.SIGALRM, lambda *_: os._exit(0)); signal.alarm(300)
     """
     process = holding(lab, ns, program)
     for _ in range(20):
@@ -221,7 +221,7 @@ def pids_a_child_sees(ns: str, capabilities: frozenset[int]) -> list[int | None]
     netns = os.open(netns_path(ns), os.O_RDONLY)
     child = start_child(Work("processes", list_processes, netns, 10, capabilities))
     os.close(netns)
-    assert select.select([child.pidfd], [], [], 10)[0]
+    assert select.select([child.pidfd], [], [], 30)[0]
     fd = child.outcome()
     text = os.pread(fd, 1 << 20, 0)
     os.close(fd)

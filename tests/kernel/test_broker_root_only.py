@@ -17,7 +17,7 @@ import pytest
 
 from nettop.broker.client import Broker
 from nettop.broker.privileges import DAC_READ_SEARCH, SYS_PTRACE
-from tests.kernel.namespaces import Lab
+from tests.kernel.namespaces import DEADLINE_S, Lab
 from tests.kernel.processes import ROOT, App, app_command, is_gone, status_of
 from tests.kernel.test_broker_processes import holding, pids_a_child_sees, sockets_in
 from tests.kernel.test_broker_userns import AS_NOBODY
@@ -220,7 +220,7 @@ def test_a_missing_doas_is_a_clear_error() -> None:
         assert app.expect("error")["text"].startswith("doas is not installed: run `sudo nettop`")
 
 
-def read_until(terminal: int, text: str | None, deadline_s: float = 20.0) -> str:
+def read_until(terminal: int, text: str | None, deadline_s: float = DEADLINE_S) -> str:
     """What the terminal shows up to (and with) `text`, or up to its end."""
     shown = ""
     while text is None or text not in shown:

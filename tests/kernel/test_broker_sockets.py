@@ -26,7 +26,7 @@ TP_STATUS_USER = 1  # linux/if_packet.h
 
 def taken(sock: NetlinkSocket) -> socket.socket:
     ours = socket.socket(fileno=sock.fd)
-    ours.settimeout(10)
+    ours.settimeout(30)
     return ours
 
 

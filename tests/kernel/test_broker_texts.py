@@ -56,7 +56,7 @@ def test_without_the_binding_the_nft_program_gives_the_same(lab: Lab, monkeypatc
     netns = os.open(netns_path(ns), os.O_RDONLY)
     child = start(Work("nft", texts.list_ruleset, netns, 10, frozenset({NET_ADMIN})))
     os.close(netns)
-    assert select.select([child.pidfd], [], [], 10)[0]
+    assert select.select([child.pidfd], [], [], 30)[0]
     fd = child.outcome()
     assert os.pread(fd, 1 << 20, 0).decode() == run_in(ns, "nft", "-a", "-t", "list", "ruleset")
     os.close(fd)

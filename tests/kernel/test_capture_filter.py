@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from nettop.batch import Counter64, Counters, Item, Stream
+from nettop.batch import Counter64, Stream
 from nettop.broker import libpcap
 from nettop.broker.client import Broker
 from nettop.errors import BrokerError, FilterError
 from nettop.kinds import LINKTYPE_ETHERNET, StreamKind
 from nettop.sources.ring import PacketRing
-from tests.kernel.live import close_fd, count, injector, pcap_frames, read_until, records, tcpdump
+from tests.kernel.live import all_are_read, close_fd, count, injector, pcap_frames, read_until, records, tcpdump
 from tests.kernel.namespaces import Lab, run_in
 
 pytestmark = pytest.mark.kernel
@@ -101,12 +101,6 @@ def test_each_expression_selects_what_tcpdump_selects(broker: Broker, ends: tupl
     sizes = [len(frames) for frames in selected]
     assert sizes[0] == len(sent)
     assert all(0 < size < len(sent) for size in sizes[1:]), sizes
-
-
-def all_are_read(items: list[Item]) -> bool:
-    """The ring gave as many as the kernel counted: it counts at once and shows a block when it retires."""
-    received = [item.received for item in items if isinstance(item, Counters)]
-    return bool(received) and received[-1] == count(items)
 
 
 def test_inbound_and_outbound_are_the_devices_view(broker: Broker, lab: Lab) -> None:

@@ -9,14 +9,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from nettop.broker.identity import can_change_ids
 from tests.kernel.commands import NOBODY, command, environment, holds, nettop, rows, running, size_of
-from tests.kernel.namespaces import Lab, poll, run_in
-from tests.kernel.processes import children_of, is_gone, status_of
+from tests.kernel.namespaces import Lab, keep_flows, poll, run_in
+from tests.kernel.processes import is_gone, status_of
 
 pytestmark = pytest.mark.kernel
 
@@ -32,7 +33,8 @@ def gateway(lab: Lab) -> str:
     """A namespace that tracks connections and counts them."""
     ns = lab.netns("a")
     run_in(ns, "nft", "-f", "-", stdin=RULES)
-    run_in(ns, "sysctl", "-qw", "net.netfilter.nf_conntrack_acct=1", "net.netfilter.nf_conntrack_udp_timeout=600")
+    run_in(ns, "sysctl", "-qw", "net.netfilter.nf_conntrack_acct=1")
+    keep_flows(ns)
     return ns
 
 
@@ -167,7 +169,7 @@ def test_a_closed_stdout_is_an_end(gateway: str, words: str) -> None:
     run_in(gateway, "conntrack", "-I", "-p", "udp", *some)
     shell = f'exec "$@" >&-; exit 9'  # noqa: F541
     argv = ["sh", "-c", shell, "sh", *command(words, "--netns", gateway)]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, env=environment(), cwd="/", check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, env=environment(), cwd="/", check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -205,7 +207,7 @@ def test_a_recording_streams_through_a_pipe(gateway: str) -> None:
     try:
         poll(start_listening(gateway))
         ping(gateway, 4)
-        out, _ = reading.communicate(timeout=20)
+        out, _ = reading.communicate(timeout=60)
     finally:
         reading.kill()
         reading.wait()
@@ -317,7 +319,7 @@ def test_killing_the_broker_is_a_clear_end(gateway: str, tmp_path: Path, words: 
     argv = [word.format(path=path) for word in words]
     with running(*argv, "--netns", gateway) as app:
         broker = app.broker()
-        poll(lambda: len(sockets_of(app.pid)) > 1 and (size_of(path) > 1000 or "{path}" not in words))
+        poll(lambda: watches(app.pid, gateway) and (size_of(path) > 1000 or "{path}" not in words))
         os.kill(broker, signal.SIGKILL)
         code, _, err = app.end()
     assert code == 1
@@ -329,11 +331,10 @@ def test_killing_the_broker_is_a_clear_end(gateway: str, tmp_path: Path, words: 
 
 def sockets_of(pid: int) -> list[str]:
     links = []
-    for entry in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            links.append(os.readlink(entry))
-        except OSError:
-            continue
+    with suppress(OSError):  # it has ended
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(OSError):  # it is closed
+                links.append(os.readlink(f"/proc/{pid}/fd/{name}"))
     return [link for link in links if link.startswith("socket:")]
 
 
@@ -374,9 +375,11 @@ def test_a_recording_ends_when_its_last_device_goes(lab: Lab, tmp_path: Path) ->
 
 
 def test_ctrl_c_before_there_is_a_result_is_130(gateway: str) -> None:
-    with running("flows", "--netns", gateway, "--sort", "rate", "--filter", "rate > 1") as flows:
-        poll(lambda: children_of(flows.pid))
-        poll(lambda: len(sockets_of(flows.pid)) > 1)
-        flows.signal()
-        code, out, err = flows.end()
-    assert (code, out, err) == (130, "", "")
+    def interrupted() -> tuple[int, str, str]:
+        with running("flows", "--netns", gateway, "--sort", "rate", "--filter", "rate > 1") as flows:
+            poll(lambda: flows.process.poll() is not None or watches(flows.pid, gateway))
+            flows.signal()
+            return flows.end()
+
+    ended = poll(lambda: end if (end := interrupted()) != (0, "", "") else None, what="an interrupt within its second")
+    assert ended == (130, "", "")

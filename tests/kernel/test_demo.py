@@ -26,7 +26,7 @@ from tests.kernel.pty_terminal import Terminal, terminal
 pytestmark = pytest.mark.kernel
 
 ROOT = Path(__file__).parents[2]
-BUILD_S = 30.0
+BUILD_S = 60.0
 WHO = [pytest.param((), id="as ourselves")]
 if can_change_ids():
     WHO.append(pytest.param(NOBODY, id="as nobody"))
@@ -124,7 +124,9 @@ def test_drops_are_counted_three_chains_deep(lab_broker: Broker) -> None:
 
 def started(screen: Terminal) -> set[int]:
     """Wait for the first screen of the demo; its processes."""
-    poll(lambda: screen.shows("192.168.1.2"), BUILD_S, what="machine A on the screen")
+    ended = screen.process.poll
+    poll(lambda: screen.shows("192.168.1.2") or ended() is not None, BUILD_S, what="machine A on the screen")
+    assert screen.shows("192.168.1.2"), screen.drawn[-2000:]
     return family(screen.process.pid)
 
 

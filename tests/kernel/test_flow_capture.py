@@ -46,7 +46,7 @@ print("closed", flush=True)
 CLIENT_CODE = """import socket, sys
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
     out.bind(("", int(sys.argv[1])))
-    out.settimeout(5)
+    out.settimeout(30)
     to = ("10.2.0.2", int(sys.argv[2]))
     for word in sys.argv[3:]:
         out.sendto(bytes(2500) if word == "big" else word.encode(), to)

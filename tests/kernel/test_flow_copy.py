@@ -18,7 +18,7 @@ from nettop.model.flows import FlowTable
 from nettop.pipeline.engine import Engine
 from nettop.sources.conntrack import ConntrackDump
 from tests.kernel.live import read_until
-from tests.kernel.namespaces import Lab, run_in
+from tests.kernel.namespaces import Lab, keep_flows, run_in
 
 pytestmark = pytest.mark.kernel
 
@@ -52,6 +52,7 @@ raw.sendto(b"x" * 12, ("127.0.0.1", 0))
 def table(lab: Lab, broker: Broker) -> FlowTable:
     ns = lab.netns("copy")
     run_in(ns, "nft", "-f", "-", stdin=TRACK)
+    keep_flows(ns)
     for family in ("-4", "-6"):
         for _ in range(2):
             run_in(ns, "ping", family, "-c1", "127.0.0.1" if family == "-4" else "::1")

@@ -23,7 +23,7 @@ SEND = """
 import socket
 for n in range(30):
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sock.bind((f"127.0.0.{1 + n % 3}", 0))
+    sock.bind((f"127.0.0.{1 + n % 3}", 20000 + n))
     sock.sendto(b"x" * n, ("127.0.0.1", 1001 + n % 2))
 """
 

@@ -42,7 +42,7 @@ kept, said = [], []
 for word in sys.argv[1:]:
     host, _, port = word.rpartition(":")
     if host:
-        one = socket.create_connection((host, int(port)), 5); one.sendall(b"x"); said.append(one.getsockname()[1])
+        one = socket.create_connection((host, int(port)), 30); one.sendall(b"x"); said.append(one.getsockname()[1])
     elif port.startswith("u"):
         one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); one.bind(("", int(port[1:])))
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from nettop.kinds import NETLINK_ROUTE, StreamKind
 from nettop.model.routing import Routing
 from nettop.sources.routes import EVENT_GROUPS, RouteDump, RouteEvents
 from tests.kernel.live import read_once, read_until
-from tests.kernel.namespaces import Lab, run_in
+from tests.kernel.namespaces import Lab, poll, run_in
 
 pytestmark = pytest.mark.kernel
 
@@ -102,10 +102,16 @@ def opened(broker: Broker, spec: str, interval: float | None) -> RouteDump:
     return RouteDump(stream, broker, sock, Counter64(), interval)
 
 
-def test_every_address_lies_where_ip_route_get_says(router: str, broker: Broker) -> None:
-    routing, source = Routing(), opened(broker, router, None)
+def once(broker: Broker, spec: str) -> Routing:
+    """What one round of dumps tells."""
+    routing, source = Routing(), opened(broker, spec, None)
     fed(routing, read_until(source, lambda items: any(isinstance(item, End) for item in items)))
     source.close()
+    return routing
+
+
+def test_every_address_lies_where_ip_route_get_says(router: str, broker: Broker) -> None:
+    routing = once(broker, router)
     ours = {address: we_say(routing, address) for address in ASKED}
     theirs = {address: kernel_says(router, address) for address in ASKED}
     theirs |= {"10.66.1.1": "blackhole", "10.67.1.1": "unreachable"}  # of these it only says an error
@@ -113,22 +119,34 @@ def test_every_address_lies_where_ip_route_get_says(router: str, broker: Broker)
 
 
 def test_links_and_addresses_are_those_of_ip(router: str, broker: Broker) -> None:
-    routing, source = Routing(), opened(broker, router, None)
-    fed(routing, read_until(source, lambda items: any(isinstance(item, End) for item in items)))
-    source.close()
-    theirs = json.loads(run_in(router, "ip", "-j", "-d", "address"))
+
+    def both() -> tuple[Routing, list[dict[str, Any]]] | None:
+        routing, theirs = once(broker, router), json.loads(run_in(router, "ip", "-j", "-d", "address"))
+        return (routing, theirs) if in_routing(routing) == in_ip(theirs) else None
+
+    found = poll(both, what="the same addresses, once IPv6's own have come")
+    assert found is not None
+    routing, theirs = found
     assert {link.name: (link.ifindex, link.mtu, link.kind) for link in routing.links(0).values()} == {
         link["ifname"]: (link["ifindex"], link["mtu"], link.get("linkinfo", {}).get("info_kind", "")) for link in theirs
     }
     names = {link.ifindex: link for link in routing.links(0).values()}
     mac0 = next(link for link in names.values() if link.name == "mac0")
     assert names[mac0.lower].name == "wan0"
+
+
+def in_routing(routing: Routing) -> set[tuple[int, str, int]]:
+    """Device, address and prefix length of every address."""
     text = {2: ipaddress.IPv4Address, 10: ipaddress.IPv6Address}
-    ours = {(a.ifindex, str(text[a.family](a.address)), a.length) for a in routing.addresses(0)}
-    assert ours == {(link["ifindex"], a["local"], a["prefixlen"]) for link in theirs for a in link["addr_info"]}
+    return {(a.ifindex, str(text[a.family](a.address)), a.length) for a in routing.addresses(0)}
 
 
-def test_a_changed_route_is_read_again_soon(router: str, broker: Broker, poll: Callable[..., object]) -> None:
+def in_ip(links: list[dict[str, Any]]) -> set[tuple[int, str, int]]:
+    """The same of `ip -j address`."""
+    return {(link["ifindex"], a["local"], a["prefixlen"]) for link in links for a in link["addr_info"]}
+
+
+def test_a_changed_route_is_read_again_soon(router: str, broker: Broker) -> None:
     routing, source = Routing(), opened(broker, router, 3600.0)
     ns = broker.netns(router)
     sock = broker.netlink_socket(ns, NETLINK_ROUTE, EVENT_GROUPS)
