@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nettop.errors import UsageError
+from nettop.errors import FilterError, UsageError
 from nettop.model.filter import Filter, parse
 from nettop.model.flow_cells import Cell
 from nettop.model.flow_group_cells import (
@@ -189,12 +189,19 @@ class FlowGroups:
     # -- one group -----------------------------------------------------------------------------------------------
 
     def detail(self, ident: int, now_ns: int) -> Detail | None:
-        """What a group adds up to and its largest flows; None when it has none (that match the last filter) now."""
+        """What a group adds up to and its largest flows; None when it has none (that match the last filter) now.
+
+        `marks["filter"]` selects them; there is none where the filter leaves no room for the group's own.
+        """
+        by, key = _split(ident)
+        title = ((by.title.lower() + " ", "key"), by.name(key, self._lexicon))
         text = self.drill(ident)
-        rows = self._flows.matching(parse(text, "flow"), now_ns)
+        try:
+            rows = self._flows.matching(parse(text, "flow"), now_ns)
+        except FilterError:
+            return Detail(ident, title, ((("the filter is too long to be narrowed to a group", "warn"),),))
         if not len(rows):
             return None
-        by, key = _split(ident)
         sums = whole_of(grouped((np.zeros(len(rows), np.uint8),), self._flows.picked(rows)))
         keys = self._flows.sort_keys(rows, _MEMBER_SORT, now_ns)
         top = rows[first_rows(keys, min(_MEMBERS, len(rows)))]
@@ -205,9 +212,7 @@ class FlowGroups:
             ((f"  {len(top)} of {units.grouped(len(rows))} flows, the largest", "heading"),),
             *member_lines(self._flows.views(top)),
         )
-        return Detail(
-            ident, ((by.title.lower() + " ", "key"), by.name(key, self._lexicon)), lines, marks={"filter": text}
-        )
+        return Detail(ident, title, lines, marks={"filter": text})
 
     def filter_of(self, ident: int) -> str:
         """The display filter that selects exactly this group's flows."""

@@ -222,7 +222,7 @@ class LiveSession(Session):
         names = list(devices) or [d.name for d in self._devices() if d.usual]
         if not names:
             raise BrokerError("no device is up here", "`ip link set DEVICE up`, or choose another namespace with @")
-        ssh = None if self._netns.label else self._ssh
+        ssh = self._ssh if self._broker.at_home(self._netns) else None
         self._sources.capture(names, leaving_out(expression, ssh), snaplen)
         self._capturing = True
         if ssh is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import os
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from nettop.errors import NettopError
@@ -10,12 +11,14 @@ from nettop.model.filter import Filter, parse
 from nettop.model.view import Detail, Row
 from nettop.text.sanitize import clean
 from nettop.text.units import grouped
+from nettop.ui.lines import fit
 from nettop.ui.session_protocol import DeviceChoice, FlowCapture
 
 if TYPE_CHECKING:
     from nettop.ui.screens.main import MainScreen
 
 COPIED = ("flows", "events")  # views whose rows have several forms
+_READABLE = 15.0  # seconds: time to select what was copied
 _FORMS = (("text", "Text", "y"), ("json", "JSON", "J"), ("conntrack", "The conntrack command that shows it", "c"))
 
 
@@ -50,7 +53,7 @@ def delete(screen: MainScreen) -> None:
 
 def _count(screen: MainScreen, row: Row, text: str) -> None:
     if not text:
-        screen.say("this group has no flows any more")
+        screen.say("this group has no flows any more, or the filter is too long to be narrowed to it")
         return
     wanted = parse(text, "flow")
     screen.session.count_flows(wanted, lambda count: screen.post(_ask, screen, row, wanted, count))
@@ -128,11 +131,21 @@ def copy(screen: MainScreen) -> Awaitable[None] | None:
 
 def _to_clipboard(screen: MainScreen, text: str) -> None:
     """Line by line without control characters."""
+    lines = [clean(line) for line in text.split("\n")]
     if text.strip():
-        screen.app.copy_to_clipboard("\n".join(clean(line) for line in text.split("\n")))
-        screen.say("copied, if this terminal allows it (OSC 52)")
+        screen.app.copy_to_clipboard("\n".join(lines))
+        screen.app.notify(_copied_words(lines, screen.app.size.width), timeout=_READABLE, markup=False)
     else:
         screen.say("nothing to copy here" if screen.table.current is None else "it is gone: nothing to copy")
+
+
+def _copied_words(lines: Sequence[str], width: int) -> str:
+    """That it was copied, and (for a terminal that takes no OSC 52) the first line, to be selected by mouse."""
+    way = "copied, if this terminal allows it (OSC 52"
+    way += "; tmux: set -s set-clipboard on)" if os.environ.get("TMUX") else ")"
+    first = next(line for line in lines if line.strip())
+    count = f", the first of {grouped(len(lines))} lines" if len(lines) > 1 else ""
+    return f"{way}{count}:\n{fit(first, width * 9 // 10 - 2).rstrip()}"
 
 
 # ── capture ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -237,6 +237,9 @@ class View(Vertical, Covered):
         grouping = self.grouping
         if grouping is None or not grouping.in_front or grouping.by != by or found is None or not self.is_attached:
             return  # its last flow has ended, and the row will go; or the person has gone elsewhere
+        if "filter" not in found.marks:
+            self.app.notify("the filter is too long to be narrowed to a group", severity="warning")
+            return
         self._leaving()
         grouping.open(name, str(found.marks.get("filter", "")))
         self.table.way_out = "goes back to the groups"

@@ -324,6 +324,14 @@ def test_a_groups_detail_counts_its_flows_and_names_the_largest() -> None:
     assert len(flows.matching(parse(found.marks["filter"], "flow"), T0)) == 20
 
 
+@pytest.mark.parametrize("wanted", ["udp" + " or udp" * 1168, "(" * 100 + "udp" + ")" * 100], ids=["long", "deep"])
+def test_a_filter_with_no_room_for_a_groups_own_is_told(wanted: str) -> None:
+    groups = FlowGroups(table(row(sport=1)))
+    shown = groups.snapshot(spec("source", filter=parse(wanted, "flow")), T0)
+    found = groups.detail(shown.rows[0].ident, T0)
+    assert found is not None and found.marks == {} and "too long" in text(found.lines)
+
+
 def test_json_has_the_same_values_as_numbers() -> None:
     flows = table(row(sport=1, obytes=10, opackets=1, rbytes=20, rpackets=2, status=8), row("10.0.0.9", 4))
     found = [json.loads(line) for line in FlowGroups(flows).json_lines(spec("source"), T0)]
