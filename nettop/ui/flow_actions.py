@@ -145,7 +145,7 @@ def _copied_words(lines: Sequence[str], width: int) -> str:
     way += "; tmux: set -s set-clipboard on)" if os.environ.get("TMUX") else ")"
     first = next(line for line in lines if line.strip())
     count = f", the first of {grouped(len(lines))} lines" if len(lines) > 1 else ""
-    return f"{way}{count}:\n{fit(first, width * 9 // 10 - 2).rstrip()}"
+    return f"{way}{count}:\n{fit(first, width * 9 // 10 - 4).rstrip()}"
 
 
 # ── capture ─────────────────────────────────────────────────────────────────────────────────────────────────────────

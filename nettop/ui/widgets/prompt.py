@@ -15,15 +15,15 @@ from textual.widgets import Input
 
 from nettop.errors import FilterError, NettopError
 from nettop.model.filter_complete import complete
+from nettop.model.filter_lexer import MAX_LENGTH
 from nettop.model.view import Line
 from nettop.text.sanitize import clean
+from nettop.text.units import grouped
 from nettop.ui import at_once
 from nettop.ui.asked import Asked
 from nettop.ui.lines import fit
 from nettop.ui.widgets.options import Walk, options_line
 from nettop.ui.widgets.paper import Paper
-
-_LONGEST = 4096  # characters: a filter is a line, not a file
 
 
 def caret_line(text_at: int, position: int | None, message: str, width: int) -> Line:
@@ -63,6 +63,7 @@ class _OneLine(Input):
     As bindings they are run by the screen, after characters that were typed behind them.
     """
 
+    cut: Callable[[int], None]  # called with how many characters of a paste there was no room for
     tabbed: Callable[[int], None]  # called for Tab (1) and Shift-Tab (-1)
     moved: Callable[[], None]  # called when the cursor may stand elsewhere
 
@@ -79,6 +80,16 @@ class _OneLine(Input):
                 getattr(self, f"action_{action}")()
                 self.moved()
         at_once.paint(self.screen)
+
+    def _on_paste(self, event: events.Paste) -> None:
+        """As one line, as much as there is room for: an Input takes the first line, and none that is too long."""
+        event.stop()
+        event.prevent_default()
+        text = " ".join(clean(line.replace("\t", " ")).strip() for line in event.text.splitlines()).strip()
+        room = MAX_LENGTH - len(self.value) + len(self.selected_text)
+        self.replace(text[:room], *self.selection)
+        if len(text) > room:
+            self.cut(len(text) - room)
 
 
 class Prompt(Vertical):
@@ -117,8 +128,9 @@ class Prompt(Vertical):
         self._label = Paper(id="prompt-label")
         self._below = Paper()
         self._options = Paper()
-        self._input = _OneLine(select_on_focus=False, max_length=_LONGEST)
+        self._input = _OneLine(select_on_focus=False, max_length=MAX_LENGTH)
         self._input.cursor_blink = False
+        self._input.cut = self._cut
         self._input.tabbed, self._input.moved = self._tab, self._look
 
     def compose(self) -> ComposeResult:
@@ -151,6 +163,10 @@ class Prompt(Vertical):
 
     def _at(self) -> int:
         return int(self._label.styles.width.value) if self._label.styles.width else 0
+
+    def _cut(self, count: int) -> None:
+        words = f"{grouped(count)} characters were left out: a line holds {grouped(MAX_LENGTH)}"
+        self.app.notify(words, severity="warning", markup=False)
 
     # ── what will do ────────────────────────────────────────────────────────────────────────────────────────────
 
