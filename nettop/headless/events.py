@@ -6,16 +6,18 @@ import argparse
 import time
 from collections.abc import Iterable, Iterator
 
-from nettop.batch import Batch, Gap, Item, Stream, StreamAdded
+from nettop.batch import Batch, Gap, Item, Stream, StreamAdded, Text
 from nettop.columns import Strings
 from nettop.decode.conntrack import ConntrackDecoder
 from nettop.errors import EXIT_DAMAGED, EXIT_LOSS, EXIT_OK, BrokerError
 from nettop.headless.feed import complain, damage, recorded
+from nettop.headless.lacking import ACCOUNTING, COUNTS, NOT_COUNTED
 from nettop.headless.live import Lines, Stop, in_kernel, sources, taken
 from nettop.model.events_lines import EventLines, gap_json
 from nettop.model.events_rows import without_row
 from nettop.model.filter import Filter, parse
 from nettop.model.ledger import Ledger
+from nettop.pipeline.engine import sysctl_values
 from nettop.pipeline.live import EVENT_RCVBUF, LiveSources
 from nettop.pipeline.plumbing import Plumbing
 from nettop.text.say import say
@@ -53,7 +55,10 @@ def _live(options: argparse.Namespace, printer: Printer, wanted: Filter | None) 
     with sources(options, plumbing) as live:
         stop = Stop(options.duration)
         _listen(live, options.buffer or EVENT_RCVBUF, in_kernel(options, wanted, dumps=False).program)
+        if wanted is not None and not COUNTS.isdisjoint(wanted.columns):
+            live.sysctls(once=True)
         for items in taken(live, plumbing, stop):
+            _say_what_lacks(items)
             printer.take(items)
             printer.flush()
             code = code or complain(items)
@@ -70,6 +75,12 @@ def _listen(live: LiveSources, rcvbuf: int, program: bytes) -> None:
         if not program:
             raise
         live.events(rcvbuf)
+
+
+def _say_what_lacks(items: Iterable[Item]) -> None:
+    for item in items:
+        if isinstance(item, Text) and sysctl_values(item.body).get(ACCOUNTING) == "0":
+            say(NOT_COUNTED)
 
 
 class Printer:

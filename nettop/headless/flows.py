@@ -5,25 +5,22 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from nettop.batch import DumpMark, Item, Text
-from nettop.columns import Strings
 from nettop.errors import EXIT_FAILED, UsageError
 from nettop.headless.feed import engine_of, live_engine
+from nettop.headless.lacking import RATES, lacking
 from nettop.headless.live import Lines, in_kernel
 from nettop.kinds import TextKind
 from nettop.model.filter import Filter, parse
 from nettop.model.flow_groups import FlowGroups, grouping
-from nettop.model.flow_index import Rows
-from nettop.model.flow_lines import FlowLines
 from nettop.model.flows import FlowTable
 from nettop.model.view import SortKey, ViewSpec
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.live import LiveSources
-from nettop.text.flow import text_template
 from nettop.text.say import say
 
-_RATES = frozenset(("rate", "rate_up", "rate_down"))
 _RATE_EVERY_S = 1.0  # rates come from two dumps, this far apart
 _LARGEST = (SortKey("flows"),)  # the order of groups when none is asked for
 _OWNERS = frozenset(("process", "pid"))
@@ -31,41 +28,66 @@ _TRIES = 8  # incomplete dumps that are put up with
 _NONE = "no flows: conntrack sees a namespace's traffic only when a rule there needs it (ct state, NAT)"
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be shown, in which order, and which columns that takes."""
+
+    wanted: Filter | None
+    sort: tuple[SortKey, ...]
+    columns: frozenset[str]
+
+    @property
+    def rates(self) -> bool:
+        """Whether it takes rates."""
+        return not RATES.isdisjoint(self.columns)
+
+    @property
+    def owners(self) -> bool:
+        """Whether it takes the processes."""
+        return not _OWNERS.isdisjoint(self.columns)
+
+
 def run(options: argparse.Namespace) -> int:
     """Print the flows that match, or their groups; the exit code of the contract."""
-    wanted = parse(options.filter, "flow")
-    if options.group:
-        grouping(options.group)
-    sort = sort_keys(options.sort, FlowGroups.sortable if options.group else FlowTable.sortable)
-    rates = any(key.key in _RATES for key in sort) or (wanted is not None and "rate" in wanted.columns)
-    dumps = 2 if rates else 1
+    asked = asked_of(options)
     if options.read:
         engine, now_ns, code = engine_of(options.read)
     else:
-        engine, now_ns, code = _live(options, dumps, wanted, _asks_for_owners(options, wanted, sort))
+        engine, now_ns, code = _live(options, asked)
         if not engine.flows.dumped_ns and not code:
             say("the table changed too much for a complete dump: what was read follows")
             code = EXIT_FAILED
         if not len(engine.flows) and not (code or options.json or options.filter):
             say(_NONE)
+    for line in lacking(engine.flows, asked.columns):
+        say(line)
     out = Lines()
-    for line in (_groups if options.group else _flows)(engine, options, wanted, sort, now_ns):
+    for line in (_groups if options.group else _flows)(engine, options, asked, now_ns):
         out.add((line,))
     out.flush()
     return code
 
 
-def _flows(
-    engine: Engine, options: argparse.Namespace, wanted: Filter | None, sort: tuple[SortKey, ...], now_ns: int
-) -> Iterable[str]:
-    rows = engine.flows.rows(wanted, sort, options.number or None, now_ns)
-    return engine.flows.json_lines(rows) if options.json else text_lines(engine.flows, engine.strings, rows)
+def asked_of(options: argparse.Namespace) -> Asked:
+    """What the options ask for. UsageError for what there is not."""
+    wanted = parse(options.filter, "flow")
+    if options.group:
+        grouping(options.group)
+    sort = sort_keys(options.sort, FlowGroups.sortable if options.group else FlowTable.sortable)
+    columns = {options.group, *(key.key for key in sort), *(wanted.columns if wanted is not None else ())}
+    return Asked(wanted, sort, frozenset(columns))
 
 
-def _groups(
-    engine: Engine, options: argparse.Namespace, wanted: Filter | None, sort: tuple[SortKey, ...], now_ns: int
-) -> Iterable[str]:
-    spec = ViewSpec((), height=options.number or sys.maxsize, filter=wanted, sort=sort or _LARGEST, group=options.group)
+def _flows(engine: Engine, options: argparse.Namespace, asked: Asked, now_ns: int) -> Iterable[str]:
+    rows = engine.flows.rows(asked.wanted, asked.sort, options.number or None, now_ns)
+    if options.json:
+        return engine.flows.json_lines(rows, owners=asked.owners)
+    return engine.flows.text_lines(rows, rate=asked.rates, owners=asked.owners)
+
+
+def _groups(engine: Engine, options: argparse.Namespace, asked: Asked, now_ns: int) -> Iterable[str]:
+    height = options.number or sys.maxsize
+    spec = ViewSpec((), height=height, filter=asked.wanted, sort=asked.sort or _LARGEST, group=options.group)
     return engine.groups.json_lines(spec, now_ns) if options.json else engine.groups.text_lines(spec, now_ns)
 
 
@@ -80,29 +102,17 @@ def sort_keys(text: str, known: Sequence[str] = FlowTable.sortable) -> tuple[Sor
     return tuple(keys)
 
 
-def text_lines(flows: FlowTable, strings: Strings, rows: Rows) -> list[str]:
-    """One plain line a flow."""
-    formatted = FlowLines(strings, flows.netns_label, text_template)
-    return [line for chunk in formatted.chunks(flows.window(), rows) for line in chunk]
-
-
-def _asks_for_owners(options: argparse.Namespace, wanted: Filter | None, sort: tuple[SortKey, ...]) -> bool:
-    """Whether it takes the processes to answer."""
-    asked = {options.group, *(key.key for key in sort), *(wanted.columns if wanted is not None else ())}
-    return bool(_OWNERS & asked)
-
-
-def _live(options: argparse.Namespace, dumps: int, wanted: Filter | None, owners: bool) -> tuple[Engine, int, int]:
-    interval = None if dumps == 1 else _RATE_EVERY_S
-    narrow = in_kernel(options, wanted, events=False).dump
+def _live(options: argparse.Namespace, asked: Asked) -> tuple[Engine, int, int]:
+    interval = _RATE_EVERY_S if asked.rates else None
+    narrow = in_kernel(options, asked.wanted, events=False).dump
 
     def begin(live: LiveSources) -> None:
-        if owners:
+        if asked.owners:
             live.routes(None)
             live.processes(None)
         live.table(interval, share=None, narrow=narrow)
 
-    return live_engine(options, begin, Enough(dumps, owners))
+    return live_engine(options, begin, Enough(2 if asked.rates else 1, asked.owners))
 
 
 class Enough:

@@ -14,12 +14,15 @@ from nettop.columns import (
     HAVE_ZONE_REPLY_ONLY,
 )
 from nettop.model.flow_cells import RowView
+from nettop.model.flow_line_ends import json_ends
 from nettop.model.flow_lines import FlowLines
 from nettop.text import flow as words
 from nettop.text.address import AF_INET6, address_text
 from nettop.text.sanitize import clean
 
 FORMS = ("text", "json", "conntrack")
+_RATES = ("rate_up", "rate_down", "measured_up", "measured_down")
+_COPIED: dict[str, type[np.generic]] = {**FLOW_DTYPES, **dict.fromkeys(_RATES, np.float32)}
 # What conntrack(8) calls the numbers that stand where others have ports.
 _NAMED_IDS = {
     words.IPPROTO_ICMP: ("--icmp-type", "--icmp-code", "--icmp-id"),
@@ -33,8 +36,11 @@ def copied(row: RowView, form: str) -> str:
         return ""
     if form == "conntrack":
         return shlex.join([*_entered(row), *conntrack_command(row)])
-    lines = FlowLines(row.strings, row.netns_label, words.text_template if form == "text" else words.json_template)
-    data = {name: np.array([row.value(name)], dtype) for name, dtype in FLOW_DTYPES.items() if name in row.data}
+    if form == "text":
+        lines = FlowLines(row.strings, row.netns_label, words.text_template)
+    else:
+        lines = FlowLines(row.strings, row.netns_label, ends=json_ends)
+    data = {name: np.array([row.value(name)], dtype) for name, dtype in _COPIED.items() if name in row.data}
     return lines.lines(data, row.value("netns"))[0]
 
 

@@ -29,6 +29,7 @@ from nettop.columns import (
     Strings,
 )
 from nettop.model import flow_derive as derive
+from nettop.model.flow_line_ends import Ends, Owners
 from nettop.text.address import address_text, ipv4_text
 from nettop.text.flow import EVENT_WORDS, STATE_WORDS, FlowShape, json_template, labels_text
 from nettop.text.sanitize import clean_bytes
@@ -41,7 +42,7 @@ _SHAPE_HAVE = (
     | HAVE_RCOUNT | HAVE_START | HAVE_STATE | HAVE_HELPER | HAVE_LABELS
 )  # fmt: skip
 _MAX_TEMPLATES = 10_000
-# The columns of text.flow.TEMPLATE_VALUES; ts_ns only of events.
+# Those of text.flow.TEMPLATE_VALUES that are columns; ts_ns only of events.
 _VALUES = (
     *("osrc", "osport", "odst", "odport", "rsrc", "rsport", "rdst", "rdport", "timeout", "mark", "id"),
     *("opackets", "obytes", "rpackets", "rbytes", "start_ns"),
@@ -56,28 +57,33 @@ class FlowLines:
         strings: Strings,
         netns_label: Callable[[int], str],
         template: Callable[[FlowShape], str] = json_template,
+        ends: Ends = lambda data, owners: None,
     ) -> None:
         self._template = template
+        self._ends = ends
         self._strings = strings
         self._netns_label = netns_label
         self._templates: dict[tuple[int, int, int], str] = {}
 
-    def lines(self, data: derive.Data, netns: int | None = None) -> list[str]:
+    def lines(self, data: derive.Data, netns: int | None = None, owners: Owners | None = None) -> list[str]:
         """One line for each row, without newlines. `netns` is the code of all rows where data has no column.
 
         Rows whose `event` is set become events, others flows.
         """
-        templates = self._row_templates(data, netns)
-        return [template % values for template, values in zip(templates, _values(data), strict=True)]
+        ends = self._ends(data, owners)
+        templates = self._row_templates(data, netns, ends is not None)
+        values = zip(*_values(data), *(ends or ()), strict=True)
+        return [template % row for template, row in zip(templates, values, strict=True)]
 
-    def chunks(self, data: derive.Data, rows: Array) -> Iterator[list[str]]:
+    def chunks(self, data: derive.Data, rows: Array, owners: Owners | None = None) -> Iterator[list[str]]:
         """The lines of these rows of a large table, a chunk at a time."""
         for start in range(0, len(rows), CHUNK):
-            some = rows[start : start + CHUNK]
-            yield self.lines({name: values[some] for name, values in data.items()})
+            part = slice(start, start + CHUNK)
+            some = {name: values[rows[part]] for name, values in data.items()}
+            yield self.lines(some, owners=None if owners is None else owners.part(part))
 
-    def _row_templates(self, data: derive.Data, netns: int | None) -> Iterator[str]:
-        shapes = _shape_columns(data, netns)
+    def _row_templates(self, data: derive.Data, netns: int | None, joined: bool) -> Iterator[str]:
+        shapes = _shape_columns(data, netns, joined)
         used, code = _distinct(shapes)
         known = self._templates
         if len(known) > _MAX_TEMPLATES:
@@ -103,6 +109,7 @@ class FlowLines:
             helper=clean_bytes(self._strings[b >> 48]) if have & HAVE_HELPER else None,
             labels=labels_text(self._strings[b >> 32 & 0xFFFF]) if have & HAVE_LABELS else None,
             event=EVENT_WORDS[event] if event != EVENT_DUMP else None,
+            joined=bool(a >> 10 & 1),
             icmp=c >> 48,
             reply_icmp=c >> 32 & 0xFFFF,
             has_ports=bool(have & HAVE_OPORTS),
@@ -117,10 +124,10 @@ class FlowLines:
         )
 
 
-def _shape_columns(data: derive.Data, netns: int | None) -> tuple[Array, Array, Array]:
+def _shape_columns(data: derive.Data, netns: int | None, joined: bool) -> tuple[Array, Array, Array]:
     """Everything that a template holds, packed into three uint64 a row (see FlowLines._shape)."""
     wide = np.uint64
-    a = data["family"].astype(wide)
+    a = data["family"].astype(wide) | wide(joined << 10)
     if "event" in data:
         a |= data["event"].astype(wide) << wide(8)
     a |= derive.nat_bits(data).astype(wide) << wide(12) | data["proto"].astype(wide) << wide(16)
@@ -152,11 +159,12 @@ def _distinct(columns: tuple[Array, ...]) -> tuple[Array, Array]:
     return first, code
 
 
-def _values(data: derive.Data) -> Iterator[tuple[Any, ...]]:
+def _values(data: derive.Data) -> list[list[Any]]:
+    """The columns of text.flow.TEMPLATE_VALUES."""
     texts = _address_texts(data)
     columns = [texts[name] if name in texts else derive.column(data, name).tolist() for name in _VALUES]
     columns.append(data["ts_ns"].tolist() if "ts_ns" in data else [0] * len(data["have"]))
-    return zip(*columns, strict=True)
+    return columns
 
 
 def _address_texts(data: derive.Data) -> dict[str, list[str]]:

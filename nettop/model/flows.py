@@ -20,6 +20,7 @@ from nettop.model.flow_detail import flow_detail
 from nettop.model.flow_fields import FlowFields
 from nettop.model.flow_index import Rows
 from nettop.model.flow_joins import FlowJoins
+from nettop.model.flow_line_ends import Owners, json_ends, text_ends
 from nettop.model.flow_lines import FlowLines
 from nettop.model.flow_measured import MeasuredRates
 from nettop.model.flow_order import Ties, first_rows
@@ -60,8 +61,7 @@ class FlowTable:
         self.dumped_ns: dict[int, int] = {}  # namespace → when its last complete dump ended
         self._history = history
         self._rules = FlowRules(self.store)
-        self._json = FlowLines(strings, netns_label)
-        self._text = FlowLines(strings, netns_label, text_template)
+        self._json = FlowLines(strings, netns_label, ends=json_ends)
         self._orders = flow_view.Orders()
         self._course = FlowCourse(self.store)
         self._measured = MeasuredRates(self.store)
@@ -193,15 +193,20 @@ class FlowTable:
         """The columns of these rows, each gathered when it is asked for; of all rows the table's own, no copy."""
         return self.window() if len(rows) == self.store.top else Picked(self.window(), rows)
 
-    def json_lines(self, rows: Rows) -> Iterator[str]:
-        """The contract's `flow` objects of these rows, one a line, without newlines."""
-        for chunk in self._json.chunks(self.window(), rows):
+    def json_lines(self, rows: Rows, owners: bool = False) -> Iterator[str]:
+        """The contract's `flow` objects of these rows, one a line, without newlines; with `owners` their processes."""
+        for chunk in self._json.chunks(self.window(), rows, self._owners(rows) if owners else None):
             yield from chunk
 
-    def text_lines(self, rows: Rows) -> Iterator[str]:
-        """These rows as plain lines, without newlines."""
-        for chunk in self._text.chunks(self.window(), rows):
+    def text_lines(self, rows: Rows, rate: bool = False, owners: bool = False) -> Iterator[str]:
+        """These rows as plain lines, without newlines; at their ends the rates and processes that are asked for."""
+        lines = FlowLines(self.strings, self.netns_label, text_template, text_ends(rate))
+        for chunk in lines.chunks(self.window(), rows, self._owners(rows) if owners else None):
             yield from chunk
+
+    def _owners(self, rows: Rows) -> Owners | None:
+        processes, data = self.joins.processes, self.picked(rows)
+        return None if processes is None else Owners(*processes.process_codes(data), processes.pids(data))
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
         """The window of the table that spec describes; sorted anew at most once a second, never while frozen."""

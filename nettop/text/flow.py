@@ -126,7 +126,7 @@ class FlowShape:
     """What many flows have in common: everything of a JSON line but addresses, ports and numbers.
 
     A `has_*` that is False makes those values null, whatever numbers are given. For ICMP and ICMPv6 the icmp pairs are
-    type << 8 | code of each direction.
+    type << 8 | code of each direction. `joined`: the template takes JOINED_VALUES, too.
     """
 
     netns: str | None
@@ -150,6 +150,7 @@ class FlowShape:
     has_original_counters: bool = True
     has_reply_counters: bool = True
     has_start: bool = True
+    joined: bool = False
 
 
 # The values that a template takes, in this order.
@@ -157,11 +158,16 @@ TEMPLATE_VALUES = (
     *("src", "sport", "dst", "dport", "reply_src", "reply_sport", "reply_dst", "reply_dport", "timeout", "mark", "id"),
     *("packets", "bytes", "reply_packets", "reply_bytes", "start_ns", "ts_ns"),
 )
+# What other sources know of a flow, ready to stand in the line: JSON, or words with a blank before them.
+JOINED_VALUES = ("rate", "process", "pid")
 _NULL = "null%.0s"  # takes its value and prints none of it
 
 
 def json_template(shape: FlowShape) -> str:
-    """A %-template of one JSON object, no newline; it takes TEMPLATE_VALUES, addresses as text, the rest as ints."""
+    """A %-template of one JSON object, no newline; it takes TEMPLATE_VALUES, addresses as text, the rest as ints.
+
+    What is joined to a flow is null where the shape has none of it; events have no such keys.
+    """
     reply = shape.has_reply
     parts = [f'"kind":"{"flow" if shape.event is None else "event"}"']
     if shape.event is not None:
@@ -182,6 +188,8 @@ def json_template(shape: FlowShape) -> str:
     parts += [_number(key, shape.has_reply_counters) for key in ("reply_packets", "reply_bytes")]
     parts += [_number("start_ns", shape.has_start), _pair("helper", shape.helper), _pair("labels", shape.labels)]
     parts.append('"ts_ns":%s' if shape.event is not None else "%.0s")
+    if shape.event is None:
+        parts += [f'"{key}":{"%s" if shape.joined else "null"}' for key in JOINED_VALUES]
     return "{" + ",".join(parts).replace(",%.0s", "%.0s") + "}"
 
 
@@ -218,7 +226,7 @@ def _icmp_ends(prefix: str, type_code: int, present: bool, ports: bool) -> str:
 
 
 def text_template(shape: FlowShape) -> str:
-    """A %-template of one plain line, of the same TEMPLATE_VALUES (ts_ns is not printed)."""
+    """A %-template of one plain line, of the same values (ts_ns is not printed)."""
     proto = PROTO_WORDS[shape.proto]
     state = shape.state or STATE_WORDS[status_state(shape.status)]
     head = f"{shape.event.upper():<8}" if shape.event is not None else ""
@@ -232,7 +240,7 @@ def text_template(shape: FlowShape) -> str:
     parts += [_text_number(key, shape.has_reply_counters) for key in ("reply packets", "reply bytes")]
     parts.append("%.0s")  # start_ns
     parts += [f" {key} {_escaped(text)}" for key, text in _named(shape)]
-    return "".join(parts) + "%.0s"
+    return "".join(parts) + "%.0s" + "%s" * (len(JOINED_VALUES) if shape.joined else 0)
 
 
 def status_state(status: int | None) -> int:

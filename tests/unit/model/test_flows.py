@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -26,7 +26,10 @@ from nettop.columns import (
 from nettop.errors import UsageError
 from nettop.kinds import GapReason
 from nettop.model.filter import parse
+from nettop.model.flow_copy import copied
+from nettop.model.flow_joins import Processes
 from nettop.model.flows import FlowTable
+from nettop.model.processes import FORWARDED
 from nettop.model.view import Detail, Line, Snapshot, SortKey, ViewSpec
 from tests.unit.model.flow_rows import SECOND, T0, begin, decoded, end, ip, row
 
@@ -347,7 +350,7 @@ def test_json_has_the_contracts_keys_first_kind_then_values() -> None:
         "reply_dst": "100.100.100.1", "reply_dport": 56303, "state": "ESTABLISHED",
         "status": ["seen_reply", "assured", "confirmed", "src_nat", "src_nat_done"], "nat": ["snat"], "timeout": 9,
         "mark": 42, "zone": 0, "id": 7, "packets": 1, "bytes": 5, "reply_packets": 2, "reply_bytes": 6,
-        "start_ns": T0, "helper": None, "labels": None,
+        "start_ns": T0, "helper": None, "labels": None, "rate": None, "process": None, "pid": None,
     }  # fmt: skip
 
 
@@ -388,6 +391,64 @@ def test_text_lines_say_the_same_in_one_line() -> None:
     )
 
 
+class Owners:
+    """The process of a flow is nginx or a "hostile" one by its port; of port 814 none is known, 815 is forwarded."""
+
+    words = ("", "nginx", 'ev"il\x1b[2J%s', FORWARDED)
+
+    def process_codes(self, data: Any) -> tuple[Any, tuple[str, ...]]:
+        return np.select([data["osport"] == 812, data["osport"] == 813, data["osport"] == 815], [1, 2, 3]), self.words
+
+    def pids(self, data: Any) -> Any:
+        return np.where(data["osport"] < 814, data["osport"].astype(np.int64), -1)
+
+
+def owned() -> FlowTable:
+    flows = table(*(row(sport=port, id=port, obytes=0, ts_ns=T0) for port in (812, 813, 814, 815)))
+    flows.joins.processes = cast(Processes, Owners())
+    return flows
+
+
+def test_one_dump_and_nobody_who_was_asked_leave_rate_and_process_null() -> None:
+    keys = ("rate", "process", "pid")
+    assert [[line[key] for key in keys] for line in parsed(owned())] == [[None] * 3] * 4
+    assert list(parsed(owned())[0])[-3:] == list(keys)
+
+
+def test_json_has_the_rate_of_both_directions_where_it_is_known() -> None:
+    flows = table(row(sport=1, obytes=0, rbytes=0), row(sport=2, obytes=0), row(sport=3))
+    later = T0 + 2 * SECOND
+    again = (row(sport=1, obytes=2000, rbytes=501, ts_ns=later), row(sport=2, obytes=0, ts_ns=later), row(sport=3))
+    flows.apply(decoded(*again), 0, later)
+    assert [line["rate"] for line in parsed(flows)] == [1250, 0, None]
+    assert [copied["rate"] for copied in copies(flows)] == [1250, 0, None]
+
+
+def copies(flows: FlowTable) -> list[dict[str, Any]]:
+    return [json.loads(copied(view, "json")) for view in flows.views(flows.rows())]
+
+
+def test_json_has_the_processes_when_they_are_asked_for() -> None:
+    flows = owned()
+    found = [json.loads(line) for line in flows.json_lines(flows.rows(), owners=True)]
+    assert [(line["process"], line["pid"]) for line in found] == [
+        ("nginx", 812), ('ev"il\x1b[2J%s', 813), (None, None), (None, None)
+    ]  # fmt: skip
+    last = flows.rows(sort=(SortKey("sport"),), limit=3)
+    assert [json.loads(line)["pid"] for line in flows.json_lines(last, owners=True)] == [None, None, 813]
+
+
+def test_text_ends_with_rate_and_process_when_they_are_asked_for() -> None:
+    flows = owned()
+    flows.apply(decoded(row(sport=812, id=812, obytes=146_000, ts_ns=T0 + SECOND)), 0, T0 + SECOND)
+    lines = list(flows.text_lines(flows.rows(), rate=True, owners=True))
+    assert lines[0].endswith(" bytes 146000 rate 146k/s process nginx[812]")
+    assert lines[1].endswith(r' bytes 0 process ev"il\x1b[2J%s[813]') and lines[1].isprintable()
+    assert lines[2].endswith("packets 0 bytes 0")
+    assert next(flows.text_lines(flows.rows())).endswith(" bytes 146000")
+    assert next(flows.text_lines(flows.rows(), rate=True)).endswith(" rate 146k/s")
+
+
 # -- detail, namespaces, loss ------------------------------------------------------------------------------------
 
 
@@ -397,9 +458,10 @@ def test_the_detail_draws_both_tuples_with_the_nat_between() -> None:
     detail = flows.detail(ident, T0)
     assert isinstance(detail, Detail)
     lines = [text(line) for line in detail.lines]
-    assert lines[0].startswith("    192.168.1.2:56303 ━━━━▶ 200.200.200.1:443   original  1 packet  5 B")
+    assert lines[0] == "    192.168.1.2:56303 ━━━━▶ 200.200.200.1:443"
     assert lines[1].strip() == "│ SNAT"
-    assert lines[2].startswith("  100.100.100.1:56303 ◀━━━━ 200.200.200.1:443   reply     – packets")
+    assert lines[2] == "  100.100.100.1:56303 ◀━━━━ 200.200.200.1:443"
+    assert lines[3].startswith("  original  1 packet  5 B") and lines[4].startswith("  reply     – packets")
     assert "SEEN_REPLY ASSURED CONFIRMED SRC_NAT SRC_NAT_DONE  (0x9e)" in "\n".join(lines)
     assert "0x2a (42)" in "\n".join(lines)
 

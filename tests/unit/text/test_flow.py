@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from nettop.decode import nfct
 from nettop.text.flow import (
+    JOINED_VALUES,
     PROTO_WORDS,
     STATE_BASE,
     STATE_WORDS,
@@ -114,6 +116,16 @@ def test_every_shape_is_one_json_object_whose_absent_values_are_null(shape: Flow
     else:
         assert found["sport"] == (1 if shape.has_ports else None)
         assert found["reply_dport"] == (1 if shape.has_reply_ports else None)
+
+
+def test_a_flow_ends_with_what_was_joined_to_it_and_with_nulls_where_that_was_not_asked() -> None:
+    shape = FlowShape(netns="", family=2, proto=6, state=None, status=None, nat=0)
+    assert json_template(shape) % VALUES == json_template(replace(shape, joined=True)) % (*VALUES, *["null"] * 3)
+    found = json.loads(json_template(replace(shape, joined=True)) % (*VALUES, 1200, '"nginx"', 812))
+    assert (found["rate"], found["process"], found["pid"]) == (1200, "nginx", 812)
+    assert len(JOINED_VALUES) == 3
+    line = text_template(replace(shape, joined=True)) % (*VALUES, " rate 1.2k/s", " process nginx[812]", "")
+    assert line == text_template(shape) % VALUES + " rate 1.2k/s process nginx[812]"
 
 
 def test_a_namespaces_label_is_safe_for_a_terminal_and_exact_in_json() -> None:
