@@ -173,7 +173,7 @@ class EventLog:
         name = (event_word(row.value("event")) + " ", _ROLES[row.value("event")])
         if row.value("event") > EVENT_EXPECT:
             return self._expectation(ident, row, (head, name))
-        lines = (*drawing(row), (), *attributes(row, now_ns))
+        lines = (*drawing(row), *attributes(row, now_ns))
         return Detail(ident, (head, name, *flow_title(row)), lines)
 
     def _expectation(self, ident: int, row: RowView, head: Line) -> Detail:

@@ -43,7 +43,6 @@ def flow_detail(ident: int, row: RowView, history: Sequence[Line], joins: FlowJo
     accounting = joins.accounting(row.netns_label(row.value("netns")))
     lines = (
         *drawing(row, accounting),
-        (),
         *_rate(row, joins),
         *attributes(row, now_ns),
         *_joined(row, joins),
@@ -66,23 +65,28 @@ def flow_title(row: RowView) -> Line:
 
 
 def drawing(row: RowView, accounting: bool | None = None) -> tuple[Line, ...]:
-    """The two tuples, the NAT between them, and their counters. `accounting`: whether flows are counted now."""
+    """The two tuples, the NAT between them, and below what was counted: each fits 80 cells.
+
+    `accounting`: whether flows are counted now.
+    """
     if not row.have & HAVE_REPLY:
         return (((original_text(row), "address"), ("   reply tuple not known", _DIM)),)
     left = (row.endpoint("osrc"), row.endpoint("rdst"))
     right = (row.endpoint("odst"), row.endpoint("rsrc"))
-    w, x = max(map(len, left)), max(map(len, right))
+    w = max(map(len, left))
     return (
-        _tuple_line(left[0], right[0], w, x, " ━━━━▶ ", _counters(row, "original", "o", HAVE_OCOUNT, accounting)),
+        _tuple_line(left[0], right[0], w, " ━━━━▶ "),
         _between(row.value("nat"), w),
-        _tuple_line(left[1], right[1], w, x, " ◀━━━━ ", _counters(row, "reply   ", "r", HAVE_RCOUNT, accounting)),
+        _tuple_line(left[1], right[1], w, " ◀━━━━ "),
+        _counters(row, "original", "o", HAVE_OCOUNT, accounting),
+        _counters(row, "reply", "r", HAVE_RCOUNT, accounting),
         *_bare(row),
         *_ids(row),
     )
 
 
-def _tuple_line(left: str, right: str, w: int, x: int, arrow: str, counters: Line) -> Line:
-    return (("  " + left.rjust(w), "address"), (arrow, _DIM), (right.ljust(x) + "   ", "address"), *counters)
+def _tuple_line(left: str, right: str, w: int, arrow: str) -> Line:
+    return (("  " + left.rjust(w), "address"), (arrow, _DIM), (right, "address"))
 
 
 def _between(nat: int, width: int) -> Line:
@@ -97,20 +101,20 @@ def _between(nat: int, width: int) -> Line:
 
 
 def _counters(row: RowView, name: str, side: str, bit: int, accounting: bool | None) -> Line:
-    label = (f"{name}  ", _KEY)
+    label = _line(name, "")
     if not row.have & bit:
-        return (label, (f"– packets  – bytes ({_NOT_COUNTED[accounting]})", _DIM))
+        return (*label, (f"– packets  – bytes ({_NOT_COUNTED[accounting]})", _DIM))
     packets, size = row.value(f"{side}packets"), row.value(f"{side}bytes")
     name = "rate_up" if side == "o" else "rate_down"
     speed = speed_cell(row, name) if name in row.data else ("", "")
     amount = f"{units.grouped(packets)} packet{'' if packets == 1 else 's'}  {units.grouped(size)} B  "
-    return (label, (amount, _NUMBER), speed)
+    return (*label, (amount, _NUMBER), speed)
 
 
 _NOT_COUNTED = {
     None: "not counted",
     False: "not counted: accounting is off",
-    True: "not counted: accounting was switched on after this flow began",
+    True: "not counted: this flow began before accounting",
 }
 
 

@@ -202,7 +202,7 @@ def test_a_measured_rate_is_not_inherited_by_the_next_flow_of_its_row() -> None:
     ("accounting", "one", "note", "words"),
     [
         (False, row(), "bytes are not counted: accounting is off", "not counted: accounting is off"),
-        (True, row(), "", "not counted: accounting was switched on after this flow began"),
+        (True, row(), "", "not counted: this flow began before accounting"),
         (None, row(), "", "– bytes (not counted)"),
         (False, row(obytes=5), "", "5 B"),
     ],
