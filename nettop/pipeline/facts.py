@@ -7,9 +7,19 @@ from dataclasses import dataclass
 
 from nettop.model.flow_capture import FlowCapture
 
-__all__ = ["DeviceChoice", "Done", "FlowCapture", "NetnsChoice", "Status"]
+__all__ = ["Capturing", "DeviceChoice", "Done", "FlowCapture", "NetnsChoice", "Status"]
 
 Done = Callable[[str | None], None]  # None: it worked; else one line that says what went wrong and what to do
+
+
+@dataclass(frozen=True, slots=True)
+class Capturing:
+    """The capture in force. Texts are as they were given."""
+
+    devices: tuple[str, ...]
+    expression: str = ""  # the capture filter; "" is every packet
+    without: str = ""  # what is left out beside: "your ssh session, 10.0.0.9:51001"
+    headers: bool = False  # only the beginning of each packet, for the rates of flows
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +34,14 @@ class Status:
     acct: str = ""  # "on", "off", "since 12:01"; "" is not known
     lost: str = "0"  # "0" or "1,204 ring"
     recording: str = ""  # "" or "00:41 12.4M"
-    mode: str = "LIVE"  # "LIVE", "REPLAY" or "DEMO"
-    clock_ns: int = 0  # what time the screens show: now, or the replay's clock
+    mode: str = "LIVE"  # "LIVE", "REPLAY" or "DEMO"; "GONE": the namespace is; "ENDED": the broker has
+    clock_ns: int = 0  # what time the screens show: now, the replay's clock, or when it went
     cpu_percent: float | None = None  # our own, of one core
     notes: tuple[str, ...] = ()  # what a person should know now: our own ssh session is left out, a stream ended, …
     paused: bool = False
     read_only: bool = False  # nothing on the host may be changed
     names: bool = False  # host and service names are shown
+    capturing: Capturing | None = None
     only: str = ""  # what is received at all, with what of it runs in the kernel; "" is everything
 
 

@@ -13,7 +13,7 @@ from nettop.model.events import KEEP_EVENTS
 from nettop.model.filter import Filter
 from nettop.pipeline import flow_actions
 from nettop.pipeline.engine import Engine
-from nettop.pipeline.facts import DeviceChoice, Done, NetnsChoice, Status
+from nettop.pipeline.facts import Capturing, DeviceChoice, Done, NetnsChoice, Status
 from nettop.pipeline.live import EVENT_RCVBUF, MAX_SNAPLEN, LiveSources
 from nettop.pipeline.only import EVERYTHING, Only
 from nettop.pipeline.run import ACCT, Run
@@ -54,7 +54,8 @@ class LiveSession(Session):
         self._ssh = ssh
         self._poked: dict[str, float] = {}
         self._acct_since_ns = 0
-        self._capturing = False
+        self._capturing: Capturing | None = None
+        self._went_ns, self._went_word = 0, ""  # when the namespace shown went, and the header's word for it
         self._only = only
         self._interval = interval
         self._buffer = buffer
@@ -79,7 +80,9 @@ class LiveSession(Session):
         beside = f" +{len(self._beside)}" if self._beside else ""
         netns = f"{status.netns or 'host'}{beside}" if beside else status.netns
         status = replace(status, netns=netns, read_only=self._broker.read_only, only=clean(only))
-        return status if self._capturing else replace(status, capture="off")
+        if self._went_ns:
+            status = replace(status, mode=self._went_word, clock_ns=self._went_ns, events_per_s=None)
+        return replace(status, capturing=self._capturing, capture=status.capture if self._capturing else "off")
 
     # -- namespaces --------------------------------------------------------------------------------------------------
 
@@ -105,7 +108,8 @@ class LiveSession(Session):
         sources, *beside = self._begin(run, netns)
         old_run, old_sources = self._run, (self._sources, *self._beside)
         self._run, self._sources, self._netns, self._beside = run, sources, netns, tuple(beside)
-        self._capturing, self._acct_since_ns, self._notes = False, 0, ()
+        self._capturing, self._acct_since_ns, self._notes = None, 0, ()
+        self._went_ns = 0
         self._running = (sources, *beside)
         for old in old_sources:
             old.close()
@@ -160,14 +164,21 @@ class LiveSession(Session):
         if netns.handle != self._netns.handle:
             self._forget(netns, why)
             return
-        self._capturing = False
+        self._capturing = None
         self._run.each_tick = lambda engine: None
+        self._went_ns, self._went_word = time.time_ns(), "ENDED" if self._broker.ended else "GONE"
         if self._broker.ended:
             self._note(f"{why}: what is shown is its last state; start nettop again")
         else:
             name = clean(netns.label) or "the host's"
             self._note(f"namespace {name}: {why}. What is shown is its last state; @ chooses another")
         self._sources.close()
+        self._stand_still()
+
+    def _stand_still(self) -> None:
+        """Ages and rates are as they were when the namespace went, once no other one is watched beside it."""
+        if self._went_ns and not self._beside:
+            self._run.stop_clock(self._went_ns)
 
     def _forget(self, netns: Netns, why: str) -> None:
         """One of the namespaces beside the one shown is gone."""
@@ -179,6 +190,7 @@ class LiveSession(Session):
         for sources in gone:
             sources.close()
         self._run.waited(lambda engine, now_ns: engine.forget(netns.label))
+        self._stand_still()
 
     # -- what the models want ----------------------------------------------------------------------------------------
 
@@ -224,13 +236,14 @@ class LiveSession(Session):
             raise BrokerError("no device is up here", "`ip link set DEVICE up`, or choose another namespace with @")
         ssh = self._ssh if self._broker.at_home(self._netns) else None
         self._sources.capture(names, leaving_out(expression, ssh), snaplen)
-        self._capturing = True
+        without = "" if ssh is None else f"your ssh session, {ssh[0]}:{ssh[1]}"
+        self._capturing = Capturing(tuple(names), expression, without, snaplen == HEADERS)
         if ssh is not None:
             self._note(f"your own ssh session from {ssh[0]}:{ssh[1]} is not captured")
 
     def stop_capture(self) -> None:
         """Close the rings; what was captured stays."""
-        self._capturing = False
+        self._capturing = None
         self._act(self._sources.stop_capture, lambda error: None)
 
     # -- flows -------------------------------------------------------------------------------------------------------

@@ -63,6 +63,7 @@ class Run:
         self.failure = ""
         self.each_tick: Callable[[Engine], None] = lambda engine: None
         self._clock_ns = 0
+        self._stopped_ns = 0  # when the clock was stopped
         self._packets = _PacketRate()
         self._models = ModelThread(self.plumbing.handoff, self._apply, self._tick, self._failed)
 
@@ -71,8 +72,12 @@ class Run:
         self._models.start()
 
     def now_ns(self) -> int:
-        """The time that models are told: now, or the newest in the replay."""
-        return time.time_ns() if self.live else self._clock_ns
+        """The time that models are told: now, the newest in the replay, or when the clock was stopped."""
+        return self._stopped_ns or (time.time_ns() if self.live else self._clock_ns)
+
+    def stop_clock(self, now_ns: int) -> None:
+        """Nothing comes any more: what is shown is as it was then, and grows no older."""
+        self._stopped_ns = now_ns
 
     def ask(self, view: str, spec: ViewSpec, deliver: Callable[[Snapshot], None]) -> None:
         """A window of a view, delivered on the model thread."""

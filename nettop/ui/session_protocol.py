@@ -7,9 +7,9 @@ from typing import Protocol
 
 from nettop.model.filter import Filter
 from nettop.model.view import Column, Detail, Snapshot, SortKey, ViewSpec
-from nettop.pipeline.facts import DeviceChoice, Done, FlowCapture, NetnsChoice, Status
+from nettop.pipeline.facts import Capturing, DeviceChoice, Done, FlowCapture, NetnsChoice, Status
 
-__all__ = ["DeviceChoice", "Done", "FlowCapture", "NetnsChoice", "Session", "Status", "ViewInfo"]
+__all__ = ["Capturing", "DeviceChoice", "Done", "FlowCapture", "NetnsChoice", "Session", "Status", "ViewInfo"]
 
 
 class ViewInfo(Protocol):

@@ -1,0 +1,93 @@
+"""What a live session says of itself: the capture in force, and that the namespace shown is gone."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from nettop.broker.client import Broker
+from nettop.broker.start import start
+from nettop.model.view import Snapshot, ViewSpec
+from nettop.pipeline.facts import Capturing
+from nettop.pipeline.live_session import LiveSession
+from tests.kernel.namespaces import Lab, poll, run_in
+from tests.kernel.test_session import RULES, Watched
+
+pytestmark = pytest.mark.kernel
+
+
+def tracked(lab: Lab, name: str) -> str:
+    ns = lab.netns(name)
+    run_in(ns, "nft", "-f", "-", stdin=RULES)
+    return ns
+
+
+def ages(watched: Watched) -> list[str]:
+    found: list[Snapshot] = []
+    watched.session.ask("flows", ViewSpec(("age",), height=9), found.append)
+    poll(lambda: found, what="the flows")
+    return [row.cells[0] for row in found[0].rows]
+
+
+def test_the_capture_in_force_is_told_until_it_ends(broker: Broker, lab: Lab) -> None:
+    watched = Watched(LiveSession(broker, tracked(lab, "a"), ssh=("10.0.0.9", 51001, "10.0.0.1", 22)))
+    session = watched.session
+    try:
+        assert session.status().capturing is None
+        assert watched.do(session.start_capture, ["lo"], "icmp") is None
+        assert session.status().capturing == Capturing(("lo",), "icmp"), "the ssh session is in another namespace"
+        assert watched.do(session.start_capture, ["lo"], "nonsense here") is not None
+        assert session.status().capturing == Capturing(("lo",), "icmp")
+        assert watched.do(session.measure_rates) is None
+        assert session.status().capturing == Capturing(("lo",), headers=True)
+        session.stop_capture()
+        assert session.status().capturing is None
+    finally:
+        session.close()
+
+
+def test_a_namespace_that_is_gone_is_said_and_its_clock_stands_still(broker: Broker, lab: Lab) -> None:
+    name, other = tracked(lab, "a"), tracked(lab, "b")
+    watched = Watched(LiveSession(broker, name))
+    try:
+        run_in(name, "ping", "-c1", "127.0.0.1")
+        poll(lambda: ages(watched), what="a flow")
+        assert watched.session.status().mode == "LIVE"
+        lab.remove(name)
+        poll(lambda: watched.session.status().mode == "GONE", what="gone")
+        poll(lambda: watched.session._run._stopped_ns, what="the models' clock stands")
+        status, shown = watched.session.status(), ages(watched)
+        assert abs(time.time_ns() - status.clock_ns) < 10e9 and len(shown) == 1
+        poll(lambda: time.time_ns() > status.clock_ns + 2_500_000_000, what="time has passed")
+        assert watched.session.status().clock_ns == status.clock_ns and ages(watched) == shown
+        assert watched.do(watched.session.switch_namespace, other) is None
+        assert watched.session.status().mode == "LIVE"
+        assert watched.session.status().clock_ns > status.clock_ns
+    finally:
+        watched.session.close()
+
+
+def test_one_of_several_namespaces_that_goes_is_not_the_one_shown(broker: Broker, lab: Lab) -> None:
+    shown, beside = tracked(lab, "a"), tracked(lab, "b")
+    watched = Watched(LiveSession(broker, shown, others=(beside,)))
+    try:
+        lab.remove(beside)
+        poll(lambda: "gone" in watched.notes(), what="it is said")
+        assert watched.session.status().mode == "LIVE"
+        lab.remove(shown)
+        poll(lambda: watched.session.status().mode == "GONE", what="gone")
+    finally:
+        watched.session.close()
+
+
+def test_a_broker_that_has_ended_is_another_word(lab: Lab) -> None:
+    name = tracked(lab, "a")
+    with start("root", drop=False) as broker:
+        watched = Watched(LiveSession(broker, name))
+        try:
+            os.kill(broker.pid, 9)
+            poll(lambda: watched.session.status().mode == "ENDED", what="ended")
+        finally:
+            watched.session.close()
