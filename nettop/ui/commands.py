@@ -61,7 +61,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("later", ("right_square_bracket",), "Forward: the way that [ came", palette=False),
     Command("names", ("N",), "Names: of hosts and services", "", ("flows", "groups", "events")),
     Command("accounting", ("A",), "Accounting: bytes, on or off", live=True, changes=True),
-    Command("measure", ("H",), "Rates: from packets' headers", views=("flows", "groups"), live=True),
+    Command("measure", ("H",), "Rates: from headers, on or off", views=("flows", "groups"), live=True),
     Command("only", ("O",), "Watch only: receive only some flows", views=("flows", "groups", "events"), live=True),
     Command("record", ("r",), "Record: all to a file, or end", "record", live=True),
     Command("namespace", ("at",), "Namespace: watch another", "namespace", live=True),

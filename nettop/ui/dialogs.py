@@ -8,9 +8,10 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from nettop.errors import UsageError
+from nettop.model.filter import parse
 from nettop.model.view import SortKey
 from nettop.pipeline.session import save_path
-from nettop.ui.asked import Asked
+from nettop.ui.asked import Asked, void
 from nettop.ui.commands import COMMANDS, keys_text, offered
 from nettop.ui.session_protocol import DeviceChoice, NetnsChoice
 
@@ -19,11 +20,23 @@ if TYPE_CHECKING:
     from nettop.ui.screens.main import MainScreen
 
 
+_EXAMPLES = {"chain": "table filter and rate > 0", "rule": "verdict drop or packets == 0"}  # by kind of filter
+
+
 def _app(screen: MainScreen) -> NettopApp:
     from nettop.ui.app import NettopApp
 
     assert isinstance(screen.app, NettopApp)
     return screen.app
+
+
+def filter_(screen: MainScreen) -> Awaitable[None]:
+    """`/`: the display filter of the table that has the focus."""
+    kind, wanted = screen.view.filter_kind, screen.table.filter
+    example = _EXAMPLES.get(kind, "host 10.0.0.1 and port 443")
+    advice = f"{example} · Enter shows what matches · empty shows all"
+    now, check = "" if wanted is None else wanted.text, lambda text: void(parse(text, kind))
+    return screen.type_in(Asked("filter", " / ", now, check, advice, screen.apply_filter, kind))
 
 
 def sort(screen: MainScreen) -> Awaitable[None]:

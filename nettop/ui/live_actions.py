@@ -40,9 +40,22 @@ def accounting(screen: MainScreen) -> None:
 
 
 def measure(screen: MainScreen) -> None:
-    """Rates from packets' headers, whether or not accounting is on."""
-    said = "rates come from packets' headers now (128 bytes of each)"
+    """Rates from packets' headers, whether or not accounting is on; or no more of them."""
+    now = screen.session.status().capturing
+    if now is not None and now.headers:
+        screen.session.stop_capture()
+        screen.say("no more rates from packets' headers: that capture has ended")
+        return
+    instead = f", in place of the capture on {' '.join(now.devices)}" if now is not None else ""
+    said = f"rates come from packets' headers now (128 bytes of each){instead}; H ends that"
     screen.session.measure_rates(screen.done(said, screen.decline_offer))
+
+
+def stop_capture(screen: MainScreen) -> None:
+    """Stop capturing, and say so."""
+    running = screen.session.status().capturing is not None
+    screen.session.stop_capture()
+    screen.say("the capture has ended: what was captured stays" if running else "no capture is running")
 
 
 def names(screen: MainScreen) -> None:

@@ -19,6 +19,7 @@ class ViewDef:
     child_filter_kind: str = ""
     groups: str = ""  # a table of groups that can take its place
     band: bool = False  # a timeline stands above it
+    captures: bool = False  # the capture in force is told above it
     advice: tuple[Line, ...] = ()  # what an empty table says when its model says nothing
     replay_advice: tuple[Line, ...] = ()  # the same of a file
 
@@ -73,6 +74,7 @@ VIEWS: tuple[ViewDef, ...] = (
         "4 Packets",
         "packet",
         can_follow=True,
+        captures=True,
         replay_advice=((("No packets in this file.", "heading"),),),
         advice=(
             (("Capture off: no packets.", "heading"),),
@@ -89,3 +91,19 @@ VIEWS: tuple[ViewDef, ...] = (
 )
 
 CHILD_ADVICE: tuple[Line, ...] = ((("No rules in this chain: its policy decides.", "dim"),),)
+
+_ENDED = {
+    "GONE": (
+        (("Nothing here, and nothing will come: the namespace is gone.", "heading"),),
+        _says("", "@", " watches another namespace."),
+    ),
+    "ENDED": (
+        (("Nothing here, and nothing will come: nettop's broker has ended.", "heading"),),
+        _says("Start nettop again: ", "q", " leaves."),
+    ),
+}
+
+
+def ended_advice(mode: str) -> tuple[Line, ...]:
+    """What an empty table says where nothing more can come; () where it can."""
+    return _ENDED.get(mode, ())

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -35,10 +36,23 @@ _KEYS: Line = (
 )
 
 
+_OTHERS = 4  # lines beside the devices and what is said below the filter
+_LEAST, _MOST = 3, 12  # lines of devices
+
+
+def _below(expression: str, advice: str, refusal: str, room: int) -> list[Line]:
+    """What is said below a capture filter on a line of `room` cells."""
+    if refusal:
+        what, *shown = [clean(part) for part in refusal.split("\n")][:3]  # expression and caret stay as they are
+        return [((f" {part}", "bad"),) for part in (*textwrap.wrap(what, room)[:3], *shown)]
+    whole = textwrap.wrap(clean(expression), room) if cell_len(clean(expression)) >= room else []
+    return [*(((f" {part}", ""),) for part in whole), *(((f" {part}", "dim"),) for part in textwrap.wrap(advice, room))]
+
+
 class CaptureScreen(Dialog[None], inherit_bindings=False):
     """Starts a capture and closes, or says why it cannot and stays."""
 
-    DEFAULT_CSS = DIALOG_CSS.format(name="CaptureScreen") + "CaptureScreen Choices { max-height: 12; }"
+    DEFAULT_CSS = DIALOG_CSS.format(name="CaptureScreen")
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,ctrl+c", "leave", "Leave", show=False),
         Binding("tab,shift+tab", "other", "Other part", show=False),
@@ -49,14 +63,18 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
         super().__init__()
         self._main = main
         self._flow = flow  # filled in for this flow
+        now = main.session.status().capturing if flow is None else None  # else filled in as it is captured now
         sides = {} if flow is None else dict(flow.devices)
+        if now is not None:
+            sides = {d.name: f"{d.note}, captured now" for d in devices if d.name in now.devices}
+        expression = now.expression if now else "" if flow is None else flow.expression
         usual = [d.name for d in devices if d.usual] or [d.name for d in devices[:1]]
         found = [Choice(d.name, clean(d.name), clean(sides.get(d.name, d.note))) for d in devices]
         ticked = [d.name for d in devices if d.name in sides] or usual
         self.choices = Choices(found, several=True, ticked=ticked)
         placeholder = "every packet; e.g. tcp port 443 and net 10.0.0.0/8"
-        self.expression = Input("" if flow is None else flow.expression, select_on_focus=False, placeholder=placeholder)
-        self._refused = False
+        self.expression = Input(expression, select_on_focus=False, placeholder=placeholder)
+        self._refusal = ""
         self._said = Paper(surface="dialog")
         self._hints = Paper(surface="dialog")
 
@@ -79,13 +97,14 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
 
     def on_mount(self) -> None:
         self._hints.write([_KEYS])
-        if self._flow is not None and self._flow.words:
-            self._say(self._flow.words, "dim")
+        self._write()
         self.choices.focus()
 
     def on_resize(self) -> None:
-        if self._flow is not None and self._flow.words and not self._refused:
-            self._say(self._flow.words, "dim")
+        self._write()
+
+    def on_input_changed(self) -> None:
+        self._refuse("")
 
     def action_other(self) -> None:
         """Tab: filter or devices."""
@@ -99,7 +118,7 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
 
     def _start(self) -> None:
         if not self.choices.chosen:
-            self._say("tick at least one device")
+            self._refuse("tick at least one device")
             return
         self._main.session.start_capture(
             self.choices.chosen, self.expression.value.strip(), lambda error: self._main.post(self._told, error)
@@ -112,15 +131,21 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
             self._main.say(f"capturing on {', '.join(self.choices.chosen)}")
             self.answer(None)
         else:
-            self._say(error)
+            self._refuse(error)
 
-    def _say(self, text: str, role: str = "bad") -> None:
-        what, *shown = [clean(part) for part in text.split("\n")][:3]  # the expression and its caret stay as they are
+    def _refuse(self, why: str) -> None:
+        self._refusal = why
+        self._write()
+
+    def _write(self) -> None:
+        """Below the filter: all of it where it is longer than its line, and what must be known, or what is wrong."""
         room = max(20, min(74, self.app.size.width * 96 // 100 - 2) - 2)
-        parts = [*textwrap.wrap(what, room)[:3], *shown]
-        self._said.styles.height = len(parts)
-        self._said.write([((f" {part}", role),) for part in parts])
-        self._refused = role == "bad"
+        lines = self.app.size.height * 9 // 10 - 2 - _OTHERS
+        words = _below(self.expression.value, "" if self._flow is None else self._flow.words, self._refusal, room)
+        kept = words[: max(1, lines - _LEAST)]
+        self._said.styles.height = max(1, len(kept))
+        self._said.write(kept)
+        self.choices.styles.max_height = max(_LEAST, min(_MOST, lines - len(kept)))
 
     def action_stop(self) -> None:
         """Stop the running capture."""

@@ -15,7 +15,7 @@ from nettop.model.filter import parse
 from nettop.model.view import Line, SortKey
 from nettop.text.sanitize import clean
 from nettop.ui import at_once
-from nettop.ui.asked import Asked, void
+from nettop.ui.asked import Asked
 from nettop.ui.commands import COMMANDS, Where, applies, by_name
 from nettop.ui.offers import Offers
 from nettop.ui.screens.view import Body, View, ViewPlace
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from nettop.ui.widgets.prompt import Prompt
 
 TICK = 0.15  # seconds between questions to the session: a new flow is on the screen within 200 ms
-_EXAMPLES = {"chain": "table filter and rate > 0", "rule": "verdict drop or packets == 0"}  # by kind of filter
 _READ_ONLY = "--read-only"
 TINY = (30, 8)  # below this there is room for nothing
 
@@ -126,6 +125,7 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
             self.view.place()
         self._hold_still()
         self.write_bars()
+        self.view.stand(self.status)
         self.view.tick()
 
     def _focus_view(self) -> None:
@@ -155,6 +155,7 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
             if note not in self._told:
                 self._told.add(note)
                 self.say(note)
+        self.view.stand(self.status)
         self.view.tick()
         self._write_offer()
 
@@ -348,15 +349,6 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
     def typing(self) -> bool:
         """Whether every key belongs to the text in the prompt."""
         return self._prompt is not None and self._prompt.display
-
-    def filter(self) -> Awaitable[None]:
-        """`/`: the display filter of the table that has the focus."""
-        kind = self.view.filter_kind
-        now = "" if self.table.filter is None else self.table.filter.text
-        example = _EXAMPLES.get(kind, "host 10.0.0.1 and port 443")
-        advice = f"{example} · Enter shows what matches · empty shows all"
-        check = lambda text: void(parse(text, kind))  # noqa: E731
-        return self.type_in(Asked("filter", " / ", now, check, advice, self.apply_filter, kind))
 
     def apply_filter(self, text: str) -> None:
         """Show the rows that match; text has been checked."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,19 +15,15 @@ from nettop.text.sanitize import clean
 from nettop.ui import lines
 from nettop.ui.screens.detail_pane import DetailPane
 from nettop.ui.screens.grouping import Grouped, Grouping
-from nettop.ui.session_protocol import Session
-from nettop.ui.views import CHILD_ADVICE, ViewDef
-from nettop.ui.widgets.bars import title_line
+from nettop.ui.session_protocol import Session, Status
+from nettop.ui.views import CHILD_ADVICE, ViewDef, ended_advice
+from nettop.ui.widgets.band import TALL, Band
+from nettop.ui.widgets.bars import capture_line, title_line
 from nettop.ui.widgets.drawn import Covered
 from nettop.ui.widgets.paper import Paper
 from nettop.ui.widgets.questions import Post
 from nettop.ui.widgets.rows import described
 from nettop.ui.widgets.table import Table, TablePlace
-from nettop.ui.widgets.timeline import Seconds, timeline_lines
-
-TALL = 28  # lines from which list and detail stand together
-ROOMY = 40  # lines from which a timeline has one for each kind
-BAND_EVERY = 1.0  # seconds: a timeline is of whole ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +73,8 @@ class View(Vertical, Covered):
             self.grouping = Grouping(self.table, second, definition.filter_kind)
         self.child = Table(child, session, post, session.views[child]) if child in session.views else None
         self.child_title = Paper(surface="background")
-        self.band = Paper(surface="background") if definition.band else None
-        self._band_asked = 0.0
+        self.band = Band(session, post) if definition.band else None
+        self.capture = Paper() if definition.captures else None  # the one in force, said by stand()
         self.offer = Paper()  # said once: what could be switched on
         self.offer.display = False
         self.totals = Paper()
@@ -91,6 +86,8 @@ class View(Vertical, Covered):
     def compose(self) -> ComposeResult:
         if self.band is not None:
             yield self.band
+        if self.capture is not None:
+            yield self.capture
         yield self.table
         if self.grouping is not None:
             yield self.grouping.groups
@@ -168,14 +165,17 @@ class View(Vertical, Covered):
             return
         if self.is_open and (any(asked) or not asked):
             self.detail.ask()
-        now = time.monotonic()
-        if self.band is not None and self.band.display and now - self._band_asked >= BAND_EVERY:
-            self._band_asked = now
-            self.session.timeline(lambda seconds: self.post(self._write_band, seconds))
+        if self.band is not None:
+            self.band.tick()
 
-    def _write_band(self, seconds: Seconds) -> None:
-        if self.band is not None and self.is_attached:
-            self.band.write(timeline_lines(seconds, self._band_height(), self.app.size.width))
+    def stand(self, status: Status) -> None:
+        """What the session says of itself that is told here: the capture in force, and that no more comes."""
+        for table in self.tables:
+            table.end(ended_advice(status.mode))
+        if self.capture is not None:
+            self.capture.display = status.capturing is not None
+            if status.capturing is not None:
+                self.capture.write([capture_line(status.capturing, self.app.size.width)])
 
     # ── what a person does ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -322,17 +322,11 @@ class View(Vertical, Covered):
             self.table.styles.height = self._upper_height(height) if self.child.display else "1fr"
         self.totals.display = lists
         if self.band is not None:
-            self.band.display = self._band_height() > 0
-            self.band.styles.height = self._band_height()
-            self._band_asked = 0.0
+            self.band.place()
         self.detail.display = self.is_open
         self.detail.styles.height = "1fr" if small else self._detail_height(height) + 1
         self.detail.place()
         self._write_titles()
-
-    def _band_height(self) -> int:
-        height = self.app.size.height
-        return 0 if height < TALL else 1 if height < ROOMY else 3
 
     def _is_bare(self) -> bool:
         """Whether the table has no row, so that there is nothing a child could belong to: its advice needs the room."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nettop.model.view import Line, Segment
+from nettop.text.sanitize import clean
 from nettop.text.units import ABSENT, clock, grouped, scaled
 from nettop.ui.commands import COMMANDS, Where, hinted, key_text
 from nettop.ui.lines import crop, spread, width_of
-from nettop.ui.session_protocol import Status
+from nettop.ui.session_protocol import Capturing, Status
 
 ALL_TITLES = 100  # cells from which every view is named, whatever else there is to say
 ONE_LINE = 140  # cells from which the header is a single line; below it always takes two, so that nothing jumps
 
 
+_OVER = ("GONE", "ENDED")  # modes in which nothing more comes
 _USE = "ct "  # what the table's use begins with
 
 
@@ -60,7 +62,8 @@ def _mode(status: Status) -> list[Segment]:
         out += [("REC ● ", "bad"), (status.recording, ""), ("   ", "")]
     if status.paused:
         out += [("PAUSED ", "warn")]
-    return [*out, (status.mode, "good"), (f" {clock(status.clock_ns)} ", "heading")]
+    role = "bad" if status.mode in _OVER else "good"
+    return [*out, (status.mode, role), (f" {clock(status.clock_ns)} ", "heading")]
 
 
 def _joined(parts: Sequence[list[Segment]], room: int) -> list[Segment]:
@@ -121,6 +124,16 @@ def tabs_line(titles: Sequence[str], current: int, right: Line, width: int) -> L
         left.append((text, "heading" if i == current else "dim"))
     room = max(0, width - width_of(left) - 3)
     return tuple(spread(tuple(left), (*crop(right, room), (" ", "")), width))
+
+
+def capture_line(now: Capturing, width: int) -> Line:
+    """` B  eth0 eth1  tcp port 443  (and not your ssh session, 10.0.0.9:51001)`: the filter is cut first."""
+    without: Line = ((f"  (and not {clean(now.without)}) ", "dim"),) if now.without else ()
+    what = "128 bytes of every packet, for rates" if now.headers else now.expression.strip() or "every packet"
+    devices = crop(((" ".join(map(clean, now.devices)), "accent"),), width // 3)
+    left: Line = ((" B  ", "key"), *devices, ("  ", ""), (clean(what), ""))
+    ends: Line = (("   H ", "key"), ("ends it ", "dim")) if now.headers else ()
+    return tuple(crop((*crop((*left, *ends), width - width_of(without)), *without), width))
 
 
 def title_line(title: Line, width: int) -> Line:

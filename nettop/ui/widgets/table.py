@@ -93,6 +93,7 @@ class Table(Drawn, can_focus=True):
         self.paused = False
         self.lost = False  # the row that the cursor held on to has left; until the person moves
         self.advice: tuple[Line, ...] = ()  # what an empty table says when the model says nothing
+        self.final: tuple[Line, ...] = ()  # what it says, whatever its model does, when nothing more can come
         self.way_out = _CLEARS  # what Esc does where nothing matches
         self._by_key = {column.key: column for column in info.columns}
         self._layout = Layout((), 1, 0, 0, 1)
@@ -171,6 +172,12 @@ class Table(Drawn, can_focus=True):
         self.window.start_over()
         self.lost = False
         self.scope = None
+
+    def end(self, final: tuple[Line, ...]) -> None:
+        """Nothing more can come, and an empty table says this; () when something can."""
+        if final != self.final:
+            self.final = final
+            self._repaint()
 
     # ── what a person does ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -381,4 +388,4 @@ class Table(Drawn, can_focus=True):
                 ((f"None of {shown.snapshot.total:,} matches ", "heading"), (self.filter.text, "accent")),
                 (("Esc", "key"), (f" {self.way_out}, ", "dim"), ("/", "key"), (" changes it.", "dim")),
             )
-        return shown.snapshot.notes or self.advice
+        return self.final or shown.snapshot.notes or self.advice
