@@ -176,7 +176,7 @@ def _demo(parser: argparse.ArgumentParser) -> None:
 def _record(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-w", "--write", metavar="FILE", required=True, help="the recording ('-': stdout)")
     _capture(parser)
-    _live(parser, "store")
+    _live(parser)
     _until(parser)
     parser.add_argument("--force", action="store_true", help="overwrite FILE if it is a capture")
     parser.add_argument(
