@@ -76,7 +76,7 @@ def drawing(row: RowView, accounting: bool | None = None) -> tuple[Line, ...]:
     w = max(map(len, left))
     return (
         _tuple_line(left[0], right[0], w, " ━━━━▶ "),
-        _between(row.value("nat"), w),
+        *_between(row.value("nat"), w),
         _tuple_line(left[1], right[1], w, " ◀━━━━ "),
         _counters(row, "original", "o", HAVE_OCOUNT, accounting),
         _counters(row, "reply", "r", HAVE_RCOUNT, accounting),
@@ -89,15 +89,15 @@ def _tuple_line(left: str, right: str, w: int, arrow: str) -> Line:
     return (("  " + left.rjust(w), "address"), (arrow, _DIM), (right, "address"))
 
 
-def _between(nat: int, width: int) -> Line:
-    """The rewriting, drawn below the end that it rewrote."""
+def _between(nat: int, width: int) -> tuple[Line, ...]:
+    """The rewriting, drawn below the end that it rewrote; no line where there is none."""
     snat = ("│ SNAT" + (" port" if nat & words.NAT_SNAT_PORT else "")) if nat & words.NAT_SNAT else ""
     dnat = ("│ DNAT" + (" port" if nat & words.NAT_DNAT_PORT else "")) if nat & words.NAT_DNAT else ""
     at = 2 + width // 2
     text = (" " * at + snat) if snat else ""
     if dnat:
         text = text.ljust(2 + width + 10) + dnat
-    return ((text, _NAT),)
+    return (((text, _NAT),),) if text else ()
 
 
 def _counters(row: RowView, name: str, side: str, bit: int, accounting: bool | None) -> Line:

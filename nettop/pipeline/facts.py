@@ -27,6 +27,7 @@ class Status:
     """The header's facts at one moment. Texts are ready to draw and safe for a terminal."""
 
     netns: str = ""  # "" is the host's namespace
+    beside: int = 0  # other namespaces whose flows and events are shown too
     count: int | None = None  # entries in the conntrack table
     maximum: int | None = None  # nf_conntrack_max
     events_per_s: float | None = None

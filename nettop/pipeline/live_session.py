@@ -79,7 +79,8 @@ class LiveSession(Session):
         only = f"{self._only.filter.text} ({self._only.kernel.words})" if self._only is not None else ""
         beside = f" +{len(self._beside)}" if self._beside else ""
         netns = f"{status.netns or 'host'}{beside}" if beside else status.netns
-        status = replace(status, netns=netns, read_only=self._broker.read_only, only=clean(only))
+        status = replace(status, netns=netns, beside=len(self._beside))
+        status = replace(status, read_only=self._broker.read_only, only=clean(only))
         if self._went_ns:
             status = replace(status, mode=self._went_word, clock_ns=self._went_ns, events_per_s=None)
         return replace(status, capturing=self._capturing, capture=status.capture if self._capturing else "off")

@@ -142,7 +142,7 @@ def _to_clipboard(screen: MainScreen, text: str) -> None:
 def _copied_words(lines: Sequence[str], width: int) -> str:
     """That it was copied, and (for a terminal that takes no OSC 52) the first line, to be selected by mouse."""
     way = "copied, if this terminal allows it (OSC 52"
-    way += "; tmux: set -s set-clipboard on)" if os.environ.get("TMUX") else ")"
+    way += "; tmux: set-clipboard on)" if os.environ.get("TMUX") else ")"
     first = next(line for line in lines if line.strip())
     count = f", the first of {grouped(len(lines))} lines" if len(lines) > 1 else ""
     return f"{way}{count}:\n{fit(first, width * 9 // 10 - 4).rstrip()}"

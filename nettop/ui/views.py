@@ -19,6 +19,7 @@ class ViewDef:
     child_filter_kind: str = ""
     groups: str = ""  # a table of groups that can take its place
     band: bool = False  # a timeline stands above it
+    of_all: bool = False  # it shows every namespace that is watched, not only the first
     captures: bool = False  # the capture in force is told above it
     advice: tuple[Line, ...] = ()  # what an empty table says when its model says nothing
     replay_advice: tuple[Line, ...] = ()  # the same of a file
@@ -35,6 +36,7 @@ VIEWS: tuple[ViewDef, ...] = (
         "1 Flows",
         "flow",
         groups="groups",
+        of_all=True,
         replay_advice=(
             (("No flows in this file.", "heading"),),
             _says("Recordings of `nettop record` have them; a plain capture has packets: ", "4", "."),
@@ -51,6 +53,7 @@ VIEWS: tuple[ViewDef, ...] = (
         "event",
         can_follow=True,
         band=True,
+        of_all=True,
         replay_advice=((("No conntrack events in this file.", "heading"),),),
         advice=(
             (("No events yet.", "heading"),),

@@ -170,8 +170,9 @@ class View(Vertical, Covered):
 
     def stand(self, status: Status) -> None:
         """What the session says of itself that is told here: the capture in force, and that no more comes."""
+        goes_on = status.beside and self.definition.of_all
         for table in self.tables:
-            table.end(ended_advice(status.mode))
+            table.end(() if goes_on else ended_advice(status.mode))
         if self.capture is not None:
             self.capture.display = status.capturing is not None
             if status.capturing is not None:

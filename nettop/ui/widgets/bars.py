@@ -132,7 +132,7 @@ def capture_line(now: Capturing, width: int) -> Line:
     what = "128 bytes of every packet, for rates" if now.headers else now.expression.strip() or "every packet"
     devices = crop(((" ".join(map(clean, now.devices)), "accent"),), width // 3)
     left: Line = ((" B  ", "key"), *devices, ("  ", ""), (clean(what), ""))
-    ends: Line = (("   H ", "key"), ("ends it ", "dim")) if now.headers else ()
+    ends: Line = (("   H", "key"), (" in Flows ends it ", "dim")) if now.headers else ()
     return tuple(crop((*crop((*left, *ends), width - width_of(without)), *without), width))
 
 
