@@ -64,6 +64,16 @@ async def test_a_filter_longer_than_its_line_is_read_whole_in_the_dialog(size: t
         assert "the end" in seen.text and "Ctrl-S" in seen.text and "eth1" in seen.text
 
 
+async def test_ending_a_capture_in_its_dialog_says_so() -> None:
+    source = capturing(Capturing(("eth1",), "icmp"))
+    async with running(source=source) as seen:
+        await seen.press("4", "B")
+        await seen.see("Capture packets")
+        await seen.press("ctrl+s")
+        await seen.see("the capture has ended: what was captured stays")
+        assert source.done == [("stop_capture",)]
+
+
 async def test_a_second_h_ends_the_rates_from_headers() -> None:
     source = session()
     async with running(size=WIDE, source=source) as seen:

@@ -14,6 +14,7 @@ from textual.widgets import Input
 
 from nettop.model.view import Line
 from nettop.text.sanitize import clean
+from nettop.ui.live_actions import stop_capture
 from nettop.ui.screens.dialog import DIALOG_CSS, Dialog
 from nettop.ui.session_protocol import DeviceChoice, FlowCapture
 from nettop.ui.widgets.choices import Choice, Choices
@@ -149,5 +150,6 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
 
     def action_stop(self) -> None:
         """Stop the running capture."""
-        self._main.session.stop_capture()
+        if not self.answered:
+            stop_capture(self._main)
         self.answer(None)
