@@ -76,7 +76,7 @@ def cell(series: Series, column: str) -> tuple[str, str]:
         return units.rate(series.rate), _rate_role(series, series.rate)
     if column == "use":
         used = series.used
-        return ("", "") if used is None else (f"{100 * used:.1f}%", _use_role(used))
+        return ("", "") if used is None else (units.percent(used), _use_role(used))
     if column in ("bytes", "byte_rate"):
         return _octets(series, column)
     if column == "trend":
@@ -154,11 +154,11 @@ def _octets_words(size: int, rate: float | None) -> str:
 
 
 def _fullness(series: Series) -> str:
-    """`, 81.0 % of the limit, full in ~12 min at +310/s`."""
+    """`, 81.0% of the limit, full in ~12 min at +310/s`."""
     used = series.used
     if used is None:
         return ""
-    text = f", {100 * used:.1f} % of the limit"
+    text = f", {units.percent(used)} of the limit"
     if used >= 1:
         return text + (FULL if series.key.group == readings.TABLE else ": full")
     return f"{text}, full in {forecast(series.trend, series.about.limit)}"

@@ -65,8 +65,7 @@ def percent(part: float, whole: float | None) -> Cell:
     """`12.3%`; a dash where either is not known."""
     if not whole or np.isnan(part) or np.isnan(whole):
         return ABSENT
-    share = 100 * _part(part, whole)
-    return f"{share:.0f}%" if share >= 99.95 else f"{share:.1f}%" if share >= 0.05 or not part else "<0.1%", "number"
+    return units.percent(_part(part, whole)), "number"
 
 
 def _part(part: float, whole: float | None) -> float:

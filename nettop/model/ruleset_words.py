@@ -9,7 +9,7 @@ from nettop.model.ruleset_counts import Counts
 from nettop.model.ruleset_picture import LEGACY, NFT, ChainView, RuleView
 from nettop.model.view import Line
 from nettop.text.sanitize import clean
-from nettop.text.units import ABSENT, duration, grouped
+from nettop.text.units import ABSENT, duration, grouped, percent
 
 FIRST_PACKET = "first packet of a flow only"
 _ROLES = {"accept": "good", "drop": "bad", "reject": "bad"}
@@ -86,7 +86,4 @@ def detail_lines(pairs: Sequence[tuple[str, str]]) -> list[Line]:
 
 def share_text(part: float) -> str:
     """`98.7%`, `65%`, empty where it is not known."""
-    if part != part:
-        return ""
-    percent = part * 100
-    return f"{percent:.0f}%" if percent >= 99.95 or percent == 0 else f"{percent:.1f}%"
+    return "" if part != part else percent(part)

@@ -30,6 +30,14 @@ def grouped(value: int | None) -> str:
     return ABSENT if value is None else f"{value:,}"
 
 
+def percent(share: float) -> str:
+    """`12.3%`, `100%`, `0%` for nothing and `<0.1%` for little: a share of 1."""
+    shown = 100 * share
+    if 0 < shown < 0.05:
+        return "<0.1%"
+    return f"{shown:.0f}%" if shown >= 99.95 or not shown else f"{shown:.1f}%"
+
+
 def duration(seconds: float | None) -> str:
     """`41s`, `1m04`, `4h12`, `4d23h`, `312d`: at most five characters; None is `–`."""
     if seconds is None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from nettop.model.view import Line, Segment
 from nettop.text.sanitize import clean
-from nettop.text.units import ABSENT, clock, grouped, scaled
+from nettop.text.units import ABSENT, clock, grouped, percent, scaled
 from nettop.ui.commands import COMMANDS, Where, hinted, key_text
 from nettop.ui.lines import crop, spread, width_of
 from nettop.ui.session_protocol import Capturing, Status
@@ -24,10 +24,10 @@ def _table_use(status: Status) -> list[Segment]:
         return [(_USE, "dim"), (ABSENT, "dim")]
     if not status.maximum:
         return [(_USE, "dim"), (grouped(status.count), "number")]
-    share = 100 * status.count / status.maximum
-    role = "bad" if share >= 95 else "warn" if share >= 80 else "number"
-    words = " full!" if share >= 95 else ""
-    return [(_USE, "dim"), (f"{status.count:,}/{status.maximum:,} {share:.1f}%{words}", role)]
+    share = status.count / status.maximum
+    role = "bad" if share >= 0.95 else "warn" if share >= 0.8 else "number"
+    words = " full!" if share >= 0.95 else ""
+    return [(_USE, "dim"), (f"{status.count:,}/{status.maximum:,} {percent(share)}{words}", role)]
 
 
 def _facts(status: Status) -> list[list[Segment]]:

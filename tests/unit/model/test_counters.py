@@ -77,7 +77,7 @@ def test_what_the_kernel_does_not_send_is_not_shown() -> None:
 def test_table_use_says_how_full_and_when_it_will_be() -> None:
     counters = CounterTable()
     read(counters, (0, stats(TableStats(T0, 1000, 10_000))))
-    assert "10.0 % of the limit, full in –" in next(counters.text_lines())
+    assert "10.0% of the limit, full in –" in next(counters.text_lines())
     assert cells(counters, "entries", "use", "meaning") == ("10.0%", "flows in this namespace's table")
     read(counters, *((n, stats(TableStats(T0 + n * SECOND, 1000 + 100 * n, 10_000))) for n in range(1, 11)))
     assert cells(counters, "entries", "meaning")[0].startswith("full in ~80 s at +100/s; flows in")
@@ -255,7 +255,7 @@ def test_a_quota_says_how_much_of_it_is_used_and_a_limit_what_it_lets_through() 
             NftObject("ip", "t", "b", "limit", 3, 2, rate=10**6, unit=1, limit_type="bytes", inverted=True),
         ), 0, T0,
     )  # fmt: skip
-    assert cells(counters, "ip6 t q", "value", "use") == ("11", "110.0%")
+    assert cells(counters, "ip6 t q", "value", "use") == ("11", "110%")
     assert "OVER" in cells(counters, "ip6 t q", "meaning")[0]
     assert "400 per minute, burst 5 packets" in cells(counters, "ip t l", "meaning")[0]
     assert "what is over 1.0M bytes per second" in cells(counters, "ip t b", "meaning")[0]
