@@ -82,7 +82,7 @@ def test_table_use_says_how_full_and_when_it_will_be() -> None:
     read(counters, *((n, stats(TableStats(T0 + n * SECOND, 1000 + 100 * n, 10_000))) for n in range(1, 11)))
     assert cells(counters, "entries", "meaning")[0].startswith("full in ~80 s at +100/s; flows in")
     detail = counters.detail(of(counters, "entries").ident, T0)
-    assert detail is not None and "20.0 % of the limit, full in ~80 s at +100/s" in detail.lines[0][0][0]
+    assert detail is not None and "20.0% of the limit, full in ~80 s at +100/s" in detail.lines[0][0][0]
     read(counters, (20, stats(TableStats(T0 + 20 * SECOND, 10_000, 10_000))))
     full = cells(counters, "entries", "meaning")[0]
     assert "full, new flows are dropped" in full and "raise net.netfilter.nf_conntrack_max" in full

@@ -58,9 +58,16 @@ def test_duration(seconds: float | None, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("share", "text"),
-    [(0, "0%"), (1e-9, "<0.1%"), (0.0004, "<0.1%"), (0.001, "0.1%"), (0.123, "12.3%"), (0.9994, "99.9%"), (0.9996, "100%"),
-     (1.5, "150%")],
-)  # fmt: skip
+    [
+        (0, "0%"),
+        (0.0004, "<0.1%"),
+        (0.001, "0.1%"),
+        (0.123, "12.3%"),
+        (0.9994, "99.9%"),
+        (0.9996, "100%"),
+        (1.5, "150%"),
+    ],
+)
 def test_percent(share: float, text: str) -> None:
     assert units.percent(share) == text
 
