@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 
 from nettop.batch import DumpMark, End, Item, Text
-from nettop.errors import EXIT_LOSS, UsageError
-from nettop.headless.feed import complain, engine_of, item_time, live_engine
+from nettop.errors import UsageError
+from nettop.headless.feed import complain, engine_of, item_time, live_engine, settled
 from nettop.headless.live import Lines, Stop, sources, taken
 from nettop.model.counter_cells import GROUPS
 from nettop.model.counter_lines import Changes, Move, json_line, text_line
@@ -17,7 +17,6 @@ from nettop.model.counters import CounterTable
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.live import LiveSources
 from nettop.pipeline.plumbing import Plumbing
-from nettop.text.say import say
 
 _FIRST_S = 2.0  # the first round waits no longer than this for a source that is slow to answer
 
@@ -34,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         engine, _, code = live_engine(options, lambda live: _begin(live, None))
     Printer(options)(engine.counters)
-    return code
+    return settled(engine.ledger, code, options.fail_on_loss)
 
 
 def _begin(live: LiveSources, interval: float | None) -> None:
@@ -58,15 +57,7 @@ def _repeat(options: argparse.Namespace) -> int:
             rounds.print_due()
             if options.count and rounds.printed >= options.count:
                 stop.set()
-    return _code(options, engine)
-
-
-def _code(options: argparse.Namespace, engine: Engine) -> int:
-    code = complain(engine.ended)
-    if options.fail_on_loss and engine.ledger.any_loss():
-        say(engine.ledger.line())
-        return code or EXIT_LOSS
-    return code
+    return settled(engine.ledger, complain(engine.ended), options.fail_on_loss)
 
 
 class Rounds:

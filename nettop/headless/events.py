@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from nettop.batch import Batch, Gap, Item, Stream, StreamAdded, Text
 from nettop.columns import Strings
 from nettop.decode.conntrack import ConntrackDecoder
-from nettop.errors import EXIT_DAMAGED, EXIT_LOSS, EXIT_OK, BrokerError
-from nettop.headless.feed import complain, damage, recorded
+from nettop.errors import EXIT_OK, BrokerError
+from nettop.headless.feed import complain, damage, recorded, settled
 from nettop.headless.lacking import ACCOUNTING, COUNTS, NOT_COUNTED
 from nettop.headless.live import Lines, Stop, in_kernel, sources, taken
 from nettop.model.events_lines import EventLines, gap_json
@@ -29,13 +29,7 @@ def run(options: argparse.Namespace) -> int:
     wanted = parse(options.filter, "event")
     printer = Printer(wanted, options.json, options.count)
     code = _replay(options.read, printer) if options.read else _live(options, printer, wanted)
-    if options.fail_on_loss and printer.ledger.any_loss():
-        say(printer.ledger.line())
-        return code or EXIT_LOSS
-    if bad := printer.ledger.unreadable():
-        say(f"{grouped(bad)} damaged {'message is' if bad == 1 else 'messages are'} left out")
-        return code or EXIT_DAMAGED
-    return code
+    return settled(printer.ledger, code, options.fail_on_loss)
 
 
 def _replay(path: str, printer: Printer) -> int:

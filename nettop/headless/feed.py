@@ -7,15 +7,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 
 from nettop.batch import Batch, End, Gap, Item
-from nettop.errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_OK
+from nettop.errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_LOSS, EXIT_OK
 from nettop.headless.live import TAKE_S, sources
 from nettop.headless.unprivileged import drop
+from nettop.model.ledger import Ledger
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.live import LiveSources
 from nettop.pipeline.plumbing import Plumbing
 from nettop.recording.chunks import open_input
 from nettop.recording.reader import open_reader
 from nettop.text.say import say
+from nettop.text.units import grouped
 
 
 def item_time(item: Item) -> int | None:
@@ -91,4 +93,15 @@ def complain(items: Iterable[Item]) -> int:
         if isinstance(item, End) and item.error:
             say(item.error)
             code = EXIT_FAILED
+    return code
+
+
+def settled(ledger: Ledger, code: int, fail_on_loss: bool = False) -> int:
+    """The exit code at the end; a line on stderr says what was lost, where that fails, or how much came damaged."""
+    if fail_on_loss and ledger.any_loss():
+        say(ledger.line())
+        return code or EXIT_LOSS
+    if bad := ledger.unreadable():
+        say(f"{grouped(bad)} damaged {'message is' if bad == 1 else 'messages are'} left out")
+        return code or EXIT_DAMAGED
     return code

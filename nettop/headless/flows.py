@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from nettop.batch import DumpMark, Item, Text
 from nettop.errors import EXIT_FAILED, UsageError
-from nettop.headless.feed import engine_of, live_engine
+from nettop.headless.feed import engine_of, live_engine, settled
 from nettop.headless.lacking import RATES, lacking
 from nettop.headless.live import Lines, in_kernel
 from nettop.kinds import TextKind
@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     for line in (_groups if options.group else _flows)(engine, options, asked, now_ns):
         out.add((line,))
     out.flush()
-    return code
+    return settled(engine.ledger, code)
 
 
 def asked_of(options: argparse.Namespace) -> Asked:

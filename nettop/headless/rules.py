@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from nettop.decode.nft_listing import with_counters
-from nettop.headless.feed import engine_of, live_engine
+from nettop.headless.feed import engine_of, live_engine, settled
 from nettop.headless.live import Lines
 from nettop.model.ruleset import Ruleset
 from nettop.model.ruleset_counts import Counts
@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
     out = Lines()
     out.add(list(lines(engine.ruleset, engine.netns, options.json)))
     out.flush()
-    return code
+    return settled(engine.ledger, code)
 
 
 def lines(ruleset: Ruleset, netns_label: str, json: bool) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""`nettop events` on a recording with damaged messages: what cannot be read is counted, not passed over."""
+"""Commands on a recording with damaged messages: what cannot be read is counted, not passed over."""
 
 from __future__ import annotations
 
@@ -40,18 +40,32 @@ def first_damaged(out: Path, count: int) -> Path:
     return out
 
 
-def events(path: Path, *words: str) -> tuple[int, int, str]:
+def printed(command: str, path: Path, *words: str) -> tuple[int, int, str]:
     """Its exit code, how many lines it printed, and what it said."""
-    command = [sys.executable, "-m", "nettop", "events", "-r", str(path), *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    argv = [sys.executable, "-m", "nettop", command, "-r", str(path), *words]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, len(done.stdout.splitlines()), done.stderr
 
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_damaged_events_are_counted(tmp_path: Path, count: int) -> None:
-    code, every, said = events(CAPTURE)
+    code, every, said = printed("events", CAPTURE)
     assert (code, said) == (EXIT_OK, "") and every > 100
     bad = first_damaged(tmp_path / "bad.pcapng", count)
     noun = "message is" if count == 1 else "messages are"
-    assert events(bad) == (EXIT_DAMAGED, every - count, f"nettop: {count} damaged {noun} left out\n")
-    assert events(bad, "--fail-on-loss") == (EXIT_LOSS, every - count, f"nettop: lost {count} unreadable\n")
+    assert printed("events", bad) == (EXIT_DAMAGED, every - count, f"nettop: {count} damaged {noun} left out\n")
+    assert printed("events", bad, "--fail-on-loss") == (EXIT_LOSS, every - count, f"nettop: lost {count} unreadable\n")
+
+
+@pytest.mark.parametrize("command", ["flows", "counters", "rules"])
+def test_every_command_that_reads_a_recording_says_so(tmp_path: Path, command: str) -> None:
+    code, lines, said = printed(command, CAPTURE)
+    assert (code, said) == (EXIT_OK, "") and lines > 10
+    code, lines, said = printed(command, first_damaged(tmp_path / "bad.pcapng", 3))
+    assert (code, said) == (EXIT_DAMAGED, "nettop: 3 damaged messages are left out\n") and lines > 10
+
+
+def test_counters_that_fail_on_loss_say_what_was_lost(tmp_path: Path) -> None:
+    assert printed("counters", CAPTURE, "--fail-on-loss")[0] == EXIT_OK
+    code, lines, said = printed("counters", first_damaged(tmp_path / "bad.pcapng", 3), "--fail-on-loss")
+    assert (code, said) == (EXIT_LOSS, "nettop: lost 3 unreadable\n") and lines > 10
