@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from nettop.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, NettopError
 from nettop.text.sanitize import clean
@@ -169,11 +169,23 @@ def _hangup_noticed(fd: int) -> Iterator[None]:
         os.close(stop)
 
 
+def tell_escape_from_alt() -> None:
+    """Esc and Enter that come in one read are two keys.
+
+    Textual's parser takes them for Alt-Enter, and that for Enter: a dialog that was left would do what it asks about.
+    """
+    from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
+    from textual.keys import Keys
+
+    cast(dict[str, Any], ANSI_SEQUENCES_KEYS)["\x1b\r"] = (Keys.Escape, Keys.Enter)
+
+
 def run_on_terminal(make: Callable[[], App[Any]]) -> Any:
     """Run a Textual app on the terminal; returns what it exits with (an exit code after a signal).
 
     NoTerminal when there is none. An exception inside the app comes out of here, with the terminal restored.
     """
+    tell_escape_from_alt()
     with _standard_streams_on_tty() as fd:
         guard = _Guard(fd)
         try:

@@ -363,6 +363,10 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         self.table.set_filter(wanted)
         self.write_bars()
 
+    def on_descendant_focus(self) -> None:
+        if self.typing and self._prompt is not None:
+            self._prompt.keep_focus()
+
     def on_prompt_submitted(self, message: Prompt.Submitted) -> None:
         self._close_prompt()
         message.asked.taken(message.text.strip())

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from rich.cells import cell_len
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Input
@@ -54,31 +53,30 @@ _EDITING = {
 }
 
 
-_TABS = {"tab": 1, "shift+tab": -1}
-
-
 class _OneLine(Input):
-    """An Input one line high, whose editing keys and Tab take their turn among the characters.
+    """An Input one line high, in which every key takes its turn among the characters.
 
     As bindings they are run by the screen, after characters that were typed behind them.
     """
 
     cut: Callable[[int], None]  # called with how many characters of a paste there was no room for
-    tabbed: Callable[[int], None]  # called for Tab (1) and Shift-Tab (-1)
+    keys: Mapping[str, Callable[[], None]]  # the keys that are the prompt's
     moved: Callable[[], None]  # called when the cursor may stand elsewhere
+    over = False  # the prompt has been answered: the keys behind that are the screen's
 
     async def _on_key(self, event: events.Key) -> None:
-        action, tab = _EDITING.get(event.key), _TABS.get(event.key)
-        if action is None and tab is None:
-            await super()._on_key(event)
-        else:
+        if self.over or event.key in self.keys or event.key in _EDITING:
             event.stop()
             event.prevent_default()
-            if tab is not None:
-                self.tabbed(tab)
-            else:
-                getattr(self, f"action_{action}")()
-                self.moved()
+        if self.over:
+            self.app.post_message(events.Key(event.key, event.character))
+        elif event.key in self.keys:
+            self.keys[event.key]()
+        elif event.key in _EDITING:
+            getattr(self, f"action_{_EDITING[event.key]}")()
+            self.moved()
+        else:
+            await super()._on_key(event)
         at_once.paint(self.screen)
 
     def _on_paste(self, event: events.Paste) -> None:
@@ -102,11 +100,6 @@ class Prompt(Vertical):
     Prompt Input { height: 1; border: none; padding: 0; background: $nt-bar; color: $nt-text; width: 1fr; }
     Prompt Input:focus { border: none; background-tint: $nt-bar 0%; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "Leave", show=False),
-        Binding("up", "past(1)", "Earlier", show=False),
-        Binding("down", "past(-1)", "Later", show=False),
-    ]
 
     class Submitted(Message):
         """Enter was pressed on a good text."""
@@ -131,7 +124,16 @@ class Prompt(Vertical):
         self._input = _OneLine(select_on_focus=False, max_length=MAX_LENGTH)
         self._input.cursor_blink = False
         self._input.cut = self._cut
-        self._input.tabbed, self._input.moved = self._tab, self._look
+        self._input.moved = self._look
+        self._input.keys = {
+            "tab": partial(self._tab, 1),
+            "shift+tab": partial(self._tab, -1),
+            "enter": self._submit,
+            "escape": self._leave,
+            "ctrl+c": self._leave,
+            "up": partial(self._past, 1),
+            "down": partial(self._past, -1),
+        }
 
     def compose(self) -> ComposeResult:
         with Horizontal():
@@ -149,8 +151,13 @@ class Prompt(Vertical):
         self._put(asked.value, len(asked.value))
         self._judge(asked.value)
         self._look()
-        self.display = True
-        self.screen.set_focus(self._input)
+        self.display, self._input.over = True, False
+        self.keep_focus()
+
+    def keep_focus(self) -> None:
+        """The keys belong to the text, whatever was clicked on."""
+        if self.screen.focused is not self._input:
+            self.screen.set_focus(self._input)
 
     @property
     def completes(self) -> bool:
@@ -191,17 +198,18 @@ class Prompt(Vertical):
         if self._walk is None or event.value != self._walk.filled[0]:
             self._look()
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        event.stop()
-        if self._asked is None or not self._judge(event.value):
+    def _submit(self) -> None:
+        text = self._input.value
+        if self._asked is None or not self._judge(text):
             return
         history = self._history.setdefault(self._asked.purpose, [])
-        if event.value.strip() and history[-1:] != [event.value]:
-            history.append(event.value)
-        self.post_message(self.Submitted(self._asked, event.value))
+        if text.strip() and history[-1:] != [text]:
+            history.append(text)
+        self._input.over = True
+        self.post_message(self.Submitted(self._asked, text))
 
-    def action_leave(self) -> None:
-        """Leave without a text."""
+    def _leave(self) -> None:
+        self._input.over = True
         self.post_message(self.Left())
 
     # ── what may come ───────────────────────────────────────────────────────────────────────────────────────────
@@ -229,7 +237,7 @@ class Prompt(Vertical):
                 self._look()
             self._write_options()
 
-    def action_past(self, by: int) -> None:
+    def _past(self, by: int) -> None:
         """An earlier or later text of the same purpose."""
         history = self._history.get("" if self._asked is None else self._asked.purpose, [])
         self._back = max(0, min(self._back + by, len(history)))
