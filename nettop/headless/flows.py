@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from nettop.batch import DumpMark, Item, Text
 from nettop.errors import EXIT_FAILED, UsageError
 from nettop.headless.feed import engine_of, live_engine, settled
-from nettop.headless.lacking import RATES, lacking
+from nettop.headless.lacking import OWNERS, RATES, lacking, not_recorded
 from nettop.headless.live import Lines, in_kernel
 from nettop.kinds import TextKind
 from nettop.model.filter import Filter, parse
@@ -23,7 +23,6 @@ from nettop.text.say import say
 
 _RATE_EVERY_S = 1.0  # rates come from two dumps, this far apart
 _LARGEST = (SortKey("flows"),)  # the order of groups when none is asked for
-_OWNERS = frozenset(("process", "pid"))
 _TRIES = 8  # incomplete dumps that are put up with
 _NONE = "no flows: conntrack sees a namespace's traffic only when a rule there needs it (ct state, NAT)"
 
@@ -44,7 +43,7 @@ class Asked:
     @property
     def owners(self) -> bool:
         """Whether it takes the processes."""
-        return not _OWNERS.isdisjoint(self.columns)
+        return not OWNERS.isdisjoint(self.columns)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -59,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
             code = EXIT_FAILED
         if not len(engine.flows) and not (code or options.json or options.filter):
             say(_NONE)
-    for line in lacking(engine.flows, asked.columns):
+    for line in (*lacking(engine.flows, asked.columns), *(not_recorded(engine, asked.columns) if options.read else ())):
         say(line)
     out = Lines()
     for line in (_groups if options.group else _flows)(engine, options, asked, now_ns):

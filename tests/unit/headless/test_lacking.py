@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
+from nettop.batch import Text
 from nettop.columns import EVENT_NEW, Strings
-from nettop.headless.lacking import lacking
+from nettop.headless.lacking import NO_PROCESSES, lacking, not_recorded
+from nettop.kinds import TextKind
 from nettop.model.flows import FlowTable
-from tests.unit.model.flow_rows import T0, decoded, row
+from nettop.pipeline.engine import Engine
+from tests.unit.model.flow_rows import SECOND, T0, decoded, row
 
 
 def said(*asked: str, rows: list[dict[str, Any]]) -> list[str]:
@@ -43,3 +46,43 @@ def test_what_nobody_asked_for_is_not_missed() -> None:
 
 def test_a_flow_whose_beginning_was_seen_has_an_age() -> None:
     assert said("age", rows=[row(event=EVENT_NEW)]) == []
+
+
+@pytest.mark.parametrize(("accounting", "why"), [(True, "they began after the last dump"), (False, "`sysctl ")])
+def test_accounting_that_is_on_is_not_advised(accounting: bool, why: str) -> None:
+    flows = FlowTable(Strings())
+    flows.joins.accounting = lambda netns: accounting
+    flows.apply(decoded(OLD, TIMED), 0, T0)
+    (line,) = lacking(flows, ["bytes"])
+    assert line.startswith(f"the bytes, packets and rates of 1 of 2 flows are not known: {why}")
+    flows.joins.accounting = lambda netns: None
+    assert "`sysctl " in next(lacking(flows, ["bytes"]))
+
+
+def recorded(*dumps: list[dict[str, Any]]) -> Engine:
+    engine = Engine()
+    code = engine.code("")
+    for at, rows in enumerate(dumps):
+        now_ns = T0 + 10 * at * SECOND
+        engine.flows.apply(decoded(*({**given, "ts_ns": now_ns} for given in rows)), code, now_ns)
+    return engine
+
+
+def test_rates_of_a_recording_take_two_dumps() -> None:
+    line = "are not known: a rate takes two dumps, `nettop record --keyframe-seconds S` keeps one each S s"
+    later = {**TIMED, "obytes": 500}
+    assert list(not_recorded(recorded([TIMED]), ["rate"])) == [f"the rates of these flows {line}"]
+    assert list(not_recorded(recorded([OLD, TIMED]), ["rate_up"])) == [f"the rates of 1 of 2 flows {line}"]
+    assert list(not_recorded(recorded([TIMED], [later]), ["rate"])) == []
+    assert list(not_recorded(recorded([TIMED]), ["bytes"])) == []
+
+
+@pytest.mark.parametrize("asked", ["process", "pid"])
+def test_a_recording_without_processes_is_said_to_have_none(asked: str) -> None:
+    engine = recorded([TIMED])
+    assert list(not_recorded(engine, ["bytes"])) == []
+    assert list(not_recorded(engine, [asked])) == [NO_PROCESSES]
+    engine.processes.apply(Text(1, 0, T0, TextKind.PROCESSES, b"", "not permitted"), 0, T0)
+    assert list(not_recorded(engine, [asked])) == [NO_PROCESSES]
+    engine.processes.apply(Text(1, 0, T0, TextKind.PROCESSES, b"", ""), 0, T0)
+    assert list(not_recorded(engine, [asked])) == []
