@@ -267,8 +267,22 @@ def _refuse(argv: Sequence[str], left: Sequence[str]) -> NoReturn:
     at = next((at for at, word in enumerate(words) if word in COMMANDS and word in left and _whole(words[:at])), None)
     if at is None:
         _app_parser().error(f"unrecognized arguments: {' '.join(left)}")
-    line = shlex.join(["nettop", words[at], *words[:at], *words[at + 1 :]])
-    raise UsageError("options follow the command", f"`{line}`")
+    rest = [*words[:at], *words[at + 1 :]]
+    one = _of_one_namespace(rest)
+    what = "options follow the command" + ("" if one == rest else ", which looks at one namespace")
+    raise UsageError(what, f"`{shlex.join(['nettop', words[at], *one])}`")
+
+
+def _of_one_namespace(words: Sequence[str]) -> list[str]:
+    """The words without every --netns but the first."""
+    left, kept, found = iter(words), list[str](), False
+    for word in left:
+        name, given, _ = word.partition("=")
+        value = [next(left, "")] if name == "--netns" and not given else []
+        if name != "--netns" or not found:
+            kept += [word, *value]
+        found = found or name == "--netns"
+    return kept
 
 
 def _whole(argv: Sequence[str]) -> bool:

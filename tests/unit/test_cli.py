@@ -78,6 +78,22 @@ def test_options_before_the_command_are_put_behind_it(typed: str, said: str) -> 
     assert done.stderr == f"nettop: options follow the command: `{said}`\n"
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("--netns A --netns B flows", "nettop flows --netns A"),
+        ("--netns=A --read-only --netns=B flows --json", "nettop flows --netns=A --read-only --json"),
+        ("--netns A flows --json --netns B", "nettop flows --netns A --json"),
+    ],
+)
+def test_what_is_advised_looks_at_one_namespace(typed: str, said: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        cli.parse(shlex.split(typed))
+    assert refused.value.what == "options follow the command, which looks at one namespace"
+    assert refused.value.do == f"`{said}`"
+    assert cli.parse(shlex.split(said)[1:]).netns == "A"
+
+
 def test_a_namespace_may_be_called_like_a_command() -> None:
     assert cli.parse(["--netns", "flows"]).netns == ["flows"]
 
