@@ -228,6 +228,8 @@ class Parser:
             return self._bare(token.word)
         if values.looks_like_address(token.text) and self._kind in vocabulary.ADDRESSED:
             return self._end_value(self._heir())
+        if self._is_column():
+            raise self._refuse(self._column(), token)
         if isinstance(self._last, str):
             return self._value_of(self._last, "")
         if self._last is not None and (token.text[:1].isdigit() or token.word in values.SERVICES):
@@ -298,6 +300,19 @@ class Parser:
                 f"“{token.text}” alone may be anything: say port {token.text}, net {token.text} or proto {token.text}"
             )
         return f"“{token.text}” is not known here; there are {vocabulary.own_words(self._kind)}"
+
+    def _is_column(self) -> bool:
+        """Whether a column is named where a test must begin; `process x or sport` names a process."""
+        named = self._now.word in vocabulary.COLUMNS and self._kind in vocabulary.ADDRESSED
+        following = self._tokens[self._at + 1]
+        ends = following.kind == "end" or following.text == ")" or following.text.lower() in _JOIN
+        return named and not (ends and isinstance(self._last, str))
+
+    def _column(self) -> str:
+        following = (token for token in self._tokens[self._at + 1 :] if token.text not in ("=", "=="))
+        value = next((token.value for token in following), None) or ""
+        words = f"{vocabulary.COLUMNS[self._now.word]} {'' if value.lower() in _JOIN else value}"
+        return f"“{self._now.text}” is the name of a column; say {words.rstrip()}"
 
     def _bytes(self) -> str:
         if self._kind in vocabulary.CONNTRACK:

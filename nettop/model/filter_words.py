@@ -116,6 +116,7 @@ PACKET_WORDS: Final = {
     "outbound": ("direction", PACKET_OUTGOING, True),
     "inbound": ("direction", PACKET_OUTGOING, False),
 }
+COLUMNS: Final = {"sport": "src port", "dport": "dst port"}  # names of columns, which are no words here, and what are
 JOINTS: Final = ("and", "or")
 _QUALIFIERS: Final = (*sorted(TYPES), *sorted(SIDES), *FAMILIES, *PROTOCOLS)
 

@@ -253,6 +253,13 @@ ERRORS = [
     ("flow", "not", 3, "ends where"),
     ("flow", "443", 0, "say port 443"),
     ("flow", "hots 1.2.3.4", 0, "did you mean host"),
+    ("flow", "sport 53", 0, "“sport” is the name of a column; say src port 53"),
+    ("flow", "udp and DPORT = 53", 8, "say dst port 53"),
+    ("packet", "not dport domain", 4, "say dst port domain"),
+    ("flow", "dport > 1024", 0, "say dst port"),
+    ("flow", "state established and sport 53", 22, "say src port 53"),
+    ("flow", "process x or sport 53", 13, "say src port 53"),
+    ("rule", "sport 53", 0, "is not known here"),
     ("flow", "bytes 1M", 6, "bytes > 1M"),
     ("flow", "bytes > x", 8, "is not a number"),
     ("flow", "bytes >", 7, "takes a value"),
@@ -312,6 +319,18 @@ def test_what_cannot_be_understood_is_refused_with_the_caret_under_it(
     assert caught.value.position == position
     assert what in caught.value.what
     assert caught.value.caret().splitlines()[-1].index("^") == position
+
+
+@pytest.mark.parametrize("expression", ["sport", "(sport or dport 5)", "sport and udp", "sport =", "sport > 1024"])
+def test_a_column_without_a_value_is_refused_with_the_words_alone(expression: str) -> None:
+    with pytest.raises(FilterError) as caught:
+        parse(expression, "event")
+    assert caught.value.what == "“sport” is the name of a column; say src port"
+
+
+def test_a_process_may_be_called_like_a_column() -> None:
+    parsed = parse("process x or sport and (process y or dport)", "flow")
+    assert parsed is not None and parsed.columns == {"process"}
 
 
 @pytest.mark.parametrize(
