@@ -37,7 +37,7 @@ SHARED_COLUMNS = (
     Column("state", "STATE", 11, rank=2),
     Column("original", "ORIGINAL", 39, grow=4, most=97, frozen=True),
     Column("reply", "REPLY TO", 20, rank=4, grow=2, most=47),
-    Column("nat", "NAT", 9, rank=1, grow=3, wish=20, most=57),
+    Column("nat", "NAT", 9, rank=1, grow=3, wish=25, most=57),
     Column("up", "↑BYTES", 7, right=True, rank=6),
     Column("down", "↓BYTES", 7, right=True, rank=5),
     Column("timeout", "TIMEOUT", 7, right=True, rank=8),

@@ -33,7 +33,7 @@ COLUMNS: tuple[Column, ...] = (
     _SHARED["timeout"],
     Column("rate_up", "RATE↑", 8, right=True, rank=9),
     Column("rate_down", "RATE↓", 8, right=True, rank=9),
-    Column("process", "PROCESS", 14, rank=9, grow=1, most=30),
+    Column("process", "PROCESS", 11, rank=9, grow=1, wish=14, most=30),
     Column("course", "COURSE", 8, rank=9),
     Column("device", "DEVICES", 12, rank=9, sortable=False),
     *(_SHARED[key] for key in ("src", "sport", "dst", "dport", "reply_src")),

@@ -68,7 +68,7 @@ def test_a_wish_comes_before_what_others_grow_by_and_before_wider_gaps() -> None
     assert [p.width for p in lay_out(found, 40).placed] == [17, 20]
     shown = [c for c in FlowTable.columns if c.key in FlowTable.default_columns]
     wide = {p.column.key: p.width for p in lay_out(shown, 159).placed}
-    assert wide["nat"] >= len("DNAT 192.168.2.2:443") and {"age", "timeout", "process"} <= set(wide)
+    assert wide["nat"] >= len("SNAT+DNAT 192.168.2.2:443") and {"age", "timeout", "process"} <= set(wide)
 
 
 def test_a_wide_screen_shows_where_an_icmp_flow_and_a_translated_one_go() -> None:
