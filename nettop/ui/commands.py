@@ -24,6 +24,7 @@ class Command:
     live: bool = False  # needs a live namespace: a file has none
     changes: bool = False  # changes the host: refused, with the reason, under --read-only
     needs: str = ""  # a table that the session must have
+    hinted_in: tuple[str, ...] = ()  # views whose line of keys has the hint; () is each
 
 
 def _view(number: str, name: str, title: str) -> Command:
@@ -53,7 +54,8 @@ COMMANDS: tuple[Command, ...] = (
             live=True, changes=True),
     Command("copy", ("y",), "Copy: as text, JSON, command", "copy", group="List"),
     Command("capture_flow", ("c",), "Capture it: exactly this flow", "capture", ("flows",), "List", live=True),
-    Command("capture", ("B",), "Capture: devices and filter", "capture", ("packets",), "List", live=True),
+    Command("capture", ("B",), "Capture: devices and filter", "capture", (*SOME_FLOW, "packets"), "List", live=True,
+            hinted_in=("packets",)),
     Command("export", ("w",), "Write: packets shown to a file", "write", ("packets",), "List"),
     Command("reset", ("Z",), "Reset: this counter to zero", "reset", ("counters",), "List", live=True, changes=True),
     Command("pause", ("space",), "Pause: nothing is lost", "pause"),
@@ -132,7 +134,8 @@ def offered(command: Command, where: Where) -> bool:
 def hinted(command: Command, where: Where) -> bool:
     """Whether the line of keys at the bottom names it: what closes a detail only where one is open."""
     needless = command.name == ("open" if where.reading else "back")
-    return bool(command.hint) and not needless and offered(command, where)
+    here = not command.hinted_in or where.view in command.hinted_in
+    return bool(command.hint) and here and not needless and offered(command, where)
 
 
 def by_name(name: str) -> Command:

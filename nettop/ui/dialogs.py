@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING
 
 from nettop.errors import UsageError
@@ -13,7 +13,9 @@ from nettop.model.view import SortKey
 from nettop.pipeline.session import save_path
 from nettop.ui.asked import Asked, void
 from nettop.ui.commands import COMMANDS, keys_text, offered
-from nettop.ui.session_protocol import DeviceChoice, NetnsChoice
+from nettop.ui.late import Stand, opening, switch
+from nettop.ui.live_actions import over, shown_netns
+from nettop.ui.session_protocol import DeviceChoice, FlowCapture, NetnsChoice
 
 if TYPE_CHECKING:
     from nettop.ui.app import NettopApp
@@ -83,9 +85,6 @@ def columns(screen: MainScreen) -> Awaitable[None]:
     def chosen(answer: list[str] | None) -> None:
         if answer:
             table.set_columns(tuple(answer))
-            kept = tuple(key for key in table.sort if key.key in answer)
-            if kept != table.sort:
-                table.set_sort(kept)
 
     dialog = ChooseScreen("Columns", found, several=True, ticked=table.chosen)
     return screen.app.push_screen(dialog, chosen)
@@ -121,7 +120,7 @@ def theme(screen: MainScreen) -> Awaitable[None]:
     return screen.app.push_screen(ChooseScreen("Themes", found, start=app.palette.theme.name), chosen)
 
 
-def namespace(screen: MainScreen) -> None:
+def namespace(screen: MainScreen) -> Awaitable[None]:
     """The namespaces there are; what is typed may also be a path or pid:N."""
     from nettop.ui.screens.choose import ChooseScreen
     from nettop.ui.widgets.choices import Choice
@@ -129,29 +128,31 @@ def namespace(screen: MainScreen) -> None:
     def chosen(answer: list[str] | None) -> None:
         if answer:
             spec = answer[0]
-            screen.session.switch_namespace(spec, screen.done(f"watching {spec or 'the host'}"))
+            switch(screen, spec, screen.done(f"watching {spec or 'the host'}"))
 
-    def offer(found: list[NetnsChoice]) -> None:
+    def offer(found: Sequence[NetnsChoice]) -> Awaitable[None]:
         choices = [Choice(n.spec, n.label or "host", n.note) for n in found]
-        screen.app.push_screen(ChooseScreen("Watch a namespace", choices, search=True, free=True), chosen)
+        return screen.app.push_screen(ChooseScreen("Watch a namespace", choices, search=True, free=True), chosen)
 
-    screen.session.namespaces(lambda found: screen.post(offer, list(found)))
+    return opening(screen, screen.session.namespaces, offer)
 
 
-def capture(screen: MainScreen) -> None:
-    """Devices and capture filter."""
+def capture(screen: MainScreen, flow: FlowCapture | None = None) -> Awaitable[None] | None:
+    """Devices and capture filter; filled in for a flow."""
+    if over(screen):
+        return None
 
-    def offer(found: list[DeviceChoice]) -> None:
+    def offer(found: Sequence[DeviceChoice]) -> Awaitable[None]:
         from nettop.ui.screens.capture import CaptureScreen
 
-        screen.app.push_screen(CaptureScreen(screen, found))
+        return Stand(screen).push(CaptureScreen(screen, found, flow), lambda answer: None)
 
-    screen.session.devices(lambda found: screen.post(offer, list(found)))
+    return opening(screen, screen.session.devices, offer)
 
 
 def _file_name(screen: MainScreen, ending: str = "") -> str:
     """A name for a new file: `nettop-gw-a-120431.pcapng`."""
-    label = "".join(c if c.isalnum() else "-" for c in screen.status.netns or "host")
+    label = "".join(c if c.isalnum() else "-" for c in shown_netns(screen.status) or "host")
     stamp = time.strftime("%H%M%S", time.localtime(screen.status.clock_ns // 1_000_000_000))
     return f"nettop-{label}-{stamp}{ending}.pcapng"
 

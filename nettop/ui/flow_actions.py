@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import textwrap
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,14 +13,17 @@ from nettop.model.filter import Filter, parse
 from nettop.model.view import Detail, Row
 from nettop.text.sanitize import clean
 from nettop.text.units import grouped
-from nettop.ui.lines import fit
-from nettop.ui.session_protocol import DeviceChoice, FlowCapture
+from nettop.ui.dialogs import capture
+from nettop.ui.late import Stand, opening
+from nettop.ui.live_actions import over, shown_netns
+from nettop.ui.session_protocol import FlowCapture
 
 if TYPE_CHECKING:
     from nettop.ui.screens.main import MainScreen
 
 COPIED = ("flows", "events")  # views whose rows have several forms
 _READABLE = 15.0  # seconds: time to select what was copied
+_SHOWN = 6  # lines of it at most
 _FORMS = (("text", "Text", "y"), ("json", "JSON", "J"), ("conntrack", "The conntrack command that shows it", "c"))
 
 
@@ -34,39 +39,77 @@ def _flows(count: int) -> str:
 # ── delete ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def delete(screen: MainScreen) -> None:
+def delete(screen: MainScreen) -> Awaitable[None] | None:
     """Ask which to delete: this flow or all that match; in groups, those of the group. Counted before it is asked."""
     row = screen.table.current
     if row is None:
         screen.say("there is no flow here to delete")
-    elif screen.view.in_groups:
-        screen.session.detail(
-            screen.table.view,
-            row.ident,
-            lambda found: screen.post(_count, screen, row, "" if found is None else str(found.marks.get("filter", ""))),
+        return None
+    if not screen.status.beside and over(screen):
+        return None
+    if screen.view.in_groups:
+        return opening(
+            screen,
+            lambda deliver: screen.session.detail(screen.table.view, row.ident, deliver),
+            lambda found: _count(screen, row, "", "" if found is None else str(found.marks.get("filter", ""))),
         )
-    elif screen.table.filter is not None:
-        _count(screen, row, screen.table.filter.text)
-    else:
-        _ask(screen, row, None, 0)
+    return _in_its_netns(screen, row, lambda netns: _delete_in(screen, row, netns))
 
 
-def _count(screen: MainScreen, row: Row, text: str) -> None:
+def _in_its_netns(
+    screen: MainScreen, row: Row, then: Callable[[str], Awaitable[None] | None]
+) -> Awaitable[None] | None:
+    """Go on with the label of the namespace that a flow is of, "" for the host's; says so when the flow is gone."""
+    shown = shown_netns(screen.status)
+    if not screen.status.beside:
+        return then(shown)
+
+    def told(text: str) -> Awaitable[None] | None:
+        if text:
+            return then(clean(json.loads(text).get("netns") or "host"))
+        screen.say("this flow has left the table")
+        return None
+
+    return opening(screen, lambda deliver: screen.session.copy_as("flows", row.ident, "json", deliver), told)
+
+
+def _delete_in(screen: MainScreen, row: Row, netns: str) -> Awaitable[None] | None:
+    if netns == shown_netns(screen.status) and over(screen):
+        return None
+    if screen.table.filter is not None:
+        return _count(screen, row, netns, screen.table.filter.text)
+    return _ask(screen, row, netns, None, 0)
+
+
+def _count(screen: MainScreen, row: Row, netns: str, text: str) -> Awaitable[None] | None:
     if not text:
         screen.say("this group has no flows any more, or the filter is too long to be narrowed to it")
-        return
+        return None
     wanted = parse(text, "flow")
-    screen.session.count_flows(wanted, lambda count: screen.post(_ask, screen, row, wanted, count))
+    return opening(
+        screen,
+        lambda deliver: screen.session.count_flows(wanted, deliver),
+        lambda count: _ask(screen, row, netns, wanted, count),
+    )
 
 
-def _ask(screen: MainScreen, row: Row, wanted: Filter | None, count: int) -> None:
+def _whose(screen: MainScreen, netns: str, matching: bool) -> str:
+    """From which tables flows go."""
+    if not screen.status.beside:
+        return f"From the table of {screen.status.netns or 'the host'}."
+    if screen.view.in_groups:
+        return "From the tables of every namespace shown."
+    return f"This flow is of {netns}" + ("; those that match are of every namespace shown." if matching else ".")
+
+
+def _ask(screen: MainScreen, row: Row, netns: str, wanted: Filter | None, count: int) -> Awaitable[None]:
     from nettop.ui.screens.confirm import ConfirmScreen
     from nettop.ui.widgets.choices import Choice
 
     found = [] if screen.view.in_groups else [Choice("one", "Delete this flow")]
     if wanted is not None:
         found.append(Choice("all", f"Delete the {_flows(count)} that match / {clean(wanted.text)}"))
-    where = f"From the table of {screen.status.netns or 'the host'}. A connection that goes on is tracked anew."
+    where = f"{_whose(screen, netns, wanted is not None)} A connection that goes on is tracked anew."
 
     def confirmed(answer: str | None) -> None:
         told = lambda words: screen.post(screen.say, words)  # noqa: E731
@@ -75,7 +118,7 @@ def _ask(screen: MainScreen, row: Row, wanted: Filter | None, count: int) -> Non
         elif answer == "all":
             screen.session.delete_matching(wanted, screen.done(""), told)
 
-    screen.app.push_screen(ConfirmScreen("Delete", f"{_words(row)}\n{where}", found), confirmed)
+    return Stand(screen).push(ConfirmScreen("Delete", f"{_words(row)}\n{where}", found), confirmed)
 
 
 # ── follow ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -126,7 +169,7 @@ def copy(screen: MainScreen) -> Awaitable[None] | None:
             )
 
     keys = {choice.note: choice.ident for choice in found}
-    return screen.app.push_screen(ChooseScreen("Copy as", found, keys=keys), chosen)
+    return Stand(screen).push(ChooseScreen("Copy as", found, keys=keys), chosen)
 
 
 def _to_clipboard(screen: MainScreen, text: str) -> None:
@@ -140,37 +183,48 @@ def _to_clipboard(screen: MainScreen, text: str) -> None:
 
 
 def _copied_words(lines: Sequence[str], width: int) -> str:
-    """That it was copied, and (for a terminal that takes no OSC 52) the first line, to be selected by mouse."""
+    """That it was copied, and (for a terminal that takes no OSC 52) the first line, to be selected by mouse.
+
+    It is wrapped to at most _SHOWN lines: a conntrack command is whole.
+    """
     way = "copied, if this terminal allows it (OSC 52"
     way += "; tmux: set-clipboard on)" if os.environ.get("TMUX") else ")"
     first = next(line for line in lines if line.strip())
     count = f", the first of {grouped(len(lines))} lines" if len(lines) > 1 else ""
-    return f"{way}{count}:\n{fit(first, width * 9 // 10 - 4).rstrip()}"
+    room = max(10, width * 9 // 10 - 4)
+    shown = textwrap.wrap(first, room, max_lines=_SHOWN, placeholder="…", break_on_hyphens=False)
+    return "\n".join((f"{way}{count}:", *shown))
 
 
 # ── capture ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def capture_flow(screen: MainScreen) -> None:
+def capture_flow(screen: MainScreen) -> Awaitable[None] | None:
     """The capture dialog, filled in for exactly the flow under the cursor."""
     row = screen.table.current
     if row is None:
         screen.say("there is no flow here to capture")
-        return
-    screen.session.flow_capture(row.ident, lambda found: screen.post(_offer_capture, screen, found))
+        return None
+    return None if over(screen) else _in_its_netns(screen, row, lambda netns: _capture_in(screen, row, netns))
 
 
-def _offer_capture(screen: MainScreen, wanted: FlowCapture | None) -> None:
+def _capture_in(screen: MainScreen, row: Row, netns: str) -> Awaitable[None] | None:
+    shown = shown_netns(screen.status)
+    if netns != shown:
+        screen.say(f"captures are of {shown}: @ chooses {netns}")
+        return None
+    return opening(
+        screen,
+        lambda deliver: screen.session.flow_capture(row.ident, deliver),
+        lambda wanted: _offer_capture(screen, wanted),
+    )
+
+
+def _offer_capture(screen: MainScreen, wanted: FlowCapture | None) -> Awaitable[None] | None:
     if wanted is None:
         screen.say("this flow has left the table")
-        return
-
-    def offer(found: list[DeviceChoice]) -> None:
-        from nettop.ui.screens.capture import CaptureScreen
-
-        screen.app.push_screen(CaptureScreen(screen, found, wanted))
-
-    screen.session.devices(lambda found: screen.post(offer, list(found)))
+        return None
+    return capture(screen, wanted)
 
 
 # ── the same thing elsewhere ────────────────────────────────────────────────────────────────────────────────────────

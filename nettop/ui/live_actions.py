@@ -9,15 +9,33 @@ from nettop.model.filter import parse
 from nettop.model.view import Detail, Row
 from nettop.text.sanitize import clean
 from nettop.ui.asked import Asked, void
+from nettop.ui.late import Stand, opening
+from nettop.ui.session_protocol import Status
 
 if TYPE_CHECKING:
     from nettop.ui.screens.main import MainScreen
 
 ACCT = "net.netfilter.nf_conntrack_acct"
+_OVER = {"GONE": "the namespace is gone: @ chooses another", "ENDED": "nettop's broker has ended: start nettop again"}
 
 
-def accounting(screen: MainScreen) -> None:
+def shown_netns(status: Status) -> str:
+    """The namespace that is shown, without those beside it; "" is the host's."""
+    return status.netns.removesuffix(f" +{status.beside}") if status.beside else status.netns
+
+
+def over(screen: MainScreen) -> bool:
+    """Whether the namespace shown is gone: then says so."""
+    why = _OVER.get(screen.session.status().mode, "")
+    if why:
+        screen.say(why)
+    return bool(why)
+
+
+def accounting(screen: MainScreen) -> Awaitable[None] | None:
     """Ask, then switch it on or off."""
+    if over(screen):
+        return None
     from nettop.ui.screens.confirm import ConfirmScreen
     from nettop.ui.widgets.choices import Choice
 
@@ -36,11 +54,13 @@ def accounting(screen: MainScreen) -> None:
             words = "accounting is on: new flows are counted" if answer == "on" else "accounting is off"
             screen.session.set_acct(answer == "on", screen.done(words))
 
-    screen.app.push_screen(ConfirmScreen("Accounting", text, [choice]), confirmed)
+    return Stand(screen).push(ConfirmScreen("Accounting", text, [choice]), confirmed)
 
 
 def measure(screen: MainScreen) -> None:
     """Rates from packets' headers, whether or not accounting is on; or no more of them."""
+    if over(screen):
+        return
     now = screen.session.status().capturing
     if now is not None and now.headers:
         screen.session.stop_capture()
@@ -76,20 +96,24 @@ def only(screen: MainScreen) -> Awaitable[None]:
     return screen.type_in(Asked("only", " only ", "", check, advice, taken, "flow"))
 
 
-def reset(screen: MainScreen) -> None:
+def reset(screen: MainScreen) -> Awaitable[None] | None:
     """Ask, then set the counter under the cursor to zero; one that cannot be is not asked about."""
     row = screen.table.current
     if row is None:
         screen.say("there is no counter here")
-        return
-    screen.session.detail(screen.table.view, row.ident, lambda found: screen.post(_ask_reset, screen, row, found))
+        return None
+    return opening(
+        screen,
+        lambda deliver: screen.session.detail(screen.table.view, row.ident, deliver),
+        lambda found: _ask_reset(screen, row, found),
+    )
 
 
-def _ask_reset(screen: MainScreen, row: Row, found: Detail | None) -> None:
+def _ask_reset(screen: MainScreen, row: Row, found: Detail | None) -> Awaitable[None] | None:
     name = clean(" ".join(cell.strip() for cell in row.cells[:2]))
     if found is None or not found.marks.get("reset"):
         screen.say(f"{name} cannot be reset: nft counters and quotas, and nfacct objects can")
-        return
+        return None
     from nettop.ui.screens.confirm import ConfirmScreen
     from nettop.ui.widgets.choices import Choice
 
@@ -98,4 +122,4 @@ def _ask_reset(screen: MainScreen, row: Row, found: Detail | None) -> None:
             screen.session.reset_counter(row.ident, screen.done(f"{name} begins at zero"))
 
     text = f"{name}: every program that reads this counter sees it begin at zero."
-    screen.app.push_screen(ConfirmScreen("Reset a counter", text, [Choice("reset", "Set it to zero")]), confirmed)
+    return Stand(screen).push(ConfirmScreen("Reset a counter", text, [Choice("reset", "Set it to zero")]), confirmed)

@@ -15,7 +15,7 @@ class Offers:
 
     def wanted(self, status: Status, flows: int) -> bool:
         """Whether the line stands on the screen now."""
-        may = status.mode != "REPLAY" and not status.read_only
+        may = status.mode in ("LIVE", "DEMO") and not status.read_only
         return may and status.acct == "off" and flows > 0 and status.netns not in self._put_off
 
     def write(self, line: Paper, status: Status, flows: int) -> None:

@@ -44,12 +44,13 @@ async def test_what_was_copied_is_shown_to_be_selected() -> None:
         assert "if this terminal allows it" in seen.text
 
 
-async def test_a_long_copy_is_cut_to_the_screen_and_its_lines_are_counted() -> None:
+async def test_a_long_copy_is_cut_after_six_lines_and_its_lines_are_counted() -> None:
     source = session()
-    source.views["flows"].rows[0]["orig"] = "evil\x1b]52;c;x\x07 " + "long " * 60 + "\nsecond\nthird"
+    source.views["flows"].rows[0]["orig"] = "evil\x1b]52;c;x\x07 " + "long " * 120 + "\nsecond\nthird"
     async with running(size=SMALL, source=source) as seen:
         await seen.press("y", "J")
         await seen.see("the first of 3 lines")
-        shown = next(line for line in seen.lines if "json of flows 0: evil" in line)
-        assert shown.rstrip().endswith("…") and "\x1b" not in shown
+        at = next(i for i, line in enumerate(seen.lines) if "json of flows 0: evil" in line)
+        assert "\x1b" not in seen.lines[at] and all(" long long " in line for line in seen.lines[at : at + 6])
+        assert seen.lines[at + 5].rstrip().endswith("…") and " long long " not in seen.lines[at + 6]
         assert "second" not in seen.text

@@ -14,7 +14,8 @@ from textual.widgets import Input
 
 from nettop.model.view import Line
 from nettop.text.sanitize import clean
-from nettop.ui.live_actions import stop_capture
+from nettop.ui.late import Stand
+from nettop.ui.live_actions import shown_netns, stop_capture
 from nettop.ui.screens.dialog import DIALOG_CSS, Dialog
 from nettop.ui.session_protocol import DeviceChoice, FlowCapture
 from nettop.ui.widgets.choices import Choice, Choices
@@ -41,13 +42,22 @@ _OTHERS = 4  # lines beside the devices and what is said below the filter
 _LEAST, _MOST = 3, 12  # lines of devices
 
 
-def _below(expression: str, advice: str, refusal: str, room: int) -> list[Line]:
-    """What is said below a capture filter on a line of `room` cells."""
+def _below(expression: str, advice: str, refusal: str, room: int, scrolled: bool) -> list[Line]:
+    """What is said below a capture filter on a line of `room` cells: what that line, `scrolled` or not, cannot show."""
     if refusal:
         what, *shown = [clean(part) for part in refusal.split("\n")][:3]  # expression and caret stay as they are
         return [((f" {part}", "bad"),) for part in (*textwrap.wrap(what, room)[:3], *shown)]
     whole = textwrap.wrap(clean(expression), room) if cell_len(clean(expression)) >= room else []
-    return [*(((f" {part}", ""),) for part in whole), *(((f" {part}", "dim"),) for part in textwrap.wrap(advice, room))]
+    more = whole if scrolled else whole[1:]
+    return [*(((f" {part}", ""),) for part in more), *(((f" {part}", "dim"),) for part in textwrap.wrap(advice, room))]
+
+
+def _cut(words: list[Line], most: int) -> list[Line]:
+    """As many lines as there is room for; the last one ends with … where there are more."""
+    if len(words) <= most:
+        return words
+    (text, role), *_ = words[most - 1]
+    return [*words[: most - 1], ((f"{text} …", role),)]
 
 
 class CaptureScreen(Dialog[None], inherit_bindings=False):
@@ -62,7 +72,7 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
 
     def __init__(self, main: MainScreen, devices: Sequence[DeviceChoice], flow: FlowCapture | None = None) -> None:
         super().__init__()
-        self._main = main
+        self._main, self._stand = main, Stand(main)
         self._flow = flow  # filled in for this flow
         now = main.session.status().capturing if flow is None else None  # else filled in as it is captured now
         sides = {} if flow is None else dict(flow.devices)
@@ -76,12 +86,15 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
         placeholder = "every packet; e.g. tcp port 443 and net 10.0.0.0/8"
         self.expression = Input(expression, select_on_focus=False, placeholder=placeholder)
         self._refusal = ""
+        self._edited = False  # the cursor was in the filter: its line begins anywhere since
         self._said = Paper(surface="dialog")
         self._hints = Paper(surface="dialog")
 
     def compose(self) -> ComposeResult:
         box = Vertical()
-        box.border_title = "Capture packets" if self._flow is None else "Capture exactly this flow"
+        status = self._main.session.status()
+        what = "Capture packets" if self._flow is None else "Capture exactly this flow"
+        box.border_title = f"{what} in {shown_netns(status)}" if status.beside else what
         self.expression.cursor_blink = False
         with box:
             yield self._line("Devices")
@@ -104,6 +117,11 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
     def on_resize(self) -> None:
         self._write()
 
+    def on_descendant_focus(self) -> None:
+        if self.expression.has_focus and not self._edited:
+            self._edited = True
+            self._write()
+
     def on_input_changed(self) -> None:
         self._refuse("")
 
@@ -121,6 +139,9 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
         if not self.choices.chosen:
             self._refuse("tick at least one device")
             return
+        if not self._stand.same:
+            self._refuse("another namespace is watched now")
+            return
         self._main.session.start_capture(
             self.choices.chosen, self.expression.value.strip(), lambda error: self._main.post(self._told, error)
         )
@@ -131,6 +152,8 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
         if error is None:
             self._main.say(f"capturing on {', '.join(self.choices.chosen)}")
             self.answer(None)
+            if self._flow is None and self._main.where.view != "packets":
+                self._main.show("packets")
         else:
             self._refuse(error)
 
@@ -142,8 +165,9 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
         """Below the filter: all of it where it is longer than its line, and what must be known, or what is wrong."""
         room = max(20, min(74, self.app.size.width * 96 // 100 - 2) - 2)
         lines = self.app.size.height * 9 // 10 - 2 - _OTHERS
-        words = _below(self.expression.value, "" if self._flow is None else self._flow.words, self._refusal, room)
-        kept = words[: max(1, lines - _LEAST)]
+        advice = "" if self._flow is None else self._flow.words
+        words = _below(self.expression.value, advice, self._refusal, room, self._edited)
+        kept = _cut(words, max(1, lines - _LEAST))
         self._said.styles.height = max(1, len(kept))
         self._said.write(kept)
         self.choices.styles.max_height = max(_LEAST, min(_MOST, lines - len(kept)))

@@ -85,8 +85,7 @@ class ChooseScreen(Dialog[list[str]], inherit_bindings=False):
         self.choices.action_move(by)
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        words = event.value.casefold().split()
-        self.choices.offer([c for c in self._all if all(w in f"{c.label} {c.note}".casefold() for w in words)])
+        self.choices.offer(_found(self._all, event.value.casefold()))
 
     def on_input_submitted(self) -> None:
         self._accept()
@@ -101,3 +100,14 @@ class ChooseScreen(Dialog[list[str]], inherit_bindings=False):
             self.answer([self.choices.current.ident])
         elif self._free and self._input is not None and self._input.value.strip():
             self.answer([self._input.value.strip()])
+
+
+def _found(choices: Sequence[Choice], text: str) -> list[Choice]:
+    """Those with every word of `text`: first labels that begin with it, then that have it, then notes."""
+
+    def rank(choice: Choice) -> int:
+        label = choice.label.casefold()
+        return 0 if label.startswith(text.strip()) else 1 if all(word in label for word in words) else 2
+
+    words = text.split()
+    return sorted((c for c in choices if all(w in f"{c.label} {c.note}".casefold() for w in words)), key=rank)
