@@ -108,7 +108,9 @@ def _ask(screen: MainScreen, row: Row, netns: str, wanted: Filter | None, count:
 
     found = [] if screen.view.in_groups else [Choice("one", "Delete this flow")]
     if wanted is not None:
-        found.append(Choice("all", f"Delete the {_flows(count)} that match / {clean(wanted.text)}"))
+        found.append(
+            Choice("all", f"Delete the {_flows(count)} that match{'es' if count == 1 else ''} / {clean(wanted.text)}")
+        )
     where = f"{_whose(screen, netns, wanted is not None)} A connection that goes on is tracked anew."
 
     def confirmed(answer: str | None) -> None:

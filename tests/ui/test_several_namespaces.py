@@ -34,6 +34,7 @@ async def test_d_names_the_namespace_that_the_flow_is_of() -> None:
         await type_filter(seen, "port 56303")
         await seen.press("D")
         await seen.see("those that match are of every")
+        assert "Delete the 1 flow that matches / port 56303" in seen.text
 
 
 async def test_c_says_where_it_captures_and_refuses_a_flow_of_another_namespace() -> None:
