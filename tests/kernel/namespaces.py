@@ -13,6 +13,7 @@ from nettop.broker import privileges
 from nettop.broker.identity import can_change_ids
 
 T = TypeVar("T")
+TRACKING = "table inet t { chain o { type filter hook output priority 0; ct state new counter; }; }"
 DEADLINE_S = 30.0  # for what takes far less: a machine that is busy with other things fails no test
 
 
@@ -75,6 +76,18 @@ def add_rules(ns: str, count: int) -> None:
         ports = range(first, min(first + 300, count))
         rules = "".join(f"add rule ip t c tcp dport {port} counter accept\n" for port in ports)
         run_in(ns, "nft", "-f", "-", stdin=rules)
+
+
+def never_answered(lab: Lab, name: str) -> str:
+    """A namespace whose packets to 10/8 are tracked, go into a veth and are never answered."""
+    ns, other = lab.netns(name), lab.netns(f"{name}b")
+    for one in (ns, other):
+        run_in(one, "sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1")
+    lab.veth_pair(ns, other, addresses_a=("10.0.0.1/8",), addresses_b=())
+    run_in(ns, "ip", "link", "set", "veth0", "arp", "off")
+    run_in(ns, "nft", "-f", "-", stdin=TRACKING)
+    run_in(ns, "sysctl", "-qw", "net.netfilter.nf_conntrack_udp_timeout=600")
+    return ns
 
 
 def keep_flows(ns: str) -> None:

@@ -27,13 +27,12 @@ from nettop.sources.conntrack import ConntrackEvents
 from tests import flood
 from tests.kernel.commands import ROOT
 from tests.kernel.live import read_until
-from tests.kernel.namespaces import Lab, command_in, keep_flows, poll, run_in
+from tests.kernel.namespaces import TRACKING, Lab, command_in, keep_flows, poll, run_in
 
 pytestmark = pytest.mark.kernel
 
 ROOMY = 1 << 20  # bytes of a buffer that a quick reader may keep from overrunning
 SO_MEMINFO = 55  # asm-generic/socket.h
-RULES = "table inet t { chain o { type filter hook output priority 0; ct state new counter; }; }"
 
 
 @pytest.fixture
@@ -41,7 +40,7 @@ def sender(lab: Lab) -> str:
     ns, other = lab.netns("ls"), lab.netns("lsd")
     lab.veth_pair(ns, other, addresses_a=("10.0.0.1/8",), addresses_b=())
     run_in(ns, "ip", "link", "set", "veth0", "arp", "off")
-    run_in(ns, "nft", "-f", "-", stdin=RULES)
+    run_in(ns, "nft", "-f", "-", stdin=TRACKING)
     keep_flows(ns)
     return ns
 

@@ -35,11 +35,10 @@ from tests.kernel.app import message_types
 from tests.kernel.commands import ROOT, environment, nettop, rows, running
 from tests.kernel.counting import acknowledged, bind, nla
 from tests.kernel.live import read_once, read_until
-from tests.kernel.namespaces import Lab, poll, run_in
+from tests.kernel.namespaces import TRACKING, Lab, never_answered, poll, run_in
 
 pytestmark = pytest.mark.kernel
 
-RULES = "table inet t { chain o { type filter hook output priority 0; ct state new counter; }; }"
 WAITING = "*filter\n-A OUTPUT -p udp --dport 1045:1049 -j NFQUEUE --queue-num 5\nCOMMIT\n"
 FLOWS = 20_000
 CT_NEW = 1 << 8  # NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_NEW
@@ -50,14 +49,7 @@ BUCKETS = Path("/proc/sys/net/netfilter/nf_conntrack_buckets")
 @pytest.fixture
 def sender(lab: Lab) -> str:
     """A namespace whose packets to 10/8 go into a veth and are never answered."""
-    ns, other = lab.netns("f"), lab.netns("fb")
-    for one in (ns, other):
-        run_in(one, "sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1")
-    lab.veth_pair(ns, other, addresses_a=("10.0.0.1/8",), addresses_b=())
-    run_in(ns, "ip", "link", "set", "veth0", "arp", "off")
-    run_in(ns, "nft", "-f", "-", stdin=RULES)
-    run_in(ns, "sysctl", "-qw", "net.netfilter.nf_conntrack_udp_timeout=600")
-    return ns
+    return never_answered(lab, "f")
 
 
 def flood(ns: str, count: int) -> None:
@@ -293,7 +285,7 @@ def test_a_namespace_that_goes_is_one_line(lab: Lab, words: list[str]) -> None:
 
     def bereft() -> tuple[int, str]:
         ns = lab.netns("gone")
-        run_in(ns, "nft", "-f", "-", stdin=RULES)
+        run_in(ns, "nft", "-f", "-", stdin=TRACKING)
         with running(*words, "--netns", ns) as command:
             poll(lambda: netfilter_sockets(ns) or command.process.poll() is not None)
             lab.remove(ns)
@@ -308,7 +300,7 @@ def test_a_namespace_that_goes_is_one_line(lab: Lab, words: list[str]) -> None:
 @pytest.mark.skipif(not can_change_ids(), reason="named namespaces need root")
 def test_a_session_whose_namespace_goes_keeps_what_it_showed_and_says_so(broker: Broker, lab: Lab) -> None:
     ns = lab.netns("gone")
-    run_in(ns, "nft", "-f", "-", stdin=RULES)
+    run_in(ns, "nft", "-f", "-", stdin=TRACKING)
     with session_on(broker, ns) as session:
         run_in(ns, "ping", "-c1", "127.0.0.1")
         poll(lambda: window(session).total == 1)

@@ -27,11 +27,10 @@ from tests.interop.conntrack_xml import listed, unequal_by_events
 from tests.interop.live_table import LiveTable
 from tests.interop.nat_world import inside
 from tests.kernel.commands import ROOT
-from tests.kernel.namespaces import DEADLINE_S, Lab, command_in, poll, run_in, settled
+from tests.kernel.namespaces import DEADLINE_S, Lab, command_in, never_answered, poll, run_in, settled
 
 pytestmark = pytest.mark.kernel
 
-RULES = "table inet t { chain o { type filter hook output priority 0; ct state new counter; }; }"
 FLOWS = 50
 SOON_S = 0.2
 RATE = 20_000
@@ -47,14 +46,7 @@ TINY = 4096  # bytes of a listener's buffer: a few events
 @pytest.fixture
 def sender(lab: Lab) -> str:
     """A namespace whose packets to 10/8 go into a veth and are never answered."""
-    ns, other = lab.netns("live"), lab.netns("liveb")
-    for one in (ns, other):
-        run_in(one, "sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1")
-    lab.veth_pair(ns, other, addresses_a=("10.0.0.1/8",), addresses_b=())
-    run_in(ns, "ip", "link", "set", "veth0", "arp", "off")
-    run_in(ns, "nft", "-f", "-", stdin=RULES)
-    run_in(ns, "sysctl", "-qw", "net.netfilter.nf_conntrack_udp_timeout=600")
-    return ns
+    return never_answered(lab, "live")
 
 
 @pytest.fixture
