@@ -6,14 +6,16 @@ the recorder writes in its order, so a replay sees what the live run saw.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nettop.kinds import LINKTYPE_ETHERNET, NETLINK_NETFILTER, GapReason, StreamKind, TextKind
+
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,3 +180,50 @@ class Source(Protocol):
     def close(self) -> None:
         """Let go of every descriptor. Called once, on the source's own thread."""
         ...
+
+
+def chosen(batch: Batch, rows: Array) -> Batch:
+    """The records of the given rows (indices), over the same buffer."""
+    meta = batch.meta
+    if isinstance(meta, PacketMeta):
+        comment = _renumbered(meta.comment, rows) if meta.comment else {}
+        meta = PacketMeta(
+            meta.wirelen[rows],
+            _some(meta.direction, rows),
+            _some(meta.tp_status, rows),
+            comment,
+            _some(meta.file_off, rows),
+            _some(meta.number, rows),
+        )
+    return Batch(batch.stream, batch.seq, batch.buf, batch.off[rows], batch.caplen[rows], batch.ts_ns[rows], meta)
+
+
+def _some(column: Array | None, rows: Array) -> Array | None:
+    return None if column is None else column[rows]
+
+
+def _renumbered(comment: dict[int, str], rows: Array) -> dict[int, str]:
+    return {new: comment[old] for new, old in enumerate(rows.tolist()) if old in comment}
+
+
+def meta_rows(meta: PacketMeta | NetlinkMeta, a: int, b: int) -> PacketMeta | NetlinkMeta:
+    """The metadata of rows a to b."""
+    part = slice(a, b)
+    if isinstance(meta, NetlinkMeta):
+        return NetlinkMeta(meta.outgoing[part], None if meta.nsid is None else meta.nsid[part])
+    return PacketMeta(
+        meta.wirelen[part],
+        None if meta.direction is None else meta.direction[part],
+        None if meta.tp_status is None else meta.tp_status[part],
+        {row - a: text for row, text in meta.comment.items() if a <= row < b} if meta.comment else {},
+        None if meta.file_off is None else meta.file_off[part],
+        None if meta.number is None else meta.number[part],
+    )
+
+
+def batch_rows(batch: Batch, a: int, b: int) -> Batch:
+    """Rows a to b of a batch, over the same buffer."""
+    part = slice(a, b)
+    return replace(
+        batch, off=batch.off[part], caplen=batch.caplen[part], ts_ns=batch.ts_ns[part], meta=meta_rows(batch.meta, a, b)
+    )

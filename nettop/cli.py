@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from nettop import __version__
+from nettop.console import printing, say
 from nettop.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, FilterError, NettopError, StdoutError, UsageError
-from nettop.text.say import printing, say
 
 MAX_KEPT = 20_000_000  # events: about 200 bytes each
 COMMANDS = {

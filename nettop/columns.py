@@ -6,12 +6,11 @@ An absent attribute is absent, never zero: `have` carries one bit per optional c
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from nettop.batch import Array
 
 # linux/netfilter/nfnetlink_conntrack.h attributes that need not be there: the bits of a flow row's `have`.
 HAVE_ORIG = 1 << 0  # CTA_TUPLE_ORIG

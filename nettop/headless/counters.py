@@ -8,15 +8,15 @@ from collections.abc import Callable
 
 from nettop.batch import DumpMark, End, Item, Text
 from nettop.errors import UsageError
-from nettop.headless.feed import complain, engine_of, item_time, live_engine, settled
-from nettop.headless.live import Lines, Stop, sources, taken
-from nettop.model.counter_cells import GROUPS
-from nettop.model.counter_lines import Changes, Move, json_line, text_line
-from nettop.model.counter_series import Series
-from nettop.model.counters import CounterTable
+from nettop.headless.load import complain, engine_of, item_time, live_engine, settled
+from nettop.headless.streaming import Lines, Stop, sources, taken
+from nettop.model.counters.cells import GROUPS
+from nettop.model.counters.lines import Changes, Move, json_line, text_line
+from nettop.model.counters.series import Series
+from nettop.model.counters.table import CounterTable
 from nettop.pipeline.engine import Engine
-from nettop.pipeline.live import LiveSources
-from nettop.pipeline.plumbing import Plumbing
+from nettop.pipeline.ingest import Plumbing
+from nettop.pipeline.live_sources import LiveSources
 
 _FIRST_S = 2.0  # the first round waits no longer than this for a source that is slow to answer
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from nettop.text.say import printing
+from nettop.console import printing
 
 OK, LIMITED, MISSING = "ok", "limited", "missing"
 

@@ -8,19 +8,19 @@ from collections.abc import Iterable, Iterator
 
 from nettop.batch import Batch, Gap, Item, Stream, StreamAdded, Text
 from nettop.columns import Strings
-from nettop.decode.conntrack import ConntrackDecoder
+from nettop.console import say
+from nettop.decode.conntrack.decoder import ConntrackDecoder
+from nettop.decode.sysctls import sysctl_values
 from nettop.errors import EXIT_OK, BrokerError
-from nettop.headless.feed import complain, damage, recorded, settled
-from nettop.headless.lacking import ACCOUNTING, COUNTS, NOT_COUNTED
-from nettop.headless.live import Lines, Stop, in_kernel, sources, taken
-from nettop.model.events_lines import EventLines, gap_json
-from nettop.model.events_rows import without_row
-from nettop.model.filter import Filter, parse
+from nettop.headless.load import complain, damage, recorded, settled
+from nettop.headless.missing_data import ACCOUNTING, COUNTS, NOT_COUNTED
+from nettop.headless.streaming import Lines, Stop, in_kernel, sources, taken
+from nettop.model.events.lines import EventLines, gap_json
+from nettop.model.events.rows import without_row
+from nettop.model.filter.expression import Filter, parse
 from nettop.model.ledger import Ledger
-from nettop.pipeline.engine import sysctl_values
-from nettop.pipeline.live import EVENT_RCVBUF, LiveSources
-from nettop.pipeline.plumbing import Plumbing
-from nettop.text.say import say
+from nettop.pipeline.ingest import Plumbing
+from nettop.pipeline.live_sources import EVENT_RCVBUF, LiveSources
 from nettop.text.units import clock, grouped
 
 

@@ -8,18 +8,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from nettop.batch import DumpMark, Item, Text
+from nettop.console import say
 from nettop.errors import EXIT_FAILED, UsageError
-from nettop.headless.feed import engine_of, live_engine, settled
-from nettop.headless.lacking import OWNERS, RATES, lacking, not_recorded
-from nettop.headless.live import Lines, in_kernel
+from nettop.headless.load import engine_of, live_engine, settled
+from nettop.headless.missing_data import OWNERS, RATES, lacking, not_recorded
+from nettop.headless.streaming import Lines, in_kernel
 from nettop.kinds import TextKind
-from nettop.model.filter import Filter, parse
-from nettop.model.flow_groups import FlowGroups, grouping
-from nettop.model.flows import FlowTable
-from nettop.model.view import SortKey, ViewSpec
+from nettop.model.filter.expression import Filter, parse
+from nettop.model.flow_groups.table import FlowGroups, grouping
+from nettop.model.flows.table import FlowTable
+from nettop.model.table import SortKey, ViewSpec
 from nettop.pipeline.engine import Engine
-from nettop.pipeline.live import LiveSources
-from nettop.text.say import say
+from nettop.pipeline.live_sources import LiveSources
 
 _RATE_EVERY_S = 1.0  # rates come from two dumps, this far apart
 _LARGEST = (SortKey("flows"),)  # the order of groups when none is asked for

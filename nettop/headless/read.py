@@ -13,29 +13,27 @@ import resource
 import sys
 from collections.abc import Iterator
 from itertools import chain, pairwise
-from typing import Any, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from nettop.batch import Batch, Counter64, End, Gap, Item, PacketMeta, Stream, StreamAdded
+from nettop.batch import Batch, Counter64, End, Gap, Item, PacketMeta, Stream, StreamAdded, chosen
 from nettop.broker.output import open_new
-from nettop.decode.packet_window import CHUNK_ROWS
-from nettop.decode.packets import PacketDecoder, chosen
+from nettop.console import printing, say
+from nettop.decode.packets.decoder import PacketDecoder
+from nettop.decode.packets.window import CHUNK_ROWS
 from nettop.errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_OK, InputError, UsageError
 from nettop.headless.unprivileged import drop, unprivileged
 from nettop.kinds import StreamKind
-from nettop.model.filter import Filter, parse
-from nettop.model.packet_fields import fields_of
-from nettop.model.packet_lines import JsonWriter, LineWriter
+from nettop.model.filter.expression import Filter, parse
+from nettop.model.packets.fields import fields_of
+from nettop.model.packets.lines import JsonWriter, LineWriter
 from nettop.recording.chunks import open_input
 from nettop.recording.reader import Reader
 from nettop.recording.records import Numbering
 from nettop.recording.writer import RecordingWriter
-from nettop.text.say import printing, say
 from nettop.text.units import grouped
 
-Array = NDArray[Any]
 Part = tuple[Stream, Batch]
 Input = tuple[str, int | InputError]  # a file's name, and its descriptor or why there is none
 

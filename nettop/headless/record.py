@@ -8,23 +8,22 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from nettop.batch import Batch, End, Gap, Item, PacketMeta, Stream, StreamAdded, Text
+from nettop.batch import Batch, End, Gap, Item, PacketMeta, Stream, StreamAdded, Text, batch_rows
 from nettop.broker.client import Broker, Netns
 from nettop.broker.libpcap import compile_program
+from nettop.console import say
 from nettop.errors import EXIT_FAILED, EXIT_LOSS, EXIT_OK, NettopError
-from nettop.headless.live import Stop, finish, sources, taken
+from nettop.headless.streaming import Stop, finish, sources, taken
 from nettop.kinds import LINKTYPE_ETHERNET, StreamKind
 from nettop.model.ledger import Ledger
+from nettop.pipeline.ingest import Plumbing
 from nettop.pipeline.keyframes import rules_every_s
-from nettop.pipeline.live import LEGACY_TEXTS, LiveSources, OpenRing
-from nettop.pipeline.plumbing import Plumbing
+from nettop.pipeline.live_sources import LEGACY_TEXTS, LiveSources, OpenRing
 from nettop.pipeline.recorder import Recorder
-from nettop.pipeline.ssh import Connection, leaving_out, own_session
 from nettop.recording.output import OutputClosed
-from nettop.recording.records import batch_rows
 from nettop.recording.rotation import Limits, RotatingWriter, numbered
 from nettop.recording.writer import RecordingWriter
-from nettop.text.say import say
+from nettop.session.own_ssh import Connection, leaving_out, own_session
 from nettop.text.units import grouped, scaled
 
 

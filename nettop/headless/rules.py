@@ -7,14 +7,14 @@ import json as json_format
 from collections.abc import Iterator
 from typing import Any
 
-from nettop.decode.nft_listing import with_counters
-from nettop.headless.feed import engine_of, live_engine, settled
-from nettop.headless.live import Lines
-from nettop.model.ruleset import Ruleset
-from nettop.model.ruleset_counts import Counts
-from nettop.model.ruleset_picture import NFT, ChainView, Picture, RuleView, traversal
-from nettop.model.ruleset_rows import reached, rows_of
-from nettop.model.ruleset_words import FIRST_PACKET, place, priority_text, rule_text
+from nettop.decode.nftables.listing import with_counters
+from nettop.headless.load import engine_of, live_engine, settled
+from nettop.headless.streaming import Lines
+from nettop.model.ruleset.counters import Counts
+from nettop.model.ruleset.merge import NFT, ChainView, Picture, RuleView, traversal
+from nettop.model.ruleset.rule_tree import reached, rows_of
+from nettop.model.ruleset.ruleset import Ruleset
+from nettop.model.ruleset.words import FIRST_PACKET, place, priority_text, rule_text
 from nettop.text.sanitize import clean
 from nettop.text.units import scaled
 

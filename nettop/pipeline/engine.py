@@ -9,34 +9,35 @@ from typing import Any
 
 from nettop.batch import Batch, Counters, DumpMark, End, Gap, Item, Stream, StreamAdded, Text
 from nettop.columns import Decoded, Strings
-from nettop.decode.conntrack import ConntrackDecoder
-from nettop.decode.ctstats import decode_ctstats
+from nettop.decode.conntrack.decoder import ConntrackDecoder
+from nettop.decode.conntrack.statistics import decode_ctstats
 from nettop.decode.net_statistics import decode_net_statistics
 from nettop.decode.nfacct import decode_nfacct
-from nettop.decode.nft_sets import NftSetsDecoder
-from nettop.decode.nftables import NftDecoder
+from nettop.decode.nftables.decoder import NftDecoder
+from nettop.decode.nftables.sets import NftSetsDecoder
 from nettop.decode.rtnetlink import decode_rtnetlink
+from nettop.decode.sysctls import sysctl_values
 from nettop.kinds import StreamKind, TextKind
-from nettop.model.counters import CounterTable
-from nettop.model.events import KEEP_EVENTS, EventLog
-from nettop.model.expectations import ExpectationTable
-from nettop.model.flow_groups import FlowGroups
-from nettop.model.flow_meter import FlowMeter
-from nettop.model.flows import FlowTable
+from nettop.model.counters.table import CounterTable
+from nettop.model.events.log import KEEP_EVENTS, EventLog
+from nettop.model.expectations.table import ExpectationTable
+from nettop.model.flow_groups.table import FlowGroups
+from nettop.model.flows.devices import FlowDevices
+from nettop.model.flows.table import FlowTable
 from nettop.model.ledger import Ledger
 from nettop.model.names import Names
-from nettop.model.packet_arrivals import HOLD_NS
-from nettop.model.packets import PacketModel
-from nettop.model.processes import Processes
-from nettop.model.routing import Routing
-from nettop.model.ruleset import Ruleset
-from nettop.model.ruleset_chains import ChainTable
-from nettop.model.ruleset_rules import RuleTable
-from nettop.model.view import Snapshot, TableModel, ViewSpec
-from nettop.pipeline.accounts import book_events, book_packets
-from nettop.pipeline.only import Only
+from nettop.model.packet_rates.meter import FlowMeter
+from nettop.model.packets.reorder import HOLD_NS
+from nettop.model.packets.table import PacketModel
+from nettop.model.processes.processes import Processes
+from nettop.model.ruleset.chain_table import ChainTable
+from nettop.model.ruleset.rule_table import RuleTable
+from nettop.model.ruleset.ruleset import Ruleset
+from nettop.model.table import Snapshot, TableModel, ViewSpec
+from nettop.model.topology.routing import Routing
+from nettop.pipeline.ledger_booking import book_events, book_packets
+from nettop.pipeline.receive_filter import Only
 from nettop.sources.names import NameResolver
-from nettop.text.sanitize import clean_bytes
 
 CONNTRACK_STREAMS = ("conntrack", "conntrack-dump")
 RULE_STREAMS = ("nft", "nft-events")
@@ -68,7 +69,8 @@ class Engine:
         self.flows = FlowTable(self.strings, self._label, self.events.history)
         self.routing = Routing()
         self.processes = Processes(self.routing)
-        self.flows.joins.devices, self.flows.joins.processes = self.routing, self.processes
+        self.devices = FlowDevices(self.routing)
+        self.flows.joins.devices, self.flows.joins.processes = self.devices, self.processes
         self.expectations = ExpectationTable(self.strings)
         self.flows.joins.relations = self.expectations
         self.flows.joins.accounting = self._accounting
@@ -252,9 +254,3 @@ class Engine:
             self.processes.apply(item, self.code(stream.netns), now_ns)
         elif stream.netns == self.netns:
             self.ruleset.apply(item, now_ns)
-
-
-def sysctl_values(body: bytes) -> dict[str, str]:
-    """The values of a TextKind.SYSCTLS snapshot: `name = value` lines."""
-    lines = (clean_bytes(line).partition("=") for line in body.splitlines())
-    return {name.strip(): value.strip() for name, _, value in lines}

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from nettop.batch import Batch, Gap, Item, NetlinkMeta, PacketMeta, Stream, StreamAdded
+from nettop.batch import Batch, Gap, Item, NetlinkMeta, PacketMeta, Stream, StreamAdded, meta_rows
 from nettop.kinds import GapReason, StreamKind
 from nettop.recording import bulk
 from nettop.recording.enhanced import PACKET_OUTGOING, UNKNOWN_DIRECTION
@@ -257,29 +257,6 @@ def take(rows: Rows, part: slice | Ints) -> Rows:
 
 def _moved(comment: dict[int, str], indices: Ints) -> dict[int, str]:
     return {new: comment[old] for new, old in enumerate(indices.tolist()) if old in comment}
-
-
-def meta_rows(meta: PacketMeta | NetlinkMeta, a: int, b: int) -> PacketMeta | NetlinkMeta:
-    """The metadata of rows a to b."""
-    part = slice(a, b)
-    if isinstance(meta, NetlinkMeta):
-        return NetlinkMeta(meta.outgoing[part], None if meta.nsid is None else meta.nsid[part])
-    return PacketMeta(
-        meta.wirelen[part],
-        None if meta.direction is None else meta.direction[part],
-        None if meta.tp_status is None else meta.tp_status[part],
-        {row - a: text for row, text in meta.comment.items() if a <= row < b} if meta.comment else {},
-        None if meta.file_off is None else meta.file_off[part],
-        None if meta.number is None else meta.number[part],
-    )
-
-
-def batch_rows(batch: Batch, a: int, b: int) -> Batch:
-    """Rows a to b of a batch, over the same buffer."""
-    part = slice(a, b)
-    return replace(
-        batch, off=batch.off[part], caplen=batch.caplen[part], ts_ns=batch.ts_ns[part], meta=meta_rows(batch.meta, a, b)
-    )
 
 
 def known_directions(direction: NDArray[np.uint8]) -> NDArray[np.uint8] | None:

@@ -56,3 +56,20 @@ class ExpectationDump(DumpSource):
         self, stream: Stream, broker: Broker, netlink_socket: NetlinkSocket, seq: Counter64, interval: float | None
     ) -> None:
         super().__init__(stream, broker, netlink_socket, seq, (EXPECTATIONS,), interval, share=EXPECT_SHARE)
+
+
+STATS = Round("ctstats", (ReadRequest.CONNTRACK_STATS_CPU, ReadRequest.EXPECT_STATS_CPU, ReadRequest.CONNTRACK_STATS))
+
+
+class ConntrackStats(DumpSource):
+    """The stream "ctstats": both answers between two marks, every `interval` seconds."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        broker: Broker,
+        netlink_socket: NetlinkSocket,
+        seq: Counter64,
+        interval: float | None = 1.0,
+    ) -> None:
+        super().__init__(stream, broker, netlink_socket, seq, (STATS,), interval)

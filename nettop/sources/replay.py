@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from nettop.batch import Batch, Counter64, Counters, DumpMark, End, Gap, Item, StreamAdded, Text
+from nettop.batch import Batch, Counter64, Counters, DumpMark, End, Gap, Item, StreamAdded, Text, batch_rows
 from nettop.recording.reader import Reader, open_reader
-from nettop.recording.records import Numbering, batch_rows
+from nettop.recording.records import Numbering
 
 SLICE_NS = 50_000_000  # of recorded time: a paced batch spans at most this
 LONGEST_WAIT_NS = 10_000_000_000  # real time; a longer silence in a recording is cut to this

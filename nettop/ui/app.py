@@ -12,9 +12,10 @@ from typing import ClassVar
 from textual.app import App
 from textual.binding import BindingType
 
+from nettop.session.interface import Session
+from nettop.ui.actions.registry import DOES
 from nettop.ui.palette import NoColour, Palette, css_variables, textual_theme
 from nettop.ui.screens.main import MainScreen
-from nettop.ui.session_protocol import Session
 from nettop.ui.theme import FALLBACK, Theme
 
 SETTLED = 1.5  # seconds after which what the start made is all there
@@ -70,7 +71,7 @@ class NettopApp(App[int], inherit_bindings=False):
     def on_mount(self) -> None:
         self._loop_ = asyncio.get_running_loop()
         self._run_context = contextvars.copy_context()
-        self.push_screen(MainScreen(self.session, self.post))
+        self.push_screen(MainScreen(self.session, self.post, DOES))
         if not self.is_headless:
             self.set_timer(SETTLED, _settle_memory)
         if self.notice:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import cast
+from typing import Protocol, cast
 
 from rich.segment import Segment
 from rich.style import Style
 from textual.color import Color
+from textual.dom import DOMNode
 from textual.filter import LineFilter
 from textual.theme import Theme as TextualTheme
 from textual.widget import Widget
@@ -44,9 +46,25 @@ class Palette:
         return Style(color=roles[role or "text"], bgcolor=background, bold=bold or None)
 
 
+class ThemedApp(Protocol):
+    """The app, as far as themes go."""
+
+    palette: Palette
+    themes: Mapping[str, Theme]
+
+    def wear(self, theme: Theme) -> None:
+        """Put a theme on; every widget is drawn again with the new palette."""
+        ...
+
+
+def themed_app(node: DOMNode) -> ThemedApp:
+    """Return the app that a widget or screen is in."""
+    return cast(ThemedApp, node.app)
+
+
 def palette_of(widget: Widget) -> Palette:
     """The palette of the app that a widget is in."""
-    return cast(Palette, widget.app.palette)  # type: ignore[attr-defined]
+    return themed_app(widget).palette
 
 
 def textual_theme(theme: Theme) -> TextualTheme:

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 from nettop.broker.client import Broker
 from nettop.broker.libpcap import compile_program
 from nettop.broker.start import Mode, start
-from nettop.demo.client import Demo, bundled
+from nettop.console import say
 from nettop.errors import EXIT_FAILED, BrokerError, NotPermitted
 from nettop.kinds import LINKTYPE_ETHERNET
-from nettop.pipeline.ssh import own_session
-from nettop.text.say import say
+from nettop.labs.client import Demo, bundled
+from nettop.session.own_ssh import own_session
 from nettop.ui.terminal import ask_start, run_app
 
 if TYPE_CHECKING:
-    from nettop.pipeline.only import Only
-    from nettop.pipeline.session import Session
+    from nettop.pipeline.receive_filter import Only
+    from nettop.session.base import Session
 
 
 def run(options: argparse.Namespace) -> int:
@@ -46,7 +46,7 @@ def run_demo(options: argparse.Namespace) -> int:
         notice = f"This host allows no private namespaces ({error.what}): this is a recording of the lab"
         return _replay(bundled(), options, speed=options.speed or 1.0, notice=notice)
     with demo as broker:
-        from nettop.pipeline.live_session import LiveSession
+        from nettop.session.live import LiveSession
 
         return _shown(LiveSession(broker, options.netns, mode="DEMO", keep_events=_kept(options)), options)
 
@@ -57,8 +57,8 @@ def _live(options: argparse.Namespace, mode: Mode) -> int:
     only = _only(options.only)
     ssh = own_session()  # before the drop: afterwards nobody may read it
     with start(mode, read_only=options.read_only, meanwhile=_load) as broker:
-        from nettop.pipeline.live import EVENT_RCVBUF
-        from nettop.pipeline.live_session import LiveSession
+        from nettop.pipeline.live_sources import EVENT_RCVBUF
+        from nettop.session.live import LiveSession
 
         first, *others = options.netns or [""]
         _check_devices(broker, first, options.interface)
@@ -73,7 +73,7 @@ def _live(options: argparse.Namespace, mode: Mode) -> int:
 
 
 def _kept(options: argparse.Namespace) -> int:
-    from nettop.model.events import KEEP_EVENTS
+    from nettop.model.events.log import KEEP_EVENTS
 
     return options.keep_events or KEEP_EVENTS
 
@@ -82,7 +82,7 @@ def _only(expression: str) -> Only | None:
     """What --only says. FilterError before anything opens."""
     if not expression.strip():
         return None
-    from nettop.pipeline.only import Only
+    from nettop.pipeline.receive_filter import Only
 
     return Only(expression)
 
@@ -91,7 +91,7 @@ def _load() -> None:
     """Import what the app is made of: none of it is garbage, so the collector need not look."""
     gc.disable()
     try:
-        import nettop.pipeline.live_session
+        import nettop.session.live
         import nettop.ui.app  # noqa: F401
     finally:
         gc.enable()
@@ -108,7 +108,7 @@ def _check_devices(broker: Broker, netns: str, wanted: Sequence[str]) -> None:
 
 
 def _replay(path: str, options: argparse.Namespace, speed: float | None = None, notice: str = "") -> int:
-    from nettop.pipeline.replay_session import ReplaySession
+    from nettop.session.replay import ReplaySession
 
     session = ReplaySession(path, speed or options.speed or None, _kept(options))
     try:

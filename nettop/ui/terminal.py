@@ -20,8 +20,8 @@ from nettop.text.sanitize import clean
 if TYPE_CHECKING:
     from textual.app import App
 
+    from nettop.session.interface import Session
     from nettop.ui.screens.start import StartChoice
-    from nettop.ui.session_protocol import Session
 
 # What Textual switches on, switched off: mouse (four modes), focus, paste, in-band resize, kitty keys; wrap and the
 # cursor on; last the alternate screen (xterm's ctlseqs).

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nettop.errors import UsageError
-from nettop.model.view import ROLES
+from nettop.model.table import ROLES
 from nettop.text.sanitize import clean
 
 SURFACES = ("background", "bar", "cursor", "cursor_idle", "dialog", "border")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nettop.model.view import Line
+from nettop.model.table import Line
 
 
 @dataclass(frozen=True, slots=True)

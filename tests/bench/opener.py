@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from nettop.model.filter import parse
-from nettop.model.view import Snapshot, ViewSpec
-from nettop.pipeline.replay_session import ReplaySession
+from nettop.model.filter.expression import parse
+from nettop.model.table import Snapshot, ViewSpec
+from nettop.session.replay import ReplaySession
 
 HEIGHT = 45
 

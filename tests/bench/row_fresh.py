@@ -11,8 +11,8 @@ from statistics import median
 import numpy as np
 
 from nettop.broker.start import start
-from nettop.model.view import Snapshot, ViewSpec
-from nettop.pipeline.live_session import LiveSession
+from nettop.model.table import Snapshot, ViewSpec
+from nettop.session.live import LiveSession
 from tests.bench.report import Line, line
 from tests.bench.terminal import Terminal, nettop_on
 from tests.bench.world import World

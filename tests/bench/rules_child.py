@@ -10,8 +10,8 @@ import time
 from dataclasses import replace
 
 from nettop.broker.start import start
-from nettop.model.view import Snapshot, ViewSpec
-from nettop.pipeline.live_session import LiveSession
+from nettop.model.table import Snapshot, ViewSpec
+from nettop.session.live import LiveSession
 from tests.bench.measure import load_of
 
 HEIGHT = 45

@@ -8,10 +8,10 @@ import sys
 import time
 from statistics import median
 
-from nettop.headless.feed import live_engine
-from nettop.model.filter import Filter, parse
-from nettop.model.flows import FlowTable
-from nettop.model.view import SortKey, TableModel, ViewSpec
+from nettop.headless.load import live_engine
+from nettop.model.filter.expression import Filter, parse
+from nettop.model.flows.table import FlowTable
+from nettop.model.table import SortKey, TableModel, ViewSpec
 
 SORTS = ("bytes", "original", "state", "timeout", "age", "packets")
 FILTERS = ("port 1010", "net 10.128.7.0/24 and udp", "bytes > 1k or src host 10.0.0.1", "state established", "nat")

@@ -18,8 +18,8 @@ import numpy as np
 
 from nettop.broker.start import start
 from nettop.columns import EVENT_NEW
-from nettop.model.view import Snapshot, ViewSpec
-from nettop.pipeline.live_session import LiveSession
+from nettop.model.table import Snapshot, ViewSpec
+from nettop.session.live import LiveSession
 from tests.bench.measure import cpu_seconds
 
 ASK_EVERY_S = 0.1

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from nettop.batch import Counter64
 from nettop.broker.client import Broker
-from nettop.pipeline.live import LiveSources
-from nettop.pipeline.run import Run
+from nettop.pipeline.live_sources import LiveSources
+from nettop.session.run import Run
 from tests.interop.conntrack_xml import Key, Row, by_key
 
 T = TypeVar("T")

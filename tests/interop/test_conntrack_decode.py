@@ -17,10 +17,10 @@ import pytest
 
 from nettop import columns as c
 from nettop.columns import Columns, Strings
-from nettop.decode.conntrack import ConntrackDecoder
-from nettop.decode.ctstats import decode_ctstats
-from nettop.decode.nfct import IPS_NAMES, STATES
-from nettop.model.expectation import Expectation, expectations_of
+from nettop.decode.conntrack.decoder import ConntrackDecoder
+from nettop.decode.conntrack.statistics import decode_ctstats
+from nettop.linux.conntrack import IPS_NAMES, STATES
+from nettop.model.expectations.expectation import Expectation, expectations_of
 from tests.kernel.namespaces import Lab, have_rights, keep_flows, poll, run_in
 from tests.unit.decode.netlink_bytes import batch
 

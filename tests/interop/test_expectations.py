@@ -16,9 +16,9 @@ import pytest
 
 from nettop.broker.client import Broker
 from nettop.broker.start import start
-from nettop.model.expectation import Ends, Expectation
-from nettop.model.view import Detail, Snapshot, ViewSpec
-from nettop.pipeline.live_session import LiveSession
+from nettop.model.expectations.expectation import Ends, Expectation
+from nettop.model.table import Detail, Snapshot, ViewSpec
+from nettop.session.live import LiveSession
 from nettop.text.address import AF_INET, address_text
 from tests.kernel.commands import nettop, running
 from tests.kernel.namespaces import Lab, command_in, have_rights, poll, run_in

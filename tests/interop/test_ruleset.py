@@ -18,15 +18,15 @@ from nettop.batch import Batch, DumpMark, NetlinkMeta, Text
 from nettop.broker.client import Broker
 from nettop.broker.requests import Netns, ReadRequest
 from nettop.broker.start import start
-from nettop.decode.nft_wire import NLMSG_DONE, NLMSG_ERROR, NLMSG_HEADER
-from nettop.decode.nftables import NftDecoder
+from nettop.decode.nftables.attributes import NLMSG_DONE, NLMSG_ERROR, NLMSG_HEADER
+from nettop.decode.nftables.decoder import NftDecoder
 from nettop.errors import BrokerError
 from nettop.headless.rules import lines
 from nettop.kinds import NETLINK_NETFILTER, TextKind
-from nettop.model.ruleset import Ruleset
-from nettop.model.ruleset_chains import ChainTable
-from nettop.model.ruleset_rules import RuleTable
-from nettop.model.view import ViewSpec
+from nettop.model.ruleset.chain_table import ChainTable
+from nettop.model.ruleset.rule_table import RuleTable
+from nettop.model.ruleset.ruleset import Ruleset
+from nettop.model.table import ViewSpec
 from tests.kernel import namespaces
 from tests.kernel.namespaces import Lab, poll, run_in
 

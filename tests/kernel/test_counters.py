@@ -14,14 +14,14 @@ import pytest
 from nettop.batch import Batch, Counter64, DumpMark, Item, Stream
 from nettop.broker.client import Broker
 from nettop.broker.requests import CounterName
-from nettop.decode.nft_sets import NftSetsDecoder
-from nettop.headless.feed import item_time
+from nettop.decode.nftables.sets import NftSetsDecoder
+from nettop.headless.load import item_time
 from nettop.kinds import NETLINK_NETFILTER, StreamKind
-from nettop.model.counter_forecast import forecast
-from nettop.model.counter_series import Series
+from nettop.model.counters.forecast import forecast
+from nettop.model.counters.series import Series
 from nettop.pipeline.engine import Engine
-from nettop.pipeline.live import LiveSources
-from nettop.pipeline.plumbing import Plumbing
+from nettop.pipeline.ingest import Plumbing
+from nettop.pipeline.live_sources import LiveSources
 from nettop.sources.nft_sets import NftSetDump
 from tests.kernel.commands import running
 from tests.kernel.counting import counting_namespace, listed, nfacct

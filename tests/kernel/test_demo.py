@@ -14,10 +14,10 @@ import pytest
 
 from nettop.broker.client import Broker, Netns, SetSysctl
 from nettop.broker.identity import can_change_ids
-from nettop.demo.client import RECORDING, Demo
 from nettop.errors import NotPermitted
-from nettop.model.view import Detail, Snapshot, ViewSpec
-from nettop.pipeline.live_session import LiveSession
+from nettop.labs.client import RECORDING, Demo
+from nettop.model.table import Detail, Snapshot, ViewSpec
+from nettop.session.live import LiveSession
 from tests.kernel.commands import NOBODY, nettop
 from tests.kernel.namespaces import poll
 from tests.kernel.processes import children_of

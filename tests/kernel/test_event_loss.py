@@ -16,12 +16,12 @@ import pytest
 from nettop.batch import Batch, Counter64, Counters, Gap, Item, Stream
 from nettop.broker.client import Broker
 from nettop.columns import Strings
-from nettop.decode.conntrack import ConntrackDecoder
+from nettop.decode.conntrack.decoder import ConntrackDecoder
 from nettop.kinds import NETLINK_NETFILTER, GapReason, StreamKind
-from nettop.model.events_ring import EVENT_GAP, EventRing
+from nettop.model.events.ring import EVENT_GAP, EventRing
 from nettop.model.ledger import LedgerRow
-from nettop.pipeline.live import LiveSources
-from nettop.pipeline.run import Run
+from nettop.pipeline.live_sources import LiveSources
+from nettop.session.run import Run
 from nettop.sources import conntrack
 from nettop.sources.conntrack import ConntrackEvents
 from tests import flood

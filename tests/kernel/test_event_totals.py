@@ -10,8 +10,8 @@ from queue import SimpleQueue
 import pytest
 
 from nettop.broker.client import Broker
-from nettop.model.view import Snapshot, ViewSpec
-from nettop.pipeline.live_session import LiveSession
+from nettop.model.table import Snapshot, ViewSpec
+from nettop.session.live import LiveSession
 from nettop.text import units
 from tests.kernel.namespaces import Lab, command_in, poll, run_in
 

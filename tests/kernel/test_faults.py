@@ -28,8 +28,8 @@ from nettop.broker.client import Broker
 from nettop.broker.identity import can_change_ids
 from nettop.broker.start import start
 from nettop.kinds import NETLINK_NETFILTER, StreamKind
-from nettop.model.view import Snapshot, ViewSpec
-from nettop.pipeline.live_session import LiveSession
+from nettop.model.table import Snapshot, ViewSpec
+from nettop.session.live import LiveSession
 from nettop.sources.conntrack import ConntrackDump
 from tests.kernel.app import message_types
 from tests.kernel.commands import ROOT, environment, nettop, rows, running
@@ -344,7 +344,7 @@ SWITCH_ACCOUNTING = """
 import sys
 from queue import SimpleQueue
 from nettop.broker.start import start
-from nettop.pipeline.live_session import LiveSession
+from nettop.session.live import LiveSession
 from nettop.sources.conntrack import ConntrackDump
 with start("root", drop=False) as broker:
     session = LiveSession(broker, sys.argv[1])

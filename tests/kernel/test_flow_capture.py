@@ -16,10 +16,10 @@ import pytest
 
 from nettop.broker.client import Broker, Netns, ReadRequest
 from nettop.columns import Strings
-from nettop.decode.conntrack import ConntrackDecoder
+from nettop.decode.conntrack.decoder import ConntrackDecoder
 from nettop.kinds import NETLINK_NETFILTER
-from nettop.model.flow_capture import FlowCapture, flow_capture
-from nettop.model.flow_cells import row_views
+from nettop.model.flows.capture import FlowCapture, flow_capture
+from nettop.model.flows.cells import row_views
 from tests.kernel.live import pcap_frames, tcpdump
 from tests.kernel.namespaces import Lab, poll, run_in
 from tests.unit.decode.netlink_bytes import batch

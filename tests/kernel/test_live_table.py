@@ -19,10 +19,10 @@ import pytest
 
 from nettop.broker.client import Broker
 from nettop.broker.requests import FlowKey
-from nettop.model.events_ring import EVENT_GAP
-from nettop.model.filter import parse
-from nettop.model.view import Snapshot, ViewSpec
-from nettop.pipeline.live_session import LiveSession
+from nettop.model.events.ring import EVENT_GAP
+from nettop.model.filter.expression import parse
+from nettop.model.table import Snapshot, ViewSpec
+from nettop.session.live import LiveSession
 from tests.interop.conntrack_xml import listed, unequal_by_events
 from tests.interop.live_table import LiveTable
 from tests.interop.nat_world import inside

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from nettop.broker.client import Broker
-from nettop.model.view import Snapshot, ViewSpec
-from nettop.pipeline.live_session import LiveSession
+from nettop.model.table import Snapshot, ViewSpec
+from nettop.session.live import LiveSession
 from tests.kernel.namespaces import Lab, poll
 
 pytestmark = pytest.mark.kernel

@@ -18,8 +18,7 @@ from nettop.broker.client import Broker, Netns
 from nettop.broker.identity import can_change_ids
 from nettop.kinds import NETLINK_NETFILTER, GapReason, StreamKind, TextKind
 from nettop.sources import conntrack, nftables
-from nettop.sources.conntrack import ConntrackDump, ConntrackEvents
-from nettop.sources.ctstats import ConntrackStats
+from nettop.sources.conntrack import ConntrackDump, ConntrackEvents, ConntrackStats
 from nettop.sources.nftables import NftDump, NftEvents
 from nettop.sources.texts import Texts
 from tests.kernel.live import count, injector, read_until, records

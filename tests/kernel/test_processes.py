@@ -14,13 +14,13 @@ import pytest
 
 from nettop.batch import Counter64
 from nettop.broker.client import Broker
-from nettop.model.view import Snapshot, ViewSpec
+from nettop.model.table import Snapshot, ViewSpec
 from nettop.pipeline.engine import Engine
-from nettop.pipeline.live import LiveSources
-from nettop.pipeline.live_session import LiveSession
+from nettop.pipeline.live_sources import LiveSources
 from nettop.pipeline.recorder import Recorder
-from nettop.pipeline.run import Run
 from nettop.recording.writer import RecordingWriter
+from nettop.session.live import LiveSession
+from nettop.session.run import Run
 from tests.kernel.namespaces import Lab, poll, run_in
 
 pytestmark = pytest.mark.kernel

@@ -13,7 +13,7 @@ from nettop.batch import Batch, Counter64, DumpMark, End, Item, Stream
 from nettop.broker.client import Broker
 from nettop.decode.rtnetlink import decode_rtnetlink
 from nettop.kinds import NETLINK_ROUTE, StreamKind
-from nettop.model.routing import Routing
+from nettop.model.topology.routing import Routing
 from nettop.sources.routes import EVENT_GROUPS, RouteDump, RouteEvents
 from tests.kernel.live import read_once, read_until
 from tests.kernel.namespaces import Lab, poll, run_in

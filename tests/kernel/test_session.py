@@ -16,8 +16,8 @@ from nettop.broker.client import Broker
 from nettop.broker.identity import can_change_ids
 from nettop.broker.start import start
 from nettop.errors import BrokerError
-from nettop.model.view import Snapshot, ViewSpec
-from nettop.pipeline.live_session import LiveSession
+from nettop.model.table import Snapshot, ViewSpec
+from nettop.session.live import LiveSession
 from tests.kernel.namespaces import Lab, poll, run_in
 
 pytestmark = pytest.mark.kernel

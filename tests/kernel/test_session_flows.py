@@ -11,10 +11,10 @@ import pytest
 from nettop.broker.client import Broker
 from nettop.broker.start import start
 from nettop.errors import UsageError
-from nettop.model.filter import parse
-from nettop.model.view import ViewSpec
-from nettop.pipeline.live_session import LiveSession
-from nettop.pipeline.only import Only
+from nettop.model.filter.expression import parse
+from nettop.model.table import ViewSpec
+from nettop.pipeline.receive_filter import Only
+from nettop.session.live import LiveSession
 from tests.kernel.namespaces import Lab, poll, run_in
 from tests.kernel.test_session import RULES, Watched
 

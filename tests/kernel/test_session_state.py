@@ -9,9 +9,9 @@ import pytest
 
 from nettop.broker.client import Broker
 from nettop.broker.start import start
-from nettop.model.view import Snapshot, ViewSpec
-from nettop.pipeline.facts import Capturing
-from nettop.pipeline.live_session import LiveSession
+from nettop.model.table import Snapshot, ViewSpec
+from nettop.session.live import LiveSession
+from nettop.session.status import Capturing
 from tests.kernel.namespaces import Lab, poll, run_in
 from tests.kernel.test_session import RULES, Watched
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from nettop.model.filter import Filter
-from nettop.model.view import Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
-from nettop.ui.session_protocol import DeviceChoice, Done, FlowCapture, NetnsChoice, Status
+from nettop.model.filter.expression import Filter
+from nettop.model.flows.capture import FlowCapture
+from nettop.model.table import Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
+from nettop.session.status import DeviceChoice, Done, NetnsChoice, Status
 
 NOON = 1_763_640_271_000_000_000
 

@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nettop.batch import Batch, DumpMark
-from nettop.demo.client import bundled
-from nettop.pipeline.replay_session import ReplaySession
+from nettop.labs.client import bundled
 from nettop.recording.reader import open_reader
 from nettop.recording.writer import RecordingWriter
-from nettop.ui.shots import screenshots
+from nettop.session.replay import ReplaySession
 from tests.kernel.namespaces import poll
+from tests.ui.screenshots import screenshots
 
 PICTURES = Path(__file__).parent / "pictures"
 README = ("flows-detail-dark-120x40", "groups-dark-120x40", "chains-rules-dark-120x40", "packets-light-120x40")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from nettop.errors import NettopError
-from nettop.ui.session_protocol import Status
+from nettop.session.status import Status
 from nettop.ui.terminal import run_app
 from tests.ui.plain_session import PlainSession, session
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from nettop.model.view import SortKey
-from nettop.pipeline.facts import Capturing
-from nettop.ui.flow_actions import _copied_words
+from nettop.model.table import SortKey
+from nettop.session.status import Capturing
+from nettop.ui.actions.flows import _copied_words
 from nettop.ui.screens.capture import CaptureScreen
 from tests.ui.screen_text import SMALL, running
 from tests.ui.test_session_state import LONG, capturing

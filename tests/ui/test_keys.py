@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from nettop.ui.actions.registry import DOES
 from nettop.ui.commands import COMMANDS, Where, applies
-from nettop.ui.doing import DOES
 from tests.ui.plain_session import FACTS, session
 from tests.ui.screen_text import SMALL, WIDE, running
 

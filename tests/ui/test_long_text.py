@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual import events
 
-from nettop.model.filter_lexer import MAX_LENGTH
+from nettop.model.filter.lexer import MAX_LENGTH
 from nettop.ui.widgets.prompt import Prompt
 from tests.ui.plain_session import session
 from tests.ui.screen_text import SMALL, Seen, running

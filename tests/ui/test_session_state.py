@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from nettop.pipeline.facts import Capturing
+from nettop.session.status import Capturing
 from nettop.ui.screens.capture import CaptureScreen
 from tests.ui.plain_session import FACTS, NOON, PlainSession, session
 from tests.ui.screen_text import SMALL, WIDE, running

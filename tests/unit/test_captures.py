@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from nettop import cli
-from nettop.demo import oracles
-from nettop.demo.client import RECORDING
-from nettop.demo.scenarios import SCENARIOS
 from nettop.errors import EXIT_DAMAGED, EXIT_OK, NettopError
-from nettop.headless import feed
 from nettop.headless import flows as flows_command
+from nettop.headless import load as feed
 from nettop.headless import read as read_command
+from nettop.labs.client import RECORDING
+from tests.captures import oracles
+from tests.captures.scenarios import SCENARIOS
 
 CAPTURES = Path(__file__).parents[2] / "captures"
 NAMES = sorted(path.stem for path in CAPTURES.glob("*.pcapng"))

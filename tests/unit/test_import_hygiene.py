@@ -24,12 +24,14 @@ def modules(package: str) -> str:
     return "\n".join(f"import {name}" for name in names if not name.endswith("__main__"))
 
 
-@pytest.mark.parametrize("package", ["decode", "model", "recording", "pipeline", "sources", "headless", "text"])
+@pytest.mark.parametrize(
+    "package", ["decode", "model", "recording", "pipeline", "session", "sources", "headless", "text"]
+)
 def test_the_core_loads_no_toolkit(package: str) -> None:
     assert loaded(modules(package), "textual", "rich") == []
 
 
-@pytest.mark.parametrize("package", ["decode", "model", "recording", "pipeline", "sources"])
+@pytest.mark.parametrize("package", ["decode", "model", "recording", "pipeline", "session", "sources"])
 def test_scapy_waits_until_a_packet_is_selected(package: str) -> None:
     assert loaded(modules(package), "scapy") == []
 
@@ -42,7 +44,7 @@ def test_sockets_are_opened_by_the_broker_the_sources_and_the_labs_traffic_only(
     found = [
         str(path.relative_to(TREE))
         for path in TREE.rglob("*.py")
-        if path.relative_to(TREE).parts[0] not in {"broker", "sources", "demo"}
+        if path.relative_to(TREE).parts[0] not in {"broker", "sources", "labs"}
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Import) and any(name.name == "socket" for name in node.names)
     ]

@@ -12,14 +12,17 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import Input
 
-from nettop.model.view import Line
+from nettop.model.flows.capture import FlowCapture
+from nettop.model.table import Line
+from nettop.session.status import DeviceChoice, shown_netns
 from nettop.text.sanitize import clean
-from nettop.ui.late import Stand
-from nettop.ui.live_actions import shown_netns, stop_capture
 from nettop.ui.screens.dialog import DIALOG_CSS, Dialog
-from nettop.ui.session_protocol import DeviceChoice, FlowCapture
+from nettop.ui.screens.pending import Stand
 from nettop.ui.widgets.choices import Choice, Choices
-from nettop.ui.widgets.paper import Paper
+from nettop.ui.widgets.text_panes import Paper
+
+if TYPE_CHECKING:
+    from nettop.ui.screens.main import MainScreen
 
 if TYPE_CHECKING:
     from nettop.ui.screens.main import MainScreen
@@ -177,3 +180,10 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
         if not self.answered:
             stop_capture(self._main)
         self.answer(None)
+
+
+def stop_capture(screen: MainScreen) -> None:
+    """Stop capturing, and say so."""
+    running = screen.session.status().capturing is not None
+    screen.session.stop_capture()
+    screen.say("the capture has ended: what was captured stays" if running else "no capture is running")

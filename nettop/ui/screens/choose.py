@@ -13,7 +13,7 @@ from textual.widgets import Input
 
 from nettop.ui.screens.dialog import DIALOG_CSS, Dialog, leave_room
 from nettop.ui.widgets.choices import Choice, Choices
-from nettop.ui.widgets.paper import Paper
+from nettop.ui.widgets.text_panes import Paper
 
 
 class ChooseScreen(Dialog[list[str]], inherit_bindings=False):

@@ -10,11 +10,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
-from nettop.model.view import Line
+from nettop.model.table import Line
 from nettop.text.sanitize import clean
 from nettop.ui.screens.dialog import DIALOG_CSS, Dialog
 from nettop.ui.widgets.choices import Choice, Choices
-from nettop.ui.widgets.paper import Paper
+from nettop.ui.widgets.text_panes import Paper
 
 _KEYS: Line = ((" y", "key"), (" or ", "dim"), ("Enter", "key"), (" do it  ", "dim"), ("Esc", "key"), (" leave", "dim"))
 

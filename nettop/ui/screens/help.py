@@ -10,11 +10,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
-from nettop.model.view import Line
+from nettop.model.table import Line
 from nettop.ui.commands import COMMANDS, MOVES, Command, Where, keys_text, offered
-from nettop.ui.lines import crop, width_of
 from nettop.ui.screens.dialog import DIALOG_CSS, Dialog
-from nettop.ui.widgets.paper import Reader
+from nettop.ui.strips import crop, width_of
+from nettop.ui.widgets.text_panes import Reader
 
 _BRIEF = 100  # cells below which only a command's first words are shown, in three columns
 _NARROW = 60  # cells below which there is one column

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,23 +11,24 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from nettop.errors import NettopError
-from nettop.model.filter import parse
-from nettop.model.view import Line, SortKey
+from nettop.model.filter.expression import parse
+from nettop.model.table import Detail, Line, SortKey
+from nettop.session.interface import Session
+from nettop.session.status import Status
 from nettop.text.sanitize import clean
-from nettop.ui import at_once
-from nettop.ui.asked import Asked
+from nettop.ui import paint_now as at_once
 from nettop.ui.commands import COMMANDS, Where, applies, by_name
-from nettop.ui.offers import Offers
-from nettop.ui.screens.view import Body, View, ViewPlace
-from nettop.ui.session_protocol import Session, Status
-from nettop.ui.trail import Trail
+from nettop.ui.navigation import Trail
+from nettop.ui.panes.table_view import Body, View, ViewPlace
 from nettop.ui.views import VIEWS, ViewDef
-from nettop.ui.widgets.bars import ONE_LINE, header_lines, hints_line, typing_line
-from nettop.ui.widgets.drawn import Covered
-from nettop.ui.widgets.paper import Paper
-from nettop.ui.widgets.questions import Post
+from nettop.ui.widgets.accounting_offer import Offers
+from nettop.ui.widgets.bar_lines import ONE_LINE, header_lines, hints_line, typing_line
+from nettop.ui.widgets.header import Header, Tabs
+from nettop.ui.widgets.question import Asked
+from nettop.ui.widgets.self_drawn import Covered
+from nettop.ui.widgets.snapshot_requests import Post
 from nettop.ui.widgets.table import Table
-from nettop.ui.widgets.top import Header, Tabs
+from nettop.ui.widgets.text_panes import Paper
 
 if TYPE_CHECKING:
     from nettop.ui.widgets.prompt import Prompt
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 TICK = 0.15  # seconds between questions to the session: a new flow is on the screen within 200 ms
 _READ_ONLY = "--read-only"
 TINY = (30, 8)  # below this there is room for nothing
+
+
+Action = Callable[["MainScreen"], object]  # an awaitable result is waited for: what it opens takes the next key
 
 
 class MainScreen(Screen[None], Covered, inherit_bindings=False):
@@ -54,8 +58,9 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
     ]
     AUTO_FOCUS = ""
 
-    def __init__(self, session: Session, post: Post) -> None:
+    def __init__(self, session: Session, post: Post, actions: Mapping[str, Action]) -> None:
         super().__init__()
+        self._actions = actions
         self.session = session
         self.post = post
         self.views: list[ViewDef] = [v for v in VIEWS if v.name in session.views]
@@ -204,7 +209,7 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
             self.show(self.views[message.at].name)
 
     def on_table_left(self, message: Table.Left) -> None:
-        from nettop.ui.flow_actions import no_longer_followed
+        pass  # import of itself
 
         no_longer_followed(self, message.table.view, message.ident)
 
@@ -252,9 +257,7 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         elif by_name(name).changes and self.status.read_only:
             self.say(f"read-only: nettop changes nothing on this host ({_READ_ONLY})", error=True)
         else:
-            from nettop.ui.doing import DOES
-
-            opening = DOES[name](self)
+            opening = self._actions[name](self)
             if isinstance(opening, Awaitable):
                 await opening
         at_once.paint(self)
@@ -389,3 +392,12 @@ def _second(status: Status) -> Status:
 def _standing(status: Status) -> tuple[object, ...]:
     """The facts that the tabs and the line of keys depend on."""
     return status.mode, status.read_only, status.only
+
+
+def no_longer_followed(screen: MainScreen, view: str, ident: int) -> None:
+    """Say why following ended: the flow has, or what is shown is filtered and it matches no longer."""
+
+    def told(found: Detail | None) -> None:
+        screen.say("the followed flow " + ("has ended" if found is None else "no longer matches the filter"))
+
+    screen.session.detail(view, ident, lambda found: screen.post(told, found))

@@ -9,12 +9,12 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
 
-from nettop.model.view import Column, Line
+from nettop.model.table import Column, Line
 from nettop.ui.screens.dialog import DIALOG_CSS, Dialog, leave_room
-from nettop.ui.widgets import sorting
+from nettop.ui.widgets import sort_order as sorting
 from nettop.ui.widgets.choices import Choice, Choices
-from nettop.ui.widgets.paper import Paper
 from nettop.ui.widgets.table import Table
+from nettop.ui.widgets.text_panes import Paper
 
 _KEYS: Line = (
     (" Enter", "key"),

@@ -12,13 +12,13 @@ from textual.containers import Center, Middle, Vertical
 from textual.events import Key
 
 from nettop.errors import UsageError
-from nettop.model.view import Line
+from nettop.model.table import Line
 from nettop.text.sanitize import clean
-from nettop.ui.asked import Asked
 from nettop.ui.palette import NoColour, Palette, css_variables, textual_theme
 from nettop.ui.theme import Theme
 from nettop.ui.widgets.choices import Choice, Choices
-from nettop.ui.widgets.paper import Paper
+from nettop.ui.widgets.question import Asked
+from nettop.ui.widgets.text_panes import Paper
 
 if TYPE_CHECKING:
     from nettop.ui.widgets.prompt import Prompt

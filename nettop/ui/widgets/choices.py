@@ -11,10 +11,10 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.strip import Strip
 
-from nettop.model.view import Line
-from nettop.ui import lines
+from nettop.model.table import Line
+from nettop.ui import strips as lines
 from nettop.ui.palette import palette_of
-from nettop.ui.widgets.drawn import Drawn
+from nettop.ui.widgets.self_drawn import Drawn
 
 
 @dataclass(frozen=True, slots=True)

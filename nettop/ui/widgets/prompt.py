@@ -13,16 +13,16 @@ from textual.message import Message
 from textual.widgets import Input
 
 from nettop.errors import FilterError, NettopError
-from nettop.model.filter_complete import complete
-from nettop.model.filter_lexer import MAX_LENGTH
-from nettop.model.view import Line
+from nettop.model.filter.completion import complete
+from nettop.model.filter.lexer import MAX_LENGTH
+from nettop.model.table import Line
 from nettop.text.sanitize import clean
 from nettop.text.units import grouped
-from nettop.ui import at_once
-from nettop.ui.asked import Asked
-from nettop.ui.lines import fit
-from nettop.ui.widgets.options import Walk, options_line
-from nettop.ui.widgets.paper import Paper
+from nettop.ui import paint_now as at_once
+from nettop.ui.strips import fit
+from nettop.ui.widgets.completion import Walk, options_line
+from nettop.ui.widgets.question import Asked
+from nettop.ui.widgets.text_panes import Paper
 
 
 def caret_line(text_at: int, position: int | None, message: str, width: int) -> Line:

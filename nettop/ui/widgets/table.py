@@ -11,19 +11,20 @@ from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 
-from nettop.model.filter import Filter
-from nettop.model.view import Column, Line, Row, Snapshot, SortKey, ViewSpec
-from nettop.ui import at_once
+from nettop.model.filter.expression import Filter
+from nettop.model.table import Column, Line, Row, Snapshot, SortKey, ViewSpec
+from nettop.session.interface import Session, ViewInfo
+from nettop.ui import paint_now as at_once
 from nettop.ui.commands import MOVES
 from nettop.ui.palette import palette_of
-from nettop.ui.session_protocol import Session, ViewInfo
-from nettop.ui.widgets import rows, sorting
-from nettop.ui.widgets.drawn import Drawn
-from nettop.ui.widgets.layout import Layout, column_at, lay_out, shifted, stops
+from nettop.ui.widgets import painter as rows
+from nettop.ui.widgets import sort_order as sorting
+from nettop.ui.widgets.column_layout import Layout, column_at, lay_out, shifted, stops
+from nettop.ui.widgets.column_titles import roomy
 from nettop.ui.widgets.painter import Painter
-from nettop.ui.widgets.questions import Post, Questions
-from nettop.ui.widgets.titles import roomy
-from nettop.ui.widgets.window import Spot, Window
+from nettop.ui.widgets.self_drawn import Drawn
+from nettop.ui.widgets.snapshot_requests import Post, Questions
+from nettop.ui.widgets.viewport import Spot, Window
 
 HEADER = 1  # lines above the rows
 _CLEARS = "clears the filter"

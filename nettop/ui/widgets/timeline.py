@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
-from nettop.model.view import Line
+from nettop.model.table import Line
+from nettop.session.interface import Session
 from nettop.text.units import scaled, sparkline
-from nettop.ui.lines import crop
+from nettop.ui.strips import crop
+from nettop.ui.widgets.snapshot_requests import Post
+from nettop.ui.widgets.text_panes import Paper
 
 Seconds = Sequence[tuple[int, int, int]]  # new, update, destroy of each second, the newest last
 
@@ -46,3 +50,39 @@ def _bars(values: Sequence[float], width: int, others: int) -> str:
     cells = 2 if width >= _ROOMY else 1
     kept = list(values)[-max(1, (width - others) // cells) :]
     return "".join(bar * cells for bar in sparkline(kept, max(values, default=0.0)))
+
+
+TALL = 28  # lines from which there is room for more than a list
+ROOMY = 40  # lines from which a timeline has one for each kind
+EVERY = 1.0  # seconds: a timeline is of whole ones
+
+
+class Band(Paper):
+    """Draws what the session says of the last minute."""
+
+    def __init__(self, session: Session, post: Post) -> None:
+        super().__init__(surface="background")
+        self._session, self._post = session, post
+        self._asked = 0.0
+
+    def place(self) -> None:
+        """Take the lines that this screen has for it."""
+        lines = self._lines()
+        self.display = lines > 0
+        self.styles.height = lines
+        self._asked = 0.0
+
+    def tick(self) -> None:
+        """Ask, when it is time to."""
+        now = time.monotonic()
+        if self.display and now - self._asked >= EVERY:
+            self._asked = now
+            self._session.timeline(lambda seconds: self._post(self._told, seconds))
+
+    def _lines(self) -> int:
+        height = self.app.size.height
+        return 0 if height < TALL else 1 if height < ROOMY else 3
+
+    def _told(self, seconds: Seconds) -> None:
+        if self.is_attached:
+            self.write(timeline_lines(seconds, self._lines(), self.app.size.width))

@@ -11,7 +11,7 @@ from nettop.batch import DumpMark, End, Item, Text
 from nettop.errors import UsageError
 from nettop.headless.counters import Printer, Rounds, run
 from nettop.kinds import TextKind
-from nettop.model.counter_series import Key
+from nettop.model.counters.series import Key
 from nettop.pipeline.engine import Engine
 
 OPTIONS = argparse.Namespace(json=True, group=[])

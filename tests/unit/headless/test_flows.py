@@ -8,8 +8,8 @@ from nettop import cli
 from nettop.batch import DumpMark
 from nettop.errors import UsageError
 from nettop.headless.flows import Enough, run, sort_keys
-from nettop.headless.lacking import NO_PROCESSES
-from nettop.model.view import SortKey
+from nettop.headless.missing_data import NO_PROCESSES
+from nettop.model.table import SortKey
 from tests.unit.test_captures import CAPTURES
 
 
@@ -48,7 +48,7 @@ def test_sort_keys_are_columns_and_the_names_of_the_contract() -> None:
 def test_what_a_recording_lacks_is_said(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], name: str, asked: str, said: str
 ) -> None:
-    monkeypatch.setattr("nettop.headless.feed.drop", lambda: None)
+    monkeypatch.setattr("nettop.headless.load.drop", lambda: None)
     assert run(cli.parse(["flows", "-r", str(CAPTURES / f"{name}.pcapng"), asked])) == 0
     err = capfd.readouterr().err
     assert err.count("\n") == bool(said) and said in err

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nettop.batch import End
-from nettop.headless.feed import complain, damage
+from nettop.headless.load import complain, damage
 from nettop.headless.record import Watch
 
 _GONE = "device \x1b]0;owned\x07 is gone"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nettop.batch import Counters, Gap, Stream, StreamAdded
 from nettop.kinds import GapReason, StreamKind
-from nettop.model.events_ring import EVENT_GAP
+from nettop.model.events.ring import EVENT_GAP
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.handoff import Handoff
 from tests.unit.decode.netlink_bytes import batch, udp

@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from nettop.ui.commands import COMMANDS, MOVES, Where, applies, keys_text
-from nettop.ui.lines import plain
 from nettop.ui.screens.help import help_lines
+from nettop.ui.strips import plain
 from nettop.ui.views import VIEWS
 
 NAMES = [name for view in VIEWS for name in (view.name, view.groups) if name]

@@ -1,0 +1,1 @@
+"""Conntrack messages: flows, expectations and statistics, as columns."""

@@ -1,0 +1,146 @@
+"""Reads the values of a layout out of messages, many at once or one, and puts them into the columns of a batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nettop.batch import Array
+from nettop.columns import COLUMN_DTYPES, FLOW_HI, Columns, Strings
+from nettop.decode.conntrack.layout import Layout, Part
+from nettop.decode.netlink import NLMSG_HDRLEN, Buffer, unaligned
+
+_ALWAYS = (
+    "family",
+    "proto",
+    "have",
+    "osrc_lo",
+    "odst_lo",
+    "rsrc_lo",
+    "rdst_lo",
+    "osport",
+    "odport",
+    "rsport",
+    "rdport",
+)
+_BULK = 6  # fewer rows than this are cheaper one by one
+_MAX_NS = (1 << 63) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Messages of one length side by side: data[i] are the bytes of the message of row rows[i], padded to 4."""
+
+    rows: NDArray[np.intp]
+    data: NDArray[np.uint8]
+
+    @classmethod
+    def gather(cls, buf: Buffer, offsets: NDArray[np.int64], rows: NDArray[np.intp], length: int) -> Block:
+        """Copy the messages at these offsets (one copy of `length` bytes each)."""
+        data = unaligned(buf, f"V{length}")[offsets].view(np.uint8).reshape(len(rows), length)
+        if length % 4:
+            data = np.pad(data, ((0, 0), (0, -length % 4)))
+        return cls(rows, data)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def fits(self, layout: Layout) -> NDArray[np.bool_]:
+        """Which messages have exactly this layout's attribute headers."""
+        heads = self.data.view(np.uint32)[:, layout.words]
+        same: NDArray[np.bool_] = (heads == layout.heads).all(axis=1)
+        return same
+
+    def take(self, which: NDArray[np.bool_]) -> Block:
+        """The messages for which the mask is set."""
+        return self if which.all() else Block(self.rows[which], self.data[which])
+
+    def number(self, part: Part) -> Array:
+        """The part's bytes of every message, big endian."""
+        n, width = self.data.shape
+        return np.ndarray((n,), f">u{part.width}", self.data, part.offset, (width,))
+
+
+class FlowRows:
+    """The columns of a batch in the making: n rows, each filled in once."""
+
+    def __init__(self, n: int, strings: Strings) -> None:
+        self._n = n
+        self._strings = strings
+        self._data: dict[str, Array] = {name: np.zeros(n, COLUMN_DTYPES[name]) for name in _ALWAYS}
+
+    def set(self, name: str, values: Array) -> None:
+        """A whole column at once."""
+        self._data[name] = values
+
+    def columns(self) -> Columns:
+        """What has been filled in."""
+        if any(name in self._data for name in FLOW_HI):
+            for name in FLOW_HI:
+                self._column(name)
+        return Columns(self._n, self._data)
+
+    def read(self, layout: Layout, block: Block) -> None:
+        """All messages of the block, which have this layout."""
+        if len(block) >= _BULK:
+            self._read_bulk(layout, block)
+            return
+        for row, data in zip(block.rows.tolist(), block.data, strict=True):
+            self.read_one(layout, row, data.tobytes())
+
+    def read_one(self, layout: Layout, row: int, data: bytes) -> None:
+        """One message of this layout."""
+        self._data["have"][row] = layout.have
+        self._data["family"][row] = layout.family or data[NLMSG_HDRLEN]
+        for name, parts in layout.numbers:
+            value = 0
+            for part in parts:
+                value |= int.from_bytes(data[part.offset : part.offset + part.width], "big") << part.shift
+            self._column(name)[row] = min(value, _MAX_NS) if name == "ts_ns" else value
+        for name, offset, width, text in layout.texts:
+            self._column(name)[row] = self._code(data[offset : offset + width], text)
+
+    def _read_bulk(self, layout: Layout, block: Block) -> None:
+        self._put("have", block, np.full(len(block), layout.have, np.uint32))
+        family = np.full(len(block), layout.family, np.uint8) if layout.family else block.data[:, NLMSG_HDRLEN].copy()
+        self._put("family", block, family)
+        for name, parts in layout.numbers:
+            self._put(name, block, _number(name, parts, block))
+        for name, offset, width, text in layout.texts:
+            self._put(name, block, self._codes(block.data[:, offset : offset + width], text))
+
+    def _codes(self, raw: NDArray[np.uint8], text: bool) -> Array:
+        """Codes of one string a row; most often they are all the same."""
+        if not raw.shape[1] or (raw == raw[0]).all():
+            return np.full(len(raw), self._code(raw[0].tobytes(), text), np.uint16)
+        return np.array([self._code(value.tobytes(), text) for value in raw], np.uint16)
+
+    def _code(self, raw: bytes, text: bool) -> int:
+        return self._strings.code(raw.partition(b"\0")[0] if text else raw)
+
+    def _put(self, name: str, block: Block, values: Array) -> None:
+        if len(block) == self._n:
+            self._data[name] = values
+        else:
+            self._column(name)[block.rows] = values
+
+    def _column(self, name: str) -> Array:
+        column = self._data.get(name)
+        if column is None:
+            column = self._data[name] = np.zeros(self._n, COLUMN_DTYPES[name])
+        return column
+
+
+def _number(name: str, parts: tuple[Part, ...], block: Block) -> Array:
+    """The column's values, in its dtype."""
+    if name == "ts_ns":
+        return np.minimum(block.number(parts[0]), np.uint64(_MAX_NS)).astype(np.int64)
+    dtype = COLUMN_DTYPES[name]
+    values = block.number(parts[0]).astype(dtype)
+    if parts[0].shift:
+        values <<= parts[0].shift
+    for part in parts[1:]:
+        values |= block.number(part).astype(dtype) << part.shift
+    return values

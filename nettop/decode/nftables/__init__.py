@@ -1,0 +1,1 @@
+"""nf_tables messages, nft's JSON and iptables-save: rules, sets, objects and their counters."""

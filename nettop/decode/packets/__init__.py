@@ -1,0 +1,1 @@
+"""Frames of many link types: one column a header field."""

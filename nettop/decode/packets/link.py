@@ -1,0 +1,149 @@
+"""The link layer of packets in bulk: Ethernet, VLAN tags, Linux cooked captures, raw IP, null and loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nettop.batch import Array
+from nettop.decode.packets.columns import BAD_LINK, BAD_TAGS, HAVE_DIRECTION, HAVE_ETHERTYPE, HAVE_LLC, HAVE_VLAN
+from nettop.decode.packets.rows import Rows
+from nettop.linux import packet as no
+
+MAX_TAGS = 8
+
+_ETHERNET = np.dtype({"names": ["type"], "formats": [">u2"], "offsets": [12], "itemsize": 14})
+_TAG = np.dtype([("tci", ">u2"), ("type", ">u2")])
+_SLL = np.dtype({"names": ["packet", "arphrd", "type"], "formats": [">u2"] * 3, "offsets": [0, 2, 14], "itemsize": 16})
+_SLL2 = np.dtype(
+    {"names": ["type", "arphrd", "packet"], "formats": [">u2", ">u2", "u1"], "offsets": [0, 8, 10], "itemsize": 20}
+)
+_BYTE = np.dtype([("v", "u1")])
+_NULL = np.dtype([("af", "<u4")])
+
+# The address family of a null or loop header, in either byte order. IPv6 is 24, 28, 30 on BSDs, 10 on Linux.
+_NULL_FAMILY = {2: no.ETH_P_IP, 10: no.ETH_P_IPV6, 24: no.ETH_P_IPV6, 28: no.ETH_P_IPV6, 30: no.ETH_P_IPV6}
+
+
+def decode_link(rows: Rows, linktype: int) -> None:
+    """Columns ethertype, family, vlan, l3 and `pos` at layer 3. A link type that is not known leaves them absent."""
+    layer = _LINKS.get(linktype)
+    ethertype, vlan = rows.column("ethertype"), rows.column("vlan")
+    family, l3 = rows.column("family"), rows.column("l3")
+    if layer is None:
+        return
+    layer(rows)
+    _tags(rows, ethertype, vlan)
+    family[ethertype == no.ETH_P_IP] = 2
+    family[ethertype == no.ETH_P_IPV6] = 10
+    l3[:] = np.minimum(rows.pos - rows.start, 0xFFFF)
+
+
+def _header(rows: Rows, dtype: np.dtype[Any]) -> tuple[Array | slice, Array]:
+    """The link headers of all rows long enough, and which rows these are; `pos` is moved behind them."""
+    at, _ = rows.sure(slice(None), rows.left(slice(None)) >= dtype.itemsize, BAD_LINK)
+    header = rows.data.at(rows.pos[at], dtype)
+    rows.pos[at] += dtype.itemsize
+    return at, header
+
+
+def _ethernet(rows: Rows) -> None:
+    """IEEE 802.3 and Ethernet II; RFC 1042."""
+    at, header = _header(rows, _ETHERNET)
+    kind = header["type"].astype(np.uint16)
+    typed = kind >= no.ETH_P_802_3_MIN
+    if typed.all():
+        rows.column("ethertype")[at] = kind
+        rows.have(at, HAVE_ETHERTYPE)
+        return
+    rows.column("ethertype")[at] = np.where(typed, kind, 0)
+    rows.cols["have"][at] |= np.where(typed, HAVE_ETHERTYPE, HAVE_LLC).astype(np.uint16)
+
+
+def _cooked(rows: Rows, dtype: np.dtype[Any]) -> None:
+    """LINKTYPE_LINUX_SLL and SLL2: the packet type is the direction, the protocol an ethertype (but for netlink)."""
+    at, header = _header(rows, dtype)
+    rows.column("direction")[at] = np.minimum(header["packet"], 255)
+    kind = header["type"].astype(np.uint16)
+    typed = (kind >= no.ETH_P_802_3_MIN) & (header["arphrd"] != no.ARPHRD_NETLINK)
+    rows.column("ethertype")[at] = np.where(typed, kind, 0)
+    rows.cols["have"][at] |= np.where(typed, HAVE_ETHERTYPE | HAVE_DIRECTION, HAVE_DIRECTION).astype(np.uint16)
+
+
+def _raw(rows: Rows) -> None:
+    """No header: the IP version nibble says what it is."""
+    at, _ = rows.sure(slice(None), rows.left(slice(None)) >= 1, BAD_LINK)
+    version = rows.data.at(rows.pos[at], _BYTE)["v"] >> 4
+    ethertype = np.zeros(len(version), np.uint16)
+    ethertype[version == 4] = no.ETH_P_IP
+    ethertype[version == 6] = no.ETH_P_IPV6
+    rows.column("ethertype")[at] = ethertype
+    rows.cols["have"][at] |= np.where(ethertype > 0, HAVE_ETHERTYPE, 0).astype(np.uint16)
+
+
+def _only(ethertype: int) -> Callable[[Rows], None]:
+    def layer(rows: Rows) -> None:
+        rows.column("ethertype")[:] = ethertype
+        rows.have(slice(None), HAVE_ETHERTYPE)
+
+    return layer
+
+
+def _null(rows: Rows) -> None:
+    """LINKTYPE_NULL (the writer's byte order) and LINKTYPE_LOOP (network order): an AF_* number."""
+    at, header = _header(rows, _NULL)
+    family = header["af"].astype(np.uint32)
+    swapped = family.byteswap()
+    ethertype = np.zeros(len(family), np.uint16)
+    for number, kind in _NULL_FAMILY.items():
+        ethertype[(family == number) | (swapped == number)] = kind
+    rows.column("ethertype")[at] = ethertype
+    rows.cols["have"][at] |= np.where(ethertype > 0, HAVE_ETHERTYPE, 0).astype(np.uint16)
+
+
+def _is_tag(ethertype: Array) -> NDArray[np.bool_]:
+    return np.asarray((ethertype == no.ETH_P_8021Q) | (ethertype == no.ETH_P_8021AD) | (ethertype == no.ETH_P_QINQ1))
+
+
+def _tags(rows: Rows, ethertype: Array, vlan: Array) -> None:
+    """IEEE 802.1Q and 802.1ad: steps over all tags, the first one's id is kept."""
+    for depth in range(MAX_TAGS + 1):
+        tagged = _is_tag(ethertype)
+        if not tagged.any():
+            return
+        at = np.flatnonzero(tagged)
+        enough = (rows.left(at) >= _TAG.itemsize) & (depth < MAX_TAGS)
+        ethertype[at[~enough]] = 0
+        rows.cols["have"][at[~enough]] &= np.uint16(0xFFFF ^ HAVE_ETHERTYPE)
+        kept, _ = rows.sure(at, enough, BAD_TAGS)
+        _step_over_tag(rows, kept, ethertype, vlan if depth == 0 else None)
+
+
+def _step_over_tag(rows: Rows, at: Array | slice, ethertype: Array, vlan: Array | None) -> None:
+    tag = rows.data.at(rows.pos[at], _TAG)
+    if vlan is not None:
+        vlan[at] = tag["tci"] & 0x0FFF
+        rows.have(at, HAVE_VLAN)
+    kind = tag["type"].astype(np.uint16)
+    llc = kind < no.ETH_P_802_3_MIN
+    ethertype[at] = np.where(llc, 0, kind)
+    if llc.any():
+        rows.cols["have"][at] ^= np.where(llc, HAVE_ETHERTYPE | HAVE_LLC, 0).astype(np.uint16)
+    rows.pos[at] += _TAG.itemsize
+
+
+_LINKS: dict[int, Callable[[Rows], None]] = {
+    no.LINK_NULL: _null,
+    no.LINK_ETHERNET: _ethernet,
+    no.LINK_RAW_BSD: _raw,
+    no.LINK_RAW_OPENBSD: _raw,
+    no.LINK_RAW: _raw,
+    no.LINK_LOOP: _null,
+    no.LINK_SLL: lambda rows: _cooked(rows, _SLL),
+    no.LINK_IPV4: _only(no.ETH_P_IP),
+    no.LINK_IPV6: _only(no.ETH_P_IPV6),
+    no.LINK_SLL2: lambda rows: _cooked(rows, _SLL2),
+}

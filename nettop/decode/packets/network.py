@@ -1,0 +1,199 @@
+"""The network layer of packets in bulk: IPv4, IPv6 with its extension headers, ARP."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nettop.batch import Array
+from nettop.decode.packets.columns import (
+    BAD_ARP,
+    BAD_EXTENSION,
+    BAD_IPV4,
+    BAD_IPV6,
+    FRAG_DONT,
+    FRAG_MORE,
+    HAVE_ARP,
+    HAVE_FRAGMENT,
+    HAVE_IP,
+    HAVE_LATER_FRAGMENT,
+    HAVE_PAYLOAD,
+    HAVE_TUNNEL,
+)
+from nettop.decode.packets.rows import Rows
+from nettop.linux import packet as no
+
+MAX_EXTENSIONS = 16
+
+_IPV4 = np.dtype(
+    {  # RFC 791
+        "names": ["vihl", "total", "id", "frag", "ttl", "proto", "src", "dst"],
+        "formats": ["u1", ">u2", ">u2", ">u2", "u1", "u1", ">u4", ">u4"],
+        "offsets": [0, 2, 4, 6, 8, 9, 12, 16],
+        "itemsize": 20,
+    }
+)
+_IPV6 = np.dtype(
+    {  # RFC 8200
+        "names": ["version", "payload", "next", "hops", "src_hi", "src_lo", "dst_hi", "dst_lo"],
+        "formats": ["u1", ">u2", "u1", "u1", ">u8", ">u8", ">u8", ">u8"],
+        "offsets": [0, 4, 6, 7, 8, 16, 24, 32],
+        "itemsize": 40,
+    }
+)
+_EXTENSION = np.dtype(
+    {  # RFC 8200 4.3 to 4.6; the fragment header's offset and id; RFC 4302's SPI stands where that id does
+        "names": ["next", "len", "frag", "id"],
+        "formats": ["u1", "u1", ">u2", ">u4"],
+        "offsets": [0, 1, 2, 4],
+        "itemsize": 8,
+    }
+)
+_ARP = np.dtype(
+    {  # RFC 826, for Ethernet and IPv4
+        "names": ["type", "hlen", "plen", "op", "src", "dst"],
+        "formats": [">u2", "u1", "u1", ">u2", ">u4", ">u4"],
+        "offsets": [2, 4, 5, 6, 14, 24],
+        "itemsize": 28,
+    }
+)
+_IS_EXTENSION = np.zeros(256, np.bool_)
+_IS_EXTENSION[[no.IPPROTO_HOPOPTS, no.IPPROTO_ROUTING, no.IPPROTO_FRAGMENT, no.IPPROTO_AH, no.IPPROTO_DSTOPTS]] = True
+
+
+def decode_network(rows: Rows, wirelen: Array, full: bool) -> None:
+    """Addresses, proto, size and l4, with `pos` at layer 4; with `full` also ttl, ip_id, frag and payload."""
+    ethertype = rows.cols["ethertype"]
+    for name in ("proto", "src_lo", "dst_lo", "size", "l4", *(("ttl", "ip_id", "frag", "payload") if full else ())):
+        rows.column(name)
+    is_ipv4 = ethertype == no.ETH_P_IP
+    if is_ipv4.any():
+        _ipv4(rows, rows.where(is_ipv4), wirelen, full)
+    if is_ipv4.all():
+        return
+    is_ipv6 = ethertype == no.ETH_P_IPV6
+    if is_ipv6.any():
+        _ipv6(rows, rows.where(is_ipv6), wirelen, full)
+    is_arp = (ethertype == no.ETH_P_ARP) | (ethertype == no.ETH_P_RARP)
+    if is_arp.any():
+        _arp(rows, rows.where(is_arp))
+
+
+def _ipv4(rows: Rows, at: Array | slice, wirelen: Array, full: bool) -> None:
+    pos = rows.pos[at].copy()  # a slice would be a view, and _set_l4 moves on
+    header = rows.data.at(pos, _IPV4)
+    vihl = header["vihl"]
+    size = (vihl & np.uint8(15)).astype(np.int64) * 4
+    ok = (rows.end[at] - pos >= np.maximum(size, 20)) & (vihl >= 0x45) & (vihl <= 0x4F)
+    at, kept = rows.sure(at, ok, BAD_IPV4)
+    header, pos, size = header[kept], pos[kept], size[kept]
+    cols = rows.cols
+    cols["proto"][at] = header["proto"]
+    cols["src_lo"][at] = header["src"]
+    cols["dst_lo"][at] = header["dst"]
+    on_wire = wirelen[at].astype(np.int64) - (pos - rows.start[at])
+    cols["size"][at] = _size(header["total"].astype(np.int64), on_wire)
+    frag = header["frag"].astype(np.uint16)
+    _mark(rows, at, (frag & 0x3FFF) != 0, (frag & 0x1FFF) != 0)
+    _set_l4(rows, at, pos + size, (frag & 0x1FFF) == 0)
+    if full:
+        cols["ttl"][at] = header["ttl"]
+        cols["ip_id"][at] = header["id"]
+        cols["frag"][at] = (frag << 3) | (frag >> 13 & 1) * FRAG_MORE | (frag >> 14 & 1) * FRAG_DONT
+        length = header["total"].astype(np.int64)
+        cols["payload"][at] = np.maximum(np.where(length == 0, on_wire, length) - size, 0)
+
+
+def _size(said: Array, on_wire: Array) -> Array:
+    """What the header says, at most what was on the wire; that, too, where it says 0 (TSO has yet to cut it)."""
+    return np.maximum(np.minimum(said if said.all() else np.where(said == 0, on_wire, said), on_wire), 0)
+
+
+def _mark(rows: Rows, at: Array | slice, fragment: Array, later: Array) -> None:
+    bits = np.full(len(fragment), HAVE_IP | HAVE_PAYLOAD, np.uint16)
+    if fragment.any():
+        bits |= np.where(fragment, HAVE_FRAGMENT, 0).astype(np.uint16)
+        bits |= np.where(later, HAVE_LATER_FRAGMENT, 0).astype(np.uint16)
+    rows.cols["have"][at] |= bits
+
+
+def _set_l4(rows: Rows, at: Array | slice, pos: Array, ok: Array) -> None:
+    offset = pos - rows.start[at]
+    rows.cols["l4"][at] = np.where(ok & (offset <= 0xFFFF), offset, 0)
+    rows.pos[at] = pos
+
+
+def _ipv6(rows: Rows, at: Array | slice, wirelen: Array, full: bool) -> None:
+    pos = rows.pos[at].copy()
+    header = rows.data.at(pos, _IPV6)
+    ok = (rows.end[at] - pos >= _IPV6.itemsize) & (header["version"] >> 4 == 6)
+    at, kept = rows.sure(at, ok, BAD_IPV6)
+    header, pos = header[kept], pos[kept]
+    for name in ("src_lo", "src_hi", "dst_lo", "dst_hi"):
+        rows.column(name)[at] = header[name]
+    said, on_wire = header["payload"].astype(np.int64), wirelen[at].astype(np.int64) - (pos - rows.start[at])
+    rows.cols["size"][at] = _size(np.where(said == 0, 0, said + _IPV6.itemsize), on_wire)
+    rows.have(at, HAVE_IP | HAVE_PAYLOAD)
+    rows.pos[at] = pos + _IPV6.itemsize
+    rows.cols["proto"][at] = header["next"]
+    if full:
+        rows.cols["ttl"][at] = header["hops"]
+    _extensions(rows, np.arange(rows.n)[at], header["next"].copy(), full)
+    if full:
+        extensions = rows.pos[at] - pos - _IPV6.itemsize  # a jumbogram, and what TSO has yet to cut, say 0
+        rows.cols["payload"][at] = np.maximum(np.where(said == 0, on_wire - _IPV6.itemsize, said) - extensions, 0)
+
+
+def _extensions(rows: Rows, at: Array, following: Array, full: bool) -> None:
+    """Steps `pos` over extension headers, up to a later fragment's data; sets proto and l4 of the rows `at`."""
+    whole = np.ones(len(at), np.bool_)  # a layer 4 header follows
+    open_ = np.flatnonzero(_IS_EXTENSION[following])
+    for _ in range(MAX_EXTENSIONS):
+        if not len(open_):
+            break
+        row = at[open_]
+        header = rows.data.at(rows.pos[row], _EXTENSION)
+        is_fragment = following[open_] == no.IPPROTO_FRAGMENT
+        is_ah = following[open_] == no.IPPROTO_AH
+        size = np.where(is_fragment, 8, np.where(is_ah, (header["len"].astype(np.int64) + 2) * 4, 0))
+        size = np.where(size == 0, (header["len"].astype(np.int64) + 1) * 8, size)
+        enough = rows.left(row) >= size
+        if not enough.all():
+            rows.sure(row, enough, BAD_EXTENSION)
+            whole[open_[~enough]] = False
+            open_, row, header = open_[enough], row[enough], header[enough]
+            is_fragment, is_ah, size = is_fragment[enough], is_ah[enough], size[enough]
+        later = _fragments(rows, row[is_fragment], header[is_fragment], full)
+        if is_ah.any():
+            rows.column("tunnel")[row[is_ah]] = header["id"][is_ah]
+            rows.have(row[is_ah], HAVE_TUNNEL)
+        whole[open_[is_fragment][later]] = False
+        following[open_] = header["next"]
+        rows.pos[row] += size
+        open_ = open_[_IS_EXTENSION[following[open_]] & whole[open_]]
+    if len(open_):
+        rows.sure(at[open_], np.zeros(len(open_), np.bool_), BAD_EXTENSION)
+        whole[open_] = False
+    rows.cols["proto"][at] = following
+    _set_l4(rows, at, rows.pos[at], whole)
+
+
+def _fragments(rows: Rows, row: Array, header: Array, full: bool) -> Array:
+    """Marks the fragments among the rows; which of them are not the first."""
+    frag = header["frag"].astype(np.uint16)
+    later: Array = (frag & 0xFFF8) != 0
+    rows.have(row, HAVE_FRAGMENT)
+    rows.have(row[later], HAVE_LATER_FRAGMENT)
+    if full:
+        rows.cols["ip_id"][row] = header["id"]
+        rows.cols["frag"][row] = (frag & 0xFFF8) | (frag & 1) * FRAG_MORE
+    return later
+
+
+def _arp(rows: Rows, at: Array | slice) -> None:
+    at, kept = rows.sure(at, rows.left(at) >= _ARP.itemsize, BAD_ARP)
+    header = rows.data.at(rows.pos[at], _ARP)
+    at, kept = rows.sure(at, (header["type"] == no.ETH_P_IP) & (header["hlen"] == 6) & (header["plen"] == 4), BAD_ARP)
+    rows.cols["src_lo"][at] = header["src"][kept]
+    rows.cols["dst_lo"][at] = header["dst"][kept]
+    rows.column("dport")[at] = header["op"][kept]
+    rows.have(at, HAVE_ARP)

@@ -1,0 +1,167 @@
+"""The transport layer of packets in bulk: TCP, UDP, SCTP, DCCP, ICMP and ICMPv6, and the ids of tunnels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from nettop.batch import Array
+from nettop.decode.packets.columns import BAD_TRANSPORT, HAVE_ICMP, HAVE_ICMP_ID, HAVE_PORTS, HAVE_TCP, HAVE_TUNNEL
+from nettop.decode.packets.rows import Rows
+from nettop.linux import packet as no
+
+_Layer = Callable[[Rows, Array | slice], None]
+
+_PORTS = np.dtype([("sport", ">u2"), ("dport", ">u2")])
+_TCP = np.dtype(
+    {  # RFC 9293; the first eight bytes also serve UDP (RFC 768): its length stands at 4
+        "names": ["sport", "dport", "length", "seq", "ack", "flags", "window"],
+        "formats": [">u2", ">u2", ">u2", ">u4", ">u4", ">u2", ">u2"],
+        "offsets": [0, 2, 4, 4, 8, 12, 14],
+        "itemsize": 20,
+    }
+)
+_ICMP = np.dtype(
+    {  # RFC 792, RFC 4443: type and code, checksum, and of the echo messages id and sequence number
+        "names": ["typecode", "id", "seq"],
+        "formats": [">u2", ">u2", ">u2"],
+        "offsets": [0, 4, 6],
+        "itemsize": 8,
+    }
+)
+_GRE = np.dtype([("flags", ">u2"), ("protocol", ">u2"), ("word", ">u4", (3,))])  # RFC 2784, RFC 2890
+_SPI = np.dtype([("spi", ">u4"), ("second", ">u4")])  # RFC 4303: first word; RFC 4302: second word
+_VXLAN = np.dtype([("udp", "V8"), ("flags", "u1"), ("rest", "V3"), ("vni", ">u4")])  # RFC 7348
+
+_NEEDS = np.zeros(256, np.uint8)  # the least header of each protocol with ports
+_NEEDS[[no.IPPROTO_TCP, no.IPPROTO_UDP, no.IPPROTO_UDPLITE, no.IPPROTO_SCTP, no.IPPROTO_DCCP]] = 20, 8, 8, 12, 12
+_HAS_PORTS = _NEEDS > 0
+
+# Types whose third word is an id: echo, timestamp, information, mask of ICMP; echo of ICMPv6.
+_ICMP_WITH_ID = np.zeros(256, np.bool_)
+_ICMP_WITH_ID[[0, 8, 13, 14, 15, 16, 17, 18]] = True
+_ICMPV6_WITH_ID = np.zeros(256, np.bool_)
+_ICMPV6_WITH_ID[[128, 129]] = True
+
+
+def decode_transport(rows: Rows, full: bool) -> None:
+    """Ports, or ICMP's type, code and id; with `full` also TCP's fields, payload behind TCP and UDP, and tunnel ids."""
+    l4, proto = rows.cols["l4"], rows.cols["proto"]
+    rows.column("sport")
+    rows.column("dport")
+    ported = _HAS_PORTS[proto] & (l4 > 0)
+    if ported.any():
+        at = rows.where(ported)
+        if full:
+            _with_ports(rows, at)
+        else:
+            _ports_only(rows, at)
+    if ported.all():
+        return
+    rest = (l4 > 0) & ~ported
+    for number, layer in ((no.IPPROTO_ICMP, _icmp), (no.IPPROTO_ICMPV6, _icmpv6)):
+        _each(rows, rest & (proto == number), layer)
+    if full:
+        for number, layer in ((no.IPPROTO_GRE, _gre), (no.IPPROTO_ESP, _esp), (no.IPPROTO_AH, _ah)):
+            _each(rows, rest & (proto == number), layer)
+
+
+def _each(rows: Rows, mask: Array, layer: _Layer) -> None:
+    if mask.any():
+        layer(rows, rows.where(mask))
+
+
+def _ports_only(rows: Rows, at: Array | slice) -> None:
+    at, _ = rows.sure(at, rows.left(at) >= _PORTS.itemsize, BAD_TRANSPORT)
+    header = rows.data.at(rows.pos[at], _PORTS)
+    rows.cols["sport"][at] = header["sport"]
+    rows.cols["dport"][at] = header["dport"]
+    rows.have(at, HAVE_PORTS)
+
+
+def _with_ports(rows: Rows, at: Array | slice) -> None:
+    left, proto = rows.left(at), rows.cols["proto"][at]
+    header = rows.data.at(rows.pos[at], _TCP)
+    ported = left >= 4
+    at_ports, kept = (at, slice(None)) if ported.all() else (np.arange(rows.n)[at][ported], ported)
+    rows.cols["sport"][at_ports] = header["sport"][kept]
+    rows.cols["dport"][at_ports] = header["dport"][kept]
+    rows.have(at_ports, HAVE_PORTS)
+    at, kept = rows.sure(at, left >= _NEEDS[proto], BAD_TRANSPORT)
+    header, proto = header[kept], proto[kept]
+    index = np.arange(rows.n)[at]
+    tcp = proto == no.IPPROTO_TCP
+    _tcp(rows, index[tcp], header[tcp])
+    udp = (proto == no.IPPROTO_UDP) | (proto == no.IPPROTO_UDPLITE)
+    _udp(rows, index[udp], header[udp])
+
+
+def _tcp(rows: Rows, at: Array, header: Array) -> None:
+    flags = header["flags"].astype(np.uint16)
+    size = (flags >> 12).astype(np.int64) * 4
+    for name in ("seq", "ack", "window"):
+        rows.column(name)[at] = header[name]
+    rows.column("flags")[at] = flags & np.uint16(0x1FF)
+    rows.have(at, HAVE_TCP)
+    if (size < 20).any():
+        rows.sure(at, size >= 20, BAD_TRANSPORT)
+    payload = rows.cols["payload"]
+    payload[at] = np.maximum(payload[at].astype(np.int64) - np.maximum(size, 20), 0)
+
+
+def _udp(rows: Rows, at: Array, header: Array) -> None:
+    payload = rows.cols["payload"]
+    length = header["length"].astype(np.int64)
+    behind = payload[at].astype(np.int64)
+    payload[at] = np.maximum(np.where(length == 0, behind, length) - 8, 0)  # 0: a jumbogram (RFC 2675)
+    tunnels = at[(header["dport"] == no.PORT_VXLAN) & (rows.left(at) >= _VXLAN.itemsize)]
+    if len(tunnels):
+        vxlan = rows.data.at(rows.pos[tunnels], _VXLAN)
+        valid = vxlan["flags"] & 0x08 != 0
+        rows.column("tunnel")[tunnels[valid]] = vxlan["vni"][valid] >> 8
+        rows.have(tunnels[valid], HAVE_TUNNEL)
+
+
+def _icmp(rows: Rows, at: Array | slice) -> None:
+    _messages(rows, at, _ICMP_WITH_ID)
+
+
+def _icmpv6(rows: Rows, at: Array | slice) -> None:
+    _messages(rows, at, _ICMPV6_WITH_ID)
+
+
+def _messages(rows: Rows, at: Array | slice, with_id: Array) -> None:
+    at, _ = rows.sure(at, rows.left(at) >= 2, BAD_TRANSPORT)
+    header = rows.data.at(rows.pos[at], _ICMP)
+    typecode = header["typecode"].astype(np.uint16)
+    rows.cols["dport"][at] = typecode
+    has_id = with_id[typecode >> 8] & (rows.left(at) >= 8)
+    rows.cols["sport"][at] = np.where(has_id, header["id"], 0)
+    rows.column("seq")[at] = np.where(has_id, header["seq"], 0)
+    rows.cols["have"][at] |= np.where(has_id, HAVE_ICMP | HAVE_ICMP_ID, HAVE_ICMP).astype(np.uint16)
+
+
+def _gre(rows: Rows, at: Array | slice) -> None:
+    left = rows.left(at)
+    header = rows.data.at(rows.pos[at], _GRE)
+    flags = header["flags"].astype(np.uint16)
+    checksum = (flags >> 15 & 1) | (flags >> 14 & 1)  # the checksum's word is there with either of C and R
+    has_key = (flags >> 13 & 1 == 1) & (flags & 7 == 0) & (left >= 8 + 4 * checksum.astype(np.int64))
+    words = header["word"]
+    key = np.where(checksum == 1, words[:, 1], words[:, 0])
+    pptp = (flags & 7 == 1) & (flags >> 13 & 1 == 1) & (left >= 8)  # RFC 2637: payload length, then the call id
+    rows.column("tunnel")[at] = np.where(pptp, words[:, 0] & 0xFFFF, np.where(has_key, key, 0))
+    rows.cols["have"][at] |= np.where(has_key | pptp, HAVE_TUNNEL, 0).astype(np.uint16)
+
+
+def _esp(rows: Rows, at: Array | slice) -> None:
+    at, _ = rows.sure(at, rows.left(at) >= 4, BAD_TRANSPORT)
+    rows.column("tunnel")[at] = rows.data.at(rows.pos[at], _SPI)["spi"]
+    rows.have(at, HAVE_TUNNEL)
+
+
+def _ah(rows: Rows, at: Array | slice) -> None:
+    at, _ = rows.sure(at, rows.left(at) >= 8, BAD_TRANSPORT)
+    rows.column("tunnel")[at] = rows.data.at(rows.pos[at], _SPI)["second"]
+    rows.have(at, HAVE_TUNNEL)

@@ -1,0 +1,107 @@
+"""Fills an engine's models, from a recording or from a live namespace, for the commands that print them once."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from nettop.batch import Batch, End, Gap, Item
+from nettop.console import say
+from nettop.errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_LOSS, EXIT_OK
+from nettop.headless.streaming import TAKE_S, sources
+from nettop.headless.unprivileged import drop
+from nettop.model.ledger import Ledger
+from nettop.pipeline.engine import Engine
+from nettop.pipeline.ingest import Plumbing
+from nettop.pipeline.live_sources import LiveSources
+from nettop.recording.chunks import open_input
+from nettop.recording.reader import open_reader
+from nettop.text.units import grouped
+
+
+def item_time(item: Item) -> int | None:
+    """When the item was, in ns since the epoch; None where it does not say."""
+    if isinstance(item, Batch):
+        return int(item.ts_ns[-1]) if len(item) else None
+    if isinstance(item, Gap):
+        return item.to_ns
+    return getattr(item, "ts_ns", None)
+
+
+def recorded(path: str) -> Iterator[Item]:
+    """The items of a file ("-": stdin), to its End, read without privileges. InputError where it is no capture."""
+    fd = open_input(path)
+    drop()
+    reader = open_reader(path, fd=fd)
+    try:
+        yield from reader
+    finally:
+        reader.close()
+
+
+def damage(path: str, item: Item) -> int:
+    """The exit code that an item asks for: a damaged end is one line on stderr and EXIT_DAMAGED."""
+    if isinstance(item, End) and item.stream is None and item.error:
+        where = f"is damaged at byte {item.offset}: {item.error}"
+        say(f"{path!r} {where}; what stands before it was read")
+        return EXIT_DAMAGED
+    return EXIT_OK
+
+
+def engine_of(path: str) -> tuple[Engine, int, int]:
+    """The models at the end of a recording, its last time, and the exit code."""
+    engine, code, now_ns = Engine(), EXIT_OK, 0
+    for item in recorded(path):
+        code = code or damage(path, item)
+        now_ns = max(now_ns, item_time(item) or 0)
+        engine.apply(item, now_ns)
+    return engine, now_ns, code
+
+
+def live_engine(
+    options: argparse.Namespace,
+    begin: Callable[[LiveSources], None],
+    done: Callable[[Item], bool] = lambda item: False,
+) -> tuple[Engine, int, int]:
+    """The models of --netns after the item that `done` says is enough, or when every source that `begin` started has
+    ended; then as engine_of."""
+    plumbing = Plumbing()
+    with sources(options, plumbing) as live:
+        engine = Engine(live.netns.label)
+        begin(live)
+        while plumbing.alive():
+            if _apply(engine, plumbing.handoff.take(TAKE_S)[1], done):
+                return engine, time.time_ns(), complain(engine.ended)
+        while items := plumbing.handoff.take(0)[1]:
+            _apply(engine, items, done)
+    return engine, time.time_ns(), complain(engine.ended)
+
+
+def _apply(engine: Engine, items: Iterable[Item], done: Callable[[Item], bool]) -> bool:
+    enough = False
+    for item in items:
+        engine.apply(item, item_time(item) or time.time_ns())
+        enough = done(item) or enough
+    return enough
+
+
+def complain(items: Iterable[Item]) -> int:
+    """A line on stderr for each stream that ended in an error; the exit code."""
+    code = EXIT_OK
+    for item in items:
+        if isinstance(item, End) and item.error:
+            say(item.error)
+            code = EXIT_FAILED
+    return code
+
+
+def settled(ledger: Ledger, code: int, fail_on_loss: bool = False) -> int:
+    """The exit code at the end; a line on stderr says what was lost, where that fails, or how much came damaged."""
+    if fail_on_loss and ledger.any_loss():
+        say(ledger.line())
+        return code or EXIT_LOSS
+    if bad := ledger.unreadable():
+        say(f"{grouped(bad)} damaged {'message is' if bad == 1 else 'messages are'} left out")
+        return code or EXIT_DAMAGED
+    return code

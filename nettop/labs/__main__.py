@@ -1,0 +1,77 @@
+"""`python -I -m nettop.labs`: builds the lab in private namespaces, sends traffic, and serves a broker.
+
+stdin is the broker's socket, the arguments are the broker's; one line on stdout says "ready" or why not. All of it
+dies with this one's parent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+
+from nettop.errors import NettopError
+from nettop.labs import gateways as lab
+from nettop.labs import isolation, traffic
+
+
+def _start_traffic() -> None:
+    """One process a namespace; they are children of PID 1 and end with it."""
+    for name, role in traffic.ROLES.items():
+        if os.fork():
+            continue
+        try:
+            isolation.enter_netns(name)
+            os.close(0)
+            os.closerange(3, 64)
+            asyncio.run(role())
+        except (KeyboardInterrupt, OSError):
+            pass
+        finally:
+            os._exit(0)
+
+
+def _serve() -> int:
+    """Run the broker on stdin and reap until it ends: then PID 1 returns, and the kernel ends everything else."""
+    broker = os.fork()
+    if broker == 0:
+        os.execv(sys.executable, [sys.executable, "-I", "-m", "nettop.broker", *sys.argv[1:]])
+    while True:
+        pid, status = os.wait()
+        if pid == broker:
+            return os.waitstatus_to_exitcode(status)
+
+
+def _inside() -> int:
+    try:
+        lab.build()
+        _start_traffic()
+    except NettopError as error:
+        print(f"error {error}", flush=True)
+        return 1
+    print("ready", flush=True)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)  # the parent sees the end of the line; what runs below has a stdout all the same
+    os.close(null)
+    return _serve()
+
+
+def main() -> int:
+    """Enter the private namespaces, become their PID 1, build and serve."""
+    isolation.die_with_parent(os.getppid())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the app's: it ends us by closing the socket
+    try:
+        child = isolation.enter_private_namespaces()
+    except (NettopError, OSError) as error:
+        print(f"error {error}", flush=True)
+        return 1
+    if child == 0:
+        os._exit(_inside())
+    os.close(0)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status) & 0xFF
+
+
+if __name__ == "__main__":
+    sys.exit(main())

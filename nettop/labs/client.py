@@ -1,0 +1,74 @@
+"""The demo as the app sees it: a broker inside the lab, and the recording that stands in where no lab can be built."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from nettop.broker import wire
+from nettop.broker.client import Broker
+from nettop.broker.start import attach
+from nettop.errors import InputError, NotPermitted
+
+BUILD_SECONDS = 30.0
+END_SECONDS = 5.0
+RECORDING = "demo-gw-a.pcapng"
+
+
+class Demo:
+    """A lab of its own, gone when this process is, however it ends. NotPermitted where the host does not allow it."""
+
+    def __init__(self, *, read_only: bool = False, drop: bool = True) -> None:
+        """Build it, and then give up every privilege of this process (`drop`). `read_only`: its broker's."""
+        ours, theirs = wire.pair()
+        command = [sys.executable, "-I", "-m", "nettop.labs", *(["--read-only"] if read_only else [])]
+        with theirs:
+            self._process = subprocess.Popen(
+                command, stdin=theirs.fileno(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+        try:
+            said = self._answer()
+            if said != "ready":
+                raise NotPermitted(said.removeprefix("error ") or "the lab could not be built")
+            self.broker = attach(ours, drop=drop and os.geteuid() == 0)  # which drops before it starts a thread
+        except BaseException:
+            ours.close()
+            self._process.kill()  # the kernel ends all of the lab with it
+            self._process.wait()
+            raise
+
+    def __enter__(self) -> Broker:
+        return self.broker
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.broker.close()  # the lab's first process ends with it, and all of the lab
+        try:
+            self._process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            with suppress(PermissionError):  # started as root, ended as a user
+                self._process.kill()
+
+    def _answer(self) -> str:
+        """The lab's one line, or why there is none."""
+        assert self._process.stdout is not None
+        with self._process.stdout as out:
+            if not select.select([out], [], [], BUILD_SECONDS)[0]:
+                self._process.kill()
+                return f"the lab was not ready after {BUILD_SECONDS:.0f} s"
+            return out.readline().decode(errors="replace").strip()
+
+
+def bundled() -> str:
+    """The recording of the lab that comes with nettop. InputError when it is missing."""
+    package = Path(__file__).resolve().parents[1]
+    for place in (package / "_data" / "captures", package.parent / "captures"):
+        if (place / RECORDING).exists():
+            return str(place / RECORDING)
+    raise InputError("the bundled recording of the demo is missing", "install nettop again")

@@ -1,0 +1,1 @@
+"""Every counter of a namespace: readings, series, forecasts and what they mean."""

@@ -1,0 +1,214 @@
+"""How a counter looks: its cells in the table, the lines of its detail, its place in the table's own order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from nettop.model.counters import readings
+from nettop.model.counters.forecast import forecast
+from nettop.model.counters.meanings import ADVICE, FULL, FULL_ADVICE, MEANING, NEARLY_FULL, NET_MEANING, SOFTNET_MEANING
+from nettop.model.counters.series import Course, Series
+from nettop.model.table import Column, Line
+from nettop.text import units
+from nettop.text.sanitize import clean
+
+_TREND = 14  # readings that a row's sparkline shows
+
+COLUMNS: tuple[Column, ...] = (
+    Column("group", "GROUP", 11, frozen=True),
+    Column("name", "NAME", 30, frozen=True, grow=3, most=44),
+    Column("value", "VALUE", 14, right=True),
+    Column("rate", "RATE", 9, right=True),
+    Column("use", "USED", 6, right=True, rank=2),
+    Column("bytes", "BYTES", 7, right=True, rank=5),
+    Column("byte_rate", "BYTES/S", 8, right=True, rank=4),
+    Column("trend", "TREND", 14, rank=3, sortable=False),
+    Column("meaning", "MEANING", 34, rank=1, grow=1),
+    Column("netns", "NETNS", 10, rank=1),
+)
+
+# BYTES are told in words, by the few that count them: the meaning of all others needs the room.
+DEFAULT_COLUMNS = tuple(column.key for column in COLUMNS if column.key not in ("bytes", "byte_rate", "netns"))
+
+# On screen in this order; what is unlisted follows by name. What has never counted anything bad comes last.
+_ORDER = (
+    readings.TABLE,
+    readings.CONNTRACK,
+    readings.EXPECT,
+    readings.NFT_COUNTER,
+    readings.NFT_QUOTA,
+    readings.NFT_LIMIT,
+    readings.NFT_SET,
+    readings.NFT_ELEMENT,
+    readings.NFACCT,
+    readings.NFQUEUE,
+    readings.NFLOG,
+    "",
+    readings.SOFTNET,
+    *NET_MEANING,
+    readings.LEDGER,
+)
+GROUPS = tuple(group for group in _ORDER if group)
+_PLACES = {group: number for number, group in enumerate(_ORDER)}
+_NAMES = {
+    group: {name: number for number, name in enumerate(names)}
+    for group, names in {**MEANING, readings.SOFTNET: SOFTNET_MEANING, **NET_MEANING}.items()
+}
+_SINK = frozenset(NET_MEANING)  # groups whose counters that are 0 sink to the end
+
+
+def place(series: Series) -> tuple[str, bool, int, str, int, str, int]:
+    """Where a counter stands in the table's own order."""
+    key = series.key
+    sinks = key.group in _SINK and not series.value
+    group, names = _PLACES.get(key.group, _PLACES[""]), _NAMES.get(key.group, {})
+    name = names.get(key.name, len(names))
+    return key.netns, sinks, group, key.group, name, key.name, -1 if key.cpu is None else key.cpu
+
+
+def cell(series: Series, column: str) -> tuple[str, str]:
+    """The text and role of one column's cell, safe for a terminal."""
+    about = series.about
+    if column == "value":
+        return units.grouped(series.value), _value_role(series)
+    if column == "rate":
+        return units.rate(series.rate), _rate_role(series, series.rate)
+    if column == "use":
+        used = series.used
+        return ("", "") if used is None else (units.percent(used), _use_role(used))
+    if column in ("bytes", "byte_rate"):
+        return _octets(series, column)
+    if column == "trend":
+        return units.sparkline(list(series.rates)[-_TREND:]), "warn" if about.alarming else "good"
+    if column == "meaning":
+        return clean(_short(series)), _meaning_role(series)
+    if column == "name":
+        return clean(_name(series)), "heading"
+    return (clean(series.key.netns), "accent") if column == "netns" else (clean(getattr(series.key, column)), "heading")
+
+
+def _name(series: Series) -> str:
+    """An element without family and table, which the row of its set has: what tells it apart comes last."""
+    key = series.key
+    return key.name.split(" ", 2)[-1] if key.group == readings.NFT_ELEMENT else key.name
+
+
+def _octets(series: Series, column: str) -> tuple[str, str]:
+    octets = series.octets
+    if octets is None:
+        return "", ""
+    if column == "bytes":
+        return units.scaled(octets.value), "number"
+    return units.rate(octets.rate), _rate_role(series, octets.rate)
+
+
+def _value_role(series: Series) -> str:
+    full = series.used is not None and series.used >= 1
+    lost = series.key.group == readings.LEDGER and series.key.name.endswith(" lost")
+    return "bad" if series.value and (full or lost) else "number"
+
+
+def _rate_role(series: Series, rate: float | None) -> str:
+    if not rate:
+        return "dim"
+    return "bad" if series.about.alarming else "number"
+
+
+def _use_role(used: float) -> str:
+    return "bad" if used >= 1 else "warn" if used >= NEARLY_FULL else "number"
+
+
+def _meaning_role(series: Series) -> str:
+    return "bad" if series.key.group == readings.LEDGER and series.about.alarming else "dim"
+
+
+def meaning(series: Series, with_use: bool = True) -> str:
+    """What the counter means, how full it is, and what to do where that matters."""
+    full = series.used is not None and series.used >= 1
+    parts = [series.about.meaning + (_fullness(series) if with_use or full else "")]
+    if series.reset_ns and series.rate is None:
+        parts.append(f"set back at {units.clock(series.reset_ns)}: its rate is known from the next reading on")
+    hint = advice(series)
+    if hint:
+        parts.append(hint)
+    return "; ".join(parts)
+
+
+def _short(series: Series) -> str:
+    """The meaning in a row that has a column for how full it is: what is coming stands in front."""
+    coming = forecast(series.trend, series.about.limit) if series.used is not None and series.used < 1 else units.ABSENT
+    octets = series.octets
+    return "; ".join(
+        [
+            *([] if coming == units.ABSENT else [f"full in {coming}"]),
+            *([] if octets is None or octets.value is None else [_octets_words(octets.value, octets.rate)]),
+            meaning(series, with_use=False),
+        ]
+    )
+
+
+def _octets_words(size: int, rate: float | None) -> str:
+    """`4.4k bytes, 407/s`; a rate of 0 needs no words."""
+    return f"{units.scaled(size)} bytes" + (f", {units.rate(rate)}" if rate else "")
+
+
+def _fullness(series: Series) -> str:
+    """`, 81.0% of the limit, full in ~12 min at +310/s`."""
+    used = series.used
+    if used is None:
+        return ""
+    text = f", {units.percent(used)} of the limit"
+    if used >= 1:
+        return text + (FULL if series.key.group == readings.TABLE else ": full")
+    return f"{text}, full in {forecast(series.trend, series.about.limit)}"
+
+
+def advice(series: Series) -> str:
+    """What to do about a counter that moves, or that is nearly full; "" where nothing is to be done."""
+    key, used = series.key, series.used
+    if key.group == readings.TABLE and key.name == "entries" and used is not None and used >= NEARLY_FULL:
+        return FULL_ADVICE
+    return ADVICE.get((key.group, key.name), "") if series.rate and series.rate > 0 else ""
+
+
+def detail_lines(series: Series, parts: Mapping[int, Series]) -> list[Line]:
+    """Meaning, advice, the counter's course, and its parts by CPU."""
+    about = series.about
+    lines: list[Line] = [((clean(about.more or meaning(series)), ""),)]
+    hint = ADVICE.get((series.key.group, series.key.name), "")
+    if hint and not advice(series):
+        lines.append((("if it moves: ", "key"), (hint, "dim")))
+    if about.limit is not None:
+        lines.append((("limit   ", "key"), (f"{units.grouped(about.limit)} {about.unit}", "number")))
+    lines.append(_value_line("all" if parts else about.unit or "value", series))
+    if series.octets is not None:
+        lines.append(_value_line("bytes", series.octets))
+    lines += [_value_line(f"cpu {cpu}", parts[cpu]) for cpu in sorted(parts)]
+    if series.reset_ns:
+        lines.append((("set back ", "key"), (f"at {units.clock(series.reset_ns)}", "")))
+    return lines
+
+
+def _value_line(name: str, course: Course) -> Line:
+    return (
+        (f"  {name:<8}", "key"),
+        (f"{units.grouped(course.value):>14}  {units.rate(course.rate):>9}  ", "number"),
+        (units.sparkline(list(course.rates)), "good"),
+    )
+
+
+def _least(value: float | None) -> float:
+    return float("-inf") if value is None else value
+
+
+SORTS: Mapping[str, Callable[[Series], str | float]] = {
+    "group": lambda series: series.key.group,
+    "name": lambda series: series.key.name,
+    "value": lambda series: _least(series.value),
+    "rate": lambda series: _least(series.rate),
+    "use": lambda series: _least(series.used),
+    "bytes": lambda series: _least(None if series.octets is None else series.octets.value),
+    "byte_rate": lambda series: _least(None if series.octets is None else series.octets.rate),
+    "meaning": lambda series: series.about.meaning,
+    "netns": lambda series: series.key.netns,
+}

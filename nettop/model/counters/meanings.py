@@ -1,0 +1,183 @@
+"""What conntrack's counters mean, and what to do about those that matter, for a person at three in the morning.
+
+Names are the kernel's (struct ip_conntrack_stat in linux/netfilter/nf_conntrack_common.h); what current kernels count
+under them was read in net/netfilter/nf_conntrack_core.c and tried.
+"""
+
+from __future__ import annotations
+
+# group → name → meaning; the order is the screen's.
+MEANING: dict[str, dict[str, str]] = {
+    "table": {
+        "entries": "flows in this namespace's table",
+        "max_entries": "the limit, nf_conntrack_max; above it new flows are dropped",
+        "expectations": "flows that helpers wait for: made less removed",
+        "max_expectations": "their limit, nf_conntrack_expect_max; above it helpers fail",
+        "buckets": "of the hash that all namespaces share; each flow stands in two",
+    },
+    "conntrack": {
+        "insert_failed": "an entry could not be inserted: the tuple was taken meanwhile; often a NAT port clash",
+        "drop": "packets dropped because tracking failed: table full, no memory, or an unresolved clash",
+        "early_drop": "entries thrown out before their time to make room: the table is or was full",
+        "chain_toolong": "no entry made and the packet dropped: the hash chain was too long",
+        "invalid": "packets that fit no flow's state: late, out of window, malformed, asymmetric routing",
+        "error": "packets that a protocol's own check refused: bad checksum, ICMP error that fits nothing",
+        "search_restart": "lookups begun anew since the entry moved meanwhile: normal under churn and resizes",
+        "clash_resolve": "two packets of one new flow at once, made one: usual for DNS over UDP, nothing was lost",
+        "found": "NAT wanted a tuple that another flow has: it took the next (old kernels: lookups that found one)",
+        "insert": "entries put in by a program, such as conntrackd (old kernels: all new flows)",
+        "searched": "entries looked at in lookups (old kernels)",
+        "new": "entries made that were not expected (old kernels)",
+        "ignore": "packets already tracked or exempt, such as loopback's second pass (old kernels)",
+        "delete": "entries removed (old kernels)",
+        "delete_list": "entries put on the dying list (old kernels)",
+    },
+    "expect": {
+        "new": "flows that came as an expectation foretold",
+        "create": "expectations made by helpers",
+        "delete": "expectations removed: fulfilled or timed out",
+    },
+}
+BAD = frozenset(("insert_failed", "drop", "early_drop", "chain_toolong", "invalid", "error"))
+LOST_MEANING = "records that never reached the screens: the kernel's buffer or our queue was full"
+
+# What to do while such a counter moves.
+ADVICE: dict[tuple[str, str], str] = {
+    ("conntrack", "drop"): "raise net.netfilter.nf_conntrack_max, or group Flows to see who holds the table",
+    ("conntrack", "early_drop"): "raise net.netfilter.nf_conntrack_max, or group Flows to see who holds the table",
+    ("conntrack", "chain_toolong"): "more buckets (/sys/module/nf_conntrack/parameters/hashsize), or it is an attack",
+    ("conntrack", "insert_failed"): "more SNAT addresses or ports, `random-fully`, or fewer retries by clients",
+    ("softnet", "dropped"): "raise net.core.netdev_max_backlog, spread the load over CPUs (RPS)",
+    ("softnet", "time_squeeze"): "raise net.core.netdev_budget and netdev_budget_usecs",
+    ("tcp", "TcpExtListenOverflows"): "raise net.core.somaxconn and the program's backlog",
+    ("udp", "UdpRcvbufErrors"): "raise net.core.rmem_max and the program's SO_RCVBUF",
+}
+NEARLY_FULL = 0.9  # of the table: from here on advice is given
+FULL_ADVICE = "raise net.netfilter.nf_conntrack_max, or group Flows to see who holds the table"
+FULL = ": full, new flows are dropped"
+
+
+# group → name → (meaning, whether packets or connections are lost when it moves)
+NET_MEANING: dict[str, dict[str, tuple[str, bool]]] = {
+    "ip": {
+        "IpInDiscards": ("arrived whole and thrown away all the same: no memory", True),
+        "IpOutDiscards": ("not sent: no memory, a full queue, or netfilter dropped it on output", True),
+        "IpOutNoRoutes": ("not sent: no route to the destination", True),
+        "IpExtInNoRoutes": ("not forwarded: no route to the destination", True),
+        "IpInHdrErrors": ("bad header: TTL ran out, version or options wrong", True),
+        "IpInAddrErrors": ("the destination is no address of this host and forwarding is off, or it is invalid", True),
+        "IpInUnknownProtos": ("for this host, of a protocol that nothing listens to", True),
+        "IpExtInCsumErrors": ("the header's checksum is wrong: damaged on its way", True),
+        "IpExtInTruncatedPkts": ("shorter than its header says", True),
+        "TcpExtIPReversePathFilter": ("the way back does not lead out of the same device: rp_filter dropped it", True),
+        "IpReasmFails": ("fragments that were never made whole: one lost, late, or too many at once", True),
+        "IpReasmTimeout": ("fragments given up after ipfrag_time: the others did not come", True),
+        "IpExtReasmOverlaps": ("fragments that overlap: an attack, or a broken sender", True),
+        "IpFragFails": ("too large for the next link and marked do not fragment: path MTU discovery at work", True),
+    },
+    "ip6": {
+        "Ip6InDiscards": ("arrived whole and thrown away all the same: no memory", True),
+        "Ip6OutDiscards": ("not sent: no memory, a full queue, or netfilter dropped it on output", True),
+        "Ip6OutNoRoutes": ("not sent: no route to the destination", True),
+        "Ip6InNoRoutes": ("not forwarded: no route to the destination", True),
+        "Ip6InHdrErrors": ("bad header: hop limit ran out, or an extension header is wrong", True),
+        "Ip6InTooBigErrors": ("too large for the next link: the sender was told", True),
+        "Ip6InAddrErrors": ("the destination address is invalid here", True),
+        "Ip6InUnknownProtos": ("for this host, of a protocol that nothing listens to", True),
+        "Ip6InTruncatedPkts": ("shorter than its header says", True),
+        "Ip6ReasmFails": ("fragments that were never made whole", True),
+        "Ip6ReasmTimeout": ("fragments given up after ip6frag_time: the others did not come", True),
+        "Ip6FragFails": ("could not be cut into fragments", True),
+    },
+    "tcp": {
+        "TcpExtListenDrops": ("connections a listening socket silently refused: its queue is full, or no memory", True),
+        "TcpExtListenOverflows": ("connections refused: the accept queue is full, the program is too slow", True),
+        "TcpExtTCPReqQFullDrop": ("SYNs dropped: the queue of half-open connections is full and cookies are off", True),
+        "TcpExtTCPReqQFullDoCookies": ("SYNs answered with cookies: the queue of half-open connections is full", False),
+        "TcpExtSyncookiesSent": ("SYN cookies sent: a SYN flood, or a backlog that is too small", False),
+        "TcpExtSyncookiesFailed": ("ACKs whose SYN cookie is wrong or too old", True),
+        "TcpExtTCPBacklogDrop": ("dropped: the socket was busy and its backlog full", True),
+        "TcpExtTCPRcvQDrop": ("dropped: the socket's receive queue is full", True),
+        "TcpExtTCPZeroWindowDrop": ("dropped: came while the window was closed", True),
+        "TcpExtTCPOFODrop": ("dropped: out of order, and the queue for that is full", True),
+        "TcpExtRcvPruned": ("dropped: the receive buffer was full and could not be made smaller", True),
+        "TcpExtPruneCalled": ("times a receive buffer had to be made smaller: programs read too slowly", False),
+        "TcpExtOfoPruned": ("out-of-order data thrown away to make room", True),
+        "TcpExtPFMemallocDrop": ("dropped: only the memory reserve was left", True),
+        "TcpExtTCPMinTTLDrop": ("dropped: the TTL is below the socket's minimum", True),
+        "TcpExtTCPTimeWaitOverflow": ("TIME_WAIT entries not made: tcp_max_tw_buckets is reached", True),
+        "TcpExtTCPMemoryPressures": ("times TCP came to its memory limit (tcp_mem)", True),
+        "TcpExtTCPAbortOnMemory": ("connections reset: no memory (tcp_mem, or too many orphans)", True),
+        "TcpExtTCPAbortOnTimeout": ("connections given up: no answer to all retransmissions", True),
+        "TcpExtTCPRetransFail": ("retransmissions that could not be sent", True),
+        "TcpExtTCPWqueueTooBig": ("writes refused: the send queue is too long", True),
+        "TcpRetransSegs": ("segments sent again: loss on the way, here or there", True),
+        "TcpExtTCPLostRetransmit": ("segments sent again that were lost once more", True),
+        "TcpExtTCPSynRetrans": ("SYNs sent again: the other side does not answer, or is filtered", True),
+        "TcpExtTCPTimeouts": ("retransmission timers that ran out: no ACK came", True),
+        "TcpInErrs": ("bad segments: checksum, or header", True),
+        "TcpInCsumErrors": ("segments whose checksum is wrong: damaged on their way", True),
+        "TcpAttemptFails": ("connections that never came up: refused, or no answer", False),
+        "TcpEstabResets": ("established connections that were reset", False),
+        "TcpOutRsts": ("resets sent: nothing listens there, or the connection is unknown", False),
+        "TcpExtEmbryonicRsts": ("half-open connections that the other side reset", False),
+        "TcpExtTCPChallengeACK": ("suspicious RSTs, SYNs, ACKs challenged: a blind attack, or a rebooted peer", False),
+        "TcpExtPAWSEstab": ("dropped: timestamp older than one seen (several hosts behind one NAT do this)", True),
+        "TcpExtPAWSActive": ("SYN-ACKs refused for their timestamp", True),
+        "TcpExtTSEcrRejected": ("dropped: echoes a timestamp that was never sent", True),
+        "TcpExtBeyondWindow": ("dropped: lies beyond the receive window", True),
+        "TcpExtOutOfWindowIcmps": ("ICMP errors that fit no connection's window", False),
+        "TcpExtLockDroppedIcmps": ("ICMP errors dropped: the socket was busy", True),
+        "TcpExtTCPMD5Failure": ("dropped: MD5 signature wrong", True),
+        "TcpExtTCPMD5NotFound": ("dropped: MD5 signature missing", True),
+        "TcpExtTCPAOBad": ("dropped: TCP-AO signature wrong", True),
+    },
+    "udp": {
+        "UdpRcvbufErrors": ("dropped: the socket's receive buffer is full, the program reads too slowly", True),
+        "UdpSndbufErrors": ("not sent: the socket's send buffer is full", True),
+        "UdpNoPorts": ("nothing listens on that port", False),
+        "UdpInErrors": ("all that could not be delivered: buffer, checksum, memory", True),
+        "UdpInCsumErrors": ("datagrams whose checksum is wrong: damaged on their way", True),
+        "UdpMemErrors": ("dropped: UDP's memory limit is reached (udp_mem)", True),
+    },
+    "udp6": {
+        "Udp6RcvbufErrors": ("dropped: the socket's receive buffer is full, the program reads too slowly", True),
+        "Udp6SndbufErrors": ("not sent: the socket's send buffer is full", True),
+        "Udp6NoPorts": ("nothing listens on that port", False),
+        "Udp6InErrors": ("all that could not be delivered: buffer, checksum, memory", True),
+        "Udp6InCsumErrors": ("datagrams whose checksum is wrong: damaged on their way", True),
+        "Udp6MemErrors": ("dropped: UDP's memory limit is reached (udp_mem)", True),
+    },
+    "icmp": {
+        "IcmpInDestUnreachs": ("told that a destination, port or MTU is not reachable", False),
+        "IcmpOutDestUnreachs": ("told others of what is not reachable: no route or port, filtered, too large", False),
+        "IcmpInTimeExcds": ("told that a TTL ran out: traceroute, or a loop", False),
+        "IcmpOutTimeExcds": ("told others that a TTL ran out here: traceroute, or a loop", False),
+        "IcmpInRedirects": ("told of a better way", False),
+        "IcmpInErrors": ("bad ICMP messages", True),
+        "IcmpInCsumErrors": ("ICMP messages whose checksum is wrong", True),
+        "IcmpOutErrors": ("ICMP messages that could not be sent", True),
+        "IcmpOutRateLimitGlobal": ("not sent: icmp_msgs_per_sec is reached", False),
+        "IcmpOutRateLimitHost": ("not sent: icmp_ratelimit of that destination is reached", False),
+    },
+    "icmp6": {
+        "Icmp6InDestUnreachs": ("told that a destination or port is not reachable", False),
+        "Icmp6OutDestUnreachs": ("told others of what is not reachable: no route or port, filtered", False),
+        "Icmp6InPktTooBigs": ("told that a packet was too large: path MTU discovery at work", False),
+        "Icmp6OutPktTooBigs": ("told others that a packet was too large: path MTU discovery at work", False),
+        "Icmp6InTimeExcds": ("told that a hop limit ran out: traceroute, or a loop", False),
+        "Icmp6InErrors": ("bad ICMPv6 messages", True),
+        "Icmp6InCsumErrors": ("ICMPv6 messages whose checksum is wrong", True),
+        "Icmp6OutErrors": ("ICMPv6 messages that could not be sent", True),
+        "Icmp6OutRateLimitHost": ("not sent: the rate limit of that destination is reached", False),
+    },
+}  # fmt: skip
+SOFTNET_MEANING: dict[str, tuple[str, bool]] = {
+    "dropped": ("packets dropped before any rule: the CPU's input queue was full (net.core.netdev_max_backlog)", True),
+    "time_squeeze": ("times the CPU stopped receiving with packets left: net.core.netdev_budget, or too busy", True),
+    "flow_limit": ("packets of one large flow dropped to spare the others (net.core.flow_limit_cpu_bitmap)", True),
+    "backlog": ("packets that wait in CPUs' input queues now", False),
+    "received_rps": ("times another CPU handed packets over (RPS)", False),
+    "processed": ("packets handled", False),
+}
+HOST_WIDE = "; of the whole host"  # softnet has no namespaces

@@ -1,0 +1,198 @@
+"""What decoders of counters say, as readings: conntrack's statistics, nft's and nfacct's objects, /proc's texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
+
+from nettop.broker.requests import CounterName
+from nettop.decode.conntrack.statistics import ConntrackStats, CpuStats, ExpectCpuStats
+from nettop.decode.net_statistics import NetStatistics, NfLogGroup, NfQueue
+from nettop.decode.nfacct import NfacctObject
+from nettop.decode.nftables.attributes import FAMILIES
+from nettop.decode.nftables.objects import NftObject
+from nettop.model.counters.meanings import BAD, HOST_WIDE, MEANING, NET_MEANING, SOFTNET_MEANING
+from nettop.model.counters.series import WRAP32, WRAP64, About, Reading
+from nettop.text.units import duration, grouped, scaled
+
+TABLE, CONNTRACK, EXPECT, LEDGER = "table", "conntrack", "expect", "ledger"
+NFT_COUNTER, NFT_QUOTA, NFT_LIMIT, NFACCT = "nft-counter", "nft-quota", "nft-limit", "nfacct"
+NFT_SET, NFT_ELEMENT = "nft-set", "nft-element"
+NFQUEUE, NFLOG, SOFTNET = "nfqueue", "nflog", "softnet"
+_MOST_MADE = 50_000  # readings of objects that are remembered
+_NFPROTO = {word: number for number, word in FAMILIES.items()}
+_UNITS = {1: "second", 60: "minute", 3600: "hour", 86_400: "day", 604_800: "week"}  # of a limit
+_COPY_MODES = {0: "nothing", 1: "metadata", 2: "packets"}  # NFQNL_COPY_*, NFULNL_COPY_*
+
+
+# -- conntrack --
+
+
+def conntrack_cpus(stats: ConntrackStats) -> Iterator[tuple[int, Reading]]:
+    """(time, reading) of each counter of each CPU that the kernel sends."""
+    for cpu in stats.cpus:
+        yield from _cpu(CONNTRACK, cpu)
+    for expect in stats.expect_cpus:
+        yield from _cpu(EXPECT, expect)
+
+
+def _cpu(group: str, stats: CpuStats | ExpectCpuStats) -> Iterator[tuple[int, Reading]]:
+    for name in (one.name for one in fields(stats) if one.name not in ("cpu", "ts_ns")):
+        value = getattr(stats, name)
+        if value is not None:
+            about = About(MEANING[group].get(name, ""), alarming=name in BAD)
+            yield stats.ts_ns, Reading(group, name, value, WRAP32, stats.cpu, about=about)
+
+
+def table_use(entries: int | None, limit: int | None) -> Iterator[Reading]:
+    """The table's entries and their limit."""
+    words = MEANING[TABLE]
+    if entries is not None:
+        yield Reading(TABLE, "entries", entries, about=About(words["entries"], "entries", limit))
+    if limit is not None:
+        yield Reading(TABLE, "max_entries", limit, about=About(words["max_entries"], "entries"))
+
+
+def expectation_use(created: int, deleted: int, limit: int | None) -> Reading:
+    """Expectations that stand now: what was made less what went, both counted modulo 2³²."""
+    about = About(MEANING[TABLE]["expectations"], "expectations", limit)
+    return Reading(TABLE, "expectations", (created - deleted) % WRAP32, about=about)
+
+
+def expectation_limit(limit: int) -> Reading:
+    """nf_conntrack_expect_max."""
+    return Reading(TABLE, "max_expectations", limit, about=About(MEANING[TABLE]["max_expectations"], "expectations"))
+
+
+def bucket_use(buckets: int, entries: int | None) -> Reading:
+    """The hash's buckets, with the mean length of their chains."""
+    chain = (
+        "" if entries is None or not buckets else f"; chains of {2 * entries / buckets:.2f} from this namespace alone"
+    )
+    return Reading(TABLE, "buckets", buckets, about=About(MEANING[TABLE]["buckets"] + chain, "buckets"))
+
+
+# -- nft and nfacct objects --
+
+
+def nft_object(found: NftObject) -> Reading | None:
+    """A named counter, quota or limit; other objects count nothing."""
+    name, about = f"{found.family} {found.table} {found.name}", f" ({found.comment})" if found.comment else ""
+    used_by = _rules(found.use)
+    if found.type == "counter":
+        words = About(f"nft counter{about}{used_by}", "packets", resets=_resets(NFT_COUNTER, found))
+        return Reading(NFT_COUNTER, name, found.packets, WRAP64, octets=found.bytes, about=words)
+    if found.type == "quota":
+        return Reading(NFT_QUOTA, name, found.used, WRAP64, about=_quota(found, f"{about}{used_by}"))
+    if found.type == "limit":
+        return Reading(NFT_LIMIT, name, found.rate, about=_limit(found, f"{about}{used_by}"))
+    return None
+
+
+class ObjectReadings:
+    """Readings of nft's objects; those of an object that the decoder gave before are made once."""
+
+    def __init__(self) -> None:
+        self._made: dict[int, tuple[NftObject, Reading | None]] = {}  # by id(); the object is held, so it stays unique
+
+    def __call__(self, objects: Iterable[NftObject]) -> Iterator[Reading]:
+        """Readings of the named counters, quotas and limits among them."""
+        for found in objects:
+            known = self._made.get(id(found))
+            if known is None:
+                known = self._made[id(found)] = found, nft_object(found)
+            if known[1] is not None:
+                yield known[1]
+
+    def forget(self) -> None:
+        """A new dump begins: what the one before made is not held longer than the next needs it."""
+        if len(self._made) > _MOST_MADE:
+            self._made.clear()
+
+
+def _resets(group: str, found: NftObject) -> CounterName:
+    return CounterName(group, _NFPROTO.get(found.family, 0), found.table, found.name)
+
+
+def _rules(use: int | None) -> str:
+    return f", in {use} rule{'s'[: use != 1]}" if use else ", in no rule"
+
+
+def _quota(found: NftObject, rest: str) -> About:
+    over = found.quota is not None and (found.used or 0) > found.quota
+    meaning = f"bytes counted by an nft quota, {_side(found)} {scaled(found.quota)}{': OVER' if over else ''}{rest}"
+    return About(meaning, "bytes", found.quota, alarming=over, resets=_resets(NFT_QUOTA, found))
+
+
+def _side(found: NftObject) -> str:
+    return "matches over" if found.inverted else "matches until"
+
+
+def _limit(found: NftObject, rest: str) -> About:
+    unit = "bytes" if found.limit_type == "bytes" else "packets"
+    per = _UNITS.get(found.unit or 0, f"{found.unit} s")
+    number = grouped(found.rate) if unit == "packets" else f"{scaled(found.rate)} bytes"
+    burst = f", burst {grouped(found.burst)} {unit}" if found.burst else ""
+    over = "matches what is over " if found.inverted else "lets through "
+    return About(f"{over}{number} per {per}{burst}: a definition, it counts nothing{rest}", unit)
+
+
+def nfacct_objects(objects: Iterable[NfacctObject]) -> Iterator[Reading]:
+    """Packets and bytes of every object; those with a quota, how much of it is used."""
+    for found in objects:
+        by_bytes = found.unit == "bytes"
+        over = found.over or (found.quota is not None and (found.bytes if by_bytes else found.packets) > found.quota)
+        quota = f", quota {grouped(found.quota)} {found.unit}{': OVER' if over else ''}" if found.unit else ""
+        limit = found.quota if found.unit == "packets" else None
+        use = None if found.use is None else max(0, found.use - 1)  # the object holds itself once
+        meaning = f"nfacct object{quota}{_rules(use)}"
+        resets = CounterName(NFACCT, 0, "", found.name)
+        about = About(meaning, "packets", limit, alarming=over, resets=resets)
+        yield Reading(NFACCT, found.name, found.packets, WRAP64, octets=found.bytes, about=about)
+
+
+# -- /proc --
+
+
+def net_statistics(found: NetStatistics) -> Iterator[Reading]:
+    """The counters that can matter, the softnet parts of each CPU, queues and logs."""
+    yield from _snmp(found.counters)
+    for cpu in found.softnet:
+        for name, (meaning, bad) in SOFTNET_MEANING.items():
+            value = getattr(cpu, name)
+            if value is not None:
+                wrap = None if name == "backlog" else WRAP32
+                yield Reading(SOFTNET, name, value, wrap, cpu.cpu, about=About(meaning + HOST_WIDE, alarming=bad))
+    for queue in found.queues or ():
+        yield from _queue(queue)
+    for log in found.logs or ():
+        yield _log(log)
+
+
+def _snmp(counters: Mapping[str, int]) -> Iterator[Reading]:
+    for group, names in NET_MEANING.items():
+        for name, (meaning, bad) in names.items():
+            if name in counters:
+                yield Reading(group, name, counters[name], WRAP64, about=About(meaning, alarming=bad))
+
+
+def _queue(queue: NfQueue) -> Iterator[Reading]:
+    copied = _COPY_MODES.get(queue.copy_mode, str(queue.copy_mode))
+    who = f"NFQUEUE {queue.number}, {copied} to netlink port {queue.portid}"
+    parts = (
+        ("packets", queue.sequence, WRAP32, f"packets given to {who}", False),
+        ("waiting", queue.waiting, None, f"packets without a verdict yet: {who}", False),
+        ("dropped", queue.dropped, WRAP32, f"dropped: the queue was full: {who}", True),
+        ("user dropped", queue.user_dropped, WRAP32, f"dropped: the program's buffer was full: {who}", True),
+    )
+    for name, value, wrap, meaning, bad in parts:
+        yield Reading(NFQUEUE, f"{queue.number} {name}", value, wrap, about=About(meaning, "packets", alarming=bad))
+
+
+def _log(log: NfLogGroup) -> Reading:
+    copied = _COPY_MODES.get(log.copy_mode, str(log.copy_mode))
+    meaning = (
+        f"records gathered for the next message of NFLOG group {log.group}: {copied} to netlink port {log.portid},"
+        f" at the latest after {duration(log.flush_timeout / 100)}"
+    )
+    return Reading(NFLOG, f"{log.group} waiting", log.waiting, about=About(meaning, "records"))

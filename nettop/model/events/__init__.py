@@ -1,0 +1,1 @@
+"""The event log: a ring of conntrack events, filtered, followed and counted over time."""

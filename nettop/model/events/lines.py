@@ -1,0 +1,66 @@
+"""Events, and the losses among them, straight from the decoder to lines of a headless stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from json import dumps
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nettop.batch import Gap
+from nettop.columns import EVENT_EXPECT, Columns, Decoded, Strings
+from nettop.model.events.rows import event_rows
+from nettop.model.expectations.expectation import expectation_json, expectation_line, expectations_of
+from nettop.model.filter.expression import Filter
+from nettop.model.flows.fields import FlowFields
+from nettop.model.flows.lines import FlowLines
+from nettop.model.flows.templates import text_template
+from nettop.text import units
+
+
+class EventLines:
+    """Formats events as JSON Lines or as text."""
+
+    def __init__(
+        self, strings: Strings, netns_label: Callable[[int], str] = lambda code: "", json: bool = True
+    ) -> None:
+        self._strings = strings
+        self._netns_label = netns_label
+        self._lines = FlowLines(strings, netns_label) if json else FlowLines(strings, netns_label, text_template)
+        self._json = json
+
+    def __call__(self, decoded: Decoded, netns: int, wanted: Filter | None = None, now_ns: int = 0) -> list[str]:
+        """The matching events of a decoded batch, one line each, without newlines; rows of dumps are left out."""
+        cols = self._matching(event_rows(decoded), netns, wanted, now_ns)
+        if not len(cols):
+            return []
+        expected = cols["event"] > EVENT_EXPECT
+        lines = self._mixed(cols, expected, netns) if expected.any() else self._lines.lines(cols.data, netns)
+        if self._json:
+            return lines
+        times = (units.clock(ts, 3) for ts in cols["ts_ns"].tolist())
+        return [f"{time} {line}" for time, line in zip(times, lines, strict=True)]
+
+    def _matching(self, cols: Columns, netns: int, wanted: Filter | None, now_ns: int) -> Columns:
+        if wanted is None or not len(cols):
+            return cols
+        data = cols.data | {"netns": np.full(len(cols), netns, np.uint16)}
+        return cols.take(wanted.mask(FlowFields("event", data, now_ns, self._strings, self._netns_label)))
+
+    def _mixed(self, cols: Columns, expected: NDArray[np.bool_], netns: int) -> list[str]:
+        lines: NDArray[Any] = np.empty(len(cols), object)
+        flows = cols.take(~expected)
+        if len(flows):
+            lines[~expected] = self._lines.lines(flows.data, netns)
+        line, label = expectation_json if self._json else expectation_line, self._netns_label(netns)
+        lines[expected] = [line(one, label) for one in expectations_of(cols.take(expected), netns, self._strings)]
+        found: list[str] = lines.tolist()
+        return found
+
+
+def gap_json(gap: Gap, stream: str, netns: str | None = None) -> str:
+    """The contract's `gap` object."""
+    values = {"kind": "gap", "stream": stream, "netns": netns, "lost": gap.lost, "reason": gap.why.value}
+    return dumps(values | {"from_ns": gap.from_ns, "to_ns": gap.to_ns}, separators=(",", ":"))

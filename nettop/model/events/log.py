@@ -1,0 +1,324 @@
+"""The event stream: the last N events with the losses among them, their rates, and their JSON lines."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nettop.batch import Array, Batch, DumpMark, Gap
+from nettop.columns import (
+    EVENT_DESTROY,
+    EVENT_EXPECT,
+    EVENT_NEW,
+    EVENT_UPDATE,
+    HAVE_MASTER,
+    HAVE_OPORTS,
+    HAVE_ORIG,
+    HAVE_START,
+    HAVE_STOP,
+    Columns,
+    Decoded,
+    Strings,
+)
+from nettop.kinds import GapReason
+from nettop.model.events.matches import Matches
+from nettop.model.events.rates import EventRates
+from nettop.model.events.ring import EVENT_GAP, REASONS, UNKNOWN_LOSS, EventRing, HeldRing
+from nettop.model.events.rows import event_rows, without_row
+from nettop.model.expectations.expectation import attribute_lines, event_word, expectation_of, expected_text, flag_words
+from nettop.model.filter.expression import Filter
+from nettop.model.flows.cells import ABSENT, SHARED_COLUMNS, Cell, RowView, row_views, shared_cell
+from nettop.model.flows.detail import attributes, drawing, flow_title
+from nettop.model.flows.fields import FlowFields
+from nettop.model.flows.store import PACKED_KEY
+from nettop.model.table import Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
+from nettop.text import units
+from nettop.text.sanitize import clean
+
+KEEP_EVENTS = 100_000
+_KINDS = (EVENT_NEW, EVENT_UPDATE, EVENT_DESTROY)
+_ROLES = {EVENT_NEW: "new", EVENT_UPDATE: "", EVENT_DESTROY: "dim", EVENT_GAP: "bad"}
+_ROLES |= {EVENT_EXPECT + kind: _ROLES[kind] for kind in _KINDS}
+_HISTORY = 8  # of a flow's events in its detail
+
+
+# At 80 columns an event keeps its state: the endpoints have less room, and NAT goes before it.
+_NARROW_WIDTH, _NARROW_RANK = {"original": 36}, {"nat": 3}
+
+
+def _columns() -> tuple[Column, ...]:
+    own = (Column("time", "TIME", 12, frozen=True), Column("event", "EVENT", 7, frozen=True))
+    return tuple(
+        replace(
+            c,
+            width=_NARROW_WIDTH.get(c.key, c.width),
+            rank=_NARROW_RANK.get(c.key, c.rank),
+            sortable=False,
+        )
+        for c in (*own, *SHARED_COLUMNS, Column("lasted", "LASTED", 7, right=True, rank=9))
+    )
+
+
+class EventLog:
+    """Keeps the last `capacity` events; older ones are evicted and counted."""
+
+    columns: Sequence[Column] = _columns()
+    default_columns: tuple[str, ...] = ("time", "event", "proto", "state", "original", "reply", "nat", "up", "down")
+    default_sort: tuple[SortKey, ...] = ()
+
+    def __init__(
+        self,
+        strings: Strings,
+        netns_label: Callable[[int], str] = lambda code: "",
+        stream_name: Callable[[int], str] = lambda stream: "conntrack",
+        capacity: int = KEEP_EVENTS,
+    ) -> None:
+        self.ring = EventRing(capacity)
+        self.counts = dict.fromkeys(_KINDS, 0)  # of flows, since the start
+        self.expectations = 0  # their events, since the start
+        self.damaged = 0  # records that could not be read, since the start
+        self.version = 0
+        self._strings = strings
+        self._netns_label = netns_label
+        self._stream_name = stream_name
+        self._rates = EventRates()
+        self._matches = Matches()
+        self._filtered = False
+
+    @property
+    def evicted(self) -> int:
+        """Events that made room for newer ones."""
+        return self.ring.evicted.total()
+
+    def hidden(self) -> Counter[int]:
+        """By namespace: how many of the events kept the filter of the last snapshot hides."""
+        return self._matches.hidden(self.ring) if self._filtered else Counter()
+
+    def unreadable(self, batch: Batch, decoded: Decoded) -> int:
+        """How many records of a batch of events gave no row; they are counted."""
+        found = without_row(batch, decoded)
+        self.damaged += found
+        return found
+
+    def apply(self, item: Decoded | Gap | DumpMark, netns: int, now_ns: int) -> None:
+        """Take in decoded events, or a loss among them, of the namespace with this code; dumps are passed over."""
+        if isinstance(item, Decoded):
+            self._add(event_rows(item), netns, now_ns)
+        elif isinstance(item, Gap) and item.why is not GapReason.RECORDER:  # what only a recording lacks, we have
+            self.ring.append_gap(item, netns)
+        self.version += 1
+
+    def _add(self, cols: Columns, netns: int, now_ns: int) -> None:
+        if not len(cols):
+            return
+        self.ring.append(cols, netns)
+        counts = np.bincount(cols["event"], minlength=EVENT_EXPECT)
+        for kind in _KINDS:
+            self.counts[kind] += int(counts[kind])
+        self.expectations += int(counts[EVENT_EXPECT:].sum())
+        self._rates.add(now_ns, counts[EVENT_NEW : EVENT_DESTROY + 1])
+
+    def rates(self, now_ns: int) -> tuple[float, float, float]:
+        """New, update and destroy events a second, of the last whole second."""
+        return self._rates.last(now_ns)
+
+    def timeline(self, now_ns: int) -> NDArray[np.int64]:
+        """Events of the last 60 whole seconds: shape (60, 3) of new, update, destroy; the newest last."""
+        return self._rates.seconds(now_ns)
+
+    # -- the table -----------------------------------------------------------------------------------------------
+
+    def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
+        """The window that spec describes, newest last. While frozen it stands still; everything is kept meanwhile."""
+        ring = self._shown(spec.frozen)
+        self._filtered = spec.filter is not None
+        fields = lambda rows: self._fields(rows, now_ns)  # noqa: E731
+        numbers = self._matches.numbers(ring, spec.filter, fields)
+        came = self._matches.came(self.ring, spec.filter, fields)
+        matched = len(numbers)
+        last_first = max(0, matched - spec.height)
+        first = last_first if spec.follow else max(0, min(spec.first, last_first))
+        chosen = np.array(numbers[first : first + spec.height], np.int64)
+        anchor = None
+        if spec.anchor is not None:
+            at = bisect_left(numbers, spec.anchor)
+            anchor = at if at < matched and numbers[at] == spec.anchor else None
+        totals = self._totals(spec.filter, now_ns)
+        rows, notes = self._drawn(ring, chosen, spec.columns), _held_notes(ring, came, spec.filter is not None)
+        return Snapshot(spec, first, rows, matched, len(ring), anchor, totals, notes, now_ns, self.version)
+
+    def detail(self, ident: int, now_ns: int) -> Detail | None:
+        """One event; None when it was evicted."""
+        ring = self._ring_of(ident)
+        if ring is None:
+            return None
+        row = self._views(ring, np.array([ident]))[0]
+        head = (f"{units.clock(row.value('ts_ns'), 6)} ", "number")
+        if row.value("event") == EVENT_GAP:
+            return Detail(ident, (head, ("GAP", "bad")), (((self._gap_text(row), "bad"),),))
+        name = (event_word(row.value("event")) + " ", _ROLES[row.value("event")])
+        if row.value("event") > EVENT_EXPECT:
+            return self._expectation(ident, row, (head, name))
+        lines = (*drawing(row), *attributes(row, now_ns))
+        return Detail(ident, (head, name, *flow_title(row)), lines)
+
+    def _expectation(self, ident: int, row: RowView, head: Line) -> Detail:
+        one = expectation_of(row.data, self._strings)
+        lines = attribute_lines(one, clean(self._netns_label(one.netns)))
+        return Detail(ident, (*head, (expected_text(one), "address")), tuple(lines))
+
+    def row(self, ident: int) -> RowView | None:
+        """The event with this identity; None when it was evicted, or is a loss."""
+        ring = self._ring_of(ident)
+        if ring is None:
+            return None
+        row = self._views(ring, np.array([ident]))[0]
+        return None if row.value("event") == EVENT_GAP else row
+
+    def flow_of(self, ident: int) -> RowView | None:
+        """The flow that an event is of; of an expectation's event, its master. None: none, or the event is gone."""
+        row = self.row(ident)
+        if row is None or row.value("event") < EVENT_EXPECT:
+            return row
+        return master_view(row) if row.have & HAVE_MASTER else None
+
+    def history(self, flow: RowView) -> Sequence[Line]:
+        """The last kept events of a flow, oldest first: for FlowTable."""
+        return [
+            ((f"    {units.clock(row.value('ts_ns'), 3)} ", "number"), *self._word_and_state(row))
+            for row in self._views(self.ring, self.of_flow(flow)[-_HISTORY:])
+        ]
+
+    def of_flow(self, flow: RowView) -> NDArray[np.int64]:
+        """The identities of the kept events of a flow, oldest first."""
+        ring = self.ring
+        data = {name: column[: len(ring)] for name, column in ring.data.items()}
+        mine = (data["odst_lo"] == flow.value("odst_lo")) & (data["netns"] == flow.value("netns"))
+        mine &= data["event"] < EVENT_GAP
+        for name in (*PACKED_KEY, "osrc_lo", "osrc_hi", "odst_hi"):
+            if name in data:
+                mine &= data[name] == flow.value(name)
+        return ring.numbers(mine.nonzero()[0])
+
+    def _word_and_state(self, row: RowView) -> Line:
+        return (
+            (f"{event_word(row.value('event')):<8}", _ROLES[row.value("event")]),
+            shared_cell(row, "state"),
+        )
+
+    def _ring_of(self, ident: int) -> EventRing | HeldRing | None:
+        rings = (self.ring.held, self.ring)
+        return next((ring for ring in rings if ring is not None and ring.start <= ident < ring.end), None)
+
+    def _shown(self, frozen: bool) -> EventRing | HeldRing:
+        if not frozen:
+            self.ring.let_go()
+            return self.ring
+        return self.ring.hold() if self.ring.held is None else self.ring.held
+
+    def _fields(self, rows: dict[str, Array], now_ns: int) -> FlowFields:
+        return FlowFields("event", rows, now_ns, self._strings, self._netns_label)
+
+    def _views(self, ring: EventRing | HeldRing, numbers: Array) -> list[RowView]:
+        return row_views(ring.take(numbers), slice(None), self._strings, self._netns_label)
+
+    def _drawn(self, ring: EventRing | HeldRing, numbers: Array, columns: Sequence[str]) -> tuple[Row, ...]:
+        drawn = []
+        for ident, row in zip(numbers.tolist(), self._views(ring, numbers), strict=True):
+            gap = row.value("event") == EVENT_GAP
+            cells = self._gap_cells(row, columns) if gap else [self._cell(row, key) for key in columns]
+            drawn.append(Row(ident, tuple(text for text, _ in cells), tuple(role for _, role in cells)))
+        return tuple(drawn)
+
+    def _cell(self, row: RowView, key: str) -> Cell:
+        kind = row.value("event")
+        if key == "time":
+            return units.clock(row.value("ts_ns"), 3), "number"
+        if key == "event":
+            return event_word(kind), _ROLES[kind]
+        if kind > EVENT_EXPECT and key in _OF_EXPECTATIONS:
+            return _expectation_cell(row, key, self._strings)
+        return _lasted(row) if key == "lasted" else shared_cell(row, key)
+
+    def _gap_cells(self, row: RowView, columns: Sequence[str]) -> list[Cell]:
+        """A loss in the first column that is not every row's, the others empty: there is room to the right."""
+        always = [key for key in columns if key in ("time", "event")]
+        found = {key: self._cell(row, key) for key in always}
+        said = next((key for key in columns if key not in always), "")
+        return [(self._gap_text(row), "bad") if key == said else found.get(key, ("", "")) for key in columns]
+
+    def _gap_text(self, row: RowView) -> str:
+        lost = row.value("opackets")
+        count = "an unknown number of" if lost == UNKNOWN_LOSS else units.grouped(lost)
+        reason = REASONS[row.value("state")].value
+        since, until = units.clock(row.value("start_ns"), 2), units.clock(row.value("stop_ns"), 2)
+        stream = clean(self._stream_name(row.value("mark")))
+        events = "event" if lost == 1 else "events"
+        return f"┄┄ {count} {events} lost ({reason}), {stream}, between {since} and {until} ┄┄"
+
+    def _totals(self, wanted: Filter | None, now_ns: int) -> Line:
+        """Of what is kept now, also while the rows stand still."""
+        total = len(self.ring)
+        found = f", {units.grouped(self._matches.kept(self.ring))} match" if wanted is not None else ""
+        per_second = zip(("new", "update", "destroy"), self.rates(now_ns), ("new", "", "dim"), strict=True)
+        graph = units.sparkline(self.timeline(now_ns).sum(axis=1).astype(float).tolist()[-30:])
+        return (
+            (f"{units.grouped(total)} events{found}", "heading"),
+            *((f"   {name} {units.rate(speed)}", role) for name, speed, role in per_second),
+            (f"   expectations {units.grouped(self.expectations)}" if self.expectations else "", "accent"),
+            ("   " + graph, "good"),
+            (f"   {units.grouped(self.evicted)} older evicted" if self.evicted else "", "dim"),
+            (f"   {units.grouped(self.damaged)} unreadable" if self.damaged else "", "bad"),
+        )
+
+
+# What an expectation says in another way than a flow, or has nothing to say about.
+_OF_EXPECTATIONS = ("state", "original", "reply", "nat", "up", "down", "packets", "bytes", "mark", "status", "labels")
+
+
+def _expectation_cell(row: RowView, key: str, strings: Strings) -> Cell:
+    """The helper as its state, what is expected, and in place of who is replied to: for which connection."""
+    if key == "state":
+        return shared_cell(row, "helper")
+    if key == "status":
+        return " ".join(flag_words(row.value("expect_flags"))).upper(), ""
+    if key not in ("original", "reply"):
+        return "", ""
+    one = expectation_of(row.data, strings)
+    if key == "original":
+        return expected_text(one), "address"
+    return (f"for {row.endpoint('rsrc')}", "address") if row.have & HAVE_MASTER else ABSENT
+
+
+def _lasted(row: RowView) -> Cell:
+    """How long a flow lived, where the kernel stamps its beginning and its end."""
+    if row.value("event") > EVENT_EXPECT or row.have & (HAVE_START | HAVE_STOP) != HAVE_START | HAVE_STOP:
+        return ABSENT
+    return units.duration((row.value("stop_ns") - row.value("start_ns")) / 1e9), "number"
+
+
+def master_view(row: RowView) -> RowView:
+    """The flow that an expectation's row names as its master: a view that has the key of a flow, and no more."""
+    ends = {
+        f"o{name[1:]}": row.value(name) for name in ("rsport", "rdport", "rsrc_lo", "rdst_lo", "rsrc_hi", "rdst_hi")
+    }
+    key = {"netns": row.value("netns"), "zone": row.value("zone"), "family": row.value("family")}
+    data = key | {"proto": row.value("mproto"), "have": HAVE_ORIG | HAVE_OPORTS} | ends
+    return RowView(data, data["have"], row.strings, row.netns_label)
+
+
+def _held_notes(ring: EventRing | HeldRing, came: int, filtered: bool) -> tuple[Line, ...]:
+    """What came (with a filter: and matches) while the list stands still, and what of it all is no longer kept."""
+    if not isinstance(ring, HeldRing) or not ring.since:
+        return ()
+    line = [("held", "dim"), (f", {units.grouped(came)} new{' match' if filtered else ''}", "new" if came else "dim")]
+    if ring.evicted:
+        line.append((f", {units.grouped(ring.evicted)} held rows evicted meanwhile", "warn"))
+    if ring.unseen:
+        line.append((f", {units.grouped(ring.unseen)} {'of all ' * filtered}came and went unseen", "bad"))
+    return (tuple(line),)

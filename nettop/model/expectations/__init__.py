@@ -1,0 +1,1 @@
+"""Expectations of helpers: the flows that are to come, and their masters."""

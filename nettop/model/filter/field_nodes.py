@@ -1,0 +1,166 @@
+"""The value behind a field's word, read as that field means it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatch, translate
+
+from nettop.model.filter import values, vocabulary
+from nettop.model.filter.nodes import Bits, Chain, Compare, LabelBit, Node, Not, Word, every
+from nettop.model.filter.vocabulary import Field
+
+MAX_LABEL = 127  # XT_CONNLABEL_MAXBIT, linux/netfilter/xt_connlabel.h
+_LOOSE = "_-"  # time_wait, time-wait and TIMEWAIT are one state
+
+
+def field_node(field: Field, word: str, operator: str, text: str) -> Node:
+    """The node for `word [operator] text`. ValueError says what is wrong with the text."""
+    return _READERS[field.value](field, word, operator, text)
+
+
+def state_node(text: str) -> Node:
+    """A state of the protocol's own machine, or a word of the status."""
+    loose = _loose(text)
+    status = next((name for name in vocabulary.STATUS_WORDS if _loose(name) == loose), None)
+    known = any(_loose(name) == loose for name in vocabulary.STATE_NAMES)
+    if status is None and not known:
+        raise ValueError(f"“{text}” is no state; there are {_listed(_common_states())}")
+    word = Word("state", re.compile(re.escape(loose), re.IGNORECASE), strip=_LOOSE)
+    if status is None:
+        return word
+    return Chain(status_node(status), (("or", word),)) if known else status_node(status)
+
+
+def status_node(text: str) -> Node:
+    """A word of the status bits."""
+    loose = _loose(text)
+    for name, (bits, is_set) in vocabulary.STATUS_WORDS.items():
+        if _loose(name) == loose:
+            return Bits("status", bits, is_set)
+    raise ValueError(f"“{text}” is no status; there are {_listed(vocabulary.STATUS_WORDS)}")
+
+
+def nat_node(kind: str) -> Node:
+    """One of NAT_KINDS: which end NAT has rewritten, or whether only its port."""
+    if kind == "both":
+        return every((status_node("snat"), status_node("dnat")))
+    if kind == "port-only":
+        return Word("nat", re.compile(".* port"))  # text.flow.nat_label
+    return Not(status_node("nat")) if kind == "none" else status_node(kind)
+
+
+def _measure(read: Callable[[str], int | float]) -> Callable[[Field, str, str, str], Node]:
+    """A quantity, which only a comparison makes sense of."""
+
+    def node(field: Field, word: str, operator: str, text: str) -> Node:
+        value = read(text)
+        if not operator:
+            raise ValueError(f"compare it: {word} > {text}")
+        return Compare(field.name, operator, value, default=field.default)
+
+    return node
+
+
+def _number(field: Field, word: str, operator: str, text: str) -> Node:
+    value = values.integer(text)
+    _within(text, word, (value,), 0, field.most)
+    return Compare(field.name, operator or "=", value, default=field.default)
+
+
+def _signed(field: Field, word: str, operator: str, text: str) -> Node:
+    value = values.integer(text.removeprefix("-")) * (-1 if text.startswith("-") else 1)
+    _within(text, word, (value,), -field.most - 1, field.most)
+    return Compare(field.name, operator or "=", value, default=field.default)
+
+
+def _within(text: str, word: str, found: Iterable[int], least: int, most: int, form: str = "d") -> None:
+    if not all(least <= value <= most for value in found):
+        raise ValueError(f"“{text}” is beyond what {word} can be ({least}–{most:{form}})")
+
+
+def _masked(field: Field, word: str, operator: str, text: str) -> Node:
+    value, bits = values.masked(text)
+    _within(text, word, (value, bits) if "/" in text else (value,), 0, field.most, "#x")
+    return Compare(field.name, operator or "=", value, bits, field.default)
+
+
+def _words(exact: bool) -> Callable[[Field, str, str, str], Node]:
+    """A name, in which * and ? stand for anything."""
+
+    def node(field: Field, word: str, operator: str, text: str) -> Node:
+        _known_event(field, text)
+        pattern = re.compile(translate(text.replace("[", "[[]")), 0 if exact else re.IGNORECASE)
+        return _maybe_not(word, operator, Word(field.name, pattern))
+
+    return node
+
+
+def _label(field: Field, word: str, operator: str, text: str) -> Node:
+    """`0x5`: the labels as one number, as they are shown; `2`: that label, whatever others there are."""
+    if not text.isdigit():
+        return _words(exact=True)(field, word, operator, text)
+    bit = values.integer(text)
+    if bit > MAX_LABEL:
+        raise ValueError(f"“{text}” is no label; there are 0 to {MAX_LABEL}")
+    return _maybe_not(word, operator, LabelBit(bit))
+
+
+def _known_event(field: Field, text: str) -> None:
+    if field.name == "event" and not any(fnmatch(event, text.lower()) for event in vocabulary.EVENTS):
+        raise ValueError(f"“{text}” is no event; there are {_listed(vocabulary.EVENTS)}")
+
+
+def _state(field: Field, word: str, operator: str, text: str) -> Node:
+    return _maybe_not(word, operator, state_node(text))
+
+
+def _status(field: Field, word: str, operator: str, text: str) -> Node:
+    if text[:1].isdigit():
+        return _masked(field, word, operator, text)
+    return _maybe_not(word, operator, status_node(text))
+
+
+def _protocol(field: Field, word: str, operator: str, text: str) -> Node:
+    name = text.lstrip("\\").lower()
+    number = vocabulary.PROTOCOLS.get(vocabulary.PROTOCOL_ALIASES.get(name, name))
+    if number is None:
+        if not text[:1].isdigit() or values.integer(text) > 255:
+            raise ValueError(f"“{text}” is no protocol; say a number up to 255, or {_listed(vocabulary.PROTOCOLS)}")
+        number = values.integer(text)
+    return Compare(field.name, operator or "=", number)
+
+
+def _maybe_not(word: str, operator: str, node: Node) -> Node:
+    if operator in ("", "=", "=="):
+        return node
+    if operator == "!=":
+        return Not(node)
+    raise ValueError(f"{word} has no order: = and != only")
+
+
+def _common_states() -> list[str]:
+    return [*sorted(vocabulary.BARE_STATES), *sorted(vocabulary.BARE_STATUS)]
+
+
+def _loose(text: str) -> str:
+    return text.lower().replace("_", "").replace("-", "")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)
+
+
+_READERS: dict[str, Callable[[Field, str, str, str], Node]] = {
+    "proto": _protocol,
+    "size": _measure(values.size),
+    "seconds": _measure(values.seconds),
+    "number": _number,
+    "signed": _signed,
+    "masked": _masked,
+    "word": _words(exact=False),
+    "exact-word": _words(exact=True),
+    "label": _label,
+    "state": _state,
+    "status": _status,
+}

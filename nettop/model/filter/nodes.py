@@ -1,0 +1,285 @@
+"""What a parsed filter is made of: nodes that turn columns into masks."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from nettop.batch import Array
+from nettop.model.filter.fields import Endpoint, Fields, Mask
+from nettop.model.filter.values import AF_INET, AF_INET6, Net
+from nettop.model.filter.vocabulary import ETHERTYPE_ARP
+from nettop.text.flow import WITH_PORTS
+
+_LOW = (1 << 64) - 1
+_HEX = re.compile("0x[0-9a-f]{1,32}")
+_COMPARE: dict[str, Callable[[Array, int | float], Mask]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    "=": operator.eq,
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+class Rows:
+    """The columns of one evaluation, with what several nodes need kept."""
+
+    __slots__ = ("_kept", "fields", "n")
+
+    def __init__(self, fields: Fields) -> None:
+        self.fields = fields
+        self.n = fields.n
+        self._kept: dict[str, Mask] = {}
+
+    def none(self) -> Mask:
+        return np.zeros(self.n, np.bool_)
+
+    def equal(self, name: str, value: int) -> Mask:
+        """Where a column has this value, and has one at all."""
+        key = f"{name} {value}"
+        if key not in self._kept:
+            column = self.fields.number(name)
+            self._kept[key] = self.none() if column is None else self.present(name, column == value)
+        return self._kept[key]
+
+    def present(self, name: str, mask: Mask) -> Mask:
+        """The mask without the rows where the column is absent."""
+        there = self.fields.present(name)
+        return mask if there is None else mask & there
+
+    def addressed(self, family: int) -> Mask:
+        """The rows whose addresses are of this family; ARP's are IPv4."""
+        if family != AF_INET:
+            return self.equal("family", family)
+        if "v4" not in self._kept:
+            self._kept["v4"] = self.equal("family", AF_INET) | self.equal("ethertype", ETHERTYPE_ARP)
+        return self._kept["v4"]
+
+    def ported(self) -> Mask:
+        """The rows of protocols that have ports."""
+        if "ported" not in self._kept:
+            proto = self.fields.number("proto")
+            mask = self.none() if proto is None else self.present("proto", np.isin(proto, WITH_PORTS))
+            self._kept["ported"] = mask
+        return self._kept["ported"]
+
+
+class Node(Protocol):
+    """A part of a filter."""
+
+    def mask(self, rows: Rows) -> Mask:
+        """True where it holds; not to be written to."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    node: Node
+
+    def mask(self, rows: Rows) -> Mask:
+        return ~self.node.mask(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """`and` and `or` bind equally and to the left, as in pcap-filter(7)."""
+
+    first: Node
+    rest: tuple[tuple[str, Node], ...]
+
+    def mask(self, rows: Rows) -> Mask:
+        result = self.first.mask(rows)
+        for word, node in self.rest:
+            if word == "and":
+                result = result & node.mask(rows) if result.any() else result
+            else:
+                result = result | node.mask(rows)
+        return result
+
+
+class _EndTest(Protocol):
+    def test(self, rows: Rows, end: Endpoint) -> Mask: ...
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """A test of endpoints: of any of those the sides mean, and with `every` of one on each of the sides."""
+
+    test: _EndTest
+    sides: tuple[str, ...]
+    every: bool = False
+
+    def mask(self, rows: Rows) -> Mask:
+        join = operator.and_ if self.every else operator.or_
+        result = self._side(rows, self.sides[0])
+        for side in self.sides[1:]:
+            result = join(result, self._side(rows, side))
+        return result
+
+    def _side(self, rows: Rows, side: str) -> Mask:
+        result = rows.none()
+        for end in rows.fields.endpoints(side):
+            result |= self.test.test(rows, end)
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class InNet:
+    net: Net
+
+    def test(self, rows: Rows, end: Endpoint) -> Mask:
+        mask = rows.addressed(self.net.family)
+        if self.net.family == AF_INET6:
+            if end.hi is None:
+                return rows.none()
+            mask = mask & _bits_equal(end.hi, self.net.address >> 64, self.net.mask >> 64)
+        return mask & _bits_equal(end.lo, self.net.address & _LOW, self.net.mask & _LOW)
+
+
+@dataclass(frozen=True, slots=True)
+class InPorts:
+    first: int
+    last: int
+
+    def test(self, rows: Rows, end: Endpoint) -> Mask:
+        if end.port is None:
+            return rows.none()
+        mask: Mask = np.asarray(end.port == self.first)
+        if self.last != self.first:
+            mask = (end.port >= self.first) & (end.port <= self.last)
+        return mask & (rows.ported() if end.has_port is None else end.has_port)
+
+
+@dataclass(frozen=True, slots=True)
+class Both:
+    """An address and a port at the same end."""
+
+    one: _EndTest
+    other: _EndTest
+
+    def test(self, rows: Rows, end: Endpoint) -> Mask:
+        return self.one.test(rows, end) & self.other.test(rows, end)
+
+
+@dataclass(frozen=True, slots=True)
+class Equal:
+    """A column has this value."""
+
+    name: str
+    value: int
+
+    def mask(self, rows: Rows) -> Mask:
+        return rows.equal(self.name, self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """A column compared with a number, after masking. An absent value is `default`, or matches nothing."""
+
+    name: str
+    operator: str
+    value: int | float
+    bits: int = _LOW
+    default: int | None = None
+
+    def mask(self, rows: Rows) -> Mask:
+        column = rows.fields.number(self.name)
+        compare = _COMPARE[self.operator]
+        if column is None:
+            absent = self.default is not None and bool(compare(np.array([self.default]), self.value)[0])
+            return np.full(rows.n, absent)
+        if self.bits != _LOW:
+            column = _masked(column, self.bits)
+        mask = compare(column, self.value)
+        there = rows.fields.present(self.name)
+        if there is None:
+            return mask
+        if self.default is None:
+            return mask & there
+        return np.where(there, mask, compare(np.array([self.default]), self.value))
+
+
+@dataclass(frozen=True, slots=True)
+class Bits:
+    """Any of these bits of a column is set, or none of them."""
+
+    name: str
+    bits: int
+    set: bool
+
+    def mask(self, rows: Rows) -> Mask:
+        column = rows.fields.number(self.name)
+        if column is None:
+            return rows.none()
+        some = _masked(column, self.bits) != 0
+        return rows.present(self.name, some if self.set else ~some)
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A column of words, one of which fits the pattern."""
+
+    name: str
+    pattern: re.Pattern[str]
+    strip: str = ""  # characters that do not count
+
+    def mask(self, rows: Rows) -> Mask:
+        found = rows.fields.words(self.name)
+        if found is None:
+            return rows.none()
+        codes, words = found
+        fits = np.fromiter((self.fits(word) for word in words), np.bool_, len(words))
+        if not fits.any():
+            return rows.none()
+        return rows.present(self.name, fits[codes])
+
+    def fits(self, word: str) -> bool:
+        """Whether the column's word fits the pattern."""
+        for char in self.strip:
+            word = word.replace(char, "")
+        return bool(word) and self.pattern.fullmatch(word) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelBit:
+    """A connection label is set: a bit of the number that stands for them all."""
+
+    bit: int
+
+    def mask(self, rows: Rows) -> Mask:
+        found = rows.fields.words("label")
+        if found is None:
+            return rows.none()
+        codes, words = found
+        held = np.fromiter((self._held(word) for word in words), np.bool_, len(words))
+        return rows.present("label", held[codes])
+
+    def _held(self, word: str) -> bool:
+        return _HEX.fullmatch(word) is not None and bool(int(word, 16) >> self.bit & 1)
+
+
+def every(nodes: Sequence[Node]) -> Node:
+    """All of them hold."""
+    return nodes[0] if len(nodes) == 1 else Chain(nodes[0], tuple(("and", node) for node in nodes[1:]))
+
+
+def _bits_equal(column: Array, value: int, mask: int) -> Mask:
+    """The bits under the mask are those of value; the column is uint64 (IPv4: the low 32 bits of it)."""
+    if mask == 0:
+        return np.ones(len(column), np.bool_)
+    if mask not in (_LOW, 0xFFFFFFFF):
+        column = column & np.uint64(mask)
+    return np.asarray(column == value)
+
+
+def _masked(column: Array, bits: int) -> Array:
+    masked: Array = column.astype(np.uint64) & np.uint64(bits)
+    return masked

@@ -1,0 +1,164 @@
+"""The words of the filter language: what each means and of which rows it can be asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from nettop.linux.conntrack import IPS_DST_NAT, IPS_NAMES, IPS_SEEN_REPLY, IPS_SRC_NAT, STATES
+from nettop.text.flow import PROTO_WORDS
+from nettop.text.sanitize import clean
+
+IPS_OFFLOAD, IPS_HW_OFFLOAD = (1 << IPS_NAMES.index(name) for name in ("offload", "hw_offload"))
+
+FLOW, EVENT, PACKET, TRACE, CHAIN, RULE = "flow", "event", "packet", "trace", "chain", "rule"
+ADDRESSED: Final = frozenset((FLOW, EVENT, PACKET, TRACE))  # of which host, net, port and protocols can be asked
+CONNTRACK: Final = frozenset((FLOW, EVENT))
+WIRE: Final = frozenset((PACKET, TRACE))
+RULESET: Final = frozenset((CHAIN, RULE))
+KINDS: Final = ADDRESSED | RULESET
+
+AF_INET = 2
+AF_INET6 = 10
+ETHERTYPE_ARP = 0x0806  # linux/if_ether.h
+PACKET_OUTGOING = 4  # linux/if_packet.h
+MAX_PID = 4 << 20  # PID_MAX_LIMIT, linux/threads.h
+_U32 = (1 << 32) - 1
+FAMILIES: Final = {"ip": AF_INET, "ip4": AF_INET, "ip6": AF_INET6}
+PROTOCOLS: Final = {  # IPPROTO_* of linux/in.h and in6.h
+    "icmp": 1,
+    "igmp": 2,
+    "tcp": 6,
+    "udp": 17,
+    "dccp": 33,
+    "gre": 47,
+    "esp": 50,
+    "ah": 51,
+    "icmp6": 58,
+    "ospf": 89,
+    "pim": 103,
+    "vrrp": 112,
+    "sctp": 132,
+    "udplite": 136,
+}
+PROTOCOL_ALIASES: Final = {"icmpv6": "icmp6", "ipv6-icmp": "icmp6"}
+TYPES: Final = frozenset(("host", "net", "port", "portrange"))
+SIDES: Final = frozenset(("src", "dst"))
+TUPLE_SIDES: Final = frozenset(("osrc", "odst", "rsrc", "rdst"))
+OPERATORS: Final = frozenset(("<", "<=", "=", "==", "!=", ">", ">="))
+UNORDERED: Final = frozenset(("word", "exact-word", "label", "state", "status", "proto"))  # values with = and != only
+MEASURES: Final = frozenset(("size", "seconds"))  # values that must be compared
+
+STATE_NAMES: Final = frozenset(name for names in STATES.values() for name in names)
+# Bits of `status` by word: (bits that count, whether any of them must be set or none).
+STATUS_WORDS: Final = {name: (1 << bit, True) for bit, name in enumerate(IPS_NAMES)} | {
+    "unreplied": (IPS_SEEN_REPLY, False),
+    "replied": (IPS_SEEN_REPLY, True),
+    "nat": (IPS_SRC_NAT | IPS_DST_NAT, True),
+    "snat": (IPS_SRC_NAT, True),
+    "dnat": (IPS_DST_NAT, True),
+    "offloaded": (IPS_OFFLOAD | IPS_HW_OFFLOAD, True),
+}
+NAT_KINDS: Final = ("snat", "dnat", "both", "port-only", "none")  # what may stand behind `nat`
+# Alone they mean the same as behind `state` or `status`; what is left out here is a word of another field too.
+BARE_STATUS: Final = frozenset(
+    ("unreplied", "replied", "assured", "offload", "offloaded", "expected", "nat", "snat", "dnat", "dying")
+)
+BARE_STATES: Final = frozenset(
+    ("established", "syn_sent", "syn_recv", "syn_sent2", "fin_wait", "close_wait", "last_ack", "time_wait")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A word that takes a value. `name` is the column asked of Fields."""
+
+    name: str
+    value: str  # "number" "signed" "size" "seconds" "masked" "word" "exact-word" "label" "state" "status" "proto"
+    kinds: frozenset[str]
+    default: int | None = None  # what an absent value counts as; None: it matches nothing
+    most: int = (1 << 64) - 1  # the largest number that the column can hold
+
+
+FIELDS: Final = {
+    "proto": Field("proto", "proto", ADDRESSED),
+    "len": Field("len", "size", WIRE),
+    "vlan": Field("vlan", "number", frozenset((PACKET,)), most=4095),
+    "state": Field("state", "state", CONNTRACK),
+    "status": Field("status", "status", CONNTRACK, most=_U32),
+    "mark": Field("mark", "masked", CONNTRACK, default=0, most=_U32),  # the kernel leaves a mark of 0 out of events
+    "zone": Field("zone", "number", CONNTRACK, default=0, most=65535),  # and the default zone everywhere
+    "id": Field("id", "masked", CONNTRACK, most=_U32),
+    "bytes": Field("bytes", "size", CONNTRACK | RULESET),
+    "packets": Field("packets", "size", CONNTRACK | RULESET),
+    "rate": Field("rate", "size", RULESET | {FLOW}),
+    "age": Field("age", "seconds", frozenset((FLOW,))),
+    "timeout": Field("timeout", "seconds", CONNTRACK),
+    "helper": Field("helper", "word", CONNTRACK),
+    "label": Field("label", "label", CONNTRACK | RULESET),
+    "event": Field("event", "word", frozenset((EVENT,))),
+    "pid": Field("pid", "number", frozenset((FLOW,)), most=MAX_PID),
+    "process": Field("process", "exact-word", frozenset((FLOW,))),
+    "netns": Field("netns", "exact-word", KINDS),
+    "device": Field("device", "exact-word", WIRE | RULESET),
+    "iface": Field("device", "exact-word", WIRE | RULESET),
+    "chain": Field("chain", "exact-word", RULESET | {TRACE}),
+    "verdict": Field("verdict", "word", RULESET | {TRACE}),
+    "family": Field("family", "word", RULESET),
+    "table": Field("table", "exact-word", RULESET),
+    "hook": Field("hook", "word", RULESET),
+    "backend": Field("backend", "word", RULESET),
+    "priority": Field("priority", "signed", RULESET, most=_U32 >> 1),
+    "handle": Field("handle", "number", RULESET),
+}
+EVENTS: Final = ("new", "update", "destroy", "exp-new", "exp-upd", "exp-del")  # of flows, and of expectations
+# What stands for a number of a packet's column: (column, value, whether it must be this value).
+PACKET_WORDS: Final = {
+    "arp": ("ethertype", ETHERTYPE_ARP, True),
+    "outbound": ("direction", PACKET_OUTGOING, True),
+    "inbound": ("direction", PACKET_OUTGOING, False),
+}
+COLUMNS: Final = {"sport": "src port", "dport": "dst port"}  # names of columns, which are no words here, and what are
+JOINTS: Final = ("and", "or")
+_QUALIFIERS: Final = (*sorted(TYPES), *sorted(SIDES), *FAMILIES, *PROTOCOLS)
+
+
+def beginnings(kind: str) -> list[str]:
+    """Every word that can begin a part of a filter for rows of this kind, sorted."""
+    found = {word for word, field in FIELDS.items() if kind in field.kinds}
+    if kind in ADDRESSED:
+        found |= {*_QUALIFIERS}
+    if kind in CONNTRACK:
+        found |= TUPLE_SIDES | BARE_STATUS | BARE_STATES
+    if kind in WIRE:
+        found |= {*PACKET_WORDS, "less", "greater"}
+    return sorted(found)
+
+
+def words(kind: str) -> list[str]:
+    """Every word of the language for rows of this kind, sorted."""
+    return sorted({*beginnings(kind), *JOINTS, "not", *(("mask",) if kind in ADDRESSED else ())})
+
+
+def own_words(kind: str) -> str:
+    """What can be asked of this kind, in one line."""
+    own = [word for word in beginnings(kind) if word not in (*_QUALIFIERS, *BARE_STATES)]
+    return " ".join([*(("host net port src dst, protocols,",) if kind in ADDRESSED else ()), *own])
+
+
+def qualifiers(kind: str) -> list[str]:
+    """What may follow a protocol in the same part: sides and types."""
+    sides = SIDES | TUPLE_SIDES if kind in CONNTRACK else SIDES
+    return [*sorted(sides), *sorted(TYPES)]
+
+
+def proto_filter(proto: int) -> str:
+    """The filter that selects a protocol."""
+    word = PROTO_WORDS[proto]
+    return word if PROTOCOL_ALIASES.get(word, word) in PROTOCOLS else f"proto {proto}"
+
+
+def word_filter(name: str, word: str) -> str:
+    """The filter for a word; quotes, wildcards, and what no terminal should get, as any character."""
+    plain = "".join("?" if char in '"*?' or clean(char) != char else char for char in word)
+    return f'{name} "{plain}"' if word else f"not {name} *"

@@ -1,0 +1,1 @@
+"""Flows summed by what they have in common."""

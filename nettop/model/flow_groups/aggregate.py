@@ -1,0 +1,99 @@
+"""Many flows into few groups: equal keys found by a radix sort over whole columns, and sums over each group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nettop.batch import Array
+from nettop.columns import HAVE_STATUS
+from nettop.model.flows import derive
+from nettop.model.ordering import digits, radix_order
+from nettop.text import flow as words
+
+Rows = NDArray[np.intp]
+
+
+_OF_PARTS = {"rate": ("rate_up", "rate_down"), "bytes": ("obytes", "rbytes"), "packets": ("opackets", "rpackets")}
+SUMS = ("flows", "unreplied", "assured", "rate_up", "rate_down", *derive.COUNTERS, *_OF_PARTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Groups in ascending order of their keys."""
+
+    keys: tuple[Array, ...]  # columns, the first counts most; one value a group in each
+    parts: dict[str, Array]  # int32 counts, and float sums that are NaN where nothing is known
+
+    def __len__(self) -> int:
+        return len(self.keys[0])
+
+    def sums(self, name: str) -> Array:
+        """One of SUMS by group; what a million groups can be told from is not kept twice."""
+        if name not in _OF_PARTS:
+            return self.parts[name]
+        one, other = (self.parts[part] for part in _OF_PARTS[name])
+        return np.where(np.isnan(one), other, np.where(np.isnan(other), one, one + other))
+
+
+def grouped(columns: Sequence[Array], data: derive.Data) -> Groups:
+    """The groups of rows with equal key columns (unsigned, as long as data's), and what they add up to."""
+    order = radix_order(columns)
+    begins = np.zeros(len(order), np.bool_)
+    begins[:1] = True
+    for column in columns:
+        if digits(column):
+            ordered = column[order]
+            begins[1:] |= ordered[1:] != ordered[:-1]
+    first = order[begins]
+    codes = np.empty(len(order), np.int32)
+    codes[order] = np.cumsum(begins, dtype=np.int32) - 1
+    del order, begins
+    return Groups(tuple(column[first] for column in columns), _parts(data, codes, len(first)))
+
+
+def places_of(wanted: Sequence[Array], among: Sequence[Array]) -> Rows:
+    """For each key of `wanted` its place in `among`, -1 where it is not there. Keys are distinct on either side."""
+    n = len(wanted[0])
+    both = [np.concatenate(pair) for pair in zip(wanted, among, strict=True)]
+    order = radix_order(both)
+    same = np.ones(max(0, len(order) - 1), np.bool_)
+    for column in both:
+        ordered = column[order]
+        same &= ordered[1:] == ordered[:-1]
+    at = same.nonzero()[0]
+    found = np.full(n, -1, np.intp)
+    found[order[at]] = order[at + 1] - n  # the sort is stable: of two equal keys the wanted one stands first
+    return found
+
+
+def _parts(data: derive.Data, codes: Array, n: int) -> dict[str, Array]:
+    """Counts and sums by group; see Groups.parts."""
+    status = derive.column(data, "status")
+    told = derive.has(data, HAVE_STATUS)
+    parts: dict[str, Array] = {
+        "flows": _count(codes, n),
+        "unreplied": _count(codes[told & (status & words.IPS_SEEN_REPLY == 0)], n),
+        "assured": _count(codes[told & (status & words.IPS_ASSURED != 0)], n),
+    }
+    for name, rates in zip(("rate_up", "rate_down"), derive.rates(data), strict=True):
+        parts[name] = _sum(codes, rates, ~np.isnan(rates), n)
+    for name, bit in derive.COUNTERS.items():
+        parts[name] = _sum(codes, derive.column(data, name), derive.has(data, bit), n)
+    return parts
+
+
+def _count(codes: Array, n: int) -> NDArray[np.int32]:
+    return np.bincount(codes, minlength=n).astype(np.int32)
+
+
+def _sum(codes: Array, values: Array, known: Array, n: int) -> NDArray[np.float64]:
+    """Exact to 2^53; NaN for a group in which nothing is known."""
+    if not known.all():
+        codes, values = codes[known], values[known]
+    total = np.bincount(codes, values, n).astype(np.float64, copy=False)  # of nothing at all it is int64
+    total[np.bincount(codes, minlength=n) == 0] = np.nan
+    return total

@@ -1,0 +1,139 @@
+"""The columns of the table of groups, the text of its cells, and the lines of one group's detail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from nettop.model.flow_groups.aggregate import SUMS, Groups
+from nettop.model.flows.cells import ABSENT, Cell, RowView, original_text, rate_cell, speed_cell, state_role
+from nettop.model.table import Column, Line
+from nettop.text import flow as words
+from nettop.text import units
+
+COLUMNS = (
+    Column("name", "GROUP", 22, grow=1, most=47, frozen=True),
+    Column("flows", "FLOWS", 9, right=True),
+    Column("share", "SHARE", 6, right=True, rank=3),
+    Column("bar", "", 10, rank=4, sortable=False),
+    Column("rate", "RATE", 8, right=True, rank=0),  # `≈12.3k/s`
+    Column("rate_up", "RATE↑", 8, right=True, rank=6),
+    Column("rate_down", "RATE↓", 8, right=True, rank=6),
+    Column("bytes", "BYTES", 7, right=True, rank=1),
+    Column("up", "↑BYTES", 7, right=True, rank=9),
+    Column("down", "↓BYTES", 7, right=True, rank=9),
+    Column("packets", "PACKETS", 8, right=True, rank=7),
+    Column("unreplied", "UNREPLIED", 9, right=True, rank=2),
+    Column("assured", "ASSURED", 9, right=True, rank=8),
+    Column("full", "OF MAX", 6, right=True, rank=5),
+)
+DEFAULT_COLUMNS = (
+    *("name", "flows", "share", "bar", "rate", "rate_up", "rate_down", "bytes", "packets", "unreplied", "full"),
+)
+SUM_OF = {"up": "obytes", "down": "rbytes", "share": "flows", "full": "flows"}  # columns that show a sum of other name
+JSON_SUMS = (*("flows", "rate", "rate_up", "rate_down", "bytes", "up", "down", "packets", "unreplied", "assured"),)
+BAR = 10  # cells
+_COUNTS = ("flows", "unreplied", "assured")
+_RATES = ("rate", "rate_up", "rate_down")
+
+Values = Mapping[str, float]  # one group's sums
+
+
+def cell(key: str, sums: Values, whole: Values, shared: str, maximum: int | None) -> Cell:
+    """The cell of a column but the name's. `shared` is the sum that SHARE is of, `whole` all groups' sums."""
+    if key == "share":
+        return percent(sums[shared], whole[shared])
+    if key == "bar":
+        return units.bar(_part(sums[shared], whole[shared]), BAR), "good"
+    if key == "full":
+        return percent(sums["flows"], maximum)
+    value = sums[SUM_OF.get(key, key)]
+    if key in _COUNTS:
+        return _count(key, int(value), int(sums["flows"]))
+    if key in _RATES:
+        return rate_cell(value)
+    return ABSENT if np.isnan(value) else (units.scaled(value), "number")
+
+
+def _count(key: str, value: int, flows: int) -> Cell:
+    role = "warn" if key == "unreplied" and value * 2 > flows else "number" if value else "dim"
+    return units.grouped(value), role
+
+
+def percent(part: float, whole: float | None) -> Cell:
+    """`12.3%`; a dash where either is not known."""
+    if not whole or np.isnan(part) or np.isnan(whole):
+        return ABSENT
+    return units.percent(_part(part, whole)), "number"
+
+
+def _part(part: float, whole: float | None) -> float:
+    """`part` of `whole`, 0 where either is not known."""
+    return 0.0 if not whole or np.isnan(part) or np.isnan(whole) else part / whole
+
+
+def totals_line(noun: str, groups: int, flows: int, matched: int, filtered: bool, whole: Values,
+                maximum: int | None) -> Line:  # fmt: skip
+    """`37 sources of 1,204 flows, 318 match   1.6M/s   84.1M in all   41 unreplied   0.5% of 262,144`."""
+    one = noun.removesuffix("s") if not noun.endswith("ses") else noun.removesuffix("es")
+    found = f", {units.grouped(matched)} match" if filtered else ""
+    parts = [(f"{units.grouped(groups)} {one if groups == 1 else noun}", "heading")]
+    parts.append((f" of {units.grouped(flows)} flow{'' if flows == 1 else 's'}{found}", "heading"))
+    parts.append(("   " + rate_cell(whole["rate"])[0], "number"))
+    if not np.isnan(whole["bytes"]):
+        parts.append((f"   {units.scaled(whole['bytes'])} bytes", "number"))
+    if whole["unreplied"]:
+        parts.append((f"   UNREPLIED {units.grouped(int(whole['unreplied']))}", "warn"))
+    if maximum:
+        parts.append((f"   {percent(whole['flows'], maximum)[0]} of {units.grouped(maximum)} entries", "dim"))
+    return tuple(parts)
+
+
+def sum_lines(sums: Values, maximum: int | None) -> list[Line]:
+    """What a group adds up to, in words."""
+    count = {key: units.grouped(int(sums[key])) for key in _COUNTS}
+    lines = [_line("flows", f"{count['flows']}   {count['unreplied']} unreplied   {count['assured']} assured")]
+    if maximum:
+        lines.append(
+            _line("table", f"{percent(sums['flows'], maximum)[0]} of the {units.grouped(maximum)} it may hold")
+        )
+    for title, side, speed in (("original", "o", "rate_up"), ("reply", "r", "rate_down"), ("both", "", "rate")):
+        packets, octets = sums[f"{side}packets"], sums[f"{side}bytes"]
+        amount = "– packets  – bytes (not accounted)" if np.isnan(octets) else _amount(packets, octets)
+        lines.append((*_line(title, amount), ("  " + rate_cell(sums[speed])[0], "number")))
+    return lines
+
+
+def _amount(packets: float, octets: float) -> str:
+    return f"{units.grouped(int(packets))} packet{'' if packets == 1 else 's'}  {units.grouped(int(octets))} B"
+
+
+def _line(name: str, text: str) -> Line:
+    return ((f"  {name:<9} ", "key"), (text, ""))
+
+
+def member_lines(rows: Sequence[RowView]) -> list[Line]:
+    """The largest flows of a group, one a line."""
+    return [_member(row) for row in rows]
+
+
+def _member(row: RowView) -> Line:
+    size = units.scaled(row.value("obytes") + row.value("rbytes")) if row.counted else units.ABSENT
+    state = row.value("state_code")
+    return (
+        (f"    {speed_cell(row, 'rate_up', 'rate_down')[0]:>8} {size:>7}  ", "number"),
+        (f"{words.PROTO_WORDS[row.value('proto')]:<6} ", "proto"),
+        (f"{words.STATE_WORDS[state]:<12} ", state_role(state)),
+        (original_text(row), "address"),
+    )
+
+
+def whole_of(groups: Groups) -> dict[str, float]:
+    """All groups' sums added up; NaN where no group knows anything."""
+    whole = {}
+    for name in SUMS:
+        values = groups.sums(name)
+        known = name in _COUNTS or not np.isnan(values).all()
+        whole[name] = float(np.nansum(values)) if known else np.nan
+    return whole

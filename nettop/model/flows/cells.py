@@ -1,0 +1,297 @@
+"""The columns of the flow and event tables, and the text of one row's cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from nettop.columns import (
+    HAVE_HELPER,
+    HAVE_ID,
+    HAVE_LABELS,
+    HAVE_MARK,
+    HAVE_OCOUNT,
+    HAVE_OPORTS,
+    HAVE_RCOUNT,
+    HAVE_REPLY,
+    HAVE_RPORTS,
+    HAVE_STATUS,
+    HAVE_TIMEOUT,
+    Strings,
+)
+from nettop.model.flows import derive
+from nettop.model.table import Column
+from nettop.text import flow as words
+from nettop.text import units
+from nettop.text.address import address_text, endpoint_text
+from nettop.text.packet import icmp_message, icmpv6_message
+from nettop.text.sanitize import clean, clean_bytes
+
+Cell = tuple[str, str]  # text, role
+
+SHARED_COLUMNS = (
+    Column("proto", "PROTO", 6),
+    Column("state", "STATE", 11, rank=2),
+    Column("original", "ORIGINAL", 39, grow=4, most=97, frozen=True),
+    Column("reply", "REPLY TO", 20, rank=4, grow=2, most=47),
+    Column("nat", "NAT", 9, rank=1, grow=3, wish=25, most=57),
+    Column("up", "↑BYTES", 7, right=True, rank=6),
+    Column("down", "↓BYTES", 7, right=True, rank=5),
+    Column("timeout", "TIMEOUT", 7, right=True, rank=8),
+    Column("mark", "MARK", 10, rank=9),
+    Column("zone", "ZONE", 5, right=True, rank=9),
+    Column("id", "ID", 10, right=True, rank=9),
+    Column("opackets", "↑PKTS", 7, right=True, rank=9),
+    Column("rpackets", "↓PKTS", 7, right=True, rank=9),
+    Column("packets", "PACKETS", 8, right=True, rank=9),
+    Column("bytes", "BYTES", 7, right=True, rank=9),
+    Column("status", "STATUS", 28, rank=9),
+    Column("offload", "OFFLOAD", 8, rank=9),
+    Column("helper", "HELPER", 10, rank=9),
+    Column("labels", "LABELS", 12, rank=9),
+    Column("src", "SOURCE", 15, rank=9, most=39),
+    Column("sport", "SPORT", 5, right=True, rank=9),
+    Column("dst", "DESTINATION", 15, rank=9, most=39),
+    Column("dport", "DPORT", 5, right=True, rank=9),
+    Column("reply_src", "REPLY FROM", 21, rank=9, most=47),
+    Column("netns", "NETNS", 10, rank=3),
+)
+ABSENT: Cell = (units.ABSENT, "dim")
+MEASURED = "≈"  # before a rate that is not the kernel's count
+
+
+class Names(Protocol):
+    """Names instead of addresses and ports. Never waits for one."""
+
+    def host(self, address: str) -> str | None:
+        """The name of an address, as far as it is known now and names are wanted."""
+        ...
+
+    def service(self, proto: int, port: int) -> str | None:
+        """The name of a service."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RowView:
+    """One row as Python values: `value(name)` is an int or float; strings and namespace names are resolved."""
+
+    data: dict[str, Any]
+    have: int
+    strings: Strings
+    netns_label: Callable[[int], str]
+    names: Names | None = None
+
+    def value(self, name: str) -> Any:
+        """The column's value as int or float; 0 where no row has the column."""
+        return self.data.get(name, 0)
+
+    def address(self, end: str) -> tuple[int, int]:
+        """High and low half of osrc, odst, rsrc or rdst."""
+        return self.value(f"{end}_hi"), self.value(f"{end}_lo")
+
+    @property
+    def counted(self) -> bool:
+        """Whether at least one direction has counters."""
+        return bool(self.have & (HAVE_OCOUNT | HAVE_RCOUNT))
+
+    def port(self, end: str) -> int | None:
+        """The port of osrc, odst, rsrc or rdst; None where the protocol has none."""
+        has_ports = self.have & (HAVE_OPORTS if end.startswith("o") else HAVE_RPORTS)
+        return self.value(f"{end[:2]}port") if has_ports and self.value("proto") in words.WITH_PORTS else None
+
+    def host(self, end: str) -> str:
+        """The address of osrc, odst, rsrc or rdst, or its name."""
+        address = address_text(self.value("family"), *self.address(end))
+        name = None if self.names is None else self.names.host(address)
+        return address if name is None else clean(name)
+
+    def endpoint(self, end: str) -> str:
+        """`192.168.1.2:443`, with names `www.example.org:https`; bare where the protocol has no ports."""
+        family, port = self.value("family"), self.port(end)
+        if self.names is None:
+            return endpoint_text(family, *self.address(end), port)
+        address = address_text(family, *self.address(end))
+        service = None if port is None else self.names.service(self.value("proto"), port)
+        return named_endpoint(address, self.names.host(address), port, service if end in _ANSWERING else None)
+
+
+_ANSWERING = ("odst", "rsrc")  # the ends whose ports are services; the others' are any free ones
+
+
+def named_endpoint(address: str, host: str | None, port: int | None, service: str | None) -> str:
+    """An end of a flow with the names that are known of it. Names come from strangers."""
+    if port is None:
+        return address if host is None else clean(host)
+    bare = f"[{address}]" if ":" in address else address
+    return f"{bare if host is None else clean(host)}:{port if service is None else clean(service)}"
+
+
+def row_views(
+    data: derive.Data,
+    rows: Any,
+    strings: Strings,
+    netns_label: Callable[[int], str],
+    names: Names | None = None,
+) -> list[RowView]:
+    """These rows of a table as Python values, with `nat` and `state_code` computed for them."""
+    some = {name: column[rows] for name, column in data.items()}
+    if not len(some["have"]):
+        return []
+    some["nat"], some["state_code"] = derive.nat_bits(some), derive.state_codes(some)
+    if "first_ns" in some:
+        some["birth_ns"], some["birth_known"] = derive.birth_ns(some), derive.birth_known(some)
+    lists = {name: column.tolist() for name, column in some.items()}
+    columns = list(lists)
+    have = columns.index("have")
+    return [
+        RowView(dict(zip(columns, values, strict=True)), values[have], strings, netns_label, names)
+        for values in zip(*lists.values(), strict=True)
+    ]
+
+
+def shared_cell(row: RowView, key: str) -> Cell:
+    """The cell of one of SHARED_COLUMNS."""
+    return _CELLS[key](row)
+
+
+def _proto(row: RowView) -> Cell:
+    return words.PROTO_WORDS[row.value("proto")], "proto"
+
+
+def state_role(code: int) -> str:
+    """The role of a state: its colour where there are colours."""
+    word = words.STATE_WORDS[code]
+    if word in ("ESTABLISHED", "assured", "OPEN"):
+        return "good"
+    if word in ("UNREPLIED", "SYN_SENT", "TIME_WAIT", "CLOSE", "TIMEWAIT"):
+        return "warn"
+    return "dim" if code == words.STATE_NONE else ""
+
+
+def _state(row: RowView) -> Cell:
+    code = row.value("state_code")
+    return words.STATE_WORDS[code], state_role(code)
+
+
+def original_text(row: RowView) -> str:
+    """`192.168.1.2:56303 → 200.200.200.1:443`; ICMP as `10.0.0.1 → 10.0.0.2 id 77 echo request`.
+
+    The id stands where others have a port: it tells two pings apart, and is not what a narrow column cuts.
+    """
+    text = f"{row.endpoint('osrc')} → {row.endpoint('odst')}"
+    if words.is_icmp(row.value("proto")) and row.have & HAVE_OPORTS:
+        message = icmp_message if row.value("proto") == words.IPPROTO_ICMP else icmpv6_message
+        text += f" id {row.value('osport')} {message(row.value('odport'))}"
+    return text
+
+
+def _end(end: str, bit: int) -> Callable[[RowView], Cell]:
+    return lambda row: (row.endpoint(end), "address") if row.have & bit else ABSENT
+
+
+def _port(end: str) -> Callable[[RowView], Cell]:
+    def cell(row: RowView) -> Cell:
+        port = row.port(end)
+        return ABSENT if port is None else (str(port), "address")
+
+    return cell
+
+
+def _nat(row: RowView) -> Cell:
+    """`SNAT` (REPLY TO says to what), `DNAT 192.168.2.2:443` or `DNAT port 8443`: who really answers."""
+    bits = row.value("nat")
+    label = words.NAT_LABELS[bits]
+    if bits & words.NAT_DNAT_PORT:
+        label += f" {row.value('rsport')}" if label.endswith("port") else f" :{row.value('rsport')}"
+    elif bits & words.NAT_DNAT:
+        label += f" {row.endpoint('rsrc')}"
+    return label, "nat"
+
+
+def _scaled(name: str, bit: int) -> Callable[[RowView], Cell]:
+    return lambda row: (units.scaled(row.value(name)), "number") if row.have & bit else ABSENT
+
+
+def _both(what: str) -> Callable[[RowView], Cell]:
+    def cell(row: RowView) -> Cell:
+        if not row.have & (HAVE_OCOUNT | HAVE_RCOUNT):
+            return ABSENT
+        return units.scaled(row.value(f"o{what}") + row.value(f"r{what}")), "number"
+
+    return cell
+
+
+def _offload(row: RowView) -> Cell:
+    """`hardware`, `software` (a flowtable), or nothing: whose packets conntrack itself no longer sees."""
+    return words.OFFLOAD_WORDS[words.offload_code(row.value("status"))], "accent"
+
+
+def _if(bit: int, cell: Callable[[RowView], Cell]) -> Callable[[RowView], Cell]:
+    return lambda row: cell(row) if row.have & bit else ABSENT
+
+
+_CELLS: dict[str, Callable[[RowView], Cell]] = {
+    "proto": _proto,
+    "state": _state,
+    "original": lambda row: (original_text(row), "address"),
+    "src": lambda row: (row.host("osrc"), "address"),
+    "sport": _port("osrc"),
+    "dst": lambda row: (row.host("odst"), "address"),
+    "dport": _port("odst"),
+    "reply": _end("rdst", HAVE_REPLY),
+    "reply_src": _end("rsrc", HAVE_REPLY),
+    "nat": _nat,
+    "up": _scaled("obytes", HAVE_OCOUNT),
+    "down": _scaled("rbytes", HAVE_RCOUNT),
+    "timeout": _if(HAVE_TIMEOUT, lambda row: (units.duration(row.value("timeout")), "number")),
+    "mark": _if(HAVE_MARK, lambda row: (hex(row.value("mark")), "number")),
+    "zone": lambda row: (str(row.value("zone")), "number"),
+    "id": _if(HAVE_ID, lambda row: (str(row.value("id")), "number")),
+    "opackets": _scaled("opackets", HAVE_OCOUNT),
+    "rpackets": _scaled("rpackets", HAVE_RCOUNT),
+    "packets": _both("packets"),
+    "bytes": _both("bytes"),
+    "status": _if(HAVE_STATUS, lambda row: (" ".join(words.status_words(row.value("status"))).upper(), "")),
+    "offload": _if(HAVE_STATUS, _offload),
+    "helper": _if(HAVE_HELPER, lambda row: (clean_bytes(row.strings[row.value("helper")]), "accent")),
+    "labels": _if(HAVE_LABELS, lambda row: (words.labels_text(row.strings[row.value("labels")]), "number")),
+    "netns": lambda row: (clean(row.netns_label(row.value("netns"))), "accent"),
+}
+
+
+def speed_cell(row: RowView, *sides: str) -> Cell:
+    """The rate of these sides (rate_up, rate_down) together; with ≈ where it is measured from packets."""
+    if _known(row, _SIDES):
+        known = _known(row, sides)
+        return rate_cell(sum(known) if known else np.nan)
+    measured = _known(row, [side.replace("rate", "measured") for side in sides])
+    return (f"{MEASURED}{units.rate(sum(measured))}", "number") if measured else ABSENT
+
+
+def current_rate(row: RowView) -> float:
+    """Both directions' rate in bytes a second, 0 where it is not known."""
+    return sum(_known(row, _SIDES) or _known(row, _MEASURED_SIDES))
+
+
+_SIDES = ("rate_up", "rate_down")
+_MEASURED_SIDES = ("measured_up", "measured_down")
+
+
+def _known(row: RowView, names: Sequence[str]) -> list[float]:
+    """Those of these rates that are known."""
+    return [speed for speed in (row.data.get(name, np.nan) for name in names) if not np.isnan(speed)]
+
+
+def rate_cell(value: float) -> Cell:
+    """A rate in bytes a second, NaN where it is not known."""
+    return ABSENT if np.isnan(value) else (units.rate(value), "number")
+
+
+def age_cell(seconds: float, known: bool) -> Cell:
+    """An age; with ≥ where only the time since we first heard of the flow is known."""
+    text = units.duration(seconds)
+    return (text, "number") if known else (f"≥{text}", "dim")

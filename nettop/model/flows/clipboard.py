@@ -1,0 +1,91 @@
+"""One flow to take elsewhere: as a line of text, as the contract's JSON object, or as a command that shows it."""
+
+from __future__ import annotations
+
+import shlex
+
+import numpy as np
+
+from nettop.columns import (
+    FLOW_DTYPES,
+    HAVE_OPORTS,
+    HAVE_ORIG,
+    HAVE_ZONE_ORIG_ONLY,
+    HAVE_ZONE_REPLY_ONLY,
+)
+from nettop.model.flows.cells import RowView
+from nettop.model.flows.lines import FlowLines, json_ends
+from nettop.model.flows.templates import text_template
+from nettop.text import flow as words
+from nettop.text.address import AF_INET6, address_text
+from nettop.text.sanitize import clean
+
+FORMS = ("text", "json", "conntrack")
+_RATES = ("rate_up", "rate_down", "measured_up", "measured_down")
+_COPIED: dict[str, type[np.generic]] = {**FLOW_DTYPES, **dict.fromkeys(_RATES, np.float32)}
+# What conntrack(8) calls the numbers that stand where others have ports.
+_NAMED_IDS = {
+    words.IPPROTO_ICMP: ("--icmp-type", "--icmp-code", "--icmp-id"),
+    words.IPPROTO_ICMPV6: ("--icmpv6-type", "--icmpv6-code", "--icmpv6-id"),
+}
+
+
+def copied(row: RowView, form: str) -> str:
+    """The flow (or the flow of an event) in one of FORMS; "" for a row that names none."""
+    if not row.have & HAVE_ORIG:
+        return ""
+    if form == "conntrack":
+        return shlex.join([*_entered(row), *conntrack_command(row)])
+    if form == "text":
+        lines = FlowLines(row.strings, row.netns_label, text_template)
+    else:
+        lines = FlowLines(row.strings, row.netns_label, ends=json_ends)
+    data = {name: np.array([row.value(name)], dtype) for name, dtype in _COPIED.items() if name in row.data}
+    return lines.lines(data, row.value("netns"))[0]
+
+
+def conntrack_command(row: RowView) -> list[str]:
+    """The conntrack(8) command that shows exactly this flow, as arguments; to be run in the flow's namespace.
+
+    -G asks the kernel for one entry, but knows the default zone only; elsewhere -L goes through the whole table.
+    """
+    source, destination = (address_text(row.value("family"), *row.address(end)) for end in ("osrc", "odst"))
+    ends = [*_protocol(row), "-s", source, "-d", destination, *_ports(row)]
+    if not row.value("zone"):
+        return ["conntrack", "-G", *ends]
+    family = ["-f", "ipv6"] if row.value("family") == AF_INET6 else []
+    return ["conntrack", "-L", *family, *ends, _zone_option(row.have), str(row.value("zone"))]
+
+
+def _protocol(row: RowView) -> list[str]:
+    proto = row.value("proto")
+    named = proto in (*words.WITH_PORTS, *_NAMED_IDS, words.IPPROTO_GRE)
+    return ["-p", words.PROTO_WORDS[proto] if named else str(proto)]
+
+
+def _ports(row: RowView) -> list[str]:
+    proto, source, destination = row.value("proto"), row.value("osport"), row.value("odport")
+    if not row.have & HAVE_OPORTS:
+        return []
+    if proto in _NAMED_IDS:
+        values = (destination >> 8, destination & 255, source)
+        return [part for option, value in zip(_NAMED_IDS[proto], values, strict=True) for part in (option, str(value))]
+    if proto == words.IPPROTO_GRE:
+        return ["--srckey", str(source), "--dstkey", str(destination)]
+    return ["--sport", str(source), "--dport", str(destination)] if proto in words.WITH_PORTS else []
+
+
+def _zone_option(have: int) -> str:
+    if have & HAVE_ZONE_ORIG_ONLY:
+        return "--orig-zone"
+    return "--reply-zone" if have & HAVE_ZONE_REPLY_ONLY else "--zone"
+
+
+def _entered(row: RowView) -> list[str]:
+    """What enters the flow's namespace: a name, `pid:N` or a path, as --netns takes it; nothing for our own."""
+    label = clean(row.netns_label(row.value("netns")))
+    if not label:
+        return []
+    if label.startswith("pid:"):
+        return ["nsenter", f"--net=/proc/{label[4:]}/ns/net", "--"]
+    return ["nsenter", f"--net={label}", "--"] if "/" in label else ["ip", "netns", "exec", label]

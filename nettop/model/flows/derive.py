@@ -1,0 +1,140 @@
+"""What follows from a flow's columns: its state word, what NAT did to it, totals, rate and age.
+
+Every function takes a mapping of equally long columns (of the table, of an event batch) and returns one new column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nettop.batch import Array
+from nettop.columns import (
+    FLOW_DTYPES,
+    HAVE_OCOUNT,
+    HAVE_OPORTS,
+    HAVE_RCOUNT,
+    HAVE_REPLY,
+    HAVE_RPORTS,
+    HAVE_START,
+    HAVE_STATE,
+    HAVE_STATUS,
+)
+from nettop.model.flows.store import BORN
+from nettop.text import flow as words
+
+Data = Mapping[str, Array]
+
+_STATE_BASE = np.zeros(256, np.uint8)
+for _proto, _base in words.STATE_BASE.items():
+    _STATE_BASE[_proto] = _base
+_WITH_PORTS = np.isin(np.arange(256), words.WITH_PORTS)
+_IS_ICMP = np.zeros(256, np.bool_)
+_IS_ICMP[[words.IPPROTO_ICMP, words.IPPROTO_ICMPV6]] = True
+
+# What a flow's counters are called, and the bit of `have` that says they are known.
+COUNTERS = {"opackets": HAVE_OCOUNT, "obytes": HAVE_OCOUNT, "rpackets": HAVE_RCOUNT, "rbytes": HAVE_RCOUNT}
+
+
+def column(data: Data, name: str) -> Array:
+    """The column, or zeros where no row has it."""
+    found = data.get(name)
+    return np.zeros(len(data["have"]), FLOW_DTYPES[name]) if found is None else found
+
+
+def has(data: Data, bits: int) -> NDArray[np.bool_]:
+    """Where all these bits of `have` are set."""
+    wanted = np.uint32(bits)
+    return np.asarray(data["have"] & wanted == wanted)
+
+
+def icmp(data: Data) -> NDArray[np.bool_]:
+    """Where the port columns hold an ICMP id and type << 8 | code."""
+    return np.asarray(_IS_ICMP[data["proto"]])
+
+
+def ported(data: Data) -> NDArray[np.bool_]:
+    """Where the protocol has ports; of others ids and GRE's keys lie in the port columns."""
+    return np.asarray(_WITH_PORTS[data["proto"]])
+
+
+def state_codes(data: Data) -> NDArray[np.uint8]:
+    """Codes of text.flow.STATE_WORDS: the protocol's own state, else what the status bits say."""
+    status, have = column(data, "status"), data["have"]
+    codes = np.where(status & words.IPS_ASSURED != 0, words.STATE_ASSURED, words.STATE_UNREPLIED).astype(np.uint8)
+    codes[status & (words.IPS_ASSURED | words.IPS_SEEN_REPLY) == words.IPS_SEEN_REPLY] = words.STATE_REPLIED
+    codes[have & HAVE_STATUS == 0] = words.STATE_NONE
+    base = _STATE_BASE[data["proto"]]
+    own = (base > 0) & (have & HAVE_STATE != 0)
+    return np.where(own, base + (column(data, "state") & np.uint8(15)), codes).astype(np.uint8)
+
+
+def nat_bits(data: Data) -> NDArray[np.uint8]:
+    """text.flow.NAT_* bits: where the reply tuple is not the original's mirror, confirmed by the status bits."""
+    src = column(data, "rdst_lo") != column(data, "osrc_lo")
+    dst = column(data, "rsrc_lo") != column(data, "odst_lo")
+    if "osrc_hi" in data:
+        src = src | (column(data, "rdst_hi") != column(data, "osrc_hi"))
+        dst = dst | (column(data, "rsrc_hi") != column(data, "odst_hi"))
+    ports = has(data, HAVE_OPORTS | HAVE_RPORTS)
+    ping = icmp(data)  # the id stays where it is in a reply, the type differs
+    src_port = ports & ~ping & (column(data, "rdport") != column(data, "osport"))
+    src_port |= ports & ping & (column(data, "rsport") != column(data, "osport"))
+    dst_port = ports & ~ping & (column(data, "rsport") != column(data, "odport"))
+    status, silent = column(data, "status"), ~has(data, HAVE_STATUS)
+    known = has(data, HAVE_REPLY)
+    snat = known & (src | src_port) & (silent | (status & words.IPS_SRC_NAT != 0))
+    dnat = known & (dst | dst_port) & (silent | (status & words.IPS_DST_NAT != 0))
+    bits = snat * words.NAT_SNAT | dnat * words.NAT_DNAT
+    bits |= (snat & ~src) * words.NAT_SNAT_PORT | (dnat & ~dst) * words.NAT_DNAT_PORT
+    found: NDArray[np.uint8] = bits.astype(np.uint8)
+    return found
+
+
+def offload_codes(data: Data) -> NDArray[np.uint8]:
+    """The place in text.flow.OFFLOAD_WORDS of each row."""
+    status = column(data, "status")
+    hardware, any_way = status & words.IPS_HW_OFFLOAD != 0, status & (words.IPS_HW_OFFLOAD | words.IPS_OFFLOAD) != 0
+    return np.asarray(hardware.astype(np.uint8) + any_way)
+
+
+def counted(data: Data) -> NDArray[np.bool_]:
+    """Where at least one direction has counters."""
+    return np.asarray(data["have"] & np.uint32(HAVE_OCOUNT | HAVE_RCOUNT) != 0)
+
+
+def total(data: Data, what: str) -> Array:
+    """`bytes` or `packets` of both directions; only meaningful where counted()."""
+    return column(data, f"o{what}") + column(data, f"r{what}")
+
+
+def rates(data: Data) -> tuple[Array, Array]:
+    """Bytes a second of the original and of the reply direction, NaN where not known.
+
+    By the flow's counters; where these give none, as measured from packets.
+    """
+    up, down = data["rate_up"], data["rate_down"]
+    seen_up, seen_down = data.get("measured_up"), data.get("measured_down")
+    if seen_up is None or seen_down is None:
+        return up, down
+    silent = np.isnan(up) & np.isnan(down)
+    return np.where(silent, seen_up, up), np.where(silent, seen_down, down)
+
+
+def rate(data: Data) -> Array:
+    """Bytes a second of both directions, NaN where not known."""
+    up, down = rates(data)
+    return np.where(np.isnan(up), down, np.where(np.isnan(down), up, up + down))
+
+
+def birth_ns(data: Data) -> NDArray[np.int64]:
+    """When the flow began: by its own timestamp, else when we first heard of it."""
+    began = has(data, HAVE_START)
+    return np.where(began, column(data, "start_ns").astype(np.int64), data["first_ns"])
+
+
+def birth_known(data: Data) -> NDArray[np.bool_]:
+    """Where birth_ns is the birth, not merely the first time we heard of the flow."""
+    return np.asarray(has(data, HAVE_START) | (data["flags"] & BORN != 0))

@@ -1,0 +1,265 @@
+"""Everything known of one flow, drawn: its two tuples with the NAT between them, counters, and every attribute."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nettop.columns import (
+    HAVE_HELPER,
+    HAVE_ID,
+    HAVE_LABELS,
+    HAVE_MARK,
+    HAVE_MASTER,
+    HAVE_OCOUNT,
+    HAVE_OPORTS,
+    HAVE_RCOUNT,
+    HAVE_REPLY,
+    HAVE_RPORTS,
+    HAVE_SECCTX,
+    HAVE_START,
+    HAVE_STATE,
+    HAVE_STATUS,
+    HAVE_STOP,
+    HAVE_TIMEOUT,
+    HAVE_USE,
+    HAVE_ZONE_ORIG_ONLY,
+    HAVE_ZONE_REPLY_ONLY,
+)
+from nettop.model.flows.cells import MEASURED, RowView, current_rate, original_text, speed_cell, state_role
+from nettop.model.flows.joins import FlowJoins
+from nettop.model.flows.rate_history import READINGS, course_text, peak
+from nettop.model.flows.store import BORN
+from nettop.model.table import Detail, Line, Segment
+from nettop.text import flow as words
+from nettop.text import units
+from nettop.text.address import endpoint_text
+from nettop.text.sanitize import clean, clean_bytes
+
+_KEY, _NUMBER, _NAT, _DIM, _WARN = "key", "number", "nat", "dim", "warn"
+
+
+def flow_detail(ident: int, row: RowView, history: Sequence[Line], joins: FlowJoins, now_ns: int) -> Detail:
+    """The detail pane of a flow; `history` are lines about its events, oldest first."""
+    accounting = joins.accounting(row.netns_label(row.value("netns")))
+    lines = (
+        *drawing(row, accounting),
+        *_rate(row, joins),
+        *attributes(row, now_ns),
+        *_joined(row, joins),
+        *_history(history),
+    )
+    return Detail(ident, flow_title(row), lines)
+
+
+def flow_title(row: RowView) -> Line:
+    """`tcp 192.168.1.2:56303 → 200.200.200.1:443`."""
+    code = row.value("state_code")
+    return (
+        (words.PROTO_WORDS[row.value("proto")], "proto"),
+        (" " + original_text(row), "address"),
+        ("  " + words.STATE_WORDS[code], state_role(code)),
+    )
+
+
+# -- the tuples --------------------------------------------------------------------------------------------------
+
+
+def drawing(row: RowView, accounting: bool | None = None) -> tuple[Line, ...]:
+    """The two tuples, the NAT between them, and below what was counted: each fits 80 cells.
+
+    `accounting`: whether flows are counted now.
+    """
+    if not row.have & HAVE_REPLY:
+        return (((original_text(row), "address"), ("   reply tuple not known", _DIM)),)
+    left = (row.endpoint("osrc"), row.endpoint("rdst"))
+    right = (row.endpoint("odst"), row.endpoint("rsrc"))
+    w = max(map(len, left))
+    return (
+        _tuple_line(left[0], right[0], w, " ━━━━▶ "),
+        *_between(row.value("nat"), w),
+        _tuple_line(left[1], right[1], w, " ◀━━━━ "),
+        _counters(row, "original", "o", HAVE_OCOUNT, accounting),
+        _counters(row, "reply", "r", HAVE_RCOUNT, accounting),
+        *_bare(row),
+        *_ids(row),
+    )
+
+
+def _tuple_line(left: str, right: str, w: int, arrow: str) -> Line:
+    return (("  " + left.rjust(w), "address"), (arrow, _DIM), (right, "address"))
+
+
+def _between(nat: int, width: int) -> tuple[Line, ...]:
+    """The rewriting, drawn below the end that it rewrote; no line where there is none."""
+    snat = ("│ SNAT" + (" port" if nat & words.NAT_SNAT_PORT else "")) if nat & words.NAT_SNAT else ""
+    dnat = ("│ DNAT" + (" port" if nat & words.NAT_DNAT_PORT else "")) if nat & words.NAT_DNAT else ""
+    at = 2 + width // 2
+    text = (" " * at + snat) if snat else ""
+    if dnat:
+        text = text.ljust(2 + width + 10) + dnat
+    return (((text, _NAT),),) if text else ()
+
+
+def _counters(row: RowView, name: str, side: str, bit: int, accounting: bool | None) -> Line:
+    label = _line(name, "")
+    if not row.have & bit:
+        return (*label, (f"– packets  – bytes ({_NOT_COUNTED[accounting]})", _DIM))
+    packets, size = row.value(f"{side}packets"), row.value(f"{side}bytes")
+    name = "rate_up" if side == "o" else "rate_down"
+    speed = speed_cell(row, name) if name in row.data else ("", "")
+    amount = f"{units.grouped(packets)} packet{'' if packets == 1 else 's'}  {units.grouped(size)} B  "
+    return (*label, (amount, _NUMBER), speed)
+
+
+_NOT_COUNTED = {
+    None: "not counted",
+    False: "not counted: accounting is off",
+    True: "not counted: this flow began before accounting",
+}
+
+
+def _bare(row: RowView) -> list[Line]:
+    """Where names stand for them, the addresses themselves."""
+    ends = ("osrc", "odst", "rsrc", "rdst")
+    bare = [endpoint_text(row.value("family"), *row.address(end), row.port(end)) for end in ends]
+    if bare == [row.endpoint(end) for end in ends]:
+        return []
+    return [_line("addresses", f"{bare[0]} → {bare[1]}   reply {bare[2]} → {bare[3]}")]
+
+
+def _ids(row: RowView) -> list[Line]:
+    """What stands where other protocols have ports, in words."""
+    proto, have = row.value("proto"), row.have
+    if proto == words.IPPROTO_GRE and have & HAVE_OPORTS:
+        keys = (f"{row.value(name):#x}" for name in ("osport", "odport", "rsport", "rdport"))
+        return [_line("GRE keys", "original {} → {}   reply {} → {}".format(*keys))]
+    if words.is_icmp(proto) and have & HAVE_OPORTS and have & HAVE_RPORTS:
+        kinds = (f"type {row.value(name) >> 8} code {row.value(name) & 255}" for name in ("odport", "rdport"))
+        sent, back = kinds
+        return [_line("ICMP", f"id {row.value('osport')}   {sent}, answered by id {row.value('rsport')}   {back}")]
+    return []
+
+
+def _rate(row: RowView, joins: FlowJoins) -> list[Line]:
+    """The rate with its course and peak, where there is one; of a measured one how, and what it lacks."""
+    speed = speed_cell(row, "rate_up", "rate_down")
+    course = row.value("course")
+    if speed[0] == units.ABSENT and not course:
+        return []
+    line: Line = (*_line("rate", ""), speed)
+    highest = max(peak(course) or 0.0, current_rate(row))  # the course is kept to 11 %: it may fall below the rate
+    if course and highest:
+        told = f"   peak about {units.rate(highest)} in the last {READINGS} readings"
+        line = (*line, (f"   {course_text(course)}", "good"), (told, _DIM))
+    if not speed[0].startswith(MEASURED):
+        return [line]
+    said = zip(joins.measuring(), (_DIM, *[_WARN] * len(joins.measuring())), strict=False)
+    return [line, *(((f"{'':<12}{words}", role),) for words, role in said)]
+
+
+# -- the attributes ----------------------------------------------------------------------------------------------
+
+
+def attributes(row: RowView, now_ns: int) -> list[Line]:
+    """Every other attribute in words with its raw value."""
+    have = row.have
+    return [
+        _line("status", _status(row)),
+        _line("protocol", f"{words.PROTO_WORDS[row.value('proto')]} ({row.value('proto')})")
+        + _more("state", _state(row))
+        + _more("zone", _zone(row))
+        + _more("netns", clean(row.netns_label(row.value("netns"))) or "this host's"),
+        _line("mark", f"{row.value('mark'):#x} ({row.value('mark')})" if have & HAVE_MARK else units.ABSENT)
+        + _more("helper", clean_bytes(row.strings[row.value("helper")]) if have & HAVE_HELPER else units.ABSENT)
+        + _more("id", str(row.value("id")) if have & HAVE_ID else units.ABSENT)
+        + _more("use", str(row.value("use")) if have & HAVE_USE else units.ABSENT),
+        _line("labels", _labels(row)),
+        _line("timeout", _timeout(row.value("timeout")) if have & HAVE_TIMEOUT else units.ABSENT),
+        *([_began(row, now_ns)] if have & HAVE_START or "first_ns" in row.data else []),
+        *([_line("ended", units.clock(row.value("stop_ns"), 3))] if have & HAVE_STOP else []),
+        *([_line("security", "a context is set (its text is not read)")] if have & HAVE_SECCTX else []),
+    ]
+
+
+def _status(row: RowView) -> str:
+    """`SEEN_REPLY ASSURED CONFIRMED  (0xe)`."""
+    if not row.have & HAVE_STATUS:
+        return units.ABSENT
+    status = row.value("status")
+    offload = words.OFFLOAD_WORDS[words.offload_code(status)]
+    forwarded = f"   forwarded by {offload}, past conntrack's counters" if offload else ""
+    return f"{' '.join(words.status_words(status)).upper()}  ({status:#x}){forwarded}"
+
+
+def _state(row: RowView) -> str:
+    word = words.STATE_WORDS[row.value("state_code")]
+    return f"{word} ({row.value('state')})" if row.have & HAVE_STATE else word
+
+
+def _zone(row: RowView) -> str:
+    direction = ""
+    if row.have & HAVE_ZONE_ORIG_ONLY:
+        direction = " of the original direction only"
+    elif row.have & HAVE_ZONE_REPLY_ONLY:
+        direction = " of the reply direction only"
+    return f"{row.value('zone')}{direction}"
+
+
+def _labels(row: RowView) -> str:
+    """`0x5  (labels 0, 2)`."""
+    if not row.have & HAVE_LABELS:
+        return units.ABSENT
+    raw = row.strings[row.value("labels")]
+    bits = int.from_bytes(raw, "little")
+    numbers = [str(n) for n in range(bits.bit_length()) if bits >> n & 1]
+    return words.labels_text(raw) + (f"  (label{'s'[: len(numbers) > 1]} {', '.join(numbers)})" if numbers else "")
+
+
+def _timeout(seconds: int) -> str:
+    """In words where seconds say little: `4d23h (431,999 s) when last reported`."""
+    exact = f"{units.grouped(seconds)} s"
+    return (exact if seconds < 60 else f"{units.duration(seconds)} ({exact})") + " when last reported"
+
+
+def _began(row: RowView, now_ns: int) -> Line:
+    if row.have & HAVE_START:
+        start, how = row.value("start_ns"), "by the kernel's timestamp"
+    elif row.value("flags") & BORN:
+        start, how = row.value("first_ns"), "by its NEW event"
+    else:
+        since = row.value("first_ns")
+        age = units.duration((now_ns - since) / 1e9)
+        return _line("began", f"before {units.clock(since)}, when it was first seen (≥{age})")
+    return _line("began", f"{units.clock(start, 3)}, {units.duration((now_ns - start) / 1e9)} ago, {how}")
+
+
+# -- what others know --------------------------------------------------------------------------------------------
+
+
+def _joined(row: RowView, joins: FlowJoins) -> list[Line]:
+    """Process, devices, expectations and master connection, as far as somebody knows them."""
+    known = (*joins.process_lines(row), *joins.device_lines(row), *joins.related(row))
+    lines = [_indented(line) for line in known]
+    if row.have & HAVE_MASTER and not any(line[0][0].strip() == "expected" for line in lines):
+        lines.append(_line("expected", "by a master connection, which is not known here"))
+    return lines
+
+
+def _indented(line: Line) -> Line:
+    """Another model's line, its key (if it begins with one) in the column of ours."""
+    (text, role), *rest = line or (("", ""),)
+    return ((f"  {text.strip():<9} " if role == _KEY else f"  {text}", role), *rest)
+
+
+def _line(name: str, text: str) -> tuple[Segment, ...]:
+    return ((f"  {name:<9} ", _KEY), (text, ""))
+
+
+def _more(name: str, text: str) -> tuple[Segment, ...]:
+    return ((f"   {name} ", _KEY), (text, ""))
+
+
+def _history(history: Sequence[Line]) -> tuple[Line, ...]:
+    if not history:
+        return (_line("events", "none kept"),)
+    return (_line("events", f"{len(history)} kept"), *history)

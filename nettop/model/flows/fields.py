@@ -1,0 +1,149 @@
+"""Flows and events as the display filter sees them: columns by the filter's names, computed when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nettop.batch import Array
+from nettop.columns import (
+    HAVE_HELPER,
+    HAVE_ID,
+    HAVE_LABELS,
+    HAVE_MARK,
+    HAVE_OPORTS,
+    HAVE_RPORTS,
+    HAVE_STATUS,
+    HAVE_TIMEOUT,
+    Strings,
+)
+from nettop.model.filter.expression import Endpoint
+from nettop.model.flows import derive
+from nettop.text.flow import EVENT_WORDS, NAT_LABELS, PROTO_WORDS, STATE_WORDS, labels_text
+from nettop.text.sanitize import clean_bytes
+
+Mask = NDArray[np.bool_]
+
+_PRESENT = {"mark": HAVE_MARK, "status": HAVE_STATUS, "id": HAVE_ID, "timeout": HAVE_TIMEOUT}
+_ENDS = {
+    "osrc": ("osrc", "osport", HAVE_OPORTS),
+    "odst": ("odst", "odport", HAVE_OPORTS),
+    "rsrc": ("rsrc", "rsport", HAVE_RPORTS),
+    "rdst": ("rdst", "rdport", HAVE_RPORTS),
+}
+_SIDES = {"any": tuple(_ENDS), "src": ("osrc",), "dst": ("odst",)} | {end: (end,) for end in _ENDS}
+
+
+class Processes(Protocol):
+    """Whose flows these are, joined from elsewhere."""
+
+    def process_codes(self, data: derive.Data) -> tuple[Array, Sequence[str]]:
+        """A code for each row and the codes' bare names ("" not known)."""
+        ...
+
+    def pids(self, data: derive.Data) -> Array:
+        """The process id of each row as int64, -1 where it is not known."""
+        ...
+
+
+class FlowFields:
+    """nettop.model.filter.expression.Fields over flow columns; `kind` is "flow" or "event". Only what is derived is computed."""
+
+    def __init__(
+        self,
+        kind: str,
+        data: derive.Data,
+        now_ns: int,
+        strings: Strings,
+        netns_label: Callable[[int], str],
+        processes: Processes | None = None,
+    ) -> None:
+        self.kind = kind
+        self.n = len(data["have"])
+        self._data = data
+        self._now_ns = now_ns
+        self._strings = strings
+        self._netns_label = netns_label
+        self._processes = processes
+        self._ports: dict[int, Mask] = {}
+
+    def number(self, name: str) -> Array | None:
+        """Family, proto, zone, mark, status, id, timeout (s), bytes, packets (both ways), rate (bytes/s), age (s)."""
+        if name in ("bytes", "packets"):
+            return derive.total(self._data, name)
+        if name == "rate":
+            return derive.rate(self._data) if "rate_up" in self._data else None
+        if name == "age":
+            return self._age()
+        if name == "nat":
+            return derive.nat_bits(self._data)
+        if name == "pid":
+            return None if self._processes is None else self._processes.pids(self._data)
+        return self._data.get(name)
+
+    def present(self, name: str) -> Mask | None:
+        """Where that number is known."""
+        if name in ("bytes", "packets"):
+            return derive.counted(self._data)
+        if name == "rate" and "rate_up" in self._data:
+            return ~np.isnan(derive.rate(self._data))
+        if name == "pid" and self._processes is not None:
+            return np.asarray(self._processes.pids(self._data) >= 0)
+        bits = _PRESENT.get(name)
+        return None if bits is None else derive.has(self._data, bits)
+
+    def endpoints(self, side: str) -> Sequence[Endpoint]:
+        """Ends by the filter's words: `src` and `dst` are the original tuple's, `any` is all four."""
+        return [self._endpoint(*_ENDS[end]) for end in _SIDES.get(side, ())]
+
+    def words(self, name: str) -> tuple[Array, Sequence[str]] | None:
+        """Codes and words of state, proto, nat, netns, process, helper, label and, of events, event."""
+        data = self._data
+        if name == "state":
+            return derive.state_codes(data), STATE_WORDS
+        if name == "proto":
+            return data["proto"], PROTO_WORDS
+        if name == "nat":
+            return derive.nat_bits(data), NAT_LABELS
+        if name == "event" and self.kind == "event":
+            return data["event"], EVENT_WORDS
+        if name == "netns" and "netns" in data:
+            return _coded(data["netns"], self._netns_label)
+        if name == "process":
+            return None if self._processes is None else self._processes.process_codes(data)
+        if name == "helper":
+            return _coded(self._coded_or_none("helper", HAVE_HELPER), lambda code: clean_bytes(self._strings[code]))
+        if name in ("label", "labels"):
+            return _coded(self._coded_or_none("labels", HAVE_LABELS), self._label_word)
+        return None
+
+    def _age(self) -> Array | None:
+        if "first_ns" not in self._data:
+            return None
+        return np.asarray((self._now_ns - derive.birth_ns(self._data)) / 1e9)
+
+    def _endpoint(self, address: str, port: str, bit: int) -> Endpoint:
+        if bit not in self._ports:
+            self._ports[bit] = derive.has(self._data, bit) & derive.ported(self._data)
+        return Endpoint(
+            self._data.get(f"{address}_hi"),
+            derive.column(self._data, f"{address}_lo"),
+            derive.column(self._data, port),
+            self._ports[bit],
+        )
+
+    def _coded_or_none(self, name: str, bit: int) -> Array:
+        return np.where(derive.has(self._data, bit), derive.column(self._data, name), 0)
+
+    def _label_word(self, code: int) -> str:
+        raw = self._strings[code]
+        return labels_text(raw) if raw else ""
+
+
+def _coded(codes: Array, word: Callable[[int], str]) -> tuple[Array, Sequence[str]]:
+    """Dense codes for the words that occur."""
+    used, dense = np.unique(codes, return_inverse=True)
+    return dense, [word(int(code)) for code in used]

@@ -1,0 +1,57 @@
+"""Rates of flows: bytes a second between two readings of their counters that are far enough apart."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nettop.batch import Array
+from nettop.columns import HAVE_OCOUNT, HAVE_RCOUNT, Columns
+from nettop.model.flows.store import FlowStore
+
+# Dumps that were interrupted, or that follow a loss, come milliseconds after the one before: of a burst they would make
+# any rate.
+SHORTEST_S = 0.5
+_COUNTS = np.uint32(HAVE_OCOUNT | HAVE_RCOUNT)
+_SIDES = ((HAVE_OCOUNT, "obytes", "rate_up", "ahead_up"), (HAVE_RCOUNT, "rbytes", "rate_down", "ahead_down"))
+
+
+def measure(store: FlowStore, rows: Array, cols: Columns, have: Array, had: Array) -> Array:
+    """Rates of these rows by what a dump says of them now; to be called before that is written.
+
+    True where it came too soon: there the rate stays, and the next one is measured from the older reading, too.
+    """
+    seconds = (cols["ts_ns"] - store["count_ns"][rows]) / 1e9
+    soon = _comparable(store, rows, cols, have, had) & (seconds >= 0) & (seconds < SHORTEST_S)
+    if soon.any():
+        store.want_ahead()
+    for bit, name, rate, ahead in _SIDES:
+        now = cols.get(name)
+        if now is None:
+            continue
+        before = store[name][rows]
+        usable = (have & had & bit != 0) & (now >= before) & (seconds >= SHORTEST_S)
+        grown = (now - before).astype(np.float64)
+        if store.has_ahead:
+            grown += store[ahead][rows]
+            store[ahead][rows[soon]] = grown[soon]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            store[rate][rows] = np.where(soon, store[rate][rows], np.where(usable, grown / seconds, np.nan))
+    return soon
+
+
+def begin(store: FlowStore, rows: Array, ts_ns: Array, have: Array) -> None:
+    """Of these rows, those with counters: what is counted from now on is measured from what they have at `ts_ns`."""
+    counted = (have & _COUNTS != 0).nonzero()[0]
+    store["count_ns"][rows[counted]] = ts_ns[counted]
+    if store.has_ahead:
+        for *_, ahead in _SIDES:
+            store[ahead][rows[counted]] = 0
+
+
+def _comparable(store: FlowStore, rows: Array, cols: Columns, have: Array, had: Array) -> Array:
+    """Where the same directions are counted as before, and none went back."""
+    same = (have & _COUNTS == had & _COUNTS) & (have & _COUNTS != 0)
+    for bit, name, *_ in _SIDES:
+        if name in cols:
+            same &= (have & bit == 0) | (cols[name] >= store[name][rows])
+    return np.asarray(same)

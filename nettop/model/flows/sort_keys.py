@@ -1,0 +1,142 @@
+"""What flows can be sorted by: columns whose ascending order is the wanted one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from nettop.batch import Array
+from nettop.columns import HAVE_ID, HAVE_MARK, HAVE_OCOUNT, HAVE_RCOUNT, HAVE_STATUS, HAVE_TIMEOUT
+from nettop.errors import UsageError
+from nettop.model.flows import derive
+from nettop.model.flows.index import Rows
+from nettop.model.flows.rate_history import peak_levels
+from nettop.model.ordering import ascending
+from nettop.model.table import SortKey
+
+Words = Callable[[str], tuple[Array, Sequence[str]] | None]
+
+# What `--sort` and SortKey understand beside the columns' own keys: the JSON names.
+_ALIASES = {
+    "src": "original",
+    "dst": "odst",
+    "sport": "osport",
+    "dport": "odport",
+    "reply_dst": "reply",
+    "reply_src": "rsrc",
+    "reply_packets": "rpackets",
+    "reply_bytes": "down",
+    "start_ns": "start",
+}
+_RATES = {"rate_up": 0, "rate_down": 1}
+_NUMBERS = {"mark": HAVE_MARK, "id": HAVE_ID, "timeout": HAVE_TIMEOUT, "status": HAVE_STATUS}
+_COUNTERS = {
+    "up": ("obytes", HAVE_OCOUNT),
+    "down": ("rbytes", HAVE_RCOUNT),
+    "opackets": ("opackets", HAVE_OCOUNT),
+    "rpackets": ("rpackets", HAVE_RCOUNT),
+}
+_PLAIN = ("zone", "osport", "odport", "rsport", "rdport", "family", "netns")
+_ADDRESSES = {
+    "original": ("osrc", "osport"),
+    "odst": ("odst", "odport"),
+    "reply": ("rdst", "rdport"),
+    "rsrc": ("rsrc", "rsport"),
+}
+_WORDED = ("proto", "state", "nat", "helper", "labels", "process")
+SORT_KEYS = (*_ALIASES, *_NUMBERS, *_COUNTERS, *_PLAIN, *_ADDRESSES, *_WORDED, *_RATES, "rate", "age", "bytes",
+             "packets", "offload", "course")  # fmt: skip
+
+
+def sort_keys(data: derive.Data, sort: Sequence[SortKey], words: Words, now_ns: int) -> list[Array]:
+    """Columns whose ascending order is the wanted one, the first counting most; UsageError for a key that is none.
+
+    `words` gives a column of words as FlowFields does.
+    """
+    keys = []
+    for key in sort:
+        columns = _key_columns(data, _ALIASES.get(key.key, key.key), words, now_ns)
+        keys += [ascending(column, key.descending) for column in columns]
+    return keys
+
+
+class Picked(dict[str, Array]):
+    """Some rows of a table: each column is gathered when it is first asked for."""
+
+    def __init__(self, data: derive.Data, rows: Rows) -> None:
+        super().__init__()
+        self._all, self._rows = data, rows
+
+    def __missing__(self, name: str) -> Array:
+        self[name] = self._all[name][self._rows]
+        return self[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._all
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The column, or the default where the table has none."""
+        return self[name] if name in self._all else default
+
+
+def _key_columns(data: derive.Data, key: str, words: Words, now_ns: int) -> list[Array]:
+    if key in _ADDRESSES:
+        return _address_keys(data, *_ADDRESSES[key])
+    if key in _WORDED:
+        return [_word_ranks(data, words(key))]
+    if key in _PLAIN:
+        return [data[key]]
+    if key in _NUMBERS:
+        return [_where(derive.has(data, _NUMBERS[key]), data[key])]
+    if key in _COUNTERS:
+        name, bit = _COUNTERS[key]
+        return [_where(derive.has(data, bit), data[name])]
+    if key in ("bytes", "packets"):
+        return [_where(derive.counted(data), derive.total(data, key))]
+    if key == "rate":
+        return [derive.rate(data)]
+    if key in _RATES:
+        return [derive.rates(data)[_RATES[key]]]
+    if key == "offload":
+        return [derive.offload_codes(data)]
+    if key == "course":
+        return [peak_levels(data["course"]) if "course" in data else np.zeros(len(data["have"]), np.uint8)]
+    if key in ("age", "start"):
+        since = (now_ns - derive.birth_ns(data)).astype(np.float64)
+        return [since if key == "age" else -since]
+    raise UsageError(f"nothing to sort by is called {key!r}", "one of " + " ".join(sorted(SORT_KEYS)))
+
+
+def key_columns(data: derive.Data, rows: Rows | slice) -> Iterator[Array]:
+    """What no two flows have in common, column by column, of these rows: by address, then ports and the rest."""
+    for end in ("osrc", "odst"):
+        if f"{end}_hi" in data:
+            yield data[f"{end}_hi"][rows]
+        yield data[f"{end}_lo"][rows]
+    wide = [data[name][rows].astype(np.uint64) for name in ("family", "proto", "zone", "osport")]
+    yield wide[0] << np.uint64(40) | wide[1] << np.uint64(32) | wide[2] << np.uint64(16) | wide[3]
+    yield data["odport"][rows]
+    yield data["netns"][rows]
+
+
+def _where(known: Array, values: Array) -> Array:
+    """As floats, NaN where not known: exact to 2^53, which is enough to order by."""
+    return np.where(known, values.astype(np.float64), np.nan)
+
+
+def _address_keys(data: derive.Data, end: str, port: str) -> list[Array]:
+    high = data.get(f"{end}_hi")
+    keys = [data["family"], *([] if high is None else [high]), data[f"{end}_lo"]]
+    return [*keys, data[port]]
+
+
+def _word_ranks(data: derive.Data, found: tuple[Array, Sequence[str]] | None) -> Array:
+    """The place of each row's word in the alphabet."""
+    if found is None:
+        return np.zeros(len(data["have"]), np.uint16)
+    codes, names = found
+    rank = np.empty(len(names), np.uint16)
+    rank[np.argsort(np.array([name.lower() for name in names]), kind="stable")] = np.arange(len(names))
+    return np.asarray(rank[codes])

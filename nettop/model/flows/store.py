@@ -1,0 +1,227 @@
+"""The flow table's memory: one array a column, rows reused after their flow is gone, identities that are not.
+
+A row takes 162 bytes, 32 more once an IPv6 flow was seen, 8 more once two dumps came too close for a rate, and its
+place in the index; columns double when full.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nettop.batch import Array
+from nettop.columns import FLOW_DTYPES, FLOW_HI, Columns
+from nettop.model.flows.index import FlowIndex, Hashes, KeyHash, Rows
+
+# The eight bytes of a key beside the addresses: compared and hashed as one uint64, read as columns.
+_PACKED = np.dtype(
+    [("osport", np.uint16), ("odport", np.uint16), ("zone", np.uint16), ("proto", np.uint8), ("family", np.uint8)]
+)
+PACKED_KEY = tuple(_PACKED.names or ())
+KEY_COLUMNS = (*PACKED_KEY, "osrc_lo", "odst_lo", "osrc_hi", "odst_hi")  # what makes a flow, beside its namespace
+_NOT_STORED = {"event", "stop_ns", "ts_ns", *PACKED_KEY, *FLOW_HI}
+_OWN: dict[str, type[np.generic]] = {
+    "flags": np.uint8,
+    "netns": np.uint16,
+    "generation": np.uint32,
+    "hash": np.uint64,
+    "first_ns": np.int64,  # when we first heard of it
+    "count_ns": np.int64,  # when its counters were read for a rate
+    "rate_up": np.float32,  # bytes a second, original direction; NaN: not known
+    "rate_down": np.float32,
+}
+_AHEAD = ("ahead_up", "ahead_down")  # bytes counted since count_ns
+_FIRST_CAPACITY = 1 << 10
+
+# Bits of `flags`.
+LIVE = 1  # a flow of the table
+DEAD = 2  # destroyed while a dump is open: remembered so that the dump does not revive it
+BORN = 4  # its NEW event was seen: first_ns is its birth
+FRESH = 8  # created by an event since the open dump began
+TOUCHED = 16  # told of by an event since the open dump began: what events carry is newer than the dump's row
+SEEN = 32  # in the open dump
+RECYCLED = 64  # its key had several lives since the open dump began
+HEARD = 128  # an event told of this life
+SINCE_BEGIN = FRESH | TOUCHED | SEEN | RECYCLED
+
+
+class FlowStore:
+    """Columns by row. `top` rows have been used so far; which of them are flows now says `flags`."""
+
+    def __init__(self, key_hash: KeyHash | None = None) -> None:
+        self.hash_of = key_hash or KeyHash()
+        self.index = FlowIndex()
+        self.top = 0
+        self.capacity = _FIRST_CAPACITY
+        self._packed = np.zeros(self.capacity, _PACKED)
+        dtypes = {name: kind for name, kind in FLOW_DTYPES.items() if name not in _NOT_STORED} | _OWN
+        self.data: dict[str, Array] = {name: np.zeros(self.capacity, kind) for name, kind in dtypes.items()}
+        self.has_hi = self.has_ahead = False
+        self._free = np.empty(0, np.int32)
+        self._free_count = 0
+        self._name_key_columns()
+
+    def __getitem__(self, name: str) -> Array:
+        return self.data[name]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the columns, the index and the list of free rows, in bytes."""
+        columns = sum(column.nbytes for name, column in self.data.items() if name not in PACKED_KEY)
+        return columns + self._packed.nbytes + self.index.nbytes + self._free.nbytes
+
+    def live(self) -> Array:
+        """True for rows below `top` that are flows now."""
+        return np.asarray(self.data["flags"][: self.top] & (LIVE | DEAD) == LIVE)
+
+    def are_live(self, rows: Rows) -> Array:
+        """Which of these rows are flows now."""
+        return np.asarray(self.data["flags"][rows] & (LIVE | DEAD) == LIVE)
+
+    def idents(self, rows: Rows) -> NDArray[np.int64]:
+        """Identities that hold over time: generation << 32 | row."""
+        return self.data["generation"][rows].astype(np.int64) << 32 | rows
+
+    def row_of(self, ident: int) -> int | None:
+        """The row with this identity, None when that flow is gone."""
+        row = ident & 0xFFFFFFFF
+        if row >= self.top or int(self.data["generation"][row]) != ident >> 32:
+            return None
+        return row if self.data["flags"][row] & (LIVE | DEAD) == LIVE else None
+
+    def keys(self, netns: int, cols: Columns) -> Keys:
+        """The keys of decoded rows, hashed."""
+        packed = np.zeros(len(cols), _PACKED)
+        for name in PACKED_KEY:
+            column = cols.get(name)
+            if column is not None:
+                packed[name] = column
+        src, dst = cols["osrc_lo"], cols["odst_lo"]
+        hi = (cols["osrc_hi"], cols["odst_hi"]) if "osrc_hi" in cols else None
+        key = packed.view(np.uint64)
+        return Keys(netns, key, src, dst, hi, self.hash_of(netns, key, src, dst, hi))
+
+    def find(self, keys: Keys) -> Rows:
+        """The row of each key, -1 where there is none; rows of flows that died during a dump are found too."""
+        return self.index.find(keys.hashes, self.data["hash"], lambda rows, asked: self._same(keys, rows, asked))
+
+    def add(self, keys: Keys) -> Rows:
+        """New rows for these keys, which are not in the table: everything but the key absent, flags 0."""
+        n = len(keys.hashes)
+        rows = self._allocate(n)
+        self.data["hash"][rows] = keys.hashes
+        self._packed.view(np.uint64)[rows] = keys.packed
+        self.data["osrc_lo"][rows], self.data["odst_lo"][rows] = keys.src, keys.dst
+        if keys.hi is not None:
+            self.want_hi()
+        if self.has_hi:
+            self.data["osrc_hi"][rows], self.data["odst_hi"][rows] = keys.hi or (0, 0)
+            self.data["rsrc_hi"][rows] = self.data["rdst_hi"][rows] = 0
+        self.data["netns"][rows] = keys.netns
+        self.index.reserve(n, self.data["hash"], self._indexed)
+        self.index.insert(keys.hashes, rows)
+        self.restart(rows)
+        return rows
+
+    def restart(self, rows: Rows) -> None:
+        """A new life of the same keys: another generation, nothing known but the key."""
+        self.data["generation"][rows] += 1
+        for name in ("have", "flags", "opackets", "obytes", "rpackets", "rbytes", "count_ns"):
+            self.data[name][rows] = 0
+        for name in ("rate_up", "rate_down"):
+            self.data[name][rows] = np.nan
+
+    def release(self, rows: Rows) -> None:
+        """Forget these rows (each once); they will be reused under another identity."""
+        if not len(rows):
+            return
+        self.index.remove(self.data["hash"][rows], rows)
+        self.data["flags"][rows] = 0
+        end = self._free_count + len(rows)
+        if end > len(self._free):
+            self._free = _grown(self._free, max(1024, 2 * end))
+        self._free[self._free_count : end] = rows
+        self._free_count = end
+
+    def want_hi(self) -> None:
+        """Make room for the high halves of IPv6 addresses."""
+        if not self.has_hi:
+            self.data |= {name: np.zeros(self.capacity, np.uint64) for name in FLOW_HI}
+            self.has_hi = True
+
+    def want_ahead(self) -> None:
+        """Make room for what was counted since the readings that rates are measured from."""
+        if not self.has_ahead:
+            self.data |= {name: np.zeros(self.capacity, np.float32) for name in _AHEAD}
+            self.has_ahead = True
+
+    def _indexed(self) -> Rows:
+        return (self.data["flags"][: self.top] & (LIVE | DEAD)).nonzero()[0]
+
+    def _same(self, keys: Keys, rows: Rows, asked: Rows) -> Array:
+        packed = self._packed.view(np.uint64)
+        same = packed.take(rows) == keys.packed.take(asked)
+        same &= self.data["osrc_lo"].take(rows) == keys.src.take(asked)
+        same &= self.data["odst_lo"].take(rows) == keys.dst.take(asked)
+        same &= self.data["netns"].take(rows) == keys.netns
+        if self.has_hi:
+            for name, column in zip(("osrc_hi", "odst_hi"), keys.hi or (None, None), strict=True):
+                same &= self.data[name].take(rows) == (0 if column is None else column.take(asked))
+        return np.asarray(same)
+
+    def _allocate(self, n: int) -> Rows:
+        reused = min(n, self._free_count)
+        self._free_count -= reused
+        rows = np.empty(n, np.intp)
+        rows[:reused] = self._free[self._free_count : self._free_count + reused]
+        fresh = n - reused
+        while self.top + fresh > self.capacity:
+            self._grow()
+        rows[reused:] = np.arange(self.top, self.top + fresh)
+        self.top += fresh
+        return rows
+
+    def _grow(self) -> None:
+        """Twice the rows. Memory beyond `top` is not touched, so it costs nothing before it is used."""
+        self.capacity *= 2
+        for name in [name for name in self.data if name not in PACKED_KEY]:
+            self.data[name] = _grown(self.data[name], self.capacity)
+        self._packed = _grown(self._packed, self.capacity)
+        self._name_key_columns()
+
+    def _name_key_columns(self) -> None:
+        for name in PACKED_KEY:
+            self.data[name] = self._packed[name]
+
+
+class Keys:
+    """Keys of some rows in one namespace, with their hashes."""
+
+    __slots__ = ("dst", "hashes", "hi", "netns", "packed", "src")
+
+    def __init__(
+        self, netns: int, packed: Array, src: Array, dst: Array, hi: tuple[Array, Array] | None, hashes: Hashes
+    ) -> None:
+        self.netns, self.packed, self.src, self.dst, self.hi, self.hashes = netns, packed, src, dst, hi, hashes
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+    def take(self, rows: Array) -> Keys:
+        """The keys at these places (an index array or a mask)."""
+        hi = None if self.hi is None else (self.hi[0][rows], self.hi[1][rows])
+        return Keys(self.netns, self.packed[rows], self.src[rows], self.dst[rows], hi, self.hashes[rows])
+
+    def equal(self, a: Array, b: Array) -> Array:
+        """Whether the keys at places a are those at places b, one by one."""
+        columns = [self.packed, self.src, self.dst, *(self.hi or ())]
+        same = columns[0][a] == columns[0][b]
+        for column in columns[1:]:
+            same &= column[a] == column[b]
+        return np.asarray(same)
+
+
+def _grown(column: Array, capacity: int) -> Array:
+    bigger = np.zeros(capacity, column.dtype)
+    bigger[: len(column)] = column
+    return bigger

@@ -1,0 +1,233 @@
+"""The flow table: kept by events and dumps, shown sorted and filtered, and printed as JSON lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from nettop.batch import Array, DumpMark, Gap
+from nettop.columns import EVENT_DUMP, FLOW_DTYPES, Columns, Decoded, Strings
+from nettop.kinds import GapReason
+from nettop.model.filter.expression import Filter
+from nettop.model.flows import derive
+from nettop.model.flows import snapshots as flow_view
+from nettop.model.flows.cells import RowView, row_views
+from nettop.model.flows.detail import flow_detail
+from nettop.model.flows.fields import FlowFields
+from nettop.model.flows.index import Rows
+from nettop.model.flows.joins import FlowJoins
+from nettop.model.flows.lines import FlowLines, Owners, json_ends, text_ends
+from nettop.model.flows.measured_rates import MeasuredRates
+from nettop.model.flows.rate_history import FlowCourse
+from nettop.model.flows.sort_keys import SORT_KEYS, Picked, key_columns, sort_keys
+from nettop.model.flows.store import KEY_COLUMNS, FlowStore
+from nettop.model.flows.templates import text_template
+from nettop.model.flows.updates import FlowRules
+from nettop.model.ordering import Ties, first_rows
+from nettop.model.table import Detail, Line, Snapshot, SortKey, ViewSpec
+
+_READ_ROWS = 1 << 16  # whose rates are read at a time: the work needs several times their room
+NetnsLabel = Callable[[int], str]  # the label of a namespace's code, "" for the one nettop was started in
+
+
+class FlowTable:
+    """Every flow the kernel told of, until it says, or a complete dump shows, that it is gone.
+
+    `strings` is the decoder's. `history` gives lines about a flow's events for the detail pane.
+    """
+
+    columns = flow_view.COLUMNS
+    default_columns: tuple[str, ...] = flow_view.DEFAULT_COLUMNS
+    default_sort = flow_view.DEFAULT_SORT
+    sortable = SORT_KEYS  # what SortKey and --sort understand: columns' keys and JSON names
+
+    def __init__(
+        self,
+        strings: Strings,
+        netns_label: NetnsLabel = lambda code: "",
+        history: Callable[[RowView], Sequence[Line]] = lambda row: (),
+        joins: FlowJoins | None = None,
+    ) -> None:
+        self.store = FlowStore()
+        self.joins = joins or FlowJoins()  # providers may be put in later
+        self.strings = strings
+        self.netns_label = netns_label
+        self.version = 0
+        self.dumped_ns: dict[int, int] = {}  # namespace → when its last complete dump ended
+        self._history = history
+        self._rules = FlowRules(self.store)
+        self._json = FlowLines(strings, netns_label, ends=json_ends)
+        self._orders = flow_view.Orders()
+        self._course = FlowCourse(self.store)
+        self._measured = MeasuredRates(self.store)
+        self._resync: set[int] = set()
+        self._begun_after_gap: set[int] = set()
+
+    # -- what comes in -------------------------------------------------------------------------------------------
+
+    def apply(self, item: Decoded | Gap | DumpMark, netns: int, now_ns: int) -> None:
+        """Take in decoded events or dump rows, the marks of a dump, or a loss, of the namespace with this code."""
+        shows = True
+        if isinstance(item, Decoded):
+            shows = self._rows(item.cols, netns)
+        elif isinstance(item, DumpMark):
+            self._mark(item, netns, now_ns)
+        elif item.why is not GapReason.RECORDER:  # what only a recording lacks, we have
+            self._resync.add(netns)
+            self._begun_after_gap.discard(netns)
+        self.version += shows
+
+    def resync_wanted(self, netns: int) -> bool:
+        """Events of this namespace were lost and no complete dump begun since has ended: ask for one."""
+        return netns in self._resync
+
+    def forget(self, netns: int) -> None:
+        """The namespace is gone: so are its flows."""
+        self._rules.begin(netns)
+        self._rules.end(netns, complete=True)
+        self._resync.discard(netns)
+        self.dumped_ns.pop(netns, None)
+        self.version += 1
+
+    def _rows(self, cols: Columns, netns: int) -> bool:
+        """Whether it shows now: what a part of a dump says of flows that are known shows when the dump ends."""
+        if not len(cols):
+            return False
+        dumped = cols["event"] == EVENT_DUMP
+        if dumped.all():
+            return self._rules.dump_rows(cols, netns) > 0 or netns not in self.dumped_ns
+        if not dumped.any():
+            self._rules.events(cols, netns)
+        else:
+            self._rules.dump_rows(cols.take(dumped), netns)
+            self._rules.events(cols.take(~dumped), netns)
+        return True
+
+    def _mark(self, mark: DumpMark, netns: int, now_ns: int) -> None:
+        if mark.what != "conntrack":
+            return
+        if mark.begin:
+            self._rules.begin(netns)
+            self._begun_after_gap.add(netns)
+            return
+        self._rules.end(netns, mark.complete)
+        if mark.complete:
+            self.dumped_ns[netns] = now_ns
+            self._read_rates(netns)
+            if netns in self._begun_after_gap:
+                self._resync.discard(netns)
+
+    def _read_rates(self, netns: int) -> None:
+        """A dump has given every flow of this namespace a rate: one more reading of its course."""
+        rows = (self.store.live() & (self.store["netns"][: self.store.top] == netns)).nonzero()[0]
+        data = self.window()
+        for start in range(0, len(rows), _READ_ROWS):
+            some = rows[start : start + _READ_ROWS]
+            self._course.take(some, derive.rate(Picked(data, some)))
+
+    # -- what goes out -------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self.store.live()))
+
+    def window(self) -> dict[str, Array]:
+        """The columns of all rows ever used (views, no copies); `store.live()` says which are flows.
+
+        Beside the store's: `course`, and measured_up and measured_down where rates are measured.
+        """
+        data = {name: column[: self.store.top] for name, column in self.store.data.items()}
+        return data | self._course.readings() | self._measured.columns(self.joins.meter)
+
+    def fields(self, now_ns: int) -> FlowFields:
+        """The window as the filter sees it."""
+        return self._fields(self.window(), now_ns)
+
+    def _fields(self, data: derive.Data, now_ns: int) -> FlowFields:
+        return FlowFields("flow", data, now_ns, self.strings, self.netns_label, self.joins.processes)
+
+    def matching(self, expression: Filter | None, now_ns: int) -> Rows:
+        """Rows of the flows that match, in the table's own order."""
+        live = self.store.live()
+        if expression is not None:
+            live &= expression.mask(self.fields(now_ns))
+        return live.nonzero()[0]
+
+    def rows(
+        self,
+        expression: Filter | None = None,
+        sort: Sequence[SortKey] = (),
+        limit: int | None = None,
+        now_ns: int = 0,
+    ) -> Rows:
+        """Rows of the matching flows in the wanted order, at most `limit`. UsageError for a key that is none."""
+        rows = self.matching(expression, now_ns)
+        keys = self.sort_keys(rows, sort, now_ns)
+        wanted = len(rows) if limit is None else min(limit, len(rows))
+        return rows[first_rows(keys, wanted, self.ties(rows))] if keys else rows[:wanted]
+
+    def sort_keys(self, rows: Rows, sort: Sequence[SortKey], now_ns: int) -> list[Array]:
+        """Columns over these rows whose ascending order is the wanted one; UsageError for a key that is none."""
+        data = self.picked(rows)
+        return sort_keys(data, sort, self._fields(data, now_ns).words, now_ns)
+
+    def accounting(self, netns: int) -> bool | None:
+        """Whether bytes are counted in the namespace with this code; None where that is not known."""
+        return self.joins.accounting(self.netns_label(netns))
+
+    def ties(self, rows: Rows) -> Ties:
+        """What decides between rows that are equal in every sort key: the flow's own key."""
+
+        def columns(places: Rows | None) -> Iterator[Array]:
+            if places is None and len(rows) == self.store.top:
+                return key_columns(self.store.data, slice(self.store.top))  # views: a million rows are 8 MB a column
+            return key_columns(self.store.data, rows if places is None else rows[places])
+
+        return columns
+
+    def picked(self, rows: Rows) -> derive.Data:
+        """The columns of these rows, each gathered when it is asked for; of all rows the table's own, no copy."""
+        return self.window() if len(rows) == self.store.top else Picked(self.window(), rows)
+
+    def json_lines(self, rows: Rows, owners: bool = False) -> Iterator[str]:
+        """The contract's `flow` objects of these rows, one a line, without newlines; with `owners` their processes."""
+        for chunk in self._json.chunks(self.window(), rows, self._owners(rows) if owners else None):
+            yield from chunk
+
+    def text_lines(self, rows: Rows, rate: bool = False, owners: bool = False) -> Iterator[str]:
+        """These rows as plain lines, without newlines; at their ends the rates and processes that are asked for."""
+        lines = FlowLines(self.strings, self.netns_label, text_template, text_ends(rate))
+        for chunk in lines.chunks(self.window(), rows, self._owners(rows) if owners else None):
+            yield from chunk
+
+    def _owners(self, rows: Rows) -> Owners | None:
+        processes, data = self.joins.processes, self.picked(rows)
+        return None if processes is None else Owners(*processes.process_codes(data), processes.pids(data))
+
+    def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
+        """The window of the table that spec describes; sorted anew at most once a second, never while frozen."""
+        return self._orders.snapshot(self, spec, now_ns)
+
+    def detail(self, ident: int, now_ns: int) -> Detail | None:
+        """Everything known of a flow; None when it is gone."""
+        row = self.flow_of(ident)
+        return None if row is None else flow_detail(ident, row, self._history(row), self.joins, now_ns)
+
+    def flow_of(self, ident: int) -> RowView | None:
+        """The flow with this identity as Python values; None when it is gone."""
+        at = self.store.row_of(ident)
+        return None if at is None else self.views(np.array([at]))[0]
+
+    def views(self, rows: Rows) -> list[RowView]:
+        """These rows as Python values."""
+        some = {name: column[rows] for name, column in self.store.data.items()}
+        some |= self._course.of(rows) | self._measured.of(rows, self.joins.meter)
+        return row_views(some, slice(None), self.strings, self.netns_label, self.joins.hosts)
+
+    def ident_of(self, row: RowView) -> int | None:
+        """The identity of the flow that has this row's key (an event's, say); None when there is none."""
+        one = Columns(1, {name: np.array([row.value(name)], FLOW_DTYPES[name]) for name in KEY_COLUMNS})
+        found = int(self.store.find(self.store.keys(row.value("netns"), one))[0])
+        if found < 0 or not self.store.are_live(np.array([found]))[0]:
+            return None
+        return int(self.store.idents(np.array([found]))[0])

@@ -1,0 +1,184 @@
+"""."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from json import dumps
+
+from nettop.text.flow import (
+    _AF_INET6,
+    FAMILY_WORDS,
+    IPS_ASSURED,
+    IPS_SEEN_REPLY,
+    PROTO_WORDS,
+    STATE_ASSURED,
+    STATE_NONE,
+    STATE_REPLIED,
+    STATE_UNREPLIED,
+    STATE_WORDS,
+    is_icmp,
+    nat_label,
+    nat_words,
+    status_words,
+)
+from nettop.text.sanitize import clean
+
+
+@dataclass(frozen=True, slots=True)
+class FlowShape:
+    """What many flows have in common: everything of a JSON line but addresses, ports and numbers.
+
+    A `has_*` that is False makes those values null, whatever numbers are given. For ICMP and ICMPv6 the icmp pairs are
+    type << 8 | code of each direction. `joined`: the template takes JOINED_VALUES, too.
+    """
+
+    netns: str | None
+    family: int
+    proto: int
+    state: str | None
+    status: int | None
+    nat: int
+    zone: int = 0
+    helper: str | None = None
+    labels: str | None = None
+    event: str | None = None  # None: a flow; else the kind is event
+    icmp: int = 0
+    reply_icmp: int = 0
+    has_ports: bool = True
+    has_reply: bool = True
+    has_reply_ports: bool = True
+    has_timeout: bool = True
+    has_mark: bool = True
+    has_id: bool = True
+    has_original_counters: bool = True
+    has_reply_counters: bool = True
+    has_start: bool = True
+    joined: bool = False
+
+
+# The values that a template takes, in this order.
+TEMPLATE_VALUES = (
+    *("src", "sport", "dst", "dport", "reply_src", "reply_sport", "reply_dst", "reply_dport", "timeout", "mark", "id"),
+    *("packets", "bytes", "reply_packets", "reply_bytes", "start_ns", "ts_ns"),
+)
+
+
+# What other sources know of a flow, ready to stand in the line: JSON, or words with a blank before them.
+JOINED_VALUES = ("rate", "process", "pid")
+
+
+_NULL = "null%.0s"  # takes its value and prints none of it
+
+
+def json_template(shape: FlowShape) -> str:
+    """A %-template of one JSON object, no newline; it takes TEMPLATE_VALUES, addresses as text, the rest as ints.
+
+    What is joined to a flow is null where the shape has none of it; events have no such keys.
+    """
+    reply = shape.has_reply
+    parts = [f'"kind":"{"flow" if shape.event is None else "event"}"']
+    if shape.event is not None:
+        parts.append(f'"event":"{shape.event}"')
+    parts += [_pair("netns", shape.netns), f'"family":"{FAMILY_WORDS.get(shape.family, shape.family)}"']
+    parts.append(f'"proto":"{PROTO_WORDS[shape.proto]}"')
+    if is_icmp(shape.proto):
+        parts.append(_icmp_ends("", shape.icmp, True, shape.has_ports))
+        parts.append(_icmp_ends("reply_", shape.reply_icmp, reply, shape.has_reply_ports))
+    else:
+        parts.append(_port_ends("", True, shape.has_ports))
+        parts.append(_port_ends("reply_", reply, shape.has_reply_ports))
+    parts += [_pair("state", shape.state), f'"status":{_status_json(shape.status)}']
+    parts.append(f'"nat":{_list(nat_words(shape.nat))}')
+    parts += [_number("timeout", shape.has_timeout), _number("mark", shape.has_mark), f'"zone":{shape.zone}']
+    parts.append(_number("id", shape.has_id))
+    parts += [_number(key, shape.has_original_counters) for key in ("packets", "bytes")]
+    parts += [_number(key, shape.has_reply_counters) for key in ("reply_packets", "reply_bytes")]
+    parts += [_number("start_ns", shape.has_start), _pair("helper", shape.helper), _pair("labels", shape.labels)]
+    parts.append('"ts_ns":%s' if shape.event is not None else "%.0s")
+    if shape.event is None:
+        parts += [f'"{key}":{"%s" if shape.joined else "null"}' for key in JOINED_VALUES]
+    return "{" + ",".join(parts).replace(",%.0s", "%.0s") + "}"
+
+
+def _pair(key: str, text: str | None) -> str:
+    return f'"{key}":' + ("null" if text is None else dumps(text).replace("%", "%%"))
+
+
+def _number(key: str, present: bool) -> str:
+    return f'"{key}":' + ("%s" if present else _NULL)
+
+
+def _list(words: Iterable[str]) -> str:
+    return "[" + ",".join(f'"{word}"' for word in words) + "]"
+
+
+def _status_json(status: int | None) -> str:
+    return "null" if status is None else _list(status_words(status))
+
+
+def _address(key: str, present: bool) -> str:
+    return f'"{key}":"%s"' if present else f'"{key}":{_NULL}'
+
+
+def _port_ends(prefix: str, present: bool, ports: bool) -> str:
+    src, dst = _address(f"{prefix}src", present), _address(f"{prefix}dst", present)
+    return f"{src},{_number(f'{prefix}sport', ports)},{dst},{_number(f'{prefix}dport', ports)}"
+
+
+def _icmp_ends(prefix: str, type_code: int, present: bool, ports: bool) -> str:
+    src, dst = _address(f"{prefix}src", present), _address(f"{prefix}dst", present)
+    kind, code = (str(type_code >> 8), str(type_code & 255)) if ports else ("null", "null")
+    key = f"{prefix}icmp"
+    return f'{src},{_number(f"{key}_id", ports)},{dst},"{key}_type":{kind},"{key}_code":{code}%.0s'
+
+
+def text_template(shape: FlowShape) -> str:
+    """A %-template of one plain line, of the same values (ts_ns is not printed)."""
+    proto = PROTO_WORDS[shape.proto]
+    state = shape.state or STATE_WORDS[status_state(shape.status)]
+    head = f"{shape.event.upper():<8}" if shape.event is not None else ""
+    parts = [f"{head}{proto:<6} {state:<12} {_text_ends(shape, True, shape.has_ports, shape.icmp)}"]
+    parts.append(" reply " + _text_ends(shape, shape.has_reply, shape.has_reply_ports, shape.reply_icmp))
+    parts.append(f" {nat_label(shape.nat)}" if nat_label(shape.nat) else "")
+    parts += [_text_number("timeout", shape.has_timeout), _text_number("mark", shape.has_mark)]
+    parts.append(f" zone {shape.zone}" if shape.zone else "")
+    parts.append(_text_number("id", shape.has_id))
+    parts += [_text_number(key, shape.has_original_counters) for key in ("packets", "bytes")]
+    parts += [_text_number(key, shape.has_reply_counters) for key in ("reply packets", "reply bytes")]
+    parts.append("%.0s")  # start_ns
+    parts += [f" {key} {_escaped(text)}" for key, text in _named(shape)]
+    return "".join(parts) + "%.0s" + "%s" * (len(JOINED_VALUES) if shape.joined else 0)
+
+
+def status_state(status: int | None) -> int:
+    """The STATE_* that status bits alone say."""
+    if status is None:
+        return STATE_NONE
+    if status & IPS_ASSURED:
+        return STATE_ASSURED
+    return STATE_REPLIED if status & IPS_SEEN_REPLY else STATE_UNREPLIED
+
+
+def _named(shape: FlowShape) -> Iterable[tuple[str, str]]:
+    pairs = (("helper", shape.helper), ("labels", shape.labels), ("netns", shape.netns))
+    return ((key, text) for key, text in pairs if text)
+
+
+def _escaped(text: str) -> str:
+    """Safe for a terminal and for a template."""
+    return clean(text).replace("%", "%%")
+
+
+def _text_number(key: str, present: bool) -> str:
+    return f" {key} %s" if present else "%.0s"
+
+
+def _text_ends(shape: FlowShape, present: bool, ports: bool, type_code: int) -> str:
+    if not present:
+        return "–%.0s%.0s%.0s%.0s"
+    if is_icmp(shape.proto):
+        return f"%s id %s → %s type {type_code >> 8} code {type_code & 255}%.0s" if ports else "%s%.0s → %s%.0s"
+    address = "[%s]" if shape.family == _AF_INET6 and ports else "%s"
+    end = address + (":%s" if ports else "%.0s")
+    return f"{end} → {end}"

@@ -1,0 +1,62 @@
+"""One hash for both directions of a conversation, so that packets and flows meet whichever way each of them looks.
+
+The lowest bit says which of the two directions the row's tuple is: bit 1 is the way from the lower end to the higher,
+or of ICMP the way of the request.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nettop.batch import Array
+from nettop.model.flows.index import Hashes, KeyHash
+
+_ICMP, _ICMPV6 = 1, 58
+_PACKED = np.dtype(
+    [("sport", np.uint16), ("dport", np.uint16), ("proto", np.uint8), ("family", np.uint8), ("netns", np.uint16)]
+)
+# RFC 792, RFC 4443: which type a reply's request has; request types are their own.
+_REQUEST = {_ICMP: np.arange(256, dtype=np.uint8), _ICMPV6: np.arange(256, dtype=np.uint8)}
+_REQUEST[_ICMP][[0, 14, 16, 18]] = 8, 13, 15, 17
+_REQUEST[_ICMPV6][129] = 128
+
+
+def conversations(
+    key_hash: KeyHash,
+    netns: Array,
+    family: Array,
+    proto: Array,
+    src: tuple[Array | None, Array, Array],
+    dst: tuple[Array | None, Array, Array],
+) -> Hashes:
+    """Hashes of rows from src to dst (high and low half of the address, port); see above for the lowest bit.
+
+    Of ICMP the ports are the id and type << 8 | code.
+    """
+    forward = _ascending(src, dst)
+    sport, dport = src[2].copy(), dst[2].copy()
+    for number, request in _REQUEST.items():
+        ping = (proto == number).nonzero()[0]
+        if len(ping):
+            kind = (dport[ping] >> 8).astype(np.uint8)
+            forward[ping] = request[kind] == kind
+            number_of = sport[ping]
+            sport[ping] = np.where(forward[ping], number_of, request[kind])  # swapped below, as all that go back
+            dport[ping] = np.where(forward[ping], request[kind], number_of)
+    packed = np.empty(len(proto), _PACKED)
+    packed["sport"], packed["dport"] = np.where(forward, sport, dport), np.where(forward, dport, sport)
+    packed["proto"], packed["family"], packed["netns"] = proto, family, netns
+    low, high = np.where(forward, src[1], dst[1]), np.where(forward, dst[1], src[1])
+    hi = None
+    if src[0] is not None and dst[0] is not None:
+        hi = np.where(forward, src[0], dst[0]), np.where(forward, dst[0], src[0])
+    hashes = key_hash(0, packed.view(np.uint64), low, high, hi)
+    return (hashes & ~np.uint64(1)) | forward.astype(np.uint64)
+
+
+def _ascending(src: tuple[Array | None, Array, Array], dst: tuple[Array | None, Array, Array]) -> Array:
+    """Where src comes before dst: by address, then by port."""
+    less = (src[1] < dst[1]) | (src[1] == dst[1]) & (src[2] < dst[2])
+    if src[0] is not None and dst[0] is not None:
+        less = (src[0] < dst[0]) | (src[0] == dst[0]) & less
+    return np.asarray(less)

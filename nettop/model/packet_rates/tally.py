@@ -1,0 +1,203 @@
+"""Bytes of captured packets by tuple and by where they were seen: gathered in bulk, a few operations a batch."""
+
+from __future__ import annotations
+
+import secrets
+
+import numpy as np
+
+from nettop.batch import Array
+from nettop.columns import Columns
+from nettop.decode.packets.columns import (
+    HAVE_DIRECTION,
+    HAVE_FRAGMENT,
+    HAVE_ICMP_ID,
+    HAVE_IP,
+    HAVE_LATER_FRAGMENT,
+    HAVE_PORTS,
+)
+from nettop.linux.packet import PACKET_OUTGOING
+from nettop.model.flows.index import FlowIndex
+from nettop.text.flow import IPPROTO_ICMP, IPPROTO_ICMPV6, WITH_PORTS
+
+MAX_TUPLES = 1 << 18  # remembered: what comes beyond is counted as not attributed
+MAX_NEW = 1 << 16  # of one interval: a scan must not cost more than the capture itself
+_FIRST_CAPACITY = 1 << 10
+_REMEMBERED = 1 << 12  # tuples that may be kept though most of them are silent
+_CACHE = 1 << 16  # places found last, by the low bits of the hash: most packets are of tuples just seen
+# Protocols whose packets say nothing without their ports or id.
+_WITH_LAYER_4 = np.isin(np.arange(256), (*WITH_PORTS, IPPROTO_ICMP, IPPROTO_ICMPV6))
+# The eight bytes beside the addresses: ports (ICMP: id, and type << 8 | code), protocols, and the place.
+PACKED = np.dtype(
+    [("sport", np.uint16), ("dport", np.uint16), ("proto", np.uint8), ("family", np.uint8), ("place", np.uint16)]
+)
+_PLAIN = np.uint16(HAVE_IP | HAVE_PORTS)
+_PLAIN_MASK = np.uint16(HAVE_IP | HAVE_PORTS | HAVE_FRAGMENT)
+UNKNOWN_DIRECTION, INCOMING, OUTGOING = 0, 1, 2
+
+
+class PacketTally:
+    """Counts until it is asked. A place is where packets are seen: a device and a direction, as a number.
+
+    Two tuples are told apart by their seeded 64-bit hashes alone: of MAX_TUPLES two are alike once in 2^29 intervals.
+    """
+
+    def __init__(self) -> None:
+        self._k = [np.uint64(secrets.randbits(64) | 1) for _ in range(5)]
+        self.later_fragments = self.other = self.beyond = 0  # packets not attributed: why
+        self.first_fragments = 0  # attributed, but what follows of them is not
+        self.packets = 0  # all that were looked at
+        self._cache: Array
+        self._hashes: Array
+        self._bytes: Array
+        self._packed: Array
+        self._addresses: dict[str, Array]
+        self._count: int
+        self._new: int  # of them, in this interval
+        self._begin()
+
+    def __len__(self) -> int:
+        """Tuples remembered, by place."""
+        return self._count
+
+    def add(self, cols: Columns, place: int) -> None:
+        """One batch of decoded packets (Depth.PORTS). `place`: the device's first of three (see above)."""
+        self.packets += len(cols)
+        rows = self._attributable(cols)
+        packed, src, dst, hi, size = _keys(cols, rows, place)
+        if not len(packed):
+            return
+        hashes = self._hashed(packed, src, dst, hi)
+        home = (hashes & np.uint64(_CACHE - 1)).view(np.int64)
+        at = self._cache.take(home)
+        missed = (self._hashes.take(at) != hashes).nonzero()[0]
+        if len(missed):
+            at[missed] = found = self._index.find(hashes[missed], self._hashes, _alike)
+            new = missed[found < 0]
+            if len(new):
+                at[new] = self._enter(hashes[new], packed[new], src[new], dst[new], _some(hi, new))
+            self._cache[home[missed]] = np.maximum(at[missed], 0)
+            if len(new) and int(at[new].min()) < 0:
+                known = at >= 0
+                self.beyond += len(at) - int(np.count_nonzero(known))
+                at, size = at[known], size[known]
+        np.add.at(self._bytes, at, size)
+
+    def taken(self) -> dict[str, Array]:
+        """Columns sport dport proto family place src dst src_hi dst_hi bytes of the tuples seen since the last call.
+
+        Tuples are remembered, since most are seen again; when most are not, all are forgotten.
+        """
+        seen = self._bytes[: self._count].nonzero()[0]
+        found = {name: self._packed[name][seen] for name in PACKED.names or ()}
+        found |= {name: column[seen] for name, column in self._addresses.items()}
+        found["bytes"] = self._bytes[seen]
+        if (self._count > _REMEMBERED and 2 * len(seen) < self._count) or 2 * self._count > MAX_TUPLES:
+            self._begin()
+        else:
+            self._bytes[: self._count] = 0
+        self._new = 0
+        return found
+
+    def _begin(self) -> None:
+        self._cache = np.zeros(_CACHE, np.int32)
+        self._count = self._new = 0
+        self._index = FlowIndex()
+        self._hashes = np.zeros(_FIRST_CAPACITY, np.uint64)
+        self._bytes = np.zeros(_FIRST_CAPACITY, np.uint64)
+        self._packed = np.zeros(_FIRST_CAPACITY, PACKED)
+        self._addresses = {name: np.zeros(_FIRST_CAPACITY, np.uint64) for name in ("src", "dst", "src_hi", "dst_hi")}
+
+    def _hashed(self, packed: Array, src: Array, dst: Array, hi: tuple[Array, Array] | None) -> Array:
+        """As few operations as tell tuples apart: this is done for every packet."""
+        h = src * self._k[0]
+        h += dst * self._k[1]
+        h += packed * self._k[2]
+        if hi is not None:
+            h += hi[0] * self._k[3]
+            h += hi[1] * self._k[4]
+        h ^= h >> np.uint64(32)
+        return h
+
+    def _attributable(self, cols: Columns) -> Array | slice:
+        """The packets that can belong to a flow: all as a slice, which copies nothing."""
+        have = cols["have"]
+        if ((have & _PLAIN_MASK) == _PLAIN).all():  # most batches are of packets with ports
+            return slice(None)
+        first = have & np.uint16(HAVE_IP | HAVE_LATER_FRAGMENT) == HAVE_IP
+        layer4 = have & np.uint16(HAVE_PORTS | HAVE_ICMP_ID) != 0
+        rows: Array = (first & (layer4 | ~_WITH_LAYER_4[cols["proto"]])).nonzero()[0]
+        fragments = int(np.count_nonzero(have & np.uint16(HAVE_FRAGMENT)))
+        later = int(np.count_nonzero(have & np.uint16(HAVE_LATER_FRAGMENT)))
+        self.later_fragments += later
+        self.first_fragments += fragments - later
+        self.other += len(have) - len(rows) - later
+        return rows
+
+    def _enter(self, hashes: Array, packed: Array, src: Array, dst: Array, hi: tuple[Array, Array] | None) -> Array:
+        """The places in the table of tuples that are new to it; -1 where there is no room."""
+        room = min(MAX_TUPLES - self._count, MAX_NEW - self._new)
+        if room <= 0:
+            return np.full(len(hashes), -1)
+        _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+        order = np.argsort(first)  # as they came
+        turn = np.empty_like(order)
+        turn[order] = np.arange(len(order))
+        first, inverse = first[order[:room]], turn[inverse]
+        self._new += len(first)
+        start, self._count = self._count, self._count + len(first)
+        self._grow()
+        rows = np.arange(start, self._count)
+        self._hashes[rows], self._packed[rows] = hashes[first], packed[first].view(PACKED)
+        self._addresses["src"][rows], self._addresses["dst"][rows] = src[first], dst[first]
+        if hi is not None:
+            self._addresses["src_hi"][rows], self._addresses["dst_hi"][rows] = hi[0][first], hi[1][first]
+        self._index.reserve(len(first), self._hashes, lambda: np.arange(start))
+        self._index.insert(self._hashes[rows], rows)
+        return np.where(inverse < len(first), start + inverse, -1)
+
+    def _grow(self) -> None:
+        while self._count > len(self._hashes):
+            self._hashes, self._bytes = _doubled(self._hashes), _doubled(self._bytes)
+            self._packed = _doubled(self._packed)
+            self._addresses = {name: _doubled(column) for name, column in self._addresses.items()}
+
+
+def _alike(rows: Array, queries: Array) -> Array:
+    return np.ones(len(rows), np.bool_)
+
+
+def _keys(
+    cols: Columns, rows: Array | slice, place: int
+) -> tuple[Array, Array, Array, tuple[Array, Array] | None, Array]:
+    """Packed keys, addresses, their high halves, and the sizes of these packets."""
+    have = cols["have"][rows]
+    packed = np.empty(len(have), PACKED)
+    for name in ("sport", "dport", "proto", "family"):
+        packed[name] = cols[name][rows]
+    packed["place"] = place + _way(have, cols.get("direction"), rows)
+    src, dst = (cols[name][rows].astype(np.uint64, copy=False) for name in ("src_lo", "dst_lo"))
+    hi = (cols["src_hi"][rows], cols["dst_hi"][rows]) if "src_hi" in cols else None
+    return packed.view(np.uint64), src, dst, hi, cols["size"][rows].astype(np.uint64)
+
+
+def _way(have: Array, direction: Array | None, rows: Array | slice) -> Array | int:
+    """UNKNOWN_DIRECTION, INCOMING or OUTGOING of these packets; one number where it is that of all."""
+    if direction is None:
+        return UNKNOWN_DIRECTION
+    known = have & np.uint16(HAVE_DIRECTION) != 0
+    outgoing = direction[rows] == PACKET_OUTGOING
+    if known.all() and not outgoing.any():
+        return INCOMING
+    way: Array = known.astype(np.uint16) + (known & outgoing)
+    return way
+
+
+def _some(hi: tuple[Array, Array] | None, rows: Array) -> tuple[Array, Array] | None:
+    return None if hi is None else (hi[0][rows], hi[1][rows])
+
+
+def _doubled(column: Array) -> Array:
+    bigger = np.zeros(2 * len(column), column.dtype)
+    bigger[: len(column)] = column
+    return bigger

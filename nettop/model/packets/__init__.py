@@ -1,0 +1,1 @@
+"""Captured packets: kept in blocks, listed, filtered, dissected."""

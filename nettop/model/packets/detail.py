@@ -1,0 +1,81 @@
+"""The detail of one packet: its tree with the bytes of each line, and the hexdump."""
+
+from __future__ import annotations
+
+from nettop.decode.packets.columns import ERROR_TEXT, HAVE_DIRECTION
+from nettop.decode.packets.decoder import PacketDecoder
+from nettop.model.packets.blocks import Block
+from nettop.model.packets.cells import gap_text, records_batch
+from nettop.model.packets.dissection import Node, dissect
+from nettop.model.packets.store import GapRow, PacketStore, Segment
+from nettop.model.table import Detail, Line
+from nettop.text.hexdump import hex_lines
+from nettop.text.packet import DIRECTIONS, linktype_name
+from nettop.text.sanitize import clean
+from nettop.text.units import clock
+
+BROKEN = "Broken"
+MAX_HEX = 16_384  # bytes shown; a frame larger than that is a TSO segment of one payload
+
+
+def packet_detail(store: PacketStore, segment: Segment, row: int, said: str = "") -> Detail:
+    """Tree and hexdump; `said` is what the packet's row says.
+
+    `marks["ranges"][i]` is (start, end) of line i's bytes; (0, 0) where it has none.
+    """
+    if isinstance(segment, GapRow):
+        return _gap_detail(segment)
+    record = store.record(segment, row)
+    nodes = [*_frame(segment, row, record), *dissect(record, segment.streams[int(segment.which[row])].linktype)]
+    number, length = int(segment.ident[row]), int(segment.length[row])
+    caplen = int(segment.caplen[row])
+    sizes = f"{length} B" if caplen == length else f"{length} B on the wire, {caplen} captured"
+    title = ((f"#{number}", "number"), (f"  {sizes}", ""), (f"  {said}" if said else "", "dim"))
+    return Detail(
+        ident=number,
+        title=title,
+        lines=tuple(_line(node, below) for node, below in zip(nodes, [*nodes[1:], None], strict=True)),
+        hexdump=tuple(((line.text(), ""),) for line in hex_lines(record, MAX_HEX)),
+        marks={"ranges": [(node.start, node.end) for node in nodes], "depths": [node.depth for node in nodes]},
+    )
+
+
+def _line(node: Node, below: Node | None) -> Line:
+    if node.depth == 0:
+        mark = " ▾ " if below is not None and below.depth else "   "
+        role = "bad" if node.name == BROKEN else "heading"
+        return ((mark, "dim"), (node.name, role), (f"   {node.text}" if node.text else "", ""))
+    return (("  " * node.depth + "   ", ""), (f"{node.name}  ", "key"), (node.text, ""))
+
+
+def _frame(block: Block, row: int, record: bytes) -> list[Node]:
+    """What stands beside the bytes: device, direction, time, comment, and what our own decoder found wrong."""
+    stream = block.streams[int(block.which[row])]
+    decoded = PacketDecoder(stream.linktype)(records_batch(stream, [(block, row)], [record]))
+    parts = [clean(stream.name)] if stream.name else []
+    if decoded.cols["have"][0] & HAVE_DIRECTION:
+        parts.append(DIRECTIONS.get(int(decoded.cols["direction"][0]), ""))
+    parts.append(_time(int(block.ts_ns[row])))
+    nodes = [Node(0, "Frame", ", ".join(part for part in parts if part), 0, len(record))]
+    nodes.append(Node(1, "Link type", linktype_name(stream.linktype), 0, 0))
+    if stream.netns:
+        nodes.append(Node(1, "Namespace", clean(stream.netns), 0, 0))
+    if comment := block.comment.get(int(block.ident[row])):
+        nodes.append(Node(0, "Comment", clean(comment), 0, 0))
+    for code, offset in zip(decoded.errors.code.tolist(), decoded.errors.offset.tolist(), strict=True):
+        nodes.append(Node(0, BROKEN, ERROR_TEXT[code], offset, len(record)))
+    if len(record) < int(block.caplen[row]):
+        nodes.append(Node(0, BROKEN, "its file can no longer be read", 0, 0))
+    return nodes
+
+
+def _time(ts_ns: int) -> str:
+    try:
+        return clock(ts_ns, 9)
+    except (OverflowError, ValueError, OSError):
+        return f"{ts_ns} ns"
+
+
+def _gap_detail(segment: GapRow) -> Detail:
+    text = gap_text(segment.gap, segment.stream)
+    return Detail(segment.ident, ((text, "bad"),), (((text, "bad"),),), (), {"ranges": [(0, 0)]})

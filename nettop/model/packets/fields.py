@@ -1,0 +1,86 @@
+"""What the display filter may ask of packets: the columns of model.filter.Fields, over bytes or over kept columns.
+
+The words mean what tcpdump's do, with two differences that people expect: a filter looks through VLAN tags (tcpdump
+wants `vlan and …`) and through IPv6 extension headers (tcpdump's `tcp` and `port` see the first header only).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from nettop.batch import Array, Batch, Stream
+from nettop.decode.packets import columns as pc
+from nettop.decode.packets.decoder import Depth, Layers, wirelen
+from nettop.model.filter.fields import Endpoint, Mask
+
+_SIDES = {"src": ("src",), "dst": ("dst",), "any": ("src", "dst")}
+
+# name in the language → column, how deep to decode for it, the `have` bits of its presence (0: everywhere)
+_NUMBERS = {
+    "family": ("family", Depth.LINK, 0),
+    "ethertype": ("ethertype", Depth.LINK, pc.HAVE_ETHERTYPE),
+    "vlan": ("vlan", Depth.LINK, pc.HAVE_VLAN),
+    "direction": ("direction", Depth.LINK, pc.HAVE_DIRECTION),
+    "proto": ("proto", Depth.NETWORK, pc.HAVE_IP),
+}
+
+
+class PacketFields:
+    """Fields of n packets; `upto(depth)` gives their columns, decoded at least that deep."""
+
+    kind = "packet"
+
+    def __init__(
+        self,
+        n: int,
+        length: Array,
+        upto: Callable[[Depth], Mapping[str, Array]],
+        words: Mapping[str, tuple[Array, Sequence[str]]],
+    ) -> None:
+        self.n = n
+        self._length = length
+        self._upto = upto
+        self._words = words
+
+    def number(self, name: str) -> Array | None:
+        """family, proto, ethertype, vlan, direction, len; None for what packets do not have."""
+        if name == "len":
+            return self._length
+        if name not in _NUMBERS:
+            return None
+        column, depth, _ = _NUMBERS[name]
+        return self._upto(depth).get(column)
+
+    def present(self, name: str) -> Mask | None:
+        """Where that number is there."""
+        if name not in _NUMBERS or not _NUMBERS[name][2]:
+            return None
+        _, depth, bits = _NUMBERS[name]
+        return self._has(depth, bits)
+
+    def _has(self, depth: Depth, bits: int) -> Mask:
+        mask: Mask = self._upto(depth)["have"] & np.uint16(bits) != 0
+        return mask
+
+    def endpoints(self, side: str) -> Sequence[Endpoint]:
+        """The ends a side means: of IP, and as in tcpdump of ARP; ports where there are ports."""
+        cols = self._upto(Depth.PORTS)
+        has_port = self._has(Depth.PORTS, pc.HAVE_PORTS)
+        return [
+            Endpoint(cols.get(f"{end}_hi"), cols[f"{end}_lo"], cols[f"{end[0]}port"], has_port)
+            for end in _SIDES.get(side, ())
+        ]
+
+    def words(self, name: str) -> tuple[Array, Sequence[str]] | None:
+        """device and netns; packets have no other words."""
+        return self._words.get(name)
+
+
+def fields_of(batch: Batch, stream: Stream, start: int, stop: int) -> PacketFields:
+    """Fields of the records start to stop of a batch, decoded no deeper than a filter asks."""
+    layers = Layers(batch, stream.linktype, start, stop)
+    code = np.zeros(stop - start, np.uint8)
+    words = {"device": (code, (stream.name,)), "netns": (code, (stream.netns,))}
+    return PacketFields(stop - start, wirelen(batch)[start:stop], lambda depth: layers.upto(depth).cols, words)

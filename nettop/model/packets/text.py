@@ -1,0 +1,281 @@
+"""Decoded packets to texts, in bulk: endpoints, protocol names and the info of each row, for read's lines and JSON.
+
+One pass of a `%` template over each kind of packet, and caches for addresses: about a microsecond a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nettop.batch import Array, Batch
+from nettop.columns import Columns
+from nettop.decode.packets import columns as pc
+from nettop.linux import packet as no
+from nettop.text.address import address_text, ipv4_text
+from nettop.text.packet import (
+    ARP_OPERATIONS,
+    ethertype_name,
+    icmp_message,
+    icmpv6_message,
+    linktype_name,
+    mac_text,
+    proto_name,
+    tcp_flags,
+)
+
+CACHE_LIMIT = 262_144  # address texts; hostile input must not grow us
+
+_FLAGS = [f"Flags [{tcp_flags(flags)}], seq " for flags in range(512)]
+
+# What a row's info is made by, least specific first: a later match wins.
+_NONE, _LLC, _OTHER, _ARP, _CUT, _IP, _LATER, _PORTS, _UDP, _TCP, _TCP_ACK, _ICMP = range(12)
+
+
+class _Ipv4Names(dict[int, str]):
+    def __missing__(self, value: int) -> str:
+        if len(self) >= CACHE_LIMIT:
+            self.clear()
+        text = self[value] = ipv4_text(value)
+        return text
+
+
+class _Ipv6Names(dict[tuple[int, int], str]):
+    def __missing__(self, value: tuple[int, int]) -> str:
+        if len(self) >= CACHE_LIMIT:
+            self.clear()
+        text = self[value] = address_text(10, *value)
+        return text
+
+
+class PacketWords:
+    """Texts of decoded packets. Keeps only caches of address texts."""
+
+    def __init__(self) -> None:
+        self._ipv4 = _Ipv4Names()
+        self._ipv6 = _Ipv6Names()
+
+    def addresses(self, batch: Batch, cols: Columns, linktype: int) -> tuple[list[str], list[str]]:
+        """Source and destination of every row: IP (of ARP too), else MAC on Ethernet, else `-`."""
+        return self._side(batch, cols, linktype, "src"), self._side(batch, cols, linktype, "dst")
+
+    def _side(self, batch: Batch, cols: Columns, linktype: int, side: str) -> list[str]:
+        have, is_ipv6 = cols["have"], cols["family"] == 10
+        addressed = (have & (pc.HAVE_IP | pc.HAVE_ARP)) != 0
+        lo = cols[f"{side}_lo"]
+        ipv4 = self._ipv4
+        if addressed.all() and not is_ipv6.any():
+            return [ipv4[value] for value in lo.tolist()]
+        out = ["-"] * len(cols)
+        rows = np.flatnonzero(addressed & ~is_ipv6)
+        _spread(out, rows, [ipv4[value] for value in lo[rows].tolist()])
+        rows = np.flatnonzero(addressed & is_ipv6)
+        if len(rows):
+            ipv6 = self._ipv6
+            pairs = zip(cols[f"{side}_hi"][rows].tolist(), lo[rows].tolist(), strict=True)
+            _spread(out, rows, [ipv6[pair] for pair in pairs])
+        rows = np.flatnonzero(~addressed)
+        if len(rows) and linktype == no.LINK_ETHERNET:
+            _spread(out, rows, _macs(batch, rows, 6 if side == "src" else 0))
+        return out
+
+    def infos(self, batch: Batch, cols: Columns, linktype: int) -> list[str]:
+        """One line a row: what the packet says, in tcpdump's spirit, without its endpoints."""
+        kind = _kinds(cols)
+        out = [""] * len(cols)
+        counts = np.bincount(kind, minlength=12)
+        for number in np.flatnonzero(counts).tolist():
+            rows = slice(None) if counts[number] == len(cols) else np.flatnonzero(kind == number)
+            texts = _INFOS[number](_Group(batch, cols, linktype, rows))
+            if isinstance(rows, slice):
+                out = list(texts)
+            else:
+                _spread(out, rows, texts)
+        _add_fragments(out, cols)
+        return out
+
+
+class _Group:
+    """The rows of one kind: their columns as lists."""
+
+    __slots__ = ("_cols", "_rows", "batch", "linktype")
+
+    def __init__(self, batch: Batch, cols: Columns, linktype: int, rows: Array | slice) -> None:
+        self.batch = batch
+        self.linktype = linktype
+        self._cols = cols
+        self._rows = rows
+
+    def __getitem__(self, name: str) -> list[Any]:
+        values: list[Any] = self._cols[name][self._rows].tolist()
+        return values
+
+    def rows(self) -> list[int]:
+        numbers: list[int] = np.arange(len(self._cols))[self._rows].tolist()
+        return numbers
+
+
+def proto_texts(cols: Columns) -> list[str | None]:
+    """`tcp`, `arp`, `llc`, `0x88b5` of every row; None where the link type is not known."""
+    have = cols["have"]
+    code = np.zeros(len(cols), np.int32)
+    code[(have & pc.HAVE_LLC) != 0] = -1
+    typed = (have & pc.HAVE_ETHERTYPE) != 0
+    code[typed] = cols["ethertype"][typed].astype(np.int32) + 256
+    ip = (have & pc.HAVE_IP) != 0
+    code[ip] = cols["proto"][ip].astype(np.int32) + 70_000
+    values = np.unique(code).tolist()
+    table = {value: _proto_text(value) for value in values}
+    return [table[value] for value in code.tolist()]
+
+
+def _proto_text(code: int) -> str | None:
+    if code >= 70_000:
+        return proto_name(code - 70_000)
+    if code >= 256:
+        return ethertype_name(code - 256)
+    return "llc" if code else None
+
+
+def _spread(out: list[str], rows: Array, texts: Iterable[str]) -> None:
+    for row, text in zip(rows.tolist(), texts, strict=True):
+        out[row] = text
+
+
+def _macs(batch: Batch, rows: Array, at: int) -> list[str]:
+    """The MAC address at offset `at` of each Ethernet frame; `-` where it is cut off."""
+    records = (batch.record(row)[at : at + 6] for row in rows.tolist())
+    return [mac_text(address) if len(address) == 6 else "-" for address in records]
+
+
+def _kinds(cols: Columns) -> NDArray[np.uint8]:
+    have, proto = cols["have"], cols["proto"]
+    kind = np.zeros(len(cols), np.uint8)
+    usual = (have & (pc.HAVE_PORTS | pc.HAVE_IP)) == pc.HAVE_PORTS | pc.HAVE_IP
+    if not usual.all():
+        kind[(have & pc.HAVE_ETHERTYPE) != 0] = _OTHER
+        kind[(have & pc.HAVE_LLC) != 0] = _LLC
+        kind[cols["family"] != 0] = _CUT
+        kind[(have & pc.HAVE_ARP) != 0] = _ARP
+        kind[(have & pc.HAVE_IP) != 0] = _IP
+        kind[(have & pc.HAVE_LATER_FRAGMENT) != 0] = _LATER
+        kind[(have & pc.HAVE_ICMP) != 0] = _ICMP
+    kind[usual] = _PORTS
+    kind[usual & (proto == no.IPPROTO_UDP)] = _UDP
+    tcp = (have & pc.HAVE_TCP) != 0
+    if tcp.any():
+        kind[tcp] = _TCP
+        kind[tcp & (cols["flags"] & 16 != 0)] = _TCP_ACK
+    return kind
+
+
+def _add_fragments(out: list[str], cols: Columns) -> None:
+    """First fragments say so behind their info."""
+    first = (cols["have"] & (pc.HAVE_FRAGMENT | pc.HAVE_LATER_FRAGMENT)) == pc.HAVE_FRAGMENT
+    for row in np.flatnonzero(first).tolist():
+        out[row] += f" (first fragment, id {cols['ip_id'][row]})"
+
+
+def _tcp(group: _Group) -> Iterable[str]:
+    rows = zip(map(_FLAGS.__getitem__, group["flags"]), group["seq"], group["window"], group["payload"], strict=True)
+    return map("%s%d, win %d, length %d".__mod__, rows)
+
+
+def _tcp_ack(group: _Group) -> Iterable[str]:
+    flags = map(_FLAGS.__getitem__, group["flags"])
+    rows = zip(flags, group["seq"], group["ack"], group["window"], group["payload"], strict=True)
+    return map("%s%d, ack %d, win %d, length %d".__mod__, rows)
+
+
+def _udp(group: _Group) -> Iterable[str]:
+    return map("UDP, length %d".__mod__, group["payload"])
+
+
+def _ports(group: _Group) -> Iterable[str]:
+    for proto, have, length in zip(group["proto"], group["have"], group["payload"], strict=True):
+        cut = ", header cut off" if proto == no.IPPROTO_TCP and not have & pc.HAVE_TCP else ""
+        yield f"{proto_name(proto).upper()}{cut}, length {length}"
+
+
+def _icmp(group: _Group) -> Iterable[str]:
+    columns = (group[name] for name in ("proto", "have", "dport", "sport", "seq", "payload"))
+    for proto, have, typecode, ident, seq, length in zip(*columns, strict=True):
+        v6 = proto == no.IPPROTO_ICMPV6
+        what = f"ICMP6 {icmpv6_message(typecode)}" if v6 else f"ICMP {icmp_message(typecode)}"
+        echo = f", id {ident}, seq {seq}" if have & pc.HAVE_ICMP_ID else ""
+        yield f"{what}{echo}, length {length}"
+
+
+def _later(group: _Group) -> Iterable[str]:
+    for proto, ident, frag, length in zip(group["proto"], group["ip_id"], group["frag"], group["payload"], strict=True):
+        more = ", more follow" if frag & pc.FRAG_MORE else ", the last"
+        yield f"{proto_name(proto)} fragment at {frag & pc.FRAG_OFFSET}{more}, id {ident}, length {length}"
+
+
+def _ip(group: _Group) -> Iterable[str]:
+    for proto, have, tunnel, length in zip(
+        group["proto"], group["have"], group["tunnel"], group["payload"], strict=True
+    ):
+        name = "key" if proto == no.IPPROTO_GRE else "spi"
+        key = f", {name} 0x{tunnel:x}" if have & pc.HAVE_TUNNEL else ""
+        cut = ", header cut off" if proto in _HEADED else ""
+        yield f"{proto_name(proto).upper()}{key}{cut}, length {length}"
+
+
+_HEADED = frozenset(
+    (no.IPPROTO_TCP, no.IPPROTO_UDP, no.IPPROTO_ICMP, no.IPPROTO_ICMPV6, no.IPPROTO_SCTP, no.IPPROTO_DCCP)
+)
+
+
+def _cut(group: _Group) -> Iterable[str]:
+    for family, length in zip(group["family"], group["len"], strict=True):
+        yield f"{'IPv6' if family == 10 else 'IPv4'} header cut off or wrong, length {length}"
+
+
+def _arp(group: _Group) -> Iterable[str]:
+    columns = (group.rows(), group["dport"], group["src_lo"], group["dst_lo"], group["l3"], group["len"])
+    for row, operation, src, dst, l3, length in zip(*columns, strict=True):
+        if operation in (1, 3):
+            what = f"{ARP_OPERATIONS[operation]} who-has {ipv4_text(dst)} tell {ipv4_text(src)}"
+        elif operation in (2, 4):
+            sender = group.batch.record(row)[l3 + 8 : l3 + 14]  # RFC 826: ar$sha
+            what = f"{ARP_OPERATIONS[operation]} {ipv4_text(src)} is-at {mac_text(sender)}"
+        else:
+            what = f"operation {operation}"
+        yield f"{what}, length {length - l3}"
+
+
+def _llc(group: _Group) -> Iterable[str]:
+    for row, l3, length in zip(group.rows(), group["l3"], group["len"], strict=True):
+        points = group.batch.record(row)[l3 : l3 + 2]
+        what = f"dsap 0x{points[0]:02x} ssap 0x{points[1]:02x}" if len(points) == 2 else "header cut off"
+        yield f"802.3 LLC, {what}, length {length - l3}"
+
+
+def _other(group: _Group) -> Iterable[str]:
+    for ethertype, l3, length in zip(group["ethertype"], group["l3"], group["len"], strict=True):
+        yield f"ethertype {ethertype_name(ethertype)}, length {length - l3}"
+
+
+def _none(group: _Group) -> Iterable[str]:
+    for length in group["len"]:
+        yield f"link type {linktype_name(group.linktype)}, length {length}"
+
+
+_INFOS: dict[int, Callable[[_Group], Iterable[str]]] = {
+    _NONE: _none,
+    _LLC: _llc,
+    _OTHER: _other,
+    _ARP: _arp,
+    _CUT: _cut,
+    _IP: _ip,
+    _LATER: _later,
+    _PORTS: _ports,
+    _UDP: _udp,
+    _TCP: _tcp,
+    _TCP_ACK: _tcp_ack,
+    _ICMP: _icmp,
+}

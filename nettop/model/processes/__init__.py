@@ -1,0 +1,1 @@
+"""Which process of this host a flow belongs to."""

@@ -1,0 +1,1 @@
+"""Chains and rules of nftables and iptables as one ruleset, with counters."""

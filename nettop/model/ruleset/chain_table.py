@@ -1,0 +1,237 @@
+"""The table of chains: base chains of all backends in the order a packet meets them, then user chains nobody calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nettop.batch import Array
+from nettop.model.filter.expression import Mask
+from nettop.model.ruleset.hooks import hook_rank
+from nettop.model.ruleset.merge import LEGACY, ChainView, ties, traversal
+from nettop.model.ruleset.rule_tree import own_cells, reached, rows_of
+from nettop.model.ruleset.ruleset import Ruleset
+from nettop.model.ruleset.window import Cell, Frozen, RulesetFields, filtered, known, ordered, window
+from nettop.model.ruleset.words import (
+    FIRST_PACKET,
+    detail_lines,
+    hook_text,
+    many,
+    place,
+    priority_text,
+    type_text,
+    verdict_role,
+)
+from nettop.model.table import Column, Detail, Line, Snapshot, SortKey, ViewSpec
+from nettop.text.sanitize import clean
+from nettop.text.units import clock, scaled
+
+
+class ChainTable:
+    """TableModel of chains. A row's ident is what the rules table takes as ViewSpec.scope."""
+
+    columns = (
+        Column("priority", "PRIORITY", 15, frozen=True),
+        Column("hook", "HOOK", 11),
+        Column("family", "FAMILY", 6),
+        Column("table", "TABLE", 10, grow=1),
+        Column("chain", "CHAIN", 14, grow=2),
+        Column("type", "TYPE", 8, rank=3),
+        Column("policy", "POLICY", 6),
+        Column("device", "DEVICE", 8, rank=5, grow=1),
+        Column("rules", "RULES", 6, right=True, rank=2),
+        Column("packets", "PACKETS", 8, right=True, rank=1),
+        Column("rate", "PKT/S", 8, right=True),
+        Column("backend", "BACKEND", 15, rank=4),
+    )
+    default_columns = tuple(column.key for column in columns)
+    default_sort: tuple[SortKey, ...] = ()
+
+    def __init__(self, ruleset: Ruleset) -> None:
+        self._ruleset = ruleset
+        self._frozen = Frozen()
+        self._layout = -1
+        self._natural: list[int] = []
+        self._tied: set[int] = set()
+        self._sizes: dict[int, tuple[int, int]] = {}
+
+    @property
+    def version(self) -> int:
+        """Grows whenever what is shown could differ."""
+        return self._ruleset.version
+
+    def _prepare(self) -> None:
+        """Order, ties and sizes change with the layout only."""
+        ruleset = self._ruleset
+        if self._layout == ruleset.layout_version:
+            return
+        picture = ruleset.picture
+        jumped = reached(picture)
+        self._natural = [i for i in traversal(picture) if picture.chains[i].hook is not None or i not in jumped]
+        self._tied = ties(picture)
+        self._sizes = {i: self._size(i) for i in self._natural}
+        self._layout = ruleset.layout_version
+
+    def _size(self, index: int) -> tuple[int, int]:
+        rows = [row for row in rows_of(self._ruleset.picture, index) if row.rule is not None]
+        return len(rows), len({row.chain for row in rows} | {index})
+
+    def _counted(self, index: int) -> tuple[int | None, int | None, float | None]:
+        """Packets, bytes and packets a second that the chain's own rules and policy counted; None: nothing counts."""
+        counts = self._ruleset.counts
+        cells = own_cells(self._ruleset.picture, index)
+        cells = cells[counts.have[cells]]
+        if not len(cells):
+            return None, None, None
+        rate = counts.rate[cells]
+        total = None if np.isnan(rate).all() else float(np.nansum(rate))
+        return int(counts.packets[cells].sum()), int(counts.bytes[cells].sum()), total
+
+    def _value(self, key: str, index: int) -> Any:
+        chain = self._ruleset.picture.chains[index]
+        if key in ("packets", "rate"):
+            return self._counted(index)[0 if key == "packets" else 2]
+        if key == "hook":
+            return hook_rank(chain.hook)
+        if key == "rules":
+            return self._sizes[index][0]
+        plain = {"chain": chain.name, "device": ",".join(chain.devices)}
+        return plain[key] if key in plain else getattr(chain, key, None)
+
+    def _cells(self, index: int) -> dict[str, Cell]:
+        chain = self._ruleset.picture.chains[index]
+        packets, _, rate = self._counted(index)
+        return {
+            "priority": (priority_text(chain, index in self._tied), "number" if chain.hook else "dim"),
+            "hook": (hook_text(chain), "heading" if chain.hook else "dim"),
+            "family": (clean(chain.family), "proto"),
+            "table": (clean(chain.table), ""),
+            "chain": (clean(chain.name), "accent"),
+            "type": (type_text(chain), "nat" if chain.type == "nat" else ""),
+            "policy": (chain.policy or "", verdict_role(chain.policy or "")),
+            "device": (clean(",".join(chain.devices)), "accent"),
+            "rules": (str(self._sizes[index][0]), "number"),
+            "packets": (scaled(packets), "number" if packets else "dim"),
+            "rate": (scaled(rate), "number" if rate else "dim"),
+            "backend": (chain.backend, "dim"),
+        }
+
+    def fields(self) -> RulesetFields:
+        """The columns a display filter is evaluated over: all chains."""
+        chains = self._ruleset.picture.chains
+        texts = {
+            "chain": [c.name for c in chains],
+            "table": [c.table for c in chains],
+            "family": [c.family for c in chains],
+            "hook": [c.hook or "" for c in chains],
+            "device": [",".join(c.devices) for c in chains],
+            "verdict": [c.policy or "" for c in chains],
+            "backend": [c.backend for c in chains],
+            "netns": [self._ruleset.netns for _ in chains],
+        }
+        counted = [self._counted(i) for i in range(len(chains))]
+        numbers: dict[str, tuple[Array, Mask | None]] = {}
+        for at, name in enumerate(("packets", "bytes", "rate")):
+            numbers[name] = known([one[at] for one in counted])
+        numbers["priority"] = known([c.priority for c in chains])
+        numbers["handle"] = known([c.handle for c in chains])
+        return RulesetFields("chain", len(chains), numbers, texts)
+
+    def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
+        """The window of chains that spec describes."""
+        self._prepare()
+        order = ordered(filtered(self._natural, spec, self.fields), spec.sort, self._value)
+        chains = self._ruleset.picture.chains
+
+        def ident(index: int) -> int:
+            return chains[index].ident
+
+        order = self._frozen.keep(spec, order, ident)
+        return window(
+            spec,
+            order,
+            len(self._natural),
+            ident,
+            self._cells,
+            self._totals(),
+            self._notes(),
+            now_ns,
+            self._ruleset.version,
+        )
+
+    def _totals(self) -> Line:
+        picture = self._ruleset.picture
+        base = sum(chain.hook is not None for chain in picture.chains)
+        line: list[Cell] = [(f"{many(base, 'base chain')}, {many(len(picture.chains) - base, 'user chain')}", "")]
+        line.append((f"   {many(len(picture.rules), 'rule')}", ""))
+        generation = self._ruleset.generation
+        if generation is not None and generation.event:
+            who = f"{generation.process}[{generation.pid}]" if generation.pid else "?"
+            line.append((f"   ruleset {generation.id}, changed {clock(generation.ts_ns)} by {clean(who)}", "dim"))
+        if any(chain.type == "nat" for chain in picture.chains):
+            line.append((f"   ¹ {FIRST_PACKET}", "nat"))
+        if self._tied:
+            line.append(("   ? order at equal priority not known", "dim"))
+        return tuple(line)
+
+    def _notes(self) -> tuple[Line, ...]:
+        notes: list[Line] = []
+        if not self._ruleset.picture.chains:
+            notes.append((("No chains: no nftables, iptables or iptables-legacy rule stands in this namespace.", ""),))
+        elif self._ruleset.stale():
+            notes.append((("The rules' words are older than the ruleset: they are being read again.", "warn"),))
+        errors = {clean(error) for error in self._ruleset.texts.errors.values() if error}
+        notes += [((error, "warn"),) for error in sorted(errors)]
+        return tuple(notes)
+
+    def detail(self, ident: int, now_ns: int) -> Detail | None:
+        """What is known of a chain."""
+        self._prepare()
+        picture = self._ruleset.picture
+        index = next((i for i, chain in enumerate(picture.chains) if chain.ident == ident), None)
+        if index is None:
+            return None
+        chain = picture.chains[index]
+        return Detail(ident, self.title(index), tuple(self._lines(chain, index)))
+
+    def title(self, index: int) -> Line:
+        """`inet fw forward   nft   priority 0 filter   policy drop   14 rules in 3 chains   39k pkt/s`."""
+        self._prepare()
+        chain = self._ruleset.picture.chains[index]
+        rules, chains = self._sizes.get(index) or self._size(index)
+        line: list[Cell] = [(place(chain), "accent"), (f"   {chain.backend}", "dim")]
+        if chain.hook is not None:
+            line.append((f"   {chain.hook} {priority_text(chain, index in self._tied)}", "number"))
+        if chain.policy is not None:
+            line += [("   policy ", ""), (chain.policy, verdict_role(chain.policy))]
+        line.append((f"   {many(rules, 'rule')}" + (f" in {many(chains, 'chain')}" if chains > 1 else ""), ""))
+        rate = self._counted(index)[2]
+        if rate is not None:
+            line.append((f"   {scaled(rate)} pkt/s", "number"))
+        return tuple(line)
+
+    def _lines(self, chain: ChainView, index: int) -> list[Line]:
+        packets, octets, _ = self._counted(index)
+        pairs = [
+            ("type", type_text(chain)),
+            ("devices", clean(", ".join(chain.devices))),
+            ("handle", str(chain.handle) if chain.handle is not None else ""),
+            ("flags", ", ".join(chain.flags)),
+            ("comment", clean(chain.comment) if chain.comment else ""),
+            ("counted", _counted_text(packets, octets)),
+        ]
+        lines = detail_lines(pairs)
+        if chain.type == "nat":
+            lines.append(((f"  sees the {FIRST_PACKET}, whatever its own priority says", "nat"),))
+        if index in self._tied:
+            lines.append((("  another chain stands at this hook and priority: which runs first is not known", "warn"),))
+        if chain.backend == LEGACY:
+            lines.append((("  legacy: counters come with each reading of iptables-legacy-save", "dim"),))
+        return lines
+
+
+def _counted_text(packets: int | None, octets: int | None) -> str:
+    if packets is None:
+        return "no rule of its own has a counter, nor has its policy"
+    return f"{many(packets, 'packet')}, {many(octets or 0, 'byte')} by its own rules and policy"

@@ -1,0 +1,325 @@
+"""One picture of chains and rules over nft, iptables-nft and iptables-legacy, joined from raw dumps and texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from nettop.decode.nftables.iptables_save import Saved, SavedChain, SavedRule
+from nettop.decode.nftables.listing import ChainKey, jumps
+from nettop.decode.nftables.objects import NftChain, NftObject, NftTable
+from nettop.decode.nftables.rules import NftRule
+from nettop.model.ruleset.hooks import (
+    IPTABLES_NFT_TABLES,
+    LEGACY_TABLES,
+    family_rank,
+    hook_rank,
+    legacy_type,
+    priority_name,
+)
+from nettop.model.ruleset.texts import Texts
+
+NFT, IPTABLES_NFT, LEGACY = "nft", "iptables-nft", "iptables-legacy"
+_SAVE_POLICY = {"ACCEPT": "accept", "DROP": "drop"}
+
+Key = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RuleView:
+    """One rule. Its cell in Counts is its index in Picture.rules."""
+
+    ident: int
+    chain: int  # index in Picture.chains
+    number: int  # from 1 in its chain
+    handle: int | None  # None: iptables-legacy has none
+    text: str | None  # in the words of the tool that owns it; None: not known (yet)
+    comment: str | None
+    targets: tuple[str, ...]  # chains of its table that it may jump or go to (not those of a named map)
+    verdict: str  # its last word: accept, drop, jump, DNAT, … or ""
+    raw: NftRule | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChainView:
+    """One chain. Its policy's cell in Counts is len(Picture.rules) + its index in Picture.chains."""
+
+    ident: int
+    backend: str
+    family: str
+    table: str
+    name: str
+    hook: str | None  # None: a user chain, as are the next four
+    priority: int | None
+    priority_name: str | None
+    type: str | None
+    policy: str | None
+    devices: tuple[str, ...]
+    handle: int | None
+    comment: str | None
+    flags: tuple[str, ...]  # dormant (its table is), offload
+    references: int | None  # jumps to it, those of sets' elements included; None: the tool does not say
+    first: int  # its rules are Picture.rules[first : first + count]
+    count: int
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """What chains of one table share: backend, family, table."""
+        return self.backend, self.family, self.table
+
+
+@dataclass(slots=True)
+class Raw:
+    """The latest complete raw dumps."""
+
+    tables: list[NftTable] = field(default_factory=list)
+    chains: list[NftChain] = field(default_factory=list)
+    rules: list[NftRule] = field(default_factory=list)
+    objects: list[NftObject] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Picture:
+    """Chains and rules of all backends."""
+
+    chains: list[ChainView] = field(default_factory=list)
+    rules: list[RuleView] = field(default_factory=list)
+    by_name: dict[tuple[str, str, str, str], int] = field(default_factory=dict)  # (*place, chain) → index
+    raw_cells: list[int] = field(default_factory=list)  # cell of each raw rule in dump order; -1: its chain is unknown
+    chain_of_cell: list[int] = field(default_factory=list)  # index of the chain each cell belongs to
+    untold: int = 0  # rules whose text is not known
+
+    def policy_cell(self, chain: int) -> int:
+        """The cell of a chain's policy counter."""
+        return len(self.rules) + chain
+
+    def rules_of(self, chain: ChainView) -> list[RuleView]:
+        """The rules of a chain, in order."""
+        return self.rules[chain.first : chain.first + chain.count]
+
+    def targets(self, rule: RuleView) -> Iterator[int]:
+        """The chains (indices) that a rule jumps or goes to."""
+        place = self.chains[rule.chain].place
+        for name in rule.targets:
+            found = self.by_name.get((*place, name))
+            if found is not None:
+                yield found
+
+
+class Idents:
+    """Numbers that stay with a chain or rule as long as it lives, whatever its place."""
+
+    def __init__(self) -> None:
+        self._known: dict[Key, int] = {}
+        self._used: dict[Key, int] = {}
+        self._next = 1
+
+    def of(self, key: Key) -> int:
+        """The number of the thing named by key."""
+        ident = self._known.get(key)
+        if ident is None:
+            ident = self._next
+            self._next += 1
+        self._used[key] = ident
+        return ident
+
+    def settle(self) -> None:
+        """End of a picture: what was not in it is forgotten."""
+        self._known, self._used = self._used, {}
+
+
+def _by_chain(rules: list[NftRule]) -> dict[ChainKey, list[int]]:
+    places: dict[ChainKey, list[int]] = {}
+    for index, rule in enumerate(rules):
+        places.setdefault((rule.family, rule.table, rule.chain), []).append(index)
+    return places
+
+
+def _iptables_tables(raw: Raw, texts: Texts) -> set[tuple[str, str]]:
+    """The (family, table) that carry iptables-nft's form: its names and hooks, and nothing its save cannot print."""
+    chains: dict[tuple[str, str], list[NftChain]] = {}
+    for chain in raw.chains:
+        chains.setdefault((chain.family, chain.table), []).append(chain)
+    found = set()
+    for (family, table), own in chains.items():
+        builtin = IPTABLES_NFT_TABLES.get(family, {}).get(table)
+        saved = texts.saved.get(family)
+        foreign = saved is not None and table in saved.incompatible
+        if builtin is not None and not foreign and all(_builtin_form(chain, builtin) for chain in own):
+            found.add((family, table))
+    return found
+
+
+def _builtin_form(chain: NftChain, builtin: frozenset[str]) -> bool:
+    return chain.hook is None or (chain.name in builtin and chain.name.lower() == chain.hook)
+
+
+class _Builder:
+    def __init__(self, raw: Raw, texts: Texts, idents: Idents, current: bool) -> None:
+        self.raw, self.texts, self.idents, self.current = raw, texts, idents, current
+        self.picture = Picture(raw_cells=[-1] * len(raw.rules))
+        self.by_chain = _by_chain(raw.rules)
+        self.legacy_seen: dict[tuple[Key, str], int] = {}
+        self.iptables = _iptables_tables(raw, texts)
+        self.tables = {(table.family, table.name): table for table in raw.tables}
+
+    def nft_chain(self, chain: NftChain) -> None:
+        key = (chain.family, chain.table, chain.name)
+        members = self.by_chain.get(key, [])
+        iptables = key[:2] in self.iptables
+        table = self.tables.get(key[:2])
+        flags = (*(table.flags if table else ()), *(flag for flag in chain.flags if flag == "offload"))
+        view = ChainView(
+            ident=self.idents.of(("chain", *key)),
+            backend=IPTABLES_NFT if iptables else NFT,
+            family=chain.family,
+            table=chain.table,
+            name=chain.name,
+            hook=chain.hook,
+            priority=chain.priority,
+            priority_name=priority_name(chain.family, chain.hook, chain.priority),
+            type=chain.type,
+            policy=chain.policy,
+            devices=chain.devices,
+            handle=chain.handle,
+            comment=chain.comment,
+            flags=flags,
+            references=max(0, chain.use - len(members)),
+            first=len(self.picture.rules),
+            count=len(members),
+        )
+        saved = self._saved(key, members) if iptables else {}
+        self._add_chain(view)
+        for number, index in enumerate(members, 1):
+            self.picture.raw_cells[index] = len(self.picture.rules)
+            rule = self.raw.rules[index]
+            self._add_rule(self._nft_rule(key, rule, number, saved.get(rule.handle)))
+
+    def _saved(self, key: ChainKey, members: list[int]) -> dict[int, SavedRule]:
+        handles = [self.raw.rules[index].handle for index in members]
+        return self.texts.by_handle(key, handles, self.current)
+
+    def _words(self, key: ChainKey, rule: NftRule, saved: SavedRule | None) -> str | None:
+        """iptables' words where it owns the rule; while they are on their way nothing, and not nft's for a moment."""
+        if saved is not None:
+            return saved.text
+        awaited = key[:2] in self.iptables and key[0] in self.texts.saved and not self.current
+        return None if awaited else self.texts.listing.text(*key, rule.handle)
+
+    def _add_chain(self, view: ChainView) -> None:
+        self.picture.by_name[(*view.place, view.name)] = len(self.picture.chains)
+        self.picture.chains.append(view)
+
+    def _add_rule(self, rule: RuleView) -> None:
+        self.picture.untold += rule.text is None
+        self.picture.rules.append(rule)
+
+    def _nft_rule(self, key: ChainKey, rule: NftRule, number: int, saved: SavedRule | None) -> RuleView:
+        listed = self.texts.listing.text(*key, rule.handle)
+        comment = saved.comment if saved is not None else None
+        return RuleView(
+            ident=self.idents.of(("rule", *key, rule.handle)),
+            chain=len(self.picture.chains) - 1,
+            number=number,
+            handle=rule.handle,
+            text=self._words(key, rule, saved),
+            comment=comment if comment is not None else rule.comment,
+            targets=tuple(dict.fromkeys((*rule.targets, *jumps(listed or "")))),
+            verdict=rule.verdicts[-1] if rule.verdicts else (saved.target or "") if saved is not None else "",
+            raw=rule,
+        )
+
+    def legacy_chain(self, family: str, chain: SavedChain, saved: Saved) -> None:
+        priority = LEGACY_TABLES.get(chain.table, {}).get(chain.name) if chain.policy else None
+        hook = None if priority is None else chain.name.lower()
+        key = ("legacy", family, chain.table, chain.name)
+        view = ChainView(
+            ident=self.idents.of(("chain", *key)),
+            backend=LEGACY,
+            family=family,
+            table=chain.table,
+            name=chain.name,
+            hook=hook,
+            priority=priority,
+            priority_name=priority_name(family, hook, priority),
+            type=legacy_type(chain.table, chain.name) if hook else None,
+            policy=_SAVE_POLICY.get(chain.policy or "", chain.policy),
+            devices=(),
+            handle=None,
+            comment=None,
+            flags=(),
+            references=None,
+            first=len(self.picture.rules),
+            count=len(chain.rules),
+        )
+        self._add_chain(view)
+        for rule in chain.rules:
+            jumps_on = (chain.table, rule.target or "") in saved.chains
+            self._add_rule(self._legacy_rule(key, rule, jumps_on))
+
+    def _legacy_rule(self, key: Key, rule: SavedRule, jumps_on: bool) -> RuleView:
+        # no handles: a rule is its words, and the how-manieth of these words it is
+        known = self.legacy_seen.setdefault((key, rule.text), 0)
+        self.legacy_seen[key, rule.text] = known + 1
+        return RuleView(
+            ident=self.idents.of(("rule", *key, rule.text, known)),
+            chain=len(self.picture.chains) - 1,
+            number=rule.number,
+            handle=None,
+            text=rule.text,
+            comment=rule.comment,
+            targets=(rule.target,) if rule.target else (),
+            verdict="jump" if jumps_on else rule.target or "",
+        )
+
+
+def join(raw: Raw, texts: Texts, idents: Idents, current: bool) -> Picture:
+    """The picture. `current`: texts and dumps are of one ruleset, so iptables' words may be joined by position."""
+    builder = _Builder(raw, texts, idents, current)
+    for chain in raw.chains:
+        builder.nft_chain(chain)
+    for family, saved in sorted(texts.legacy.items()):
+        for legacy in saved.chains.values():
+            builder.legacy_chain(family, legacy, saved)
+    picture = builder.picture
+    picture.chain_of_cell = [rule.chain for rule in picture.rules] + list(range(len(picture.chains)))
+    idents.settle()
+    texts.forget({(chain.family, chain.table, chain.name) for chain in raw.chains})
+    return picture
+
+
+def legacy_shape(saved: dict[str, Saved]) -> list[tuple[str, str, str, str | None, tuple[str, ...]]]:
+    """What of the legacy texts makes up the picture: everything but the counters."""
+    return [
+        (family, chain.table, chain.name, chain.policy, tuple(rule.text for rule in chain.rules))
+        for family, one in sorted(saved.items())
+        for chain in one.chains.values()
+    ]
+
+
+def traversal(picture: Picture) -> list[int]:
+    """Base chains in the order a packet may meet them: by hook, priority, family; then chains of no hook."""
+    return sorted(range(len(picture.chains)), key=lambda index: _traversal_key(picture.chains[index], index))
+
+
+def _traversal_key(chain: ChainView, index: int) -> tuple[int, int, int, int]:
+    return hook_rank(chain.hook), chain.priority or 0, family_rank(chain.family), index
+
+
+_SEES = {"inet": ("inet", "ip", "ip6"), "ip": ("inet", "ip"), "ip6": ("inet", "ip6")}
+
+
+def ties(picture: Picture) -> set[int]:
+    """Chains at the hook and priority of another that sees the same packets: which of them runs first is not known."""
+    groups: dict[tuple[str, int], list[int]] = {}
+    for index, chain in enumerate(picture.chains):
+        if chain.hook is not None and chain.priority is not None:
+            groups.setdefault((chain.hook, chain.priority), []).append(index)
+    return {i for group in groups.values() for i in group for j in group if i != j and _meet(picture, i, j)}
+
+
+def _meet(picture: Picture, one: int, other: int) -> bool:
+    a, b = picture.chains[one], picture.chains[other]
+    if a.devices and b.devices and not set(a.devices) & set(b.devices):
+        return False
+    return b.family in _SEES.get(a.family, (a.family,))

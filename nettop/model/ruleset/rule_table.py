@@ -1,0 +1,233 @@
+"""The table of rules below one base chain: user chains nested under their jump, counters, rates, the last minute."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nettop.batch import Array
+from nettop.model.filter.expression import Mask
+from nettop.model.ruleset.chain_table import ChainTable
+from nettop.model.ruleset.merge import ChainView, RuleView
+from nettop.model.ruleset.rule_tree import RuleRow, rows_of, shares, verdict_of
+from nettop.model.ruleset.ruleset import Ruleset
+from nettop.model.ruleset.window import Cell, Frozen, RulesetFields, filtered, known, ordered, window
+from nettop.model.ruleset.words import (
+    FIRST_PACKET,
+    detail_lines,
+    many,
+    note,
+    place,
+    rule_text,
+    share_text,
+    tool_words,
+    verdict_role,
+)
+from nettop.model.table import Column, Detail, Line, Snapshot, SortKey, ViewSpec
+from nettop.text.sanitize import clean
+from nettop.text.units import ABSENT, grouped, scaled, sparkline
+
+
+class RuleTable:
+    """TableModel of rules. ViewSpec.scope is a chain's ident; without one the first base chain is shown."""
+
+    columns = (
+        Column("chain", "CHAIN", 14, rank=3, frozen=True),
+        Column("number", "#", 6, right=True, rank=2),
+        Column("handle", "HANDLE", 6, right=True, rank=7),
+        Column("packets", "PACKETS", 8, right=True),
+        Column("bytes", "BYTES", 8, right=True, rank=5),
+        Column("rate", "PKT/S", 7, right=True),
+        Column("share", "SHARE", 6, right=True, rank=4),
+        Column("minute", "LAST 60 s", 12, rank=6, sortable=False),
+        Column("rule", "RULE", 36, grow=10, sortable=False),
+        Column("note", "", 16, rank=8, sortable=False),
+    )
+    default_columns = tuple(column.key for column in columns)
+    default_sort: tuple[SortKey, ...] = ()
+
+    def __init__(self, ruleset: Ruleset, chains: ChainTable) -> None:
+        self._ruleset, self._chains = ruleset, chains
+        self._frozen = Frozen()
+        self._layout: tuple[int, int | None] = (-1, None)
+        self._rows: list[RuleRow] = []
+        self._cells_at: Any = np.empty(0, np.int64)
+        self._shares: Any = np.empty(0)
+
+    @property
+    def version(self) -> int:
+        """Grows whenever what is shown could differ."""
+        return self._ruleset.version
+
+    def scope(self, ident: int | None) -> int | None:
+        """The index of the chain with this ident, of the first one without; None where there is none."""
+        chains = self._ruleset.picture.chains
+        if ident is None:
+            first = self._chains.snapshot(ViewSpec((), height=1), 0).rows
+            ident = first[0].ident if first else None
+        return next((i for i, chain in enumerate(chains) if chain.ident == ident), None)
+
+    def _prepare(self, ident: int | None) -> int | None:
+        index = self.scope(ident)
+        if self._layout != (self._ruleset.layout_version, index):
+            self._rows = [] if index is None else rows_of(self._ruleset.picture, index)
+            self._cells_at = np.array([row.cell for row in self._rows], dtype=np.int64)
+            self._layout = self._ruleset.layout_version, index
+        self._shares = shares(self._ruleset.picture, self._ruleset.counts, self._cells_at)
+        return index
+
+    def _ident(self, at: int) -> int:
+        row = self._rows[at]
+        # the policy row is the chain's: negative, so that it is no rule's
+        return self._rule(row).ident if row.rule is not None else -self._chain(row).ident
+
+    def _chain(self, row: RuleRow) -> ChainView:
+        return self._ruleset.picture.chains[row.chain]
+
+    def _rule(self, row: RuleRow) -> RuleView:
+        return self._ruleset.picture.rules[row.rule or 0]
+
+    def _value(self, key: str, at: int) -> Any:
+        row, counts = self._rows[at], self._ruleset.counts
+        if key in ("packets", "bytes", "rate"):
+            value = getattr(counts, key)[row.cell]
+            return float(value) if counts.have[row.cell] and value == value else None
+        if key == "share":
+            return float(self._shares[at]) if self._shares[at] == self._shares[at] else None
+        if key == "chain":
+            return self._chain(row).name
+        return getattr(self._rule(row), key, None) if row.rule is not None else None
+
+    def _counter_cells(self, at: int) -> dict[str, Cell]:
+        row, counts = self._rows[at], self._ruleset.counts
+        cell = row.cell
+        if not counts.have[cell]:
+            return {key: (ABSENT, "dim") for key in ("packets", "bytes", "rate")} | {"share": ("", "")}
+        rate = float(counts.rate[cell])
+        moved = "number" if counts.packets[cell] else "dim"
+        return {
+            "packets": (scaled(int(counts.packets[cell])), moved),
+            "bytes": (scaled(int(counts.bytes[cell])), moved),
+            "rate": (scaled(rate if rate == rate else None), "number" if rate > 0 else "dim"),
+            "share": (share_text(float(self._shares[at])), moved),
+            "minute": (sparkline(counts.minute(cell)), "number"),
+        }
+
+    def _cells(self, at: int, now_ns: int) -> dict[str, Cell]:
+        row = self._rows[at]
+        chain, indent = self._chain(row), "  " * row.depth
+        cells: dict[str, Cell] = {"chain": (indent + clean(chain.name), "accent"), **self._counter_cells(at)}
+        counted = bool(self._ruleset.counts.have[row.cell])
+        if row.rule is None:
+            policy = chain.policy or ""
+            return cells | {"number": ("policy", "dim"), "rule": (policy, verdict_role(policy))}
+        rule = self._rule(row)
+        handle = str(rule.handle) if rule.handle is not None else ABSENT
+        return cells | {
+            "number": (str(rule.number), "number"),
+            "handle": (handle, "dim"),
+            "rule": (indent + row.jump + rule_text(rule), verdict_role(rule.verdict) if rule.text else "dim"),
+            "note": (note(self._ruleset.counts, row.cell, counted, now_ns), "warn" if counted else "dim"),
+        }
+
+    def fields(self) -> RulesetFields:
+        """The columns a display filter is evaluated over: the rules of the last snapshot's scope."""
+        counts, rows = self._ruleset.counts, self._rows
+        have, rate = counts.have[self._cells_at], counts.rate[self._cells_at]
+        numbers: dict[str, tuple[Array, Mask | None]] = {
+            "packets": (counts.packets[self._cells_at], have),
+            "bytes": (counts.bytes[self._cells_at], have),
+            "rate": (np.nan_to_num(rate), have & ~np.isnan(rate)),
+        }
+        numbers["handle"] = known([None if row.rule is None else self._rule(row).handle for row in rows])
+        texts = {
+            "chain": [self._chain(row).name for row in rows],
+            "table": [self._chain(row).table for row in rows],
+            "family": [self._chain(row).family for row in rows],
+            "backend": [self._chain(row).backend for row in rows],
+            "netns": [self._ruleset.netns for _ in rows],
+            "verdict": [
+                (self._chain(row).policy or "") if row.rule is None else verdict_of(self._rule(row)).lower()
+                for row in rows
+            ],
+            "text": ["" if row.rule is None else rule_text(self._rule(row)) for row in rows],
+        }
+        return RulesetFields("rule", len(rows), numbers, texts)
+
+    def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
+        """The window of rules that spec describes, below the chain that is its scope."""
+        index = self._prepare(spec.scope)
+        order = ordered(filtered(range(len(self._rows)), spec, self.fields), spec.sort, self._value)
+        order = self._frozen.keep(spec, order, self._ident)
+
+        def cells(at: int) -> dict[str, Cell]:
+            return self._cells(at, now_ns)
+
+        title: Line = () if index is None else self._chains.title(index)
+        notes = () if index is not None else ((("Choose a chain above to see its rules.", "dim"),),)
+        total = len(self._rows)
+        return window(spec, order, total, self._ident, cells, title, notes, now_ns, self._ruleset.version)
+
+    def detail(self, ident: int, now_ns: int) -> Detail | None:
+        """What is known of a rule; of a policy row, its chain."""
+        if ident < 0:
+            return self._chains.detail(-ident, now_ns)
+        picture = self._ruleset.picture
+        cell = next((at for at, rule in enumerate(picture.rules) if rule.ident == ident), None)
+        if cell is None:
+            return None
+        rule = picture.rules[cell]
+        chain = picture.chains[rule.chain]
+        title: Line = (
+            (place(chain), "accent"),
+            (f"   rule {rule.number}", "number"),
+            (f"   {chain.backend}", "dim"),
+        )
+        return Detail(ident, title, tuple(self._detail_lines(chain, rule, cell, now_ns)))
+
+    def _detail_lines(self, chain: ChainView, rule: RuleView, cell: int, now_ns: int) -> list[Line]:
+        pairs = [
+            ("rule", rule_text(rule)),
+            ("comment", clean(rule.comment) if rule.comment else ""),
+            ("handle", str(rule.handle) if rule.handle is not None else ""),
+            ("counted", self._counted(cell, now_ns)),
+            ("verdict", clean(verdict_of(rule))),
+            ("jumps to", ", ".join(clean(name) for name in self._jumps(rule))),
+            ("command", tool_words(chain, rule)),
+        ]
+        pairs += self._raw_pairs(chain, rule)
+        lines = detail_lines(pairs)
+        if chain.type == "nat":
+            lines.append(((f"  its chain sees the {FIRST_PACKET}", "nat"),))
+        return lines
+
+    def _jumps(self, rule: RuleView) -> list[str]:
+        return [self._ruleset.picture.chains[i].name for i in self._ruleset.picture.targets(rule)]
+
+    def _counted(self, cell: int, now_ns: int) -> str:
+        counts = self._ruleset.counts
+        if not counts.have[cell]:
+            return "no counter in this rule: how often it matched is not known"
+        text = f"{many(int(counts.packets[cell]), 'packet')}, {many(int(counts.bytes[cell]), 'byte')}"
+        rate = float(counts.rate[cell])
+        if rate == rate:
+            text += f"   {scaled(rate)} pkt/s"
+        idle = note(counts, cell, True, now_ns)
+        return f"{text}   {idle}" if idle else text
+
+    def _raw_pairs(self, chain: ChainView, rule: RuleView) -> list[tuple[str, str]]:
+        if rule.raw is None:
+            return []
+        pairs = []
+        sets = [name for name in rule.raw.sets if not name.startswith("__")]
+        if sets:
+            pairs.append(("sets", clean(", ".join(f"@{name}" for name in sets))))
+        for one in self._ruleset.raw.objects:
+            same = (one.family, one.table) == (chain.family, chain.table)
+            if same and (one.type, one.name) in rule.raw.objects:
+                value = "" if one.packets is None else f"   {grouped(one.packets)} packets, {grouped(one.bytes)} bytes"
+                pairs.append((clean(one.type), clean(one.name) + value))
+        if rule.raw.extensions:
+            pairs.append(("xtables", clean(", ".join(rule.raw.extensions))))
+        return pairs

@@ -1,0 +1,93 @@
+"""The rules below one base chain: its own, and those of its user chains under the rule that jumps there first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nettop.batch import Array
+from nettop.model.ruleset.counters import Counts
+from nettop.model.ruleset.merge import ChainView, Picture, RuleView
+
+DEEPEST = 32  # more than the kernel allows (16 jumps, NFT_JUMP_STACK_SIZE)
+
+LEAF, OPENED, ELSEWHERE = "", "▾ ", "▸ "  # no jump; its chain stands below; its chain stands elsewhere in the list
+
+
+@dataclass(frozen=True, slots=True)
+class RuleRow:
+    """One line: a rule, or the policy of the base chain."""
+
+    chain: int  # index in Picture.chains
+    rule: int | None  # index in Picture.rules; None: the policy
+    cell: int  # in Counts
+    depth: int
+    jump: str  # LEAF, OPENED or ELSEWHERE
+
+
+class _Walk:
+    def __init__(self, picture: Picture) -> None:
+        self.picture = picture
+        self.rows: list[RuleRow] = []
+        self.opened: set[int] = set()
+
+    def chain(self, index: int, depth: int) -> None:
+        self.opened.add(index)
+        chain = self.picture.chains[index]
+        for at in range(chain.first, chain.first + chain.count):
+            targets = list(self.picture.targets(self.picture.rules[at]))
+            fresh = [t for t in dict.fromkeys(targets) if t not in self.opened and depth < DEEPEST]
+            jump = OPENED if fresh else ELSEWHERE if targets else LEAF
+            self.rows.append(RuleRow(index, at, at, depth, jump))
+            for target in fresh:
+                if target not in self.opened:
+                    self.chain(target, depth + 1)
+
+
+def rows_of(picture: Picture, chain: int) -> list[RuleRow]:
+    """The lines for a chain; each rule once, so a second jump to a chain does not repeat it. A policy comes last."""
+    walk = _Walk(picture)
+    walk.chain(chain, 0)
+    if picture.chains[chain].policy is not None:
+        walk.rows.append(RuleRow(chain, None, picture.policy_cell(chain), 0, LEAF))
+    return walk.rows
+
+
+def reached(picture: Picture) -> set[int]:
+    """User chains that some rule jumps to."""
+    return {target for rule in picture.rules if rule.targets for target in picture.targets(rule)}
+
+
+def own_cells(picture: Picture, index: int) -> Array:
+    """The cells of a chain's own rules and policy."""
+    chain: ChainView = picture.chains[index]
+    cells = np.arange(chain.first, chain.first + chain.count + 1, dtype=np.int64)
+    cells[-1] = picture.policy_cell(index)
+    return cells
+
+
+def shares(picture: Picture, counts: Counts, cells: Array) -> Array:
+    """Of what the rules and policy of its chain counted, the part of each cell: by rate, without one by packets.
+
+    float64 in 0…1, NaN where the cell has no counter or its chain counted nothing.
+    """
+    chain_of = np.array(picture.chain_of_cell, dtype=np.int64)
+    rates = np.nan_to_num(counts.rate)
+    packets = counts.packets.astype(np.float64)
+    n = len(picture.chains)
+    by_rate = np.bincount(chain_of, rates, minlength=n)
+    by_packets = np.bincount(chain_of, packets, minlength=n)
+    at = chain_of[cells]
+    value = np.where(by_rate[at] > 0, rates[cells], packets[cells])
+    total = np.where(by_rate[at] > 0, by_rate[at], by_packets[at])
+    part = np.full(len(cells), np.nan)
+    np.divide(value, total, out=part, where=counts.have[cells] & (total > 0))
+    return part
+
+
+def verdict_of(rule: RuleView) -> str:
+    """What the rule does with a packet, as a word of nft or iptables: accept, DROP, jump lan, …; "" for none."""
+    if rule.verdict in ("jump", "goto") and rule.targets:
+        return f"{rule.verdict} {rule.targets[0]}"
+    return rule.verdict

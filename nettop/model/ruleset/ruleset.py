@@ -1,0 +1,235 @@
+"""The ruleset of one namespace as it stands and as it counts: nft, iptables-nft and iptables-legacy in one picture."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nettop.batch import Array, DumpMark, Gap, Text
+from nettop.decode.nftables.decoder import NftDecoded, RuleBlock
+from nettop.decode.nftables.objects import Generation
+from nettop.kinds import TextKind
+from nettop.model.ruleset.counters import Counts
+from nettop.model.ruleset.merge import Idents, Picture, Raw, join, legacy_shape
+from nettop.model.ruleset.texts import LEGACY_FAMILY, RULESET_KINDS, WANTED, Texts
+
+_DUMPS = ("nft-tables", "nft-chains", "nft-rules", "nft-objects")
+
+
+class _Pending:
+    """A dump under way."""
+
+    def __init__(self, mark: DumpMark) -> None:
+        self.stream, self.what, self.begun_ns = mark.stream, mark.what, mark.ts_ns
+        self.parts: list[NftDecoded] = []
+
+    def blocks(self) -> list[RuleBlock]:
+        return [block for part in self.parts for block in part.blocks]
+
+
+class Ruleset:
+    """Apply decoded batches of "nft" and "nft-events", their DumpMarks and the Text items; then look at it.
+
+    Everything on the model thread. `now_ns` and the times of items are ns since the epoch.
+    """
+
+    def __init__(self, netns: str = "") -> None:
+        self.netns = netns
+        self.raw = Raw()
+        self.texts = Texts()
+        self.picture = Picture()
+        self.counts = Counts.of(0)
+        self.version = 0  # grows whenever what is shown could differ
+        self.layout_version = 0  # grows when chains, rules or texts change
+        self.generation: Generation | None = None  # the latest announced: id, who, when
+        self.changed_ns = 0  # of the latest change known
+        self._idents = Idents()
+        self._pending: _Pending | None = None
+        self._blocks: list[RuleBlock] = []
+        self._dumped_ns: dict[str, int] = {}
+        self._raw_cells: Array = np.empty(0, np.int64)
+        self._dirty = False  # what the picture is made of has changed
+        self._joined_current = False
+
+    # What the pipeline asks.
+
+    def wants_text(self) -> bool:
+        """The words of the ruleset as it is now were not asked for yet: request nft, iptables and ip6tables texts.
+
+        False from the moment that Text items with a later ts_ns (when the tool was started) were applied, also when
+        they brought an error, so a missing tool is not asked for over and over.
+        """
+        return self.texts.older_than(self.changed_ns)
+
+    def wants_dump(self) -> bool:
+        """Tables, chains, rules or objects as known here are older than the latest change announced."""
+        return any(self._dumped_ns.get(what, -1) < self.changed_ns for what in _DUMPS)
+
+    def has_legacy(self) -> bool:
+        """Legacy tables stand here: their counters only come with a new text, so poll it."""
+        return any(saved.chains for saved in self.texts.legacy.values())
+
+    def stale(self) -> bool:
+        """The words shown may be older than the ruleset."""
+        return self.picture.untold > 0 or any(
+            good_ns < self.changed_ns for kind, good_ns in self.texts.good_ns.items() if kind in WANTED
+        )
+
+    # What happens.
+
+    def apply(self, item: NftDecoded | DumpMark | Text | Gap, now_ns: int) -> None:
+        """Take one item. A Gap (of an nft stream) means that a change may have gone unheard: all is wanted again."""
+        if isinstance(item, Text):
+            self._text(item)
+        elif isinstance(item, DumpMark):
+            self._mark(item)
+        elif isinstance(item, Gap):
+            self.changed_ns = max(self.changed_ns, item.to_ns)
+            self.version += 1
+        else:
+            self._decoded(item)
+
+    def _decoded(self, item: NftDecoded) -> None:
+        if self._pending is not None and self._pending.stream == item.stream:
+            self._pending.parts.append(item)
+        for generation in item.generations:
+            self._generation(generation)
+
+    def _generation(self, generation: Generation) -> None:
+        known = self.generation
+        if generation.event or (known is not None and known.id != generation.id):
+            self.changed_ns = max(self.changed_ns, generation.ts_ns)
+        if generation.event or known is None or known.id != generation.id:
+            self.generation = generation
+            self.version += 1
+
+    def _mark(self, mark: DumpMark) -> None:
+        if mark.what not in _DUMPS:
+            return
+        if mark.begin:
+            self._pending = _Pending(mark)
+            return
+        pending, self._pending = self._pending, None
+        if pending is None or not mark.complete or pending.what != mark.what:
+            return
+        before = self._dumped_ns.get(mark.what)
+        self._dumped_ns[mark.what] = pending.begun_ns
+        if self._take(pending) and before is not None and self.changed_ns <= before:
+            self.changed_ns = pending.begun_ns  # nobody announced it
+        self._settle(pending, mark.ts_ns)
+
+    def _take(self, pending: _Pending) -> bool:
+        """Put a complete dump in its place; whether it shows another ruleset than the one before."""
+        parts = pending.parts
+        if pending.what == "nft-rules":
+            return self._take_rules(pending.blocks())
+        if pending.what == "nft-tables":
+            tables = [table for part in parts for table in part.tables]
+            differs, self.raw.tables = [t.name for t in tables] != [t.name for t in self.raw.tables], tables
+        elif pending.what == "nft-chains":
+            chains = [chain for part in parts for chain in part.chains]
+            differs = [_standing(c) for c in chains] != [_standing(c) for c in self.raw.chains]
+            self.raw.chains = chains
+        else:
+            self.raw.objects = [one for part in parts for one in part.objects]
+            return False
+        self._dirty |= differs
+        return differs
+
+    def _take_rules(self, blocks: list[RuleBlock]) -> bool:
+        same = len(blocks) == len(self._blocks) and all(
+            new.rules is old.rules for new, old in zip(blocks, self._blocks, strict=True)
+        )
+        self._blocks = blocks
+        if same:
+            return False
+        rules = [rule for block in blocks for rule in block.rules]
+        if rules == self.raw.rules:
+            return False
+        self.raw.rules = rules
+        self._dirty = True
+        return True
+
+    def _settle(self, pending: _Pending, ts_ns: int) -> None:
+        self._rejoin()
+        if pending.what == "nft-rules":
+            self._count_rules(ts_ns)
+        elif pending.what == "nft-chains":
+            self._count_policies(ts_ns)
+            self._count_rules(self._dumped_ns.get("nft-rules", ts_ns), new_only=True)
+        self.version += 1
+
+    def _text(self, text: Text) -> None:
+        if text.what not in RULESET_KINDS:
+            return
+        shape = legacy_shape(self.texts.legacy) if text.what in LEGACY_FAMILY else None
+        self.texts.take(text)
+        if shape is None or shape != legacy_shape(self.texts.legacy):
+            self._dirty = True
+        self._rejoin()
+        if text.what in LEGACY_FAMILY and not text.error:
+            self._count_legacy(text.what, text.ts_ns)
+        self.version += 1
+
+    def _current(self) -> bool:
+        """Texts and rules are both of the ruleset as it is now."""
+        return self._dumped_ns.get("nft-rules", -1) >= self.changed_ns and not self.wants_text()
+
+    def _rejoin(self) -> None:
+        """Join anew when what the picture is made of has changed, or texts and dumps now belong together."""
+        current = self._current()
+        if not self._dirty and (self._joined_current or not current):
+            return
+        old = {ident: cell for cell, ident in enumerate(_cell_idents(self.picture))}
+        self.picture = join(self.raw, self.texts, self._idents, current)
+        origin = np.array([old.get(ident, -1) for ident in _cell_idents(self.picture)], dtype=np.int64)
+        self.counts = self.counts.moved(origin)
+        self._raw_cells = np.array(self.picture.raw_cells, dtype=np.int64)
+        self._joined_current, self._dirty = current, False
+        self.layout_version += 1
+
+    def _count_rules(self, ts_ns: int, new_only: bool = False) -> None:
+        """Bring the counters of the latest rules dump to their cells. `new_only`: rules whose chain came after them."""
+        if not self._blocks:
+            return
+        counted = np.concatenate([block.counted for block in self._blocks]) & (self._raw_cells >= 0)
+        if new_only:
+            counted[counted] = ~self.counts.have[self._raw_cells[counted]]
+        packets = np.concatenate([block.packets for block in self._blocks])[counted]
+        octets = np.concatenate([block.bytes for block in self._blocks])[counted]
+        self.counts.update(self._raw_cells[counted], packets, octets, ts_ns)
+
+    def _count_policies(self, ts_ns: int) -> None:
+        values = {(c.family, c.table, c.name): (c.packets, c.bytes) for c in self.raw.chains if c.packets is not None}
+        found = [
+            (self.picture.policy_cell(index), *values[chain.family, chain.table, chain.name])
+            for index, chain in enumerate(self.picture.chains)
+            if chain.handle is not None and (chain.family, chain.table, chain.name) in values
+        ]
+        self._update([(cell, packets or 0, octets or 0) for cell, packets, octets in found], ts_ns)
+
+    def _count_legacy(self, kind: TextKind, ts_ns: int) -> None:
+        family, found = LEGACY_FAMILY[kind], []
+        for saved in self.texts.legacy[family].chains.values():
+            index = self.picture.by_name["iptables-legacy", family, saved.table, saved.name]
+            first = self.picture.chains[index].first
+            if saved.policy is not None:
+                found.append((self.picture.policy_cell(index), saved.packets, saved.bytes))
+            for at, rule in enumerate(saved.rules):
+                if rule.packets is not None and rule.bytes is not None:
+                    found.append((first + at, rule.packets, rule.bytes))
+        self._update(found, ts_ns)
+
+    def _update(self, found: list[tuple[int, int, int]], ts_ns: int) -> None:
+        if found:
+            table: Array = np.array(found, dtype=np.uint64)
+            self.counts.update(table[:, 0].astype(np.int64), table[:, 1], table[:, 2], ts_ns)
+
+
+def _standing(chain: object) -> tuple[object, ...]:
+    """A chain without what moves: use and counters."""
+    names = ("family", "table", "name", "handle", "hook", "priority", "type", "policy", "devices", "comment")
+    return tuple(getattr(chain, name) for name in names)
+
+
+def _cell_idents(picture: Picture) -> list[int]:
+    return [rule.ident for rule in picture.rules] + [chain.ident for chain in picture.chains]

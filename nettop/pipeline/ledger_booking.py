@@ -1,0 +1,56 @@
+"""Books in the ledger what the views hide and what they have given up for room, by stream."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from nettop.model.events.log import EventLog
+from nettop.model.ledger import Ledger
+from nettop.model.packets.blocks import Block
+from nettop.model.packets.store import PacketStore
+
+
+def book_packets(ledger: Ledger, store: PacketStore, streams: Sequence[int]) -> None:
+    """The packets of these streams that the list's filter hides, and those evicted."""
+    kept, shown = _packets(store)
+    for stream in streams:
+        missing = ledger.modelled(stream) - kept[stream]
+        evicted = store.evicted if len(streams) == 1 else min(store.evicted, missing)
+        ledger.set_evicted(stream, max(0, evicted))
+        ledger.set_filtered(stream, kept[stream] - shown[stream])
+
+
+def _packets(store: PacketStore) -> tuple[Counter[int], Counter[int]]:
+    """By stream: how many packets are kept, and how many of them the filter lets through."""
+    kept: Counter[int] = Counter()
+    shown: Counter[int] = Counter()
+    for block in store.segments:
+        if not isinstance(block, Block):
+            continue
+        counts = np.bincount(block.which, minlength=len(block.streams)).tolist()
+        through = counts
+        if block.matched is not None:
+            through = np.bincount(block.which[block.matched], minlength=len(block.streams)).tolist()
+        for stream, count, visible in zip(block.streams, counts, through, strict=True):
+            kept[stream.id] += count
+            shown[stream.id] += visible
+    return kept, shown
+
+
+def book_events(ledger: Ledger, log: EventLog, streams: Sequence[tuple[int, int]]) -> None:
+    """The events of these streams (with their namespace's code), oldest first, evicted and hidden by the filter.
+
+    Of one namespace's streams (a narrowed one follows another) the older one's events made room first.
+    """
+    evicted, hidden = log.ring.evicted.copy(), log.hidden()
+    for stream, code in streams:
+        count = ledger.modelled(stream)
+        out = min(evicted[code], count)
+        unseen = min(hidden[code], count - out)
+        evicted[code] -= out
+        hidden[code] -= unseen
+        ledger.set_evicted(stream, out)
+        ledger.set_filtered(stream, unseen)

@@ -1,0 +1,319 @@
+"""What the app talks to: views and actions of a live namespace or of a file. Actions run on a control thread."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+
+from nettop.batch import Counter64
+from nettop.broker.output import open_new
+from nettop.errors import NettopError
+from nettop.model.events.log import KEEP_EVENTS
+from nettop.model.filter.expression import Filter
+from nettop.model.flows.capture import FlowCapture, flow_capture
+from nettop.model.flows.clipboard import copied
+from nettop.model.table import Detail, Snapshot, TableModel, ViewSpec
+from nettop.pipeline.engine import Engine
+from nettop.pipeline.recorder import Recorder
+from nettop.recording.writer import RecordingWriter
+from nettop.session import flow_actions
+from nettop.session.flow_actions import related
+from nettop.session.run import Run
+from nettop.session.status import DeviceChoice, Done, NetnsChoice, Status
+from nettop.text.units import scaled
+
+_NOTES = 8
+_OF_A_FILE = "a file is shown: this is for the live host"
+
+
+class Session:
+    """What live and replayed sessions share. Every public method returns at once; answers come by callback."""
+
+    def __init__(self, netns: str | None, live: bool, mode: str, keep_events: int = KEEP_EVENTS) -> None:
+        self._keep_events = keep_events
+        self._seq, self._ids = Counter64(), Counter64()
+        self._mode, self._live = mode, live
+        self._names = False
+        self._run = self._new_run(netns)
+        self._control = ThreadPoolExecutor(1, "nettop-control")
+        self._recorder: Recorder | None = None
+        self._writer: RecordingWriter | None = None
+        self._recording_since = 0.0
+        self._recording_failed = ""
+        self._paused = False
+        self._notes: tuple[str, ...] = ()
+        self._closed = False
+        self._cpu = _OwnCpu()
+
+    def _new_run(self, netns: str | None) -> Run:
+        run = Run(netns, self._live, self._seq, self._ids, self._keep_events)
+        run.engine.names.switch(self._names)
+        return run
+
+    # -- what is shown ---------------------------------------------------------------------------------------------
+
+    @property
+    def views(self) -> Mapping[str, TableModel]:
+        """Every view's model. Only its columns may be read from another thread than the models'."""
+        return self._run.engine.views
+
+    def version(self, view: str) -> int:
+        """Grows whenever what the view shows could differ, but for the time: cheap, from any thread."""
+        return self._run.engine.views[view].version
+
+    def ask(self, view: str, spec: ViewSpec, deliver: Callable[[Snapshot], None]) -> None:
+        """The window that spec describes, delivered on the model thread."""
+        self._run.ask(view, spec, deliver)
+
+    def detail(self, view: str, ident: int, deliver: Callable[[Detail | None], None]) -> None:
+        """What is known of one row, delivered on the model thread; None when it is gone."""
+        self._run.detail(view, ident, deliver)
+
+    def status(self) -> Status:
+        """The header's facts."""
+        run, failure = self._run, self._run.failure
+        broken = (f"internal error, what is shown no longer changes: {failure}",) if failure else ()
+        return replace(
+            run.status,
+            mode=self._mode,
+            clock_ns=run.status.clock_ns if not self._live else time.time_ns(),
+            recording=self._recording_text(),
+            cpu_percent=self._cpu.percent(),
+            notes=(*broken, *self._notes, *run.status.notes),
+            paused=self._paused,
+            names=self._names,
+        )
+
+    # -- what can be done ------------------------------------------------------------------------------------------
+
+    def namespaces(self, deliver: Callable[[Sequence[NetnsChoice]], None]) -> None:
+        """The namespaces that can be watched."""
+        deliver(())
+
+    def switch_namespace(self, spec: str, done: Done) -> None:
+        """Watch another namespace."""
+        done("a file has no other namespaces: start `nettop` for the live host")
+
+    def devices(self, deliver: Callable[[Sequence[DeviceChoice]], None]) -> None:
+        """The devices of the watched namespace."""
+        deliver(())
+
+    def start_capture(self, devices: Sequence[str], expression: str, done: Done) -> None:
+        """Capture packets."""
+        done("a file is shown: captures are for the live host")
+
+    def stop_capture(self) -> None:
+        """Stop capturing."""
+
+    def set_acct(self, on: bool, done: Done) -> None:
+        """Switch accounting."""
+        done("a file is shown: accounting belongs to the live host")
+
+    def pause(self, on: bool) -> None:
+        """Hold the replay's clock, or only note that the screens hold still."""
+        self._paused = on
+
+    def start_recording(self, path: str, done: Done) -> None:
+        """Copy every stream to a new file, beginning with a keyframe."""
+        self._act(lambda: self._start_recording(path), done)
+
+    def stop_recording(self, done: Done) -> None:
+        """End the recording in good order."""
+        self._act(self._stop_recording, done)
+
+    def export(self, path: str, wanted: Filter | None, done: Done) -> None:
+        """Write the packets that match to a new pcapng file."""
+        self._act(lambda: self._export(path, wanted), done)
+
+    # -- flows -----------------------------------------------------------------------------------------------------
+
+    def count_flows(self, wanted: Filter | None, deliver: Callable[[int], None]) -> None:
+        """How many flows match now, delivered on the model thread."""
+        self._run.on_models(lambda engine, now_ns: deliver(len(engine.flows.matching(wanted, now_ns))))
+
+    def timeline(self, deliver: Callable[[Sequence[tuple[int, int, int]]], None]) -> None:
+        """New, update and destroy events of each of the last 60 whole seconds, delivered on the model thread."""
+
+        def answer(engine: Engine, now_ns: int) -> None:
+            deliver([(new, update, destroy) for new, update, destroy in engine.events.timeline(now_ns).tolist()])
+
+        self._run.on_models(answer)
+
+    def related(self, view: str, ident: int, to: str, deliver: Callable[[int | None, str], None]) -> None:
+        """The same thing in another view: its identity there (None: none now) and a filter that finds it."""
+        self._run.on_models(lambda engine, now_ns: deliver(*related(engine, view, ident, to)))
+
+    def copy_as(self, view: str, ident: int, form: str, deliver: Callable[[str], None]) -> None:
+        """A row of flows or events in one of flow_copy.FORMS, delivered on the model thread; "" when it is gone."""
+
+        def answer(engine: Engine, now_ns: int) -> None:
+            row = flow_actions.flow_of(engine, view, ident)
+            deliver("" if row is None else copied(row, form))
+
+        self._run.on_models(answer)
+
+    def flow_capture(self, ident: int, deliver: Callable[[FlowCapture | None], None]) -> None:
+        """The capture that takes exactly this flow, delivered on the model thread; None when the flow is gone."""
+
+        def answer(engine: Engine, now_ns: int) -> None:
+            row = flow_actions.flow_of(engine, "flows", ident)
+            deliver(None if row is None else flow_capture(row, engine.devices))
+
+        self._run.on_models(answer)
+
+    def set_names(self, on: bool) -> None:
+        """Show host and service names, resolved aside, or addresses and numbers."""
+        self._names = on
+        self._run.on_models(lambda engine, now_ns: engine.names.switch(on))
+
+    def delete_flow(self, ident: int, done: Done, told: Callable[[str], None]) -> None:
+        """Delete one flow."""
+        done(_OF_A_FILE)
+
+    def delete_matching(self, wanted: Filter | None, done: Done, told: Callable[[str], None]) -> None:
+        """Delete every flow that matches."""
+        done(_OF_A_FILE)
+
+    def watch_only(self, expression: str, done: Done) -> None:
+        """Receive only what matches."""
+        done("a file is shown: / filters it")
+
+    def measure_rates(self, done: Done) -> None:
+        """Take rates from packets."""
+        done(_OF_A_FILE)
+
+    def reset_counter(self, ident: int, done: Done) -> None:
+        """Set a counter of the kernel's back to zero."""
+        done(_OF_A_FILE)
+
+    def close(self) -> None:
+        """End every thread, and the recording with all that the sources had put. A second time it does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self._run.halt()
+        self._unblock()
+        self._control.shutdown(wait=True, cancel_futures=True)
+        self._run.close()
+        try:
+            self._stop_recording()
+        except NettopError as error:
+            self._recording_failed = str(error)
+
+    def _unblock(self) -> None:
+        """End what an action or a source may be waiting for: leaving takes no longer than it must."""
+
+    def note_failure(self, error: str | None) -> None:
+        """Tell of an action's failure in the header's notes."""
+        if error is not None:
+            self._note(error)
+
+    def problem(self) -> str:
+        """What went wrong with the recording, in one line, to be said after the screen is gone; "" if nothing did."""
+        return self._recording_failed
+
+    # -- on the control thread -------------------------------------------------------------------------------------
+
+    def _act(self, what: Callable[[], None], done: Done) -> None:
+        """Run an action on the control thread; its error is one line."""
+
+        def run() -> None:
+            done(_failure_of(what))
+
+        try:
+            self._control.submit(run)
+        except RuntimeError:  # the session is closing
+            done("nettop is ending")
+
+    def _open_output(self, path: str) -> int:
+        return open_new(path, False)
+
+    def _start_recording(self, path: str) -> None:
+        path = save_path(path)
+        descriptor = self._open_output(path)
+        with suppress(NettopError):  # the header has told how the one before ended
+            self._stop_recording()
+        writer = RecordingWriter(descriptor, name=path)
+        self._recorder = Recorder(writer, self._seq, self._recording_ended)
+        self._writer, self._recording_since, self._recording_failed = writer, time.monotonic(), ""
+        self._run.plumbing.record(self._recorder)
+        self._keyframe()
+
+    def _stop_recording(self) -> None:
+        recorder, self._recorder = self._recorder, None
+        self._run.plumbing.stop_recording()
+        if recorder is not None:
+            recorder.close()
+
+    def _recording_ended(self, why: str) -> None:
+        """On the recorder's thread."""
+        self._recording_failed = f"the recording stopped: {why}"
+        self._note(self._recording_failed)
+
+    def _note(self, text: str) -> None:
+        """One more note for the header; the last few are kept."""
+        self._notes = (*self._notes, text)[-_NOTES:]
+
+    def _keyframe(self) -> None:
+        """Have everything that a replay must begin with read again."""
+
+    def _recording_text(self) -> str:
+        recorder = self._recorder
+        if recorder is None or self._writer is None or recorder.error:
+            return ""
+        minutes, seconds = divmod(int(time.monotonic() - self._recording_since), 60)
+        return f"{minutes:02d}:{seconds:02d} {scaled(self._writer.written)}"
+
+    def _export(self, path: str, wanted: Filter | None) -> None:
+        items = self._run.collected(wanted)
+        path = save_path(path)
+        writer = RecordingWriter(self._open_output(path), name=path)
+        try:
+            writer.write(items)
+        finally:
+            writer.close()
+
+
+def _failure_of(what: Callable[[], None]) -> str | None:
+    """Do it; what went wrong in one line, or None."""
+    try:
+        what()
+    except NettopError as error:
+        return str(error)
+    except OSError as error:
+        return str(error.strerror or error)
+    except Exception as error:  # a bug: whoever waits for the answer must get one
+        return f"internal error, please report it: {error!r}"
+    return None
+
+
+class _OwnCpu:
+    """How much of a core this process uses, over the last second or so."""
+
+    def __init__(self) -> None:
+        self._at, self._used, self._percent = time.monotonic(), _used(), None
+
+    def percent(self) -> float | None:
+        now = time.monotonic()
+        if now - self._at >= 1:
+            used = _used()
+            self._percent = 100 * (used - self._used) / (now - self._at)
+            self._at, self._used = now, used
+        return self._percent
+
+    _percent: float | None
+
+
+def _used() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def save_path(path: str) -> str:
+    """A path as a person types it: ~ stands for the home directory."""
+    return os.path.expanduser(path.strip())

@@ -1,0 +1,57 @@
+"""The session on a file: the same models, fed by a recording."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from nettop.model.events.log import KEEP_EVENTS
+from nettop.model.packets.table import PacketModel
+from nettop.pipeline.source_thread import SourceThread
+from nettop.recording.chunks import open_input
+from nettop.session.base import Session
+from nettop.sources.replay import ReplaySource
+
+
+class ReplaySession(Session):
+    """Shows a capture or recording ("-": stdin). InputError when it cannot be opened.
+
+    Make it before privileges are dropped and start() it afterwards: nothing of the file is looked at in between.
+    """
+
+    def __init__(self, path: str, speed: float | None = None, keep_events: int = KEEP_EVENTS) -> None:
+        super().__init__(None, live=False, mode="REPLAY", keep_events=keep_events)
+        self._path, self._speed = path, speed
+        self._opened = open_input(path)
+        self._kept = os.dup(self._opened) if stat.S_ISREG(os.fstat(self._opened).st_mode) else -1
+        if self._kept >= 0:
+            self._run.engine.read_packets_with(PacketModel(opener=lambda name: os.dup(self._kept)))
+        self._source: ReplaySource | None = None
+        self._thread: SourceThread | None = None
+
+    def start(self) -> None:
+        """Begin to read (threads start here, after the drop). InputError when the file is no capture."""
+        fd, self._opened = self._opened, -1
+        self._source = ReplaySource(self._path, self._speed, counter=self._seq, stream_id=self._ids.next, fd=fd)
+        self._run.start()
+        self._thread = self._run.plumbing.start(self._source, "replay", wait=True)
+
+    def pause(self, on: bool) -> None:
+        """Hold the replay's clock."""
+        super().pause(on)
+        if self._source is None or self._thread is None:
+            return
+        if on:
+            self._source.pause()
+        else:
+            self._source.resume()
+        self._thread.wake()
+
+    def close(self) -> None:
+        """End everything."""
+        super().close()
+        kept, self._kept = self._kept, -1
+        opened, self._opened = self._opened, -1
+        for descriptor in (kept, opened):
+            if descriptor >= 0:
+                os.close(descriptor)

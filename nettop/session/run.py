@@ -1,0 +1,167 @@
+"""One set of models with the threads that feed them: what a session shows until the namespace is switched."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from nettop.batch import Batch, Counter64, Gap, Item, PacketMeta
+from nettop.errors import NettopError
+from nettop.model.events.log import KEEP_EVENTS
+from nettop.model.filter.expression import Filter
+from nettop.model.table import Detail, Snapshot, ViewSpec
+from nettop.pipeline.engine import Engine
+from nettop.pipeline.ingest import Plumbing
+from nettop.pipeline.model_thread import ModelThread
+from nettop.session.status import Status
+from nettop.text.sanitize import clean
+from nettop.text.units import scaled
+
+_ALIVE_S = 0.5  # how often a wait for the models looks whether they live
+ACCT = "net.netfilter.nf_conntrack_acct"
+
+Found = TypeVar("Found")
+
+
+@dataclass(slots=True)
+class _PacketRate:
+    """Packets a second, over about the last second."""
+
+    seen: int = 0
+    counted: int = 0
+    at_ns: int = 0
+    rate: float = 0.0
+
+    def tick(self, now_ns: int) -> None:
+        if now_ns - self.at_ns >= 1_000_000_000:
+            self.rate = (self.seen - self.counted) * 1e9 / (now_ns - self.at_ns) if self.at_ns else 0.0
+            self.counted, self.at_ns = self.seen, now_ns
+
+
+class Run:
+    """Plumbing, engine and model thread. Questions come from any thread and are answered on the model thread.
+
+    `live` False: time is what the items say (a replay). `each_tick` is called on the model thread four times a second.
+    """
+
+    def __init__(
+        self,
+        netns: str | None,
+        live: bool,
+        seq: Counter64,
+        stream_ids: Counter64,
+        keep_events: int = KEEP_EVENTS,
+    ) -> None:
+        self.plumbing = Plumbing(seq=seq, stream_ids=stream_ids)
+        self.engine = Engine(netns, keep_events)
+        self.live = live
+        self.status = Status(netns=clean(netns or ""), mode="LIVE" if live else "REPLAY")
+        self.failure = ""
+        self.each_tick: Callable[[Engine], None] = lambda engine: None
+        self._clock_ns = 0
+        self._stopped_ns = 0  # when the clock was stopped
+        self._packets = _PacketRate()
+        self._models = ModelThread(self.plumbing.handoff, self._apply, self._tick, self._failed)
+
+    def start(self) -> None:
+        """Begin to take items and questions."""
+        self._models.start()
+
+    def now_ns(self) -> int:
+        """The time that models are told: now, the newest in the replay, or when the clock was stopped."""
+        return self._stopped_ns or (time.time_ns() if self.live else self._clock_ns)
+
+    def stop_clock(self, now_ns: int) -> None:
+        """Nothing comes any more: what is shown is as it was then, and grows no older."""
+        self._stopped_ns = now_ns
+
+    def ask(self, view: str, spec: ViewSpec, deliver: Callable[[Snapshot], None]) -> None:
+        """A window of a view, delivered on the model thread."""
+        self.plumbing.handoff.call(lambda: deliver(self.engine.snapshot(view, spec, self.now_ns())))
+
+    def detail(self, view: str, ident: int, deliver: Callable[[Detail | None], None]) -> None:
+        """One row in full, delivered on the model thread."""
+        self.plumbing.handoff.call(lambda: deliver(self.engine.views[view].detail(ident, self.now_ns())))
+
+    def on_models(self, do: Callable[[Engine, int], None]) -> None:
+        """Do this on the model thread, with the engine and the time it is there."""
+        self.plumbing.handoff.call(lambda: do(self.engine, self.now_ns()))
+
+    def waited(self, find: Callable[[Engine, int], Found]) -> Found:
+        """What `find` gives on the model thread; waits for it. NettopError when it fails or the models have ended."""
+        found: Future[Found] = Future()
+
+        def answer(engine: Engine, now_ns: int) -> None:
+            try:
+                found.set_result(find(engine, now_ns))
+            except Exception as error:
+                found.set_exception(
+                    error if isinstance(error, NettopError) else NettopError(f"internal error: {error!r}")
+                )
+
+        self.on_models(answer)
+        while self._models.is_alive():
+            with suppress(TimeoutError):
+                return found.result(_ALIVE_S)
+        raise NettopError("nothing was done: what was shown has ended")
+
+    def collected(self, wanted: Filter | None) -> list[Item]:
+        """The packets that match with their streams, put together on the model thread; waits for them. NettopError."""
+        return self.waited(lambda engine, now_ns: list(engine.packets.export(wanted)))
+
+    def halt(self) -> None:
+        """Tell every source to end, and wait for none."""
+        self.plumbing.halt()
+
+    def close(self) -> None:
+        """End every thread and let go of files."""
+        self.plumbing.close()
+        self._models.stop()
+        if self._models.is_alive():
+            self._models.join()
+        self.engine.close()
+
+    def _apply(self, item: Item) -> None:
+        if not self.live:
+            self._clock_ns = max(self._clock_ns, _time_of(item))
+        if isinstance(item, Batch) and isinstance(item.meta, PacketMeta):
+            self._packets.seen += len(item)
+        self.engine.apply(item, self.now_ns())
+
+    def _tick(self) -> None:
+        now_ns = self.now_ns()
+        self._packets.tick(time.time_ns())
+        self.engine.tick(now_ns)
+        self.status = self._facts(now_ns)
+        self.each_tick(self.engine)
+
+    def _facts(self, now_ns: int) -> Status:
+        engine = self.engine
+        count, maximum = engine.counters.table_use(engine.netns)
+        return replace(
+            self.status,
+            netns=clean(engine.netns),
+            count=len(engine.flows) if count is None else count,
+            maximum=maximum,
+            events_per_s=sum(engine.events.rates(now_ns)),
+            capture=f"{scaled(self._packets.rate)} pkt/s" if self._packets.seen else "off",
+            acct={"0": "off", "1": "on"}.get(engine.sysctls.get(engine.netns, {}).get(ACCT, ""), ""),
+            lost=engine.ledger.lost(),
+            clock_ns=now_ns,
+            notes=tuple(dict.fromkeys(clean(end.error) for end in engine.ended if end.error)),
+        )
+
+    def _failed(self, error: Exception) -> None:
+        self.failure = clean(f"{type(error).__name__}: {error}")
+
+
+def _time_of(item: Item) -> int:
+    if isinstance(item, Batch):
+        return int(item.ts_ns[-1]) if len(item) else 0
+    if isinstance(item, Gap):
+        return item.to_ns
+    return int(getattr(item, "ts_ns", 0))

@@ -1,0 +1,65 @@
+"""What a session says of itself: facts for the header, and the choices it offers. Plain, frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+Done = Callable[[str | None], None]  # None: it worked; else one line that says what went wrong and what to do
+
+
+@dataclass(frozen=True, slots=True)
+class Capturing:
+    """The capture in force. Texts are as they were given."""
+
+    devices: tuple[str, ...]
+    expression: str = ""  # the capture filter; "" is every packet
+    without: str = ""  # what is left out beside: "your ssh session, 10.0.0.9:51001"
+    headers: bool = False  # only the beginning of each packet, for the rates of flows
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The header's facts at one moment. Texts are ready to draw and safe for a terminal."""
+
+    netns: str = ""  # "" is the host's namespace
+    beside: int = 0  # other namespaces whose flows and events are shown too
+    count: int | None = None  # entries in the conntrack table
+    maximum: int | None = None  # nf_conntrack_max
+    events_per_s: float | None = None
+    capture: str = "off"  # "off" or "41.2k pkt/s"
+    acct: str = ""  # "on", "off", "since 12:01"; "" is not known
+    lost: str = "0"  # "0" or "1,204 ring"
+    recording: str = ""  # "" or "00:41 12.4M"
+    mode: str = "LIVE"  # "LIVE", "REPLAY" or "DEMO"; "GONE": the namespace is; "ENDED": the broker has
+    clock_ns: int = 0  # what time the screens show: now, the replay's clock, or when it went
+    cpu_percent: float | None = None  # our own, of one core
+    notes: tuple[str, ...] = ()  # what a person should know now: our own ssh session is left out, a stream ended, …
+    paused: bool = False
+    read_only: bool = False  # nothing on the host may be changed
+    names: bool = False  # host and service names are shown
+    capturing: Capturing | None = None
+    only: str = ""  # what is received at all, with what of it runs in the kernel; "" is everything
+
+
+@dataclass(frozen=True, slots=True)
+class NetnsChoice:
+    """One namespace that can be watched."""
+
+    spec: str  # what switch_namespace takes: "", "gw-a", "pid:812", a path
+    label: str
+    note: str = ""  # "here", "3 processes", …
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceChoice:
+    """One device that can be captured on."""
+
+    name: str
+    note: str = ""  # "up, mtu 1500"
+    usual: bool = False  # ticked to begin with
+
+
+def shown_netns(status: Status) -> str:
+    """The namespace that is shown, without those beside it; "" is the host's."""
+    return status.netns.removesuffix(f" +{status.beside}") if status.beside else status.netns

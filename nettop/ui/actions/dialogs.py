@@ -1,0 +1,210 @@
+"""What a command asks before it acts: opens a dialog or the prompt, and does what the answer says. Imports lazily."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Awaitable, Sequence
+from typing import TYPE_CHECKING
+
+from nettop.errors import UsageError
+from nettop.model.filter.expression import parse
+from nettop.model.flows.capture import FlowCapture
+from nettop.model.table import SortKey
+from nettop.session.base import save_path
+from nettop.session.status import DeviceChoice, NetnsChoice, shown_netns
+from nettop.ui.commands import COMMANDS, keys_text, offered
+from nettop.ui.palette import themed_app
+from nettop.ui.screens.pending import Stand, opening, over, switch
+from nettop.ui.widgets.question import Asked, void
+
+if TYPE_CHECKING:
+    from nettop.ui.screens.main import MainScreen
+
+
+_EXAMPLES = {"chain": "table filter and rate > 0", "rule": "verdict drop or packets == 0"}  # by kind of filter
+
+
+def filter_(screen: MainScreen) -> Awaitable[None]:
+    """`/`: the display filter of the table that has the focus."""
+    kind, wanted = screen.view.filter_kind, screen.table.filter
+    example = _EXAMPLES.get(kind, "host 10.0.0.1 and port 443")
+    advice = f"{example} · Enter shows what matches · empty shows all"
+    now, check = "" if wanted is None else wanted.text, lambda text: void(parse(text, kind))
+    return screen.type_in(Asked("filter", " / ", now, check, advice, screen.apply_filter, kind))
+
+
+def sort(screen: MainScreen) -> Awaitable[None]:
+    """By which column, and by which next; the same again turns the order round."""
+    from nettop.ui.screens.sort import SortScreen
+
+    return screen.app.push_screen(SortScreen(screen.table))
+
+
+def group(screen: MainScreen) -> Awaitable[None]:
+    """By what to group, or not at all."""
+    from nettop.model.flow_groups.table import GROUPS
+    from nettop.ui.screens.choose import ChooseScreen
+    from nettop.ui.widgets.choices import Choice
+
+    grouping = screen.view.grouping
+    now = "" if grouping is None or grouping.by is None else grouping.by
+    found = [Choice(key, title.lower(), "now" if key == now else "") for key, title in GROUPS.items()]
+    found.append(Choice("", "not grouped", "" if now else "now"))
+
+    def chosen(answer: list[str] | None) -> None:
+        if answer:
+            screen.group_by(answer[0] or None)
+
+    return screen.app.push_screen(ChooseScreen("Group flows by", found, start=now or next(iter(GROUPS))), chosen)
+
+
+def holders(screen: MainScreen) -> None:
+    """Who holds the table: flows by source, those with most flows first."""
+    screen.show("flows")
+    screen.group_by("source", sort=(SortKey("flows"),))
+
+
+def columns(screen: MainScreen) -> Awaitable[None]:
+    """Which columns, in which order."""
+    from nettop.ui.screens.choose import ChooseScreen
+    from nettop.ui.widgets.choices import Choice
+
+    table = screen.table
+    known = {column.key: column for column in table.info.columns}
+    order = [key for key in table.chosen if key in known] + [key for key in known if key not in table.chosen]
+    found = [Choice(key, known[key].title.strip() or key, key) for key in order]
+
+    def chosen(answer: list[str] | None) -> None:
+        if answer:
+            table.set_columns(tuple(answer))
+
+    dialog = ChooseScreen("Columns", found, several=True, ticked=table.chosen)
+    return screen.app.push_screen(dialog, chosen)
+
+
+def palette(screen: MainScreen) -> Awaitable[None]:
+    """Every command of this view by its words."""
+    from nettop.ui.screens.choose import ChooseScreen
+    from nettop.ui.widgets.choices import Choice
+
+    usable = [c for c in COMMANDS if c.palette and offered(c, screen.where)]
+    found = [Choice(c.name, c.title, keys_text(c)) for c in usable]
+
+    def chosen(answer: list[str] | None) -> None:
+        if answer:
+            screen.call_later(screen.action_command, answer[0])
+
+    return screen.app.push_screen(ChooseScreen("Commands", found, search=True), chosen)
+
+
+def theme(screen: MainScreen) -> Awaitable[None]:
+    """Another theme, at once."""
+    from nettop.ui.screens.choose import ChooseScreen
+    from nettop.ui.widgets.choices import Choice
+
+    app = themed_app(screen)
+    found = [Choice(n, n, "now" if n == app.palette.theme.name else "") for n in sorted(app.themes)]
+
+    def chosen(answer: list[str] | None) -> None:
+        if answer:
+            app.wear(app.themes[answer[0]])
+
+    return screen.app.push_screen(ChooseScreen("Themes", found, start=app.palette.theme.name), chosen)
+
+
+def namespace(screen: MainScreen) -> Awaitable[None]:
+    """The namespaces there are; what is typed may also be a path or pid:N."""
+    from nettop.ui.screens.choose import ChooseScreen
+    from nettop.ui.widgets.choices import Choice
+
+    def chosen(answer: list[str] | None) -> None:
+        if answer:
+            spec = answer[0]
+            switch(screen, spec, screen.done(f"watching {spec or 'the host'}"))
+
+    def offer(found: Sequence[NetnsChoice]) -> Awaitable[None]:
+        choices = [Choice(n.spec, n.label or "host", n.note) for n in found]
+        return screen.app.push_screen(ChooseScreen("Watch a namespace", choices, search=True, free=True), chosen)
+
+    return opening(screen, screen.session.namespaces, offer)
+
+
+def capture(screen: MainScreen, flow: FlowCapture | None = None) -> Awaitable[None] | None:
+    """Devices and capture filter; filled in for a flow."""
+    if over(screen):
+        return None
+
+    def offer(found: Sequence[DeviceChoice]) -> Awaitable[None]:
+        from nettop.ui.screens.capture import CaptureScreen
+
+        return Stand(screen).push(CaptureScreen(screen, found, flow), lambda answer: None)
+
+    return opening(screen, screen.session.devices, offer)
+
+
+def _file_name(screen: MainScreen, ending: str = "") -> str:
+    """A name for a new file: `nettop-gw-a-120431.pcapng`."""
+    label = "".join(c if c.isalnum() else "-" for c in shown_netns(screen.status) or "host")
+    stamp = time.strftime("%H%M%S", time.localtime(screen.status.clock_ns // 1_000_000_000))
+    return f"nettop-{label}-{stamp}{ending}.pcapng"
+
+
+def _new_file(path: str) -> None:
+    """UsageError unless a new file of this name can be thought of. The session has the last word."""
+    path = save_path(path)
+    if not path:
+        raise UsageError("a file name is needed")
+    if os.path.lexists(path):
+        raise UsageError("exists already, and nothing is overwritten", "choose another name")
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder):
+        raise UsageError(f"no folder {folder}", "choose another name")
+
+
+def record(screen: MainScreen) -> Awaitable[None] | None:
+    """Ask where to, or end the running recording."""
+    if screen.status.recording:
+        screen.session.stop_recording(screen.done("recording ended"))
+        return None
+    advice = "every stream goes into one pcapng · Enter starts"
+
+    def taken(path: str) -> None:
+        screen.session.start_recording(path, screen.done(f"recording to {path}"))
+
+    return screen.type_in(Asked("record", " record to ", _file_name(screen), _new_file, advice, taken))
+
+
+def export(screen: MainScreen) -> Awaitable[None] | None:
+    """Ask where the packets shown go to."""
+    wanted = screen.view.table.filter
+    what = f"the packets that match {wanted.text}" if wanted is not None else "every packet shown"
+    advice = f"{what} · Enter writes"
+
+    def taken(path: str) -> None:
+        screen.session.export(path, wanted, screen.done(f"written to {path}"))
+
+    return screen.type_in(Asked("export", " write to ", _file_name(screen, "-packets"), _new_file, advice, taken))
+
+
+def help_(screen: MainScreen) -> Awaitable[None]:
+    """Every key."""
+    from nettop.ui.screens.help import HelpScreen
+
+    return screen.app.push_screen(HelpScreen(screen.where))
+
+
+def quit_(screen: MainScreen) -> Awaitable[None] | None:
+    """Leave; while recording only after a question."""
+    if not screen.status.recording:
+        screen.app.exit(0)
+        return None
+    from nettop.ui.screens.choose import ChooseScreen
+    from nettop.ui.widgets.choices import Choice
+
+    def chosen(answer: list[str] | None) -> None:
+        if answer == ["quit"]:
+            screen.app.exit(0)
+
+    found = [Choice("stay", "Go on recording", "Esc"), Choice("quit", "End the recording properly and quit")]
+    return screen.app.push_screen(ChooseScreen("A recording is running", found), chosen)

@@ -1,0 +1,103 @@
+"""What a person can ask of the watched namespace: accounting, rates, names, receiving only some, counters reset."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING
+
+from nettop.model.filter.expression import parse
+from nettop.model.table import Detail, Row
+from nettop.text.sanitize import clean
+from nettop.ui.screens.pending import Stand, opening, over
+from nettop.ui.widgets.question import Asked, void
+
+if TYPE_CHECKING:
+    from nettop.ui.screens.main import MainScreen
+
+ACCT = "net.netfilter.nf_conntrack_acct"
+
+
+def accounting(screen: MainScreen) -> Awaitable[None] | None:
+    """Ask, then switch it on or off."""
+    if over(screen):
+        return None
+    from nettop.ui.screens.confirm import ConfirmScreen
+    from nettop.ui.widgets.choices import Choice
+
+    on = screen.status.acct in ("", "off")
+    where = screen.status.netns or "the host"
+    if on:
+        text = f"Sets {ACCT} = 1 in {where}. New flows have bytes, packets and rates then; older ones stay –."
+        choice = Choice("on", "Switch accounting on")
+    else:
+        text = f"Sets {ACCT} = 0 in {where}. New flows have no bytes and no rates then."
+        choice = Choice("off", "Switch accounting off")
+
+    def confirmed(answer: str | None) -> None:
+        if answer is not None:
+            screen.decline_offer()
+            words = "accounting is on: new flows are counted" if answer == "on" else "accounting is off"
+            screen.session.set_acct(answer == "on", screen.done(words))
+
+    return Stand(screen).push(ConfirmScreen("Accounting", text, [choice]), confirmed)
+
+
+def measure(screen: MainScreen) -> None:
+    """Rates from packets' headers, whether or not accounting is on; or no more of them."""
+    if over(screen):
+        return
+    now = screen.session.status().capturing
+    if now is not None and now.headers:
+        screen.session.stop_capture()
+        screen.say("no more rates from packets' headers: that capture has ended")
+        return
+    instead = f", in place of the capture on {' '.join(now.devices)}" if now is not None else ""
+    said = f"rates come from packets' headers now (128 bytes of each){instead}; H ends that"
+    screen.session.measure_rates(screen.done(said, screen.decline_offer))
+
+
+def names(screen: MainScreen) -> None:
+    """Host and service names, or addresses and numbers again."""
+    on = not screen.status.names
+    screen.session.set_names(on)
+    screen.say("names are looked up aside, and shown once they are known" if on else "addresses and numbers")
+
+
+def only(screen: MainScreen) -> Awaitable[None]:
+    """Ask which flows and events are received at all."""
+
+    def taken(text: str) -> None:
+        screen.session.watch_only(text, screen.done(f"receiving only {text}" if text else "receiving everything"))
+
+    advice = "host 10.0.0.1 and mark 0x1 · what can runs in the kernel · empty receives everything"
+    check = lambda text: void(parse(text, "flow"))  # noqa: E731
+    return screen.type_in(Asked("only", " only ", "", check, advice, taken, "flow"))
+
+
+def reset(screen: MainScreen) -> Awaitable[None] | None:
+    """Ask, then set the counter under the cursor to zero; one that cannot be is not asked about."""
+    row = screen.table.current
+    if row is None:
+        screen.say("there is no counter here")
+        return None
+    return opening(
+        screen,
+        lambda deliver: screen.session.detail(screen.table.view, row.ident, deliver),
+        lambda found: _ask_reset(screen, row, found),
+    )
+
+
+def _ask_reset(screen: MainScreen, row: Row, found: Detail | None) -> Awaitable[None] | None:
+    name = clean(" ".join(cell.strip() for cell in row.cells[:2]))
+    if found is None or not found.marks.get("reset"):
+        screen.say(f"{name} cannot be reset: nft counters and quotas, and nfacct objects can")
+        return None
+    from nettop.ui.screens.confirm import ConfirmScreen
+    from nettop.ui.widgets.choices import Choice
+
+    def confirmed(answer: str | None) -> None:
+        if answer == "reset":
+            screen.session.reset_counter(row.ident, screen.done(f"{name} begins at zero"))
+
+    text = f"{name}: every program that reads this counter sees it begin at zero."
+    return Stand(screen).push(ConfirmScreen("Reset a counter", text, [Choice("reset", "Set it to zero")]), confirmed)

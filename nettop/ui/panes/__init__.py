@@ -1,0 +1,1 @@
+"""The parts of a view: its table, its detail, its groups."""

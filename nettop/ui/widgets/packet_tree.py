@@ -1,0 +1,173 @@
+"""A packet's tree and its bytes: the line under the cursor lights up its bytes; branches fold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual import events
+from textual.message import Message
+
+from nettop.model.table import Detail, Line
+from nettop.ui.widgets.text_panes import Reader
+
+OPEN, SHUT = "▾", "▸"
+# Folded to begin with: their titles say what is mostly wanted, and the layer that a person came for is in view.
+FOLDED = frozenset(("Frame", "Ethernet", "Linux cooked", "IPv4", "IPv6"))
+_OFFSET = 6  # cells of a dump line before its first byte: `0010  `
+_ASCII = 55  # cells before the line's characters
+
+
+class Tree(Reader):
+    """Lines of a detail. Where they have depths there is a cursor, and a branch (depth 0) can be folded.
+
+    Folds are kept by the branch's first word, so that they hold from packet to packet.
+    """
+
+    class Pointed(Message):
+        """The cursor is on a line that is made of these bytes; (0, 0) is none."""
+
+        def __init__(self, start: int, end: int) -> None:
+            super().__init__()
+            self.start = start
+            self.end = end
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 Textual's own name
+        super().__init__(id=id)
+        self._lines: tuple[Line, ...] = ()
+        self._ranges: Sequence[tuple[int, int]] = ()
+        self._depths: Sequence[int] = ()
+        self._visible: list[int] = []
+        self._folded: set[str] = set(FOLDED)
+        self.cursor = 0
+
+    def show_detail(self, detail: Detail, *, top: bool) -> None:
+        """Show this detail's lines; the cursor stays on its line unless it is `top`."""
+        self._lines = detail.lines
+        self._ranges = detail.marks.get("ranges", ())
+        depths = detail.marks.get("depths", ())
+        self._depths = depths if len(depths) == len(detail.lines) else ()
+        self._draw(top=top)
+
+    def _draw(self, *, top: bool = False) -> None:
+        self._visible = _unfolded(self._lines, self._depths, self._folded)
+        text = [self._marked(at) for at in self._visible]
+        self.cursor = 0 if top else max(0, min(self.cursor, len(text) - 1))
+        self.write(text, top=top)
+        self._point()
+
+    def _marked(self, at: int) -> Line:
+        line = self._lines[at]
+        if self._depths and self._depths[at] == 0 and _name(line) in self._folded:
+            return tuple((text.replace(OPEN, SHUT), role) for text, role in line)
+        return line
+
+    def _point(self) -> None:
+        at = self._visible[self.cursor] if self.cursor < len(self._visible) else -1
+        start, end = self._ranges[at] if self._depths and 0 <= at < len(self._ranges) else (0, 0)
+        self.post_message(self.Pointed(start, end))
+
+    def action_move(self, where: str) -> None:
+        """One of the keys of MOVES: the cursor moves where there is one; ← folds, → unfolds."""
+        if not self._depths:
+            super().action_move(where)
+        elif where in ("left", "right"):
+            self.fold(where == "left")
+        else:
+            page, last = max(1, self.size.height - 1), len(self._visible)
+            steps = {"down": 1, "up": -1, "page_down": page, "page_up": -page, "top": -last, "bottom": last}
+            self._go(self.cursor + steps[where])
+
+    def _go(self, to: int) -> None:
+        self.cursor = max(0, min(to, len(self._visible) - 1))
+        self.first = max(min(self.first, self.cursor), self.cursor - self.size.height + 1)
+        self.refresh()
+        self._point()
+
+    def fold(self, shut: bool | None = None) -> None:
+        """Fold or unfold the branch that the cursor is in; None turns it round."""
+        if not self._depths or not self._visible:
+            return
+        at = self._visible[self.cursor]
+        while at > 0 and self._depths[at] > 0:
+            at -= 1
+        name = _name(self._lines[at])
+        if shut is None:
+            shut = name not in self._folded
+        (self._folded.add if shut else self._folded.discard)(name)
+        self.cursor = self._visible.index(at)
+        self._draw()
+        self._go(self.cursor)
+
+    def on_click(self, event: events.Click) -> None:
+        if self._depths and self.first + event.y < len(self._visible):
+            again = self.first + event.y == self.cursor
+            self._go(self.first + event.y)
+            if again:
+                self.fold()
+
+    def line(self, at: int) -> Line:
+        """One line; the cursor's mark is not a colour only."""
+        found = super().line(at)
+        if not self._depths or at != self.cursor or not self.has_focus or not found:
+            return found
+        (text, role), *rest = found
+        return (("▶", "key"), (text[1:], role), *rest)
+
+    def surface_of(self, at: int) -> str:
+        """The cursor's line stands out where there is one."""
+        if not self._depths or at != self.cursor:
+            return self.surface
+        return "cursor" if self.has_focus else "cursor_idle"
+
+
+def _name(line: Line) -> str:
+    return next((text for text, role in line if role == "heading"), "")
+
+
+def _unfolded(lines: Sequence[Line], depths: Sequence[int], folded: set[str]) -> list[int]:
+    """Indexes of the lines that no fold hides."""
+    if not depths:
+        return list(range(len(lines)))
+    visible, hidden = [], False
+    for at, line in enumerate(lines):
+        if depths[at] == 0:
+            hidden = _name(line) in folded
+            visible.append(at)
+        elif not hidden:
+            visible.append(at)
+    return visible
+
+
+class Bytes(Reader):
+    """A hexdump of 16 bytes a line (text.hexdump); some of its bytes can be lit."""
+
+    EDGE = "│"
+    lit = (0, 0)
+
+    def light(self, start: int, end: int) -> None:
+        """Light the bytes from start to end (exclusive), the first one brought into view. All is as good as none."""
+        if start == 0 and end > 16 * (len(self.text) - 1):
+            start = end = 0
+        if (start, end) == self.lit:
+            return
+        self.lit = (start, end)
+        if end > start and not self.first <= start // 16 < self.first + max(1, self.size.height):
+            self.first = start // 16
+        self.refresh()
+
+    def line(self, at: int) -> Line:
+        """One line, with the lit bytes in the role "lit"."""
+        found = super().line(at)
+        low, high = max(self.lit[0] - 16 * at, 0), min(self.lit[1] - 16 * at, 16)
+        if low >= high or not found:
+            return found
+        text = "".join(part for part, _ in found)
+        a, b = _cell(low), _cell(high - 1) + 2
+        c, d = _ASCII + low, _ASCII + high
+        cut = ((text[:a], ""), (text[a:b], "lit"), (text[b:c], ""), (text[c:d], "lit"), (text[d:], ""))
+        return tuple(part for part in cut if part[0])
+
+
+def _cell(byte: int) -> int:
+    """Where a byte of a line stands: two digits and a blank each, one blank more after the eighth."""
+    return _OFFSET + 3 * byte + (byte >= 8)

@@ -1,0 +1,1 @@
+"""Makes the recordings of captures/ again, from real kernels."""

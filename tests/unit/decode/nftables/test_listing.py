@@ -1,0 +1,88 @@
+"""nft's own words, whatever a comment holds."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nettop.decode.nftables.listing import jumps, parse_listing, stateless, with_counters
+
+LISTING = b"""table inet fw { # handle 14
+\tcomment "my { table } "
+\tset bad { # handle 9
+\t\ttype ipv4_addr
+\t\tcomment "chain x { # handle 3"
+\t}
+
+\tchain forward { # handle 1
+\t\tcomment "chain { com"
+\t\ttype filter hook forward priority filter; policy drop;
+\t\tct state established,related counter packets 1 bytes 2 accept comment "quote } { x # handle 5" # handle 11
+\t\ttcp dport { 1, 2,
+\t\t\t     3, 4 } counter packets 0 bytes 0 drop # handle 14
+\t\tcomment "only a comment" # handle 15
+\t\tip saddr \xff\xfe accept # handle 16
+\t}
+
+\tchain empty { # handle 2
+\t}
+}
+table ip6 fw { # handle 15 # progname nft
+\tchain forward { # handle 1
+\t\taccept # handle 11
+\t}
+}
+"""
+
+
+def test_rules_are_found_by_family_table_chain_and_handle() -> None:
+    listing = parse_listing(LISTING)
+    assert listing.text("inet", "fw", "forward", 11) == (
+        'ct state established,related counter packets 1 bytes 2 accept comment "quote } { x # handle 5"'
+    )
+    assert listing.text("ip6", "fw", "forward", 11) == "accept"
+    assert listing.text("inet", "fw", "forward", 99) is None
+    assert listing.rules["inet", "fw", "empty"] == {}
+    assert set(listing.rules) == {("inet", "fw", "forward"), ("inet", "fw", "empty"), ("ip6", "fw", "forward")}
+
+
+def test_a_set_that_nft_wraps_is_one_line() -> None:
+    text = parse_listing(LISTING).text("inet", "fw", "forward", 14)
+    assert text == "tcp dport { 1, 2, 3, 4 } counter packets 0 bytes 0 drop"
+
+
+def test_a_rule_that_is_only_a_comment_is_no_header() -> None:
+    assert parse_listing(LISTING).text("inet", "fw", "forward", 15) == 'comment "only a comment"'
+
+
+def test_bytes_that_are_not_utf8_are_shown_as_escapes() -> None:
+    assert parse_listing(LISTING).text("inet", "fw", "forward", 16) == "ip saddr \\xff\\xfe accept"
+
+
+def test_a_rules_text_without_its_counters_is_as_nft_s_writes_it() -> None:
+    text = 'counter packets 3 bytes 4 quota 25 mbytes used 5 kbytes drop comment "counter packets 1 bytes 2 used 1 x"'
+    assert stateless(text) == 'counter quota 25 mbytes drop comment "counter packets 1 bytes 2 used 1 x"'
+
+
+def test_the_last_counter_can_be_brought_up_to_date() -> None:
+    text = 'counter packets 1 bytes 1 tcp dport 1 counter packets 3 bytes 4 drop comment "counter packets 1 bytes 2"'
+    assert with_counters(text, 7, 70) == (
+        'counter packets 1 bytes 1 tcp dport 1 counter packets 7 bytes 70 drop comment "counter packets 1 bytes 2"'
+    )
+    assert with_counters("accept", 1, 2) == "accept"
+
+
+def test_jumps_of_verdict_maps_are_found_and_those_in_quotes_are_not() -> None:
+    assert jumps('tcp dport vmap { 80 : jump lan, 443 : goto lan2, 22 : accept } comment "jump off"') == ("lan", "lan2")
+    assert jumps("drop") == ()
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_are_read(body: bytes) -> None:
+    assert parse_listing(body).text("ip", "t", "c", 1) is None
+
+
+@given(st.lists(st.sampled_from(LISTING.split(b"\n")), max_size=40))
+def test_lines_in_any_order_are_read(lines: list[bytes]) -> None:
+    for chain in parse_listing(b"\n".join(lines)).rules.values():
+        assert all(handle >= 0 and isinstance(text, str) for handle, text in chain.items())

@@ -1,0 +1,271 @@
+"""What the kernel is asked to leave out, held to the display filter on the very bytes that both see."""
+
+from __future__ import annotations
+
+import ipaddress
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nettop.broker.requests import Narrowing
+from nettop.columns import Strings
+from nettop.decode.conntrack.decoder import ConntrackDecoder
+from nettop.linux import conntrack as nfct
+from nettop.model.filter.expression import Filter, parse
+from nettop.model.flows.fields import FlowFields
+from nettop.model.kernel_filter.pushdown import narrowed
+from tests.unit.decode.netlink_bytes import CT_DELETE, CT_NEW, batch, be, ct, nest, nla, nlmsg
+from tests.unit.model.filter import test_property as language
+from tests.unit.model.filter.filter_rows import WITH_PORTS, Row
+from tests.unit.model.filter.test_property import Part
+from tests.unit.model.kernel_filter.cbpf import instructions, run
+
+EVENTS = {"new": (CT_NEW, 0x600), "update": (CT_NEW, 0), "destroy": (CT_DELETE, 0)}
+STATES = {6: nfct.TCP_STATES, 132: nfct.SCTP_STATES}
+INFO = {6: 1, 132: 3}
+PINGS = {1: 4, 58: 7}  # the first of the ICMP attributes
+EXPECTATION = nlmsg(0x200, struct.pack("!BBH", 2, 0, 0) + nest(2, b""))
+
+
+def parsed(expression: str, kind: str = "flow") -> Filter:
+    wanted = parse(expression, kind)
+    assert wanted is not None
+    return wanted
+
+
+def layer4(proto: int, sport: int, dport: int) -> bytes:
+    number = nla(1, be(1, proto))
+    if proto in PINGS:
+        first = PINGS[proto]
+        return nest(2, number, nla(first, be(2, sport)), nla(first + 1, b"\x08"), nla(first + 2, b"\0"))
+    return nest(2, number, nla(2, be(2, sport)), nla(3, be(2, dport)))
+
+
+def tuple_of(row: Row, kind: int, ends: tuple[str, str], *more: bytes) -> bytes:
+    (src, sport), (dst, dport) = (row.ends[end] for end in ends)
+    first = 1 if row.family == 2 else 3
+    addresses = [nla(first + i, ipaddress.ip_address(one).packed) for i, one in enumerate((src, dst))]
+    return nest(kind, nest(1, *addresses), layer4(row.proto, sport, dport), *more)
+
+
+def message(row: Row, zone_at: int = 0) -> bytes:
+    """The row as the kernel would tell of it; `zone_at`: CTA_ZONE, or the tuple of one direction."""
+    zone = [nla(kind, be(2, int(row.numbers["zone"]))) for kind in (18, 3, 3)] if "zone" in row.numbers else [b""] * 3
+    tuples = [
+        tuple_of(row, 1, ("o0", "o1"), zone[1] if zone_at == 1 else b""),
+        tuple_of(row, 2, ("r0", "r1"), zone[2] if zone_at == 2 else b""),
+    ]
+    more = [
+        nla(kind, be(4, int(row.numbers[name]))) for name, kind in (("status", 3), ("id", 12)) if name in row.numbers
+    ]
+    more += [nla(8, be(4, int(row.numbers["mark"])))] if "mark" in row.numbers else []
+    more += [nest(9, nla(1, be(8, 1)), nla(2, be(8, int(row.numbers["bytes"]))))] if "bytes" in row.numbers else []
+    if row.proto in STATES and "state" in row.words:
+        state = STATES[row.proto].index(row.words["state"])
+        more.append(nest(4, nest(INFO[row.proto], nla(1, be(1, state)), nla(2, b"\x07"))))
+    kind, flags = EVENTS[row.words.get("event", "update")]
+    return ct(*tuples, zone[0] if zone_at == 0 else b"", *more, kind=kind, flags=flags, family=row.family)
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> Row:
+    row = draw(language.rows())
+    row.numbers = {name: value for name, value in row.numbers.items() if name not in ("rate", "age")}
+    row.numbers["status"] = draw(st.integers(0, 0xFFFF))
+    if draw(st.booleans()):
+        row.numbers["id"] = draw(st.sampled_from([0, 7, 0xFFFFFFFF]))
+    row.words = {"event": draw(st.sampled_from(list(EVENTS)))}
+    if row.proto in STATES and draw(st.booleans()):
+        row.words["state"] = draw(st.sampled_from(["established", "none"]))
+    if row.proto == 1 or row.proto == 58:
+        row.proto = 1 if row.family == 2 else 58
+    return row
+
+
+def number(name: str, value: int, sign: str = "=") -> Part:
+    compare = language.OPERATORS[sign]
+    return f"{name} {sign} {value}", lambda row: name in row.numbers and compare(row.numbers[name], value)
+
+
+TELLING: list[Part] = [
+    *(part for part in language.FIXED if "netns" not in part[0] and "Time" not in part[0]),
+    *((f"event {name}", lambda row, name=name: row.words["event"] == name) for name in EVENTS),
+    ("event != new", lambda row: row.words["event"] != "new"),
+    *(number("id", 7, sign) for sign in language.OPERATORS),
+    ("zone > 0", lambda row: row.numbers.get("zone", 0) > 0),
+    ("mark != 1", lambda row: row.numbers.get("mark", 0) != 1),
+    ("proto >= 17", lambda row: row.proto >= 17),
+    ("src and dst net 10/8", lambda row: all(row.ends[end][0].startswith("10.") for end in ("o0", "o1"))),
+    ("host 10.0.0.1:53", lambda row: row.proto in WITH_PORTS and ("10.0.0.1", 53) in row.ends.values()),
+]
+SILENT: list[Part] = [number("bytes", 999, ">"), number("bytes", 1000, "<=")]
+EXPRESSIONS = st.recursive(
+    st.one_of(language.ends(), language.marks(), st.sampled_from(TELLING + SILENT)),
+    lambda inner: st.one_of(language.joined(inner), st.builds(language.negated, inner, st.sampled_from(["not ", "!"]))),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=600, deadline=None)
+@given(EXPRESSIONS, st.lists(st.tuples(rows(), st.integers(0, 2)), min_size=1, max_size=6))
+def test_the_kernel_refuses_no_event_that_the_filter_takes_and_only_such_where_it_says_so(
+    part: Part, some: list[tuple[Row, int]]
+) -> None:
+    text, test = part
+    wanted = parsed(text, "event")
+    messages = [message(row, zone_at) for row, zone_at in some]
+    strings = Strings()
+    fields = FlowFields("event", ConntrackDecoder(strings)(batch(messages)).cols.data, 0, strings, lambda code: "")
+    shown = wanted.mask(fields).tolist()
+    assert shown == [bool(test(row)) for row, _ in some]
+    found = narrowed(wanted)
+    if not found.program:
+        return
+    assert run(found.program, EXPECTATION)
+    passed = [run(found.program, one) != 0 for one in messages]
+    assert all(here or not there for here, there in zip(passed, shown, strict=True)), found.words
+    with_id = ["id" in row.numbers or "id" not in text for row, _ in some]  # of an entry without one nothing is certain
+    assert not found.exact or [p for p, c in zip(passed, with_id, strict=True) if c] == [
+        s for s, c in zip(shown, with_id, strict=True) if c
+    ]
+    assert run(found.program, EXPECTATION[:20])
+
+
+ADDRESSES = [("10.0.0.1", "10.128.0.1"), ("fd00::1", "2001:db8::ffff")]
+ALL_SORTS = [
+    Row(
+        {"o0": (ends[0], 53), "o1": (ends[1], 443), "r0": (ends[1], 443), "r1": (ends[0], 53)},
+        proto,
+        {"status": status, "id": 7, **({"zone": 1, "mark": 0x101} if status else {})},
+        {"event": event} | ({"state": state} if proto in STATES else {}),
+    )
+    for ends in ADDRESSES
+    for proto in (6, 17, 132, 47, 58 if ":" in ends[0] else 1)
+    for status in (0, 2, 4, 16, 32, 0xFFFF)
+    for event, state in (("new", "established"), ("update", "none"), ("destroy", "established"))
+]
+
+
+@pytest.mark.parametrize("part", TELLING, ids=lambda part: part[0])
+def test_each_word_alone_is_in_the_kernel_what_it_is_here(part: Part) -> None:
+    text, test = part
+    found = narrowed(parsed(text, "event"))
+    assert found.exact
+    assert [run(found.program, message(row)) != 0 for row in ALL_SORTS] == [bool(test(row)) for row in ALL_SORTS]
+
+
+@pytest.mark.parametrize("part", TELLING, ids=lambda part: part[0])
+def test_each_word_with_each_other_leaves_no_flow_out_of_a_dump(part: Part) -> None:
+    for other in TELLING:
+        for sign in ("", "not "):
+            text = f"{part[0]} and {sign}({other[0]})"
+            dump = narrowed(parsed(text, "event"), events=False).dump
+            for row in ALL_SORTS:
+                if dump is not None and part[1](row) and bool(other[1](row)) != bool(sign):
+                    assert dumped(dump, row), text
+
+
+@settings(max_examples=300, deadline=None)
+@given(EXPRESSIONS, st.lists(rows(), min_size=1, max_size=6))
+def test_a_dump_leaves_out_no_flow_that_the_filter_takes(part: Part, some: list[Row]) -> None:
+    text, test = part
+    dump = narrowed(parsed(text, "event")).dump
+    for row in some:
+        if dump is not None and test(row):
+            assert dumped(dump, row), (text, dump)
+
+
+def dumped(narrow: Narrowing, row: Row) -> bool:
+    """ctnetlink_filter_match of net/netfilter/nf_conntrack_netlink.c."""
+    mark, zone, status = (int(row.numbers.get(name, 0)) for name in ("mark", "zone", "status"))
+    mask = narrow.status if narrow.status_mask is None else narrow.status_mask
+    return (
+        narrow.family in (0, row.family)
+        and narrow.zone in (None, zone)
+        and (narrow.mark is None or mark & narrow.mark_mask == narrow.mark)
+        and (narrow.status is None or status & (mask or 0) == narrow.status)
+    )
+
+
+@settings(deadline=None)
+@given(EXPRESSIONS, st.binary(max_size=200), rows())
+def test_no_bytes_break_a_program(part: Part, junk: bytes, row: Row) -> None:
+    program = narrowed(parsed(part[0], "event")).program
+    if program:
+        run(program, message(row)[:20] + junk)
+
+
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        (
+            "net 10.0.0.0/24 and mark 0x1/0xff and rate > 10k",
+            "kernel: events by net 10.0.0.0/24 and mark 0x1/0xff, dump by ipv4 and mark 0x1/0xff; here: rate > 10k",
+        ),
+        ("tcp port (80 or 443)", "kernel: events by tcp port (80 or 443)"),
+        ("net 10/24 or rate > 5", "here: net 10/24 or rate > 5"),
+        (
+            "zone 2 and not (net fd00::/8 or bytes > 1M)",
+            "kernel: events by zone 2 and not net fd00::/8, dump by zone 2; here: not bytes > 1M",
+        ),
+        (
+            "unreplied and not nat",
+            "kernel: events by unreplied and not nat, "
+            "dump by not status seen_reply and not status src_nat and not status dst_nat",
+        ),
+        ("(tcp and rate > 3) or udp", "kernel: events by tcp or udp; here: rate > 3"),
+        ("tcp or udp and port 53", "kernel: events by (tcp or udp) and port 53"),
+        ("process nginx", "here: process nginx"),
+    ],
+)
+def test_it_says_what_runs_in_the_kernel_and_what_is_left(expression: str, words: str) -> None:
+    assert narrowed(parsed(expression)).words == words
+
+
+@pytest.mark.parametrize(
+    ("expression", "dump"),
+    [
+        ("zone 2", Narrowing(zone=2)),
+        ("mark 0x1/0xff and tcp", Narrowing(mark=1, mark_mask=0xFF)),
+        ("mark 1", Narrowing(mark=1)),
+        ("mark 1 or tcp", None),
+        ("not mark 1", None),
+        ("mark > 1", None),
+        ("assured and not snat", Narrowing(status=4, status_mask=0x14)),
+        ("nat", None),
+        ("not nat", Narrowing(status=0, status_mask=0x30)),
+        ("ip6 and unreplied", Narrowing(family=10, status=0, status_mask=2)),
+        ("status 0x4/0x6", Narrowing(status=4, status_mask=6)),
+        ("not (tcp or snat)", Narrowing(status=0, status_mask=0x10)),
+        ("host 10.0.0.1", Narrowing(family=2)),
+        ("port 53", None),
+        ("zone 65535", Narrowing(zone=65535)),
+    ],
+)
+def test_a_dump_is_narrowed_by_what_every_match_has(expression: str, dump: Narrowing | None) -> None:
+    assert narrowed(parsed(expression)).dump == dump
+
+
+def test_what_is_too_long_for_the_kernel_is_left_to_us() -> None:
+    found = narrowed(parsed(" or ".join(f"{i}.{i}.0.0/16" for i in range(1, 250))))
+    assert found.program == b""
+    assert not found.exact
+    assert found.words.endswith("(too long for the kernel)")
+    assert len(instructions(narrowed(parsed(" or ".join(f"osrc {i}.0.0.0/8" for i in range(1, 200)))).program)) < 1000
+
+
+def test_a_filter_that_asks_for_everything_still_fits_the_slots() -> None:
+    everything = "osrc 1.1.1.1 or odst 1.1.1.1 or rsrc 1.1.1.1 or rdst 1.1.1.1 or port 5 or mark 3 or zone 3 or id 3"
+    found = narrowed(parsed(f"{everything} or timeout < 5 or established or event new or assured", "event"))
+    assert found.program == b"" or instructions(found.program)
+    assert np.frombuffer(narrowed(parsed(everything)).program, np.uint8).size
+
+
+def test_only_one_kind_of_use_is_spoken_of() -> None:
+    wanted = parsed("zone 2 and tcp")
+    assert narrowed(wanted, dumps=False).words == "kernel: events by zone 2 and tcp"
+    assert narrowed(wanted, events=False).words == "kernel: dump by zone 2; here: the rest"
+    assert narrowed(parsed("zone 2 and mark 1"), events=False).words == "kernel: dump by zone 2 and mark 0x1"

@@ -1,0 +1,446 @@
+"""The ruleset's picture from dumps and texts: joins, order, rates, what is stale, and what both tables show."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nettop.batch import DumpMark, Gap, Text
+from nettop.decode.nftables.decoder import NftDecoded, RuleBlock
+from nettop.decode.nftables.objects import Generation, NftChain, NftTable
+from nettop.decode.nftables.rules import NftRule
+from nettop.headless.rules import lines
+from nettop.kinds import GapReason, TextKind
+from nettop.model.filter.expression import parse
+from nettop.model.ruleset.chain_table import ChainTable
+from nettop.model.ruleset.hooks import priority_name
+from nettop.model.ruleset.rule_table import RuleTable
+from nettop.model.ruleset.ruleset import Ruleset
+from nettop.model.ruleset.window import RulesetFields
+from nettop.model.table import SortKey, ViewSpec
+
+S = 1_000_000_000
+T0 = 1_000 * S
+
+
+def base(table: str, name: str, hook: str = "forward", priority: int = 0, **more: object) -> NftChain:
+    made = NftChain(
+        "inet", table, name, 1, 1, hook, 2, priority, "filter", "drop", ("base",), (), None, None, None
+    )  # fmt: skip
+    return replace(made, **more)  # type: ignore[arg-type]
+
+
+def user(table: str, name: str, **more: object) -> NftChain:
+    made = base(table, name, hook=None, hook_number=None, priority=None, type=None, policy=None, flags=())  # type: ignore[arg-type]
+    return replace(made, **more)  # type: ignore[arg-type]
+
+
+def rule(chain: str, handle: int, *targets: str, table: str = "fw", family: str = "inet") -> NftRule:
+    verdicts = ("jump",) if targets else ("accept",)
+    return NftRule(family, table, chain, handle, None, verdicts, targets)
+
+
+class Feed:
+    """A Ruleset with the dumps and texts that reach it."""
+
+    def __init__(self) -> None:
+        self.ruleset = Ruleset("gw")
+        self.chains = ChainTable(self.ruleset)
+        self.rules = RuleTable(self.ruleset, self.chains)
+
+    def dump(self, what: str, decoded: NftDecoded, ts_ns: int, complete: bool = True) -> None:
+        self.ruleset.apply(DumpMark(1, 0, ts_ns, what, begin=True), ts_ns)
+        self.ruleset.apply(decoded, ts_ns)
+        self.ruleset.apply(DumpMark(1, 0, ts_ns, what, begin=False, complete=complete), ts_ns)
+
+    def layout(self, chains: list[NftChain], ts_ns: int = T0) -> None:
+        tables = {(c.family, c.table): NftTable(c.family, c.table, (), 1, 1, None, None) for c in chains}
+        self.dump("nft-tables", NftDecoded(1, 0, tables=list(tables.values())), ts_ns)
+        self.dump("nft-chains", NftDecoded(1, 0, chains=chains), ts_ns)
+        self.dump("nft-objects", NftDecoded(1, 0), ts_ns)
+
+    def poll(self, rules: tuple[NftRule, ...], packets: list[int | None], ts_ns: int, complete: bool = True) -> None:
+        counted = np.array([value is not None for value in packets], dtype=np.bool_)
+        values = np.array([value or 0 for value in packets], dtype=np.uint64)
+        block = RuleBlock(rules, counted, values, values * np.uint64(100))
+        self.dump("nft-rules", NftDecoded(1, 0, blocks=[block]), ts_ns, complete)
+
+    def text(self, what: TextKind, body: str, ts_ns: int = T0, error: str = "") -> None:
+        self.ruleset.apply(Text(2, 0, ts_ns, what, body.encode(), error), ts_ns)
+
+    def texts(self, listing: str = "", save: str = "", ts_ns: int = T0) -> None:
+        self.text(TextKind.NFT_RULESET, listing, ts_ns)
+        self.text(TextKind.IPTABLES_SAVE, save, ts_ns)
+        self.text(TextKind.IP6TABLES_SAVE, "", ts_ns)
+
+    def shown(self, now_ns: int, **spec: object) -> list[dict[str, str]]:
+        columns = self.rules.default_columns
+        rows = self.rules.snapshot(ViewSpec(columns, **spec), now_ns).rows  # type: ignore[arg-type]
+        return [dict(zip(columns, row.cells, strict=True)) for row in rows]
+
+    def objects(self) -> list[dict[str, object]]:
+        return [json.loads(line) for line in lines(self.ruleset, "gw", json=True)]
+
+
+RULES = (rule("fwd", 4), rule("fwd", 5, "lan"), rule("fwd", 6, "lan"), rule("lan", 9, "blocked"), rule("blocked", 17))
+CHAINS = [base("fw", "fwd"), user("fw", "lan"), user("fw", "blocked"), user("fw", "lonely", use=0)]
+
+
+@pytest.fixture
+def feed() -> Feed:
+    made = Feed()
+    made.layout(CHAINS)
+    return made
+
+
+def test_user_chains_are_nested_below_the_first_rule_that_jumps_there(feed: Feed) -> None:
+    feed.poll(RULES, [1, 2, 3, 4, 5], T0)
+    rows = [(row["chain"], row["number"]) for row in feed.shown(T0)]
+    assert rows == [
+        ("fwd", "1"), ("fwd", "2"), ("  lan", "1"), ("    blocked", "1"), ("fwd", "3"), ("fwd", "policy"),
+    ]  # fmt: skip
+
+
+def test_chains_that_jump_in_a_circle_end(feed: Feed) -> None:
+    feed.poll((rule("fwd", 1, "lan"), rule("lan", 2, "blocked"), rule("blocked", 3, "lan")), [None] * 3, T0)
+    assert len(feed.shown(T0)) == 4
+
+
+def test_rates_shares_and_the_last_minute_come_from_successive_polls(feed: Feed) -> None:
+    feed.poll(RULES, [100, 0, 0, 0, 0], T0)
+    feed.poll(RULES, [160, 20, 0, 0, None], T0 + 2 * S)
+    first, second, *_ = rows = feed.shown(T0 + 2 * S)
+    assert (first["rate"], first["share"], first["packets"], first["bytes"]) == ("30", "75.0%", "160", "16.0k")
+    assert (second["rate"], second["share"]) == ("10", "25.0%")
+    assert first["minute"].strip() and not rows[4]["minute"].strip()
+
+
+def test_a_rule_that_never_moved_says_for_how_long_it_was_watched(feed: Feed) -> None:
+    feed.poll(RULES, [5, 0, 0, 0, None], T0)
+    feed.poll(RULES, [6, 0, 0, 0, None], T0 + S)
+    rows = feed.shown(T0 + 41 * 60 * S)
+    assert (rows[0]["note"], rows[1]["note"]) == ("", "never in 41m00")
+    assert (rows[3]["note"], rows[3]["packets"]) == ("no counter", "–")
+
+
+def test_a_counter_that_was_reset_counts_from_zero(feed: Feed) -> None:
+    feed.poll(RULES, [1_000, 0, 0, 0, 0], T0)
+    feed.poll(RULES, [10, 0, 0, 0, 0], T0 + S)
+    assert feed.shown(T0 + S)[0]["rate"] == "10"
+
+
+def test_the_largest_counters_keep_every_digit(feed: Feed) -> None:
+    feed.poll(RULES, [2**64 - 1, 2**53 + 1, 0, 0, 0], T0)
+    packets = [o["packets"] for o in feed.objects() if o["kind"] == "rule" and o["chain"] == "fwd"]
+    assert packets[:2] == [2**64 - 1, 2**53 + 1]
+
+
+def test_an_incomplete_dump_changes_nothing(feed: Feed) -> None:
+    feed.poll(RULES, [1, 2, 3, 4, 5], T0)
+    feed.poll(RULES[:1], [9], T0 + S, complete=False)
+    assert len(feed.ruleset.picture.rules) == 5 and feed.shown(T0 + S)[0]["packets"] == "1"
+
+
+def test_rules_keep_their_identity_and_history_when_others_come_and_go(feed: Feed) -> None:
+    feed.poll(RULES, [100, 0, 0, 0, 0], T0)
+    feed.poll(RULES, [200, 0, 0, 0, 0], T0 + S)
+    ident = feed.ruleset.picture.rules[0].ident
+    feed.poll((rule("fwd", 99), *RULES), [0, 300, 0, 0, 0, 0], T0 + 2 * S)
+    assert feed.ruleset.picture.rules[1].ident == ident
+    rows = feed.shown(T0 + 2 * S)
+    assert (rows[0]["handle"], rows[0]["rate"]) == ("99", "–")
+    assert (rows[1]["handle"], rows[1]["rate"]) == ("4", "100")
+
+
+def test_text_is_wanted_at_first_after_a_change_and_not_again_after_an_error(feed: Feed) -> None:
+    assert feed.ruleset.wants_text()
+    feed.texts()
+    assert not feed.ruleset.wants_text()
+    feed.ruleset.apply(NftDecoded(3, 0, generations=[Generation(7, 41, "nft", T0 + S)]), T0 + S)
+    assert feed.ruleset.wants_text() and feed.ruleset.wants_dump()
+    for kind in (TextKind.NFT_RULESET, TextKind.IPTABLES_SAVE, TextKind.IP6TABLES_SAVE):
+        feed.text(kind, "", T0 + 2 * S, error="nft timed out")
+    assert not feed.ruleset.wants_text() and feed.ruleset.stale()
+
+
+def test_a_change_nobody_announced_is_noticed_by_the_dump(feed: Feed) -> None:
+    feed.poll(RULES, [None] * 5, T0)
+    feed.texts()
+    feed.poll(RULES[:-1], [None] * 4, T0 + S)
+    assert feed.ruleset.wants_text()
+    feed.texts(ts_ns=T0 + 2 * S)
+    assert not feed.ruleset.wants_text()
+
+
+SAVE = """*filter
+:INPUT ACCEPT [0:0]
+:FORWARD DROP [0:0]
+[1:2] -A INPUT -p tcp -j ACCEPT
+[0:0] -A INPUT {} -j DROP
+COMMIT
+"""
+
+
+def test_iptables_words_are_joined_by_position_only_with_a_text_of_the_same_ruleset() -> None:
+    feed = Feed()
+    chain = base("filter", "INPUT", "input", family="ip", policy="accept")
+    feed.layout([chain])
+    one, two, three = (rule("INPUT", handle, table="filter", family="ip") for handle in (1, 2, 3))
+    feed.poll((one, two), [0, 0], T0)
+    feed.texts(save=SAVE.format("-p udp"))
+    assert [r.text for r in feed.ruleset.picture.rules] == ["-p tcp -j ACCEPT", "-p udp -j DROP"]
+    assert [c.name for c in feed.ruleset.picture.chains] == ["INPUT"]
+    feed.poll((two, three), [0, 0], T0 + S)
+    assert [r.text for r in feed.ruleset.picture.rules] == ["-p udp -j DROP", None]
+    feed.texts(save=SAVE.format("-p sctp"), ts_ns=T0 + 2 * S)
+    assert [r.text for r in feed.ruleset.picture.rules] == ["-p tcp -j ACCEPT", "-p sctp -j DROP"]
+    assert feed.ruleset.picture.chains[0].backend == "iptables-nft"
+
+
+def test_a_table_named_like_iptables_but_unlike_it_is_nfts() -> None:
+    feed = Feed()
+    feed.layout([base("filter", "input", "input", family="ip")])
+    assert feed.ruleset.picture.chains[0].backend == "nft"
+
+
+LEGACY = "*filter\n:INPUT ACCEPT [{0}:{1}]\n:lan - [0:0]\n[{0}:{1}] -A INPUT -j lan\n[0:0] -A lan -j DROP\nCOMMIT\n"
+
+
+def test_legacy_tables_have_fixed_places_and_rates_from_their_texts() -> None:
+    feed = Feed()
+    assert not feed.ruleset.has_legacy()
+    feed.text(TextKind.IPTABLES_LEGACY_SAVE, LEGACY.format(10, 100), T0)
+    feed.text(TextKind.IPTABLES_LEGACY_SAVE, LEGACY.format(50, 500), T0 + 4 * S)
+    assert feed.ruleset.has_legacy()
+    rows = feed.shown(T0 + 4 * S)
+    assert [(row["chain"], row["rate"], row["handle"]) for row in rows] == [
+        ("INPUT", "10", "–"), ("  lan", "0", "–"), ("INPUT", "10", ""),
+    ]  # fmt: skip
+    chain = feed.objects()[0]
+    assert (chain["hook"], chain["priority"], chain["priority_name"]) == ("input", 0, "filter")
+    assert (chain["policy"], chain["backend"], chain["packets"]) == ("accept", "iptables-legacy", 50)
+
+
+def test_chains_stand_in_the_order_a_packet_meets_them_and_ties_are_marked() -> None:
+    feed = Feed()
+    chains = [
+        base("fw", "post", "postrouting", 100), base("fw", "fwd"), base("fw", "in", "input"),
+        base("fw", "fwd2"), base("nd", "ing", "ingress", -500, family="netdev", devices=("lo",)),
+        base("fw", "early", "forward", -150),
+    ]  # fmt: skip
+    feed.layout(chains)
+    rows = feed.chains.snapshot(ViewSpec(("priority", "hook", "chain", "device")), T0).rows
+    assert [row.cells for row in rows] == [
+        ("-500", "ingress", "ing", "lo"),
+        ("0 filter", "input", "in", ""),
+        ("-150 mangle", "forward", "early", ""),
+        ("0 filter ?", "forward", "fwd", ""),
+        ("0 filter ?", "forward", "fwd2", ""),
+        ("100 srcnat", "postrouting", "post", ""),
+    ]
+
+
+def test_chains_of_families_that_never_meet_are_no_tie() -> None:
+    feed = Feed()
+    feed.layout([base("a", "x", family="ip"), base("b", "y", family="ip6")])
+    rows = feed.chains.snapshot(ViewSpec(("priority",)), T0).rows
+    assert [row.cells for row in rows] == [("0 filter",), ("0 filter",)]
+
+
+def test_a_user_chain_no_rule_reaches_is_listed_last(feed: Feed) -> None:
+    feed.poll(RULES, [None] * 5, T0)
+    rows = feed.chains.snapshot(ViewSpec(("hook", "chain", "rules")), T0).rows
+    assert [row.cells for row in rows] == [("forward", "fwd", "5"), ("(no jump)", "lonely", "0")]
+    assert {o["chain"] for o in feed.objects() if o["kind"] == "chain"} == {"fwd", "lan", "blocked", "lonely"}
+
+
+@pytest.mark.parametrize(
+    ("family", "hook", "priority", "name"),
+    [
+        ("ip", "prerouting", -300, "raw"),
+        ("ip", "postrouting", 100, "srcnat"),
+        ("inet", "forward", 5, "filter + 5"),
+        ("inet", "forward", 11, None),
+        ("inet", "forward", 100, None),
+        ("bridge", "forward", -200, "filter"),
+        ("bridge", "prerouting", -300, "dstnat"),
+        ("bridge", "output", 100, "out"),
+        ("bridge", "forward", 0, None),
+        ("arp", "input", -1, "filter - 1"),
+        ("netdev", "ingress", -300, None),
+    ],
+)
+def test_priorities_have_the_names_of_their_family(family: str, hook: str, priority: int, name: str | None) -> None:
+    assert priority_name(family, hook, priority) == name
+
+
+def test_rules_sort_by_a_counter_with_the_unknown_last_and_the_cursor_is_found(feed: Feed) -> None:
+    feed.poll(RULES, [5, 50, None, 7, 6], T0)
+    ident = feed.ruleset.picture.rules[0].ident
+    spec = ViewSpec(("packets",), sort=(SortKey("packets"),), anchor=ident)
+    shown = feed.rules.snapshot(spec, T0)
+    assert [row.cells[0] for row in shown.rows] == ["50", "7", "6", "5", "–", "–"]
+    assert shown.anchor == 3
+    upwards = feed.rules.snapshot(replace(spec, sort=(SortKey("packets", False),)), T0)
+    assert [row.cells[0] for row in upwards.rows] == ["5", "6", "7", "50", "–", "–"]
+
+
+def test_a_frozen_order_stays_while_counters_move(feed: Feed) -> None:
+    spec = ViewSpec(("handle",), sort=(SortKey("packets"),))
+    feed.poll(RULES, [5, 4, 3, 2, 1], T0)
+    before = [row.ident for row in feed.rules.snapshot(spec, T0).rows]
+    feed.poll(RULES, [5, 4, 3, 2, 100], T0 + S)
+    assert [row.ident for row in feed.rules.snapshot(replace(spec, frozen=True), T0).rows] == before
+    assert [row.ident for row in feed.rules.snapshot(spec, T0).rows] != before
+
+
+def test_only_the_window_asked_for_is_given(feed: Feed) -> None:
+    feed.poll(RULES, [1] * 5, T0)
+    shown = feed.rules.snapshot(ViewSpec(("handle",), first=1, height=2), T0)
+    assert [row.cells[0] for row in shown.rows] == ["5", "9"]
+    assert (shown.first, shown.matched, shown.total) == (1, 6, 6)
+    assert feed.rules.snapshot(ViewSpec(("handle",), first=99, height=2), T0).first == 4
+
+
+def test_a_scope_that_is_gone_says_what_to_do(feed: Feed) -> None:
+    shown = feed.rules.snapshot(ViewSpec(("handle",), scope=12345), T0)
+    assert shown.rows == () and "Choose a chain" in shown.notes[0][0][0]
+
+
+def test_details_tell_rule_policy_and_chain(feed: Feed) -> None:
+    feed.poll(RULES, [1] * 5, T0)
+    feed.texts('table inet fw {\n\tchain fwd {\n\t\tcounter packets 1 bytes 2 comment "\x1b[2J" # handle 4\n\t}\n}\n')
+    shown = feed.rules.snapshot(ViewSpec(("handle",)), T0)
+    told = feed.rules.detail(shown.rows[0].ident, T0)
+    assert told is not None
+    words = "\n".join(text for line in told.lines for text, _ in line)
+    assert 'counter comment "\\x1b[2J"' in words and "1 packet, 100 bytes" in words and "\x1b" not in words
+    policy = feed.rules.detail(shown.rows[-1].ident, T0)
+    assert policy is not None and policy.title[0][0] == "inet fw fwd"
+    assert feed.rules.detail(99_999, T0) is None and feed.chains.detail(99_999, T0) is None
+
+
+def test_what_can_be_asked_of_chains_and_rules_finds_them(feed: Feed) -> None:
+    feed.layout([base("fw", "fwd"), base("raw", "pre", "prerouting", -300)])
+    feed.poll((rule("fwd", 4), rule("fwd", 5)), [0, 7], T0)
+
+    scope = feed.chains.snapshot(ViewSpec(("chain",)), T0).rows[-1].ident
+
+    def found(model: ChainTable | RuleTable, kind: str, key: str, text: str) -> list[str]:
+        shown = model.snapshot(ViewSpec((key,), filter=parse(text, kind), scope=scope), T0)
+        return [row.cells[0] for row in shown.rows]
+
+    for text in ("priority < 0", "hook prerouting", "table raw"):
+        assert found(feed.chains, "chain", "chain", text) == ["pre"], text
+    for text in ("handle 5", "packets > 0"):
+        assert found(feed.rules, "rule", "handle", text) == ["5"], text
+
+
+def test_one_is_said_in_the_singular(feed: Feed) -> None:
+    feed.layout([base("fw", "fwd")])
+    feed.poll((rule("fwd", 4),), [1], T0)
+    shown = feed.chains.snapshot(ViewSpec(("chain",)), T0)
+    assert "".join(text for text, _ in shown.totals).startswith("1 base chain, 0 user chains   1 rule")
+
+
+def test_json_has_the_keys_of_the_contract(feed: Feed) -> None:
+    feed.poll(RULES, [1, None, 3, 4, 5], T0)
+    keys = {"kind", "netns", "family", "table", "chain", "hook", "priority", "priority_name", "device", "policy"}
+    objects = feed.objects()
+    assert all(next(iter(o)) == "kind" and keys <= set(o) for o in objects)
+    rules = [o for o in objects if o["kind"] == "rule"]
+    assert all({"number", "handle", "text", "comment", "packets", "bytes", "backend"} <= set(o) for o in rules)
+    policy = [o for o in rules if o["number"] is None]
+    assert [(o["chain"], o["policy"], o["packets"]) for o in policy] == [("fwd", "drop", None)]
+    assert [o["number"] for o in rules if o["chain"] == "fwd"] == [1, 2, 3, None]
+
+
+def test_names_from_the_host_never_reach_a_screen_raw() -> None:
+    feed = Feed()
+    evil = "\x1b]0;x\x07\u202e"
+    feed.layout([base(evil, evil, comment=evil, devices=(evil,))])
+    feed.poll((rule(evil, 1, table=evil),), [1], T0)
+    feed.text(TextKind.NFT_RULESET, "", error=f"nft: {evil}")
+    shown = [feed.chains.snapshot(ViewSpec(feed.chains.default_columns), T0)]
+    shown.append(feed.rules.snapshot(ViewSpec(feed.rules.default_columns), T0))
+    texts = [cell for one in shown for row in one.rows for cell in row.cells]
+    texts += [text for one in shown for line in (one.totals, *one.notes) for text, _ in line]
+    told = feed.chains.detail(shown[0].rows[0].ident, T0)
+    assert told is not None
+    texts += [text for line in (told.title, *told.lines) for text, _ in line]
+    texts += list(lines(feed.ruleset, "", json=False))
+    assert all(text.isprintable() for text in texts)
+
+
+def test_a_rules_target_never_reaches_a_detail_raw() -> None:
+    feed = Feed()
+    feed.text(TextKind.IPTABLES_LEGACY_SAVE, "*filter\n:INPUT ACCEPT [1:1]\n[1:1] -A INPUT -j X\x1b[31m\nCOMMIT\n")
+    for row in feed.rules.snapshot(ViewSpec(feed.rules.default_columns), T0).rows:
+        told = feed.rules.detail(row.ident, T0)
+        assert told is not None
+        assert all(text.isprintable() for line in (told.title, *told.lines) for text, _ in line)
+
+
+class Busy:
+    """A display filter as the filter language gives it: rows that counted more than ten packets."""
+
+    text = "packets > 10"
+
+    def mask(self, fields: RulesetFields) -> np.ndarray:
+        values, present = fields.number("packets"), fields.present("packets")
+        assert values is not None and present is not None and len(values) == fields.n
+        return (values > 10) & present
+
+
+def test_a_filter_lets_matching_rules_and_chains_through(feed: Feed) -> None:
+    feed.poll(RULES, [5, 50, None, 70, 6], T0)
+    spec = ViewSpec(("handle",), filter=Busy())  # type: ignore[arg-type]
+    shown = feed.rules.snapshot(spec, T0)
+    assert ([row.cells[0] for row in shown.rows], shown.matched, shown.total) == (["5", "9"], 2, 6)
+    assert [row.cells for row in feed.chains.snapshot(replace(spec, columns=("chain",)), T0).rows] == [("fwd",)]
+
+
+def test_filter_words_are_the_chains_and_verdicts_of_each_row(feed: Feed) -> None:
+    feed.poll(RULES, [1] * 5, T0)
+    feed.rules.snapshot(ViewSpec(("handle",)), T0)
+    fields = feed.rules.fields()
+    for name, expected in (
+        ("chain", ["fwd", "fwd", "lan", "blocked", "fwd", "fwd"]),
+        ("verdict", ["accept", "jump lan", "jump blocked", "accept", "jump lan", "drop"]),
+        ("netns", ["gw"] * 6),
+    ):
+        found = fields.words(name)
+        assert found is not None and [found[1][code] for code in found[0]] == expected
+    assert fields.words("process") is None and fields.number("mark") is None and fields.endpoints("any") == ()
+
+
+def test_counters_of_rules_that_came_before_their_chain_are_not_lost() -> None:
+    feed = Feed()
+    feed.poll(RULES, [5, 6, 7, 8, 9], T0)
+    feed.layout(CHAINS, T0 + S)
+    assert [row["packets"] for row in feed.shown(T0 + S)][:2] == ["5", "6"]
+
+
+def test_lost_announcements_ask_for_everything_again(feed: Feed) -> None:
+    feed.poll(RULES, [1] * 5, T0)
+    feed.texts()
+    assert not feed.ruleset.wants_text() and not feed.ruleset.wants_dump()
+    feed.ruleset.apply(Gap(3, 0, 2, GapReason.KERNEL, T0, T0 + S), T0 + S)
+    assert feed.ruleset.wants_text() and feed.ruleset.wants_dump()
+
+
+def test_a_chain_that_only_a_maps_elements_jump_to_is_no_unused_one() -> None:
+    feed = Feed()
+    feed.layout([base("fw", "fwd"), user("fw", "mapped", use=1), user("fw", "unused", use=0)])
+    rows = feed.chains.snapshot(ViewSpec(("hook", "chain")), T0).rows
+    assert [row.cells for row in rows[1:]] == [("(by a map)", "mapped"), ("(no jump)", "unused")]
+
+
+def test_an_empty_ruleset_says_so() -> None:
+    feed = Feed()
+    assert "No chains" in feed.chains.snapshot(ViewSpec(("chain",)), T0).notes[0][0][0]
+    assert list(lines(feed.ruleset, "", json=True)) == []
+    assert len(list(lines(feed.ruleset, "", json=False))) == 1
