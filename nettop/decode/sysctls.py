@@ -1,4 +1,4 @@
-"""."""
+"""Text snapshots of sysctls: name to value."""
 
 from __future__ import annotations
 

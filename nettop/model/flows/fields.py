@@ -50,7 +50,7 @@ class Processes(Protocol):
 
 
 class FlowFields:
-    """nettop.model.filter.expression.Fields over flow columns; `kind` is "flow" or "event". Only what is derived is computed."""
+    """Fields of the filter language over flow columns; `kind` is "flow" or "event". Derives only what is asked for."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""."""
+"""%-templates of a flow's line, as JSON or text: built once for flows of one shape, filled for each flow."""
 
 from __future__ import annotations
 
