@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 from nettop.model.filter.expression import Filter
 
@@ -100,13 +100,34 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """What is known of one row, in lines; `hexdump` where there are bytes."""
+    """One row in full: its title and its lines."""
 
     ident: int
     title: Line
     lines: tuple[Line, ...]
-    hexdump: tuple[Line, ...] = ()
-    marks: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PacketDetail(Detail):
+    """A packet: its lines are a tree above the bytes. `depths` and `ranges` are as long as the lines."""
+
+    depths: tuple[int, ...]  # 0: a branch, which folds
+    ranges: tuple[tuple[int, int], ...]  # (start, end) of the bytes of a line; (0, 0) is none
+    hexdump: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupDetail(Detail):
+    """A group of flows, with the text of the display filter that selects them."""
+
+    filter: str
+
+
+@dataclass(frozen=True, slots=True)
+class CounterDetail(Detail):
+    """A counter. `resettable`: it can be set to zero."""
+
+    resettable: bool
 
 
 class TableModel(Protocol):

@@ -7,7 +7,18 @@ from dataclasses import dataclass, field, replace
 
 from nettop.model.filter.expression import Filter
 from nettop.model.flows.capture import FlowCapture
-from nettop.model.table import Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
+from nettop.model.table import (
+    Column,
+    CounterDetail,
+    Detail,
+    GroupDetail,
+    Line,
+    PacketDetail,
+    Row,
+    Snapshot,
+    SortKey,
+    ViewSpec,
+)
 from nettop.session.status import DeviceChoice, Done, NetnsChoice, Status
 
 NOON = 1_763_640_271_000_000_000
@@ -65,9 +76,12 @@ class PlainModel:
             )
             for offset in range(0, 96, 16)
         )
-        row = self.rows[ident]
-        marks = {"filter": row["filter"]} if "filter" in row else {"reset": row.get("name") != "found"}
-        return Detail(ident, ((f"{self.noun} {ident}", "heading"),), lines, dump if self.hexdump else (), marks)
+        row, title = self.rows[ident], ((f"{self.noun} {ident}", "heading"),)
+        if self.hexdump:
+            return PacketDetail(ident, title, lines, (), (), dump)
+        if "filter" in row:
+            return GroupDetail(ident, title, lines, row["filter"])
+        return CounterDetail(ident, title, lines, row.get("name") != "found")
 
 
 def _sortable(text: str) -> tuple[int, float, str]:

@@ -20,7 +20,7 @@ from nettop.model.counters.readings import CONNTRACK, EXPECT, LEDGER, NFT_ELEMEN
 from nettop.model.counters.series import WRAP64, About, Key, Reading, Series
 from nettop.model.counters.sets import ElementReading, SetCourses
 from nettop.model.ledger import LedgerRow, summed
-from nettop.model.table import Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
+from nettop.model.table import Column, CounterDetail, Detail, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.text import units
 from nettop.text.sanitize import clean
 
@@ -284,13 +284,13 @@ class CounterTable:
         return Snapshot(spec, first, drawn, len(rows), len(rows), anchor, totals, (), now_ns, self.version)
 
     def detail(self, ident: int, now_ns: int) -> Detail | None:
-        """One counter with its meaning, its course, and its parts by CPU. `marks["reset"]`: whether it can be reset."""
+        """Return one counter with its meaning, its history, and its parts by CPU; None when it is gone."""
         series = self._by_ident(ident)
         if series is None:
             return None
         title = ((f"{series.key.group} ", "dim"), (clean(series.key.name), "heading"))
         lines = detail_lines(series, self._cpus.get(series.key, {}))
-        return Detail(ident, title, tuple(lines), marks={"reset": series.about.resets is not None})
+        return CounterDetail(ident, title, tuple(lines), series.about.resets is not None)
 
     def _by_ident(self, ident: int) -> Series | None:
         return next((series for series in self._series.values() if series.ident == ident), None)

@@ -34,7 +34,7 @@ from nettop.model.flows.index import Rows
 from nettop.model.flows.snapshots import RESORT_NS, SMALL, SMALL_NS, first_shown, held_note
 from nettop.model.flows.table import FlowTable
 from nettop.model.ordering import ascending, first_rows
-from nettop.model.table import Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
+from nettop.model.table import Column, Detail, GroupDetail, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.text import units
 
 __all__ = ["GROUPS", "FlowGroups"]
@@ -187,9 +187,9 @@ class FlowGroups:
     # -- one group -----------------------------------------------------------------------------------------------
 
     def detail(self, ident: int, now_ns: int) -> Detail | None:
-        """What a group adds up to and its largest flows; None when it has none (that match the last filter) now.
+        """Return the sums of a group and its largest flows; None when none (that matches the last filter) is left.
 
-        `marks["filter"]` selects them; there is none where the filter leaves no room for the group's own.
+        A plain Detail says that the last filter leaves no room for the group's own.
         """
         by, key = _split(ident)
         title = ((by.title.lower() + " ", "key"), by.name(key, self._lexicon))
@@ -210,7 +210,7 @@ class FlowGroups:
             ((f"  {len(top)} of {units.grouped(len(rows))} flows, the largest", "heading"),),
             *member_lines(self._flows.views(top)),
         )
-        return Detail(ident, title, lines, marks={"filter": text})
+        return GroupDetail(ident, title, lines, text)
 
     def filter_of(self, ident: int) -> str:
         """The display filter that selects exactly this group's flows."""

@@ -8,7 +8,7 @@ from nettop.model.packets.blocks import Block
 from nettop.model.packets.cells import gap_text, records_batch
 from nettop.model.packets.dissection import Node, dissect
 from nettop.model.packets.store import GapRow, PacketStore, Segment
-from nettop.model.table import Detail, Line
+from nettop.model.table import Detail, Line, PacketDetail
 from nettop.text.hexdump import hex_lines
 from nettop.text.packet import DIRECTIONS, linktype_name
 from nettop.text.sanitize import clean
@@ -19,10 +19,7 @@ MAX_HEX = 16_384  # bytes shown; a frame larger than that is a TSO segment of on
 
 
 def packet_detail(store: PacketStore, segment: Segment, row: int, said: str = "") -> Detail:
-    """Tree and hexdump; `said` is what the packet's row says.
-
-    `marks["ranges"][i]` is (start, end) of line i's bytes; (0, 0) where it has none.
-    """
+    """Return the tree and the hexdump of a packet, or the line of a gap; `said` is the text of the packet's row."""
     if isinstance(segment, GapRow):
         return _gap_detail(segment)
     record = store.record(segment, row)
@@ -31,12 +28,13 @@ def packet_detail(store: PacketStore, segment: Segment, row: int, said: str = ""
     caplen = int(segment.caplen[row])
     sizes = f"{length} B" if caplen == length else f"{length} B on the wire, {caplen} captured"
     title = ((f"#{number}", "number"), (f"  {sizes}", ""), (f"  {said}" if said else "", "dim"))
-    return Detail(
+    return PacketDetail(
         ident=number,
         title=title,
         lines=tuple(_line(node, below) for node, below in zip(nodes, [*nodes[1:], None], strict=True)),
+        depths=tuple(node.depth for node in nodes),
+        ranges=tuple((node.start, node.end) for node in nodes),
         hexdump=tuple(((line.text(), ""),) for line in hex_lines(record, MAX_HEX)),
-        marks={"ranges": [(node.start, node.end) for node in nodes], "depths": [node.depth for node in nodes]},
     )
 
 
@@ -78,4 +76,4 @@ def _time(ts_ns: int) -> str:
 
 def _gap_detail(segment: GapRow) -> Detail:
     text = gap_text(segment.gap, segment.stream)
-    return Detail(segment.ident, ((text, "bad"),), (((text, "bad"),),), (), {"ranges": [(0, 0)]})
+    return Detail(segment.ident, ((text, "bad"),), (((text, "bad"),),))

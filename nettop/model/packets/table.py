@@ -133,7 +133,7 @@ class PacketModel:
         return _waiting(list(self._streams.values())) if self._streams else ()
 
     def detail(self, ident: int, now_ns: int) -> Detail | None:
-        """Tree and bytes of a packet; None when it was evicted. `marks["ranges"]`: the bytes of each tree line."""
+        """Return the tree and the bytes of a packet, or the text of a gap; None when it was evicted."""
         if self._detail is not None and self._detail.ident == ident:
             return self._detail
         found = self.store.find(ident)

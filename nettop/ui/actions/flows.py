@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from nettop.errors import NettopError
 from nettop.model.filter.expression import Filter, parse
 from nettop.model.flows.capture import FlowCapture
-from nettop.model.table import Row
+from nettop.model.table import GroupDetail, Row
 from nettop.session.status import shown_netns
 from nettop.text.sanitize import clean
 from nettop.text.units import grouped
@@ -51,7 +51,7 @@ def delete(screen: MainScreen) -> Awaitable[None] | None:
         return opening(
             screen,
             lambda deliver: screen.session.detail(screen.table.view, row.ident, deliver),
-            lambda found: _count(screen, row, "", "" if found is None else str(found.marks.get("filter", ""))),
+            lambda found: _count(screen, row, "", found.filter if isinstance(found, GroupDetail) else ""),
         )
     return _in_its_netns(screen, row, lambda netns: _delete_in(screen, row, netns))
 

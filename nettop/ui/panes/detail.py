@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
-from nettop.model.table import Detail, Line
+from nettop.model.table import Detail, Line, PacketDetail
 from nettop.session.interface import Session
 from nettop.ui import strips as lines
 from nettop.ui.widgets.bar_lines import title_line
@@ -45,13 +45,13 @@ class DetailPane(Vertical, Covered):
 
     @property
     def has_bytes(self) -> bool:
-        """Whether there are bytes to show."""
-        return self.found is not None and bool(self.found.hexdump)
+        """True when there are bytes to show."""
+        return bool(_hexdump(self.found))
 
     @property
     def has_tree(self) -> bool:
-        """Whether its lines fold: Enter does something there."""
-        return self.found is not None and bool(self.found.marks.get("depths"))
+        """True when its lines fold: Enter does something there."""
+        return _is_tree(self.found)
 
     def show(self, view: str, ident: int | None) -> None:
         """Show this row of this view from now on."""
@@ -81,8 +81,8 @@ class DetailPane(Vertical, Covered):
         other = self.found is None or self.found.ident != found.ident
         had_bytes = self.has_bytes
         self.found = found
-        self.bytes.write(found.hexdump, top=other)
-        self.body.show_detail(found, top=other and not found.marks.get("depths"))
+        self.bytes.write(_hexdump(found), top=other)
+        self.body.show_detail(found, top=other and not _is_tree(found))
         if had_bytes != self.has_bytes:
             self.place()
         self.write_title()
@@ -109,9 +109,17 @@ class DetailPane(Vertical, Covered):
         """Everything shown, for the clipboard."""
         if self.found is None:
             return ""
-        blocks = ((self.found.title,), self.found.lines, self.found.hexdump)
+        blocks = ((self.found.title,), self.found.lines, _hexdump(self.found))
         return "\n".join(lines.plain(block) for block in blocks if block)
 
     def on_tree_pointed(self, message: Tree.Pointed) -> None:
         message.stop()
         self.bytes.light(message.start, message.end)
+
+
+def _is_tree(found: Detail | None) -> bool:
+    return isinstance(found, PacketDetail) and bool(found.depths)
+
+
+def _hexdump(found: Detail | None) -> tuple[Line, ...]:
+    return found.hexdump if isinstance(found, PacketDetail) else ()

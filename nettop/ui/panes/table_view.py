@@ -10,7 +10,7 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.widget import Widget
 
-from nettop.model.table import Detail, Line, Row, Snapshot
+from nettop.model.table import Detail, GroupDetail, Line, Row, Snapshot
 from nettop.session.interface import Session
 from nettop.session.status import Status
 from nettop.text.sanitize import clean
@@ -239,11 +239,11 @@ class View(Vertical, Covered):
         grouping = self.grouping
         if grouping is None or not grouping.in_front or grouping.by != by or found is None or not self.is_attached:
             return  # its last flow has ended, and the row will go; or the person has gone elsewhere
-        if "filter" not in found.marks:
+        if not isinstance(found, GroupDetail):
             self.app.notify("the filter is too long to be narrowed to a group", severity="warning")
             return
         self._leaving()
-        grouping.open(name, str(found.marks.get("filter", "")))
+        grouping.open(name, found.filter)
         self.table.way_out = "goes back to the groups"
         self.place()
         self.focus_something()

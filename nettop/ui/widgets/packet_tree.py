@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from textual import events
 from textual.message import Message
 
-from nettop.model.table import Detail, Line
+from nettop.model.table import Detail, Line, PacketDetail
 from nettop.ui.widgets.text_panes import Reader
 
 OPEN, SHUT = "▾", "▸"
@@ -43,9 +43,9 @@ class Tree(Reader):
     def show_detail(self, detail: Detail, *, top: bool) -> None:
         """Show this detail's lines; the cursor stays on its line unless it is `top`."""
         self._lines = detail.lines
-        self._ranges = detail.marks.get("ranges", ())
-        depths = detail.marks.get("depths", ())
-        self._depths = depths if len(depths) == len(detail.lines) else ()
+        self._depths, self._ranges = (
+            ((), ()) if not isinstance(detail, PacketDetail) else (detail.depths, detail.ranges)
+        )
         self._draw(top=top)
 
     def _draw(self, *, top: bool = False) -> None:

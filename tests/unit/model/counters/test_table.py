@@ -23,7 +23,7 @@ from nettop.model.counters.meanings import NET_MEANING
 from nettop.model.counters.series import WRAP32, WRAP64, Series
 from nettop.model.counters.table import CONNTRACK, CounterTable, Key
 from nettop.model.ledger import LedgerRow
-from nettop.model.table import SortKey, ViewSpec
+from nettop.model.table import CounterDetail, SortKey, ViewSpec
 
 SECOND = 1_000_000_000
 T0 = 1_700_000_000 * SECOND
@@ -243,7 +243,7 @@ def test_objects_can_be_reset_by_the_name_the_kernel_knows_them_by() -> None:
     }
     assert counters.reset_name(999) is None
     detail = counters.detail(of(counters, "a").ident, T0)
-    assert detail is not None and detail.marks["reset"] is True
+    assert isinstance(detail, CounterDetail) and detail.resettable is True
 
 
 def test_a_quota_says_how_much_of_it_is_used_and_a_limit_what_it_lets_through() -> None:

@@ -23,7 +23,7 @@ from nettop.model.flows.derive import Data
 from nettop.model.flows.joins import FlowJoins
 from nettop.model.flows.table import FlowTable
 from nettop.model.ordering import radix_order
-from nettop.model.table import Line, Snapshot, SortKey, ViewSpec
+from nettop.model.table import GroupDetail, Line, Snapshot, SortKey, ViewSpec
 from nettop.text.sanitize import clean
 from tests.unit.model.flows.flow_rows import ALWAYS, SECOND, T0, begin, decoded, end, ip, row
 
@@ -316,12 +316,12 @@ def test_a_groups_detail_counts_its_flows_and_names_the_largest() -> None:
     groups = FlowGroups(flows, lambda: 1000)
     shown = groups.snapshot(spec("source", filter=parse("bytes > 10", "flow")), T0)
     found = groups.detail(shown.rows[0].ident, T0)
-    assert found is not None
+    assert isinstance(found, GroupDetail)
     lines = text(found.lines)
     assert text(found.title) == "source 10.0.0.1" and "flows     20   0 unreplied   0 assured" in lines
     assert "10 of 20 flows" in lines and lines.splitlines()[-10].split()[-3:] == ["10.0.0.1:30", "→", "10.0.0.2:80"]
-    assert found.marks["filter"] == "(bytes > 10) and (src host 10.0.0.1)"
-    assert len(flows.matching(parse(found.marks["filter"], "flow"), T0)) == 20
+    assert found.filter == "(bytes > 10) and (src host 10.0.0.1)"
+    assert len(flows.matching(parse(found.filter, "flow"), T0)) == 20
 
 
 @pytest.mark.parametrize("wanted", ["udp" + " or udp" * 1168, "(" * 100 + "udp" + ")" * 100], ids=["long", "deep"])
@@ -329,7 +329,7 @@ def test_a_filter_with_no_room_for_a_groups_own_is_told(wanted: str) -> None:
     groups = FlowGroups(table(row(sport=1)))
     shown = groups.snapshot(spec("source", filter=parse(wanted, "flow")), T0)
     found = groups.detail(shown.rows[0].ident, T0)
-    assert found is not None and found.marks == {} and "too long" in text(found.lines)
+    assert found is not None and not isinstance(found, GroupDetail) and "too long" in text(found.lines)
 
 
 def test_json_has_the_same_values_as_numbers() -> None:

@@ -22,7 +22,7 @@ from nettop.kinds import GapReason, StreamKind
 from nettop.model.filter.expression import parse
 from nettop.model.packets.blocks import Block
 from nettop.model.packets.table import PacketModel
-from nettop.model.table import Row, Snapshot, ViewSpec
+from nettop.model.table import PacketDetail, Row, Snapshot, ViewSpec
 from nettop.recording.reader import open_reader
 from nettop.recording.writer import RecordingWriter
 
@@ -286,8 +286,8 @@ def test_the_name_a_tls_client_asks_for_is_shown_and_harmless() -> None:
 def marked(model: PacketModel, ident: int, start: str) -> bytes:
     """The bytes that the detail's line beginning with `start` says it covers."""
     detail = model.detail(ident, 0)
-    assert detail is not None
-    for line, (begin, end) in zip(detail.lines, detail.marks["ranges"], strict=True):
+    assert isinstance(detail, PacketDetail)
+    for line, (begin, end) in zip(detail.lines, detail.ranges, strict=True):
         if "".join(text for text, _ in line).strip(" ▾").startswith(start):
             return record(model, ident)[begin:end]
     raise AssertionError(f"no line {start}: {detail.lines}")
@@ -325,7 +325,7 @@ def test_tcp_flags_and_options_are_in_words_in_the_tree() -> None:
 def test_the_hexdump_is_the_whole_record() -> None:
     frame = udp(5)
     detail = model_of(batch_of([frame])).detail(1, 0)
-    assert detail is not None
+    assert isinstance(detail, PacketDetail)
     shown = "".join(line[0][0][6:54].replace(" ", "") for line in detail.hexdump)
     assert bytes.fromhex(shown) == frame
 
@@ -343,11 +343,11 @@ def test_hostile_bytes_give_a_row_and_a_tree(linktype: int, tail: bytes, head: b
     model.apply(batch_of([head + tail]))
     row: Row = look(model).rows[0]
     detail = model.detail(1, 0)
-    assert detail is not None
+    assert isinstance(detail, PacketDetail)
     texts = [*row.cells, *(text for line in (*detail.lines, *detail.hexdump) for text, _ in line)]
     assert all(text.isprintable() for text in texts)
     size = len(head + tail)
-    assert all(0 <= start <= end <= size for start, end in detail.marks["ranges"])
+    assert all(0 <= start <= end <= size for start, end in detail.ranges)
 
 
 def write_recording(path: Path, *batches: Batch, streams: int = 1) -> None:

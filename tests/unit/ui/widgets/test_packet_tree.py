@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nettop.model.table import Detail, Line
+from nettop.model.table import Line, PacketDetail
 from nettop.text.hexdump import hex_lines
 from nettop.ui.widgets.packet_tree import Bytes, Tree, _unfolded
 
@@ -36,7 +36,7 @@ def test_the_whole_packet_is_not_lit() -> None:
 
 def test_the_lower_layers_are_folded_to_begin_with_and_stay_as_a_person_left_them() -> None:
     tree = Tree()
-    shown = Detail(1, (), TREE, (), {"depths": DEPTHS, "ranges": [(0, 0)] * len(TREE)})
+    shown = PacketDetail(1, (), TREE, DEPTHS, ((0, 0),) * len(TREE), ())
     tree.show_detail(shown, top=True)
     assert [line[0][0] for line in tree.text] == ["Frame", "IPv4", "TCP"]
     tree.cursor = 1
