@@ -43,7 +43,7 @@ def not_recorded(engine: Engine, asked: Collection[str]) -> Iterator[str]:
     if not RATES.isdisjoint(asked):
         known = ~np.isnan(derive.rate(data)) | ~derive.counted(data)  # what lacks the others is told by lacking()
         yield from _unknown("rates", live, known, _TWO_DUMPS)
-    if not OWNERS.isdisjoint(asked) and not any(map(engine.processes.told_ns, range(len(engine.labels)))):
+    if not OWNERS.isdisjoint(asked) and not any(map(engine.processes.read_ns, range(len(engine.labels)))):
         yield NO_PROCESSES
 
 

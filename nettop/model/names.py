@@ -1,6 +1,7 @@
-"""Names of hosts and services beside flows: off until asked for, never waited for, and never trusted.
+"""Names of hosts and services, resolved in the background: off by default, never waited for, never trusted.
 
-Whoever owns an address range writes its names: they are cleaned and cut, and one that looks like an address is none.
+The owner of an address range chooses its names: they are sanitised and cut, and a name that looks like an address is
+refused.
 """
 
 from __future__ import annotations
@@ -13,19 +14,19 @@ from nettop.text.sanitize import clean
 
 MAX_NAMES = 4096
 MAX_HOST, MAX_SERVICE = 48, 16  # characters
-KEPT_NS = 600_000_000_000
-KEPT_WITHOUT_NS = 60_000_000_000  # that there is no name, or no answer
-PATIENCE_NS = 30_000_000_000  # a question without an answer for so long may be put again
+TTL_NS = 600_000_000_000
+NEGATIVE_TTL_NS = 60_000_000_000  # of "no name" and "no answer"
+RETRY_NS = 30_000_000_000  # a query without an answer may be sent again after this time
 
-Question = tuple[str] | tuple[int, int]  # an address, or protocol and port
+Query = tuple[str] | tuple[int, int]  # an address, or protocol and port
 
 
 class Resolver(Protocol):
-    """Who asks the system (sources.names)."""
+    """Asks the system's resolver on threads of its own (sources.names)."""
 
-    def ask(self, question: Question) -> bool: ...
+    def ask(self, query: Query) -> bool: ...
 
-    def answers(self) -> Sequence[tuple[Question, str | None]]: ...
+    def answers(self) -> Sequence[tuple[Query, str | None]]: ...
 
     def forget(self) -> None: ...
 
@@ -33,21 +34,21 @@ class Resolver(Protocol):
 
 
 class Names:
-    """Names as far as they are known. host() and service() are asked for what is on the screen, on the model thread.
+    """A cache of resolved names. host() and service() are called on the model thread, for rows on the screen.
 
-    `make` makes the resolver, when names are first wanted. `clock` gives ns that never go back.
+    `make` makes the resolver when names are first switched on. `clock` returns monotonic ns.
     """
 
     def __init__(self, make: Callable[[], Resolver], clock: Callable[[], int]) -> None:
-        self.version = 0  # grows when a name came, or names are switched
+        self.version = 0  # grows when a name arrives, and when names are switched on or off
         self.on = False
         self._make, self._clock = make, clock
         self._resolver: Resolver | None = None
-        self._names: dict[Question, tuple[str | None, int]] = {}  # and until when it is good
-        self._asked: dict[Question, int] = {}
+        self._names: dict[Query, tuple[str | None, int]] = {}  # and until when it is valid
+        self._sent: dict[Query, int] = {}
 
     def switch(self, on: bool) -> None:
-        """Names are wanted, or not (any more): then nothing is asked, and what was known is not shown."""
+        """Switch names on or off. While they are off nothing is resolved and no name is returned."""
         if on == self.on:
             return
         self.on = on
@@ -56,57 +57,57 @@ class Names:
             self._resolver = self._make()
         if not on and self._resolver is not None:
             self._resolver.forget()
-            self._asked.clear()
+            self._sent.clear()
 
     def host(self, address: str) -> str | None:
-        """The name of an address, as far as it is known now and names are wanted."""
+        """Return the name of an address; None while it is unknown or names are off."""
         return self._known((address,)) if self.on else None
 
     def service(self, proto: int, port: int) -> str | None:
-        """The name of a service."""
+        """Return the name of a service; None while it is unknown or names are off."""
         return self._known((proto, port)) if self.on else None
 
     def collect(self) -> None:
-        """Take in the answers that came. To be called a few times a second."""
+        """Add the answers that have arrived. To be called a few times a second."""
         if self._resolver is None:
             return
         now = self._clock()
-        for question, said in self._resolver.answers():
-            self._asked.pop(question, None)
-            name = _cleaned(question, said)
-            before = self._names.pop(question, (None, 0))[0]  # and back in as the newest
-            self._names[question] = name, now + (KEPT_WITHOUT_NS if name is None else KEPT_NS)
+        for query, answer in self._resolver.answers():
+            self._sent.pop(query, None)
+            name = _checked(query, answer)
+            before = self._names.pop(query, (None, 0))[0]  # inserted again below, as the newest
+            self._names[query] = name, now + (NEGATIVE_TTL_NS if name is None else TTL_NS)
             if len(self._names) > MAX_NAMES:
                 del self._names[next(iter(self._names))]
             self.version += name != before
 
     def close(self) -> None:
-        """Let the threads end."""
+        """End the resolver's threads."""
         self.on = False
         if self._resolver is not None:
             self._resolver.close()
 
-    def _known(self, question: Question) -> str | None:
-        name, until = self._names.get(question, (None, 0))
+    def _known(self, query: Query) -> str | None:
+        name, until = self._names.get(query, (None, 0))
         now = self._clock()
         if now >= until:
-            self._ask(question, now)
+            self._ask(query, now)
         return name
 
-    def _ask(self, question: Question, now: int) -> None:
-        if now - self._asked.get(question, -PATIENCE_NS) < PATIENCE_NS or self._resolver is None:
+    def _ask(self, query: Query, now: int) -> None:
+        if now - self._sent.get(query, -RETRY_NS) < RETRY_NS or self._resolver is None:
             return
-        if len(self._asked) > MAX_NAMES:  # none of them was answered for long: the resolver is stuck
-            self._asked.clear()
-        if self._resolver.ask(question):
-            self._asked[question] = now
+        if len(self._sent) > MAX_NAMES:  # the resolver is stuck
+            self._sent.clear()
+        if self._resolver.ask(query):
+            self._sent[query] = now
 
 
-def _cleaned(question: Question, said: str | None) -> str | None:
-    if not said:
+def _checked(query: Query, answer: str | None) -> str | None:
+    if not answer:
         return None
-    limit = MAX_HOST if len(question) == 1 else MAX_SERVICE
-    name = clean(said[: 4 * limit].rstrip("."))
+    limit = MAX_HOST if len(query) == 1 else MAX_SERVICE
+    name = clean(answer[: 4 * limit].rstrip("."))
     if not name or _is_address(name):
         return None
     return name if len(name) <= limit else name[: limit - 1] + "…"

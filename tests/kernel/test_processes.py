@@ -102,7 +102,7 @@ def cells(run: Run) -> dict[int, tuple[str, str]]:
 
 
 def told_ns(engine: Engine, now_ns: int) -> int:
-    return engine.processes.told_ns(engine.code(engine.netns))
+    return engine.processes.read_ns(engine.code(engine.netns))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Which process of this host a flow belongs to, by the sockets of its namespace; nobody's when it is forwarded."""
+"""The local process of each flow, found by the sockets of its namespace; forwarded flows have none."""
 
 from __future__ import annotations
 
@@ -21,44 +21,50 @@ from nettop.text import units
 from nettop.text.address import endpoint_text
 from nettop.text.sanitize import clean
 
-FORWARDED, HERE = "– forwarded", "– this host"  # nobody's: it passes through; an end is here, but no socket is known
-FRESH_NS = 3_000_000_000  # so long processes are as they were told
-_WORDS = ("", FORWARDED, HERE)
+FORWARDED, THIS_HOST = "– forwarded", "– this host"  # no process: forwarded; local, but no socket is known
+FRESH_NS = 3_000_000_000  # processes are read again after this time
+_WORDS = ("", FORWARDED, THIS_HOST)
 _LOOPBACK_NET, _LOW = 127, (1 << 64) - 1
+
+
+_Match = tuple[NDArray[np.int32], NDArray[np.uint8]]  # of each row: index of its socket, or NO_SOCKET; certainty
 
 
 @dataclass(frozen=True, slots=True)
 class _Joined:
-    """For some rows: the sockets at both ends, how sure they are, and whether the ends are here."""
+    """For some flows: the sockets of both endpoints, and whether the endpoints are local."""
 
-    near: NDArray[np.int32]  # place of the socket that began the flow, NO_SOCKET
-    near_sure: NDArray[np.uint8]
-    far: NDArray[np.int32]  # … that answers
-    far_sure: NDArray[np.uint8]
-    here: Array  # at least one end is an address of this host
-    passing: Array  # neither end is
+    initiator: _Match
+    responder: _Match
+    local: Array  # at least one endpoint is an address of this host
+    forwarded: Array  # neither is
+
+    @property
+    def sockets(self) -> Array:
+        """The index of the responder's socket, else of the initiator's, else NO_SOCKET."""
+        return np.where(self.responder[0] >= 0, self.responder[0], self.initiator[0])
 
 
 class Processes:
-    """Takes TextKind.PROCESSES texts. `routing` tells which addresses are this host's."""
+    """The sockets and processes of each namespace, from TextKind.PROCESSES texts. `routing` has its addresses."""
 
     def __init__(self, routing: Routing | None = None) -> None:
         self.version = 0
-        self.hostile = 0  # lines that were not of the format, in all texts
+        self.hostile = 0  # malformed lines of all texts
         self._routing = routing or Routing()
         self._joins: dict[int, SocketJoin] = {}
-        self._bodies: dict[int, int] = {}  # their hashes: most texts are like the one before
-        self._told_ns: dict[int, int] = {}
+        self._bodies: dict[int, int] = {}  # hash of the last text of each namespace: most repeat
+        self._read_ns: dict[int, int] = {}
         self._errors: dict[int, str] = {}
-        self._asked: set[int] = set()  # namespaces whose processes somebody wanted to see since they were told
+        self._shown: set[int] = set()  # namespaces whose processes were shown since the last text
 
     def apply(self, text: Text, netns: int, now_ns: int) -> None:
-        """The sockets of a namespace as they are now. An error leaves what was known, and is said in the detail."""
+        """Replace the sockets of a namespace. A text with an error keeps them; the flow's detail shows the error."""
         self._errors[netns] = clean(text.error)
-        self._asked.discard(netns)
+        self._shown.discard(netns)
         if text.error:
             return
-        self._told_ns[netns] = text.ts_ns
+        self._read_ns[netns] = text.ts_ns
         body = hash(text.body)
         if self._bodies.get(netns) == body:
             return
@@ -68,67 +74,66 @@ class Processes:
         self.version += 1
 
     def sockets(self, netns: int) -> SocketTable:
-        """The sockets of a namespace as they were told last."""
+        """Return the sockets of a namespace as of its last text."""
         return self._joins[netns].table if netns in self._joins else SocketTable()
 
-    def told_ns(self, netns: int) -> int:
-        """Of when the sockets of a namespace are known, in ns since the epoch; 0: never."""
-        return self._told_ns.get(netns, 0)
+    def read_ns(self, netns: int) -> int:
+        """Return the time of the last text of a namespace, in ns since the epoch; 0: none yet."""
+        return self._read_ns.get(netns, 0)
 
     def wanted(self, netns: int, now_ns: int) -> bool:
-        """Somebody looks at processes of this namespace, and what is known of them is no longer fresh: ask again."""
-        return netns in self._asked and now_ns - self.told_ns(netns) >= FRESH_NS
-
-    # -- for whole columns -------------------------------------------------------------------------------------------
+        """Return whether processes of this namespace are being shown and are older than FRESH_NS."""
+        return netns in self._shown and now_ns - self.read_ns(netns) >= FRESH_NS
 
     def process_codes(self, data: Data) -> tuple[Array, list[str]]:
-        """For each row a code and the word of each code: a process's name, FORWARDED, HERE, or "" (not known).
+        """Return a code for each row and the label of each code: a process name, FORWARDED, THIS_HOST, or "" (unknown).
 
-        Where both ends are here it is the process that answers.
+        Where both endpoints are local it is the responder's process.
         """
         codes, words = np.zeros(len(data["have"]), np.int32), {word: code for code, word in enumerate(_WORDS)}
         for netns, rows in by_netns(data):
             joined = self._joined(netns, some(data, rows))
-            mine = np.where(joined.passing, 1, np.where(joined.here, 2, 0)).astype(np.int32)
+            owner = np.where(joined.forwarded, 1, np.where(joined.local, 2, 0)).astype(np.int32)
             names = [words.setdefault(socket.name, len(words)) for socket in self.sockets(netns).sockets]
-            places = np.where(joined.far >= 0, joined.far, joined.near)
+            places = joined.sockets
             known = (places >= 0).nonzero()[0]
-            mine[known] = np.array(names, np.int32)[places[known]] if names else 0
-            codes[rows] = mine
+            owner[known] = np.array(names, np.int32)[places[known]] if names else 0
+            codes[rows] = owner
         return codes, list(words)
 
     def pids(self, data: Data) -> NDArray[np.int64]:
-        """The process id of each row, -1 where it is not known; where both ends are here that of who answers."""
+        """Return the process id of each row as int64, -1 if unknown; the responder's where both endpoints are local."""
         found = np.full(len(data["have"]), -1, np.int64)
         for netns, rows in by_netns(data):
             if netns not in self._joins:
                 continue
             joined = self._joined(netns, some(data, rows))
-            places = np.where(joined.far >= 0, joined.far, joined.near)
+            places = joined.sockets
             pids = np.append(self.sockets(netns).column("pid", np.int64), -1)
-            found[rows] = pids[places]  # NO_SOCKET is the last
+            found[rows] = pids[places]  # NO_SOCKET (-1) is the last
         return found
 
     def _joined(self, netns: int, data: Data) -> _Joined:
-        self._asked.add(netns)
-        near, far = initiator(data), responder(data)
-        near_here, near_sure_here = self._here(netns, data["family"], near)
-        far_here, _ = self._here(netns, data["family"], far)
-        local, group = near_here == LOCAL, far_here == GROUP
-        passing = near_sure_here & ~local & (far_here != LOCAL) & ~group
-        here = local | (far_here == LOCAL)
-        nothing = np.full(len(local), NO_SOCKET, np.int32), np.zeros(len(local), np.uint8)
+        self._shown.add(netns)
+        family, proto, first, second = data["family"], data["proto"], initiator(data), responder(data)
+        first_place, certain = self._locality(netns, family, first)
+        second_place, _ = self._locality(netns, family, second)
+        first_local, second_local, group = first_place == LOCAL, second_place == LOCAL, second_place == GROUP
+        local, forwarded = first_local | second_local, certain & ~first_local & ~second_local & ~group
         join = self._joins.get(netns)
         if join is None:
-            return _Joined(*nothing, *nothing, here, passing)
-        family, proto = data["family"], data["proto"]
-        began = join.find(family, proto, near, local)
-        answers = join.find(family, proto, far, (far_here == LOCAL) | group)
+            none = np.full(len(local), NO_SOCKET, np.int32), np.zeros(len(local), np.uint8)
+            return _Joined(none, none, local, forwarded)
+        began = join.find(family, proto, first, first_local)
+        answers = join.find(family, proto, second, second_local | group)
         owned = (began[0] >= 0) | (answers[0] >= 0)
-        return _Joined(*began, *answers, here, passing & ~owned)
+        return _Joined(began, answers, local, forwarded & ~owned)
 
-    def _here(self, netns: int, family: Array, end: End) -> tuple[Array, Array]:
-        """LOCAL, GROUP or neither, and whether that is known: without routes only what sockets and loopback show."""
+    def _locality(self, netns: int, family: Array, end: End) -> tuple[Array, Array]:
+        """Return LOCAL, GROUP or 0 for each endpoint, and whether that is certain.
+
+        Without routes only loopback and the sockets' own addresses are known to be local.
+        """
         lookup = self._routing.lookup(netns)
         if lookup is not None:
             return lookup.here(family, end.hi, end.lo), np.ones(len(family), np.bool_)
@@ -138,10 +143,8 @@ class Processes:
         own = np.isin(end.lo, np.array([address & _LOW for address in known], np.uint64))
         return np.where(loopback | own, LOCAL, 0).astype(np.uint8), np.zeros(len(family), np.bool_)
 
-    # -- for rows on the screen --------------------------------------------------------------------------------------
-
     def process(self, rows: Sequence[RowView]) -> list[Cell]:
-        """A cell for each row: `nginx[812]`, `nginx[812]+3?` (likely; three others may be meant), `– forwarded`."""
+        """Return a cell for each row: `nginx[812]`, `nginx[812]+3?` (likely; 3 others match as well), `– forwarded`."""
         cells = [ABSENT] * len(rows)
         if not rows:
             return cells
@@ -155,14 +158,14 @@ class Processes:
     def _cell(self, netns: int, joined: _Joined, at: int) -> Cell:
         found = [
             (self._text(netns, int(place[at]), int(sure[at])), int(sure[at]))
-            for place, sure in ((joined.near, joined.near_sure), (joined.far, joined.far_sure))
+            for place, sure in (joined.initiator, joined.responder)
             if place[at] >= 0
         ]
         if found:
             return "→".join(text for text, _ in found), "accent" if all(sure == CERTAIN for _, sure in found) else ""
-        if joined.passing[at]:
+        if joined.forwarded[at]:
             return FORWARDED, "dim"
-        return (HERE, "dim") if joined.here[at] else ABSENT
+        return (THIS_HOST, "dim") if joined.local[at] else ABSENT
 
     def _text(self, netns: int, place: int, sure: int) -> str:
         join = self._joins[netns]
@@ -171,40 +174,39 @@ class Processes:
         return f"{_name(socket)}{f'+{others}' if others else ''}{'?' if sure == LIKELY else ''}"
 
     def process_lines(self, row: RowView) -> list[Line]:
-        """For the detail of a flow: each end's process with how sure that is and why, or why there is none."""
+        """Return lines for a flow's detail: the process of each endpoint with its certainty, or why there is none."""
         netns, data = row.value("netns"), row_columns([row])
         joined = self._joined(netns, data)
         lines: list[Line] = []
-        for title, place, sure in (
-            ("begun by", joined.near, joined.near_sure),
-            ("answered by", joined.far, joined.far_sure),
-        ):
+        for title, (place, sure) in (("begun by", joined.initiator), ("answered by", joined.responder)):
             if place[0] >= 0:
-                lines += self._end_lines(netns, title, int(place[0]), int(sure[0]))
+                lines += self._endpoint_lines(netns, title, int(place[0]), int(sure[0]))
         if not lines:
-            lines.append((("process  ", "key"), (self._nobody(netns, joined), "dim")))
+            lines.append((("process  ", "key"), (self._no_process(netns, joined), "dim")))
         return lines
 
-    def _nobody(self, netns: int, joined: _Joined) -> str:
-        if joined.passing[0]:
+    def _no_process(self, netns: int, joined: _Joined) -> str:
+        if joined.forwarded[0]:
             return f"{FORWARDED}: neither end is an address of this host"
         if netns not in self._joins:
             return f"– ({self._errors.get(netns) or 'not asked for yet'})"
-        if joined.here[0]:
-            return f"{HERE}: no socket with a process fits (it is closed, in TIME_WAIT, or the kernel's own)"
+        if joined.local[0]:
+            return f"{THIS_HOST}: no socket with a process fits (it is closed, in TIME_WAIT, or the kernel's own)"
         return "–"
 
-    def _end_lines(self, netns: int, title: str, place: int, sure: int) -> list[Line]:
+    def _endpoint_lines(self, netns: int, title: str, place: int, certainty: int) -> list[Line]:
         join = self._joins[netns]
         socket = join.table.sockets[place]
-        alike = join.sharing(place)
-        why = "certain: its socket has exactly these ends" if sure == CERTAIN else f"likely: {_socket_words(socket)}"
-        at = self._told_ns.get(netns, 0)
+        equal = join.candidates(place)
+        why = (
+            "certain: its socket has exactly these ends" if certainty == CERTAIN else f"likely: {_socket_words(socket)}"
+        )
+        at = self._read_ns.get(netns, 0)
         line = ((f"{title}  ", "key"), (_name(socket), "accent"), (f"  uid {socket.uid}", ""))
         lines: list[Line] = [(*line, (f"  {why}, at {units.clock(at)}", "dim"))]
         others = join.others(place)
         if others:
-            names = dict.fromkeys(_name(other) for other in alike[1:4] if other.pid != socket.pid)
+            names = dict.fromkeys(_name(other) for other in equal[1:4] if other.pid != socket.pid)
             whom = f": {', '.join(names)}" if names else ""
             lines.append((("  ", ""), (f"{others} other{'s' * (others > 1)} may be meant, too{whom}", "warn")))
         return lines

@@ -1,4 +1,4 @@
-"""The sockets of one namespace with their processes, as columns, out of a TextKind.PROCESSES text."""
+"""The sockets of one namespace with their processes, as columns, read from a TextKind.PROCESSES text."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LIMITS = {
 
 @dataclass(frozen=True, slots=True)
 class Socket:
-    """One socket. Addresses are integers in host order; `pid` None: no process, or none that could be looked into."""
+    """One socket. Addresses are integers in host order; `pid` is None without a process, or if we may not see it."""
 
     family: int
     proto: int
@@ -50,43 +50,43 @@ class Socket:
 
     @property
     def connected(self) -> bool:
-        """Whether it has another end."""
+        """True if it has a peer."""
         return bool(self.rport or self.remote)
 
     @property
-    def useless(self) -> bool:
-        """A TCP socket that is neither connected nor listening gets no packets."""
+    def receives_nothing(self) -> bool:
+        """True for a TCP socket that is neither connected nor listening."""
         return self.proto == _TCP and not self.connected and self.state != _TCP_LISTEN
 
 
 @dataclass(slots=True)
 class SocketTable:
-    """Columns by socket; `sockets` are the same as values."""
+    """The sockets of a namespace, and their fields as columns."""
 
     sockets: list[Socket] = field(default_factory=list)
-    hostile: int = 0  # lines that were not of the format
+    hostile: int = 0  # malformed lines
     left_out: int = 0  # beyond MAX_SOCKETS
-    lines: dict[bytes, Socket | None] = field(default_factory=dict)  # what each line of the text came to
+    lines: dict[bytes, Socket | None] = field(default_factory=dict)  # the parsed socket of each line; None: malformed
 
     def __len__(self) -> int:
         return len(self.sockets)
 
     def column(self, name: str, dtype: type[np.generic]) -> Array:
-        """The values of one of Socket's numbers; None is -1."""
+        """Return one numeric field of every socket; None becomes -1."""
         values = [getattr(socket, name) for socket in self.sockets]
         return np.array([-1 if value is None else value for value in values], dtype)
 
     def halves(self, name: str) -> tuple[Array, Array]:
-        """High and low halves of `local` or `remote`."""
+        """Return the high and low 64 bits of `local` or `remote` of every socket, as uint64."""
         values = [getattr(socket, name) for socket in self.sockets]
         hi = np.array([value >> 64 for value in values], np.uint64)
         return hi, np.array([value & _LOW for value in values], np.uint64)
 
 
 def read_sockets(body: bytes, before: SocketTable | None = None) -> SocketTable:
-    """The sockets of a text. What is not of the format is counted and left out.
+    """Return the sockets of a text. Malformed lines are counted and left out.
 
-    Lines that stood in the text `before` are not parsed again: most sockets live longer than a few seconds.
+    Lines that were in the text `before` are not parsed again: most sockets live longer than a few seconds.
     """
     table = SocketTable()
     known = before.lines if before is not None else {}
@@ -99,13 +99,13 @@ def read_sockets(body: bytes, before: SocketTable | None = None) -> SocketTable:
         socket = table.lines[line] = known[line] if line in known else fresh[line]
         if socket is None:
             table.hostile += 1
-        elif not socket.useless:
+        elif not socket.receives_nothing:
             table.sockets.append(socket)
     return table
 
 
 def _objects(lines: list[bytes]) -> Iterator[object]:
-    """What stands on each line, None where it is no JSON. Many lines are parsed as one array: three times as fast."""
+    """Yield the JSON value of each line, None if malformed. Many lines are parsed as one array, 3 times as fast."""
     for first in range(0, len(lines), _CHUNK):
         some = lines[first : first + _CHUNK]
         found = _parsed(b"[" + b",".join(some) + b"]")
@@ -118,13 +118,13 @@ def _objects(lines: list[bytes]) -> Iterator[object]:
 def _parsed(text: bytes) -> object:
     try:
         found: object = json.loads(text)
-    except (ValueError, RecursionError):  # bad UTF-8 and numbers of a million digits are ValueErrors, too
+    except (ValueError, RecursionError):  # bad UTF-8 and numbers of a million digits are ValueErrors
         return None
     return found
 
 
 def _socket(found: object) -> Socket | None:
-    """The socket of a parsed line; None if anything in it is not as it must be."""
+    """Return the socket of a parsed line; None if any field is malformed."""
     if not isinstance(found, dict):
         return None
     numbers: tuple[Any, ...] = tuple(map(found.get, _LIMITS))

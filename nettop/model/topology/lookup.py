@@ -1,4 +1,4 @@
-"""Where an address is, seen from one namespace: here, behind a device, or nowhere, by its local and main tables."""
+"""Route lookup for many addresses at once: local, behind a device, or unreachable, by the local and main tables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nettop.decode import rtnetlink as rt
 from nettop.decode.rtnetlink import Link, Route
 from nettop.model.topology.prefixes import PrefixTable
 
-UNKNOWN, LOCAL, GROUP = 0, 1, 2  # codes of places before the devices: no route, this host, broadcast or multicast
+UNKNOWN, LOCAL, GROUP = 0, 1, 2  # the first codes: no route, an address of this host, broadcast or multicast
 _FIXED = ("–", "local", "group", "blackhole", "unreachable", "prohibit")
 _KINDS = {
     rt.RTN_LOCAL: LOCAL,
@@ -23,16 +23,16 @@ _KINDS = {
     rt.RTN_UNREACHABLE: 4,
     rt.RTN_PROHIBIT: 5,
 }
-_ORDER = (rt.RT_TABLE_LOCAL, rt.RT_TABLE_MAIN, rt.RT_TABLE_DEFAULT)  # as the three default rules ask them
+_ORDER = (rt.RT_TABLE_LOCAL, rt.RT_TABLE_MAIN, rt.RT_TABLE_DEFAULT)  # in the order of the three default policy rules
 _MULTICAST = {rt.AF_INET: (0xE000_0000, 4), rt.AF_INET6: (0xFF << 120, 8)}
-_MOST_NAMES = 3  # devices named where equal routes leave by several
+_MAX_NAMES = 3  # devices named where routes of equal metric leave by several
 
 
 class RouteLookup:
-    """Made once for the routes of a moment. Policy rules and other tables are not looked at."""
+    """A lookup table built once from the routes of a namespace. Policy rules and other tables are ignored."""
 
     def __init__(self, routes: Sequence[Route], links: Mapping[int, Link]) -> None:
-        self.places: list[str] = [*_FIXED]  # the word of each code
+        self.places: list[str] = [*_FIXED]  # the label of each code
         self._codes: dict[str, int] = {word: code for code, word in enumerate(_FIXED)}
         self._links = links
         self._tables = {
@@ -41,7 +41,7 @@ class RouteLookup:
         }
 
     def find(self, family: Array, hi: Array | None, lo: Array) -> NDArray[np.int32]:
-        """The code of the place of each address, into `places`."""
+        """Return for each address the index into `places` of where it is."""
         six = family != rt.AF_INET
         if not six.any():
             return self._of(rt.AF_INET, None, lo)
@@ -51,7 +51,7 @@ class RouteLookup:
         return found
 
     def here(self, family: Array, hi: Array | None, lo: Array) -> NDArray[np.uint8]:
-        """LOCAL, GROUP or UNKNOWN (elsewhere) of each address: by the local table alone, which is small."""
+        """Return LOCAL, GROUP or UNKNOWN (elsewhere) for each address, by the local table alone, which is small."""
         six = family != rt.AF_INET
         found = np.empty(len(lo), np.int32)
         if not six.any():
@@ -73,7 +73,7 @@ class RouteLookup:
         return found
 
     def _prefixes(self, routes: Sequence[Route], family: int, table: int) -> list[tuple[int, int, int]]:
-        """The routes of a table as prefixes with codes: of equal prefixes the best metric's, all of them."""
+        """Return the routes of a table as prefixes with codes; of equal prefixes all routes with the best metric."""
         best: dict[tuple[int, int], tuple[int, list[Route]]] = {}
         for route in routes:
             usable = route.family == family and route.table == table and not route.tos and not route.source_length
@@ -99,7 +99,7 @@ class RouteLookup:
         names = [self._name(ifindex) for ifindex in dict.fromkeys(hops)]
         if not names:
             return -1
-        word = "|".join(names[:_MOST_NAMES]) + ("|…" if len(names) > _MOST_NAMES else "")
+        word = "|".join(names[:_MAX_NAMES]) + ("|…" if len(names) > _MAX_NAMES else "")
         code = self._codes.setdefault(word, len(self.places))
         if code == len(self.places):
             self.places.append(word)

@@ -1,4 +1,4 @@
-"""Which prefix of many an address falls into: nested prefixes are cut into intervals once, then looked up in bulk."""
+"""Longest-prefix match in bulk: nested prefixes are cut into intervals once, then found by binary search."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Prefix = tuple[int, int, int]  # address, length in bits, value (not negative)
 
 
 class PrefixTable:
-    """Longest-prefix match of one family: `width` is 32 or 128 bits. Of equal prefixes the first one given counts."""
+    """Longest-prefix match of one family: `width` is 32 or 128 bits. Of equal prefixes the first one wins."""
 
     def __init__(self, prefixes: Iterable[Prefix], width: int) -> None:
         starts, values = _intervals(prefixes, width)
@@ -27,17 +27,17 @@ class PrefixTable:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing can be found."""
+        """True if no address can match."""
         return bool((self._values == NONE).all())
 
     def find(self, hi: Array | None, lo: Array) -> NDArray[np.int32]:
-        """The value of each address's longest prefix, NONE where there is none. `hi` None: zeros."""
+        """Return the value of the longest prefix of each address, or NONE. `hi` None means zeros."""
         if len(self._his) == 1 and hi is None:  # IPv4
             return self._values[np.searchsorted(self._lo, lo.astype(np.uint64, copy=False), "right") - 1]
         halves = np.zeros(len(lo), np.uint64) if hi is None else hi
         group = np.searchsorted(self._his, halves, "right") - 1
         ends = np.append(self._first[1:], len(self._values))
-        at = ends[group] - 1  # beyond every start of that high half
+        at = ends[group] - 1  # the last interval of that high half
         exact = (self._his[group] == halves).nonzero()[0]
         for one in np.unique(group[exact]).tolist():
             some = exact[group[exact] == one]
@@ -47,7 +47,7 @@ class PrefixTable:
 
 
 def _intervals(prefixes: Iterable[Prefix], width: int) -> tuple[list[int], list[int]]:
-    """Where each interval starts, from 0 on, and the value that holds until the next one."""
+    """Return the start of each interval, from 0 on, and the value that holds until the next start."""
     known: dict[tuple[int, int], int] = {}
     for address, length, value in prefixes:
         span = width - length

@@ -1,4 +1,4 @@
-"""Links, addresses and routes of each namespace, and what they say of a flow: the devices it comes in and leaves by."""
+"""Links, addresses and routes of each namespace, kept from dumps."""
 
 from __future__ import annotations
 
@@ -21,53 +21,51 @@ class _Namespace:
     links: dict[int, Link] = field(default_factory=dict)
     addresses: tuple[Address, ...] = ()
     routes: tuple[Route, ...] = ()
-    complete: set[str] = field(default_factory=set)  # parts that were told of in full at least once
-    told: RouteRows | None = None  # of the dump under way
+    complete: set[str] = field(default_factory=set)  # parts of which a complete dump was read
+    pending: RouteRows | None = None  # rows of the dump in progress
     lookup: RouteLookup | None = None
 
 
 class Routing:
-    """Takes what decode.rtnetlink makes of the stream "routes". A dump replaces what was known when it is complete."""
+    """The model of the stream "routes". A complete dump replaces the links, addresses or routes of its namespace."""
 
     def __init__(self) -> None:
         self.version = 0
         self._of: dict[int, _Namespace] = {}
 
     def apply(self, item: RouteRows | DumpMark | Gap, netns: int, now_ns: int) -> None:
-        """Rows of a dump, or its marks."""
+        """Add rows of a dump, or begin and end one."""
         known = self._of.setdefault(netns, _Namespace())
         if isinstance(item, RouteRows):
             _gather(known, item)
         elif isinstance(item, DumpMark) and item.what in _PARTS:
-            told, known.told = known.told, RouteRows() if item.begin else None
-            if not item.begin and item.complete and told is not None:
-                self._replace(known, item.what, told)
+            rows, known.pending = known.pending, RouteRows() if item.begin else None
+            if not item.begin and item.complete and rows is not None:
+                self._replace(known, item.what, rows)
 
-    def _replace(self, known: _Namespace, what: str, told: RouteRows) -> None:
+    def _replace(self, known: _Namespace, what: str, rows: RouteRows) -> None:
         before = known.links, known.addresses, known.routes
         if what == "links":
-            known.links = {link.ifindex: link for link in told.links}
+            known.links = {link.ifindex: link for link in rows.links}
         elif what == "addresses":
-            known.addresses = tuple(told.addresses)
+            known.addresses = tuple(rows.addresses)
         else:
-            known.routes = tuple(told.routes)
+            known.routes = tuple(rows.routes)
         if what not in known.complete or before != (known.links, known.addresses, known.routes):
             known.complete.add(what)
             known.lookup = None
             self.version += 1
 
-    # -- as they are -----------------------------------------------------------------------------------------------
-
     def links(self, netns: int) -> Mapping[int, Link]:
-        """The devices of a namespace, by ifindex."""
+        """Return the devices of a namespace by ifindex."""
         return self._of[netns].links if netns in self._of else {}
 
     def addresses(self, netns: int) -> tuple[Address, ...]:
-        """The addresses of its devices."""
+        """Return the addresses of its devices."""
         return self._of[netns].addresses if netns in self._of else ()
 
     def routes(self, netns: int) -> tuple[Route, ...]:
-        """The routes of all its tables."""
+        """Return the routes of all its tables."""
         return self._of[netns].routes if netns in self._of else ()
 
     def too_many(self, netns: int) -> bool:
@@ -75,7 +73,7 @@ class Routing:
         return max(len(self.routes(netns)), len(self.links(netns))) > MAX_ROUTES
 
     def lookup(self, netns: int) -> RouteLookup | None:
-        """Where addresses are, seen from this namespace; None while that is not known."""
+        """Return the route lookup of a namespace; None while links or routes are unknown, or too many."""
         known = self._of.get(netns)
         if known is None or not {"links", "routes"} <= known.complete:
             return None
@@ -87,13 +85,13 @@ class Routing:
 
 
 def _gather(known: _Namespace, rows: RouteRows) -> None:
-    """What a dump under way told of; of more than can be used only that there are more."""
-    if known.told is not None:
-        _append(known.told.links, rows.links)
-        _append(known.told.addresses, rows.addresses)
-        _append(known.told.routes, rows.routes)
+    """Add rows to the dump in progress, at most one more than MAX_ROUTES."""
+    if known.pending is not None:
+        _append(known.pending.links, rows.links)
+        _append(known.pending.addresses, rows.addresses)
+        _append(known.pending.routes, rows.routes)
 
 
-def _append(known: list[_Any], more: list[_Any]) -> None:
-    if len(known) <= MAX_ROUTES:
-        known += more[: MAX_ROUTES + 1 - len(known)]
+def _append(rows: list[_Any], more: list[_Any]) -> None:
+    if len(rows) <= MAX_ROUTES:
+        rows += more[: MAX_ROUTES + 1 - len(rows)]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from nettop.model import names as module
-from nettop.model.names import KEPT_NS, KEPT_WITHOUT_NS, MAX_HOST, PATIENCE_NS, Names, Question
+from nettop.model.names import MAX_HOST, NEGATIVE_TTL_NS, RETRY_NS, TTL_NS, Names, Query
 
 
 class Asked:
@@ -16,17 +16,17 @@ class Asked:
     made = 0
 
     def __init__(self) -> None:
-        self.questions: list[Question] = []
-        self.ready: list[tuple[Question, str | None]] = []
+        self.questions: list[Query] = []
+        self.ready: list[tuple[Query, str | None]] = []
         self.full = self.closed = False
         Asked.made += 1
 
-    def ask(self, question: Question) -> bool:
+    def ask(self, question: Query) -> bool:
         if not self.full:
             self.questions.append(question)
         return not self.full
 
-    def answers(self) -> list[tuple[Question, str | None]]:
+    def answers(self) -> list[tuple[Query, str | None]]:
         ready, self.ready = self.ready, []
         return ready
 
@@ -43,7 +43,7 @@ class World:
         self.names = Names(lambda: self.resolver, lambda: self.now)
         self.names.switch(on)
 
-    def says(self, question: Question, name: str | None) -> None:
+    def says(self, question: Query, name: str | None) -> None:
         self.resolver.ready.append((question, name))
         self.names.collect()
 
@@ -75,10 +75,10 @@ def test_that_there_is_no_name_is_remembered_for_a_while() -> None:
     world.names.host("10.0.0.1")
     version = world.names.version
     world.says(("10.0.0.1",), None)
-    world.now = KEPT_WITHOUT_NS - 1
+    world.now = NEGATIVE_TTL_NS - 1
     assert world.names.host("10.0.0.1") is None and len(world.resolver.questions) == 1
     assert world.names.version == version  # nothing looks different
-    world.now = KEPT_WITHOUT_NS
+    world.now = NEGATIVE_TTL_NS
     world.names.host("10.0.0.1")
     assert len(world.resolver.questions) == 2
 
@@ -87,7 +87,7 @@ def test_an_old_name_is_shown_while_it_is_asked_again() -> None:
     world = World()
     world.names.host("9.9.9.9")
     world.says(("9.9.9.9",), "old.example")
-    world.now = KEPT_NS
+    world.now = TTL_NS
     assert world.names.host("9.9.9.9") == "old.example" and len(world.resolver.questions) == 2
     world.says(("9.9.9.9",), "new.example")
     assert world.names.host("9.9.9.9") == "new.example"
@@ -98,7 +98,7 @@ def test_what_was_not_answered_is_asked_again_after_a_while_and_what_had_no_room
     world.resolver.full = True
     world.names.host("9.9.9.9")
     world.resolver.full = False
-    for world.now in (0, PATIENCE_NS - 1, PATIENCE_NS):
+    for world.now in (0, RETRY_NS - 1, RETRY_NS):
         world.names.host("9.9.9.9")
     assert world.resolver.questions == [("9.9.9.9",)] * 2
 
@@ -148,4 +148,4 @@ def test_names_and_questions_are_bounded(monkeypatch: Any) -> None:
     assert world.names.host("10.0.0.49") == "host49"
     for i in range(50):
         world.names.host(f"10.0.1.{i}")
-    assert len(world.names._asked) <= 12
+    assert len(world.names._sent) <= 12

@@ -14,7 +14,7 @@ from nettop.batch import Text
 from nettop.columns import HAVE_REPLY, Strings
 from nettop.kinds import TextKind
 from nettop.model.flows.cells import RowView, row_views
-from nettop.model.processes.processes import FORWARDED, FRESH_NS, HERE, Processes
+from nettop.model.processes.processes import FORWARDED, FRESH_NS, THIS_HOST, Processes
 from nettop.model.processes.sockets import read_sockets
 from nettop.model.topology.routing import Routing
 from tests.unit.model.flows.flow_rows import columns, ip, row
@@ -73,8 +73,8 @@ def test_a_connected_socket_with_exactly_the_flows_ends_is_certain() -> None:
     curl = connected(LAN, 40000, "9.9.9.9", 443, name="curl", pid=42)
     found = processes(curl)
     assert cell(found, flow(LAN, 40000, "9.9.9.9", 443)) == "curl[42]"
-    assert cell(found, flow(LAN, 40000, "9.9.9.9", 444)) == HERE
-    assert cell(found, flow(LAN, 40000, "9.9.9.9", 443) | {"proto": 17}) == HERE
+    assert cell(found, flow(LAN, 40000, "9.9.9.9", 444)) == THIS_HOST
+    assert cell(found, flow(LAN, 40000, "9.9.9.9", 443) | {"proto": 17}) == THIS_HOST
     assert found.process([view(flow(LAN, 40000, "9.9.9.9", 443))])[0][1] == "accent"
 
 
@@ -96,7 +96,7 @@ def test_a_listening_socket_is_likely_and_its_own_address_comes_before_every_add
     found = processes(socket(), socket(WAN, 80, "caddy", 7))
     assert cell(found, flow("7.7.7.7", 999, WAN, 80)) == "caddy[7]?"
     assert cell(found, flow("7.7.7.7", 999, LAN, 80)) == "nginx[812]?"
-    assert cell(found, flow("7.7.7.7", 999, LAN, 81)) == HERE
+    assert cell(found, flow("7.7.7.7", 999, LAN, 81)) == THIS_HOST
 
 
 def test_a_socket_on_every_ipv6_address_takes_ipv4_too_where_no_other_does() -> None:
@@ -114,7 +114,7 @@ def test_ipv6_ends_are_compared_whole() -> None:
     six = flow(LAN, 500, LAN, 443, family=10, osrc_hi=0xFD00 << 48, osrc_lo=1, odst_hi=0x20010DB8 << 32, odst_lo=1)
     six |= {"rsrc_hi": 0x20010DB8 << 32, "rsrc_lo": 1, "rdst_hi": 0xFD00 << 48, "rdst_lo": 1, "rsport": 443}
     assert cell(found, six) == "ssh[8]"
-    assert cell(found, six | {"odst_hi": 0x20010DB9 << 32, "rsrc_hi": 0x20010DB9 << 32}) == HERE
+    assert cell(found, six | {"odst_hi": 0x20010DB9 << 32, "rsrc_hi": 0x20010DB9 << 32}) == THIS_HOST
 
 
 def test_an_unconnected_udp_socket_that_began_a_flow_is_likely() -> None:
@@ -161,11 +161,11 @@ def test_several_who_share_are_said() -> None:
 def test_sockets_without_a_process_give_way_to_the_listener() -> None:
     waiting = connected(LAN, 80, "7.7.7.7", 9, pid=None, name="")
     assert cell(processes(waiting, socket()), flow("7.7.7.7", 9, LAN, 80)) == "nginx[812]?"
-    assert cell(processes(waiting), flow("7.7.7.7", 9, LAN, 80)) == HERE
+    assert cell(processes(waiting), flow("7.7.7.7", 9, LAN, 80)) == THIS_HOST
 
 
 def test_a_bound_tcp_socket_that_does_not_listen_is_nobodys_server() -> None:
-    assert cell(processes(socket(state=CLOSE)), flow("7.7.7.7", 9, LAN, 80)) == HERE
+    assert cell(processes(socket(state=CLOSE)), flow("7.7.7.7", 9, LAN, 80)) == THIS_HOST
 
 
 def test_a_ping_is_its_pingers() -> None:
@@ -195,7 +195,7 @@ def test_each_namespace_has_its_own_processes() -> None:
     found = processes(socket())
     told(found._routing, GATEWAY, netns=1)
     values = flow("7.7.7.7", 9, LAN, 80)
-    assert [drawn for drawn, _ in found.process([view(values), view(values, 1)])] == ["nginx[812]?", HERE]
+    assert [drawn for drawn, _ in found.process([view(values), view(values, 1)])] == ["nginx[812]?", THIS_HOST]
     assert "not asked for yet" in str(found.process_lines(view(values, 1)))
 
 
@@ -206,14 +206,14 @@ def test_a_text_that_failed_leaves_what_was_known_and_an_equal_one_no_version() 
     found.apply(text(socket()), 0, 0)
     assert found.version == version and cell(found, flow("7.7.7.7", 9, LAN, 80)) == "nginx[812]?"
     found.apply(text(), 0, 0)
-    assert found.version > version and cell(found, flow("7.7.7.7", 9, LAN, 80)) == HERE
+    assert found.version > version and cell(found, flow("7.7.7.7", 9, LAN, 80)) == THIS_HOST
     found.apply(text(error="no rights"), 1, 0)
     assert "no rights" in str(found.process_lines(view(flow("7.7.7.7", 9, "8.8.8.8", 80), 1)))
 
 
 def test_processes_are_wanted_when_somebody_looks_and_they_are_no_longer_fresh() -> None:
     found, flows = processes(socket()), [view(flow("7.7.7.7", 9, LAN, 80))]
-    told = found.told_ns(0)
+    told = found.read_ns(0)
     assert not found.wanted(0, told + FRESH_NS)
     found.process(flows)
     assert (
