@@ -6,6 +6,7 @@ import argparse
 import time
 from collections.abc import Callable
 
+from nettop import arguments
 from nettop.batch import DumpMark, End, Item, Text
 from nettop.errors import UsageError
 from nettop.headless.load import complain, engine_of, item_time, live_engine, settled
@@ -19,6 +20,24 @@ from nettop.pipeline.ingest import Plumbing
 from nettop.pipeline.live_sources import LiveSources
 
 _FIRST_S = 2.0  # the first round waits no longer than this for a source that is slow to answer
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `nettop counters`."""
+    arguments.as_json(parser)
+    parser.add_argument(
+        "--interval",
+        type=arguments.seconds,
+        default=0.0,
+        metavar="S",
+        help="all once, then every S seconds what has changed",
+    )
+    parser.add_argument(
+        "--group", action="append", default=[], metavar="G", help="only this group: conntrack, nft-counter, tcp, …"
+    )
+    arguments.until(parser)
+    arguments.live(parser)
+    arguments.replay(parser)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from nettop import arguments
 from nettop.console import printing
 
 OK, LIMITED, MISSING = "ok", "limited", "missing"
@@ -176,6 +177,11 @@ def lines(checks: list[Check], as_json: bool) -> Iterator[str]:
         else:
             remedy = f"  ({check.remedy})" if check.remedy else ""
             yield f"{check.state:8} {check.name:{width}}  {check.found}{remedy}"
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `nettop doctor`."""
+    arguments.as_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import argparse
 import time
 from collections.abc import Iterable, Iterator
 
+from nettop import arguments
 from nettop.batch import Batch, Gap, Item, Stream, StreamAdded, Text
 from nettop.columns import Strings
 from nettop.console import say
@@ -22,6 +23,17 @@ from nettop.model.ledger import Ledger
 from nettop.pipeline.ingest import Plumbing
 from nettop.pipeline.live_sources import EVENT_RCVBUF, LiveSources
 from nettop.text.units import clock, grouped
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `nettop events`."""
+    arguments.as_json(parser)
+    arguments.display_filter(parser)
+    arguments.verbose(parser)
+    arguments.until(parser)
+    arguments.buffer(parser)
+    arguments.live(parser)
+    arguments.replay(parser)
 
 
 def run(options: argparse.Namespace) -> int:

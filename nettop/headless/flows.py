@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from nettop import arguments
 from nettop.batch import DumpMark, Item, Text
 from nettop.console import say
 from nettop.errors import EXIT_FAILED, UsageError
@@ -44,6 +45,20 @@ class Asked:
     def owners(self) -> bool:
         """Whether it takes the processes."""
         return not OWNERS.isdisjoint(self.columns)
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `nettop flows`."""
+    arguments.as_json(parser)
+    arguments.display_filter(parser)
+    parser.add_argument("--sort", metavar="KEY", default="", help="a column: bytes, packets, rate, age, timeout, …")
+    parser.add_argument(
+        "--group", metavar="KEY", default="", help="add up by source, destination, service, nat, state, process, …"
+    )
+    parser.add_argument("-n", "--number", type=arguments.count, default=0, metavar="N", help="print the first N")
+    arguments.verbose(parser)
+    arguments.live(parser)
+    arguments.replay(parser)
 
 
 def run(options: argparse.Namespace) -> int:

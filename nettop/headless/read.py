@@ -17,6 +17,7 @@ from typing import BinaryIO, Protocol
 
 import numpy as np
 
+from nettop import arguments
 from nettop.batch import Batch, Counter64, End, Gap, Item, PacketMeta, Stream, StreamAdded, chosen
 from nettop.broker.output import open_new
 from nettop.console import printing, say
@@ -52,6 +53,15 @@ class Sink(Protocol):
     def close(self) -> None:
         """Nothing follows."""
         ...
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `nettop read`."""
+    parser.add_argument("files", metavar="FILE", nargs="+", help="pcap, pcapng or a recording ('-': stdin)")
+    arguments.as_json(parser)
+    arguments.display_filter(parser)
+    parser.add_argument("-w", "--write", metavar="OUT", default="", help="export the matching packets as pcapng")
+    parser.add_argument("--force", action="store_true", help="overwrite OUT if it is a capture")
 
 
 def run(options: argparse.Namespace) -> int:

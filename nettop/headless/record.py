@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
+from nettop import arguments
 from nettop.batch import Batch, End, Gap, Item, PacketMeta, Stream, StreamAdded, Text, batch_rows
 from nettop.broker.client import Broker, Netns
 from nettop.broker.libpcap import compile_program
@@ -25,6 +26,21 @@ from nettop.recording.rotation import Limits, RotatingWriter, numbered
 from nettop.recording.writer import RecordingWriter
 from nettop.session.own_ssh import Connection, leaving_out, own_session
 from nettop.text.units import grouped, scaled
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `nettop record`."""
+    parser.add_argument("-w", "--write", metavar="FILE", required=True, help="the recording ('-': stdout)")
+    arguments.capture(parser)
+    arguments.live(parser)
+    arguments.until(parser)
+    parser.add_argument("--force", action="store_true", help="overwrite FILE if it is a capture")
+    number, seconds = arguments.count, arguments.seconds
+    parser.add_argument(
+        "--keyframe-seconds", type=seconds, default=300.0, metavar="S", help="table, rules and counters each S s"
+    )
+    parser.add_argument("--rotate-bytes", type=number, default=0, metavar="N", help="begin a new file after N bytes")
+    parser.add_argument("--rotate-seconds", type=seconds, default=0.0, metavar="S", help="begin a new file each S s")
 
 
 def run(options: argparse.Namespace) -> int:

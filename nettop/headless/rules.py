@@ -7,6 +7,7 @@ import json as json_format
 from collections.abc import Iterator
 from typing import Any
 
+from nettop import arguments
 from nettop.decode.nftables.listing import with_counters
 from nettop.headless.load import engine_of, live_engine, settled
 from nettop.headless.streaming import Lines
@@ -19,6 +20,13 @@ from nettop.text.sanitize import clean
 from nettop.text.units import scaled
 
 Numbers = tuple[int | None, int | None]
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `nettop rules`."""
+    arguments.as_json(parser)
+    arguments.live(parser)
+    arguments.replay(parser)
 
 
 def run(options: argparse.Namespace) -> int:

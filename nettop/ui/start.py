@@ -11,44 +11,44 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from nettop import arguments
 from nettop.broker.client import Broker
 from nettop.broker.libpcap import compile_program
 from nettop.broker.start import Mode, start
-from nettop.console import say
-from nettop.errors import EXIT_FAILED, BrokerError, NotPermitted
+from nettop.errors import BrokerError
 from nettop.kinds import LINKTYPE_ETHERNET
-from nettop.labs.client import Demo, bundled
 from nettop.session.own_ssh import own_session
-from nettop.ui.terminal import ask_start, run_app
+from nettop.ui import demo, opening
+from nettop.ui.terminal import ask_start
 
 if TYPE_CHECKING:
     from nettop.pipeline.receive_filter import Only
-    from nettop.session.base import Session
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the app."""
+    arguments.live(parser, several=True)
+    arguments.capture(parser)
+    parser.add_argument("--only", metavar="EXPR", default="", help="receive only flows and events that match")
+    parser.add_argument(
+        "--interval",
+        type=arguments.seconds,
+        default=0.0,
+        metavar="S",
+        help="read the table every S seconds, whatever it costs",
+    )
+    arguments.buffer(parser)
+    arguments.replay(parser)
+    opening.options(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """`nettop [--netns NS]... [-i IF]... [-f BPF] [-r FILE]`: the app; the exit code of the contract."""
     if options.read:
-        return _replay(options.read, options)
+        return opening.replay(options.read, options)
     if os.geteuid() and not _sudo_is_ready():
         return _ask(options)
     return _live(options, "auto")
-
-
-def run_demo(options: argparse.Namespace) -> int:
-    """`nettop demo`: the app in the lab, or on the lab's recording where namespaces are not allowed."""
-    if options.replay:
-        return _replay(bundled(), options, speed=options.speed or 1.0)
-    try:
-        demo = Demo(read_only=options.read_only)
-    except NotPermitted as error:
-        say(f"{error}; replaying the lab's recording instead")
-        notice = f"This host allows no private namespaces ({error.what}): this is a recording of the lab"
-        return _replay(bundled(), options, speed=options.speed or 1.0, notice=notice)
-    with demo as broker:
-        from nettop.session.live import LiveSession
-
-        return _shown(LiveSession(broker, options.netns, mode="DEMO", keep_events=_kept(options)), options)
 
 
 def _live(options: argparse.Namespace, mode: Mode) -> int:
@@ -63,19 +63,13 @@ def _live(options: argparse.Namespace, mode: Mode) -> int:
         first, *others = options.netns or [""]
         _check_devices(broker, first, options.interface)
         table, buffer = options.interval or None, options.buffer or EVENT_RCVBUF
-        kept = _kept(options)
+        kept = opening.keep_events(options)
         session = LiveSession(
             broker, first, others, ssh=ssh, only=only, interval=table, buffer=buffer, keep_events=kept
         )
         if options.interface or options.capture_filter:
             session.start_capture(options.interface, options.capture_filter, session.note_failure, options.snaplen)
-        return _shown(session, options)
-
-
-def _kept(options: argparse.Namespace) -> int:
-    from nettop.model.events.log import KEEP_EVENTS
-
-    return options.keep_events or KEEP_EVENTS
+        return opening.show(session, options)
 
 
 def _only(expression: str) -> Only | None:
@@ -107,43 +101,16 @@ def _check_devices(broker: Broker, netns: str, wanted: Sequence[str]) -> None:
             raise BrokerError(f"no device {name!r}", f"there are {', '.join(present[:10])}")
 
 
-def _replay(path: str, options: argparse.Namespace, speed: float | None = None, notice: str = "") -> int:
-    from nettop.session.replay import ReplaySession
-
-    session = ReplaySession(path, speed or options.speed or None, _kept(options))
-    try:
-        if os.geteuid() == 0:
-            from nettop.broker.drop import drop_app
-
-            drop_app()  # what a file says is decoded without any rights
-        session.start()
-    except BaseException:
-        session.close()
-        raise
-    return _shown(session, options, notice)
-
-
-def _shown(session: Session, options: argparse.Namespace, notice: str = "") -> int:
-    try:
-        code = run_app(session, theme=options.theme, notice=notice)
-    finally:
-        session.close()
-    if session.problem():
-        say(session.problem())
-        return code or EXIT_FAILED
-    return code
-
-
 def _ask(options: argparse.Namespace) -> int:
     """The start screen: what a person without rights can do instead."""
     choice = ask_start("Watching a live host needs CAP_NET_ADMIN and CAP_NET_RAW.", theme=options.theme)
     if choice is None:
         return 0
     if choice.what == "open":
-        return _replay(choice.path, options)
+        return opening.replay(choice.path, options)
     if choice.what == "demo":
         options.netns, options.replay = "gw-a", False
-        return run_demo(options)
+        return demo.run(options)
     return _live(options, "auto")
 
 

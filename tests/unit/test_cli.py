@@ -119,6 +119,15 @@ def test_a_reader_that_goes_is_an_end(argv: list[str]) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(cli.COMMANDS))
+def test_a_command_loads_no_other(name: str) -> None:
+    code = f"import sys; from nettop import cli; cli.main([{name!r}, '--help']); sys.stdout.flush()\n"
+    code += f"print([n for n in {sorted(cli.COMMANDS)!r} if 'nettop.headless.' + n in sys.modules])\n"
+    code += "print([n for n in ('textual', 'rich', 'scapy') if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines()[-2:] == [str([name] if name != "demo" else []), "[]"]
+
+
+@pytest.mark.parametrize("name", sorted(cli.COMMANDS))
 def test_every_command_has_help(name: str) -> None:
     done = nettop(name, "--help")
     assert done.returncode == 0
