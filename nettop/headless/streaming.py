@@ -66,7 +66,7 @@ def in_kernel(
 ) -> Narrowed:
     """What of the filter the kernel can run; with --verbose a line on stderr says that, and what is left."""
     if wanted is None:
-        return Narrowed(None, b"", "", False)
+        return Narrowed()
     found = narrowed(wanted, events=events, dumps=dumps)
     if options.verbose:
         say(f"filter: {found.words}")

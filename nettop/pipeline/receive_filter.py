@@ -14,7 +14,7 @@ from nettop.model.filter.expression import Filter, parse
 from nettop.model.flows.fields import FlowFields
 from nettop.model.kernel_filter.pushdown import Narrowed, narrowed
 
-EVERYTHING = Narrowed(None, b"", "", True)
+EVERYTHING = Narrowed()
 
 
 class Only:

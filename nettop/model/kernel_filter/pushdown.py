@@ -1,122 +1,119 @@
-"""Which part of a filter the kernel can run: for dumps of the table, and for the socket that events come by."""
+"""The part of a filter that the kernel can run: for dumps of the table, and for the socket that events come by."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from nettop.broker.requests import Narrowing
 from nettop.model.filter import nodes
 from nettop.model.filter.expression import Filter
-from nettop.model.kernel_filter.formula import TRUE, WORD, All, Formula, In, all_of, any_of, exact, opposite
+from nettop.model.kernel_filter.bpf import JEQ
+from nettop.model.kernel_filter.clauses import WORD, Clause, Test, clauses
 from nettop.model.kernel_filter.program import program
 from nettop.text.flow import FAMILY_WORDS, status_words
 
 
 @dataclass(frozen=True, slots=True)
 class Narrowed:
-    """What of a filter runs in the kernel. It lets through at least what the filter does."""
+    """The part of a filter that runs in the kernel. It lets through at least what the filter does."""
 
-    dump: Narrowing | None  # of dumps; None: nothing
-    program: bytes  # of events: struct sock_filter[]; b"": nothing
-    words: str  # both in one line, and what is left to us
-    exact: bool  # of events nothing is left to us
+    dump: Narrowing | None = None  # of dumps; None: nothing
+    program: bytes = b""  # of events: struct sock_filter[]; b"": nothing
+    words: str = ""  # both in one line, and what is left to us
 
 
 def narrowed(wanted: Filter, *, events: bool = True, dumps: bool = True) -> Narrowed:
-    """What of this filter (of flows or events) the kernel can run; `events` and `dumps` say what there will be of both.
+    """Return what the kernel can run of this filter of flows or events; `events` and `dumps` say which there will be.
 
-    It is sound: an event or a dumped flow that the filter takes always comes through. What comes through beside that
-    the filter, which is still to be run on it, tells.
+    The filter is a conjunction of terms: those that test only protocol, address, port, zone, mark or status go into
+    the kernel, the others are left to us. What the filter matches always comes through. On what comes through beside
+    that, the filter must still be run.
     """
-    part = _part(wanted, wanted.node, True)
-    code = program(part.formula) if events and part.formula != TRUE else b""
-    dump, whole = _dump(part.formula) if dumps else (None, False)
-    long = events and not code and part.formula != TRUE
-    left = part.left if code else (wanted.text.strip() + (" (too long for the kernel)" if long else ""),)
-    if dump is not None and not events:
-        left = () if whole and not part.left else ("the rest",)
-    words = _words(part.said if code else "", dump, left)
-    return Narrowed(dump, code, words, bool(code) and not part.left)
+    terms = _terms(wanted, wanted.node, True)
+    found = [(_text(wanted, *term, alone=len(terms) == 1), clauses(*term)) for term in terms]
+    asked = [clause for _, part in found for clause in part or ()]
+    code = program(asked) if events and asked else b""
+    dump, whole = _dump(asked) if dumps else (None, False)
+    said = " and ".join(text for text, part in found if part is not None)
+    left = [text for text, part in found if part is None]
+    text = wanted.text.strip()
+    if not events:
+        said, left = "", [] if whole and not left else ["the rest" if dump else text]
+    elif not code:
+        said, left = "", [f"{text} (too long for the kernel)" if asked else text]
+    return Narrowed(dump, code, _words(said, dump, left))
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A part of the filter: what of it the kernel can tell, as a formula and in words, and what not."""
-
-    formula: Formula
-    said: str = ""
-    left: tuple[str, ...] = ()
-    joint: str = ""  # that joins `said`
+_Term = tuple[nodes.Node, bool]  # a node, and whether it must hold or must not
 
 
-def _part(wanted: Filter, node: nodes.Node, holds: bool) -> _Part:
-    """A node, or its opposite. What a message does not tell counts as true."""
+def _terms(wanted: Filter, node: nodes.Node, holds: bool) -> list[_Term]:
+    """Return the terms that must all hold, as far as the text separates them."""
     if isinstance(node, nodes.Not) and wanted.source(node.node):
-        return _part(wanted, node.node, not holds)
+        return _terms(wanted, node.node, not holds)
+    if not isinstance(node, nodes.Chain) or not wanted.source(node.first):
+        return [(node, holds)]
+    *rest, (word, last) = node.rest
+    if word != ("and" if holds else "or"):
+        return [(node, holds)]
+    first = nodes.Chain(node.first, tuple(rest)) if rest else node.first
+    return _terms(wanted, first, holds) + _terms(wanted, last, holds)
+
+
+def _text(wanted: Filter, node: nodes.Node, holds: bool, alone: bool) -> str:
+    text = wanted.source(node)
     if isinstance(node, nodes.Chain) and wanted.source(node.first):
-        found = _part(wanted, node.first, holds)
-        for word, other in node.rest:
-            found = _joined(word if holds else {"and": "or", "or": "and"}[word], found, _part(wanted, other, holds))
-        return found
-    text = wanted.source(node) if holds else f"not {wanted.source(node)}"
-    formula = exact(node)
-    if formula is None:
-        return _Part(TRUE, "", (text,))
-    return _Part(formula if holds else opposite(formula), text)
-
-
-def _joined(word: str, one: _Part, other: _Part) -> _Part:
-    left = tuple(dict.fromkeys((*one.left, *other.left)))
-    formula = (all_of if word == "and" else any_of)((one.formula, other.formula))
-    if word == "or" and TRUE in (one.formula, other.formula):  # an alternative that the kernel cannot see
-        return _Part(formula, "", tuple(dict.fromkeys((*left, *(part.said for part in (one, other) if part.said)))))
-    parts = [part for part in (one, other) if part.said]
-    said = f" {word} ".join(f"({part.said})" if part.joint not in ("", word) else part.said for part in parts)
-    return _Part(formula, said, left, word if len(parts) > 1 else parts[0].joint if parts else "")
+        text = " ".join((wanted.source(node.first), *(f"{word} {wanted.source(part)}" for word, part in node.rest)))
+        text = text if alone and holds else f"({text})"
+    return text if holds else f"not {text}"
 
 
 # Dumps.
 
 
-def _dump(formula: Formula) -> tuple[Narrowing | None, bool]:
-    """What of a conjunction ctnetlink's dump can test (each test alone is implied by the filter), and whether all."""
+def _dump(asked: Sequence[Clause]) -> tuple[Narrowing | None, bool]:
+    """Return what ctnetlink's dump can test of these clauses, and whether that is all."""
     found, whole = Narrowing(), True
-    for test in formula.parts if isinstance(formula, All) else (formula,):
-        more = _with(found, test) if isinstance(test, In) else None
-        found, whole = more or found, whole and more is not None
+    for clause in asked:
+        tests = clause.implied()
+        whole = whole and len(tests) == len(clause.alternatives)
+        for test in tests:
+            more = _with(found, test)
+            found, whole = more or found, whole and more is not None
     return (None, False) if found == Narrowing() else (found, whole)
 
 
-def _with(found: Narrowing, test: In) -> Narrowing | None:
-    """With one more test; None where there is no place for it."""
-    if test.low != test.high:
+def _with(found: Narrowing, test: Test) -> Narrowing | None:
+    """Return it with one more test; None where there is no place for that."""
+    if test.compare != JEQ:
         return None
     if test.number == "status":
         return _with_status(found, test)
     if not test.holds or not test.bits:
         return None
     if test.number == "mark" and found.mark is None:
-        return replace(found, mark=test.low, mark_mask=test.bits)
-    if test.number == "zone" and found.zone is None and test.bits == WORD and test.low <= 0xFFFF:
-        return replace(found, zone=test.low)
-    if test.number == "family" and not found.family and test.bits == WORD:
-        return replace(found, family=test.low)
+        return replace(found, mark=test.value, mark_mask=test.bits)
+    if test.number == "zone" and found.zone is None:
+        return replace(found, zone=test.value)
+    if test.number == "family" and not found.family:
+        return replace(found, family=test.value)
     return None
 
 
-def _with_status(found: Narrowing, test: In) -> Narrowing | None:
+def _with_status(found: Narrowing, test: Test) -> Narrowing | None:
     """Status bits that must have these values. Where two tests contradict one another no flow matches anyway."""
     single = test.bits & (test.bits - 1) == 0
-    if not test.bits or not (test.holds or (single and test.low == 0)):
+    if not test.bits or not (test.holds or (single and test.value == 0)):
         return None
-    value = test.low if test.holds else test.bits
+    value = test.value if test.holds else test.bits
     return replace(found, status=(found.status or 0) | value, status_mask=(found.status_mask or 0) | test.bits)
 
 
 # In words.
 
 
-def _words(events: str, dump: Narrowing | None, left: tuple[str, ...]) -> str:
+def _words(events: str, dump: Narrowing | None, left: Sequence[str]) -> str:
     kernel = [f"events by {events}"] if events else []
     kernel += [f"dump by {_dump_words(dump)}"] if dump is not None else []
     parts = [f"kernel: {', '.join(kernel)}"] if kernel else []

@@ -8,13 +8,17 @@ from nettop.model.kernel_filter import bpf
 from tests.unit.model.kernel_filter.cbpf import instructions, run
 
 
-def ladder(keys: list[int], between: int) -> bytes:
+def ladder(keys: list[int], between: int, negated: bool = False) -> bytes:
     """Passes messages whose first byte is one of the keys, with so many instructions after each test."""
     code = bpf.Program()
     for key in keys:
         following = code.new_label()
         code.add(bpf.LDB_ABS, 0)
-        code.branch(bpf.JEQ, key, "pass", following)
+        if negated:
+            code.jump_if(bpf.JEQ, key, following, holds=False)
+            code.jump("pass")
+        else:
+            code.jump_if(bpf.JEQ, key, "pass")
         code.place(following)
         for _ in range(between):
             code.add(bpf.LD_IMM, 1)
@@ -24,9 +28,10 @@ def ladder(keys: list[int], between: int) -> bytes:
     return code.encoded()
 
 
+@pytest.mark.parametrize("negated", [False, True])
 @pytest.mark.parametrize("between", [0, 1, 124, 125, 126, 127, 253, 254, 255, 256, 900])
-def test_jumps_reach_their_labels_however_far(between: int) -> None:
-    program = ladder([3, 7, 9], between)
+def test_jumps_reach_their_labels_however_far(between: int, negated: bool) -> None:
+    program = ladder([3, 7, 9], between, negated)
     assert [byte for byte in range(12) if run(program, bytes([byte]))] == [3, 7, 9]
 
 
@@ -36,6 +41,6 @@ def test_any_ladder_passes_its_keys(keys: list[int], between: int) -> None:
     assert {byte for byte in range(256) if run(program, bytes([byte]))} == set(keys)
 
 
-def test_a_near_jump_is_one_instruction_and_a_far_one_three() -> None:
-    assert len(instructions(ladder([1], 10))) == 2 + 10 + 2
-    assert len(instructions(ladder([1], 300))) == 4 + 300 + 2
+def test_a_jump_is_two_instructions_however_far() -> None:
+    assert len(instructions(ladder([1], 10))) == 3 + 10 + 2
+    assert len(instructions(ladder([1], 300))) == 3 + 300 + 2
