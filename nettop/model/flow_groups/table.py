@@ -7,11 +7,10 @@ group is follows from its key (flow_group_keys), so that the cursor stays on it 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from json import dumps
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nettop.batch import Array
 from nettop.errors import FilterError, UsageError
@@ -31,10 +30,10 @@ from nettop.model.flow_groups.cells import (
 from nettop.model.flow_groups.keys import GROUP_BY, GROUPS, GroupBy, Key, Lexicon
 from nettop.model.flows.cells import Cell
 from nettop.model.flows.index import Rows
-from nettop.model.flows.snapshots import RESORT_NS, SMALL, SMALL_NS, first_shown, held_note
 from nettop.model.flows.table import FlowTable
 from nettop.model.ordering import ascending, first_rows
 from nettop.model.table import Column, Detail, GroupDetail, Line, Row, Snapshot, SortKey, ViewSpec
+from nettop.model.window import Handles, Match, Orders, visible, wait_ns
 from nettop.text import units
 
 __all__ = ["GROUPS", "FlowGroups"]
@@ -43,21 +42,6 @@ _MEMBERS = 10  # flows that a group's detail names
 _MEMBER_SORT = (SortKey("rate"), SortKey("bytes"), SortKey("packets"))
 _KINDS = tuple(GROUP_BY)
 _KIND_BITS = 4  # the lowest of an identity: which grouping it is of
-
-
-@dataclass(slots=True)
-class _Held:
-    """The groups that are shown, in the order they were given."""
-
-    key: tuple[Any, ...]  # filter, grouping and sort
-    groups: Groups
-    whole: dict[str, float]  # all groups' sums together
-    places: Rows  # into groups, in order
-    totals: Line
-    made_ns: int  # the order
-    summed_ns: int  # the sums
-    version: int  # the table's when the order was made
-    more: int = 0  # groups that came since and do not stand in the order
 
 
 class FlowGroups:
@@ -75,7 +59,11 @@ class FlowGroups:
         self._flows = flows
         self._maximum = maximum
         self._lexicon = Lexicon(flows.netns_label, flows.joins)
-        self._held: _Held | None = None
+        self._orders = Orders(self._match, self._alive)
+        self._groups = Groups((np.empty(0, np.uint64),), {})  # as they are now
+        self._whole: dict[str, float] = {}  # all groups' sums together
+        self._known: tuple[Array, ...] = ()  # keys when the order was made; a handle is an index
+        self._places: Rows = np.empty(0, np.intp)  # of each handle in `_groups`, -1 where it is gone
         self._filter: Filter | None = None  # of the last snapshot: a group's detail keeps to it
 
     @property
@@ -89,62 +77,41 @@ class FlowGroups:
         """The window of the groups that spec describes; UsageError for a grouping or a sort key that is none."""
         by = grouping(spec.group)
         self._filter = spec.filter
-        held = self._current(by, spec, now_ns)
-        first = first_shown(spec, len(held.places))
+        order = self._orders.current(spec, now_ns, self.version, wait_ns(self._flows.store.top))
+        part = visible(spec, len(order))
         return Snapshot(
             spec,
-            first,
-            self._drawn(by, held, held.places[first : first + spec.height], spec),
-            len(held.places),
-            len(held.groups),
-            self._anchor(by, held, spec.anchor),
-            held.totals,
-            held_note(spec.frozen and len(held.places) > 0, held.made_ns, held.more, now_ns),
+            part.start,
+            self._drawn(by, self._places[order[part]], spec),
+            len(order),
+            len(self._groups),
+            order.place_of(self._handle(by, spec.anchor)),
+            order.totals,
+            order.note(spec, now_ns),
             now_ns,
-            self.version if spec.frozen else held.version,
+            self.version if spec.frozen else order.version,
         )
 
-    def _current(self, by: GroupBy, spec: ViewSpec, now_ns: int) -> _Held:
-        key = (None if spec.filter is None else spec.filter.text, by.title, spec.sort)
-        held = self._held
-        if held is None or held.key != key or not self._stands(held, spec, now_ns):
-            held = self._made(key, by, spec, now_ns)
-        elif spec.frozen and held.version != self.version and not 0 <= now_ns - held.summed_ns < RESORT_NS:
-            held = self._renewed(held, by, spec, now_ns)
-        self._held = held
-        return held
-
-    def _stands(self, held: _Held, spec: ViewSpec, now_ns: int) -> bool:
-        if spec.frozen or held.version == self.version:
-            return True
-        return 0 <= now_ns - held.made_ns < (SMALL_NS if self._flows.store.top <= SMALL else RESORT_NS)
-
-    def _made(self, key: tuple[Any, ...], by: GroupBy, spec: ViewSpec, now_ns: int) -> _Held:
+    def _match(self, spec: ViewSpec, now_ns: int, held: bool) -> Match:
+        by = grouping(spec.group)
         rows = self._flows.matching(spec.filter, now_ns)
-        groups = self._groups(by, rows)
-        whole = whole_of(groups)
-        places = self._order(by, groups, spec.sort)
-        totals = self._totals(by, groups, whole, len(rows), spec)
-        return _Held(key, groups, whole, places, totals, now_ns, now_ns, self.version)
-
-    def _renewed(self, held: _Held, by: GroupBy, spec: ViewSpec, now_ns: int) -> _Held:
-        """The same order with what the groups add up to now; groups that are gone leave it."""
-        new = self._made(held.key, by, replace(spec, sort=()), now_ns)
-        known = places_of([column[held.places] for column in held.groups.keys], new.groups.keys)
-        if not (known >= 0).any():
-            return self._made(held.key, by, spec, now_ns)  # nothing is left of it
-        new.places = known[known >= 0]
-        new.more, new.made_ns, new.version = len(new.groups) - len(new.places), held.made_ns, held.version
-        return new
-
-    def _groups(self, by: GroupBy, rows: Rows) -> Groups:
         data = self._flows.picked(rows)
-        return grouped(by.columns(data, self._lexicon), data)
+        groups = self._groups = grouped(by.columns(data, self._lexicon), data)
+        self._whole = whole_of(groups)
+        if held:
+            self._places = np.where(self._places < 0, -1, places_of(self._known, groups.keys))
+        else:
+            self._known, self._places = groups.keys, np.arange(len(groups))
+        counts = len(groups), len(self._flows), len(rows)
+        totals = totals_line(by.noun, *counts, spec.filter is not None, self._whole, self._maximum())
 
-    def _order(self, by: GroupBy, groups: Groups, sort: Sequence[SortKey]) -> Rows:
-        """All places in order; where all sort keys are equal, by the group's own key."""
-        keys = [column for key in sort for column in self._sort_columns(by, groups, key)]
-        return first_rows(keys, len(groups)) if keys else np.arange(len(groups))
+        def keys() -> list[Array]:
+            return [column for key in spec.sort for column in self._sort_columns(by, groups, key)]
+
+        return Match(np.arange(len(groups)), keys, totals=totals)
+
+    def _alive(self, handles: Handles) -> NDArray[np.bool_]:
+        return self._places[handles] >= 0
 
     def _sort_columns(self, by: GroupBy, groups: Groups, key: SortKey) -> list[Array]:
         if key.key == "name":
@@ -154,35 +121,27 @@ class FlowGroups:
             raise UsageError(f"nothing to sort groups by is called {key.key!r}", "one of " + " ".join(self.sortable))
         return [ascending(groups.sums(SUM_OF.get(key.key, key.key)), key.descending)]
 
-    def _totals(self, by: GroupBy, groups: Groups, whole: dict[str, float], matched: int, spec: ViewSpec) -> Line:
-        filtered = spec.filter is not None
-        return totals_line(by.noun, len(groups), len(self._flows), matched, filtered, whole, self._maximum())
-
-    def _anchor(self, by: GroupBy, held: _Held, anchor: int | None) -> int | None:
+    def _handle(self, by: GroupBy, anchor: int | None) -> int | None:
         if anchor is None or not 0 <= anchor & (1 << _KIND_BITS) - 1 < len(_KINDS) or _split(anchor)[0] is not by:
             return None
-        key = _split(anchor)[1]
-        wanted = [np.array([value], np.uint64) for value in key]
-        place = places_of(wanted, held.groups.keys)[0]
-        shown = (held.places == place).nonzero()[0]
-        return int(shown[0]) if len(shown) else None
+        wanted = [np.array([value], np.uint64) for value in _split(anchor)[1]]
+        return int(places_of(wanted, self._known)[0])
 
-    def _drawn(self, by: GroupBy, held: _Held, places: Rows, spec: ViewSpec) -> tuple[Row, ...]:
+    def _drawn(self, by: GroupBy, places: Rows, spec: ViewSpec) -> tuple[Row, ...]:
         shared, maximum = _shared(spec.sort), self._maximum()
-        sums = {name: held.groups.sums(name)[places].tolist() for name in SUMS}
+        sums = {name: self._groups.sums(name)[places].tolist() for name in SUMS}
         drawn = []
-        for at, key in enumerate(self._keys(held.groups, places)):
+        for at, key in enumerate(self._keys(places)):
             mine = {name: values[at] for name, values in sums.items()}
             cells: list[Cell] = [
-                by.name(key, self._lexicon) if column == "name" else cell(column, mine, held.whole, shared, maximum)
+                by.name(key, self._lexicon) if column == "name" else cell(column, mine, self._whole, shared, maximum)
                 for column in spec.columns
             ]
             drawn.append(Row(_ident(by, key), tuple(text for text, _ in cells), tuple(role for _, role in cells)))
         return tuple(drawn)
 
-    @staticmethod
-    def _keys(groups: Groups, places: Rows) -> list[Key]:
-        return list(zip(*(column[places].tolist() for column in groups.keys), strict=True))
+    def _keys(self, places: Rows) -> list[Key]:
+        return list(zip(*(column[places].tolist() for column in self._groups.keys), strict=True))
 
     # -- one group -----------------------------------------------------------------------------------------------
 
@@ -242,11 +201,10 @@ class FlowGroups:
             yield f"{by.name(key, self._lexicon)[0]:<24} {' '.join(told)}"
 
     def _summed(self, by: GroupBy, spec: ViewSpec, now_ns: int) -> Iterator[tuple[Key, list[float]]]:
-        held = self._current(by, spec, now_ns)
-        first = first_shown(spec, len(held.places))
-        places = held.places[first : first + spec.height]
-        sums = [held.groups.sums(SUM_OF.get(name, name))[places].tolist() for name in JSON_SUMS]
-        for key, *values in zip(self._keys(held.groups, places), *sums, strict=True):
+        order = self._orders.current(spec, now_ns, self.version)
+        places = self._places[order[visible(spec, len(order))]]
+        sums = [self._groups.sums(SUM_OF.get(name, name))[places].tolist() for name in JSON_SUMS]
+        for key, *values in zip(self._keys(places), *sums, strict=True):
             yield key, values
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +17,9 @@ from nettop.model.flows.index import Rows
 from nettop.model.flows.joins import FlowJoins
 from nettop.model.flows.rate_history import course_text
 from nettop.model.flows.store import FlowStore
-from nettop.model.ordering import Ties, first_rows, place_of
+from nettop.model.ordering import Ties
 from nettop.model.table import Column, Line, Row, Snapshot, SortKey, ViewSpec
+from nettop.model.window import Handles, Match, Orders, visible, wait_ns
 from nettop.text import flow as words
 from nettop.text import units
 
@@ -42,10 +42,6 @@ COLUMNS: tuple[Column, ...] = (
 DEFAULT_COLUMNS = ("proto", "state", "original", "reply", "nat", "rate", "up", "down", "age", "timeout", "process")
 DEFAULT_SORT = (SortKey("rate"), SortKey("bytes"))
 
-RESORT_NS = 1_000_000_000  # a sorted table stands still at least this long …
-SMALL_NS = 100_000_000  # … or this long, where it is small enough that new flows can be shown at once
-SMALL = 50_000
-_WINDOW = 128  # rows that any screen may want to see
 _OLD_NS = 5_000_000_000  # the age from which on a dump's is told
 _COUNTED = frozenset(("rate", "rate_up", "rate_down", "up", "down", "bytes", "packets", "opackets", "rpackets"))
 
@@ -73,149 +69,47 @@ class Flows(Protocol):
     def views(self, rows: Rows) -> list[RowView]: ...
 
 
-@dataclass(slots=True)
-class _Order:
-    """What was shown last for one filter and sort."""
+class FlowSnapshots:
+    """The window of a flow table; sorted again at most once a second, never while the order is held."""
 
-    rows: Rows  # of the flows that matched
-    generations: NDArray[np.uint32]  # theirs, to tell when a row has gone to another flow
-    keys: list[Array]  # over `rows`
-    ties: Ties  # of them
-    places: Rows  # into `rows`: the first of the order, at least as many as a screen has asked for
-    made_ns: int
-    version: int
-    totals: Line
-    totals_ns: int  # when they were made; while the order is held they are made anew
-    more: int = 0  # flows that came since and do not stand in the order
-    gone: int = 0  # of `places`, taken out since
+    def __init__(self, table: Flows) -> None:
+        self._table = table
+        self._orders = Orders(self._match, self._alive)
 
-    @property
-    def matched(self) -> int:
-        return len(self.rows) - self.gone
-
-    def count(self, table: Flows, spec: ViewSpec, now_ns: int) -> None:
-        """Totals as they are now, and how many flows the held order lacks."""
-        rows = table.matching(spec.filter, now_ns)
-        generations = table.store["generation"]
-        kept = np.count_nonzero((generations[self.rows] == self.generations) & table.store.are_live(self.rows))
-        self.totals = _totals(table, rows, spec.filter is not None)
-        self.more, self.totals_ns = max(0, len(rows) - int(kept)), now_ns
-
-    def deepen(self, depth: int) -> None:
-        """More of the same order, for a screen that looks further down."""
-        wanted = min(2 * depth, len(self.rows))
-        self.places = first_rows(self.keys, wanted, self.ties) if self.keys else np.arange(len(self.rows))
-        self.gone = 0
-
-    def prune(self, store: FlowStore, depth: int) -> None:
-        """Take out the flows that are gone, where there are such among the first `depth`."""
-        if not self._alive(store, self.places[:depth]).all():
-            alive = self._alive(store, self.places)
-            self.places = self.places[alive]
-            self.gone += len(alive) - len(self.places)
-
-    def _alive(self, store: FlowStore, places: Rows) -> NDArray[np.bool_]:
-        rows = self.rows[places]
-        alive: NDArray[np.bool_] = store["generation"][rows] == self.generations[places]
-        return alive & store.are_live(rows)
-
-    def reach(self, store: FlowStore, spec: ViewSpec) -> None:
-        """Deep enough for the window that spec describes, without the flows that are gone."""
-        depth = first_shown(spec, self.matched) + spec.height
-        self.prune(store, depth)
-        while len(self.places) < min(self.matched, first_shown(spec, self.matched) + spec.height):
-            self.deepen(depth + self.gone)
-            self.prune(store, depth)
-
-    def place_of(self, store: FlowStore, ident: int) -> int | None:
-        """At which place of the order the flow with this identity stands."""
-        row = store.row_of(ident)
-        at = int(np.searchsorted(self.rows, row)) if row is not None else len(self.rows)
-        if at == len(self.rows) or self.rows[at] != row or self.generations[at] != ident >> 32:
-            return None
-        shown = (self.places == at).nonzero()[0]
-        if len(shown):
-            return int(shown[0])
-        return place_of(self.keys, at, self.ties) - self.gone if self.keys else at
-
-
-class Orders:
-    """Keeps the order between snapshots: a table that jumps under the eye cannot be read."""
-
-    def __init__(self) -> None:
-        self._key: tuple[Any, ...] | None = None
-        self._order: _Order | None = None
-
-    def snapshot(self, table: Flows, spec: ViewSpec, now_ns: int) -> Snapshot:
+    def of(self, spec: ViewSpec, now_ns: int) -> Snapshot:
         """The window that spec describes."""
-        order = self._current(table, spec, now_ns)
-        order.reach(table.store, spec)
-        if order.gone and not order.matched:  # held until nothing was left of it
-            self._order = None
-            order = self._current(table, spec, now_ns)
-            order.reach(table.store, spec)
-        first = first_shown(spec, order.matched)
-        rows = order.rows[order.places[first : first + spec.height]]
+        table = self._table
+        order = self._orders.current(spec, now_ns, table.version, wait_ns(table.store.top))
+        part = visible(spec, len(order))
+        rows = table.store.rows(order[part])
         return Snapshot(
             spec,
-            first,
-            _drawn(table, rows[table.store.are_live(rows)], spec.columns, now_ns),
-            order.matched,
+            part.start,
+            _drawn(table, rows, spec.columns, now_ns),
+            len(order),
             len(table),
-            None if spec.anchor is None else order.place_of(table.store, spec.anchor),
+            order.place_of(spec.anchor),
             (*order.totals, *_dump_age(table, now_ns)),
-            (
-                *held_note(spec.frozen and order.matched > 0, order.made_ns, order.more, now_ns),
-                *(_uncounted(table, rows, spec.columns) or _lacking(table)),
-            ),
+            (*order.note(spec, now_ns), *(_uncounted(table, rows, spec.columns) or _lacking(table))),
             now_ns,
             table.version if spec.frozen else order.version,
         )
 
-    def _current(self, table: Flows, spec: ViewSpec, now_ns: int) -> _Order:
-        key = (None if spec.filter is None else spec.filter.text, spec.sort)
-        order = self._order
-        if order is None or key != self._key or not self._stands(order, table, spec, now_ns):
-            order = _made(table, spec, now_ns)
-            self._key, self._order = key, order
-        elif order.version != table.version and not 0 <= now_ns - order.totals_ns < RESORT_NS:
-            order.count(table, spec, now_ns)
-        return order
+    def _match(self, spec: ViewSpec, now_ns: int, held: bool) -> Match:
+        table = self._table
+        rows = table.matching(spec.filter, now_ns)
 
-    @staticmethod
-    def _stands(order: _Order, table: Flows, spec: ViewSpec, now_ns: int) -> bool:
-        if spec.frozen or order.version == table.version:
-            return True
-        wait = SMALL_NS if table.store.top <= SMALL else RESORT_NS
-        return 0 <= now_ns - order.made_ns < wait
+        def keys() -> list[Array]:
+            found = table.sort_keys(rows, spec.sort, now_ns)
+            return [key if key.base is None else key.copy() for key in found]  # the table's own columns change
 
+        return Match(table.store.idents(rows), keys, table.ties(rows), _totals(table, rows, spec.filter is not None))
 
-def first_shown(spec: ViewSpec, matched: int) -> int:
-    """The index of the first row that a window of so many rows shows."""
-    last_first = max(0, matched - spec.height)
-    return last_first if spec.follow else max(0, min(spec.first, last_first))
-
-
-def _made(table: Flows, spec: ViewSpec, now_ns: int) -> _Order:
-    rows = table.matching(spec.filter, now_ns)
-    keys = [key if key.base is None else key.copy() for key in table.sort_keys(rows, spec.sort, now_ns)]
-    totals = _totals(table, rows, spec.filter is not None)
-    none = np.empty(0, np.intp)
-    generations = table.store["generation"][rows]
-    order = _Order(rows, generations, keys, table.ties(rows), none, now_ns, table.version, totals, now_ns)
-    order.deepen(max(_WINDOW, spec.first + spec.height))
-    return order
-
-
-def held_note(held: bool, made_ns: int, more: int, now_ns: int) -> tuple[Line, ...]:
-    """What a person who reads further down should know: the order is held, and how many rows it lacks."""
-    age = max(0, now_ns - made_ns)
-    if not held or age < RESORT_NS:
-        return ()
-    line: list[tuple[str, str]] = [(f"order held {units.duration(age / 1e9)}", "dim")]
-    if more:
-        line.append((f", {units.grouped(more)} new", "new"))
-    return (tuple(line),)
+    def _alive(self, idents: Handles) -> NDArray[np.bool_]:
+        store = self._table.store
+        rows = store.rows(idents)
+        alive: NDArray[np.bool_] = store["generation"][rows] == idents >> 32
+        return alive & store.are_live(rows)
 
 
 def _totals(table: Flows, matched: Rows, filtered: bool) -> Line:

@@ -82,6 +82,10 @@ class FlowStore:
         """Identities that hold over time: generation << 32 | row."""
         return self.data["generation"][rows].astype(np.int64) << 32 | rows
 
+    def rows(self, idents: NDArray[np.int64]) -> Rows:
+        """The rows of these identities, which may have gone to other flows."""
+        return idents & 0xFFFFFFFF
+
     def row_of(self, ident: int) -> int | None:
         """The row with this identity, None when that flow is gone."""
         row = ident & 0xFFFFFFFF

@@ -58,7 +58,7 @@ class FlowTable:
         self._history = history
         self._rules = FlowRules(self.store)
         self._json = FlowLines(strings, netns_label, ends=json_ends)
-        self._orders = flow_view.Orders()
+        self._snapshots = flow_view.FlowSnapshots(self)
         self._course = FlowCourse(self.store)
         self._measured = MeasuredRates(self.store)
         self._resync: set[int] = set()
@@ -206,7 +206,7 @@ class FlowTable:
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
         """The window of the table that spec describes; sorted anew at most once a second, never while frozen."""
-        return self._orders.snapshot(self, spec, now_ns)
+        return self._snapshots.of(spec, now_ns)
 
     def detail(self, ident: int, now_ns: int) -> Detail | None:
         """Everything known of a flow; None when it is gone."""
