@@ -15,10 +15,12 @@ from nettop.model.counters.cells import GROUPS
 from nettop.model.counters.lines import Changes, Move, json_line, text_line
 from nettop.model.counters.series import Series
 from nettop.model.counters.table import CounterTable
+from nettop.pipeline import feeds
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.ingest import Plumbing
 from nettop.pipeline.live_sources import LiveSources
 
+_AT_INTERVAL = (feeds.STATISTICS, feeds.OBJECTS, *feeds.COUNTING)
 _FIRST_S = 2.0  # the first round waits no longer than this for a source that is slow to answer
 
 
@@ -56,10 +58,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _begin(live: LiveSources, interval: float | None) -> None:
-    live.statistics(interval)
-    live.objects(interval)
-    live.counting(interval)
-    live.sysctls(once=interval is None)
+    live.watch(*_AT_INTERVAL, every_s=interval, once=interval is None)
+    live.watch(feeds.SYSCTLS, once=interval is None)
 
 
 def _repeat(options: argparse.Namespace) -> int:
@@ -88,7 +88,7 @@ class Rounds:
         self.printed = 0
         self._engine, self._print, self._clock = engine, Printer(options, Changes()), clock
         self._heard: set[str] = set()
-        self._awaited = {"ctstats", "nft-objects", "nfacct", "nft-sets", "net-statistics", "sysctls"}
+        self._awaited = {kind for feed in (*_AT_INTERVAL, feeds.SYSCTLS) for kind in feed.kinds()}
         self._under_way: set[tuple[int, str]] = set()  # dumps begun: the elements of one set follow those of another
         self._until = clock() + _FIRST_S
         self._due = False
@@ -110,7 +110,7 @@ class Rounds:
             return
         self._under_way.discard((mark.stream, mark.what))
         self._heard.add(mark.what)
-        self._due = self._due or mark.what == "ctstats"
+        self._due = self._due or mark.what in feeds.STATISTICS.kinds()
 
     def print_due(self) -> None:
         """Print a round, if it is time to."""

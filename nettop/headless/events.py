@@ -14,14 +14,16 @@ from nettop.decode.conntrack.decoder import ConntrackDecoder
 from nettop.decode.sysctls import sysctl_values
 from nettop.errors import EXIT_OK, BrokerError
 from nettop.headless.load import complain, damage, recorded, settled
-from nettop.headless.missing_data import ACCOUNTING, COUNTS, NOT_COUNTED
+from nettop.headless.missing_data import COUNTS, NOT_COUNTED
 from nettop.headless.streaming import Lines, Stop, in_kernel, sources, taken
 from nettop.model.events.lines import EventLines, gap_json
 from nettop.model.events.rows import without_row
 from nettop.model.filter.expression import Filter, parse
 from nettop.model.ledger import Ledger
+from nettop.model.sysctls import ACCOUNTING
+from nettop.pipeline import feeds
 from nettop.pipeline.ingest import Plumbing
-from nettop.pipeline.live_sources import EVENT_RCVBUF, LiveSources
+from nettop.pipeline.live_sources import LiveSources
 from nettop.text.units import clock, grouped
 
 
@@ -60,9 +62,9 @@ def _live(options: argparse.Namespace, printer: Printer, wanted: Filter | None) 
     code = EXIT_OK
     with sources(options, plumbing) as live:
         stop = Stop(options.duration)
-        _listen(live, options.buffer or EVENT_RCVBUF, in_kernel(options, wanted, dumps=False).program)
+        _listen(live, options.buffer or feeds.EVENT_RCVBUF, in_kernel(options, wanted, dumps=False).program)
         if wanted is not None and not COUNTS.isdisjoint(wanted.columns):
-            live.sysctls(once=True)
+            live.watch(feeds.SYSCTLS, once=True)
         for items in taken(live, plumbing, stop):
             _say_what_lacks(items)
             printer.take(items)
@@ -106,7 +108,7 @@ class Printer:
     def take(self, items: Iterable[Item]) -> None:
         """Format what concerns conntrack events."""
         for item in items:
-            if isinstance(item, StreamAdded) and item.stream.name == "conntrack":
+            if isinstance(item, StreamAdded) and item.stream.name == feeds.EVENTS.stream:
                 self._labels.append(item.stream.netns)
                 self._streams[item.stream.id] = item.stream, len(self._labels) - 1
             if getattr(item, "stream", None) in self._streams or isinstance(item, StreamAdded):

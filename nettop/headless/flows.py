@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nettop import arguments
 from nettop.batch import DumpMark, Item, Text
@@ -14,15 +14,16 @@ from nettop.errors import EXIT_FAILED, UsageError
 from nettop.headless.load import engine_of, live_engine, settled
 from nettop.headless.missing_data import OWNERS, RATES, lacking, not_recorded
 from nettop.headless.streaming import Lines, in_kernel
-from nettop.kinds import TextKind
 from nettop.model.filter.expression import Filter, parse
 from nettop.model.flow_groups.table import FlowGroups, grouping
 from nettop.model.flows.table import FlowTable
 from nettop.model.table import SortKey, ViewSpec
+from nettop.pipeline import feeds
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.live_sources import LiveSources
 
 _RATE_EVERY_S = 1.0  # rates come from two dumps, this far apart
+_OWNERS = (feeds.ROUTES, feeds.PROCESSES)  # what a flow's process takes
 _LARGEST = (SortKey("flows"),)  # the order of groups when none is asked for
 _TRIES = 8  # incomplete dumps that are put up with
 _NONE = "no flows: conntrack sees a namespace's traffic only when a rule there needs it (ct state, NAT)"
@@ -117,14 +118,13 @@ def sort_keys(text: str, known: Sequence[str] = FlowTable.sortable) -> tuple[Sor
 
 
 def _live(options: argparse.Namespace, asked: Asked) -> tuple[Engine, int, int]:
-    interval = _RATE_EVERY_S if asked.rates else None
+    table = replace(feeds.TABLE, every_s=_RATE_EVERY_S if asked.rates else None, share=None)
     narrow = in_kernel(options, asked.wanted, events=False).dump
 
     def begin(live: LiveSources) -> None:
         if asked.owners:
-            live.routes(None)
-            live.processes(None)
-        live.table(interval, share=None, narrow=narrow)
+            live.watch(*_OWNERS, once=True)
+        live.table(table, narrow)
 
     return live_engine(options, begin, Enough(2 if asked.rates else 1, asked.owners))
 
@@ -137,14 +137,14 @@ class Enough:
 
     def __init__(self, complete: int, owners: bool = False) -> None:
         self._complete, self._incomplete = complete, _TRIES
-        self._missing = {"routes", TextKind.PROCESSES.value} if owners else set()
+        self._missing = {kind for feed in _OWNERS for kind in feed.kinds()} if owners else set()
 
     def __call__(self, item: Item) -> bool:
         if isinstance(item, Text):
             self._missing.discard(item.what.value)
         elif isinstance(item, DumpMark) and not item.begin:
             self._missing.discard(item.what)
-            if item.what == "conntrack":
+            if item.what in feeds.TABLE.kinds():
                 self._complete -= item.complete
                 self._incomplete -= not item.complete
         return not (self._complete and self._incomplete) and not self._missing

@@ -10,10 +10,11 @@ from nettop.batch import Array
 from nettop.model.filter.fields import Mask
 from nettop.model.flows import derive
 from nettop.model.flows.table import FlowTable
+from nettop.model.sysctls import ACCOUNTING
 from nettop.pipeline.engine import Engine
 from nettop.text.units import grouped
 
-ACCOUNTING, TIMESTAMPS = "net.netfilter.nf_conntrack_acct", "net.netfilter.nf_conntrack_timestamp"
+TIMESTAMPS = "net.netfilter.nf_conntrack_timestamp"
 AGES = frozenset(("age", "start", "start_ns"))
 RATES = frozenset(("rate", "rate_up", "rate_down"))
 OWNERS = frozenset(("process", "pid"))

@@ -17,9 +17,9 @@ from nettop.errors import EXIT_FAILED, EXIT_LOSS, EXIT_OK, NettopError
 from nettop.headless.streaming import Stop, finish, sources, taken
 from nettop.kinds import LINKTYPE_ETHERNET, StreamKind
 from nettop.model.ledger import Ledger
+from nettop.pipeline import feeds
 from nettop.pipeline.ingest import Plumbing
-from nettop.pipeline.keyframes import rules_every_s
-from nettop.pipeline.live_sources import LEGACY_TEXTS, LiveSources, OpenRing
+from nettop.pipeline.live_sources import LiveSources, OpenRing
 from nettop.pipeline.recorder import Recorder
 from nettop.recording.output import OutputClosed
 from nettop.recording.rotation import Limits, RotatingWriter, numbered
@@ -100,16 +100,8 @@ def usual_devices(broker: Broker, netns: Netns) -> list[str]:
 
 def _begin(options: argparse.Namespace, live: LiveSources, rings: list[OpenRing]) -> None:
     live.run_rings(rings)
-    live.events()
-    live.sysctls()
-    live.routes()
-    often_s = rules_every_s(options.keyframe_seconds)
-    live.processes(often_s)
-    live.rules(often_s)
-    live.expectations(options.keyframe_seconds)
-    live.statistics()
-    live.counting(often_s)
-    live.table(options.keyframe_seconds)
+    for feed in (feeds.EVENTS, *feeds.BESIDE, *feeds.SHOWN, feeds.TABLE):
+        live.watch(feed, every_s=feed.recorded_s(options.keyframe_seconds))
 
 
 class Output:
@@ -193,13 +185,14 @@ class Watch:
 
         def keyframe() -> None:
             recorder.keyframe()
-            live.poke_table()
-            live.poke_rules()
-            live.poke_sysctls()
-            live.poke_joins()
+            live.poke(*feeds.KEYFRAMES)
 
-        self._legacy = lambda: live.legacy_counters(rules_every_s(keyframe_s))
-        self._resync = live.poke_table
+        def legacy() -> None:
+            if not live.watches(feeds.LEGACY_TEXTS):
+                live.watch(feeds.LEGACY_TEXTS, every_s=feeds.LEGACY_TEXTS.recorded_s(keyframe_s))
+
+        self._legacy = legacy
+        self._resync = lambda: live.poke(feeds.TABLE)
         output.rotated = keyframe
 
     def end(self) -> None:
@@ -219,7 +212,7 @@ class Watch:
                 self._added(item.stream)
             elif isinstance(item, End) and item.error:
                 self._failed(item)
-            elif isinstance(item, Text) and item.what in LEGACY_TEXTS and item.body:
+            elif isinstance(item, Text) and item.what in feeds.LEGACY_TEXTS.texts and item.body:
                 self._legacy()
             elif isinstance(item, Gap) and item.stream in self._events:
                 self._resync()
@@ -228,7 +221,7 @@ class Watch:
         if stream.kind is StreamKind.PACKETS:
             self._running.add(stream.id)
             self._captures.add(stream.id)
-        elif stream.name == "conntrack":
+        elif stream.name == feeds.EVENTS.stream:
             self._events.add(stream.id)
 
     def _failed(self, end: End) -> None:

@@ -16,6 +16,7 @@ from nettop.model.ruleset.merge import NFT, ChainView, Picture, RuleView, traver
 from nettop.model.ruleset.rule_tree import reached, rows_of
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.words import FIRST_PACKET, place, priority_text, rule_text
+from nettop.pipeline import feeds
 from nettop.text.sanitize import clean
 from nettop.text.units import scaled
 
@@ -34,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     if options.read:
         engine, _, code = engine_of(options.read)
     else:
-        engine, _, code = live_engine(options, lambda live: live.rules(None))
+        engine, _, code = live_engine(options, lambda live: live.watch(*feeds.RULES, once=True))
     out = Lines()
     out.add(list(lines(engine.ruleset, engine.netns, options.json)))
     out.flush()

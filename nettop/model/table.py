@@ -130,6 +130,14 @@ class CounterDetail(Detail):
     resettable: bool
 
 
+class Model(Protocol):
+    """What takes the decoded items of streams. Everything is called on the model thread only."""
+
+    def apply(self, item: Any, netns: int, now_ns: int) -> None:
+        """Take in what a decoder made, a mark or a loss, of the namespace with this code."""
+        ...
+
+
 class TableModel(Protocol):
     """A model that a table widget can show. Everything here is called on the model thread only."""
 

@@ -1,28 +1,22 @@
-"""Feeds the models: each item goes through the decoder of its stream to the models that it concerns."""
+"""Feeds the models: each item goes through the decoder of its feed to the models that its row names."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from nettop.batch import Batch, Counters, DumpMark, End, Gap, Item, Stream, StreamAdded, Text
 from nettop.columns import Decoded, Strings
-from nettop.decode.conntrack.decoder import ConntrackDecoder
-from nettop.decode.conntrack.statistics import decode_ctstats
-from nettop.decode.net_statistics import decode_net_statistics
-from nettop.decode.nfacct import decode_nfacct
-from nettop.decode.nftables.decoder import NftDecoder
-from nettop.decode.nftables.sets import NftSetsDecoder
-from nettop.decode.rtnetlink import decode_rtnetlink
-from nettop.decode.sysctls import sysctl_values
-from nettop.kinds import StreamKind, TextKind
+from nettop.kinds import StreamKind
 from nettop.model.counters.table import CounterTable
 from nettop.model.events.log import KEEP_EVENTS, EventLog
 from nettop.model.expectations.table import ExpectationTable
 from nettop.model.flow_groups.table import FlowGroups
 from nettop.model.flows.devices import FlowDevices
+from nettop.model.flows.joins import FlowJoins
+from nettop.model.flows.store import FlowStore
 from nettop.model.flows.table import FlowTable
 from nettop.model.ledger import Ledger
 from nettop.model.names import Names
@@ -32,16 +26,15 @@ from nettop.model.packets.table import PacketModel
 from nettop.model.processes.processes import Processes
 from nettop.model.ruleset.chain_table import ChainTable
 from nettop.model.ruleset.rule_table import RuleTable
-from nettop.model.ruleset.ruleset import Ruleset
-from nettop.model.table import Snapshot, TableModel, ViewSpec
+from nettop.model.ruleset.ruleset import Ruleset, Rulesets
+from nettop.model.sysctls import Sysctls
+from nettop.model.table import Model, Snapshot, TableModel, ViewSpec
 from nettop.model.topology.routing import Routing
+from nettop.pipeline.feeds import Decode, Feed, feed_of
 from nettop.pipeline.ledger_booking import book_events, book_packets
 from nettop.pipeline.receive_filter import Only
 from nettop.sources.names import NameResolver
 
-CONNTRACK_STREAMS = ("conntrack", "conntrack-dump")
-RULE_STREAMS = ("nft", "nft-events")
-COUNTING_STREAMS = ("ctstats", "nfacct", "nft", "nft-sets")
 _ENDINGS = 32  # of failed streams that are remembered
 _LAST_CODE = 0xFFFF  # columns hold codes of namespaces in 16 bits
 
@@ -60,24 +53,26 @@ class Engine:
         self.streams: dict[int, Stream] = {}
         self.labels: list[str] = []
         self._codes: dict[str, int] = {}  # the places of labels: a recording may tell of 65,536
-        self.sysctls: dict[str, dict[str, str]] = {}  # by namespace, of the latest TextKind.SYSCTLS
+        self.sysctls = Sysctls(self._label)
         self.ended: deque[End] = deque(maxlen=_ENDINGS)  # the last streams that ended in an error
         self.ledger = Ledger()
         self.only: Only | None = None  # nothing else reaches the flow table and the events
         self._joined = 0  # versions of what is joined to flows, when their table was told last
         self.events = EventLog(self.strings, self._label, self._stream_name, keep_events)
-        self.flows = FlowTable(self.strings, self._label, self.events.history)
         self.routing = Routing()
         self.processes = Processes(self.routing)
         self.devices = FlowDevices(self.routing)
-        self.flows.joins.devices, self.flows.joins.processes = self.devices, self.processes
         self.expectations = ExpectationTable(self.strings)
-        self.flows.joins.relations = self.expectations
-        self.flows.joins.accounting = self._accounting
-        self.names = self.flows.joins.hosts = Names(NameResolver, time.monotonic_ns)
+        self.names = Names(NameResolver, time.monotonic_ns)
+        store = FlowStore()
+        self.meter = FlowMeter(store, self.code)
+        joins = FlowJoins(
+            self.processes, self.devices, self.meter, self.names, self.expectations, self.sysctls.accounting
+        )
+        self.flows = FlowTable(self.strings, self._label, self.events.history, joins, store)
         self.counters = CounterTable(self._label, namespaces=self.labels)
         self.ruleset = Ruleset(self.netns)
-        self.meter = self.flows.joins.meter = FlowMeter(self.flows.store, self.code)
+        self.rulesets = Rulesets(self.ruleset, self._label)
         self.packets = PacketModel()
         self.packets.store.told = self.meter.take
         chains = ChainTable(self.ruleset)
@@ -91,8 +86,17 @@ class Engine:
             "packets": self.packets,
             "counters": self.counters,
         }
-        self._decoders: dict[int, Callable[[Batch], Any]] = {}
-        self._conntrack = ConntrackDecoder(self.strings)
+        self.models: dict[str, Model] = {  # that the rows of pipeline.feeds name
+            "events": self.events,
+            "flows": self.flows,
+            "expectations": self.expectations,
+            "counters": self.counters,
+            "routing": self.routing,
+            "processes": self.processes,
+            "sysctls": self.sysctls,
+            "rulesets": self.rulesets,
+        }
+        self._decoders: dict[tuple[int, str], Decode] = {}  # of a stream's feed
 
     def apply(self, item: Item, now_ns: int) -> None:
         """Take one item. Never raises on what came from outside."""
@@ -108,10 +112,8 @@ class Engine:
             stream = self.streams[item.stream]
             if stream.kind is StreamKind.PACKETS:
                 self.packets.apply(item, now_ns)
-            elif isinstance(item, Text):
-                self._text(item, stream, now_ns)
             else:
-                self._netlink(item, stream, now_ns)
+                self._feed(item, stream, now_ns)
 
     def code(self, netns: str) -> int:
         """The code that stands for a namespace in the models' columns; those that no longer fit share the last one."""
@@ -130,7 +132,7 @@ class Engine:
         """What is due by time: our own losses among the counters, what views hide or gave up in the ledger."""
         streams = self.streams.values()
         book_packets(self.ledger, self.packets.store, [s.id for s in streams if s.kind is StreamKind.PACKETS])
-        events = [(s.id, self.code(s.netns)) for s in streams if s.name == "conntrack"]
+        events = [(s.id, self.code(s.netns)) for s in streams if _has_events(feed_of(s))]
         book_events(self.ledger, self.events, events)
         self.counters.put_ledger(self.ledger.rows(), now_ns)
         self.packets.store.settle(now_ns - HOLD_NS)
@@ -179,11 +181,6 @@ class Engine:
     def _label(self, code: int) -> str:
         return self.labels[code] if code < len(self.labels) else ""
 
-    def _accounting(self, netns: str) -> bool | None:
-        """Whether bytes are counted there; None where its sysctls are not known."""
-        value = self.sysctls.get(netns, {}).get("net.netfilter.nf_conntrack_acct")
-        return None if value is None else value != "0"
-
     def _stream_name(self, stream: int) -> str:
         return self.streams[stream].name if stream in self.streams else str(stream)
 
@@ -192,65 +189,38 @@ class Engine:
         self.streams[stream.id] = stream
         self.code(stream.netns)
         if self._adopts and stream.kind is not StreamKind.PACKETS:
-            self.netns = self.ruleset.netns = stream.netns
+            self.netns = stream.netns
+            self.rulesets.show(stream.netns)
             self._adopts = False
         if stream.kind is StreamKind.PACKETS:
             if not stream.file:
                 self.meter.forget()  # another capture begins
             self.packets.apply(item, now_ns)
-        elif stream.name in (*CONNTRACK_STREAMS, "expect"):
-            self._decoders[stream.id] = self._conntrack
-        elif stream.name == "ctstats":
-            self._decoders[stream.id] = decode_ctstats
-        elif stream.name == "nfacct":
-            self._decoders[stream.id] = decode_nfacct
-        elif stream.name == "nft-sets":
-            self._decoders[stream.id] = NftSetsDecoder()
-        elif stream.name == "routes":
-            self._decoders[stream.id] = decode_rtnetlink
-        elif stream.name in RULE_STREAMS:
-            self._decoders[stream.id] = NftDecoder(events=stream.name == "nft-events")
 
-    def _netlink(self, item: Batch | Gap | DumpMark, stream: Stream, now_ns: int) -> None:
-        decoder = self._decoders.get(stream.id)
-        if decoder is None:
+    def _feed(self, item: Batch | Gap | DumpMark | Text, stream: Stream, now_ns: int) -> None:
+        feed = feed_of(stream, item)
+        if feed is None:
             return
-        decoded = item if not isinstance(item, Batch) else self._decoded(decoder, item, stream)
+        taken = self._decoded(feed, item, stream) if isinstance(item, (Batch, Text)) else item
         code = self.code(stream.netns)
-        if self.only is not None and stream.name in CONNTRACK_STREAMS and isinstance(decoded, Decoded):
-            decoded, withheld = self.only.kept(decoded, now_ns, self.strings, self._label)
+        if self.only is not None and feed.flows and isinstance(taken, Decoded):
+            taken, withheld = self.only.kept(taken, now_ns, self.strings, self._label)
             self.ledger.withhold(stream.id, withheld)
-        if stream.name == "conntrack":
-            self.events.apply(decoded, code, now_ns)
-            self.flows.apply(decoded, code, now_ns)
-            self.expectations.apply(decoded, code, now_ns)
-        elif stream.name == "conntrack-dump":
-            self.flows.apply(decoded, code, now_ns)
-            self.expectations.apply(decoded, code, now_ns)
-        elif stream.name == "expect":
-            self.expectations.apply(decoded, code, now_ns)
-        elif stream.name in COUNTING_STREAMS:
-            self.counters.apply(decoded, code, now_ns)
-        elif stream.name == "routes":
-            self.routing.apply(decoded, code, now_ns)
-        if stream.name in RULE_STREAMS and stream.netns == self.netns:
-            self.ruleset.apply(decoded, now_ns)
+        for name in feed.models:
+            self.models[name].apply(taken, code, now_ns)
 
-    def _decoded(self, decoder: Callable[[Batch], Any], item: Batch, stream: Stream) -> Any:
+    def _decoded(self, feed: Feed, item: Batch | Text, stream: Stream) -> Any:
+        if feed.decoder is None:
+            return item
+        decoder = self._decoders.get((stream.id, feed.name))
+        if decoder is None:
+            decoder = self._decoders[stream.id, feed.name] = feed.decoder(self.strings)
         decoded = decoder(item)
-        events = stream.name == "conntrack"
-        bad = self.events.unreadable(item, decoded) if events else decoded.errors.records()
-        self.ledger.spoil(stream.id, bad)
+        if isinstance(item, Batch):
+            bad = self.events.unreadable(item, decoded) if _has_events(feed) else decoded.errors.records()
+            self.ledger.spoil(stream.id, bad)
         return decoded
 
-    def _text(self, item: Text, stream: Stream, now_ns: int) -> None:
-        if item.what is TextKind.SYSCTLS:
-            self.sysctls[stream.netns] = sysctl_values(item.body)
-            self.counters.put_sysctls(self.sysctls[stream.netns], self.code(stream.netns), item.ts_ns)
-        elif item.what is TextKind.NET_STATISTICS:
-            found = decode_net_statistics(item.body, item.ts_ns)
-            self.counters.apply(found, self.code(stream.netns), now_ns)
-        elif item.what is TextKind.PROCESSES:
-            self.processes.apply(item, self.code(stream.netns), now_ns)
-        elif stream.netns == self.netns:
-            self.ruleset.apply(item, now_ns)
+
+def _has_events(feed: Feed | None) -> bool:
+    return feed is not None and "events" in feed.models

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 from nettop.batch import Batch, DumpMark, Gap, Item, NetlinkMeta, StreamAdded, Text
-from nettop.kinds import TextKind
+from nettop.pipeline.feeds import FEEDS, pace_s
 
 KEYFRAME_EVERY_NS = 300_000_000_000  # of the conntrack table: a dump of 1M flows is 236 MB
-RULES_EVERY_NS = 10_000_000_000  # of what counts in the ruleset, and of the lists of processes
 _EARLY = 10  # a dump may come this part of the period early: polls are never quite regular
-_RULES = frozenset({"nft-chains", "nft-rules", "nft-objects"})
-_ROUTES = frozenset({"links", "addresses", "routes"})
 
 
 class Keyframes:
     """Of each stream and kind of dump the first is written, those asked for, and one every so often.
 
-    The conntrack table's also after a Gap among its events, the ruleset's and the routes' after a change; what costs
-    little always. Of the lists of processes and of /proc's statistics one every so often, too.
+    How often its row in pipeline.feeds says: what costs little always, what events announce also after a change or a
+    Gap among them.
     """
 
     def __init__(self, every_ns: int = KEYFRAME_EVERY_NS) -> None:
-        rules_ns = min(every_ns, RULES_EVERY_NS)
-        self._every_ns = {what: rules_ns - rules_ns // _EARLY for what in _RULES}
-        self._every_ns |= dict.fromkeys(_ROUTES, every_ns - every_ns // _EARLY)
-        for text in (TextKind.PROCESSES, TextKind.NET_STATISTICS):
-            self._every_ns[text.value] = rules_ns - rules_ns // _EARLY
-        self._every_ns["conntrack"] = every_ns - every_ns // _EARLY
+        periods = {kind: pace_s(feed.kept, every_ns / 1e9) for feed in FEEDS for kind in feed.kinds()}
+        self._every_ns = {kind: int(s * 1e9) - int(s * 1e9) // _EARLY for kind, s in periods.items()}
+        self._wakes = {feed.stream: feed for feed in FEEDS if feed.wakes}
         self._names: dict[int, tuple[str, str]] = {}  # stream → its name and namespace
         self._last: dict[tuple[int, str], int] = {}
         self._open: dict[int, bool] = {}  # stream → whether the dump under way is written
@@ -41,23 +35,22 @@ class Keyframes:
         elif isinstance(item, DumpMark):
             return self._mark(item)
         elif isinstance(item, Gap):
-            self._after(item.stream, "conntrack", "conntrack-dump")
-            self._after(item.stream, "nft-events", "nft")
-            self._after(item.stream, "route-events", "routes")
+            self._after(item.stream, loss=True)
         elif isinstance(item, Text):
             return self._due((item.stream, item.what.value), item.ts_ns)
         elif isinstance(item, Batch) and isinstance(item.meta, NetlinkMeta):
             if item.stream in self._open:
                 return self._open[item.stream]
-            self._after(item.stream, "nft-events", "nft")
-            self._after(item.stream, "route-events", "routes")
+            self._after(item.stream)
         return True
 
-    def _after(self, stream: int, events: str, dumps: str) -> None:
-        """If that stream is one of such events: the dumps of its namespace that begin from now on are written."""
+    def _after(self, stream: int, loss: bool = False) -> None:
+        """After a loss or a change among events: the dumps that they wake and that begin from now on are written."""
         name, netns = self._names.get(stream, ("", ""))
-        if name == events:
-            stale = [key for key in self._last if self._names.get(key[0]) == (dumps, netns)]
+        feed = self._wakes.get(name)
+        if feed is not None and (loss or feed.announces is not None):
+            woken = {(dump.stream, netns) for dump in FEEDS if dump.name in feed.wakes and dump.rounds}
+            stale = [key for key in self._last if self._names.get(key[0]) in woken]
             for key in stale:
                 del self._last[key]
 
@@ -77,8 +70,3 @@ class Keyframes:
         if write:
             self._last[key] = ts_ns
         return write
-
-
-def rules_every_s(keyframe_s: float) -> float:
-    """How often what counts in the ruleset is to be read, in seconds: all that is read is written then."""
-    return min(keyframe_s, RULES_EVERY_NS / 1e9)

@@ -1,50 +1,34 @@
-"""The live sources of one namespace: which there are, how often they poll, and how they poke one another."""
+"""The live sources of one namespace: its feeds and its captures, started, poked and ended."""
 
 from __future__ import annotations
 
 import platform
 import threading
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from nettop.batch import Stream
+from nettop.batch import Source, Stream
 from nettop.broker.client import Broker, Netns
 from nettop.broker.requests import Narrowing
-from nettop.kinds import NETLINK_NETFILTER, NETLINK_ROUTE, StreamKind, TextKind
+from nettop.kinds import StreamKind
+from nettop.pipeline import feeds
+from nettop.pipeline.feeds import Feed
 from nettop.pipeline.ingest import EVENT_GATHER_NS, Plumbing
 from nettop.pipeline.source_thread import SourceThread
-from nettop.sources import conntrack, counting, nftables, routes
-from nettop.sources.conntrack import ConntrackStats
-from nettop.sources.dumps import SHARE, DumpSource
+from nettop.sources.dumps import DumpSource
 from nettop.sources.netlink import NetlinkEvents
-from nettop.sources.nft_sets import NftSetDump
 from nettop.sources.ring import PacketRing
 from nettop.sources.texts import Texts
 
-RULE_TEXTS = (
-    TextKind.NFT_RULESET,
-    TextKind.IPTABLES_SAVE,
-    TextKind.IP6TABLES_SAVE,
-    TextKind.IPTABLES_LEGACY_SAVE,
-    TextKind.IP6TABLES_LEGACY_SAVE,
-)
-LEGACY_TEXTS = (TextKind.IPTABLES_LEGACY_SAVE, TextKind.IP6TABLES_LEGACY_SAVE)
-DUMP_EVERY_S = 2.0
-EXPECT_EVERY_S = 2.0  # those of flows older than any listener come in no other way
-RULES_EVERY_S = 1.0
-SYSCTLS_EVERY_S = 5.0
-COUNTING_EVERY_S = 2.0
-LEGACY_EVERY_S = 2.0
-PROCESSES_EVERY_S = 30.0  # while nobody looks at them
-PROCESSES_SHARE = 0.02  # of a core: the broker looks through every process's descriptors
-EVENT_RCVBUF = conntrack.EVENT_RCVBUF
 MAX_SNAPLEN = 262_144
+_REST_OF_COST = 50  # changes that are passed on rest as many times as long as the dump they ask for last took
 RING_LAST_NS = 60_000_000  # a ring's open block is shown at the latest after 50 ms
 
 OpenRing = tuple[Stream, PacketRing]
 
 
 class LiveSources:
-    """Opens and runs sources in one namespace. Every method raises BrokerError when the kernel refuses."""
+    """Opens and runs the sources of one namespace. Every method raises BrokerError when the kernel refuses."""
 
     def __init__(self, broker: Broker, netns: Netns, plumbing: Plumbing) -> None:
         self.broker = broker
@@ -54,91 +38,30 @@ class LiveSources:
         self._closed = False
         self._threads: list[SourceThread] = []
         self._captures: list[SourceThread] = []
-        self._pokes: dict[str, tuple[DumpSource | Texts, SourceThread]] = {}
-        self._named: dict[str, SourceThread] = {}
+        self._named: dict[str, tuple[Source, SourceThread]] = {}  # by the name of their feed
 
-    def events(self, rcvbuf: int = EVENT_RCVBUF, program: bytes = b"") -> None:
+    def watch(self, *watched: Feed, every_s: float | None = None, once: bool = False) -> None:
+        """Read these feeds: as often as their rows or `every_s` say, or each once, without the events."""
+        for feed in watched:
+            row = feed if every_s is None else replace(feed, every_s=every_s)
+            if row.texts:
+                self._texts(row, once)
+            elif row.rounds:
+                self._dumps(replace(row, every_s=None) if once else row)
+            elif not once:
+                self._events(row)
+
+    def events(self, rcvbuf: int = feeds.EVENT_RCVBUF, program: bytes = b"") -> None:
         """Conntrack events as they come; with a socket filter, those that it lets through."""
-        groups = conntrack.EVENT_GROUPS
-        sock = self.broker.netlink_socket(self.netns, NETLINK_NETFILTER, groups, rcvbuf, program)
-        stream = self._netlink("conntrack")
-        self._events("events", conntrack.ConntrackEvents(stream, sock, self._plumbing.seq), stream)
+        self._events(replace(feeds.EVENTS, rcvbuf=rcvbuf), program)
 
-    def table(
-        self, interval: float | None = DUMP_EVERY_S, share: float | None = SHARE, narrow: Narrowing | None = None
-    ) -> None:
-        """Dumps of the conntrack table, or of a part of it; `interval` None: one, then the stream ends."""
-        sock = self.broker.netlink_socket(self.netns, NETLINK_NETFILTER)
-        stream, seq = self._netlink("conntrack-dump"), self._plumbing.seq
-        source = conntrack.ConntrackDump(stream, self.broker, self.netns, sock, seq, interval, share, narrow)
-        self._keep("conntrack", source, stream)
+    def table(self, feed: Feed = feeds.TABLE, narrow: Narrowing | None = None) -> None:
+        """Dumps of the conntrack table, or of a part of it; `every_s` None: one, then the stream ends."""
+        self._dumps(feed, narrow)
 
-    def expectations(self, interval: float | None = EXPECT_EVERY_S) -> None:
-        """What conntrack's helpers await; `interval` None: once."""
-        sock = self.broker.netlink_socket(self.netns, NETLINK_NETFILTER)
-        stream = self._netlink("expect")
-        self._keep("expect", conntrack.ExpectationDump(stream, self.broker, sock, self._plumbing.seq, interval), stream)
-
-    def statistics(self, interval: float | None = 1.0) -> None:
-        """Conntrack's statistics and the table's use."""
-        sock = self.broker.netlink_socket(self.netns, NETLINK_NETFILTER)
-        stream = self._netlink("ctstats")
-        stats = ConntrackStats(stream, self.broker, sock, self._plumbing.seq, interval)
-        self._keep("ctstats", stats, stream)
-
-    def counting(self, interval: float | None = COUNTING_EVERY_S) -> None:
-        """What else is counted: sets' elements, nfacct's objects, /proc's statistics; `interval` None: once each."""
-        sock = self.broker.netlink_socket(self.netns, NETLINK_NETFILTER)
-        stream = self._netlink("nft-sets")
-        self._keep("nft-sets", NftSetDump(stream, self.broker, sock, self._plumbing.seq, interval), stream)
-        sock = self.broker.netlink_socket(self.netns, NETLINK_NETFILTER)
-        stream = self._netlink("nfacct")
-        self._keep("nfacct", counting.NfacctDump(stream, self.broker, sock, self._plumbing.seq, interval), stream)
-        self._texts("net-statistics", (TextKind.NET_STATISTICS,), interval, interval is None)
-
-    def objects(self, interval: float | None) -> None:
-        """nft's named counters, quotas and limits, without the rules."""
-        sock = self.broker.netlink_socket(self.netns, NETLINK_NETFILTER)
-        stream = self._netlink("nft")
-        self._keep("nft", counting.NftObjectDump(stream, self.broker, sock, self._plumbing.seq, interval), stream)
-
-    def rules(self, interval: float | None = RULES_EVERY_S) -> None:
-        """nftables with its counters and changes, and the words of every rule; `interval` None: once each."""
-        seq, once = self._plumbing.seq, interval is None
-        if not once:
-            sock = self.broker.netlink_socket(self.netns, NETLINK_NETFILTER, nftables.EVENT_GROUPS)
-            stream = self._netlink("nft-events")
-            self._events("nft-events", nftables.NftEvents(stream, sock, seq, self.poke_rules), stream)
-        sock = self.broker.netlink_socket(self.netns, NETLINK_NETFILTER)
-        stream = self._netlink("nft")
-        self._keep("nft", nftables.NftDump(stream, self.broker, sock, seq, interval), stream)
-        self._texts("texts", RULE_TEXTS, None, once)
-
-    def legacy_counters(self, interval: float = LEGACY_EVERY_S) -> None:
-        """Poll the words of legacy tables: their counters come in no other way. Call it when there are such tables."""
-        if "legacy" not in self._pokes:
-            self._texts("legacy", LEGACY_TEXTS, interval, once=False)
-
-    def sysctls(self, once: bool = False) -> None:
-        """The sysctls that explain what is seen."""
-        self._texts("sysctls", (TextKind.SYSCTLS,), SYSCTLS_EVERY_S, once)
-
-    def routes(self, interval: float | None = routes.EVERY_S) -> None:
-        """Links, addresses and routes, and at once again when they change; `interval` None: once."""
-        seq = self._plumbing.seq
-        sock = self.broker.netlink_socket(self.netns, NETLINK_ROUTE)
-        stream = self._netlink("routes", NETLINK_ROUTE)
-        dump = routes.RouteDump(stream, self.broker, sock, seq, interval)
-        self._keep("routes", dump, stream)
-        if interval is not None:
-            sock = self.broker.netlink_socket(self.netns, NETLINK_ROUTE, routes.EVENT_GROUPS)
-            stream = self._netlink("route-events", NETLINK_ROUTE)
-            events = routes.RouteEvents(stream, sock, seq, lambda: self._poke("routes"), lambda: dump.cost_ns)
-            self._events("route-events", events, stream)
-
-    def processes(self, interval: float | None = PROCESSES_EVERY_S) -> None:
-        """The sockets of the namespace with their processes; `interval` None: once."""
-        self._texts("processes", (TextKind.PROCESSES,), interval, interval is None, PROCESSES_SHARE)
+    def watches(self, feed: Feed) -> bool:
+        """Whether this feed is read."""
+        return feed.name in self._named
 
     def capture(self, devices: Sequence[str], expression: str, snaplen: int = MAX_SNAPLEN) -> None:
         """A packet ring on each device, with libpcap's filter in the kernel; replaces the capture that runs."""
@@ -181,39 +104,17 @@ class LiveSources:
             captures, self._captures[:] = self._captures[:], []
         self._plumbing.stop(captures)
 
-    def stop_conntrack(self) -> None:
-        """End the events and the dumps of flows: others are to follow."""
+    def stop(self, *stopped: Feed) -> None:
+        """End these feeds: others like them are to follow."""
         with self._lock:
-            threads = [self._named.pop(name) for name in ("events", "conntrack") if name in self._named]
+            threads = [self._named.pop(feed.name)[1] for feed in stopped if feed.name in self._named]
             self._threads = [thread for thread in self._threads if thread not in threads]
-            self._pokes.pop("conntrack", None)
         self._plumbing.stop(threads)
 
-    def poke_table(self) -> None:
-        """Dump the conntrack table now."""
-        self._poke("conntrack")
-
-    def poke_expectations(self) -> None:
-        """Dump the expectations now."""
-        self._poke("expect")
-
-    def poke_rules(self) -> None:
-        """Dump nftables and read the words again."""
-        self._poke("nft")
-        self._poke("texts")
-
-    def poke_processes(self) -> None:
-        """Read the processes again."""
-        self._poke("processes")
-
-    def poke_joins(self) -> None:
-        """Read routes and processes again."""
-        self._poke("routes")
-        self._poke("processes")
-
-    def poke_sysctls(self) -> None:
-        """Read the sysctls again."""
-        self._poke("sysctls")
+    def poke(self, *poked: Feed) -> None:
+        """Read these feeds again now, those of them that are read here."""
+        for feed in poked:
+            self._poke(feed.name)
 
     def halt(self) -> None:
         """Tell every source of this namespace to end, and wait for none; none begins any more. From any thread."""
@@ -231,27 +132,45 @@ class LiveSources:
             self._captures.clear()
         self._plumbing.stop(threads)
 
-    def _netlink(self, name: str, family: int = NETLINK_NETFILTER) -> Stream:
-        label = self.netns.label
-        return Stream(self._plumbing.stream_id(), StreamKind.NETLINK, name, label, netlink_family=family)
+    def _dumps(self, feed: Feed, narrow: Narrowing | None = None) -> None:
+        sock = self.broker.netlink_socket(self.netns, feed.family)
+        stream = self._stream(feed)
+        self._asks(feed, feed.dump(stream, self.broker, sock, self._plumbing.seq, narrow), stream)
 
-    def _events(self, name: str, source: NetlinkEvents, stream: Stream) -> None:
-        started = self._plumbing.start(source, name, gather_ns=EVENT_GATHER_NS, last_ns=0, stream=stream.id)
-        self._named[name] = started
-        self._keep_thread(self._threads, started)
+    def _texts(self, feed: Feed, once: bool) -> None:
+        stream, seq = self._stream(feed), self._plumbing.seq
+        source = Texts(stream, self.broker, self.netns, feed.texts, seq, feed.every_s, once, feed.share)
+        self._asks(feed, source, stream)
 
-    def _texts(
-        self, name: str, kinds: Sequence[TextKind], interval: float | None, once: bool, share: float | None = None
-    ) -> None:
-        stream = Stream(self._plumbing.stream_id(), StreamKind.TEXT, "text", self.netns.label)
-        source = Texts(stream, self.broker, self.netns, kinds, self._plumbing.seq, interval, once, share)
-        self._keep(name, source, stream)
+    def _events(self, feed: Feed, program: bytes = b"") -> None:
+        sock = self.broker.netlink_socket(self.netns, feed.family, feed.groups, feed.rcvbuf, program)
+        stream, seq = self._stream(feed), self._plumbing.seq
+        source = NetlinkEvents(stream, sock, seq, feed.announces, lambda: self._wake(feed), lambda: self._rest(feed))
+        thread = self._plumbing.start(source, feed.name, gather_ns=EVENT_GATHER_NS, last_ns=0, stream=stream.id)
+        self._keep(feed, source, thread)
 
-    def _keep(self, name: str, source: DumpSource | Texts, stream: Stream) -> None:
+    def _wake(self, feed: Feed) -> None:
+        for name in feed.wakes:
+            self._poke(name)
+
+    def _rest(self, feed: Feed) -> int:
+        """How long the changes of a feed are not passed on: a busy routing daemon must not keep us busy."""
+        if not feed.rest_s:
+            return 0
+        woken = (self._named[name][0] for name in feed.wakes if name in self._named)
+        cost_ns = sum(source.cost_ns for source in woken if isinstance(source, DumpSource))
+        return max(int(feed.rest_s * 1e9), _REST_OF_COST * cost_ns)
+
+    def _stream(self, feed: Feed) -> Stream:
+        return feed.new_stream(self._plumbing.stream_id(), self.netns.label)
+
+    def _asks(self, feed: Feed, source: DumpSource | Texts, stream: Stream) -> None:
         """Run a source that asks for what it reads, and can be poked."""
-        thread = self._plumbing.start(source, name, wait=True, stream=stream.id, listens=False)
-        self._pokes[name] = source, thread
-        self._named[name] = thread
+        thread = self._plumbing.start(source, feed.name, wait=True, stream=stream.id, listens=False)
+        self._keep(feed, source, thread)
+
+    def _keep(self, feed: Feed, source: Source, thread: SourceThread) -> None:
+        self._named[feed.name] = source, thread
         self._keep_thread(self._threads, thread)
 
     def _keep_thread(self, threads: list[SourceThread], thread: SourceThread) -> None:
@@ -261,10 +180,11 @@ class LiveSources:
                 thread.stop()
 
     def _poke(self, name: str) -> None:
-        if name in self._pokes:
-            source, thread = self._pokes[name]
-            source.poke()
-            thread.wake()
+        if name in self._named:
+            source, thread = self._named[name]
+            if isinstance(source, (DumpSource, Texts)):
+                source.poke()
+                thread.wake()
 
 
 def close_rings(rings: Iterable[OpenRing]) -> None:

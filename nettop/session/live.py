@@ -11,13 +11,16 @@ from nettop.broker.client import Broker, Netns, SetSysctl
 from nettop.errors import BrokerError
 from nettop.model.events.log import KEEP_EVENTS
 from nettop.model.filter.expression import Filter
+from nettop.model.sysctls import ACCOUNTING
+from nettop.pipeline import feeds
 from nettop.pipeline.engine import Engine
-from nettop.pipeline.live_sources import EVENT_RCVBUF, MAX_SNAPLEN, LiveSources
+from nettop.pipeline.feeds import Feed
+from nettop.pipeline.live_sources import MAX_SNAPLEN, LiveSources
 from nettop.pipeline.receive_filter import EVERYTHING, Only
 from nettop.session import flow_actions
 from nettop.session.base import Session
 from nettop.session.own_ssh import Connection, leaving_out
-from nettop.session.run import ACCT, Run
+from nettop.session.run import Run
 from nettop.session.status import Capturing, DeviceChoice, Done, NetnsChoice, Status
 from nettop.text.sanitize import clean
 from nettop.text.units import clock
@@ -43,7 +46,7 @@ class LiveSession(Session):
         ssh: Connection | None = None,
         only: Only | None = None,
         interval: float | None = None,
-        buffer: int = EVENT_RCVBUF,
+        buffer: int = feeds.EVENT_RCVBUF,
         keep_events: int = KEEP_EVENTS,
     ) -> None:
         netns = broker.netns(spec)
@@ -52,7 +55,7 @@ class LiveSession(Session):
         self._netns = netns
         self._wanted = tuple(dict.fromkeys((spec, *others)))
         self._ssh = ssh
-        self._poked: dict[str, float] = {}
+        self._poked: dict[tuple[int, str], float] = {}  # namespace and feed → when
         self._acct_since_ns = 0
         self._capturing: Capturing | None = None
         self._went_ns, self._went_word = 0, ""  # when the namespace shown went, and the header's word for it
@@ -134,13 +137,8 @@ class LiveSession(Session):
             run.start()
             for sources in found:
                 self._conntrack(sources)
-                sources.expectations()
-                sources.statistics()
-                sources.sysctls()
-                sources.routes()
-                sources.processes()
-            found[0].rules()
-            found[0].counting()
+                sources.watch(*feeds.BESIDE)
+            found[0].watch(*feeds.SHOWN)
         except BaseException:
             self._running = before
             run.close()
@@ -199,22 +197,22 @@ class LiveSession(Session):
         """On the model thread, at each tick."""
         for sources in watched:
             if engine.flows.resync_wanted(engine.code(sources.netns.label)):
-                self._seldom(f"table of {sources.netns.handle}", sources.poke_table)
+                self._seldom(sources, feeds.TABLE)
             if engine.processes.wanted(engine.code(sources.netns.label), time.time_ns()):
-                self._seldom(f"processes of {sources.netns.handle}", sources.poke_processes)
+                self._seldom(sources, feeds.PROCESSES)
             if engine.expectations.resync_wanted(engine.code(sources.netns.label)):
-                self._seldom(f"expectations of {sources.netns.handle}", sources.poke_expectations)
+                self._seldom(sources, feeds.EXPECTATIONS)
         sources = watched[0]
         if engine.ruleset.wants_text() or engine.ruleset.wants_dump():
-            self._seldom("rules", sources.poke_rules)
-        if engine.ruleset.has_legacy():
-            sources.legacy_counters()
+            self._seldom(sources, feeds.NFT, feeds.RULE_TEXTS)
+        if engine.ruleset.has_legacy() and not sources.watches(feeds.LEGACY_TEXTS):
+            sources.watch(feeds.LEGACY_TEXTS)
 
-    def _seldom(self, name: str, poke: Callable[[], None]) -> None:
-        now = time.monotonic()
+    def _seldom(self, sources: LiveSources, *wanted: Feed) -> None:
+        now, name = time.monotonic(), (sources.netns.handle, wanted[0].name)
         if now - self._poked.get(name, -POKE_EVERY_S) >= POKE_EVERY_S:
             self._poked[name] = now
-            poke()
+            sources.poke(*wanted)
 
     # -- capture, accounting, recording ------------------------------------------------------------------------------
 
@@ -267,7 +265,7 @@ class LiveSession(Session):
                 done, late = self._broker.delete_flows(netns[chosen.netns], keys)
                 deleted, gone = deleted + done, gone + late
         for sources in self._watched():  # who tells of a deletion is the event; where nobody sends any, the dump
-            sources.poke_table()
+            sources.poke(feeds.TABLE)
         return flow_actions.deleted_words(deleted, gone)
 
     def _watched(self) -> tuple[LiveSources, ...]:
@@ -291,7 +289,7 @@ class LiveSession(Session):
         """The table begins anew: what it had was of all flows, or of others."""
         self._only = only
         for sources in self._watched():
-            sources.stop_conntrack()
+            sources.stop(*feeds.CONNTRACK)
         self._run.waited(lambda engine, now_ns: engine.watch(only))
         for sources in self._watched():
             self._conntrack(sources)
@@ -302,7 +300,7 @@ class LiveSession(Session):
         if self._interval is None:
             sources.table(narrow=kernel.dump)
         else:
-            sources.table(self._interval, share=None, narrow=kernel.dump)
+            sources.table(replace(feeds.TABLE, every_s=self._interval, share=None), kernel.dump)
 
     def measure_rates(self, done: Done) -> None:
         """Rates from the headers of packets, on the usual devices."""
@@ -314,8 +312,8 @@ class LiveSession(Session):
 
     def _set_acct(self, on: bool) -> None:
         for sources in self._watched():
-            self._broker.change(SetSysctl(sources.netns.handle, ACCT, "1" if on else "0"))
-            sources.poke_sysctls()
+            self._broker.change(SetSysctl(sources.netns.handle, ACCOUNTING, "1" if on else "0"))
+            sources.poke(feeds.SYSCTLS)
         self._acct_since_ns = time.time_ns() if on else 0
 
     def _open_output(self, path: str) -> int:
@@ -323,10 +321,7 @@ class LiveSession(Session):
 
     def _keyframe(self) -> None:
         for sources in self._watched():
-            sources.poke_table()
-            sources.poke_sysctls()
-            sources.poke_joins()
-        self._sources.poke_rules()
+            sources.poke(*feeds.KEYFRAMES)
 
     def _unblock(self) -> None:
         """Without the broker every call that is under way fails at once."""

@@ -13,6 +13,7 @@ from nettop.batch import Batch, Counter64, Gap, Item, PacketMeta
 from nettop.errors import NettopError
 from nettop.model.events.log import KEEP_EVENTS
 from nettop.model.filter.expression import Filter
+from nettop.model.sysctls import ACCOUNTING
 from nettop.model.table import Detail, Snapshot, ViewSpec
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.ingest import Plumbing
@@ -22,7 +23,6 @@ from nettop.text.sanitize import clean
 from nettop.text.units import scaled
 
 _ALIVE_S = 0.5  # how often a wait for the models looks whether they live
-ACCT = "net.netfilter.nf_conntrack_acct"
 
 Found = TypeVar("Found")
 
@@ -149,7 +149,7 @@ class Run:
             maximum=maximum,
             events_per_s=sum(engine.events.rates(now_ns)),
             capture=f"{scaled(self._packets.rate)} pkt/s" if self._packets.seen else "off",
-            acct={"0": "off", "1": "on"}.get(engine.sysctls.get(engine.netns, {}).get(ACCT, ""), ""),
+            acct={"0": "off", "1": "on"}.get(engine.sysctls.value(engine.netns, ACCOUNTING) or "", ""),
             lost=engine.ledger.lost(),
             clock_ns=now_ns,
             notes=tuple(dict.fromkeys(clean(end.error) for end in engine.ended if end.error)),

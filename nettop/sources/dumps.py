@@ -51,6 +51,8 @@ class DumpSource:
         self._busy_ns = 0  # what the turn under way has cost
         self._cost_ns: int | None = None  # and the one before
         self._began_ns = self._next_ns = self._rest_until_ns = 0
+        self._answered = 0  # bytes of the round under way
+        self._not_before_ns: dict[Round, int] = {}  # when those whose answers are large may be polled again
 
     def fileno(self) -> int:
         """The netlink socket."""
@@ -115,7 +117,7 @@ class DumpSource:
             self._poked = False
             self._todo.extend(self._rounds)
         elif now >= self._next_ns:
-            self._todo.extend(self._polled)
+            self._todo.extend(one for one in self._polled if now >= self._not_before_ns.get(one, 0))
         if self._todo:
             self._began_ns = self._next_ns = now
             self._busy_ns = 0
@@ -124,8 +126,12 @@ class DumpSource:
         began = time.thread_time_ns()
         items = self._exchange.read(max_bytes)
         self._busy_ns += time.thread_time_ns() - began + self._exchange.take_sent_ns()
+        self._answered += sum(len(item.buf) for item in items if isinstance(item, Batch))
         if self._exchange.active:
             return items
+        under_way, answered, self._answered = self._todo[0], self._answered, 0
+        if under_way.rest_ns_a_byte:
+            self._not_before_ns[under_way] = self._began_ns + answered * under_way.rest_ns_a_byte
         again = not self._exchange.complete and not self._exchange.refused
         if again and self._tries < len(_RETRIES_NS):
             self._next_ns = time.monotonic_ns() + _RETRIES_NS[self._tries]

@@ -6,7 +6,7 @@ import errno
 import struct
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -46,6 +46,12 @@ class Round:
     requests: tuple[ReadRequest | Asked, ...]
     steady: str = ""  # a sysctl that must read the same before, meanwhile and after
     counted: str = ""  # a sysctl that says about how many answers there must be
+    rest_ns_a_byte: int = 0  # of its answers: so long it is not polled again, where others are polled with it
+
+    def narrowed(self, narrow: Narrowing) -> Round:
+        """This round for some of the flows: how many answers there must be is not known then."""
+        requests = tuple(Asked(what, narrow) for what in self.requests if isinstance(what, ReadRequest))
+        return replace(self, requests=requests, counted="")
 
 
 class Exchange:

@@ -11,6 +11,7 @@ import errno
 import socket
 import struct
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -28,6 +29,7 @@ _SK_MEMINFO_DROPS = 8
 _LEAST_TRUESIZE = 768
 _MOST_TRUESIZE = 2304
 _STILL_NS = 100_000_000
+_NEWGEN = 10 << 8 | 15  # NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWGEN: the last message of every commit
 
 
 class Receiver:
@@ -160,32 +162,69 @@ class Receiver:
 
 
 class NetlinkEvents:
-    """A source that listens to the groups its socket joined: a Batch a read, one datagram a record."""
+    """A source that listens to the groups its socket joined: a Batch a read, one datagram a record.
 
-    def __init__(self, stream: Stream, netlink_socket: NetlinkSocket, seq: Counter64) -> None:
+    With `announces`, `changed` is called on the source's thread after a read with a Gap or a batch that announces a
+    change, and then not again for `rest_ns()`: changes in quick succession are one at their end.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        netlink_socket: NetlinkSocket,
+        seq: Counter64,
+        announces: Callable[[Batch], bool] | None = None,
+        changed: Callable[[], None] = lambda: None,
+        rest_ns: Callable[[], int] = lambda: 0,
+    ) -> None:
         self._stream = stream
         self._seq = seq
         self._receiver = Receiver(stream.id, netlink_socket, seq)
         self._announced = False
+        self._changed, self._announces, self._rest_ns = changed, announces, rest_ns
+        self._pending = False  # a change that `changed` was not called for yet
+        self._rest_until_ns = 0
 
     def fileno(self) -> int:
         """The netlink socket."""
         return self._receiver.fileno()
 
     def due_ns(self) -> int | None:
-        """At once before the first read, to announce the stream; then only when the socket is ready."""
-        return None if self._announced else 0
+        """At once before the first read, to announce the stream; then when a change that waits may be passed on."""
+        if not self._announced:
+            return 0
+        return self._rest_until_ns if self._pending else None
 
     def read(self, max_bytes: int) -> list[Item]:
         """What waits in the socket."""
         added: list[Item] = [] if self._announced else [StreamAdded(self._stream, self._seq.next())]
         self._announced = True
-        return added + self._receiver.receive(max_bytes)
+        return added + self._looked_at(self._receiver.receive(max_bytes))
 
     def losses(self) -> list[Item]:
         """Gaps (exact, SO_MEMINFO) and Counters since the last call."""
-        return self._receiver.losses() if self._announced else []
+        return self._looked_at(self._receiver.losses()) if self._announced else []
 
     def close(self) -> None:
         """Close the socket."""
         self._receiver.close()
+
+    def _looked_at(self, items: list[Item]) -> list[Item]:
+        announces = self._announces
+        if announces is None:
+            return items
+        self._pending |= self._receiver.take_lossy()
+        self._pending |= any(isinstance(item, Batch) and announces(item) for item in items)
+        now = time.monotonic_ns()
+        if self._pending and now >= self._rest_until_ns:
+            self._pending = False
+            self._rest_until_ns = now + self._rest_ns()
+            self._changed()
+        return items
+
+
+def commits(batch: Batch) -> bool:
+    """Whether a datagram of nftables' events begins with NFT_MSG_NEWGEN: the kernel sends it alone."""
+    words = np.frombuffer(batch.buf, np.uint16)
+    whole = batch.off[batch.caplen >= 16]  # struct nlmsghdr; nlmsg_type at byte 4
+    return bool(np.any(words[(whole >> 1) + 2] == _NEWGEN))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from nettop.batch import Batch, Counter64, Item, Stream
@@ -14,7 +14,6 @@ from nettop.sources.exchange import Asked, Round
 
 SETS = Round("nft-sets", (ReadRequest.NFT_SETS,))
 ELEMENTS = "nft-elements"  # DumpMark.what of the elements of one set
-SHARE = 0.01  # of a core
 MOST_ELEMENTS = 250_000  # of a set that is read: the kernel walks a hash from its start for each datagram, so the time
 # grows with the square (100,000 elements 0.6 s, a million about a minute)
 _MOST_SETS = 256  # read in one turn; the others come in the next ones
@@ -55,10 +54,12 @@ class NftSetDump(DumpSource):
         broker: Broker,
         netlink_socket: NetlinkSocket,
         seq: Counter64,
+        rounds: Sequence[Round],
         interval: float | None,
-        share: float | None = SHARE,
+        polled: Sequence[Round] | None = None,
+        share: float | None = None,
     ) -> None:
-        super().__init__(stream, broker, netlink_socket, seq, (SETS,), interval, share=share)
+        super().__init__(stream, broker, netlink_socket, seq, rounds, interval, polled, share)
         self._once = interval is None
         self._listing = False
         self._listed: dict[SetName, _Listed] = {}  # of the turn under way

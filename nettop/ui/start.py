@@ -57,7 +57,7 @@ def _live(options: argparse.Namespace, mode: Mode) -> int:
     only = _only(options.only)
     ssh = own_session()  # before the drop: afterwards nobody may read it
     with start(mode, read_only=options.read_only, meanwhile=_load) as broker:
-        from nettop.pipeline.live_sources import EVENT_RCVBUF
+        from nettop.pipeline.feeds import EVENT_RCVBUF
         from nettop.session.live import LiveSession
 
         first, *others = options.netns or [""]

@@ -27,7 +27,7 @@ from nettop.batch import DumpMark, Item, Text
 from nettop.errors import NettopError
 from nettop.kinds import TextKind
 from nettop.labs import isolation
-from nettop.pipeline.live_sources import RULE_TEXTS
+from nettop.pipeline.feeds import RULE_TEXTS
 from nettop.recording.reader import open_reader
 from tests.captures import oracles
 from tests.captures.scenarios import SCENARIOS, Scenario
@@ -166,7 +166,7 @@ def _dumped_since(path: Path, at_ns: int) -> bool:
             texts[item.what] = item
     legacy = (texts.get(kind) for kind in (TextKind.IPTABLES_LEGACY_SAVE, TextKind.IP6TABLES_LEGACY_SAVE))
     polled = all(text.ts_ns - at_ns > _TOOL_NS for text in legacy if text is not None and text.body)
-    return done >= set(_DUMPS) and texts.keys() >= {TextKind.SYSCTLS, *RULE_TEXTS} and polled
+    return done >= set(_DUMPS) and texts.keys() >= {TextKind.SYSCTLS, *RULE_TEXTS.texts} and polled
 
 
 def _items(path: Path) -> Iterator[Item]:

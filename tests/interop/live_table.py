@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import TypeVar
 
 from nettop.batch import Counter64
 from nettop.broker.client import Broker
+from nettop.pipeline import feeds
 from nettop.pipeline.live_sources import LiveSources
 from nettop.session.run import Run
 from tests.interop.conntrack_xml import Key, Row, by_key
@@ -27,7 +29,7 @@ class LiveTable:
         self.sources = LiveSources(broker, self.netns, self.run.plumbing)
         self.run.start()
         self.sources.events()
-        self.sources.table(interval, share=None)
+        self.sources.table(replace(feeds.TABLE, every_s=interval, share=None))
 
     def on_models(self, question: Callable[[], T]) -> T:
         """The answer, given on the model thread."""

@@ -7,22 +7,23 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from nettop.batch import Batch, Counter64, DumpMark, Item, Stream
+from nettop.batch import Batch, Counter64, DumpMark, Item
 from nettop.broker.client import Broker
 from nettop.broker.requests import CounterName
 from nettop.decode.nftables.sets import NftSetsDecoder
 from nettop.headless.load import item_time
-from nettop.kinds import NETLINK_NETFILTER, StreamKind
+from nettop.kinds import NETLINK_NETFILTER
 from nettop.model.counters.forecast import forecast
 from nettop.model.counters.series import Series
+from nettop.pipeline import feeds
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.ingest import Plumbing
 from nettop.pipeline.live_sources import LiveSources
-from nettop.sources.nft_sets import NftSetDump
 from tests.kernel.commands import running
 from tests.kernel.counting import counting_namespace, listed, nfacct
 from tests.kernel.live import read_until
@@ -64,8 +65,7 @@ class Watched:
         self.plumbing = Plumbing()
         self.live = LiveSources(broker, broker.netns(ns), self.plumbing)
         self.engine = Engine(self.live.netns.label)
-        self.live.objects(0.1)
-        self.live.counting(0.1)
+        self.live.watch(feeds.OBJECTS, *feeds.COUNTING, every_s=0.1)
 
     def row(self, group: str, name: str) -> Series | None:
         """That counter, as of now."""
@@ -149,7 +149,7 @@ for port in range(1, 65536):
 
 def test_a_table_that_fills_says_when_and_one_at_rest_says_nothing(lab: Lab, here: str, watched: Watched) -> None:
     run_in(here, "nft", "add", "rule", "inet", "t", "o", "ct", "state", "new")
-    watched.live.statistics(0.1)
+    watched.live.watch(feeds.STATISTICS, every_s=0.1)
     poll(lambda: counted(watched, "table", "max_entries"))
     entries = watched.row("table", "entries")
     assert entries is not None and forecast(entries.trend, entries.about.limit) == "–"
@@ -176,7 +176,8 @@ def test_what_netfilter_drops_on_output_is_a_discard(here: str, watched: Watched
 
 def test_sets_that_do_not_count_are_read_once_those_that_do_in_every_turn(broker: Broker, here: str) -> None:
     opened = broker.netlink_socket(broker.netns(here), NETLINK_NETFILTER)
-    source = NftSetDump(Stream(1, StreamKind.NETLINK, "nft-sets"), broker, opened, Counter64(), 0.05, share=None)
+    feed = replace(feeds.NFT_SETS, every_s=0.05, share=None)
+    source = feed.dump(feed.new_stream(1, ""), broker, opened, Counter64())
     try:
         items = read_until(source, lambda items: sum(_ends(item, "nft-sets") for item in items) >= 4)
     finally:

@@ -20,10 +20,10 @@ from nettop.decode.conntrack.decoder import ConntrackDecoder
 from nettop.kinds import NETLINK_NETFILTER, GapReason, StreamKind
 from nettop.model.events.ring import EVENT_GAP, EventRing
 from nettop.model.ledger import LedgerRow
+from nettop.pipeline import feeds
 from nettop.pipeline.live_sources import LiveSources
 from nettop.session.run import Run
-from nettop.sources import conntrack
-from nettop.sources.conntrack import ConntrackEvents
+from nettop.sources.netlink import NetlinkEvents
 from tests import flood
 from tests.kernel.commands import ROOT
 from tests.kernel.live import read_until
@@ -46,9 +46,9 @@ def sender(lab: Lab) -> str:
 
 
 @contextmanager
-def events(broker: Broker, ns: str, rcvbuf: int) -> Iterator[ConntrackEvents]:
-    opened = broker.netlink_socket(broker.netns(ns), NETLINK_NETFILTER, conntrack.EVENT_GROUPS, rcvbuf)
-    source = ConntrackEvents(Stream(1, StreamKind.NETLINK, "conntrack"), opened, Counter64())
+def events(broker: Broker, ns: str, rcvbuf: int) -> Iterator[NetlinkEvents]:
+    opened = broker.netlink_socket(broker.netns(ns), NETLINK_NETFILTER, feeds.EVENTS.groups, rcvbuf)
+    source = NetlinkEvents(Stream(1, StreamKind.NETLINK, "conntrack"), opened, Counter64())
     source.read(1)
     try:
         yield source
@@ -129,7 +129,7 @@ def test_losses_in_turn_each_stand_where_their_events_are_missing(broker: Broker
             read_until(source, lambda items: sum(came(items)) >= 2_000)
 
 
-def dropped(source: ConntrackEvents) -> int:
+def dropped(source: NetlinkEvents) -> int:
     """Messages that the kernel has dropped at the source's socket: SK_MEMINFO_DROPS of linux/sock_diag.h."""
     with socket.socket(fileno=os.dup(source.fileno())) as sock:
         return int(struct.unpack("=9I", sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36))[8])

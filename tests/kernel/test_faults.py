@@ -17,20 +17,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
-from nettop.batch import Batch, Counter64, DumpMark, End, Stream
+from nettop.batch import Batch, Counter64, DumpMark, End
 from nettop.broker.client import Broker
 from nettop.broker.identity import can_change_ids
 from nettop.broker.start import start
-from nettop.kinds import NETLINK_NETFILTER, StreamKind
+from nettop.kinds import NETLINK_NETFILTER
 from nettop.model.table import Snapshot, ViewSpec
+from nettop.pipeline import feeds
 from nettop.session.live import LiveSession
-from nettop.sources.conntrack import ConntrackDump
+from nettop.sources.dumps import DumpSource
 from tests.kernel.app import message_types
 from tests.kernel.commands import ROOT, environment, nettop, rows, running
 from tests.kernel.counting import acknowledged, bind, nla
@@ -157,10 +159,10 @@ def test_a_hash_resized_and_resized_back_while_a_dump_runs_makes_it_incomplete(b
 
 
 @contextmanager
-def dumping(broker: Broker, ns: str, interval: float | None = None) -> Iterator[ConntrackDump]:
+def dumping(broker: Broker, ns: str, interval: float | None = None) -> Iterator[DumpSource]:
     netns = broker.netns(ns)
-    sock, stream = broker.netlink_socket(netns, NETLINK_NETFILTER), Stream(1, StreamKind.NETLINK, "conntrack-dump")
-    source = ConntrackDump(stream, broker, netns, sock, Counter64(), interval, share=None)
+    sock, feed = broker.netlink_socket(netns, NETLINK_NETFILTER), replace(feeds.TABLE, every_s=interval, share=None)
+    source = feed.dump(feed.new_stream(1, netns.label), broker, sock, Counter64())
     try:
         yield source
     finally:
@@ -345,7 +347,6 @@ import sys
 from queue import SimpleQueue
 from nettop.broker.start import start
 from nettop.session.live import LiveSession
-from nettop.sources.conntrack import ConntrackDump
 with start("root", drop=False) as broker:
     session = LiveSession(broker, sys.argv[1])
     answer = SimpleQueue()

@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -15,8 +16,8 @@ from nettop.broker.client import Broker
 from nettop.kinds import NETLINK_NETFILTER, StreamKind
 from nettop.model.flows.clipboard import copied
 from nettop.model.flows.table import FlowTable
+from nettop.pipeline import feeds
 from nettop.pipeline.engine import Engine
-from nettop.sources.conntrack import ConntrackDump
 from tests.kernel.live import read_until
 from tests.kernel.namespaces import Lab, keep_flows, run_in
 
@@ -67,7 +68,7 @@ def dumped(broker: Broker, spec: str) -> FlowTable:
     ns = broker.netns(spec)
     stream = Stream(1, StreamKind.NETLINK, "conntrack-dump", ns.label)
     sock = broker.netlink_socket(ns, NETLINK_NETFILTER)
-    source = ConntrackDump(stream, broker, ns, sock, Counter64(), None, share=None)
+    source = replace(feeds.TABLE, every_s=None, share=None).dump(stream, broker, sock, Counter64())
     try:
         items = read_until(source, lambda items: any(isinstance(i, DumpMark) and not i.begin for i in items))
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -19,8 +20,8 @@ from nettop.kinds import NETLINK_NETFILTER, StreamKind
 from nettop.model.filter.expression import Filter, parse
 from nettop.model.flows.fields import FlowFields
 from nettop.model.kernel_filter.pushdown import narrowed
-from nettop.sources import conntrack
-from nettop.sources.conntrack import ConntrackDump, ConntrackEvents
+from nettop.pipeline import feeds
+from nettop.sources.netlink import NetlinkEvents
 from tests.kernel.commands import ROOT
 from tests.kernel.live import read_until, records
 from tests.kernel.namespaces import Lab, run_in
@@ -79,9 +80,9 @@ MIXED = (
 
 
 @contextmanager
-def watching(broker: Broker, ns: Netns, program: bytes, rcvbuf: int = 8 << 20) -> Iterator[ConntrackEvents]:
-    opened = broker.netlink_socket(ns, NETLINK_NETFILTER, conntrack.EVENT_GROUPS, rcvbuf, program)
-    source = ConntrackEvents(Stream(1, StreamKind.NETLINK, "conntrack"), opened, Counter64())
+def watching(broker: Broker, ns: Netns, program: bytes, rcvbuf: int = 8 << 20) -> Iterator[NetlinkEvents]:
+    opened = broker.netlink_socket(ns, NETLINK_NETFILTER, feeds.EVENTS.groups, rcvbuf, program)
+    source = NetlinkEvents(Stream(1, StreamKind.NETLINK, "conntrack"), opened, Counter64())
     try:
         yield source
     finally:
@@ -221,8 +222,8 @@ def test_a_narrowed_dump_has_every_flow_that_matches_and_fewer_others(
 def dumped(broker: Broker, ns: Netns, narrow: Narrowing | None) -> list[bytes]:
     """The messages of a complete dump: the hash may be resized meanwhile, and then there is another."""
     opened = broker.netlink_socket(ns, NETLINK_NETFILTER)
-    stream = Stream(2, StreamKind.NETLINK, "conntrack-dump")
-    source = ConntrackDump(stream, broker, ns, opened, Counter64(), None, None, narrow)
+    feed = replace(feeds.TABLE, every_s=None, share=None)
+    source = feed.dump(feed.new_stream(2, ns.label), broker, opened, Counter64(), narrow)
     try:
         items = read_until(source, lambda items: any(isinstance(item, DumpMark) and item.complete for item in items))
     finally:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,12 +15,13 @@ import numpy as np
 import pytest
 
 from nettop.batch import Batch, Counter64, Counters, DumpMark, End, Gap, Item, NetlinkMeta, Stream, StreamAdded, Text
-from nettop.broker.client import Broker, Netns
+from nettop.broker.client import Broker, Netns, ReadRequest
 from nettop.broker.identity import can_change_ids
 from nettop.kinds import NETLINK_NETFILTER, GapReason, StreamKind, TextKind
-from nettop.sources import conntrack, nftables
-from nettop.sources.conntrack import ConntrackDump, ConntrackEvents, ConntrackStats
-from nettop.sources.nftables import NftDump, NftEvents
+from nettop.pipeline import feeds
+from nettop.pipeline.feeds import Feed
+from nettop.sources.dumps import DumpSource
+from nettop.sources.netlink import NetlinkEvents
 from nettop.sources.texts import Texts
 from tests.kernel.live import count, injector, read_until, records
 from tests.kernel.namespaces import Lab, poll, run_in
@@ -46,21 +48,23 @@ def tracking(lab: Lab) -> tuple[str, str]:
 
 
 @contextmanager
-def events(broker: Broker, ns: Netns, rcvbuf: int = 8 << 20) -> Iterator[ConntrackEvents]:
-    opened = broker.netlink_socket(ns, NETLINK_NETFILTER, conntrack.EVENT_GROUPS, rcvbuf)
-    source = ConntrackEvents(Stream(1, StreamKind.NETLINK, "conntrack"), opened, Counter64())
+def events(broker: Broker, ns: Netns, rcvbuf: int = 8 << 20) -> Iterator[NetlinkEvents]:
+    opened = broker.netlink_socket(ns, NETLINK_NETFILTER, feeds.EVENTS.groups, rcvbuf)
+    source = NetlinkEvents(Stream(1, StreamKind.NETLINK, "conntrack"), opened, Counter64())
     try:
         yield source
     finally:
         source.close()
 
 
+def opened_dump(feed: Feed, broker: Broker, ns: Netns) -> DumpSource:
+    """The source of a feed's dumps in a namespace."""
+    return feed.dump(feed.new_stream(2, ns.label), broker, broker.netlink_socket(ns, feed.family), Counter64())
+
+
 @contextmanager
-def dumps(broker: Broker, ns: Netns, interval: float | None) -> Iterator[ConntrackDump]:
-    opened = broker.netlink_socket(ns, NETLINK_NETFILTER)
-    source = ConntrackDump(
-        Stream(2, StreamKind.NETLINK, "conntrack-dump"), broker, ns, opened, Counter64(), interval, share=None
-    )
+def dumps(broker: Broker, ns: Netns, interval: float | None) -> Iterator[DumpSource]:
+    source = opened_dump(replace(feeds.TABLE, every_s=interval, share=None), broker, ns)
     try:
         yield source
     finally:
@@ -195,8 +199,7 @@ def test_polling_stays_within_its_share_of_a_core(broker: Broker, tracking: tupl
     a, b = tracking
     send_flows(broker, broker.netns(a), b, 20_000)
     ns = broker.netns(b)
-    opened = broker.netlink_socket(ns, NETLINK_NETFILTER)
-    source = ConntrackDump(Stream(2, StreamKind.NETLINK, "conntrack-dump"), broker, ns, opened, Counter64(), 0.0)
+    source = opened_dump(replace(feeds.TABLE, every_s=0.0), broker, ns)
     try:
         began, busy = time.monotonic(), time.thread_time()
         read_until(source, lambda items: ended(items, 4), deadline_s=120)
@@ -243,9 +246,10 @@ def test_a_second_dump_on_a_busy_socket_is_not_taken_for_a_complete_one(
     send_flows(broker, broker.netns(a), b, 5_000)
     ns = broker.netns(b)
     opened = broker.netlink_socket(ns, NETLINK_NETFILTER)
-    source = ConntrackDump(Stream(2, StreamKind.NETLINK, "conntrack-dump"), broker, ns, opened, Counter64(), None)
+    feed = replace(feeds.TABLE, every_s=None)
+    source = feed.dump(feed.new_stream(2, ns.label), broker, opened, Counter64())
     try:
-        broker.request(opened, conntrack.TABLE.requests[0])  # somebody else's, not read yet
+        broker.request(opened, ReadRequest.CONNTRACK_DUMP)  # somebody else's, not read yet
         items = read_until(source, lambda items: any(isinstance(item, End) for item in items))
     finally:
         source.close()
@@ -260,8 +264,7 @@ def _last_begin(items: list[Item]) -> int:
 
 def test_statistics_come_in_one_round(broker: Broker, tracking: tuple[str, str]) -> None:
     _, b = tracking
-    opened = broker.netlink_socket(broker.netns(b), NETLINK_NETFILTER)
-    source = ConntrackStats(Stream(3, StreamKind.NETLINK, "ctstats"), broker, opened, Counter64(), 0.05)
+    source = opened_dump(replace(feeds.STATISTICS, every_s=0.05), broker, broker.netns(b))
     try:
         items = read_until(source, lambda items: ended(items, 2))
     finally:
@@ -277,8 +280,7 @@ def test_thousands_of_named_counters_are_polled_more_seldom_than_the_rules(
     _, b = tracking
     counters = "".join(f"counter c{number} {{ }}\n" for number in range(2_000))
     run_in(b, "nft", "-f", "-", stdin=f"table ip many {{\n{counters}}}\n")
-    opened = broker.netlink_socket(broker.netns(b), NETLINK_NETFILTER)
-    source = NftDump(Stream(3, StreamKind.NETLINK, "nft"), broker, opened, Counter64(), 0.02, share=None)
+    source = opened_dump(replace(feeds.NFT, every_s=0.02, share=None), broker, broker.netns(b))
     try:
         items = read_until(source, lambda items: sum(mark.what == "nft-rules" for mark in marks(items)) >= 12)
     finally:
@@ -291,11 +293,10 @@ def test_thousands_of_named_counters_are_polled_more_seldom_than_the_rules(
 def test_nft_dumps_come_table_by_table_and_again_after_a_commit(broker: Broker, tracking: tuple[str, str]) -> None:
     _, b = tracking
     ns = broker.netns(b)
-    seq = Counter64()
-    listening = broker.netlink_socket(ns, NETLINK_NETFILTER, nftables.EVENT_GROUPS)
-    asking = broker.netlink_socket(ns, NETLINK_NETFILTER)
-    source = NftDump(Stream(4, StreamKind.NETLINK, "nft"), broker, asking, seq, interval=3600.0)
-    heard = NftEvents(Stream(5, StreamKind.NETLINK, "nft-events"), listening, seq, source.poke)
+    listening = broker.netlink_socket(ns, NETLINK_NETFILTER, feeds.NFT_EVENTS.groups)
+    source = opened_dump(replace(feeds.NFT, every_s=3600.0), broker, ns)
+    stream = feeds.NFT_EVENTS.new_stream(5, ns.label)
+    heard = NetlinkEvents(stream, listening, Counter64(), feeds.NFT_EVENTS.announces, source.poke)
     try:
         items = read_until(source, lambda items: ended(items, 4))
         run_in(b, "nft", "add", "chain", "ip", "t", "added")
@@ -314,8 +315,7 @@ def test_nft_dumps_come_table_by_table_and_again_after_a_commit(broker: Broker, 
 
 def test_polling_nft_reads_what_counts(broker: Broker, tracking: tuple[str, str]) -> None:
     _, b = tracking
-    opened = broker.netlink_socket(broker.netns(b), NETLINK_NETFILTER)
-    source = NftDump(Stream(4, StreamKind.NETLINK, "nft"), broker, opened, Counter64(), interval=0.05)
+    source = opened_dump(replace(feeds.NFT, every_s=0.05), broker, broker.netns(b))
     try:
         items = read_until(source, lambda items: ended(items, 7))
     finally:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,10 +20,10 @@ from nettop.model.flows.table import FlowTable
 from nettop.model.packet_rates.meter import FlowMeter
 from nettop.model.packets.table import PacketModel
 from nettop.model.table import Snapshot, ViewSpec
+from nettop.pipeline import feeds
 from nettop.pipeline.ingest import Plumbing
 from nettop.pipeline.live_sources import LiveSources, OpenRing, close_rings
 from nettop.session.live import LiveSession
-from nettop.sources.conntrack import ConntrackDump
 from tests.kernel.live import all_are_read, read_until
 from tests.kernel.namespaces import Lab, keep_flows, poll, run_in
 
@@ -123,7 +124,7 @@ class World:
     def table(self) -> list[Item]:
         stream = Stream(99, StreamKind.NETLINK, "conntrack-dump", self.netns.label)
         sock = self.broker.netlink_socket(self.netns, NETLINK_NETFILTER)
-        source = ConntrackDump(stream, self.broker, self.netns, sock, Counter64(), None)
+        source = replace(feeds.TABLE, every_s=None).dump(stream, self.broker, sock, Counter64())
         items = read_until(source, lambda items: any(isinstance(item, End) for item in items))
         source.close()
         return items

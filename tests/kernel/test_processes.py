@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from nettop.batch import Counter64
 from nettop.broker.client import Broker
 from nettop.model.table import Snapshot, ViewSpec
+from nettop.pipeline import feeds
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.live_sources import LiveSources
 from nettop.pipeline.recorder import Recorder
@@ -71,9 +73,9 @@ class World:
     def watch(self) -> None:
         self.run.start()
         self.sources.events()
-        self.sources.table(0.2, None)
-        self.sources.routes()
-        self.sources.processes(0.3)
+        self.sources.table(replace(feeds.TABLE, every_s=0.2, share=None))
+        self.sources.watch(feeds.ROUTES, feeds.ROUTE_EVENTS)
+        self.sources.watch(feeds.PROCESSES, every_s=0.3)
 
     def program(self, ns: str, *words: str) -> tuple[int, list[int]]:
         """A process in the namespace: its pid, and the ports of its connections."""

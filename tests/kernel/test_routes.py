@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import ipaddress
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from nettop.batch import Batch, Counter64, DumpMark, End, Item, Stream
+from nettop.batch import Batch, Counter64, DumpMark, End, Item
 from nettop.broker.client import Broker
 from nettop.decode.rtnetlink import decode_rtnetlink
-from nettop.kinds import NETLINK_ROUTE, StreamKind
+from nettop.kinds import NETLINK_ROUTE
 from nettop.model.topology.routing import Routing
-from nettop.sources.routes import EVENT_GROUPS, RouteDump, RouteEvents
+from nettop.pipeline import feeds
+from nettop.sources.dumps import DumpSource
+from nettop.sources.netlink import NetlinkEvents
 from tests.kernel.live import read_once, read_until
 from tests.kernel.namespaces import Lab, poll, run_in
 
@@ -95,11 +98,11 @@ def fed(routing: Routing, items: list[Item]) -> None:
             routing.apply(item, 0, 0)
 
 
-def opened(broker: Broker, spec: str, interval: float | None) -> RouteDump:
+def opened(broker: Broker, spec: str, interval: float | None) -> DumpSource:
     ns = broker.netns(spec)
     sock = broker.netlink_socket(ns, NETLINK_ROUTE)
-    stream = Stream(1, StreamKind.NETLINK, "routes", ns.label, netlink_family=NETLINK_ROUTE)
-    return RouteDump(stream, broker, sock, Counter64(), interval)
+    feed = replace(feeds.ROUTES, every_s=interval)
+    return feed.dump(feed.new_stream(1, ns.label), broker, sock, Counter64())
 
 
 def once(broker: Broker, spec: str) -> Routing:
@@ -149,9 +152,9 @@ def in_ip(links: list[dict[str, Any]]) -> set[tuple[int, str, int]]:
 def test_a_changed_route_is_read_again_soon(router: str, broker: Broker) -> None:
     routing, source = Routing(), opened(broker, router, 3600.0)
     ns = broker.netns(router)
-    sock = broker.netlink_socket(ns, NETLINK_ROUTE, EVENT_GROUPS)
-    stream = Stream(2, StreamKind.NETLINK, "route-events", ns.label, netlink_family=NETLINK_ROUTE)
-    events = RouteEvents(stream, sock, Counter64(), source.poke, lambda: source.cost_ns)
+    sock = broker.netlink_socket(ns, NETLINK_ROUTE, feeds.ROUTE_EVENTS.groups)
+    stream, announces = feeds.ROUTE_EVENTS.new_stream(2, ns.label), feeds.ROUTE_EVENTS.announces
+    events = NetlinkEvents(stream, sock, Counter64(), announces, source.poke, lambda: 1_000_000_000)
     fed(routing, read_until(source, lambda items: sum(isinstance(i, DumpMark) and not i.begin for i in items) == 3))
     read_until(events, bool)
     for device in ("lan0", "mac0"):

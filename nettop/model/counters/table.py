@@ -12,6 +12,7 @@ from nettop.decode.net_statistics import NetStatistics
 from nettop.decode.nfacct import NfacctDecoded
 from nettop.decode.nftables.decoder import NftDecoded
 from nettop.decode.nftables.sets import NftSetsDecoded
+from nettop.decode.sysctls import SysctlValues
 from nettop.model.counters import readings
 from nettop.model.counters.cells import COLUMNS, DEFAULT_COLUMNS, SORTS, cell, detail_lines, place
 from nettop.model.counters.lines import json_line, text_line
@@ -34,7 +35,7 @@ _LISTED = {
     "nfacct": (readings.NFACCT,),
     "nft-sets": (NFT_SET,),
 }
-Decoded = ConntrackStats | NftDecoded | NftSetsDecoded | NfacctDecoded | NetStatistics
+Decoded = ConntrackStats | NftDecoded | NftSetsDecoded | NfacctDecoded | NetStatistics | SysctlValues
 
 
 class CounterTable:
@@ -80,6 +81,8 @@ class CounterTable:
             self._read(label, readings.nfacct_objects(item.objects), item.ts_ns)
         elif isinstance(item, NetStatistics):
             self._statistics(label, item)
+        elif isinstance(item, SysctlValues):
+            self.put_sysctls(item.values, netns, item.ts_ns)
 
     def put_sysctls(self, values: Mapping[str, str], netns: int, ts_ns: int) -> None:
         """The limits that sysctls name (`net.netfilter.nf_conntrack_expect_max`, …)."""

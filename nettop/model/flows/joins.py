@@ -74,7 +74,7 @@ class Relations(Protocol):
         ...
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class FlowJoins:
     """The providers of one flow table."""
 

@@ -48,9 +48,10 @@ class FlowTable:
         netns_label: NetnsLabel = lambda code: "",
         history: Callable[[RowView], Sequence[Line]] = lambda row: (),
         joins: FlowJoins | None = None,
+        store: FlowStore | None = None,
     ) -> None:
-        self.store = FlowStore()
-        self.joins = joins or FlowJoins()  # providers may be put in later
+        self.store = FlowStore() if store is None else store
+        self.joins = joins or FlowJoins()
         self.strings = strings
         self.netns_label = netns_label
         self.version = 0

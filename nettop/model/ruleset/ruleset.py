@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from nettop.batch import Array, DumpMark, Gap, Text
@@ -233,3 +235,22 @@ def _standing(chain: object) -> tuple[object, ...]:
 
 def _cell_idents(picture: Picture) -> list[int]:
     return [rule.ident for rule in picture.rules] + [chain.ident for chain in picture.chains]
+
+
+class Rulesets:
+    """One ruleset a namespace. `shown` is that of the namespace shown, there before anything comes."""
+
+    def __init__(self, shown: Ruleset, netns_label: Callable[[int], str]) -> None:
+        self._of, self._shown, self._label = {shown.netns: shown}, shown, netns_label
+
+    def show(self, netns: str) -> None:
+        """The ruleset shown is that of this namespace (before the first item)."""
+        self._shown.netns = netns
+        self._of = {netns: self._shown}
+
+    def apply(self, item: NftDecoded | DumpMark | Text | Gap, netns: int, now_ns: int) -> None:
+        """Take one item of the namespace with this code."""
+        label = self._label(netns)
+        if label not in self._of:
+            self._of[label] = Ruleset(label)
+        self._of[label].apply(item, now_ns)

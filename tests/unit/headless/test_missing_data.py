@@ -10,6 +10,7 @@ from nettop.batch import Text
 from nettop.columns import EVENT_NEW, Strings
 from nettop.headless.missing_data import NO_PROCESSES, lacking, not_recorded
 from nettop.kinds import TextKind
+from nettop.model.flows.joins import FlowJoins
 from nettop.model.flows.table import FlowTable
 from nettop.pipeline.engine import Engine
 from tests.unit.model.flows.flow_rows import SECOND, T0, decoded, row
@@ -50,12 +51,12 @@ def test_a_flow_whose_beginning_was_seen_has_an_age() -> None:
 
 @pytest.mark.parametrize(("accounting", "why"), [(True, "they began after the last dump"), (False, "`sysctl ")])
 def test_accounting_that_is_on_is_not_advised(accounting: bool, why: str) -> None:
-    flows = FlowTable(Strings())
-    flows.joins.accounting = lambda netns: accounting
+    known = {"": accounting}
+    flows = FlowTable(Strings(), joins=FlowJoins(accounting=known.get))
     flows.apply(decoded(OLD, TIMED), 0, T0)
     (line,) = lacking(flows, ["bytes"])
     assert line.startswith(f"the bytes, packets and rates of 1 of 2 flows are not known: {why}")
-    flows.joins.accounting = lambda netns: None
+    known.clear()
     assert "`sysctl " in next(lacking(flows, ["bytes"]))
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from nettop.batch import DumpMark, Gap, Stream, StreamAdded, Text
 from nettop.kinds import GapReason, StreamKind, TextKind
-from nettop.pipeline.keyframes import KEYFRAME_EVERY_NS, RULES_EVERY_NS, Keyframes
+from nettop.pipeline.feeds import OFTEN_S
+from nettop.pipeline.keyframes import KEYFRAME_EVERY_NS, Keyframes
 from tests.unit.pipeline.test_handoff import batch
 
 SECOND = 1_000_000_000
@@ -70,7 +71,7 @@ def test_what_counts_in_the_ruleset_is_written_every_ten_seconds(keyframes: Keyf
     for what in ("nft-chains", "nft-rules", "nft-objects"):
         at = [second for second in range(31) if written(keyframes, NFT, what, second)]
         assert at == [0, 9, 18, 27]  # each up to a tenth early
-    assert RULES_EVERY_NS == 10 * SECOND
+    assert OFTEN_S == 10
 
 
 def test_statistics_are_always_written(keyframes: Keyframes) -> None:
@@ -105,7 +106,7 @@ def test_of_the_lists_of_processes_one_every_so_often_is_written(keyframes: Keyf
 
 
 def test_statistics_of_proc_are_written_as_often_as_what_counts_in_the_ruleset(keyframes: Keyframes) -> None:
-    every = RULES_EVERY_NS // SECOND
+    every = int(OFTEN_S)
     texts = [Text(9, n, n * SECOND, TextKind.NET_STATISTICS, b"", "") for n in range(0, 3 * every, 2)]
     assert sum(map(keyframes.wanted, texts)) == 3
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from nettop.model.flows.joins import FlowJoins
 from nettop.model.flows.table import FlowTable
 from nettop.model.table import Line, ViewSpec
 from tests.unit.model.flows.flow_rows import SECOND, T0, row
@@ -39,6 +40,5 @@ def test_packets_bytes_and_rate_of_each_direction_fit_80_columns() -> None:
 @pytest.mark.parametrize("accounting", [True, False, None])
 @pytest.mark.parametrize("one", [row(), row(family=10, osrc_hi=0xFD00 << 48), row(proto=1), row(proto=47)])
 def test_why_nothing_is_counted_fits_80_columns(one: dict[str, Any], accounting: bool | None) -> None:
-    flows = table(one)
-    flows.joins.accounting = lambda netns: accounting
+    flows = table(one, joins=FlowJoins(accounting=lambda netns: accounting))
     assert all(len(line) <= 79 for line in drawn(flows) if "packets" in line)

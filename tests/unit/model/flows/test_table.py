@@ -27,7 +27,7 @@ from nettop.errors import UsageError
 from nettop.kinds import GapReason
 from nettop.model.filter.expression import parse
 from nettop.model.flows.clipboard import copied
-from nettop.model.flows.joins import Processes
+from nettop.model.flows.joins import FlowJoins, Processes
 from nettop.model.flows.table import FlowTable
 from nettop.model.processes.processes import FORWARDED
 from nettop.model.table import Detail, Line, Snapshot, SortKey, ViewSpec
@@ -36,8 +36,8 @@ from tests.unit.model.flows.flow_rows import SECOND, T0, begin, decoded, end, ip
 IPS_SRC_NAT, IPS_DST_NAT = 1 << 4, 1 << 5
 
 
-def table(*rows: dict[str, Any], strings: Strings | None = None) -> FlowTable:
-    flows = FlowTable(strings or Strings(), lambda code: ("", "gw-a")[code])
+def table(*rows: dict[str, Any], strings: Strings | None = None, joins: FlowJoins | None = None) -> FlowTable:
+    flows = FlowTable(strings or Strings(), lambda code: ("", "gw-a")[code], joins=joins)
     flows.apply(begin(), 0, T0)
     flows.apply(decoded(*rows), 0, T0)
     flows.apply(end(), 0, T0)
@@ -404,9 +404,8 @@ class Owners:
 
 
 def owned() -> FlowTable:
-    flows = table(*(row(sport=port, id=port, obytes=0, ts_ns=T0) for port in (812, 813, 814, 815)))
-    flows.joins.processes = cast(Processes, Owners())
-    return flows
+    rows = (row(sport=port, id=port, obytes=0, ts_ns=T0) for port in (812, 813, 814, 815))
+    return table(*rows, joins=FlowJoins(processes=cast(Processes, Owners())))
 
 
 def test_one_dump_and_nobody_who_was_asked_leave_rate_and_process_null() -> None:
