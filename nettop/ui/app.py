@@ -13,9 +13,9 @@ from textual.app import App
 from textual.binding import BindingType
 
 from nettop.session.interface import Session
-from nettop.ui.actions.registry import DOES
+from nettop.ui.actions.registry import COMMANDS
 from nettop.ui.palette import NoColour, Palette, css_variables, textual_theme
-from nettop.ui.screens.main import MainScreen
+from nettop.ui.screens.main import MainScreen, bindings
 from nettop.ui.theme import FALLBACK, Theme
 
 SETTLED = 1.5  # seconds after which what the start made is all there
@@ -25,6 +25,13 @@ def _settle_memory() -> None:
     """Spare the collector what stays for good: a full round over it held every thread for 40–80 ms under load."""
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)
+
+
+class _Main(MainScreen, inherit_bindings=False):
+    """The main screen with the commands of the registry."""
+
+    commands = COMMANDS
+    BINDINGS: ClassVar[list[BindingType]] = bindings(COMMANDS)
 
 
 class NettopApp(App[int], inherit_bindings=False):
@@ -71,7 +78,7 @@ class NettopApp(App[int], inherit_bindings=False):
     def on_mount(self) -> None:
         self._loop_ = asyncio.get_running_loop()
         self._run_context = contextvars.copy_context()
-        self.push_screen(MainScreen(self.session, self.post, DOES))
+        self.push_screen(_Main(self.session, self.post))
         if not self.is_headless:
             self.set_timer(SETTLED, _settle_memory)
         if self.notice:

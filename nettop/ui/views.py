@@ -12,7 +12,8 @@ class ViewDef:
     """One view. `filter_kind` is what model.filter.parse is told ("" where there is no filter)."""
 
     name: str  # of the session's table
-    title: str
+    key: str
+    about: str  # its name, a colon, and a few words: for the help and the palette
     filter_kind: str = ""
     can_follow: bool = False
     child: str = ""  # a second table below: what belongs to the row under the cursor
@@ -24,6 +25,11 @@ class ViewDef:
     advice: tuple[Line, ...] = ()  # what an empty table says when its model says nothing
     replay_advice: tuple[Line, ...] = ()  # the same of a file
 
+    @property
+    def title(self) -> str:
+        """Its key and its name, as the tabs have them."""
+        return f"{self.key} {self.about.split(':')[0]}"
+
 
 def _says(*parts: str) -> Line:
     """Text and keys by turns: plain, key, plain, key, …"""
@@ -33,7 +39,8 @@ def _says(*parts: str) -> Line:
 VIEWS: tuple[ViewDef, ...] = (
     ViewDef(
         "flows",
-        "1 Flows",
+        "1",
+        "Flows: who talks, how fast, which NAT",
         "flow",
         groups="groups",
         of_all=True,
@@ -49,7 +56,8 @@ VIEWS: tuple[ViewDef, ...] = (
     ),
     ViewDef(
         "events",
-        "2 Events",
+        "2",
+        "Events: conntrack, as it happens",
         "event",
         can_follow=True,
         band=True,
@@ -62,7 +70,8 @@ VIEWS: tuple[ViewDef, ...] = (
     ),
     ViewDef(
         "chains",
-        "3 Chains",
+        "3",
+        "Chains: rules by hook, and counters",
         "chain",
         child="rules",
         child_filter_kind="rule",
@@ -74,7 +83,8 @@ VIEWS: tuple[ViewDef, ...] = (
     ),
     ViewDef(
         "packets",
-        "4 Packets",
+        "4",
+        "Packets: list, tree and bytes",
         "packet",
         can_follow=True,
         captures=True,
@@ -87,7 +97,8 @@ VIEWS: tuple[ViewDef, ...] = (
     ),
     ViewDef(
         "counters",
-        "5 Counters",
+        "5",
+        "Counters: statistics, table use",
         advice=((("No counters yet.", "heading"),),),
         replay_advice=((("No counters in this file.", "heading"),),),
     ),

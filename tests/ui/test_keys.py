@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nettop.ui.actions.registry import DOES
-from nettop.ui.commands import COMMANDS, Where, applies
+from nettop.ui.actions.registry import COMMANDS
+from nettop.ui.commands import applies
 from tests.ui.plain_session import FACTS, session
 from tests.ui.screen_text import SMALL, WIDE, running
 
@@ -384,7 +384,7 @@ async def test_every_key_does_something_or_nothing_but_never_breaks(view: str) -
         keys = [
             key
             for command in COMMANDS
-            if applies(command, Where(view))
+            if applies(command, seen.main.where)
             for key in command.keys
             if command.name != "quit"
         ]
@@ -398,7 +398,7 @@ async def test_every_key_does_something_or_nothing_but_never_breaks(view: str) -
 
 
 def test_every_command_does_something() -> None:
-    assert {c.name for c in COMMANDS if not c.name.startswith("view_")} == set(DOES)
+    assert all(callable(c.does) for c in COMMANDS)
 
 
 async def test_a_long_menu_is_shown_from_its_first_line_while_it_fits() -> None:

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from nettop.ui.commands import COMMANDS, hinted
+from nettop.ui.actions.registry import COMMANDS
+from nettop.ui.commands import hinted
 from tests.ui.plain_session import FACTS, PlainModel, packets, session
 from tests.ui.screen_text import SMALL, WIDE, running
 

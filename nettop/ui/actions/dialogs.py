@@ -13,7 +13,7 @@ from nettop.model.flows.capture import FlowCapture
 from nettop.model.table import SortKey
 from nettop.session.base import save_path
 from nettop.session.status import DeviceChoice, NetnsChoice, shown_netns
-from nettop.ui.commands import COMMANDS, keys_text, offered
+from nettop.ui.commands import keys_text, offered
 from nettop.ui.palette import themed_app
 from nettop.ui.screens.pending import Stand, opening, over, switch
 from nettop.ui.widgets.question import Asked, void
@@ -88,7 +88,7 @@ def palette(screen: MainScreen) -> Awaitable[None]:
     from nettop.ui.screens.choose import ChooseScreen
     from nettop.ui.widgets.choices import Choice
 
-    usable = [c for c in COMMANDS if c.palette and offered(c, screen.where)]
+    usable = [c for c in screen.commands if c.palette and offered(c, screen.where)]
     found = [Choice(c.name, c.title, keys_text(c)) for c in usable]
 
     def chosen(answer: list[str] | None) -> None:
@@ -191,7 +191,7 @@ def help_(screen: MainScreen) -> Awaitable[None]:
     """Every key."""
     from nettop.ui.screens.help import HelpScreen
 
-    return screen.app.push_screen(HelpScreen(screen.where))
+    return screen.app.push_screen(HelpScreen(screen.commands, screen.where))
 
 
 def quit_(screen: MainScreen) -> Awaitable[None] | None:

@@ -1,51 +1,69 @@
-"""What each command of the table does. Kept apart from the table itself, which knows of no screen."""
+"""Every command once, with its function. Bindings, hints, help and the palette come from here."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
 
-from nettop.ui.actions import dialogs
-from nettop.ui.actions import flows as flow_actions
-from nettop.ui.actions import live as live_actions
+from nettop.ui.actions import dialogs, flows, live
+from nettop.ui.commands import Command
 from nettop.ui.screens.capture import stop_capture
+from nettop.ui.views import VIEWS, ViewDef
 
-if TYPE_CHECKING:
-    from nettop.ui.screens.main import Action
+_FILTERED = tuple(name for view in VIEWS if view.filter_kind for name in (view.name, view.groups) if name)
+_FOLLOWED = ("flows", *(view.name for view in VIEWS if view.can_follow))
+_SOME_FLOW = ("flows", "events")  # views whose rows are a flow, or about one
+_listed = partial(Command, group="List")  # of the rows that are shown
 
-# An awaitable result is waited for: what it opens can take the next key then. Views are shown by the screen itself.
-DOES: dict[str, Action] = {
-    "open": lambda screen: screen.view.open_row(),
-    "back": lambda screen: screen.back(),
-    "next_pane": lambda screen: screen.view.next_pane(1),
-    "previous_pane": lambda screen: screen.view.next_pane(-1),
-    "filter": dialogs.filter_,
-    "sort": dialogs.sort,
-    "group": dialogs.group,
-    "columns": dialogs.columns,
-    "follow": flow_actions.follow,
-    "flow_of": flow_actions.go_to("flows"),
-    "master_of": flow_actions.go_to("flows", "master"),
-    "events_of": flow_actions.go_to("events"),
-    "packets_of": flow_actions.go_to("packets"),
-    "delete": flow_actions.delete,
-    "copy": flow_actions.copy,
-    "capture_flow": flow_actions.capture_flow,
-    "capture": dialogs.capture,
-    "export": dialogs.export,
-    "reset": live_actions.reset,
-    "pause": lambda screen: screen.pause(),
-    "earlier": lambda screen: screen.walk(-1),
-    "later": lambda screen: screen.walk(1),
-    "names": live_actions.names,
-    "accounting": live_actions.accounting,
-    "measure": live_actions.measure,
-    "only": live_actions.only,
-    "record": dialogs.record,
-    "namespace": dialogs.namespace,
-    "holders": dialogs.holders,
-    "stop_capture": stop_capture,
-    "theme": dialogs.theme,
-    "palette": dialogs.palette,
-    "help": dialogs.help_,
-    "quit": dialogs.quit_,
-}
+
+def _show(view: ViewDef) -> Command:
+    does = lambda screen: screen.show(view.name)  # noqa: E731
+    return Command(f"view_{view.name}", (view.key,), view.about, does, group="Views", needs=view.name)
+
+
+COMMANDS: tuple[Command, ...] = (
+    *map(_show, VIEWS),
+    _listed("open", ("enter",), "Open: detail, group, or rules of a chain", lambda screen: screen.view.open_row(),
+            "open"),
+    _listed("back", ("escape",), "Back: close, then clear filter", lambda screen: screen.back(), "back", palette=False),
+    _listed("next_pane", ("tab",), "Next pane", lambda screen: screen.view.next_pane(1), palette=False),
+    _listed("previous_pane", ("shift+tab",), "Previous pane", lambda screen: screen.view.next_pane(-1), palette=False),
+    _listed("filter", ("slash",), "Filter: show what matches", dialogs.filter_, "filter", _FILTERED),
+    _listed("sort", ("s",), "Sort: by one or two columns", dialogs.sort, "sort"),
+    _listed("group", ("b",), "Group by: source, service, …", dialogs.group, "group", ("flows", "groups"),
+            needs="groups"),
+    _listed("columns", ("C",), "Columns: which, in which order", dialogs.columns, "columns"),
+    _listed("follow", ("f",), "Follow: the newest, or this flow", flows.follow, "follow", _FOLLOWED),
+    _listed("flow_of", ("F",), "Its flow: in the table", flows.go_to("flows"), "its flow", ("events",), needs="flows"),
+    _listed("master_of", (), "Its master: the flow that expected it", flows.go_to("flows", "master"), "", _SOME_FLOW,
+            needs="flows"),
+    _listed("events_of", ("E",), "Its events", flows.go_to("events"), "events", ("flows",), needs="events"),
+    _listed("packets_of", ("P",), "Its packets", flows.go_to("packets"), "packets", _SOME_FLOW, needs="packets"),
+    _listed("delete", ("D",), "Delete: it, or all that match", flows.delete, "delete", ("flows", "groups"), live=True,
+            changes=True),
+    _listed("copy", ("y",), "Copy: as text, JSON, command", flows.copy, "copy"),
+    _listed("capture_flow", ("c",), "Capture it: exactly this flow", flows.capture_flow, "capture", ("flows",),
+            live=True),
+    _listed("capture", ("B",), "Capture: devices and filter", dialogs.capture, "capture", (*_SOME_FLOW, "packets"),
+            live=True, hinted_in=("packets",)),
+    _listed("export", ("w",), "Write: packets shown to a file", dialogs.export, "write", ("packets",)),
+    _listed("reset", ("Z",), "Reset: this counter to zero", live.reset, "reset", ("counters",), live=True,
+            changes=True),
+    Command("pause", ("space",), "Pause: nothing is lost", lambda screen: screen.pause(), "pause"),
+    Command("earlier", ("left_square_bracket",), "Back: to what was shown before", lambda screen: screen.walk(-1),
+            palette=False),
+    Command("later", ("right_square_bracket",), "Forward: the way that [ came", lambda screen: screen.walk(1),
+            palette=False),
+    Command("names", ("N",), "Names: of hosts and services", live.names, "", ("flows", "groups", "events")),
+    Command("accounting", ("A",), "Accounting: bytes, on or off", live.accounting, live=True, changes=True),
+    Command("measure", ("H",), "Rates: from headers, on or off", live.measure, views=("flows", "groups"), live=True),
+    Command("only", ("O",), "Watch only: receive only some flows", live.only, views=("flows", "groups", "events"),
+            live=True),
+    Command("record", ("r",), "Record: all to a file, or end", dialogs.record, "record", live=True),
+    Command("namespace", ("at",), "Namespace: watch another", dialogs.namespace, "namespace", live=True),
+    Command("holders", (), "Who holds the table: flows by source", dialogs.holders, needs="groups"),
+    Command("stop_capture", (), "Stop capturing", stop_capture, live=True),
+    Command("theme", (), "Theme: choose one", dialogs.theme),
+    Command("palette", ("colon", "ctrl+p"), "Commands: find by name", dialogs.palette, palette=False),
+    Command("help", ("question_mark",), "Help: this page", dialogs.help_, "help"),
+    Command("quit", ("q", "ctrl+c"), "Quit", dialogs.quit_, "quit"),
+)  # fmt: skip

@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
 from nettop.model.table import Line
-from nettop.ui.commands import COMMANDS, MOVES, Command, Where, keys_text, offered
+from nettop.ui.commands import MOVES, Command, Key, Where, keys_text, offered
 from nettop.ui.screens.dialog import DIALOG_CSS, Dialog
 from nettop.ui.strips import crop, width_of
 from nettop.ui.widgets.text_panes import Reader
@@ -20,12 +20,12 @@ _BRIEF = 100  # cells below which only a command's first words are shown, in thr
 _NARROW = 60  # cells below which there is one column
 
 
-def _entry(command: Command, keys: int, brief: bool) -> Line:
+def _entry(command: Key, keys: int, brief: bool) -> Line:
     title = command.title.split(":")[0] if brief else command.title
     return ((f" {keys_text(command):<{keys}} ", "key"), (title, ""))
 
 
-def _groups(names: Sequence[tuple[str, Sequence[Command]]], brief: bool) -> list[Line]:
+def _groups(names: Sequence[tuple[str, Sequence[Key]]], brief: bool) -> list[Line]:
     """Groups below each other, with headings; the keys take as many cells as the longest."""
     widest = max((len(keys_text(c)) for _, commands in names for c in commands), default=0)
     out: list[Line] = []
@@ -36,9 +36,9 @@ def _groups(names: Sequence[tuple[str, Sequence[Command]]], brief: bool) -> list
     return out
 
 
-def help_lines(where: Where, width: int, height: int = 20) -> list[Line]:
+def help_lines(commands: Sequence[Command], where: Where, width: int, height: int = 20) -> list[Line]:
     """Every key that does something there, in as many columns as it takes to fit the lines."""
-    here = [c for c in COMMANDS if c.keys and offered(c, where)]
+    here = [c for c in commands if c.keys and offered(c, where)]
     groups = {name: [c for c in here if c.group == name] for name in ("Views", "List", "General")}
     views, this = ("Views", groups["Views"]), ("This view", groups["List"])
     moving, anywhere = ("Moving", MOVES), ("Anywhere", groups["General"])
@@ -72,8 +72,9 @@ class HelpScreen(Dialog[None], inherit_bindings=False):
         Binding("escape,q,question_mark,enter,ctrl+c", "leave", "Leave", show=False),
     ]
 
-    def __init__(self, where: Where) -> None:
+    def __init__(self, commands: Sequence[Command], where: Where) -> None:
         super().__init__()
+        self._commands = commands
         self._where = where
         self.reader = Reader(surface="dialog")
 
@@ -93,6 +94,6 @@ class HelpScreen(Dialog[None], inherit_bindings=False):
 
     def _write(self) -> None:
         width, height = self.app.size
-        found = help_lines(self._where, min(110, width * 96 // 100) - 2, height - 4)
+        found = help_lines(self._commands, self._where, min(110, width * 96 // 100) - 2, height - 4)
         self.reader.styles.height = max(1, min(len(found), height - 4))
         self.reader.write(found)

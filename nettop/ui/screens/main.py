@@ -1,8 +1,8 @@
-"""The main screen: header, tabs, one view, keys. Commands of the table in commands.py end here."""
+"""The main screen: header, tabs, one view, keys. It runs the commands."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -17,7 +17,7 @@ from nettop.session.interface import Session
 from nettop.session.status import Status
 from nettop.text.sanitize import clean
 from nettop.ui import paint_now as at_once
-from nettop.ui.commands import COMMANDS, Where, applies, by_name
+from nettop.ui.commands import Command, Where, applies
 from nettop.ui.navigation import Trail
 from nettop.ui.panes.table_view import Body, View, ViewPlace
 from nettop.ui.views import VIEWS, ViewDef
@@ -38,7 +38,17 @@ _READ_ONLY = "--read-only"
 TINY = (30, 8)  # below this there is room for nothing
 
 
-Action = Callable[["MainScreen"], object]  # an awaitable result is waited for: what it opens takes the next key
+def bindings(commands: Sequence[Command]) -> list[BindingType]:
+    """Bind the keys of commands.
+
+    Priority: keys are then handled in the order they were typed, by the app, before the next one is given to whatever
+    has the focus. Else the text after a fast `/` would still go to the table.
+    """
+    return [
+        Binding(",".join(c.keys), f"command('{c.name}')", c.title, show=False, priority=True)
+        for c in commands
+        if c.keys
+    ]
 
 
 class MainScreen(Screen[None], Covered, inherit_bindings=False):
@@ -49,18 +59,11 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
     MainScreen #body { height: 1fr; }
     MainScreen #tiny { layer: over; display: none; width: 100%; height: 100%; }
     """
-    # Priority: keys are then handled in the order they were typed, by the app, before the next one is given to
-    # whatever has the focus. Else the text after a fast `/` would still go to the table.
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(",".join(c.keys), f"command('{c.name}')", c.title, show=False, priority=True)
-        for c in COMMANDS
-        if c.keys
-    ]
+    commands: ClassVar[Sequence[Command]] = ()  # given, with their bindings, by a subclass
     AUTO_FOCUS = ""
 
-    def __init__(self, session: Session, post: Post, actions: Mapping[str, Action]) -> None:
+    def __init__(self, session: Session, post: Post) -> None:
         super().__init__()
-        self._actions = actions
         self.session = session
         self.post = post
         self.views: list[ViewDef] = [v for v in VIEWS if v.name in session.views]
@@ -187,7 +190,9 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
     def _write_hints(self) -> None:
         width, prompt = self.app.size.width, self._prompt
         typing = prompt is not None and prompt.display
-        line = typing_line(prompt.completes, width) if prompt and typing else hints_line(self.where, width)
+        line = (
+            typing_line(prompt.completes, width) if prompt and typing else hints_line(self.commands, self.where, width)
+        )
         self._hints.write([line])
 
     def _write_header(self) -> None:
@@ -244,20 +249,22 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         """A key of another view does nothing here; while something is typed every key belongs to the text."""
         if action != "command":
             return True
-        return not self.typing and applies(by_name(str(parameters[0])), replace(self.where, live=True))
+        return not self.typing and applies(self._command(str(parameters[0])), replace(self.where, live=True))
+
+    def _command(self, name: str) -> Command:
+        return next(command for command in self.commands if command.name == name)
 
     async def action_command(self, name: str) -> None:
         """Run a command by its name; returns when what it opens can take the next key."""
         if not self.check_action("command", (name,)):
             return
-        if name.startswith("view_"):
-            self.show(name[5:])
-        elif by_name(name).live and not self.live:
+        command = self._command(name)
+        if command.live and not self.live:
             self.say("this is a recording: that key needs a live namespace", error=True)
-        elif by_name(name).changes and self.status.read_only:
+        elif command.changes and self.status.read_only:
             self.say(f"read-only: nettop changes nothing on this host ({_READ_ONLY})", error=True)
         else:
-            opening = self._actions[name](self)
+            opening = command.does(self)
             if isinstance(opening, Awaitable):
                 await opening
         at_once.paint(self)

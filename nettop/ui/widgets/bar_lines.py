@@ -8,7 +8,7 @@ from nettop.model.table import Line, Segment
 from nettop.session.status import Capturing, Status
 from nettop.text.sanitize import clean
 from nettop.text.units import ABSENT, clock, grouped, percent, scaled
-from nettop.ui.commands import COMMANDS, Where, hinted, key_text
+from nettop.ui.commands import Command, Where, hinted, key_text
 from nettop.ui.strips import crop, spread, width_of
 
 ALL_TITLES = 100  # cells from which every view is named, whatever else there is to say
@@ -142,12 +142,12 @@ def title_line(title: Line, width: int) -> Line:
     return (*kept, ("─" * (width - width_of(kept)), "dim"))
 
 
-def hints_line(where: Where, width: int) -> Line:
+def hints_line(commands: Sequence[Command], where: Where, width: int) -> Line:
     """The keys that do something here, most useful first; `? help` always stays."""
     last: Line = (("? ", "key"), ("help ", "dim"))
     out: list[Segment] = [(" ", "")]
     room = width - width_of(last) - 2
-    for command in COMMANDS:
+    for command in commands:
         if command.name == "help" or not hinted(command, where):
             continue
         part = [(f"{key_text(command.keys[0])} ", "key"), (f"{command.hint}  ", "dim")]
