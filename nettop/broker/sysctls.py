@@ -85,12 +85,17 @@ def _value(name: str) -> str | None:
 
 
 def _open(name: str) -> int | None:
-    """None: this namespace has none of that name, or only root may read it (tcp_fastopen_key is a secret)."""
+    """Return a descriptor, or None.
+
+    None: this namespace has none of that name, it is a directory (net.netfilter.nf_log), or only root may read it
+    (tcp_fastopen_key is a secret).
+    """
     try:
         fd = os.open(_path(name), os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
-    if os.fstat(fd).st_mode & stat.S_IROTH:
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISREG(mode) and mode & stat.S_IROTH:
         return fd
     os.close(fd)
     return None

@@ -8,10 +8,13 @@ Gateway A rewrites the source of what leaves (SNAT, nftables); gateway B sends p
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 
 from nettop.errors import NettopError
+from nettop.labs import isolation
 
 NAMESPACES = ("lan-a", "gw-a", "net", "gw-b", "lan-b")
 
@@ -121,9 +124,13 @@ IPTABLES_GATEWAY_B = """
 """
 
 
+# Debian gives ordinary users no sbin directories on their PATH.
+_TOOLS = {**os.environ, "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"}
+
+
 def _run(argv: Sequence[str], text: str | None = None, optional: bool = False) -> bool:
     try:
-        done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(argv, env=_TOOLS, input=text, capture_output=True, text=True, timeout=20, check=False)
     except FileNotFoundError:
         if optional:
             return False
@@ -135,6 +142,17 @@ def _run(argv: Sequence[str], text: str | None = None, optional: bool = False) -
 
 def _inside(name: str, *argv: str, text: str | None = None, optional: bool = False) -> bool:
     return _run(["ip", "netns", "exec", name, *argv], text, optional)
+
+
+def _sysctls(name: str, settings: Sequence[str]) -> None:
+    """Write sysctls of a namespace. Without sysctl(8): a minimal system does not have it."""
+    with isolation.inside_netns(name):
+        for setting in settings:
+            key, value = setting.split("=")
+            try:
+                Path("/proc/sys", *key.split(".")).write_text(value)
+            except OSError as error:
+                raise NettopError(f"the lab cannot set {key} in {name}", str(error.strerror)) from error
 
 
 def _links() -> None:
@@ -153,7 +171,7 @@ def _links() -> None:
 
 def _rules() -> None:
     for name in ("gw-a", "gw-b"):
-        _inside(name, "sysctl", "-qw", *ACCOUNTING)
+        _sysctls(name, ACCOUNTING)
     _inside("gw-a", "nft", "-f", "-", text=NFT_GATEWAY_A)
     for table in NFT_COUNTED_A:
         _inside("gw-a", "nft", "-f", "-", text=table, optional=True)
@@ -174,5 +192,5 @@ def build() -> None:
         _run(["ip", "-n", name, "link", "set", "lo", "up"])
     _links()
     for name, settings in SYSCTLS.items():
-        _inside(name, "sysctl", "-qw", *settings)
+        _sysctls(name, settings)
     _rules()

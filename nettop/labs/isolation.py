@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from nettop.errors import NettopError
@@ -73,8 +75,24 @@ def enter_private_namespaces() -> int:
 
 def enter_netns(name: str) -> None:
     """Move this process into the network namespace called `name`."""
-    fd = os.open(f"/run/netns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    _setns(f"/run/netns/{name}")
+
+
+@contextmanager
+def inside_netns(name: str) -> Iterator[None]:
+    """Move this process into the network namespace called `name`, and back at the end."""
+    home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        _check(_libc.setns(fd, CLONE_NEWNET), f"cannot enter namespace {name}")
+        enter_netns(name)
+        yield
+    finally:
+        _setns(f"/proc/self/fd/{home}")
+        os.close(home)
+
+
+def _setns(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _check(_libc.setns(fd, CLONE_NEWNET), f"cannot enter namespace {path}")
     finally:
         os.close(fd)
