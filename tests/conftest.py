@@ -1,14 +1,22 @@
-"""What every test shares: in CI a skipped test is a failure, and no machine is too slow for a property."""
+"""Rules for every test: in CI a skipped test is a failure, and tests that share the kernel run in turn."""
 
 from __future__ import annotations
 
 import os
 
 import pytest
-from hypothesis import HealthCheck, settings
 
-settings.register_profile("any machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("any machine")
+from tests import profiles
+
+profiles.load()
+
+IN_TURN = {"kernel", "interop"}
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Keep the tests that share the kernel in one of xdist's workers, so that they run in turn."""
+    if item.config.pluginmanager.hasplugin("xdist") and IN_TURN & {mark.name for mark in item.iter_markers()}:
+        item.add_marker(pytest.mark.xdist_group("in turn"))
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

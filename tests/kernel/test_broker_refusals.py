@@ -19,6 +19,7 @@ from nettop.broker.start import broker_command, start
 from nettop.errors import BrokerError, FilterError, NotPermitted
 from nettop.kinds import NETLINK_NETFILTER, TextKind
 from tests.kernel.live import sysctl
+from tests.profiles import examples
 
 pytestmark = pytest.mark.kernel
 
@@ -127,9 +128,7 @@ well_typed = st.one_of(
 )
 
 
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None, max_examples=200
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=examples(200))
 @given(request_=well_typed)
 def test_well_typed_requests_with_any_values_are_answered(raw: socket.socket, request_: requests.Request) -> None:
     wire.send(raw, {"id": 1, **request_json.to_json(request_)})

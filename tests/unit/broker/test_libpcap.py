@@ -12,6 +12,7 @@ from nettop.broker import libpcap
 from nettop.broker.filterwords import refuse_names, tokens
 from nettop.errors import BrokerError, FilterError
 from nettop.kinds import LINKTYPE_ETHERNET, LINKTYPE_NETLINK
+from tests.profiles import examples
 
 SNAPLEN = 262_144
 
@@ -128,7 +129,7 @@ WORDS = """host port portrange proto net gateway src dst ether ip tcp and or not
 1.2.3.4 80 80-90 :: mask vlan len > \\tcp http"""
 
 
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=examples(1_000))
 @given(st.lists(st.sampled_from(WORDS.split()), max_size=8))
 def test_an_accepted_filter_makes_libpcap_look_up_no_host(words: list[str]) -> None:
     expression = " ".join(words)

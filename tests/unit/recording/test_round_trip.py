@@ -13,6 +13,7 @@ from nettop.errors import InputError
 from nettop.kinds import StreamKind, TextKind
 from nettop.recording import blocks, interfaces
 from nettop.recording import marks as module
+from tests.profiles import examples
 from tests.unit.recording import items as run
 from tests.unit.recording.handmade import cooked, end, epb, idb, pcap, read, shb, walk
 
@@ -30,7 +31,7 @@ def _recording() -> bytes:
 PCAP = pcap([(i, i, bytes(i)) for i in range(10)])
 RECORDING = _recording()
 FEW = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 
@@ -150,19 +151,19 @@ def survives(data: bytes) -> None:
             assert all(int(o) + int(c) <= len(item.buf) for o, c in zip(item.off, item.caplen, strict=True))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400))
 @given(st.data())
 def test_no_change_to_a_recording_crashes_the_reader(data: st.DataObject) -> None:
     survives(data.draw(mutations(RECORDING)))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(st.data())
 def test_no_change_to_a_pcap_file_crashes_the_reader(data: st.DataObject) -> None:
     survives(data.draw(mutations(PCAP)))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(st.binary(max_size=300))
 def test_no_bytes_behind_a_section_header_crash_the_reader(tail: bytes) -> None:
     survives(RECORDING[: RECORDING.index(b"\x01\0\0\0", 28)] + tail)

@@ -15,6 +15,7 @@ from nettop.model.flows.other_views import filter_of
 from nettop.model.table import ViewSpec
 from nettop.pipeline.engine import Engine
 from nettop.session.flow_actions import related
+from tests.profiles import examples
 from tests.unit.decode.conntrack.expectation_messages import expectation
 from tests.unit.decode.conntrack.flow_messages import Flow, flows
 from tests.unit.decode.netlink_bytes import batch, be, ct, nla, tuple4
@@ -110,7 +111,7 @@ def test_of_several_namespaces_the_filter_says_which() -> None:
         assert matches(engine, "flows", text) == [found]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(st.lists(flows(with_names=False), min_size=1, max_size=12))
 def test_the_filter_of_any_flow_finds_it_and_only_flows_of_its_key(some: list[Flow]) -> None:
     engine = engine_with(*(one.message for one in some))

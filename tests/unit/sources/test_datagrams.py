@@ -35,7 +35,7 @@ datagrams = st.lists(
 ).filter(lambda sent: sum(map(len, sent)) <= 120_000)  # what the socket takes before anybody reads
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(datagrams)
 def test_what_was_sent_is_what_comes(
     slots: Slots, ends: tuple[socket.socket, socket.socket], sent: list[bytes]

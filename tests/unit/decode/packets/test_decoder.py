@@ -28,6 +28,7 @@ from nettop.columns import Columns, Decoded
 from nettop.decode.packets import columns as pc
 from nettop.decode.packets.decoder import Depth, PacketDecoder
 from nettop.decode.packets.window import CHUNK_ROWS, Window
+from tests.profiles import examples
 
 LINKTYPES = (0, 1, 12, 14, 101, 108, 113, 228, 229, 276, 147)
 
@@ -316,7 +317,7 @@ def frames(draw: Any) -> tuple[bytes, dict[str, int]]:
     return bytes(frame), want
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(st.lists(frames(), min_size=1, max_size=6))
 def test_random_packets_decode_to_what_they_were_made_of(made: list[tuple[bytes, dict[str, int]]]) -> None:
     decoded = decode(*[frame for frame, _ in made])
@@ -339,14 +340,14 @@ def check_sane(cols: Columns, frames_: list[bytes]) -> None:
     assert (cols["l4"] <= size).all()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(st.sampled_from(LINKTYPES), st.lists(st.binary(max_size=120), max_size=5))
 def test_random_bytes_never_raise(linktype: int, records: list[bytes]) -> None:
     decoded = PacketDecoder(linktype)(batch_of(records))
     check_sane(decoded.cols, records)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(frames(), st.integers(0, 150), st.data())
 def test_cut_and_mutated_packets_never_raise(made: tuple[bytes, Any], cut: int, data: st.DataObject) -> None:
     frame = bytearray(made[0][:cut])
@@ -359,7 +360,7 @@ def test_cut_and_mutated_packets_never_raise(made: tuple[bytes, Any], cut: int, 
             check_sane(cols, [made[0], bytes(frame)])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(st.lists(frames(), min_size=1, max_size=4), st.lists(st.binary(max_size=80), max_size=4))
 def test_every_depth_agrees_with_the_full_decode(made: list[tuple[bytes, Any]], noise: list[bytes]) -> None:
     records = [frame for frame, _ in made] + noise

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from nettop.errors import FilterError
 from nettop.model.filter.completion import complete, note
 from nettop.model.filter.expression import KINDS, parse, words
+from tests.profiles import examples
 from tests.unit.model.filter.test_property import EXPRESSIONS, Part
 
 KNOWN = {"netns": ["gw-a", "two words", 'quo"te', "es\x1bcape", ""], "process": ["nginx"]}
@@ -100,7 +101,7 @@ def complaint(text: str, kind: str) -> int | None:
     return None
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.sampled_from(sorted(KINDS)), st.data())
 def test_taking_what_is_offered_never_makes_the_parser_complain_before_the_end(kind: str, data: st.DataObject) -> None:
     text = ""
@@ -114,7 +115,7 @@ def test_taking_what_is_offered_never_makes_the_parser_complain_before_the_end(k
         assert place is None or place >= len(text.rstrip()), text
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(EXPRESSIONS)
 def test_every_word_of_a_valid_filter_was_offered_where_it_stands(part: Part) -> None:
     text, _ = part

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from nettop.errors import FilterError
 from nettop.model.filter.expression import KINDS, parse
 from nettop.text.sanitize import clean
+from tests.profiles import examples
 from tests.unit.model.filter.filter_rows import ENDS, WITH_PORTS, Row, TableOfRows
 
 Test = Callable[[Row], bool]
@@ -171,7 +172,7 @@ EXPRESSIONS = st.recursive(
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(EXPRESSIONS, st.lists(rows(), max_size=8))
 def test_a_mask_is_what_row_after_row_says(part: Part, some: list[Row]) -> None:
     text, test = part
@@ -180,7 +181,7 @@ def test_a_mask_is_what_row_after_row_says(part: Part, some: list[Row]) -> None:
     assert parsed.mask(TableOfRows("flow", some)).tolist() == [bool(test(row)) for row in some]
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(
     st.lists(
         st.one_of(

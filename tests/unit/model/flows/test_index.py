@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nettop.model.flows.index import FlowIndex, KeyHash
+from tests.profiles import examples
 
 # Few hashes for many keys: whole chains of probes, and equal hashes of different keys.
 OPERATIONS = st.lists(
@@ -49,7 +50,7 @@ class Oracle:
         self.index.remove(self.hash(old), np.array([self.rows.pop(key) for key in old], np.intp))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(OPERATIONS, st.sampled_from((1, 3, 1000)))
 def test_the_index_agrees_with_a_dict(operations: list[tuple[str, list[int]]], buckets: int) -> None:
     oracle = Oracle(buckets)

@@ -14,6 +14,7 @@ from nettop.model.flows.index import KeyHash
 from nettop.model.flows.lifetimes import ROUNDS
 from nettop.model.flows.store import FlowStore
 from nettop.model.flows.updates import FlowRules
+from tests.profiles import examples
 from tests.unit.model.flows.flow_rows import SECOND, T0, columns, row
 
 KEYS, IDS = 6, 3
@@ -192,13 +193,13 @@ def hold_to_reference(steps: list[tuple[str, Any]], key_hash: KeyHash) -> None:
             assert identities.setdefault(ident, reference.live[key].number) == reference.live[key].number
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400))
 @given(STEPS)
 def test_the_table_agrees_with_a_dict_kept_row_by_row(steps: list[tuple[str, Any]]) -> None:
     hold_to_reference(steps, KeyHash())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(STEPS)
 def test_keys_of_equal_hash_are_told_apart(steps: list[tuple[str, Any]]) -> None:
     hold_to_reference(steps, alike_hash())

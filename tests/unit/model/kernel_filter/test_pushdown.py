@@ -16,6 +16,7 @@ from nettop.linux import conntrack as nfct
 from nettop.model.filter.expression import Filter, parse
 from nettop.model.flows.fields import FlowFields
 from nettop.model.kernel_filter.pushdown import narrowed
+from tests.profiles import examples
 from tests.unit.decode.netlink_bytes import CT_DELETE, CT_NEW, batch, be, ct, nest, nla, nlmsg
 from tests.unit.model.filter import test_property as language
 from tests.unit.model.filter.filter_rows import WITH_PORTS, Row
@@ -119,7 +120,7 @@ EXPRESSIONS = st.recursive(
 )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600))
 @given(EXPRESSIONS, st.lists(st.tuples(rows(), st.integers(0, 2)), min_size=1, max_size=6))
 def test_the_kernel_passes_what_it_says_it_does_and_with_the_rest_done_here_that_is_the_filter(
     part: Part, some: list[tuple[Row, int]]
@@ -191,7 +192,7 @@ def test_each_word_with_each_other_leaves_no_flow_out_of_a_dump(part: Part) -> N
                     assert dumped(dump, row), text
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(EXPRESSIONS, st.lists(rows(), min_size=1, max_size=6))
 def test_a_dump_leaves_out_no_flow_that_the_filter_takes(part: Part, some: list[Row]) -> None:
     text, test = part
@@ -213,7 +214,6 @@ def dumped(narrow: Narrowing, row: Row) -> bool:
     )
 
 
-@settings(deadline=None)
 @given(EXPRESSIONS, st.binary(max_size=200), rows())
 def test_no_bytes_break_a_program(part: Part, junk: bytes, row: Row) -> None:
     program = narrowed(parsed(part[0], "event")).program

@@ -26,6 +26,7 @@ from nettop.kinds import StreamKind
 from nettop.model.flows.table import FlowTable
 from nettop.model.packet_rates import tally as packet_tally
 from nettop.model.packet_rates.meter import FlowMeter
+from tests.profiles import examples
 from tests.unit.model.flows.flow_rows import SECOND, T0, begin, decoded, end, ip, row
 
 PORTS = HAVE_IP | HAVE_PORTS
@@ -267,7 +268,7 @@ SEEN = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=examples(150))
 @given(
     st.lists(st.tuples(HOSTS, PORT, HOSTS, PORT, HOSTS, PORT, HOSTS, PORT), max_size=6),
     st.lists(st.lists(SEEN, max_size=12), max_size=3),

@@ -18,6 +18,7 @@ from nettop.batch import Batch, PacketMeta, Stream
 from nettop.decode.packets.decoder import PacketDecoder
 from nettop.kinds import StreamKind
 from nettop.model.packets.lines import JsonWriter, LineWriter
+from tests.profiles import examples
 
 ETHER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
 IP4 = IP(src="10.0.3.7", dst="200.200.200.1")
@@ -169,7 +170,7 @@ def test_any_file_name_gives_json(name: str) -> None:
     assert objects(ETHER / IP4 / UDP(), file=name)[0]["file"] == name
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(
     st.sampled_from((0, 1, 101, 113, 276, 147)),
     st.lists(st.binary(max_size=90) | st.binary(max_size=70).map(lambda tail: HEADERS + tail), max_size=5),

@@ -25,6 +25,7 @@ from nettop.model.packets.table import PacketModel
 from nettop.model.table import PacketDetail, Row, Snapshot, ViewSpec
 from nettop.recording.reader import open_reader
 from nettop.recording.writer import RecordingWriter
+from tests.profiles import examples
 
 COLUMNS = PacketModel.default_columns
 ETHER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
@@ -330,7 +331,7 @@ def test_the_hexdump_is_the_whole_record() -> None:
     assert bytes.fromhex(shown) == frame
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(
     st.sampled_from((1, 0, 101, 113, 276, 147)),
     st.binary(max_size=150),

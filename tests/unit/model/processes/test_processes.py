@@ -7,7 +7,7 @@ import tracemalloc
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nettop.batch import Text
@@ -249,7 +249,6 @@ def test_a_name_cannot_drive_the_terminal_and_is_cut() -> None:
     assert drawn.isprintable() and len(drawn) < 45 and drawn.startswith("\\x1b[2Jx")
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_any_text_is_read(body: bytes) -> None:
     table = read_sockets(body)
@@ -261,7 +260,6 @@ HOST = st.sampled_from((LAN, WAN, "7.7.7.7", "0.0.0.0"))
 SOCKET = st.tuples(HOST, PORT, HOST, st.sampled_from((0, 80, 5000)), st.sampled_from((6, 17)))
 
 
-@settings(deadline=None)
 @given(st.lists(SOCKET, max_size=8), st.lists(st.tuples(HOST, PORT, HOST, PORT, st.sampled_from((6, 17))), max_size=8))
 def test_the_join_finds_what_comparing_every_socket_finds(sockets: list[Any], flows: list[Any]) -> None:
     lines = [
