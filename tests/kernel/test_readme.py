@@ -63,7 +63,10 @@ def on_a_screen(argv: list[str], cwd: Path) -> tuple[int, bytes]:
                     break
             if b"Flows" in drawn and b"Counters" in drawn:
                 os.write(master, b"q")
-        return process.wait(max(0.1, end - time.monotonic())), drawn
+        try:
+            return process.wait(max(0.1, end - time.monotonic())), drawn
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"never ended: {drawn[-4000:].decode(errors='replace')!r}") from None
     finally:
         process.kill()
         process.wait()
