@@ -28,6 +28,7 @@ ROLES = (
 )
 
 Segment = tuple[str, str]  # (text, role); text is already safe for a terminal
+Cell = Segment
 Line = tuple[Segment, ...]
 
 
@@ -80,6 +81,11 @@ class Row:
     ident: int
     cells: tuple[str, ...]  # as many as ViewSpec.columns; safe for a terminal; not padded
     roles: tuple[str, ...]  # one of ROLES for each cell
+
+    @classmethod
+    def of(cls, ident: int, cells: Sequence[Cell]) -> Row:
+        """Return the row of these cells."""
+        return cls(ident, tuple(text for text, _ in cells), tuple(role for _, role in cells))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from nettop.model.counters import readings
 from nettop.model.counters.forecast import forecast
@@ -197,18 +197,12 @@ def _value_line(name: str, course: Course) -> Line:
     )
 
 
-def _least(value: float | None) -> float:
-    return float("-inf") if value is None else value
-
-
-SORTS: Mapping[str, Callable[[Series], str | float]] = {
-    "group": lambda series: series.key.group,
-    "name": lambda series: series.key.name,
-    "value": lambda series: _least(series.value),
-    "rate": lambda series: _least(series.rate),
-    "use": lambda series: _least(series.used),
-    "bytes": lambda series: _least(None if series.octets is None else series.octets.value),
-    "byte_rate": lambda series: _least(None if series.octets is None else series.octets.rate),
-    "meaning": lambda series: series.about.meaning,
-    "netns": lambda series: series.key.netns,
-}
+def sort_value(series: Series, column: str) -> str | float | None:
+    """Return the value that a column is sorted by; None where there is none."""
+    if column in ("group", "name", "netns"):
+        return str(getattr(series.key, column))
+    if column == "meaning":
+        return series.about.meaning
+    if column in ("bytes", "byte_rate"):
+        return None if series.octets is None else series.octets.value if column == "bytes" else series.octets.rate
+    return series.used if column == "use" else series.value if column == "value" else series.rate

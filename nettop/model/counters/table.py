@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 
+import numpy as np
+
 from nettop.batch import DumpMark, Gap
 from nettop.broker.requests import CounterName
 from nettop.decode.conntrack.statistics import ConntrackStats
@@ -14,7 +16,7 @@ from nettop.decode.nftables.decoder import NftDecoded
 from nettop.decode.nftables.sets import NftSetsDecoded
 from nettop.decode.sysctls import SysctlValues
 from nettop.model.counters import readings
-from nettop.model.counters.cells import COLUMNS, DEFAULT_COLUMNS, SORTS, cell, detail_lines, place
+from nettop.model.counters.cells import COLUMNS, DEFAULT_COLUMNS, cell, detail_lines, place, sort_value
 from nettop.model.counters.lines import json_line, text_line
 from nettop.model.counters.meanings import LOST_MEANING
 from nettop.model.counters.readings import CONNTRACK, EXPECT, LEDGER, NFT_ELEMENT, NFT_SET, TABLE
@@ -22,6 +24,7 @@ from nettop.model.counters.series import WRAP64, About, Key, Reading, Series
 from nettop.model.counters.sets import ElementReading, SetCourses
 from nettop.model.ledger import LedgerRow, summed
 from nettop.model.table import Column, CounterDetail, Detail, Line, Row, Snapshot, SortKey, ViewSpec
+from nettop.model.window import Match, Orders, value_keys, visible
 from nettop.text import units
 from nettop.text.sanitize import clean
 
@@ -63,6 +66,8 @@ class CounterTable:
         self._sets: dict[str, SetCourses] = {}  # by namespace
         self._objects = readings.ObjectReadings()
         self._idents = count(1)
+        self._orders = Orders(self._match)
+        self._shown: dict[int, Series] = {}  # by identity
 
     # -- what comes in -------------------------------------------------------------------------------------------
 
@@ -274,17 +279,34 @@ class CounterTable:
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
         """The window that spec describes; display filters do not apply to counters."""
-        rows = self._sorted(spec.sort)
-        last_first = max(0, len(rows) - spec.height)
-        first = last_first if spec.follow else max(0, min(spec.first, last_first))
-        anchor = next((i for i, series in enumerate(rows) if series.ident == spec.anchor), None)
-        drawn = tuple(_row(series, spec.columns) for series in rows[first : first + spec.height])
-        newest = max((series.ts_ns for series in rows), default=0)
-        age = f"   read {max(0, now_ns - newest) / _SECOND:.1f} s ago" if rows else ""
-        totals: Line = ((f"{len(rows)} counters", "heading"), (age, "dim"))
-        if self.left_out:
-            totals = (*totals, (f"   there were more than {units.grouped(self._most)}: some are left out", "warn"))
-        return Snapshot(spec, first, drawn, len(rows), len(rows), anchor, totals, (), now_ns, self.version)
+        order = self._orders.current(spec, now_ns, self.version)
+        part = visible(spec, len(order))
+        return Snapshot(
+            spec,
+            part.start,
+            tuple(_row(self._shown[ident], spec.columns) for ident in order[part].tolist()),
+            len(order),
+            len(order),
+            order.place_of(spec.anchor),
+            self._totals(now_ns),
+            (),
+            now_ns,
+            self.version,
+        )
+
+    def _match(self, spec: ViewSpec, now_ns: int, held: bool) -> Match:
+        rows = self.rows()
+        self._shown = {series.ident: series for series in rows}
+        return Match(
+            np.array(list(self._shown), np.int64),
+            lambda: value_keys(spec.sort, lambda key: [sort_value(series, key) for series in rows]),
+        )
+
+    def _totals(self, now_ns: int) -> Line:
+        newest = max((series.ts_ns for series in self._shown.values()), default=0)
+        age = f"   read {max(0, now_ns - newest) / _SECOND:.1f} s ago" if self._shown else ""
+        left_out = f"   there were more than {units.grouped(self._most)}: some are left out" if self.left_out else ""
+        return (f"{len(self._shown)} counters", "heading"), (age, "dim"), *(((left_out, "warn"),) if left_out else ())
 
     def detail(self, ident: int, now_ns: int) -> Detail | None:
         """Return one counter with its meaning, its history, and its parts by CPU; None when it is gone."""
@@ -298,17 +320,9 @@ class CounterTable:
     def _by_ident(self, ident: int) -> Series | None:
         return next((series for series in self._series.values() if series.ident == ident), None)
 
-    def _sorted(self, sort: tuple[SortKey, ...]) -> list[Series]:
-        rows = self.rows()
-        for key in reversed(sort):
-            if key.key in SORTS:
-                rows.sort(key=SORTS[key.key], reverse=key.descending)
-        return rows
-
 
 def _row(series: Series, columns: Sequence[str]) -> Row:
-    cells = [cell(series, key) for key in columns]
-    return Row(series.ident, tuple(text for text, _ in cells), tuple(role for _, role in cells))
+    return Row.of(series.ident, [cell(series, key) for key in columns])
 
 
 def _number(text: str | None) -> int | None:

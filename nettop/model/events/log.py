@@ -232,7 +232,7 @@ class EventLog:
         for ident, row in zip(numbers.tolist(), self._views(ring, numbers), strict=True):
             gap = row.value("event") == EVENT_GAP
             cells = self._gap_cells(row, columns) if gap else [self._cell(row, key) for key in columns]
-            drawn.append(Row(ident, tuple(text for text, _ in cells), tuple(role for _, role in cells)))
+            drawn.append(Row.of(ident, cells))
         return tuple(drawn)
 
     def _cell(self, row: RowView, key: str) -> Cell:

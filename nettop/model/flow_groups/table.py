@@ -137,7 +137,7 @@ class FlowGroups:
                 by.name(key, self._lexicon) if column == "name" else cell(column, mine, self._whole, shared, maximum)
                 for column in spec.columns
             ]
-            drawn.append(Row(_ident(by, key), tuple(text for text, _ in cells), tuple(role for _, role in cells)))
+            drawn.append(Row.of(_ident(by, key), cells))
         return tuple(drawn)
 
     def _keys(self, places: Rows) -> list[Key]:

@@ -163,7 +163,7 @@ def _drawn(table: Flows, rows: Rows, columns: Sequence[str], now_ns: int) -> tup
     drawn = []
     for at, (ident, row) in enumerate(zip(idents, views, strict=True)):
         cells = [joined[key][at] if key in joined else _cell(row, key, now_ns) for key in columns]
-        drawn.append(Row(ident, tuple(text for text, _ in cells), tuple(role for _, role in cells)))
+        drawn.append(Row.of(ident, cells))
     return tuple(drawn)
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from nettop.batch import Array
 from nettop.model.filter.expression import Mask
+from nettop.model.ruleset.fields import RulesetFields, filtered, known
 from nettop.model.ruleset.hooks import hook_rank
-from nettop.model.ruleset.merge import LEGACY, ChainView, ties, traversal
+from nettop.model.ruleset.merge import LEGACY, ties, traversal
 from nettop.model.ruleset.rule_tree import own_cells, reached, rows_of
 from nettop.model.ruleset.ruleset import Ruleset
-from nettop.model.ruleset.window import Cell, Frozen, RulesetFields, filtered, known, ordered, window
 from nettop.model.ruleset.words import (
     FIRST_PACKET,
     detail_lines,
@@ -23,7 +24,8 @@ from nettop.model.ruleset.words import (
     type_text,
     verdict_role,
 )
-from nettop.model.table import Column, Detail, Line, Snapshot, SortKey, ViewSpec
+from nettop.model.table import Cell, Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
+from nettop.model.window import Match, Orders, value_keys, visible
 from nettop.text.sanitize import clean
 from nettop.text.units import clock, scaled
 
@@ -50,9 +52,10 @@ class ChainTable:
 
     def __init__(self, ruleset: Ruleset) -> None:
         self._ruleset = ruleset
-        self._frozen = Frozen()
+        self._orders = Orders(self._match)
         self._layout = -1
         self._natural: list[int] = []
+        self._index: dict[int, int] = {}  # by ident
         self._tied: set[int] = set()
         self._sizes: dict[int, tuple[int, int]] = {}
 
@@ -60,6 +63,11 @@ class ChainTable:
     def version(self) -> int:
         """Grows whenever what is shown could differ."""
         return self._ruleset.version
+
+    def index(self, ident: int | None) -> int | None:
+        """The index of the chain with this ident, of the first one without; None where there is none."""
+        self._prepare()
+        return next(iter(self._natural), None) if ident is None else self._index.get(ident)
 
     def _prepare(self) -> None:
         """Order, ties and sizes change with the layout only."""
@@ -69,6 +77,7 @@ class ChainTable:
         picture = ruleset.picture
         jumped = reached(picture)
         self._natural = [i for i in traversal(picture) if picture.chains[i].hook is not None or i not in jumped]
+        self._index = {chain.ident: i for i, chain in enumerate(picture.chains)}
         self._tied = ties(picture)
         self._sizes = {i: self._size(i) for i in self._natural}
         self._layout = ruleset.layout_version
@@ -99,10 +108,11 @@ class ChainTable:
         plain = {"chain": chain.name, "device": ",".join(chain.devices)}
         return plain[key] if key in plain else getattr(chain, key, None)
 
-    def _cells(self, index: int) -> dict[str, Cell]:
+    def _row(self, ident: int, columns: Sequence[str]) -> Row:
+        index = self._index[ident]
         chain = self._ruleset.picture.chains[index]
         packets, _, rate = self._counted(index)
-        return {
+        cells = {
             "priority": (priority_text(chain, index in self._tied), "number" if chain.hook else "dim"),
             "hook": (hook_text(chain), "heading" if chain.hook else "dim"),
             "family": (clean(chain.family), "proto"),
@@ -116,6 +126,7 @@ class ChainTable:
             "rate": (scaled(rate), "number" if rate else "dim"),
             "backend": (chain.backend, "dim"),
         }
+        return Row.of(ident, [cells[key] for key in columns])
 
     def fields(self) -> RulesetFields:
         """The columns a display filter is evaluated over: all chains."""
@@ -141,24 +152,25 @@ class ChainTable:
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
         """The window of chains that spec describes."""
         self._prepare()
-        order = ordered(filtered(self._natural, spec, self.fields), spec.sort, self._value)
-        chains = self._ruleset.picture.chains
-
-        def ident(index: int) -> int:
-            return chains[index].ident
-
-        order = self._frozen.keep(spec, order, ident)
-        return window(
+        order = self._orders.current(spec, now_ns, self.version)
+        part = visible(spec, len(order))
+        return Snapshot(
             spec,
-            order,
+            part.start,
+            tuple(self._row(ident, spec.columns) for ident in order[part].tolist()),
+            len(order),
             len(self._natural),
-            ident,
-            self._cells,
+            order.place_of(spec.anchor),
             self._totals(),
             self._notes(),
             now_ns,
-            self._ruleset.version,
+            self.version,
         )
+
+    def _match(self, spec: ViewSpec, now_ns: int, held: bool) -> Match:
+        found = filtered(self._natural, spec, self.fields)
+        idents = np.array([self._ruleset.picture.chains[index].ident for index in found], np.int64)
+        return Match(idents, lambda: value_keys(spec.sort, lambda key: [self._value(key, index) for index in found]))
 
     def _totals(self) -> Line:
         picture = self._ruleset.picture
@@ -187,13 +199,8 @@ class ChainTable:
 
     def detail(self, ident: int, now_ns: int) -> Detail | None:
         """What is known of a chain."""
-        self._prepare()
-        picture = self._ruleset.picture
-        index = next((i for i, chain in enumerate(picture.chains) if chain.ident == ident), None)
-        if index is None:
-            return None
-        chain = picture.chains[index]
-        return Detail(ident, self.title(index), tuple(self._lines(chain, index)))
+        index = self.index(ident)
+        return None if index is None else Detail(ident, self.title(index), tuple(self._lines(index)))
 
     def title(self, index: int) -> Line:
         """`inet fw forward   nft   priority 0 filter   policy drop   14 rules in 3 chains   39k pkt/s`."""
@@ -211,7 +218,8 @@ class ChainTable:
             line.append((f"   {scaled(rate)} pkt/s", "number"))
         return tuple(line)
 
-    def _lines(self, chain: ChainView, index: int) -> list[Line]:
+    def _lines(self, index: int) -> list[Line]:
+        chain = self._ruleset.picture.chains[index]
         packets, octets, _ = self._counted(index)
         pairs = [
             ("type", type_text(chain)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,10 @@ import numpy as np
 from nettop.batch import Array
 from nettop.model.filter.expression import Mask
 from nettop.model.ruleset.chain_table import ChainTable
+from nettop.model.ruleset.fields import RulesetFields, filtered, known
 from nettop.model.ruleset.merge import ChainView, RuleView
 from nettop.model.ruleset.rule_tree import RuleRow, rows_of, shares, verdict_of
 from nettop.model.ruleset.ruleset import Ruleset
-from nettop.model.ruleset.window import Cell, Frozen, RulesetFields, filtered, known, ordered, window
 from nettop.model.ruleset.words import (
     FIRST_PACKET,
     detail_lines,
@@ -24,7 +25,8 @@ from nettop.model.ruleset.words import (
     tool_words,
     verdict_role,
 )
-from nettop.model.table import Column, Detail, Line, Snapshot, SortKey, ViewSpec
+from nettop.model.table import Cell, Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
+from nettop.model.window import Match, Orders, value_keys, visible
 from nettop.text.sanitize import clean
 from nettop.text.units import ABSENT, grouped, scaled, sparkline
 
@@ -49,9 +51,10 @@ class RuleTable:
 
     def __init__(self, ruleset: Ruleset, chains: ChainTable) -> None:
         self._ruleset, self._chains = ruleset, chains
-        self._frozen = Frozen()
+        self._orders = Orders(self._match)
         self._layout: tuple[int, int | None] = (-1, None)
         self._rows: list[RuleRow] = []
+        self._places: dict[int, int] = {}  # in `_rows`, by ident
         self._cells_at: Any = np.empty(0, np.int64)
         self._shares: Any = np.empty(0)
 
@@ -60,25 +63,17 @@ class RuleTable:
         """Grows whenever what is shown could differ."""
         return self._ruleset.version
 
-    def scope(self, ident: int | None) -> int | None:
-        """The index of the chain with this ident, of the first one without; None where there is none."""
-        chains = self._ruleset.picture.chains
-        if ident is None:
-            first = self._chains.snapshot(ViewSpec((), height=1), 0).rows
-            ident = first[0].ident if first else None
-        return next((i for i, chain in enumerate(chains) if chain.ident == ident), None)
-
     def _prepare(self, ident: int | None) -> int | None:
-        index = self.scope(ident)
+        index = self._chains.index(ident)
         if self._layout != (self._ruleset.layout_version, index):
             self._rows = [] if index is None else rows_of(self._ruleset.picture, index)
             self._cells_at = np.array([row.cell for row in self._rows], dtype=np.int64)
+            self._places = {self._ident(row): at for at, row in enumerate(self._rows)}
             self._layout = self._ruleset.layout_version, index
         self._shares = shares(self._ruleset.picture, self._ruleset.counts, self._cells_at)
         return index
 
-    def _ident(self, at: int) -> int:
-        row = self._rows[at]
+    def _ident(self, row: RuleRow) -> int:
         # the policy row is the chain's: negative, so that it is no rule's
         return self._rule(row).ident if row.rule is not None else -self._chain(row).ident
 
@@ -113,6 +108,10 @@ class RuleTable:
             "share": (share_text(float(self._shares[at])), moved),
             "minute": (sparkline(counts.minute(cell)), "number"),
         }
+
+    def _row(self, ident: int, columns: Sequence[str], now_ns: int) -> Row:
+        cells = self._cells(self._places[ident], now_ns)
+        return Row.of(ident, [cells.get(key, ("", "")) for key in columns])
 
     def _cells(self, at: int, now_ns: int) -> dict[str, Cell]:
         row = self._rows[at]
@@ -158,16 +157,25 @@ class RuleTable:
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
         """The window of rules that spec describes, below the chain that is its scope."""
         index = self._prepare(spec.scope)
-        order = ordered(filtered(range(len(self._rows)), spec, self.fields), spec.sort, self._value)
-        order = self._frozen.keep(spec, order, self._ident)
+        order = self._orders.current(spec, now_ns, self.version)
+        part = visible(spec, len(order))
+        return Snapshot(
+            spec,
+            part.start,
+            tuple(self._row(ident, spec.columns, now_ns) for ident in order[part].tolist()),
+            len(order),
+            len(self._rows),
+            order.place_of(spec.anchor),
+            () if index is None else self._chains.title(index),
+            () if index is not None else ((("Choose a chain above to see its rules.", "dim"),),),
+            now_ns,
+            self.version,
+        )
 
-        def cells(at: int) -> dict[str, Cell]:
-            return self._cells(at, now_ns)
-
-        title: Line = () if index is None else self._chains.title(index)
-        notes = () if index is not None else ((("Choose a chain above to see its rules.", "dim"),),)
-        total = len(self._rows)
-        return window(spec, order, total, self._ident, cells, title, notes, now_ns, self._ruleset.version)
+    def _match(self, spec: ViewSpec, now_ns: int, held: bool) -> Match:
+        found = filtered(range(len(self._rows)), spec, self.fields)
+        idents = np.array([self._ident(self._rows[at]) for at in found], np.int64)
+        return Match(idents, lambda: value_keys(spec.sort, lambda key: [self._value(key, at) for at in found]))
 
     def detail(self, ident: int, now_ns: int) -> Detail | None:
         """What is known of a rule; of a policy row, its chain."""

@@ -413,10 +413,59 @@ def test_every_column_sorts(key: str, descending: bool) -> None:
     counters = CounterTable()
     counters.apply(objects(*(NftObject("ip", "t", f"c{n}", "counter", 1, 1, n, 9 - n) for n in range(9))), 0, T0)
     read(counters, (0, stats(TableStats(T0, 5, 10), CpuStats(0, T0, found=3))))
+    counters.apply(objects(NftObject("ip", "t", "q", "quota", 2, 1, quota=10, used=9)), 0, T0)
     rows = counters.snapshot(ViewSpec((key,), sort=(SortKey(key, descending),)), T0).rows
     plain = counters.snapshot(ViewSpec((key,), sort=(SortKey(key, not descending),)), T0).rows
-    assert len(rows) == 12 and {row.ident for row in rows} == {row.ident for row in plain}
+    assert len(rows) == 13 and {row.ident for row in rows} == {row.ident for row in plain}
     assert key in ("netns", "rate", "byte_rate") or [row.cells for row in rows] != [row.cells for row in plain]
+
+
+@pytest.mark.parametrize("descending", [True, False])
+def test_counters_without_a_value_come_last_either_way(descending: bool) -> None:
+    counters = CounterTable()
+    read(counters, (0, stats(TableStats(T0, 5, 10), CpuStats(0, T0, found=3))))
+    counters.apply(objects(NftObject("ip", "t", "q", "quota", 2, 1, quota=10, used=9)), 0, T0)
+    rows = counters.snapshot(ViewSpec(("use",), sort=(SortKey("use", descending),)), T0).rows
+    used = [row.cells[0] for row in rows]
+    assert used[:2] == (["90.0%", "50.0%"] if descending else ["50.0%", "90.0%"]) and not any(used[2:])
+
+
+def named(counters: CounterTable, values: dict[str, int], second: int) -> None:
+    """A whole listing of named counters."""
+    now_ns = T0 + second * SECOND
+    found = (NftObject("ip", "t", name, "counter", 1, 1, value, 0) for name, value in values.items())
+    counters.apply(mark("nft-objects", True), 0, now_ns)
+    counters.apply(objects(*found), 0, now_ns)
+    counters.apply(mark("nft-objects", False, complete=True), 0, now_ns)
+
+
+def test_a_held_order_of_counters_stays_what_is_gone_leaves_and_what_is_new_comes_last() -> None:
+    counters = CounterTable()
+    sort = (SortKey("value"),)
+    named(counters, {"a": 40, "b": 30, "c": 20, "d": 10}, 0)
+    live, held = ViewSpec(("name", "value"), sort=sort), ViewSpec(("name", "value"), sort=sort, frozen=True)
+    assert [row.cells[0] for row in counters.snapshot(live, T0).rows] == ["ip t a", "ip t b", "ip t c", "ip t d"]
+    named(counters, {"a": 41, "c": 21, "d": 99, "e": 70, "f": 80}, 1)
+    shown = counters.snapshot(held, T0 + SECOND)
+    assert [row.cells for row in shown.rows] == [
+        ("ip t a", "41"), ("ip t c", "21"), ("ip t d", "99"), ("ip t f", "80"), ("ip t e", "70"),
+    ]  # fmt: skip
+    assert (shown.matched, shown.total, shown.notes) == (5, 5, ())
+    now = counters.snapshot(live, T0 + SECOND)
+    assert [row.cells[1] for row in now.rows] == ["99", "80", "70", "41", "21"]
+
+
+def test_the_cursors_counter_is_found_and_the_window_never_passes_the_end() -> None:
+    counters = CounterTable()
+    named(counters, {"a": 40, "b": 30, "c": 20, "d": 10}, 0)
+    spec = ViewSpec(("name",), height=2, first=9, sort=(SortKey("value"),))
+    last = counters.snapshot(spec, T0)
+    assert (last.first, [row.cells[0] for row in last.rows]) == (2, ["ip t c", "ip t d"])
+    followed = ViewSpec(("name",), height=3, sort=(SortKey("value"),), follow=True, anchor=last.rows[0].ident)
+    shown = counters.snapshot(followed, T0)
+    assert (shown.first, shown.anchor) == (1, 2)
+    named(counters, {"a": 40, "b": 30, "d": 10}, 1)
+    assert counters.snapshot(followed, T0 + SECOND).anchor is None
 
 
 def test_counters_without_end_are_left_out_and_the_table_says_so() -> None:

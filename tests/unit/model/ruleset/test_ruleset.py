@@ -16,10 +16,10 @@ from nettop.headless.rules import lines
 from nettop.kinds import GapReason, TextKind
 from nettop.model.filter.expression import parse
 from nettop.model.ruleset.chain_table import ChainTable
+from nettop.model.ruleset.fields import RulesetFields
 from nettop.model.ruleset.hooks import priority_name
 from nettop.model.ruleset.rule_table import RuleTable
 from nettop.model.ruleset.ruleset import Ruleset
-from nettop.model.ruleset.window import RulesetFields
 from nettop.model.table import SortKey, ViewSpec
 
 S = 1_000_000_000
