@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -37,6 +36,7 @@ from nettop.model.flows.detail import attributes, drawing, flow_title
 from nettop.model.flows.fields import FlowFields
 from nettop.model.flows.store import PACKED_KEY
 from nettop.model.table import Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
+from nettop.model.window import place_in, visible
 from nettop.text import units
 from nettop.text.sanitize import clean
 
@@ -140,17 +140,19 @@ class EventLog:
         fields = lambda rows: self._fields(rows, now_ns)  # noqa: E731
         numbers = self._matches.numbers(ring, spec.filter, fields)
         came = self._matches.came(self.ring, spec.filter, fields)
-        matched = len(numbers)
-        last_first = max(0, matched - spec.height)
-        first = last_first if spec.follow else max(0, min(spec.first, last_first))
-        chosen = np.array(numbers[first : first + spec.height], np.int64)
-        anchor = None
-        if spec.anchor is not None:
-            at = bisect_left(numbers, spec.anchor)
-            anchor = at if at < matched and numbers[at] == spec.anchor else None
-        totals = self._totals(spec.filter, now_ns)
-        rows, notes = self._drawn(ring, chosen, spec.columns), _held_notes(ring, came, spec.filter is not None)
-        return Snapshot(spec, first, rows, matched, len(ring), anchor, totals, notes, now_ns, self.version)
+        part = visible(spec, len(numbers))
+        return Snapshot(
+            spec,
+            part.start,
+            self._drawn(ring, np.array(numbers[part], np.int64), spec.columns),
+            len(numbers),
+            len(ring),
+            place_in(numbers, spec.anchor),
+            self._totals(spec.filter, now_ns),
+            _held_notes(ring, came, spec.filter is not None),
+            now_ns,
+            self.version,
+        )
 
     def detail(self, ident: int, now_ns: int) -> Detail | None:
         """One event; None when it was evicted."""

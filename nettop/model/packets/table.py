@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-import numpy as np
-
 from nettop.batch import Batch, Gap, Item, PacketMeta, Stream, StreamAdded
 from nettop.kinds import StreamKind
 from nettop.model.filter.expression import Filter
 from nettop.model.packets.blocks import Block
 from nettop.model.packets.cells import COLUMNS, PacketCells, Place
 from nettop.model.packets.detail import packet_detail
+from nettop.model.packets.order import PacketOrder
 from nettop.model.packets.reorder import HOLD_NS
-from nettop.model.packets.store import GapRow, PacketStore
+from nettop.model.packets.store import PacketStore
 from nettop.model.table import Detail, Line, Snapshot, SortKey, ViewSpec
+from nettop.model.window import visible
 from nettop.text.sanitize import clean
 from nettop.text.units import grouped, scaled
 
@@ -56,62 +56,20 @@ class PacketModel:
         """The window; gaps stand in it as rows of their own, at their place, and count into `first` and `matched`."""
         self.store.settle(now_ns - HOLD_NS)
         self.store.set_filter(spec.filter)
-        segments = list(self.store.segments)
-        counts = np.fromiter((self.store.shown(segment) for segment in segments), np.int64, len(segments))
-        ends = np.cumsum(counts)
-        matched = int(ends[-1]) if len(ends) else 0
-        last = max(0, matched - spec.height)
-        first = last if spec.follow else min(max(0, spec.first), last)
-        rows = self._cells.rows(self._places(segments, ends, first, min(matched, first + spec.height)), spec.columns)
+        order = PacketOrder(self.store)
+        part = visible(spec, len(order))
         return Snapshot(
             spec=spec,
-            first=first,
-            rows=tuple(rows),
-            matched=matched,
-            total=int(sum(len(segment) for segment in segments)),
-            anchor=self._anchor(spec.anchor, segments, ends),
-            totals=self._totals(spec.filter, matched),
-            notes=self._notes(spec.filter, matched),
+            first=part.start,
+            rows=tuple(self._cells.rows(order[part], spec.columns)),
+            matched=len(order),
+            total=sum(len(segment) for segment in order.segments),
+            anchor=order.place_of(spec.anchor),
+            totals=self._totals(spec.filter, len(order)),
+            notes=self._notes(spec.filter, len(order)),
             now_ns=now_ns,
             version=self.version,
         )
-
-    def _places(
-        self, segments: list[Block | GapRow], ends: np.ndarray[tuple[int], np.dtype[np.int64]], first: int, stop: int
-    ) -> Iterator[Place | GapRow]:
-        before = self._time_before(segments, ends, first)
-        for position in range(first, stop):
-            at = int(np.searchsorted(ends, position, "right"))
-            segment = segments[at]
-            if isinstance(segment, GapRow):
-                yield segment
-                continue
-            row = self.store.row(segment, position - (int(ends[at - 1]) if at else 0))
-            yield Place(segment, row, before)
-            before = int(segment.ts_ns[row])
-
-    def _time_before(
-        self, segments: list[Block | GapRow], ends: np.ndarray[tuple[int], np.dtype[np.int64]], first: int
-    ) -> int | None:
-        """When the packet above the window was."""
-        for position in range(first - 1, max(-1, first - 10), -1):
-            at = int(np.searchsorted(ends, position, "right"))
-            segment = segments[at]
-            if isinstance(segment, Block):
-                row = self.store.row(segment, position - (int(ends[at - 1]) if at else 0))
-                return int(segment.ts_ns[row])
-        return None
-
-    def _anchor(
-        self, ident: int | None, segments: list[Block | GapRow], ends: np.ndarray[tuple[int], np.dtype[np.int64]]
-    ) -> int | None:
-        found = None if ident is None else self.store.find(ident)
-        if found is None:
-            return None
-        segment, row = found
-        at = next(index for index, other in enumerate(segments) if other is segment)
-        position = 0 if isinstance(segment, GapRow) else self.store.position(segment, row)
-        return None if position is None else position + (int(ends[at - 1]) if at else 0)
 
     def _totals(self, wanted: Filter | None, matched: int) -> Line:
         store = self.store
