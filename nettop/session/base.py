@@ -1,4 +1,4 @@
-"""What the app talks to: views and actions of a live namespace or of a file. Actions run on a control thread."""
+"""A session on a run of models, of a live namespace or of a file. Actions run on a control thread."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from nettop.pipeline.recorder import Recorder
 from nettop.recording.writer import RecordingWriter
 from nettop.session import flow_actions
 from nettop.session.flow_actions import related
+from nettop.session.interface import Session
 from nettop.session.run import Run
-from nettop.session.status import DeviceChoice, Done, NetnsChoice, Status
+from nettop.session.status import Done, Status
 from nettop.text.units import scaled
 
 _NOTES = 8
-_OF_A_FILE = "a file is shown: this is for the live host"
 
 
-class Session:
-    """What live and replayed sessions share. Every public method returns at once; answers come by callback."""
+class RunSession(Session):
+    """A session on a run of models: what a live host and a file have in common."""
 
     def __init__(self, netns: str | None, live: bool, mode: str, keep_events: int = KEEP_EVENTS) -> None:
         self._keep_events = keep_events
@@ -91,29 +91,6 @@ class Session:
 
     # -- what can be done ------------------------------------------------------------------------------------------
 
-    def namespaces(self, deliver: Callable[[Sequence[NetnsChoice]], None]) -> None:
-        """The namespaces that can be watched."""
-        deliver(())
-
-    def switch_namespace(self, spec: str, done: Done) -> None:
-        """Watch another namespace."""
-        done("a file has no other namespaces: start `nettop` for the live host")
-
-    def devices(self, deliver: Callable[[Sequence[DeviceChoice]], None]) -> None:
-        """The devices of the watched namespace."""
-        deliver(())
-
-    def start_capture(self, devices: Sequence[str], expression: str, done: Done) -> None:
-        """Capture packets."""
-        done("a file is shown: captures are for the live host")
-
-    def stop_capture(self) -> None:
-        """Stop capturing."""
-
-    def set_acct(self, on: bool, done: Done) -> None:
-        """Switch accounting."""
-        done("a file is shown: accounting belongs to the live host")
-
     def pause(self, on: bool) -> None:
         """Hold the replay's clock, or only note that the screens hold still."""
         self._paused = on
@@ -170,26 +147,6 @@ class Session:
         """Show host and service names, resolved aside, or addresses and numbers."""
         self._names = on
         self._run.on_models(lambda engine, now_ns: engine.names.switch(on))
-
-    def delete_flow(self, ident: int, done: Done, told: Callable[[str], None]) -> None:
-        """Delete one flow."""
-        done(_OF_A_FILE)
-
-    def delete_matching(self, wanted: Filter | None, done: Done, told: Callable[[str], None]) -> None:
-        """Delete every flow that matches."""
-        done(_OF_A_FILE)
-
-    def watch_only(self, expression: str, done: Done) -> None:
-        """Receive only what matches."""
-        done("a file is shown: / filters it")
-
-    def measure_rates(self, done: Done) -> None:
-        """Take rates from packets."""
-        done(_OF_A_FILE)
-
-    def reset_counter(self, ident: int, done: Done) -> None:
-        """Set a counter of the kernel's back to zero."""
-        done(_OF_A_FILE)
 
     def close(self) -> None:
         """End every thread, and the recording with all that the sources had put. A second time it does nothing."""

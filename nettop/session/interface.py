@@ -1,7 +1,8 @@
-"""What the screens ask of a session: views answered on the model thread, facts for the header, and actions."""
+"""The session as the screens see it: views answered on the model thread, facts for the header, and actions."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -9,6 +10,8 @@ from nettop.model.filter.expression import Filter
 from nettop.model.flows.capture import FlowCapture
 from nettop.model.table import Column, Detail, Snapshot, SortKey, ViewSpec
 from nettop.session.status import DeviceChoice, Done, NetnsChoice, Status
+
+_OF_A_FILE = "a file is shown: this is for the live host"
 
 
 class ViewInfo(Protocol):
@@ -30,119 +33,124 @@ class ViewInfo(Protocol):
         ...
 
 
-class Session(Protocol):
+class Session(ABC):
     """One run: its models, its capture, its recording. Every call returns at once; answers come by callback.
 
-    Callbacks are called on any thread (views: on the model thread). The screens hop to their own loop.
+    Callbacks are called on any thread (views: on the model thread). The screens hop to their own loop. An action has
+    the answer of a file here: it is for a live host.
     """
 
+    # -- what is shown -----------------------------------------------------------------------------------------------
+
     @property
+    @abstractmethod
     def views(self) -> Mapping[str, ViewInfo]:
         """By name: flows, events, chains, rules, packets, counters. A view that is missing is not shown."""
-        ...
 
+    @abstractmethod
     def version(self, view: str) -> int:
-        """Grows whenever what the view shows could differ, but for the time: cheap, from any thread."""
-        ...
+        """Return a number that grows whenever the view could show something else, time aside: cheap, any thread."""
 
+    @abstractmethod
     def ask(self, view: str, spec: ViewSpec, deliver: Callable[[Snapshot], None]) -> None:
-        """The window that spec describes."""
-        ...
+        """Deliver the window that spec describes."""
 
+    @abstractmethod
     def detail(self, view: str, ident: int, deliver: Callable[[Detail | None], None]) -> None:
-        """What is known of one row; None when it is gone."""
-        ...
+        """Deliver one row in full; None when it is gone."""
 
+    @abstractmethod
     def status(self) -> Status:
-        """The header's facts: cheap, from any thread."""
-        ...
+        """Return the header's facts: cheap, from any thread."""
+
+    @abstractmethod
+    def count_flows(self, wanted: Filter | None, deliver: Callable[[int], None]) -> None:
+        """Deliver how many flows match now, for a confirmation."""
+
+    @abstractmethod
+    def copy_as(self, view: str, ident: int, form: str, deliver: Callable[[str], None]) -> None:
+        """Deliver a row of flows or events in one of flows.clipboard.FORMS; "" when it is gone."""
+
+    @abstractmethod
+    def flow_capture(self, ident: int, deliver: Callable[[FlowCapture | None], None]) -> None:
+        """Deliver the capture of exactly this flow: filter, devices, the side of the NAT of each; None: it is gone."""
+
+    @abstractmethod
+    def related(self, view: str, ident: int, to: str, deliver: Callable[[int | None, str], None]) -> None:
+        """Deliver the same thing in another view: its identity there (None: none now) and a filter that finds it."""
+
+    @abstractmethod
+    def timeline(self, deliver: Callable[[Sequence[tuple[int, int, int]]], None]) -> None:
+        """Deliver new, update and destroy events of each of the last 60 whole seconds, the newest last."""
+
+    # -- what can be done, whatever is shown -------------------------------------------------------------------------
+
+    @abstractmethod
+    def set_names(self, on: bool) -> None:
+        """Show host and service names, resolved in the background, or addresses and numbers."""
+
+    @abstractmethod
+    def pause(self, on: bool) -> None:
+        """Hold the clock of a replay. Live: screens hold still while everything goes on being received."""
+
+    @abstractmethod
+    def start_recording(self, path: str, done: Done) -> None:
+        """Record every stream to a new file, beginning with a keyframe; refuse to overwrite."""
+
+    @abstractmethod
+    def stop_recording(self, done: Done) -> None:
+        """End the recording properly."""
+
+    @abstractmethod
+    def export(self, path: str, wanted: Filter | None, done: Done) -> None:
+        """Write the packets that match to a new pcapng file; refuse to overwrite."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End every thread, and the recording with all that the sources had put. A second time it does nothing."""
+
+    # -- what can be done on a live host -----------------------------------------------------------------------------
 
     def namespaces(self, deliver: Callable[[Sequence[NetnsChoice]], None]) -> None:
-        """The namespaces that can be watched."""
-        ...
+        """Deliver the namespaces that can be watched."""
+        deliver(())
 
     def switch_namespace(self, spec: str, done: Done) -> None:
         """Watch another namespace from now on."""
-        ...
+        done("a file has no other namespaces: start `nettop` for the live host")
 
     def devices(self, deliver: Callable[[Sequence[DeviceChoice]], None]) -> None:
-        """The devices of the watched namespace."""
-        ...
+        """Deliver the devices of the watched namespace."""
+        deliver(())
 
     def start_capture(self, devices: Sequence[str], expression: str, done: Done) -> None:
-        """Capture on these devices with this capture filter; replaces a running capture."""
-        ...
+        """Capture on these devices with this capture filter, in place of a running capture."""
+        done("a file is shown: captures are for the live host")
 
     def stop_capture(self) -> None:
-        """Stop capturing; what was captured stays."""
-        ...
-
-    def start_recording(self, path: str, done: Done) -> None:
-        """Record every stream to path; refuses to overwrite."""
-        ...
-
-    def stop_recording(self, done: Done) -> None:
-        """End the recording properly."""
-        ...
-
-    def export(self, path: str, wanted: Filter | None, done: Done) -> None:
-        """Write the packets that match as pcapng; refuses to overwrite."""
-        ...
-
-    def set_acct(self, on: bool, done: Done) -> None:
-        """Switch nf_conntrack_acct in the watched namespace."""
-        ...
-
-    # -- flows -------------------------------------------------------------------------------------------------------
-
-    def count_flows(self, wanted: Filter | None, deliver: Callable[[int], None]) -> None:
-        """How many flows match now: what a confirmation says."""
-        ...
-
-    def delete_flow(self, ident: int, done: Done, told: Callable[[str], None]) -> None:
-        """Delete one flow from the kernel's table; `told` says what became of it."""
-        ...
-
-    def delete_matching(self, wanted: Filter | None, done: Done, told: Callable[[str], None]) -> None:
-        """Delete every flow that matches; `told` says how many were, and how many had gone already."""
-        ...
-
-    def copy_as(self, view: str, ident: int, form: str, deliver: Callable[[str], None]) -> None:
-        """A row of flows or events as "text", "json" or the "conntrack" command that shows it; "" when it is gone."""
-        ...
-
-    def flow_capture(self, ident: int, deliver: Callable[[FlowCapture | None], None]) -> None:
-        """The capture that takes exactly this flow: its filter, its devices and which side of the NAT each shows."""
-        ...
-
-    def related(self, view: str, ident: int, to: str, deliver: Callable[[int | None, str], None]) -> None:
-        """The same thing in another view: the row's identity there (None: none now) and a filter that finds it."""
-        ...
-
-    def set_names(self, on: bool) -> None:
-        """Show host and service names, resolved aside, or addresses and numbers."""
-        ...
-
-    def watch_only(self, expression: str, done: Done) -> None:
-        """Receive only flows and events that match (what can runs in the kernel); "" receives everything again."""
-        ...
+        """Stop capturing; captured packets stay."""
+        return
 
     def measure_rates(self, done: Done) -> None:
         """Take rates from the headers of packets: a capture of 128 bytes each, on the usual devices."""
-        ...
+        done(_OF_A_FILE)
 
-    def timeline(self, deliver: Callable[[Sequence[tuple[int, int, int]]], None]) -> None:
-        """New, update and destroy events of each of the last 60 whole seconds, the newest last."""
-        ...
+    def set_acct(self, on: bool, done: Done) -> None:
+        """Switch nf_conntrack_acct in the watched namespace."""
+        done("a file is shown: accounting belongs to the live host")
+
+    def watch_only(self, expression: str, done: Done) -> None:
+        """Receive only flows and events that match (in the kernel where possible); "" receives everything again."""
+        done("a file is shown: / filters it")
+
+    def delete_flow(self, ident: int, done: Done, told: Callable[[str], None]) -> None:
+        """Delete one flow from the kernel's table; `told` gets the result in words."""
+        done(_OF_A_FILE)
+
+    def delete_matching(self, wanted: Filter | None, done: Done, told: Callable[[str], None]) -> None:
+        """Delete every flow that matches; `told` gets how many were, and how many had ended already."""
+        done(_OF_A_FILE)
 
     def reset_counter(self, ident: int, done: Done) -> None:
         """Set a counter of the kernel's back to zero, where that can be done."""
-        ...
-
-    def pause(self, on: bool) -> None:
-        """Replay: hold the clock. Live: screens hold still while everything goes on being received."""
-        ...
-
-    def close(self) -> None:
-        """End every thread; a recording is ended properly."""
-        ...
+        done(_OF_A_FILE)

@@ -18,7 +18,7 @@ from nettop.pipeline.feeds import Feed
 from nettop.pipeline.live_sources import MAX_SNAPLEN, LiveSources
 from nettop.pipeline.receive_filter import EVERYTHING, Only
 from nettop.session import flow_actions
-from nettop.session.base import Session
+from nettop.session.base import RunSession
 from nettop.session.own_ssh import Connection, leaving_out
 from nettop.session.run import Run
 from nettop.session.status import Capturing, DeviceChoice, Done, NetnsChoice, Status
@@ -29,7 +29,7 @@ HEADERS = 128  # bytes of a packet that tell its flow, IPv6 extension headers an
 POKE_EVERY_S = 1.0  # a model that wants fresh data asks at most this often
 
 
-class LiveSession(Session):
+class LiveSession(RunSession):
     """Watches one namespace through the broker, and the flows of `others` beside it. NettopError when one is not there.
 
     `ssh` is the session that nettop is used through (ssh.own_session, asked before privileges were dropped). With an

@@ -9,11 +9,11 @@ from nettop.model.events.log import KEEP_EVENTS
 from nettop.model.packets.table import PacketModel
 from nettop.pipeline.source_thread import SourceThread
 from nettop.recording.chunks import open_input
-from nettop.session.base import Session
+from nettop.session.base import RunSession
 from nettop.sources.replay import ReplaySource
 
 
-class ReplaySession(Session):
+class ReplaySession(RunSession):
     """Shows a capture or recording ("-": stdin). InputError when it cannot be opened.
 
     Make it before privileges are dropped and start() it afterwards: nothing of the file is looked at in between.

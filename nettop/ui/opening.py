@@ -12,7 +12,7 @@ from nettop.errors import EXIT_FAILED
 from nettop.ui.terminal import run_app
 
 if TYPE_CHECKING:
-    from nettop.session.base import Session
+    from nettop.session.base import RunSession
 
 MAX_KEPT = 20_000_000  # events: about 200 bytes each
 
@@ -59,7 +59,7 @@ def replay(path: str, options: argparse.Namespace, speed: float | None = None, n
     return show(session, options, notice)
 
 
-def show(session: Session, options: argparse.Namespace, notice: str = "") -> int:
+def show(session: RunSession, options: argparse.Namespace, notice: str = "") -> int:
     """Show a session until the person leaves; returns the exit code of the contract."""
     try:
         code = run_app(session, theme=options.theme, notice=notice)

@@ -8,7 +8,8 @@ import pytest
 
 from nettop.ui.actions.registry import COMMANDS
 from nettop.ui.commands import hinted
-from tests.ui.plain_session import FACTS, PlainModel, packets, session
+from tests.ui.plain_session import FACTS, session
+from tests.ui.plain_tables import PlainModel, packets
 from tests.ui.screen_text import SMALL, WIDE, running
 
 SIZES = [(80, 24), (120, 40), (160, 45), (200, 60)]
