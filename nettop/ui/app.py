@@ -14,8 +14,9 @@ from textual.binding import BindingType
 
 from nettop.session.interface import Session
 from nettop.ui.actions.registry import COMMANDS
+from nettop.ui.commands import bindings
 from nettop.ui.palette import NoColour, Palette, css_variables, textual_theme
-from nettop.ui.screens.main import MainScreen, bindings
+from nettop.ui.screens.main import MainScreen
 from nettop.ui.theme import FALLBACK, Theme
 
 SETTLED = 1.5  # seconds after which what the start made is all there
@@ -31,7 +32,7 @@ class _Main(MainScreen, inherit_bindings=False):
     """The main screen with the commands of the registry."""
 
     commands = COMMANDS
-    BINDINGS: ClassVar[list[BindingType]] = bindings(COMMANDS)
+    BINDINGS: ClassVar[list[BindingType]] = bindings(COMMANDS, "command")
 
 
 class NettopApp(App[int], inherit_bindings=False):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
+
+from textual.binding import Binding, BindingType
 
 Action = Callable[[Any], object]  # takes the main screen; an awaitable result is awaited before the next key
 
@@ -44,6 +46,20 @@ MOVES: tuple[Key, ...] = (
     Key("left", ("h", "left"), "Left: columns that do not fit"),
     Key("right", ("l", "right"), "Right: columns that do not fit"),
 )
+
+
+def bindings(keys: Iterable[Key], action: str) -> list[BindingType]:
+    """Bind keys to this action with their names.
+
+    Priority: they are then handled in the order they were typed, by the app, before the next one is given to whatever
+    has the focus. Else the text after a fast `/` would still go to the table.
+    """
+    return [
+        Binding(",".join(key.keys), f"{action}('{key.name}')", key.title, show=False, priority=True)
+        for key in keys
+        if key.keys
+    ]
+
 
 _SHOWN = {
     "slash": "/", "colon": ":", "at": "@", "question_mark": "?", "space": "Space", "enter": "Enter", "escape": "Esc",

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING
 
-from nettop.errors import UsageError
+from nettop.errors import NettopError, UsageError
 from nettop.model.filter.expression import parse
 from nettop.model.flows.capture import FlowCapture
 from nettop.model.table import SortKey
@@ -15,6 +15,7 @@ from nettop.session.base import save_path
 from nettop.session.status import DeviceChoice, NetnsChoice, shown_netns
 from nettop.ui.commands import keys_text, offered
 from nettop.ui.palette import themed_app
+from nettop.ui.panes.table_view import TableView
 from nettop.ui.screens.pending import Stand, opening, over, switch
 from nettop.ui.widgets.question import Asked, void
 
@@ -25,13 +26,32 @@ if TYPE_CHECKING:
 _EXAMPLES = {"chain": "table filter and rate > 0", "rule": "verdict drop or packets == 0"}  # by kind of filter
 
 
+def table_view(screen: MainScreen) -> TableView:
+    """Return the view on the screen, for a command that only views with a table have."""
+    assert isinstance(screen.view, TableView)
+    return screen.view
+
+
 def filter_(screen: MainScreen) -> Awaitable[None]:
     """`/`: the display filter of the table that has the focus."""
-    kind, wanted = screen.view.filter_kind, screen.table.filter
+    kind, wanted = screen.table.filter_kind, screen.table.filter
     example = _EXAMPLES.get(kind, "host 10.0.0.1 and port 443")
     advice = f"{example} · Enter shows what matches · empty shows all"
     now, check = "" if wanted is None else wanted.text, lambda text: void(parse(text, kind))
-    return screen.type_in(Asked("filter", " / ", now, check, advice, screen.apply_filter, kind))
+
+    def shown(text: str) -> None:
+        before = "" if screen.table.filter is None else screen.table.filter.text
+        try:
+            wanted = parse(text, screen.table.filter_kind)
+        except NettopError as error:  # of another table: another namespace is watched since
+            screen.say(str(error), error=True)
+            return
+        if text != before:
+            screen.leave()
+        screen.table.set_filter(wanted)
+        screen.write_bars()
+
+    return screen.type_in(Asked("filter", " / ", now, check, advice, shown, kind))
 
 
 def sort(screen: MainScreen) -> Awaitable[None]:
@@ -47,22 +67,30 @@ def group(screen: MainScreen) -> Awaitable[None]:
     from nettop.ui.screens.choose import ChooseScreen
     from nettop.ui.widgets.choices import Choice
 
-    grouping = screen.view.grouping
+    grouping = table_view(screen).grouping
     now = "" if grouping is None or grouping.by is None else grouping.by
     found = [Choice(key, title.lower(), "now" if key == now else "") for key, title in GROUPS.items()]
     found.append(Choice("", "not grouped", "" if now else "now"))
 
     def chosen(answer: list[str] | None) -> None:
         if answer:
-            screen.group_by(answer[0] or None)
+            _group_by(screen, answer[0] or None)
 
     return screen.app.push_screen(ChooseScreen("Group flows by", found, start=now or next(iter(GROUPS))), chosen)
+
+
+def _group_by(screen: MainScreen, by: str | None) -> None:
+    screen.leave()
+    table_view(screen).group_by(by)
+    screen.write_bars()
 
 
 def holders(screen: MainScreen) -> None:
     """Who holds the table: flows by source, those with most flows first."""
     screen.show("flows")
-    screen.group_by("source", sort=(SortKey("flows"),))
+    _group_by(screen, "source")
+    screen.table.set_sort((SortKey("flows"),))
+    screen.write_bars()
 
 
 def columns(screen: MainScreen) -> Awaitable[None]:
@@ -177,7 +205,7 @@ def record(screen: MainScreen) -> Awaitable[None] | None:
 
 def export(screen: MainScreen) -> Awaitable[None] | None:
     """Ask where the packets shown go to."""
-    wanted = screen.view.table.filter
+    wanted = screen.table.filter
     what = f"the packets that match {wanted.text}" if wanted is not None else "every packet shown"
     advice = f"{what} · Enter writes"
 

@@ -15,7 +15,7 @@ from nettop.model.table import GroupDetail, Row
 from nettop.session.status import shown_netns
 from nettop.text.sanitize import clean
 from nettop.text.units import grouped
-from nettop.ui.actions.dialogs import capture
+from nettop.ui.actions.dialogs import capture, table_view
 from nettop.ui.screens.pending import Stand, opening, over
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def delete(screen: MainScreen) -> Awaitable[None] | None:
         return None
     if not screen.status.beside and over(screen):
         return None
-    if screen.view.in_groups:
+    if screen.view.kind == "groups":
         return opening(
             screen,
             lambda deliver: screen.session.detail(screen.table.view, row.ident, deliver),
@@ -97,7 +97,7 @@ def _whose(screen: MainScreen, netns: str, matching: bool) -> str:
     """From which tables flows go."""
     if not screen.status.beside:
         return f"From the table of {screen.status.netns or 'the host'}."
-    if screen.view.in_groups:
+    if screen.view.kind == "groups":
         return "From the tables of every namespace shown."
     return f"This flow is of {netns}" + ("; those that match are of every namespace shown." if matching else ".")
 
@@ -106,7 +106,7 @@ def _ask(screen: MainScreen, row: Row, netns: str, wanted: Filter | None, count:
     from nettop.ui.screens.confirm import ConfirmScreen
     from nettop.ui.widgets.choices import Choice
 
-    found = [] if screen.view.in_groups else [Choice("one", "Delete this flow")]
+    found = [] if screen.view.kind == "groups" else [Choice("one", "Delete this flow")]
     if wanted is not None:
         found.append(
             Choice("all", f"Delete the {_flows(count)} that match{'es' if count == 1 else ''} / {clean(wanted.text)}")
@@ -256,9 +256,9 @@ def _arrive(screen: MainScreen, to: str, ident: int | None, text: str, none: str
         screen.say(none)
         return
     screen.show(to)
-    screen.view.group_by(None)
+    table_view(screen).group_by(None)
     try:
-        wanted = None if to == "flows" else parse(text, screen.view.filter_kind)
+        wanted = None if to == "flows" else parse(text, screen.table.filter_kind)
     except NettopError as error:
         screen.say(str(error), error=True)
         return

@@ -9,6 +9,7 @@ from nettop.model.filter.expression import parse
 from nettop.model.table import CounterDetail, Detail, Row
 from nettop.text.sanitize import clean
 from nettop.ui.screens.pending import Stand, opening, over
+from nettop.ui.widgets.accounting_offer import AccountingOffer
 from nettop.ui.widgets.question import Asked, void
 
 if TYPE_CHECKING:
@@ -35,11 +36,16 @@ def accounting(screen: MainScreen) -> Awaitable[None] | None:
 
     def confirmed(answer: str | None) -> None:
         if answer is not None:
-            screen.decline_offer()
+            _decline_offer(screen)
             words = "accounting is on: new flows are counted" if answer == "on" else "accounting is off"
             screen.session.set_acct(answer == "on", screen.done(words))
 
     return Stand(screen).push(ConfirmScreen("Accounting", text, [choice]), confirmed)
+
+
+def _decline_offer(screen: MainScreen) -> None:
+    for offer in screen.query(AccountingOffer):
+        offer.decline(screen.status.netns)
 
 
 def measure(screen: MainScreen) -> None:
@@ -53,7 +59,7 @@ def measure(screen: MainScreen) -> None:
         return
     instead = f", in place of the capture on {' '.join(now.devices)}" if now is not None else ""
     said = f"rates come from packets' headers now (128 bytes of each){instead}; H ends that"
-    screen.session.measure_rates(screen.done(said, screen.decline_offer))
+    screen.session.measure_rates(screen.done(said, lambda: _decline_offer(screen)))
 
 
 def names(screen: MainScreen) -> None:

@@ -6,9 +6,12 @@ from functools import partial
 
 from nettop.ui.actions import dialogs, flows, live
 from nettop.ui.commands import Command
+from nettop.ui.panes.pane import ViewDef
+from nettop.ui.panes.table_view import TableView
 from nettop.ui.screens.capture import stop_capture
-from nettop.ui.views import VIEWS, ViewDef
+from nettop.ui.views import VIEWS
 
+_TABLES = tuple(name for view in VIEWS if view.body is TableView for name in (view.name, view.groups) if name)
 _FILTERED = tuple(name for view in VIEWS if view.filter_kind for name in (view.name, view.groups) if name)
 _FOLLOWED = ("flows", *(view.name for view in VIEWS if view.can_follow))
 _SOME_FLOW = ("flows", "events")  # views whose rows are a flow, or about one
@@ -28,10 +31,10 @@ COMMANDS: tuple[Command, ...] = (
     _listed("next_pane", ("tab",), "Next pane", lambda screen: screen.view.next_pane(1), palette=False),
     _listed("previous_pane", ("shift+tab",), "Previous pane", lambda screen: screen.view.next_pane(-1), palette=False),
     _listed("filter", ("slash",), "Filter: show what matches", dialogs.filter_, "filter", _FILTERED),
-    _listed("sort", ("s",), "Sort: by one or two columns", dialogs.sort, "sort"),
+    _listed("sort", ("s",), "Sort: by one or two columns", dialogs.sort, "sort", _TABLES),
     _listed("group", ("b",), "Group by: source, service, …", dialogs.group, "group", ("flows", "groups"),
             needs="groups"),
-    _listed("columns", ("C",), "Columns: which, in which order", dialogs.columns, "columns"),
+    _listed("columns", ("C",), "Columns: which, in which order", dialogs.columns, "columns", _TABLES),
     _listed("follow", ("f",), "Follow: the newest, or this flow", flows.follow, "follow", _FOLLOWED),
     _listed("flow_of", ("F",), "Its flow: in the table", flows.go_to("flows"), "its flow", ("events",), needs="flows"),
     _listed("master_of", (), "Its master: the flow that expected it", flows.go_to("flows", "master"), "", _SOME_FLOW,

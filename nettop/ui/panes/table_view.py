@@ -1,4 +1,4 @@
-"""One view: its table (or groups), totals and detail, for Chains the rules below. What stands where at every size."""
+"""A view that is a table, with its totals and its detail; some have groups, a child table or a timeline."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from textual.app import ComposeResult
-from textual.containers import Vertical
-from textual.message import Message
 from textual.widget import Widget
 
-from nettop.model.table import Detail, GroupDetail, Line, Row, Snapshot
+from nettop.model.table import Detail, GroupDetail, Line
 from nettop.session.interface import Session
 from nettop.session.status import Status
 from nettop.text.sanitize import clean
-from nettop.ui import strips as lines
+from nettop.ui.panes.advice import ended_advice
+from nettop.ui.panes.child import Child
 from nettop.ui.panes.detail import DetailPane
 from nettop.ui.panes.grouping import Grouped, Grouping
-from nettop.ui.views import CHILD_ADVICE, ViewDef, ended_advice
-from nettop.ui.widgets.bar_lines import capture_line, title_line
+from nettop.ui.panes.pane import Pane, ViewDef
+from nettop.ui.panes.totals import totals_line
+from nettop.ui.widgets.accounting_offer import AccountingOffer
+from nettop.ui.widgets.bar_lines import capture_line
 from nettop.ui.widgets.painter import described
-from nettop.ui.widgets.self_drawn import Covered
 from nettop.ui.widgets.snapshot_requests import Post
 from nettop.ui.widgets.table import Table, TablePlace
 from nettop.ui.widgets.text_panes import Paper
@@ -36,20 +36,8 @@ class ViewPlace:
     grouped: Grouped | None
 
 
-class Body(Vertical, Covered):
-    """Holds the views."""
-
-
-class View(Vertical, Covered):
-    """A table with its totals, a detail pane, and where the view has such, groups or a child table.
-
-    `leaving` is called before the view itself goes to another place (into a group).
-    """
-
-    DEFAULT_CSS = "View { height: 1fr; width: 1fr; }"
-
-    class Changed(Message):
-        """What is filtered or grouped by, or whether a detail is open, has changed."""
+class TableView(Pane):
+    """A table with its totals, a detail pane, and where the view has such, groups or a child table."""
 
     def __init__(
         self,
@@ -59,46 +47,36 @@ class View(Vertical, Covered):
         live: bool = True,
         leaving: Callable[[], None] = lambda: None,
     ) -> None:
-        super().__init__(id=f"view-{definition.name}")
-        self.definition = definition
-        self.session = session
-        self.post = post
-        self._leaving = leaving
-        name, child, groups = definition.name, definition.child, definition.groups
-        self.table = Table(name, session, post, session.views[name], can_follow=definition.can_follow)
-        self.table.advice = definition.advice if live else definition.replay_advice
+        super().__init__(definition, session, post, live, leaving)
+        kind, tables = definition.filter_kind, session.views
+        self.table = self._made(definition.name, kind, definition.can_follow)
         self.grouping: Grouping | None = None
-        if groups in session.views:
-            second = Table(groups, session, post, session.views[groups])
-            second.advice = self.table.advice
-            self.grouping = Grouping(self.table, second, definition.filter_kind)
-        self.child = Table(child, session, post, session.views[child]) if child in session.views else None
-        self.child_title = Paper(surface="background")
+        if definition.groups in tables:
+            self.grouping = Grouping(self.table, self._made(definition.groups, kind), kind)
+        self.child: Child | None = None
+        if definition.child in tables:
+            self.child = Child(self.table, self._made(definition.child, definition.child_filter_kind))
         self.band = Band(session, post) if definition.band else None
-        self.capture = Paper() if definition.captures else None  # the one in force, said by stand()
-        self.offer = Paper()  # said once: what could be switched on
-        self.offer.display = False
+        self.capture = Paper() if definition.captures else None  # the one in force
+        self.offer = AccountingOffer() if definition.offers else None
         self.totals = Paper()
-        self.detail = DetailPane(name, session, post)
-        self.is_open = False  # the detail
-        self.inside = False  # the child has (or would have) the screen
-        self._bare = False  # the table is empty, and its child is not shown
+        self.detail = DetailPane(definition.name, session, post)
+        self._open = False  # the detail
+        if definition.can_follow and (live or definition.name != "packets"):
+            self.table.window.go_follow()
+
+    def _made(self, name: str, kind: str, can_follow: bool = False) -> Table:
+        info = self.session.views[name]
+        table = Table(name, self.session, self.post, info, can_follow=can_follow)
+        table.filter_kind = kind
+        table.advice = self.definition.advice if self.live else self.definition.replay_advice
+        return table
 
     def compose(self) -> ComposeResult:
-        if self.band is not None:
-            yield self.band
-        if self.capture is not None:
-            yield self.capture
-        yield self.table
-        if self.grouping is not None:
-            yield self.grouping.groups
-        if self.child is not None:
-            self.child.advice = CHILD_ADVICE
-            yield self.child_title
-            yield self.child
-        yield self.offer
-        yield self.totals
-        yield self.detail
+        groups = None if self.grouping is None else self.grouping.groups
+        child = () if self.child is None else (self.child.title, self.child.table)
+        parts = (self.band, self.capture, self.table, groups, *child, self.offer, self.totals, self.detail)
+        yield from (part for part in parts if part is not None)
 
     def on_mount(self) -> None:
         self.place()
@@ -112,24 +90,40 @@ class View(Vertical, Covered):
     def tables(self) -> list[Table]:
         """The table, its groups and its child, where there are such."""
         groups = None if self.grouping is None else self.grouping.groups
-        return [table for table in (self.table, groups, self.child) if table is not None]
+        child = None if self.child is None else self.child.table
+        return [table for table in (self.table, groups, child) if table is not None]
 
     @property
     def in_groups(self) -> bool:
-        """Whether groups are shown, not rows."""
+        """True while groups are shown, not rows."""
         return self.grouping is not None and self.grouping.in_front
+
+    @property
+    def kind(self) -> str:
+        """The view's name, or "groups" where those are shown."""
+        return self.definition.groups if self.in_groups else self.definition.name
+
+    @property
+    def inside(self) -> bool:
+        """True while the child has (or would have) the screen."""
+        return self.child is not None and self.child.inside
 
     @property
     def active(self) -> Table:
         """The table that commands are about."""
         if self.grouping is not None:
             return self.grouping.front
-        return self.child if self.child is not None and self.inside else self.table
+        return self.child.table if self.child is not None and self.child.inside else self.table
 
     @property
-    def filter_kind(self) -> str:
-        """What model.filter.parse is told for the active table; "" where it takes no filter."""
-        return self.definition.child_filter_kind if self.active is self.child else self.definition.filter_kind
+    def is_open(self) -> bool:
+        """True while the detail of a row is open."""
+        return self._open
+
+    @property
+    def reading(self) -> bool:
+        """True while a detail is open that is no tree, where Enter folds."""
+        return self._open and not self.detail.has_tree
 
     @property
     def filters(self) -> Line:
@@ -138,7 +132,7 @@ class View(Vertical, Covered):
         tables = [(table, table.filter) for table in self.tables]
         for table, wanted in tables if self.grouping is None else [(self.table, self.grouping.said)]:
             if wanted is not None:
-                of = f"{table.view} " if table is self.child else ""
+                of = "" if table is self.table else f"{table.view} "
                 said += [(("   " if said else "") + of, "dim"), ("/ ", "key"), (clean(wanted.text), "accent")]
         return tuple(said)
 
@@ -151,7 +145,8 @@ class View(Vertical, Covered):
     def return_to(self, place: ViewPlace) -> None:
         """Show again what was shown there."""
         self._close()
-        self.inside = place.inside
+        if self.child is not None:
+            self.child.inside = place.inside
         if self.grouping is not None and place.grouped is not None:
             self.grouping.return_to(place.grouped)
         for table, there in zip(self.tables, place.tables, strict=True):
@@ -164,13 +159,13 @@ class View(Vertical, Covered):
         asked = [table.tick() for table in self.tables if table.display]
         if self.table.paused:
             return
-        if self.is_open and (any(asked) or not asked):
+        if self._open and (any(asked) or not asked):
             self.detail.ask()
         if self.band is not None:
             self.band.tick()
 
-    def stand(self, status: Status) -> None:
-        """What the session says of itself that is told here: the capture in force, and that no more comes."""
+    def show_status(self, status: Status) -> None:
+        """Show the capture in force, the offer of accounting, and that nothing more comes."""
         goes_on = status.beside and self.definition.of_all
         for table in self.tables:
             table.end(() if goes_on else ended_advice(status.mode))
@@ -178,6 +173,13 @@ class View(Vertical, Covered):
             self.capture.display = status.capturing is not None
             if status.capturing is not None:
                 self.capture.write([capture_line(status.capturing, self.app.size.width)])
+        if self.offer is not None:
+            self.offer.show(status, self.table.window.matched)
+
+    def hold(self, on: bool) -> None:
+        """Hold the rows still, or go on."""
+        for table in self.tables:
+            table.paused = on
 
     # ── what a person does ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -185,38 +187,48 @@ class View(Vertical, Covered):
         """Enter: into the group or the child, or the detail of the row; in a packet's tree, fold or unfold."""
         if self.in_groups:
             self._open_group()
-        elif self.is_open and self.screen.focused is self.detail.body:
+        elif self._open and self.screen.focused is self.detail.body:
             self.detail.body.fold()
-        elif self.child is not None and not self.inside:
-            self.inside = True
+        elif self.child is not None and not self.child.inside:
+            self.child.inside = True
             self.place()
-            self.screen.set_focus(self.child)
-        elif self.active.current is not None and not self.is_open:
-            self.is_open = True
+            self.screen.set_focus(self.child.table)
+        elif self.active.current is not None and not self._open:
+            self._open = True
             self.active.window.pin(True)
             self.place()
             self.focus_something()
             self.detail.show(self.active.view, self.active.current.ident)
             self.post_message(self.Changed())
 
-    def back(self) -> bool:
-        """Esc: one step out; False when there was nothing to leave."""
-        if self.is_open:
+    def back(self) -> None:
+        """Esc: close the detail, leave the group, clear the filter, ungroup: one step out at a time."""
+        if self._open:
             self._close()
-        elif self.inside:
-            self.inside = False
         elif self.grouping is not None and self.grouping.opened:
+            self._leaving()
             self.grouping.leave()
+        elif self.active.filter is not None:
+            self._leaving()
+            self.active.set_filter(None)
+            return
+        elif self.in_groups:
+            self._leaving()
+            self.group_by(None)
+            return
+        elif self.child is not None and self.child.inside:
+            self.child.inside = False
         else:
-            return False
+            if self.offer is not None and self.offer.display:
+                self.offer.decline(self.session.status().netns)
+            return
         self.place()
         self.screen.set_focus(self.active)
         self.active.ask()
-        return True
 
     def _close(self) -> None:
-        if self.is_open:
-            self.is_open = False
+        if self._open:
+            self._open = False
             self.active.window.pin(False)
             self.post_message(self.Changed())
 
@@ -251,7 +263,9 @@ class View(Vertical, Covered):
 
     def start_over(self) -> None:
         """Another namespace is watched: back to the list, at its top."""
-        self.is_open = self.inside = False
+        self._open = False
+        if self.child is not None:
+            self.child.inside = False
         self.detail.forget()
         if self.grouping is not None and self.grouping.opened:
             self.grouping.group(self.grouping.by)
@@ -262,45 +276,40 @@ class View(Vertical, Covered):
 
     def copied(self) -> str:
         """What `y` copies: the open detail, or the row under the cursor."""
-        if self.is_open and (text := self.detail.plain()):
+        if self._open and (text := self.detail.plain()):
             return text
         row, shown = self.active.current, self.active.window.shown
         return "" if row is None or shown is None else described(row, shown.snapshot.spec, self.active.info.columns)
 
     # ── panes ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def walk(self) -> list[Widget]:
-        """The panes that Tab walks through."""
-        child_too = self.child is not None and not self.is_open
-        hidden = self._small() and self.is_open
-        panes: list[Widget] = [t for t in self.tables if (t.display or child_too) and not hidden]
-        if self.is_open:
-            panes.append(self.detail.body)
+    def _parts(self) -> list[Widget]:
+        """Return the parts that Tab walks through."""
+        child_too = self.child is not None and not self._open
+        hidden = self._small() and self._open
+        parts: list[Widget] = [t for t in self.tables if (t.display or child_too) and not hidden]
+        if self._open:
+            parts.append(self.detail.body)
             if self.detail.has_bytes:
-                panes.append(self.detail.bytes)
-        return panes
+                parts.append(self.detail.bytes)
+        return parts
 
     def next_pane(self, step: int) -> None:
-        """Tab and Shift-Tab."""
-        panes = self.walk()
+        """Tab and Shift-Tab: focus the next part; on a small screen it takes the place of the one before."""
+        parts = self._parts()
         focused = self.screen.focused
-        at = panes.index(focused) if focused in panes else -step
-        self.show_pane(panes[(at + step) % len(panes)])
-
-    def show_pane(self, pane: Widget) -> None:
-        """Focus a pane; on a small screen it takes the place of the one before."""
-        if pane in self.tables:
-            self.inside = pane is self.child
-        self.detail.bytes_in_front = pane is self.detail.bytes
+        at = parts.index(focused) if focused in parts else -step
+        part = parts[(at + step) % len(parts)]
+        if self.child is not None and part in self.tables:
+            self.child.inside = part is self.child.table
+        self.detail.bytes_in_front = part is self.detail.bytes
         self.place()
-        self.screen.set_focus(pane)
+        self.screen.set_focus(part)
 
     def focus_something(self) -> None:
         """Put the focus where the person was."""
-        small_open = self.is_open and self._small()
+        small_open = self._open and self._small()
         self.screen.set_focus(self.detail.body if small_open else self.active)
-
-    # ── what stands where ───────────────────────────────────────────────────────────────────────────────────────
 
     def _small(self) -> bool:
         return self.app.size.height < TALL
@@ -308,54 +317,43 @@ class View(Vertical, Covered):
     def place(self) -> None:
         """Show and size the parts for this screen."""
         small, height = self._small(), self.size.height
-        lists = not (small and self.is_open)
-        self._bare = self._is_bare()
-        if self._bare and self.inside and not self.is_open:
-            self.inside = False
-            if self.screen.focused is self.child:
-                self.screen.set_focus(self.table)
+        lists = not (small and self._open)
+        if self.child is not None:
+            self._leave_bare_child(self.child)
         alone = small and self.child is not None
         self.table.display = lists and not (alone and self.inside) and not self.in_groups
         if self.grouping is not None:
             self.grouping.groups.display = lists and self.in_groups
         if self.child is not None:
-            self.child.display = lists and not (alone and not self.inside) and not self._bare
-            self.child_title.display = self.child.display
-            self.table.styles.height = self._upper_height(height) if self.child.display else "1fr"
+            self.child.place(lists, alone, height)
         self.totals.display = lists
         if self.band is not None:
             self.band.place()
-        self.detail.display = self.is_open
+        self.detail.display = self._open
         self.detail.styles.height = "1fr" if small else self._detail_height(height) + 1
         self.detail.place()
-        self._write_titles()
+        self.detail.write_title()
+        if self.child is not None:
+            self.child.write_title()
 
-    def _is_bare(self) -> bool:
-        """Whether the table has no row, so that there is nothing a child could belong to: its advice needs the room."""
-        shown = self.table.window.shown
-        return self.child is not None and shown is not None and not shown.snapshot.matched
-
-    def _upper_height(self, height: int) -> int:
-        rows = self.table.window.matched or 1
-        return max(2, min(rows + 1, height * 2 // 5))
+    def _leave_bare_child(self, child: Child) -> None:
+        child.bare = child.is_bare()
+        if child.bare and child.inside and not self._open:
+            child.inside = False
+            if self.screen.focused is child.table:
+                self.screen.set_focus(self.table)
 
     def _detail_height(self, height: int) -> int:
         return max(8, height // 2 - 1) if self.definition.name == "packets" else max(8, height // 3)
-
-    def _write_titles(self) -> None:
-        self.detail.write_title()
-        if self.child is not None and (row := self.table.current) is not None:
-            self.child_title.write([title_line(_parent_words(self.table, row), self.app.size.width)])
 
     # ── what comes from the tables ──────────────────────────────────────────────────────────────────────────────
 
     def on_table_moved(self, message: Table.Moved) -> None:
         message.stop()
         if message.table is self.table and self.child is not None:
-            row = self.table.current
-            self.child.set_scope(None if row is None else row.ident)
-            self._write_titles()
-        if self.is_open and message.table is self.active and not message.table.lost:
+            self.child.moved()
+            self.detail.write_title()
+        if self._open and message.table is self.active and not message.table.lost:
             row = message.table.current
             self.detail.show(message.table.view, None if row is None else row.ident)
 
@@ -365,30 +363,11 @@ class View(Vertical, Covered):
 
     def on_table_arrived(self, message: Table.Arrived) -> None:
         message.stop()
-        if message.table is self.active or (self.child is None and not self.grouping):
-            self.totals.write([self._totals_line(message.table, message.snapshot)])
-        if message.table is self.table and self.child is not None:
-            if self._bare != self._is_bare():
+        table = message.table
+        if table is self.active or (self.child is None and not self.grouping):
+            self.totals.write([totals_line(table, message.snapshot, self.app.size.width)])
+        if table is self.table and self.child is not None:
+            if self.child.bare != self.child.is_bare():
                 self.place()
-            if self.child.display and self.table.styles.height is not None:
-                self.table.styles.height = self._upper_height(self.size.height)
-            self._write_titles()
-
-    def _totals_line(self, table: Table, snapshot: Snapshot) -> Line:
-        right: Line = ()
-        if snapshot.matched and snapshot.notes:
-            right = tuple(part for note in snapshot.notes for part in (*note, ("  ", "")))
-            if snapshot.spec.sort and table.window.holding and not table.window.pinned:
-                right = (*right, ("g ", "key"), ("live ", "dim"))
-        if table.window.follow or table.window.riding:
-            right = (*right, ("FOLLOW ▼ " if table.window.follow else "FOLLOW ▶ ", "key"))
-        return tuple(lines.spread(((" ", ""), *snapshot.totals), right, self.app.size.width))
-
-
-def _parent_words(table: Table, row: Row) -> Line:
-    """What the rules below belong to: `inet fw forward   priority 0 filter   policy drop   nft`."""
-    shown = table.window.shown
-    cells = dict(zip(shown.snapshot.spec.columns, row.cells, strict=False)) if shown is not None else {}
-    name = " ".join(cells[key].strip() for key in ("family", "table", "chain") if cells.get(key, "").strip())
-    rest = [f"{key} {cells[key].strip()}" for key in ("hook", "priority", "policy") if cells.get(key, "").strip()]
-    return ((name, "heading"), ("".join(f"   {words}" for words in (*rest, cells.get("backend", "")) if words), "dim"))
+            self.child.fit(self.size.height)
+            self.detail.write_title()

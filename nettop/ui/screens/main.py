@@ -4,51 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.containers import Vertical
 from textual.screen import Screen
 
-from nettop.errors import NettopError
-from nettop.model.filter.expression import parse
-from nettop.model.table import Detail, Line, SortKey
+from nettop.model.table import Detail, Line
 from nettop.session.interface import Session
 from nettop.session.status import Status
 from nettop.text.sanitize import clean
 from nettop.ui import paint_now as at_once
 from nettop.ui.commands import Command, Where, applies
 from nettop.ui.navigation import Trail
-from nettop.ui.panes.table_view import Body, View, ViewPlace
-from nettop.ui.views import VIEWS, ViewDef
-from nettop.ui.widgets.accounting_offer import Offers
-from nettop.ui.widgets.bar_lines import ONE_LINE, header_lines, hints_line, typing_line
+from nettop.ui.panes.pane import Pane, ViewDef
+from nettop.ui.views import VIEWS
+from nettop.ui.widgets.bar_lines import hints_line, typing_line
 from nettop.ui.widgets.header import Header, Tabs
 from nettop.ui.widgets.question import Asked
 from nettop.ui.widgets.self_drawn import Covered
 from nettop.ui.widgets.snapshot_requests import Post
 from nettop.ui.widgets.table import Table
-from nettop.ui.widgets.text_panes import Paper
+from nettop.ui.widgets.text_panes import Paper, TooSmall
 
 if TYPE_CHECKING:
     from nettop.ui.widgets.prompt import Prompt
 
 TICK = 0.15  # seconds between questions to the session: a new flow is on the screen within 200 ms
 _READ_ONLY = "--read-only"
-TINY = (30, 8)  # below this there is room for nothing
 
 
-def bindings(commands: Sequence[Command]) -> list[BindingType]:
-    """Bind the keys of commands.
-
-    Priority: keys are then handled in the order they were typed, by the app, before the next one is given to whatever
-    has the focus. Else the text after a fast `/` would still go to the table.
-    """
-    return [
-        Binding(",".join(c.keys), f"command('{c.name}')", c.title, show=False, priority=True)
-        for c in commands
-        if c.keys
-    ]
+class _Body(Vertical, Covered):
+    """Holds the views."""
 
 
 class MainScreen(Screen[None], Covered, inherit_bindings=False):
@@ -57,7 +44,6 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
     DEFAULT_CSS = """
     MainScreen { background: $nt-background; color: $nt-text; layers: base over; }
     MainScreen #body { height: 1fr; }
-    MainScreen #tiny { layer: over; display: none; width: 100%; height: 100%; }
     """
     commands: ClassVar[Sequence[Command]] = ()  # given, with their bindings, by a subclass
     AUTO_FOCUS = ""
@@ -69,17 +55,16 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         self.views: list[ViewDef] = [v for v in VIEWS if v.name in session.views]
         self.status = session.status()
         self.paused = False
-        self._mounted: dict[str, View] = {}
+        self._mounted: dict[str, Pane] = {}
         self._current = self.views[0].name
         self._told: set[str] = set()
-        self._trail: Trail[tuple[str, ViewPlace]] = Trail()
-        self.offers = Offers()
+        self._trail: Trail[tuple[str, Any]] = Trail()
         self._prompt: Prompt | None = None
         self._header = Header(id="header")
         self._tabs = Tabs(id="tabs", surface="background")
-        self._body = Body(id="body")
+        self._body = _Body(id="body")
         self._hints = Paper(id="hints")
-        self._tiny = Paper(id="tiny", surface="background")
+        self._tiny = TooSmall(id="tiny", surface="background")
 
     def compose(self) -> ComposeResult:
         yield self._header
@@ -99,18 +84,20 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
 
     @property
     def live(self) -> bool:
-        """Whether a namespace is watched, not a file."""
+        """True while a namespace is watched, not a file."""
         return self.status.mode != "REPLAY"
 
     @property
-    def view(self) -> View:
+    def view(self) -> Pane:
         """The view on the screen."""
         return self._mounted[self._current]
 
     @property
     def table(self) -> Table:
-        """The table that commands are about."""
-        return self.view.active
+        """The table that commands are about: those of a view without one do not ask for it."""
+        table = self.view.active
+        assert table is not None
+        return table
 
     def show(self, name: str) -> None:
         """Go to a view; [ leads back."""
@@ -124,29 +111,24 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
             other.display = False
         self._current = name
         if name not in self._mounted:
-            self._mounted[name] = view = self._make(name)
+            definition = next(v for v in self.views if v.name == name)
+            view = definition.body(definition, self.session, self.post, self.live, self.leave)
+            self._mounted[name] = view
             self._body.mount(view)
             self.call_after_refresh(self._focus_view)
         else:
             self.view.display = True
             self._focus_view()
             self.view.place()
-        self._hold_still()
+        self.view.hold(self.paused)
         self.write_bars()
-        self.view.stand(self.status)
+        self.view.show_status(self.status)
         self.view.tick()
 
     def _focus_view(self) -> None:
         """Give the keys to the view, unless something is being typed."""
         if not self.typing:
             self.view.focus_something()
-
-    def _make(self, name: str) -> View:
-        definition = next(v for v in self.views if v.name == name)
-        view = View(definition, self.session, self.post, self.live, self.leave)
-        if definition.can_follow and not (name == "packets" and self.status.mode == "REPLAY"):
-            view.table.window.go_follow()
-        return view
 
     def tick(self) -> None:
         """Some times a second: the header's facts, and the rows on the screen."""
@@ -163,19 +145,8 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
             if note not in self._told:
                 self._told.add(note)
                 self.say(note)
-        self.view.stand(self.status)
+        self.view.show_status(self.status)
         self.view.tick()
-        self._write_offer()
-
-    def decline_offer(self) -> None:
-        """Accounting has been thought about here: it is not offered again."""
-        self.offers.put_off(self.status.netns)
-        self._write_offer()
-
-    def _write_offer(self) -> None:
-        flows = self._mounted.get("flows")
-        if flows is not None and flows.display:
-            self.offers.write(flows.offer, self.status, flows.table.window.matched)
 
     def write_bars(self) -> None:
         """Header, tabs and keys as they are now."""
@@ -185,28 +156,27 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         at = [v.name for v in self.views].index(self._current)
         self._tabs.show(titles, at, self.words(), width)
         self._write_hints()
-        self._write_tiny(width, height)
+        self._tiny.fit(width, height)
 
     def _write_hints(self) -> None:
         width, prompt = self.app.size.width, self._prompt
         typing = prompt is not None and prompt.display
-        line = (
+        keys = (
             typing_line(prompt.completes, width) if prompt and typing else hints_line(self.commands, self.where, width)
         )
-        self._hints.write([line])
+        self._hints.write([keys])
 
     def _write_header(self) -> None:
-        width = self.app.size.width
-        self._header.styles.height = 1 if width >= ONE_LINE else 2
-        self._header.write(header_lines(self._seen(), width))
+        seen = replace(self.status, paused=True) if self.paused else self.status
+        self._header.show(seen, self.app.size.width)
 
     def words(self) -> Line:
-        """What stands at the right of the tabs: what is received at all, what is grouped and filtered by."""
+        """Return the right end of the tabs: what is received at all, what is grouped and filtered by."""
         only: Line = (("only ", "key"), (clean(self.status.only), "warn")) if self.status.only else ()
         filters = self.view.filters
         return (*only, ("   ", ""), *filters) if only and filters else only or filters
 
-    def on_view_changed(self) -> None:
+    def on_pane_changed(self) -> None:
         self.write_bars()
 
     def on_tabs_chosen(self, message: Tabs.Chosen) -> None:
@@ -214,36 +184,22 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
             self.show(self.views[message.at].name)
 
     def on_table_left(self, message: Table.Left) -> None:
-        pass  # import of itself
+        """Say why following ended: the flow has, or what is shown is filtered and it matches no longer."""
 
-        no_longer_followed(self, message.table.view, message.ident)
+        def told(found: Detail | None) -> None:
+            self.say("the followed flow " + ("has ended" if found is None else "no longer matches the filter"))
+
+        self.session.detail(message.table.view, message.ident, lambda found: self.post(told, found))
 
     async def on_header_use_clicked(self) -> None:
         await self.action_command("holders")
-
-    def _write_tiny(self, width: int, height: int) -> None:
-        tiny = width < TINY[0] or height < TINY[1]
-        self._tiny.styles.display = "block" if tiny else "none"
-        if tiny:
-            words = f"too small: {width}×{height}, nettop needs {TINY[0]}×{TINY[1]}"
-            parts = [words[i : i + width] for i in range(0, len(words), max(1, width))]
-            self._tiny.write([((part, "warn"),) for part in parts])
-
-    def _seen(self) -> Status:
-        return replace(self.status, paused=True) if self.paused else self.status
-
-    def _hold_still(self) -> None:
-        for table in self.view.tables:
-            table.paused = self.paused
 
     # ── commands ────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def where(self) -> Where:
-        """Where the person stands, for the table of commands."""
-        name = "groups" if self.view.in_groups else self._current
-        reading = self.view.is_open and not self.view.detail.has_tree
-        return Where(name, tuple(self.session.views), self.live, self.status.read_only, reading)
+        """The view on the screen, for the table of commands."""
+        return Where(self.view.kind, tuple(self.session.views), self.live, self.status.read_only, self.view.reading)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """A key of another view does nothing here; while something is typed every key belongs to the text."""
@@ -289,42 +245,22 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         return lambda error: self.post(told, error)
 
     def back(self) -> None:
-        """Esc: close the detail, leave the group, clear the filter, ungroup: one step out at a time."""
-        view = self.view
-        grouping = view.grouping
-        if view.is_open:
-            view.back()
-        elif grouping is not None and grouping.opened:
-            self.leave()
-            view.back()
-        elif self.table.filter is not None:
-            self.apply_filter("")
-        elif view.in_groups:
-            self.group_by(None)
-        elif not view.back() and view.offer.display:
-            self.decline_offer()
-        self.write_bars()
-
-    def group_by(self, by: str | None, sort: tuple[SortKey, ...] = ()) -> None:
-        """Group the flows, or show them one by one again."""
-        self.leave()
-        self.view.group_by(by)
-        if sort:
-            self.table.set_sort(sort)
+        """Esc: one step out."""
+        self.view.back()
         self.write_bars()
 
     def pause(self) -> None:
         """Hold the screens still, or go on."""
         self.paused = not self.paused
         self.session.pause(self.paused)
-        self._hold_still()
+        self.view.hold(self.paused)
         self.write_bars()
         if not self.paused:
             self.view.tick()
 
     # ── the way here ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _standing(self) -> tuple[str, ViewPlace]:
+    def _standing(self) -> tuple[str, Any]:
         return self._current, self.view.standing
 
     def leave(self) -> None:
@@ -357,21 +293,8 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
 
     @property
     def typing(self) -> bool:
-        """Whether every key belongs to the text in the prompt."""
+        """True while every key belongs to the text in the prompt."""
         return self._prompt is not None and self._prompt.display
-
-    def apply_filter(self, text: str) -> None:
-        """Show the rows that match; text has been checked."""
-        now = "" if self.table.filter is None else self.table.filter.text
-        try:
-            wanted = parse(text, self.view.filter_kind)
-        except NettopError as error:
-            self.say(str(error), error=True)
-            return
-        if text != now:
-            self.leave()
-        self.table.set_filter(wanted)
-        self.write_bars()
 
     def on_descendant_focus(self) -> None:
         if self.typing and self._prompt is not None:
@@ -399,12 +322,3 @@ def _second(status: Status) -> Status:
 def _standing(status: Status) -> tuple[object, ...]:
     """The facts that the tabs and the line of keys depend on."""
     return status.mode, status.read_only, status.only
-
-
-def no_longer_followed(screen: MainScreen, view: str, ident: int) -> None:
-    """Say why following ended: the flow has, or what is shown is filtered and it matches no longer."""
-
-    def told(found: Detail | None) -> None:
-        screen.say("the followed flow " + ("has ended" if found is None else "no longer matches the filter"))
-
-    screen.session.detail(view, ident, lambda found: screen.post(told, found))

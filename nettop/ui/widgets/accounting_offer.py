@@ -1,4 +1,4 @@
-"""The offer of accounting: said once for each namespace, where flows have no bytes and that can be changed."""
+"""The offer of accounting: shown once for each namespace, where flows have no bytes and that can be changed."""
 
 from __future__ import annotations
 
@@ -7,25 +7,22 @@ from nettop.ui.widgets.bar_lines import offer_line
 from nettop.ui.widgets.text_panes import Paper
 
 
-class Offers:
-    """Remembers where the offer was put off."""
+class AccountingOffer(Paper):
+    """One line; remembers where it was declined."""
 
     def __init__(self) -> None:
-        self._put_off: set[str] = set()
+        super().__init__()
+        self.display = False
+        self._declined: set[str] = set()  # namespaces
 
-    def wanted(self, status: Status, flows: int) -> bool:
-        """Whether the line stands on the screen now."""
+    def show(self, status: Status, flows: int) -> None:
+        """Show the line where accounting could be switched on, or take it away."""
         may = status.mode in ("LIVE", "DEMO") and not status.read_only
-        return may and status.acct == "off" and flows > 0 and status.netns not in self._put_off
+        self.display = may and status.acct == "off" and flows > 0 and status.netns not in self._declined
+        if self.display:
+            self.write([offer_line(self.app.size.width)])
 
-    def write(self, line: Paper, status: Status, flows: int) -> None:
-        """Show the line, or take it away."""
-        wanted = self.wanted(status, flows)
-        if line.display != wanted:
-            line.display = wanted
-        if wanted:
-            line.write([offer_line(line.app.size.width)])
-
-    def put_off(self, netns: str) -> None:
-        """Not again for this namespace."""
-        self._put_off.add(netns)
+    def decline(self, netns: str) -> None:
+        """Take it away, where it is shown for this namespace, and offer it there no more."""
+        self._declined.add(netns)
+        self.display = False

@@ -8,12 +8,18 @@ from textual import events
 from textual.message import Message
 
 from nettop.model.table import Line
-from nettop.ui.widgets.bar_lines import tab_spans, tab_titles, tabs_line, use_span
+from nettop.session.status import Status
+from nettop.ui.widgets.bar_lines import ONE_LINE, header_lines, tab_spans, tab_titles, tabs_line, use_span
 from nettop.ui.widgets.text_panes import Paper
 
 
 class Header(Paper):
     """The facts."""
+
+    def show(self, status: Status, width: int) -> None:
+        """Show these, on as many lines as that takes."""
+        self.styles.height = 1 if width >= ONE_LINE else 2
+        self.write(header_lines(status, width))
 
     class UseClicked(Message):
         """The use of the conntrack table."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
@@ -15,7 +15,7 @@ from nettop.model.filter.expression import Filter
 from nettop.model.table import Column, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.session.interface import Session, ViewInfo
 from nettop.ui import paint_now as at_once
-from nettop.ui.commands import MOVES
+from nettop.ui.commands import MOVES, bindings
 from nettop.ui.palette import palette_of
 from nettop.ui.widgets import painter as rows
 from nettop.ui.widgets import sort_order as sorting
@@ -45,9 +45,7 @@ class Table(Drawn, can_focus=True):
     """A window on one view of the session. Rows come from snapshots; the cursor holds on to a row's identity."""
 
     DEFAULT_CSS = "Table { height: 1fr; width: 1fr; }"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(",".join(move.keys), f"move('{move.name}')", move.title, show=False, priority=True) for move in MOVES
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(MOVES, "move")
 
     class Moved(Message):
         """Another row is under the cursor."""
@@ -83,6 +81,7 @@ class Table(Drawn, can_focus=True):
         super().__init__(id=f"table-{view}")
         self.view = view
         self.info = info
+        self.filter_kind = ""  # for model.filter.parse; "" where it takes no filter
         self.can_follow = can_follow
         self.window = Window()
         self.chosen = info.default_columns

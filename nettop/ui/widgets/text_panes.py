@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.geometry import Region
 from textual.strip import Strip
 
 from nettop.model.table import Line
 from nettop.ui import strips as lines
-from nettop.ui.commands import MOVES
+from nettop.ui.commands import MOVES, bindings
 from nettop.ui.palette import palette_of
 from nettop.ui.widgets.self_drawn import Drawn
 
@@ -42,14 +42,28 @@ class Paper(Drawn):
         return lines.strip(line, self.size.width, palette_of(self), self.surface)
 
 
+class TooSmall(Paper):
+    """Covers a screen that has no room for anything else."""
+
+    DEFAULT_CSS = "TooSmall { layer: over; display: none; width: 100%; height: 100%; }"
+    LEAST = (30, 8)  # cells and lines that are needed
+
+    def fit(self, width: int, height: int) -> None:
+        """Cover the screen, or leave it free."""
+        tiny = width < self.LEAST[0] or height < self.LEAST[1]
+        self.styles.display = "block" if tiny else "none"
+        if tiny:
+            words = f"too small: {width}×{height}, nettop needs {self.LEAST[0]}×{self.LEAST[1]}"
+            parts = [words[i : i + width] for i in range(0, len(words), max(1, width))]
+            self.write([((part, "warn"),) for part in parts])
+
+
 class Reader(Drawn, can_focus=True):
     """A text pane that scrolls: a detail's lines, a packet's bytes, the help."""
 
     DEFAULT_CSS = "Reader { width: 1fr; height: 1fr; }"
     EDGE: ClassVar[str] = ""  # stands left of every line
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(",".join(move.keys), f"move('{move.name}')", move.title, show=False, priority=True) for move in MOVES
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(MOVES, "move")
 
     def __init__(self, *, surface: str = "background", id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
