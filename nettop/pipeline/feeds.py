@@ -92,8 +92,6 @@ def pace_s(pace: Pace, keyframe_s: float) -> float:
     return {Pace.EACH: 0.0, Pace.OFTEN: min(keyframe_s, OFTEN_S), Pace.KEYFRAME: keyframe_s}[pace]
 
 
-_FLOW_MODELS = ("flows", "expectations")
-
 # linux/netfilter/nfnetlink_compat.h NFNLGRP_CONNTRACK_{NEW,UPDATE,DESTROY}, …_EXP_{NEW,UPDATE,DESTROY}
 EVENTS = Feed(
     "events",
@@ -101,7 +99,7 @@ EVENTS = Feed(
     groups=(1, 2, 3, 4, 5, 6),
     rcvbuf=EVENT_RCVBUF,
     decoder=ConntrackDecoder,
-    models=("events", *_FLOW_MODELS),
+    models=("events", "flows", "expectations"),
     flows=True,
     wakes=("conntrack",),
 )
@@ -122,7 +120,7 @@ TABLE = Feed(
     every_s=2.0,
     share=SHARE,
     decoder=ConntrackDecoder,
-    models=_FLOW_MODELS,
+    models=("flows",),
     flows=True,
     recorded=Pace.KEYFRAME,
     kept=Pace.KEYFRAME,

@@ -100,7 +100,7 @@ def related(engine: Engine, view: str, ident: int, to: str) -> tuple[int | None,
     """
     row = flow_of(engine, view, ident)
     if row is not None and to == "master":
-        row, to = engine.expectations.master_of(row), "flows"
+        row, to = engine.flows.master_of(row), "flows"
     if row is None or not row.have & HAVE_ORIG:
         return None, ""
     text = filter_of(row, to, netns=len(engine.labels) > 1)

@@ -16,8 +16,6 @@ from nettop.columns import (
     EVENT_NEW,
     EVENT_UPDATE,
     HAVE_MASTER,
-    HAVE_OPORTS,
-    HAVE_ORIG,
     HAVE_START,
     HAVE_STOP,
     Columns,
@@ -34,6 +32,7 @@ from nettop.model.filter.expression import Filter
 from nettop.model.flows.cells import ABSENT, SHARED_COLUMNS, Cell, RowView, row_views, shared_cell
 from nettop.model.flows.detail import attributes, drawing, flow_title
 from nettop.model.flows.fields import FlowFields
+from nettop.model.flows.masters import master_view
 from nettop.model.flows.store import PACKED_KEY
 from nettop.model.table import Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.model.window import place_in, visible
@@ -187,7 +186,7 @@ class EventLog:
         row = self.row(ident)
         if row is None or row.value("event") < EVENT_EXPECT:
             return row
-        return master_view(row) if row.have & HAVE_MASTER else None
+        return master_view(row, "r") if row.have & HAVE_MASTER else None
 
     def history(self, flow: RowView) -> Sequence[Line]:
         """The last kept events of a flow, oldest first: for FlowTable."""
@@ -302,16 +301,6 @@ def _lasted(row: RowView) -> Cell:
     if row.value("event") > EVENT_EXPECT or row.have & (HAVE_START | HAVE_STOP) != HAVE_START | HAVE_STOP:
         return ABSENT
     return units.duration((row.value("stop_ns") - row.value("start_ns")) / 1e9), "number"
-
-
-def master_view(row: RowView) -> RowView:
-    """The flow that an expectation's row names as its master: a view that has the key of a flow, and no more."""
-    ends = {
-        f"o{name[1:]}": row.value(name) for name in ("rsport", "rdport", "rsrc_lo", "rdst_lo", "rsrc_hi", "rdst_hi")
-    }
-    key = {"netns": row.value("netns"), "zone": row.value("zone"), "family": row.value("family")}
-    data = key | {"proto": row.value("mproto"), "have": HAVE_ORIG | HAVE_OPORTS} | ends
-    return RowView(data, data["have"], row.strings, row.netns_label)
 
 
 def _held_notes(ring: EventRing | HeldRing, came: int, filtered: bool) -> tuple[Line, ...]:

@@ -9,7 +9,6 @@ from nettop.columns import (
     HAVE_ID,
     HAVE_LABELS,
     HAVE_MARK,
-    HAVE_MASTER,
     HAVE_OCOUNT,
     HAVE_OPORTS,
     HAVE_RCOUNT,
@@ -27,6 +26,7 @@ from nettop.columns import (
 )
 from nettop.model.flows.cells import MEASURED, RowView, current_rate, original_text, speed_cell, state_role
 from nettop.model.flows.joins import FlowJoins
+from nettop.model.flows.masters import master_lines
 from nettop.model.flows.rate_history import READINGS, course_text, peak
 from nettop.model.flows.store import BORN
 from nettop.model.table import Detail, Line, Segment
@@ -38,14 +38,16 @@ from nettop.text.sanitize import clean, clean_bytes
 _KEY, _NUMBER, _NAT, _DIM, _WARN = "key", "number", "nat", "dim", "warn"
 
 
-def flow_detail(ident: int, row: RowView, history: Sequence[Line], joins: FlowJoins, now_ns: int) -> Detail:
-    """The detail pane of a flow; `history` are lines about its events, oldest first."""
+def flow_detail(
+    ident: int, row: RowView, children: Sequence[Line], history: Sequence[Line], joins: FlowJoins, now_ns: int
+) -> Detail:
+    """The detail pane of a flow, with lines about the flows that it expected and about its events, oldest first."""
     accounting = joins.accounting(row.netns_label(row.value("netns")))
     lines = (
         *drawing(row, accounting),
         *_rate(row, joins),
         *attributes(row, now_ns),
-        *_joined(row, joins),
+        *_joined(row, children, joins),
         *_history(history),
     )
     return Detail(ident, flow_title(row), lines)
@@ -236,13 +238,11 @@ def _began(row: RowView, now_ns: int) -> Line:
 # -- what others know --------------------------------------------------------------------------------------------
 
 
-def _joined(row: RowView, joins: FlowJoins) -> list[Line]:
-    """Process, devices, expectations and master connection, as far as somebody knows them."""
-    known = (*joins.process_lines(row), *joins.device_lines(row), *joins.related(row))
-    lines = [_indented(line) for line in known]
-    if row.have & HAVE_MASTER and not any(line[0][0].strip() == "expected" for line in lines):
-        lines.append(_line("expected", "by a master connection, which is not known here"))
-    return lines
+def _joined(row: RowView, children: Sequence[Line], joins: FlowJoins) -> list[Line]:
+    """Process, devices, master connection, expectations and what came of them, as far as they are known."""
+    known = (*joins.process_lines(row), *joins.device_lines(row))
+    relations = (*master_lines(row), *joins.expectations(row), *children)
+    return [_indented(line) for line in (*known, *relations)]
 
 
 def _indented(line: Line) -> Line:

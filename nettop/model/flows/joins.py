@@ -1,4 +1,4 @@
-"""What other models know of a flow, joined to it: its process, devices, measured rates, names and related flows.
+"""What other models know of a flow, joined to it: its process, devices, measured rates, names and expectations.
 
 Each provider is optional: without it what it would tell is not known. Cells and lines are asked for the rows on the
 screen only; codes and rates, which filters, orders and groups need, for whole columns.
@@ -17,7 +17,7 @@ from nettop.model.flows.cells import ABSENT, Cell, Names, RowView
 from nettop.model.flows.derive import Data
 from nettop.model.table import Line
 
-__all__ = ["Devices", "FlowJoins", "Meter", "Names", "Processes", "Relations"]
+__all__ = ["Devices", "Expectations", "FlowJoins", "Meter", "Names", "Processes"]
 
 
 class Processes(Protocol):
@@ -66,11 +66,11 @@ class Meter(Protocol):
         ...
 
 
-class Relations(Protocol):
-    """Expectations and master connections."""
+class Expectations(Protocol):
+    """Connections that helpers await."""
 
     def of_flow(self, row: RowView) -> Sequence[Line]:
-        """What this flow expects, and which flow expected it."""
+        """Lines about what this flow expects."""
         ...
 
 
@@ -82,7 +82,7 @@ class FlowJoins:
     devices: Devices | None = None
     meter: Meter | None = None
     hosts: Names | None = None
-    relations: Relations | None = None
+    awaited: Expectations | None = None
     accounting: Callable[[str], bool | None] = lambda netns: None  # of a namespace's label: is it on now?
 
     def process(self, rows: Sequence[RowView]) -> Sequence[Cell]:
@@ -123,6 +123,6 @@ class FlowJoins:
         """The name of a service."""
         return None if self.hosts is None else self.hosts.service(proto, port)
 
-    def related(self, row: RowView) -> Sequence[Line]:
-        """Lines about expectations and the master connection."""
-        return () if self.relations is None else self.relations.of_flow(row)
+    def expectations(self, row: RowView) -> Sequence[Line]:
+        """Lines about what one flow expects."""
+        return () if self.awaited is None else self.awaited.of_flow(row)

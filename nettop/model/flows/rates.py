@@ -13,6 +13,7 @@ from nettop.model.flows.store import FlowStore
 SHORTEST_S = 0.5
 _COUNTS = np.uint32(HAVE_OCOUNT | HAVE_RCOUNT)
 _SIDES = ((HAVE_OCOUNT, "obytes", "rate_up", "ahead_up"), (HAVE_RCOUNT, "rbytes", "rate_down", "ahead_down"))
+_AHEAD = {ahead: np.float32 for *_, ahead in _SIDES}  # bytes counted since count_ns
 
 
 def measure(store: FlowStore, rows: Array, cols: Columns, have: Array, had: Array) -> Array:
@@ -23,7 +24,7 @@ def measure(store: FlowStore, rows: Array, cols: Columns, have: Array, had: Arra
     seconds = (cols["ts_ns"] - store["count_ns"][rows]) / 1e9
     soon = _comparable(store, rows, cols, have, had) & (seconds >= 0) & (seconds < SHORTEST_S)
     if soon.any():
-        store.want_ahead()
+        store.want(_AHEAD)
     for bit, name, rate, ahead in _SIDES:
         now = cols.get(name)
         if now is None:
@@ -31,7 +32,7 @@ def measure(store: FlowStore, rows: Array, cols: Columns, have: Array, had: Arra
         before = store[name][rows]
         usable = (have & had & bit != 0) & (now >= before) & (seconds >= SHORTEST_S)
         grown = (now - before).astype(np.float64)
-        if store.has_ahead:
+        if ahead in store.data:
             grown += store[ahead][rows]
             store[ahead][rows[soon]] = grown[soon]
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -43,8 +44,8 @@ def begin(store: FlowStore, rows: Array, ts_ns: Array, have: Array) -> None:
     """Of these rows, those with counters: what is counted from now on is measured from what they have at `ts_ns`."""
     counted = (have & _COUNTS != 0).nonzero()[0]
     store["count_ns"][rows[counted]] = ts_ns[counted]
-    if store.has_ahead:
-        for *_, ahead in _SIDES:
+    for ahead in _AHEAD:
+        if ahead in store.data:
             store[ahead][rows[counted]] = 0
 
 

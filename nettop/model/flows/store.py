@@ -1,10 +1,12 @@
 """The flow table's memory: one array a column, rows reused after their flow is gone, identities that are not.
 
-A row takes 162 bytes, 32 more once an IPv6 flow was seen, 8 more once two dumps came too close for a rate, and its
-place in the index; columns double when full.
+A row takes 162 bytes, 32 more once an IPv6 flow was seen, 8 more once two dumps came too close for a rate, 37 more once
+a flow had a master, and its place in the index; columns double when full.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +32,7 @@ _OWN: dict[str, type[np.generic]] = {
     "rate_up": np.float32,  # bytes a second, original direction; NaN: not known
     "rate_down": np.float32,
 }
-_AHEAD = ("ahead_up", "ahead_down")  # bytes counted since count_ns
+HI_DTYPES = {name: FLOW_DTYPES[name] for name in FLOW_HI}
 _FIRST_CAPACITY = 1 << 10
 
 # Bits of `flags`.
@@ -56,7 +58,6 @@ class FlowStore:
         self._packed = np.zeros(self.capacity, _PACKED)
         dtypes = {name: kind for name, kind in FLOW_DTYPES.items() if name not in _NOT_STORED} | _OWN
         self.data: dict[str, Array] = {name: np.zeros(self.capacity, kind) for name, kind in dtypes.items()}
-        self.has_hi = self.has_ahead = False
         self._free = np.empty(0, np.int32)
         self._free_count = 0
         self._name_key_columns()
@@ -117,8 +118,8 @@ class FlowStore:
         self._packed.view(np.uint64)[rows] = keys.packed
         self.data["osrc_lo"][rows], self.data["odst_lo"][rows] = keys.src, keys.dst
         if keys.hi is not None:
-            self.want_hi()
-        if self.has_hi:
+            self.want(HI_DTYPES)
+        if "osrc_hi" in self.data:
             self.data["osrc_hi"][rows], self.data["odst_hi"][rows] = keys.hi or (0, 0)
             self.data["rsrc_hi"][rows] = self.data["rdst_hi"][rows] = 0
         self.data["netns"][rows] = keys.netns
@@ -147,17 +148,9 @@ class FlowStore:
         self._free[self._free_count : end] = rows
         self._free_count = end
 
-    def want_hi(self) -> None:
-        """Make room for the high halves of IPv6 addresses."""
-        if not self.has_hi:
-            self.data |= {name: np.zeros(self.capacity, np.uint64) for name in FLOW_HI}
-            self.has_hi = True
-
-    def want_ahead(self) -> None:
-        """Make room for what was counted since the readings that rates are measured from."""
-        if not self.has_ahead:
-            self.data |= {name: np.zeros(self.capacity, np.float32) for name in _AHEAD}
-            self.has_ahead = True
+    def want(self, dtypes: Mapping[str, type[np.generic]]) -> None:
+        """Make room for columns that are missing as long as no flow has a value for them."""
+        self.data |= {name: np.zeros(self.capacity, dtypes[name]) for name in dtypes if name not in self.data}
 
     def _indexed(self) -> Rows:
         return (self.data["flags"][: self.top] & (LIVE | DEAD)).nonzero()[0]
@@ -168,7 +161,7 @@ class FlowStore:
         same &= self.data["osrc_lo"].take(rows) == keys.src.take(asked)
         same &= self.data["odst_lo"].take(rows) == keys.dst.take(asked)
         same &= self.data["netns"].take(rows) == keys.netns
-        if self.has_hi:
+        if "osrc_hi" in self.data:
             for name, column in zip(("osrc_hi", "odst_hi"), keys.hi or (None, None), strict=True):
                 same &= self.data[name].take(rows) == (0 if column is None else column.take(asked))
         return np.asarray(same)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from nettop.batch import Array, DumpMark, Gap
-from nettop.columns import EVENT_DUMP, FLOW_DTYPES, Columns, Decoded, Strings
+from nettop.columns import EVENT_DUMP, FLOW_DTYPES, HAVE_MASTER, Columns, Decoded, Strings
 from nettop.kinds import GapReason
 from nettop.model.filter.expression import Filter
 from nettop.model.flows import derive
@@ -18,6 +18,7 @@ from nettop.model.flows.fields import FlowFields
 from nettop.model.flows.index import Rows
 from nettop.model.flows.joins import FlowJoins
 from nettop.model.flows.lines import FlowLines, Owners, json_ends, text_ends
+from nettop.model.flows.masters import LINES, child_lines, expected_by, master_view
 from nettop.model.flows.measured_rates import MeasuredRates
 from nettop.model.flows.rate_history import FlowCourse
 from nettop.model.flows.sort_keys import SORT_KEYS, Picked, key_columns, sort_keys
@@ -212,12 +213,23 @@ class FlowTable:
     def detail(self, ident: int, now_ns: int) -> Detail | None:
         """Everything known of a flow; None when it is gone."""
         row = self.flow_of(ident)
-        return None if row is None else flow_detail(ident, row, self._history(row), self.joins, now_ns)
+        if row is None:
+            return None
+        rows = (self.store.live() & expected_by(self.window(), row)).nonzero()[0]
+        rows = rows[np.argsort(self.store["first_ns"][rows], kind="stable")]
+        first = row_views(self.store.data, rows[:LINES], self.strings, self.netns_label)
+        return flow_detail(ident, row, child_lines(first, len(rows)), self._history(row), self.joins, now_ns)
 
     def flow_of(self, ident: int) -> RowView | None:
         """The flow with this identity as Python values; None when it is gone."""
         at = self.store.row_of(ident)
         return None if at is None else self.views(np.array([at]))[0]
+
+    def master_of(self, row: RowView) -> RowView | None:
+        """The flow that expected the one with this row's key, as a view with no more than its key; None: none."""
+        ident = self.ident_of(row)
+        flow = None if ident is None else self.flow_of(ident)
+        return master_view(flow) if flow is not None and flow.have & HAVE_MASTER else None
 
     def views(self, rows: Rows) -> list[RowView]:
         """These rows as Python values."""

@@ -18,6 +18,7 @@ from nettop.columns import (
     HAVE_ID,
     HAVE_LABELS,
     HAVE_MARK,
+    HAVE_MASTER,
     HAVE_OCOUNT,
     HAVE_ORIG,
     HAVE_RCOUNT,
@@ -29,6 +30,7 @@ from nettop.columns import (
     HAVE_STOP,
     HAVE_TIMEOUT,
     HAVE_USE,
+    MASTER_DTYPES,
     Columns,
 )
 from nettop.model.flows import rates as flow_rates
@@ -38,6 +40,7 @@ from nettop.model.flows.store import (
     DEAD,
     FRESH,
     HEARD,
+    HI_DTYPES,
     LIVE,
     RECYCLED,
     SEEN,
@@ -256,16 +259,24 @@ class FlowRules:
         """What the batch's rows carry, and only that; where a table row stands twice the later value stays."""
         some, every = int(np.bitwise_or.reduce(have)), int(np.bitwise_and.reduce(have))
         if "rsrc_hi" in cols:
-            self.store.want_hi()
+            self.store.want(HI_DTYPES)
         for bit, names in _CARRIED:
             if some & bit:
                 where = None if every & bit else (have & bit != 0).nonzero()[0]
                 for name in names:
                     _assign(self.store[name], rows, cols.get(name), where)
-        if self.store.has_hi and some & HAVE_REPLY:
+        if "rsrc_hi" in self.store.data and some & HAVE_REPLY:
             where = None if every & HAVE_REPLY else (have & HAVE_REPLY != 0).nonzero()[0]
             for name in FLOW_HI[2:]:
                 _assign(self.store[name], rows, cols.get(name), where)
+        if "mproto" in cols and some & HAVE_MASTER:
+            self._write_masters(rows, cols, (have & HAVE_MASTER != 0).nonzero()[0])
+
+    def _write_masters(self, rows: Array, cols: Columns, where: Array) -> None:
+        self.store.want(MASTER_DTYPES)
+        for name in MASTER_DTYPES:
+            column = cols.get(name)
+            self.store[name][rows[where]] = 0 if column is None else column[where]
 
 
 def _assign(column: Array, rows: Array, values: Array | None, where: Array | None) -> None:

@@ -9,9 +9,9 @@ from nettop.batch import DumpMark, Gap
 from nettop.columns import Decoded, Strings
 from nettop.decode.conntrack.decoder import ConntrackDecoder
 from nettop.kinds import GapReason
-from nettop.model.expectations.reconcile import Kept
 from nettop.model.expectations.table import ExpectationTable
 from nettop.model.flows.cells import RowView
+from nettop.model.flows.joins import FlowJoins
 from nettop.model.flows.table import FlowTable
 from tests.unit.decode.conntrack.expectation_messages import EXP_DELETE, expectation
 from tests.unit.decode.netlink_bytes import CT_DELETE, batch, be, ct, nla, tuple4, udp
@@ -42,7 +42,7 @@ def mark(what: str, begin: bool, complete: bool = True) -> DumpMark:
     return DumpMark(1, 0, 0, what, begin, complete and not begin)
 
 
-def dump(table: ExpectationTable, *messages: bytes, what: str = "expect", complete: bool = True) -> None:
+def dump(table: ExpectationTable | FlowTable, *messages: bytes, what: str = "expect", complete: bool = True) -> None:
     table.apply(mark(what, True), 0, 0)
     table.apply(read(*messages), 0, 0)
     table.apply(mark(what, False, complete), 0, 0)
@@ -52,14 +52,32 @@ def ports(table: ExpectationTable) -> list[int | None]:
     return sorted(one.expected.dport for one in table if one.expected and one.expected.dport)
 
 
-def flows(*messages: bytes) -> tuple[FlowTable, list[RowView]]:
-    table = FlowTable(STRINGS)
-    table.apply(read(*messages), 0, 0)
-    return table, table.views(table.rows())
+class Watched:
+    """The two tables that a flow's detail is made of."""
 
+    def __init__(self, *messages: bytes) -> None:
+        self.expectations = ExpectationTable(STRINGS)
+        self.flows = FlowTable(STRINGS, joins=FlowJoins(awaited=self.expectations))
+        self.apply(*messages)
 
-def text(table: ExpectationTable, row: RowView) -> list[str]:
-    return ["".join(part for part, _ in line).strip() for line in table.of_flow(row)]
+    def apply(self, *messages: bytes) -> None:
+        for table in (self.expectations, self.flows):
+            table.apply(read(*messages), 0, 0)
+
+    def dump(self, *messages: bytes) -> None:
+        for table in (self.expectations, self.flows):
+            dump(table, *messages, what="conntrack")
+
+    def row(self, dport: int) -> RowView:
+        return next(row for row in self.flows.views(self.flows.matching(None, 0)) if row.value("odport") == dport)
+
+    def lines(self, dport: int) -> list[str]:
+        """What the detail of a flow says of others."""
+        ident = self.flows.ident_of(self.row(dport))
+        found = None if ident is None else self.flows.detail(ident, 0)
+        assert found is not None
+        texts = ["".join(part for part, _ in line).strip() for line in found.lines]
+        return [text for text in texts if text.startswith(("expect", "related", "and "))]
 
 
 def test_events_bring_them_and_take_them() -> None:
@@ -109,42 +127,51 @@ def test_a_loss_asks_for_a_dump() -> None:
 
 
 def test_a_flows_detail_says_what_it_expects_what_came_of_it_and_who_expected_it() -> None:
-    table = ExpectationTable(STRINGS)
-    found, (master, child) = flows(control(), data())
-    table.apply(read(control(), expectation(dport=50002), data()), 0, 0)
-    assert text(table, master) == [
+    seen = Watched(control(), expectation(dport=50002), data())
+    assert seen.lines(21) == [
         "expects   tcp 0.0.0.2:* → 0.0.0.1:50002   ftp, 5m00 left when last reported",
         "related   tcp 0.0.0.2:20 → 0.0.0.1:50001",
     ]
-    assert text(table, child) == ["expected  by tcp 0.0.0.1:40000 → 0.0.0.2:21"]
-    view = table.master_of(child)
-    assert view is not None and found.ident_of(view) == found.ident_of(master) is not None
-    assert table.master_of(master) is None
+    assert seen.lines(50001) == ["expected  by tcp 0.0.0.1:40000 → 0.0.0.2:21"]
+    view = seen.flows.master_of(seen.row(50001))
+    assert view is not None and seen.flows.ident_of(view) == seen.flows.ident_of(seen.row(21)) is not None
+    assert seen.flows.master_of(seen.row(21)) is None
 
 
 def test_masters_go_with_their_flows() -> None:
-    table = ExpectationTable(STRINGS)
-    _, (child,) = flows(data())
-    table.apply(read(data()), 0, 0)
-    assert table.master_of(child) is not None
-    table.apply(read(udp(1), data(flags=0, kind=CT_DELETE)), 0, 0)
-    assert table.master_of(child) is None
-    dump(table, data(flags=DUMPED), what="conntrack")
-    assert table.master_of(child) is not None
-    dump(table, control(DUMPED), what="conntrack")
-    assert table.master_of(child) is None
+    seen = Watched(control(), data())
+    seen.apply(udp(1), data(flags=0, kind=CT_DELETE))
+    assert seen.lines(21) == []
+    seen.dump(control(DUMPED), data(flags=DUMPED))
+    assert seen.lines(21) == ["related   tcp 0.0.0.2:20 → 0.0.0.1:50001"]
+    seen.dump(control(DUMPED))
+    assert seen.lines(21) == []
+
+
+def test_a_row_that_is_used_again_has_no_master_left() -> None:
+    seen = Watched(control(), data())
+    seen.apply(data(flags=0, kind=CT_DELETE))
+    seen.apply(ct(tuple4(1, 2, 1, 6, 20, 50001), tuple4(2, 1, 2, 6, 50001, 20), nla(3, be(4, 8)), flags=NEW))
+    assert seen.lines(50001) == seen.lines(21) == []
 
 
 def test_a_hostile_number_of_them_is_bounded_and_said() -> None:
     table = ExpectationTable(STRINGS, most=10)
     table.apply(read(*(expectation(dport=n) for n in range(1, 40))), 0, 0)
-    table.apply(read(*(data(n) for n in range(1, 40))), 0, 0)
-    assert len(table) == 10 and table.left_out == 2 * 29
-    _, (master,) = flows(control())
-    assert len(table.of_flow(master)) == 20
-    crowded = ExpectationTable(STRINGS)
-    crowded.apply(read(*(expectation(dport=n) for n in range(1, 40))), 0, 0)
-    assert text(crowded, master)[-1] == "and 27 more"
+    assert len(table) == 10
+    crowded = Watched(control(), *(expectation(dport=n) for n in range(1, 40)), *(data(n) for n in range(1001, 1040)))
+    said = crowded.lines(21)
+    assert len(said) == 26 and said[12] == said[25] == "and 27 more"
+    assert [line[:7] for line in said if line[:3] != "and"] == ["expects"] * 12 + ["related"] * 12
+
+
+def test_a_flood_of_events_during_a_dump_takes_no_room_and_the_dump_takes_nothing() -> None:
+    table = ExpectationTable(STRINGS, most=10)
+    table.apply(read(*(expectation(dport=n) for n in range(1, 6))), 0, 0)
+    table.apply(mark("expect", True), 0, 0)
+    table.apply(read(*(expectation(EXP_DELETE, 0, dport=n) for n in range(10, 40))), 0, 0)
+    table.apply(mark("expect", False), 0, 0)
+    assert ports(table) == [1, 2, 3, 4, 5]
 
 
 Step = tuple[str, int]
@@ -154,32 +181,32 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-def test_a_kept_value_is_what_a_slow_and_plain_reading_of_the_rules_gives(steps: list[Step]) -> None:
+def test_the_table_is_what_a_slow_and_plain_reading_of_the_rules_gives(steps: list[Step]) -> None:
     """The oracle keeps the history: at the end of a complete dump it looks through all that happened since it began."""
-    kept: Kept[tuple[int, int], int] = Kept(1000)
+    table = ExpectationTable(STRINGS)
     known: dict[int, int] = {}
     since: list[Step] | None = None
     for at, (what, n) in enumerate(steps):
-        gone = since is not None and ("gone", n) in since
+        by_events = since is not None and {("gone", n), ("new", n)} & {*since}
         if since is not None:
             since.append((what, n))
         if what == "new":
-            kept.put((0, n), at, dumped=False)
+            table.apply(read(expectation(dport=n + 1, timeout=at)), 0, 0)
             known[n] = at
         elif what == "gone":
-            kept.remove((0, n))
+            table.apply(read(expectation(EXP_DELETE, 0, dport=n + 1)), 0, 0)
             known.pop(n, None)
         elif what == "begin":
-            kept.mark(0, True, False)
+            table.apply(mark("expect", True), 0, 0)
             since = []
         elif what == "dumped":
-            kept.put((0, n), at, dumped=True)
-            if not gone:
+            table.apply(read(expectation(flags=DUMPED, dport=n + 1, timeout=at)), 0, 0)
+            if not by_events:
                 known[n] = at
         else:
-            kept.mark(0, False, what == "end")
+            table.apply(mark("expect", False, what == "end"), 0, 0)
             if since is not None and what == "end":
                 told = {n for said, n in since if said in ("new", "dumped")}
                 known = {n: value for n, value in known.items() if n in told}
             since = None
-        assert {key[1]: value for key, value in kept.known.items()} == known
+        assert {one.expected.dport - 1: one.timeout for one in table if one.expected and one.expected.dport} == known

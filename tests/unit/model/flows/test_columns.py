@@ -13,7 +13,6 @@ from nettop.columns import (
     EVENT_DESTROY,
     EVENT_NEW,
     HAVE_LABELS,
-    HAVE_MASTER,
     HAVE_SECCTX,
     HAVE_ZONE_ORIG_ONLY,
     Strings,
@@ -73,7 +72,7 @@ class Names:
         return "https" if port == 443 else None
 
 
-class Relations:
+class Expectations:
     def of_flow(self, row: RowView) -> Sequence[Line]:
         return ((("expects  ", "key"), ("tcp 10.0.0.2:* → 10.0.0.1:40000", "address")),)
 
@@ -249,7 +248,7 @@ def test_the_detail_says_all_that_anybody_knows_in_words_with_raw_values() -> No
     one = row(proto=6, state=3, status=0x19E, zone=4, mark=7, timeout=431_999, id=9, start_ns=T0 - 60 * SECOND,
               rdst_lo=ip("100.100.100.1"), labels=strings.code(bytes([5, 0])),
               have=HAVE_LABELS | HAVE_SECCTX | HAVE_ZONE_ORIG_ONLY)  # fmt: skip
-    flows = table(one, strings=strings, processes=Processes(), devices=Devices(), relations=Relations())
+    flows = table(one, strings=strings, processes=Processes(), devices=Devices(), awaited=Expectations())
     lines = detail(flows)
     for words in (
         "SEEN_REPLY ASSURED CONFIRMED SRC_NAT SRC_NAT_DONE DST_NAT_DONE  (0x19e)",
@@ -271,17 +270,3 @@ def test_an_echo_says_what_it_asks_and_what_answers() -> None:
     assert "id 77   type 8 code 0, answered by id 77   type 0 code 0" in detail(
         table(row(proto=1, osport=77, odport=8 << 8, rsport=77, rdport=0, status=8))
     )
-
-
-class Masters:
-    def of_flow(self, row: RowView) -> Sequence[Line]:
-        return ((("expected  ", "key"), ("by tcp 10.0.0.1:40000 → 10.0.0.2:21", "address")),)
-
-
-def test_that_a_flow_was_expected_is_said_once() -> None:
-    for relations, words in ((None, "which is not known here"), (Masters(), "by tcp 10.0.0.1:40000")):
-        flows = table(row(have=HAVE_MASTER), relations=relations)
-        detail = flows.detail(int(flows.store.idents(np.array([0]))[0]), T0)
-        assert detail is not None
-        said = [line for line in ("".join(text for text, _ in line) for line in detail.lines) if "expected" in line]
-        assert len(said) == 1 and words in said[0]

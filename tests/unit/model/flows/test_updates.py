@@ -351,4 +351,4 @@ def test_memory_stays_within_two_hundred_bytes_a_flow() -> None:
 def test_ipv4_rows_take_no_room_for_ipv6() -> None:
     store, rules = fresh()
     rules.dump_rows(columns(row(id=1, event=EVENT_DUMP)), 0)
-    assert not store.has_hi
+    assert "osrc_hi" not in store.data
