@@ -48,7 +48,7 @@ def lines(ruleset: Ruleset, netns_label: str, json: bool) -> Iterator[str]:
         for row in objects(ruleset, netns_label):
             yield json_format.dumps(row)
     else:
-        yield from _tree(ruleset)
+        yield from map(clean, _tree(ruleset))
 
 
 def objects(ruleset: Ruleset, netns_label: str) -> Iterator[dict[str, Any]]:
@@ -147,7 +147,7 @@ def _chain_tree(picture: Picture, counts: Counts, index: int) -> Iterator[str]:
     if chain.hook is not None:
         words += [f"priority {priority_text(chain, False)}", f"policy {chain.policy}"]
     if chain.devices:
-        words.append(clean(f"device {', '.join(chain.devices)}"))
+        words.append(f"device {', '.join(chain.devices)}")
     words += [word for word in chain.flags if word == "dormant"]
     if chain.type == "nat":
         words.append(FIRST_PACKET)
@@ -159,6 +159,6 @@ def _chain_tree(picture: Picture, counts: Counts, index: int) -> Iterator[str]:
         handle = None if row.rule is None else picture.rules[row.rule].handle
         tail = "" if handle is None else f"  # handle {handle}"
         indent = "  " * row.depth
-        name = clean(picture.chains[row.chain].name) if row.depth else ""
+        name = picture.chains[row.chain].name if row.depth else ""
         lead = f"{indent}{name} {number}" if name else number
         yield f"    {lead:>10}  {scaled(packets):>6} {scaled(octets):>6}  {indent}{row.jump}{text}{tail}"

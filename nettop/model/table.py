@@ -1,4 +1,7 @@
-"""What a view asks of a model and what it gets: never a copy of the table, only the visible window."""
+"""What a view asks of a model and what it gets: never a copy of the table, only the visible window.
+
+Rows, details and snapshots make their texts safe for a terminal: what a model writes into them need not be.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from nettop.model.filter.expression import Filter
+from nettop.text.sanitize import clean
 
 # Roles name what a text means; a theme gives each a colour. No meaning is carried by colour alone.
 ROLES = (
@@ -27,9 +31,14 @@ ROLES = (
     "comment",
 )
 
-Segment = tuple[str, str]  # (text, role); text is already safe for a terminal
+Segment = tuple[str, str]  # (text, role)
 Cell = Segment
 Line = tuple[Segment, ...]
+
+
+def safe(line: Line) -> Line:
+    """Return the line with texts that are safe for a terminal."""
+    return tuple((clean(text), role) for text, role in line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +91,9 @@ class Row:
     cells: tuple[str, ...]  # as many as ViewSpec.columns; safe for a terminal; not padded
     roles: tuple[str, ...]  # one of ROLES for each cell
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cells", tuple(map(clean, self.cells)))
+
     @classmethod
     def of(cls, ident: int, cells: Sequence[Cell]) -> Row:
         """Return the row of these cells."""
@@ -103,6 +115,10 @@ class Snapshot:
     now_ns: int = 0
     version: int = 0  # the model's when what is shown was made; below it while an order is held: ask again
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "totals", safe(self.totals))
+        object.__setattr__(self, "notes", tuple(map(safe, self.notes)))
+
 
 @dataclass(frozen=True, slots=True)
 class Detail:
@@ -111,6 +127,10 @@ class Detail:
     ident: int
     title: Line
     lines: tuple[Line, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "title", safe(self.title))
+        object.__setattr__(self, "lines", tuple(map(safe, self.lines)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from nettop.model.counters.meanings import ADVICE, FULL, FULL_ADVICE, MEANING, N
 from nettop.model.counters.series import Course, Series
 from nettop.model.table import Column, Line
 from nettop.text import units
-from nettop.text.sanitize import clean
 
 _TREND = 14  # readings that a row's sparkline shows
 
@@ -81,10 +80,10 @@ def cell(series: Series, column: str) -> tuple[str, str]:
     if column == "trend":
         return units.sparkline(list(series.rates)[-_TREND:]), "warn" if about.alarming else "good"
     if column == "meaning":
-        return clean(_short(series)), _meaning_role(series)
+        return _short(series), _meaning_role(series)
     if column == "name":
-        return clean(_name(series)), "heading"
-    return (clean(series.key.netns), "accent") if column == "netns" else (clean(getattr(series.key, column)), "heading")
+        return _name(series), "heading"
+    return (series.key.netns, "accent") if column == "netns" else (getattr(series.key, column), "heading")
 
 
 def _name(series: Series) -> str:
@@ -174,7 +173,7 @@ def advice(series: Series) -> str:
 def detail_lines(series: Series, parts: Mapping[int, Series]) -> list[Line]:
     """Meaning, advice, the counter's course, and its parts by CPU."""
     about = series.about
-    lines: list[Line] = [((clean(about.more or meaning(series)), ""),)]
+    lines: list[Line] = [((about.more or meaning(series), ""),)]
     hint = ADVICE.get((series.key.group, series.key.name), "")
     if hint and not advice(series):
         lines.append((("if it moves: ", "key"), (hint, "dim")))

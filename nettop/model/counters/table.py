@@ -313,7 +313,7 @@ class CounterTable:
         series = self._by_ident(ident)
         if series is None:
             return None
-        title = ((f"{series.key.group} ", "dim"), (clean(series.key.name), "heading"))
+        title = ((f"{series.key.group} ", "dim"), (series.key.name, "heading"))
         lines = detail_lines(series, self._cpus.get(series.key, {}))
         return CounterDetail(ident, title, tuple(lines), series.about.resets is not None)
 

@@ -37,7 +37,6 @@ from nettop.model.flows.store import PACKED_KEY
 from nettop.model.table import Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.model.window import place_in, visible
 from nettop.text import units
-from nettop.text.sanitize import clean
 
 KEEP_EVENTS = 100_000
 _KINDS = (EVENT_NEW, EVENT_UPDATE, EVENT_DESTROY)
@@ -170,7 +169,7 @@ class EventLog:
 
     def _expectation(self, ident: int, row: RowView, head: Line) -> Detail:
         one = expectation_of(row.data, self._strings)
-        lines = attribute_lines(one, clean(self._netns_label(one.netns)))
+        lines = attribute_lines(one, self._netns_label(one.netns))
         return Detail(ident, (*head, (expected_text(one), "address")), tuple(lines))
 
     def row(self, ident: int) -> RowView | None:
@@ -258,7 +257,7 @@ class EventLog:
         count = "an unknown number of" if lost == UNKNOWN_LOSS else units.grouped(lost)
         reason = REASONS[row.value("state")].value
         since, until = units.clock(row.value("start_ns"), 2), units.clock(row.value("stop_ns"), 2)
-        stream = clean(self._stream_name(row.value("mark")))
+        stream = self._stream_name(row.value("mark"))
         events = "event" if lost == 1 else "events"
         return f"┄┄ {count} {events} lost ({reason}), {stream}, between {since} and {until} ┄┄"
 

@@ -19,7 +19,6 @@ from nettop.model.table import Segment
 from nettop.text import flow as words
 from nettop.text import units
 from nettop.text.address import address_text
-from nettop.text.sanitize import clean
 
 Key = tuple[int, ...]
 
@@ -54,7 +53,7 @@ class Lexicon:
     def host(self, address: str) -> str:
         """An address, with its name where one is known."""
         name = self.joins.names(address)
-        return address if name is None else f"{address} {clean(name)}"
+        return address if name is None else f"{address} {name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +114,7 @@ def _service_name(key: Key, lexicon: Lexicon) -> Segment:
     proto, port = key[0] >> 17, (key[0] & 0x1FFFF) - 1
     name = lexicon.joins.service(proto, port) if port >= 0 else None
     text = words.PROTO_WORDS[proto] + (f" {port}" if port >= 0 else "")
-    return (text if name is None else f"{text} {clean(name)}"), "proto"
+    return (text if name is None else f"{text} {name}"), "proto"
 
 
 def _service_filter(key: Key, lexicon: Lexicon) -> str:
@@ -198,7 +197,7 @@ def _process(data: derive.Data, lexicon: Lexicon) -> Sequence[Array]:
 
 def _word_name(role: str, nothing: str) -> Callable[[Key, Lexicon], Segment]:
     def name(key: Key, lexicon: Lexicon) -> Segment:
-        word = clean(lexicon.words[key[0]])
+        word = lexicon.words[key[0]]
         return (word, role) if word else (nothing, "dim")
 
     return name

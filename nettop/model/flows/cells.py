@@ -28,7 +28,7 @@ from nettop.text import flow as words
 from nettop.text import units
 from nettop.text.address import address_text, endpoint_text
 from nettop.text.packet import icmp_message, icmpv6_message
-from nettop.text.sanitize import clean, clean_bytes
+from nettop.text.sanitize import clean_bytes
 
 Cell = tuple[str, str]  # text, role
 
@@ -107,7 +107,7 @@ class RowView:
         """The address of osrc, odst, rsrc or rdst, or its name."""
         address = address_text(self.value("family"), *self.address(end))
         name = None if self.names is None else self.names.host(address)
-        return address if name is None else clean(name)
+        return name or address
 
     def endpoint(self, end: str) -> str:
         """`192.168.1.2:443`, with names `www.example.org:https`; bare where the protocol has no ports."""
@@ -125,9 +125,9 @@ _ANSWERING = ("odst", "rsrc")  # the ends whose ports are services; the others' 
 def named_endpoint(address: str, host: str | None, port: int | None, service: str | None) -> str:
     """An end of a flow with the names that are known of it. Names come from strangers."""
     if port is None:
-        return address if host is None else clean(host)
+        return host or address
     bare = f"[{address}]" if ":" in address else address
-    return f"{bare if host is None else clean(host)}:{port if service is None else clean(service)}"
+    return f"{host or bare}:{service or port}"
 
 
 def row_views(
@@ -259,7 +259,7 @@ _CELLS: dict[str, Callable[[RowView], Cell]] = {
     "offload": _if(HAVE_STATUS, _offload),
     "helper": _if(HAVE_HELPER, lambda row: (clean_bytes(row.strings[row.value("helper")]), "accent")),
     "labels": _if(HAVE_LABELS, lambda row: (words.labels_text(row.strings[row.value("labels")]), "number")),
-    "netns": lambda row: (clean(row.netns_label(row.value("netns"))), "accent"),
+    "netns": lambda row: (row.netns_label(row.value("netns")), "accent"),
 }
 
 

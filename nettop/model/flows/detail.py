@@ -33,7 +33,7 @@ from nettop.model.table import Detail, Line, Segment
 from nettop.text import flow as words
 from nettop.text import units
 from nettop.text.address import endpoint_text
-from nettop.text.sanitize import clean, clean_bytes
+from nettop.text.sanitize import clean_bytes
 
 _KEY, _NUMBER, _NAT, _DIM, _WARN = "key", "number", "nat", "dim", "warn"
 
@@ -170,7 +170,7 @@ def attributes(row: RowView, now_ns: int) -> list[Line]:
         _line("protocol", f"{words.PROTO_WORDS[row.value('proto')]} ({row.value('proto')})")
         + _more("state", _state(row))
         + _more("zone", _zone(row))
-        + _more("netns", clean(row.netns_label(row.value("netns"))) or "this host's"),
+        + _more("netns", row.netns_label(row.value("netns")) or "this host's"),
         _line("mark", f"{row.value('mark'):#x} ({row.value('mark')})" if have & HAVE_MARK else units.ABSENT)
         + _more("helper", clean_bytes(row.strings[row.value("helper")]) if have & HAVE_HELPER else units.ABSENT)
         + _more("id", str(row.value("id")) if have & HAVE_ID else units.ABSENT)

@@ -18,7 +18,6 @@ from nettop.model.packets.store import GapRow, PacketStore
 from nettop.model.packets.tcp_streams import WAY, Head, TcpStreams, Way
 from nettop.model.packets.text import PacketWords, proto_texts
 from nettop.model.table import Column, Row
-from nettop.text.sanitize import clean
 from nettop.text.units import ABSENT, clock, grouped
 
 COLUMNS = (
@@ -160,7 +159,7 @@ def _place_cells(place: Place, stream: Stream, row: dict[str, int]) -> dict[str,
         "number": str(int(place.block.ident[place.row])),
         "time": clock_text(ts_ns),
         "delta": delta_text(ts_ns, place.before_ns),
-        "device": clean(stream.name) or ABSENT,
+        "device": stream.name or ABSENT,
         "length": str(int(place.block.length[place.row])),
         "vlan": str(row["vlan"]) if row["have"] & pc.HAVE_VLAN else "",
         "way": _WAYS.get(row["direction"], "") if row["have"] & pc.HAVE_DIRECTION else "",
@@ -220,7 +219,7 @@ _WHERE = {"ring": "kernel ring", "queue": "nettop's queue", "file": "the file"}
 def gap_text(gap: Gap, stream: Stream | None) -> str:
     """`GAP 1,204 packets lost, kernel ring of eth1, between 12:04:30.13 and 12:04:30.18`."""
     count = "packets" if gap.lost is None else "1 packet" if gap.lost == 1 else f"{grouped(gap.lost)} packets"
-    device = f" of {clean(stream.name)}" if stream is not None and stream.name else ""
+    device = f" of {stream.name}" if stream is not None and stream.name else ""
     where = _WHERE.get(gap.why.value, gap.why.value)
     times = ""
     if gap.from_ns and gap.to_ns:

@@ -11,7 +11,6 @@ from nettop.model.packets.store import GapRow, PacketStore, Segment
 from nettop.model.table import Detail, Line, PacketDetail
 from nettop.text.hexdump import hex_lines
 from nettop.text.packet import DIRECTIONS, linktype_name
-from nettop.text.sanitize import clean
 from nettop.text.units import clock
 
 BROKEN = "Broken"
@@ -50,16 +49,16 @@ def _frame(block: Block, row: int, record: bytes) -> list[Node]:
     """What stands beside the bytes: device, direction, time, comment, and what our own decoder found wrong."""
     stream = block.streams[int(block.which[row])]
     decoded = PacketDecoder(stream.linktype)(records_batch(stream, [(block, row)], [record]))
-    parts = [clean(stream.name)] if stream.name else []
+    parts = [stream.name] if stream.name else []
     if decoded.cols["have"][0] & HAVE_DIRECTION:
         parts.append(DIRECTIONS.get(int(decoded.cols["direction"][0]), ""))
     parts.append(_time(int(block.ts_ns[row])))
     nodes = [Node(0, "Frame", ", ".join(part for part in parts if part), 0, len(record))]
     nodes.append(Node(1, "Link type", linktype_name(stream.linktype), 0, 0))
     if stream.netns:
-        nodes.append(Node(1, "Namespace", clean(stream.netns), 0, 0))
+        nodes.append(Node(1, "Namespace", stream.netns, 0, 0))
     if comment := block.comment.get(int(block.ident[row])):
-        nodes.append(Node(0, "Comment", clean(comment), 0, 0))
+        nodes.append(Node(0, "Comment", comment, 0, 0))
     for code, offset in zip(decoded.errors.code.tolist(), decoded.errors.offset.tolist(), strict=True):
         nodes.append(Node(0, BROKEN, ERROR_TEXT[code], offset, len(record)))
     if len(record) < int(block.caplen[row]):

@@ -20,7 +20,7 @@ MAX_TEXT = 160
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A line of the tree: a layer (depth 0), its fields (1), the parts of a field (2). Texts are clean."""
+    """A line of the tree: a layer (depth 0), its fields (1), the parts of a field (2)."""
 
     depth: int
     name: str
@@ -105,7 +105,7 @@ def _safe(make: Callable[..., str], *values: Any) -> str:
 
 
 def _name(packet: Any) -> str:
-    return _NAMES.get(type(packet).__name__) or clean(str(packet.name))[:MAX_TEXT]
+    return _NAMES.get(type(packet).__name__) or str(packet.name)[:MAX_TEXT]
 
 
 _NAMES = {
@@ -125,7 +125,7 @@ def _title(packet: Any) -> str:
     if kind.startswith("ICMPv6"):
         return icmpv6_message(packet.type << 8 | packet.code)
     make = _TITLES.get(kind)
-    return clean(make(packet)) if make else ""
+    return make(packet) if make else ""
 
 
 _TITLES: dict[str, Callable[[Any], str]] = {
@@ -194,11 +194,11 @@ def _fields(packet: Any, header: bytes, base: int) -> Iterator[Node]:
         value = packet.getfieldval(field.name)
         if value in ([], {}, None):
             continue
-        name = _WORDS.get(field.name, clean(field.name))
+        name = _WORDS.get(field.name, field.name)
         if isinstance(value, list) and value and hasattr(value[0], "fields_desc"):
             yield Node(1, name, f"{len(value)}", *where)
             for item in value[:MAX_ITEMS]:
-                yield Node(2, clean(str(item.name)), _item(item), *where)
+                yield Node(2, str(item.name), _item(item), *where)
         else:
             yield Node(1, name, _safe(_value, packet, field, value), *where)
 
@@ -219,7 +219,7 @@ def _tcp_options(options: Any) -> str:
             texts = [
                 clean_bytes(one) if isinstance(one, bytes) else str(one) for one in values if one not in (b"", None)
             ]
-            parts.append(" ".join([_OPTIONS.get(name, clean(str(name))), *texts]))
+            parts.append(" ".join([_OPTIONS.get(name, str(name)), *texts]))
     return clean(", ".join(parts))
 
 
@@ -246,7 +246,7 @@ def _item(item: Any) -> str:
     for field in item.fields_desc[:12]:
         text = _safe(_value, item, field, item.getfieldval(field.name))
         if text:
-            parts.append(f"{clean(field.name)} {text}")
+            parts.append(f"{field.name} {text}")
     return "  ".join(parts)[: 2 * MAX_TEXT]
 
 

@@ -15,7 +15,6 @@ from nettop.model.packets.reorder import HOLD_NS
 from nettop.model.packets.store import PacketStore
 from nettop.model.table import Detail, Line, Snapshot, SortKey, ViewSpec
 from nettop.model.window import visible
-from nettop.text.sanitize import clean
 from nettop.text.units import grouped, scaled
 
 _ALL = (1 << 63) - 1  # a time after every packet
@@ -129,9 +128,9 @@ def _waiting(streams: Sequence[Stream]) -> tuple[Line, ...]:
     """What is waited for where no packet has come: the devices, and the filter that may be why."""
     names = list(dict.fromkeys(stream.name for stream in streams))
     more = f" and {len(names) - _DEVICES} more" if len(names) > _DEVICES else ""
-    said = clean(", ".join(names[:_DEVICES])) + more
+    said = ", ".join(names[:_DEVICES]) + more
     wanted = next((stream.capture_filter for stream in streams if stream.capture_filter), "")
     return (
         (("No packet yet on ", "heading"), (said, "accent")),
-        *(((("that passes the capture filter ", "dim"), (clean(wanted), "")),) if wanted else ()),
+        *(((("that passes the capture filter ", "dim"), (wanted, "")),) if wanted else ()),
     )

@@ -19,7 +19,6 @@ from nettop.model.topology.lookup import GROUP, LOCAL
 from nettop.model.topology.routing import Routing
 from nettop.text import units
 from nettop.text.address import endpoint_text
-from nettop.text.sanitize import clean
 
 FORWARDED, THIS_HOST = "– forwarded", "– this host"  # no process: forwarded; local, but no socket is known
 FRESH_NS = 3_000_000_000  # processes are read again after this time
@@ -60,7 +59,7 @@ class Processes:
 
     def apply(self, text: Text, netns: int, now_ns: int) -> None:
         """Replace the sockets of a namespace. A text with an error keeps them; the flow's detail shows the error."""
-        self._errors[netns] = clean(text.error)
+        self._errors[netns] = text.error
         self._shown.discard(netns)
         if text.error:
             return

@@ -26,7 +26,6 @@ from nettop.model.ruleset.words import (
 )
 from nettop.model.table import Cell, Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.model.window import Match, Orders, value_keys, visible
-from nettop.text.sanitize import clean
 from nettop.text.units import clock, scaled
 
 
@@ -115,12 +114,12 @@ class ChainTable:
         cells = {
             "priority": (priority_text(chain, index in self._tied), "number" if chain.hook else "dim"),
             "hook": (hook_text(chain), "heading" if chain.hook else "dim"),
-            "family": (clean(chain.family), "proto"),
-            "table": (clean(chain.table), ""),
-            "chain": (clean(chain.name), "accent"),
+            "family": (chain.family, "proto"),
+            "table": (chain.table, ""),
+            "chain": (chain.name, "accent"),
             "type": (type_text(chain), "nat" if chain.type == "nat" else ""),
             "policy": (chain.policy or "", verdict_role(chain.policy or "")),
-            "device": (clean(",".join(chain.devices)), "accent"),
+            "device": (",".join(chain.devices), "accent"),
             "rules": (str(self._sizes[index][0]), "number"),
             "packets": (scaled(packets), "number" if packets else "dim"),
             "rate": (scaled(rate), "number" if rate else "dim"),
@@ -180,7 +179,7 @@ class ChainTable:
         generation = self._ruleset.generation
         if generation is not None and generation.event:
             who = f"{generation.process}[{generation.pid}]" if generation.pid else "?"
-            line.append((f"   ruleset {generation.id}, changed {clock(generation.ts_ns)} by {clean(who)}", "dim"))
+            line.append((f"   ruleset {generation.id}, changed {clock(generation.ts_ns)} by {who}", "dim"))
         if any(chain.type == "nat" for chain in picture.chains):
             line.append((f"   ¹ {FIRST_PACKET}", "nat"))
         if self._tied:
@@ -193,7 +192,7 @@ class ChainTable:
             notes.append((("No chains: no nftables, iptables or iptables-legacy rule stands in this namespace.", ""),))
         elif self._ruleset.stale():
             notes.append((("The rules' words are older than the ruleset: they are being read again.", "warn"),))
-        errors = {clean(error) for error in self._ruleset.texts.errors.values() if error}
+        errors = {error for error in self._ruleset.texts.errors.values() if error}
         notes += [((error, "warn"),) for error in sorted(errors)]
         return tuple(notes)
 
@@ -223,10 +222,10 @@ class ChainTable:
         packets, octets, _ = self._counted(index)
         pairs = [
             ("type", type_text(chain)),
-            ("devices", clean(", ".join(chain.devices))),
+            ("devices", ", ".join(chain.devices)),
             ("handle", str(chain.handle) if chain.handle is not None else ""),
             ("flags", ", ".join(chain.flags)),
-            ("comment", clean(chain.comment) if chain.comment else ""),
+            ("comment", chain.comment or ""),
             ("counted", _counted_text(packets, octets)),
         ]
         lines = detail_lines(pairs)

@@ -27,7 +27,6 @@ from nettop.model.ruleset.words import (
 )
 from nettop.model.table import Cell, Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.model.window import Match, Orders, value_keys, visible
-from nettop.text.sanitize import clean
 from nettop.text.units import ABSENT, grouped, scaled, sparkline
 
 
@@ -116,7 +115,7 @@ class RuleTable:
     def _cells(self, at: int, now_ns: int) -> dict[str, Cell]:
         row = self._rows[at]
         chain, indent = self._chain(row), "  " * row.depth
-        cells: dict[str, Cell] = {"chain": (indent + clean(chain.name), "accent"), **self._counter_cells(at)}
+        cells: dict[str, Cell] = {"chain": (indent + chain.name, "accent"), **self._counter_cells(at)}
         counted = bool(self._ruleset.counts.have[row.cell])
         if row.rule is None:
             policy = chain.policy or ""
@@ -197,11 +196,11 @@ class RuleTable:
     def _detail_lines(self, chain: ChainView, rule: RuleView, cell: int, now_ns: int) -> list[Line]:
         pairs = [
             ("rule", rule_text(rule)),
-            ("comment", clean(rule.comment) if rule.comment else ""),
+            ("comment", rule.comment or ""),
             ("handle", str(rule.handle) if rule.handle is not None else ""),
             ("counted", self._counted(cell, now_ns)),
-            ("verdict", clean(verdict_of(rule))),
-            ("jumps to", ", ".join(clean(name) for name in self._jumps(rule))),
+            ("verdict", verdict_of(rule)),
+            ("jumps to", ", ".join(self._jumps(rule))),
             ("command", tool_words(chain, rule)),
         ]
         pairs += self._raw_pairs(chain, rule)
@@ -230,12 +229,12 @@ class RuleTable:
         pairs = []
         sets = [name for name in rule.raw.sets if not name.startswith("__")]
         if sets:
-            pairs.append(("sets", clean(", ".join(f"@{name}" for name in sets))))
+            pairs.append(("sets", ", ".join(f"@{name}" for name in sets)))
         for one in self._ruleset.raw.objects:
             same = (one.family, one.table) == (chain.family, chain.table)
             if same and (one.type, one.name) in rule.raw.objects:
                 value = "" if one.packets is None else f"   {grouped(one.packets)} packets, {grouped(one.bytes)} bytes"
-                pairs.append((clean(one.type), clean(one.name) + value))
+                pairs.append((one.type, one.name + value))
         if rule.raw.extensions:
-            pairs.append(("xtables", clean(", ".join(rule.raw.extensions))))
+            pairs.append(("xtables", ", ".join(rule.raw.extensions)))
         return pairs

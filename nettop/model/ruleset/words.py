@@ -8,7 +8,6 @@ from nettop.decode.nftables.listing import stateless
 from nettop.model.ruleset.counters import Counts
 from nettop.model.ruleset.merge import LEGACY, NFT, ChainView, RuleView
 from nettop.model.table import Line
-from nettop.text.sanitize import clean
 from nettop.text.units import ABSENT, duration, grouped, percent
 
 FIRST_PACKET = "first packet of a flow only"
@@ -25,7 +24,7 @@ def verdict_role(verdict: str) -> str:
 
 def place(chain: ChainView) -> str:
     """`inet fw forward`."""
-    return clean(f"{chain.family} {chain.table} {chain.name}")
+    return f"{chain.family} {chain.table} {chain.name}"
 
 
 def hook_text(chain: ChainView) -> str:
@@ -45,23 +44,23 @@ def type_text(chain: ChainView) -> str:
     """`filter`, `nat ¹` (¹: sees only a flow's first packet), with the table's dormant flag."""
     if chain.type is None:
         return "user" if "dormant" not in chain.flags else "user, dormant"
-    kind = "nat ¹" if chain.type == "nat" else clean(chain.type)
+    kind = "nat ¹" if chain.type == "nat" else chain.type
     return f"{kind}, dormant" if "dormant" in chain.flags else kind
 
 
 def rule_text(rule: RuleView) -> str:
-    """The rule on one line, safe for a terminal, without counters' values."""
+    """Return the rule on one line, without counters' values."""
     if rule.text is None:
         return "(its text is not known yet)"
-    return clean(stateless(rule.text))
+    return stateless(rule.text)
 
 
 def tool_words(chain: ChainView, rule: RuleView) -> str:
     """The command that shows or would delete nothing: how the owning tool names this rule."""
     if chain.backend == NFT:
-        return clean(f"nft -a list chain {chain.family} {chain.table} {chain.name}    # handle {rule.handle}")
+        return f"nft -a list chain {chain.family} {chain.table} {chain.name}    # handle {rule.handle}"
     tool = _TOOLS.get(chain.family, "iptables") + ("-legacy" if chain.backend == LEGACY else "")
-    return clean(f"{tool} -t {chain.table} -S {chain.name} {rule.number}")
+    return f"{tool} -t {chain.table} -S {chain.name} {rule.number}"
 
 
 def note(counts: Counts, cell: int, counted: bool, now_ns: int) -> str:

@@ -16,6 +16,7 @@ from nettop.kinds import TextKind
 from nettop.model.flows.cells import RowView, row_views
 from nettop.model.processes.processes import FORWARDED, FRESH_NS, THIS_HOST, Processes
 from nettop.model.processes.sockets import read_sockets
+from nettop.model.table import Detail
 from nettop.model.topology.routing import Routing
 from tests.unit.model.flows.flow_rows import columns, ip, row
 from tests.unit.model.flows.test_devices import GATEWAY, local, net, told
@@ -307,5 +308,5 @@ def test_thousands_who_share_a_port_are_counted() -> None:
 def test_an_error_cannot_drive_the_terminal() -> None:
     found = Processes()
     found.apply(text(error="no rights\x1b[2J\u202e"), 0, 0)
-    (line,) = found.process_lines(view(flow(LAN, 1, WAN, 80)))
+    (line,) = Detail(0, (), tuple(found.process_lines(view(flow(LAN, 1, WAN, 80))))).lines
     assert line[1][0] == "– (no rights\\x1b[2J\\u202e)"
