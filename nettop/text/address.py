@@ -23,6 +23,9 @@ def address_text(family: int, hi: int, lo: int) -> str:
 def endpoint_text(family: int, hi: int, lo: int, port: int | None) -> str:
     """`192.168.1.2:443`, `[fd00::1]:443`, or the bare address where there is no port."""
     address = address_text(family, hi, lo)
-    if port is None:
-        return address
-    return f"{address}:{port}" if family == AF_INET else f"[{address}]:{port}"
+    return address if port is None else with_port(address, port)
+
+
+def with_port(address: str, port: int | str) -> str:
+    """`192.168.1.2:443` or `[fd00::1]:443`."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -21,7 +21,7 @@ def _escape(match: re.Match[str]) -> str:
 
 def clean(text: str) -> str:
     """One line without control, bidi or invisible characters; each becomes its escape (`\\x1b`)."""
-    if text.isascii() and text.isprintable():
+    if text.isprintable():  # none of those is
         return text
     return _UNSAFE.sub(_escape, text)
 

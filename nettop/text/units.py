@@ -55,9 +55,12 @@ def duration(seconds: float | None) -> str:
 
 
 def clock(ts_ns: int, digits: int = 0) -> str:
-    """Local time of day, `12:04:31` or with `digits` decimals (truncated, as tcpdump does)."""
+    """Return the local time of day, `12:04:31` or with `digits` decimals (truncated, as tcpdump does)."""
     seconds, ns = divmod(ts_ns, 1_000_000_000)
-    text = time.strftime("%H:%M:%S", time.localtime(seconds))
+    try:
+        text = time.strftime("%H:%M:%S", time.localtime(seconds))
+    except (OverflowError, ValueError, OSError):  # a file may claim any time
+        return "??:??:??"
     return text if digits == 0 else f"{text}.{ns:09d}"[: 9 + digits]
 
 

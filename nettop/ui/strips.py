@@ -1,4 +1,7 @@
-"""Lines of (text, role) segments to strips of exactly a width; nothing ever wraps."""
+"""Lines of (text, role) segments to strips of exactly a width; nothing ever wraps.
+
+All that is drawn passes here, and becomes safe for the terminal.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ ELLIPSIS = "…"
 
 def width_of(line: Iterable[tuple[str, str]]) -> int:
     """Cells that a line takes."""
-    return sum(cell_len(text) for text, _ in line)
+    return sum(cell_len(clean(text)) for text, _ in line)
 
 
 def fit(text: str, width: int, right: bool = False) -> str:

@@ -26,7 +26,7 @@ from nettop.model.flows import derive
 from nettop.model.table import Column
 from nettop.text import flow as words
 from nettop.text import units
-from nettop.text.address import address_text, endpoint_text
+from nettop.text.address import address_text, endpoint_text, with_port
 from nettop.text.packet import icmp_message, icmpv6_message
 from nettop.text.sanitize import clean_bytes
 
@@ -126,8 +126,7 @@ def named_endpoint(address: str, host: str | None, port: int | None, service: st
     """An end of a flow with the names that are known of it. Names come from strangers."""
     if port is None:
         return host or address
-    bare = f"[{address}]" if ":" in address else address
-    return f"{host or bare}:{service or port}"
+    return f"{host}:{service or port}" if host else with_port(address, service or port)
 
 
 def row_views(

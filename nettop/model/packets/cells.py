@@ -18,6 +18,7 @@ from nettop.model.packets.store import GapRow, PacketStore
 from nettop.model.packets.tcp_streams import WAY, Head, TcpStreams, Way
 from nettop.model.packets.text import PacketWords, proto_texts
 from nettop.model.table import Column, Row
+from nettop.text.address import with_port
 from nettop.text.units import ABSENT, clock, grouped
 
 COLUMNS = (
@@ -157,7 +158,7 @@ def _place_cells(place: Place, stream: Stream, row: dict[str, int]) -> dict[str,
     ts_ns = int(place.block.ts_ns[place.row])
     return {
         "number": str(int(place.block.ident[place.row])),
-        "time": clock_text(ts_ns),
+        "time": clock(ts_ns, 6),
         "delta": delta_text(ts_ns, place.before_ns),
         "device": stream.name or ABSENT,
         "length": str(int(place.block.length[place.row])),
@@ -182,22 +183,9 @@ def _direction(block: Block, row: int) -> int:
 
 
 def _endpoint(address: str, port: int, seen: Seen) -> str:
-    return endpoint(address, port, bool(seen.have & pc.HAVE_PORTS))
-
-
-def endpoint(address: str, port: int, ported: bool) -> str:
-    """`192.168.1.2:443`, `[fd00::1]:443`, or the bare address."""
-    if not ported:
+    if not seen.have & pc.HAVE_PORTS:
         return ABSENT if address == "-" else address
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
-def clock_text(ts_ns: int) -> str:
-    """Local time of day with µs; a file may claim any time."""
-    try:
-        return clock(ts_ns, 6)
-    except (OverflowError, ValueError, OSError):
-        return "??:??:??"
+    return with_port(address, port)
 
 
 def delta_text(ts_ns: int, before_ns: int | None) -> str:
@@ -223,5 +211,5 @@ def gap_text(gap: Gap, stream: Stream | None) -> str:
     where = _WHERE.get(gap.why.value, gap.why.value)
     times = ""
     if gap.from_ns and gap.to_ns:
-        times = f", between {clock_text(gap.from_ns)[:11]} and {clock_text(gap.to_ns)[:11]}"
+        times = f", between {clock(gap.from_ns, 2)} and {clock(gap.to_ns, 2)}"
     return f"GAP {count} lost, {where}{device}{times}"

@@ -52,7 +52,7 @@ def _frame(block: Block, row: int, record: bytes) -> list[Node]:
     parts = [stream.name] if stream.name else []
     if decoded.cols["have"][0] & HAVE_DIRECTION:
         parts.append(DIRECTIONS.get(int(decoded.cols["direction"][0]), ""))
-    parts.append(_time(int(block.ts_ns[row])))
+    parts.append(clock(int(block.ts_ns[row]), 9))
     nodes = [Node(0, "Frame", ", ".join(part for part in parts if part), 0, len(record))]
     nodes.append(Node(1, "Link type", linktype_name(stream.linktype), 0, 0))
     if stream.netns:
@@ -64,13 +64,6 @@ def _frame(block: Block, row: int, record: bytes) -> list[Node]:
     if len(record) < int(block.caplen[row]):
         nodes.append(Node(0, BROKEN, "its file can no longer be read", 0, 0))
     return nodes
-
-
-def _time(ts_ns: int) -> str:
-    try:
-        return clock(ts_ns, 9)
-    except (OverflowError, ValueError, OSError):
-        return f"{ts_ns} ns"
 
 
 def _gap_detail(segment: GapRow) -> Detail:

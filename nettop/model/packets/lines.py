@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from nettop.decode.packets import columns as pc
 from nettop.model.packets.text import PacketWords, proto_texts
 from nettop.text.packet import DIRECTIONS
 from nettop.text.sanitize import clean
+from nettop.text.units import clock
 
 _NULL = "null"
 
@@ -25,11 +25,7 @@ class _Clock(dict[int, str]):
     def __missing__(self, second: int) -> str:
         if len(self) >= 4096:
             self.clear()
-        try:
-            text = time.strftime("%H:%M:%S", time.localtime(second))
-        except (OverflowError, ValueError, OSError):  # a file may claim any time
-            text = "??:??:??"
-        self[second] = text
+        text = self[second] = clock(second * 1_000_000_000)
         return text
 
 
@@ -47,8 +43,7 @@ class LineWriter:
         infos = self._words.infos(batch, cols, stream.linktype)
         seconds, parts = np.divmod(cols["ts_ns"], 1_000_000_000)
         parts = parts if nanoseconds else parts // 1000
-        clock = self._clock
-        times = [clock[second] for second in seconds.tolist()]
+        times = [self._clock[second] for second in seconds.tolist()]
         digits = "%09d" if nanoseconds else "%06d"
         template = f"%s.{digits} %s%s > %s: %s"
         heads = _heads(stream, cols)

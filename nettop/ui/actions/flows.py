@@ -29,7 +29,7 @@ _FORMS = (("text", "Text", "y"), ("json", "JSON", "J"), ("conntrack", "The connt
 
 def _words(row: Row) -> str:
     """The row's cells in one line, as far as there are any."""
-    return clean("  ".join(cell.strip() for cell in row.cells if cell.strip()))
+    return "  ".join(cell.strip() for cell in row.cells if cell.strip())
 
 
 def _flows(count: int) -> str:
@@ -109,7 +109,7 @@ def _ask(screen: MainScreen, row: Row, netns: str, wanted: Filter | None, count:
     found = [] if screen.view.kind == "groups" else [Choice("one", "Delete this flow")]
     if wanted is not None:
         found.append(
-            Choice("all", f"Delete the {_flows(count)} that match{'es' if count == 1 else ''} / {clean(wanted.text)}")
+            Choice("all", f"Delete the {_flows(count)} that match{'es' if count == 1 else ''} / {wanted.text}")
         )
     where = f"{_whose(screen, netns, wanted is not None)} A connection that goes on is tracked anew."
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from nettop.model.filter.expression import parse
 from nettop.model.table import CounterDetail, Detail, Row
-from nettop.text.sanitize import clean
 from nettop.ui.screens.pending import Stand, opening, over
 from nettop.ui.widgets.accounting_offer import AccountingOffer
 from nettop.ui.widgets.question import Asked, void
@@ -94,7 +93,7 @@ def reset(screen: MainScreen) -> Awaitable[None] | None:
 
 
 def _ask_reset(screen: MainScreen, row: Row, found: Detail | None) -> Awaitable[None] | None:
-    name = clean(" ".join(cell.strip() for cell in row.cells[:2]))
+    name = " ".join(cell.strip() for cell in row.cells[:2])
     if not isinstance(found, CounterDetail) or not found.resettable:
         screen.say(f"{name} cannot be reset: nft counters and quotas, and nfacct objects can")
         return None

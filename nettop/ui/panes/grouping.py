@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from nettop.model.filter.expression import Filter, parse
 from nettop.model.table import Line
-from nettop.text.sanitize import clean
 from nettop.ui.widgets.table import Table
 
 
@@ -89,7 +88,7 @@ class Grouping:
         if self.by is None:
             return ()
         line: Line = (("by ", "dim"), (title_of(self.by).lower(), "accent"))
-        return (*line, (" ▸ ", "dim"), (clean(self.opened), "accent")) if self.opened else line
+        return (*line, (" ▸ ", "dim"), (self.opened, "accent")) if self.opened else line
 
 
 def title_of(by: str) -> str:

@@ -11,7 +11,6 @@ from textual.widget import Widget
 from nettop.model.table import Detail, GroupDetail, Line
 from nettop.session.interface import Session
 from nettop.session.status import Status
-from nettop.text.sanitize import clean
 from nettop.ui.panes.advice import ended_advice
 from nettop.ui.panes.child import Child
 from nettop.ui.panes.detail import DetailPane
@@ -133,7 +132,7 @@ class TableView(Pane):
         for table, wanted in tables if self.grouping is None else [(self.table, self.grouping.said)]:
             if wanted is not None:
                 of = "" if table is self.table else f"{table.view} "
-                said += [(("   " if said else "") + of, "dim"), ("/ ", "key"), (clean(wanted.text), "accent")]
+                said += [(("   " if said else "") + of, "dim"), ("/ ", "key"), (wanted.text, "accent")]
         return tuple(said)
 
     @property

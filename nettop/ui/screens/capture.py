@@ -83,7 +83,7 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
             sides = {d.name: f"{d.note}, captured now" for d in devices if d.name in now.devices}
         expression = now.expression if now else "" if flow is None else flow.expression
         usual = [d.name for d in devices if d.usual] or [d.name for d in devices[:1]]
-        found = [Choice(d.name, clean(d.name), clean(sides.get(d.name, d.note))) for d in devices]
+        found = [Choice(d.name, d.name, sides.get(d.name, d.note)) for d in devices]
         ticked = [d.name for d in devices if d.name in sides] or usual
         self.choices = Choices(found, several=True, ticked=ticked)
         placeholder = "every packet; e.g. tcp port 443 and net 10.0.0.0/8"

@@ -172,7 +172,7 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
 
     def words(self) -> Line:
         """Return the right end of the tabs: what is received at all, what is grouped and filtered by."""
-        only: Line = (("only ", "key"), (clean(self.status.only), "warn")) if self.status.only else ()
+        only: Line = (("only ", "key"), (self.status.only, "warn")) if self.status.only else ()
         filters = self.view.filters
         return (*only, ("   ", ""), *filters) if only and filters else only or filters
 

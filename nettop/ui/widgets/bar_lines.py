@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from nettop.model.table import Line, Segment
 from nettop.session.status import Capturing, Status
-from nettop.text.sanitize import clean
 from nettop.text.units import ABSENT, clock, grouped, percent, scaled
 from nettop.ui.commands import Command, Where, hinted, key_text
 from nettop.ui.strips import crop, spread, width_of
@@ -128,10 +127,10 @@ def tabs_line(titles: Sequence[str], current: int, right: Line, width: int) -> L
 
 def capture_line(now: Capturing, width: int) -> Line:
     """` B  eth0 eth1  tcp port 443  (and not your ssh session, 10.0.0.9:51001)`: the filter is cut first."""
-    without: Line = ((f"  (and not {clean(now.without)}) ", "dim"),) if now.without else ()
+    without: Line = ((f"  (and not {now.without}) ", "dim"),) if now.without else ()
     what = "128 bytes of every packet, for rates" if now.headers else now.expression.strip() or "every packet"
-    devices = crop(((" ".join(map(clean, now.devices)), "accent"),), width // 3)
-    left: Line = ((" B  ", "key"), *devices, ("  ", ""), (clean(what), ""))
+    devices = crop(((" ".join(now.devices), "accent"),), width // 3)
+    left: Line = ((" B  ", "key"), *devices, ("  ", ""), (what, ""))
     ends: Line = (("   H", "key"), (" in Flows ends it ", "dim")) if now.headers else ()
     return tuple(crop((*crop((*left, *ends), width - width_of(without)), *without), width))
 

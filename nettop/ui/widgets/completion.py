@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 from nettop.model.filter.completion import Completion, Option
 from nettop.model.table import Line
-from nettop.text.sanitize import clean
 from nettop.ui.strips import crop, width_of
 
 _GAP = "  "
@@ -50,7 +49,7 @@ def options_line(options: Sequence[Option], at: int, indent: int, width: int) ->
     noted = [_one(option, i == at, True) for i, option in enumerate(options)]
     if sum(width_of(part) + len(_GAP) for part in noted) <= room:
         return ((" " * indent, ""), *(segment for part in noted for segment in (*part, (_GAP, ""))))
-    note = clean(options[at].note) if at >= 0 else ""
+    note = options[at].note if at >= 0 else ""
     parts = [_one(option, i == at, False) for i, option in enumerate(options)]
     first = 0
     kept = _kept(parts, first, room)
@@ -67,9 +66,8 @@ def options_line(options: Sequence[Option], at: int, indent: int, width: int) ->
 
 
 def _one(option: Option, chosen: bool, noted: bool) -> Line:
-    word = clean(option.word)
-    name = (f"[{word}]", "heading") if chosen else (word, "accent")
-    return (name, (f" {clean(option.note)}", "dim")) if noted and option.note else (name,)
+    name = (f"[{option.word}]", "heading") if chosen else (option.word, "accent")
+    return (name, (f" {option.note}", "dim")) if noted and option.note else (name,)
 
 
 def _kept(parts: Sequence[Line], first: int, room: int) -> int:

@@ -10,7 +10,6 @@ from rich.style import Style
 from textual.strip import Strip
 
 from nettop.model.table import Column, Line, Row, SortKey, ViewSpec
-from nettop.text.sanitize import clean
 from nettop.ui import strips as lines
 from nettop.ui.palette import Palette
 from nettop.ui.strips import fit
@@ -193,7 +192,7 @@ def thumb(first: int, height: int, matched: int) -> tuple[int, int]:
 
 
 def described(row: Row, spec: ViewSpec, columns: Sequence[Column]) -> str:
-    """A row as `TITLE value` pairs, for the clipboard: safe for a terminal, one line."""
+    """Return a row as `TITLE value` pairs on one line, for the clipboard."""
     titles = {column.key: column.title for column in columns}
     pairs = zip(spec.columns, row.cells, strict=False)
-    return "  ".join(f"{titles.get(key, key)} {clean(cell)}" for key, cell in pairs if cell.strip())
+    return "  ".join(f"{titles.get(key, key)} {cell}" for key, cell in pairs if cell.strip())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import sys
 
 import pytest
 from hypothesis import given
@@ -87,3 +88,13 @@ def test_ipv6_with_a_port(value: ipaddress.IPv6Address, port: int) -> None:
     whole = int(value)
     text = address.endpoint_text(address.AF_INET6, whole >> 64, whole & (1 << 64) - 1, port)
     assert text == f"[{value}]:{port}"
+
+
+def test_a_character_that_python_calls_printable_needs_no_escape() -> None:
+    """Text that str.isprintable accepts is returned as it is."""
+    assert [c for c in map(chr, range(sys.maxunicode + 1)) if c.isprintable() and sanitize._UNSAFE.match(c)] == []
+
+
+@pytest.mark.parametrize("ts_ns", [10**26, -(10**26), 10**40])
+def test_a_time_that_there_cannot_be_is_no_error(ts_ns: int) -> None:
+    assert units.clock(ts_ns, 6) == "??:??:??"
