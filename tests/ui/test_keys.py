@@ -474,18 +474,3 @@ async def test_what_is_typed_right_after_a_first_visit_goes_into_the_filter() ->
         await seen.press("enter")
         await seen.see("/ hook forward")
         assert seen.main.view.table.filter is not None
-
-
-async def test_what_a_key_changes_is_painted_in_the_same_turn_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with running() as seen:
-        for view in ("events", "flows"):
-            await seen.main.action_command(f"view_{view}")
-            await seen.pilot.pause()
-        painted: list[object] = []
-        monkeypatch.setattr(seen.app, "_display", lambda screen, update: painted.append(update))
-        seen.main.view.table.action_move("down")
-        assert painted and seen.lines[4].startswith("▶"), "the cursor, before anything else had a turn"
-        painted.clear()
-        await seen.main.action_command("view_events")
-        assert painted and "[2 Events]" in seen.text and "UPDATE" in seen.text
-        assert not seen.main._dirty_widgets and not seen.main._layout_required, "nothing is left to be painted twice"

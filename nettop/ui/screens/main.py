@@ -14,7 +14,6 @@ from nettop.model.table import Detail, Line
 from nettop.session.interface import Session
 from nettop.session.status import Status
 from nettop.text.sanitize import clean
-from nettop.ui import paint_now as at_once
 from nettop.ui.commands import Command, Where, applies
 from nettop.ui.navigation import Trail
 from nettop.ui.panes.pane import Pane, ViewDef
@@ -147,6 +146,7 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
                 self.say(note)
         self.view.show_status(self.status)
         self.view.tick()
+        self._write_hints()
 
     def write_bars(self) -> None:
         """Header, tabs and keys as they are now."""
@@ -223,7 +223,6 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
             opening = command.does(self)
             if isinstance(opening, Awaitable):
                 await opening
-        at_once.paint(self)
 
     def say(self, message: str, *, error: bool = False) -> None:
         """One line at the edge of the screen, for a few seconds."""

@@ -18,7 +18,6 @@ from nettop.model.filter.lexer import MAX_LENGTH
 from nettop.model.table import Line
 from nettop.text.sanitize import clean
 from nettop.text.units import grouped
-from nettop.ui import paint_now as at_once
 from nettop.ui.strips import fit
 from nettop.ui.widgets.completion import Walk, options_line
 from nettop.ui.widgets.question import Asked
@@ -77,7 +76,6 @@ class _OneLine(Input):
             self.moved()
         else:
             await super()._on_key(event)
-        at_once.paint(self.screen)
 
     def _on_paste(self, event: events.Paste) -> None:
         """As one line, as much as there is room for: an Input takes the first line, and none that is too long."""

@@ -14,7 +14,6 @@ from textual.strip import Strip
 from nettop.model.filter.expression import Filter
 from nettop.model.table import Column, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.session.interface import Session, ViewInfo
-from nettop.ui import paint_now as at_once
 from nettop.ui.commands import MOVES, bindings
 from nettop.ui.palette import palette_of
 from nettop.ui.widgets import painter as rows
@@ -263,7 +262,6 @@ class Table(Drawn, can_focus=True):
         else:
             self._scroll_sideways(1 if where == "right" else -1)
         self._moved()
-        at_once.paint(self.screen)
 
     def _bottom(self) -> None:
         if self.can_follow and not self.sort:

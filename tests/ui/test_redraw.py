@@ -1,0 +1,206 @@
+"""After every key the terminal shows what it would show if everything were laid out and drawn again."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+from textual import events
+from textual._compositor import CompositorUpdate
+from textual.pilot import Pilot
+from textual.screen import Screen
+from textual.widget import Widget
+
+from nettop.session.interface import Session
+from nettop.session.replay import ReplaySession
+from nettop.session.status import Status
+from nettop.ui.app import NettopApp
+from nettop.ui.screens.main import MainScreen
+from nettop.ui.widgets.table import Table
+from tests.ui.plain_session import PlainSession
+from tests.ui.plain_session import session as plain_session
+from tests.ui.screen_text import DEADLINE, SMALL, WIDE
+
+RECORDING = Path(__file__).resolve().parents[2] / "captures" / "demo-gw-a.pcapng"
+STEPS = 80
+SIZES = (WIDE, SMALL, (120, 40), (90, 30))
+# Views and panes often: a screen is drawn wrong where something comes or goes.
+KEYS = (
+    *"12345" * 3,
+    *("j", "k", "g", "G", "h", "l", "pagedown", "pageup", "space", "f"),
+    *("enter", "escape", "tab", "shift+tab", "left_square_bracket", "right_square_bracket") * 2,
+    *("b", "s", "C", "question_mark", "colon", "slash", "t", "c", "p", "backspace", "B", "F", "E", "P", "y"),
+)
+_SEQUENCE = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])|([^\x1b]+)")
+
+
+class Cells:
+    """The cells of a terminal, each with its attributes, as the app's updates have left them."""
+
+    def __init__(self) -> None:
+        self.updates = 0
+        self._cells: dict[tuple[int, int], tuple[str, str]] = {}
+
+    def write(self, update: str) -> None:
+        self.updates += 1
+        x = y = 0
+        style = ""
+        for arguments, final, text in _SEQUENCE.findall(update):
+            if final == "H":
+                y, x = (int(part) - 1 for part in arguments.split(";"))
+            elif final == "m":
+                style = arguments.removeprefix("0")
+            for character in text.removesuffix("\n"):  # a line feed is followed by a move
+                self._cells[y, x] = character, style
+                for behind in range(1, wide := cell_len(character)):
+                    self._cells[y, x + behind] = "", style
+                x += wide
+
+    def lines(self, size: tuple[int, int]) -> list[list[tuple[str, str]]]:
+        width, height = size
+        return [[self._cells.get((y, x), (" ", "")) for x in range(width)] for y in range(height)]
+
+
+class DrawnApp(NettopApp):
+    """Keeps what a terminal would show. Notes on the screen stay until the walk clears them."""
+
+    def __init__(self, source: Session) -> None:
+        super().__init__(source)
+        self.cells = Cells()
+
+    def notify(self, message: str, **how: Any) -> None:
+        super().notify(message, **{**how, "timeout": 3600})
+
+    def _display(self, screen: Screen[Any], renderable: Any) -> None:
+        if isinstance(renderable, CompositorUpdate) and not self._batch_count:
+            self.cells.write(renderable.render_segments(self.console))
+        super()._display(screen, renderable)
+
+
+class StillReplay(ReplaySession):
+    """The recording, read to its end; the header's own load does not change."""
+
+    _still: Status | None = None
+
+    def status(self) -> Status:
+        self._still = self._still or super().status()
+        return self._still
+
+
+@contextmanager
+def plain() -> Iterator[PlainSession]:
+    source = plain_session()
+    source.still = True
+    yield source
+
+
+@contextmanager
+def recorded() -> Iterator[ReplaySession]:
+    source = StillReplay(str(RECORDING))
+    source.start()
+    assert source._thread is not None
+    source._thread.join(60)
+    try:
+        yield source
+    finally:
+        source.close()
+
+
+def tables(app: DrawnApp) -> list[Table]:
+    return [table for screen in app.screen_stack for table in screen.query(Table)]
+
+
+def waits(app: DrawnApp) -> bool:
+    """Whether anything is still to be handled, answered, laid out or painted."""
+    widgets = [app.screen, *app.screen.walk_children(Widget)]
+    return (
+        not all(pump._message_queue.empty() and not pump._next_callbacks for pump in (app, *widgets))
+        or any(widget._layout_required or widget._repaint_required for widget in widgets)
+        or bool(app.screen._dirty_widgets or app.screen._callbacks)
+        or any(table._questions._asked_at is not None for table in tables(app))
+    )
+
+
+async def settled(app: DrawnApp) -> None:
+    """Until nothing waits and nothing is drawn for a while: what is being removed leaves no other trace."""
+    quiet = drawn = 0
+    for _ in range(DEADLINE):
+        quiet = 0 if waits(app) or app.cells.updates != drawn else quiet + 1
+        drawn = app.cells.updates
+        if quiet == 3:
+            return
+        await asyncio.sleep(0.008)
+    raise AssertionError("the screen never settles")
+
+
+async def all_drawn_again(app: DrawnApp) -> None:
+    """Tell every widget its size, and lay out and draw everything."""
+    for widget in (app.screen, *app.screen.walk_children(Widget)):
+        widget.post_message(events.Resize(widget.size, widget.virtual_size, widget.container_size))
+        widget.refresh(layout=True)
+    await settled(app)
+
+
+async def press(pilot: Pilot[int], key: str) -> None:
+    """Press a key, or do what is named; unlike pilot.press this paints nothing itself."""
+    app = pilot.app
+    if key.startswith("size "):
+        await pilot.resize_terminal(*(int(part) for part in key.split()[1:]))
+    elif key == "clear notes":
+        app.clear_notifications()
+    else:
+        await app._press_keys([key])
+
+
+async def checked(app: DrawnApp, pressed: list[str]) -> None:
+    await settled(app)
+    main = app.screen_stack[1]
+    assert isinstance(main, MainScreen)
+    main.tick()
+    for table in tables(app):
+        table.ask()
+    await settled(app)
+    shown = app.cells.lines(app.size)
+    await all_drawn_again(app)
+    again = app.cells.lines(app.size)
+    if shown != again:
+        differing = [y for y in range(app.size.height) if shown[y] != again[y]]
+        pairs = (("".join(c for c, _ in shown[y]), "".join(c for c, _ in again[y])) for y in differing)
+        told = "\n".join(f"shown {was}\nredrawn {now}" for was, now in pairs)
+        raise AssertionError(f"after {' '.join(pressed)} at {app.size}, lines {differing}:\n{told}")
+
+
+async def walked(source: Session, keys: list[str]) -> None:
+    app = DrawnApp(source)
+    async with app.run_test(size=WIDE, notifications=True) as pilot:
+        while not tables(app):
+            await asyncio.sleep(0.01)
+        for count, key in enumerate(keys, 1):
+            await press(pilot, key)
+            if not app.is_running or app._exit:
+                return
+            await checked(app, keys[:count])
+
+
+@pytest.mark.asyncio
+async def test_chains_are_all_there_when_their_view_is_left_and_entered_again() -> None:
+    with recorded() as source:
+        await walked(source, ["3", "1", "3", "j"])
+
+
+@pytest.mark.parametrize("source", [plain, recorded])
+@pytest.mark.parametrize("seed", range(1))
+@pytest.mark.asyncio
+async def test_a_walk_over_views_and_keys_leaves_nothing_undrawn(seed: int, source: Callable[[], Any]) -> None:
+    dice = random.Random(seed)
+    others = [f"size {width} {height}" for width, height in SIZES] + ["clear notes"] * 2
+    keys = [dice.choice(others if dice.random() < 0.1 else KEYS) for _ in range(STEPS)]
+    with source() as opened:
+        await walked(opened, keys)
