@@ -81,6 +81,11 @@ class Names:
                 del self._names[next(iter(self._names))]
             self.version += name != before
 
+    @property
+    def awaited(self) -> bool:
+        """Whether a question was asked that has no answer yet."""
+        return bool(self._sent)
+
     def close(self) -> None:
         """End the resolver's threads."""
         self.on = False

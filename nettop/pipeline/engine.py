@@ -140,6 +140,10 @@ class Engine:
         self.names.collect()
         self._tell_flows()
 
+    def due(self) -> bool:
+        """Whether the next tick must come soon, though nothing arrives: packets wait, or answers are awaited."""
+        return self.names.awaited or self.meter.measuring or self.packets.store.waiting
+
     def _tell_flows(self) -> None:
         """What is joined to flows changed: so does what their table shows."""
         joins = (self.routing, self.processes, self.meter, self.names, self.expectations)

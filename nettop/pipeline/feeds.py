@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -55,6 +55,9 @@ class Feed:
     rcvbuf: int = 8 << 20  # of that socket, in bytes
     texts: tuple[TextKind, ...] = ()
     every_s: float | None = None  # None: only at the start and when poked
+    shown_in: frozenset[str] = frozenset()  # views that show it ("flows/detail": one row); none: always read
+    unseen_s: float | None = None  # instead of `every_s` while none of these is on the screen, nor is it recorded …
+    glance: tuple[Round, ...] = ()  # … and what is asked for then; (): the same
     share: float | None = None  # of a core: what reading it may cost at most
     source: type[DumpSource] = DumpSource
     decoder: Callable[[Strings], Decode] | None = None  # None: models take the item itself
@@ -73,6 +76,12 @@ class Feed:
     def recorded_s(self, keyframe_s: float) -> float | None:
         """How often a recording with such keyframes has it read, in seconds."""
         return self.every_s if self.recorded is Pace.EACH else pace_s(self.recorded, keyframe_s)
+
+    def polling(self, looked_at: Collection[str], recorded: bool) -> tuple[float | None, tuple[Round, ...]]:
+        """How often it is read, in seconds, and the rounds of that, while these views are on the screen."""
+        if recorded or not self.shown_in or not self.shown_in.isdisjoint(looked_at):
+            return self.every_s, self.polled or self.rounds
+        return self.unseen_s, self.glance or self.polled or self.rounds
 
     def new_stream(self, number: int, netns: str) -> Stream:
         """The stream of this feed in a namespace."""
@@ -130,6 +139,8 @@ EXPECTATIONS = Feed(
     "expect",
     rounds=(Round("expect", (ReadRequest.EXPECT_DUMP,)),),
     every_s=2.0,  # those of flows older than any listener come in no other way
+    shown_in=frozenset({"flows/detail"}),
+    unseen_s=OFTEN_S,
     share=0.005,  # an empty table costs 0.3 ms, broker and all
     decoder=ConntrackDecoder,
     models=("expectations",),
@@ -142,6 +153,9 @@ STATISTICS = Feed(
         Round("ctstats", (ReadRequest.CONNTRACK_STATS_CPU, ReadRequest.EXPECT_STATS_CPU, ReadRequest.CONNTRACK_STATS)),
     ),
     every_s=1.0,
+    shown_in=frozenset({"counters"}),
+    unseen_s=1.0,
+    glance=(Round("ctstats", (ReadRequest.CONNTRACK_STATS,)),),  # the use of the table, which the header shows
     share=SHARE,
     decoder=lambda strings: decode_ctstats,
     models=("counters",),
@@ -207,6 +221,8 @@ NFT = Feed(
     rounds=(Round("nft-tables", (ReadRequest.NFT_TABLES,)), _CHAINS, _RULES, _FEW_OBJECTS),
     polled=(_CHAINS, _RULES, _FEW_OBJECTS),  # chains count too: a base chain's policy
     every_s=1.0,
+    shown_in=frozenset({"chains", "rules", "counters"}),
+    unseen_s=OFTEN_S,
     share=SHARE,
     decoder=lambda strings: NftDecoder(),
     models=("counters", "rulesets"),
@@ -230,6 +246,8 @@ LEGACY_TEXTS = Feed(
     "legacy",
     texts=(TextKind.IPTABLES_LEGACY_SAVE, TextKind.IP6TABLES_LEGACY_SAVE),
     every_s=2.0,
+    shown_in=frozenset({"chains", "rules"}),
+    unseen_s=OFTEN_S,
     models=("rulesets",),
     recorded=Pace.OFTEN,
 )
@@ -238,6 +256,8 @@ NFT_SETS = Feed(
     "nft-sets",
     rounds=(SETS,),
     every_s=2.0,
+    shown_in=frozenset({"counters"}),
+    unseen_s=OFTEN_S,
     share=0.01,
     source=NftSetDump,
     decoder=lambda strings: NftSetsDecoder(),
@@ -250,6 +270,8 @@ NFACCT = Feed(
     "nfacct",
     rounds=(Round("nfacct", (ReadRequest.NFACCT,)),),
     every_s=2.0,
+    shown_in=frozenset({"counters"}),
+    unseen_s=OFTEN_S,
     share=0.005,  # a host has few of these, and where it has many they may be older
     decoder=lambda strings: decode_nfacct,
     models=("counters",),
@@ -259,6 +281,8 @@ NET_STATISTICS = Feed(
     "net-statistics",
     texts=(TextKind.NET_STATISTICS,),
     every_s=2.0,
+    shown_in=frozenset({"counters"}),
+    unseen_s=OFTEN_S,
     decoder=lambda strings: lambda text: decode_net_statistics(text.body, text.ts_ns),
     models=("counters",),
     recorded=Pace.OFTEN,

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from nettop.batch import Batch, Gap, Item, NetlinkMeta
+from nettop.batch import Batch, DumpMark, Gap, Item, NetlinkMeta
 from nettop.kinds import GapReason
 
 Call = Callable[[], None]
@@ -57,7 +57,11 @@ class Handoff:
         self._drained = threading.Condition(lock)
 
     def put(self, items: Iterable[Item], wait: bool) -> None:
-        """Add items in order. With `wait`, block while the hand-off is full; without, drop batches and count them."""
+        """Add items in order. With `wait`, block while the hand-off is full; without, drop batches and count them.
+
+        The consumer is not woken for the beginning of a dump: its answers follow at once.
+        """
+        news = False
         with self._filled:
             for item in items:
                 while wait and self._bytes > self._wait_above and not self._closed:
@@ -67,7 +71,9 @@ class Handoff:
                     self._drop(item)
                 else:
                     self._add(item)
-            self._filled.notify()
+                    news = news or not (isinstance(item, DumpMark) and item.begin)
+            if news:
+                self._filled.notify()
 
     def call(self, what: Call) -> None:
         """Run `what` on the consumer's thread, before the items that wait."""

@@ -38,7 +38,8 @@ class LiveSources:
         self._closed = False
         self._threads: list[SourceThread] = []
         self._captures: list[SourceThread] = []
-        self._named: dict[str, tuple[Source, SourceThread]] = {}  # by the name of their feed
+        self._named: dict[str, tuple[Feed, Source, SourceThread]] = {}  # by the name of their feed
+        self._paced: tuple[frozenset[str], bool] | None = None  # what pace() was called with, for all that runs
 
     def watch(self, *watched: Feed, every_s: float | None = None, once: bool = False) -> None:
         """Read these feeds: as often as their rows or `every_s` say, or each once, without the events."""
@@ -107,7 +108,7 @@ class LiveSources:
     def stop(self, *stopped: Feed) -> None:
         """End these feeds: others like them are to follow."""
         with self._lock:
-            threads = [self._named.pop(feed.name)[1] for feed in stopped if feed.name in self._named]
+            threads = [self._named.pop(feed.name)[2] for feed in stopped if feed.name in self._named]
             self._threads = [thread for thread in self._threads if thread not in threads]
         self._plumbing.stop(threads)
 
@@ -115,6 +116,26 @@ class LiveSources:
         """Read these feeds again now, those of them that are read here."""
         for feed in poked:
             self._poke(feed.name)
+
+    def pace(self, looked_at: frozenset[str], recorded: bool) -> None:
+        """Poll as often as is right while these views are on the screen; what comes on it is read at once.
+
+        One call at a time.
+        """
+        if self._paced == (looked_at, recorded):
+            return
+        before, self._paced = self._paced, (looked_at, recorded)
+        for feed, source, thread in list(self._named.values()):
+            if not feed.shown_in:
+                continue
+            every_s, rounds = feed.polling(looked_at, recorded)
+            if isinstance(source, DumpSource):
+                source.pace(every_s, rounds)
+            elif isinstance(source, Texts):
+                source.pace(every_s)
+            if before is not None and feed.polling(*before) != (every_s, rounds) == feed.polling((), True):
+                self._poke(feed.name)
+            thread.wake()
 
     def halt(self) -> None:
         """Tell every source of this namespace to end, and wait for none; none begins any more. From any thread."""
@@ -157,7 +178,7 @@ class LiveSources:
         """How long the changes of a feed are not passed on: a busy routing daemon must not keep us busy."""
         if not feed.rest_s:
             return 0
-        woken = (self._named[name][0] for name in feed.wakes if name in self._named)
+        woken = (self._named[name][1] for name in feed.wakes if name in self._named)
         cost_ns = sum(source.cost_ns for source in woken if isinstance(source, DumpSource))
         return max(int(feed.rest_s * 1e9), _REST_OF_COST * cost_ns)
 
@@ -170,7 +191,8 @@ class LiveSources:
         self._keep(feed, source, thread)
 
     def _keep(self, feed: Feed, source: Source, thread: SourceThread) -> None:
-        self._named[feed.name] = source, thread
+        self._named[feed.name] = feed, source, thread
+        self._paced = None
         self._keep_thread(self._threads, thread)
 
     def _keep_thread(self, threads: list[SourceThread], thread: SourceThread) -> None:
@@ -181,7 +203,7 @@ class LiveSources:
 
     def _poke(self, name: str) -> None:
         if name in self._named:
-            source, thread = self._named[name]
+            _, source, thread = self._named[name]
             if isinstance(source, (DumpSource, Texts)):
                 source.poke()
                 thread.wake()

@@ -10,10 +10,13 @@ from nettop.batch import Item
 from nettop.pipeline.handoff import Call, Handoff
 
 TICK_S = 0.25
+QUIET_TICK_S = 0.5  # in a calm
 
 
 class ModelThread(threading.Thread):
-    """Takes from the hand-off. `apply` gets each item, `tick` is called four times a second.
+    """Takes from the hand-off. `apply` gets each item, `tick` is called four times a second, half as often in a calm.
+
+    In a calm `due` says, after a tick and after items, that nothing changes by time alone.
 
     A call (a view's question) waits for at most one item. `failed` is called when anything raises, which is a bug:
     after an item or a tick that did, models are fed no more, but calls are answered still, and nobody has to wait.
@@ -25,11 +28,12 @@ class ModelThread(threading.Thread):
         apply: Callable[[Item], None],
         tick: Callable[[], None],
         failed: Callable[[Exception], None],
+        due: Callable[[], bool] = lambda: True,
     ) -> None:
         super().__init__(name="nettop-models", daemon=True)
         self._handoff = handoff
         self._apply = apply
-        self._tick = tick
+        self._tick, self._due = tick, due
         self._failed = failed
         self._stopping = False
 
@@ -47,9 +51,10 @@ class ModelThread(threading.Thread):
             self._answer_only()
 
     def _loop(self) -> None:
-        next_tick = time.monotonic() + TICK_S
+        last, calm = time.monotonic(), False
         while not self._stopping:
-            calls, items = self._handoff.take(max(0.0, next_tick - time.monotonic()))
+            pause = QUIET_TICK_S if calm else TICK_S
+            calls, items = self._handoff.take(max(0.0, last + pause - time.monotonic()))
             self._answer(calls)
             for item in items:
                 if self._stopping:
@@ -57,9 +62,10 @@ class ModelThread(threading.Thread):
                 self._apply(item)
                 if self._handoff.called():
                     self._answer(self._handoff.take(0, most=0)[0])
-            if time.monotonic() >= next_tick:
+            calm = calm and not (items and self._due())
+            if time.monotonic() >= last + (QUIET_TICK_S if calm else TICK_S):
                 self._tick()
-                next_tick = time.monotonic() + TICK_S
+                last, calm = time.monotonic(), not self._due()
 
     def _answer_only(self) -> None:
         """What sources put is let go: they must not block, and memory must not fill."""

@@ -13,6 +13,7 @@ from nettop.errors import NettopError
 
 READ_BYTES = 4 << 20  # about as much as one read() may return
 LOSSES_EVERY_NS = 250_000_000
+LOSSES_FOR_NS = 2_000_000_000  # after the last read: what is lost makes the descriptor ready first
 _LONGEST_LAST_NS = 500_000_000  # a kernel that goes on bringing more must not keep us
 
 Put = Callable[[list[Item]], None]
@@ -23,7 +24,8 @@ class SourceThread(threading.Thread):
 
     `gather_ns` is how long a read waits for company after the last one: batches by time, not by item. `last_ns`: what
     the kernel has at hand within this time when stop() comes is read still; None for a source that is left as it is.
-    `listens`: something may be lost at any time; else (it asks for what it reads) only what a read was to bring.
+    `listens`: something may be lost at any time, so losses are polled by time, but for a descriptor at rest; else (it
+    asks for what it reads) only what a read was to bring.
     """
 
     def __init__(
@@ -83,7 +85,7 @@ class SourceThread(threading.Thread):
             self._put([End(self.stream, self._seq.next(), error=why)])
 
     def _loop(self) -> None:
-        next_losses = self._next_losses()
+        next_losses, until = self._next_losses(), time.monotonic_ns() + LOSSES_FOR_NS
         ended = False
         while not (self._stopping or ended):
             ready = self._wait(next_losses)
@@ -93,9 +95,10 @@ class SourceThread(threading.Thread):
                 ended = self._read()
                 if not ended:
                     self._gather()
+                next_losses, until = next_losses or self._next_losses(), time.monotonic_ns() + LOSSES_FOR_NS
             if next_losses is not None and time.monotonic_ns() >= next_losses:
                 self._poll_losses()
-                next_losses = self._next_losses()
+                next_losses = self._next_losses() if time.monotonic_ns() < until else None
         if not ended:
             self._read_last()
         self._poll_losses()

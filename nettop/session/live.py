@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -12,12 +13,14 @@ from nettop.errors import BrokerError
 from nettop.model.events.log import KEEP_EVENTS
 from nettop.model.filter.expression import Filter
 from nettop.model.sysctls import ACCOUNTING
+from nettop.model.table import Detail, Snapshot, ViewSpec
 from nettop.pipeline import feeds
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.feeds import Feed
 from nettop.pipeline.live_sources import MAX_SNAPLEN, LiveSources
 from nettop.pipeline.receive_filter import EVERYTHING, Only
 from nettop.session import flow_actions
+from nettop.session.attention import Attention
 from nettop.session.base import RunSession
 from nettop.session.own_ssh import Connection, leaving_out
 from nettop.session.run import Run
@@ -56,6 +59,7 @@ class LiveSession(RunSession):
         self._wanted = tuple(dict.fromkeys((spec, *others)))
         self._ssh = ssh
         self._poked: dict[tuple[int, str], float] = {}  # namespace and feed → when
+        self._attention, self._pacing = Attention(), threading.Lock()
         self._acct_since_ns = 0
         self._capturing: Capturing | None = None
         self._went_ns, self._went_word = 0, ""  # when the namespace shown went, and the header's word for it
@@ -87,6 +91,27 @@ class LiveSession(RunSession):
         if self._went_ns:
             status = replace(status, mode=self._went_word, clock_ns=self._went_ns, events_per_s=None)
         return replace(status, capturing=self._capturing, capture=status.capture if self._capturing else "off")
+
+    def ask(self, view: str, spec: ViewSpec, deliver: Callable[[Snapshot], None]) -> None:
+        """The window that spec describes, delivered on the model thread; what it shows is polled from now on."""
+        self._look(view)
+        super().ask(view, spec, deliver)
+
+    def detail(self, view: str, ident: int, deliver: Callable[[Detail | None], None]) -> None:
+        """What is known of one row, delivered on the model thread; None when it is gone."""
+        self._look(f"{view}/detail")
+        super().detail(view, ident, deliver)
+
+    def _look(self, at: str) -> None:
+        if self._attention.look(at):
+            self._pace(self._watched())
+
+    def _pace(self, watched: Sequence[LiveSources]) -> None:
+        """What nobody looks at and no recording takes is polled more seldom."""
+        with self._pacing:
+            looked_at = self._attention.now()
+            for sources in watched:
+                sources.pace(looked_at, self._recorder is not None)
 
     # -- namespaces --------------------------------------------------------------------------------------------------
 
@@ -195,6 +220,7 @@ class LiveSession(RunSession):
 
     def _wishes(self, engine: Engine, watched: Sequence[LiveSources]) -> None:
         """On the model thread, at each tick."""
+        self._pace(watched)
         for sources in watched:
             if engine.flows.resync_wanted(engine.code(sources.netns.label)):
                 self._seldom(sources, feeds.TABLE)
@@ -320,6 +346,7 @@ class LiveSession(RunSession):
         return self._broker.open_output(path, False)
 
     def _keyframe(self) -> None:
+        self._pace(self._watched())
         for sources in self._watched():
             sources.poke(*feeds.KEYFRAMES)
 

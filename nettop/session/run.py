@@ -22,6 +22,7 @@ from nettop.session.status import Status
 from nettop.text.sanitize import clean
 from nettop.text.units import scaled
 
+_SECOND = 1_000_000_000
 _ALIVE_S = 0.5  # how often a wait for the models looks whether they live
 
 Found = TypeVar("Found")
@@ -65,7 +66,7 @@ class Run:
         self._clock_ns = 0
         self._stopped_ns = 0  # when the clock was stopped
         self._packets = _PacketRate()
-        self._models = ModelThread(self.plumbing.handoff, self._apply, self._tick, self._failed)
+        self._models = ModelThread(self.plumbing.handoff, self._apply, self._tick, self._failed, self._due)
 
     def start(self) -> None:
         """Begin to take items and questions."""
@@ -138,6 +139,12 @@ class Run:
         self.engine.tick(now_ns)
         self.status = self._facts(now_ns)
         self.each_tick(self.engine)
+
+    def _due(self) -> bool:
+        """Whether something changes by time alone, so that the next tick must come soon."""
+        events, now_ns = self.engine.events, self.now_ns()
+        counted = (*events.rates(now_ns), *events.rates(now_ns + _SECOND))
+        return any(counted) or bool(self._packets.rate) or self.engine.due()
 
     def _facts(self, now_ns: int) -> Status:
         engine = self.engine

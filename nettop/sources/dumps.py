@@ -51,6 +51,7 @@ class DumpSource:
         self._busy_ns = 0  # what the turn under way has cost
         self._cost_ns: int | None = None  # and the one before
         self._began_ns = self._next_ns = self._rest_until_ns = 0
+        self._stretched_ns = 0  # the least from one turn's beginning to the next one's, by what the last ones cost
         self._answered = 0  # bytes of the round under way
         self._not_before_ns: dict[Round, int] = {}  # when those whose answers are large may be polled again
 
@@ -62,9 +63,9 @@ class DumpSource:
         """When the next dump is to be asked for; while one is under way, when it is given up."""
         if self._exchange.active:
             return self._exchange.due_ns
-        if self._poked and not self._todo:
-            return min(self._next_ns, self._rest_until_ns)
-        return self._next_ns
+        if self._todo:
+            return self._next_ns
+        return min(self._turn_ns(), self._rest_until_ns) if self._poked else self._turn_ns()
 
     @property
     def cost_ns(self) -> int:
@@ -74,6 +75,10 @@ class DumpSource:
     def poke(self) -> None:
         """Ask for all rounds now (after the turn under way, and a rest as long as that turn cost)."""
         self._poked = True
+
+    def pace(self, interval: float | None, polled: Sequence[Round]) -> None:
+        """Poll these rounds this often from now on. As thread-safe as poke()."""
+        self._interval_ns, self._polled = None if interval is None else int(interval * _SECOND), tuple(polled)
 
     def read(self, max_bytes: int) -> list[Item]:
         """The beginning of a dump that is due, or what comes of the one under way: of a small one everything."""
@@ -116,7 +121,7 @@ class DumpSource:
         if self._poked and now >= self._rest_until_ns:
             self._poked = False
             self._todo.extend(self._rounds)
-        elif now >= self._next_ns:
+        elif now >= self._turn_ns():
             self._todo.extend(one for one in self._polled if now >= self._not_before_ns.get(one, 0))
         if self._todo:
             self._began_ns = self._next_ns = now
@@ -141,6 +146,10 @@ class DumpSource:
         self._tries = 0
         return items if self._todo else items + self._end_turn()
 
+    def _turn_ns(self) -> int:
+        """When the next turn begins by time."""
+        return self._began_ns + max(self._interval_ns or 0, self._stretched_ns)
+
     def _end_turn(self) -> list[Item]:
         now = time.monotonic_ns()
         if self._interval_ns is None:
@@ -148,7 +157,6 @@ class DumpSource:
         # One slow turn (the machine was busy, another dump held the broker) must not silence the next minute.
         cost = self._busy_ns if self._cost_ns is None else min(self._busy_ns, self._cost_ns)
         self._cost_ns = self._busy_ns
-        stretched = int(cost * _DOWNSTREAM / self._share) if self._share else 0
-        self._next_ns = self._began_ns + max(self._interval_ns, stretched)
+        self._stretched_ns = int(cost * _DOWNSTREAM / self._share) if self._share else 0
         self._rest_until_ns = now + self._busy_ns
         return []

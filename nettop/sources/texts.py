@@ -59,6 +59,10 @@ class Texts:
         """Ask for all texts again. Thread-safe; the thread that waits on due_ns() must be woken after it."""
         self._poked = True
 
+    def pace(self, interval: float | None) -> None:
+        """Ask this often from now on. As thread-safe as poke()."""
+        self._interval_ns = None if interval is None else int(interval * 1e9)
+
     def read(self, max_bytes: int) -> list[Item]:
         """The next snapshot of the turn. Blocks for as long as its tool takes (the broker ends it after 15 s)."""
         items: list[Item] = [] if self._announced else [StreamAdded(self._stream, self._seq.next())]

@@ -101,6 +101,11 @@ class FlowMeter:
         self._generation[rows] = self._store["generation"][rows]
         self.version += 1
 
+    @property
+    def measuring(self) -> bool:
+        """Whether packets have come of which rates are made."""
+        return bool(self._began_ns)
+
     def measured(self, data: Data) -> tuple[Array, Array] | None:
         """Bytes a second of the store's rows from 0 on, each way, NaN where not measured; None: nothing is."""
         if not self._began_ns or not len(self._generation):

@@ -106,6 +106,11 @@ class PacketStore:
         for first in range(0, len(parts), MAX_STREAMS):
             self._number(parts[first : first + MAX_STREAMS])
 
+    @property
+    def waiting(self) -> bool:
+        """Whether live packets wait for their places."""
+        return self._arrivals.rows > 0
+
     def _number(self, parts: list[tuple[Batch, Stream]]) -> None:
         blocks = [block_of(batch, stream, 1, self.told) for batch, stream in parts]
         block = joined(blocks) if len(blocks) > 1 else blocks[0]

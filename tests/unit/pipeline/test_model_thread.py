@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 
-from nettop.batch import Item
+from nettop.batch import Batch, DumpMark, Item
 from nettop.pipeline.handoff import Handoff
-from nettop.pipeline.model_thread import ModelThread
+from nettop.pipeline.model_thread import QUIET_TICK_S, TICK_S, ModelThread
 from tests.kernel.namespaces import poll
 from tests.unit.pipeline.test_handoff import batch
 
@@ -55,3 +56,30 @@ def test_after_a_failure_sources_do_not_block_and_questions_are_answered() -> No
         models.handoff.call(answered.set)
         assert answered.wait(30)
         assert len(models.failures) == 1
+
+
+def test_in_a_calm_ticks_are_half_as_many_until_something_happens() -> None:
+    handoff, due, ticks = Handoff(3000), [False], list[float]()
+    thread = ModelThread(
+        handoff, lambda item: None, lambda: ticks.append(time.monotonic()), lambda error: None, lambda: due[0]
+    )
+    thread.start()
+    poll(lambda: len(ticks) >= 3)
+    assert ticks[2] - ticks[1] >= QUIET_TICK_S
+    due[0] = True
+    handoff.put([batch(1, 0)], wait=True)
+    poll(lambda: len(ticks) >= 5)
+    thread.stop()
+    thread.join(30)
+    assert TICK_S <= ticks[4] - ticks[3] < QUIET_TICK_S
+
+
+def test_the_beginning_of_a_dump_waits_for_what_follows() -> None:
+    handoff = Handoff(3000)
+    taken: list[Item] = []
+    taker = threading.Thread(target=lambda: taken.extend(handoff.take(30)[1]))
+    taker.start()
+    handoff.put([DumpMark(1, 0, 0, "conntrack", begin=True)], wait=True)
+    handoff.put([batch(1, 1)], wait=True)
+    taker.join(30)
+    assert [type(item) for item in taken] == [DumpMark, Batch]

@@ -6,8 +6,11 @@ import os
 import threading
 import time
 
+import pytest
+
 from nettop.batch import Counter64, Counters, End, Item
 from nettop.errors import NettopError
+from nettop.pipeline import source_thread
 from nettop.pipeline.source_thread import LOSSES_EVERY_NS, SourceThread
 from tests.kernel.namespaces import poll
 
@@ -88,6 +91,19 @@ def test_stop_ends_a_thread_that_waits() -> None:
 def test_losses_are_polled_without_any_traffic() -> None:
     source = PipeSource()
     thread, _, _ = started(source)
+    assert source.polled.wait(30)
+    thread.stop()
+    thread.join(30)
+
+
+def test_losses_are_polled_again_after_a_read_when_the_descriptor_was_at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_thread, "LOSSES_FOR_NS", 0)
+    source = PipeSource()
+    thread, _, _ = started(source)
+    assert source.polled.wait(30)
+    source.polled.clear()
+    assert not source.polled.wait(2 * LOSSES_EVERY_NS / 1e9)
+    os.write(source.into, b"\x05")
     assert source.polled.wait(30)
     thread.stop()
     thread.join(30)

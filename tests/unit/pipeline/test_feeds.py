@@ -1,0 +1,100 @@
+"""The table of feeds: its rows agree with one another, and what nobody looks at is polled more seldom."""
+
+from __future__ import annotations
+
+import pytest
+
+from nettop.batch import Stream, Text
+from nettop.broker.client import ReadRequest
+from nettop.kinds import StreamKind, TextKind
+from nettop.pipeline import feeds
+from nettop.pipeline.engine import Engine
+from nettop.pipeline.feeds import FEEDS, Feed, Pace, feed_of, pace_s
+
+NAMES = [feed.name for feed in FEEDS]
+CALM = [feed for feed in FEEDS if feed.shown_in]
+
+
+def test_names_and_streams_are_distinct() -> None:
+    streams = [feed.stream for feed in FEEDS if not feed.texts]
+    assert len(set(NAMES)) == len(NAMES)
+    assert len(set(streams)) == len(streams)
+
+
+@pytest.mark.parametrize("feed", FEEDS, ids=NAMES)
+def test_a_row_names_models_views_and_feeds_that_there_are(feed: Feed) -> None:
+    engine = Engine("")
+    assert set(feed.models) <= engine.models.keys()
+    assert {view.partition("/")[0] for view in feed.shown_in} <= engine.views.keys()
+    assert set(feed.wakes) <= set(NAMES)
+    assert sum(map(bool, (feed.rounds, feed.groups, feed.texts))) == 1
+    assert {one.what for one in feed.polled} <= {one.what for one in feed.rounds}
+    assert {one.what for one in feed.glance} <= {one.what for one in feed.polled or feed.rounds}
+
+
+@pytest.mark.parametrize("feed", FEEDS, ids=NAMES)
+def test_the_feed_of_a_stream_is_its_row(feed: Feed) -> None:
+    stream = feed.new_stream(1, "gw-a")
+    assert stream == Stream(1, stream.kind, feed.stream, "gw-a", netlink_family=feed.family)
+    if not feed.texts:
+        assert feed_of(stream) is feed
+    for what in feed.texts:
+        found = feed_of(stream, Text(1, 0, 0, what, b""))
+        assert found is not None and found.models == feed.models
+
+
+def test_a_stream_of_another_name_belongs_to_no_feed() -> None:
+    assert feed_of(Stream(1, StreamKind.NETLINK, "of-tomorrow")) is None
+    assert feed_of(Stream(1, StreamKind.TEXT, "text")) is None
+
+
+def test_every_kind_of_text_has_a_row() -> None:
+    assert {what for feed in FEEDS for what in feed.texts} == set(TextKind)
+
+
+@pytest.mark.parametrize("feed", CALM, ids=[feed.name for feed in CALM])
+def test_what_is_on_the_screen_or_recorded_is_read_as_often_as_its_row_says(feed: Feed) -> None:
+    often = feed.every_s, feed.polled or feed.rounds
+    assert all(feed.polling({view}, recorded=False) == often for view in feed.shown_in)
+    assert feed.polling((), recorded=True) == often
+    assert feed.polling({"packets"}, recorded=False) != often
+
+
+def test_the_table_of_flows_is_always_read_as_often() -> None:
+    assert {feed.polling((), False)[0] for feed in (feeds.TABLE, feeds.SYSCTLS, feeds.ROUTES)} == {2.0, 5.0, 30.0}
+
+
+def test_the_header_has_the_use_of_the_table_whatever_is_looked_at() -> None:
+    every_s, (glance,) = feeds.STATISTICS.polling({"flows"}, recorded=False)
+    assert (every_s, glance.requests) == (1.0, (ReadRequest.CONNTRACK_STATS,))
+    assert feeds.STATISTICS.polling({"counters"}, recorded=False) == (1.0, feeds.STATISTICS.rounds)
+
+
+@pytest.mark.parametrize(
+    ("looked_at", "every_s"), [("flows", 10.0), ("chains", 1.0), ("rules", 1.0), ("counters", 1.0)]
+)
+def test_rules_are_read_every_second_only_where_they_are_shown(looked_at: str, every_s: float) -> None:
+    assert feeds.NFT.polling({looked_at}, recorded=False)[0] == every_s
+
+
+def test_a_recording_has_its_own_pace() -> None:
+    assert [pace_s(pace, 300.0) for pace in Pace] == [0.0, 10.0, 300.0]
+    assert [pace_s(pace, 5.0) for pace in Pace] == [0.0, 5.0, 5.0]
+    paces = {feed.name: feed.recorded_s(300.0) for feed in FEEDS}
+    assert paces == {
+        "events": None,
+        "conntrack": 300.0,
+        "expect": 300.0,
+        "ctstats": 1.0,
+        "sysctls": 5.0,
+        "routes": 30.0,
+        "route-events": None,
+        "processes": 10.0,
+        "nft-events": None,
+        "nft": 10.0,
+        "texts": None,
+        "nft-sets": 10.0,
+        "nfacct": 10.0,
+        "net-statistics": 10.0,
+        "legacy": 10.0,
+    }
