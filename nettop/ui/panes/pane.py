@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from textual.containers import Vertical
 from textual.message import Message
@@ -17,28 +16,34 @@ from nettop.ui.widgets.snapshot_requests import Post
 from nettop.ui.widgets.table import Table
 
 
-class Pane(Vertical, Covered):
-    """The body of a view. This one shows nothing: a subclass says what it can do, and the screen asks no more of it.
+class Host(Protocol):
+    """What a pane needs of its screen."""
 
-    `leaving` is called before the pane itself goes to another place (into a group): [ leads back there.
-    """
+    session: Session
+    post: Post
+
+    @property
+    def live(self) -> bool:
+        """True while a namespace is watched, not a file."""
+        ...
+
+    def leave(self) -> None:
+        """Remember what is shown now, before the pane itself goes to another place (into a group): [ leads back."""
+        ...
+
+
+class Pane(Vertical, Covered):
+    """The body of a view. This one shows nothing: a subclass says what it can do, and the screen asks no more of it."""
 
     DEFAULT_CSS = "Pane { height: 1fr; width: 1fr; }"
 
     class Changed(Message):
         """What is filtered or grouped by, or whether a detail is open, has changed."""
 
-    def __init__(
-        self,
-        definition: ViewDef,
-        session: Session,
-        post: Post,
-        live: bool = True,
-        leaving: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, definition: ViewDef, host: Host) -> None:
         super().__init__(id=f"view-{definition.name}")
-        self.definition, self.session, self.post = definition, session, post
-        self.live, self._leaving = live, leaving
+        self.definition, self.host = definition, host
+        self.session, self.post = host.session, host.post
 
     @property
     def kind(self) -> str:

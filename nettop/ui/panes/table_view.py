@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from textual.app import ComposeResult
 from textual.widget import Widget
 
 from nettop.model.table import Detail, GroupDetail, Line
-from nettop.session.interface import Session
 from nettop.session.status import Status
 from nettop.ui.panes.advice import ended_advice
 from nettop.ui.panes.child import Child
 from nettop.ui.panes.detail import DetailPane
 from nettop.ui.panes.grouping import Grouped, Grouping
-from nettop.ui.panes.pane import Pane, ViewDef
+from nettop.ui.panes.pane import Host, Pane, ViewDef
 from nettop.ui.panes.totals import totals_line
 from nettop.ui.widgets.accounting_offer import AccountingOffer
 from nettop.ui.widgets.bar_lines import capture_line
 from nettop.ui.widgets.painter import described
-from nettop.ui.widgets.snapshot_requests import Post
 from nettop.ui.widgets.table import Table, TablePlace
 from nettop.ui.widgets.text_panes import Paper
 from nettop.ui.widgets.timeline import TALL, Band
@@ -38,15 +35,9 @@ class ViewPlace:
 class TableView(Pane):
     """A table with its totals, a detail pane, and where the view has such, groups or a child table."""
 
-    def __init__(
-        self,
-        definition: ViewDef,
-        session: Session,
-        post: Post,
-        live: bool = True,
-        leaving: Callable[[], None] = lambda: None,
-    ) -> None:
-        super().__init__(definition, session, post, live, leaving)
+    def __init__(self, definition: ViewDef, host: Host) -> None:
+        super().__init__(definition, host)
+        session, post = host.session, host.post
         kind, tables = definition.filter_kind, session.views
         self.table = self._made(definition.name, kind, definition.can_follow)
         self.grouping: Grouping | None = None
@@ -61,14 +52,14 @@ class TableView(Pane):
         self.totals = Paper()
         self.detail = DetailPane(definition.name, session, post)
         self._open = False  # the detail
-        if definition.can_follow and (live or definition.name != "packets"):
+        if definition.can_follow and (host.live or definition.name != "packets"):
             self.table.window.go_follow()
 
     def _made(self, name: str, kind: str, can_follow: bool = False) -> Table:
         info = self.session.views[name]
         table = Table(name, self.session, self.post, info, can_follow=can_follow)
         table.filter_kind = kind
-        table.advice = self.definition.advice if self.live else self.definition.replay_advice
+        table.advice = self.definition.advice if self.host.live else self.definition.replay_advice
         return table
 
     def compose(self) -> ComposeResult:
@@ -205,14 +196,14 @@ class TableView(Pane):
         if self._open:
             self._close()
         elif self.grouping is not None and self.grouping.opened:
-            self._leaving()
+            self.host.leave()
             self.grouping.leave()
         elif self.active.filter is not None:
-            self._leaving()
+            self.host.leave()
             self.active.set_filter(None)
             return
         elif self.in_groups:
-            self._leaving()
+            self.host.leave()
             self.group_by(None)
             return
         elif self.child is not None and self.child.inside:
@@ -253,7 +244,7 @@ class TableView(Pane):
         if not isinstance(found, GroupDetail):
             self.app.notify("the filter is too long to be narrowed to a group", severity="warning")
             return
-        self._leaving()
+        self.host.leave()
         grouping.open(name, found.filter)
         self.table.way_out = "goes back to the groups"
         self.place()

@@ -111,7 +111,7 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         self._current = name
         if name not in self._mounted:
             definition = next(v for v in self.views if v.name == name)
-            view = definition.body(definition, self.session, self.post, self.live, self.leave)
+            view = definition.body(definition, self)
             self._mounted[name] = view
             self._body.mount(view)
             self.call_after_refresh(self._focus_view)
