@@ -142,8 +142,9 @@ def follow(screen: MainScreen) -> None:
 
 def copy(screen: MainScreen) -> Awaitable[None] | None:
     """To the clipboard, by the terminal's OSC 52; a flow or an event in the form that is chosen."""
-    row = screen.table.current
-    if screen.table.view not in COPIED or row is None:
+    table = screen.view.active
+    row = None if table is None else table.current
+    if table is None or table.view not in COPIED or row is None:
         _to_clipboard(screen, screen.view.copied())
         return None
     from nettop.ui.screens.choose import ChooseScreen
@@ -158,7 +159,7 @@ def copy(screen: MainScreen) -> Awaitable[None] | None:
             _to_clipboard(screen, screen.view.copied())
         elif answer:
             screen.session.copy_as(
-                screen.table.view, row.ident, answer[0], lambda text: screen.post(_to_clipboard, screen, text)
+                table.view, row.ident, answer[0], lambda text: screen.post(_to_clipboard, screen, text)
             )
 
     keys = {choice.note: choice.ident for choice in found}
@@ -172,7 +173,8 @@ def _to_clipboard(screen: MainScreen, text: str) -> None:
         screen.app.copy_to_clipboard("\n".join(lines))
         screen.app.notify(_copied_words(lines, screen.app.size.width), timeout=_READABLE, markup=False)
     else:
-        screen.say("nothing to copy here" if screen.table.current is None else "it is gone: nothing to copy")
+        row = None if screen.view.active is None else screen.view.active.current
+        screen.say("nothing to copy here" if row is None else "it is gone: nothing to copy")
 
 
 def _copied_words(lines: Sequence[str], width: int) -> str:

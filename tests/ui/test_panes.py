@@ -1,0 +1,77 @@
+"""A view whose body is no table is a view like any other."""
+
+from __future__ import annotations
+
+import pytest
+from textual.app import ComposeResult
+
+from nettop.model.table import Line
+from nettop.ui.panes.pane import Host, Pane, ViewDef
+from nettop.ui.screens import main
+from nettop.ui.views import VIEWS
+from nettop.ui.widgets.text_panes import Paper
+from tests.ui.plain_session import session
+from tests.ui.plain_tables import PlainModel
+from tests.ui.screen_text import running
+
+
+class Plan(Pane, can_focus=True):
+    """Draws words; Enter and Esc turn to another sheet and back."""
+
+    def __init__(self, definition: ViewDef, host: Host) -> None:
+        super().__init__(definition, host)
+        self.sheet, self.paper = 0, Paper()
+
+    def compose(self) -> ComposeResult:
+        yield self.paper
+
+    @property
+    def filters(self) -> Line:
+        return ((f"sheet {self.sheet}", "dim"),)
+
+    @property
+    def standing(self) -> int:
+        return self.sheet
+
+    def return_to(self, place: int) -> None:
+        self._turn(place)
+
+    def open_row(self) -> None:
+        self.host.leave()
+        self._turn(self.sheet + 1)
+
+    def back(self) -> None:
+        self._turn(0)
+
+    def copied(self) -> str:
+        return f"the plan of sheet {self.sheet}"
+
+    def tick(self) -> None:
+        self.paper.write([((f"drawn on sheet {self.sheet}", ""),)])
+
+    def _turn(self, sheet: int) -> None:
+        self.sheet = sheet
+        self.post_message(self.Changed())
+
+
+async def test_keys_bars_and_the_way_back_work_in_a_view_without_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(main, "VIEWS", (*VIEWS, ViewDef("plan", "6", "Plan: drawn", body=Plan)))
+    source = session()
+    source.views["plan"] = PlainModel((), (), (), [])
+    async with running(source=source) as seen:
+        seen.main.show("plan")
+        await seen.see("drawn on sheet 0")
+        assert "[6 Plan]" in seen.text and "sort" not in seen.lines[-1] and "filter" not in seen.lines[-1]
+        for key in ("s", "slash", "C", "b", "f", "D", "tab", "shift+tab", "space", "space", "N"):
+            await seen.press(key)
+            assert seen.app.screen is seen.main and not seen.main.typing, key
+        await seen.press("enter")
+        await seen.see("drawn on sheet 1")
+        await seen.see("sheet 1 ")
+        await seen.press("y")
+        await seen.see("the plan of sheet 1")
+        await seen.press("left_square_bracket")
+        await seen.see("drawn on sheet 0")
+        await seen.press("left_square_bracket")
+        await seen.see("[1 Flows]")
+        assert seen.app.failure is None
