@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 
 from nettop.broker.filterwords import LIVE_ONLY, Token, looked_up, refuse_names, tokens
@@ -32,58 +32,50 @@ class _Program(ctypes.Structure):
     _fields_ = (("bf_len", ctypes.c_uint), ("bf_insns", ctypes.c_void_p))
 
 
-def compile_program(linktype: int, expression: str, snaplen: int, *, names: bool = False) -> bytes:
+def compile_program(linktype: int, expression: str, snaplen: int) -> bytes:
     """The expression as an array of struct sock_filter (8 bytes each), for frames that hold their own VLAN tags.
 
-    For syntax checks and files; needs no rights. `names` allows words that libpcap would look up (DNS, may block).
-    Raises FilterError (with the position), BrokerError without libpcap.
+    For syntax checks and files; needs no rights. Raises FilterError (with the position), BrokerError without libpcap.
     """
-    _check(linktype, expression, names)
+    _check(linktype, expression)
     with _dead_handle(linktype, snaplen) as handle:
         return _compile(handle, expression, _NETMASK_UNKNOWN)
 
 
-def compile_live(
-    device: str, snaplen: int, expression: str, linktype: int = LINKTYPE_ETHERNET, *, names: bool = False
-) -> bytes:
+def compile_live(device: str, snaplen: int, expression: str) -> bytes:
     """The same for a packet socket bound to `device` of the current namespace (`vlan`, `inbound` and the like work).
 
-    A device that is down cannot be activated: lo stands in for an Ethernet one, then a dead handle unless the
-    expression needs a live one. Nothing stays open. Raises FilterError, BrokerError, NotPermitted.
+    A device that is down cannot be activated: lo stands in for it, then a dead handle unless the expression needs a
+    live one. Nothing stays open. Raises FilterError, BrokerError, NotPermitted.
     """
-    _check(linktype, expression, names)
+    _check(LINKTYPE_ETHERNET, expression)
     try:
         with _live_handle(device, snaplen) as handle:
             return _compile(handle, expression, _netmask(device))
     except _DeviceDown:
-        return _compile_for_down_device(device, snaplen, expression, linktype)
+        return _compile_for_down_device(device, snaplen, expression)
 
 
-def _compile_for_down_device(device: str, snaplen: int, expression: str, linktype: int) -> bytes:
-    if linktype == LINKTYPE_ETHERNET:
-        try:
-            with _live_handle("lo", snaplen) as handle:
-                return _compile(handle, expression, _NETMASK_UNKNOWN)
-        except _DeviceDown:
-            pass
+def _compile_for_down_device(device: str, snaplen: int, expression: str) -> bytes:
+    with suppress(_DeviceDown), _live_handle("lo", snaplen) as handle:
+        return _compile(handle, expression, _NETMASK_UNKNOWN)
     if any(token.text in LIVE_ONLY for token in tokens(expression)):
         raise BrokerError(f"this capture filter cannot be compiled while {device} is down", f"ip link set {device} up")
-    with _dead_handle(linktype, snaplen) as handle:
+    with _dead_handle(LINKTYPE_ETHERNET, snaplen) as handle:
         return _compile(handle, expression, _NETMASK_UNKNOWN)
 
 
 # -- what is refused before libpcap sees it ---------------------------------------------------------------------------
 
 
-def _check(linktype: int, expression: str, names: bool) -> None:
+def _check(linktype: int, expression: str) -> None:
     if "\0" in expression:
         raise FilterError("a filter holds no NUL character", expression, expression.index("\0"))
     if len(expression) > MAX_EXPRESSION:
         raise FilterError(f"a filter is at most {MAX_EXPRESSION} characters long", expression[:60] + "…")
     if linktype == LINKTYPE_NETLINK and expression.strip():
         raise FilterError("capture filters do not apply to netlink streams", expression)
-    if not names:
-        refuse_names(expression)
+    refuse_names(expression)
 
 
 # -- libpcap itself ---------------------------------------------------------------------------------------------------

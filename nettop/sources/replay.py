@@ -23,8 +23,8 @@ class ReplaySource:
     """Implements batch.Source over a file. Opening raises InputError where the file is no capture. `fd`: it is open.
 
     `speed` is how many recorded seconds pass in a second, None for no pacing. Times between batches count; a record
-    stamped before its predecessor comes right after it. All methods belong to the source's thread, but for pause,
-    resume and set_speed, which any thread may call (they take effect at the next read or due_ns).
+    stamped before its predecessor comes right after it. All methods belong to the source's thread, but for pause
+    and resume, which any thread may call (they take effect at the next read or due_ns).
     """
 
     def __init__(
@@ -50,16 +50,6 @@ class ReplaySource:
         self._at_end = False  # of a file that is followed, for now
         self._anchor: tuple[int, int] | None = None  # the clock's time, and the recorded time that it stands for
 
-    @property
-    def paused(self) -> bool:
-        """Whether nothing is given until resume()."""
-        return self._paused
-
-    @property
-    def speed(self) -> float | None:
-        """Recorded seconds in a second; None: as fast as it goes."""
-        return self._speed
-
     def pause(self) -> None:
         """Nothing more is given until resume(); recorded time stands still."""
         self._reanchor()
@@ -71,13 +61,6 @@ class ReplaySource:
             self._paused = False
             if self._anchor is not None:
                 self._anchor = (self._clock(), self._anchor[1])
-
-    def set_speed(self, speed: float | None) -> None:
-        """Goes on from the present recorded time at another speed."""
-        self._reanchor()
-        self._speed = speed
-        if speed is None:
-            self._anchor = None
 
     def fileno(self) -> int | None:
         """The pipe to wait on, when more must be read from one; None for a file, a pause, or items that wait."""

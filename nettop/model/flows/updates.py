@@ -75,7 +75,6 @@ class FlowRules:
 
     def __init__(self, store: FlowStore) -> None:
         self.store = store
-        self.unkeyed = 0  # rows without an original tuple: they name no flow
         self._open: set[int] = set()  # namespaces with a dump under way
 
     def begin(self, netns: int) -> None:
@@ -114,8 +113,7 @@ class FlowRules:
     def _keyed(self, netns: int, cols: Columns) -> tuple[Keys, Columns]:
         keyed = (cols["have"] & HAVE_ORIG) != 0
         if not keyed.all():
-            self.unkeyed += len(cols) - int(np.count_nonzero(keyed))
-            cols = cols.take(keyed)
+            cols = cols.take(keyed)  # the others name no flow
         return self.store.keys(netns, cols), cols
 
     def _of(self, netns: int) -> Array:

@@ -45,7 +45,6 @@ class PacketTally:
     def __init__(self) -> None:
         self._k = [np.uint64(secrets.randbits(64) | 1) for _ in range(5)]
         self.later_fragments = self.other = self.beyond = 0  # packets not attributed: why
-        self.first_fragments = 0  # attributed, but what follows of them is not
         self.packets = 0  # all that were looked at
         self._cache: Array
         self._hashes: Array
@@ -127,10 +126,8 @@ class PacketTally:
         first = have & np.uint16(HAVE_IP | HAVE_LATER_FRAGMENT) == HAVE_IP
         layer4 = have & np.uint16(HAVE_PORTS | HAVE_ICMP_ID) != 0
         rows: Array = (first & (layer4 | ~_WITH_LAYER_4[cols["proto"]])).nonzero()[0]
-        fragments = int(np.count_nonzero(have & np.uint16(HAVE_FRAGMENT)))
         later = int(np.count_nonzero(have & np.uint16(HAVE_LATER_FRAGMENT)))
         self.later_fragments += later
-        self.first_fragments += fragments - later
         self.other += len(have) - len(rows) - later
         return rows
 

@@ -36,10 +36,3 @@ def mark(key: str, sort: Sequence[SortKey]) -> str:
         return ""
     arrow = DESCENDING if sort[places.index(key)].descending else ASCENDING
     return arrow + (_PLACES[places.index(key) : places.index(key) + 1] if len(places) > 1 else "")
-
-
-def words(sort: Sequence[SortKey], columns: Sequence[Column]) -> str:
-    """`RATE ▼, BYTES ▼`; "as they come" for none."""
-    titles = {column.key: column.title.strip() or column.key for column in columns}
-    parts = [f"{titles.get(key.key, key.key)} {DESCENDING if key.descending else ASCENDING}" for key in sort]
-    return ", ".join(parts) or "as they come"
