@@ -32,7 +32,7 @@ ROLES = (
 )
 
 Segment = tuple[str, str]  # (text, role)
-Cell = Segment
+Cell = Segment  # of a table
 Line = tuple[Segment, ...]
 
 

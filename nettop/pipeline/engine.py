@@ -11,7 +11,7 @@ from nettop.batch import Batch, Counters, DumpMark, End, Gap, Item, Stream, Stre
 from nettop.columns import Decoded, Strings
 from nettop.kinds import StreamKind
 from nettop.model.counters.table import CounterTable
-from nettop.model.events.log import KEEP_EVENTS, EventLog
+from nettop.model.events.table import KEEP_EVENTS, EventLog
 from nettop.model.expectations.table import ExpectationTable
 from nettop.model.flow_groups.table import FlowGroups
 from nettop.model.flows.devices import FlowDevices

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nettop.model.events.log import EventLog
+from nettop.model.events.table import EventLog
 from nettop.model.ledger import Ledger
 from nettop.model.packets.blocks import Block
 from nettop.model.packets.store import PacketStore

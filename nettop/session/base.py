@@ -13,7 +13,7 @@ from dataclasses import replace
 from nettop.batch import Counter64
 from nettop.broker.output import open_new
 from nettop.errors import NettopError
-from nettop.model.events.log import KEEP_EVENTS
+from nettop.model.events.table import KEEP_EVENTS
 from nettop.model.filter.expression import Filter
 from nettop.model.flows.capture import FlowCapture, flow_capture
 from nettop.model.flows.clipboard import copied

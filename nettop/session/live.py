@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from nettop.broker.client import Broker, Netns, SetSysctl
 from nettop.errors import BrokerError
-from nettop.model.events.log import KEEP_EVENTS
+from nettop.model.events.table import KEEP_EVENTS
 from nettop.model.filter.expression import Filter
 from nettop.model.sysctls import ACCOUNTING
 from nettop.model.table import Detail, Snapshot, ViewSpec

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from nettop.model.events.log import KEEP_EVENTS
+from nettop.model.events.table import KEEP_EVENTS
 from nettop.model.packets.table import PacketModel
 from nettop.pipeline.source_thread import SourceThread
 from nettop.recording.chunks import open_input

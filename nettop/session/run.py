@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from nettop.batch import Batch, Counter64, Gap, Item, PacketMeta
 from nettop.errors import NettopError
-from nettop.model.events.log import KEEP_EVENTS
+from nettop.model.events.table import KEEP_EVENTS
 from nettop.model.filter.expression import Filter
 from nettop.model.sysctls import ACCOUNTING
 from nettop.model.table import Detail, Snapshot, ViewSpec

@@ -37,7 +37,7 @@ def _kept(text: str) -> int:
 
 def keep_events(options: argparse.Namespace) -> int:
     """Return how many events the session keeps."""
-    from nettop.model.events.log import KEEP_EVENTS
+    from nettop.model.events.table import KEEP_EVENTS
 
     return options.keep_events or KEEP_EVENTS
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from nettop.model.flow_groups.aggregate import SUMS, Groups
-from nettop.model.flows.cells import ABSENT, Cell, RowView, original_text, rate_cell, speed_cell, state_role
-from nettop.model.table import Column, Line
+from nettop.model.flows.cells import ABSENT, RowView, original_text, rate_cell, speed_cell, state_role
+from nettop.model.table import Cell, Column, Line
 from nettop.text import flow as words
 from nettop.text import units
 

@@ -28,11 +28,10 @@ from nettop.model.flow_groups.cells import (
     whole_of,
 )
 from nettop.model.flow_groups.keys import GROUP_BY, GROUPS, GroupBy, Key, Lexicon
-from nettop.model.flows.cells import Cell
 from nettop.model.flows.index import Rows
 from nettop.model.flows.table import FlowTable
 from nettop.model.ordering import ascending, first_rows
-from nettop.model.table import Column, Detail, GroupDetail, Line, Row, Snapshot, SortKey, ViewSpec
+from nettop.model.table import Cell, Column, Detail, GroupDetail, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.model.window import Handles, Match, Orders, visible, wait_ns
 from nettop.text import units
 

@@ -23,14 +23,12 @@ from nettop.columns import (
     Strings,
 )
 from nettop.model.flows import derive
-from nettop.model.table import Column
+from nettop.model.table import Cell, Column
 from nettop.text import flow as words
 from nettop.text import units
 from nettop.text.address import address_text, endpoint_text, with_port
 from nettop.text.packet import icmp_message, icmpv6_message
 from nettop.text.sanitize import clean_bytes
-
-Cell = tuple[str, str]  # text, role
 
 SHARED_COLUMNS = (
     Column("proto", "PROTO", 6),

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from nettop.batch import Array
-from nettop.model.flows.cells import ABSENT, Cell, RowView
+from nettop.model.flows.cells import ABSENT, RowView
 from nettop.model.flows.derive import Data
 from nettop.model.flows.endpoints import by_netns, initiator, responder, row_columns, some
-from nettop.model.table import Line
+from nettop.model.table import Cell, Line
 from nettop.model.topology.lookup import LOCAL, UNKNOWN, RouteLookup
 from nettop.model.topology.routing import MAX_ROUTES, Routing
 from nettop.text import units

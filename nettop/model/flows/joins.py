@@ -13,9 +13,9 @@ from typing import Protocol
 import numpy as np
 
 from nettop.batch import Array
-from nettop.model.flows.cells import ABSENT, Cell, Names, RowView
+from nettop.model.flows.cells import ABSENT, Names, RowView
 from nettop.model.flows.derive import Data
-from nettop.model.table import Line
+from nettop.model.table import Cell, Line
 
 __all__ = ["Devices", "Expectations", "FlowJoins", "Meter", "Names", "Processes"]
 

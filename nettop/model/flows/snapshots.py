@@ -12,13 +12,13 @@ from nettop.batch import Array
 from nettop.columns import HAVE_OCOUNT, HAVE_RCOUNT, HAVE_STATUS
 from nettop.model.filter.expression import Filter
 from nettop.model.flows import derive
-from nettop.model.flows.cells import ABSENT, MEASURED, SHARED_COLUMNS, Cell, RowView, age_cell, shared_cell, speed_cell
+from nettop.model.flows.cells import ABSENT, MEASURED, SHARED_COLUMNS, RowView, age_cell, shared_cell, speed_cell
 from nettop.model.flows.index import Rows
 from nettop.model.flows.joins import FlowJoins
 from nettop.model.flows.rate_history import course_text
 from nettop.model.flows.store import FlowStore
 from nettop.model.ordering import Ties
-from nettop.model.table import Column, Line, Row, Snapshot, SortKey, ViewSpec
+from nettop.model.table import Cell, Column, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.model.window import Handles, Match, Orders, visible, wait_ns
 from nettop.text import flow as words
 from nettop.text import units

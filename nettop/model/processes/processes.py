@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nettop.batch import Array, Text
-from nettop.model.flows.cells import ABSENT, Cell, RowView
+from nettop.model.flows.cells import ABSENT, RowView
 from nettop.model.flows.derive import Data
 from nettop.model.flows.endpoints import End, by_netns, initiator, responder, row_columns, some
 from nettop.model.processes.join import CERTAIN, LIKELY, NO_SOCKET, SocketJoin
 from nettop.model.processes.sockets import Socket, SocketTable, read_sockets
-from nettop.model.table import Line
+from nettop.model.table import Cell, Line
 from nettop.model.topology.lookup import GROUP, LOCAL
 from nettop.model.topology.routing import Routing
 from nettop.text import units

@@ -10,7 +10,7 @@ import pytest
 from nettop.columns import HAVE_MASTER, Decoded, Strings
 from nettop.decode.conntrack.decoder import ConntrackDecoder
 from nettop.model.events.lines import EventLines
-from nettop.model.events.log import EventLog
+from nettop.model.events.table import EventLog
 from nettop.model.expectations.expectation import expectations_of, expected_text
 from nettop.model.filter.expression import parse
 from nettop.model.flows.table import FlowTable

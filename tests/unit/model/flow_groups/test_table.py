@@ -18,12 +18,12 @@ from nettop.model.filter.expression import parse
 from nettop.model.filter.vocabulary import word_filter
 from nettop.model.flow_groups.aggregate import grouped, places_of
 from nettop.model.flow_groups.table import GROUPS, FlowGroups
-from nettop.model.flows.cells import Cell, RowView
+from nettop.model.flows.cells import RowView
 from nettop.model.flows.derive import Data
 from nettop.model.flows.joins import FlowJoins
 from nettop.model.flows.table import FlowTable
 from nettop.model.ordering import radix_order
-from nettop.model.table import GroupDetail, Line, Snapshot, SortKey, ViewSpec
+from nettop.model.table import Cell, GroupDetail, Line, Snapshot, SortKey, ViewSpec
 from nettop.text.sanitize import clean
 from tests.unit.model.flows.flow_rows import ALWAYS, SECOND, T0, begin, decoded, end, ip, row
 

@@ -19,11 +19,11 @@ from nettop.columns import (
 )
 from nettop.model.filter.expression import parse
 from nettop.model.flow_groups.table import FlowGroups
-from nettop.model.flows.cells import Cell, RowView
+from nettop.model.flows.cells import RowView
 from nettop.model.flows.derive import Data
 from nettop.model.flows.joins import FlowJoins
 from nettop.model.flows.table import FlowTable
-from nettop.model.table import Detail, Line, Snapshot, SortKey, ViewSpec
+from nettop.model.table import Cell, Detail, Line, Snapshot, SortKey, ViewSpec
 from tests.unit.model.flows.flow_rows import SECOND, T0, begin, decoded, end, ip, row
 
 IPS_OFFLOAD, IPS_HW_OFFLOAD = 1 << 14, 1 << 15

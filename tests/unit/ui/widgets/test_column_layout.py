@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nettop.model.counters.table import CounterTable
-from nettop.model.events.log import EventLog
+from nettop.model.events.table import EventLog
 from nettop.model.flow_groups.table import FlowGroups
 from nettop.model.flows.table import FlowTable
 from nettop.model.packets.table import PacketModel

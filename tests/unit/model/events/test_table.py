@@ -14,8 +14,8 @@ from nettop.batch import Gap
 from nettop.columns import EVENT_DESTROY, EVENT_DUMP, EVENT_NEW, EVENT_UPDATE, Strings
 from nettop.kinds import GapReason
 from nettop.model.events.lines import EventLines, gap_json
-from nettop.model.events.log import EventLog
 from nettop.model.events.ring import EVENT_GAP, EventRing, HeldRing
+from nettop.model.events.table import EventLog
 from nettop.model.filter.expression import parse
 from nettop.model.flows.table import FlowTable
 from nettop.model.table import Snapshot, ViewSpec

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,22 +13,20 @@ from nettop.columns import (
     EVENT_DESTROY,
     EVENT_EXPECT,
     EVENT_NEW,
-    EVENT_UPDATE,
     HAVE_MASTER,
-    HAVE_START,
-    HAVE_STOP,
     Columns,
     Decoded,
     Strings,
 )
 from nettop.kinds import GapReason
+from nettop.model.events.cells import COLUMNS, DEFAULT_COLUMNS, KINDS, ROLES, StreamName, cell, gap_cells, gap_text
 from nettop.model.events.matches import Matches
 from nettop.model.events.rates import EventRates
-from nettop.model.events.ring import EVENT_GAP, REASONS, UNKNOWN_LOSS, EventRing, HeldRing
+from nettop.model.events.ring import EVENT_GAP, EventRing, HeldRing
 from nettop.model.events.rows import event_rows, without_row
-from nettop.model.expectations.expectation import attribute_lines, event_word, expectation_of, expected_text, flag_words
+from nettop.model.expectations.expectation import attribute_lines, event_word, expectation_of, expected_text
 from nettop.model.filter.expression import Filter
-from nettop.model.flows.cells import ABSENT, SHARED_COLUMNS, Cell, RowView, row_views, shared_cell
+from nettop.model.flows.cells import RowView, row_views, shared_cell
 from nettop.model.flows.detail import attributes, drawing, flow_title
 from nettop.model.flows.fields import FlowFields
 from nettop.model.flows.masters import master_view
@@ -39,45 +36,25 @@ from nettop.model.window import place_in, visible
 from nettop.text import units
 
 KEEP_EVENTS = 100_000
-_KINDS = (EVENT_NEW, EVENT_UPDATE, EVENT_DESTROY)
-_ROLES = {EVENT_NEW: "new", EVENT_UPDATE: "", EVENT_DESTROY: "dim", EVENT_GAP: "bad"}
-_ROLES |= {EVENT_EXPECT + kind: _ROLES[kind] for kind in _KINDS}
 _HISTORY = 8  # of a flow's events in its detail
-
-
-# At 80 columns an event keeps its state: the endpoints have less room, and NAT goes before it.
-_NARROW_WIDTH, _NARROW_RANK = {"original": 36}, {"nat": 3}
-
-
-def _columns() -> tuple[Column, ...]:
-    own = (Column("time", "TIME", 12, frozen=True), Column("event", "EVENT", 7, frozen=True))
-    return tuple(
-        replace(
-            c,
-            width=_NARROW_WIDTH.get(c.key, c.width),
-            rank=_NARROW_RANK.get(c.key, c.rank),
-            sortable=False,
-        )
-        for c in (*own, *SHARED_COLUMNS, Column("lasted", "LASTED", 7, right=True, rank=9))
-    )
 
 
 class EventLog:
     """Keeps the last `capacity` events; older ones are evicted and counted."""
 
-    columns: Sequence[Column] = _columns()
-    default_columns: tuple[str, ...] = ("time", "event", "proto", "state", "original", "reply", "nat", "up", "down")
+    columns: Sequence[Column] = COLUMNS
+    default_columns: tuple[str, ...] = DEFAULT_COLUMNS
     default_sort: tuple[SortKey, ...] = ()
 
     def __init__(
         self,
         strings: Strings,
         netns_label: Callable[[int], str] = lambda code: "",
-        stream_name: Callable[[int], str] = lambda stream: "conntrack",
+        stream_name: StreamName = lambda stream: "conntrack",
         capacity: int = KEEP_EVENTS,
     ) -> None:
         self.ring = EventRing(capacity)
-        self.counts = dict.fromkeys(_KINDS, 0)  # of flows, since the start
+        self.counts = dict.fromkeys(KINDS, 0)  # of flows, since the start
         self.expectations = 0  # their events, since the start
         self.damaged = 0  # records that could not be read, since the start
         self.version = 0
@@ -116,7 +93,7 @@ class EventLog:
             return
         self.ring.append(cols, netns)
         counts = np.bincount(cols["event"], minlength=EVENT_EXPECT)
-        for kind in _KINDS:
+        for kind in KINDS:
             self.counts[kind] += int(counts[kind])
         self.expectations += int(counts[EVENT_EXPECT:].sum())
         self._rates.add(now_ns, counts[EVENT_NEW : EVENT_DESTROY + 1])
@@ -160,8 +137,8 @@ class EventLog:
         row = self._views(ring, np.array([ident]))[0]
         head = (f"{units.clock(row.value('ts_ns'), 6)} ", "number")
         if row.value("event") == EVENT_GAP:
-            return Detail(ident, (head, ("GAP", "bad")), (((self._gap_text(row), "bad"),),))
-        name = (event_word(row.value("event")) + " ", _ROLES[row.value("event")])
+            return Detail(ident, (head, ("GAP", "bad")), (((gap_text(row, self._stream_name), "bad"),),))
+        name = (event_word(row.value("event")) + " ", ROLES[row.value("event")])
         if row.value("event") > EVENT_EXPECT:
             return self._expectation(ident, row, (head, name))
         lines = (*drawing(row), *attributes(row, now_ns))
@@ -207,7 +184,7 @@ class EventLog:
 
     def _word_and_state(self, row: RowView) -> Line:
         return (
-            (f"{event_word(row.value('event')):<8}", _ROLES[row.value("event")]),
+            (f"{event_word(row.value('event')):<8}", ROLES[row.value("event")]),
             shared_cell(row, "state"),
         )
 
@@ -231,35 +208,9 @@ class EventLog:
         drawn = []
         for ident, row in zip(numbers.tolist(), self._views(ring, numbers), strict=True):
             gap = row.value("event") == EVENT_GAP
-            cells = self._gap_cells(row, columns) if gap else [self._cell(row, key) for key in columns]
+            cells = gap_cells(row, columns, self._stream_name) if gap else [cell(row, key) for key in columns]
             drawn.append(Row.of(ident, cells))
         return tuple(drawn)
-
-    def _cell(self, row: RowView, key: str) -> Cell:
-        kind = row.value("event")
-        if key == "time":
-            return units.clock(row.value("ts_ns"), 3), "number"
-        if key == "event":
-            return event_word(kind), _ROLES[kind]
-        if kind > EVENT_EXPECT and key in _OF_EXPECTATIONS:
-            return _expectation_cell(row, key, self._strings)
-        return _lasted(row) if key == "lasted" else shared_cell(row, key)
-
-    def _gap_cells(self, row: RowView, columns: Sequence[str]) -> list[Cell]:
-        """A loss in the first column that is not every row's, the others empty: there is room to the right."""
-        always = [key for key in columns if key in ("time", "event")]
-        found = {key: self._cell(row, key) for key in always}
-        said = next((key for key in columns if key not in always), "")
-        return [(self._gap_text(row), "bad") if key == said else found.get(key, ("", "")) for key in columns]
-
-    def _gap_text(self, row: RowView) -> str:
-        lost = row.value("opackets")
-        count = "an unknown number of" if lost == UNKNOWN_LOSS else units.grouped(lost)
-        reason = REASONS[row.value("state")].value
-        since, until = units.clock(row.value("start_ns"), 2), units.clock(row.value("stop_ns"), 2)
-        stream = self._stream_name(row.value("mark"))
-        events = "event" if lost == 1 else "events"
-        return f"┄┄ {count} {events} lost ({reason}), {stream}, between {since} and {until} ┄┄"
 
     def _totals(self, wanted: Filter | None, now_ns: int) -> Line:
         """Of what is kept now, also while the rows stand still."""
@@ -275,31 +226,6 @@ class EventLog:
             (f"   {units.grouped(self.evicted)} older evicted" if self.evicted else "", "dim"),
             (f"   {units.grouped(self.damaged)} unreadable" if self.damaged else "", "bad"),
         )
-
-
-# What an expectation says in another way than a flow, or has nothing to say about.
-_OF_EXPECTATIONS = ("state", "original", "reply", "nat", "up", "down", "packets", "bytes", "mark", "status", "labels")
-
-
-def _expectation_cell(row: RowView, key: str, strings: Strings) -> Cell:
-    """The helper as its state, what is expected, and in place of who is replied to: for which connection."""
-    if key == "state":
-        return shared_cell(row, "helper")
-    if key == "status":
-        return " ".join(flag_words(row.value("expect_flags"))).upper(), ""
-    if key not in ("original", "reply"):
-        return "", ""
-    one = expectation_of(row.data, strings)
-    if key == "original":
-        return expected_text(one), "address"
-    return (f"for {row.endpoint('rsrc')}", "address") if row.have & HAVE_MASTER else ABSENT
-
-
-def _lasted(row: RowView) -> Cell:
-    """How long a flow lived, where the kernel stamps its beginning and its end."""
-    if row.value("event") > EVENT_EXPECT or row.have & (HAVE_START | HAVE_STOP) != HAVE_START | HAVE_STOP:
-        return ABSENT
-    return units.duration((row.value("stop_ns") - row.value("start_ns")) / 1e9), "number"
 
 
 def _held_notes(ring: EventRing | HeldRing, came: int, filtered: bool) -> tuple[Line, ...]:
