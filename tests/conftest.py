@@ -1,22 +1,32 @@
-"""Rules for every test: in CI a skipped test is a failure, and tests that share the kernel run in turn."""
+"""Rules of every test, and the fixtures of those that share the kernel."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from nettop.broker.client import Broker
+from nettop.broker.start import start
 from tests import profiles
+from tests.kernel import namespaces
+from tests.kernel.namespaces import Lab
 
 profiles.load()
-
-IN_TURN = {"kernel", "interop"}
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Keep the tests that share the kernel in one of xdist's workers, so that they run in turn."""
-    if item.config.pluginmanager.hasplugin("xdist") and IN_TURN & {mark.name for mark in item.iter_markers()}:
+    if item.config.pluginmanager.hasplugin("xdist") and item.get_closest_marker("kernel"):
         item.add_marker(pytest.mark.xdist_group("in turn"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a kernel test before its fixtures where namespaces cannot be made; in CI that is a failure."""
+    if item.get_closest_marker("kernel") and not namespaces.have_rights():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("needs root or `unshare -Urn`")
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -25,3 +35,55 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if os.environ.get("CI") and reporter is not None and reporter.stats.get("skipped") and exitstatus == 0:
         reporter.write_line(f"{len(reporter.stats['skipped'])} skipped tests: in CI each is a failure", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    """Everything the test makes (namespaces, veth pairs, processes), removed afterwards."""
+    made = Lab()
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def netns(lab: Lab) -> Callable[..., str]:
+    """`netns("a")` makes a namespace and returns its spec, as `--netns` and the broker take it."""
+    return lab.netns
+
+
+@pytest.fixture
+def veth_pair(lab: Lab) -> Callable[..., tuple[str, str]]:
+    """`veth_pair(a, b)` joins two namespaces: 10.99.0.1/24 and 10.99.0.2/24 on veth0 unless said otherwise."""
+    return lab.veth_pair
+
+
+@pytest.fixture
+def run_in() -> Callable[..., str]:
+    """`run_in(ns, *argv, stdin=…)` gives the command's stdout."""
+    return namespaces.run_in
+
+
+@pytest.fixture
+def poll() -> Callable[..., object]:
+    """`poll(condition, deadline_s)` waits for a condition; no test waits in any other way."""
+    return namespaces.poll
+
+
+@pytest.fixture
+def broker() -> Iterator[Broker]:
+    """A running broker; this process keeps its privileges."""
+    with start("root", drop=False) as running:
+        yield running
+
+
+@pytest.fixture
+def sender(lab: Lab) -> str:
+    """A namespace that tracks what it sends, and from which every address below 10/8 goes out to nowhere."""
+    ns, other = lab.netns("snd"), lab.netns("sndd")
+    lab.veth_pair(ns, other, addresses_a=("10.0.0.1/8",), addresses_b=())
+    namespaces.run_in(ns, "ip", "link", "set", "veth0", "arp", "off")
+    namespaces.run_in(ns, "nft", "-f", "-", stdin=namespaces.TRACKING)
+    namespaces.keep_flows(ns)
+    return ns

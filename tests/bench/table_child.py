@@ -6,12 +6,14 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import replace
 from statistics import median
 
 from nettop.headless.load import live_engine
 from nettop.model.filter.expression import Filter, parse
 from nettop.model.flows.table import FlowTable
 from nettop.model.table import SortKey, TableModel, ViewSpec
+from nettop.pipeline.feeds import TABLE
 
 SORTS = ("bytes", "original", "state", "timeout", "age", "packets")
 FILTERS = ("port 1010", "net 10.128.7.0/24 and udp", "bytes > 1k or src host 10.0.0.1", "state established", "nat")
@@ -23,7 +25,9 @@ _SECOND = 1_000_000_000
 def main(netns: str) -> dict[str, object]:
     """Seconds to a screen of 45 rows, by sort key, by filter and by group, and how many flows there are."""
     options = argparse.Namespace(netns=netns, read_only=False)
-    engine, now_ns, code = live_engine(options, lambda live: live.table(None, share=None), lambda engine: False)
+    engine, now_ns, code = live_engine(
+        options, lambda live: live.table(replace(TABLE, every_s=None, share=None)), lambda engine: False
+    )
     flows = engine.flows
     sorts = {key: _time(flows, None, key, now_ns) for key in SORTS}
     filters = {text: _time(flows, parse(text, "flow"), "bytes", now_ns) for text in FILTERS}

@@ -13,28 +13,12 @@ from typing import Any
 import pytest
 
 from nettop.broker.client import Broker
-from nettop.broker.start import start
 from nettop.decode.net_statistics import decode_net_statistics
 from nettop.kinds import TextKind
 from tests.kernel.counting import acknowledged, bind, counting_namespace, found, listed, nfacct
 from tests.kernel.namespaces import Lab, command_in, poll, run_in
 
 pytestmark = [pytest.mark.kernel, pytest.mark.interop]
-
-
-@pytest.fixture
-def lab() -> Iterator[Lab]:
-    made = Lab()
-    try:
-        yield made
-    finally:
-        made.close()
-
-
-@pytest.fixture
-def broker() -> Iterator[Broker]:
-    with start("root", drop=False) as running:
-        yield running
 
 
 @pytest.fixture

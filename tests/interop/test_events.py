@@ -13,12 +13,11 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.kernel.commands import ROOT, nettop, running
-from tests.kernel.namespaces import Lab, command_in, have_rights, keep_flows, poll, run_in
+from tests.kernel.namespaces import Lab, command_in, poll, run_in
 
-pytestmark = [pytest.mark.kernel, pytest.mark.skipif(not have_rights(), reason="needs root or `unshare -Urn`")]
+pytestmark = pytest.mark.kernel
 
 COUNT = 20_000
-RULES = "table inet t { chain o { type filter hook output priority 0; ct state new counter; }; }"
 
 
 def listeners(ns: str) -> int:
@@ -30,25 +29,6 @@ def listeners(ns: str) -> int:
 def waiting(ns: str) -> int:
     """Bytes in the buffers of this namespace's netlink sockets."""
     return sum(int(line.split()[4]) for line in run_in(ns, "cat", "/proc/net/netlink").splitlines()[1:])
-
-
-@pytest.fixture
-def sender(lab: Lab) -> str:
-    ns, other = lab.netns("ev"), lab.netns("evd")
-    lab.veth_pair(ns, other, addresses_a=("10.0.0.1/8",), addresses_b=())
-    run_in(ns, "ip", "link", "set", "veth0", "arp", "off")
-    run_in(ns, "nft", "-f", "-", stdin=RULES)
-    keep_flows(ns)
-    return ns
-
-
-@pytest.fixture
-def lab() -> object:
-    made = Lab()
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def flood(ns: str, count: int) -> None:

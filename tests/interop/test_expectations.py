@@ -15,19 +15,14 @@ from xml.etree import ElementTree
 import pytest
 
 from nettop.broker.client import Broker
-from nettop.broker.start import start
 from nettop.model.expectations.expectation import Ends, Expectation
 from nettop.model.table import Detail, Snapshot, ViewSpec
 from nettop.session.live import LiveSession
 from nettop.text.address import AF_INET, address_text
 from tests.kernel.commands import nettop, running
-from tests.kernel.namespaces import Lab, command_in, have_rights, poll, run_in
+from tests.kernel.namespaces import Lab, command_in, poll, run_in
 
-pytestmark = [
-    pytest.mark.kernel,
-    pytest.mark.interop,
-    pytest.mark.skipif(not have_rights(), reason="needs root or `unshare -Urn`"),
-]
+pytestmark = [pytest.mark.kernel, pytest.mark.interop]
 
 RULES = """
 table inet t {
@@ -95,15 +90,6 @@ class Ftp:
         answer = self.process.stdout.readline().strip()
         assert answer, "the client has ended"
         return answer
-
-
-@pytest.fixture
-def lab() -> Iterator[Lab]:
-    made = Lab()
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture
@@ -248,12 +234,6 @@ def _are_in_order(rows: list[dict[str, Any]]) -> None:
 def without_time(row: dict[str, Any]) -> str:
     """Two listeners stamp at different moments."""
     return json.dumps({key: value for key, value in row.items() if key not in ("ts_ns", "netns")}, sort_keys=True)
-
-
-@pytest.fixture
-def broker() -> Iterator[Broker]:
-    with start("root", drop=False) as made:
-        yield made
 
 
 class Watched:

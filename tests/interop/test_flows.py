@@ -13,9 +13,9 @@ import pytest
 from nettop.batch import DumpMark
 from nettop.recording.reader import open_reader
 from tests.kernel.commands import ROOT, rows, running, size_of
-from tests.kernel.namespaces import Lab, have_rights, keep_flows, poll, run_in
+from tests.kernel.namespaces import Lab, keep_flows, poll, run_in
 
-pytestmark = [pytest.mark.kernel, pytest.mark.skipif(not have_rights(), reason="needs root or `unshare -Urn`")]
+pytestmark = pytest.mark.kernel
 
 FLOWS = 20_000
 RULES = """

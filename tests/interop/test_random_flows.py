@@ -36,9 +36,9 @@ from tests.interop.live_table import LiveTable
 from tests.interop.nat_world import NatWorld
 from tests.interop.random_traffic import Traffic
 from tests.kernel.commands import command, environment, holds, nettop, rows, running
-from tests.kernel.namespaces import Lab, command_in, have_rights, poll, run_in, settled
+from tests.kernel.namespaces import Lab, command_in, poll, run_in, settled
 
-pytestmark = [pytest.mark.kernel, pytest.mark.skipif(not have_rights(), reason="needs root or `unshare -Urn`")]
+pytestmark = pytest.mark.kernel
 
 STEPS = 30
 LISTED_EVERY = 10  # steps; `nettop flows` takes half a second

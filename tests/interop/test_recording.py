@@ -8,7 +8,6 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,15 +26,6 @@ NFNLGRP_CONNTRACK_NEW, NFNLGRP_CONNTRACK_DESTROY = 1, 3  # linux/netfilter/nfnet
 PACKETS = Stream(0, StreamKind.PACKETS, "veth0", "gw-a", capture_filter="icmp", snaplen=262144, os="Linux")
 EVENTS = Stream(1, StreamKind.NETLINK, "conntrack", "gw-a")
 TEXTS = Stream(2, StreamKind.TEXT, "text", "gw-a")
-
-
-@pytest.fixture
-def lab() -> Iterator[Lab]:
-    made = Lab()
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def tool(*argv: str | Path) -> str:

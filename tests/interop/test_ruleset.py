@@ -7,7 +7,6 @@ import re
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ import pytest
 from nettop.batch import Batch, DumpMark, NetlinkMeta, Text
 from nettop.broker.client import Broker
 from nettop.broker.requests import Netns, ReadRequest
-from nettop.broker.start import start
 from nettop.decode.nftables.attributes import NLMSG_DONE, NLMSG_ERROR, NLMSG_HEADER
 from nettop.decode.nftables.decoder import NftDecoder
 from nettop.errors import BrokerError
@@ -107,23 +105,6 @@ class Watch:
 
     def rule_objects(self, backend: str) -> list[dict[str, Any]]:
         return [o for o in self.objects() if o["kind"] == "rule" and o["number"] and o["backend"] == backend]
-
-
-@pytest.fixture
-def lab() -> Iterator[Lab]:
-    if not namespaces.have_rights():
-        pytest.skip("needs root or `unshare -Urn`")
-    made = Lab()
-    try:
-        yield made
-    finally:
-        made.close()
-
-
-@pytest.fixture
-def broker() -> Iterator[Broker]:
-    with start("root", drop=False) as running:
-        yield running
 
 
 @pytest.fixture

@@ -27,22 +27,12 @@ from nettop.sources.netlink import NetlinkEvents
 from tests import flood
 from tests.kernel.commands import ROOT
 from tests.kernel.live import read_until
-from tests.kernel.namespaces import TRACKING, Lab, command_in, keep_flows, poll, run_in
+from tests.kernel.namespaces import command_in, poll, run_in
 
 pytestmark = pytest.mark.kernel
 
 ROOMY = 1 << 20  # bytes of a buffer that a quick reader may keep from overrunning
 SO_MEMINFO = 55  # asm-generic/socket.h
-
-
-@pytest.fixture
-def sender(lab: Lab) -> str:
-    ns, other = lab.netns("ls"), lab.netns("lsd")
-    lab.veth_pair(ns, other, addresses_a=("10.0.0.1/8",), addresses_b=())
-    run_in(ns, "ip", "link", "set", "veth0", "arp", "off")
-    run_in(ns, "nft", "-f", "-", stdin=TRACKING)
-    keep_flows(ns)
-    return ns
 
 
 @contextmanager

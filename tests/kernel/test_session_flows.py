@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator
 
 import pytest
 
@@ -19,12 +18,6 @@ from tests.kernel.namespaces import Lab, poll, run_in
 from tests.kernel.test_session import RULES, Watched
 
 pytestmark = pytest.mark.kernel
-
-
-@pytest.fixture
-def broker() -> Iterator[Broker]:
-    with start("root", drop=False) as running:
-        yield running
 
 
 def tracked(lab: Lab, name: str) -> str:

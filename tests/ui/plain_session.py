@@ -81,7 +81,10 @@ class PlainSession(Session):
 
     def ask(self, view: str, spec: ViewSpec, deliver: Callable[[Snapshot], None]) -> None:
         self.asked.append((view, spec))
-        answer = lambda: deliver(self.views[view].snapshot(spec, self.facts.clock_ns))  # noqa: E731
+
+        def answer() -> None:
+            deliver(self.views[view].snapshot(spec, self.facts.clock_ns))
+
         if self.held:
             self.waiting.append(answer)
         else:

@@ -37,7 +37,8 @@ def batches(draw: st.DrawFn, stream: int) -> Batch:
     off = np.array([a for a, _ in spans], np.uint32)
     caplen = np.array([b - a for a, b in spans], np.uint32)
     ts_ns = np.array(draw(st.lists(TIMES, min_size=n, max_size=n)), np.int64)
-    meta = draw(netlink_meta(n) if stream in (EVENTS.id, ROUTES.id) else packet_meta(caplen))
+    meta: NetlinkMeta | PacketMeta
+    meta = draw(netlink_meta(n)) if stream in (EVENTS.id, ROUTES.id) else draw(packet_meta(caplen))
     return Batch(stream, 0, buf, off, caplen, ts_ns, meta)
 
 

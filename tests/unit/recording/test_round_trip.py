@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nettop.batch import Batch, Counters, DumpMark, End, Gap, Item, PacketMeta, Text
 from nettop.errors import InputError
-from nettop.kinds import StreamKind, TextKind
+from nettop.kinds import GapReason, StreamKind, TextKind
 from nettop.recording import blocks, interfaces
 from nettop.recording import marks as module
 from tests.profiles import examples
@@ -99,7 +99,7 @@ def small(path: Path) -> bytes:
         run.batches(2).example(),
         DumpMark(2, 0, 9, "conntrack", False, True),
         run.batches(0).example(),
-        Gap(0, 0, None, run.GapReason.RING, 1, 2),
+        Gap(0, 0, None, GapReason.RING, 1, 2),
         Text(4, 0, 5, TextKind.SYSCTLS, b"a = 1\n"),
         Counters(0, 0, 7, 10, 2),
     ]
