@@ -187,11 +187,8 @@ class Watch:
             recorder.keyframe()
             live.poke(*feeds.KEYFRAMES)
 
-        def legacy() -> None:
-            if not live.watches(feeds.LEGACY_TEXTS):
-                live.watch(feeds.LEGACY_TEXTS, every_s=feeds.LEGACY_TEXTS.recorded_s(keyframe_s))
-
-        self._legacy = legacy
+        legacy_s = feeds.LEGACY_TEXTS.recorded_s(keyframe_s)
+        self._legacy = lambda: live.watch(feeds.LEGACY_TEXTS, every_s=legacy_s)
         self._resync = lambda: live.poke(feeds.TABLE)
         output.rotated = keyframe
 

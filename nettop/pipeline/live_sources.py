@@ -42,8 +42,13 @@ class LiveSources:
         self._paced: tuple[frozenset[str], bool] | None = None  # what pace() was called with, for all that runs
 
     def watch(self, *watched: Feed, every_s: float | None = None, once: bool = False) -> None:
-        """Read these feeds: as often as their rows or `every_s` say, or each once, without the events."""
+        """Read these feeds: as often as their rows or `every_s` say, or each once, without the events.
+
+        Those that are read already go on as they do.
+        """
         for feed in watched:
+            if feed.name in self._named:
+                continue
             row = feed if every_s is None else replace(feed, every_s=every_s)
             if row.texts:
                 self._texts(row, once)
@@ -59,10 +64,6 @@ class LiveSources:
     def table(self, feed: Feed = feeds.TABLE, narrow: Narrowing | None = None) -> None:
         """Dumps of the conntrack table, or of a part of it; `every_s` None: one, then the stream ends."""
         self._dumps(feed, narrow)
-
-    def watches(self, feed: Feed) -> bool:
-        """Whether this feed is read."""
-        return feed.name in self._named
 
     def capture(self, devices: Sequence[str], expression: str, snaplen: int = MAX_SNAPLEN) -> None:
         """A packet ring on each device, with libpcap's filter in the kernel; replaces the capture that runs."""

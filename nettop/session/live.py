@@ -231,7 +231,7 @@ class LiveSession(RunSession):
         sources = watched[0]
         if engine.ruleset.wants_text() or engine.ruleset.wants_dump():
             self._seldom(sources, feeds.NFT, feeds.RULE_TEXTS)
-        if engine.ruleset.has_legacy() and not sources.watches(feeds.LEGACY_TEXTS):
+        if engine.ruleset.has_legacy():
             sources.watch(feeds.LEGACY_TEXTS)
 
     def _seldom(self, sources: LiveSources, *wanted: Feed) -> None:
