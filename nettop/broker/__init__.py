@@ -1,1 +1,1 @@
-"""What is privileged: a small process that opens things and hands over descriptors. client.py is its only door."""
+"""The privileged part: a small process that opens things and passes descriptors. client.py is its only door."""

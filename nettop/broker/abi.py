@@ -73,7 +73,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def checked(result: int, what: str) -> int:
-    """The result of a libc call; raises OSError with errno and `what` when it is negative."""
+    """Return the result of a libc call; raises OSError with errno and `what` when it is negative."""
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), what)
@@ -97,7 +97,7 @@ def unshare(flags: int) -> None:
 
 
 def inotify_init() -> int:
-    """A non-blocking inotify descriptor; raises OSError."""
+    """Return a non-blocking inotify descriptor; raises OSError."""
     return checked(libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), "inotify_init1")
 
 

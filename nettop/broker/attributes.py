@@ -20,27 +20,27 @@ def attribute(kind: int, payload: bytes) -> bytes:
 
 
 def nested(kind: int, *inner: bytes) -> bytes:
-    """An attribute that holds attributes."""
+    """Return an attribute that holds attributes."""
     return attribute(kind | NLA_F_NESTED, b"".join(inner))
 
 
 def be16(kind: int, value: int) -> bytes:
-    """A 16-bit attribute in network order; raises BrokerError when the value does not fit."""
+    """Return a 16-bit attribute in network order; raises BrokerError when the value does not fit."""
     return attribute(kind, _U16.pack(_within(value, 0xFFFF)))
 
 
 def be32(kind: int, value: int) -> bytes:
-    """A 32-bit attribute in network order; raises BrokerError when the value does not fit."""
+    """Return a 32-bit attribute in network order; raises BrokerError when the value does not fit."""
     return attribute(kind, _U32.pack(_within(value, 0xFFFF_FFFF)))
 
 
 def u8(kind: int, value: int) -> bytes:
-    """An 8-bit attribute; raises BrokerError when the value does not fit."""
+    """Return an 8-bit attribute; raises BrokerError when the value does not fit."""
     return attribute(kind, bytes([_within(value, 0xFF)]))
 
 
 def name(kind: int, text: str, longest: int) -> bytes:
-    """A NUL-ended name of 1 to `longest` bytes; raises BrokerError."""
+    """Return a NUL-ended name of 1 to `longest` bytes; raises BrokerError."""
     try:
         raw = text.encode(errors="surrogateescape")
     except UnicodeEncodeError:
@@ -51,7 +51,7 @@ def name(kind: int, text: str, longest: int) -> bytes:
 
 
 def address(family: int, text: str) -> bytes:
-    """The bytes of an IPv4 or IPv6 address; raises BrokerError when it is none of that family."""
+    """Return the bytes of an IPv4 or IPv6 address; raises BrokerError when it is none of that family."""
     try:
         return ADDRESS_OF[family](text).packed
     except (KeyError, ValueError) as error:

@@ -30,7 +30,7 @@ _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a child does: `run` in the namespace `netns` (a descriptor, or None) with `capabilities`, within `seconds`.
+    """The job of a child: `run` in the namespace `netns` (a descriptor, or None) with `capabilities`, within `seconds`.
 
     It runs as nobody, or as `account` and then without any capability.
     """
@@ -64,7 +64,7 @@ class Child:
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
     def outcome(self) -> int:
-        """The sealed memfd with what the ended child wrote; the caller closes it. Raises BrokerError."""
+        """Return the sealed memfd with what the ended child wrote; the caller closes it. Raises BrokerError."""
         _, status = os.waitpid(self.pid, 0)
         complaint = os.pread(self.stderr, ERROR_LIMIT, 0)
         os.close(self.pidfd)
@@ -97,7 +97,7 @@ class RemoteFailure(BrokerError):
         self.complaint = complaint
 
     def fields(self) -> dict[str, object]:
-        """The error's fields as errors.py of this package names them; a plain BrokerError if they were cut."""
+        """Return the error's fields as errors.py of this package names them; a plain BrokerError if they were cut."""
         try:
             found = json.loads(self.complaint)
         except ValueError:
@@ -130,7 +130,7 @@ def write_out(text: bytes) -> None:
 
 
 def find_tool(name: str) -> str:
-    """The absolute path of a system tool; raises BrokerError when it is not installed."""
+    """Return the absolute path of a system tool; raises BrokerError when it is not installed."""
     for directory in _ENVIRONMENT["PATH"].split(":"):
         path = f"{directory}/{name}"
         if os.access(path, os.X_OK):

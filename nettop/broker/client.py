@@ -96,11 +96,11 @@ class Broker:
 
     @property
     def ended(self) -> bool:
-        """Whether the broker has ended (every call now raises)."""
+        """True when the broker has ended (every call now raises)."""
         return self._ended
 
     def netns(self, spec: str) -> Netns:
-        """The namespace "" (where the broker was started), a name in /run/netns, "pid:N", or a path.
+        """Return the namespace "" (where the broker was started), a name in /run/netns, "pid:N", or a path.
 
         The same spec gives the same handle again.
         """
@@ -111,11 +111,11 @@ class Broker:
         return netns
 
     def at_home(self, ns: Netns) -> bool:
-        """Whether this is the namespace where the broker was started, by whatever name it was opened."""
+        """Return True for the namespace where the broker was started, by any name."""
         return ns.inode == self.netns("").inode
 
     def names(self) -> list[str]:
-        """The names in /run/netns where the broker runs, sorted."""
+        """Return the names in /run/netns where the broker runs, sorted."""
         body, _ = self._call(requests.ListNetns())
         return [str(name) for name in body["names"]]
 
@@ -126,7 +126,7 @@ class Broker:
         self._call(requests.LeaveNetns(ns.handle))
 
     def devices(self, ns: Netns) -> list[Device]:
-        """The devices of a namespace, by ifindex."""
+        """Return the devices of a namespace, by ifindex."""
         body, _ = self._call(requests.GetDevices(ns.handle))
         return [Device(**device) for device in body["devices"]]
 
@@ -141,7 +141,7 @@ class Broker:
         block_count: int = 64,
         promisc: bool = True,
     ) -> PacketSocket:
-        """A capturing socket on a device, filtered by libpcap's `expression`. The caller closes its fd."""
+        """Return a capturing socket on a device, filtered by libpcap's `expression`. The caller closes its fd."""
         asked = requests.OpenPacketSocket(ns.handle, device, expression, snaplen, block_size, block_count, promisc)
         body, fds = self._call(asked, seconds=SLOW_CALL_SECONDS, fds=1)
         return PacketSocket(fds[0], Device(**body["device"]), body["linktype"], block_size, block_count, snaplen)
@@ -154,7 +154,7 @@ class Broker:
         rcvbuf: int = 8 << 20,
         program: bytes = b"",
     ) -> NetlinkSocket:
-        """A netlink socket in the namespace. The caller closes its fd; one without groups also goes to release().
+        """Return a netlink socket in the namespace. The caller closes its fd; release() takes one without groups.
 
         `program` (struct sock_filter[]; it sees each message from its nlmsghdr on) is attached before the groups are
         joined. What it refuses is neither received nor counted as lost.
@@ -185,12 +185,12 @@ class Broker:
             self._call(requests.ReleaseSocket(sock.handle))
 
     def text(self, ns: Netns, what: TextKind) -> bytes:
-        """A text snapshot as its tool printed it (any bytes); b"" when there is nothing of that kind."""
+        """Return a text snapshot as its tool printed it (any bytes); b"" when there is nothing of that kind."""
         _, fds = self._call(requests.GetText(ns.handle, what), seconds=SLOW_CALL_SECONDS, fds=1)
         return wire.read_memfd(fds[0], OUTPUT_LIMIT)
 
     def open_sysctl(self, ns: Netns, name: str) -> int:
-        """A descriptor of a sysctl ("net.netfilter.nf_conntrack_count"): each pread from 0 gives its value then.
+        """Return a descriptor of a sysctl ("net.netfilter.nf_conntrack_count"): each pread from 0 gives its value then.
 
         The caller closes it. Raises BrokerError where the namespace has none of that name.
         """
@@ -198,7 +198,7 @@ class Broker:
         return fds[0]
 
     def open_output(self, path: str, force: bool) -> int:
-        """A descriptor of the new file `path`, which belongs to the invoking user; the caller closes it."""
+        """Return a descriptor of the new file `path`, which belongs to the invoking user; the caller closes it."""
         if not self._opens_output:
             return output.open_new(path, force)
         asked = requests.OpenOutput(os.path.abspath(path), force)
@@ -287,7 +287,7 @@ class Broker:
             pending.error = BrokerError("the broker does not answer")
 
     def _read(self) -> None:
-        """The reader thread: hands answers to their callers until the broker ends."""
+        """Run as the reader thread: pass answers to their callers until the broker ends."""
         while True:
             try:
                 received = wire.receive(self._sock)

@@ -1,4 +1,4 @@
-"""How the app gives up every privilege, for good, and makes sure that it can still run afterwards."""
+"""Drop every privilege of the app, for good, and make sure that it can still run afterwards."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _give_up(account: Account) -> None:
 
 
 def _privileged_threads(uid: int) -> int:
-    """How many threads of this process are still another user, or hold a capability."""
+    """Return the number of threads of this process that are still another user, or hold a capability."""
     count = 0
     for task in os.listdir("/proc/self/task"):
         with open(f"/proc/self/task/{task}/status", encoding="utf-8", errors="replace") as lines:

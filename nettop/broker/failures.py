@@ -13,7 +13,7 @@ _NEEDS_RIGHTS = (errno.EPERM, errno.EACCES)
 
 
 def error_fields(error: BaseException) -> dict[str, Any]:
-    """The JSON fields of an error: type, what, do (and expression, position of a FilterError)."""
+    """Return the JSON fields of an error: type, what, do (and expression, position of a FilterError)."""
     if isinstance(error, FilterError):
         return {"type": "FilterError", "what": error.what, "do": error.expression, "position": error.position}
     if isinstance(error, NettopError):
@@ -25,7 +25,7 @@ def error_fields(error: BaseException) -> dict[str, Any]:
 
 
 def from_fields(fields: Mapping[str, Any]) -> NettopError:
-    """The error that error_fields() described; unknown kinds become a BrokerError."""
+    """Return the error that error_fields() described; unknown kinds become a BrokerError."""
     what, do = str(fields.get("what", "the broker failed")), str(fields.get("do", ""))
     if fields.get("type") == "FilterError":
         position = fields.get("position")

@@ -55,6 +55,7 @@ class Token(NamedTuple):
 
     @property
     def end(self) -> int:
+        """The offset after the last character."""
         return self.start + len(self.text)
 
 
@@ -69,7 +70,7 @@ def refuse_names(expression: str) -> None:
 
 
 def looked_up(expression: str) -> Iterator[Token]:
-    """The words that libpcap could hand to a resolver: no keyword, no literal, no service or protocol.
+    """Yield the words that libpcap could pass to a resolver: no keyword, no literal, no service or protocol.
 
     A service or protocol name is one that follows its qualifier, also through `or`: libpcap carries the qualifier over
     (`port http or https`). A parenthesis ends that unless it comes right after the qualifier.
@@ -91,7 +92,7 @@ def looked_up(expression: str) -> Iterator[Token]:
 
 
 def tokens(expression: str) -> list[Token]:
-    """The expression cut as libpcap's scanner does (blanks dropped); what looks like one address is one token."""
+    """Return the tokens that libpcap's scanner sees, without blanks; what looks like one address is one token."""
     found: list[Token] = []
     for match in _TOKEN.finditer(expression):
         text = match.group()
@@ -107,7 +108,7 @@ def _is_word(text: str) -> bool:
 
 
 def _is_literal(text: str) -> bool:
-    """A number, an IPv4 address or the head of one, a MAC, an IPv6 address."""
+    """Return True for a number, an IPv4 address or the head of one, a MAC, an IPv6 address."""
     if _NUMERIC.fullmatch(text) or _MAC.fullmatch(text):
         return True
     if ":" not in text:

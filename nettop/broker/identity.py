@@ -1,4 +1,4 @@
-"""Who called us, who the app becomes, and becoming somebody."""
+"""The user who called us, the user the app becomes, and the change of user."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Account:
 
 
 def invoker() -> Account:
-    """Who called us: the user behind sudo, doas or pkexec, else the user we are."""
+    """Return the user who called us: the one behind sudo, doas or pkexec, else our own."""
     uid = _number(os.environ.get("SUDO_UID"), os.environ.get("PKEXEC_UID"), _uid_of(os.environ.get("DOAS_USER")))
     if uid is None or not can_change_ids():
         uid = os.geteuid()
@@ -31,7 +31,7 @@ def invoker() -> Account:
 
 
 def drop_target() -> Account:
-    """Who the app becomes when it was started as root: the invoker, or nobody when that is root itself."""
+    """Return the user the app becomes when started as root: the invoker, or nobody when that is root itself."""
     account = invoker()
     return account if account.uid != 0 else Account(NOBODY, NOBODY)
 
@@ -49,7 +49,7 @@ def become(account: Account) -> None:
 
 
 def can_change_ids() -> bool:
-    """Whether we are root where there are other users: not in a user namespace that maps one user (`unshare -Ur`)."""
+    """Return True for root where there are other users: not in a user namespace of one user (`unshare -Ur`)."""
     if os.geteuid() != 0:
         return False
     with open("/proc/self/uid_map", encoding="ascii") as lines:

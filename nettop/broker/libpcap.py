@@ -33,7 +33,7 @@ class _Program(ctypes.Structure):
 
 
 def compile_program(linktype: int, expression: str, snaplen: int) -> bytes:
-    """The expression as an array of struct sock_filter (8 bytes each), for frames that hold their own VLAN tags.
+    """Return the expression as an array of struct sock_filter (8 bytes each), for frames that hold their own VLAN tags.
 
     For syntax checks and files; needs no rights. Raises FilterError (with the position), BrokerError without libpcap.
     """
@@ -43,7 +43,7 @@ def compile_program(linktype: int, expression: str, snaplen: int) -> bytes:
 
 
 def compile_live(device: str, snaplen: int, expression: str) -> bytes:
-    """The same for a packet socket bound to `device` of the current namespace (`vlan`, `inbound` and the like work).
+    """Compile for a packet socket bound to `device` of the current namespace (`vlan`, `inbound` and so on work).
 
     A device that is down cannot be activated: lo stands in for it, then a dead handle unless the expression needs a
     live one. Nothing stays open. Raises FilterError, BrokerError, NotPermitted.
@@ -169,7 +169,7 @@ def _compile(handle: int, expression: str, netmask: int) -> bytes:
 
 
 def _try(handle: int, expression: str, netmask: int) -> bytes | str:
-    """The program, or libpcap's error text."""
+    """Return the program, or libpcap's error text."""
     lib, program = _library(), _Program()
     if lib.pcap_compile(handle, ctypes.byref(program), expression.encode(), 1, netmask):
         return _text(lib.pcap_geterr(handle))
@@ -195,7 +195,7 @@ _COMPARED = ("", " = 1")
 
 
 def _error_position(expression: str, compiles: Callable[[str], bool]) -> int:
-    """Where the first token begins after which nothing makes a filter; the end when only something is missing."""
+    """Return the offset of the first token after which nothing makes a filter; the end if only something is missing."""
     found = tokens(expression)
 
     def hopeless(count: int) -> bool:
@@ -209,7 +209,7 @@ def _error_position(expression: str, compiles: Callable[[str], bool]) -> int:
 
 
 def _closing(found: list[Token]) -> str:
-    """The brackets that close what `found` leaves open, innermost first."""
+    """Return the brackets that close what `found` leaves open, innermost first."""
     opened: list[str] = []
     for token in found:
         if token.text in "([":

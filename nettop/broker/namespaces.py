@@ -51,11 +51,11 @@ class Namespaces:
         self._watched.register(mounts, selectors.EVENT_WRITE)
 
     def fileno(self) -> int:
-        """A descriptor that is readable when orphaned() may have news."""
+        """Return a descriptor that is readable when orphaned() may have news."""
         return self._watched.fileno()
 
     def open(self, spec: str) -> Netns:
-        """The namespace of a spec: "" (ours), a name in /run/netns, "pid:N", or a path. Raises BrokerError."""
+        """Return the namespace of a spec: "" (ours), a name in /run/netns, "pid:N", or a path. Raises BrokerError."""
         if spec == "":
             return self._held[OWN].netns
         path = _path_of(spec)
@@ -74,7 +74,7 @@ class Namespaces:
         return held.netns
 
     def get(self, handle: int) -> Netns:
-        """The namespace of a handle; raises BrokerError when it is gone."""
+        """Return the namespace of a handle; raises BrokerError when it is gone."""
         return self._get(handle).netns
 
     def fd(self, handle: int) -> int:
@@ -98,7 +98,7 @@ class Namespaces:
                 os._exit(70)
 
     def orphaned(self, not_owners: frozenset[int]) -> list[Netns]:
-        """The namespaces whose name or last process is gone. Processes in `not_owners` (our children) do not count."""
+        """Return the namespaces without a name or process left; `not_owners` (our children) do not count."""
         self._forget_events()
         gone = []
         for handle, held in list(self._held.items()):
@@ -193,7 +193,7 @@ class Namespaces:
 
 
 def names() -> list[str]:
-    """The names in /run/netns, sorted."""
+    """Return the names in /run/netns, sorted."""
     try:
         return sorted(os.listdir(NAMED))
     except OSError:

@@ -71,7 +71,7 @@ def delete_flows(keys: Sequence[FlowKey]) -> tuple[int, int]:
 
 
 def deletion(key: FlowKey, sequence: int) -> bytes:
-    """The IPCTNL_MSG_CT_DELETE of one entry. It always has a tuple: without one, the kernel would delete all."""
+    """Return the IPCTNL_MSG_CT_DELETE of one entry. It always has a tuple: without one, the kernel would delete all."""
     if key.family not in CTA_IP_SRC_DST:
         raise BrokerError(f"not on the list: a flow of family {key.family}")
     src, dst = CTA_IP_SRC_DST[key.family]
@@ -98,7 +98,7 @@ def reset_counter(name: CounterName) -> None:
 
 
 def resetting(name: CounterName) -> bytes:
-    """The request that reads a counter and sets it to zero; raises BrokerError."""
+    """Return the request that reads a counter and sets it to zero; raises BrokerError."""
     if name.group == "nfacct":
         if name.family or name.table:
             raise BrokerError("not on the list: an nfacct object of a family or table")
@@ -113,7 +113,7 @@ def resetting(name: CounterName) -> bytes:
 
 
 def _protocol(key: FlowKey) -> list[bytes]:
-    """The attributes inside CTA_TUPLE_PROTO: of a protocol the kernel has no tracker for, its number only."""
+    """Return the attributes inside CTA_TUPLE_PROTO: of a protocol the kernel has no tracker for, its number only."""
     parts = [u8(CTA_PROTO_NUM, key.proto)]
     if key.proto in CTA_PROTO_ICMP:
         ident, kind, code = CTA_PROTO_ICMP[key.proto]
@@ -124,7 +124,7 @@ def _protocol(key: FlowKey) -> list[bytes]:
 
 
 def _exchange(requests: Sequence[bytes]) -> list[int]:
-    """The errno (0: done) of each request, sent in one go. The kernel works inside the send: all answers wait then."""
+    """Send all requests at once; return the errno (0: done) of each. All answers are there when the send returns."""
     if not requests:
         return []
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as sock:
@@ -150,7 +150,7 @@ def _datagrams(sock: socket.socket) -> Iterator[bytes]:
 
 
 def _errors(datagram: bytes) -> Iterator[int]:
-    """The errno of each NLMSG_ERROR in a datagram, 0 for an acknowledgement; other messages are passed over."""
+    """Yield the errno of each NLMSG_ERROR in a datagram, 0 for an acknowledgement; other messages are passed over."""
     at = 0
     while at + _HEADER.size <= len(datagram):
         length, kind, _flags, _sequence, _port, number = _HEADER.unpack_from(datagram, at)

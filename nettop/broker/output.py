@@ -20,7 +20,7 @@ _REMEDY = "root's captures end in .pcapng, .pcap or .cap, are not hidden, and li
 
 
 def open_new(path: str, force: bool) -> int:
-    """A descriptor of the new, empty file `path`, with the rights of the calling process.
+    """Return a descriptor of the new, empty file `path`, with the rights of the calling process.
 
     With `force` an existing file is emptied, if it is a regular file of the caller's, or a capture. Raises BrokerError.
     """
@@ -28,7 +28,7 @@ def open_new(path: str, force: bool) -> int:
 
 
 def open_capture(path: str, force: bool) -> int:
-    """The same on behalf of an app that has fewer rights than the calling process, which is root.
+    """Return the same on behalf of an app that has fewer rights than the calling process, which is root.
 
     What root may write is nearly everything, so that an app could become root by it: only what is named like a capture
     is made, none of it where the system looks, and only captures are emptied.

@@ -32,13 +32,13 @@ class _CapData(ctypes.Structure):
 
 
 def effective_capabilities() -> frozenset[int]:
-    """The bits of this thread's effective set (linux/capability.h numbers)."""
+    """Return the bits of this thread's effective set (linux/capability.h numbers)."""
     low, high = _capget()
     return _bits(low.effective | high.effective << 32)
 
 
 def permitted_capabilities() -> frozenset[int]:
-    """The bits of this thread's permitted set."""
+    """Return the bits of this thread's permitted set."""
     low, high = _capget()
     return _bits(low.permitted | high.permitted << 32)
 

@@ -66,7 +66,7 @@ _READS: dict[ReadRequest, _Read] = {
 
 
 def read_bytes(asked: SendRead, protocol: int, sequence: int) -> bytes:
-    """The request in host byte order, port id 0, for a socket of that protocol; raises BrokerError.
+    """Return the request in host byte order, port id 0, for a socket of that protocol; raises BrokerError.
 
     Without `narrow` and `of_set`: all families.
     """
@@ -82,12 +82,12 @@ def read_bytes(asked: SendRead, protocol: int, sequence: int) -> bytes:
 
 
 def message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
-    """A netlink message of ours, for the kernel."""
+    """Return a netlink message of ours, for the kernel."""
     return _NLMSGHDR.pack(_NLMSGHDR.size + len(body), kind, flags, sequence, 0) + body
 
 
 def nfgenmsg(family: int) -> bytes:
-    """The header below nlmsghdr in every nfnetlink message (version NFNETLINK_V0); raises BrokerError."""
+    """Return the header below nlmsghdr in every nfnetlink message (version NFNETLINK_V0); raises BrokerError."""
     if not 0 <= family <= 0xFF:
         raise BrokerError(f"not on the list: family {family}")
     return _NFGENMSG.pack(family, 0, 0)
@@ -102,7 +102,7 @@ def _body(asked: SendRead, read: _Read) -> bytes:
 
 
 def _narrowing(narrow: Narrowing) -> bytes:
-    """The attributes ctnetlink_alloc_filter takes (net/netfilter/nf_conntrack_netlink.c)."""
+    """Return the attributes ctnetlink_alloc_filter takes (net/netfilter/nf_conntrack_netlink.c)."""
     parts = []
     if narrow.zone is not None:
         parts.append(attributes.be16(CTA_ZONE, narrow.zone))

@@ -21,12 +21,12 @@ _KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(request
 
 
 def to_json(request: Request) -> dict[str, Any]:
-    """The request as a JSON object: its class name under "ask", and its fields."""
+    """Return the request as a JSON object: its class name under "ask", and its fields."""
     return {"ask": type(request).__name__, **_fields_of(request)}
 
 
 def from_json(message: Mapping[str, Any]) -> Request:
-    """The request in a JSON object; raises BrokerError unless it is on the list with exactly its fields and types."""
+    """Return the request in a JSON object; raises BrokerError unless it is listed with exactly its fields and types."""
     ask = message.get("ask")
     kind = _KINDS.get(ask) if isinstance(ask, str) else None
     if kind is None:
@@ -82,7 +82,7 @@ def _tuple_of(convert: Callable[[object], Any]) -> Callable[[object], Any]:
 
 
 def _record_of(kind: type[Any]) -> Callable[[object], Any]:
-    """The converter of a dataclass inside a request: an object with exactly its fields."""
+    """Return the converter of a dataclass inside a request: an object with exactly its fields."""
     names = [f.name for f in fields(kind)]
     types = [str(f.type) for f in fields(kind)]
 

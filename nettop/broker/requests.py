@@ -85,7 +85,7 @@ class NetlinkSocket:
 
 @dataclass(frozen=True, slots=True)
 class Narrowing:
-    """Which flows a conntrack dump is to give: those of a family (AF_*; 0: all), zone, mark and status.
+    """The flows that a conntrack dump returns: those of a family (AF_*; 0: all), zone, mark and status.
 
     A flow passes when mark & mark_mask == mark and status & status_mask == status (without a mask: all those bits).
     """
@@ -139,6 +139,8 @@ class CounterName:
 
 @dataclass(frozen=True, slots=True)
 class GetNetns:
+    """Open the namespace of a spec."""
+
     spec: str
 
 
@@ -149,16 +151,22 @@ class ListNetns:
 
 @dataclass(frozen=True, slots=True)
 class LeaveNetns:
+    """Release a namespace."""
+
     netns: int
 
 
 @dataclass(frozen=True, slots=True)
 class GetDevices:
+    """List the devices of a namespace."""
+
     netns: int
 
 
 @dataclass(frozen=True, slots=True)
 class OpenPacketSocket:
+    """Open a packet socket on a device, filtered by libpcap's `expression`."""
+
     netns: int
     device: str
     expression: str
@@ -170,6 +178,8 @@ class OpenPacketSocket:
 
 @dataclass(frozen=True, slots=True)
 class OpenNetlinkSocket:
+    """Open a netlink socket in a namespace."""
+
     netns: int
     protocol: int
     groups: tuple[int, ...]
@@ -179,6 +189,8 @@ class OpenNetlinkSocket:
 
 @dataclass(frozen=True, slots=True)
 class SendRead:
+    """Send a read request on a netlink socket that the broker keeps."""
+
     socket: int
     what: ReadRequest
     narrow: Narrowing | None
@@ -187,23 +199,31 @@ class SendRead:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseSocket:
+    """Close the broker's copy of a netlink socket."""
+
     socket: int
 
 
 @dataclass(frozen=True, slots=True)
 class GetText:
+    """Read one kind of text in a namespace."""
+
     netns: int
     what: TextKind
 
 
 @dataclass(frozen=True, slots=True)
 class OpenSysctl:
+    """Open a sysctl of a namespace for reading."""
+
     netns: int
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class OpenOutput:
+    """Create a file for the invoking user; `force` replaces one."""
+
     path: str
     force: bool
 

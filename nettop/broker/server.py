@@ -344,5 +344,5 @@ def _read(memfd: int) -> bytes:
 
 
 def hello(read_only: bool, capabilities: frozenset[int]) -> Body:
-    """What the broker says first: who it is and what it may do."""
+    """Return the first message of the broker: its identity and its rights."""
     return {"pid": os.getpid(), "read_only": read_only, "capabilities": sorted(capabilities)}

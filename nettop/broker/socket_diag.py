@@ -51,7 +51,7 @@ class Socket(NamedTuple):
 
 
 def sockets() -> list[Socket]:
-    """The internet sockets of the current namespace but those without a process by nature. Raises OSError."""
+    """Return the internet sockets of the current namespace but those without a process by nature. Raises OSError."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as sock:
         dumped = [one for family in (AF_INET, AF_INET6) for proto in _PROTOCOLS for one in _dump(sock, family, proto)]
     return dumped + [one for name, family, proto in _FILES for one in _listed(name, family, proto)]
@@ -84,7 +84,7 @@ def _socket(proto: int, datagram: bytes, at: int) -> Socket:
 
 
 def _addresses(family: int, src: bytes, dst: bytes) -> tuple[int, str, str]:
-    """The family of the packets, and both addresses as text."""
+    """Return the family of the packets, and both addresses as text."""
     if family == AF_INET:
         src, dst = src[:4], dst[:4]
     elif src.startswith(_MAPPED):
@@ -93,7 +93,7 @@ def _addresses(family: int, src: bytes, dst: bytes) -> tuple[int, str, str]:
 
 
 def _listed(name: str, family: int, proto: int | None) -> Iterator[Socket]:
-    """The sockets of a file of /proc/net: sl local rem st tx:rx tr:tm retrnsmt uid timeout inode ….
+    """Yield the sockets of a file of /proc/net: sl local rem st tx:rx tr:tm retrnsmt uid timeout inode ….
 
     Of a raw socket the local port is its protocol, of a ping socket its id.
     """

@@ -1,4 +1,4 @@
-"""Which processes hold which sockets, as /proc says: any process may hold a socket of any namespace."""
+"""The processes that hold sockets, from /proc: any process may hold a socket of any namespace."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Holder:
 
 
 def holders(inodes: Collection[int]) -> dict[int, Holder]:
-    """The holders of these sockets, by inode. A process we may not look into, or that ends meanwhile, is missing.
+    """Return the holders of sockets by inode, without processes we may not inspect or that end meanwhile.
 
     Needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH for other users' processes (proc(5), /proc/pid/fd).
     """
@@ -47,7 +47,7 @@ def _look_into(pid: int, wanted: dict[str, int], found: dict[int, Holder]) -> No
 
 
 def _links(process: int) -> list[str]:
-    """What the descriptors of a process point to."""
+    """Return the targets of the descriptors of a process."""
     folder = os.open("fd", os.O_RDONLY | os.O_DIRECTORY, dir_fd=process)
     try:
         numbers = os.listdir(folder)
@@ -66,7 +66,7 @@ def _links_still_there(folder: int, numbers: list[str]) -> Iterator[str]:
 
 
 def _name(process: int) -> str:
-    """The comm of a process: up to 15 bytes of its own choice; what is not UTF-8 becomes \\xNN."""
+    """Return the comm of a process: up to 15 bytes of its own choice; what is not UTF-8 becomes \\xNN."""
     comm = os.open("comm", os.O_RDONLY, dir_fd=process)
     try:
         return os.read(comm, 64).removesuffix(b"\n").decode(errors="backslashreplace")

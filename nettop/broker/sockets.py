@@ -26,14 +26,14 @@ _MAX_PROGRAM = 4096 * 8  # BPF_MAXINSNS instructions
 
 
 def devices() -> list[Device]:
-    """The devices of the current namespace, by ifindex."""
+    """Return the devices of the current namespace, by ifindex."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         found = [_described(asking, index, name) for index, name in sorted(socket.if_nameindex())]
     return [device for device in found if device is not None]
 
 
 def device(name: str) -> Device:
-    """The device of that name in the current namespace; raises BrokerError."""
+    """Return the device of that name in the current namespace; raises BrokerError."""
     present = devices()
     for candidate in present:
         if candidate.name == name:
@@ -50,12 +50,12 @@ def bring_up(name: str) -> None:
 
 
 def linktype(of: Device) -> int:
-    """The link type of the packets packet_socket() gives: Ethernet frames, or from the IP header on for the rest."""
+    """Return the link type of packets from packet_socket(): Ethernet frames, or from the IP header on for the rest."""
     return LINKTYPE_ETHERNET if of.arphrd in (abi.ARPHRD_ETHER, abi.ARPHRD_LOOPBACK) else LINKTYPE_RAW
 
 
 def packet_socket(of: Device, asked: OpenPacketSocket, program: bytes) -> socket.socket:
-    """An AF_PACKET socket with ring and filter, bound to the device; `program` is an array of struct sock_filter.
+    """Return an AF_PACKET socket with ring and filter, bound to the device; `program`: an array of struct sock_filter.
 
     It is created for protocol 0 and bound last, so that nothing unfiltered slips in. Raises OSError.
     """
@@ -100,12 +100,12 @@ def spare_memory(meminfo: Iterable[str]) -> int:
 
 
 def accept_all(snaplen: int) -> bytes:
-    """The program `ret #snaplen`."""
+    """Return the program `ret #snaplen`."""
     return struct.pack("HBBI", 0x06, 0, 0, snaplen)  # linux/bpf_common.h BPF_RET | BPF_K
 
 
 def netlink_socket(asked: OpenNetlinkSocket) -> socket.socket:
-    """A netlink socket of the current namespace: bound, with its buffer, filter and groups.
+    """Return a netlink socket of the current namespace: bound, with its buffer, filter and groups.
 
     The filter comes before the groups, so that nothing unfiltered slips in. Raises OSError, BrokerError.
     """

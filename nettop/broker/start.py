@@ -38,7 +38,7 @@ def start(
     preload: bool = False,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> Broker:
-    """A running broker. As root it is spawned and this process then gives up all privileges (`drop`); as a user it is
+    """Start a broker. As root it is spawned and this process then gives up all privileges (`drop`); as a user it is
     started by sudo, doas or pkexec, which may ask for the password on the terminal (so: before the screen opens).
 
     To be called while the process has one thread. `meanwhile` is called while the broker starts (imports cost as
@@ -55,7 +55,7 @@ def start(
 
 
 def start_in_userns(*, read_only: bool = False, drop: bool = True) -> Broker:
-    """A broker that is root of fresh user and network namespaces: needs no privileges, and sees only what is in them.
+    """Return a broker that is root of new user and network namespaces: needs no privileges, sees only what is in them.
 
     Raises NotPermitted where the host does not allow user namespaces.
     """
@@ -64,7 +64,7 @@ def start_in_userns(*, read_only: bool = False, drop: bool = True) -> Broker:
 
 
 def attach(sock: socket.socket, *, drop: bool = False) -> Broker:
-    """The broker that runs at the other end of `sock` (one end of wire.pair()); raises BrokerError."""
+    """Return the broker that runs at the other end of `sock` (one end of wire.pair()); raises BrokerError."""
     was_root = os.geteuid() == 0
     greeting = _hello(sock, None, HELLO_SECONDS)
     if drop:
@@ -73,7 +73,7 @@ def attach(sock: socket.socket, *, drop: bool = False) -> Broker:
 
 
 def broker_command(*options: str) -> list[str]:
-    """The command that runs a broker, for whoever starts one itself with a socket as its stdin."""
+    """Return the command that runs a broker, for whoever starts one itself with a socket as its stdin."""
     return [sys.executable, "-I", "-m", "nettop.broker", *options]
 
 

@@ -35,7 +35,7 @@ _ALWAYS_SHOWN = (
 
 
 def open_to_read(name: str) -> int:
-    """A descriptor of a sysctl of this namespace, whoever reads it. BrokerError: not listed, not there, a secret."""
+    """Return a descriptor of a sysctl of this namespace for any reader. BrokerError: not listed, missing, secret."""
     if not _READABLE.fullmatch(name):
         raise BrokerError(f"not on the list: sysctl {name!r}")
     fd = _open(name)

@@ -26,7 +26,7 @@ _ROOT_GROUP = 0  # /proc/net/ip_tables_names is readable for root's group (mode 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """How one kind of text is made by a child."""
+    """The way a child makes one kind of text."""
 
     run: Callable[[], None]
     capabilities: frozenset[int] = frozenset({NET_ADMIN})

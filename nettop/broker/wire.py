@@ -77,7 +77,7 @@ def receive(sock: socket.socket, *, take_fds: bool = True) -> tuple[Message, lis
 
 
 def sealed_memfd(name: str, body: bytes) -> int:
-    """A memfd with `body` that nobody can change any more; the caller closes it."""
+    """Return a memfd with `body` that nobody can change any more; the caller closes it."""
     fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     view = memoryview(body)
     while view:
@@ -92,7 +92,7 @@ def seal(fd: int) -> None:
 
 
 def read_memfd(fd: int, limit: int) -> bytes:
-    """The whole content of a memfd, which is closed. Raises WireError above `limit` bytes."""
+    """Return the whole content of a memfd, which is closed. Raises WireError above `limit` bytes."""
     try:
         size = os.fstat(fd).st_size
         if size > limit:

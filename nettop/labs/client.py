@@ -56,7 +56,7 @@ class Demo:
                 self._process.kill()
 
     def _answer(self) -> str:
-        """The lab's one line, or why there is none."""
+        """Return the lab's one line, or why there is none."""
         assert self._process.stdout is not None
         with self._process.stdout as out:
             if not select.select([out], [], [], BUILD_SECONDS)[0]:
@@ -66,7 +66,7 @@ class Demo:
 
 
 def bundled() -> str:
-    """The recording of the lab that comes with nettop. InputError when it is missing."""
+    """Return the recording of the lab that comes with nettop. InputError when it is missing."""
     package = Path(__file__).resolve().parents[1]
     for place in (package / "_data" / "captures", package.parent / "captures"):
         if (place / RECORDING).exists():

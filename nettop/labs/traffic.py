@@ -23,7 +23,7 @@ _ANSWER = struct.pack("!3HIH4s", 0xC00C, 1, 1, 300, 4, socket.inet_aton(INTERNET
 
 
 async def _serve_bytes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A request is one line, `bytes rate`: that many bytes at that rate (0: at once)."""
+    """Answer requests of one line, `bytes rate`, with that many bytes at that rate (0: at once)."""
     with contextlib.suppress(OSError, ValueError, asyncio.IncompleteReadError):
         count, rate = map(int, (await reader.readline()).split())
         sent = 0
@@ -74,7 +74,7 @@ async def _serve_ftp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
 
 
 async def _ftp(host: str, count: int, rate: int) -> None:
-    """A download: the expected data connection is opened a moment after it was announced."""
+    """Download once: the expected data connection is opened a moment after it was announced."""
     with contextlib.suppress(OSError, TimeoutError, ValueError):
         reader, writer = await asyncio.wait_for(asyncio.open_connection(host, 21), 3)
         await reader.readline()
@@ -89,13 +89,13 @@ async def _ftp(host: str, count: int, rate: int) -> None:
 
 
 async def machine_b() -> None:
-    """The server behind gateway B."""
+    """Run the server behind gateway B."""
     server = await asyncio.start_server(_serve_bytes, "0.0.0.0", 443)
     await server.serve_forever()
 
 
 async def internet() -> None:
-    """The servers between the gateways, IPv4 and IPv6."""
+    """Run the servers between the gateways, IPv4 and IPv6."""
     loop = asyncio.get_running_loop()
     for port in (80, 443):
         await asyncio.start_server(_serve_bytes, [INTERNET, INTERNET6], port)
@@ -175,7 +175,7 @@ async def _again(what: Callable[[], Coroutine[Any, Any, None]], every: float) ->
 
 
 async def machine_a() -> None:
-    """The clients behind gateway A."""
+    """Run the clients behind gateway A."""
     await asyncio.gather(_reachable(MACHINE_B, 443), _reachable(INTERNET6, 80))
     await asyncio.gather(
         _again(lambda: _download(MACHINE_B, 443, 30_000_000, 400_000), 60.0),

@@ -55,19 +55,19 @@ Option = tuple[int, bytes]
 
 
 def signature() -> bytes:
-    """What every custom option and block of ours begins with, after the PEN: the name, major and minor (8 bytes)."""
+    """Return the start of our custom options and blocks, after the PEN: name, major and minor (8 bytes)."""
     return SIGNATURE + bytes((FORMAT_MAJOR, FORMAT_MINOR))
 
 
 def ours(data: bytes, order: str) -> bytes | None:
-    """What follows PEN and signature in a custom block's or option's value; None if it is not nettop's."""
+    """Return the bytes after PEN and signature in a custom block's or option's value; None if it is not nettop's."""
     if len(data) < 12 or struct.unpack_from(order + "I", data)[0] != PEN or data[4:10] != SIGNATURE:
         return None
     return data[12:]
 
 
 def version(data: bytes) -> int:
-    """The major format version in a value of which `ours` is not None."""
+    """Return the major format version in a value of which `ours` is not None."""
     return data[10]
 
 
@@ -99,7 +99,7 @@ def block(kind: int, body: bytes) -> bytes:
 
 
 def section_header(os_name: str) -> bytes:
-    """The SHB of a recording: who wrote it, on what, and the format's version."""
+    """Return the SHB of a recording: who wrote it, on what, and the format's version."""
     options: list[Option] = [(SHB_USERAPPL, f"nettop {__version__}".encode())]
     if os_name:
         options.insert(0, (SHB_OS, os_name.encode("utf-8", "replace")))
@@ -108,22 +108,22 @@ def section_header(os_name: str) -> bytes:
 
 
 def interface_description(linktype: int, snaplen: int, options: Iterable[Option]) -> bytes:
-    """An IDB."""
+    """Return an IDB."""
     head = struct.pack("<HHI", linktype & 0xFFFF, 0, snaplen & 0xFFFFFFFF)
     return block(IDB, head + encode_options(options))
 
 
 def halves(value: int) -> tuple[int, int]:
-    """A 64-bit time as pcapng stores it: high word, low word."""
+    """Return a 64-bit time as pcapng stores it: high word, low word."""
     value &= 0xFFFFFFFFFFFFFFFF
     return value >> 32, value & 0xFFFFFFFF
 
 
 def interface_statistics(interface: int, ts_ns: int, options: Iterable[Option]) -> bytes:
-    """An ISB of an interface whose if_tsresol is 9."""
+    """Return an ISB of an interface whose if_tsresol is 9."""
     return block(ISB, struct.pack("<III", interface, *halves(ts_ns)) + encode_options(options))
 
 
 def annotation(body: bytes) -> bytes:
-    """A block of nettop's own around `body`."""
+    """Return a block of nettop's own around `body`."""
     return block(ANNOTATION, struct.pack("<I", PEN) + signature() + body)

@@ -24,7 +24,7 @@ def gather(buf: Buffer, pos: Ints, words: int, order: str = "<") -> NDArray[np.u
 
 
 def scatter(dst: NDArray[np.uint8], pos: Ints, rows: NDArray[np.uint32]) -> None:
-    """Writes row i of a C-contiguous (n, words) array at byte pos[i]."""
+    """Write row i of a C-contiguous (n, words) array at byte pos[i]."""
     size = rows.shape[1] * 4
     _windows(dst, size)[pos] = rows.view(f"V{size}")[:, 0]
 
@@ -37,7 +37,7 @@ def _copy_fixed(dst: Buffer, to: Ints, src: Buffer, start: Ints, size: int) -> N
 
 
 def copy(dst: NDArray[np.uint8], to: Ints, src: Buffer, start: Ints, length: Ints) -> None:
-    """Copies length[i] bytes from src[start[i]] to dst[to[i]] for every i; all ranges must lie within the buffers.
+    """Copy length[i] bytes from src[start[i]] to dst[to[i]] for every i; all ranges must lie within the buffers.
 
     Lengths are handled by powers of two: a record of 2^k ≤ length < 2^(k+1) is two overlapping copies of 2^k bytes,
     its first and its last, so a batch takes a few NumPy calls whatever its mix of lengths.

@@ -1,4 +1,4 @@
-"""Where a file's bytes come from: a regular file read at positions, a pipe, or a compressed one; as successive chunks.
+"""Sources of a file's bytes, as chunks: a regular file read at positions, a pipe, or a compressed one.
 
 A chunk is a bytes object of its own that batches keep as their buffer. Reading 400 MB this way takes 30 ms, no longer
 than mapping it, and a file that shrinks meanwhile (tcpdump -W begins its files anew) gives a short read, not a SIGBUS.
@@ -25,20 +25,20 @@ class Chunks(Protocol):
     """Successive parts of a file; what a walk did not take comes again at the start of the next chunk."""
 
     def take(self, need: int) -> tuple[bytes, int, bool] | None:
-        """A chunk, its offset, and whether nothing follows it. None: fewer than `need` bytes are there as yet."""
+        """Return a chunk, its offset, and True if it is the last. None: fewer than `need` bytes are there yet."""
         ...
 
     def again(self) -> None:
-        """The next take gives the last chunk once more, without reading on."""
+        """Make the next take return the last chunk again, without reading on."""
         ...
 
     def advance(self, used: int) -> None:
-        """The walk took `used` bytes of the last chunk."""
+        """Skip the `used` bytes of the last chunk that have been read."""
         ...
 
     @property
     def ready(self) -> bool:
-        """Whether the next take will not wait for its descriptor."""
+        """Return True if the next take does not wait for its descriptor."""
         ...
 
     def close(self) -> None:
@@ -47,7 +47,7 @@ class Chunks(Protocol):
 
 
 def open_input(path: str) -> int:
-    """A descriptor for reading `path` ("-": standard input). Raises InputError with what to do."""
+    """Return a descriptor for reading `path` ("-": standard input). Raises InputError with what to do."""
     if path == "-":
         if os.isatty(0):
             raise InputError("standard input is a terminal", "pipe a capture into it, or name a file")
@@ -157,7 +157,7 @@ class Pipe:
 
 
 class Decompressed:
-    """What another source decompresses to. `error` and `offset` say where its compression is damaged."""
+    """The decompressed bytes of another source. `error` and `offset` report damage of its compression."""
 
     def __init__(self, inner: Chunks, name: str) -> None:
         self._inner = inner
@@ -221,5 +221,5 @@ class Decompressed:
 
 
 def chunks_of(fd: int, follow: bool = False) -> Chunks:
-    """The source for a descriptor: positions in a regular file, or reading on."""
+    """Return the source for a descriptor: positions in a regular file, or reading on."""
     return RegularFile(fd, follow) if stat.S_ISREG(os.fstat(fd).st_mode) else Pipe(fd)

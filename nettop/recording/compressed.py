@@ -26,15 +26,26 @@ MAGIC_BYTES = 6  # as many of a file's first bytes as decide
 
 
 class Decompressor(Protocol):
-    """What the standard library's incremental decompressors have in common (bz2, lzma; lz4 follows it)."""
+    """The common interface of the standard library's incremental decompressors (bz2, lzma; lz4 follows it)."""
 
     @property
-    def eof(self) -> bool: ...
+    def eof(self) -> bool:
+        """True after the end of the compressed stream."""
+        ...
+
     @property
-    def needs_input(self) -> bool: ...
+    def needs_input(self) -> bool:
+        """True when decompress() returns nothing without more data."""
+        ...
+
     @property
-    def unused_data(self) -> bytes | None: ...
-    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
+    def unused_data(self) -> bytes | None:
+        """The bytes after the end of the compressed stream."""
+        ...
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """Return at most `max_length` decompressed bytes (-1: all of them)."""
+        ...
 
 
 class _Gzip:
@@ -90,12 +101,12 @@ class _Zstd:
 
 
 def compression(head: bytes) -> str | None:
-    """The name of the compression that a file's first bytes announce."""
+    """Return the name of the compression that a file's first bytes announce."""
     return next((name for magic, name in _MAGIC.items() if head.startswith(magic)), None)
 
 
 def _opener(name: str) -> tuple[Callable[[], Decompressor], tuple[type[Exception], ...]]:
-    """What makes a decompressor, and what it raises on damaged data. Raises InputError without the optional package."""
+    """Return the maker of a decompressor and its errors on damaged data. InputError: the package is not installed."""
     if name == "gzip":
         return _Gzip, (zlib.error,)
     if name == "bzip2":
@@ -125,7 +136,7 @@ class Decompression:
         self._one: Decompressor | None = None
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The pieces, of at most about PIECE bytes each, that `data` adds. Nothing more once `error` is set."""
+        """Yield the pieces, of at most about PIECE bytes each, that `data` adds. Nothing more once `error` is set."""
         while not self.error:
             if self._one is None or self._one.eof:
                 if self._one is not None:  # between members there may be padding

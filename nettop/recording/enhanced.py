@@ -32,7 +32,7 @@ def _flags_table() -> NDArray[np.uint32]:
 
 
 def _direction_table() -> NDArray[np.uint8]:
-    """The reverse, by the low five bits; a direction without a reception type counts as unicast."""
+    """Return the reverse, by the low five bits; a direction without a reception type counts as unicast."""
     table = np.full(32, UNKNOWN_DIRECTION, np.uint8)
     kinds = {0: PACKET_HOST, 1: PACKET_HOST, 2: PACKET_MULTICAST, 3: PACKET_BROADCAST, 4: PACKET_OTHERHOST}
     for bits, direction in kinds.items():
@@ -52,7 +52,7 @@ def direction_of(flags: NDArray[np.uint32]) -> NDArray[np.uint8]:
 
 
 def status_of(flags: NDArray[np.uint32]) -> NDArray[np.uint32] | None:
-    """The TP_STATUS_* bits that epb_flags can hold (checksum not ready or valid, TCP segmentation); None if none is."""
+    """Return the TP_STATUS_* bits that epb_flags can hold (checksum not ready or valid, TCP segmentation), or None."""
     status = np.zeros(len(flags), np.uint32)
     for tp, bit in _STATUS_BITS:
         status |= np.where(flags & bit, np.uint32(tp), np.uint32(0))
@@ -71,7 +71,7 @@ def flags_of(meta: PacketMeta) -> NDArray[np.uint32] | None:
 
 
 def encode(batch: Batch, interface: int, family: int = 0) -> list[bytes | memoryview]:
-    """The batch as EPBs of `interface`, one buffer for each run of records without a comment."""
+    """Return the batch as EPBs of `interface`, one buffer for each run of records without a comment."""
     if isinstance(batch.meta, NetlinkMeta):
         return [_netlink(batch, batch.meta, interface, family)]
     meta, flags = batch.meta, flags_of(batch.meta)
@@ -126,7 +126,7 @@ def _cooked_headers(meta: NetlinkMeta, family: int) -> NDArray[np.uint32]:
 def _frame(
     batch: Batch, part: slice, captured: NDArray[np.int64], wire: NDArray[np.uint32], interface: int, options: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The blocks without their data and options (zeroed where padding goes), and where each begins."""
+    """Return the blocks without their data and options (zeroed where padding goes), and where each begins."""
     padded = captured + 3 & ~3
     length = padded + (_HEAD + 4 + options)
     end = np.cumsum(length)

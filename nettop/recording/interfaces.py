@@ -1,4 +1,4 @@
-"""What an Interface Description Block says: the stream it stands for, and how its timestamps count."""
+"""Interface Description Blocks: the stream that each describes, and the unit of its timestamps."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def description(netns: str) -> str:
 
 
 def netns_of(text: str) -> str:
-    """The label in an if_description; "" if it names none."""
+    """Return the label in an if_description; "" if it names none."""
     return text[len(_NETNS) :] if text.startswith(_NETNS) else ""
 
 
 def encode(stream: Stream) -> bytes:
-    """The IDB of a stream, with all of the stream's fields in a custom option."""
+    """Return the IDB of a stream, with all of the stream's fields in a custom option."""
     options: list[blocks.Option] = [(blocks.IF_NAME, _utf8(stream.name))] if stream.name else []
     if stream.netns:
         options.append((blocks.IF_DESCRIPTION, _utf8(description(stream.netns))))
@@ -41,12 +41,12 @@ def encode(stream: Stream) -> bytes:
 
 
 def linktype(stream: Stream) -> int:
-    """What the stream's interface is in the file: netlink streams are LINKTYPE_NETLINK whatever the field says."""
+    """Return the link type of the stream's interface: LINKTYPE_NETLINK for every netlink stream."""
     return LINKTYPE_NETLINK if stream.kind is StreamKind.NETLINK else stream.linktype
 
 
 def decode(body: bytes, order: str, index: int, file: str) -> tuple[Interface, int | None]:
-    """The interface an IDB's body describes, and the id its stream had when nettop recorded it.
+    """Return the interface an IDB's body describes, and the id its stream had when nettop recorded it.
 
     Raises struct.error, KeyError, TypeError or ValueError if the body, or what nettop added to it, is damaged.
     """
@@ -86,7 +86,7 @@ def _described(link: int, snaplen: int, options: dict[int, bytes], file: str) ->
 
 
 def nanoseconds(ticks: NDArray[np.uint64], resolution: int, offset_s: int) -> NDArray[np.int64]:
-    """Times in ns since the epoch; `resolution` is if_tsresol: a negative power of ten, or of two with bit 7 set.
+    """Return times in ns since the epoch. `resolution` is if_tsresol: a negative power of 10, or of 2 with bit 7 set.
 
     Times beyond what 64 bits of ns can hold wrap: they are as wrong as the file that claims them.
     """

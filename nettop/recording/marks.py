@@ -1,4 +1,4 @@
-"""What pcapng has no block for, in blocks of nettop's own: a line of JSON, a newline, then the bytes of a text."""
+"""Items that pcapng has no block for, in nettop's own blocks: a line of JSON, a newline, then the bytes of a text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PART = 8 << 20  # a longer body is spread over several blocks: libpcap and Wire
 
 
 def stream_fields(stream: Stream) -> Fields:
-    """A stream as the custom option of its IDB, or a block of its own, carries it."""
+    """Return a stream as the custom option of its IDB, or a block of its own, carries it."""
     return {
         "id": stream.id,
         "kind": stream.kind.value,
@@ -36,7 +36,7 @@ def stream_fields(stream: Stream) -> Fields:
 
 
 def stream_from(fields: Fields, file: str) -> Stream:
-    """The stream of `fields`, with the id it had when recorded; raises KeyError, TypeError or ValueError if damaged."""
+    """Return the stream of `fields`, with its recorded id; raises KeyError, TypeError or ValueError if damaged."""
     return Stream(
         id=_int(fields["id"]),
         kind=StreamKind(fields["kind"]),
@@ -53,7 +53,7 @@ def stream_from(fields: Fields, file: str) -> Stream:
 
 
 def without_id(stream: Stream) -> Stream:
-    """The stream as a file describes it, before the run gives it an id."""
+    """Return the stream as a file describes it, before the run gives it an id."""
     return replace(stream, id=0)
 
 
@@ -65,7 +65,7 @@ def pack(fields: Fields, body: bytes = b"") -> bytes:
 
 
 def unpack(content: bytes) -> tuple[Fields, bytes]:
-    """The reverse of pack; raises ValueError if it is damaged."""
+    """Return the reverse of pack; raises ValueError if it is damaged."""
     line, newline, rest = content.partition(b"\n")
     try:
         fields = json.loads(line)
@@ -80,7 +80,7 @@ def unpack(content: bytes) -> tuple[Fields, bytes]:
 
 
 def encode(item: Annotation) -> Iterator[bytes]:
-    """The blocks of an item."""
+    """Yield the blocks of an item."""
     if isinstance(item, Text):
         yield from _encode_text(item)
         return
@@ -119,7 +119,7 @@ def _encode_text(item: Text) -> Iterator[bytes]:
 
 
 def decode(fields: Fields, body: bytes, stream: int, seq: int) -> Annotation:
-    """The item of `fields`, on `stream`; raises KeyError, TypeError or ValueError if it is damaged."""
+    """Return the item of `fields`, on `stream`; raises KeyError, TypeError or ValueError if it is damaged."""
     match fields["item"]:
         case "dump":
             begin, complete = _bool(fields["begin"]), _bool(fields["complete"])

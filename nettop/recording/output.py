@@ -30,7 +30,7 @@ class Output:
         self._start = os.lseek(fd, 0, os.SEEK_CUR) if stat.S_ISREG(os.fstat(fd).st_mode) else None
 
     def write(self, parts: Sequence[Part]) -> None:
-        """Writes the parts, all of them. Raises OutputClosed or NettopError; a regular file then ends before them."""
+        """Write all the parts. Raises OutputClosed or NettopError; a regular file then ends before them."""
         waiting = [memoryview(part) for part in parts if len(part)]
         size = sum(map(len, waiting))
         try:
@@ -42,7 +42,7 @@ class Output:
         self.written += size
 
     def close(self) -> None:
-        """Closes the descriptor; a network file system may report only now that it is full."""
+        """Close the descriptor; a network file system may report only now that it is full."""
         try:
             os.close(self._fd)
         except OSError as error:

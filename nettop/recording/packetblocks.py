@@ -19,7 +19,7 @@ _SHORTEST = {blocks.EPB: 32, blocks.PB: 32, blocks.SPB: 16}
 def decode(
     kind: int, chunk: bytes, pos: Ints, length: Ints, order: str, interfaces: Interfaces
 ) -> tuple[Rows, str | None]:
-    """The records of whole blocks of one kind, up to the first that is damaged, and what is wrong with that one."""
+    """Return the records of whole blocks of one kind, up to the first damaged one, and the fault of that one."""
     bad = np.flatnonzero(length < _SHORTEST[kind])
     good, why = (int(bad[0]), "a packet block is too short") if len(bad) else (len(pos), None)
     columns = _simple if kind == blocks.SPB else _full
@@ -54,7 +54,7 @@ def _full(
 def _simple(
     kind: int, chunk: bytes, pos: Ints, length: Ints, order: str, interfaces: Interfaces
 ) -> tuple[Rows, Ints | None]:
-    """Simple packets have no time and no interface (it is the first); their capture length follows from the snaplen."""
+    """Read simple packets: without time, on the first interface; the snaplen limits their capture length."""
     wirelen = bulk.gather(chunk, pos, 3, order)[:, 2].astype(np.uint32)
     snaplen = interfaces[0].stream.snaplen if len(interfaces) else 0
     caplen = np.minimum(wirelen, snaplen or 0xFFFFFFFF).astype(np.int64)
@@ -79,7 +79,7 @@ def _set_times(rows: Rows, interfaces: Interfaces) -> None:
 
 
 def _options(rows: Rows, chunk: bytes, at: Ints, end: Ints, order: str) -> None:
-    """Walks the options of all records in step: flags and drop counts in bulk, comments one by one."""
+    """Walk the options of all records in step: flags and drop counts in bulk, comments one by one."""
     live = np.flatnonzero(at + 4 <= end)
     if not len(live):
         return

@@ -50,7 +50,7 @@ class PcapWalk:
         self._format: _Format | None = None
 
     def walk(self, chunk: bytes, base: int, final: bool) -> tuple[list[Item], int]:
-        """The items of the chunk, which stands at file offset `base`, and how many of its bytes they take.
+        """Return the items of the chunk, which is at file offset `base`, and how many of its bytes they take.
 
         What is left over must come again at the start of the next chunk. `final`: nothing follows this chunk; the
         last item is then an End, with an error where the file is damaged.
@@ -114,7 +114,7 @@ class PcapWalk:
 
 
 def _positions(chunk: bytes, pos: int, form: _Format) -> tuple[list[int], int]:
-    """Where packet headers begin, following lengths blindly, and where the last one leads."""
+    """Return the offsets of packet headers, following lengths unchecked, and the offset after the last one."""
     caplen = struct.Struct(form.order + "8xI").unpack_from
     found: list[int] = []
     append, header, last = found.append, form.header, len(chunk) - form.header
@@ -133,5 +133,5 @@ def _rows(off: NDArray[np.int64], caplen: NDArray[np.int64], head: NDArray[np.ui
 
 
 def _first(bad: NDArray[np.bool_], otherwise: int) -> int:
-    """The index of the first True."""
+    """Return the index of the first True."""
     return int(np.argmax(bad)) if bad.any() else otherwise

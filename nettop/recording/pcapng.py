@@ -20,7 +20,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(slots=True)
 class _Section:
-    """What a section header begins: a byte order, and interfaces counted from 0."""
+    """The state of a section: a byte order, and interfaces counted from 0."""
 
     order: str = "<"
     interfaces: Interfaces = field(default_factory=Interfaces)
@@ -41,7 +41,7 @@ class PcapngWalk:
         self._totals: dict[int, tuple[int, int, int]] = {}  # stream → its last Counters
 
     def walk(self, chunk: bytes, base: int, final: bool) -> tuple[list[Item], int]:
-        """The items of the chunk, which stands at file offset `base`, and how many of its bytes they take.
+        """Return the items of the chunk, which is at file offset `base`, and how many of its bytes they take.
 
         What is left over must come again at the start of the next chunk. `final`: nothing follows this chunk; the
         last item is then an End, with an error where the file is damaged. Raises InputError for a recording of a
@@ -95,7 +95,7 @@ class PcapngWalk:
         return int(length)
 
     def _blocks(self, chunk: bytes, start: int, base: int, out: list[Item]) -> int:
-        """Handles the whole blocks from `start` to the next section; how many bytes they take."""
+        """Handle the whole blocks from `start` to the next section; return their size in bytes."""
         order = self._section.order
         pos = np.array(_positions(chunk, start, order), np.int64)
         head = bulk.gather(chunk, pos, 2, order)
@@ -117,7 +117,7 @@ class PcapngWalk:
         return int(length[:whole].sum())
 
     def _check(self, chunk: bytes, pos: Ints, length: Ints, base: int) -> tuple[int, str] | None:
-        """The first block that is not whole, and why ("": it goes on beyond the chunk); None if all are."""
+        """Return the first block that is not whole, and why ("": it goes on beyond the chunk); None if all are."""
         lies = (length < blocks.MIN_BLOCK) | (length & 3 != 0) | (length > blocks.MAX_BLOCK)
         inside = ~lies & (pos + length <= len(chunk))
         good = int(np.argmin(inside)) if not inside.all() else len(pos)
@@ -217,7 +217,7 @@ class PcapngWalk:
             out.append(replace(item, seq=self._numbering.seq()))
 
     def _part_of_text(self, recorded: int, fields: marks.Fields, data: bytes) -> bool:
-        """Keeps a part of a text that goes on in a later block; False for the last one."""
+        """Keep a part of a text that continues in a later block; return False for the last one."""
         parts = self._section.text.setdefault(recorded, [])
         if sum(map(len, parts)) + len(data) > marks.MAX_TEXT:
             raise ValueError("too long a text")
@@ -244,7 +244,7 @@ def _refuse_newer(value: bytes, order: str, offset: int) -> None:
 
 
 def _positions(chunk: bytes, pos: int, order: str) -> list[int]:
-    """Where blocks begin, following lengths blindly to the next section header or a length that cannot be."""
+    """Return the offsets of blocks, following lengths unchecked to the next section header or an impossible length."""
     unpack = struct.Struct(order + "II").unpack_from
     found: list[int] = []
     append, last, section = found.append, len(chunk) - blocks.MIN_BLOCK, blocks.SHB

@@ -25,7 +25,9 @@ class Walk(Protocol):
     need: int
     ended: bool
 
-    def walk(self, chunk: bytes, base: int, final: bool) -> tuple[list[Item], int]: ...
+    def walk(self, chunk: bytes, base: int, final: bool) -> tuple[list[Item], int]:
+        """Return the items of the chunk at file offset `base`, and how many of its bytes they take."""
+        ...
 
 
 class Reader:
@@ -47,7 +49,7 @@ class Reader:
             pass
 
     def read(self) -> list[Item]:
-        """The next items; [] when a pipe, or a file that is followed, has nothing whole as yet."""
+        """Return the next items; [] when a pipe, or a file that is followed, has nothing whole as yet."""
         if self._walk is None and not (self._recognise() and self._walk is not None):
             return []
         taken = None if self.ended else self._chunks.take(self._walk.need)
@@ -66,12 +68,12 @@ class Reader:
             yield from self.read()
 
     def fileno(self) -> int:
-        """The descriptor, to wait on where it is a pipe."""
+        """Return the descriptor, to wait on where it is a pipe."""
         return self._fd
 
     @property
     def ready(self) -> bool:
-        """Whether read() will not wait for the descriptor: a regular file, or data that is here already."""
+        """Return True if read() does not wait for the descriptor: a regular file, or data that is here already."""
         return self.regular or self._chunks.ready
 
     def close(self) -> None:
@@ -79,7 +81,7 @@ class Reader:
         self._chunks.close()
 
     def _recognise(self) -> bool:
-        """Looks at the first bytes; False while they are not there."""
+        """Look at the first bytes; False while they are not there."""
         taken = self._chunks.take(compressed.MAGIC_BYTES)
         if taken is None:
             return False
@@ -107,7 +109,7 @@ class Reader:
         return InputError(f"{self.name!r} is not a capture file", do)
 
     def _with_cause(self, items: list[Item]) -> list[Item]:
-        """Where the compression is damaged, the capture ends early: the End says the former, with its offset."""
+        """Report damaged compression, with its offset, in the End of the capture that ends early because of it."""
         end, chunks = items[-1], self._chunks
         if isinstance(chunks, Decompressed) and chunks.error and isinstance(end, End):
             items[-1] = replace(end, error=chunks.error, offset=chunks.offset)
@@ -117,7 +119,7 @@ class Reader:
 def open_reader(
     path: str, numbering: Numbering | None = None, *, follow: bool = False, fd: int | None = None
 ) -> Reader:
-    """A reader of `path` ("-": standard input). Without a numbering, items and streams count from 0.
+    """Return a reader of `path` ("-": standard input). Without a numbering, items and streams count from 0.
 
     `fd`: the file was opened before (with rights that are gone by now); it is closed with the reader.
     """

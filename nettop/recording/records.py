@@ -26,7 +26,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Numbering:
-    """Where the numbers of items come from: the run's item counter and its stream ids; `file` goes into each Stream."""
+    """The source of item numbers: the run's item counter and its stream ids; `file` goes into each Stream."""
 
     seq: Callable[[], int]
     stream_id: Callable[[], int]
@@ -47,10 +47,11 @@ class Interface:
 
     @property
     def netlink(self) -> bool:
+        """True for a stream of netlink messages."""
         return self.stream.kind is StreamKind.NETLINK
 
     def any_id(self) -> int:
-        """The stream that the interface's totals go to: its first."""
+        """Return the stream that the interface's totals go to: its first."""
         return next(iter(self.ids.values()))
 
 
@@ -72,7 +73,7 @@ class Interfaces:
         self._all.append(interface)
 
     def netlink(self) -> NDArray[np.bool_]:
-        """Which of them carry netlink."""
+        """Return a mask of the interfaces that carry netlink."""
         if len(self._netlink) != len(self._all):
             self._netlink = np.array([interface.netlink for interface in self._all])
         return self._netlink
@@ -104,7 +105,7 @@ class Streams:
         self._known: dict[tuple[int, Stream], int] = {}
 
     def announce(self, index: int, described: Stream, out: list[Item]) -> int:
-        """The id of a stream on interface `index`; a StreamAdded goes to `out` when it is new."""
+        """Return the id of a stream on interface `index`; a StreamAdded goes to `out` when it is new."""
         key = (index, described)
         if key not in self._known:
             if len(self._known) >= MAX_STREAMS:
@@ -114,7 +115,7 @@ class Streams:
         return self._known[key]
 
     def on(self, interface: Interface, family: int, out: list[Item]) -> int:
-        """The stream of `family` on an interface (0 unless it is netlink)."""
+        """Return the stream of `family` on an interface (0 unless it is netlink)."""
         found = interface.ids.get(family)
         if found is None:
             described = interface.stream
@@ -132,7 +133,7 @@ class Emitter:
     number: int = 1
 
     def emit(self, rows: Rows, interfaces: Interfaces, chunk: bytes, base: int, out: list[Item]) -> None:
-        """Appends the rows' batches to `out`. `base` is the file offset of the chunk's first byte."""
+        """Append the rows' batches to `out`. `base` is the file offset of the chunk's first byte."""
         if not len(rows):
             return
         numbers = np.arange(self.number, self.number + len(rows), dtype=np.uint64)
@@ -227,7 +228,7 @@ def runs(key: NDArray[np.int64] | NDArray[np.bool_]) -> Iterator[slice]:
 
 
 def by_stream(interface: Ints) -> Iterator[slice | Ints]:
-    """The rows of each run of one interface; where runs are short, of each interface (order kept within it)."""
+    """Yield the rows of each run of one interface; where runs are short, of each interface (order kept within it)."""
     changes = int(np.count_nonzero(interface[1:] != interface[:-1]))
     if changes == 0:
         yield slice(0, len(interface))
@@ -240,7 +241,7 @@ def by_stream(interface: Ints) -> Iterator[slice | Ints]:
 
 
 def take(rows: Rows, part: slice | Ints) -> Rows:
-    """Some of the rows: a slice, or ascending indices."""
+    """Return some of the rows: a slice, or ascending indices."""
     indices = np.arange(len(rows))[part] if rows.comment else None
     return Rows(
         rows.interface[part],
@@ -260,5 +261,5 @@ def _moved(comment: dict[int, str], indices: Ints) -> dict[int, str]:
 
 
 def known_directions(direction: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
-    """The column, or None if every value is unknown."""
+    """Return the column, or None if every value is unknown."""
     return None if np.all(direction == UNKNOWN_DIRECTION) else direction

@@ -12,14 +12,14 @@ from nettop.recording.writer import RecordingWriter
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When the next file begins; None: never for that reason."""
+    """The limits at which the next file begins; None: no such limit."""
 
     size: int | None = None  # bytes
     age_ns: int | None = None
 
 
 def numbered(path: str, number: int) -> str:
-    """The name of the number-th file: "out.pcapng" gives "out-00001.pcapng"."""
+    """Return the name of the number-th file: "out.pcapng" gives "out-00001.pcapng"."""
     stem, suffix = os.path.splitext(path)
     return f"{stem}-{number:05}{suffix}"
 
@@ -47,7 +47,7 @@ class RotatingWriter:
         return self._before + self._writer.written
 
     def write(self, items: Iterable[Item], now_ns: int) -> None:
-        """Writes the items in order. Raises as RecordingWriter.write does, and what open_next raises."""
+        """Write the items in order. Raises as RecordingWriter.write does, and what open_next raises."""
         for item in items:
             if self._due(now_ns):
                 self._rotate(now_ns)
@@ -58,7 +58,7 @@ class RotatingWriter:
         self._limits = Limits()
 
     def close(self) -> None:
-        """Ends the present file."""
+        """End the current file."""
         self._writer.close()
 
     def _due(self, now_ns: int) -> bool:
@@ -66,7 +66,7 @@ class RotatingWriter:
         return (size is not None and self.written >= size) or (age is not None and now_ns - self._began_ns >= age)
 
     def _rotate(self, now_ns: int) -> None:
-        """The next file is opened first: if that fails, the present one is still there to write to and to close."""
+        """Open the next file before the current one is closed: if that fails, the current one can still be written."""
         following = self._next(self._writer.streams)
         following.resume(self._writer.totals())
         before, self._writer, self._began_ns = self._writer, following, now_ns

@@ -1,4 +1,4 @@
-"""Writes items as a recording: a pcapng file that Wireshark opens and that replays as it was."""
+"""Write items as a recording: a pcapng file that Wireshark opens and that replays as it was."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class RecordingWriter:
     """A recording in the making. The header and the interfaces known at the start are written at once."""
 
     def __init__(self, fd: int, streams: Iterable[Stream] = (), *, name: str = "the recording") -> None:
-        """Takes over the writable descriptor. Raises NettopError (OutputClosed for a pipe nobody reads)."""
+        """Take over the writable descriptor. Raises NettopError (OutputClosed for a pipe nobody reads)."""
         self._output = Output(fd, name)
         self._streams: dict[int, _Recorded] = {}
         self._interfaces = 0
@@ -48,7 +48,7 @@ class RecordingWriter:
         return [recorded.stream for recorded in self._streams.values()]
 
     def write(self, items: Iterable[Item]) -> None:
-        """Writes items in order, in one system call. A StreamAdded of a stream already described is passed over.
+        """Write items in order, in one system call. A StreamAdded of a stream already described is passed over.
 
         Raises ValueError for an item of a stream that was never added; NettopError when the file cannot be written.
         """
@@ -58,7 +58,7 @@ class RecordingWriter:
         self._output.write(parts)
 
     def finish(self) -> None:
-        """Writes the statistics of every interface; they repeat the last Counters, with the times and our own count."""
+        """Write the statistics of every interface; they repeat the last Counters, with the times and our own count."""
         self._output.write([self._statistics(r) for r in self._streams.values() if r.interface is not None])
 
     def close(self) -> None:
@@ -69,13 +69,13 @@ class RecordingWriter:
             self._output.close()
 
     def resume(self, counters: Iterable[Counters]) -> None:
-        """Takes over the last totals of a file before this one, for the statistics at its end."""
+        """Take over the last totals of a file before this one, for the statistics at its end."""
         for item in counters:
             if item.stream in self._streams:
                 self._streams[item.stream].counters = item
 
     def totals(self) -> list[Counters]:
-        """The last Counters of each stream that has any."""
+        """Return the last Counters of each stream that has any."""
         return [r.counters for r in self._streams.values() if r.counters is not None]
 
     def _described(self, stream: Stream) -> bytes:

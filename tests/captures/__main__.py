@@ -50,7 +50,7 @@ only written when nettop says the same (and tshark counts the same records, none
 
 @dataclass(frozen=True, slots=True)
 class Oracle:
-    """What the tools said in the namespace, traffic and recording being over."""
+    """The output of the tools in the namespace after the traffic and the recording."""
 
     flows: str
     rules: dict[str, str]
@@ -142,7 +142,7 @@ def _recorded(scenario: Scenario, path: Path) -> tuple[Oracle, str]:
 
 
 def _settled(netns: str, path: Path) -> Oracle:
-    """What the tools say, once they say the same before and after a keyframe."""
+    """Return the output of the tools when it is the same before and after a keyframe."""
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         rules, at_ns = oracles.rules(netns), time.time_ns()
@@ -153,7 +153,7 @@ def _settled(netns: str, path: Path) -> Oracle:
 
 
 def _dumped_since(path: Path, at_ns: int) -> bool:
-    """Whether the recording has every dump, begun and completed since then, and legacy rules if there are any."""
+    """Return True if the recording has every dump begun and completed since then, and any legacy rules."""
     begun: dict[tuple[int, str], int] = {}
     done: set[str] = set()
     texts: dict[TextKind, Text] = {}
@@ -170,7 +170,7 @@ def _dumped_since(path: Path, at_ns: int) -> bool:
 
 
 def _items(path: Path) -> Iterator[Item]:
-    """What the growing file holds so far."""
+    """Yield the items that the growing file holds so far."""
     if not path.exists() or not path.stat().st_size:
         return
     reader = open_reader(str(path))
@@ -203,7 +203,7 @@ def _events_seen(netns: str, into: Path) -> Iterator[None]:
 
 
 def _somebody_listens(netns: str) -> bool:
-    """Whether a socket there has joined groups of NETLINK_NETFILTER (12): /proc/net/netlink's Eth and Groups."""
+    """Return True if a socket there has joined groups of NETLINK_NETFILTER (12): /proc/net/netlink's Eth and Groups."""
     rows = within(netns, lambda: Path("/proc/thread-self/net/netlink").read_text()).splitlines()[1:]
     return any(row[1] == "12" and int(row[3], 16) for row in map(str.split, rows))
 
@@ -212,7 +212,7 @@ def _somebody_listens(netns: str) -> bool:
 
 
 def _nettop(directory: Path, *argv: str) -> str:
-    """What a command of ours prints there; NettopError when it fails or complains."""
+    """Return the output of a nettop command there; NettopError when it fails or complains."""
     done = subprocess.run([*_NETTOP, *argv], cwd=directory, capture_output=True, text=True, timeout=120, check=False)
     if done.returncode or done.stderr:
         raise NettopError(f"nettop {' '.join(argv)}: {done.returncode} {done.stderr.strip()}")
@@ -220,7 +220,7 @@ def _nettop(directory: Path, *argv: str) -> str:
 
 
 def on_recording(argv: tuple[str, ...], name: str) -> list[str]:
-    """The command of a scenario, with the recording it reads."""
+    """Return the command of a scenario, with the recording it reads."""
     return [*argv, f"{name}.pcapng"] if argv[0] == "read" else [*argv, "-r", f"{name}.pcapng"]
 
 

@@ -1,4 +1,4 @@
-"""What conntrack, nft, iptables-save and tshark say, in the same words as nettop's JSON, and where the two differ."""
+"""The output of conntrack, nft, iptables-save and tshark in the words of nettop's JSON, and the differences."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SAVERS = {  # backend and family → the tool that owns its rules
 
 
 def flows(netns: str) -> str:
-    """The table as conntrack prints it."""
+    """Return the table as conntrack prints it."""
     return "".join(inside(netns, "conntrack", "-L", "-f", family, "-o", "extended,id") for family in ("ipv4", "ipv6"))
 
 
@@ -48,7 +48,7 @@ def statistics(netns: str) -> str:
 
 
 def only_one_says(ours: Iterable[str], theirs: Iterable[str]) -> str:
-    """The lines that only one of two has, or ""."""
+    """Return the lines that only one of two has, or ""."""
     a, b = Counter(ours), Counter(theirs)
     return "\n".join(
         [f"  only nettop: {x}" for x in (a - b).elements()] + [f"  only they:   {x}" for x in (b - a).elements()]
@@ -75,7 +75,7 @@ def conntrack_lines(text: str) -> Iterator[Object]:
 
 
 def _tuples(pairs: list[tuple[str, ...]]) -> Object:
-    """The original tuple, the reply tuple, and what follows them; a name seen again belongs to the reply."""
+    """Return the original tuple, the reply tuple, and what follows them; a name seen again belongs to the reply."""
     row: Object = {}
     for name, value in pairs:
         key = f"reply_{name}" if name in row and name != "id" else name
@@ -88,7 +88,7 @@ _COUNTED = ("packets", "bytes", "reply_packets", "reply_bytes")
 
 
 def flow_words(row: Object, counted: bool) -> str:
-    """A flow in one line: of ours or of conntrack's."""
+    """Return a flow in one line: of ours or of conntrack's."""
     words = [row.get("event"), row["family"], row["proto"], *(row.get(key) for key in _TUPLE)]
     words += [row.get(f"reply_{key}") for key in _TUPLE]
     if counted:

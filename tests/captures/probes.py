@@ -23,7 +23,7 @@ def _family(address: str) -> socket.AddressFamily:
 
 
 def bound(netns: str, kind: int, address: str, port: int) -> socket.socket:
-    """A socket of the namespace on this address and port, with a time limit."""
+    """Return a socket of the namespace on this address and port, with a time limit."""
 
     def make() -> socket.socket:
         sock = socket.socket(_family(address), kind)
@@ -36,12 +36,12 @@ def bound(netns: str, kind: int, address: str, port: int) -> socket.socket:
 
 
 def source_of(target: str) -> str:
-    """The client's address that speaks with `target`."""
+    """Return the client's address that speaks with `target`."""
     return CLIENT6 if ":" in target else CLIENT
 
 
 def tcp(target: str, port: int, sport: int, question: int, answer: int) -> None:
-    """A connection from the client: so many bytes there, so many back, closed by the client first."""
+    """Make a connection from the client: so many bytes there, so many back, closed by the client first."""
     with (
         bound("server", socket.SOCK_STREAM, target, port) as listener,
         bound("client", socket.SOCK_STREAM, source_of(target), sport) as client,
@@ -65,7 +65,7 @@ def _read(sock: socket.socket, count: int) -> None:
 
 
 def udp(target: str, port: int, sport: int, size: int, options: Sequence[tuple[int, int, bytes]] = ()) -> None:
-    """A datagram to the server and one of the same size back. `options`: setsockopt of the client."""
+    """Send a datagram to the server and one of the same size back. `options`: setsockopt of the client."""
     with (
         bound("server", socket.SOCK_DGRAM, target, port) as server,
         bound("client", socket.SOCK_DGRAM, source_of(target), sport) as client,
@@ -100,7 +100,7 @@ def _echo(kind: int, body: bytes, summed: bool) -> bytes:
 
 
 def refused(target: str, port: int, sport: int, error: int, size: int = 32, hops: int = 64) -> None:
-    """A datagram from the client, unfragmented, that an ICMP error answers: `error` is its errno."""
+    """Send a datagram from the client, unfragmented, that an ICMP error answers: `error` is its errno."""
     six = ":" in target
     level = socket.IPPROTO_IPV6 if six else socket.IPPROTO_IP
     with bound("client", socket.SOCK_DGRAM, source_of(target), sport) as client:
@@ -118,7 +118,7 @@ def refused(target: str, port: int, sport: int, error: int, size: int = 32, hops
 
 
 def extension_headers(target: str, port: int, sport: int) -> None:
-    """A datagram behind a hop-by-hop and a destination options header."""
+    """Send a datagram behind a hop-by-hop and a destination options header."""
     headers = [(socket.IPPROTO_IPV6, option, _PADDING) for option in (IPV6_HOPOPTS, IPV6_DSTOPTS)]
     udp(target, port, sport, 40, headers)
 
@@ -149,7 +149,7 @@ def scan(opened: Sequence[int], silent: Sequence[int], others: Sequence[int], sp
 
 
 def datagrams(netns: str, target: str, ports: Sequence[int], size: int) -> None:
-    """A datagram to each port, whatever becomes of it."""
+    """Send a datagram to each port and expect no answer."""
     with within(netns, lambda: socket.socket(_family(target), socket.SOCK_DGRAM)) as sock:
         for port in ports:
             sock.sendto(bytes(size), (target, port))

@@ -54,7 +54,7 @@ def _build_lab() -> None:
 
 
 def _lab_traffic() -> None:
-    """The lab's own traffic for a while; then its processes stand still, their connections open."""
+    """Run the lab's own traffic for a while; then stop its processes with their connections open."""
     children = [_play(netns) for netns in traffic.ROLES]
     threading.Event().wait(LIVELY_SECONDS)
     for pid in children:

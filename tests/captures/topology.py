@@ -48,7 +48,7 @@ _LASTING = tuple(
 
 
 def run(argv: Sequence[str], text: str | None = None) -> str:
-    """What a command prints; NettopError when it fails."""
+    """Return the output of a command; NettopError when it fails."""
     try:
         done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=60, check=False)
     except FileNotFoundError:
@@ -59,12 +59,12 @@ def run(argv: Sequence[str], text: str | None = None) -> str:
 
 
 def inside(netns: str, *argv: str, text: str | None = None) -> str:
-    """What a command prints in a namespace; NettopError when it fails."""
+    """Return the output of a command in a namespace; NettopError when it fails."""
     return run(["ip", "netns", "exec", netns, *argv], text)
 
 
 def within(netns: str, make: Callable[[], T]) -> T:
-    """What `make` returns, made by a thread inside the namespace: sockets stay there."""
+    """Call `make` in a thread inside the namespace and return its result: sockets stay there."""
     made: list[T] = []
     failed: list[Exception] = []
 
@@ -96,7 +96,7 @@ def alone(netns: str) -> None:
 
 
 def row() -> None:
-    """The four namespaces, linked and routed; the gateway counts and stamps its flows."""
+    """Make four namespaces, linked and routed; the gateway counts and stamps its flows."""
     for netns in ("client", "gateway", "router", "server"):
         alone(netns)
     for one, other in _LINKS:
