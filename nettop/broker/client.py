@@ -77,7 +77,7 @@ class Broker:
         process: subprocess.Popen[bytes] | None = None,
         opens_output: bool = True,
     ) -> None:
-        """Take over a socket on which the broker has said hello. `opens_output` False: this process is the user."""
+        """Use a socket on which the broker has sent its hello. `opens_output` False: this process is the user."""
         self.gone: Callable[[Netns, str], None] | None = None
         self.pid = int(hello["pid"])
         self.read_only = bool(hello["read_only"])
@@ -142,8 +142,8 @@ class Broker:
         promisc: bool = True,
     ) -> PacketSocket:
         """Return a capturing socket on a device, filtered by libpcap's `expression`. The caller closes its fd."""
-        asked = requests.OpenPacketSocket(ns.handle, device, expression, snaplen, block_size, block_count, promisc)
-        body, fds = self._call(asked, seconds=SLOW_CALL_SECONDS, fds=1)
+        request = requests.OpenPacketSocket(ns.handle, device, expression, snaplen, block_size, block_count, promisc)
+        body, fds = self._call(request, seconds=SLOW_CALL_SECONDS, fds=1)
         return PacketSocket(fds[0], Device(**body["device"]), body["linktype"], block_size, block_count, snaplen)
 
     def netlink_socket(
@@ -159,8 +159,8 @@ class Broker:
         `program` (struct sock_filter[]; it sees each message from its nlmsghdr on) is attached before the groups are
         joined. What it refuses is neither received nor counted as lost.
         """
-        asked = requests.OpenNetlinkSocket(ns.handle, protocol, tuple(groups), rcvbuf, program)
-        body, fds = self._call(asked, fds=1)
+        request = requests.OpenNetlinkSocket(ns.handle, protocol, tuple(groups), rcvbuf, program)
+        body, fds = self._call(request, fds=1)
         return NetlinkSocket(fds[0], body["socket"], protocol, ns)
 
     def request(
@@ -201,8 +201,8 @@ class Broker:
         """Return a descriptor of the new file `path`, which belongs to the invoking user; the caller closes it."""
         if not self._opens_output:
             return output.open_new(path, force)
-        asked = requests.OpenOutput(os.path.abspath(path), force)
-        _, fds = self._call(asked, seconds=SLOW_CALL_SECONDS, fds=1)
+        request = requests.OpenOutput(os.path.abspath(path), force)
+        _, fds = self._call(request, seconds=SLOW_CALL_SECONDS, fds=1)
         return fds[0]
 
     def change(self, what: Change) -> Change:

@@ -36,7 +36,7 @@ def from_fields(fields: Mapping[str, Any]) -> NettopError:
 def _os_error_fields(error: OSError) -> dict[str, Any]:
     what = os.strerror(error.errno) if error.errno else str(error)
     where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
-    said = f"{where}: {what}" if where else what
+    message = f"{where}: {what}" if where else what
     if error.errno in _NEEDS_RIGHTS:
-        return {"type": "NotPermitted", "what": said, "do": "CAP_NET_ADMIN, CAP_NET_RAW or CAP_SYS_ADMIN is missing"}
-    return {"type": "BrokerError", "what": said, "do": ""}
+        return {"type": "NotPermitted", "what": message, "do": "CAP_NET_ADMIN, CAP_NET_RAW or CAP_SYS_ADMIN is missing"}
+    return {"type": "BrokerError", "what": message, "do": ""}

@@ -183,7 +183,7 @@ def _text(raw: bytes | None) -> str:
     return (raw or b"").decode(errors="replace")
 
 
-# -- where the error stands -------------------------------------------------------------------------------------------
+# -- position of the error ---------------------------------------------------------------------------------------------
 
 # What could make a sentence of a beginning that breaks off here: operands, the rest of an index or a comparison. Words
 # are tried only where libpcap takes them for no name, which it would look up.

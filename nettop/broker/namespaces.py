@@ -149,7 +149,7 @@ class Namespaces:
                 pass
 
     def _with_owner(self, held: Held, path: str) -> Held:
-        """`held`, watching the process or the name that `path` stands for."""
+        """Return `held`, which now watches the process or the name of `path`."""
         if process := re.fullmatch(r"/proc/(\d+)/ns/net", path):
             return self._with_process(held, int(process[1])) or held
         with suppress(OSError):

@@ -65,20 +65,20 @@ _READS: dict[ReadRequest, _Read] = {
 }
 
 
-def read_bytes(asked: SendRead, protocol: int, sequence: int) -> bytes:
+def read_bytes(request: SendRead, protocol: int, sequence: int) -> bytes:
     """Return the request in host byte order, port id 0, for a socket of that protocol; raises BrokerError.
 
     Without `narrow` and `of_set`: all families.
     """
-    read = _READS[asked.what]
+    read = _READS[request.what]
     if read.protocol != protocol:
-        raise BrokerError(f"not on the list: {asked.what.value} on a socket of netlink protocol {protocol}")
-    if asked.narrow is not None and asked.what is not ReadRequest.CONNTRACK_DUMP:
-        raise BrokerError(f"not on the list: {asked.what.value} narrowed")
-    if (asked.of_set is None) == (asked.what is ReadRequest.NFT_SET_ELEMENTS):
-        raise BrokerError(f"not on the list: {asked.what.value} with of_set={asked.of_set}")
+        raise BrokerError(f"not on the list: {request.what.value} on a socket of netlink protocol {protocol}")
+    if request.narrow is not None and request.what is not ReadRequest.CONNTRACK_DUMP:
+        raise BrokerError(f"not on the list: {request.what.value} narrowed")
+    if (request.of_set is None) == (request.what is ReadRequest.NFT_SET_ELEMENTS):
+        raise BrokerError(f"not on the list: {request.what.value} with of_set={request.of_set}")
     flags = NLM_F_REQUEST | (NLM_F_DUMP if read.dump else 0)
-    return message(read.kind, flags, sequence, _body(asked, read))
+    return message(read.kind, flags, sequence, _body(request, read))
 
 
 def message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
@@ -93,11 +93,11 @@ def nfgenmsg(family: int) -> bytes:
     return _NFGENMSG.pack(family, 0, 0)
 
 
-def _body(asked: SendRead, read: _Read) -> bytes:
-    if asked.narrow is not None:
-        return nfgenmsg(asked.narrow.family) + _narrowing(asked.narrow)
-    if asked.of_set is not None:
-        return nfgenmsg(asked.of_set.family) + _set_name(asked.of_set)
+def _body(request: SendRead, read: _Read) -> bytes:
+    if request.narrow is not None:
+        return nfgenmsg(request.narrow.family) + _narrowing(request.narrow)
+    if request.of_set is not None:
+        return nfgenmsg(request.of_set.family) + _set_name(request.of_set)
     return bytes(read.body)
 
 

@@ -134,7 +134,7 @@ class CounterName:
     name: str
 
 
-# What can be asked.
+# The requests.
 
 
 @dataclass(frozen=True, slots=True)

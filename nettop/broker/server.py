@@ -168,95 +168,95 @@ class Server:
 
     # Requests: each takes the request's id and the request, and gives the answer's body and descriptors.
 
-    def _get_netns(self, _id: int, asked: requests.GetNetns) -> tuple[Body, tuple[int, ...]]:
-        return asdict(self._namespaces.open(asked.spec)), ()
+    def _get_netns(self, _id: int, request: requests.GetNetns) -> tuple[Body, tuple[int, ...]]:
+        return asdict(self._namespaces.open(request.spec)), ()
 
-    def _leave_netns(self, _id: int, asked: requests.LeaveNetns) -> tuple[Body, tuple[int, ...]]:
-        self._let_go(asked.netns, "left")
+    def _leave_netns(self, _id: int, request: requests.LeaveNetns) -> tuple[Body, tuple[int, ...]]:
+        self._let_go(request.netns, "left")
         return {}, ()
 
-    def _list_netns(self, _id: int, asked: requests.ListNetns) -> tuple[Body, tuple[int, ...]]:
+    def _list_netns(self, _id: int, request: requests.ListNetns) -> tuple[Body, tuple[int, ...]]:
         return {"names": names()}, ()
 
-    def _get_devices(self, _id: int, asked: requests.GetDevices) -> tuple[Body, tuple[int, ...]]:
-        with self._namespaces.inside(asked.netns):
+    def _get_devices(self, _id: int, request: requests.GetDevices) -> tuple[Body, tuple[int, ...]]:
+        with self._namespaces.inside(request.netns):
             found = sockets.devices()
         return {"devices": [asdict(device) for device in found]}, ()
 
-    def _open_packet_socket(self, request_id: int, asked: requests.OpenPacketSocket) -> tuple[Body, tuple[int, ...]]:
-        sockets.check_packet_request(asked)
-        if not asked.expression.strip():
-            return self._packet_socket(asked, b"")
-        with self._namespaces.inside(asked.netns):
-            device = sockets.device(asked.device)
+    def _open_packet_socket(self, request_id: int, request: requests.OpenPacketSocket) -> tuple[Body, tuple[int, ...]]:
+        sockets.check_packet_request(request)
+        if not request.expression.strip():
+            return self._packet_socket(request, b"")
+        with self._namespaces.inside(request.netns):
+            device = sockets.device(request.device)
 
         def compile_filter() -> None:
             if sockets.linktype(device) == sockets.LINKTYPE_RAW:
-                program = libpcap.compile_program(sockets.LINKTYPE_RAW, asked.expression, asked.snaplen)
+                program = libpcap.compile_program(sockets.LINKTYPE_RAW, request.expression, request.snaplen)
             else:
-                program = libpcap.compile_live(device.name, asked.snaplen, asked.expression)
+                program = libpcap.compile_live(device.name, request.snaplen, request.expression)
             os.write(1, program)
 
         rights = frozenset({privileges.NET_RAW, privileges.NET_ADMIN})
-        work = Work("the capture filter", compile_filter, self._fd(asked.netns), COMPILE_SECONDS, rights)
-        self._start(request_id, asked.netns, work, lambda memfd: self._packet_socket(asked, _read(memfd)))
+        work = Work("the capture filter", compile_filter, self._fd(request.netns), COMPILE_SECONDS, rights)
+        self._start(request_id, request.netns, work, lambda memfd: self._packet_socket(request, _read(memfd)))
         raise Answered
 
-    def _packet_socket(self, asked: requests.OpenPacketSocket, program: bytes) -> tuple[Body, tuple[int, ...]]:
-        with self._namespaces.inside(asked.netns):
-            device = sockets.device(asked.device)
-            sock = sockets.packet_socket(device, asked, program)
+    def _packet_socket(self, request: requests.OpenPacketSocket, program: bytes) -> tuple[Body, tuple[int, ...]]:
+        with self._namespaces.inside(request.netns):
+            device = sockets.device(request.device)
+            sock = sockets.packet_socket(device, request, program)
         return {"device": asdict(device), "linktype": sockets.linktype(device)}, (sock.detach(),)
 
-    def _open_netlink_socket(self, _id: int, asked: requests.OpenNetlinkSocket) -> tuple[Body, tuple[int, ...]]:
+    def _open_netlink_socket(self, _id: int, request: requests.OpenNetlinkSocket) -> tuple[Body, tuple[int, ...]]:
         if len(self._sockets) >= MAX_SOCKETS:
             raise BrokerError(f"{MAX_SOCKETS} netlink sockets are open already", "release some")
-        with self._namespaces.inside(asked.netns):
-            sock = sockets.netlink_socket(asked)
-        if asked.groups:  # a dump never goes through an event socket: no copy is needed here
+        with self._namespaces.inside(request.netns):
+            sock = sockets.netlink_socket(request)
+        if request.groups:  # a dump never goes through an event socket: no copy is needed here
             return {"socket": 0}, (sock.detach(),)
         handle = self._next_socket
         self._next_socket += 1
-        self._sockets[handle] = HeldSocket(sock, asked.netns, asked.protocol)
+        self._sockets[handle] = HeldSocket(sock, request.netns, request.protocol)
         return {"socket": handle}, (os.dup(sock.fileno()),)
 
-    def _send_read(self, _id: int, asked: requests.SendRead) -> tuple[Body, tuple[int, ...]]:
-        held = self._sockets.get(asked.socket)
+    def _send_read(self, _id: int, request: requests.SendRead) -> tuple[Body, tuple[int, ...]]:
+        held = self._sockets.get(request.socket)
         if held is None:
             raise BrokerError("no such socket", "it was released, has event groups, or its namespace is gone")
         self._sequence = self._sequence + 1 & 0x7FFF_FFFF
-        message = reads.read_bytes(asked, held.protocol, self._sequence)
+        message = reads.read_bytes(request, held.protocol, self._sequence)
         with self._namespaces.inside(held.netns):  # some subsystems look at the sender's namespace
             held.sock.sendto(message, (0, 0))
         return {"bytes": message.hex()}, ()
 
-    def _release_socket(self, _id: int, asked: requests.ReleaseSocket) -> tuple[Body, tuple[int, ...]]:
-        held = self._sockets.pop(asked.socket, None)
+    def _release_socket(self, _id: int, request: requests.ReleaseSocket) -> tuple[Body, tuple[int, ...]]:
+        held = self._sockets.pop(request.socket, None)
         if held is not None:
             held.sock.close()
         return {}, ()
 
-    def _get_text(self, request_id: int, asked: requests.GetText) -> tuple[Body, tuple[int, ...]]:
-        if asked.what in READ_HERE:
-            with self._namespaces.inside(asked.netns):
-                return {}, (wire.sealed_memfd("nettop-text", READ_HERE[asked.what]()),)
-        tool = texts.TOOLS[asked.what]
-        netns = self._fd(asked.netns)
-        work = Work(asked.what.value, tool.run, netns, texts.SECONDS, tool.capabilities, tool.gid)
-        self._start(request_id, asked.netns, work, lambda memfd: ({}, (memfd,)))
+    def _get_text(self, request_id: int, request: requests.GetText) -> tuple[Body, tuple[int, ...]]:
+        if request.what in READ_HERE:
+            with self._namespaces.inside(request.netns):
+                return {}, (wire.sealed_memfd("nettop-text", READ_HERE[request.what]()),)
+        tool = texts.TOOLS[request.what]
+        netns = self._fd(request.netns)
+        work = Work(request.what.value, tool.run, netns, texts.SECONDS, tool.capabilities, tool.gid)
+        self._start(request_id, request.netns, work, lambda memfd: ({}, (memfd,)))
         raise Answered
 
-    def _open_sysctl(self, _id: int, asked: requests.OpenSysctl) -> tuple[Body, tuple[int, ...]]:
-        with self._namespaces.inside(asked.netns):
-            return {}, (sysctls.open_to_read(asked.name),)
+    def _open_sysctl(self, _id: int, request: requests.OpenSysctl) -> tuple[Body, tuple[int, ...]]:
+        with self._namespaces.inside(request.netns):
+            return {}, (sysctls.open_to_read(request.name),)
 
-    def _open_output(self, request_id: int, asked: requests.OpenOutput) -> tuple[Body, tuple[int, ...]]:
+    def _open_output(self, request_id: int, request: requests.OpenOutput) -> tuple[Body, tuple[int, ...]]:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         account = invoker()
         opened = output.open_new if account.uid else output.open_capture  # the app is the invoker, but never root
 
         def open_as_invoker() -> None:
-            socket.send_fds(theirs, [b"fd"], [opened(asked.path, asked.force)])
+            socket.send_fds(theirs, [b"fd"], [opened(request.path, request.force)])
 
         def take(memfd: int) -> tuple[Body, tuple[int, ...]]:
             os.close(memfd)
@@ -268,21 +268,21 @@ class Server:
         theirs.close()
         raise Answered
 
-    def _set_sysctl(self, _id: int, asked: requests.SetSysctl) -> tuple[Body, tuple[int, ...]]:
-        self._check_may_change(f"{asked.name} is not set")
-        with self._namespaces.inside(asked.netns):
-            return {"before": sysctls.change(asked.name, asked.value)}, ()
+    def _set_sysctl(self, _id: int, request: requests.SetSysctl) -> tuple[Body, tuple[int, ...]]:
+        self._check_may_change(f"{request.name} is not set")
+        with self._namespaces.inside(request.netns):
+            return {"before": sysctls.change(request.name, request.value)}, ()
 
-    def _delete_flows(self, _id: int, asked: requests.DeleteFlows) -> tuple[Body, tuple[int, ...]]:
+    def _delete_flows(self, _id: int, request: requests.DeleteFlows) -> tuple[Body, tuple[int, ...]]:
         self._check_may_change("no flow is deleted")
-        with self._namespaces.inside(asked.netns):
-            deleted, gone = netlink_changes.delete_flows(asked.flows)
+        with self._namespaces.inside(request.netns):
+            deleted, gone = netlink_changes.delete_flows(request.flows)
         return {"deleted": deleted, "gone": gone}, ()
 
-    def _reset_counter(self, _id: int, asked: requests.ResetCounter) -> tuple[Body, tuple[int, ...]]:
-        self._check_may_change(f"{asked.counter.name} is not set to zero")
-        with self._namespaces.inside(asked.netns):
-            netlink_changes.reset_counter(asked.counter)
+    def _reset_counter(self, _id: int, request: requests.ResetCounter) -> tuple[Body, tuple[int, ...]]:
+        self._check_may_change(f"{request.counter.name} is not set to zero")
+        with self._namespaces.inside(request.netns):
+            netlink_changes.reset_counter(request.counter)
         return {}, ()
 
     def _check_may_change(self, refused: str) -> None:

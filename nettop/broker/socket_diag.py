@@ -32,7 +32,7 @@ _SIZE = 16 + _WHO.size + _WHOSE.size
 _STATES = 0xFFFF & ~(1 << 6 | 1 << 3 | 1 << 12)
 _MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291, 2.5.5.2
 _NET = "/proc/thread-self/net"
-# Files of sockets sock_diag does not list everywhere: name, family, protocol (None: it stands where the port does)
+# Files of sockets sock_diag does not list everywhere: name, family, protocol (None: it is in the place of the port)
 _FILES = (("raw", AF_INET, None), ("raw6", AF_INET6, None), ("icmp", AF_INET, 1), ("icmp6", AF_INET6, 58))
 
 

@@ -54,7 +54,7 @@ def linktype(of: Device) -> int:
     return LINKTYPE_ETHERNET if of.arphrd in (abi.ARPHRD_ETHER, abi.ARPHRD_LOOPBACK) else LINKTYPE_RAW
 
 
-def packet_socket(of: Device, asked: OpenPacketSocket, program: bytes) -> socket.socket:
+def packet_socket(of: Device, request: OpenPacketSocket, program: bytes) -> socket.socket:
     """Return an AF_PACKET socket with ring and filter, bound to the device; `program`: an array of struct sock_filter.
 
     It is created for protocol 0 and bound last, so that nothing unfiltered slips in. Raises OSError.
@@ -63,9 +63,9 @@ def packet_socket(of: Device, asked: OpenPacketSocket, program: bytes) -> socket
     sock = socket.socket(socket.AF_PACKET, kind, 0)
     try:
         sock.setsockopt(abi.SOL_PACKET, abi.PACKET_VERSION, abi.TPACKET_V3)
-        _set_ring(sock, asked)
-        _attach(sock, program or accept_all(asked.snaplen))
-        if asked.promisc and of.arphrd == abi.ARPHRD_ETHER:
+        _set_ring(sock, request)
+        _attach(sock, program or accept_all(request.snaplen))
+        if request.promisc and of.arphrd == abi.ARPHRD_ETHER:
             membership = struct.pack("iHH8x", of.ifindex, abi.PACKET_MR_PROMISC, 0)
             sock.setsockopt(abi.SOL_PACKET, abi.PACKET_ADD_MEMBERSHIP, membership)
         sock.bind((of.name, abi.ETH_P_ALL))
@@ -75,18 +75,18 @@ def packet_socket(of: Device, asked: OpenPacketSocket, program: bytes) -> socket
     return sock
 
 
-def check_packet_request(asked: OpenPacketSocket) -> None:
+def check_packet_request(request: OpenPacketSocket) -> None:
     """Raise BrokerError for sizes no ring can have, or that would leave the host short of memory."""
-    page_multiple = asked.block_size % 4096 == 0 and asked.block_size >= 4096
-    if not page_multiple or asked.block_count < 1 or asked.block_size * asked.block_count > MAX_RING:
-        raise BrokerError(f"a ring of {asked.block_count} × {asked.block_size} bytes is not possible")
-    if not 1 <= asked.snaplen <= MAX_SNAPLEN:
-        raise BrokerError(f"a snaplen of {asked.snaplen} is not possible", f"give 1 to {MAX_SNAPLEN}")
+    page_multiple = request.block_size % 4096 == 0 and request.block_size >= 4096
+    if not page_multiple or request.block_count < 1 or request.block_size * request.block_count > MAX_RING:
+        raise BrokerError(f"a ring of {request.block_count} × {request.block_size} bytes is not possible")
+    if not 1 <= request.snaplen <= MAX_SNAPLEN:
+        raise BrokerError(f"a snaplen of {request.snaplen} is not possible", f"give 1 to {MAX_SNAPLEN}")
     with open("/proc/meminfo", encoding="ascii") as lines:
         spare = spare_memory(lines)
-    if asked.block_size * asked.block_count > spare:
+    if request.block_size * request.block_count > spare:
         raise BrokerError(
-            f"no memory for a ring of {asked.block_size * asked.block_count >> 20} MiB", "capture on fewer devices"
+            f"no memory for a ring of {request.block_size * request.block_count >> 20} MiB", "capture on fewer devices"
         )
 
 
@@ -104,21 +104,21 @@ def accept_all(snaplen: int) -> bytes:
     return struct.pack("HBBI", 0x06, 0, 0, snaplen)  # linux/bpf_common.h BPF_RET | BPF_K
 
 
-def netlink_socket(asked: OpenNetlinkSocket) -> socket.socket:
+def netlink_socket(request: OpenNetlinkSocket) -> socket.socket:
     """Return a netlink socket of the current namespace: bound, with its buffer, filter and groups.
 
     The filter comes before the groups, so that nothing unfiltered slips in. Raises OSError, BrokerError.
     """
-    highest = MAX_GROUP.get(asked.protocol)
-    if highest is None or any(not 1 <= group <= highest for group in asked.groups):
-        raise BrokerError(f"not on the list: netlink protocol {asked.protocol} with groups {asked.groups[:8]}")
-    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, asked.protocol)
+    highest = MAX_GROUP.get(request.protocol)
+    if highest is None or any(not 1 <= group <= highest for group in request.groups):
+        raise BrokerError(f"not on the list: netlink protocol {request.protocol} with groups {request.groups[:8]}")
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, request.protocol)
     try:
-        _set_receive_buffer(sock, max(4096, min(asked.rcvbuf, MAX_RCVBUF)))
+        _set_receive_buffer(sock, max(4096, min(request.rcvbuf, MAX_RCVBUF)))
         sock.bind((0, 0))
-        if asked.program:
-            _attach(sock, asked.program)
-        for group in asked.groups:
+        if request.program:
+            _attach(sock, request.program)
+        for group in request.groups:
             sock.setsockopt(abi.SOL_NETLINK, abi.NETLINK_ADD_MEMBERSHIP, group)
     except BaseException:
         sock.close()
@@ -134,9 +134,9 @@ def _set_receive_buffer(sock: socket.socket, size: int) -> None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
 
 
-def _set_ring(sock: socket.socket, asked: OpenPacketSocket) -> None:
-    frames = asked.block_size // _FRAME_SIZE * asked.block_count
-    ring = struct.pack("7I", asked.block_size, asked.block_count, _FRAME_SIZE, frames, _RETIRE_MS, 0, 0)
+def _set_ring(sock: socket.socket, request: OpenPacketSocket) -> None:
+    frames = request.block_size // _FRAME_SIZE * request.block_count
+    ring = struct.pack("7I", request.block_size, request.block_count, _FRAME_SIZE, frames, _RETIRE_MS, 0, 0)
     sock.setsockopt(abi.SOL_PACKET, abi.PACKET_RX_RING, ring)
 
 

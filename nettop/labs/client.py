@@ -1,4 +1,4 @@
-"""The demo as the app sees it: a broker inside the lab, and the recording that stands in where no lab can be built."""
+"""The demo as the app sees it: a broker inside the lab, or a recording where no lab can be built."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Demo:
                 command, stdin=theirs.fileno(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
             )
         try:
-            said = self._answer()
-            if said != "ready":
-                raise NotPermitted(said.removeprefix("error ") or "the lab could not be built")
+            answer = self._answer()
+            if answer != "ready":
+                raise NotPermitted(answer.removeprefix("error ") or "the lab could not be built")
             self.broker = attach(ours, drop=drop and os.geteuid() == 0)  # which drops before it starts a thread
         except BaseException:
             ours.close()

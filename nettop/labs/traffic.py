@@ -48,8 +48,8 @@ class _Echo(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         if self._port == 53:
-            said = struct.pack("!5H", 0x8180, 1, 1, 0, 0)  # a response to one question: one answer
-            self._transport.sendto(data[:2] + said + data[12:] + _ANSWER, addr)
+            header = struct.pack("!5H", 0x8180, 1, 1, 0, 0)  # a response to one question: one answer
+            self._transport.sendto(data[:2] + header + data[12:] + _ANSWER, addr)
         elif self._port != 4500:
             self._transport.sendto(data[:512] * 2, addr)
 
@@ -79,8 +79,8 @@ async def _ftp(host: str, count: int, rate: int) -> None:
         reader, writer = await asyncio.wait_for(asyncio.open_connection(host, 21), 3)
         await reader.readline()
         writer.write(b"PASV\r\n")
-        said = (await reader.readline()).decode("ascii", "replace")
-        *_, high, low = map(int, said[said.index("(") + 1 : said.index(")")].split(","))
+        reply = (await reader.readline()).decode("ascii", "replace")
+        *_, high, low = map(int, reply[reply.index("(") + 1 : reply.index(")")].split(","))
         await asyncio.sleep(3)
         await _download(host, high * 256 + low, count, rate)
         writer.write(b"QUIT\r\n")

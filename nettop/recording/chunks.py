@@ -1,7 +1,7 @@
 """Sources of a file's bytes, as chunks: a regular file read at positions, a pipe, or a compressed one.
 
 A chunk is a bytes object of its own that batches keep as their buffer. Reading 400 MB this way takes 30 ms, no longer
-than mapping it, and a file that shrinks meanwhile (tcpdump -W begins its files anew) gives a short read, not a SIGBUS.
+than mapping it, and a file that shrinks meanwhile (tcpdump -W begins its files again) gives a short read, not a SIGBUS.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class RegularFile:
     def take(self, need: int) -> tuple[bytes, int, bool] | None:
         """As Chunks.take. A long `need` is believed only as far as the file reaches."""
         left = os.fstat(self._fd).st_size - self._pos
-        size = max(CHUNK, min(need, left + 1))  # one more than there is: a short read tells the end
+        size = max(CHUNK, min(need, left + 1))  # one more than there is: a short read shows the end
         chunk = os.pread(self._fd, size, self._pos)
         if len(chunk) == size or not self._follow:
             return chunk, self._pos, len(chunk) < size

@@ -80,7 +80,7 @@ class PcapWalk:
             return 0
         order = byte_order(chunk) or "<"
         magic, snaplen, network = struct.unpack_from(order + "I12xII", chunk)
-        link = network & 0x03FFFFFF  # the upper bits tell the length of the frame check sequence
+        link = network & 0x03FFFFFF  # the upper bits give the length of the frame check sequence
         self._format = _Format(
             order,
             1 if magic == MAGIC_NS else 1000,

@@ -31,7 +31,7 @@ class Numbering:
     seq: Callable[[], int]
     stream_id: Callable[[], int]
     file: str = ""
-    seekable: bool = True  # batches say where in the file their frames stand
+    seekable: bool = True  # batches give the file offsets of their frames
 
 
 @dataclass(slots=True)
