@@ -6,9 +6,11 @@ import asyncio
 import contextvars
 import gc
 import os
+import sys
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
+from textual import events
 from textual.app import App
 from textual.binding import BindingType
 
@@ -19,6 +21,8 @@ from nettop.ui.palette import NoColour, Palette, css_variables, textual_theme
 from nettop.ui.screens.main import MainScreen
 from nettop.ui.theme import FALLBACK, Theme
 
+KEYS_LAST = 1.0  # seconds after a key in which another one is likely
+TURN, BUSY_TURN = 0.001, sys.getswitchinterval()  # seconds that a busy thread keeps the interpreter: then, and else
 SETTLED = 1.5  # seconds after which what the start made is all there
 
 
@@ -56,6 +60,7 @@ class NettopApp(App[int], inherit_bindings=False):
         self.notice = ""  # said once the first screen stands
         self.failure: BaseException | None = None
         self._loop_: asyncio.AbstractEventLoop | None = None
+        self._keys_end: asyncio.TimerHandle | None = None
         self._run_context = contextvars.copy_context()
         if not colour:
             self._filters = [NoColour()]
@@ -84,6 +89,18 @@ class NettopApp(App[int], inherit_bindings=False):
             self.set_timer(SETTLED, _settle_memory)
         if self.notice:
             self.notify(self.notice, severity="warning", timeout=10, markup=False)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Take an event. While keys come, busy threads give way sooner: each turn of the loop waits for them."""
+        if isinstance(event, events.Key):
+            if self._keys_end is not None:
+                self._keys_end.cancel()
+            sys.setswitchinterval(TURN)
+            self._keys_end = asyncio.get_running_loop().call_later(KEYS_LAST, sys.setswitchinterval, BUSY_TURN)
+        await super().on_event(event)
+
+    def on_unmount(self) -> None:
+        sys.setswitchinterval(BUSY_TURN)
 
     def post(self, function: Callable[..., None], *args: object) -> None:
         """Run function(*args) on the UI's loop; from any thread, never blocks, silent once the app is gone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -474,3 +475,27 @@ async def test_what_is_typed_right_after_a_first_visit_goes_into_the_filter() ->
         await seen.press("enter")
         await seen.see("/ hook forward")
         assert seen.main.view.table.filter is not None
+
+
+async def test_busy_threads_give_way_sooner_only_while_keys_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = sys.getswitchinterval()
+    monkeypatch.setattr("nettop.ui.app.KEYS_LAST", 0.0)
+    async with running() as seen:
+        await seen.press("j")
+        await seen.until(lambda: sys.getswitchinterval() == usual, "the usual turn again")
+        monkeypatch.setattr("nettop.ui.app.KEYS_LAST", 600.0)
+        await seen.press("j")
+        assert sys.getswitchinterval() < usual
+    assert sys.getswitchinterval() == usual, "the process is left as it was"
+
+
+async def test_a_view_that_is_shown_again_is_laid_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running() as seen:
+        seen.session.still = True
+        await seen.press("2", "1")
+        layouts: list[object] = []
+        reflow = seen.main._compositor.reflow
+        monkeypatch.setattr(seen.main._compositor, "reflow", lambda *size: (layouts.append(size), reflow(*size))[1])
+        await seen.press("2")
+        await seen.see("[2 Events]")
+        assert len(layouts) == 1

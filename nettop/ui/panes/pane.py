@@ -90,9 +90,6 @@ class Pane(Vertical, Covered):
     def start_over(self) -> None:
         """Forget what was shown: another namespace is watched."""
 
-    def place(self) -> None:
-        """Show and size the parts for this screen."""
-
     def focus_something(self) -> None:
         """Put the focus where the person was."""
         self.screen.set_focus(self)

@@ -118,7 +118,6 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         else:
             self.view.display = True
             self._focus_view()
-            self.view.place()
         self.view.hold(self.paused)
         self.write_bars()
         self.view.show_status(self.status)

@@ -27,14 +27,14 @@ class Painter:
     def __init__(self, window: Window) -> None:
         self._window = window
         self._layout = Layout((), 1, 0, 0, 1)
-        self._width = 0
+        self.width = 0
         self._cache: dict[tuple[Row, str, str], Strip] = {}
         self._cached_for: Palette | None = None
         self._painted: list[object] = []
 
     def lay_out(self, layout: Layout, width: int) -> None:
         """Draw with these columns from now on, on lines of `width` cells."""
-        self._layout, self._width = layout, width
+        self._layout, self.width = layout, width
         self._cache.clear()
         self._painted = []
 
@@ -69,14 +69,14 @@ class Painter:
             self._cached_for = palette
         shown = self._window.shown
         if shown is None:
-            return lines.blank(self._width, palette.style())
+            return lines.blank(self.width, palette.style())
         if not shown.snapshot.matched:
             told: Line = advice[y - 1] if 1 <= y <= len(advice) else ()
-            return lines.strip((("  ", ""), *told), self._width, palette)
+            return lines.strip((("  ", ""), *told), self.width, palette)
         return self._row_line(y, shown, palette, focused)
 
     def _row_line(self, y: int, shown: Shown, palette: Palette, focused: bool) -> Strip:
-        width = self._width - 1
+        width = self.width - 1
         row = self._window.row(shown.first + y)
         top, size = rows.thumb(shown.first, self._window.height, shown.snapshot.matched)
         bar = " " if not size else rows.THUMB if top <= y < top + size else rows.TRACK
@@ -94,7 +94,7 @@ class Painter:
             if len(self._cache) >= _CACHE:
                 self._cache.clear()
             order = {key: i for i, key in enumerate(keys)}
-            found = rows.draw_row(row, self._layout, order, self._width - 1, palette, surface, mark)
+            found = rows.draw_row(row, self._layout, order, self.width - 1, palette, surface, mark)
             self._cache[row, surface, mark] = found
         return found
 

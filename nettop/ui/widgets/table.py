@@ -304,7 +304,10 @@ class Table(Drawn, can_focus=True):
         self.refresh()
 
     def on_resize(self, event: events.Resize) -> None:
-        self.window.resize(event.size.height - HEADER)
+        height, width = event.size.height - HEADER, event.size.width
+        if (self.window.height, self._painter.width) == (height, width):
+            return  # shown again, as large as before
+        self.window.resize(height)
         self._lay_out()
         self._questions.void()
         self.ask()
