@@ -6,16 +6,22 @@ the recorder writes in its order, so a replay sees what the live run saw.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import count
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nettop.kinds import LINKTYPE_ETHERNET, NETLINK_NETFILTER, GapReason, StreamKind, TextKind
+from nettop.kinds import GapReason, StreamKind, TextKind
+from nettop.linux.linktypes import LINKTYPE_ETHERNET
+from nettop.linux.netlink import NETLINK_NETFILTER
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Array = NDArray[Any]
+Table = TypeVar("Table", bound="DataclassInstance")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,48 +188,18 @@ class Source(Protocol):
         ...
 
 
-def chosen(batch: Batch, rows: Array) -> Batch:
-    """The records of the given rows (indices), over the same buffer."""
-    meta = batch.meta
-    if isinstance(meta, PacketMeta):
-        comment = _renumbered(meta.comment, rows) if meta.comment else {}
-        meta = PacketMeta(
-            meta.wirelen[rows],
-            _some(meta.direction, rows),
-            _some(meta.tp_status, rows),
-            comment,
-            _some(meta.file_off, rows),
-            _some(meta.number, rows),
-        )
-    return Batch(batch.stream, batch.seq, batch.buf, batch.off[rows], batch.caplen[rows], batch.ts_ns[rows], meta)
+def select_rows(table: Table, rows: Array | slice) -> Table:
+    """Return those rows (a slice, a mask or indices) of a dataclass of columns, such as a Batch over the same buffer.
 
-
-def _some(column: Array | None, rows: Array) -> Array | None:
-    return None if column is None else column[rows]
-
-
-def _renumbered(comment: dict[int, str], rows: Array) -> dict[int, str]:
-    return {new: comment[old] for new, old in enumerate(rows.tolist()) if old in comment}
-
-
-def meta_rows(meta: PacketMeta | NetlinkMeta, a: int, b: int) -> PacketMeta | NetlinkMeta:
-    """The metadata of rows a to b."""
-    part = slice(a, b)
-    if isinstance(meta, NetlinkMeta):
-        return NetlinkMeta(meta.outgoing[part], None if meta.nsid is None else meta.nsid[part])
-    return PacketMeta(
-        meta.wirelen[part],
-        None if meta.direction is None else meta.direction[part],
-        None if meta.tp_status is None else meta.tp_status[part],
-        {row - a: text for row, text in meta.comment.items() if a <= row < b} if meta.comment else {},
-        None if meta.file_off is None else meta.file_off[part],
-        None if meta.number is None else meta.number[part],
-    )
-
-
-def batch_rows(batch: Batch, a: int, b: int) -> Batch:
-    """Rows a to b of a batch, over the same buffer."""
-    part = slice(a, b)
-    return replace(
-        batch, off=batch.off[part], caplen=batch.caplen[part], ts_ns=batch.ts_ns[part], meta=meta_rows(batch.meta, a, b)
-    )
+    Its arrays have one length; its dicts are by row, and are numbered again; other fields stay.
+    """
+    columns = {field.name: getattr(table, field.name) for field in fields(table)}
+    arrays = {name: column for name, column in columns.items() if isinstance(column, np.ndarray)}
+    parts: dict[str, Any] = {name: column[rows] for name, column in arrays.items()}
+    for name, column in columns.items():
+        if isinstance(column, dict) and column:
+            old = np.arange(len(next(iter(arrays.values()))))[rows].tolist()
+            parts[name] = {at: column[row] for at, row in enumerate(old) if row in column}
+        elif isinstance(column, PacketMeta | NetlinkMeta):
+            parts[name] = select_rows(column, rows)
+    return replace(table, **parts)

@@ -4,12 +4,6 @@ from __future__ import annotations
 
 from enum import Enum
 
-LINKTYPE_ETHERNET = 1
-LINKTYPE_NETLINK = 253  # https://www.tcpdump.org/linktypes.html: 16-byte cooked header, then nlmsgs in host order
-
-NETLINK_ROUTE = 0  # linux/netlink.h
-NETLINK_NETFILTER = 12
-
 
 class StreamKind(Enum):
     """What the records of a stream are."""

@@ -12,6 +12,7 @@ from contextlib import suppress
 from nettop.broker import abi, privileges, sockets
 from nettop.broker.server import Server, hello
 from nettop.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE
+from nettop.linux.process import CLONE_NEWNET, CLONE_NEWUSER
 
 # The terminal's signals are meant for the app; the broker ends when the app's socket closes.
 _NOT_OURS = (
@@ -53,7 +54,7 @@ def main(arguments: list[str]) -> int:
 def enter_user_namespace() -> None:
     """Become root of fresh user and network namespaces that map only our own ids; raises OSError."""
     uid, gid = os.geteuid(), os.getegid()
-    abi.unshare(abi.CLONE_NEWUSER | abi.CLONE_NEWNET)
+    abi.unshare(CLONE_NEWUSER | CLONE_NEWNET)
     for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
         with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
             file.write(text)

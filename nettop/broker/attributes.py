@@ -6,17 +6,16 @@ import struct
 from ipaddress import IPv4Address, IPv6Address
 
 from nettop.errors import BrokerError
+from nettop.linux.netlink import NLA_F_NESTED, NLATTR
+from nettop.linux.socket import AF_INET, AF_INET6
 
-NLA_F_NESTED = 0x8000
-AF_INET, AF_INET6 = 2, 10  # linux/socket.h
 ADDRESS_OF: dict[int, type[IPv4Address] | type[IPv6Address]] = {AF_INET: IPv4Address, AF_INET6: IPv6Address}
-_HEADER = struct.Struct("=HH")
 _U16, _U32 = struct.Struct("!H"), struct.Struct("!I")
 
 
 def attribute(kind: int, payload: bytes) -> bytes:
     """One attribute, padded to four bytes."""
-    return _HEADER.pack(_HEADER.size + len(payload), kind) + payload + b"\0" * (-len(payload) % 4)
+    return NLATTR.pack(NLATTR.size + len(payload), kind) + payload + b"\0" * (-len(payload) % 4)
 
 
 def nested(kind: int, *inner: bytes) -> bytes:

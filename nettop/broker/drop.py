@@ -11,6 +11,7 @@ from nettop.broker import abi
 from nettop.broker.identity import Account, become, can_change_ids, drop_target
 from nettop.broker.privileges import become_for_good, drop_bounding, effective_capabilities
 from nettop.errors import NotPermitted
+from nettop.linux.process import CAPABILITIES, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL
 
 
 def drop_app(account: Account | None = None, *, preload: Sequence[str] = ()) -> None:
@@ -83,9 +84,9 @@ def _first_unreadable(paths: Iterable[str]) -> str:
 
 
 def _give_up(account: Account) -> None:
-    if abi.CAPABILITIES["SETPCAP"] in effective_capabilities():
+    if CAPABILITIES["SETPCAP"] in effective_capabilities():
         drop_bounding(frozenset())
-    abi.prctl(abi.PR_CAP_AMBIENT, abi.PR_CAP_AMBIENT_CLEAR_ALL)
+    abi.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
     become_for_good(account)
 
 

@@ -14,7 +14,7 @@ from functools import cache
 
 from nettop.broker.filterwords import LIVE_ONLY, Token, looked_up, refuse_names, tokens
 from nettop.errors import BrokerError, FilterError, NotPermitted
-from nettop.kinds import LINKTYPE_ETHERNET, LINKTYPE_NETLINK
+from nettop.linux.linktypes import LINKTYPE_ETHERNET, LINKTYPE_NETLINK
 
 INSTRUCTION_SIZE = 8  # struct sock_filter, linux/filter.h
 MAX_EXPRESSION = 16_384  # characters; libpcap's optimiser takes more than linear time

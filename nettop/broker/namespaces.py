@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 from nettop.broker import abi
 from nettop.broker.requests import Netns
 from nettop.errors import BrokerError, NotPermitted
+from nettop.linux.process import CLONE_NEWNET, IN_DELETE, IN_DELETE_SELF, IN_MOVED_FROM, NS_GET_NSTYPE
 from nettop.text.sanitize import clean
 
 _REMEDY = "give a name of `ip netns`, pid:N, or a path"
 NAMED = "/run/netns"  # where ip-netns(8) keeps names
 OWN = 0  # the handle of the namespace the broker was started in
 MAX_OPEN = 256
-_NAME_EVENTS = abi.IN_DELETE | abi.IN_MOVED_FROM | abi.IN_DELETE_SELF
+_NAME_EVENTS = IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ class Namespaces:
             raise _open_error(spec, error) from error
         finally:
             os.close(look)
-        if fcntl.ioctl(fd, abi.NS_GET_NSTYPE) != abi.CLONE_NEWNET:
+        if fcntl.ioctl(fd, NS_GET_NSTYPE) != CLONE_NEWNET:
             os.close(fd)
             raise BrokerError(f"{spec} is a namespace, but not a network namespace")
         return fd

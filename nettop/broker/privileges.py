@@ -12,15 +12,16 @@ from collections.abc import Iterable
 
 from nettop.broker import abi
 from nettop.broker.identity import NOBODY, Account, become, can_change_ids
+from nettop.linux import process
 
 # KILL: the broker must be able to end its own children, which run as nobody (a parent-death signal, too, is
 # checked against the dying parent's rights). With SETUID this adds no power.
 _KEPT = "NET_ADMIN NET_RAW SYS_ADMIN SYS_PTRACE DAC_READ_SEARCH NET_BROADCAST SETUID SETGID KILL"
-BROKER_KEEPS = frozenset(abi.CAPABILITIES[name] for name in _KEPT.split())
-NET_ADMIN = abi.CAPABILITIES["NET_ADMIN"]
-NET_RAW = abi.CAPABILITIES["NET_RAW"]
-SYS_PTRACE = abi.CAPABILITIES["SYS_PTRACE"]
-DAC_READ_SEARCH = abi.CAPABILITIES["DAC_READ_SEARCH"]
+BROKER_KEEPS = frozenset(process.CAPABILITIES[name] for name in _KEPT.split())
+NET_ADMIN = process.CAPABILITIES["NET_ADMIN"]
+NET_RAW = process.CAPABILITIES["NET_RAW"]
+SYS_PTRACE = process.CAPABILITIES["SYS_PTRACE"]
+DAC_READ_SEARCH = process.CAPABILITIES["DAC_READ_SEARCH"]
 
 
 class _CapHeader(ctypes.Structure):
@@ -50,7 +51,7 @@ def set_capabilities(keep: Iterable[int], *, inheritable: bool = False) -> None:
     for half in (0, 1):
         word = mask >> 32 * half & 0xFFFF_FFFF
         data[half] = _CapData(word, word, word if inheritable else 0)
-    header = _CapHeader(abi.LINUX_CAPABILITY_VERSION_3, 0)
+    header = _CapHeader(process.LINUX_CAPABILITY_VERSION_3, 0)
     abi.checked(abi.libc.capset(ctypes.byref(header), data), "capset")
 
 
@@ -58,10 +59,10 @@ def confine_broker() -> frozenset[int]:
     """Keep of our capabilities what the broker needs, for good (also for what it executes). Returns what is left."""
     mine = effective_capabilities()
     keep = mine & BROKER_KEEPS
-    if abi.CAPABILITIES["SETPCAP"] in mine:
+    if process.CAPABILITIES["SETPCAP"] in mine:
         drop_bounding(keep)
     set_capabilities(keep)
-    abi.prctl(abi.PR_SET_NO_NEW_PRIVS, 1)
+    abi.prctl(process.PR_SET_NO_NEW_PRIVS, 1)
     return keep
 
 
@@ -74,8 +75,8 @@ def confine_child(keep: frozenset[int], gid: int = NOBODY) -> None:
     keep = keep & permitted_capabilities()
     set_capabilities(keep, inheritable=True)
     for bit in keep:
-        abi.prctl(abi.PR_CAP_AMBIENT, abi.PR_CAP_AMBIENT_RAISE, bit)
-    abi.prctl(abi.PR_SET_NO_NEW_PRIVS, 1)
+        abi.prctl(process.PR_CAP_AMBIENT, process.PR_CAP_AMBIENT_RAISE, bit)
+    abi.prctl(process.PR_SET_NO_NEW_PRIVS, 1)
 
 
 def die_with(parent: int) -> None:
@@ -83,7 +84,7 @@ def die_with(parent: int) -> None:
 
     To be called last: a change of credentials clears the setting.
     """
-    abi.prctl(abi.PR_SET_PDEATHSIG, signal.SIGKILL)
+    abi.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
 
@@ -92,12 +93,12 @@ def become_for_good(account: Account) -> None:
     """become(), then without any capability, for good."""
     become(account)
     set_capabilities(())
-    abi.prctl(abi.PR_SET_NO_NEW_PRIVS, 1)
+    abi.prctl(process.PR_SET_NO_NEW_PRIVS, 1)
 
 
 def _capget() -> tuple[_CapData, _CapData]:
     data = (_CapData * 2)()
-    header = _CapHeader(abi.LINUX_CAPABILITY_VERSION_3, 0)
+    header = _CapHeader(process.LINUX_CAPABILITY_VERSION_3, 0)
     abi.checked(abi.libc.capget(ctypes.byref(header), data), "capget")
     return data[0], data[1]
 
@@ -109,7 +110,7 @@ def _bits(mask: int) -> frozenset[int]:
 def _become_child_user(gid: int) -> None:
     if not can_change_ids():
         return
-    abi.prctl(abi.PR_SET_KEEPCAPS, 1)
+    abi.prctl(process.PR_SET_KEEPCAPS, 1)
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     os.setresuid(NOBODY, NOBODY, NOBODY)
@@ -119,8 +120,8 @@ def drop_bounding(keep: frozenset[int]) -> None:
     """Leave of the bounding set only `keep`; needs CAP_SETPCAP. Raises OSError."""
     for bit in range(64):
         try:
-            abi.prctl(abi.PR_CAPBSET_READ, bit)
+            abi.prctl(process.PR_CAPBSET_READ, bit)
         except OSError:
             return  # past the kernel's last capability
         if bit not in keep:
-            abi.prctl(abi.PR_CAPBSET_DROP, bit)
+            abi.prctl(process.PR_CAPBSET_DROP, bit)

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 
 from nettop.broker import attributes
-from nettop.broker.abi import NLM_F_DUMP, NLM_F_REQUEST
 from nettop.broker.requests import Narrowing, ReadRequest, SendRead, SetName
 from nettop.errors import BrokerError
-from nettop.kinds import NETLINK_NETFILTER, NETLINK_ROUTE
+from nettop.linux import conntrack as nfct
+from nettop.linux import nf_tables as nft
+from nettop.linux import nfnetlink
+from nettop.linux import rtnetlink as rtnl
+from nettop.linux.netlink import NETLINK_NETFILTER, NETLINK_ROUTE, NLM_F_DUMP, NLM_F_REQUEST, NLMSGHDR
 
-_NLMSGHDR = struct.Struct("=IHHII")  # length type flags seq pid
-_NFGENMSG = struct.Struct("=BBH")  # family version res_id, linux/netfilter/nfnetlink.h
-
-# linux/netfilter/nfnetlink.h
-NFNL_SUBSYS_CTNETLINK = 1
-NFNL_SUBSYS_CTNETLINK_EXP = 2
-NFNL_SUBSYS_ACCT = 7
-NFNL_SUBSYS_NFTABLES = 10
-
-# linux/netfilter/nfnetlink_conntrack.h enum ctattr_type
-CTA_STATUS, CTA_MARK, CTA_ZONE, CTA_MARK_MASK, CTA_STATUS_MASK = 3, 8, 18, 21, 26
-
-# linux/netfilter/nf_tables.h
-NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_ELEM_LIST_SET = 1, 2
-NFT_NAME_MAX = 255  # bytes: NFT_NAME_MAXLEN with its NUL
+LONGEST_NAME = nft.NFT_NAME_MAXLEN - 1  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,33 +23,32 @@ class _Read:
     protocol: int
     kind: int
     dump: bool
-    body: int = _NFGENMSG.size
+    body: int = nfnetlink.NFGENMSG.size
 
 
 def _netfilter(subsystem: int, message: int, dump: bool = True) -> _Read:
     return _Read(NETLINK_NETFILTER, subsystem << 8 | message, dump)
 
 
-# The messages: nfnetlink_conntrack.h, nfnetlink_acct.h, nf_tables.h, rtnetlink.h (there: body is struct ifinfomsg,
-# ifaddrmsg, rtmsg; all zero asks for everything).
+# The body of an rtnetlink dump is its header, all zero: everything.
 _READS: dict[ReadRequest, _Read] = {
-    ReadRequest.CONNTRACK_DUMP: _netfilter(NFNL_SUBSYS_CTNETLINK, 1),  # IPCTNL_MSG_CT_GET
-    ReadRequest.CONNTRACK_STATS_CPU: _netfilter(NFNL_SUBSYS_CTNETLINK, 4),  # IPCTNL_MSG_CT_GET_STATS_CPU
-    ReadRequest.CONNTRACK_STATS: _netfilter(NFNL_SUBSYS_CTNETLINK, 5, dump=False),  # IPCTNL_MSG_CT_GET_STATS
-    ReadRequest.EXPECT_DUMP: _netfilter(NFNL_SUBSYS_CTNETLINK_EXP, 1),  # IPCTNL_MSG_EXP_GET
-    ReadRequest.EXPECT_STATS_CPU: _netfilter(NFNL_SUBSYS_CTNETLINK_EXP, 3),  # IPCTNL_MSG_EXP_GET_STATS_CPU
-    ReadRequest.NFT_TABLES: _netfilter(NFNL_SUBSYS_NFTABLES, 1),  # NFT_MSG_GETTABLE
-    ReadRequest.NFT_CHAINS: _netfilter(NFNL_SUBSYS_NFTABLES, 4),  # NFT_MSG_GETCHAIN
-    ReadRequest.NFT_RULES: _netfilter(NFNL_SUBSYS_NFTABLES, 7),  # NFT_MSG_GETRULE
-    ReadRequest.NFT_SETS: _netfilter(NFNL_SUBSYS_NFTABLES, 10),  # NFT_MSG_GETSET
-    ReadRequest.NFT_SET_ELEMENTS: _netfilter(NFNL_SUBSYS_NFTABLES, 13),  # NFT_MSG_GETSETELEM
-    ReadRequest.NFT_GEN: _netfilter(NFNL_SUBSYS_NFTABLES, 16, dump=False),  # NFT_MSG_GETGEN
-    ReadRequest.NFT_OBJECTS: _netfilter(NFNL_SUBSYS_NFTABLES, 19),  # NFT_MSG_GETOBJ
-    ReadRequest.NFT_FLOWTABLES: _netfilter(NFNL_SUBSYS_NFTABLES, 23),  # NFT_MSG_GETFLOWTABLE
-    ReadRequest.NFACCT: _netfilter(NFNL_SUBSYS_ACCT, 1),  # NFNL_MSG_ACCT_GET
-    ReadRequest.RTNL_LINKS: _Read(NETLINK_ROUTE, 18, True, 16),  # RTM_GETLINK
-    ReadRequest.RTNL_ADDRESSES: _Read(NETLINK_ROUTE, 22, True, 8),  # RTM_GETADDR
-    ReadRequest.RTNL_ROUTES: _Read(NETLINK_ROUTE, 26, True, 12),  # RTM_GETROUTE
+    ReadRequest.CONNTRACK_DUMP: _netfilter(nfnetlink.NFNL_SUBSYS_CTNETLINK, nfct.IPCTNL_MSG_CT_GET),
+    ReadRequest.CONNTRACK_STATS_CPU: _netfilter(nfnetlink.NFNL_SUBSYS_CTNETLINK, nfct.IPCTNL_MSG_CT_GET_STATS_CPU),
+    ReadRequest.CONNTRACK_STATS: _netfilter(nfnetlink.NFNL_SUBSYS_CTNETLINK, nfct.IPCTNL_MSG_CT_GET_STATS, dump=False),
+    ReadRequest.EXPECT_DUMP: _netfilter(nfnetlink.NFNL_SUBSYS_CTNETLINK_EXP, nfct.IPCTNL_MSG_EXP_GET),
+    ReadRequest.EXPECT_STATS_CPU: _netfilter(nfnetlink.NFNL_SUBSYS_CTNETLINK_EXP, nfct.IPCTNL_MSG_EXP_GET_STATS_CPU),
+    ReadRequest.NFT_TABLES: _netfilter(nfnetlink.NFNL_SUBSYS_NFTABLES, nft.NFT_MSG_GETTABLE),
+    ReadRequest.NFT_CHAINS: _netfilter(nfnetlink.NFNL_SUBSYS_NFTABLES, nft.NFT_MSG_GETCHAIN),
+    ReadRequest.NFT_RULES: _netfilter(nfnetlink.NFNL_SUBSYS_NFTABLES, nft.NFT_MSG_GETRULE),
+    ReadRequest.NFT_SETS: _netfilter(nfnetlink.NFNL_SUBSYS_NFTABLES, nft.NFT_MSG_GETSET),
+    ReadRequest.NFT_SET_ELEMENTS: _netfilter(nfnetlink.NFNL_SUBSYS_NFTABLES, nft.NFT_MSG_GETSETELEM),
+    ReadRequest.NFT_GEN: _netfilter(nfnetlink.NFNL_SUBSYS_NFTABLES, nft.NFT_MSG_GETGEN, dump=False),
+    ReadRequest.NFT_OBJECTS: _netfilter(nfnetlink.NFNL_SUBSYS_NFTABLES, nft.NFT_MSG_GETOBJ),
+    ReadRequest.NFT_FLOWTABLES: _netfilter(nfnetlink.NFNL_SUBSYS_NFTABLES, nft.NFT_MSG_GETFLOWTABLE),
+    ReadRequest.NFACCT: _netfilter(nfnetlink.NFNL_SUBSYS_ACCT, nfnetlink.NFNL_MSG_ACCT_GET),
+    ReadRequest.RTNL_LINKS: _Read(NETLINK_ROUTE, rtnl.RTM_GETLINK, True, rtnl.IFINFOMSG.size),
+    ReadRequest.RTNL_ADDRESSES: _Read(NETLINK_ROUTE, rtnl.RTM_GETADDR, True, rtnl.IFADDRMSG.size),
+    ReadRequest.RTNL_ROUTES: _Read(NETLINK_ROUTE, rtnl.RTM_GETROUTE, True, rtnl.RTMSG.size),
 }
 
 
@@ -83,14 +70,14 @@ def read_bytes(request: SendRead, protocol: int, sequence: int) -> bytes:
 
 def message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
     """Return a netlink message of ours, for the kernel."""
-    return _NLMSGHDR.pack(_NLMSGHDR.size + len(body), kind, flags, sequence, 0) + body
+    return NLMSGHDR.pack(NLMSGHDR.size + len(body), kind, flags, sequence, 0) + body
 
 
 def nfgenmsg(family: int) -> bytes:
     """Return the header below nlmsghdr in every nfnetlink message (version NFNETLINK_V0); raises BrokerError."""
     if not 0 <= family <= 0xFF:
         raise BrokerError(f"not on the list: family {family}")
-    return _NFGENMSG.pack(family, 0, 0)
+    return nfnetlink.NFGENMSG.pack(family, 0, 0)
 
 
 def _body(request: SendRead, read: _Read) -> bytes:
@@ -105,15 +92,15 @@ def _narrowing(narrow: Narrowing) -> bytes:
     """Return the attributes ctnetlink_alloc_filter takes (net/netfilter/nf_conntrack_netlink.c)."""
     parts = []
     if narrow.zone is not None:
-        parts.append(attributes.be16(CTA_ZONE, narrow.zone))
+        parts.append(attributes.be16(nfct.CTA_ZONE, narrow.zone))
     if narrow.mark is not None:
-        parts += [attributes.be32(CTA_MARK, narrow.mark), attributes.be32(CTA_MARK_MASK, narrow.mark_mask)]
+        parts += [attributes.be32(nfct.CTA_MARK, narrow.mark), attributes.be32(nfct.CTA_MARK_MASK, narrow.mark_mask)]
     if narrow.status is not None:
         mask = narrow.status if narrow.status_mask is None else narrow.status_mask
-        parts += [attributes.be32(CTA_STATUS, narrow.status), attributes.be32(CTA_STATUS_MASK, mask)]
+        parts += [attributes.be32(nfct.CTA_STATUS, narrow.status), attributes.be32(nfct.CTA_STATUS_MASK, mask)]
     return b"".join(parts)
 
 
 def _set_name(of: SetName) -> bytes:
-    table = attributes.name(NFTA_SET_ELEM_LIST_TABLE, of.table, NFT_NAME_MAX)
-    return table + attributes.name(NFTA_SET_ELEM_LIST_SET, of.name, NFT_NAME_MAX)
+    table = attributes.name(nft.NFTA_SET_ELEM_LIST_TABLE, of.table, LONGEST_NAME)
+    return table + attributes.name(nft.NFTA_SET_ELEM_LIST_SET, of.name, LONGEST_NAME)

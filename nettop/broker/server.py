@@ -34,6 +34,7 @@ from nettop.broker.identity import invoker
 from nettop.broker.namespaces import OWN, Namespaces, names
 from nettop.errors import BrokerError, NotPermitted
 from nettop.kinds import TextKind
+from nettop.linux.linktypes import LINKTYPE_RAW
 
 COMPILE_SECONDS = 8.0  # a capture filter with a host name asks DNS
 OUTPUT_SECONDS = 8.0  # a network file system may hang
@@ -191,8 +192,8 @@ class Server:
             device = sockets.device(request.device)
 
         def compile_filter() -> None:
-            if sockets.linktype(device) == sockets.LINKTYPE_RAW:
-                program = libpcap.compile_program(sockets.LINKTYPE_RAW, request.expression, request.snaplen)
+            if sockets.linktype(device) == LINKTYPE_RAW:
+                program = libpcap.compile_program(LINKTYPE_RAW, request.expression, request.snaplen)
             else:
                 program = libpcap.compile_live(device.name, request.snaplen, request.expression)
             os.write(1, program)

@@ -13,27 +13,38 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
-from nettop.broker.abi import NLM_F_DUMP, NLM_F_REQUEST
-from nettop.broker.attributes import AF_INET, AF_INET6
 from nettop.broker.reads import message
+from nettop.linux import inet
+from nettop.linux.netlink import (
+    ERRNO,
+    NETLINK_SOCK_DIAG,
+    NLM_F_DUMP,
+    NLM_F_REQUEST,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    NLMSG_HDRLEN,
+    messages,
+)
+from nettop.linux.socket import AF_INET, AF_INET6, SOCK_DIAG_BY_FAMILY
 
-NETLINK_SOCK_DIAG = 4  # linux/netlink.h
-NLMSG_ERROR, NLMSG_DONE = 2, 3
-SOCK_DIAG_BY_FAMILY = 20  # linux/sock_diag.h
-_PROTOCOLS = (6, 17, 132, 136)  # TCP UDP SCTP UDPLITE: linux/in.h
+_PROTOCOLS = (inet.IPPROTO_TCP, inet.IPPROTO_UDP, inet.IPPROTO_SCTP, inet.IPPROTO_UDPLITE)
 # linux/inet_diag.h: struct inet_diag_req_v2 (family protocol ext pad states, then struct inet_diag_sockid)
 _REQUEST = struct.Struct("=BBBxI48x")
 # struct inet_diag_msg: family state sport dport src dst, then from idiag_if on: uid inode
 _WHO = struct.Struct("!BBxxHH16s16s")
 _WHOSE = struct.Struct("=24xII")
-_NLMSGHDR = struct.Struct("=IHHIIi")
 _SIZE = 16 + _WHO.size + _WHOSE.size
-# net/tcp_states.h. A socket in TIME_WAIT or SYN_RECV has no process (any more, yet).
-_STATES = 0xFFFF & ~(1 << 6 | 1 << 3 | 1 << 12)
+# A socket in TIME_WAIT or SYN_RECV has no process (any more, yet).
+_STATES = 0xFFFF & ~(1 << inet.TCP_TIME_WAIT | 1 << inet.TCP_SYN_RECV | 1 << inet.TCP_NEW_SYN_RECV)
 _MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291, 2.5.5.2
 _NET = "/proc/thread-self/net"
-# Files of sockets sock_diag does not list everywhere: name, family, protocol (None: it is in the place of the port)
-_FILES = (("raw", AF_INET, None), ("raw6", AF_INET6, None), ("icmp", AF_INET, 1), ("icmp6", AF_INET6, 58))
+# Files of sockets sock_diag does not list everywhere: name, family, protocol (None: it stands where the port does)
+_FILES = (
+    ("raw", AF_INET, None),
+    ("raw6", AF_INET6, None),
+    ("icmp", AF_INET, inet.IPPROTO_ICMP),
+    ("icmp6", AF_INET6, inet.IPPROTO_ICMPV6),
+)
 
 
 class Socket(NamedTuple):
@@ -62,18 +73,16 @@ def _dump(sock: socket.socket, family: int, proto: int) -> Iterator[Socket]:
     sock.sendto(message(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, 1, request), (0, 0))
     while True:
         datagram = sock.recv(1 << 18)
-        at = 0
-        while at < len(datagram):
-            length, kind, _flags, _sequence, _port, number = _NLMSGHDR.unpack_from(datagram, at)
+        for kind, first, last in messages(datagram):
             if kind == NLMSG_DONE:
                 return
             if kind == NLMSG_ERROR:
-                if number == -errno.ENOENT:  # the kernel has no such protocol
+                number = -ERRNO(datagram, first + NLMSG_HDRLEN)[0]
+                if number == errno.ENOENT:  # the kernel has no such protocol
                     return
-                raise OSError(-number, os.strerror(-number), "sock_diag")
-            if length >= _SIZE:
-                yield _socket(proto, datagram, at + 16)
-            at += length + 3 & ~3
+                raise OSError(number, os.strerror(number), "sock_diag")
+            if last - first >= _SIZE:
+                yield _socket(proto, datagram, first + NLMSG_HDRLEN)
 
 
 def _socket(proto: int, datagram: bytes, at: int) -> Socket:

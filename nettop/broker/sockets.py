@@ -9,17 +9,20 @@ import struct
 from collections.abc import Iterable
 from contextlib import suppress
 
-from nettop.broker import abi
 from nettop.broker.requests import Device, OpenNetlinkSocket, OpenPacketSocket
 from nettop.errors import BrokerError
-from nettop.kinds import LINKTYPE_ETHERNET, NETLINK_NETFILTER, NETLINK_ROUTE
+from nettop.linux import interface, packet
+from nettop.linux.linktypes import LINKTYPE_ETHERNET, LINKTYPE_RAW
+from nettop.linux.netlink import NETLINK_ADD_MEMBERSHIP, NETLINK_NETFILTER, NETLINK_ROUTE
+from nettop.linux.nfnetlink import NFNLGRP_MAX
+from nettop.linux.rtnetlink import RTNLGRP_MAX
+from nettop.linux.socket import SO_ATTACH_FILTER, SO_RCVBUFFORCE, SOL_NETLINK, SOL_PACKET
 from nettop.text.sanitize import clean
 
-LINKTYPE_RAW = 101  # https://www.tcpdump.org/linktypes.html: the packet begins with its IPv4 or IPv6 header
 MAX_RING = 2 << 30  # bytes
 MAX_RCVBUF = 512 << 20  # bytes
 MAX_SNAPLEN = 262144
-MAX_GROUP = {NETLINK_NETFILTER: 9, NETLINK_ROUTE: 36}  # NFNLGRP_MAX, RTNLGRP_MAX
+MAX_GROUP = {NETLINK_NETFILTER: NFNLGRP_MAX, NETLINK_ROUTE: RTNLGRP_MAX}
 _FRAME_SIZE = 2048  # only a unit of accounting: TPACKET_V3 packs frames of any size into a block
 _RETIRE_MS = 50  # a block is shown at the latest this long after its first packet
 _MAX_PROGRAM = 4096 * 8  # BPF_MAXINSNS instructions
@@ -44,14 +47,14 @@ def device(name: str) -> Device:
 def bring_up(name: str) -> None:
     """Set a device of the current namespace up; raises OSError."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        ifreq = bytearray(_ioctl(asking, abi.SIOCGIFFLAGS, name))
-        struct.pack_into("H", ifreq, 16, struct.unpack_from("H", ifreq, 16)[0] | abi.IFF_UP)
-        fcntl.ioctl(asking.fileno(), abi.SIOCSIFFLAGS, bytes(ifreq))
+        ifreq = bytearray(_ioctl(asking, interface.SIOCGIFFLAGS, name))
+        struct.pack_into("H", ifreq, 16, struct.unpack_from("H", ifreq, 16)[0] | interface.IFF_UP)
+        fcntl.ioctl(asking.fileno(), interface.SIOCSIFFLAGS, bytes(ifreq))
 
 
 def linktype(of: Device) -> int:
     """Return the link type of packets from packet_socket(): Ethernet frames, or from the IP header on for the rest."""
-    return LINKTYPE_ETHERNET if of.arphrd in (abi.ARPHRD_ETHER, abi.ARPHRD_LOOPBACK) else LINKTYPE_RAW
+    return LINKTYPE_ETHERNET if of.arphrd in (interface.ARPHRD_ETHER, interface.ARPHRD_LOOPBACK) else LINKTYPE_RAW
 
 
 def packet_socket(of: Device, request: OpenPacketSocket, program: bytes) -> socket.socket:
@@ -62,13 +65,13 @@ def packet_socket(of: Device, request: OpenPacketSocket, program: bytes) -> sock
     kind = socket.SOCK_RAW if linktype(of) == LINKTYPE_ETHERNET else socket.SOCK_DGRAM
     sock = socket.socket(socket.AF_PACKET, kind, 0)
     try:
-        sock.setsockopt(abi.SOL_PACKET, abi.PACKET_VERSION, abi.TPACKET_V3)
+        sock.setsockopt(SOL_PACKET, packet.PACKET_VERSION, packet.TPACKET_V3)
         _set_ring(sock, request)
         _attach(sock, program or accept_all(request.snaplen))
-        if request.promisc and of.arphrd == abi.ARPHRD_ETHER:
-            membership = struct.pack("iHH8x", of.ifindex, abi.PACKET_MR_PROMISC, 0)
-            sock.setsockopt(abi.SOL_PACKET, abi.PACKET_ADD_MEMBERSHIP, membership)
-        sock.bind((of.name, abi.ETH_P_ALL))
+        if request.promisc and of.arphrd == interface.ARPHRD_ETHER:
+            membership = struct.pack("iHH8x", of.ifindex, packet.PACKET_MR_PROMISC, 0)
+            sock.setsockopt(SOL_PACKET, packet.PACKET_ADD_MEMBERSHIP, membership)
+        sock.bind((of.name, packet.ETH_P_ALL))
     except BaseException:
         sock.close()
         raise
@@ -119,7 +122,7 @@ def netlink_socket(request: OpenNetlinkSocket) -> socket.socket:
         if request.program:
             _attach(sock, request.program)
         for group in request.groups:
-            sock.setsockopt(abi.SOL_NETLINK, abi.NETLINK_ADD_MEMBERSHIP, group)
+            sock.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
     except BaseException:
         sock.close()
         raise
@@ -128,7 +131,7 @@ def netlink_socket(request: OpenNetlinkSocket) -> socket.socket:
 
 def _set_receive_buffer(sock: socket.socket, size: int) -> None:
     try:
-        sock.setsockopt(socket.SOL_SOCKET, abi.SO_RCVBUFFORCE, size)
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, size)
     except OSError:  # in a user namespace: up to net.core.rmem_max
         with suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
@@ -137,7 +140,7 @@ def _set_receive_buffer(sock: socket.socket, size: int) -> None:
 def _set_ring(sock: socket.socket, request: OpenPacketSocket) -> None:
     frames = request.block_size // _FRAME_SIZE * request.block_count
     ring = struct.pack("7I", request.block_size, request.block_count, _FRAME_SIZE, frames, _RETIRE_MS, 0, 0)
-    sock.setsockopt(abi.SOL_PACKET, abi.PACKET_RX_RING, ring)
+    sock.setsockopt(SOL_PACKET, packet.PACKET_RX_RING, ring)
 
 
 def _attach(sock: socket.socket, program: bytes) -> None:
@@ -145,18 +148,18 @@ def _attach(sock: socket.socket, program: bytes) -> None:
         raise BrokerError("not on the list: a filter that is no BPF program")
     instructions = ctypes.create_string_buffer(program, len(program))
     fprog = struct.pack("HP", len(program) // 8, ctypes.addressof(instructions))  # linux/filter.h struct sock_fprog
-    sock.setsockopt(socket.SOL_SOCKET, abi.SO_ATTACH_FILTER, fprog)
+    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, fprog)
 
 
 def _described(asking: socket.socket, index: int, name: str) -> Device | None:
     """None when the device went away meanwhile."""
     try:
-        hardware = struct.unpack_from("H", _ioctl(asking, abi.SIOCGIFHWADDR, name), 16)[0]
-        flags = struct.unpack_from("H", _ioctl(asking, abi.SIOCGIFFLAGS, name), 16)[0]
-        mtu = struct.unpack_from("i", _ioctl(asking, abi.SIOCGIFMTU, name), 16)[0]
+        hardware = struct.unpack_from("H", _ioctl(asking, interface.SIOCGIFHWADDR, name), 16)[0]
+        flags = struct.unpack_from("H", _ioctl(asking, interface.SIOCGIFFLAGS, name), 16)[0]
+        mtu = struct.unpack_from("i", _ioctl(asking, interface.SIOCGIFMTU, name), 16)[0]
     except OSError:
         return None
-    return Device(name, index, hardware, bool(flags & abi.IFF_UP), mtu)
+    return Device(name, index, hardware, bool(flags & interface.IFF_UP), mtu)
 
 
 def _ioctl(asking: socket.socket, request: int, name: str) -> bytes:

@@ -13,8 +13,8 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nettop.broker.abi import F_ADD_SEALS, F_SEALS_ALL
 from nettop.errors import BrokerError
+from nettop.linux.process import F_ADD_SEALS, F_SEALS_ALL
 
 MAX_PACKET = 64 << 10  # bytes of one packet
 MAX_LONG = 16 << 20  # bytes of one object in a memfd

@@ -1,7 +1,7 @@
 """A namespace's /proc statistics: SNMP and TCP counters, per-CPU softnet, queues and logs of nfnetlink, from one text.
 
 The text is TextKind.NET_STATISTICS: blocks that begin with a line `== /proc/net/snmp`. A line that does not read is
-counted, the next one is read all the same.
+counted, the next one is still read.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class NfLogGroup:
 
 @dataclass(slots=True)
 class NetStatistics:
-    """What one text says. Counters have nstat's names: IpInDiscards, TcpExtListenDrops, Udp6NoPorts."""
+    """The statistics of one text. Counters have nstat's names: IpInDiscards, TcpExtListenDrops, Udp6NoPorts."""
 
     ts_ns: int
     counters: dict[str, int] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class NetStatistics:
 
 
 def decode_net_statistics(body: bytes, ts_ns: int) -> NetStatistics:
-    """What stands in the text; never raises. Files it does not know are passed over."""
+    """Decode the text; never raises. Unknown files are skipped."""
     found = NetStatistics(ts_ns)
     for name, lines in _blocks(body):
         take = _FILES.get(name)

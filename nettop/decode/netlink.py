@@ -1,4 +1,4 @@
-"""Splits netlink datagrams into messages and messages into attributes (RFC 3549, linux/netlink.h, net/netlink/attr.h).
+"""Split batches of netlink datagrams into messages (RFC 3549, linux/netlink.h).
 
 Two shapes are split in bulk: one message a datagram (events) and runs of equally long messages (a dump). What is left
 is walked message by message. Bad lengths become error rows: the rest of that datagram is unreadable, the next is not.
@@ -6,7 +6,7 @@ is walked message by message. Bad lengths become error rows: the rest of that da
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from struct import Struct
 from typing import Any
@@ -14,44 +14,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nettop.batch import Batch
+from nettop.batch import Batch, NetlinkMeta
 from nettop.columns import DecodeErrors
+from nettop.linux.netlink import (
+    ERR_MESSAGE_CUT,
+    ERR_MESSAGE_LENGTH,
+    ERR_SHORT_DATAGRAM,
+    NLM_F_DUMP_INTR,
+    NLMSG_HDRLEN,
+    Buffer,
+    MalformedError,
+)
 
-Buffer = bytes | bytearray | memoryview
-
-NLMSG_HDRLEN = 16  # linux/netlink.h: u32 len, u16 type, u16 flags, u32 seq, u32 pid
-NLMSG_DONE = 3
-NLMSG_MIN_TYPE = 16  # below: control messages
-NLM_F_MULTI = 0x2
-NLM_F_DUMP_INTR = 0x10
-NLM_F_CREATE = 0x400  # on a NEW
-NLA_HDRLEN = 4  # u16 len, u16 type
-NLA_TYPE_MASK = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
-
-# Codes of DecodeErrors, shared by every decoder of netlink messages.
-ERR_SHORT_DATAGRAM = 1
-ERR_MESSAGE_LENGTH = 2
-ERR_MESSAGE_CUT = 3
-ERR_ATTRIBUTE_LENGTH = 4
-ERR_ATTRIBUTE_CUT = 5
-ERR_VALUE_SHORT = 6
-ERR_FAMILY = 7
-ERR_TOO_LONG = 8
-ERROR_TEXT = {
-    ERR_SHORT_DATAGRAM: "datagram shorter than a netlink header",
-    ERR_MESSAGE_LENGTH: "message length below a netlink header",
-    ERR_MESSAGE_CUT: "message longer than its datagram",
-    ERR_ATTRIBUTE_LENGTH: "attribute length below an attribute header",
-    ERR_ATTRIBUTE_CUT: "attribute longer than what holds it",
-    ERR_VALUE_SHORT: "attribute too short for its value",
-    ERR_FAMILY: "IPv4 and IPv6 addresses in one message",
-    ERR_TOO_LONG: "message or attribute list longer than the kernel makes them",
-}
-
+_LENGTH = Struct("=I")
 _RUN = 1024  # messages looked at in one step of equal length
 _STEPS = 64  # messages walked one by one before equal length is tried again
-_LENGTH = Struct("=I").unpack_from
-_ATTRIBUTE = Struct("=HH").unpack_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +51,8 @@ class Messages:
         return bool((self.flags & NLM_F_DUMP_INTR).any())
 
 
-class BadAttribute(ValueError):
-    """An attribute list that cannot be read on: `offset` into the buffer, `code` of ERROR_TEXT."""
-
-    def __init__(self, offset: int, code: int) -> None:
-        super().__init__(ERROR_TEXT[code])
-        self.offset = offset
-        self.code = code
-
-
 class ErrorRows:
-    """Collects the rows of a DecodeErrors."""
+    """The collector of the rows of a DecodeErrors."""
 
     __slots__ = ("rows",)
 
@@ -92,11 +60,11 @@ class ErrorRows:
         self.rows: list[tuple[int, int, int]] = []
 
     def add(self, record: int, offset: int, code: int) -> None:
-        """One more: index of the record, byte offset into the batch's buffer, code."""
+        """Add a row: index of the record, byte offset into the batch's buffer, code of ERROR_TEXT."""
         self.rows.append((record, offset, code))
 
     def merged(self, *others: DecodeErrors) -> DecodeErrors:
-        """These rows and the others', sorted by record and offset."""
+        """Return these rows and the others', sorted by record and offset."""
         if not self.rows and not any(len(other) for other in others):
             return DecodeErrors.none()
         own = np.array(self.rows, np.int64).reshape(-1, 3).T
@@ -111,42 +79,58 @@ class ErrorRows:
 
 
 def split(batch: Batch) -> Messages:
-    """The messages of every datagram of the batch. Never raises on bad bytes."""
+    """Return the messages of every datagram of the batch. Never raises on bad bytes."""
     begin = batch.off.astype(np.int64)
     end = np.minimum(begin + batch.caplen, len(batch.buf))
     errors = ErrorRows()
     alone = _one_message_each(batch.buf, begin, end)
     if alone.all():
         return _messages(batch.buf, begin, np.arange(len(begin), dtype=np.uint32), errors)
-    offsets = [begin[alone]]
+    places = [begin[alone]]
     records = [np.flatnonzero(alone)]
     for record in np.flatnonzero(~alone).tolist():
         found = _datagram(batch.buf, record, int(begin[record]), int(end[record]), errors)
-        offsets.append(found)
+        places.append(found)
         records.append(np.full(len(found), record))
-    offset, which = np.concatenate(offsets), np.concatenate(records).astype(np.uint32)
+    offset, which = np.concatenate(places), np.concatenate(records).astype(np.uint32)
     if alone.any():
         order = np.argsort(which, kind="stable")
         offset, which = offset[order], which[order]
     return _messages(batch.buf, offset, which, errors)
 
 
-def attributes(buf: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """(type, begin of the payload, end of the payload) of each attribute in buf[start:end]. Raises BadAttribute."""
-    while end - start >= NLA_HDRLEN:
-        length, kind = _ATTRIBUTE(buf, start)
-        if length < NLA_HDRLEN:
-            raise BadAttribute(start, ERR_ATTRIBUTE_LENGTH)
-        if length > end - start:
-            raise BadAttribute(start, ERR_ATTRIBUTE_CUT)
-        yield kind & NLA_TYPE_MASK, start + NLA_HDRLEN, start + length
-        start += length + 3 & ~3
-    if start < end:
-        raise BadAttribute(start, ERR_ATTRIBUTE_CUT)
+def read_each(
+    batch: Batch, kinds: tuple[int, ...], read: Callable[[int, int, int, int], None], least: int = NLMSG_HDRLEN
+) -> DecodeErrors:
+    """Call read(type, record, first byte, one past the last) for the kernel's messages of these types.
+
+    Messages shorter than `least` are skipped. Returns the errors of the batch, what `read` raised among them.
+    """
+    found, errors = split(batch), ErrorRows()
+    rows = wanted(batch, found, kinds)
+    columns = (column[rows].tolist() for column in (found.kind, found.record, found.offset, found.length))
+    for kind, record, start, length in zip(*columns, strict=True):
+        if length < least:
+            continue
+        try:
+            read(kind, record, start, start + length)
+        except MalformedError as error:
+            errors.add(record, error.offset, error.code)
+    return errors.merged(found.errors)
+
+
+def wanted(batch: Batch, messages: Messages, kinds: tuple[int, ...]) -> NDArray[np.intp]:
+    """Return the rows of messages of these types, without our own requests."""
+    chosen = messages.kind == kinds[0]
+    for kind in kinds[1:]:
+        chosen |= messages.kind == kind
+    if isinstance(batch.meta, NetlinkMeta):
+        chosen &= ~batch.meta.outgoing[messages.record]
+    return np.flatnonzero(chosen)
 
 
 def unaligned(buf: Buffer, dtype: Any, shift: int = 0) -> NDArray[Any]:
-    """A view whose element i is the value of this dtype at byte i + shift of buf, for each i where it fits."""
+    """Return a view whose element i is the value of this dtype at byte i + shift of buf, for each i where it fits."""
     kind = np.dtype(dtype)
     return np.ndarray((max(0, len(buf) - shift - kind.itemsize + 1),), kind, buf, shift, (1,))
 
@@ -169,49 +153,51 @@ def _messages(buf: Buffer, offset: NDArray[np.int64], record: NDArray[np.uint32]
 
 
 def _datagram(buf: Buffer, record: int, start: int, end: int, errors: ErrorRows) -> NDArray[np.int64]:
-    """Offsets of the messages in buf[start:end]."""
-    found: list[NDArray[np.int64]] = []
+    """Return the offsets of the messages in buf[start:end]."""
     if end - start < NLMSG_HDRLEN:
         errors.add(record, start, ERR_SHORT_DATAGRAM)
         return np.empty(0, np.int64)
-    while end - start >= NLMSG_HDRLEN:
-        run, start = _equal_run(buf, start, end)
+    found, stop = offsets(buf, start, end, _LENGTH, NLMSG_HDRLEN)
+    if end - stop > 3:  # up to three bytes of padding may follow
+        length = _LENGTH.unpack_from(buf, stop)[0] if end - stop >= NLMSG_HDRLEN else end
+        errors.add(record, stop, ERR_MESSAGE_LENGTH if length < NLMSG_HDRLEN else ERR_MESSAGE_CUT)
+    return found
+
+
+def offsets(buf: Buffer, start: int, end: int, lengths: Struct, header: int) -> tuple[NDArray[np.int64], int]:
+    """Return the offsets of the messages or attributes in buf[start:end], and the place where no whole one follows.
+
+    Each begins with its length, its header of so many bytes included, and is padded to four bytes.
+    """
+    found: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+    while end - start >= header and header <= lengths.unpack_from(buf, start)[0] <= end - start:
+        run, start = _equal_run(buf, start, end, lengths)
+        found.append(run)
         if len(run) < _STEPS:
-            steps, start, code = _steps(buf, start, end)
-            found += [run, np.array(steps, np.int64)]
-            if code:
-                errors.add(record, start, code)
-                return np.concatenate(found)
-        else:
-            found.append(run)
-    if end - start > 3:  # up to three bytes of padding may follow
-        errors.add(record, start, ERR_MESSAGE_CUT)
-    return np.concatenate(found)
+            steps, start = _steps(buf, start, end, lengths, header)
+            found.append(np.array(steps, np.int64))
+    return np.concatenate(found), start
 
 
-def _equal_run(buf: Buffer, start: int, end: int) -> tuple[NDArray[np.int64], int]:
-    """The messages from start on that are as long as the first, and where the next one begins."""
-    length: int = _LENGTH(buf, start)[0]
-    if not NLMSG_HDRLEN <= length <= end - start:
-        return np.empty(0, np.int64), start
+def _equal_run(buf: Buffer, start: int, end: int, lengths: Struct) -> tuple[NDArray[np.int64], int]:
+    """Return those from start on that are as long as the first, and the place of the next one."""
+    length: int = lengths.unpack_from(buf, start)[0]
     stride = length + 3 & ~3
     count = min(_RUN, (end - start - length) // stride + 1)
-    lengths = np.ndarray((count,), np.uint32, buf, start, (stride,))
-    same = lengths == length
+    same = np.ndarray((count,), np.dtype(lengths.format), buf, start, (stride,)) == length
     if not same.all():
         count = int(same.argmin())
     return start + stride * np.arange(count, dtype=np.int64), start + stride * count
 
 
-def _steps(buf: Buffer, start: int, end: int) -> tuple[list[int], int, int]:
-    """Up to _STEPS messages one by one: their offsets, where it stopped, and an error code or 0."""
+def _steps(buf: Buffer, start: int, end: int, lengths: Struct, header: int) -> tuple[list[int], int]:
+    """Walk up to _STEPS of them one by one: their offsets, and the place where it stopped."""
     found: list[int] = []
-    while end - start >= NLMSG_HDRLEN and len(found) < _STEPS:
-        length = _LENGTH(buf, start)[0]
-        if length < NLMSG_HDRLEN:
-            return found, start, ERR_MESSAGE_LENGTH
-        if length > end - start:
-            return found, start, ERR_MESSAGE_CUT
+    read = lengths.unpack_from
+    while end - start >= header and len(found) < _STEPS:
+        length = read(buf, start)[0]
+        if not header <= length <= end - start:
+            break
         found.append(start)
         start += length + 3 & ~3
-    return found, start, 0
+    return found, start

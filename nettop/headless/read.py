@@ -18,7 +18,7 @@ from typing import BinaryIO, Protocol
 import numpy as np
 
 from nettop import arguments
-from nettop.batch import Batch, Counter64, End, Gap, Item, PacketMeta, Stream, StreamAdded, chosen
+from nettop.batch import Batch, Counter64, End, Gap, Item, PacketMeta, Stream, StreamAdded, select_rows
 from nettop.broker.output import open_new
 from nettop.console import printing, say
 from nettop.decode.packets.decoder import PacketDecoder
@@ -164,7 +164,7 @@ def matching(batch: Batch, stream: Stream, wanted: Filter | None) -> Batch:
     masks = [
         wanted.mask(fields_of(batch, stream, start, min(start + CHUNK_ROWS, n))) for start in range(0, n, CHUNK_ROWS)
     ]
-    return chosen(batch, np.flatnonzero(np.concatenate(masks))) if masks else batch
+    return select_rows(batch, np.flatnonzero(np.concatenate(masks))) if masks else batch
 
 
 def numbers_of(batch: Batch) -> list[int]:
@@ -272,4 +272,4 @@ def _runs(parts: list[Part]) -> Iterator[Part]:
     cuts = [0, *(np.flatnonzero(np.diff(which[order])) + 1).tolist(), len(order)]
     for start, stop in pairwise(cuts):
         stream, batch = parts[int(which[order[start]])]
-        yield stream, chosen(batch, row[order[start:stop]])
+        yield stream, select_rows(batch, row[order[start:stop]])

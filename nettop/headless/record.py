@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Iterable
 
 from nettop import arguments
-from nettop.batch import Batch, End, Gap, Item, PacketMeta, Stream, StreamAdded, Text, batch_rows
+from nettop.batch import Batch, End, Gap, Item, PacketMeta, Stream, StreamAdded, Text, select_rows
 from nettop.broker.client import Broker, Netns
 from nettop.broker.libpcap import compile_program
 from nettop.console import say
 from nettop.errors import EXIT_FAILED, EXIT_LOSS, EXIT_OK, NettopError
 from nettop.headless.streaming import Stop, finish, sources, taken
-from nettop.kinds import LINKTYPE_ETHERNET, StreamKind
+from nettop.kinds import StreamKind
+from nettop.linux.linktypes import LINKTYPE_ETHERNET
 from nettop.model.ledger import Ledger
 from nettop.pipeline import feeds
 from nettop.pipeline.ingest import Plumbing
@@ -239,7 +240,7 @@ class Watch:
         self._left -= kept
         if not self._left:
             self.end()
-        return item if kept == len(item) else batch_rows(item, 0, kept)
+        return item if kept == len(item) else select_rows(item, slice(0, kept))
 
     def summary(self, recorder: Recorder, size: int, name: str) -> str:
         """`50,000 packets, 5,021 netlink messages to x.pcapng (12.4MB); lost 0`."""

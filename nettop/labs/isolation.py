@@ -10,14 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nettop.errors import NettopError
-
-# linux/sched.h, linux/prctl.h, linux/mount.h
-CLONE_NEWNS = 0x0002_0000
-CLONE_NEWUSER = 0x1000_0000
-CLONE_NEWPID = 0x2000_0000
-CLONE_NEWNET = 0x4000_0000
-PR_SET_PDEATHSIG = 1
-MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 2, 4, 8, 0x4000, 1 << 18
+from nettop.linux import process
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -30,7 +23,7 @@ def _check(result: int, what: str) -> None:
 
 def die_with_parent(parent: int) -> None:
     """SIGKILL this process when the one with pid `parent` ends; at once if it already has."""
-    _check(_libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
+    _check(_libc.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
     if os.getppid() != parent:
         os._exit(1)
 
@@ -54,7 +47,7 @@ def enter_private_namespaces() -> int:
     NettopError where the kernel does not allow user namespaces.
     """
     uid, gid = os.geteuid(), os.getegid()
-    flags = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID | (CLONE_NEWUSER if uid else 0)
+    flags = process.CLONE_NEWNS | process.CLONE_NEWNET | process.CLONE_NEWPID | (process.CLONE_NEWUSER if uid else 0)
     _check(_libc.unshare(ctypes.c_int(flags)), "cannot make private namespaces")
     if uid:
         _map_to_root(uid, gid)
@@ -63,12 +56,12 @@ def enter_private_namespaces() -> int:
     if pid:
         return pid
     # Inside the new PID namespace the parent's pid reads as 0: it is outside.
-    _check(_libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
+    _check(_libc.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
     if os.getppid() != 0 and os.getppid() != outer:
         os._exit(1)
-    _mount("none", "/", "", MS_REC | MS_PRIVATE)
-    _mount("nettop", "/run", "tmpfs", MS_NOSUID | MS_NODEV)
-    _mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    _mount("none", "/", "", process.MS_REC | process.MS_PRIVATE)
+    _mount("nettop", "/run", "tmpfs", process.MS_NOSUID | process.MS_NODEV)
+    _mount("proc", "/proc", "proc", process.MS_NOSUID | process.MS_NODEV | process.MS_NOEXEC)
     os.makedirs("/run/netns", exist_ok=True)
     return 0
 
@@ -93,6 +86,6 @@ def inside_netns(name: str) -> Iterator[None]:
 def _setns(path: str) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        _check(_libc.setns(fd, CLONE_NEWNET), f"cannot enter namespace {path}")
+        _check(_libc.setns(fd, process.CLONE_NEWNET), f"cannot enter namespace {path}")
     finally:
         os.close(fd)

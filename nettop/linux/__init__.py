@@ -1,1 +1,1 @@
-"""The kernel's numbers, each named once, by the header they come from."""
+"""The kernel's numbers, each named once, in modules by header."""

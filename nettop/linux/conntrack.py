@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-NFNL_SUBSYS_CTNETLINK: Final = 1  # linux/netfilter/nfnetlink.h; message type is subsystem << 8 | command
-NFNL_SUBSYS_CTNETLINK_EXP: Final = 2
-NFGEN_LENGTH: Final = 4  # struct nfgenmsg after the netlink header: u8 family, u8 version, be16 res_id
+from nettop.linux.inet import IPPROTO_DCCP, IPPROTO_SCTP, IPPROTO_TCP
 
 IPCTNL_MSG_CT_NEW: Final = 0
+IPCTNL_MSG_CT_GET: Final = 1
 IPCTNL_MSG_CT_DELETE: Final = 2
 IPCTNL_MSG_CT_GET_STATS_CPU: Final = 4
 IPCTNL_MSG_CT_GET_STATS: Final = 5
 IPCTNL_MSG_EXP_NEW: Final = 0
+IPCTNL_MSG_EXP_GET: Final = 1
 IPCTNL_MSG_EXP_DELETE: Final = 2
 IPCTNL_MSG_EXP_GET_STATS_CPU: Final = 3
 
@@ -31,7 +31,9 @@ CTA_TUPLE_MASTER: Final = 14
 CTA_ZONE: Final = 18
 CTA_SECCTX: Final = 19
 CTA_TIMESTAMP: Final = 20
+CTA_MARK_MASK: Final = 21
 CTA_LABELS: Final = 22
+CTA_STATUS_MASK: Final = 26
 CTA_TIMESTAMP_EVENT: Final = 27
 
 CTA_TUPLE_IP: Final = 1
@@ -118,6 +120,9 @@ IPS_SEEN_REPLY: Final = 1 << 1
 IPS_ASSURED: Final = 1 << 2
 IPS_SRC_NAT: Final = 1 << 4
 IPS_DST_NAT: Final = 1 << 5
+IPS_OFFLOAD: Final = 1 << 14
+IPS_HW_OFFLOAD: Final = 1 << 15
+NF_CT_EXPECT_NAMES: Final = ("permanent", "inactive", "userspace")  # NF_CT_EXPECT_*, bit by bit
 
 # Names by number, as conntrack-tools prints them (upper case there, lower here).
 TCP_STATES: Final = (  # enum tcp_conntrack
@@ -156,4 +161,4 @@ DCCP_STATES: Final = (  # enum ct_dccp_states
     "ignore",
     "invalid",
 )
-STATES: Final = {6: TCP_STATES, 33: DCCP_STATES, 132: SCTP_STATES}  # IPPROTO_* → names
+STATES: Final = {IPPROTO_TCP: TCP_STATES, IPPROTO_DCCP: DCCP_STATES, IPPROTO_SCTP: SCTP_STATES}  # IPPROTO_* → names

@@ -1,48 +1,25 @@
-"""Protocol numbers of packets, each table with the header or registry it comes from."""
+"""Frames and packet sockets: linux/if_ether.h, linux/if_packet.h."""
 
 from __future__ import annotations
 
 # linux/if_ether.h
+ETH_P_ALL = 0x0003
+ETH_P_802_3_MIN = 0x0600  # below it the field is a length
 ETH_P_IP = 0x0800
 ETH_P_ARP = 0x0806
 ETH_P_RARP = 0x8035
 ETH_P_8021Q = 0x8100
+ETH_P_IPV6 = 0x86DD
 ETH_P_8021AD = 0x88A8
 ETH_P_QINQ1 = 0x9100
-ETH_P_IPV6 = 0x86DD
-ETH_P_802_3_MIN = 0x0600  # below it the field is a length
 
-# linux/in.h, IANA protocol numbers
-IPPROTO_HOPOPTS = 0
-IPPROTO_ICMP = 1
-IPPROTO_TCP = 6
-IPPROTO_UDP = 17
-IPPROTO_DCCP = 33
-IPPROTO_IPV6 = 41
-IPPROTO_ROUTING = 43
-IPPROTO_FRAGMENT = 44
-IPPROTO_GRE = 47
-IPPROTO_ESP = 50
-IPPROTO_AH = 51
-IPPROTO_ICMPV6 = 58
-IPPROTO_DSTOPTS = 60
-IPPROTO_SCTP = 132
-IPPROTO_UDPLITE = 136
-
-# https://www.tcpdump.org/linktypes.html
-LINK_NULL = 0
-LINK_ETHERNET = 1
-LINK_RAW_BSD = 12
-LINK_RAW_OPENBSD = 14
-LINK_RAW = 101
-LINK_LOOP = 108
-LINK_SLL = 113
-LINK_IPV4 = 228
-LINK_IPV6 = 229
-LINK_SLL2 = 276
-
-PORT_VXLAN = 4789  # RFC 7348
-ARPHRD_NETLINK = 824  # linux/if_arp.h: an SLL record of it carries no ethertype
-
-PACKET_OUTGOING = 4  # linux/if_packet.h
-DIRECTION_UNKNOWN = 255
+# linux/if_packet.h
+PACKET_HOST, PACKET_BROADCAST, PACKET_MULTICAST, PACKET_OTHERHOST, PACKET_OUTGOING = range(5)
+PACKET_KERNEL = 7  # of a netlink tap: sent to the kernel
+DIRECTION_UNKNOWN = 255  # not the kernel's: none of the above
+PACKET_ADD_MEMBERSHIP, PACKET_MR_PROMISC = 1, 1
+PACKET_RX_RING, PACKET_STATISTICS, PACKET_VERSION, PACKET_IGNORE_OUTGOING = 5, 6, 10, 23
+TPACKET_V3 = 2
+TP_STATUS_KERNEL, TP_STATUS_USER = 0, 1
+TP_STATUS_CSUMNOTREADY, TP_STATUS_VLAN_VALID, TP_STATUS_VLAN_TPID_VALID = 1 << 3, 1 << 4, 1 << 6
+TP_STATUS_CSUM_VALID, TP_STATUS_GSO_TCP = 1 << 7, 1 << 8

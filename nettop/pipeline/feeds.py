@@ -19,7 +19,10 @@ from nettop.decode.nftables.decoder import NftDecoder
 from nettop.decode.nftables.sets import NftSetsDecoder
 from nettop.decode.rtnetlink import decode_rtnetlink
 from nettop.decode.sysctls import decode_sysctls
-from nettop.kinds import NETLINK_NETFILTER, NETLINK_ROUTE, StreamKind, TextKind
+from nettop.kinds import StreamKind, TextKind
+from nettop.linux.netlink import NETLINK_NETFILTER, NETLINK_ROUTE
+from nettop.linux.nfnetlink import NFNLGRP_CONNTRACK, NFNLGRP_CONNTRACK_EXP, NFNLGRP_NFTABLES
+from nettop.linux.rtnetlink import RTNLGRP_IFADDR, RTNLGRP_LINK, RTNLGRP_ROUTE
 from nettop.sources.dumps import SHARE, DumpSource
 from nettop.sources.exchange import Round
 from nettop.sources.netlink import commits
@@ -101,11 +104,10 @@ def pace_s(pace: Pace, keyframe_s: float) -> float:
     return {Pace.EACH: 0.0, Pace.OFTEN: min(keyframe_s, OFTEN_S), Pace.KEYFRAME: keyframe_s}[pace]
 
 
-# linux/netfilter/nfnetlink_compat.h NFNLGRP_CONNTRACK_{NEW,UPDATE,DESTROY}, …_EXP_{NEW,UPDATE,DESTROY}
 EVENTS = Feed(
     "events",
     "conntrack",
-    groups=(1, 2, 3, 4, 5, 6),
+    groups=(*NFNLGRP_CONNTRACK, *NFNLGRP_CONNTRACK_EXP),
     rcvbuf=EVENT_RCVBUF,
     decoder=ConntrackDecoder,
     models=("events", "flows", "expectations"),
@@ -182,12 +184,11 @@ ROUTES = Feed(
     models=("routing",),
     kept=Pace.KEYFRAME,
 )
-# linux/rtnetlink.h RTNLGRP_LINK, _IPV4_IFADDR, _IPV4_ROUTE, _IPV6_IFADDR, _IPV6_ROUTE
 ROUTE_EVENTS = Feed(
     "route-events",
     "route-events",
     NETLINK_ROUTE,
-    groups=(1, 5, 7, 9, 11),
+    groups=(RTNLGRP_LINK, *RTNLGRP_IFADDR, *RTNLGRP_ROUTE),
     announces=lambda batch: True,
     wakes=("routes",),
     rest_s=1.0,
@@ -204,7 +205,7 @@ PROCESSES = Feed(
 NFT_EVENTS = Feed(
     "nft-events",
     "nft-events",
-    groups=(7,),  # linux/netfilter/nfnetlink.h NFNLGRP_NFTABLES
+    groups=(NFNLGRP_NFTABLES,),
     decoder=lambda strings: NftDecoder(events=True),
     models=("rulesets",),
     announces=commits,

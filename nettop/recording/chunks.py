@@ -14,11 +14,11 @@ from contextlib import suppress
 from typing import Protocol
 
 from nettop.errors import InputError
+from nettop.linux.process import F_SETPIPE_SZ
 from nettop.recording.compressed import Decompression
 
 CHUNK = 1 << 22
 _PIPE_READ = 1 << 20
-_F_SETPIPE_SZ = 1031  # linux/fcntl.h
 
 
 class Chunks(Protocol):
@@ -127,7 +127,7 @@ class Pipe:
         self._final = False
         self.ready = False
         with suppress(OSError):
-            fcntl.fcntl(fd, _F_SETPIPE_SZ, _PIPE_READ)
+            fcntl.fcntl(fd, F_SETPIPE_SZ, _PIPE_READ)
 
     def take(self, need: int) -> tuple[bytes, int, bool] | None:
         """As Chunks.take."""

@@ -9,14 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nettop.batch import Batch, NetlinkMeta, PacketMeta
+from nettop.linux import packet
+from nettop.linux.interface import ARPHRD_NETLINK
 from nettop.recording import blocks, bulk
 
-ARPHRD_NETLINK = 824  # linux/if_arp.h
-PACKET_HOST, PACKET_BROADCAST, PACKET_MULTICAST, PACKET_OTHERHOST, PACKET_OUTGOING = range(5)  # linux/if_packet.h
-UNKNOWN_DIRECTION = 255
-TP_STATUS_CSUMNOTREADY, TP_STATUS_CSUM_VALID, TP_STATUS_GSO_TCP = 1 << 3, 1 << 7, 1 << 8  # linux/if_packet.h
 _INBOUND, _OUTBOUND = 1, 2  # epb_flags, bits 0-1; bits 2-4: 1 unicast, 2 multicast, 3 broadcast, 4 promiscuous
-_STATUS_BITS = ((TP_STATUS_CSUMNOTREADY, 1 << 9), (TP_STATUS_CSUM_VALID, 1 << 10), (TP_STATUS_GSO_TCP, 1 << 11))
+_STATUS_BITS = (
+    (packet.TP_STATUS_CSUMNOTREADY, 1 << 9),
+    (packet.TP_STATUS_CSUM_VALID, 1 << 10),
+    (packet.TP_STATUS_GSO_TCP, 1 << 11),
+)
 
 _HEAD = 28  # bytes of an EPB before its data
 _COOKED = 16  # bytes of LINKTYPE_NETLINK's header
@@ -24,21 +26,32 @@ _COOKED = 16  # bytes of LINKTYPE_NETLINK's header
 
 def _flags_table() -> NDArray[np.uint32]:
     table = np.zeros(256, np.uint32)
-    reception = {PACKET_HOST: 1, PACKET_MULTICAST: 2, PACKET_BROADCAST: 3, PACKET_OTHERHOST: 4}
+    reception = {
+        packet.PACKET_HOST: 1,
+        packet.PACKET_MULTICAST: 2,
+        packet.PACKET_BROADCAST: 3,
+        packet.PACKET_OTHERHOST: 4,
+    }
     for direction, bits in reception.items():
         table[direction] = _INBOUND | bits << 2
-    table[PACKET_OUTGOING] = _OUTBOUND
+    table[packet.PACKET_OUTGOING] = _OUTBOUND
     return table
 
 
 def _direction_table() -> NDArray[np.uint8]:
     """Return the reverse, by the low five bits; a direction without a reception type counts as unicast."""
-    table = np.full(32, UNKNOWN_DIRECTION, np.uint8)
-    kinds = {0: PACKET_HOST, 1: PACKET_HOST, 2: PACKET_MULTICAST, 3: PACKET_BROADCAST, 4: PACKET_OTHERHOST}
+    table = np.full(32, packet.DIRECTION_UNKNOWN, np.uint8)
+    kinds = {
+        0: packet.PACKET_HOST,
+        1: packet.PACKET_HOST,
+        2: packet.PACKET_MULTICAST,
+        3: packet.PACKET_BROADCAST,
+        4: packet.PACKET_OTHERHOST,
+    }
     for bits, direction in kinds.items():
         table[_INBOUND | bits << 2] = direction
-        table[bits << 2] = direction if bits else UNKNOWN_DIRECTION
-    table[_OUTBOUND::4] = PACKET_OUTGOING
+        table[bits << 2] = direction if bits else packet.DIRECTION_UNKNOWN
+    table[_OUTBOUND::4] = packet.PACKET_OUTGOING
     return table
 
 
@@ -114,7 +127,7 @@ def _cooked_headers(meta: NetlinkMeta, family: int) -> NDArray[np.uint32]:
     Netlink has no link-layer address: the nsid, where known, goes there as an address of four bytes.
     """
     headers = np.zeros((len(meta.outgoing), 8), ">u2")
-    headers[:, 0] = np.where(meta.outgoing, PACKET_OUTGOING, PACKET_HOST)
+    headers[:, 0] = np.where(meta.outgoing, packet.PACKET_OUTGOING, packet.PACKET_HOST)
     headers[:, 1] = ARPHRD_NETLINK
     headers[:, 7] = family
     if meta.nsid is not None:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nettop.batch import Stream
-from nettop.kinds import LINKTYPE_NETLINK, StreamKind
+from nettop.kinds import StreamKind
+from nettop.linux.linktypes import LINKTYPE_NETLINK
 from nettop.recording import blocks, marks
 from nettop.recording.records import Interface
 

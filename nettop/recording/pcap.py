@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from nettop.batch import End, Item, Stream
 from nettop.errors import DamagedInput
-from nettop.kinds import LINKTYPE_NETLINK, StreamKind
+from nettop.kinds import StreamKind
+from nettop.linux.linktypes import LINKTYPE_NETLINK
 from nettop.recording import bulk
 from nettop.recording.records import Emitter, Interface, Interfaces, Numbering, Rows, Streams
 

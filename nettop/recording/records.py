@@ -9,15 +9,14 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from nettop.batch import Batch, Gap, Item, NetlinkMeta, PacketMeta, Stream, StreamAdded, meta_rows
+from nettop.batch import Batch, Gap, Item, NetlinkMeta, PacketMeta, Stream, StreamAdded, select_rows
 from nettop.kinds import GapReason, StreamKind
+from nettop.linux.netlink import NLM_F_REQUEST
+from nettop.linux.packet import DIRECTION_UNKNOWN, PACKET_KERNEL, PACKET_OUTGOING
 from nettop.recording import bulk
-from nettop.recording.enhanced import PACKET_OUTGOING, UNKNOWN_DIRECTION
 
 BATCH_RECORDS = 16_384
 MAX_STREAMS = 65_536  # of one file
-PACKET_KERNEL = 7  # linux/if_packet.h: a tap's word for "to the kernel"
-NLM_F_REQUEST = 1  # linux/netlink.h
 
 _SHORT_RUN = 16  # below this mean run length, packet streams that alternate are sorted apart
 _COOKED = 16
@@ -144,9 +143,9 @@ class Emitter:
             return
         for part in runs(netlink):
             if netlink[part.start]:
-                self._netlink(take(rows, part), interfaces, chunk, out)
+                self._netlink(select_rows(rows, part), interfaces, chunk, out)
             else:
-                self._packets(take(rows, part), numbers[part], interfaces, chunk, base, out)
+                self._packets(select_rows(rows, part), numbers[part], interfaces, chunk, base, out)
 
     def _packets(
         self, rows: Rows, numbers: NDArray[np.uint64], interfaces: Interfaces, chunk: bytes, base: int,
@@ -154,7 +153,7 @@ class Emitter:
     ) -> None:  # fmt: skip
         file_off = rows.off.astype(np.uint64) + np.uint64(base) if self.streams.numbering.seekable else None
         for part in by_stream(rows.interface):
-            some = take(rows, part)
+            some = select_rows(rows, part)
             stream = self.streams.on(interfaces[int(some.interface[0])], 0, out)
             self._gap(some, stream, out)
             meta = PacketMeta(
@@ -174,7 +173,7 @@ class Emitter:
         families = np.zeros(len(rows), np.int64)
         families[whole] = headers[:, 7]
         for part in runs(rows.interface << 16 | families):
-            some = take(rows, part)
+            some = select_rows(rows, part)
             interface = interfaces[int(some.interface[0])]
             stream = self.streams.on(interface, int(families[part.start]), out)
             self._gap(some, stream, out)
@@ -183,7 +182,7 @@ class Emitter:
                 broken = int(np.count_nonzero(~good))
                 first, last = int(some.ts_ns[0]), int(some.ts_ns[-1])
                 out.append(Gap(stream, self.streams.numbering.seq(), broken, GapReason.FILE, first, last))
-                some = take(some, np.flatnonzero(good))
+                some = select_rows(some, np.flatnonzero(good))
             cooked = bulk.gather(chunk, some.off, 4).view(np.uint8).reshape(-1, 16).view(">u2")
             some.off, some.caplen = some.off + _COOKED, some.caplen - _COOKED
             self._batches(some, stream, _netlink_meta(some, cooked, chunk, interface.ours), chunk, out)
@@ -198,11 +197,10 @@ class Emitter:
 
     def _batches(self, rows: Rows, stream: int, meta: PacketMeta | NetlinkMeta, chunk: bytes, out: list[Item]) -> None:
         off, caplen = rows.off.astype(np.uint32), rows.caplen.astype(np.uint32)
-        seq = self.streams.numbering.seq
-        for a in range(0, len(rows), BATCH_RECORDS):
-            b = min(a + BATCH_RECORDS, len(rows))
-            part = slice(a, b)
-            out.append(Batch(stream, seq(), chunk, off[part], caplen[part], rows.ts_ns[part], meta_rows(meta, a, b)))
+        whole = Batch(stream, 0, chunk, off, caplen, rows.ts_ns, meta)
+        for start in range(0, len(rows), BATCH_RECORDS):
+            part = select_rows(whole, slice(start, start + BATCH_RECORDS))
+            out.append(replace(part, seq=self.streams.numbering.seq()))
 
 
 def _netlink_meta(rows: Rows, cooked: NDArray[np.uint16], chunk: bytes, ours: bool) -> NetlinkMeta:
@@ -240,26 +238,6 @@ def by_stream(interface: Ints) -> Iterator[slice | Ints]:
             yield order[part]
 
 
-def take(rows: Rows, part: slice | Ints) -> Rows:
-    """Return some of the rows: a slice, or ascending indices."""
-    indices = np.arange(len(rows))[part] if rows.comment else None
-    return Rows(
-        rows.interface[part],
-        rows.off[part],
-        rows.caplen[part],
-        rows.wirelen[part],
-        rows.ts_ns[part],
-        None if rows.direction is None else rows.direction[part],
-        None if rows.tp_status is None else rows.tp_status[part],
-        None if rows.lost is None else rows.lost[part],
-        {} if indices is None else _moved(rows.comment, indices),
-    )
-
-
-def _moved(comment: dict[int, str], indices: Ints) -> dict[int, str]:
-    return {new: comment[old] for new, old in enumerate(indices.tolist()) if old in comment}
-
-
 def known_directions(direction: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     """Return the column, or None if every value is unknown."""
-    return None if np.all(direction == UNKNOWN_DIRECTION) else direction
+    return None if np.all(direction == DIRECTION_UNKNOWN) else direction

@@ -15,13 +15,11 @@ from numpy.typing import NDArray
 from nettop.batch import Batch, Counter64, DumpMark, Item, NetlinkMeta
 from nettop.broker.client import Broker, NetlinkSocket, ReadRequest
 from nettop.broker.requests import Narrowing, SetName
+from nettop.linux.netlink import NLM_F_DUMP, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NLMSG_HDRLEN
 from nettop.sources.netlink import Receiver
 from nettop.sources.sysctls import Sysctls
 
-NLMSG_ERROR, NLMSG_DONE = 2, 3  # linux/netlink.h
-NLM_F_DUMP_INTR, NLM_F_DUMP = 0x10, 0x300
 _PASSING = frozenset({0, errno.EBUSY, errno.EINTR, errno.EAGAIN, errno.ENOBUFS})
-_HEADER_SIZE = 16  # struct nlmsghdr
 _FLAGS_SHIFT, _TYPE_SHIFT = (16, 0) if sys.byteorder == "little" else (0, 16)  # u16 type, u16 flags read as one u32
 _DATAGRAMS = 96  # a call: about 3 MB of a dump
 _PART = 2 << 20  # bytes: one such call makes a batch
@@ -232,7 +230,7 @@ def scan(batch: Batch, sequence: int, is_dump: bool) -> Scan:
 
 def _errno(words: NDArray[np.uint32], at: int) -> int:
     """The errno in a DONE or ERROR message: a negative int after the header; DONE may come without."""
-    return -int(words[at + 4]) & 0xFFFF_FFFF if words[at] >= _HEADER_SIZE + 4 else 0
+    return -int(words[at + 4]) & 0xFFFF_FFFF if words[at] >= NLMSG_HDRLEN + 4 else 0
 
 
 def _walk(
@@ -247,7 +245,7 @@ def _walk(
     while len(at) and len(words):
         size = words[np.minimum(at, len(words) - 1)].astype(np.int64)
         following = at + (size + 3 >> 2)
-        whole = (size >= _HEADER_SIZE) & (following <= end)
+        whole = (size >= NLMSG_HDRLEN) & (following <= end)
         if not whole.all():
             at, end, which, following = at[whole], end[whole], which[whole], following[whole]
         last[which] = at

@@ -11,6 +11,8 @@ import socket
 import threading
 from collections import deque
 
+from nettop.linux.inet import IPPROTO_DCCP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP
+
 THREADS = 4  # questions under way at a time: a silent name server holds each for some ten seconds
 WAITING = 256  # questions that wait; what comes beyond is not asked, and may be put again
 
@@ -84,8 +86,8 @@ def lookup(question: Question) -> str | None:
 
 _one_service = threading.Lock()  # getservbyport(3) answers every thread in the same buffer
 _PROTOCOLS = {
-    socket.IPPROTO_TCP: "tcp",
-    socket.IPPROTO_UDP: "udp",
-    socket.IPPROTO_SCTP: "sctp",
-    33: "dccp",  # linux/in.h IPPROTO_DCCP, which Python does not name everywhere
+    IPPROTO_TCP: "tcp",
+    IPPROTO_UDP: "udp",
+    IPPROTO_SCTP: "sctp",
+    IPPROTO_DCCP: "dccp",
 }

@@ -18,18 +18,18 @@ import numpy as np
 from nettop.batch import Batch, Counter64, Counters, Gap, Item, NetlinkMeta, Stream, StreamAdded
 from nettop.broker.client import NetlinkSocket
 from nettop.kinds import GapReason
+from nettop.linux.nf_tables import NFT_MSG_NEWGEN
+from nettop.linux.nfnetlink import NFNL_SUBSYS_NFTABLES
+from nettop.linux.socket import SK_MEMINFO_DROPS, SK_MEMINFO_RMEM_ALLOC, SK_MEMINFO_VARS, SO_MEMINFO
 from nettop.sources.datagrams import Received, Slots, joined
 
-_SO_MEMINFO = 55  # asm-generic/socket.h; u32s SK_MEMINFO_* of linux/sock_diag.h
-_MEMINFO = struct.Struct("=9I")
-_SK_MEMINFO_RMEM_ALLOC = 0
-_SK_MEMINFO_DROPS = 8
+_MEMINFO = struct.Struct(f"={SK_MEMINFO_VARS}I")
 # What one message takes of the buffer (skb->truesize), in bytes: at least a sk_buff, the smallest head with its
 # skb_shared_info; at most, for messages of events, a head of 2 KiB. Of conntrack's: 1,280.
 _LEAST_TRUESIZE = 768
 _MOST_TRUESIZE = 2304
 _STILL_NS = 100_000_000
-_NEWGEN = 10 << 8 | 15  # NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWGEN: the last message of every commit
+_NEWGEN = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWGEN  # the last message of every commit
 
 
 class Receiver:
@@ -156,9 +156,9 @@ class Receiver:
 
     def _memory(self) -> tuple[int, int]:
         """Bytes that the buffer holds, and how many messages were dropped since the socket was made (modulo 2³²)."""
-        raw = self._socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+        raw = self._socket.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, _MEMINFO.size)
         words = _MEMINFO.unpack(raw)
-        return words[_SK_MEMINFO_RMEM_ALLOC], words[_SK_MEMINFO_DROPS]
+        return words[SK_MEMINFO_RMEM_ALLOC], words[SK_MEMINFO_DROPS]
 
 
 class NetlinkEvents:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from nettop.batch import Batch, Counter64, Item, Stream
 from nettop.broker.client import Broker, NetlinkSocket, ReadRequest
 from nettop.broker.requests import SetName
+from nettop.linux import nf_tables as nft
+from nettop.linux.netlink import NLMSG_HDRLEN, Attributes, MalformedError, messages
+from nettop.linux.nfnetlink import NFGEN_LENGTH, NFNL_SUBSYS_NFTABLES
 from nettop.sources.dumps import DumpSource
 from nettop.sources.exchange import Asked, Round
 
@@ -18,12 +21,8 @@ MOST_ELEMENTS = 250_000  # of a set that is read: the kernel walks a hash from i
 # grows with the square (100,000 elements 0.6 s, a million about a minute)
 _MOST_SETS = 256  # read in one turn; the others come in the next ones
 
-_HEADERS = struct.Struct("=IHHIIBBH")  # nlmsghdr, nfgenmsg
-_ATTRIBUTE = struct.Struct("=HH")
-_NEWSET = 10 << 8 | 9  # NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWSET
-# linux/netfilter/nf_tables.h: enum nft_set_attributes, nft_set_flags
-_TABLE, _NAME, _FLAGS, _HANDLE, _COUNT = 1, 2, 3, 16, 20
-_ANONYMOUS, _EVAL = 1, 0x20
+_NEWSET = NFNL_SUBSYS_NFTABLES << 8 | nft.NFT_MSG_NEWSET
+_BODY = NLMSG_HDRLEN + NFGEN_LENGTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,43 +107,24 @@ class NftSetDump(DumpSource):
         return [Round(ELEMENTS, (Asked(ReadRequest.NFT_SET_ELEMENTS, of_set=found.name),)) for found in chosen]
 
     def _is_due(self, found: _Listed) -> bool:
-        if found.flags & _ANONYMOUS or not 0 < (1 if found.count is None else found.count) <= MOST_ELEMENTS:
+        if found.flags & nft.NFT_SET_ANONYMOUS or not 0 < (1 if found.count is None else found.count) <= MOST_ELEMENTS:
             return False
-        if found.count is None or found.flags & _EVAL or found.name in self._counting:
+        if found.count is None or found.flags & nft.NFT_SET_EVAL or found.name in self._counting:
             return True
         return self._read.get(found.name) != found.state
 
 
 def _listed(batch: Batch, data: bytes) -> Iterator[_Listed]:
-    """The sets of a batch of answers; what does not read is left out (the decoder says so)."""
+    """Yield the sets of a batch of answers; what cannot be read is left out (the decoder reports it)."""
     for start, length in zip(batch.off.tolist(), batch.caplen.tolist(), strict=True):
-        at, end = start, start + length
-        while at + _HEADERS.size <= end:
-            size, kind, _, _, _, family, _, _ = _HEADERS.unpack_from(data, at)
-            if size < _HEADERS.size or at + size > end:
-                break
-            found = _attributes(data, at + _HEADERS.size, at + size) if kind == _NEWSET else {}
-            if _TABLE in found and _NAME in found:
-                name = SetName(family, _string(found[_TABLE]), _string(found[_NAME]))
-                count = _number(found[_COUNT]) if _COUNT in found else None
-                yield _Listed(name, _number(found.get(_FLAGS, b"")), _number(found.get(_HANDLE, b"")), count)
-            at += size + 3 & ~3
+        with suppress(MalformedError):
+            for kind, first, last in messages(data, start, start + length):
+                if kind == _NEWSET and last - first >= _BODY:
+                    yield from _set(data[first + NLMSG_HDRLEN], Attributes(data, first + _BODY, last))
 
 
-def _attributes(data: bytes, at: int, end: int) -> dict[int, bytes]:
-    found = {}
-    while at + 4 <= end:
-        size, kind = _ATTRIBUTE.unpack_from(data, at)
-        if size < 4 or at + size > end:
-            break
-        found[kind & 0x3FFF] = data[at + 4 : at + size]  # NLA_TYPE_MASK
-        at += size + 3 & ~3
-    return found
-
-
-def _string(value: bytes) -> str:
-    return value.split(b"\0", 1)[0].decode("utf-8", "backslashreplace")
-
-
-def _number(value: bytes) -> int:
-    return int.from_bytes(value, "big")
+def _set(family: int, found: Attributes) -> Iterator[_Listed]:
+    if nft.NFTA_SET_TABLE in found and nft.NFTA_SET_NAME in found:
+        name = SetName(family, found.text(nft.NFTA_SET_TABLE), found.text(nft.NFTA_SET_NAME))
+        flags, handle = found.number(nft.NFTA_SET_FLAGS) or 0, found.number(nft.NFTA_SET_HANDLE) or 0
+        yield _Listed(name, flags, handle, found.number(nft.NFTA_SET_COUNT))

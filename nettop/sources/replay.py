@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from nettop.batch import Batch, Counter64, Counters, DumpMark, End, Gap, Item, StreamAdded, Text, batch_rows
+from nettop.batch import Batch, Counter64, Counters, DumpMark, End, Gap, Item, StreamAdded, Text, select_rows
 from nettop.recording.reader import Reader, open_reader
 from nettop.recording.records import Numbering
 
@@ -125,8 +125,8 @@ class ReplaySource:
         stepped_back = np.flatnonzero(stamps[:rows] - batch.ts_ns[:rows] > LONGEST_WAIT_NS)
         rows = int(stepped_back[0]) if len(stepped_back) else rows
         if rows < len(batch):
-            self._waiting.appendleft(batch_rows(batch, rows, len(batch)))
-        return batch_rows(batch, 0, rows)
+            self._waiting.appendleft(select_rows(batch, slice(rows, len(batch))))
+        return select_rows(batch, slice(0, rows))
 
     def _due(self, item: Item, now: int) -> int:
         """When the item is due on the clock, which says `now`. A silence, or a step back, beyond LONGEST_WAIT_NS moves

@@ -8,10 +8,14 @@ import struct
 import time
 from contextlib import suppress
 
-from nettop.batch import Batch, Counter64, Counters, End, Gap, Item, PacketMeta, Stream, StreamAdded
+from nettop.batch import Batch, Counter64, Counters, End, Gap, Item, PacketMeta, Stream, StreamAdded, select_rows
 from nettop.broker.client import PacketSocket
 from nettop.errors import BrokerError
-from nettop.kinds import LINKTYPE_ETHERNET, GapReason
+from nettop.kinds import GapReason
+from nettop.linux import packet
+from nettop.linux.interface import ARPHRD_LOOPBACK
+from nettop.linux.linktypes import LINKTYPE_ETHERNET
+from nettop.linux.socket import SOL_PACKET
 from nettop.sources import tpacket
 
 _STATISTICS = struct.Struct("=III")  # struct tpacket_stats_v3
@@ -32,7 +36,7 @@ class PacketRing:
         self._name = packet_socket.device.name
         self._snaplen = packet_socket.snaplen
         self._ethernet = packet_socket.linktype == LINKTYPE_ETHERNET
-        self._loopback = packet_socket.device.arphrd == tpacket.ARPHRD_LOOPBACK
+        self._loopback = packet_socket.device.arphrd == ARPHRD_LOOPBACK
         self._block_words = packet_socket.block_size // 4
         self._block_count = packet_socket.block_count
         self._next_block = 0
@@ -47,7 +51,7 @@ class PacketRing:
         self._words = memoryview(self._ring).cast("I")
         if self._loopback:
             with suppress(OSError):  # before Linux 4.20: we leave them out ourselves
-                self._socket.setsockopt(tpacket.SOL_PACKET, tpacket.PACKET_IGNORE_OUTGOING, 1)
+                self._socket.setsockopt(SOL_PACKET, packet.PACKET_IGNORE_OUTGOING, 1)
 
     def fileno(self) -> int:
         """The packet socket: readable when a block is retired, in error when the link went down."""
@@ -71,7 +75,7 @@ class PacketRing:
         """A Gap when the ring was full since the last call, and Counters when they changed; both exact."""
         if not self._announced:
             return []
-        raw = self._socket.getsockopt(tpacket.SOL_PACKET, tpacket.PACKET_STATISTICS, _STATISTICS.size)
+        raw = self._socket.getsockopt(SOL_PACKET, packet.PACKET_STATISTICS, _STATISTICS.size)
         packets, drops, _freezes = _STATISTICS.unpack(raw)  # since the last call: the kernel sets them to zero
         since, self._counted_ns = self._counted_ns, time.time_ns()
         self._received += packets
@@ -101,18 +105,18 @@ class PacketRing:
     def _take_block(self) -> bytearray | None:
         """A copy of the next block if it is ours, which is the kernel's again on return."""
         at = self._next_block * self._block_words
-        if not self._words[at + tpacket.STATUS_WORD] & tpacket.TP_STATUS_USER:
+        if not self._words[at + tpacket.STATUS_WORD] & packet.TP_STATUS_USER:
             return None
         length = (self._words[at + tpacket.LENGTH_WORD] + 7) // 8 * 2
         block = bytearray(self._words[at : at + length])
-        self._words[at + tpacket.STATUS_WORD] = tpacket.TP_STATUS_KERNEL
+        self._words[at + tpacket.STATUS_WORD] = packet.TP_STATUS_KERNEL
         self._next_block = (self._next_block + 1) % self._block_count
         return block
 
     def _batch(self, block: bytearray) -> list[Item]:
         frames = tpacket.frames_of(block, self._snaplen, self._ethernet)
         if self._loopback:
-            kept = frames.take(frames.direction != tpacket.PACKET_OUTGOING)
+            kept = select_rows(frames, frames.direction != packet.PACKET_OUTGOING)
             self._skipped += len(frames) - len(kept)
             frames = kept
         if not len(frames):

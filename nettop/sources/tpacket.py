@@ -11,16 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-SOL_PACKET = 263  # linux/socket.h
-PACKET_STATISTICS = 6  # linux/if_packet.h; tpacket_stats_v3: packets (drops included), drops, freezes
-PACKET_IGNORE_OUTGOING = 23
-PACKET_OUTGOING = 4  # sll_pkttype
-TP_STATUS_KERNEL = 0
-TP_STATUS_USER = 1
-TP_STATUS_VLAN_VALID = 1 << 4
-TP_STATUS_VLAN_TPID_VALID = 1 << 6
-ARPHRD_LOOPBACK = 772  # linux/if_arp.h
-ETH_P_8021Q = 0x8100  # linux/if_ether.h
+from nettop.linux.packet import ETH_P_8021Q, TP_STATUS_VLAN_TPID_VALID, TP_STATUS_VLAN_VALID
 
 STATUS_WORD, COUNT_WORD, FIRST_WORD, LENGTH_WORD = 2, 3, 4, 5  # u32s of a block's header: block_status … blk_len
 _SECONDS = 0  # u64 index in a frame's header: tp_next_offset, tp_sec
@@ -45,13 +36,6 @@ class Frames:
 
     def __len__(self) -> int:
         return len(self.off)
-
-    def take(self, rows: NDArray[np.bool_]) -> Frames:
-        """The frames that `rows` is true for."""
-        return Frames(
-            self.off[rows], self.caplen[rows], self.wirelen[rows], self.ts_ns[rows], self.direction[rows],
-            self.status[rows],
-        )  # fmt: skip
 
 
 def frames_of(block: bytearray, snaplen: int, ethernet: bool) -> Frames:

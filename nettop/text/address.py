@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
-AF_INET = 2
-AF_INET6 = 10
+from nettop.linux.socket import AF_INET
 
 
 def ipv4_text(value: int) -> str:

@@ -2,38 +2,7 @@
 
 from __future__ import annotations
 
-# IANA protocol numbers, as linux/in.h names them.
-PROTO_NAMES = {
-    0: "hopopts",
-    1: "icmp",
-    2: "igmp",
-    4: "ipip",
-    6: "tcp",
-    8: "egp",
-    9: "igp",
-    17: "udp",
-    33: "dccp",
-    41: "ipv6",
-    43: "routing",
-    44: "fragment",
-    46: "rsvp",
-    47: "gre",
-    50: "esp",
-    51: "ah",
-    58: "icmpv6",
-    59: "none",
-    60: "dstopts",
-    88: "eigrp",
-    89: "ospf",
-    94: "ipip",
-    103: "pim",
-    108: "ipcomp",
-    112: "vrrp",
-    132: "sctp",
-    135: "mh",
-    136: "udplite",
-    137: "mpls",
-}
+from nettop.text.protocols import PACKET_NAMES
 
 # linux/if_ether.h
 ETHERTYPE_NAMES = {
@@ -163,7 +132,7 @@ def _message(types: dict[int, str], codes: dict[tuple[int, int], str], typecode:
 
 def proto_name(number: int) -> str:
     """`tcp`, or `proto-200` where the number has no name."""
-    return PROTO_NAMES.get(number) or f"proto-{number}"
+    return PACKET_NAMES.get(number) or f"proto-{number}"
 
 
 def ethertype_name(number: int) -> str:

@@ -16,7 +16,7 @@ from nettop.broker.client import Broker
 from nettop.broker.libpcap import compile_program
 from nettop.broker.start import Mode, start
 from nettop.errors import BrokerError
-from nettop.kinds import LINKTYPE_ETHERNET
+from nettop.linux.linktypes import LINKTYPE_ETHERNET
 from nettop.session.own_ssh import own_session
 from nettop.ui import demo, opening
 from nettop.ui.terminal import ask_start

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from nettop.kinds import NETLINK_NETFILTER
+from nettop.linux.netlink import NETLINK_NETFILTER
 
 _RECEIVE = 1 << 16
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h

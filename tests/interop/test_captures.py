@@ -15,7 +15,8 @@ import pytest
 from nettop.batch import Batch, Item, PacketMeta, Stream, StreamAdded
 from nettop.columns import HAVE_MASTER, HAVE_OPORTS, HAVE_RPORTS, Columns, Strings
 from nettop.decode.conntrack.decoder import ConntrackDecoder
-from nettop.kinds import LINKTYPE_ETHERNET, StreamKind
+from nettop.kinds import StreamKind
+from nettop.linux.linktypes import LINKTYPE_ETHERNET
 from nettop.recording.reader import open_reader
 from nettop.text.address import address_text
 

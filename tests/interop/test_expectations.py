@@ -15,10 +15,11 @@ from xml.etree import ElementTree
 import pytest
 
 from nettop.broker.client import Broker
+from nettop.linux.socket import AF_INET
 from nettop.model.expectations.expectation import Ends, Expectation
 from nettop.model.table import Detail, Snapshot, ViewSpec
 from nettop.session.live import LiveSession
-from nettop.text.address import AF_INET, address_text
+from nettop.text.address import address_text
 from tests.kernel.commands import nettop, running
 from tests.kernel.namespaces import Lab, command_in, poll, run_in
 

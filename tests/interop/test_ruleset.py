@@ -16,11 +16,11 @@ import pytest
 from nettop.batch import Batch, DumpMark, NetlinkMeta, Text
 from nettop.broker.client import Broker
 from nettop.broker.requests import Netns, ReadRequest
-from nettop.decode.nftables.attributes import NLMSG_DONE, NLMSG_ERROR, NLMSG_HEADER
 from nettop.decode.nftables.decoder import NftDecoder
 from nettop.errors import BrokerError
 from nettop.headless.rules import lines
-from nettop.kinds import NETLINK_NETFILTER, TextKind
+from nettop.kinds import TextKind
+from nettop.linux.netlink import NETLINK_NETFILTER, NLMSG_DONE, NLMSG_ERROR, NLMSGHDR
 from nettop.model.ruleset.chain_table import ChainTable
 from nettop.model.ruleset.rule_table import RuleTable
 from nettop.model.ruleset.ruleset import Ruleset
@@ -51,7 +51,7 @@ def datagrams(fd: int) -> list[bytes]:
             got.append(data)
             at = 0
             while at + 16 <= len(data):
-                size, kind = NLMSG_HEADER.unpack_from(data, at)[:2]
+                size, kind = NLMSGHDR.unpack_from(data, at)[:2]
                 if kind in (NLMSG_DONE, NLMSG_ERROR):
                     return got
                 at += size + 3 & ~3

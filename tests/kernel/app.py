@@ -15,7 +15,8 @@ from typing import Any
 from nettop.broker.client import Broker, NetlinkSocket, Netns, ReadRequest, SetName
 from nettop.broker.start import Mode, start, start_in_userns
 from nettop.errors import NettopError
-from nettop.kinds import NETLINK_NETFILTER, NETLINK_ROUTE, TextKind
+from nettop.kinds import TextKind
+from nettop.linux.netlink import NETLINK_NETFILTER, NETLINK_ROUTE
 
 
 def main(plan: dict[str, Any]) -> int:

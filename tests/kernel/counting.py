@@ -8,7 +8,7 @@ import struct
 from typing import Any
 
 from nettop.broker.client import Broker
-from nettop.kinds import NETLINK_NETFILTER
+from nettop.linux.netlink import NETLINK_NETFILTER
 from tests.kernel.commands import rows
 from tests.kernel.namespaces import Lab, run_in
 

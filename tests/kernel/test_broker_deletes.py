@@ -14,7 +14,7 @@ from nettop.broker.client import Broker, FlowKey
 from nettop.broker.requests import DeleteFlows
 from nettop.broker.start import start
 from nettop.errors import BrokerError, NotPermitted
-from nettop.kinds import NETLINK_NETFILTER
+from nettop.linux.netlink import NETLINK_NETFILTER
 from tests.kernel.app import message_types
 from tests.kernel.live import sysctl
 from tests.kernel.namespaces import Lab, keep_flows, run_in

@@ -9,7 +9,8 @@ import pytest
 
 from nettop.broker.client import Broker, Netns
 from nettop.errors import BrokerError
-from nettop.kinds import NETLINK_NETFILTER, TextKind
+from nettop.kinds import TextKind
+from nettop.linux.netlink import NETLINK_NETFILTER
 from tests.kernel.namespaces import DEADLINE_S, Lab, add_rules, netns_path, poll, run_in
 
 pytestmark = pytest.mark.kernel

@@ -18,7 +18,7 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 from nettop.broker.client import Broker, Narrowing, Netns, ReadRequest, SetName
 from nettop.broker.identity import can_change_ids
 from nettop.errors import BrokerError
-from nettop.kinds import NETLINK_NETFILTER, NETLINK_ROUTE
+from nettop.linux.netlink import NETLINK_NETFILTER, NETLINK_ROUTE
 from tests.kernel.app import message_types
 from tests.kernel.namespaces import Lab, poll, run_in
 from tests.kernel.processes import App

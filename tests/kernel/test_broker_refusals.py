@@ -17,7 +17,8 @@ from nettop.broker import request_json, requests, wire
 from nettop.broker.client import Broker, ReadRequest, SetSysctl
 from nettop.broker.start import broker_command, start
 from nettop.errors import BrokerError, FilterError, NotPermitted
-from nettop.kinds import NETLINK_NETFILTER, TextKind
+from nettop.kinds import TextKind
+from nettop.linux.netlink import NETLINK_NETFILTER
 from tests.kernel.live import sysctl
 from tests.profiles import examples
 

@@ -12,7 +12,7 @@ import pytest
 from nettop.broker.client import Broker, CounterName, Netns, ReadRequest
 from nettop.broker.start import start
 from nettop.errors import BrokerError, NotPermitted
-from nettop.kinds import NETLINK_NETFILTER
+from nettop.linux.netlink import NETLINK_NETFILTER
 from tests.kernel.namespaces import Lab, run_in
 from tests.kernel.test_broker_reads import parts
 from tests.kernel.test_broker_sockets import taken

@@ -13,7 +13,7 @@ import pytest
 from nettop.broker.client import Broker, NetlinkSocket, ReadRequest, SetName
 from nettop.broker.server import MAX_SOCKETS
 from nettop.errors import BrokerError
-from nettop.kinds import NETLINK_NETFILTER, NETLINK_ROUTE
+from nettop.linux.netlink import NETLINK_NETFILTER, NETLINK_ROUTE
 from tests.kernel.app import count_flows, message_types
 from tests.kernel.namespaces import Lab, add_rules, poll, run_in
 from tests.kernel.test_broker_privileges import add_flows

@@ -13,7 +13,8 @@ from nettop.batch import Counter64, Stream
 from nettop.broker import libpcap
 from nettop.broker.client import Broker
 from nettop.errors import BrokerError, FilterError
-from nettop.kinds import LINKTYPE_ETHERNET, StreamKind
+from nettop.kinds import StreamKind
+from nettop.linux.linktypes import LINKTYPE_ETHERNET
 from nettop.sources.ring import PacketRing
 from tests.kernel.live import all_are_read, close_fd, count, injector, pcap_frames, read_until, records, tcpdump
 from tests.kernel.namespaces import Lab, run_in

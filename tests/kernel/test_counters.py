@@ -17,7 +17,7 @@ from nettop.broker.client import Broker
 from nettop.broker.requests import CounterName
 from nettop.decode.nftables.sets import NftSetsDecoder
 from nettop.headless.load import item_time
-from nettop.kinds import NETLINK_NETFILTER
+from nettop.linux.netlink import NETLINK_NETFILTER
 from nettop.model.counters.forecast import forecast
 from nettop.model.counters.series import Series
 from nettop.pipeline import feeds

@@ -17,7 +17,8 @@ from nettop.batch import Batch, Counter64, Counters, Gap, Item, Stream
 from nettop.broker.client import Broker
 from nettop.columns import Strings
 from nettop.decode.conntrack.decoder import ConntrackDecoder
-from nettop.kinds import NETLINK_NETFILTER, GapReason, StreamKind
+from nettop.kinds import GapReason, StreamKind
+from nettop.linux.netlink import NETLINK_NETFILTER
 from nettop.model.events.ring import EVENT_GAP, EventRing
 from nettop.model.ledger import LedgerRow
 from nettop.pipeline import feeds

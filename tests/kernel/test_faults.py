@@ -28,7 +28,7 @@ from nettop.batch import Batch, Counter64, DumpMark, End
 from nettop.broker.client import Broker
 from nettop.broker.identity import can_change_ids
 from nettop.broker.start import start
-from nettop.kinds import NETLINK_NETFILTER
+from nettop.linux.netlink import NETLINK_NETFILTER
 from nettop.model.table import Snapshot, ViewSpec
 from nettop.pipeline import feeds
 from nettop.session.live import LiveSession

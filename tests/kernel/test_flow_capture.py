@@ -17,7 +17,7 @@ import pytest
 from nettop.broker.client import Broker, Netns, ReadRequest
 from nettop.columns import Strings
 from nettop.decode.conntrack.decoder import ConntrackDecoder
-from nettop.kinds import NETLINK_NETFILTER
+from nettop.linux.netlink import NETLINK_NETFILTER
 from nettop.model.flows.capture import FlowCapture, flow_capture
 from nettop.model.flows.cells import row_views
 from tests.kernel.live import pcap_frames, tcpdump

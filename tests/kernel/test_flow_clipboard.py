@@ -13,7 +13,8 @@ import pytest
 
 from nettop.batch import Counter64, DumpMark, Stream
 from nettop.broker.client import Broker
-from nettop.kinds import NETLINK_NETFILTER, StreamKind
+from nettop.kinds import StreamKind
+from nettop.linux.netlink import NETLINK_NETFILTER
 from nettop.model.flows.clipboard import copied
 from nettop.model.flows.table import FlowTable
 from nettop.pipeline import feeds

@@ -16,7 +16,8 @@ from nettop.broker.client import Broker, Netns
 from nettop.broker.requests import Narrowing
 from nettop.columns import Columns, Strings
 from nettop.decode.conntrack.decoder import ConntrackDecoder
-from nettop.kinds import NETLINK_NETFILTER, StreamKind
+from nettop.kinds import StreamKind
+from nettop.linux.netlink import NETLINK_NETFILTER
 from nettop.model.filter.expression import Filter, parse
 from nettop.model.flows.fields import FlowFields
 from nettop.model.kernel_filter.pushdown import narrowed

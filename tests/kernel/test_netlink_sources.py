@@ -17,7 +17,8 @@ import pytest
 from nettop.batch import Batch, Counter64, Counters, DumpMark, End, Gap, Item, NetlinkMeta, Stream, StreamAdded, Text
 from nettop.broker.client import Broker, Netns, ReadRequest
 from nettop.broker.identity import can_change_ids
-from nettop.kinds import NETLINK_NETFILTER, GapReason, StreamKind, TextKind
+from nettop.kinds import GapReason, StreamKind, TextKind
+from nettop.linux.netlink import NETLINK_NETFILTER
 from nettop.pipeline import feeds
 from nettop.pipeline.feeds import Feed
 from nettop.sources.dumps import DumpSource

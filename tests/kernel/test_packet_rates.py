@@ -15,7 +15,8 @@ from nettop.batch import Batch, Counter64, DumpMark, End, Gap, Item, Stream, Str
 from nettop.broker.client import Broker
 from nettop.columns import HAVE_OCOUNT, HAVE_RCOUNT, Strings
 from nettop.decode.conntrack.decoder import ConntrackDecoder
-from nettop.kinds import NETLINK_NETFILTER, StreamKind
+from nettop.kinds import StreamKind
+from nettop.linux.netlink import NETLINK_NETFILTER
 from nettop.model.flows.table import FlowTable
 from nettop.model.packet_rates.meter import FlowMeter
 from nettop.model.packets.table import PacketModel

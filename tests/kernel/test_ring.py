@@ -18,9 +18,9 @@ import pytest
 from nettop.batch import Batch, Counter64, Counters, End, Gap, Item, PacketMeta, Stream, StreamAdded
 from nettop.broker.client import Broker, Netns
 from nettop.kinds import GapReason, StreamKind
+from nettop.linux.packet import PACKET_OUTGOING, TP_STATUS_VLAN_VALID
 from nettop.pipeline.source_thread import SourceThread
 from nettop.sources.ring import PacketRing
-from nettop.sources.tpacket import PACKET_OUTGOING, TP_STATUS_VLAN_VALID
 from tests.kernel.live import all_are_read, count, injector, read_until, records, tcpdump
 from tests.kernel.namespaces import Lab, command_in, poll, run_in
 

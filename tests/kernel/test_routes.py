@@ -13,7 +13,7 @@ import pytest
 from nettop.batch import Batch, Counter64, DumpMark, End, Item
 from nettop.broker.client import Broker
 from nettop.decode.rtnetlink import decode_rtnetlink
-from nettop.kinds import NETLINK_ROUTE
+from nettop.linux.netlink import NETLINK_ROUTE
 from nettop.model.topology.routing import Routing
 from nettop.pipeline import feeds
 from nettop.sources.dumps import DumpSource

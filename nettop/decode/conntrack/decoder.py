@@ -11,18 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nettop import columns as c
-from nettop.batch import Batch, NetlinkMeta
+from nettop.batch import Batch
 from nettop.columns import Columns, Decoded, Strings
 from nettop.decode.conntrack.expectations import EXPECTATION
 from nettop.decode.conntrack.layout import FLOW, Kind, Layout, layout_of
 from nettop.decode.conntrack.rows import Block, FlowRows
-from nettop.decode.netlink import NLM_F_CREATE, NLM_F_MULTI, BadAttribute, ErrorRows, Messages, split
+from nettop.decode.netlink import ErrorRows, Messages, split, wanted
 from nettop.linux import conntrack as nfct
+from nettop.linux.netlink import NLM_F_CREATE, NLM_F_MULTI, MalformedError
+from nettop.linux.nfnetlink import NFNL_SUBSYS_CTNETLINK, NFNL_SUBSYS_CTNETLINK_EXP
 
-_NEW = nfct.NFNL_SUBSYS_CTNETLINK << 8 | nfct.IPCTNL_MSG_CT_NEW
-_DELETE = nfct.NFNL_SUBSYS_CTNETLINK << 8 | nfct.IPCTNL_MSG_CT_DELETE
-_EXPECT_NEW = nfct.NFNL_SUBSYS_CTNETLINK_EXP << 8 | nfct.IPCTNL_MSG_EXP_NEW
-_EXPECT_DELETE = nfct.NFNL_SUBSYS_CTNETLINK_EXP << 8 | nfct.IPCTNL_MSG_EXP_DELETE
+_NEW = NFNL_SUBSYS_CTNETLINK << 8 | nfct.IPCTNL_MSG_CT_NEW
+_DELETE = NFNL_SUBSYS_CTNETLINK << 8 | nfct.IPCTNL_MSG_CT_DELETE
+_EXPECT_NEW = NFNL_SUBSYS_CTNETLINK_EXP << 8 | nfct.IPCTNL_MSG_EXP_NEW
+_EXPECT_DELETE = NFNL_SUBSYS_CTNETLINK_EXP << 8 | nfct.IPCTNL_MSG_EXP_DELETE
 
 MAX_LAYOUTS = 256
 _WORTH = 6  # a new layout that fits fewer messages than this has hardly paid for the search
@@ -46,12 +48,12 @@ class ConntrackDecoder:
         of the record unless HAVE_EVENT_TS is set. Expectations are in `expect`, after EXPECT_DTYPES too.
         """
         messages = split(batch)
-        wanted = _wanted(batch, messages, _NEW, _DELETE)
-        cols, record, errors = self._read(batch, messages, wanted, self._layouts)
-        if len(wanted) == len(messages):
+        rows = wanted(batch, messages, (_NEW, _DELETE))
+        cols, record, errors = self._read(batch, messages, rows, self._layouts)
+        if len(rows) == len(messages):
             return Decoded(batch.stream, batch.seq, cols, record, errors.merged(messages.errors))
-        wanted = _wanted(batch, messages, _EXPECT_NEW, _EXPECT_DELETE)
-        expect, expect_record, more = self._read(batch, messages, wanted, self._expect_layouts)
+        rows = wanted(batch, messages, (_EXPECT_NEW, _EXPECT_DELETE))
+        expect, expect_record, more = self._read(batch, messages, rows, self._expect_layouts)
         if len(expect):
             expect["event"][expect["event"] != c.EVENT_DUMP] += c.EVENT_EXPECT
         lost = errors.merged(more.merged(), messages.errors)
@@ -174,18 +176,10 @@ class _Job:
         row = int(block.rows[i])
         try:
             return layout_of(self._batch.buf, int(self._offsets[row]), int(self._lengths[row]), kind)
-        except BadAttribute as error:
+        except MalformedError as error:
             self._errors.add(int(self._records[row]), error.offset, error.code)
             self._bad.append(row)
             return None
-
-
-def _wanted(batch: Batch, messages: Messages, new: int, delete: int) -> NDArray[np.intp]:
-    """Which messages are of these two types, and sent by the kernel."""
-    wanted = (messages.kind == new) | (messages.kind == delete)
-    if isinstance(batch.meta, NetlinkMeta):
-        wanted &= ~batch.meta.outgoing[messages.record]
-    return np.flatnonzero(wanted)
 
 
 def _events(kind: NDArray[np.uint16], flags: NDArray[np.uint16]) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""What a message about an expectation, a connection that a conntrack helper awaits, holds, and in which columns.
+"""The content and columns of a message about an expectation: a connection that a conntrack helper awaits.
 
 ConntrackDecoder reads such messages in bulk like those of flows. Format: linux/netfilter/nfnetlink_conntrack.h.
 """

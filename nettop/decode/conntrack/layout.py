@@ -1,4 +1,4 @@
-"""Where the values of a conntrack message lie: one walk over its attributes gives a layout that fits all its likes.
+"""The layouts of conntrack messages: one walk over attributes gives the places of values in all messages like it.
 
 Two messages of equal length whose attribute headers (length and type, 4 bytes) are equal at every place where the walk
 of the first saw one have their values at the same places: by induction the walk of the second sees the same headers.
@@ -14,21 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nettop import columns as c
-from nettop.decode.netlink import (
+from nettop.linux import conntrack as nfct
+from nettop.linux.netlink import (
     ERR_FAMILY,
     ERR_TOO_LONG,
     ERR_VALUE_SHORT,
     NLA_HDRLEN,
     NLMSG_HDRLEN,
-    BadAttribute,
+    Buffer,
+    MalformedError,
     attributes,
 )
-from nettop.linux import conntrack as nfct
+from nettop.linux.nfnetlink import NFGEN_LENGTH
+from nettop.linux.socket import AF_INET, AF_INET6
 
-BODY = NLMSG_HDRLEN + nfct.NFGEN_LENGTH  # where the attributes begin
+BODY = NLMSG_HDRLEN + NFGEN_LENGTH  # where the attributes begin
 MAX_LENGTH = 1 << 16  # the kernel's are a few hundred bytes
 MAX_HEADERS = 512
-AF_INET, AF_INET6 = 2, 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,7 @@ _STAND_IN = {"rproto": "proto", "ozone": "zone", "rzone": "zone"}
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What the messages of one subsystem hold."""
+    """The content of the messages of one subsystem."""
 
     schema: Schema
     have: tuple[tuple[int, tuple[str, ...]], ...]  # a bit is set when all of these were seen
@@ -178,11 +180,11 @@ class Part:
 
 @dataclass(slots=True, eq=False)
 class Layout:
-    """Where the values of every message of this length with these attribute headers lie."""
+    """The places of values in every message of this length with these attribute headers."""
 
     length: int
     words: NDArray[np.intp]  # places of the attribute headers, in 4-byte words
-    heads: NDArray[np.uint32]  # the headers themselves, as they stand in memory
+    heads: NDArray[np.uint32]  # the headers themselves, as they are in memory
     have: int  # HAVE_* bits
     family: int  # of the addresses; 0: there are none, the nfgenmsg says
     numbers: tuple[tuple[str, tuple[Part, ...]], ...]  # column → parts to be added up
@@ -191,11 +193,11 @@ class Layout:
 
 
 class Walk:
-    """What the walk over one message has seen so far: the places of its headers and of the values of a schema."""
+    """A walk over one message: the places of its headers and of the values of a schema."""
 
     __slots__ = ("base", "buf", "families", "headers", "numbers", "texts")
 
-    def __init__(self, buf: bytes | bytearray | memoryview, base: int) -> None:
+    def __init__(self, buf: Buffer, base: int) -> None:
         self.buf = buf
         self.base = base
         self.headers: list[int] = []
@@ -204,11 +206,11 @@ class Walk:
         self.texts: dict[str, tuple[str, int, int, bool]] = {}
 
     def nest(self, schema: Schema, start: int, end: int) -> None:
-        """Walk buf[start:end]. Raises BadAttribute."""
+        """Walk buf[start:end]. Raises MalformedError."""
         for kind, begin, stop in attributes(self.buf, start, end):
             self.headers.append(begin - NLA_HDRLEN - self.base)
             if len(self.headers) > MAX_HEADERS:
-                raise BadAttribute(begin - NLA_HDRLEN, ERR_TOO_LONG)
+                raise MalformedError(begin - NLA_HDRLEN, ERR_TOO_LONG)
             what = schema.get(kind)
             if isinstance(what, dict):
                 self.nest(what, begin, stop)
@@ -242,19 +244,19 @@ class Walk:
 
     def _fits(self, begin: int, width: int, needed: int) -> None:
         if width < needed:
-            raise BadAttribute(begin - NLA_HDRLEN, ERR_VALUE_SHORT)
+            raise MalformedError(begin - NLA_HDRLEN, ERR_VALUE_SHORT)
 
 
-def layout_of(buf: bytes | bytearray | memoryview, base: int, length: int, kind: Kind = FLOW) -> Layout:
-    """The layout of the message buf[base : base + length], header included. Raises BadAttribute on bad bytes."""
+def layout_of(buf: Buffer, base: int, length: int, kind: Kind = FLOW) -> Layout:
+    """The layout of the message buf[base : base + length], header included. Raises MalformedError on bad bytes."""
     if length > MAX_LENGTH:
-        raise BadAttribute(base, ERR_TOO_LONG)
+        raise MalformedError(base, ERR_TOO_LONG)
     if length < BODY:
-        raise BadAttribute(base, ERR_VALUE_SHORT)
+        raise MalformedError(base, ERR_VALUE_SHORT)
     walk = Walk(buf, base)
     walk.nest(kind.schema, base + BODY, base + length)
     if len(walk.families) > 1:
-        raise BadAttribute(base + BODY, ERR_FAMILY)
+        raise MalformedError(base + BODY, ERR_FAMILY)
     words = np.array(walk.headers, np.intp) // 4
     return Layout(
         length=length,

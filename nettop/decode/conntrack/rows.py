@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from nettop.batch import Array
 from nettop.columns import COLUMN_DTYPES, FLOW_HI, Columns, Strings
 from nettop.decode.conntrack.layout import Layout, Part
-from nettop.decode.netlink import NLMSG_HDRLEN, Buffer, unaligned
+from nettop.decode.netlink import unaligned
+from nettop.linux.netlink import NLMSG_HDRLEN, Buffer
 
 _ALWAYS = (
     "family",
@@ -48,7 +49,7 @@ class Block:
         return len(self.rows)
 
     def fits(self, layout: Layout) -> NDArray[np.bool_]:
-        """Which messages have exactly this layout's attribute headers."""
+        """Return a mask of the messages that have exactly this layout's attribute headers."""
         heads = self.data.view(np.uint32)[:, layout.words]
         same: NDArray[np.bool_] = (heads == layout.heads).all(axis=1)
         return same
@@ -76,7 +77,7 @@ class FlowRows:
         self._data[name] = values
 
     def columns(self) -> Columns:
-        """What has been filled in."""
+        """Return the columns filled in so far."""
         if any(name in self._data for name in FLOW_HI):
             for name in FLOW_HI:
                 self._column(name)
@@ -112,7 +113,7 @@ class FlowRows:
             self._put(name, block, self._codes(block.data[:, offset : offset + width], text))
 
     def _codes(self, raw: NDArray[np.uint8], text: bool) -> Array:
-        """Codes of one string a row; most often they are all the same."""
+        """Return the codes of one string a row; most often all are equal."""
         if not raw.shape[1] or (raw == raw[0]).all():
             return np.full(len(raw), self._code(raw[0].tobytes(), text), np.uint16)
         return np.array([self._code(value.tobytes(), text) for value in raw], np.uint16)

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
-from nettop.batch import Batch, NetlinkMeta
+from nettop.batch import Batch
 from nettop.columns import DecodeErrors
-from nettop.decode.netlink import (
-    ERR_VALUE_SHORT,
-    NLMSG_HDRLEN,
-    BadAttribute,
-    Buffer,
-    ErrorRows,
-    Messages,
-    attributes,
-    split,
-)
+from nettop.decode.netlink import read_each
 from nettop.linux import conntrack as nfct
+from nettop.linux.netlink import ERR_VALUE_SHORT, NLMSG_HDRLEN, Attributes, Buffer, MalformedError
+from nettop.linux.nfnetlink import NFGEN_LENGTH, NFNL_SUBSYS_CTNETLINK
 
-_BODY = NLMSG_HDRLEN + nfct.NFGEN_LENGTH
-_CPU = nfct.NFNL_SUBSYS_CTNETLINK << 8 | nfct.IPCTNL_MSG_CT_GET_STATS_CPU
-_TABLE = nfct.NFNL_SUBSYS_CTNETLINK << 8 | nfct.IPCTNL_MSG_CT_GET_STATS
+_BODY = NLMSG_HDRLEN + NFGEN_LENGTH
+_CPU = NFNL_SUBSYS_CTNETLINK << 8 | nfct.IPCTNL_MSG_CT_GET_STATS_CPU
+_TABLE = NFNL_SUBSYS_CTNETLINK << 8 | nfct.IPCTNL_MSG_CT_GET_STATS
 # Asked of the expectation subsystem, answered under conntrack's own (ctnetlink_exp_stat_fill_info).
-_EXPECT_CPU = nfct.NFNL_SUBSYS_CTNETLINK << 8 | nfct.IPCTNL_MSG_EXP_GET_STATS_CPU
+_EXPECT_CPU = NFNL_SUBSYS_CTNETLINK << 8 | nfct.IPCTNL_MSG_EXP_GET_STATS_CPU
 _GLOBAL = {nfct.CTA_STATS_GLOBAL_ENTRIES: "entries", nfct.CTA_STATS_GLOBAL_MAX_ENTRIES: "max_entries"}
 
 
@@ -65,7 +56,7 @@ class ExpectCpuStats:
 
 @dataclass(frozen=True, slots=True)
 class TableStats:
-    """How many entries the namespace's table holds, and how many it may."""
+    """The number of entries in the namespace's table, and its limit."""
 
     ts_ns: int
     entries: int | None = None
@@ -74,7 +65,7 @@ class TableStats:
 
 @dataclass(frozen=True, slots=True)
 class ConntrackStats:
-    """What a batch of answers says, in their order."""
+    """The statistics in one batch of answers, in their order."""
 
     stream: int
     seq: int
@@ -85,24 +76,20 @@ class ConntrackStats:
 
 
 def decode_ctstats(batch: Batch) -> ConntrackStats:
-    """The statistics of a batch of the "ctstats" stream. Never raises on bad bytes; requests of ours are skipped."""
-    messages = split(batch)
-    errors = ErrorRows()
+    """Decode a batch of the "ctstats" stream. Never raises on bad bytes; requests of ours are skipped."""
     found: list[CpuStats | ExpectCpuStats | TableStats] = []
-    for row in _answers(batch, messages):
-        record, start = int(messages.record[row]), int(messages.offset[row])
-        end, ts_ns = start + int(messages.length[row]), int(batch.ts_ns[record])
-        try:
-            found.append(_answer(int(messages.kind[row]), batch.buf, start, end, ts_ns))
-        except BadAttribute as error:
-            errors.add(record, error.offset, error.code)
+
+    def read(kind: int, record: int, start: int, end: int) -> None:
+        found.append(_answer(kind, batch.buf, start, end, int(batch.ts_ns[record])))
+
+    errors = read_each(batch, (_CPU, _TABLE, _EXPECT_CPU), read)
     return ConntrackStats(
         batch.stream,
         batch.seq,
         tuple(one for one in found if isinstance(one, CpuStats)),
         tuple(one for one in found if isinstance(one, ExpectCpuStats)),
         tuple(one for one in found if isinstance(one, TableStats)),
-        errors.merged(messages.errors),
+        errors,
     )
 
 
@@ -114,26 +101,15 @@ def _answer(kind: int, buf: Buffer, start: int, end: int, ts_ns: int) -> CpuStat
     return TableStats(ts_ns, **_values(buf, start, end, _GLOBAL))
 
 
-def _answers(batch: Batch, messages: Messages) -> Iterator[int]:
-    wanted = np.isin(messages.kind, (_CPU, _TABLE, _EXPECT_CPU))
-    if isinstance(batch.meta, NetlinkMeta):
-        wanted &= ~batch.meta.outgoing[messages.record]
-    return iter(np.flatnonzero(wanted).tolist())
-
-
 def _cpu(buf: Buffer, start: int, end: int) -> int:
-    """The CPU's number: the kernel puts it into the nfgenmsg's res_id."""
+    """Return the CPU's number: the kernel puts it into the nfgenmsg's res_id."""
     if end - start < _BODY:
-        raise BadAttribute(start, ERR_VALUE_SHORT)
+        raise MalformedError(start, ERR_VALUE_SHORT)
     return int.from_bytes(buf[start + _BODY - 2 : start + _BODY], "big")
 
 
 def _values(buf: Buffer, start: int, end: int, names: Mapping[int, str]) -> dict[str, int]:
-    """The be32 attributes that have a name."""
-    found: dict[str, int] = {}
-    for kind, begin, stop in attributes(buf, start + _BODY, end):
-        if kind in names:
-            if stop - begin < 4:
-                raise BadAttribute(begin, ERR_VALUE_SHORT)
-            found[names[kind]] = int.from_bytes(buf[begin : begin + 4], "big")
-    return found
+    """Return the be32 attributes that have a name."""
+    found = Attributes(buf, start + _BODY, end)
+    values = {name: found.number(kind, least=4) for kind, name in names.items()}
+    return {name: value for name, value in values.items() if value is not None}

@@ -11,21 +11,16 @@ from struct import Struct
 import numpy as np
 from numpy.typing import NDArray
 
-from nettop.decode.nftables.attributes import MalformedError, each
+from nettop.decode.netlink import offsets, unaligned
+from nettop.linux import nf_tables as nft
+from nettop.linux.netlink import ERR_ATTRIBUTE_CUT, ERR_TOO_LONG, NLA_HDRLEN, MalformedError, attributes
 
-INTERVAL_END, CATCHALL = 1, 2  # enum nft_set_elem_flags
+_LENGTH = Struct("=H")
 NEVER = np.uint64(0xFFFF_FFFF_FFFF_FFFF)  # in `expires_ms`: it does not
 
-_LENGTH = Struct("=H").unpack_from
-_KEY, _FLAGS, _EXPIRATION, _EXPR, _KEY_END, _EXPRESSIONS = 1, 3, 5, 7, 10, 11  # NFTA_SET_ELEM_*
-_DATA_VALUE = 1  # NFTA_DATA_VALUE
-_EXPR_NAME, _EXPR_DATA = 1, 2  # NFTA_EXPR_*
-_COUNTER_BYTES, _COUNTER_PACKETS = 1, 2  # NFTA_COUNTER_*
-_STEPS = 64  # elements walked one by one before equal length is tried again
 _LAYOUTS = 8  # remembered of each length
 _MOST_REMEMBERED = 512  # layouts of all lengths
 _LONGEST_REMEMBERED = 1024  # bytes of an element: comments take 256, each expression some 50
-_LONGEST_KEY = 64  # NFT_DATA_VALUE_MAXLEN
 _MOST_LAYOUTS = 256  # of one length in one message: the kernel makes a handful
 
 
@@ -35,7 +30,7 @@ class Elements:
 
     keys: NDArray[np.uint8]  # (n, length of a key); a catch-all's is zeros
     ends: NDArray[np.uint8]  # last member of a concatenated range, else the key again
-    flags: NDArray[np.uint32]  # INTERVAL_END, CATCHALL
+    flags: NDArray[np.uint32]  # NFT_SET_ELEM_*
     counted: NDArray[np.bool_]  # whether it has a counter
     packets: NDArray[np.uint64]
     octets: NDArray[np.uint64]  # bytes
@@ -54,7 +49,7 @@ class Elements:
 
 @dataclass(slots=True)
 class _Layout:
-    """Where things stand in an element of this layout; offsets from the first byte after its header."""
+    """The places of values in elements of this layout: offsets from the first byte after the header."""
 
     fixed: list[tuple[int, int]] = field(default_factory=list)  # spans that are equal in every such element
     key: tuple[int, int] = (0, 0)
@@ -104,10 +99,10 @@ class ElementReader:
                 self._remember(length, layout)
             if not len(rows):
                 return
-        raise MalformedError(int(at[rows[0]]))
+        raise MalformedError(int(at[rows[0]]), ERR_TOO_LONG)
 
     def _remember(self, length: int, layout: _Layout) -> None:
-        """What is no kernel's work is not worth its memory."""
+        """Keep the layout, unless it is larger than the kernel's are."""
         if length > _LONGEST_REMEMBERED or self._remembered >= _MOST_REMEMBERED:
             return
         known = self._layouts.setdefault(length, [])
@@ -117,7 +112,7 @@ class ElementReader:
 
 
 class _Columns:
-    """What was read so far of so many elements."""
+    """The columns read so far of `count` elements."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -182,54 +177,29 @@ def _wide(cells: NDArray[np.uint8], at: int) -> NDArray[np.uint64]:
 
 
 def _offsets(data: bytes, start: int, end: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where the payload of each element begins, and how long it is."""
-    at, size = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    while start + 4 <= end:
-        length: int = _LENGTH(data, start)[0]
-        if length < 4 or start + length > end:
-            raise MalformedError(start)
-        stride = length + 3 & ~3
-        count = (end - start - length) // stride + 1
-        same = np.ndarray((count,), np.uint16, data, start, (stride,)) == length
-        run = count if same.all() else int(same.argmin())
-        at.append(start + 4 + stride * np.arange(run))
-        size.append(np.full(run, length - 4))
-        start += stride * run
-        if run < _STEPS:
-            steps, start = _steps(data, start, end)
-            at.append(steps[:, 0])
-            size.append(steps[:, 1])
-    return np.concatenate(at), np.concatenate(size)
-
-
-def _steps(data: bytes, start: int, end: int) -> tuple[NDArray[np.int64], int]:
-    """Up to _STEPS elements one by one: (payload, length) of each, and where the next begins."""
-    found: list[tuple[int, int]] = []
-    while start + 4 <= end and len(found) < _STEPS:
-        length: int = _LENGTH(data, start)[0]
-        if length < 4 or start + length > end:
-            raise MalformedError(start)
-        found.append((start + 4, length - 4))
-        start += length + 3 & ~3
-    return np.array(found, np.int64).reshape(-1, 2), start
+    """Return where the payload of each element begins, and how long it is."""
+    at, stop = offsets(data, start, end, _LENGTH, NLA_HDRLEN)
+    if stop + NLA_HDRLEN <= end:
+        raise MalformedError(stop, ERR_ATTRIBUTE_CUT)
+    return at + NLA_HDRLEN, unaligned(data, np.uint16)[at].astype(np.int64) - NLA_HDRLEN
 
 
 def _layout(data: bytes, start: int, end: int) -> _Layout:
     """Walk one element."""
     layout = _Layout()
-    for kind, first, last in each(data, start, end):
+    for kind, first, last in attributes(data, start, end):
         layout.fixed.append((first - 4, first))
-        if kind in (_KEY, _KEY_END):
+        if kind in (nft.NFTA_SET_ELEM_KEY, nft.NFTA_SET_ELEM_KEY_END):
             _key(data, layout, kind, first, last)
-        elif kind == _FLAGS:
+        elif kind == nft.NFTA_SET_ELEM_FLAGS:
             layout.fixed.append((first, last))
             layout.flags = int.from_bytes(data[first:last], "big") & 0xFFFF_FFFF
-        elif kind == _EXPIRATION and last - first == 8:
+        elif kind == nft.NFTA_SET_ELEM_EXPIRATION and last - first == 8:
             layout.expires_at = first
-        elif kind == _EXPR:
+        elif kind == nft.NFTA_SET_ELEM_EXPR:
             _expression(data, layout, first, last)
-        elif kind == _EXPRESSIONS:
-            for _, inner, stop in each(data, first, last):
+        elif kind == nft.NFTA_SET_ELEM_EXPRESSIONS:
+            for _, inner, stop in attributes(data, first, last):
                 layout.fixed.append((inner - 4, inner))
                 _expression(data, layout, inner, stop)
     return _settled(data, layout, start)
@@ -251,32 +221,32 @@ def _settled(data: bytes, layout: _Layout, start: int) -> _Layout:
 
 
 def _key(data: bytes, layout: _Layout, kind: int, first: int, last: int) -> None:
-    for inner, begin, stop in each(data, first, last):
+    for inner, begin, stop in attributes(data, first, last):
         layout.fixed.append((begin - 4, begin))
-        if inner == _DATA_VALUE and stop - begin > _LONGEST_KEY:
-            raise MalformedError(begin)
-        if inner == _DATA_VALUE and kind == _KEY:
+        if inner == nft.NFTA_DATA_VALUE and stop - begin > nft.NFT_DATA_VALUE_MAXLEN:
+            raise MalformedError(begin, ERR_TOO_LONG)
+        if inner == nft.NFTA_DATA_VALUE and kind == nft.NFTA_SET_ELEM_KEY:
             layout.key = (begin, stop)
-        elif inner == _DATA_VALUE:
+        elif inner == nft.NFTA_DATA_VALUE:
             layout.end = (begin, stop)
 
 
 def _expression(data: bytes, layout: _Layout, first: int, last: int) -> None:
     """NFTA_EXPR_NAME, NFTA_EXPR_DATA: a counter's numbers; of others only that they are there."""
     name = b""
-    for kind, begin, stop in each(data, first, last):
+    for kind, begin, stop in attributes(data, first, last):
         layout.fixed.append((begin - 4, begin))
-        if kind == _EXPR_NAME:
+        if kind == nft.NFTA_EXPR_NAME:
             layout.fixed.append((begin, stop))
             name = data[begin:stop]
-        elif kind == _EXPR_DATA and name == b"counter\0":
+        elif kind == nft.NFTA_EXPR_DATA and name == b"counter\0":
             _counter(data, layout, begin, stop)
 
 
 def _counter(data: bytes, layout: _Layout, first: int, last: int) -> None:
-    for kind, begin, stop in each(data, first, last):
+    for kind, begin, stop in attributes(data, first, last):
         layout.fixed.append((begin - 4, begin))
-        if kind == _COUNTER_BYTES and stop - begin == 8:
+        if kind == nft.NFTA_COUNTER_BYTES and stop - begin == 8:
             layout.octets_at = begin
-        elif kind == _COUNTER_PACKETS and stop - begin == 8:
+        elif kind == nft.NFTA_COUNTER_PACKETS and stop - begin == 8:
             layout.packets_at = begin

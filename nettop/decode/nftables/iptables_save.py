@@ -20,7 +20,7 @@ _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class SavedRule:
-    """One `-A` line: what stands after the chain's name, and the counters before it (None without -c)."""
+    """One `-A` line: the text after the chain's name, and the counters before it (None without -c)."""
 
     number: int  # from 1 in its chain
     text: str
@@ -65,7 +65,7 @@ def _count(digits: bytes) -> int:
 
 
 def _odd_quotes(line: bytes) -> bool:
-    """Whether a quoted text begins or ends in the line; the tool escapes quotes and backslashes inside."""
+    """Return True if a quoted text begins or ends in the line; the tool escapes quotes and backslashes."""
     return line.count(b'"') > 0 and _ESCAPED_BYTE.sub(b"", line).count(b'"') % 2 == 1
 
 

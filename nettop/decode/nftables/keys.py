@@ -10,10 +10,10 @@ import sys
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, summarize_address_range
 
+from nettop.text.protocols import NFT_NAMES
+
 _TYPE_BITS = 6  # datatype.h: TYPE_BITS
 _PARTS = 5  # datatype.h: a 32-bit number holds so many
-_PROTOCOLS = {1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 33: "dccp", 47: "gre", 50: "esp", 51: "ah", 58: "icmpv6",
-              103: "pim", 108: "comp", 132: "sctp", 136: "udplite"}  # fmt: skip
 _CT_STATES = ((1, "invalid"), (2, "established"), (4, "related"), (8, "new"), (64, "untracked"))
 _CT_DIRECTIONS = {0: "original", 1: "reply"}
 
@@ -44,7 +44,7 @@ _TYPES: dict[int, tuple[str, int, Callable[[bytes], str]]] = {
     8: ("ipv6_addr", 16, lambda part: str(IPv6Address(part))),
     9: ("ether_addr", 6, lambda part: part.hex(":")),
     10: ("ether_type", 2, lambda part: f"0x{part.hex()}"),
-    12: ("inet_proto", 1, lambda part: _PROTOCOLS.get(part[0], str(part[0]))),
+    12: ("inet_proto", 1, lambda part: NFT_NAMES.get(part[0], str(part[0]))),
     13: ("inet_service", 2, _network),
     14: ("icmp_type", 1, _network),
     15: ("tcp_flag", 1, lambda part: f"{part[0]:#x}"),

@@ -38,7 +38,7 @@ def _word(data: bytes) -> str:
 
 
 class _Reader:
-    """Where in the listing we are: outside, in a table, in a chain with perhaps half a rule."""
+    """The place in the listing: outside, in a table, in a chain with perhaps half a rule."""
 
     def __init__(self) -> None:
         self.listing = Listing()
@@ -99,7 +99,7 @@ def with_counters(text: str, packets: int, octets: int) -> str:
 
 
 def _masked(text: str) -> str:
-    """The text with what stands in quotes blanked, at the same length."""
+    """Return the text with quoted parts blanked, at the same length."""
     parts = _QUOTED.split(text)
     return "".join(" " * len(part) if i % 2 else part for i, part in enumerate(parts))
 

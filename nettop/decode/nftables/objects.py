@@ -4,26 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nettop.decode.nftables.attributes import (
-    FAMILIES,
-    HOOKS,
-    NF_VERDICTS,
-    NFT_OBJECTS,
-    MalformedError,
-    Span,
-    each,
-    maybe,
-    name,
-    number,
-    signed,
-    spans,
-    text,
-    user_comment,
-)
-
-_TABLE_FLAGS = ((1, "dormant"), (2, "owner"), (4, "persist"))  # enum nft_table_flags
-_LIMIT_TYPES = {0: "packets", 1: "bytes"}  # enum nft_limit_type
-_CHAIN_FLAGS = ((1, "base"), (2, "offload"), (4, "binding"))  # enum nft_chain_flags
+from nettop.linux import nf_tables as nft
+from nettop.linux.netlink import Attributes, attributes, string
+from nettop.linux.nfnetlink import NF_VERDICTS, NFPROTO_NAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,100 +79,106 @@ class Generation:
 
 def family_word(nfproto: int) -> str:
     """nft's word for NFPROTO_*; the number itself where nft has none."""
-    return FAMILIES.get(nfproto, str(nfproto))
+    return NFPROTO_NAMES.get(nfproto, str(nfproto))
+
+
+def user_comment(data: bytes, wanted: int = nft.NFTNL_UDATA_COMMENT) -> str | None:
+    """Return the comment in user data: TLVs of one-byte type and length (libnftnl udata.h)."""
+    at = 0
+    while at + 2 <= len(data):
+        kind, size = data[at], data[at + 1]
+        if kind == wanted:
+            return string(data[at + 2 : at + 2 + size])
+        at += 2 + size
+    return None
 
 
 def _flags(value: int | None, table: tuple[tuple[int, str], ...]) -> tuple[str, ...]:
     return tuple(word for bit, word in table if (value or 0) & bit)
 
 
-def decode_table(data: bytes, start: int, end: int, family: str) -> NftTable:
-    """One table; MalformedError where an attribute's length lies or the name is missing."""
-    found = spans(data, start, end)
-    if 1 not in found:  # NFTA_TABLE_NAME
-        raise MalformedError(start)
+def decode_table(found: Attributes, family: str) -> NftTable:
+    """Return the table of a message. Raises MalformedError where the name is missing."""
+    found.require(nft.NFTA_TABLE_NAME)
     return NftTable(
         family=family,
-        name=text(data, found[1]),
-        flags=_flags(maybe(data, found, 2), _TABLE_FLAGS),  # NFTA_TABLE_FLAGS
-        handle=maybe(data, found, 4) or 0,  # NFTA_TABLE_HANDLE
-        use=maybe(data, found, 3) or 0,  # NFTA_TABLE_USE
-        owner=maybe(data, found, 7),  # NFTA_TABLE_OWNER
-        comment=user_comment(data, found.get(6)),  # NFTA_TABLE_USERDATA
+        name=found.text(nft.NFTA_TABLE_NAME),
+        flags=_flags(found.number(nft.NFTA_TABLE_FLAGS), nft.NFT_TABLE_FLAGS),
+        handle=found.number(nft.NFTA_TABLE_HANDLE) or 0,
+        use=found.number(nft.NFTA_TABLE_USE) or 0,
+        owner=found.number(nft.NFTA_TABLE_OWNER),
+        comment=user_comment(found.raw(nft.NFTA_TABLE_USERDATA)),
     )
 
 
-def _devices(data: bytes, found: dict[int, Span]) -> tuple[str, ...]:
-    """The devices of NFTA_CHAIN_HOOK: NFTA_HOOK_DEVS (list of NFTA_DEVICE_NAME 1, NFTA_DEVICE_PREFIX 2), else _DEV."""
-    if 4 in found:
-        listed = [(kind, (first, last)) for kind, first, last in each(data, *found[4])]
-        return tuple(text(data, span) + ("*" if kind == 2 else "") for kind, span in listed)
-    return (text(data, found[3]),) if 3 in found else ()
+def _devices(hook: Attributes) -> tuple[str, ...]:
+    """Return the devices in NFTA_CHAIN_HOOK: those listed in NFTA_HOOK_DEVS, else the one of NFTA_HOOK_DEV."""
+    if nft.NFTA_HOOK_DEVS in hook:
+        listed = attributes(hook.buf, *hook.span(nft.NFTA_HOOK_DEVS))
+        return tuple(
+            string(bytes(hook.buf[first:last])) + ("*" if kind == nft.NFTA_DEVICE_PREFIX else "")
+            for kind, first, last in listed
+        )
+    return (hook.text(nft.NFTA_HOOK_DEV),) if nft.NFTA_HOOK_DEV in hook else ()
 
 
-def decode_chain(data: bytes, start: int, end: int, family: str) -> NftChain:
-    """One chain; MalformedError where an attribute's length lies or a name is missing."""
-    found = spans(data, start, end)
-    if 1 not in found or 3 not in found:  # NFTA_CHAIN_TABLE, NFTA_CHAIN_NAME
-        raise MalformedError(start)
-    hook = spans(data, *found[4]) if 4 in found else {}  # NFTA_CHAIN_HOOK
-    hook_number = maybe(data, hook, 1)  # NFTA_HOOK_HOOKNUM
-    policy = maybe(data, found, 5)  # NFTA_CHAIN_POLICY
-    counters = spans(data, *found[8]) if 8 in found else {}  # NFTA_CHAIN_COUNTERS
+def decode_chain(found: Attributes, family: str) -> NftChain:
+    """Return the chain of a message. Raises MalformedError where a name is missing."""
+    found.require(nft.NFTA_CHAIN_TABLE, nft.NFTA_CHAIN_NAME)
+    hook, counters = found.nested(nft.NFTA_CHAIN_HOOK), found.nested(nft.NFTA_CHAIN_COUNTERS)
+    hook_number = hook.number(nft.NFTA_HOOK_HOOKNUM)
+    policy = found.number(nft.NFTA_CHAIN_POLICY)
     return NftChain(
         family=family,
-        table=text(data, found[1]),
-        name=text(data, found[3]),
-        handle=maybe(data, found, 2) or 0,  # NFTA_CHAIN_HANDLE
-        use=maybe(data, found, 6) or 0,  # NFTA_CHAIN_USE
-        hook=None if hook_number is None else HOOKS.get(family, {}).get(hook_number, str(hook_number)),
+        table=found.text(nft.NFTA_CHAIN_TABLE),
+        name=found.text(nft.NFTA_CHAIN_NAME),
+        handle=found.number(nft.NFTA_CHAIN_HANDLE) or 0,
+        use=found.number(nft.NFTA_CHAIN_USE) or 0,
+        hook=None if hook_number is None else nft.NF_HOOKS.get(family, {}).get(hook_number, str(hook_number)),
         hook_number=hook_number,
-        priority=signed(data, hook[2]) if 2 in hook else None,  # NFTA_HOOK_PRIORITY
-        type=name(data, found, 7) or None,  # NFTA_CHAIN_TYPE
+        priority=hook.number(nft.NFTA_HOOK_PRIORITY, signed=True),
+        type=found.text(nft.NFTA_CHAIN_TYPE) or None,
         policy=None if policy is None else NF_VERDICTS.get(policy, str(policy)),
-        flags=_flags(maybe(data, found, 10), _CHAIN_FLAGS),  # NFTA_CHAIN_FLAGS
-        devices=_devices(data, hook),
-        packets=maybe(data, counters, 2),  # NFTA_COUNTER_PACKETS
-        bytes=maybe(data, counters, 1),  # NFTA_COUNTER_BYTES
-        comment=user_comment(data, found.get(12)),  # NFTA_CHAIN_USERDATA
+        flags=_flags(found.number(nft.NFTA_CHAIN_FLAGS), nft.NFT_CHAIN_FLAGS),
+        devices=_devices(hook),
+        packets=counters.number(nft.NFTA_COUNTER_PACKETS),
+        bytes=counters.number(nft.NFTA_COUNTER_BYTES),
+        comment=user_comment(found.raw(nft.NFTA_CHAIN_USERDATA)),
     )
 
 
-def decode_object(data: bytes, start: int, end: int, family: str) -> NftObject:
-    """One stateful object; MalformedError where an attribute's length lies or a name is missing."""
-    found = spans(data, start, end)
-    if 1 not in found or 2 not in found:  # NFTA_OBJ_TABLE, NFTA_OBJ_NAME
-        raise MalformedError(start)
-    kind = NFT_OBJECTS.get(maybe(data, found, 3) or 0, str(maybe(data, found, 3)))  # NFTA_OBJ_TYPE
-    own = spans(data, *found[4]) if 4 in found else {}  # NFTA_OBJ_DATA
-    counter, quota = kind == "counter", kind == "quota"
-    limit = own if kind == "limit" else {}
-    flags = maybe(data, own, 2) if quota else maybe(data, limit, 5)  # NFTA_QUOTA_FLAGS, NFTA_LIMIT_FLAGS
+def decode_object(found: Attributes, family: str) -> NftObject:
+    """Return the stateful object of a message. Raises MalformedError where a name is missing."""
+    found.require(nft.NFTA_OBJ_TABLE, nft.NFTA_OBJ_NAME)
+    number = found.number(nft.NFTA_OBJ_TYPE)
+    kind = nft.NFT_OBJECTS.get(number or 0, str(number))
+    own, absent = found.nested(nft.NFTA_OBJ_DATA), Attributes(found.buf, 0, 0)
+    counter, quota, limit = (own if kind == of else absent for of in ("counter", "quota", "limit"))
+    flags = quota.number(nft.NFTA_QUOTA_FLAGS) or limit.number(nft.NFTA_LIMIT_FLAGS) or 0
+    limit_type = nft.NFT_LIMIT_TYPES.get(limit.number(nft.NFTA_LIMIT_TYPE) or 0)
     return NftObject(
         family=family,
-        table=text(data, found[1]),
-        name=text(data, found[2]),
+        table=found.text(nft.NFTA_OBJ_TABLE),
+        name=found.text(nft.NFTA_OBJ_NAME),
         type=kind,
-        handle=maybe(data, found, 6) or 0,  # NFTA_OBJ_HANDLE
-        use=maybe(data, found, 5) or 0,  # NFTA_OBJ_USE
-        packets=maybe(data, own, 2) if counter else None,  # NFTA_COUNTER_PACKETS
-        bytes=maybe(data, own, 1) if counter else None,  # NFTA_COUNTER_BYTES
-        quota=maybe(data, own, 1) if quota else None,  # NFTA_QUOTA_BYTES
-        used=maybe(data, own, 4) if quota else None,  # NFTA_QUOTA_CONSUMED
-        inverted=bool((flags or 0) & 1),  # NFT_QUOTA_F_INV, NFT_LIMIT_F_INV
-        rate=maybe(data, limit, 1),  # NFTA_LIMIT_RATE
-        unit=maybe(data, limit, 2),  # NFTA_LIMIT_UNIT
-        burst=maybe(data, limit, 3),  # NFTA_LIMIT_BURST
-        limit_type=_LIMIT_TYPES.get(maybe(data, limit, 4) or 0) if limit else None,  # NFTA_LIMIT_TYPE
-        helper=name(data, own, 1) if kind == "ct helper" else None,  # NFTA_CT_HELPER_NAME
-        comment=user_comment(data, found.get(8)),  # NFTA_OBJ_USERDATA
+        handle=found.number(nft.NFTA_OBJ_HANDLE) or 0,
+        use=found.number(nft.NFTA_OBJ_USE) or 0,
+        packets=counter.number(nft.NFTA_COUNTER_PACKETS),
+        bytes=counter.number(nft.NFTA_COUNTER_BYTES),
+        quota=quota.number(nft.NFTA_QUOTA_BYTES),
+        used=quota.number(nft.NFTA_QUOTA_CONSUMED),
+        inverted=bool(flags & nft.NFT_QUOTA_F_INV),  # NFT_LIMIT_F_INV is the same bit
+        rate=limit.number(nft.NFTA_LIMIT_RATE),
+        unit=limit.number(nft.NFTA_LIMIT_UNIT),
+        burst=limit.number(nft.NFTA_LIMIT_BURST),
+        limit_type=limit_type if len(limit) else None,
+        helper=own.text(nft.NFTA_CT_HELPER_NAME) if kind == "ct helper" else None,
+        comment=user_comment(found.raw(nft.NFTA_OBJ_USERDATA)),
     )
 
 
-def decode_generation(data: bytes, start: int, end: int, ts_ns: int, event: bool) -> Generation:
-    """One generation message; MalformedError where it has no id."""
-    found = spans(data, start, end)
-    if 1 not in found:  # NFTA_GEN_ID
-        raise MalformedError(start)
-    pid = maybe(data, found, 2)  # NFTA_GEN_PROC_PID
-    return Generation(number(data, found[1]), pid, name(data, found, 3), ts_ns, event)  # NFTA_GEN_PROC_NAME
+def decode_generation(found: Attributes, ts_ns: int, event: bool) -> Generation:
+    """Return the generation of a message. Raises MalformedError where it has no id."""
+    found.require(nft.NFTA_GEN_ID)
+    pid, process = found.number(nft.NFTA_GEN_PROC_PID), found.text(nft.NFTA_GEN_PROC_NAME)
+    return Generation(found.number(nft.NFTA_GEN_ID) or 0, pid, process, ts_ns, event)

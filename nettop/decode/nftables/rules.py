@@ -1,30 +1,19 @@
-"""Rules of nf_tables: one message to a rule, its verdicts and jumps, and where in the bytes its counters stand."""
+"""Rules of nf_tables: one message to a rule, its verdicts and jumps, and the places of its counters."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from nettop.decode.nftables.attributes import (
-    NF_VERDICTS,
-    NFT_OBJECTS,
-    NFT_VERDICTS,
-    MalformedError,
-    Span,
-    each,
-    maybe,
-    name,
-    number,
-    signed,
-    spans,
-    text,
-    user_comment,
-)
+from nettop.decode.nftables.objects import user_comment
+from nettop.linux import nf_tables as nft
+from nettop.linux.netlink import ERR_VALUE_SHORT, Attributes, MalformedError, attributes
+from nettop.linux.nfnetlink import NF_VERDICTS
 
 
 @dataclass(frozen=True, slots=True)
 class NftRule:
-    """NFT_MSG_NEWRULE, without what changes while it stands (its counters' values)."""
+    """NFT_MSG_NEWRULE, without what changes during its life (the values of its counters)."""
 
     family: str
     table: str
@@ -41,7 +30,7 @@ class NftRule:
 
 @dataclass(slots=True)
 class Places:
-    """Where in the datagram things stand that change while a rule stands: byte offsets of 64-bit values."""
+    """The places in the datagram of what changes during a rule's life: byte offsets of 64-bit values."""
 
     counters: list[tuple[int, int]] = field(default_factory=list)  # (bytes, packets) of each counter expression
     volatile: list[tuple[int, int]] = field(default_factory=list)  # (first, last) of other values that move
@@ -56,59 +45,55 @@ class _Findings:
     extensions: list[str] = field(default_factory=list)
 
 
-def _counter(data: bytes, span: Span, found: _Findings, places: Places) -> None:
-    inner = spans(data, *span)
-    octets, packets = inner.get(1), inner.get(2)  # NFTA_COUNTER_BYTES, NFTA_COUNTER_PACKETS
-    if octets is None or packets is None or octets[1] - octets[0] != 8 or packets[1] - packets[0] != 8:
-        raise MalformedError(span[0])
+def _counter(inner: Attributes, found: _Findings, places: Places) -> None:
+    octets, packets = inner.span(nft.NFTA_COUNTER_BYTES), inner.span(nft.NFTA_COUNTER_PACKETS)
+    if octets[1] - octets[0] != 8 or packets[1] - packets[0] != 8:
+        raise MalformedError(min(octets[0], packets[0]), ERR_VALUE_SHORT)
     places.counters.append((octets[0], packets[0]))
 
 
-def _immediate(data: bytes, span: Span, found: _Findings, places: Places) -> None:
-    inner = spans(data, *span)
-    value = spans(data, *inner[2]) if 2 in inner else {}  # NFTA_IMMEDIATE_DATA
-    if 2 not in value:  # NFTA_DATA_VERDICT
+def _immediate(inner: Attributes, found: _Findings, places: Places) -> None:
+    value = inner.nested(nft.NFTA_IMMEDIATE_DATA)
+    if nft.NFTA_DATA_VERDICT not in value:
         return
-    verdict = spans(data, *value[2])
-    if 1 not in verdict:  # NFTA_VERDICT_CODE
-        raise MalformedError(value[2][0])
-    code = signed(data, verdict[1])
-    found.verdicts.append(NFT_VERDICTS[code] if code in NFT_VERDICTS else NF_VERDICTS.get(code & 0xFF, str(code)))
-    if 2 in verdict:  # NFTA_VERDICT_CHAIN
-        found.targets.append(text(data, verdict[2]))
+    verdict = value.nested(nft.NFTA_DATA_VERDICT)
+    verdict.require(nft.NFTA_VERDICT_CODE)
+    code = verdict.number(nft.NFTA_VERDICT_CODE, signed=True) or 0
+    words = nft.NFT_VERDICTS
+    found.verdicts.append(words[code] if code in words else NF_VERDICTS.get(code & 0xFF, str(code)))
+    if nft.NFTA_VERDICT_CHAIN in verdict:
+        found.targets.append(verdict.text(nft.NFTA_VERDICT_CHAIN))
 
 
-def _lookup(data: bytes, span: Span, found: _Findings, places: Places) -> None:
-    found.sets.append(name(data, spans(data, *span), 1))  # NFTA_LOOKUP_SET, NFTA_DYNSET_SET_NAME
+def _lookup(inner: Attributes, found: _Findings, places: Places) -> None:
+    found.sets.append(inner.text(nft.NFTA_LOOKUP_SET))  # NFTA_DYNSET_SET_NAME has the same number
 
 
-def _extension(data: bytes, span: Span, found: _Findings, places: Places) -> None:
-    found.extensions.append(name(data, spans(data, *span), 1))  # NFTA_MATCH_NAME, NFTA_TARGET_NAME
+def _extension(inner: Attributes, found: _Findings, places: Places) -> None:
+    found.extensions.append(inner.text(nft.NFTA_MATCH_NAME))  # NFTA_TARGET_NAME has the same number
 
 
-def _objref(data: bytes, span: Span, found: _Findings, places: Places) -> None:
-    inner = spans(data, *span)
-    if 2 in inner:  # NFTA_OBJREF_IMM_NAME
-        kind = maybe(data, inner, 1) or 0  # NFTA_OBJREF_IMM_TYPE
-        found.objects.append((NFT_OBJECTS.get(kind, str(kind)), text(data, inner[2])))
-    elif 4 in inner:  # NFTA_OBJREF_SET_NAME
-        found.sets.append(text(data, inner[4]))
+def _objref(inner: Attributes, found: _Findings, places: Places) -> None:
+    if nft.NFTA_OBJREF_IMM_NAME in inner:
+        kind = inner.number(nft.NFTA_OBJREF_IMM_TYPE) or 0
+        found.objects.append((nft.NFT_OBJECTS.get(kind, str(kind)), inner.text(nft.NFTA_OBJREF_IMM_NAME)))
+    elif nft.NFTA_OBJREF_SET_NAME in inner:
+        found.sets.append(inner.text(nft.NFTA_OBJREF_SET_NAME))
 
 
-def _nat(data: bytes, span: Span, found: _Findings, places: Places) -> None:
-    kind = maybe(data, spans(data, *span), 1)  # NFTA_NAT_TYPE: NFT_NAT_SNAT 0, NFT_NAT_DNAT 1
-    found.verdicts.append("dnat" if kind == 1 else "snat")
+def _nat(inner: Attributes, found: _Findings, places: Places) -> None:
+    found.verdicts.append("dnat" if inner.number(nft.NFTA_NAT_TYPE) == nft.NFT_NAT_DNAT else "snat")
 
 
-def _quota(data: bytes, span: Span, found: _Findings, places: Places) -> None:
-    places.volatile.extend((first, last) for kind, first, last in each(data, *span) if kind == 4)  # NFTA_QUOTA_CONSUMED
+def _quota(inner: Attributes, found: _Findings, places: Places) -> None:
+    places.volatile.append(inner.span(nft.NFTA_QUOTA_CONSUMED))
 
 
-def _last(data: bytes, span: Span, found: _Findings, places: Places) -> None:
-    places.volatile.extend((first, last) for _, first, last in each(data, *span))  # NFTA_LAST_SET, NFTA_LAST_MSECS
+def _last(inner: Attributes, found: _Findings, places: Places) -> None:
+    places.volatile += [inner.span(nft.NFTA_LAST_SET), inner.span(nft.NFTA_LAST_MSECS)]
 
 
-_EXPRESSIONS: dict[bytes, Callable[[bytes, Span, _Findings, Places], None]] = {
+_EXPRESSIONS: dict[bytes, Callable[[Attributes, _Findings, Places], None]] = {
     b"counter": _counter,
     b"immediate": _immediate,
     b"lookup": _lookup,
@@ -131,36 +116,30 @@ _VERDICT_EXPRESSIONS = {
 }
 
 
-def _expressions(data: bytes, span: Span, places: Places) -> _Findings:
-    """Walk NFTA_RULE_EXPRESSIONS: a list of NFTA_LIST_ELEM, each NFTA_EXPR_NAME 1 and NFTA_EXPR_DATA 2."""
+def _expressions(rule: Attributes, places: Places) -> _Findings:
+    """Walk NFTA_RULE_EXPRESSIONS: a list of NFTA_LIST_ELEM, each NFTA_EXPR_NAME and NFTA_EXPR_DATA."""
     found = _Findings()
-    for _, first, last in each(data, *span):
-        kind, inner = b"", None
-        for attribute, start, end in each(data, first, last):
-            if attribute == 1:
-                kind = data[start:end].rstrip(b"\0")
-            elif attribute == 2:
-                inner = (start, end)
+    for _, first, last in attributes(rule.buf, *rule.span(nft.NFTA_RULE_EXPRESSIONS)):
+        expression = Attributes(rule.buf, first, last)
+        kind = expression.raw(nft.NFTA_EXPR_NAME).rstrip(b"\0")
         if kind in _VERDICT_EXPRESSIONS:
             found.verdicts.append(_VERDICT_EXPRESSIONS[kind])
-        elif kind in _EXPRESSIONS and inner is not None:
-            _EXPRESSIONS[kind](data, inner, found, places)
+        elif kind in _EXPRESSIONS and nft.NFTA_EXPR_DATA in expression:
+            _EXPRESSIONS[kind](expression.nested(nft.NFTA_EXPR_DATA), found, places)
     return found
 
 
-def decode_rule(data: bytes, start: int, end: int, family: str) -> tuple[NftRule, Places]:
-    """One rule and its Places; MalformedError where a length lies or table, chain or handle is missing."""
-    spot = spans(data, start, end)
-    if 1 not in spot or 2 not in spot or 3 not in spot:  # NFTA_RULE_TABLE, NFTA_RULE_CHAIN, NFTA_RULE_HANDLE
-        raise MalformedError(start)
+def decode_rule(message: Attributes, family: str) -> tuple[NftRule, Places]:
+    """Return the rule of a message and its Places. Raises MalformedError where table, chain or handle is missing."""
+    message.require(nft.NFTA_RULE_TABLE, nft.NFTA_RULE_CHAIN, nft.NFTA_RULE_HANDLE)
     places = Places()
-    found = _expressions(data, spot[4], places) if 4 in spot else _Findings()  # NFTA_RULE_EXPRESSIONS
+    found = _expressions(message, places)
     rule = NftRule(
         family=family,
-        table=text(data, spot[1]),
-        chain=text(data, spot[2]),
-        handle=number(data, spot[3]),
-        comment=user_comment(data, spot.get(7)),  # NFTA_RULE_USERDATA
+        table=message.text(nft.NFTA_RULE_TABLE),
+        chain=message.text(nft.NFTA_RULE_CHAIN),
+        handle=message.number(nft.NFTA_RULE_HANDLE) or 0,
+        comment=user_comment(message.raw(nft.NFTA_RULE_USERDATA)),
         verdicts=tuple(found.verdicts),
         targets=tuple(found.targets),
         sets=tuple(found.sets),

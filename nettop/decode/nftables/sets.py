@@ -4,31 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from nettop.batch import Batch, NetlinkMeta
+from nettop.batch import Batch
 from nettop.columns import DecodeErrors
-from nettop.decode.netlink import ERR_ATTRIBUTE_CUT, ErrorRows, split
-from nettop.decode.nftables.attributes import (
-    NFNL_SUBSYS_NFTABLES,
-    NFT_MSG_NEWSET,
-    NFT_MSG_NEWSETELEM,
-    NFT_OBJECTS,
-    MalformedError,
-    maybe,
-    name,
-    spans,
-    text,
-    user_comment,
-)
+from nettop.decode.netlink import read_each
 from nettop.decode.nftables.elements import ElementReader, Elements
-from nettop.decode.nftables.objects import family_word
+from nettop.decode.nftables.objects import family_word, user_comment
+from nettop.linux import nf_tables as nft
+from nettop.linux.netlink import NLMSG_HDRLEN, Attributes
+from nettop.linux.nfnetlink import NFGEN_LENGTH, NFNL_SUBSYS_NFTABLES
 
-_SET = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWSET
-_ELEMENTS = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWSETELEM
-_BODY = 20  # struct nlmsghdr, struct nfgenmsg
-ANONYMOUS, INTERVAL, TIMEOUT, DYNAMIC = 1, 4, 16, 32  # enum nft_set_flags; DYNAMIC is NFT_SET_EVAL
-_COMMENT = 7  # libnftnl udata.h: NFTNL_UDATA_SET_COMMENT
+_SET = NFNL_SUBSYS_NFTABLES << 8 | nft.NFT_MSG_NEWSET
+_ELEMENTS = NFNL_SUBSYS_NFTABLES << 8 | nft.NFT_MSG_NEWSETELEM
+_BODY = NLMSG_HDRLEN + NFGEN_LENGTH
 
 SetId = tuple[str, str, str]  # family, table, name
 
@@ -53,13 +40,13 @@ class NftSet:
 
     @property
     def id(self) -> SetId:
-        """What it is known by."""
+        """Family, table and name."""
         return self.family, self.table, self.name
 
 
 @dataclass(slots=True)
 class NftSetsDecoded:
-    """What a batch of the "nft-sets" stream says, in its order."""
+    """The sets and elements of one batch of the "nft-sets" stream, in its order."""
 
     stream: int
     seq: int
@@ -77,58 +64,46 @@ class NftSetsDecoder:
 
     def __call__(self, batch: Batch) -> NftSetsDecoded:
         """Sets and elements of a batch. Never raises on bad bytes; requests of ours are skipped."""
-        messages, errors = split(batch), ErrorRows()
         out = NftSetsDecoded(batch.stream, batch.seq, int(batch.ts_ns[-1]) if len(batch) else 0)
-        wanted = np.isin(messages.kind, (_SET, _ELEMENTS)) & (messages.length >= _BODY)
-        if isinstance(batch.meta, NetlinkMeta):
-            wanted &= ~batch.meta.outgoing[messages.record]
         data = bytes(batch.buf)
-        for row in np.flatnonzero(wanted).tolist():
-            start = int(messages.offset[row])
-            try:
-                self._message(data, int(messages.kind[row]), start, start + int(messages.length[row]), out)
-            except MalformedError as bad:
-                errors.add(int(messages.record[row]), bad.offset, ERR_ATTRIBUTE_CUT)
-        out.errors = errors.merged(messages.errors)
+
+        def read(kind: int, record: int, start: int, end: int) -> None:
+            self._message(data, kind, start, end, out)
+
+        out.errors = read_each(batch, (_SET, _ELEMENTS), read, least=_BODY)
         return out
 
     def _message(self, data: bytes, kind: int, start: int, end: int, out: NftSetsDecoded) -> None:
-        found = spans(data, start + _BODY, end)
-        if 1 not in found or 2 not in found:  # NFTA_SET_TABLE, NFTA_SET_NAME; of elements the same numbers
-            raise MalformedError(start)
-        of = family_word(data[start + 16]), text(data, found[1]), text(data, found[2])
+        found = Attributes(data, start + _BODY, end)
+        found.require(nft.NFTA_SET_TABLE, nft.NFTA_SET_NAME)  # of elements the same numbers
+        of = family_word(data[start + NLMSG_HDRLEN]), found.text(nft.NFTA_SET_TABLE), found.text(nft.NFTA_SET_NAME)
         if kind == _SET:
-            out.sets.append(_set(data, found, of))
+            out.sets.append(_set(found, of))
             return
-        parts = self._reader.read(data, *found[3]) if 3 in found else []  # NFTA_SET_ELEM_LIST_ELEMENTS
+        parts = self._reader.read(data, *found.span(nft.NFTA_SET_ELEM_LIST_ELEMENTS))
         out.elements += [(of, part) for part in parts] or [(of, None)]
 
 
-def _set(data: bytes, found: dict[int, tuple[int, int]], of: SetId) -> NftSet:
-    described = spans(data, *found[9]) if 9 in found else {}  # NFTA_SET_DESC
-    first_expression = spans(data, *found[17]) if 17 in found else {}  # NFTA_SET_EXPR
-    listed = found.get(18)  # NFTA_SET_EXPRESSIONS
-    counts = name(data, first_expression, 1) == "counter" or (
-        listed is not None and b"counter\0" in data[listed[0] : listed[1]]
-    )
+def _set(found: Attributes, of: SetId) -> NftSet:
+    counts = found.nested(nft.NFTA_SET_EXPR).text(nft.NFTA_EXPR_NAME) == "counter"
     return NftSet(
         *of,
-        handle=maybe(data, found, 16) or 0,  # NFTA_SET_HANDLE
-        flags=maybe(data, found, 3) or 0,  # NFTA_SET_FLAGS
-        key_type=maybe(data, found, 4) or 0,  # NFTA_SET_KEY_TYPE
-        key_length=maybe(data, found, 5) or 0,  # NFTA_SET_KEY_LEN
-        holds=_holds(data, found),
-        size=maybe(data, described, 1) or None,  # NFTA_SET_DESC_SIZE
-        count=maybe(data, found, 20),  # NFTA_SET_COUNT
-        timeout_ms=maybe(data, found, 11),  # NFTA_SET_TIMEOUT
-        counts=counts,
-        comment=user_comment(data, found.get(13), _COMMENT),  # NFTA_SET_USERDATA
+        handle=found.number(nft.NFTA_SET_HANDLE) or 0,
+        flags=found.number(nft.NFTA_SET_FLAGS) or 0,
+        key_type=found.number(nft.NFTA_SET_KEY_TYPE) or 0,
+        key_length=found.number(nft.NFTA_SET_KEY_LEN) or 0,
+        holds=_holds(found),
+        size=found.nested(nft.NFTA_SET_DESC).number(nft.NFTA_SET_DESC_SIZE) or None,
+        count=found.number(nft.NFTA_SET_COUNT),
+        timeout_ms=found.number(nft.NFTA_SET_TIMEOUT),
+        counts=counts or b"counter\0" in found.raw(nft.NFTA_SET_EXPRESSIONS),
+        comment=user_comment(found.raw(nft.NFTA_SET_USERDATA), nft.NFTNL_UDATA_SET_COMMENT),
     )
 
 
-def _holds(data: bytes, found: dict[int, tuple[int, int]]) -> str:
-    kind = maybe(data, found, 15)  # NFTA_SET_OBJ_TYPE
+def _holds(found: Attributes) -> str:
+    kind = found.number(nft.NFTA_SET_OBJ_TYPE)
     if kind is not None:
-        return NFT_OBJECTS.get(kind, str(kind))
-    data_type = maybe(data, found, 6)  # NFTA_SET_DATA_TYPE; NFT_DATA_VERDICT 0xffffff00
-    return "" if data_type is None else "verdicts" if data_type == 0xFFFFFF00 else "data"
+        return nft.NFT_OBJECTS.get(kind, str(kind))
+    data_type = found.number(nft.NFTA_SET_DATA_TYPE)
+    return "" if data_type is None else "verdicts" if data_type == nft.NFT_DATA_VERDICT else "data"

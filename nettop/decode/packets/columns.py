@@ -43,7 +43,7 @@ PACKET_DTYPES: dict[str, type[np.generic]] = {
     "ttl": np.uint8,  # or hop limit
     "ip_id": np.uint32,  # IPv4: every packet; IPv6: fragments
     "frag": np.uint16,  # offset in bytes | FRAG_MORE | FRAG_DONT
-    "size": np.uint32,  # of the IP packet with its header, whatever pads the frame; from the network layer on
+    "size": np.uint32,  # of the IP packet with its header, without padding of the frame; from the network layer on
     "l3": np.uint16,
     "l4": np.uint16,  # 0: none
     "tunnel": np.uint32,

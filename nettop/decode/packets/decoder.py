@@ -18,7 +18,7 @@ from nettop.linux.packet import DIRECTION_UNKNOWN
 
 
 class Depth(IntEnum):
-    """How much of a packet is wanted; a filter over a big file asks for no more than it reads."""
+    """The depth to which packets are decoded: a filter over a big file asks for no more than it reads."""
 
     LINK = 1  # ethertype, family, vlan
     NETWORK = 2  # and proto, addresses
@@ -42,7 +42,7 @@ class Layers:
         return Rows(Window(self._batch.buf), self._batch.off[self._span], self._batch.caplen[self._span])
 
     def upto(self, depth: Depth) -> Rows:
-        """The rows, decoded at least as deep as that. FULL begins anew when less was asked for before."""
+        """Return the rows, decoded at least to this depth. FULL decodes again after a lesser depth."""
         full = depth == Depth.FULL
         if full and Depth.NETWORK <= self._depth < Depth.FULL:
             self.rows, self._depth = self._begin(), 0
@@ -98,7 +98,7 @@ def _complete(cols: Columns) -> None:
 
 
 def _direction(rows: Rows, batch: Batch, span: slice) -> None:
-    """What the source knows of the direction comes before what a cooked header says."""
+    """Fill the direction: the source comes before a cooked header."""
     if isinstance(batch.meta, PacketMeta) and batch.meta.direction is not None:
         direction = batch.meta.direction[span]
         known = direction != DIRECTION_UNKNOWN

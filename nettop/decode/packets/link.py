@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from nettop.batch import Array
 from nettop.decode.packets.columns import BAD_LINK, BAD_TAGS, HAVE_DIRECTION, HAVE_ETHERTYPE, HAVE_LLC, HAVE_VLAN
 from nettop.decode.packets.rows import Rows
-from nettop.linux import packet as no
+from nettop.linux import linktypes
+from nettop.linux.interface import ARPHRD_NETLINK
+from nettop.linux.packet import ETH_P_802_3_MIN, ETH_P_8021AD, ETH_P_8021Q, ETH_P_IP, ETH_P_IPV6, ETH_P_QINQ1
 
 MAX_TAGS = 8
 
@@ -25,7 +27,7 @@ _BYTE = np.dtype([("v", "u1")])
 _NULL = np.dtype([("af", "<u4")])
 
 # The address family of a null or loop header, in either byte order. IPv6 is 24, 28, 30 on BSDs, 10 on Linux.
-_NULL_FAMILY = {2: no.ETH_P_IP, 10: no.ETH_P_IPV6, 24: no.ETH_P_IPV6, 28: no.ETH_P_IPV6, 30: no.ETH_P_IPV6}
+_NULL_FAMILY = {2: ETH_P_IP, 10: ETH_P_IPV6, 24: ETH_P_IPV6, 28: ETH_P_IPV6, 30: ETH_P_IPV6}
 
 
 def decode_link(rows: Rows, linktype: int) -> None:
@@ -37,8 +39,8 @@ def decode_link(rows: Rows, linktype: int) -> None:
         return
     layer(rows)
     _tags(rows, ethertype, vlan)
-    family[ethertype == no.ETH_P_IP] = 2
-    family[ethertype == no.ETH_P_IPV6] = 10
+    family[ethertype == ETH_P_IP] = 2
+    family[ethertype == ETH_P_IPV6] = 10
     l3[:] = np.minimum(rows.pos - rows.start, 0xFFFF)
 
 
@@ -54,7 +56,7 @@ def _ethernet(rows: Rows) -> None:
     """IEEE 802.3 and Ethernet II; RFC 1042."""
     at, header = _header(rows, _ETHERNET)
     kind = header["type"].astype(np.uint16)
-    typed = kind >= no.ETH_P_802_3_MIN
+    typed = kind >= ETH_P_802_3_MIN
     if typed.all():
         rows.column("ethertype")[at] = kind
         rows.have(at, HAVE_ETHERTYPE)
@@ -68,7 +70,7 @@ def _cooked(rows: Rows, dtype: np.dtype[Any]) -> None:
     at, header = _header(rows, dtype)
     rows.column("direction")[at] = np.minimum(header["packet"], 255)
     kind = header["type"].astype(np.uint16)
-    typed = (kind >= no.ETH_P_802_3_MIN) & (header["arphrd"] != no.ARPHRD_NETLINK)
+    typed = (kind >= ETH_P_802_3_MIN) & (header["arphrd"] != ARPHRD_NETLINK)
     rows.column("ethertype")[at] = np.where(typed, kind, 0)
     rows.cols["have"][at] |= np.where(typed, HAVE_ETHERTYPE | HAVE_DIRECTION, HAVE_DIRECTION).astype(np.uint16)
 
@@ -78,8 +80,8 @@ def _raw(rows: Rows) -> None:
     at, _ = rows.sure(slice(None), rows.left(slice(None)) >= 1, BAD_LINK)
     version = rows.data.at(rows.pos[at], _BYTE)["v"] >> 4
     ethertype = np.zeros(len(version), np.uint16)
-    ethertype[version == 4] = no.ETH_P_IP
-    ethertype[version == 6] = no.ETH_P_IPV6
+    ethertype[version == 4] = ETH_P_IP
+    ethertype[version == 6] = ETH_P_IPV6
     rows.column("ethertype")[at] = ethertype
     rows.cols["have"][at] |= np.where(ethertype > 0, HAVE_ETHERTYPE, 0).astype(np.uint16)
 
@@ -105,7 +107,7 @@ def _null(rows: Rows) -> None:
 
 
 def _is_tag(ethertype: Array) -> NDArray[np.bool_]:
-    return np.asarray((ethertype == no.ETH_P_8021Q) | (ethertype == no.ETH_P_8021AD) | (ethertype == no.ETH_P_QINQ1))
+    return np.asarray((ethertype == ETH_P_8021Q) | (ethertype == ETH_P_8021AD) | (ethertype == ETH_P_QINQ1))
 
 
 def _tags(rows: Rows, ethertype: Array, vlan: Array) -> None:
@@ -128,7 +130,7 @@ def _step_over_tag(rows: Rows, at: Array | slice, ethertype: Array, vlan: Array 
         vlan[at] = tag["tci"] & 0x0FFF
         rows.have(at, HAVE_VLAN)
     kind = tag["type"].astype(np.uint16)
-    llc = kind < no.ETH_P_802_3_MIN
+    llc = kind < ETH_P_802_3_MIN
     ethertype[at] = np.where(llc, 0, kind)
     if llc.any():
         rows.cols["have"][at] ^= np.where(llc, HAVE_ETHERTYPE | HAVE_LLC, 0).astype(np.uint16)
@@ -136,14 +138,14 @@ def _step_over_tag(rows: Rows, at: Array | slice, ethertype: Array, vlan: Array 
 
 
 _LINKS: dict[int, Callable[[Rows], None]] = {
-    no.LINK_NULL: _null,
-    no.LINK_ETHERNET: _ethernet,
-    no.LINK_RAW_BSD: _raw,
-    no.LINK_RAW_OPENBSD: _raw,
-    no.LINK_RAW: _raw,
-    no.LINK_LOOP: _null,
-    no.LINK_SLL: lambda rows: _cooked(rows, _SLL),
-    no.LINK_IPV4: _only(no.ETH_P_IP),
-    no.LINK_IPV6: _only(no.ETH_P_IPV6),
-    no.LINK_SLL2: lambda rows: _cooked(rows, _SLL2),
+    linktypes.LINKTYPE_NULL: _null,
+    linktypes.LINKTYPE_ETHERNET: _ethernet,
+    linktypes.LINKTYPE_RAW_BSD: _raw,
+    linktypes.LINKTYPE_RAW_OPENBSD: _raw,
+    linktypes.LINKTYPE_RAW: _raw,
+    linktypes.LINKTYPE_LOOP: _null,
+    linktypes.LINKTYPE_SLL: lambda rows: _cooked(rows, _SLL),
+    linktypes.LINKTYPE_IPV4: _only(ETH_P_IP),
+    linktypes.LINKTYPE_IPV6: _only(ETH_P_IPV6),
+    linktypes.LINKTYPE_SLL2: lambda rows: _cooked(rows, _SLL2),
 }

@@ -20,7 +20,8 @@ from nettop.decode.packets.columns import (
     HAVE_TUNNEL,
 )
 from nettop.decode.packets.rows import Rows
-from nettop.linux import packet as no
+from nettop.linux.inet import IPPROTO_AH, IPPROTO_DSTOPTS, IPPROTO_FRAGMENT, IPPROTO_HOPOPTS, IPPROTO_ROUTING
+from nettop.linux.packet import ETH_P_ARP, ETH_P_IP, ETH_P_IPV6, ETH_P_RARP
 
 MAX_EXTENSIONS = 16
 
@@ -41,7 +42,7 @@ _IPV6 = np.dtype(
     }
 )
 _EXTENSION = np.dtype(
-    {  # RFC 8200 4.3 to 4.6; the fragment header's offset and id; RFC 4302's SPI stands where that id does
+    {  # RFC 8200 4.3 to 4.6; the fragment header's offset and id; RFC 4302's SPI is at the place of that id
         "names": ["next", "len", "frag", "id"],
         "formats": ["u1", "u1", ">u2", ">u4"],
         "offsets": [0, 1, 2, 4],
@@ -57,7 +58,7 @@ _ARP = np.dtype(
     }
 )
 _IS_EXTENSION = np.zeros(256, np.bool_)
-_IS_EXTENSION[[no.IPPROTO_HOPOPTS, no.IPPROTO_ROUTING, no.IPPROTO_FRAGMENT, no.IPPROTO_AH, no.IPPROTO_DSTOPTS]] = True
+_IS_EXTENSION[[IPPROTO_HOPOPTS, IPPROTO_ROUTING, IPPROTO_FRAGMENT, IPPROTO_AH, IPPROTO_DSTOPTS]] = True
 
 
 def decode_network(rows: Rows, wirelen: Array, full: bool) -> None:
@@ -65,15 +66,15 @@ def decode_network(rows: Rows, wirelen: Array, full: bool) -> None:
     ethertype = rows.cols["ethertype"]
     for name in ("proto", "src_lo", "dst_lo", "size", "l4", *(("ttl", "ip_id", "frag", "payload") if full else ())):
         rows.column(name)
-    is_ipv4 = ethertype == no.ETH_P_IP
+    is_ipv4 = ethertype == ETH_P_IP
     if is_ipv4.any():
         _ipv4(rows, rows.where(is_ipv4), wirelen, full)
     if is_ipv4.all():
         return
-    is_ipv6 = ethertype == no.ETH_P_IPV6
+    is_ipv6 = ethertype == ETH_P_IPV6
     if is_ipv6.any():
         _ipv6(rows, rows.where(is_ipv6), wirelen, full)
-    is_arp = (ethertype == no.ETH_P_ARP) | (ethertype == no.ETH_P_RARP)
+    is_arp = (ethertype == ETH_P_ARP) | (ethertype == ETH_P_RARP)
     if is_arp.any():
         _arp(rows, rows.where(is_arp))
 
@@ -104,7 +105,7 @@ def _ipv4(rows: Rows, at: Array | slice, wirelen: Array, full: bool) -> None:
 
 
 def _size(said: Array, on_wire: Array) -> Array:
-    """What the header says, at most what was on the wire; that, too, where it says 0 (TSO has yet to cut it)."""
+    """Return the header's length, at most that on the wire; where it is 0, that (TSO has yet to cut it)."""
     return np.maximum(np.minimum(said if said.all() else np.where(said == 0, on_wire, said), on_wire), 0)
 
 
@@ -152,8 +153,8 @@ def _extensions(rows: Rows, at: Array, following: Array, full: bool) -> None:
             break
         row = at[open_]
         header = rows.data.at(rows.pos[row], _EXTENSION)
-        is_fragment = following[open_] == no.IPPROTO_FRAGMENT
-        is_ah = following[open_] == no.IPPROTO_AH
+        is_fragment = following[open_] == IPPROTO_FRAGMENT
+        is_ah = following[open_] == IPPROTO_AH
         size = np.where(is_fragment, 8, np.where(is_ah, (header["len"].astype(np.int64) + 2) * 4, 0))
         size = np.where(size == 0, (header["len"].astype(np.int64) + 1) * 8, size)
         enough = rows.left(row) >= size
@@ -192,7 +193,7 @@ def _fragments(rows: Rows, row: Array, header: Array, full: bool) -> Array:
 def _arp(rows: Rows, at: Array | slice) -> None:
     at, kept = rows.sure(at, rows.left(at) >= _ARP.itemsize, BAD_ARP)
     header = rows.data.at(rows.pos[at], _ARP)
-    at, kept = rows.sure(at, (header["type"] == no.ETH_P_IP) & (header["hlen"] == 6) & (header["plen"] == 4), BAD_ARP)
+    at, kept = rows.sure(at, (header["type"] == ETH_P_IP) & (header["hlen"] == 6) & (header["plen"] == 4), BAD_ARP)
     rows.cols["src_lo"][at] = header["src"][kept]
     rows.cols["dst_lo"][at] = header["dst"][kept]
     rows.column("dport")[at] = header["op"][kept]

@@ -1,4 +1,4 @@
-"""The rows being decoded: where each packet's next header stands, the columns so far, and what went wrong."""
+"""The rows being decoded: the place of each packet's next header, the columns so far, and the errors."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Rows:
         return rows[kept], kept
 
     def left(self, at: Array | slice) -> Array:
-        """How many captured bytes stand from `pos` on."""
+        """Return the number of captured bytes from `pos` on."""
         left: Array = self.end[at] - self.pos[at]
         return left
 
@@ -54,6 +54,6 @@ class Rows:
         self.cols["have"][at] |= np.uint16(bits)
 
     def has(self, bits: int) -> Array:
-        """Where any of these bits is set."""
+        """Return the rows that have any of these bits."""
         mask: Array = self.cols["have"] & np.uint16(bits) != 0
         return mask

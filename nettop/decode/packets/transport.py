@@ -9,13 +9,13 @@ import numpy as np
 from nettop.batch import Array
 from nettop.decode.packets.columns import BAD_TRANSPORT, HAVE_ICMP, HAVE_ICMP_ID, HAVE_PORTS, HAVE_TCP, HAVE_TUNNEL
 from nettop.decode.packets.rows import Rows
-from nettop.linux import packet as no
+from nettop.linux import inet
 
 _Layer = Callable[[Rows, Array | slice], None]
 
 _PORTS = np.dtype([("sport", ">u2"), ("dport", ">u2")])
 _TCP = np.dtype(
-    {  # RFC 9293; the first eight bytes also serve UDP (RFC 768): its length stands at 4
+    {  # RFC 9293; the first eight bytes also serve UDP (RFC 768): its length is at 4
         "names": ["sport", "dport", "length", "seq", "ack", "flags", "window"],
         "formats": [">u2", ">u2", ">u2", ">u4", ">u4", ">u2", ">u2"],
         "offsets": [0, 2, 4, 4, 8, 12, 14],
@@ -35,7 +35,8 @@ _SPI = np.dtype([("spi", ">u4"), ("second", ">u4")])  # RFC 4303: first word; RF
 _VXLAN = np.dtype([("udp", "V8"), ("flags", "u1"), ("rest", "V3"), ("vni", ">u4")])  # RFC 7348
 
 _NEEDS = np.zeros(256, np.uint8)  # the least header of each protocol with ports
-_NEEDS[[no.IPPROTO_TCP, no.IPPROTO_UDP, no.IPPROTO_UDPLITE, no.IPPROTO_SCTP, no.IPPROTO_DCCP]] = 20, 8, 8, 12, 12
+_NEEDS[[inet.IPPROTO_TCP, inet.IPPROTO_SCTP, inet.IPPROTO_DCCP]] = 20, 12, 12
+_NEEDS[[inet.IPPROTO_UDP, inet.IPPROTO_UDPLITE]] = 8
 _HAS_PORTS = _NEEDS > 0
 
 # Types whose third word is an id: echo, timestamp, information, mask of ICMP; echo of ICMPv6.
@@ -60,10 +61,10 @@ def decode_transport(rows: Rows, full: bool) -> None:
     if ported.all():
         return
     rest = (l4 > 0) & ~ported
-    for number, layer in ((no.IPPROTO_ICMP, _icmp), (no.IPPROTO_ICMPV6, _icmpv6)):
+    for number, layer in ((inet.IPPROTO_ICMP, _icmp), (inet.IPPROTO_ICMPV6, _icmpv6)):
         _each(rows, rest & (proto == number), layer)
     if full:
-        for number, layer in ((no.IPPROTO_GRE, _gre), (no.IPPROTO_ESP, _esp), (no.IPPROTO_AH, _ah)):
+        for number, layer in ((inet.IPPROTO_GRE, _gre), (inet.IPPROTO_ESP, _esp), (inet.IPPROTO_AH, _ah)):
             _each(rows, rest & (proto == number), layer)
 
 
@@ -91,9 +92,9 @@ def _with_ports(rows: Rows, at: Array | slice) -> None:
     at, kept = rows.sure(at, left >= _NEEDS[proto], BAD_TRANSPORT)
     header, proto = header[kept], proto[kept]
     index = np.arange(rows.n)[at]
-    tcp = proto == no.IPPROTO_TCP
+    tcp = proto == inet.IPPROTO_TCP
     _tcp(rows, index[tcp], header[tcp])
-    udp = (proto == no.IPPROTO_UDP) | (proto == no.IPPROTO_UDPLITE)
+    udp = (proto == inet.IPPROTO_UDP) | (proto == inet.IPPROTO_UDPLITE)
     _udp(rows, index[udp], header[udp])
 
 
@@ -115,7 +116,7 @@ def _udp(rows: Rows, at: Array, header: Array) -> None:
     length = header["length"].astype(np.int64)
     behind = payload[at].astype(np.int64)
     payload[at] = np.maximum(np.where(length == 0, behind, length) - 8, 0)  # 0: a jumbogram (RFC 2675)
-    tunnels = at[(header["dport"] == no.PORT_VXLAN) & (rows.left(at) >= _VXLAN.itemsize)]
+    tunnels = at[(header["dport"] == inet.PORT_VXLAN) & (rows.left(at) >= _VXLAN.itemsize)]
     if len(tunnels):
         vxlan = rows.data.at(rows.pos[tunnels], _VXLAN)
         valid = vxlan["flags"] & 0x08 != 0

@@ -9,8 +9,8 @@ from nettop.broker.requests import CounterName
 from nettop.decode.conntrack.statistics import ConntrackStats, CpuStats, ExpectCpuStats
 from nettop.decode.net_statistics import NetStatistics, NfLogGroup, NfQueue
 from nettop.decode.nfacct import NfacctObject
-from nettop.decode.nftables.attributes import FAMILIES
 from nettop.decode.nftables.objects import NftObject
+from nettop.linux.nfnetlink import NFPROTO_NAMES
 from nettop.model.counters.meanings import BAD, HOST_WIDE, MEANING, NET_MEANING, SOFTNET_MEANING
 from nettop.model.counters.series import WRAP32, WRAP64, About, Reading
 from nettop.text.units import duration, grouped, scaled
@@ -20,7 +20,7 @@ NFT_COUNTER, NFT_QUOTA, NFT_LIMIT, NFACCT = "nft-counter", "nft-quota", "nft-lim
 NFT_SET, NFT_ELEMENT = "nft-set", "nft-element"
 NFQUEUE, NFLOG, SOFTNET = "nfqueue", "nflog", "softnet"
 _MOST_MADE = 50_000  # readings of objects that are remembered
-_NFPROTO = {word: number for number, word in FAMILIES.items()}
+_NFPROTO = {word: number for number, word in NFPROTO_NAMES.items()}
 _UNITS = {1: "second", 60: "minute", 3600: "hour", 86_400: "day", 604_800: "week"}  # of a limit
 _COPY_MODES = {0: "nothing", 1: "metadata", 2: "packets"}  # NFQNL_COPY_*, NFULNL_COPY_*
 

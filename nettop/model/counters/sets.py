@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from nettop.decode.nftables.elements import CATCHALL, INTERVAL_END, NEVER, Elements
+from nettop.decode.nftables.elements import NEVER, Elements
 from nettop.decode.nftables.keys import key_words, type_words
-from nettop.decode.nftables.sets import ANONYMOUS, DYNAMIC, INTERVAL, NftSet, SetId
+from nettop.decode.nftables.sets import NftSet, SetId
+from nettop.linux import nf_tables as nft
 from nettop.model.counters.readings import NFT_ELEMENT, NFT_SET
 from nettop.model.counters.series import WRAP64, About, Reading
 from nettop.text.units import duration, grouped
@@ -80,7 +81,7 @@ class SetCourses:
 
     def take_set(self, found: NftSet) -> None:
         """A set of the listing; anonymous ones are parts of rules."""
-        if found.flags & ANONYMOUS:
+        if found.flags & nft.NFT_SET_ANONYMOUS:
             return
         course = self._listed[found.id] = self._sets.setdefault(found.id, _Course())
         course.about = found
@@ -154,14 +155,16 @@ def _joined(parts: list[Elements]) -> Elements | None:
 def _set_reading(of: SetId, course: _Course, about: NftSet) -> Reading:
     count = about.count
     if count is None and course.elements is not None:
-        count = int((course.elements.flags & INTERVAL_END == 0).sum())
+        count = int((course.elements.flags & nft.NFT_SET_ELEM_INTERVAL_END == 0).sum())
     meaning = About(_set_words(course, about, count), "elements", about.size)
     return Reading(NFT_SET, " ".join(of), count, about=meaning)
 
 
 def _set_words(course: _Course, about: NftSet, count: int | None) -> str:
     kind = f"map to {about.holds}" if about.holds else "set"
-    words = [f"elements of a {'dynamic ' if about.flags & DYNAMIC else ''}{kind} of {type_words(about.key_type)}"]
+    words = [
+        f"elements of a {'dynamic ' if about.flags & nft.NFT_SET_EVAL else ''}{kind} of {type_words(about.key_type)}"
+    ]
     words += [f"timeout {duration(about.timeout_ms / 1000)}"] if about.timeout_ms else []
     words += [f"({about.comment})"] if about.comment else []
     if count is not None and count > MOST_ELEMENTS:
@@ -237,10 +240,10 @@ def _element_reading(of: SetId, about: NftSet, now: Elements, row: int) -> Readi
 
 def _member(about: NftSet, now: Elements, row: int) -> str:
     """An element in nft's words. A plain interval ends before the key that the dump has in front of it."""
-    if now.flags[row] & CATCHALL:
+    if now.flags[row] & nft.NFT_SET_ELEM_CATCHALL:
         return "*"
     key, end = now.keys[row].tobytes(), now.ends[row].tobytes()
-    if about.flags & INTERVAL and key == end:
+    if about.flags & nft.NFT_SET_INTERVAL and key == end:
         over = int.from_bytes(now.keys[row - 1].tobytes(), "big") if row else 1 << 8 * len(key)
         if over > int.from_bytes(key, "big"):
             end = (over - 1).to_bytes(len(key), "big")

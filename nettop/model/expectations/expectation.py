@@ -23,14 +23,14 @@ from nettop.columns import (
     Columns,
     Strings,
 )
+from nettop.linux.conntrack import NF_CT_EXPECT_NAMES
+from nettop.linux.socket import AF_INET
 from nettop.model.table import Line
 from nettop.text import units
-from nettop.text.address import AF_INET, address_text, endpoint_text
+from nettop.text.address import address_text, endpoint_text
 from nettop.text.flow import EVENT_WORDS, FAMILY_WORDS, PROTO_WORDS
 from nettop.text.sanitize import clean, clean_bytes
 
-# linux/netfilter/nf_conntrack_common.h NF_CT_EXPECT_*, bit by bit.
-FLAG_WORDS = ("permanent", "inactive", "userspace")
 _PORT = 0xFFFF
 _ANY = "*"
 
@@ -163,7 +163,7 @@ def _mask_text(family: int, mask: int, whole: int) -> str:
 def flag_words(flags: int) -> list[str]:
     """Names of the set NF_CT_EXPECT_* bits; bits without a name as `bit_N`."""
     bits = (n for n in range(32) if flags >> n & 1)
-    return [FLAG_WORDS[n] if n < len(FLAG_WORDS) else f"bit_{n}" for n in bits]
+    return [NF_CT_EXPECT_NAMES[n] if n < len(NF_CT_EXPECT_NAMES) else f"bit_{n}" for n in bits]
 
 
 def helper_text(one: Expectation) -> str:

@@ -11,10 +11,11 @@ from typing import Protocol
 import numpy as np
 
 from nettop.batch import Array
+from nettop.linux.inet import WITH_PORTS
+from nettop.linux.packet import ETH_P_ARP
+from nettop.linux.socket import AF_INET, AF_INET6
 from nettop.model.filter.fields import Endpoint, Fields, Mask
-from nettop.model.filter.values import AF_INET, AF_INET6, Net
-from nettop.model.filter.vocabulary import ETHERTYPE_ARP
-from nettop.text.flow import WITH_PORTS
+from nettop.model.filter.values import Net
 
 _LOW = (1 << 64) - 1
 _HEX = re.compile("0x[0-9a-f]{1,32}")
@@ -60,7 +61,7 @@ class Rows:
         if family != AF_INET:
             return self.equal("family", family)
         if "v4" not in self._kept:
-            self._kept["v4"] = self.equal("family", AF_INET) | self.equal("ethertype", ETHERTYPE_ARP)
+            self._kept["v4"] = self.equal("family", AF_INET) | self.equal("ethertype", ETH_P_ARP)
         return self._kept["v4"]
 
     def ported(self) -> Mask:

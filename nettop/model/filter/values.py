@@ -6,8 +6,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
-AF_INET = 2  # sys/socket.h
-AF_INET6 = 10
+from nettop.linux.socket import AF_INET, AF_INET6
 
 _PREFIX = re.compile(r"\d{1,3}(\.\d{1,3}){0,3}", re.ASCII)
 _WITH_PORT = re.compile(r"(?:\[(?P<six>[^\]]*)\]|(?P<four>[^:]*)):(?P<port>[^:]*)")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from nettop.linux.conntrack import IPS_DST_NAT, IPS_NAMES, IPS_SEEN_REPLY, IPS_SRC_NAT, STATES
+from nettop.linux import conntrack
+from nettop.linux.inet import IPPROTO_ICMPV6
+from nettop.linux.packet import ETH_P_ARP, PACKET_OUTGOING
+from nettop.linux.socket import AF_INET, AF_INET6
 from nettop.text.flow import PROTO_WORDS
+from nettop.text.protocols import NAMES
 from nettop.text.sanitize import clean
-
-IPS_OFFLOAD, IPS_HW_OFFLOAD = (1 << IPS_NAMES.index(name) for name in ("offload", "hw_offload"))
 
 FLOW, EVENT, PACKET, TRACE, CHAIN, RULE = "flow", "event", "packet", "trace", "chain", "rule"
 ADDRESSED: Final = frozenset((FLOW, EVENT, PACKET, TRACE))  # of which host, net, port and protocols can be asked
@@ -18,28 +20,13 @@ WIRE: Final = frozenset((PACKET, TRACE))
 RULESET: Final = frozenset((CHAIN, RULE))
 KINDS: Final = ADDRESSED | RULESET
 
-AF_INET = 2
-AF_INET6 = 10
-ETHERTYPE_ARP = 0x0806  # linux/if_ether.h
-PACKET_OUTGOING = 4  # linux/if_packet.h
 MAX_PID = 4 << 20  # PID_MAX_LIMIT, linux/threads.h
 _U32 = (1 << 32) - 1
 FAMILIES: Final = {"ip": AF_INET, "ip4": AF_INET, "ip6": AF_INET6}
-PROTOCOLS: Final = {  # IPPROTO_* of linux/in.h and in6.h
-    "icmp": 1,
-    "igmp": 2,
-    "tcp": 6,
-    "udp": 17,
-    "dccp": 33,
-    "gre": 47,
-    "esp": 50,
-    "ah": 51,
-    "icmp6": 58,
-    "ospf": 89,
-    "pim": 103,
-    "vrrp": 112,
-    "sctp": 132,
-    "udplite": 136,
+PROTOCOLS: Final = {
+    "icmp6" if number == IPPROTO_ICMPV6 else name: number
+    for number, name in NAMES.items()
+    if name not in ("ipv6", "eigrp", "ipcomp")
 }
 PROTOCOL_ALIASES: Final = {"icmpv6": "icmp6", "ipv6-icmp": "icmp6"}
 TYPES: Final = frozenset(("host", "net", "port", "portrange"))
@@ -49,15 +36,15 @@ OPERATORS: Final = frozenset(("<", "<=", "=", "==", "!=", ">", ">="))
 UNORDERED: Final = frozenset(("word", "exact-word", "label", "state", "status", "proto"))  # values with = and != only
 MEASURES: Final = frozenset(("size", "seconds"))  # values that must be compared
 
-STATE_NAMES: Final = frozenset(name for names in STATES.values() for name in names)
+STATE_NAMES: Final = frozenset(name for names in conntrack.STATES.values() for name in names)
 # Bits of `status` by word: (bits that count, whether any of them must be set or none).
-STATUS_WORDS: Final = {name: (1 << bit, True) for bit, name in enumerate(IPS_NAMES)} | {
-    "unreplied": (IPS_SEEN_REPLY, False),
-    "replied": (IPS_SEEN_REPLY, True),
-    "nat": (IPS_SRC_NAT | IPS_DST_NAT, True),
-    "snat": (IPS_SRC_NAT, True),
-    "dnat": (IPS_DST_NAT, True),
-    "offloaded": (IPS_OFFLOAD | IPS_HW_OFFLOAD, True),
+STATUS_WORDS: Final = {name: (1 << bit, True) for bit, name in enumerate(conntrack.IPS_NAMES)} | {
+    "unreplied": (conntrack.IPS_SEEN_REPLY, False),
+    "replied": (conntrack.IPS_SEEN_REPLY, True),
+    "nat": (conntrack.IPS_SRC_NAT | conntrack.IPS_DST_NAT, True),
+    "snat": (conntrack.IPS_SRC_NAT, True),
+    "dnat": (conntrack.IPS_DST_NAT, True),
+    "offloaded": (conntrack.IPS_OFFLOAD | conntrack.IPS_HW_OFFLOAD, True),
 }
 NAT_KINDS: Final = ("snat", "dnat", "both", "port-only", "none")  # what may stand behind `nat`
 # Alone they mean the same as behind `state` or `status`; what is left out here is a word of another field too.
@@ -114,7 +101,7 @@ FIELDS: Final = {
 EVENTS: Final = ("new", "update", "destroy", "exp-new", "exp-upd", "exp-del")  # of flows, and of expectations
 # What stands for a number of a packet's column: (column, value, whether it must be this value).
 PACKET_WORDS: Final = {
-    "arp": ("ethertype", ETHERTYPE_ARP, True),
+    "arp": ("ethertype", ETH_P_ARP, True),
     "outbound": ("direction", PACKET_OUTGOING, True),
     "inbound": ("direction", PACKET_OUTGOING, False),
 }

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from nettop.batch import Array
 from nettop.columns import HAVE_STATUS
+from nettop.linux.conntrack import IPS_ASSURED, IPS_SEEN_REPLY
 from nettop.model.flows import derive
 from nettop.model.ordering import digits, radix_order
-from nettop.text import flow as words
 
 Rows = NDArray[np.intp]
 
@@ -76,8 +76,8 @@ def _parts(data: derive.Data, codes: Array, n: int) -> dict[str, Array]:
     told = derive.has(data, HAVE_STATUS)
     parts: dict[str, Array] = {
         "flows": _count(codes, n),
-        "unreplied": _count(codes[told & (status & words.IPS_SEEN_REPLY == 0)], n),
-        "assured": _count(codes[told & (status & words.IPS_ASSURED != 0)], n),
+        "unreplied": _count(codes[told & (status & IPS_SEEN_REPLY == 0)], n),
+        "assured": _count(codes[told & (status & IPS_ASSURED != 0)], n),
     }
     for name, rates in zip(("rate_up", "rate_down"), derive.rates(data), strict=True):
         parts[name] = _sum(codes, rates, ~np.isnan(rates), n)

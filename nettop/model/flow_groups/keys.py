@@ -12,6 +12,8 @@ import numpy as np
 
 from nettop.batch import Array
 from nettop.columns import HAVE_MARK, HAVE_OPORTS, HAVE_STATE, HAVE_STATUS
+from nettop.linux.conntrack import IPS_DST_NAT, IPS_SRC_NAT
+from nettop.linux.inet import WITH_PORTS
 from nettop.model.filter.vocabulary import proto_filter, word_filter
 from nettop.model.flows import derive
 from nettop.model.flows.joins import FlowJoins
@@ -121,14 +123,14 @@ def _service_filter(key: Key, lexicon: Lexicon) -> str:
     proto, port = key[0] >> 17, (key[0] & 0x1FFFF) - 1
     if port >= 0:
         return f"{proto_filter(proto)} and dst port {port}"
-    none = " and not dst portrange 0-65535" if proto in words.WITH_PORTS else ""
+    none = " and not dst portrange 0-65535" if proto in WITH_PORTS else ""
     return proto_filter(proto) + none
 
 
 def _nat(data: derive.Data, lexicon: Lexicon) -> Sequence[Array]:
     """By the status bits, as the filter has it. A flow rewritten at both ends counts for its source address."""
     status = np.where(derive.has(data, HAVE_STATUS), derive.column(data, "status"), 0)
-    snat, dnat = status & words.IPS_SRC_NAT != 0, status & words.IPS_DST_NAT != 0
+    snat, dnat = status & IPS_SRC_NAT != 0, status & IPS_DST_NAT != 0
     kind = np.where(snat, _SNAT, np.where(dnat, _DNAT, _NO_NAT)).astype(np.uint16)
     family = data["family"].astype(np.uint16)
     halves = [

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nettop.text.address import AF_INET, address_text
+from nettop.linux.inet import IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP
+from nettop.linux.socket import AF_INET
+from nettop.text.address import address_text
 
-_PORTED = {6: "tcp", 17: "udp", 132: "sctp"}  # of which libpcap knows ports
-_ICMP, _ICMPV6 = 1, 58
+_PORTED = {IPPROTO_TCP: "tcp", IPPROTO_UDP: "udp", IPPROTO_SCTP: "sctp"}  # of which libpcap knows ports
 _ERRORS = (3, 4, 5, 11, 12)  # unreachable, source quench, redirect, time exceeded, parameter problem
 _FRAGMENT = 44  # next header: fragment
 
@@ -37,7 +38,7 @@ class Side:
 
 def sort_of(side: Side) -> str:
     """What libpcap can tell the flow by: "ports", "id" (ICMP), or only its "hosts" and protocol."""
-    if side.proto in (_ICMP, _ICMPV6) and side.has_ports:
+    if side.proto in (IPPROTO_ICMP, IPPROTO_ICMPV6) and side.has_ports:
         return "id"
     return "ports" if side.proto in _PORTED and side.has_ports else "hosts"
 
@@ -111,12 +112,12 @@ def _parts6(side: Side) -> Iterator[str]:
     if sort == "ports":
         yield f"{_PORTED[side.proto]} and {_either(_with_ports(side, way) for way in ways)}"
     elif sort == "id":
-        tell = f"ip6[6] = {_ICMPV6} and ip6[{_BODY6}] = {{}} and ip6[{_BODY6 + 4}:2] = {{}} and {{}}"
+        tell = f"ip6[6] = {IPPROTO_ICMPV6} and ip6[{_BODY6}] = {{}} and ip6[{_BODY6 + 4}:2] = {{}} and {{}}"
         yield _either(tell.format(way.kind, way.sport, _hosts(side, way)) for way in ways)
     else:
         yield f"ip6[6] = {side.proto} and {_either(_hosts(side, way) for way in ways)}"
     yield f"ip6[6] = {_FRAGMENT} and ip6[{_BODY6}] = {side.proto} and {_either(_fragment6(side, way) for way in ways)}"
-    yield f"ip6[6] = {_ICMPV6} and ip6[{_BODY6}] < 128 and {_either(_quoted6(side, way) for way in ways)}"
+    yield f"ip6[6] = {IPPROTO_ICMPV6} and ip6[{_BODY6}] < 128 and {_either(_quoted6(side, way) for way in ways)}"
 
 
 def _fragment6(side: Side, way: _Way) -> str:

@@ -22,6 +22,7 @@ from nettop.columns import (
     HAVE_TIMEOUT,
     Strings,
 )
+from nettop.linux.inet import IPPROTO_ICMP, WITH_PORTS
 from nettop.model.flows import derive
 from nettop.model.table import Cell, Column
 from nettop.text import flow as words
@@ -99,7 +100,7 @@ class RowView:
     def port(self, end: str) -> int | None:
         """The port of osrc, odst, rsrc or rdst; None where the protocol has none."""
         has_ports = self.have & (HAVE_OPORTS if end.startswith("o") else HAVE_RPORTS)
-        return self.value(f"{end[:2]}port") if has_ports and self.value("proto") in words.WITH_PORTS else None
+        return self.value(f"{end[:2]}port") if has_ports and self.value("proto") in WITH_PORTS else None
 
     def host(self, end: str) -> str:
         """The address of osrc, odst, rsrc or rdst, or its name."""
@@ -181,7 +182,7 @@ def original_text(row: RowView) -> str:
     """
     text = f"{row.endpoint('osrc')} → {row.endpoint('odst')}"
     if words.is_icmp(row.value("proto")) and row.have & HAVE_OPORTS:
-        message = icmp_message if row.value("proto") == words.IPPROTO_ICMP else icmpv6_message
+        message = icmp_message if row.value("proto") == IPPROTO_ICMP else icmpv6_message
         text += f" id {row.value('osport')} {message(row.value('odport'))}"
     return text
 

@@ -13,11 +13,13 @@ from nettop.columns import (
     HAVE_ZONE_ORIG_ONLY,
     HAVE_ZONE_REPLY_ONLY,
 )
+from nettop.linux.inet import IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_ICMPV6, WITH_PORTS
+from nettop.linux.socket import AF_INET6
 from nettop.model.flows.cells import RowView
 from nettop.model.flows.lines import FlowLines, json_ends
 from nettop.model.flows.templates import text_template
 from nettop.text import flow as words
-from nettop.text.address import AF_INET6, address_text
+from nettop.text.address import address_text
 from nettop.text.sanitize import clean
 
 FORMS = ("text", "json", "conntrack")
@@ -25,8 +27,8 @@ _RATES = ("rate_up", "rate_down", "measured_up", "measured_down")
 _COPIED: dict[str, type[np.generic]] = {**FLOW_DTYPES, **dict.fromkeys(_RATES, np.float32)}
 # What conntrack(8) calls the numbers that stand where others have ports.
 _NAMED_IDS = {
-    words.IPPROTO_ICMP: ("--icmp-type", "--icmp-code", "--icmp-id"),
-    words.IPPROTO_ICMPV6: ("--icmpv6-type", "--icmpv6-code", "--icmpv6-id"),
+    IPPROTO_ICMP: ("--icmp-type", "--icmp-code", "--icmp-id"),
+    IPPROTO_ICMPV6: ("--icmpv6-type", "--icmpv6-code", "--icmpv6-id"),
 }
 
 
@@ -59,7 +61,7 @@ def conntrack_command(row: RowView) -> list[str]:
 
 def _protocol(row: RowView) -> list[str]:
     proto = row.value("proto")
-    named = proto in (*words.WITH_PORTS, *_NAMED_IDS, words.IPPROTO_GRE)
+    named = proto in (*WITH_PORTS, *_NAMED_IDS, IPPROTO_GRE)
     return ["-p", words.PROTO_WORDS[proto] if named else str(proto)]
 
 
@@ -70,9 +72,9 @@ def _ports(row: RowView) -> list[str]:
     if proto in _NAMED_IDS:
         values = (destination >> 8, destination & 255, source)
         return [part for option, value in zip(_NAMED_IDS[proto], values, strict=True) for part in (option, str(value))]
-    if proto == words.IPPROTO_GRE:
+    if proto == IPPROTO_GRE:
         return ["--srckey", str(source), "--dstkey", str(destination)]
-    return ["--sport", str(source), "--dport", str(destination)] if proto in words.WITH_PORTS else []
+    return ["--sport", str(source), "--dport", str(destination)] if proto in WITH_PORTS else []
 
 
 def _zone_option(have: int) -> str:

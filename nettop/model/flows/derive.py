@@ -22,6 +22,8 @@ from nettop.columns import (
     HAVE_STATE,
     HAVE_STATUS,
 )
+from nettop.linux.conntrack import IPS_ASSURED, IPS_DST_NAT, IPS_HW_OFFLOAD, IPS_OFFLOAD, IPS_SEEN_REPLY, IPS_SRC_NAT
+from nettop.linux.inet import IPPROTO_ICMP, IPPROTO_ICMPV6, WITH_PORTS
 from nettop.model.flows.store import BORN
 from nettop.text import flow as words
 
@@ -30,9 +32,9 @@ Data = Mapping[str, Array]
 _STATE_BASE = np.zeros(256, np.uint8)
 for _proto, _base in words.STATE_BASE.items():
     _STATE_BASE[_proto] = _base
-_WITH_PORTS = np.isin(np.arange(256), words.WITH_PORTS)
+_WITH_PORTS = np.isin(np.arange(256), WITH_PORTS)
 _IS_ICMP = np.zeros(256, np.bool_)
-_IS_ICMP[[words.IPPROTO_ICMP, words.IPPROTO_ICMPV6]] = True
+_IS_ICMP[[IPPROTO_ICMP, IPPROTO_ICMPV6]] = True
 
 # What a flow's counters are called, and the bit of `have` that says they are known.
 COUNTERS = {"opackets": HAVE_OCOUNT, "obytes": HAVE_OCOUNT, "rpackets": HAVE_RCOUNT, "rbytes": HAVE_RCOUNT}
@@ -63,8 +65,8 @@ def ported(data: Data) -> NDArray[np.bool_]:
 def state_codes(data: Data) -> NDArray[np.uint8]:
     """Codes of text.flow.STATE_WORDS: the protocol's own state, else what the status bits say."""
     status, have = column(data, "status"), data["have"]
-    codes = np.where(status & words.IPS_ASSURED != 0, words.STATE_ASSURED, words.STATE_UNREPLIED).astype(np.uint8)
-    codes[status & (words.IPS_ASSURED | words.IPS_SEEN_REPLY) == words.IPS_SEEN_REPLY] = words.STATE_REPLIED
+    codes = np.where(status & IPS_ASSURED != 0, words.STATE_ASSURED, words.STATE_UNREPLIED).astype(np.uint8)
+    codes[status & (IPS_ASSURED | IPS_SEEN_REPLY) == IPS_SEEN_REPLY] = words.STATE_REPLIED
     codes[have & HAVE_STATUS == 0] = words.STATE_NONE
     base = _STATE_BASE[data["proto"]]
     own = (base > 0) & (have & HAVE_STATE != 0)
@@ -85,8 +87,8 @@ def nat_bits(data: Data) -> NDArray[np.uint8]:
     dst_port = ports & ~ping & (column(data, "rsport") != column(data, "odport"))
     status, silent = column(data, "status"), ~has(data, HAVE_STATUS)
     known = has(data, HAVE_REPLY)
-    snat = known & (src | src_port) & (silent | (status & words.IPS_SRC_NAT != 0))
-    dnat = known & (dst | dst_port) & (silent | (status & words.IPS_DST_NAT != 0))
+    snat = known & (src | src_port) & (silent | (status & IPS_SRC_NAT != 0))
+    dnat = known & (dst | dst_port) & (silent | (status & IPS_DST_NAT != 0))
     bits = snat * words.NAT_SNAT | dnat * words.NAT_DNAT
     bits |= (snat & ~src) * words.NAT_SNAT_PORT | (dnat & ~dst) * words.NAT_DNAT_PORT
     found: NDArray[np.uint8] = bits.astype(np.uint8)
@@ -96,7 +98,7 @@ def nat_bits(data: Data) -> NDArray[np.uint8]:
 def offload_codes(data: Data) -> NDArray[np.uint8]:
     """The place in text.flow.OFFLOAD_WORDS of each row."""
     status = column(data, "status")
-    hardware, any_way = status & words.IPS_HW_OFFLOAD != 0, status & (words.IPS_HW_OFFLOAD | words.IPS_OFFLOAD) != 0
+    hardware, any_way = status & IPS_HW_OFFLOAD != 0, status & (IPS_HW_OFFLOAD | IPS_OFFLOAD) != 0
     return np.asarray(hardware.astype(np.uint8) + any_way)
 
 

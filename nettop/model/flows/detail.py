@@ -24,6 +24,7 @@ from nettop.columns import (
     HAVE_ZONE_ORIG_ONLY,
     HAVE_ZONE_REPLY_ONLY,
 )
+from nettop.linux.inet import IPPROTO_GRE
 from nettop.model.flows.cells import MEASURED, RowView, current_rate, original_text, speed_cell, state_role
 from nettop.model.flows.joins import FlowJoins
 from nettop.model.flows.masters import master_lines
@@ -132,7 +133,7 @@ def _bare(row: RowView) -> list[Line]:
 def _ids(row: RowView) -> list[Line]:
     """What stands where other protocols have ports, in words."""
     proto, have = row.value("proto"), row.have
-    if proto == words.IPPROTO_GRE and have & HAVE_OPORTS:
+    if proto == IPPROTO_GRE and have & HAVE_OPORTS:
         keys = (f"{row.value(name):#x}" for name in ("osport", "odport", "rsport", "rdport"))
         return [_line("GRE keys", "original {} → {}   reply {} → {}".format(*keys))]
     if words.is_icmp(proto) and have & HAVE_OPORTS and have & HAVE_RPORTS:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nettop.batch import Array
 from nettop.columns import HAVE_OCOUNT, HAVE_RCOUNT, HAVE_STATUS
+from nettop.linux.conntrack import IPS_SEEN_REPLY
 from nettop.model.filter.expression import Filter
 from nettop.model.flows import derive
 from nettop.model.flows.cells import ABSENT, MEASURED, SHARED_COLUMNS, RowView, age_cell, shared_cell, speed_cell
@@ -126,8 +127,8 @@ def _totals(table: Flows, matched: Rows, filtered: bool) -> Line:
     protos = [proto for proto in np.argsort(-counts, kind="stable")[:4].tolist() if counts[proto]]
     parts += [(f"   {words.PROTO_WORDS[proto]} {units.grouped(int(counts[proto]))}", "proto") for proto in protos]
     states = np.bincount(derive.state_codes(data), minlength=len(words.STATE_WORDS))
-    unreplied = derive.has(data, HAVE_STATUS) & (data["status"] & words.IPS_SEEN_REPLY == 0)
-    named = [(words.STATE_WORDS[code], int(states[code])) for code in (words.TCP_ESTABLISHED, words.TCP_TIME_WAIT)]
+    unreplied = derive.has(data, HAVE_STATUS) & (data["status"] & IPS_SEEN_REPLY == 0)
+    named = [(words.STATE_WORDS[code], int(states[code])) for code in (words.STATE_ESTABLISHED, words.STATE_TIME_WAIT)]
     for word, count in (*named, ("UNREPLIED", int(np.count_nonzero(unreplied)))):
         if count:
             parts.append((f"   {word} {units.grouped(count)}", "good" if word == "ESTABLISHED" else "warn"))

@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from json import dumps
 
+from nettop.linux.conntrack import IPS_ASSURED, IPS_SEEN_REPLY
+from nettop.linux.socket import AF_INET6
 from nettop.text.flow import (
-    _AF_INET6,
     FAMILY_WORDS,
-    IPS_ASSURED,
-    IPS_SEEN_REPLY,
     PROTO_WORDS,
     STATE_ASSURED,
     STATE_NONE,
@@ -179,6 +178,6 @@ def _text_ends(shape: FlowShape, present: bool, ports: bool, type_code: int) -> 
         return "–%.0s%.0s%.0s%.0s"
     if is_icmp(shape.proto):
         return f"%s id %s → %s type {type_code >> 8} code {type_code & 255}%.0s" if ports else "%s%.0s → %s%.0s"
-    address = "[%s]" if shape.family == _AF_INET6 and ports else "%s"
+    address = "[%s]" if shape.family == AF_INET6 and ports else "%s"
     end = address + (":%s" if ports else "%.0s")
     return f"{end} → {end}"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import chain, product
 
+from nettop.linux.socket import AF_INET
 from nettop.model.filter import nodes
-from nettop.model.filter.values import AF_INET, Net
+from nettop.model.filter.values import Net
 from nettop.model.kernel_filter import bpf
 
 WORD = 0xFFFFFFFF

@@ -11,17 +11,18 @@ import sys
 from collections.abc import Sequence
 
 from nettop.linux import conntrack as nfct
-from nettop.model.filter.values import AF_INET, AF_INET6
+from nettop.linux.inet import WITH_PORTS
+from nettop.linux.nfnetlink import NFGEN_LENGTH, NFNL_SUBSYS_CTNETLINK
+from nettop.linux.socket import AF_INET, AF_INET6
 from nettop.model.kernel_filter import bpf
 from nettop.model.kernel_filter.clauses import WORD, Clause, Test
-from nettop.text.flow import WITH_PORTS
 
 MAX_LENGTH = 1000  # instructions: sockets may hold 20 KB of options (net.core.optmem_max) on older kernels
 _PASS, _REFUSE = "pass", "refuse"
 _NO_PORT = 1 << 16
 _SUBSYSTEM = 5 if sys.byteorder == "little" else 4  # the high byte of nlmsg_type (u16, host order)
 _FAMILY = 16  # struct nfgenmsg behind the 16 bytes of struct nlmsghdr
-_BODY = _FAMILY + nfct.NFGEN_LENGTH
+_BODY = _FAMILY + NFGEN_LENGTH
 _VALUE = 4  # behind struct nlattr
 _ORIG, _REPLY = nfct.CTA_TUPLE_ORIG, nfct.CTA_TUPLE_REPLY
 # Of each number its load, what it is where it is absent (None: not certain), and where it may be.
@@ -50,7 +51,7 @@ def program(clauses: Sequence[Clause]) -> bytes:
     """Return struct sock_filter[] that passes the events of which all clauses hold; b"" if that is too long."""
     code = bpf.Program()
     code.add(bpf.LDB_ABS, _SUBSYSTEM)
-    code.jump_if(bpf.JEQ, nfct.NFNL_SUBSYS_CTNETLINK, _PASS, holds=False)
+    code.jump_if(bpf.JEQ, NFNL_SUBSYS_CTNETLINK, _PASS, holds=False)
     _find(code, (nfct.CTA_TUPLE_ORIG,), _PASS)
     _load_numbers(code, _needed(clauses))
     one_family = [clause for clause in clauses if _needed([clause]) & {"family", *_ADDRESSES}]

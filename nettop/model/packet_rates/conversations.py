@@ -9,16 +9,16 @@ from __future__ import annotations
 import numpy as np
 
 from nettop.batch import Array
+from nettop.linux.inet import IPPROTO_ICMP, IPPROTO_ICMPV6
 from nettop.model.flows.index import Hashes, KeyHash
 
-_ICMP, _ICMPV6 = 1, 58
 _PACKED = np.dtype(
     [("sport", np.uint16), ("dport", np.uint16), ("proto", np.uint8), ("family", np.uint8), ("netns", np.uint16)]
 )
 # RFC 792, RFC 4443: which type a reply's request has; request types are their own.
-_REQUEST = {_ICMP: np.arange(256, dtype=np.uint8), _ICMPV6: np.arange(256, dtype=np.uint8)}
-_REQUEST[_ICMP][[0, 14, 16, 18]] = 8, 13, 15, 17
-_REQUEST[_ICMPV6][129] = 128
+_REQUEST = {IPPROTO_ICMP: np.arange(256, dtype=np.uint8), IPPROTO_ICMPV6: np.arange(256, dtype=np.uint8)}
+_REQUEST[IPPROTO_ICMP][[0, 14, 16, 18]] = 8, 13, 15, 17
+_REQUEST[IPPROTO_ICMPV6][129] = 128
 
 
 def conversations(

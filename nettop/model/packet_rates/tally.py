@@ -16,9 +16,9 @@ from nettop.decode.packets.columns import (
     HAVE_LATER_FRAGMENT,
     HAVE_PORTS,
 )
+from nettop.linux.inet import IPPROTO_ICMP, IPPROTO_ICMPV6, WITH_PORTS
 from nettop.linux.packet import PACKET_OUTGOING
 from nettop.model.flows.index import FlowIndex
-from nettop.text.flow import IPPROTO_ICMP, IPPROTO_ICMPV6, WITH_PORTS
 
 MAX_TUPLES = 1 << 18  # remembered: what comes beyond is counted as not attributed
 MAX_NEW = 1 << 16  # of one interval: a scan must not cost more than the capture itself

@@ -11,7 +11,7 @@ from nettop.batch import Batch, Gap, PacketMeta, Stream
 from nettop.columns import Columns
 from nettop.decode.packets import columns as pc
 from nettop.decode.packets.decoder import PacketDecoder
-from nettop.linux import packet as no
+from nettop.linux.packet import DIRECTION_UNKNOWN
 from nettop.model.packets.blocks import Block
 from nettop.model.packets.info import Seen, application, protocol_title, short_info, tcp_text
 from nettop.model.packets.store import GapRow, PacketStore
@@ -179,7 +179,7 @@ def records_batch(stream: Stream, rows: list[tuple[Block, int]], records: list[b
 
 def _direction(block: Block, row: int) -> int:
     directions = block.directions(np.array([row]))
-    return no.DIRECTION_UNKNOWN if directions is None else int(directions[0])
+    return DIRECTION_UNKNOWN if directions is None else int(directions[0])
 
 
 def _endpoint(address: str, port: int, seen: Seen) -> str:

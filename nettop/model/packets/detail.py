@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from nettop.decode.packets.columns import ERROR_TEXT, HAVE_DIRECTION
+from nettop.decode.packets.columns import HAVE_DIRECTION
 from nettop.decode.packets.decoder import PacketDecoder
+from nettop.linux.netlink import ERROR_TEXT
 from nettop.model.packets.blocks import Block
 from nettop.model.packets.cells import gap_text, records_batch
 from nettop.model.packets.dissection import Node, dissect

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from nettop.linux import packet as no
+from nettop.linux import linktypes
 from nettop.text.packet import icmp_message, icmpv6_message, tcp_flag_names
 from nettop.text.sanitize import clean, clean_bytes
 
@@ -61,18 +61,18 @@ def _link_layer(linktype: int, data: bytes) -> Any:
 
         _ready.update(
             {
-                no.LINK_ETHERNET: l2.Ether,
-                no.LINK_NULL: l2.Loopback,
-                no.LINK_LOOP: l2.Loopback,
-                no.LINK_SLL: l2.CookedLinux,
-                no.LINK_SLL2: l2.CookedLinuxV2,
-                no.LINK_IPV4: inet.IP,
-                no.LINK_IPV6: inet6.IPv6,
+                linktypes.LINKTYPE_ETHERNET: l2.Ether,
+                linktypes.LINKTYPE_NULL: l2.Loopback,
+                linktypes.LINKTYPE_LOOP: l2.Loopback,
+                linktypes.LINKTYPE_SLL: l2.CookedLinux,
+                linktypes.LINKTYPE_SLL2: l2.CookedLinuxV2,
+                linktypes.LINKTYPE_IPV4: inet.IP,
+                linktypes.LINKTYPE_IPV6: inet6.IPv6,
                 -4: inet.IP,
                 -6: inet6.IPv6,
             }
         )
-    if linktype in (no.LINK_RAW, no.LINK_RAW_BSD, no.LINK_RAW_OPENBSD):
+    if linktype in (linktypes.LINKTYPE_RAW, linktypes.LINKTYPE_RAW_BSD, linktypes.LINKTYPE_RAW_OPENBSD):
         return _ready.get(-(data[0] >> 4)) if data else None
     return _ready.get(linktype)
 

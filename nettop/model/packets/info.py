@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nettop.decode.packets import columns as pc
-from nettop.linux import packet as no
+from nettop.linux.inet import IPPROTO_TCP, IPPROTO_UDP, PORT_VXLAN
 from nettop.text.packet import tcp_flag_names
 from nettop.text.sanitize import clean_bytes
 
@@ -49,9 +49,9 @@ def application(seen: Seen, record: bytes) -> tuple[str, str] | None:
     if not seen.have & pc.HAVE_PORTS or not seen.l4:
         return None
     try:
-        if seen.proto == no.IPPROTO_UDP:
+        if seen.proto == IPPROTO_UDP:
             return _datagram(seen, record[seen.l4 + 8 :])
-        if seen.proto == no.IPPROTO_TCP and seen.payload:
+        if seen.proto == IPPROTO_TCP and seen.payload:
             return _segment(seen, record[seen.l4 + (record[seen.l4 + 12] >> 4) * 4 :])
     except (struct.error, IndexError):  # cut off, or it lies about its lengths
         return None
@@ -66,7 +66,7 @@ def _datagram(seen: Seen, data: bytes) -> tuple[str, str] | None:
         return "DHCP", _dhcp_text(data)
     if PORT_NTP in ports and len(data) >= 48:
         return "NTP", f"NTPv{data[0] >> 3 & 7} {_NTP_MODES.get(data[0] & 7, '')}".rstrip()
-    if seen.dport == no.PORT_VXLAN and len(data) >= 8:
+    if seen.dport == PORT_VXLAN and len(data) >= 8:
         return "VXLAN", f"VNI {int.from_bytes(data[4:7], 'big')}"
     return None
 

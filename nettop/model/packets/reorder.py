@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nettop.batch import Batch, Stream, batch_rows
+from nettop.batch import Batch, Stream, select_rows
 
 HOLD_NS = 200_000_000  # a ring delivers a packet within this (its blocks retire by time, far sooner)
 MANY_ROWS = 4_096  # once so many wait, those old enough go on without being asked for
@@ -41,9 +41,9 @@ class Arrivals:
         for batch, stream in self._waiting:
             n = int(np.searchsorted(np.maximum.accumulate(batch.ts_ns), until_ns, "right"))
             if n:
-                ready.append((batch_rows(batch, 0, n), stream))
+                ready.append((select_rows(batch, slice(0, n)), stream))
             if n < len(batch):
-                young.append((batch_rows(batch, n, len(batch)), stream))
+                young.append((select_rows(batch, slice(n, len(batch))), stream))
         self._waiting = young
         self.rows = sum(len(batch) for batch, _ in young)
         return ready

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nettop.batch import Batch, Gap, PacketMeta, Stream, chosen
+from nettop.batch import Batch, Gap, PacketMeta, Stream
 from nettop.model.filter.expression import Filter
 from nettop.model.packets.blocks import MAX_STREAMS, Block, Told, block_of, joinable, joined
 from nettop.model.packets.reorder import Arrivals
@@ -219,9 +219,7 @@ class PacketStore:
         comment = {at: known[ident] for at, ident in enumerate(block.ident[rows].tolist()) if ident in known}
         meta = PacketMeta(block.length[rows], block.directions(rows), None, comment)
         if block.buf is not None:
-            whole = Batch(stream.id, 0, block.buf, block.off, block.caplen, block.ts_ns, PacketMeta(block.length))
-            part = chosen(whole, rows)
-            return Batch(stream.id, 0, part.buf, part.off, part.caplen, part.ts_ns, meta)
+            return Batch(stream.id, 0, block.buf, block.off[rows], block.caplen[rows], block.ts_ns[rows], meta)
         records = [self.record(block, row) for row in rows.tolist()]
         caplen = np.array([len(record) for record in records], np.uint32)
         off = np.concatenate(([0], np.cumsum(caplen)[:-1])).astype(np.uint32)

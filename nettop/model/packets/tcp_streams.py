@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from nettop.decode.packets import columns as pc
-from nettop.linux import packet as no
+from nettop.linux.inet import IPPROTO_TCP
 from nettop.model.packets.blocks import Block
 
 LIMIT = 65_536  # streams remembered; hostile input must not grow us
@@ -102,7 +102,7 @@ def _first_of(blocks: Sequence[Block], way: Way) -> tuple[Block, int] | None:
         rows: Any = np.flatnonzero((cols["sport"] == way[4]) & (cols["dport"] == way[5]))
         if not len(rows):
             continue
-        rows = rows[(cols["proto"][rows] == no.IPPROTO_TCP) & (cols["have"][rows] & np.uint16(pc.HAVE_PORTS) != 0)]
+        rows = rows[(cols["proto"][rows] == IPPROTO_TCP) & (cols["have"][rows] & np.uint16(pc.HAVE_PORTS) != 0)]
         for name, value in zip(WAY[:4], way[:4], strict=True):
             column = cols.get(name)
             rows = rows if column is None else rows[column[rows] == value]

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from nettop.batch import Array, Batch
 from nettop.columns import Columns
 from nettop.decode.packets import columns as pc
-from nettop.linux import packet as no
+from nettop.linux import inet
+from nettop.linux.linktypes import LINKTYPE_ETHERNET
 from nettop.text.address import address_text, ipv4_text
 from nettop.text.packet import (
     ARP_OPERATIONS,
@@ -78,7 +79,7 @@ class PacketWords:
             pairs = zip(cols[f"{side}_hi"][rows].tolist(), lo[rows].tolist(), strict=True)
             _spread(out, rows, [ipv6[pair] for pair in pairs])
         rows = np.flatnonzero(~addressed)
-        if len(rows) and linktype == no.LINK_ETHERNET:
+        if len(rows) and linktype == LINKTYPE_ETHERNET:
             _spread(out, rows, _macs(batch, rows, 6 if side == "src" else 0))
         return out
 
@@ -164,7 +165,7 @@ def _kinds(cols: Columns) -> NDArray[np.uint8]:
         kind[(have & pc.HAVE_LATER_FRAGMENT) != 0] = _LATER
         kind[(have & pc.HAVE_ICMP) != 0] = _ICMP
     kind[usual] = _PORTS
-    kind[usual & (proto == no.IPPROTO_UDP)] = _UDP
+    kind[usual & (proto == inet.IPPROTO_UDP)] = _UDP
     tcp = (have & pc.HAVE_TCP) != 0
     if tcp.any():
         kind[tcp] = _TCP
@@ -196,14 +197,14 @@ def _udp(group: _Group) -> Iterable[str]:
 
 def _ports(group: _Group) -> Iterable[str]:
     for proto, have, length in zip(group["proto"], group["have"], group["payload"], strict=True):
-        cut = ", header cut off" if proto == no.IPPROTO_TCP and not have & pc.HAVE_TCP else ""
+        cut = ", header cut off" if proto == inet.IPPROTO_TCP and not have & pc.HAVE_TCP else ""
         yield f"{proto_name(proto).upper()}{cut}, length {length}"
 
 
 def _icmp(group: _Group) -> Iterable[str]:
     columns = (group[name] for name in ("proto", "have", "dport", "sport", "seq", "payload"))
     for proto, have, typecode, ident, seq, length in zip(*columns, strict=True):
-        v6 = proto == no.IPPROTO_ICMPV6
+        v6 = proto == inet.IPPROTO_ICMPV6
         what = f"ICMP6 {icmpv6_message(typecode)}" if v6 else f"ICMP {icmp_message(typecode)}"
         echo = f", id {ident}, seq {seq}" if have & pc.HAVE_ICMP_ID else ""
         yield f"{what}{echo}, length {length}"
@@ -219,14 +220,14 @@ def _ip(group: _Group) -> Iterable[str]:
     for proto, have, tunnel, length in zip(
         group["proto"], group["have"], group["tunnel"], group["payload"], strict=True
     ):
-        name = "key" if proto == no.IPPROTO_GRE else "spi"
+        name = "key" if proto == inet.IPPROTO_GRE else "spi"
         key = f", {name} 0x{tunnel:x}" if have & pc.HAVE_TUNNEL else ""
         cut = ", header cut off" if proto in _HEADED else ""
         yield f"{proto_name(proto).upper()}{key}{cut}, length {length}"
 
 
 _HEADED = frozenset(
-    (no.IPPROTO_TCP, no.IPPROTO_UDP, no.IPPROTO_ICMP, no.IPPROTO_ICMPV6, no.IPPROTO_SCTP, no.IPPROTO_DCCP)
+    (inet.IPPROTO_TCP, inet.IPPROTO_UDP, inet.IPPROTO_ICMP, inet.IPPROTO_ICMPV6, inet.IPPROTO_SCTP, inet.IPPROTO_DCCP)
 )
 
 

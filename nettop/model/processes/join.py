@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nettop.batch import Array
+from nettop.linux.inet import IPPROTO_ICMP, IPPROTO_ICMPV6
+from nettop.linux.socket import AF_INET
 from nettop.model.flows.endpoints import End
 from nettop.model.flows.index import FlowIndex, KeyHash
 from nettop.model.processes.sockets import Socket, SocketTable
 
 NO_MATCH, LIKELY, CERTAIN = 0, 1, 2
 NO_SOCKET = -1
-_ICMP, _ICMPV6 = 1, 58
-_INET = 2
 
 
 class SocketJoin:
@@ -149,7 +149,7 @@ class _WildcardSockets:
         by_family = sorted(indexes.tolist(), key=lambda index: int(join.family[index]))
         for index in by_family:
             family, proto, port = int(join.family[index]), int(join.proto[index]), int(join.lport[index])
-            for served in (family, _INET) if family != _INET and proto != _ICMPV6 else (family,):
+            for served in (family, AF_INET) if family != AF_INET and proto != IPPROTO_ICMPV6 else (family,):
                 first.setdefault((served, proto), {}).setdefault(port, index)
         self._tables = {key: _SocketsByPort(found, key[1]) for key, found in first.items()}
 
@@ -170,7 +170,9 @@ class _SocketsByPort:
     def __init__(self, found: dict[int, int], proto: int) -> None:
         self._ports = np.array(sorted(found), np.uint16)
         self._indexes = np.array([found[port] for port in self._ports.tolist()], np.int32)
-        self._rest = found.get(0, NO_SOCKET) if proto in (_ICMP, _ICMPV6) else NO_SOCKET  # a raw socket receives all
+        self._rest = (
+            found.get(0, NO_SOCKET) if proto in (IPPROTO_ICMP, IPPROTO_ICMPV6) else NO_SOCKET
+        )  # a raw socket receives all
 
     def find(self, port: Array) -> NDArray[np.int32]:
         """Return the socket index of each port."""

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from nettop.batch import Array
+from nettop.linux.inet import IPPROTO_TCP, TCP_LISTEN
 from nettop.text.sanitize import clean
 
 MAX_SOCKETS = 400_000  # of a namespace
 MAX_NAME = 32  # characters: /proc/PID/comm has 15 bytes at most
 _CHUNK = 1024  # lines parsed in one go
-_TCP, _TCP_LISTEN = 6, 10  # linux/in.h, net/tcp_states.h
 _LOW = (1 << 64) - 1
 _MAX_PID = 1 << 31
 _LIMITS = {
@@ -56,7 +56,7 @@ class Socket:
     @property
     def receives_nothing(self) -> bool:
         """True for a TCP socket that is neither connected nor listening."""
-        return self.proto == _TCP and not self.connected and self.state != _TCP_LISTEN
+        return self.proto == IPPROTO_TCP and not self.connected and self.state != TCP_LISTEN
 
 
 @dataclass(slots=True)

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nettop.batch import Array
-from nettop.decode import rtnetlink as rt
 from nettop.decode.rtnetlink import Link, Route
+from nettop.linux import rtnetlink as rt
+from nettop.linux.socket import AF_INET, AF_INET6
 from nettop.model.topology.prefixes import PrefixTable
 
 UNKNOWN, LOCAL, GROUP = 0, 1, 2  # the first codes: no route, an address of this host, broadcast or multicast
@@ -24,7 +25,7 @@ _KINDS = {
     rt.RTN_PROHIBIT: 5,
 }
 _ORDER = (rt.RT_TABLE_LOCAL, rt.RT_TABLE_MAIN, rt.RT_TABLE_DEFAULT)  # in the order of the three default policy rules
-_MULTICAST = {rt.AF_INET: (0xE000_0000, 4), rt.AF_INET6: (0xFF << 120, 8)}
+_MULTICAST = {AF_INET: (0xE000_0000, 4), AF_INET6: (0xFF << 120, 8)}
 _MAX_NAMES = 3  # devices named where routes of equal metric leave by several
 
 
@@ -37,28 +38,28 @@ class RouteLookup:
         self._links = links
         self._tables = {
             family: [PrefixTable(self._prefixes(routes, family, table), width) for table in _ORDER]
-            for family, width in ((rt.AF_INET, 32), (rt.AF_INET6, 128))
+            for family, width in ((AF_INET, 32), (AF_INET6, 128))
         }
 
     def find(self, family: Array, hi: Array | None, lo: Array) -> NDArray[np.int32]:
         """Return for each address the index into `places` of where it is."""
-        six = family != rt.AF_INET
+        six = family != AF_INET
         if not six.any():
-            return self._of(rt.AF_INET, None, lo)
+            return self._of(AF_INET, None, lo)
         found = np.empty(len(lo), np.int32)
-        found[~six] = self._of(rt.AF_INET, None, lo[~six])
-        found[six] = self._of(rt.AF_INET6, None if hi is None else hi[six], lo[six])
+        found[~six] = self._of(AF_INET, None, lo[~six])
+        found[six] = self._of(AF_INET6, None if hi is None else hi[six], lo[six])
         return found
 
     def here(self, family: Array, hi: Array | None, lo: Array) -> NDArray[np.uint8]:
         """Return LOCAL, GROUP or UNKNOWN (elsewhere) for each address, by the local table alone, which is small."""
-        six = family != rt.AF_INET
+        six = family != AF_INET
         found = np.empty(len(lo), np.int32)
         if not six.any():
-            found = self._tables[rt.AF_INET][0].find(None, lo)
+            found = self._tables[AF_INET][0].find(None, lo)
         else:
-            found[~six] = self._tables[rt.AF_INET][0].find(None, lo[~six])
-            found[six] = self._tables[rt.AF_INET6][0].find(None if hi is None else hi[six], lo[six])
+            found[~six] = self._tables[AF_INET][0].find(None, lo[~six])
+            found[six] = self._tables[AF_INET6][0].find(None if hi is None else hi[six], lo[six])
         return np.where((found == LOCAL) | (found == GROUP), found, UNKNOWN).astype(np.uint8)
 
     def _of(self, family: int, hi: Array | None, lo: Array) -> NDArray[np.int32]:

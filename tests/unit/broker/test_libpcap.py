@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nettop.broker import libpcap
 from nettop.broker.filterwords import refuse_names, tokens
 from nettop.errors import BrokerError, FilterError
-from nettop.kinds import LINKTYPE_ETHERNET, LINKTYPE_NETLINK
+from nettop.linux.linktypes import LINKTYPE_ETHERNET, LINKTYPE_NETLINK
 from tests.profiles import examples
 
 SNAPLEN = 262_144

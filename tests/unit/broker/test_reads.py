@@ -10,7 +10,7 @@ from pyroute2.netlink.nfnetlink import NFNL_SUBSYS_CTNETLINK, NFNL_SUBSYS_NFTABL
 
 from nettop.broker.reads import read_bytes
 from nettop.broker.requests import ReadRequest, SendRead, SetName
-from nettop.kinds import NETLINK_NETFILTER, NETLINK_ROUTE
+from nettop.linux.netlink import NETLINK_NETFILTER, NETLINK_ROUTE
 
 _DUMP = NLM_F_REQUEST | NLM_F_DUMP
 

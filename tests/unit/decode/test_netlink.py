@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nettop.decode import netlink
-from nettop.decode.netlink import BadAttribute, attributes, split
+from nettop.decode.netlink import split
+from nettop.linux import netlink
+from nettop.linux.netlink import NLM_F_MULTI, MalformedError, attributes
 from tests.unit.decode.netlink_bytes import batch, nla, nlmsg
 
 
@@ -75,9 +76,9 @@ def test_every_error_code_has_words() -> None:
 
 
 def test_a_dump_that_was_interrupted_says_so() -> None:
-    whole = [nlmsg(0x100, bytes(20), netlink.NLM_F_MULTI)]
+    whole = [nlmsg(0x100, bytes(20), NLM_F_MULTI)]
     assert not split(batch(whole)).interrupted
-    assert split(batch([*whole, nlmsg(0x100, bytes(20), netlink.NLM_F_MULTI | netlink.NLM_F_DUMP_INTR)])).interrupted
+    assert split(batch([*whole, nlmsg(0x100, bytes(20), NLM_F_MULTI | netlink.NLM_F_DUMP_INTR)])).interrupted
 
 
 def test_a_record_that_points_behind_the_buffer_is_cut_not_read() -> None:
@@ -103,6 +104,6 @@ def test_attributes_are_read_without_their_flag_bits() -> None:
     ],
 )
 def test_attributes_whose_lengths_lie_end_the_list(data: bytes, code: int) -> None:
-    with pytest.raises(BadAttribute) as caught:
+    with pytest.raises(MalformedError) as caught:
         list(attributes(data, 0, len(data)))
     assert caught.value.code == code

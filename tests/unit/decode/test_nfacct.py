@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nettop.decode import netlink
 from nettop.decode.nfacct import NfacctObject, decode_nfacct
+from nettop.linux.netlink import NLMSG_DONE
 from tests.unit.decode.netlink_bytes import batch, be, ct, nla, nlmsg
 
 NEW = 0x700
@@ -20,7 +20,7 @@ def test_objects_have_their_counters_and_their_quota() -> None:
     plain = acct(b"a1", 8, 672, nla(4, be(4, 2)))
     over = acct(b"q1", 8, 672, nla(4, be(4, 2)), nla(5, be(4, 5)), nla(6, be(8, 3)))
     by_bytes = acct(b"q2", 0, 0, nla(4, be(4, 1)), nla(5, be(4, 2)), nla(6, be(8, 2**64 - 1)))
-    found = decode_nfacct(batch([plain + over, by_bytes + nlmsg(netlink.NLMSG_DONE, bytes(4), 2)]))
+    found = decode_nfacct(batch([plain + over, by_bytes + nlmsg(NLMSG_DONE, bytes(4), 2)]))
     assert found.objects == (
         NfacctObject("a1", 8, 672, 2, None, "", False),
         NfacctObject("q1", 8, 672, 2, 3, "packets", True),

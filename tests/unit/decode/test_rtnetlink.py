@@ -11,17 +11,9 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from nettop.decode.netlink import ERR_ATTRIBUTE_CUT, ERR_VALUE_SHORT
-from nettop.decode.rtnetlink import (
-    RTN_BLACKHOLE,
-    RTN_UNICAST,
-    Address,
-    Hop,
-    Link,
-    Route,
-    RouteRows,
-    decode_rtnetlink,
-)
+from nettop.decode.rtnetlink import Address, Hop, Link, Route, RouteRows, decode_rtnetlink
+from nettop.linux.netlink import ERR_ATTRIBUTE_CUT, ERR_VALUE_SHORT
+from nettop.linux.rtnetlink import RTN_BLACKHOLE, RTN_UNICAST
 from tests.unit.decode.netlink_bytes import batch, nest, nla, nlmsg
 
 NEWLINK, DELLINK, NEWADDR, NEWROUTE = 16, 17, 20, 24

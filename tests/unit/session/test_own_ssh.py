@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nettop.broker.libpcap import compile_program
-from nettop.kinds import LINKTYPE_ETHERNET
+from nettop.linux.linktypes import LINKTYPE_ETHERNET
 from nettop.session.own_ssh import leaving_out, own_session
 
 ROOT = Path(__file__).parents[3]

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nettop.batch import Batch, NetlinkMeta
-from nettop.sources.exchange import NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, Scan, Shortfall, scan
+from nettop.linux.netlink import NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR
+from nettop.sources.exchange import Scan, Shortfall, scan
 
 SEQUENCE, MULTI, ROW = 77, 2, 0x100
 

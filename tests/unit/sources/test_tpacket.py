@@ -9,7 +9,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nettop.sources.tpacket import TP_STATUS_VLAN_TPID_VALID, TP_STATUS_VLAN_VALID, frames_of
+from nettop.linux.packet import TP_STATUS_VLAN_TPID_VALID, TP_STATUS_VLAN_VALID
+from nettop.sources.tpacket import frames_of
 
 NO_LIMIT = 262_144
 MACS = bytes(range(12))

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nettop.linux.socket import AF_INET6
 from nettop.text import address, sanitize, units
 
 
@@ -86,7 +87,7 @@ def test_ipv4(value: ipaddress.IPv4Address) -> None:
 @given(st.ip_addresses(v=6), st.integers(0, 65535))
 def test_ipv6_with_a_port(value: ipaddress.IPv6Address, port: int) -> None:
     whole = int(value)
-    text = address.endpoint_text(address.AF_INET6, whole >> 64, whole & (1 << 64) - 1, port)
+    text = address.endpoint_text(AF_INET6, whole >> 64, whole & (1 << 64) - 1, port)
     assert text == f"[{value}]:{port}"
 
 

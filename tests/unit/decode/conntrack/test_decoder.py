@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from nettop import columns as c
 from nettop.columns import FLOW_DTYPES, Decoded, Strings
-from nettop.decode import netlink
 from nettop.decode.conntrack.decoder import MAX_LAYOUTS, ConntrackDecoder
+from nettop.linux import netlink
+from nettop.linux.netlink import NLMSG_DONE
 from tests.unit.decode.conntrack.flow_messages import Flow, expected, flows, rows
 from tests.unit.decode.netlink_bytes import CT_DELETE, batch, be, ct, nest, nla, nlmsg, tuple4, udp
 
@@ -118,7 +119,7 @@ def test_both_families_in_one_message_are_an_error_row() -> None:
 
 def test_requests_expectations_and_control_messages_give_no_row() -> None:
     expectation = nlmsg(0x200, bytes(4) + nla(4, bytes(4)))
-    done = nlmsg(netlink.NLMSG_DONE, bytes(4), 2)
+    done = nlmsg(NLMSG_DONE, bytes(4), 2)
     decoded, _ = decode([udp(1), udp(2), expectation, udp(3) + done, nlmsg(0xA00, bytes(4))], outgoing=[1])  # type: ignore[arg-type]
     assert good_rows(decoded) == [1, 3]
     assert not len(decoded.errors)

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from nettop import columns as c
 from nettop.columns import Columns, Decoded, Strings
-from nettop.decode import netlink
 from nettop.decode.conntrack.decoder import ConntrackDecoder
+from nettop.linux import netlink
 from tests.unit.decode.conntrack.expectation_messages import ALL, EXP_DELETE, EXP_NEW, expectation
 from tests.unit.decode.netlink_bytes import batch, be, ct, nest, nla, nlmsg, tuple4, udp
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nettop.decode import netlink
 from nettop.decode.conntrack.statistics import CpuStats, ExpectCpuStats, TableStats, decode_ctstats
+from nettop.linux.netlink import NLMSG_DONE
 from tests.unit.decode.netlink_bytes import batch, be, ct, nla, nlmsg
 
 CPU, TABLE, EXPECT = 0x104, 0x105, 0x103
@@ -13,7 +13,7 @@ CPU, TABLE, EXPECT = 0x104, 0x105, 0x103
 def test_each_cpu_has_what_the_kernel_sends_and_none_for_what_it_does_not() -> None:
     first = ct(nla(2, be(4, 20)), nla(9, be(4, 3)), nla(15, be(4, 4)), kind=CPU, flags=2, family=0, res_id=0)
     second = ct(nla(10, be(4, 0xFFFFFFFF)), nla(77, b"new"), kind=CPU, flags=2, family=0, res_id=300)
-    stats = decode_ctstats(batch([first + second, nlmsg(netlink.NLMSG_DONE, bytes(4), 2)]))
+    stats = decode_ctstats(batch([first + second, nlmsg(NLMSG_DONE, bytes(4), 2)]))
     assert stats.cpus == (
         CpuStats(0, 1000, found=20, insert_failed=3, chain_toolong=4),
         CpuStats(300, 1000, drop=0xFFFFFFFF),

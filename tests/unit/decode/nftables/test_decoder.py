@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from pyroute2.netlink.nfnetlink.nftsocket import nft_chain_msg, nft_rule_msg, nft_table_msg
 
 from nettop.batch import Batch, NetlinkMeta
-from nettop.decode.nftables.decoder import BAD_ATTRIBUTE, BAD_LENGTH, NftDecoder
+from nettop.decode.nftables.decoder import NftDecoder
+from nettop.linux.netlink import ERR_ATTRIBUTE_CUT, ERR_MESSAGE_CUT
 
 NEWTABLE, NEWCHAIN, NEWRULE, DELRULE, NEWGEN, NEWOBJ = 0, 3, 6, 8, 15, 18
 
@@ -223,14 +224,14 @@ def test_a_length_that_lies_is_an_error_with_its_offset_and_the_rest_is_read() -
     bad[20:22] = struct.pack("=H", 60_000)
     decoded = NftDecoder()(batch(good + bytes(bad) + rule(3)))
     assert [one.handle for one in decoded.rules] == [1, 3]
-    assert decoded.errors.offset.tolist() == [len(good) + 20] and decoded.errors.code.tolist() == [BAD_ATTRIBUTE]
+    assert decoded.errors.offset.tolist() == [len(good) + 20] and decoded.errors.code.tolist() == [ERR_ATTRIBUTE_CUT]
 
 
 def test_a_datagram_cut_short_is_an_error() -> None:
     data = rule(1) + rule(2, counter(1, 1))
     decoded = NftDecoder()(batch(data[:-3], rule(3)))
     assert [one.handle for one in decoded.rules] == [1, 3]
-    assert decoded.errors.code.tolist() == [BAD_LENGTH] and decoded.errors.record.tolist() == [0]
+    assert decoded.errors.code.tolist() == [ERR_MESSAGE_CUT] and decoded.errors.record.tolist() == [0]
 
 
 @given(st.binary(max_size=200))

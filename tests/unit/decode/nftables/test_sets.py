@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nettop.decode.nftables.attributes import MalformedError
-from nettop.decode.nftables.elements import CATCHALL, INTERVAL_END, NEVER, ElementReader, Elements
+from nettop.decode.nftables.elements import NEVER, ElementReader, Elements
 from nettop.decode.nftables.sets import NftSet, NftSetsDecoder
+from nettop.linux.netlink import MalformedError
+from nettop.linux.nf_tables import NFT_SET_ELEM_CATCHALL, NFT_SET_ELEM_INTERVAL_END
 from tests.unit.decode.netlink_bytes import batch, be, ct, nla, nlmsg
 from tests.unit.decode.nftables.set_bytes import NEWSET, NEWSETELEM, a_set, counter, element, elements
 
@@ -71,7 +72,7 @@ def test_a_message_that_lies_is_an_error_and_the_next_is_read() -> None:
 ELEMENT = st.tuples(  # key, count, flags, timeout, expires, comment, end, noise
     st.sampled_from([2, 4, 8, 16]).flatmap(lambda size: st.binary(min_size=size, max_size=size)),
     st.none() | st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1)),
-    st.sampled_from([0, INTERVAL_END]),
+    st.sampled_from([0, NFT_SET_ELEM_INTERVAL_END]),
     st.booleans(),
     st.none() | st.integers(0, 2**64 - 2),
     st.binary(max_size=9),
@@ -130,9 +131,9 @@ def test_counters_in_a_list_of_expressions_are_found() -> None:
 
 
 def test_the_catch_all_has_no_key() -> None:
-    data = nla(1, nla(3, be(4, CATCHALL)) + counter(5, 6))
+    data = nla(1, nla(3, be(4, NFT_SET_ELEM_CATCHALL)) + counter(5, 6))
     (part,) = ElementReader().read(data, 0, len(data))
-    assert part.keys.shape == (1, 0) and part.flags.tolist() == [CATCHALL] and part.packets.tolist() == [5]
+    assert part.keys.shape == (1, 0) and part.flags.tolist() == [NFT_SET_ELEM_CATCHALL] and part.packets.tolist() == [5]
 
 
 def test_parts_join() -> None:

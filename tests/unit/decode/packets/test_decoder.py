@@ -23,7 +23,7 @@ from scapy.layers.sctp import SCTP
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Packet, Raw
 
-from nettop.batch import Batch, PacketMeta, chosen
+from nettop.batch import Batch, PacketMeta, select_rows
 from nettop.columns import Columns, Decoded
 from nettop.decode.packets import columns as pc
 from nettop.decode.packets.decoder import Depth, PacketDecoder
@@ -258,7 +258,7 @@ def test_chosen_rows_keep_what_stands_beside_them() -> None:
     frames = [bytes(ETHER / IP4 / UDP(sport=port)) for port in range(5)]
     batch = batch_of(frames)
     batch.meta.comment[3] = "three"  # type: ignore[union-attr]
-    some = chosen(batch, np.array([1, 3]))
+    some = select_rows(batch, np.array([1, 3]))
     assert PacketDecoder(1)(some).cols["sport"].tolist() == [1, 3]
     assert isinstance(some.meta, PacketMeta) and some.meta.comment == {1: "three"}
 

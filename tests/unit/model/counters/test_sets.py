@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nettop.batch import DumpMark
-from nettop.decode.nftables.elements import CATCHALL, INTERVAL_END, NEVER, Elements
-from nettop.decode.nftables.sets import INTERVAL, NftSet, NftSetsDecoded, SetId
+from nettop.decode.nftables.elements import NEVER, Elements
+from nettop.decode.nftables.sets import NftSet, NftSetsDecoded, SetId
+from nettop.linux.nf_tables import NFT_SET_ELEM_CATCHALL, NFT_SET_ELEM_INTERVAL_END, NFT_SET_INTERVAL
 from nettop.model.counters.sets import MOST_ELEMENTS, MOST_SETS, SHOWN
 from nettop.model.counters.table import CounterTable
 from nettop.model.table import ViewSpec
@@ -159,15 +160,19 @@ def test_a_set_says_how_full_it_is(host: Host) -> None:
 def test_where_the_kernel_does_not_count_the_dump_does_without_intervals_ends(host: Host) -> None:
     host.listing(a_set(None))
     assert host.counters.snapshot(ViewSpec(("value",)), T0).rows[0].cells == ("–",)
-    host.dump(columns({ip(9): 0, ip(1): 4}, flags={ip(9): INTERVAL_END}))
+    host.dump(columns({ip(9): 0, ip(1): 4}, flags={ip(9): NFT_SET_ELEM_INTERVAL_END}))
     assert host.counters.snapshot(ViewSpec(("value",)), T0).rows[0].cells == ("1",)
 
 
 def test_intervals_end_before_the_key_in_front_of_them(host: Host) -> None:
     first = struct.pack("!I", 0)
     rows = {ip(256): 0, ip(8): 3, ip(4): 4, ip(1): 5, first: 0}
-    part = columns(rows, flags={ip(256): INTERVAL_END, first: INTERVAL_END}, uncounted=frozenset((ip(256), first)))
-    host.listing(a_set(3, flags=INTERVAL))
+    part = columns(
+        rows,
+        flags={ip(256): NFT_SET_ELEM_INTERVAL_END, first: NFT_SET_ELEM_INTERVAL_END},
+        uncounted=frozenset((ip(256), first)),
+    )
+    host.listing(a_set(3, flags=NFT_SET_INTERVAL))
     host.dump(part)
     assert list(host.shown()) == ["10.0.0.1-10.0.0.3", "10.0.0.4/30", "10.0.0.8-10.0.0.255"]
     host.dump(columns({ip(8): 3}))
@@ -175,7 +180,7 @@ def test_intervals_end_before_the_key_in_front_of_them(host: Host) -> None:
 
 
 def test_the_catch_all_is_a_star(host: Host) -> None:
-    star = columns({b"": 9}, flags={b"": CATCHALL})
+    star = columns({b"": 9}, flags={b"": NFT_SET_ELEM_CATCHALL})
     host.listing(a_set(2))
     host.mark("nft-elements", True)
     host.counters.apply(NftSetsDecoded(1, 0, T0, elements=[(OF, star), (OF, columns({ip(1): 4}))]), 0, T0)

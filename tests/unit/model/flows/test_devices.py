@@ -9,18 +9,8 @@ import numpy as np
 
 from nettop.batch import DumpMark
 from nettop.columns import Strings
-from nettop.decode.rtnetlink import (
-    RT_TABLE_LOCAL,
-    RTN_BLACKHOLE,
-    RTN_BROADCAST,
-    RTN_LOCAL,
-    RTN_UNICAST,
-    Address,
-    Hop,
-    Link,
-    Route,
-    RouteRows,
-)
+from nettop.decode.rtnetlink import Address, Hop, Link, Route, RouteRows
+from nettop.linux.rtnetlink import RT_TABLE_LOCAL, RTN_BLACKHOLE, RTN_BROADCAST, RTN_LOCAL, RTN_UNICAST
 from nettop.model.flows.cells import RowView, row_views
 from nettop.model.flows.devices import FlowDevices
 from nettop.model.topology import routing as module

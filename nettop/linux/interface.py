@@ -1,0 +1,8 @@
+"""Network devices and their ioctls: linux/if.h, linux/if_arp.h, linux/sockios.h."""
+
+from __future__ import annotations
+
+IFNAMSIZ = 16  # bytes of a name, its NUL included
+IFF_UP = 0x1
+ARPHRD_ETHER, ARPHRD_LOOPBACK, ARPHRD_NETLINK = 1, 772, 824
+SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCGIFMTU, SIOCGIFHWADDR = 0x8913, 0x8914, 0x8921, 0x8927

@@ -1,0 +1,24 @@
+"""Netfilter over netlink: linux/netfilter/nfnetlink.h, nfnetlink_acct.h, linux/netfilter.h."""
+
+from __future__ import annotations
+
+from struct import Struct
+
+NFGENMSG = Struct("=BBH")  # family, version, res_id (big endian): the header below nlmsghdr
+NFGEN_LENGTH = NFGENMSG.size
+
+# A message's type is subsystem << 8 | command.
+NFNL_SUBSYS_CTNETLINK, NFNL_SUBSYS_CTNETLINK_EXP, NFNL_SUBSYS_ACCT, NFNL_SUBSYS_NFTABLES = 1, 2, 7, 10
+NFNLGRP_CONNTRACK = (1, 2, 3)  # NFNLGRP_CONNTRACK_{NEW,UPDATE,DESTROY}
+NFNLGRP_CONNTRACK_EXP = (4, 5, 6)  # NFNLGRP_CONNTRACK_EXP_{NEW,UPDATE,DESTROY}
+NFNLGRP_NFTABLES, NFNLGRP_MAX = 7, 9
+
+# linux/netfilter.h
+NF_VERDICTS = {0: "drop", 1: "accept", 2: "stolen", 3: "queue", 4: "repeat", 5: "stop"}
+NFPROTO_NAMES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}  # in nft's words
+
+# linux/netfilter/nfnetlink_acct.h
+NFNL_MSG_ACCT_NEW, NFNL_MSG_ACCT_GET, NFNL_MSG_ACCT_GET_CTRZERO = 0, 1, 2
+NFACCT_NAME, NFACCT_PKTS, NFACCT_BYTES, NFACCT_USE, NFACCT_FLAGS, NFACCT_QUOTA = 1, 2, 3, 4, 5, 6
+NFACCT_F_QUOTA_PKTS, NFACCT_F_QUOTA_BYTES, NFACCT_F_OVERQUOTA = 1, 2, 4
+NFACCT_NAME_MAX = 32  # bytes, the NUL included
