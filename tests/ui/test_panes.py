@@ -6,6 +6,7 @@ import pytest
 from textual.app import ComposeResult
 
 from nettop.model.table import Line
+from nettop.session.status import Status
 from nettop.ui.panes.pane import Host, Pane, ViewDef
 from nettop.ui.screens import main
 from nettop.ui.views import VIEWS
@@ -46,7 +47,7 @@ class Plan(Pane, can_focus=True):
     def copied(self) -> str:
         return f"the plan of sheet {self.sheet}"
 
-    def tick(self) -> None:
+    def tick(self, status: Status, paused: bool) -> None:
         self.paper.write([((f"drawn on sheet {self.sheet}", ""),)])
 
     def _turn(self, sheet: int) -> None:

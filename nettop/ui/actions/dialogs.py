@@ -13,10 +13,12 @@ from nettop.model.flows.capture import FlowCapture
 from nettop.model.table import SortKey
 from nettop.session.base import save_path
 from nettop.session.status import DeviceChoice, NetnsChoice, shown_netns
+from nettop.ui.actions.choosing import choose
 from nettop.ui.commands import keys_text, offered
 from nettop.ui.palette import themed_app
 from nettop.ui.panes.table_view import TableView
 from nettop.ui.screens.pending import Stand, opening, over, switch
+from nettop.ui.widgets.choices import Choice
 from nettop.ui.widgets.question import Asked, void
 
 if TYPE_CHECKING:
@@ -64,19 +66,13 @@ def sort(screen: MainScreen) -> Awaitable[None]:
 def group(screen: MainScreen) -> Awaitable[None]:
     """By what to group, or not at all."""
     from nettop.model.flow_groups.table import GROUPS
-    from nettop.ui.screens.choose import ChooseScreen
-    from nettop.ui.widgets.choices import Choice
 
     grouping = table_view(screen).grouping
     now = "" if grouping is None or grouping.by is None else grouping.by
     found = [Choice(key, title.lower(), "now" if key == now else "") for key, title in GROUPS.items()]
     found.append(Choice("", "not grouped", "" if now else "now"))
-
-    def chosen(answer: list[str] | None) -> None:
-        if answer:
-            _group_by(screen, answer[0] or None)
-
-    return screen.app.push_screen(ChooseScreen("Group flows by", found, start=now or next(iter(GROUPS))), chosen)
+    chosen = lambda answer: _group_by(screen, answer[0] or None)  # noqa: E731
+    return choose(screen, "Group flows by", found, chosen, start=now or next(iter(GROUPS)))
 
 
 def _group_by(screen: MainScreen, by: str | None) -> None:
@@ -95,65 +91,40 @@ def holders(screen: MainScreen) -> None:
 
 def columns(screen: MainScreen) -> Awaitable[None]:
     """Which columns, in which order."""
-    from nettop.ui.screens.choose import ChooseScreen
-    from nettop.ui.widgets.choices import Choice
-
     table = screen.table
     known = {column.key: column for column in table.info.columns}
     order = [key for key in table.chosen if key in known] + [key for key in known if key not in table.chosen]
     found = [Choice(key, known[key].title.strip() or key, key) for key in order]
-
-    def chosen(answer: list[str] | None) -> None:
-        if answer:
-            table.set_columns(tuple(answer))
-
-    dialog = ChooseScreen("Columns", found, several=True, ticked=table.chosen)
-    return screen.app.push_screen(dialog, chosen)
+    chosen = lambda answer: table.set_columns(tuple(answer))  # noqa: E731
+    return choose(screen, "Columns", found, chosen, several=True, ticked=table.chosen)
 
 
 def palette(screen: MainScreen) -> Awaitable[None]:
     """Every command of this view by its words."""
-    from nettop.ui.screens.choose import ChooseScreen
-    from nettop.ui.widgets.choices import Choice
-
     usable = [c for c in screen.commands if c.palette and offered(c, screen.where)]
     found = [Choice(c.name, c.title, keys_text(c)) for c in usable]
-
-    def chosen(answer: list[str] | None) -> None:
-        if answer:
-            screen.call_later(screen.action_command, answer[0])
-
-    return screen.app.push_screen(ChooseScreen("Commands", found, search=True), chosen)
+    chosen = lambda answer: screen.call_later(screen.action_command, answer[0])  # noqa: E731
+    return choose(screen, "Commands", found, chosen, search=True)
 
 
 def theme(screen: MainScreen) -> Awaitable[None]:
     """Another theme, at once."""
-    from nettop.ui.screens.choose import ChooseScreen
-    from nettop.ui.widgets.choices import Choice
-
     app = themed_app(screen)
     found = [Choice(n, n, "now" if n == app.palette.theme.name else "") for n in sorted(app.themes)]
-
-    def chosen(answer: list[str] | None) -> None:
-        if answer:
-            app.wear(app.themes[answer[0]])
-
-    return screen.app.push_screen(ChooseScreen("Themes", found, start=app.palette.theme.name), chosen)
+    chosen = lambda answer: app.wear(app.themes[answer[0]])  # noqa: E731
+    return choose(screen, "Themes", found, chosen, start=app.palette.theme.name)
 
 
 def namespace(screen: MainScreen) -> Awaitable[None]:
     """The namespaces there are; what is typed may also be a path or pid:N."""
-    from nettop.ui.screens.choose import ChooseScreen
-    from nettop.ui.widgets.choices import Choice
 
-    def chosen(answer: list[str] | None) -> None:
-        if answer:
-            spec = answer[0]
-            switch(screen, spec, screen.done(f"watching {spec or 'the host'}"))
+    def chosen(answer: list[str]) -> None:
+        spec = answer[0]
+        switch(screen, spec, screen.done(f"watching {spec or 'the host'}"))
 
     def offer(found: Sequence[NetnsChoice]) -> Awaitable[None]:
         choices = [Choice(n.spec, n.label or "host", n.note) for n in found]
-        return screen.app.push_screen(ChooseScreen("Watch a namespace", choices, search=True, free=True), chosen)
+        return choose(screen, "Watch a namespace", choices, chosen, search=True, free=True)
 
     return opening(screen, screen.session.namespaces, offer)
 
@@ -227,12 +198,6 @@ def quit_(screen: MainScreen) -> Awaitable[None] | None:
     if not screen.status.recording:
         screen.app.exit(0)
         return None
-    from nettop.ui.screens.choose import ChooseScreen
-    from nettop.ui.widgets.choices import Choice
-
-    def chosen(answer: list[str] | None) -> None:
-        if answer == ["quit"]:
-            screen.app.exit(0)
-
     found = [Choice("stay", "Go on recording", "Esc"), Choice("quit", "End the recording properly and quit")]
-    return screen.app.push_screen(ChooseScreen("A recording is running", found), chosen)
+    chosen = lambda answer: screen.app.exit(0) if answer == ["quit"] else None  # noqa: E731
+    return choose(screen, "A recording is running", found, chosen)

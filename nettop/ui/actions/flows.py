@@ -15,8 +15,10 @@ from nettop.model.table import GroupDetail, Row
 from nettop.session.status import shown_netns
 from nettop.text.sanitize import clean
 from nettop.text.units import grouped
+from nettop.ui.actions.choosing import choose, confirm
 from nettop.ui.actions.dialogs import capture, table_view
 from nettop.ui.screens.pending import Stand, opening, over
+from nettop.ui.widgets.choices import Choice
 
 if TYPE_CHECKING:
     from nettop.ui.screens.main import MainScreen
@@ -103,9 +105,6 @@ def _whose(screen: MainScreen, netns: str, matching: bool) -> str:
 
 
 def _ask(screen: MainScreen, row: Row, netns: str, wanted: Filter | None, count: int) -> Awaitable[None]:
-    from nettop.ui.screens.confirm import ConfirmScreen
-    from nettop.ui.widgets.choices import Choice
-
     found = [] if screen.view.kind == "groups" else [Choice("one", "Delete this flow")]
     if wanted is not None:
         found.append(
@@ -113,14 +112,14 @@ def _ask(screen: MainScreen, row: Row, netns: str, wanted: Filter | None, count:
         )
     where = f"{_whose(screen, netns, wanted is not None)} A connection that goes on is tracked anew."
 
-    def confirmed(answer: str | None) -> None:
+    def confirmed(answer: str) -> None:
         told = lambda words: screen.post(screen.say, words)  # noqa: E731
         if answer == "one":
             screen.session.delete_flow(row.ident, screen.done(""), told)
-        elif answer == "all":
+        else:
             screen.session.delete_matching(wanted, screen.done(""), told)
 
-    return Stand(screen).push(ConfirmScreen("Delete", f"{_words(row)}\n{where}", found), confirmed)
+    return confirm(screen, "Delete", f"{_words(row)}\n{where}", found, confirmed)
 
 
 # ── follow ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -147,23 +146,20 @@ def copy(screen: MainScreen) -> Awaitable[None] | None:
     if table is None or table.view not in COPIED or row is None:
         _to_clipboard(screen, screen.view.copied())
         return None
-    from nettop.ui.screens.choose import ChooseScreen
-    from nettop.ui.widgets.choices import Choice
-
     found = [Choice(form, label, key) for form, label, key in _FORMS]
     if screen.view.is_open:
         found.append(Choice("detail", "The whole detail", "d"))
 
-    def chosen(answer: list[str] | None) -> None:
+    def chosen(answer: list[str]) -> None:
         if answer == ["detail"]:
             _to_clipboard(screen, screen.view.copied())
-        elif answer:
+        else:
             screen.session.copy_as(
                 table.view, row.ident, answer[0], lambda text: screen.post(_to_clipboard, screen, text)
             )
 
     keys = {choice.note: choice.ident for choice in found}
-    return Stand(screen).push(ChooseScreen("Copy as", found, keys=keys), chosen)
+    return choose(screen, "Copy as", found, chosen, stand=Stand(screen), keys=keys)
 
 
 def _to_clipboard(screen: MainScreen, text: str) -> None:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from nettop.model.filter.expression import parse
 from nettop.model.table import CounterDetail, Detail, Row
-from nettop.ui.screens.pending import Stand, opening, over
+from nettop.ui.actions.choosing import confirm
+from nettop.ui.screens.pending import opening, over
 from nettop.ui.widgets.accounting_offer import AccountingOffer
+from nettop.ui.widgets.choices import Choice
 from nettop.ui.widgets.question import Asked, void
 
 if TYPE_CHECKING:
@@ -21,9 +23,6 @@ def accounting(screen: MainScreen) -> Awaitable[None] | None:
     """Ask, then switch it on or off."""
     if over(screen):
         return None
-    from nettop.ui.screens.confirm import ConfirmScreen
-    from nettop.ui.widgets.choices import Choice
-
     on = screen.status.acct in ("", "off")
     where = screen.status.netns or "the host"
     if on:
@@ -33,13 +32,12 @@ def accounting(screen: MainScreen) -> Awaitable[None] | None:
         text = f"Sets {ACCT} = 0 in {where}. New flows have no bytes and no rates then."
         choice = Choice("off", "Switch accounting off")
 
-    def confirmed(answer: str | None) -> None:
-        if answer is not None:
-            _decline_offer(screen)
-            words = "accounting is on: new flows are counted" if answer == "on" else "accounting is off"
-            screen.session.set_acct(answer == "on", screen.done(words))
+    def confirmed(answer: str) -> None:
+        _decline_offer(screen)
+        words = "accounting is on: new flows are counted" if answer == "on" else "accounting is off"
+        screen.session.set_acct(answer == "on", screen.done(words))
 
-    return Stand(screen).push(ConfirmScreen("Accounting", text, [choice]), confirmed)
+    return confirm(screen, "Accounting", text, [choice], confirmed)
 
 
 def _decline_offer(screen: MainScreen) -> None:
@@ -97,12 +95,9 @@ def _ask_reset(screen: MainScreen, row: Row, found: Detail | None) -> Awaitable[
     if not isinstance(found, CounterDetail) or not found.resettable:
         screen.say(f"{name} cannot be reset: nft counters and quotas, and nfacct objects can")
         return None
-    from nettop.ui.screens.confirm import ConfirmScreen
-    from nettop.ui.widgets.choices import Choice
 
-    def confirmed(answer: str | None) -> None:
-        if answer == "reset":
-            screen.session.reset_counter(row.ident, screen.done(f"{name} begins at zero"))
+    def confirmed(_: str) -> None:
+        screen.session.reset_counter(row.ident, screen.done(f"{name} begins at zero"))
 
     text = f"{name}: every program that reads this counter sees it begin at zero."
-    return Stand(screen).push(ConfirmScreen("Reset a counter", text, [Choice("reset", "Set it to zero")]), confirmed)
+    return confirm(screen, "Reset a counter", text, [Choice("reset", "Set it to zero")], confirmed)

@@ -78,14 +78,8 @@ class Pane(Vertical, Covered):
     def return_to(self, place: Any) -> None:
         """Show again what was shown there."""
 
-    def tick(self) -> None:
-        """Ask for what is on the screen, and nothing else."""
-
-    def show_status(self, status: Status) -> None:
-        """Show what the session says of itself that belongs here."""
-
-    def hold(self, on: bool) -> None:
-        """Hold still, or go on."""
+    def tick(self, status: Status, paused: bool) -> None:
+        """Show what the session says of itself here; unless paused, ask for what is on the screen."""
 
     def start_over(self) -> None:
         """Forget what was shown: another namespace is watched."""

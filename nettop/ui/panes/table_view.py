@@ -56,8 +56,7 @@ class TableView(Pane):
             self.table.window.go_follow()
 
     def _made(self, name: str, kind: str, can_follow: bool = False) -> Table:
-        info = self.session.views[name]
-        table = Table(name, self.session, self.post, info, can_follow=can_follow)
+        table = Table(name, self.session, self.post, can_follow=can_follow)
         table.filter_kind = kind
         table.advice = self.definition.advice if self.host.live else self.definition.replay_advice
         return table
@@ -144,20 +143,11 @@ class TableView(Pane):
         self.place()
         self.focus_something()
 
-    def tick(self) -> None:
-        """Ask for what is on the screen, and nothing else."""
-        asked = [table.tick() for table in self.tables if table.display]
-        if self.table.paused:
-            return
-        if self._open and (any(asked) or not asked):
-            self.detail.ask()
-        if self.band is not None:
-            self.band.tick()
-
-    def show_status(self, status: Status) -> None:
-        """Show the capture in force, the offer of accounting, and that nothing more comes."""
+    def tick(self, status: Status, paused: bool) -> None:
+        """Show the capture in force, the offer of accounting, and that no more comes; ask for what is on the screen."""
         goes_on = status.beside and self.definition.of_all
         for table in self.tables:
+            table.paused = paused
             table.end(() if goes_on else ended_advice(status.mode))
         if self.capture is not None:
             self.capture.display = status.capturing is not None
@@ -165,11 +155,15 @@ class TableView(Pane):
                 self.capture.write([capture_line(status.capturing, self.app.size.width)])
         if self.offer is not None:
             self.offer.show(status, self.table.window.matched)
+        if not paused:
+            self._ask()
 
-    def hold(self, on: bool) -> None:
-        """Hold the rows still, or go on."""
-        for table in self.tables:
-            table.paused = on
+    def _ask(self) -> None:
+        asked = [table.tick() for table in self.tables if table.display]
+        if self._open and (any(asked) or not asked):
+            self.detail.ask()
+        if self.band is not None:
+            self.band.tick()
 
     # ── what a person does ──────────────────────────────────────────────────────────────────────────────────────
 

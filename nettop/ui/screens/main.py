@@ -118,10 +118,8 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         else:
             self.view.display = True
             self._focus_view()
-        self.view.hold(self.paused)
         self.write_bars()
-        self.view.show_status(self.status)
-        self.view.tick()
+        self.view.tick(self.status, self.paused)
 
     def _focus_view(self) -> None:
         """Give the keys to the view, unless something is being typed."""
@@ -143,8 +141,7 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
             if note not in self._told:
                 self._told.add(note)
                 self.say(note)
-        self.view.show_status(self.status)
-        self.view.tick()
+        self.view.tick(self.status, self.paused)
         self._write_hints()
 
     def write_bars(self) -> None:
@@ -251,10 +248,8 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         """Hold the screens still, or go on."""
         self.paused = not self.paused
         self.session.pause(self.paused)
-        self.view.hold(self.paused)
         self.write_bars()
-        if not self.paused:
-            self.view.tick()
+        self.view.tick(self.status, self.paused)
 
     # ── the way here ────────────────────────────────────────────────────────────────────────────────────────────
 

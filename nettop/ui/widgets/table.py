@@ -13,7 +13,7 @@ from textual.strip import Strip
 
 from nettop.model.filter.expression import Filter
 from nettop.model.table import Column, Line, Row, Snapshot, SortKey, ViewSpec
-from nettop.session.interface import Session, ViewInfo
+from nettop.session.interface import Session
 from nettop.ui.commands import MOVES, bindings
 from nettop.ui.palette import palette_of
 from nettop.ui.widgets import painter as rows
@@ -76,10 +76,10 @@ class Table(Drawn, can_focus=True):
             super().__init__()
             self.table = table
 
-    def __init__(self, view: str, session: Session, post: Post, info: ViewInfo, *, can_follow: bool = False) -> None:
+    def __init__(self, view: str, session: Session, post: Post, *, can_follow: bool = False) -> None:
         super().__init__(id=f"table-{view}")
         self.view = view
-        self.info = info
+        self.info = info = session.views[view]
         self.filter_kind = ""  # for model.filter.parse; "" where it takes no filter
         self.can_follow = can_follow
         self.window = Window()
