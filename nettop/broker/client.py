@@ -19,8 +19,8 @@ from nettop.broker.requests import (
     Change,
     CounterName,
     Device,
+    DumpFilter,
     FlowKey,
-    Narrowing,
     NetlinkSocket,
     Netns,
     PacketSocket,
@@ -36,8 +36,8 @@ __all__ = [
     "Change",
     "CounterName",
     "Device",
+    "DumpFilter",
     "FlowKey",
-    "Narrowing",
     "NetlinkSocket",
     "Netns",
     "PacketSocket",
@@ -168,15 +168,15 @@ class Broker:
         sock: NetlinkSocket,
         what: ReadRequest,
         *,
-        narrow: Narrowing | None = None,
+        dump_filter: DumpFilter | None = None,
         of_set: SetName | None = None,
     ) -> bytes:
         """Have the broker send a read on a socket without groups; returns the request's bytes.
 
-        `narrow` is for CONNTRACK_DUMP only, `of_set` for NFT_SET_ELEMENTS (which needs it). The answers arrive at
+        `dump_filter` is for CONNTRACK_DUMP only, `of_set` for NFT_SET_ELEMENTS (which needs it). The answers arrive at
         sock.fd. The kernel answers a second dump on a busy socket with error -16 (EBUSY).
         """
-        body, _ = self._call(requests.SendRead(sock.handle, what, narrow, of_set))
+        body, _ = self._call(requests.SendRead(sock.handle, what, dump_filter, of_set))
         return bytes.fromhex(body["bytes"])
 
     def release(self, sock: NetlinkSocket) -> None:

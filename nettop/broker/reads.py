@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nettop.broker import attributes
-from nettop.broker.requests import Narrowing, ReadRequest, SendRead, SetName
+from nettop.broker.requests import DumpFilter, ReadRequest, SendRead, SetName
 from nettop.errors import BrokerError
 from nettop.linux import conntrack as nfct
 from nettop.linux import nf_tables as nft
@@ -55,12 +55,12 @@ _READS: dict[ReadRequest, _Read] = {
 def read_bytes(request: SendRead, protocol: int, sequence: int) -> bytes:
     """Return the request in host byte order, port id 0, for a socket of that protocol; raises BrokerError.
 
-    Without `narrow` and `of_set`: all families.
+    Without `dump_filter` and `of_set`: all families.
     """
     read = _READS[request.what]
     if read.protocol != protocol:
         raise BrokerError(f"not on the list: {request.what.value} on a socket of netlink protocol {protocol}")
-    if request.narrow is not None and request.what is not ReadRequest.CONNTRACK_DUMP:
+    if request.dump_filter is not None and request.what is not ReadRequest.CONNTRACK_DUMP:
         raise BrokerError(f"not on the list: {request.what.value} narrowed")
     if (request.of_set is None) == (request.what is ReadRequest.NFT_SET_ELEMENTS):
         raise BrokerError(f"not on the list: {request.what.value} with of_set={request.of_set}")
@@ -81,23 +81,26 @@ def nfgenmsg(family: int) -> bytes:
 
 
 def _body(request: SendRead, read: _Read) -> bytes:
-    if request.narrow is not None:
-        return nfgenmsg(request.narrow.family) + _narrowing(request.narrow)
+    if request.dump_filter is not None:
+        return nfgenmsg(request.dump_filter.family) + _dump_filter(request.dump_filter)
     if request.of_set is not None:
         return nfgenmsg(request.of_set.family) + _set_name(request.of_set)
     return bytes(read.body)
 
 
-def _narrowing(narrow: Narrowing) -> bytes:
-    """Return the attributes ctnetlink_alloc_filter takes (net/netfilter/nf_conntrack_netlink.c)."""
+def _dump_filter(dump_filter: DumpFilter) -> bytes:
+    """Return the attributes that ctnetlink_alloc_filter reads (net/netfilter/nf_conntrack_netlink.c)."""
     parts = []
-    if narrow.zone is not None:
-        parts.append(attributes.be16(nfct.CTA_ZONE, narrow.zone))
-    if narrow.mark is not None:
-        parts += [attributes.be32(nfct.CTA_MARK, narrow.mark), attributes.be32(nfct.CTA_MARK_MASK, narrow.mark_mask)]
-    if narrow.status is not None:
-        mask = narrow.status if narrow.status_mask is None else narrow.status_mask
-        parts += [attributes.be32(nfct.CTA_STATUS, narrow.status), attributes.be32(nfct.CTA_STATUS_MASK, mask)]
+    if dump_filter.zone is not None:
+        parts.append(attributes.be16(nfct.CTA_ZONE, dump_filter.zone))
+    if dump_filter.mark is not None:
+        parts += [
+            attributes.be32(nfct.CTA_MARK, dump_filter.mark),
+            attributes.be32(nfct.CTA_MARK_MASK, dump_filter.mark_mask),
+        ]
+    if dump_filter.status is not None:
+        mask = dump_filter.status if dump_filter.status_mask is None else dump_filter.status_mask
+        parts += [attributes.be32(nfct.CTA_STATUS, dump_filter.status), attributes.be32(nfct.CTA_STATUS_MASK, mask)]
     return b"".join(parts)
 
 

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any, get_args
 
 from nettop.broker import requests
-from nettop.broker.requests import CounterName, FlowKey, Narrowing, ReadRequest, Request, SetName
+from nettop.broker.requests import CounterName, DumpFilter, FlowKey, ReadRequest, Request, SetName
 from nettop.errors import BrokerError
 from nettop.kinds import TextKind
 
@@ -108,7 +108,7 @@ _CONVERT: dict[str, Callable[[object], Any]] = {
     "int | None": _optional(_exactly(int)),
     "tuple[int, ...]": _tuple_of(_exactly(int)),
     "tuple[FlowKey, ...]": _tuple_of(_record_of(FlowKey)),
-    "Narrowing | None": _optional(_record_of(Narrowing)),
+    "DumpFilter | None": _optional(_record_of(DumpFilter)),
     "SetName | None": _optional(_record_of(SetName)),
     "CounterName": _record_of(CounterName),
     "ReadRequest": ReadRequest,

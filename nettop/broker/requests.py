@@ -84,7 +84,7 @@ class NetlinkSocket:
 
 
 @dataclass(frozen=True, slots=True)
-class Narrowing:
+class DumpFilter:
     """The flows that a conntrack dump returns: those of a family (AF_*; 0: all), zone, mark and status.
 
     A flow passes when mark & mark_mask == mark and status & status_mask == status (without a mask: all those bits).
@@ -193,7 +193,7 @@ class SendRead:
 
     socket: int
     what: ReadRequest
-    narrow: Narrowing | None
+    dump_filter: DumpFilter | None
     of_set: SetName | None
 
 

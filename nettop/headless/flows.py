@@ -119,12 +119,12 @@ def sort_keys(text: str, known: Sequence[str] = FlowTable.sortable) -> tuple[Sor
 
 def _live(options: argparse.Namespace, asked: Asked) -> tuple[Engine, int, int]:
     table = replace(feeds.TABLE, every_s=_RATE_EVERY_S if asked.rates else None, share=None)
-    narrow = in_kernel(options, asked.wanted, events=False).dump
+    dump_filter = in_kernel(options, asked.wanted, events=False).dump
 
     def begin(live: LiveSources) -> None:
         if asked.owners:
             live.watch(*_OWNERS, once=True)
-        live.table(table, narrow)
+        live.table(table, dump_filter)
 
     return live_engine(options, begin, Enough(2 if asked.rates else 1, asked.owners))
 

@@ -16,7 +16,7 @@ from nettop.broker.client import Netns
 from nettop.broker.start import start
 from nettop.console import printing, say
 from nettop.model.filter.expression import Filter
-from nettop.model.kernel_filter.pushdown import Narrowed, narrowed
+from nettop.model.kernel_filter.pushdown import KernelFilter, kernel_filter
 from nettop.pipeline.ingest import Plumbing
 from nettop.pipeline.live_sources import LiveSources
 
@@ -63,13 +63,13 @@ def finish(live: LiveSources, plumbing: Plumbing) -> None:
 
 def in_kernel(
     options: argparse.Namespace, wanted: Filter | None, *, events: bool = True, dumps: bool = True
-) -> Narrowed:
-    """What of the filter the kernel can run; with --verbose a line on stderr says that, and what is left."""
+) -> KernelFilter:
+    """Return what of the filter the kernel can run; --verbose writes it and the rest to stderr."""
     if wanted is None:
-        return Narrowed()
-    found = narrowed(wanted, events=events, dumps=dumps)
+        return KernelFilter()
+    found = kernel_filter(wanted, events=events, dumps=dumps)
     if options.verbose:
-        say(f"filter: {found.words}")
+        say(f"filter: {found.summary}")
     return found
 
 

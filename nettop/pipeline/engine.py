@@ -32,7 +32,7 @@ from nettop.model.table import Model, Snapshot, TableModel, ViewSpec
 from nettop.model.topology.routing import Routing
 from nettop.pipeline.feeds import Decode, Feed, feed_of
 from nettop.pipeline.ledger_booking import book_events, book_packets
-from nettop.pipeline.receive_filter import Only
+from nettop.pipeline.receive_filter import ReceiveFilter
 from nettop.sources.names import NameResolver
 
 _ENDINGS = 32  # of failed streams that are remembered
@@ -56,7 +56,7 @@ class Engine:
         self.sysctls = Sysctls(self._label)
         self.ended: deque[End] = deque(maxlen=_ENDINGS)  # the last streams that ended in an error
         self.ledger = Ledger()
-        self.only: Only | None = None  # nothing else reaches the flow table and the events
+        self.receive_filter: ReceiveFilter | None = None  # other flows and events are withheld from the models
         self._joined = 0  # versions of what is joined to flows, when their table was told last
         self.events = EventLog(self.strings, self._label, self._stream_name, keep_events)
         self.routing = Routing()
@@ -161,9 +161,9 @@ class Engine:
             self.events.default_columns = (*self.events.default_columns, "netns")
             self.counters.default_columns = ("group", "netns", *self.counters.default_columns[1:])
 
-    def watch(self, only: Only | None) -> None:
-        """From now on only these flows; the table of the namespace begins anew."""
-        self.only = only
+    def watch(self, receive_filter: ReceiveFilter | None) -> None:
+        """Receive only flows that match; the flow tables are emptied."""
+        self.receive_filter = receive_filter
         for label in self.labels:
             self.forget(label)
 
@@ -207,8 +207,8 @@ class Engine:
             return
         taken = self._decoded(feed, item, stream) if isinstance(item, (Batch, Text)) else item
         code = self.code(stream.netns)
-        if self.only is not None and feed.flows and isinstance(taken, Decoded):
-            taken, withheld = self.only.kept(taken, now_ns, self.strings, self._label)
+        if self.receive_filter is not None and feed.flows and isinstance(taken, Decoded):
+            taken, withheld = self.receive_filter.select(taken, now_ns, self.strings, self._label)
             self.ledger.withhold(stream.id, withheld)
         for name in feed.models:
             self.models[name].apply(taken, code, now_ns)

@@ -9,7 +9,7 @@ from typing import Any
 
 from nettop.batch import Batch, Counter64, Stream, Text
 from nettop.broker.client import Broker, NetlinkSocket, ReadRequest
-from nettop.broker.requests import Narrowing
+from nettop.broker.requests import DumpFilter
 from nettop.columns import Strings
 from nettop.decode.conntrack.decoder import ConntrackDecoder
 from nettop.decode.conntrack.statistics import decode_ctstats
@@ -92,10 +92,15 @@ class Feed:
         return Stream(number, kind, self.stream, netns, netlink_family=self.family)
 
     def dump(
-        self, stream: Stream, broker: Broker, sock: NetlinkSocket, seq: Counter64, narrow: Narrowing | None = None
+        self,
+        stream: Stream,
+        broker: Broker,
+        sock: NetlinkSocket,
+        seq: Counter64,
+        dump_filter: DumpFilter | None = None,
     ) -> DumpSource:
-        """The source of this feed's dumps, or of the flows in them that `narrow` names. `every_s` None: each once."""
-        rounds = self.rounds if narrow is None else tuple(one.narrowed(narrow) for one in self.rounds)
+        """Return the source of this feed's dumps, limited by `dump_filter`. `every_s` None: each once."""
+        rounds = self.rounds if dump_filter is None else tuple(one.filtered(dump_filter) for one in self.rounds)
         return self.source(stream, broker, sock, seq, rounds, self.every_s, self.polled or rounds, self.share)
 
 

@@ -43,7 +43,7 @@ def _packets(store: PacketStore) -> tuple[Counter[int], Counter[int]]:
 def book_events(ledger: Ledger, log: EventLog, streams: Sequence[tuple[int, int]]) -> None:
     """The events of these streams (with their namespace's code), oldest first, evicted and hidden by the filter.
 
-    Of one namespace's streams (a narrowed one follows another) the older one's events made room first.
+    Of one namespace's streams (a filtered one follows another) the older one's events made room first.
     """
     evicted, hidden = log.ring.evicted.copy(), log.hidden()
     for stream, code in streams:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from nettop.batch import Source, Stream
 from nettop.broker.client import Broker, Netns
-from nettop.broker.requests import Narrowing
+from nettop.broker.requests import DumpFilter
 from nettop.kinds import StreamKind
 from nettop.pipeline import feeds
 from nettop.pipeline.feeds import Feed
@@ -61,9 +61,9 @@ class LiveSources:
         """Conntrack events as they come; with a socket filter, those that it lets through."""
         self._events(replace(feeds.EVENTS, rcvbuf=rcvbuf), program)
 
-    def table(self, feed: Feed = feeds.TABLE, narrow: Narrowing | None = None) -> None:
+    def table(self, feed: Feed = feeds.TABLE, dump_filter: DumpFilter | None = None) -> None:
         """Dumps of the conntrack table, or of a part of it; `every_s` None: one, then the stream ends."""
-        self._dumps(feed, narrow)
+        self._dumps(feed, dump_filter)
 
     def capture(self, devices: Sequence[str], expression: str, snaplen: int = MAX_SNAPLEN) -> None:
         """A packet ring on each device, with libpcap's filter in the kernel; replaces the capture that runs."""
@@ -154,10 +154,10 @@ class LiveSources:
             self._captures.clear()
         self._plumbing.stop(threads)
 
-    def _dumps(self, feed: Feed, narrow: Narrowing | None = None) -> None:
+    def _dumps(self, feed: Feed, dump_filter: DumpFilter | None = None) -> None:
         sock = self.broker.netlink_socket(self.netns, feed.family)
         stream = self._stream(feed)
-        self._asks(feed, feed.dump(stream, self.broker, sock, self._plumbing.seq, narrow), stream)
+        self._asks(feed, feed.dump(stream, self.broker, sock, self._plumbing.seq, dump_filter), stream)
 
     def _texts(self, feed: Feed, once: bool) -> None:
         stream, seq = self._stream(feed), self._plumbing.seq

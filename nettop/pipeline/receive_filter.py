@@ -1,4 +1,4 @@
-"""Receiving only some flows: what the kernel can leave out it does, the rest is withheld from the models here."""
+"""The receive filter: only matching flows and events reach the models, as far as possible filtered in the kernel."""
 
 from __future__ import annotations
 
@@ -12,26 +12,31 @@ from nettop.columns import Columns, Decoded, Strings
 from nettop.errors import UsageError
 from nettop.model.filter.expression import Filter, parse
 from nettop.model.flows.fields import FlowFields
-from nettop.model.kernel_filter.pushdown import Narrowed, narrowed
+from nettop.model.kernel_filter.pushdown import KernelFilter, kernel_filter
 
-EVERYTHING = Narrowed()
+EVERYTHING = KernelFilter()
 
 
-class Only:
-    """One expression that flows, in dumps and events alike, must match to be received. FilterError, UsageError."""
+class ReceiveFilter:
+    """An expression that flows, of dumps and events alike, must match to be received. FilterError, UsageError."""
 
     def __init__(self, expression: str) -> None:
-        parse(expression, "event")  # what only the table knows (rate, age) no message says
-        wanted = parse(expression, "flow")
-        if wanted is None:
+        parse(expression, "event")  # refuses fields that no message has (rate, age)
+        parsed = parse(expression, "flow")
+        if parsed is None:
             raise UsageError("an expression is needed", "such as `net 10.0.0.0/8`")
-        self.filter: Filter = wanted
-        self.kernel: Narrowed = narrowed(wanted)
+        self.filter: Filter = parsed
+        self.kernel: KernelFilter = kernel_filter(parsed)
 
-    def kept(
+    @property
+    def text(self) -> str:
+        """The expression, and what of it runs in the kernel."""
+        return f"{self.filter.text} ({self.kernel.summary})"
+
+    def select(
         self, decoded: Decoded, now_ns: int, strings: Strings, netns_label: Callable[[int], str]
     ) -> tuple[Decoded, int]:
-        """The rows that match, and how many records did not."""
+        """Return the rows that match, and the number of records that do not."""
 
         def mask(cols: Columns) -> NDArray[np.bool_]:
             if not len(cols):

@@ -18,7 +18,7 @@ from nettop.pipeline import feeds
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.feeds import Feed
 from nettop.pipeline.live_sources import MAX_SNAPLEN, LiveSources
-from nettop.pipeline.receive_filter import EVERYTHING, Only
+from nettop.pipeline.receive_filter import EVERYTHING, ReceiveFilter
 from nettop.session import flow_actions
 from nettop.session.attention import Attention
 from nettop.session.base import RunSession
@@ -47,7 +47,7 @@ class LiveSession(RunSession):
         others: Sequence[str] = (),
         mode: str = "LIVE",
         ssh: Connection | None = None,
-        only: Only | None = None,
+        receive_filter: ReceiveFilter | None = None,
         interval: float | None = None,
         buffer: int = feeds.EVENT_RCVBUF,
         keep_events: int = KEEP_EVENTS,
@@ -63,7 +63,7 @@ class LiveSession(RunSession):
         self._acct_since_ns = 0
         self._capturing: Capturing | None = None
         self._went_ns, self._went_word = 0, ""  # when the namespace shown went, and the header's word for it
-        self._only = only
+        self._receive_filter = receive_filter
         self._interval = interval
         self._buffer = buffer
         self._beside: tuple[LiveSources, ...] = ()  # of the other namespaces whose flows are shown
@@ -83,11 +83,11 @@ class LiveSession(RunSession):
             status = replace(status, acct=f"since {clock(self._acct_since_ns)[:5]}")
         if self._capturing and status.capture == "off":
             status = replace(status, capture="0 pkt/s")
-        only = f"{self._only.filter.text} ({self._only.kernel.words})" if self._only is not None else ""
+        receive_filter = clean(self._receive_filter.text) if self._receive_filter is not None else ""
         beside = f" +{len(self._beside)}" if self._beside else ""
         netns = f"{status.netns or 'host'}{beside}" if beside else status.netns
         status = replace(status, netns=netns, beside=len(self._beside))
-        status = replace(status, read_only=self._broker.read_only, only=clean(only))
+        status = replace(status, read_only=self._broker.read_only, receive_filter=receive_filter)
         if self._went_ns:
             status = replace(status, mode=self._went_word, clock_ns=self._went_ns, events_per_s=None)
         return replace(status, capturing=self._capturing, capture=status.capture if self._capturing else "off")
@@ -158,7 +158,7 @@ class LiveSession(RunSession):
             self._running = (*before, *found)
             run.engine.show_namespaces([each.netns.label for each in found])
             run.each_tick = lambda engine: self._wishes(engine, found)
-            run.engine.watch(self._only)
+            run.engine.watch(self._receive_filter)
             run.start()
             for sources in found:
                 self._conntrack(sources)
@@ -309,22 +309,22 @@ class LiveSession(RunSession):
 
     def watch_only(self, expression: str, done: Done) -> None:
         """Receive only flows and events that match; "" everything again."""
-        self._act(lambda: self._watch_only(Only(expression) if expression.strip() else None), done)
+        self._act(lambda: self._watch_only(ReceiveFilter(expression) if expression.strip() else None), done)
 
-    def _watch_only(self, only: Only | None) -> None:
-        """The table begins anew: what it had was of all flows, or of others."""
-        self._only = only
+    def _watch_only(self, receive_filter: ReceiveFilter | None) -> None:
+        """Empty the flow table and read it again: its flows were received with another filter."""
+        self._receive_filter = receive_filter
         for sources in self._watched():
             sources.stop(*feeds.CONNTRACK)
-        self._run.waited(lambda engine, now_ns: engine.watch(only))
+        self._run.waited(lambda engine, now_ns: engine.watch(receive_filter))
         for sources in self._watched():
             self._conntrack(sources)
 
     def _conntrack(self, sources: LiveSources) -> None:
-        kernel = self._only.kernel if self._only is not None else EVERYTHING
+        kernel = self._receive_filter.kernel if self._receive_filter is not None else EVERYTHING
         sources.events(self._buffer, kernel.program)
         if self._interval is None:
-            sources.table(narrow=kernel.dump)
+            sources.table(dump_filter=kernel.dump)
         else:
             sources.table(replace(feeds.TABLE, every_s=self._interval, share=None), kernel.dump)
 

@@ -39,7 +39,7 @@ class Status:
     read_only: bool = False  # nothing on the host may be changed
     names: bool = False  # host and service names are shown
     capturing: Capturing | None = None
-    only: str = ""  # what is received at all, with what of it runs in the kernel; "" is everything
+    receive_filter: str = ""  # its expression and what of it runs in the kernel; "": everything is received
 
 
 @dataclass(frozen=True, slots=True)

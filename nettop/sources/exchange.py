@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nettop.batch import Batch, Counter64, DumpMark, Item, NetlinkMeta
 from nettop.broker.client import Broker, NetlinkSocket, ReadRequest
-from nettop.broker.requests import Narrowing, SetName
+from nettop.broker.requests import DumpFilter, SetName
 from nettop.linux.netlink import NLM_F_DUMP, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NLMSG_HDRLEN
 from nettop.sources.netlink import Receiver
 from nettop.sources.sysctls import Sysctls
@@ -29,10 +29,10 @@ _SILENCE_NS = 5_000_000_000  # the kernel goes on with a dump inside our recv: i
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A read with what it is narrowed to: some flows of a conntrack dump, the elements of one set."""
+    """A read with its scope: the flows of a conntrack dump that a filter selects, or the elements of one set."""
 
     what: ReadRequest
-    narrow: Narrowing | None = None
+    dump_filter: DumpFilter | None = None
     of_set: SetName | None = None
 
 
@@ -46,9 +46,9 @@ class Round:
     counted: str = ""  # a sysctl that says about how many answers there must be
     rest_ns_a_byte: int = 0  # of its answers: so long it is not polled again, where others are polled with it
 
-    def narrowed(self, narrow: Narrowing) -> Round:
-        """This round for some of the flows: how many answers there must be is not known then."""
-        requests = tuple(Asked(what, narrow) for what in self.requests if isinstance(what, ReadRequest))
+    def filtered(self, dump_filter: DumpFilter) -> Round:
+        """Return this round for the flows that the filter selects: the number of answers is not known then."""
+        requests = tuple(Asked(what, dump_filter) for what in self.requests if isinstance(what, ReadRequest))
         return replace(self, requests=requests, counted="")
 
 
@@ -141,7 +141,7 @@ class Exchange:
         if isinstance(asked, ReadRequest):
             asked = Asked(asked)
         began = time.monotonic_ns()
-        request = self._broker.request(self._socket, asked.what, narrow=asked.narrow, of_set=asked.of_set)
+        request = self._broker.request(self._socket, asked.what, dump_filter=asked.dump_filter, of_set=asked.of_set)
         flags, self._sequence = struct.unpack_from("=HI", request, 6)  # nlmsg_flags, nlmsg_seq
         self._is_dump = flags & NLM_F_DUMP == NLM_F_DUMP
         self._asked, self._heard_ns = True, time.monotonic_ns()

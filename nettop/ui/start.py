@@ -22,7 +22,7 @@ from nettop.ui import demo, opening
 from nettop.ui.terminal import ask_start
 
 if TYPE_CHECKING:
-    from nettop.pipeline.receive_filter import Only
+    from nettop.pipeline.receive_filter import ReceiveFilter
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
 def _live(options: argparse.Namespace, mode: Mode) -> int:
     if options.capture_filter:
         compile_program(LINKTYPE_ETHERNET, options.capture_filter, options.snaplen)  # FilterError before anything opens
-    only = _only(options.only)
+    receive_filter = _receive_filter(options.only)
     ssh = own_session()  # before the drop: afterwards nobody may read it
     with start(mode, read_only=options.read_only, meanwhile=_load) as broker:
         from nettop.pipeline.feeds import EVENT_RCVBUF
@@ -65,20 +65,27 @@ def _live(options: argparse.Namespace, mode: Mode) -> int:
         table, buffer = options.interval or None, options.buffer or EVENT_RCVBUF
         kept = opening.keep_events(options)
         session = LiveSession(
-            broker, first, others, ssh=ssh, only=only, interval=table, buffer=buffer, keep_events=kept
+            broker,
+            first,
+            others,
+            ssh=ssh,
+            receive_filter=receive_filter,
+            interval=table,
+            buffer=buffer,
+            keep_events=kept,
         )
         if options.interface or options.capture_filter:
             session.start_capture(options.interface, options.capture_filter, session.note_failure, options.snaplen)
         return opening.show(session, options)
 
 
-def _only(expression: str) -> Only | None:
-    """What --only says. FilterError before anything opens."""
+def _receive_filter(expression: str) -> ReceiveFilter | None:
+    """Return the filter of --only. FilterError is raised before anything opens."""
     if not expression.strip():
         return None
-    from nettop.pipeline.receive_filter import Only
+    from nettop.pipeline.receive_filter import ReceiveFilter
 
-    return Only(expression)
+    return ReceiveFilter(expression)
 
 
 def _load() -> None:

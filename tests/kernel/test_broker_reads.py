@@ -1,4 +1,4 @@
-"""Reads with more to them: narrowed dumps, one set's elements, rtnetlink, and filters on event sockets."""
+"""Reads with more to them: filtered dumps, one set's elements, rtnetlink, and filters on event sockets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from nettop.broker.client import Broker, Narrowing, Netns, ReadRequest, SetName
+from nettop.broker.client import Broker, DumpFilter, Netns, ReadRequest, SetName
 from nettop.broker.identity import can_change_ids
 from nettop.errors import BrokerError
 from nettop.linux.netlink import NETLINK_NETFILTER, NETLINK_ROUTE
@@ -55,11 +55,11 @@ def parts(ours: socket.socket) -> list[bytes]:
             at += length + 3 & ~3
 
 
-def dumped(broker: Broker, ns: Netns, narrow: Narrowing | None) -> set[int]:
+def dumped(broker: Broker, ns: Netns, dump_filter: DumpFilter | None) -> set[int]:
     """The source ports of the flows in a dump."""
     sock = broker.netlink_socket(ns, NETLINK_NETFILTER)
     with taken(sock) as ours:
-        broker.request(sock, ReadRequest.CONNTRACK_DUMP, narrow=narrow)
+        broker.request(sock, ReadRequest.CONNTRACK_DUMP, dump_filter=dump_filter)
         messages = parts(ours)
     broker.release(sock)
     tuples = [
@@ -84,31 +84,31 @@ def marked(lab: Lab) -> str:
 
 
 @pytest.mark.parametrize(
-    ("narrow", "expected", "options"),
+    ("dump_filter", "expected", "options"),
     [
         (None, set(range(1, 11)), ()),
-        (Narrowing(), set(range(1, 11)), ()),
-        (Narrowing(family=2), set(range(1, 9)), None),
-        (Narrowing(family=10), {9, 10}, None),
-        (Narrowing(mark=0x10), {2, 5, 8, 10}, ("--mark", "0x10")),
-        (Narrowing(mark=0x10, mark_mask=0x10), {2, 3, 5, 8, 10}, ("--mark", "0x10/0x10")),
-        (Narrowing(mark=0), {1, 4, 6, 7, 9}, ("--mark", "0")),
-        (Narrowing(zone=7), {4}, ("--zone", "7")),
-        (Narrowing(zone=0), {1, 2, 3, 6, 7, 8, 9, 10}, ("--zone", "0")),
-        (Narrowing(zone=8, mark=0x10), {5}, ("--zone", "8", "--mark", "0x10")),
-        (Narrowing(status=ASSURED), {6, 8}, ("--status", "ASSURED")),
-        (Narrowing(status=SEEN_REPLY), {7, 8, 10}, ("--status", "SEEN_REPLY")),
-        (Narrowing(status=SEEN_REPLY | ASSURED), {8}, None),
-        (Narrowing(status=0, status_mask=SEEN_REPLY), {1, 2, 3, 4, 5, 6, 9}, ("--status", "UNREPLIED")),
-        (Narrowing(status=SEEN_REPLY, status_mask=SEEN_REPLY | ASSURED), {7, 10}, None),
-        (Narrowing(family=10, status=SEEN_REPLY, mark=0x10), {10}, None),
+        (DumpFilter(), set(range(1, 11)), ()),
+        (DumpFilter(family=2), set(range(1, 9)), None),
+        (DumpFilter(family=10), {9, 10}, None),
+        (DumpFilter(mark=0x10), {2, 5, 8, 10}, ("--mark", "0x10")),
+        (DumpFilter(mark=0x10, mark_mask=0x10), {2, 3, 5, 8, 10}, ("--mark", "0x10/0x10")),
+        (DumpFilter(mark=0), {1, 4, 6, 7, 9}, ("--mark", "0")),
+        (DumpFilter(zone=7), {4}, ("--zone", "7")),
+        (DumpFilter(zone=0), {1, 2, 3, 6, 7, 8, 9, 10}, ("--zone", "0")),
+        (DumpFilter(zone=8, mark=0x10), {5}, ("--zone", "8", "--mark", "0x10")),
+        (DumpFilter(status=ASSURED), {6, 8}, ("--status", "ASSURED")),
+        (DumpFilter(status=SEEN_REPLY), {7, 8, 10}, ("--status", "SEEN_REPLY")),
+        (DumpFilter(status=SEEN_REPLY | ASSURED), {8}, None),
+        (DumpFilter(status=0, status_mask=SEEN_REPLY), {1, 2, 3, 4, 5, 6, 9}, ("--status", "UNREPLIED")),
+        (DumpFilter(status=SEEN_REPLY, status_mask=SEEN_REPLY | ASSURED), {7, 10}, None),
+        (DumpFilter(family=10, status=SEEN_REPLY, mark=0x10), {10}, None),
     ],
     ids=str,
 )
-def test_a_narrowed_dump_has_what_conntrack_lists_with_the_same_options(
-    broker: Broker, marked: str, narrow: Narrowing | None, expected: set[int], options: tuple[str, ...] | None
+def test_a_filtered_dump_has_what_conntrack_lists_with_the_same_options(
+    broker: Broker, marked: str, dump_filter: DumpFilter | None, expected: set[int], options: tuple[str, ...] | None
 ) -> None:
-    assert dumped(broker, broker.netns(marked), narrow) == expected
+    assert dumped(broker, broker.netns(marked), dump_filter) == expected
     if options is not None:
         assert listed(marked, *options) == expected
 
@@ -121,16 +121,16 @@ def test_a_narrowed_dump_has_what_conntrack_lists_with_the_same_options(
 def test_numbers_that_fit_no_attribute_are_refused(broker: Broker, wrong: dict[str, int]) -> None:
     sock = broker.netlink_socket(broker.netns(""), NETLINK_NETFILTER)
     with pytest.raises(BrokerError, match="not on the list"):
-        broker.request(sock, ReadRequest.CONNTRACK_DUMP, narrow=replace(Narrowing(), **wrong))
+        broker.request(sock, ReadRequest.CONNTRACK_DUMP, dump_filter=replace(DumpFilter(), **wrong))
     os.close(sock.fd)
 
 
 @pytest.mark.parametrize(
-    ("protocol", "what", "narrow", "of_set"),
+    ("protocol", "what", "dump_filter", "of_set"),
     [
         (NETLINK_ROUTE, ReadRequest.CONNTRACK_DUMP, None, None),
         (NETLINK_NETFILTER, ReadRequest.RTNL_LINKS, None, None),
-        (NETLINK_NETFILTER, ReadRequest.NFT_RULES, Narrowing(mark=1), None),
+        (NETLINK_NETFILTER, ReadRequest.NFT_RULES, DumpFilter(mark=1), None),
         (NETLINK_NETFILTER, ReadRequest.CONNTRACK_DUMP, None, SetName(2, "t", "s")),
         (NETLINK_NETFILTER, ReadRequest.NFT_SET_ELEMENTS, None, None),
         (NETLINK_NETFILTER, ReadRequest.NFT_SET_ELEMENTS, None, SetName(2, "t", "")),
@@ -140,11 +140,11 @@ def test_numbers_that_fit_no_attribute_are_refused(broker: Broker, wrong: dict[s
     ],
 )
 def test_reads_that_make_no_sense_are_refused(
-    broker: Broker, protocol: int, what: ReadRequest, narrow: Narrowing | None, of_set: SetName | None
+    broker: Broker, protocol: int, what: ReadRequest, dump_filter: DumpFilter | None, of_set: SetName | None
 ) -> None:
     sock = broker.netlink_socket(broker.netns(""), protocol)
     with pytest.raises(BrokerError, match="not on the list"):
-        broker.request(sock, what, narrow=narrow, of_set=of_set)
+        broker.request(sock, what, dump_filter=dump_filter, of_set=of_set)
     assert broker.request(sock, ReadRequest.RTNL_LINKS if protocol == NETLINK_ROUTE else ReadRequest.NFT_GEN)
     os.close(sock.fd)
 

@@ -105,7 +105,7 @@ words = st.text(max_size=12) | st.sampled_from(
 own = st.just(0)
 protocols = st.sampled_from([0, 12])
 programs = st.just(b"") | st.binary(max_size=24)
-narrowings = st.none() | st.builds(requests.Narrowing, numbers, maybe, maybe, numbers, maybe, maybe)
+dump_filters = st.none() | st.builds(requests.DumpFilter, numbers, maybe, maybe, numbers, maybe, maybe)
 set_names = st.none() | st.builds(requests.SetName, numbers, words, words)
 addresses = words | st.sampled_from(["192.0.2.1", "2001:db8::1"])
 flow_keys = st.builds(
@@ -119,7 +119,7 @@ well_typed = st.one_of(
     st.builds(requests.OpenPacketSocket, numbers, words, words, numbers, numbers, numbers, st.booleans()),
     st.builds(requests.OpenNetlinkSocket, numbers, numbers, st.tuples(numbers, numbers), numbers, programs),
     st.builds(requests.OpenNetlinkSocket, st.just(0), protocols, st.just(()), numbers, programs),
-    st.builds(requests.SendRead, st.integers(0, 4), st.sampled_from(requests.ReadRequest), narrowings, set_names),
+    st.builds(requests.SendRead, st.integers(0, 4), st.sampled_from(requests.ReadRequest), dump_filters, set_names),
     st.builds(requests.ReleaseSocket, numbers),
     st.builds(requests.GetText, numbers, st.sampled_from(TextKind)),
     st.builds(requests.OpenSysctl, numbers, words),

@@ -13,14 +13,14 @@ import pytest
 
 from nettop.batch import Batch, Counter64, DumpMark, Gap, Item, Stream
 from nettop.broker.client import Broker, Netns
-from nettop.broker.requests import Narrowing
+from nettop.broker.requests import DumpFilter
 from nettop.columns import Columns, Strings
 from nettop.decode.conntrack.decoder import ConntrackDecoder
 from nettop.kinds import StreamKind
 from nettop.linux.netlink import NETLINK_NETFILTER
 from nettop.model.filter.expression import Filter, parse
 from nettop.model.flows.fields import FlowFields
-from nettop.model.kernel_filter.pushdown import narrowed
+from nettop.model.kernel_filter.pushdown import kernel_filter
 from nettop.pipeline import feeds
 from nettop.sources.netlink import NetlinkEvents
 from tests.kernel.commands import ROOT
@@ -120,13 +120,13 @@ def test_the_socket_lets_through_what_the_words_say_and_nothing_else_and_that_is
     ns = broker.netns(name)
     with ExitStack() as stack:
         everything = stack.enter_context(watching(broker, ns, b""))
-        parts = {text: narrowed(parsed(text)) for text in EXPRESSIONS + MIXED}
+        parts = {text: kernel_filter(parsed(text)) for text in EXPRESSIONS + MIXED}
         some = {text: stack.enter_context(watching(broker, ns, part.program)) for text, part in parts.items()}
         happen(name)
         messages = records(read_until(everything, lambda items: len(records(items)) >= 2 * len(FLOWS)))
         messages += records(everything.read(1 << 20))
         for text, source in some.items():
-            kernel, _, left = parts[text].words.removeprefix("kernel: events by ").partition("; here: ")
+            kernel, _, left = parts[text].summary.removeprefix("kernel: events by ").partition("; here: ")
             assert bool(left) == (text in MIXED), text
             wanted = shown(messages, parsed(kernel.partition(", dump by ")[0]))
             assert 0 < len(wanted) < len(messages), text
@@ -146,7 +146,7 @@ def test_what_the_filter_refuses_is_not_lost(broker: Broker, lab: Lab) -> None:
     ns = broker.netns(name)
     run_in(name, "nft", "-f", "-", stdin=TRACKED)
     run_in(name, "ip", "route", "add", "local", "10.128.0.0/9", "dev", "lo")
-    program = narrowed(parsed("host 10.128.0.7")).program
+    program = kernel_filter(parsed("host 10.128.0.7")).program
     with watching(broker, ns, b"", 4096) as all_of_them, watching(broker, ns, program, 1 << 16) as few:
         run_in(name, "env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "tests.flood", "20000")
         unfiltered = read_until(all_of_them, lambda items: lost(items) > 0)
@@ -170,7 +170,7 @@ def test_expectations_pass_whatever_the_filter(broker: Broker, lab: Lab) -> None
       chain i { type filter hook input priority 0; ct state established; }
     }"""
     run_in(name, "nft", "-f", "-", stdin=rules)
-    with watching(broker, ns, narrowed(parsed("host 203.0.113.1")).program) as source:
+    with watching(broker, ns, kernel_filter(parsed("host 203.0.113.1")).program) as source:
         run_in(name, sys.executable, "-c", PASSIVE_FTP)
         got = records(read_until(source, lambda items: bool(records(items))))
     assert {message[5] for message in got} == {2}  # NFNL_SUBSYS_CTNETLINK_EXP
@@ -205,26 +205,26 @@ with socket.create_server(("127.0.0.1", 21)) as server, socket.create_connection
         "snat",
     ],
 )
-def test_a_narrowed_dump_has_every_flow_that_matches_and_fewer_others(
+def test_a_filtered_dump_has_every_flow_that_matches_and_fewer_others(
     broker: Broker, lab: Lab, expression: str
 ) -> None:
     name = lab.netns()
     ns = broker.netns(name)
     for flow in FLOWS:
         run_in(name, "conntrack", "-I", *flow.split(), "-t", "100")
-    narrow = narrowed(parsed(expression, "flow")).dump
-    assert narrow is not None
-    everything, some = (dumped(broker, ns, one) for one in (None, narrow))
+    dump_filter = kernel_filter(parsed(expression, "flow")).dump
+    assert dump_filter is not None
+    everything, some = (dumped(broker, ns, one) for one in (None, dump_filter))
     assert len(everything) == len(FLOWS)
     assert keys(shown(some, parsed(expression))) == keys(shown(everything, parsed(expression)))
     assert len(some) < len(everything)
 
 
-def dumped(broker: Broker, ns: Netns, narrow: Narrowing | None) -> list[bytes]:
+def dumped(broker: Broker, ns: Netns, dump_filter: DumpFilter | None) -> list[bytes]:
     """The messages of a complete dump: the hash may be resized meanwhile, and then there is another."""
     opened = broker.netlink_socket(ns, NETLINK_NETFILTER)
     feed = replace(feeds.TABLE, every_s=None, share=None)
-    source = feed.dump(feed.new_stream(2, ns.label), broker, opened, Counter64(), narrow)
+    source = feed.dump(feed.new_stream(2, ns.label), broker, opened, Counter64(), dump_filter)
     try:
         items = read_until(source, lambda items: any(isinstance(item, DumpMark) and item.complete for item in items))
     finally:

@@ -12,7 +12,7 @@ from nettop.broker.start import start
 from nettop.errors import UsageError
 from nettop.model.filter.expression import parse
 from nettop.model.table import ViewSpec
-from nettop.pipeline.receive_filter import Only
+from nettop.pipeline.receive_filter import ReceiveFilter
 from nettop.session.live import LiveSession
 from tests.kernel.namespaces import Lab, poll, run_in
 from tests.kernel.test_session import RULES, Watched
@@ -160,12 +160,12 @@ def test_several_namespaces_stand_in_one_table_and_one_may_go(broker: Broker, la
 def test_only_what_is_wanted_is_received_until_everything_is_wanted_again(broker: Broker, lab: Lab) -> None:
     ns = tracked(lab, "a")
     insert(ns, 80, 443)
-    watched = Watched(LiveSession(broker, ns, only=Only("port 443 or port 444")))
+    watched = Watched(LiveSession(broker, ns, receive_filter=ReceiveFilter("port 443 or port 444")))
     try:
         poll(lambda: shown_ports(watched) == {443})
         insert(ns, 444, 81)
         poll(lambda: shown_ports(watched) == {443, 444})
-        assert watched.session.status().only.startswith("port 443 or port 444 (")
+        assert watched.session.status().receive_filter.startswith("port 443 or port 444 (")
         assert watched.do(watched.session.watch_only, "") is None
         poll(lambda: shown_ports(watched) == {80, 81, 443, 444})
         assert watched.do(watched.session.watch_only, "port 81") is None
@@ -182,4 +182,4 @@ def test_only_what_is_wanted_is_received_until_everything_is_wanted_again(broker
 
 def test_what_no_event_can_tell_is_refused() -> None:
     with pytest.raises(UsageError):
-        Only("rate > 10k")
+        ReceiveFilter("rate > 10k")

@@ -329,7 +329,7 @@ async def test_o_receives_only_what_matches_and_the_screen_says_what_it_lacks() 
         await seen.write("mark 0x1")
         await seen.press("enter")
         await seen.until(lambda: ("watch_only", "mark 0x1") in source.done, "only these")
-        source.facts = replace(FACTS, only="mark 0x1 (in the kernel)")
+        source.facts = replace(FACTS, receive_filter="mark 0x1 (in the kernel)")
         await seen.until(lambda: "only mark 0x1 (in the kernel)" in seen.lines[1], "the tabs' line says so")
 
 

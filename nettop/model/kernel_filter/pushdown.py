@@ -1,11 +1,11 @@
-"""The part of a filter that the kernel can run: for dumps of the table, and for the socket that events come by."""
+"""The part of a filter that the kernel can run: on dumps of the table, and on the socket that receives events."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from nettop.broker.requests import Narrowing
+from nettop.broker.requests import DumpFilter
 from nettop.model.filter import nodes
 from nettop.model.filter.expression import Filter
 from nettop.model.kernel_filter.bpf import JEQ
@@ -15,56 +15,56 @@ from nettop.text.flow import FAMILY_WORDS, status_words
 
 
 @dataclass(frozen=True, slots=True)
-class Narrowed:
-    """The part of a filter that runs in the kernel. It lets through at least what the filter does."""
+class KernelFilter:
+    """The part of a filter that runs in the kernel. It passes at least what the filter matches."""
 
-    dump: Narrowing | None = None  # of dumps; None: nothing
-    program: bytes = b""  # of events: struct sock_filter[]; b"": nothing
-    words: str = ""  # both in one line, and what is left to us
+    dump: DumpFilter | None = None  # of dumps; None: everything passes
+    program: bytes = b""  # of events: struct sock_filter[]; b"": everything passes
+    summary: str = ""  # one line: what runs in the kernel, and what is filtered here
 
 
-def narrowed(wanted: Filter, *, events: bool = True, dumps: bool = True) -> Narrowed:
-    """Return what the kernel can run of this filter of flows or events; `events` and `dumps` say which there will be.
+def kernel_filter(parsed: Filter, *, events: bool = True, dumps: bool = True) -> KernelFilter:
+    """Return what the kernel can run of a filter of flows or events. `events` and `dumps`: which will be read.
 
-    The filter is a conjunction of terms: those that test only protocol, address, port, zone, mark or status go into
-    the kernel, the others are left to us. What the filter matches always comes through. On what comes through beside
-    that, the filter must still be run.
+    The filter is a conjunction of terms. Those that test only protocol, address, port, zone, mark or status run in
+    the kernel. The kernel may pass more than the filter matches: the filter must still be run.
     """
-    terms = _terms(wanted, wanted.node, True)
-    found = [(_text(wanted, *term, alone=len(terms) == 1), clauses(*term)) for term in terms]
-    asked = [clause for _, part in found for clause in part or ()]
-    code = program(asked) if events and asked else b""
-    dump, whole = _dump(asked) if dumps else (None, False)
-    said = " and ".join(text for text, part in found if part is not None)
-    left = [text for text, part in found if part is None]
-    text = wanted.text.strip()
+    terms = _terms(parsed, parsed.node, True)
+    found = [(_text(parsed, *term, alone=len(terms) == 1), clauses(*term)) for term in terms]
+    testable = [clause for _, part in found for clause in part or ()]
+    code = program(testable) if events and testable else b""
+    dump, whole = _dump(testable) if dumps else (None, False)
+    in_kernel = " and ".join(text for text, part in found if part is not None)
+    here = [text for text, part in found if part is None]
+    text = parsed.text.strip()
     if not events:
-        said, left = "", [] if whole and not left else ["the rest" if dump else text]
+        in_kernel, here = "", [] if whole and not here else ["the rest" if dump else text]
     elif not code:
-        said, left = "", [f"{text} (too long for the kernel)" if asked else text]
-    return Narrowed(dump, code, _words(said, dump, left))
+        in_kernel, here = "", [f"{text} (too long for the kernel)" if testable else text]
+    return KernelFilter(dump, code, _summary(in_kernel, dump, here))
 
 
-_Term = tuple[nodes.Node, bool]  # a node, and whether it must hold or must not
+_Term = tuple[nodes.Node, bool]  # a node, and False if it must not match
 
 
-def _terms(wanted: Filter, node: nodes.Node, holds: bool) -> list[_Term]:
+def _terms(parsed: Filter, node: nodes.Node, holds: bool) -> list[_Term]:
     """Return the terms that must all hold, as far as the text separates them."""
-    if isinstance(node, nodes.Not) and wanted.source(node.node):
-        return _terms(wanted, node.node, not holds)
-    if not isinstance(node, nodes.Chain) or not wanted.source(node.first):
+    if isinstance(node, nodes.Not) and parsed.source(node.node):
+        return _terms(parsed, node.node, not holds)
+    if not isinstance(node, nodes.Chain) or not parsed.source(node.first):
         return [(node, holds)]
     *rest, (word, last) = node.rest
     if word != ("and" if holds else "or"):
         return [(node, holds)]
     first = nodes.Chain(node.first, tuple(rest)) if rest else node.first
-    return _terms(wanted, first, holds) + _terms(wanted, last, holds)
+    return _terms(parsed, first, holds) + _terms(parsed, last, holds)
 
 
-def _text(wanted: Filter, node: nodes.Node, holds: bool, alone: bool) -> str:
-    text = wanted.source(node)
-    if isinstance(node, nodes.Chain) and wanted.source(node.first):
-        text = " ".join((wanted.source(node.first), *(f"{word} {wanted.source(part)}" for word, part in node.rest)))
+def _text(parsed: Filter, node: nodes.Node, holds: bool, alone: bool) -> str:
+    source = parsed.source
+    text = source(node)
+    if isinstance(node, nodes.Chain) and source(node.first):
+        text = " ".join((source(node.first), *(f"{word} {source(part)}" for word, part in node.rest)))
         text = text if alone and holds else f"({text})"
     return text if holds else f"not {text}"
 
@@ -72,20 +72,20 @@ def _text(wanted: Filter, node: nodes.Node, holds: bool, alone: bool) -> str:
 # Dumps.
 
 
-def _dump(asked: Sequence[Clause]) -> tuple[Narrowing | None, bool]:
-    """Return what ctnetlink's dump can test of these clauses, and whether that is all."""
-    found, whole = Narrowing(), True
-    for clause in asked:
+def _dump(testable: Sequence[Clause]) -> tuple[DumpFilter | None, bool]:
+    """Return what ctnetlink's dump can test of these clauses, and True if that is all of them."""
+    found, whole = DumpFilter(), True
+    for clause in testable:
         tests = clause.implied()
         whole = whole and len(tests) == len(clause.alternatives)
         for test in tests:
             more = _with(found, test)
             found, whole = more or found, whole and more is not None
-    return (None, False) if found == Narrowing() else (found, whole)
+    return (None, False) if found == DumpFilter() else (found, whole)
 
 
-def _with(found: Narrowing, test: Test) -> Narrowing | None:
-    """Return it with one more test; None where there is no place for that."""
+def _with(found: DumpFilter, test: Test) -> DumpFilter | None:
+    """Return the dump filter with one more test; None if it has no field for that."""
     if test.compare != JEQ:
         return None
     if test.number == "status":
@@ -101,8 +101,8 @@ def _with(found: Narrowing, test: Test) -> Narrowing | None:
     return None
 
 
-def _with_status(found: Narrowing, test: Test) -> Narrowing | None:
-    """Status bits that must have these values. Where two tests contradict one another no flow matches anyway."""
+def _with_status(found: DumpFilter, test: Test) -> DumpFilter | None:
+    """Return the dump filter with a test of status bits. No flow matches two tests that contradict each other."""
     single = test.bits & (test.bits - 1) == 0
     if not test.bits or not (test.holds or (single and test.value == 0)):
         return None
@@ -110,17 +110,17 @@ def _with_status(found: Narrowing, test: Test) -> Narrowing | None:
     return replace(found, status=(found.status or 0) | value, status_mask=(found.status_mask or 0) | test.bits)
 
 
-# In words.
+# The summary.
 
 
-def _words(events: str, dump: Narrowing | None, left: Sequence[str]) -> str:
+def _summary(events: str, dump: DumpFilter | None, here: Sequence[str]) -> str:
     kernel = [f"events by {events}"] if events else []
-    kernel += [f"dump by {_dump_words(dump)}"] if dump is not None else []
+    kernel += [f"dump by {_dump_text(dump)}"] if dump is not None else []
     parts = [f"kernel: {', '.join(kernel)}"] if kernel else []
-    return "; ".join([*parts, *([f"here: {', '.join(left)}"] if left else [])])
+    return "; ".join([*parts, *([f"here: {', '.join(here)}"] if here else [])])
 
 
-def _dump_words(dump: Narrowing) -> str:
+def _dump_text(dump: DumpFilter) -> str:
     found = [FAMILY_WORDS[dump.family]] if dump.family in FAMILY_WORDS else []
     found += [] if dump.zone is None else [f"zone {dump.zone}"]
     if dump.mark is not None:

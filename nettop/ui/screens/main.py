@@ -168,9 +168,10 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
 
     def words(self) -> Line:
         """Return the right end of the tabs: what is received at all, what is grouped and filtered by."""
-        only: Line = (("only ", "key"), (self.status.only, "warn")) if self.status.only else ()
+        only = self.status.receive_filter
+        received: Line = (("only ", "key"), (only, "warn")) if only else ()
         filters = self.view.filters
-        return (*only, ("   ", ""), *filters) if only and filters else only or filters
+        return (*received, ("   ", ""), *filters) if received and filters else received or filters
 
     def on_pane_changed(self) -> None:
         self.write_bars()
@@ -314,4 +315,4 @@ def _second(status: Status) -> Status:
 
 def _standing(status: Status) -> tuple[object, ...]:
     """The facts that the tabs and the line of keys depend on."""
-    return status.mode, status.read_only, status.only
+    return status.mode, status.read_only, status.receive_filter

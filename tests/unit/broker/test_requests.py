@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nettop.broker import request_json, requests
-from nettop.broker.requests import CounterName, FlowKey, Narrowing, ReadRequest, SetName
+from nettop.broker.requests import CounterName, DumpFilter, FlowKey, ReadRequest, SetName
 from nettop.errors import BrokerError
 from nettop.kinds import TextKind
 
@@ -24,7 +24,7 @@ EVERY_REQUEST: list[requests.Request] = [
     requests.OpenNetlinkSocket(1, 12, (1, 2, 3), 8 << 20, b""),
     requests.OpenNetlinkSocket(1, 12, (1, 2, 3), 8 << 20, bytes(range(256))),
     requests.SendRead(1, ReadRequest.CONNTRACK_DUMP, None, None),
-    requests.SendRead(1, ReadRequest.CONNTRACK_DUMP, Narrowing(2, 7, 0x10, 0xFF, 2, None), None),
+    requests.SendRead(1, ReadRequest.CONNTRACK_DUMP, DumpFilter(2, 7, 0x10, 0xFF, 2, None), None),
     requests.SendRead(1, ReadRequest.NFT_SET_ELEMENTS, None, SetName(2, "t", "a\udcffb")),
     requests.ReleaseSocket(1),
     requests.GetText(1, TextKind.NFT_RULESET),
@@ -52,7 +52,7 @@ def test_every_request_survives_the_wire(request_: requests.Request) -> None:
 def test_a_request_with_one_field_of_another_type_is_refused(request_: requests.Request, data: st.DataObject) -> None:
     message = request_json.to_json(request_)
     field = data.draw(st.sampled_from(sorted(set(message) - {"ask"})))
-    right = {type(message[field]), list} | ({type(None)} if field in ("narrow", "of_set") else set())
+    right = {type(message[field]), list} | ({type(None)} if field in ("dump_filter", "of_set") else set())
     wrong = data.draw(json_values.filter(lambda value: type(value) not in right))
     with pytest.raises(BrokerError, match="not on the list"):
         request_json.from_json({**message, field: wrong})
@@ -82,8 +82,8 @@ def test_any_json_object_is_either_on_the_list_or_refused(message: dict[str, obj
         {"ask": "OpenNetlinkSocket", "netns": 0, "protocol": 12, "groups": [], "rcvbuf": 1, "program": "*"},
         {"ask": "OpenNetlinkSocket", "netns": 0, "protocol": 12, "groups": [], "rcvbuf": 1, "program": "A" * 50_000},
         {"ask": "SendRead", "socket": 1, "what": "conntrack-dump", "of_set": None},
-        {"ask": "SendRead", "socket": 1, "what": "conntrack-dump", "of_set": None, "narrow": {"zone": 1}},
-        {"ask": "SendRead", "socket": 1, "what": "conntrack-dump", "narrow": None, "of_set": [2, "t", "s"]},
+        {"ask": "SendRead", "socket": 1, "what": "conntrack-dump", "of_set": None, "dump_filter": {"zone": 1}},
+        {"ask": "SendRead", "socket": 1, "what": "conntrack-dump", "dump_filter": None, "of_set": [2, "t", "s"]},
         {"ask": "DeleteFlows", "netns": 0, "flows": [asdict(FLOW)] * 1000},
         {"ask": "DeleteFlows", "netns": 0, "flows": [{**asdict(FLOW), "mark": 1}]},
         {"ask": "DeleteFlows", "netns": 0, "flows": [{**asdict(FLOW), "sport": True}]},

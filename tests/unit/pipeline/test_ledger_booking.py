@@ -13,7 +13,7 @@ from nettop.model.filter.expression import parse
 from nettop.model.packets.table import PacketModel
 from nettop.model.table import ViewSpec
 from nettop.pipeline.engine import Engine
-from nettop.pipeline.receive_filter import Only
+from nettop.pipeline.receive_filter import ReceiveFilter
 from tests.unit.decode.conntrack.expectation_messages import expectation
 from tests.unit.decode.netlink_bytes import batch, nlmsg, udp
 
@@ -126,7 +126,7 @@ def test_what_cannot_be_read_is_not_shown_and_gaps_are_no_events() -> None:
     assert accounts(engine) == [(84, 3, 0, 2, 77)]
 
 
-def test_a_narrowed_stream_that_follows_has_accounts_of_its_own() -> None:
+def test_a_filtered_stream_that_follows_has_accounts_of_its_own() -> None:
     engine = events_engine(5, "gw-a", "gw-a")
     engine.apply(event_batch(0, *map(new, range(4))), SECOND)
     engine.apply(event_batch(1, *map(new, range(4))), SECOND)
@@ -136,6 +136,6 @@ def test_a_narrowed_stream_that_follows_has_accounts_of_its_own() -> None:
 
 def test_only_some_flows_are_wanted_and_expectations_as_well() -> None:
     engine = events_engine(5, "gw-a")
-    engine.watch(Only("host 0.0.0.2"))
+    engine.watch(ReceiveFilter("host 0.0.0.2"))
     engine.apply(event_batch(0, new(1), expectation(), new(2), expectation(dport=7)), SECOND)
     assert accounts(engine) == [(4, 2, 2, 0, 0)]

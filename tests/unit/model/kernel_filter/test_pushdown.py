@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nettop.broker.requests import Narrowing
+from nettop.broker.requests import DumpFilter
 from nettop.columns import Strings
 from nettop.decode.conntrack.decoder import ConntrackDecoder
 from nettop.linux import conntrack as nfct
 from nettop.model.filter.expression import Filter, parse
 from nettop.model.flows.fields import FlowFields
-from nettop.model.kernel_filter.pushdown import narrowed
+from nettop.model.kernel_filter.pushdown import kernel_filter
 from tests.profiles import examples
 from tests.unit.decode.netlink_bytes import CT_DELETE, CT_NEW, batch, be, ct, nest, nla, nlmsg
 from tests.unit.model.filter import test_property as language
@@ -130,12 +130,12 @@ def test_the_kernel_passes_what_it_says_it_does_and_with_the_rest_done_here_that
     messages = [message(row, zone_at) for row, zone_at in some]
     shown = masked(wanted, messages)
     assert shown == [bool(test(row)) for row, _ in some]
-    found = narrowed(wanted)
+    found = kernel_filter(wanted)
     if not found.program:
         return
-    kernel, _, left = found.words.removeprefix("kernel: events by ").partition("; here: ")
+    kernel, _, left = found.summary.removeprefix("kernel: events by ").partition("; here: ")
     passed = [run(found.program, one) != 0 for one in messages]
-    assert passed == masked(parsed(kernel.partition(", dump by ")[0], "event"), messages), found.words
+    assert passed == masked(parsed(kernel.partition(", dump by ")[0], "event"), messages), found.summary
     for one in left.split(", ") if left else ():
         passed = [here and there for here, there in zip(passed, masked(parsed(one, "event"), messages), strict=True)]
     assert passed == shown
@@ -167,8 +167,8 @@ ALL_SORTS = [
 def test_each_word_alone_is_in_the_kernel_what_it_is_here(part: Part) -> None:
     text, test = part
     for sign in ("", "not "):
-        found = narrowed(parsed(f"{sign}({text})", "event"))
-        assert found.program and "here" not in found.words
+        found = kernel_filter(parsed(f"{sign}({text})", "event"))
+        assert found.program and "here" not in found.summary
         passed = [run(found.program, message(row)) != 0 for row in ALL_SORTS]
         assert passed == [bool(test(row)) != bool(sign) for row in ALL_SORTS]
 
@@ -176,9 +176,9 @@ def test_each_word_alone_is_in_the_kernel_what_it_is_here(part: Part) -> None:
 @pytest.mark.parametrize("part", LEFT, ids=lambda part: part[0])
 def test_each_other_word_is_left_to_us_and_the_terms_beside_it_are_not(part: Part) -> None:
     text = part[0]
-    assert narrowed(parsed(text, "event")).words == f"here: {text}"
-    assert narrowed(parsed(f"{text} or tcp", "event")).words == f"here: {text} or tcp"
-    assert narrowed(parsed(f"tcp and {text}", "event")).words == f"kernel: events by tcp; here: {text}"
+    assert kernel_filter(parsed(text, "event")).summary == f"here: {text}"
+    assert kernel_filter(parsed(f"{text} or tcp", "event")).summary == f"here: {text} or tcp"
+    assert kernel_filter(parsed(f"tcp and {text}", "event")).summary == f"kernel: events by tcp; here: {text}"
 
 
 @pytest.mark.parametrize("part", DECIDED + LEFT, ids=lambda part: part[0])
@@ -186,7 +186,7 @@ def test_each_word_with_each_other_leaves_no_flow_out_of_a_dump(part: Part) -> N
     for other in DECIDED + LEFT:
         for sign in ("", "not "):
             text = f"{part[0]} and {sign}({other[0]})"
-            dump = narrowed(parsed(text, "event"), events=False).dump
+            dump = kernel_filter(parsed(text, "event"), events=False).dump
             for row in ALL_SORTS:
                 if dump is not None and part[1](row) and bool(other[1](row)) != bool(sign):
                     assert dumped(dump, row), text
@@ -196,27 +196,27 @@ def test_each_word_with_each_other_leaves_no_flow_out_of_a_dump(part: Part) -> N
 @given(EXPRESSIONS, st.lists(rows(), min_size=1, max_size=6))
 def test_a_dump_leaves_out_no_flow_that_the_filter_takes(part: Part, some: list[Row]) -> None:
     text, test = part
-    dump = narrowed(parsed(text, "event")).dump
+    dump = kernel_filter(parsed(text, "event")).dump
     for row in some:
         if dump is not None and test(row):
             assert dumped(dump, row), (text, dump)
 
 
-def dumped(narrow: Narrowing, row: Row) -> bool:
+def dumped(dump_filter: DumpFilter, row: Row) -> bool:
     """ctnetlink_filter_match of net/netfilter/nf_conntrack_netlink.c."""
     mark, zone, status = (int(row.numbers.get(name, 0)) for name in ("mark", "zone", "status"))
-    mask = narrow.status if narrow.status_mask is None else narrow.status_mask
+    mask = dump_filter.status if dump_filter.status_mask is None else dump_filter.status_mask
     return (
-        narrow.family in (0, row.family)
-        and narrow.zone in (None, zone)
-        and (narrow.mark is None or mark & narrow.mark_mask == narrow.mark)
-        and (narrow.status is None or status & (mask or 0) == narrow.status)
+        dump_filter.family in (0, row.family)
+        and dump_filter.zone in (None, zone)
+        and (dump_filter.mark is None or mark & dump_filter.mark_mask == dump_filter.mark)
+        and (dump_filter.status is None or status & (mask or 0) == dump_filter.status)
     )
 
 
 @given(EXPRESSIONS, st.binary(max_size=200), rows())
 def test_no_bytes_break_a_program(part: Part, junk: bytes, row: Row) -> None:
-    program = narrowed(parsed(part[0], "event")).program
+    program = kernel_filter(parsed(part[0], "event")).program
     if program:
         run(program, message(row)[:20] + junk)
 
@@ -248,53 +248,55 @@ def test_no_bytes_break_a_program(part: Part, junk: bytes, row: Row) -> None:
     ],
 )
 def test_it_says_what_runs_in_the_kernel_and_what_is_left(expression: str, words: str) -> None:
-    assert narrowed(parsed(expression)).words == words
+    assert kernel_filter(parsed(expression)).summary == words
 
 
 @pytest.mark.parametrize(
     ("expression", "dump"),
     [
-        ("zone 2", Narrowing(zone=2)),
-        ("mark 0x1/0xff and tcp", Narrowing(mark=1, mark_mask=0xFF)),
-        ("mark 1", Narrowing(mark=1)),
+        ("zone 2", DumpFilter(zone=2)),
+        ("mark 0x1/0xff and tcp", DumpFilter(mark=1, mark_mask=0xFF)),
+        ("mark 1", DumpFilter(mark=1)),
         ("mark 1 or tcp", None),
         ("not mark 1", None),
         ("mark > 1", None),
-        ("assured and not snat", Narrowing(status=4, status_mask=0x14)),
+        ("assured and not snat", DumpFilter(status=4, status_mask=0x14)),
         ("nat", None),
-        ("not nat", Narrowing(status=0, status_mask=0x30)),
-        ("ip6 and unreplied", Narrowing(family=10, status=0, status_mask=2)),
-        ("status 0x4/0x6", Narrowing(status=4, status_mask=6)),
-        ("not (tcp or snat)", Narrowing(status=0, status_mask=0x10)),
-        ("host 10.0.0.1", Narrowing(family=2)),
+        ("not nat", DumpFilter(status=0, status_mask=0x30)),
+        ("ip6 and unreplied", DumpFilter(family=10, status=0, status_mask=2)),
+        ("status 0x4/0x6", DumpFilter(status=4, status_mask=6)),
+        ("not (tcp or snat)", DumpFilter(status=0, status_mask=0x10)),
+        ("host 10.0.0.1", DumpFilter(family=2)),
         ("port 53", None),
-        ("zone 65535", Narrowing(zone=65535)),
+        ("zone 65535", DumpFilter(zone=65535)),
     ],
 )
-def test_a_dump_is_narrowed_by_what_every_match_has(expression: str, dump: Narrowing | None) -> None:
-    assert narrowed(parsed(expression)).dump == dump
+def test_a_dump_is_filtered_by_what_every_match_has(expression: str, dump: DumpFilter | None) -> None:
+    assert kernel_filter(parsed(expression)).dump == dump
 
 
 def test_what_is_too_long_for_the_kernel_is_left_to_us() -> None:
-    found = narrowed(parsed(" or ".join(f"{i}.{i}.0.0/16" for i in range(1, 250))))
+    found = kernel_filter(parsed(" or ".join(f"{i}.{i}.0.0/16" for i in range(1, 250))))
     assert found.program == b""
-    assert found.words.startswith("kernel: dump by ipv4; here: 1.1.0.0/16 or")
-    assert found.words.endswith("(too long for the kernel)")
-    assert len(instructions(narrowed(parsed(" or ".join(f"osrc {i}.0.0.0/8" for i in range(1, 200)))).program)) < 1000
+    assert found.summary.startswith("kernel: dump by ipv4; here: 1.1.0.0/16 or")
+    assert found.summary.endswith("(too long for the kernel)")
+    assert (
+        len(instructions(kernel_filter(parsed(" or ".join(f"osrc {i}.0.0.0/8" for i in range(1, 200)))).program)) < 1000
+    )
 
 
 def test_a_filter_that_asks_for_everything_still_fits_the_slots() -> None:
     everything = "osrc 1.1.1.1 or odst 1.1.1.1 or rsrc 1.1.1.1 or rdst ::1 or port 5 or mark 3 or zone 3 or assured"
-    assert instructions(narrowed(parsed(everything)).program)
+    assert instructions(kernel_filter(parsed(everything)).program)
 
 
 def test_parts_without_end_are_left_to_us() -> None:
     pairs = " and ".join(f"(port {n} or port {n + 100})" for n in range(1, 30))
-    assert narrowed(parsed(f"tcp or ({pairs})")).words.startswith("here: tcp or (")
+    assert kernel_filter(parsed(f"tcp or ({pairs})")).summary.startswith("here: tcp or (")
 
 
 def test_only_one_kind_of_use_is_spoken_of() -> None:
     wanted = parsed("zone 2 and tcp")
-    assert narrowed(wanted, dumps=False).words == "kernel: events by zone 2 and tcp"
-    assert narrowed(wanted, events=False).words == "kernel: dump by zone 2; here: the rest"
-    assert narrowed(parsed("zone 2 and mark 1"), events=False).words == "kernel: dump by zone 2 and mark 0x1"
+    assert kernel_filter(wanted, dumps=False).summary == "kernel: events by zone 2 and tcp"
+    assert kernel_filter(wanted, events=False).summary == "kernel: dump by zone 2; here: the rest"
+    assert kernel_filter(parsed("zone 2 and mark 1"), events=False).summary == "kernel: dump by zone 2 and mark 0x1"
