@@ -74,7 +74,7 @@ class Engine:
         self.ruleset = Ruleset(self.netns)
         self.rulesets = Rulesets(self.ruleset, self._label)
         self.packets = PacketModel()
-        self.packets.store.told = self.meter.take
+        self.packets.store.on_columns = self.meter.take
         chains = ChainTable(self.ruleset)
         self.groups = FlowGroups(self.flows, lambda: self.counters.table_use(self.netns)[1])
         self.views: dict[str, TableModel] = {
@@ -175,7 +175,7 @@ class Engine:
     def read_packets_with(self, packets: PacketModel) -> None:
         """Use this packet model from now on (before the first item)."""
         self.packets = self.views["packets"] = packets
-        packets.store.told = self.meter.take
+        packets.store.on_columns = self.meter.take
 
     def close(self) -> None:
         """Let go of the files that packets are read from, and ask for no more names."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from nettop.model.events.table import EventLog
 from nettop.model.ledger import Ledger
-from nettop.model.packets.blocks import Block
+from nettop.model.packets.blocks import PacketBlock
 from nettop.model.packets.store import PacketStore
 
 
@@ -28,12 +28,12 @@ def _packets(store: PacketStore) -> tuple[Counter[int], Counter[int]]:
     kept: Counter[int] = Counter()
     shown: Counter[int] = Counter()
     for block in store.segments:
-        if not isinstance(block, Block):
+        if not isinstance(block, PacketBlock):
             continue
-        counts = np.bincount(block.which, minlength=len(block.streams)).tolist()
+        counts = np.bincount(block.stream_index, minlength=len(block.streams)).tolist()
         through = counts
         if block.matched is not None:
-            through = np.bincount(block.which[block.matched], minlength=len(block.streams)).tolist()
+            through = np.bincount(block.stream_index[block.matched], minlength=len(block.streams)).tolist()
         for stream, count, visible in zip(block.streams, counts, through, strict=True):
             kept[stream.id] += count
             shown[stream.id] += visible

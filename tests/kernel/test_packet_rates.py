@@ -97,7 +97,7 @@ class World:
         self.flows = FlowTable(Strings())
         self.meter = FlowMeter(self.flows.store, lambda label: 0)
         self.packets = PacketModel()
-        self.packets.store.told = self.meter.take
+        self.packets.store.on_columns = self.meter.take
         self.rings: list[OpenRing] = LiveSources(broker, self.netns, Plumbing()).open_rings(devices, "", 128)
         server = lab.spawn_in(self.server, sys.executable, "-c", SERVER, stdout=subprocess.PIPE)
         assert server.stdout is not None and server.stdout.readline() and server.stdout.readline()

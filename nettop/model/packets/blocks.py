@@ -1,4 +1,4 @@
-"""Blocks of packets as the list keeps them: small columns for all rows, the bytes in memory or left in their file."""
+"""Blocks of packets: small columns for all rows, the bytes in memory or left in their file."""
 
 from __future__ import annotations
 
@@ -16,23 +16,35 @@ from nettop.decode.packets.decoder import Depth, PacketDecoder, wirelen
 from nettop.linux.packet import DIRECTION_UNKNOWN
 from nettop.model.packets.fields import PacketFields
 
-Told = Callable[[Stream, Columns], None]
+OnColumns = Callable[[Stream, Columns], None]
 
-KEPT = ("have", "ethertype", "family", "proto", "src_lo", "dst_lo", "src_hi", "dst_hi", "sport", "dport", "vlan")
-MERGE_ROWS = 4_096  # small blocks are joined up to this, so that a trickle of packets costs no block each
+KEPT_COLUMNS = (
+    "have",
+    "ethertype",
+    "family",
+    "proto",
+    "src_lo",
+    "dst_lo",
+    "src_hi",
+    "dst_hi",
+    "sport",
+    "dport",
+    "vlan",
+)
+MERGE_ROWS = 4_096  # small blocks are joined up to this size, so that a slow trickle does not cost a block per packet
 MERGE_BYTES = 1 << 20
-OVERLAP_ROWS = 131_072  # blocks of several devices that overlap in time are joined in time's order up to this
-MAX_STREAMS = 256  # of one block: their index is a byte
-ROW_OVERHEAD = 80  # bytes of columns a row costs, as far as the budget is concerned: IPv6 addresses are kept whole
+OVERLAP_ROWS = 131_072  # blocks of several devices that overlap in time are joined, ordered by time, up to this size
+MAX_STREAMS = 256  # of one block: stream_index is a byte
+ROW_OVERHEAD = 80  # bytes of columns per row in the budget, enough for IPv6 addresses
 
 
 @dataclass(slots=True)
-class Block:
-    """Rows in the order they are shown. Bytes are in `buf`, or in the file of the stream from `base` on."""
+class PacketBlock:
+    """Rows in the order they are shown. Their bytes are in `buf`, or in the file of the stream, from `base` on."""
 
     streams: tuple[Stream, ...]
-    which: Array  # row → index into streams
-    ident: Array  # int64: the number a person sees
+    stream_index: Array  # row → index into streams
+    ident: Array  # int64: the number in the # column
     ts_ns: Array
     length: Array
     caplen: Array
@@ -41,17 +53,21 @@ class Block:
     base: int
     cols: dict[str, Array]
     comment: dict[int, str] = field(default_factory=dict)  # ident → text
-    matched: NDArray[np.uint32] | None = None  # rows that the filter of the moment lets through
+    matched: NDArray[np.uint32] | None = None  # rows that match the current display filter
 
     def __len__(self) -> int:
         return len(self.ts_ns)
 
+    def stream(self, row: int) -> Stream:
+        """Return the stream of a row."""
+        return self.streams[int(self.stream_index[row])]
+
     def cost(self) -> int:
-        """Bytes of memory this block holds, about: the ring's headers stand in the buffer too."""
+        """Return about how many bytes of memory this block uses; the ring's headers in the buffer count."""
         return len(self) * ROW_OVERHEAD + _bytes(self)
 
     def directions(self, rows: Array) -> Array | None:
-        """PACKET_* of the rows, DIRECTION_UNKNOWN where it is not known; None when it is of none."""
+        """Return PACKET_* of the rows, DIRECTION_UNKNOWN where not known; None when no row has a direction."""
         column = self.cols.get("direction")
         if column is None:
             return None
@@ -59,27 +75,30 @@ class Block:
         return np.where(known, column[rows], np.uint8(DIRECTION_UNKNOWN))
 
     def fields(self) -> PacketFields:
-        """The kept columns, for the filter."""
+        """Return the kept columns, for the filter."""
         devices = [stream.name for stream in self.streams]
         labels = [stream.netns for stream in self.streams]
-        words = {"device": (self.which, devices), "netns": (self.which, labels)}
+        words = {"device": (self.stream_index, devices), "netns": (self.stream_index, labels)}
         return PacketFields(len(self), self.length, lambda depth: self.cols, words)
 
 
-def block_of(batch: Batch, stream: Stream, first: int, told: Told | None = None) -> Block:
-    """The block of one batch; its rows are numbered as in their file, or from `first`. `told` is given the columns."""
+def block_of(batch: Batch, stream: Stream, first: int, on_columns: OnColumns | None = None) -> PacketBlock:
+    """Return the block of one batch, its rows numbered as in their file or from `first`.
+
+    `on_columns` is called with the stream and the decoded columns.
+    """
     meta = batch.meta
     n = len(batch)
     cols = PacketDecoder(stream.linktype, Depth.PORTS)(batch).cols
-    if told is not None:
-        told(stream, cols)
+    if on_columns is not None:
+        on_columns(stream, cols)
     number = meta.number if isinstance(meta, PacketMeta) else None
     ident = np.arange(first, first + n, dtype=np.int64) if number is None else number.astype(np.int64)
     base = _file_base(batch)
     length = wirelen(batch)
-    return Block(
+    return PacketBlock(
         streams=(stream,),
-        which=np.broadcast_to(np.uint8(0), n),
+        stream_index=np.broadcast_to(np.uint8(0), n),
         ident=ident,
         ts_ns=batch.ts_ns,
         length=length,
@@ -93,7 +112,7 @@ def block_of(batch: Batch, stream: Stream, first: int, told: Told | None = None)
 
 
 def _file_base(batch: Batch) -> int | None:
-    """Where in the file the buffer's first byte stands; None when the bytes cannot be read from there again."""
+    """Return the file offset of the buffer's first byte; None when the bytes cannot be read again from the file."""
     if not isinstance(batch.meta, PacketMeta) or batch.meta.file_off is None or not len(batch):
         return None
     shift = batch.meta.file_off.astype(np.int64) - batch.off
@@ -101,10 +120,10 @@ def _file_base(batch: Batch) -> int | None:
 
 
 def _compact(cols: Columns) -> dict[str, Array]:
-    """The kept columns: a column of one value takes no memory, IPv4 addresses take four bytes."""
+    """Return KEPT_COLUMNS and the direction; a column of one value uses no memory, an IPv4 address four bytes."""
     narrow = "src_hi" not in cols
     kept: dict[str, Array] = {}
-    for name in (*KEPT, "direction"):
+    for name in (*KEPT_COLUMNS, "direction"):
         column = cols.get(name)
         if column is None:
             continue
@@ -116,8 +135,8 @@ def _compact(cols: Columns) -> dict[str, Array]:
     return kept
 
 
-def joinable(last: Block, new: Block) -> bool:
-    """Whether the new block should become one with the last: both small, or overlapping in time across devices."""
+def joinable(last: PacketBlock, new: PacketBlock) -> bool:
+    """Return whether to join the new block to the last: both small, or overlapping in time across devices."""
     if not len(last) or not len(new):
         return False
     rows = len(last) + len(new)
@@ -128,32 +147,32 @@ def joinable(last: Block, new: Block) -> bool:
     if last.buf is None and (last.streams[0].file != new.streams[0].file or _apart(last, new)):
         return False
     small = rows <= MERGE_ROWS and (last.buf is None or _bytes(last) + _bytes(new) <= MERGE_BYTES)
-    # Joined by doubling: a row is copied a few times, not once for every packet that follows it.
+    # The last block must be at most about twice as large: so a row is copied a few times, not once per later packet.
     if small and len(last) <= 2 * len(new) + 64:
         return True
     overlap = last.streams != new.streams and int(last.ts_ns.max()) > int(new.ts_ns.min())
     return overlap and rows <= OVERLAP_ROWS
 
 
-def _bytes(block: Block) -> int:
+def _bytes(block: PacketBlock) -> int:
     return len(block.buf) if block.buf is not None else 0
 
 
-def _apart(last: Block, new: Block) -> bool:
-    """Whether the two lie too far apart in the file for one base and 32-bit offsets."""
+def _apart(last: PacketBlock, new: PacketBlock) -> bool:
+    """Return whether the two are too far apart in the file for one base and 32-bit offsets."""
     low = min(last.base, new.base)
     high = max(last.base + int(last.off.max()), new.base + int(new.off.max()))
     return high - low >= 1 << 32
 
 
-def joined(blocks: Sequence[Block]) -> Block:
-    """All of them as one, in order of time where they are of different devices."""
+def joined(blocks: Sequence[PacketBlock]) -> PacketBlock:
+    """Return the blocks as one, ordered by time where they are of different devices."""
     streams = tuple(dict.fromkeys(stream for block in blocks for stream in block.streams))
     codes = [np.array([streams.index(stream) for stream in block.streams], np.uint8) for block in blocks]
     buf, base, shifts = _joined_bytes(blocks)
-    whole = Block(
+    whole = PacketBlock(
         streams=streams,
-        which=np.concatenate([code[block.which] for code, block in zip(codes, blocks, strict=True)]),
+        stream_index=np.concatenate([code[block.stream_index] for code, block in zip(codes, blocks, strict=True)]),
         ident=np.concatenate([block.ident for block in blocks]),
         ts_ns=np.concatenate([block.ts_ns for block in blocks]),
         length=np.concatenate([block.length for block in blocks]),
@@ -169,8 +188,8 @@ def joined(blocks: Sequence[Block]) -> Block:
     return whole
 
 
-def _joined_bytes(blocks: Sequence[Block]) -> tuple[bytes | bytearray | memoryview | None, int, list[int]]:
-    """The buffer of all, its base in the file, and by how much the offsets of each move."""
+def _joined_bytes(blocks: Sequence[PacketBlock]) -> tuple[bytes | bytearray | memoryview | None, int, list[int]]:
+    """Return the common buffer, its base in the file, and by how much the offsets of each block grow."""
     bufs = [block.buf for block in blocks if block.buf is not None]
     if len(bufs) < len(blocks):
         base = min(block.base for block in blocks)
@@ -182,7 +201,7 @@ def _joined_bytes(blocks: Sequence[Block]) -> tuple[bytes | bytearray | memoryvi
     return b"".join(distinct.values()), 0, [starts[id(buf)] for buf in bufs]
 
 
-def _joined_columns(blocks: Sequence[Block]) -> dict[str, Array]:
+def _joined_columns(blocks: Sequence[PacketBlock]) -> dict[str, Array]:
     out: dict[str, Array] = {}
     for name in dict.fromkeys(name for block in blocks for name in block.cols):
         kind = next(block.cols[name].dtype for block in blocks if name in block.cols)
@@ -191,8 +210,8 @@ def _joined_columns(blocks: Sequence[Block]) -> dict[str, Array]:
     return out
 
 
-def _order_by_time(block: Block) -> None:
+def _order_by_time(block: PacketBlock) -> None:
     order = np.argsort(block.ts_ns, kind="stable")
-    for name in ("which", "ident", "ts_ns", "length", "caplen", "off"):
+    for name in ("stream_index", "ident", "ts_ns", "length", "caplen", "off"):
         setattr(block, name, getattr(block, name)[order])
     block.cols = {name: column[order] for name, column in block.cols.items()}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from nettop.decode.packets.columns import HAVE_DIRECTION
 from nettop.decode.packets.decoder import PacketDecoder
 from nettop.linux.netlink import ERROR_TEXT
-from nettop.model.packets.blocks import Block
+from nettop.model.packets.blocks import PacketBlock
 from nettop.model.packets.cells import gap_text, records_batch
-from nettop.model.packets.dissection import Node, dissect
+from nettop.model.packets.dissection import TreeNode, dissect
 from nettop.model.packets.store import GapRow, PacketStore, Segment
 from nettop.model.table import Detail, Line, PacketDetail
 from nettop.text.hexdump import hex_lines
@@ -18,16 +18,16 @@ BROKEN = "Broken"
 MAX_HEX = 16_384  # bytes shown; a frame larger than that is a TSO segment of one payload
 
 
-def packet_detail(store: PacketStore, segment: Segment, row: int, said: str = "") -> Detail:
-    """Return the tree and the hexdump of a packet, or the line of a gap; `said` is the text of the packet's row."""
+def packet_detail(store: PacketStore, segment: Segment, row: int, row_text: str = "") -> Detail:
+    """Return the tree and the hexdump of a packet, or the line of a gap; `row_text`: its PROTO and INFO in the list."""
     if isinstance(segment, GapRow):
         return _gap_detail(segment)
     record = store.record(segment, row)
-    nodes = [*_frame(segment, row, record), *dissect(record, segment.streams[int(segment.which[row])].linktype)]
+    nodes = [*_frame(segment, row, record), *dissect(record, segment.stream(row).linktype)]
     number, length = int(segment.ident[row]), int(segment.length[row])
     caplen = int(segment.caplen[row])
     sizes = f"{length} B" if caplen == length else f"{length} B on the wire, {caplen} captured"
-    title = ((f"#{number}", "number"), (f"  {sizes}", ""), (f"  {said}" if said else "", "dim"))
+    title = ((f"#{number}", "number"), (f"  {sizes}", ""), (f"  {row_text}" if row_text else "", "dim"))
     return PacketDetail(
         ident=number,
         title=title,
@@ -38,7 +38,7 @@ def packet_detail(store: PacketStore, segment: Segment, row: int, said: str = ""
     )
 
 
-def _line(node: Node, below: Node | None) -> Line:
+def _line(node: TreeNode, below: TreeNode | None) -> Line:
     if node.depth == 0:
         mark = " ▾ " if below is not None and below.depth else "   "
         role = "bad" if node.name == BROKEN else "heading"
@@ -46,24 +46,24 @@ def _line(node: Node, below: Node | None) -> Line:
     return (("  " * node.depth + "   ", ""), (f"{node.name}  ", "key"), (node.text, ""))
 
 
-def _frame(block: Block, row: int, record: bytes) -> list[Node]:
-    """What stands beside the bytes: device, direction, time, comment, and what our own decoder found wrong."""
-    stream = block.streams[int(block.which[row])]
+def _frame(block: PacketBlock, row: int, record: bytes) -> list[TreeNode]:
+    """Return the lines on the record: device, direction, time, comment, and the errors that nettop's decoder found."""
+    stream = block.stream(row)
     decoded = PacketDecoder(stream.linktype)(records_batch(stream, [(block, row)], [record]))
     parts = [stream.name] if stream.name else []
     if decoded.cols["have"][0] & HAVE_DIRECTION:
         parts.append(DIRECTIONS.get(int(decoded.cols["direction"][0]), ""))
     parts.append(clock(int(block.ts_ns[row]), 9))
-    nodes = [Node(0, "Frame", ", ".join(part for part in parts if part), 0, len(record))]
-    nodes.append(Node(1, "Link type", linktype_name(stream.linktype), 0, 0))
+    nodes = [TreeNode(0, "Frame", ", ".join(part for part in parts if part), 0, len(record))]
+    nodes.append(TreeNode(1, "Link type", linktype_name(stream.linktype), 0, 0))
     if stream.netns:
-        nodes.append(Node(1, "Namespace", stream.netns, 0, 0))
+        nodes.append(TreeNode(1, "Namespace", stream.netns, 0, 0))
     if comment := block.comment.get(int(block.ident[row])):
-        nodes.append(Node(0, "Comment", comment, 0, 0))
+        nodes.append(TreeNode(0, "Comment", comment, 0, 0))
     for code, offset in zip(decoded.errors.code.tolist(), decoded.errors.offset.tolist(), strict=True):
-        nodes.append(Node(0, BROKEN, ERROR_TEXT[code], offset, len(record)))
+        nodes.append(TreeNode(0, BROKEN, ERROR_TEXT[code], offset, len(record)))
     if len(record) < int(block.caplen[row]):
-        nodes.append(Node(0, BROKEN, "its file can no longer be read", 0, 0))
+        nodes.append(TreeNode(0, BROKEN, "its file can no longer be read", 0, 0))
     return nodes
 
 

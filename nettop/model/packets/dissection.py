@@ -1,4 +1,4 @@
-"""One packet as a tree of layers and fields, each with the bytes it covers: by scapy, imported on first use."""
+"""One packet as a tree of layers and fields, each with its bytes, made by scapy, which is imported on first use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nettop.linux import linktypes
 from nettop.text.packet import icmp_message, icmpv6_message, tcp_flag_names
 from nettop.text.sanitize import clean, clean_bytes
 
-MAX_DISSECTED = 4_096  # bytes handed to scapy: bounds the time that hostile bytes can cost
+MAX_DISSECTED = 4_096  # bytes given to scapy: limits the time that hostile bytes can cost
 MAX_LAYERS = 24
 MAX_FIELDS = 64  # of one layer
 MAX_ITEMS = 24  # of one list in a field
@@ -19,27 +19,27 @@ MAX_TEXT = 160
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class TreeNode:
     """A line of the tree: a layer (depth 0), its fields (1), the parts of a field (2)."""
 
     depth: int
     name: str
     text: str
     start: int
-    end: int  # bytes start to end of the record; both 0: none known
+    end: int  # of the record: bytes start to end; both 0 when not known
 
 
-def dissect(data: bytes, linktype: int) -> list[Node]:
-    """The layers and fields of a frame. Never raises: what scapy cannot take ends in a "not dissected" line."""
-    nodes: list[Node] = []
+def dissect(data: bytes, linktype: int) -> list[TreeNode]:
+    """Return the layers and fields of a frame. Never raises: where scapy fails the last line is "not dissected"."""
+    nodes: list[TreeNode] = []
     try:
         packet = _dissected(data[:MAX_DISSECTED], linktype)
         for node in _layers(packet, len(data)):
-            nodes.append(node)  # noqa: PERF402 - what came before an exception is kept
+            nodes.append(node)  # noqa: PERF402 - layers before an exception are kept
     except (Exception, RecursionError) as error:
-        nodes.append(Node(0, "not dissected", type(error).__name__, 0, len(data)))
+        nodes.append(TreeNode(0, "not dissected", type(error).__name__, 0, len(data)))
     if len(data) > MAX_DISSECTED:
-        nodes.append(Node(0, "not dissected", f"bytes {MAX_DISSECTED} to {len(data)}", MAX_DISSECTED, len(data)))
+        nodes.append(TreeNode(0, "not dissected", f"bytes {MAX_DISSECTED} to {len(data)}", MAX_DISSECTED, len(data)))
     return nodes
 
 
@@ -54,7 +54,7 @@ _ready: dict[int, Any] = {}
 
 
 def _link_layer(linktype: int, data: bytes) -> Any:
-    """scapy's class for a link type. The first call imports scapy: a quarter of a second."""
+    """Return scapy's class for a link type. The first call imports scapy, which costs a quarter of a second."""
     if not _ready:
         logging.getLogger("scapy").setLevel(logging.CRITICAL)  # it would write to the terminal
         from scapy.layers import dhcp, dhcp6, dns, inet, inet6, l2, ntp, sctp, vxlan  # noqa: F401
@@ -77,7 +77,7 @@ def _link_layer(linktype: int, data: bytes) -> Any:
     return _ready.get(linktype)
 
 
-def _layers(packet: Any, size: int) -> Iterator[Node]:
+def _layers(packet: Any, size: int) -> Iterator[TreeNode]:
     at = 0
     for _ in range(MAX_LAYERS):
         if not packet:
@@ -87,17 +87,17 @@ def _layers(packet: Any, size: int) -> Iterator[Node]:
         name = type(packet).__name__
         if name in ("Raw", "Padding"):
             load = bytes(packet.load)
-            yield Node(0, "Payload" if name == "Raw" else "Padding", f"{len(load)} bytes", at, at + len(load))
+            yield TreeNode(0, "Payload" if name == "Raw" else "Padding", f"{len(load)} bytes", at, at + len(load))
             at += len(load)
         elif name != "NoPayload":
-            yield Node(0, _name(packet), _safe(_title, packet), at, min(size, at + length))
+            yield TreeNode(0, _name(packet), _safe(_title, packet), at, min(size, at + length))
             yield from _fields(packet, header or b"", at)
             at += length
         packet = packet.payload
 
 
 def _safe(make: Callable[..., str], *values: Any) -> str:
-    """The text, or nothing where the packet is not what its class expects."""
+    """Return the text, or "" where the packet is not as its class expects."""
     try:
         return make(*values)
     except Exception:
@@ -184,7 +184,7 @@ _WORDS = {
 }
 
 
-def _fields(packet: Any, header: bytes, base: int) -> Iterator[Node]:
+def _fields(packet: Any, header: bytes, base: int) -> Iterator[TreeNode]:
     spans = _spans(packet, header)
     for number, field in enumerate(packet.fields_desc[:MAX_FIELDS]):
         if hasattr(field, "cond") and not _safe(_is_there, packet, field):
@@ -196,20 +196,20 @@ def _fields(packet: Any, header: bytes, base: int) -> Iterator[Node]:
             continue
         name = _WORDS.get(field.name, field.name)
         if isinstance(value, list) and value and hasattr(value[0], "fields_desc"):
-            yield Node(1, name, f"{len(value)}", *where)
+            yield TreeNode(1, name, f"{len(value)}", *where)
             for item in value[:MAX_ITEMS]:
-                yield Node(2, str(item.name), _item(item), *where)
+                yield TreeNode(2, str(item.name), _item(item), *where)
         else:
-            yield Node(1, name, _safe(_value, packet, field, value), *where)
+            yield TreeNode(1, name, _safe(_value, packet, field, value), *where)
 
 
 def _is_there(packet: Any, field: Any) -> str:
-    """Not empty for a conditional field that this packet has."""
+    """Return "yes" for a conditional field that this packet has, else ""."""
     return "yes" if field._evalcond(packet) else ""
 
 
 def _tcp_options(options: Any) -> str:
-    """`MSS 1460, SACK permitted, timestamps 145127941 0, window scale 7 (×128)`."""
+    """Return `MSS 1460, SACK permitted, timestamps 145127941 0, window scale 7 (×128)`."""
     parts = []
     for name, value in options[:MAX_ITEMS]:
         if name == "WScale":
@@ -251,7 +251,7 @@ def _item(item: Any) -> str:
 
 
 def _spans(packet: Any, header: bytes) -> list[tuple[int, int]]:
-    """Which bytes of the header each field took, by reading it once more; as far as that goes."""
+    """Return the bytes of the header that each field covers, by parsing it again, up to the first error."""
     spans: list[tuple[int, int]] = []
     rest: Any = header
     try:
@@ -266,6 +266,6 @@ def _spans(packet: Any, header: bytes) -> list[tuple[int, int]]:
 
 
 def _position(header: bytes, rest: Any) -> int:
-    """Where a remainder begins; a pair while bits of a byte are left."""
+    """Return where the remainder begins; scapy gives a pair while bits of a byte remain."""
     left = rest[0] if isinstance(rest, tuple) else rest
     return len(header) - len(left)

@@ -1,7 +1,7 @@
-"""What the display filter may ask of packets: the columns of model.filter.Fields, over bytes or over kept columns.
+"""The packet fields of the display filter (model.filter.Fields), of records or of kept columns.
 
-The words mean what tcpdump's do, with two differences that people expect: a filter looks through VLAN tags (tcpdump
-wants `vlan and …`) and through IPv6 extension headers (tcpdump's `tcp` and `port` see the first header only).
+The words mean the same as in tcpdump, with two differences that people expect: a filter looks through VLAN tags
+(tcpdump needs `vlan and …`) and through IPv6 extension headers (tcpdump's `tcp` and `port` see the first header only).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from nettop.model.filter.fields import Endpoint, Mask
 
 _SIDES = {"src": ("src",), "dst": ("dst",), "any": ("src", "dst")}
 
-# name in the language → column, how deep to decode for it, the `have` bits of its presence (0: everywhere)
+# name in the language → column, decoding depth, the `have` bits that say it is present (0: always)
 _NUMBERS = {
     "family": ("family", Depth.LINK, 0),
     "ethertype": ("ethertype", Depth.LINK, pc.HAVE_ETHERTYPE),
@@ -45,7 +45,7 @@ class PacketFields:
         self._words = words
 
     def number(self, name: str) -> Array | None:
-        """family, proto, ethertype, vlan, direction, len; None for what packets do not have."""
+        """Return the column of family, proto, ethertype, vlan, direction or len; None for other names."""
         if name == "len":
             return self._length
         if name not in _NUMBERS:
@@ -54,7 +54,7 @@ class PacketFields:
         return self._upto(depth).get(column)
 
     def present(self, name: str) -> Mask | None:
-        """Where that number is there."""
+        """Return the rows that have that number; None: all of them."""
         if name not in _NUMBERS or not _NUMBERS[name][2]:
             return None
         _, depth, bits = _NUMBERS[name]
@@ -65,7 +65,7 @@ class PacketFields:
         return mask
 
     def endpoints(self, side: str) -> Sequence[Endpoint]:
-        """The ends a side means: of IP, and as in tcpdump of ARP; ports where there are ports."""
+        """Return the endpoints of a side ("src", "dst" or "any"): of IP and, as in tcpdump, of ARP."""
         cols = self._upto(Depth.PORTS)
         has_port = self._has(Depth.PORTS, pc.HAVE_PORTS)
         return [
@@ -74,12 +74,12 @@ class PacketFields:
         ]
 
     def words(self, name: str) -> tuple[Array, Sequence[str]] | None:
-        """device and netns; packets have no other words."""
+        """Return the codes and texts of device or netns; None for other names."""
         return self._words.get(name)
 
 
 def fields_of(batch: Batch, stream: Stream, start: int, stop: int) -> PacketFields:
-    """Fields of the records start to stop of a batch, decoded no deeper than a filter asks."""
+    """Return the fields of records start to stop of a batch, decoded only as deep as a filter needs."""
     layers = Layers(batch, stream.linktype, start, stop)
     code = np.zeros(stop - start, np.uint8)
     words = {"device": (code, (stream.name,)), "netns": (code, (stream.netns,))}

@@ -1,6 +1,6 @@
-"""What a visible packet says, in Wireshark's spirit: TCP flags and options, DNS questions, TLS names, ARP, ICMP.
+"""The INFO of visible packets, similar to Wireshark's: TCP flags and options, DNS questions, TLS names, ARP, ICMP.
 
-For the rows on screen only. Reads a few fields of what stands behind the ports; hostile bytes give less text, no error.
+For the rows on screen only. Reads a few fields after the ports; hostile bytes give less text, never an error.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ MAX_NAME = 255  # RFC 1035
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """One row's columns that matter here."""
+class PacketHeader:
+    """The columns of one row that are needed here."""
 
     have: int
     proto: int
@@ -44,37 +44,37 @@ class Seen:
     l4: int
 
 
-def application(seen: Seen, record: bytes) -> tuple[str, str] | None:
-    """The application protocol and what it says, where a glance tells; else None."""
-    if not seen.have & pc.HAVE_PORTS or not seen.l4:
+def application(header: PacketHeader, record: bytes) -> tuple[str, str] | None:
+    """Return the application protocol and its info; None where it is not recognised."""
+    if not header.have & pc.HAVE_PORTS or not header.l4:
         return None
     try:
-        if seen.proto == IPPROTO_UDP:
-            return _datagram(seen, record[seen.l4 + 8 :])
-        if seen.proto == IPPROTO_TCP and seen.payload:
-            return _segment(seen, record[seen.l4 + (record[seen.l4 + 12] >> 4) * 4 :])
-    except (struct.error, IndexError):  # cut off, or it lies about its lengths
+        if header.proto == IPPROTO_UDP:
+            return _datagram(header, record[header.l4 + 8 :])
+        if header.proto == IPPROTO_TCP and header.payload:
+            return _segment(header, record[header.l4 + (record[header.l4 + 12] >> 4) * 4 :])
+    except (struct.error, IndexError):  # cut off, or with wrong lengths
         return None
     return None
 
 
-def _datagram(seen: Seen, data: bytes) -> tuple[str, str] | None:
-    ports = {seen.sport, seen.dport}
+def _datagram(header: PacketHeader, data: bytes) -> tuple[str, str] | None:
+    ports = {header.sport, header.dport}
     if ports & {PORT_DNS, PORT_MDNS}:
         return "MDNS" if PORT_MDNS in ports else "DNS", dns_text(data)
     if ports & {PORT_DHCP, PORT_DHCP_CLIENT}:
         return "DHCP", _dhcp_text(data)
     if PORT_NTP in ports and len(data) >= 48:
         return "NTP", f"NTPv{data[0] >> 3 & 7} {_NTP_MODES.get(data[0] & 7, '')}".rstrip()
-    if seen.dport == PORT_VXLAN and len(data) >= 8:
+    if header.dport == PORT_VXLAN and len(data) >= 8:
         return "VXLAN", f"VNI {int.from_bytes(data[4:7], 'big')}"
     return None
 
 
-def _segment(seen: Seen, data: bytes) -> tuple[str, str] | None:
+def _segment(header: PacketHeader, data: bytes) -> tuple[str, str] | None:
     if data.startswith(_HTTP):
         return "HTTP", clean_bytes(data[:200].split(b"\r\n", 1)[0])
-    if {seen.sport, seen.dport} & {PORT_DNS} and len(data) > 14:
+    if {header.sport, header.dport} & {PORT_DNS} and len(data) > 14:
         return "DNS", dns_text(data[2:])
     if len(data) >= 6 and data[0] in _TLS_RECORDS and data[1] == 3 and data[2] <= 4:
         return "TLS", _tls_text(data)
@@ -83,18 +83,18 @@ def _segment(seen: Seen, data: bytes) -> tuple[str, str] | None:
     return None
 
 
-def tcp_text(seen: Seen, record: bytes, numbers: tuple[int, int]) -> str:
-    """`[SYN] Seq=0 Len=0 Win=64240 MSS=1460 WS=128`; `numbers` are Seq and Ack as they are to be shown."""
-    ack = f" Ack={numbers[1]}" if seen.flags & 16 else ""
-    text = f"[{tcp_flag_names(seen.flags)}] Seq={numbers[0]}{ack} Len={seen.payload} Win={seen.window}"
-    return text + ("".join(f" {option}" for option in tcp_options(seen, record)) if seen.flags & 2 else "")
+def tcp_text(header: PacketHeader, record: bytes, numbers: tuple[int, int]) -> str:
+    """Return `[SYN] Seq=0 Len=0 Win=64240 MSS=1460 WS=128`; `numbers` are Seq and Ack as shown."""
+    ack = f" Ack={numbers[1]}" if header.flags & 16 else ""
+    text = f"[{tcp_flag_names(header.flags)}] Seq={numbers[0]}{ack} Len={header.payload} Win={header.window}"
+    return text + ("".join(f" {option}" for option in tcp_options(header, record)) if header.flags & 2 else "")
 
 
-def tcp_options(seen: Seen, record: bytes) -> Iterator[str]:
-    """MSS, window scale, SACK permitted (RFC 9293, 7323, 2018), as far as they are whole."""
-    if len(record) < seen.l4 + 20:
+def tcp_options(header: PacketHeader, record: bytes) -> Iterator[str]:
+    """Yield MSS, window scale, SACK permitted (RFC 9293, 7323, 2018), up to the first that is cut off."""
+    if len(record) < header.l4 + 20:
         return
-    at, end = seen.l4 + 20, min(len(record), seen.l4 + (record[seen.l4 + 12] >> 4) * 4)
+    at, end = header.l4 + 20, min(len(record), header.l4 + (record[header.l4 + 12] >> 4) * 4)
     while at + 1 < end and record[at] != 0:
         kind, size = record[at], record[at + 1]
         if kind == 1:
@@ -112,7 +112,7 @@ def tcp_options(seen: Seen, record: bytes) -> Iterator[str]:
 
 
 def dns_text(data: bytes) -> str:
-    """`query A example.net`, `answer A example.net, 2 records`, `no such name: A example.net` (RFC 1035)."""
+    """Return `query A example.net`, `answer A example.net, 2 records`, `no such name: A example.net` (RFC 1035)."""
     _, flags, questions, answers = struct.unpack_from(">HHHH", data)
     name, at = dns_name(data, 12) if questions else ("", 12)
     kind = struct.unpack_from(">H", data, at)[0] if questions else 0
@@ -126,13 +126,13 @@ def dns_text(data: bytes) -> str:
 
 
 def dns_name(data: bytes, at: int) -> tuple[str, int]:
-    """The name at an offset and where the bytes behind it begin; compression pointers are followed a few times only."""
+    """Return the name at an offset, and the offset after it; at most eight compression pointers are followed."""
     labels: list[str] = []
-    behind, jumps, size = 0, 0, 0
+    after, jumps, size = 0, 0, 0
     while data[at]:
         length = data[at]
         if length >= 0xC0:
-            behind = behind or at + 2
+            after = after or at + 2
             at, jumps = (length & 0x3F) << 8 | data[at + 1], jumps + 1
             if jumps > 8:
                 break
@@ -142,11 +142,11 @@ def dns_name(data: bytes, at: int) -> tuple[str, int]:
             break
         labels.append(clean_bytes(data[at + 1 : at + 1 + length]))
         at += length + 1
-    return ".".join(labels) or ".", behind or at + 1
+    return ".".join(labels) or ".", after or at + 1
 
 
 def _dhcp_text(data: bytes) -> str:
-    """The message type of RFC 2132's option 53."""
+    """Return the message type of RFC 2132's option 53."""
     at = 240
     while at + 2 < len(data) and data[at] != 255:
         if data[at] == 53:
@@ -166,7 +166,7 @@ def _tls_text(data: bytes) -> str:
 
 
 def server_name(data: bytes) -> str:
-    """The host name a TLS client asks for (RFC 8446 4.1.2, RFC 6066 3); "" where it is not whole."""
+    """Return the host name a TLS client asks for (RFC 8446 4.1.2, RFC 6066 3); "" if it is cut off."""
     try:
         at = 5 + 4 + 2 + 32
         at += 1 + data[at]  # session id
@@ -185,7 +185,7 @@ def server_name(data: bytes) -> str:
 
 
 def protocol_title(name: str | None) -> str:
-    """How the PROTO column writes a protocol: `TCP`, `ICMPv6`, `ARP`, `–`."""
+    """Return the PROTO column's text for a protocol: `TCP`, `ICMPv6`, `ARP`, `–`."""
     if name is None:
         return "–"
     return _TITLES.get(name) or (name if name.startswith("0x") else name.upper())
@@ -195,7 +195,7 @@ _TITLES = {"icmpv6": "ICMPv6", "udplite": "UDP-Lite", "ipv6": "IPv6"}
 
 
 def short_info(text: str) -> str:
-    """The info that read prints, without what the PROTO column already says."""
+    """Return the info that `nettop read` prints, without the protocol, which the PROTO column shows."""
     for prefix in ("UDP, ", "ICMP6 ", "ICMP ", "802.3 LLC, "):
         text = text.removeprefix(prefix)
     return text

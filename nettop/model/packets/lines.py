@@ -1,4 +1,4 @@
-"""Batches of packets to the lines `nettop read` prints: text in tcpdump's spirit, or JSON Lines by the contract."""
+"""The lines that `nettop read` prints for batches of packets: text similar to tcpdump's, or JSON Lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from nettop.batch import Array, Batch, PacketMeta, Stream
 from nettop.columns import Columns
 from nettop.decode.packets import columns as pc
-from nettop.model.packets.text import PacketWords, proto_texts
+from nettop.model.packets.text import PacketTexts, proto_texts
 from nettop.text.packet import DIRECTIONS
 from nettop.text.sanitize import clean
 from nettop.text.units import clock
@@ -30,25 +30,25 @@ class _Clock(dict[int, str]):
 
 
 class LineWriter:
-    """Lines of text, one a packet: `12:04:31.150771 eth0 in IP 10.0.3.7.51830 > 200.200.200.1.443: Flags [S], …`."""
+    """Lines of text, one per packet: `12:04:31.150771 eth0 in IP 10.0.3.7.51830 > 200.200.200.1.443: Flags [S], …`."""
 
     def __init__(self) -> None:
-        self._words = PacketWords()
+        self._texts = PacketTexts()
         self._clock = _Clock()
 
     def lines(self, stream: Stream, batch: Batch, cols: Columns, nanoseconds: bool) -> list[str]:
-        """One line a row, safe for a terminal. `cols` are the batch's, decoded in full."""
-        src, dst = self._words.addresses(batch, cols, stream.linktype)
+        """Return one line per row, safe for a terminal. `cols`: the batch, decoded in full."""
+        src, dst = self._texts.addresses(batch, cols, stream.linktype)
         ported = (cols["have"] & pc.HAVE_PORTS) != 0
-        infos = self._words.infos(batch, cols, stream.linktype)
+        infos = self._texts.infos(batch, cols, stream.linktype)
         seconds, parts = np.divmod(cols["ts_ns"], 1_000_000_000)
         parts = parts if nanoseconds else parts // 1000
         times = [self._clock[second] for second in seconds.tolist()]
         digits = "%09d" if nanoseconds else "%06d"
         template = f"%s.{digits} %s%s > %s: %s"
         heads = _heads(stream, cols)
-        ends = (_with_port(src, cols["sport"], ported), _with_port(dst, cols["dport"], ported))
-        return list(map(template.__mod__, zip(times, parts.tolist(), heads, *ends, infos, strict=True)))
+        endpoints = (_with_port(src, cols["sport"], ported), _with_port(dst, cols["dport"], ported))
+        return list(map(template.__mod__, zip(times, parts.tolist(), heads, *endpoints, infos, strict=True)))
 
 
 def _with_port(names: list[str], ports: Array, ported: Array) -> list[str]:
@@ -61,7 +61,7 @@ def _with_port(names: list[str], ports: Array, ported: Array) -> list[str]:
 
 
 def _heads(stream: Stream, cols: Columns) -> list[str]:
-    """`eth0 in vlan 7, IP `: what stands between time and source."""
+    """Return `eth0 in vlan 7, IP `: the text between time and source."""
     have = cols["have"]
     known = (have & pc.HAVE_DIRECTION) != 0
     direction = np.where(known, cols["direction"], 255) if known.any() else np.full(len(cols), 255)
@@ -82,19 +82,18 @@ _LABELS = {1: "ARP ", 2: "IP ", 10: "IP6 "}
 
 def _head(device: str, code: int) -> str:
     vlan, direction, label = (code >> 16) - 1, code >> 8 & 255, code & 255
-    way = DIRECTIONS.get(direction, "")
-    parts = [device, way, f"vlan {vlan}," if vlan >= 0 else ""]
+    parts = [device, DIRECTIONS.get(direction, ""), f"vlan {vlan}," if vlan >= 0 else ""]
     return "".join(f"{part} " for part in parts if part) + _LABELS.get(label, "")
 
 
 class JsonWriter:
-    """JSON Lines, one object a packet, with the keys of the contract."""
+    """JSON Lines, one object per packet."""
 
     def __init__(self) -> None:
-        self._words = PacketWords()
+        self._texts = PacketTexts()
 
     def lines(self, stream: Stream, batch: Batch, cols: Columns, numbers: Sequence[int]) -> list[str]:
-        """One object a row; `numbers` counts the file's packets from 1. `cols` are the batch's, decoded in full."""
+        """Return one object per row; `numbers` count the file's packets from 1. `cols`: the batch, decoded in full."""
         template = (
             f'{{"kind": "packet", "netns": {_constant(stream.netns)}, "file": {_constant(stream.file)}, '
             f'"number": %s, "ts_ns": %s, "interface": {_constant(stream.name) if stream.name else _NULL}, '
@@ -105,7 +104,7 @@ class JsonWriter:
 
     def _columns(self, stream: Stream, batch: Batch, cols: Columns, numbers: Sequence[int]) -> list[Sequence[Any]]:
         have = cols["have"]
-        src, dst = self._words.addresses(batch, cols, stream.linktype)
+        src, dst = self._texts.addresses(batch, cols, stream.linktype)
         return [
             numbers,
             cols["ts_ns"].tolist(),
@@ -118,13 +117,13 @@ class JsonWriter:
             _or_null(cols["sport"], (have & pc.HAVE_PORTS) != 0),
             _quoted(dst),
             _or_null(cols["dport"], (have & pc.HAVE_PORTS) != 0),
-            self._words.infos(batch, cols, stream.linktype),
+            self._texts.infos(batch, cols, stream.linktype),
             _comments(batch),
         ]
 
 
 def _constant(text: str) -> str:
-    """A JSON string that stands in a `%` template."""
+    """Return a JSON string for a `%` template."""
     return json.dumps(text).replace("%", "%%")
 
 

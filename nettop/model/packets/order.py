@@ -1,4 +1,4 @@
-"""The rows of a packet list in their order: those that the filter lets through, and the losses among them."""
+"""The rows of a packet list in their order: packets that match the filter, and losses."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from nettop.model.packets.cells import Place
+from nettop.model.packets.cells import PacketRow
 from nettop.model.packets.store import GapRow, PacketStore, Segment
 
-_BEFORE = 9  # rows above a window among which the packet before it is looked for: losses may lie between
+_BEFORE = 9  # rows above a window in which the previous packet is searched: losses may lie between
 
 
 class PacketOrder:
-    """What the store shows now; a row is found by its segment, so that a window costs the same wherever it is."""
+    """The rows that the store shows now, found by segment, so that a window costs the same everywhere."""
 
     def __init__(self, store: PacketStore) -> None:
         self.segments = list(store.segments)
@@ -24,8 +24,8 @@ class PacketOrder:
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
 
-    def __getitem__(self, part: slice) -> Iterator[Place | GapRow]:
-        """Return the rows of a part, each packet with the time of the one before it."""
+    def __getitem__(self, part: slice) -> Iterator[PacketRow | GapRow]:
+        """Yield the rows of a part, each packet with the time of the packet before it."""
         before_ns = None
         start, stop, _ = part.indices(len(self))
         for position in range(max(0, start - _BEFORE), stop):
@@ -35,7 +35,7 @@ class PacketOrder:
                     yield segment
                 continue
             if position >= start:
-                yield Place(segment, row, before_ns)
+                yield PacketRow(segment, row, before_ns)
             before_ns = int(segment.ts_ns[row])
 
     def _at(self, position: int) -> tuple[Segment, int]:
@@ -46,7 +46,7 @@ class PacketOrder:
     def _start(self, at: int) -> int:
         return int(self._ends[at - 1]) if at else 0
 
-    def place_of(self, ident: int | None) -> int | None:
+    def index_of(self, ident: int | None) -> int | None:
         """Return the index of a packet or loss; None when it is hidden or evicted."""
         found = None if ident is None else self._store.find(ident)
         if found is None:

@@ -1,4 +1,4 @@
-"""Live packets of several devices in one order: each ring delivers on its own, so what is fresh waits a moment."""
+"""Live packets of several devices in one order. Each ring delivers on its own, so new packets are held for a moment."""
 
 from __future__ import annotations
 
@@ -6,48 +6,48 @@ import numpy as np
 
 from nettop.batch import Batch, Stream, select_rows
 
-HOLD_NS = 200_000_000  # a ring delivers a packet within this (its blocks retire by time, far sooner)
-MANY_ROWS = 4_096  # once so many wait, those old enough go on without being asked for
+HOLD_NS = 200_000_000  # every ring delivers a packet within this time (its blocks retire far sooner)
+MANY_ROWS = 4_096  # once so many are held, those that are old enough are passed on at once
 
 
 class Arrivals:
-    """Keeps batches until every device has had the time to deliver what is as old."""
+    """Holds batches until every device has had the time to deliver packets of the same age."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[Batch, Stream]] = []
+        self._held: list[tuple[Batch, Stream]] = []
         self._devices: set[int] = set()
         self._newest_ns = 0
         self.rows = 0
 
     def expect(self, stream: Stream) -> None:
-        """A live device begins."""
+        """Add a live device."""
         self._devices.add(stream.id)
 
     def add(self, batch: Batch, stream: Stream) -> None:
-        """One more batch of a live device."""
-        self._waiting.append((batch, stream))
+        """Add a batch of a live device."""
+        self._held.append((batch, stream))
         self._newest_ns = max(self._newest_ns, int(batch.ts_ns.max()))
         self.rows += len(batch)
 
     def ready_ns(self) -> int | None:
-        """Up to which time packets may go on now, when many wait; None: not yet."""
+        """Return the time up to which packets may be passed on now; None: hold them."""
         if len(self._devices) < 2:
             return self._newest_ns
         return self._newest_ns - HOLD_NS if self.rows >= MANY_ROWS else None
 
     def settled(self, until_ns: int) -> list[tuple[Batch, Stream]]:
-        """The packets not younger than that, each device's in its order; they no longer wait."""
-        ready, young = [], []
-        for batch, stream in self._waiting:
+        """Remove and return the packets up to that time; those of a device keep their order."""
+        ready, held = [], []
+        for batch, stream in self._held:
             n = int(np.searchsorted(np.maximum.accumulate(batch.ts_ns), until_ns, "right"))
             if n:
                 ready.append((select_rows(batch, slice(0, n)), stream))
             if n < len(batch):
-                young.append((select_rows(batch, slice(n, len(batch))), stream))
-        self._waiting = young
-        self.rows = sum(len(batch) for batch, _ in young)
+                held.append((select_rows(batch, slice(n, len(batch))), stream))
+        self._held = held
+        self.rows = sum(len(batch) for batch, _ in held)
         return ready
 
     def clear(self) -> None:
-        """Forget what waits."""
-        self._waiting, self.rows = [], 0
+        """Forget the held packets."""
+        self._held, self.rows = [], 0

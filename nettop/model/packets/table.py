@@ -1,4 +1,4 @@
-"""The packet list as a table: what is kept, the window that is visible, the tree and bytes of one packet, an export."""
+"""The packet list as a table: its window, the tree and bytes of one packet, an export."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from nettop.batch import Batch, Gap, Item, PacketMeta, Stream, StreamAdded
 from nettop.kinds import StreamKind
 from nettop.model.filter.expression import Filter
-from nettop.model.packets.blocks import Block
-from nettop.model.packets.cells import COLUMNS, PacketCells, Place
+from nettop.model.packets.blocks import PacketBlock
+from nettop.model.packets.cells import COLUMNS, PacketCells, PacketRow
 from nettop.model.packets.detail import packet_detail
 from nettop.model.packets.order import PacketOrder
 from nettop.model.packets.reorder import HOLD_NS
@@ -22,14 +22,17 @@ BUDGET = 256 << 20  # bytes of packets kept in memory; a file's packets stay in 
 
 
 class PacketModel:
-    """Packets of every stream in order. Feed it items; it passes over what is not of packets."""
+    """Packets of every stream in order. Other items are ignored."""
 
     columns = COLUMNS
     default_columns = ("number", "time", "delta", "device", "source", "destination", "proto", "length", "info")
     default_sort: tuple[SortKey, ...] = ()
 
     def __init__(self, budget: int = BUDGET, opener: Callable[[str], int] | None = None) -> None:
-        """`opener` gives a descriptor for a file's name (an app without rights had it opened before); default: open."""
+        """Begin with no packets. `opener` returns a descriptor for a path; default: os.open.
+
+        An app without rights has had its files opened before.
+        """
         self.store = PacketStore(budget) if opener is None else PacketStore(budget, opener)
         self._streams: dict[int, Stream] = {}
         self._cells = PacketCells(self.store)
@@ -37,7 +40,7 @@ class PacketModel:
         self._detail: Detail | None = None
 
     def apply(self, item: Item, now_ns: int = 0) -> None:
-        """Takes one item of any stream."""
+        """Apply one item of any stream."""
         if isinstance(item, StreamAdded):
             if item.stream.kind is StreamKind.PACKETS:
                 self._streams[item.stream.id] = item.stream
@@ -52,7 +55,7 @@ class PacketModel:
             self.version += 1
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
-        """The window; gaps stand in it as rows of their own, at their place, and count into `first` and `matched`."""
+        """Return the window. Gaps are rows of their own; they count in `first` and `matched`."""
         self.store.settle(now_ns - HOLD_NS)
         self.store.set_filter(spec.filter)
         order = PacketOrder(self.store)
@@ -63,17 +66,17 @@ class PacketModel:
             rows=tuple(self._cells.rows(order[part], spec.columns)),
             matched=len(order),
             total=sum(len(segment) for segment in order.segments),
-            anchor=order.place_of(spec.anchor),
+            anchor=order.index_of(spec.anchor),
             totals=self._totals(spec.filter, len(order)),
             notes=self._notes(spec.filter, len(order)),
             now_ns=now_ns,
             version=self.version,
         )
 
-    def _totals(self, wanted: Filter | None, matched: int) -> Line:
+    def _totals(self, display_filter: Filter | None, matched: int) -> Line:
         store = self.store
         parts: list[tuple[str, str]] = [(f"{grouped(store.seen)} packets", "")]
-        if wanted is not None:
+        if display_filter is not None:
             parts.append((f", {grouped(matched)} match", ""))
         if store.evicted:
             parts.append((f"   {grouped(store.evicted)} evicted (memory for {scaled(store.budget)}B)", "warn"))
@@ -82,10 +85,10 @@ class PacketModel:
             parts.append((f"   {grouped(store.lost)}{more} lost", "bad"))
         return tuple(parts)
 
-    def _notes(self, wanted: Filter | None, matched: int) -> tuple[Line, ...]:
+    def _notes(self, display_filter: Filter | None, matched: int) -> tuple[Line, ...]:
         if matched:
             return ()
-        if self.store.seen and wanted is not None:
+        if self.store.seen and display_filter is not None:
             return ((("No packet matches. ", "heading"), ("/", "key"), (" changes the filter", "")),)
         return _waiting(list(self._streams.values())) if self._streams else ()
 
@@ -97,40 +100,40 @@ class PacketModel:
         if found is None:
             return None
         segment, row = found
-        said = ""
-        if isinstance(segment, Block):
-            said = " ".join(self._cells.rows([Place(segment, row, None)], ("proto", "info"))[0].cells)
-        self._detail = packet_detail(self.store, segment, row, said)
+        row_text = ""
+        if isinstance(segment, PacketBlock):
+            row_text = " ".join(self._cells.rows([PacketRow(segment, row, None)], ("proto", "info"))[0].cells)
+        self._detail = packet_detail(self.store, segment, row, row_text)
         return self._detail
 
-    def export(self, wanted: Filter | None) -> Iterator[Item]:
-        """What a recording writer takes: the streams and the packets that match, in the order of the list."""
+    def export(self, display_filter: Filter | None) -> Iterator[Item]:
+        """Yield the matching packets, in the order of the list, as items of a recording: a stream before each batch."""
         self.store.settle(_ALL)
-        for stream, batch in self.store.batches(wanted):
+        for stream, batch in self.store.batches(display_filter):
             yield StreamAdded(stream, 0)
             yield batch
 
     def clear(self) -> None:
-        """Forget the packets shown."""
+        """Remove all packets."""
         self.store.clear()
         self._detail = None
         self.version += 1
 
     def close(self) -> None:
-        """Let go of files."""
+        """Close the files."""
         self.store.close()
 
 
-_DEVICES = 6  # that an empty table names
+_MAX_DEVICES = 6  # named while no packet has come
 
 
 def _waiting(streams: Sequence[Stream]) -> tuple[Line, ...]:
-    """What is waited for where no packet has come: the devices, and the filter that may be why."""
+    """Return the note of an empty table: the devices, and the capture filter, which may be the reason."""
     names = list(dict.fromkeys(stream.name for stream in streams))
-    more = f" and {len(names) - _DEVICES} more" if len(names) > _DEVICES else ""
-    said = ", ".join(names[:_DEVICES]) + more
-    wanted = next((stream.capture_filter for stream in streams if stream.capture_filter), "")
+    more = f" and {len(names) - _MAX_DEVICES} more" if len(names) > _MAX_DEVICES else ""
+    devices = ", ".join(names[:_MAX_DEVICES]) + more
+    capture_filter = next((stream.capture_filter for stream in streams if stream.capture_filter), "")
     return (
-        (("No packet yet on ", "heading"), (said, "accent")),
-        *(((("that passes the capture filter ", "dim"), (wanted, "")),) if wanted else ()),
+        (("No packet yet on ", "heading"), (devices, "accent")),
+        *(((("that passes the capture filter ", "dim"), (capture_filter, "")),) if capture_filter else ()),
     )

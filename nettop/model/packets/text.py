@@ -1,6 +1,6 @@
-"""Decoded packets to texts, in bulk: endpoints, protocol names and the info of each row, for read's lines and JSON.
+"""Texts of decoded packets, in bulk: endpoints, protocol names and the info of each row.
 
-One pass of a `%` template over each kind of packet, and caches for addresses: about a microsecond a row.
+One `%` template for each kind of packet, and caches of addresses: about a microsecond per row.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from nettop.text.packet import (
     tcp_flags,
 )
 
-CACHE_LIMIT = 262_144  # address texts; hostile input must not grow us
+CACHE_LIMIT = 262_144  # address texts: bounds the memory that hostile input can cost
 
 _FLAGS = [f"Flags [{tcp_flags(flags)}], seq " for flags in range(512)]
 
-# What a row's info is made by, least specific first: a later match wins.
+# Kinds of rows, least specific first: a later match wins.
 _NONE, _LLC, _OTHER, _ARP, _CUT, _IP, _LATER, _PORTS, _UDP, _TCP, _TCP_ACK, _ICMP = range(12)
 
 
@@ -52,15 +52,15 @@ class _Ipv6Names(dict[tuple[int, int], str]):
         return text
 
 
-class PacketWords:
-    """Texts of decoded packets. Keeps only caches of address texts."""
+class PacketTexts:
+    """Texts of decoded packets, with a cache of address texts."""
 
     def __init__(self) -> None:
         self._ipv4 = _Ipv4Names()
         self._ipv6 = _Ipv6Names()
 
     def addresses(self, batch: Batch, cols: Columns, linktype: int) -> tuple[list[str], list[str]]:
-        """Source and destination of every row: IP (of ARP too), else MAC on Ethernet, else `-`."""
+        """Return source and destination of every row: IP (of ARP too), else MAC on Ethernet, else `-`."""
         return self._side(batch, cols, linktype, "src"), self._side(batch, cols, linktype, "dst")
 
     def _side(self, batch: Batch, cols: Columns, linktype: int, side: str) -> list[str]:
@@ -84,7 +84,7 @@ class PacketWords:
         return out
 
     def infos(self, batch: Batch, cols: Columns, linktype: int) -> list[str]:
-        """One line a row: what the packet says, in tcpdump's spirit, without its endpoints."""
+        """Return the info of every row, similar to tcpdump's, without the endpoints."""
         kind = _kinds(cols)
         out = [""] * len(cols)
         counts = np.bincount(kind, minlength=12)
@@ -120,7 +120,7 @@ class _Group:
 
 
 def proto_texts(cols: Columns) -> list[str | None]:
-    """`tcp`, `arp`, `llc`, `0x88b5` of every row; None where the link type is not known."""
+    """Return the protocol of every row: `tcp`, `arp`, `llc`, `0x88b5`; None where the link type is not known."""
     have = cols["have"]
     code = np.zeros(len(cols), np.int32)
     code[(have & pc.HAVE_LLC) != 0] = -1
@@ -147,7 +147,7 @@ def _spread(out: list[str], rows: Array, texts: Iterable[str]) -> None:
 
 
 def _macs(batch: Batch, rows: Array, at: int) -> list[str]:
-    """The MAC address at offset `at` of each Ethernet frame; `-` where it is cut off."""
+    """Return the MAC address at offset `at` of each Ethernet frame; `-` where it is cut off."""
     records = (batch.record(row)[at : at + 6] for row in rows.tolist())
     return [mac_text(address) if len(address) == 6 else "-" for address in records]
 
@@ -174,7 +174,7 @@ def _kinds(cols: Columns) -> NDArray[np.uint8]:
 
 
 def _add_fragments(out: list[str], cols: Columns) -> None:
-    """First fragments say so behind their info."""
+    """Add "(first fragment, id …)" to the info of first fragments."""
     first = (cols["have"] & (pc.HAVE_FRAGMENT | pc.HAVE_LATER_FRAGMENT)) == pc.HAVE_FRAGMENT
     for row in np.flatnonzero(first).tolist():
         out[row] += f" (first fragment, id {cols['ip_id'][row]})"

@@ -20,7 +20,7 @@ from scapy.packet import Packet, Raw
 from nettop.batch import Batch, Gap, NetlinkMeta, PacketMeta, Stream, StreamAdded
 from nettop.kinds import GapReason, StreamKind
 from nettop.model.filter.expression import parse
-from nettop.model.packets.blocks import Block
+from nettop.model.packets.blocks import PacketBlock
 from nettop.model.packets.table import PacketModel
 from nettop.model.table import PacketDetail, Row, Snapshot, ViewSpec
 from nettop.recording.reader import open_reader
@@ -157,7 +157,7 @@ def test_the_budget_counts_whole_buffers_not_only_the_packets_in_them() -> None:
     for number in range(100):
         batch = batch_of([udp(1, 10)] * 10, start_s=number * 100)
         model.apply(replace(batch, buf=batch.buf + bytes(100_000)))
-    kept = sum(len(segment.buf) for segment in model.store.segments if isinstance(segment, Block) and segment.buf)
+    kept = sum(len(segment.buf) for segment in model.store.segments if isinstance(segment, PacketBlock) and segment.buf)
     assert 0 < kept <= 1_100_000
 
 
