@@ -30,7 +30,7 @@ from nettop.model.filter.expression import Filter, parse
 from nettop.model.packets.fields import fields_of
 from nettop.model.packets.lines import JsonWriter, LineWriter
 from nettop.recording.chunks import open_input
-from nettop.recording.reader import Reader
+from nettop.recording.reader import CaptureReader
 from nettop.recording.records import Numbering
 from nettop.recording.writer import RecordingWriter
 from nettop.text.units import grouped
@@ -123,7 +123,7 @@ def _read_file(path: str, source: int | InputError, wanted: Filter | None, sink:
     """One file to its end; what is wrong with it in one line, or ""."""
     if isinstance(source, InputError):
         raise source
-    reader = Reader(source, path, Numbering(Counter64().next, ids.next, path, seekable=False))
+    reader = CaptureReader(source, path, Numbering(Counter64().next, ids.next, path, seekable=False))
     streams: dict[int, Stream] = {}
     error = ""
     try:

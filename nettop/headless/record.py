@@ -143,7 +143,7 @@ class Output:
         """Begin no further file; one that is about to be opened is opened first."""
         if isinstance(self._writer, RotatingWriter):
             with self._writing:
-                self._writer.stay()
+                self._writer.stop_rotating()
 
     def close(self) -> None:
         """End the file in good order."""

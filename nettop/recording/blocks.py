@@ -59,7 +59,7 @@ def signature() -> bytes:
     return SIGNATURE + bytes((FORMAT_MAJOR, FORMAT_MINOR))
 
 
-def ours(data: bytes, order: str) -> bytes | None:
+def nettop_content(data: bytes, order: str) -> bytes | None:
     """Return the bytes after PEN and signature in a custom block's or option's value; None if it is not nettop's."""
     if len(data) < 12 or struct.unpack_from(order + "I", data)[0] != PEN or data[4:10] != SIGNATURE:
         return None
@@ -67,12 +67,12 @@ def ours(data: bytes, order: str) -> bytes | None:
 
 
 def version(data: bytes) -> int:
-    """Return the major format version in a value of which `ours` is not None."""
+    """Return the major format version in a value of which `nettop_content` is not None."""
     return data[10]
 
 
 def encode_options(options: Iterable[Option]) -> bytes:
-    """Options, each padded to four bytes, and the end marker; b"" when there is none. Values over 65535 are cut."""
+    """Return options, each padded to four bytes, and the end marker; b"" for none. Values over 65,535 bytes are cut."""
     parts = []
     for code, value in options:
         value = value[:0xFFFF]
@@ -81,7 +81,7 @@ def encode_options(options: Iterable[Option]) -> bytes:
 
 
 def decode_options(data: bytes | memoryview, order: str) -> Iterator[Option]:
-    """(code, value) of each option; stops at the end marker or where a length lies."""
+    """Yield (code, value) of each option; stop at the end marker or where a length reaches past the end."""
     pos, header = 0, struct.Struct(order + "HH")
     while pos + 4 <= len(data):
         code, length = header.unpack_from(data, pos)
@@ -92,7 +92,7 @@ def decode_options(data: bytes | memoryview, order: str) -> Iterator[Option]:
 
 
 def block(kind: int, body: bytes) -> bytes:
-    """One little-endian block around `body`, padded."""
+    """Return one little-endian block around `body`, padded."""
     body += bytes(-len(body) % 4)
     length = struct.pack("<I", len(body) + 12)
     return struct.pack("<I", kind) + length + body + length
@@ -113,7 +113,7 @@ def interface_description(linktype: int, snaplen: int, options: Iterable[Option]
     return block(IDB, head + encode_options(options))
 
 
-def halves(value: int) -> tuple[int, int]:
+def high_and_low(value: int) -> tuple[int, int]:
     """Return a 64-bit time as pcapng stores it: high word, low word."""
     value &= 0xFFFFFFFFFFFFFFFF
     return value >> 32, value & 0xFFFFFFFF
@@ -121,7 +121,7 @@ def halves(value: int) -> tuple[int, int]:
 
 def interface_statistics(interface: int, ts_ns: int, options: Iterable[Option]) -> bytes:
     """Return an ISB of an interface whose if_tsresol is 9."""
-    return block(ISB, struct.pack("<III", interface, *halves(ts_ns)) + encode_options(options))
+    return block(ISB, struct.pack("<III", interface, *high_and_low(ts_ns)) + encode_options(options))
 
 
 def annotation(body: bytes) -> bytes:

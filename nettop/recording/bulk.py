@@ -14,12 +14,12 @@ _TEMPORARY = 1 << 18  # bytes copied in one step: the temporary stays in the cac
 
 
 def _windows(buf: Buffer, size: int) -> NDArray[Any]:
-    """Every `size`-byte window of buf as one void item; item i begins at byte i."""
+    """Return every `size`-byte window of buf as one void item; item i begins at byte i."""
     return np.ndarray((max(0, len(buf) - size + 1),), f"V{size}", buf, strides=(1,))
 
 
 def gather(buf: Buffer, pos: Ints, words: int, order: str = "<") -> NDArray[np.uint32]:
-    """`words` 32-bit numbers of the byte order from each byte position, all within buf. Shape (len(pos), words)."""
+    """Return `words` 32-bit numbers of that byte order from each position, within buf. Shape (len(pos), words)."""
     return _windows(buf, words * 4)[pos].view(order + "u4").reshape(-1, words)
 
 

@@ -22,27 +22,27 @@ _PIPE_READ = 1 << 20
 
 
 class Chunks(Protocol):
-    """Successive parts of a file; what a walk did not take comes again at the start of the next chunk."""
+    """Successive parts of a file; bytes that were not used come again at the start of the next chunk."""
 
-    def take(self, need: int) -> tuple[bytes, int, bool] | None:
-        """Return a chunk, its offset, and True if it is the last. None: fewer than `need` bytes are there yet."""
+    def read(self, need: int) -> tuple[bytes, int, bool] | None:
+        """Return a chunk, its offset, and True if it is the last. None: fewer than `need` bytes have arrived."""
         ...
 
-    def again(self) -> None:
-        """Make the next take return the last chunk again, without reading on."""
+    def unread(self) -> None:
+        """Make the next read return the last chunk again, without reading on."""
         ...
 
     def advance(self, used: int) -> None:
-        """Skip the `used` bytes of the last chunk that have been read."""
+        """Skip the first `used` bytes of the last chunk."""
         ...
 
     @property
     def ready(self) -> bool:
-        """Return True if the next take does not wait for its descriptor."""
+        """True if the next read does not wait for the descriptor."""
         ...
 
     def close(self) -> None:
-        """Lets go of the descriptor."""
+        """Close the descriptor."""
         ...
 
 
@@ -55,8 +55,8 @@ def open_input(path: str) -> int:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
-        why = (getattr(error, "strerror", None) or "is not a file name").lower()
-        raise InputError(f"cannot open {path!r}: {why}", "name a pcap or pcapng file that you may read") from None
+        reason = (getattr(error, "strerror", None) or "is not a file name").lower()
+        raise InputError(f"cannot open {path!r}: {reason}", "name a pcap or pcapng file that you may read") from None
     if stat.S_ISDIR(os.fstat(fd).st_mode):
         os.close(fd)
         raise InputError(f"{path!r} is a directory", "name a pcap or pcapng file in it")
@@ -71,10 +71,10 @@ class RegularFile:
         self._pos = 0
         self._follow = follow
 
-    def take(self, need: int) -> tuple[bytes, int, bool] | None:
-        """As Chunks.take. A long `need` is believed only as far as the file reaches."""
-        left = os.fstat(self._fd).st_size - self._pos
-        size = max(CHUNK, min(need, left + 1))  # one more than there is: a short read shows the end
+    def read(self, need: int) -> tuple[bytes, int, bool] | None:
+        """As Chunks.read. A long `need` is believed only as far as the file reaches."""
+        remaining = os.fstat(self._fd).st_size - self._pos
+        size = max(CHUNK, min(need, remaining + 1))  # one byte more than the file holds: a short read shows the end
         chunk = os.pread(self._fd, size, self._pos)
         if len(chunk) == size or not self._follow:
             return chunk, self._pos, len(chunk) < size
@@ -82,8 +82,8 @@ class RegularFile:
 
     ready = True
 
-    def again(self) -> None:
-        """As Chunks.again: a take without an advance in between gives the same place."""
+    def unread(self) -> None:
+        """As Chunks.unread: a read without an advance in between returns the same position."""
 
     def advance(self, used: int) -> None:
         """As Chunks.advance."""
@@ -94,8 +94,8 @@ class RegularFile:
         os.close(self._fd)
 
 
-class _Kept:
-    """Bytes that arrived and were not yet taken, joined only when a walk can go on with them."""
+class _ChunkBuffer:
+    """Bytes that arrived and are not used yet, joined only when there are enough to decode."""
 
     def __init__(self) -> None:
         self.base = 0
@@ -119,37 +119,37 @@ class _Kept:
 
 
 class Pipe:
-    """A descriptor that can only be read on: one read() a take, which does not block when the descriptor is ready."""
+    """A descriptor without positions: each read is one read(2), which does not block when the descriptor is ready."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._kept = _Kept()
+        self._buffer = _ChunkBuffer()
         self._final = False
         self.ready = False
         with suppress(OSError):
             fcntl.fcntl(fd, F_SETPIPE_SZ, _PIPE_READ)
 
-    def take(self, need: int) -> tuple[bytes, int, bool] | None:
-        """As Chunks.take."""
+    def read(self, need: int) -> tuple[bytes, int, bool] | None:
+        """As Chunks.read."""
         if not self.ready:
             try:
                 data = os.read(self._fd, _PIPE_READ)
             except BlockingIOError:
                 return None
-            self._kept.add(data)
+            self._buffer.add(data)
             self._final = not data
         self.ready = False
-        if self._kept.size < need and not self._final:
+        if self._buffer.size < need and not self._final:
             return None
-        return self._kept.chunk(), self._kept.base, self._final
+        return self._buffer.chunk(), self._buffer.base, self._final
 
-    def again(self) -> None:
-        """As Chunks.again."""
+    def unread(self) -> None:
+        """As Chunks.unread."""
         self.ready = True
 
     def advance(self, used: int) -> None:
         """As Chunks.advance."""
-        self._kept.advance(used)
+        self._buffer.advance(used)
 
     def close(self) -> None:
         """As Chunks.close."""
@@ -163,48 +163,48 @@ class Decompressed:
         self._inner = inner
         self._decompression = Decompression(name)
         self._pieces: Iterator[bytes] = iter(())
-        self._ahead: bytes | None = None  # the piece after the present one, so that `ready` is known
-        self._again = False
-        self._kept = _Kept()
+        self._next_piece: bytes | None = None  # the next piece, read early so that `ready` is known
+        self._unread = False
+        self._buffer = _ChunkBuffer()
         self._final = False
         self.offset = 0  # in the compressed file
 
     @property
     def error(self) -> str:
-        """Why there is no more, in a line; "" while all is well."""
+        """The reason why the data ends early, in one line; "" if there is none."""
         return self._decompression.error
 
-    def take(self, need: int) -> tuple[bytes, int, bool] | None:
-        """As Chunks.take; one piece a take."""
-        if not self._again:
-            if self._ahead is None:
+    def read(self, need: int) -> tuple[bytes, int, bool] | None:
+        """As Chunks.read; each call adds one piece."""
+        if not self._unread:
+            if self._next_piece is None:
                 self._refill()
-            if self._ahead is not None:
-                self._kept.add(self._ahead)
-            self._ahead = next(self._pieces, None)
-        self._again = False
-        done = self._ahead is None and (self._final or bool(self.error))
-        if self._kept.size < need and not done:
+            if self._next_piece is not None:
+                self._buffer.add(self._next_piece)
+            self._next_piece = next(self._pieces, None)
+        self._unread = False
+        final = self._next_piece is None and (self._final or bool(self.error))
+        if self._buffer.size < need and not final:
             return None
-        return self._kept.chunk(), self._kept.base, done
+        return self._buffer.chunk(), self._buffer.base, final
 
     @property
     def ready(self) -> bool:
         """As Chunks.ready."""
-        return self._again or self._ahead is not None or self._final or bool(self.error) or self._inner.ready
+        return self._unread or self._next_piece is not None or self._final or bool(self.error) or self._inner.ready
 
-    def again(self) -> None:
-        """As Chunks.again."""
-        self._again = True
+    def unread(self) -> None:
+        """As Chunks.unread."""
+        self._unread = True
 
     def _refill(self) -> None:
-        taken = None if self._final else self._inner.take(1)
-        if taken is None:
+        chunk = None if self._final else self._inner.read(1)
+        if chunk is None:
             return
-        data, self.offset, self._final = taken
+        data, self.offset, self._final = chunk
         self._inner.advance(len(data))
         self._pieces = self._feed(data, self._final)
-        self._ahead = next(self._pieces, None)
+        self._next_piece = next(self._pieces, None)
 
     def _feed(self, data: bytes, final: bool) -> Iterator[bytes]:
         yield from self._decompression.feed(data)
@@ -213,7 +213,7 @@ class Decompressed:
 
     def advance(self, used: int) -> None:
         """As Chunks.advance."""
-        self._kept.advance(used)
+        self._buffer.advance(used)
 
     def close(self) -> None:
         """As Chunks.close."""
@@ -221,5 +221,5 @@ class Decompressed:
 
 
 def chunks_of(fd: int, follow: bool = False) -> Chunks:
-    """Return the source for a descriptor: positions in a regular file, or reading on."""
+    """Return the source for a descriptor: RegularFile if it has positions, else Pipe."""
     return RegularFile(fd, follow) if stat.S_ISREG(os.fstat(fd).st_mode) else Pipe(fd)

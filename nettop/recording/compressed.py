@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 from nettop.errors import InputError
 
-PIECE = 1 << 22  # bytes given at once
+PIECE = 1 << 22  # bytes returned at once
 _ZSTD_INPUT = 512  # zstandard cannot bound its output; 512 bytes of input hold at most 128 blocks of 128 KiB
-_ZSTD_WINDOW = 1 << 27  # what `zstd --long` may ask for
+_ZSTD_WINDOW = 1 << 27  # bytes, the window of `zstd --long`
 _XZ_MEMORY = 1 << 28
 
 _MAGIC = {
@@ -22,7 +22,7 @@ _MAGIC = {
     b"\x28\xb5\x2f\xfd": "zstd",
     b"\x04\x22\x4d\x18": "lz4",
 }
-MAGIC_BYTES = 6  # as many of a file's first bytes as decide
+MAGIC_BYTES = 6  # the first bytes of a file that decide
 
 
 class Decompressor(Protocol):
@@ -49,7 +49,7 @@ class Decompressor(Protocol):
 
 
 class _Gzip:
-    """zlib's decompressor in that shape."""
+    """zlib's decompressor with the methods of Decompressor."""
 
     def __init__(self) -> None:
         self._inner = zlib.decompressobj(wbits=31)
@@ -71,11 +71,11 @@ class _Gzip:
 
 
 class _Zstd:
-    """zstandard's decompressor in that shape: little input at a time, for it has no limit on its output."""
+    """zstandard's decompressor with those methods. It gets little input at a time: its output has no limit."""
 
     def __init__(self, module: Any) -> None:
         self._inner = module.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).decompressobj()
-        self._waiting = b""
+        self._unused = b""
 
     @property
     def eof(self) -> bool:
@@ -83,20 +83,20 @@ class _Zstd:
 
     @property
     def needs_input(self) -> bool:
-        return not self._waiting
+        return not self._unused
 
     @property
     def unused_data(self) -> bytes:
-        return bytes(self._inner.unused_data) + self._waiting
+        return bytes(self._inner.unused_data) + self._unused
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
-        data = self._waiting + data
+        data = self._unused + data
         parts, size, pos = [], 0, 0
         while pos < len(data) and size < max_length and not self.eof:
             parts.append(self._inner.decompress(data[pos : pos + _ZSTD_INPUT]))
             size += len(parts[-1])
             pos += _ZSTD_INPUT
-        self._waiting = data[pos:]
+        self._unused = data[pos:]
         return b"".join(parts)
 
 
@@ -105,8 +105,8 @@ def compression(head: bytes) -> str | None:
     return next((name for magic, name in _MAGIC.items() if head.startswith(magic)), None)
 
 
-def _opener(name: str) -> tuple[Callable[[], Decompressor], tuple[type[Exception], ...]]:
-    """Return the maker of a decompressor and its errors on damaged data. InputError: the package is not installed."""
+def _constructor(name: str) -> tuple[Callable[[], Decompressor], tuple[type[Exception], ...]]:
+    """Return a decompressor's constructor and its errors on damaged data. InputError: the package is not installed."""
     if name == "gzip":
         return _Gzip, (zlib.error,)
     if name == "bzip2":
@@ -122,40 +122,40 @@ def _opener(name: str) -> tuple[Callable[[], Decompressor], tuple[type[Exception
 
         return lz4.frame.LZ4FrameDecompressor, (RuntimeError, ValueError)
     except ImportError:
-        do = f"pip install 'nettop[compression]', or decompress it first ({name} -d)"
-        raise InputError(f"reading {name} needs an optional package", do) from None
+        remedy = f"pip install 'nettop[compression]', or decompress it first ({name} -d)"
+        raise InputError(f"reading {name} needs an optional package", remedy) from None
 
 
 class Decompression:
-    """One compressed file: members one after another, as gzip, xz and zstd allow. `error` says where it is damaged."""
+    """One compressed file: members one after another, as gzip, xz and zstd allow. `error` reports damage."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.error = ""
-        self._open, self._failures = _opener(name)
-        self._one: Decompressor | None = None
+        self._new_member, self._failures = _constructor(name)
+        self._member: Decompressor | None = None
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield the pieces, of at most about PIECE bytes each, that `data` adds. Nothing more once `error` is set."""
         while not self.error:
-            if self._one is None or self._one.eof:
-                if self._one is not None:  # between members there may be padding
-                    data = ((self._one.unused_data or b"") + data).lstrip(b"\0")
+            if self._member is None or self._member.eof:
+                if self._member is not None:  # between members there may be padding
+                    data = ((self._member.unused_data or b"") + data).lstrip(b"\0")
                 if not data:
                     return
-                self._one = self._open()
+                self._member = self._new_member()
             try:
-                piece = self._one.decompress(data, PIECE)
+                piece = self._member.decompress(data, PIECE)
             except self._failures:
                 self.error = f"the {self.name} data is damaged"
                 return
             data = b""
             if piece:
                 yield piece
-            if self._one.needs_input and not self._one.eof:
+            if self._member.needs_input and not self._member.eof:
                 return
 
     def finish(self) -> None:
-        """No more data follows: an unfinished member is damage."""
-        if not self.error and self._one is not None and not self._one.eof:
+        """Report an unfinished member as damage: no more data follows."""
+        if not self.error and self._member is not None and not self._member.eof:
             self.error = f"the {self.name} data ends too early"

@@ -1,4 +1,4 @@
-"""A batch as Enhanced Packet Blocks, built in bulk; what epb_flags mean, both ways (draft-ietf-opsawg-pcapng)."""
+"""A batch as Enhanced Packet Blocks, built in bulk; epb_flags encoded and decoded (draft-ietf-opsawg-pcapng)."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ _DIRECTIONS = _direction_table()
 
 
 def direction_of(flags: NDArray[np.uint32]) -> NDArray[np.uint8]:
-    """PACKET_* of each epb_flags value; 255 where they do not say."""
+    """Return PACKET_* of each epb_flags value; 255: unknown."""
     return np.asarray(_DIRECTIONS[flags & 31], np.uint8)
 
 
@@ -73,7 +73,7 @@ def status_of(flags: NDArray[np.uint32]) -> NDArray[np.uint32] | None:
 
 
 def flags_of(meta: PacketMeta) -> NDArray[np.uint32] | None:
-    """epb_flags of each record, or None when nothing is known of any."""
+    """Return epb_flags of each record, or None when nothing is known of any."""
     if meta.direction is None and meta.tp_status is None:
         return None
     flags = np.zeros(len(meta.wirelen), np.uint32) if meta.direction is None else _FLAGS[meta.direction]
@@ -122,9 +122,10 @@ def _netlink(batch: Batch, meta: NetlinkMeta, interface: int, family: int) -> me
 
 
 def _cooked_headers(meta: NetlinkMeta, family: int) -> NDArray[np.uint32]:
-    """LINKTYPE_NETLINK: packet type, ARPHRD, address length, address (8 bytes), family; big-endian 16-bit fields.
+    """Return LINKTYPE_NETLINK headers: packet type, ARPHRD, address length, address (8 bytes), family.
 
-    Netlink has no link-layer address: the nsid, where known, goes there as an address of four bytes.
+    The fields are big-endian, of 16 bits. Netlink has no link-layer address: the nsid, where known, goes there as an
+    address of four bytes.
     """
     headers = np.zeros((len(meta.outgoing), 8), ">u2")
     headers[:, 0] = np.where(meta.outgoing, packet.PACKET_OUTGOING, packet.PACKET_HOST)
@@ -166,5 +167,5 @@ def _commented(batch: Batch, meta: PacketMeta, flags: NDArray[np.uint32] | None,
     options = [(blocks.OPT_COMMENT, meta.comment[row].encode("utf-8", "replace"))]
     if flags is not None:
         options.insert(0, (blocks.EPB_FLAGS, struct.pack("<I", flags[row])))
-    head = struct.pack("<5I", interface, *blocks.halves(int(batch.ts_ns[row])), len(data), int(meta.wirelen[row]))
+    head = struct.pack("<5I", interface, *blocks.high_and_low(int(batch.ts_ns[row])), len(data), int(meta.wirelen[row]))
     return blocks.block(blocks.EPB, head + data + bytes(-len(data) % 4) + blocks.encode_options(options))

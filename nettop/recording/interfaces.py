@@ -17,7 +17,7 @@ _NETNS = "netns "  # if_description of a namespace's interface: "netns gw-a"; th
 
 
 def description(netns: str) -> str:
-    """if_description for a namespace's label; "" for the host's."""
+    """Return if_description for a namespace's label; "" for the host's."""
     return _NETNS + netns if netns else ""
 
 
@@ -36,8 +36,8 @@ def encode(stream: Stream) -> bytes:
         options.append((blocks.IF_FILTER, b"\0" + _utf8(stream.capture_filter)))
     if stream.os:
         options.append((blocks.IF_OS, _utf8(stream.os)))
-    own = marks.pack(marks.stream_fields(stream))
-    options.append((blocks.OPT_CUSTOM_BINARY, struct.pack("<I", blocks.PEN) + blocks.signature() + own))
+    content = marks.pack(marks.stream_fields(stream))
+    options.append((blocks.OPT_CUSTOM_BINARY, struct.pack("<I", blocks.PEN) + blocks.signature() + content))
     return blocks.interface_description(linktype(stream), stream.snaplen, options)
 
 
@@ -53,25 +53,25 @@ def decode(body: bytes, order: str, index: int, file: str) -> tuple[Interface, i
     """
     link, snaplen = struct.unpack_from(order + "HxxI", body)
     options: dict[int, bytes] = {}
-    own: bytes | None = None
+    content: bytes | None = None
     for code, value in blocks.decode_options(memoryview(body)[8:], order):
         options.setdefault(code, value)
-        if code == blocks.OPT_CUSTOM_BINARY and own is None:
-            own = blocks.ours(value, order)
-    interface = Interface(_described(link, snaplen, options, file), index)
+        if code == blocks.OPT_CUSTOM_BINARY and content is None:
+            content = blocks.nettop_content(value, order)
+    interface = Interface(_stream_of(link, snaplen, options, file), index)
     interface.resolution = options.get(blocks.IF_TSRESOL, b"\x06")[:1].ljust(1, b"\x06")[0]
     offset = options.get(blocks.IF_TSOFFSET, b"")
     interface.offset_s = struct.unpack(order + "q", offset)[0] if len(offset) == 8 else 0
-    if own is None:
+    if content is None:
         return interface, None
-    recorded = marks.stream_from(marks.unpack(own)[0], file)
-    interface.stream, interface.ours = marks.without_id(recorded), True
+    recorded = marks.stream_from(marks.unpack(content)[0], file)
+    interface.stream, interface.by_nettop = marks.without_id(recorded), True
     if linktype(recorded) != link or recorded.kind is StreamKind.TEXT:
         raise ValueError("the stream is of another link type than its interface")
     return interface, recorded.id
 
 
-def _described(link: int, snaplen: int, options: dict[int, bytes], file: str) -> Stream:
+def _stream_of(link: int, snaplen: int, options: dict[int, bytes], file: str) -> Stream:
     expression = options.get(blocks.IF_FILTER, b"")
     return Stream(
         id=0,

@@ -58,7 +58,7 @@ def without_id(stream: Stream) -> Stream:
 
 
 def pack(fields: Fields, body: bytes = b"") -> bytes:
-    """Fields and body as the content of a block or custom option."""
+    """Return fields and body as the content of a block or custom option."""
     if body:
         fields = {**fields, "bytes": len(body)}
     return json.dumps(fields, separators=(",", ":")).encode("ascii") + b"\n" + body

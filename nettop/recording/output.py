@@ -1,4 +1,4 @@
-"""Writes whole blocks to a descriptor: short writes are continued, a full disk leaves no half block behind."""
+"""Writing whole blocks to a descriptor: short writes are continued, a full disk leaves no half block behind."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from contextlib import suppress
 
 from nettop.errors import NettopError
 
-Part = bytes | memoryview
+BlockPart = bytes | memoryview
 
 _MAX_IOV = 512  # below every system's IOV_MAX
 
 
 class OutputClosed(NettopError):
-    """The reader of the output went away (EPIPE). For a stream on stdout this is an ordinary end."""
+    """The reader of the output has closed it (EPIPE). For a stream on stdout this is an ordinary end."""
 
 
-class Output:
+class BlockOutput:
     """A descriptor that blocks are written to. `written` counts the bytes of whole calls; close() closes it."""
 
     def __init__(self, fd: int, name: str = "the recording") -> None:
@@ -29,15 +29,15 @@ class Output:
         self._name = name
         self._start = os.lseek(fd, 0, os.SEEK_CUR) if stat.S_ISREG(os.fstat(fd).st_mode) else None
 
-    def write(self, parts: Sequence[Part]) -> None:
+    def write(self, parts: Sequence[BlockPart]) -> None:
         """Write all the parts. Raises OutputClosed or NettopError; a regular file then ends before them."""
-        waiting = [memoryview(part) for part in parts if len(part)]
-        size = sum(map(len, waiting))
+        pending = [memoryview(part) for part in parts if len(part)]
+        size = sum(map(len, pending))
         try:
-            while waiting:
-                waiting = _rest(waiting, self._write_some(waiting[:_MAX_IOV]))
+            while pending:
+                pending = _unwritten(pending, self._write_some(pending[:_MAX_IOV]))
         except OSError as error:
-            self._cut()
+            self._truncate()
             raise self._failure(error) from None
         self.written += size
 
@@ -51,11 +51,11 @@ class Output:
     def _write_some(self, parts: list[memoryview]) -> int:
         try:
             return os.writev(self._fd, parts)
-        except BlockingIOError:  # a descriptor that came to us non-blocking
+        except BlockingIOError:  # the descriptor was non-blocking already
             select.select([], [self._fd], [])
             return 0
 
-    def _cut(self) -> None:
+    def _truncate(self) -> None:
         if self._start is not None:
             with suppress(OSError):
                 os.ftruncate(self._fd, self._start + self.written)
@@ -64,15 +64,15 @@ class Output:
     def _failure(self, error: OSError) -> NettopError:
         if error.errno == errno.EPIPE:
             return OutputClosed(f"cannot write {self._name}", "its reader closed it")
-        do = {
+        remedy = {
             errno.ENOSPC: "free some space; what was written so far is whole",
             errno.EDQUOT: "your quota is used up; what was written so far is whole",
             errno.EFBIG: "the file is as large as may be; rotate by size",
         }.get(error.errno or 0, "check the disk")
-        return NettopError(f"cannot write {self._name}: {(error.strerror or 'error').lower()}", do)
+        return NettopError(f"cannot write {self._name}: {(error.strerror or 'error').lower()}", remedy)
 
 
-def _rest(parts: list[memoryview], written: int) -> list[memoryview]:
+def _unwritten(parts: list[memoryview], written: int) -> list[memoryview]:
     for i, part in enumerate(parts):
         if written < len(part):
             return [part[written:], *parts[i + 1 :]]

@@ -8,38 +8,38 @@ from numpy.typing import NDArray
 from nettop.recording import blocks, bulk
 from nettop.recording.enhanced import direction_of, status_of
 from nettop.recording.interfaces import nanoseconds
-from nettop.recording.records import Interfaces, Rows, known_directions
+from nettop.recording.records import Interfaces, RecordColumns, known_directions
 
 Ints = NDArray[np.int64]
 
-_MAX_OPTIONS = 64  # of one packet; later ones are not looked at
+_MAX_OPTIONS = 64  # of one packet; later ones are ignored
 _SHORTEST = {blocks.EPB: 32, blocks.PB: 32, blocks.SPB: 16}
 
 
 def decode(
     kind: int, chunk: bytes, pos: Ints, length: Ints, order: str, interfaces: Interfaces
-) -> tuple[Rows, str | None]:
+) -> tuple[RecordColumns, str | None]:
     """Return the records of whole blocks of one kind, up to the first damaged one, and the fault of that one."""
-    bad = np.flatnonzero(length < _SHORTEST[kind])
-    good, why = (int(bad[0]), "a packet block is too short") if len(bad) else (len(pos), None)
+    short = np.flatnonzero(length < _SHORTEST[kind])
+    intact, fault = (int(short[0]), "a packet block is too short") if len(short) else (len(pos), None)
     columns = _simple if kind == blocks.SPB else _full
-    rows, options = columns(kind, chunk, pos[:good], length[:good], order, interfaces)
-    room = length[:good] - _SHORTEST[kind]
-    wrong = (rows.caplen > room) | (rows.interface >= len(interfaces))
-    if wrong.any():
-        good = int(np.argmax(wrong))
-        unknown = rows.interface[good] >= len(interfaces)
-        why = "a packet's interface is not described" if unknown else f"a packet claims {rows.caplen[good]} bytes"
-        rows = _prefix(rows, good)
+    rows, options = columns(kind, chunk, pos[:intact], length[:intact], order, interfaces)
+    space = length[:intact] - _SHORTEST[kind]
+    invalid = (rows.caplen > space) | (rows.interface >= len(interfaces))
+    if invalid.any():
+        intact = int(np.argmax(invalid))
+        unknown = rows.interface[intact] >= len(interfaces)
+        fault = "a packet's interface is not described" if unknown else f"a packet claims {rows.caplen[intact]} bytes"
+        rows = _prefix(rows, intact)
     _set_times(rows, interfaces)
     if options is not None:
-        _options(rows, chunk, options[:good], pos[:good] + length[:good] - 4, order)
-    return rows, why
+        _read_options(rows, chunk, options[:intact], pos[:intact] + length[:intact] - 4, order)
+    return rows, fault
 
 
 def _full(
     kind: int, chunk: bytes, pos: Ints, length: Ints, order: str, interfaces: Interfaces
-) -> tuple[Rows, Ints | None]:
+) -> tuple[RecordColumns, Ints | None]:
     head = bulk.gather(chunk, pos, 7, order)
     interface, lost = head[:, 2].astype(np.int64), None
     if kind == blocks.PB:  # interface and drop count are 16 bits each, in the section's byte order
@@ -47,60 +47,60 @@ def _full(
         interface, lost = first, np.where(second == 0xFFFF, 0, second).astype(np.uint64)
     ticks = head[:, 3].astype(np.uint64) << np.uint64(32) | head[:, 4]
     off, caplen = pos + 28, head[:, 5].astype(np.int64)
-    rows = Rows(interface, off, caplen, head[:, 6].astype(np.uint32), ticks.view(np.int64), lost=lost)
+    rows = RecordColumns(interface, off, caplen, head[:, 6].astype(np.uint32), ticks.view(np.int64), lost=lost)
     return rows, off + (caplen + 3 & ~3)
 
 
 def _simple(
     kind: int, chunk: bytes, pos: Ints, length: Ints, order: str, interfaces: Interfaces
-) -> tuple[Rows, Ints | None]:
+) -> tuple[RecordColumns, Ints | None]:
     """Read simple packets: without time, on the first interface; the snaplen limits their capture length."""
     wirelen = bulk.gather(chunk, pos, 3, order)[:, 2].astype(np.uint32)
     snaplen = interfaces[0].stream.snaplen if len(interfaces) else 0
     caplen = np.minimum(wirelen, snaplen or 0xFFFFFFFF).astype(np.int64)
     caplen = np.minimum(caplen, length - 16)
     zero = np.zeros(len(pos), np.int64)
-    return Rows(zero, pos + 12, caplen, wirelen, zero.copy()), None
+    return RecordColumns(zero, pos + 12, caplen, wirelen, zero.copy()), None
 
 
-def _prefix(rows: Rows, n: int) -> Rows:
+def _prefix(rows: RecordColumns, n: int) -> RecordColumns:
     lost = None if rows.lost is None else rows.lost[:n]
-    return Rows(rows.interface[:n], rows.off[:n], rows.caplen[:n], rows.wirelen[:n], rows.ts_ns[:n], lost=lost)
+    return RecordColumns(rows.interface[:n], rows.off[:n], rows.caplen[:n], rows.wirelen[:n], rows.ts_ns[:n], lost=lost)
 
 
-def _set_times(rows: Rows, interfaces: Interfaces) -> None:
-    """Ticks of each record's interface become nanoseconds."""
+def _set_times(rows: RecordColumns, interfaces: Interfaces) -> None:
+    """Convert each record's time from its interface's ticks to nanoseconds."""
     ticks = np.ascontiguousarray(rows.ts_ns).view(np.uint64)
     rows.ts_ns = np.empty(len(ticks), np.int64)
     for index in np.unique(rows.interface).tolist():
-        of = interfaces[index]
-        mine = rows.interface == index
-        rows.ts_ns[mine] = nanoseconds(ticks[mine], of.resolution, of.offset_s)
+        interface = interfaces[index]
+        mask = rows.interface == index
+        rows.ts_ns[mask] = nanoseconds(ticks[mask], interface.resolution, interface.offset_s)
 
 
-def _options(rows: Rows, chunk: bytes, at: Ints, end: Ints, order: str) -> None:
+def _read_options(rows: RecordColumns, chunk: bytes, at: Ints, end: Ints, order: str) -> None:
     """Walk the options of all records in step: flags and drop counts in bulk, comments one by one."""
-    live = np.flatnonzero(at + 4 <= end)
-    if not len(live):
+    open_rows = np.flatnonzero(at + 4 <= end)
+    if not len(open_rows):
         return
     flags, lost = np.zeros(len(rows), np.uint32), np.zeros(len(rows), np.uint64)
     at = at.copy()
     for _ in range(_MAX_OPTIONS):
-        code, size = _option_heads(chunk, at[live], order)
-        inside = (code != blocks.OPT_END) & (at[live] + 4 + size <= end[live])
-        live, code, size = live[inside], code[inside], size[inside]
-        if not len(live):
+        code, size = _option_heads(chunk, at[open_rows], order)
+        inside = (code != blocks.OPT_END) & (at[open_rows] + 4 + size <= end[open_rows])
+        open_rows, code, size = open_rows[inside], code[inside], size[inside]
+        if not len(open_rows):
             break
-        value = at[live] + 4
-        has = (code == blocks.EPB_FLAGS) & (size == 4)
-        flags[live[has]] = bulk.gather(chunk, value[has], 1, order)[:, 0]
-        has = (code == blocks.EPB_DROPCOUNT) & (size == 8)
-        lost[live[has]] = _wide(bulk.gather(chunk, value[has], 2, order), order)
+        value = at[open_rows] + 4
+        match = (code == blocks.EPB_FLAGS) & (size == 4)
+        flags[open_rows[match]] = bulk.gather(chunk, value[match], 1, order)[:, 0]
+        match = (code == blocks.EPB_DROPCOUNT) & (size == 8)
+        lost[open_rows[match]] = _uint64(bulk.gather(chunk, value[match], 2, order), order)
         for i in np.flatnonzero(code == blocks.OPT_COMMENT).tolist():
             text = chunk[int(value[i]) : int(value[i] + size[i])]
-            rows.comment.setdefault(int(live[i]), text.decode("utf-8", "replace"))
-        at[live] = value + (size + 3 & ~3)
-        live = live[at[live] + 4 <= end[live]]
+            rows.comment.setdefault(int(open_rows[i]), text.decode("utf-8", "replace"))
+        at[open_rows] = value + (size + 3 & ~3)
+        open_rows = open_rows[at[open_rows] + 4 <= end[open_rows]]
     rows.direction, rows.tp_status = known_directions(direction_of(flags)), status_of(flags)
     rows.lost = lost if lost.any() else rows.lost
 
@@ -111,7 +111,7 @@ def _option_heads(chunk: bytes, at: Ints, order: str) -> tuple[Ints, Ints]:
     return (high, low) if order == ">" else (low, high)
 
 
-def _wide(words: NDArray[np.uint32], order: str) -> NDArray[np.uint64]:
+def _uint64(words: NDArray[np.uint32], order: str) -> NDArray[np.uint64]:
     high, low = (words[:, 0], words[:, 1]) if order == ">" else (words[:, 1], words[:, 0])
-    wide: NDArray[np.uint64] = high.astype(np.uint64) << np.uint64(32) | low
-    return wide
+    value: NDArray[np.uint64] = high.astype(np.uint64) << np.uint64(32) | low
+    return value

@@ -1,4 +1,4 @@
-"""The pcapng format: walks chunks of a file, block by block, and gives its items (draft-ietf-opsawg-pcapng)."""
+"""The pcapng format (draft-ietf-opsawg-pcapng): decodes chunks of a file, block by block, into items."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class _Section:
     text: dict[int, list[bytes]] = field(default_factory=dict)  # stream → the parts of a text so far
 
 
-class PcapngWalk:
-    """Finds the blocks in successive chunks of a pcapng file."""
+class PcapngDecoder:
+    """Decodes the blocks in successive chunks of a pcapng file."""
 
     def __init__(self, numbering: Numbering) -> None:
-        self.need = blocks.MIN_BLOCK  # bytes from where the last walk stopped that the next one must have
+        self.need = blocks.MIN_BLOCK  # bytes, from where the last call stopped, that the next chunk must hold
         self.ended = False
         self._numbering = numbering
         self._streams = Streams(numbering)
@@ -40,17 +40,17 @@ class PcapngWalk:
         self._section = _Section()
         self._totals: dict[int, tuple[int, int, int]] = {}  # stream → its last Counters
 
-    def walk(self, chunk: bytes, base: int, final: bool) -> tuple[list[Item], int]:
-        """Return the items of the chunk, which is at file offset `base`, and how many of its bytes they take.
+    def decode(self, chunk: bytes, base: int, final: bool) -> tuple[list[Item], int]:
+        """Return the items of the chunk, which is at file offset `base`, and how many of its bytes were used.
 
-        What is left over must come again at the start of the next chunk. `final`: nothing follows this chunk; the
+        The bytes left over must come again at the start of the next chunk. `final`: nothing follows this chunk; the
         last item is then an End, with an error where the file is damaged. Raises InputError for a recording of a
         later format.
         """
         out: list[Item] = []
         used = 0
         try:
-            used = self._walk(chunk, base, out)
+            used = self._read_blocks(chunk, base, out)
             if final:
                 if used < len(chunk):
                     raise DamagedInput("the file is cut in the middle of a block", base + used)
@@ -63,21 +63,21 @@ class PcapngWalk:
         self.ended = True
         out.append(end)
 
-    def _walk(self, chunk: bytes, base: int, out: list[Item]) -> int:
+    def _read_blocks(self, chunk: bytes, base: int, out: list[Item]) -> int:
         pos = 0
         self.need = blocks.MIN_BLOCK
         while len(chunk) - pos >= blocks.MIN_BLOCK:
             if chunk[pos : pos + 4] == b"\n\r\r\n":
                 length = self._section_header(chunk, pos, base)
             else:
-                length = self._blocks(chunk, pos, base, out)
+                length = self._known_blocks(chunk, pos, base, out)
             if length == 0:
                 break
             pos += length
         return pos
 
     def _section_header(self, chunk: bytes, pos: int, base: int) -> int:
-        """Begins a section; the length of its header, or 0 while the chunk does not hold all of it."""
+        """Begin a section. Return the length of its header in bytes; 0: the chunk does not hold all of it yet."""
         order = _byte_order(chunk[pos + 8 : pos + 12])
         if order is None:
             raise DamagedInput("a section header has no byte order", base + pos)
@@ -94,7 +94,7 @@ class PcapngWalk:
         self._section = _Section(order)
         return int(length)
 
-    def _blocks(self, chunk: bytes, start: int, base: int, out: list[Item]) -> int:
+    def _known_blocks(self, chunk: bytes, start: int, base: int, out: list[Item]) -> int:
         """Handle the whole blocks from `start` to the next section; return their size in bytes."""
         order = self._section.order
         pos = np.array(_positions(chunk, start, order), np.int64)
@@ -104,45 +104,45 @@ class PcapngWalk:
         whole = len(pos) if damage is None else damage[0]
         known = np.flatnonzero(np.isin(kind[:whole], _KNOWN))
         kind_of = kind[known].astype(np.int64)
-        kind_of[np.isin(kind_of, _PACKETS, invert=True)] *= -1  # other blocks: each a run, whatever its neighbour
+        kind_of[np.isin(kind_of, _PACKETS, invert=True)] *= -1  # other blocks: each is a run of its own
         for part in runs(kind_of):
-            some = known[part]
-            if len(some) and kind_of[part.start] > 0:
-                self._packet_blocks(int(kind_of[part.start]), chunk, pos[some], length[some], base, out)
+            run = known[part]
+            if len(run) and kind_of[part.start] > 0:
+                self._packet_blocks(int(kind_of[part.start]), chunk, pos[run], length[run], base, out)
                 continue
-            for at in some.tolist():
-                self._other(int(kind[at]), chunk, int(pos[at]), int(length[at]), base, out)
+            for at in run.tolist():
+                self._other_block(int(kind[at]), chunk, int(pos[at]), int(length[at]), base, out)
         if damage is not None and damage[1]:
             raise DamagedInput(damage[1], base + int(pos[whole]))
         return int(length[:whole].sum())
 
     def _check(self, chunk: bytes, pos: Ints, length: Ints, base: int) -> tuple[int, str] | None:
-        """Return the first block that is not whole, and why ("": it goes on beyond the chunk); None if all are."""
-        lies = (length < blocks.MIN_BLOCK) | (length & 3 != 0) | (length > blocks.MAX_BLOCK)
-        inside = ~lies & (pos + length <= len(chunk))
-        good = int(np.argmin(inside)) if not inside.all() else len(pos)
-        trailer = bulk.gather(chunk, pos[:good] + length[:good] - 4, 1, self._section.order)[:, 0]
-        differ = np.flatnonzero(trailer != length[:good])
+        """Return the first block that is not whole and its fault ("": it continues beyond the chunk); None: all are."""
+        invalid = (length < blocks.MIN_BLOCK) | (length & 3 != 0) | (length > blocks.MAX_BLOCK)
+        inside = ~invalid & (pos + length <= len(chunk))
+        whole = int(np.argmin(inside)) if not inside.all() else len(pos)
+        trailer = bulk.gather(chunk, pos[:whole] + length[:whole] - 4, 1, self._section.order)[:, 0]
+        differ = np.flatnonzero(trailer != length[:whole])
         if len(differ):
             return int(differ[0]), "a block's two lengths differ"
-        if good == len(pos):
+        if whole == len(pos):
             return None
-        if lies[good]:
-            return good, f"a block claims {length[good]} bytes"
-        self.need = int(length[good])
-        return good, ""
+        if invalid[whole]:
+            return whole, f"a block claims {length[whole]} bytes"
+        self.need = int(length[whole])
+        return whole, ""
 
     def _packet_blocks(self, kind: int, chunk: bytes, pos: Ints, length: Ints, base: int, out: list[Item]) -> None:
         section = self._section
-        rows, bad = packetblocks.decode(kind, chunk, pos, length, section.order, section.interfaces)
+        records, fault = packetblocks.decode(kind, chunk, pos, length, section.order, section.interfaces)
         try:
-            self._emitter.emit(rows, section.interfaces, chunk, base, out)
+            self._emitter.emit(records, section.interfaces, chunk, base, out)
         except ValueError as error:
             raise DamagedInput(f"the file {error}", base + int(pos[0])) from None
-        if bad is not None:
-            raise DamagedInput(bad, base + int(pos[len(rows)]))
+        if fault is not None:
+            raise DamagedInput(fault, base + int(pos[len(records)]))
 
-    def _other(self, kind: int, chunk: bytes, pos: int, length: int, base: int, out: list[Item]) -> None:
+    def _other_block(self, kind: int, chunk: bytes, pos: int, length: int, base: int, out: list[Item]) -> None:
         body = chunk[pos + 8 : pos + length - 4]
         try:
             if kind == blocks.IDB:
@@ -168,7 +168,7 @@ class PcapngWalk:
             self._streams.on(interface, 0, out)
 
     def _statistics(self, body: bytes, out: list[Item]) -> None:
-        """Counters, unless they only repeat the last ones, as at the end of a file."""
+        """Emit Counters, unless they only repeat the last ones, as at the end of a file."""
         order = self._section.order
         index, high, low = struct.unpack_from(order + "III", body)
         interface = self._section.interfaces[index] if index < len(self._section.interfaces) else None
@@ -193,7 +193,7 @@ class PcapngWalk:
 
     def _annotation(self, body: bytes, offset: int, out: list[Item]) -> None:
         _refuse_newer(body, self._section.order, offset)
-        content = blocks.ours(body, self._section.order)
+        content = blocks.nettop_content(body, self._section.order)
         if content is None:
             return
         fields, data = marks.unpack(content)
@@ -201,12 +201,12 @@ class PcapngWalk:
             return  # of a later minor version
         if fields["item"] == "stream":
             described = marks.stream_from(fields, self._numbering.file)
-            found = self._streams.announce(-1 - described.id, marks.without_id(described), out)
-            self._section.recorded[described.id] = found
+            stream_id = self._streams.announce(-1 - described.id, marks.without_id(described), out)
+            self._section.recorded[described.id] = stream_id
             return
         recorded = fields["stream"]
         stream = self._section.recorded[recorded]
-        if fields["item"] == "text" and self._part_of_text(recorded, fields, data):
+        if fields["item"] == "text" and self._keep_text_part(recorded, fields, data):
             return
         if fields["item"] == "text":
             data = b"".join([*self._section.text.pop(recorded, []), data])
@@ -216,7 +216,7 @@ class PcapngWalk:
         else:
             out.append(replace(item, seq=self._numbering.seq()))
 
-    def _part_of_text(self, recorded: int, fields: marks.Fields, data: bytes) -> bool:
+    def _keep_text_part(self, recorded: int, fields: marks.Fields, data: bytes) -> bool:
         """Keep a part of a text that continues in a later block; return False for the last one."""
         parts = self._section.text.setdefault(recorded, [])
         if sum(map(len, parts)) + len(data) > marks.MAX_TEXT:
@@ -235,12 +235,12 @@ def _byte_order(magic: bytes) -> str | None:
 
 
 def _refuse_newer(value: bytes, order: str, offset: int) -> None:
-    if blocks.ours(value, order) is None or blocks.version(value) <= blocks.FORMAT_MAJOR:
+    if blocks.nettop_content(value, order) is None or blocks.version(value) <= blocks.FORMAT_MAJOR:
         return
-    what = f"this recording has format {blocks.version(value)}, this nettop reads up to {blocks.FORMAT_MAJOR}"
+    message = f"this recording has format {blocks.version(value)}, this nettop reads up to {blocks.FORMAT_MAJOR}"
     if offset == 0:
-        raise InputError(what, "update nettop")
-    raise DamagedInput(what + ": update nettop", offset)
+        raise InputError(message, "update nettop")
+    raise DamagedInput(message + ": update nettop", offset)
 
 
 def _positions(chunk: bytes, pos: int, order: str) -> list[int]:

@@ -1,4 +1,4 @@
-"""Reads a capture or recording: recognises what it is and gives its items, a chunk's worth at a time, in file order."""
+"""Reads a capture or recording: recognises its format and returns its items in file order, a chunk at a time."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from nettop.batch import Counter64, End, Item
 from nettop.errors import InputError
 from nettop.recording import compressed
 from nettop.recording.chunks import Chunks, Decompressed, chunks_of, open_input
-from nettop.recording.pcap import PcapWalk, byte_order
-from nettop.recording.pcapng import PcapngWalk
+from nettop.recording.pcap import PcapDecoder, byte_order
+from nettop.recording.pcapng import PcapngDecoder
 from nettop.recording.records import Numbering
 
 _SHB_MAGIC = b"\n\r\r\n"
 
 
-class Walk(Protocol):
-    """PcapWalk or PcapngWalk."""
+class FormatDecoder(Protocol):
+    """PcapDecoder or PcapngDecoder."""
 
     need: int
     ended: bool
 
-    def walk(self, chunk: bytes, base: int, final: bool) -> tuple[list[Item], int]:
-        """Return the items of the chunk at file offset `base`, and how many of its bytes they take."""
+    def decode(self, chunk: bytes, base: int, final: bool) -> tuple[list[Item], int]:
+        """Return the items of the chunk at file offset `base`, and how many of its bytes were used."""
         ...
 
 
-class Reader:
+class CaptureReader:
     """The items of one file, to be read until `ended`.
 
-    A regular file is recognised at once; a pipe when its first bytes have come. Raises InputError for what is no
+    A regular file is recognised at once, a pipe when its first bytes have arrived. Raises InputError if it is no
     capture; damage further on is the last item, an End with `error` and `offset`.
     """
 
@@ -44,31 +44,31 @@ class Reader:
         self._fd = fd
         self._numbering = numbering
         self._chunks: Chunks = chunks_of(fd, follow)
-        self._walk: Walk | None = None
-        while self.regular and self._walk is None and self._recognise():
+        self._decoder: FormatDecoder | None = None
+        while self.regular and self._decoder is None and self._recognise():
             pass
 
     def read(self) -> list[Item]:
-        """Return the next items; [] when a pipe, or a file that is followed, has nothing whole as yet."""
-        if self._walk is None and not (self._recognise() and self._walk is not None):
+        """Return the next items; [] while a pipe, or a file that is followed, has no complete one."""
+        if self._decoder is None and not (self._recognise() and self._decoder is not None):
             return []
-        taken = None if self.ended else self._chunks.take(self._walk.need)
-        if taken is None:
+        chunk = None if self.ended else self._chunks.read(self._decoder.need)
+        if chunk is None:
             return []
-        items, used = self._walk.walk(*taken)
+        items, used = self._decoder.decode(*chunk)
         self._chunks.advance(used)
-        if self._walk.ended:
+        if self._decoder.ended:
             self.ended = True
             items = self._with_cause(items)
         return items
 
     def __iter__(self) -> Iterator[Item]:
-        """Every item to the End; waits where a pipe does."""
+        """Yield every item up to the End; wait for a pipe's data."""
         while not self.ended:
             yield from self.read()
 
     def fileno(self) -> int:
-        """Return the descriptor, to wait on where it is a pipe."""
+        """Return the descriptor, to wait on if it is a pipe."""
         return self._fd
 
     @property
@@ -77,36 +77,36 @@ class Reader:
         return self.regular or self._chunks.ready
 
     def close(self) -> None:
-        """Lets go of the file. Batches stay valid."""
+        """Close the file. Batches stay valid."""
         self._chunks.close()
 
     def _recognise(self) -> bool:
-        """Look at the first bytes; False while they are not there."""
-        taken = self._chunks.take(compressed.MAGIC_BYTES)
-        if taken is None:
+        """Choose the decompressor or decoder by the first bytes; return False while they are missing."""
+        chunk = self._chunks.read(compressed.MAGIC_BYTES)
+        if chunk is None:
             return False
-        head = taken[0][:16]
-        self._chunks.again()
-        packed = compressed.compression(head)
-        if packed and not isinstance(self._chunks, Decompressed):
-            self._chunks = Decompressed(self._chunks, packed)
+        head = chunk[0][:16]
+        self._chunks.unread()
+        compression = compressed.compression(head)
+        if compression and not isinstance(self._chunks, Decompressed):
+            self._chunks = Decompressed(self._chunks, compression)
             self._numbering = replace(self._numbering, seekable=False)
         elif head[:4] == _SHB_MAGIC:
-            self._walk = PcapngWalk(self._numbering)
+            self._decoder = PcapngDecoder(self._numbering)
         elif len(head) >= 4 and byte_order(head):
-            self._walk = PcapWalk(self._numbering)
+            self._decoder = PcapDecoder(self._numbering)
         else:
             raise self._refusal(head)
         return True
 
     def _refusal(self, head: bytes) -> InputError:
-        do = "name a pcap or pcapng file, as tcpdump, Wireshark and nettop write them"
+        remedy = "name a pcap or pcapng file, as tcpdump, Wireshark and nettop write them"
         if isinstance(self._chunks, Decompressed):
-            why = self._chunks.error
-            return InputError(f"{self.name!r} holds no capture" + (f" ({why})" if why else ""), do)
+            reason = self._chunks.error
+            return InputError(f"{self.name!r} holds no capture" + (f" ({reason})" if reason else ""), remedy)
         if not head:
-            return InputError(f"{self.name!r} is empty", do)
-        return InputError(f"{self.name!r} is not a capture file", do)
+            return InputError(f"{self.name!r} is empty", remedy)
+        return InputError(f"{self.name!r} is not a capture file", remedy)
 
     def _with_cause(self, items: list[Item]) -> list[Item]:
         """Report damaged compression, with its offset, in the End of the capture that ends early because of it."""
@@ -118,7 +118,7 @@ class Reader:
 
 def open_reader(
     path: str, numbering: Numbering | None = None, *, follow: bool = False, fd: int | None = None
-) -> Reader:
+) -> CaptureReader:
     """Return a reader of `path` ("-": standard input). Without a numbering, items and streams count from 0.
 
     `fd`: the file was opened before (with rights that are gone by now); it is closed with the reader.
@@ -126,7 +126,7 @@ def open_reader(
     numbering = numbering or Numbering(Counter64().next, Counter64().next, path)
     fd = open_input(path) if fd is None else fd
     try:
-        return Reader(fd, path, replace(numbering, seekable=stat.S_ISREG(os.fstat(fd).st_mode)), follow=follow)
+        return CaptureReader(fd, path, replace(numbering, seekable=stat.S_ISREG(os.fstat(fd).st_mode)), follow=follow)
     except BaseException:
         os.close(fd)
         raise

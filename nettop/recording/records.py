@@ -18,7 +18,7 @@ from nettop.recording import bulk
 BATCH_RECORDS = 16_384
 MAX_STREAMS = 65_536  # of one file
 
-_SHORT_RUN = 16  # below this mean run length, packet streams that alternate are sorted apart
+_SHORT_RUN = 16  # rows; below this mean run length, packet streams that alternate are sorted by interface
 _COOKED = 16
 Ints = NDArray[np.int64]
 
@@ -39,7 +39,7 @@ class Interface:
 
     stream: Stream  # as the file describes it, id not yet given
     index: int
-    ours: bool = False  # written by nettop: the cooked header says which messages are requests
+    by_nettop: bool = False  # written by nettop: the cooked header says which messages are requests
     resolution: int = 6  # if_tsresol
     offset_s: int = 0  # if_tsoffset
     ids: dict[int, int] = field(default_factory=dict)  # netlink family (0 for packets) → stream id
@@ -68,7 +68,7 @@ class Interfaces:
         return self._all[index]
 
     def add(self, interface: Interface) -> None:
-        """One more, with the next index."""
+        """Add an interface; it gets the next index."""
         self._all.append(interface)
 
     def netlink(self) -> NDArray[np.bool_]:
@@ -79,7 +79,7 @@ class Interfaces:
 
 
 @dataclass(slots=True)
-class Rows:
+class RecordColumns:
     """Columns of records in file order, of one length; offsets into the chunk they were found in."""
 
     interface: Ints
@@ -115,23 +115,23 @@ class Streams:
 
     def on(self, interface: Interface, family: int, out: list[Item]) -> int:
         """Return the stream of `family` on an interface (0 unless it is netlink)."""
-        found = interface.ids.get(family)
-        if found is None:
+        stream_id = interface.ids.get(family)
+        if stream_id is None:
             described = interface.stream
             if interface.netlink:
                 described = replace(described, netlink_family=family)
-            found = interface.ids[family] = self.announce(interface.index, described, out)
-        return found
+            stream_id = interface.ids[family] = self.announce(interface.index, described, out)
+        return stream_id
 
 
 @dataclass(slots=True)
 class Emitter:
-    """Turns the rows of a file into items; keeps the number of the next record."""
+    """Turns the records of a file into items; keeps the number of the next record."""
 
     streams: Streams
     number: int = 1
 
-    def emit(self, rows: Rows, interfaces: Interfaces, chunk: bytes, base: int, out: list[Item]) -> None:
+    def emit(self, rows: RecordColumns, interfaces: Interfaces, chunk: bytes, base: int, out: list[Item]) -> None:
         """Append the rows' batches to `out`. `base` is the file offset of the chunk's first byte."""
         if not len(rows):
             return
@@ -148,54 +148,56 @@ class Emitter:
                 self._packets(select_rows(rows, part), numbers[part], interfaces, chunk, base, out)
 
     def _packets(
-        self, rows: Rows, numbers: NDArray[np.uint64], interfaces: Interfaces, chunk: bytes, base: int,
+        self, rows: RecordColumns, numbers: NDArray[np.uint64], interfaces: Interfaces, chunk: bytes, base: int,
         out: list[Item],
     ) -> None:  # fmt: skip
         file_off = rows.off.astype(np.uint64) + np.uint64(base) if self.streams.numbering.seekable else None
         for part in by_stream(rows.interface):
-            some = select_rows(rows, part)
-            stream = self.streams.on(interfaces[int(some.interface[0])], 0, out)
-            self._gap(some, stream, out)
+            selected = select_rows(rows, part)
+            stream = self.streams.on(interfaces[int(selected.interface[0])], 0, out)
+            self._gap(selected, stream, out)
             meta = PacketMeta(
-                some.wirelen,
-                some.direction,
-                some.tp_status,
-                some.comment,
+                selected.wirelen,
+                selected.direction,
+                selected.tp_status,
+                selected.comment,
                 None if file_off is None else file_off[part],
                 numbers[part],
             )
-            self._batches(some, stream, meta, chunk, out)
+            self._batches(selected, stream, meta, chunk, out)
 
-    def _netlink(self, rows: Rows, interfaces: Interfaces, chunk: bytes, out: list[Item]) -> None:
-        """Netlink keeps the exact order between its streams: an event must not move across the rows of a dump."""
+    def _netlink(self, rows: RecordColumns, interfaces: Interfaces, chunk: bytes, out: list[Item]) -> None:
+        """Emit netlink messages in file order across streams: an event must not move across the rows of a dump."""
         whole = rows.caplen >= _COOKED
         headers = bulk.gather(chunk, rows.off[whole], 4).view(np.uint8).reshape(-1, 16).view(">u2")
         families = np.zeros(len(rows), np.int64)
         families[whole] = headers[:, 7]
         for part in runs(rows.interface << 16 | families):
-            some = select_rows(rows, part)
-            interface = interfaces[int(some.interface[0])]
+            selected = select_rows(rows, part)
+            interface = interfaces[int(selected.interface[0])]
             stream = self.streams.on(interface, int(families[part.start]), out)
-            self._gap(some, stream, out)
-            good = whole[part]
-            if not good.all():
-                broken = int(np.count_nonzero(~good))
-                first, last = int(some.ts_ns[0]), int(some.ts_ns[-1])
-                out.append(Gap(stream, self.streams.numbering.seq(), broken, GapReason.FILE, first, last))
-                some = select_rows(some, np.flatnonzero(good))
-            cooked = bulk.gather(chunk, some.off, 4).view(np.uint8).reshape(-1, 16).view(">u2")
-            some.off, some.caplen = some.off + _COOKED, some.caplen - _COOKED
-            self._batches(some, stream, _netlink_meta(some, cooked, chunk, interface.ours), chunk, out)
+            self._gap(selected, stream, out)
+            intact = whole[part]
+            if not intact.all():
+                cut = int(np.count_nonzero(~intact))
+                first, last = int(selected.ts_ns[0]), int(selected.ts_ns[-1])
+                out.append(Gap(stream, self.streams.numbering.seq(), cut, GapReason.FILE, first, last))
+                selected = select_rows(selected, np.flatnonzero(intact))
+            cooked = bulk.gather(chunk, selected.off, 4).view(np.uint8).reshape(-1, 16).view(">u2")
+            selected.off, selected.caplen = selected.off + _COOKED, selected.caplen - _COOKED
+            self._batches(selected, stream, _netlink_meta(selected, cooked, chunk, interface.by_nettop), chunk, out)
 
-    def _gap(self, rows: Rows, stream: int, out: list[Item]) -> None:
+    def _gap(self, rows: RecordColumns, stream: int, out: list[Item]) -> None:
         if rows.lost is None or not rows.lost.any():
             return
         at = np.flatnonzero(rows.lost)
         lost = sum(rows.lost[at].tolist())
-        since, until = int(rows.ts_ns[max(0, int(at[0]) - 1)]), int(rows.ts_ns[at[-1]])
-        out.append(Gap(stream, self.streams.numbering.seq(), lost, GapReason.RING, since, until))
+        first_ns, last_ns = int(rows.ts_ns[max(0, int(at[0]) - 1)]), int(rows.ts_ns[at[-1]])
+        out.append(Gap(stream, self.streams.numbering.seq(), lost, GapReason.RING, first_ns, last_ns))
 
-    def _batches(self, rows: Rows, stream: int, meta: PacketMeta | NetlinkMeta, chunk: bytes, out: list[Item]) -> None:
+    def _batches(
+        self, rows: RecordColumns, stream: int, meta: PacketMeta | NetlinkMeta, chunk: bytes, out: list[Item]
+    ) -> None:
         off, caplen = rows.off.astype(np.uint32), rows.caplen.astype(np.uint32)
         whole = Batch(stream, 0, chunk, off, caplen, rows.ts_ns, meta)
         for start in range(0, len(rows), BATCH_RECORDS):
@@ -203,23 +205,23 @@ class Emitter:
             out.append(replace(part, seq=self.streams.numbering.seq()))
 
 
-def _netlink_meta(rows: Rows, cooked: NDArray[np.uint16], chunk: bytes, ours: bool) -> NetlinkMeta:
+def _netlink_meta(rows: RecordColumns, cooked: NDArray[np.uint16], chunk: bytes, by_nettop: bool) -> NetlinkMeta:
     kind = cooked[:, 0]
     outgoing = kind == PACKET_KERNEL
-    if ours:
+    if by_nettop:
         outgoing |= kind == PACKET_OUTGOING
     else:  # a tap marks everything outgoing: ask the first message's flags
         long = np.flatnonzero(rows.caplen >= 8)
         outgoing[long] |= (bulk.gather(chunk, rows.off[long] + 4, 1)[:, 0] >> 16 & NLM_F_REQUEST).astype(np.bool_)
     known = cooked[:, 2] == 4
-    if not (ours and known.any()):
+    if not (by_nettop and known.any()):
         return NetlinkMeta(outgoing)
     nsid = np.ascontiguousarray(cooked[:, 3:5]).view(">i4")[:, 0].astype(np.int32)
     return NetlinkMeta(outgoing, np.where(known, nsid, np.int32(-1)))
 
 
 def runs(key: NDArray[np.int64] | NDArray[np.bool_]) -> Iterator[slice]:
-    """Slices of equal neighbours."""
+    """Yield the slices of equal neighbours."""
     cuts = [0, *(np.flatnonzero(key[1:] != key[:-1]) + 1).tolist(), len(key)]
     for a, b in pairwise(cuts):
         yield slice(a, b)

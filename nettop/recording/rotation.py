@@ -28,23 +28,23 @@ class RotatingWriter:
     """Writes items like RecordingWriter and begins a new file at the limits, which are checked between items."""
 
     def __init__(self, open_next: Callable[[int], int], limits: Limits, streams: Iterable[Stream], now_ns: int) -> None:
-        """`open_next(n)` gives a writable descriptor for the n-th file, from 1."""
+        """`open_next(n)` returns a writable descriptor for the n-th file, from 1."""
         self.number = 0
-        self._before = 0
+        self._closed_bytes = 0
         self._open_next = open_next
         self._limits = limits
         self._began_ns = now_ns
-        self._writer = self._next(streams)
+        self._writer = self._open_writer(streams)
 
     @property
     def written(self) -> int:
-        """Bytes of the present file."""
+        """Bytes of the current file."""
         return self._writer.written
 
     @property
     def total(self) -> int:
         """Bytes of all files."""
-        return self._before + self._writer.written
+        return self._closed_bytes + self._writer.written
 
     def write(self, items: Iterable[Item], now_ns: int) -> None:
         """Write the items in order. Raises as RecordingWriter.write does, and what open_next raises."""
@@ -53,8 +53,8 @@ class RotatingWriter:
                 self._rotate(now_ns)
             self._writer.write([item])
 
-    def stay(self) -> None:
-        """Begin no further file: those who open them may be gone by the time of the last items."""
+    def stop_rotating(self) -> None:
+        """Begin no further file: `open_next` may no longer work when the last items are written."""
         self._limits = Limits()
 
     def close(self) -> None:
@@ -67,13 +67,13 @@ class RotatingWriter:
 
     def _rotate(self, now_ns: int) -> None:
         """Open the next file before the current one is closed: if that fails, the current one can still be written."""
-        following = self._next(self._writer.streams)
-        following.resume(self._writer.totals())
-        before, self._writer, self._began_ns = self._writer, following, now_ns
-        before.close()
-        self._before += before.written
+        successor = self._open_writer(self._writer.streams)
+        successor.resume(self._writer.totals())
+        previous, self._writer, self._began_ns = self._writer, successor, now_ns
+        previous.close()
+        self._closed_bytes += previous.written
 
-    def _next(self, streams: Iterable[Stream]) -> RecordingWriter:
+    def _open_writer(self, streams: Iterable[Stream]) -> RecordingWriter:
         writer = RecordingWriter(self._open_next(self.number + 1), streams)
         self.number += 1
         return writer

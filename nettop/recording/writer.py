@@ -1,4 +1,4 @@
-"""Write items as a recording: a pcapng file that Wireshark opens and that replays as it was."""
+"""Writing items as a recording: a pcapng file that Wireshark opens and nettop replays."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from nettop.batch import Batch, Counters, End, Item, Stream, StreamAdded
 from nettop.kinds import StreamKind
 from nettop.recording import blocks, enhanced, interfaces, marks
-from nettop.recording.output import Output, Part
+from nettop.recording.output import BlockOutput, BlockPart
 
 
 @dataclass(slots=True)
-class _Recorded:
-    """A stream of the recording, and what its statistics block will say."""
+class _RecordedStream:
+    """A stream of the recording, and the values of its statistics block."""
 
     stream: Stream
     interface: int | None  # None: text only
@@ -26,15 +26,15 @@ class _Recorded:
 
 
 class RecordingWriter:
-    """A recording in the making. The header and the interfaces known at the start are written at once."""
+    """A recording that is being written. The header and the interfaces known at the start are written at once."""
 
     def __init__(self, fd: int, streams: Iterable[Stream] = (), *, name: str = "the recording") -> None:
-        """Take over the writable descriptor. Raises NettopError (OutputClosed for a pipe nobody reads)."""
-        self._output = Output(fd, name)
-        self._streams: dict[int, _Recorded] = {}
+        """Take over the writable descriptor. Raises NettopError (OutputClosed for a pipe without a reader)."""
+        self._output = BlockOutput(fd, name)
+        self._streams: dict[int, _RecordedStream] = {}
         self._interfaces = 0
-        parts: list[Part] = [blocks.section_header(f"{platform.system()} {platform.release()}")]
-        parts.extend(self._described(stream) for stream in streams)
+        parts: list[BlockPart] = [blocks.section_header(f"{platform.system()} {platform.release()}")]
+        parts.extend(self._describe(stream) for stream in streams)
         self._output.write(parts)
 
     @property
@@ -48,21 +48,21 @@ class RecordingWriter:
         return [recorded.stream for recorded in self._streams.values()]
 
     def write(self, items: Iterable[Item]) -> None:
-        """Write items in order, in one system call. A StreamAdded of a stream already described is passed over.
+        """Write items in order, in one system call. A StreamAdded of a stream already described is ignored.
 
         Raises ValueError for an item of a stream that was never added; NettopError when the file cannot be written.
         """
-        parts: list[Part] = []
+        parts: list[BlockPart] = []
         for item in items:
-            parts.extend(self._encoded(item))
+            parts.extend(self._encode(item))
         self._output.write(parts)
 
     def finish(self) -> None:
         """Write the statistics of every interface; they repeat the last Counters, with the times and our own count."""
-        self._output.write([self._statistics(r) for r in self._streams.values() if r.interface is not None])
+        self._output.write([self._encode_statistics(r) for r in self._streams.values() if r.interface is not None])
 
     def close(self) -> None:
-        """finish(), then closes the file, also when finish() fails."""
+        """Call finish(), then close the file, even if finish() fails."""
         try:
             self.finish()
         finally:
@@ -78,31 +78,31 @@ class RecordingWriter:
         """Return the last Counters of each stream that has any."""
         return [r.counters for r in self._streams.values() if r.counters is not None]
 
-    def _described(self, stream: Stream) -> bytes:
+    def _describe(self, stream: Stream) -> bytes:
         if stream.kind is StreamKind.TEXT:
-            self._streams[stream.id] = _Recorded(stream, None)
+            self._streams[stream.id] = _RecordedStream(stream, None)
             return blocks.annotation(marks.pack({"item": "stream", **marks.stream_fields(stream)}))
-        self._streams[stream.id] = _Recorded(stream, self._interfaces)
+        self._streams[stream.id] = _RecordedStream(stream, self._interfaces)
         self._interfaces += 1
         return interfaces.encode(stream)
 
-    def _encoded(self, item: Item) -> Iterable[Part]:
+    def _encode(self, item: Item) -> Iterable[BlockPart]:
         if isinstance(item, StreamAdded):
-            return [] if item.stream.id in self._streams else [self._described(item.stream)]
+            return [] if item.stream.id in self._streams else [self._describe(item.stream)]
         if isinstance(item, End) and item.stream is None:
-            return []  # the file's own end says it
+            return []  # the end of the file shows it
         recorded = self._streams.get(-1 if item.stream is None else item.stream)
         if recorded is None:
             raise ValueError(f"stream {item.stream} was never added to the recording")
         if isinstance(item, Batch):
-            return self._batch(item, recorded)
+            return self._encode_batch(item, recorded)
         if isinstance(item, Counters):
             recorded.counters = item
             if recorded.interface is not None:
-                return [blocks.interface_statistics(recorded.interface, item.ts_ns, _totals(item))]
+                return [blocks.interface_statistics(recorded.interface, item.ts_ns, _total_options(item))]
         return marks.encode(item)
 
-    def _batch(self, batch: Batch, recorded: _Recorded) -> list[Part]:
+    def _encode_batch(self, batch: Batch, recorded: _RecordedStream) -> list[BlockPart]:
         if not len(batch) or recorded.interface is None:
             return []
         first, last = int(batch.ts_ns.min()), int(batch.ts_ns.max())
@@ -111,17 +111,17 @@ class RecordingWriter:
         recorded.records += len(batch)
         return enhanced.encode(batch, recorded.interface, recorded.stream.netlink_family)
 
-    def _statistics(self, recorded: _Recorded) -> bytes:
-        counters, options = recorded.counters, [] if recorded.counters is None else _totals(recorded.counters)
+    def _encode_statistics(self, recorded: _RecordedStream) -> bytes:
+        counters, options = recorded.counters, [] if recorded.counters is None else _total_options(recorded.counters)
         if recorded.first_ns is not None:
-            options.append((blocks.ISB_STARTTIME, struct.pack("<II", *blocks.halves(recorded.first_ns))))
-            options.append((blocks.ISB_ENDTIME, struct.pack("<II", *blocks.halves(recorded.last_ns))))
+            options.append((blocks.ISB_STARTTIME, struct.pack("<II", *blocks.high_and_low(recorded.first_ns))))
+            options.append((blocks.ISB_ENDTIME, struct.pack("<II", *blocks.high_and_low(recorded.last_ns))))
         options.append((blocks.ISB_USRDELIV, struct.pack("<Q", recorded.records)))
         ts_ns = recorded.last_ns if counters is None else counters.ts_ns
         assert recorded.interface is not None
         return blocks.interface_statistics(recorded.interface, ts_ns, options)
 
 
-def _totals(item: Counters) -> list[blocks.Option]:
+def _total_options(item: Counters) -> list[blocks.Option]:
     received, dropped = struct.pack("<Q", item.received), struct.pack("<Q", item.dropped)
     return [(blocks.ISB_IFRECV, received), (blocks.ISB_IFDROP, dropped)]

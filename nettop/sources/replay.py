@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from nettop.batch import Batch, Counter64, Counters, DumpMark, End, Gap, Item, StreamAdded, Text, select_rows
-from nettop.recording.reader import Reader, open_reader
+from nettop.recording.reader import CaptureReader, open_reader
 from nettop.recording.records import Numbering
 
 SLICE_NS = 50_000_000  # of recorded time: a paced batch spans at most this
@@ -42,7 +42,9 @@ class ReplaySource:
         self.ended = False
         self._next = counter.next
         self._clock = clock
-        self._reader: Reader = open_reader(file, Numbering(Counter64().next, stream_id, file), follow=follow, fd=fd)
+        self._reader: CaptureReader = open_reader(
+            file, Numbering(Counter64().next, stream_id, file), follow=follow, fd=fd
+        )
         self._waiting: deque[Item] = deque()
         self._speed = speed
         self._paused = False

@@ -6,8 +6,8 @@ import struct
 from pathlib import Path
 
 from nettop.batch import Batch, Counter64, End, Item, Stream, StreamAdded
-from nettop.recording.pcap import PcapWalk
-from nettop.recording.pcapng import PcapngWalk
+from nettop.recording.pcap import PcapDecoder
+from nettop.recording.pcapng import PcapngDecoder
 from nettop.recording.reader import open_reader
 from nettop.recording.records import Numbering
 
@@ -71,12 +71,12 @@ def read(data: bytes, path: Path) -> list[Item]:
 def walk(data: bytes, step: int | None = None) -> list[Item]:
     """Every item of these bytes, as if they came through a pipe `step` at a time (None: all at once)."""
     numbering = Numbering(Counter64().next, Counter64().next)
-    walker = PcapngWalk(numbering) if data[:4] == b"\n\r\r\n" else PcapWalk(numbering)
+    decoder = PcapngDecoder(numbering) if data[:4] == b"\n\r\r\n" else PcapDecoder(numbering)
     items: list[Item] = []
     base = have = 0
-    while not walker.ended:
+    while not decoder.ended:
         have = len(data) if step is None else min(len(data), have + step)
-        some, used = walker.walk(data[base:have], base, have == len(data))
+        some, used = decoder.decode(data[base:have], base, have == len(data))
         assert 0 <= used <= have - base
         items += some
         base += used

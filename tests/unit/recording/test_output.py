@@ -13,7 +13,7 @@ import pytest
 
 from nettop.batch import Batch, Counters, Item, PacketMeta, StreamAdded
 from nettop.errors import NettopError
-from nettop.recording.output import Output, OutputClosed
+from nettop.recording.output import BlockOutput, OutputClosed
 from nettop.recording.rotation import Limits, RotatingWriter, numbered
 from nettop.recording.writer import RecordingWriter
 from tests.unit.recording import items as run
@@ -49,7 +49,7 @@ def test_a_slow_pipe_gets_every_byte() -> None:
 
     thread = threading.Thread(target=drain)
     thread.start()
-    output = Output(into)
+    output = BlockOutput(into)
     output.write([bytes([i % 256]) * 1000 for i in range(3000)])
     output.close()
     thread.join()
@@ -92,7 +92,7 @@ def test_a_full_disk_says_what_to_do_and_leaves_a_whole_recording(tmp_path: Path
 
 def test_no_space_on_the_device_is_named() -> None:
     with pytest.raises(NettopError, match="no space left on device: free some space"):
-        Output(os.open("/dev/full", os.O_WRONLY)).write([b"x"])
+        BlockOutput(os.open("/dev/full", os.O_WRONLY)).write([b"x"])
 
 
 def test_an_item_of_a_stream_that_was_never_added_is_a_mistake(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from nettop.batch import Batch, Counter64, Item
 from nettop.errors import InputError
 from nettop.recording.chunks import CHUNK
-from nettop.recording.reader import Reader, open_reader
+from nettop.recording.reader import CaptureReader, open_reader
 from nettop.recording.records import Numbering
 from tests.unit.recording.handmade import block, end, epb, frames, idb, pcap, read, records, shb
 
@@ -74,7 +74,7 @@ def numbering() -> Numbering:
 
 def test_a_pipe_gives_packets_as_soon_as_they_are_whole() -> None:
     out, into = os.pipe()
-    reader = Reader(out, "-", numbering())
+    reader = CaptureReader(out, "-", numbering())
     data = pcap([(1, 0, b"first"), (2, 0, b"second")])
     got: list[Item] = []
     for piece in (data[:3], data[3:30], data[30:45], data[45:60], data[60:]):
@@ -93,7 +93,7 @@ def test_a_pipe_that_is_not_a_capture_is_refused_and_an_empty_one_too() -> None:
         out, into = os.pipe()
         os.write(into, content)
         os.close(into)
-        reader = Reader(out, "-", numbering())
+        reader = CaptureReader(out, "-", numbering())
         with pytest.raises(InputError):
             list(reader)
         reader.close()
@@ -109,7 +109,7 @@ def test_a_large_recording_comes_through_a_pipe_unchanged() -> None:
 
     thread = threading.Thread(target=feed)
     thread.start()
-    reader = Reader(out, "-", numbering())
+    reader = CaptureReader(out, "-", numbering())
     items = list(reader)
     thread.join()
     reader.close()
