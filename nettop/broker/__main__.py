@@ -1,4 +1,4 @@
-"""`python -I -m nettop.broker`: started by nettop with its end of the socketpair as stdin. Nothing for people."""
+"""`python -I -m nettop.broker`: nettop starts it with one end of a socketpair as stdin. Not for interactive use."""
 
 from __future__ import annotations
 

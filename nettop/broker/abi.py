@@ -10,11 +10,11 @@ from nettop.linux.process import CLONE_NEWNET
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-def checked(result: int, what: str) -> int:
-    """Return the result of a libc call; raises OSError with errno and `what` when it is negative."""
+def checked(result: int, call: str) -> int:
+    """Return the result of a libc call; raises OSError with errno and `call` when it is negative."""
     if result < 0:
         number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), what)
+        raise OSError(number, os.strerror(number), call)
     return result
 
 

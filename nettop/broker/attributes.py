@@ -14,7 +14,7 @@ _U16, _U32 = struct.Struct("!H"), struct.Struct("!I")
 
 
 def attribute(kind: int, payload: bytes) -> bytes:
-    """One attribute, padded to four bytes."""
+    """Return one attribute, padded to four bytes."""
     return NLATTR.pack(NLATTR.size + len(payload), kind) + payload + b"\0" * (-len(payload) % 4)
 
 

@@ -1,4 +1,4 @@
-"""Short-lived children: what is known to crash or to hang runs in one, in the target namespace, with least rights.
+"""Short-lived child processes: calls that may crash or hang run in one, in the target namespace, with few rights.
 
 A child writes its answer into a memfd (as its stdout) under a file size limit, so no byte of it passes the broker.
 """
@@ -23,14 +23,14 @@ from nettop.errors import BrokerError
 
 OUTPUT_LIMIT = 256 << 20  # bytes
 MEMORY_LIMIT = 4 << 30  # bytes of address space
-ERROR_LIMIT = 32 << 10  # bytes of stderr that are looked at
+ERROR_LIMIT = 32 << 10  # bytes of stderr that are read
 FAILED = 3  # exit status of a child whose stderr is an error as JSON (see error_fields)
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """The job of a child: `run` in the namespace `netns` (a descriptor, or None) with `capabilities`, within `seconds`.
+class ChildTask:
+    """A child's task: `run` in the namespace `netns` (a descriptor, or None) with `capabilities`, within `seconds`.
 
     It runs as nobody, or as `account` and then without any capability.
     """
@@ -46,7 +46,7 @@ class Work:
 
 
 @dataclass(slots=True)
-class Child:
+class ChildProcess:
     """A running child. The broker waits on `pidfd`, then calls outcome() once."""
 
     name: str
@@ -55,66 +55,68 @@ class Child:
     deadline: float  # time.monotonic()
     stdout: int
     stderr: int
-    why_killed: str = ""
+    kill_reason: str = ""
 
-    def kill(self, why: str) -> None:
-        """End it; outcome() will then say why."""
-        self.why_killed = self.why_killed or why
+    def kill(self, reason: str) -> None:
+        """End it; outcome() then raises BrokerError with `reason`."""
+        self.kill_reason = self.kill_reason or reason
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
     def outcome(self) -> int:
-        """Return the sealed memfd with what the ended child wrote; the caller closes it. Raises BrokerError."""
+        """Return the sealed memfd with the ended child's output; the caller closes it. Raises BrokerError."""
         _, status = os.waitpid(self.pid, 0)
-        complaint = os.pread(self.stderr, ERROR_LIMIT, 0)
+        stderr_text = os.pread(self.stderr, ERROR_LIMIT, 0)
         os.close(self.pidfd)
         os.close(self.stderr)
-        whole = os.fstat(self.stdout).st_size < OUTPUT_LIMIT  # a tool may not notice that its output was cut
-        if status == 0 and whole:
+        complete = os.fstat(self.stdout).st_size < OUTPUT_LIMIT  # a tool may not notice that its output was cut
+        if status == 0 and complete:
             seal(self.stdout)
             return self.stdout
         os.close(self.stdout)
-        raise self._failure(status, complaint) if whole else BrokerError(f"{self.name}: more than {OUTPUT_LIMIT} bytes")
+        if not complete:
+            raise BrokerError(f"{self.name}: more than {OUTPUT_LIMIT} bytes")
+        raise self._failure(status, stderr_text)
 
-    def _failure(self, status: int, complaint: bytes) -> BrokerError:
-        if self.why_killed:
-            return BrokerError(f"{self.name}: {self.why_killed}")
+    def _failure(self, status: int, stderr_text: bytes) -> BrokerError:
+        if self.kill_reason:
+            return BrokerError(f"{self.name}: {self.kill_reason}")
         if os.WIFSIGNALED(status):
             signal_name = signal.Signals(os.WTERMSIG(status)).name
             return BrokerError(f"{self.name} was ended by {signal_name}")
         code = os.waitstatus_to_exitcode(status)
         if code == FAILED:
-            return RemoteFailure(complaint)
-        words = complaint.decode(errors="replace").split("\n")[0].strip()
-        return BrokerError(f"{self.name} failed with status {code}" + (f" ({words})" if words else ""))
+            return RemoteFailure(stderr_text)
+        first_line = stderr_text.decode(errors="replace").split("\n")[0].strip()
+        return BrokerError(f"{self.name} failed with status {code}" + (f" ({first_line})" if first_line else ""))
 
 
 class RemoteFailure(BrokerError):
-    """An error a child reported as JSON: handed on to the app as it is."""
+    """An error that a child reported as JSON; it is passed to the app unchanged."""
 
-    def __init__(self, complaint: bytes) -> None:
+    def __init__(self, stderr_text: bytes) -> None:
         super().__init__("a child failed")
-        self.complaint = complaint
+        self.stderr_text = stderr_text
 
     def fields(self) -> dict[str, object]:
-        """Return the error's fields as errors.py of this package names them; a plain BrokerError if they were cut."""
+        """Return the error's fields as failures.error_fields() names them; those of a BrokerError if they were cut."""
         try:
-            found = json.loads(self.complaint)
+            found = json.loads(self.stderr_text)
         except ValueError:
             found = None
         return found if isinstance(found, dict) else {"type": "BrokerError", "what": "a child failed", "do": ""}
 
 
-def start(work: Work) -> Child:
-    """Fork a child for `work`. It dies with the broker, and has only stdin (empty), stdout and stderr (memfds)."""
-    stdout = os.memfd_create(f"nettop-{work.name}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    stderr = os.memfd_create(f"nettop-{work.name}-errors", os.MFD_CLOEXEC)
+def start(task: ChildTask) -> ChildProcess:
+    """Fork a child for `task`. It dies with the broker, and has only stdin (empty), stdout and stderr (memfds)."""
+    stdout = os.memfd_create(f"nettop-{task.name}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    stderr = os.memfd_create(f"nettop-{task.name}-errors", os.MFD_CLOEXEC)
     parent = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _run_child(work, parent, stdout, stderr)
-    deadline = time.monotonic() + work.seconds
-    return Child(work.name, pid, os.pidfd_open(pid), deadline, stdout, stderr)
+        _run_child(task, parent, stdout, stderr)
+    deadline = time.monotonic() + task.seconds
+    return ChildProcess(task.name, pid, os.pidfd_open(pid), deadline, stdout, stderr)
 
 
 def execute(*argv: str) -> None:
@@ -123,7 +125,7 @@ def execute(*argv: str) -> None:
 
 
 def write_out(text: bytes) -> None:
-    """In a child: add all of `text` to its answer."""
+    """Append `text` to the answer of the calling child."""
     view = memoryview(text)
     while view:
         view = view[os.write(1, view) :]
@@ -138,23 +140,23 @@ def find_tool(name: str) -> str:
     raise BrokerError(f"{name} is not installed", "apt install nftables iptables")
 
 
-def _run_child(work: Work, parent: int, stdout: int, stderr: int) -> None:
-    """In the child: never returns."""
+def _run_child(task: ChildTask, parent: int, stdout: int, stderr: int) -> None:
+    """Run the task in the forked child; never returns."""
     status = FAILED
     try:
         _arrange_descriptors(stdout, stderr)
-        if work.netns is not None:
-            abi.setns(work.netns)
-        if work.account:
-            privileges.become_for_good(work.account)
+        if task.netns is not None:
+            abi.setns(task.netns)
+        if task.account:
+            privileges.become_for_good(task.account)
         else:
-            privileges.confine_child(work.capabilities, work.gid)
+            privileges.confine_child(task.capabilities, task.gid)
         privileges.die_with(parent)
-        _close_all_but(work.channel.fileno() if work.channel else None)
+        _close_all_but(task.channel.fileno() if task.channel else None)
         _limit_resources()
-        work.run()
+        task.run()
         status = 0
-    except BaseException as error:  # the child must end here, whatever happened
+    except BaseException as error:  # the child must end here in any case
         os.write(2, json.dumps(error_fields(error)).encode()[:ERROR_LIMIT])
     finally:
         os._exit(status)
@@ -162,25 +164,25 @@ def _run_child(work: Work, parent: int, stdout: int, stderr: int) -> None:
 
 def _arrange_descriptors(stdout: int, stderr: int) -> None:
     null = os.open("/dev/null", os.O_RDONLY)
-    for fd, place in ((null, 0), (stdout, 1), (stderr, 2)):
-        os.dup2(fd, place)
+    for fd, number in ((null, 0), (stdout, 1), (stderr, 2)):
+        os.dup2(fd, number)
 
 
-def _close_all_but(kept: int | None) -> None:
+def _close_all_but(kept_fd: int | None) -> None:
     # An inherited descriptor of another namespace would keep that one alive.
     highest = os.sysconf("SC_OPEN_MAX")
-    if kept is None:
+    if kept_fd is None:
         os.closerange(3, highest)
     else:
-        os.closerange(3, kept)
-        os.closerange(kept + 1, highest)
+        os.closerange(3, kept_fd)
+        os.closerange(kept_fd + 1, highest)
 
 
 def _limit_resources() -> None:
-    for what, limit in (
+    for kind, limit in (
         (resource.RLIMIT_FSIZE, OUTPUT_LIMIT),
         (resource.RLIMIT_AS, MEMORY_LIMIT),
         (resource.RLIMIT_CORE, 0),
     ):
         with suppress(ValueError, OSError):
-            resource.setrlimit(what, (limit, limit))
+            resource.setrlimit(kind, (limit, limit))

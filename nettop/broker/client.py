@@ -1,4 +1,4 @@
-"""The app's only door to the broker: typed calls, each with a deadline, answered by descriptors or small values."""
+"""The app's only interface to the broker: typed calls with deadlines that return descriptors or small values."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ __all__ = [
 ]
 
 CALL_SECONDS = 10.0
-SLOW_CALL_SECONDS = 20.0  # the broker ends a child after 15 s and says so
+SLOW_CALL_SECONDS = 20.0  # the broker ends a child after 15 s and reports it
 EXIT_SECONDS = 3.0
 ENDED = "the broker ended"
 
 
 @dataclass(slots=True)
-class _Pending:
+class _PendingCall:
     """A call that waits for its answer."""
 
     done: threading.Event = field(default_factory=threading.Event)
@@ -65,8 +65,8 @@ class _Pending:
 class Broker:
     """A running broker. Thread-safe; calls raise BrokerError, NotPermitted or FilterError.
 
-    `gone` is called on the client's reader thread with every namespace that went away: its name or last process is
-    gone, or (all that were open) the broker ended. The app then closes what it holds there.
+    `on_gone` is called on the client's reader thread with every namespace that went away: its name or last process is
+    gone, or (all that were open) the broker ended. The app then closes what it has open there.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Broker:
         opens_output: bool = True,
     ) -> None:
         """Use a socket on which the broker has sent its hello. `opens_output` False: this process is the user."""
-        self.gone: Callable[[Netns, str], None] | None = None
+        self.on_gone: Callable[[Netns, str], None] | None = None
         self.pid = int(hello["pid"])
         self.read_only = bool(hello["read_only"])
         self.capabilities = frozenset(int(bit) for bit in hello["capabilities"])
@@ -86,8 +86,8 @@ class Broker:
         self._process = process
         self._opens_output = opens_output
         self._lock = threading.Lock()
-        self._sending = threading.Lock()  # apart: the reader needs _lock while a send waits
-        self._pending: dict[int, _Pending] = {}
+        self._sending = threading.Lock()  # a lock of its own: the reader needs _lock while a send waits
+        self._pending: dict[int, _PendingCall] = {}
         self._last_id = 0
         self._open: dict[int, Netns] = {}
         self._ended = False
@@ -104,7 +104,7 @@ class Broker:
 
         The same spec gives the same handle again.
         """
-        body, _ = self._call(requests.GetNetns(_from_here(spec)))
+        body, _ = self._call(requests.GetNetns(_resolve_self(spec)))
         netns = Netns(**body)
         with self._lock:
             self._open[netns.handle] = netns
@@ -120,7 +120,7 @@ class Broker:
         return [str(name) for name in body["names"]]
 
     def leave(self, ns: Netns) -> None:
-        """Close what the broker holds of a namespace (dump sockets, the namespace itself)."""
+        """Close the broker's descriptors of a namespace: dump sockets, the namespace itself."""
         with self._lock:
             self._open.pop(ns.handle, None)
         self._call(requests.LeaveNetns(ns.handle))
@@ -154,10 +154,10 @@ class Broker:
         rcvbuf: int = 8 << 20,
         program: bytes = b"",
     ) -> NetlinkSocket:
-        """Return a netlink socket in the namespace. The caller closes its fd; release() takes one without groups.
+        """Return a netlink socket in the namespace. The caller closes its fd; one without groups also needs release().
 
         `program` (struct sock_filter[]; it sees each message from its nlmsghdr on) is attached before the groups are
-        joined. What it refuses is neither received nor counted as lost.
+        joined. Messages it refuses are neither received nor counted as lost.
         """
         request = requests.OpenNetlinkSocket(ns.handle, protocol, tuple(groups), rcvbuf, program)
         body, fds = self._call(request, fds=1)
@@ -166,7 +166,7 @@ class Broker:
     def request(
         self,
         sock: NetlinkSocket,
-        what: ReadRequest,
+        read: ReadRequest,
         *,
         dump_filter: DumpFilter | None = None,
         of_set: SetName | None = None,
@@ -176,7 +176,7 @@ class Broker:
         `dump_filter` is for CONNTRACK_DUMP only, `of_set` for NFT_SET_ELEMENTS (which needs it). The answers arrive at
         sock.fd. The kernel answers a second dump on a busy socket with error -16 (EBUSY).
         """
-        body, _ = self._call(requests.SendRead(sock.handle, what, dump_filter, of_set))
+        body, _ = self._call(requests.SendRead(sock.handle, read, dump_filter, of_set))
         return bytes.fromhex(body["bytes"])
 
     def release(self, sock: NetlinkSocket) -> None:
@@ -184,15 +184,16 @@ class Broker:
         if sock.handle:
             self._call(requests.ReleaseSocket(sock.handle))
 
-    def text(self, ns: Netns, what: TextKind) -> bytes:
+    def text(self, ns: Netns, kind: TextKind) -> bytes:
         """Return a text snapshot as its tool printed it (any bytes); b"" when there is nothing of that kind."""
-        _, fds = self._call(requests.GetText(ns.handle, what), seconds=SLOW_CALL_SECONDS, fds=1)
+        _, fds = self._call(requests.GetText(ns.handle, kind), seconds=SLOW_CALL_SECONDS, fds=1)
         return wire.read_memfd(fds[0], OUTPUT_LIMIT)
 
     def open_sysctl(self, ns: Netns, name: str) -> int:
-        """Return a descriptor of a sysctl ("net.netfilter.nf_conntrack_count"): each pread from 0 gives its value then.
+        """Return a descriptor of a sysctl ("net.netfilter.nf_conntrack_count").
 
-        The caller closes it. Raises BrokerError where the namespace has none of that name.
+        Each pread from 0 returns its current value. The caller closes it. Raises BrokerError where the namespace has
+        none of that name.
         """
         _, fds = self._call(requests.OpenSysctl(ns.handle, name), fds=1)
         return fds[0]
@@ -205,15 +206,16 @@ class Broker:
         _, fds = self._call(request, seconds=SLOW_CALL_SECONDS, fds=1)
         return fds[0]
 
-    def change(self, what: Change) -> Change:
+    def change(self, change: Change) -> Change:
         """Make a change; returns the change that undoes it. Refused with NotPermitted under --read-only."""
-        body, _ = self._call(what)
-        return SetSysctl(what.netns, what.name, body["before"])
+        body, _ = self._call(change)
+        return SetSysctl(change.netns, change.name, body["before"])
 
     def delete_flows(self, ns: Netns, keys: Sequence[FlowKey]) -> tuple[int, int]:
         """Delete conntrack entries; returns how many were deleted, and how many were gone already.
 
-        In chunks of MAX_FLOWS, so that other calls get their turn; after an error those before it are deleted.
+        They are sent in chunks of MAX_FLOWS, so that other calls get their turn; after an error, earlier chunks stay
+        deleted.
         Refused with NotPermitted under --read-only.
         """
         deleted = gone = 0
@@ -229,7 +231,7 @@ class Broker:
 
     def close(self) -> None:
         """End the broker and the reader thread; further calls raise."""
-        self.gone = None
+        self.on_gone = None
         with suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
         if threading.current_thread() is not self._reader:
@@ -250,7 +252,7 @@ class Broker:
     ) -> tuple[dict[str, Any], list[int]]:
         """Send a request and wait for its answer, which has `fds` descriptors."""
         deadline = time.monotonic() + seconds
-        pending = _Pending()
+        pending = _PendingCall()
         request_id = self._post(request, pending)
         if not pending.done.wait(deadline - time.monotonic()):
             self._abandon(request_id, pending)
@@ -261,7 +263,7 @@ class Broker:
             raise BrokerError(f"the broker gave {len(pending.fds)} descriptors for {type(request).__name__}")
         return pending.body, pending.fds
 
-    def _post(self, request: requests.Request, pending: _Pending) -> int:
+    def _post(self, request: requests.Request, pending: _PendingCall) -> int:
         with self._lock:
             if self._ended:
                 raise BrokerError(ENDED, "start nettop again")
@@ -279,11 +281,11 @@ class Broker:
             raise BrokerError(ENDED, "start nettop again") from error
         return request_id
 
-    def _abandon(self, request_id: int, pending: _Pending) -> None:
+    def _abandon(self, request_id: int, pending: _PendingCall) -> None:
         with self._lock:
             self._pending.pop(request_id, None)
             if pending.done.is_set():
-                return  # it came at the last moment
+                return  # it arrived at the last moment
             pending.error = BrokerError("the broker does not answer")
 
     def _read(self) -> None:
@@ -302,7 +304,7 @@ class Broker:
 
     def _dispatch(self, message: dict[str, Any], fds: list[int]) -> None:
         if "gone" in message:
-            self._lost(Netns(**message["gone"]), str(message.get("why", "")))
+            self._report_gone(Netns(**message["gone"]), str(message.get("why", "")))
             return
         with self._lock:
             pending = self._pending.pop(message.get("id", 0), None)
@@ -323,17 +325,17 @@ class Broker:
             call.error = BrokerError(ENDED, "start nettop again")
             call.done.set()
         for netns in namespaces:
-            self._lost(netns, ENDED)
+            self._report_gone(netns, ENDED)
         if self._process is not None:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(EXIT_SECONDS)
 
-    def _lost(self, netns: Netns, why: str) -> None:
+    def _report_gone(self, netns: Netns, reason: str) -> None:
         with self._lock:
             self._open.pop(netns.handle, None)
-        gone = self.gone  # close() forgets it, on another thread
-        if gone is not None:
-            gone(netns, why)
+        on_gone = self.on_gone  # close() unsets it, on another thread
+        if on_gone is not None:
+            on_gone(netns, reason)
 
 
 def _close_all(fds: Sequence[int]) -> None:
@@ -341,8 +343,8 @@ def _close_all(fds: Sequence[int]) -> None:
         os.close(fd)
 
 
-def _from_here(spec: str) -> str:
-    """/proc/self means the app, not the broker."""
+def _resolve_self(spec: str) -> str:
+    """Return the spec with absolute paths: /proc/self is the app, not the broker."""
     for prefix in ("/proc/self/", "/proc/thread-self/"):
         if spec.startswith(prefix):
             return f"/proc/{os.getpid()}/{spec.removeprefix(prefix)}"

@@ -50,9 +50,9 @@ def check_readable(account: Account) -> None:
         refused = os.fsdecode(answer.read())
     os.waitpid(pid, 0)
     if refused:
-        who = account.name or f"uid {account.uid}"
+        user = account.name or f"uid {account.uid}"
         remedy = f"chmod o+rx {refused}, or install nettop where everybody may read it (for example /opt)"
-        raise NotPermitted(f"{who} cannot read {refused}, and nettop does not run as root", remedy)
+        raise NotPermitted(f"{user} cannot read {refused}, and nettop does not run as root", remedy)
 
 
 def _try_reading(account: Account, writing: int) -> None:
@@ -96,6 +96,6 @@ def _privileged_threads(uid: int) -> int:
     for task in os.listdir("/proc/self/task"):
         with open(f"/proc/self/task/{task}/status", encoding="utf-8", errors="replace") as lines:
             status = dict(line.rstrip("\n").split(":\t", 1) for line in lines if ":\t" in line)
-        held = int(status["CapPrm"], 16) | int(status["CapEff"], 16) | int(status["CapAmb"], 16)
-        count += bool(held) or status["Uid"].split() != [str(uid)] * 4
+        capabilities = int(status["CapPrm"], 16) | int(status["CapEff"], 16) | int(status["CapAmb"], 16)
+        count += bool(capabilities) or status["Uid"].split() != [str(uid)] * 4
     return count

@@ -1,4 +1,4 @@
-"""Errors on the wire: any exception as JSON fields, and back into the error class it came from."""
+"""Errors on the wire: any exception as JSON fields, and its error class made from them."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def from_fields(fields: Mapping[str, Any]) -> NettopError:
 
 def _os_error_fields(error: OSError) -> dict[str, Any]:
     what = os.strerror(error.errno) if error.errno else str(error)
-    where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
-    message = f"{where}: {what}" if where else what
+    path = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+    message = f"{path}: {what}" if path else what
     if error.errno in _NEEDS_RIGHTS:
         return {"type": "NotPermitted", "what": message, "do": "CAP_NET_ADMIN, CAP_NET_RAW or CAP_SYS_ADMIN is missing"}
     return {"type": "BrokerError", "what": message, "do": ""}

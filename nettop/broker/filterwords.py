@@ -1,4 +1,4 @@
-"""The words of libpcap's filter language: cutting an expression into tokens, and refusing what would be looked up.
+"""The words of libpcap's filter language: splitting an expression into tokens, and refusing names to look up.
 
 Grammar and scanner as documented in pcap-filter(7).
 """
@@ -47,7 +47,7 @@ _KEYWORD_LIST = """
 _KEYWORDS = _JOINS.union(_KEYWORD_LIST.split())
 
 
-class Token(NamedTuple):
+class FilterToken(NamedTuple):
     """A word or sign of an expression, and where it begins."""
 
     text: str
@@ -69,37 +69,37 @@ def refuse_names(expression: str) -> None:
         )
 
 
-def looked_up(expression: str) -> Iterator[Token]:
+def looked_up(expression: str) -> Iterator[FilterToken]:
     """Yield the words that libpcap could pass to a resolver: no keyword, no literal, no service or protocol.
 
     A service or protocol name is one that follows its qualifier, also through `or`: libpcap carries the qualifier over
     (`port http or https`). A parenthesis ends that unless it comes right after the qualifier.
     """
-    known, previous = False, ""
+    names_allowed, previous = False, ""
     for token in tokens(expression):
         word = token.text
         if word in _QUALIFIES_MANY or word in _QUALIFIES_ONE:
-            known = True
+            names_allowed = True
         elif _is_word(word) and not _is_literal(word) and word not in _KEYWORDS:
-            if not known:
+            if not names_allowed:
                 yield token
-            known = known and previous not in _QUALIFIES_ONE
+            names_allowed = names_allowed and previous not in _QUALIFIES_ONE
         elif word == "(":
-            known = known and previous in _QUALIFIES_MANY
+            names_allowed = names_allowed and previous in _QUALIFIES_MANY
         elif word not in _JOINS and not _is_literal(word):
-            known = False
+            names_allowed = False
         previous = word
 
 
-def tokens(expression: str) -> list[Token]:
+def tokens(expression: str) -> list[FilterToken]:
     """Return the tokens that libpcap's scanner sees, without blanks; what looks like one address is one token."""
-    found: list[Token] = []
+    found: list[FilterToken] = []
     for match in _TOKEN.finditer(expression):
         text = match.group()
         if ":" in text and not _is_literal(text):
-            found += [Token(part.group(), match.start() + part.start()) for part in _COLON_PARTS.finditer(text)]
+            found += [FilterToken(part.group(), match.start() + part.start()) for part in _COLON_PARTS.finditer(text)]
         else:
-            found.append(Token(text, match.start()))
+            found.append(FilterToken(text, match.start()))
     return found
 
 

@@ -1,7 +1,8 @@
 """libpcap through ctypes: capture filters compiled to classic BPF, with a caret where libpcap gives none.
 
-A handle of `pcap_open_dead` compiles `vlan` as if tags stood in the frame; a live socket strips them, so filters for a
-ring come from a handle activated on the device (the kernel's ancillary loads). See pcap_compile(3PCAP), pcap-filter(7).
+A handle of `pcap_open_dead` compiles `vlan` as if the tags were in the frame; a live socket strips them, so filters for
+a ring come from a handle activated on the device (the kernel's ancillary loads). See pcap_compile(3PCAP),
+pcap-filter(7).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 
-from nettop.broker.filterwords import LIVE_ONLY, Token, looked_up, refuse_names, tokens
+from nettop.broker.filterwords import LIVE_ONLY, FilterToken, looked_up, refuse_names, tokens
 from nettop.errors import BrokerError, FilterError, NotPermitted
 from nettop.linux.linktypes import LINKTYPE_ETHERNET, LINKTYPE_NETLINK
 
@@ -22,11 +23,11 @@ _SONAMES = ("libpcap.so.0.8", "libpcap.so.1", "libpcap.so")
 _ERRBUF_SIZE = 256  # PCAP_ERRBUF_SIZE, pcap/pcap.h
 _NETMASK_UNKNOWN = 0xFFFF_FFFF  # PCAP_NETMASK_UNKNOWN
 _ERROR_NO_SUCH_DEVICE, _ERROR_PERM_DENIED, _ERROR_IFACE_NOT_UP = -5, -8, -9  # PCAP_ERROR_*
-_SMALL_BUFFER = 65_536  # bytes: the handle is only there to compile
+_SMALL_BUFFER = 65_536  # bytes: the handle only compiles
 _DLT = {100: 11, 101: 12}  # LINKTYPE_ATM_RFC1483, LINKTYPE_RAW: pcap/dlt.h numbers that differ from linktypes.html
 
 
-class _Program(ctypes.Structure):
+class _BpfProgram(ctypes.Structure):
     """struct bpf_program, pcap/bpf.h."""
 
     _fields_ = (("bf_len", ctypes.c_uint), ("bf_insns", ctypes.c_void_p))
@@ -45,8 +46,8 @@ def compile_program(linktype: int, expression: str, snaplen: int) -> bytes:
 def compile_live(device: str, snaplen: int, expression: str) -> bytes:
     """Compile for a packet socket bound to `device` of the current namespace (`vlan`, `inbound` and so on work).
 
-    A device that is down cannot be activated: lo stands in for it, then a dead handle unless the expression needs a
-    live one. Nothing stays open. Raises FilterError, BrokerError, NotPermitted.
+    A device that is down cannot be activated: lo is used instead, then a dead handle unless the expression needs a
+    live one. All handles are closed. Raises FilterError, BrokerError, NotPermitted.
     """
     _check(LINKTYPE_ETHERNET, expression)
     try:
@@ -65,7 +66,7 @@ def _compile_for_down_device(device: str, snaplen: int, expression: str) -> byte
         return _compile(handle, expression, _NETMASK_UNKNOWN)
 
 
-# -- what is refused before libpcap sees it ---------------------------------------------------------------------------
+# -- checks before libpcap gets the expression -------------------------------------------------------------------------
 
 
 def _check(linktype: int, expression: str) -> None:
@@ -95,7 +96,7 @@ def _library() -> ctypes.CDLL:
 
 def _declare(lib: ctypes.CDLL) -> None:
     handle, text, number, unsigned = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_uint32
-    program, numbers = ctypes.POINTER(_Program), ctypes.POINTER(ctypes.c_uint32)
+    program, numbers = ctypes.POINTER(_BpfProgram), ctypes.POINTER(ctypes.c_uint32)
     lib.pcap_open_dead.restype, lib.pcap_open_dead.argtypes = handle, (number, number)
     lib.pcap_create.restype, lib.pcap_create.argtypes = handle, (text, text)
     lib.pcap_geterr.restype, lib.pcap_geterr.argtypes = text, (handle,)
@@ -148,12 +149,12 @@ def _raise_activation(lib: ctypes.CDLL, handle: int, device: str, status: int) -
         raise BrokerError(f"no device {device}")
     if status == _ERROR_PERM_DENIED:
         raise NotPermitted(f"capture on {device} needs CAP_NET_RAW", "run nettop with sudo")
-    what = _text(lib.pcap_geterr(handle)) or _text(lib.pcap_statustostr(status))
-    raise BrokerError(f"capture on {device}: {what}")
+    message = _text(lib.pcap_geterr(handle)) or _text(lib.pcap_statustostr(status))
+    raise BrokerError(f"capture on {device}: {message}")
 
 
 def _netmask(device: str) -> int:
-    """For `ip broadcast`: the device's IPv4 netmask, unknown without an address."""
+    """Return the device's IPv4 netmask, for `ip broadcast`; _NETMASK_UNKNOWN if it has no address."""
     net, mask = ctypes.c_uint32(), ctypes.c_uint32()
     error = ctypes.create_string_buffer(_ERRBUF_SIZE)
     failed = _library().pcap_lookupnet(device.encode(), ctypes.byref(net), ctypes.byref(mask), error)
@@ -170,7 +171,7 @@ def _compile(handle: int, expression: str, netmask: int) -> bytes:
 
 def _try(handle: int, expression: str, netmask: int) -> bytes | str:
     """Return the program, or libpcap's error text."""
-    lib, program = _library(), _Program()
+    lib, program = _library(), _BpfProgram()
     if lib.pcap_compile(handle, ctypes.byref(program), expression.encode(), 1, netmask):
         return _text(lib.pcap_geterr(handle))
     try:
@@ -185,30 +186,30 @@ def _text(raw: bytes | None) -> str:
 
 # -- position of the error ---------------------------------------------------------------------------------------------
 
-# What could make a sentence of a beginning that breaks off here: operands, the rest of an index or a comparison. Words
-# are tried only where libpcap takes them for no name, which it would look up.
+# Texts that may complete an expression cut here: operands, the rest of an index or a comparison. A word is tried only
+# where libpcap does not read it as a name, which it would look up.
 _ENDINGS = (
     "", "1", "32", "128", "1.2.3.4", "::1", "1:2:3:4:5:6", "1-2", r"\tcp", "tcp", "port 1", "host 1.2.3.4", "[0]",
     "len", "mgt", "beacon", "match", "pass", "eth0", ":1", "proto 1", "mask 255.0.0.0",
 )  # fmt: skip
-_COMPARED = ("", " = 1")
+_COMPARISONS = ("", " = 1")
 
 
 def _error_position(expression: str, compiles: Callable[[str], bool]) -> int:
-    """Return the offset of the first token after which nothing makes a filter; the end if only something is missing."""
+    """Return the offset of the first token after which nothing completes the filter; the end if text is missing."""
     found = tokens(expression)
 
-    def hopeless(count: int) -> bool:
+    def has_error(count: int) -> bool:
         head = expression[: found[count - 1].end] if count else ""
         closing = _closing(found[:count])
         endings = [end for end in _ENDINGS if all(name.start < len(head) for name in looked_up(f"{head} {end}"))]
-        return not any(compiles(f"{head} {ending}{closing}{rest}") for ending in endings for rest in _COMPARED)
+        return not any(compiles(f"{head} {ending}{closing}{rest}") for ending in endings for rest in _COMPARISONS)
 
-    count = bisect_left(range(len(found) + 1), True, key=hopeless)
+    count = bisect_left(range(len(found) + 1), True, key=has_error)
     return found[count - 1].start if 0 < count <= len(found) else len(expression.rstrip())
 
 
-def _closing(found: list[Token]) -> str:
+def _closing(found: list[FilterToken]) -> str:
     """Return the brackets that close what `found` leaves open, innermost first."""
     opened: list[str] = []
     for token in found:

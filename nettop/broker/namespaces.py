@@ -1,4 +1,4 @@
-"""The network namespaces the broker holds open, and noticing within moments that one has lost its last owner."""
+"""The network namespaces that the broker has open, and the detection that one has lost its last owner."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nettop.errors import BrokerError, NotPermitted
 from nettop.linux.process import CLONE_NEWNET, IN_DELETE, IN_DELETE_SELF, IN_MOVED_FROM, NS_GET_NSTYPE
 from nettop.text.sanitize import clean
 
-_REMEDY = "give a name of `ip netns`, pid:N, or a path"
+_SPEC_REMEDY = "give a name of `ip netns`, pid:N, or a path"
 NAMED = "/run/netns"  # where ip-netns(8) keeps names
 OWN = 0  # the handle of the namespace the broker was started in
 MAX_OPEN = 256
@@ -24,8 +24,8 @@ _NAME_EVENTS = IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """One namespace: our descriptor of it, and what keeps it alive beside us (a name's path, or a process)."""
+class OpenNamespace:
+    """One open namespace: our descriptor, and its other owner: a name's path, or a process."""
 
     netns: Netns
     fd: int
@@ -35,13 +35,13 @@ class Held:
 
 
 class Namespaces:
-    """Opens namespaces by spec, and says which of them are gone. Everything runs on the broker's one thread."""
+    """Opens namespaces by spec, and reports those that are gone. Everything runs on the broker's one thread."""
 
     def __init__(self) -> None:
         own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self._own = own
         self._nsfs = os.fstat(own).st_dev
-        self._held = {OWN: Held(Netns(OWN, "", os.fstat(own).st_ino), own)}
+        self._entries = {OWN: OpenNamespace(Netns(OWN, "", os.fstat(own).st_ino), own)}
         self._next = OWN + 1
         self._inotify = abi.inotify_init()
         self._watched = selectors.EpollSelector()
@@ -52,44 +52,44 @@ class Namespaces:
         self._watched.register(mounts, selectors.EVENT_WRITE)
 
     def fileno(self) -> int:
-        """Return a descriptor that is readable when orphaned() may have news."""
+        """Return a descriptor that is readable when orphaned() may return something."""
         return self._watched.fileno()
 
     def open(self, spec: str) -> Netns:
         """Return the namespace of a spec: "" (ours), a name in /run/netns, "pid:N", or a path. Raises BrokerError."""
         if spec == "":
-            return self._held[OWN].netns
+            return self._entries[OWN].netns
         path = _path_of(spec)
         fd = self._open_nsfs(path, spec)
         inode = os.fstat(fd).st_ino
-        for held in self._held.values():
-            if held.netns.inode == inode and held.netns.label == spec:
+        for entry in self._entries.values():
+            if entry.netns.inode == inode and entry.netns.label == spec:
                 os.close(fd)
-                return held.netns
-        if len(self._held) >= MAX_OPEN:
+                return entry.netns
+        if len(self._entries) >= MAX_OPEN:
             os.close(fd)
             raise BrokerError(f"{MAX_OPEN} namespaces are open already")
-        held = self._with_owner(Held(Netns(self._next, spec, inode), fd), path)
-        self._held[self._next] = held
+        entry = self._with_owner(OpenNamespace(Netns(self._next, spec, inode), fd), path)
+        self._entries[self._next] = entry
         self._next += 1
-        return held.netns
+        return entry.netns
 
     def get(self, handle: int) -> Netns:
         """Return the namespace of a handle; raises BrokerError when it is gone."""
         return self._get(handle).netns
 
     def fd(self, handle: int) -> int:
-        """Our descriptor of the namespace (not to be closed); raises BrokerError when it is gone."""
+        """Return our descriptor of the namespace (not to be closed); raises BrokerError when it is gone."""
         return self._get(handle).fd
 
     @contextmanager
     def inside(self, handle: int) -> Iterator[None]:
-        """Run the body in the namespace. A broker that cannot come back must not go on: it ends."""
-        held = self._get(handle)
+        """Run the body in the namespace. A broker that cannot return ends at once."""
+        entry = self._get(handle)
         if handle == OWN:
             yield
             return
-        abi.setns(held.fd)
+        abi.setns(entry.fd)
         try:
             yield
         finally:
@@ -100,97 +100,97 @@ class Namespaces:
 
     def orphaned(self, not_owners: frozenset[int]) -> list[Netns]:
         """Return the namespaces without a name or process left; `not_owners` (our children) do not count."""
-        self._forget_events()
+        self._drain_events()
         gone = []
-        for handle, held in list(self._held.items()):
-            if handle == OWN or self._still_owned(held):
+        for handle, entry in list(self._entries.items()):
+            if handle == OWN or self._still_owned(entry):
                 continue
-            heir = self._held[handle] = self._heir(held, not_owners)
-            if not (heir.path or heir.pid):
-                gone.append(heir.netns)
+            successor = self._entries[handle] = self._with_next_owner(entry, not_owners)
+            if not (successor.path or successor.pid):
+                gone.append(successor.netns)
         return gone
 
-    def let_go(self, handle: int) -> None:
-        """Close what we hold of a namespace; our own stays."""
+    def close(self, handle: int) -> None:
+        """Close our descriptor of a namespace, except the own one."""
         if handle == OWN:
             return
-        held = self._held.pop(handle, None)
-        if held is not None:
-            os.close(self._unwatched(held).fd)
+        entry = self._entries.pop(handle, None)
+        if entry is not None:
+            os.close(self._without_process(entry).fd)
 
-    def _get(self, handle: int) -> Held:
+    def _get(self, handle: int) -> OpenNamespace:
         try:
-            return self._held[handle]
+            return self._entries[handle]
         except KeyError:
             raise BrokerError("this namespace is gone") from None
 
     def _open_nsfs(self, path: str, spec: str) -> int:
         # O_PATH first: a path the app named must not open a device or wait for a FIFO's writer.
         try:
-            look = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            path_fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
         except (OSError, ValueError) as error:
             raise _open_error(spec, error) from error
         try:
-            if os.fstat(look).st_dev != self._nsfs:
-                raise _none(spec)
-            fd = os.open(f"/proc/self/fd/{look}", os.O_RDONLY | os.O_CLOEXEC)
+            if os.fstat(path_fd).st_dev != self._nsfs:
+                raise _not_a_netns(spec)
+            fd = os.open(f"/proc/self/fd/{path_fd}", os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise _open_error(spec, error) from error
         finally:
-            os.close(look)
+            os.close(path_fd)
         if fcntl.ioctl(fd, NS_GET_NSTYPE) != CLONE_NEWNET:
             os.close(fd)
             raise BrokerError(f"{spec} is a namespace, but not a network namespace")
         return fd
 
-    def _forget_events(self) -> None:
+    def _drain_events(self) -> None:
         self._watched.select(0)
         with suppress(BlockingIOError):
             while os.read(self._inotify, 65536):
                 pass
 
-    def _with_owner(self, held: Held, path: str) -> Held:
-        """Return `held`, which now watches the process or the name of `path`."""
+    def _with_owner(self, entry: OpenNamespace, path: str) -> OpenNamespace:
+        """Return `entry`, which now watches the process or the name of `path`."""
         if process := re.fullmatch(r"/proc/(\d+)/ns/net", path):
-            return self._with_process(held, int(process[1])) or held
+            return self._with_process(entry, int(process[1])) or entry
         with suppress(OSError):
             abi.inotify_watch(self._inotify, os.path.dirname(path), _NAME_EVENTS)
-        return replace(held, path=path)
+        return replace(entry, path=path)
 
-    def _with_process(self, held: Held, pid: int) -> Held | None:
+    def _with_process(self, entry: OpenNamespace, pid: int) -> OpenNamespace | None:
         try:
             pidfd = os.pidfd_open(pid)
         except OSError:
             return None
         self._watched.register(pidfd, selectors.EVENT_READ)
-        return replace(held, pid=pid, pidfd=pidfd)
+        return replace(entry, pid=pid, pidfd=pidfd)
 
-    def _unwatched(self, held: Held) -> Held:
-        if held.pidfd >= 0:
-            self._watched.unregister(held.pidfd)
-            os.close(held.pidfd)
-        return replace(held, pid=0, pidfd=-1)
+    def _without_process(self, entry: OpenNamespace) -> OpenNamespace:
+        if entry.pidfd >= 0:
+            self._watched.unregister(entry.pidfd)
+            os.close(entry.pidfd)
+        return replace(entry, pid=0, pidfd=-1)
 
-    def _still_owned(self, held: Held) -> bool:
-        return _inode(held.path or f"/proc/{held.pid}/ns/net") == held.netns.inode
+    def _still_owned(self, entry: OpenNamespace) -> bool:
+        return _inode(entry.path or f"/proc/{entry.pid}/ns/net") == entry.netns.inode
 
-    def _heir(self, held: Held, not_owners: frozenset[int]) -> Held:
-        """`held`, watching another owner, or nothing (no path, no pid) if there is none.
+    def _with_next_owner(self, entry: OpenNamespace, not_owners: frozenset[int]) -> OpenNamespace:
+        """Return `entry` with another owner to watch, or with none (no path, no pid) if there is no other.
 
-        A name that goes is the end whoever else is in there: its administrator has deleted the namespace.
+        A removed name ends it in any case, even with processes inside: its administrator has deleted the namespace.
         """
-        bare = replace(self._unwatched(held), path="")
-        if held.path:
-            return bare
+        unowned = replace(self._without_process(entry), path="")
+        if entry.path:
+            return unowned
         for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))):
-            if pid not in not_owners and _inode(f"/proc/{pid}/ns/net") == held.netns.inode:
-                heir = self._with_process(bare, pid)
-                if heir is not None:
-                    return heir
+            if pid not in not_owners and _inode(f"/proc/{pid}/ns/net") == entry.netns.inode:
+                successor = self._with_process(unowned, pid)
+                if successor is not None:
+                    return successor
         for name in names():
-            if _inode(f"{NAMED}/{name}") == held.netns.inode:
-                return self._with_owner(bare, f"{NAMED}/{name}")
-        return bare
+            if _inode(f"{NAMED}/{name}") == entry.netns.inode:
+                return self._with_owner(unowned, f"{NAMED}/{name}")
+        return unowned
 
 
 def names() -> list[str]:
@@ -220,11 +220,11 @@ def _open_error(spec: str, error: Exception) -> BrokerError:
     if spec.startswith("pid:"):
         return BrokerError(f"no process {spec[4:]}", "give the number of a running process")
     if "/" in spec:
-        return _none(spec)
+        return _not_a_netns(spec)
     known = ", ".join(map(clean, names()[:10]))
-    return BrokerError(f"no namespace {spec!r}", f"there are {known}" if known else _REMEDY)
+    return BrokerError(f"no namespace {spec!r}", f"there are {known}" if known else _SPEC_REMEDY)
 
 
-def _none(spec: str) -> BrokerError:
-    """Of a path that is not there, too: which files there are is none of the app's business, and root sees them all."""
-    return BrokerError(f"{spec} is not a network namespace", _REMEDY)
+def _not_a_netns(spec: str) -> BrokerError:
+    """Return the error for a path that is no namespace or does not exist: the app must not learn which files exist."""
+    return BrokerError(f"{spec} is not a network namespace", _SPEC_REMEDY)

@@ -1,6 +1,6 @@
-"""Capabilities: what the broker keeps, and what its children keep.
+"""Capabilities that the broker keeps, and those that its children keep.
 
-They belong to a thread in Linux: everything here is for a process with one thread.
+In Linux a thread has capabilities: the functions here are for a process with one thread.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ def set_capabilities(keep: Iterable[int], *, inheritable: bool = False) -> None:
 
 
 def confine_broker() -> frozenset[int]:
-    """Keep of our capabilities what the broker needs, for good (also for what it executes). Returns what is left."""
-    mine = effective_capabilities()
-    keep = mine & BROKER_KEEPS
-    if process.CAPABILITIES["SETPCAP"] in mine:
+    """Reduce our capabilities to those the broker needs, for good (also across an exec). Returns those kept."""
+    effective = effective_capabilities()
+    keep = effective & BROKER_KEEPS
+    if process.CAPABILITIES["SETPCAP"] in effective:
         drop_bounding(keep)
     set_capabilities(keep)
     abi.prctl(process.PR_SET_NO_NEW_PRIVS, 1)
@@ -67,7 +67,7 @@ def confine_broker() -> frozenset[int]:
 
 
 def confine_child(keep: frozenset[int], gid: int = NOBODY) -> None:
-    """For a child of the broker: nobody, with `keep` only (ambient: they survive an exec), for good.
+    """Become nobody in a child of the broker, with only the capabilities `keep` (ambient: they survive an exec).
 
     In a user namespace that maps one user, the ids stay as they are.
     """
@@ -90,7 +90,7 @@ def die_with(parent: int) -> None:
 
 
 def become_for_good(account: Account) -> None:
-    """become(), then without any capability, for good."""
+    """Become the account and give up every capability, for good."""
     become(account)
     set_capabilities(())
     abi.prctl(process.PR_SET_NO_NEW_PRIVS, 1)
@@ -117,7 +117,7 @@ def _become_child_user(gid: int) -> None:
 
 
 def drop_bounding(keep: frozenset[int]) -> None:
-    """Leave of the bounding set only `keep`; needs CAP_SETPCAP. Raises OSError."""
+    """Reduce the bounding set to `keep`; needs CAP_SETPCAP. Raises OSError."""
     for bit in range(64):
         try:
             abi.prctl(process.PR_CAPBSET_READ, bit)

@@ -1,4 +1,4 @@
-"""The one way of requests to and from JSON: exactly the listed classes, with exactly their fields and types."""
+"""Requests to and from JSON: exactly the listed classes, with exactly their fields and types."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Everything the app can ask of the broker, and the values in it, as frozen dataclasses.
+"""Every request of the app to the broker, and the values in it, as frozen dataclasses.
 
-What is not a class of this file, with exactly its fields and types, is refused (request_json.py): "not on the list".
+Anything but a class of this file, with exactly its fields and types, is refused (request_json.py): "not on the list".
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ReadRequest(Enum):
     RTNL_ROUTES = "rtnl-routes"  # of all tables
 
 
-# What comes back.
+# Values in answers.
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class PacketSocket:
 
 @dataclass(frozen=True, slots=True)
 class NetlinkSocket:
-    """A bound netlink socket, groups joined. The caller owns `fd`; `handle` is what request() goes by."""
+    """A bound netlink socket, groups joined. The caller owns `fd`; `handle` identifies it in request()."""
 
     fd: int
     handle: int
@@ -80,7 +80,7 @@ class NetlinkSocket:
     netns: Netns
 
 
-# What a request is about.
+# Values in requests.
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ class GetNetns:
 
 @dataclass(frozen=True, slots=True)
 class ListNetns:
-    """The names in /run/netns, as the broker sees it."""
+    """List the names in /run/netns of the broker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +239,7 @@ class SetSysctl:
 
 @dataclass(frozen=True, slots=True)
 class DeleteFlows:
-    """A change: at most MAX_FLOWS flows."""
+    """A change: delete at most MAX_FLOWS flows."""
 
     netns: int
     flows: tuple[FlowKey, ...]
@@ -247,7 +247,7 @@ class DeleteFlows:
 
 @dataclass(frozen=True, slots=True)
 class ResetCounter:
-    """A change."""
+    """A change: set a counter to zero."""
 
     netns: int
     counter: CounterName

@@ -1,6 +1,6 @@
-"""The broker's loop: takes typed requests from the app's socket, answers them, and lets go of what is gone.
+"""The broker's loop: reads typed requests from the app's socket, answers them, and closes namespaces that are gone.
 
-One thread, so that it may move between namespaces; what takes long runs in children (children.py).
+One thread, so that it may move between namespaces; slow calls run in child processes (children.py).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from nettop.broker import (
     texts,
     wire,
 )
-from nettop.broker.children import Child, RemoteFailure, Work, start
+from nettop.broker.children import ChildProcess, ChildTask, RemoteFailure, start
 from nettop.broker.failures import error_fields
 from nettop.broker.identity import invoker
 from nettop.broker.namespaces import OWN, Namespaces, names
@@ -40,34 +40,34 @@ COMPILE_SECONDS = 8.0  # a capture filter with a host name asks DNS
 OUTPUT_SECONDS = 8.0  # a network file system may hang
 MAX_CHILDREN = 16
 MAX_SOCKETS = 256  # a namespace needs seven or so
-SEND_SECONDS = 10  # an app that reads nothing for so long (while the buffer is full) is taken for gone
+SEND_SECONDS = 10  # an app that reads nothing for so long (while the buffer is full) counts as gone
 
 Body = dict[str, Any]
 
-# Short reads of procfs that cannot hang: not worth a child.
-READ_HERE: dict[TextKind, Callable[[], bytes]] = {
+# Short reads of procfs that cannot hang: they need no child.
+PROC_TEXTS: dict[TextKind, Callable[[], bytes]] = {
     TextKind.SYSCTLS: sysctls.listing,
     TextKind.NET_STATISTICS: statistics.listing,
 }
 
 
-class Answered(Exception):
-    """Raised by a handler whose answer comes later, from a child."""
+class AnswerDeferred(Exception):
+    """Raised by a handler whose answer comes later, from a child process."""
 
 
 @dataclass(slots=True)
-class Job:
-    """A child at work for a request."""
+class RunningRequest:
+    """A request whose answer a child process makes."""
 
-    child: Child
+    child: ChildProcess
     id: int
     netns: int
-    done: Callable[[int], tuple[Body, tuple[int, ...]]]  # takes the child's memfd, gives the answer
+    make_answer: Callable[[int], tuple[Body, tuple[int, ...]]]  # from the child's memfd
 
 
 @dataclass(slots=True)
-class HeldSocket:
-    """Our copy of a netlink socket on which the app may ask for dumps."""
+class DumpSocket:
+    """Our copy of a netlink socket on which the app may request dumps."""
 
     sock: socket.socket
     netns: int
@@ -82,8 +82,8 @@ class Server:
         self._sock = sock
         self._read_only = read_only
         self._namespaces = Namespaces()
-        self._sockets: dict[int, HeldSocket] = {}
-        self._jobs: dict[int, Job] = {}  # by pidfd
+        self._sockets: dict[int, DumpSocket] = {}
+        self._running: dict[int, RunningRequest] = {}  # by pidfd
         self._next_socket = 1
         self._sequence = int(time.time()) & 0x7FFF_FFFF
         self._alive = True
@@ -108,20 +108,20 @@ class Server:
         }
 
     def serve(self, hello: Body) -> None:
-        """Say hello, then answer until the app's end closes; children still at work are ended."""
+        """Say hello, then answer until the app's end closes; children that still run are ended."""
         self._send({"hello": hello})
         while self._alive:
             for key, _ in self._selector.select(self._wait_seconds()):
                 key.data()
-            self._end_late_children()
-        for job in self._jobs.values():
-            job.child.kill("the app ended")
+            self._kill_overdue_children()
+        for running in self._running.values():
+            running.child.kill("the app ended")
 
     # Messages.
 
     def _on_message(self) -> None:
         try:
-            received = wire.receive(self._sock, take_fds=False)
+            received = wire.receive(self._sock, allow_fds=False)
         except BrokerError as error:
             self._refuse(0, error)
             return
@@ -131,8 +131,8 @@ class Server:
             self._alive = False
             return
         message = received[0]
-        given = message.get("id")
-        self._answer(given if type(given) is int else 0, message)
+        request_id = message.get("id")
+        self._answer(request_id if type(request_id) is int else 0, message)
 
     def _answer(self, request_id: int, message: Body) -> None:
         try:
@@ -145,9 +145,9 @@ class Server:
     def _reply(self, request_id: int, make: Callable[[], tuple[Body, tuple[int, ...]]]) -> None:
         try:
             body, fds = make()
-        except Answered:
+        except AnswerDeferred:
             return
-        except Exception as error:  # no request, whatever is in it, ends the broker
+        except Exception as error:  # no request may end the broker
             fields = error.fields() if isinstance(error, RemoteFailure) else error_fields(error)
             self._send({"id": request_id, "error": fields})
             return
@@ -167,13 +167,13 @@ class Server:
         except OSError:
             self._alive = False
 
-    # Requests: each takes the request's id and the request, and gives the answer's body and descriptors.
+    # Handlers: each gets the request's id and the request, and returns the answer's body and descriptors.
 
     def _get_netns(self, _id: int, request: requests.GetNetns) -> tuple[Body, tuple[int, ...]]:
         return asdict(self._namespaces.open(request.spec)), ()
 
     def _leave_netns(self, _id: int, request: requests.LeaveNetns) -> tuple[Body, tuple[int, ...]]:
-        self._let_go(request.netns, "left")
+        self._close_netns(request.netns, "left")
         return {}, ()
 
     def _list_netns(self, _id: int, request: requests.ListNetns) -> tuple[Body, tuple[int, ...]]:
@@ -199,9 +199,9 @@ class Server:
             os.write(1, program)
 
         rights = frozenset({privileges.NET_RAW, privileges.NET_ADMIN})
-        work = Work("the capture filter", compile_filter, self._fd(request.netns), COMPILE_SECONDS, rights)
-        self._start(request_id, request.netns, work, lambda memfd: self._packet_socket(request, _read(memfd)))
-        raise Answered
+        task = ChildTask("the capture filter", compile_filter, self._fd(request.netns), COMPILE_SECONDS, rights)
+        self._start(request_id, request.netns, task, lambda memfd: self._packet_socket(request, _read(memfd)))
+        raise AnswerDeferred
 
     def _packet_socket(self, request: requests.OpenPacketSocket, program: bytes) -> tuple[Body, tuple[int, ...]]:
         with self._namespaces.inside(request.netns):
@@ -218,34 +218,34 @@ class Server:
             return {"socket": 0}, (sock.detach(),)
         handle = self._next_socket
         self._next_socket += 1
-        self._sockets[handle] = HeldSocket(sock, request.netns, request.protocol)
+        self._sockets[handle] = DumpSocket(sock, request.netns, request.protocol)
         return {"socket": handle}, (os.dup(sock.fileno()),)
 
     def _send_read(self, _id: int, request: requests.SendRead) -> tuple[Body, tuple[int, ...]]:
-        held = self._sockets.get(request.socket)
-        if held is None:
+        dump_socket = self._sockets.get(request.socket)
+        if dump_socket is None:
             raise BrokerError("no such socket", "it was released, has event groups, or its namespace is gone")
         self._sequence = self._sequence + 1 & 0x7FFF_FFFF
-        message = reads.read_bytes(request, held.protocol, self._sequence)
-        with self._namespaces.inside(held.netns):  # some subsystems look at the sender's namespace
-            held.sock.sendto(message, (0, 0))
+        message = reads.read_bytes(request, dump_socket.protocol, self._sequence)
+        with self._namespaces.inside(dump_socket.netns):  # some subsystems use the sender's namespace
+            dump_socket.sock.sendto(message, (0, 0))
         return {"bytes": message.hex()}, ()
 
     def _release_socket(self, _id: int, request: requests.ReleaseSocket) -> tuple[Body, tuple[int, ...]]:
-        held = self._sockets.pop(request.socket, None)
-        if held is not None:
-            held.sock.close()
+        dump_socket = self._sockets.pop(request.socket, None)
+        if dump_socket is not None:
+            dump_socket.sock.close()
         return {}, ()
 
     def _get_text(self, request_id: int, request: requests.GetText) -> tuple[Body, tuple[int, ...]]:
-        if request.what in READ_HERE:
+        if request.what in PROC_TEXTS:
             with self._namespaces.inside(request.netns):
-                return {}, (wire.sealed_memfd("nettop-text", READ_HERE[request.what]()),)
+                return {}, (wire.sealed_memfd("nettop-text", PROC_TEXTS[request.what]()),)
         tool = texts.TOOLS[request.what]
         netns = self._fd(request.netns)
-        work = Work(request.what.value, tool.run, netns, texts.SECONDS, tool.capabilities, tool.gid)
-        self._start(request_id, request.netns, work, lambda memfd: ({}, (memfd,)))
-        raise Answered
+        task = ChildTask(request.what.value, tool.run, netns, texts.SECONDS, tool.capabilities, tool.gid)
+        self._start(request_id, request.netns, task, lambda memfd: ({}, (memfd,)))
+        raise AnswerDeferred
 
     def _open_sysctl(self, _id: int, request: requests.OpenSysctl) -> tuple[Body, tuple[int, ...]]:
         with self._namespaces.inside(request.netns):
@@ -259,15 +259,15 @@ class Server:
         def open_as_invoker() -> None:
             socket.send_fds(theirs, [b"fd"], [opened(request.path, request.force)])
 
-        def take(memfd: int) -> tuple[Body, tuple[int, ...]]:
+        def receive_descriptor(memfd: int) -> tuple[Body, tuple[int, ...]]:
             os.close(memfd)
             with ours:
                 return {}, tuple(socket.recv_fds(ours, 16, 1)[1])
 
-        work = Work("open", open_as_invoker, None, OUTPUT_SECONDS, account=account, channel=theirs)
-        self._start(request_id, OWN, work, take)
+        task = ChildTask("open", open_as_invoker, None, OUTPUT_SECONDS, account=account, channel=theirs)
+        self._start(request_id, OWN, task, receive_descriptor)
         theirs.close()
-        raise Answered
+        raise AnswerDeferred
 
     def _set_sysctl(self, _id: int, request: requests.SetSysctl) -> tuple[Body, tuple[int, ...]]:
         self._check_may_change(f"{request.name} is not set")
@@ -296,48 +296,48 @@ class Server:
         return None if handle == OWN else self._namespaces.fd(handle)
 
     def _start(
-        self, request_id: int, netns: int, work: Work, done: Callable[[int], tuple[Body, tuple[int, ...]]]
+        self, request_id: int, netns: int, task: ChildTask, make_answer: Callable[[int], tuple[Body, tuple[int, ...]]]
     ) -> None:
-        if len(self._jobs) >= MAX_CHILDREN:
+        if len(self._running) >= MAX_CHILDREN:
             raise BrokerError(f"{MAX_CHILDREN} calls are at work already", "wait for one to end")
-        child = start(work)
-        self._jobs[child.pidfd] = Job(child, request_id, netns, done)
+        child = start(task)
+        self._running[child.pidfd] = RunningRequest(child, request_id, netns, make_answer)
         self._selector.register(child.pidfd, selectors.EVENT_READ, lambda: self._on_child_end(child.pidfd))
 
     def _on_child_end(self, pidfd: int) -> None:
-        job = self._jobs.pop(pidfd, None)
-        if job is None:
+        running = self._running.pop(pidfd, None)
+        if running is None:
             return
         self._selector.unregister(pidfd)
-        self._reply(job.id, lambda: job.done(job.child.outcome()))
+        self._reply(running.id, lambda: running.make_answer(running.child.outcome()))
 
     def _wait_seconds(self) -> float | None:
-        if not self._jobs:
+        if not self._running:
             return None
-        return max(0.0, min(job.child.deadline for job in self._jobs.values()) - time.monotonic())
+        return max(0.0, min(running.child.deadline for running in self._running.values()) - time.monotonic())
 
-    def _end_late_children(self) -> None:
+    def _kill_overdue_children(self) -> None:
         now = time.monotonic()
-        for job in self._jobs.values():
-            if job.child.deadline <= now:
-                job.child.deadline = now + 1.0
-                job.child.kill("it took too long and was ended")
+        for running in self._running.values():
+            if running.child.deadline <= now:
+                running.child.deadline = now + 1.0
+                running.child.kill("it took too long and was ended")
 
     # Namespaces that go away.
 
     def _on_owner_change(self) -> None:
-        children = frozenset(job.child.pid for job in self._jobs.values())
+        children = frozenset(running.child.pid for running in self._running.values())
         for netns in self._namespaces.orphaned(children):
-            self._let_go(netns.handle, "the namespace is gone")
+            self._close_netns(netns.handle, "the namespace is gone")
             self._send({"gone": asdict(netns), "why": "the namespace is gone"})
 
-    def _let_go(self, handle: int, why: str) -> None:
-        for socket_handle in [key for key, held in self._sockets.items() if held.netns == handle != OWN]:
+    def _close_netns(self, handle: int, reason: str) -> None:
+        for socket_handle in [key for key, dump_socket in self._sockets.items() if dump_socket.netns == handle != OWN]:
             self._sockets.pop(socket_handle).sock.close()
-        for job in self._jobs.values():
-            if job.netns == handle != OWN:
-                job.child.kill(why)
-        self._namespaces.let_go(handle)
+        for running in self._running.values():
+            if running.netns == handle != OWN:
+                running.child.kill(reason)
+        self._namespaces.close(handle)
 
 
 def _read(memfd: int) -> bytes:

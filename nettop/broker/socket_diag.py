@@ -1,6 +1,6 @@
 """The sockets of the current namespace as sock_diag and /proc/net list them, read to the end.
 
-A dump goes on inside the receiver's recv, with the receiver's rights: this one must not be left to the app.
+The kernel continues a dump inside the receiver's recv, with the receiver's rights: the app must not receive it.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ _PROTOCOLS = (inet.IPPROTO_TCP, inet.IPPROTO_UDP, inet.IPPROTO_SCTP, inet.IPPROT
 # linux/inet_diag.h: struct inet_diag_req_v2 (family protocol ext pad states, then struct inet_diag_sockid)
 _REQUEST = struct.Struct("=BBBxI48x")
 # struct inet_diag_msg: family state sport dport src dst, then from idiag_if on: uid inode
-_WHO = struct.Struct("!BBxxHH16s16s")
-_WHOSE = struct.Struct("=24xII")
-_SIZE = 16 + _WHO.size + _WHOSE.size
+_INET_DIAG_HEAD = struct.Struct("!BBxxHH16s16s")
+_UID_INODE = struct.Struct("=24xII")
+_SIZE = 16 + _INET_DIAG_HEAD.size + _UID_INODE.size
 # A socket in TIME_WAIT or SYN_RECV has no process (any more, yet).
 _STATES = 0xFFFF & ~(1 << inet.TCP_TIME_WAIT | 1 << inet.TCP_SYN_RECV | 1 << inet.TCP_NEW_SYN_RECV)
 _MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291, 2.5.5.2
-_NET = "/proc/thread-self/net"
-# Files of sockets sock_diag does not list everywhere: name, family, protocol (None: it stands where the port does)
-_FILES = (
+_PROC_NET = "/proc/thread-self/net"
+# Files of sockets sock_diag does not list everywhere: name, family, protocol (None: it is in the place of the port)
+_PROC_FILES = (
     ("raw", AF_INET, None),
     ("raw6", AF_INET6, None),
     ("icmp", AF_INET, inet.IPPROTO_ICMP),
@@ -47,7 +47,7 @@ _FILES = (
 )
 
 
-class Socket(NamedTuple):
+class InetSocket(NamedTuple):
     """One socket; addresses as text, v4-mapped ones as IPv4 (with family 2). `lport` of ICMP is the id."""
 
     family: int
@@ -61,14 +61,16 @@ class Socket(NamedTuple):
     inode: int
 
 
-def sockets() -> list[Socket]:
-    """Return the internet sockets of the current namespace but those without a process by nature. Raises OSError."""
+def sockets() -> list[InetSocket]:
+    """Return the internet sockets of the current namespace, except in states without a process. Raises OSError."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as sock:
-        dumped = [one for family in (AF_INET, AF_INET6) for proto in _PROTOCOLS for one in _dump(sock, family, proto)]
-    return dumped + [one for name, family, proto in _FILES for one in _listed(name, family, proto)]
+        dumped = [
+            entry for family in (AF_INET, AF_INET6) for proto in _PROTOCOLS for entry in _dump(sock, family, proto)
+        ]
+    return dumped + [entry for name, family, proto in _PROC_FILES for entry in _read_proc_file(name, family, proto)]
 
 
-def _dump(sock: socket.socket, family: int, proto: int) -> Iterator[Socket]:
+def _dump(sock: socket.socket, family: int, proto: int) -> Iterator[InetSocket]:
     request = _REQUEST.pack(family, proto, 0, _STATES)
     sock.sendto(message(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, 1, request), (0, 0))
     while True:
@@ -85,11 +87,11 @@ def _dump(sock: socket.socket, family: int, proto: int) -> Iterator[Socket]:
                 yield _socket(proto, datagram, first + NLMSG_HDRLEN)
 
 
-def _socket(proto: int, datagram: bytes, at: int) -> Socket:
-    family, state, sport, dport, src, dst = _WHO.unpack_from(datagram, at)
-    uid, inode = _WHOSE.unpack_from(datagram, at + _WHO.size)
+def _socket(proto: int, datagram: bytes, at: int) -> InetSocket:
+    family, state, sport, dport, src, dst = _INET_DIAG_HEAD.unpack_from(datagram, at)
+    uid, inode = _UID_INODE.unpack_from(datagram, at + _INET_DIAG_HEAD.size)
     family, local, remote = _addresses(family, src, dst)
-    return Socket(family, proto, local, sport, remote, dport, state, uid, inode)
+    return InetSocket(family, proto, local, sport, remote, dport, state, uid, inode)
 
 
 def _addresses(family: int, src: bytes, dst: bytes) -> tuple[int, str, str]:
@@ -101,24 +103,26 @@ def _addresses(family: int, src: bytes, dst: bytes) -> tuple[int, str, str]:
     return family, socket.inet_ntop(family, src), socket.inet_ntop(family, dst)
 
 
-def _listed(name: str, family: int, proto: int | None) -> Iterator[Socket]:
+def _read_proc_file(name: str, family: int, proto: int | None) -> Iterator[InetSocket]:
     """Yield the sockets of a file of /proc/net: sl local rem st tx:rx tr:tm retrnsmt uid timeout inode ….
 
     Of a raw socket the local port is its protocol, of a ping socket its id.
     """
-    with suppress(FileNotFoundError), open(f"{_NET}/{name}", encoding="ascii") as lines:
+    with suppress(FileNotFoundError), open(f"{_PROC_NET}/{name}", encoding="ascii") as lines:
         next(lines, "")
         for line in lines:
-            word = line.split()
-            (src, number), (dst, _) = _endpoint(word[1]), _endpoint(word[2])
-            found, local, remote = _addresses(family, src, dst)
+            columns = line.split()
+            (src, number), (dst, _) = _endpoint(columns[1]), _endpoint(columns[2])
+            packet_family, local, remote = _addresses(family, src, dst)
             lport = 0 if proto is None else number
-            state, uid, inode = int(word[3], 16), int(word[7]), int(word[9])
-            yield Socket(found, number if proto is None else proto, local, lport, remote, 0, state, uid, inode)
+            state, uid, inode = int(columns[3], 16), int(columns[7]), int(columns[9])
+            yield InetSocket(
+                packet_family, number if proto is None else proto, local, lport, remote, 0, state, uid, inode
+            )
 
 
 def _endpoint(text: str) -> tuple[bytes, int]:
-    """Address (its 32-bit words are printed in host order) and port of "0100007F:0035"."""
+    """Return the address (its 32-bit words are printed in host order) and port of "0100007F:0035"."""
     address, _, port = text.partition(":")
     words = [int(address[start : start + 8], 16) for start in range(0, len(address), 8)]
     return struct.pack(f"={len(words)}I", *words), int(port, 16)

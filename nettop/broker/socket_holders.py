@@ -12,7 +12,7 @@ _PREFIX, _END = "socket:[", "]"
 
 @dataclass(slots=True)
 class Holder:
-    """The process of the lowest number that holds a socket, and how many hold it. `name` is what it calls itself."""
+    """The process of the lowest number that holds a socket, and how many hold it. `name` is its comm."""
 
     pid: int
     name: str
@@ -24,22 +24,22 @@ def holders(inodes: Collection[int]) -> dict[int, Holder]:
 
     Needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH for other users' processes (proc(5), /proc/pid/fd).
     """
-    wanted = {f"{_PREFIX}{inode}{_END}": inode for inode in inodes}
+    inode_of_link = {f"{_PREFIX}{inode}{_END}": inode for inode in inodes}
     found: dict[int, Holder] = {}
     for pid in sorted(int(entry) for entry in os.listdir("/proc") if entry.isdecimal()):
         with suppress(OSError):
-            _look_into(pid, wanted, found)
+            _add_holder(pid, inode_of_link, found)
     return found
 
 
-def _look_into(pid: int, wanted: dict[str, int], found: dict[int, Holder]) -> None:
+def _add_holder(pid: int, inode_of_link: dict[str, int], found: dict[int, Holder]) -> None:
     process = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY)  # so that a reused number is not mixed up
     try:
-        held = {wanted[link] for link in _links(process) if link in wanted}
-        name = _name(process) if held else ""
+        held_inodes = {inode_of_link[link] for link in _links(process) if link in inode_of_link}
+        name = _name(process) if held_inodes else ""
     finally:
         os.close(process)
-    for inode in held:
+    for inode in held_inodes:
         if inode in found:
             found[inode].sharers += 1
         else:

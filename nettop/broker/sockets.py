@@ -30,8 +30,8 @@ _MAX_PROGRAM = 4096 * 8  # BPF_MAXINSNS instructions
 
 def devices() -> list[Device]:
     """Return the devices of the current namespace, by ifindex."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        found = [_described(asking, index, name) for index, name in sorted(socket.if_nameindex())]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        found = [_read_device(sock, index, name) for index, name in sorted(socket.if_nameindex())]
     return [device for device in found if device is not None]
 
 
@@ -46,10 +46,10 @@ def device(name: str) -> Device:
 
 def bring_up(name: str) -> None:
     """Set a device of the current namespace up; raises OSError."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        ifreq = bytearray(_ioctl(asking, interface.SIOCGIFFLAGS, name))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        ifreq = bytearray(_ioctl(sock, interface.SIOCGIFFLAGS, name))
         struct.pack_into("H", ifreq, 16, struct.unpack_from("H", ifreq, 16)[0] | interface.IFF_UP)
-        fcntl.ioctl(asking.fileno(), interface.SIOCSIFFLAGS, bytes(ifreq))
+        fcntl.ioctl(sock.fileno(), interface.SIOCSIFFLAGS, bytes(ifreq))
 
 
 def linktype(of: Device) -> int:
@@ -86,17 +86,17 @@ def check_packet_request(request: OpenPacketSocket) -> None:
     if not 1 <= request.snaplen <= MAX_SNAPLEN:
         raise BrokerError(f"a snaplen of {request.snaplen} is not possible", f"give 1 to {MAX_SNAPLEN}")
     with open("/proc/meminfo", encoding="ascii") as lines:
-        spare = spare_memory(lines)
-    if request.block_size * request.block_count > spare:
+        available = spare_memory(lines)
+    if request.block_size * request.block_count > available:
         raise BrokerError(
             f"no memory for a ring of {request.block_size * request.block_count >> 20} MiB", "capture on fewer devices"
         )
 
 
 def spare_memory(meminfo: Iterable[str]) -> int:
-    """Bytes that rings may take: what is free or can be freed (proc(5), MemAvailable), less an eighth of the host's.
+    """Return the bytes that rings may use: those free or reclaimable (proc(5), MemAvailable), less an eighth of all.
 
-    A ring is the kernel's memory, which no limit of the app's counts, and nothing swaps out.
+    A ring is the kernel's memory, which no limit of the app counts and which is never swapped out.
     """
     sizes = {name: int(rest.split()[0]) << 10 for name, _, rest in (line.partition(":") for line in meminfo)}
     return sizes["MemAvailable"] - sizes["MemTotal"] // 8
@@ -151,17 +151,17 @@ def _attach(sock: socket.socket, program: bytes) -> None:
     sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, fprog)
 
 
-def _described(asking: socket.socket, index: int, name: str) -> Device | None:
-    """None when the device went away meanwhile."""
+def _read_device(sock: socket.socket, index: int, name: str) -> Device | None:
+    """Return the device, or None if it has disappeared meanwhile."""
     try:
-        hardware = struct.unpack_from("H", _ioctl(asking, interface.SIOCGIFHWADDR, name), 16)[0]
-        flags = struct.unpack_from("H", _ioctl(asking, interface.SIOCGIFFLAGS, name), 16)[0]
-        mtu = struct.unpack_from("i", _ioctl(asking, interface.SIOCGIFMTU, name), 16)[0]
+        hardware = struct.unpack_from("H", _ioctl(sock, interface.SIOCGIFHWADDR, name), 16)[0]
+        flags = struct.unpack_from("H", _ioctl(sock, interface.SIOCGIFFLAGS, name), 16)[0]
+        mtu = struct.unpack_from("i", _ioctl(sock, interface.SIOCGIFMTU, name), 16)[0]
     except OSError:
         return None
     return Device(name, index, hardware, bool(flags & interface.IFF_UP), mtu)
 
 
-def _ioctl(asking: socket.socket, request: int, name: str) -> bytes:
+def _ioctl(sock: socket.socket, request: int, name: str) -> bytes:
     ifreq = name.encode(errors="surrogateescape").ljust(40, b"\0")  # struct ifreq, linux/if.h
-    return fcntl.ioctl(asking.fileno(), request, ifreq)
+    return fcntl.ioctl(sock.fileno(), request, ifreq)

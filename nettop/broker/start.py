@@ -1,4 +1,4 @@
-"""Starting a broker, with the rights it needs and without leaving them to the app."""
+"""Starting a broker with the rights it needs, which the app then gives up."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nettop.errors import BrokerError, NotPermitted
 Mode = Literal["auto", "root", "sudo", "doas", "pkexec"]
 
 HELLO_SECONDS = 15.0
-# Everything the app imports late, for an app that will not be able to read its own files after the drop.
+# Late imports of the app, for an app that cannot read its own files after the drop.
 PRELOAD = ("numpy", "textual.app", "textual.widgets", "scapy.all", "nettop.cli")
 _NO_RIGHTS = "run `sudo nettop`, or `nettop demo`, or open a recording with -r"
 _PROMPT = "[sudo] nettop starts its broker as root; password for %p: "
@@ -73,12 +73,12 @@ def attach(sock: socket.socket, *, drop: bool = False) -> Broker:
 
 
 def broker_command(*options: str) -> list[str]:
-    """Return the command that runs a broker, for whoever starts one itself with a socket as its stdin."""
+    """Return the command that runs a broker, for a caller that starts one with a socket as its stdin."""
     return [sys.executable, "-I", "-m", "nettop.broker", *options]
 
 
 def _launch(
-    before: Sequence[str],
+    prefix: Sequence[str],
     options: Sequence[str],
     *,
     drop: bool,
@@ -87,13 +87,13 @@ def _launch(
 ) -> Broker:
     was_root = os.geteuid() == 0
     ours, theirs = wire.pair()
-    command = [*before, *broker_command(*options)]
+    command = [*prefix, *broker_command(*options)]
     with theirs:
         # sudo and doas need the terminal's session to ask for a password.
-        process = subprocess.Popen(command, stdin=theirs.fileno(), start_new_session=not before)
+        process = subprocess.Popen(command, stdin=theirs.fileno(), start_new_session=not prefix)
     try:
         meanwhile()
-        greeting = _hello(ours, process, None if before else HELLO_SECONDS)
+        greeting = _hello(ours, process, None if prefix else HELLO_SECONDS)
         if drop:
             drop_app(preload=PRELOAD if preload else ())
     except BaseException:
@@ -114,12 +114,12 @@ def _hello(sock: socket.socket, process: subprocess.Popen[bytes] | None, seconds
     sock.settimeout(None)
     greeting = received[0].get("hello") if received else None
     if not isinstance(greeting, dict):
-        raise _refused(process)
+        raise _start_error(process)
     _check_rights(greeting)
     return greeting
 
 
-def _refused(process: subprocess.Popen[bytes] | None) -> BrokerError:
+def _start_error(process: subprocess.Popen[bytes] | None) -> BrokerError:
     if process is None:
         return BrokerError("there is no broker at the other end")
     status = _reap(process)

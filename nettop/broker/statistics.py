@@ -10,7 +10,7 @@ _FILES = ("snmp", "snmp6", "netstat", "softnet_stat", "netfilter/nfnetlink_queue
 
 
 def listing() -> bytes:
-    """One block a file: "== /proc/net/NAME" on a line, then what the file says. A file that is not there is missing."""
+    """Return one block for each file: "== /proc/net/NAME" on a line, then its content. A missing file has no block."""
     return b"".join(_block(name) for name in _FILES)
 
 

@@ -1,4 +1,4 @@
-"""The sysctls that may be read, the two that may be set, and both, in the namespace the caller has entered."""
+"""Reading the listed sysctls and setting two of them, in the namespace the caller has entered."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def open_to_read(name: str) -> int:
 
 
 def listing() -> bytes:
-    """`name = value` lines of net.netfilter.* and what else the screens need, sorted by name."""
+    """Return `name = value` lines of net.netfilter.* and the other sysctls that screens need, sorted by name."""
     try:
         netfilter = [f"net.netfilter.{entry}" for entry in os.listdir(f"{_ROOT}/net/netfilter")]
     except OSError:

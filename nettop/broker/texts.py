@@ -1,4 +1,4 @@
-"""The text snapshots a child makes: which tool renders each kind, with which rights, and whether it printed all."""
+"""The text snapshots that a child makes: the tool for each kind, its rights, and a check for cut output."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nettop.kinds import TextKind
 
 SECONDS = 15.0  # one listing of 20,000 rules under continuous commits did not finish within this
 # The official binding where Debian and Ubuntu put it; a venv does not see it, loading it by path works.
-_BINDINGS = ("/usr/lib/python3/dist-packages/nftables/__init__.py",)
+_BINDING_PATHS = ("/usr/lib/python3/dist-packages/nftables/__init__.py",)
 _LIST_RULESET = b"list ruleset"
 _ROOT_GROUP = 0  # /proc/net/ip_tables_names is readable for root's group (mode 0440)
 
@@ -51,8 +51,8 @@ def _run(nft: Any) -> bytes:
     result = nft.nft_run_cmd_from_buffer(context, _LIST_RULESET)
     text: bytes = nft.nft_ctx_get_output_buffer(context) or b""
     if result != 0:
-        complaint: bytes = nft.nft_ctx_get_error_buffer(context) or b""
-        raise BrokerError(f"libnftables: {complaint.decode(errors='replace').strip() or result}")
+        message: bytes = nft.nft_ctx_get_error_buffer(context) or b""
+        raise BrokerError(f"libnftables: {message.decode(errors='replace').strip() or result}")
     if text and not text.endswith(b"}\n"):
         raise BrokerError("libnftables gave a cut listing")
     return text
@@ -64,7 +64,7 @@ def _flags(nft: Any) -> int:
 
 
 def _binding() -> ModuleType:
-    for path in _BINDINGS:
+    for path in _BINDING_PATHS:
         folder = os.path.dirname(path)
         spec = importlib.util.spec_from_file_location("nftables", path, submodule_search_locations=[folder])
         if spec and spec.loader and os.path.exists(path):

@@ -1,4 +1,4 @@
-"""Messages between app and broker: one JSON object a SOCK_SEQPACKET packet, descriptors beside it (SCM_RIGHTS).
+"""Messages between app and broker: one JSON object a SOCK_SEQPACKET packet, with its descriptors (SCM_RIGHTS).
 
 An object too long for one packet travels as a sealed memfd. Lengths are limited on both sides.
 """
@@ -28,7 +28,7 @@ class WireError(BrokerError):
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
-    """Two connected ends: one for the app, one for the broker (which gets it as its stdin)."""
+    """Return two connected ends: one for the app, one for the broker (which gets it as its stdin)."""
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
@@ -37,7 +37,7 @@ def send(
 ) -> None:
     """Send one message with descriptors (they stay open here). Raises OSError when the other end is gone.
 
-    With long_allowed False (to the broker, which takes none) a message longer than a packet raises WireError.
+    With long_allowed False (to the broker, which accepts none) a message longer than a packet raises WireError.
     """
     payload = json.dumps(message, separators=(",", ":")).encode()
     if len(payload) <= MAX_PACKET:
@@ -52,13 +52,13 @@ def send(
         os.close(body)
 
 
-def receive(sock: socket.socket, *, take_fds: bool = True) -> tuple[Message, list[int]] | None:
-    """One message and its descriptors, or None at the end. Raises WireError; no descriptor is left open then.
+def receive(sock: socket.socket, *, allow_fds: bool = True) -> tuple[Message, list[int]] | None:
+    """Return one message and its descriptors, or None at the end. Raises WireError; no descriptor is left open then.
 
-    With take_fds False (the broker's side) descriptors and long messages are refused.
+    With allow_fds False (the broker's side) descriptors and long messages are refused.
     """
-    room = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
-    payload, ancillary, flags, _ = sock.recvmsg(MAX_PACKET, room, socket.MSG_CMSG_CLOEXEC)
+    ancillary_size = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
+    payload, ancillary, flags, _ = sock.recvmsg(MAX_PACKET, ancillary_size, socket.MSG_CMSG_CLOEXEC)
     fds = _descriptors(ancillary)
     try:
         if not payload and not flags & socket.MSG_TRUNC:
@@ -67,9 +67,9 @@ def receive(sock: socket.socket, *, take_fds: bool = True) -> tuple[Message, lis
             return None
         if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
             raise WireError(f"a message of more than {MAX_PACKET} bytes or {MAX_FDS} descriptors")
-        if fds and not take_fds:
+        if fds and not allow_fds:
             raise WireError("descriptors are not taken here")
-        return _decode(payload, fds, long_allowed=take_fds), fds
+        return _decode(payload, fds, long_allowed=allow_fds), fds
     except BrokerError:
         for fd in fds:
             os.close(fd)

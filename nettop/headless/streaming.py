@@ -33,7 +33,7 @@ def sources(options: argparse.Namespace, plumbing: Plumbing) -> Iterator[LiveSou
     """
     with start(read_only=options.read_only) as broker:
         live = LiveSources(broker, broker.netns(options.netns), plumbing)
-        broker.gone = _let_go(live, plumbing)
+        broker.on_gone = _let_go(live, plumbing)
         try:
             yield live
         finally:
@@ -55,7 +55,7 @@ def _let_go(live: LiveSources, plumbing: Plumbing) -> Callable[[Netns, str], Non
 
 def finish(live: LiveSources, plumbing: Plumbing) -> None:
     """End every source, at once: the broker first, since they may wait for its answer. What they had put stays."""
-    live.broker.gone = None
+    live.broker.on_gone = None
     plumbing.halt()
     live.broker.close()
     plumbing.close()

@@ -68,7 +68,7 @@ class LiveSession(RunSession):
         self._buffer = buffer
         self._beside: tuple[LiveSources, ...] = ()  # of the other namespaces whose flows are shown
         self._running: tuple[LiveSources, ...] = ()  # of all these and, for a moment, of the next ones
-        broker.gone = self._gone  # before anything is open there: a namespace may go at any moment
+        broker.on_gone = self._gone  # before anything is open there: a namespace may go at any moment
         try:
             self._sources, *beside = self._control.submit(lambda: self._begin(self._run, netns)).result()
             self._beside = tuple(beside)
@@ -352,5 +352,5 @@ class LiveSession(RunSession):
 
     def _unblock(self) -> None:
         """Without the broker every call that is under way fails at once."""
-        self._broker.gone = None
+        self._broker.on_gone = None
         self._broker.close()

@@ -27,7 +27,7 @@ def main(plan: dict[str, Any]) -> int:
     except NettopError as error:
         say("error", type=type(error).__name__, text=str(error), code=error.exit_code)
         return error.exit_code
-    broker.gone = lambda netns, why: say("gone", label=netns.label, why=why)
+    broker.on_gone = lambda netns, why: say("gone", label=netns.label, why=why)
     netns = broker.netns(plan.get("netns", ""))
     say("ready", pid=os.getpid(), broker=broker.pid)
     for what in plan.get("do", []):

@@ -17,12 +17,12 @@ pytestmark = pytest.mark.kernel
 
 
 class Ends:
-    """What broker.gone was called with; as the app does, closes the descriptors it holds there."""
+    """What broker.on_gone was called with; as the app does, closes the descriptors it holds there."""
 
     def __init__(self, broker: Broker, descriptors: list[int]) -> None:
         self.seen: queue.Queue[tuple[Netns, str]] = queue.Queue()
         self._descriptors = descriptors
-        broker.gone = self._gone
+        broker.on_gone = self._gone
 
     def _gone(self, netns: Netns, why: str) -> None:
         while self._descriptors:

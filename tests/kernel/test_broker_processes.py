@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from nettop.broker.children import Work
+from nettop.broker.children import ChildTask
 from nettop.broker.children import start as start_child
 from nettop.broker.client import Broker
 from nettop.broker.processes import list_processes
@@ -219,7 +219,7 @@ def test_a_process_that_cannot_be_looked_into_is_unknown(lab: Lab) -> None:
 def pids_a_child_sees(ns: str, capabilities: frozenset[int]) -> list[int | None]:
     """The pids that a child with these capabilities lists in the namespace."""
     netns = os.open(netns_path(ns), os.O_RDONLY)
-    child = start_child(Work("processes", list_processes, netns, 10, capabilities))
+    child = start_child(ChildTask("processes", list_processes, netns, 10, capabilities))
     os.close(netns)
     assert select.select([child.pidfd], [], [], 30)[0]
     fd = child.outcome()

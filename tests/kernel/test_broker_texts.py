@@ -46,15 +46,15 @@ def test_without_the_binding_the_nft_program_gives_the_same(lab: Lab, monkeypatc
     import select
 
     from nettop.broker import texts
-    from nettop.broker.children import Work, start
+    from nettop.broker.children import ChildTask, start
     from nettop.broker.privileges import NET_ADMIN
     from tests.kernel.namespaces import netns_path
 
-    monkeypatch.setattr(texts, "_BINDINGS", ())
+    monkeypatch.setattr(texts, "_BINDING_PATHS", ())
     ns = lab.netns()
     run_in(ns, "nft", "-f", "-", stdin=RULESET)
     netns = os.open(netns_path(ns), os.O_RDONLY)
-    child = start(Work("nft", texts.list_ruleset, netns, 10, frozenset({NET_ADMIN})))
+    child = start(ChildTask("nft", texts.list_ruleset, netns, 10, frozenset({NET_ADMIN})))
     os.close(netns)
     assert select.select([child.pidfd], [], [], 30)[0]
     fd = child.outcome()

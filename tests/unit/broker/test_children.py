@@ -10,16 +10,16 @@ from collections.abc import Callable
 import pytest
 
 from nettop.broker import children, server, texts
-from nettop.broker.children import Child, Work
+from nettop.broker.children import ChildProcess, ChildTask
 from nettop.broker.failures import from_fields
 from nettop.errors import BrokerError, FilterError
 
 
-def child_of(run: Callable[[], object], seconds: float = 10.0) -> Child:
-    return children.start(Work("the test", lambda: run() and None, None, seconds))
+def child_of(run: Callable[[], object], seconds: float = 10.0) -> ChildProcess:
+    return children.start(ChildTask("the test", lambda: run() and None, None, seconds))
 
 
-def outcome(child: Child) -> bytes:
+def outcome(child: ChildProcess) -> bytes:
     """What the child wrote, once it has ended; fails after thirty seconds."""
     assert select.select([child.pidfd], [], [], 30)[0], "the child does not end"
     fd = child.outcome()
@@ -96,4 +96,4 @@ def test_a_tool_that_is_not_installed_is_named_with_a_remedy() -> None:
 def test_every_kind_of_text_has_its_tool() -> None:
     from nettop.kinds import TextKind
 
-    assert set(texts.TOOLS) == set(TextKind) - set(server.READ_HERE)
+    assert set(texts.TOOLS) == set(TextKind) - set(server.PROC_TEXTS)

@@ -18,25 +18,25 @@ OTHERS = {"pid:1": Netns(1, "pid:1", 77), "lab": Netns(2, "lab", 78)}
 
 
 class Closing(Broker):
-    """Another thread closes it just after it was looked whom to tell."""
+    """Another thread closes it just after on_gone was read."""
 
-    asked = 0
+    reads = 0
 
     @property
-    def gone(self) -> Callable[[Netns, str], None] | None:
-        self.asked += 1
-        return (lambda netns, why: None) if self.asked == 1 else None
+    def on_gone(self) -> Callable[[Netns, str], None] | None:
+        self.reads += 1
+        return (lambda netns, reason: None) if self.reads == 1 else None
 
-    @gone.setter
-    def gone(self, value: Callable[[Netns, str], None] | None) -> None:
-        """Forgotten already."""
+    @on_gone.setter
+    def on_gone(self, value: Callable[[Netns, str], None] | None) -> None:
+        """Ignore the value."""
 
 
 def answer(sock: socket.socket) -> None:
-    """Names every namespace, to the end."""
+    """Answer every GetNetns until the end."""
     while (received := wire.receive(sock)) is not None:
-        asked = received[0]
-        wire.send(sock, {"id": asked["id"], "body": asdict(OTHERS.get(asked["spec"], HOME))})
+        request = received[0]
+        wire.send(sock, {"id": request["id"], "body": asdict(OTHERS.get(request["spec"], HOME))})
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 def test_a_namespace_may_go_while_the_app_closes(ends: tuple[socket.socket, socket.socket]) -> None:
     broker = Closing(ends[0], HELLO)
-    broker._lost(HOME, "deleted")
+    broker._report_gone(HOME, "deleted")
     broker.close()
 
 

@@ -95,7 +95,7 @@ def test_the_broker_takes_no_descriptors(ends: Pair) -> None:
     before = open_descriptors()
     wire.send(ends[0], {"id": 1}, [0])
     with pytest.raises(wire.WireError, match="not taken"):
-        wire.receive(ends[1], take_fds=False)
+        wire.receive(ends[1], allow_fds=False)
     assert open_descriptors() <= before
 
 
