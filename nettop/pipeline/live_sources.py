@@ -18,7 +18,7 @@ from nettop.pipeline.source_thread import SourceThread
 from nettop.sources.dumps import DumpSource
 from nettop.sources.netlink import NetlinkEvents
 from nettop.sources.ring import PacketRing
-from nettop.sources.texts import Texts
+from nettop.sources.texts import TextSource
 
 MAX_SNAPLEN = 262_144
 _REST_OF_COST = 50  # changes that are passed on rest as many times as long as the dump they ask for last took
@@ -72,7 +72,7 @@ class LiveSources:
         self.run_rings(rings)
 
     def open_rings(self, devices: Sequence[str], expression: str, snaplen: int = MAX_SNAPLEN) -> list[OpenRing]:
-        """The rings, filling already, to be given to run_rings or close_rings. On failure none is left open."""
+        """Return the rings, filling already, to be given to run_rings or close_rings. On failure none is left open."""
         rings: list[OpenRing] = []
         try:
             for name in dict.fromkeys(devices):
@@ -132,7 +132,7 @@ class LiveSources:
             every_s, rounds = feed.polling(looked_at, recorded)
             if isinstance(source, DumpSource):
                 source.pace(every_s, rounds)
-            elif isinstance(source, Texts):
+            elif isinstance(source, TextSource):
                 source.pace(every_s)
             if before is not None and feed.polling(*before) != (every_s, rounds) == feed.polling((), True):
                 self._poke(feed.name)
@@ -161,7 +161,7 @@ class LiveSources:
 
     def _texts(self, feed: Feed, once: bool) -> None:
         stream, seq = self._stream(feed), self._plumbing.seq
-        source = Texts(stream, self.broker, self.netns, feed.texts, seq, feed.every_s, once, feed.share)
+        source = TextSource(stream, self.broker, self.netns, feed.texts, seq, feed.every_s, once, feed.share)
         self._asks(feed, source, stream)
 
     def _events(self, feed: Feed, program: bytes = b"") -> None:
@@ -176,7 +176,7 @@ class LiveSources:
             self._poke(name)
 
     def _rest(self, feed: Feed) -> int:
-        """How long the changes of a feed are not passed on: a busy routing daemon must not keep us busy."""
+        """Return how long the changes of a feed are not passed on: a busy routing daemon must not keep us busy."""
         if not feed.rest_s:
             return 0
         woken = (self._named[name][1] for name in feed.wakes if name in self._named)
@@ -186,7 +186,7 @@ class LiveSources:
     def _stream(self, feed: Feed) -> Stream:
         return feed.new_stream(self._plumbing.stream_id(), self.netns.label)
 
-    def _asks(self, feed: Feed, source: DumpSource | Texts, stream: Stream) -> None:
+    def _asks(self, feed: Feed, source: DumpSource | TextSource, stream: Stream) -> None:
         """Run a source that asks for what it reads, and can be poked."""
         thread = self._plumbing.start(source, feed.name, wait=True, stream=stream.id, listens=False)
         self._keep(feed, source, thread)
@@ -205,7 +205,7 @@ class LiveSources:
     def _poke(self, name: str) -> None:
         if name in self._named:
             _, source, thread = self._named[name]
-            if isinstance(source, (DumpSource, Texts)):
+            if isinstance(source, (DumpSource, TextSource)):
                 source.poke()
                 thread.wake()
 

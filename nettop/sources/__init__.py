@@ -1,1 +1,1 @@
-"""Where batches come from: packet rings, netlink sockets, recordings."""
+"""The sources of batches: packet rings, netlink sockets, recordings."""

@@ -1,6 +1,6 @@
 """Many datagrams in one system call: recvmmsg(2), which Python does not wrap, into slots that become one dense buffer.
 
-Half the processor time of a recv a datagram, and the interpreter lock is released once for a thousand of them.
+It takes half the processor time of one recv per datagram and releases the interpreter lock once for a thousand of them.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 SLOT_SIZE = 64 << 10  # bytes; the kernel's own netlink messages are 32 KiB at most (netlink_recvmsg)
-_STRIDE = SLOT_SIZE + 192  # slots must not all fall into the same sets of the caches
+_STRIDE = SLOT_SIZE + 192  # slots must not all map to the same cache sets
 _SLOTS = 1024
-_WIDE = 2048  # bytes: rows wider than this are packed one by one, so that a giant does not blow up the rest
+_WIDE = 2048  # bytes: above this, rows are packed one by one, so that one long datagram does not widen all
 
 
 class _IoVec(ctypes.Structure):
@@ -58,7 +58,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Slots:
-    """Room for a thousand datagrams. Only the pages that datagrams reach into are ever real memory."""
+    """Buffers for a thousand datagrams. Only pages that datagrams have reached occupy memory."""
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, _SLOTS * _STRIDE)
@@ -71,15 +71,15 @@ class Slots:
         words = np.frombuffer(memoryview(self._headers).cast("B"), np.uint32)
         self._lengths = words[_MMsgHdr.len.offset // 4 :: ctypes.sizeof(_MMsgHdr) // 4]
 
-    def receive(self, fd: int, most: int = _SLOTS) -> Received:
-        """Up to `most` datagrams that wait in the socket.
+    def receive(self, fd: int, max_datagrams: int = _SLOTS) -> Received:
+        """Return up to `max_datagrams` queued datagrams of a socket. Never blocks.
 
-        Raises BlockingIOError when nothing waits, OSError (ENOBUFS …) as recv does. Never blocks.
+        Raises BlockingIOError when none is queued, and OSError as recv does (ENOBUFS for example).
         """
-        count = _libc.recvmmsg(fd, self._headers, min(most, _SLOTS), socket.MSG_DONTWAIT, None)
+        count = _libc.recvmmsg(fd, self._headers, min(max_datagrams, _SLOTS), socket.MSG_DONTWAIT, None)
         if count < 0:
-            failed = ctypes.get_errno()
-            raise OSError(failed, os.strerror(failed))
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
         lengths = self._lengths[:count].copy()
         width = (int(lengths.max()) + 7) & ~7
         if width > _WIDE:
@@ -98,7 +98,7 @@ class Slots:
 
 
 def joined(parts: list[Received]) -> Received:
-    """The datagrams of all parts, in order, in one buffer."""
+    """Return the datagrams of all parts, in order, in one buffer."""
     if len(parts) == 1:
         return parts[0]
     starts = np.cumsum([0, *(len(part.buf) for part in parts[:-1])])

@@ -1,4 +1,4 @@
-"""A source that asks the kernel for dumps: at its start, by time, when poked, and again when one was not complete."""
+"""A source of kernel dumps: at its start, periodically, when poked, and again if one was incomplete."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from nettop.errors import BrokerError
 from nettop.sources.exchange import Exchange, Round
 from nettop.sources.netlink import Receiver
 
-SHARE = 0.03  # of a core: what one kind of dump may cost, so that all polling stays below the 5 % that are promised
-_DOWNSTREAM = 1.6  # receiving is most of a dump's cost; decoding and applying its rows add about this factor
-_RETRIES_NS = (0, 200_000_000, 1_000_000_000)  # pauses before an incomplete dump is asked for again
-_READ_NS = 10_000_000  # one read goes on for so long with what is there at once
+SHARE = 0.03  # of a core, for one kind of dump: all polling must stay below 5 %
+_DOWNSTREAM = 1.6  # the cost of a dump with decoding and applying its rows, relative to receiving it
+_RETRIES_NS = (0, 200_000_000, 1_000_000_000)  # pauses before an incomplete dump is requested again
+_READ_NS = 10_000_000  # the longest one read goes on while answers are there
 _SECOND = 1_000_000_000
 
 
 class DumpSource:
     """Runs rounds of dumps in turns: all `rounds` at the start and when poked, `polled` ones every `interval` seconds.
 
-    `interval` None: one turn, then the End. With `share` the interval stretches so that the turns take at most that
+    `interval` None: one turn, then the End. With `share` the interval is stretched so that the turns take at most that
     part of a core. poke() is thread-safe; the thread that waits on due_ns() must be woken after it.
     """
 
@@ -48,19 +48,19 @@ class DumpSource:
         self._tries = 0
         self._announced = False
         self._poked = True
-        self._busy_ns = 0  # what the turn under way has cost
-        self._cost_ns: int | None = None  # and the one before
+        self._busy_ns = 0  # the cost of the current turn
+        self._cost_ns: int | None = None  # of the turn before
         self._began_ns = self._next_ns = self._rest_until_ns = 0
-        self._stretched_ns = 0  # the least from one turn's beginning to the next one's, by what the last ones cost
-        self._answered = 0  # bytes of the round under way
-        self._not_before_ns: dict[Round, int] = {}  # when those whose answers are large may be polled again
+        self._stretched_ns = 0  # the shortest interval that `share` allows, by the cost of the last turns
+        self._answered = 0  # bytes of the current round
+        self._not_before_ns: dict[Round, int] = {}  # when rounds with large answers may be polled again
 
     def fileno(self) -> int:
-        """The netlink socket."""
+        """Return the netlink socket."""
         return self._receiver.fileno()
 
     def due_ns(self) -> int | None:
-        """When the next dump is to be asked for; while one is under way, when it is given up."""
+        """Return the time of the next request or, during a dump, of its timeout, in monotonic ns."""
         if self._exchange.active:
             return self._exchange.due_ns
         if self._todo:
@@ -69,23 +69,23 @@ class DumpSource:
 
     @property
     def cost_ns(self) -> int:
-        """What the last turn took, in time of our thread and of the broker's."""
+        """The cost of the last turn, in time of our thread and of the broker's."""
         return self._cost_ns or 0
 
     def poke(self) -> None:
-        """Ask for all rounds now (after the turn under way, and a rest as long as that turn cost)."""
+        """Run all rounds now (after the current turn and a pause as long as its cost)."""
         self._poked = True
 
     def pace(self, interval: float | None, polled: Sequence[Round]) -> None:
-        """Poll these rounds this often from now on. As thread-safe as poke()."""
+        """Poll these rounds every `interval` seconds from now on. Thread-safe, like poke()."""
         self._interval_ns, self._polled = None if interval is None else int(interval * _SECOND), tuple(polled)
 
     def read(self, max_bytes: int) -> list[Item]:
-        """The beginning of a dump that is due, or what comes of the one under way: of a small one everything."""
+        """Return the begin mark of a dump that is due, or the next answers of the current one (all of a small one)."""
         items: list[Item] = [] if self._announced else [StreamAdded(self._stream, self._seq.next())]
         self._announced = True
         if not self._exchange.active:
-            items += self._receiver.receive(max_bytes)  # late answers of a dump that was given up
+            items += self._receiver.receive(max_bytes)  # late answers of a dump that timed out
             self._start_turn()
             if self._todo and time.monotonic_ns() >= self._next_ns:
                 items += self._exchange.begin(self._todo[0])
@@ -96,15 +96,15 @@ class DumpSource:
     def _answers(self, max_bytes: int) -> list[Item]:
         items, until = list[Item](), time.monotonic_ns() + _READ_NS
         while self._exchange.active and max_bytes > 0 and time.monotonic_ns() < until:
-            came = self._continue(max_bytes)
-            if not came:
+            answers = self._continue(max_bytes)
+            if not answers:
                 break
-            items += came
-            max_bytes -= sum(len(item.buf) for item in came if isinstance(item, Batch))
+            items += answers
+            max_bytes -= sum(len(item.buf) for item in answers if isinstance(item, Batch))
         return items
 
     def losses(self) -> list[Item]:
-        """Gaps and Counters since the last call; a dump with a Gap in it is not complete."""
+        """Return the Gaps and Counters since the last call. A dump with a Gap in it is incomplete."""
         return self._receiver.losses() if self._announced else []
 
     def close(self) -> None:
@@ -130,13 +130,13 @@ class DumpSource:
     def _continue(self, max_bytes: int) -> list[Item]:
         began = time.thread_time_ns()
         items = self._exchange.read(max_bytes)
-        self._busy_ns += time.thread_time_ns() - began + self._exchange.take_sent_ns()
+        self._busy_ns += time.thread_time_ns() - began + self._exchange.pop_sent_ns()
         self._answered += sum(len(item.buf) for item in items if isinstance(item, Batch))
         if self._exchange.active:
             return items
-        under_way, answered, self._answered = self._todo[0], self._answered, 0
-        if under_way.rest_ns_a_byte:
-            self._not_before_ns[under_way] = self._began_ns + answered * under_way.rest_ns_a_byte
+        current, answered, self._answered = self._todo[0], self._answered, 0
+        if current.rest_ns_a_byte:
+            self._not_before_ns[current] = self._began_ns + answered * current.rest_ns_a_byte
         again = not self._exchange.complete and not self._exchange.refused
         if again and self._tries < len(_RETRIES_NS):
             self._next_ns = time.monotonic_ns() + _RETRIES_NS[self._tries]
@@ -147,14 +147,14 @@ class DumpSource:
         return items if self._todo else items + self._end_turn()
 
     def _turn_ns(self) -> int:
-        """When the next turn begins by time."""
+        """Return the time of the next periodic turn."""
         return self._began_ns + max(self._interval_ns or 0, self._stretched_ns)
 
     def _end_turn(self) -> list[Item]:
         now = time.monotonic_ns()
         if self._interval_ns is None:
             return [End(self._stream.id, self._seq.next())]
-        # One slow turn (the machine was busy, another dump held the broker) must not silence the next minute.
+        # One slow turn (the machine was busy, another dump held the broker) must not stop polling for the next minute.
         cost = self._busy_ns if self._cost_ns is None else min(self._busy_ns, self._cost_ns)
         self._cost_ns = self._busy_ns
         self._stretched_ns = int(cost * _DOWNSTREAM / self._share) if self._share else 0

@@ -1,4 +1,4 @@
-"""One netlink dump: the request the broker sends, its answers read to the end, and the marks around them."""
+"""One netlink dump: the requests that the broker sends, all their answers, and the marks around them."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from nettop.broker.client import Broker, NetlinkSocket, ReadRequest
 from nettop.broker.requests import DumpFilter, SetName
 from nettop.linux.netlink import NLM_F_DUMP, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NLMSG_HDRLEN
 from nettop.sources.netlink import Receiver
-from nettop.sources.sysctls import Sysctls
+from nettop.sources.sysctls import SysctlReader
 
-_PASSING = frozenset({0, errno.EBUSY, errno.EINTR, errno.EAGAIN, errno.ENOBUFS})
+_TRANSIENT = frozenset({0, errno.EBUSY, errno.EINTR, errno.EAGAIN, errno.ENOBUFS})
 _FLAGS_SHIFT, _TYPE_SHIFT = (16, 0) if sys.byteorder == "little" else (0, 16)  # u16 type, u16 flags read as one u32
-_DATAGRAMS = 96  # a call: about 3 MB of a dump
-_PART = 2 << 20  # bytes: one such call makes a batch
-_SLACK = 32  # a part of the answers, and so many, may come and go while they are given
-_SILENCE_NS = 5_000_000_000  # the kernel goes on with a dump inside our recv: it never lets us wait this long
+_MAX_DATAGRAMS = 96  # per system call: about 3 MB of a dump
+_PART = 2 << 20  # bytes of a batch: one such call
+_SLACK = 32  # tolerated difference of the count: this many answers, plus one in this many
+_TIMEOUT_NS = 5_000_000_000  # the kernel continues a dump inside our recv: it never takes this long
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ScopedRead:
     """A read with its scope: the flows of a conntrack dump that a filter selects, or the elements of one set."""
 
     what: ReadRequest
@@ -38,22 +38,22 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What stands between two marks: the requests sent one after the other, and what must not change meanwhile."""
+    """The requests between two marks, sent one after the other, and the sysctls that check their answers."""
 
     what: str  # DumpMark.what
-    requests: tuple[ReadRequest | Asked, ...]
-    steady: str = ""  # a sysctl that must read the same before, meanwhile and after
-    counted: str = ""  # a sysctl that says about how many answers there must be
-    rest_ns_a_byte: int = 0  # of its answers: so long it is not polled again, where others are polled with it
+    requests: tuple[ReadRequest | ScopedRead, ...]
+    steady: str = ""  # a sysctl that must not change during the round
+    counted: str = ""  # a sysctl with the approximate number of answers
+    rest_ns_a_byte: int = 0  # pause per byte of its answers before it is polled again together with others
 
     def filtered(self, dump_filter: DumpFilter) -> Round:
-        """Return this round for the flows that the filter selects: the number of answers is not known then."""
-        requests = tuple(Asked(what, dump_filter) for what in self.requests if isinstance(what, ReadRequest))
+        """Return this round for the flows that the filter selects; the number of answers is then unknown."""
+        requests = tuple(ScopedRead(what, dump_filter) for what in self.requests if isinstance(what, ReadRequest))
         return replace(self, requests=requests, counted="")
 
 
 class Exchange:
-    """Runs one Round at a time on a socket of its own. Never raises on what the kernel answers: it is not complete."""
+    """Runs one Round at a time on its own socket. An error from the kernel makes it incomplete and is not raised."""
 
     def __init__(
         self, stream: int, broker: Broker, netlink_socket: NetlinkSocket, receiver: Receiver, seq: Counter64
@@ -64,92 +64,92 @@ class Exchange:
         self._receiver = receiver
         self._seq = seq
         self._round: Round | None = None
-        self._left: list[ReadRequest | Asked] = []
+        self._remaining: list[ReadRequest | ScopedRead] = []
         self._sequence = 0
         self._is_dump = True
-        self._asked = False  # the round's first request is sent
-        self._sysctls = Sysctls(broker, netlink_socket.netns)
-        self._steady = ""  # what the round's sysctls said at its begin
+        self._requested = False  # the round's first request is sent
+        self._sysctls = SysctlReader(broker, netlink_socket.netns)
+        self._steady = ""  # values of the round's sysctls at its start
         self._count = 0
         self._answers = 0
         self._shortfall = Shortfall()
-        self._heard_ns = self._sent_ns = 0
+        self._answered_ns = self._sent_ns = 0
         self.complete = False  # of the last round that ended
-        self.refused = False  # it ended in an error that asking again does not mend
+        self.refused = False  # it ended in an error that a retry does not solve
 
     def close(self) -> None:
-        """Close what was opened for looking; the socket is the caller's."""
+        """Close the sysctls; the socket is the caller's."""
         self._sysctls.close()
 
     @property
     def active(self) -> bool:
-        """Whether a round is under way."""
+        """Whether a round is running."""
         return self._round is not None
 
     @property
     def due_ns(self) -> int:
-        """When a silent kernel ends the round, on time.monotonic_ns; 0 where nothing was asked yet."""
-        return self._heard_ns + _SILENCE_NS if self._asked else 0
+        """Timeout of the round if the kernel does not answer, in monotonic ns; 0 before the first request."""
+        return self._answered_ns + _TIMEOUT_NS if self._requested else 0
 
-    def take_sent_ns(self) -> int:
-        """How long the broker took for the requests since this was last asked: its send runs a dump's first part."""
+    def pop_sent_ns(self) -> int:
+        """Return the ns that the broker took for requests since the last call: its send runs a dump's first part."""
         sent, self._sent_ns = self._sent_ns, 0
         return sent
 
-    def begin(self, wanted: Round) -> list[Item]:
-        """The first mark, which must be on its way before the request is sent with the first read().
+    def begin(self, next_round: Round) -> list[Item]:
+        """Return the first mark. The first read() sends the request, after the mark has been put in the queue.
 
-        An event that is older than the mark but younger than the answers would else seem to be of before the dump.
+        Otherwise an event between the mark and the answers would seem older than the dump.
         """
-        self._round, self._left, self.complete = wanted, list(wanted.requests), True
+        self._round, self._remaining, self.complete = next_round, list(next_round.requests), True
         self.refused = False
-        self._steady, self._count = self._value(wanted.steady), self._counted(wanted)
+        self._steady, self._count = self._value(next_round.steady), self._counted(next_round)
         self._answers = 0
-        self._asked = False
-        self._receiver.take_lossy()
+        self._requested = False
+        self._receiver.pop_lossy()
         return [self._mark(begin=True)]
 
     def read(self, max_bytes: int) -> list[Item]:
-        """The first request; then what waits in the socket, with the last answer the next request, or the last mark.
+        """Return the first request, then the queued answers; after the last one the next request or the end mark.
 
         Raises BrokerError when a request cannot be sent.
         """
-        if not self._asked:
+        if not self._requested:
             return [self._send()]
-        items = self._receiver.receive(min(max_bytes, _PART), _DATAGRAMS)
+        items = self._receiver.receive(min(max_bytes, _PART), _MAX_DATAGRAMS)
         now = time.monotonic_ns()
         ended = now >= self.due_ns
         self.complete = self.complete and not ended
         for batch in items:
             if isinstance(batch, Batch):
-                self._heard_ns = now
+                self._answered_ns = now
                 end = scan(batch, self._sequence, self._is_dump)
                 self._answers += end.messages
                 self.complete = self.complete and not end.interrupted and not end.error
-                self.refused = self.refused or end.error not in _PASSING
+                self.refused = self.refused or end.error not in _TRANSIENT
                 ended = end.ended
-        if ended and self._left:
+        if ended and self._remaining:
             items.append(self._send())
         elif ended:
             items.append(self._end())
         elif items and self.complete:
-            self.complete = self._is_steady()  # looked at often: what changes and changes back would seem steady
+            self.complete = self._is_steady()  # at each read: a value could change and change back
         return items
 
     def _send(self) -> Item:
-        asked = self._left.pop(0)
-        if isinstance(asked, ReadRequest):
-            asked = Asked(asked)
+        read = self._remaining.pop(0)
+        if isinstance(read, ReadRequest):
+            read = ScopedRead(read)
         began = time.monotonic_ns()
-        request = self._broker.request(self._socket, asked.what, dump_filter=asked.dump_filter, of_set=asked.of_set)
+        request = self._broker.request(self._socket, read.what, dump_filter=read.dump_filter, of_set=read.of_set)
         flags, self._sequence = struct.unpack_from("=HI", request, 6)  # nlmsg_flags, nlmsg_seq
         self._is_dump = flags & NLM_F_DUMP == NLM_F_DUMP
-        self._asked, self._heard_ns = True, time.monotonic_ns()
-        self._sent_ns += self._heard_ns - began
+        self._requested, self._answered_ns = True, time.monotonic_ns()
+        self._sent_ns += self._answered_ns - began
         return outgoing(self._stream, self._seq, request)
 
     def _end(self) -> Item:
-        lossy = self._receiver.take_lossy()
+        lossy = self._receiver.pop_lossy()
         self.complete = self.complete and not lossy and self._is_steady() and self._is_all()
         mark = self._mark(begin=False)
         self._round = None
@@ -165,30 +165,32 @@ class Exchange:
     def _is_steady(self) -> bool:
         return self._round is None or self._value(self._round.steady) == self._steady
 
-    def _counted(self, wanted: Round) -> int:
-        """How many answers there must be at least, by now; 0 where nobody knows."""
-        said = self._value(wanted.counted)
-        return int(said) if said.isdecimal() else 0
+    def _counted(self, this_round: Round) -> int:
+        """Return the current number of answers by the round's sysctl; 0 if unknown."""
+        value = self._value(this_round.counted)
+        return int(value) if value.isdecimal() else 0
 
     def _is_all(self) -> bool:
-        """Whether as many answers came as there are: a hash resized twice between two looks at it seemed steady."""
+        """Return whether all answers came. (A hash resized twice between two reads of its size seems unchanged.)"""
         counted = min(self._count, self._counted(self._round)) if self._round else 0
         return self._shortfall.is_none(counted, self._answers)
 
 
 class Shortfall:
-    """How many answers fewer came than the kernel counts, round after round: none, or the same three times.
+    """The kernel's count minus the answers, by round.
 
-    The kernel counts what it does not dump, such as the flows of packets that wait in an nfqueue; resizes of the hash
-    cut two dumps short alike now and then. (What has expired is counted too, but the dump that passes over it sweeps
-    it up.)
+    A round is whole if none is missing, or if as many were missing in the two rounds before.
+
+    The kernel counts flows that it does not dump, such as those of packets in an nfqueue. Two rounds are not enough:
+    resizes of the hash sometimes cut two dumps short by the same number. (Expired flows are counted too, but the dump
+    removes them.)
     """
 
     def __init__(self) -> None:
-        self._before: list[int] = []  # of the two last rounds
+        self._before: list[int] = []  # missing answers of the last two rounds
 
     def is_none(self, counted: int, answers: int) -> bool:
-        """Whether a round of so many answers has all that can come. To be asked once a round."""
+        """Return whether a round of so many answers is whole. To be called once per round."""
         missing = counted - answers
         last = [*self._before, missing]
         self._before = last[-2:]
@@ -197,29 +199,29 @@ class Shortfall:
 
 
 def outgoing(stream: int, seq: Counter64, request: bytes) -> Batch:
-    """A request of ours as a Batch of one record, to be recorded beside its answers."""
+    """Return a request of ours as a Batch of one record, to be recorded with its answers."""
     off, length = np.zeros(1, np.uint32), np.array([len(request)], np.uint32)
     meta = NetlinkMeta(np.ones(1, np.bool_))
     return Batch(stream, seq.next(), request, off, length, np.array([time.time_ns()], np.int64), meta)
 
 
 class Scan(NamedTuple):
-    """What the headers of a batch's messages say about the dump they belong to."""
+    """State of a dump by the message headers of one batch."""
 
-    ended: bool  # DONE or an error; of a request that is no dump, its answer
+    ended: bool  # by DONE or an error; a request that is no dump: by its answer
     interrupted: bool  # NLM_F_DUMP_INTR in any message
     error: int = 0  # errno at the end
     messages: int = 0
 
 
 def scan(batch: Batch, sequence: int, is_dump: bool) -> Scan:
-    """Whether the answers to the request `sequence` end in this batch. RFC 3549, linux/netlink.h.
+    """Return whether and how the answers to the request `sequence` end in this batch. RFC 3549, linux/netlink.h.
 
-    NLM_F_MULTI is no help: IPCTNL_MSG_CT_GET_STATS is answered by one message that carries it, and no DONE.
+    NLM_F_MULTI does not show it: the only answer to IPCTNL_MSG_CT_GET_STATS has this flag, and no DONE follows.
     """
     words = np.frombuffer(batch.buf, np.uint32, len(batch.buf) >> 2)
     at = (batch.off >> np.uint32(2)).astype(np.int64)
-    last, kinds, messages = _walk(words, at, at + (batch.caplen >> np.uint32(2)))
+    last, kinds, messages = _last_messages(words, at, at + (batch.caplen >> np.uint32(2)))
     ours = last[words[last + 2] == sequence]
     kind = words[ours + 1] >> _TYPE_SHIFT & 0xFFFF
     ends = ours[(kind == NLMSG_DONE) | (kind == NLMSG_ERROR)].tolist()
@@ -229,16 +231,16 @@ def scan(batch: Batch, sequence: int, is_dump: bool) -> Scan:
 
 
 def _errno(words: NDArray[np.uint32], at: int) -> int:
-    """The errno in a DONE or ERROR message: a negative int after the header; DONE may come without."""
+    """Return the errno in a DONE or ERROR message: a negative int after the header; a DONE may lack it."""
     return -int(words[at + 4]) & 0xFFFF_FFFF if words[at] >= NLMSG_HDRLEN + 4 else 0
 
 
-def _walk(
+def _last_messages(
     words: NDArray[np.uint32], at: NDArray[np.int64], end: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], int, int]:
-    """The last whole message of each datagram words[at:end] that has one, the or of all types and flags, how many.
+    """Return the last whole message of each datagram words[at:end], all types and flags combined by or, and the count.
 
-    A step goes to the next message of every datagram: what a step costs, hundreds of them share.
+    Each step goes to the next message of every datagram, so that hundreds of them share its cost.
     """
     last, which = np.full(len(at), -1), np.arange(len(at))
     kinds = messages = 0

@@ -1,6 +1,6 @@
-"""Asks the system for names of hosts and services, on threads of its own: an answer may take long, or never come.
+"""Names of hosts and services from the system's resolver, on threads of its own: an answer may take long or never come.
 
-Only what is put is asked, and nothing before that: a question to a name server tells others what is looked at.
+Nothing is resolved before the first query: a query to a name server reveals to others what is being looked at.
 """
 
 from __future__ import annotations
@@ -13,78 +13,78 @@ from collections import deque
 
 from nettop.linux.inet import IPPROTO_DCCP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP
 
-THREADS = 4  # questions under way at a time: a silent name server holds each for some ten seconds
-WAITING = 256  # questions that wait; what comes beyond is not asked, and may be put again
+MAX_THREADS = 4  # queries at a time: a name server that does not answer holds each for some ten seconds
+MAX_QUEUED = 256  # queries above this number are refused and may be sent again
 
-Question = tuple[str] | tuple[int, int]  # an address, or protocol and port
+Query = tuple[str] | tuple[int, int]  # an address, or protocol and port
 
 
 class NameResolver:
-    """Threads begin with the first question, and are daemons: nobody waits for one that waits for a name server."""
+    """Resolves on daemon threads, started by the first queries: the program's exit waits for no name server."""
 
-    def __init__(self, threads: int = THREADS) -> None:
-        self._most = threads
-        self._questions: queue.Queue[Question | None] = queue.Queue(WAITING)
-        self._answers: deque[tuple[Question, str | None]] = deque()
+    def __init__(self, threads: int = MAX_THREADS) -> None:
+        self._max_threads = threads
+        self._queries: queue.Queue[Query | None] = queue.Queue(MAX_QUEUED)
+        self._answers: deque[tuple[Query, str | None]] = deque()
         self._threads: list[threading.Thread] = []
 
-    def ask(self, question: Question) -> bool:
-        """Put a question; False when too many wait. Returns at once. From one thread."""
+    def ask(self, query: Query) -> bool:
+        """Queue a query and return at once; False if too many are queued. To be called from one thread."""
         try:
-            self._questions.put_nowait(question)
+            self._queries.put_nowait(query)
         except queue.Full:
             return False
-        if len(self._threads) < self._most:
+        if len(self._threads) < self._max_threads:
             thread = threading.Thread(target=self._run, name="nettop-names", daemon=True)
             self._threads.append(thread)
             thread.start()
         return True
 
-    def answers(self) -> list[tuple[Question, str | None]]:
-        """What was answered since the last call, as it came: any text. None: there is no name."""
-        found = []
+    def answers(self) -> list[tuple[Query, str | None]]:
+        """Return the answers since the last call: any text, not sanitised. None: there is no name."""
+        answers = []
         while self._answers:
-            found.append(self._answers.popleft())
-        return found
+            answers.append(self._answers.popleft())
+        return answers
 
     def forget(self) -> None:
-        """Ask nothing of what still waits."""
+        """Drop the queued queries."""
         while True:
             try:
-                self._questions.get_nowait()
+                self._queries.get_nowait()
             except queue.Empty:
                 return
 
     def close(self) -> None:
-        """Threads end with the question under way."""
+        """End each thread after its current query."""
         self.forget()
         for _ in self._threads:
-            self._questions.put_nowait(None)
+            self._queries.put_nowait(None)
         self._threads = []
 
     def _run(self) -> None:
-        while (question := self._questions.get()) is not None:
-            self._answers.append((question, lookup(question)))
+        while (query := self._queries.get()) is not None:
+            self._answers.append((query, lookup(query)))
 
 
-def lookup(question: Question) -> str | None:
-    """What the system says of an address (gethostbyaddr), or of protocol and port (getservbyport); None: nothing.
+def lookup(query: Query) -> str | None:
+    """Return the name of an address (gethostbyaddr) or of a protocol and port (getservbyport); None: it has none.
 
-    Not getnameinfo: before Python 3.13 the whole program stands still while it waits for a name server.
+    Not getnameinfo: before Python 3.13 it blocks the whole program while it waits for a name server.
     """
     try:
-        if len(question) == 1:
-            address = str(ipaddress.ip_address(question[0]))  # a name would be asked for its address
+        if len(query) == 1:
+            address = str(ipaddress.ip_address(query[0]))  # a host name would be resolved to its address
             return socket.gethostbyaddr(address)[0]
-        proto, port = question
+        proto, port = query
         name = _PROTOCOLS.get(proto)
-        with _one_service:
+        with _service_lock:
             return None if name is None else socket.getservbyport(port, name)
-    except (OSError, ValueError, OverflowError):  # ValueError: a name that is no UTF-8
+    except (OSError, ValueError, OverflowError):  # ValueError: the name is not UTF-8
         return None
 
 
-_one_service = threading.Lock()  # getservbyport(3) answers every thread in the same buffer
+_service_lock = threading.Lock()  # getservbyport(3) uses one buffer for all threads
 _PROTOCOLS = {
     IPPROTO_TCP: "tcp",
     IPPROTO_UDP: "udp",

@@ -1,8 +1,8 @@
-"""Live netlink: many datagrams become one batch at a read, and the kernel's losses are counted exactly.
+"""Live netlink: each read makes one batch of many datagrams, and the kernel's losses are counted exactly.
 
-A listener whose buffer is full loses messages; the kernel then refuses everything until the buffer has been read
-empty (linux net/netlink/af_netlink.c, NETLINK_S_CONGESTED), so the place of a loss is where the buffer ran empty.
-New messages follow at once, so that place is approached in steps that the buffer's fill (SO_MEMINFO) allows.
+A listener whose buffer is full loses messages. The kernel then drops everything until the buffer has been read empty
+(linux net/netlink/af_netlink.c, NETLINK_S_CONGESTED), so a loss is located where the buffer ran empty. New messages
+follow at once, so the reader approaches that point in steps that the buffer's fill (SO_MEMINFO) allows.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from nettop.linux.socket import SK_MEMINFO_DROPS, SK_MEMINFO_RMEM_ALLOC, SK_MEMI
 from nettop.sources.datagrams import Received, Slots, joined
 
 _MEMINFO = struct.Struct(f"={SK_MEMINFO_VARS}I")
-# What one message takes of the buffer (skb->truesize), in bytes: at least a sk_buff, the smallest head with its
-# skb_shared_info; at most, for messages of events, a head of 2 KiB. Of conntrack's: 1,280.
-_LEAST_TRUESIZE = 768
-_MOST_TRUESIZE = 2304
-_STILL_NS = 100_000_000
+# Bytes of the buffer that one message takes (skb->truesize): at least a sk_buff, the smallest head and its
+# skb_shared_info; at most, for events, a head of 2 KiB. A conntrack event takes 1,280.
+_MIN_TRUESIZE = 768
+_MAX_TRUESIZE = 2304
+_STABLE_NS = 100_000_000
 _NEWGEN = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWGEN  # the last message of every commit
 
 
 class Receiver:
-    """Receives one socket's datagrams, and accounts for those the kernel dropped. The socket stays shared."""
+    """Receives one socket's datagrams and counts those that the kernel dropped. The socket stays shared."""
 
     def __init__(self, stream: int, netlink_socket: NetlinkSocket, seq: Counter64) -> None:
         self._stream = stream
@@ -43,85 +43,90 @@ class Receiver:
         self._received = 0
         self._dropped = 0
         self._drops_seen = 0
-        self._counted: tuple[int, int] | None = None
-        self._looked_ns = time.time_ns()
-        self._overrun = False  # ENOBUFS came and the buffer has not been empty since
+        self._reported: tuple[int, int] | None = None
+        self._checked_ns = time.time_ns()
+        self._overrun = False  # ENOBUFS was returned and the buffer has not been empty since
         self._drops_before = 0  # the kernel's count just before the buffer was read empty
-        self._told = False  # a Gap was given, and an ENOBUFS that came later may be of the same drops
+        self._gap_reported = False  # a Gap was returned; a later ENOBUFS may be of the same drops
         self._lossy = False
-        self._still = 0, 0  # the kernel's count in an overrun, and since when it is that
+        self._stable = 0, 0  # the kernel's drop count in an overrun, and since when it has not changed (monotonic ns)
 
     def fileno(self) -> int:
+        """Return the socket."""
         return self._socket.fileno()
 
-    def receive(self, max_bytes: int, most: int = 1024) -> list[Item]:
-        """What waits in the socket as one Batch of about max_bytes, `most` datagrams a call; a Gap where it overran."""
-        parts, stamps, emptied = self._drain(max_bytes, most)
+    def receive(self, max_bytes: int, max_datagrams: int = 1024) -> list[Item]:
+        """Return the queued datagrams as one Batch of about max_bytes, and a Gap if the buffer overran.
+
+        One system call reads at most `max_datagrams`.
+        """
+        parts, stamps, emptied = self._drain(max_bytes, max_datagrams)
         items: list[Item] = [self._batch(parts, stamps)] if parts else []
         if emptied and self._overrun:
             items += self._emptied_after_loss()
-        elif emptied:  # without ENOBUFS: up to now nothing was dropped
-            self._told, self._looked_ns = False, time.time_ns()
+        elif emptied:  # without ENOBUFS: nothing was dropped so far
+            self._gap_reported, self._checked_ns = False, time.time_ns()
         return items
 
     def losses(self) -> list[Item]:
-        """Counters when they changed; a Gap when the kernel dropped and nothing from before that waits to be read."""
+        """Return Counters if they changed, and a Gap if the kernel dropped messages and all older ones are read."""
         fill, drops = self._memory()
         items: list[Item] = []
-        if not fill and (not self._overrun or self._is_still(drops)):
+        if not fill and (not self._overrun or self._is_stable(drops)):
             self._overrun = False
             items += self._gap(drops)
         dropped = self._dropped + (drops - self._drops_seen & 0xFFFF_FFFF)
         totals = (self._received + dropped, dropped)
-        if totals != self._counted:
-            self._counted = totals
+        if totals != self._reported:
+            self._reported = totals
             items.append(Counters(self._stream, self._seq.next(), time.time_ns(), *totals))
         return items
 
-    def _is_still(self, drops: int) -> bool:
-        """Whether an overrun is over: no drop for a moment. When nothing comes any more, no read tells of the last."""
+    def _is_stable(self, drops: int) -> bool:
+        """Return whether an overrun is over: no drop for _STABLE_NS. Without new messages no read reports the last."""
         now = time.monotonic_ns()
-        if drops != self._still[0]:
-            self._still = drops, now
-        return now - self._still[1] >= _STILL_NS
+        if drops != self._stable[0]:
+            self._stable = drops, now
+        return now - self._stable[1] >= _STABLE_NS
 
-    def take_lossy(self) -> bool:
-        """Whether a Gap was given since this was last asked."""
+    def pop_lossy(self) -> bool:
+        """Return whether there was a Gap since the last call."""
         lossy, self._lossy = self._lossy, False
         return lossy
 
     def close(self) -> None:
+        """Close the socket."""
         self._socket.close()
 
-    def _drain(self, max_bytes: int, most: int) -> tuple[list[Received], list[int], bool]:
-        """What came, the time of each part, and whether the socket had no more, or no more from before a loss."""
+    def _drain(self, max_bytes: int, max_datagrams: int) -> tuple[list[Received], list[int], bool]:
+        """Return the datagrams, each part's time, and whether none is left (in an overrun: none before the loss)."""
         parts: list[Received] = []
         stamps: list[int] = []
         last = False
         while max_bytes > 0 and not last:
             if self._overrun:
-                most, last = self._before_loss(most)
+                max_datagrams, last = self._before_loss(max_datagrams)
             try:
-                parts.append(self._slots.receive(self._socket.fileno(), most))
+                parts.append(self._slots.receive(self._socket.fileno(), max_datagrams))
             except BlockingIOError:
                 return parts, stamps, True
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
-                self._overrun, last = True, False  # what waits in the buffer is older than the loss
+                self._overrun, last = True, False  # the messages in the buffer are older than the loss
                 continue
             stamps.append(time.time_ns())
             max_bytes -= len(parts[-1].buf)
         return parts, stamps, last
 
-    def _before_loss(self, most: int) -> tuple[int, bool]:
-        """How many of the messages that wait certainly came before the loss, and whether that is all of them."""
+    def _before_loss(self, max_datagrams: int) -> tuple[int, bool]:
+        """Return how many queued messages are certainly older than the loss, and whether these are all."""
         memory = [self._memory() for _ in range(3)]
-        fill = min(fill for fill, _ in memory)  # what is just being refused counts for a moment
+        fill = min(fill for fill, _ in memory)  # a message that is just being dropped counts for a moment
         self._drops_before = memory[-1][1]
-        if fill < 2 * _LEAST_TRUESIZE:
+        if fill < 2 * _MIN_TRUESIZE:
             return 1, True
-        return max(1, min(most, fill // _MOST_TRUESIZE - 1)), False
+        return max(1, min(max_datagrams, fill // _MAX_TRUESIZE - 1)), False
 
     def _batch(self, parts: list[Received], stamps: list[int]) -> Batch:
         buf, off, length = joined(parts)
@@ -130,7 +135,7 @@ class Receiver:
         return Batch(self._stream, self._seq.next(), buf, off, length, ts_ns, NetlinkMeta(np.zeros(len(off), np.bool_)))
 
     def _emptied_after_loss(self) -> list[Item]:
-        """The Gap, just after the buffer ran empty. If it has overrun again since, those drops are of the next one."""
+        """Return the Gap, just after the buffer ran empty. Drops of a second overrun belong to the next Gap."""
         drops = self._memory()[1]
         again = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ENOBUFS
         items = self._gap(self._drops_before if again else drops) or self._unknown_gap()
@@ -138,34 +143,34 @@ class Receiver:
         return items
 
     def _gap(self, drops: int) -> list[Item]:
-        since, self._looked_ns = self._looked_ns, time.time_ns()
+        since, self._checked_ns = self._checked_ns, time.time_ns()
         seen, self._drops_seen = self._drops_seen, drops
         lost = (self._drops_seen - seen) & 0xFFFF_FFFF
         if not lost:
             return []
         self._dropped += lost
-        self._lossy = self._told = True
-        return [Gap(self._stream, self._seq.next(), lost, GapReason.KERNEL, since, self._looked_ns)]
+        self._lossy = self._gap_reported = True
+        return [Gap(self._stream, self._seq.next(), lost, GapReason.KERNEL, since, self._checked_ns)]
 
     def _unknown_gap(self) -> list[Item]:
-        """ENOBUFS without a drop of ours: the kernel could not even make the message (netlink_set_err)."""
-        if self._told:
+        """Return a Gap for an ENOBUFS without a drop: the kernel could not make the message (netlink_set_err)."""
+        if self._gap_reported:
             return []
         self._lossy = True
-        return [Gap(self._stream, self._seq.next(), None, GapReason.KERNEL, self._looked_ns, self._looked_ns)]
+        return [Gap(self._stream, self._seq.next(), None, GapReason.KERNEL, self._checked_ns, self._checked_ns)]
 
     def _memory(self) -> tuple[int, int]:
-        """Bytes that the buffer holds, and how many messages were dropped since the socket was made (modulo 2³²)."""
+        """Return the bytes in the buffer, and the messages dropped since the socket was made (modulo 2³²)."""
         raw = self._socket.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, _MEMINFO.size)
         words = _MEMINFO.unpack(raw)
         return words[SK_MEMINFO_RMEM_ALLOC], words[SK_MEMINFO_DROPS]
 
 
 class NetlinkEvents:
-    """A source that listens to the groups its socket joined: a Batch a read, one datagram a record.
+    """A source of the messages of its socket's groups: each read is a Batch, each record one datagram.
 
     With `announces`, `changed` is called on the source's thread after a read with a Gap or a batch that announces a
-    change, and then not again for `rest_ns()`: changes in quick succession are one at their end.
+    change, and then not again for `rest_ns()`: further changes in that time are reported once, at its end.
     """
 
     def __init__(
@@ -186,34 +191,35 @@ class NetlinkEvents:
         self._rest_until_ns = 0
 
     def fileno(self) -> int:
-        """The netlink socket."""
+        """Return the netlink socket."""
         return self._receiver.fileno()
 
     def due_ns(self) -> int | None:
-        """At once before the first read, to announce the stream; then when a change that waits may be passed on."""
+        """Return 0 before the first read, then the time to report a pending change; None if there is none."""
         if not self._announced:
             return 0
         return self._rest_until_ns if self._pending else None
 
     def read(self, max_bytes: int) -> list[Item]:
-        """What waits in the socket."""
+        """Return the queued messages."""
         added: list[Item] = [] if self._announced else [StreamAdded(self._stream, self._seq.next())]
         self._announced = True
-        return added + self._looked_at(self._receiver.receive(max_bytes))
+        return added + self._notify(self._receiver.receive(max_bytes))
 
     def losses(self) -> list[Item]:
-        """Gaps (exact, SO_MEMINFO) and Counters since the last call."""
-        return self._looked_at(self._receiver.losses()) if self._announced else []
+        """Return the Gaps (exact, SO_MEMINFO) and Counters since the last call."""
+        return self._notify(self._receiver.losses()) if self._announced else []
 
     def close(self) -> None:
         """Close the socket."""
         self._receiver.close()
 
-    def _looked_at(self, items: list[Item]) -> list[Item]:
+    def _notify(self, items: list[Item]) -> list[Item]:
+        """Call `changed` if it is due, and return the items."""
         announces = self._announces
         if announces is None:
             return items
-        self._pending |= self._receiver.take_lossy()
+        self._pending |= self._receiver.pop_lossy()
         self._pending |= any(isinstance(item, Batch) and announces(item) for item in items)
         now = time.monotonic_ns()
         if self._pending and now >= self._rest_until_ns:
@@ -224,7 +230,7 @@ class NetlinkEvents:
 
 
 def commits(batch: Batch) -> bool:
-    """Whether a datagram of nftables' events begins with NFT_MSG_NEWGEN: the kernel sends it alone."""
+    """Return whether a batch of nftables events has an NFT_MSG_NEWGEN, the only message in its datagram."""
     words = np.frombuffer(batch.buf, np.uint16)
     whole = batch.off[batch.caplen >= 16]  # struct nlmsghdr; nlmsg_type at byte 4
     return bool(np.any(words[(whole >> 1) + 2] == _NEWGEN))

@@ -1,4 +1,4 @@
-"""nftables' sets and maps, live: what there is, and the elements of those that count, as often as their cost allows."""
+"""A source of nftables' sets and maps, and of the elements of those with counters, as often as their cost allows."""
 
 from __future__ import annotations
 
@@ -13,30 +13,31 @@ from nettop.linux import nf_tables as nft
 from nettop.linux.netlink import NLMSG_HDRLEN, Attributes, MalformedError, messages
 from nettop.linux.nfnetlink import NFGEN_LENGTH, NFNL_SUBSYS_NFTABLES
 from nettop.sources.dumps import DumpSource
-from nettop.sources.exchange import Asked, Round
+from nettop.sources.exchange import Round, ScopedRead
 
 SETS = Round("nft-sets", (ReadRequest.NFT_SETS,))
 ELEMENTS = "nft-elements"  # DumpMark.what of the elements of one set
-MOST_ELEMENTS = 250_000  # of a set that is read: the kernel walks a hash from its start for each datagram, so the time
-# grows with the square (100,000 elements 0.6 s, a million about a minute)
-_MOST_SETS = 256  # read in one turn; the others come in the next ones
+# Larger sets are not read: the kernel walks a hash from its start for each datagram, so the time grows with the square
+# (100,000 elements 0.6 s, a million about a minute).
+MAX_ELEMENTS = 250_000
+_MAX_SETS = 256  # read in one turn; the others in the next turns
 
 _NEWSET = NFNL_SUBSYS_NFTABLES << 8 | nft.NFT_MSG_NEWSET
 _BODY = NLMSG_HDRLEN + NFGEN_LENGTH
 
 
 @dataclass(frozen=True, slots=True)
-class _Listed:
-    """A set as the listing has it."""
+class _ListedSet:
+    """One set of the listing."""
 
     name: SetName
     flags: int
     handle: int
-    count: int | None  # None: this kernel does not say
+    count: int | None  # None: this kernel does not report it
 
     @property
     def state(self) -> tuple[int, int | None]:
-        """What tells that its elements changed, as far as the listing does."""
+        """Handle and count: a difference shows that its elements changed."""
         return self.handle, self.count
 
 
@@ -61,60 +62,60 @@ class NftSetDump(DumpSource):
         super().__init__(stream, broker, netlink_socket, seq, rounds, interval, polled, share)
         self._once = interval is None
         self._listing = False
-        self._listed: dict[SetName, _Listed] = {}  # of the turn under way
-        self._read: dict[SetName, tuple[int, int | None]] = {}  # state when its elements were read, the oldest first
+        self._listed: dict[SetName, _ListedSet] = {}  # of the current turn
+        self._read: dict[SetName, tuple[int, int | None]] = {}  # state when its elements were read, oldest first
         self._counting: set[SetName] = set()
 
     def _continue(self, max_bytes: int) -> list[Item]:
-        under_way = self._todo[0]
-        self._listing = under_way is SETS
+        current = self._todo[0]
+        self._listing = current is SETS
         items = super()._continue(max_bytes)
         for item in items:
             if isinstance(item, Batch):
-                self._learn(under_way, item)
+                self._learn(current, item)
         if self._listing and not self._exchange.active and not self._todo:
-            self._todo.extend(self._wanted())
+            self._todo.extend(self._due_rounds())
             self._listing = False
             if not self._todo:
                 items += self._end_turn()
         return items
 
     def _end_turn(self) -> list[Item]:
-        """The listing alone does not end a turn."""
+        """End the turn, except after the listing: the elements follow."""
         return [] if self._listing else super()._end_turn()
 
-    def _learn(self, under_way: Round, batch: Batch) -> None:
+    def _learn(self, current: Round, batch: Batch) -> None:
         data = bytes(batch.buf)
-        if under_way is SETS:
+        if current is SETS:
             self._listed.update((found.name, found) for found in _listed(batch, data))
             return
-        asked = under_way.requests[0]
-        if isinstance(asked, Asked) and asked.of_set is not None and b"counter\0" in data:
-            self._counting.add(asked.of_set)
+        read = current.requests[0]
+        if isinstance(read, ScopedRead) and read.of_set is not None and b"counter\0" in data:
+            self._counting.add(read.of_set)
 
-    def _wanted(self) -> list[Round]:
-        """The rounds of elements that are due."""
+    def _due_rounds(self) -> list[Round]:
+        """Return the rounds of elements that are due."""
         listed, self._listed = self._listed, {}
         self._read = {name: state for name, state in self._read.items() if name in listed}
         self._counting &= listed.keys()
         due = [found for found in listed.values() if self._is_due(found)]
         order = {name: number for number, name in enumerate(self._read)}
         due.sort(key=lambda found: order.get(found.name, -1))
-        chosen = due if self._once else due[:_MOST_SETS]
+        chosen = due if self._once else due[:_MAX_SETS]
         for found in chosen:
             self._read.pop(found.name, None)
             self._read[found.name] = found.state
-        return [Round(ELEMENTS, (Asked(ReadRequest.NFT_SET_ELEMENTS, of_set=found.name),)) for found in chosen]
+        return [Round(ELEMENTS, (ScopedRead(ReadRequest.NFT_SET_ELEMENTS, of_set=found.name),)) for found in chosen]
 
-    def _is_due(self, found: _Listed) -> bool:
-        if found.flags & nft.NFT_SET_ANONYMOUS or not 0 < (1 if found.count is None else found.count) <= MOST_ELEMENTS:
+    def _is_due(self, found: _ListedSet) -> bool:
+        if found.flags & nft.NFT_SET_ANONYMOUS or not 0 < (1 if found.count is None else found.count) <= MAX_ELEMENTS:
             return False
         if found.count is None or found.flags & nft.NFT_SET_EVAL or found.name in self._counting:
             return True
         return self._read.get(found.name) != found.state
 
 
-def _listed(batch: Batch, data: bytes) -> Iterator[_Listed]:
+def _listed(batch: Batch, data: bytes) -> Iterator[_ListedSet]:
     """Yield the sets of a batch of answers; what cannot be read is left out (the decoder reports it)."""
     for start, length in zip(batch.off.tolist(), batch.caplen.tolist(), strict=True):
         with suppress(MalformedError):
@@ -123,8 +124,8 @@ def _listed(batch: Batch, data: bytes) -> Iterator[_Listed]:
                     yield from _set(data[first + NLMSG_HDRLEN], Attributes(data, first + _BODY, last))
 
 
-def _set(family: int, found: Attributes) -> Iterator[_Listed]:
+def _set(family: int, found: Attributes) -> Iterator[_ListedSet]:
     if nft.NFTA_SET_TABLE in found and nft.NFTA_SET_NAME in found:
         name = SetName(family, found.text(nft.NFTA_SET_TABLE), found.text(nft.NFTA_SET_NAME))
         flags, handle = found.number(nft.NFTA_SET_FLAGS) or 0, found.number(nft.NFTA_SET_HANDLE) or 0
-        yield _Listed(name, flags, handle, found.number(nft.NFTA_SET_COUNT))
+        yield _ListedSet(name, flags, handle, found.number(nft.NFTA_SET_COUNT))

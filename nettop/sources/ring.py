@@ -1,4 +1,4 @@
-"""Live packets: a source over the TPACKET_V3 receive ring of a packet socket that the broker opened."""
+"""A source of live packets: the TPACKET_V3 receive ring of a packet socket that the broker opened."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from nettop.linux.socket import SOL_PACKET
 from nettop.sources import tpacket
 
 _STATISTICS = struct.Struct("=III")  # struct tpacket_stats_v3
-_LAST_BLOCK_NS = 150_000_000  # after its device is gone a ring's open block still retires (tp_retire_blk_tov)
-_LOOK_AGAIN_NS = 200_000_000  # a device removed while down wakes nobody (net/packet/af_packet.c, packet_notifier)
+_LAST_BLOCK_NS = 150_000_000  # a ring's open block is still retired after its device is gone (tp_retire_blk_tov)
+_RECHECK_NS = 200_000_000  # removing a device that is down wakes no poll (net/packet/af_packet.c, packet_notifier)
 
 
 class PacketRing:
-    """Yields a Batch per retired block. The block is copied once and handed back to the kernel at once.
+    """Returns a Batch per retired block. The block is copied once and returned to the kernel at once.
 
     On loopback the kernel shows every packet twice; the outgoing copies are left out, as libpcap does, and are not in
     `Counters.received`. A link that goes down and up again only pauses the stream; a removed device ends it.
@@ -42,51 +42,51 @@ class PacketRing:
         self._next_block = 0
         self._announced = False
         self._received = self._dropped = self._skipped = 0
-        self._counted: tuple[int, int] | None = None
-        self._counted_ns = time.time_ns()
+        self._reported: tuple[int, int] | None = None
+        self._checked_ns = time.time_ns()
         self._due_ns: int | None = 0  # monotonic
         self._down = self._gone = False
         self._socket = socket.socket(fileno=packet_socket.fd)
         self._ring = self._mapped(packet_socket.block_size * packet_socket.block_count)
         self._words = memoryview(self._ring).cast("I")
         if self._loopback:
-            with suppress(OSError):  # before Linux 4.20: we leave them out ourselves
+            with suppress(OSError):  # before Linux 4.20 _batch leaves them out
                 self._socket.setsockopt(SOL_PACKET, packet.PACKET_IGNORE_OUTGOING, 1)
 
     def fileno(self) -> int:
-        """The packet socket: readable when a block is retired, in error when the link went down."""
+        """Return the packet socket: readable when a block is retired, in error when the link goes down."""
         return self._socket.fileno()
 
     def due_ns(self) -> int | None:
-        """At once before the first read; now and then while the device is down or gone; else None."""
+        """Return 0 before the first read, the time of the next check while the device is down or gone, else None."""
         return self._due_ns
 
     def read(self, max_bytes: int) -> list[Item]:
-        """The retired blocks, each one Batch; then, when there is none left, what is wrong with the device."""
+        """Return the retired blocks, each as one Batch; after the last block of a removed device, the End."""
         items: list[Item] = [] if self._announced else [StreamAdded(self._stream, self._seq.next())]
         self._announced, due, self._due_ns = True, self._due_ns, None
         room = max_bytes
-        while room > 0 and (block := self._take_block()) is not None:
+        while room > 0 and (block := self._read_block()) is not None:
             room -= len(block)
             items += self._batch(block)
-        return items + self._trouble(due or 0)
+        return items + self._check_device(due or 0)
 
     def losses(self) -> list[Item]:
-        """A Gap when the ring was full since the last call, and Counters when they changed; both exact."""
+        """Return a Gap when the ring was full since the last call, and Counters when they changed; both exact."""
         if not self._announced:
             return []
         raw = self._socket.getsockopt(SOL_PACKET, packet.PACKET_STATISTICS, _STATISTICS.size)
         packets, drops, _freezes = _STATISTICS.unpack(raw)  # since the last call: the kernel sets them to zero
-        since, self._counted_ns = self._counted_ns, time.time_ns()
+        since, self._checked_ns = self._checked_ns, time.time_ns()
         self._received += packets
         self._dropped += drops
         items: list[Item] = []
         if drops:
-            items.append(Gap(self._stream.id, self._seq.next(), drops, GapReason.RING, since, self._counted_ns))
+            items.append(Gap(self._stream.id, self._seq.next(), drops, GapReason.RING, since, self._checked_ns))
         totals = (self._received - self._skipped, self._dropped)
-        if totals != self._counted:
-            self._counted = totals
-            items.append(Counters(self._stream.id, self._seq.next(), self._counted_ns, *totals))
+        if totals != self._reported:
+            self._reported = totals
+            items.append(Counters(self._stream.id, self._seq.next(), self._checked_ns, *totals))
         return items
 
     def close(self) -> None:
@@ -102,8 +102,8 @@ class PacketRing:
             self._socket.close()
             raise BrokerError(f"the ring of {self._name} cannot be mapped: {error.strerror}") from error
 
-    def _take_block(self) -> bytearray | None:
-        """A copy of the next block if it is ours, which is the kernel's again on return."""
+    def _read_block(self) -> bytearray | None:
+        """Return a copy of the next block if it is retired, and give the block back to the kernel."""
         at = self._next_block * self._block_words
         if not self._words[at + tpacket.STATUS_WORD] & packet.TP_STATUS_USER:
             return None
@@ -116,16 +116,16 @@ class PacketRing:
     def _batch(self, block: bytearray) -> list[Item]:
         frames = tpacket.frames_of(block, self._snaplen, self._ethernet)
         if self._loopback:
-            kept = select_rows(frames, frames.direction != packet.PACKET_OUTGOING)
-            self._skipped += len(frames) - len(kept)
-            frames = kept
+            incoming = select_rows(frames, frames.direction != packet.PACKET_OUTGOING)
+            self._skipped += len(frames) - len(incoming)
+            frames = incoming
         if not len(frames):
             return []
         meta = PacketMeta(frames.wirelen, frames.direction, frames.status)
         return [Batch(self._stream.id, self._seq.next(), block, frames.off, frames.caplen, frames.ts_ns, meta)]
 
-    def _trouble(self, due_ns: int) -> list[Item]:
-        """Take the socket's error, which would keep poll ready. The End comes when the device's last block is read."""
+    def _check_device(self, due_ns: int) -> list[Item]:
+        """Clear the socket's error, which would keep poll ready. Return a removed device's End after its last block."""
         if self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):  # ENETDOWN: link down, or device removed
             self._down = True
         if not self._down:
@@ -135,6 +135,6 @@ class PacketRing:
             return [*self.losses(), End(self._stream.id, self._seq.next(), error=f"device {self._name} is gone")]
         if not self._gone:
             self._gone = not self._socket.getsockname()[0]
-            due_ns = now + (_LAST_BLOCK_NS if self._gone else _LOOK_AGAIN_NS)
+            due_ns = now + (_LAST_BLOCK_NS if self._gone else _RECHECK_NS)
         self._due_ns = due_ns
         return []

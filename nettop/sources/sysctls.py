@@ -1,4 +1,4 @@
-"""Sysctls of one namespace that are looked at often: opened once by the broker, read here."""
+"""Reads the sysctls of one namespace that are needed often: the broker opens each once."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import os
 from nettop.broker.client import Broker, Netns
 from nettop.errors import BrokerError
 
-_LONGEST = 64  # bytes: numbers only
+_MAX_SIZE = 64  # bytes: numbers only
 
 
-class Sysctls:
-    """Their values now, each for the price of one pread. Not thread-safe."""
+class SysctlReader:
+    """Returns current values, each for one pread. Not thread-safe."""
 
     def __init__(self, broker: Broker, netns: Netns) -> None:
         self._broker, self._netns = broker, netns
         self._open: dict[str, int] = {}  # descriptors, by name
 
     def value(self, name: str) -> str:
-        """What the sysctl says now; "" where there is none: no conntrack, or no namespace any more."""
+        """Return the current value; "" if there is none (no conntrack, or the namespace is gone)."""
         try:
             if name not in self._open:
                 self._open[name] = self._broker.open_sysctl(self._netns, name)
-            return os.pread(self._open[name], _LONGEST, 0).decode("ascii").strip()
+            return os.pread(self._open[name], _MAX_SIZE, 0).decode("ascii").strip()
         except (BrokerError, OSError):
             return ""
 

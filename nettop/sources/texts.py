@@ -1,4 +1,4 @@
-"""Text snapshots: what only a tool can print, asked of the broker at the start and when poked."""
+"""A source of text snapshots: the output of tools that the broker runs, at the start and when poked."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from nettop.kinds import TextKind
 _REST_NS = 500_000_000  # between two turns: each snapshot is a process
 
 
-class Texts:
-    """The stream "text": one snapshot a read, since each may take its time. A failure is a Text with `error`.
+class TextSource:
+    """The source of the stream "text": one snapshot a read, since each may take long. A failure is a Text with `error`.
 
     `interval` seconds between turns; None: only when poked; `once`: one turn, then the End. With `share` the tools
-    take at most that part of a core, however often they are asked for.
+    take at most that part of a core.
     """
 
     def __init__(
@@ -36,18 +36,18 @@ class Texts:
         self._kinds, self._once = tuple(kinds), once
         self._interval_ns = None if interval is None else int(interval * 1e9)
         self._share = share
-        self._took_ns = 0  # the turn under way, or the last one
+        self._took_ns = 0  # of the current turn, or of the last one
         self._todo: deque[TextKind] = deque()
         self._announced = False
         self._poked = True
         self._ended_ns = time.monotonic_ns() - _REST_NS
 
     def fileno(self) -> None:
-        """Nothing to wait on: see due_ns."""
+        """Return None: there is no descriptor to wait on."""
         return None
 
     def due_ns(self) -> int | None:
-        """Now while a turn is under way; else when it may begin: None until poked, without an interval."""
+        """Return 0 during a turn, else the time of the next one; without an interval None until poked."""
         if self._todo or not self._announced:
             return 0
         rest_ns = max(_REST_NS, int(self._took_ns / self._share) if self._share else 0)
@@ -56,15 +56,15 @@ class Texts:
         return None if self._interval_ns is None else self._ended_ns + max(self._interval_ns, rest_ns)
 
     def poke(self) -> None:
-        """Ask for all texts again. Thread-safe; the thread that waits on due_ns() must be woken after it."""
+        """Read all texts again. Thread-safe; the thread that waits on due_ns() must be woken after it."""
         self._poked = True
 
     def pace(self, interval: float | None) -> None:
-        """Ask this often from now on. As thread-safe as poke()."""
+        """Set the seconds between turns. Thread-safe, like poke()."""
         self._interval_ns = None if interval is None else int(interval * 1e9)
 
     def read(self, max_bytes: int) -> list[Item]:
-        """The next snapshot of the turn. Blocks for as long as its tool takes (the broker ends it after 15 s)."""
+        """Return the next snapshot of the turn. Blocks while its tool runs (the broker ends it after 15 s)."""
         items: list[Item] = [] if self._announced else [StreamAdded(self._stream, self._seq.next())]
         self._announced = True
         due = self.due_ns()
@@ -81,18 +81,18 @@ class Texts:
         return items
 
     def losses(self) -> list[Item]:
-        """Nothing is ever lost."""
+        """Return nothing: texts are not lost."""
         return []
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no descriptor is open."""
 
     def _text(self, what: TextKind) -> Text:
         began = time.monotonic_ns()
-        body, error, asked_ns = b"", "", time.time_ns()  # what changes while the tool runs may not be in its words
+        body, error, requested_ns = b"", "", time.time_ns()  # changes while the tool runs may be missing in its output
         try:
             body = self._broker.text(self._netns, what)
         except BrokerError as failed:
             error = str(failed)
         self._took_ns += time.monotonic_ns() - began
-        return Text(self._stream.id, self._seq.next(), asked_ns, what, body, error)
+        return Text(self._stream.id, self._seq.next(), requested_ns, what, body, error)

@@ -1,7 +1,7 @@
-"""The memory layout of a TPACKET_V3 block, and its frames as columns. Pure: a copied block in, arrays out.
+"""The memory layout of a TPACKET_V3 block, and its frames as columns.
 
 Layouts: struct tpacket_block_desc, struct tpacket3_hdr and struct sockaddr_ll of linux/if_packet.h. A block is its
-48-byte header, then frames 8-byte aligned, each linked to the next by a relative offset.
+48-byte header, then 8-byte aligned frames, each linked to the next by a relative offset.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ from numpy.typing import NDArray
 
 from nettop.linux.packet import ETH_P_8021Q, TP_STATUS_VLAN_TPID_VALID, TP_STATUS_VLAN_VALID
 
-STATUS_WORD, COUNT_WORD, FIRST_WORD, LENGTH_WORD = 2, 3, 4, 5  # u32s of a block's header: block_status … blk_len
+STATUS_WORD, COUNT_WORD, FIRST_WORD, LENGTH_WORD = (
+    2,
+    3,
+    4,
+    5,
+)  # u32s of a block's header: block_status, num_pkts, offset_to_first_pkt, blk_len
 _SECONDS = 0  # u64 index in a frame's header: tp_next_offset, tp_sec
-_NSEC_SNAPLEN, _LEN_STATUS, _MAC_NET, _VLAN, _LINK = 1, 2, 3, 4, 7  # … and sll_hatype, sll_pkttype at byte 56
+_NSEC_SNAPLEN, _LEN_STATUS, _MAC_NET, _VLAN, _LINK = 1, 2, 3, 4, 7  # of these, then of sll_hatype, sll_pkttype
 _MACS, _TAG = 12, 4  # bytes: the two addresses before the tag; the tag
-_SHORT_RUN, _STRETCH = (
-    16,
-    512,
-)  # frames: below the one a guess costs more than it saves; how far links are then followed
+_SHORT_RUN = 16  # frames: for a shorter run a guess costs more than it saves
+_STRETCH = 512  # frames whose links are then followed
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +42,10 @@ class Frames:
 
 
 def frames_of(block: bytearray, snaplen: int, ethernet: bool) -> Frames:
-    """The frames of a copied block, at most `snaplen` bytes each.
+    """Return the frames of a copied block, at most `snaplen` bytes each.
 
-    On Ethernet a VLAN tag that the kernel moved into the header is put back, in place in `block`: there is room in
-    front of every frame (TPACKET_ALIGN leaves 14 bytes).
+    On Ethernet a VLAN tag that the kernel moved into the header is put back, in place in `block`: TPACKET_ALIGN leaves
+    14 bytes before every frame.
     """
     starts = _frame_starts(block)
     longs = np.frombuffer(block, np.uint64)
@@ -65,28 +68,28 @@ def frames_of(block: bytearray, snaplen: int, ethernet: bool) -> Frames:
 
 
 def _frame_starts(block: bytearray) -> NDArray[np.intp]:
-    """Where each frame's header begins, in units of 8 bytes: the chain of tp_next_offset, followed run by run.
+    """Return the position of each frame's header, in units of 8 bytes, by following tp_next_offset run by run.
 
-    Frames of one size lie at one stride. A run is guessed as far as the block goes and kept as far as its own links
-    confirm it; where frames change size at every step, the links are followed one at a time.
+    Frames of one size have one stride. A run is guessed to the end of the block, then cut where its own links differ.
+    Where frames change size at every step, the links are followed one at a time.
     """
     words = np.frombuffer(block, np.uint32)
-    at, left = int(words[FIRST_WORD]) >> 2, int(words[COUNT_WORD])
+    at, remaining = int(words[FIRST_WORD]) >> 2, int(words[COUNT_WORD])
     runs = []
-    while left:
+    while remaining:
         step = int(words[at]) >> 2
-        run = _equal_steps(words, at, step, left) if step else np.array([at])
+        run = _equal_steps(words, at, step, remaining) if step else np.array([at])
         if len(run) < _SHORT_RUN:
-            run = _followed(block, at, min(left, _STRETCH))
+            run = _followed(block, at, min(remaining, _STRETCH))
         runs.append(run)
-        left -= len(run)
+        remaining -= len(run)
         at = int(run[-1]) + (int(words[run[-1]]) >> 2)
     return np.concatenate(runs) >> 1 if runs else np.empty(0, np.intp)
 
 
-def _equal_steps(words: NDArray[np.uint32], at: int, step: int, most: int) -> NDArray[np.intp]:
-    """The frames from `at` on that follow one another at the same distance, and the first one after them."""
-    guess = at + step * np.arange(min(most, (len(words) - 1 - at) // step + 1), dtype=np.intp)
+def _equal_steps(words: NDArray[np.uint32], at: int, step: int, max_frames: int) -> NDArray[np.intp]:
+    """Return the frames from `at` on that have the same distance, and the first one after them."""
+    guess = at + step * np.arange(min(max_frames, (len(words) - 1 - at) // step + 1), dtype=np.intp)
     other = np.flatnonzero(words[guess] >> 2 != step)
     return guess if not len(other) else guess[: int(other[0]) + 1]
 

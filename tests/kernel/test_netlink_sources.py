@@ -23,7 +23,7 @@ from nettop.pipeline import feeds
 from nettop.pipeline.feeds import Feed
 from nettop.sources.dumps import DumpSource
 from nettop.sources.netlink import NetlinkEvents
-from nettop.sources.texts import Texts
+from nettop.sources.texts import TextSource
 from tests.kernel.live import count, injector, read_until, records
 from tests.kernel.namespaces import Lab, poll, run_in
 
@@ -327,7 +327,7 @@ def test_polling_nft_reads_what_counts(broker: Broker, tracking: tuple[str, str]
 def test_texts_come_at_the_start_and_when_poked(broker: Broker, tracking: tuple[str, str]) -> None:
     _, b = tracking
     kinds = (TextKind.SYSCTLS, TextKind.NFT_RULESET)
-    source = Texts(Stream(6, StreamKind.TEXT, "text"), broker, broker.netns(b), kinds, Counter64())
+    source = TextSource(Stream(6, StreamKind.TEXT, "text"), broker, broker.netns(b), kinds, Counter64())
     items = read_until(source, lambda items: sum(isinstance(item, Text) for item in items) == 2, 30)
     assert source.due_ns() is None
     source.poke()
@@ -342,7 +342,7 @@ def test_texts_come_at_the_start_and_when_poked(broker: Broker, tracking: tuple[
 def test_a_text_that_fails_is_an_item_with_its_reason(broker: Broker, lab: Lab) -> None:
     ns = broker.netns(lab.netns("a"))
     broker.leave(ns)
-    source = Texts(Stream(6, StreamKind.TEXT, "text"), broker, ns, (TextKind.NFT_RULESET,), Counter64(), once=True)
+    source = TextSource(Stream(6, StreamKind.TEXT, "text"), broker, ns, (TextKind.NFT_RULESET,), Counter64(), once=True)
     items = read_until(source, lambda items: any(isinstance(item, End) for item in items), 30)
     text = next(item for item in items if isinstance(item, Text))
     assert text.body == b""

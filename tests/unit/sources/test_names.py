@@ -1,4 +1,4 @@
-"""The system is asked aside: putting a question never waits, and the answers are the system's own."""
+"""The system is asked aside: putting a query never waits, and the answers are the system's own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from nettop.sources import names as module
-from nettop.sources.names import THREADS, WAITING, NameResolver, Question, lookup
+from nettop.sources.names import MAX_QUEUED, MAX_THREADS, NameResolver, Query, lookup
 
 
 def wait_for(condition: Callable[[], Any]) -> None:
@@ -24,8 +24,8 @@ def wait_for(condition: Callable[[], Any]) -> None:
 def test_a_service_has_the_systems_name_and_bad_questions_have_none() -> None:
     assert lookup((6, 22)) == socket.getservbyport(22, "tcp") == "ssh"
     assert lookup((17, 53)) == socket.getservbyport(53, "udp")
-    nothing: list[Question] = [(6, 60_999), (1, 8), (6, 99_999_999), (6, -1), ("no address",), ("10.0.0.1\0",)]
-    assert [lookup(question) for question in nothing] == [None] * len(nothing)
+    nothing: list[Query] = [(6, 60_999), (1, 8), (6, 99_999_999), (6, -1), ("no address",), ("10.0.0.1\0",)]
+    assert [lookup(query) for query in nothing] == [None] * len(nothing)
 
 
 def test_loopback_has_the_name_that_the_system_gives_it() -> None:
@@ -33,12 +33,12 @@ def test_loopback_has_the_name_that_the_system_gives_it() -> None:
 
 
 def test_questions_are_answered_on_other_threads() -> None:
-    resolver, found = NameResolver(), {}
+    resolver, answers = NameResolver(), {}
     assert not resolver._threads
     for port in (22, 80, 1):
         assert resolver.ask((6, port))
-    wait_for(lambda: found.update(resolver.answers()) or len(found) == 3)
-    assert found == {(6, port): lookup((6, port)) for port in (22, 80, 1)}
+    wait_for(lambda: answers.update(resolver.answers()) or len(answers) == 3)
+    assert answers == {(6, port): lookup((6, port)) for port in (22, 80, 1)}
     threads = list(resolver._threads)
     assert all(thread.daemon for thread in threads)
     resolver.close()
@@ -48,7 +48,7 @@ def test_questions_are_answered_on_other_threads() -> None:
 def test_a_silent_name_server_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     silent = threading.Event()
 
-    def stuck(question: Question) -> str | None:
+    def stuck(query: Query) -> str | None:
         silent.wait(30)
         return None
 
@@ -57,7 +57,7 @@ def test_a_silent_name_server_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -
     began = time.monotonic()
     taken = sum(resolver.ask((6, port)) for port in range(1000))
     assert time.monotonic() - began < 10
-    assert WAITING <= taken <= WAITING + THREADS and len(resolver._threads) == THREADS
+    assert MAX_QUEUED <= taken <= MAX_QUEUED + MAX_THREADS and len(resolver._threads) == MAX_THREADS
     assert resolver.answers() == []
     resolver.forget()
     assert resolver.ask((6, 1))

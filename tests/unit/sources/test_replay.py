@@ -10,7 +10,7 @@ import pytest
 
 from nettop.batch import Batch, Counter64, DumpMark, End, Item, PacketMeta, StreamAdded
 from nettop.errors import InputError
-from nettop.sources.replay import LONGEST_WAIT_NS, SLICE_NS, ReplaySource
+from nettop.sources.replay import MAX_WAIT_NS, SLICE_NS, ReplaySource
 from tests.unit.recording import items as run
 from tests.unit.recording.handmade import epb, idb, pcap, shb
 
@@ -118,7 +118,7 @@ def test_a_long_silence_is_cut_and_time_that_goes_back_a_little_does_not_wait(tm
     year = 365 * 86_400_000
     replay = source(capture(tmp_path / "f", [1, year, year + 5, year + 3, year + 10]), clock)
     seen = drain(replay, clock)
-    wait = LONGEST_WAIT_NS // MS
+    wait = MAX_WAIT_NS // MS
     assert seen == [(0, 1), *((wait + at, year + t) for at, t in ((0, 0), (5, 5), (5, 3), (10, 10)))]
     replay.close()
 
@@ -138,7 +138,7 @@ def test_garbage_timestamps_neither_wait_for_ever_nor_overflow(tmp_path: Path) -
     clock = Clock()
     replay = source(str(tmp_path / "f"), clock, 0.001)
     assert len(drain(replay, clock)) == 4
-    assert clock.now <= 1000 * MS + 4 * LONGEST_WAIT_NS
+    assert clock.now <= 1000 * MS + 4 * MAX_WAIT_NS
     replay.close()
 
 

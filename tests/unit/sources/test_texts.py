@@ -8,7 +8,7 @@ from typing import cast
 from nettop.batch import Counter64, Stream, Text
 from nettop.broker.client import Broker, Netns
 from nettop.kinds import StreamKind, TextKind
-from nettop.sources.texts import Texts
+from nettop.sources.texts import TextSource
 
 
 class SlowBroker:
@@ -26,7 +26,7 @@ class SlowBroker:
 def test_a_text_is_stamped_before_its_tool_runs() -> None:
     stream = Stream(1, StreamKind.TEXT, "text")
     broker = cast(Broker, SlowBroker())
-    source = Texts(stream, broker, Netns(0, "", 1), (TextKind.NFT_RULESET,), Counter64(), once=True)
+    source = TextSource(stream, broker, Netns(0, "", 1), (TextKind.NFT_RULESET,), Counter64(), once=True)
     SlowBroker.done_ns = asked = time.time_ns()
     text = next(item for item in source.read(1 << 20) if isinstance(item, Text))
     assert asked <= text.ts_ns < SlowBroker.done_ns
@@ -42,7 +42,7 @@ def test_the_interval_stretches_so_that_the_tools_take_their_share_at_most() -> 
 
     stream = Stream(1, StreamKind.TEXT, "text")
     kinds = (TextKind.SYSCTLS, TextKind.PROCESSES)
-    source = Texts(stream, cast(Broker, Busy()), Netns(0, "", 1), kinds, Counter64(), 0.5, share=0.01)
+    source = TextSource(stream, cast(Broker, Busy()), Netns(0, "", 1), kinds, Counter64(), 0.5, share=0.01)
     began = time.monotonic_ns()
     assert len(source.read(0)) == 2 and source.due_ns() == 0 and len(source.read(0)) == 1
     due = source.due_ns()
