@@ -21,14 +21,14 @@ class Trail(Generic[Place]):
         self._ahead.clear()
 
     def back(self, now: Place) -> Place | None:
-        """Where the last jump began; None at the beginning."""
+        """Return where the last jump began; None at the beginning."""
         if not self._behind:
             return None
         self._ahead.append(now)
         return self._behind.pop()
 
     def forward(self, now: Place) -> Place | None:
-        """Where the last way back began; None at the end."""
+        """Return where the last way back began; None at the end."""
         if not self._ahead:
             return None
         self._behind.append(now)

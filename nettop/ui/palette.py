@@ -29,7 +29,7 @@ class Palette:
         self._styles: dict[tuple[str, str], Style] = {}
 
     def style(self, role: str = "", surface: str = "background") -> Style:
-        """The style of a text with this role on this surface (SURFACES, or "bar_marked": a lit word in a bar)."""
+        """Return the style of text with this role on this surface (SURFACES, or "bar_marked": marked text in a bar)."""
         key = (role, surface)
         if (style := self._styles.get(key)) is None:
             style = self._styles[key] = self._make(role, surface)
@@ -63,12 +63,12 @@ def themed_app(node: DOMNode) -> ThemedApp:
 
 
 def palette_of(widget: Widget) -> Palette:
-    """The palette of the app that a widget is in."""
+    """Return the palette of the app that a widget is in."""
     return themed_app(widget).palette
 
 
 def textual_theme(theme: Theme) -> TextualTheme:
-    """What Textual itself needs of a theme (inputs, toasts, borders)."""
+    """Return what Textual itself needs of a theme (inputs, toasts, borders)."""
     roles, surfaces = theme.roles, theme.surfaces
     return TextualTheme(
         name=f"nettop-{theme.name}",
@@ -88,7 +88,7 @@ def textual_theme(theme: Theme) -> TextualTheme:
 
 
 def css_variables(theme: Theme) -> dict[str, str]:
-    """The variables that our own CSS uses."""
+    """Return the variables that our own CSS uses."""
     return {
         "nt-background": theme.surfaces["background"],
         "nt-bar": theme.surfaces["bar"],
@@ -109,7 +109,7 @@ class NoColour(LineFilter):
     """Drops every colour on its way to the terminal (https://no-color.org); bold, dim and reverse stay."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
-        """The same texts, without colour."""
+        """Return the same texts, without colour."""
         return [
             Segment(text, None if style is None else _colourless(style), control) for text, style, control in segments
         ]

@@ -109,7 +109,7 @@ def _check_devices(broker: Broker, netns: str, wanted: Sequence[str]) -> None:
 
 
 def _ask(options: argparse.Namespace) -> int:
-    """The start screen: what a person without rights can do instead."""
+    """Return the start screen: what a person without rights can do instead."""
     choice = ask_start("Watching a live host needs CAP_NET_ADMIN and CAP_NET_RAW.", theme=options.theme)
     if choice is None:
         return 0
@@ -122,7 +122,7 @@ def _ask(options: argparse.Namespace) -> int:
 
 
 def _sudo_is_ready() -> bool:
-    """Whether sudo would start the broker without asking: then there is nothing to choose."""
+    """Return whether sudo would start the broker without asking: then there is nothing to choose."""
     sudo = shutil.which("sudo")
     if sudo is None:
         return False

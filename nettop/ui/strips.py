@@ -34,7 +34,7 @@ def fit(text: str, width: int, right: bool = False) -> str:
 
 
 def crop(line: Iterable[tuple[str, str]], width: int) -> list[tuple[str, str]]:
-    """The segments that fit into `width` cells; the last one is cut with `…`."""
+    """Return the segments that fit into `width` cells; the last one is cut with `…`."""
     out: list[tuple[str, str]] = []
     left = width
     for raw, role in line:
@@ -60,7 +60,7 @@ def strip(line: Iterable[tuple[str, str]], width: int, palette: Palette, surface
 
 
 def blank(width: int, style: Style) -> Strip:
-    """An empty line."""
+    """Return an empty line."""
     return Strip([Segment(" " * width, style)] if width > 0 else [], width)
 
 

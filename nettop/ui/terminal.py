@@ -71,7 +71,7 @@ class _Drawing:
 
 @contextmanager
 def _standard_streams_on_tty() -> Iterator[int]:
-    """Yields a descriptor of the terminal. Textual reads sys.__stdin__, draws on sys.__stderr__ and measures
+    """Yield yields a descriptor of the terminal. Textual reads sys.__stdin__, draws on sys.__stderr__ and measures
     sys.__stdout__: those that are no terminal are replaced by /dev/tty; the descriptors 0 to 2 stay as they are."""
     saved = sys.__stdin__, sys.__stdout__, sys.__stderr__
     opened: list[Any] = []
@@ -128,7 +128,7 @@ class _Guard:
 
 @contextmanager
 def _signals(leave: Callable[[int], None], guard: _Guard) -> Iterator[None]:
-    """The first signal asks the app to leave, the second one leaves at once."""
+    """Yield the first signal asks the app to leave, the second one leaves at once."""
     asked: list[int] = []
 
     def handler(number: int, _: FrameType | None) -> None:
@@ -213,7 +213,7 @@ def _leave(app: App[Any], code: int) -> None:
 
 
 def run_app(session: Session, *, theme: str = "", notice: str = "") -> int:
-    """The app on this session until the person leaves; returns the exit code. Does not close the session.
+    """Return the app on this session until the person leaves; returns the exit code. Does not close the session.
 
     UsageError for an unknown theme; NoTerminal where there is no terminal. Any other exception is said in one line on
     stderr (with NETTOP_DEBUG=1 the traceback too) after the terminal is restored.
@@ -234,7 +234,7 @@ def run_app(session: Session, *, theme: str = "", notice: str = "") -> int:
 
 
 def ask_start(reason: str, *, theme: str = "") -> StartChoice | None:
-    """The start screen, for when rights are missing: what the person chose, None to leave."""
+    """Return the start screen, for when rights are missing: what the person chose, None to leave."""
     from nettop.ui import theme as themes
 
     worn = themes.choose(themes.load()[0], theme)

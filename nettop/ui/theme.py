@@ -62,7 +62,7 @@ def _head(data: dict[str, Any]) -> list[str]:
 
 
 def parse(text: str) -> tuple[Theme | None, list[str]]:
-    """The theme that a TOML text describes, or None and everything that is wrong with it."""
+    """Return the theme that a TOML text describes, or None and everything that is wrong with it."""
     try:
         data = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -77,14 +77,14 @@ def parse(text: str) -> tuple[Theme | None, list[str]]:
 
 
 def shipped_dir() -> Path:
-    """Where the themes of this installation are: in the wheel, else in the source tree."""
+    """Return where the themes of this installation are: in the wheel, else in the source tree."""
     package = Path(__file__).resolve().parent.parent
     in_wheel = package / "_data" / "themes"
     return in_wheel if in_wheel.is_dir() else package.parent / "themes"
 
 
 def user_dir() -> Path:
-    """Where a user's own themes are: $XDG_CONFIG_HOME/nettop/themes, ~/.config by default."""
+    """Return where a user's own themes are: $XDG_CONFIG_HOME/nettop/themes, ~/.config by default."""
     config = os.environ.get("XDG_CONFIG_HOME", "")
     return (Path(config) if config.startswith("/") else Path.home() / ".config") / "nettop" / "themes"
 
@@ -120,7 +120,7 @@ def _files(directory: Path) -> list[Path]:
 
 
 def choose(themes: Mapping[str, Theme], name: str) -> Theme:
-    """The theme of this name; UsageError naming the known ones. "" is the default, and needs no file at all."""
+    """Return the theme of this name; UsageError naming the known ones. "" is the default, and needs no file at all."""
     if theme := themes.get(name or DEFAULT):
         return theme
     if not name:

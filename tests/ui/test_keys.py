@@ -420,7 +420,7 @@ async def test_another_namespace_begins_at_the_top_of_its_list() -> None:
         seen.session.facts = replace(FACTS, netns="gw-b")
         await seen.see("netns gw-b")
         await seen.until(lambda: "10.9.0.4:56303" in seen.cursor_line(), "the first flow of the other namespace")
-        assert not seen.main.view.is_open and not seen.main.view.table.window.holding
+        assert not seen.main.view.is_open and not seen.main.view.table.viewport.anchored
 
 
 async def test_the_filter_of_chains_goes_to_the_table_with_the_focus() -> None:

@@ -10,7 +10,7 @@ from nettop.session.status import Status
 from nettop.ui.panes.pane import Host, Pane, ViewDef
 from nettop.ui.screens import main
 from nettop.ui.views import VIEWS
-from nettop.ui.widgets.text_panes import Paper
+from nettop.ui.widgets.text_panes import TextPane
 from tests.ui.plain_session import session
 from tests.ui.plain_tables import PlainModel
 from tests.ui.screen_text import running
@@ -21,7 +21,7 @@ class Plan(Pane, can_focus=True):
 
     def __init__(self, definition: ViewDef, host: Host) -> None:
         super().__init__(definition, host)
-        self.sheet, self.paper = 0, Paper()
+        self.sheet, self.paper = 0, TextPane()
 
     def compose(self) -> ComposeResult:
         yield self.paper

@@ -124,7 +124,7 @@ def waits(app: DrawnApp) -> bool:
         not all(pump._message_queue.empty() and not pump._next_callbacks for pump in (app, *widgets))
         or any(widget._layout_required or widget._repaint_required for widget in widgets)
         or bool(app.screen._dirty_widgets or app.screen._callbacks)
-        or any(table._questions._asked_at is not None for table in tables(app))
+        or any(table._requests._pending_since is not None for table in tables(app))
     )
 
 

@@ -19,7 +19,7 @@ from nettop.ui.palette import themed_app
 from nettop.ui.panes.table_view import TableView
 from nettop.ui.screens.pending import Stand, opening, over, switch
 from nettop.ui.widgets.choices import Choice
-from nettop.ui.widgets.question import Asked, void
+from nettop.ui.widgets.prompt_request import PromptRequest, discard
 
 if TYPE_CHECKING:
     from nettop.ui.screens.main import MainScreen
@@ -39,7 +39,7 @@ def filter_(screen: MainScreen) -> Awaitable[None]:
     kind, wanted = screen.table.filter_kind, screen.table.filter
     example = _EXAMPLES.get(kind, "host 10.0.0.1 and port 443")
     advice = f"{example} · Enter shows what matches · empty shows all"
-    now, check = "" if wanted is None else wanted.text, lambda text: void(parse(text, kind))
+    now, check = "" if wanted is None else wanted.text, lambda text: discard(parse(text, kind))
 
     def shown(text: str) -> None:
         before = "" if screen.table.filter is None else screen.table.filter.text
@@ -53,7 +53,7 @@ def filter_(screen: MainScreen) -> Awaitable[None]:
         screen.table.set_filter(wanted)
         screen.write_bars()
 
-    return screen.type_in(Asked("filter", " / ", now, check, advice, shown, kind))
+    return screen.type_in(PromptRequest("filter", " / ", now, check, advice, shown, kind))
 
 
 def sort(screen: MainScreen) -> Awaitable[None]:
@@ -171,7 +171,7 @@ def record(screen: MainScreen) -> Awaitable[None] | None:
     def taken(path: str) -> None:
         screen.session.start_recording(path, screen.done(f"recording to {path}"))
 
-    return screen.type_in(Asked("record", " record to ", _file_name(screen), _new_file, advice, taken))
+    return screen.type_in(PromptRequest("record", " record to ", _file_name(screen), _new_file, advice, taken))
 
 
 def export(screen: MainScreen) -> Awaitable[None] | None:
@@ -183,7 +183,9 @@ def export(screen: MainScreen) -> Awaitable[None] | None:
     def taken(path: str) -> None:
         screen.session.export(path, wanted, screen.done(f"written to {path}"))
 
-    return screen.type_in(Asked("export", " write to ", _file_name(screen, "-packets"), _new_file, advice, taken))
+    return screen.type_in(
+        PromptRequest("export", " write to ", _file_name(screen, "-packets"), _new_file, advice, taken)
+    )
 
 
 def help_(screen: MainScreen) -> Awaitable[None]:

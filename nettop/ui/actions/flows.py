@@ -129,11 +129,11 @@ def follow(screen: MainScreen) -> None:
     """Stay at the newest row, or with the flow under the cursor; or stop doing so."""
     table = screen.table
     if table.can_follow:
-        table.set_follow(not table.window.follow)
+        table.set_follow(not table.viewport.follow)
     elif table.current is None:
         screen.say("there is no flow here to follow")
     else:
-        table.ride(not table.window.riding)
+        table.track(not table.viewport.tracking)
 
 
 # ── copy ────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -11,7 +11,7 @@ from nettop.ui.actions.choosing import confirm
 from nettop.ui.screens.pending import opening, over
 from nettop.ui.widgets.accounting_offer import AccountingOffer
 from nettop.ui.widgets.choices import Choice
-from nettop.ui.widgets.question import Asked, void
+from nettop.ui.widgets.prompt_request import PromptRequest, discard
 
 if TYPE_CHECKING:
     from nettop.ui.screens.main import MainScreen
@@ -73,8 +73,8 @@ def only(screen: MainScreen) -> Awaitable[None]:
         screen.session.watch_only(text, screen.done(f"receiving only {text}" if text else "receiving everything"))
 
     advice = "host 10.0.0.1 and mark 0x1 · what can runs in the kernel · empty receives everything"
-    check = lambda text: void(parse(text, "flow"))  # noqa: E731
-    return screen.type_in(Asked("only", " only ", "", check, advice, taken, "flow"))
+    check = lambda text: discard(parse(text, "flow"))  # noqa: E731
+    return screen.type_in(PromptRequest("only", " only ", "", check, advice, taken, "flow"))
 
 
 def reset(screen: MainScreen) -> Awaitable[None] | None:

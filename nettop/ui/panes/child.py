@@ -6,7 +6,7 @@ from nettop.model.table import Line, Row
 from nettop.ui.panes.advice import CHILD_ADVICE
 from nettop.ui.widgets.bar_lines import title_line
 from nettop.ui.widgets.table import Table
-from nettop.ui.widgets.text_panes import Paper
+from nettop.ui.widgets.text_panes import TextPane
 
 
 class Child:
@@ -15,7 +15,7 @@ class Child:
     def __init__(self, parent: Table, table: Table) -> None:
         self.parent, self.table = parent, table
         self.table.advice = CHILD_ADVICE
-        self.title = Paper(surface="background")
+        self.title = TextPane(surface="background")
         self.inside = False  # it has (or would have) the screen
         self.bare = False  # the parent is empty, and this is not shown
 
@@ -27,7 +27,7 @@ class Child:
 
     def is_bare(self) -> bool:
         """Return True when the parent has no row, so that nothing belongs to it: its advice needs the room."""
-        shown = self.parent.window.shown
+        shown = self.parent.viewport.shown
         return shown is not None and not shown.snapshot.matched
 
     def place(self, lists: bool, alone: bool, height: int) -> None:
@@ -43,7 +43,7 @@ class Child:
         self.write_title()
 
     def _upper_height(self, height: int) -> int:
-        rows = self.parent.window.matched or 1
+        rows = self.parent.viewport.matched or 1
         return max(2, min(rows + 1, height * 2 // 5))
 
     def write_title(self) -> None:
@@ -54,7 +54,7 @@ class Child:
 
 def _parent_words(table: Table, row: Row) -> Line:
     """Return what the rules below belong to: `inet fw forward   priority 0 filter   policy drop   nft`."""
-    shown = table.window.shown
+    shown = table.viewport.shown
     cells = dict(zip(shown.snapshot.spec.columns, row.cells, strict=False)) if shown is not None else {}
     name = " ".join(cells[key].strip() for key in ("family", "table", "chain") if cells.get(key, "").strip())
     rest = [f"{key} {cells[key].strip()}" for key in ("hook", "priority", "policy") if cells.get(key, "").strip()]

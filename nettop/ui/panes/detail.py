@@ -9,17 +9,17 @@ from nettop.model.table import Detail, Line, PacketDetail
 from nettop.session.interface import Session
 from nettop.ui import strips as lines
 from nettop.ui.widgets.bar_lines import title_line
-from nettop.ui.widgets.packet_tree import Bytes, Tree
+from nettop.ui.widgets.packet_tree import HexPane, PacketTree
 from nettop.ui.widgets.self_drawn import Covered
 from nettop.ui.widgets.snapshot_requests import Post
-from nettop.ui.widgets.text_panes import Paper
+from nettop.ui.widgets.text_panes import TextPane
 
 WIDE = 120  # cells from which a packet's tree and bytes stand together
 DUMP = 74  # cells of a line of bytes, with its border
 
 
 class _Beside(Horizontal, Covered):
-    """Tree and bytes."""
+    """The tree and the hexdump."""
 
 
 class DetailPane(Vertical, Covered):
@@ -30,9 +30,9 @@ class DetailPane(Vertical, Covered):
     def __init__(self, name: str, session: Session, post: Post) -> None:
         super().__init__()
         self._session, self._post = session, post
-        self.title = Paper(surface="background")
-        self.body = Tree(id=f"detail-{name}")
-        self.bytes = Bytes(id="hex")
+        self.title = TextPane(surface="background")
+        self.body = PacketTree(id=f"detail-{name}")
+        self.bytes = HexPane(id="hex")
         self.found: Detail | None = None
         self._view = name  # of the subject
         self._subject: int | None = None
@@ -99,7 +99,7 @@ class DetailPane(Vertical, Covered):
             self.title.write([title_line(self.found.title, self.app.size.width)])
 
     def place(self) -> None:
-        """Tree and bytes beside each other where there is room, else the one that is in front."""
+        """Show tree and hexdump next to each other if there is room, else the one in front."""
         both = self.app.size.width >= WIDE
         self.bytes.display = self.has_bytes and (both or self.bytes_in_front)
         self.body.display = both or not self.bytes.display
@@ -112,7 +112,7 @@ class DetailPane(Vertical, Covered):
         blocks = ((self.found.title,), self.found.lines, _hexdump(self.found))
         return "\n".join(lines.plain(block) for block in blocks if block)
 
-    def on_tree_pointed(self, message: Tree.Pointed) -> None:
+    def on_packet_tree_pointed(self, message: PacketTree.Pointed) -> None:
         message.stop()
         self.bytes.light(message.start, message.end)
 

@@ -17,17 +17,17 @@ from nettop.ui.panes.pane import Host, Pane, ViewDef
 from nettop.ui.panes.totals import totals_line
 from nettop.ui.widgets.accounting_offer import AccountingOffer
 from nettop.ui.widgets.bar_lines import capture_line
-from nettop.ui.widgets.painter import described
-from nettop.ui.widgets.table import Table, TablePlace
-from nettop.ui.widgets.text_panes import Paper
-from nettop.ui.widgets.timeline import TALL, Band
+from nettop.ui.widgets.painter import row_text
+from nettop.ui.widgets.table import Table, TableState
+from nettop.ui.widgets.text_panes import TextPane
+from nettop.ui.widgets.timeline import TALL, Timeline
 
 
 @dataclass(frozen=True, slots=True)
 class ViewPlace:
     """What a view showed: enough to come back to it."""
 
-    tables: tuple[TablePlace, ...]
+    tables: tuple[TableState, ...]
     inside: bool
     grouped: Grouped | None
 
@@ -46,14 +46,14 @@ class TableView(Pane):
         self.child: Child | None = None
         if definition.child in tables:
             self.child = Child(self.table, self._made(definition.child, definition.child_filter_kind))
-        self.band = Band(session, post) if definition.band else None
-        self.capture = Paper() if definition.captures else None  # the one in force
+        self.band = Timeline(session, post) if definition.band else None
+        self.capture = TextPane() if definition.captures else None  # the one in force
         self.offer = AccountingOffer() if definition.offers else None
-        self.totals = Paper()
+        self.totals = TextPane()
         self.detail = DetailPane(definition.name, session, post)
         self._open = False  # the detail
         if definition.can_follow and (host.live or definition.name != "packets"):
-            self.table.window.go_follow()
+            self.table.viewport.go_follow()
 
     def _made(self, name: str, kind: str, can_follow: bool = False) -> Table:
         table = Table(name, self.session, self.post, can_follow=can_follow)
@@ -129,7 +129,7 @@ class TableView(Pane):
     def standing(self) -> ViewPlace:
         """What is shown, to come back to."""
         grouped = None if self.grouping is None else self.grouping.place
-        return ViewPlace(tuple(table.place for table in self.tables), self.inside, grouped)
+        return ViewPlace(tuple(table.state for table in self.tables), self.inside, grouped)
 
     def return_to(self, place: ViewPlace) -> None:
         """Show again what was shown there."""
@@ -139,7 +139,7 @@ class TableView(Pane):
         if self.grouping is not None and place.grouped is not None:
             self.grouping.return_to(place.grouped)
         for table, there in zip(self.tables, place.tables, strict=True):
-            table.return_to(there)
+            table.restore(there)
         self.place()
         self.focus_something()
 
@@ -154,7 +154,7 @@ class TableView(Pane):
             if status.capturing is not None:
                 self.capture.write([capture_line(status.capturing, self.app.size.width)])
         if self.offer is not None:
-            self.offer.show(status, self.table.window.matched)
+            self.offer.show(status, self.table.viewport.matched)
         if not paused:
             self._ask()
 
@@ -179,7 +179,7 @@ class TableView(Pane):
             self.screen.set_focus(self.child.table)
         elif self.active.current is not None and not self._open:
             self._open = True
-            self.active.window.pin(True)
+            self.active.viewport.pin(True)
             self.place()
             self.focus_something()
             self.detail.show(self.active.view, self.active.current.ident)
@@ -213,7 +213,7 @@ class TableView(Pane):
     def _close(self) -> None:
         if self._open:
             self._open = False
-            self.active.window.pin(False)
+            self.active.viewport.pin(False)
             self.post_message(self.Changed())
 
     def group_by(self, by: str | None) -> None:
@@ -262,8 +262,8 @@ class TableView(Pane):
         """What `y` copies: the open detail, or the row under the cursor."""
         if self._open and (text := self.detail.plain()):
             return text
-        row, shown = self.active.current, self.active.window.shown
-        return "" if row is None or shown is None else described(row, shown.snapshot.spec, self.active.info.columns)
+        row, shown = self.active.current, self.active.viewport.shown
+        return "" if row is None or shown is None else row_text(row, shown.snapshot.spec, self.active.info.columns)
 
     # ── panes ───────────────────────────────────────────────────────────────────────────────────────────────────
 

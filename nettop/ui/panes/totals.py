@@ -12,8 +12,8 @@ def totals_line(table: Table, snapshot: Snapshot, width: int) -> Line:
     right: Line = ()
     if snapshot.matched and snapshot.notes:
         right = tuple(part for note in snapshot.notes for part in (*note, ("  ", "")))
-        if snapshot.spec.sort and table.window.holding and not table.window.pinned:
+        if snapshot.spec.sort and table.viewport.anchored and not table.viewport.pinned:
             right = (*right, ("g ", "key"), ("live ", "dim"))
-    if table.window.follow or table.window.riding:
-        right = (*right, ("FOLLOW ▼ " if table.window.follow else "FOLLOW ▶ ", "key"))
+    if table.viewport.follow or table.viewport.tracking:
+        right = (*right, ("FOLLOW ▼ " if table.viewport.follow else "FOLLOW ▶ ", "key"))
     return tuple(spread(((" ", ""), *snapshot.totals), right, width))

@@ -19,7 +19,7 @@ from nettop.text.sanitize import clean
 from nettop.ui.screens.dialog import DIALOG_CSS, Dialog
 from nettop.ui.screens.pending import Stand
 from nettop.ui.widgets.choices import Choice, Choices
-from nettop.ui.widgets.text_panes import Paper
+from nettop.ui.widgets.text_panes import TextPane
 
 if TYPE_CHECKING:
     from nettop.ui.screens.main import MainScreen
@@ -46,7 +46,10 @@ _LEAST, _MOST = 3, 12  # lines of devices
 
 
 def _below(expression: str, advice: str, refusal: str, room: int, scrolled: bool) -> list[Line]:
-    """What is said below a capture filter on a line of `room` cells: what that line, `scrolled` or not, cannot show."""
+    """Return the lines below the capture filter, each of `room` cells: the error, or the rest of the filter and advice.
+
+    The rest is all of a long filter if its input is `scrolled`, else the part after its first line.
+    """
     if refusal:
         what, *shown = [clean(part) for part in refusal.split("\n")][:3]  # expression and caret stay as they are
         return [((f" {part}", "bad"),) for part in (*textwrap.wrap(what, room)[:3], *shown)]
@@ -56,7 +59,7 @@ def _below(expression: str, advice: str, refusal: str, room: int, scrolled: bool
 
 
 def _cut(words: list[Line], most: int) -> list[Line]:
-    """As many lines as there is room for; the last one ends with … where there are more."""
+    """Return as many lines as there is room for; the last one ends with … where there are more."""
     if len(words) <= most:
         return words
     (text, role), *_ = words[most - 1]
@@ -90,8 +93,8 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
         self.expression = Input(expression, select_on_focus=False, placeholder=placeholder)
         self._refusal = ""
         self._edited = False  # the cursor was in the filter: its line begins anywhere since
-        self._said = Paper(surface="dialog")
-        self._hints = Paper(surface="dialog")
+        self._said = TextPane(surface="dialog")
+        self._hints = TextPane(surface="dialog")
 
     def compose(self) -> ComposeResult:
         box = Vertical()
@@ -107,8 +110,8 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
             yield self._said
             yield self._hints
 
-    def _line(self, text: str) -> Paper:
-        paper = Paper(surface="dialog")
+    def _line(self, text: str) -> TextPane:
+        paper = TextPane(surface="dialog")
         paper.text = (((f" {text}", "heading"),),)
         return paper
 

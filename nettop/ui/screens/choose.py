@@ -13,7 +13,7 @@ from textual.widgets import Input
 
 from nettop.ui.screens.dialog import DIALOG_CSS, Dialog, leave_room
 from nettop.ui.widgets.choices import Choice, Choices
-from nettop.ui.widgets.text_panes import Paper
+from nettop.ui.widgets.text_panes import TextPane
 
 
 class ChooseScreen(Dialog[list[str]], inherit_bindings=False):
@@ -51,7 +51,7 @@ class ChooseScreen(Dialog[list[str]], inherit_bindings=False):
         self._start = start
         self.choices = Choices(choices, several=several, ticked=ticked)
         self._input = Input(select_on_focus=False, placeholder="type to search") if search else None
-        self._hints = Paper(surface="dialog")
+        self._hints = TextPane(surface="dialog")
 
     def compose(self) -> ComposeResult:
         box = Vertical()

@@ -14,7 +14,7 @@ from nettop.model.table import Line
 from nettop.text.sanitize import clean
 from nettop.ui.screens.dialog import DIALOG_CSS, Dialog
 from nettop.ui.widgets.choices import Choice, Choices
-from nettop.ui.widgets.text_panes import Paper
+from nettop.ui.widgets.text_panes import TextPane
 
 _KEYS: Line = ((" y", "key"), (" or ", "dim"), ("Enter", "key"), (" do it  ", "dim"), ("Esc", "key"), (" leave", "dim"))
 
@@ -32,8 +32,8 @@ class ConfirmScreen(Dialog[str], inherit_bindings=False):
         super().__init__()
         self._title, self._text = title, text
         self.choices = Choices(choices)
-        self._said = Paper(surface="dialog")
-        self._hints = Paper(surface="dialog")
+        self._said = TextPane(surface="dialog")
+        self._hints = TextPane(surface="dialog")
 
     def compose(self) -> ComposeResult:
         box = Vertical()

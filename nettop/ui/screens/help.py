@@ -14,7 +14,7 @@ from nettop.model.table import Line
 from nettop.ui.commands import MOVES, Command, Key, Where, keys_text, offered
 from nettop.ui.screens.dialog import DIALOG_CSS, Dialog
 from nettop.ui.strips import crop, width_of
-from nettop.ui.widgets.text_panes import Reader
+from nettop.ui.widgets.text_panes import ScrollPane
 
 _BRIEF = 100  # cells below which only a command's first words are shown, in three columns
 _NARROW = 60  # cells below which there is one column
@@ -26,7 +26,7 @@ def _entry(command: Key, keys: int, brief: bool) -> Line:
 
 
 def _groups(names: Sequence[tuple[str, Sequence[Key]]], brief: bool) -> list[Line]:
-    """Groups below each other, with headings; the keys take as many cells as the longest."""
+    """Return groups below each other, with headings; the keys take as many cells as the longest."""
     widest = max((len(keys_text(c)) for _, commands in names for c in commands), default=0)
     out: list[Line] = []
     for name, commands in names:
@@ -76,7 +76,7 @@ class HelpScreen(Dialog[None], inherit_bindings=False):
         super().__init__()
         self._commands = commands
         self._where = where
-        self.reader = Reader(surface="dialog")
+        self.reader = ScrollPane(surface="dialog")
 
     def compose(self) -> ComposeResult:
         box = Vertical()

@@ -20,11 +20,11 @@ from nettop.ui.panes.pane import Pane, ViewDef
 from nettop.ui.views import VIEWS
 from nettop.ui.widgets.bar_lines import hints_line, typing_line
 from nettop.ui.widgets.header import Header, Tabs
-from nettop.ui.widgets.question import Asked
+from nettop.ui.widgets.prompt_request import PromptRequest
 from nettop.ui.widgets.self_drawn import Covered
 from nettop.ui.widgets.snapshot_requests import Post
 from nettop.ui.widgets.table import Table
-from nettop.ui.widgets.text_panes import Paper, TooSmall
+from nettop.ui.widgets.text_panes import TextPane, TooSmall
 
 if TYPE_CHECKING:
     from nettop.ui.widgets.prompt import Prompt
@@ -62,7 +62,7 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         self._header = Header(id="header")
         self._tabs = Tabs(id="tabs", surface="background")
         self._body = _Body(id="body")
-        self._hints = Paper(id="hints")
+        self._hints = TextPane(id="hints")
         self._tiny = TooSmall(id="tiny", surface="background")
 
     def compose(self) -> ComposeResult:
@@ -176,11 +176,11 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
     def on_pane_changed(self) -> None:
         self.write_bars()
 
-    def on_tabs_chosen(self, message: Tabs.Chosen) -> None:
+    def on_tabs_selected(self, message: Tabs.Selected) -> None:
         if not self.typing:
             self.show(self.views[message.at].name)
 
-    def on_table_left(self, message: Table.Left) -> None:
+    def on_table_row_gone(self, message: Table.RowGone) -> None:
         """Say why following ended: the flow has, or what is shown is filtered and it matches no longer."""
 
         def told(found: Detail | None) -> None:
@@ -199,7 +199,7 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         return Where(self.view.kind, tuple(self.session.views), self.live, self.status.read_only, self.view.reading)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """A key of another view does nothing here; while something is typed every key belongs to the text."""
+        """Return a key of another view does nothing here; while something is typed every key belongs to the text."""
         if action != "command":
             return True
         return not self.typing and applies(self._command(str(parameters[0])), replace(self.where, live=True))
@@ -227,7 +227,7 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         self.app.notify(line, severity="error" if error else "information", timeout=8 if error else 5, markup=False)
 
     def done(self, success: str, after: Callable[[], None] | None = None) -> Callable[[str | None], None]:
-        """A callback for the session (any thread): says `success` (if anything) or the error."""
+        """Return a callback for the session (any thread): says `success` (if anything) or the error."""
 
         def told(error: str | None) -> None:
             if error is not None:
@@ -274,7 +274,7 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
 
     # ── the line to type in ─────────────────────────────────────────────────────────────────────────────────────
 
-    async def type_in(self, asked: Asked) -> None:
+    async def type_in(self, asked: PromptRequest) -> None:
         """Open the prompt (made when it is first wanted)."""
         if self._prompt is None:
             from nettop.ui.widgets.prompt import Prompt
@@ -296,9 +296,9 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
 
     def on_prompt_submitted(self, message: Prompt.Submitted) -> None:
         self._close_prompt()
-        message.asked.taken(message.text.strip())
+        message.request.accept(message.text.strip())
 
-    def on_prompt_left(self) -> None:
+    def on_prompt_cancelled(self) -> None:
         self._close_prompt()
 
     def _close_prompt(self) -> None:
@@ -309,10 +309,10 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
 
 
 def _second(status: Status) -> Status:
-    """The facts with the clock as it is drawn: in seconds."""
+    """Return the facts with the clock as it is drawn: in seconds."""
     return replace(status, clock_ns=status.clock_ns // 1_000_000_000)
 
 
 def _standing(status: Status) -> tuple[object, ...]:
-    """The facts that the tabs and the line of keys depend on."""
+    """Return the facts that the tabs and the line of keys depend on."""
     return status.mode, status.read_only, status.receive_filter

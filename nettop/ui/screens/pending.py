@@ -29,12 +29,12 @@ class Stand:
 
     @property
     def same(self) -> bool:
-        """Whether the same namespace is watched, and no other one is being opened."""
+        """Return whether the same namespace is watched, and no other one is being opened."""
         return self._screen.session.views is self._views and self._screen not in _SWITCHING
 
     @property
     def free(self) -> bool:
-        """Whether a dialog may open: the same namespace, no other dialog, and nothing is being typed."""
+        """Return whether a dialog may open: the same namespace, no other dialog, and nothing is being typed."""
         return self.same and self._screen.app.screen is self._screen and not self._screen.typing
 
     def push(self, dialog: Dialog[Answer], answered: Callable[[Answer | None], None]) -> Awaitable[None]:
@@ -97,7 +97,7 @@ _OVER = {"GONE": "the namespace is gone: @ chooses another", "ENDED": "nettop's 
 
 
 def over(screen: MainScreen) -> bool:
-    """Whether the namespace shown is gone: then says so."""
+    """Return whether the namespace shown is gone: then says so."""
     why = _OVER.get(screen.session.status().mode, "")
     if why:
         screen.say(why)

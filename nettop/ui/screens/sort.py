@@ -14,7 +14,7 @@ from nettop.ui.screens.dialog import DIALOG_CSS, Dialog, leave_room
 from nettop.ui.widgets import sort_order as sorting
 from nettop.ui.widgets.choices import Choice, Choices
 from nettop.ui.widgets.table import Table
-from nettop.ui.widgets.text_panes import Paper
+from nettop.ui.widgets.text_panes import TextPane
 
 _KEYS: Line = (
     (" Enter", "key"),
@@ -50,7 +50,7 @@ class SortScreen(Dialog[None], inherit_bindings=False):
         super().__init__()
         self._table = table
         self.choices = SortColumns(self._offers())
-        self._hints = Paper(surface="dialog")
+        self._hints = TextPane(surface="dialog")
 
     def _offers(self) -> list[Choice]:
         notes = {
@@ -61,7 +61,7 @@ class SortScreen(Dialog[None], inherit_bindings=False):
         return [*found, Choice("", "As they come", "" if self._table.sort else "now")]
 
     def _sortable(self) -> list[Column]:
-        """The columns that are shown, then those that are not."""
+        """Return the columns that are shown, then those that are not."""
         shown = [c for c in self._table.columns if c.sortable]
         return shown + [c for c in self._table.info.columns if c.sortable and c not in shown]
 

@@ -17,8 +17,8 @@ from nettop.text.sanitize import clean
 from nettop.ui.palette import NoColour, Palette, css_variables, textual_theme
 from nettop.ui.theme import Theme
 from nettop.ui.widgets.choices import Choice, Choices
-from nettop.ui.widgets.question import Asked
-from nettop.ui.widgets.text_panes import Paper
+from nettop.ui.widgets.prompt_request import PromptRequest
+from nettop.ui.widgets.text_panes import TextPane
 
 if TYPE_CHECKING:
     from nettop.ui.widgets.prompt import Prompt
@@ -46,7 +46,7 @@ def _check_file(text: str) -> None:
 
 
 def wrapped(text: str, width: int) -> list[Line]:
-    """The words of a text in lines of at most `width` cells."""
+    """Return the words of a text in lines of at most `width` cells."""
     import textwrap
 
     return [((line, ""),) for line in textwrap.wrap(clean(text), width)]
@@ -75,8 +75,8 @@ class StartApp(App[StartChoice], inherit_bindings=False):
         self.register_theme(worn)
         self.theme = worn.name
         self.choices = Choices(_CHOICES)
-        self._why = Paper(surface="dialog")
-        self._hints = Paper(surface="dialog")
+        self._why = TextPane(surface="dialog")
+        self._hints = TextPane(surface="dialog")
         self._prompt: Prompt | None = None
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
@@ -122,7 +122,7 @@ class StartApp(App[StartChoice], inherit_bindings=False):
             self._prompt.styles.dock = "bottom"
             self.mount(self._prompt)
         advice = "a pcap, pcapng or nettop recording · Enter opens"
-        asked = Asked("open", " open ", "", _check_file, advice, self._open)
+        asked = PromptRequest("open", " open ", "", _check_file, advice, self._open)
         self.call_after_refresh(self._prompt.open, asked)
 
     def _open(self, path: str) -> None:
@@ -130,9 +130,9 @@ class StartApp(App[StartChoice], inherit_bindings=False):
             self.exit(StartChoice("open", os.path.expanduser(path)))
 
     def on_prompt_submitted(self, message: Prompt.Submitted) -> None:
-        message.asked.taken(message.text.strip())
+        message.request.accept(message.text.strip())
 
-    def on_prompt_left(self) -> None:
+    def on_prompt_cancelled(self) -> None:
         if self._prompt is not None:
             self._prompt.display = False
         self.choices.focus()

@@ -1,1 +1,1 @@
-"""The parts that screens are made of; each draws lines, none knows a model."""
+"""Widgets of the screens. Each draws lines of text; none depends on a model."""

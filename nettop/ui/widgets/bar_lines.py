@@ -1,4 +1,4 @@
-"""What stands in the bars around a view: header, tabs, totals, titles, keys. Pure: facts in, lines out."""
+"""The lines of the bars around a view (header, tabs, titles, keys), as pure functions of the status."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from nettop.text.units import ABSENT, clock, grouped, percent, scaled
 from nettop.ui.commands import Command, Where, hinted, key_text
 from nettop.ui.strips import crop, spread, width_of
 
-ALL_TITLES = 100  # cells from which every view is named, whatever else there is to say
-ONE_LINE = 140  # cells from which the header is a single line; below it always takes two, so that nothing jumps
+ALL_TITLES = 100  # cells from which every tab shows its full title
+ONE_LINE = 140  # cells from which the header is one line; below it is always two, so that nothing moves
 
-
-_OVER = ("GONE", "ENDED")  # modes in which nothing more comes
-_USE = "ct "  # what the table's use begins with
+_FINAL_MODES = ("GONE", "ENDED")  # nothing more can arrive in these
+_USE = "ct "  # the label of the table use
 
 
 def _table_use(status: Status) -> list[Segment]:
@@ -25,12 +24,12 @@ def _table_use(status: Status) -> list[Segment]:
         return [(_USE, "dim"), (grouped(status.count), "number")]
     share = status.count / status.maximum
     role = "bad" if share >= 0.95 else "warn" if share >= 0.8 else "number"
-    words = " full!" if share >= 0.95 else ""
-    return [(_USE, "dim"), (f"{status.count:,}/{status.maximum:,} {percent(share)}{words}", role)]
+    suffix = " full!" if share >= 0.95 else ""
+    return [(_USE, "dim"), (f"{status.count:,}/{status.maximum:,} {percent(share)}{suffix}", role)]
 
 
 def _facts(status: Status) -> list[list[Segment]]:
-    """The left part, most important first."""
+    """Return the facts of the header's left part, the most important first."""
     facts = [_table_use(status)]
     if status.events_per_s is not None:
         facts.append([("▲ ", "dim"), (f"{scaled(status.events_per_s):>5} ev/s", "number")])
@@ -61,12 +60,12 @@ def _mode(status: Status) -> list[Segment]:
         out += [("REC ● ", "bad"), (status.recording, ""), ("   ", "")]
     if status.paused:
         out += [("PAUSED ", "warn")]
-    role = "bad" if status.mode in _OVER else "good"
+    role = "bad" if status.mode in _FINAL_MODES else "good"
     return [*out, (status.mode, role), (f" {clock(status.clock_ns)} ", "heading")]
 
 
 def _joined(parts: Sequence[list[Segment]], room: int) -> list[Segment]:
-    """The parts that fit, three blanks between."""
+    """Return the first parts that fit in `room` cells, separated by three blanks."""
     out: list[Segment] = []
     for part in parts:
         with_gap = [("   ", ""), *part] if out else part
@@ -77,7 +76,7 @@ def _joined(parts: Sequence[list[Segment]], room: int) -> list[Segment]:
 
 
 def header_lines(status: Status, width: int) -> list[Line]:
-    """The header: one line on a wide screen, two on a narrow one."""
+    """Return the header: one line on a wide screen (ONE_LINE), otherwise two."""
     losses, mode = _losses(status), _mode(status)
     if width >= ONE_LINE:
         right = [*losses, ("   ", ""), *mode]
@@ -90,7 +89,7 @@ def header_lines(status: Status, width: int) -> list[Line]:
 
 
 def use_span(header: Sequence[Line]) -> tuple[int, int, int]:
-    """(line, first cell, cells) of the table's use in the header; no cells where it is not there."""
+    """Return (line, first cell, cells) of the table use in the header; (0, 0, 0) if it is not there."""
     for y, line in enumerate(header):
         for i, (text, _) in enumerate(line[:-1]):
             if text == _USE:
@@ -99,7 +98,7 @@ def use_span(header: Sequence[Line]) -> tuple[int, int, int]:
 
 
 def tab_spans(titles: Sequence[str], current: int) -> list[tuple[int, int, str]]:
-    """(first cell, cells, text) of every tab; the current one stands in brackets."""
+    """Return (first cell, cells, text) of every tab. The current tab is in brackets."""
     spans = []
     x = 1
     for i, title in enumerate(titles):
@@ -110,14 +109,14 @@ def tab_spans(titles: Sequence[str], current: int) -> list[tuple[int, int, str]]
 
 
 def tab_titles(titles: Sequence[str], current: int, right: Line, width: int) -> list[str]:
-    """The titles; on a narrow screen, of the others only their numbers where else the right end would be cut."""
+    """Return the titles. If the right end would be cut on a narrow screen, the other tabs show only their number."""
     if width >= ALL_TITLES or 1 + sum(len(title) + 2 for title in titles) + 2 + width_of(right) + 1 <= width:
         return list(titles)
     return [title if i == current else title.split(" ")[0] for i, title in enumerate(titles)]
 
 
 def tabs_line(titles: Sequence[str], current: int, right: Line, width: int) -> Line:
-    """The views, and at the right end what is filtered and grouped by."""
+    """Return the line of tabs, with `right` (filters and grouping) at the right end."""
     left: list[Segment] = [(" ", "")]
     for i, (_, _, text) in enumerate(tab_spans(tab_titles(titles, current, right, width), current)):
         left.append((text, "heading" if i == current else "dim"))
@@ -126,7 +125,7 @@ def tabs_line(titles: Sequence[str], current: int, right: Line, width: int) -> L
 
 
 def capture_line(now: Capturing, width: int) -> Line:
-    """` B  eth0 eth1  tcp port 443  (and not your ssh session, 10.0.0.9:51001)`: the filter is cut first."""
+    """Return ` B  eth0 eth1  tcp port 443  (and not your ssh session, 10.0.0.9:51001)`. The filter is cut first."""
     without: Line = ((f"  (and not {now.without}) ", "dim"),) if now.without else ()
     what = "128 bytes of every packet, for rates" if now.headers else now.expression.strip() or "every packet"
     devices = crop(((" ".join(now.devices), "accent"),), width // 3)
@@ -136,13 +135,13 @@ def capture_line(now: Capturing, width: int) -> Line:
 
 
 def title_line(title: Line, width: int) -> Line:
-    """A rule across the screen with a title in it."""
+    """Return a horizontal line across the screen with a title in it."""
     kept = crop((("─ ", "dim"), *title, (" ", "")), width)
     return (*kept, ("─" * (width - width_of(kept)), "dim"))
 
 
 def hints_line(commands: Sequence[Command], where: Where, width: int) -> Line:
-    """The keys that do something here, most useful first; `? help` always stays."""
+    """Return the keys that work here, the most useful first. `? help` is never cut."""
     last: Line = (("? ", "key"), ("help ", "dim"))
     out: list[Segment] = [(" ", "")]
     room = width - width_of(last) - 2
@@ -156,7 +155,7 @@ def hints_line(commands: Sequence[Command], where: Where, width: int) -> Line:
 
 
 def typing_line(completes: bool, width: int) -> Line:
-    """The keys while something is typed: every other one is a letter."""
+    """Return the keys of the prompt. While it is open every other key types a character."""
     keys = [("Enter", "take it"), *([("Tab", "complete")] if completes else []), ("↑ ↓", "earlier, later"),
             ("Ctrl-U", "clear"), ("Ctrl-W", "word back"), ("Esc", "leave")]  # fmt: skip
     return tuple(
@@ -165,7 +164,7 @@ def typing_line(completes: bool, width: int) -> Line:
 
 
 def offer_line(width: int) -> Line:
-    """Said once where flows have no bytes: what would give them some."""
+    """Return the offer of accounting: the keys that give flows byte counts."""
     parts: Line = (
         (" accounting is off: no bytes   ", "warn"),
         ("A", "key"),

@@ -1,4 +1,4 @@
-"""A list to choose from: one or several, drawn by line."""
+"""A list from which one or several items are chosen, drawn by line."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from textual.strip import Strip
 from nettop.model.table import Line
 from nettop.ui import strips as lines
 from nettop.ui.palette import palette_of
-from nettop.ui.widgets.self_drawn import Drawn
+from nettop.ui.widgets.self_drawn import SelfDrawn
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One thing to choose: `ident` is given back, `note` stands at the right end."""
+    """One item of the list: `ident` is the result, `note` is at the right end of the line."""
 
     ident: str
     label: str
     note: str = ""
 
 
-class Choices(Drawn, can_focus=True):
-    """The choices, a cursor, and with `several` a tick for each."""
+class Choices(SelfDrawn, can_focus=True):
+    """The choices with a cursor. With `several` each has a tick box."""
 
     DEFAULT_CSS = "Choices { width: 1fr; height: auto; max-height: 100%; }"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -44,7 +44,7 @@ class Choices(Drawn, can_focus=True):
     ]
 
     class Accepted(Message):
-        """Enter, or a click on the line under the cursor."""
+        """Enter was pressed, or the line under the cursor was clicked."""
 
     def __init__(self, choices: Sequence[Choice], *, several: bool = False, ticked: Sequence[str] = ()) -> None:
         super().__init__()
@@ -61,46 +61,46 @@ class Choices(Drawn, can_focus=True):
 
     @property
     def chosen(self) -> list[str]:
-        """The ticked ones in their order."""
+        """The idents of the ticked choices, in the order of the list."""
         return [choice.ident for choice in self.choices if choice.ident in self.ticked]
 
     def offer(self, choices: Sequence[Choice]) -> None:
-        """Offer others."""
+        """Replace the choices. The cursor goes to the first one."""
         self.choices = list(choices)
         self.index = self.first = 0
         self.refresh(layout=True)
 
     def select(self, ident: str) -> None:
-        """Put the cursor on this choice, if it is there."""
+        """Move the cursor to this choice, if it is in the list."""
         for i, choice in enumerate(self.choices):
             if choice.ident == ident:
                 self.index = i
                 self._show()
 
     def get_content_height(self, container: object, viewport: object, width: int) -> int:
-        """As many lines as there are choices (at least one)."""
+        """Return the number of lines: one for each choice, at least one."""
         return max(1, len(self.choices))
 
     def action_move(self, by: int) -> None:
-        """Move the cursor."""
+        """Move the cursor by this many lines, at most to an end of the list."""
         self.index = max(0, min(self.index + by, len(self.choices) - 1))
         self._show()
 
     def action_tick(self) -> None:
-        """Tick or untick."""
+        """Tick or untick the choice under the cursor."""
         if self.several and (choice := self.current) is not None:
             self.ticked ^= {choice.ident}
             self.refresh()
 
     def action_carry(self, by: int) -> None:
-        """Move the choice itself (only where the order is part of the choice)."""
+        """Move the choice under the cursor up or down. Only with `several`: the order is part of the result."""
         to = self.index + by
         if self.several and 0 <= to < len(self.choices):
             self.choices[self.index], self.choices[to] = self.choices[to], self.choices[self.index]
             self.action_move(by)
 
     def action_accept(self) -> None:
-        """Done."""
+        """Accept the choice under the cursor, or the ticked ones."""
         self.post_message(self.Accepted())
 
     def _show(self) -> None:
@@ -110,10 +110,12 @@ class Choices(Drawn, can_focus=True):
         self.refresh()
 
     def on_resize(self) -> None:
-        self.first = 0  # from the top, as far as the cursor's line allows
+        """Scroll to the top, as far as the line of the cursor allows."""
+        self.first = 0
         self._show()
 
     def on_click(self, event: events.Click) -> None:
+        """Move the cursor here. With `several` tick the choice, else a second click accepts it."""
         at = self.first + event.y
         if at < len(self.choices):
             again, self.index = at == self.index, at
@@ -124,19 +126,21 @@ class Choices(Drawn, can_focus=True):
             self.refresh()
 
     def on_mouse_scroll_down(self) -> None:
+        """Move the cursor three lines down."""
         self.action_move(3)
 
     def on_mouse_scroll_up(self) -> None:
+        """Move the cursor three lines up."""
         self.action_move(-3)
 
     def _more(self, y: int) -> str:
-        """What stands at the end of a line: a mark where there are more choices above or below."""
+        """Return the mark at the end of line y: an arrow if there are more choices above or below it."""
         if y == 0 and self.first:
             return "↑"
         return "↓" if y == self.size.height - 1 and self.first + self.size.height < len(self.choices) else " "
 
     def render_line(self, y: int) -> Strip:
-        """One choice."""
+        """Draw the choice on line y."""
         at = self.first + y
         palette, width = palette_of(self), self.size.width
         if not self.choices:

@@ -1,4 +1,4 @@
-"""Which columns of a table fit on a line, and where: pure arithmetic in cells."""
+"""The columns of a table that fit on a line, and their positions: pure arithmetic in cells."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from rich.cells import cell_len
 from nettop.model.table import Column
 
 MARGIN = 1  # cells before the first column: the cursor's mark
-ROOMY = 100  # cells from which columns stand two apart, if they all fit; a sort mark needs one
+ROOMY = 100  # cells from which columns are two cells apart, if they all fit
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    """A column at its place: `x` is the cell of its first character on an endless line."""
+class PlacedColumn:
+    """A column with its position: `x` is the cell of its first character, on a line of unlimited width."""
 
     column: Column
     x: int
@@ -23,14 +23,14 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """The columns that are drawn, in order; `frozen` cells at the left stay when the rest scrolls."""
+class ColumnLayout:
+    """The columns that are drawn, in order. The first `frozen` cells stay when the other columns scroll sideways."""
 
-    placed: tuple[Placed, ...]
+    placed: tuple[PlacedColumn, ...]
     frozen: int  # cells, MARGIN included
     width: int  # cells of the whole line
-    hidden: int  # columns that had to go
-    gap: int  # cells between columns; a sort mark stands in the first of them
+    hidden: int  # columns that did not fit
+    gap: int  # cells between columns; a sort mark may take the first
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -39,87 +39,89 @@ class Layout:
 
 
 def _gap(columns: Sequence[Column], width: int) -> int:
-    """Two cells where there is room for them: one more column is worth more, and so is what a column wishes for."""
-    wishes = sum(max(0, c.wish - _least(c)) for c in columns)
-    return 2 if width >= ROOMY and _line(columns, 2) + wishes <= width else 1
+    """Return the cells between columns: 2 if all columns still fit with their preferred widths, else 1."""
+    preferred = sum(max(0, c.wish - _min_width(c)) for c in columns)
+    return 2 if width >= ROOMY and _line_width(columns, 2) + preferred <= width else 1
 
 
-def _least(column: Column) -> int:
+def _min_width(column: Column) -> int:
     return max(column.width, cell_len(column.title))
 
 
-def _line(columns: Sequence[Column], gap: int) -> int:
-    return MARGIN + sum(_least(c) for c in columns) + gap * len(columns)
+def _line_width(columns: Sequence[Column], gap: int) -> int:
+    return MARGIN + sum(_min_width(c) for c in columns) + gap * len(columns)
 
 
 def _fitting(columns: Sequence[Column], width: int) -> list[Column]:
-    kept = list(columns)
-    while _line(kept, 1) > width:
-        worst = max(range(len(kept)), key=lambda i: (kept[i].rank, i), default=None)
-        if worst is None or kept[worst].rank == 0:
+    """Return the columns that fit. The highest ranks are dropped first; rank 0 is never dropped."""
+    shown = list(columns)
+    while _line_width(shown, 1) > width:
+        worst = max(range(len(shown)), key=lambda i: (shown[i].rank, i), default=None)
+        if worst is None or shown[worst].rank == 0:
             break
-        del kept[worst]
-    return _with_what_fits(columns, kept, width)
+        del shown[worst]
+    return _refilled(columns, shown, width)
 
 
-def _with_what_fits(columns: Sequence[Column], kept: list[Column], width: int) -> list[Column]:
-    """A wide column that went may have left room for a narrow one that went before it."""
-    for column in sorted((c for c in columns if c not in kept), key=lambda c: c.rank):
-        wider = [c for c in columns if c in kept or c is column]
-        if _line(wider, 1) <= width:
-            kept = wider
-    return kept
+def _refilled(columns: Sequence[Column], shown: list[Column], width: int) -> list[Column]:
+    """Add dropped columns that fit after all: a wide one may have made room for a narrow one dropped before it."""
+    for column in sorted((c for c in columns if c not in shown), key=lambda c: c.rank):
+        wider = [c for c in columns if c in shown or c is column]
+        if _line_width(wider, 1) <= width:
+            shown = wider
+    return shown
 
 
 def _shares(columns: Sequence[Column], spare: int) -> list[int]:
-    """What each column gets of the spare cells; what one does not need goes to the others that grow."""
+    """Return the spare cells of each column: up to its preferred width first, the rest in proportion to `grow`."""
     shares = []
     for column in columns:
-        shares.append(max(0, min(spare, column.wish - _least(column))))
+        shares.append(max(0, min(spare, column.wish - _min_width(column))))
         spare -= shares[-1]
-    while spare > 0 and (hungry := [i for i, c in enumerate(columns) if _wants(c, shares[i])]):
-        total, left = sum(columns[i].grow for i in hungry), spare
-        for i in hungry:
-            more = min(max(1, spare * columns[i].grow // total), left, _wants(columns[i], shares[i]))
+    while spare > 0 and (growing := [i for i, c in enumerate(columns) if _room_to_grow(c, shares[i])]):
+        total, left = sum(columns[i].grow for i in growing), spare
+        for i in growing:
+            more = min(max(1, spare * columns[i].grow // total), left, _room_to_grow(columns[i], shares[i]))
             shares[i] += more
             left -= more
         spare = left
     return shares
 
 
-def _wants(column: Column, has: int) -> int:
-    """How many more cells a column would take."""
+def _room_to_grow(column: Column, share: int) -> int:
+    """Return the number of further cells that a column can use."""
     if not column.grow:
         return 0
-    return max(0, column.most - _least(column) - has) if column.most else _ENDLESS
+    return max(0, column.most - _min_width(column) - share) if column.most else _UNLIMITED
 
 
-_ENDLESS = 1 << 16
+_UNLIMITED = 1 << 16  # cells
 
 
-def lay_out(columns: Sequence[Column], width: int, everything: bool = False) -> Layout:
-    """Places for the columns on a line of `width` cells.
+def lay_out(columns: Sequence[Column], width: int, everything: bool = False) -> ColumnLayout:
+    """Return the positions of the columns on a line of `width` cells.
 
-    The highest ranks go first until the rest fits; spare cells are shared by `grow`. With `everything` no column
-    goes and the line may be wider than the screen: it scrolls sideways, beside the frozen columns.
+    Columns of the highest ranks are dropped until the rest fits; spare cells are shared by `grow`. With `everything`
+    no column is dropped and the line may be wider than the screen: it scrolls sideways, next to the frozen columns.
     """
-    kept = sorted(columns, key=lambda c: not c.frozen) if everything else _fitting(columns, width)
-    gap = _gap(kept, width)
-    shares = _shares(kept, width - _line(kept, gap))
+    shown = sorted(columns, key=lambda c: not c.frozen) if everything else _fitting(columns, width)
+    gap = _gap(shown, width)
+    shares = _shares(shown, width - _line_width(shown, gap))
     x = frozen = MARGIN
     placed = []
-    for column, share in zip(kept, shares, strict=True):
-        placed.append(Placed(column, x, _least(column) + share))
-        x += _least(column) + share + gap
+    for column, share in zip(shown, shares, strict=True):
+        size = _min_width(column) + share
+        placed.append(PlacedColumn(column, x, size))
+        x += size + gap
         if column.frozen and everything:
             frozen = x
-    return Layout(tuple(placed), frozen, x, len(columns) - len(kept), gap)
+    return ColumnLayout(tuple(placed), frozen, x, len(columns) - len(shown), gap)
 
 
-def shifted(layout: Layout, offset: int) -> Layout:
-    """The layout after scrolling `offset` cells sideways: what begins left of the frozen edge is gone.
+def scrolled(layout: ColumnLayout, offset: int) -> ColumnLayout:
+    """Return the layout after scrolling `offset` cells sideways, without columns that begin left of the frozen edge.
 
-    Scrolling goes by whole columns (see `stops`), so no column is ever cut at its left.
+    It scrolls by whole columns (`scroll_stops`), so no column is cut at its left.
     """
     if offset <= 0:
         return layout
@@ -128,16 +130,16 @@ def shifted(layout: Layout, offset: int) -> Layout:
     return replace(layout, placed=(*still, *moved))
 
 
-def stops(layout: Layout, width: int) -> list[int]:
-    """The offsets at which a column begins at the frozen edge, up to the one that shows the last column whole."""
+def scroll_stops(layout: ColumnLayout, width: int) -> list[int]:
+    """Return the offsets at which a column begins at the frozen edge, up to the first that shows the last column."""
     offsets = [p.x - layout.frozen for p in layout.placed if p.x >= layout.frozen]
-    need = max(0, layout.width - layout.gap - width)
-    enough = [offset for offset in offsets if offset >= need]
-    return [offset for offset in offsets if offset < need] + enough[:1] or [0]
+    last = max(0, layout.width - layout.gap - width)
+    enough = [offset for offset in offsets if offset >= last]
+    return [offset for offset in offsets if offset < last] + enough[:1] or [0]
 
 
-def column_at(layout: Layout, x: int) -> Column | None:
-    """The column whose title (or gap after it) is at cell x."""
+def column_at(layout: ColumnLayout, x: int) -> Column | None:
+    """Return the column whose title, or the gap after it, is at cell x."""
     for place in layout.placed:
         if place.x <= x < place.x + place.width + layout.gap:
             return place.column

@@ -1,4 +1,4 @@
-"""The titles above a table's columns with their sort marks: what stands where, a blank before each. Pure."""
+"""The titles above the columns of a table with their sort marks, at least one blank before each. Pure."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from rich.cells import cell_len
 from nettop.model.table import Column, SortKey
 from nettop.ui.strips import fit
 from nettop.ui.widgets import sort_order as sorting
-from nettop.ui.widgets.column_layout import Layout, Placed
+from nettop.ui.widgets.column_layout import ColumnLayout, PlacedColumn
 
-_ENDLESS = 1 << 16
+_UNLIMITED = 1 << 16  # cells
 
 
 @dataclass(frozen=True, slots=True)
 class Title:
-    """What stands above one column, from cell `x` on."""
+    """The text above one column, from cell `x`."""
 
     x: int
     text: str
     marked: bool
-    cramped: bool  # there is no room for title and mark: the title is cut
+    cramped: bool  # the title is cut: title and mark together do not fit
 
 
-def titles(layout: Layout, sort: Sequence[SortKey]) -> list[Title]:
-    """The titles from left to right. A mark may stand in the gap after its column where a blank follows it."""
+def titles(layout: ColumnLayout, sort: Sequence[SortKey]) -> list[Title]:
+    """Return the titles from left to right. A mark may use the gap after its column if a blank follows."""
     found: list[Title] = []
-    following = _ENDLESS
+    following = _UNLIMITED
     for place in reversed(layout.placed):
         edge = place.x + place.width
         title = _title(place, sorting.mark(place.column.key, sort), edge + (following > edge + 1))
@@ -37,8 +37,8 @@ def titles(layout: Layout, sort: Sequence[SortKey]) -> list[Title]:
     return found[::-1]
 
 
-def _title(place: Placed, mark: str, end: int) -> Title:
-    """The title with as much of its mark (arrow and number) as there is room for up to cell `end`."""
+def _title(place: PlacedColumn, mark: str, end: int) -> Title:
+    """Return the title with as much of its mark (arrow and number) as fits before cell `end`."""
     name = place.column.title
     if not mark:
         x = place.x + place.width - cell_len(name) if place.column.right else place.x
@@ -51,8 +51,8 @@ def _title(place: Placed, mark: str, end: int) -> Title:
     return Title(end - cell_len(text) if place.column.right else place.x, text, True, cramped)
 
 
-def roomy(columns: Sequence[Column], layout: Layout, sort: Sequence[SortKey]) -> list[Column]:
-    """The columns, those wider by a cell whose title has no room for its mark in this layout of them."""
+def widened_for_marks(columns: Sequence[Column], layout: ColumnLayout, sort: Sequence[SortKey]) -> list[Column]:
+    """Return the columns; those whose title and mark do not fit in this layout are one cell wider."""
     found = zip(layout.placed, titles(layout, sort), strict=True)
     cramped = {place.column.key for place, title in found if title.cramped}
     return [replace(c, width=max(c.width, cell_len(c.title)) + 1) if c.key in cramped else c for c in columns]

@@ -1,7 +1,4 @@
-"""What may stand at the cursor of the prompt: one line of words, the chosen one in brackets, notes where there is room.
-
-And the walk through them: Tab takes the first, again the next. Pure.
-"""
+"""Completion in the prompt: the words that may come at the cursor, as one line, and Tab steps through them. Pure."""
 
 from __future__ import annotations
 
@@ -16,15 +13,15 @@ _GAP = "  "
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
-    """A text, what may stand in it, and which option stands there now (-1: none, the text is as it was typed)."""
+class OptionCycle:
+    """A text, its completion, and the index of the inserted option (-1: none, the text is as typed)."""
 
     text: str
     found: Completion
     at: int = -1
 
-    def step(self, by: int) -> Walk:
-        """The next option, or the one before."""
+    def step(self, by: int) -> OptionCycle:
+        """Return the state with the next option inserted, or (by=-1) the previous one."""
         count = len(self.found.options)
         if not count:
             return self
@@ -32,7 +29,7 @@ class Walk:
 
     @property
     def filled(self) -> tuple[str, int]:
-        """The text with the option in it, and where the cursor stands then. The only one is followed by a blank."""
+        """The text with the option inserted, and the cursor position after it. A blank follows an only option."""
         if self.at < 0:
             return self.text, self.found.end
         word, rest = self.found.options[self.at].word, self.text[self.found.end :]
@@ -42,7 +39,7 @@ class Walk:
 
 
 def options_line(options: Sequence[Option], at: int, indent: int, width: int) -> Line:
-    """The options that fit, from a place where the chosen one is among them; `+12` says how many do not."""
+    """Return one line of options: the chosen one in brackets, notes if they fit, `+12` for 12 that do not fit."""
     room = width - indent
     if not options or room < 8:
         return ()
@@ -52,12 +49,12 @@ def options_line(options: Sequence[Option], at: int, indent: int, width: int) ->
     note = options[at].note if at >= 0 else ""
     parts = [_one(option, i == at, False) for i, option in enumerate(options)]
     first = 0
-    kept = _kept(parts, first, room)
-    while at >= first + kept and first < len(parts):
-        first += max(1, kept)
-        kept = _kept(parts, first, room)
-    line = [(" " * indent, ""), *(segment for part in parts[first : first + kept] for segment in (*part, (_GAP, "")))]
-    if rest := len(parts) - kept:
+    count = _fitting(parts, first, room)
+    while at >= first + count and first < len(parts):
+        first += max(1, count)
+        count = _fitting(parts, first, room)
+    line = [(" " * indent, ""), *(segment for part in parts[first : first + count] for segment in (*part, (_GAP, "")))]
+    if rest := len(parts) - count:
         line.append((f"+{rest}", "dim"))
     spare = width - width_of(line) - 3
     if note and spare >= 12:
@@ -70,12 +67,12 @@ def _one(option: Option, chosen: bool, noted: bool) -> Line:
     return (name, (f" {option.note}", "dim")) if noted and option.note else (name,)
 
 
-def _kept(parts: Sequence[Line], first: int, room: int) -> int:
-    """How many of the parts from `first` on fit; the count of the others takes some cells."""
-    used, kept = len("+999"), 0
+def _fitting(parts: Sequence[Line], first: int, room: int) -> int:
+    """Return the number of parts from `first` that fit, with room for the count of the others."""
+    used, count = len("+999"), 0
     for part in parts[first:]:
         used += width_of(part) + len(_GAP)
         if used > room:
             break
-        kept += 1
-    return kept
+        count += 1
+    return count

@@ -1,4 +1,4 @@
-"""The two bars at the top: facts, and the views with what is filtered by. A click on a word goes where it points."""
+"""The two bars at the top: the header with the session's status, and the tabs. Both can be clicked."""
 
 from __future__ import annotations
 
@@ -10,31 +10,32 @@ from textual.message import Message
 from nettop.model.table import Line
 from nettop.session.status import Status
 from nettop.ui.widgets.bar_lines import ONE_LINE, header_lines, tab_spans, tab_titles, tabs_line, use_span
-from nettop.ui.widgets.text_panes import Paper
+from nettop.ui.widgets.text_panes import TextPane
 
 
-class Header(Paper):
-    """The facts."""
+class Header(TextPane):
+    """The status of the session: table use, rates, losses, mode."""
 
     def show(self, status: Status, width: int) -> None:
-        """Show these, on as many lines as that takes."""
+        """Show this status, on one or two lines."""
         self.styles.height = 1 if width >= ONE_LINE else 2
         self.write(header_lines(status, width))
 
     class UseClicked(Message):
-        """The use of the conntrack table."""
+        """The use of the conntrack table was clicked."""
 
     def on_click(self, event: events.Click) -> None:
+        """Report a click on the table use."""
         y, x, cells = use_span(self.text)
         if event.y == y and x <= event.x < x + cells:
             self.post_message(self.UseClicked())
 
 
-class Tabs(Paper):
-    """The views' names."""
+class Tabs(TextPane):
+    """The titles of the views."""
 
-    class Chosen(Message):
-        """The tab at this place."""
+    class Selected(Message):
+        """The tab with this index was clicked."""
 
         def __init__(self, at: int) -> None:
             super().__init__()
@@ -43,11 +44,12 @@ class Tabs(Paper):
     _spans: Sequence[tuple[int, int, str]] = ()
 
     def show(self, titles: Sequence[str], current: int, right: Line, width: int) -> None:
-        """These views, the current one marked, and what stands at the right end."""
+        """Show these titles with the current one marked, and `right` at the right end."""
         self._spans = tab_spans(tab_titles(titles, current, right, width), current)
         self.write([tabs_line(titles, current, right, width)])
 
     def on_click(self, event: events.Click) -> None:
+        """Report the tab that was clicked."""
         for at, (x, cells, _) in enumerate(self._spans):
             if x <= event.x < x + cells:
-                self.post_message(self.Chosen(at))
+                self.post_message(self.Selected(at))

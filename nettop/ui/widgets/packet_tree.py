@@ -1,4 +1,4 @@
-"""A packet's tree and its bytes: the line under the cursor lights up its bytes; branches fold."""
+"""The protocol tree of a packet and its hexdump. The bytes of the tree line under the cursor are highlighted."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from textual import events
 from textual.message import Message
 
 from nettop.model.table import Detail, Line, PacketDetail
-from nettop.ui.widgets.text_panes import Reader
+from nettop.ui.widgets.text_panes import ScrollPane
 
 OPEN, SHUT = "▾", "▸"
-# Folded to begin with: their titles say what is mostly wanted, and the layer that a person came for is in view.
+# Folded at first: their titles show the main facts, and the layers above stay in view.
 FOLDED = frozenset(("Frame", "Ethernet", "Linux cooked", "IPv4", "IPv6"))
-_OFFSET = 6  # cells of a dump line before its first byte: `0010  `
-_ASCII = 55  # cells before the line's characters
+_OFFSET = 6  # cells of a hexdump line before its first byte: `0010  `
+_ASCII = 55  # cells of a hexdump line before its ASCII column
 
 
-class Tree(Reader):
-    """Lines of a detail. Where they have depths there is a cursor, and a branch (depth 0) can be folded.
+class PacketTree(ScrollPane):
+    """The lines of a detail. Lines with depths have a cursor, and each branch (from depth 0) can be folded.
 
-    Folds are kept by the branch's first word, so that they hold from packet to packet.
+    Folds are remembered by the name of the branch, so the next packet has the same ones.
     """
 
     class Pointed(Message):
-        """The cursor is on a line that is made of these bytes; (0, 0) is none."""
+        """The cursor is on a line about the bytes from `start` to `end` (exclusive); (0, 0): no bytes."""
 
         def __init__(self, start: int, end: int) -> None:
             super().__init__()
@@ -41,7 +41,7 @@ class Tree(Reader):
         self.cursor = 0
 
     def show_detail(self, detail: Detail, *, top: bool) -> None:
-        """Show this detail's lines; the cursor stays on its line unless it is `top`."""
+        """Show the lines of this detail. The cursor stays on its line, or goes to the first one (`top`)."""
         self._lines = detail.lines
         self._depths, self._ranges = (
             ((), ()) if not isinstance(detail, PacketDetail) else (detail.depths, detail.ranges)
@@ -67,7 +67,7 @@ class Tree(Reader):
         self.post_message(self.Pointed(start, end))
 
     def action_move(self, where: str) -> None:
-        """One of the keys of MOVES: the cursor moves where there is one; ← folds, → unfolds."""
+        """Move the cursor by one of the keys of MOVES, ← folds, → unfolds. Without a cursor scroll."""
         if not self._depths:
             super().action_move(where)
         elif where in ("left", "right"):
@@ -84,7 +84,7 @@ class Tree(Reader):
         self._point()
 
     def fold(self, shut: bool | None = None) -> None:
-        """Fold or unfold the branch that the cursor is in; None turns it round."""
+        """Fold or unfold the branch of the cursor's line. None: toggle."""
         if not self._depths or not self._visible:
             return
         at = self._visible[self.cursor]
@@ -99,6 +99,7 @@ class Tree(Reader):
         self._go(self.cursor)
 
     def on_click(self, event: events.Click) -> None:
+        """Move the cursor here. A second click folds or unfolds the branch."""
         if self._depths and self.first + event.y < len(self._visible):
             again = self.first + event.y == self.cursor
             self._go(self.first + event.y)
@@ -106,7 +107,7 @@ class Tree(Reader):
                 self.fold()
 
     def line(self, at: int) -> Line:
-        """One line; the cursor's mark is not a colour only."""
+        """Return visible line `at`. The cursor's line begins with a mark: colour alone is not enough."""
         found = super().line(at)
         if not self._depths or at != self.cursor or not self.has_focus or not found:
             return found
@@ -114,7 +115,7 @@ class Tree(Reader):
         return (("▶", "key"), (text[1:], role), *rest)
 
     def surface_of(self, at: int) -> str:
-        """The cursor's line stands out where there is one."""
+        """Return the surface of line `at`: the cursor's line has its own."""
         if not self._depths or at != self.cursor:
             return self.surface
         return "cursor" if self.has_focus else "cursor_idle"
@@ -125,7 +126,7 @@ def _name(line: Line) -> str:
 
 
 def _unfolded(lines: Sequence[Line], depths: Sequence[int], folded: set[str]) -> list[int]:
-    """Indexes of the lines that no fold hides."""
+    """Return the indexes of the lines that are not hidden by a fold."""
     if not depths:
         return list(range(len(lines)))
     visible, hidden = [], False
@@ -138,14 +139,14 @@ def _unfolded(lines: Sequence[Line], depths: Sequence[int], folded: set[str]) ->
     return visible
 
 
-class Bytes(Reader):
-    """A hexdump of 16 bytes a line (text.hexdump); some of its bytes can be lit."""
+class HexPane(ScrollPane):
+    """A hexdump of 16 bytes a line (text.hexdump) in which a range of bytes can be highlighted."""
 
     EDGE = "│"
     lit = (0, 0)
 
     def light(self, start: int, end: int) -> None:
-        """Light the bytes from start to end (exclusive), the first one brought into view. All is as good as none."""
+        """Highlight the bytes from start to end (exclusive) and scroll to the first; nothing if that is every byte."""
         if start == 0 and end > 16 * (len(self.text) - 1):
             start = end = 0
         if (start, end) == self.lit:
@@ -156,7 +157,7 @@ class Bytes(Reader):
         self.refresh()
 
     def line(self, at: int) -> Line:
-        """One line, with the lit bytes in the role "lit"."""
+        """Return line `at`, its highlighted bytes in the role "lit"."""
         found = super().line(at)
         low, high = max(self.lit[0] - 16 * at, 0), min(self.lit[1] - 16 * at, 16)
         if low >= high or not found:
@@ -169,5 +170,5 @@ class Bytes(Reader):
 
 
 def _cell(byte: int) -> int:
-    """Where a byte of a line stands: two digits and a blank each, one blank more after the eighth."""
+    """Return the cell of a byte: two digits and a blank for each, one more blank after the eighth."""
     return _OFFSET + 3 * byte + (byte >= 8)

@@ -1,4 +1,4 @@
-"""A table's lines as strips: which of them changed since the last paint, and each one drawn, rows from a cache."""
+"""The lines of a table as strips: draws each line, and knows which have changed since the last paint."""
 
 from __future__ import annotations
 
@@ -14,32 +14,35 @@ from nettop.ui import strips as lines
 from nettop.ui.palette import Palette
 from nettop.ui.strips import fit
 from nettop.ui.widgets import painter as rows
-from nettop.ui.widgets.column_layout import Layout
+from nettop.ui.widgets.column_layout import ColumnLayout
 from nettop.ui.widgets.column_titles import titles
-from nettop.ui.widgets.viewport import Shown, Window
+from nettop.ui.widgets.viewport import Shown, Viewport
 
 _CACHE = 2048  # strips
 
 
 class Painter:
-    """Draws what a window shows, with a layout. `advice` stands where there is no row."""
+    """Draws the rows of a viewport in a column layout. Drawn rows are cached.
 
-    def __init__(self, window: Window) -> None:
-        self._window = window
-        self._layout = Layout((), 1, 0, 0, 1)
+    `advice` are the lines of an empty table.
+    """
+
+    def __init__(self, viewport: Viewport) -> None:
+        self._viewport = viewport
+        self._layout = ColumnLayout((), 1, 0, 0, 1)
         self.width = 0
         self._cache: dict[tuple[Row, str, str], Strip] = {}
         self._cached_for: Palette | None = None
         self._painted: list[object] = []
 
-    def lay_out(self, layout: Layout, width: int) -> None:
-        """Draw with these columns from now on, on lines of `width` cells."""
+    def lay_out(self, layout: ColumnLayout, width: int) -> None:
+        """Use this layout from now on, on lines of `width` cells."""
         self._layout, self.width = layout, width
         self._cache.clear()
         self._painted = []
 
     def changed(self, focused: bool, advice: Sequence[Line]) -> list[int] | None:
-        """The lines to paint (from 0, below the header) since this was last asked; None: all of them."""
+        """Return the lines that have changed since the last call (0: the first below the header); None: all."""
         state = self._state(focused, advice)
         before, self._painted = self._painted, state
         if len(state) != len(before):
@@ -47,15 +50,15 @@ class Painter:
         return [y for y, (new, old) in enumerate(zip(state, before, strict=True)) if new != old]
 
     def _state(self, focused: bool, advice: Sequence[Line]) -> list[object]:
-        """What each line of the screen shows: lines whose state is the same need no paint."""
-        shown = self._window.shown
-        height = self._window.height
+        """Return the state of each line on the screen. A line with the same state needs no paint."""
+        shown = self._viewport.shown
+        height = self._viewport.height
         if shown is None or not shown.snapshot.matched:
             return [(shown is None, advice[y - 1 : y] if y else ()) for y in range(height)]
         top, size = rows.thumb(shown.first, height, shown.snapshot.matched)
         return [
             (
-                self._window.row(shown.first + y),
+                self._viewport.row(shown.first + y),
                 shown.first + y == shown.index and (2 if focused else 1),
                 size and (2 if top <= y < top + size else 1),
             )
@@ -63,22 +66,22 @@ class Painter:
         ]
 
     def line(self, y: int, palette: Palette, focused: bool, advice: Sequence[Line]) -> Strip:
-        """Line y below the header."""
+        """Draw line y below the header."""
         if palette is not self._cached_for:
             self._cache.clear()
             self._cached_for = palette
-        shown = self._window.shown
+        shown = self._viewport.shown
         if shown is None:
             return lines.blank(self.width, palette.style())
         if not shown.snapshot.matched:
-            told: Line = advice[y - 1] if 1 <= y <= len(advice) else ()
-            return lines.strip((("  ", ""), *told), self.width, palette)
+            text: Line = advice[y - 1] if 1 <= y <= len(advice) else ()
+            return lines.strip((("  ", ""), *text), self.width, palette)
         return self._row_line(y, shown, palette, focused)
 
     def _row_line(self, y: int, shown: Shown, palette: Palette, focused: bool) -> Strip:
         width = self.width - 1
-        row = self._window.row(shown.first + y)
-        top, size = rows.thumb(shown.first, self._window.height, shown.snapshot.matched)
+        row = self._viewport.row(shown.first + y)
+        top, size = rows.thumb(shown.first, self._viewport.height, shown.snapshot.matched)
         bar = " " if not size else rows.THUMB if top <= y < top + size else rows.TRACK
         end = Segment(bar, palette.style("key" if bar == rows.THUMB else "dim"))
         if row is None:
@@ -105,7 +108,7 @@ MORE = "›"
 
 
 class _Pen:
-    """Collects segments from left to right; neighbours of one style become one segment."""
+    """Builds a strip from left to right. Neighbours of one style become one segment."""
 
     def __init__(self, base: Style) -> None:
         self.base = base
@@ -136,17 +139,17 @@ class _Pen:
 
 
 def draw_row(
-    row: Row, layout: Layout, order: dict[str, int], width: int, palette: Palette, surface: str, mark: str = " "
+    row: Row, layout: ColumnLayout, order: dict[str, int], width: int, palette: Palette, surface: str, mark: str = " "
 ) -> Strip:
-    """One row in exactly `width` cells. `order` says at which index of row.cells a column's text is.
+    """Draw one row in exactly `width` cells. `order` maps a column's key to the index of its text in row.cells.
 
-    The last text of a row runs over the empty cells after it: what is said of a loss needs no column.
+    The last text of a row may extend over the empty cells after it: so the text about a loss is shown whole.
     """
     pen = _Pen(palette.style("", surface))
     pen.write(mark, 1, palette.style("key", surface))
-    places = [order.get(place.column.key) for place in layout.placed]
-    last = _last_text(row, places)
-    for i, (place, at) in enumerate(zip(layout.placed, places, strict=True)):
+    indexes = [order.get(place.column.key) for place in layout.placed]
+    last = _last_text(row, indexes)
+    for i, (place, at) in enumerate(zip(layout.placed, indexes, strict=True)):
         room = min(place.width, width - place.x)
         if room <= 0 or at is None or at >= len(row.cells):
             continue
@@ -161,16 +164,16 @@ def draw_row(
     return pen.strip()
 
 
-def _last_text(row: Row, places: Sequence[int | None]) -> int:
-    """Which of the columns drawn is the last with a text, where empty ones follow it; -1 where none does."""
-    last = len(places) - 1
-    while last >= 0 and ((at := places[last]) is None or at >= len(row.cells) or not row.cells[at]):
+def _last_text(row: Row, indexes: Sequence[int | None]) -> int:
+    """Return the position of the last drawn column with text if empty ones follow it; otherwise -1."""
+    last = len(indexes) - 1
+    while last >= 0 and ((at := indexes[last]) is None or at >= len(row.cells) or not row.cells[at]):
         last -= 1
-    return last if last < len(places) - 1 else -1
+    return last if last < len(indexes) - 1 else -1
 
 
-def draw_header(layout: Layout, sort: Sequence[SortKey], width: int, palette: Palette) -> Strip:
-    """The titles; a mark at the right end says that there are more columns (→ scrolls to them)."""
+def draw_header(layout: ColumnLayout, sort: Sequence[SortKey], width: int, palette: Palette) -> Strip:
+    """Draw the titles. A mark at the right end means that there are more columns (→ scrolls to them)."""
     pen = _Pen(palette.style("dim", "background"))
     for title in titles(layout, sort):
         room = min(cell_len(title.text), width - 1 - title.x)
@@ -183,7 +186,7 @@ def draw_header(layout: Layout, sort: Sequence[SortKey], width: int, palette: Pa
 
 
 def thumb(first: int, height: int, matched: int) -> tuple[int, int]:
-    """(first line, lines) of the scroll bar's thumb; (0, 0) when everything is visible."""
+    """Return (first line, lines) of the thumb of the scroll bar; (0, 0) if all rows are visible."""
     if matched <= height or height <= 0:
         return 0, 0
     size = max(1, height * height // matched)
@@ -191,7 +194,7 @@ def thumb(first: int, height: int, matched: int) -> tuple[int, int]:
     return round(first * travel / (matched - height)) if travel else 0, size
 
 
-def described(row: Row, spec: ViewSpec, columns: Sequence[Column]) -> str:
+def row_text(row: Row, spec: ViewSpec, columns: Sequence[Column]) -> str:
     """Return a row as `TITLE value` pairs on one line, for the clipboard."""
     titles = {column.key: column.title for column in columns}
     pairs = zip(spec.columns, row.cells, strict=False)

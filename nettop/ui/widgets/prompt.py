@@ -1,4 +1,4 @@
-"""One line to type in at the bottom of the screen: a caret under what is wrong, what may come next, a history."""
+"""The prompt at the bottom of the screen: one line of input with its error, completion and history."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from nettop.model.table import Line
 from nettop.text.sanitize import clean
 from nettop.text.units import grouped
 from nettop.ui.strips import fit
-from nettop.ui.widgets.completion import Walk, options_line
-from nettop.ui.widgets.question import Asked
-from nettop.ui.widgets.text_panes import Paper
+from nettop.ui.widgets.completion import OptionCycle, options_line
+from nettop.ui.widgets.prompt_request import PromptRequest
+from nettop.ui.widgets.text_panes import TextPane
 
 
 def caret_line(text_at: int, position: int | None, message: str, width: int) -> Line:
-    """The line under the input: a caret under cell `position` and the message beside it, wherever there is room."""
+    """Return the line under the input: a caret at cell `position` and the message next to it, on the side with room."""
     message = clean(message)
     if position is None:
         return ((" " * text_at, ""), (fit(message, max(1, width - text_at)).rstrip(), "bad"))
@@ -36,7 +36,7 @@ def caret_line(text_at: int, position: int | None, message: str, width: int) -> 
     return ((" " * (caret - 1 - cell_len(shown)), ""), (shown, "bad"), (" ^", "bad"))
 
 
-# Editing keys and the Input's actions.
+# Editing keys, with the names of the Input's actions.
 _EDITING = {
     "ctrl+u": "delete_left_all",
     "ctrl+k": "delete_right_all",
@@ -53,43 +53,43 @@ _EDITING = {
 
 
 class _OneLine(Input):
-    """An Input one line high, in which every key takes its turn among the characters.
+    """An Input of one line that handles its keys in the order in which they were typed.
 
-    As bindings they are run by the screen, after characters that were typed behind them.
+    Bindings would be run by the screen, after characters that were typed later.
     """
 
-    cut: Callable[[int], None]  # called with how many characters of a paste there was no room for
-    keys: Mapping[str, Callable[[], None]]  # the keys that are the prompt's
-    moved: Callable[[], None]  # called when the cursor may stand elsewhere
-    over = False  # the prompt has been answered: the keys behind that are the screen's
+    on_cut: Callable[[int], None]  # called with the number of pasted characters that did not fit
+    keys: Mapping[str, Callable[[], None]]  # the prompt's own keys
+    on_moved: Callable[[], None]  # called when the cursor may have moved
+    closed = False  # the prompt has been answered: later keys go to the screen
 
     async def _on_key(self, event: events.Key) -> None:
-        if self.over or event.key in self.keys or event.key in _EDITING:
+        if self.closed or event.key in self.keys or event.key in _EDITING:
             event.stop()
             event.prevent_default()
-        if self.over:
+        if self.closed:
             self.app.post_message(events.Key(event.key, event.character))
         elif event.key in self.keys:
             self.keys[event.key]()
         elif event.key in _EDITING:
             getattr(self, f"action_{_EDITING[event.key]}")()
-            self.moved()
+            self.on_moved()
         else:
             await super()._on_key(event)
 
     def _on_paste(self, event: events.Paste) -> None:
-        """As one line, as much as there is room for: an Input takes the first line, and none that is too long."""
+        """Insert the pasted lines as one line, cut to MAX_LENGTH. An Input inserts only the first line, or nothing."""
         event.stop()
         event.prevent_default()
         text = " ".join(clean(line.replace("\t", " ")).strip() for line in event.text.splitlines()).strip()
         room = MAX_LENGTH - len(self.value) + len(self.selected_text)
         self.replace(text[:room], *self.selection)
         if len(text) > room:
-            self.cut(len(text) - room)
+            self.on_cut(len(text) - room)
 
 
 class Prompt(Vertical):
-    """A labelled line of input; Enter gives it back when its check has nothing against it, Esc leaves."""
+    """A line of input with a label. Enter submits the text if it is valid, Esc cancels."""
 
     DEFAULT_CSS = """
     Prompt { height: auto; width: 1fr; background: $nt-bar; }
@@ -100,144 +100,149 @@ class Prompt(Vertical):
     """
 
     class Submitted(Message):
-        """Enter was pressed on a good text."""
+        """Enter was pressed on a valid text."""
 
-        def __init__(self, asked: Asked, text: str) -> None:
+        def __init__(self, request: PromptRequest, text: str) -> None:
             super().__init__()
-            self.asked = asked
+            self.request = request
             self.text = text
 
-    class Left(Message):
+    class Cancelled(Message):
         """Esc was pressed."""
 
     def __init__(self) -> None:
         super().__init__(id="prompt")
-        self._asked: Asked | None = None
+        self._request: PromptRequest | None = None
         self._history: dict[str, list[str]] = {}
         self._back = 0
-        self._walk: Walk | None = None  # through what may stand at the cursor
-        self._label = Paper(id="prompt-label")
-        self._below = Paper()
-        self._options = Paper()
+        self._cycle: OptionCycle | None = None
+        self._label = TextPane(id="prompt-label")
+        self._below = TextPane()
+        self._options = TextPane()
         self._input = _OneLine(select_on_focus=False, max_length=MAX_LENGTH)
         self._input.cursor_blink = False
-        self._input.cut = self._cut
-        self._input.moved = self._look
+        self._input.on_cut = self._warn_of_cut
+        self._input.on_moved = self._complete
         self._input.keys = {
             "tab": partial(self._tab, 1),
             "shift+tab": partial(self._tab, -1),
             "enter": self._submit,
-            "escape": self._leave,
-            "ctrl+c": self._leave,
-            "up": partial(self._past, 1),
-            "down": partial(self._past, -1),
+            "escape": self._cancel,
+            "ctrl+c": self._cancel,
+            "up": partial(self._recall, 1),
+            "down": partial(self._recall, -1),
         }
 
     def compose(self) -> ComposeResult:
+        """Yield the label, the input and the lines below it."""
         with Horizontal():
             yield self._label
             yield self._input
         yield self._below
         yield self._options
 
-    def open(self, asked: Asked) -> None:
-        """Ask for a text."""
-        self._asked, self._back = asked, 0
-        self._label.styles.width = cell_len(asked.label)
-        self._label.write([((asked.label, "key"),)])
-        self._options.display = bool(asked.kind)
-        self._put(asked.value, len(asked.value))
-        self._judge(asked.value)
-        self._look()
-        self.display, self._input.over = True, False
+    def open(self, request: PromptRequest) -> None:
+        """Open the prompt for this request."""
+        self._request, self._back = request, 0
+        self._label.styles.width = cell_len(request.label)
+        self._label.write([((request.label, "key"),)])
+        self._options.display = bool(request.kind)
+        self._put(request.value, len(request.value))
+        self._validate(request.value)
+        self._complete()
+        self.display, self._input.closed = True, False
         self.keep_focus()
 
     def keep_focus(self) -> None:
-        """The keys belong to the text, whatever was clicked on."""
+        """Keep the focus in the input, also after a click elsewhere."""
         if self.screen.focused is not self._input:
             self.screen.set_focus(self._input)
 
     @property
     def completes(self) -> bool:
-        """Whether Tab does something."""
-        return self._asked is not None and bool(self._asked.kind)
+        """True if the request has completion: Tab works."""
+        return self._request is not None and bool(self._request.kind)
 
     def _put(self, text: str, cursor: int) -> None:
         self._input.value = text
         self._input.cursor_position = cursor
 
-    def _at(self) -> int:
+    def _indent(self) -> int:
+        """Return the cells of the label."""
         return int(self._label.styles.width.value) if self._label.styles.width else 0
 
-    def _cut(self, count: int) -> None:
-        words = f"{grouped(count)} characters were left out: a line holds {grouped(MAX_LENGTH)}"
-        self.app.notify(words, severity="warning", markup=False)
+    def _warn_of_cut(self, count: int) -> None:
+        message = f"{grouped(count)} characters were left out: a line holds {grouped(MAX_LENGTH)}"
+        self.app.notify(message, severity="warning", markup=False)
 
-    # ── what will do ────────────────────────────────────────────────────────────────────────────────────────────
+    # ── validation ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _judge(self, text: str) -> bool:
-        """Whether the text will do; what is wrong stands below it."""
-        assert self._asked is not None
+    def _validate(self, text: str) -> bool:
+        """Return True if the text is valid. An error is shown below it."""
+        assert self._request is not None
         try:
-            self._asked.check(text)
+            self._request.check(text)
         except FilterError as error:
             position = None if error.position is None else cell_len(text[: error.position])
-            self._below.write([caret_line(self._at(), position, error.what, self.app.size.width)])
+            self._below.write([caret_line(self._indent(), position, error.what, self.app.size.width)])
             return False
         except NettopError as error:
-            self._below.write([caret_line(self._at(), None, str(error), self.app.size.width)])
+            self._below.write([caret_line(self._indent(), None, str(error), self.app.size.width)])
             return False
-        self._below.write([((" " * self._at(), ""), (self._asked.advice, "dim"))])
+        self._below.write([((" " * self._indent(), ""), (self._request.advice, "dim"))])
         return True
 
     def on_input_changed(self, event: Input.Changed) -> None:
+        """Validate the text, and complete it again if it was not changed by Tab."""
         event.stop()
-        self._judge(event.value)
-        if self._walk is None or event.value != self._walk.filled[0]:
-            self._look()
+        self._validate(event.value)
+        if self._cycle is None or event.value != self._cycle.filled[0]:
+            self._complete()
 
     def _submit(self) -> None:
         text = self._input.value
-        if self._asked is None or not self._judge(text):
+        if self._request is None or not self._validate(text):
             return
-        history = self._history.setdefault(self._asked.purpose, [])
+        history = self._history.setdefault(self._request.purpose, [])
         if text.strip() and history[-1:] != [text]:
             history.append(text)
-        self._input.over = True
-        self.post_message(self.Submitted(self._asked, text))
+        self._input.closed = True
+        self.post_message(self.Submitted(self._request, text))
 
-    def _leave(self) -> None:
-        self._input.over = True
-        self.post_message(self.Left())
+    def _cancel(self) -> None:
+        self._input.closed = True
+        self.post_message(self.Cancelled())
 
-    # ── what may come ───────────────────────────────────────────────────────────────────────────────────────────
+    # ── completion and history ────────────────────────────────────────────────────────────────────────────────────
 
-    def _look(self) -> None:
-        """What may stand at the cursor now."""
-        kind = "" if self._asked is None else self._asked.kind
+    def _complete(self) -> None:
+        """Find the options at the cursor and show them."""
+        kind = "" if self._request is None else self._request.kind
         text = self._input.value
-        self._walk = Walk(text, complete(text, self._input.cursor_position, kind)) if kind else None
+        self._cycle = OptionCycle(text, complete(text, self._input.cursor_position, kind)) if kind else None
         self._write_options()
 
     def _write_options(self) -> None:
-        walk = self._walk
-        options = () if walk is None else walk.found.options
-        self._options.write([options_line(options, -1 if walk is None else walk.at, self._at(), self.app.size.width)])
+        cycle = self._cycle
+        options = () if cycle is None else cycle.found.options
+        self._options.write(
+            [options_line(options, -1 if cycle is None else cycle.at, self._indent(), self.app.size.width)]
+        )
 
     def _tab(self, step: int) -> None:
-        """Put the next option into the text."""
-        if self._walk is None or self._input.value != self._walk.filled[0]:  # typed in this very burst
-            self._look()
-        if self._walk is not None and self._walk.found.options:
-            self._walk = self._walk.step(step)
-            self._put(*self._walk.filled)
-            if len(self._walk.found.options) == 1:
-                self._look()
+        """Insert the next option into the text (step=-1: the previous one)."""
+        if self._cycle is None or self._input.value != self._cycle.filled[0]:  # typed since the last completion
+            self._complete()
+        if self._cycle is not None and self._cycle.found.options:
+            self._cycle = self._cycle.step(step)
+            self._put(*self._cycle.filled)
+            if len(self._cycle.found.options) == 1:
+                self._complete()
             self._write_options()
 
-    def _past(self, by: int) -> None:
-        """An earlier or later text of the same purpose."""
-        history = self._history.get("" if self._asked is None else self._asked.purpose, [])
+    def _recall(self, by: int) -> None:
+        """Show an earlier (by=1) or later (by=-1) text of the same purpose."""
+        history = self._history.get("" if self._request is None else self._request.purpose, [])
         self._back = max(0, min(self._back + by, len(history)))
         text = history[-self._back] if self._back else ""
         self._put(text, len(text))

@@ -1,7 +1,7 @@
-"""Widgets that draw their lines themselves, edge to edge: Textual's own finishing of every line is left out.
+"""Widgets that draw complete lines: Textual's post-processing of each line is skipped.
 
-A line from render_line already is as wide as the widget, on its own surface and in the theme's colours (none under
-NO_COLOR). Textual would look up borders, padding, opacity and filters for each of them: half of what a frame cost.
+A line from render_line is already as wide as the widget, with its surface and the theme's colours (none under
+NO_COLOR). For each line Textual would look up borders, padding, opacity and filters: half the time of a frame.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from nettop.ui.palette import palette_of
 from nettop.ui.strips import blank
 
 
-class _Lines(StylesCache):
-    """Keeps the drawn lines; those in a refreshed region are drawn anew."""
+class _LineCache(StylesCache):
+    """A cache of drawn lines. Lines in a refreshed region are drawn again."""
 
     def render_widget(self, widget: Widget, crop: Region) -> list[Strip]:
-        """The lines of the crop. Its height is the widget's, but for widgets that stand half outside their parent."""
+        """Return the lines in the crop: the whole widget, or the part of it that is inside its parent."""
         width = widget.size.width
         if width != self._width:
             self.clear()
@@ -36,20 +36,20 @@ class _Lines(StylesCache):
         return strips
 
 
-class Drawn(Widget):
-    """Without border, padding or styles of its own; what has the focus is drawn, not styled."""
+class SelfDrawn(Widget):
+    """A widget without border, padding or styles. It draws the focus itself."""
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 Textual's own name
         super().__init__(id=id)
-        self._styles_cache = _Lines()
+        self._styles_cache = _LineCache()
 
     def watch_has_focus(self, _has_focus: bool) -> None:
-        """No style depends on the focus: looking all of them up again is left out."""
+        """Do nothing: no style depends on the focus, so Textual's new look-up of all styles is skipped."""
 
 
 class Covered(Widget):
-    """A container that its parts cover, blank where they do not. Named last: CSS is inherited from the first base."""
+    """A container covered by its children, blank elsewhere. It is the last base class: CSS comes from the first."""
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Blank lines in the background's colour."""
+        """Return blank lines in the background colour."""
         return [blank(crop.width, palette_of(self).style())] * crop.height

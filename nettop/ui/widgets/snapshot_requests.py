@@ -1,4 +1,4 @@
-"""What a table asks its session: one question on its way at a time, and only answers that still count are taken."""
+"""The requests of a table to its session: one at a time, and outdated answers are ignored."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Callable
 from nettop.model.table import Snapshot, ViewSpec
 from nettop.session.interface import Session
 
-GIVE_UP = 2.0  # seconds after which an unanswered question is asked again
-AGES_EVERY = 2.0  # seconds between questions when nothing but the time has changed
-RETRIES = 3  # times a moving anchor is run after before the next tick
+GIVE_UP = 2.0  # seconds after which a request without an answer is sent again
+AGES_EVERY = 2.0  # seconds between requests when only the time has changed
+RETRIES = 3  # requests in a row for an anchor that moves out of the window, before the next tick
 
-Post = Callable[..., None]  # post(function, *args): run it on the UI's loop, from any thread
+Post = Callable[..., None]  # post(function, *args): run it on the UI's loop, called from any thread
 
 
-class Questions:
-    """Asks for what `spec` says (None: not now); `answered` takes a snapshot and says whether it wants another."""
+class SnapshotRequests:
+    """Requests snapshots for `spec` (None: no request now). `apply` gets one and returns True to request another."""
 
     def __init__(
         self,
@@ -24,57 +24,57 @@ class Questions:
         session: Session,
         post: Post,
         spec: Callable[[], ViewSpec | None],
-        answered: Callable[[Snapshot], bool],
+        apply: Callable[[Snapshot], bool],
     ) -> None:
         self._view, self._session, self._post = view, session, post
-        self._spec, self._answered = spec, answered
+        self._spec, self._apply = spec, apply
         self._generation = 0
-        self._asked_at: float | None = None
-        self._asked_last = 0.0
-        self._version = -1  # of what is asked for or shown
+        self._pending_since: float | None = None
+        self._last_sent = 0.0
+        self._version = -1  # of the data that is requested or shown
         self._again = False
         self._retries = 0
 
     def ask(self) -> None:
-        """Ask; while a question is on its way the next one follows its answer."""
+        """Send a request; while one is pending, send the next after its answer."""
         now = time.monotonic()
-        if self._asked_at is not None and now - self._asked_at < GIVE_UP:
+        if self._pending_since is not None and now - self._pending_since < GIVE_UP:
             self._again = True
             return
         spec = self._spec()
         if spec is None:
             return
-        self._asked_at = self._asked_last = now
+        self._pending_since = self._last_sent = now
         generation = self._generation
         self._session.ask(self._view, spec, lambda snapshot: self._post(self._arrived, generation, snapshot))
 
     def moved(self) -> None:
-        """A person moved: what is asked now may be run after anew."""
+        """Send a request after a movement of the cursor, with all retries available again."""
         self._retries = 0
         self.ask()
 
     def tick(self) -> bool:
-        """Ask where there may be something new; ages are drawn every two seconds. Returns whether it asked."""
+        """Send a request if the data has changed, at least every AGES_EVERY seconds. Return True if it was sent."""
         self._retries = 0
         version = self._session.version(self._view)
-        if version == self._version and time.monotonic() - self._asked_last < AGES_EVERY:
+        if version == self._version and time.monotonic() - self._last_sent < AGES_EVERY:
             return False
         self._version = version
         self.ask()
         return True
 
     def void(self) -> None:
-        """Something else is wanted from now on: answers to what was asked before no longer count."""
+        """Ignore the answers to all earlier requests."""
         self._generation += 1
 
     def _arrived(self, generation: int, snapshot: Snapshot) -> None:
-        self._asked_at = None
+        self._pending_since = None
         again, self._again = self._again, False
         if generation == self._generation:
             self._version = snapshot.version
-            wanting = self._answered(snapshot)
-            self._retries += wanting
-            again = again or (wanting and self._retries <= RETRIES)
+            incomplete = self._apply(snapshot)
+            self._retries += incomplete
+            again = again or (incomplete and self._retries <= RETRIES)
         else:
             again = True
         if again:

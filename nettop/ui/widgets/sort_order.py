@@ -1,4 +1,4 @@
-"""Orders by two columns: what a first and a second choice make of the present one. Pure."""
+"""Sort orders by one or two columns: the new order after a choice. Pure."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from nettop.model.table import Column, SortKey
 
 DESCENDING, ASCENDING = "▼", "▲"
-_PLACES = "¹²"
+_POSITIONS = "¹²"
 
 Sort = tuple[SortKey, ...]
 
 
 def first_by(sort: Sort, column: Column) -> Sort:
-    """By this column first; the same again turns it round. The one sorted by before breaks ties."""
+    """Sort by this column first; the same column again reverses it. The previous first column breaks ties."""
     now = sort[0] if sort else None
     descending = not now.descending if now is not None and now.key == column.key else column.right
     rest = tuple(key for key in sort if key.key != column.key)[:1]
@@ -21,7 +21,7 @@ def first_by(sort: Sort, column: Column) -> Sort:
 
 
 def then_by(sort: Sort, column: Column) -> Sort:
-    """Ties broken by this column; the same again turns it round. Without a first one it is the first."""
+    """Break ties by this column; the same column again reverses it. Without a first column it becomes the first."""
     if not sort or sort[0].key == column.key:
         return first_by(sort, column)
     now = sort[1] if len(sort) > 1 else None
@@ -30,9 +30,10 @@ def then_by(sort: Sort, column: Column) -> Sort:
 
 
 def mark(key: str, sort: Sequence[SortKey]) -> str:
-    """`▼` or `▲` for the column that is sorted by, `▼¹` and `▲²` for two, also where one is not shown; else ""."""
-    places = [wanted.key for wanted in sort]
-    if key not in places:
+    """Return `▼` or `▲` for a sort column, with two of them `▼¹` and `▲²` (also if one is not shown); else ""."""
+    keys = [part.key for part in sort]
+    if key not in keys:
         return ""
-    arrow = DESCENDING if sort[places.index(key)].descending else ASCENDING
-    return arrow + (_PLACES[places.index(key) : places.index(key) + 1] if len(places) > 1 else "")
+    position = keys.index(key)
+    arrow = DESCENDING if sort[position].descending else ASCENDING
+    return arrow + (_POSITIONS[position : position + 1] if len(keys) > 1 else "")

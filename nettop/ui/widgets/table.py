@@ -1,4 +1,4 @@
-"""THE table: virtual, drawn by line. It asks its session only for the rows on the screen and a few around them."""
+"""The virtual table of all views, drawn by line. It requests only the rows on the screen and a few around them."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from nettop.ui.commands import MOVES, bindings
 from nettop.ui.palette import palette_of
 from nettop.ui.widgets import painter as rows
 from nettop.ui.widgets import sort_order as sorting
-from nettop.ui.widgets.column_layout import Layout, column_at, lay_out, shifted, stops
-from nettop.ui.widgets.column_titles import roomy
+from nettop.ui.widgets.column_layout import ColumnLayout, column_at, lay_out, scroll_stops, scrolled
+from nettop.ui.widgets.column_titles import widened_for_marks
 from nettop.ui.widgets.painter import Painter
-from nettop.ui.widgets.self_drawn import Drawn
-from nettop.ui.widgets.snapshot_requests import Post, Questions
-from nettop.ui.widgets.viewport import Spot, Window
+from nettop.ui.widgets.self_drawn import SelfDrawn
+from nettop.ui.widgets.snapshot_requests import Post, SnapshotRequests
+from nettop.ui.widgets.viewport import Viewport, ViewportState
 
 HEADER = 1  # lines above the rows
 _CLEARS = "clears the filter"
-_MARGIN = 4  # rows asked for above and below the screen: a step is drawn before it is answered
+_MARGIN = 4  # rows requested above and below the screen, so that a step is drawn at once
 
 
 @dataclass(frozen=True, slots=True)
-class TablePlace:
-    """What a table showed: enough to come back to it."""
+class TableState:
+    """The filter, order and position of a table, to come back to."""
 
     filter: Filter | None
     sort: tuple[SortKey, ...]
     scope: int | None
-    spot: Spot
+    viewport: ViewportState
 
 
-class Table(Drawn, can_focus=True):
-    """A window on one view of the session. Rows come from snapshots; the cursor holds on to a row's identity."""
+class Table(SelfDrawn, can_focus=True):
+    """The rows of one view of the session, from its snapshots. The cursor is anchored to a row's identity."""
 
     DEFAULT_CSS = "Table { height: 1fr; width: 1fr; }"
     BINDINGS: ClassVar[list[BindingType]] = bindings(MOVES, "move")
@@ -54,15 +54,15 @@ class Table(Drawn, can_focus=True):
             self.table = table
 
     class Arrived(Message):
-        """A snapshot came: totals and notes may have changed."""
+        """A snapshot arrived: totals and notes may have changed."""
 
         def __init__(self, table: Table, snapshot: Snapshot) -> None:
             super().__init__()
             self.table = table
             self.snapshot = snapshot
 
-    class Left(Message):
-        """The row that was followed is not in the table any more."""
+    class RowGone(Message):
+        """The followed row is no longer in the table."""
 
         def __init__(self, table: Table, ident: int) -> None:
             super().__init__()
@@ -70,7 +70,7 @@ class Table(Drawn, can_focus=True):
             self.ident = ident
 
     class Opened(Message):
-        """Enter or a second click: the person wants to see more of this row."""
+        """The row was opened by Enter or a second click."""
 
         def __init__(self, table: Table) -> None:
             super().__init__()
@@ -80,44 +80,44 @@ class Table(Drawn, can_focus=True):
         super().__init__(id=f"table-{view}")
         self.view = view
         self.info = info = session.views[view]
-        self.filter_kind = ""  # for model.filter.parse; "" where it takes no filter
+        self.filter_kind = ""  # for model.filter.parse; "": no filter
         self.can_follow = can_follow
-        self.window = Window()
+        self.viewport = Viewport()
         self.chosen = info.default_columns
         self.sort: tuple[SortKey, ...] = info.default_sort
         self.filter: Filter | None = None
         self.scope: int | None = None
         self.group: str | None = None
-        self.named = ""  # the title of the groups' names
+        self.named = ""  # the title of the column of group names
         self.paused = False
-        self.lost = False  # the row that the cursor held on to has left; until the person moves
-        self.advice: tuple[Line, ...] = ()  # what an empty table says when the model says nothing
-        self.final: tuple[Line, ...] = ()  # what it says, whatever its model does, when nothing more can come
-        self.way_out = _CLEARS  # what Esc does where nothing matches
+        self.lost = False  # the anchored row has left the table, and the cursor has not moved since
+        self.advice: tuple[Line, ...] = ()  # the text of an empty table, if the model has none
+        self.final: tuple[Line, ...] = ()  # its text when nothing more can arrive; comes before the model's
+        self.way_out = _CLEARS  # what Esc does when nothing matches
         self._by_key = {column.key: column for column in info.columns}
-        self._layout = Layout((), 1, 0, 0, 1)
-        self._laid_for: tuple[SortKey, ...] = ()  # the order that the layout has room for the marks of
-        self._sideways = 0  # index into stops; 0 is the fitted layout
-        self._painter = Painter(self.window)
-        self._questions = Questions(view, session, post, self._wanted, self._answered)
+        self._layout = ColumnLayout((), 1, 0, 0, 1)
+        self._layout_sort: tuple[SortKey, ...] = ()  # the order whose marks have room in the layout
+        self._sideways = 0  # index into scroll_stops; 0 is the fitted layout
+        self._painter = Painter(self.viewport)
+        self._requests = SnapshotRequests(view, session, post, self._spec_if_drawn, self._apply)
         self._last_ident: int | None = None
 
-    # ── what is wanted ──────────────────────────────────────────────────────────────────────────────────────────
+    # ── requests ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def columns(self) -> list[Column]:
-        """The chosen columns, in order; that of the groups' names is called what is grouped by."""
+        """The chosen columns, in order. The column of group names has the title of the grouping."""
         found = [self._by_key[key] for key in self.chosen if key in self._by_key]
         return [replace(c, title=self.named) if c.key == "name" and self.named else c for c in found]
 
     @property
     def current(self) -> Row | None:
         """The row under the cursor."""
-        return self.window.current
+        return self.viewport.current
 
     def spec(self) -> ViewSpec:
-        """What the model is asked for now."""
-        first, height = self.window.wanted(margin=_MARGIN)
+        """Return the request for the rows now shown."""
+        first, height = self.viewport.request_range(margin=_MARGIN)
         return ViewSpec(
             columns=self._layout.keys,
             first=first,
@@ -125,138 +125,138 @@ class Table(Drawn, can_focus=True):
             filter=self.filter,
             sort=self.sort,
             group=self.group,
-            anchor=self.window.anchor,
-            follow=self.window.follow,
-            frozen=(self.window.holding and not self.window.riding) or self.paused,
+            anchor=self.viewport.anchor,
+            follow=self.viewport.follow,
+            frozen=(self.viewport.anchored and not self.viewport.tracking) or self.paused,
             scope=self.scope,
         )
 
-    def _wanted(self) -> ViewSpec | None:
+    def _spec_if_drawn(self) -> ViewSpec | None:
         return self.spec() if self._layout.placed and self.is_attached else None
 
     def ask(self) -> None:
-        """Ask for the window."""
-        self._questions.ask()
+        """Request the rows of the viewport."""
+        self._requests.ask()
 
     def tick(self) -> bool:
-        """Time for fresh rows, where there may be any. Returns whether it asked."""
-        return not self.paused and self._questions.tick()
+        """Request fresh rows if there may be any, unless paused. Return True if a request was sent."""
+        return not self.paused and self._requests.tick()
 
-    def _answered(self, snapshot: Snapshot) -> bool:
+    def _apply(self, snapshot: Snapshot) -> bool:
         if not self.is_attached:
             return False
         self.lost |= snapshot.spec.anchor is not None and snapshot.anchor is None
-        followed = self.window.ident if self.window.riding else None
-        uncovered = self.window.arrived(snapshot)
-        if followed is not None and not self.window.riding:
-            self.post_message(self.Left(self, followed))
+        followed = self.viewport.ident if self.viewport.tracking else None
+        uncovered = self.viewport.apply(snapshot)
+        if followed is not None and not self.viewport.tracking:
+            self.post_message(self.RowGone(self, followed))
         self.post_message(self.Arrived(self, snapshot))
         self._repaint()
         return uncovered
 
     def change(self, *, top: bool = True) -> None:
-        """Filter, sort, scope or columns changed: older answers no longer count."""
-        self._questions.void()
+        """Request rows after a change of filter, order, scope or columns. Earlier requests are void."""
+        self._requests.void()
         if top:
-            self.window.reset()
+            self.viewport.reset()
             self.lost = False
-        if self._laid_for != self.sort and self._layout.placed:
+        if self._layout_sort != self.sort and self._layout.placed:
             self._lay_out()
         self.refresh(Region(0, 0, self.size.width, HEADER))
         self.ask()
 
     def start_over(self) -> None:
-        """Another namespace: nothing that was shown or asked for counts any more; filter, sort and columns stay."""
-        self._questions.void()
-        self.window.start_over()
+        """Start again for another namespace. Filter, order and columns stay."""
+        self._requests.void()
+        self.viewport.start_over()
         self.lost = False
         self.scope = None
 
     def end(self, final: tuple[Line, ...]) -> None:
-        """Nothing more can come, and an empty table says this; () when something can."""
+        """Set the text of an empty table to which nothing more can arrive; (): rows can still arrive."""
         if final != self.final:
             self.final = final
             self._repaint()
 
-    # ── what a person does ──────────────────────────────────────────────────────────────────────────────────────
+    # ── actions ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def set_filter(self, wanted: Filter | None) -> None:
+    def set_filter(self, display_filter: Filter | None) -> None:
         """Show only the rows that match."""
-        self.filter, self.way_out = wanted, _CLEARS
-        self.change(top=not self.window.follow)
+        self.filter, self.way_out = display_filter, _CLEARS
+        self.change(top=not self.viewport.follow)
 
     def set_scope(self, scope: int | None) -> None:
-        """Show what belongs to another parent."""
+        """Show the rows of this parent."""
         if scope != self.scope:
             self.scope = scope
             self.change()
 
     def set_sort(self, sort: tuple[SortKey, ...]) -> None:
-        """Order the rows; following ends, for there is no newest end any more."""
+        """Set the order and stop following: the newest row is no longer the last one."""
         self.sort = sort
-        self.window.follow = False
+        self.viewport.follow = False
         self.change()
 
     def sort_by(self, key: str, *, then: bool = False) -> None:
-        """Sort by a column first, or break ties by it; the same again turns its order round."""
+        """Sort by a column first, or with `then` break ties by it. The same again reverses it."""
         choose = sorting.then_by if then else sorting.first_by
         self.set_sort(choose(self.sort, self._by_key[key]))
 
     def set_group(self, by: str | None, title: str) -> None:
-        """Show these groups from now on; `change` asks for them."""
+        """Group by this key. `change` requests the groups."""
         self.group, self.named = by, title
         if self._layout.placed:
             self._lay_out()
 
     def set_columns(self, chosen: tuple[str, ...]) -> None:
-        """Draw these columns, in this order."""
+        """Show these columns, in this order."""
         self.chosen = chosen
         self._sideways = 0
         self._lay_out()
         self.change(top=False)
 
     def set_follow(self, on: bool) -> None:
-        """Stay at the end, or stand still where the cursor is."""
+        """Follow the end, or stop at the row of the cursor."""
         if on:
             self.sort = ()
-            self.window.go_follow()
+            self.viewport.go_follow()
             self.change(top=False)
         else:
-            self.window.move_to(self.window.index)
+            self.viewport.move_to(self.viewport.index)
             self._moved()
 
-    def ride(self, on: bool) -> None:
-        """Go with the row under the cursor wherever the order takes it, or stand still again."""
-        self.window.ride(on)
+    def track(self, on: bool) -> None:
+        """Follow the row under the cursor as the order moves it, or stop."""
+        self.viewport.track(on)
         self._moved()
 
     def seek(self, ident: int) -> None:
-        """Put the cursor on the row with this identity, wherever it stands."""
-        self.window.seek(ident)
+        """Move the cursor to the row with this identity."""
+        self.viewport.seek(ident)
         self.lost = False
         self.change(top=False)
 
     @property
-    def place(self) -> TablePlace:
-        """What is shown, to come back to."""
-        return TablePlace(self.filter, self.sort, self.scope, self.window.spot)
+    def state(self) -> TableState:
+        """The filter, order and position now, to come back to."""
+        return TableState(self.filter, self.sort, self.scope, self.viewport.state)
 
-    def return_to(self, place: TablePlace) -> None:
-        """Show again what was shown there."""
-        self.filter, self.sort, self.scope = place.filter, place.sort, place.scope
-        self.window.return_to(place.spot)
+    def restore(self, state: TableState) -> None:
+        """Go back to a saved state."""
+        self.filter, self.sort, self.scope = state.filter, state.sort, state.scope
+        self.viewport.restore(state.viewport)
         self.lost = False
         self.change(top=False)
 
     def action_move(self, where: str) -> None:
-        """One of the keys of MOVES."""
-        window = self.window
-        page = max(1, window.height - 1)
+        """Move the cursor by one of the keys of MOVES; left and right scroll sideways."""
+        viewport = self.viewport
+        page = max(1, viewport.height - 1)
         steps = {"down": 1, "up": -1, "page_down": page, "page_up": -page}
         if where in steps:
-            window.move_to(window.index + steps[where])
+            viewport.move_to(viewport.index + steps[where])
         elif where == "top":
-            window.move_to(0)
+            viewport.move_to(0)
         elif where == "bottom":
             self._bottom()
         else:
@@ -265,54 +265,56 @@ class Table(Drawn, can_focus=True):
 
     def _bottom(self) -> None:
         if self.can_follow and not self.sort:
-            self.window.go_follow()
+            self.viewport.go_follow()
         else:
-            self.window.move_to(max(0, self.window.matched - 1))
+            self.viewport.move_to(max(0, self.viewport.matched - 1))
 
     def _moved(self) -> None:
         self.lost = False
         self._repaint()
-        self._questions.moved()
+        self._requests.moved()
 
     def _scroll_sideways(self, by: int) -> None:
         columns, _ = self._fitted(self.size.width - 1)
         everything = lay_out(columns, self.size.width - 1, everything=True)
-        last = len(stops(everything, self.size.width - 1)) - 1
-        wanted = max(0, min(self._sideways + by, last + (1 if self._layout.hidden else 0)))
-        if wanted != self._sideways:
-            self._sideways = wanted
+        last = len(scroll_stops(everything, self.size.width - 1)) - 1
+        target = max(0, min(self._sideways + by, last + (1 if self._layout.hidden else 0)))
+        if target != self._sideways:
+            self._sideways = target
             self._lay_out()
             self.change(top=False)
 
-    def _fitted(self, width: int) -> tuple[list[Column], Layout]:
-        """The columns, with room for what they are sorted by, and those of them that fit."""
+    def _fitted(self, width: int) -> tuple[list[Column], ColumnLayout]:
+        """Return the columns, with room for their sort marks, and the layout of those that fit."""
         columns = self.columns
         layout = lay_out(columns, width)
-        wider = roomy(columns, layout, self.sort)
+        wider = widened_for_marks(columns, layout, self.sort)
         return (columns, layout) if wider == columns else (wider, lay_out(wider, width))
 
     def _lay_out(self) -> None:
         width = max(1, self.size.width - 1)  # the last cell is the scroll bar's
         columns, layout = self._fitted(width)
-        self._laid_for = self.sort
+        self._layout_sort = self.sort
         if self._sideways and (layout.hidden or layout.width > width):
             everything = lay_out(columns, width, everything=True)
-            offsets = stops(everything, width)
-            layout = shifted(everything, offsets[min(self._sideways, len(offsets) - 1)])
+            offsets = scroll_stops(everything, width)
+            layout = scrolled(everything, offsets[min(self._sideways, len(offsets) - 1)])
         self._layout = layout
         self._painter.lay_out(layout, self.size.width)
         self.refresh()
 
     def on_resize(self, event: events.Resize) -> None:
+        """Lay out the columns and request the rows for the new size."""
         height, width = event.size.height - HEADER, event.size.width
-        if (self.window.height, self._painter.width) == (height, width):
+        if (self.viewport.height, self._painter.width) == (height, width):
             return  # shown again, as large as before
-        self.window.resize(height)
+        self.viewport.resize(height)
         self._lay_out()
-        self._questions.void()
+        self._requests.void()
         self.ask()
 
     def on_click(self, event: events.Click) -> None:
+        """Sort by the clicked title, jump to the place in the scroll bar, or select the row."""
         if event.y < HEADER:
             column = column_at(self._layout, event.x)
             if column is not None and column.sortable:
@@ -323,65 +325,69 @@ class Table(Drawn, can_focus=True):
             self._click_row(event.y - HEADER)
 
     def _click_row(self, line: int) -> None:
-        if self.window.shown is None:
+        if self.viewport.shown is None:
             return
-        index = self.window.shown.first + line
-        if index >= self.window.matched:
+        index = self.viewport.shown.first + line
+        if index >= self.viewport.matched:
             return
-        if index == self.window.index:
+        if index == self.viewport.index:
             self.post_message(self.Opened(self))
             return
-        self.window.move_to(index)
+        self.viewport.move_to(index)
         self._moved()
 
     def _jump(self, line: int) -> None:
-        span = max(1, self.window.height - 1)
-        self.window.scroll((self.window.matched - self.window.height) * line // span - self.window.first)
+        span = max(1, self.viewport.height - 1)
+        self.viewport.scroll((self.viewport.matched - self.viewport.height) * line // span - self.viewport.first)
         self._moved()
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Scroll three rows down; at the end of a table that can follow, follow it."""
         event.stop()
-        self.window.scroll(3)
-        if self.can_follow and not self.sort and self.window.first >= self.window.matched - self.window.height:
-            self.window.go_follow()
+        self.viewport.scroll(3)
+        if self.can_follow and not self.sort and self.viewport.first >= self.viewport.matched - self.viewport.height:
+            self.viewport.go_follow()
         self._moved()
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Scroll three rows up."""
         event.stop()
-        self.window.scroll(-3)
+        self.viewport.scroll(-3)
         self._moved()
 
     def on_focus(self) -> None:
+        """Paint with the focus."""
         self._repaint()
 
     def on_blur(self) -> None:
+        """Paint without the focus."""
         self._repaint()
 
-    # ── drawing ─────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── drawing ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _repaint(self) -> None:
-        """Paint the lines that changed, and tell who asks when another row is under the cursor."""
+        """Paint the changed lines. Post Moved if another row is under the cursor."""
         changed = self._painter.changed(self.has_focus, self._advice())
         if changed is None:
             self.refresh()
         elif changed:
             self.refresh(*(Region(0, y + HEADER, self.size.width, 1) for y in changed))
-        current = self.window.current
+        current = self.viewport.current
         ident = None if current is None else current.ident
         if ident != self._last_ident:
             self._last_ident = ident
             self.post_message(self.Moved(self))
 
     def render_line(self, y: int) -> Strip:
-        """One line of the widget, the header first."""
+        """Draw line y; line 0 is the header."""
         palette = palette_of(self)
         if y < HEADER:
             return rows.draw_header(self._layout, self.sort, self.size.width, palette)
         return self._painter.line(y - HEADER, palette, self.has_focus, self._advice())
 
     def _advice(self) -> tuple[Line, ...]:
-        """What stands where there is no row."""
-        shown = self.window.shown
+        """Return the text to show instead of rows; () if there are rows."""
+        shown = self.viewport.shown
         if shown is None or shown.snapshot.matched:
             return ()
         if self.filter is not None and shown.snapshot.total:

@@ -1,4 +1,4 @@
-"""Lines of segments on a surface: what every bar and text pane is made of."""
+"""Widgets that show lines of text: bars, and panes that scroll."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from nettop.model.table import Line
 from nettop.ui import strips as lines
 from nettop.ui.commands import MOVES, bindings
 from nettop.ui.palette import palette_of
-from nettop.ui.widgets.self_drawn import Drawn
+from nettop.ui.widgets.self_drawn import SelfDrawn
 
 
-class Paper(Drawn):
-    """Draws `text` (one Line a row) on a surface. Only lines that changed are painted."""
+class TextPane(SelfDrawn):
+    """Shows `text`, one Line a row, on a surface. Only changed lines are painted."""
 
-    DEFAULT_CSS = "Paper { width: 1fr; height: 1; }"
+    DEFAULT_CSS = "TextPane { width: 1fr; height: 1; }"
 
     def __init__(self, *, surface: str = "bar", id: str | None = None) -> None:  # noqa: A002 Textual's own name
         super().__init__(id=id)
@@ -37,32 +37,32 @@ class Paper(Drawn):
         self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
 
     def render_line(self, y: int) -> Strip:
-        """One line, cut or padded to the width."""
+        """Draw line y, cut or padded to the width."""
         line: Line = self.text[y] if 0 <= y < len(self.text) else ()
         return lines.strip(line, self.size.width, palette_of(self), self.surface)
 
 
-class TooSmall(Paper):
-    """Covers a screen that has no room for anything else."""
+class TooSmall(TextPane):
+    """A message that covers a screen too small for the app."""
 
     DEFAULT_CSS = "TooSmall { layer: over; display: none; width: 100%; height: 100%; }"
-    LEAST = (30, 8)  # cells and lines that are needed
+    MIN_SIZE = (30, 8)  # cells, lines
 
     def fit(self, width: int, height: int) -> None:
-        """Cover the screen, or leave it free."""
-        tiny = width < self.LEAST[0] or height < self.LEAST[1]
+        """Cover the screen if it is smaller than MIN_SIZE."""
+        tiny = width < self.MIN_SIZE[0] or height < self.MIN_SIZE[1]
         self.styles.display = "block" if tiny else "none"
         if tiny:
-            words = f"too small: {width}×{height}, nettop needs {self.LEAST[0]}×{self.LEAST[1]}"
-            parts = [words[i : i + width] for i in range(0, len(words), max(1, width))]
+            message = f"too small: {width}×{height}, nettop needs {self.MIN_SIZE[0]}×{self.MIN_SIZE[1]}"
+            parts = [message[i : i + width] for i in range(0, len(message), max(1, width))]
             self.write([((part, "warn"),) for part in parts])
 
 
-class Reader(Drawn, can_focus=True):
-    """A text pane that scrolls: a detail's lines, a packet's bytes, the help."""
+class ScrollPane(SelfDrawn, can_focus=True):
+    """A text pane that scrolls, for details, hexdumps and the help."""
 
-    DEFAULT_CSS = "Reader { width: 1fr; height: 1fr; }"
-    EDGE: ClassVar[str] = ""  # stands left of every line
+    DEFAULT_CSS = "ScrollPane { width: 1fr; height: 1fr; }"
+    EDGE: ClassVar[str] = ""  # drawn at the left of every line
     BINDINGS: ClassVar[list[BindingType]] = bindings(MOVES, "move")
 
     def __init__(self, *, surface: str = "background", id: str | None = None) -> None:  # noqa: A002
@@ -73,7 +73,7 @@ class Reader(Drawn, can_focus=True):
         self.shift = 0
 
     def write(self, text: Sequence[Line], *, top: bool = False) -> None:
-        """Show these lines; `top` goes back to the first one (it is about something else now)."""
+        """Show these lines. `top` scrolls to the first one: the text is about another subject."""
         if top:
             self.first = self.shift = 0
         if tuple(text) != self.text or top:
@@ -87,10 +87,11 @@ class Reader(Drawn, can_focus=True):
         self.shift = max(0, min(self.shift, widest + 2 + len(self.EDGE) - self.size.width))
 
     def on_resize(self) -> None:
+        """Keep the scroll position within the text."""
         self._clamp()
 
     def action_move(self, where: str) -> None:
-        """One of the keys of MOVES."""
+        """Scroll by one of the keys of MOVES."""
         page = max(1, self.size.height - 1)
         steps = {"down": 1, "up": -1, "page_down": page, "page_up": -page, "top": -len(self.text)}
         self.first += steps.get(where, len(self.text) if where == "bottom" else 0)
@@ -99,25 +100,29 @@ class Reader(Drawn, can_focus=True):
         self.refresh()
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Scroll three lines down."""
         event.stop()
         self.first += 3
         self._clamp()
         self.refresh()
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Scroll three lines up."""
         event.stop()
         self.first -= 3
         self._clamp()
         self.refresh()
 
     def on_focus(self) -> None:
+        """Paint with the focus."""
         self.refresh()
 
     def on_blur(self) -> None:
+        """Paint without the focus."""
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        """One visible line; a mark at the right says that there is more above or below."""
+        """Draw visible line y. A mark at the right end means that there is more text above or below."""
         at = self.first + y
         line = self.line(at)
         width = self.size.width - len(self.EDGE)
@@ -129,16 +134,16 @@ class Reader(Drawn, can_focus=True):
         return lines.strip((*edge, *drawn), self.size.width, palette_of(self), self.surface_of(at))
 
     def line(self, at: int) -> Line:
-        """Line `at` as it is drawn."""
+        """Return the text of line `at`; () outside the text."""
         return self.text[at] if 0 <= at < len(self.text) else ()
 
     def surface_of(self, at: int) -> str:
-        """What line `at` stands on."""
+        """Return the surface of line `at`."""
         return self.surface
 
 
 def _after(line: Line, skip: int) -> Line:
-    """The line without its first `skip` characters."""
+    """Return the line without its first `skip` characters."""
     if not skip:
         return line
     out = []

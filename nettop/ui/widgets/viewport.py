@@ -1,8 +1,8 @@
-"""Where a table's cursor and window stand over rows that move: pure state, no toolkit.
+"""The position of a table's cursor and viewport over rows that move: pure state, no toolkit.
 
-The cursor holds on to a row's identity, not to its index: when rows come, go or are sorted anew, the row under the
-cursor stays under it, on the same line of the screen. Only at the very top (or following the end) it lets go, so
-that a live order can be watched.
+The cursor is anchored to the identity of a row, not to its index: when rows come, go or are sorted again, the row
+under the cursor stays under it, on the same line of the screen. Only on the first row (or while following the end)
+there is no anchor, so that a live order can be watched.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from nettop.model.table import Row, Snapshot
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What is on the screen: a snapshot, the index of the first line and of the cursor."""
+    """The content of the screen: a snapshot, and the row indexes of the first line and of the cursor."""
 
     snapshot: Snapshot
     first: int
@@ -22,8 +22,8 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
-    """Where a cursor and its window stood: enough to come back to."""
+class ViewportState:
+    """A saved position of the cursor and its viewport, to come back to."""
 
     first: int
     index: int
@@ -32,8 +32,8 @@ class Spot:
     matched: int
 
 
-class Window:
-    """The goal (where the keys want to be) and what is shown until the model has answered."""
+class Viewport:
+    """The requested position (moved by keys), and what is shown until the model answers."""
 
     def __init__(self) -> None:
         self.height = 1
@@ -42,24 +42,24 @@ class Window:
         self.ident: int | None = None
         self.matched = 0
         self.follow = False
-        self.pinned = False  # hold on to the row even at the top: its detail is open
-        self.riding = False  # go with the row under the cursor wherever a live order takes it
+        self.pinned = False  # anchored to the row also at the top: its detail is open
+        self.tracking = False  # go with the row under the cursor as a live order moves it
         self.shown: Shown | None = None
-        self._drift = 0  # how far the window will have moved once the anchor's row is in view again
-        self._seeking = False  # until the model has said where `ident` stands
+        self._pending_shift = 0  # rows to move the viewport by, so that the anchored row is in view again
+        self._seeking = False  # until the model has reported the position of `ident`
 
     @property
-    def holding(self) -> bool:
-        """Whether the cursor holds on to a row (and the order is to be frozen)."""
-        return not self.follow and (self.index > 0 or self.pinned or self.riding or self._seeking)
+    def anchored(self) -> bool:
+        """True while the cursor is anchored to a row."""
+        return not self.follow and (self.index > 0 or self.pinned or self.tracking or self._seeking)
 
     @property
     def anchor(self) -> int | None:
-        """The identity a snapshot should look for."""
-        return self.ident if self.holding else None
+        """The identity of the anchored row, for which a snapshot reports the index."""
+        return self.ident if self.anchored else None
 
     def row(self, index: int) -> Row | None:
-        """The row at this index of what is shown."""
+        """Return the row at this index, if the snapshot shown has it."""
         return None if self.shown is None else _row(self.shown.snapshot, index)
 
     @property
@@ -68,91 +68,93 @@ class Window:
         return None if self.shown is None else self.row(self.shown.index)
 
     def reset(self) -> None:
-        """Back to the top: another order or filter."""
-        self.first = self.index = self._drift = 0
+        """Go to the top: the order or the filter has changed."""
+        self.first = self.index = self._pending_shift = 0
         self.ident = None
-        self.riding = self._seeking = False
+        self.tracking = self._seeking = False
 
     def start_over(self) -> None:
-        """Back to the top, holding nothing: every row is another's now."""
+        """Go to the top without any anchor: the rows are those of another namespace."""
         self.pinned = False
         self.reset()
 
     def resize(self, height: int) -> None:
-        """The screen has `height` lines now; the cursor stays visible."""
+        """Set the height in lines. The cursor stays visible."""
         self.height = max(1, height)
         self._go(self.first, self.index)
 
     def move_to(self, index: int) -> None:
-        """Put the cursor on the row at index."""
-        self.follow = self.riding = self._seeking = False
+        """Move the cursor to the row at index."""
+        self.follow = self.tracking = self._seeking = False
         self._go(self.first, index)
 
     def scroll(self, lines: int) -> None:
-        """Move the window; the cursor comes along only as far as it must."""
-        self.follow = self.riding = self._seeking = False
+        """Move the viewport. The cursor moves only as far as needed to stay in it."""
+        self.follow = self.tracking = self._seeking = False
         first = max(0, min(self.first + lines, self.matched - self.height))
         self._go(first, max(first, min(self.index, first + self.height - 1)))
 
     def go_follow(self) -> None:
-        """Stay at the end, whatever comes."""
+        """Follow the end: the newest row is always shown."""
         self.follow = True
-        self.riding = self._seeking = False
+        self.tracking = self._seeking = False
         self.ident = None
 
-    def ride(self, on: bool) -> None:
-        """Hold on to the row under the cursor, also at the top, and go where it goes, until it leaves."""
-        self.riding = on and not self.follow and self.current is not None
-        self._grab()
+    def track(self, on: bool) -> None:
+        """Follow the row under the cursor, also at the top, until it leaves the table; or stop following it."""
+        self.tracking = on and not self.follow and self.current is not None
+        self._anchor_to_cursor()
 
     def seek(self, ident: int) -> None:
-        """Go to the row with this identity; the cursor stays where it is if there is none."""
-        self.follow = self.riding = False
-        self.ident, self._seeking, self._drift = ident, True, 0
+        """Go to the row with this identity. If there is none the cursor stays where it is."""
+        self.follow = self.tracking = False
+        self.ident, self._seeking, self._pending_shift = ident, True, 0
 
     @property
-    def spot(self) -> Spot:
-        """Where the cursor stands, to come back to."""
-        return Spot(self.first, self.index, self.ident, self.follow, self.matched)
+    def state(self) -> ViewportState:
+        """The position now, to come back to."""
+        return ViewportState(self.first, self.index, self.ident, self.follow, self.matched)
 
-    def return_to(self, spot: Spot) -> None:
-        """Stand there again: on the same row, if it is still there."""
-        self.riding = self._seeking = False
-        self.first, self.index, self.ident, self.follow = spot.first, spot.index, spot.ident, spot.follow
-        self.matched, self._drift = spot.matched, 0  # until the model has answered: a resize must not cut it short
+    def restore(self, state: ViewportState) -> None:
+        """Go back to a saved position: to the same row, if it still exists."""
+        self.tracking = self._seeking = False
+        self.first, self.index, self.ident, self.follow = state.first, state.index, state.ident, state.follow
+        self.matched = state.matched  # until the model answers: a resize must not clamp the position
+        self._pending_shift = 0
 
     def pin(self, on: bool) -> None:
-        """Hold on to the row under the cursor also at the top."""
+        """Anchor to the row under the cursor also at the top, or stop doing so."""
         self.pinned = on
         if on and self.follow and self.shown is not None:
             self.follow = False
             self.index, self.first = self.shown.index, self.shown.first
-        self._grab()
+        self._anchor_to_cursor()
 
-    def wanted(self, margin: int) -> tuple[int, int]:
-        """(first, height) to ask for: the window and `margin` rows on both sides."""
-        top = max(0, self.first + self._drift)
+    def request_range(self, margin: int) -> tuple[int, int]:
+        """Return (first, height) to request: the viewport and `margin` rows on both sides."""
+        top = max(0, self.first + self._pending_shift)
         first = max(0, top - margin)
         return first, self.height + (top - first) + margin
 
-    def arrived(self, snapshot: Snapshot) -> bool:
-        """Take a snapshot; True when it does not cover the window (the anchor moved far): ask again."""
+    def apply(self, snapshot: Snapshot) -> bool:
+        """Apply a snapshot. True: it does not cover the viewport, since the anchored row moved far; request another."""
         if snapshot.spec.anchor is not None and snapshot.spec.anchor == self.ident and snapshot.anchor is None:
-            self.riding = False
+            self.tracking = False
         shift = 0 if self.follow else self._shift(snapshot)
         first, index = self._clamped(self.first + shift, self.index + shift, snapshot.matched)
-        if not self.follow and not _covers(snapshot, first, self.height) and not _asked(snapshot, first, self.height):
-            self._drift = first - self.first
+        available = _covers(snapshot, first, self.height) or _requested(snapshot, first, self.height)
+        if not self.follow and not available:
+            self._pending_shift = first - self.first
             return True
         if self._seeking and snapshot.spec.anchor == self.ident:
             self._seeking = False
-        self.first, self.index, self.matched, self._drift = first, index, snapshot.matched, 0
+        self.first, self.index, self.matched, self._pending_shift = first, index, snapshot.matched, 0
         self.shown = Shown(snapshot, first, index)
-        self._grab()
+        self._anchor_to_cursor()
         return False
 
     def _shift(self, snapshot: Snapshot) -> int:
-        """How far the row under the cursor moved; a row that is gone lets the cursor stay where it is."""
+        """Return the rows by which the anchored row moved; 0 if it is gone."""
         if self.ident is None or snapshot.spec.anchor != self.ident or snapshot.anchor is None:
             return 0
         return snapshot.anchor - self.index
@@ -164,16 +166,16 @@ class Window:
         first = max(0, min(first, matched - self.height))
         return max(min(first, index), index - self.height + 1), index
 
-    def _grab(self) -> None:
-        """Take hold of the identity under the cursor, where it is known."""
+    def _anchor_to_cursor(self) -> None:
+        """Anchor to the row under the cursor, if it is known."""
         if self._seeking:
             return
-        row = self.row(self.index) if self.holding else None
+        row = self.row(self.index) if self.anchored else None
         self.ident = None if row is None else row.ident
 
     def _go(self, first: int, index: int) -> None:
         self.first, self.index = self._clamped(first, index, self.matched)
-        self._grab()
+        self._anchor_to_cursor()
         if self.shown is not None and _covers(self.shown.snapshot, self.first, self.height):
             self.shown = Shown(self.shown.snapshot, self.first, self.index)
 
@@ -188,6 +190,6 @@ def _row(snapshot: Snapshot, index: int) -> Row | None:
     return snapshot.rows[at] if 0 <= at < len(snapshot.rows) else None
 
 
-def _asked(snapshot: Snapshot, first: int, height: int) -> bool:
-    """Whether this very window was asked for: then there is no more to get."""
+def _requested(snapshot: Snapshot, first: int, height: int) -> bool:
+    """Return whether these rows were requested: then there are no more."""
     return snapshot.spec.first <= first and first + height <= snapshot.spec.first + snapshot.spec.height

@@ -11,7 +11,7 @@ from nettop.model.flow_groups.table import FlowGroups
 from nettop.model.flows.table import FlowTable
 from nettop.model.packets.table import PacketModel
 from nettop.model.table import Column
-from nettop.ui.widgets.column_layout import column_at, lay_out, shifted, stops
+from nettop.ui.widgets.column_layout import column_at, lay_out, scroll_stops, scrolled
 
 FLOWS = (
     Column("proto", "PROTO", 6),
@@ -96,9 +96,9 @@ def test_who_holds_the_table_is_told_at_120_cells_and_drawn_at_80() -> None:
 
 def test_scrolling_sideways_keeps_the_frozen_column_and_reaches_the_last() -> None:
     wide = lay_out(FLOWS, 60, everything=True)
-    offsets = stops(wide, 60)
+    offsets = scroll_stops(wide, 60)
     assert offsets[0] == 0 and len(offsets) > 1
-    last = shifted(wide, offsets[-1])
+    last = scrolled(wide, offsets[-1])
     assert last.placed[0].column.key == "original"
     end = last.placed[-1]
     assert end.column.key == "rate" and end.x + end.width <= 60
@@ -124,8 +124,8 @@ def test_columns_never_overlap_and_fit_where_they_can(found: list[Column], width
     assert len(kept) + layout.hidden == len(found)
     if not everything and any(p.column.rank for p in layout.placed):
         assert layout.width <= width
-    for offset in stops(layout, width):
-        xs = [p.x for p in shifted(layout, offset).placed]
+    for offset in scroll_stops(layout, width):
+        xs = [p.x for p in scrolled(layout, offset).placed]
         assert xs == sorted(xs) and all(a >= 1 for a in xs)
 
 

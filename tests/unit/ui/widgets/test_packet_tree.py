@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nettop.model.table import Line, PacketDetail
 from nettop.text.hexdump import hex_lines
-from nettop.ui.widgets.packet_tree import Bytes, Tree, _unfolded
+from nettop.ui.widgets.packet_tree import HexPane, PacketTree, _unfolded
 
 TREE: tuple[Line, ...] = tuple(((name, "heading" if depth == 0 else "key"),) for name, depth in
                                (("Frame", 0), ("a", 1), ("IPv4", 0), ("b", 1), ("c", 2), ("TCP", 0)))  # fmt: skip
@@ -12,7 +12,7 @@ DEPTHS = (0, 1, 0, 1, 2, 0)
 
 
 def _lit(data: bytes, start: int, end: int) -> list[str]:
-    pane = Bytes()
+    pane = HexPane()
     pane.text = tuple(((line.text(), ""),) for line in hex_lines(data))
     pane.light(start, end)
     return ["".join(text for text, role in pane.line(at) if role == "lit") for at in range(len(pane.text))]
@@ -35,7 +35,7 @@ def test_the_whole_packet_is_not_lit() -> None:
 
 
 def test_the_lower_layers_are_folded_to_begin_with_and_stay_as_a_person_left_them() -> None:
-    tree = Tree()
+    tree = PacketTree()
     shown = PacketDetail(1, (), TREE, DEPTHS, ((0, 0),) * len(TREE), ())
     tree.show_detail(shown, top=True)
     assert [line[0][0] for line in tree.text] == ["Frame", "IPv4", "TCP"]

@@ -10,7 +10,7 @@ import pytest
 from nettop.model.table import Snapshot, ViewSpec
 from nettop.session.interface import Session
 from nettop.ui.widgets import snapshot_requests as questions
-from nettop.ui.widgets.snapshot_requests import AGES_EVERY, Questions
+from nettop.ui.widgets.snapshot_requests import AGES_EVERY, SnapshotRequests
 
 SPEC = ViewSpec(())
 
@@ -43,14 +43,16 @@ def model() -> Model:
 
 
 @pytest.fixture
-def asking(model: Model, clock: list[float]) -> Questions:
+def asking(model: Model, clock: list[float]) -> SnapshotRequests:
     def post(function: Callable[..., Any], *arguments: Any) -> None:
         function(*arguments)
 
-    return Questions("flows", cast(Session, model), post, lambda: SPEC, lambda snapshot: False)
+    return SnapshotRequests("flows", cast(Session, model), post, lambda: SPEC, lambda snapshot: False)
 
 
-def test_it_asks_when_something_changed_and_for_ages(model: Model, asking: Questions, clock: list[float]) -> None:
+def test_it_asks_when_something_changed_and_for_ages(
+    model: Model, asking: SnapshotRequests, clock: list[float]
+) -> None:
     assert [asking.tick(), asking.tick()] == [True, False]
     model.now = model.shown = 2
     assert [asking.tick(), asking.tick()] == [True, False]
@@ -59,7 +61,9 @@ def test_it_asks_when_something_changed_and_for_ages(model: Model, asking: Quest
     assert model.asked == 3
 
 
-def test_a_model_that_holds_its_order_is_asked_until_it_shows_what_it_has(model: Model, asking: Questions) -> None:
+def test_a_model_that_holds_its_order_is_asked_until_it_shows_what_it_has(
+    model: Model, asking: SnapshotRequests
+) -> None:
     asking.tick()
     model.now = 2
     assert [asking.tick(), asking.tick()] == [True, True], "what came is not shown yet"
