@@ -16,7 +16,7 @@ import pytest
 
 from nettop.broker.client import Broker
 from nettop.linux.socket import AF_INET
-from nettop.model.expectations.expectation import Ends, Expectation
+from nettop.model.expectations.expectation import ConntrackTuple, Expectation
 from nettop.model.table import Detail, Snapshot, ViewSpec
 from nettop.session.live import LiveSession
 from nettop.text.address import address_text
@@ -165,7 +165,7 @@ def of_table(one: Expectation) -> dict[str, Any]:
     return found | {name: of_ends(getattr(one, name)) for name in ("expected", "mask", "master")}
 
 
-def of_ends(ends: Ends) -> dict[str, Any]:
+def of_ends(ends: ConntrackTuple) -> dict[str, Any]:
     src, dst = (
         address_text(ends.family, address >> 64, address & (1 << 64) - 1) if ends.family != AF_INET
         else address_text(ends.family, 0, address)

@@ -1,1 +1,1 @@
-"""Expectations of helpers: the flows that are to come, and their masters."""
+"""Expectations of conntrack helpers: the expected connections and their master flows."""

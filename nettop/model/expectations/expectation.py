@@ -1,4 +1,4 @@
-"""One expectation, a connection that a conntrack helper awaits: its value, and its words on screen and in JSON."""
+"""One expectation, a connection that a conntrack helper expects: its values, and its text on screen and in JSON."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ _ANY = "*"
 
 
 @dataclass(frozen=True, slots=True)
-class Ends:
-    """Two ends of a connection. Addresses are integers of 32 or 128 bits; a port is None where there is none."""
+class ConntrackTuple:
+    """The two endpoints of a connection. Addresses are integers of 32 or 128 bits; a port is None if absent."""
 
     family: int  # AF_INET 2, AF_INET6 10
     proto: int
@@ -47,21 +47,21 @@ class Ends:
     dport: int | None
 
     def text(self) -> str:
-        """`10.0.0.1:40000 → 10.0.0.2:21`."""
+        """Return `10.0.0.1:40000 → 10.0.0.2:21`."""
         ends = ((self.src, self.sport), (self.dst, self.dport))
         return " → ".join(endpoint_text(self.family, *_halves(address), port) for address, port in ends)
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """One expectation. In `mask` a bit of 0 means that any value will do; what was not sent is None."""
+    """One expectation. A bit of 0 in `mask` matches any value. A field is None if the kernel did not send it."""
 
     netns: int
     ts_ns: int
     event: int  # EVENT_DUMP, or EVENT_EXPECT + EVENT_*
-    expected: Ends | None
-    mask: Ends | None
-    master: Ends | None  # original tuple of the connection that expects
+    expected: ConntrackTuple | None
+    mask: ConntrackTuple | None
+    master: ConntrackTuple | None  # original tuple of the connection that expects
     helper: bytes | None
     function: bytes | None
     timeout: int | None  # seconds
@@ -72,7 +72,7 @@ class Expectation:
 
 
 def expectation_of(row: Mapping[str, Any], strings: Strings) -> Expectation:
-    """The expectation of a row of columns (FLOW_DTYPES and EXPECT_DTYPES) given as Python values by name."""
+    """Return the expectation of a row of columns (FLOW_DTYPES and EXPECT_DTYPES) given as Python values by name."""
     have = row["have"]
 
     def known(name: str, bit: int) -> Any:
@@ -85,9 +85,9 @@ def expectation_of(row: Mapping[str, Any], strings: Strings) -> Expectation:
         netns=row.get("netns", 0),
         ts_ns=row["ts_ns"],
         event=row["event"],
-        expected=_ends(row, "o", row["proto"], have & HAVE_OPORTS) if have & HAVE_ORIG else None,
-        mask=_ends(row, "x", row["proto"], have & HAVE_OPORTS) if have & HAVE_MASK else None,
-        master=_ends(row, "r", row.get("mproto", 0), have & HAVE_RPORTS) if have & HAVE_MASTER else None,
+        expected=_tuple(row, "o", row["proto"], have & HAVE_OPORTS) if have & HAVE_ORIG else None,
+        mask=_tuple(row, "x", row["proto"], have & HAVE_OPORTS) if have & HAVE_MASK else None,
+        master=_tuple(row, "r", row.get("mproto", 0), have & HAVE_RPORTS) if have & HAVE_MASTER else None,
         helper=text("helper", HAVE_HELPER),
         function=text("function", HAVE_FUNCTION),
         timeout=known("timeout", HAVE_TIMEOUT),
@@ -99,7 +99,7 @@ def expectation_of(row: Mapping[str, Any], strings: Strings) -> Expectation:
 
 
 def expectations_of(cols: Columns, netns: int, strings: Strings) -> list[Expectation]:
-    """The expectations of decoded rows."""
+    """Return the expectations of decoded rows."""
     lists = {name: column.tolist() for name, column in cols.data.items()}
     return [
         expectation_of(dict(zip(lists, values, strict=True)) | {"netns": netns}, strings)
@@ -107,10 +107,10 @@ def expectations_of(cols: Columns, netns: int, strings: Strings) -> list[Expecta
     ]
 
 
-def _ends(row: Mapping[str, Any], side: str, proto: int, ports: int) -> Ends:
+def _tuple(row: Mapping[str, Any], side: str, proto: int, ports: int) -> ConntrackTuple:
     src, dst = (row.get(f"{side}{end}_hi", 0) << 64 | row.get(f"{side}{end}_lo", 0) for end in ("src", "dst"))
     sport, dport = (row.get(f"{side}{name}", 0) if ports else None for name in ("sport", "dport"))
-    return Ends(row["family"], proto, src, sport, dst, dport)
+    return ConntrackTuple(row["family"], proto, src, sport, dst, dport)
 
 
 def _halves(address: int) -> tuple[int, int]:
@@ -121,16 +121,16 @@ def _address(family: int, address: int) -> str:
     return address_text(family, *_halves(address))
 
 
-# -- words -------------------------------------------------------------------------------------------------------------
+# -- text --------------------------------------------------------------------------------------------------------------
 
 
 def event_word(event: int) -> str:
-    """`NEW`, `GAP`, `EXP NEW`: what stands in the table's column."""
+    """Return the cell of the EVENT column: `NEW`, `GAP`, `EXP NEW`."""
     return EVENT_WORDS[event].upper().replace("-", " ")
 
 
 def expected_text(one: Expectation) -> str:
-    """`10.0.0.2:* → 10.0.0.1:50001`: `*` is any, a mask that is neither all nor nothing is said behind a slash."""
+    """Return `10.0.0.2:* → 10.0.0.1:50001`: `*` is any value; another mask follows a slash."""
     if one.expected is None:
         return units.ABSENT
     e, mask = one.expected, one.mask
@@ -155,7 +155,7 @@ def _end_text(family: int, address: int, port: int | None, mask: int, port_mask:
 
 
 def _mask_text(family: int, mask: int, whole: int) -> str:
-    """A prefix length, or the mask as an address where it is no prefix."""
+    """Return the prefix length, or the mask as an address if it is not contiguous."""
     inverse = whole & ~mask
     return str(mask.bit_count()) if inverse & inverse + 1 == 0 else _address(family, mask)
 
@@ -167,12 +167,12 @@ def flag_words(flags: int) -> list[str]:
 
 
 def helper_text(one: Expectation) -> str:
-    """The helper's name; `–` where none was sent (an expectation of NAT's or of a program's)."""
+    """Return the helper's name; `–` if none was sent (the expectation was made by NAT or a program)."""
     return clean_bytes(one.helper) if one.helper else units.ABSENT
 
 
 def attribute_lines(one: Expectation, label: str) -> list[Line]:
-    """Everything of it in words, for a detail pane; `label` is its namespace's."""
+    """Everything of it as lines of a detail pane; `label` is its namespace's."""
     flags = units.ABSENT if one.flags is None else f"{' '.join(flag_words(one.flags)) or 'none'} ({one.flags:#x})"
     master = f"{PROTO_WORDS[one.master.proto]} {one.master.text()}" if one.master else units.ABSENT
     proto = PROTO_WORDS[one.expected.proto] if one.expected else ""
@@ -199,30 +199,30 @@ def _or_absent(value: int | None, unit: str = "") -> str:
 
 # -- lines of a stream -------------------------------------------------------------------------------------------------
 
-# The flow keys of the contract that an expectation has no value for.
-_NOT_OF_IT = ("reply_src", "reply_sport", "reply_dst", "reply_dport", "state", "status")
-_NOR_THESE = ("packets", "bytes", "reply_packets", "reply_bytes", "start_ns")
+# The JSON keys of a flow for which an expectation has no value.
+_NULL_KEYS = ("reply_src", "reply_sport", "reply_dst", "reply_dport", "state", "status")
+_NULL_COUNTERS = ("packets", "bytes", "reply_packets", "reply_bytes", "start_ns")
 
 
 def expectation_json(one: Expectation, netns: str) -> str:
-    """One JSON object: the keys of an `event`, `expectation` true, then `mask`, `master`, `flags`, `class`, `function`.
+    """Return one JSON object: the keys of an `event`, and expectation (true), mask, master, flags, class, function.
 
-    `event` is new, update or destroy; src, sport, dst and dport are what is expected, where `mask` (same keys) is 0 any
-    value will do; `master` is the original tuple of the connection that expects. What was not sent is null.
+    `event` is new, update or destroy. src, sport, dst and dport are the expected tuple; a bit of 0 in `mask` (same
+    keys) matches any value. `master` is the original tuple of the connection that expects. A value not sent is null.
     """
     ends = one.expected
     values: dict[str, Any] = {"kind": "event", "event": EVENT_WORDS[one.event % EVENT_EXPECT], "expectation": True}
     values |= {"netns": netns, "family": FAMILY_WORDS.get(ends.family, ends.family) if ends else None}
-    values |= {"proto": PROTO_WORDS[ends.proto] if ends else None} | _ends_json(ends)
-    values |= dict.fromkeys(_NOT_OF_IT) | {"nat": [], "timeout": one.timeout, "mark": None, "zone": one.zone}
-    values |= {"id": one.id} | dict.fromkeys(_NOR_THESE) | {"helper": _text(one.helper), "labels": None}
-    values |= {"ts_ns": one.ts_ns, "mask": _ends_json(one.mask) if one.mask else None}
-    master = {"proto": PROTO_WORDS[one.master.proto]} | _ends_json(one.master) if one.master else None
+    values |= {"proto": PROTO_WORDS[ends.proto] if ends else None} | _tuple_json(ends)
+    values |= dict.fromkeys(_NULL_KEYS) | {"nat": [], "timeout": one.timeout, "mark": None, "zone": one.zone}
+    values |= {"id": one.id} | dict.fromkeys(_NULL_COUNTERS) | {"helper": _text(one.helper), "labels": None}
+    values |= {"ts_ns": one.ts_ns, "mask": _tuple_json(one.mask) if one.mask else None}
+    master = {"proto": PROTO_WORDS[one.master.proto]} | _tuple_json(one.master) if one.master else None
     values |= {"master": master, "flags": None if one.flags is None else flag_words(one.flags)}
     return dumps(values | {"class": one.klass, "function": _text(one.function)}, separators=(",", ":"))
 
 
-def _ends_json(ends: Ends | None) -> dict[str, Any]:
+def _tuple_json(ends: ConntrackTuple | None) -> dict[str, Any]:
     if ends is None:
         return dict.fromkeys(("src", "sport", "dst", "dport"))
     src, dst = _address(ends.family, ends.src), _address(ends.family, ends.dst)
@@ -234,7 +234,7 @@ def _text(raw: bytes | None) -> str | None:
 
 
 def expectation_line(one: Expectation, netns: str) -> str:
-    """`EXP NEW tcp    expects 10.0.0.2:* → 10.0.0.1:501 for tcp 10.0.0.1:4000 → 10.0.0.2:21 helper ftp timeout 300`."""
+    """Return `EXP NEW tcp    expects 10.0.0.2:* → 10.0.0.1:501 for tcp 10.0.0.1:40 → 10.0.0.2:21 helper ftp …`."""
     proto = PROTO_WORDS[one.expected.proto] if one.expected else units.ABSENT
     parts = [f"{event_word(one.event):<8}{proto:<6} expects {expected_text(one)}"]
     if one.master:

@@ -1,6 +1,6 @@
-"""The expectations there are, kept by events and dumps, each as its row of columns.
+"""The current expectations, updated by events and dumps, each kept as its row of columns.
 
-They are few on an honest host; on a hostile one at most MOST are kept.
+They are usually few; under a flood at most MAX_EXPECTATIONS are kept.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from nettop.model.table import Line
 from nettop.text import units
 from nettop.text.flow import PROTO_WORDS
 
-MOST = 20_000  # nf_conntrack_expect_max is 4,096 where nobody raised it
+MAX_EXPECTATIONS = 20_000  # the default of nf_conntrack_expect_max is 4,096
 _DESTROYED = EVENT_EXPECT + EVENT_DESTROY
 _NAMES = ("src_hi", "src_lo", "sport", "dst_hi", "dst_lo", "dport")
 _EXPECTED = ("family", "proto", *(f"o{name}" for name in _NAMES))
 _MASTER = ("family", "mproto", *(f"r{name}" for name in _NAMES))
 
-Key = tuple[int, ...]  # namespace, id (only a hash), what is expected, the master
+Key = tuple[int, ...]  # namespace, id (a hash, not unique), expected tuple, master tuple
 Fields = tuple[tuple[str, ...], tuple[int, ...]]  # a row of columns: names and values
 
 
 class ExpectationTable:
     """Every expectation the kernel reported, until an event or a complete dump says that it is gone."""
 
-    def __init__(self, strings: Strings, most: int = MOST) -> None:
+    def __init__(self, strings: Strings, limit: int = MAX_EXPECTATIONS) -> None:
         self.version = 0
         self._strings = strings
-        self._most = most
-        self._rows: dict[Key, Fields] = {}  # made into values when somebody looks: a flood may come
-        self._dumps: dict[int, dict[Key, int]] = {}  # of a namespace with a dump under way: the last event of each
+        self._limit = limit
+        self._rows: dict[Key, Fields] = {}  # converted to values when shown: a flood is possible
+        self._dumps: dict[int, dict[Key, int]] = {}  # by namespace with a dump in progress: the last event of each key
         self._resync: set[int] = set()
-        self._begun: set[int] = set()  # a dump of expectations has begun since the last loss
+        self._begun: set[int] = set()  # namespaces whose dump has begun since the last loss
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -45,26 +45,26 @@ class ExpectationTable:
     def __iter__(self) -> Iterator[Expectation]:
         return map(self._value, self._rows)
 
-    # -- what comes in -------------------------------------------------------------------------------------------
+    # -- input ---------------------------------------------------------------------------------------------------
 
     def apply(self, item: Decoded | Gap | DumpMark, netns: int, now_ns: int) -> None:
-        """Apply what the streams conntrack and expect report of the namespace with this code."""
+        """Apply an item of the stream conntrack or expect."""
         if isinstance(item, Decoded):
             if len(item.expect):
                 self._report(item.expect, netns)
         elif isinstance(item, DumpMark):
             if item.what == "expect":
                 self._mark(item, netns)
-        elif item.why is not GapReason.RECORDER:  # what only a recording lacks, we have
+        elif item.why is not GapReason.RECORDER:  # a loss of the recorder is none of the table
             self._resync.add(netns)
             self._begun.discard(netns)
 
     def resync_wanted(self, netns: int) -> bool:
-        """Events of this namespace were lost and no complete dump begun since has ended: ask for one."""
+        """Return whether events of this namespace were lost and no later dump has completed."""
         return netns in self._resync
 
     def forget(self, netns: int) -> None:
-        """Drop everything about a namespace that is gone."""
+        """Remove everything of a namespace."""
         self._dumps.pop(netns, None)
         self._resync.discard(netns)
         self._keep(netns, {})
@@ -80,17 +80,17 @@ class ExpectationTable:
         self.version += 1
 
     def _put(self, key: Key, event: int, row: Fields) -> None:
-        """Apply a row of a dump, or an event: what an event reports while a dump is under way counts more."""
+        """Apply a row of a dump, or an event. During a dump an event overrides the row of the dump."""
         dump = self._dumps.get(key[0])
         if dump is not None:
             if event == EVENT_DUMP and dump.get(key, EVENT_DUMP) != EVENT_DUMP:
                 return
             dump[key] = event
-            if len(dump) > 2 * self._most:  # a flood: this dump will not say what is gone
+            if len(dump) > 2 * self._limit:  # a flood: the end of this dump removes nothing
                 del self._dumps[key[0]]
         if event == _DESTROYED:
             self._rows.pop(key, None)
-        elif key in self._rows or len(self._rows) < self._most:
+        elif key in self._rows or len(self._rows) < self._limit:
             self._rows[key] = row
 
     def _mark(self, mark: DumpMark, netns: int) -> None:
@@ -109,17 +109,17 @@ class ExpectationTable:
         self.version += len(kept) != len(self._rows)
         self._rows = kept
 
-    # -- what goes out -------------------------------------------------------------------------------------------
+    # -- output --------------------------------------------------------------------------------------------------
 
     def _value(self, key: Key) -> Expectation:
         names, values = self._rows[key]
         return expectation_of(dict(zip(names, values, strict=True)) | {"netns": key[0]}, self._strings)
 
     def of_flow(self, row: RowView) -> Sequence[Line]:
-        """Return lines about what this flow expects: for its detail."""
+        """Return the lines of a flow's detail about the expectations of which it is the master."""
         netns, master = row.value("netns"), tuple(row.value(name) for name in _EXPECTED)
         keys = [key for key in self._rows if key[0] == netns and key[-len(master) :] == master]
-        return counted([relation_line("expects", *_words(self._value(key))) for key in keys[:LINES]], len(keys))
+        return counted([relation_line("expects", *_texts(self._value(key))) for key in keys[:LINES]], len(keys))
 
 
 def _column(cols: Columns, name: str) -> list[int]:
@@ -128,7 +128,7 @@ def _column(cols: Columns, name: str) -> list[int]:
     return values
 
 
-def _words(one: Expectation) -> tuple[str, str]:
+def _texts(one: Expectation) -> tuple[str, str]:
     proto = PROTO_WORDS[one.expected.proto] if one.expected else units.ABSENT
     left = "" if one.timeout is None else f", {units.duration(one.timeout)} left when last reported"
     return f"{proto} {expected_text(one)}", f"{helper_text(one)}{left}"

@@ -1,1 +1,1 @@
-"""The display filter: text to an expression, and an expression to a mask over columns."""
+"""The display filter: parsed from text, and evaluated over columns to a mask of rows."""

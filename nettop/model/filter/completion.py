@@ -1,4 +1,4 @@
-"""Completion of a filter under the cursor: the words the parser itself would take there, each with a note."""
+"""Completion of a filter at the cursor: the words that the parser accepts there, each with a note."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 
 from nettop.errors import FilterError
 from nettop.model.filter import vocabulary
-from nettop.model.filter.parser import Expected, Parser
+from nettop.model.filter.parser import Expected, FilterParser
 from nettop.model.filter.values import SERVICES
 from nettop.text.sanitize import clean
 
@@ -24,17 +24,17 @@ _VALUES: dict[str, tuple[str, ...]] = {
     "port": tuple(sorted(SERVICES)),
     "portrange": tuple(sorted(SERVICES)),
 }
-# What most filters begin with; who has typed nothing sees these first, the others follow by name.
+# The words that most filters begin with are offered first, the others follow by name.
 _FIRST = (
     *("host", "net", "port", "src", "dst", "tcp", "udp", "icmp", "state", "nat", "rate", "bytes", "mark", "process"),
     *("chain", "verdict", "not", "("),
 )
-_PLACES = {word: place for place, word in enumerate(_FIRST)}
+_POSITIONS = {word: position for position, word in enumerate(_FIRST)}
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """A word that may stand there, and what it means ("" where that is plain)."""
+    """A word that is accepted at the cursor, and its meaning ("" if that is obvious)."""
 
     word: str
     note: str
@@ -42,7 +42,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """text[start:end] is the word under the cursor; each option may stand in its place."""
+    """The options that may replace the word under the cursor, text[start:end]."""
 
     start: int
     end: int
@@ -50,10 +50,10 @@ class Completion:
 
 
 def complete(text: str, cursor: int, kind: str, known: Mapping[str, Sequence[str]] | None = None) -> Completion:
-    """What may stand at the cursor in a filter for rows of this kind.
+    """Return what is accepted at the cursor in a filter for rows of this kind.
 
     `known` are values that only the caller can know, by field: {"netns": ["gw-a"], "process": […]}. Options begin with
-    what is typed of the word left of the cursor. There are none inside quotes, and none behind an error.
+    the part of the word left of the cursor. There are none inside quotes, and none after an error.
     """
     cursor = max(0, min(cursor, len(text)))
     start = cursor - len(_run(text[:cursor][::-1]))
@@ -70,9 +70,9 @@ def _run(text: str) -> str:
 
 
 def _expected(before: str, kind: str) -> Expected:
-    """What the parser looks for where `before` ends; nothing when it does not get there."""
+    """Return what the parser expects where `before` ends; nothing if an error comes earlier."""
     try:
-        parser = Parser(before, kind)
+        parser = FilterParser(before, kind)
     except FilterError:
         return Expected()
     with suppress(FilterError):
@@ -81,7 +81,7 @@ def _expected(before: str, kind: str) -> Expected:
 
 
 def _options(expected: Expected, known: Mapping[str, Sequence[str]]) -> Iterator[Option]:
-    """Values first: who has typed `state ` looks for a state."""
+    """Yield the values, then the words: after `state ` a state is most likely."""
     for of in expected.values:
         field = vocabulary.FIELDS.get(of)
         for value in known.get(field.name if field is not None else of, ()):
@@ -89,7 +89,7 @@ def _options(expected: Expected, known: Mapping[str, Sequence[str]]) -> Iterator
                 yield Option(value if _PLAIN.fullmatch(value) else f'"{value}"', "")
         for value in _VALUES.get(of, ()):
             yield Option(value, note(value, of))
-    for word in sorted(expected.words, key=lambda word: _PLACES.get(word, len(_PLACES))):
+    for word in sorted(expected.words, key=lambda word: _POSITIONS.get(word, len(_POSITIONS))):
         yield Option(word, note(word))
 
 
@@ -183,7 +183,7 @@ _EVENT_NOTES: Final = {
 
 
 def note(word: str, of: str = "") -> str:
-    """A few words about a word of the language, or about a value of the field or type `of`."""
+    """Return a short explanation of a word of the language, or of a value of the field or type `of`."""
     if of in ("port", "portrange"):
         return f"port {SERVICES[word]}" if word in SERVICES else ""
     if of == "event":

@@ -1,8 +1,8 @@
 """The display-filter language: pcap-filter's common core plus nettop's own fields, evaluated over columns.
 
-`and` and `or` bind equally and to the left, as pcap-filter(7) has it: `tcp or udp and port 53` is
-`(tcp or udp) and port 53`. On flows and events `host`, `net` and `port` look at all four endpoints, `src` and `dst` at
-the original tuple, `osrc odst rsrc rdst` at the one they name; on packets at the packet's two.
+`and` and `or` bind equally and to the left, as in pcap-filter(7): `tcp or udp and port 53` is
+`(tcp or udp) and port 53`. On flows and events `host`, `net` and `port` test all four endpoints, `src` and `dst` those
+of the original tuple, `osrc odst rsrc rdst` the one they name; on packets both endpoints of the packet.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from collections.abc import Iterator, Mapping
 
 from nettop.batch import Array
 from nettop.model.filter.fields import Endpoint, Fields, Mask
-from nettop.model.filter.nodes import Bits, Chain, Compare, Equal, Node, Not, Rows, Word
-from nettop.model.filter.parser import Parser
+from nettop.model.filter.nodes import Bits, Chain, Compare, Equal, FilterRows, Node, Not, Word
+from nettop.model.filter.parser import FilterParser
 from nettop.model.filter.vocabulary import KINDS, words
 
 __all__ = ["KINDS", "Array", "Endpoint", "Fields", "Filter", "Mask", "parse", "words"]
 
 
 class Filter:
-    """A parsed expression: immutable, and free of any table."""
+    """A parsed expression: immutable, independent of any table."""
 
     __slots__ = ("_sources", "kind", "node", "text")
 
@@ -30,16 +30,16 @@ class Filter:
         self._sources = sources
 
     def mask(self, fields: Fields) -> Mask:
-        """True for the rows that match: a boolean array of length fields.n."""
-        return self.node.mask(Rows(fields))
+        """Return true for the rows that match: a boolean array of length fields.n."""
+        return self.node.mask(FilterRows(fields))
 
     def source(self, node: Node) -> str:
-        """The text that a part of `node` was read from; "" for what is only a piece of such a part."""
+        """Return the text from which a part of `node` was parsed; "" for a node inside such a part."""
         return self._sources.get(id(node), "")
 
     @property
     def columns(self) -> frozenset[str]:
-        """The columns that it asks for by name: "rate", "process", "state"."""
+        """The names of the columns that it tests: "rate", "process", "state"."""
         return frozenset(_columns(self.node))
 
     def __repr__(self) -> str:
@@ -57,11 +57,11 @@ def _columns(node: Node) -> Iterator[str]:
 
 
 def parse(text: str, kind: str) -> Filter | None:
-    """The filter that text describes for rows of this kind; None for an empty text. FilterError with a position."""
+    """Return the filter for rows of this kind; None for an empty text. Raises FilterError with a position."""
     if kind not in KINDS:
         raise ValueError(f"no rows of kind {kind!r}")
     if not text.strip():
         return None
-    parser = Parser(text, kind)
+    parser = FilterParser(text, kind)
     node = parser.parse()
     return Filter(text, kind, node, parser.sources)

@@ -1,4 +1,4 @@
-"""The value behind a field's word, read as that field means it."""
+"""Nodes of fields: the value after a field's word, read as the type of the field."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _LOOSE = "_-"  # time_wait, time-wait and TIMEWAIT are one state
 
 
 def field_node(field: Field, word: str, operator: str, text: str) -> Node:
-    """The node for `word [operator] text`. ValueError says what is wrong with the text."""
+    """Return the node for `word [operator] text`. The message of a ValueError is for the user."""
     return _READERS[field.value](field, word, operator, text)
 
 
 def state_node(text: str) -> Node:
-    """A state of the protocol's own machine, or a word of the status."""
+    """Return the node for a state of the protocol's state machine, or for a word of the status."""
     loose = _loose(text)
     status = next((name for name in vocabulary.STATUS_WORDS if _loose(name) == loose), None)
     known = any(_loose(name) == loose for name in vocabulary.STATE_NAMES)
@@ -33,7 +33,7 @@ def state_node(text: str) -> Node:
 
 
 def status_node(text: str) -> Node:
-    """A word of the status bits."""
+    """Return the node for a word of the status bits."""
     loose = _loose(text)
     for name, (bits, is_set) in vocabulary.STATUS_WORDS.items():
         if _loose(name) == loose:
@@ -42,7 +42,7 @@ def status_node(text: str) -> Node:
 
 
 def nat_node(kind: str) -> Node:
-    """One of NAT_KINDS: which end NAT has rewritten, or whether only its port."""
+    """Return the node for one of NAT_KINDS: the end that NAT has rewritten, or only a port."""
     if kind == "both":
         return every((status_node("snat"), status_node("dnat")))
     if kind == "port-only":
@@ -51,7 +51,7 @@ def nat_node(kind: str) -> Node:
 
 
 def _measure(read: Callable[[str], int | float]) -> Callable[[Field, str, str, str], Node]:
-    """A quantity, which only a comparison makes sense of."""
+    """Return the reader of a quantity, which must be compared."""
 
     def node(field: Field, word: str, operator: str, text: str) -> Node:
         value = read(text)
@@ -64,29 +64,29 @@ def _measure(read: Callable[[str], int | float]) -> Callable[[Field, str, str, s
 
 def _number(field: Field, word: str, operator: str, text: str) -> Node:
     value = values.integer(text)
-    _within(text, word, (value,), 0, field.most)
+    _within(text, word, (value,), 0, field.maximum)
     return Compare(field.name, operator or "=", value, default=field.default)
 
 
 def _signed(field: Field, word: str, operator: str, text: str) -> Node:
     value = values.integer(text.removeprefix("-")) * (-1 if text.startswith("-") else 1)
-    _within(text, word, (value,), -field.most - 1, field.most)
+    _within(text, word, (value,), -field.maximum - 1, field.maximum)
     return Compare(field.name, operator or "=", value, default=field.default)
 
 
-def _within(text: str, word: str, found: Iterable[int], least: int, most: int, form: str = "d") -> None:
-    if not all(least <= value <= most for value in found):
-        raise ValueError(f"“{text}” is beyond what {word} can be ({least}–{most:{form}})")
+def _within(text: str, word: str, found: Iterable[int], minimum: int, maximum: int, form: str = "d") -> None:
+    if not all(minimum <= value <= maximum for value in found):
+        raise ValueError(f"“{text}” is beyond what {word} can be ({minimum}–{maximum:{form}})")
 
 
 def _masked(field: Field, word: str, operator: str, text: str) -> Node:
     value, bits = values.masked(text)
-    _within(text, word, (value, bits) if "/" in text else (value,), 0, field.most, "#x")
+    _within(text, word, (value, bits) if "/" in text else (value,), 0, field.maximum, "#x")
     return Compare(field.name, operator or "=", value, bits, field.default)
 
 
 def _words(exact: bool) -> Callable[[Field, str, str, str], Node]:
-    """A name, in which * and ? stand for anything."""
+    """Return the reader of a name with wildcards * and ?."""
 
     def node(field: Field, word: str, operator: str, text: str) -> Node:
         _known_event(field, text)
@@ -97,7 +97,7 @@ def _words(exact: bool) -> Callable[[Field, str, str, str], Node]:
 
 
 def _label(field: Field, word: str, operator: str, text: str) -> Node:
-    """`0x5`: the labels as one number, as they are shown; `2`: that label, whatever others there are."""
+    """Return the node for `0x5` (all labels as one number, as shown) or `2` (this label, with or without others)."""
     if not text.isdigit():
         return _words(exact=True)(field, word, operator, text)
     bit = values.integer(text)

@@ -1,4 +1,4 @@
-"""What a table offers to a filter: its columns, by the names that the filter language uses."""
+"""The columns of a table as a filter reads them, by the names of the filter language."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One end of every row: address halves (hi None: no IPv6 row), port, and where the port is present."""
+    """One endpoint of every row: address halves (hi None: no IPv6 row), port, and a mask of rows with a port."""
 
     hi: Array | None
     lo: Array
     port: Array | None = None
-    has_port: Mask | None = None  # None: wherever proto is TCP, UDP, UDPLITE, SCTP or DCCP
+    has_port: Mask | None = None  # None: rows whose proto is TCP, UDP, UDPLITE, SCTP or DCCP
 
 
 class Fields(Protocol):
     """The columns that a filter is evaluated over: a window of flows, events or packets. All arrays have length n."""
 
-    kind: str  # "flow", "event", "packet", "trace", "chain", "rule": what can be asked
+    kind: str  # "flow", "event", "packet", "trace", "chain", "rule"
     n: int
 
     def number(self, name: str) -> Array | None:
-        """A numeric column; None: no row has it.
+        """Return a numeric column; None if no row has it.
 
         family proto zone mark status id timeout (s) bytes packets (both directions) rate (bytes a second, both
         directions) age (s) len (on the wire) pid; for packets also ethertype vlan direction (PACKET_*: 4 outgoing).
@@ -39,20 +39,20 @@ class Fields(Protocol):
         ...
 
     def present(self, name: str) -> Mask | None:
-        """Where that column (of number or of words) has a value; None: everywhere."""
+        """Return a mask of the rows with a value in this column (of `number` or `words`); None: all rows."""
         ...
 
     def endpoints(self, side: str) -> Sequence[Endpoint]:
-        """The ends a side means: "src", "dst", "any", and for flows and events "osrc", "odst", "rsrc", "rdst".
+        """Return the endpoints of a side: "src", "dst", "any", and for flows and events "osrc", "odst", "rsrc", "rdst".
 
-        On flows and events "src" and "dst" are the original tuple's, "any" is all four. None of a side: an empty list.
+        On flows and events "src" and "dst" are the original tuple's, "any" is all four. Empty if rows have none.
         """
         ...
 
     def words(self, name: str) -> tuple[Array, Sequence[str]] | None:
-        """A column of codes with their words, None: none. state netns process chain verdict device helper event label;
-        for chains and rules also family table hook backend.
+        """Return a column of codes and the words of the codes; None if no row has it.
 
-        words[code] is the text as the screen shows it; "" matches nothing that a person can type.
+        state netns process chain verdict device helper event label; for chains and rules also family table hook
+        backend. words[code] is the text as the screen shows it; no filter matches "".
         """
         ...

@@ -1,4 +1,4 @@
-"""A filter's text into tokens, in one pass, each with its position for the caret."""
+"""The lexer of filters: text to tokens in one pass, each with its position for the caret."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _BLANKS = str.maketrans("\t\n\r\v\f", "     ")
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
-    """A word, a symbol, the end of the text, or the character that begins none of these ("unreadable")."""
+class FilterToken:
+    """A word, a symbol, the end of the text, or the character that begins no token ("unreadable")."""
 
     kind: str  # "word", "quoted", "symbol", "end", "unreadable"
     text: str
@@ -35,34 +35,34 @@ class Token:
 
     @property
     def value(self) -> str | None:
-        """What a person wrote as a value: a word or a quoted text; None for a symbol and the end."""
+        """The text as a value: a word or a quoted text; None for a symbol and the end."""
         return self.text if self.kind in ("word", "quoted") else None
 
 
-def tokens(text: str) -> list[Token]:
-    """The tokens of text, the end last; an unreadable character ends them, too. FilterError for too long a text."""
+def tokens(text: str) -> list[FilterToken]:
+    """Return the tokens; the last is the end or an unreadable character and the end. FilterError: text too long."""
     flat = text.translate(_BLANKS)
     if len(flat) > MAX_LENGTH:
         raise refusal(f"the filter is longer than {MAX_LENGTH} characters", flat[:60] + "…", 60)
-    found: list[Token] = []
+    found: list[FilterToken] = []
     position = 0
     while position < len(flat):
         match = _TOKEN.match(flat, position)
         if match is None:
-            found.append(Token("unreadable", flat[position], position))
+            found.append(FilterToken("unreadable", flat[position], position))
             break
         kind = match.lastgroup or ""
         if kind != "space":
-            found.append(Token(kind, match.group().strip('"') if kind == "quoted" else match.group(), position))
+            found.append(FilterToken(kind, match.group().strip('"') if kind == "quoted" else match.group(), position))
         position = match.end()
-    found.append(Token("end", "", len(flat.rstrip(" "))))
+    found.append(FilterToken("end", "", len(flat.rstrip(" "))))
     return found
 
 
-def refusal(what: str, text: str, position: int) -> FilterError:
-    """A FilterError whose expression is safe for a terminal and whose caret still stands under the place."""
+def refusal(reason: str, text: str, position: int) -> FilterError:
+    """Return a FilterError with an expression that is safe for a terminal, and the caret at the same character."""
     flat = text.translate(_BLANKS)
-    return FilterError(clean(what), clean(flat), len(clean(flat[:position])))
+    return FilterError(clean(reason), clean(flat), len(clean(flat[:position])))
 
 
 def unreadable(char: str) -> str:

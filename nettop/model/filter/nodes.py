@@ -1,4 +1,4 @@
-"""What a parsed filter is made of: nodes that turn columns into masks."""
+"""The nodes of a parsed filter: each computes a mask from columns."""
 
 from __future__ import annotations
 
@@ -30,62 +30,66 @@ _COMPARE: dict[str, Callable[[Array, int | float], Mask]] = {
 }
 
 
-class Rows:
-    """The columns of one evaluation, with what several nodes need kept."""
+class FilterRows:
+    """The columns of one evaluation, and a cache of masks that several nodes need."""
 
-    __slots__ = ("_kept", "fields", "n")
+    __slots__ = ("_cache", "fields", "n")
 
     def __init__(self, fields: Fields) -> None:
         self.fields = fields
         self.n = fields.n
-        self._kept: dict[str, Mask] = {}
+        self._cache: dict[str, Mask] = {}
 
     def none(self) -> Mask:
+        """Return a mask without any row."""
         return np.zeros(self.n, np.bool_)
 
     def equal(self, name: str, value: int) -> Mask:
-        """Where a column has this value, and has one at all."""
+        """Return a mask of the rows whose column is present and has this value."""
         key = f"{name} {value}"
-        if key not in self._kept:
+        if key not in self._cache:
             column = self.fields.number(name)
-            self._kept[key] = self.none() if column is None else self.present(name, column == value)
-        return self._kept[key]
+            self._cache[key] = self.none() if column is None else self.present(name, column == value)
+        return self._cache[key]
 
     def present(self, name: str, mask: Mask) -> Mask:
-        """The mask without the rows where the column is absent."""
+        """Return the mask without the rows where the column is absent."""
         there = self.fields.present(name)
         return mask if there is None else mask & there
 
     def addressed(self, family: int) -> Mask:
-        """The rows whose addresses are of this family; ARP's are IPv4."""
+        """Return a mask of the rows with addresses of this family; ARP's are IPv4."""
         if family != AF_INET:
             return self.equal("family", family)
-        if "v4" not in self._kept:
-            self._kept["v4"] = self.equal("family", AF_INET) | self.equal("ethertype", ETH_P_ARP)
-        return self._kept["v4"]
+        if "v4" not in self._cache:
+            self._cache["v4"] = self.equal("family", AF_INET) | self.equal("ethertype", ETH_P_ARP)
+        return self._cache["v4"]
 
     def ported(self) -> Mask:
-        """The rows of protocols that have ports."""
-        if "ported" not in self._kept:
+        """Return a mask of the rows whose protocol has ports."""
+        if "ported" not in self._cache:
             proto = self.fields.number("proto")
             mask = self.none() if proto is None else self.present("proto", np.isin(proto, WITH_PORTS))
-            self._kept["ported"] = mask
-        return self._kept["ported"]
+            self._cache["ported"] = mask
+        return self._cache["ported"]
 
 
 class Node(Protocol):
     """A part of a filter."""
 
-    def mask(self, rows: Rows) -> Mask:
-        """True where it holds; not to be written to."""
+    def mask(self, rows: FilterRows) -> Mask:
+        """Return True for the rows that match. The caller must not write to the array."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Not:
+    """The rows that a node does not match."""
+
     node: Node
 
-    def mask(self, rows: Rows) -> Mask:
+    def mask(self, rows: FilterRows) -> Mask:
+        """Return the inverted mask of the node."""
         return ~self.node.mask(rows)
 
 
@@ -96,7 +100,8 @@ class Chain:
     first: Node
     rest: tuple[tuple[str, Node], ...]
 
-    def mask(self, rows: Rows) -> Mask:
+    def mask(self, rows: FilterRows) -> Mask:
+        """Return the mask of the terms combined."""
         result = self.first.mask(rows)
         for word, node in self.rest:
             if word == "and":
@@ -107,25 +112,26 @@ class Chain:
 
 
 class _EndTest(Protocol):
-    def test(self, rows: Rows, end: Endpoint) -> Mask: ...
+    def test(self, rows: FilterRows, end: Endpoint) -> Mask: ...
 
 
 @dataclass(frozen=True, slots=True)
 class At:
-    """A test of endpoints: of any of those the sides mean, and with `every` of one on each of the sides."""
+    """A test of endpoints: at least one of all sides matches; with `every`, at least one of each side."""
 
     test: _EndTest
     sides: tuple[str, ...]
     every: bool = False
 
-    def mask(self, rows: Rows) -> Mask:
+    def mask(self, rows: FilterRows) -> Mask:
+        """Return the rows with matching endpoints."""
         join = operator.and_ if self.every else operator.or_
         result = self._side(rows, self.sides[0])
         for side in self.sides[1:]:
             result = join(result, self._side(rows, side))
         return result
 
-    def _side(self, rows: Rows, side: str) -> Mask:
+    def _side(self, rows: FilterRows, side: str) -> Mask:
         result = rows.none()
         for end in rows.fields.endpoints(side):
             result |= self.test.test(rows, end)
@@ -134,9 +140,12 @@ class At:
 
 @dataclass(frozen=True, slots=True)
 class InNet:
+    """The address of an endpoint is in a network."""
+
     net: Net
 
-    def test(self, rows: Rows, end: Endpoint) -> Mask:
+    def test(self, rows: FilterRows, end: Endpoint) -> Mask:
+        """Return the rows whose endpoint is in the network."""
         mask = rows.addressed(self.net.family)
         if self.net.family == AF_INET6:
             if end.hi is None:
@@ -147,10 +156,13 @@ class InNet:
 
 @dataclass(frozen=True, slots=True)
 class InPorts:
+    """The port of an endpoint is in a range, both ends included."""
+
     first: int
     last: int
 
-    def test(self, rows: Rows, end: Endpoint) -> Mask:
+    def test(self, rows: FilterRows, end: Endpoint) -> Mask:
+        """Return the rows whose endpoint has such a port."""
         if end.port is None:
             return rows.none()
         mask: Mask = np.asarray(end.port == self.first)
@@ -161,12 +173,13 @@ class InPorts:
 
 @dataclass(frozen=True, slots=True)
 class Both:
-    """An address and a port at the same end."""
+    """An address and a port of the same endpoint."""
 
     one: _EndTest
     other: _EndTest
 
-    def test(self, rows: Rows, end: Endpoint) -> Mask:
+    def test(self, rows: FilterRows, end: Endpoint) -> Mask:
+        """Return the rows whose endpoint matches both tests."""
         return self.one.test(rows, end) & self.other.test(rows, end)
 
 
@@ -177,7 +190,8 @@ class Equal:
     name: str
     value: int
 
-    def mask(self, rows: Rows) -> Mask:
+    def mask(self, rows: FilterRows) -> Mask:
+        """Return the rows with this value."""
         return rows.equal(self.name, self.value)
 
 
@@ -191,7 +205,8 @@ class Compare:
     bits: int = _LOW
     default: int | None = None
 
-    def mask(self, rows: Rows) -> Mask:
+    def mask(self, rows: FilterRows) -> Mask:
+        """Return the rows for which the comparison is true."""
         column = rows.fields.number(self.name)
         compare = _COMPARE[self.operator]
         if column is None:
@@ -216,7 +231,8 @@ class Bits:
     bits: int
     set: bool
 
-    def mask(self, rows: Rows) -> Mask:
+    def mask(self, rows: FilterRows) -> Mask:
+        """Return the rows with such bits."""
         column = rows.fields.number(self.name)
         if column is None:
             return rows.none()
@@ -226,24 +242,25 @@ class Bits:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A column of words, one of which fits the pattern."""
+    """A column of words, compared with a pattern."""
 
     name: str
     pattern: re.Pattern[str]
-    strip: str = ""  # characters that do not count
+    strip: str = ""  # characters that are ignored
 
-    def mask(self, rows: Rows) -> Mask:
+    def mask(self, rows: FilterRows) -> Mask:
+        """Return the rows with a matching word."""
         found = rows.fields.words(self.name)
         if found is None:
             return rows.none()
         codes, words = found
-        fits = np.fromiter((self.fits(word) for word in words), np.bool_, len(words))
-        if not fits.any():
+        matching = np.fromiter((self.matches(word) for word in words), np.bool_, len(words))
+        if not matching.any():
             return rows.none()
-        return rows.present(self.name, fits[codes])
+        return rows.present(self.name, matching[codes])
 
-    def fits(self, word: str) -> bool:
-        """Whether the column's word fits the pattern."""
+    def matches(self, word: str) -> bool:
+        """Return whether a word matches the pattern."""
         for char in self.strip:
             word = word.replace(char, "")
         return bool(word) and self.pattern.fullmatch(word) is not None
@@ -251,19 +268,20 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class LabelBit:
-    """A connection label is set: a bit of the number that stands for them all."""
+    """A connection label is set: one bit of the number that has all labels."""
 
     bit: int
 
-    def mask(self, rows: Rows) -> Mask:
+    def mask(self, rows: FilterRows) -> Mask:
+        """Return the rows with this label."""
         found = rows.fields.words("label")
         if found is None:
             return rows.none()
         codes, words = found
-        held = np.fromiter((self._held(word) for word in words), np.bool_, len(words))
-        return rows.present("label", held[codes])
+        labelled = np.fromiter((self._labelled(word) for word in words), np.bool_, len(words))
+        return rows.present("label", labelled[codes])
 
-    def _held(self, word: str) -> bool:
+    def _labelled(self, word: str) -> bool:
         return _HEX.fullmatch(word) is not None and bool(int(word, 16) >> self.bit & 1)
 
 
@@ -273,7 +291,7 @@ def every(nodes: Sequence[Node]) -> Node:
 
 
 def _bits_equal(column: Array, value: int, mask: int) -> Mask:
-    """The bits under the mask are those of value; the column is uint64 (IPv4: the low 32 bits of it)."""
+    """Compare the bits under the mask with a value. The column is uint64 (IPv4: its low 32 bits)."""
     if mask == 0:
         return np.ones(len(column), np.bool_)
     if mask not in (_LOW, 0xFFFFFFFF):

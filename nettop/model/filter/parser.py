@@ -1,9 +1,9 @@
-"""The grammar of the filter language: tokens into nodes, or a refusal with its place.
+"""The parser of the filter language: tokens to nodes, or an error with its position.
 
 expression = term { ("and" | "or") term }          equal precedence, to the left, as in pcap-filter(7)
 term       = { "not" } ( "(" expression ")" | primitive )
-primitive  = protocol [ ends ] | ends | field | shorthand
-ends       = [ direction ] [ "host" | "net" | "port" | "portrange" ] ( value | "(" expression ")" )
+primitive  = protocol [ endpoint ] | endpoint | field | shorthand
+endpoint   = [ direction ] [ "host" | "net" | "port" | "portrange" ] ( value | "(" expression ")" )
 shorthand  = address | network | ":" port | address ":" port | value (of the primitive before: `port 80 or 443`)
 """
 
@@ -17,7 +17,7 @@ from typing import TypeVar
 from nettop.errors import FilterError
 from nettop.model.filter import values, vocabulary
 from nettop.model.filter.field_nodes import field_node, nat_node, state_node, status_node
-from nettop.model.filter.lexer import Token, refusal, tokens, unreadable
+from nettop.model.filter.lexer import FilterToken, refusal, tokens, unreadable
 from nettop.model.filter.nodes import At, Both, Chain, Equal, InNet, InPorts, Node, Not, every
 
 MAX_DEPTH = 100  # parentheses within parentheses
@@ -27,25 +27,25 @@ _NOT = frozenset(("not", "!"))
 
 
 @dataclass(frozen=True, slots=True)
-class _Ends:
-    """The qualifiers of a primitive, which the next bare value inherits."""
+class _Qualifiers:
+    """The qualifiers of a primitive. A following value without qualifiers inherits them."""
 
     sides: tuple[str, ...] = ("any",)
     every: bool = False
-    type: str = ""  # "": a direction alone, which takes an address or a network
+    type: str = ""  # "": only a direction, followed by an address or a network
     protocol: tuple[Node, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What may stand at the end of the text: words, and values by what they are of (a field's word, "host", "port")."""
+    """What may follow the end of the text: words, and types of values (a field's word, "host", "port")."""
 
-    words: dict[str, None] = field(default_factory=dict)  # in the order in which they are looked for
+    words: dict[str, None] = field(default_factory=dict)  # in the order in which the parser tries them
     values: dict[str, None] = field(default_factory=dict)
 
 
-class Parser:
-    """One pass over the tokens of one expression. `expected` says what may follow where the text ends."""
+class FilterParser:
+    """The parser of one expression, in one pass. `expected` is what may follow the end of the text."""
 
     def __init__(self, text: str, kind: str) -> None:
         self._text = text
@@ -53,11 +53,11 @@ class Parser:
         self._tokens = tokens(text)
         self._at = 0
         self.expected = Expected()
-        self.sources: dict[int, str] = {}  # id of a node → the text it was read from
-        self._last: _Ends | str | None = None  # what a bare value belongs to: ends, or the name of a field
+        self.sources: dict[int, str] = {}  # id of a node → its text
+        self._last: _Qualifiers | str | None = None  # the owner of a following value without a keyword; str: a field
 
     def parse(self) -> Node:
-        """The whole expression. FilterError with the place of what cannot be understood."""
+        """Return the node of the whole expression. Raises FilterError with the position of the first error."""
         node = self._expression(0)
         if self._now.kind != "end":
             raise self._unexpected_after()
@@ -110,14 +110,14 @@ class Parser:
             return self._protocol(word, depth)
         if word in vocabulary.SIDES or word in vocabulary.TUPLE_SIDES or word in vocabulary.TYPES:
             self._check_kind(word, vocabulary.ADDRESSED, token)
-            return self._ends((), depth)
+            return self._endpoints((), depth)
         if word in vocabulary.FIELDS:
             return self._field(word)
         if word in ("less", "greater"):
             return self._length(word)
         return self._shorthand()
 
-    # Protocols, and what may follow them.
+    # Protocols and their qualifiers.
 
     def _protocol(self, word: str, depth: int) -> Node:
         token = self._advance()
@@ -128,10 +128,10 @@ class Parser:
             self._advance()
             return every((node, self._value_of("proto", "=")))
         if self._now.word in vocabulary.SIDES | vocabulary.TUPLE_SIDES | vocabulary.TYPES:
-            return self._ends((node,), depth)
+            return self._endpoints((node,), depth)
         return node
 
-    def _protocol_node(self, word: str, token: Token) -> Node:
+    def _protocol_node(self, word: str, token: FilterToken) -> Node:
         if word in vocabulary.FAMILIES:
             return Equal("family", vocabulary.FAMILIES[word])
         if word in vocabulary.PROTOCOLS:
@@ -142,22 +142,22 @@ class Parser:
 
     # Endpoints.
 
-    def _ends(self, protocol: tuple[Node, ...], depth: int) -> Node:
+    def _endpoints(self, protocol: tuple[Node, ...], depth: int) -> Node:
         sides, joined = self._direction()
         self._expects(sorted(vocabulary.TYPES))
         kind = self._advance().word if self._now.word in vocabulary.TYPES else ""
-        ends = _Ends(sides, joined, kind, protocol)
+        qualifiers = _Qualifiers(sides, joined, kind, protocol)
         self._expects(("(",), kind or "host")
         if self._is("("):
-            self._last = ends
-            whole = dict(self.sources)  # `port (80 or 443)` is one part: 443 alone would say little
+            self._last = qualifiers
+            sources = dict(self.sources)  # `port (80 or 443)` is one part: 443 alone has no meaning
             node = self._group(depth)
-            self.sources = whole
+            self.sources = sources
             return node
-        return self._end_value(ends)
+        return self._endpoint_value(qualifiers)
 
     def _direction(self) -> tuple[tuple[str, ...], bool]:
-        """The sides, and whether all of them must match: `src`, `src or dst`, `src and dst`, `osrc`, nothing."""
+        """Return the sides (`src`, `src or dst`, `src and dst`, `osrc`, none) and True if all of them must match."""
         word = self._now.word
         if word in vocabulary.TUPLE_SIDES:
             self._check_kind(word, vocabulary.CONNTRACK, self._advance())
@@ -176,20 +176,20 @@ class Parser:
             raise self._refuse(f"“{word} {joint}” ends where the other side must follow", following)
         return (word, self._advance().word), joint == "and"
 
-    def _end_value(self, ends: _Ends) -> Node:
-        """The value behind qualifiers, own or inherited."""
+    def _endpoint_value(self, qualifiers: _Qualifiers) -> Node:
+        """Return the node for a value with these qualifiers, its own or inherited."""
         token = self._now
         if token.value is None:
             raise self._refuse(f"{self._before()} takes a value here", token)
-        self._last = ends
-        test = self._take(_END_TESTS[ends.type], self._advance())
-        if ends.type == "net" and ":" not in token.text and "/" not in token.text:
+        self._last = qualifiers
+        test = self._read_value(_ENDPOINT_TESTS[qualifiers.type], self._advance())
+        if qualifiers.type == "net" and ":" not in token.text and "/" not in token.text:
             self._expects(("mask",))
-        if self._is("mask") and ends.type == "net":
+        if self._is("mask") and qualifiers.type == "net":
             self._advance()
             self._expects((), "mask")
-            test = InNet(self._take(lambda mask: values.netmask(token.text, mask), self._advance()))
-        return every((*ends.protocol, At(test, ends.sides, ends.every)))
+            test = InNet(self._read_value(lambda mask: values.netmask(token.text, mask), self._advance()))
+        return every((*qualifiers.protocol, At(test, qualifiers.sides, qualifiers.every)))
 
     # Fields.
 
@@ -202,7 +202,7 @@ class Parser:
 
     def _value_of(self, word: str, operator: str) -> Node:
         token = self._now
-        if _takes_values(vocabulary.FIELDS[word].value, operator):
+        if _may_have_value(vocabulary.FIELDS[word].value, operator):
             self._expects((), word)
         if token.value is None:
             raise self._refuse(f"{word} takes a value here", token)
@@ -216,24 +216,24 @@ class Parser:
         self._check_kind(word, vocabulary.FIELDS["len"].kinds, self._advance())
         return self._value_of("len", "<=" if word == "less" else ">=")
 
-    # What people type without a keyword.
+    # Values without a keyword.
 
     def _shorthand(self) -> Node:
         token = self._now
         if token.value is None:
-            raise self._refuse(self._missing(), token)
+            raise self._refuse(self._missing_error(), token)
         if token.word in vocabulary.BARE_STATUS | vocabulary.BARE_STATES:
             self._check_kind(token.word, vocabulary.CONNTRACK, self._advance())
             return self._bare(token.word)
         if values.looks_like_address(token.text) and self._kind in vocabulary.ADDRESSED:
-            return self._end_value(self._heir())
+            return self._endpoint_value(self._inherited())
         if self._is_column():
-            raise self._refuse(self._column(), token)
+            raise self._refuse(self._column_error(), token)
         if isinstance(self._last, str):
             return self._value_of(self._last, "")
         if self._last is not None and (token.text[:1].isdigit() or token.word in values.SERVICES):
-            return self._end_value(self._last)
-        raise self._refuse(self._unknown(token), token)
+            return self._endpoint_value(self._last)
+        raise self._refuse(self._unknown_error(token), token)
 
     def _bare(self, word: str) -> Node:
         if word != "nat":
@@ -241,12 +241,16 @@ class Parser:
         self._expects(vocabulary.NAT_KINDS)
         return nat_node(self._advance().word) if self._now.word in vocabulary.NAT_KINDS else status_node(word)
 
-    def _heir(self) -> _Ends:
-        """What a bare address belongs to: the last qualifiers, unless they were of a port."""
+    def _inherited(self) -> _Qualifiers:
+        """Return the qualifiers of an address without any: the last ones, unless they were of a port."""
         last = self._last
-        return replace(last, type="") if isinstance(last, _Ends) and not last.type.startswith("port") else _Ends()
+        return (
+            replace(last, type="")
+            if isinstance(last, _Qualifiers) and not last.type.startswith("port")
+            else _Qualifiers()
+        )
 
-    # What may stand at the end.
+    # What may follow the end of the text.
 
     def _expects(self, words: Iterable[str], value: str = "") -> None:
         if self._now.kind == "end":
@@ -254,16 +258,16 @@ class Parser:
             self.expected.values.update({value: None} if value else {})
 
     def _expects_primitive(self) -> None:
-        last = (self._last.type or "host") if isinstance(self._last, _Ends) else self._last or ""
+        last = (self._last.type or "host") if isinstance(self._last, _Qualifiers) else self._last or ""
         self._expects(("not", "(", *vocabulary.beginnings(self._kind)), last)
 
-    # Tokens and refusals.
+    # Tokens and errors.
 
     @property
-    def _now(self) -> Token:
+    def _now(self) -> FilterToken:
         return self._tokens[self._at]
 
-    def _advance(self) -> Token:
+    def _advance(self) -> FilterToken:
         token = self._tokens[self._at]
         if token.kind != "end":
             self._at += 1
@@ -277,23 +281,23 @@ class Parser:
         token = self._now
         return _JOIN.get(token.text if token.kind == "symbol" else token.word)
 
-    def _take(self, read: Callable[[str], _T], token: Token) -> _T:
+    def _read_value(self, read: Callable[[str], _T], token: FilterToken) -> _T:
         try:
             return read(token.text)
         except ValueError as error:
             raise self._refuse(str(error), token) from None
 
-    def _check_kind(self, word: str, kinds: frozenset[str], token: Token) -> None:
+    def _check_kind(self, word: str, kinds: frozenset[str], token: FilterToken) -> None:
         if self._kind not in kinds:
-            what = f"“{word}” cannot be asked of {self._kind}s; here: {vocabulary.own_words(self._kind)}"
-            raise self._refuse(what, token)
+            reason = f"“{word}” cannot be asked of {self._kind}s; here: {vocabulary.own_words(self._kind)}"
+            raise self._refuse(reason, token)
 
-    def _unknown(self, token: Token) -> str:
+    def _unknown_error(self, token: FilterToken) -> str:
         if "[" in token.text and "]" in token.text:
-            return self._bytes()
-        near = get_close_matches(token.word[:40], vocabulary.words(self._kind), 1, 0.7)
-        if near:
-            return f"“{token.text}” is not known here; did you mean {near[0]}?"
+            return self._bytes_error()
+        similar = get_close_matches(token.word[:40], vocabulary.words(self._kind), 1, 0.7)
+        if similar:
+            return f"“{token.text}” is not known here; did you mean {similar[0]}?"
         if token.text.isdigit():
             return (
                 f"“{token.text}” alone may be anything: say port {token.text}, net {token.text} or proto {token.text}"
@@ -301,24 +305,24 @@ class Parser:
         return f"“{token.text}” is not known here; there are {vocabulary.own_words(self._kind)}"
 
     def _is_column(self) -> bool:
-        """Whether a column is named where a test must begin; `process x or sport` names a process."""
+        """Return whether a column's name is where a primitive must begin. In `process x or sport` it is a process."""
         named = self._now.word in vocabulary.COLUMNS and self._kind in vocabulary.ADDRESSED
         following = self._tokens[self._at + 1]
         ends = following.kind == "end" or following.text == ")" or following.text.lower() in _JOIN
         return named and not (ends and isinstance(self._last, str))
 
-    def _column(self) -> str:
+    def _column_error(self) -> str:
         following = (token for token in self._tokens[self._at + 1 :] if token.text not in ("=", "=="))
         value = next((token.value for token in following), None) or ""
         words = f"{vocabulary.COLUMNS[self._now.word]} {'' if value.lower() in _JOIN else value}"
         return f"“{self._now.text}” is the name of a column; say {words.rstrip()}"
 
-    def _bytes(self) -> str:
+    def _bytes_error(self) -> str:
         if self._kind in vocabulary.CONNTRACK:
             return f"{self._kind}s have no bytes to test: the capture filter does (B, or -f)"
         return "bytes of the packet cannot be asked here (the capture filter can)"
 
-    def _missing(self) -> str:
+    def _missing_error(self) -> str:
         if self._now.kind == "end":
             return "the filter ends where something must follow" if self._at else "nothing to look for"
         return f"“{self._now.text}” where something to look for must stand"
@@ -334,23 +338,24 @@ class Parser:
             return self._refuse(f"{self._before()} cannot be compared", token)
         return self._refuse("“and” or “or” must stand before this", token)
 
-    def _refuse(self, what: str, token: Token) -> FilterError:
-        why = unreadable(token.text) if token.kind == "unreadable" else what
-        return refusal(why, self._text, token.position)
+    def _refuse(self, reason: str, token: FilterToken) -> FilterError:
+        if token.kind == "unreadable":
+            reason = unreadable(token.text)
+        return refusal(reason, self._text, token.position)
 
 
-def _operators(value: str) -> tuple[str, ...]:
-    return ("=", "!=") if value in vocabulary.UNORDERED else (">", ">=", "<", "<=", "=", "!=")
+def _operators(value_type: str) -> tuple[str, ...]:
+    return ("=", "!=") if value_type in vocabulary.UNORDERED else (">", ">=", "<", "<=", "=", "!=")
 
 
-def _takes_values(value: str, operator: str) -> bool:
-    if value in vocabulary.UNORDERED:
+def _may_have_value(value_type: str, operator: str) -> bool:
+    if value_type in vocabulary.UNORDERED:
         return operator in ("", "=", "==", "!=")
-    return bool(operator) or value not in vocabulary.MEASURES
+    return bool(operator) or value_type not in vocabulary.MEASURES
 
 
 def _host(text: str) -> InNet | InPorts | Both:
-    """An address, a network, or either with a port."""
+    """Read an address, a network, or either with a port."""
     pair = values.with_port(text) if text.count(":") == 1 or text.startswith("[") else None
     if pair is None:
         return InNet(values.net(text) if "/" in text else values.address(text))
@@ -363,7 +368,7 @@ def _ports(text: str) -> InPorts:
     return InPorts(*values.portrange(text))
 
 
-_END_TESTS: dict[str, Callable[[str], InNet | InPorts | Both]] = {
+_ENDPOINT_TESTS: dict[str, Callable[[str], InNet | InPorts | Both]] = {
     "": _host,
     "host": _host,
     "net": lambda text: InNet(values.net(text)),

@@ -1,4 +1,4 @@
-"""The values a filter names: addresses, networks, ports, sizes, durations, numbers. A ValueError says what is wrong."""
+"""Values in a filter: addresses, networks, ports, sizes, durations, numbers. A ValueError's message is for the user."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _U64 = (1 << 64) - 1
 
-SERVICES = {  # the names of /etc/services that people type; a lookup of others would depend on the host
+SERVICES = {  # the common names of /etc/services: a lookup there would depend on the host
     "ftp-data": 20,
     "ftp": 21,
     "ssh": 22,
@@ -55,7 +55,7 @@ SERVICES = {  # the names of /etc/services that people type; a lookup of others 
 
 @dataclass(frozen=True, slots=True)
 class Net:
-    """A network, or a host with a full mask: 128-bit integers in host order, IPv4 in the low 32 bits."""
+    """A network, or a host with a full mask: integers in host order, IPv4 in the low 32 bits."""
 
     family: int
     address: int
@@ -63,7 +63,7 @@ class Net:
 
 
 def address(text: str) -> Net:
-    """One IPv4 or IPv6 address. A name is refused: nettop never asks the DNS for a filter."""
+    """Read an IPv4 or IPv6 address. A name is refused: a filter never queries the DNS."""
     text = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     if "%" in text:
         raise ValueError(f"“{text}”: an address here has no zone index")
@@ -76,7 +76,7 @@ def address(text: str) -> Net:
 
 
 def net(text: str) -> Net:
-    """`10`, `10.1`, `10.1/16`, `192.168.1.0/24`, `fd00::/8`, or an address; bits behind the mask are dropped."""
+    """Read `10`, `10.1`, `10.1/16`, `192.168.1.0/24`, `fd00::/8`, or an address; host bits are dropped."""
     base, slash, length = text.partition("/")
     if _PREFIX.fullmatch(base):
         octets = [int(octet) for octet in base.split(".")]
@@ -93,7 +93,7 @@ def net(text: str) -> Net:
 
 
 def netmask(base: str, mask: str) -> Net:
-    """`net A mask M`, IPv4 only as in pcap-filter; the mask need not be contiguous."""
+    """Read `net A mask M`: IPv4 only, as in pcap-filter; the mask need not be contiguous."""
     one, two = net(base), address(mask)
     if "/" in base or one.family != AF_INET or two.family != AF_INET:
         raise ValueError(f"“{mask}”: a mask goes with an IPv4 network; else say NET/N")
@@ -101,7 +101,7 @@ def netmask(base: str, mask: str) -> Net:
 
 
 def with_port(text: str) -> tuple[Net | None, int] | None:
-    """`:443`, `10.0.0.1:443`, `[fd00::1]:443` as (address or None, port); None when text is nothing of that kind."""
+    """Read `:443`, `10.0.0.1:443`, `[fd00::1]:443` as (address or None, port); None if the text is none of these."""
     match = _WITH_PORT.fullmatch(text)
     if match is None:
         return None
@@ -110,7 +110,7 @@ def with_port(text: str) -> tuple[Net | None, int] | None:
 
 
 def looks_like_address(text: str) -> bool:
-    """Whether a person must have meant an address, a network or an address with a port."""
+    """Return whether a text looks like an address, a network or an address with a port."""
     if text.startswith((":", "[")) or text.count(":") > 1:
         return True
     base = re.split("[:/]", text, maxsplit=1)[0]
@@ -118,7 +118,7 @@ def looks_like_address(text: str) -> bool:
 
 
 def port(text: str) -> int:
-    """A port number, or a well-known service's name."""
+    """Read a port number or the name of a well-known service."""
     if text.lower() in SERVICES:
         return SERVICES[text.lower()]
     if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) > 65535:
@@ -127,7 +127,7 @@ def port(text: str) -> int:
 
 
 def portrange(text: str) -> tuple[int, int]:
-    """`8000-8080`, also a single port."""
+    """Read `8000-8080` or a single port as (first, last)."""
     if text.lower() in SERVICES or "-" not in text:
         return port(text), port(text)
     first, _, last = text.partition("-")
@@ -136,7 +136,7 @@ def portrange(text: str) -> tuple[int, int]:
 
 
 def size(text: str) -> int | float:
-    """`1500`, `10k`, `1.5M`, `2Gi`: k is 1000, Ki is 1024."""
+    """Read `1500`, `10k`, `1.5M`, `2Gi`: k is 1000, Ki is 1024."""
     match = _SIZE.fullmatch(text)
     if match is None or len(text) > 24:
         raise ValueError(f"“{text}” is not a number (k, M, G and Ki, Mi, Gi may follow)")
@@ -146,7 +146,7 @@ def size(text: str) -> int | float:
 
 
 def seconds(text: str) -> int | float:
-    """`10s`, `5m`, `2h`, `1h30m`, `250ms`, `7d`; a bare number is seconds."""
+    """Read `10s`, `5m`, `2h`, `1h30m`, `250ms`, `7d`; a bare number is seconds."""
     total, position = 0.0, 0
     while position < len(text) <= 24:
         match = _DURATION.match(text, position)
@@ -160,7 +160,7 @@ def seconds(text: str) -> int | float:
 
 
 def integer(text: str) -> int:
-    """Decimal or 0x hexadecimal, at most 64 bits."""
+    """Read a decimal or 0x hexadecimal number of at most 64 bits."""
     try:
         value = int(text, 16 if text.lower().startswith("0x") else 10) if len(text) <= 24 else -1
     except ValueError:
@@ -171,14 +171,14 @@ def integer(text: str) -> int:
 
 
 def masked(text: str) -> tuple[int, int]:
-    """`0x1/0xff` as (value, mask); without a mask every bit counts."""
+    """Read `0x1/0xff` as (value, mask); without a mask all bits are compared."""
     value, slash, mask = text.partition("/")
     return integer(value), integer(mask) if slash else _U64
 
 
-def _prefix_length(text: str, length: str, most: int) -> int:
-    if not length.isascii() or not length.isdigit() or len(length) > 3 or int(length) > most:
-        raise ValueError(f"“{text}”: the prefix length is 0 to {most}")
+def _prefix_length(text: str, length: str, maximum: int) -> int:
+    if not length.isascii() or not length.isdigit() or len(length) > 3 or int(length) > maximum:
+        raise ValueError(f"“{text}”: the prefix length is 0 to {maximum}")
     return int(length)
 
 

@@ -1,4 +1,4 @@
-"""The words of the filter language: what each means and of which rows it can be asked."""
+"""The words of the filter language: the meaning of each, and the kinds of rows that have it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nettop.text.protocols import NAMES
 from nettop.text.sanitize import clean
 
 FLOW, EVENT, PACKET, TRACE, CHAIN, RULE = "flow", "event", "packet", "trace", "chain", "rule"
-ADDRESSED: Final = frozenset((FLOW, EVENT, PACKET, TRACE))  # of which host, net, port and protocols can be asked
+ADDRESSED: Final = frozenset((FLOW, EVENT, PACKET, TRACE))  # kinds with host, net, port and protocols
 CONNTRACK: Final = frozenset((FLOW, EVENT))
 WIRE: Final = frozenset((PACKET, TRACE))
 RULESET: Final = frozenset((CHAIN, RULE))
@@ -33,11 +33,13 @@ TYPES: Final = frozenset(("host", "net", "port", "portrange"))
 SIDES: Final = frozenset(("src", "dst"))
 TUPLE_SIDES: Final = frozenset(("osrc", "odst", "rsrc", "rdst"))
 OPERATORS: Final = frozenset(("<", "<=", "=", "==", "!=", ">", ">="))
-UNORDERED: Final = frozenset(("word", "exact-word", "label", "state", "status", "proto"))  # values with = and != only
+UNORDERED: Final = frozenset(
+    ("word", "exact-word", "label", "state", "status", "proto")
+)  # values that accept only = and !=
 MEASURES: Final = frozenset(("size", "seconds"))  # values that must be compared
 
 STATE_NAMES: Final = frozenset(name for names in conntrack.STATES.values() for name in names)
-# Bits of `status` by word: (bits that count, whether any of them must be set or none).
+# Bits of `status` by word: (bits, True: any of them is set, False: none is).
 STATUS_WORDS: Final = {name: (1 << bit, True) for bit, name in enumerate(conntrack.IPS_NAMES)} | {
     "unreplied": (conntrack.IPS_SEEN_REPLY, False),
     "replied": (conntrack.IPS_SEEN_REPLY, True),
@@ -46,8 +48,8 @@ STATUS_WORDS: Final = {name: (1 << bit, True) for bit, name in enumerate(conntra
     "dnat": (conntrack.IPS_DST_NAT, True),
     "offloaded": (conntrack.IPS_OFFLOAD | conntrack.IPS_HW_OFFLOAD, True),
 }
-NAT_KINDS: Final = ("snat", "dnat", "both", "port-only", "none")  # what may stand behind `nat`
-# Alone they mean the same as behind `state` or `status`; what is left out here is a word of another field too.
+NAT_KINDS: Final = ("snat", "dnat", "both", "port-only", "none")  # the words accepted after `nat`
+# Words that need no `state` or `status` before them; the others are also words of another field.
 BARE_STATUS: Final = frozenset(
     ("unreplied", "replied", "assured", "offload", "offloaded", "expected", "nat", "snat", "dnat", "dying")
 )
@@ -58,24 +60,24 @@ BARE_STATES: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A word that takes a value. `name` is the column asked of Fields."""
+    """A word with a value. `name` is the column of Fields."""
 
     name: str
     value: str  # "number" "signed" "size" "seconds" "masked" "word" "exact-word" "label" "state" "status" "proto"
     kinds: frozenset[str]
-    default: int | None = None  # what an absent value counts as; None: it matches nothing
-    most: int = (1 << 64) - 1  # the largest number that the column can hold
+    default: int | None = None  # the value of rows without one; None: they match nothing
+    maximum: int = (1 << 64) - 1  # the largest number that the column can hold
 
 
 FIELDS: Final = {
     "proto": Field("proto", "proto", ADDRESSED),
     "len": Field("len", "size", WIRE),
-    "vlan": Field("vlan", "number", frozenset((PACKET,)), most=4095),
+    "vlan": Field("vlan", "number", frozenset((PACKET,)), maximum=4095),
     "state": Field("state", "state", CONNTRACK),
-    "status": Field("status", "status", CONNTRACK, most=_U32),
-    "mark": Field("mark", "masked", CONNTRACK, default=0, most=_U32),  # the kernel leaves a mark of 0 out of events
-    "zone": Field("zone", "number", CONNTRACK, default=0, most=65535),  # and the default zone everywhere
-    "id": Field("id", "masked", CONNTRACK, most=_U32),
+    "status": Field("status", "status", CONNTRACK, maximum=_U32),
+    "mark": Field("mark", "masked", CONNTRACK, default=0, maximum=_U32),  # the kernel leaves a mark of 0 out of events
+    "zone": Field("zone", "number", CONNTRACK, default=0, maximum=65535),  # and the default zone everywhere
+    "id": Field("id", "masked", CONNTRACK, maximum=_U32),
     "bytes": Field("bytes", "size", CONNTRACK | RULESET),
     "packets": Field("packets", "size", CONNTRACK | RULESET),
     "rate": Field("rate", "size", RULESET | {FLOW}),
@@ -84,7 +86,7 @@ FIELDS: Final = {
     "helper": Field("helper", "word", CONNTRACK),
     "label": Field("label", "label", CONNTRACK | RULESET),
     "event": Field("event", "word", frozenset((EVENT,))),
-    "pid": Field("pid", "number", frozenset((FLOW,)), most=MAX_PID),
+    "pid": Field("pid", "number", frozenset((FLOW,)), maximum=MAX_PID),
     "process": Field("process", "exact-word", frozenset((FLOW,))),
     "netns": Field("netns", "exact-word", KINDS),
     "device": Field("device", "exact-word", WIRE | RULESET),
@@ -95,23 +97,23 @@ FIELDS: Final = {
     "table": Field("table", "exact-word", RULESET),
     "hook": Field("hook", "word", RULESET),
     "backend": Field("backend", "word", RULESET),
-    "priority": Field("priority", "signed", RULESET, most=_U32 >> 1),
+    "priority": Field("priority", "signed", RULESET, maximum=_U32 >> 1),
     "handle": Field("handle", "number", RULESET),
 }
 EVENTS: Final = ("new", "update", "destroy", "exp-new", "exp-upd", "exp-del")  # of flows, and of expectations
-# What stands for a number of a packet's column: (column, value, whether it must be this value).
+# Words for a number in a packet's column: (column, value, True: equal, False: not equal).
 PACKET_WORDS: Final = {
     "arp": ("ethertype", ETH_P_ARP, True),
     "outbound": ("direction", PACKET_OUTGOING, True),
     "inbound": ("direction", PACKET_OUTGOING, False),
 }
-COLUMNS: Final = {"sport": "src port", "dport": "dst port"}  # names of columns, which are no words here, and what are
+COLUMNS: Final = {"sport": "src port", "dport": "dst port"}  # names of columns that are no words, and the words to use
 JOINTS: Final = ("and", "or")
 _QUALIFIERS: Final = (*sorted(TYPES), *sorted(SIDES), *FAMILIES, *PROTOCOLS)
 
 
 def beginnings(kind: str) -> list[str]:
-    """Every word that can begin a part of a filter for rows of this kind, sorted."""
+    """Return every word that can begin a primitive of a filter for rows of this kind, sorted."""
     found = {word for word, field in FIELDS.items() if kind in field.kinds}
     if kind in ADDRESSED:
         found |= {*_QUALIFIERS}
@@ -128,24 +130,24 @@ def words(kind: str) -> list[str]:
 
 
 def own_words(kind: str) -> str:
-    """What can be asked of this kind, in one line."""
+    """Return the words for rows of this kind, in one line."""
     own = [word for word in beginnings(kind) if word not in (*_QUALIFIERS, *BARE_STATES)]
     return " ".join([*(("host net port src dst, protocols,",) if kind in ADDRESSED else ()), *own])
 
 
 def qualifiers(kind: str) -> list[str]:
-    """What may follow a protocol in the same part: sides and types."""
+    """Return what may follow a protocol in the same primitive: sides and types."""
     sides = SIDES | TUPLE_SIDES if kind in CONNTRACK else SIDES
     return [*sorted(sides), *sorted(TYPES)]
 
 
 def proto_filter(proto: int) -> str:
-    """The filter that selects a protocol."""
+    """Return the filter that selects a protocol."""
     word = PROTO_WORDS[proto]
     return word if PROTOCOL_ALIASES.get(word, word) in PROTOCOLS else f"proto {proto}"
 
 
 def word_filter(name: str, word: str) -> str:
-    """The filter for a word; quotes, wildcards, and what no terminal should get, as any character."""
+    """Return the filter for a word. Quotes, wildcards and unsafe characters become `?`."""
     plain = "".join("?" if char in '"*?' or clean(char) != char else char for char in word)
     return f'{name} "{plain}"' if word else f"not {name} *"

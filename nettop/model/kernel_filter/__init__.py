@@ -1,1 +1,1 @@
-"""The part of a filter that the kernel can decide itself: as a socket filter or a dump's filter."""
+"""The part of a filter that the kernel can run, as a socket filter or as the filter of a dump."""

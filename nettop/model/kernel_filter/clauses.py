@@ -1,4 +1,4 @@
-"""A term of a filter as tests of numbers in a conntrack message that mean exactly the same."""
+"""Terms of a filter as equivalent tests of numbers in a conntrack message."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from nettop.model.filter.values import Net
 from nettop.model.kernel_filter import bpf
 
 WORD = 0xFFFFFFFF
-_MOST = 1000  # alternatives that a conjunction within a term may become: a program of more would be too long
-_ENDS = {"any": ("osrc", "odst", "rsrc", "rdst"), "src": ("osrc",), "dst": ("odst",)}
+_MAX_ALTERNATIVES = 1000  # that a conjunction inside a term may expand to: a program of more would be too long
+_ENDPOINTS = {"any": ("osrc", "odst", "rsrc", "rdst"), "src": ("osrc",), "dst": ("odst",)}
 _NUMBERS = frozenset(("family", "proto", "mark", "zone", "status"))
 _COMPARE = {
     "<": (bpf.JGE, False),
@@ -27,7 +27,7 @@ _COMPARE = {
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """`number & bits` compared with a value. Addresses by 32-bit word: "osrc.0" is the first of the source."""
+    """`number & bits` compared with a value. Addresses by 32-bit word: "osrc.0" is the first word of the source."""
 
     number: str
     value: int
@@ -36,25 +36,25 @@ class Test:
     bits: int = WORD
 
 
-Alternatives = tuple[tuple[Test, ...], ...]  # of one all tests hold
+Alternatives = tuple[tuple[Test, ...], ...]  # all tests of one of them hold
 
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """A condition: that one of the alternatives holds, or that none does."""
+    """A condition: at least one of the alternatives holds (or, with `holds` False, none)."""
 
     alternatives: Alternatives
     holds: bool = True
 
     def implied(self) -> tuple[Test, ...]:
-        """Return single tests that hold where the clause does; as many as alternatives if they are all of it."""
+        """Return single tests that hold if the clause holds. As many as alternatives: they are equivalent to it."""
         if self.holds:
             return self.alternatives[0] if len(self.alternatives) == 1 else ()
         return tuple(replace(each[0], holds=not each[0].holds) for each in self.alternatives if len(each) == 1)
 
 
 def clauses(node: nodes.Node, holds: bool) -> tuple[Clause, ...] | None:
-    """Return clauses that all hold where the node does (or does not); None for what they cannot test."""
+    """Return clauses that all hold if the node matches (`holds` False: does not); None if they cannot express it."""
     while isinstance(node, nodes.Not):
         node, holds = node.node, not holds
     found = _alternatives(node)
@@ -84,7 +84,7 @@ def _chain(node: nodes.Chain) -> Alternatives | None:
     found = _alternatives(node.first)
     for word, part in node.rest:
         more = _alternatives(part)
-        if found is None or more is None or (word == "and" and len(found) * len(more) > _MOST):
+        if found is None or more is None or (word == "and" and len(found) * len(more) > _MAX_ALTERNATIVES):
             return None
         found = (*found, *more) if word == "or" else _both(found, more)
     return found
@@ -95,7 +95,7 @@ def _both(one: Alternatives, other: Alternatives) -> Alternatives:
 
 
 def _at(node: nodes.At) -> Alternatives:
-    sides = [tuple(_end(node.test, end) for end in _ENDS.get(side, (side,))) for side in node.sides]
+    sides = [tuple(_end(node.test, end) for end in _ENDPOINTS.get(side, (side,))) for side in node.sides]
     return _both(*sides) if node.every else tuple(chain(*sides))
 
 

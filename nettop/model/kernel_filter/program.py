@@ -1,7 +1,8 @@
 """The socket filter of an event socket: clauses as classic BPF over one ctnetlink message.
 
-The message begins with its nlmsghdr; numbers in attributes are big endian, as BPF loads them. What is no conntrack
-entry (an expectation), and an entry that lacks what the clauses ask of it, passes: refusing is for what is certain.
+The message begins with its nlmsghdr. Numbers in attributes are big endian, as BPF loads them. A message that is no
+conntrack entry (an expectation) or has not all attributes that the clauses test passes: only a certain mismatch is
+dropped.
 Format: linux/netlink.h, linux/netfilter/nfnetlink.h, nfnetlink_conntrack.h.
 """
 
@@ -18,14 +19,14 @@ from nettop.model.kernel_filter import bpf
 from nettop.model.kernel_filter.clauses import WORD, Clause, Test
 
 MAX_LENGTH = 1000  # instructions: sockets may hold 20 KB of options (net.core.optmem_max) on older kernels
-_PASS, _REFUSE = "pass", "refuse"
+_PASS, _DROP = "pass", "drop"
 _NO_PORT = 1 << 16
 _SUBSYSTEM = 5 if sys.byteorder == "little" else 4  # the high byte of nlmsg_type (u16, host order)
-_FAMILY = 16  # struct nfgenmsg behind the 16 bytes of struct nlmsghdr
+_FAMILY = 16  # offset of struct nfgenmsg, after the 16 bytes of struct nlmsghdr
 _BODY = _FAMILY + NFGEN_LENGTH
-_VALUE = 4  # behind struct nlattr
+_VALUE = 4  # after struct nlattr
 _ORIG, _REPLY = nfct.CTA_TUPLE_ORIG, nfct.CTA_TUPLE_REPLY
-# Of each number its load, what it is where it is absent (None: not certain), and where it may be.
+# Of each number: the load instruction, the value if it is absent (None: unknown), and the paths of its attribute.
 _NUMBERS: dict[str, tuple[int, int | None, Sequence[Sequence[int]]]] = {
     "proto": (bpf.LDB_IND, None, ((_ORIG, nfct.CTA_TUPLE_PROTO, nfct.CTA_PROTO_NUM),)),
     "status": (bpf.LD_IND, None, ((nfct.CTA_STATUS,),)),
@@ -48,8 +49,8 @@ _SLOTS = {name: at for at, name in enumerate((*_NUMBERS, *_PORTS, *_ADDRESSES))}
 
 
 def program(clauses: Sequence[Clause]) -> bytes:
-    """Return struct sock_filter[] that passes the events of which all clauses hold; b"" if that is too long."""
-    code = bpf.Program()
+    """Return struct sock_filter[] that passes the events for which all clauses hold; b"" if it is too long."""
+    code = bpf.Assembler()
     code.add(bpf.LDB_ABS, _SUBSYSTEM)
     code.jump_if(bpf.JEQ, NFNL_SUBSYS_CTNETLINK, _PASS, holds=False)
     _find(code, (nfct.CTA_TUPLE_ORIG,), _PASS)
@@ -59,11 +60,11 @@ def program(clauses: Sequence[Clause]) -> bytes:
         if clause not in one_family:
             _clause(code, clause)
     for family in _FAMILIES if one_family else ():
-        fitting = [_of_family(clause, family) for clause in one_family]
-        _family(code, family, [_NEVER] if _NEVER in fitting else fitting)
+        possible = [_for_family(clause, family) for clause in one_family]
+        _family(code, family, [_NEVER] if _NEVER in possible else possible)
     code.place(_PASS)
     code.add(bpf.RET, 0xFFFFFFFF)
-    code.place(_REFUSE)
+    code.place(_DROP)
     code.add(bpf.RET, 0)
     return code.encoded() if len(code) <= MAX_LENGTH else b""
 
@@ -76,57 +77,57 @@ def _needed(clauses: Sequence[Clause]) -> set[str]:
 # The clauses.
 
 
-def _family(code: bpf.Program, family: int, clauses: Sequence[Clause]) -> None:
-    """Append the part for messages of one family."""
+def _family(code: bpf.Assembler, family: int, clauses: Sequence[Clause]) -> None:
+    """Append the tests of the messages of one family."""
     other = code.new_label()
     code.add(bpf.LDB_ABS, _FAMILY)
     code.jump_if(bpf.JEQ, family, other, holds=False)
     for name, (side, end) in _ADDRESSES.items():
         if name in _needed(clauses):
             _find(code, (side, nfct.CTA_TUPLE_IP, _FAMILIES[family][end]), _PASS)
-            code.add(bpf.ST, _SLOTS[name])  # its attribute's place: an address is longer than a slot
+            code.add(bpf.ST, _SLOTS[name])  # the attribute's offset: an address is longer than a slot
     for clause in clauses:
         _clause(code, clause)
     code.jump(_PASS)
     code.place(other)
 
 
-def _of_family(clause: Clause, family: int) -> Clause:
-    """Return the clause with its tests of the family decided."""
-    fitting = (
+def _for_family(clause: Clause, family: int) -> Clause:
+    """Return the clause with its tests of the family evaluated."""
+    possible = (
         tuple(test for test in each if test.number != "family")
         for each in clause.alternatives
         if all((test.value == family) == test.holds for test in each if test.number == "family")
     )
-    return Clause(tuple(fitting), clause.holds)
+    return Clause(tuple(possible), clause.holds)
 
 
-def _clause(code: bpf.Program, clause: Clause) -> None:
-    """Append jumps to _REFUSE where the clause does not hold."""
-    on = code.new_label()
-    fits = on if clause.holds else _REFUSE
-    held: tuple[str, int] | None = None  # the number that A holds, whatever was jumped over
+def _clause(code: bpf.Assembler, clause: Clause) -> None:
+    """Append jumps to _DROP for messages for which the clause does not hold."""
+    end = code.new_label()
+    on_match = end if clause.holds else _DROP
+    loaded: tuple[str, int] | None = None  # the number in A on every path to here
     for each in sorted(clause.alternatives, key=_keys):
         following = code.new_label()
         for test, key in zip(each, _keys(each), strict=True):
-            if held != key:
+            if loaded != key:
                 _load(code, test)
-            held, last = key, test is each[-1]  # only the last test decides: those before can but rule out
-            code.jump_if(test.compare, test.value, fits if last else following, holds=test.holds is last)
+            loaded, last = key, test is each[-1]  # a test before the last can only rule the alternative out
+            code.jump_if(test.compare, test.value, on_match if last else following, holds=test.holds is last)
         if not each:
-            code.jump(fits)
+            code.jump(on_match)
         code.place(following)
-        held = held if len({*_keys(each)}) == 1 else None
+        loaded = loaded if len({*_keys(each)}) == 1 else None
     if clause.holds:
-        code.jump(_REFUSE)
-    code.place(on)
+        code.jump(_DROP)
+    code.place(end)
 
 
 def _keys(tests: Sequence[Test]) -> list[tuple[str, int]]:
     return [(test.number, test.bits) for test in tests]
 
 
-def _load(code: bpf.Program, test: Test) -> None:
+def _load(code: bpf.Assembler, test: Test) -> None:
     name, dot, word = test.number.partition(".")
     if dot:
         code.add(bpf.LDX_MEM, _SLOTS[name])
@@ -137,10 +138,10 @@ def _load(code: bpf.Program, test: Test) -> None:
         code.add(bpf.AND, test.bits)
 
 
-# The numbers of a message, each into a slot of its own.
+# The numbers of a message, each loaded into a slot of its own.
 
 
-def _load_numbers(code: bpf.Program, needed: set[str]) -> None:
+def _load_numbers(code: bpf.Assembler, needed: set[str]) -> None:
     ports = [name for name in _PORTS if name in needed]
     for name in _NUMBERS:
         if name in needed or (name == "proto" and ports):
@@ -161,8 +162,8 @@ def _load_numbers(code: bpf.Program, needed: set[str]) -> None:
     code.place(done)
 
 
-def _number(code: bpf.Program, name: str, load: int, default: int | None, paths: Sequence[Sequence[int]]) -> None:
-    """Append the load of the first of these attributes; without any it is the default, or the message passes."""
+def _number(code: bpf.Assembler, name: str, load: int, default: int | None, paths: Sequence[Sequence[int]]) -> None:
+    """Append the load of the first attribute found; if none is, of the default, or (None) the message passes."""
     done = code.new_label()
     for path in paths:
         following = code.new_label()
@@ -179,8 +180,8 @@ def _number(code: bpf.Program, name: str, load: int, default: int | None, paths:
     code.add(bpf.ST, _SLOTS[name])
 
 
-def _find(code: bpf.Program, path: Sequence[int], absent: str) -> None:
-    """Append the search for an attribute, each within the one before; A is its place."""
+def _find(code: bpf.Assembler, path: Sequence[int], absent: str) -> None:
+    """Append the search for an attribute by its path of nested attributes; A becomes its offset."""
     code.add(bpf.LD_IMM, _BODY)
     for depth, kind in enumerate(path):
         code.add(bpf.LDX_IMM, kind)

@@ -156,7 +156,7 @@ def test_a_row_that_is_used_again_has_no_master_left() -> None:
 
 
 def test_a_hostile_number_of_them_is_bounded_and_said() -> None:
-    table = ExpectationTable(STRINGS, most=10)
+    table = ExpectationTable(STRINGS, limit=10)
     table.apply(read(*(expectation(dport=n) for n in range(1, 40))), 0, 0)
     assert len(table) == 10
     crowded = Watched(control(), *(expectation(dport=n) for n in range(1, 40)), *(data(n) for n in range(1001, 1040)))
@@ -166,7 +166,7 @@ def test_a_hostile_number_of_them_is_bounded_and_said() -> None:
 
 
 def test_a_flood_of_events_during_a_dump_takes_no_room_and_the_dump_takes_nothing() -> None:
-    table = ExpectationTable(STRINGS, most=10)
+    table = ExpectationTable(STRINGS, limit=10)
     table.apply(read(*(expectation(dport=n) for n in range(1, 6))), 0, 0)
     table.apply(mark("expect", True), 0, 0)
     table.apply(read(*(expectation(EXP_DELETE, 0, dport=n) for n in range(10, 40))), 0, 0)

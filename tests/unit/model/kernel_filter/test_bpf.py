@@ -10,7 +10,7 @@ from tests.unit.model.kernel_filter.cbpf import instructions, run
 
 def ladder(keys: list[int], between: int, negated: bool = False) -> bytes:
     """Passes messages whose first byte is one of the keys, with so many instructions after each test."""
-    code = bpf.Program()
+    code = bpf.Assembler()
     for key in keys:
         following = code.new_label()
         code.add(bpf.LDB_ABS, 0)
