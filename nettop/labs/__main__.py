@@ -1,7 +1,7 @@
 """`python -I -m nettop.labs`: builds the lab in private namespaces, sends traffic, and serves a broker.
 
-stdin is the broker's socket, the arguments are the broker's; one line on stdout says "ready" or why not. All of it
-dies with this one's parent.
+stdin is the broker's socket, the arguments are the broker's. One line on stdout reports "ready" or the error. All
+processes die with the parent of this one.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ import signal
 import sys
 
 from nettop.errors import NettopError
-from nettop.labs import gateways as lab
-from nettop.labs import isolation, traffic
+from nettop.labs import gateways, isolation, traffic
 
 
 def _start_traffic() -> None:
-    """One process a namespace; they are children of PID 1 and end with it."""
+    """Start one process in each namespace; they are children of PID 1 and end with it."""
     for name, role in traffic.ROLES.items():
         if os.fork():
             continue
@@ -33,7 +32,7 @@ def _start_traffic() -> None:
 
 
 def _serve() -> int:
-    """Run the broker on stdin and reap until it ends: then PID 1 returns, and the kernel ends everything else."""
+    """Run the broker on stdin and reap children until it ends. PID 1 then returns, and the kernel ends the others."""
     broker = os.fork()
     if broker == 0:
         os.execv(sys.executable, [sys.executable, "-I", "-m", "nettop.broker", *sys.argv[1:]])
@@ -43,16 +42,16 @@ def _serve() -> int:
             return os.waitstatus_to_exitcode(status)
 
 
-def _inside() -> int:
+def _run_lab() -> int:
     try:
-        lab.build()
+        gateways.build()
         _start_traffic()
     except NettopError as error:
         print(f"error {error}", flush=True)
         return 1
     print("ready", flush=True)
     null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)  # the parent sees the end of the line; what runs below has a stdout all the same
+    os.dup2(null, 1)  # the parent reads EOF; the processes below still have a stdout
     os.close(null)
     return _serve()
 
@@ -67,7 +66,7 @@ def main() -> int:
         print(f"error {error}", flush=True)
         return 1
     if child == 0:
-        os._exit(_inside())
+        os._exit(_run_lab())
     os.close(0)
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status) & 0xFF

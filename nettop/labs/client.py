@@ -21,10 +21,10 @@ RECORDING = "demo-gw-a.pcapng"
 
 
 class Demo:
-    """A lab of its own, gone when this process is, however it ends. NotPermitted where the host does not allow it."""
+    """A lab that ends with this process in any case. NotPermitted where the host does not allow it."""
 
     def __init__(self, *, read_only: bool = False, drop: bool = True) -> None:
-        """Build it, and then give up every privilege of this process (`drop`). `read_only`: its broker's."""
+        """Build the lab, then give up every privilege of this process (`drop`). `read_only`: that of its broker."""
         ours, theirs = wire.pair()
         command = [sys.executable, "-I", "-m", "nettop.labs", *(["--read-only"] if read_only else [])]
         with theirs:
@@ -32,10 +32,10 @@ class Demo:
                 command, stdin=theirs.fileno(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
             )
         try:
-            answer = self._answer()
-            if answer != "ready":
-                raise NotPermitted(answer.removeprefix("error ") or "the lab could not be built")
-            self.broker = attach(ours, drop=drop and os.geteuid() == 0)  # which drops before it starts a thread
+            line = self._first_line()
+            if line != "ready":
+                raise NotPermitted(line.removeprefix("error ") or "the lab could not be built")
+            self.broker = attach(ours, drop=drop and os.geteuid() == 0)  # attach drops before it starts a thread
         except BaseException:
             ours.close()
             self._process.kill()  # the kernel ends all of the lab with it
@@ -55,8 +55,8 @@ class Demo:
             with suppress(PermissionError):  # started as root, ended as a user
                 self._process.kill()
 
-    def _answer(self) -> str:
-        """Return the lab's one line, or why there is none."""
+    def _first_line(self) -> str:
+        """Return the lab's one line of output, or the reason why there is none."""
         assert self._process.stdout is not None
         with self._process.stdout as out:
             if not select.select([out], [], [], BUILD_SECONDS)[0]:
@@ -68,7 +68,7 @@ class Demo:
 def bundled() -> str:
     """Return the recording of the lab that comes with nettop. InputError when it is missing."""
     package = Path(__file__).resolve().parents[1]
-    for place in (package / "_data" / "captures", package.parent / "captures"):
-        if (place / RECORDING).exists():
-            return str(place / RECORDING)
+    for folder in (package / "_data" / "captures", package.parent / "captures"):
+        if (folder / RECORDING).exists():
+            return str(folder / RECORDING)
     raise InputError("the bundled recording of the demo is missing", "install nettop again")

@@ -76,7 +76,7 @@ table ip edge {
 }
 """
 
-# What the Counters view shows, and a helper with its expectations: as much of it as the kernel has.
+# Counters for the Counters view, and a helper with its expectations; each is optional: some kernels do not have it.
 NFT_COUNTED_A = (
     """
 table inet account {
@@ -130,14 +130,14 @@ _TOOLS = {**os.environ, "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/loca
 
 def _run(argv: Sequence[str], text: str | None = None, optional: bool = False) -> bool:
     try:
-        done = subprocess.run(argv, env=_TOOLS, input=text, capture_output=True, text=True, timeout=20, check=False)
+        result = subprocess.run(argv, env=_TOOLS, input=text, capture_output=True, text=True, timeout=20, check=False)
     except FileNotFoundError:
         if optional:
             return False
         raise NettopError(f"the lab needs {argv[0]}", "install iproute2, nftables and iptables") from None
-    if done.returncode and not optional:
-        raise NettopError(f"the lab cannot be built: {' '.join(argv)}", done.stderr.strip().splitlines()[-1][:200])
-    return done.returncode == 0
+    if result.returncode and not optional:
+        raise NettopError(f"the lab cannot be built: {' '.join(argv)}", result.stderr.strip().splitlines()[-1][:200])
+    return result.returncode == 0
 
 
 def _inside(name: str, *argv: str, text: str | None = None, optional: bool = False) -> bool:
@@ -186,7 +186,7 @@ def _iptables(name: str, tool: str, rules: str, optional: bool = False) -> None:
 
 
 def build() -> None:
-    """Make the lab in the (private) namespaces this process is in. NettopError says which step failed."""
+    """Build the lab in the (private) namespaces of this process. NettopError names the step that failed."""
     for name in NAMESPACES:
         _run(["ip", "netns", "add", name])
         _run(["ip", "-n", name, "link", "set", "lo", "up"])

@@ -15,10 +15,10 @@ from nettop.linux import process
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _check(result: int, what: str) -> None:
+def _check(result: int, message: str) -> None:
     if result != 0:
         code = ctypes.get_errno()
-        raise NettopError(f"{what}: {os.strerror(code)}")
+        raise NettopError(f"{message}: {os.strerror(code)}")
 
 
 def die_with_parent(parent: int) -> None:
@@ -29,7 +29,7 @@ def die_with_parent(parent: int) -> None:
 
 
 def _map_to_root(uid: int, gid: int) -> None:
-    """user_namespaces(7): this user is root inside; setgroups must be denied before gid_map is written."""
+    """Map this user to root inside; setgroups must be denied before gid_map is written (user_namespaces(7))."""
     Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
@@ -74,13 +74,13 @@ def enter_netns(name: str) -> None:
 @contextmanager
 def inside_netns(name: str) -> Iterator[None]:
     """Move this process into the network namespace called `name`, and back at the end."""
-    home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    original = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         enter_netns(name)
         yield
     finally:
-        _setns(f"/proc/self/fd/{home}")
-        os.close(home)
+        _setns(f"/proc/self/fd/{original}")
+        os.close(original)
 
 
 def _setns(path: str) -> None:

@@ -17,7 +17,7 @@ INTERNET = "198.51.100.4"
 INTERNET6 = "fd00:198::4"
 BLOCKED = "203.0.113.66"
 _CHUNK = os.urandom(1024)
-# RFC 1035, 4.1: who is www.example.org, and the answer 198.51.100.4 behind the repeated question.
+# RFC 1035, 4.1: the query for www.example.org, and the answer 198.51.100.4 behind the repeated question.
 _QUERY = struct.pack("!6H", 0x2A2A, 0x0100, 1, 0, 0, 0) + b"\3www\7example\3org\0" + struct.pack("!2H", 1, 1)
 _ANSWER = struct.pack("!3HIH4s", 0xC00C, 1, 1, 300, 4, socket.inet_aton(INTERNET))
 
@@ -55,7 +55,7 @@ class _Echo(asyncio.DatagramProtocol):
 
 
 async def _serve_ftp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """As much of RFC 959 as a download in passive mode takes: the control connection."""
+    """Serve the control connection of RFC 959, as far as a download in passive mode needs it."""
     data = await asyncio.start_server(_serve_bytes, INTERNET, 0)
     high, low = divmod(data.sockets[0].getsockname()[1], 256)
     answers = {
@@ -106,8 +106,8 @@ async def internet() -> None:
     await asyncio.Event().wait()
 
 
-async def _reachable(host: str, port: int) -> None:
-    """Until a server answers: the processes of the lab start side by side."""
+async def _wait_for_server(host: str, port: int) -> None:
+    """Wait until a server answers: the processes of the lab start at the same time."""
     while True:
         with contextlib.suppress(OSError, TimeoutError):
             _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), 1)
@@ -164,11 +164,11 @@ async def _ping(host: str, every: float) -> None:
             await asyncio.sleep(every)
 
 
-async def _again(what: Callable[[], Coroutine[Any, Any, None]], every: float) -> None:
-    """Start `what` every so many seconds, whether or not the last one has ended."""
+async def _start_every(start: Callable[[], Coroutine[Any, Any, None]], every: float) -> None:
+    """Run `start` every `every` seconds, even if the last run has not ended."""
     running: set[asyncio.Task[None]] = set()
     while True:
-        task = asyncio.create_task(what())
+        task = asyncio.create_task(start())
         running.add(task)
         task.add_done_callback(running.discard)
         await asyncio.sleep(every)
@@ -176,17 +176,17 @@ async def _again(what: Callable[[], Coroutine[Any, Any, None]], every: float) ->
 
 async def machine_a() -> None:
     """Run the clients behind gateway A."""
-    await asyncio.gather(_reachable(MACHINE_B, 443), _reachable(INTERNET6, 80))
+    await asyncio.gather(_wait_for_server(MACHINE_B, 443), _wait_for_server(INTERNET6, 80))
     await asyncio.gather(
-        _again(lambda: _download(MACHINE_B, 443, 30_000_000, 400_000), 60.0),
-        _again(lambda: _download(INTERNET, 443, 6_000_000, 60_000), 90.0),
-        _again(lambda: _download(INTERNET6, 443, 2_000_000, 20_000), 90.0),
-        _again(lambda: _download(MACHINE_B, 443, random.randrange(500, 20_000), 0), 0.5),
-        _again(lambda: _download(INTERNET, 80, random.randrange(500, 5_000), 0), 1.3),
-        _again(lambda: _download(BLOCKED, 443, 1, 0), 1.0),
-        _again(lambda: _ftp(INTERNET, 400_000, 40_000), 8.0),
-        _again(lambda: _send_udp(INTERNET, 53, 40, 0.05, 2), 0.4),
-        _again(lambda: _send_udp(INTERNET6, 53, 60, 0.05, 2), 1.1),
+        _start_every(lambda: _download(MACHINE_B, 443, 30_000_000, 400_000), 60.0),
+        _start_every(lambda: _download(INTERNET, 443, 6_000_000, 60_000), 90.0),
+        _start_every(lambda: _download(INTERNET6, 443, 2_000_000, 20_000), 90.0),
+        _start_every(lambda: _download(MACHINE_B, 443, random.randrange(500, 20_000), 0), 0.5),
+        _start_every(lambda: _download(INTERNET, 80, random.randrange(500, 5_000), 0), 1.3),
+        _start_every(lambda: _download(BLOCKED, 443, 1, 0), 1.0),
+        _start_every(lambda: _ftp(INTERNET, 400_000, 40_000), 8.0),
+        _start_every(lambda: _send_udp(INTERNET, 53, 40, 0.05, 2), 0.4),
+        _start_every(lambda: _send_udp(INTERNET6, 53, 60, 0.05, 2), 1.1),
         _send_udp(INTERNET, 443, 900, 0.02, None),
         _send_udp(INTERNET, 4500, 120, 1.0, None),
         _send_udp(BLOCKED, 53, 40, 0.25, None),

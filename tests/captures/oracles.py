@@ -1,4 +1,4 @@
-"""The output of conntrack, nft, iptables-save and tshark in the words of nettop's JSON, and the differences."""
+"""The output of conntrack, nft, iptables-save and tshark with the keys of nettop's JSON, and the differences."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ def flows(netns: str) -> str:
 
 
 def rules(netns: str) -> dict[str, str]:
-    """By tool, what each prints of the ruleset, without the dates."""
-    said = {"nft -a list ruleset": inside(netns, "nft", "-a", "list", "ruleset")}
+    """Return each tool's listing of the ruleset, by command, without the dates."""
+    output = {"nft -a list ruleset": inside(netns, "nft", "-a", "list", "ruleset")}
     for tool in SAVERS.values():
         if "legacy" not in tool or inside(netns, "cat", f"/proc/net/{_tables(tool)}").strip():
-            said[f"{tool} -c"] = _undated(inside(netns, tool, "-c"))
-    return said
+            output[f"{tool} -c"] = _without_dates(inside(netns, tool, "-c"))
+    return output
 
 
 def _tables(tool: str) -> str:
     return "ip6_tables_names" if tool.startswith("ip6") else "ip_tables_names"
 
 
-def _undated(text: str) -> str:
+def _without_dates(text: str) -> str:
     return "".join(f"{line}\n" for line in text.splitlines() if not line.startswith("# "))
 
 
 def statistics(netns: str) -> str:
-    """Conntrack's counters per CPU."""
+    """Return conntrack's counters per CPU."""
     return inside(netns, "conntrack", "-S")
 
 
-def only_one_says(ours: Iterable[str], theirs: Iterable[str]) -> str:
+def differences(ours: Iterable[str], theirs: Iterable[str]) -> str:
     """Return the lines that only one of two has, or ""."""
     a, b = Counter(ours), Counter(theirs)
     return "\n".join(
@@ -63,7 +63,7 @@ _LINE = re.compile(
 
 
 def conntrack_lines(text: str) -> Iterator[Object]:
-    """Each flow or event of `conntrack -L` or `-E` (-o extended,id), with the keys of our JSON."""
+    """Yield each flow or event of `conntrack -L` or `-E` (-o extended,id), with the keys of our JSON."""
     for line in text.splitlines():
         if found := _LINE.match(line):
             event, family, proto, number, timeout, state = found.groups()
@@ -103,45 +103,45 @@ def flow_words(row: Object, counted: bool) -> str:
     return f"id={row['id']} " + " ".join("-" if word is None else str(word) for word in words)
 
 
-def check_flows(ours: Iterable[Object], said: str) -> None:
-    """NettopError when the recorded flows are not those that conntrack lists; one about to expire may be missing."""
-    mine = {flow_words(row, counted=True): row for row in ours}
-    theirs = {flow_words(row, counted=True) for row in conntrack_lines(said)}
-    kept = [words for words, row in mine.items() if words in theirs or row["timeout"] > ABOUT_TO_EXPIRE]
-    _same("flows", kept, theirs)
+def check_flows(ours: Iterable[Object], output: str) -> None:
+    """Raise NettopError unless the recorded flows are those that conntrack lists; one near its end may be missing."""
+    own = {flow_words(row, counted=True): row for row in ours}
+    theirs = {flow_words(row, counted=True) for row in conntrack_lines(output)}
+    expected = [words for words, row in own.items() if words in theirs or row["timeout"] > ABOUT_TO_EXPIRE]
+    _check_equal("flows", expected, theirs)
 
 
-def check_events(ours: Iterable[Object], said: str) -> None:
-    """NettopError when the recorded events are not those that conntrack saw; it may have seen flows end afterwards.
+def check_events(ours: Iterable[Object], output: str) -> None:
+    """Raise NettopError unless the recorded events are those that conntrack saw; it may have seen flows end later.
 
-    Expectations apart: `conntrack -E` tells of them on a request of their own.
+    Expectations are ignored: `conntrack -E` reports them only on a separate request.
     """
-    theirs = [flow_words(row, counted=False) for row in conntrack_lines(said)]
-    mine = Counter(flow_words(row, counted=False) for row in ours if not row.get("expectation"))
-    later = (Counter(theirs) - mine).total()
-    while later and " destroy " in theirs[-1]:
+    theirs = [flow_words(row, counted=False) for row in conntrack_lines(output)]
+    own = Counter(flow_words(row, counted=False) for row in ours if not row.get("expectation"))
+    extra = (Counter(theirs) - own).total()
+    while extra and " destroy " in theirs[-1]:
         theirs.pop()
-        later -= 1
-    _same("events", mine.elements(), theirs)
+        extra -= 1
+    _check_equal("events", own.elements(), theirs)
 
 
-def _same(what: str, ours: Iterable[str], theirs: Iterable[str]) -> None:
-    if differ := only_one_says(ours, theirs):
-        raise NettopError(f"nettop's {what} are not what the tools say:\n{differ}")
+def _check_equal(subject: str, ours: Iterable[str], theirs: Iterable[str]) -> None:
+    if difference := differences(ours, theirs):
+        raise NettopError(f"nettop's {subject} are not what the tools say:\n{difference}")
 
 
 # -- rules ------------------------------------------------------------------------------------------------------------
 
 
-def check_rules(ours: list[Object], said: dict[str, str]) -> None:
-    """NettopError when the recorded rules, with their counters, are not what the tools list."""
+def check_rules(ours: list[Object], output: dict[str, str]) -> None:
+    """Raise NettopError when the recorded rules, with their counters, are not what the tools list."""
     numbered = [row for row in ours if row["kind"] == "rule" and row["number"] is not None]
-    by_hand = [f"{row['text']} # handle {row['handle']}" for row in numbered if row["backend"] == "nft"]
+    nft_rules = [f"{row['text']} # handle {row['handle']}" for row in numbered if row["backend"] == "nft"]
     owned = {(row["family"], row["table"]) for row in ours if row["backend"] != "nft"}
-    _same("nft rules", by_hand, _listed(said["nft -a list ruleset"], owned))
+    _check_equal("nft rules", nft_rules, _listed(output["nft -a list ruleset"], owned))
     for (backend, family), tool in SAVERS.items():
         rows = [row for row in numbered if (row["backend"], row["family"]) == (backend, family)]
-        _same(f"{backend} rules", map(_saved, rows), _appended(said.get(f"{tool} -c", "")))
+        _check_equal(f"{backend} rules", map(_saved, rows), _appended(output.get(f"{tool} -c", "")))
 
 
 def _listed(listing: str, without: set[tuple[str, str]]) -> Iterator[str]:
@@ -168,27 +168,27 @@ def _appended(saved: str) -> Iterator[str]:
 # -- counters and the file --------------------------------------------------------------------------------------------
 
 
-def check_statistics(ours: list[Object], said: str) -> None:
-    """NettopError when a counter of a CPU is not what conntrack -S says."""
+def check_statistics(ours: list[Object], output: str) -> None:
+    """Raise NettopError when a counter of a CPU is not what conntrack -S says."""
     theirs = [
         f"{cpu} {name}={value}"
-        for cpu, words in re.findall(r"cpu=(\d+)\s+(.*)", said)
+        for cpu, words in re.findall(r"cpu=(\d+)\s+(.*)", output)
         for name, value in re.findall(r"(\w+)=(\d+)", words)
     ]
     names = {row["name"]: row["name"].replace("_toolong", "toolong") for row in ours if row["group"] == "conntrack"}
-    mine = [
+    own = [
         f"{row['cpu']} {names[row['name']]}={row['value']}"
         for row in ours
         if row["group"] == "conntrack" and row["cpu"] is not None
     ]
-    known = {line.split()[1].split("=")[0] for line in mine}
-    _same("statistics", mine, (line for line in theirs if line.split()[1].split("=")[0] in known))
+    known = {line.split()[1].split("=")[0] for line in own}
+    _check_equal("statistics", own, (line for line in theirs if line.split()[1].split("=")[0] in known))
 
 
 def check_file(path: str, packets: int, messages: int) -> None:
-    """NettopError unless tshark sees as many records, none of them malformed."""
+    """Raise NettopError unless tshark sees as many records, none of them malformed."""
     frames = run(["tshark", "-n", "-r", path, "-T", "fields", "-e", "frame.protocols"]).splitlines()
     netlink = sum("netlink" in protocols.split(":") for protocols in frames)
-    _same("records", [f"{packets} {messages}"], [f"{len(frames) - netlink} {netlink}"])
+    _check_equal("records", [f"{packets} {messages}"], [f"{len(frames) - netlink} {netlink}"])
     if bad := run(["tshark", "-n", "-r", path, "-Y", "_ws.malformed"]):
         raise NettopError(f"tshark finds malformed records in {path}", bad[:300])

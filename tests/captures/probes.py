@@ -1,4 +1,4 @@
-"""The traffic of the small recordings: one exchange after the other, each over when its answer has come."""
+"""The traffic of the small recordings: one exchange after the other, each complete when its answer has arrived."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def bound(netns: str, kind: int, address: str, port: int) -> socket.socket:
 
 
 def source_of(target: str) -> str:
-    """Return the client's address that speaks with `target`."""
+    """Return the client's address in the family of `target`."""
     return CLIENT6 if ":" in target else CLIENT
 
 
 def tcp(target: str, port: int, sport: int, question: int, answer: int) -> None:
-    """Make a connection from the client: so many bytes there, so many back, closed by the client first."""
+    """Make a connection from the client: `question` bytes there, `answer` bytes back, closed by the client first."""
     with (
         bound("server", socket.SOCK_STREAM, target, port) as listener,
         bound("client", socket.SOCK_STREAM, source_of(target), sport) as client,
@@ -59,7 +59,7 @@ def tcp(target: str, port: int, sport: int, question: int, answer: int) -> None:
 
 
 def _read(sock: socket.socket, count: int) -> None:
-    """So many bytes, or to the end."""
+    """Read `count` bytes, or up to the end."""
     while count > 0 and (data := sock.recv(count)):
         count -= len(data)
 
@@ -79,7 +79,7 @@ def udp(target: str, port: int, sport: int, size: int, options: Sequence[tuple[i
 
 
 def ping(target: str, identifier: int, count: int = 1) -> None:
-    """Echo requests, each answered before the next."""
+    """Send echo requests, each after the answer to the last."""
     six = ":" in target
     protocol = socket.IPPROTO_ICMPV6 if six else socket.IPPROTO_ICMP
     with within("client", lambda: socket.socket(_family(target), socket.SOCK_RAW, protocol)) as raw:
@@ -92,14 +92,14 @@ def ping(target: str, identifier: int, count: int = 1) -> None:
 
 
 def _echo(kind: int, body: bytes, summed: bool) -> bytes:
-    """RFC 792; the kernel itself fills in ICMPv6's checksum."""
+    """Return an ICMP message (RFC 792); the kernel itself fills in ICMPv6's checksum."""
     total = sum(struct.unpack(f"!{len(body) // 2}H", body)) + (kind << 8)
     total = (total >> 16) + (total & 0xFFFF)
     total = (total >> 16) + (total & 0xFFFF)
     return struct.pack("!BBH", kind, 0, ~total & 0xFFFF if summed else 0) + body
 
 
-def refused(target: str, port: int, sport: int, error: int, size: int = 32, hops: int = 64) -> None:
+def expect_error(target: str, port: int, sport: int, error: int, size: int = 32, hops: int = 64) -> None:
     """Send a datagram from the client, unfragmented, that an ICMP error answers: `error` is its errno."""
     six = ":" in target
     level = socket.IPPROTO_IPV6 if six else socket.IPPROTO_IP
@@ -124,7 +124,7 @@ def extension_headers(target: str, port: int, sport: int) -> None:
 
 
 def scan(opened: Sequence[int], silent: Sequence[int], others: Sequence[int], sport: int) -> None:
-    """SYNs to all these ports of the server; over when each but the silent ones has accepted or refused."""
+    """Send SYNs to all these ports of the server; return when each but the silent ones has accepted or refused."""
     listeners = [bound("server", socket.SOCK_STREAM, SERVER, port) for port in opened]
     for listener in listeners:
         listener.listen()
@@ -148,7 +148,7 @@ def scan(opened: Sequence[int], silent: Sequence[int], others: Sequence[int], sp
         sock.close()
 
 
-def datagrams(netns: str, target: str, ports: Sequence[int], size: int) -> None:
+def send_unanswered(netns: str, target: str, ports: Sequence[int], size: int) -> None:
     """Send a datagram to each port and expect no answer."""
     with within(netns, lambda: socket.socket(_family(target), socket.SOCK_DGRAM)) as sock:
         for port in ports:

@@ -1,4 +1,4 @@
-"""The recordings in captures/: what each shows, the namespaces it is made in, and the traffic that passes."""
+"""The recordings in captures/: the purpose of each, its namespaces, and its traffic."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nettop.labs import gateways as lab
-from nettop.labs import isolation, traffic
+from nettop.labs import gateways, isolation, traffic
 from tests.captures import probes, topology
 from tests.captures.topology import SERVER, SERVER6, inside
 
 Argv = tuple[str, ...]
 
-LIVELY_SECONDS = 9.0
+TRAFFIC_SECONDS = 9.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ class Scenario:
     build: Callable[[], None]
     pass_traffic: Callable[[], None]  # returns when all of it has passed
     record: Argv  # options of `nettop record`
-    expect: tuple[Argv, ...]  # nettop commands whose output on the recording is what it must decode to
+    expect: tuple[Argv, ...]  # nettop commands whose output on the recording is compared
 
 
 # -- the lab of `nettop demo` -----------------------------------------------------------------------------------------
@@ -42,12 +41,12 @@ _SHORT = tuple(
     for name, seconds in (("tcp_timeout_time_wait", 8), ("tcp_timeout_close", 8), ("udp_timeout", 6))
 )
 _BEGIN_END = "tcp[tcpflags] & (tcp-syn|tcp-fin|tcp-rst) != 0 or (ip6 and ip6[6] == 6 and ip6[53] & 7 != 0)"
-# What keeps the file small: of connections only how they begin and end, of the steady UDP stream nothing.
+# Keeps the file small: only the beginning and end of connections, nothing of the steady UDP stream.
 _LAB_FILTER = f"{_BEGIN_END} or icmp or (icmp6 and ip6[40] >= 128 and ip6[40] <= 129) or udp port 53 or udp port 4500"
 
 
 def _build_lab() -> None:
-    lab.build()
+    gateways.build()
     for netns in ("gw-a", "gw-b"):
         inside(netns, "sysctl", "-qw", *_SHORT)
     inside("lan-a", "sysctl", "-qew", "net.ipv4.tcp_syn_retries=1", "net.ipv4.tcp_syn_linear_timeouts=0")
@@ -55,13 +54,13 @@ def _build_lab() -> None:
 
 def _lab_traffic() -> None:
     """Run the lab's own traffic for a while; then stop its processes with their connections open."""
-    children = [_play(netns) for netns in traffic.ROLES]
-    threading.Event().wait(LIVELY_SECONDS)
+    children = [_start_role(netns) for netns in traffic.ROLES]
+    threading.Event().wait(TRAFFIC_SECONDS)
     for pid in children:
         os.kill(pid, signal.SIGSTOP)
 
 
-def _play(netns: str) -> int:
+def _start_role(netns: str) -> int:
     pid = os.fork()
     if pid:
         return pid
@@ -99,7 +98,7 @@ table ip6 edge {
 
 
 def _build_ipv6() -> None:
-    topology.row()
+    topology.build_row()
     inside("gateway", "nft", "-f", "-", text=_RULES_IPV6)
 
 
@@ -138,7 +137,7 @@ table ip edge {
 
 
 def _build_errors() -> None:
-    topology.row()
+    topology.build_row()
     inside("gateway", "nft", "-f", "-", text=_RULES_ERRORS)
     topology.run(["ip", "-n", "router", "link", "set", "eth1", "mtu", "1280"])
 
@@ -146,12 +145,12 @@ def _build_errors() -> None:
 def _errors() -> None:
     for target in (SERVER, SERVER6):
         probes.udp(target, 53, 40053, 48)
-        probes.refused(target, 9999, 40001, errno.ECONNREFUSED)
-        probes.refused(target, 33434, 40002, errno.EHOSTUNREACH, hops=2)
-        probes.refused(target, 33435, 40003, errno.EHOSTUNREACH, hops=1)
-        probes.refused(target, 5000, 40004, errno.EMSGSIZE, size=1400)
-    probes.refused(SERVER, 7777, 40005, errno.EHOSTUNREACH)
-    probes.refused(SERVER6, 7777, 40005, errno.EACCES)
+        probes.expect_error(target, 9999, 40001, errno.ECONNREFUSED)
+        probes.expect_error(target, 33434, 40002, errno.EHOSTUNREACH, hops=2)
+        probes.expect_error(target, 33435, 40003, errno.EHOSTUNREACH, hops=1)
+        probes.expect_error(target, 5000, 40004, errno.EMSGSIZE, size=1400)
+    probes.expect_error(SERVER, 7777, 40005, errno.EHOSTUNREACH)
+    probes.expect_error(SERVER6, 7777, 40005, errno.EACCES)
 
 
 # -- a port scan ------------------------------------------------------------------------------------------------------
@@ -177,7 +176,7 @@ _CLOSED = (*range(1, 65), 110, 111, 113, 143, 993, 995, 3306, 5432, 6379, 8080)
 
 
 def _build_scan() -> None:
-    topology.row()
+    topology.build_row()
     inside("gateway", "nft", "-f", "-", text=_RULES_SCAN)
 
 
@@ -235,27 +234,27 @@ _THREE_PORTS = (53, 53, 123, 5353, 4444, 9999, 9999, 9999)
 
 
 def _build_three() -> None:
-    topology.alone("host")
+    topology.add_namespace("host")
     inside("host", "sysctl", "-qw", *topology.ACCOUNTING)
     inside("host", "nft", "-f", "-", text=_NFT_THREE)
-    topology.rules("host", "iptables-nft", _IPTABLES_THREE)
-    topology.rules("host", "ip6tables-nft", _IP6TABLES_THREE)
-    topology.rules("host", "iptables-legacy", _LEGACY_THREE)
+    topology.add_rules("host", "iptables-nft", _IPTABLES_THREE)
+    topology.add_rules("host", "ip6tables-nft", _IP6TABLES_THREE)
+    topology.add_rules("host", "iptables-legacy", _LEGACY_THREE)
 
 
 def _three_traffic() -> None:
     for target in ("127.0.0.1", "::1"):
-        probes.datagrams("host", target, _THREE_PORTS, 100)
+        probes.send_unanswered("host", target, _THREE_PORTS, 100)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _on(*commands: str) -> tuple[Argv, ...]:
+def _commands(*commands: str) -> tuple[Argv, ...]:
     return tuple(tuple(shlex.split(command)) for command in commands)
 
 
-def _small(expression: str) -> Argv:
+def _small_capture(expression: str) -> Argv:
     return ("--snaplen", "96", "-f", expression, "--keyframe-seconds")
 
 
@@ -273,8 +272,8 @@ SCENARIOS = (
         "gw-a",
         _build_lab,
         _lab_traffic,
-        (*_small(_LAB_FILTER), "2.5"),
-        _on(
+        (*_small_capture(_LAB_FILTER), "2.5"),
+        _commands(
             "flows --json --sort age",
             "events --json --count 40",
             "rules --json",
@@ -291,8 +290,8 @@ SCENARIOS = (
         "gw-b",
         _build_lab,
         _lab_traffic,
-        (*_small(_LAB_FILTER), "5"),
-        _on("flows --json --sort age", "events --json --count 20", "rules --json", "counters --json"),
+        (*_small_capture(_LAB_FILTER), "5"),
+        _commands("flows --json --sort age", "events --json --count 20", "rules --json", "counters --json"),
     ),
     Scenario(
         "ipv6",
@@ -305,7 +304,7 @@ SCENARIOS = (
         _build_ipv6,
         _ipv6_traffic,
         ("--snaplen", "160", "-f", "ip6", "--keyframe-seconds", "2"),
-        _on("flows --json --sort age", "events --json", "rules --json", "read --json"),
+        _commands("flows --json --sort age", "events --json", "rules --json", "read --json"),
     ),
     Scenario(
         "icmp-errors",
@@ -319,7 +318,7 @@ SCENARIOS = (
         _build_errors,
         _errors,
         ("--snaplen", "160", "-f", "udp or icmp or (icmp6 and ip6[40] < 133)", "--keyframe-seconds", "2"),
-        _on("flows --json --sort age", "events --json", "rules --json", "read --json"),
+        _commands("flows --json --sort age", "events --json", "rules --json", "read --json"),
     ),
     Scenario(
         "port-scan",
@@ -331,8 +330,8 @@ SCENARIOS = (
         "gateway",
         _build_scan,
         _scan,
-        (*_small("tcp"), "3"),
-        _on(
+        (*_small_capture("tcp"), "3"),
+        _commands(
             "flows --json --sort age",
             "events --json",
             "rules --json",
@@ -349,7 +348,7 @@ SCENARIOS = (
         "host",
         _build_three,
         _three_traffic,
-        (*_small("icmp or icmp6"), "1"),
-        _on("rules --json", "counters --json", "read --json"),
+        (*_small_capture("icmp or icmp6"), "1"),
+        _commands("rules --json", "counters --json", "read --json"),
     ),
 )

@@ -1,4 +1,4 @@
-"""Namespaces in a row (client, gateway, router, server), built from argument lists, and things done inside them."""
+"""Namespaces in a row (client, gateway, router, server), built from argument lists, and calls inside them."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ _ROUTES = (
     *(("server", "default via 203.0.113.1"), ("server", "default via 2001:db8:3::1")),
 )
 _FORWARD = ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
-_EVERY_ERROR = ("net.ipv4.icmp_ratelimit=0", "net.ipv6.icmp.ratelimit=0")  # each packet gets its answer
+_NO_RATE_LIMITS = ("net.ipv4.icmp_ratelimit=0", "net.ipv6.icmp.ratelimit=0")  # each packet gets its answer
 ACCOUNTING = ("net.netfilter.nf_conntrack_acct=1", "net.netfilter.nf_conntrack_timestamp=1")
-# No flow expires before the recording ends: the same flows at each making.
-_LASTING = tuple(
+# No flow expires before the recording ends: each run records the same flows.
+_LONG_TIMEOUTS = tuple(
     f"net.netfilter.nf_conntrack_{name}=300"
     for name in ("tcp_timeout_close", "tcp_timeout_time_wait", "udp_timeout", "icmp_timeout", "icmpv6_timeout")
 )
@@ -50,12 +50,12 @@ _LASTING = tuple(
 def run(argv: Sequence[str], text: str | None = None) -> str:
     """Return the output of a command; NettopError when it fails."""
     try:
-        done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=60, check=False)
+        result = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=60, check=False)
     except FileNotFoundError:
         raise NettopError(f"{argv[0]} is missing", "./dev captures installs it") from None
-    if done.returncode:
-        raise NettopError(f"{' '.join(argv)} failed", done.stderr.strip()[-300:])
-    return done.stdout
+    if result.returncode:
+        raise NettopError(f"{' '.join(argv)} failed", result.stderr.strip()[-300:])
+    return result.stdout
 
 
 def inside(netns: str, *argv: str, text: str | None = None) -> str:
@@ -83,37 +83,37 @@ def within(netns: str, make: Callable[[], T]) -> T:
     return made[0]
 
 
-def rules(netns: str, tool: str, lines: str) -> None:
-    """One iptables command a line, without the tool's name."""
+def add_rules(netns: str, tool: str, lines: str) -> None:
+    """Run one iptables command for each line, given without the tool's name."""
     for line in lines.strip().splitlines():
         inside(netns, tool, *line.split())
 
 
-def alone(netns: str) -> None:
-    """One namespace with loopback only."""
+def add_namespace(netns: str) -> None:
+    """Add one namespace with loopback only."""
     run(["ip", "netns", "add", netns])
     run(["ip", "-n", netns, "link", "set", "lo", "up"])
 
 
-def row() -> None:
-    """Make four namespaces, linked and routed; the gateway counts and stamps its flows."""
+def build_row() -> None:
+    """Make four namespaces, linked and routed; the gateway counts its flows and gives them timestamps."""
     for netns in ("client", "gateway", "router", "server"):
-        alone(netns)
-    for one, other in _LINKS:
-        _pair(one, other)
+        add_namespace(netns)
+    for end, other_end in _LINKS:
+        _pair(end, other_end)
     for netns, route in _ROUTES:
         run(["ip", "-n", netns, "route", "add", *route.split()])
     for netns in ("gateway", "router"):
         inside(netns, "sysctl", "-qw", *_FORWARD)
     for netns in ("gateway", "router", "server"):
-        inside(netns, "sysctl", "-qw", *_EVERY_ERROR)
-    inside("gateway", "sysctl", "-qw", *ACCOUNTING, *_LASTING)
+        inside(netns, "sysctl", "-qw", *_NO_RATE_LIMITS)
+    inside("gateway", "sysctl", "-qw", *ACCOUNTING, *_LONG_TIMEOUTS)
 
 
-def _pair(one: tuple[str, ...], other: tuple[str, ...]) -> None:
-    far = ["name", other[1], "address", other[2], "netns", other[0]]
-    run(["ip", "-n", one[0], "link", "add", one[1], "address", one[2], "type", "veth", "peer", *far])
-    for netns, device, _, address, address6 in (one, other):
+def _pair(end: tuple[str, ...], other_end: tuple[str, ...]) -> None:
+    peer = ["name", other_end[1], "address", other_end[2], "netns", other_end[0]]
+    run(["ip", "-n", end[0], "link", "add", end[1], "address", end[2], "type", "veth", "peer", *peer])
+    for netns, device, _, address, address6 in (end, other_end):
         run(["ip", "-n", netns, "addr", "add", address, "dev", device])
         run(["ip", "-n", netns, "addr", "add", address6, "dev", device, "nodad"])
         run(["ip", "-n", netns, "link", "set", device, "up"])
