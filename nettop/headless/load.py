@@ -71,9 +71,9 @@ def live_engine(
         engine = Engine(live.netns.label)
         begin(live)
         while plumbing.alive():
-            if _apply(engine, plumbing.handoff.take(TAKE_S)[1], done):
+            if _apply(engine, plumbing.handoff.get(TAKE_S)[1], done):
                 return engine, time.time_ns(), complain(engine.ended)
-        while items := plumbing.handoff.take(0)[1]:
+        while items := plumbing.handoff.get(0)[1]:
             _apply(engine, items, done)
     return engine, time.time_ns(), complain(engine.ended)
 

@@ -101,7 +101,7 @@ def usual_devices(broker: Broker, netns: Netns) -> list[str]:
 
 def _begin(options: argparse.Namespace, live: LiveSources, rings: list[OpenRing]) -> None:
     live.run_rings(rings)
-    for feed in (feeds.EVENTS, *feeds.BESIDE, *feeds.SHOWN, feeds.TABLE):
+    for feed in (feeds.EVENTS, *feeds.EVERYWHERE, *feeds.SHOWN, feeds.TABLE):
         live.watch(feed, every_s=feed.recorded_s(options.keyframe_seconds))
 
 

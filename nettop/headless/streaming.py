@@ -135,14 +135,14 @@ def taken(
     any more, also while there is nothing to write.
     """
     while not stop.is_set() and plumbing.alive():
-        items = plumbing.handoff.take(stop.wait_s())[1]
+        items = plumbing.handoff.get(stop.wait_s())[1]
         yield items
         if not items and _nobody_reads():
             raise BrokenPipeError
     ending()
     finish(live, plumbing)
     plumbing.handoff.flush()
-    while items := plumbing.handoff.take(0)[1]:
+    while items := plumbing.handoff.get(0)[1]:
         yield items
 
 

@@ -1,4 +1,4 @@
-"""Feeds the models: each item goes through the decoder of its feed to the models that its row names."""
+"""The models of one run: each item goes through the decoder of its feed to the models of the feed's row."""
 
 from __future__ import annotations
 
@@ -40,24 +40,24 @@ _LAST_CODE = 0xFFFF  # columns hold codes of namespaces in 16 bits
 
 
 class Engine:
-    """Every model of one run. To be used from one thread; `apply` in the order of the streams.
+    """Every model of one run. To be used from one thread; `apply` gets items in the order of the streams.
 
-    `netns` is the label of the namespace whose rules are shown; None: the first one that a recording tells of.
-    `keep_events` is how many of the last events are kept.
+    `netns` is the label of the namespace whose rules are shown; None: the first one of a recording. The last
+    `keep_events` events are kept.
     """
 
     def __init__(self, netns: str | None = None, keep_events: int = KEEP_EVENTS) -> None:
         self.netns = netns or ""
-        self._adopts = netns is None
+        self._show_first_netns = netns is None
         self.strings = Strings()
         self.streams: dict[int, Stream] = {}
         self.labels: list[str] = []
-        self._codes: dict[str, int] = {}  # the places of labels: a recording may tell of 65,536
+        self._codes: dict[str, int] = {}  # indexes of labels: a recording may have 65,536
         self.sysctls = Sysctls(self._label)
         self.ended: deque[End] = deque(maxlen=_ENDINGS)  # the last streams that ended in an error
         self.ledger = Ledger()
         self.receive_filter: ReceiveFilter | None = None  # other flows and events are withheld from the models
-        self._joined = 0  # versions of what is joined to flows, when their table was told last
+        self._joins_version = 0  # the sum of the joined models' versions when the flow table's last grew
         self.events = EventLog(self.strings, self._label, self._stream_name, keep_events)
         self.routing = Routing()
         self.processes = Processes(self.routing)
@@ -86,7 +86,7 @@ class Engine:
             "packets": self.packets,
             "counters": self.counters,
         }
-        self.models: dict[str, Model] = {  # that the rows of pipeline.feeds name
+        self.models: dict[str, Model] = {  # by the names in pipeline.feeds
             "events": self.events,
             "flows": self.flows,
             "expectations": self.expectations,
@@ -99,7 +99,7 @@ class Engine:
         self._decoders: dict[tuple[int, str], Decode] = {}  # of a stream's feed
 
     def apply(self, item: Item, now_ns: int) -> None:
-        """Take one item. Never raises on what came from outside."""
+        """Apply one item. No input from outside raises an error."""
         self.ledger.take(item)
         if isinstance(item, StreamAdded):
             self._added(item, now_ns)
@@ -107,16 +107,16 @@ class Engine:
             if item.error:
                 self.ended.append(item)
         elif isinstance(item, Counters):
-            pass  # the ledger's alone
+            pass  # for the ledger only
         elif item.stream in self.streams:
             stream = self.streams[item.stream]
             if stream.kind is StreamKind.PACKETS:
                 self.packets.apply(item, now_ns)
             else:
-                self._feed(item, stream, now_ns)
+                self._apply_feed(item, stream, now_ns)
 
     def code(self, netns: str) -> int:
-        """The code that stands for a namespace in the models' columns; those that no longer fit share the last one."""
+        """Return the code of a namespace in the models' columns. Those beyond 16 bits share the last code."""
         code = self._codes.get(netns)
         if code is None:
             code = self._codes[netns] = min(len(self.labels), _LAST_CODE)
@@ -125,11 +125,11 @@ class Engine:
         return code
 
     def snapshot(self, view: str, spec: ViewSpec, now_ns: int) -> Snapshot:
-        """The window of a view that spec describes."""
+        """Return the window of a view that spec describes."""
         return self.views[view].snapshot(spec, now_ns)
 
     def tick(self, now_ns: int) -> None:
-        """What is due by time: our own losses among the counters, what views hide or gave up in the ledger."""
+        """Do what is due by time: bring the ledger, the counters that show it, packets, rates and names up to date."""
         streams = self.streams.values()
         book_packets(self.ledger, self.packets.store, [s.id for s in streams if s.kind is StreamKind.PACKETS])
         events = [(s.id, self.code(s.netns)) for s in streams if _has_events(feed_of(s))]
@@ -138,22 +138,22 @@ class Engine:
         self.packets.store.settle(now_ns - HOLD_NS)
         self.meter.tick(now_ns)
         self.names.collect()
-        self._tell_flows()
+        self._update_flows()
 
     def due(self) -> bool:
-        """Whether the next tick must come soon, though nothing arrives: packets wait, or answers are awaited."""
+        """Return whether the next tick must come soon without new items: packets or answers are pending."""
         return self.names.awaited or self.meter.measuring or self.packets.store.waiting
 
-    def _tell_flows(self) -> None:
-        """What is joined to flows changed: so does what their table shows."""
+    def _update_flows(self) -> None:
+        """Raise the version of the flow table if what is joined to flows has changed."""
         joins = (self.routing, self.processes, self.meter, self.names, self.expectations)
-        joined = sum(join.version for join in joins)
-        if joined != self._joined:
-            self._joined = joined
+        version = sum(join.version for join in joins)
+        if version != self._joins_version:
+            self._joins_version = version
             self.flows.version += 1
 
     def show_namespaces(self, labels: Sequence[str]) -> None:
-        """Flows of these namespaces are to come; where they are several, their tables say which."""
+        """Prepare for flows of these namespaces. If there are several, the tables get a column for them."""
         for label in labels:
             self.code(label)
         if len(labels) > 1:
@@ -168,7 +168,7 @@ class Engine:
             self.forget(label)
 
     def forget(self, netns: str) -> None:
-        """No flow of this namespace is known any more."""
+        """Remove every flow and expectation of this namespace."""
         self.flows.forget(self.code(netns))
         self.expectations.forget(self.code(netns))
 
@@ -178,7 +178,7 @@ class Engine:
         packets.store.on_columns = self.meter.take
 
     def close(self) -> None:
-        """Let go of the files that packets are read from, and ask for no more names."""
+        """Close the files that packets are read from, and end the resolver."""
         self.packets.close()
         self.names.close()
 
@@ -192,26 +192,26 @@ class Engine:
         stream = item.stream
         self.streams[stream.id] = stream
         self.code(stream.netns)
-        if self._adopts and stream.kind is not StreamKind.PACKETS:
+        if self._show_first_netns and stream.kind is not StreamKind.PACKETS:
             self.netns = stream.netns
             self.rulesets.show(stream.netns)
-            self._adopts = False
+            self._show_first_netns = False
         if stream.kind is StreamKind.PACKETS:
             if not stream.file:
                 self.meter.forget()  # another capture begins
             self.packets.apply(item, now_ns)
 
-    def _feed(self, item: Batch | Gap | DumpMark | Text, stream: Stream, now_ns: int) -> None:
+    def _apply_feed(self, item: Batch | Gap | DumpMark | Text, stream: Stream, now_ns: int) -> None:
         feed = feed_of(stream, item)
         if feed is None:
             return
-        taken = self._decoded(feed, item, stream) if isinstance(item, (Batch, Text)) else item
+        decoded_item = self._decoded(feed, item, stream) if isinstance(item, (Batch, Text)) else item
         code = self.code(stream.netns)
-        if self.receive_filter is not None and feed.flows and isinstance(taken, Decoded):
-            taken, withheld = self.receive_filter.select(taken, now_ns, self.strings, self._label)
+        if self.receive_filter is not None and feed.flows and isinstance(decoded_item, Decoded):
+            decoded_item, withheld = self.receive_filter.select(decoded_item, now_ns, self.strings, self._label)
             self.ledger.withhold(stream.id, withheld)
         for name in feed.models:
-            self.models[name].apply(taken, code, now_ns)
+            self.models[name].apply(decoded_item, code, now_ns)
 
     def _decoded(self, feed: Feed, item: Batch | Text, stream: Stream) -> Any:
         if feed.decoder is None:
@@ -221,8 +221,8 @@ class Engine:
             decoder = self._decoders[stream.id, feed.name] = feed.decoder(self.strings)
         decoded = decoder(item)
         if isinstance(item, Batch):
-            bad = self.events.unreadable(item, decoded) if _has_events(feed) else decoded.errors.records()
-            self.ledger.spoil(stream.id, bad)
+            unreadable = self.events.unreadable(item, decoded) if _has_events(feed) else decoded.errors.records()
+            self.ledger.spoil(stream.id, unreadable)
         return decoded
 
 

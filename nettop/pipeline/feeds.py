@@ -1,4 +1,4 @@
-"""The table of feeds: a row a stream, from the request that reads it to the models that it feeds."""
+"""The table of feeds: one row for each stream, from the requests that read it to the models that it feeds."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from nettop.sources.netlink import commits
 from nettop.sources.nft_sets import SETS, NftSetDump
 
 EVENT_RCVBUF = 128 << 20  # bytes: a second and more of 100,000 conntrack events/s
-OFTEN_S = 10.0  # how often a recording keeps what counts, and how often what nobody looks at is read
+OFTEN_S = 10.0  # period of counters in a recording, and of feeds that no visible view shows
 
-Decode = Callable[[Any], Any]  # of a Batch, or of a Text: what the models of the feed take
+Decode = Callable[[Any], Any]  # of a Batch or a Text, into an item for the models of the feed
 
 
 class Pace(Enum):
-    """How often a recording does something."""
+    """How often a recording reads or keeps a feed."""
 
     EACH = "each time that it is read"
     OFTEN = "every OFTEN_S, or at the pace of keyframes where that is faster"
@@ -44,50 +44,52 @@ class Pace(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """How one stream of a namespace is read, decoded, recorded, and which models take it.
+    """How one stream of a namespace is read, decoded and recorded, and which models apply it.
 
-    With `rounds` it is a source of dumps, with `groups` one of events, with `texts` one of snapshots of text.
+    `rounds` make it a source of dumps, `groups` one of events, `texts` one of text snapshots.
     """
 
     name: str  # of its thread, and in `wakes`
     stream: str = "text"  # Stream.name, in recordings too
     family: int = NETLINK_NETFILTER
-    rounds: tuple[Round, ...] = ()  # at the start and when poked …
-    polled: tuple[Round, ...] = ()  # … and by time; (): all of them
-    groups: tuple[int, ...] = ()  # that its socket joins
-    rcvbuf: int = 8 << 20  # of that socket, in bytes
+    rounds: tuple[Round, ...] = ()  # dumps at the start and when poked
+    polled: tuple[Round, ...] = ()  # dumps by time; (): all rounds
+    groups: tuple[int, ...] = ()  # multicast groups that its socket joins
+    rcvbuf: int = 8 << 20  # receive buffer of that socket, bytes
     texts: tuple[TextKind, ...] = ()
     every_s: float | None = None  # None: only at the start and when poked
-    shown_in: frozenset[str] = frozenset()  # views that show it ("flows/detail": one row); none: always read
-    unseen_s: float | None = None  # instead of `every_s` while none of these is on the screen, nor is it recorded …
-    glance: tuple[Round, ...] = ()  # … and what is asked for then; (): the same
-    share: float | None = None  # of a core: what reading it may cost at most
+    shown_in: frozenset[str] = (
+        frozenset()
+    )  # views that show it ("flows/detail": one row); none: `every_s` always applies
+    unseen_s: float | None = None  # instead of `every_s` while no such view is visible and nothing is recorded
+    unseen_rounds: tuple[Round, ...] = ()  # the rounds of that; (): the same
+    share: float | None = None  # of a core: the limit for reading it
     source: type[DumpSource] = DumpSource
-    decoder: Callable[[Strings], Decode] | None = None  # None: models take the item itself
-    models: tuple[str, ...] = ()  # that take it, in this order: keys of Engine.models
-    flows: bool = False  # its rows are flows: one that is not watched is withheld from the models
-    announces: Callable[[Batch], bool] | None = None  # says of a batch of events that something changed
-    wakes: tuple[str, ...] = ()  # feeds that are read again after a change or a loss
-    rest_s: float = 0.0  # the least pause between two changes that it passes on
-    recorded: Pace = Pace.EACH  # how often a recording has it read: EACH as often as `every_s` says
-    kept: Pace = Pace.EACH  # how often a recording keeps what was polled
+    decoder: Callable[[Strings], Decode] | None = None  # None: models apply the item itself
+    models: tuple[str, ...] = ()  # in the order of applying: keys of Engine.models
+    flows: bool = False  # its rows are flows, to which the receive filter applies
+    announces: Callable[[Batch], bool] | None = None  # whether a batch of events announces a change
+    wakes: tuple[str, ...] = ()  # feeds to read again after a change or a loss
+    rest_s: float = 0.0  # the shortest time between two changes that it reports
+    recorded: Pace = Pace.EACH  # how often a recording reads it; EACH: `every_s`
+    keep_pace: Pace = Pace.EACH  # how often a recording keeps a dump
 
     def kinds(self) -> Iterable[str]:
-        """What is read by time: each DumpMark.what or TextKind's value."""
-        return (*(asked.what for asked in self.polled or self.rounds), *(text.value for text in self.texts))
+        """Return the kinds of dumps and texts that it reads by time: DumpMark.what or a TextKind's value."""
+        return (*(one.what for one in self.polled or self.rounds), *(text.value for text in self.texts))
 
     def recorded_s(self, keyframe_s: float) -> float | None:
-        """How often a recording with such keyframes has it read, in seconds."""
+        """Return the seconds between two reads for a recording with keyframes every `keyframe_s`."""
         return self.every_s if self.recorded is Pace.EACH else pace_s(self.recorded, keyframe_s)
 
-    def polling(self, looked_at: Collection[str], recorded: bool) -> tuple[float | None, tuple[Round, ...]]:
-        """How often it is read, in seconds, and the rounds of that, while these views are on the screen."""
-        if recorded or not self.shown_in or not self.shown_in.isdisjoint(looked_at):
+    def polling(self, visible: Collection[str], recorded: bool) -> tuple[float | None, tuple[Round, ...]]:
+        """Return the seconds between two reads, and their rounds, while these views are visible."""
+        if recorded or not self.shown_in or not self.shown_in.isdisjoint(visible):
             return self.every_s, self.polled or self.rounds
-        return self.unseen_s, self.glance or self.polled or self.rounds
+        return self.unseen_s, self.unseen_rounds or self.polled or self.rounds
 
     def new_stream(self, number: int, netns: str) -> Stream:
-        """The stream of this feed in a namespace."""
+        """Return the stream of this feed in a namespace."""
         kind = StreamKind.TEXT if self.texts else StreamKind.NETLINK
         return Stream(number, kind, self.stream, netns, netlink_family=self.family)
 
@@ -99,13 +101,13 @@ class Feed:
         seq: Counter64,
         dump_filter: DumpFilter | None = None,
     ) -> DumpSource:
-        """Return the source of this feed's dumps, limited by `dump_filter`. `every_s` None: each once."""
+        """Return the source of this feed's dumps, limited by `dump_filter`. `every_s` None: one turn."""
         rounds = self.rounds if dump_filter is None else tuple(one.filtered(dump_filter) for one in self.rounds)
         return self.source(stream, broker, sock, seq, rounds, self.every_s, self.polled or rounds, self.share)
 
 
 def pace_s(pace: Pace, keyframe_s: float) -> float:
-    """How often a recording with such keyframes does what has this pace, in seconds; 0: each time."""
+    """Return the seconds of a pace in a recording with keyframes every `keyframe_s`; 0: each time."""
     return {Pace.EACH: 0.0, Pace.OFTEN: min(keyframe_s, OFTEN_S), Pace.KEYFRAME: keyframe_s}[pace]
 
 
@@ -119,9 +121,8 @@ EVENTS = Feed(
     flows=True,
     wakes=("conntrack",),
 )
-# Complete when no message says NLM_F_DUMP_INTR, nothing was lost, the hash had as many buckets after as before (the
-# kernel does not tell of a resize, and two thirds of the flows may be missing then), and about as many flows came as
-# the kernel counts.
+# A dump is complete if no message has NLM_F_DUMP_INTR, nothing was lost, the hash was not resized (the kernel does not
+# report it, and two thirds of the flows may then be missing), and about as many flows came as the kernel counts.
 TABLE = Feed(
     "conntrack",
     "conntrack-dump",
@@ -139,16 +140,16 @@ TABLE = Feed(
     models=("flows",),
     flows=True,
     recorded=Pace.KEYFRAME,
-    kept=Pace.KEYFRAME,
+    keep_pace=Pace.KEYFRAME,
 )
 EXPECTATIONS = Feed(
     "expect",
     "expect",
     rounds=(Round("expect", (ReadRequest.EXPECT_DUMP,)),),
-    every_s=2.0,  # those of flows older than any listener come in no other way
+    every_s=2.0,  # no event reports those of flows that are older than the listener
     shown_in=frozenset({"flows/detail"}),
     unseen_s=OFTEN_S,
-    share=0.005,  # an empty table costs 0.3 ms, broker and all
+    share=0.005,  # an empty table costs 0.3 ms, with the broker
     decoder=ConntrackDecoder,
     models=("expectations",),
     recorded=Pace.KEYFRAME,
@@ -162,7 +163,7 @@ STATISTICS = Feed(
     every_s=1.0,
     shown_in=frozenset({"counters"}),
     unseen_s=1.0,
-    glance=(Round("ctstats", (ReadRequest.CONNTRACK_STATS,)),),  # the use of the table, which the header shows
+    unseen_rounds=(Round("ctstats", (ReadRequest.CONNTRACK_STATS,)),),  # the header shows how full the table is
     share=SHARE,
     decoder=lambda strings: decode_ctstats,
     models=("counters",),
@@ -183,11 +184,11 @@ ROUTES = Feed(
         Round("addresses", (ReadRequest.RTNL_ADDRESSES,)),
         Round("routes", (ReadRequest.RTNL_ROUTES,)),
     ),
-    every_s=30.0,  # without a change that we heard of
+    every_s=30.0,  # without an event
     share=SHARE,
     decoder=lambda strings: decode_rtnetlink,
     models=("routing",),
-    kept=Pace.KEYFRAME,
+    keep_pace=Pace.KEYFRAME,
 )
 ROUTE_EVENTS = Feed(
     "route-events",
@@ -201,11 +202,11 @@ ROUTE_EVENTS = Feed(
 PROCESSES = Feed(
     "processes",
     texts=(TextKind.PROCESSES,),
-    every_s=30.0,  # while nobody looks at them
-    share=0.02,  # the broker looks through every process's descriptors
+    every_s=30.0,  # more often if the model requests it
+    share=0.02,  # the broker reads the descriptors of every process
     models=("processes",),
     recorded=Pace.OFTEN,
-    kept=Pace.OFTEN,
+    keep_pace=Pace.OFTEN,
 )
 NFT_EVENTS = Feed(
     "nft-events",
@@ -218,14 +219,14 @@ NFT_EVENTS = Feed(
 )
 _CHAINS, _RULES = Round("nft-chains", (ReadRequest.NFT_CHAINS,)), Round("nft-rules", (ReadRequest.NFT_RULES,))
 _OBJECTS = Round("nft-objects", (ReadRequest.NFT_OBJECTS,))
-# Each named object becomes a value and a row downstream (10,000 are 1 MB, 50 to 200 ms): by the thousand they are
-# polled more seldom than the rest, for at most 2 % of a core at 100 ns a byte.
+# Each named object becomes a value and a row (10,000 are 1 MB, 50 to 200 ms). Thousands of them are polled less often
+# than the rest: at most 2 % of a core at 100 ns a byte.
 _FEW_OBJECTS = replace(_OBJECTS, rest_ns_a_byte=5_000)
 NFT = Feed(
     "nft",
     "nft",
     rounds=(Round("nft-tables", (ReadRequest.NFT_TABLES,)), _CHAINS, _RULES, _FEW_OBJECTS),
-    polled=(_CHAINS, _RULES, _FEW_OBJECTS),  # chains count too: a base chain's policy
+    polled=(_CHAINS, _RULES, _FEW_OBJECTS),  # chains too: the policy of a base chain has a counter
     every_s=1.0,
     shown_in=frozenset({"chains", "rules", "counters"}),
     unseen_s=OFTEN_S,
@@ -233,9 +234,9 @@ NFT = Feed(
     decoder=lambda strings: NftDecoder(),
     models=("counters", "rulesets"),
     recorded=Pace.OFTEN,
-    kept=Pace.OFTEN,
+    keep_pace=Pace.OFTEN,
 )
-OBJECTS = replace(NFT, rounds=(_OBJECTS,), polled=())  # for who wants no rules
+OBJECTS = replace(NFT, rounds=(_OBJECTS,), polled=())  # without the rules
 RULE_TEXTS = Feed(
     "texts",
     texts=(
@@ -247,7 +248,7 @@ RULE_TEXTS = Feed(
     ),
     models=("rulesets",),
 )
-# The counters of legacy tables come in no other way. To be read where there are such tables.
+# The only way to the counters of legacy tables; read where there are such tables.
 LEGACY_TEXTS = Feed(
     "legacy",
     texts=(TextKind.IPTABLES_LEGACY_SAVE, TextKind.IP6TABLES_LEGACY_SAVE),
@@ -270,7 +271,7 @@ NFT_SETS = Feed(
     models=("counters",),
     recorded=Pace.OFTEN,
 )
-# A kernel without nfacct refuses each time: nothing is shown then, and nothing is lost.
+# A kernel without nfacct refuses each request: then nothing is shown, and nothing counts as lost.
 NFACCT = Feed(
     "nfacct",
     "nfacct",
@@ -278,7 +279,7 @@ NFACCT = Feed(
     every_s=2.0,
     shown_in=frozenset({"counters"}),
     unseen_s=OFTEN_S,
-    share=0.005,  # a host has few of these, and where it has many they may be older
+    share=0.005,  # a host has few of these; many are read less often
     decoder=lambda strings: decode_nfacct,
     models=("counters",),
     recorded=Pace.OFTEN,
@@ -292,21 +293,28 @@ NET_STATISTICS = Feed(
     decoder=lambda strings: lambda text: decode_net_statistics(text.body, text.ts_ns),
     models=("counters",),
     recorded=Pace.OFTEN,
-    kept=Pace.OFTEN,
+    keep_pace=Pace.OFTEN,
 )
 
 CONNTRACK = (EVENTS, TABLE)
-BESIDE = (EXPECTATIONS, STATISTICS, SYSCTLS, ROUTES, ROUTE_EVENTS, PROCESSES)  # of every namespace that is watched
+EVERYWHERE = (
+    EXPECTATIONS,
+    STATISTICS,
+    SYSCTLS,
+    ROUTES,
+    ROUTE_EVENTS,
+    PROCESSES,
+)  # of every watched namespace, with CONNTRACK
 RULES = (NFT_EVENTS, NFT, RULE_TEXTS)
 COUNTING = (NFT_SETS, NFACCT, NET_STATISTICS)
-SHOWN = (*RULES, *COUNTING)  # of the namespace shown only
-FEEDS = (*CONNTRACK, *BESIDE, *SHOWN, LEGACY_TEXTS)
-KEYFRAMES = (TABLE, NFT, RULE_TEXTS, SYSCTLS, ROUTES, PROCESSES)  # that a recording begins with
+SHOWN = (*RULES, *COUNTING)  # of the shown namespace only
+FEEDS = (*CONNTRACK, *EVERYWHERE, *SHOWN, LEGACY_TEXTS)
+KEYFRAMES = (TABLE, NFT, RULE_TEXTS, SYSCTLS, ROUTES, PROCESSES)  # read at the start of a recording
 
 _OF_STREAM = {feed.stream: feed for feed in FEEDS if not feed.texts}
 _OF_TEXT = {text: feed for feed in FEEDS for text in feed.texts}
 
 
 def feed_of(stream: Stream, item: object = None) -> Feed | None:
-    """The feed of a stream (of its texts, that of the item); None where there is none."""
+    """Return the feed of a stream, or of the text `item`; None if there is none."""
     return _OF_TEXT[item.what] if isinstance(item, Text) else _OF_STREAM.get(stream.name)

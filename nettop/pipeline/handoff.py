@@ -1,4 +1,4 @@
-"""The bounded hand-off from source threads to one consumer. What does not fit is counted and becomes a Gap."""
+"""The bounded hand-off from source threads to one consumer. Records that do not fit are counted in a Gap."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Call = Callable[[], None]
 
 @dataclass(slots=True)
 class _Dropped:
-    """Records of one stream that did not fit, since the last item of it that did."""
+    """Records of one stream that did not fit since its last item that did."""
 
     seq: int
     lost: int
@@ -24,12 +24,12 @@ class _Dropped:
 
 
 def _weight(item: Item) -> int:
-    """Bytes an item keeps alive: its buffer and its columns."""
+    """Return the bytes that an item occupies: its buffer and its columns."""
     return len(item.buf) + 32 * len(item) if isinstance(item, Batch) else 256
 
 
 def _records(batch: Batch) -> int:
-    """Records that count as lost: everything but our own requests."""
+    """Return the number of records that would count as lost: all but our own requests."""
     if isinstance(batch.meta, NetlinkMeta):
         return len(batch) - int(batch.meta.outgoing.sum())
     return len(batch)
@@ -38,9 +38,9 @@ def _records(batch: Batch) -> int:
 class Handoff:
     """Items and calls for one consumer thread. Sources that can wait do; others lose batches beyond `limit` bytes.
 
-    Nothing is lost silently: before the next item of a stream that dropped, a Gap with the exact count is put.
-    Those that wait fill an eighth of it at most: a dump must never be why events are lost, nor a file that is read
-    faster than shown why memory is full (280 instead of 140 MB for a million packets).
+    Nothing is lost silently: the next item of a stream with dropped batches follows a Gap with the exact count.
+    Sources that wait fill an eighth of the limit at most: a dump must not make events get lost, and a file must not
+    fill memory because it is read faster than shown (280 instead of 140 MB for a million packets).
     """
 
     def __init__(self, limit: int, reason: GapReason = GapReason.QUEUE) -> None:
@@ -59,61 +59,61 @@ class Handoff:
     def put(self, items: Iterable[Item], wait: bool) -> None:
         """Add items in order. With `wait`, block while the hand-off is full; without, drop batches and count them.
 
-        The consumer is not woken for the beginning of a dump: its answers follow at once.
+        The begin mark of a dump does not wake the consumer: its answers follow at once.
         """
-        news = False
+        wake = False
         with self._filled:
             for item in items:
                 while wait and self._bytes > self._wait_above and not self._closed:
-                    self._filled.notify()  # what this very call has put before may be all there is to take
+                    self._filled.notify()  # perhaps all its items are from this call
                     self._drained.wait()
                 if not wait and isinstance(item, Batch) and self._bytes > self._limit:
                     self._drop(item)
                 else:
                     self._add(item)
-                    news = news or not (isinstance(item, DumpMark) and item.begin)
-            if news:
+                    wake = wake or not (isinstance(item, DumpMark) and item.begin)
+            if wake:
                 self._filled.notify()
 
-    def call(self, what: Call) -> None:
-        """Run `what` on the consumer's thread, before the items that wait."""
+    def call(self, call: Call) -> None:
+        """Have the consumer's thread run `call` before its next items."""
         with self._filled:
-            self._calls.append(what)
+            self._calls.append(call)
             self._filled.notify()
 
-    def take(self, timeout: float | None, most: int = 64) -> tuple[list[Call], list[Item]]:
-        """Everything called and up to `most` items, as soon as there is one of either, or after `timeout` seconds."""
+    def get(self, timeout: float | None, max_items: int = 64) -> tuple[list[Call], list[Item]]:
+        """Return all calls and up to `max_items` items as soon as there is any, or after `timeout` seconds."""
         with self._filled:
             if not self._items and not self._calls and not self._closed:
                 self._filled.wait(timeout)
             calls = list(self._calls)
             items: list[Item] = []
             self._calls.clear()
-            while self._items and len(items) < most:
+            while self._items and len(items) < max_items:
                 item = self._items.popleft()
                 self._bytes -= _weight(item)
                 items.append(item)
             self._drained.notify_all()
             return calls, items
 
-    def called(self) -> bool:
-        """Whether a call waits: a consumer in the middle of its items answers it first."""
+    def has_calls(self) -> bool:
+        """Return whether a call is queued, which a consumer should run between two items."""
         return bool(self._calls)
 
-    def waiting(self) -> int:
-        """Records that wait to be taken: what the ledger calls in flight."""
+    def pending(self) -> int:
+        """Return the number of queued records."""
         with self._filled:
             return sum(_records(item) for item in self._items if isinstance(item, Batch))
 
     def close(self) -> None:
-        """Let every waiting thread go on; what is put from now on is kept but nobody blocks."""
+        """Wake every waiting thread. From now on items are still added, but put() does not block."""
         with self._filled:
             self._closed = True
             self._filled.notify_all()
             self._drained.notify_all()
 
     def flush(self) -> None:
-        """Put the Gaps of streams whose last batches were dropped and that have said nothing since."""
+        """Put the Gaps of streams that have sent no item since their last dropped batch."""
         with self._filled:
             for stream in list(self._dropped):
                 self._gap(stream)

@@ -1,4 +1,4 @@
-"""The threads of one run: sources put what they read, the recorder copies it, the consumer takes it."""
+"""The threads of one run: sources put items into the hand-off to the consumer, and the recorder gets a copy."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Tap = Callable[[list[Item]], list[Item]]
 
 
 class Plumbing:
-    """Owns the source threads, the hand-off and, while there is one, the recorder.
+    """Owns the source threads, the hand-off and, during a recording, the recorder.
 
-    `tap` may look at (and cut) what sources put, before anybody else: on their threads, one call at a time.
+    `tap` gets the items of sources first and may drop some: on their threads, one call at a time.
     """
 
     def __init__(
@@ -35,8 +35,8 @@ class Plumbing:
         self.handoff = Handoff(limit)
         self._tap = tap
         self._recorder: Recorder | None = None
-        self._lock = threading.Lock()  # of the tap, the recorder and what it must be told first, and the threads
-        self._streams: dict[int, StreamAdded] = {}  # of sources that run
+        self._lock = threading.Lock()  # of the tap, the recorder, the streams that it begins with, and the threads
+        self._streams: dict[int, StreamAdded] = {}  # of running sources
         self._threads: list[SourceThread] = []
         self._halted = False
 
@@ -46,15 +46,17 @@ class Plumbing:
         name: str,
         wait: bool = False,
         gather_ns: int = 0,
-        last_ns: int | None = None,
+        drain_ns: int | None = None,
         stream: int | None = None,
         listens: bool = True,
     ) -> SourceThread:
-        """Run a source on a thread of its own. `wait`: it may be held up by a slow consumer, and loses nothing.
+        """Run a source on a thread of its own. `wait`: a slow consumer delays it, so that it loses nothing.
 
         After halt() it is only closed, on that thread.
         """
-        thread = SourceThread(source, partial(self.put, wait=wait), self.seq, name, gather_ns, last_ns, stream, listens)
+        thread = SourceThread(
+            source, partial(self.put, wait=wait), self.seq, name, gather_ns, drain_ns, stream, listens
+        )
         with self._lock:
             self._threads = [t for t in self._threads if t.is_alive()] + [thread]
             if self._halted:
@@ -63,7 +65,7 @@ class Plumbing:
         return thread
 
     def put(self, items: list[Item], wait: bool) -> None:
-        """Tee to the recorder, then hand off."""
+        """Put items into the recorder and the hand-off."""
         with self._lock:
             if self._tap is not None:
                 items = self._tap(items)
@@ -78,23 +80,23 @@ class Plumbing:
         self.handoff.put(items, wait)
 
     def record(self, recorder: Recorder) -> None:
-        """Copy everything from now on to this recorder, beginning with the streams there are."""
+        """Copy everything from now on to this recorder, beginning with the running streams."""
         with self._lock:
             recorder.put(self._streams.values())
             self._recorder = recorder
 
     def stop_recording(self) -> Recorder | None:
-        """Copy nothing any more; the recorder that was, to be closed by the caller."""
+        """Stop copying and return the recorder, for the caller to close."""
         with self._lock:
             recorder, self._recorder = self._recorder, None
             return recorder
 
     def alive(self) -> bool:
-        """Whether any source still runs."""
+        """Return whether any source still runs."""
         return any(thread.is_alive() for thread in self._threads)
 
     def stop(self, threads: Iterable[SourceThread]) -> None:
-        """End these sources and wait for them; what they had put stays."""
+        """End these sources and wait for them. The items that they have put are kept."""
         threads = list(threads)
         for thread in threads:
             thread.stop()
@@ -106,7 +108,7 @@ class Plumbing:
                     self._streams.pop(thread.stream, None)
 
     def halt(self) -> None:
-        """Tell every source to end, and wait for none: whoever they wait for (the broker) can be closed then."""
+        """Stop every source without waiting, so that the caller can close the broker, which they may wait for."""
         with self._lock:
             self._halted = True
             threads = self._threads
@@ -115,7 +117,7 @@ class Plumbing:
             thread.stop()
 
     def close(self) -> None:
-        """End every source; nobody blocks in the hand-off any more."""
+        """End every source. From now on nothing blocks in the hand-off."""
         self.halt()
         self.stop(self._threads)
 

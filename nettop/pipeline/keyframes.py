@@ -1,4 +1,4 @@
-"""Which dumps a recording keeps: enough to begin anywhere, and all that events do not tell."""
+"""The choice of the dumps that a recording keeps: enough to start anywhere, and all that events do not report."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ from nettop.batch import Batch, DumpMark, Gap, Item, NetlinkMeta, StreamAdded, T
 from nettop.pipeline.feeds import FEEDS, pace_s
 
 KEYFRAME_EVERY_NS = 300_000_000_000  # of the conntrack table: a dump of 1M flows is 236 MB
-_EARLY = 10  # a dump may come this part of the period early: polls are never quite regular
+_EARLY = 10  # a dump may come early by this part of the period: polls are not quite regular
 
 
 class Keyframes:
-    """Of each stream and kind of dump the first is written, those asked for, and one every so often.
+    """Decides by stream and kind of dump: the first is written, those requested, and then one per period.
 
-    How often its row in pipeline.feeds says: what costs little always, what events announce also after a change or a
-    Gap among them.
+    The period is in the feed's row in pipeline.feeds; 0: each one is written. Dumps whose changes events announce are
+    also written after a change or a Gap among these events.
     """
 
     def __init__(self, every_ns: int = KEYFRAME_EVERY_NS) -> None:
-        periods = {kind: pace_s(feed.kept, every_ns / 1e9) for feed in FEEDS for kind in feed.kinds()}
+        periods = {kind: pace_s(feed.keep_pace, every_ns / 1e9) for feed in FEEDS for kind in feed.kinds()}
         self._every_ns = {kind: int(s * 1e9) - int(s * 1e9) // _EARLY for kind, s in periods.items()}
         self._wakes = {feed.stream: feed for feed in FEEDS if feed.wakes}
-        self._names: dict[int, tuple[str, str]] = {}  # stream → its name and namespace
+        self._names: dict[int, tuple[str, str]] = {}  # stream → name, namespace
         self._last: dict[tuple[int, str], int] = {}
-        self._open: dict[int, bool] = {}  # stream → whether the dump under way is written
+        self._open: dict[int, bool] = {}  # stream → whether its current dump is written
 
-    def ask(self) -> None:
+    def request(self) -> None:
         """Write the next dump of every kind."""
         self._last.clear()
 
-    def wanted(self, item: Item) -> bool:
-        """Whether the item belongs in the recording. To be asked of every item, in order."""
+    def includes(self, item: Item) -> bool:
+        """Return whether the item is written. To be called with every item, in order."""
         if isinstance(item, StreamAdded):
             self._names[item.stream.id] = item.stream.name, item.stream.netns
         elif isinstance(item, DumpMark):
@@ -45,7 +45,7 @@ class Keyframes:
         return True
 
     def _after(self, stream: int, loss: bool = False) -> None:
-        """After a loss or a change among events: the dumps that they wake and that begin from now on are written."""
+        """After a loss or a change among events, have the next dumps written that these events wake."""
         name, netns = self._names.get(stream, ("", ""))
         feed = self._wakes.get(name)
         if feed is not None and (loss or feed.announces is not None):
@@ -59,7 +59,7 @@ class Keyframes:
         if not mark.begin:
             written = self._open.pop(mark.stream, True)
             if written and not mark.complete:
-                self._last.pop(key, None)  # it reconciles nothing: the next one may
+                self._last.pop(key, None)  # it cannot reconcile a table: the next one may
             return written
         write = self._open[mark.stream] = self._due(key, mark.ts_ns)
         return write

@@ -1,4 +1,4 @@
-"""Books in the ledger what the views hide and what they have given up for room, by stream."""
+"""Booking of hidden and evicted records in the ledger, by stream."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nettop.model.packets.store import PacketStore
 
 
 def book_packets(ledger: Ledger, store: PacketStore, streams: Sequence[int]) -> None:
-    """The packets of these streams that the list's filter hides, and those evicted."""
+    """Book the packets of these streams that the display filter hides, and those evicted."""
     kept, shown = _packets(store)
     for stream in streams:
         missing = ledger.modelled(stream) - kept[stream]
@@ -24,7 +24,7 @@ def book_packets(ledger: Ledger, store: PacketStore, streams: Sequence[int]) -> 
 
 
 def _packets(store: PacketStore) -> tuple[Counter[int], Counter[int]]:
-    """By stream: how many packets are kept, and how many of them the filter lets through."""
+    """Return by stream the numbers of packets kept, and of those that match the display filter."""
     kept: Counter[int] = Counter()
     shown: Counter[int] = Counter()
     for block in store.segments:
@@ -41,9 +41,9 @@ def _packets(store: PacketStore) -> tuple[Counter[int], Counter[int]]:
 
 
 def book_events(ledger: Ledger, log: EventLog, streams: Sequence[tuple[int, int]]) -> None:
-    """The events of these streams (with their namespace's code), oldest first, evicted and hidden by the filter.
+    """Book the evicted and hidden events of these streams, given with their namespace's code, the oldest first.
 
-    Of one namespace's streams (a filtered one follows another) the older one's events made room first.
+    If a namespace has several streams (one for each receive filter), events of the older one were evicted first.
     """
     evicted, hidden = log.ring.evicted.copy(), log.hidden()
     for stream, code in streams:

@@ -1,4 +1,4 @@
-"""The live sources of one namespace: its feeds and its captures, started, poked and ended."""
+"""The live sources of one namespace: its feeds and its captures."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from nettop.sources.ring import PacketRing
 from nettop.sources.texts import TextSource
 
 MAX_SNAPLEN = 262_144
-_REST_OF_COST = 50  # changes that are passed on rest as many times as long as the dump they ask for last took
-RING_LAST_NS = 60_000_000  # a ring's open block is shown at the latest after 50 ms
+_REST_PER_COST = 50  # pause between two reported changes, in multiples of the cost of the dump that they cause
+RING_DRAIN_NS = 60_000_000  # a ring's open block is retired after at most 50 ms
 
 OpenRing = tuple[Stream, PacketRing]
 
@@ -34,20 +34,20 @@ class LiveSources:
         self.broker = broker
         self.netns = netns
         self._plumbing = plumbing
-        self._lock = threading.Lock()  # the model thread asks for legacy counters while the control thread may close
+        self._lock = threading.Lock()  # the model thread may add feeds while the control thread closes
         self._closed = False
         self._threads: list[SourceThread] = []
         self._captures: list[SourceThread] = []
-        self._named: dict[str, tuple[Feed, Source, SourceThread]] = {}  # by the name of their feed
-        self._paced: tuple[frozenset[str], bool] | None = None  # what pace() was called with, for all that runs
+        self._running: dict[str, tuple[Feed, Source, SourceThread]] = {}  # by the feed's name
+        self._paced: tuple[frozenset[str], bool] | None = None  # arguments of pace() that all sources have
 
     def watch(self, *watched: Feed, every_s: float | None = None, once: bool = False) -> None:
-        """Read these feeds: as often as their rows or `every_s` say, or each once, without the events.
+        """Read these feeds at the pace of their rows or every `every_s`; `once`: each dump and text once, no events.
 
-        Those that are read already go on as they do.
+        Feeds that are already running do not change.
         """
         for feed in watched:
-            if feed.name in self._named:
+            if feed.name in self._running:
                 continue
             row = feed if every_s is None else replace(feed, every_s=every_s)
             if row.texts:
@@ -58,21 +58,21 @@ class LiveSources:
                 self._events(row)
 
     def events(self, rcvbuf: int = feeds.EVENT_RCVBUF, program: bytes = b"") -> None:
-        """Conntrack events as they come; with a socket filter, those that it lets through."""
+        """Read conntrack events; with a socket filter `program`, those that it accepts."""
         self._events(replace(feeds.EVENTS, rcvbuf=rcvbuf), program)
 
     def table(self, feed: Feed = feeds.TABLE, dump_filter: DumpFilter | None = None) -> None:
-        """Dumps of the conntrack table, or of a part of it; `every_s` None: one, then the stream ends."""
+        """Dump the conntrack table, or a part of it; with the feed's `every_s` None once, then the stream ends."""
         self._dumps(feed, dump_filter)
 
     def capture(self, devices: Sequence[str], expression: str, snaplen: int = MAX_SNAPLEN) -> None:
-        """A packet ring on each device, with libpcap's filter in the kernel; replaces the capture that runs."""
+        """Capture on these devices, with libpcap's filter in the kernel, instead of a running capture."""
         rings = self.open_rings(devices, expression, snaplen)
         self.stop_capture()
         self.run_rings(rings)
 
     def open_rings(self, devices: Sequence[str], expression: str, snaplen: int = MAX_SNAPLEN) -> list[OpenRing]:
-        """Return the rings, filling already, to be given to run_rings or close_rings. On failure none is left open."""
+        """Return the open rings, for run_rings or close_rings; they already fill. On failure none is left open."""
         rings: list[OpenRing] = []
         try:
             for name in dict.fromkeys(devices):
@@ -95,10 +95,10 @@ class LiveSources:
         return rings
 
     def run_rings(self, rings: Sequence[OpenRing]) -> None:
-        """Read these rings from now on."""
+        """Start to read these rings."""
         for stream, ring in rings:
-            thread = self._plumbing.start(ring, f"ring-{stream.name}", last_ns=RING_LAST_NS, stream=stream.id)
-            self._keep_thread(self._captures, thread)
+            thread = self._plumbing.start(ring, f"ring-{stream.name}", drain_ns=RING_DRAIN_NS, stream=stream.id)
+            self._add_thread(self._captures, thread)
 
     def stop_capture(self) -> None:
         """End every ring."""
@@ -107,29 +107,29 @@ class LiveSources:
         self._plumbing.stop(captures)
 
     def stop(self, *stopped: Feed) -> None:
-        """End these feeds: others like them are to follow."""
+        """End these feeds, so that they can be started again."""
         with self._lock:
-            threads = [self._named.pop(feed.name)[2] for feed in stopped if feed.name in self._named]
+            threads = [self._running.pop(feed.name)[2] for feed in stopped if feed.name in self._running]
             self._threads = [thread for thread in self._threads if thread not in threads]
         self._plumbing.stop(threads)
 
     def poke(self, *poked: Feed) -> None:
-        """Read these feeds again now, those of them that are read here."""
+        """Read these feeds again now, if they are running."""
         for feed in poked:
             self._poke(feed.name)
 
-    def pace(self, looked_at: frozenset[str], recorded: bool) -> None:
-        """Poll as often as is right while these views are on the screen; what comes on it is read at once.
+    def pace(self, visible: frozenset[str], recorded: bool) -> None:
+        """Set the pace of every feed while these views are visible. A feed that becomes visible is read at once.
 
-        One call at a time.
+        To be called by one thread at a time.
         """
-        if self._paced == (looked_at, recorded):
+        if self._paced == (visible, recorded):
             return
-        before, self._paced = self._paced, (looked_at, recorded)
-        for feed, source, thread in list(self._named.values()):
+        before, self._paced = self._paced, (visible, recorded)
+        for feed, source, thread in list(self._running.values()):
             if not feed.shown_in:
                 continue
-            every_s, rounds = feed.polling(looked_at, recorded)
+            every_s, rounds = feed.polling(visible, recorded)
             if isinstance(source, DumpSource):
                 source.pace(every_s, rounds)
             elif isinstance(source, TextSource):
@@ -139,7 +139,7 @@ class LiveSources:
             thread.wake()
 
     def halt(self) -> None:
-        """Tell every source of this namespace to end, and wait for none; none begins any more. From any thread."""
+        """Stop every source of this namespace without waiting; none can start afterwards. From any thread."""
         with self._lock:
             self._closed = True
             for thread in (*self._threads, *self._captures):
@@ -157,60 +157,60 @@ class LiveSources:
     def _dumps(self, feed: Feed, dump_filter: DumpFilter | None = None) -> None:
         sock = self.broker.netlink_socket(self.netns, feed.family)
         stream = self._stream(feed)
-        self._asks(feed, feed.dump(stream, self.broker, sock, self._plumbing.seq, dump_filter), stream)
+        self._start_polling(feed, feed.dump(stream, self.broker, sock, self._plumbing.seq, dump_filter), stream)
 
     def _texts(self, feed: Feed, once: bool) -> None:
         stream, seq = self._stream(feed), self._plumbing.seq
         source = TextSource(stream, self.broker, self.netns, feed.texts, seq, feed.every_s, once, feed.share)
-        self._asks(feed, source, stream)
+        self._start_polling(feed, source, stream)
 
     def _events(self, feed: Feed, program: bytes = b"") -> None:
         sock = self.broker.netlink_socket(self.netns, feed.family, feed.groups, feed.rcvbuf, program)
         stream, seq = self._stream(feed), self._plumbing.seq
         source = NetlinkEvents(stream, sock, seq, feed.announces, lambda: self._wake(feed), lambda: self._rest(feed))
-        thread = self._plumbing.start(source, feed.name, gather_ns=EVENT_GATHER_NS, last_ns=0, stream=stream.id)
-        self._keep(feed, source, thread)
+        thread = self._plumbing.start(source, feed.name, gather_ns=EVENT_GATHER_NS, drain_ns=0, stream=stream.id)
+        self._add(feed, source, thread)
 
     def _wake(self, feed: Feed) -> None:
         for name in feed.wakes:
             self._poke(name)
 
     def _rest(self, feed: Feed) -> int:
-        """Return how long the changes of a feed are not passed on: a busy routing daemon must not keep us busy."""
+        """Return the ns between two reported changes of a feed: a busy routing daemon must not keep us busy."""
         if not feed.rest_s:
             return 0
-        woken = (self._named[name][1] for name in feed.wakes if name in self._named)
+        woken = (self._running[name][1] for name in feed.wakes if name in self._running)
         cost_ns = sum(source.cost_ns for source in woken if isinstance(source, DumpSource))
-        return max(int(feed.rest_s * 1e9), _REST_OF_COST * cost_ns)
+        return max(int(feed.rest_s * 1e9), _REST_PER_COST * cost_ns)
 
     def _stream(self, feed: Feed) -> Stream:
         return feed.new_stream(self._plumbing.stream_id(), self.netns.label)
 
-    def _asks(self, feed: Feed, source: DumpSource | TextSource, stream: Stream) -> None:
-        """Run a source that asks for what it reads, and can be poked."""
+    def _start_polling(self, feed: Feed, source: DumpSource | TextSource, stream: Stream) -> None:
+        """Run a source of dumps or texts, which can be poked."""
         thread = self._plumbing.start(source, feed.name, wait=True, stream=stream.id, listens=False)
-        self._keep(feed, source, thread)
+        self._add(feed, source, thread)
 
-    def _keep(self, feed: Feed, source: Source, thread: SourceThread) -> None:
-        self._named[feed.name] = feed, source, thread
+    def _add(self, feed: Feed, source: Source, thread: SourceThread) -> None:
+        self._running[feed.name] = feed, source, thread
         self._paced = None
-        self._keep_thread(self._threads, thread)
+        self._add_thread(self._threads, thread)
 
-    def _keep_thread(self, threads: list[SourceThread], thread: SourceThread) -> None:
+    def _add_thread(self, threads: list[SourceThread], thread: SourceThread) -> None:
         with self._lock:
             threads.append(thread)
             if self._closed:
                 thread.stop()
 
     def _poke(self, name: str) -> None:
-        if name in self._named:
-            _, source, thread = self._named[name]
+        if name in self._running:
+            _, source, thread = self._running[name]
             if isinstance(source, (DumpSource, TextSource)):
                 source.poke()
                 thread.wake()
 
 
 def close_rings(rings: Iterable[OpenRing]) -> None:
-    """Let go of rings that nobody reads."""
+    """Close rings that are not being read."""
     for _, ring in rings:
         ring.close()

@@ -1,4 +1,4 @@
-"""One thread a source: waits on its descriptor and its clock, reads, polls its losses, stops at once."""
+"""The thread of one source: it waits on the source's descriptor and clock, reads, and polls its losses."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from collections.abc import Callable
 from nettop.batch import Counter64, End, Item, Source
 from nettop.errors import NettopError
 
-READ_BYTES = 4 << 20  # about as much as one read() may return
+READ_BYTES = 4 << 20  # approximate limit of one read()
 LOSSES_EVERY_NS = 250_000_000
-LOSSES_FOR_NS = 2_000_000_000  # after the last read: what is lost makes the descriptor ready first
-_LONGEST_LAST_NS = 500_000_000  # a kernel that goes on bringing more must not keep us
+LOSSES_FOR_NS = 2_000_000_000  # after the last read: a later loss first makes the descriptor ready
+_MAX_DRAIN_NS = 500_000_000  # even if the kernel always has more
 
 Put = Callable[[list[Item]], None]
 
@@ -22,10 +22,10 @@ Put = Callable[[list[Item]], None]
 class SourceThread(threading.Thread):
     """Runs one source until it ends or stop() is called. Items go to `put`, in order; a failure is an End of `stream`.
 
-    `gather_ns` is how long a read waits for company after the last one: batches by time, not by item. `last_ns`: what
-    the kernel has at hand within this time when stop() comes is read still; None for a source that is left as it is.
-    `listens`: something may be lost at any time, so losses are polled by time, but for a descriptor at rest; else (it
-    asks for what it reads) only what a read was to bring.
+    `gather_ns` is the pause after a read, so that batches are made by time, not by item. `drain_ns`: after stop() the
+    source is read while the kernel has data within this time; None: it is not. `listens`: records may be lost at any
+    time, so losses are polled periodically until the descriptor has been quiet for LOSSES_FOR_NS; otherwise (a source
+    of answers) after each read.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class SourceThread(threading.Thread):
         seq: Counter64,
         name: str,
         gather_ns: int = 0,
-        last_ns: int | None = None,
+        drain_ns: int | None = None,
         stream: int | None = None,
         listens: bool = True,
     ) -> None:
@@ -45,7 +45,7 @@ class SourceThread(threading.Thread):
         self._put = put
         self._seq = seq
         self._gather_ns = gather_ns
-        self._last_ns = last_ns
+        self._drain_ns = drain_ns
         self._listens = listens
         self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._stopping = False
@@ -59,7 +59,7 @@ class SourceThread(threading.Thread):
                 os.eventfd_write(self._wakeup, 1)
 
     def stop(self) -> None:
-        """End the thread now, whatever it waits for."""
+        """End the thread now. A wait for data ends too."""
         self._stopping = True
         self.wake()
 
@@ -71,7 +71,7 @@ class SourceThread(threading.Thread):
             self._failed(str(error))
         except OSError as error:
             self._failed(f"{self.name}: {error.strerror}")
-        except Exception as error:  # a bug: the screen must stay whole, and say that this stream has ended
+        except Exception as error:  # a bug: the screen must stay intact and show that this stream has ended
             self._failed(f"{self.name}: internal error, please report it: {error!r}")
         finally:
             self._source.close()
@@ -79,10 +79,10 @@ class SourceThread(threading.Thread):
                 self._open = False
                 os.close(self._wakeup)
 
-    def _failed(self, why: str) -> None:
-        """Say that the stream has ended; once we were told to stop, failing is no news."""
+    def _failed(self, reason: str) -> None:
+        """Put the End of the stream. After stop() a failure is not reported."""
         if not self._stopping:
-            self._put([End(self.stream, self._seq.next(), error=why)])
+            self._put([End(self.stream, self._seq.next(), error=reason)])
 
     def _loop(self) -> None:
         next_losses, until = self._next_losses(), time.monotonic_ns() + LOSSES_FOR_NS
@@ -100,11 +100,11 @@ class SourceThread(threading.Thread):
                 self._poll_losses()
                 next_losses = self._next_losses() if time.monotonic_ns() < until else None
         if not ended:
-            self._read_last()
+            self._drain()
         self._poll_losses()
 
     def _read(self) -> bool:
-        """Put what there is; whether that was the End."""
+        """Read once and put the items. Return whether the source has ended."""
         items = self._source.read(READ_BYTES)
         ended = bool(items) and isinstance(items[-1], End)
         if not self._listens:
@@ -113,19 +113,19 @@ class SourceThread(threading.Thread):
             self._put(items)
         return ended
 
-    def _read_last(self) -> None:
-        """What has come to the kernel's buffer, but not to us, when we are told to stop."""
+    def _drain(self) -> None:
+        """Read what the kernel's buffer holds when stop() is called."""
         fd = self._source.fileno()
-        if self._last_ns is None or fd is None:
+        if self._drain_ns is None or fd is None:
             return
         poller = select.poll()
         poller.register(fd, select.POLLIN)
-        wait, until = self._last_ns // 1_000_000, time.monotonic_ns() + _LONGEST_LAST_NS
+        wait, until = self._drain_ns // 1_000_000, time.monotonic_ns() + _MAX_DRAIN_NS
         while poller.poll(wait) and not self._read() and time.monotonic_ns() < until:
             wait = 0
 
     def _wait(self, next_losses: int | None) -> bool:
-        """Whether the source has something to read: its descriptor is ready, or its time has come."""
+        """Wait. Return whether the source can be read: its descriptor is ready, or its time has come."""
         times = [at for at in (self._source.due_ns(), next_losses) if at is not None]
         poller = select.poll()
         poller.register(self._wakeup, select.POLLIN)
@@ -135,8 +135,8 @@ class SourceThread(threading.Thread):
         wait_ns = max(0, min(times) - time.monotonic_ns()) if times else None
         events = poller.poll(None if wait_ns is None else -(-wait_ns // 1_000_000))
         ready = False
-        for who, _ in events:
-            if who == self._wakeup:
+        for descriptor, _ in events:
+            if descriptor == self._wakeup:
                 os.eventfd_read(self._wakeup)
             else:
                 ready = True
@@ -144,7 +144,7 @@ class SourceThread(threading.Thread):
         return ready or (due is not None and due <= time.monotonic_ns())
 
     def _gather(self) -> None:
-        """Let the kernel's buffer fill for a moment, unless we are told to stop."""
+        """Let the kernel's buffer fill for `gather_ns`; stop() ends the wait."""
         if self._gather_ns:
             poller = select.poll()
             poller.register(self._wakeup, select.POLLIN)

@@ -109,9 +109,9 @@ class LiveSession(RunSession):
     def _pace(self, watched: Sequence[LiveSources]) -> None:
         """What nobody looks at and no recording takes is polled more seldom."""
         with self._pacing:
-            looked_at = self._attention.now()
+            visible = self._attention.now()
             for sources in watched:
-                sources.pace(looked_at, self._recorder is not None)
+                sources.pace(visible, self._recorder is not None)
 
     # -- namespaces --------------------------------------------------------------------------------------------------
 
@@ -162,7 +162,7 @@ class LiveSession(RunSession):
             run.start()
             for sources in found:
                 self._conntrack(sources)
-                sources.watch(*feeds.BESIDE)
+                sources.watch(*feeds.EVERYWHERE)
             found[0].watch(*feeds.SHOWN)
         except BaseException:
             self._running = before

@@ -171,7 +171,7 @@ class Exchange:
         return int(value) if value.isdecimal() else 0
 
     def _is_all(self) -> bool:
-        """Return whether all answers came. (A hash resized twice between two reads of its size seems unchanged.)"""
+        """Return whether all answers came: a hash resized twice between two reads of its size seems unchanged."""
         counted = min(self._count, self._counted(self._round)) if self._round else 0
         return self._shortfall.is_none(counted, self._answers)
 

@@ -69,7 +69,7 @@ class Watched:
 
     def row(self, group: str, name: str) -> Series | None:
         """That counter, as of now."""
-        for item in self.plumbing.handoff.take(0.05)[1]:
+        for item in self.plumbing.handoff.get(0.05)[1]:
             self.engine.apply(item, item_time(item) or time.time_ns())
         rows = self.engine.counters.rows()
         return next((row for row in rows if (row.key.group, row.key.name) == (group, name)), None)

@@ -26,7 +26,7 @@ def test_gaps_stand_where_events_are_missing_and_the_equation_holds(steps: list[
     queue.put([StreamAdded(Stream(0, StreamKind.NETLINK, "conntrack", "gw-a"), 0)], wait=False)
 
     def take() -> None:
-        for item in queue.take(0, most=1000)[1]:
+        for item in queue.get(0, max_items=1000)[1]:
             engine.apply(item, 0)
 
     for step in steps:

@@ -29,7 +29,7 @@ def test_a_row_names_models_views_and_feeds_that_there_are(feed: Feed) -> None:
     assert set(feed.wakes) <= set(NAMES)
     assert sum(map(bool, (feed.rounds, feed.groups, feed.texts))) == 1
     assert {one.what for one in feed.polled} <= {one.what for one in feed.rounds}
-    assert {one.what for one in feed.glance} <= {one.what for one in feed.polled or feed.rounds}
+    assert {one.what for one in feed.unseen_rounds} <= {one.what for one in feed.polled or feed.rounds}
 
 
 @pytest.mark.parametrize("feed", FEEDS, ids=NAMES)
@@ -65,16 +65,14 @@ def test_the_table_of_flows_is_always_read_as_often() -> None:
 
 
 def test_the_header_has_the_use_of_the_table_whatever_is_looked_at() -> None:
-    every_s, (glance,) = feeds.STATISTICS.polling({"flows"}, recorded=False)
-    assert (every_s, glance.requests) == (1.0, (ReadRequest.CONNTRACK_STATS,))
+    every_s, (unseen_rounds,) = feeds.STATISTICS.polling({"flows"}, recorded=False)
+    assert (every_s, unseen_rounds.requests) == (1.0, (ReadRequest.CONNTRACK_STATS,))
     assert feeds.STATISTICS.polling({"counters"}, recorded=False) == (1.0, feeds.STATISTICS.rounds)
 
 
-@pytest.mark.parametrize(
-    ("looked_at", "every_s"), [("flows", 10.0), ("chains", 1.0), ("rules", 1.0), ("counters", 1.0)]
-)
-def test_rules_are_read_every_second_only_where_they_are_shown(looked_at: str, every_s: float) -> None:
-    assert feeds.NFT.polling({looked_at}, recorded=False)[0] == every_s
+@pytest.mark.parametrize(("visible", "every_s"), [("flows", 10.0), ("chains", 1.0), ("rules", 1.0), ("counters", 1.0)])
+def test_rules_are_read_every_second_only_where_they_are_shown(visible: str, every_s: float) -> None:
+    assert feeds.NFT.polling({visible}, recorded=False)[0] == every_s
 
 
 def test_a_recording_has_its_own_pace() -> None:

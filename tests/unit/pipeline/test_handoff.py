@@ -29,7 +29,7 @@ def batch(stream: int, seq: int, records: int = 1, size: int = 1000) -> Batch:
 def everything(handoff: Handoff) -> list[object]:
     found: list[object] = []
     while True:
-        _, items = handoff.take(0)
+        _, items = handoff.get(0)
         if not items:
             return found
         found += items
@@ -92,7 +92,7 @@ def test_a_source_that_can_wait_loses_nothing() -> None:
     writer.start()
     got: list[object] = []
     while len(got) < len(batches):
-        got += handoff.take(5.0, most=1)[1]
+        got += handoff.get(5.0, max_items=1)[1]
     writer.join(30)
     assert got == batches
 
@@ -110,7 +110,7 @@ def test_calls_come_before_items() -> None:
     handoff = Handoff(1000)
     handoff.put([batch(1, 0)], wait=False)
     handoff.call(lambda: None)
-    calls, items = handoff.take(0)
+    calls, items = handoff.get(0)
     assert len(calls) == 1
     assert len(items) == 1
 
@@ -119,9 +119,9 @@ def test_a_source_that_waits_fills_an_eighth_at_most() -> None:
     handoff = Handoff(40_000)
     writer = threading.Thread(target=handoff.put, args=([batch(1, n) for n in range(20)], True))
     writer.start()
-    poll(lambda: handoff.waiting() >= 4, what="the source fills its share")
+    poll(lambda: handoff.pending() >= 4, what="the source fills its share")
     writer.join(0.1)
-    assert writer.is_alive() and handoff.waiting() <= 5
+    assert writer.is_alive() and handoff.pending() <= 5
     handoff.close()
     writer.join(30)
     assert len(everything(handoff)) == 20
@@ -131,7 +131,7 @@ def test_a_dump_that_waits_leaves_room_for_events() -> None:
     handoff = Handoff(40_000)
     writer = threading.Thread(target=handoff.put, args=([batch(1, n) for n in range(20)], True))
     writer.start()
-    poll(lambda: handoff.waiting() >= 4, what="the dump fills its share")
+    poll(lambda: handoff.pending() >= 4, what="the dump fills its share")
     handoff.put([batch(2, n) for n in range(100, 103)], wait=False)
     handoff.close()
     writer.join(30)

@@ -67,7 +67,7 @@ def test_a_source_that_comes_too_late_is_closed() -> None:
     thread = plumbing.start(source, "late")
     thread.join(30)
     assert source.closed.is_set()
-    assert plumbing.handoff.take(0)[1] == []
+    assert plumbing.handoff.get(0)[1] == []
 
 
 def test_close_ends_a_source_that_waits_for_room_and_may_come_twice() -> None:

@@ -19,7 +19,7 @@ NAMES = {EVENTS: "conntrack", TABLE: "conntrack-dump", NFT_EVENTS: "nft-events",
 def keyframes() -> Keyframes:
     found = Keyframes()
     for stream, name in NAMES.items():
-        assert found.wanted(StreamAdded(Stream(stream, StreamKind.NETLINK, name, "gw-a"), 0))
+        assert found.includes(StreamAdded(Stream(stream, StreamKind.NETLINK, name, "gw-a"), 0))
     return found
 
 
@@ -27,7 +27,7 @@ def written(keyframes: Keyframes, stream: int, what: str, at_s: float, complete:
     """Whether a dump is written; it is written whole or not at all."""
     ts = int(at_s * SECOND)
     items = DumpMark(stream, 0, ts, what, True), batch(stream, 1), DumpMark(stream, 2, ts, what, False, complete)
-    wanted = {keyframes.wanted(item) for item in items}
+    wanted = {keyframes.includes(item) for item in items}
     assert len(wanted) == 1
     return wanted.pop()
 
@@ -40,16 +40,16 @@ def test_the_table_is_written_first_and_every_five_minutes(keyframes: Keyframes)
 
 def test_after_a_loss_of_events_the_next_table_is_written(keyframes: Keyframes) -> None:
     assert written(keyframes, TABLE, "conntrack", 0)
-    assert keyframes.wanted(Gap(EVENTS, 9, 5, GapReason.KERNEL, 0, 1))
+    assert keyframes.includes(Gap(EVENTS, 9, 5, GapReason.KERNEL, 0, 1))
     assert written(keyframes, TABLE, "conntrack", 1)
     assert not written(keyframes, TABLE, "conntrack", 2)
 
 
 def test_a_loss_elsewhere_asks_for_no_table(keyframes: Keyframes) -> None:
     other = Stream(9, StreamKind.NETLINK, "conntrack", "gw-b")
-    keyframes.wanted(StreamAdded(other, 0))
+    keyframes.includes(StreamAdded(other, 0))
     assert written(keyframes, TABLE, "conntrack", 0)
-    keyframes.wanted(Gap(9, 9, 5, GapReason.KERNEL, 0, 1))
+    keyframes.includes(Gap(9, 9, 5, GapReason.KERNEL, 0, 1))
     assert not written(keyframes, TABLE, "conntrack", 1)
 
 
@@ -63,7 +63,7 @@ def test_after_a_change_of_the_ruleset_every_nft_dump_is_written(keyframes: Keyf
     kinds = ("nft-tables", "nft-chains", "nft-rules", "nft-objects")
     assert all(written(keyframes, NFT, what, 0) for what in kinds)
     assert not any(written(keyframes, NFT, what, 1) for what in kinds[1:])
-    assert keyframes.wanted(batch(NFT_EVENTS, 1))
+    assert keyframes.includes(batch(NFT_EVENTS, 1))
     assert all(written(keyframes, NFT, what, 2) for what in kinds)
 
 
@@ -80,27 +80,27 @@ def test_statistics_are_always_written(keyframes: Keyframes) -> None:
 
 def test_what_was_asked_for_is_written_once(keyframes: Keyframes) -> None:
     assert written(keyframes, TABLE, "conntrack", 0)
-    keyframes.ask()
+    keyframes.request()
     assert written(keyframes, TABLE, "conntrack", 1)
     assert not written(keyframes, TABLE, "conntrack", 2)
 
 
 def test_routes_are_written_every_five_minutes_and_after_a_change(keyframes: Keyframes) -> None:
     for stream, name in ((11, "routes"), (12, "route-events")):
-        keyframes.wanted(StreamAdded(Stream(stream, StreamKind.NETLINK, name, "gw-a"), 0))
+        keyframes.includes(StreamAdded(Stream(stream, StreamKind.NETLINK, name, "gw-a"), 0))
     assert written(keyframes, 11, "links", 0) and written(keyframes, 11, "routes", 0)
     assert not written(keyframes, 11, "links", 30) and not written(keyframes, 11, "routes", 30)
-    assert keyframes.wanted(batch(12, 9))
+    assert keyframes.includes(batch(12, 9))
     assert written(keyframes, 11, "links", 31) and written(keyframes, 11, "routes", 31)
     assert not written(keyframes, 11, "routes", 61)
 
 
 def test_of_the_lists_of_processes_one_every_so_often_is_written(keyframes: Keyframes) -> None:
     def listed(at_s: float, what: TextKind = TextKind.PROCESSES) -> bool:
-        return keyframes.wanted(Text(20, 0, int(at_s * SECOND), what, b""))
+        return keyframes.includes(Text(20, 0, int(at_s * SECOND), what, b""))
 
     assert [listed(at) for at in (0, 3, 6, 9, 12, 18, 20)] == [True, False, False, True, False, True, False]
-    keyframes.ask()
+    keyframes.request()
     assert listed(21)
     assert all(listed(at, TextKind.SYSCTLS) for at in (0, 1, 1, 0))
 
@@ -108,7 +108,7 @@ def test_of_the_lists_of_processes_one_every_so_often_is_written(keyframes: Keyf
 def test_statistics_of_proc_are_written_as_often_as_what_counts_in_the_ruleset(keyframes: Keyframes) -> None:
     every = int(OFTEN_S)
     texts = [Text(9, n, n * SECOND, TextKind.NET_STATISTICS, b"", "") for n in range(0, 3 * every, 2)]
-    assert sum(map(keyframes.wanted, texts)) == 3
+    assert sum(map(keyframes.includes, texts)) == 3
 
 
 def test_the_elements_of_every_set_are_written(keyframes: Keyframes) -> None:

@@ -7,7 +7,7 @@ import time
 
 from nettop.batch import Batch, DumpMark, Item
 from nettop.pipeline.handoff import Handoff
-from nettop.pipeline.model_thread import QUIET_TICK_S, TICK_S, ModelThread
+from nettop.pipeline.model_thread import IDLE_TICK_S, TICK_S, ModelThread
 from tests.kernel.namespaces import poll
 from tests.unit.pipeline.test_handoff import batch
 
@@ -65,19 +65,19 @@ def test_in_a_calm_ticks_are_half_as_many_until_something_happens() -> None:
     )
     thread.start()
     poll(lambda: len(ticks) >= 3)
-    assert ticks[2] - ticks[1] >= QUIET_TICK_S
+    assert ticks[2] - ticks[1] >= IDLE_TICK_S
     due[0] = True
     handoff.put([batch(1, 0)], wait=True)
     poll(lambda: len(ticks) >= 5)
     thread.stop()
     thread.join(30)
-    assert TICK_S <= ticks[4] - ticks[3] < QUIET_TICK_S
+    assert TICK_S <= ticks[4] - ticks[3] < IDLE_TICK_S
 
 
 def test_the_beginning_of_a_dump_waits_for_what_follows() -> None:
     handoff = Handoff(3000)
     taken: list[Item] = []
-    taker = threading.Thread(target=lambda: taken.extend(handoff.take(30)[1]))
+    taker = threading.Thread(target=lambda: taken.extend(handoff.get(30)[1]))
     taker.start()
     handoff.put([DumpMark(1, 0, 0, "conntrack", begin=True)], wait=True)
     handoff.put([batch(1, 1)], wait=True)

@@ -51,7 +51,7 @@ class PipeSource:
 def started(
     source: PipeSource,
     gather_ns: int = 0,
-    last_ns: int | None = None,
+    drain_ns: int | None = None,
     stream: int | None = None,
     listens: bool = True,
 ) -> tuple[SourceThread, list[Item], threading.Event]:
@@ -62,7 +62,7 @@ def started(
         items.extend(new)
         arrived.set()
 
-    thread = SourceThread(source, put, Counter64(), "test", gather_ns, last_ns, stream, listens)
+    thread = SourceThread(source, put, Counter64(), "test", gather_ns, drain_ns, stream, listens)
     thread.start()
     return thread, items, arrived
 
@@ -164,7 +164,7 @@ def test_a_bug_in_a_source_ends_its_stream_and_says_so() -> None:
 
 def test_what_the_kernel_has_at_stop_is_read() -> None:
     source = PipeSource()
-    thread, items, _ = started(source, last_ns=0, gather_ns=10_000_000_000)
+    thread, items, _ = started(source, drain_ns=0, gather_ns=10_000_000_000)
     os.write(source.into, b"a")
     poll(lambda: items)  # it gathers now, for ten seconds
     os.write(source.into, b"b")
@@ -175,7 +175,7 @@ def test_what_the_kernel_has_at_stop_is_read() -> None:
 
 def test_failing_while_it_is_stopped_is_no_news() -> None:
     source = PipeSource()
-    thread, items, _ = started(source, last_ns=0, gather_ns=10_000_000_000)
+    thread, items, _ = started(source, drain_ns=0, gather_ns=10_000_000_000)
     os.write(source.into, b"a")
     poll(lambda: items)
     source.fails = NettopError("the broker ended")
