@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nettop.batch import Batch, Counters, DumpMark, End, Gap, Item, Stream, StreamAdded, Text
@@ -22,7 +22,8 @@ from nettop.model.ledger import Ledger
 from nettop.model.names import Names
 from nettop.model.packet_rates.meter import FlowMeter
 from nettop.model.packets.reorder import HOLD_NS
-from nettop.model.packets.table import PacketModel
+from nettop.model.packets.store import open_for_reading
+from nettop.model.packets.table import BUDGET, PacketModel
 from nettop.model.processes.processes import Processes
 from nettop.model.ruleset.chain_table import ChainTable
 from nettop.model.ruleset.rule_table import RuleTable
@@ -73,8 +74,7 @@ class Engine:
         self.counters = CounterTable(self._label, namespaces=self.labels)
         self.ruleset = Ruleset(self.netns)
         self.rulesets = Rulesets(self.ruleset, self._label)
-        self.packets = PacketModel()
-        self.packets.store.on_columns = self.meter.take
+        self.packets = PacketModel(self.meter.take)
         chains = ChainTable(self.ruleset)
         self.groups = FlowGroups(self.flows, lambda: self.counters.table_use(self.netns)[1])
         self.views: dict[str, TableModel] = {
@@ -111,7 +111,7 @@ class Engine:
         elif item.stream in self.streams:
             stream = self.streams[item.stream]
             if stream.kind is StreamKind.PACKETS:
-                self.packets.apply(item, now_ns)
+                self.packets.apply(item, self.code(stream.netns), now_ns)
             else:
                 self._apply_feed(item, stream, now_ns)
 
@@ -172,10 +172,9 @@ class Engine:
         self.flows.forget(self.code(netns))
         self.expectations.forget(self.code(netns))
 
-    def read_packets_with(self, packets: PacketModel) -> None:
-        """Use this packet model from now on (before the first item)."""
-        self.packets = self.views["packets"] = packets
-        packets.store.on_columns = self.meter.take
+    def keep_packets(self, budget: int = BUDGET, opener: Callable[[str], int] = open_for_reading) -> None:
+        """Keep packets with this budget (bytes), and open their files with `opener`. Before the first item."""
+        self.packets = self.views["packets"] = PacketModel(self.meter.take, budget, opener)
 
     def close(self) -> None:
         """Close the files that packets are read from, and end the resolver."""
@@ -199,7 +198,7 @@ class Engine:
         if stream.kind is StreamKind.PACKETS:
             if not stream.file:
                 self.meter.forget()  # another capture begins
-            self.packets.apply(item, now_ns)
+            self.packets.apply(item, self.code(stream.netns), now_ns)
 
     def _apply_feed(self, item: Batch | Gap | DumpMark | Text, stream: Stream, now_ns: int) -> None:
         feed = feed_of(stream, item)

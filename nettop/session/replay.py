@@ -6,7 +6,6 @@ import os
 import stat
 
 from nettop.model.events.table import KEEP_EVENTS
-from nettop.model.packets.table import PacketModel
 from nettop.pipeline.source_thread import SourceThread
 from nettop.recording.chunks import open_input
 from nettop.session.base import RunSession
@@ -25,7 +24,7 @@ class ReplaySession(RunSession):
         self._opened = open_input(path)
         self._kept = os.dup(self._opened) if stat.S_ISREG(os.fstat(self._opened).st_mode) else -1
         if self._kept >= 0:
-            self._run.engine.read_packets_with(PacketModel(opener=lambda name: os.dup(self._kept)))
+            self._run.engine.keep_packets(opener=lambda name: os.dup(self._kept))
         self._source: ReplaySource | None = None
         self._thread: SourceThread | None = None
 

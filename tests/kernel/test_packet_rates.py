@@ -96,8 +96,7 @@ class World:
         self.netns = broker.netns(self.router)
         self.flows = FlowTable(Strings())
         self.meter = FlowMeter(self.flows.store, lambda label: 0)
-        self.packets = PacketModel()
-        self.packets.store.on_columns = self.meter.take
+        self.packets = PacketModel(self.meter.take)
         self.rings: list[OpenRing] = LiveSources(broker, self.netns, Plumbing()).open_rings(devices, "", 128)
         server = lab.spawn_in(self.server, sys.executable, "-c", SERVER, stdout=subprocess.PIPE)
         assert server.stdout is not None and server.stdout.readline() and server.stdout.readline()
@@ -114,7 +113,7 @@ class World:
             assert not [item for item in items if isinstance(item, Gap)]
             for item in items:
                 if isinstance(item, Batch | StreamAdded):
-                    self.packets.apply(item)
+                    self.packets.apply(item, 0, 0)
         self.packets.store.settle(1 << 62)
         for item in self.table():
             decoded = ConntrackDecoder(self.flows.strings)(item) if isinstance(item, Batch) else item

@@ -61,21 +61,25 @@ class FileBytes:
         self._files.clear()
 
 
-def _open_for_reading(path: str) -> int:
+def open_for_reading(path: str) -> int:
+    """Return a descriptor of the file."""
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 class PacketStore:
     """Packets and losses in order. Appends, evicts, filters and finds rows."""
 
-    def __init__(self, budget: int, opener: Callable[[str], int] = _open_for_reading) -> None:
+    def __init__(
+        self, budget: int, opener: Callable[[str], int] = open_for_reading, on_columns: OnColumns | None = None
+    ) -> None:
+        """Begin with no packets. `on_columns` is called once for every batch, with its decoded columns."""
         self.segments: deque[Segment] = deque()
         self.seen = 0  # packets ever appended
         self.evicted = 0  # packets removed to stay within the budget
         self.lost = 0  # packets counted by Gaps
         self.lost_unknown = False  # some Gap did not know how many
         self.budget = budget
-        self.on_columns: OnColumns | None = None  # called once for every batch, with its decoded columns
+        self._on_columns = on_columns
         self._cost = 0
         self._gaps = 0
         self._numbered = 0  # live packets that have a number
@@ -94,7 +98,7 @@ class PacketStore:
             return
         self.seen += len(batch)
         if isinstance(batch.meta, PacketMeta) and batch.meta.number is not None:
-            self._add_block(block_of(batch, stream, 1, self.on_columns))  # of a file, which numbers its packets
+            self._add_block(block_of(batch, stream, 1, self._on_columns))  # of a file, which numbers its packets
             return
         self._arrivals.add(batch, stream)
         ready_ns = self._arrivals.ready_ns()
@@ -113,7 +117,7 @@ class PacketStore:
         return self._arrivals.rows > 0
 
     def _number(self, parts: list[tuple[Batch, Stream]]) -> None:
-        blocks = [block_of(batch, stream, 1, self.on_columns) for batch, stream in parts]
+        blocks = [block_of(batch, stream, 1, self._on_columns) for batch, stream in parts]
         block = joined(blocks) if len(blocks) > 1 else blocks[0]
         block.ident = np.arange(self._numbered + 1, self._numbered + 1 + len(block), dtype=np.int64)
         self._numbered += len(block)

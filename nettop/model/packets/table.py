@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from nettop.batch import Batch, Gap, Item, PacketMeta, Stream, StreamAdded
 from nettop.kinds import StreamKind
 from nettop.model.filter.expression import Filter
-from nettop.model.packets.blocks import PacketBlock
+from nettop.model.packets.blocks import OnColumns, PacketBlock
 from nettop.model.packets.cells import COLUMNS, PacketCells, PacketRow
 from nettop.model.packets.detail import packet_detail
 from nettop.model.packets.order import PacketOrder
 from nettop.model.packets.reorder import HOLD_NS
-from nettop.model.packets.store import PacketStore
+from nettop.model.packets.store import PacketStore, open_for_reading
 from nettop.model.table import Detail, Line, Snapshot, SortKey, ViewSpec
 from nettop.model.window import visible
 from nettop.text.units import grouped, scaled
@@ -28,18 +28,23 @@ class PacketModel:
     default_columns = ("number", "time", "delta", "device", "source", "destination", "proto", "length", "info")
     default_sort: tuple[SortKey, ...] = ()
 
-    def __init__(self, budget: int = BUDGET, opener: Callable[[str], int] | None = None) -> None:
-        """Begin with no packets. `opener` returns a descriptor for a path; default: os.open.
+    def __init__(
+        self,
+        on_columns: OnColumns | None = None,
+        budget: int = BUDGET,
+        opener: Callable[[str], int] = open_for_reading,
+    ) -> None:
+        """Begin with no packets. `on_columns` is called once for every batch, with its decoded columns.
 
-        An app without rights has had its files opened before.
+        `opener` returns a descriptor for a path: an app without rights has had its files opened before.
         """
-        self.store = PacketStore(budget) if opener is None else PacketStore(budget, opener)
+        self.store = PacketStore(budget, opener, on_columns)
         self._streams: dict[int, Stream] = {}
         self._cells = PacketCells(self.store)
         self.version = 0
         self._detail: Detail | None = None
 
-    def apply(self, item: Item, now_ns: int = 0) -> None:
+    def apply(self, item: Item, netns: int, now_ns: int) -> None:
         """Apply one item of any stream."""
         if isinstance(item, StreamAdded):
             if item.stream.kind is StreamKind.PACKETS:

@@ -10,7 +10,7 @@ import numpy as np
 from nettop.batch import Batch, End, Gap, PacketMeta, Stream, StreamAdded
 from nettop.kinds import GapReason, StreamKind
 from nettop.model.filter.expression import parse
-from nettop.model.packets.table import PacketModel
+from nettop.model.packets.table import BUDGET
 from nettop.model.table import ViewSpec
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.receive_filter import ReceiveFilter
@@ -30,10 +30,9 @@ def packets(stream: int, seq: int, ports: list[int]) -> Batch:
     return Batch(stream, seq, b"".join(frames), off, size, stamps, PacketMeta(size))
 
 
-def engine_with(streams: list[str], model: PacketModel | None = None) -> Engine:
+def engine_with(streams: list[str], budget: int = BUDGET) -> Engine:
     engine = Engine("")
-    if model is not None:
-        engine.read_packets_with(model)
+    engine.keep_packets(budget)
     for number, name in enumerate(streams):
         engine.apply(StreamAdded(Stream(number, StreamKind.PACKETS, name), number), 0)
     return engine
@@ -56,7 +55,7 @@ def test_what_the_filter_hides_is_booked_for_each_device() -> None:
 
 
 def test_what_made_room_is_booked_for_its_device() -> None:
-    engine = engine_with(["eth0"], PacketModel(budget=200_000))
+    engine = engine_with(["eth0"], budget=200_000)
     for seq in range(1, 60):
         engine.apply(packets(0, seq, [53] * 200), SECOND * seq)
     shown(engine)

@@ -47,9 +47,9 @@ def batch_of(frames: list[bytes], stream: int = 0, start_s: float = 0.0, step_s:
 def model_of(*batches: Batch, streams: int = 1, **of: Any) -> PacketModel:
     model = PacketModel(**of)
     for number in range(streams):
-        model.apply(StreamAdded(Stream(number, StreamKind.PACKETS, f"eth{number}"), 0))
+        model.apply(StreamAdded(Stream(number, StreamKind.PACKETS, f"eth{number}"), 0), 0, 0)
     for batch in batches:
-        model.apply(batch)
+        model.apply(batch, 0, 0)
     return model
 
 
@@ -76,7 +76,7 @@ def test_rows_are_numbered_and_carry_the_time_since_the_row_before() -> None:
 def test_a_capture_without_a_packet_says_what_it_waits_for() -> None:
     model = PacketModel()
     for number, name in enumerate(("eth0", "eth\x1b[2J")):
-        model.apply(StreamAdded(Stream(number, StreamKind.PACKETS, name, capture_filter="host 10.0.0.1"), 0))
+        model.apply(StreamAdded(Stream(number, StreamKind.PACKETS, name, capture_filter="host 10.0.0.1"), 0), 0, 0)
     notes = ["".join(text for text, _ in line) for line in look(model).notes]
     assert notes == ["No packet yet on eth0, eth\\x1b[2J", "that passes the capture filter host 10.0.0.1"]
     assert len(look(model_of()).notes) == 1
@@ -98,7 +98,7 @@ def test_a_filter_shows_what_matches_and_grows_with_new_packets() -> None:
     model = model_of(batch_of([udp(1), udp(2)] * 50))
     wanted = "src port 2"
     assert look(model, wanted).matched == 50
-    model.apply(batch_of([udp(2)] * 7, start_s=1000))
+    model.apply(batch_of([udp(2)] * 7, start_s=1000), 0, 0)
     snapshot = look(model, wanted)
     assert (snapshot.matched, snapshot.total) == (57, 107)
     assert look(model, "src port 1").matched == 50
@@ -120,8 +120,8 @@ def test_the_anchor_is_where_the_row_is_now_or_none_when_hidden() -> None:
 
 def test_a_gap_is_a_row_at_its_place_whatever_the_filter() -> None:
     model = model_of(batch_of([udp(1)] * 3))
-    model.apply(Gap(0, 1, 1204, GapReason.RING, 3 * SECOND, 4 * SECOND))
-    model.apply(batch_of([udp(1)] * 2, start_s=5))
+    model.apply(Gap(0, 1, 1204, GapReason.RING, 3 * SECOND, 4 * SECOND), 0, 0)
+    model.apply(batch_of([udp(1)] * 2, start_s=5), 0, 0)
     snapshot = look(model)
     assert [row.ident for row in snapshot.rows] == [1, 2, 3, -1, 4, 5]
     assert "1,204 packets lost, kernel ring of eth0" in " ".join(snapshot.rows[3].cells)
@@ -133,14 +133,14 @@ def test_a_gap_is_a_row_at_its_place_whatever_the_filter() -> None:
 
 def test_a_loss_of_unknown_size_is_not_called_zero() -> None:
     model = model_of()
-    model.apply(Gap(0, 1, None, GapReason.QUEUE, 0, 0))
+    model.apply(Gap(0, 1, None, GapReason.QUEUE, 0, 0), 0, 0)
     assert "GAP packets lost, nettop's queue of eth0" in " ".join(look(model).rows[0].cells)
 
 
 def test_memory_is_bounded_and_what_is_evicted_is_counted() -> None:
     model = model_of(budget=1_000_000)
     for number in range(100):
-        model.apply(batch_of([udp(1, 400)] * 100, start_s=number * 100))
+        model.apply(batch_of([udp(1, 400)] * 100, start_s=number * 100), 0, 0)
     store = model.store
     kept = sum(len(segment) for segment in store.segments)
     assert store.seen == 10_000 == kept + store.evicted
@@ -156,7 +156,7 @@ def test_the_budget_counts_whole_buffers_not_only_the_packets_in_them() -> None:
     model = model_of(budget=1_000_000)
     for number in range(100):
         batch = batch_of([udp(1, 10)] * 10, start_s=number * 100)
-        model.apply(replace(batch, buf=batch.buf + bytes(100_000)))
+        model.apply(replace(batch, buf=batch.buf + bytes(100_000)), 0, 0)
     kept = sum(len(segment.buf) for segment in model.store.segments if isinstance(segment, PacketBlock) and segment.buf)
     assert 0 < kept <= 1_100_000
 
@@ -181,7 +181,7 @@ def test_what_one_device_delivers_early_waits_for_the_other() -> None:
     model = model_of(early, streams=2)
     spec = ViewSpec(COLUMNS)
     assert column(model.snapshot(spec, SECOND // 10), "device") == []
-    model.apply(late)
+    model.apply(late, 0, 0)
     assert column(model.snapshot(spec, SECOND * 35 // 100), "device") == ["eth0", "eth1"]
     assert column(model.snapshot(spec, SECOND * 7 // 10), "number") == ["1", "2", "3"]
 
@@ -199,9 +199,9 @@ def test_ipv6_and_ipv4_share_a_block() -> None:
 
 def test_netlink_is_not_listed() -> None:
     model = model_of()
-    model.apply(StreamAdded(Stream(9, StreamKind.NETLINK, "conntrack"), 0))
+    model.apply(StreamAdded(Stream(9, StreamKind.NETLINK, "conntrack"), 0), 0, 0)
     one = np.ones(1, np.uint32)
-    model.apply(Batch(9, 0, b"x", one * 0, one, np.zeros(1, np.int64), NetlinkMeta(np.zeros(1, np.bool_))))
+    model.apply(Batch(9, 0, b"x", one * 0, one, np.zeros(1, np.int64), NetlinkMeta(np.zeros(1, np.bool_))), 0, 0)
     assert look(model).total == 0
 
 
@@ -340,8 +340,8 @@ def test_the_hexdump_is_the_whole_record() -> None:
 )  # fmt: skip
 def test_hostile_bytes_give_a_row_and_a_tree(linktype: int, tail: bytes, head: bytes) -> None:
     model = PacketModel()
-    model.apply(StreamAdded(Stream(0, StreamKind.PACKETS, "x", linktype=linktype), 0))
-    model.apply(batch_of([head + tail]))
+    model.apply(StreamAdded(Stream(0, StreamKind.PACKETS, "x", linktype=linktype), 0), 0, 0)
+    model.apply(batch_of([head + tail]), 0, 0)
     row: Row = look(model).rows[0]
     detail = model.detail(1, 0)
     assert isinstance(detail, PacketDetail)
@@ -363,7 +363,7 @@ def opened(path: Path, **of: Any) -> PacketModel:
     model = PacketModel(**of)
     reader = open_reader(str(path))
     for item in reader:
-        model.apply(item)
+        model.apply(item, 0, 0)
     reader.close()
     return model
 
@@ -430,7 +430,7 @@ def test_clearing_forgets_but_counts() -> None:
     model = model_of(batch_of([udp(1)] * 5))
     model.clear()
     assert (look(model).total, model.store.seen, model.store.evicted) == (0, 5, 5)
-    model.apply(batch_of([udp(1)] * 2, start_s=9))
+    model.apply(batch_of([udp(1)] * 2, start_s=9), 0, 0)
     assert column(look(model), "number") == ["6", "7"]
 
 
