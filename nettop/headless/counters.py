@@ -12,7 +12,7 @@ from nettop.errors import UsageError
 from nettop.headless.load import complain, engine_of, item_time, live_engine, settled
 from nettop.headless.streaming import Lines, Stop, sources, taken
 from nettop.model.counters.cells import GROUPS
-from nettop.model.counters.lines import Changes, Move, json_line, text_line
+from nettop.model.counters.lines import Change, ChangedRows, json_line, text_line
 from nettop.model.counters.series import Series
 from nettop.model.counters.table import CounterTable
 from nettop.pipeline import feeds
@@ -86,7 +86,7 @@ class Rounds:
         self, options: argparse.Namespace, engine: Engine, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.printed = 0
-        self._engine, self._print, self._clock = engine, Printer(options, Changes()), clock
+        self._engine, self._print, self._clock = engine, Printer(options, ChangedRows()), clock
         self._heard: set[str] = set()
         self._awaited = {kind for feed in (*_AT_INTERVAL, feeds.SYSCTLS) for kind in feed.kinds()}
         self._under_way: set[tuple[int, str]] = set()  # dumps begun: the elements of one set follow those of another
@@ -124,9 +124,9 @@ class Rounds:
 class Printer:
     """Rows to stdout, of the groups that are wanted; a blank line ends a round of text."""
 
-    def __init__(self, options: argparse.Namespace, changes: Changes | None = None) -> None:
+    def __init__(self, options: argparse.Namespace, changes: ChangedRows | None = None) -> None:
         self._json, self._groups, self._changes = options.json, frozenset(options.group), changes
-        self._line: Callable[[Series, tuple[Move, Move] | None], str] = json_line if options.json else text_line
+        self._line: Callable[[Series, tuple[Change, Change] | None], str] = json_line if options.json else text_line
         self._out = Lines()
 
     def __call__(self, counters: CounterTable) -> None:

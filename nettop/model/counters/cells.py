@@ -1,4 +1,4 @@
-"""How a counter looks: its cells in the table, the lines of its detail, its place in the table's own order."""
+"""The cells of a counter in the table, the lines of its detail, and the order of the table."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from nettop.model.counters import readings
 from nettop.model.counters.forecast import forecast
 from nettop.model.counters.meanings import ADVICE, FULL, FULL_ADVICE, MEANING, NEARLY_FULL, NET_MEANING, SOFTNET_MEANING
-from nettop.model.counters.series import Course, Series
+from nettop.model.counters.series import CounterHistory, Series
 from nettop.model.table import Column, Line
 from nettop.text import units
 
-_TREND = 14  # readings that a row's sparkline shows
+_TREND = 14  # rates in a row's sparkline
 
 COLUMNS: tuple[Column, ...] = (
     Column("group", "GROUP", 11, frozen=True),
@@ -26,10 +26,10 @@ COLUMNS: tuple[Column, ...] = (
     Column("netns", "NETNS", 10, rank=1),
 )
 
-# BYTES are told in words, by the few that count them: the meaning of all others needs the room.
+# Few counters count bytes: their meaning says how many, so that its column has more room.
 DEFAULT_COLUMNS = tuple(column.key for column in COLUMNS if column.key not in ("bytes", "byte_rate", "netns"))
 
-# On screen in this order; what is unlisted follows by name. What has never counted anything bad comes last.
+# The order on screen; unlisted groups follow by name. Error counters that are 0 come last.
 _ORDER = (
     readings.TABLE,
     readings.CONNTRACK,
@@ -48,25 +48,25 @@ _ORDER = (
     readings.LEDGER,
 )
 GROUPS = tuple(group for group in _ORDER if group)
-_PLACES = {group: number for number, group in enumerate(_ORDER)}
-_NAMES = {
+_GROUP_ORDER = {group: number for number, group in enumerate(_ORDER)}
+_NAME_ORDER = {
     group: {name: number for number, name in enumerate(names)}
     for group, names in {**MEANING, readings.SOFTNET: SOFTNET_MEANING, **NET_MEANING}.items()
 }
-_SINK = frozenset(NET_MEANING)  # groups whose counters that are 0 sink to the end
+_SINK = frozenset(NET_MEANING)  # groups whose counters come last while they are 0
 
 
-def place(series: Series) -> tuple[str, bool, int, str, int, str, int]:
-    """Where a counter stands in the table's own order."""
+def order_key(series: Series) -> tuple[str, bool, int, str, int, str, int]:
+    """Return the sort key of a counter in the table's own order."""
     key = series.key
     sinks = key.group in _SINK and not series.value
-    group, names = _PLACES.get(key.group, _PLACES[""]), _NAMES.get(key.group, {})
+    group, names = _GROUP_ORDER.get(key.group, _GROUP_ORDER[""]), _NAME_ORDER.get(key.group, {})
     name = names.get(key.name, len(names))
     return key.netns, sinks, group, key.group, name, key.name, -1 if key.cpu is None else key.cpu
 
 
 def cell(series: Series, column: str) -> tuple[str, str]:
-    """The text and role of one column's cell, safe for a terminal."""
+    """Return the text and role of one column's cell, safe for a terminal."""
     about = series.about
     if column == "value":
         return units.grouped(series.value), _value_role(series)
@@ -87,7 +87,7 @@ def cell(series: Series, column: str) -> tuple[str, str]:
 
 
 def _name(series: Series) -> str:
-    """An element without family and table, which the row of its set has: what tells it apart comes last."""
+    """Return the name of a counter; that of an element without family and table, which the row of its set shows."""
     key = series.key
     return key.name.split(" ", 2)[-1] if key.group == readings.NFT_ELEMENT else key.name
 
@@ -122,7 +122,7 @@ def _meaning_role(series: Series) -> str:
 
 
 def meaning(series: Series, with_use: bool = True) -> str:
-    """What the counter means, how full it is, and what to do where that matters."""
+    """Return what the counter means, how full it is, and what to do if it needs action."""
     full = series.used is not None and series.used >= 1
     parts = [series.about.meaning + (_fullness(series) if with_use or full else "")]
     if series.reset_ns and series.rate is None:
@@ -134,25 +134,26 @@ def meaning(series: Series, with_use: bool = True) -> str:
 
 
 def _short(series: Series) -> str:
-    """The meaning in a row that has a column for how full it is: what is coming stands in front."""
-    coming = forecast(series.trend, series.about.limit) if series.used is not None and series.used < 1 else units.ABSENT
+    """Return the meaning for a row with a USED column: the time until full comes first."""
+    filling = series.used is not None and series.used < 1
+    until_full = forecast(series.trend, series.about.limit) if filling else units.ABSENT
     octets = series.octets
     return "; ".join(
         [
-            *([] if coming == units.ABSENT else [f"full in {coming}"]),
-            *([] if octets is None or octets.value is None else [_octets_words(octets.value, octets.rate)]),
+            *([] if until_full == units.ABSENT else [f"full in {until_full}"]),
+            *([] if octets is None or octets.value is None else [_octets_text(octets.value, octets.rate)]),
             meaning(series, with_use=False),
         ]
     )
 
 
-def _octets_words(size: int, rate: float | None) -> str:
-    """`4.4k bytes, 407/s`; a rate of 0 needs no words."""
+def _octets_text(size: int, rate: float | None) -> str:
+    """Return `4.4k bytes, 407/s`; without the rate where it is 0 or unknown."""
     return f"{units.scaled(size)} bytes" + (f", {units.rate(rate)}" if rate else "")
 
 
 def _fullness(series: Series) -> str:
-    """`, 81.0% of the limit, full in ~12 min at +310/s`."""
+    """Return `, 81.0% of the limit, full in ~12 min at +310/s`; "" without a limit."""
     used = series.used
     if used is None:
         return ""
@@ -163,7 +164,7 @@ def _fullness(series: Series) -> str:
 
 
 def advice(series: Series) -> str:
-    """What to do about a counter that moves, or that is nearly full; "" where nothing is to be done."""
+    """Return what to do about a counter that grows, or that is nearly full; "" when nothing is to be done."""
     key, used = series.key, series.used
     if key.group == readings.TABLE and key.name == "entries" and used is not None and used >= NEARLY_FULL:
         return FULL_ADVICE
@@ -171,7 +172,7 @@ def advice(series: Series) -> str:
 
 
 def detail_lines(series: Series, parts: Mapping[int, Series]) -> list[Line]:
-    """Meaning, advice, the counter's course, and its parts by CPU."""
+    """Return the meaning, the advice, the counter's history, and its parts by CPU."""
     about = series.about
     lines: list[Line] = [((about.more or meaning(series), ""),)]
     hint = ADVICE.get((series.key.group, series.key.name), "")
@@ -188,11 +189,11 @@ def detail_lines(series: Series, parts: Mapping[int, Series]) -> list[Line]:
     return lines
 
 
-def _value_line(name: str, course: Course) -> Line:
+def _value_line(name: str, history: CounterHistory) -> Line:
     return (
         (f"  {name:<8}", "key"),
-        (f"{units.grouped(course.value):>14}  {units.rate(course.rate):>9}  ", "number"),
-        (units.sparkline(list(course.rates)), "good"),
+        (f"{units.grouped(history.value):>14}  {units.rate(history.rate):>9}  ", "number"),
+        (units.sparkline(list(history.rates)), "good"),
     )
 
 

@@ -1,4 +1,4 @@
-"""When something will be full, from the trend of its last readings; nothing is said of what does not clearly rise."""
+"""Forecasts of when a limit is reached, from the trend of the last readings; none unless the trend clearly rises."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from collections import deque
 from nettop.text.units import ABSENT, scaled
 
 _SECOND = 1_000_000_000
-_WINDOW_NS = 30 * _SECOND  # the trend is that of the last 30 s …
-_READINGS = 3  # … of at least so many readings
-_LEAST_NS = 2 * _SECOND  # … over at least this time
-_MOST = 256  # readings kept: what is read more often than 8 times a second has a shorter window
-_CERTAIN = 3.0  # standard errors that the slope must be above 0: churn around a mean is no trend
-_HORIZON_S = 30 * 86_400.0  # what is farther away is not a forecast any more
+_WINDOW_NS = 30 * _SECOND  # the trend covers the last 30 s,
+_MIN_READINGS = 3  # at least so many readings,
+_MIN_NS = 2 * _SECOND  # and at least this time
+_MAX_READINGS = 256  # readings kept: with more than 8 a second the window is shorter
+_CERTAIN = 3.0  # the slope must exceed 0 by so many standard errors: noise around a mean is no trend
+_HORIZON_S = 30 * 86_400.0  # limits that are farther away are not forecast
 
 
 class Trend:
     """The slope of a gauge's last readings by least squares."""
 
     def __init__(self) -> None:
-        self._points: deque[tuple[int, int]] = deque(maxlen=_MOST)
+        self._points: deque[tuple[int, int]] = deque(maxlen=_MAX_READINGS)
 
-    def take(self, ts_ns: int, value: int) -> None:
-        """A reading; one that is not later than the last replaces all before."""
+    def add(self, ts_ns: int, value: int) -> None:
+        """Add a reading. One that is not later than the last replaces all earlier ones."""
         if self._points and ts_ns <= self._points[-1][0]:
             self._points.clear()
         self._points.append((ts_ns, value))
-        while ts_ns - self._points[0][0] > _WINDOW_NS and len(self._points) > _READINGS:
+        while ts_ns - self._points[0][0] > _WINDOW_NS and len(self._points) > _MIN_READINGS:
             self._points.popleft()
 
     def rising(self) -> float | None:
-        """By how much it rises a second; None when it falls, is flat, or too little is known."""
+        """Return the slope per second; None when it falls, is flat, or too little is known."""
         count = len(self._points)
-        if count < _READINGS or self._points[-1][0] - self._points[0][0] < _LEAST_NS:
+        if count < _MIN_READINGS or self._points[-1][0] - self._points[0][0] < _MIN_NS:
             return None
         first_ns, first = self._points[0]
         times = [(ts_ns - first_ns) / _SECOND for ts_ns, _ in self._points]
@@ -45,7 +45,7 @@ class Trend:
         return slope if slope > _CERTAIN * error else None
 
     def seconds_to(self, limit: int) -> float | None:
-        """When the limit is reached at this rate, in seconds from the last reading; None: it is not in sight."""
+        """Return the seconds from the last reading until the limit is reached; None when it is not in sight."""
         slope = self.rising()
         if slope is None:
             return None
@@ -54,15 +54,15 @@ class Trend:
 
 
 def forecast(trend: Trend | None, limit: int | None) -> str:
-    """`~12 min at +310/s`; `–` when it does not clearly rise towards its limit."""
+    """Return `~12 min at +310/s`; `–` when the value does not clearly rise towards its limit."""
     seconds = None if trend is None or not limit else trend.seconds_to(limit)
     if trend is None or seconds is None:
         return ABSENT
-    return f"~{about(seconds)} at +{scaled(trend.rising())}/s"
+    return f"~{rounded_time(seconds)} at +{scaled(trend.rising())}/s"
 
 
-def about(seconds: float) -> str:
-    """A time as a person says it: `40 s`, `12 min`, `5 h`, `3 days`."""
+def rounded_time(seconds: float) -> str:
+    """Return a duration rounded for people: `40 s`, `12 min`, `5 h`, `3 days`."""
     for unit, size, until in (("s", 1, 90), ("min", 60, 5400), ("h", 3600, 172_800)):
         if seconds < until:
             return f"{round(seconds / size)} {unit}"

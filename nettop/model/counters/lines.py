@@ -1,4 +1,4 @@
-"""Counters as lines: JSON objects and plain text, all of them or what has changed since the last time."""
+"""Counters as lines: JSON objects and plain text; all of them, or those that have changed since their last line."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from typing import Any
 
 from nettop.model.counters.cells import meaning
 from nettop.model.counters.readings import TABLE
-from nettop.model.counters.series import Course, Series
+from nettop.model.counters.series import CounterHistory, Series
 from nettop.text import units
 from nettop.text.sanitize import clean
 
 _SECOND = 1_000_000_000
-_NONE = Course()  # of what counts no bytes
+_NO_BYTES = CounterHistory()  # of counters without bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
-    """By how much a number changed over some time; None: not known."""
+class Change:
+    """The change of a number over some time; None: not known."""
 
     delta: int | None
-    rate: float | None  # a second
+    rate: float | None  # per second
 
     @classmethod
-    def last(cls, course: Course) -> Move:
-        """Between its last two readings."""
-        return cls(course.delta, course.rate)
+    def last(cls, history: CounterHistory) -> Change:
+        """Return the change between the last two readings."""
+        return cls(history.delta, history.rate)
 
 
-def json_line(series: Series, moves: tuple[Move, Move] | None = None) -> str:
-    """The contract's `counter` object; `unit`, `limit` and `bytes…` where the counter has them.
+def json_line(series: Series, changes: tuple[Change, Change] | None = None) -> str:
+    """Return the `counter` object; `unit`, `limit` and `bytes…` only where the counter has them.
 
-    `moves`: what its value and its bytes did; None: between its last two readings.
+    `changes` of its value and its bytes; None: those between its last two readings.
     """
     key, about = series.key, series.about
-    value, octets = moves or (Move.last(series), Move.last(series.octets or _NONE))
+    value, octets = changes or (Change.last(series), Change.last(series.octets or _NO_BYTES))
     row: dict[str, Any] = {"kind": "counter", "netns": key.netns, "group": key.group, "name": key.name, "cpu": key.cpu}
     row |= {"value": series.value, "delta": value.delta, "rate": _rounded(value.rate), "ts_ns": series.ts_ns}
     if about.unit:
@@ -52,57 +52,57 @@ def _rounded(rate: float | None) -> float | None:
     return None if rate is None else round(rate, 3)
 
 
-def text_line(series: Series, moves: tuple[Move, Move] | None = None) -> str:
-    """Group, name, value, rate, meaning; `moves` as for json_line."""
+def text_line(series: Series, changes: tuple[Change, Change] | None = None) -> str:
+    """Return group, name, value, rate and meaning; `changes` as for json_line."""
     key = series.key
-    place = f"{clean(key.netns)} " if key.netns else ""
-    rate = series.rate if moves is None else moves[0].rate
+    namespace = f"{clean(key.netns)} " if key.netns else ""
+    rate = series.rate if changes is None else changes[0].rate
     number, speed = units.grouped(series.value), units.rate(rate)
-    line = f"{place}{key.group:<11} {clean(key.name):<28} {number:>14} {speed:>9}  {clean(meaning(series))}"
+    line = f"{namespace}{key.group:<11} {clean(key.name):<28} {number:>14} {speed:>9}  {clean(meaning(series))}"
     return line.rstrip()
 
 
 @dataclass(frozen=True, slots=True)
 class _Printed:
-    """A counter as its last line had it."""
+    """The state of a counter at its last line."""
 
     ts_ns: int
     value: int
     octets: int
-    moving: bool
+    changing: bool
 
 
-class Changes:
-    """Which rows a round of a stream prints, and by how much each changed since its last line.
+class ChangedRows:
+    """The rows that a round of a stream prints, with their changes since their last lines.
 
-    All the first time, then those that moved, and once more those that have come to rest. The table's entries are
-    printed every time, so that every round has something to show and its time.
+    The first round prints all, later ones those that changed, and once more those that have stopped. The entries of the
+    conntrack table are printed every time, so that every round has a line with its time.
     """
 
     def __init__(self) -> None:
         self._printed: dict[int, _Printed] = {}
 
-    def __call__(self, rows: Iterable[Series]) -> list[tuple[Series, tuple[Move, Move]]]:
-        """The rows to print now."""
-        found: list[tuple[Series, tuple[Move, Move]]] = []
+    def __call__(self, rows: Iterable[Series]) -> list[tuple[Series, tuple[Change, Change]]]:
+        """Return the rows to print now."""
+        found: list[tuple[Series, tuple[Change, Change]]] = []
         known, self._printed = self._printed, {}
         for series in rows:
             before = known.get(series.ident)
-            moves = _since(series, before), _since(series.octets or _NONE, before, octets=True)
-            moving = any(move.delta for move in moves)
-            news = before is None or moves[0].delta is None or moving or before.moving
-            fresh = before is None or series.ts_ns > before.ts_ns
-            if fresh and (news or series.key[1:3] == (TABLE, "entries")):
-                found.append((series, moves))
-                before = _Printed(series.ts_ns, series.grown, (series.octets or _NONE).grown, moving)
+            changes = _since(series, before), _since(series.octets or _NO_BYTES, before, octets=True)
+            changing = any(change.delta for change in changes)
+            changed = before is None or changes[0].delta is None or changing or before.changing
+            newer = before is None or series.ts_ns > before.ts_ns
+            if newer and (changed or series.key[1:3] == (TABLE, "entries")):
+                found.append((series, changes))
+                before = _Printed(series.ts_ns, series.grown, (series.octets or _NO_BYTES).grown, changing)
             if before is not None:
                 self._printed[series.ident] = before
         return found
 
 
-def _since(course: Course, before: _Printed | None, octets: bool = False) -> Move:
-    """What a course did since the last line; not known where there was none, or where it was reset meanwhile."""
-    if before is None or course.reset_ns > before.ts_ns or course.ts_ns <= before.ts_ns or course.value is None:
-        return Move(None, None)
-    delta = course.grown - (before.octets if octets else before.value)
-    return Move(delta, delta * _SECOND / (course.ts_ns - before.ts_ns))
+def _since(history: CounterHistory, before: _Printed | None, octets: bool = False) -> Change:
+    """Return the change since the last line; not known for a first line, or after a reset."""
+    if before is None or history.reset_ns > before.ts_ns or history.ts_ns <= before.ts_ns or history.value is None:
+        return Change(None, None)
+    delta = history.grown - (before.octets if octets else before.value)
+    return Change(delta, delta * _SECOND / (history.ts_ns - before.ts_ns))

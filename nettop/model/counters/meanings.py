@@ -1,12 +1,12 @@
-"""What conntrack's counters mean, and what to do about those that matter, for a person at three in the morning.
+"""The meanings of counters, and what to do about those that matter, in words for a person in a hurry.
 
-Names are the kernel's (struct ip_conntrack_stat in linux/netfilter/nf_conntrack_common.h); what current kernels count
-under them was read in net/netfilter/nf_conntrack_core.c and tried.
+Names are the kernel's (struct ip_conntrack_stat in linux/netfilter/nf_conntrack_common.h). The meanings follow
+net/netfilter/nf_conntrack_core.c of current kernels and were tested.
 """
 
 from __future__ import annotations
 
-# group → name → meaning; the order is the screen's.
+# group → name → meaning, in the order of the screen.
 MEANING: dict[str, dict[str, str]] = {
     "table": {
         "entries": "flows in this namespace's table",
@@ -41,7 +41,7 @@ MEANING: dict[str, dict[str, str]] = {
 BAD = frozenset(("insert_failed", "drop", "early_drop", "chain_toolong", "invalid", "error"))
 LOST_MEANING = "records that never reached the screens: the kernel's buffer or our queue was full"
 
-# What to do while such a counter moves.
+# What to do while such a counter grows.
 ADVICE: dict[tuple[str, str], str] = {
     ("conntrack", "drop"): "raise net.netfilter.nf_conntrack_max, or group Flows to see who holds the table",
     ("conntrack", "early_drop"): "raise net.netfilter.nf_conntrack_max, or group Flows to see who holds the table",
@@ -52,7 +52,7 @@ ADVICE: dict[tuple[str, str], str] = {
     ("tcp", "TcpExtListenOverflows"): "raise net.core.somaxconn and the program's backlog",
     ("udp", "UdpRcvbufErrors"): "raise net.core.rmem_max and the program's SO_RCVBUF",
 }
-NEARLY_FULL = 0.9  # of the table: from here on advice is given
+NEARLY_FULL = 0.9  # of the table: from this use on advice is given
 FULL_ADVICE = "raise net.netfilter.nf_conntrack_max, or group Flows to see who holds the table"
 FULL = ": full, new flows are dropped"
 

@@ -1,4 +1,4 @@
-"""What decoders of counters say, as readings: conntrack's statistics, nft's and nfacct's objects, /proc's texts."""
+"""Readings of counters from decoded items: conntrack statistics, nft and nfacct objects, files in /proc."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TABLE, CONNTRACK, EXPECT, LEDGER = "table", "conntrack", "expect", "ledger"
 NFT_COUNTER, NFT_QUOTA, NFT_LIMIT, NFACCT = "nft-counter", "nft-quota", "nft-limit", "nfacct"
 NFT_SET, NFT_ELEMENT = "nft-set", "nft-element"
 NFQUEUE, NFLOG, SOFTNET = "nfqueue", "nflog", "softnet"
-_MOST_MADE = 50_000  # readings of objects that are remembered
+_MAX_REMEMBERED = 50_000  # objects whose readings are remembered
 _NFPROTO = {word: number for number, word in NFPROTO_NAMES.items()}
 _UNITS = {1: "second", 60: "minute", 3600: "hour", 86_400: "day", 604_800: "week"}  # of a limit
 _COPY_MODES = {0: "nothing", 1: "metadata", 2: "packets"}  # NFQNL_COPY_*, NFULNL_COPY_*
@@ -29,7 +29,7 @@ _COPY_MODES = {0: "nothing", 1: "metadata", 2: "packets"}  # NFQNL_COPY_*, NFULN
 
 
 def conntrack_cpus(stats: ConntrackStats) -> Iterator[tuple[int, Reading]]:
-    """(time, reading) of each counter of each CPU that the kernel sends."""
+    """Yield time (ns) and reading of each counter of each CPU that the kernel sends."""
     for cpu in stats.cpus:
         yield from _cpu(CONNTRACK, cpu)
     for expect in stats.expect_cpus:
@@ -45,7 +45,7 @@ def _cpu(group: str, stats: CpuStats | ExpectCpuStats) -> Iterator[tuple[int, Re
 
 
 def table_use(entries: int | None, limit: int | None) -> Iterator[Reading]:
-    """The table's entries and their limit."""
+    """Yield the entries of the table and their limit."""
     words = MEANING[TABLE]
     if entries is not None:
         yield Reading(TABLE, "entries", entries, about=About(words["entries"], "entries", limit))
@@ -54,18 +54,18 @@ def table_use(entries: int | None, limit: int | None) -> Iterator[Reading]:
 
 
 def expectation_use(created: int, deleted: int, limit: int | None) -> Reading:
-    """Expectations that stand now: what was made less what went, both counted modulo 2³²."""
+    """Return the expectations that exist now: created minus deleted, both counted modulo 2³²."""
     about = About(MEANING[TABLE]["expectations"], "expectations", limit)
     return Reading(TABLE, "expectations", (created - deleted) % WRAP32, about=about)
 
 
 def expectation_limit(limit: int) -> Reading:
-    """nf_conntrack_expect_max."""
+    """Return the reading of nf_conntrack_expect_max."""
     return Reading(TABLE, "max_expectations", limit, about=About(MEANING[TABLE]["max_expectations"], "expectations"))
 
 
 def bucket_use(buckets: int, entries: int | None) -> Reading:
-    """The hash's buckets, with the mean length of their chains."""
+    """Return the buckets of the hash, with the mean length of their chains."""
     chain = (
         "" if entries is None or not buckets else f"; chains of {2 * entries / buckets:.2f} from this namespace alone"
     )
@@ -76,7 +76,7 @@ def bucket_use(buckets: int, entries: int | None) -> Reading:
 
 
 def nft_object(found: NftObject) -> Reading | None:
-    """A named counter, quota or limit; other objects count nothing."""
+    """Return the reading of a named counter, quota or limit; None for other objects, which count nothing."""
     name, about = f"{found.family} {found.table} {found.name}", f" ({found.comment})" if found.comment else ""
     used_by = _rules(found.use)
     if found.type == "counter":
@@ -90,24 +90,25 @@ def nft_object(found: NftObject) -> Reading | None:
 
 
 class ObjectReadings:
-    """Readings of nft's objects; those of an object that the decoder gave before are made once."""
+    """The readings of nft objects. An object that the decoder returns again is converted once."""
 
     def __init__(self) -> None:
-        self._made: dict[int, tuple[NftObject, Reading | None]] = {}  # by id(); the object is held, so it stays unique
+        # By id(), which is unique while the object is referenced.
+        self._known: dict[int, tuple[NftObject, Reading | None]] = {}
 
     def __call__(self, objects: Iterable[NftObject]) -> Iterator[Reading]:
-        """Readings of the named counters, quotas and limits among them."""
+        """Yield the readings of the named counters, quotas and limits among them."""
         for found in objects:
-            known = self._made.get(id(found))
+            known = self._known.get(id(found))
             if known is None:
-                known = self._made[id(found)] = found, nft_object(found)
+                known = self._known[id(found)] = found, nft_object(found)
             if known[1] is not None:
                 yield known[1]
 
     def forget(self) -> None:
-        """A new dump begins: what the one before made is not held longer than the next needs it."""
-        if len(self._made) > _MOST_MADE:
-            self._made.clear()
+        """Forget the readings when they are too many. Called when a dump begins."""
+        if len(self._known) > _MAX_REMEMBERED:
+            self._known.clear()
 
 
 def _resets(group: str, found: NftObject) -> CounterName:
@@ -138,13 +139,13 @@ def _limit(found: NftObject, rest: str) -> About:
 
 
 def nfacct_objects(objects: Iterable[NfacctObject]) -> Iterator[Reading]:
-    """Packets and bytes of every object; those with a quota, how much of it is used."""
+    """Yield packets and bytes of every object, and the use of those with a quota in packets."""
     for found in objects:
         by_bytes = found.unit == "bytes"
         over = found.over or (found.quota is not None and (found.bytes if by_bytes else found.packets) > found.quota)
         quota = f", quota {grouped(found.quota)} {found.unit}{': OVER' if over else ''}" if found.unit else ""
         limit = found.quota if found.unit == "packets" else None
-        use = None if found.use is None else max(0, found.use - 1)  # the object holds itself once
+        use = None if found.use is None else max(0, found.use - 1)  # one reference is the object's own
         meaning = f"nfacct object{quota}{_rules(use)}"
         resets = CounterName(NFACCT, 0, "", found.name)
         about = About(meaning, "packets", limit, alarming=over, resets=resets)
@@ -155,7 +156,7 @@ def nfacct_objects(objects: Iterable[NfacctObject]) -> Iterator[Reading]:
 
 
 def net_statistics(found: NetStatistics) -> Iterator[Reading]:
-    """The counters that can matter, the softnet parts of each CPU, queues and logs."""
+    """Yield the counters of NET_MEANING, those of softnet by CPU, queues and logs."""
     yield from _snmp(found.counters)
     for cpu in found.softnet:
         for name, (meaning, bad) in SOFTNET_MEANING.items():

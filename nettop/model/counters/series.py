@@ -1,4 +1,4 @@
-"""One counter's course: its value, what it changed by, its rate, and what is known about it."""
+"""One counter: its value, its change, its rate, their history, and its description."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from nettop.broker.requests import CounterName
 from nettop.model.counters.forecast import Trend
 
 _SECOND = 1_000_000_000
-HISTORY = 60  # readings that the detail's sparkline shows
-WRAP32, WRAP64 = 1 << 32, 1 << 64  # where counters begin again from 0
+MAX_RATES = 60  # kept: those of the detail's sparkline
+WRAP32, WRAP64 = 1 << 32, 1 << 64  # the values at which counters wrap
 
 
-class Key(NamedTuple):
-    """What is counted. `cpu` None: the sum over all CPUs, or something no CPU counts."""
+class CounterKey(NamedTuple):
+    """The identity of a counter. `cpu` None: the sum over all CPUs, or a counter without CPUs."""
 
     netns: str
     group: str
@@ -24,49 +24,49 @@ class Key(NamedTuple):
     cpu: int | None = None
 
 
-_NONE = Key("", "", "")
+_NONE = CounterKey("", "", "")
 
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What is known of a counter beside its value."""
+    """The description of a counter."""
 
     meaning: str = ""  # in words; not yet safe for a terminal
     unit: str = ""  # packets, bytes, entries, …
     limit: int | None = None  # of the value, in its unit
-    ceiling: bool = True  # the limit can be reached: how full it is, and when it will be, is worth saying
-    alarming: bool = False  # that it moves is bad news
-    more: str = ""  # what the detail says instead of the meaning, where that is longer
+    ceiling: bool = True  # the limit can be reached: its use and a forecast are shown
+    alarming: bool = False  # its growth means trouble
+    more: str = ""  # a longer text instead of the meaning, for the detail
     resets: CounterName | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A value read at a time. `wrap`: where it begins again from 0; None: a gauge, which may go down."""
+    """A value that was read. `wrap`: the value at which it begins again from 0; None: a gauge, which may fall."""
 
     group: str
     name: str
     value: int | None
     wrap: int | None = None
     cpu: int | None = None
-    octets: int | None = None  # bytes counted beside the packets of `value`
-    about: About | None = None  # None: what was known stays
+    octets: int | None = None  # bytes counted with the packets of `value`
+    about: About | None = None  # None: unchanged
 
 
 @dataclass(slots=True)
-class Course:
-    """Values of one number: the last, its change, its rate, the rates before."""
+class CounterHistory:
+    """The last value of a number, its change, its rate, and earlier rates."""
 
     value: int | None = None
     ts_ns: int = 0
-    delta: int | None = None  # since the reading before
-    grown: int = 0  # all changes that are known, added up
-    rate: float | None = None  # a second; of a gauge: its change
-    reset_ns: int = 0  # when it was last seen to begin anew; 0: never
-    rates: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    delta: int | None = None  # since the previous reading
+    grown: int = 0  # the sum of all known changes
+    rate: float | None = None  # per second; of a gauge: of its change
+    reset_ns: int = 0  # time at which the last reset was seen; 0: never
+    rates: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_RATES))
 
-    def take(self, value: int | None, ts_ns: int, wrap: int | None) -> None:
-        """A new reading. A counter that falls has wrapped, or was reset: then its rate is not known this once."""
+    def add(self, value: int | None, ts_ns: int, wrap: int | None) -> None:
+        """Add a value. A counter that falls has wrapped or was reset; after a reset its rate is not known."""
         before, elapsed = self.value, ts_ns - self.ts_ns
         if before is not None and value is not None and elapsed <= 0:
             self.value = value
@@ -83,7 +83,7 @@ class Course:
 
 
 def _change(before: int, value: int, wrap: int | None) -> int | None:
-    """By how much it grew; None: it began anew."""
+    """Return the change; None when the counter was reset."""
     change = value - before
     if change >= 0 or wrap is None:
         return change
@@ -92,28 +92,28 @@ def _change(before: int, value: int, wrap: int | None) -> int | None:
 
 
 @dataclass(slots=True)
-class Series(Course):
-    """One row: a course, with the bytes that were counted beside it."""
+class Series(CounterHistory):
+    """One row of the table: a counter, and the bytes that were counted with it."""
 
-    key: Key = _NONE
+    key: CounterKey = _NONE
     ident: int = 0
     about: About = About()
-    octets: Course | None = None
-    trend: Trend | None = None  # of what has a limit
+    octets: CounterHistory | None = None
+    trend: Trend | None = None  # of counters with a limit
 
-    def read(self, reading: Reading, ts_ns: int) -> None:
-        """A new reading of this counter."""
-        self.take(reading.value, ts_ns, reading.wrap)
+    def apply(self, reading: Reading, ts_ns: int) -> None:
+        """Apply a reading of this counter."""
+        self.add(reading.value, ts_ns, reading.wrap)
         self.about = reading.about or self.about
         if reading.octets is not None:
-            self.octets = self.octets or Course()
-            self.octets.take(reading.octets, ts_ns, reading.wrap)
+            self.octets = self.octets or CounterHistory()
+            self.octets.add(reading.octets, ts_ns, reading.wrap)
         if self.about.limit is not None and self.about.ceiling and self.value is not None:
             self.trend = self.trend or Trend()
-            self.trend.take(ts_ns, self.value)
+            self.trend.add(ts_ns, self.value)
 
     def sum_of(self, parts: Sequence[Series]) -> None:
-        """The sum of what every CPU counted; its rate is known when all theirs are."""
+        """Set this counter to the sum over all CPUs; its rate is known when all their rates are."""
         self.about = parts[0].about
         self.value = sum(part.value or 0 for part in parts)
         self.ts_ns = max(part.ts_ns for part in parts)
@@ -124,10 +124,10 @@ class Series(Course):
         self.delta = sum(deltas) if len(deltas) == len(parts) else None
         self.rate = sum(rates) if len(rates) == len(parts) else None
         depth = min(len(part.rates) for part in parts)
-        self.rates = deque((sum(part.rates[i - depth] for part in parts) for i in range(depth)), HISTORY)
+        self.rates = deque((sum(part.rates[i - depth] for part in parts) for i in range(depth)), MAX_RATES)
 
     @property
     def used(self) -> float | None:
-        """The part of its limit that is used, 1.0 is all; None where there is none."""
+        """The fraction of the limit in use, 1.0 is full; None without a limit."""
         limit = self.about.limit if self.about.ceiling else None
         return None if not limit or self.value is None else self.value / limit

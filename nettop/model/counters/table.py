@@ -1,4 +1,4 @@
-"""The table of counters: readings of every kind by name, their sums over CPUs, their rates, and what may be reset."""
+"""The table of counters: readings by name, their sums over CPUs, their rates, and how to reset them."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from nettop.decode.nftables.decoder import NftDecoded
 from nettop.decode.nftables.sets import NftSetsDecoded
 from nettop.decode.sysctls import SysctlValues
 from nettop.model.counters import readings
-from nettop.model.counters.cells import COLUMNS, DEFAULT_COLUMNS, cell, detail_lines, place, sort_value
+from nettop.model.counters.cells import COLUMNS, DEFAULT_COLUMNS, cell, detail_lines, order_key, sort_value
 from nettop.model.counters.lines import json_line, text_line
 from nettop.model.counters.meanings import LOST_MEANING
 from nettop.model.counters.readings import CONNTRACK, EXPECT, LEDGER, NFT_ELEMENT, NFT_SET, TABLE
-from nettop.model.counters.series import WRAP64, About, Key, Reading, Series
-from nettop.model.counters.sets import ElementReading, SetCourses
+from nettop.model.counters.series import WRAP64, About, CounterKey, Reading, Series
+from nettop.model.counters.sets import ElementReading, SetCounters
 from nettop.model.ledger import LedgerRow, summed
 from nettop.model.table import Column, CounterDetail, Detail, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.model.window import Match, Orders, value_keys, visible
 from nettop.text import units
 from nettop.text.sanitize import clean
 
-__all__ = ["CONNTRACK", "EXPECT", "LEDGER", "TABLE", "CounterTable", "Key"]
+__all__ = ["CONNTRACK", "EXPECT", "LEDGER", "TABLE", "CounterKey", "CounterTable"]
 
 _SECOND = 1_000_000_000
-MOST = 100_000  # counters in the table, 2 kB each: ten times what a host with thousands of objects and CPUs has
-# DumpMark.what → the groups that such a dump lists in full: what it does not show is gone.
+MAX_COUNTERS = 100_000  # in the table, 2 kB each: ten times as many as a host with thousands of objects and CPUs has
+# DumpMark.what → the groups that such a dump lists in full: counters that it does not have are removed.
 _LISTED = {
     "nft-objects": (readings.NFT_COUNTER, readings.NFT_QUOTA, readings.NFT_LIMIT),
     "nfacct": (readings.NFACCT,),
@@ -42,7 +42,7 @@ Decoded = ConntrackStats | NftDecoded | NftSetsDecoded | NfacctDecoded | NetStat
 
 
 class CounterTable:
-    """A TableModel of counters. Each reading gives a value and, from the second on, a change and a rate."""
+    """A TableModel of counters. From its second reading on a counter has a change and a rate."""
 
     columns: Sequence[Column] = COLUMNS
     default_columns: tuple[str, ...] = DEFAULT_COLUMNS
@@ -51,28 +51,28 @@ class CounterTable:
     def __init__(
         self,
         netns_label: Callable[[int], str] = lambda code: "",
-        most: int = MOST,
+        max_counters: int = MAX_COUNTERS,
         namespaces: Sequence[str] = (),  # in the order in which they are shown; it may grow
     ) -> None:
         self.version = 0
-        self.left_out = 0  # readings of counters that had no room
-        self._most = most
+        self.left_out = 0  # readings of counters beyond max_counters
+        self._max_counters = max_counters
         self._netns_label = netns_label
         self._namespaces = namespaces
-        self._series: dict[Key, Series] = {}
-        self._groups: dict[tuple[str, str], set[Key]] = {}  # (namespace, group) → its series
-        self._cpus: dict[Key, dict[int, Series]] = {}  # the parts of each sum
-        self._listing: dict[tuple[str, str], set[Key]] = {}  # (namespace, what) → what the dump under way has shown
-        self._sets: dict[str, SetCourses] = {}  # by namespace
+        self._series: dict[CounterKey, Series] = {}
+        self._groups: dict[tuple[str, str], set[CounterKey]] = {}  # (namespace, group) → its series
+        self._cpus: dict[CounterKey, dict[int, Series]] = {}  # the parts of each sum
+        self._listing: dict[tuple[str, str], set[CounterKey]] = {}  # (namespace, what) → keys in the open dump
+        self._sets: dict[str, SetCounters] = {}  # by namespace
         self._objects = readings.ObjectReadings()
         self._idents = count(1)
         self._orders = Orders(self._match)
         self._shown: dict[int, Series] = {}  # by identity
 
-    # -- what comes in -------------------------------------------------------------------------------------------
+    # -- input ---------------------------------------------------------------------------------------------------
 
     def apply(self, item: Decoded | DumpMark | Gap, netns: int, now_ns: int) -> None:
-        """Take in what a decoder says of the namespace with this code, read at `now_ns` where it does not say when."""
+        """Apply decoded counters of a namespace (its code), read at `now_ns` where the item has no time."""
         label = self._netns_label(netns)
         if isinstance(item, DumpMark):
             self._mark(label, item)
@@ -81,7 +81,7 @@ class CounterTable:
         elif isinstance(item, NftDecoded):
             self._read(label, self._objects(item.objects), now_ns)
         elif isinstance(item, NftSetsDecoded):
-            self._take_sets(label, item)
+            self._add_sets(label, item)
         elif isinstance(item, NfacctDecoded):
             self._read(label, readings.nfacct_objects(item.objects), item.ts_ns)
         elif isinstance(item, NetStatistics):
@@ -90,7 +90,7 @@ class CounterTable:
             self.put_sysctls(item.values, netns, item.ts_ns)
 
     def put_sysctls(self, values: Mapping[str, str], netns: int, ts_ns: int) -> None:
-        """The limits that sysctls name (`net.netfilter.nf_conntrack_expect_max`, …)."""
+        """Apply the limits in sysctls (`net.netfilter.nf_conntrack_expect_max`, …)."""
         label = self._netns_label(netns)
         found = {name: _number(values.get(f"net.netfilter.nf_conntrack_{name}")) for name in ("expect_max", "buckets")}
         if found["expect_max"] is not None:
@@ -100,13 +100,13 @@ class CounterTable:
             self._one(label, readings.bucket_use(found["buckets"], self.table_use(label)[0]), ts_ns)
         self.version += 1
 
-    def put(self, key: Key, value: int | None, ts_ns: int, wrap: int | None = None) -> None:
-        """A reading of any other counter."""
+    def put(self, key: CounterKey, value: int | None, ts_ns: int, wrap: int | None = None) -> None:
+        """Apply a reading of any other counter."""
         self._one(key.netns, Reading(key.group, key.name, value, wrap, key.cpu), ts_ns)
         self.version += 1
 
     def put_ledger(self, rows: Iterable[LedgerRow], now_ns: int) -> None:
-        """Our own losses, as a group beside the kernel's; streams of one name (one was begun anew) are one counter."""
+        """Apply nettop's own losses as a group. Streams with the same name (one was restarted) are one counter."""
         for row in summed(rows):
             if not row.seen and not row.lost and not row.unknown:
                 continue
@@ -120,7 +120,7 @@ class CounterTable:
             self.version += 1
 
     def forget(self, netns: str) -> None:
-        """The namespace is gone."""
+        """Remove the counters of a namespace that no longer exists."""
         self._drop(key for of, keys in self._groups.items() if of[0] == netns for key in keys)
         self._sets.pop(netns, None)
 
@@ -156,65 +156,66 @@ class CounterTable:
         self._sum(sums)
 
     def _one(self, netns: str, reading: Reading, ts_ns: int) -> Series:
-        key = Key(netns, reading.group, reading.name, reading.cpu)
+        key = CounterKey(netns, reading.group, reading.name, reading.cpu)
         series = self._of(key)
-        series.read(reading, ts_ns)
+        series.apply(reading, ts_ns)
         for what, groups in _LISTED.items():
             if key.group in groups and (netns, what) in self._listing:
                 self._listing[netns, what].add(key)
         return series
 
-    def _part(self, netns: str, reading: Reading, ts_ns: int) -> Key:
-        """Takes in what one CPU counted; the key of the sum that this changes."""
+    def _part(self, netns: str, reading: Reading, ts_ns: int) -> CounterKey:
+        """Apply the reading of one CPU and return the key of the sum that it changes."""
         part = self._one(netns, reading, ts_ns)
         whole = part.key._replace(cpu=None)
         if part.key in self._series:
             self._cpus.setdefault(whole, {})[part.key.cpu or 0] = part
         return whole
 
-    def _sum(self, keys: Iterable[Key]) -> None:
+    def _sum(self, keys: Iterable[CounterKey]) -> None:
         for key in keys:
             parts = list(self._cpus.get(key, {}).values())
             if parts:
                 self._of(key).sum_of(parts)
 
     def _expectations(self, netns: str) -> None:
-        """How many stand now follows from what was made and what went."""
-        made, gone = (self._series.get(Key(netns, EXPECT, name)) for name in ("create", "delete"))
-        limit = self._series.get(Key(netns, TABLE, "max_expectations"))
-        if made is not None and gone is not None and made.value is not None and gone.value is not None:
-            most = None if limit is None else limit.value
-            self._one(netns, readings.expectation_use(made.value, gone.value, most), made.ts_ns)
+        """Compute the expectations that exist now from those created and deleted."""
+        created, deleted = (self._series.get(CounterKey(netns, EXPECT, name)) for name in ("create", "delete"))
+        limit = self._series.get(CounterKey(netns, TABLE, "max_expectations"))
+        if created and deleted and created.value is not None and deleted.value is not None:
+            maximum = None if limit is None else limit.value
+            reading = readings.expectation_use(created.value, deleted.value, maximum)
+            self._one(netns, reading, created.ts_ns)
 
-    def _take_sets(self, netns: str, item: NftSetsDecoded) -> None:
-        courses = self._sets.setdefault(netns, SetCourses())
+    def _add_sets(self, netns: str, item: NftSetsDecoded) -> None:
+        sets = self._sets.setdefault(netns, SetCounters())
         for found in item.sets:
-            courses.take_set(found)
-        for of, part in item.elements:
-            courses.take_elements(of, part)
+            sets.add_set(found)
+        for set_id, part in item.elements:
+            sets.add_elements(set_id, part)
 
     def _mark_sets(self, netns: str, mark: DumpMark) -> None:
-        courses, elements = self._sets.setdefault(netns, SetCourses()), mark.what == "nft-elements"
+        sets, elements = self._sets.setdefault(netns, SetCounters()), mark.what == "nft-elements"
         if mark.begin:
-            courses.begin(elements)
+            sets.begin(elements)
         elif elements:
-            self._elements(netns, courses.end_elements(mark.complete, mark.ts_ns))
+            self._elements(netns, sets.end_elements(mark.complete, mark.ts_ns))
         else:
-            self._read(netns, courses.end_listing(mark.complete), mark.ts_ns)
-        for reading in courses.settled():
+            self._read(netns, sets.end_listing(mark.complete), mark.ts_ns)
+        for reading in sets.completed():
             self._describe(netns, reading, mark.ts_ns)
-        self._drop(Key(netns, NFT_ELEMENT, name) for name in courses.gone())
+        self._drop(CounterKey(netns, NFT_ELEMENT, name) for name in sets.removed())
 
     def _describe(self, netns: str, reading: Reading, ts_ns: int) -> None:
-        """Other words for a set; its value is its listing's, where that has one."""
-        series = self._of(Key(netns, reading.group, reading.name))
+        """Apply the new description of a set; its value remains that of its listing, if it has one."""
+        series = self._of(CounterKey(netns, reading.group, reading.name))
         if series.value is None:
-            series.read(reading, ts_ns)
+            series.apply(reading, ts_ns)
         series.about = reading.about or series.about
 
     def _elements(self, netns: str, found: Iterable[ElementReading]) -> None:
         for each in found:
-            if each.before is not None and Key(netns, NFT_ELEMENT, each.now.name) not in self._series:
+            if each.before is not None and CounterKey(netns, NFT_ELEMENT, each.now.name) not in self._series:
                 self._one(netns, each.before, each.before_ns)
             self._one(netns, each.now, each.ts_ns)
             self.version += 1
@@ -228,57 +229,57 @@ class CounterTable:
             self._listing[netns, mark.what] = set()
             self._objects.forget()
             return
-        shown = self._listing.pop((netns, mark.what), None)
-        if mark.complete and shown is not None:
+        listed = self._listing.pop((netns, mark.what), None)
+        if mark.complete and listed is not None:
             for group in _LISTED[mark.what]:
-                self._drop(self._groups.get((netns, group), set()) - shown)
+                self._drop(self._groups.get((netns, group), set()) - listed)
 
-    def _drop(self, gone: Iterable[Key]) -> None:
-        leaving = [key for key in gone if key in self._series]
-        for key in leaving:
+    def _drop(self, keys: Iterable[CounterKey]) -> None:
+        known = [key for key in keys if key in self._series]
+        for key in known:
             del self._series[key]
             self._groups[key.netns, key.group].discard(key)
             self._cpus.pop(key, None)
-        self.version += bool(leaving)
+        self.version += bool(known)
 
-    def _of(self, key: Key) -> Series:
+    def _of(self, key: CounterKey) -> Series:
         series = self._series.get(key)
-        if series is None and len(self._series) >= self._most:
+        if series is None and len(self._series) >= self._max_counters:
             self.left_out += 1
-            return Series(key=key)  # for nobody
+            return Series(key=key)  # not kept
         if series is None:
             series = self._series[key] = Series(key=key, ident=next(self._idents))
             self._groups.setdefault((key.netns, key.group), set()).add(key)
         return series
 
-    # -- what goes out -------------------------------------------------------------------------------------------
+    # -- output --------------------------------------------------------------------------------------------------
 
     def table_use(self, netns: str) -> tuple[int | None, int | None]:
-        """Entries and their limit of a namespace's conntrack table; None where not known."""
-        entries, limit = (self._series.get(Key(netns, TABLE, name)) for name in ("entries", "max_entries"))
+        """Return the entries of a namespace's conntrack table and their limit; None where not known."""
+        entries, limit = (self._series.get(CounterKey(netns, TABLE, name)) for name in ("entries", "max_entries"))
         return None if entries is None else entries.value, None if limit is None else limit.value
 
     def reset_name(self, ident: int) -> CounterName | None:
-        """What the broker's reset_counter wants for the row with this identity; None: it cannot be reset."""
+        """Return the name that the broker's reset_counter needs for this row; None when it cannot be reset."""
         series = self._by_ident(ident)
         return None if series is None else series.about.resets
 
     def rows(self, per_cpu: bool = False) -> list[Series]:
-        """The counters in the table's own order; the parts of sums too, if wanted."""
+        """Return the counters in the table's own order, with the parts of sums if `per_cpu`."""
         chosen = (series for series in self._series.values() if per_cpu or series.key.cpu is None)
         order = {netns: at for at, netns in enumerate(self._namespaces)}
-        return sorted(chosen, key=lambda series: (order.get(series.key.netns, len(order)), place(series)))
+        return sorted(chosen, key=lambda series: (order.get(series.key.netns, len(order)), order_key(series)))
 
     def json_lines(self) -> Iterator[str]:
-        """The contract's `counter` objects: sums have `cpu` null, their parts follow with the CPU's number."""
+        """Return the `counter` objects: sums have `cpu` null, the parts of a sum follow with their CPU."""
         return (json_line(series) for series in self.rows(per_cpu=True))
 
     def text_lines(self) -> Iterator[str]:
-        """Plain lines: group, name, value, rate, meaning."""
+        """Return plain lines: group, name, value, rate, meaning."""
         return (text_line(series) for series in self.rows())
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
-        """The window that spec describes; display filters do not apply to counters."""
+        """Return the window that spec describes; display filters do not apply to counters."""
         order = self._orders.current(spec, now_ns, self.version)
         part = visible(spec, len(order))
         return Snapshot(
@@ -305,7 +306,8 @@ class CounterTable:
     def _totals(self, now_ns: int) -> Line:
         newest = max((series.ts_ns for series in self._shown.values()), default=0)
         age = f"   read {max(0, now_ns - newest) / _SECOND:.1f} s ago" if self._shown else ""
-        left_out = f"   there were more than {units.grouped(self._most)}: some are left out" if self.left_out else ""
+        limit = units.grouped(self._max_counters)
+        left_out = f"   there were more than {limit}: some are left out" if self.left_out else ""
         return (f"{len(self._shown)} counters", "heading"), (age, "dim"), *(((left_out, "warn"),) if left_out else ())
 
     def detail(self, ident: int, now_ns: int) -> Detail | None:
@@ -330,7 +332,7 @@ def _number(text: str | None) -> int | None:
 
 
 def _where_to(account: LedgerRow) -> str:
-    """Where a stream's records went, the terms that are not 0; the detail has the whole equation."""
+    """Return the destinations of a stream's records that are not 0; the detail has the whole equation."""
     terms = (
         ("filtered", account.filtered),
         ("lost by the kernel", account.kernel),

@@ -1,4 +1,4 @@
-"""Many flows into few groups: equal keys found by a radix sort over whole columns, and sums over each group."""
+"""Many flows in few groups: equal keys are found by a radix sort over columns, then summed."""
 
 from __future__ import annotations
 
@@ -16,31 +16,30 @@ from nettop.model.ordering import digits, radix_order
 
 Rows = NDArray[np.intp]
 
-
-_OF_PARTS = {"rate": ("rate_up", "rate_down"), "bytes": ("obytes", "rbytes"), "packets": ("opackets", "rpackets")}
-SUMS = ("flows", "unreplied", "assured", "rate_up", "rate_down", *derive.COUNTERS, *_OF_PARTS)
+_PARTS_OF = {"rate": ("rate_up", "rate_down"), "bytes": ("obytes", "rbytes"), "packets": ("opackets", "rpackets")}
+SUMS = ("flows", "unreplied", "assured", "rate_up", "rate_down", *derive.COUNTERS, *_PARTS_OF)
 
 
 @dataclass(frozen=True, slots=True)
 class Groups:
     """Groups in ascending order of their keys."""
 
-    keys: tuple[Array, ...]  # columns, the first counts most; one value a group in each
-    parts: dict[str, Array]  # int32 counts, and float sums that are NaN where nothing is known
+    keys: tuple[Array, ...]  # columns, most significant first, with a value per group
+    parts: dict[str, Array]  # int32 counts, and float sums, NaN where no value is known
 
     def __len__(self) -> int:
         return len(self.keys[0])
 
     def sums(self, name: str) -> Array:
-        """One of SUMS by group; what a million groups can be told from is not kept twice."""
-        if name not in _OF_PARTS:
+        """Return one of SUMS by group. Sums of two directions are computed here rather than kept twice."""
+        if name not in _PARTS_OF:
             return self.parts[name]
-        one, other = (self.parts[part] for part in _OF_PARTS[name])
+        one, other = (self.parts[part] for part in _PARTS_OF[name])
         return np.where(np.isnan(one), other, np.where(np.isnan(other), one, one + other))
 
 
 def grouped(columns: Sequence[Array], data: derive.Data) -> Groups:
-    """The groups of rows with equal key columns (unsigned, as long as data's), and what they add up to."""
+    """Return the groups of rows with equal key columns (unsigned, as long as data's), and their sums."""
     order = radix_order(columns)
     begins = np.zeros(len(order), np.bool_)
     begins[:1] = True
@@ -55,10 +54,10 @@ def grouped(columns: Sequence[Array], data: derive.Data) -> Groups:
     return Groups(tuple(column[first] for column in columns), _parts(data, codes, len(first)))
 
 
-def places_of(wanted: Sequence[Array], among: Sequence[Array]) -> Rows:
-    """For each key of `wanted` its place in `among`, -1 where it is not there. Keys are distinct on either side."""
-    n = len(wanted[0])
-    both = [np.concatenate(pair) for pair in zip(wanted, among, strict=True)]
+def indices_of(keys: Sequence[Array], among: Sequence[Array]) -> Rows:
+    """Return the index in `among` of each of `keys`, -1 where it is not there. Keys are distinct on either side."""
+    n = len(keys[0])
+    both = [np.concatenate(pair) for pair in zip(keys, among, strict=True)]
     order = radix_order(both)
     same = np.ones(max(0, len(order) - 1), np.bool_)
     for column in both:
@@ -66,18 +65,18 @@ def places_of(wanted: Sequence[Array], among: Sequence[Array]) -> Rows:
         same &= ordered[1:] == ordered[:-1]
     at = same.nonzero()[0]
     found = np.full(n, -1, np.intp)
-    found[order[at]] = order[at + 1] - n  # the sort is stable: of two equal keys the wanted one stands first
+    found[order[at]] = order[at + 1] - n  # the sort is stable: of two equal keys that of `keys` is first
     return found
 
 
 def _parts(data: derive.Data, codes: Array, n: int) -> dict[str, Array]:
-    """Counts and sums by group; see Groups.parts."""
+    """Return counts and sums by group; see Groups.parts."""
     status = derive.column(data, "status")
-    told = derive.has(data, HAVE_STATUS)
+    has_status = derive.has(data, HAVE_STATUS)
     parts: dict[str, Array] = {
         "flows": _count(codes, n),
-        "unreplied": _count(codes[told & (status & IPS_SEEN_REPLY == 0)], n),
-        "assured": _count(codes[told & (status & IPS_ASSURED != 0)], n),
+        "unreplied": _count(codes[has_status & (status & IPS_SEEN_REPLY == 0)], n),
+        "assured": _count(codes[has_status & (status & IPS_ASSURED != 0)], n),
     }
     for name, rates in zip(("rate_up", "rate_down"), derive.rates(data), strict=True):
         parts[name] = _sum(codes, rates, ~np.isnan(rates), n)
@@ -91,9 +90,9 @@ def _count(codes: Array, n: int) -> NDArray[np.int32]:
 
 
 def _sum(codes: Array, values: Array, known: Array, n: int) -> NDArray[np.float64]:
-    """Exact to 2^53; NaN for a group in which nothing is known."""
+    """Return the sum by group, exact to 2^53; NaN for a group without a known value."""
     if not known.all():
         codes, values = codes[known], values[known]
-    total = np.bincount(codes, values, n).astype(np.float64, copy=False)  # of nothing at all it is int64
+    total = np.bincount(codes, values, n).astype(np.float64, copy=False)  # of no values it is int64
     total[np.bincount(codes, minlength=n) == 0] = np.nan
     return total

@@ -1,4 +1,4 @@
-"""The columns of the table of groups, the text of its cells, and the lines of one group's detail."""
+"""The columns of the table of groups, the text of its cells, and the lines of a group's detail."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ COLUMNS = (
 DEFAULT_COLUMNS = (
     *("name", "flows", "share", "bar", "rate", "rate_up", "rate_down", "bytes", "packets", "unreplied", "full"),
 )
-SUM_OF = {"up": "obytes", "down": "rbytes", "share": "flows", "full": "flows"}  # columns that show a sum of other name
+SUM_OF = {"up": "obytes", "down": "rbytes", "share": "flows", "full": "flows"}  # columns whose sum has another name
 JSON_SUMS = (*("flows", "rate", "rate_up", "rate_down", "bytes", "up", "down", "packets", "unreplied", "assured"),)
 BAR = 10  # cells
 _COUNTS = ("flows", "unreplied", "assured")
@@ -40,12 +40,12 @@ _RATES = ("rate", "rate_up", "rate_down")
 Values = Mapping[str, float]  # one group's sums
 
 
-def cell(key: str, sums: Values, whole: Values, shared: str, maximum: int | None) -> Cell:
-    """The cell of a column but the name's. `shared` is the sum that SHARE is of, `whole` all groups' sums."""
+def cell(key: str, sums: Values, totals: Values, shared: str, maximum: int | None) -> Cell:
+    """Return the cell of a column other than the name. `shared`: the sum that SHARE is of; `totals`: of all groups."""
     if key == "share":
-        return percent(sums[shared], whole[shared])
+        return percent(sums[shared], totals[shared])
     if key == "bar":
-        return units.bar(_part(sums[shared], whole[shared]), BAR), "good"
+        return units.bar(_part(sums[shared], totals[shared]), BAR), "good"
     if key == "full":
         return percent(sums["flows"], maximum)
     value = sums[SUM_OF.get(key, key)]
@@ -61,37 +61,37 @@ def _count(key: str, value: int, flows: int) -> Cell:
     return units.grouped(value), role
 
 
-def percent(part: float, whole: float | None) -> Cell:
-    """`12.3%`; a dash where either is not known."""
-    if not whole or np.isnan(part) or np.isnan(whole):
+def percent(part: float, total: float | None) -> Cell:
+    """Return `12.3%`; a dash where either is not known."""
+    if not total or np.isnan(part) or np.isnan(total):
         return ABSENT
-    return units.percent(_part(part, whole)), "number"
+    return units.percent(part / total), "number"
 
 
-def _part(part: float, whole: float | None) -> float:
-    """`part` of `whole`, 0 where either is not known."""
-    return 0.0 if not whole or np.isnan(part) or np.isnan(whole) else part / whole
+def _part(part: float, total: float | None) -> float:
+    """Return `part` as a fraction of `total`, 0 where either is not known."""
+    return 0.0 if not total or np.isnan(part) or np.isnan(total) else part / total
 
 
-def totals_line(noun: str, groups: int, flows: int, matched: int, filtered: bool, whole: Values,
+def totals_line(noun: str, groups: int, flows: int, matched: int, filtered: bool, totals: Values,
                 maximum: int | None) -> Line:  # fmt: skip
-    """`37 sources of 1,204 flows, 318 match   1.6M/s   84.1M in all   41 unreplied   0.5% of 262,144`."""
+    """Return `37 sources of 1,204 flows, 318 match   1.6M/s   84.1M bytes   UNREPLIED 41   0.5% of 262,144 entries`."""
     one = noun.removesuffix("s") if not noun.endswith("ses") else noun.removesuffix("es")
     found = f", {units.grouped(matched)} match" if filtered else ""
     parts = [(f"{units.grouped(groups)} {one if groups == 1 else noun}", "heading")]
     parts.append((f" of {units.grouped(flows)} flow{'' if flows == 1 else 's'}{found}", "heading"))
-    parts.append(("   " + rate_cell(whole["rate"])[0], "number"))
-    if not np.isnan(whole["bytes"]):
-        parts.append((f"   {units.scaled(whole['bytes'])} bytes", "number"))
-    if whole["unreplied"]:
-        parts.append((f"   UNREPLIED {units.grouped(int(whole['unreplied']))}", "warn"))
+    parts.append(("   " + rate_cell(totals["rate"])[0], "number"))
+    if not np.isnan(totals["bytes"]):
+        parts.append((f"   {units.scaled(totals['bytes'])} bytes", "number"))
+    if totals["unreplied"]:
+        parts.append((f"   UNREPLIED {units.grouped(int(totals['unreplied']))}", "warn"))
     if maximum:
-        parts.append((f"   {percent(whole['flows'], maximum)[0]} of {units.grouped(maximum)} entries", "dim"))
+        parts.append((f"   {percent(totals['flows'], maximum)[0]} of {units.grouped(maximum)} entries", "dim"))
     return tuple(parts)
 
 
 def sum_lines(sums: Values, maximum: int | None) -> list[Line]:
-    """What a group adds up to, in words."""
+    """Return the sums of a group as lines."""
     count = {key: units.grouped(int(sums[key])) for key in _COUNTS}
     lines = [_line("flows", f"{count['flows']}   {count['unreplied']} unreplied   {count['assured']} assured")]
     if maximum:
@@ -114,7 +114,7 @@ def _line(name: str, text: str) -> Line:
 
 
 def member_lines(rows: Sequence[RowView]) -> list[Line]:
-    """The largest flows of a group, one a line."""
+    """Return a line for each of the largest flows of a group."""
     return [_member(row) for row in rows]
 
 
@@ -129,11 +129,11 @@ def _member(row: RowView) -> Line:
     )
 
 
-def whole_of(groups: Groups) -> dict[str, float]:
-    """All groups' sums added up; NaN where no group knows anything."""
-    whole = {}
+def total_sums(groups: Groups) -> dict[str, float]:
+    """Return the sums over all groups; NaN where no group has a known value."""
+    totals = {}
     for name in SUMS:
         values = groups.sums(name)
         known = name in _COUNTS or not np.isnan(values).all()
-        whole[name] = float(np.nansum(values)) if known else np.nan
-    return whole
+        totals[name] = float(np.nansum(values)) if known else np.nan
+    return totals

@@ -1,6 +1,6 @@
-"""What flows can be grouped by: the columns of each key, its words, and the filter that selects one group's flows.
+"""The groupings of flows: the columns of each key, its text, and the filter that selects one group's flows.
 
-A group's identity is its key itself, written as one number: it holds as long as anybody remembers it.
+A group's identity is its key, written as one number, so that it never changes.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from nettop.text import flow as words
 from nettop.text import units
 from nettop.text.address import address_text
 
-Key = tuple[int, ...]
+GroupKey = tuple[int, ...]
 
 _NO_NAT, _SNAT, _DNAT = 0, 1, 2
 _STATEFUL = np.isin(np.arange(256), list(words.STATE_BASE))
-_KNOWN_STATES = 10  # of a protocol's own; a number beyond has no word in the filter language
+_KNOWN_STATES = 10  # per protocol; higher numbers have no word in the filter language
 
 
 @dataclass(slots=True)
 class Lexicon:
-    """Names of namespaces, and numbers for words that hold over time (a provider's codes do not)."""
+    """Names of namespaces, and numbers of words that do not change (a provider's codes do)."""
 
     netns_label: Callable[[int], str]
     joins: FlowJoins
@@ -39,7 +39,7 @@ class Lexicon:
     words: list[str] = field(default_factory=lambda: [""])
 
     def number(self, word: str) -> int:
-        """The number that stands for this word."""
+        """Return the number of a word."""
         found = self.numbers.get(word)
         if found is None:
             found = self.numbers[word] = len(self.words)
@@ -47,38 +47,38 @@ class Lexicon:
         return found
 
     def ranks(self) -> Array:
-        """The place of each word in the alphabet."""
+        """Return the alphabetical rank of each word, by number."""
         ranks = np.empty(len(self.words), np.uint32)
         ranks[np.argsort(np.array([word.lower() for word in self.words]), kind="stable")] = np.arange(len(self.words))
         return ranks
 
     def host(self, address: str) -> str:
-        """An address, with its name where one is known."""
+        """Return an address, with its name where one is known."""
         name = self.joins.names(address)
         return address if name is None else f"{address} {name}"
 
 
 @dataclass(frozen=True, slots=True)
 class GroupBy:
-    """One way of grouping."""
+    """One grouping."""
 
-    title: str  # above the groups' names
-    noun: str  # what one group is, in the plural
-    widths: tuple[int, ...]  # bits of each column of the key, the first counts most
+    title: str  # the heading of the groups' names
+    noun: str  # the plural of what a group is
+    widths: tuple[int, ...]  # bits of each column of the key, most significant first
     columns: Callable[[derive.Data, Lexicon], Sequence[Array]]  # unsigned, as long as the data's
-    name: Callable[[Key, Lexicon], Segment]
-    filter: Callable[[Key, Lexicon], str]  # of the display-filter language
+    name: Callable[[GroupKey, Lexicon], Segment]
+    filter: Callable[[GroupKey, Lexicon], str]  # in the display-filter language
     worded: bool = False  # the key is a number of Lexicon.words
 
-    def ident(self, key: Key) -> int:
-        """The key as one number."""
+    def ident(self, key: GroupKey) -> int:
+        """Return the key as one number."""
         number = 0
         for value, width in zip(key, self.widths, strict=True):
             number = number << width | value
         return number
 
-    def key(self, number: int) -> Key:
-        """The number's key."""
+    def key(self, number: int) -> GroupKey:
+        """Return the key of a number."""
         values = []
         for width in reversed(self.widths):
             values.append(number & (1 << width) - 1)
@@ -87,7 +87,7 @@ class GroupBy:
 
 
 def _no_hi(data: derive.Data) -> Array:
-    """High halves where no address has one: zeros that take little room."""
+    """Return high halves of zeros, one byte each, for when there is no IPv6 address."""
     return np.zeros(len(data["have"]), np.uint8)
 
 
@@ -98,11 +98,11 @@ def _address(end: str) -> Callable[[derive.Data, Lexicon], Sequence[Array]]:
     return columns
 
 
-def _host_name(key: Key, lexicon: Lexicon) -> Segment:
+def _host_name(key: GroupKey, lexicon: Lexicon) -> Segment:
     return lexicon.host(address_text(*key)), "address"
 
 
-def _host_filter(side: str) -> Callable[[Key, Lexicon], str]:
+def _host_filter(side: str) -> Callable[[GroupKey, Lexicon], str]:
     return lambda key, lexicon: f"{side} host {address_text(*key)}"
 
 
@@ -112,14 +112,14 @@ def _service(data: derive.Data, lexicon: Lexicon) -> Sequence[Array]:
     return ((data["proto"].astype(np.uint32) << 17 | port).astype(np.uint32),)
 
 
-def _service_name(key: Key, lexicon: Lexicon) -> Segment:
+def _service_name(key: GroupKey, lexicon: Lexicon) -> Segment:
     proto, port = key[0] >> 17, (key[0] & 0x1FFFF) - 1
     name = lexicon.joins.service(proto, port) if port >= 0 else None
     text = words.PROTO_WORDS[proto] + (f" {port}" if port >= 0 else "")
     return (text if name is None else f"{text} {name}"), "proto"
 
 
-def _service_filter(key: Key, lexicon: Lexicon) -> str:
+def _service_filter(key: GroupKey, lexicon: Lexicon) -> str:
     proto, port = key[0] >> 17, (key[0] & 0x1FFFF) - 1
     if port >= 0:
         return f"{proto_filter(proto)} and dst port {port}"
@@ -128,7 +128,7 @@ def _service_filter(key: Key, lexicon: Lexicon) -> str:
 
 
 def _nat(data: derive.Data, lexicon: Lexicon) -> Sequence[Array]:
-    """By the status bits, as the filter has it. A flow rewritten at both ends counts for its source address."""
+    """Return kind and address by the status bits, as the filter does; with SNAT and DNAT the source address counts."""
     status = np.where(derive.has(data, HAVE_STATUS), derive.column(data, "status"), 0)
     snat, dnat = status & IPS_SRC_NAT != 0, status & IPS_DST_NAT != 0
     kind = np.where(snat, _SNAT, np.where(dnat, _DNAT, _NO_NAT)).astype(np.uint16)
@@ -142,14 +142,14 @@ def _nat(data: derive.Data, lexicon: Lexicon) -> Sequence[Array]:
     return (np.where(kind == _NO_NAT, 0, kind << np.uint16(8) | family).astype(np.uint16), *halves)
 
 
-def _nat_name(key: Key, lexicon: Lexicon) -> Segment:
+def _nat_name(key: GroupKey, lexicon: Lexicon) -> Segment:
     if not key[0]:
         return "none", "dim"
     kind = "SNAT" if key[0] >> 8 == _SNAT else "DNAT"
     return f"{kind} {lexicon.host(address_text(key[0] & 255, *key[1:]))}", "nat"
 
 
-def _nat_filter(key: Key, lexicon: Lexicon) -> str:
+def _nat_filter(key: GroupKey, lexicon: Lexicon) -> str:
     if not key[0]:
         return "not nat"
     address = address_text(key[0] & 255, *key[1:])
@@ -157,7 +157,7 @@ def _nat_filter(key: Key, lexicon: Lexicon) -> str:
 
 
 def _state(data: derive.Data, lexicon: Lexicon) -> Sequence[Array]:
-    """A protocol with states by its state's code; one whose state is not known, or has no word, by 0 in its place."""
+    """Return protocol << 8 | state where a protocol has states (0: unknown or without a word), else the status code."""
     codes = derive.state_codes(data).astype(np.uint16)
     stateful = _STATEFUL[data["proto"]]
     known = derive.has(data, HAVE_STATE) & (codes & 15 < _KNOWN_STATES)
@@ -165,14 +165,14 @@ def _state(data: derive.Data, lexicon: Lexicon) -> Sequence[Array]:
     return (np.where(stateful, of_proto, codes).astype(np.uint16),)
 
 
-def _state_name(key: Key, lexicon: Lexicon) -> Segment:
+def _state_name(key: GroupKey, lexicon: Lexicon) -> Segment:
     proto, code = key[0] >> 8, key[0] & 255
     if not proto:
         return (f"other {words.STATE_WORDS[code]}" if code else units.ABSENT), ""
     return f"{words.PROTO_WORDS[proto]} {words.STATE_WORDS[code]}", ""
 
 
-def _state_filter(key: Key, lexicon: Lexicon) -> str:
+def _state_filter(key: GroupKey, lexicon: Lexicon) -> str:
     proto, code = key[0] >> 8, key[0] & 255
     if not proto:
         stateful = " or ".join(proto_filter(one) for one in words.STATE_BASE)
@@ -197,8 +197,8 @@ def _process(data: derive.Data, lexicon: Lexicon) -> Sequence[Array]:
     return (np.array([lexicon.number(name) for name in names], np.uint32)[codes],)
 
 
-def _word_name(role: str, nothing: str) -> Callable[[Key, Lexicon], Segment]:
-    def name(key: Key, lexicon: Lexicon) -> Segment:
+def _word_name(role: str, nothing: str) -> Callable[[GroupKey, Lexicon], Segment]:
+    def name(key: GroupKey, lexicon: Lexicon) -> Segment:
         word = lexicon.words[key[0]]
         return (word, role) if word else (nothing, "dim")
 
@@ -206,7 +206,7 @@ def _word_name(role: str, nothing: str) -> Callable[[Key, Lexicon], Segment]:
 
 
 def _netns(data: derive.Data, lexicon: Lexicon) -> Sequence[Array]:
-    """By label: what has no label of its own is where nettop was started."""
+    """Return the number of each namespace's label; "" is the namespace in which nettop was started."""
     codes = data["netns"]
     used = np.bincount(codes, minlength=1).nonzero()[0]
     numbers = np.zeros(int(used[-1]) + 1 if len(used) else 1, np.uint32)
@@ -215,7 +215,7 @@ def _netns(data: derive.Data, lexicon: Lexicon) -> Sequence[Array]:
 
 
 def _mark(data: derive.Data, lexicon: Lexicon) -> Sequence[Array]:
-    """The kernel leaves a mark of 0 out."""
+    """Return the mark; 0 where there is none, since the kernel does not send a mark of 0."""
     return (np.where(derive.has(data, HAVE_MARK), derive.column(data, "mark"), 0).astype(np.uint32),)
 
 

@@ -1,7 +1,7 @@
-"""Flows grouped by source, service, NAT address and so on: who eats the bandwidth, who holds the table.
+"""Flows grouped by source, service, NAT address and so on.
 
-Groups are made anew at most once a second from all flows that match, and keep their order while it is frozen. What a
-group is follows from its key (flow_group_keys), so that the cursor stays on it however its flows come and go.
+Groups are computed at most once a second from all matching flows, and keep their order while it is frozen. A group's
+identity follows from its key (flow_groups.keys), so that the cursor stays on it while its flows change.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nettop.batch import Array
 from nettop.errors import FilterError, UsageError
 from nettop.model.filter.expression import Filter, parse
-from nettop.model.flow_groups.aggregate import SUMS, Groups, grouped, places_of
+from nettop.model.flow_groups.aggregate import SUMS, Groups, grouped, indices_of
 from nettop.model.flow_groups.cells import (
     COLUMNS,
     DEFAULT_COLUMNS,
@@ -24,10 +24,10 @@ from nettop.model.flow_groups.cells import (
     cell,
     member_lines,
     sum_lines,
+    total_sums,
     totals_line,
-    whole_of,
 )
-from nettop.model.flow_groups.keys import GROUP_BY, GROUPS, GroupBy, Key, Lexicon
+from nettop.model.flow_groups.keys import GROUP_BY, GROUPS, GroupBy, GroupKey, Lexicon
 from nettop.model.flows.index import Rows
 from nettop.model.flows.table import FlowTable
 from nettop.model.ordering import ascending, first_rows
@@ -37,16 +37,16 @@ from nettop.text import units
 
 __all__ = ["GROUPS", "FlowGroups"]
 
-_MEMBERS = 10  # flows that a group's detail names
+_MEMBERS = 10  # flows listed in a group's detail
 _MEMBER_SORT = (SortKey("rate"), SortKey("bytes"), SortKey("packets"))
 _KINDS = tuple(GROUP_BY)
-_KIND_BITS = 4  # the lowest of an identity: which grouping it is of
+_KIND_BITS = 4  # the lowest bits of an identity: the index of the grouping
 
 
 class FlowGroups:
-    """A TableModel over a FlowTable; ViewSpec.group says by what, "source" where it says nothing.
+    """A TableModel over a FlowTable. ViewSpec.group names the grouping, "source" by default.
 
-    `maximum` gives nf_conntrack_max, None where it is not known.
+    `maximum` returns nf_conntrack_max, None where it is not known.
     """
 
     columns: Sequence[Column] = COLUMNS
@@ -59,21 +59,21 @@ class FlowGroups:
         self._maximum = maximum
         self._lexicon = Lexicon(flows.netns_label, flows.joins)
         self._orders = Orders(self._match, self._alive)
-        self._groups = Groups((np.empty(0, np.uint64),), {})  # as they are now
-        self._whole: dict[str, float] = {}  # all groups' sums together
-        self._known: tuple[Array, ...] = ()  # keys when the order was made; a handle is an index
-        self._places: Rows = np.empty(0, np.intp)  # of each handle in `_groups`, -1 where it is gone
-        self._filter: Filter | None = None  # of the last snapshot: a group's detail keeps to it
+        self._groups = Groups((np.empty(0, np.uint64),), {})  # the last ones computed
+        self._totals: dict[str, float] = {}  # the sums over all groups
+        self._frozen_keys: tuple[Array, ...] = ()  # the keys when the order was made; a handle is an index into them
+        self._indices: Rows = np.empty(0, np.intp)  # the index of each handle in `_groups`, -1 where it is gone
+        self._filter: Filter | None = None  # of the last snapshot; applies to a group's detail
 
     @property
     def version(self) -> int:
-        """Grows whenever what is shown could differ."""
+        """A number that grows whenever the rows could differ."""
         return self._flows.version
 
-    # -- the table -----------------------------------------------------------------------------------------------
+    # -- table ---------------------------------------------------------------------------------------------------
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
-        """The window of the groups that spec describes; UsageError for a grouping or a sort key that is none."""
+        """Return the window of the groups that spec describes; UsageError for an unknown grouping or sort key."""
         by = grouping(spec.group)
         self._filter = spec.filter
         order = self._orders.current(spec, now_ns, self.version, wait_ns(self._flows.store.top))
@@ -81,7 +81,7 @@ class FlowGroups:
         return Snapshot(
             spec,
             part.start,
-            self._drawn(by, self._places[order[part]], spec),
+            self._drawn(by, self._indices[order[part]], spec),
             len(order),
             len(self._groups),
             order.place_of(self._handle(by, spec.anchor)),
@@ -91,18 +91,18 @@ class FlowGroups:
             self.version if spec.frozen else order.version,
         )
 
-    def _match(self, spec: ViewSpec, now_ns: int, held: bool) -> Match:
+    def _match(self, spec: ViewSpec, now_ns: int, frozen: bool) -> Match:
         by = grouping(spec.group)
         rows = self._flows.matching(spec.filter, now_ns)
         data = self._flows.picked(rows)
         groups = self._groups = grouped(by.columns(data, self._lexicon), data)
-        self._whole = whole_of(groups)
-        if held:
-            self._places = np.where(self._places < 0, -1, places_of(self._known, groups.keys))
+        self._totals = total_sums(groups)
+        if frozen:
+            self._indices = np.where(self._indices < 0, -1, indices_of(self._frozen_keys, groups.keys))
         else:
-            self._known, self._places = groups.keys, np.arange(len(groups))
+            self._frozen_keys, self._indices = groups.keys, np.arange(len(groups))
         counts = len(groups), len(self._flows), len(rows)
-        totals = totals_line(by.noun, *counts, spec.filter is not None, self._whole, self._maximum())
+        totals = totals_line(by.noun, *counts, spec.filter is not None, self._totals, self._maximum())
 
         def keys() -> list[Array]:
             return [column for key in spec.sort for column in self._sort_columns(by, groups, key)]
@@ -110,7 +110,7 @@ class FlowGroups:
         return Match(np.arange(len(groups)), keys, totals=totals)
 
     def _alive(self, handles: Handles) -> NDArray[np.bool_]:
-        return self._places[handles] >= 0
+        return self._indices[handles] >= 0
 
     def _sort_columns(self, by: GroupBy, groups: Groups, key: SortKey) -> list[Array]:
         if key.key == "name":
@@ -123,31 +123,31 @@ class FlowGroups:
     def _handle(self, by: GroupBy, anchor: int | None) -> int | None:
         if anchor is None or not 0 <= anchor & (1 << _KIND_BITS) - 1 < len(_KINDS) or _split(anchor)[0] is not by:
             return None
-        wanted = [np.array([value], np.uint64) for value in _split(anchor)[1]]
-        return int(places_of(wanted, self._known)[0])
+        key = [np.array([value], np.uint64) for value in _split(anchor)[1]]
+        return int(indices_of(key, self._frozen_keys)[0])
 
-    def _drawn(self, by: GroupBy, places: Rows, spec: ViewSpec) -> tuple[Row, ...]:
+    def _drawn(self, by: GroupBy, indices: Rows, spec: ViewSpec) -> tuple[Row, ...]:
         shared, maximum = _shared(spec.sort), self._maximum()
-        sums = {name: self._groups.sums(name)[places].tolist() for name in SUMS}
+        sums = {name: self._groups.sums(name)[indices].tolist() for name in SUMS}
         drawn = []
-        for at, key in enumerate(self._keys(places)):
-            mine = {name: values[at] for name, values in sums.items()}
+        for at, key in enumerate(self._keys(indices)):
+            own = {name: values[at] for name, values in sums.items()}
             cells: list[Cell] = [
-                by.name(key, self._lexicon) if column == "name" else cell(column, mine, self._whole, shared, maximum)
-                for column in spec.columns
+                by.name(key, self._lexicon) if name == "name" else cell(name, own, self._totals, shared, maximum)
+                for name in spec.columns
             ]
-            drawn.append(Row.of(_ident(by, key), cells))
+            drawn.append(Row.of(_identity(by, key), cells))
         return tuple(drawn)
 
-    def _keys(self, places: Rows) -> list[Key]:
-        return list(zip(*(column[places].tolist() for column in self._groups.keys), strict=True))
+    def _keys(self, indices: Rows) -> list[GroupKey]:
+        return list(zip(*(column[indices].tolist() for column in self._groups.keys), strict=True))
 
     # -- one group -----------------------------------------------------------------------------------------------
 
     def detail(self, ident: int, now_ns: int) -> Detail | None:
-        """Return the sums of a group and its largest flows; None when none (that matches the last filter) is left.
+        """Return the sums of a group and its largest flows; None when no flow that matches the last filter is left.
 
-        A plain Detail says that the last filter leaves no room for the group's own.
+        A plain Detail (no GroupDetail) when the last filter is too long to be combined with the group's own.
         """
         by, key = _split(ident)
         title = ((by.title.lower() + " ", "key"), by.name(key, self._lexicon))
@@ -158,7 +158,7 @@ class FlowGroups:
             return Detail(ident, title, ((("the filter is too long to be narrowed to a group", "warn"),),))
         if not len(rows):
             return None
-        sums = whole_of(grouped((np.zeros(len(rows), np.uint8),), self._flows.picked(rows)))
+        sums = total_sums(grouped((np.zeros(len(rows), np.uint8),), self._flows.picked(rows)))
         keys = self._flows.sort_keys(rows, _MEMBER_SORT, now_ns)
         top = rows[first_rows(keys, min(_MEMBERS, len(rows)))]
         lines: tuple[Line, ...] = (
@@ -171,61 +171,61 @@ class FlowGroups:
         return GroupDetail(ident, title, lines, text)
 
     def filter_of(self, ident: int) -> str:
-        """The display filter that selects exactly this group's flows."""
+        """Return the display filter that selects exactly this group's flows."""
         by, key = _split(ident)
         return by.filter(key, self._lexicon)
 
     def drill(self, ident: int) -> str:
-        """filter_of within the filter of the last snapshot: the flows that the group's row has counted."""
+        """Return filter_of combined with the filter of the last snapshot: the flows counted in the group's row."""
         own = self.filter_of(ident)
         return own if self._filter is None else f"({self._filter.text}) and ({own})"
 
-    # -- the command line ----------------------------------------------------------------------------------------
+    # -- command line --------------------------------------------------------------------------------------------
 
     def json_lines(self, spec: ViewSpec, now_ns: int) -> Iterator[str]:
-        """The contract's `group` objects of the groups that spec describes, one a line, without newlines."""
+        """Yield the `group` objects of the groups that spec describes, one per line, without newlines."""
         by = grouping(spec.group)
         for key, values in self._summed(by, spec, now_ns):
             found = {"kind": "group", "by": spec.group or "source", "name": by.name(key, self._lexicon)[0]}
-            told = {
+            sums = {
                 name: None if value != value else round(value) for name, value in zip(JSON_SUMS, values, strict=True)
             }
-            yield dumps(found | told | {"filter": by.filter(key, self._lexicon)}, ensure_ascii=False)
+            yield dumps(found | sums | {"filter": by.filter(key, self._lexicon)}, ensure_ascii=False)
 
     def text_lines(self, spec: ViewSpec, now_ns: int) -> Iterator[str]:
-        """The same groups as plain lines: the name, then what is known."""
+        """Yield the same groups as plain lines: the name, then the sums that are known."""
         by = grouping(spec.group)
         for key, values in self._summed(by, spec, now_ns):
-            told = (f"{name} {value:.0f}" for name, value in zip(JSON_SUMS, values, strict=True) if value == value)
-            yield f"{by.name(key, self._lexicon)[0]:<24} {' '.join(told)}"
+            sums = (f"{name} {value:.0f}" for name, value in zip(JSON_SUMS, values, strict=True) if value == value)
+            yield f"{by.name(key, self._lexicon)[0]:<24} {' '.join(sums)}"
 
-    def _summed(self, by: GroupBy, spec: ViewSpec, now_ns: int) -> Iterator[tuple[Key, list[float]]]:
+    def _summed(self, by: GroupBy, spec: ViewSpec, now_ns: int) -> Iterator[tuple[GroupKey, list[float]]]:
         order = self._orders.current(spec, now_ns, self.version)
-        places = self._places[order[visible(spec, len(order))]]
-        sums = [self._groups.sums(SUM_OF.get(name, name))[places].tolist() for name in JSON_SUMS]
-        for key, *values in zip(self._keys(places), *sums, strict=True):
+        indices = self._indices[order[visible(spec, len(order))]]
+        sums = [self._groups.sums(SUM_OF.get(name, name))[indices].tolist() for name in JSON_SUMS]
+        for key, *values in zip(self._keys(indices), *sums, strict=True):
             yield key, values
 
 
 def grouping(name: str | None) -> GroupBy:
-    """The grouping of this name; UsageError when there is none."""
+    """Return the grouping of this name; UsageError when there is none."""
     found = GROUP_BY.get(name or "source")
     if found is None:
         raise UsageError(f"flows cannot be grouped by {name!r}", "one of " + " ".join(GROUPS))
     return found
 
 
-def _ident(by: GroupBy, key: Key) -> int:
+def _identity(by: GroupBy, key: GroupKey) -> int:
     kind = next(n for n, name in enumerate(_KINDS) if GROUP_BY[name] is by)
     return by.ident(key) << _KIND_BITS | kind
 
 
-def _split(ident: int) -> tuple[GroupBy, Key]:
+def _split(ident: int) -> tuple[GroupBy, GroupKey]:
     by = GROUP_BY[_KINDS[ident & (1 << _KIND_BITS) - 1]]
     return by, by.key(ident >> _KIND_BITS)
 
 
 def _shared(sort: Sequence[SortKey]) -> str:
-    """The sum that SHARE is of: what is sorted by, else the flows."""
+    """Return the sum of which SHARE is a part: the one sorted by, else the flows."""
     key = SUM_OF.get(sort[0].key, sort[0].key) if sort else "flows"
     return "flows" if key == "name" else key

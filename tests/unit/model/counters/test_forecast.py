@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nettop.model.counters.forecast import Trend, about, forecast
+from nettop.model.counters.forecast import Trend, forecast, rounded_time
 
 SECOND = 1_000_000_000
 T0 = 1_700_000_000 * SECOND
@@ -17,7 +17,7 @@ T0 = 1_700_000_000 * SECOND
 def trend(*values: int, every: float = 1.0) -> Trend:
     made = Trend()
     for number, value in enumerate(values):
-        made.take(T0 + int(number * every * SECOND), value)
+        made.add(T0 + int(number * every * SECOND), value)
     return made
 
 
@@ -59,7 +59,7 @@ def test_only_the_last_half_minute_counts() -> None:
 
 def test_time_that_goes_back_begins_anew() -> None:
     made = trend(*range(0, 1000, 100))
-    made.take(T0, 5)
+    made.add(T0, 5)
     assert made.rising() is None
 
 
@@ -75,12 +75,12 @@ def test_it_is_full_now() -> None:
     ("seconds", "words"), [(4, "4 s"), (89, "89 s"), (90, "2 min"), (740, "12 min"), (7200, "2 h"), (260_000, "3 days")]
 )
 def test_times_are_said_as_a_person_says_them(seconds: float, words: str) -> None:
-    assert about(seconds) == words
+    assert rounded_time(seconds) == words
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**62), st.integers(0, 2**64)), max_size=40), st.integers(0, 2**64))
 def test_any_readings_give_a_forecast_or_none(points: list[tuple[int, int]], limit: int) -> None:
     made = Trend()
     for ts_ns, value in points:
-        made.take(ts_ns, value)
+        made.add(ts_ns, value)
     assert forecast(made, limit)

@@ -14,7 +14,7 @@ from nettop.batch import DumpMark
 from nettop.decode.nftables.elements import NEVER, Elements
 from nettop.decode.nftables.sets import NftSet, NftSetsDecoded, SetId
 from nettop.linux.nf_tables import NFT_SET_ELEM_CATCHALL, NFT_SET_ELEM_INTERVAL_END, NFT_SET_INTERVAL
-from nettop.model.counters.sets import MOST_ELEMENTS, MOST_SETS, SHOWN
+from nettop.model.counters.sets import MAX_ELEMENT_ROWS, MAX_ELEMENTS, MAX_SETS
 from nettop.model.counters.table import CounterTable
 from nettop.model.table import ViewSpec
 
@@ -94,11 +94,11 @@ def test_elements_have_values_at_once_and_rates_from_the_second_dump(host: Host)
 def test_the_fastest_are_shown_and_how_many_are_not(host: Host) -> None:
     many = {ip(number): number for number in range(1000)}
     host.turn(0, many)
-    assert len(host.shown()) == SHOWN and "10.0.3.231" in host.shown(), "without rates the largest"
+    assert len(host.shown()) == MAX_ELEMENT_ROWS and "10.0.3.231" in host.shown(), "without rates the largest"
     host.turn(1, many | {ip(3): 503, ip(4): 104})
     found = host.shown()
     assert found["10.0.0.3"] == (503, 500.0), "its rate is known though it was no row before"
-    assert found["10.0.0.4"] == (104, 100.0) and len(found) == SHOWN
+    assert found["10.0.0.4"] == (104, 100.0) and len(found) == MAX_ELEMENT_ROWS
     assert "1,000 count, 990 of them not shown" in host.words()
 
 
@@ -208,17 +208,17 @@ def test_anonymous_sets_are_parts_of_rules(host: Host) -> None:
 
 
 def test_a_set_too_large_to_read_says_so(host: Host) -> None:
-    host.listing(a_set(MOST_ELEMENTS + 1))
+    host.listing(a_set(MAX_ELEMENTS + 1))
     assert "too many to read" in host.words()
 
 
 def test_the_rows_of_many_sets_are_bounded(host: Host) -> None:
-    every = [("inet", "t", f"s{number}") for number in range(MOST_SETS + 20)]
+    every = [("inet", "t", f"s{number}") for number in range(MAX_SETS + 20)]
     host.listing(*(a_set(1, of) for of in every))
     for of in every:
         host.dump(columns({ip(1): 4}), of)
     rows = [row for row in host.counters.rows() if row.key.group == "nft-element"]
-    assert len(rows) == MOST_SETS
+    assert len(rows) == MAX_SETS
 
 
 def test_hostile_names_are_escaped_on_screen(host: Host) -> None:
@@ -265,8 +265,8 @@ def test_rates_are_those_of_a_plain_dict(first: dict[bytes, int], more: dict[byt
         for key, value in second.items()
     }
     found = host.shown()
-    worthy = sum(value > 0 for value in second.values()) if len(second) > SHOWN else len(second)
-    assert len(found) == min(SHOWN, worthy)
+    worthy = sum(value > 0 for value in second.values()) if len(second) > MAX_ELEMENT_ROWS else len(second)
+    assert len(found) == min(MAX_ELEMENT_ROWS, worthy)
     assert all(expected[name] == pair for name, pair in found.items())
 
 

@@ -18,10 +18,10 @@ from nettop.decode.nfacct import NfacctDecoded, NfacctObject
 from nettop.decode.nftables.decoder import NftDecoded
 from nettop.decode.nftables.objects import NftObject
 from nettop.model.counters.cells import COLUMNS
-from nettop.model.counters.lines import Changes, json_line
+from nettop.model.counters.lines import ChangedRows, json_line
 from nettop.model.counters.meanings import NET_MEANING
 from nettop.model.counters.series import WRAP32, WRAP64, Series
-from nettop.model.counters.table import CONNTRACK, CounterTable, Key
+from nettop.model.counters.table import CONNTRACK, CounterKey, CounterTable
 from nettop.model.ledger import LedgerRow
 from nettop.model.table import CounterDetail, SortKey, ViewSpec
 
@@ -177,7 +177,7 @@ def test_text_lines_say_group_name_value_and_meaning() -> None:
 
 def test_other_counters_find_their_place_and_hostile_names_are_escaped() -> None:
     counters = CounterTable()
-    counters.put(Key("", "nft", "evil\x1b[2J"), 5, T0)
+    counters.put(CounterKey("", "nft", "evil\x1b[2J"), 5, T0)
     read(counters, (0, stats(CpuStats(0, T0, found=1))))
     assert [series.key.group for series in counters.rows()] == [CONNTRACK, "nft"]
     assert cells(counters, "evil\\x1b[2J", "value") == ("5",)
@@ -216,7 +216,7 @@ def test_a_counter_that_falls_was_reset_its_rate_is_unknown_once_and_that_is_sai
 def test_a_counters_rate_is_never_negative_nor_huge_after_a_fall(values: list[int], wrap: int) -> None:
     counters = CounterTable()
     for second, value in enumerate(values):
-        counters.put(Key("", "x", "n"), value % wrap, T0 + second * SECOND, wrap)
+        counters.put(CounterKey("", "x", "n"), value % wrap, T0 + second * SECOND, wrap)
         rate = of(counters, "n").rate
         fell = second > 0 and value % wrap < values[second - 1] % wrap
         assert rate is None or 0 <= rate <= (wrap / 2 if fell else wrap)
@@ -343,7 +343,7 @@ def test_every_counter_of_softnet_and_snmp_has_a_meaning() -> None:
 
 
 def test_rounds_print_all_once_then_what_moved_or_came_to_rest_and_the_tables_entries_always() -> None:
-    counters, changes = CounterTable(), Changes()
+    counters, changes = CounterTable(), ChangedRows()
 
     def round_of(second: int, found: int, drop: int) -> list[tuple[str, int | None, int | None]]:
         at = T0 + second * SECOND
@@ -358,7 +358,7 @@ def test_rounds_print_all_once_then_what_moved_or_came_to_rest_and_the_tables_en
 
 
 def test_deltas_of_lines_add_up_whatever_was_read_between_them() -> None:
-    counters, changes = CounterTable(), Changes()
+    counters, changes = CounterTable(), ChangedRows()
 
     def line(second: int, packets: int) -> dict[str, Any] | None:
         at = T0 + second * SECOND
@@ -378,14 +378,14 @@ def test_deltas_of_lines_add_up_whatever_was_read_between_them() -> None:
 
 
 def test_a_line_waits_for_a_new_reading() -> None:
-    counters, changes = CounterTable(), Changes()
+    counters, changes = CounterTable(), ChangedRows()
     read(counters, (0, stats(TableStats(T0, 5, 10), CpuStats(0, T0, found=1))))
     assert len(list(changes(counters.rows()))) == 3
     assert list(changes(counters.rows())) == []
 
 
 def test_deltas_cross_a_wrap_at_32_bits() -> None:
-    counters, changes = CounterTable(), Changes()
+    counters, changes = CounterTable(), ChangedRows()
     read(counters, (0, stats(CpuStats(0, T0, drop=2**32 - 10), CpuStats(1, T0, drop=5))))
     list(changes(counters.rows()))
     later = T0 + SECOND
@@ -469,7 +469,7 @@ def test_the_cursors_counter_is_found_and_the_window_never_passes_the_end() -> N
 
 
 def test_counters_without_end_are_left_out_and_the_table_says_so() -> None:
-    counters = CounterTable(most=20)
+    counters = CounterTable(max_counters=20)
     cpus = [CpuStats(number, T0, found=1, insert_failed=1) for number in range(50)]
     read(counters, (0, stats(*cpus)))
     for number in range(50):

@@ -16,7 +16,7 @@ from nettop.columns import EVENT_DESTROY, EVENT_NEW, EVENT_UPDATE, HAVE_OPORTS, 
 from nettop.errors import UsageError
 from nettop.model.filter.expression import parse
 from nettop.model.filter.vocabulary import word_filter
-from nettop.model.flow_groups.aggregate import grouped, places_of
+from nettop.model.flow_groups.aggregate import grouped, indices_of
 from nettop.model.flow_groups.table import GROUPS, FlowGroups
 from nettop.model.flows.cells import RowView
 from nettop.model.flows.derive import Data
@@ -378,7 +378,7 @@ def test_grouping_is_what_a_dict_of_lists_does(pairs: list[tuple[int, int]], see
 def test_places_of_keys_are_found_among_others(one: list[tuple[int, int]], other: list[tuple[int, int]]) -> None:
     one, other = sorted(set(one)), sorted(set(other))
     wanted = [other.index(pair) if pair in other else -1 for pair in one]
-    assert places_of(two_columns(one), two_columns(other)).tolist() == wanted
+    assert indices_of(two_columns(one), two_columns(other)).tolist() == wanted
 
 
 def test_updates_do_not_move_a_flow_to_another_group() -> None:
