@@ -1,10 +1,10 @@
-"""The views that exist: their keys, names, bodies, and what each can do."""
+"""Definitions of all views: their keys, names, bodies and abilities."""
 
 from __future__ import annotations
 
 from functools import partial
 
-from nettop.ui.panes.advice import says
+from nettop.ui.panes.advice import advice_line
 from nettop.ui.panes.pane import ViewDef
 from nettop.ui.panes.table_view import TableView
 
@@ -17,16 +17,16 @@ VIEWS: tuple[ViewDef, ...] = (
         "Flows: who talks, how fast, which NAT",
         filter_kind="flow",
         groups="groups",
-        offers=True,
-        of_all=True,
+        offers_accounting=True,
+        all_namespaces=True,
         replay_advice=(
             (("No flows in this file.", "heading"),),
-            says("Recordings of `nettop record` have them; a plain capture has packets: ", "4", "."),
+            advice_line("Recordings of `nettop record` have them; a plain capture has packets: ", "4", "."),
         ),
         advice=(
             (("No flows yet.", "heading"),),
-            says("Conntrack sees a namespace's traffic only when a rule there needs it (ct state, NAT)."),
-            says("", "@", " watches another namespace, ", "3", " shows the rules of this one."),
+            advice_line("Conntrack sees a namespace's traffic only when a rule there needs it (ct state, NAT)."),
+            advice_line("", "@", " watches another namespace, ", "3", " shows the rules of this one."),
         ),
     ),
     _table(
@@ -35,12 +35,12 @@ VIEWS: tuple[ViewDef, ...] = (
         "Events: conntrack, as it happens",
         filter_kind="event",
         can_follow=True,
-        band=True,
-        of_all=True,
+        timeline=True,
+        all_namespaces=True,
         replay_advice=((("No conntrack events in this file.", "heading"),),),
         advice=(
             (("No events yet.", "heading"),),
-            says("New, changed and ended flows appear here as the kernel reports them."),
+            advice_line("New, changed and ended flows appear here as the kernel reports them."),
         ),
     ),
     _table(
@@ -53,7 +53,7 @@ VIEWS: tuple[ViewDef, ...] = (
         replay_advice=((("No rules in this file.", "heading"),),),
         advice=(
             (("No base chains in this namespace.", "heading"),),
-            says("Neither nftables nor iptables hook anything here. ", "@", " watches another namespace."),
+            advice_line("Neither nftables nor iptables hook anything here. ", "@", " watches another namespace."),
         ),
     ),
     _table(
@@ -62,12 +62,12 @@ VIEWS: tuple[ViewDef, ...] = (
         "Packets: list, tree and bytes",
         filter_kind="packet",
         can_follow=True,
-        captures=True,
+        shows_capture=True,
         replay_advice=((("No packets in this file.", "heading"),),),
         advice=(
             (("Capture off: no packets.", "heading"),),
-            says("", "B", " starts a capture: choose devices and a capture filter, e.g. tcp port 443."),
-            says("", "c", " in Flows captures exactly the flow under the cursor, on both sides of its NAT."),
+            advice_line("", "B", " starts a capture: choose devices and a capture filter, e.g. tcp port 443."),
+            advice_line("", "c", " in Flows captures exactly the flow under the cursor, on both sides of its NAT."),
         ),
     ),
     _table(

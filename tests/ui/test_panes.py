@@ -7,7 +7,7 @@ from textual.app import ComposeResult
 
 from nettop.model.table import Line
 from nettop.session.status import Status
-from nettop.ui.panes.pane import Host, Pane, ViewDef
+from nettop.ui.panes.pane import Pane, PaneHost, ViewDef
 from nettop.ui.screens import main
 from nettop.ui.views import VIEWS
 from nettop.ui.widgets.text_panes import TextPane
@@ -19,7 +19,7 @@ from tests.ui.screen_text import running
 class Plan(Pane, can_focus=True):
     """Draws words; Enter and Esc turn to another sheet and back."""
 
-    def __init__(self, definition: ViewDef, host: Host) -> None:
+    def __init__(self, definition: ViewDef, host: PaneHost) -> None:
         super().__init__(definition, host)
         self.sheet, self.paper = 0, TextPane()
 
@@ -31,11 +31,11 @@ class Plan(Pane, can_focus=True):
         return ((f"sheet {self.sheet}", "dim"),)
 
     @property
-    def standing(self) -> int:
+    def position(self) -> int:
         return self.sheet
 
-    def return_to(self, place: int) -> None:
-        self._turn(place)
+    def return_to(self, position: int) -> None:
+        self._turn(position)
 
     def open_row(self) -> None:
         self.host.leave()

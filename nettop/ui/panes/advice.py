@@ -1,12 +1,12 @@
-"""What an empty table says, where its model says nothing."""
+"""Texts of an empty table for which its model has none."""
 
 from __future__ import annotations
 
 from nettop.model.table import Line
 
 
-def says(*parts: str) -> Line:
-    """Return a line of text and keys by turns: plain, key, plain, key, …"""
+def advice_line(*parts: str) -> Line:
+    """Return one line; every second of its parts is a key: text, key, text, key and so on."""
     return tuple((part, "dim" if i % 2 == 0 else "key") for i, part in enumerate(parts))
 
 
@@ -15,15 +15,15 @@ CHILD_ADVICE: tuple[Line, ...] = ((("No rules in this chain: its policy decides.
 _ENDED = {
     "GONE": (
         (("Nothing here, and nothing will come: the namespace is gone.", "heading"),),
-        says("", "@", " watches another namespace."),
+        advice_line("", "@", " watches another namespace."),
     ),
     "ENDED": (
         (("Nothing here, and nothing will come: nettop's broker has ended.", "heading"),),
-        says("Start nettop again: ", "q", " leaves."),
+        advice_line("Start nettop again: ", "q", " leaves."),
     ),
 }
 
 
 def ended_advice(mode: str) -> tuple[Line, ...]:
-    """Return what an empty table says where nothing more can come; () where it can."""
+    """Return the text of an empty table when no more data can come in this mode; () while it can."""
     return _ENDED.get(mode, ())

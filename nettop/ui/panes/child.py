@@ -1,4 +1,4 @@
-"""The table below a table: the rows that belong to the row under the cursor above."""
+"""A table below a table: the rows that belong to the row under the cursor above."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from nettop.ui.widgets.table import Table
 from nettop.ui.widgets.text_panes import TextPane
 
 
-class Child:
-    """A second table with a title that names the parent's row."""
+class ChildTable:
+    """A second table and its title, which names the parent's row."""
 
     def __init__(self, parent: Table, table: Table) -> None:
         self.parent, self.table = parent, table
         self.table.advice = CHILD_ADVICE
         self.title = TextPane(surface="background")
-        self.inside = False  # it has (or would have) the screen
-        self.bare = False  # the parent is empty, and this is not shown
+        self.in_front = False  # commands are about it; a small screen shows it instead of the parent
+        self.parent_empty = False  # then it is not shown
 
-    def moved(self) -> None:
-        """Another row of the parent is under the cursor."""
+    def follow_parent(self) -> None:
+        """Show the rows of the row under the parent's cursor."""
         row = self.parent.current
         self.table.set_scope(None if row is None else row.ident)
         self.write_title()
 
-    def is_bare(self) -> bool:
-        """Return True when the parent has no row, so that nothing belongs to it: its advice needs the room."""
+    def is_parent_empty(self) -> bool:
+        """Return True when the parent has no row: its advice then gets the lines of this table."""
         shown = self.parent.viewport.shown
         return shown is not None and not shown.snapshot.matched
 
-    def place(self, lists: bool, alone: bool, height: int) -> None:
-        """Share `height` lines with the parent; `alone` on a screen that has room for one of them."""
-        self.table.display = lists and not (alone and not self.inside) and not self.bare
+    def lay_out(self, lists: bool, alone: bool, height: int) -> None:
+        """Share `height` lines with the parent where tables are shown (`lists`); `alone`: there is room for one."""
+        self.table.display = lists and not (alone and not self.in_front) and not self.parent_empty
         self.title.display = self.table.display
         self.parent.styles.height = self._upper_height(height) if self.table.display else "1fr"
 
     def fit(self, height: int) -> None:
-        """Give the parent the lines that its rows need now."""
+        """Give the parent as many lines as its rows need now."""
         if self.table.display and self.parent.styles.height is not None:
             self.parent.styles.height = self._upper_height(height)
         self.write_title()
@@ -47,15 +47,15 @@ class Child:
         return max(2, min(rows + 1, height * 2 // 5))
 
     def write_title(self) -> None:
-        """Name the parent's row."""
+        """Write the title: the parent's row."""
         if (row := self.parent.current) is not None:
-            self.title.write([title_line(_parent_words(self.parent, row), self.title.app.size.width)])
+            self.title.write([title_line(_parent_text(self.parent, row), self.title.app.size.width)])
 
 
-def _parent_words(table: Table, row: Row) -> Line:
-    """Return what the rules below belong to: `inet fw forward   priority 0 filter   policy drop   nft`."""
+def _parent_text(table: Table, row: Row) -> Line:
+    """Return the chain that the rules below belong to: `inet fw forward   priority 0 filter   policy drop   nft`."""
     shown = table.viewport.shown
     cells = dict(zip(shown.snapshot.spec.columns, row.cells, strict=False)) if shown is not None else {}
     name = " ".join(cells[key].strip() for key in ("family", "table", "chain") if cells.get(key, "").strip())
-    rest = [f"{key} {cells[key].strip()}" for key in ("hook", "priority", "policy") if cells.get(key, "").strip()]
-    return ((name, "heading"), ("".join(f"   {words}" for words in (*rest, cells.get("backend", "")) if words), "dim"))
+    facts = [f"{key} {cells[key].strip()}" for key in ("hook", "priority", "policy") if cells.get(key, "").strip()]
+    return ((name, "heading"), ("".join(f"   {fact}" for fact in (*facts, cells.get("backend", "")) if fact), "dim"))

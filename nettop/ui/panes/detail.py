@@ -1,4 +1,4 @@
-"""The detail of one row: its title, its lines, its bytes. It stays when the row leaves its table, and says so."""
+"""The detail of one row: its title, lines and bytes. It stays, marked as gone, when the row leaves its table."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from nettop.ui.widgets.self_drawn import Covered
 from nettop.ui.widgets.snapshot_requests import Post
 from nettop.ui.widgets.text_panes import TextPane
 
-WIDE = 120  # cells from which a packet's tree and bytes stand together
-DUMP = 74  # cells of a line of bytes, with its border
+WIDE = 120  # screen width in cells from which a packet's tree and bytes are side by side
+DUMP = 74  # width in cells of a line of bytes, with its border
 
 
-class _Beside(Horizontal, Covered):
-    """The tree and the hexdump."""
+class _SideBySide(Horizontal, Covered):
+    """Tree and bytes."""
 
 
 class DetailPane(Vertical, Covered):
-    """Shows one subject at a time; asks for it anew whenever it is told to."""
+    """Pane that shows one row, and requests its detail again on each `request`."""
 
     DEFAULT_CSS = "DetailPane { width: 1fr; }"
 
@@ -33,93 +33,95 @@ class DetailPane(Vertical, Covered):
         self.title = TextPane(surface="background")
         self.body = PacketTree(id=f"detail-{name}")
         self.bytes = HexPane(id="hex")
-        self.found: Detail | None = None
-        self._view = name  # of the subject
-        self._subject: int | None = None
-        self._asking: int | None = None
-        self.bytes_in_front = False  # on a narrow screen
+        self.shown: Detail | None = None
+        self._view = name  # of the row to show
+        self._ident: int | None = None
+        self._requested: int | None = None  # ident of the row whose detail has not arrived
+        self.bytes_in_front = False  # on a narrow screen: the bytes are shown, not the tree
 
     def compose(self) -> ComposeResult:
+        """Yield the title, and the tree with the bytes."""
         yield self.title
-        yield _Beside(self.body, self.bytes)
+        yield _SideBySide(self.body, self.bytes)
 
     @property
     def has_bytes(self) -> bool:
         """True when there are bytes to show."""
-        return bool(_hexdump(self.found))
+        return bool(_hexdump(self.shown))
 
     @property
     def has_tree(self) -> bool:
-        """True when its lines fold: Enter does something there."""
-        return _is_tree(self.found)
+        """True when its lines fold: Enter folds and unfolds."""
+        return _is_tree(self.shown)
 
     def show(self, view: str, ident: int | None) -> None:
         """Show this row of this view from now on."""
-        self._view, self._subject = view, ident
-        self.ask()
+        self._view, self._ident = view, ident
+        self.request()
 
     def forget(self) -> None:
-        """Nothing that was shown counts any more."""
-        self._subject = self.found = None
+        """Forget the row that was shown."""
+        self._ident = self.shown = None
 
-    def ask(self) -> None:
-        """Ask for the subject as it is now."""
-        ident = self._subject
-        if ident is None or self._asking == ident:
+    def request(self) -> None:
+        """Request the row's detail as it is now, unless that is pending already."""
+        ident = self._ident
+        if ident is None or self._requested == ident:
             return
-        self._asking = ident
-        self._session.detail(self._view, ident, lambda found: self._post(self._told, ident, found))
+        self._requested = ident
+        self._session.detail(self._view, ident, lambda found: self._post(self._on_detail, ident, found))
 
-    def _told(self, ident: int, found: Detail | None) -> None:
-        if self._asking == ident:
-            self._asking = None
-        if not self.is_attached or not self.display or ident != self._subject:
+    def _on_detail(self, ident: int, found: Detail | None) -> None:
+        if self._requested == ident:
+            self._requested = None
+        if not self.is_attached or not self.display or ident != self._ident:
             return
         if found is None:
-            self._gone()
+            self._mark_gone()
             return
-        other = self.found is None or self.found.ident != found.ident
+        other = self.shown is None or self.shown.ident != found.ident
         had_bytes = self.has_bytes
-        self.found = found
+        self.shown = found
         self.bytes.write(_hexdump(found), top=other)
         self.body.show_detail(found, top=other and not _is_tree(found))
         if had_bytes != self.has_bytes:
-            self.place()
+            self.lay_out()
         self.write_title()
 
-    def _gone(self) -> None:
-        """What was known of the row stays."""
-        if self.found is not None:
-            title: Line = (*self.found.title, ("  gone", "warn"))
+    def _mark_gone(self) -> None:
+        """Mark the row as gone in the title; its last detail is kept."""
+        if self.shown is not None:
+            title: Line = (*self.shown.title, ("  gone", "warn"))
             self.title.write([title_line(title, self.app.size.width)])
 
     def write_title(self) -> None:
-        """The title as wide as the screen is now."""
-        if self.found is not None:
-            self.title.write([title_line(self.found.title, self.app.size.width)])
+        """Write the title as wide as the screen is now."""
+        if self.shown is not None:
+            self.title.write([title_line(self.shown.title, self.app.size.width)])
 
-    def place(self) -> None:
-        """Show tree and hexdump next to each other if there is room, else the one in front."""
+    def lay_out(self) -> None:
+        """Show tree and bytes side by side where there is room, else the one that is in front."""
         both = self.app.size.width >= WIDE
         self.bytes.display = self.has_bytes and (both or self.bytes_in_front)
         self.body.display = both or not self.bytes.display
         self.bytes.styles.width = DUMP if both else "1fr"
 
     def plain(self) -> str:
-        """Everything shown, for the clipboard."""
-        if self.found is None:
+        """Return title, lines and bytes as plain text, for the clipboard."""
+        if self.shown is None:
             return ""
-        blocks = ((self.found.title,), self.found.lines, _hexdump(self.found))
+        blocks = ((self.shown.title,), self.shown.lines, _hexdump(self.shown))
         return "\n".join(lines.plain(block) for block in blocks if block)
 
     def on_packet_tree_pointed(self, message: PacketTree.Pointed) -> None:
+        """Highlight the bytes of the field under the tree's cursor."""
         message.stop()
         self.bytes.light(message.start, message.end)
 
 
-def _is_tree(found: Detail | None) -> bool:
-    return isinstance(found, PacketDetail) and bool(found.depths)
+def _is_tree(detail: Detail | None) -> bool:
+    return isinstance(detail, PacketDetail) and bool(detail.depths)
 
 
-def _hexdump(found: Detail | None) -> tuple[Line, ...]:
-    return found.hexdump if isinstance(found, PacketDetail) else ()
+def _hexdump(detail: Detail | None) -> tuple[Line, ...]:
+    return detail.hexdump if isinstance(detail, PacketDetail) else ()

@@ -1,4 +1,4 @@
-"""The groups of a view: by what, their table, and the group that was opened. The table of rows stays beside it."""
+"""Groups of a view: the grouping key, the table of groups, and the group that is open. The table of rows is kept."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from nettop.ui.widgets.table import Table
 
 
 @dataclass(frozen=True, slots=True)
-class Grouped:
-    """How a view was grouped, to come back to it."""
+class GroupingPosition:
+    """The grouping of a view at one time, to return to it."""
 
     by: str | None
     opened: str
     base: Filter | None
-    wanted: Filter | None
+    group_filter: Filter | None
 
 
 class Grouping:
-    """Which of two tables is in front: groups, or rows (all of them, or those of one group)."""
+    """Two tables of which one is shown: groups, or rows (all of them, or those of one group)."""
 
     def __init__(self, rows: Table, groups: Table, kind: str) -> None:
         self.rows, self.groups = rows, groups
         self._kind = kind  # of the filter
-        self.by: str | None = None
+        self.by: str | None = None  # key of GROUPS; None: not grouped
         self.opened = ""  # the name of the group whose rows are shown
-        self._wanted: Filter | None = None  # the filter of that group
+        self._group_filter: Filter | None = None  # selects those rows
 
     @property
     def in_front(self) -> bool:
-        """Whether the groups are shown, not the rows."""
+        """True while the groups are shown, not the rows."""
         return self.by is not None and not self.opened
 
     @property
     def base(self) -> Filter | None:
-        """The filter without that of the opened group."""
+        """The display filter without the filter of the open group."""
         return self.rows.filter if self.by is None else self.groups.filter
 
     def group(self, by: str | None) -> None:
-        """Group by this; None shows the rows again, with the same filter."""
+        """Group by this key; None shows the rows again, with the same filter."""
         base = self.base
         if by is None:
             if self.rows.filter is not base:
@@ -52,15 +52,15 @@ class Grouping:
         self.by, self.opened = by, ""
 
     def open(self, name: str, text: str) -> None:
-        """Show the rows that this filter selects: one group's. NettopError when it is not understood."""
-        self._wanted = parse(text, self._kind)
-        self.rows.set_filter(self._wanted)
+        """Show the rows of the group `name`, which the filter `text` selects. FilterError when it does not parse."""
+        self._group_filter = parse(text, self._kind)
+        self.rows.set_filter(self._group_filter)
         self.opened = name.strip() or "–"
 
     @property
-    def said(self) -> Filter | None:
-        """The filter to name beside the group: its own goes without saying."""
-        return self.base if self.opened and self.rows.filter is self._wanted else self.front.filter
+    def named_filter(self) -> Filter | None:
+        """The filter to show next to the name of the group, which stands for the group's own filter."""
+        return self.base if self.opened and self.rows.filter is self._group_filter else self.front.filter
 
     @property
     def front(self) -> Table:
@@ -68,23 +68,23 @@ class Grouping:
         return self.groups if self.in_front else self.rows
 
     def leave(self) -> None:
-        """Back to the groups; they stand where they stood."""
+        """Go back to the groups, at the position they had."""
         self.opened = ""
         self.groups.ask()
 
     @property
-    def place(self) -> Grouped:
-        """To come back to."""
-        return Grouped(self.by, self.opened, self.groups.filter, self._wanted)
+    def position(self) -> GroupingPosition:
+        """The grouping as it is now."""
+        return GroupingPosition(self.by, self.opened, self.groups.filter, self._group_filter)
 
-    def return_to(self, place: Grouped) -> None:
-        """Group as it was there; the tables' own places are set by others."""
-        self.by, self.opened, self._wanted = place.by, place.opened, place.wanted
-        self.groups.set_group(place.by, "" if place.by is None else title_of(place.by))
-        self.groups.filter = place.base
+    def return_to(self, position: GroupingPosition) -> None:
+        """Restore this grouping; the caller restores the positions in the tables."""
+        self.by, self.opened, self._group_filter = position.by, position.opened, position.group_filter
+        self.groups.set_group(position.by, "" if position.by is None else title_of(position.by))
+        self.groups.filter = position.base
 
-    def words(self) -> Line:
-        """`by source`, `by source ▸ 10.0.0.1`; nothing where there are no groups."""
+    def label(self) -> Line:
+        """Return `by source`, or in a group `by source ▸ 10.0.0.1`; () when not grouped."""
         if self.by is None:
             return ()
         line: Line = (("by ", "dim"), (title_of(self.by).lower(), "accent"))
@@ -92,7 +92,7 @@ class Grouping:
 
 
 def title_of(by: str) -> str:
-    """What a grouping is called."""
+    """Return the title of a grouping key."""
     from nettop.model.flow_groups.table import GROUPS
 
     return GROUPS.get(by, by)

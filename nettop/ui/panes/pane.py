@@ -1,4 +1,4 @@
-"""The body of a view: what the main screen asks of it, and the row of the table of views that makes it."""
+"""The body of a view: its interface to the main screen, and the definition that it is made from."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from nettop.ui.widgets.snapshot_requests import Post
 from nettop.ui.widgets.table import Table
 
 
-class Host(Protocol):
-    """What a pane needs of its screen."""
+class PaneHost(Protocol):
+    """The interface of a screen to its panes."""
 
     session: Session
     post: Post
@@ -28,31 +28,31 @@ class Host(Protocol):
         ...
 
     def leave(self) -> None:
-        """Remember what is shown now, before the pane itself goes to another place (into a group): [ leads back."""
+        """Remember what is shown now, for [, before the pane shows something else (a group)."""
         ...
 
 
 class Pane(Vertical, Covered):
-    """The body of a view. This one shows nothing: a subclass says what it can do, and the screen asks no more of it."""
+    """The body of a view. This one shows nothing and does nothing; subclasses override what they can do."""
 
     DEFAULT_CSS = "Pane { height: 1fr; width: 1fr; }"
 
     class Changed(Message):
-        """What is filtered or grouped by, or whether a detail is open, has changed."""
+        """Posted when the filter or the grouping has changed, or a detail was opened or closed."""
 
-    def __init__(self, definition: ViewDef, host: Host) -> None:
+    def __init__(self, definition: ViewDef, host: PaneHost) -> None:
         super().__init__(id=f"view-{definition.name}")
         self.definition, self.host = definition, host
         self.session, self.post = host.session, host.post
 
     @property
     def kind(self) -> str:
-        """Its name for the table of commands: the view's, or that of what is in front."""
+        """Name by which commands know it: the view's, or that of the table in front."""
         return self.definition.name
 
     @property
     def active(self) -> Table | None:
-        """The table that commands are about, where there is one."""
+        """The table that commands act on; None: there is none."""
         return None
 
     @property
@@ -62,67 +62,67 @@ class Pane(Vertical, Covered):
 
     @property
     def reading(self) -> bool:
-        """True while a detail is open in which Enter does nothing: Esc closes it."""
+        """True while a detail is open in which Enter does nothing."""
         return self.is_open
 
     @property
     def filters(self) -> Line:
-        """What is grouped and filtered by, for the right end of the tabs."""
+        """Grouping and filters, for the right end of the tabs."""
         return ()
 
     @property
-    def standing(self) -> Any:
-        """What is shown, to come back to."""
+    def position(self) -> Any:
+        """State of the view for `return_to`."""
         return None
 
-    def return_to(self, place: Any) -> None:
-        """Show again what was shown there."""
+    def return_to(self, position: Any) -> None:
+        """Show again what was shown at this position."""
 
     def tick(self, status: Status, paused: bool) -> None:
-        """Show what the session says of itself here; unless paused, ask for what is on the screen."""
+        """Show the session's status here; unless paused, request what is on the screen."""
 
     def start_over(self) -> None:
         """Forget what was shown: another namespace is watched."""
 
     def focus_something(self) -> None:
-        """Put the focus where the person was."""
+        """Give the keyboard focus to the part in front."""
         self.screen.set_focus(self)
 
     def open_row(self) -> None:
-        """Enter."""
+        """Do what Enter does on a row."""
 
     def back(self) -> None:
-        """Esc: one step out."""
+        """Go one step out, as Esc does."""
 
     def next_pane(self, step: int) -> None:
-        """Tab and Shift-Tab: the next of its parts."""
+        """Focus the next part (Tab: step 1), or the one before (Shift-Tab: -1)."""
 
     def copied(self) -> str:
-        """Return what `y` copies."""
+        """Return the text that `y` copies."""
         return ""
 
 
 @dataclass(frozen=True, slots=True)
 class ViewDef:
-    """One view. `body` makes its pane; what follows is read by a table view."""
+    """One view. `body` makes its pane; the fields below it are for a TableView."""
 
     name: str  # of the session's table
     key: str
-    about: str  # its name, a colon, and a few words: for the help and the palette
+    about: str  # "Name: description", for the help and the palette
     body: type[Pane]
-    filter_kind: str = ""  # for model.filter.parse; "" where there is no filter
+    filter_kind: str = ""  # for model.filter.expression.parse; "": it cannot be filtered
     can_follow: bool = False
-    child: str = ""  # a second table below: what belongs to the row under the cursor
+    child: str = ""  # a second table below: rows that belong to the row under the cursor
     child_filter_kind: str = ""
-    groups: str = ""  # a table of groups that can take its place
-    offers: bool = False  # accounting is offered where its rows have no bytes
-    band: bool = False  # a timeline stands above it
-    of_all: bool = False  # it shows every namespace that is watched, not only the first
-    captures: bool = False  # the capture in force is shown above it
-    advice: tuple[Line, ...] = ()  # what an empty table says when its model says nothing
-    replay_advice: tuple[Line, ...] = ()  # the same of a file
+    groups: str = ""  # a table of groups that can replace it
+    offers_accounting: bool = False  # when its rows have no bytes
+    timeline: bool = False  # shown above it
+    all_namespaces: bool = False  # it shows every watched namespace, not only the first
+    shows_capture: bool = False  # the running capture, above it
+    advice: tuple[Line, ...] = ()  # text of an empty table for which its model has none
+    replay_advice: tuple[Line, ...] = ()  # the same for a file
 
     @property
     def title(self) -> str:
-        """Its key and its name, as the tabs have them."""
+        """Its key and its name, as in the tabs."""
         return f"{self.key} {self.about.split(':')[0]}"

@@ -1,4 +1,4 @@
-"""A view that is a table, with its totals and its detail; some have groups, a child table or a timeline."""
+"""A view that is a table with its totals and its detail; some have groups, a child table or a timeline."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from textual.widget import Widget
 from nettop.model.table import Detail, GroupDetail, Line
 from nettop.session.status import Status
 from nettop.ui.panes.advice import ended_advice
-from nettop.ui.panes.child import Child
+from nettop.ui.panes.child import ChildTable
 from nettop.ui.panes.detail import DetailPane
-from nettop.ui.panes.grouping import Grouped, Grouping
-from nettop.ui.panes.pane import Host, Pane, ViewDef
+from nettop.ui.panes.grouping import Grouping, GroupingPosition
+from nettop.ui.panes.pane import Pane, PaneHost, ViewDef
 from nettop.ui.panes.totals import totals_line
 from nettop.ui.widgets.accounting_offer import AccountingOffer
 from nettop.ui.widgets.bar_lines import capture_line
@@ -24,60 +24,63 @@ from nettop.ui.widgets.timeline import TALL, Timeline
 
 
 @dataclass(frozen=True, slots=True)
-class ViewPlace:
-    """What a view showed: enough to come back to it."""
+class ViewPosition:
+    """The state of a view at one time, to return to it."""
 
     tables: tuple[TableState, ...]
-    inside: bool
-    grouped: Grouped | None
+    child_in_front: bool
+    grouping: GroupingPosition | None
 
 
 class TableView(Pane):
-    """A table with its totals, a detail pane, and where the view has such, groups or a child table."""
+    """A table with its totals and a detail pane, and if the view has them, groups, a child table or a timeline."""
 
-    def __init__(self, definition: ViewDef, host: Host) -> None:
+    def __init__(self, definition: ViewDef, host: PaneHost) -> None:
         super().__init__(definition, host)
         session, post = host.session, host.post
         kind, tables = definition.filter_kind, session.views
-        self.table = self._made(definition.name, kind, definition.can_follow)
+        self.table = self._make_table(definition.name, kind, definition.can_follow)
         self.grouping: Grouping | None = None
         if definition.groups in tables:
-            self.grouping = Grouping(self.table, self._made(definition.groups, kind), kind)
-        self.child: Child | None = None
+            self.grouping = Grouping(self.table, self._make_table(definition.groups, kind), kind)
+        self.child: ChildTable | None = None
         if definition.child in tables:
-            self.child = Child(self.table, self._made(definition.child, definition.child_filter_kind))
-        self.band = Timeline(session, post) if definition.band else None
-        self.capture = TextPane() if definition.captures else None  # the one in force
-        self.offer = AccountingOffer() if definition.offers else None
+            self.child = ChildTable(self.table, self._make_table(definition.child, definition.child_filter_kind))
+        self.band = Timeline(session, post) if definition.timeline else None
+        self.capture = TextPane() if definition.shows_capture else None  # the running one
+        self.offer = AccountingOffer() if definition.offers_accounting else None
         self.totals = TextPane()
         self.detail = DetailPane(definition.name, session, post)
-        self._open = False  # the detail
+        self._open = False  # the detail is shown
         if definition.can_follow and (host.live or definition.name != "packets"):
             self.table.viewport.go_follow()
 
-    def _made(self, name: str, kind: str, can_follow: bool = False) -> Table:
+    def _make_table(self, name: str, kind: str, can_follow: bool = False) -> Table:
         table = Table(name, self.session, self.post, can_follow=can_follow)
         table.filter_kind = kind
         table.advice = self.definition.advice if self.host.live else self.definition.replay_advice
         return table
 
     def compose(self) -> ComposeResult:
+        """Yield the parts of this view, from top to bottom."""
         groups = None if self.grouping is None else self.grouping.groups
         child = () if self.child is None else (self.child.title, self.child.table)
         parts = (self.band, self.capture, self.table, groups, *child, self.offer, self.totals, self.detail)
         yield from (part for part in parts if part is not None)
 
     def on_mount(self) -> None:
-        self.place()
+        """Lay the parts out."""
+        self.lay_out()
 
     def on_resize(self) -> None:
-        self.place()
+        """Lay the parts out for the new size."""
+        self.lay_out()
 
     # ── what is shown ───────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def tables(self) -> list[Table]:
-        """The table, its groups and its child, where there are such."""
+        """The table, and if there are any its groups and its child."""
         groups = None if self.grouping is None else self.grouping.groups
         child = None if self.child is None else self.child.table
         return [table for table in (self.table, groups, child) if table is not None]
@@ -89,20 +92,20 @@ class TableView(Pane):
 
     @property
     def kind(self) -> str:
-        """The view's name, or "groups" where those are shown."""
+        """The view's name, or that of its groups while they are shown."""
         return self.definition.groups if self.in_groups else self.definition.name
 
     @property
-    def inside(self) -> bool:
-        """True while the child has (or would have) the screen."""
-        return self.child is not None and self.child.inside
+    def child_in_front(self) -> bool:
+        """True while commands are about the child, not about the table above."""
+        return self.child is not None and self.child.in_front
 
     @property
     def active(self) -> Table:
-        """The table that commands are about."""
+        """The table that commands act on."""
         if self.grouping is not None:
             return self.grouping.front
-        return self.child.table if self.child is not None and self.child.inside else self.table
+        return self.child.table if self.child is not None and self.child.in_front else self.table
 
     @property
     def is_open(self) -> bool:
@@ -111,41 +114,41 @@ class TableView(Pane):
 
     @property
     def reading(self) -> bool:
-        """True while a detail is open that is no tree, where Enter folds."""
+        """True while a detail is open that is not a tree (in a tree Enter folds and unfolds)."""
         return self._open and not self.detail.has_tree
 
     @property
     def filters(self) -> Line:
-        """What is grouped and filtered by here: `by source   / host 10.0.0.1`, of a child `rules / verdict drop`."""
-        said: list[tuple[str, str]] = [] if self.grouping is None else [*self.grouping.words()]
-        tables = [(table, table.filter) for table in self.tables]
-        for table, wanted in tables if self.grouping is None else [(self.table, self.grouping.said)]:
-            if wanted is not None:
-                of = "" if table is self.table else f"{table.view} "
-                said += [(("   " if said else "") + of, "dim"), ("/ ", "key"), (wanted.text, "accent")]
-        return tuple(said)
+        """Grouping and filters: `by source   / host 10.0.0.1`; a child's filter is `rules / verdict drop`."""
+        line: list[tuple[str, str]] = [] if self.grouping is None else [*self.grouping.label()]
+        filters = [(table, table.filter) for table in self.tables]
+        for table, display_filter in filters if self.grouping is None else [(self.table, self.grouping.named_filter)]:
+            if display_filter is not None:
+                name = "" if table is self.table else f"{table.view} "
+                line += [(("   " if line else "") + name, "dim"), ("/ ", "key"), (display_filter.text, "accent")]
+        return tuple(line)
 
     @property
-    def standing(self) -> ViewPlace:
-        """What is shown, to come back to."""
-        grouped = None if self.grouping is None else self.grouping.place
-        return ViewPlace(tuple(table.state for table in self.tables), self.inside, grouped)
+    def position(self) -> ViewPosition:
+        """The state of the view for `return_to`."""
+        grouping = None if self.grouping is None else self.grouping.position
+        return ViewPosition(tuple(table.state for table in self.tables), self.child_in_front, grouping)
 
-    def return_to(self, place: ViewPlace) -> None:
-        """Show again what was shown there."""
+    def return_to(self, position: ViewPosition) -> None:
+        """Show again what was shown at this position."""
         self._close()
         if self.child is not None:
-            self.child.inside = place.inside
-        if self.grouping is not None and place.grouped is not None:
-            self.grouping.return_to(place.grouped)
-        for table, there in zip(self.tables, place.tables, strict=True):
-            table.restore(there)
-        self.place()
+            self.child.in_front = position.child_in_front
+        if self.grouping is not None and position.grouping is not None:
+            self.grouping.return_to(position.grouping)
+        for table, table_position in zip(self.tables, position.tables, strict=True):
+            table.restore(table_position)
+        self.lay_out()
         self.focus_something()
 
     def tick(self, status: Status, paused: bool) -> None:
-        """Show the capture in force, the offer of accounting, and that no more comes; ask for what is on the screen."""
-        goes_on = status.beside and self.definition.of_all
+        """Show the running capture, the offer of accounting, and the end of the data; request what is on the screen."""
+        goes_on = status.beside and self.definition.all_namespaces
         for table in self.tables:
             table.paused = paused
             table.end(() if goes_on else ended_advice(status.mode))
@@ -156,37 +159,37 @@ class TableView(Pane):
         if self.offer is not None:
             self.offer.show(status, self.table.viewport.matched)
         if not paused:
-            self._ask()
+            self._request()
 
-    def _ask(self) -> None:
-        asked = [table.tick() for table in self.tables if table.display]
-        if self._open and (any(asked) or not asked):
-            self.detail.ask()
+    def _request(self) -> None:
+        requested = [table.tick() for table in self.tables if table.display]
+        if self._open and (any(requested) or not requested):
+            self.detail.request()
         if self.band is not None:
             self.band.tick()
 
     # ── what a person does ──────────────────────────────────────────────────────────────────────────────────────
 
     def open_row(self) -> None:
-        """Enter: into the group or the child, or the detail of the row; in a packet's tree, fold or unfold."""
+        """Open the group, the child or the detail of the row; in a packet's tree, fold or unfold (Enter)."""
         if self.in_groups:
             self._open_group()
         elif self._open and self.screen.focused is self.detail.body:
             self.detail.body.fold()
-        elif self.child is not None and not self.child.inside:
-            self.child.inside = True
-            self.place()
+        elif self.child is not None and not self.child.in_front:
+            self.child.in_front = True
+            self.lay_out()
             self.screen.set_focus(self.child.table)
         elif self.active.current is not None and not self._open:
             self._open = True
             self.active.viewport.pin(True)
-            self.place()
+            self.lay_out()
             self.focus_something()
             self.detail.show(self.active.view, self.active.current.ident)
             self.post_message(self.Changed())
 
     def back(self) -> None:
-        """Esc: close the detail, leave the group, clear the filter, ungroup: one step out at a time."""
+        """Go one step out (Esc): close the detail, leave the group, clear the filter, or ungroup."""
         if self._open:
             self._close()
         elif self.grouping is not None and self.grouping.opened:
@@ -200,13 +203,13 @@ class TableView(Pane):
             self.host.leave()
             self.group_by(None)
             return
-        elif self.child is not None and self.child.inside:
-            self.child.inside = False
+        elif self.child is not None and self.child.in_front:
+            self.child.in_front = False
         else:
             if self.offer is not None and self.offer.display:
                 self.offer.decline(self.session.status().netns)
             return
-        self.place()
+        self.lay_out()
         self.screen.set_focus(self.active)
         self.active.ask()
 
@@ -221,45 +224,45 @@ class TableView(Pane):
         if self.grouping is not None:
             self._close()
             self.grouping.group(by)
-            self.place()
+            self.lay_out()
             self.focus_something()
 
     def _open_group(self) -> None:
-        """The rows of the group under the cursor, by the filter that its detail names."""
+        """Show the rows of the group under the cursor, by the filter in its detail."""
         row = self.active.current
         if row is not None and self.grouping is not None:
             name, by = row.cells[0] if row.cells else "", self.grouping.by
-            self.session.detail(self.active.view, row.ident, lambda found: self.post(self._into, name, by, found))
+            self.session.detail(self.active.view, row.ident, lambda found: self.post(self._on_group, name, by, found))
 
-    def _into(self, name: str, by: str, found: Detail | None) -> None:
+    def _on_group(self, name: str, by: str, found: Detail | None) -> None:
         grouping = self.grouping
         if grouping is None or not grouping.in_front or grouping.by != by or found is None or not self.is_attached:
-            return  # its last flow has ended, and the row will go; or the person has gone elsewhere
+            return  # its last flow has ended, and its row will go; or something else is shown by now
         if not isinstance(found, GroupDetail):
             self.app.notify("the filter is too long to be narrowed to a group", severity="warning")
             return
         self.host.leave()
         grouping.open(name, found.filter)
         self.table.way_out = "goes back to the groups"
-        self.place()
+        self.lay_out()
         self.focus_something()
         self.post_message(self.Changed())
 
     def start_over(self) -> None:
-        """Another namespace is watched: back to the list, at its top."""
+        """Go back to the top of the list: another namespace is watched."""
         self._open = False
         if self.child is not None:
-            self.child.inside = False
+            self.child.in_front = False
         self.detail.forget()
         if self.grouping is not None and self.grouping.opened:
             self.grouping.group(self.grouping.by)
         for table in self.tables:
             table.start_over()
         if self.display:
-            self.place()
+            self.lay_out()
 
     def copied(self) -> str:
-        """What `y` copies: the open detail, or the row under the cursor."""
+        """Return the text that `y` copies: the open detail, or the row under the cursor."""
         if self._open and (text := self.detail.plain()):
             return text
         row, shown = self.active.current, self.active.viewport.shown
@@ -279,79 +282,82 @@ class TableView(Pane):
         return parts
 
     def next_pane(self, step: int) -> None:
-        """Tab and Shift-Tab: focus the next part; on a small screen it takes the place of the one before."""
+        """Focus the next part (Tab: step 1), or the one before (Shift-Tab: -1); a small screen shows only that part."""
         parts = self._parts()
         focused = self.screen.focused
         at = parts.index(focused) if focused in parts else -step
         part = parts[(at + step) % len(parts)]
         if self.child is not None and part in self.tables:
-            self.child.inside = part is self.child.table
+            self.child.in_front = part is self.child.table
         self.detail.bytes_in_front = part is self.detail.bytes
-        self.place()
+        self.lay_out()
         self.screen.set_focus(part)
 
     def focus_something(self) -> None:
-        """Put the focus where the person was."""
+        """Give the keyboard focus to the table, or to a detail that covers it."""
         small_open = self._open and self._small()
         self.screen.set_focus(self.detail.body if small_open else self.active)
 
     def _small(self) -> bool:
         return self.app.size.height < TALL
 
-    def place(self) -> None:
+    def lay_out(self) -> None:
         """Show and size the parts for this screen."""
         small, height = self._small(), self.size.height
         lists = not (small and self._open)
         if self.child is not None:
-            self._leave_bare_child(self.child)
+            self._hide_child_of_empty_parent(self.child)
         alone = small and self.child is not None
-        self.table.display = lists and not (alone and self.inside) and not self.in_groups
+        self.table.display = lists and not (alone and self.child_in_front) and not self.in_groups
         if self.grouping is not None:
             self.grouping.groups.display = lists and self.in_groups
         if self.child is not None:
-            self.child.place(lists, alone, height)
+            self.child.lay_out(lists, alone, height)
         self.totals.display = lists
         if self.band is not None:
             self.band.place()
         self.detail.display = self._open
         self.detail.styles.height = "1fr" if small else self._detail_height(height) + 1
-        self.detail.place()
+        self.detail.lay_out()
         self.detail.write_title()
         if self.child is not None:
             self.child.write_title()
 
-    def _leave_bare_child(self, child: Child) -> None:
-        child.bare = child.is_bare()
-        if child.bare and child.inside and not self._open:
-            child.inside = False
+    def _hide_child_of_empty_parent(self, child: ChildTable) -> None:
+        child.parent_empty = child.is_parent_empty()
+        if child.parent_empty and child.in_front and not self._open:
+            child.in_front = False
             if self.screen.focused is child.table:
                 self.screen.set_focus(self.table)
 
     def _detail_height(self, height: int) -> int:
         return max(8, height // 2 - 1) if self.definition.name == "packets" else max(8, height // 3)
 
-    # ── what comes from the tables ──────────────────────────────────────────────────────────────────────────────
+    # ── messages of the tables ─────────────────────────────────────────────────────────────────────────────────
 
     def on_table_moved(self, message: Table.Moved) -> None:
+        """Show the rows and the detail that belong to the row now under the cursor."""
         message.stop()
         if message.table is self.table and self.child is not None:
-            self.child.moved()
+            self.child.follow_parent()
             self.detail.write_title()
         if self._open and message.table is self.active and not message.table.lost:
             row = message.table.current
             self.detail.show(message.table.view, None if row is None else row.ident)
 
     def on_table_opened(self, message: Table.Opened) -> None:
+        """Do what Enter does."""
         message.stop()
         self.open_row()
 
     def on_table_arrived(self, message: Table.Arrived) -> None:
+        """Write the totals of the new snapshot, and give the child the room it leaves."""
         message.stop()
         table = message.table
         if table is self.active or (self.child is None and not self.grouping):
             self.totals.write([totals_line(table, message.snapshot, self.app.size.width)])
         if table is self.table and self.child is not None:
-            if self.child.bare != self.child.is_bare():
-                self.place()
+            if self.child.parent_empty != self.child.is_parent_empty():
+                self.lay_out()
             self.child.fit(self.size.height)
             self.detail.write_title()

@@ -1,4 +1,4 @@
-"""The line below a table: its totals, what limits it, and what it follows."""
+"""The line below a table: its totals, its notes, and whether it follows."""
 
 from __future__ import annotations
 

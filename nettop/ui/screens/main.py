@@ -255,7 +255,7 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
     # ── the way here ────────────────────────────────────────────────────────────────────────────────────────────
 
     def _standing(self) -> tuple[str, Any]:
-        return self._current, self.view.standing
+        return self._current, self.view.position
 
     def leave(self) -> None:
         """A jump begins: [ leads back to what is shown now."""
