@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nettop.model.table import SortKey
 from nettop.session.status import Capturing
-from nettop.ui.actions.flows import _copied_words
+from nettop.ui.actions.flows import _copied_notice
 from nettop.ui.screens.capture import CaptureScreen
 from tests.ui.screen_text import SMALL, running
 from tests.ui.test_session_state import LONG, capturing
@@ -34,13 +34,13 @@ async def test_columns_left_as_they_are_keep_the_sort_by_a_hidden_one() -> None:
 
 
 def test_a_copied_command_is_whole_at_80_columns() -> None:
-    _, *shown = _copied_words([COMMAND], 80).split("\n")
+    _, *shown = _copied_notice([COMMAND], 80).split("\n")
     assert " ".join(shown) == COMMAND
     assert all(len(line) <= 68 for line in shown)
 
 
 def test_a_long_copy_is_cut_after_six_lines() -> None:
-    said, *shown = _copied_words(["word " * 300, "more"], 80).split("\n")
+    said, *shown = _copied_notice(["word " * 300, "more"], 80).split("\n")
     assert "the first of 2 lines" in said
     assert len(shown) == 6 and shown[-1].endswith("…")
 

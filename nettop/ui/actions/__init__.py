@@ -1,1 +1,1 @@
-"""What each command does: one function a command, found in the registry."""
+"""Functions of the commands, and the registry of all commands."""

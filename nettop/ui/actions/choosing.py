@@ -1,4 +1,4 @@
-"""Dialogs to choose in and to confirm. They are imported when the first one opens."""
+"""Dialogs to choose from a list and to confirm. Their modules are imported when the first one opens."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ if TYPE_CHECKING:
 def choose(
     screen: MainScreen,
     title: str,
-    found: Sequence[Choice],
-    chosen: Callable[[list[str]], object],
+    choices: Sequence[Choice],
+    on_chosen: Callable[[list[str]], object],
     *,
     stand: Stand | None = None,
     **options: Any,
 ) -> Awaitable[None]:
-    """Open a list; `chosen` gets an answer that is not empty. With a stand it counts for this namespace only.
+    """Open a list; call `on_chosen` with the idents that are chosen, if any. `options` are those of ChooseScreen.
 
-    `options` are those of ChooseScreen.
+    With a `stand` the list closes, and an answer is dropped, when another namespace is watched.
     """
     from nettop.ui.screens.choose import ChooseScreen
 
-    dialog = ChooseScreen(title, found, **options)
+    dialog = ChooseScreen(title, choices, **options)
 
-    def answered(answer: list[str] | None) -> None:
+    def on_answer(answer: list[str] | None) -> None:
         if answer:
-            chosen(answer)
+            on_chosen(answer)
 
-    return screen.app.push_screen(dialog, answered) if stand is None else stand.push(dialog, answered)
+    return screen.app.push_screen(dialog, on_answer) if stand is None else stand.push(dialog, on_answer)
 
 
 def confirm(
-    screen: MainScreen, title: str, text: str, found: Sequence[Choice], confirmed: Callable[[str], object]
+    screen: MainScreen, title: str, text: str, choices: Sequence[Choice], on_confirmed: Callable[[str], object]
 ) -> Awaitable[None]:
-    """Ask before something changes in the watched namespace; `confirmed` gets the ident of the choice."""
+    """Ask before something changes in the watched namespace; call `on_confirmed` with the ident of the choice."""
     from nettop.ui.screens.confirm import ConfirmScreen
 
-    def answered(answer: str | None) -> None:
+    def on_answer(answer: str | None) -> None:
         if answer:
-            confirmed(answer)
+            on_confirmed(answer)
 
-    return Stand(screen).push(ConfirmScreen(title, text, found), answered)
+    return Stand(screen).push(ConfirmScreen(title, text, choices), on_answer)

@@ -1,4 +1,4 @@
-"""What a command asks before it acts: opens a dialog or the prompt, and does what the answer says. Imports lazily."""
+"""Commands that open a dialog or the prompt, and act on the answer. The dialogs are imported when they open."""
 
 from __future__ import annotations
 
@@ -29,50 +29,50 @@ _EXAMPLES = {"chain": "table filter and rate > 0", "rule": "verdict drop or pack
 
 
 def table_view(screen: MainScreen) -> TableView:
-    """Return the view on the screen, for a command that only views with a table have."""
+    """Return the view on the screen, for a command of views that have a table."""
     assert isinstance(screen.view, TableView)
     return screen.view
 
 
 def filter_(screen: MainScreen) -> Awaitable[None]:
-    """`/`: the display filter of the table that has the focus."""
-    kind, wanted = screen.table.filter_kind, screen.table.filter
+    """Ask for the display filter of the table in front (`/`)."""
+    kind, current = screen.table.filter_kind, screen.table.filter
     example = _EXAMPLES.get(kind, "host 10.0.0.1 and port 443")
     advice = f"{example} · Enter shows what matches · empty shows all"
-    now, check = "" if wanted is None else wanted.text, lambda text: discard(parse(text, kind))
+    now, check = "" if current is None else current.text, lambda text: discard(parse(text, kind))
 
-    def shown(text: str) -> None:
+    def apply(text: str) -> None:
         before = "" if screen.table.filter is None else screen.table.filter.text
         try:
-            wanted = parse(text, screen.table.filter_kind)
-        except NettopError as error:  # of another table: another namespace is watched since
+            display_filter = parse(text, screen.table.filter_kind)
+        except NettopError as error:  # the table in front is another one: another namespace is watched by now
             screen.say(str(error), error=True)
             return
         if text != before:
             screen.leave()
-        screen.table.set_filter(wanted)
+        screen.table.set_filter(display_filter)
         screen.write_bars()
 
-    return screen.type_in(PromptRequest("filter", " / ", now, check, advice, shown, kind))
+    return screen.type_in(PromptRequest("filter", " / ", now, check, advice, apply, kind))
 
 
 def sort(screen: MainScreen) -> Awaitable[None]:
-    """By which column, and by which next; the same again turns the order round."""
+    """Open the dialog that sorts the table by one or two columns."""
     from nettop.ui.screens.sort import SortScreen
 
     return screen.app.push_screen(SortScreen(screen.table))
 
 
 def group(screen: MainScreen) -> Awaitable[None]:
-    """By what to group, or not at all."""
+    """Ask by which key flows are grouped, if at all."""
     from nettop.model.flow_groups.table import GROUPS
 
     grouping = table_view(screen).grouping
     now = "" if grouping is None or grouping.by is None else grouping.by
-    found = [Choice(key, title.lower(), "now" if key == now else "") for key, title in GROUPS.items()]
-    found.append(Choice("", "not grouped", "" if now else "now"))
-    chosen = lambda answer: _group_by(screen, answer[0] or None)  # noqa: E731
-    return choose(screen, "Group flows by", found, chosen, start=now or next(iter(GROUPS)))
+    choices = [Choice(key, title.lower(), "now" if key == now else "") for key, title in GROUPS.items()]
+    choices.append(Choice("", "not grouped", "" if now else "now"))
+    on_chosen = lambda answer: _group_by(screen, answer[0] or None)  # noqa: E731
+    return choose(screen, "Group flows by", choices, on_chosen, start=now or next(iter(GROUPS)))
 
 
 def _group_by(screen: MainScreen, by: str | None) -> None:
@@ -82,7 +82,7 @@ def _group_by(screen: MainScreen, by: str | None) -> None:
 
 
 def holders(screen: MainScreen) -> None:
-    """Who holds the table: flows by source, those with most flows first."""
+    """Show flows by source, those with the most flows first: they fill the conntrack table."""
     screen.show("flows")
     _group_by(screen, "source")
     screen.table.set_sort((SortKey("flows"),))
@@ -90,67 +90,67 @@ def holders(screen: MainScreen) -> None:
 
 
 def columns(screen: MainScreen) -> Awaitable[None]:
-    """Which columns, in which order."""
+    """Ask for the columns to show and their order."""
     table = screen.table
     known = {column.key: column for column in table.info.columns}
     order = [key for key in table.chosen if key in known] + [key for key in known if key not in table.chosen]
-    found = [Choice(key, known[key].title.strip() or key, key) for key in order]
-    chosen = lambda answer: table.set_columns(tuple(answer))  # noqa: E731
-    return choose(screen, "Columns", found, chosen, several=True, ticked=table.chosen)
+    choices = [Choice(key, known[key].title.strip() or key, key) for key in order]
+    on_chosen = lambda answer: table.set_columns(tuple(answer))  # noqa: E731
+    return choose(screen, "Columns", choices, on_chosen, several=True, ticked=table.chosen)
 
 
 def palette(screen: MainScreen) -> Awaitable[None]:
-    """Every command of this view by its words."""
+    """Open the list of this view's commands, to search by title and run one."""
     usable = [c for c in screen.commands if c.palette and offered(c, screen.where)]
-    found = [Choice(c.name, c.title, keys_text(c)) for c in usable]
-    chosen = lambda answer: screen.call_later(screen.action_command, answer[0])  # noqa: E731
-    return choose(screen, "Commands", found, chosen, search=True)
+    choices = [Choice(c.name, c.title, keys_text(c)) for c in usable]
+    on_chosen = lambda answer: screen.call_later(screen.action_command, answer[0])  # noqa: E731
+    return choose(screen, "Commands", choices, on_chosen, search=True)
 
 
 def theme(screen: MainScreen) -> Awaitable[None]:
-    """Another theme, at once."""
+    """Ask for a theme and apply it."""
     app = themed_app(screen)
-    found = [Choice(n, n, "now" if n == app.palette.theme.name else "") for n in sorted(app.themes)]
-    chosen = lambda answer: app.wear(app.themes[answer[0]])  # noqa: E731
-    return choose(screen, "Themes", found, chosen, start=app.palette.theme.name)
+    choices = [Choice(n, n, "now" if n == app.palette.theme.name else "") for n in sorted(app.themes)]
+    on_chosen = lambda answer: app.wear(app.themes[answer[0]])  # noqa: E731
+    return choose(screen, "Themes", choices, on_chosen, start=app.palette.theme.name)
 
 
 def namespace(screen: MainScreen) -> Awaitable[None]:
-    """The namespaces there are; what is typed may also be a path or pid:N."""
+    """Ask for a namespace to watch: one of the list, or a path or pid:N that is typed."""
 
-    def chosen(answer: list[str]) -> None:
+    def on_chosen(answer: list[str]) -> None:
         spec = answer[0]
         switch(screen, spec, screen.done(f"watching {spec or 'the host'}"))
 
-    def offer(found: Sequence[NetnsChoice]) -> Awaitable[None]:
+    def on_namespaces(found: Sequence[NetnsChoice]) -> Awaitable[None]:
         choices = [Choice(n.spec, n.label or "host", n.note) for n in found]
-        return choose(screen, "Watch a namespace", choices, chosen, search=True, free=True)
+        return choose(screen, "Watch a namespace", choices, on_chosen, search=True, free=True)
 
-    return opening(screen, screen.session.namespaces, offer)
+    return opening(screen, screen.session.namespaces, on_namespaces)
 
 
 def capture(screen: MainScreen, flow: FlowCapture | None = None) -> Awaitable[None] | None:
-    """Devices and capture filter; filled in for a flow."""
+    """Ask for the devices and the filter of a capture; `flow` fills both in. None when the namespace is gone."""
     if over(screen):
         return None
 
-    def offer(found: Sequence[DeviceChoice]) -> Awaitable[None]:
+    def on_devices(found: Sequence[DeviceChoice]) -> Awaitable[None]:
         from nettop.ui.screens.capture import CaptureScreen
 
         return Stand(screen).push(CaptureScreen(screen, found, flow), lambda answer: None)
 
-    return opening(screen, screen.session.devices, offer)
+    return opening(screen, screen.session.devices, on_devices)
 
 
 def _file_name(screen: MainScreen, ending: str = "") -> str:
-    """A name for a new file: `nettop-gw-a-120431.pcapng`."""
+    """Return a name for a new file: `nettop-gw-a-120431.pcapng`."""
     label = "".join(c if c.isalnum() else "-" for c in shown_netns(screen.status) or "host")
     stamp = time.strftime("%H%M%S", time.localtime(screen.status.clock_ns // 1_000_000_000))
     return f"nettop-{label}-{stamp}{ending}.pcapng"
 
 
-def _new_file(path: str) -> None:
-    """UsageError unless a new file of this name can be thought of. The session has the last word."""
+def _check_new(path: str) -> None:
+    """Raise UsageError when no new file of this name can be made. The session checks again when it opens the file."""
     path = save_path(path)
     if not path:
         raise UsageError("a file name is needed")
@@ -162,44 +162,44 @@ def _new_file(path: str) -> None:
 
 
 def record(screen: MainScreen) -> Awaitable[None] | None:
-    """Ask where to, or end the running recording."""
+    """Ask for a file to record to, or end the running recording."""
     if screen.status.recording:
         screen.session.stop_recording(screen.done("recording ended"))
         return None
     advice = "every stream goes into one pcapng · Enter starts"
 
-    def taken(path: str) -> None:
+    def start(path: str) -> None:
         screen.session.start_recording(path, screen.done(f"recording to {path}"))
 
-    return screen.type_in(PromptRequest("record", " record to ", _file_name(screen), _new_file, advice, taken))
+    return screen.type_in(PromptRequest("record", " record to ", _file_name(screen), _check_new, advice, start))
 
 
-def export(screen: MainScreen) -> Awaitable[None] | None:
-    """Ask where the packets shown go to."""
-    wanted = screen.table.filter
-    what = f"the packets that match {wanted.text}" if wanted is not None else "every packet shown"
-    advice = f"{what} · Enter writes"
+def export(screen: MainScreen) -> Awaitable[None]:
+    """Ask for a file to write the packets shown to."""
+    display_filter = screen.table.filter
+    packets = f"the packets that match {display_filter.text}" if display_filter is not None else "every packet shown"
+    advice = f"{packets} · Enter writes"
 
-    def taken(path: str) -> None:
-        screen.session.export(path, wanted, screen.done(f"written to {path}"))
+    def write(path: str) -> None:
+        screen.session.export(path, display_filter, screen.done(f"written to {path}"))
 
     return screen.type_in(
-        PromptRequest("export", " write to ", _file_name(screen, "-packets"), _new_file, advice, taken)
+        PromptRequest("export", " write to ", _file_name(screen, "-packets"), _check_new, advice, write)
     )
 
 
 def help_(screen: MainScreen) -> Awaitable[None]:
-    """Every key."""
+    """Open the help: every key."""
     from nettop.ui.screens.help import HelpScreen
 
     return screen.app.push_screen(HelpScreen(screen.commands, screen.where))
 
 
 def quit_(screen: MainScreen) -> Awaitable[None] | None:
-    """Leave; while recording only after a question."""
+    """Leave nettop; while recording ask first."""
     if not screen.status.recording:
         screen.app.exit(0)
         return None
-    found = [Choice("stay", "Go on recording", "Esc"), Choice("quit", "End the recording properly and quit")]
-    chosen = lambda answer: screen.app.exit(0) if answer == ["quit"] else None  # noqa: E731
-    return choose(screen, "A recording is running", found, chosen)
+    choices = [Choice("stay", "Go on recording", "Esc"), Choice("quit", "End the recording properly and quit")]
+    on_chosen = lambda answer: screen.app.exit(0) if answer == ["quit"] else None  # noqa: E731
+    return choose(screen, "A recording is running", choices, on_chosen)

@@ -1,4 +1,4 @@
-"""What can be done with a flow: delete it, copy it, capture it, go to the same thing elsewhere. Imports lazily."""
+"""Commands on a flow: delete, follow, copy and capture it, and go to it in another view."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from nettop.ui.screens.main import MainScreen
 
 COPIED = ("flows", "events")  # views whose rows have several forms
-_READABLE = 15.0  # seconds: time to select what was copied
-_SHOWN = 6  # lines of it at most
+_NOTICE_S = 15.0  # seconds that the notice of a copy stays: time to select the text by mouse
+_MAX_LINES = 6  # of the copied text in that notice
 _FORMS = (("text", "Text", "y"), ("json", "JSON", "J"), ("conntrack", "The conntrack command that shows it", "c"))
 
 
-def _words(row: Row) -> str:
-    """The row's cells in one line, as far as there are any."""
+def _row_text(row: Row) -> str:
+    """Return the row's cells that are not empty, in one line."""
     return "  ".join(cell.strip() for cell in row.cells if cell.strip())
 
 
-def _flows(count: int) -> str:
+def _count_text(count: int) -> str:
     return "1 flow" if count == 1 else f"{grouped(count)} flows"
 
 
@@ -42,7 +42,7 @@ def _flows(count: int) -> str:
 
 
 def delete(screen: MainScreen) -> Awaitable[None] | None:
-    """Ask which to delete: this flow or all that match; in groups, those of the group. Counted before it is asked."""
+    """Ask which flows to delete: this one, all that match the filter, or those of the group. Count them first."""
     row = screen.table.current
     if row is None:
         screen.say("there is no flow here to delete")
@@ -55,24 +55,22 @@ def delete(screen: MainScreen) -> Awaitable[None] | None:
             lambda deliver: screen.session.detail(screen.table.view, row.ident, deliver),
             lambda found: _count(screen, row, "", found.filter if isinstance(found, GroupDetail) else ""),
         )
-    return _in_its_netns(screen, row, lambda netns: _delete_in(screen, row, netns))
+    return _with_netns(screen, row, lambda netns: _delete_in(screen, row, netns))
 
 
-def _in_its_netns(
-    screen: MainScreen, row: Row, then: Callable[[str], Awaitable[None] | None]
-) -> Awaitable[None] | None:
-    """Go on with the label of the namespace that a flow is of, "" for the host's; says so when the flow is gone."""
+def _with_netns(screen: MainScreen, row: Row, then: Callable[[str], Awaitable[None] | None]) -> Awaitable[None] | None:
+    """Call `then` with the label of a flow's namespace as `shown_netns` has it. Report a flow that is gone."""
     shown = shown_netns(screen.status)
     if not screen.status.beside:
         return then(shown)
 
-    def told(text: str) -> Awaitable[None] | None:
+    def on_json(text: str) -> Awaitable[None] | None:
         if text:
             return then(clean(json.loads(text).get("netns") or "host"))
         screen.say("this flow has left the table")
         return None
 
-    return opening(screen, lambda deliver: screen.session.copy_as("flows", row.ident, "json", deliver), told)
+    return opening(screen, lambda deliver: screen.session.copy_as("flows", row.ident, "json", deliver), on_json)
 
 
 def _delete_in(screen: MainScreen, row: Row, netns: str) -> Awaitable[None] | None:
@@ -80,23 +78,23 @@ def _delete_in(screen: MainScreen, row: Row, netns: str) -> Awaitable[None] | No
         return None
     if screen.table.filter is not None:
         return _count(screen, row, netns, screen.table.filter.text)
-    return _ask(screen, row, netns, None, 0)
+    return _confirm_delete(screen, row, netns, None, 0)
 
 
 def _count(screen: MainScreen, row: Row, netns: str, text: str) -> Awaitable[None] | None:
     if not text:
         screen.say("this group has no flows any more, or the filter is too long to be narrowed to it")
         return None
-    wanted = parse(text, "flow")
+    flow_filter = parse(text, "flow")
     return opening(
         screen,
-        lambda deliver: screen.session.count_flows(wanted, deliver),
-        lambda count: _ask(screen, row, netns, wanted, count),
+        lambda deliver: screen.session.count_flows(flow_filter, deliver),
+        lambda count: _confirm_delete(screen, row, netns, flow_filter, count),
     )
 
 
-def _whose(screen: MainScreen, netns: str, matching: bool) -> str:
-    """From which tables flows go."""
+def _tables_text(screen: MainScreen, netns: str, matching: bool) -> str:
+    """Return a sentence that names the conntrack tables from which flows are deleted."""
     if not screen.status.beside:
         return f"From the table of {screen.status.netns or 'the host'}."
     if screen.view.kind == "groups":
@@ -104,29 +102,30 @@ def _whose(screen: MainScreen, netns: str, matching: bool) -> str:
     return f"This flow is of {netns}" + ("; those that match are of every namespace shown." if matching else ".")
 
 
-def _ask(screen: MainScreen, row: Row, netns: str, wanted: Filter | None, count: int) -> Awaitable[None]:
-    found = [] if screen.view.kind == "groups" else [Choice("one", "Delete this flow")]
-    if wanted is not None:
-        found.append(
-            Choice("all", f"Delete the {_flows(count)} that match{'es' if count == 1 else ''} / {wanted.text}")
-        )
-    where = f"{_whose(screen, netns, wanted is not None)} A connection that goes on is tracked anew."
+def _confirm_delete(
+    screen: MainScreen, row: Row, netns: str, flow_filter: Filter | None, count: int
+) -> Awaitable[None]:
+    choices = [] if screen.view.kind == "groups" else [Choice("one", "Delete this flow")]
+    if flow_filter is not None:
+        matching = f"{_count_text(count)} that match{'es' if count == 1 else ''} / {flow_filter.text}"
+        choices.append(Choice("all", f"Delete the {matching}"))
+    tables = f"{_tables_text(screen, netns, flow_filter is not None)} A connection that goes on is tracked anew."
 
-    def confirmed(answer: str) -> None:
-        told = lambda words: screen.post(screen.say, words)  # noqa: E731
+    def on_confirmed(answer: str) -> None:
+        report = lambda message: screen.post(screen.say, message)  # noqa: E731
         if answer == "one":
-            screen.session.delete_flow(row.ident, screen.done(""), told)
+            screen.session.delete_flow(row.ident, screen.done(""), report)
         else:
-            screen.session.delete_matching(wanted, screen.done(""), told)
+            screen.session.delete_matching(flow_filter, screen.done(""), report)
 
-    return confirm(screen, "Delete", f"{_words(row)}\n{where}", found, confirmed)
+    return confirm(screen, "Delete", f"{_row_text(row)}\n{tables}", choices, on_confirmed)
 
 
 # ── follow ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def follow(screen: MainScreen) -> None:
-    """Stay at the newest row, or with the flow under the cursor; or stop doing so."""
+    """Follow the newest row, or the flow under the cursor; or stop following."""
     table = screen.table
     if table.can_follow:
         table.set_follow(not table.viewport.follow)
@@ -140,17 +139,17 @@ def follow(screen: MainScreen) -> None:
 
 
 def copy(screen: MainScreen) -> Awaitable[None] | None:
-    """To the clipboard, by the terminal's OSC 52; a flow or an event in the form that is chosen."""
+    """Copy to the clipboard by the terminal's OSC 52; of a flow or an event ask for the form."""
     table = screen.view.active
     row = None if table is None else table.current
     if table is None or table.view not in COPIED or row is None:
         _to_clipboard(screen, screen.view.copied())
         return None
-    found = [Choice(form, label, key) for form, label, key in _FORMS]
+    choices = [Choice(form, label, key) for form, label, key in _FORMS]
     if screen.view.is_open:
-        found.append(Choice("detail", "The whole detail", "d"))
+        choices.append(Choice("detail", "The whole detail", "d"))
 
-    def chosen(answer: list[str]) -> None:
+    def on_chosen(answer: list[str]) -> None:
         if answer == ["detail"]:
             _to_clipboard(screen, screen.view.copied())
         else:
@@ -158,45 +157,45 @@ def copy(screen: MainScreen) -> Awaitable[None] | None:
                 table.view, row.ident, answer[0], lambda text: screen.post(_to_clipboard, screen, text)
             )
 
-    keys = {choice.note: choice.ident for choice in found}
-    return choose(screen, "Copy as", found, chosen, stand=Stand(screen), keys=keys)
+    keys = {choice.note: choice.ident for choice in choices}
+    return choose(screen, "Copy as", choices, on_chosen, stand=Stand(screen), keys=keys)
 
 
 def _to_clipboard(screen: MainScreen, text: str) -> None:
-    """Line by line without control characters."""
+    """Copy a text without its control characters (line feeds are kept), and say so."""
     lines = [clean(line) for line in text.split("\n")]
     if text.strip():
         screen.app.copy_to_clipboard("\n".join(lines))
-        screen.app.notify(_copied_words(lines, screen.app.size.width), timeout=_READABLE, markup=False)
+        screen.app.notify(_copied_notice(lines, screen.app.size.width), timeout=_NOTICE_S, markup=False)
     else:
         row = None if screen.view.active is None else screen.view.active.current
         screen.say("nothing to copy here" if row is None else "it is gone: nothing to copy")
 
 
-def _copied_words(lines: Sequence[str], width: int) -> str:
-    """That it was copied, and (for a terminal that takes no OSC 52) the first line, to be selected by mouse.
+def _copied_notice(lines: Sequence[str], width: int) -> str:
+    """Return a notice of a copy, with its first line to select by mouse where the terminal does not do OSC 52.
 
-    It is wrapped to at most _SHOWN lines: a conntrack command is whole.
+    The line is wrapped to at most _MAX_LINES lines, enough for a whole conntrack command.
     """
-    way = "copied, if this terminal allows it (OSC 52"
-    way += "; tmux: set-clipboard on)" if os.environ.get("TMUX") else ")"
+    notice = "copied, if this terminal allows it (OSC 52"
+    notice += "; tmux: set-clipboard on)" if os.environ.get("TMUX") else ")"
     first = next(line for line in lines if line.strip())
     count = f", the first of {grouped(len(lines))} lines" if len(lines) > 1 else ""
     room = max(10, width * 9 // 10 - 4)
-    shown = textwrap.wrap(first, room, max_lines=_SHOWN, placeholder="…", break_on_hyphens=False)
-    return "\n".join((f"{way}{count}:", *shown))
+    shown = textwrap.wrap(first, room, max_lines=_MAX_LINES, placeholder="…", break_on_hyphens=False)
+    return "\n".join((f"{notice}{count}:", *shown))
 
 
 # ── capture ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def capture_flow(screen: MainScreen) -> Awaitable[None] | None:
-    """The capture dialog, filled in for exactly the flow under the cursor."""
+    """Open the capture dialog, filled in for exactly the flow under the cursor."""
     row = screen.table.current
     if row is None:
         screen.say("there is no flow here to capture")
         return None
-    return None if over(screen) else _in_its_netns(screen, row, lambda netns: _capture_in(screen, row, netns))
+    return None if over(screen) else _with_netns(screen, row, lambda netns: _capture_in(screen, row, netns))
 
 
 def _capture_in(screen: MainScreen, row: Row, netns: str) -> Awaitable[None] | None:
@@ -207,22 +206,25 @@ def _capture_in(screen: MainScreen, row: Row, netns: str) -> Awaitable[None] | N
     return opening(
         screen,
         lambda deliver: screen.session.flow_capture(row.ident, deliver),
-        lambda wanted: _offer_capture(screen, wanted),
+        lambda flow: _offer_capture(screen, flow),
     )
 
 
-def _offer_capture(screen: MainScreen, wanted: FlowCapture | None) -> Awaitable[None] | None:
-    if wanted is None:
+def _offer_capture(screen: MainScreen, flow: FlowCapture | None) -> Awaitable[None] | None:
+    if flow is None:
         screen.say("this flow has left the table")
         return None
-    return capture(screen, wanted)
+    return capture(screen, flow)
 
 
-# ── the same thing elsewhere ────────────────────────────────────────────────────────────────────────────────────────
+# ── go to another view ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def go_to(to: str, what: str = "") -> Callable[[MainScreen], None]:
-    """A command: from the row under the cursor to the same thing in view `to` (or to its "master" there)."""
+def go_to(view: str, relation: str = "") -> Callable[[MainScreen], None]:
+    """Return a command that shows, in `view`, the rows related to the row under the cursor.
+
+    `relation`: "" for the same flow, "master" for the flow that expected it.
+    """
 
     def go(screen: MainScreen) -> None:
         row = screen.table.current
@@ -232,14 +234,14 @@ def go_to(to: str, what: str = "") -> Callable[[MainScreen], None]:
         screen.session.related(
             screen.table.view,
             row.ident,
-            what or to,
-            lambda ident, text: screen.post(_arrive, screen, to, ident, text, _NONE[what or to]),
+            relation or view,
+            lambda ident, text: screen.post(_show_related, screen, view, ident, text, _NOT_FOUND[relation or view]),
         )
 
     return go
 
 
-_NONE = {
+_NOT_FOUND = {
     "flows": "its flow is not in the table (any more)",
     "events": "no events of it are known",
     "master": "no flow in the table has expected this one",
@@ -247,21 +249,22 @@ _NONE = {
 }
 
 
-def _arrive(screen: MainScreen, to: str, ident: int | None, text: str, none: str) -> None:
-    if to not in screen.session.views:
+def _show_related(screen: MainScreen, view: str, ident: int | None, text: str, not_found: str) -> None:
+    """Show the row `ident`, or the rows that the filter `text` selects, or report that there are none."""
+    if view not in screen.session.views:
         return
-    if ident is None and (to == "flows" or not text):
-        screen.say(none)
+    if ident is None and (view == "flows" or not text):
+        screen.say(not_found)
         return
-    screen.show(to)
+    screen.show(view)
     table_view(screen).group_by(None)
     try:
-        wanted = None if to == "flows" else parse(text, screen.table.filter_kind)
+        display_filter = None if view == "flows" else parse(text, screen.table.filter_kind)
     except NettopError as error:
         screen.say(str(error), error=True)
         return
-    screen.table.set_filter(wanted)
-    if to == "events":
+    screen.table.set_filter(display_filter)
+    if view == "events":
         screen.table.set_follow(True)
     elif ident is not None:
         screen.table.seek(ident)

@@ -1,4 +1,4 @@
-"""What a person can ask of the watched namespace: accounting, rates, names, receiving only some, counters reset."""
+"""Commands on the watched namespace: accounting, rates, names, the receive filter, resetting counters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ACCT = "net.netfilter.nf_conntrack_acct"
 
 
 def accounting(screen: MainScreen) -> Awaitable[None] | None:
-    """Ask, then switch it on or off."""
+    """Ask, then switch conntrack accounting on or off."""
     if over(screen):
         return None
     on = screen.status.acct in ("", "off")
@@ -32,12 +32,12 @@ def accounting(screen: MainScreen) -> Awaitable[None] | None:
         text = f"Sets {ACCT} = 0 in {where}. New flows have no bytes and no rates then."
         choice = Choice("off", "Switch accounting off")
 
-    def confirmed(answer: str) -> None:
+    def on_confirmed(answer: str) -> None:
         _decline_offer(screen)
-        words = "accounting is on: new flows are counted" if answer == "on" else "accounting is off"
-        screen.session.set_acct(answer == "on", screen.done(words))
+        message = "accounting is on: new flows are counted" if answer == "on" else "accounting is off"
+        screen.session.set_acct(answer == "on", screen.done(message))
 
-    return confirm(screen, "Accounting", text, [choice], confirmed)
+    return confirm(screen, "Accounting", text, [choice], on_confirmed)
 
 
 def _decline_offer(screen: MainScreen) -> None:
@@ -46,7 +46,7 @@ def _decline_offer(screen: MainScreen) -> None:
 
 
 def measure(screen: MainScreen) -> None:
-    """Rates from packets' headers, whether or not accounting is on; or no more of them."""
+    """Start or stop measuring rates from packets' headers, which needs no accounting."""
     if over(screen):
         return
     now = screen.session.status().capturing
@@ -55,30 +55,30 @@ def measure(screen: MainScreen) -> None:
         screen.say("no more rates from packets' headers: that capture has ended")
         return
     instead = f", in place of the capture on {' '.join(now.devices)}" if now is not None else ""
-    said = f"rates come from packets' headers now (128 bytes of each){instead}; H ends that"
-    screen.session.measure_rates(screen.done(said, lambda: _decline_offer(screen)))
+    message = f"rates come from packets' headers now (128 bytes of each){instead}; H ends that"
+    screen.session.measure_rates(screen.done(message, lambda: _decline_offer(screen)))
 
 
 def names(screen: MainScreen) -> None:
-    """Host and service names, or addresses and numbers again."""
+    """Show host and service names, or addresses and numbers again."""
     on = not screen.status.names
     screen.session.set_names(on)
     screen.say("names are looked up aside, and shown once they are known" if on else "addresses and numbers")
 
 
-def only(screen: MainScreen) -> Awaitable[None]:
-    """Ask which flows and events are received at all."""
+def watch_only(screen: MainScreen) -> Awaitable[None]:
+    """Ask for the receive filter: which flows and events are received at all."""
 
-    def taken(text: str) -> None:
+    def apply(text: str) -> None:
         screen.session.watch_only(text, screen.done(f"receiving only {text}" if text else "receiving everything"))
 
     advice = "host 10.0.0.1 and mark 0x1 · what can runs in the kernel · empty receives everything"
     check = lambda text: discard(parse(text, "flow"))  # noqa: E731
-    return screen.type_in(PromptRequest("only", " only ", "", check, advice, taken, "flow"))
+    return screen.type_in(PromptRequest("only", " only ", "", check, advice, apply, "flow"))
 
 
 def reset(screen: MainScreen) -> Awaitable[None] | None:
-    """Ask, then set the counter under the cursor to zero; one that cannot be is not asked about."""
+    """Ask, then set the counter under the cursor to zero; report one that cannot be reset."""
     row = screen.table.current
     if row is None:
         screen.say("there is no counter here")
@@ -86,18 +86,18 @@ def reset(screen: MainScreen) -> Awaitable[None] | None:
     return opening(
         screen,
         lambda deliver: screen.session.detail(screen.table.view, row.ident, deliver),
-        lambda found: _ask_reset(screen, row, found),
+        lambda found: _confirm_reset(screen, row, found),
     )
 
 
-def _ask_reset(screen: MainScreen, row: Row, found: Detail | None) -> Awaitable[None] | None:
+def _confirm_reset(screen: MainScreen, row: Row, found: Detail | None) -> Awaitable[None] | None:
     name = " ".join(cell.strip() for cell in row.cells[:2])
     if not isinstance(found, CounterDetail) or not found.resettable:
         screen.say(f"{name} cannot be reset: nft counters and quotas, and nfacct objects can")
         return None
 
-    def confirmed(_: str) -> None:
+    def on_confirmed(_: str) -> None:
         screen.session.reset_counter(row.ident, screen.done(f"{name} begins at zero"))
 
     text = f"{name}: every program that reads this counter sees it begin at zero."
-    return confirm(screen, "Reset a counter", text, [Choice("reset", "Set it to zero")], confirmed)
+    return confirm(screen, "Reset a counter", text, [Choice("reset", "Set it to zero")], on_confirmed)

@@ -1,4 +1,4 @@
-"""Every command once, with its function. Bindings, hints, help and the palette come from here."""
+"""The table of all commands. Key bindings, hints, help and the palette are made from it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from nettop.ui.views import VIEWS
 _TABLES = tuple(name for view in VIEWS if view.body is TableView for name in (view.name, view.groups) if name)
 _FILTERED = tuple(name for view in VIEWS if view.filter_kind for name in (view.name, view.groups) if name)
 _FOLLOWED = ("flows", *(view.name for view in VIEWS if view.can_follow))
-_SOME_FLOW = ("flows", "events")  # views whose rows are a flow, or about one
-_listed = partial(Command, group="List")  # of the rows that are shown
+_FLOW_ROWS = ("flows", "events")  # views whose rows are flows or their events
+_listed = partial(Command, group="List")  # a command on the rows shown
 
 
 def _show(view: ViewDef) -> Command:
-    does = lambda screen: screen.show(view.name)  # noqa: E731
-    return Command(f"view_{view.name}", (view.key,), view.about, does, group="Views", needs=view.name)
+    show = lambda screen: screen.show(view.name)  # noqa: E731
+    return Command(f"view_{view.name}", (view.key,), view.about, show, group="Views", needs=view.name)
 
 
 COMMANDS: tuple[Command, ...] = (
@@ -37,16 +37,16 @@ COMMANDS: tuple[Command, ...] = (
     _listed("columns", ("C",), "Columns: which, in which order", dialogs.columns, "columns", _TABLES),
     _listed("follow", ("f",), "Follow: the newest, or this flow", flows.follow, "follow", _FOLLOWED),
     _listed("flow_of", ("F",), "Its flow: in the table", flows.go_to("flows"), "its flow", ("events",), needs="flows"),
-    _listed("master_of", (), "Its master: the flow that expected it", flows.go_to("flows", "master"), "", _SOME_FLOW,
+    _listed("master_of", (), "Its master: the flow that expected it", flows.go_to("flows", "master"), "", _FLOW_ROWS,
             needs="flows"),
     _listed("events_of", ("E",), "Its events", flows.go_to("events"), "events", ("flows",), needs="events"),
-    _listed("packets_of", ("P",), "Its packets", flows.go_to("packets"), "packets", _SOME_FLOW, needs="packets"),
+    _listed("packets_of", ("P",), "Its packets", flows.go_to("packets"), "packets", _FLOW_ROWS, needs="packets"),
     _listed("delete", ("D",), "Delete: it, or all that match", flows.delete, "delete", ("flows", "groups"), live=True,
             changes=True),
     _listed("copy", ("y",), "Copy: as text, JSON, command", flows.copy, "copy"),
     _listed("capture_flow", ("c",), "Capture it: exactly this flow", flows.capture_flow, "capture", ("flows",),
             live=True),
-    _listed("capture", ("B",), "Capture: devices and filter", dialogs.capture, "capture", (*_SOME_FLOW, "packets"),
+    _listed("capture", ("B",), "Capture: devices and filter", dialogs.capture, "capture", (*_FLOW_ROWS, "packets"),
             live=True, hinted_in=("packets",)),
     _listed("export", ("w",), "Write: packets shown to a file", dialogs.export, "write", ("packets",)),
     _listed("reset", ("Z",), "Reset: this counter to zero", live.reset, "reset", ("counters",), live=True,
@@ -59,7 +59,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("names", ("N",), "Names: of hosts and services", live.names, "", ("flows", "groups", "events")),
     Command("accounting", ("A",), "Accounting: bytes, on or off", live.accounting, live=True, changes=True),
     Command("measure", ("H",), "Rates: from headers, on or off", live.measure, views=("flows", "groups"), live=True),
-    Command("only", ("O",), "Watch only: receive only some flows", live.only, views=("flows", "groups", "events"),
+    Command("only", ("O",), "Watch only: receive only some flows", live.watch_only, views=("flows", "groups", "events"),
             live=True),
     Command("record", ("r",), "Record: all to a file, or end", dialogs.record, "record", live=True),
     Command("namespace", ("at",), "Namespace: watch another", dialogs.namespace, "namespace", live=True),
