@@ -10,6 +10,7 @@ import pytest
 
 from nettop.model.filter.expression import Filter
 from nettop.session.status import DeviceChoice, Done, NetnsChoice
+from nettop.ui.screens import pending
 from tests.ui.plain_session import FACTS, PlainSession, session
 from tests.ui.screen_text import Seen, running
 from tests.ui.test_flow_actions import type_filter
@@ -110,14 +111,21 @@ async def test_a_yes_that_comes_after_the_switch_deletes_nothing() -> None:
         assert not source.done
 
 
-async def test_nothing_is_deleted_while_another_namespace_is_being_opened() -> None:
+async def ask_for_another_namespace(seen: Seen, source: LateSession) -> None:
+    """Leave the answer to the switch pending."""
+    await typed_ahead(seen, "at")
+    source.answer()
+    await seen.see("Watch a namespace")
+    await seen.press("down", "enter")
+    await seen.until(lambda: bool(source.late), "the switch is asked for")
+
+
+async def test_nothing_is_deleted_while_another_namespace_is_being_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The dialog is answered before it looks for the first time whether its namespace is still watched.
+    monkeypatch.setattr(pending, "_LOOK", pending._LOOK * 36_000)
     source = late()
     async with running(source=source) as seen:
-        await typed_ahead(seen, "at")
-        source.answer()
-        await seen.see("Watch a namespace")
-        await seen.press("down", "enter")
-        await seen.until(lambda: bool(source.late), "the switch is asked for")
+        await ask_for_another_namespace(seen, source)
         await typed_ahead(seen, "D", "y")
         await seen.see("nothing was done: another namespace")
         assert not source.done
@@ -127,3 +135,14 @@ async def test_nothing_is_deleted_while_another_namespace_is_being_opened() -> N
         source.refusal = None
         await seen.press("D", "y")
         await seen.see("deleted 1 flow")
+
+
+async def test_a_dialog_opened_while_another_namespace_is_being_opened_ends_and_deletes_nothing() -> None:
+    source = late()
+    async with running(source=source) as seen:
+        await ask_for_another_namespace(seen, source)
+        await typed_ahead(seen, "D")
+        await seen.until(lambda: not dialogs(seen), "it ended before it was answered")
+        await typed_ahead(seen, "y", "enter")
+        await seen.until(lambda: not dialogs(seen), "the keys are not for it")
+        assert not source.done
