@@ -31,11 +31,11 @@ class Plan(Pane, can_focus=True):
         return ((f"sheet {self.sheet}", "dim"),)
 
     @property
-    def position(self) -> int:
+    def state(self) -> int:
         return self.sheet
 
-    def return_to(self, position: int) -> None:
-        self._turn(position)
+    def restore(self, state: int) -> None:
+        self._turn(state)
 
     def open_row(self) -> None:
         self.host.leave()

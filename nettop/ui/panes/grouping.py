@@ -10,7 +10,7 @@ from nettop.ui.widgets.table import Table
 
 
 @dataclass(frozen=True, slots=True)
-class GroupingPosition:
+class GroupingState:
     """The grouping of a view at one time, to return to it."""
 
     by: str | None
@@ -73,15 +73,15 @@ class Grouping:
         self.groups.ask()
 
     @property
-    def position(self) -> GroupingPosition:
+    def state(self) -> GroupingState:
         """The grouping as it is now."""
-        return GroupingPosition(self.by, self.opened, self.groups.filter, self._group_filter)
+        return GroupingState(self.by, self.opened, self.groups.filter, self._group_filter)
 
-    def return_to(self, position: GroupingPosition) -> None:
-        """Restore this grouping; the caller restores the positions in the tables."""
-        self.by, self.opened, self._group_filter = position.by, position.opened, position.group_filter
-        self.groups.set_group(position.by, "" if position.by is None else title_of(position.by))
-        self.groups.filter = position.base
+    def restore(self, state: GroupingState) -> None:
+        """Restore this grouping; the caller restores the tables."""
+        self.by, self.opened, self._group_filter = state.by, state.opened, state.group_filter
+        self.groups.set_group(state.by, "" if state.by is None else title_of(state.by))
+        self.groups.filter = state.base
 
     def label(self) -> Line:
         """Return `by source`, or in a group `by source ▸ 10.0.0.1`; () when not grouped."""

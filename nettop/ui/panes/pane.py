@@ -71,12 +71,12 @@ class Pane(Vertical, Covered):
         return ()
 
     @property
-    def position(self) -> Any:
-        """State of the view for `return_to`."""
+    def state(self) -> Any:
+        """State of the view for `restore`."""
         return None
 
-    def return_to(self, position: Any) -> None:
-        """Show again what was shown at this position."""
+    def restore(self, state: Any) -> None:
+        """Show again what was shown in this state."""
 
     def tick(self, status: Status, paused: bool) -> None:
         """Show the session's status here; unless paused, request what is on the screen."""

@@ -12,7 +12,7 @@ from nettop.session.status import Status
 from nettop.ui.panes.advice import ended_advice
 from nettop.ui.panes.child import ChildTable
 from nettop.ui.panes.detail import DetailPane
-from nettop.ui.panes.grouping import Grouping, GroupingPosition
+from nettop.ui.panes.grouping import Grouping, GroupingState
 from nettop.ui.panes.pane import Pane, PaneHost, ViewDef
 from nettop.ui.panes.totals import totals_line
 from nettop.ui.widgets.accounting_offer import AccountingOffer
@@ -24,12 +24,12 @@ from nettop.ui.widgets.timeline import TALL, Timeline
 
 
 @dataclass(frozen=True, slots=True)
-class ViewPosition:
+class ViewState:
     """The state of a view at one time, to return to it."""
 
     tables: tuple[TableState, ...]
     child_in_front: bool
-    grouping: GroupingPosition | None
+    grouping: GroupingState | None
 
 
 class TableView(Pane):
@@ -46,7 +46,7 @@ class TableView(Pane):
         self.child: ChildTable | None = None
         if definition.child in tables:
             self.child = ChildTable(self.table, self._make_table(definition.child, definition.child_filter_kind))
-        self.band = Timeline(session, post) if definition.timeline else None
+        self.timeline = Timeline(session, post) if definition.timeline else None
         self.capture = TextPane() if definition.shows_capture else None  # the running one
         self.offer = AccountingOffer() if definition.offers_accounting else None
         self.totals = TextPane()
@@ -65,7 +65,7 @@ class TableView(Pane):
         """Yield the parts of this view, from top to bottom."""
         groups = None if self.grouping is None else self.grouping.groups
         child = () if self.child is None else (self.child.title, self.child.table)
-        parts = (self.band, self.capture, self.table, groups, *child, self.offer, self.totals, self.detail)
+        parts = (self.timeline, self.capture, self.table, groups, *child, self.offer, self.totals, self.detail)
         yield from (part for part in parts if part is not None)
 
     def on_mount(self) -> None:
@@ -129,20 +129,20 @@ class TableView(Pane):
         return tuple(line)
 
     @property
-    def position(self) -> ViewPosition:
-        """The state of the view for `return_to`."""
-        grouping = None if self.grouping is None else self.grouping.position
-        return ViewPosition(tuple(table.state for table in self.tables), self.child_in_front, grouping)
+    def state(self) -> ViewState:
+        """The state of the view for `restore`."""
+        grouping = None if self.grouping is None else self.grouping.state
+        return ViewState(tuple(table.state for table in self.tables), self.child_in_front, grouping)
 
-    def return_to(self, position: ViewPosition) -> None:
-        """Show again what was shown at this position."""
+    def restore(self, state: ViewState) -> None:
+        """Show again what was shown in this state."""
         self._close()
         if self.child is not None:
-            self.child.in_front = position.child_in_front
-        if self.grouping is not None and position.grouping is not None:
-            self.grouping.return_to(position.grouping)
-        for table, table_position in zip(self.tables, position.tables, strict=True):
-            table.restore(table_position)
+            self.child.in_front = state.child_in_front
+        if self.grouping is not None and state.grouping is not None:
+            self.grouping.restore(state.grouping)
+        for table, table_state in zip(self.tables, state.tables, strict=True):
+            table.restore(table_state)
         self.lay_out()
         self.focus_something()
 
@@ -165,8 +165,8 @@ class TableView(Pane):
         requested = [table.tick() for table in self.tables if table.display]
         if self._open and (any(requested) or not requested):
             self.detail.request()
-        if self.band is not None:
-            self.band.tick()
+        if self.timeline is not None:
+            self.timeline.tick()
 
     # ── what a person does ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -314,8 +314,8 @@ class TableView(Pane):
         if self.child is not None:
             self.child.lay_out(lists, alone, height)
         self.totals.display = lists
-        if self.band is not None:
-            self.band.place()
+        if self.timeline is not None:
+            self.timeline.place()
         self.detail.display = self._open
         self.detail.styles.height = "1fr" if small else self._detail_height(height) + 1
         self.detail.lay_out()

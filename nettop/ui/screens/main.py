@@ -255,7 +255,7 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
     # ── the way here ────────────────────────────────────────────────────────────────────────────────────────────
 
     def _standing(self) -> tuple[str, Any]:
-        return self._current, self.view.position
+        return self._current, self.view.state
 
     def leave(self) -> None:
         """A jump begins: [ leads back to what is shown now."""
@@ -269,7 +269,7 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
             return
         name, there = place
         self._switch(name)
-        self.view.return_to(there)
+        self.view.restore(there)
         self.write_bars()
 
     # ── the line to type in ─────────────────────────────────────────────────────────────────────────────────────
