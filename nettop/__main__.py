@@ -8,7 +8,7 @@ from contextlib import suppress
 
 
 def main() -> int:
-    """Run nettop with sys.argv; returns the exit code. `--version` answers before anything is imported."""
+    """Run nettop with sys.argv and return the exit code. `--version` answers before anything is imported."""
     if sys.argv[1:] in (["--version"], ["-V"]) and _version():
         return 0
     # NumPy's BLAS would start threads at import, which cannot all drop their capabilities; nettop multiplies no matrix.
@@ -19,7 +19,7 @@ def main() -> int:
 
 
 def _version() -> bool:
-    """Print it; False where that cannot be written, which the command line then says."""
+    """Print the version. Return False if stdout cannot be written: cli.main() then reports that."""
     from nettop import __version__
 
     with suppress(OSError):

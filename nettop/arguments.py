@@ -9,20 +9,21 @@ from nettop.errors import UsageError
 
 
 class Once(argparse.Action):
-    """Stores a value, and refuses a second one, which would silently replace it."""
+    """An action that stores a value and refuses a second one, which would silently replace the first."""
 
     _given = False
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: Any) -> None:
+        """Store the value. UsageError if there is one."""
         if self._given:
-            what = f"{self.option_strings[0]} is given twice"
-            raise UsageError(what, f"`{parser.prog}` looks at one namespace; run it for each")
+            message = f"{self.option_strings[0]} is given twice"
+            raise UsageError(message, f"`{parser.prog}` looks at one namespace; run it for each")
         self._given = True
         setattr(namespace, self.dest, values)
 
 
 def live(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
-    """Add --netns, once or `several` times, and --read-only."""
+    """Add --netns, which with `several` may be repeated, and --read-only."""
     parser.add_argument(
         "--netns",
         metavar="NS",
@@ -39,7 +40,7 @@ def read_only(parser: argparse.ArgumentParser) -> None:
 
 
 def capture(parser: argparse.ArgumentParser) -> None:
-    """Add the devices, the filter and the length of a capture."""
+    """Add --interface, --capture-filter and --snaplen."""
     parser.add_argument("-i", "--interface", metavar="IF", action="append", default=[], help="capture on this device")
     parser.add_argument("-f", "--capture-filter", metavar="BPF", default="", help="libpcap filter, run in the kernel")
     parser.add_argument("--snaplen", type=count, default=262_144, metavar="N", help="bytes kept of each packet")
@@ -75,21 +76,21 @@ def buffer(parser: argparse.ArgumentParser) -> None:
 
 
 def until(parser: argparse.ArgumentParser) -> None:
-    """Add the ends of a stream, and --fail-on-loss."""
+    """Add --count, --duration and --fail-on-loss."""
     parser.add_argument("--count", type=count, default=0, metavar="N", help="stop after N")
     parser.add_argument("--duration", type=seconds, default=0.0, metavar="S", help="stop after S seconds")
     parser.add_argument("--fail-on-loss", action="store_true", help="exit with 5 when anything was lost")
 
 
 def count(text: str) -> int:
-    """Return a positive number that fits into 62 bits."""
+    """Return a positive integer below 2**62. ArgumentTypeError for any other text."""
     if not text.isdecimal() or not 0 < int(text) < 1 << 62:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
     return int(text)
 
 
 def seconds(text: str) -> float:
-    """Return a positive number, with decimals or without."""
+    """Return a positive number of seconds below 1e9, with or without decimals. ArgumentTypeError for any other text."""
     try:
         value = float(text)
     except ValueError:

@@ -1,7 +1,7 @@
-"""What flows from a source to a decoder or a recording: batches of raw records, and the marks between them.
+"""The items that a source yields to decoders and recordings: batches of raw records, and the marks between them.
 
-Live rings, netlink sockets and files all yield these items. `seq` is one counter over all streams of a run;
-the recorder writes in its order, so a replay sees what the live run saw.
+Live rings, netlink sockets and files all yield these items. `seq` is one counter over all streams of a run. The
+recorder writes in its order, so that a replay sees what the live run saw.
 """
 
 from __future__ import annotations
@@ -43,29 +43,29 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class PacketMeta:
-    """Beside each frame: arrays of the batch's length, or None where the source cannot say."""
+    """The metadata of frames: arrays of the batch's length, or None if the source does not know."""
 
     wirelen: NDArray[np.uint32]  # bytes on the wire; caplen may be less (snaplen)
     direction: NDArray[np.uint8] | None = None  # linux/if_packet.h PACKET_*: HOST 0 … OUTGOING 4; 255 unknown
     tp_status: NDArray[np.uint32] | None = None  # TP_STATUS_* of the ring (0x8: checksum not yet computed)
     comment: dict[int, str] = field(default_factory=dict)  # row → opt_comment of a file, rare
-    file_off: NDArray[np.uint64] | None = None  # where the frame's bytes stand in the file; None: not seekable, or live
+    file_off: NDArray[np.uint64] | None = None  # offset of the frame's bytes in the file; None: not seekable, or live
     number: NDArray[np.uint64] | None = None  # from 1, among all records of the file (Wireshark's frame.number)
 
 
 @dataclass(frozen=True, slots=True)
 class NetlinkMeta:
-    """Beside each datagram."""
+    """The metadata of datagrams: arrays of the batch's length."""
 
-    outgoing: NDArray[np.bool_]  # True: a request of ours, recorded beside its answers
-    nsid: NDArray[np.int32] | None = None  # NETLINK_LISTEN_ALL_NSID ancillary data; -1 own namespace
+    outgoing: NDArray[np.bool_]  # True: our own request, recorded with its answers
+    nsid: NDArray[np.int32] | None = None  # NETLINK_LISTEN_ALL_NSID ancillary data; -1: own namespace
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Records in one buffer that the batch owns. Record i is buf[off[i] : off[i] + caplen[i]], stamped ts_ns[i].
+    """Records in one buffer that the batch owns. Record i is buf[off[i] : off[i] + caplen[i]], at ts_ns[i].
 
-    Frames are as on the wire (a VLAN tag the kernel stripped is put back by the source); netlink records are whole
+    Frames are as on the wire: the source puts back a VLAN tag that the kernel stripped. Netlink records are whole
     datagrams in host byte order, without the cooked header of LINKTYPE_NETLINK.
     """
 
@@ -81,14 +81,14 @@ class Batch:
         return len(self.off)
 
     def record(self, i: int) -> bytes:
-        """The bytes of record i (a copy)."""
+        """Return a copy of the bytes of record i."""
         start = int(self.off[i])
         return bytes(memoryview(self.buf)[start : start + int(self.caplen[i])])
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Records that were lost: how many (None: unknown), by whom, between which two times (ns since the epoch)."""
+    """Lost records: `lost` is their number (None: unknown), `why` the cause. Times are in ns since the epoch."""
 
     stream: int
     seq: int
@@ -100,7 +100,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class StreamAdded:
-    """A stream begins; every item of it comes later."""
+    """The start of a stream. All its items come later."""
 
     stream: Stream
     seq: int
@@ -108,7 +108,7 @@ class StreamAdded:
 
 @dataclass(frozen=True, slots=True)
 class DumpMark:
-    """Where a dump begins and ends on its stream. At the end, `complete` says whether it may reconcile a table."""
+    """The begin or the end of a dump on its stream. Only a complete dump may remove rows from a table."""
 
     stream: int
     seq: int
@@ -120,30 +120,30 @@ class DumpMark:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """One text snapshot, as the tool printed it."""
+    """One text snapshot, as the tool printed it or procfs holds it."""
 
     stream: int
     seq: int
     ts_ns: int
     what: TextKind
     body: bytes
-    error: str = ""  # why there is no body, in one line
+    error: str = ""  # the reason why there is no body, in one line
 
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """A stream's totals at a time, as the kernel counts them: 64-bit, since the stream began (ISB in a recording)."""
+    """A stream's totals at one time, as the kernel counts them since it began: 64-bit (pcapng: ISB)."""
 
     stream: int
     seq: int
     ts_ns: int
     received: int  # by the kernel, before drops
-    dropped: int  # by the kernel (socket or ring)
+    dropped: int  # by the kernel, at the socket or the ring
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The source is exhausted, or its namespace or device is gone. `error` is one line, "" for a clean end."""
+    """The end of a stream: the source is exhausted, or its namespace or device is gone. `error` is one line or ""."""
 
     stream: int | None  # None: every stream of the source
     seq: int
@@ -156,7 +156,7 @@ Item = Batch | Gap | StreamAdded | DumpMark | Text | Counters | End
 
 
 class Counter64:
-    """The one counter over all streams: `next()` gives 0, 1, 2, … and is atomic (itertools.count under the GIL)."""
+    """The counter over all streams: `next()` returns 0, 1, 2, … and is atomic (itertools.count under the GIL)."""
 
     __slots__ = ("next",)
 
@@ -165,33 +165,34 @@ class Counter64:
 
 
 class Source(Protocol):
-    """Yields items. The pipeline owns its thread, selector and wakeup descriptor."""
+    """An origin of items. The pipeline owns its thread, selector and wakeup descriptor."""
 
     def fileno(self) -> int | None:
-        """The descriptor to wait on for reading; None for a file (see due_ns)."""
+        """Return the descriptor to wait on for reading, or None for a file, which has only due_ns()."""
         ...
 
     def due_ns(self) -> int | None:
-        """When read() has work by time, on time.monotonic_ns (0: now); None: only when the descriptor is ready."""
+        """Return the time at which read() has work, in monotonic ns; 0: now; None: only when fileno() is ready."""
         ...
 
     def read(self, max_bytes: int) -> list[Item]:
-        """What there is now, without blocking, up to about max_bytes. After an End it is not called again."""
+        """Return the items available now, up to about max_bytes, without blocking. Not called again after an End."""
         ...
 
     def losses(self) -> list[Item]:
-        """Gaps and Counters since the last call; polled by time, whatever the load."""
+        """Return the Gaps and Counters since the last call. Polled at intervals, independent of the load."""
         ...
 
     def close(self) -> None:
-        """Let go of every descriptor. Called once, on the source's own thread."""
+        """Close all descriptors. Called once, on the source's own thread."""
         ...
 
 
 def select_rows(table: Table, rows: Array | slice) -> Table:
-    """Return those rows (a slice, a mask or indices) of a dataclass of columns, such as a Batch over the same buffer.
+    """Return the given rows (a slice, a mask or indices) of a dataclass of columns, such as a Batch.
 
-    Its arrays have one length; its dicts are by row, and are numbered again; other fields stay.
+    Its arrays have one length. The keys of its dicts are rows and are renumbered. Other fields, such as the buffer of
+    a Batch, do not change.
     """
     columns = {field.name: getattr(table, field.name) for field in fields(table)}
     arrays = {name: column for name, column in columns.items() if isinstance(column, np.ndarray)}

@@ -31,7 +31,7 @@ COMMANDS = {
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse whose errors are one line and ours."""
+    """An ArgumentParser that raises UsageError instead of exiting, and checks its writes to stdout."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, f"see `{self.prog} --help`")
@@ -59,7 +59,7 @@ def _command_parser(name: str) -> argparse.ArgumentParser:
 
 
 def _completed(parser: argparse.ArgumentParser, module: str) -> argparse.ArgumentParser:
-    """Add the `options` and the `run` of a command's module, the only one that is imported."""
+    """Import a command's module, add its `options` and set its `run`."""
     command = importlib.import_module(module)
     command.options(parser)
     parser.set_defaults(run=command.run)
@@ -67,43 +67,44 @@ def _completed(parser: argparse.ArgumentParser, module: str) -> argparse.Argumen
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Return the options of a command line, and as `run` its function. UsageError for what does not exist."""
+    """Return the options of a command line with the command's function in `run`. UsageError for unknown words."""
     if argv and argv[0] in COMMANDS:
         return _command_parser(argv[0]).parse_args(argv[1:])
     if argv and not argv[0].startswith("-"):
         raise UsageError(f"no command '{argv[0]}'", "`nettop --help` lists them")
-    options, left = _app_parser().parse_known_args(argv)
-    if left:
-        _refuse(argv, left)
+    options, unknown = _app_parser().parse_known_args(argv)
+    if unknown:
+        _refuse(argv, unknown)
     return options
 
 
-def _refuse(argv: Sequence[str], left: Sequence[str]) -> NoReturn:
-    """What the app does not take: a command behind its options, or nothing that there is."""
+def _refuse(argv: Sequence[str], unknown: Sequence[str]) -> NoReturn:
+    """Raise UsageError for unknown words; for a command after its options it shows the right order."""
     words = list(argv)
-    at = next((at for at, word in enumerate(words) if word in COMMANDS and word in left and _whole(words[:at])), None)
+    commands = (at for at, word in enumerate(words) if word in COMMANDS and word in unknown)
+    at = next((at for at in commands if _complete(words[:at])), None)
     if at is None:
-        _app_parser().error(f"unrecognized arguments: {' '.join(left)}")
+        _app_parser().error(f"unrecognized arguments: {' '.join(unknown)}")
     rest = [*words[:at], *words[at + 1 :]]
-    one = _of_one_namespace(rest)
-    what = "options follow the command" + ("" if one == rest else ", which looks at one namespace")
-    raise UsageError(what, f"`{shlex.join(['nettop', words[at], *one])}`")
+    one = _first_netns_only(rest)
+    message = "options follow the command" + ("" if one == rest else ", which looks at one namespace")
+    raise UsageError(message, f"`{shlex.join(['nettop', words[at], *one])}`")
 
 
-def _of_one_namespace(words: Sequence[str]) -> list[str]:
-    """The words without every --netns but the first."""
-    left, kept, found = iter(words), list[str](), False
-    for word in left:
-        name, given, _ = word.partition("=")
-        value = [next(left, "")] if name == "--netns" and not given else []
+def _first_netns_only(words: Sequence[str]) -> list[str]:
+    """Return the words with the first --netns and without all others."""
+    rest, result, found = iter(words), list[str](), False
+    for word in rest:
+        name, equals, _ = word.partition("=")
+        value = [next(rest, "")] if name == "--netns" and not equals else []
         if name != "--netns" or not found:
-            kept += [word, *value]
+            result += [word, *value]
         found = found or name == "--netns"
-    return kept
+    return result
 
 
-def _whole(argv: Sequence[str]) -> bool:
-    """Whether no option there waits for a value."""
+def _complete(argv: Sequence[str]) -> bool:
+    """Return whether every option there has its value."""
     try:
         _app_parser().parse_known_args(argv)
     except UsageError:
@@ -116,7 +117,7 @@ def _terminate(signum: int, frame: object) -> None:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one command; returns the exit code of the contract. Nothing is raised."""
+    """Run one command and return its exit code. Raises nothing, except internal errors if NETTOP_DEBUG is set."""
     _open_missing_streams()
     # A shell starts background jobs with SIGINT ignored; Python then installs no handler of its own.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -150,24 +151,24 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _open_missing_streams() -> None:
-    """A standard stream that was closed when we were started is one that has ended; no other file may get its number.
+    """Open the standard streams that were closed when we were started, so that no other file gets their numbers.
 
-    For stdout that is a pipe without a reader, so that writing ends us as it does after `| head`.
+    Stdout becomes a pipe without a reader, so that writing ends us as it does after `| head`; the others /dev/null.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
-            _give(number, _ended_pipe() if number == 1 else os.open(os.devnull, os.O_RDWR))
+            _move(_pipe_without_reader() if number == 1 else os.open(os.devnull, os.O_RDWR), number)
             setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False))
 
 
-def _ended_pipe() -> int:
+def _pipe_without_reader() -> int:
     reading, writing = os.pipe()
     os.close(reading)
     return writing
 
 
-def _give(number: int, descriptor: int) -> None:
-    """Have the descriptor under that number, and no other."""
+def _move(descriptor: int, number: int) -> None:
+    """Make `number` the only number of the open file."""
     if descriptor != number:
         os.dup2(descriptor, number)
         os.close(descriptor)
@@ -181,14 +182,14 @@ def _report(error: NettopError) -> int:
 
 
 def _say(text: str) -> None:
-    """A line (of a filter's error: two) on stderr, where somebody may still read it."""
+    """Print an error on stderr; if that cannot be written, redirect stderr to /dev/null."""
     try:
         say(*text.split("\n"))
     except OSError:
-        _give(2, os.open(os.devnull, os.O_WRONLY))
+        _move(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _closed_stdout() -> int:
-    """The reader went away (`| head`): that is an end like any other. Python must not try what is left at exit."""
-    _give(1, os.open(os.devnull, os.O_WRONLY))
+    """Redirect stdout, whose reader is gone (`| head`), so that the flush at exit does not fail. Return EXIT_OK."""
+    _move(os.open(os.devnull, os.O_WRONLY), 1)
     return EXIT_OK

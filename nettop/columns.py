@@ -1,6 +1,6 @@
-"""Columns: what decoders return and models keep. Arrays of one length, by name, with a presence bit per optional value.
+"""The columns that decoders return and models keep: arrays of one length, by name.
 
-An absent attribute is absent, never zero: `have` carries one bit per optional column, and a reader asks it first.
+An absent attribute is not zero: `have` carries one presence bit per optional column, and readers must test it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nettop.batch import Array
 
-# linux/netfilter/nfnetlink_conntrack.h attributes that need not be there: the bits of a flow row's `have`.
+# The bits of a flow row's `have`: optional attributes of linux/netfilter/nfnetlink_conntrack.h.
 HAVE_ORIG = 1 << 0  # CTA_TUPLE_ORIG
 HAVE_REPLY = 1 << 1  # CTA_TUPLE_REPLY
 HAVE_OPORTS = 1 << 2  # osport/odport are set: ports, or ICMP id and type<<8|code
@@ -32,7 +32,7 @@ HAVE_ZONE = 1 << 15  # CTA_ZONE, or CTA_TUPLE_ZONE of one direction (ZONE_ORIG_O
 HAVE_ZONE_ORIG_ONLY = 1 << 16
 HAVE_ZONE_REPLY_ONLY = 1 << 17
 HAVE_MASTER = 1 << 18  # CTA_TUPLE_MASTER: an expected connection; the tuple is in MASTER_DTYPES (expectations: in r*)
-HAVE_EVENT_TS = 1 << 19  # CTA_TIMESTAMP_EVENT (27): ts_ns is the kernel's, else the time of receipt
+HAVE_EVENT_TS = 1 << 19  # CTA_TIMESTAMP_EVENT (27): ts_ns is the kernel's, else the receive time
 HAVE_USE = 1 << 20
 HAVE_SECCTX = 1 << 21
 # Of expectations only.
@@ -92,8 +92,8 @@ MASTER_DTYPES: dict[str, type[np.generic]] = {
     "msrc_hi": np.uint64,
     "mdst_hi": np.uint64,
 }
-# What a row that is an expectation has beside FLOW_DTYPES. There o* is the expected tuple, r* the master's original
-# one (of protocol mproto), and a bit of 0 in the mask x* means that any value of the expected tuple will do.
+# The additional columns of expectations. In their rows o* is the expected tuple, r* the master's original tuple (of
+# protocol mproto), and a 0 bit in the mask x* means that this bit of the expected tuple may have any value.
 EXPECT_DTYPES: dict[str, type[np.generic]] = {
     "mproto": np.uint8,
     "xproto": np.uint8,
@@ -111,7 +111,7 @@ COLUMN_DTYPES = FLOW_DTYPES | MASTER_DTYPES | EXPECT_DTYPES
 
 
 class Strings:
-    """Bytes interned to small codes, 0 is the empty one. Shared by a decoder and the models that read its columns."""
+    """Bytes interned as small codes; 0 is b"". Shared by a decoder and the models that read its columns."""
 
     def __init__(self, limit: int = 65_535) -> None:
         self._codes: dict[bytes, int] = {b"": 0}
@@ -119,7 +119,7 @@ class Strings:
         self._limit = limit
 
     def code(self, value: bytes) -> int:
-        """The code of value; past `limit` distinct values every new one is code 0 (hostile input must not grow us)."""
+        """Return the code of a value. Beyond `limit` values, new ones get 0: hostile input must not fill the memory."""
         code = self._codes.get(value)
         if code is None:
             if len(self._values) >= self._limit:
@@ -137,7 +137,7 @@ class Strings:
 
 @dataclass(slots=True)
 class Columns:
-    """`data[name]` is an array of length n; a column that no row has may be missing altogether."""
+    """A table of n rows: `data[name]` is an array of length n. A column that no row has may be missing."""
 
     n: int
     data: dict[str, Array] = field(default_factory=dict)
@@ -152,11 +152,11 @@ class Columns:
         return name in self.data
 
     def get(self, name: str) -> Array | None:
-        """The column, or None where no row has it."""
+        """Return the column, or None if no row has it."""
         return self.data.get(name)
 
     def take(self, rows: Array) -> Columns:
-        """The given rows (an index array or a boolean mask) of every column, copied."""
+        """Return a copy of the given rows (an index array or a boolean mask) of every column."""
         data = {name: column[rows] for name, column in self.data.items()}
         n = int(np.count_nonzero(rows)) if rows.dtype == np.bool_ else len(rows)
         return Columns(n, data)
@@ -164,33 +164,33 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class DecodeErrors:
-    """Records (or parts of them) that do not decode: where in the batch's buffer, and why."""
+    """Records, or parts of them, that cannot be decoded: their positions in the batch's buffer, and the reasons."""
 
     record: NDArray[np.uint32]  # index into the batch
     offset: NDArray[np.uint32]  # byte offset into batch.buf
-    code: NDArray[np.uint8]  # the decoder's own table says in words
+    code: NDArray[np.uint8]  # an index into the decoder's own table of reasons
 
     @classmethod
     def none(cls) -> DecodeErrors:
-        """No errors."""
+        """Return an empty instance."""
         return cls(np.empty(0, np.uint32), np.empty(0, np.uint32), np.empty(0, np.uint8))
 
     def __len__(self) -> int:
         return len(self.record)
 
     def records(self) -> int:
-        """How many records of the batch have errors."""
+        """Return the number of records of the batch that have errors."""
         return len(np.unique(self.record))
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What a decoder made of one batch. Expectations stand apart from flows: few models want them."""
+    """The decoded rows of one batch. Expectations are separate from flows, since few models need them."""
 
     stream: int
     seq: int
     cols: Columns
     record: NDArray[np.uint32]  # row → index of its record in the batch
     errors: DecodeErrors
-    expect: Columns = field(default_factory=lambda: Columns(0))  # after FLOW_DTYPES and EXPECT_DTYPES
+    expect: Columns = field(default_factory=lambda: Columns(0))  # of FLOW_DTYPES and EXPECT_DTYPES
     expect_record: NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))

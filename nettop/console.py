@@ -1,4 +1,4 @@
-"""What a command says beside its output, on stderr, and what becomes of that output where it cannot be written."""
+"""Messages of commands on stderr, and errors when stdout cannot be written."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from nettop.text.sanitize import clean
 
 
 def say(text: str, *below: str) -> None:
-    """A line on stderr after the program's name, and the lines below it; what stands in them is safe for a terminal."""
+    """Print a line on stderr after the program's name, and the lines below it, made safe for a terminal."""
     print("\n".join(map(clean, (f"nettop: {text}", *below))), file=sys.stderr, flush=True)
 
 
 @contextmanager
 def printing() -> Iterator[None]:
-    """Writing to stdout: StdoutError where that fails, but BrokenPipeError where nobody reads any more."""
+    """Raise StdoutError if a write to stdout fails in this context, but BrokenPipeError if its reader is gone."""
     try:
         yield
     except BrokenPipeError:

@@ -1,4 +1,4 @@
-"""Every way nettop can fail, with the exit code of the contract and one line that says what, where and what to do."""
+"""The errors of nettop. Each has an exit code of the contract and a line that says what failed and what to do."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ EXIT_INTERRUPTED = 130
 
 
 class NettopError(Exception):
-    """What happened, and what to do about it. `str()` is the one line a person reads."""
+    """A failure and its remedy. `str()` is the line a person reads."""
 
     exit_code = EXIT_FAILED
 
-    def __init__(self, what: str, do: str = "") -> None:
+    def __init__(self, what: str, remedy: str = "") -> None:
         super().__init__(what)
         self.what = what
-        self.do = do
+        self.remedy = remedy
 
     def __str__(self) -> str:
-        return f"{self.what}: {self.do}" if self.do else self.what
+        return f"{self.what}: {self.remedy}" if self.remedy else self.what
 
 
 class UsageError(NettopError):
@@ -32,7 +32,7 @@ class UsageError(NettopError):
 
 
 class FilterError(UsageError):
-    """A display or capture filter that does not parse; `position` is the offending character, or None if not known."""
+    """A display or capture filter that does not parse. `position` is the index of the error; None: unknown."""
 
     def __init__(self, what: str, expression: str, position: int | None = None) -> None:
         super().__init__(what)
@@ -40,7 +40,7 @@ class FilterError(UsageError):
         self.position = position
 
     def caret(self) -> str:
-        """The expression and, below it, a caret under the error: two lines (one when the position is unknown)."""
+        """Return the expression and, on a second line if the position is known, a caret under the error."""
         if self.position is None:
             return self.expression
         return f"{self.expression}\n{' ' * self.position}^"
@@ -50,28 +50,28 @@ class FilterError(UsageError):
 
 
 class StdoutError(NettopError):
-    """Standard output takes no more (a full disk), though somebody may read it."""
+    """Standard output cannot be written, for example on a full disk, although its reader may still be there."""
 
 
 class InputError(NettopError):
-    """A file that cannot be opened, or is nothing nettop reads."""
+    """A file that cannot be opened, or that is in no format nettop reads."""
 
 
 class DamagedInput(NettopError):
-    """A file that is broken from `offset` (bytes) on; what stood before it was given."""
+    """A file that is damaged from byte `offset` on. The records before it have been read."""
 
     exit_code = EXIT_DAMAGED
 
-    def __init__(self, what: str, offset: int, do: str = "") -> None:
-        super().__init__(what, do)
+    def __init__(self, what: str, offset: int, remedy: str = "") -> None:
+        super().__init__(what, remedy)
         self.offset = offset
 
 
 class BrokerError(NettopError):
-    """The broker could not do what was asked: the kernel refused, the object is gone, or the broker ended."""
+    """A request that the broker could not fulfil: the kernel refused, the object is gone, or the broker ended."""
 
 
 class NotPermitted(BrokerError):
-    """A right is missing; `what` names the capability, `do` the remedy."""
+    """A missing right; `what` names the capability."""
 
     exit_code = EXIT_NOT_PERMITTED

@@ -1,4 +1,4 @@
-"""The few enumerations that the broker, the recordings and the models share. Imports nothing heavy."""
+"""The enumerations that the broker, the recordings and the models share. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class StreamKind(Enum):
-    """What the records of a stream are."""
+    """The kind of records in a stream."""
 
     PACKETS = "packets"  # one frame a record
     NETLINK = "netlink"  # one datagram a record: one or more nlmsgs
@@ -14,26 +14,26 @@ class StreamKind(Enum):
 
 
 class GapReason(Enum):
-    """Who lost the records of a Gap."""
+    """The place where the records of a Gap were lost."""
 
     KERNEL = "kernel"  # netlink socket buffer overrun (SO_MEMINFO drops)
     RING = "ring"  # AF_PACKET ring full (PACKET_STATISTICS tp_drops)
-    QUEUE = "queue"  # our own bounded hand-off
-    FILE = "file"  # a damaged file, or the recording said so
-    RECORDER = "recorder"  # the recording could not be written as fast as the data came
+    QUEUE = "queue"  # our own bounded queue between threads
+    FILE = "file"  # a damaged file, or a loss that the file reports
+    RECORDER = "recorder"  # the recording was not written as fast as the data arrived
 
 
 class TextKind(Enum):
-    """Text that only a tool or procfs can render; each snapshot is one Custom Block in a recording."""
+    """Text that only a tool or procfs renders. Each snapshot is one Custom Block in a recording."""
 
     NFT_RULESET = "nft-ruleset"  # nft -a -t list ruleset (handles, no set elements)
     IPTABLES_SAVE = "iptables-save"  # iptables-nft-save -c
     IP6TABLES_SAVE = "ip6tables-save"
-    IPTABLES_LEGACY_SAVE = "iptables-legacy-save"  # only when /proc/net/ip_tables_names names a table
+    IPTABLES_LEGACY_SAVE = "iptables-legacy-save"  # only if /proc/net/ip_tables_names names a table
     IP6TABLES_LEGACY_SAVE = "ip6tables-legacy-save"
-    SYSCTLS = "sysctls"  # "name = value" lines: net.netfilter.* and what the screens need
+    SYSCTLS = "sysctls"  # "name = value" lines: net.netfilter.* and others that the screens need
     # JSON lines, one socket each: family (of its packets: a v4-mapped address is given as IPv4) proto local lport
     # remote rport state uid inode pid name sharers. `pid` null (`name` "", `sharers` 0): no process, or none that we
-    # may look into. Raw and ping sockets have `lport`: their ICMP id (a ping socket's), else 0.
+    # may inspect. `lport` is the ICMP id of a ping socket, and 0 of a raw socket.
     PROCESSES = "processes"
-    NET_STATISTICS = "net-statistics"  # "== /proc/net/snmp\n…" blocks of the namespace's files; absent ones are missing
+    NET_STATISTICS = "net-statistics"  # "== /proc/net/snmp\n…" blocks of the namespace's files that exist

@@ -18,7 +18,7 @@ def error_fields(error: BaseException) -> dict[str, Any]:
         return {"type": "FilterError", "what": error.what, "do": error.expression, "position": error.position}
     if isinstance(error, NettopError):
         kind = "NotPermitted" if isinstance(error, NotPermitted) else "BrokerError"
-        return {"type": kind, "what": error.what, "do": error.do}
+        return {"type": kind, "what": error.what, "do": error.remedy}
     if isinstance(error, OSError):
         return _os_error_fields(error)
     return {"type": "BrokerError", "what": f"{type(error).__name__}: {error}"[:500], "do": ""}

@@ -1,1 +1,1 @@
-"""The commands that print instead of drawing: one file a command."""
+"""The commands that print instead of drawing: one file for each command."""

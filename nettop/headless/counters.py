@@ -1,4 +1,4 @@
-"""`nettop counters`: all that is counted, once, or all once and then again and again what has changed."""
+"""`nettop counters`: all counters once, or all once and then those that have changed, at an interval."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Callable
 from nettop import arguments
 from nettop.batch import DumpMark, End, Item, Text
 from nettop.errors import UsageError
-from nettop.headless.load import complain, engine_of, item_time, live_engine, settled
-from nettop.headless.streaming import Lines, Stop, sources, taken
+from nettop.headless.load import engine_of, final_code, item_time, live_engine, report_errors
+from nettop.headless.streaming import LineOutput, Stop, arriving, sources
 from nettop.model.counters.cells import GROUPS
 from nettop.model.counters.lines import Change, ChangedRows, json_line, text_line
 from nettop.model.counters.series import Series
@@ -21,7 +21,7 @@ from nettop.pipeline.ingest import Plumbing
 from nettop.pipeline.live_sources import LiveSources
 
 _AT_INTERVAL = (feeds.STATISTICS, feeds.OBJECTS, *feeds.COUNTING)
-_FIRST_S = 2.0  # the first round waits no longer than this for a source that is slow to answer
+_FIRST_S = 2.0  # the longest time that the first round waits for slow sources
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +43,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the counters; the exit code of the contract. UsageError for a group that there is not."""
+    """Print the counters and return the exit code of the contract. UsageError for an unknown group."""
     for name in options.group:
         if name not in GROUPS:
             raise UsageError(f"no group {name!r}", f"one of {' '.join(GROUPS)}")
@@ -53,8 +53,8 @@ def run(options: argparse.Namespace) -> int:
         engine, _, code = engine_of(options.read)
     else:
         engine, _, code = live_engine(options, lambda live: _begin(live, None))
-    Printer(options)(engine.counters)
-    return settled(engine.ledger, code, options.fail_on_loss)
+    CounterPrinter(options)(engine.counters)
+    return final_code(engine.ledger, code, options.fail_on_loss)
 
 
 def _begin(live: LiveSources, interval: float | None) -> None:
@@ -69,68 +69,71 @@ def _repeat(options: argparse.Namespace) -> int:
         stop = Stop(options.duration)
         _begin(live, options.interval)
         rounds = Rounds(options, engine)
-        for items in taken(live, plumbing, stop):
-            rounds.take(items)
+        for items in arriving(live, plumbing, stop):
+            rounds.apply(items)
             if stop.is_set():
                 continue
             rounds.print_due()
             if options.count and rounds.printed >= options.count:
                 stop.set()
-    return settled(engine.ledger, complain(engine.ended), options.fail_on_loss)
+    return final_code(engine.ledger, report_errors(engine.ended), options.fail_on_loss)
 
 
 class Rounds:
-    """When to print: once every source has answered, then after each of conntrack's rounds, which keep the interval."""
+    """The rounds of printing: the first when all sources have answered, or after _FIRST_S.
+
+    Then one follows each dump of conntrack's statistics, which arrives at the interval.
+    """
 
     def __init__(
         self, options: argparse.Namespace, engine: Engine, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.printed = 0
-        self._engine, self._print, self._clock = engine, Printer(options, ChangedRows()), clock
-        self._heard: set[str] = set()
+        self._engine, self._print, self._clock = engine, CounterPrinter(options, ChangedRows()), clock
+        self._answered: set[str] = set()
         self._awaited = {kind for feed in (*_AT_INTERVAL, feeds.SYSCTLS) for kind in feed.kinds()}
-        self._under_way: set[tuple[int, str]] = set()  # dumps begun: the elements of one set follow those of another
+        self._running: set[tuple[int, str]] = set()  # dumps that have begun: one for the elements of each set, in turn
         self._until = clock() + _FIRST_S
         self._due = False
 
-    def take(self, items: list[Item]) -> None:
-        """Items for the models; the ends of rounds among them are noted."""
+    def apply(self, items: list[Item]) -> None:
+        """Apply the items to the models, and note the rounds that end among them."""
         for item in items:
             self._engine.apply(item, item_time(item) or time.time_ns())
             if isinstance(item, DumpMark):
                 self._mark(item)
             elif isinstance(item, Text):
-                self._heard.add(item.what.value)
+                self._answered.add(item.what.value)
             elif isinstance(item, End) and item.error:
                 self._awaited = set()
 
     def _mark(self, mark: DumpMark) -> None:
         if mark.begin:
-            self._under_way.add((mark.stream, mark.what))
+            self._running.add((mark.stream, mark.what))
             return
-        self._under_way.discard((mark.stream, mark.what))
-        self._heard.add(mark.what)
+        self._running.discard((mark.stream, mark.what))
+        self._answered.add(mark.what)
         self._due = self._due or mark.what in feeds.STATISTICS.kinds()
 
     def print_due(self) -> None:
-        """Print a round, if it is time to."""
-        answered = self._heard >= self._awaited and not (self._awaited and self._under_way)
-        if self._due and (answered or self._clock() >= self._until):
+        """Print a round if one is due."""
+        complete = self._answered >= self._awaited and not (self._awaited and self._running)
+        if self._due and (complete or self._clock() >= self._until):
             self._awaited, self._due = set(), False
             self._print(self._engine.counters)
             self.printed += 1
 
 
-class Printer:
-    """Rows to stdout, of the groups that are wanted; a blank line ends a round of text."""
+class CounterPrinter:
+    """Prints the rows of the chosen groups on stdout, after each round of text a blank line."""
 
     def __init__(self, options: argparse.Namespace, changes: ChangedRows | None = None) -> None:
         self._json, self._groups, self._changes = options.json, frozenset(options.group), changes
         self._line: Callable[[Series, tuple[Change, Change] | None], str] = json_line if options.json else text_line
-        self._out = Lines()
+        self._out = LineOutput()
 
     def __call__(self, counters: CounterTable) -> None:
-        """Print them now."""
+        """Print one round."""
         rows = [row for row in counters.rows(per_cpu=self._json) if not self._groups or row.key.group in self._groups]
         if self._changes is None:
             lines = [self._line(row, None) for row in rows]

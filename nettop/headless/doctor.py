@@ -1,4 +1,4 @@
-"""`nettop doctor`: what this host allows, and what to do about what it does not. Changes nothing, needs no rights."""
+"""`nettop doctor`: what this host allows, and remedies for what it does not. Changes nothing, needs no rights."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ OK, LIMITED, MISSING = "ok", "limited", "missing"
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked at: what was found, and the remedy where there is one."""
+    """The result of one check, with a remedy if there is one."""
 
     name: str
-    state: str  # OK, LIMITED (works, with less) or MISSING
+    state: str  # OK, LIMITED (works with restrictions) or MISSING
     found: str
     remedy: str = ""
 
@@ -60,10 +60,10 @@ def _rights() -> Check:
 
 
 def _user_namespaces() -> Check:
-    most = _read("/proc/sys/user/max_user_namespaces")
+    limit = _read("/proc/sys/user/max_user_namespaces")
     clone = _read("/proc/sys/kernel/unprivileged_userns_clone")
     apparmor = _read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
-    if most == "0" or clone == "0":
+    if limit == "0" or clone == "0":
         return Check("user namespaces", MISSING, "not allowed", "`nettop demo` then replays a bundled recording")
     if apparmor == "1":
         remedy = "`nettop demo` may have to replay a recording"
@@ -73,30 +73,30 @@ def _user_namespaces() -> Check:
     return Check("user namespaces", OK, "allowed: `nettop demo` needs no root")
 
 
-def _library(name: str, library: str, package: str, what: str) -> Check:
+def _library(name: str, library: str, package: str, effect: str) -> Check:
     found = ctypes.util.find_library(library)
     if found:
         return Check(name, OK, found)
-    return Check(name, MISSING, f"not found: {what}", f"apt-get install {package}")
+    return Check(name, MISSING, f"not found: {effect}", f"apt-get install {package}")
 
 
 def _binding() -> Check:
-    for place in ("/usr/lib/python3/dist-packages/nftables", *(f"{p}/nftables" for p in sys.path if p)):
-        if Path(place, "__init__.py").exists():
-            return Check("nftables binding", OK, place)
+    for directory in ("/usr/lib/python3/dist-packages/nftables", *(f"{p}/nftables" for p in sys.path if p)):
+        if Path(directory, "__init__.py").exists():
+            return Check("nftables binding", OK, directory)
     return Check("nftables binding", LIMITED, "not found: the nft command is used", "apt-get install python3-nftables")
 
 
-def _tool(name: str, package: str, without: str) -> Check:
+def _tool(name: str, package: str, effect: str) -> Check:
     path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
-    return (
-        Check(name, OK, path) if path else Check(name, LIMITED, f"not found: {without}", f"apt-get install {package}")
-    )
+    if path:
+        return Check(name, OK, path)
+    return Check(name, LIMITED, f"not found: {effect}", f"apt-get install {package}")
 
 
 def _conntrack() -> Check:
-    most = _read("/proc/sys/net/netfilter/nf_conntrack_max")
-    if most is None:
+    limit = _read("/proc/sys/net/netfilter/nf_conntrack_max")
+    if limit is None:
         return Check(
             "conntrack", MISSING, "nf_conntrack is not loaded here", "modprobe nf_conntrack nf_conntrack_netlink"
         )
@@ -105,31 +105,27 @@ def _conntrack() -> Check:
     return Check(
         "conntrack",
         OK,
-        f"{count or 'an unknown number'} of {most} entries, {buckets or 'an unknown number of'} buckets",
+        f"{count or 'an unknown number'} of {limit} entries, {buckets or 'an unknown number of'} buckets",
     )
 
 
-def _switch(name: str, sysctl: str, without: str) -> Check:
+def _switch(name: str, sysctl: str, effect: str) -> Check:
     value = _read(f"/proc/sys/{sysctl.replace('.', '/')}")
     if value is None:
         return Check(name, LIMITED, f"{sysctl} does not exist here")
-    return Check(name, OK, "on") if value != "0" else Check(name, LIMITED, f"off: {without}", f"sysctl -w {sysctl}=1")
+    return Check(name, OK, "on") if value != "0" else Check(name, LIMITED, f"off: {effect}", f"sysctl -w {sysctl}=1")
 
 
 def _packets() -> Check:
-    return (
-        Check("AF_PACKET", OK, "present")
-        if _read("/proc/net/packet") is not None
-        else Check("AF_PACKET", MISSING, "no /proc/net/packet", "modprobe af_packet")
-    )
+    if _read("/proc/net/packet") is not None:
+        return Check("AF_PACKET", OK, "present")
+    return Check("AF_PACKET", MISSING, "no /proc/net/packet", "modprobe af_packet")
 
 
 def _legacy() -> Check:
-    return (
-        Check("iptables-legacy tables", OK, "kernel support is loaded")
-        if Path("/proc/net/ip_tables_names").exists()
-        else Check("iptables-legacy tables", OK, "none: ip_tables is not loaded")
-    )
+    loaded = Path("/proc/net/ip_tables_names").exists()
+    found = "kernel support is loaded" if loaded else "none: ip_tables is not loaded"
+    return Check("iptables-legacy tables", OK, found)
 
 
 def _terminal() -> Check:
@@ -168,7 +164,7 @@ CHECKS: tuple[Callable[[], Check], ...] = (
 
 
 def lines(checks: list[Check], as_json: bool) -> Iterator[str]:
-    """One line a check: JSON objects, or aligned text with the remedy."""
+    """Yield a line for each check: a JSON object, or aligned text with the remedy."""
     width = max(len(check.name) for check in checks)
     for check in checks:
         if as_json:
@@ -185,7 +181,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print every check; 0 whatever they say, since a limited host is no error."""
+    """Print every check and return 0: a limited host is not an error."""
     text = "\n".join((*lines([check() for check in CHECKS], options.json), ""))
     with printing():
         sys.stdout.write(text)

@@ -1,4 +1,4 @@
-"""`nettop events`: conntrack events as they happen (or as they were recorded), losses in their place."""
+"""`nettop events`: conntrack events as they happen or as they were recorded, with losses where they occurred."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from nettop.console import say
 from nettop.decode.conntrack.decoder import ConntrackDecoder
 from nettop.decode.sysctls import sysctl_values
 from nettop.errors import EXIT_OK, BrokerError
-from nettop.headless.load import complain, damage, recorded, settled
+from nettop.headless.load import damage, final_code, recorded, report_errors
 from nettop.headless.missing_data import COUNTS, NOT_COUNTED
-from nettop.headless.streaming import Lines, Stop, in_kernel, sources, taken
+from nettop.headless.streaming import LineOutput, Stop, arriving, in_kernel, sources
 from nettop.model.events.lines import EventLines, gap_json
 from nettop.model.events.rows import without_row
 from nettop.model.filter.expression import Filter, parse
@@ -39,17 +39,17 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print until the count, the duration, Ctrl-C, or the recording's end; the exit code of the contract."""
-    wanted = parse(options.filter, "event")
-    printer = Printer(wanted, options.json, options.count)
-    code = _replay(options.read, printer) if options.read else _live(options, printer, wanted)
-    return settled(printer.ledger, code, options.fail_on_loss)
+    """Print until the count, the duration, Ctrl-C or the recording's end. Return the exit code of the contract."""
+    display_filter = parse(options.filter, "event")
+    printer = EventPrinter(display_filter, options.json, options.count)
+    code = _replay(options.read, printer) if options.read else _live(options, printer, display_filter)
+    return final_code(printer.ledger, code, options.fail_on_loss)
 
 
-def _replay(path: str, printer: Printer) -> int:
+def _replay(path: str, printer: EventPrinter) -> int:
     code = EXIT_OK
     for item in recorded(path):
-        printer.take([item])
+        printer.apply([item])
         code = code or damage(path, item)
         if printer.full:
             break
@@ -57,26 +57,26 @@ def _replay(path: str, printer: Printer) -> int:
     return code
 
 
-def _live(options: argparse.Namespace, printer: Printer, wanted: Filter | None) -> int:
+def _live(options: argparse.Namespace, printer: EventPrinter, display_filter: Filter | None) -> int:
     plumbing = Plumbing()
     code = EXIT_OK
     with sources(options, plumbing) as live:
         stop = Stop(options.duration)
-        _listen(live, options.buffer or feeds.EVENT_RCVBUF, in_kernel(options, wanted, dumps=False).program)
-        if wanted is not None and not COUNTS.isdisjoint(wanted.columns):
+        _listen(live, options.buffer or feeds.EVENT_RCVBUF, in_kernel(options, display_filter, dumps=False).program)
+        if display_filter is not None and not COUNTS.isdisjoint(display_filter.columns):
             live.watch(feeds.SYSCTLS, once=True)
-        for items in taken(live, plumbing, stop):
-            _say_what_lacks(items)
-            printer.take(items)
+        for items in arriving(live, plumbing, stop):
+            _report_missing_counts(items)
+            printer.apply(items)
             printer.flush()
-            code = code or complain(items)
+            code = code or report_errors(items)
             if printer.full:
                 stop.set()
     return code
 
 
 def _listen(live: LiveSources, rcvbuf: int, program: bytes) -> None:
-    """Take the events that the program passes; all of them where the kernel has no room for it."""
+    """Watch the events that the BPF program passes, or all events if the kernel has no room for the program."""
     try:
         live.events(rcvbuf, program)
     except BrokerError:
@@ -85,28 +85,28 @@ def _listen(live: LiveSources, rcvbuf: int, program: bytes) -> None:
         live.events(rcvbuf)
 
 
-def _say_what_lacks(items: Iterable[Item]) -> None:
+def _report_missing_counts(items: Iterable[Item]) -> None:
     for item in items:
         if isinstance(item, Text) and sysctl_values(item.body).get(ACCOUNTING) == "0":
             say(NOT_COUNTED)
 
 
-class Printer:
-    """Items in, lines out: decodes and formats a batch at a time."""
+class EventPrinter:
+    """Decodes, formats and prints conntrack events, a batch at a time. `full` is set after `count` lines."""
 
-    def __init__(self, wanted: Filter | None, as_json: bool, count: int) -> None:
+    def __init__(self, display_filter: Filter | None, as_json: bool, count: int) -> None:
         self.ledger = Ledger()
         self.full = False
-        self._wanted, self._json, self._left = wanted, as_json, count or None
+        self._filter, self._json, self._left = display_filter, as_json, count or None
         strings = Strings()
         self._decode = ConntrackDecoder(strings)
         self._format = EventLines(strings, lambda code: self._labels[code], as_json)
         self._labels: list[str] = []
         self._streams: dict[int, tuple[Stream, int]] = {}
-        self._out = Lines()
+        self._out = LineOutput()
 
-    def take(self, items: Iterable[Item]) -> None:
-        """Format what concerns conntrack events."""
+    def apply(self, items: Iterable[Item]) -> None:
+        """Format the items of conntrack event streams. All others are ignored."""
         for item in items:
             if isinstance(item, StreamAdded) and item.stream.name == feeds.EVENTS.stream:
                 self._labels.append(item.stream.netns)
@@ -116,7 +116,7 @@ class Printer:
                 self._print(list(self._lines(item)))
 
     def flush(self) -> None:
-        """Write what was formatted."""
+        """Write the formatted lines."""
         self._out.flush()
 
     def _print(self, lines: list[str]) -> None:
@@ -131,7 +131,7 @@ class Printer:
             netns = self._streams[item.stream][1]
             decoded = self._decode(item)
             self.ledger.spoil(item.stream, without_row(item, decoded))
-            yield from self._format(decoded, netns, self._wanted, time.time_ns())
+            yield from self._format(decoded, netns, self._filter, time.time_ns())
         elif isinstance(item, Gap):
             stream = self._streams[item.stream][0]
             yield gap_json(item, stream.name, stream.netns) if self._json else gap_text(item)

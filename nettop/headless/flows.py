@@ -1,4 +1,4 @@
-"""`nettop flows`: the conntrack table once, sorted, filtered or grouped, as text or JSON Lines."""
+"""`nettop flows`: the conntrack table once, sorted, filtered or grouped, as text or JSON LineOutput."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from nettop import arguments
 from nettop.batch import DumpMark, Item, Text
 from nettop.console import say
 from nettop.errors import EXIT_FAILED, UsageError
-from nettop.headless.load import engine_of, live_engine, settled
-from nettop.headless.missing_data import OWNERS, RATES, lacking, not_recorded
-from nettop.headless.streaming import Lines, in_kernel
+from nettop.headless.load import engine_of, final_code, live_engine
+from nettop.headless.missing_data import OWNERS, RATES, unknown_data, unrecorded_data
+from nettop.headless.streaming import LineOutput, in_kernel
 from nettop.model.filter.expression import Filter, parse
 from nettop.model.flow_groups.table import FlowGroups, grouping
 from nettop.model.flows.table import FlowTable
@@ -23,28 +23,28 @@ from nettop.pipeline.engine import Engine
 from nettop.pipeline.live_sources import LiveSources
 
 _RATE_EVERY_S = 1.0  # rates come from two dumps, this far apart
-_OWNERS = (feeds.ROUTES, feeds.PROCESSES)  # what a flow's process takes
-_LARGEST = (SortKey("flows"),)  # the order of groups when none is asked for
-_TRIES = 8  # incomplete dumps that are put up with
+_OWNERS = (feeds.ROUTES, feeds.PROCESSES)  # the feeds that identify a flow's process
+_LARGEST = (SortKey("flows"),)  # the default order of groups
+_TRIES = 8  # incomplete dumps before the command gives up
 _NONE = "no flows: conntrack sees a namespace's traffic only when a rule there needs it (ct state, NAT)"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What is to be shown, in which order, and which columns that takes."""
+class FlowQuery:
+    """The filter, the order, and the columns that both of them and the grouping use."""
 
-    wanted: Filter | None
+    display_filter: Filter | None
     sort: tuple[SortKey, ...]
     columns: frozenset[str]
 
     @property
     def rates(self) -> bool:
-        """Whether it takes rates."""
+        """Whether rates are needed."""
         return not RATES.isdisjoint(self.columns)
 
     @property
     def owners(self) -> bool:
-        """Whether it takes the processes."""
+        """Whether processes are needed."""
         return not OWNERS.isdisjoint(self.columns)
 
 
@@ -63,51 +63,54 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the flows that match, or their groups; the exit code of the contract."""
-    asked = asked_of(options)
+    """Print the flows that match, or their groups. Return the exit code of the contract."""
+    query = query_of(options)
     if options.read:
         engine, now_ns, code = engine_of(options.read)
     else:
-        engine, now_ns, code = _live(options, asked)
+        engine, now_ns, code = _live(options, query)
         if not engine.flows.dumped_ns and not code:
             say("the table changed too much for a complete dump: what was read follows")
             code = EXIT_FAILED
         if not len(engine.flows) and not (code or options.json or options.filter):
             say(_NONE)
-    for line in (*lacking(engine.flows, asked.columns), *(not_recorded(engine, asked.columns) if options.read else ())):
+    for line in (
+        *unknown_data(engine.flows, query.columns),
+        *(unrecorded_data(engine, query.columns) if options.read else ()),
+    ):
         say(line)
-    out = Lines()
-    for line in (_groups if options.group else _flows)(engine, options, asked, now_ns):
+    out = LineOutput()
+    for line in (_groups if options.group else _flows)(engine, options, query, now_ns):
         out.add((line,))
     out.flush()
-    return settled(engine.ledger, code)
+    return final_code(engine.ledger, code)
 
 
-def asked_of(options: argparse.Namespace) -> Asked:
-    """What the options ask for. UsageError for what there is not."""
-    wanted = parse(options.filter, "flow")
+def query_of(options: argparse.Namespace) -> FlowQuery:
+    """Return the query of the options. UsageError for an unknown filter, group or sort key."""
+    display_filter = parse(options.filter, "flow")
     if options.group:
         grouping(options.group)
     sort = sort_keys(options.sort, FlowGroups.sortable if options.group else FlowTable.sortable)
-    columns = {options.group, *(key.key for key in sort), *(wanted.columns if wanted is not None else ())}
-    return Asked(wanted, sort, frozenset(columns))
+    columns = {options.group, *(key.key for key in sort), *(display_filter.columns if display_filter else ())}
+    return FlowQuery(display_filter, sort, frozenset(columns))
 
 
-def _flows(engine: Engine, options: argparse.Namespace, asked: Asked, now_ns: int) -> Iterable[str]:
-    rows = engine.flows.rows(asked.wanted, asked.sort, options.number or None, now_ns)
+def _flows(engine: Engine, options: argparse.Namespace, query: FlowQuery, now_ns: int) -> Iterable[str]:
+    rows = engine.flows.rows(query.display_filter, query.sort, options.number or None, now_ns)
     if options.json:
-        return engine.flows.json_lines(rows, owners=asked.owners)
-    return engine.flows.text_lines(rows, rate=asked.rates, owners=asked.owners)
+        return engine.flows.json_lines(rows, owners=query.owners)
+    return engine.flows.text_lines(rows, rate=query.rates, owners=query.owners)
 
 
-def _groups(engine: Engine, options: argparse.Namespace, asked: Asked, now_ns: int) -> Iterable[str]:
+def _groups(engine: Engine, options: argparse.Namespace, query: FlowQuery, now_ns: int) -> Iterable[str]:
     height = options.number or sys.maxsize
-    spec = ViewSpec((), height=height, filter=asked.wanted, sort=asked.sort or _LARGEST, group=options.group)
+    spec = ViewSpec((), height=height, filter=query.display_filter, sort=query.sort or _LARGEST, group=options.group)
     return engine.groups.json_lines(spec, now_ns) if options.json else engine.groups.text_lines(spec, now_ns)
 
 
 def sort_keys(text: str, known: Sequence[str] = FlowTable.sortable) -> tuple[SortKey, ...]:
-    """`bytes` or `bytes,+age`: column keys, largest first, with a + smallest first. UsageError for an unknown one."""
+    """Return the sort keys of `bytes` or `bytes,+age`: largest first, with + smallest first. UsageError if unknown."""
     keys = []
     for word in filter(None, text.split(",")):
         key = word.lstrip("+-")
@@ -117,22 +120,22 @@ def sort_keys(text: str, known: Sequence[str] = FlowTable.sortable) -> tuple[Sor
     return tuple(keys)
 
 
-def _live(options: argparse.Namespace, asked: Asked) -> tuple[Engine, int, int]:
-    table = replace(feeds.TABLE, every_s=_RATE_EVERY_S if asked.rates else None, share=None)
-    dump_filter = in_kernel(options, asked.wanted, events=False).dump
+def _live(options: argparse.Namespace, query: FlowQuery) -> tuple[Engine, int, int]:
+    table = replace(feeds.TABLE, every_s=_RATE_EVERY_S if query.rates else None, share=None)
+    dump_filter = in_kernel(options, query.display_filter, events=False).dump
 
     def begin(live: LiveSources) -> None:
-        if asked.owners:
+        if query.owners:
             live.watch(*_OWNERS, once=True)
         live.table(table, dump_filter)
 
-    return live_engine(options, begin, Enough(2 if asked.rates else 1, asked.owners))
+    return live_engine(options, begin, EnoughDumps(2 if query.rates else 1, query.owners))
 
 
-class Enough:
-    """Whether as many complete dumps as are wanted have come, or the table has changed under too many.
+class EnoughDumps:
+    """A predicate of items, true after `complete` complete dumps of the table, or after _TRIES incomplete ones.
 
-    With `owners` the processes and the routes must have come, too, however complete.
+    With `owners` the processes and the routes must also have arrived, complete or not.
     """
 
     def __init__(self, complete: int, owners: bool = False) -> None:
@@ -140,6 +143,7 @@ class Enough:
         self._missing = {kind for feed in _OWNERS for kind in feed.kinds()} if owners else set()
 
     def __call__(self, item: Item) -> bool:
+        """Count the item. Return whether it is enough."""
         if isinstance(item, Text):
             self._missing.discard(item.what.value)
         elif isinstance(item, DumpMark) and not item.begin:

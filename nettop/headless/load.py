@@ -1,4 +1,4 @@
-"""Fills an engine's models, from a recording or from a live namespace, for the commands that print them once."""
+"""Engines filled from a recording or a live namespace, for the commands that print their models once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from nettop.batch import Batch, End, Gap, Item
 from nettop.console import say
 from nettop.errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_LOSS, EXIT_OK
-from nettop.headless.streaming import TAKE_S, sources
+from nettop.headless.streaming import WAIT_S, sources
 from nettop.headless.unprivileged import drop
 from nettop.model.ledger import Ledger
 from nettop.pipeline.engine import Engine
@@ -21,7 +21,7 @@ from nettop.text.units import grouped
 
 
 def item_time(item: Item) -> int | None:
-    """When the item was, in ns since the epoch; None where it does not say."""
+    """Return the time of an item in ns since the epoch, or None if it has none."""
     if isinstance(item, Batch):
         return int(item.ts_ns[-1]) if len(item) else None
     if isinstance(item, Gap):
@@ -30,7 +30,7 @@ def item_time(item: Item) -> int | None:
 
 
 def recorded(path: str) -> Iterator[Item]:
-    """The items of a file ("-": stdin), to its End, read without privileges. InputError where it is no capture."""
+    """Drop privileges and yield the items of a file ("-": stdin) to its End. InputError if it is no capture."""
     fd = open_input(path)
     drop()
     reader = open_reader(path, fd=fd)
@@ -41,7 +41,7 @@ def recorded(path: str) -> Iterator[Item]:
 
 
 def damage(path: str, item: Item) -> int:
-    """The exit code that an item asks for: a damaged end is one line on stderr and EXIT_DAMAGED."""
+    """Report a damaged end of a file on stderr. Return EXIT_DAMAGED for it and EXIT_OK for any other item."""
     if isinstance(item, End) and item.stream is None and item.error:
         where = f"is damaged at byte {item.offset}: {item.error}"
         say(f"{path!r} {where}; what stands before it was read")
@@ -50,7 +50,7 @@ def damage(path: str, item: Item) -> int:
 
 
 def engine_of(path: str) -> tuple[Engine, int, int]:
-    """The models at the end of a recording, its last time, and the exit code."""
+    """Return the models at the end of a recording, its last time in ns since the epoch, and the exit code."""
     engine, code, now_ns = Engine(), EXIT_OK, 0
     for item in recorded(path):
         code = code or damage(path, item)
@@ -62,32 +62,34 @@ def engine_of(path: str) -> tuple[Engine, int, int]:
 def live_engine(
     options: argparse.Namespace,
     begin: Callable[[LiveSources], None],
-    done: Callable[[Item], bool] = lambda item: False,
+    enough: Callable[[Item], bool] = lambda item: False,
 ) -> tuple[Engine, int, int]:
-    """The models of --netns after the item that `done` says is enough, or when every source that `begin` started has
-    ended; then as engine_of."""
+    """Return the models of --netns, the time in ns since the epoch, and the exit code.
+
+    Reads until `enough` returns True for an item, or every source that `begin` started has ended.
+    """
     plumbing = Plumbing()
     with sources(options, plumbing) as live:
         engine = Engine(live.netns.label)
         begin(live)
         while plumbing.alive():
-            if _apply(engine, plumbing.handoff.get(TAKE_S)[1], done):
-                return engine, time.time_ns(), complain(engine.ended)
+            if _apply(engine, plumbing.handoff.get(WAIT_S)[1], enough):
+                return engine, time.time_ns(), report_errors(engine.ended)
         while items := plumbing.handoff.get(0)[1]:
-            _apply(engine, items, done)
-    return engine, time.time_ns(), complain(engine.ended)
+            _apply(engine, items, enough)
+    return engine, time.time_ns(), report_errors(engine.ended)
 
 
-def _apply(engine: Engine, items: Iterable[Item], done: Callable[[Item], bool]) -> bool:
-    enough = False
+def _apply(engine: Engine, items: Iterable[Item], enough: Callable[[Item], bool]) -> bool:
+    done = False
     for item in items:
         engine.apply(item, item_time(item) or time.time_ns())
-        enough = done(item) or enough
-    return enough
+        done = enough(item) or done
+    return done
 
 
-def complain(items: Iterable[Item]) -> int:
-    """A line on stderr for each stream that ended in an error; the exit code."""
+def report_errors(items: Iterable[Item]) -> int:
+    """Report each stream that ended with an error on stderr. Return the exit code."""
     code = EXIT_OK
     for item in items:
         if isinstance(item, End) and item.error:
@@ -96,8 +98,8 @@ def complain(items: Iterable[Item]) -> int:
     return code
 
 
-def settled(ledger: Ledger, code: int, fail_on_loss: bool = False) -> int:
-    """The exit code at the end; a line on stderr says what was lost, where that fails, or how much came damaged."""
+def final_code(ledger: Ledger, code: int, fail_on_loss: bool = False) -> int:
+    """Return the final exit code. Report losses on stderr if they make the command fail, else damaged messages."""
     if fail_on_loss and ledger.any_loss():
         say(ledger.line())
         return code or EXIT_LOSS

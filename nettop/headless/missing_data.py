@@ -1,4 +1,4 @@
-"""What was asked of flows and events that the kernel does not keep or a recording lacks: lines that say so, and why."""
+"""Notices about requested data that the kernel does not keep or a recording does not contain, with the reason."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ _TWO_DUMPS = "a rate takes two dumps, `nettop record --keyframe-seconds S` keeps
 _LATER = "they began after the last dump, or before accounting was on"
 
 
-def lacking(flows: FlowTable, asked: Collection[str]) -> Iterator[str]:
-    """A line for what is not known of the table's flows, or of some, that these columns were asked for."""
+def unknown_data(flows: FlowTable, columns: Collection[str]) -> Iterator[str]:
+    """Yield a line for each kind of data that these columns need and some live flows do not have."""
     data, live = flows.window(), flows.store.live()
-    if not AGES.isdisjoint(asked):
+    if not AGES.isdisjoint(columns):
         yield from _unknown("ages", live, derive.birth_known(data), _switch(TIMESTAMPS))
-    if not COUNTS.isdisjoint(asked):
+    if not COUNTS.isdisjoint(columns):
         counted = derive.counted(data)
-        why = _LATER if _accounted(flows, data["netns"][live & ~counted]) else _switch(ACCOUNTING)
-        yield from _unknown("bytes, packets and rates", live, counted, why)
+        reason = _LATER if _accounted(flows, data["netns"][live & ~counted]) else _switch(ACCOUNTING)
+        yield from _unknown("bytes, packets and rates", live, counted, reason)
 
 
-def not_recorded(engine: Engine, asked: Collection[str]) -> Iterator[str]:
-    """A line for what a recording that was read to its end lacks, though the kernel may have told it."""
+def unrecorded_data(engine: Engine, columns: Collection[str]) -> Iterator[str]:
+    """Yield a line for each kind of data that these columns need and a recording, read to its end, does not contain."""
     data, live = engine.flows.window(), engine.flows.store.live()
-    if not RATES.isdisjoint(asked):
-        known = ~np.isnan(derive.rate(data)) | ~derive.counted(data)  # what lacks the others is told by lacking()
+    if not RATES.isdisjoint(columns):
+        known = ~np.isnan(derive.rate(data)) | ~derive.counted(data)  # flows without counters: see unknown_data()
         yield from _unknown("rates", live, known, _TWO_DUMPS)
-    if not OWNERS.isdisjoint(asked) and not any(map(engine.processes.read_ns, range(len(engine.labels)))):
+    if not OWNERS.isdisjoint(columns) and not any(map(engine.processes.read_ns, range(len(engine.labels)))):
         yield NO_PROCESSES
 
 
 def _accounted(flows: FlowTable, codes: Array) -> bool:
-    """Whether accounting is known to be on in all these namespaces."""
+    """Return whether accounting is known to be on in all these namespaces."""
     return all(flows.accounting(code) for code in np.unique(codes).tolist())
 
 
@@ -57,8 +57,8 @@ def _switch(sysctl: str) -> str:
     return f"`sysctl {sysctl}=1` (for later flows)"
 
 
-def _unknown(what: str, live: Mask, known: Mask, why: str) -> Iterator[str]:
-    flows, lack = int(np.count_nonzero(live)), int(np.count_nonzero(live & ~known))
-    if lack:
-        whose = "these flows" if lack == flows else f"{grouped(lack)} of {grouped(flows)} flows"
-        yield f"the {what} of {whose} are not known: {why}"
+def _unknown(data: str, live: Mask, known: Mask, reason: str) -> Iterator[str]:
+    flows, missing = int(np.count_nonzero(live)), int(np.count_nonzero(live & ~known))
+    if missing:
+        which = "these flows" if missing == flows else f"{grouped(missing)} of {grouped(flows)} flows"
+        yield f"the {data} of {which} are not known: {reason}"

@@ -1,7 +1,7 @@
-"""`nettop read`: the packets of capture files, one a line or one JSON object a line; or those that match, exported.
+"""`nettop read`: the packets of capture files as lines of text or JSON; or the matching packets, exported.
 
-Only packets are listed: of a recording's netlink messages the flows, events, counters and rules commands tell.
-A damaged file gives everything before the damage, then one line on stderr.
+Only packets are listed. The commands flows, events, counters and rules show a recording's netlink messages.
+Of a damaged file everything before the damage is read, then one line on stderr reports it.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ from nettop.recording.records import Numbering
 from nettop.recording.writer import RecordingWriter
 from nettop.text.units import grouped
 
-Part = tuple[Stream, Batch]
-Input = tuple[str, int | InputError]  # a file's name, and its descriptor or why there is none
+PacketBatch = tuple[Stream, Batch]
+InputFile = tuple[str, int | InputError]  # a file's name, and its descriptor or the error
 
 
 class Sink(Protocol):
-    """Where matching packets go."""
+    """A consumer of matching packets."""
 
-    def packets(self, parts: list[Part]) -> None:
-        """Packets of one stretch of a file: batches whose records may interleave (PacketMeta.number is the order)."""
+    def packets(self, parts: list[PacketBatch]) -> None:
+        """Add the packets of one part of a file. Its batches may interleave: PacketMeta.number is the order."""
         ...
 
     def gap(self, gap: Gap, stream: Stream) -> None:
-        """A loss that the file tells of."""
+        """Add a loss that the file reports."""
         ...
 
     def close(self) -> None:
-        """Nothing follows."""
+        """End the output."""
         ...
 
 
@@ -65,12 +65,12 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """`nettop read FILE... [--filter EXPR] [--json] [-w OUT] [--force]`: returns the exit code of the contract.
+    """Print or export the packets that match. Return the exit code of the contract.
 
-    Started as root it opens the files, and gives up every privilege before it looks into them.
+    Started as root it opens the files and drops all privileges before it reads them.
     """
-    wanted = parse(options.filter, "packet")
-    inputs = opened(options.files)
+    display_filter = parse(options.filter, "packet")
+    inputs = open_files(options.files)
     sink: Sink
     if options.write:
         _check_inputs(options.write, inputs)
@@ -78,18 +78,18 @@ def run(options: argparse.Namespace) -> int:
         sink = Export(options.write, output)
     else:
         drop()
-        sink = Printer(sys.stdout.buffer, options.json)
+        sink = PacketPrinter(sys.stdout.buffer, options.json)
     try:
-        return read_files(inputs, wanted, sink)
+        return read_files(inputs, display_filter, sink)
     finally:
         sink.close()
 
 
-def opened(files: list[str]) -> list[Input]:
-    """Every file by name, with its descriptor, or why there is none."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    inputs: list[Input] = []
+def open_files(files: list[str]) -> list[InputFile]:
+    """Open all files, up to the hard limit of descriptors."""
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
+    inputs: list[InputFile] = []
     for path in files:
         try:
             inputs.append((path, open_input(path)))
@@ -102,13 +102,13 @@ def _output(path: str, force: bool) -> int:
     return os.dup(1) if path == "-" else open_new(path, force)
 
 
-def read_files(inputs: list[Input], wanted: Filter | None, sink: Sink) -> int:
-    """Every file in turn. A file that cannot be read, or is damaged, is one line on stderr; the others are given."""
+def read_files(inputs: list[InputFile], display_filter: Filter | None, sink: Sink) -> int:
+    """Read every file in turn. One that cannot be read or is damaged becomes a line on stderr. Return the exit code."""
     code = EXIT_OK
     streams = Counter64()
     for path, source in inputs:
         try:
-            error = _read_file(path, source, wanted, sink, streams)
+            error = _read_file(path, source, display_filter, sink, streams)
         except InputError as failed:
             say(str(failed))
             code = EXIT_FAILED
@@ -119,8 +119,8 @@ def read_files(inputs: list[Input], wanted: Filter | None, sink: Sink) -> int:
     return code
 
 
-def _read_file(path: str, source: int | InputError, wanted: Filter | None, sink: Sink, ids: Counter64) -> str:
-    """One file to its end; what is wrong with it in one line, or ""."""
+def _read_file(path: str, source: int | InputError, display_filter: Filter | None, sink: Sink, ids: Counter64) -> str:
+    """Read one file to its end. Return its damage in one line, or ""."""
     if isinstance(source, InputError):
         raise source
     reader = CaptureReader(source, path, Numbering(Counter64().next, ids.next, path, seekable=False))
@@ -128,63 +128,64 @@ def _read_file(path: str, source: int | InputError, wanted: Filter | None, sink:
     error = ""
     try:
         while not reader.ended:
-            error = _give(reader.read(), streams, wanted, sink) or error
+            error = _deliver(reader.read(), streams, display_filter, sink) or error
     finally:
         reader.close()
     return f"{path!r} {error}" if error else ""
 
 
-def _give(items: list[Item], streams: dict[int, Stream], wanted: Filter | None, sink: Sink) -> str:
-    """One stretch of a file goes to the sink; the damage at its end in words, or ""."""
-    parts: list[Part] = []
+def _deliver(items: list[Item], streams: dict[int, Stream], display_filter: Filter | None, sink: Sink) -> str:
+    """Pass one part of a file to the sink. Return the damage at its end as text, or ""."""
+    parts: list[PacketBatch] = []
     error = ""
     for item in items:
         if isinstance(item, StreamAdded):
             streams[item.stream.id] = item.stream
         elif isinstance(item, Batch) and streams[item.stream].kind is StreamKind.PACKETS:
             stream = streams[item.stream]
-            some = matching(item, stream, wanted)
-            if len(some):
-                parts.append((stream, some))
+            matches = matching(item, stream, display_filter)
+            if len(matches):
+                parts.append((stream, matches))
         elif isinstance(item, Gap) and streams[item.stream].kind is StreamKind.PACKETS:
             sink.packets(parts)
             parts = []
             sink.gap(item, streams[item.stream])
-        elif isinstance(item, End) and item.stream is None and item.error:  # that of a stream was recorded
+        elif isinstance(item, End) and item.stream is None and item.error:  # the End of a stream was recorded
             error = f"is damaged at byte {item.offset}: {item.error}; what stands before it was read"
     sink.packets(parts)
     return error
 
 
-def matching(batch: Batch, stream: Stream, wanted: Filter | None) -> Batch:
-    """The records that the filter lets through; decoded no deeper than it asks."""
-    if wanted is None:
+def matching(batch: Batch, stream: Stream, display_filter: Filter | None) -> Batch:
+    """Return the records that match the filter, decoded only as deep as it needs."""
+    if display_filter is None:
         return batch
     n = len(batch)
     masks = [
-        wanted.mask(fields_of(batch, stream, start, min(start + CHUNK_ROWS, n))) for start in range(0, n, CHUNK_ROWS)
+        display_filter.mask(fields_of(batch, stream, start, min(start + CHUNK_ROWS, n)))
+        for start in range(0, n, CHUNK_ROWS)
     ]
     return select_rows(batch, np.flatnonzero(np.concatenate(masks))) if masks else batch
 
 
-def numbers_of(batch: Batch) -> list[int]:
-    """The records' numbers in their file, from 1."""
+def frame_numbers(batch: Batch) -> list[int]:
+    """Return the records' numbers in their file, from 1."""
     number = batch.meta.number if isinstance(batch.meta, PacketMeta) else None
     return list(range(1, len(batch) + 1)) if number is None else [int(n) for n in number.tolist()]
 
 
-class Printer:
-    """Lines on stdout, a stretch of a file in one write."""
+class PacketPrinter:
+    """A sink that prints lines on stdout, each part of a file in one write."""
 
     def __init__(self, out: BinaryIO, as_json: bool) -> None:
         self._out = out
         self._json = JsonWriter() if as_json else None
         self._text = LineWriter()
         self._lost: dict[str, int | None] = {}
-        self._nanoseconds: dict[str, bool] = {}  # by file: whether its first packets say more than µs
+        self._nanoseconds: dict[str, bool] = {}  # by file: whether its first packets have ns, not just µs
 
-    def packets(self, parts: list[Part]) -> None:
-        """As Sink."""
+    def packets(self, parts: list[PacketBatch]) -> None:
+        """Print the packets in the order of the file."""
         if not parts:
             return
         lines = [self._lines(stream, batch) for stream, batch in parts]
@@ -194,7 +195,7 @@ class Printer:
     def _lines(self, stream: Stream, batch: Batch) -> list[str]:
         cols = PacketDecoder(stream.linktype)(batch).cols
         if self._json is not None:
-            return self._json.lines(stream, batch, cols, numbers_of(batch))
+            return self._json.lines(stream, batch, cols, frame_numbers(batch))
         if stream.file not in self._nanoseconds:
             self._nanoseconds[stream.file] = bool((batch.ts_ns % 1000).any())
         return self._text.lines(stream, batch, cols, self._nanoseconds[stream.file])
@@ -205,7 +206,7 @@ class Printer:
             self._out.flush()
 
     def gap(self, gap: Gap, stream: Stream) -> None:
-        """As Sink: an object in JSON; else one line on stderr at the end, for rows of text are packets."""
+        """Print a JSON object; or add up the losses for a line on stderr at the end, since text lines are packets."""
         if self._json is not None:
             row = {"kind": "gap", "netns": stream.netns, "stream": stream.name, "lost": gap.lost}
             self._write([json.dumps(row | {"reason": gap.why.value, "from_ns": gap.from_ns, "to_ns": gap.to_ns})])
@@ -214,45 +215,45 @@ class Printer:
         self._lost[stream.file] = None if before is None or gap.lost is None else before + gap.lost
 
     def close(self) -> None:
-        """As Sink."""
+        """Report the losses of each file on stderr."""
         for file, lost in self._lost.items():
             count = "an unknown number of" if lost is None else grouped(lost)
             say(f"{file!r} says that {count} packets were lost while it was captured")
 
 
 def _in_order(lines: list[list[str]], batches: list[Batch]) -> list[str]:
-    """The lines of several batches in the order of their records."""
+    """Return the lines of several batches in the order of their records."""
     flat = list(chain.from_iterable(lines))
-    number = list(chain.from_iterable(map(numbers_of, batches)))
+    number = list(chain.from_iterable(map(frame_numbers, batches)))
     return [flat[at] for at in np.argsort(number, kind="stable").tolist()]
 
 
 class Export:
-    """A new pcapng of what matches, with the interfaces, comments and directions it came with."""
+    """A sink that writes a new pcapng file, with the interfaces, comments and directions of the packets."""
 
     def __init__(self, path: str, descriptor: int) -> None:
         self._path = path
         self._writer = RecordingWriter(descriptor, name=path)
         self._count = 0
 
-    def packets(self, parts: list[Part]) -> None:
-        """As Sink: in the order of the file, over all its interfaces."""
+    def packets(self, parts: list[PacketBatch]) -> None:
+        """Write the packets in the order of the file, over all its interfaces."""
         for stream, batch in _runs(parts):
             self._writer.write([StreamAdded(stream, 0), batch])
             self._count += len(batch)
 
     def gap(self, gap: Gap, stream: Stream) -> None:
-        """As Sink: what was lost is lost in the export too."""
+        """Write the gap into the export as well."""
         self._writer.write([StreamAdded(stream, 0), gap])
 
     def close(self) -> None:
-        """As Sink: the file is whole."""
+        """Close the file and report the number of packets on stderr."""
         self._writer.close()
         say(f"{grouped(self._count)} packets written to {self._path!r}")
 
 
-def _check_inputs(out: str, inputs: list[Input]) -> None:
-    """Before anything is created or emptied: the inputs can be read, and none of them is the output."""
+def _check_inputs(out: str, inputs: list[InputFile]) -> None:
+    """Raise InputError if an input cannot be read, UsageError if one is the output, before the output is created."""
     for _, source in inputs:
         if isinstance(source, InputError):
             raise source
@@ -260,12 +261,12 @@ def _check_inputs(out: str, inputs: list[Input]) -> None:
             raise UsageError(f"{out!r} is being read", "export to another file")
 
 
-def _runs(parts: list[Part]) -> Iterator[Part]:
-    """The batches, cut where records of other streams stand between theirs."""
+def _runs(parts: list[PacketBatch]) -> Iterator[PacketBatch]:
+    """Yield the batches in the order of the file, cut where records of other streams lie between theirs."""
     if len(parts) < 2:
         yield from parts
         return
-    number = np.concatenate([numbers_of(batch) for _, batch in parts])
+    number = np.concatenate([frame_numbers(batch) for _, batch in parts])
     which = np.concatenate([np.full(len(batch), at) for at, (_, batch) in enumerate(parts)])
     row = np.concatenate([np.arange(len(batch)) for _, batch in parts])
     order = np.argsort(number, kind="stable")

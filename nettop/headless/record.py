@@ -1,4 +1,4 @@
-"""`nettop record`: packets, conntrack, rules and counters into one pcapng file, and an honest last line."""
+"""`nettop record`: packets, conntrack, rules and counters in one pcapng file, and a summary with all losses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nettop.broker.client import Broker, Netns
 from nettop.broker.libpcap import compile_program
 from nettop.console import say
 from nettop.errors import EXIT_FAILED, EXIT_LOSS, EXIT_OK, NettopError
-from nettop.headless.streaming import Stop, finish, sources, taken
+from nettop.headless.streaming import Stop, arriving, finish, sources
 from nettop.kinds import StreamKind
 from nettop.linux.linktypes import LINKTYPE_ETHERNET
 from nettop.model.ledger import Ledger
@@ -45,34 +45,34 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Record until the count, the duration, Ctrl-C or a failure; the exit code of the contract."""
+    """Record until the count, the duration, Ctrl-C or a failure. Return the exit code of the contract."""
     if options.capture_filter:
         compile_program(LINKTYPE_ETHERNET, options.capture_filter, options.snaplen)  # FilterError before anything opens
-    ssh = own_session()  # before the drop: afterwards nobody may read it
-    watch = Watch(options.count)
-    plumbing = Plumbing(tap=watch.look)
+    ssh = own_session()  # before the drop: afterwards it cannot be read
+    monitor = RecordingMonitor(options.count)
+    plumbing = Plumbing(tap=monitor.limit)
     with sources(options, plumbing) as live:
         rings = _rings(options, live, ssh)
-        watch.stop = Stop(options.duration)  # once there is a file, a signal ends it in good order
+        monitor.stop = Stop(options.duration)  # from here on a signal ends the file in good order
         output = open_output(options, live.broker)
-        recorder = Recorder(output, plumbing.seq, lambda why: watch.end(), int(options.keyframe_seconds * 1e9))
-        watch.attend(live, recorder, output, options.keyframe_seconds)
+        recorder = Recorder(output, plumbing.seq, lambda reason: monitor.end(), int(options.keyframe_seconds * 1e9))
+        monitor.connect(live, recorder, output, options.keyframe_seconds)
         plumbing.record(recorder)
         try:
             _begin(options, live, rings)
-            for items in taken(live, plumbing, watch.stop, output.stay):
-                watch.settle(items)
+            for items in arriving(live, plumbing, monitor.stop, output.stop_rotation):
+                monitor.apply(items)
         finally:
             finish(live, plumbing)
             plumbing.stop_recording()
             written = _closed(recorder, options.write)
-        watch.settle(recorder.gaps)
-    say(watch.summary(recorder, output.total, output.name))
-    return watch.code(options.fail_on_loss) if written else EXIT_OK
+        monitor.apply(recorder.gaps)
+    say(monitor.summary(recorder, output.total, output.name))
+    return monitor.code(options.fail_on_loss) if written else EXIT_OK
 
 
 def _closed(recorder: Recorder, path: str) -> bool:
-    """End the recording; False when the reader of stdout had enough of it, which is an end like any other."""
+    """Close the recording. Return False if the reader of stdout is gone, which is a normal end."""
     try:
         recorder.close()
     except OutputClosed:
@@ -83,7 +83,7 @@ def _closed(recorder: Recorder, path: str) -> bool:
 
 
 def _rings(options: argparse.Namespace, live: LiveSources, ssh: Connection | None) -> list[OpenRing]:
-    """The devices to capture on, open: before there is a file, since a wrong name must not leave one."""
+    """Return the open devices to capture on. Called before a file exists, since a wrong name must not leave one."""
     session = ssh if live.broker.at_home(live.netns) else None
     if session is not None:
         say(f"your own ssh session from {session[0]}:{session[1]} is left out")
@@ -94,7 +94,7 @@ def _rings(options: argparse.Namespace, live: LiveSources, ssh: Connection | Non
 
 
 def usual_devices(broker: Broker, netns: Netns) -> list[str]:
-    """Every device that is up; loopback only where nothing else is."""
+    """Return the names of all devices that are up; loopback only if no other is."""
     up = [device.name for device in broker.devices(netns) if device.up]
     return [name for name in up if name != "lo"] or up
 
@@ -105,23 +105,23 @@ def _begin(options: argparse.Namespace, live: LiveSources, rings: list[OpenRing]
         live.watch(feed, every_s=feed.recorded_s(options.keyframe_seconds))
 
 
-class Output:
-    """The recording's file, or its numbered files."""
+class RecordingFiles:
+    """The file of a recording, or its numbered files with rotation."""
 
     def __init__(self, writer: RecordingWriter | RotatingWriter, name: str) -> None:
         self._writer = writer
         self._name = name
         self._writing = threading.Lock()
-        self.rotated: Callable[[], None] = lambda: None  # called on the recorder's thread when a file begins
+        self.rotated: Callable[[], None] = lambda: None  # called on the recorder's thread when a new file begins
 
     @property
     def total(self) -> int:
-        """Bytes written, of all files."""
+        """The number of bytes written, in all files."""
         return self._writer.written if isinstance(self._writer, RecordingWriter) else self._writer.total
 
     @property
     def name(self) -> str:
-        """What was written, in words."""
+        """The name of the output, for the summary."""
         number = self._writer.number if isinstance(self._writer, RotatingWriter) else 0
         if not number:
             return self._name
@@ -129,7 +129,7 @@ class Output:
         return f"{first} and {number - 1} more" if number > 1 else first
 
     def write(self, items: Iterable[Item]) -> None:
-        """Append items; a new file begins where it is due."""
+        """Append items. With rotation, begin a new file when one is due."""
         if isinstance(self._writer, RecordingWriter):
             self._writer.write(items)
             return
@@ -139,8 +139,8 @@ class Output:
         if self._writer.number != before:
             self.rotated()
 
-    def stay(self) -> None:
-        """Begin no further file; one that is about to be opened is opened first."""
+    def stop_rotation(self) -> None:
+        """Begin no further file, after any that is just being opened."""
         if isinstance(self._writer, RotatingWriter):
             with self._writing:
                 self._writer.stop_rotating()
@@ -150,39 +150,39 @@ class Output:
         self._writer.close()
 
 
-def open_output(options: argparse.Namespace, broker: Broker) -> Output:
-    """The output that the options name; NettopError when it exists and may not be overwritten."""
+def open_output(options: argparse.Namespace, broker: Broker) -> RecordingFiles:
+    """Open the output that the options name. NettopError if it exists and may not be overwritten."""
     if options.write == "-":
         if os.isatty(1):
             raise NettopError("a recording is not for a terminal", "redirect stdout, or name a file with -w")
-        return Output(RecordingWriter(os.dup(1), name="stdout"), "stdout")
+        return RecordingFiles(RecordingWriter(os.dup(1), name="stdout"), "stdout")
     if not options.rotate_bytes and not options.rotate_seconds:
         descriptor = broker.open_output(options.write, options.force)
-        return Output(RecordingWriter(descriptor, name=options.write), options.write)
+        return RecordingFiles(RecordingWriter(descriptor, name=options.write), options.write)
     limits = Limits(options.rotate_bytes or None, int(options.rotate_seconds * 1e9) or None)
 
-    def following(number: int) -> int:
+    def open_numbered(number: int) -> int:
         return broker.open_output(numbered(options.write, number), options.force)
 
-    return Output(RotatingWriter(following, limits, (), time.time_ns()), options.write)
+    return RecordingFiles(RotatingWriter(open_numbered, limits, (), time.time_ns()), options.write)
 
 
-class Watch:
-    """Keeps count of what is recorded, has read again what must be, and stops at the wanted number of packets."""
+class RecordingMonitor:
+    """The losses and failures of a recording. Requests what it needs and stops it after `count` packets (0: never)."""
 
     def __init__(self, count: int) -> None:
         self.stop: Stop | None = None
         self.ledger = Ledger()
         self.failures: list[str] = []
-        self._legacy: Callable[[], None] = lambda: None  # called when legacy tables are seen
+        self._legacy: Callable[[], None] = lambda: None  # called when the text of legacy tables arrives
         self._resync: Callable[[], None] = lambda: None  # called when events were lost
         self._left = count or None
         self._events: set[int] = set()
         self._captures: set[int] = set()
         self._running: set[int] = set()
 
-    def attend(self, live: LiveSources, recorder: Recorder, output: Output, keyframe_s: float) -> None:
-        """Whom to ask for what a recording needs: the table after a loss, everything at the start of a file."""
+    def connect(self, live: LiveSources, recorder: Recorder, output: RecordingFiles, keyframe_s: float) -> None:
+        """Set up further requests: the table after lost events, legacy tables, and a keyframe in each new file."""
 
         def keyframe() -> None:
             recorder.keyframe()
@@ -198,12 +198,12 @@ class Watch:
         if self.stop is not None:
             self.stop.set()
 
-    def look(self, items: list[Item]) -> list[Item]:
-        """On the sources' threads: what goes on to the recorder."""
+    def limit(self, items: list[Item]) -> list[Item]:
+        """Return the items for the recorder, without packets beyond `count`. Runs on the sources' threads."""
         return [self._cut(item) for item in items]
 
-    def settle(self, items: Iterable[Item]) -> None:
-        """On the main thread: the account of what has come."""
+    def apply(self, items: Iterable[Item]) -> None:
+        """Count losses and failures, and request again what they made necessary. Runs on the main thread."""
         for item in items:
             self.ledger.take(item)
             if isinstance(item, StreamAdded):
@@ -250,7 +250,7 @@ class Watch:
         return f"{what} to {name} ({scaled(size)}B); {self.ledger.line()}"
 
     def code(self, fail_on_loss: bool) -> int:
-        """The exit code of the contract."""
+        """Return the exit code of the contract."""
         if self.failures and not self._running:
             return EXIT_FAILED
         return EXIT_LOSS if fail_on_loss and self.ledger.any_loss() else EXIT_OK

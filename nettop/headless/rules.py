@@ -1,4 +1,4 @@
-"""`nettop rules`: chains and rules of one namespace as JSON Lines or as a tree grouped by hook."""
+"""`nettop rules`: chains and rules of one namespace as JSON LineOutput or as a tree grouped by hook."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from nettop import arguments
 from nettop.decode.nftables.listing import with_counters
-from nettop.headless.load import engine_of, live_engine, settled
-from nettop.headless.streaming import Lines
+from nettop.headless.load import engine_of, final_code, live_engine
+from nettop.headless.streaming import LineOutput
 from nettop.model.ruleset.counters import Counts
 from nettop.model.ruleset.merge import NFT, ChainView, Picture, RuleView, traversal
 from nettop.model.ruleset.rule_tree import reached, rows_of
@@ -31,19 +31,19 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the ruleset of --netns or of a recording; the exit code of the contract."""
+    """Print the ruleset of --netns or of a recording. Return the exit code of the contract."""
     if options.read:
         engine, _, code = engine_of(options.read)
     else:
         engine, _, code = live_engine(options, lambda live: live.watch(*feeds.RULES, once=True))
-    out = Lines()
+    out = LineOutput()
     out.add(list(lines(engine.ruleset, engine.netns, options.json)))
     out.flush()
-    return settled(engine.ledger, code)
+    return final_code(engine.ledger, code)
 
 
 def lines(ruleset: Ruleset, netns_label: str, json: bool) -> Iterator[str]:
-    """One line a chain and a rule, without line ends. JSON: an object each; else text, safe for a terminal."""
+    """Yield a line for each chain and rule, without line ends: JSON objects, or text that is safe for a terminal."""
     if json:
         for row in objects(ruleset, netns_label):
             yield json_format.dumps(row)
@@ -143,15 +143,15 @@ def _tree(ruleset: Ruleset) -> Iterator[str]:
 
 def _chain_tree(picture: Picture, counts: Counts, index: int) -> Iterator[str]:
     chain = picture.chains[index]
-    words = [f"  {place(chain)}", chain.backend]
+    title = [f"  {place(chain)}", chain.backend]
     if chain.hook is not None:
-        words += [f"priority {priority_text(chain, False)}", f"policy {chain.policy}"]
+        title += [f"priority {priority_text(chain, False)}", f"policy {chain.policy}"]
     if chain.devices:
-        words.append(f"device {', '.join(chain.devices)}")
-    words += [word for word in chain.flags if word == "dormant"]
+        title.append(f"device {', '.join(chain.devices)}")
+    title += [flag for flag in chain.flags if flag == "dormant"]
     if chain.type == "nat":
-        words.append(FIRST_PACKET)
-    yield "   ".join(words)
+        title.append(FIRST_PACKET)
+    yield "   ".join(title)
     for row in rows_of(picture, index):
         packets, octets = _numbers(counts, row.cell)
         number = "policy" if row.rule is None else str(picture.rules[row.rule].number)

@@ -1,4 +1,4 @@
-"""What commands on a live namespace begin and end with: the broker, the signals, the lines printed."""
+"""The frame of commands on a live namespace: the broker, the signals, and the output."""
 
 from __future__ import annotations
 
@@ -21,40 +21,40 @@ from nettop.pipeline.ingest import Plumbing
 from nettop.pipeline.live_sources import LiveSources
 
 WRITE_BYTES = 1 << 20
-TAKE_S = 0.1  # how often a quiet stream looks whether it is to end
+WAIT_S = 0.1  # the interval at which a stream without items checks whether to end
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
 def sources(options: argparse.Namespace, plumbing: Plumbing) -> Iterator[LiveSources]:
-    """The live sources of --netns, in a process that has dropped its privileges; every thread is gone afterwards.
+    """Yield the live sources of --netns, in a process that has dropped its privileges. All threads end afterwards.
 
-    When the namespace is deleted, or the broker ends, so do all sources; an End with `error` then says why.
+    When the namespace is deleted or the broker ends, all sources end, and an End has the reason in `error`.
     """
     with start(read_only=options.read_only) as broker:
         live = LiveSources(broker, broker.netns(options.netns), plumbing)
-        broker.on_gone = _let_go(live, plumbing)
+        broker.on_gone = _on_gone(live, plumbing)
         try:
             yield live
         finally:
             finish(live, plumbing)
 
 
-def _let_go(live: LiveSources, plumbing: Plumbing) -> Callable[[Netns, str], None]:
-    """What is done, on the client's reader thread, when a namespace is gone: nothing that waits."""
+def _on_gone(live: LiveSources, plumbing: Plumbing) -> Callable[[Netns, str], None]:
+    """Return the callback for a namespace that is gone. It runs on the client's reader thread and never blocks."""
 
-    def gone(netns: Netns, why: str) -> None:
+    def gone(netns: Netns, reason: str) -> None:
         if netns.handle != live.netns.handle:
             return
         live.halt()
         where = f"namespace {netns.label}: " if netns.label and not live.broker.ended else ""
-        plumbing.put([End(None, plumbing.seq.next(), error=f"{where}{why}")], wait=False)
+        plumbing.put([End(None, plumbing.seq.next(), error=f"{where}{reason}")], wait=False)
 
     return gone
 
 
 def finish(live: LiveSources, plumbing: Plumbing) -> None:
-    """End every source, at once: the broker first, since they may wait for its answer. What they had put stays."""
+    """End all sources. The broker is closed first, since they may wait for its answer. Items in the queue are kept."""
     live.broker.on_gone = None
     plumbing.halt()
     live.broker.close()
@@ -62,40 +62,40 @@ def finish(live: LiveSources, plumbing: Plumbing) -> None:
 
 
 def in_kernel(
-    options: argparse.Namespace, wanted: Filter | None, *, events: bool = True, dumps: bool = True
+    options: argparse.Namespace, display_filter: Filter | None, *, events: bool = True, dumps: bool = True
 ) -> KernelFilter:
-    """Return what of the filter the kernel can run; --verbose writes it and the rest to stderr."""
-    if wanted is None:
+    """Return the part of the filter that the kernel can run. With --verbose, report it and the rest on stderr."""
+    if display_filter is None:
         return KernelFilter()
-    found = kernel_filter(wanted, events=events, dumps=dumps)
+    found = kernel_filter(display_filter, events=events, dumps=dumps)
     if options.verbose:
         say(f"filter: {found.summary}")
     return found
 
 
 class Stop:
-    """Set by Ctrl-C, SIGTERM, SIGHUP, or after `duration` seconds: a stream then ends in good order.
+    """A request to end in good order, set by Ctrl-C, SIGTERM, SIGHUP, or after `duration` seconds (0: never).
 
-    A second signal interrupts for good.
+    A second signal raises KeyboardInterrupt.
     """
 
     def __init__(self, duration: float = 0) -> None:
-        self._is_set = False  # no threading.Event: a signal may come while this very thread holds its lock
+        self._is_set = False  # no threading.Event: a signal may arrive while this thread holds its lock
         self._until = time.monotonic() + duration if duration else None
         for number in _SIGNALS:
             signal.signal(number, self._signal)
 
     def is_set(self) -> bool:
-        """Whether to end."""
+        """Return whether the stream must end."""
         return self._is_set or (self._until is not None and time.monotonic() >= self._until)
 
     def set(self) -> None:
-        """End now."""
+        """Request the end."""
         self._is_set = True
 
     def wait_s(self) -> float:
-        """How long a take may wait before is_set() is looked at again."""
-        return TAKE_S if self._until is None else max(0.0, min(TAKE_S, self._until - time.monotonic()))
+        """Return the time in seconds that a read may wait before is_set() is checked again."""
+        return WAIT_S if self._until is None else max(0.0, min(WAIT_S, self._until - time.monotonic()))
 
     def _signal(self, number: int, frame: FrameType | None) -> None:
         for again in _SIGNALS:
@@ -103,50 +103,50 @@ class Stop:
         self._is_set = True
 
 
-class Lines:
-    """Lines to stdout in large writes; flushed when nothing more is at hand."""
+class LineOutput:
+    """Lines that are written to stdout in large pieces."""
 
     def __init__(self) -> None:
         self._out = sys.stdout.buffer
-        self._kept: list[str] = []
+        self._lines: list[str] = []
         self._size = 0
 
     def add(self, lines: Sequence[str]) -> None:
-        """Append lines (without their ends)."""
-        self._kept += lines
+        """Append lines without line ends. Write them when they reach WRITE_BYTES."""
+        self._lines += lines
         self._size += sum(map(len, lines))
         if self._size >= WRITE_BYTES:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is kept. BrokenPipeError when nobody reads any more, StdoutError when there is no room."""
-        lines, self._kept, self._size = "\n".join((*self._kept, "")), [], 0
+        """Write all appended lines. BrokenPipeError if the reader is gone, StdoutError if there is no room."""
+        lines, self._lines, self._size = "\n".join((*self._lines, "")), [], 0
         with printing():
             self._out.write(lines.encode("utf-8", "backslashreplace"))
             self._out.flush()
 
 
-def taken(
-    live: LiveSources, plumbing: Plumbing, stop: Stop, ending: Callable[[], None] = lambda: None
+def arriving(
+    live: LiveSources, plumbing: Plumbing, stop: Stop, on_stop: Callable[[], None] = lambda: None
 ) -> Iterator[list[Item]]:
-    """What arrives, until `stop` or the last source's end; then, with every thread stopped, what is left.
+    """Yield the items that arrive until `stop` or the last source's end; then stop all threads and yield the rest.
 
-    `ending` is called in between, while the broker is there still. Raises BrokenPipeError when nobody reads stdout
-    any more, also while there is nothing to write.
+    `on_stop` is called in between, while the broker still runs. Raises BrokenPipeError if the reader of stdout is
+    gone, even if there is nothing to write.
     """
     while not stop.is_set() and plumbing.alive():
         items = plumbing.handoff.get(stop.wait_s())[1]
         yield items
-        if not items and _nobody_reads():
+        if not items and _reader_gone():
             raise BrokenPipeError
-    ending()
+    on_stop()
     finish(live, plumbing)
     plumbing.handoff.flush()
     while items := plumbing.handoff.get(0)[1]:
         yield items
 
 
-def _nobody_reads() -> bool:
+def _reader_gone() -> bool:
     poller = select.poll()
     poller.register(sys.stdout.fileno(), 0)
     return any(events & (select.POLLERR | select.POLLHUP) for _, events in poller.poll(0))

@@ -1,4 +1,4 @@
-"""For commands on files: a process that was started as root gives that up before it looks into one."""
+"""Privileges of commands on files: a process that was started as root drops them before it reads a file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def unprivileged(make: Callable[[], T]) -> T:
-    """What `make` opens, made as the user who called us; afterwards this process has no privileges."""
+    """Return what `make` opens, made as the user who called us; afterwards this process has no privileges."""
     if os.geteuid() != 0:
         return make()
     # Given a module to import, drop_app does not ask whether others may read our files: all is imported by now.
@@ -28,5 +28,5 @@ def unprivileged(make: Callable[[], T]) -> T:
 
 
 def drop() -> None:
-    """Give up every privilege, if there are any."""
+    """Drop all privileges, if there are any."""
     unprivileged(lambda: None)

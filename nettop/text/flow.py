@@ -1,4 +1,4 @@
-"""The words of flows: protocol, state, status and NAT names, and the JSON-lines and plain-text forms of one flow."""
+"""The vocabulary of flows: names of protocols, states, status bits and NAT."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TCP, _SCTP, _DCCP = (
     [name.upper() for name in STATES[proto]] for proto in (inet.IPPROTO_TCP, inet.IPPROTO_SCTP, inet.IPPROTO_DCCP)
 )
 
-# One code space for every state a flow can show: first what status bits say, then 16 codes for each protocol.
+# One code space for all states that a flow can show: first the status bits, then 16 codes for each protocol.
 STATE_NONE, STATE_UNREPLIED, STATE_REPLIED, STATE_ASSURED = 0, 1, 2, 3
 STATE_BASE = {inet.IPPROTO_TCP: 16, inet.IPPROTO_SCTP: 32, inet.IPPROTO_DCCP: 48}
 STATE_ESTABLISHED = STATE_BASE[inet.IPPROTO_TCP] + _TCP.index("ESTABLISHED")
@@ -33,34 +33,34 @@ STATE_WORDS = (
     *(_sixteen(*_TCP) + _sixteen(*_SCTP) + _sixteen(*_DCCP)),
 )
 
-OFFLOAD_WORDS = ("", "software", "hardware")  # what forwards the flow's packets instead of the stack
+OFFLOAD_WORDS = ("", "software", "hardware")  # the forwarder of the flow's packets, if not the network stack
 
-# What NAT did to a flow: which end was rewritten, and whether only its port was.
+# NAT bits of a flow: the rewritten endpoint, and whether only its port was rewritten.
 NAT_SNAT, NAT_DNAT, NAT_SNAT_PORT, NAT_DNAT_PORT = 1, 2, 4, 8
 
-# columns.EVENT_*, a loss among them, and EVENT_EXPECT + …: those of expectations
+# by columns.EVENT_*, a loss, and EVENT_EXPECT + … for expectations
 EVENT_WORDS = ("dump", "new", "update", "destroy", "gap", "exp-new", "exp-upd", "exp-del")
 
 
 @lru_cache(maxsize=4096)
 def status_words(status: int) -> tuple[str, ...]:
-    """Names of the set IPS_* bits, lowest first; bits without a name as `bit_N`."""
+    """Return the names of the set IPS_* bits, lowest first; of a bit without a name `bit_N`."""
     bits = (n for n in range(32) if status >> n & 1)
     return tuple(IPS_NAMES[n] if n < len(IPS_NAMES) else f"bit_{n}" for n in bits)
 
 
 def offload_code(status: int) -> int:
-    """The place in OFFLOAD_WORDS."""
+    """Return the index into OFFLOAD_WORDS of a status."""
     return 2 if status & IPS_HW_OFFLOAD else int(bool(status & IPS_OFFLOAD))
 
 
 def nat_words(nat: int) -> list[str]:
-    """`snat` and `dnat`, for JSON."""
+    """Return `snat` and `dnat`, as far as they apply, for JSON."""
     return [word for bit, word in ((NAT_SNAT, "snat"), (NAT_DNAT, "dnat")) if nat & bit]
 
 
 def nat_label(nat: int) -> str:
-    """`SNAT`, `DNAT`, `SNAT+DNAT`, or with ` port` where only ports were rewritten; empty without NAT."""
+    """Return `SNAT`, `DNAT` or `SNAT+DNAT`, with ` port` if only ports were rewritten; "" without NAT."""
     if not nat & (NAT_SNAT | NAT_DNAT):
         return ""
     only_ports = bool(nat & NAT_SNAT) == bool(nat & NAT_SNAT_PORT) and bool(nat & NAT_DNAT) == bool(nat & NAT_DNAT_PORT)
@@ -71,7 +71,7 @@ NAT_LABELS = tuple(nat_label(n) for n in range(16))
 
 
 def labels_text(raw: bytes) -> str:
-    """Connection labels as one hexadecimal number: bit n of it is label n (the kernel's bitmap is little-endian)."""
+    """Return connection labels as a hexadecimal number. Bit n is label n: the kernel's bitmap is little-endian."""
     return hex(int.from_bytes(raw, "little"))
 
 

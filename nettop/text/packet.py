@@ -1,4 +1,4 @@
-"""The words of a packet: names of protocols, TCP flags, ICMP and ARP messages, directions. One table each."""
+"""The vocabulary of packets: tables of the names of protocols, TCP flags, ICMP and ARP messages, and directions."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ LINKTYPE_NAMES = {
     276: "linux_sll2",
 }
 
-# RFC 792, 1122, 1256, 1812; RFC 4443, 4861. Type alone, or (type, code) where the code says more.
+# RFC 792, 1122, 1256, 1812; RFC 4443, 4861. By type, and by (type, code) if the code has a name.
 _ICMP = {
     0: "echo reply",
     3: "unreachable",
@@ -106,22 +106,22 @@ ARP_OPERATIONS = {1: "Request", 2: "Reply", 3: "Reverse Request", 4: "Reverse Re
 
 
 def tcp_flags(flags: int) -> str:
-    """`S.`, `P.`, `none`: the letters tcpdump uses."""
+    """Return the letters that tcpdump prints: `S.`, `P.` or `none`."""
     return "".join(letter for bit, letter, _ in _TCP_FLAGS + _TCP_RARE if flags & bit) or "none"
 
 
 def tcp_flag_names(flags: int) -> str:
-    """`SYN, ACK`: the names, in the order people say them."""
+    """Return the names in their usual order: `SYN, ACK`."""
     return ", ".join(name for bit, _, name in _TCP_FLAGS + _TCP_RARE if flags & bit) or "none"
 
 
 def icmp_message(typecode: int) -> str:
-    """`echo request`, `port unreachable`, or `type 40 code 1`."""
+    """Return `echo request`, `port unreachable`, or `type 40 code 1` without a name. `typecode` is type << 8 | code."""
     return _message(_ICMP, _ICMP_CODE, typecode)
 
 
 def icmpv6_message(typecode: int) -> str:
-    """As icmp_message, for ICMPv6."""
+    """Return the name of an ICMPv6 message, like icmp_message()."""
     return _message(_ICMPV6, _ICMPV6_CODE, typecode)
 
 
@@ -131,20 +131,20 @@ def _message(types: dict[int, str], codes: dict[tuple[int, int], str], typecode:
 
 
 def proto_name(number: int) -> str:
-    """`tcp`, or `proto-200` where the number has no name."""
+    """Return `tcp`, or `proto-200` if the number has no name."""
     return PACKET_NAMES.get(number) or f"proto-{number}"
 
 
 def ethertype_name(number: int) -> str:
-    """`arp`, or `0x88b5` where the number has no name."""
+    """Return `arp`, or `0x88b5` if the number has no name."""
     return ETHERTYPE_NAMES.get(number) or f"0x{number:04x}"
 
 
 def linktype_name(number: int) -> str:
-    """`ethernet`, or the number."""
+    """Return `ethernet`, or the number if it has no name."""
     return LINKTYPE_NAMES.get(number) or str(number)
 
 
 def mac_text(address: bytes) -> str:
-    """`52:54:00:aa:01:02`."""
+    """Return `52:54:00:aa:01:02`."""
     return address.hex(":")

@@ -1,4 +1,4 @@
-"""The names of IP protocols: one table, and what each tool writes in another way."""
+"""The names of IP protocols: one table, and the names that differ between tools."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMES = {  # by linux/in.h, linux/in6.h and the IANA number
     132: "sctp",
     136: "udplite",
 }
-FLOW_NAMES = NAMES | {4: "ipencap", 115: "l2tp"}  # as conntrack writes them, which asks /etc/protocols
+FLOW_NAMES = NAMES | {4: "ipencap", 115: "l2tp"}  # as the conntrack tool prints them, from /etc/protocols
 PACKET_NAMES = NAMES | {
     0: "hopopts",
     4: "ipip",

@@ -1,4 +1,4 @@
-"""Numbers for people: bytes, rates, counts, durations and times, in the few columns a table has."""
+"""The text of numbers: bytes, rates, counts, durations and times, short enough for table columns."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import time
 
 _SI = ((1_000_000_000_000_000, "P"), (1_000_000_000_000, "T"), (1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k"))
 
-ABSENT = "–"  # what a person reads for "not known"
+ABSENT = "–"  # the text of an unknown value
 
 
 def scaled(value: float | None) -> str:
-    """`1.2M`, `84.1M`, `310k`, `999`: at most five characters, SI steps of 1000; None is `–`."""
+    """Return `1.2M`, `84.1M`, `310k` or `999`: at most five characters, SI steps of 1000; `–` for None."""
     if value is None:
         return ABSENT
     for factor, suffix in _SI:
@@ -21,17 +21,17 @@ def scaled(value: float | None) -> str:
 
 
 def rate(value: float | None) -> str:
-    """`1.2M/s`; None is `–`."""
+    """Return `1.2M/s`; `–` for None."""
     return ABSENT if value is None else f"{scaled(value)}/s"
 
 
 def grouped(value: int | None) -> str:
-    """`262,144`; None is `–`."""
+    """Return `262,144`; `–` for None."""
     return ABSENT if value is None else f"{value:,}"
 
 
 def percent(share: float) -> str:
-    """`12.3%`, `100%`, `0%` for nothing and `<0.1%` for little: a share of 1."""
+    """Return `12.3%` of the share 0.123; `<0.1%` of one below 0.0005 that is not 0."""
     shown = 100 * share
     if 0 < shown < 0.05:
         return "<0.1%"
@@ -39,7 +39,7 @@ def percent(share: float) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """`41s`, `1m04`, `4h12`, `4d23h`, `312d`: at most five characters; None is `–`."""
+    """Return `41s`, `1m04`, `4h12`, `4d23h` or `312d`: at most six characters; `–` for None."""
     if seconds is None:
         return ABSENT
     s = max(0, int(seconds))
@@ -59,7 +59,7 @@ def clock(ts_ns: int, digits: int = 0) -> str:
     seconds, ns = divmod(ts_ns, 1_000_000_000)
     try:
         text = time.strftime("%H:%M:%S", time.localtime(seconds))
-    except (OverflowError, ValueError, OSError):  # a file may claim any time
+    except (OverflowError, ValueError, OSError):  # a file may contain any time
         return "??:??:??"
     return text if digits == 0 else f"{text}.{ns:09d}"[: 9 + digits]
 
@@ -68,13 +68,13 @@ _BARS = " ▁▂▃▄▅▆▇█"
 
 
 def bar(part: float, cells: int) -> str:
-    """A bar of at most so many cells, an eighth of one apart: `███▌` is 0.35 of 10."""
+    """Return a bar of `part` (0 to 1) of the cells, in eighths of a cell: `███▌` is 0.35 of 10."""
     eighths = max(0, min(8 * cells, round(8 * cells * part)))
     return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
 
 
 def sparkline(values: list[float], top: float | None = None) -> str:
-    """One glyph a value, scaled to `top` (default: the largest)."""
+    """Return one glyph for each value, scaled to `top` (default: the largest value)."""
     highest = max(values, default=0.0) if top is None else top
     if highest <= 0:
         return " " * len(values)

@@ -111,7 +111,10 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def rows(path: Path, expression: str = "") -> list[dict[str, Any]]:
     out = io.BytesIO()
-    assert read.read_files(read.opened([str(path)]), read.parse(expression, "packet"), read.Printer(out, True)) == 0
+    assert (
+        read.read_files(read.open_files([str(path)]), read.parse(expression, "packet"), read.PacketPrinter(out, True))
+        == 0
+    )
     return [json.loads(line) for line in out.getvalue().splitlines()]
 
 
@@ -167,7 +170,7 @@ def test_behind_tags_and_extension_headers_nettop_selects_more(everything: Path,
 def test_every_packet_is_one_row_as_in_tcpdump(everything: Path) -> None:
     theirs = tcpdump_lines(everything)
     out = io.BytesIO()
-    read.read_files(read.opened([str(everything)]), None, read.Printer(out, False))
+    read.read_files(read.open_files([str(everything)]), None, read.PacketPrinter(out, False))
     lines = out.getvalue().decode().splitlines()
     assert len(lines) == len(theirs) == len(mixed() + beyond())
     assert len(rows(everything)) == len(lines)
@@ -176,7 +179,7 @@ def test_every_packet_is_one_row_as_in_tcpdump(everything: Path) -> None:
 def test_times_ends_and_flags_stand_as_tcpdump_writes_them(capture: Path) -> None:
     theirs = tcpdump_lines(capture)
     out = io.BytesIO()
-    read.read_files(read.opened([str(capture)]), None, read.Printer(out, False))
+    read.read_files(read.open_files([str(capture)]), None, read.PacketPrinter(out, False))
     both = list(zip(out.getvalue().decode().splitlines(), theirs, strict=True))
     assert all(ours.split(" ")[0] == other.split(" ")[0] for ours, other in both)
     tcp = [(ours, other) for ours, other in both if " > " in other and "Flags [" in other]

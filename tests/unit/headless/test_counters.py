@@ -9,7 +9,7 @@ import pytest
 
 from nettop.batch import DumpMark, End, Item, Text
 from nettop.errors import UsageError
-from nettop.headless.counters import Printer, Rounds, run
+from nettop.headless.counters import CounterPrinter, Rounds, run
 from nettop.kinds import TextKind
 from nettop.model.counters.series import CounterKey
 from nettop.pipeline.engine import Engine
@@ -53,7 +53,7 @@ def rounds(clock: Clock) -> Rounds:
 
 def printed(rounds: Rounds, *items: Item) -> int:
     before = rounds.printed
-    rounds.take(list(items))
+    rounds.apply(list(items))
     rounds.print_due()
     return rounds.printed - before
 
@@ -91,7 +91,7 @@ def test_only_the_groups_that_are_wanted_are_printed(capsysbinary: pytest.Captur
     engine = Engine("")
     for group in ("tcp", "nfacct", "udp"):
         engine.counters.put(CounterKey("", group, "n"), 1, 1)
-    Printer(argparse.Namespace(json=True, group=["udp", "nfacct"]))(engine.counters)
+    CounterPrinter(argparse.Namespace(json=True, group=["udp", "nfacct"]))(engine.counters)
     lines = capsysbinary.readouterr().out.splitlines()
     assert [json.loads(line)["group"] for line in lines] == ["nfacct", "udp"]
 

@@ -7,7 +7,7 @@ import pytest
 from nettop import cli
 from nettop.batch import DumpMark
 from nettop.errors import UsageError
-from nettop.headless.flows import Enough, run, sort_keys
+from nettop.headless.flows import EnoughDumps, run, sort_keys
 from nettop.headless.missing_data import NO_PROCESSES
 from nettop.model.table import SortKey
 from tests.unit.test_captures import CAPTURES
@@ -18,13 +18,13 @@ def end(complete: bool) -> DumpMark:
 
 
 def test_rates_take_two_complete_dumps() -> None:
-    enough = Enough(2)
+    enough = EnoughDumps(2)
     told = [enough(item) for item in (DumpMark(1, 0, 0, "conntrack", True), end(True), end(False), end(True))]
     assert told == [False, False, False, True]
 
 
 def test_a_table_that_never_stands_still_does_not_keep_us() -> None:
-    enough = Enough(2)
+    enough = EnoughDumps(2)
     assert any(enough(end(False)) for _ in range(10))
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from nettop.batch import Text
 from nettop.columns import EVENT_NEW, Strings
-from nettop.headless.missing_data import NO_PROCESSES, lacking, not_recorded
+from nettop.headless.missing_data import NO_PROCESSES, unknown_data, unrecorded_data
 from nettop.kinds import TextKind
 from nettop.model.flows.joins import FlowJoins
 from nettop.model.flows.table import FlowTable
@@ -19,7 +19,7 @@ from tests.unit.model.flows.flow_rows import SECOND, T0, decoded, row
 def said(*asked: str, rows: list[dict[str, Any]]) -> list[str]:
     flows = FlowTable(Strings())
     flows.apply(decoded(*rows), 0, T0)
-    return list(lacking(flows, asked))
+    return list(unknown_data(flows, asked))
 
 
 OLD, TIMED = row(sport=1), row(sport=2, start_ns=T0, obytes=5)
@@ -54,10 +54,10 @@ def test_accounting_that_is_on_is_not_advised(accounting: bool, why: str) -> Non
     known = {"": accounting}
     flows = FlowTable(Strings(), joins=FlowJoins(accounting=known.get))
     flows.apply(decoded(OLD, TIMED), 0, T0)
-    (line,) = lacking(flows, ["bytes"])
+    (line,) = unknown_data(flows, ["bytes"])
     assert line.startswith(f"the bytes, packets and rates of 1 of 2 flows are not known: {why}")
     known.clear()
-    assert "`sysctl " in next(lacking(flows, ["bytes"]))
+    assert "`sysctl " in next(unknown_data(flows, ["bytes"]))
 
 
 def recorded(*dumps: list[dict[str, Any]]) -> Engine:
@@ -72,18 +72,18 @@ def recorded(*dumps: list[dict[str, Any]]) -> Engine:
 def test_rates_of_a_recording_take_two_dumps() -> None:
     line = "are not known: a rate takes two dumps, `nettop record --keyframe-seconds S` keeps one each S s"
     later = {**TIMED, "obytes": 500}
-    assert list(not_recorded(recorded([TIMED]), ["rate"])) == [f"the rates of these flows {line}"]
-    assert list(not_recorded(recorded([OLD, TIMED]), ["rate_up"])) == [f"the rates of 1 of 2 flows {line}"]
-    assert list(not_recorded(recorded([TIMED], [later]), ["rate"])) == []
-    assert list(not_recorded(recorded([TIMED]), ["bytes"])) == []
+    assert list(unrecorded_data(recorded([TIMED]), ["rate"])) == [f"the rates of these flows {line}"]
+    assert list(unrecorded_data(recorded([OLD, TIMED]), ["rate_up"])) == [f"the rates of 1 of 2 flows {line}"]
+    assert list(unrecorded_data(recorded([TIMED], [later]), ["rate"])) == []
+    assert list(unrecorded_data(recorded([TIMED]), ["bytes"])) == []
 
 
 @pytest.mark.parametrize("asked", ["process", "pid"])
 def test_a_recording_without_processes_is_said_to_have_none(asked: str) -> None:
     engine = recorded([TIMED])
-    assert list(not_recorded(engine, ["bytes"])) == []
-    assert list(not_recorded(engine, [asked])) == [NO_PROCESSES]
+    assert list(unrecorded_data(engine, ["bytes"])) == []
+    assert list(unrecorded_data(engine, [asked])) == [NO_PROCESSES]
     engine.processes.apply(Text(1, 0, T0, TextKind.PROCESSES, b"", "not permitted"), 0, T0)
-    assert list(not_recorded(engine, [asked])) == [NO_PROCESSES]
+    assert list(unrecorded_data(engine, [asked])) == [NO_PROCESSES]
     engine.processes.apply(Text(1, 0, T0, TextKind.PROCESSES, b"", ""), 0, T0)
-    assert list(not_recorded(engine, [asked])) == []
+    assert list(unrecorded_data(engine, [asked])) == []

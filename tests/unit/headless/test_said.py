@@ -5,20 +5,20 @@ from __future__ import annotations
 import pytest
 
 from nettop.batch import End
-from nettop.headless.load import complain, damage
-from nettop.headless.record import Watch
+from nettop.headless.load import damage, report_errors
+from nettop.headless.record import RecordingMonitor
 
 _GONE = "device \x1b]0;owned\x07 is gone"
 _SAFE = "nettop: device \\x1b]0;owned\\x07 is gone\n"
 
 
 def test_a_stream_that_ended(capfd: pytest.CaptureFixture[str]) -> None:
-    complain([End(1, 0, error=_GONE)])
+    report_errors([End(1, 0, error=_GONE)])
     assert capfd.readouterr().err == _SAFE
 
 
 def test_a_device_that_went_while_it_was_recorded(capfd: pytest.CaptureFixture[str]) -> None:
-    Watch(0).settle([End(1, 0, error=_GONE)])
+    RecordingMonitor(0).apply([End(1, 0, error=_GONE)])
     assert capfd.readouterr().err == _SAFE
 
 

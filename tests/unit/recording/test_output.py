@@ -84,7 +84,7 @@ def test_a_full_disk_says_what_to_do_and_leaves_a_whole_recording(tmp_path: Path
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
         writer.close()
-    assert error.value.do
+    assert error.value.remedy
     items = read((tmp_path / "r").read_bytes(), tmp_path / "copy")
     assert end(items).error == ""
     assert set(frames(items)) == {b"y" * 999} and len(frames(items)) == 48
