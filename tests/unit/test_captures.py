@@ -193,8 +193,8 @@ def test_a_recording_cut_anywhere_is_read_up_to_there(
     flows = cli.parse(["flows", "--json", "-r", str(path)])
 
     def read() -> int:
-        sink = read_command.Printer(sys.stdout.buffer, as_json=True)
-        return read_command.read_files(read_command.opened([str(path)]), None, sink)
+        sink = read_command.PacketPrinter(sys.stdout.buffer, as_json=True)
+        return read_command.read_files(read_command.open_files([str(path)]), None, sink)
 
     lines = []
     for size in (*sorted(random.Random(9).sample(range(4, len(whole)), 200)), len(whole)):
