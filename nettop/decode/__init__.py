@@ -1,1 +1,1 @@
-"""Bytes to columns: pure functions that never raise on bad bytes."""
+"""Decoders of bytes into columns: pure functions that never raise on bad bytes."""

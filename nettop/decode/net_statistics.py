@@ -1,7 +1,7 @@
-"""A namespace's /proc statistics: SNMP and TCP counters, per-CPU softnet, queues and logs of nfnetlink, from one text.
+"""The /proc statistics of a namespace: SNMP and TCP counters, per-CPU softnet, queues and logs of nfnetlink.
 
-The text is TextKind.NET_STATISTICS: blocks that begin with a line `== /proc/net/snmp`. A line that does not read is
-counted, the next one is still read.
+They come in one TextKind.NET_STATISTICS text: blocks that begin with a line such as `== /proc/net/snmp`. A malformed
+line is counted and skipped.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-_MOST_LINES = 20_000  # of one text: a host has a few hundred (one a CPU, one a queue)
-_MOST_CPUS = 8192  # CONFIG_NR_CPUS at its highest
-_MOST_DIGITS = 20  # of a 64-bit number
+_MAX_LINES = 20_000  # of one text: a host has a few hundred (one for each CPU and queue)
+_MAX_CPUS = 8192  # the highest CONFIG_NR_CPUS
+_MAX_DIGITS = 20  # of a 64-bit number
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class SoftnetCpu:
     time_squeeze: int
     received_rps: int | None = None
     flow_limit: int | None = None
-    backlog: int | None = None  # packets that wait now
+    backlog: int | None = None  # packets waiting now
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +33,13 @@ class NfQueue:
     """A line of /proc/net/netfilter/nfnetlink_queue (net/netfilter/nfnetlink_queue.c, seq_show)."""
 
     number: int
-    portid: int  # the netlink port of the program that reads it
-    waiting: int  # packets without a verdict yet
+    portid: int  # netlink port id of the program that reads it
+    waiting: int  # packets still without a verdict
     copy_mode: int
     copy_range: int
     dropped: int  # the queue was full, or nothing read it
     user_dropped: int  # the program's socket buffer was full
-    sequence: int  # id of the last packet: how many there were
+    sequence: int  # id of the last packet, which is the number of packets so far
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class NfLogGroup:
 
     group: int
     portid: int
-    waiting: int  # records gathered for the next message
+    waiting: int  # records collected for the next message
     copy_mode: int
     copy_range: int
     flush_timeout: int  # hundredths of a second
@@ -67,19 +67,19 @@ class NetStatistics:
 
 
 def decode_net_statistics(body: bytes, ts_ns: int) -> NetStatistics:
-    """Decode the text; never raises. Unknown files are skipped."""
+    """Decode the text of that time (ns since the epoch). Never raises. Unknown files are skipped."""
     found = NetStatistics(ts_ns)
     for name, lines in _blocks(body):
-        take = _FILES.get(name)
-        if take is not None:
-            take(lines, found)
+        read = _FILES.get(name)
+        if read is not None:
+            read(lines, found)
     return found
 
 
 def _blocks(body: bytes) -> Iterator[tuple[str, list[str]]]:
     name, lines = "", list[str]()
     text = body.decode("ascii", "replace")
-    for line in islice(text.split("\n"), _MOST_LINES):
+    for line in islice(text.split("\n"), _MAX_LINES):
         if line.startswith("== "):
             yield name, lines
             name, lines = line[3:].strip().rpartition("/")[2], []
@@ -89,7 +89,7 @@ def _blocks(body: bytes) -> Iterator[tuple[str, list[str]]]:
 
 
 def _pairs(lines: list[str], found: NetStatistics) -> None:
-    """Two lines to a protocol: `Ip: names…`, `Ip: values…`."""
+    """Read two lines for each protocol: `Ip: names…`, `Ip: values…`."""
     heads = iter(lines)
     for head in heads:
         proto, _, names = head.partition(":")
@@ -104,7 +104,7 @@ def _pairs(lines: list[str], found: NetStatistics) -> None:
 
 
 def _snmp6(lines: list[str], found: NetStatistics) -> None:
-    """`Ip6InDiscards 0`: one a line."""
+    """Read lines with one counter each: `Ip6InDiscards 0`."""
     for line in lines:
         name, _, value = line.partition(" ") if "\t" not in line else line.partition("\t")
         number = _decimal(value.strip())
@@ -115,7 +115,7 @@ def _snmp6(lines: list[str], found: NetStatistics) -> None:
 
 
 def _softnet(lines: list[str], found: NetStatistics) -> None:
-    """Hexadecimal words; the CPU's number is the 13th where the kernel has it, CPUs that are off have no line."""
+    """Read lines of hexadecimal numbers. The CPU's number is the 13th on newer kernels. Offline CPUs have no line."""
     for at, line in enumerate(lines):
         words = [_hexadecimal(word) for word in line.split()]
         if len(words) < 3 or None in words:
@@ -124,7 +124,7 @@ def _softnet(lines: list[str], found: NetStatistics) -> None:
         known = [word for word in words if word is not None]
         more = known + [None] * (13 - len(known))
         cpu = at if more[12] is None else more[12]
-        if cpu >= _MOST_CPUS:
+        if cpu >= _MAX_CPUS:
             found.bad_lines += 1
             continue
         found.softnet.append(SoftnetCpu(cpu, known[0], known[1], known[2], more[9], more[10], more[11]))
@@ -138,19 +138,19 @@ def _logs(lines: list[str], found: NetStatistics) -> None:
     found.logs = [NfLogGroup(*words[:6]) for words in _rows(lines, 6, found)]
 
 
-def _rows(lines: list[str], least: int, found: NetStatistics) -> Iterator[list[int]]:
+def _rows(lines: list[str], min_columns: int, found: NetStatistics) -> Iterator[list[int]]:
     for line in lines:
         words = [_decimal(word) for word in line.split()]
         known = [word for word in words if word is not None]
-        if len(known) < least or len(known) != len(words):
+        if len(known) < min_columns or len(known) != len(words):
             found.bad_lines += 1
         else:
             yield known
 
 
 def _decimal(word: str) -> int | None:
-    """A number of at most 64 bits; a negative one (Tcp MaxConn) is none: it counts nothing."""
-    return int(word) if word.isdecimal() and word.isascii() and len(word) <= _MOST_DIGITS else None
+    """Return a decimal number of at most _MAX_DIGITS; None for any other word, also a negative one (Tcp MaxConn)."""
+    return int(word) if word.isdecimal() and word.isascii() and len(word) <= _MAX_DIGITS else None
 
 
 def _hexadecimal(word: str) -> int | None:

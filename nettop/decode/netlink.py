@@ -1,7 +1,7 @@
 """Split batches of netlink datagrams into messages (RFC 3549, linux/netlink.h).
 
-Two shapes are split in bulk: one message a datagram (events) and runs of equally long messages (a dump). What is left
-is walked message by message. Bad lengths become error rows: the rest of that datagram is unreadable, the next is not.
+Two layouts are split in bulk: one message in each datagram (events), and runs of messages of equal length (dumps). All
+others are walked message by message. A bad length becomes an error row, and the rest of that datagram is skipped.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from nettop.linux.netlink import (
 )
 
 _LENGTH = Struct("=I")
-_RUN = 1024  # messages looked at in one step of equal length
-_STEPS = 64  # messages walked one by one before equal length is tried again
+_RUN = 1024  # messages compared in one step for equal length
+_STEPS = 64  # messages walked one by one before the next search for a run
 
 
 @dataclass(frozen=True, slots=True)
 class Messages:
-    """The messages of a batch in order, arrays of one length. Control messages (kind < NLMSG_MIN_TYPE) too."""
+    """The messages of a batch in order, as arrays of one length, with control messages (kind < NLMSG_MIN_TYPE)."""
 
     offset: NDArray[np.int64]  # of the netlink header, into batch.buf
     length: NDArray[np.uint32]  # nlmsg_len: header included, padding not
@@ -47,12 +47,12 @@ class Messages:
 
     @property
     def interrupted(self) -> bool:
-        """NLM_F_DUMP_INTR on any of them: the dump must be made again."""
+        """True if any message has NLM_F_DUMP_INTR: the dump must be repeated."""
         return bool((self.flags & NLM_F_DUMP_INTR).any())
 
 
 class ErrorRows:
-    """The collector of the rows of a DecodeErrors."""
+    """A collector of the rows of DecodeErrors."""
 
     __slots__ = ("rows",)
 
@@ -100,17 +100,17 @@ def split(batch: Batch) -> Messages:
 
 
 def read_each(
-    batch: Batch, kinds: tuple[int, ...], read: Callable[[int, int, int, int], None], least: int = NLMSG_HDRLEN
+    batch: Batch, kinds: tuple[int, ...], read: Callable[[int, int, int, int], None], min_length: int = NLMSG_HDRLEN
 ) -> DecodeErrors:
     """Call read(type, record, first byte, one past the last) for the kernel's messages of these types.
 
-    Messages shorter than `least` are skipped. Returns the errors of the batch, what `read` raised among them.
+    Messages shorter than `min_length` are skipped. Returns the errors of the batch, with the MalformedErrors of `read`.
     """
     found, errors = split(batch), ErrorRows()
-    rows = wanted(batch, found, kinds)
+    rows = rows_of(batch, found, kinds)
     columns = (column[rows].tolist() for column in (found.kind, found.record, found.offset, found.length))
     for kind, record, start, length in zip(*columns, strict=True):
-        if length < least:
+        if length < min_length:
             continue
         try:
             read(kind, record, start, start + length)
@@ -119,18 +119,18 @@ def read_each(
     return errors.merged(found.errors)
 
 
-def wanted(batch: Batch, messages: Messages, kinds: tuple[int, ...]) -> NDArray[np.intp]:
+def rows_of(batch: Batch, messages: Messages, kinds: tuple[int, ...]) -> NDArray[np.intp]:
     """Return the rows of messages of these types, without our own requests."""
-    chosen = messages.kind == kinds[0]
+    mask = messages.kind == kinds[0]
     for kind in kinds[1:]:
-        chosen |= messages.kind == kind
+        mask |= messages.kind == kind
     if isinstance(batch.meta, NetlinkMeta):
-        chosen &= ~batch.meta.outgoing[messages.record]
-    return np.flatnonzero(chosen)
+        mask &= ~batch.meta.outgoing[messages.record]
+    return np.flatnonzero(mask)
 
 
 def unaligned(buf: Buffer, dtype: Any, shift: int = 0) -> NDArray[Any]:
-    """Return a view whose element i is the value of this dtype at byte i + shift of buf, for each i where it fits."""
+    """Return a view of buf: element i is the value of this dtype at byte i + shift, for all i at which one fits."""
     kind = np.dtype(dtype)
     return np.ndarray((max(0, len(buf) - shift - kind.itemsize + 1),), kind, buf, shift, (1,))
 
@@ -165,9 +165,9 @@ def _datagram(buf: Buffer, record: int, start: int, end: int, errors: ErrorRows)
 
 
 def offsets(buf: Buffer, start: int, end: int, lengths: Struct, header: int) -> tuple[NDArray[np.int64], int]:
-    """Return the offsets of the messages or attributes in buf[start:end], and the place where no whole one follows.
+    """Return the offsets of the messages or attributes in buf[start:end], and the offset at which no whole one follows.
 
-    Each begins with its length, its header of so many bytes included, and is padded to four bytes.
+    Each begins with its length, which includes the header of `header` bytes, and is padded to four bytes.
     """
     found: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
     while end - start >= header and header <= lengths.unpack_from(buf, start)[0] <= end - start:
@@ -180,7 +180,7 @@ def offsets(buf: Buffer, start: int, end: int, lengths: Struct, header: int) -> 
 
 
 def _equal_run(buf: Buffer, start: int, end: int, lengths: Struct) -> tuple[NDArray[np.int64], int]:
-    """Return those from start on that are as long as the first, and the place of the next one."""
+    """Return the offsets of the first and those directly after it of equal length, and the offset of the next one."""
     length: int = lengths.unpack_from(buf, start)[0]
     stride = length + 3 & ~3
     count = min(_RUN, (end - start - length) // stride + 1)
@@ -191,7 +191,7 @@ def _equal_run(buf: Buffer, start: int, end: int, lengths: Struct) -> tuple[NDAr
 
 
 def _steps(buf: Buffer, start: int, end: int, lengths: Struct, header: int) -> tuple[list[int], int]:
-    """Walk up to _STEPS of them one by one: their offsets, and the place where it stopped."""
+    """Walk up to _STEPS of them one by one. Return their offsets, and the offset at which the walk stopped."""
     found: list[int] = []
     read = lengths.unpack_from
     while end - start >= header and len(found) < _STEPS:

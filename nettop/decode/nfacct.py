@@ -1,4 +1,4 @@
-"""nfacct's accounting objects: named counters with an optional quota (linux/netfilter/nfnetlink_acct.h)."""
+"""Accounting objects of nfacct: named counters with an optional quota (linux/netfilter/nfnetlink_acct.h)."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _ACCT_NEW = nfnl.NFNL_SUBSYS_ACCT << 8 | nfnl.NFNL_MSG_ACCT_NEW
 
 @dataclass(frozen=True, slots=True)
 class NfacctObject:
-    """One object; packets and bytes since it was made or reset."""
+    """One object. `packets` and `bytes` count since it was created or reset."""
 
-    name: str  # not yet safe for a terminal
+    name: str  # not safe for a terminal
     packets: int
     bytes: int
-    use: int | None  # rules that refer to it, and itself
-    quota: int | None  # None: it has none
+    use: int | None  # the number of rules that refer to it, plus one
+    quota: int | None  # None: without one
     unit: str  # of the quota: packets, bytes, or ""
-    over: bool  # the quota was reached, and said so once
+    over: bool  # the quota was reached and a notification sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class NfacctDecoded:
 
 
 def decode_nfacct(batch: Batch) -> NfacctDecoded:
-    """Decode the objects of a batch. Never raises on bad bytes; requests of ours are skipped."""
+    """Decode the objects of a batch. Never raises on bad bytes. Our own requests are skipped."""
     objects: list[NfacctObject] = []
 
     def read(kind: int, record: int, start: int, end: int) -> None:
@@ -51,14 +51,14 @@ def decode_nfacct(batch: Batch) -> NfacctDecoded:
 
 def _object(found: Attributes) -> NfacctObject:
     found.require(nfnl.NFACCT_NAME, nfnl.NFACCT_PKTS, nfnl.NFACCT_BYTES)
-    flags = found.number(nfnl.NFACCT_FLAGS, least=4) or 0
+    flags = found.number(nfnl.NFACCT_FLAGS, min_size=4) or 0
     unit = "packets" if flags & nfnl.NFACCT_F_QUOTA_PKTS else "bytes" if flags & nfnl.NFACCT_F_QUOTA_BYTES else ""
-    quota = found.number(nfnl.NFACCT_QUOTA, least=8)
+    quota = found.number(nfnl.NFACCT_QUOTA, min_size=8)
     return NfacctObject(
         found.text(nfnl.NFACCT_NAME),
-        found.number(nfnl.NFACCT_PKTS, least=8) or 0,
-        found.number(nfnl.NFACCT_BYTES, least=8) or 0,
-        found.number(nfnl.NFACCT_USE, least=4),
+        found.number(nfnl.NFACCT_PKTS, min_size=8) or 0,
+        found.number(nfnl.NFACCT_BYTES, min_size=8) or 0,
+        found.number(nfnl.NFACCT_USE, min_size=4),
         quota if unit else None,
         unit,
         bool(flags & nfnl.NFACCT_F_OVERQUOTA),

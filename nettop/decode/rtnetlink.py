@@ -1,7 +1,7 @@
-"""Links, addresses and routes out of rtnetlink messages, as plain values: there are few of them, so they are walked.
+"""Links, addresses and routes of rtnetlink messages (linux/rtnetlink.h, if_link.h, if_addr.h), as plain values.
 
-linux/rtnetlink.h, if_link.h, if_addr.h. pyroute2 decodes the same and is held to us by tests; importing it would cost
-the start of the app 0.15 s, and a message takes it ten times as long.
+There are few of them, so each message is walked. Tests compare the results with pyroute2, whose import would delay the
+start of the app by 0.15 s and which needs ten times as long for a message.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BYTES_OF = {AF_INET: 4, AF_INET6: 16}
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A network device. `name` and `kind` are safe for a terminal; 0 and None where the kernel did not say."""
+    """A network device. `name` and `kind` are safe for a terminal. 0 and None mean that the kernel sent no value."""
 
     ifindex: int
     name: str
@@ -41,13 +41,13 @@ class Link:
 
     @property
     def up(self) -> bool:
-        """Administratively up."""
+        """True if the device is administratively up."""
         return bool(self.flags & IFF_UP)
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An address of a device: an integer in host order (128 bits for IPv6). `peer` is the other end's, or its own."""
+    """An address of a device, an integer in host order (128 bits for IPv6). `peer` is the other end's, or equal."""
 
     ifindex: int
     family: int
@@ -60,7 +60,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """One way out: a device, and the gateway's (family, address) where there is one."""
+    """One next hop: a device, and the (family, address) of the gateway if there is one."""
 
     ifindex: int
     gateway: tuple[int, int] | None = None
@@ -69,7 +69,7 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A route: `destination` is an integer in host order with `length` bits that count."""
+    """A route: `destination` is an integer in host order, `length` its prefix length in bits."""
 
     family: int
     table: int
@@ -79,8 +79,8 @@ class Route:
     hops: tuple[Hop, ...] = ()
     metric: int = 0
     tos: int = 0
-    source_length: int = 0  # bits of a source prefix that it is for: 0 is any source
-    protocol: int = 0  # RTPROT_*: who made it
+    source_length: int = 0  # prefix length of its source in bits; 0: any source
+    protocol: int = 0  # RTPROT_*: its origin
     scope: int = 0
     flags: int = 0  # RTNH_F_*, RTM_F_*
 
@@ -108,7 +108,7 @@ def decode_rtnetlink(batch: Batch) -> RouteRows:
 
 def _link(buf: Buffer, start: int, end: int, rows: RouteRows) -> None:
     (family, arphrd, ifindex, flags, _), found = _parts(rtnl.IFINFOMSG, buf, start, end)
-    if family not in (0, AF_INET6) or rtnl.IFLA_IFNAME not in found:  # PF_BRIDGE lists ports once more
+    if family not in (0, AF_INET6) or rtnl.IFLA_IFNAME not in found:  # PF_BRIDGE lists ports a second time
         return
     rows.links.append(
         Link(
@@ -197,14 +197,14 @@ def _gateway(found: Attributes, family: int) -> tuple[int, int] | None:
 
 
 def _parts(header: Struct, buf: Buffer, start: int, end: int) -> tuple[tuple[int, ...], Attributes]:
-    """Return the header of a message and the attributes behind it."""
+    """Return the header of a message and the attributes after it."""
     if end - start < header.size:
         raise MalformedError(start, ERR_VALUE_SHORT)
     return header.unpack_from(buf, start), Attributes(buf, start + header.size, end)
 
 
 def _name(found: Attributes, kind: int) -> str:
-    """Return a name, cut where the kernel has no more: names are joined by the thousand."""
+    """Return a name, cut at the kernel's limit: a hostile file may hold thousands of long ones."""
     return clean_bytes(found.raw(kind)[:IFNAMSIZ].split(b"\0", 1)[0])
 
 

@@ -1,4 +1,4 @@
-"""Text snapshots of sysctls: name to value."""
+"""Text snapshots of sysctls: their values by name."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from nettop.text.sanitize import clean_bytes
 
 @dataclass(frozen=True, slots=True)
 class SysctlValues:
-    """The values of one snapshot, by name, and when they were read."""
+    """The values of one snapshot by name, and the time they were read, in ns since the epoch."""
 
     values: dict[str, str]
     ts_ns: int
 
 
 def decode_sysctls(text: Text) -> SysctlValues:
-    """The values of a TextKind.SYSCTLS item."""
+    """Return the values of a TextKind.SYSCTLS item."""
     return SysctlValues(sysctl_values(text.body), text.ts_ns)
 
 
 def sysctl_values(body: bytes) -> dict[str, str]:
-    """The values of a TextKind.SYSCTLS snapshot: `name = value` lines."""
+    """Return the values by name of a TextKind.SYSCTLS snapshot: `name = value` lines."""
     lines = (clean_bytes(line).partition("=") for line in body.splitlines())
     return {name.strip(): value.strip() for name, _, value in lines}

@@ -1,1 +1,1 @@
-"""The kernel's numbers, each named once, in modules by header."""
+"""Numbers of the kernel's headers, each defined once, with a module for each header or group of them."""

@@ -124,7 +124,7 @@ IPS_OFFLOAD: Final = 1 << 14
 IPS_HW_OFFLOAD: Final = 1 << 15
 NF_CT_EXPECT_NAMES: Final = ("permanent", "inactive", "userspace")  # NF_CT_EXPECT_*, bit by bit
 
-# Names by number, as conntrack-tools prints them (upper case there, lower here).
+# Names by number, as conntrack-tools prints them, but in lower case.
 TCP_STATES: Final = (  # enum tcp_conntrack
     "none",
     "syn_sent",

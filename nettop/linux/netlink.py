@@ -1,4 +1,4 @@
-"""Netlink messages and attributes, their numbers and the walk over them: linux/netlink.h, RFC 3549."""
+"""Netlink messages and attributes: their numbers and the walk over them (linux/netlink.h, RFC 3549)."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ NETLINK_ADD_MEMBERSHIP, NETLINK_CAP_ACK = 1, 10  # socket options
 NLMSGHDR = Struct("=IHHII")  # length (header included, padding not), type, flags, sequence, port id
 NLMSG_HDRLEN = NLMSGHDR.size
 NLMSG_ERROR, NLMSG_DONE = 2, 3
-ERRNO = Struct("=i").unpack_from  # behind the header of an NLMSG_ERROR: negative; 0: done
+ERRNO = Struct("=i").unpack_from  # after the header of an NLMSG_ERROR: negative; 0: success
 NLMSG_MIN_TYPE = 16  # below: control messages
 NLM_F_REQUEST, NLM_F_MULTI, NLM_F_ACK, NLM_F_DUMP_INTR = 0x1, 0x2, 0x4, 0x10
 NLM_F_DUMP = 0x300
-NLM_F_CREATE = 0x400  # on a NEW
+NLM_F_CREATE = 0x400  # in a NEW message
 
 NLATTR = Struct("=HH")  # length (header included, padding not), type
 NLA_HDRLEN = NLATTR.size
 NLA_F_NESTED = 0x8000
 NLA_TYPE_MASK = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 
-# Codes of what cannot be read, shared by every reader of netlink messages.
+# Error codes, shared by all readers of netlink messages.
 ERR_SHORT_DATAGRAM = 1
 ERR_MESSAGE_LENGTH = 2
 ERR_MESSAGE_CUT = 3
@@ -51,7 +51,7 @@ _ATTRIBUTE = NLATTR.unpack_from
 
 
 class MalformedError(ValueError):
-    """Bytes that cannot be read on: `offset` into the buffer, `code` of ERROR_TEXT."""
+    """Malformed bytes: `offset` into the buffer, `code` of ERROR_TEXT."""
 
     def __init__(self, offset: int, code: int) -> None:
         super().__init__(ERROR_TEXT[code])
@@ -92,7 +92,7 @@ class Attributes:
     __slots__ = ("_spans", "_start", "buf")
 
     def __init__(self, buf: Buffer, start: int, end: int) -> None:
-        """Raises MalformedError where a length is wrong."""
+        """Walk the attributes. Raises MalformedError if a length is wrong."""
         self.buf = buf
         self._start = start
         self._spans = {kind: (first, last) for kind, first, last in attributes(buf, start, end)}
@@ -104,40 +104,42 @@ class Attributes:
         return len(self._spans)
 
     def require(self, *kinds: int) -> None:
-        """Raise MalformedError unless all of them are there."""
+        """Raise MalformedError unless all these attributes are present."""
         if not self._spans.keys() >= set(kinds):
             raise MalformedError(self._start, ERR_VALUE_SHORT)
 
     def span(self, kind: int) -> Span:
-        """Return the place of a payload in the buffer; an empty one where it is absent."""
+        """Return the span of a payload in the buffer; an empty one if it is absent."""
         return self._spans.get(kind, (self._start, self._start))
 
     def raw(self, kind: int) -> bytes:
-        """Return the payload, b"" where it is absent."""
+        """Return the payload, b"" if it is absent."""
         first, last = self.span(kind)
         return bytes(self.buf[first:last])
 
     def nested(self, kind: int) -> Attributes:
-        """Return the attributes inside one; none where it is absent."""
+        """Return the nested attributes; an empty instance if it is absent. Raises MalformedError."""
         return Attributes(self.buf, *self.span(kind))
 
-    def number(self, kind: int, least: int = 1, most: int = 8, *, signed: bool = False) -> int | None:
-        """Return a big-endian number of `least` to `most` bytes, None where it is absent. Raises MalformedError."""
-        return self._number(kind, least, most, "big", signed)
+    def number(self, kind: int, min_size: int = 1, max_size: int = 8, *, signed: bool = False) -> int | None:
+        """Return a big-endian number of `min_size` to `max_size` bytes, None if it is absent. Raises MalformedError."""
+        return self._number(kind, min_size, max_size, "big", signed)
 
     def host(self, kind: int, *, signed: bool = False) -> int | None:
-        """Return a 32-bit number in host order, None where it is absent. Raises MalformedError."""
+        """Return a 32-bit number in host order, None if it is absent. Raises MalformedError."""
         return self._number(kind, 4, 4, sys.byteorder, signed)
 
     def text(self, kind: int) -> str:
-        """Return a NUL-terminated string, "" where it is absent; bytes that are not UTF-8 as `\\xNN`."""
+        """Return a NUL-terminated string, "" if it is absent; bytes that are not UTF-8 as `\\xNN`."""
         return string(self.raw(kind))
 
-    def _number(self, kind: int, least: int, most: int, order: Literal["little", "big"], signed: bool) -> int | None:
+    def _number(
+        self, kind: int, min_size: int, max_size: int, order: Literal["little", "big"], signed: bool
+    ) -> int | None:
         if kind not in self._spans:
             return None
         first, last = self._spans[kind]
-        if not least <= last - first <= most:
+        if not min_size <= last - first <= max_size:
             raise MalformedError(first, ERR_VALUE_SHORT)
         return int.from_bytes(self.buf[first:last], order, signed=signed)
 

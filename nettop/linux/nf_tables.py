@@ -1,4 +1,4 @@
-"""nf_tables: linux/netfilter/nf_tables.h, and nft's words for its numbers."""
+"""Numbers of linux/netfilter/nf_tables.h, and nft's names for them."""
 
 from __future__ import annotations
 

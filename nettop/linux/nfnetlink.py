@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from struct import Struct
 
-NFGENMSG = Struct("=BBH")  # family, version, res_id (big endian): the header below nlmsghdr
+NFGENMSG = Struct("=BBH")  # family, version, res_id (big endian): the header after nlmsghdr
 NFGEN_LENGTH = NFGENMSG.size
 
 # A message's type is subsystem << 8 | command.
@@ -15,7 +15,7 @@ NFNLGRP_NFTABLES, NFNLGRP_MAX = 7, 9
 
 # linux/netfilter.h
 NF_VERDICTS = {0: "drop", 1: "accept", 2: "stolen", 3: "queue", 4: "repeat", 5: "stop"}
-NFPROTO_NAMES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}  # in nft's words
+NFPROTO_NAMES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}  # nft's names
 
 # linux/netfilter/nfnetlink_acct.h
 NFNL_MSG_ACCT_NEW, NFNL_MSG_ACCT_GET, NFNL_MSG_ACCT_GET_CTRZERO = 0, 1, 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 # linux/if_ether.h
 ETH_P_ALL = 0x0003
-ETH_P_802_3_MIN = 0x0600  # below it the field is a length
+ETH_P_802_3_MIN = 0x0600  # a smaller value is a length
 ETH_P_IP = 0x0800
 ETH_P_ARP = 0x0806
 ETH_P_RARP = 0x8035
@@ -15,8 +15,8 @@ ETH_P_QINQ1 = 0x9100
 
 # linux/if_packet.h
 PACKET_HOST, PACKET_BROADCAST, PACKET_MULTICAST, PACKET_OTHERHOST, PACKET_OUTGOING = range(5)
-PACKET_KERNEL = 7  # of a netlink tap: sent to the kernel
-DIRECTION_UNKNOWN = 255  # not the kernel's: none of the above
+PACKET_KERNEL = 7  # a message to the kernel, seen by a netlink tap
+DIRECTION_UNKNOWN = 255  # not a number of the kernel: none of the above
 PACKET_ADD_MEMBERSHIP, PACKET_MR_PROMISC = 1, 1
 PACKET_RX_RING, PACKET_STATISTICS, PACKET_VERSION, PACKET_IGNORE_OUTGOING = 5, 6, 10, 23
 TPACKET_V3 = 2

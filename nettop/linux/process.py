@@ -1,4 +1,4 @@
-"""Namespaces, capabilities and descriptors of a process: the numbers of the headers named at each group."""
+"""Namespaces, capabilities and descriptors of a process: numbers of the headers named in each group."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The content and columns of a message about an expectation: a connection that a conntrack helper awaits.
+"""The schema and columns of messages about expectations: connections that a conntrack helper expects.
 
 ConntrackDecoder reads such messages in bulk like those of flows. Format: linux/netfilter/nfnetlink_conntrack.h.
 """
@@ -6,21 +6,21 @@ ConntrackDecoder reads such messages in bulk like those of flows. Format: linux/
 from __future__ import annotations
 
 from nettop import columns as c
-from nettop.decode.conntrack.layout import Bytes, Kind, Value, tuple_schema
+from nettop.decode.conntrack.layout import BytesField, MessageSchema, NumberField, tuple_schema
 from nettop.linux import conntrack as nfct
 
-EXPECTATION = Kind(
+EXPECTATION = MessageSchema(
     schema={
         nfct.CTA_EXPECT_MASTER: tuple_schema("r", "mproto"),
         nfct.CTA_EXPECT_TUPLE: tuple_schema("o", "proto"),
         nfct.CTA_EXPECT_MASK: tuple_schema("x", "xproto"),
-        nfct.CTA_EXPECT_TIMEOUT: Value("timeout", 4),
-        nfct.CTA_EXPECT_ID: Value("id", 4),
-        nfct.CTA_EXPECT_HELP_NAME: Bytes("helper", text=True),
-        nfct.CTA_EXPECT_ZONE: Value("zone", 2),
-        nfct.CTA_EXPECT_FLAGS: Value("expect_flags", 4),
-        nfct.CTA_EXPECT_CLASS: Value("expect_class", 4),
-        nfct.CTA_EXPECT_FN: Bytes("function", text=True),
+        nfct.CTA_EXPECT_TIMEOUT: NumberField("timeout", 4),
+        nfct.CTA_EXPECT_ID: NumberField("id", 4),
+        nfct.CTA_EXPECT_HELP_NAME: BytesField("helper", text=True),
+        nfct.CTA_EXPECT_ZONE: NumberField("zone", 2),
+        nfct.CTA_EXPECT_FLAGS: NumberField("expect_flags", 4),
+        nfct.CTA_EXPECT_CLASS: NumberField("expect_class", 4),
+        nfct.CTA_EXPECT_FN: BytesField("function", text=True),
     },
     have=(
         (c.HAVE_ORIG, ("osrc_lo", "odst_lo", "proto")),
@@ -36,5 +36,5 @@ EXPECTATION = Kind(
         (c.HAVE_EXPECT_CLASS, ("expect_class",)),
         (c.HAVE_FUNCTION, ("function",)),
     ),
-    stand_in={"ozone": "zone"},  # CTA_TUPLE_ZONE of the expected tuple
+    fallback={"ozone": "zone"},  # CTA_TUPLE_ZONE of the expected tuple
 )

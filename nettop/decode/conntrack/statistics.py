@@ -15,14 +15,14 @@ from nettop.linux.nfnetlink import NFGEN_LENGTH, NFNL_SUBSYS_CTNETLINK
 _BODY = NLMSG_HDRLEN + NFGEN_LENGTH
 _CPU = NFNL_SUBSYS_CTNETLINK << 8 | nfct.IPCTNL_MSG_CT_GET_STATS_CPU
 _TABLE = NFNL_SUBSYS_CTNETLINK << 8 | nfct.IPCTNL_MSG_CT_GET_STATS
-# Asked of the expectation subsystem, answered under conntrack's own (ctnetlink_exp_stat_fill_info).
+# Requested from the expectation subsystem, answered as conntrack's own (ctnetlink_exp_stat_fill_info).
 _EXPECT_CPU = NFNL_SUBSYS_CTNETLINK << 8 | nfct.IPCTNL_MSG_EXP_GET_STATS_CPU
 _GLOBAL = {nfct.CTA_STATS_GLOBAL_ENTRIES: "entries", nfct.CTA_STATS_GLOBAL_MAX_ENTRIES: "max_entries"}
 
 
 @dataclass(frozen=True, slots=True)
 class CpuStats:
-    """One CPU's counters since boot, wrapping at 32 bits; None: this kernel does not send it."""
+    """The counters of one CPU since boot, which wrap at 32 bits. None: this kernel does not send it."""
 
     cpu: int
     ts_ns: int
@@ -36,7 +36,7 @@ class CpuStats:
     search_restart: int | None = None
     clash_resolve: int | None = None
     chain_toolong: int | None = None
-    searched: int | None = None  # this and below: no longer counted by current kernels
+    searched: int | None = None  # this one and those below: not counted by current kernels
     new: int | None = None
     ignore: int | None = None
     delete: int | None = None
@@ -45,7 +45,7 @@ class CpuStats:
 
 @dataclass(frozen=True, slots=True)
 class ExpectCpuStats:
-    """One CPU's counters of expectations since boot."""
+    """The counters of expectations of one CPU since boot."""
 
     cpu: int
     ts_ns: int
@@ -76,7 +76,7 @@ class ConntrackStats:
 
 
 def decode_ctstats(batch: Batch) -> ConntrackStats:
-    """Decode a batch of the "ctstats" stream. Never raises on bad bytes; requests of ours are skipped."""
+    """Decode a batch of the "ctstats" stream. Never raises on bad bytes. Our own requests are skipped."""
     found: list[CpuStats | ExpectCpuStats | TableStats] = []
 
     def read(kind: int, record: int, start: int, end: int) -> None:
@@ -102,14 +102,14 @@ def _answer(kind: int, buf: Buffer, start: int, end: int, ts_ns: int) -> CpuStat
 
 
 def _cpu(buf: Buffer, start: int, end: int) -> int:
-    """Return the CPU's number: the kernel puts it into the nfgenmsg's res_id."""
+    """Return the number of the CPU, which the kernel puts into the res_id of the nfgenmsg."""
     if end - start < _BODY:
         raise MalformedError(start, ERR_VALUE_SHORT)
     return int.from_bytes(buf[start + _BODY - 2 : start + _BODY], "big")
 
 
 def _values(buf: Buffer, start: int, end: int, names: Mapping[int, str]) -> dict[str, int]:
-    """Return the be32 attributes that have a name."""
+    """Return the values of the attributes in `names`, by name. They are big endian, of at min_size 4 bytes."""
     found = Attributes(buf, start + _BODY, end)
-    values = {name: found.number(kind, least=4) for kind, name in names.items()}
+    values = {name: found.number(kind, min_size=4) for kind, name in names.items()}
     return {name: value for name, value in values.items() if value is not None}

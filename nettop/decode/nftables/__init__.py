@@ -1,1 +1,1 @@
-"""nf_tables messages, nft's JSON and iptables-save: rules, sets, objects and their counters."""
+"""Rules, sets, objects and their counters, from nf_tables messages and the output of nft and iptables-save."""

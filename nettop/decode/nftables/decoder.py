@@ -1,7 +1,7 @@
-"""Raw nf_tables messages, dumped or announced, to tables, chains, rules, objects and generations.
+"""Tables, chains, rules, objects and generations of nf_tables messages, from dumps and events.
 
-A rule dump repeats itself but for its counters, so each datagram is remembered with those bytes wiped: when the next
-one is the same underneath, only the counters are read (linux/netfilter/nf_tables.h; 10,000 rules are 5.8 MB a dump).
+Successive rule dumps differ only in their counters, so each datagram is kept with those bytes set to zero: if the next
+one is equal apart from them, only the counters are read (linux/netfilter/nf_tables.h; 10,000 rules are 5.8 MB a dump).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from nettop.decode.nftables.objects import (
     decode_generation,
     decode_object,
     decode_table,
-    family_word,
+    family_name,
 )
-from nettop.decode.nftables.rules import NftRule, Places, decode_rule
+from nettop.decode.nftables.rules import NftRule, RuleOffsets, decode_rule
 from nettop.linux import nf_tables as nft
 from nettop.linux.netlink import (
     ERR_VALUE_SHORT,
@@ -42,15 +42,15 @@ from nettop.linux.nfnetlink import NFGEN_LENGTH, NFNL_SUBSYS_NFTABLES
 
 _BODY = NLMSG_HDRLEN + NFGEN_LENGTH
 _RULE_TYPE = NFNL_SUBSYS_NFTABLES << 8 | nft.NFT_MSG_NEWRULE
-_MOST_OBJECTS = 50_000  # remembered
-_CACHE_LIMIT = 64 << 20  # bytes of remembered datagrams: about 100,000 rules
+_MAX_OBJECTS = 50_000  # that are cached
+_CACHE_LIMIT = 64 << 20  # bytes of cached datagrams: about 100,000 rules
 
 
 @dataclass(frozen=True, slots=True)
 class RuleBlock:
-    """The rules of one datagram, in dump order. While their layout is the same, `rules` is the same object.
+    """The rules of one datagram, in dump order. While their layout does not change, `rules` is the same object.
 
-    `packets`, `bytes` (uint64) are of the last counter expression of each rule: the one nearest to its verdict.
+    `packets` and `bytes` are those of the last counter expression of each rule: the one nearest to its verdict.
     """
 
     rules: tuple[NftRule, ...]
@@ -61,7 +61,7 @@ class RuleBlock:
 
 @dataclass(slots=True)
 class NftDecoded:
-    """The content of one batch."""
+    """The decoded content of one batch."""
 
     stream: int
     seq: int
@@ -80,21 +80,21 @@ class NftDecoded:
 
 
 @dataclass(frozen=True, slots=True)
-class _Layout:
-    wiped: bytes  # the datagram with all that moves set to zero
-    wipe: NDArray[np.int64]  # indices of its 16-bit halves that move
+class _RuleLayout:
+    wiped: bytes  # the datagram with all variable bytes set to zero
+    wipe: NDArray[np.int64]  # indices of its 16-bit halves that vary
     rules: tuple[NftRule, ...]
     counted: NDArray[np.bool_]
-    octets_at: NDArray[np.int64]  # index of the 32-bit word at which each rule's value begins; 0 where not counted
+    octets_at: NDArray[np.int64]  # index of the 32-bit word at which each rule's value begins; 0: not counted
     packets_at: NDArray[np.int64]
-    ends: bool  # NLMSG_DONE is in it
+    ends: bool  # whether NLMSG_DONE is in it
 
 
 def _wide(words: NDArray[np.uint32], at: NDArray[np.int64]) -> NDArray[np.uint64]:
     return words[at].astype(np.uint64) << np.uint64(32) | words[at + 1]
 
 
-def _block(data: bytes, layout: _Layout) -> RuleBlock:
+def _block(data: bytes, layout: _RuleLayout) -> RuleBlock:
     words = np.frombuffer(data, dtype=">u4", count=len(data) // 4)
     octets = np.where(layout.counted, _wide(words, layout.octets_at), np.uint64(0))
     packets = np.where(layout.counted, _wide(words, layout.packets_at), np.uint64(0))
@@ -107,22 +107,22 @@ def _wiped(data: bytes, wipe: NDArray[np.int64]) -> bytes:
     return bytes(copy)
 
 
-def _halves(found: _Found) -> NDArray[np.int64]:
-    """The 16-bit halves that move: seq, portid and generation of each message, its counters, quotas and last uses."""
-    moving = [(at + 8, at + 16) for at in found.heads] + [(at + 18, at + 20) for at in found.heads]
-    for spot in found.places:
-        moving += [(at, at + 8) for pair in spot.counters for at in pair] + spot.volatile
-    halves = [half for first, last in moving for half in range(first // 2, last // 2)]
+def _halves(found: _DatagramRules) -> NDArray[np.int64]:
+    """Return the 16-bit halves that vary: seq, portid, generation of each message, its counters, quotas, last uses."""
+    spans = [(at + 8, at + 16) for at in found.heads] + [(at + 18, at + 20) for at in found.heads]
+    for offsets in found.offsets:
+        spans += [(at, at + 8) for pair in offsets.counters for at in pair] + offsets.volatile
+    halves = [half for first, last in spans for half in range(first // 2, last // 2)]
     return np.array(halves, dtype=np.int64)
 
 
-def _layout(data: bytes, found: _Found) -> _Layout:
+def _layout(data: bytes, found: _DatagramRules) -> _RuleLayout:
     wipe = _halves(found)
-    at = [spot.counters[-1] if spot.counters else (0, 0) for spot in found.places]
+    at = [offsets.counters[-1] if offsets.counters else (0, 0) for offsets in found.offsets]
     words = np.array(at, dtype=np.int64).reshape(-1, 2) // 4
-    counted = np.array([bool(spot.counters) for spot in found.places], dtype=np.bool_)
+    counted = np.array([bool(offsets.counters) for offsets in found.offsets], dtype=np.bool_)
     ends = NLMSGHDR.unpack_from(data, found.heads[-1])[1] == NLMSG_DONE
-    return _Layout(_wiped(data, wipe), wipe, tuple(found.rules), counted, words[:, 0], words[:, 1], ends)
+    return _RuleLayout(_wiped(data, wipe), wipe, tuple(found.rules), counted, words[:, 0], words[:, 1], ends)
 
 
 def _key(data: bytes) -> bytes | None:
@@ -138,35 +138,36 @@ def _key(data: bytes) -> bytes | None:
 
 
 @dataclass(slots=True)
-class _Found:
-    """The rules found in one datagram."""
+class _DatagramRules:
+    """The rules of one datagram, with the offsets of its messages and of variable bytes."""
 
     heads: list[int] = field(default_factory=list)
     rules: list[NftRule] = field(default_factory=list)
-    places: list[Places] = field(default_factory=list)
+    offsets: list[RuleOffsets] = field(default_factory=list)
 
-    def rule(self, found: Attributes, family: str) -> None:
-        rule, places = decode_rule(found, family)
+    def add_rule(self, found: Attributes, family: str) -> None:
+        """Decode a rule and add it."""
+        rule, offsets = decode_rule(found, family)
         self.rules.append(rule)
-        self.places.append(places)
+        self.offsets.append(offsets)
 
 
 class NftDecoder:
-    """One stream's decoder: `decoder(batch)`. It keeps the layouts of the last two rule dumps, nothing else.
+    """The decoder of one stream. It caches the rule layouts and the objects of its last two dumps.
 
-    `events`: the stream carries announcements (NFNLGRP_NFTABLES), so a generation in it names who made it.
+    `events`: the stream carries notifications (NFNLGRP_NFTABLES), whose generations name the process that made them.
     """
 
     def __init__(self, events: bool = False) -> None:
         self._events = events
-        self._fresh: dict[bytes, _Layout] = {}  # of the dump under way
-        self._known: dict[bytes, _Layout] = {}  # of the one before
+        self._layouts: dict[bytes, _RuleLayout] = {}  # of the current dump
+        self._old_layouts: dict[bytes, _RuleLayout] = {}  # of the previous dump
         self._size = 0
-        self._objects: dict[bytes, NftObject] = {}  # by their bytes: those of the dump before, …
-        self._seen: dict[bytes, NftObject] = {}  # … and of the one under way: most do not count from poll to poll
+        self._objects: dict[bytes, NftObject] = {}  # of the current dump, by their bytes: most do not change
+        self._old_objects: dict[bytes, NftObject] = {}  # of the previous dump
 
     def __call__(self, batch: Batch) -> NftDecoded:
-        """Decode a batch of datagrams; requests of ours are skipped, bad bytes become errors, nothing is raised."""
+        """Decode a batch of datagrams. Never raises: bad bytes become errors. Our own requests are skipped."""
         out, errors = NftDecoded(batch.stream, batch.seq), ErrorRows()
         outgoing = batch.meta.outgoing if isinstance(batch.meta, NetlinkMeta) else np.zeros(len(batch), np.bool_)
         for i in range(len(batch)):
@@ -178,7 +179,7 @@ class NftDecoder:
 
     def _datagram(self, data: bytes, ts_ns: int, out: NftDecoded) -> list[MalformedError]:
         key, bad = _key(data), list[MalformedError]()
-        layout = None if key is None else self._fresh.get(key) or self._known.get(key)
+        layout = None if key is None else self._layouts.get(key) or self._old_layouts.get(key)
         if layout is None or _wiped(data, layout.wipe) != layout.wiped:
             layout, repeatable, bad = self._walk(data, ts_ns, out)
             if not repeatable:
@@ -186,23 +187,23 @@ class NftDecoder:
         if layout is not None:
             out.blocks.append(_block(data, layout))
             if key is not None:
-                self._remember(key, layout)
+                self._cache(key, layout)
         return bad
 
-    def _remember(self, key: bytes, layout: _Layout) -> None:
-        self._size += len(layout.wiped) if key not in self._fresh else 0
-        self._fresh[key] = layout
+    def _cache(self, key: bytes, layout: _RuleLayout) -> None:
+        self._size += len(layout.wiped) if key not in self._layouts else 0
+        self._layouts[key] = layout
         if layout.ends or self._size > _CACHE_LIMIT:
-            self._turn()
+            self._end_rule_dump()
 
-    def _turn(self) -> None:
-        """A dump of rules has ended: what it did not show is forgotten."""
-        if self._fresh:
-            self._known, self._fresh, self._size = self._fresh, {}, 0
+    def _end_rule_dump(self) -> None:
+        """Drop the layouts of the previous dump, and make those of the current one the previous ones."""
+        if self._layouts:
+            self._old_layouts, self._layouts, self._size = self._layouts, {}, 0
 
-    def _walk(self, data: bytes, ts_ns: int, out: NftDecoded) -> tuple[_Layout | None, bool, list[MalformedError]]:
-        """Walk the messages: the layout of their rules if there are any, whether it may be remembered, the errors."""
-        found, bad = _Found(), list[MalformedError]()
+    def _walk(self, data: bytes, ts_ns: int, out: NftDecoded) -> tuple[_RuleLayout | None, bool, list[MalformedError]]:
+        """Walk the messages. Return the layout of their rules if there are any, whether to cache it, and the errors."""
+        found, bad = _DatagramRules(), list[MalformedError]()
         whole = True
         walk = messages(data)
         while True:
@@ -213,28 +214,30 @@ class NftDecoder:
                 self._message(kind, data, at, end, ts_ns, out, found)
             except StopIteration:
                 break
-            except MalformedError as error:  # of the walk itself: it ends
+            except MalformedError as error:  # after one of the walk itself, next() raises StopIteration
                 bad.append(error)
         return (_layout(data, found) if found.rules else None), whole and not bad, bad
 
-    def _message(self, kind: int, data: bytes, at: int, end: int, ts_ns: int, out: NftDecoded, rules: _Found) -> None:
+    def _message(
+        self, kind: int, data: bytes, at: int, end: int, ts_ns: int, out: NftDecoded, rules: _DatagramRules
+    ) -> None:
         if kind == NLMSG_DONE:
-            self._turn()
-            if self._seen:
-                self._objects, self._seen = self._seen, {}
+            self._end_rule_dump()
+            if self._objects:
+                self._old_objects, self._objects = self._objects, {}
         if kind == NLMSG_ERROR:
             out.refused += data[at + NLMSG_HDRLEN : at + NLMSG_HDRLEN + 4] != bytes(4)
         if kind >> 8 != NFNL_SUBSYS_NFTABLES:
             return
         if end - at < _BODY:
             raise MalformedError(at, ERR_VALUE_SHORT)
-        family, message = family_word(data[at + NLMSG_HDRLEN]), kind & 0xFF
+        family, message = family_name(data[at + NLMSG_HDRLEN]), kind & 0xFF
         if message == nft.NFT_MSG_NEWOBJ:
             out.objects.append(self._object(data, at, end, family))
             return
         found = Attributes(data, at + _BODY, end)
         if message == nft.NFT_MSG_NEWRULE:
-            rules.rule(found, family)
+            rules.add_rule(found, family)
         elif message == nft.NFT_MSG_NEWTABLE:
             out.tables.append(decode_table(found, family))
         elif message == nft.NFT_MSG_NEWCHAIN:
@@ -243,9 +246,9 @@ class NftDecoder:
             out.generations.append(decode_generation(found, ts_ns, self._events))
 
     def _object(self, data: bytes, at: int, end: int, family: str) -> NftObject:
-        """Return the value of the last time while its bytes are the same (but for the generation in its header)."""
+        """Return the object of the previous dump if its bytes are equal apart from the generation in its header."""
         key = data[at + 16 : at + 17] + data[at + _BODY : end]
-        found = self._objects.get(key) or decode_object(Attributes(data, at + _BODY, end), family)
-        if len(self._seen) < _MOST_OBJECTS:
-            self._seen[key] = found
+        found = self._old_objects.get(key) or decode_object(Attributes(data, at + _BODY, end), family)
+        if len(self._objects) < _MAX_OBJECTS:
+            self._objects[key] = found
         return found

@@ -1,6 +1,6 @@
-"""Elements of nf_tables' sets, in bulk: most of a set are laid out alike, so one is walked and the rest checked.
+"""Elements of nf_tables' sets, in bulk: most of a set have one layout, so one is walked and the others compared.
 
-linux/netfilter/nf_tables.h: NFT_MSG_NEWSETELEM, enum nft_set_elem_attributes. A set of 100,000 is 6 MB a dump.
+linux/netfilter/nf_tables.h: NFT_MSG_NEWSETELEM, enum nft_set_elem_attributes. A set of 100,000 elements is 6 MB a dump.
 """
 
 from __future__ import annotations
@@ -16,42 +16,44 @@ from nettop.linux import nf_tables as nft
 from nettop.linux.netlink import ERR_ATTRIBUTE_CUT, ERR_TOO_LONG, NLA_HDRLEN, MalformedError, attributes
 
 _LENGTH = Struct("=H")
-NEVER = np.uint64(0xFFFF_FFFF_FFFF_FFFF)  # in `expires_ms`: it does not
+NEVER = np.uint64(0xFFFF_FFFF_FFFF_FFFF)  # in `expires_ms`: without expiration
 
-_LAYOUTS = 8  # remembered of each length
-_MOST_REMEMBERED = 512  # layouts of all lengths
-_LONGEST_REMEMBERED = 1024  # bytes of an element: comments take 256, each expression some 50
-_MOST_LAYOUTS = 256  # of one length in one message: the kernel makes a handful
+_MAX_LAYOUTS_OF_LENGTH = 8  # cached of each length
+_MAX_LAYOUTS = 512  # cached of all lengths
+_CACHED_LENGTH = 1024  # bytes of an element: comments have up to 256, each expression about 50
+_MAX_NEW_LAYOUTS = 256  # of one length in one message: the kernel's messages have a few
 
 
 @dataclass(frozen=True, slots=True)
 class Elements:
     """Elements of one set in the order of the dump; arrays of one length."""
 
-    keys: NDArray[np.uint8]  # (n, length of a key); a catch-all's is zeros
-    ends: NDArray[np.uint8]  # last member of a concatenated range, else the key again
+    keys: NDArray[np.uint8]  # (n, length of a key); zeros for a catch-all element
+    ends: NDArray[np.uint8]  # last member of a concatenated range, else equal to the key
     flags: NDArray[np.uint32]  # NFT_SET_ELEM_*
-    counted: NDArray[np.bool_]  # whether it has a counter
+    counted: NDArray[np.bool_]  # whether the element has a counter
     packets: NDArray[np.uint64]
     octets: NDArray[np.uint64]  # bytes
-    expires_ms: NDArray[np.uint64]  # from the time of the dump; NEVER
+    expires_ms: NDArray[np.uint64]  # from the time of the dump, or NEVER
 
     def __len__(self) -> int:
         return len(self.flags)
 
     @classmethod
     def join(cls, parts: list[Elements]) -> Elements:
-        """Parts of one set, all with keys of one length."""
+        """Return the parts of one set, all with keys of one length, as one."""
         if len(parts) == 1:
             return parts[0]
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__slots__))
 
 
 @dataclass(slots=True)
-class _Layout:
-    """The places of values in elements of this layout: offsets from the first byte after the header."""
+class _ElementLayout:
+    """The offsets of values in elements of this layout, from the first byte after the header."""
 
-    fixed: list[tuple[int, int]] = field(default_factory=list)  # spans that are equal in every such element
+    fixed: list[tuple[int, int]] = field(
+        default_factory=list
+    )  # spans that are equal in all these elements, until _relative()
     key: tuple[int, int] = (0, 0)
     end: tuple[int, int] = (0, 0)
     flags: int = 0
@@ -63,55 +65,57 @@ class _Layout:
 
 
 class ElementReader:
-    """Reads the elements of messages; it remembers the layouts it met."""
+    """A reader of the elements of messages, with a cache of their layouts."""
 
     def __init__(self) -> None:
-        self._layouts: dict[int, list[_Layout]] = {}  # by the element's length
-        self._remembered = 0
+        self._layouts: dict[int, list[_ElementLayout]] = {}  # by the element's length
+        self._cached = 0
 
     def read(self, data: bytes, start: int, end: int) -> list[Elements]:
-        """The elements in data[start:end], the payload of NFTA_SET_ELEM_LIST_ELEMENTS, in parts with keys of one
-        length; a part's order is the dump's. MalformedError where a length lies: then none of them."""
+        """Return the elements in data[start:end], the payload of NFTA_SET_ELEM_LIST_ELEMENTS.
+
+        Each part has keys of one length, in the order of the dump. Raises MalformedError for any wrong length.
+        """
         at, size = _offsets(data, start, end)
         if not len(at):
             return []
-        found = _Columns(len(at))
+        found = _ElementColumns(len(at))
         view = np.frombuffer(data, np.uint8)
         for length in np.unique(size).tolist():
-            self._equally_long(data, view, at, np.flatnonzero(size == length), length, found)
+            self._read_length(data, view, at, np.flatnonzero(size == length), length, found)
         return found.parts()
 
-    def _equally_long(
+    def _read_length(
         self, data: bytes, view: NDArray[np.uint8], at: NDArray[np.int64], rows: NDArray[np.int64], length: int,
-        found: _Columns,
+        found: _ElementColumns,
     ) -> None:  # fmt: skip
         cells = view[at[rows][:, None] + np.arange(length)]
         for layout in self._layouts.get(length, ()) if len(rows) > 1 else ():
-            rows, cells = found.take(layout, rows, cells)
+            rows, cells = found.read(layout, rows, cells)
             if not len(rows):
                 return
-        for _ in range(_MOST_LAYOUTS):
+        for _ in range(_MAX_NEW_LAYOUTS):
             first = int(at[rows[0]])
             layout = _layout(data, first, first + length)
             several = len(rows) > 1
-            rows, cells = found.take(layout, rows, cells)
+            rows, cells = found.read(layout, rows, cells)
             if several:
-                self._remember(length, layout)
+                self._cache(length, layout)
             if not len(rows):
                 return
         raise MalformedError(int(at[rows[0]]), ERR_TOO_LONG)
 
-    def _remember(self, length: int, layout: _Layout) -> None:
-        """Keep the layout, unless it is larger than the kernel's are."""
-        if length > _LONGEST_REMEMBERED or self._remembered >= _MOST_REMEMBERED:
+    def _cache(self, length: int, layout: _ElementLayout) -> None:
+        """Add the layout to the cache, unless it is full or the layout larger than the kernel's."""
+        if length > _CACHED_LENGTH or self._cached >= _MAX_LAYOUTS:
             return
         known = self._layouts.setdefault(length, [])
-        if len(known) < _LAYOUTS:
+        if len(known) < _MAX_LAYOUTS_OF_LENGTH:
             known.append(layout)
-            self._remembered += 1
+            self._cached += 1
 
 
-class _Columns:
+class _ElementColumns:
     """The columns read so far of `count` elements."""
 
     def __init__(self, count: int) -> None:
@@ -124,17 +128,17 @@ class _Columns:
         self._octets = np.zeros(count, np.uint64)
         self._expires = np.full(count, NEVER)
 
-    def take(
-        self, layout: _Layout, rows: NDArray[np.int64], cells: NDArray[np.uint8]
+    def read(
+        self, layout: _ElementLayout, rows: NDArray[np.int64], cells: NDArray[np.uint8]
     ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-        """Read those of the rows that are laid out so; the others, with their cells."""
+        """Read the rows that have this layout. Return the others, with their cells."""
         alike = (cells[:, layout.places] == layout.bytes).all(axis=1)
-        chosen = cells[alike]
-        if len(chosen):
-            self._fill(layout, rows[alike], chosen)
+        matching = cells[alike]
+        if len(matching):
+            self._fill(layout, rows[alike], matching)
         return rows[~alike], cells[~alike]
 
-    def _fill(self, layout: _Layout, rows: NDArray[np.int64], cells: NDArray[np.uint8]) -> None:
+    def _fill(self, layout: _ElementLayout, rows: NDArray[np.int64], cells: NDArray[np.uint8]) -> None:
         first, last = layout.key
         length = last - first
         keys, ends = self._keys.setdefault(length, _pair(self._count, length))
@@ -150,7 +154,7 @@ class _Columns:
             self._expires[rows] = _wide(cells, layout.expires_at)
 
     def parts(self) -> list[Elements]:
-        """The columns, one part for each length of key."""
+        """Return the columns, one part for each length of key."""
         return [self._part(length) for length in self._keys]
 
     def _part(self, length: int) -> Elements:
@@ -172,21 +176,21 @@ def _pair(count: int, length: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]
 
 
 def _wide(cells: NDArray[np.uint8], at: int) -> NDArray[np.uint64]:
-    """The big-endian 64-bit numbers in those columns."""
+    """Return the big-endian 64-bit numbers in the eight columns from `at` on."""
     return np.ascontiguousarray(cells[:, at : at + 8]).view(">u8")[:, 0].astype(np.uint64)
 
 
 def _offsets(data: bytes, start: int, end: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return where the payload of each element begins, and how long it is."""
+    """Return the offset and the length of the payload of each element. Raises MalformedError."""
     at, stop = offsets(data, start, end, _LENGTH, NLA_HDRLEN)
     if stop + NLA_HDRLEN <= end:
         raise MalformedError(stop, ERR_ATTRIBUTE_CUT)
     return at + NLA_HDRLEN, unaligned(data, np.uint16)[at].astype(np.int64) - NLA_HDRLEN
 
 
-def _layout(data: bytes, start: int, end: int) -> _Layout:
-    """Walk one element."""
-    layout = _Layout()
+def _layout(data: bytes, start: int, end: int) -> _ElementLayout:
+    """Return the layout of the element in data[start:end]. Raises MalformedError."""
+    layout = _ElementLayout()
     for kind, first, last in attributes(data, start, end):
         layout.fixed.append((first - 4, first))
         if kind in (nft.NFTA_SET_ELEM_KEY, nft.NFTA_SET_ELEM_KEY_END):
@@ -202,11 +206,11 @@ def _layout(data: bytes, start: int, end: int) -> _Layout:
             for _, inner, stop in attributes(data, first, last):
                 layout.fixed.append((inner - 4, inner))
                 _expression(data, layout, inner, stop)
-    return _settled(data, layout, start)
+    return _relative(data, layout, start)
 
 
-def _settled(data: bytes, layout: _Layout, start: int) -> _Layout:
-    """With offsets from the element's first byte, and the bytes to compare."""
+def _relative(data: bytes, layout: _ElementLayout, start: int) -> _ElementLayout:
+    """Return the layout with offsets from the element's first byte, and with the bytes to compare."""
     spans = [range(first, last) for first, last in layout.fixed]
     places = np.array([place for span in spans for place in span], np.int64)
     layout.bytes = np.frombuffer(data, np.uint8)[places]
@@ -220,7 +224,7 @@ def _settled(data: bytes, layout: _Layout, start: int) -> _Layout:
     return layout
 
 
-def _key(data: bytes, layout: _Layout, kind: int, first: int, last: int) -> None:
+def _key(data: bytes, layout: _ElementLayout, kind: int, first: int, last: int) -> None:
     for inner, begin, stop in attributes(data, first, last):
         layout.fixed.append((begin - 4, begin))
         if inner == nft.NFTA_DATA_VALUE and stop - begin > nft.NFT_DATA_VALUE_MAXLEN:
@@ -231,8 +235,8 @@ def _key(data: bytes, layout: _Layout, kind: int, first: int, last: int) -> None
             layout.end = (begin, stop)
 
 
-def _expression(data: bytes, layout: _Layout, first: int, last: int) -> None:
-    """NFTA_EXPR_NAME, NFTA_EXPR_DATA: a counter's numbers; of others only that they are there."""
+def _expression(data: bytes, layout: _ElementLayout, first: int, last: int) -> None:
+    """Walk NFTA_EXPR_NAME and NFTA_EXPR_DATA: only the numbers of counters are read."""
     name = b""
     for kind, begin, stop in attributes(data, first, last):
         layout.fixed.append((begin - 4, begin))
@@ -243,7 +247,7 @@ def _expression(data: bytes, layout: _Layout, first: int, last: int) -> None:
             _counter(data, layout, begin, stop)
 
 
-def _counter(data: bytes, layout: _Layout, first: int, last: int) -> None:
+def _counter(data: bytes, layout: _ElementLayout, first: int, last: int) -> None:
     for kind, begin, stop in attributes(data, first, last):
         layout.fixed.append((begin - 4, begin))
         if kind == nft.NFTA_COUNTER_BYTES and stop - begin == 8:

@@ -1,4 +1,4 @@
-"""The text of `iptables-save -c` (iptables-nft and iptables-legacy, IPv4 and IPv6): chains and rules with counters."""
+"""The output of `iptables-save -c` (iptables-nft and iptables-legacy, IPv4 and IPv6): chains, rules and counters."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ _RULE = re.compile(rb"^(?:\[(\d{1,20}):(\d{1,20})\] )?-A (.*)$", re.DOTALL)
 _INCOMPATIBLE = re.compile(rb"^# Table `(.+)' is incompatible")
 _COMMENT = re.compile(r'(?:^| )--comment ("(?:[^"\\]|\\.)*"|\S+)', re.DOTALL)
 _TARGET = re.compile(r"(?:^| )(?:-j|--jump|-g|--goto) (\S+)")
-_ESCAPED = re.compile(r'\\(["\\\'])')  # what the tool escapes; a \\xNN of ours stays
+_ESCAPED = re.compile(r'\\(["\\\'])')  # the tool's escapes; our own \\xNN is not changed
 _ESCAPED_BYTE = re.compile(rb"\\.", re.DOTALL)
-_HIGHEST = (1 << 64) - 1  # of a counter
-_LONGEST_NAME = 256  # linux/netfilter/nf_tables.h NFT_NAME_MAXLEN
+_MAX_COUNT = (1 << 64) - 1
+_MAX_NAME = 256  # linux/netfilter/nf_tables.h NFT_NAME_MAXLEN
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class SavedRule:
-    """One `-A` line: the text after the chain's name, and the counters before it (None without -c)."""
+    """One `-A` line: the text after the name of the chain, and the counters before it (None without -c)."""
 
     number: int  # from 1 in its chain
     text: str
     packets: int | None
     bytes: int | None
     comment: str | None
-    target: str | None  # after -j or -g: a chain, or what iptables calls a target
+    target: str | None  # after -j or -g: a chain or a target of iptables
 
 
 @dataclass(slots=True)
@@ -36,54 +36,54 @@ class SavedChain:
 
     table: str
     name: str
-    policy: str | None  # ACCEPT DROP, as printed
-    packets: int  # that the policy decided
+    policy: str | None  # as printed: ACCEPT or DROP
+    packets: int  # that the policy applied to
     bytes: int
     rules: list[SavedRule] = field(default_factory=list)
 
 
 @dataclass(slots=True)
-class Saved:
-    """A whole iptables-save: chains by (table, chain), in the order printed, and the tables it cannot express."""
+class SavedRuleset:
+    """A whole output: chains by (table, chain) in their order, and the names of tables that iptables cannot express."""
 
     chains: dict[tuple[str, str], SavedChain] = field(default_factory=dict)
     incompatible: set[str] = field(default_factory=set)
 
     @property
     def tables(self) -> set[str]:
-        """The names of the tables printed."""
+        """The names of all tables with chains."""
         return {table for table, _ in self.chains}
 
 
-def _word(data: bytes) -> str:
+def _text(data: bytes) -> str:
     return data.decode("utf-8", "backslashreplace")
 
 
 def _count(digits: bytes) -> int:
-    """The value of a counter; of a text that names a higher one than there can be, the highest."""
-    return min(int(digits), _HIGHEST)
+    """Return the value of a counter, at most 64 bits."""
+    return min(int(digits), _MAX_COUNT)
 
 
 def _odd_quotes(line: bytes) -> bool:
-    """Return True if a quoted text begins or ends in the line; the tool escapes quotes and backslashes."""
+    """Return True if a quoted text begins or ends in the line. The tool escapes quotes and backslashes in it."""
     return line.count(b'"') > 0 and _ESCAPED_BYTE.sub(b"", line).count(b'"') % 2 == 1
 
 
 def _records(body: bytes) -> Iterator[bytes]:
-    """Lines, those whose quotes hold a newline put together again (a comment may contain one)."""
-    held: list[bytes] = []
+    """Yield the lines. Those that a newline in a quoted text, such as a comment, divides are joined again."""
+    parts: list[bytes] = []
     opened = False
     for line in body.split(b"\n"):
-        if not held and line[:1] != b"[" and line[:2] != b"-A":
+        if not parts and line[:1] != b"[" and line[:2] != b"-A":
             yield line
             continue
-        held.append(line)
+        parts.append(line)
         opened ^= _odd_quotes(line)
         if not opened:
-            yield b"\n".join(held)
-            held = []
-    if held:
-        yield b"\n".join(held)
+            yield b"\n".join(parts)
+            parts = []
+    if parts:
+        yield b"\n".join(parts)
 
 
 def _comment(text: str) -> str | None:
@@ -99,37 +99,37 @@ def _target(text: str) -> str | None:
     return None if found is None else found[1]
 
 
-def _chain_of(saved: Saved, table: str, rest: str) -> tuple[SavedChain | None, str]:
-    """The declared chain that `-A` names, and what follows; a chain's name may hold spaces."""
+def _chain_of(saved: SavedRuleset, table: str, rest: str) -> tuple[SavedChain | None, str]:
+    """Return the declared chain that `-A` names, and the text after it. A chain's name may contain spaces."""
     name, _, after = rest.partition(" ")
     while True:
         chain = saved.chains.get((table, name))
-        if chain is not None or not after or len(name) > _LONGEST_NAME:
+        if chain is not None or not after or len(name) > _MAX_NAME:
             return chain, after
         more, _, after = after.partition(" ")
         name = f"{name} {more}"
 
 
-def _add_rule(saved: Saved, table: str, found: re.Match[bytes]) -> None:
-    chain, text = _chain_of(saved, table, _word(found[3]))
+def _add_rule(saved: SavedRuleset, table: str, found: re.Match[bytes]) -> None:
+    chain, text = _chain_of(saved, table, _text(found[3]))
     if chain is None:
         return
     packets, octets = (None, None) if found[1] is None else (_count(found[1]), _count(found[2]))
     chain.rules.append(SavedRule(len(chain.rules) + 1, text, packets, octets, _comment(text), _target(text)))
 
 
-def parse_save(body: bytes) -> Saved:
-    """Every chain and rule of the text. What is no iptables-save gives an empty one; nothing is raised."""
-    saved, table = Saved(), ""
+def parse_save(body: bytes) -> SavedRuleset:
+    """Return all chains and rules of the text; none if it is no output of iptables-save. Never raises."""
+    saved, table = SavedRuleset(), ""
     for line in _records(body):
         if line.startswith(b"*"):
-            table = _word(line[1:])
+            table = _text(line[1:])
         elif found := _CHAIN.match(line):
-            policy = None if found[2] == b"-" else _word(found[2])
-            chain = SavedChain(table, _word(found[1]), policy, _count(found[3]), _count(found[4]))
+            policy = None if found[2] == b"-" else _text(found[2])
+            chain = SavedChain(table, _text(found[1]), policy, _count(found[3]), _count(found[4]))
             saved.chains[table, chain.name] = chain
         elif found := _RULE.match(line):
             _add_rule(saved, table, found)
         elif found := _INCOMPATIBLE.match(line):
-            saved.incompatible.add(_word(found[1]))
+            saved.incompatible.add(_text(found[1]))
     return saved

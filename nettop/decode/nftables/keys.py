@@ -1,7 +1,7 @@
-"""Keys of nf_tables' sets and maps as nft writes them; what it does not know stays hexadecimal.
+"""Keys of nf_tables' sets and maps as nft prints them. Those of unknown types are hexadecimal.
 
-A set's key type is nft's own number (nftables include/datatype.h, enum datatypes); of a concatenation those of its
-parts, six bits each. Parts of a concatenated key begin at multiples of four bytes.
+The key type of a set is nft's own number (nftables include/datatype.h, enum datatypes); that of a concatenation has six
+bits for each part. The parts of a concatenated key begin at multiples of four bytes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv6Address, summarize_address_range
 from nettop.text.protocols import NFT_NAMES
 
 _TYPE_BITS = 6  # datatype.h: TYPE_BITS
-_PARTS = 5  # datatype.h: a 32-bit number holds so many
+_MAX_PARTS = 5  # datatype.h: of a 32-bit number
 _CT_STATES = ((1, "invalid"), (2, "established"), (4, "related"), (8, "new"), (64, "untracked"))
 _CT_DIRECTIONS = {0: "original", 1: "reply"}
 
@@ -35,7 +35,7 @@ def _string(part: bytes) -> str:
     return part.split(b"\0", 1)[0].decode("utf-8", "backslashreplace")
 
 
-# number → (nft's word, bytes; 0: any number, how it is written)
+# number → (nft's name, length in bytes; 0: any, formatter)
 _TYPES: dict[int, tuple[str, int, Callable[[bytes], str]]] = {
     2: ("nf_proto", 1, lambda part: {2: "ipv4", 10: "ipv6"}.get(part[0], str(part[0]))),
     4: ("integer", 0, _network),
@@ -65,32 +65,32 @@ _TYPES: dict[int, tuple[str, int, Callable[[bytes], str]]] = {
 _ADDRESSES: dict[int, Callable[[bytes], IPv4Address | IPv6Address]] = {7: IPv4Address, 8: IPv6Address}
 
 
-def type_words(key_type: int) -> str:
-    """`ipv4_addr . inet_service`; the number of what nft's list does not have."""
+def type_text(key_type: int) -> str:
+    """Return the name of a key type: `ipv4_addr . inet_service`; of an unknown type the number."""
     return " . ".join(_TYPES[kind][0] if kind in _TYPES else f"type {kind}" for kind in _kinds(key_type))
 
 
-def key_words(key_type: int, key: bytes, end: bytes | None = None) -> str:
-    """A key in nft's words, not yet safe for a terminal; with `end` (its last member) a prefix or a range."""
+def key_text(key_type: int, key: bytes, end: bytes | None = None) -> str:
+    """Return a key as nft prints it, not safe for a terminal; with `end` (its last member) as a prefix or a range."""
     parts, ends = _split(key_type, key), None if end is None else _split(key_type, end)
     if parts is None or (end is not None and ends is None):
         return f"0x{key.hex()}" if end is None else f"0x{key.hex()}-0x{end.hex()}"
     if ends is None:
-        return " . ".join(_word(kind, part) for kind, part in parts)
+        return " . ".join(_text(kind, part) for kind, part in parts)
     pairs = zip(parts, ends, strict=True)
     return " . ".join(_range(kind, first, last) for (kind, first), (_, last) in pairs)
 
 
 def _kinds(key_type: int) -> list[int]:
     found: list[int] = []
-    while key_type > 0 and len(found) < _PARTS:
+    while key_type > 0 and len(found) < _MAX_PARTS:
         found.append(key_type & (1 << _TYPE_BITS) - 1)
         key_type >>= _TYPE_BITS
     return found[::-1]
 
 
 def _split(key_type: int, key: bytes) -> list[tuple[int, bytes]] | None:
-    """The parts with their types; None where the lengths do not fit the types."""
+    """Return the parts with their types; None if the lengths do not fit the types."""
     kinds = _kinds(key_type)
     if len(kinds) == 1:
         size = _TYPES[kinds[0]][1] if kinds[0] in _TYPES else -1
@@ -105,16 +105,16 @@ def _split(key_type: int, key: bytes) -> list[tuple[int, bytes]] | None:
     return found if found and at == len(key) else None
 
 
-def _word(kind: int, part: bytes) -> str:
+def _text(kind: int, part: bytes) -> str:
     return _TYPES[kind][2](part)
 
 
 def _range(kind: int, first: bytes, last: bytes) -> str:
     if first == last:
-        return _word(kind, first)
+        return _text(kind, first)
     if kind in _ADDRESSES and first < last:
         nets = summarize_address_range(_ADDRESSES[kind](first), _ADDRESSES[kind](last))
         net = next(nets)
         if next(nets, None) is None:
             return str(net)
-    return f"{_word(kind, first)}-{_word(kind, last)}"
+    return f"{_text(kind, first)}-{_text(kind, last)}"

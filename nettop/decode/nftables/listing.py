@@ -1,7 +1,7 @@
-"""The text of `nft -a -t list ruleset`: each rule in nft's words, found by its handle.
+"""The output of `nft -a -t list ruleset`: the text of each rule by its handle.
 
-The tool's output is bytes, not always UTF-8, and comments in it are not escaped: so it is read line by line by its
-indentation and the handle at a line's end, never by its quotes and braces.
+The output is not always UTF-8, and comments in it are not escaped. It is therefore parsed line by line, by indentation
+and the handle at the end of a line, never by quotes and braces.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _HEADER = re.compile(rb'^(?:type \S+ hook .*;|policy \w+;|flags .*;|comment ".*"
 
 _QUOTED = re.compile(r'("[^"]*")')
 _COUNTER = re.compile(r"counter packets \d+ bytes \d+")
-_MOVES = re.compile(r" (?:used \d+ \w+)")
+_USED = re.compile(r" used \d+ \w+")
 _JUMP = re.compile(r"\b(?:jump|goto) ([^\s,}]+)")
 
 ChainKey = tuple[str, str, str]  # family, table, chain
@@ -24,21 +24,21 @@ ChainKey = tuple[str, str, str]  # family, table, chain
 
 @dataclass(slots=True)
 class Listing:
-    """Rule texts by (family, table, chain) and handle, as nft prints them but on one line and without the handle."""
+    """Rule texts by (family, table, chain) and handle, as nft prints them, but on one line and without the handle."""
 
     rules: dict[ChainKey, dict[int, str]] = field(default_factory=dict)
 
     def text(self, family: str, table: str, chain: str, handle: int) -> str | None:
-        """The rule's text; None where the listing does not have it."""
+        """Return the text of the rule, or None if it is not in the listing."""
         return self.rules.get((family, table, chain), {}).get(handle)
 
 
-def _word(data: bytes) -> str:
+def _text(data: bytes) -> str:
     return data.decode("utf-8", "backslashreplace")
 
 
-class _Reader:
-    """The place in the listing: outside, in a table, in a chain with perhaps half a rule."""
+class _ListingParser:
+    """The state of the parser: outside, in a table, or in a chain, where `half` has the lines of an unfinished rule."""
 
     def __init__(self) -> None:
         self.listing = Listing()
@@ -47,6 +47,7 @@ class _Reader:
         self.half: list[bytes] = []
 
     def line(self, line: bytes) -> None:
+        """Parse one line."""
         if self.chain is not None and line != b"\t}":
             self._in_chain(line)
         elif line == b"\t}":
@@ -54,47 +55,47 @@ class _Reader:
         elif line == b"}":
             self.table = None
         elif line.startswith(b"table ") and (found := _TABLE.match(line)):
-            self.table = (_word(found[1]), _word(found[2]))
+            self.table = (_text(found[1]), _text(found[2]))
         elif self.table is not None and (found := _CHAIN.match(line)):
-            self.chain = self.listing.rules.setdefault((*self.table, _word(found[1])), {})
+            self.chain = self.listing.rules.setdefault((*self.table, _text(found[1])), {})
 
     def _in_chain(self, line: bytes) -> None:
         part = line.strip(b"\t ") if line.startswith(b"\t\t") else line
         end = _RULE_END.match(part)
         if end is not None and self.chain is not None:
             text = b" ".join([*self.half, end[1]])
-            self.chain.setdefault(int(end[2]), _word(text).strip())
+            self.chain.setdefault(int(end[2]), _text(text).strip())
             self.half = []
         elif self.half or not _HEADER.match(part):
             self.half.append(part)
 
 
 def parse_listing(body: bytes) -> Listing:
-    """Every rule of the listing. What is not a listing gives an empty one; nothing is raised."""
-    reader = _Reader()
+    """Return all rules of the listing; none if the text is no listing. Never raises."""
+    reader = _ListingParser()
     for line in body.split(b"\n"):
         reader.line(line)
     return reader.listing
 
 
-def _unquoted(text: str, change: re.Pattern[str], to: str) -> str:
+def _replace_unquoted(text: str, pattern: re.Pattern[str], replacement: str) -> str:
     parts = _QUOTED.split(text)
-    return "".join(part if i % 2 else change.sub(to, part) for i, part in enumerate(parts))
+    return "".join(part if i % 2 else pattern.sub(replacement, part) for i, part in enumerate(parts))
 
 
 def stateless(text: str) -> str:
-    """The rule as `nft -s` writes it: counters and used quotas without their values."""
+    """Return the rule as `nft -s` prints it: counters and used quotas without their values."""
     if "packets" not in text and " used " not in text:
         return text
-    return _unquoted(_unquoted(text, _COUNTER, "counter"), _MOVES, "")
+    return _replace_unquoted(_replace_unquoted(text, _COUNTER, "counter"), _USED, "")
 
 
 def with_counters(text: str, packets: int, octets: int) -> str:
-    """The rule as nft would print it now, its last counter showing the given values."""
-    places = [m.span() for m in _COUNTER.finditer(_masked(text))]
-    if not places:
+    """Return the rule as nft would print it with these values in its last counter."""
+    spans = [match.span() for match in _COUNTER.finditer(_masked(text))]
+    if not spans:
         return text
-    first, last = places[-1]
+    first, last = spans[-1]
     return f"{text[:first]}counter packets {packets} bytes {octets}{text[last:]}"
 
 
@@ -105,7 +106,7 @@ def _masked(text: str) -> str:
 
 
 def jumps(text: str) -> tuple[str, ...]:
-    """The chains a rule's text jumps or goes to, those of an anonymous verdict map included, each once, in order."""
+    """Return the chains that a rule's text jumps or goes to, also by an anonymous verdict map: each once, in order."""
     if "jump " not in text and "goto " not in text:
         return ()
     return tuple(dict.fromkeys(_JUMP.findall(_masked(text))))

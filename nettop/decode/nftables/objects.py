@@ -1,4 +1,4 @@
-"""Tables, chains, stateful objects and generations of nf_tables: what one message of each says."""
+"""Tables, chains, stateful objects and generations of nf_tables, each decoded from one message."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from nettop.linux.nfnetlink import NF_VERDICTS, NFPROTO_NAMES
 
 @dataclass(frozen=True, slots=True)
 class NftTable:
-    """NFT_MSG_NEWTABLE."""
+    """A table (NFT_MSG_NEWTABLE)."""
 
-    family: str  # nft's word: inet ip ip6 arp bridge netdev
+    family: str  # nft's name: inet ip ip6 arp bridge netdev
     name: str
     flags: tuple[str, ...]  # of dormant owner persist
     handle: int
     use: int  # chains, sets, objects and flowtables in it
-    owner: int | None  # netlink port id of the process that holds it
+    owner: int | None  # netlink port id of the process that owns it
     comment: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class NftChain:
-    """NFT_MSG_NEWCHAIN. Hook, priority, type and policy are None for a user chain."""
+    """A chain (NFT_MSG_NEWCHAIN). Hook, priority, type and policy are None for a user chain."""
 
     family: str
     table: str
@@ -37,15 +37,15 @@ class NftChain:
     type: str | None  # filter nat route
     policy: str | None  # accept drop
     flags: tuple[str, ...]  # of base offload binding
-    devices: tuple[str, ...]  # netdev chains and ingress, egress of inet; a prefix ends in *
-    packets: int | None  # packets the policy decided, where the chain counts (iptables-nft's do)
+    devices: tuple[str, ...]  # of netdev chains, and of ingress and egress of inet; a prefix ends in *
+    packets: int | None  # that the policy applied to, if the chain counts (iptables-nft's do)
     bytes: int | None
     comment: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class NftObject:
-    """NFT_MSG_NEWOBJ: a named stateful object. What its type does not have is None."""
+    """A named stateful object (NFT_MSG_NEWOBJ). A field that its type does not have is None."""
 
     family: str
     table: str
@@ -68,26 +68,26 @@ class NftObject:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """NFT_MSG_NEWGEN: the ruleset's generation and, in an event, who made it."""
+    """A generation of the ruleset (NFT_MSG_NEWGEN) and, in an event, the process that made it."""
 
     id: int
     pid: int | None
     process: str
     ts_ns: int
-    event: bool = True  # False: an answer to a question of ours
+    event: bool = True  # False: an answer to our own request
 
 
-def family_word(nfproto: int) -> str:
-    """nft's word for NFPROTO_*; the number itself where nft has none."""
+def family_name(nfproto: int) -> str:
+    """Return nft's name of NFPROTO_*, or the number if it has none."""
     return NFPROTO_NAMES.get(nfproto, str(nfproto))
 
 
-def user_comment(data: bytes, wanted: int = nft.NFTNL_UDATA_COMMENT) -> str | None:
+def user_comment(data: bytes, comment_type: int = nft.NFTNL_UDATA_COMMENT) -> str | None:
     """Return the comment in user data: TLVs of one-byte type and length (libnftnl udata.h)."""
     at = 0
     while at + 2 <= len(data):
         kind, size = data[at], data[at + 1]
-        if kind == wanted:
+        if kind == comment_type:
             return string(data[at + 2 : at + 2 + size])
         at += 2 + size
     return None
@@ -98,7 +98,7 @@ def _flags(value: int | None, table: tuple[tuple[int, str], ...]) -> tuple[str, 
 
 
 def decode_table(found: Attributes, family: str) -> NftTable:
-    """Return the table of a message. Raises MalformedError where the name is missing."""
+    """Return the table of a message. Raises MalformedError if the name is missing."""
     found.require(nft.NFTA_TABLE_NAME)
     return NftTable(
         family=family,
@@ -112,7 +112,7 @@ def decode_table(found: Attributes, family: str) -> NftTable:
 
 
 def _devices(hook: Attributes) -> tuple[str, ...]:
-    """Return the devices in NFTA_CHAIN_HOOK: those listed in NFTA_HOOK_DEVS, else the one of NFTA_HOOK_DEV."""
+    """Return the devices in NFTA_CHAIN_HOOK: those in NFTA_HOOK_DEVS, else the one in NFTA_HOOK_DEV."""
     if nft.NFTA_HOOK_DEVS in hook:
         listed = attributes(hook.buf, *hook.span(nft.NFTA_HOOK_DEVS))
         return tuple(
@@ -123,7 +123,7 @@ def _devices(hook: Attributes) -> tuple[str, ...]:
 
 
 def decode_chain(found: Attributes, family: str) -> NftChain:
-    """Return the chain of a message. Raises MalformedError where a name is missing."""
+    """Return the chain of a message. Raises MalformedError if a name is missing."""
     found.require(nft.NFTA_CHAIN_TABLE, nft.NFTA_CHAIN_NAME)
     hook, counters = found.nested(nft.NFTA_CHAIN_HOOK), found.nested(nft.NFTA_CHAIN_COUNTERS)
     hook_number = hook.number(nft.NFTA_HOOK_HOOKNUM)
@@ -148,7 +148,7 @@ def decode_chain(found: Attributes, family: str) -> NftChain:
 
 
 def decode_object(found: Attributes, family: str) -> NftObject:
-    """Return the stateful object of a message. Raises MalformedError where a name is missing."""
+    """Return the stateful object of a message. Raises MalformedError if a name is missing."""
     found.require(nft.NFTA_OBJ_TABLE, nft.NFTA_OBJ_NAME)
     number = found.number(nft.NFTA_OBJ_TYPE)
     kind = nft.NFT_OBJECTS.get(number or 0, str(number))
@@ -178,7 +178,7 @@ def decode_object(found: Attributes, family: str) -> NftObject:
 
 
 def decode_generation(found: Attributes, ts_ns: int, event: bool) -> Generation:
-    """Return the generation of a message. Raises MalformedError where it has no id."""
+    """Return the generation of a message. Raises MalformedError if the id is missing."""
     found.require(nft.NFTA_GEN_ID)
     pid, process = found.number(nft.NFTA_GEN_PROC_PID), found.text(nft.NFTA_GEN_PROC_NAME)
     return Generation(found.number(nft.NFTA_GEN_ID) or 0, pid, process, ts_ns, event)

@@ -1,4 +1,4 @@
-"""Rules of nf_tables: one message to a rule, its verdicts and jumps, and the places of its counters."""
+"""Rules of nf_tables, each decoded from one message: its verdicts and jumps, and the offsets of its counters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nettop.linux.nfnetlink import NF_VERDICTS
 
 @dataclass(frozen=True, slots=True)
 class NftRule:
-    """NFT_MSG_NEWRULE, without what changes during its life (the values of its counters)."""
+    """A rule (NFT_MSG_NEWRULE) without the values that change, such as those of its counters."""
 
     family: str
     table: str
@@ -21,19 +21,19 @@ class NftRule:
     handle: int
     comment: str | None
     verdicts: tuple[str, ...] = ()  # accept, drop, jump, goto, return, reject, snat, masquerade, …, in order
-    targets: tuple[str, ...] = ()  # chains it jumps or goes to directly (not those of a verdict map)
-    sets: tuple[str, ...] = ()  # sets and maps it looks up; anonymous ones are named __setN, __mapN
-    objects: tuple[tuple[str, str], ...] = ()  # named objects it refers to: (type, name)
+    targets: tuple[str, ...] = ()  # chains that it jumps or goes to directly, not by a verdict map
+    sets: tuple[str, ...] = ()  # sets and maps that it uses; anonymous ones are named __setN, __mapN
+    objects: tuple[tuple[str, str], ...] = ()  # named objects that it uses: (type, name)
     extensions: tuple[str, ...] = ()  # xt matches and targets
     counters: int = 0  # counter expressions in it
 
 
 @dataclass(slots=True)
-class Places:
-    """The places in the datagram of what changes during a rule's life: byte offsets of 64-bit values."""
+class RuleOffsets:
+    """The byte offsets in the datagram of 64-bit values that change while the rule exists."""
 
     counters: list[tuple[int, int]] = field(default_factory=list)  # (bytes, packets) of each counter expression
-    volatile: list[tuple[int, int]] = field(default_factory=list)  # (first, last) of other values that move
+    volatile: list[tuple[int, int]] = field(default_factory=list)  # (first byte, one past the last) of other values
 
 
 @dataclass(slots=True)
@@ -45,35 +45,35 @@ class _Findings:
     extensions: list[str] = field(default_factory=list)
 
 
-def _counter(inner: Attributes, found: _Findings, places: Places) -> None:
+def _counter(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:
     octets, packets = inner.span(nft.NFTA_COUNTER_BYTES), inner.span(nft.NFTA_COUNTER_PACKETS)
     if octets[1] - octets[0] != 8 or packets[1] - packets[0] != 8:
         raise MalformedError(min(octets[0], packets[0]), ERR_VALUE_SHORT)
-    places.counters.append((octets[0], packets[0]))
+    offsets.counters.append((octets[0], packets[0]))
 
 
-def _immediate(inner: Attributes, found: _Findings, places: Places) -> None:
+def _immediate(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:
     value = inner.nested(nft.NFTA_IMMEDIATE_DATA)
     if nft.NFTA_DATA_VERDICT not in value:
         return
     verdict = value.nested(nft.NFTA_DATA_VERDICT)
     verdict.require(nft.NFTA_VERDICT_CODE)
     code = verdict.number(nft.NFTA_VERDICT_CODE, signed=True) or 0
-    words = nft.NFT_VERDICTS
-    found.verdicts.append(words[code] if code in words else NF_VERDICTS.get(code & 0xFF, str(code)))
+    names = nft.NFT_VERDICTS
+    found.verdicts.append(names[code] if code in names else NF_VERDICTS.get(code & 0xFF, str(code)))
     if nft.NFTA_VERDICT_CHAIN in verdict:
         found.targets.append(verdict.text(nft.NFTA_VERDICT_CHAIN))
 
 
-def _lookup(inner: Attributes, found: _Findings, places: Places) -> None:
+def _lookup(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:
     found.sets.append(inner.text(nft.NFTA_LOOKUP_SET))  # NFTA_DYNSET_SET_NAME has the same number
 
 
-def _extension(inner: Attributes, found: _Findings, places: Places) -> None:
+def _extension(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:
     found.extensions.append(inner.text(nft.NFTA_MATCH_NAME))  # NFTA_TARGET_NAME has the same number
 
 
-def _objref(inner: Attributes, found: _Findings, places: Places) -> None:
+def _objref(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:
     if nft.NFTA_OBJREF_IMM_NAME in inner:
         kind = inner.number(nft.NFTA_OBJREF_IMM_TYPE) or 0
         found.objects.append((nft.NFT_OBJECTS.get(kind, str(kind)), inner.text(nft.NFTA_OBJREF_IMM_NAME)))
@@ -81,19 +81,19 @@ def _objref(inner: Attributes, found: _Findings, places: Places) -> None:
         found.sets.append(inner.text(nft.NFTA_OBJREF_SET_NAME))
 
 
-def _nat(inner: Attributes, found: _Findings, places: Places) -> None:
+def _nat(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:
     found.verdicts.append("dnat" if inner.number(nft.NFTA_NAT_TYPE) == nft.NFT_NAT_DNAT else "snat")
 
 
-def _quota(inner: Attributes, found: _Findings, places: Places) -> None:
-    places.volatile.append(inner.span(nft.NFTA_QUOTA_CONSUMED))
+def _quota(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:
+    offsets.volatile.append(inner.span(nft.NFTA_QUOTA_CONSUMED))
 
 
-def _last(inner: Attributes, found: _Findings, places: Places) -> None:
-    places.volatile += [inner.span(nft.NFTA_LAST_SET), inner.span(nft.NFTA_LAST_MSECS)]
+def _last(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:
+    offsets.volatile += [inner.span(nft.NFTA_LAST_SET), inner.span(nft.NFTA_LAST_MSECS)]
 
 
-_EXPRESSIONS: dict[bytes, Callable[[Attributes, _Findings, Places], None]] = {
+_EXPRESSIONS: dict[bytes, Callable[[Attributes, _Findings, RuleOffsets], None]] = {
     b"counter": _counter,
     b"immediate": _immediate,
     b"lookup": _lookup,
@@ -116,7 +116,7 @@ _VERDICT_EXPRESSIONS = {
 }
 
 
-def _expressions(rule: Attributes, places: Places) -> _Findings:
+def _expressions(rule: Attributes, offsets: RuleOffsets) -> _Findings:
     """Walk NFTA_RULE_EXPRESSIONS: a list of NFTA_LIST_ELEM, each NFTA_EXPR_NAME and NFTA_EXPR_DATA."""
     found = _Findings()
     for _, first, last in attributes(rule.buf, *rule.span(nft.NFTA_RULE_EXPRESSIONS)):
@@ -125,15 +125,15 @@ def _expressions(rule: Attributes, places: Places) -> _Findings:
         if kind in _VERDICT_EXPRESSIONS:
             found.verdicts.append(_VERDICT_EXPRESSIONS[kind])
         elif kind in _EXPRESSIONS and nft.NFTA_EXPR_DATA in expression:
-            _EXPRESSIONS[kind](expression.nested(nft.NFTA_EXPR_DATA), found, places)
+            _EXPRESSIONS[kind](expression.nested(nft.NFTA_EXPR_DATA), found, offsets)
     return found
 
 
-def decode_rule(message: Attributes, family: str) -> tuple[NftRule, Places]:
-    """Return the rule of a message and its Places. Raises MalformedError where table, chain or handle is missing."""
+def decode_rule(message: Attributes, family: str) -> tuple[NftRule, RuleOffsets]:
+    """Return the rule of a message and its offsets. Raises MalformedError if table, chain or handle is missing."""
     message.require(nft.NFTA_RULE_TABLE, nft.NFTA_RULE_CHAIN, nft.NFTA_RULE_HANDLE)
-    places = Places()
-    found = _expressions(message, places)
+    offsets = RuleOffsets()
+    found = _expressions(message, offsets)
     rule = NftRule(
         family=family,
         table=message.text(nft.NFTA_RULE_TABLE),
@@ -145,6 +145,6 @@ def decode_rule(message: Attributes, family: str) -> tuple[NftRule, Places]:
         sets=tuple(found.sets),
         objects=tuple(found.objects),
         extensions=tuple(found.extensions),
-        counters=len(places.counters),
+        counters=len(offsets.counters),
     )
-    return rule, places
+    return rule, offsets

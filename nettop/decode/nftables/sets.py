@@ -1,4 +1,4 @@
-"""nf_tables' sets and maps: what they are, and the columns of their elements (linux/netfilter/nf_tables.h)."""
+"""Sets and maps of nf_tables: their properties and the columns of their elements (linux/netfilter/nf_tables.h)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from nettop.batch import Batch
 from nettop.columns import DecodeErrors
 from nettop.decode.netlink import read_each
 from nettop.decode.nftables.elements import ElementReader, Elements
-from nettop.decode.nftables.objects import family_word, user_comment
+from nettop.decode.nftables.objects import family_name, user_comment
 from nettop.linux import nf_tables as nft
 from nettop.linux.netlink import NLMSG_HDRLEN, Attributes
 from nettop.linux.nfnetlink import NFGEN_LENGTH, NFNL_SUBSYS_NFTABLES
@@ -22,20 +22,20 @@ SetId = tuple[str, str, str]  # family, table, name
 
 @dataclass(frozen=True, slots=True)
 class NftSet:
-    """NFT_MSG_NEWSET. Names are not yet safe for a terminal."""
+    """A set or map (NFT_MSG_NEWSET). Names are not safe for a terminal."""
 
     family: str
     table: str
     name: str
     handle: int
     flags: int
-    key_type: int  # nft's number (nft_keys)
+    key_type: int  # nft's number (see keys.py)
     key_length: int
-    holds: str  # of a map: data, verdicts, or the objects it maps to ("counter"); "" for a set
-    size: int | None  # elements it may hold; None: no limit
-    count: int | None  # elements it holds; None: this kernel does not say
+    holds: str  # of a map: data, verdicts, or its type of object ("counter"); "" for a set
+    size: int | None  # maximum number of elements; None: no limit
+    count: int | None  # number of elements; None: this kernel does not send it
     timeout_ms: int | None
-    counts: bool  # every element gets a counter
+    counts: bool  # whether every element has a counter
     comment: str | None
 
     @property
@@ -57,26 +57,26 @@ class NftSetsDecoded:
 
 
 class NftSetsDecoder:
-    """One stream's decoder: `decoder(batch)`."""
+    """The decoder of one stream."""
 
     def __init__(self) -> None:
         self._reader = ElementReader()
 
     def __call__(self, batch: Batch) -> NftSetsDecoded:
-        """Sets and elements of a batch. Never raises on bad bytes; requests of ours are skipped."""
+        """Return the sets and elements of a batch. Never raises on bad bytes. Our own requests are skipped."""
         out = NftSetsDecoded(batch.stream, batch.seq, int(batch.ts_ns[-1]) if len(batch) else 0)
         data = bytes(batch.buf)
 
         def read(kind: int, record: int, start: int, end: int) -> None:
             self._message(data, kind, start, end, out)
 
-        out.errors = read_each(batch, (_SET, _ELEMENTS), read, least=_BODY)
+        out.errors = read_each(batch, (_SET, _ELEMENTS), read, min_length=_BODY)
         return out
 
     def _message(self, data: bytes, kind: int, start: int, end: int, out: NftSetsDecoded) -> None:
         found = Attributes(data, start + _BODY, end)
-        found.require(nft.NFTA_SET_TABLE, nft.NFTA_SET_NAME)  # of elements the same numbers
-        of = family_word(data[start + NLMSG_HDRLEN]), found.text(nft.NFTA_SET_TABLE), found.text(nft.NFTA_SET_NAME)
+        found.require(nft.NFTA_SET_TABLE, nft.NFTA_SET_NAME)  # NFTA_SET_ELEM_LIST_* have the same numbers
+        of = family_name(data[start + NLMSG_HDRLEN]), found.text(nft.NFTA_SET_TABLE), found.text(nft.NFTA_SET_NAME)
         if kind == _SET:
             out.sets.append(_set(found, of))
             return

@@ -1,1 +1,1 @@
-"""Frames of many link types: one column a header field."""
+"""Frames of many link types, as one column for each header field."""

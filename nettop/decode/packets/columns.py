@@ -1,23 +1,23 @@
-"""The columns of a decoded packet: their dtypes, the `have` bits that say what is present, and the error codes."""
+"""The columns of decoded packets: their dtypes, the `have` bits of what is present, and the error codes."""
 
 from __future__ import annotations
 
 import numpy as np
 
 HAVE_VLAN = 1 << 0  # vlan: the outer tag's id
-HAVE_ETHERTYPE = 1 << 1  # ethertype is set: the one behind all tags, or what the link header implies
-HAVE_LLC = 1 << 2  # 802.3 with a length instead of a type: LLC follows
+HAVE_ETHERTYPE = 1 << 1  # ethertype is set: the one after all tags, or the one that the link header implies
+HAVE_LLC = 1 << 2  # 802.3 with a length instead of a type, before an LLC header
 HAVE_IP = 1 << 3  # a whole IPv4 or IPv6 header: addresses, proto, ttl, l4
 HAVE_ARP = 1 << 4  # src_lo and dst_lo are ARP's sender and target (family stays 0), dport is the operation
 HAVE_FRAGMENT = 1 << 5  # part of a fragmented packet: frag and ip_id are set
-HAVE_LATER_FRAGMENT = 1 << 6  # not the first fragment: no layer 4 here
+HAVE_LATER_FRAGMENT = 1 << 6  # not the first fragment: no layer 4 header
 HAVE_PORTS = 1 << 7  # sport and dport are ports (TCP, UDP, UDP-Lite, SCTP, DCCP)
 HAVE_ICMP = 1 << 8  # dport is type << 8 | code
 HAVE_ICMP_ID = 1 << 9  # sport is the echo (or timestamp) id, seq its sequence number
 HAVE_TCP = 1 << 10  # a whole TCP header: flags, seq, ack, window
 HAVE_TUNNEL = 1 << 11  # tunnel: GRE key, VXLAN VNI, or the SPI of ESP and AH
 HAVE_PAYLOAD = 1 << 12  # payload is known
-HAVE_DIRECTION = 1 << 13  # direction is PACKET_* of linux/if_packet.h
+HAVE_DIRECTION = 1 << 13  # direction is set: PACKET_* of linux/if_packet.h
 
 # *_hi halves exist in a Columns only when a row of it is IPv6. Offsets count from the frame's first byte.
 PACKET_DTYPES: dict[str, type[np.generic]] = {
@@ -27,8 +27,8 @@ PACKET_DTYPES: dict[str, type[np.generic]] = {
     "direction": np.uint8,
     "vlan": np.uint16,
     "ethertype": np.uint16,
-    "family": np.uint8,  # AF_INET 2, AF_INET6 10, else 0; set by the link layer, also when the IP header is cut off
-    "proto": np.uint8,  # IPPROTO_*, behind IPv6 extension headers
+    "family": np.uint8,  # AF_INET 2, AF_INET6 10, else 0; set by the link layer, even if the IP header is cut off
+    "proto": np.uint8,  # IPPROTO_*, after IPv6 extension headers
     "src_lo": np.uint64,
     "dst_lo": np.uint64,
     "src_hi": np.uint64,
@@ -39,11 +39,11 @@ PACKET_DTYPES: dict[str, type[np.generic]] = {
     "seq": np.uint32,
     "ack": np.uint32,
     "window": np.uint16,
-    "payload": np.uint32,  # bytes behind the TCP or UDP header; behind the IP headers for everything else
+    "payload": np.uint32,  # bytes after the TCP or UDP header, else after the IP headers
     "ttl": np.uint8,  # or hop limit
     "ip_id": np.uint32,  # IPv4: every packet; IPv6: fragments
     "frag": np.uint16,  # offset in bytes | FRAG_MORE | FRAG_DONT
-    "size": np.uint32,  # of the IP packet with its header, without padding of the frame; from the network layer on
+    "size": np.uint32,  # bytes of the IP packet with its header, without padding of the frame
     "l3": np.uint16,
     "l4": np.uint16,  # 0: none
     "tunnel": np.uint32,

@@ -1,4 +1,4 @@
-"""Packets to columns, layers 2 to 4, in bulk: link header, VLAN tags, IP, transport. Never raises on any bytes."""
+"""Packets as columns, layers 2 to 4 in bulk: link header, VLAN tags, IP, transport. Never raises on bad bytes."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from nettop.columns import Columns, Decoded, DecodeErrors
 from nettop.decode.packets.columns import HAVE_DIRECTION, PACKET_DTYPES, PACKET_HI
 from nettop.decode.packets.link import decode_link
 from nettop.decode.packets.network import decode_network
-from nettop.decode.packets.rows import Rows
+from nettop.decode.packets.rows import PacketRows
 from nettop.decode.packets.transport import decode_transport
-from nettop.decode.packets.window import CHUNK_ROWS, Window
+from nettop.decode.packets.window import CHUNK_ROWS, HeaderWindow
 from nettop.linux.packet import DIRECTION_UNKNOWN
 
 
 class Depth(IntEnum):
-    """The depth to which packets are decoded: a filter over a big file asks for no more than it reads."""
+    """The depth to which packets are decoded, so that a filter over a big file decodes only what it needs."""
 
     LINK = 1  # ethertype, family, vlan
-    NETWORK = 2  # and proto, addresses
-    PORTS = 3  # and ports, or ICMP type, code, id
-    FULL = 4  # and everything else
+    NETWORK = 2  # also proto, addresses
+    PORTS = 3  # also ports, or ICMP type, code, id
+    FULL = 4  # also everything else
 
 
 class Layers:
-    """The records start to stop of a batch, decoded layer by layer as they are asked for."""
+    """Records start to stop (exclusive) of a batch, decoded layer by layer on request."""
 
     __slots__ = ("_batch", "_depth", "_linktype", "_span", "rows")
 
@@ -38,11 +38,11 @@ class Layers:
         self._depth = 0
         self.rows = self._begin()
 
-    def _begin(self) -> Rows:
-        return Rows(Window(self._batch.buf), self._batch.off[self._span], self._batch.caplen[self._span])
+    def _begin(self) -> PacketRows:
+        return PacketRows(HeaderWindow(self._batch.buf), self._batch.off[self._span], self._batch.caplen[self._span])
 
-    def upto(self, depth: Depth) -> Rows:
-        """Return the rows, decoded at least to this depth. FULL decodes again after a lesser depth."""
+    def upto(self, depth: Depth) -> PacketRows:
+        """Return the rows, decoded at least to this depth. FULL starts again after a lesser depth."""
         full = depth == Depth.FULL
         if full and Depth.NETWORK <= self._depth < Depth.FULL:
             self.rows, self._depth = self._begin(), 0
@@ -58,7 +58,7 @@ class Layers:
 
 
 class PacketDecoder:
-    """Decodes batches of one link type. Keeps nothing between batches."""
+    """A decoder of batches of one link type, without state between batches."""
 
     __slots__ = ("_depth", "_linktype")
 
@@ -67,9 +67,9 @@ class PacketDecoder:
         self._depth = depth
 
     def __call__(self, batch: Batch) -> Decoded:
-        """One row a record, in order. Columns and their meaning: PACKET_DTYPES; what is not there has no `have` bit.
+        """Return a row for each record, in order, with the columns of PACKET_DTYPES. Absent values have no `have` bit.
 
-        A header that is cut off or lies leaves its columns absent and adds an error row (ERROR_TEXT names the codes).
+        The values of a header that is cut off or inconsistent are absent, and an error row is added (see ERROR_TEXT).
         """
         n = len(batch)
         chunks = [
@@ -86,19 +86,19 @@ class PacketDecoder:
 
 
 def wirelen(batch: Batch) -> Array:
-    """Bytes on the wire of each record: a uint32 array."""
+    """Return the number of bytes on the wire of each record, as uint32."""
     return batch.meta.wirelen if isinstance(batch.meta, PacketMeta) else batch.caplen
 
 
 def _complete(cols: Columns) -> None:
-    """Every column but the IPv6 halves is there, also where no row has it: readers ask `have`, not the column."""
+    """Add the missing columns, except the IPv6 halves, as zeros: readers test `have`, not for the column."""
     for name, dtype in PACKET_DTYPES.items():
         if name not in cols and name not in PACKET_HI:
             cols.data[name] = np.zeros(cols.n, dtype)
 
 
-def _direction(rows: Rows, batch: Batch, span: slice) -> None:
-    """Fill the direction: the source comes before a cooked header."""
+def _direction(rows: PacketRows, batch: Batch, span: slice) -> None:
+    """Set the direction as the source knows it, which takes precedence over a cooked header."""
     if isinstance(batch.meta, PacketMeta) and batch.meta.direction is not None:
         direction = batch.meta.direction[span]
         known = direction != DIRECTION_UNKNOWN
@@ -106,7 +106,7 @@ def _direction(rows: Rows, batch: Batch, span: slice) -> None:
         rows.have(known, HAVE_DIRECTION)
 
 
-def _joined(chunks: list[Rows], n: int) -> Columns:
+def _joined(chunks: list[PacketRows], n: int) -> Columns:
     if len(chunks) == 1:
         return Columns(n, chunks[0].cols)
     names = {name for rows in chunks for name in rows.cols} | (set() if chunks else {"have"})
@@ -118,15 +118,15 @@ def _joined(chunks: list[Rows], n: int) -> Columns:
     return out
 
 
-def _errors(chunks: list[Rows]) -> DecodeErrors:
+def _errors(chunks: list[PacketRows]) -> DecodeErrors:
     record: list[Array] = []
     offset: list[Array] = []
     code: list[Array] = []
     for number, rows in enumerate(chunks):
-        for bad, at, why in rows.errors:
+        for bad, at, error in rows.errors:
             record.append(bad + number * CHUNK_ROWS)
             offset.append(at)
-            code.append(np.full(len(bad), why, np.uint8))
+            code.append(np.full(len(bad), error, np.uint8))
     if not record:
         return DecodeErrors.none()
     order = np.argsort(np.concatenate(record), kind="stable")

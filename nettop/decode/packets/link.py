@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nettop.batch import Array
 from nettop.decode.packets.columns import BAD_LINK, BAD_TAGS, HAVE_DIRECTION, HAVE_ETHERTYPE, HAVE_LLC, HAVE_VLAN
-from nettop.decode.packets.rows import Rows
+from nettop.decode.packets.rows import PacketRows
 from nettop.linux import linktypes
 from nettop.linux.interface import ARPHRD_NETLINK
 from nettop.linux.packet import ETH_P_802_3_MIN, ETH_P_8021AD, ETH_P_8021Q, ETH_P_IP, ETH_P_IPV6, ETH_P_QINQ1
@@ -30,8 +30,8 @@ _NULL = np.dtype([("af", "<u4")])
 _NULL_FAMILY = {2: ETH_P_IP, 10: ETH_P_IPV6, 24: ETH_P_IPV6, 28: ETH_P_IPV6, 30: ETH_P_IPV6}
 
 
-def decode_link(rows: Rows, linktype: int) -> None:
-    """Columns ethertype, family, vlan, l3 and `pos` at layer 3. A link type that is not known leaves them absent."""
+def decode_link(rows: PacketRows, linktype: int) -> None:
+    """Fill the columns ethertype, family, vlan and l3, and move `pos` to layer 3. Do nothing for unknown link types."""
     layer = _LINKS.get(linktype)
     ethertype, vlan = rows.column("ethertype"), rows.column("vlan")
     family, l3 = rows.column("family"), rows.column("l3")
@@ -44,16 +44,16 @@ def decode_link(rows: Rows, linktype: int) -> None:
     l3[:] = np.minimum(rows.pos - rows.start, 0xFFFF)
 
 
-def _header(rows: Rows, dtype: np.dtype[Any]) -> tuple[Array | slice, Array]:
-    """The link headers of all rows long enough, and which rows these are; `pos` is moved behind them."""
-    at, _ = rows.sure(slice(None), rows.left(slice(None)) >= dtype.itemsize, BAD_LINK)
+def _header(rows: PacketRows, dtype: np.dtype[Any]) -> tuple[Array | slice, Array]:
+    """Return the index of all rows long enough for a link header, and these headers. Move `pos` after them."""
+    at, _ = rows.require(slice(None), rows.left(slice(None)) >= dtype.itemsize, BAD_LINK)
     header = rows.data.at(rows.pos[at], dtype)
     rows.pos[at] += dtype.itemsize
     return at, header
 
 
-def _ethernet(rows: Rows) -> None:
-    """IEEE 802.3 and Ethernet II; RFC 1042."""
+def _ethernet(rows: PacketRows) -> None:
+    """Decode IEEE 802.3 and Ethernet II headers (RFC 1042)."""
     at, header = _header(rows, _ETHERNET)
     kind = header["type"].astype(np.uint16)
     typed = kind >= ETH_P_802_3_MIN
@@ -65,8 +65,8 @@ def _ethernet(rows: Rows) -> None:
     rows.cols["have"][at] |= np.where(typed, HAVE_ETHERTYPE, HAVE_LLC).astype(np.uint16)
 
 
-def _cooked(rows: Rows, dtype: np.dtype[Any]) -> None:
-    """LINKTYPE_LINUX_SLL and SLL2: the packet type is the direction, the protocol an ethertype (but for netlink)."""
+def _cooked(rows: PacketRows, dtype: np.dtype[Any]) -> None:
+    """Decode LINUX_SLL and SLL2: the packet type is the direction, the protocol an ethertype (except netlink)."""
     at, header = _header(rows, dtype)
     rows.column("direction")[at] = np.minimum(header["packet"], 255)
     kind = header["type"].astype(np.uint16)
@@ -75,9 +75,9 @@ def _cooked(rows: Rows, dtype: np.dtype[Any]) -> None:
     rows.cols["have"][at] |= np.where(typed, HAVE_ETHERTYPE | HAVE_DIRECTION, HAVE_DIRECTION).astype(np.uint16)
 
 
-def _raw(rows: Rows) -> None:
-    """No header: the IP version nibble says what it is."""
-    at, _ = rows.sure(slice(None), rows.left(slice(None)) >= 1, BAD_LINK)
+def _raw(rows: PacketRows) -> None:
+    """Decode frames without a link header by their IP version."""
+    at, _ = rows.require(slice(None), rows.left(slice(None)) >= 1, BAD_LINK)
     version = rows.data.at(rows.pos[at], _BYTE)["v"] >> 4
     ethertype = np.zeros(len(version), np.uint16)
     ethertype[version == 4] = ETH_P_IP
@@ -86,16 +86,16 @@ def _raw(rows: Rows) -> None:
     rows.cols["have"][at] |= np.where(ethertype > 0, HAVE_ETHERTYPE, 0).astype(np.uint16)
 
 
-def _only(ethertype: int) -> Callable[[Rows], None]:
-    def layer(rows: Rows) -> None:
+def _ip_only(ethertype: int) -> Callable[[PacketRows], None]:
+    def layer(rows: PacketRows) -> None:
         rows.column("ethertype")[:] = ethertype
         rows.have(slice(None), HAVE_ETHERTYPE)
 
     return layer
 
 
-def _null(rows: Rows) -> None:
-    """LINKTYPE_NULL (the writer's byte order) and LINKTYPE_LOOP (network order): an AF_* number."""
+def _null(rows: PacketRows) -> None:
+    """Decode LINKTYPE_NULL (the writer's byte order) and LINKTYPE_LOOP (network order): an AF_* number."""
     at, header = _header(rows, _NULL)
     family = header["af"].astype(np.uint32)
     swapped = family.byteswap()
@@ -110,8 +110,8 @@ def _is_tag(ethertype: Array) -> NDArray[np.bool_]:
     return np.asarray((ethertype == ETH_P_8021Q) | (ethertype == ETH_P_8021AD) | (ethertype == ETH_P_QINQ1))
 
 
-def _tags(rows: Rows, ethertype: Array, vlan: Array) -> None:
-    """IEEE 802.1Q and 802.1ad: steps over all tags, the first one's id is kept."""
+def _tags(rows: PacketRows, ethertype: Array, vlan: Array) -> None:
+    """Step over all tags of IEEE 802.1Q and 802.1ad. The id of the first one is the column `vlan`."""
     for depth in range(MAX_TAGS + 1):
         tagged = _is_tag(ethertype)
         if not tagged.any():
@@ -120,11 +120,11 @@ def _tags(rows: Rows, ethertype: Array, vlan: Array) -> None:
         enough = (rows.left(at) >= _TAG.itemsize) & (depth < MAX_TAGS)
         ethertype[at[~enough]] = 0
         rows.cols["have"][at[~enough]] &= np.uint16(0xFFFF ^ HAVE_ETHERTYPE)
-        kept, _ = rows.sure(at, enough, BAD_TAGS)
-        _step_over_tag(rows, kept, ethertype, vlan if depth == 0 else None)
+        tagged_rows, _ = rows.require(at, enough, BAD_TAGS)
+        _step_over_tag(rows, tagged_rows, ethertype, vlan if depth == 0 else None)
 
 
-def _step_over_tag(rows: Rows, at: Array | slice, ethertype: Array, vlan: Array | None) -> None:
+def _step_over_tag(rows: PacketRows, at: Array | slice, ethertype: Array, vlan: Array | None) -> None:
     tag = rows.data.at(rows.pos[at], _TAG)
     if vlan is not None:
         vlan[at] = tag["tci"] & 0x0FFF
@@ -137,7 +137,7 @@ def _step_over_tag(rows: Rows, at: Array | slice, ethertype: Array, vlan: Array 
     rows.pos[at] += _TAG.itemsize
 
 
-_LINKS: dict[int, Callable[[Rows], None]] = {
+_LINKS: dict[int, Callable[[PacketRows], None]] = {
     linktypes.LINKTYPE_NULL: _null,
     linktypes.LINKTYPE_ETHERNET: _ethernet,
     linktypes.LINKTYPE_RAW_BSD: _raw,
@@ -145,7 +145,7 @@ _LINKS: dict[int, Callable[[Rows], None]] = {
     linktypes.LINKTYPE_RAW: _raw,
     linktypes.LINKTYPE_LOOP: _null,
     linktypes.LINKTYPE_SLL: lambda rows: _cooked(rows, _SLL),
-    linktypes.LINKTYPE_IPV4: _only(ETH_P_IP),
-    linktypes.LINKTYPE_IPV6: _only(ETH_P_IPV6),
+    linktypes.LINKTYPE_IPV4: _ip_only(ETH_P_IP),
+    linktypes.LINKTYPE_IPV6: _ip_only(ETH_P_IPV6),
     linktypes.LINKTYPE_SLL2: lambda rows: _cooked(rows, _SLL2),
 }

@@ -19,7 +19,7 @@ from nettop.decode.packets.columns import (
     HAVE_PAYLOAD,
     HAVE_TUNNEL,
 )
-from nettop.decode.packets.rows import Rows
+from nettop.decode.packets.rows import PacketRows
 from nettop.linux.inet import IPPROTO_AH, IPPROTO_DSTOPTS, IPPROTO_FRAGMENT, IPPROTO_HOPOPTS, IPPROTO_ROUTING
 from nettop.linux.packet import ETH_P_ARP, ETH_P_IP, ETH_P_IPV6, ETH_P_RARP
 
@@ -42,7 +42,7 @@ _IPV6 = np.dtype(
     }
 )
 _EXTENSION = np.dtype(
-    {  # RFC 8200 4.3 to 4.6; the fragment header's offset and id; RFC 4302's SPI is at the place of that id
+    {  # RFC 8200 4.3 to 4.6, with the fragment header's offset and id; the SPI of RFC 4302 is at the offset of that id
         "names": ["next", "len", "frag", "id"],
         "formats": ["u1", "u1", ">u2", ">u4"],
         "offsets": [0, 1, 2, 4],
@@ -61,8 +61,11 @@ _IS_EXTENSION = np.zeros(256, np.bool_)
 _IS_EXTENSION[[IPPROTO_HOPOPTS, IPPROTO_ROUTING, IPPROTO_FRAGMENT, IPPROTO_AH, IPPROTO_DSTOPTS]] = True
 
 
-def decode_network(rows: Rows, wirelen: Array, full: bool) -> None:
-    """Addresses, proto, size and l4, with `pos` at layer 4; with `full` also ttl, ip_id, frag and payload."""
+def decode_network(rows: PacketRows, wirelen: Array, full: bool) -> None:
+    """Fill addresses, proto, size and l4, with `full` also ttl, ip_id, frag and payload. Move `pos` to layer 4.
+
+    `wirelen` is the length of each frame on the wire, in bytes.
+    """
     ethertype = rows.cols["ethertype"]
     for name in ("proto", "src_lo", "dst_lo", "size", "l4", *(("ttl", "ip_id", "frag", "payload") if full else ())):
         rows.column(name)
@@ -79,13 +82,13 @@ def decode_network(rows: Rows, wirelen: Array, full: bool) -> None:
         _arp(rows, rows.where(is_arp))
 
 
-def _ipv4(rows: Rows, at: Array | slice, wirelen: Array, full: bool) -> None:
-    pos = rows.pos[at].copy()  # a slice would be a view, and _set_l4 moves on
+def _ipv4(rows: PacketRows, at: Array | slice, wirelen: Array, full: bool) -> None:
+    pos = rows.pos[at].copy()  # a slice would be a view, and _set_l4 changes rows.pos
     header = rows.data.at(pos, _IPV4)
     vihl = header["vihl"]
     size = (vihl & np.uint8(15)).astype(np.int64) * 4
     ok = (rows.end[at] - pos >= np.maximum(size, 20)) & (vihl >= 0x45) & (vihl <= 0x4F)
-    at, kept = rows.sure(at, ok, BAD_IPV4)
+    at, kept = rows.require(at, ok, BAD_IPV4)
     header, pos, size = header[kept], pos[kept], size[kept]
     cols = rows.cols
     cols["proto"][at] = header["proto"]
@@ -104,12 +107,12 @@ def _ipv4(rows: Rows, at: Array | slice, wirelen: Array, full: bool) -> None:
         cols["payload"][at] = np.maximum(np.where(length == 0, on_wire, length) - size, 0)
 
 
-def _size(said: Array, on_wire: Array) -> Array:
-    """Return the header's length, at most that on the wire; where it is 0, that (TSO has yet to cut it)."""
-    return np.maximum(np.minimum(said if said.all() else np.where(said == 0, on_wire, said), on_wire), 0)
+def _size(stated: Array, on_wire: Array) -> Array:
+    """Return the length in the header, at most that on the wire; the latter if the header has 0 (before TSO)."""
+    return np.maximum(np.minimum(stated if stated.all() else np.where(stated == 0, on_wire, stated), on_wire), 0)
 
 
-def _mark(rows: Rows, at: Array | slice, fragment: Array, later: Array) -> None:
+def _mark(rows: PacketRows, at: Array | slice, fragment: Array, later: Array) -> None:
     bits = np.full(len(fragment), HAVE_IP | HAVE_PAYLOAD, np.uint16)
     if fragment.any():
         bits |= np.where(fragment, HAVE_FRAGMENT, 0).astype(np.uint16)
@@ -117,22 +120,22 @@ def _mark(rows: Rows, at: Array | slice, fragment: Array, later: Array) -> None:
     rows.cols["have"][at] |= bits
 
 
-def _set_l4(rows: Rows, at: Array | slice, pos: Array, ok: Array) -> None:
+def _set_l4(rows: PacketRows, at: Array | slice, pos: Array, ok: Array) -> None:
     offset = pos - rows.start[at]
     rows.cols["l4"][at] = np.where(ok & (offset <= 0xFFFF), offset, 0)
     rows.pos[at] = pos
 
 
-def _ipv6(rows: Rows, at: Array | slice, wirelen: Array, full: bool) -> None:
+def _ipv6(rows: PacketRows, at: Array | slice, wirelen: Array, full: bool) -> None:
     pos = rows.pos[at].copy()
     header = rows.data.at(pos, _IPV6)
     ok = (rows.end[at] - pos >= _IPV6.itemsize) & (header["version"] >> 4 == 6)
-    at, kept = rows.sure(at, ok, BAD_IPV6)
+    at, kept = rows.require(at, ok, BAD_IPV6)
     header, pos = header[kept], pos[kept]
     for name in ("src_lo", "src_hi", "dst_lo", "dst_hi"):
         rows.column(name)[at] = header[name]
-    said, on_wire = header["payload"].astype(np.int64), wirelen[at].astype(np.int64) - (pos - rows.start[at])
-    rows.cols["size"][at] = _size(np.where(said == 0, 0, said + _IPV6.itemsize), on_wire)
+    stated, on_wire = header["payload"].astype(np.int64), wirelen[at].astype(np.int64) - (pos - rows.start[at])
+    rows.cols["size"][at] = _size(np.where(stated == 0, 0, stated + _IPV6.itemsize), on_wire)
     rows.have(at, HAVE_IP | HAVE_PAYLOAD)
     rows.pos[at] = pos + _IPV6.itemsize
     rows.cols["proto"][at] = header["next"]
@@ -140,12 +143,12 @@ def _ipv6(rows: Rows, at: Array | slice, wirelen: Array, full: bool) -> None:
         rows.cols["ttl"][at] = header["hops"]
     _extensions(rows, np.arange(rows.n)[at], header["next"].copy(), full)
     if full:
-        extensions = rows.pos[at] - pos - _IPV6.itemsize  # a jumbogram, and what TSO has yet to cut, say 0
-        rows.cols["payload"][at] = np.maximum(np.where(said == 0, on_wire - _IPV6.itemsize, said) - extensions, 0)
+        extensions = rows.pos[at] - pos - _IPV6.itemsize  # `stated` is 0 in a jumbogram and before TSO
+        rows.cols["payload"][at] = np.maximum(np.where(stated == 0, on_wire - _IPV6.itemsize, stated) - extensions, 0)
 
 
-def _extensions(rows: Rows, at: Array, following: Array, full: bool) -> None:
-    """Steps `pos` over extension headers, up to a later fragment's data; sets proto and l4 of the rows `at`."""
+def _extensions(rows: PacketRows, at: Array, following: Array, full: bool) -> None:
+    """Move `pos` over extension headers, up to the data of a later fragment. Set proto and l4 of the rows `at`."""
     whole = np.ones(len(at), np.bool_)  # a layer 4 header follows
     open_ = np.flatnonzero(_IS_EXTENSION[following])
     for _ in range(MAX_EXTENSIONS):
@@ -159,7 +162,7 @@ def _extensions(rows: Rows, at: Array, following: Array, full: bool) -> None:
         size = np.where(size == 0, (header["len"].astype(np.int64) + 1) * 8, size)
         enough = rows.left(row) >= size
         if not enough.all():
-            rows.sure(row, enough, BAD_EXTENSION)
+            rows.require(row, enough, BAD_EXTENSION)
             whole[open_[~enough]] = False
             open_, row, header = open_[enough], row[enough], header[enough]
             is_fragment, is_ah, size = is_fragment[enough], is_ah[enough], size[enough]
@@ -172,14 +175,14 @@ def _extensions(rows: Rows, at: Array, following: Array, full: bool) -> None:
         rows.pos[row] += size
         open_ = open_[_IS_EXTENSION[following[open_]] & whole[open_]]
     if len(open_):
-        rows.sure(at[open_], np.zeros(len(open_), np.bool_), BAD_EXTENSION)
+        rows.require(at[open_], np.zeros(len(open_), np.bool_), BAD_EXTENSION)
         whole[open_] = False
     rows.cols["proto"][at] = following
     _set_l4(rows, at, rows.pos[at], whole)
 
 
-def _fragments(rows: Rows, row: Array, header: Array, full: bool) -> Array:
-    """Marks the fragments among the rows; which of them are not the first."""
+def _fragments(rows: PacketRows, row: Array, header: Array, full: bool) -> Array:
+    """Mark these rows as fragments. Return a mask of those that are not the first one."""
     frag = header["frag"].astype(np.uint16)
     later: Array = (frag & 0xFFF8) != 0
     rows.have(row, HAVE_FRAGMENT)
@@ -190,10 +193,10 @@ def _fragments(rows: Rows, row: Array, header: Array, full: bool) -> Array:
     return later
 
 
-def _arp(rows: Rows, at: Array | slice) -> None:
-    at, kept = rows.sure(at, rows.left(at) >= _ARP.itemsize, BAD_ARP)
+def _arp(rows: PacketRows, at: Array | slice) -> None:
+    at, kept = rows.require(at, rows.left(at) >= _ARP.itemsize, BAD_ARP)
     header = rows.data.at(rows.pos[at], _ARP)
-    at, kept = rows.sure(at, (header["type"] == ETH_P_IP) & (header["hlen"] == 6) & (header["plen"] == 4), BAD_ARP)
+    at, kept = rows.require(at, (header["type"] == ETH_P_IP) & (header["hlen"] == 6) & (header["plen"] == 4), BAD_ARP)
     rows.cols["src_lo"][at] = header["src"][kept]
     rows.cols["dst_lo"][at] = header["dst"][kept]
     rows.column("dport")[at] = header["op"][kept]

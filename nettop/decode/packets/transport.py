@@ -8,14 +8,14 @@ import numpy as np
 
 from nettop.batch import Array
 from nettop.decode.packets.columns import BAD_TRANSPORT, HAVE_ICMP, HAVE_ICMP_ID, HAVE_PORTS, HAVE_TCP, HAVE_TUNNEL
-from nettop.decode.packets.rows import Rows
+from nettop.decode.packets.rows import PacketRows
 from nettop.linux import inet
 
-_Layer = Callable[[Rows, Array | slice], None]
+_Layer = Callable[[PacketRows, Array | slice], None]
 
 _PORTS = np.dtype([("sport", ">u2"), ("dport", ">u2")])
 _TCP = np.dtype(
-    {  # RFC 9293; the first eight bytes also serve UDP (RFC 768): its length is at 4
+    {  # RFC 9293; the first eight bytes serve UDP as well (RFC 768): its length is at 4
         "names": ["sport", "dport", "length", "seq", "ack", "flags", "window"],
         "formats": [">u2", ">u2", ">u2", ">u4", ">u4", ">u2", ">u2"],
         "offsets": [0, 2, 4, 4, 8, 12, 14],
@@ -23,7 +23,7 @@ _TCP = np.dtype(
     }
 )
 _ICMP = np.dtype(
-    {  # RFC 792, RFC 4443: type and code, checksum, and of the echo messages id and sequence number
+    {  # RFC 792, RFC 4443: type and code, checksum; echo messages have id and sequence number
         "names": ["typecode", "id", "seq"],
         "formats": [">u2", ">u2", ">u2"],
         "offsets": [0, 4, 6],
@@ -34,7 +34,7 @@ _GRE = np.dtype([("flags", ">u2"), ("protocol", ">u2"), ("word", ">u4", (3,))]) 
 _SPI = np.dtype([("spi", ">u4"), ("second", ">u4")])  # RFC 4303: first word; RFC 4302: second word
 _VXLAN = np.dtype([("udp", "V8"), ("flags", "u1"), ("rest", "V3"), ("vni", ">u4")])  # RFC 7348
 
-_NEEDS = np.zeros(256, np.uint8)  # the least header of each protocol with ports
+_NEEDS = np.zeros(256, np.uint8)  # the minimum header of each protocol with ports, in bytes
 _NEEDS[[inet.IPPROTO_TCP, inet.IPPROTO_SCTP, inet.IPPROTO_DCCP]] = 20, 12, 12
 _NEEDS[[inet.IPPROTO_UDP, inet.IPPROTO_UDPLITE]] = 8
 _HAS_PORTS = _NEEDS > 0
@@ -46,8 +46,8 @@ _ICMPV6_WITH_ID = np.zeros(256, np.bool_)
 _ICMPV6_WITH_ID[[128, 129]] = True
 
 
-def decode_transport(rows: Rows, full: bool) -> None:
-    """Ports, or ICMP's type, code and id; with `full` also TCP's fields, payload behind TCP and UDP, and tunnel ids."""
+def decode_transport(rows: PacketRows, full: bool) -> None:
+    """Fill ports, or ICMP's type, code and id; with `full` also TCP's fields, payload of TCP and UDP, tunnel ids."""
     l4, proto = rows.cols["l4"], rows.cols["proto"]
     rows.column("sport")
     rows.column("dport")
@@ -68,20 +68,20 @@ def decode_transport(rows: Rows, full: bool) -> None:
             _each(rows, rest & (proto == number), layer)
 
 
-def _each(rows: Rows, mask: Array, layer: _Layer) -> None:
+def _each(rows: PacketRows, mask: Array, layer: _Layer) -> None:
     if mask.any():
         layer(rows, rows.where(mask))
 
 
-def _ports_only(rows: Rows, at: Array | slice) -> None:
-    at, _ = rows.sure(at, rows.left(at) >= _PORTS.itemsize, BAD_TRANSPORT)
+def _ports_only(rows: PacketRows, at: Array | slice) -> None:
+    at, _ = rows.require(at, rows.left(at) >= _PORTS.itemsize, BAD_TRANSPORT)
     header = rows.data.at(rows.pos[at], _PORTS)
     rows.cols["sport"][at] = header["sport"]
     rows.cols["dport"][at] = header["dport"]
     rows.have(at, HAVE_PORTS)
 
 
-def _with_ports(rows: Rows, at: Array | slice) -> None:
+def _with_ports(rows: PacketRows, at: Array | slice) -> None:
     left, proto = rows.left(at), rows.cols["proto"][at]
     header = rows.data.at(rows.pos[at], _TCP)
     ported = left >= 4
@@ -89,7 +89,7 @@ def _with_ports(rows: Rows, at: Array | slice) -> None:
     rows.cols["sport"][at_ports] = header["sport"][kept]
     rows.cols["dport"][at_ports] = header["dport"][kept]
     rows.have(at_ports, HAVE_PORTS)
-    at, kept = rows.sure(at, left >= _NEEDS[proto], BAD_TRANSPORT)
+    at, kept = rows.require(at, left >= _NEEDS[proto], BAD_TRANSPORT)
     header, proto = header[kept], proto[kept]
     index = np.arange(rows.n)[at]
     tcp = proto == inet.IPPROTO_TCP
@@ -98,7 +98,7 @@ def _with_ports(rows: Rows, at: Array | slice) -> None:
     _udp(rows, index[udp], header[udp])
 
 
-def _tcp(rows: Rows, at: Array, header: Array) -> None:
+def _tcp(rows: PacketRows, at: Array, header: Array) -> None:
     flags = header["flags"].astype(np.uint16)
     size = (flags >> 12).astype(np.int64) * 4
     for name in ("seq", "ack", "window"):
@@ -106,16 +106,16 @@ def _tcp(rows: Rows, at: Array, header: Array) -> None:
     rows.column("flags")[at] = flags & np.uint16(0x1FF)
     rows.have(at, HAVE_TCP)
     if (size < 20).any():
-        rows.sure(at, size >= 20, BAD_TRANSPORT)
+        rows.require(at, size >= 20, BAD_TRANSPORT)
     payload = rows.cols["payload"]
     payload[at] = np.maximum(payload[at].astype(np.int64) - np.maximum(size, 20), 0)
 
 
-def _udp(rows: Rows, at: Array, header: Array) -> None:
+def _udp(rows: PacketRows, at: Array, header: Array) -> None:
     payload = rows.cols["payload"]
     length = header["length"].astype(np.int64)
-    behind = payload[at].astype(np.int64)
-    payload[at] = np.maximum(np.where(length == 0, behind, length) - 8, 0)  # 0: a jumbogram (RFC 2675)
+    ip_payload = payload[at].astype(np.int64)
+    payload[at] = np.maximum(np.where(length == 0, ip_payload, length) - 8, 0)  # 0: a jumbogram (RFC 2675)
     tunnels = at[(header["dport"] == inet.PORT_VXLAN) & (rows.left(at) >= _VXLAN.itemsize)]
     if len(tunnels):
         vxlan = rows.data.at(rows.pos[tunnels], _VXLAN)
@@ -124,16 +124,16 @@ def _udp(rows: Rows, at: Array, header: Array) -> None:
         rows.have(tunnels[valid], HAVE_TUNNEL)
 
 
-def _icmp(rows: Rows, at: Array | slice) -> None:
+def _icmp(rows: PacketRows, at: Array | slice) -> None:
     _messages(rows, at, _ICMP_WITH_ID)
 
 
-def _icmpv6(rows: Rows, at: Array | slice) -> None:
+def _icmpv6(rows: PacketRows, at: Array | slice) -> None:
     _messages(rows, at, _ICMPV6_WITH_ID)
 
 
-def _messages(rows: Rows, at: Array | slice, with_id: Array) -> None:
-    at, _ = rows.sure(at, rows.left(at) >= 2, BAD_TRANSPORT)
+def _messages(rows: PacketRows, at: Array | slice, with_id: Array) -> None:
+    at, _ = rows.require(at, rows.left(at) >= 2, BAD_TRANSPORT)
     header = rows.data.at(rows.pos[at], _ICMP)
     typecode = header["typecode"].astype(np.uint16)
     rows.cols["dport"][at] = typecode
@@ -143,11 +143,11 @@ def _messages(rows: Rows, at: Array | slice, with_id: Array) -> None:
     rows.cols["have"][at] |= np.where(has_id, HAVE_ICMP | HAVE_ICMP_ID, HAVE_ICMP).astype(np.uint16)
 
 
-def _gre(rows: Rows, at: Array | slice) -> None:
+def _gre(rows: PacketRows, at: Array | slice) -> None:
     left = rows.left(at)
     header = rows.data.at(rows.pos[at], _GRE)
     flags = header["flags"].astype(np.uint16)
-    checksum = (flags >> 15 & 1) | (flags >> 14 & 1)  # the checksum's word is there with either of C and R
+    checksum = (flags >> 15 & 1) | (flags >> 14 & 1)  # the checksum word is present if C or R is set
     has_key = (flags >> 13 & 1 == 1) & (flags & 7 == 0) & (left >= 8 + 4 * checksum.astype(np.int64))
     words = header["word"]
     key = np.where(checksum == 1, words[:, 1], words[:, 0])
@@ -156,13 +156,13 @@ def _gre(rows: Rows, at: Array | slice) -> None:
     rows.cols["have"][at] |= np.where(has_key | pptp, HAVE_TUNNEL, 0).astype(np.uint16)
 
 
-def _esp(rows: Rows, at: Array | slice) -> None:
-    at, _ = rows.sure(at, rows.left(at) >= 4, BAD_TRANSPORT)
+def _esp(rows: PacketRows, at: Array | slice) -> None:
+    at, _ = rows.require(at, rows.left(at) >= 4, BAD_TRANSPORT)
     rows.column("tunnel")[at] = rows.data.at(rows.pos[at], _SPI)["spi"]
     rows.have(at, HAVE_TUNNEL)
 
 
-def _ah(rows: Rows, at: Array | slice) -> None:
-    at, _ = rows.sure(at, rows.left(at) >= 8, BAD_TRANSPORT)
+def _ah(rows: PacketRows, at: Array | slice) -> None:
+    at, _ = rows.require(at, rows.left(at) >= 8, BAD_TRANSPORT)
     rows.column("tunnel")[at] = rows.data.at(rows.pos[at], _SPI)["second"]
     rows.have(at, HAVE_TUNNEL)

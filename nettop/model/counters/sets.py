@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nettop.decode.nftables.elements import NEVER, Elements
-from nettop.decode.nftables.keys import key_words, type_words
+from nettop.decode.nftables.keys import key_text, type_text
 from nettop.decode.nftables.sets import NftSet, SetId
 from nettop.linux import nf_tables as nft
 from nettop.model.counters.readings import NFT_ELEMENT, NFT_SET
@@ -163,7 +163,7 @@ def _set_reading(set_id: SetId, state: _SetState, about: NftSet) -> Reading:
 def _set_words(state: _SetState, about: NftSet, count: int | None) -> str:
     kind = f"map to {about.holds}" if about.holds else "set"
     words = [
-        f"elements of a {'dynamic ' if about.flags & nft.NFT_SET_EVAL else ''}{kind} of {type_words(about.key_type)}"
+        f"elements of a {'dynamic ' if about.flags & nft.NFT_SET_EVAL else ''}{kind} of {type_text(about.key_type)}"
     ]
     words += [f"timeout {duration(about.timeout_ms / 1000)}"] if about.timeout_ms else []
     words += [f"({about.comment})"] if about.comment else []
@@ -247,4 +247,4 @@ def _member(about: NftSet, now: Elements, row: int) -> str:
         over = int.from_bytes(now.keys[row - 1].tobytes(), "big") if row else 1 << 8 * len(key)
         if over > int.from_bytes(key, "big"):
             end = (over - 1).to_bytes(len(key), "big")
-    return key_words(about.key_type, key, None if key == end else end)
+    return key_text(about.key_type, key, None if key == end else end)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from nettop.decode.nftables.iptables_save import Saved, SavedChain, SavedRule
+from nettop.decode.nftables.iptables_save import SavedChain, SavedRule, SavedRuleset
 from nettop.decode.nftables.listing import ChainKey, jumps
 from nettop.decode.nftables.objects import NftChain, NftObject, NftTable
 from nettop.decode.nftables.rules import NftRule
@@ -229,7 +229,7 @@ class _Builder:
             raw=rule,
         )
 
-    def legacy_chain(self, family: str, chain: SavedChain, saved: Saved) -> None:
+    def legacy_chain(self, family: str, chain: SavedChain, saved: SavedRuleset) -> None:
         priority = LEGACY_TABLES.get(chain.table, {}).get(chain.name) if chain.policy else None
         hook = None if priority is None else chain.name.lower()
         key = ("legacy", family, chain.table, chain.name)
@@ -288,7 +288,7 @@ def join(raw: Raw, texts: Texts, idents: Idents, current: bool) -> Picture:
     return picture
 
 
-def legacy_shape(saved: dict[str, Saved]) -> list[tuple[str, str, str, str | None, tuple[str, ...]]]:
+def legacy_shape(saved: dict[str, SavedRuleset]) -> list[tuple[str, str, str, str | None, tuple[str, ...]]]:
     """What of the legacy texts makes up the picture: everything but the counters."""
     return [
         (family, chain.table, chain.name, chain.policy, tuple(rule.text for rule in chain.rules))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from nettop.batch import Text
-from nettop.decode.nftables.iptables_save import Saved, SavedChain, SavedRule, parse_save
+from nettop.decode.nftables.iptables_save import SavedChain, SavedRule, SavedRuleset, parse_save
 from nettop.decode.nftables.listing import ChainKey, Listing, parse_listing
 from nettop.kinds import TextKind
 
@@ -20,8 +20,8 @@ class Texts:
     """The latest text of each kind. One that failed leaves the one before it in place, marked old by its time."""
 
     listing: Listing = field(default_factory=Listing)
-    saved: dict[str, Saved] = field(default_factory=dict)  # by family: iptables-nft-save
-    legacy: dict[str, Saved] = field(default_factory=dict)  # by family: iptables-legacy-save
+    saved: dict[str, SavedRuleset] = field(default_factory=dict)  # by family: iptables-nft-save
+    legacy: dict[str, SavedRuleset] = field(default_factory=dict)  # by family: iptables-legacy-save
     asked_ns: dict[TextKind, int] = field(default_factory=dict)  # Text.ts_ns of the latest, also of a failed one
     good_ns: dict[TextKind, int] = field(default_factory=dict)  # of the latest that had a body
     errors: dict[TextKind, str] = field(default_factory=dict)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nettop.decode.nftables.keys import key_words, type_words
+from nettop.decode.nftables.keys import key_text, type_text
 
 IP4, IP6, ETHER, PROTO, PORT, MARK, STATE, IFNAME = 7, 8, 9, 12, 13, 19, 26, 41
 
@@ -44,7 +44,7 @@ def of(*types: int) -> int:
     ],
 )  # fmt: skip
 def test_keys_read_as_nft_writes_them(kind: int, key: bytes, words: str) -> None:
-    assert key_words(kind, key) == words
+    assert key_text(kind, key) == words
 
 
 @pytest.mark.parametrize(
@@ -62,15 +62,15 @@ def test_keys_read_as_nft_writes_them(kind: int, key: bytes, words: str) -> None
     ],
 )  # fmt: skip
 def test_ranges_and_prefixes_read_as_nft_writes_them(kind: int, first: bytes, last: bytes, words: str) -> None:
-    assert key_words(kind, first, last) == words
+    assert key_text(kind, first, last) == words
 
 
 def test_types_have_nfts_names() -> None:
-    assert type_words(of(IP4, PROTO, PORT)) == "ipv4_addr . inet_proto . inet_service"
-    assert type_words(of(IP4, 63)) == "ipv4_addr . type 63"
+    assert type_text(of(IP4, PROTO, PORT)) == "ipv4_addr . inet_proto . inet_service"
+    assert type_text(of(IP4, 63)) == "ipv4_addr . type 63"
 
 
 @given(st.integers(-5, 2**32 - 1), st.binary(max_size=40), st.none() | st.binary(max_size=40))
 def test_any_key_has_words(kind: int, key: bytes, end: bytes | None) -> None:
-    assert key_words(kind, key, end)
-    type_words(kind)
+    assert key_text(kind, key, end)
+    type_text(kind)

@@ -27,7 +27,7 @@ from nettop.batch import Batch, PacketMeta, select_rows
 from nettop.columns import Columns, Decoded
 from nettop.decode.packets import columns as pc
 from nettop.decode.packets.decoder import Depth, PacketDecoder
-from nettop.decode.packets.window import CHUNK_ROWS, Window
+from nettop.decode.packets.window import CHUNK_ROWS, HeaderWindow
 from tests.profiles import examples
 
 LINKTYPES = (0, 1, 12, 14, 101, 108, 113, 228, 229, 276, 147)
@@ -264,7 +264,7 @@ def test_chosen_rows_keep_what_stands_beside_them() -> None:
 
 
 def test_a_window_past_the_end_reads_zeros() -> None:
-    window = Window(b"abcdef")
+    window = HeaderWindow(b"abcdef")
     got = window.at(np.array([0, 4, 6, 100]), np.dtype("S4"))
     assert got.tolist() == [b"abcd", b"ef", b"", b""]
 
