@@ -14,7 +14,7 @@ class Once(argparse.Action):
     _given = False
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: Any) -> None:
-        """Store the value. UsageError if there is one."""
+        """Store the value. UsageError if one is stored already."""
         if self._given:
             message = f"{self.option_strings[0]} is given twice"
             raise UsageError(message, f"`{parser.prog}` looks at one namespace; run it for each")

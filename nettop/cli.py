@@ -1,4 +1,4 @@
-"""The command line: the list of commands, its exit codes, and the one place where an error becomes a line on stderr.
+"""The command line: its commands and exit codes, and the one place where an error becomes a line on stderr.
 
 A command is a module with `options(parser)` and `run(options)`, which returns the exit code.
 """

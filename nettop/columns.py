@@ -35,7 +35,7 @@ HAVE_MASTER = 1 << 18  # CTA_TUPLE_MASTER: an expected connection; the tuple is 
 HAVE_EVENT_TS = 1 << 19  # CTA_TIMESTAMP_EVENT (27): ts_ns is the kernel's, else the receive time
 HAVE_USE = 1 << 20
 HAVE_SECCTX = 1 << 21
-# Of expectations only.
+# Only of expectations.
 HAVE_MASK = 1 << 22  # CTA_EXPECT_MASK
 HAVE_EXPECT_FLAGS = 1 << 23
 HAVE_EXPECT_CLASS = 1 << 24
@@ -44,7 +44,7 @@ HAVE_FUNCTION = 1 << 25  # CTA_EXPECT_FN
 EVENT_DUMP, EVENT_NEW, EVENT_UPDATE, EVENT_DESTROY = 0, 1, 2, 3  # the `event` column
 EVENT_EXPECT = 4  # added to NEW, UPDATE and DESTROY of an expectation
 
-# A row of conntrack, from a dump or an event. The *_hi halves exist in a Columns only when a row of it is IPv6.
+# A conntrack row of a dump or an event. The *_hi halves exist in a Columns only if one of its rows is IPv6.
 # Addresses are integers in host order: IPv4 in lo, IPv6 split in hi and lo. For ICMP and ICMPv6 osport is the id and
 # odport is type << 8 | code (so also rsport, rdport).
 FLOW_DTYPES: dict[str, type[np.generic]] = {

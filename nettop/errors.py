@@ -16,17 +16,17 @@ class NettopError(Exception):
 
     exit_code = EXIT_FAILED
 
-    def __init__(self, what: str, remedy: str = "") -> None:
-        super().__init__(what)
-        self.what = what
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
         self.remedy = remedy
 
     def __str__(self) -> str:
-        return f"{self.what}: {self.remedy}" if self.remedy else self.what
+        return f"{self.message}: {self.remedy}" if self.remedy else self.message
 
 
 class UsageError(NettopError):
-    """The command line asks for something that does not exist."""
+    """A command line that names something that does not exist."""
 
     exit_code = EXIT_USAGE
 
@@ -34,8 +34,8 @@ class UsageError(NettopError):
 class FilterError(UsageError):
     """A display or capture filter that does not parse. `position` is the index of the error; None: unknown."""
 
-    def __init__(self, what: str, expression: str, position: int | None = None) -> None:
-        super().__init__(what)
+    def __init__(self, message: str, expression: str, position: int | None = None) -> None:
+        super().__init__(message)
         self.expression = expression
         self.position = position
 
@@ -46,7 +46,7 @@ class FilterError(UsageError):
         return f"{self.expression}\n{' ' * self.position}^"
 
     def __str__(self) -> str:
-        return f"{self.what}\n  " + self.caret().replace("\n", "\n  ")
+        return f"{self.message}\n  " + self.caret().replace("\n", "\n  ")
 
 
 class StdoutError(NettopError):
@@ -62,8 +62,8 @@ class DamagedInput(NettopError):
 
     exit_code = EXIT_DAMAGED
 
-    def __init__(self, what: str, offset: int, remedy: str = "") -> None:
-        super().__init__(what, remedy)
+    def __init__(self, message: str, offset: int, remedy: str = "") -> None:
+        super().__init__(message, remedy)
         self.offset = offset
 
 
@@ -72,6 +72,6 @@ class BrokerError(NettopError):
 
 
 class NotPermitted(BrokerError):
-    """A missing right; `what` names the capability."""
+    """A missing right; `message` names the capability."""
 
     exit_code = EXIT_NOT_PERMITTED

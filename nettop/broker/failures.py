@@ -15,10 +15,10 @@ _NEEDS_RIGHTS = (errno.EPERM, errno.EACCES)
 def error_fields(error: BaseException) -> dict[str, Any]:
     """Return the JSON fields of an error: type, what, do (and expression, position of a FilterError)."""
     if isinstance(error, FilterError):
-        return {"type": "FilterError", "what": error.what, "do": error.expression, "position": error.position}
+        return {"type": "FilterError", "what": error.message, "do": error.expression, "position": error.position}
     if isinstance(error, NettopError):
         kind = "NotPermitted" if isinstance(error, NotPermitted) else "BrokerError"
-        return {"type": kind, "what": error.what, "do": error.remedy}
+        return {"type": kind, "what": error.message, "do": error.remedy}
     if isinstance(error, OSError):
         return _os_error_fields(error)
     return {"type": "BrokerError", "what": f"{type(error).__name__}: {error}"[:500], "do": ""}

@@ -158,7 +158,7 @@ class Server:
                 os.close(fd)
 
     def _refuse(self, request_id: int, error: BrokerError) -> None:
-        syslog.syslog(syslog.LOG_AUTH | syslog.LOG_WARNING, f"refused: {error.what}"[:500])
+        syslog.syslog(syslog.LOG_AUTH | syslog.LOG_WARNING, f"refused: {error.message}"[:500])
         self._send({"id": request_id, "error": error_fields(error)})
 
     def _send(self, message: Body, fds: tuple[int, ...] = ()) -> None:

@@ -22,7 +22,7 @@ from nettop.pipeline import feeds
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.live_sources import LiveSources
 
-_RATE_EVERY_S = 1.0  # rates come from two dumps, this far apart
+_RATE_EVERY_S = 1.0  # interval of the two dumps from which rates are computed
 _OWNERS = (feeds.ROUTES, feeds.PROCESSES)  # the feeds that identify a flow's process
 _LARGEST = (SortKey("flows"),)  # the default order of groups
 _TRIES = 8  # incomplete dumps before the command gives up

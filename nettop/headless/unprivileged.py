@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def unprivileged(make: Callable[[], T]) -> T:
-    """Return what `make` opens, made as the user who called us; afterwards this process has no privileges."""
+    """Call `make` as the user who started us, drop all privileges, and return its result."""
     if os.geteuid() != 0:
         return make()
     # Given a module to import, drop_app does not ask whether others may read our files: all is imported by now.

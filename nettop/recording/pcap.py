@@ -65,7 +65,7 @@ class PcapDecoder:
             if final:
                 self._end(out, End(None, self._numbering.seq()))
         except DamagedInput as damage:
-            self._end(out, End(None, self._numbering.seq(), error=damage.what, offset=damage.offset))
+            self._end(out, End(None, self._numbering.seq(), error=damage.message, offset=damage.offset))
         return out, used
 
     def _end(self, out: list[Item], end: End) -> None:

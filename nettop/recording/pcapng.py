@@ -56,7 +56,7 @@ class PcapngDecoder:
                     raise DamagedInput("the file is cut in the middle of a block", base + used)
                 self._end(out, End(None, self._numbering.seq()))
         except DamagedInput as damage:
-            self._end(out, End(None, self._numbering.seq(), error=damage.what, offset=damage.offset))
+            self._end(out, End(None, self._numbering.seq(), error=damage.message, offset=damage.offset))
         return out, used
 
     def _end(self, out: list[Item], end: End) -> None:

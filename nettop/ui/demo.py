@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
         demo = Demo(read_only=options.read_only)
     except NotPermitted as error:
         say(f"{error}; replaying the lab's recording instead")
-        notice = f"This host allows no private namespaces ({error.what}): this is a recording of the lab"
+        notice = f"This host allows no private namespaces ({error.message}): this is a recording of the lab"
         return opening.replay(bundled(), options, speed=options.speed or 1.0, notice=notice)
     with demo as broker:
         from nettop.session.live import LiveSession

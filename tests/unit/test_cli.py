@@ -89,7 +89,7 @@ def test_options_before_the_command_are_put_behind_it(typed: str, said: str) -> 
 def test_what_is_advised_looks_at_one_namespace(typed: str, said: str) -> None:
     with pytest.raises(UsageError) as refused:
         cli.parse(shlex.split(typed))
-    assert refused.value.what == "options follow the command, which looks at one namespace"
+    assert refused.value.message == "options follow the command, which looks at one namespace"
     assert refused.value.remedy == f"`{said}`"
     assert cli.parse(shlex.split(said)[1:]).netns == "A"
 

@@ -57,7 +57,7 @@ class NftObject:
     bytes: int | None = None  # counter
     quota: int | None = None  # bytes allowed
     used: int | None = None  # bytes of the quota consumed
-    inverted: bool = False  # quota, limit: matches what is `over`
+    inverted: bool = False  # quota, limit: with `over`
     rate: int | None = None  # limit: packets or bytes per `unit`
     unit: int | None = None  # seconds
     burst: int | None = None

@@ -19,7 +19,7 @@ HAVE_TUNNEL = 1 << 11  # tunnel: GRE key, VXLAN VNI, or the SPI of ESP and AH
 HAVE_PAYLOAD = 1 << 12  # payload is known
 HAVE_DIRECTION = 1 << 13  # direction is set: PACKET_* of linux/if_packet.h
 
-# *_hi halves exist in a Columns only when a row of it is IPv6. Offsets count from the frame's first byte.
+# The *_hi halves exist in a Columns only if one of its rows is IPv6. Offsets are from the frame's first byte.
 PACKET_DTYPES: dict[str, type[np.generic]] = {
     "ts_ns": np.int64,
     "len": np.uint32,  # on the wire

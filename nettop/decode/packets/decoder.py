@@ -98,7 +98,7 @@ def _complete(cols: Columns) -> None:
 
 
 def _direction(rows: PacketRows, batch: Batch, span: slice) -> None:
-    """Set the direction as the source knows it, which takes precedence over a cooked header."""
+    """Set the direction that the source reported: it takes precedence over that of a cooked header."""
     if isinstance(batch.meta, PacketMeta) and batch.meta.direction is not None:
         direction = batch.meta.direction[span]
         known = direction != DIRECTION_UNKNOWN

@@ -184,7 +184,7 @@ class Prompt(Vertical):
             self._request.check(text)
         except FilterError as error:
             position = None if error.position is None else cell_len(text[: error.position])
-            self._below.write([caret_line(self._indent(), position, error.what, self.app.size.width)])
+            self._below.write([caret_line(self._indent(), position, error.message, self.app.size.width)])
             return False
         except NettopError as error:
             self._below.write([caret_line(self._indent(), None, str(error), self.app.size.width)])

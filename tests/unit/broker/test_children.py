@@ -45,7 +45,7 @@ def test_an_error_of_the_child_arrives_as_the_same_error() -> None:
         outcome(child)
     error = from_fields(failed.value.fields())
     assert isinstance(error, FilterError)
-    assert (error.what, error.expression, error.position) == ("syntax", "tcp prot", 4)
+    assert (error.message, error.expression, error.position) == ("syntax", "tcp prot", 4)
 
 
 def test_a_crash_of_the_child_is_an_error_that_names_the_signal() -> None:

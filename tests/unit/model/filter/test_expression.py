@@ -317,7 +317,7 @@ def test_what_cannot_be_understood_is_refused_with_the_caret_under_it(
     with pytest.raises(FilterError) as caught:
         parse(expression, kind)
     assert caught.value.position == position
-    assert what in caught.value.what
+    assert what in caught.value.message
     assert caught.value.caret().splitlines()[-1].index("^") == position
 
 
@@ -325,7 +325,7 @@ def test_what_cannot_be_understood_is_refused_with_the_caret_under_it(
 def test_a_column_without_a_value_is_refused_with_the_words_alone(expression: str) -> None:
     with pytest.raises(FilterError) as caught:
         parse(expression, "event")
-    assert caught.value.what == "“sport” is the name of a column; say src port"
+    assert caught.value.message == "“sport” is the name of a column; say src port"
 
 
 def test_a_process_may_be_called_like_a_column() -> None:
