@@ -16,7 +16,7 @@ from nettop.errors import NettopError
 from nettop.model.events.table import KEEP_EVENTS
 from nettop.model.filter.expression import Filter
 from nettop.model.flows.capture import FlowCapture, flow_capture
-from nettop.model.flows.clipboard import copied
+from nettop.model.flows.clipboard import flow_text
 from nettop.model.table import Detail, Snapshot, TableModel, ViewSpec
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.recorder import Recorder
@@ -130,7 +130,7 @@ class RunSession(Session):
 
         def answer(engine: Engine, now_ns: int) -> None:
             row = flow_actions.flow_of(engine, view, ident)
-            deliver("" if row is None else copied(row, form))
+            deliver("" if row is None else flow_text(row, form))
 
         self._run.on_models(answer)
 

@@ -15,7 +15,7 @@ from nettop.batch import Counter64, DumpMark, Stream
 from nettop.broker.client import Broker
 from nettop.kinds import StreamKind
 from nettop.linux.netlink import NETLINK_NETFILTER
-from nettop.model.flows.clipboard import copied
+from nettop.model.flows.clipboard import flow_text
 from nettop.model.flows.table import FlowTable
 from nettop.pipeline import feeds
 from nettop.pipeline.engine import Engine
@@ -83,7 +83,7 @@ def dumped(broker: Broker, spec: str) -> FlowTable:
 def test_the_copied_command_shows_exactly_its_flow(table: FlowTable) -> None:
     shown = {}
     for row in table.views(table.rows()):
-        argv = shlex.split(copied(row, "conntrack"))
+        argv = shlex.split(flow_text(row, "conntrack"))
         done = subprocess.run([*argv, "-o", "id"], capture_output=True, encoding="utf-8", check=False)
         found = re.findall(r" id=(\d+)$", done.stdout, re.MULTILINE)
         assert found == [str(row.value("id"))], (argv, done.stdout, done.stderr)
@@ -95,5 +95,5 @@ def test_the_copied_command_shows_exactly_its_flow(table: FlowTable) -> None:
 def test_copied_json_and_text_are_the_lines_that_the_command_prints(table: FlowTable) -> None:
     rows = table.rows()
     flows = table.views(rows)
-    assert [json.loads(copied(flow, "json")) for flow in flows] == [*map(json.loads, table.json_lines(rows))]
-    assert [copied(flow, "text") for flow in flows] == [*table.text_lines(rows)]
+    assert [json.loads(flow_text(flow, "json")) for flow in flows] == [*map(json.loads, table.json_lines(rows))]
+    assert [flow_text(flow, "text") for flow in flows] == [*table.text_lines(rows)]

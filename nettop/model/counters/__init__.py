@@ -1,1 +1,1 @@
-"""Every counter of a namespace: readings, series, forecasts and what they mean."""
+"""Every counter of a namespace: readings, series, forecasts and meanings."""

@@ -122,7 +122,7 @@ def _meaning_role(series: Series) -> str:
 
 
 def meaning(series: Series, with_use: bool = True) -> str:
-    """Return what the counter means, how full it is, and what to do if it needs action."""
+    """Return the meaning of a counter, its use, and advice where action is needed."""
     full = series.used is not None and series.used >= 1
     parts = [series.about.meaning + (_fullness(series) if with_use or full else "")]
     if series.reset_ns and series.rate is None:
@@ -164,7 +164,7 @@ def _fullness(series: Series) -> str:
 
 
 def advice(series: Series) -> str:
-    """Return what to do about a counter that grows, or that is nearly full; "" when nothing is to be done."""
+    """Return the advice on a counter that grows or is nearly full; "" without any."""
     key, used = series.key, series.used
     if key.group == readings.TABLE and key.name == "entries" and used is not None and used >= NEARLY_FULL:
         return FULL_ADVICE

@@ -1,1 +1,1 @@
-"""Flows summed by what they have in common."""
+"""Flows summed by a common key."""

@@ -54,7 +54,7 @@ class Lexicon:
 
     def host(self, address: str) -> str:
         """Return an address, with its name where one is known."""
-        name = self.joins.names(address)
+        name = self.joins.host(address)
         return address if name is None else f"{address} {name}"
 
 
@@ -63,7 +63,7 @@ class GroupBy:
     """One grouping."""
 
     title: str  # the heading of the groups' names
-    noun: str  # the plural of what a group is
+    noun: str  # plural, for texts
     widths: tuple[int, ...]  # bits of each column of the key, most significant first
     columns: Callable[[derive.Data, Lexicon], Sequence[Array]]  # unsigned, as long as the data's
     name: Callable[[GroupKey, Lexicon], Segment]

@@ -1,1 +1,1 @@
-"""The flow table: kept by events and dumps, joined, sorted, filtered, shown and printed."""
+"""The flow table: updated by events and dumps, joined, sorted, filtered, shown and printed."""

@@ -1,4 +1,4 @@
-"""The columns of the flow and event tables, and the text of one row's cells."""
+"""The columns of the flow and event tables, and the cells of a row."""
 
 from __future__ import annotations
 
@@ -62,67 +62,67 @@ ABSENT: Cell = (units.ABSENT, "dim")
 MEASURED = "≈"  # before a rate that is not the kernel's count
 
 
-class Names(Protocol):
-    """Names instead of addresses and ports. Never waits for one."""
+class HostNames(Protocol):
+    """Names of hosts and services. Never blocks."""
 
     def host(self, address: str) -> str | None:
-        """The name of an address, as far as it is known now and names are wanted."""
+        """Return the name of an address; None while it is unknown, or names are off."""
         ...
 
     def service(self, proto: int, port: int) -> str | None:
-        """The name of a service."""
+        """Return the name of a service; None while it is unknown, or names are off."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class RowView:
-    """One row as Python values: `value(name)` is an int or float; strings and namespace names are resolved."""
+    """One row as Python values; strings and namespace labels are looked up."""
 
     data: dict[str, Any]
     have: int
     strings: Strings
     netns_label: Callable[[int], str]
-    names: Names | None = None
+    names: HostNames | None = None
 
     def value(self, name: str) -> Any:
-        """The column's value as int or float; 0 where no row has the column."""
+        """Return the column's value as int or float; 0 where no row has the column."""
         return self.data.get(name, 0)
 
     def address(self, end: str) -> tuple[int, int]:
-        """High and low half of osrc, odst, rsrc or rdst."""
+        """Return the high and the low half of osrc, odst, rsrc or rdst."""
         return self.value(f"{end}_hi"), self.value(f"{end}_lo")
 
     @property
     def counted(self) -> bool:
-        """Whether at least one direction has counters."""
+        """True if at least one direction has counters."""
         return bool(self.have & (HAVE_OCOUNT | HAVE_RCOUNT))
 
     def port(self, end: str) -> int | None:
-        """The port of osrc, odst, rsrc or rdst; None where the protocol has none."""
+        """Return the port of osrc, odst, rsrc or rdst; None where the protocol has none."""
         has_ports = self.have & (HAVE_OPORTS if end.startswith("o") else HAVE_RPORTS)
         return self.value(f"{end[:2]}port") if has_ports and self.value("proto") in WITH_PORTS else None
 
     def host(self, end: str) -> str:
-        """The address of osrc, odst, rsrc or rdst, or its name."""
+        """Return the address of osrc, odst, rsrc or rdst, or its name."""
         address = address_text(self.value("family"), *self.address(end))
         name = None if self.names is None else self.names.host(address)
         return name or address
 
     def endpoint(self, end: str) -> str:
-        """`192.168.1.2:443`, with names `www.example.org:https`; bare where the protocol has no ports."""
+        """Return `192.168.1.2:443`, with names `www.example.org:https`; without a port where the protocol has none."""
         family, port = self.value("family"), self.port(end)
         if self.names is None:
             return endpoint_text(family, *self.address(end), port)
         address = address_text(family, *self.address(end))
         service = None if port is None else self.names.service(self.value("proto"), port)
-        return named_endpoint(address, self.names.host(address), port, service if end in _ANSWERING else None)
+        return named_endpoint(address, self.names.host(address), port, service if end in _SERVICE_ENDS else None)
 
 
-_ANSWERING = ("odst", "rsrc")  # the ends whose ports are services; the others' are any free ones
+_SERVICE_ENDS = ("odst", "rsrc")  # the endpoints whose ports are services; the ports of others are arbitrary
 
 
 def named_endpoint(address: str, host: str | None, port: int | None, service: str | None) -> str:
-    """An end of a flow with the names that are known of it. Names come from strangers."""
+    """Return an endpoint with the names known of it. Names come from others and are not trusted."""
     if port is None:
         return host or address
     return f"{host}:{service or port}" if host else with_port(address, service or port)
@@ -133,9 +133,9 @@ def row_views(
     rows: Any,
     strings: Strings,
     netns_label: Callable[[int], str],
-    names: Names | None = None,
+    names: HostNames | None = None,
 ) -> list[RowView]:
-    """These rows of a table as Python values, with `nat` and `state_code` computed for them."""
+    """Return these rows of a table as Python values, with `nat` and `state_code` computed for them."""
     some = {name: column[rows] for name, column in data.items()}
     if not len(some["have"]):
         return []
@@ -152,7 +152,7 @@ def row_views(
 
 
 def shared_cell(row: RowView, key: str) -> Cell:
-    """The cell of one of SHARED_COLUMNS."""
+    """Return the cell of one of SHARED_COLUMNS."""
     return _CELLS[key](row)
 
 
@@ -161,7 +161,7 @@ def _proto(row: RowView) -> Cell:
 
 
 def state_role(code: int) -> str:
-    """The role of a state: its colour where there are colours."""
+    """Return the role of a state, which gives its colour."""
     word = words.STATE_WORDS[code]
     if word in ("ESTABLISHED", "assured", "OPEN"):
         return "good"
@@ -176,9 +176,9 @@ def _state(row: RowView) -> Cell:
 
 
 def original_text(row: RowView) -> str:
-    """`192.168.1.2:56303 → 200.200.200.1:443`; ICMP as `10.0.0.1 → 10.0.0.2 id 77 echo request`.
+    """Return `192.168.1.2:56303 → 200.200.200.1:443`; ICMP as `10.0.0.1 → 10.0.0.2 id 77 echo request`.
 
-    The id stands where others have a port: it tells two pings apart, and is not what a narrow column cuts.
+    The id comes where others have a port, so that a narrow column does not cut it: it distinguishes two pings.
     """
     text = f"{row.endpoint('osrc')} → {row.endpoint('odst')}"
     if words.is_icmp(row.value("proto")) and row.have & HAVE_OPORTS:
@@ -200,7 +200,7 @@ def _port(end: str) -> Callable[[RowView], Cell]:
 
 
 def _nat(row: RowView) -> Cell:
-    """`SNAT` (REPLY TO says to what), `DNAT 192.168.2.2:443` or `DNAT port 8443`: who really answers."""
+    """Return `SNAT` (REPLY TO has the address), `DNAT 192.168.2.2:443` or `DNAT port 8443`, where replies come from."""
     bits = row.value("nat")
     label = words.NAT_LABELS[bits]
     if bits & words.NAT_DNAT_PORT:
@@ -224,7 +224,7 @@ def _both(what: str) -> Callable[[RowView], Cell]:
 
 
 def _offload(row: RowView) -> Cell:
-    """`hardware`, `software` (a flowtable), or nothing: whose packets conntrack itself no longer sees."""
+    """Return `hardware`, `software` (a flowtable) or "": the offload, which conntrack does not count."""
     return words.OFFLOAD_WORDS[words.offload_code(row.value("status"))], "accent"
 
 
@@ -262,7 +262,7 @@ _CELLS: dict[str, Callable[[RowView], Cell]] = {
 
 
 def speed_cell(row: RowView, *sides: str) -> Cell:
-    """The rate of these sides (rate_up, rate_down) together; with ≈ where it is measured from packets."""
+    """Return the total rate of these sides (rate_up, rate_down); with ≈ where it is measured from packets."""
     if _known(row, _SIDES):
         known = _known(row, sides)
         return rate_cell(sum(known) if known else np.nan)
@@ -271,7 +271,7 @@ def speed_cell(row: RowView, *sides: str) -> Cell:
 
 
 def current_rate(row: RowView) -> float:
-    """Both directions' rate in bytes a second, 0 where it is not known."""
+    """Return the rate of both directions in bytes per second, 0 where it is not known."""
     return sum(_known(row, _SIDES) or _known(row, _MEASURED_SIDES))
 
 
@@ -280,16 +280,16 @@ _MEASURED_SIDES = ("measured_up", "measured_down")
 
 
 def _known(row: RowView, names: Sequence[str]) -> list[float]:
-    """Those of these rates that are known."""
-    return [speed for speed in (row.data.get(name, np.nan) for name in names) if not np.isnan(speed)]
+    """Return those of these rates that are known."""
+    return [rate for rate in (row.data.get(name, np.nan) for name in names) if not np.isnan(rate)]
 
 
 def rate_cell(value: float) -> Cell:
-    """A rate in bytes a second, NaN where it is not known."""
+    """Return the cell of a rate in bytes per second, NaN where it is not known."""
     return ABSENT if np.isnan(value) else (units.rate(value), "number")
 
 
 def age_cell(seconds: float, known: bool) -> Cell:
-    """An age; with ≥ where only the time since we first heard of the flow is known."""
+    """Return the cell of an age; with ≥ where only the time since the flow was first seen is known."""
     text = units.duration(seconds)
     return (text, "number") if known else (f"≥{text}", "dim")

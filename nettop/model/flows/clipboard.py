@@ -1,4 +1,4 @@
-"""One flow to take elsewhere: as a line of text, as the contract's JSON object, or as a command that shows it."""
+"""One flow to copy: as a line of text, as a JSON object, or as a command that shows it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nettop.columns import (
 from nettop.linux.inet import IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_ICMPV6, WITH_PORTS
 from nettop.linux.socket import AF_INET6
 from nettop.model.flows.cells import RowView
-from nettop.model.flows.lines import FlowLines, json_ends
+from nettop.model.flows.lines import FlowLines, json_joined
 from nettop.model.flows.templates import text_template
 from nettop.text import flow as words
 from nettop.text.address import address_text
@@ -25,38 +25,38 @@ from nettop.text.sanitize import clean
 FORMS = ("text", "json", "conntrack")
 _RATES = ("rate_up", "rate_down", "measured_up", "measured_down")
 _COPIED: dict[str, type[np.generic]] = {**FLOW_DTYPES, **dict.fromkeys(_RATES, np.float32)}
-# What conntrack(8) calls the numbers that stand where others have ports.
+# The options of conntrack(8) for the numbers that are in the place of ports.
 _NAMED_IDS = {
     IPPROTO_ICMP: ("--icmp-type", "--icmp-code", "--icmp-id"),
     IPPROTO_ICMPV6: ("--icmpv6-type", "--icmpv6-code", "--icmpv6-id"),
 }
 
 
-def copied(row: RowView, form: str) -> str:
-    """The flow (or the flow of an event) in one of FORMS; "" for a row that names none."""
+def flow_text(row: RowView, form: str) -> str:
+    """Return the flow (or the flow of an event) in one of FORMS; "" for a row without a tuple."""
     if not row.have & HAVE_ORIG:
         return ""
     if form == "conntrack":
-        return shlex.join([*_entered(row), *conntrack_command(row)])
+        return shlex.join([*_enter_namespace(row), *conntrack_command(row)])
     if form == "text":
         lines = FlowLines(row.strings, row.netns_label, text_template)
     else:
-        lines = FlowLines(row.strings, row.netns_label, ends=json_ends)
+        lines = FlowLines(row.strings, row.netns_label, joined=json_joined)
     data = {name: np.array([row.value(name)], dtype) for name, dtype in _COPIED.items() if name in row.data}
     return lines.lines(data, row.value("netns"))[0]
 
 
 def conntrack_command(row: RowView) -> list[str]:
-    """The conntrack(8) command that shows exactly this flow, as arguments; to be run in the flow's namespace.
+    """Return the conntrack(8) command that shows exactly this flow, as arguments, to run in the flow's namespace.
 
-    -G asks the kernel for one entry, but knows the default zone only; elsewhere -L goes through the whole table.
+    -G gets one entry from the kernel, but only in the default zone; for other zones -L lists the whole table.
     """
     source, destination = (address_text(row.value("family"), *row.address(end)) for end in ("osrc", "odst"))
-    ends = [*_protocol(row), "-s", source, "-d", destination, *_ports(row)]
+    endpoints = [*_protocol(row), "-s", source, "-d", destination, *_ports(row)]
     if not row.value("zone"):
-        return ["conntrack", "-G", *ends]
+        return ["conntrack", "-G", *endpoints]
     family = ["-f", "ipv6"] if row.value("family") == AF_INET6 else []
-    return ["conntrack", "-L", *family, *ends, _zone_option(row.have), str(row.value("zone"))]
+    return ["conntrack", "-L", *family, *endpoints, _zone_option(row.have), str(row.value("zone"))]
 
 
 def _protocol(row: RowView) -> list[str]:
@@ -83,8 +83,8 @@ def _zone_option(have: int) -> str:
     return "--reply-zone" if have & HAVE_ZONE_REPLY_ONLY else "--zone"
 
 
-def _entered(row: RowView) -> list[str]:
-    """What enters the flow's namespace: a name, `pid:N` or a path, as --netns takes it; nothing for our own."""
+def _enter_namespace(row: RowView) -> list[str]:
+    """Return the arguments that enter the namespace (a name, `pid:N` or a path, as for --netns); [] for the own one."""
     label = clean(row.netns_label(row.value("netns")))
     if not label:
         return []

@@ -1,4 +1,4 @@
-"""What follows from a flow's columns: its state word, what NAT did to it, totals, rate and age.
+"""Columns computed from those of flows: state word, NAT, totals, rate and age.
 
 Every function takes a mapping of equally long columns (of the table, of an event batch) and returns one new column.
 """
@@ -36,34 +36,34 @@ _WITH_PORTS = np.isin(np.arange(256), WITH_PORTS)
 _IS_ICMP = np.zeros(256, np.bool_)
 _IS_ICMP[[IPPROTO_ICMP, IPPROTO_ICMPV6]] = True
 
-# What a flow's counters are called, and the bit of `have` that says they are known.
+# The counters of a flow, and the bit of `have` that says they are known.
 COUNTERS = {"opackets": HAVE_OCOUNT, "obytes": HAVE_OCOUNT, "rpackets": HAVE_RCOUNT, "rbytes": HAVE_RCOUNT}
 
 
 def column(data: Data, name: str) -> Array:
-    """The column, or zeros where no row has it."""
+    """Return the column, or zeros where no row has it."""
     found = data.get(name)
     return np.zeros(len(data["have"]), FLOW_DTYPES[name]) if found is None else found
 
 
 def has(data: Data, bits: int) -> NDArray[np.bool_]:
-    """Where all these bits of `have` are set."""
-    wanted = np.uint32(bits)
-    return np.asarray(data["have"] & wanted == wanted)
+    """Return a mask of the rows with all these bits of `have`."""
+    mask = np.uint32(bits)
+    return np.asarray(data["have"] & mask == mask)
 
 
 def icmp(data: Data) -> NDArray[np.bool_]:
-    """Where the port columns hold an ICMP id and type << 8 | code."""
+    """Return a mask of the rows whose port columns hold an ICMP id and type << 8 | code."""
     return np.asarray(_IS_ICMP[data["proto"]])
 
 
 def ported(data: Data) -> NDArray[np.bool_]:
-    """Where the protocol has ports; of others ids and GRE's keys lie in the port columns."""
+    """Return a mask of the rows whose protocol has ports; others have ids or GRE keys in the port columns."""
     return np.asarray(_WITH_PORTS[data["proto"]])
 
 
 def state_codes(data: Data) -> NDArray[np.uint8]:
-    """Codes of text.flow.STATE_WORDS: the protocol's own state, else what the status bits say."""
+    """Return codes of text.flow.STATE_WORDS: the protocol's own state, else that of the status bits."""
     status, have = column(data, "status"), data["have"]
     codes = np.where(status & IPS_ASSURED != 0, words.STATE_ASSURED, words.STATE_UNREPLIED).astype(np.uint8)
     codes[status & (IPS_ASSURED | IPS_SEEN_REPLY) == IPS_SEEN_REPLY] = words.STATE_REPLIED
@@ -74,14 +74,14 @@ def state_codes(data: Data) -> NDArray[np.uint8]:
 
 
 def nat_bits(data: Data) -> NDArray[np.uint8]:
-    """text.flow.NAT_* bits: where the reply tuple is not the original's mirror, confirmed by the status bits."""
+    """Return text.flow.NAT_* bits: where the reply tuple does not mirror the original one and the status bits agree."""
     src = column(data, "rdst_lo") != column(data, "osrc_lo")
     dst = column(data, "rsrc_lo") != column(data, "odst_lo")
     if "osrc_hi" in data:
         src = src | (column(data, "rdst_hi") != column(data, "osrc_hi"))
         dst = dst | (column(data, "rsrc_hi") != column(data, "odst_hi"))
     ports = has(data, HAVE_OPORTS | HAVE_RPORTS)
-    ping = icmp(data)  # the id stays where it is in a reply, the type differs
+    ping = icmp(data)  # a reply has the id in the same column, and another type
     src_port = ports & ~ping & (column(data, "rdport") != column(data, "osport"))
     src_port |= ports & ping & (column(data, "rsport") != column(data, "osport"))
     dst_port = ports & ~ping & (column(data, "rsport") != column(data, "odport"))
@@ -96,47 +96,47 @@ def nat_bits(data: Data) -> NDArray[np.uint8]:
 
 
 def offload_codes(data: Data) -> NDArray[np.uint8]:
-    """The place in text.flow.OFFLOAD_WORDS of each row."""
+    """Return the index in text.flow.OFFLOAD_WORDS of each row."""
     status = column(data, "status")
-    hardware, any_way = status & IPS_HW_OFFLOAD != 0, status & (IPS_HW_OFFLOAD | IPS_OFFLOAD) != 0
-    return np.asarray(hardware.astype(np.uint8) + any_way)
+    hardware, offloaded = status & IPS_HW_OFFLOAD != 0, status & (IPS_HW_OFFLOAD | IPS_OFFLOAD) != 0
+    return np.asarray(hardware.astype(np.uint8) + offloaded)
 
 
 def counted(data: Data) -> NDArray[np.bool_]:
-    """Where at least one direction has counters."""
+    """Return a mask of the rows with counters for at least one direction."""
     return np.asarray(data["have"] & np.uint32(HAVE_OCOUNT | HAVE_RCOUNT) != 0)
 
 
 def total(data: Data, what: str) -> Array:
-    """`bytes` or `packets` of both directions; only meaningful where counted()."""
+    """Return `bytes` or `packets` of both directions; only meaningful where counted() is True."""
     return column(data, f"o{what}") + column(data, f"r{what}")
 
 
 def rates(data: Data) -> tuple[Array, Array]:
-    """Bytes a second of the original and of the reply direction, NaN where not known.
+    """Return the bytes per second of the original and of the reply direction, NaN where not known.
 
-    By the flow's counters; where these give none, as measured from packets.
+    From the flow's counters; where these give no rate, as measured from packets.
     """
     up, down = data["rate_up"], data["rate_down"]
-    seen_up, seen_down = data.get("measured_up"), data.get("measured_down")
-    if seen_up is None or seen_down is None:
+    measured_up, measured_down = data.get("measured_up"), data.get("measured_down")
+    if measured_up is None or measured_down is None:
         return up, down
     silent = np.isnan(up) & np.isnan(down)
-    return np.where(silent, seen_up, up), np.where(silent, seen_down, down)
+    return np.where(silent, measured_up, up), np.where(silent, measured_down, down)
 
 
 def rate(data: Data) -> Array:
-    """Bytes a second of both directions, NaN where not known."""
+    """Return the bytes per second of both directions, NaN where not known."""
     up, down = rates(data)
     return np.where(np.isnan(up), down, np.where(np.isnan(down), up, up + down))
 
 
 def birth_ns(data: Data) -> NDArray[np.int64]:
-    """When the flow began: by its own timestamp, else when we first heard of it."""
+    """Return the time at which each flow began (ns): by its own timestamp, else when it was first seen."""
     began = has(data, HAVE_START)
     return np.where(began, column(data, "start_ns").astype(np.int64), data["first_ns"])
 
 
 def birth_known(data: Data) -> NDArray[np.bool_]:
-    """Where birth_ns is the birth, not merely the first time we heard of the flow."""
+    """Return a mask of the rows whose birth_ns is the real beginning, not only the first time the flow was seen."""
     return np.asarray(has(data, HAVE_START) | (data["flags"] & BORN != 0))

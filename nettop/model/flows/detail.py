@@ -1,4 +1,4 @@
-"""Everything known of one flow, drawn: its two tuples with the NAT between them, counters, and every attribute."""
+"""The detail of one flow: its two tuples with the NAT between them, counters, and every attribute."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from nettop.linux.inet import IPPROTO_GRE
 from nettop.model.flows.cells import MEASURED, RowView, current_rate, original_text, speed_cell, state_role
 from nettop.model.flows.joins import FlowJoins
 from nettop.model.flows.masters import master_lines
-from nettop.model.flows.rate_history import READINGS, course_text, peak
+from nettop.model.flows.rate_history import READINGS, history_text, peak
 from nettop.model.flows.store import BORN
 from nettop.model.table import Detail, Line, Segment
 from nettop.text import flow as words
@@ -42,7 +42,7 @@ _KEY, _NUMBER, _NAT, _DIM, _WARN = "key", "number", "nat", "dim", "warn"
 def flow_detail(
     ident: int, row: RowView, children: Sequence[Line], history: Sequence[Line], joins: FlowJoins, now_ns: int
 ) -> Detail:
-    """The detail pane of a flow, with lines about the flows that it expected and about its events, oldest first."""
+    """Return the detail of a flow, with lines about the flows that it expected and about its events, oldest first."""
     accounting = joins.accounting(row.netns_label(row.value("netns")))
     lines = (
         *drawing(row, accounting),
@@ -55,7 +55,7 @@ def flow_detail(
 
 
 def flow_title(row: RowView) -> Line:
-    """`tcp 192.168.1.2:56303 → 200.200.200.1:443`."""
+    """Return `tcp 192.168.1.2:56303 → 200.200.200.1:443  ESTABLISHED`."""
     code = row.value("state_code")
     return (
         (words.PROTO_WORDS[row.value("proto")], "proto"),
@@ -68,9 +68,9 @@ def flow_title(row: RowView) -> Line:
 
 
 def drawing(row: RowView, accounting: bool | None = None) -> tuple[Line, ...]:
-    """The two tuples, the NAT between them, and below what was counted: each fits 80 cells.
+    """Return the two tuples, the NAT between them, and the counters below; each line fits 80 cells.
 
-    `accounting`: whether flows are counted now.
+    `accounting`: nf_conntrack_acct, None if not known.
     """
     if not row.have & HAVE_REPLY:
         return (((original_text(row), "address"), ("   reply tuple not known", _DIM)),)
@@ -83,7 +83,7 @@ def drawing(row: RowView, accounting: bool | None = None) -> tuple[Line, ...]:
         _tuple_line(left[1], right[1], w, " ◀━━━━ "),
         _counters(row, "original", "o", HAVE_OCOUNT, accounting),
         _counters(row, "reply", "r", HAVE_RCOUNT, accounting),
-        *_bare(row),
+        *_addresses(row),
         *_ids(row),
     )
 
@@ -93,7 +93,7 @@ def _tuple_line(left: str, right: str, w: int, arrow: str) -> Line:
 
 
 def _between(nat: int, width: int) -> tuple[Line, ...]:
-    """The rewriting, drawn below the end that it rewrote; no line where there is none."""
+    """Return the line with the NAT, drawn below the endpoint that it rewrote; () without NAT."""
     snat = ("│ SNAT" + (" port" if nat & words.NAT_SNAT_PORT else "")) if nat & words.NAT_SNAT else ""
     dnat = ("│ DNAT" + (" port" if nat & words.NAT_DNAT_PORT else "")) if nat & words.NAT_DNAT else ""
     at = 2 + width // 2
@@ -121,50 +121,50 @@ _NOT_COUNTED = {
 }
 
 
-def _bare(row: RowView) -> list[Line]:
-    """Where names stand for them, the addresses themselves."""
+def _addresses(row: RowView) -> list[Line]:
+    """Return the line with the addresses, if names are shown in their place."""
     ends = ("osrc", "odst", "rsrc", "rdst")
-    bare = [endpoint_text(row.value("family"), *row.address(end), row.port(end)) for end in ends]
-    if bare == [row.endpoint(end) for end in ends]:
+    addresses = [endpoint_text(row.value("family"), *row.address(end), row.port(end)) for end in ends]
+    if addresses == [row.endpoint(end) for end in ends]:
         return []
-    return [_line("addresses", f"{bare[0]} → {bare[1]}   reply {bare[2]} → {bare[3]}")]
+    return [_line("addresses", "{} → {}   reply {} → {}".format(*addresses))]
 
 
 def _ids(row: RowView) -> list[Line]:
-    """What stands where other protocols have ports, in words."""
+    """Return the line with the GRE keys, or with the ICMP ids, types and codes."""
     proto, have = row.value("proto"), row.have
     if proto == IPPROTO_GRE and have & HAVE_OPORTS:
         keys = (f"{row.value(name):#x}" for name in ("osport", "odport", "rsport", "rdport"))
         return [_line("GRE keys", "original {} → {}   reply {} → {}".format(*keys))]
     if words.is_icmp(proto) and have & HAVE_OPORTS and have & HAVE_RPORTS:
-        kinds = (f"type {row.value(name) >> 8} code {row.value(name) & 255}" for name in ("odport", "rdport"))
-        sent, back = kinds
+        sent, back = (f"type {row.value(name) >> 8} code {row.value(name) & 255}" for name in ("odport", "rdport"))
         return [_line("ICMP", f"id {row.value('osport')}   {sent}, answered by id {row.value('rsport')}   {back}")]
     return []
 
 
 def _rate(row: RowView, joins: FlowJoins) -> list[Line]:
-    """The rate with its course and peak, where there is one; of a measured one how, and what it lacks."""
+    """Return the rate with its history and peak, if there is one; for a measured one the method and its limits."""
     speed = speed_cell(row, "rate_up", "rate_down")
-    course = row.value("course")
-    if speed[0] == units.ABSENT and not course:
+    history = row.value("rate_history")
+    if speed[0] == units.ABSENT and not history:
         return []
     line: Line = (*_line("rate", ""), speed)
-    highest = max(peak(course) or 0.0, current_rate(row))  # the course is kept to 11 %: it may fall below the rate
-    if course and highest:
-        told = f"   peak about {units.rate(highest)} in the last {READINGS} readings"
-        line = (*line, (f"   {course_text(course)}", "good"), (told, _DIM))
+    highest = max(peak(history) or 0.0, current_rate(row))  # readings are exact to 11 %: the peak may be below the rate
+    if history and highest:
+        peak_text = f"   peak about {units.rate(highest)} in the last {READINGS} readings"
+        line = (*line, (f"   {history_text(history)}", "good"), (peak_text, _DIM))
     if not speed[0].startswith(MEASURED):
         return [line]
-    said = zip(joins.measuring(), (_DIM, *[_WARN] * len(joins.measuring())), strict=False)
-    return [line, *(((f"{'':<12}{words}", role),) for words, role in said)]
+    notes = joins.rate_notes()
+    roles = (_DIM, *[_WARN] * len(notes))
+    return [line, *(((f"{'':<12}{note}", role),) for note, role in zip(notes, roles, strict=False))]
 
 
 # -- the attributes ----------------------------------------------------------------------------------------------
 
 
 def attributes(row: RowView, now_ns: int) -> list[Line]:
-    """Every other attribute in words with its raw value."""
+    """Return the other attributes in words, with their raw values."""
     have = row.have
     return [
         _line("status", _status(row)),
@@ -185,7 +185,7 @@ def attributes(row: RowView, now_ns: int) -> list[Line]:
 
 
 def _status(row: RowView) -> str:
-    """`SEEN_REPLY ASSURED CONFIRMED  (0xe)`."""
+    """Return `SEEN_REPLY ASSURED CONFIRMED  (0xe)`."""
     if not row.have & HAVE_STATUS:
         return units.ABSENT
     status = row.value("status")
@@ -209,7 +209,7 @@ def _zone(row: RowView) -> str:
 
 
 def _labels(row: RowView) -> str:
-    """`0x5  (labels 0, 2)`."""
+    """Return `0x5  (labels 0, 2)`."""
     if not row.have & HAVE_LABELS:
         return units.ABSENT
     raw = row.strings[row.value("labels")]
@@ -219,7 +219,7 @@ def _labels(row: RowView) -> str:
 
 
 def _timeout(seconds: int) -> str:
-    """In words where seconds say little: `4d23h (431,999 s) when last reported`."""
+    """Return the timeout, from one minute on also in words: `4d23h (431,999 s) when last reported`."""
     exact = f"{units.grouped(seconds)} s"
     return (exact if seconds < 60 else f"{units.duration(seconds)} ({exact})") + " when last reported"
 
@@ -236,18 +236,18 @@ def _began(row: RowView, now_ns: int) -> Line:
     return _line("began", f"{units.clock(start, 3)}, {units.duration((now_ns - start) / 1e9)} ago, {how}")
 
 
-# -- what others know --------------------------------------------------------------------------------------------
+# -- from other models -----------------------------------------------------------------------------------------
 
 
 def _joined(row: RowView, children: Sequence[Line], joins: FlowJoins) -> list[Line]:
-    """Process, devices, master connection, expectations and what came of them, as far as they are known."""
+    """Return process, devices, master connection, expectations and the flows from them, as far as they are known."""
     known = (*joins.process_lines(row), *joins.device_lines(row))
-    relations = (*master_lines(row), *joins.expectations(row), *children)
+    relations = (*master_lines(row), *joins.expectation_lines(row), *children)
     return [_indented(line) for line in (*known, *relations)]
 
 
 def _indented(line: Line) -> Line:
-    """Another model's line, its key (if it begins with one) in the column of ours."""
+    """Return a line of another model, its key (if it begins with one) aligned with the keys here."""
     (text, role), *rest = line or (("", ""),)
     return ((f"  {text.strip():<9} " if role == _KEY else f"  {text}", role), *rest)
 

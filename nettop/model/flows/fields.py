@@ -1,4 +1,4 @@
-"""Flows and events as the display filter sees them: columns by the filter's names, computed when asked for."""
+"""The fields of flows and events for the display filter, computed when they are used."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ _ENDS = {
 _SIDES = {"any": tuple(_ENDS), "src": ("osrc",), "dst": ("odst",)} | {end: (end,) for end in _ENDS}
 
 
-class Processes(Protocol):
-    """Whose flows these are, joined from elsewhere."""
+class ProcessColumns(Protocol):
+    """The processes of flows, from another model."""
 
     def process_codes(self, data: derive.Data) -> tuple[Array, Sequence[str]]:
-        """A code for each row and the codes' bare names ("" not known)."""
+        """Return a code for each row and the bare names of the codes ("" not known)."""
         ...
 
     def pids(self, data: derive.Data) -> Array:
-        """The process id of each row as int64, -1 where it is not known."""
+        """Return the process id of each row as int64, -1 where it is not known."""
         ...
 
 
 class FlowFields:
-    """Fields of the filter language over flow columns; `kind` is "flow" or "event". Derives only what is asked for."""
+    """The filter fields of flow columns; `kind` is "flow" or "event". Only fields that are used are computed."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class FlowFields:
         now_ns: int,
         strings: Strings,
         netns_label: Callable[[int], str],
-        processes: Processes | None = None,
+        processes: ProcessColumns | None = None,
     ) -> None:
         self.kind = kind
         self.n = len(data["have"])
@@ -71,7 +71,7 @@ class FlowFields:
         self._ports: dict[int, Mask] = {}
 
     def number(self, name: str) -> Array | None:
-        """Family, proto, zone, mark, status, id, timeout (s), bytes, packets (both ways), rate (bytes/s), age (s)."""
+        """Return a column of family, proto, zone, mark, status, id, timeout (s), bytes, packets, rate (B/s), age (s), …"""
         if name in ("bytes", "packets"):
             return derive.total(self._data, name)
         if name == "rate":
@@ -85,7 +85,7 @@ class FlowFields:
         return self._data.get(name)
 
     def present(self, name: str) -> Mask | None:
-        """Where that number is known."""
+        """Return a mask of the rows in which that number is known; None: all of them."""
         if name in ("bytes", "packets"):
             return derive.counted(self._data)
         if name == "rate" and "rate_up" in self._data:
@@ -96,11 +96,11 @@ class FlowFields:
         return None if bits is None else derive.has(self._data, bits)
 
     def endpoints(self, side: str) -> Sequence[Endpoint]:
-        """Ends by the filter's words: `src` and `dst` are the original tuple's, `any` is all four."""
+        """Return the endpoints of a side: `src` and `dst` of the original tuple, `any` of both tuples."""
         return [self._endpoint(*_ENDS[end]) for end in _SIDES.get(side, ())]
 
     def words(self, name: str) -> tuple[Array, Sequence[str]] | None:
-        """Codes and words of state, proto, nat, netns, process, helper, label and, of events, event."""
+        """Return codes and words of state, proto, nat, netns, process, helper, label or (of events) event."""
         data = self._data
         if name == "state":
             return derive.state_codes(data), STATE_WORDS
@@ -144,6 +144,6 @@ class FlowFields:
 
 
 def _coded(codes: Array, word: Callable[[int], str]) -> tuple[Array, Sequence[str]]:
-    """Dense codes for the words that occur."""
+    """Return dense codes, and the word of each."""
     used, dense = np.unique(codes, return_inverse=True)
     return dense, [word(int(code)) for code in used]

@@ -1,6 +1,6 @@
-"""Flows and events as lines of JSON or text in bulk: one template for all rows of a shape, filled column by column.
+"""Flows and events as lines of JSON or text, in bulk: one template per shape of row, filled from columns.
 
-A dict and json.dumps a row took four times as long.
+A dict and json.dumps per row took four times as long.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from nettop.text.address import address_text, ipv4_text
 from nettop.text.flow import EVENT_WORDS, STATE_WORDS, labels_text
 from nettop.text.sanitize import clean, clean_bytes
 
-CHUNK = 8192  # rows a time: the columns of a chunk stay in the cache
+CHUNK = 8192  # rows at a time: the columns of a chunk stay in the cache
 _SHAPE_HAVE = (
     HAVE_REPLY | HAVE_OPORTS | HAVE_RPORTS | HAVE_STATUS | HAVE_TIMEOUT | HAVE_MARK | HAVE_ID | HAVE_OCOUNT
     | HAVE_RCOUNT | HAVE_START | HAVE_STATE | HAVE_HELPER | HAVE_LABELS
 )  # fmt: skip
 _MAX_TEMPLATES = 10_000
-# Those of text.flow.TEMPLATE_VALUES that are columns; ts_ns only of events.
+# Those of TEMPLATE_VALUES that are columns; ts_ns only of events.
 _VALUES = (
     *("osrc", "osport", "odst", "odport", "rsrc", "rsport", "rdst", "rdport", "timeout", "mark", "id"),
     *("opackets", "obytes", "rpackets", "rbytes", "start_ns"),
@@ -51,33 +51,33 @@ _VALUES = (
 
 
 class FlowLines:
-    """Formats rows, as JSON or as text; keeps the templates it made."""
+    """Formats rows as JSON or as text, with a cache of templates."""
 
     def __init__(
         self,
         strings: Strings,
         netns_label: Callable[[int], str],
         template: Callable[[FlowShape], str] = json_template,
-        ends: Ends = lambda data, owners: None,
+        joined: JoinedValues = lambda data, owners: None,
     ) -> None:
         self._template = template
-        self._ends = ends
+        self._joined = joined
         self._strings = strings
         self._netns_label = netns_label
         self._templates: dict[tuple[int, int, int], str] = {}
 
     def lines(self, data: derive.Data, netns: int | None = None, owners: Owners | None = None) -> list[str]:
-        """One line for each row, without newlines. `netns` is the code of all rows where data has no column.
+        """Return one line per row, without newlines. `netns`: the code of all rows if data has no such column.
 
         Rows whose `event` is set become events, others flows.
         """
-        ends = self._ends(data, owners)
-        templates = self._row_templates(data, netns, ends is not None)
-        values = zip(*_values(data), *(ends or ()), strict=True)
+        joined = self._joined(data, owners)
+        templates = self._row_templates(data, netns, joined is not None)
+        values = zip(*_values(data), *(joined or ()), strict=True)
         return [template % row for template, row in zip(templates, values, strict=True)]
 
     def chunks(self, data: derive.Data, rows: Array, owners: Owners | None = None) -> Iterator[list[str]]:
-        """The lines of these rows of a large table, a chunk at a time."""
+        """Yield the lines of these rows of a large table, CHUNK at a time."""
         for start in range(0, len(rows), CHUNK):
             part = slice(start, start + CHUNK)
             some = {name: values[rows[part]] for name, values in data.items()}
@@ -126,7 +126,7 @@ class FlowLines:
 
 
 def _shape_columns(data: derive.Data, netns: int | None, joined: bool) -> tuple[Array, Array, Array]:
-    """Everything that a template holds, packed into three uint64 a row (see FlowLines._shape)."""
+    """Return the fixed parts of the lines, packed into three uint64 per row (see FlowLines._shape)."""
     wide = np.uint64
     a = data["family"].astype(wide) | wide(joined << 10)
     if "event" in data:
@@ -148,7 +148,7 @@ def _shape_columns(data: derive.Data, netns: int | None, joined: bool) -> tuple[
 
 
 def _distinct(columns: tuple[Array, ...]) -> tuple[Array, Array]:
-    """First rows of each distinct combination, and for every row which one is its."""
+    """Return the first row of each distinct combination, and for every row the index of its combination."""
     code = np.zeros(len(columns[0]), np.intp)
     for column in columns:
         if len(column) and (column == column[0]).all():
@@ -161,7 +161,7 @@ def _distinct(columns: tuple[Array, ...]) -> tuple[Array, Array]:
 
 
 def _values(data: derive.Data) -> list[list[Any]]:
-    """The columns of text.flow.TEMPLATE_VALUES."""
+    """Return the columns of TEMPLATE_VALUES."""
     texts = _address_texts(data)
     columns = [texts[name] if name in texts else derive.column(data, name).tolist() for name in _VALUES]
     columns.append(data["ts_ns"].tolist() if "ts_ns" in data else [0] * len(data["have"]))
@@ -169,7 +169,7 @@ def _values(data: derive.Data) -> list[list[Any]]:
 
 
 def _address_texts(data: derive.Data) -> dict[str, list[str]]:
-    """Texts of all four addresses. Without NAT the reply's are the original's: then they are formatted once."""
+    """Return the texts of all four addresses. Without NAT those of the reply are the original's, formatted once."""
     texts = {name: _texts(data, name) for name in ("osrc", "odst")}
     halves = ("_lo", "_hi") if "osrc_hi" in data else ("_lo",)
     for name, mirror in (("rsrc", "odst"), ("rdst", "osrc")):
@@ -179,7 +179,7 @@ def _address_texts(data: derive.Data) -> dict[str, list[str]]:
 
 
 def _texts(data: derive.Data, name: str) -> list[str]:
-    """Texts of one end's addresses; each distinct one is formatted once."""
+    """Return the texts of one endpoint's addresses; each distinct address is formatted once."""
     low, six = derive.column(data, f"{name}_lo"), data["family"] != 2
     if not six.any():
         return _ipv4_texts(low)
@@ -202,48 +202,48 @@ def _ipv4_texts(low: Array) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Owners:
-    """Whose some rows are: for each a code, the codes' words, and the process id, -1 where no process is known."""
+    """The processes of some rows: codes, the words of the codes, and process ids, -1 where not known."""
 
     codes: Array
     words: Sequence[str]
     pids: Array
 
     def part(self, rows: slice) -> Owners:
-        """Those of some of the rows."""
+        """Return the owners of some of the rows."""
         return Owners(self.codes[rows], self.words, self.pids[rows])
 
 
-Columns = tuple[list[Any], list[str], list[Any]]  # the values of text.flow.JOINED_VALUES, a list each
-Ends = Callable[[derive.Data, Owners | None], Columns | None]  # None: nothing is known of any row
+JoinedColumns = tuple[list[Any], list[str], list[Any]]  # a list for each of JOINED_VALUES
+JoinedValues = Callable[[derive.Data, Owners | None], JoinedColumns | None]  # None: all rows are without
 
 
-def json_ends(data: derive.Data, owners: Owners | None) -> Columns | None:
-    """The values in JSON: bytes a second of both directions together, the process's name, its id."""
+def json_joined(data: derive.Data, owners: Owners | None) -> JoinedColumns | None:
+    """Return the values in JSON: the rate of both directions, the process's name, its id; None if all are unknown."""
     rates = _rates(data)
     if owners is None and np.isnan(rates).all():
         return None
-    speeds = ["null" if rate != rate else round(rate) for rate in rates.tolist()]
+    rate_texts = ["null" if rate != rate else round(rate) for rate in rates.tolist()]
     if owners is None:
-        nulls = ["null"] * len(speeds)
-        return speeds, nulls, nulls
+        nulls = ["null"] * len(rate_texts)
+        return rate_texts, nulls, nulls
     words = [dumps(word) for word in owners.words]
     pids = owners.pids.tolist()
     names = [words[code] if pid >= 0 else "null" for code, pid in zip(owners.codes.tolist(), pids, strict=True)]
-    return speeds, names, ["null" if pid < 0 else pid for pid in pids]
+    return rate_texts, names, ["null" if pid < 0 else pid for pid in pids]
 
 
-def text_ends(rate: bool) -> Ends:
-    """The values in words, ` rate 146k/s` and ` process nginx[812]`, nothing where they are not known."""
+def text_joined(rate: bool) -> JoinedValues:
+    """Return a function that gives the values in words, ` rate 146k/s` and ` process nginx[812]`, "" if not known."""
 
-    def ends(data: derive.Data, owners: Owners | None) -> Columns | None:
+    def joined(data: derive.Data, owners: Owners | None) -> JoinedColumns | None:
         if not rate and owners is None:
             return None
         rates = _rates(data) if rate else np.full(len(data["have"]), np.nan)
-        speeds = ["" if rate != rate else f" rate {units.rate(rate)}" for rate in rates.tolist()]
-        nothing = [""] * len(speeds)
-        return speeds, nothing if owners is None else _names(owners), nothing
+        rate_texts = ["" if rate != rate else f" rate {units.rate(rate)}" for rate in rates.tolist()]
+        nothing = [""] * len(rate_texts)
+        return rate_texts, nothing if owners is None else _names(owners), nothing
 
-    return ends
+    return joined
 
 
 def _names(owners: Owners) -> list[str]:

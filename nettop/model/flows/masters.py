@@ -1,4 +1,4 @@
-"""Flows that other flows expected: the master that a row names, and the lines about both in a detail."""
+"""Flows that other flows expected: the master of a row, and the lines about both in a detail."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from nettop.text import units
 from nettop.text.flow import PROTO_WORDS
 
 LINES = 12  # of one kind in a detail
-# A flow's own column for each that describes its master.
+# The column of the master itself for each column of a flow that describes its master.
 _OWN = {name: "proto" if name == "mproto" else f"o{name[1:]}" for name in MASTER_DTYPES}
 
 
 def master_view(row: RowView, side: str = "m") -> RowView:
-    """The master of a flow (of an expectation: side "r"): a view that has the key of a flow, and no more."""
+    """Return the master of a flow (of an expectation: side "r"), as a view with only the key of a flow."""
     data = {own: row.value("mproto" if name == "mproto" else side + name[1:]) for name, own in _OWN.items()}
     data |= {name: row.value(name) for name in ("netns", "zone", "family")} | {"have": HAVE_ORIG | HAVE_OPORTS}
     return RowView(data, data["have"], row.strings, row.netns_label)
 
 
 def expected_by(data: Data, row: RowView) -> Array:
-    """True for the rows whose master is this flow."""
+    """Return a mask of the rows whose master is this flow."""
     if "mproto" not in data:
         return np.zeros(len(data["have"]), np.bool_)
-    mine = (data["have"] & HAVE_MASTER != 0) & (data["netns"] == row.value("netns"))
+    mask = (data["have"] & HAVE_MASTER != 0) & (data["netns"] == row.value("netns"))
     for name, own in (*_OWN.items(), ("family", "family")):
-        mine &= data[name] == row.value(own)
-    return np.asarray(mine)
+        mask &= data[name] == row.value(own)
+    return np.asarray(mask)
 
 
 def master_lines(row: RowView) -> Sequence[Line]:
@@ -47,12 +47,12 @@ def child_lines(children: Sequence[RowView], total: int) -> Sequence[Line]:
 
 
 def relation_line(name: str, text: str, note: str = "") -> Line:
-    """One line about a flow's relation to others."""
+    """Return a line about a flow's relation to others."""
     return ((f"{name:<9} ", "key"), (text, "address"), (f"   {note}" if note else "", "dim"))
 
 
 def counted(lines: list[Line], total: int) -> list[Line]:
-    """Return these lines, and how many more there are."""
+    """Return these lines, and a line with the number of the others."""
     more = total - len(lines)
     return [*lines, ((f"{'':<9} and {units.grouped(more)} more", "dim"),)] if more else lines
 

@@ -1,7 +1,7 @@
-"""The course of each flow's rate: its last eight readings, eight bits each, in one number a flow.
+"""The rate history of each flow: its last eight readings, eight bits each, in one number.
 
-A flow takes 12 bytes here, and none before the first rates are known. A reading is a logarithm: 11 % apart, from 1 B/s
-to beyond 1 TB/s, which is finer than a bar can be drawn.
+A flow needs 12 bytes here, and none before the first rates are known. A reading is a logarithm in steps of 11 %, from
+1 B/s to beyond 1 TB/s, which is finer than a bar shows.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ _BITS = np.uint64(8)
 _BARS = "▁▂▃▄▅▆▇█"
 
 
-class FlowCourse:
-    """Keeps the readings of the flows of one store, by row."""
+class RateHistory:
+    """The readings of the flows of one store, by row."""
 
     def __init__(self, store: FlowStore) -> None:
         self._store = store
         self._readings: NDArray[np.uint64] | None = None
-        self._generation = np.empty(0, np.uint32)  # whose readings a row holds
+        self._generation = np.empty(0, np.uint32)  # of the flow whose readings a row has
 
     @property
     def nbytes(self) -> int:
         """Memory, in bytes."""
         return 0 if self._readings is None else self._readings.nbytes + self._generation.nbytes
 
-    def take(self, rows: Array, rates: Array) -> None:
-        """A reading of these rows: bytes a second, NaN where not known."""
+    def add(self, rows: Array, rates: Array) -> None:
+        """Add a reading of these rows: bytes per second, NaN where not known."""
         if self._readings is None and np.isnan(rates).all():
             return
         readings = self._room()
@@ -46,23 +46,23 @@ class FlowCourse:
         self._generation[rows] = generation
 
     def of(self, rows: Array) -> dict[str, Array]:
-        """The column `course` of these rows only; nothing before the first rates are known."""
+        """Return the column `rate_history` of these rows; {} before the first rates are known."""
         if self._readings is None:
             return {}
         readings, same = self._room()[rows], self._generation[rows] == self._store["generation"][rows]
-        return {"course": np.where(same, readings, np.uint64(0))}
+        return {"rate_history": np.where(same, readings, np.uint64(0))}
 
     def readings(self) -> dict[str, Array]:
-        """The column `course` of all rows ever used; nothing before the first rates are known. Not to be kept."""
+        """Return the column `rate_history` of all rows ever used, a view; {} before the first rates are known."""
         if self._readings is None:
             return {}
         top = self._store.top
         readings = self._room()[:top]
         other = self._generation[:top] != self._store["generation"][:top]
-        if other.any():  # the row has gone to another flow since
+        if other.any():  # the row now belongs to another flow
             readings[other] = 0
             self._generation[:top][other] = self._store["generation"][:top][other]
-        return {"course": readings}
+        return {"rate_history": readings}
 
     def _room(self) -> NDArray[np.uint64]:
         capacity = self._store.capacity
@@ -76,24 +76,24 @@ class FlowCourse:
 
 
 def levels(rates: Array) -> NDArray[np.uint64]:
-    """The level of each rate (bytes a second): 0 not known, 1 nothing, from 2 on by the logarithm."""
+    """Return the level of each rate (bytes per second): 0 not known, 1 nothing, from 2 on by the logarithm."""
     with np.errstate(divide="ignore", invalid="ignore"):
         steps = np.rint(np.log(rates) / _STEP)
     found = np.clip(np.nan_to_num(steps, nan=0, posinf=_LAST, neginf=0) + _FIRST, _FIRST, _LAST)
     return np.where(np.isnan(rates), _UNKNOWN, np.where(rates < 1, _ZERO, found)).astype(np.uint64)
 
 
-def peak_levels(course: Array) -> NDArray[np.uint8]:
-    """The highest level among the readings of each row."""
-    highest = np.zeros(len(course), np.uint8)
+def peak_levels(history: Array) -> NDArray[np.uint8]:
+    """Return the highest level among the readings of each row."""
+    highest = np.zeros(len(history), np.uint8)
     for n in range(READINGS):
-        np.maximum(highest, (course >> np.uint64(8 * n)).astype(np.uint8), out=highest)
+        np.maximum(highest, (history >> np.uint64(8 * n)).astype(np.uint8), out=highest)
     return highest
 
 
-def rates_of(course: int) -> list[float | None]:
-    """The readings of one flow in bytes a second, the oldest first; None where not known."""
-    return [_rate(course >> 8 * n & 255) for n in reversed(range(READINGS))]
+def rates_of(history: int) -> list[float | None]:
+    """Return the readings of one flow in bytes per second, the oldest first; None where not known."""
+    return [_rate(history >> 8 * n & 255) for n in reversed(range(READINGS))]
 
 
 def _rate(level: int) -> float | None:
@@ -102,15 +102,15 @@ def _rate(level: int) -> float | None:
     return 0.0 if level == _ZERO else exp((level - _FIRST) * _STEP)
 
 
-def course_text(course: int) -> str:
-    """`   ▁▃▅█▂`: bars scaled to the highest reading, a blank for one that is not known; empty where none is."""
-    rates = rates_of(course)
-    if not course:
+def history_text(history: int) -> str:
+    """Return `   ▁▃▅█▂`: bars scaled to the highest reading, a blank where it is not known; "" without any."""
+    rates = rates_of(history)
+    if not history:
         return ""
     top = max(rate for rate in rates if rate is not None) or 1.0
     return "".join(" " if rate is None else _BARS[max(0, round(rate / top * 8) - 1)] for rate in rates)
 
 
-def peak(course: int) -> float | None:
-    """The highest reading in bytes a second; None where none is known."""
-    return max((rate for rate in rates_of(course) if rate is not None), default=None)
+def peak(history: int) -> float | None:
+    """Return the highest reading in bytes per second; None where none is known."""
+    return max((rate for rate in rates_of(history) if rate is not None), default=None)

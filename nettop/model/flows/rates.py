@@ -1,4 +1,4 @@
-"""Rates of flows: bytes a second between two readings of their counters that are far enough apart."""
+"""Rates of flows: bytes per second between two readings of their counters that are far enough apart."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from nettop.batch import Array
 from nettop.columns import HAVE_OCOUNT, HAVE_RCOUNT, Columns
 from nettop.model.flows.store import FlowStore
 
-# Dumps that were interrupted, or that follow a loss, come milliseconds after the one before: of a burst they would make
-# any rate.
-SHORTEST_S = 0.5
+# Dumps after an interrupted one, or after a loss, come within milliseconds: a short burst would look like a high rate.
+MIN_S = 0.5
 _COUNTS = np.uint32(HAVE_OCOUNT | HAVE_RCOUNT)
 _SIDES = ((HAVE_OCOUNT, "obytes", "rate_up", "ahead_up"), (HAVE_RCOUNT, "rbytes", "rate_down", "ahead_down"))
 _AHEAD = {ahead: np.float32 for *_, ahead in _SIDES}  # bytes counted since count_ns
 
 
 def measure(store: FlowStore, rows: Array, cols: Columns, have: Array, had: Array) -> Array:
-    """Rates of these rows by what a dump says of them now; to be called before that is written.
+    """Compute the rates of these rows from the rows of a dump, before those are written.
 
-    True where it came too soon: there the rate stays, and the next one is measured from the older reading, too.
+    Return a mask of the rows whose reading came too soon: their rate is kept, and the next rate is measured from the
+    older reading.
     """
     seconds = (cols["ts_ns"] - store["count_ns"][rows]) / 1e9
-    soon = _comparable(store, rows, cols, have, had) & (seconds >= 0) & (seconds < SHORTEST_S)
+    soon = _comparable(store, rows, cols, have, had) & (seconds >= 0) & (seconds < MIN_S)
     if soon.any():
-        store.want(_AHEAD)
+        store.add_columns(_AHEAD)
     for bit, name, rate, ahead in _SIDES:
         now = cols.get(name)
         if now is None:
             continue
         before = store[name][rows]
-        usable = (have & had & bit != 0) & (now >= before) & (seconds >= SHORTEST_S)
+        usable = (have & had & bit != 0) & (now >= before) & (seconds >= MIN_S)
         grown = (now - before).astype(np.float64)
         if ahead in store.data:
             grown += store[ahead][rows]
@@ -41,7 +41,7 @@ def measure(store: FlowStore, rows: Array, cols: Columns, have: Array, had: Arra
 
 
 def begin(store: FlowStore, rows: Array, ts_ns: Array, have: Array) -> None:
-    """Of these rows, those with counters: what is counted from now on is measured from what they have at `ts_ns`."""
+    """Begin to measure rows that have counters from their values at `ts_ns`."""
     counted = (have & _COUNTS != 0).nonzero()[0]
     store["count_ns"][rows[counted]] = ts_ns[counted]
     for ahead in _AHEAD:
@@ -50,7 +50,7 @@ def begin(store: FlowStore, rows: Array, ts_ns: Array, have: Array) -> None:
 
 
 def _comparable(store: FlowStore, rows: Array, cols: Columns, have: Array, had: Array) -> Array:
-    """Where the same directions are counted as before, and none went back."""
+    """Return a mask of the rows that count the same directions as before, and whose counters did not fall."""
     same = (have & _COUNTS == had & _COUNTS) & (have & _COUNTS != 0)
     for bit, name, *_ in _SIDES:
         if name in cols:

@@ -1,9 +1,9 @@
-"""The flow table as a screen sees it: its columns, the order it stands in, and the window that a ViewSpec asks for."""
+"""The flow table on screen: its columns, its order, and the window that a ViewSpec describes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 from nettop.batch import Array
 from nettop.columns import HAVE_OCOUNT, HAVE_RCOUNT, HAVE_STATUS
 from nettop.linux.conntrack import IPS_SEEN_REPLY
-from nettop.model.filter.expression import Filter
 from nettop.model.flows import derive
 from nettop.model.flows.cells import ABSENT, MEASURED, SHARED_COLUMNS, RowView, age_cell, shared_cell, speed_cell
 from nettop.model.flows.index import Rows
 from nettop.model.flows.joins import FlowJoins
-from nettop.model.flows.rate_history import course_text
-from nettop.model.flows.store import FlowStore
-from nettop.model.ordering import Ties
+from nettop.model.flows.rate_history import history_text
 from nettop.model.table import Cell, Column, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.model.window import Handles, Match, Orders, visible, wait_ns
 from nettop.text import flow as words
 from nettop.text import units
+
+if TYPE_CHECKING:
+    from nettop.model.flows.table import FlowTable
 
 _SHARED = {column.key: column for column in SHARED_COLUMNS}
 COLUMNS: tuple[Column, ...] = (
@@ -43,42 +43,19 @@ COLUMNS: tuple[Column, ...] = (
 DEFAULT_COLUMNS = ("proto", "state", "original", "reply", "nat", "rate", "up", "down", "age", "timeout", "process")
 DEFAULT_SORT = (SortKey("rate"), SortKey("bytes"))
 
-_OLD_NS = 5_000_000_000  # the age from which on a dump's is told
+_OLD_NS = 5_000_000_000  # the age from which on that of a dump is shown
 _COUNTED = frozenset(("rate", "rate_up", "rate_down", "up", "down", "bytes", "packets", "opackets", "rpackets"))
 
 
-class Flows(Protocol):
-    """What the view needs of the table."""
-
-    store: FlowStore
-    version: int
-    joins: FlowJoins
-    dumped_ns: dict[int, int]
-
-    def __len__(self) -> int: ...
-
-    def matching(self, expression: Filter | None, now_ns: int) -> Rows: ...
-
-    def sort_keys(self, rows: Rows, sort: Sequence[SortKey], now_ns: int) -> list[Array]: ...
-
-    def picked(self, rows: Rows) -> derive.Data: ...
-
-    def accounting(self, netns: int) -> bool | None: ...
-
-    def ties(self, rows: Rows) -> Ties: ...
-
-    def views(self, rows: Rows) -> list[RowView]: ...
-
-
 class FlowSnapshots:
-    """The window of a flow table; sorted again at most once a second, never while the order is held."""
+    """Windows of a flow table, sorted at most once a second, and never while the order is frozen."""
 
-    def __init__(self, table: Flows) -> None:
+    def __init__(self, table: FlowTable) -> None:
         self._table = table
         self._orders = Orders(self._match, self._alive)
 
     def of(self, spec: ViewSpec, now_ns: int) -> Snapshot:
-        """The window that spec describes."""
+        """Return the window that spec describes."""
         table = self._table
         order = self._orders.current(spec, now_ns, table.version, wait_ns(table.store.top))
         part = visible(spec, len(order))
@@ -86,23 +63,23 @@ class FlowSnapshots:
         return Snapshot(
             spec,
             part.start,
-            _drawn(table, rows, spec.columns, now_ns),
+            _rows(table, rows, spec.columns, now_ns),
             len(order),
             len(table),
             order.place_of(spec.anchor),
             (*order.totals, *_dump_age(table, now_ns)),
-            (*order.note(spec, now_ns), *(_uncounted(table, rows, spec.columns) or _lacking(table))),
+            (*order.note(spec, now_ns), *(_uncounted(table, rows, spec.columns) or _measuring_note(table))),
             now_ns,
             table.version if spec.frozen else order.version,
         )
 
-    def _match(self, spec: ViewSpec, now_ns: int, held: bool) -> Match:
+    def _match(self, spec: ViewSpec, now_ns: int, frozen: bool) -> Match:
         table = self._table
         rows = table.matching(spec.filter, now_ns)
 
         def keys() -> list[Array]:
             found = table.sort_keys(rows, spec.sort, now_ns)
-            return [key if key.base is None else key.copy() for key in found]  # the table's own columns change
+            return [key if key.base is None else key.copy() for key in found]  # the table's own columns would change
 
         return Match(table.store.idents(rows), keys, table.ties(rows), _totals(table, rows, spec.filter is not None))
 
@@ -113,16 +90,16 @@ class FlowSnapshots:
         return alive & store.are_live(rows)
 
 
-def _totals(table: Flows, matched: Rows, filtered: bool) -> Line:
-    """`1,204 flows, 318 match   1.6M/s   tcp 901   udp 288   ESTABLISHED 702   TIME_WAIT 160   UNREPLIED 41`."""
+def _totals(table: FlowTable, matched: Rows, filtered: bool) -> Line:
+    """Return `1,204 flows, 318 match   1.6M/s   tcp 901   udp 288   ESTABLISHED 702   TIME_WAIT 160   UNREPLIED 41`."""
     data = table.picked(matched)
     noun = "flow" if len(table) == 1 else "flows"
     parts: list[tuple[str, str]] = [(f"{units.grouped(len(table))} {noun}", "heading")]
     if filtered:
         parts.append((f", {units.grouped(len(matched))} match", "heading"))
-    speeds = derive.rate(data)
-    known = ~np.isnan(speeds)
-    parts.append(("   " + units.rate(float(speeds[known].sum()) if known.any() else None), "number"))
+    rates = derive.rate(data)
+    known = ~np.isnan(rates)
+    parts.append(("   " + units.rate(float(rates[known].sum()) if known.any() else None), "number"))
     counts = np.bincount(data["proto"], minlength=256)
     protos = [proto for proto in np.argsort(-counts, kind="stable")[:4].tolist() if counts[proto]]
     parts += [(f"   {words.PROTO_WORDS[proto]} {units.grouped(int(counts[proto]))}", "proto") for proto in protos]
@@ -135,14 +112,14 @@ def _totals(table: Flows, matched: Rows, filtered: bool) -> Line:
     return tuple(parts)
 
 
-def _dump_age(table: Flows, now_ns: int) -> Line:
-    """How old rates and timeouts are, where a large table is read seldom."""
+def _dump_age(table: FlowTable, now_ns: int) -> Line:
+    """Return the age of rates and timeouts, where a large table is read less often."""
     age = now_ns - min(table.dumped_ns.values(), default=now_ns)
     return ((f"   rates and timeouts {units.duration(age / 1e9)} old", "dim"),) if age >= _OLD_NS else ()
 
 
-def _uncounted(table: Flows, rows: Rows, columns: Sequence[str]) -> tuple[Line, ...]:
-    """Why there are no bytes, where there are none in sight and the reason is that nobody counts them."""
+def _uncounted(table: FlowTable, rows: Rows, columns: Sequence[str]) -> tuple[Line, ...]:
+    """Return the note that accounting is off, if that is why no visible flow has counters."""
     if not _COUNTED.intersection(columns) or not len(rows):
         return ()
     if (table.store["have"][rows] & np.uint32(HAVE_OCOUNT | HAVE_RCOUNT)).any():
@@ -153,12 +130,12 @@ def _uncounted(table: Flows, rows: Rows, columns: Sequence[str]) -> tuple[Line, 
     return ((("bytes are not counted: accounting is off", "warn"),),)
 
 
-def _lacking(table: Flows) -> tuple[Line, ...]:
-    """What measured rates lack, the first thing of it: a flow's detail says the rest."""
-    return tuple((((f"{MEASURED} {words}", "warn"),)) for words in table.joins.measuring()[1:2])
+def _measuring_note(table: FlowTable) -> tuple[Line, ...]:
+    """Return the most important limit of measured rates; a flow's detail has all of them."""
+    return tuple((((f"{MEASURED} {words}", "warn"),)) for words in table.joins.rate_notes()[1:2])
 
 
-def _drawn(table: Flows, rows: Rows, columns: Sequence[str], now_ns: int) -> tuple[Row, ...]:
+def _rows(table: FlowTable, rows: Rows, columns: Sequence[str], now_ns: int) -> tuple[Row, ...]:
     idents, views = table.store.idents(rows).tolist(), table.views(rows)
     joined = {key: join(table.joins, views) for key, join in _JOINED.items() if key in columns}
     drawn = []
@@ -168,11 +145,16 @@ def _drawn(table: Flows, rows: Rows, columns: Sequence[str], now_ns: int) -> tup
     return tuple(drawn)
 
 
-# Columns that other models fill in, all rows at once.
+# Columns of other models, made for all rows at once.
 _JOINED: dict[str, Callable[[FlowJoins, Sequence[RowView]], Sequence[Cell]]] = {
     "process": FlowJoins.process,
     "device": FlowJoins.device,
 }
+
+
+def _rate_history(row: RowView) -> Cell:
+    history = row.value("rate_history")
+    return (history_text(history), "good") if history else ABSENT
 
 
 def _age(row: RowView, now_ns: int) -> Cell:
@@ -183,7 +165,7 @@ _OWN: dict[str, Callable[[RowView, int], Cell]] = {
     "rate": lambda row, now_ns: speed_cell(row, "rate_up", "rate_down"),
     "rate_up": lambda row, now_ns: speed_cell(row, "rate_up"),
     "rate_down": lambda row, now_ns: speed_cell(row, "rate_down"),
-    "course": lambda row, now_ns: (course_text(row.value("course")), "good") if row.value("course") else ABSENT,
+    "course": lambda row, now_ns: _rate_history(row),
     "age": _age,
 }
 

@@ -1,4 +1,4 @@
-"""What flows can be sorted by: columns whose ascending order is the wanted one."""
+"""The sort keys of flows: columns to sort by in ascending order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nettop.model.table import SortKey
 
 Words = Callable[[str], tuple[Array, Sequence[str]] | None]
 
-# What `--sort` and SortKey understand beside the columns' own keys: the JSON names.
+# The JSON names, which `--sort` and SortKey accept as well as the keys of columns.
 _ALIASES = {
     "src": "original",
     "dst": "odst",
@@ -51,9 +51,9 @@ SORT_KEYS = (*_ALIASES, *_NUMBERS, *_COUNTERS, *_PLAIN, *_ADDRESSES, *_WORDED, *
 
 
 def sort_keys(data: derive.Data, sort: Sequence[SortKey], words: Words, now_ns: int) -> list[Array]:
-    """Columns whose ascending order is the wanted one, the first counting most; UsageError for a key that is none.
+    """Return columns to sort by in ascending order, most significant first; UsageError for an unknown key.
 
-    `words` gives a column of words as FlowFields does.
+    `words` returns a column of words, as FlowFields.words does.
     """
     keys = []
     for key in sort:
@@ -63,7 +63,7 @@ def sort_keys(data: derive.Data, sort: Sequence[SortKey], words: Words, now_ns: 
 
 
 class Picked(dict[str, Array]):
-    """Some rows of a table: each column is gathered when it is first asked for."""
+    """Some rows of a table: each column is gathered when it is first used."""
 
     def __init__(self, data: derive.Data, rows: Rows) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class Picked(dict[str, Array]):
         return name in self._all
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The column, or the default where the table has none."""
+        """Return the column, or the default where the table has none."""
         return self[name] if name in self._all else default
 
 
@@ -102,7 +102,7 @@ def _key_columns(data: derive.Data, key: str, words: Words, now_ns: int) -> list
     if key == "offload":
         return [derive.offload_codes(data)]
     if key == "course":
-        return [peak_levels(data["course"]) if "course" in data else np.zeros(len(data["have"]), np.uint8)]
+        return [peak_levels(data["rate_history"]) if "rate_history" in data else np.zeros(len(data["have"]), np.uint8)]
     if key in ("age", "start"):
         since = (now_ns - derive.birth_ns(data)).astype(np.float64)
         return [since if key == "age" else -since]
@@ -110,7 +110,7 @@ def _key_columns(data: derive.Data, key: str, words: Words, now_ns: int) -> list
 
 
 def key_columns(data: derive.Data, rows: Rows | slice) -> Iterator[Array]:
-    """What no two flows have in common, column by column, of these rows: by address, then ports and the rest."""
+    """Yield the columns of these rows that identify a flow: addresses, then ports and the rest."""
     for end in ("osrc", "odst"):
         if f"{end}_hi" in data:
             yield data[f"{end}_hi"][rows]
@@ -122,7 +122,7 @@ def key_columns(data: derive.Data, rows: Rows | slice) -> Iterator[Array]:
 
 
 def _where(known: Array, values: Array) -> Array:
-    """As floats, NaN where not known: exact to 2^53, which is enough to order by."""
+    """Return floats, NaN where not known: exact to 2^53, which is enough for an order."""
     return np.where(known, values.astype(np.float64), np.nan)
 
 
@@ -133,7 +133,7 @@ def _address_keys(data: derive.Data, end: str, port: str) -> list[Array]:
 
 
 def _word_ranks(data: derive.Data, found: tuple[Array, Sequence[str]] | None) -> Array:
-    """The place of each row's word in the alphabet."""
+    """Return the alphabetical rank of each row's word."""
     if found is None:
         return np.zeros(len(data["have"]), np.uint16)
     codes, names = found

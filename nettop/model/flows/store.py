@@ -1,7 +1,7 @@
-"""The flow table's memory: one array a column, rows reused after their flow is gone, identities that are not.
+"""The memory of the flow table: one array per column, rows that are reused, identities that are not.
 
-A row takes 162 bytes, 32 more once an IPv6 flow was seen, 8 more once two dumps came too close for a rate, 37 more once
-a flow had a master, and its place in the index; columns double when full.
+A row needs 162 bytes, 32 more after the first IPv6 flow, 8 more after two dumps too close for a rate, 37 more after the
+first flow with a master, and its slot in the index. Columns double when full.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from nettop.batch import Array
 from nettop.columns import FLOW_DTYPES, FLOW_HI, Columns
 from nettop.model.flows.index import FlowIndex, Hashes, KeyHash, Rows
 
-# The eight bytes of a key beside the addresses: compared and hashed as one uint64, read as columns.
+# The eight bytes of a key other than the addresses: compared and hashed as one uint64, read as columns.
 _PACKED = np.dtype(
     [("osport", np.uint16), ("odport", np.uint16), ("zone", np.uint16), ("proto", np.uint8), ("family", np.uint8)]
 )
 PACKED_KEY = tuple(_PACKED.names or ())
-KEY_COLUMNS = (*PACKED_KEY, "osrc_lo", "odst_lo", "osrc_hi", "odst_hi")  # what makes a flow, beside its namespace
+KEY_COLUMNS = (*PACKED_KEY, "osrc_lo", "odst_lo", "osrc_hi", "odst_hi")  # the key of a flow within its namespace
 _NOT_STORED = {"event", "stop_ns", "ts_ns", *PACKED_KEY, *FLOW_HI}
 _OWN: dict[str, type[np.generic]] = {
     "flags": np.uint8,
     "netns": np.uint16,
     "generation": np.uint32,
     "hash": np.uint64,
-    "first_ns": np.int64,  # when we first heard of it
-    "count_ns": np.int64,  # when its counters were read for a rate
-    "rate_up": np.float32,  # bytes a second, original direction; NaN: not known
+    "first_ns": np.int64,  # when it was first seen
+    "count_ns": np.int64,  # when its counters were last read for a rate
+    "rate_up": np.float32,  # bytes per second, original direction; NaN: not known
     "rate_down": np.float32,
 }
 HI_DTYPES = {name: FLOW_DTYPES[name] for name in FLOW_HI}
@@ -40,15 +40,15 @@ LIVE = 1  # a flow of the table
 DEAD = 2  # destroyed while a dump is open: remembered so that the dump does not revive it
 BORN = 4  # its NEW event was seen: first_ns is its birth
 FRESH = 8  # created by an event since the open dump began
-TOUCHED = 16  # told of by an event since the open dump began: what events carry is newer than the dump's row
+TOUCHED = 16  # had an event since the open dump began: event-borne values are newer than the dump's row
 SEEN = 32  # in the open dump
-RECYCLED = 64  # its key had several lives since the open dump began
-HEARD = 128  # an event told of this life
+RECYCLED = 64  # its key had several lifetimes since the open dump began
+REPORTED = 128  # had an event in this lifetime
 SINCE_BEGIN = FRESH | TOUCHED | SEEN | RECYCLED
 
 
 class FlowStore:
-    """Columns by row. `top` rows have been used so far; which of them are flows now says `flags`."""
+    """Columns by row. `top` rows have been used so far; their `flags` say which of them are flows now."""
 
     def __init__(self, key_hash: KeyHash | None = None) -> None:
         self.hash_of = key_hash or KeyHash()
@@ -72,30 +72,30 @@ class FlowStore:
         return columns + self._packed.nbytes + self.index.nbytes + self._free.nbytes
 
     def live(self) -> Array:
-        """True for rows below `top` that are flows now."""
+        """Return a mask of the rows below `top` that are flows now."""
         return np.asarray(self.data["flags"][: self.top] & (LIVE | DEAD) == LIVE)
 
     def are_live(self, rows: Rows) -> Array:
-        """Which of these rows are flows now."""
+        """Return a mask of these rows: True for flows that exist now."""
         return np.asarray(self.data["flags"][rows] & (LIVE | DEAD) == LIVE)
 
     def idents(self, rows: Rows) -> NDArray[np.int64]:
-        """Identities that hold over time: generation << 32 | row."""
+        """Return the identities of rows, which are never reused: generation << 32 | row."""
         return self.data["generation"][rows].astype(np.int64) << 32 | rows
 
     def rows(self, idents: NDArray[np.int64]) -> Rows:
-        """The rows of these identities, which may have gone to other flows."""
+        """Return the rows of these identities; they may belong to other flows now."""
         return idents & 0xFFFFFFFF
 
     def row_of(self, ident: int) -> int | None:
-        """The row with this identity, None when that flow is gone."""
+        """Return the row with this identity; None when that flow is gone."""
         row = ident & 0xFFFFFFFF
         if row >= self.top or int(self.data["generation"][row]) != ident >> 32:
             return None
         return row if self.data["flags"][row] & (LIVE | DEAD) == LIVE else None
 
-    def keys(self, netns: int, cols: Columns) -> Keys:
-        """The keys of decoded rows, hashed."""
+    def keys(self, netns: int, cols: Columns) -> FlowKeys:
+        """Return the keys of decoded rows, hashed."""
         packed = np.zeros(len(cols), _PACKED)
         for name in PACKED_KEY:
             column = cols.get(name)
@@ -104,21 +104,21 @@ class FlowStore:
         src, dst = cols["osrc_lo"], cols["odst_lo"]
         hi = (cols["osrc_hi"], cols["odst_hi"]) if "osrc_hi" in cols else None
         key = packed.view(np.uint64)
-        return Keys(netns, key, src, dst, hi, self.hash_of(netns, key, src, dst, hi))
+        return FlowKeys(netns, key, src, dst, hi, self.hash_of(netns, key, src, dst, hi))
 
-    def find(self, keys: Keys) -> Rows:
-        """The row of each key, -1 where there is none; rows of flows that died during a dump are found too."""
-        return self.index.find(keys.hashes, self.data["hash"], lambda rows, asked: self._same(keys, rows, asked))
+    def find(self, keys: FlowKeys) -> Rows:
+        """Return the row of each key, -1 where there is none; flows that were destroyed during a dump are found too."""
+        return self.index.find(keys.hashes, self.data["hash"], lambda rows, queries: self._same(keys, rows, queries))
 
-    def add(self, keys: Keys) -> Rows:
-        """New rows for these keys, which are not in the table: everything but the key absent, flags 0."""
+    def add(self, keys: FlowKeys) -> Rows:
+        """Add rows for these keys, which are not in the table, and return them; flags are 0, only the key is set."""
         n = len(keys.hashes)
         rows = self._allocate(n)
         self.data["hash"][rows] = keys.hashes
         self._packed.view(np.uint64)[rows] = keys.packed
         self.data["osrc_lo"][rows], self.data["odst_lo"][rows] = keys.src, keys.dst
         if keys.hi is not None:
-            self.want(HI_DTYPES)
+            self.add_columns(HI_DTYPES)
         if "osrc_hi" in self.data:
             self.data["osrc_hi"][rows], self.data["odst_hi"][rows] = keys.hi or (0, 0)
             self.data["rsrc_hi"][rows] = self.data["rdst_hi"][rows] = 0
@@ -129,7 +129,7 @@ class FlowStore:
         return rows
 
     def restart(self, rows: Rows) -> None:
-        """A new life of the same keys: another generation, nothing known but the key."""
+        """Begin another lifetime of the same keys: with a new generation, and only the key set."""
         self.data["generation"][rows] += 1
         for name in ("have", "flags", "opackets", "obytes", "rpackets", "rbytes", "count_ns"):
             self.data[name][rows] = 0
@@ -137,7 +137,7 @@ class FlowStore:
             self.data[name][rows] = np.nan
 
     def release(self, rows: Rows) -> None:
-        """Forget these rows (each once); they will be reused under another identity."""
+        """Remove these rows (each given once); they will be reused with another identity."""
         if not len(rows):
             return
         self.index.remove(self.data["hash"][rows], rows)
@@ -148,22 +148,22 @@ class FlowStore:
         self._free[self._free_count : end] = rows
         self._free_count = end
 
-    def want(self, dtypes: Mapping[str, type[np.generic]]) -> None:
-        """Make room for columns that are missing as long as no flow has a value for them."""
+    def add_columns(self, dtypes: Mapping[str, type[np.generic]]) -> None:
+        """Add columns that are absent until some flow has a value for them."""
         self.data |= {name: np.zeros(self.capacity, dtypes[name]) for name in dtypes if name not in self.data}
 
     def _indexed(self) -> Rows:
         return (self.data["flags"][: self.top] & (LIVE | DEAD)).nonzero()[0]
 
-    def _same(self, keys: Keys, rows: Rows, asked: Rows) -> Array:
+    def _same(self, keys: FlowKeys, rows: Rows, queries: Rows) -> Array:
         packed = self._packed.view(np.uint64)
-        same = packed.take(rows) == keys.packed.take(asked)
-        same &= self.data["osrc_lo"].take(rows) == keys.src.take(asked)
-        same &= self.data["odst_lo"].take(rows) == keys.dst.take(asked)
+        same = packed.take(rows) == keys.packed.take(queries)
+        same &= self.data["osrc_lo"].take(rows) == keys.src.take(queries)
+        same &= self.data["odst_lo"].take(rows) == keys.dst.take(queries)
         same &= self.data["netns"].take(rows) == keys.netns
         if "osrc_hi" in self.data:
             for name, column in zip(("osrc_hi", "odst_hi"), keys.hi or (None, None), strict=True):
-                same &= self.data[name].take(rows) == (0 if column is None else column.take(asked))
+                same &= self.data[name].take(rows) == (0 if column is None else column.take(queries))
         return np.asarray(same)
 
     def _allocate(self, n: int) -> Rows:
@@ -179,7 +179,7 @@ class FlowStore:
         return rows
 
     def _grow(self) -> None:
-        """Twice the rows. Memory beyond `top` is not touched, so it costs nothing before it is used."""
+        """Enlarge the columns to twice the rows. Memory beyond `top` is not touched, so it costs nothing until used."""
         self.capacity *= 2
         for name in [name for name in self.data if name not in PACKED_KEY]:
             self.data[name] = _grown(self.data[name], self.capacity)
@@ -191,8 +191,8 @@ class FlowStore:
             self.data[name] = self._packed[name]
 
 
-class Keys:
-    """Keys of some rows in one namespace, with their hashes."""
+class FlowKeys:
+    """The keys of some rows in one namespace, with their hashes."""
 
     __slots__ = ("dst", "hashes", "hi", "netns", "packed", "src")
 
@@ -204,13 +204,13 @@ class Keys:
     def __len__(self) -> int:
         return len(self.hashes)
 
-    def take(self, rows: Array) -> Keys:
-        """The keys at these places (an index array or a mask)."""
+    def take(self, rows: Array) -> FlowKeys:
+        """Return the keys at these rows (an index array or a mask)."""
         hi = None if self.hi is None else (self.hi[0][rows], self.hi[1][rows])
-        return Keys(self.netns, self.packed[rows], self.src[rows], self.dst[rows], hi, self.hashes[rows])
+        return FlowKeys(self.netns, self.packed[rows], self.src[rows], self.dst[rows], hi, self.hashes[rows])
 
     def equal(self, a: Array, b: Array) -> Array:
-        """Whether the keys at places a are those at places b, one by one."""
+        """Return a mask: where the keys at indices `a` equal those at indices `b`."""
         columns = [self.packed, self.src, self.dst, *(self.hi or ())]
         same = columns[0][a] == columns[0][b]
         for column in columns[1:]:

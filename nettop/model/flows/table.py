@@ -1,4 +1,4 @@
-"""The flow table: kept by events and dumps, shown sorted and filtered, and printed as JSON lines."""
+"""The flow table: updated by events and dumps, sorted, filtered, shown and printed."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from nettop.columns import EVENT_DUMP, FLOW_DTYPES, HAVE_MASTER, Columns, Decode
 from nettop.kinds import GapReason
 from nettop.model.filter.expression import Filter
 from nettop.model.flows import derive
-from nettop.model.flows import snapshots as flow_view
 from nettop.model.flows.cells import RowView, row_views
 from nettop.model.flows.detail import flow_detail
 from nettop.model.flows.fields import FlowFields
 from nettop.model.flows.index import Rows
 from nettop.model.flows.joins import FlowJoins
-from nettop.model.flows.lines import FlowLines, Owners, json_ends, text_ends
+from nettop.model.flows.lines import FlowLines, Owners, json_joined, text_joined
 from nettop.model.flows.masters import LINES, child_lines, expected_by, master_view
 from nettop.model.flows.measured_rates import MeasuredRates
-from nettop.model.flows.rate_history import FlowCourse
+from nettop.model.flows.rate_history import RateHistory
+from nettop.model.flows.snapshots import COLUMNS, DEFAULT_COLUMNS, DEFAULT_SORT, FlowSnapshots
 from nettop.model.flows.sort_keys import SORT_KEYS, Picked, key_columns, sort_keys
 from nettop.model.flows.store import KEY_COLUMNS, FlowStore
 from nettop.model.flows.templates import text_template
-from nettop.model.flows.updates import FlowRules
+from nettop.model.flows.updates import FlowUpdates
 from nettop.model.ordering import Ties, first_rows
 from nettop.model.table import Detail, Line, Snapshot, SortKey, ViewSpec
 
-_READ_ROWS = 1 << 16  # whose rates are read at a time: the work needs several times their room
+_RATE_ROWS = 1 << 16  # whose rates are added at a time: the work needs several times their memory
 NetnsLabel = Callable[[int], str]  # the label of a namespace's code, "" for the one nettop was started in
 
 
 class FlowTable:
-    """Every flow the kernel told of, until it says, or a complete dump shows, that it is gone.
+    """Every flow that the kernel reported, until an event or a complete dump shows that it is gone.
 
-    `strings` is the decoder's. `history` gives lines about a flow's events for the detail pane.
+    `strings` is the decoder's. `history` returns lines about a flow's events for the detail.
     """
 
-    columns = flow_view.COLUMNS
-    default_columns: tuple[str, ...] = flow_view.DEFAULT_COLUMNS
-    default_sort = flow_view.DEFAULT_SORT
-    sortable = SORT_KEYS  # what SortKey and --sort understand: columns' keys and JSON names
+    columns = COLUMNS
+    default_columns: tuple[str, ...] = DEFAULT_COLUMNS
+    default_sort = DEFAULT_SORT
+    sortable = SORT_KEYS  # accepted by SortKey and --sort: keys of columns and JSON names
 
     def __init__(
         self,
@@ -56,100 +56,100 @@ class FlowTable:
         self.strings = strings
         self.netns_label = netns_label
         self.version = 0
-        self.dumped_ns: dict[int, int] = {}  # namespace → when its last complete dump ended
+        self.dumped_ns: dict[int, int] = {}  # namespace → time at which its last complete dump ended
         self._history = history
-        self._rules = FlowRules(self.store)
-        self._json = FlowLines(strings, netns_label, ends=json_ends)
-        self._snapshots = flow_view.FlowSnapshots(self)
-        self._course = FlowCourse(self.store)
+        self._updates = FlowUpdates(self.store)
+        self._json = FlowLines(strings, netns_label, joined=json_joined)
+        self._snapshots = FlowSnapshots(self)
+        self._rate_history = RateHistory(self.store)
         self._measured = MeasuredRates(self.store)
         self._resync: set[int] = set()
         self._begun_after_gap: set[int] = set()
 
-    # -- what comes in -------------------------------------------------------------------------------------------
+    # -- input ---------------------------------------------------------------------------------------------------
 
     def apply(self, item: Decoded | Gap | DumpMark, netns: int, now_ns: int) -> None:
-        """Take in decoded events or dump rows, the marks of a dump, or a loss, of the namespace with this code."""
+        """Apply decoded events or dump rows, the marks of a dump, or a loss, of the namespace with this code."""
         shows = True
         if isinstance(item, Decoded):
             shows = self._rows(item.cols, netns)
         elif isinstance(item, DumpMark):
             self._mark(item, netns, now_ns)
-        elif item.why is not GapReason.RECORDER:  # what only a recording lacks, we have
+        elif item.why is not GapReason.RECORDER:  # the table has what only the recorder lost
             self._resync.add(netns)
             self._begun_after_gap.discard(netns)
         self.version += shows
 
     def resync_wanted(self, netns: int) -> bool:
-        """Events of this namespace were lost and no complete dump begun since has ended: ask for one."""
+        """Return whether events of this namespace were lost and no complete dump since has ended: a dump is needed."""
         return netns in self._resync
 
     def forget(self, netns: int) -> None:
-        """The namespace is gone: so are its flows."""
-        self._rules.begin(netns)
-        self._rules.end(netns, complete=True)
+        """Remove the flows of a namespace that no longer exists."""
+        self._updates.begin(netns)
+        self._updates.end(netns, complete=True)
         self._resync.discard(netns)
         self.dumped_ns.pop(netns, None)
         self.version += 1
 
     def _rows(self, cols: Columns, netns: int) -> bool:
-        """Whether it shows now: what a part of a dump says of flows that are known shows when the dump ends."""
+        """Apply rows and return whether they show now: updates of known flows from a part of a dump show at its end."""
         if not len(cols):
             return False
         dumped = cols["event"] == EVENT_DUMP
         if dumped.all():
-            return self._rules.dump_rows(cols, netns) > 0 or netns not in self.dumped_ns
+            return self._updates.dump_rows(cols, netns) > 0 or netns not in self.dumped_ns
         if not dumped.any():
-            self._rules.events(cols, netns)
+            self._updates.events(cols, netns)
         else:
-            self._rules.dump_rows(cols.take(dumped), netns)
-            self._rules.events(cols.take(~dumped), netns)
+            self._updates.dump_rows(cols.take(dumped), netns)
+            self._updates.events(cols.take(~dumped), netns)
         return True
 
     def _mark(self, mark: DumpMark, netns: int, now_ns: int) -> None:
         if mark.what != "conntrack":
             return
         if mark.begin:
-            self._rules.begin(netns)
+            self._updates.begin(netns)
             self._begun_after_gap.add(netns)
             return
-        self._rules.end(netns, mark.complete)
+        self._updates.end(netns, mark.complete)
         if mark.complete:
             self.dumped_ns[netns] = now_ns
-            self._read_rates(netns)
+            self._add_rates(netns)
             if netns in self._begun_after_gap:
                 self._resync.discard(netns)
 
-    def _read_rates(self, netns: int) -> None:
-        """A dump has given every flow of this namespace a rate: one more reading of its course."""
+    def _add_rates(self, netns: int) -> None:
+        """Add the rates of this namespace's flows, which a dump has renewed, to their history."""
         rows = (self.store.live() & (self.store["netns"][: self.store.top] == netns)).nonzero()[0]
         data = self.window()
-        for start in range(0, len(rows), _READ_ROWS):
-            some = rows[start : start + _READ_ROWS]
-            self._course.take(some, derive.rate(Picked(data, some)))
+        for start in range(0, len(rows), _RATE_ROWS):
+            some = rows[start : start + _RATE_ROWS]
+            self._rate_history.add(some, derive.rate(Picked(data, some)))
 
-    # -- what goes out -------------------------------------------------------------------------------------------
+    # -- output --------------------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
         return int(np.count_nonzero(self.store.live()))
 
     def window(self) -> dict[str, Array]:
-        """The columns of all rows ever used (views, no copies); `store.live()` says which are flows.
+        """Return the columns of all rows ever used (views, no copies); `store.live()` says which are flows.
 
-        Beside the store's: `course`, and measured_up and measured_down where rates are measured.
+        The columns are the store's, `rate_history`, and measured_up and measured_down where rates are measured.
         """
         data = {name: column[: self.store.top] for name, column in self.store.data.items()}
-        return data | self._course.readings() | self._measured.columns(self.joins.meter)
+        return data | self._rate_history.readings() | self._measured.columns(self.joins.meter)
 
     def fields(self, now_ns: int) -> FlowFields:
-        """The window as the filter sees it."""
+        """Return the fields of the window for a display filter."""
         return self._fields(self.window(), now_ns)
 
     def _fields(self, data: derive.Data, now_ns: int) -> FlowFields:
         return FlowFields("flow", data, now_ns, self.strings, self.netns_label, self.joins.processes)
 
     def matching(self, expression: Filter | None, now_ns: int) -> Rows:
-        """Rows of the flows that match, in the table's own order."""
+        """Return the rows of the flows that match, in the table's own order."""
         live = self.store.live()
         if expression is not None:
             live &= expression.mask(self.fields(now_ns))
@@ -162,43 +162,43 @@ class FlowTable:
         limit: int | None = None,
         now_ns: int = 0,
     ) -> Rows:
-        """Rows of the matching flows in the wanted order, at most `limit`. UsageError for a key that is none."""
+        """Return the rows of at most `limit` matching flows, sorted; UsageError for an unknown key."""
         rows = self.matching(expression, now_ns)
         keys = self.sort_keys(rows, sort, now_ns)
-        wanted = len(rows) if limit is None else min(limit, len(rows))
-        return rows[first_rows(keys, wanted, self.ties(rows))] if keys else rows[:wanted]
+        count = len(rows) if limit is None else min(limit, len(rows))
+        return rows[first_rows(keys, count, self.ties(rows))] if keys else rows[:count]
 
     def sort_keys(self, rows: Rows, sort: Sequence[SortKey], now_ns: int) -> list[Array]:
-        """Columns over these rows whose ascending order is the wanted one; UsageError for a key that is none."""
+        """Return columns of these rows to sort by in ascending order; UsageError for an unknown key."""
         data = self.picked(rows)
         return sort_keys(data, sort, self._fields(data, now_ns).words, now_ns)
 
     def accounting(self, netns: int) -> bool | None:
-        """Whether bytes are counted in the namespace with this code; None where that is not known."""
+        """Return whether bytes are counted in the namespace with this code; None where that is not known."""
         return self.joins.accounting(self.netns_label(netns))
 
     def ties(self, rows: Rows) -> Ties:
-        """What decides between rows that are equal in every sort key: the flow's own key."""
+        """Return the columns that order rows with equal sort keys: those of the flow's own key."""
 
-        def columns(places: Rows | None) -> Iterator[Array]:
-            if places is None and len(rows) == self.store.top:
-                return key_columns(self.store.data, slice(self.store.top))  # views: a million rows are 8 MB a column
-            return key_columns(self.store.data, rows if places is None else rows[places])
+        def columns(indices: Rows | None) -> Iterator[Array]:
+            if indices is None and len(rows) == self.store.top:  # views: a copy of a million rows needs 8 MB a column
+                return key_columns(self.store.data, slice(self.store.top))
+            return key_columns(self.store.data, rows if indices is None else rows[indices])
 
         return columns
 
     def picked(self, rows: Rows) -> derive.Data:
-        """The columns of these rows, each gathered when it is asked for; of all rows the table's own, no copy."""
+        """Return the columns of these rows, gathered on use; for all rows the table's own, without a copy."""
         return self.window() if len(rows) == self.store.top else Picked(self.window(), rows)
 
     def json_lines(self, rows: Rows, owners: bool = False) -> Iterator[str]:
-        """The contract's `flow` objects of these rows, one a line, without newlines; with `owners` their processes."""
+        """Yield the `flow` objects of these rows, one per line, without newlines; with `owners` their processes."""
         for chunk in self._json.chunks(self.window(), rows, self._owners(rows) if owners else None):
             yield from chunk
 
     def text_lines(self, rows: Rows, rate: bool = False, owners: bool = False) -> Iterator[str]:
-        """These rows as plain lines, without newlines; at their ends the rates and processes that are asked for."""
-        lines = FlowLines(self.strings, self.netns_label, text_template, text_ends(rate))
+        """Yield these rows as plain lines, without newlines, with rates and processes at the end if requested."""
+        lines = FlowLines(self.strings, self.netns_label, text_template, text_joined(rate))
         for chunk in lines.chunks(self.window(), rows, self._owners(rows) if owners else None):
             yield from chunk
 
@@ -207,11 +207,11 @@ class FlowTable:
         return None if processes is None else Owners(*processes.process_codes(data), processes.pids(data))
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
-        """The window of the table that spec describes; sorted anew at most once a second, never while frozen."""
+        """Return the window that spec describes; sorted at most once a second, never while frozen."""
         return self._snapshots.of(spec, now_ns)
 
     def detail(self, ident: int, now_ns: int) -> Detail | None:
-        """Everything known of a flow; None when it is gone."""
+        """Return the detail of a flow; None when it is gone."""
         row = self.flow_of(ident)
         if row is None:
             return None
@@ -221,24 +221,24 @@ class FlowTable:
         return flow_detail(ident, row, child_lines(first, len(rows)), self._history(row), self.joins, now_ns)
 
     def flow_of(self, ident: int) -> RowView | None:
-        """The flow with this identity as Python values; None when it is gone."""
+        """Return the flow with this identity as Python values; None when it is gone."""
         at = self.store.row_of(ident)
         return None if at is None else self.views(np.array([at]))[0]
 
     def master_of(self, row: RowView) -> RowView | None:
-        """The flow that expected the one with this row's key, as a view with no more than its key; None: none."""
+        """Return the flow that expected the one with this row's key, as a view with only its key; None: none."""
         ident = self.ident_of(row)
         flow = None if ident is None else self.flow_of(ident)
         return master_view(flow) if flow is not None and flow.have & HAVE_MASTER else None
 
     def views(self, rows: Rows) -> list[RowView]:
-        """These rows as Python values."""
+        """Return these rows as Python values."""
         some = {name: column[rows] for name, column in self.store.data.items()}
-        some |= self._course.of(rows) | self._measured.of(rows, self.joins.meter)
-        return row_views(some, slice(None), self.strings, self.netns_label, self.joins.hosts)
+        some |= self._rate_history.of(rows) | self._measured.of(rows, self.joins.meter)
+        return row_views(some, slice(None), self.strings, self.netns_label, self.joins.names)
 
     def ident_of(self, row: RowView) -> int | None:
-        """The identity of the flow that has this row's key (an event's, say); None when there is none."""
+        """Return the identity of the flow that has this row's key (an event's, say); None when there is none."""
         one = Columns(1, {name: np.array([row.value(name)], FLOW_DTYPES[name]) for name in KEY_COLUMNS})
         found = int(self.store.find(self.store.keys(row.value("netns"), one))[0])
         if found < 0 or not self.store.are_live(np.array([found]))[0]:

@@ -1,4 +1,4 @@
-"""%-templates of a flow's line, as JSON or text: built once for flows of one shape, filled for each flow."""
+"""The %-templates of a flow's line, as JSON or text: made once per shape, filled for each flow."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from nettop.text.sanitize import clean
 
 @dataclass(frozen=True, slots=True)
 class FlowShape:
-    """What many flows have in common: everything of a JSON line but addresses, ports and numbers.
+    """The fixed parts of a line: everything but addresses, ports and numbers, equal for many flows.
 
-    A `has_*` that is False makes those values null, whatever numbers are given. For ICMP and ICMPv6 the icmp pairs are
-    type << 8 | code of each direction. `joined`: the template takes JOINED_VALUES, too.
+    Where a `has_*` is False those values are printed as null. For ICMP and ICMPv6 `icmp` and `reply_icmp` are
+    type << 8 | code of each direction. `joined`: the template has JOINED_VALUES, too.
     """
 
     netns: str | None
@@ -56,24 +56,20 @@ class FlowShape:
     joined: bool = False
 
 
-# The values that a template takes, in this order.
+# The values of a template, in this order.
 TEMPLATE_VALUES = (
     *("src", "sport", "dst", "dport", "reply_src", "reply_sport", "reply_dst", "reply_dport", "timeout", "mark", "id"),
     *("packets", "bytes", "reply_packets", "reply_bytes", "start_ns", "ts_ns"),
 )
-
-
-# What other sources know of a flow, ready to stand in the line: JSON, or words with a blank before them.
+# Values of other models, ready for the line: JSON, or words after a blank.
 JOINED_VALUES = ("rate", "process", "pid")
-
-
-_NULL = "null%.0s"  # takes its value and prints none of it
+_NULL = "null%.0s"  # consumes its value without printing it
 
 
 def json_template(shape: FlowShape) -> str:
-    """A %-template of one JSON object, no newline; it takes TEMPLATE_VALUES, addresses as text, the rest as ints.
+    """Return a %-template of one JSON object for TEMPLATE_VALUES: addresses as text, the rest as ints. No newline.
 
-    What is joined to a flow is null where the shape has none of it; events have no such keys.
+    JOINED_VALUES are null if the shape is not joined; events have no such keys.
     """
     reply = shape.has_reply
     parts = [f'"kind":"{"flow" if shape.event is None else "event"}"']
@@ -82,11 +78,11 @@ def json_template(shape: FlowShape) -> str:
     parts += [_pair("netns", shape.netns), f'"family":"{FAMILY_WORDS.get(shape.family, shape.family)}"']
     parts.append(f'"proto":"{PROTO_WORDS[shape.proto]}"')
     if is_icmp(shape.proto):
-        parts.append(_icmp_ends("", shape.icmp, True, shape.has_ports))
-        parts.append(_icmp_ends("reply_", shape.reply_icmp, reply, shape.has_reply_ports))
+        parts.append(_icmp_endpoints("", shape.icmp, True, shape.has_ports))
+        parts.append(_icmp_endpoints("reply_", shape.reply_icmp, reply, shape.has_reply_ports))
     else:
-        parts.append(_port_ends("", True, shape.has_ports))
-        parts.append(_port_ends("reply_", reply, shape.has_reply_ports))
+        parts.append(_port_endpoints("", True, shape.has_ports))
+        parts.append(_port_endpoints("reply_", reply, shape.has_reply_ports))
     parts += [_pair("state", shape.state), f'"status":{_status_json(shape.status)}']
     parts.append(f'"nat":{_list(nat_words(shape.nat))}')
     parts += [_number("timeout", shape.has_timeout), _number("mark", shape.has_mark), f'"zone":{shape.zone}']
@@ -120,12 +116,12 @@ def _address(key: str, present: bool) -> str:
     return f'"{key}":"%s"' if present else f'"{key}":{_NULL}'
 
 
-def _port_ends(prefix: str, present: bool, ports: bool) -> str:
+def _port_endpoints(prefix: str, present: bool, ports: bool) -> str:
     src, dst = _address(f"{prefix}src", present), _address(f"{prefix}dst", present)
     return f"{src},{_number(f'{prefix}sport', ports)},{dst},{_number(f'{prefix}dport', ports)}"
 
 
-def _icmp_ends(prefix: str, type_code: int, present: bool, ports: bool) -> str:
+def _icmp_endpoints(prefix: str, type_code: int, present: bool, ports: bool) -> str:
     src, dst = _address(f"{prefix}src", present), _address(f"{prefix}dst", present)
     kind, code = (str(type_code >> 8), str(type_code & 255)) if ports else ("null", "null")
     key = f"{prefix}icmp"
@@ -133,12 +129,12 @@ def _icmp_ends(prefix: str, type_code: int, present: bool, ports: bool) -> str:
 
 
 def text_template(shape: FlowShape) -> str:
-    """A %-template of one plain line, of the same values (ts_ns is not printed)."""
+    """Return a %-template of one plain line, for the same values (ts_ns is not printed)."""
     proto = PROTO_WORDS[shape.proto]
     state = shape.state or STATE_WORDS[status_state(shape.status)]
     head = f"{shape.event.upper():<8}" if shape.event is not None else ""
-    parts = [f"{head}{proto:<6} {state:<12} {_text_ends(shape, True, shape.has_ports, shape.icmp)}"]
-    parts.append(" reply " + _text_ends(shape, shape.has_reply, shape.has_reply_ports, shape.reply_icmp))
+    parts = [f"{head}{proto:<6} {state:<12} {_text_endpoints(shape, True, shape.has_ports, shape.icmp)}"]
+    parts.append(" reply " + _text_endpoints(shape, shape.has_reply, shape.has_reply_ports, shape.reply_icmp))
     parts.append(f" {nat_label(shape.nat)}" if nat_label(shape.nat) else "")
     parts += [_text_number("timeout", shape.has_timeout), _text_number("mark", shape.has_mark)]
     parts.append(f" zone {shape.zone}" if shape.zone else "")
@@ -151,7 +147,7 @@ def text_template(shape: FlowShape) -> str:
 
 
 def status_state(status: int | None) -> int:
-    """The STATE_* that status bits alone say."""
+    """Return the STATE_* of the status bits alone."""
     if status is None:
         return STATE_NONE
     if status & IPS_ASSURED:
@@ -165,7 +161,7 @@ def _named(shape: FlowShape) -> Iterable[tuple[str, str]]:
 
 
 def _escaped(text: str) -> str:
-    """Safe for a terminal and for a template."""
+    """Return text that is safe for a terminal and in a template."""
     return clean(text).replace("%", "%%")
 
 
@@ -173,7 +169,7 @@ def _text_number(key: str, present: bool) -> str:
     return f" {key} %s" if present else "%.0s"
 
 
-def _text_ends(shape: FlowShape, present: bool, ports: bool, type_code: int) -> str:
+def _text_endpoints(shape: FlowShape, present: bool, ports: bool, type_code: int) -> str:
     if not present:
         return "–%.0s%.0s%.0s%.0s"
     if is_icmp(shape.proto):

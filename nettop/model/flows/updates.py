@@ -1,8 +1,8 @@
-"""What dumps and events do to the flow table.
+"""The updates of the flow table by dumps and events.
 
 The key is (namespace, zone, protocols, original tuple); the conntrack id confirms it: the same key with another id is
-another life. Dumps and events race, since they come over two sockets: rows of a dump do not revive a flow destroyed
-since the dump began, and a flow leaves by reconciliation only after a complete dump without it.
+another lifetime. Dumps and events race, since they come over two sockets: rows of a dump do not revive a flow that was
+destroyed since the dump began, and a flow without a DESTROY is removed only after a complete dump without it.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ from nettop.columns import (
     Columns,
 )
 from nettop.model.flows import rates as flow_rates
-from nettop.model.flows.lifetimes import Lives, has_repeats, split_lives
+from nettop.model.flows.lifetimes import Lifetimes, has_repeats, split_lifetimes
 from nettop.model.flows.store import (
     BORN,
     DEAD,
     FRESH,
-    HEARD,
     HI_DTYPES,
     LIVE,
     RECYCLED,
+    REPORTED,
     SEEN,
     SINCE_BEGIN,
     TOUCHED,
+    FlowKeys,
     FlowStore,
-    Keys,
 )
 
-# Which columns each bit of `have` says are set. The key's columns are set once, when the row is made.
-_CARRIED: tuple[tuple[int, tuple[str, ...]], ...] = (
+# The columns that are set with each bit of `have`. Those of the key are set once, when the row is added.
+_COLUMNS_OF: tuple[tuple[int, tuple[str, ...]], ...] = (
     (HAVE_REPLY, ("rsrc_lo", "rdst_lo")),
     (HAVE_RPORTS, ("rsport", "rdport")),
     (HAVE_STATUS, ("status",)),
@@ -66,72 +66,72 @@ _CARRIED: tuple[tuple[int, tuple[str, ...]], ...] = (
     (HAVE_LABELS, ("labels",)),
     (HAVE_USE, ("use",)),
 )
-_EVENT_BORNE = HAVE_STATUS | HAVE_MARK | HAVE_STATE | HAVE_HELPER | HAVE_LABELS  # a change of these sends an event
-_KEPT = ~np.uint32(HAVE_EVENT_TS | HAVE_STOP)
+_EVENT_BORNE = HAVE_STATUS | HAVE_MARK | HAVE_STATE | HAVE_HELPER | HAVE_LABELS  # whose changes cause events
+_STORED = ~np.uint32(HAVE_EVENT_TS | HAVE_STOP)
 
 
-class FlowRules:
+class FlowUpdates:
     """Applies decoded rows and dump marks to a store."""
 
     def __init__(self, store: FlowStore) -> None:
         self.store = store
-        self._open: set[int] = set()  # namespaces with a dump under way
+        self._open: set[int] = set()  # namespaces with a dump in progress
 
     def begin(self, netns: int) -> None:
-        """A dump of this namespace's flows begins."""
-        self._bury(netns)
+        """Begin a dump of this namespace's flows."""
+        self._release_dead(netns)
         flags = self.store["flags"][: self.store.top]
-        flags[self._of(netns)] &= ~np.uint8(SINCE_BEGIN)
+        flags[self._in_namespace(netns)] &= ~np.uint8(SINCE_BEGIN)
         self._open.add(netns)
 
     def end(self, netns: int, complete: bool) -> None:
-        """It ends. A complete one lets go of every flow that it does not have, but for those that events made since."""
+        """End the dump. A complete one removes the flows that it does not have, except those created since it began."""
         if netns not in self._open:
             return
         self._open.discard(netns)
-        self._bury(netns)
+        self._release_dead(netns)
         if complete:
             flags = self.store["flags"][: self.store.top]
-            self.store.release((self._of(netns) & (flags & (LIVE | SEEN | FRESH) == LIVE)).nonzero()[0])
+            self.store.release((self._in_namespace(netns) & (flags & (LIVE | SEEN | FRESH) == LIVE)).nonzero()[0])
 
     def dump_rows(self, cols: Columns, netns: int) -> int:
-        """Rows of a dump, in the order they came; how many flows came with them."""
+        """Apply rows of a dump, in order of arrival, and return how many flows they added."""
         keys, cols = self._keyed(netns, cols)
-        if has_repeats(keys.hashes):  # a flow that moved within the hash meanwhile: its later row is as good
+        if has_repeats(keys.hashes):  # a flow moved within the kernel's hash meanwhile: the later row is used
             _, last = np.unique(keys.hashes[::-1], return_index=True)
             rounds = _distinct(keys, np.sort(len(cols) - 1 - last))
             return sum(self._dump_round(cols.take(rows), keys.take(rows)) for rows in rounds)
         return self._dump_round(cols, keys) if len(cols) else 0
 
     def events(self, cols: Columns, netns: int) -> None:
-        """Rows of the event stream, in the order they came."""
+        """Apply rows of the event stream, in order of arrival."""
         keys, cols = self._keyed(netns, cols)
         if len(cols):
-            for lives in split_lives(cols, keys):
-                self._event_round(cols, keys, lives, netns in self._open)
+            for lifetimes in split_lifetimes(cols, keys):
+                self._event_round(cols, keys, lifetimes, netns in self._open)
 
-    def _keyed(self, netns: int, cols: Columns) -> tuple[Keys, Columns]:
+    def _keyed(self, netns: int, cols: Columns) -> tuple[FlowKeys, Columns]:
         keyed = (cols["have"] & HAVE_ORIG) != 0
         if not keyed.all():
-            cols = cols.take(keyed)  # the others name no flow
+            cols = cols.take(keyed)  # the others have no key
         return self.store.keys(netns, cols), cols
 
-    def _of(self, netns: int) -> Array:
+    def _in_namespace(self, netns: int) -> Array:
         return np.asarray(self.store["netns"][: self.store.top] == netns)
 
-    def _bury(self, netns: int) -> None:
+    def _release_dead(self, netns: int) -> None:
         dead = self.store["flags"][: self.store.top] & DEAD != 0
-        self.store.release((dead & self._of(netns)).nonzero()[0])
+        self.store.release((dead & self._in_namespace(netns)).nonzero()[0])
 
     # -- dumps ---------------------------------------------------------------------------------------------------
 
-    def _dump_round(self, cols: Columns, keys: Keys) -> int:
+    def _dump_round(self, cols: Columns, keys: FlowKeys) -> int:
         rows = self.store.find(keys)
         known = (rows >= 0).nonzero()[0]
         if not len(known):
             self._dump_new(cols, keys, np.arange(len(cols)))
             return len(cols)
-        flags, other = self.store["flags"][rows[known]], self._other_life(cols, known, rows[known])
+        flags, other = self.store["flags"][rows[known]], self._other_lifetime(cols, known, rows[known])
         dead, again = flags & DEAD != 0, flags & (RECYCLED | FRESH) != 0
         outdated = dead & (~other | again) | ~dead & other & (flags & FRESH != 0)
         restarted = (dead | other) & ~outdated
@@ -143,104 +143,106 @@ class FlowRules:
         self._dump_new(cols, keys, new)
         return len(new) + int(np.count_nonzero(restarted))
 
-    def _dump_new(self, cols: Columns, keys: Keys, new: Array) -> None:
+    def _dump_new(self, cols: Columns, keys: FlowKeys, new: Array) -> None:
         if not len(new):
             return
         everything = len(new) == len(cols)
-        mine = cols if everything else cols.take(new)
+        part = cols if everything else cols.take(new)
         rows = self.store.add(keys if everything else keys.take(new))
         self.store["flags"][rows] = LIVE | SEEN
-        self.store["first_ns"][rows] = mine["ts_ns"]
-        have = mine["have"] & _KEPT
+        self.store["first_ns"][rows] = part["ts_ns"]
+        have = part["have"] & _STORED
         self.store["have"][rows] = have
-        self._write(rows, mine, have)
-        flow_rates.begin(self.store, rows, mine["ts_ns"], have)
+        self._write(rows, part, have)
+        flow_rates.begin(self.store, rows, part["ts_ns"], have)
 
     def _dump_known(self, cols: Columns, known: Array, rows: Array) -> None:
         if not len(known):
             return
-        mine = cols if len(known) == len(cols) else cols.take(known)
-        have, had, flags = mine["have"] & _KEPT, self.store["have"][rows], self.store["flags"][rows]
-        soon = flow_rates.measure(self.store, rows, mine, have, had)
-        ours = np.where(flags & TOUCHED != 0, had & np.uint32(_EVENT_BORNE), np.uint32(0))
-        self.store["have"][rows] = have | ours
+        part = cols if len(known) == len(cols) else cols.take(known)
+        have, had, flags = part["have"] & _STORED, self.store["have"][rows], self.store["flags"][rows]
+        soon = flow_rates.measure(self.store, rows, part, have, had)
+        newer = np.where(flags & TOUCHED != 0, had & np.uint32(_EVENT_BORNE), np.uint32(0))
+        self.store["have"][rows] = have | newer
         self.store["flags"][rows] = flags | SEEN
-        self._write(rows, mine, have & ~ours)
-        flow_rates.begin(self.store, rows[~soon], mine["ts_ns"][~soon], have[~soon])
+        self._write(rows, part, have & ~newer)
+        flow_rates.begin(self.store, rows[~soon], part["ts_ns"][~soon], have[~soon])
 
     # -- events --------------------------------------------------------------------------------------------------
 
-    def _event_round(self, cols: Columns, keys: Keys, lives: Lives, dump_open: bool) -> None:
-        first = lives.first()
-        asked = keys.take(first)
-        rows = self.store.find(asked)
-        if lives.dies.any():
-            self._destroy(cols, asked, lives, rows, dump_open)
-        living = (~lives.dies).nonzero()[0]
+    def _event_round(self, cols: Columns, keys: FlowKeys, lifetimes: Lifetimes, dump_open: bool) -> None:
+        first = lifetimes.first()
+        first_keys = keys.take(first)
+        rows = self.store.find(first_keys)
+        if lifetimes.dies.any():
+            self._destroy(cols, first_keys, lifetimes, rows, dump_open)
+        living = (~lifetimes.dies).nonzero()[0]
         if len(living):
-            self._keep(cols, asked, lives, rows, living, dump_open)
+            self._keep(cols, first_keys, lifetimes, rows, living, dump_open)
 
-    def _destroy(self, cols: Columns, asked: Keys, lives: Lives, rows: Array, dump_open: bool) -> None:
-        last = lives.last()
-        known = lives.dies & (rows >= 0)
-        alone = lives.lengths() == 1
+    def _destroy(self, cols: Columns, first_keys: FlowKeys, lifetimes: Lifetimes, rows: Array, dump_open: bool) -> None:
+        last = lifetimes.last()
+        known = lifetimes.dies & (rows >= 0)
+        single = lifetimes.lengths() == 1
         flags, other = np.zeros(len(rows), np.uint8), np.zeros(len(rows), np.bool_)
         flags[known] = self.store["flags"][rows[known]]
-        other[known] = self._other_life(cols, last[known], rows[known])
-        # Of another life than ours, which no event told of: an older one's. The dump that gave us ours overtook it.
-        late = known & alone & other & (flags & (DEAD | HEARD) == 0)
-        gone = known & ~late
+        other[known] = self._other_lifetime(cols, last[known], rows[known])
+        # The DESTROY of an older lifetime, overtaken by the dump that added the newer one, which has had no event.
+        outdated = known & single & other & (flags & (DEAD | REPORTED) == 0)
+        gone = known & ~outdated
         if not dump_open:
             self.store.release(rows[gone])
             return
-        several = lives.skipped | other | (flags & (DEAD | FRESH | RECYCLED) != 0) | ~known & ~alone
-        unknown = lives.dies & ~known
+        several = lifetimes.skipped | other | (flags & (DEAD | FRESH | RECYCLED) != 0) | ~known & ~single
+        unknown = lifetimes.dies & ~known
         if unknown.any():
             rows = rows.copy()
-            rows[unknown] = self.store.add(asked.take(unknown))
+            rows[unknown] = self.store.add(first_keys.take(unknown))
         dying = gone | unknown
         self.store["flags"][rows[dying]] = np.where(several[dying], DEAD | RECYCLED, DEAD)
         self._remember(cols, last[dying], rows[dying])
 
     def _remember(self, cols: Columns, at: Array, rows: Array) -> None:
-        """The id under which these rows died."""
+        """Store the ids with which these rows died."""
         have = cols["have"][at] & np.uint32(HAVE_ID)
         self.store["have"][rows] = have
         ids = cols.get("id")
         if ids is not None:
             self.store["id"][rows] = ids[at]
 
-    def _keep(self, cols: Columns, asked: Keys, lives: Lives, rows: Array, living: Array, dump_open: bool) -> None:
-        first, lengths, rows = lives.first()[living], lives.lengths()[living], rows[living]
+    def _keep(
+        self, cols: Columns, first_keys: FlowKeys, lifetimes: Lifetimes, rows: Array, living: Array, dump_open: bool
+    ) -> None:
+        first, lengths, rows = lifetimes.first()[living], lifetimes.lengths()[living], rows[living]
         ts = cols["ts_ns"][first]
         fresh = LIVE | FRESH if dump_open else LIVE
         new = (rows < 0).nonzero()[0]
         old = (rows >= 0).nonzero()[0]
         if len(old):
             was_dead = self.store["flags"][rows[old]] & DEAD != 0
-            again = old[was_dead | lives.skipped | self._other_life(cols, first[old], rows[old])]
+            again = old[was_dead | lifetimes.skipped | self._other_lifetime(cols, first[old], rows[old])]
             self._restart(rows[again], ts[again], fresh | RECYCLED if dump_open else fresh)
         if len(new):
-            rows[new] = self.store.add(asked if len(new) == len(asked) else asked.take(living[new]))
+            rows[new] = self.store.add(first_keys if len(new) == len(first_keys) else first_keys.take(living[new]))
             self.store["flags"][rows[new]] = fresh
             self.store["first_ns"][rows[new]] = ts[new]
         born = cols["event"][first] == EVENT_NEW
         self.store["first_ns"][rows[born]] = ts[born]
-        flags = np.where(born, BORN, 0).astype(np.uint8) | np.uint8(HEARD | TOUCHED if dump_open else HEARD)
+        flags = np.where(born, BORN, 0).astype(np.uint8) | np.uint8(REPORTED | TOUCHED if dump_open else REPORTED)
         self.store["flags"][rows] |= flags
-        mine = lives.rows[np.repeat(~lives.dies, lives.lengths())]
-        part = cols.take(mine)
-        have = part["have"] & _KEPT
+        batch_rows = lifetimes.rows[np.repeat(~lifetimes.dies, lifetimes.lengths())]
+        part = cols.take(batch_rows)
+        have = part["have"] & _STORED
         starts = np.cumsum(lengths) - lengths
         self.store["have"][rows] |= np.bitwise_or.reduceat(have, starts)
-        told = np.repeat(rows, lengths)
-        self._write(told, part, have)
-        flow_rates.begin(self.store, told, part["ts_ns"], have)
+        table_rows = np.repeat(rows, lengths)
+        self._write(table_rows, part, have)
+        flow_rates.begin(self.store, table_rows, part["ts_ns"], have)
 
     # -- both ----------------------------------------------------------------------------------------------------
 
-    def _other_life(self, cols: Columns, at: Array, rows: Array) -> Array:
-        """Whether the batch's rows `at` carry another id than the table's rows do."""
+    def _other_lifetime(self, cols: Columns, at: Array, rows: Array) -> Array:
+        """Return a mask: where the batch's rows `at` have another id than the table's rows."""
         ids = cols.get("id")
         if ids is None:
             return np.zeros(len(at), np.bool_)
@@ -254,11 +256,11 @@ class FlowRules:
             self.store["first_ns"][rows] = ts
 
     def _write(self, rows: Array, cols: Columns, have: Array) -> None:
-        """What the batch's rows carry, and only that; where a table row stands twice the later value stays."""
+        """Write the values that the batch's rows have; where a table row occurs twice the later value stays."""
         some, every = int(np.bitwise_or.reduce(have)), int(np.bitwise_and.reduce(have))
         if "rsrc_hi" in cols:
-            self.store.want(HI_DTYPES)
-        for bit, names in _CARRIED:
+            self.store.add_columns(HI_DTYPES)
+        for bit, names in _COLUMNS_OF:
             if some & bit:
                 where = None if every & bit else (have & bit != 0).nonzero()[0]
                 for name in names:
@@ -271,7 +273,7 @@ class FlowRules:
             self._write_masters(rows, cols, (have & HAVE_MASTER != 0).nonzero()[0])
 
     def _write_masters(self, rows: Array, cols: Columns, where: Array) -> None:
-        self.store.want(MASTER_DTYPES)
+        self.store.add_columns(MASTER_DTYPES)
         for name in MASTER_DTYPES:
             column = cols.get(name)
             self.store[name][rows[where]] = 0 if column is None else column[where]
@@ -286,8 +288,8 @@ def _assign(column: Array, rows: Array, values: Array | None, where: Array | Non
         column[rows[where]] = values[where]
 
 
-def _distinct(keys: Keys, rows: Array) -> list[Array]:
-    """These rows, whose hashes differ, in one round; if keys of one hash differ, every row of the batch on its own."""
+def _distinct(keys: FlowKeys, rows: Array) -> list[Array]:
+    """Return these rows, whose hashes differ, as one round; where keys share a hash, one round per row of the batch."""
     order = np.argsort(keys.hashes, kind="stable")
     repeats = (keys.hashes[order][1:] == keys.hashes[order][:-1]).nonzero()[0]
     if keys.equal(order[repeats], order[repeats + 1]).all():

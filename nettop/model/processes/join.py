@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nettop.batch import Array
 from nettop.linux.inet import IPPROTO_ICMP, IPPROTO_ICMPV6
 from nettop.linux.socket import AF_INET
-from nettop.model.flows.endpoints import End
+from nettop.model.flows.endpoints import EndpointColumns
 from nettop.model.flows.index import FlowIndex, KeyHash
 from nettop.model.processes.sockets import Socket, SocketTable
 
@@ -38,7 +38,9 @@ class SocketJoin:
         self._bound = _ExactSockets(self, ~connected & owned & ~anywhere, with_peer=False)
         self._wild = _WildcardSockets(self, ~connected & owned & anywhere)
 
-    def find(self, family: Array, proto: Array, end: End, local: Array) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    def find(
+        self, family: Array, proto: Array, end: EndpointColumns, local: Array
+    ) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
         """Return for each row the index of its socket in the table or NO_SOCKET, and its certainty.
 
         `local`: rows whose endpoint is, or may be, an address of this host. A wildcard socket matches only these.
@@ -113,7 +115,7 @@ class _ExactSockets:
         self._ports = np.zeros(65_536, np.bool_)  # most flows are excluded by their port alone
         self._ports[join.lport[indexes]] = True
 
-    def find(self, family: Array, proto: Array, end: End, found: Array) -> None:
+    def find(self, family: Array, proto: Array, end: EndpointColumns, found: Array) -> None:
         """Store the index of the matching socket in each row of `found` that has none yet."""
         todo = (self._ports[end.port] & (found < 0)).nonzero()[0] if len(self._indexes) else self._indexes
         if not len(todo):

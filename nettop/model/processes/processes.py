@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nettop.batch import Array, Text
 from nettop.model.flows.cells import ABSENT, RowView
 from nettop.model.flows.derive import Data
-from nettop.model.flows.endpoints import End, by_netns, initiator, responder, row_columns, some
+from nettop.model.flows.endpoints import EndpointColumns, by_netns, initiator, responder, row_columns, some
 from nettop.model.processes.join import CERTAIN, LIKELY, NO_SOCKET, SocketJoin
 from nettop.model.processes.sockets import Socket, SocketTable, read_sockets
 from nettop.model.table import Cell, Line
@@ -128,7 +128,7 @@ class Processes:
         owned = (began[0] >= 0) | (answers[0] >= 0)
         return _Joined(began, answers, local, forwarded & ~owned)
 
-    def _locality(self, netns: int, family: Array, end: End) -> tuple[Array, Array]:
+    def _locality(self, netns: int, family: Array, end: EndpointColumns) -> tuple[Array, Array]:
         """Return LOCAL, GROUP or 0 for each endpoint, and whether that is certain.
 
         Without routes only loopback and the sockets' own addresses are known to be local.

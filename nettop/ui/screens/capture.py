@@ -171,7 +171,7 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
         """Below the filter: all of it where it is longer than its line, and what must be known, or what is wrong."""
         room = max(20, min(74, self.app.size.width * 96 // 100 - 2) - 2)
         lines = self.app.size.height * 9 // 10 - 2 - _OTHERS
-        advice = "" if self._flow is None else self._flow.words
+        advice = "" if self._flow is None else self._flow.notes
         words = _below(self.expression.value, advice, self._refusal, room, self._edited)
         kept = _cut(words, max(1, lines - _LEAST))
         self._said.styles.height = max(1, len(kept))

@@ -57,7 +57,7 @@ class Watched:
 
     def __init__(self, *messages: bytes) -> None:
         self.expectations = ExpectationTable(STRINGS)
-        self.flows = FlowTable(STRINGS, joins=FlowJoins(awaited=self.expectations))
+        self.flows = FlowTable(STRINGS, joins=FlowJoins(expectations=self.expectations))
         self.apply(*messages)
 
     def apply(self, *messages: bytes) -> None:

@@ -131,7 +131,7 @@ def test_what_libpcap_sees_no_ports_of_is_told_by_its_hosts() -> None:
     filter_ = _Library(found.expression)
     assert filter_.takes(ETHER / IP(src=WAN, dst=SERVER) / GRE())
     assert not filter_.takes(udp(WAN, 6000, SERVER, 7000))
-    assert "gre of these hosts, whatever the flow" in found.words
+    assert "gre of these hosts, whatever the flow" in found.notes
 
 
 def six(src: str, sport: int, dst: str, dport: int) -> Packet:
@@ -197,10 +197,10 @@ def test_each_device_is_said_to_show_its_side_of_the_nat(
 
 
 def test_words_say_what_must_be_known() -> None:
-    words = flow_capture(row(zone=2), Routes("lan0", "wan0")).words
+    words = flow_capture(row(zone=2), Routes("lan0", "wan0")).notes
     assert words.startswith(
         "192.168.1.2:5000 ⇄ 200.200.200.1:7000 before SNAT, 100.100.100.1:6000 ⇄ 200.200.200.1:7000 after it; "
     )
     assert "zone 2 is not on the wire" in words
-    assert "devices are not known" in flow_capture(row()).words
-    assert "reply tuple is not known" in flow_capture(row(have=HAVE_ORIG | HAVE_OPORTS)).words
+    assert "devices are not known" in flow_capture(row()).notes
+    assert "reply tuple is not known" in flow_capture(row(have=HAVE_ORIG | HAVE_OPORTS)).notes

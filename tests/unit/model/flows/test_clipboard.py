@@ -10,7 +10,7 @@ import pytest
 
 from nettop.columns import EVENT_NEW, HAVE_ZONE_ORIG_ONLY, Strings
 from nettop.model.flows.cells import RowView, row_views
-from nettop.model.flows.clipboard import copied
+from nettop.model.flows.clipboard import flow_text
 from tests.unit.model.flows.flow_rows import T0, columns, ip, row
 
 
@@ -20,7 +20,7 @@ def view(label: str = "", **given: Any) -> RowView:
 
 
 def command(label: str = "", **given: Any) -> list[str]:
-    return shlex.split(copied(view(label, **given), "conntrack"))
+    return shlex.split(flow_text(view(label, **given), "conntrack"))
 
 
 @pytest.mark.parametrize(
@@ -59,9 +59,9 @@ def test_ids_are_called_what_conntrack_calls_them() -> None:
 
 
 def test_an_event_is_copied_as_an_event() -> None:
-    text = copied(view(event=EVENT_NEW, ts_ns=T0, osrc_lo=ip("10.9.9.9")), "json")
+    text = flow_text(view(event=EVENT_NEW, ts_ns=T0, osrc_lo=ip("10.9.9.9")), "json")
     assert text.startswith('{"kind":"event","event":"new"') and f'"ts_ns":{T0}' in text and "10.9.9.9" in text
 
 
 def test_a_row_that_names_no_flow_copies_as_nothing() -> None:
-    assert copied(view(have=0), "json") == ""
+    assert flow_text(view(have=0), "json") == ""

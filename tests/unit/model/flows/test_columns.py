@@ -149,13 +149,13 @@ def test_gre_keys_are_no_ports() -> None:
 
 
 def test_names_stand_where_they_are_known_and_reach_the_screen_escaped() -> None:
-    flows = table(row(dport=443), row(sport=443, dport=8080, dst="10.0.0.3"), hosts=Names())
+    flows = table(row(dport=443), row(sport=443, dport=8080, dst="10.0.0.3"), names=Names())
     assert [cells for (cells,) in shown(flows, "original", sort="dport")] == [
         "evil\\x1b[2J:1000 → www.example.org:https",
         "evil\\x1b[2J:443 → 10.0.0.3:8080",
     ]
     assert "addresses 10.0.0.1:1000 → 10.0.0.2:443   reply 10.0.0.2:443 → 10.0.0.1:1000" in detail(flows)
-    assert "addresses" not in detail(table(row(src="10.0.0.8", dst="10.0.0.9"), hosts=Names()))
+    assert "addresses" not in detail(table(row(src="10.0.0.8", dst="10.0.0.9"), names=Names()))
     groups = FlowGroups(flows).snapshot(ViewSpec(("name",), group="destination", sort=(SortKey("name"),)), T0)
     assert [r.cells[0] for r in groups.rows] == ["10.0.0.3", "10.0.0.2 www.example.org"]
 
@@ -248,7 +248,7 @@ def test_the_detail_says_all_that_anybody_knows_in_words_with_raw_values() -> No
     one = row(proto=6, state=3, status=0x19E, zone=4, mark=7, timeout=431_999, id=9, start_ns=T0 - 60 * SECOND,
               rdst_lo=ip("100.100.100.1"), labels=strings.code(bytes([5, 0])),
               have=HAVE_LABELS | HAVE_SECCTX | HAVE_ZONE_ORIG_ONLY)  # fmt: skip
-    flows = table(one, strings=strings, processes=Processes(), devices=Devices(), awaited=Expectations())
+    flows = table(one, strings=strings, processes=Processes(), devices=Devices(), expectations=Expectations())
     lines = detail(flows)
     for words in (
         "SEEN_REPLY ASSURED CONFIRMED SRC_NAT SRC_NAT_DONE DST_NAT_DONE  (0x19e)",

@@ -11,7 +11,7 @@ from nettop.columns import Strings
 from nettop.decode.conntrack.decoder import ConntrackDecoder
 from nettop.model.filter.expression import Array, parse
 from nettop.model.flows.derive import Data
-from nettop.model.flows.fields import FlowFields, Processes
+from nettop.model.flows.fields import FlowFields, ProcessColumns
 from tests.unit.decode.netlink_bytes import batch, be, ct, nest, nla, tuple4
 
 A, B, NAT = 0x0A000001, 0x0A000002, 0x64646401
@@ -42,7 +42,7 @@ class Owned:
         return found
 
 
-def matching(expression: str, messages: Sequence[bytes], processes: Processes | None = None) -> list[int]:
+def matching(expression: str, messages: Sequence[bytes], processes: ProcessColumns | None = None) -> list[int]:
     strings = Strings()
     decoded = ConntrackDecoder(strings)(batch(messages))
     wanted = parse(expression, "flow")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nettop.columns import EVENT_DESTROY, EVENT_NEW, Strings
-from nettop.model.flows.rate_history import READINGS, FlowCourse, course_text, levels, peak, peak_levels, rates_of
+from nettop.model.flows.rate_history import READINGS, RateHistory, history_text, levels, peak, peak_levels, rates_of
 from nettop.model.flows.store import FlowStore
 from nettop.model.flows.table import FlowTable
 from nettop.model.table import SortKey, ViewSpec
@@ -38,14 +38,14 @@ def test_a_reading_comes_back_within_a_bars_height(values: list[float | None]) -
 
 
 def test_bars_are_scaled_to_the_highest_and_blank_where_nothing_is_known() -> None:
-    assert course_text(packed([None, 0, 100, 200, 400, 800, 800, 0])) == " ▁▁▂▄██▁"
-    assert course_text(0) == ""
-    assert course_text(packed([0.0] * 8)) == "▁" * 8
+    assert history_text(packed([None, 0, 100, 200, 400, 800, 800, 0])) == " ▁▁▂▄██▁"
+    assert history_text(0) == ""
+    assert history_text(packed([0.0] * 8)) == "▁" * 8
 
 
 def test_without_rates_nothing_is_kept() -> None:
-    course = FlowCourse(FlowStore())
-    course.take(np.arange(3), np.full(3, np.nan))
+    course = RateHistory(FlowStore())
+    course.add(np.arange(3), np.full(3, np.nan))
     assert (course.nbytes, course.readings()) == (0, {})
 
 

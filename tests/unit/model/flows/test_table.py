@@ -26,8 +26,8 @@ from nettop.columns import (
 from nettop.errors import UsageError
 from nettop.kinds import GapReason
 from nettop.model.filter.expression import parse
-from nettop.model.flows.clipboard import copied
-from nettop.model.flows.joins import FlowJoins, Processes
+from nettop.model.flows.clipboard import flow_text
+from nettop.model.flows.joins import FlowJoins, ProcessProvider
 from nettop.model.flows.table import FlowTable
 from nettop.model.processes.processes import FORWARDED
 from nettop.model.table import Detail, Line, Snapshot, SortKey, ViewSpec
@@ -405,7 +405,7 @@ class Owners:
 
 def owned() -> FlowTable:
     rows = (row(sport=port, id=port, obytes=0, ts_ns=T0) for port in (812, 813, 814, 815))
-    return table(*rows, joins=FlowJoins(processes=cast(Processes, Owners())))
+    return table(*rows, joins=FlowJoins(processes=cast(ProcessProvider, Owners())))
 
 
 def test_one_dump_and_nobody_who_was_asked_leave_rate_and_process_null() -> None:
@@ -424,7 +424,7 @@ def test_json_has_the_rate_of_both_directions_where_it_is_known() -> None:
 
 
 def copies(flows: FlowTable) -> list[dict[str, Any]]:
-    return [json.loads(copied(view, "json")) for view in flows.views(flows.rows())]
+    return [json.loads(flow_text(view, "json")) for view in flows.views(flows.rows())]
 
 
 def test_json_has_the_processes_when_they_are_asked_for() -> None:

@@ -13,7 +13,7 @@ from nettop.columns import EVENT_DESTROY, EVENT_DUMP, EVENT_NEW, EVENT_UPDATE, H
 from nettop.model.flows.index import KeyHash
 from nettop.model.flows.lifetimes import ROUNDS
 from nettop.model.flows.store import FlowStore
-from nettop.model.flows.updates import FlowRules
+from nettop.model.flows.updates import FlowUpdates
 from tests.profiles import examples
 from tests.unit.model.flows.flow_rows import SECOND, T0, columns, row
 
@@ -36,7 +36,7 @@ class Life:
 
 @dataclass
 class Reference:
-    """The rules of flow_rules.py, one row at a time, in plain Python."""
+    """The rules of updates.py, one row at a time, in plain Python."""
 
     live: dict[int, Life] = field(default_factory=dict)
     dead: dict[int, tuple[int, bool]] = field(default_factory=dict)  # key → id, several lives
@@ -143,7 +143,7 @@ def alike_hash() -> KeyHash:
     return hash_
 
 
-def apply(rules: FlowRules, reference: Reference, step: tuple[str, Any]) -> None:
+def apply(rules: FlowUpdates, reference: Reference, step: tuple[str, Any]) -> None:
     what, rows = step
     if what == "begin":
         rules.begin(0)
@@ -181,7 +181,7 @@ def contents(store: FlowStore) -> dict[int, tuple[int, dict[str, int], int]]:
 
 def hold_to_reference(steps: list[tuple[str, Any]], key_hash: KeyHash) -> None:
     store = FlowStore(key_hash)
-    rules, reference = FlowRules(store), Reference()
+    rules, reference = FlowUpdates(store), Reference()
     identities: dict[int, int] = {}  # identity → life
     for step in steps:
         apply(rules, reference, step)
@@ -205,9 +205,9 @@ def test_keys_of_equal_hash_are_told_apart(steps: list[tuple[str, Any]]) -> None
     hold_to_reference(steps, alike_hash())
 
 
-def fresh() -> tuple[FlowStore, FlowRules]:
+def fresh() -> tuple[FlowStore, FlowUpdates]:
     store = FlowStore()
-    return store, FlowRules(store)
+    return store, FlowUpdates(store)
 
 
 def test_the_namespace_is_part_of_the_key() -> None:
@@ -245,7 +245,7 @@ def test_rates_come_from_two_dumps_with_counters_and_from_nothing_else() -> None
     assert np.isnan(store["rate_up"][1]), "the first counters say nothing of a rate"
 
 
-def counted(store: FlowStore, rules: FlowRules, *readings: tuple[float, int]) -> None:
+def counted(store: FlowStore, rules: FlowUpdates, *readings: tuple[float, int]) -> None:
     """One flow in a dump after so many seconds, with so many bytes of the original direction."""
     for seconds, count in readings:
         rules.dump_rows(columns(row(id=1, obytes=count, rbytes=10 * count, ts_ns=T0 + int(seconds * SECOND))), 0)
