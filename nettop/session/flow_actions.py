@@ -13,9 +13,9 @@ from nettop.broker.requests import FlowKey
 from nettop.columns import HAVE_ID, HAVE_ORIG, HAVE_ZONE_REPLY_ONLY
 from nettop.model.filter.expression import Filter
 from nettop.model.flows.cells import RowView
-from nettop.model.flows.index import Rows
 from nettop.model.flows.other_views import filter_of
 from nettop.model.flows.store import KEY_COLUMNS
+from nettop.model.ordering import Rows
 from nettop.pipeline.engine import Engine
 from nettop.text.address import address_text
 from nettop.text.units import grouped

@@ -12,9 +12,7 @@ from nettop.batch import Array
 from nettop.columns import HAVE_STATUS
 from nettop.linux.conntrack import IPS_ASSURED, IPS_SEEN_REPLY
 from nettop.model.flows import derive
-from nettop.model.ordering import digits, radix_order
-
-Rows = NDArray[np.intp]
+from nettop.model.ordering import Rows, digits, radix_order
 
 _PARTS_OF = {"rate": ("rate_up", "rate_down"), "bytes": ("obytes", "rbytes"), "packets": ("opackets", "rpackets")}
 SUMS = ("flows", "unreplied", "assured", "rate_up", "rate_down", *derive.COUNTERS, *_PARTS_OF)

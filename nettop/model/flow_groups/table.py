@@ -28,9 +28,8 @@ from nettop.model.flow_groups.cells import (
     totals_line,
 )
 from nettop.model.flow_groups.keys import GROUP_BY, GROUPS, GroupBy, GroupKey, Lexicon
-from nettop.model.flows.index import Rows
 from nettop.model.flows.table import FlowTable
-from nettop.model.ordering import ascending, first_rows
+from nettop.model.ordering import Rows, ascending, first_rows
 from nettop.model.table import Cell, Column, Detail, GroupDetail, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.model.window import Handles, Match, Orders, visible, wait_ns
 from nettop.text import units

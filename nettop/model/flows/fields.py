@@ -71,7 +71,7 @@ class FlowFields:
         self._ports: dict[int, Mask] = {}
 
     def number(self, name: str) -> Array | None:
-        """Return a column of family, proto, zone, mark, status, id, timeout (s), bytes, packets, rate (B/s), age (s), …"""
+        """Return the column of a numeric field (rate in B/s, timeout and age in s); None if there is no such column."""
         if name in ("bytes", "packets"):
             return derive.total(self._data, name)
         if name == "rate":

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nettop.batch import Array
+from nettop.model.ordering import Rows
 
 Hashes = NDArray[np.uint64]
-Rows = NDArray[np.intp]
 
 EMPTY, TOMBSTONE = -1, -2
 _MIN_SIZE = 1 << 10

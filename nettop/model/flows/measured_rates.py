@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from nettop.batch import Array
-from nettop.model.flows.index import Rows
 from nettop.model.flows.joins import RateProvider
 from nettop.model.flows.store import FlowStore
+from nettop.model.ordering import Rows
 
 
 class MeasuredRates:

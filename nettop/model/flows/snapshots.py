@@ -13,9 +13,9 @@ from nettop.columns import HAVE_OCOUNT, HAVE_RCOUNT, HAVE_STATUS
 from nettop.linux.conntrack import IPS_SEEN_REPLY
 from nettop.model.flows import derive
 from nettop.model.flows.cells import ABSENT, MEASURED, SHARED_COLUMNS, RowView, age_cell, shared_cell, speed_cell
-from nettop.model.flows.index import Rows
 from nettop.model.flows.joins import FlowJoins
 from nettop.model.flows.rate_history import history_text
+from nettop.model.ordering import Rows
 from nettop.model.table import Cell, Column, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.model.window import Handles, Match, Orders, visible, wait_ns
 from nettop.text import flow as words

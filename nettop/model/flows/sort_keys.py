@@ -11,9 +11,8 @@ from nettop.batch import Array
 from nettop.columns import HAVE_ID, HAVE_MARK, HAVE_OCOUNT, HAVE_RCOUNT, HAVE_STATUS, HAVE_TIMEOUT
 from nettop.errors import UsageError
 from nettop.model.flows import derive
-from nettop.model.flows.index import Rows
 from nettop.model.flows.rate_history import peak_levels
-from nettop.model.ordering import ascending
+from nettop.model.ordering import Rows, ascending
 from nettop.model.table import SortKey
 
 Words = Callable[[str], tuple[Array, Sequence[str]] | None]

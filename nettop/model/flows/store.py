@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from nettop.batch import Array
 from nettop.columns import FLOW_DTYPES, FLOW_HI, Columns
-from nettop.model.flows.index import FlowIndex, Hashes, KeyHash, Rows
+from nettop.model.flows.index import FlowIndex, Hashes, KeyHash
+from nettop.model.ordering import Rows
 
 # The eight bytes of a key other than the addresses: compared and hashed as one uint64, read as columns.
 _PACKED = np.dtype(

@@ -14,7 +14,6 @@ from nettop.model.flows import derive
 from nettop.model.flows.cells import RowView, row_views
 from nettop.model.flows.detail import flow_detail
 from nettop.model.flows.fields import FlowFields
-from nettop.model.flows.index import Rows
 from nettop.model.flows.joins import FlowJoins
 from nettop.model.flows.lines import FlowLines, Owners, json_joined, text_joined
 from nettop.model.flows.masters import LINES, child_lines, expected_by, master_view
@@ -25,7 +24,7 @@ from nettop.model.flows.sort_keys import SORT_KEYS, Picked, key_columns, sort_ke
 from nettop.model.flows.store import KEY_COLUMNS, FlowStore
 from nettop.model.flows.templates import text_template
 from nettop.model.flows.updates import FlowUpdates
-from nettop.model.ordering import Ties, first_rows
+from nettop.model.ordering import Rows, Ties, first_rows
 from nettop.model.table import Detail, Line, Snapshot, SortKey, ViewSpec
 
 _RATE_ROWS = 1 << 16  # whose rates are added at a time: the work needs several times their memory

@@ -15,8 +15,9 @@ import numpy as np
 from nettop.batch import Array, Stream
 from nettop.columns import HAVE_REPLY, Columns
 from nettop.model.flows.derive import Data, column
-from nettop.model.flows.index import Hashes, KeyHash, Rows
+from nettop.model.flows.index import Hashes, KeyHash
 from nettop.model.flows.store import FlowStore
+from nettop.model.ordering import Rows
 from nettop.model.packet_rates.conversations import conversations
 from nettop.model.packet_rates.tally import PacketTally
 from nettop.text import units
