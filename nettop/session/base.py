@@ -59,23 +59,23 @@ class RunSession(Session):
 
     @property
     def views(self) -> Mapping[str, TableModel]:
-        """Every view's model. Only its columns may be read from another thread than the models'."""
+        """Every view's model. Threads other than the model thread may read only its columns."""
         return self._run.engine.views
 
     def version(self, view: str) -> int:
-        """Grows whenever what the view shows could differ, but for the time: cheap, from any thread."""
+        """Return a number that grows when the view may show something else, time excepted: cheap, from any thread."""
         return self._run.engine.views[view].version
 
     def ask(self, view: str, spec: ViewSpec, deliver: Callable[[Snapshot], None]) -> None:
-        """The window that spec describes, delivered on the model thread."""
+        """Deliver the window that spec describes, on the model thread."""
         self._run.ask(view, spec, deliver)
 
     def detail(self, view: str, ident: int, deliver: Callable[[Detail | None], None]) -> None:
-        """What is known of one row, delivered on the model thread; None when it is gone."""
+        """Deliver one row in full, on the model thread; None if it is gone."""
         self._run.detail(view, ident, deliver)
 
     def status(self) -> Status:
-        """The header's facts."""
+        """Return the header's facts."""
         run, failure = self._run, self._run.failure
         broken = (f"internal error, what is shown no longer changes: {failure}",) if failure else ()
         return replace(
@@ -92,7 +92,7 @@ class RunSession(Session):
     # -- what can be done ------------------------------------------------------------------------------------------
 
     def pause(self, on: bool) -> None:
-        """Hold the replay's clock, or only note that the screens hold still."""
+        """Note that the screens are paused; a replay also stops its clock."""
         self._paused = on
 
     def start_recording(self, path: str, done: Done) -> None:
@@ -100,21 +100,21 @@ class RunSession(Session):
         self._act(lambda: self._start_recording(path), done)
 
     def stop_recording(self, done: Done) -> None:
-        """End the recording in good order."""
+        """End the recording properly."""
         self._act(self._stop_recording, done)
 
-    def export(self, path: str, wanted: Filter | None, done: Done) -> None:
+    def export(self, path: str, display_filter: Filter | None, done: Done) -> None:
         """Write the packets that match to a new pcapng file."""
-        self._act(lambda: self._export(path, wanted), done)
+        self._act(lambda: self._export(path, display_filter), done)
 
     # -- flows -----------------------------------------------------------------------------------------------------
 
-    def count_flows(self, wanted: Filter | None, deliver: Callable[[int], None]) -> None:
-        """How many flows match now, delivered on the model thread."""
-        self._run.on_models(lambda engine, now_ns: deliver(len(engine.flows.matching(wanted, now_ns))))
+    def count_flows(self, display_filter: Filter | None, deliver: Callable[[int], None]) -> None:
+        """Deliver how many flows match now, on the model thread."""
+        self._run.on_models(lambda engine, now_ns: deliver(len(engine.flows.matching(display_filter, now_ns))))
 
     def timeline(self, deliver: Callable[[Sequence[tuple[int, int, int]]], None]) -> None:
-        """New, update and destroy events of each of the last 60 whole seconds, delivered on the model thread."""
+        """Deliver new, update and destroy events of each of the last 60 whole seconds, on the model thread."""
 
         def answer(engine: Engine, now_ns: int) -> None:
             deliver([(new, update, destroy) for new, update, destroy in engine.events.timeline(now_ns).tolist()])
@@ -122,11 +122,11 @@ class RunSession(Session):
         self._run.on_models(answer)
 
     def related(self, view: str, ident: int, to: str, deliver: Callable[[int | None, str], None]) -> None:
-        """The same thing in another view: its identity there (None: none now) and a filter that finds it."""
+        """Deliver the row's identity in another view (None: it is not there now) and a display filter that finds it."""
         self._run.on_models(lambda engine, now_ns: deliver(*related(engine, view, ident, to)))
 
     def copy_as(self, view: str, ident: int, form: str, deliver: Callable[[str], None]) -> None:
-        """A row of flows or events in one of flow_copy.FORMS, delivered on the model thread; "" when it is gone."""
+        """Deliver a row of flows or events in one of flows.clipboard.FORMS, on the model thread; "" if it is gone."""
 
         def answer(engine: Engine, now_ns: int) -> None:
             row = flow_actions.flow_of(engine, view, ident)
@@ -135,7 +135,7 @@ class RunSession(Session):
         self._run.on_models(answer)
 
     def flow_capture(self, ident: int, deliver: Callable[[FlowCapture | None], None]) -> None:
-        """The capture that takes exactly this flow, delivered on the model thread; None when the flow is gone."""
+        """Deliver the capture of exactly this flow, on the model thread; None if the flow is gone."""
 
         def answer(engine: Engine, now_ns: int) -> None:
             row = flow_actions.flow_of(engine, "flows", ident)
@@ -144,12 +144,12 @@ class RunSession(Session):
         self._run.on_models(answer)
 
     def set_names(self, on: bool) -> None:
-        """Show host and service names, resolved aside, or addresses and numbers."""
+        """Show host and service names, resolved in the background, or addresses and numbers."""
         self._names = on
         self._run.on_models(lambda engine, now_ns: engine.names.switch(on))
 
     def close(self) -> None:
-        """End every thread, and the recording with all that the sources had put. A second time it does nothing."""
+        """End every thread, then the recording after the items that sources have put. A second call does nothing."""
         if self._closed:
             return
         self._closed = True
@@ -163,24 +163,24 @@ class RunSession(Session):
             self._recording_failed = str(error)
 
     def _unblock(self) -> None:
-        """End what an action or a source may be waiting for: leaving takes no longer than it must."""
+        """End waits of actions and sources, so that close() is quick."""
 
     def note_failure(self, error: str | None) -> None:
-        """Tell of an action's failure in the header's notes."""
+        """Add an action's failure to the header's notes."""
         if error is not None:
             self._note(error)
 
     def problem(self) -> str:
-        """What went wrong with the recording, in one line, to be said after the screen is gone; "" if nothing did."""
+        """Return the recording's failure in one line, to be reported when the screen has closed; "": none."""
         return self._recording_failed
 
     # -- on the control thread -------------------------------------------------------------------------------------
 
-    def _act(self, what: Callable[[], None], done: Done) -> None:
+    def _act(self, action: Callable[[], None], done: Done) -> None:
         """Run an action on the control thread; its error is one line."""
 
         def run() -> None:
-            done(_failure_of(what))
+            done(_failure_of(action))
 
         try:
             self._control.submit(run)
@@ -193,7 +193,7 @@ class RunSession(Session):
     def _start_recording(self, path: str) -> None:
         path = save_path(path)
         descriptor = self._open_output(path)
-        with suppress(NettopError):  # the header has told how the one before ended
+        with suppress(NettopError):  # the header has shown the failure of the one before
             self._stop_recording()
         writer = RecordingWriter(descriptor, name=path)
         self._recorder = Recorder(writer, self._seq, self._recording_ended)
@@ -207,17 +207,17 @@ class RunSession(Session):
         if recorder is not None:
             recorder.close()
 
-    def _recording_ended(self, why: str) -> None:
-        """On the recorder's thread."""
-        self._recording_failed = f"the recording stopped: {why}"
+    def _recording_ended(self, reason: str) -> None:
+        """Note the recording's failure. Called on the recorder's thread."""
+        self._recording_failed = f"the recording stopped: {reason}"
         self._note(self._recording_failed)
 
     def _note(self, text: str) -> None:
-        """One more note for the header; the last few are kept."""
+        """Add a note to the header's; the last few are kept."""
         self._notes = (*self._notes, text)[-_NOTES:]
 
     def _keyframe(self) -> None:
-        """Have everything that a replay must begin with read again."""
+        """Read again everything that a recording must begin with."""
 
     def _recording_text(self) -> str:
         recorder = self._recorder
@@ -226,8 +226,8 @@ class RunSession(Session):
         minutes, seconds = divmod(int(time.monotonic() - self._recording_since), 60)
         return f"{minutes:02d}:{seconds:02d} {scaled(self._writer.written)}"
 
-    def _export(self, path: str, wanted: Filter | None) -> None:
-        items = self._run.collected(wanted)
+    def _export(self, path: str, display_filter: Filter | None) -> None:
+        items = self._run.collected(display_filter)
         path = save_path(path)
         writer = RecordingWriter(self._open_output(path), name=path)
         try:
@@ -236,34 +236,34 @@ class RunSession(Session):
             writer.close()
 
 
-def _failure_of(what: Callable[[], None]) -> str | None:
-    """Do it; what went wrong in one line, or None."""
+def _failure_of(action: Callable[[], None]) -> str | None:
+    """Run the action. Return its error in one line; None: it succeeded."""
     try:
-        what()
+        action()
     except NettopError as error:
         return str(error)
     except OSError as error:
         return str(error.strerror or error)
-    except Exception as error:  # a bug: whoever waits for the answer must get one
+    except Exception as error:  # a bug: the caller waits for an answer
         return f"internal error, please report it: {error!r}"
     return None
 
 
 class _OwnCpu:
-    """How much of a core this process uses, over the last second or so."""
+    """The CPU use of this process, in percent of a core, over about the last second."""
 
     def __init__(self) -> None:
-        self._at, self._used, self._percent = time.monotonic(), _used(), None
+        self._at, self._used = time.monotonic(), _used()
+        self._percent: float | None = None
 
     def percent(self) -> float | None:
+        """Return it; None in the first second."""
         now = time.monotonic()
         if now - self._at >= 1:
             used = _used()
             self._percent = 100 * (used - self._used) / (now - self._at)
             self._at, self._used = now, used
         return self._percent
-
-    _percent: float | None
 
 
 def _used() -> float:
@@ -272,5 +272,5 @@ def _used() -> float:
 
 
 def save_path(path: str) -> str:
-    """A path as a person types it: ~ stands for the home directory."""
+    """Return the path that a person has typed, with ~ replaced by the home directory."""
     return os.path.expanduser(path.strip())

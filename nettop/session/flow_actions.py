@@ -1,4 +1,4 @@
-"""What the session does with flows that a person chose: their keys for the kernel, and what else is known of them."""
+"""Actions on flows that a person selected: their keys for the kernel, and their rows in other views."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from nettop.pipeline.engine import Engine
 from nettop.text.address import address_text
 from nettop.text.units import grouped
 
-_CHUNK = 4096  # keys that are Python objects at a time
+_CHUNK = 4096  # flow keys that exist as Python objects at a time
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
-    """The original tuples of some flows of a namespace, apart from the table: equally long columns."""
+class FlowKeys:
+    """Copies of the original tuples of some flows of a namespace: columns of one length."""
 
     netns: str  # its label
     columns: dict[str, NDArray[Any]]
@@ -34,46 +34,48 @@ class Chosen:
         return len(self.columns["family"])
 
     def chunks(self) -> Iterator[list[FlowKey]]:
-        """Their keys as the broker wants them, some thousand at a time."""
+        """Yield their keys for the broker, some thousand at a time."""
         for first in range(0, len(self), _CHUNK):
             part = {name: column[first : first + _CHUNK].tolist() for name, column in self.columns.items()}
             yield [_key(dict(zip(part, values, strict=True))) for values in zip(*part.values(), strict=True)]
 
 
-def one(engine: Engine, ident: int) -> list[Chosen]:
-    """The key of the flow with this identity; of none when it is gone."""
+def one(engine: Engine, ident: int) -> list[FlowKeys]:
+    """Return the key of the flow with this identity, or nothing if it is gone."""
     row = engine.flows.store.row_of(ident)
-    return _chosen(engine, np.array([] if row is None else [row], np.intp))
+    return _flow_keys(engine, np.array([] if row is None else [row], np.intp))
 
 
-def matching(engine: Engine, wanted: Filter | None, now_ns: int) -> list[Chosen]:
-    """The keys of the flows that match now, by namespace."""
-    return _chosen(engine, engine.flows.matching(wanted, now_ns))
+def matching(engine: Engine, display_filter: Filter | None, now_ns: int) -> list[FlowKeys]:
+    """Return the keys of the flows that match now, by namespace."""
+    return _flow_keys(engine, engine.flows.matching(display_filter, now_ns))
 
 
-def _chosen(engine: Engine, rows: Rows) -> list[Chosen]:
+def _flow_keys(engine: Engine, rows: Rows) -> list[FlowKeys]:
     data = engine.flows.store.data
     rows = rows[data["have"][rows] & HAVE_ORIG != 0]
     codes = data["netns"][rows]
-    return [Chosen(engine.labels[code], _copied(data, rows[codes == code])) for code in np.unique(codes).tolist()]
+    return [
+        FlowKeys(engine.labels[code], _key_columns(data, rows[codes == code])) for code in np.unique(codes).tolist()
+    ]
 
 
-def _copied(data: dict[str, NDArray[Any]], rows: Rows) -> dict[str, NDArray[Any]]:
+def _key_columns(data: dict[str, NDArray[Any]], rows: Rows) -> dict[str, NDArray[Any]]:
     columns = {name: data[name][rows] for name in (*KEY_COLUMNS, "id") if name in data}
     have = data["have"][rows]
-    columns["zone"][have & HAVE_ZONE_REPLY_ONLY != 0] = 0  # the kernel's key has the original direction's
+    columns["zone"][have & HAVE_ZONE_REPLY_ONLY != 0] = 0  # the kernel's key has the zone of the original direction
     return columns | {"known": have & HAVE_ID != 0}
 
 
 def flow_of(engine: Engine, view: str, ident: int) -> RowView | None:
-    """The flow in a row of flows or events; None when the row is gone, or tells of none."""
+    """Return the flow of a row of flows or events; None: the row is gone or has no flow."""
     if view == "flows":
         return engine.flows.flow_of(ident)
     return engine.events.flow_of(ident) if view == "events" else None
 
 
-def deleted_words(deleted: int, gone: int) -> str:
-    """`deleted 318 flows; 2 had ended already`."""
+def deletion_message(deleted: int, gone: int) -> str:
+    """Return `deleted 318 flows; 2 had ended already`."""
     flows = "flow" if deleted == 1 else "flows"
     return f"deleted {grouped(deleted)} {flows}" + (f"; {grouped(gone)} had ended already" if gone else "")
 
@@ -93,10 +95,10 @@ def _key(row: dict[str, Any]) -> FlowKey:
 
 
 def related(engine: Engine, view: str, ident: int, to: str) -> tuple[int | None, str]:
-    """For a row of "flows" or "events": the identity in `to` (None: none there now) and the filter's text.
+    """Return the identity in view `to` (None: not there now) of a row of flows or events, and a filter that finds it.
 
-    `to` is "flows" (its flow; of an expectation's event, the master's), "events" (its last one kept), "packets" (only
-    the filter), or "master" (in the flows: the flow that expected it). (None, "") when the row is gone or is none.
+    `to` is "flows" (its flow; for an event of an expectation the master), "events" (the last one kept), "packets" (only
+    the filter), or "master" (in the flows: the flow that expected it). (None, "") if the row or its flow is gone.
     """
     row = flow_of(engine, view, ident)
     if row is not None and to == "master":

@@ -1,4 +1,4 @@
-"""The session as the screens see it: views answered on the model thread, facts for the header, and actions."""
+"""The session's interface for the screens: views, the header's state, and actions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OF_A_FILE = "a file is shown: this is for the live host"
 
 
 class ViewInfo(Protocol):
-    """A table's columns; every TableModel is one. Read on the UI thread, so it must not change."""
+    """The columns of a table; every TableModel has them. Read on the UI thread, so they must not change."""
 
     @property
     def columns(self) -> Sequence[Column]:
@@ -24,20 +24,20 @@ class ViewInfo(Protocol):
 
     @property
     def default_columns(self) -> tuple[str, ...]:
-        """Keys of the columns to begin with, in order."""
+        """Keys of the columns shown at first, in order."""
         ...
 
     @property
     def default_sort(self) -> tuple[SortKey, ...]:
-        """The order to begin with; () is the natural one."""
+        """The order at first; () is the natural one."""
         ...
 
 
 class Session(ABC):
     """One run: its models, its capture, its recording. Every call returns at once; answers come by callback.
 
-    Callbacks are called on any thread (views: on the model thread). The screens hop to their own loop. An action has
-    the answer of a file here: it is for a live host.
+    Callbacks are called on any thread (those of views on the model thread); screens go on in their own event loop. The
+    actions that need a live host have here the answer of a file.
     """
 
     # -- what is shown -----------------------------------------------------------------------------------------------
@@ -49,7 +49,7 @@ class Session(ABC):
 
     @abstractmethod
     def version(self, view: str) -> int:
-        """Return a number that grows whenever the view could show something else, time aside: cheap, any thread."""
+        """Return a number that grows when the view may show something else, time excepted: cheap, from any thread."""
 
     @abstractmethod
     def ask(self, view: str, spec: ViewSpec, deliver: Callable[[Snapshot], None]) -> None:
@@ -57,33 +57,33 @@ class Session(ABC):
 
     @abstractmethod
     def detail(self, view: str, ident: int, deliver: Callable[[Detail | None], None]) -> None:
-        """Deliver one row in full; None when it is gone."""
+        """Deliver one row in full; None if it is gone."""
 
     @abstractmethod
     def status(self) -> Status:
         """Return the header's facts: cheap, from any thread."""
 
     @abstractmethod
-    def count_flows(self, wanted: Filter | None, deliver: Callable[[int], None]) -> None:
+    def count_flows(self, display_filter: Filter | None, deliver: Callable[[int], None]) -> None:
         """Deliver how many flows match now, for a confirmation."""
 
     @abstractmethod
     def copy_as(self, view: str, ident: int, form: str, deliver: Callable[[str], None]) -> None:
-        """Deliver a row of flows or events in one of flows.clipboard.FORMS; "" when it is gone."""
+        """Deliver a row of flows or events in one of flows.clipboard.FORMS; "" if it is gone."""
 
     @abstractmethod
     def flow_capture(self, ident: int, deliver: Callable[[FlowCapture | None], None]) -> None:
-        """Deliver the capture of exactly this flow: filter, devices, the side of the NAT of each; None: it is gone."""
+        """Deliver the capture of exactly this flow: filter, devices and their sides of the NAT; None: it is gone."""
 
     @abstractmethod
     def related(self, view: str, ident: int, to: str, deliver: Callable[[int | None, str], None]) -> None:
-        """Deliver the same thing in another view: its identity there (None: none now) and a filter that finds it."""
+        """Deliver the row's identity in another view (None: it is not there now) and a display filter that finds it."""
 
     @abstractmethod
     def timeline(self, deliver: Callable[[Sequence[tuple[int, int, int]]], None]) -> None:
         """Deliver new, update and destroy events of each of the last 60 whole seconds, the newest last."""
 
-    # -- what can be done, whatever is shown -------------------------------------------------------------------------
+    # -- actions on a host or a file ---------------------------------------------------------------------------------
 
     @abstractmethod
     def set_names(self, on: bool) -> None:
@@ -91,7 +91,7 @@ class Session(ABC):
 
     @abstractmethod
     def pause(self, on: bool) -> None:
-        """Hold the clock of a replay. Live: screens hold still while everything goes on being received."""
+        """Stop the clock of a replay. Live: the screens do not change, but everything is still received."""
 
     @abstractmethod
     def start_recording(self, path: str, done: Done) -> None:
@@ -102,14 +102,14 @@ class Session(ABC):
         """End the recording properly."""
 
     @abstractmethod
-    def export(self, path: str, wanted: Filter | None, done: Done) -> None:
+    def export(self, path: str, display_filter: Filter | None, done: Done) -> None:
         """Write the packets that match to a new pcapng file; refuse to overwrite."""
 
     @abstractmethod
     def close(self) -> None:
-        """End every thread, and the recording with all that the sources had put. A second time it does nothing."""
+        """End every thread, then the recording after the items that sources have put. A second call does nothing."""
 
-    # -- what can be done on a live host -----------------------------------------------------------------------------
+    # -- actions on a live host --------------------------------------------------------------------------------------
 
     def namespaces(self, deliver: Callable[[Sequence[NetnsChoice]], None]) -> None:
         """Deliver the namespaces that can be watched."""
@@ -128,11 +128,11 @@ class Session(ABC):
         done("a file is shown: captures are for the live host")
 
     def stop_capture(self) -> None:
-        """Stop capturing; captured packets stay."""
+        """Stop capturing; captured packets are kept."""
         return
 
     def measure_rates(self, done: Done) -> None:
-        """Take rates from the headers of packets: a capture of 128 bytes each, on the usual devices."""
+        """Measure rates by packet headers: a capture of 128 bytes of each packet, on the usual devices."""
         done(_OF_A_FILE)
 
     def set_acct(self, on: bool, done: Done) -> None:
@@ -143,14 +143,14 @@ class Session(ABC):
         """Receive only flows and events that match (in the kernel where possible); "" receives everything again."""
         done("a file is shown: / filters it")
 
-    def delete_flow(self, ident: int, done: Done, told: Callable[[str], None]) -> None:
-        """Delete one flow from the kernel's table; `told` gets the result in words."""
+    def delete_flow(self, ident: int, done: Done, deliver: Callable[[str], None]) -> None:
+        """Delete one flow from the kernel's table, and deliver a message about the result."""
         done(_OF_A_FILE)
 
-    def delete_matching(self, wanted: Filter | None, done: Done, told: Callable[[str], None]) -> None:
-        """Delete every flow that matches; `told` gets how many were, and how many had ended already."""
+    def delete_matching(self, display_filter: Filter | None, done: Done, deliver: Callable[[str], None]) -> None:
+        """Delete every flow that matches; deliver how many were deleted, and how many had ended already."""
         done(_OF_A_FILE)
 
     def reset_counter(self, ident: int, done: Done) -> None:
-        """Set a counter of the kernel's back to zero, where that can be done."""
+        """Set a kernel counter to zero, if it can be reset."""
         done(_OF_A_FILE)

@@ -1,4 +1,4 @@
-"""The live session: the sources of namespaces, switched, captured, recorded and let go of when one is deleted."""
+"""The live session: the sources of its namespaces, from their start to the deletion of a namespace."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from nettop.pipeline.feeds import Feed
 from nettop.pipeline.live_sources import MAX_SNAPLEN, LiveSources
 from nettop.pipeline.receive_filter import EVERYTHING, ReceiveFilter
 from nettop.session import flow_actions
-from nettop.session.attention import Attention
 from nettop.session.base import RunSession
 from nettop.session.own_ssh import Connection, leaving_out
 from nettop.session.run import Run
 from nettop.session.status import Capturing, DeviceChoice, Done, NetnsChoice, Status
+from nettop.session.visible_views import VisibleViews
 from nettop.text.sanitize import clean
 from nettop.text.units import clock
 
-HEADERS = 128  # bytes of a packet that tell its flow, IPv6 extension headers and a tag or two included
-POKE_EVERY_S = 1.0  # a model that wants fresh data asks at most this often
+HEADERS = 128  # bytes of a packet that identify its flow, with IPv6 extension headers and up to two VLAN tags
+POKE_EVERY_S = 1.0  # models get fresh data on request at most this often
 
 
 class LiveSession(RunSession):
-    """Watches one namespace through the broker, and the flows of `others` beside it. NettopError when one is not there.
+    """Watches one namespace through the broker, and the flows of `others`. NettopError if one does not exist.
 
-    `ssh` is the session that nettop is used through (ssh.own_session, asked before privileges were dropped). With an
-    `interval` the table is dumped that often (s), whatever it costs. `buffer` is the kernel's for events, in bytes;
-    `keep_events` is how many of them are kept.
+    `ssh` is the ssh session of nettop's user (own_ssh.own_session, called before privileges are dropped). With an
+    `interval` (s) the table is dumped that often at any cost. `buffer` is the kernel's for events, in bytes; the last
+    `keep_events` events are kept.
     """
 
     def __init__(
@@ -56,67 +56,67 @@ class LiveSession(RunSession):
         super().__init__(netns.label, live=True, mode=mode, keep_events=keep_events)
         self._broker = broker
         self._netns = netns
-        self._wanted = tuple(dict.fromkeys((spec, *others)))
+        self._specs = tuple(dict.fromkeys((spec, *others)))
         self._ssh = ssh
-        self._poked: dict[tuple[int, str], float] = {}  # namespace and feed → when
-        self._attention, self._pacing = Attention(), threading.Lock()
+        self._poked_at: dict[tuple[int, str], float] = {}  # namespace and feed → time of the last request
+        self._visible, self._pacing = VisibleViews(), threading.Lock()
         self._acct_since_ns = 0
         self._capturing: Capturing | None = None
-        self._went_ns, self._went_word = 0, ""  # when the namespace shown went, and the header's word for it
+        self._ended_ns, self._ended_mode = 0, ""  # when the shown namespace ended, and the mode in the header
         self._receive_filter = receive_filter
         self._interval = interval
         self._buffer = buffer
-        self._beside: tuple[LiveSources, ...] = ()  # of the other namespaces whose flows are shown
-        self._running: tuple[LiveSources, ...] = ()  # of all these and, for a moment, of the next ones
-        broker.on_gone = self._gone  # before anything is open there: a namespace may go at any moment
+        self._other_sources: tuple[LiveSources, ...] = ()  # of the other namespaces whose flows are shown
+        self._running: tuple[LiveSources, ...] = ()  # of all namespaces; during a switch also of the next ones
+        broker.on_gone = self._gone  # first, since a namespace may be deleted at any moment
         try:
-            self._sources, *beside = self._control.submit(lambda: self._begin(self._run, netns)).result()
-            self._beside = tuple(beside)
+            self._sources, *other_sources = self._control.submit(lambda: self._begin(self._run, netns)).result()
+            self._other_sources = tuple(other_sources)
         except BaseException:
             self.close()
             raise
 
     def status(self) -> Status:
-        """The header's facts; accounting that we switched on says since when."""
+        """Return the header's facts, with the time since which accounting that we switched on is on."""
         status = super().status()
         if self._acct_since_ns:
             status = replace(status, acct=f"since {clock(self._acct_since_ns)[:5]}")
         if self._capturing and status.capture == "off":
             status = replace(status, capture="0 pkt/s")
         receive_filter = clean(self._receive_filter.text) if self._receive_filter is not None else ""
-        beside = f" +{len(self._beside)}" if self._beside else ""
-        netns = f"{status.netns or 'host'}{beside}" if beside else status.netns
-        status = replace(status, netns=netns, beside=len(self._beside))
+        others = f" +{len(self._other_sources)}" if self._other_sources else ""
+        netns = f"{status.netns or 'host'}{others}" if others else status.netns
+        status = replace(status, netns=netns, others=len(self._other_sources))
         status = replace(status, read_only=self._broker.read_only, receive_filter=receive_filter)
-        if self._went_ns:
-            status = replace(status, mode=self._went_word, clock_ns=self._went_ns, events_per_s=None)
+        if self._ended_ns:
+            status = replace(status, mode=self._ended_mode, clock_ns=self._ended_ns, events_per_s=None)
         return replace(status, capturing=self._capturing, capture=status.capture if self._capturing else "off")
 
     def ask(self, view: str, spec: ViewSpec, deliver: Callable[[Snapshot], None]) -> None:
-        """The window that spec describes, delivered on the model thread; what it shows is polled from now on."""
-        self._look(view)
+        """Deliver the window that spec describes, on the model thread, and poll the view's feeds."""
+        self._request(view)
         super().ask(view, spec, deliver)
 
     def detail(self, view: str, ident: int, deliver: Callable[[Detail | None], None]) -> None:
-        """What is known of one row, delivered on the model thread; None when it is gone."""
-        self._look(f"{view}/detail")
+        """Deliver one row in full, on the model thread; None if it is gone. Poll its feeds."""
+        self._request(f"{view}/detail")
         super().detail(view, ident, deliver)
 
-    def _look(self, at: str) -> None:
-        if self._attention.look(at):
+    def _request(self, at: str) -> None:
+        if self._visible.add(at):
             self._pace(self._watched())
 
     def _pace(self, watched: Sequence[LiveSources]) -> None:
-        """What nobody looks at and no recording takes is polled more seldom."""
+        """Set the pace of every feed: slower if it is neither visible nor recorded."""
         with self._pacing:
-            visible = self._attention.now()
+            visible = self._visible.now()
             for sources in watched:
                 sources.pace(visible, self._recorder is not None)
 
     # -- namespaces --------------------------------------------------------------------------------------------------
 
     def namespaces(self, deliver: Callable[[Sequence[NetnsChoice]], None]) -> None:
-        """The host's, the named ones, and those of the command line."""
+        """Deliver the host's namespace, the named ones, and those of the command line."""
         self._act(lambda: deliver(self._choices()), lambda error: None if error is None else deliver(()))
 
     def switch_namespace(self, spec: str, done: Done) -> None:
@@ -124,40 +124,40 @@ class LiveSession(RunSession):
         self._act(lambda: self._switch(spec), done)
 
     def _choices(self) -> list[NetnsChoice]:
-        specs = dict.fromkeys(("", *self._broker.names(), *self._wanted))
-        notes = {self._netns.label: "here"} | {sources.netns.label: "its flows too" for sources in self._beside}
+        specs = dict.fromkeys(("", *self._broker.names(), *self._specs))
+        notes = {self._netns.label: "here"} | {sources.netns.label: "its flows too" for sources in self._other_sources}
         return [NetnsChoice(s, clean(s) or "(where nettop started)", notes.get(s, "")) for s in specs]
 
     def _switch(self, spec: str) -> None:
-        """The next namespace is opened first: if that fails, the present one goes on."""
+        """Open the next namespace, then close the current one. If that fails, the current one continues."""
         netns = self._broker.netns(spec)
         run = self._new_run(netns.label)
         if self._recorder is not None:
             run.plumbing.record(self._recorder)
-        sources, *beside = self._begin(run, netns)
-        old_run, old_sources = self._run, (self._sources, *self._beside)
-        self._run, self._sources, self._netns, self._beside = run, sources, netns, tuple(beside)
+        sources, *others = self._begin(run, netns)
+        old_run, old_sources = self._run, (self._sources, *self._other_sources)
+        self._run, self._sources, self._netns, self._other_sources = run, sources, netns, tuple(others)
         self._capturing, self._acct_since_ns, self._notes = None, 0, ()
-        self._went_ns = 0
-        self._running = (sources, *beside)
+        self._ended_ns = 0
+        self._running = (sources, *others)
         for old in old_sources:
             old.close()
         old_run.close()
-        kept = {each.netns.handle for each in self._running}
+        still_running = {each.netns.handle for each in self._running}
         for old in old_sources:
-            if old.netns.handle not in kept:
+            if old.netns.handle not in still_running:
                 with suppress(BrokerError):  # it may be gone
                     self._broker.leave(old.netns)
 
     def _begin(self, run: Run, netns: Netns) -> list[LiveSources]:
-        """Everything that is watched from the start, the namespace shown first. On failure nothing of it is left."""
+        """Start the sources of every namespace, the shown one first, and return them. On failure none is left."""
         before = self._running
         try:
             found = [LiveSources(self._broker, netns, run.plumbing)]
             found += [LiveSources(self._broker, other, run.plumbing) for other in self._others(netns)]
             self._running = (*before, *found)
             run.engine.show_namespaces([each.netns.label for each in found])
-            run.each_tick = lambda engine: self._wishes(engine, found)
+            run.each_tick = lambda engine: self._serve_models(engine, found)
             run.engine.watch(self._receive_filter)
             run.start()
             for sources in found:
@@ -171,79 +171,79 @@ class LiveSession(RunSession):
         return found
 
     def _others(self, netns: Netns) -> list[Netns]:
-        """The namespaces of the command line but this one, where it named several."""
-        if len(self._wanted) == 1:
+        """Return the command line's other namespaces, if it has several."""
+        if len(self._specs) == 1:
             return []
-        found = {other.handle: other for other in map(self._broker.netns, self._wanted)}
+        found = {other.handle: other for other in map(self._broker.netns, self._specs)}
         return [other for handle, other in found.items() if handle != netns.handle]
 
-    def _gone(self, netns: Netns, why: str) -> None:
-        """On the client's reader thread, which must not wait: nothing of a dead namespace may be held."""
+    def _gone(self, netns: Netns, reason: str) -> None:
+        """Stop a deleted namespace's sources, which keep it open. Must not block the client's reader thread."""
         for sources in self._running:
             if sources.netns.handle == netns.handle:
                 sources.halt()
-        self._act(lambda: self._let_go(netns, why), lambda error: None)
+        self._act(lambda: self._end_namespace(netns, reason), lambda error: None)
 
-    def _let_go(self, netns: Netns, why: str) -> None:
+    def _end_namespace(self, netns: Netns, reason: str) -> None:
         if netns.handle != self._netns.handle:
-            self._forget(netns, why)
+            self._end_other(netns, reason)
             return
         self._capturing = None
         self._run.each_tick = lambda engine: None
-        self._went_ns, self._went_word = time.time_ns(), "ENDED" if self._broker.ended else "GONE"
+        self._ended_ns, self._ended_mode = time.time_ns(), "ENDED" if self._broker.ended else "GONE"
         if self._broker.ended:
-            self._note(f"{why}: what is shown is its last state; start nettop again")
+            self._note(f"{reason}: what is shown is its last state; start nettop again")
         else:
             name = clean(netns.label) or "the host's"
-            self._note(f"namespace {name}: {why}. What is shown is its last state; @ chooses another")
+            self._note(f"namespace {name}: {reason}. What is shown is its last state; @ chooses another")
         self._sources.close()
-        self._stand_still()
+        self._stop_clock()
 
-    def _stand_still(self) -> None:
-        """Ages and rates are as they were when the namespace went, once no other one is watched beside it."""
-        if self._went_ns and not self._beside:
-            self._run.stop_clock(self._went_ns)
+    def _stop_clock(self) -> None:
+        """Stop ages and rates at the end of the shown namespace, if no other one is watched."""
+        if self._ended_ns and not self._other_sources:
+            self._run.stop_clock(self._ended_ns)
 
-    def _forget(self, netns: Netns, why: str) -> None:
-        """One of the namespaces beside the one shown is gone."""
-        gone = [sources for sources in self._beside if sources.netns.handle == netns.handle]
+    def _end_other(self, netns: Netns, reason: str) -> None:
+        """Stop watching another namespace, which is gone."""
+        gone = [sources for sources in self._other_sources if sources.netns.handle == netns.handle]
         if not gone:
             return
-        self._beside = tuple(sources for sources in self._beside if sources not in gone)
-        self._note(f"namespace {clean(netns.label)}: {why}")
+        self._other_sources = tuple(sources for sources in self._other_sources if sources not in gone)
+        self._note(f"namespace {clean(netns.label)}: {reason}")
         for sources in gone:
             sources.close()
         self._run.waited(lambda engine, now_ns: engine.forget(netns.label))
-        self._stand_still()
+        self._stop_clock()
 
-    # -- what the models want ----------------------------------------------------------------------------------------
+    # -- requests of the models --------------------------------------------------------------------------------------
 
-    def _wishes(self, engine: Engine, watched: Sequence[LiveSources]) -> None:
-        """On the model thread, at each tick."""
+    def _serve_models(self, engine: Engine, watched: Sequence[LiveSources]) -> None:
+        """Read what the models request. Called on the model thread, at each tick."""
         self._pace(watched)
         for sources in watched:
             if engine.flows.resync_wanted(engine.code(sources.netns.label)):
-                self._seldom(sources, feeds.TABLE)
+                self._poke(sources, feeds.TABLE)
             if engine.processes.wanted(engine.code(sources.netns.label), time.time_ns()):
-                self._seldom(sources, feeds.PROCESSES)
+                self._poke(sources, feeds.PROCESSES)
             if engine.expectations.resync_wanted(engine.code(sources.netns.label)):
-                self._seldom(sources, feeds.EXPECTATIONS)
+                self._poke(sources, feeds.EXPECTATIONS)
         sources = watched[0]
         if engine.ruleset.wants_text() or engine.ruleset.wants_dump():
-            self._seldom(sources, feeds.NFT, feeds.RULE_TEXTS)
+            self._poke(sources, feeds.NFT, feeds.RULE_TEXTS)
         if engine.ruleset.has_legacy():
             sources.watch(feeds.LEGACY_TEXTS)
 
-    def _seldom(self, sources: LiveSources, *wanted: Feed) -> None:
-        now, name = time.monotonic(), (sources.netns.handle, wanted[0].name)
-        if now - self._poked.get(name, -POKE_EVERY_S) >= POKE_EVERY_S:
-            self._poked[name] = now
-            sources.poke(*wanted)
+    def _poke(self, sources: LiveSources, *poked: Feed) -> None:
+        now, name = time.monotonic(), (sources.netns.handle, poked[0].name)
+        if now - self._poked_at.get(name, -POKE_EVERY_S) >= POKE_EVERY_S:
+            self._poked_at[name] = now
+            sources.poke(*poked)
 
     # -- capture, accounting, recording ------------------------------------------------------------------------------
 
     def devices(self, deliver: Callable[[Sequence[DeviceChoice]], None]) -> None:
-        """The devices of the watched namespace; those that are up, loopback apart, are the usual ones."""
+        """Deliver the devices of the watched namespace. Those that are up, except loopback, are the usual ones."""
         self._act(lambda: deliver(self._devices()), lambda error: None if error is None else deliver(()))
 
     def _devices(self) -> list[DeviceChoice]:
@@ -252,7 +252,7 @@ class LiveSession(RunSession):
         return [DeviceChoice(d.name, f"{'up' if d.up else 'down'}, mtu {d.mtu}", d.name in usual) for d in found]
 
     def start_capture(self, devices: Sequence[str], expression: str, done: Done, snaplen: int = MAX_SNAPLEN) -> None:
-        """Rings on these devices; our own ssh session is left out, and the header says so."""
+        """Capture on these devices without our own ssh session; the header shows this."""
         self._act(lambda: self._capture(devices, expression, snaplen), done)
 
     def _capture(self, devices: Sequence[str], expression: str, snaplen: int) -> None:
@@ -267,35 +267,36 @@ class LiveSession(RunSession):
             self._note(f"your own ssh session from {ssh[0]}:{ssh[1]} is not captured")
 
     def stop_capture(self) -> None:
-        """Close the rings; what was captured stays."""
+        """Close the rings; captured packets are kept."""
         self._capturing = None
         self._act(self._sources.stop_capture, lambda error: None)
 
     # -- flows -------------------------------------------------------------------------------------------------------
 
-    def delete_flow(self, ident: int, done: Done, told: Callable[[str], None]) -> None:
+    def delete_flow(self, ident: int, done: Done, deliver: Callable[[str], None]) -> None:
         """Delete one flow of the kernel's table."""
-        self._act(lambda: told(self._delete(lambda engine, now_ns: flow_actions.one(engine, ident))), done)
+        self._act(lambda: deliver(self._delete(lambda engine, now_ns: flow_actions.one(engine, ident))), done)
 
-    def delete_matching(self, wanted: Filter | None, done: Done, told: Callable[[str], None]) -> None:
+    def delete_matching(self, display_filter: Filter | None, done: Done, deliver: Callable[[str], None]) -> None:
         """Delete every flow that matches now."""
         self._act(
-            lambda: told(self._delete(lambda engine, now_ns: flow_actions.matching(engine, wanted, now_ns))), done
+            lambda: deliver(self._delete(lambda engine, now_ns: flow_actions.matching(engine, display_filter, now_ns))),
+            done,
         )
 
-    def _delete(self, find: Callable[[Engine, int], list[flow_actions.Chosen]]) -> str:
+    def _delete(self, find: Callable[[Engine, int], list[flow_actions.FlowKeys]]) -> str:
         deleted = gone = 0
         netns = {sources.netns.label: sources.netns for sources in self._watched()}
-        for chosen in self._run.waited(find):
-            for keys in chosen.chunks():
-                done, late = self._broker.delete_flows(netns[chosen.netns], keys)
-                deleted, gone = deleted + done, gone + late
-        for sources in self._watched():  # who tells of a deletion is the event; where nobody sends any, the dump
+        for selected in self._run.waited(find):
+            for keys in selected.chunks():
+                done, missing = self._broker.delete_flows(netns[selected.netns], keys)
+                deleted, gone = deleted + done, gone + missing
+        for sources in self._watched():  # an event reports a deletion; without events, a dump
             sources.poke(feeds.TABLE)
-        return flow_actions.deleted_words(deleted, gone)
+        return flow_actions.deletion_message(deleted, gone)
 
     def _watched(self) -> tuple[LiveSources, ...]:
-        return (self._sources, *self._beside)
+        return (self._sources, *self._other_sources)
 
     def reset_counter(self, ident: int, done: Done) -> None:
         """Set a counter of nftables or nfacct to zero."""
@@ -308,7 +309,7 @@ class LiveSession(RunSession):
         self._broker.reset_counter(self._netns, name)
 
     def watch_only(self, expression: str, done: Done) -> None:
-        """Receive only flows and events that match; "" everything again."""
+        """Receive only flows and events that match; "" receives everything again."""
         self._act(lambda: self._watch_only(ReceiveFilter(expression) if expression.strip() else None), done)
 
     def _watch_only(self, receive_filter: ReceiveFilter | None) -> None:
@@ -329,11 +330,11 @@ class LiveSession(RunSession):
             sources.table(replace(feeds.TABLE, every_s=self._interval, share=None), kernel.dump)
 
     def measure_rates(self, done: Done) -> None:
-        """Rates from the headers of packets, on the usual devices."""
+        """Measure rates by packet headers, on the usual devices."""
         self.start_capture((), "", done, HEADERS)
 
     def set_acct(self, on: bool, done: Done) -> None:
-        """Switch nf_conntrack_acct where flows are watched; only flows that begin later are counted."""
+        """Switch nf_conntrack_acct in the watched namespaces. It counts only flows that begin later."""
         self._act(lambda: self._set_acct(on), done)
 
     def _set_acct(self, on: bool) -> None:
@@ -351,6 +352,6 @@ class LiveSession(RunSession):
             sources.poke(*feeds.KEYFRAMES)
 
     def _unblock(self) -> None:
-        """Without the broker every call that is under way fails at once."""
+        """Close the broker: every running call to it fails at once."""
         self._broker.on_gone = None
         self._broker.close()

@@ -1,4 +1,4 @@
-"""The ssh session that nettop itself is used through: left out of captures, since showing a packet would make more."""
+"""The ssh session of nettop's user: excluded from captures, since each packet shown would cause more."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Connection = tuple[str, int, str, int]  # client, port, server, port
 
 
 def own_session(pid: int | None = None) -> Connection | None:
-    """SSH_CONNECTION of this process or, since sudo drops it, of one it descends from.
+    """Return SSH_CONNECTION of this process or, since sudo drops it, of an ancestor; None if there is none.
 
-    To be asked before privileges are dropped: afterwards other users' processes, and our own, cannot be read.
+    To be called before privileges are dropped: afterwards other users' processes, and our own, cannot be read.
     """
     pid = os.getpid() if pid is None else pid
     for _ in range(_ANCESTORS):
@@ -28,7 +28,7 @@ def own_session(pid: int | None = None) -> Connection | None:
 
 
 def leaving_out(expression: str, session: Connection | None) -> str:
-    """The capture filter without that session (libpcap's words)."""
+    """Return the capture filter (libpcap syntax) that also excludes the session."""
     if session is None:
         return expression
     client, client_port, server, server_port = session
@@ -50,7 +50,7 @@ def _connection(environ: bytes) -> Connection | None:
 
 
 def _address(text: str) -> str:
-    """As it stands in packets: without a zone, and not mapped into IPv6. ValueError for what is none."""
+    """Return the address as in packets: without a zone, and not mapped into IPv6. ValueError: it is no address."""
     address = ipaddress.ip_address(text.partition("%")[0])
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return str(mapped or address)

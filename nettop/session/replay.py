@@ -1,4 +1,4 @@
-"""The session on a file: the same models, fed by a recording."""
+"""A session on a file: the same models, fed by a recording."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from nettop.sources.replay import ReplaySource
 class ReplaySession(RunSession):
     """Shows a capture or recording ("-": stdin). InputError when it cannot be opened.
 
-    Make it before privileges are dropped and start() it afterwards: nothing of the file is looked at in between.
+    Create it before privileges are dropped and start() it afterwards: nothing of the file is read in between.
     """
 
     def __init__(self, path: str, speed: float | None = None, keep_events: int = KEEP_EVENTS) -> None:
         super().__init__(None, live=False, mode="REPLAY", keep_events=keep_events)
         self._path, self._speed = path, speed
         self._opened = open_input(path)
-        self._kept = os.dup(self._opened) if stat.S_ISREG(os.fstat(self._opened).st_mode) else -1
-        if self._kept >= 0:
-            self._run.engine.keep_packets(opener=lambda name: os.dup(self._kept))
+        self._packet_file = os.dup(self._opened) if stat.S_ISREG(os.fstat(self._opened).st_mode) else -1
+        if self._packet_file >= 0:
+            self._run.engine.keep_packets(opener=lambda name: os.dup(self._packet_file))
         self._source: ReplaySource | None = None
         self._thread: SourceThread | None = None
 
@@ -36,7 +36,7 @@ class ReplaySession(RunSession):
         self._thread = self._run.plumbing.start(self._source, "replay", wait=True)
 
     def pause(self, on: bool) -> None:
-        """Hold the replay's clock."""
+        """Stop or continue the replay's clock."""
         super().pause(on)
         if self._source is None or self._thread is None:
             return
@@ -47,10 +47,10 @@ class ReplaySession(RunSession):
         self._thread.wake()
 
     def close(self) -> None:
-        """End everything."""
+        """End every thread and close the file."""
         super().close()
-        kept, self._kept = self._kept, -1
-        opened, self._opened = self._opened, -1
-        for descriptor in (kept, opened):
+        descriptors = self._packet_file, self._opened
+        self._packet_file = self._opened = -1
+        for descriptor in descriptors:
             if descriptor >= 0:
                 os.close(descriptor)

@@ -1,4 +1,4 @@
-"""One set of models with the threads that feed them: what a session shows until the namespace is switched."""
+"""One set of models with the threads that feed them. A session shows it until the namespace is switched."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from nettop.text.sanitize import clean
 from nettop.text.units import scaled
 
 _SECOND = 1_000_000_000
-_ALIVE_S = 0.5  # how often a wait for the models looks whether they live
+_ALIVE_S = 0.5  # how often a wait for the model thread checks that it is alive
 
 Found = TypeVar("Found")
 
@@ -38,15 +38,16 @@ class _PacketRate:
     rate: float = 0.0
 
     def tick(self, now_ns: int) -> None:
+        """Update the rate, if a second has passed."""
         if now_ns - self.at_ns >= 1_000_000_000:
             self.rate = (self.seen - self.counted) * 1e9 / (now_ns - self.at_ns) if self.at_ns else 0.0
             self.counted, self.at_ns = self.seen, now_ns
 
 
 class Run:
-    """Plumbing, engine and model thread. Questions come from any thread and are answered on the model thread.
+    """Plumbing, engine and model thread. Any thread may make requests; the answers come on the model thread.
 
-    `live` False: time is what the items say (a replay). `each_tick` is called on the model thread four times a second.
+    `live` False: the time is that of the items (a replay). `each_tick` is called on the model thread at each tick.
     """
 
     def __init__(
@@ -69,31 +70,31 @@ class Run:
         self._models = ModelThread(self.plumbing.handoff, self._apply, self._tick, self._failed, self._due)
 
     def start(self) -> None:
-        """Begin to take items and questions."""
+        """Begin to read items and requests."""
         self._models.start()
 
     def now_ns(self) -> int:
-        """The time that models are told: now, the newest in the replay, or when the clock was stopped."""
+        """Return the models' time: now, the newest of the replay, or that at which the clock was stopped."""
         return self._stopped_ns or (time.time_ns() if self.live else self._clock_ns)
 
     def stop_clock(self, now_ns: int) -> None:
-        """Nothing comes any more: what is shown is as it was then, and grows no older."""
+        """Stop the models' clock at this time: no more items come, and ages and rates must not change."""
         self._stopped_ns = now_ns
 
     def ask(self, view: str, spec: ViewSpec, deliver: Callable[[Snapshot], None]) -> None:
-        """A window of a view, delivered on the model thread."""
+        """Deliver a window of a view, on the model thread."""
         self.plumbing.handoff.call(lambda: deliver(self.engine.snapshot(view, spec, self.now_ns())))
 
     def detail(self, view: str, ident: int, deliver: Callable[[Detail | None], None]) -> None:
-        """One row in full, delivered on the model thread."""
+        """Deliver one row in full, on the model thread."""
         self.plumbing.handoff.call(lambda: deliver(self.engine.views[view].detail(ident, self.now_ns())))
 
     def on_models(self, do: Callable[[Engine, int], None]) -> None:
-        """Do this on the model thread, with the engine and the time it is there."""
+        """Call `do` on the model thread, with the engine and the models' time."""
         self.plumbing.handoff.call(lambda: do(self.engine, self.now_ns()))
 
     def waited(self, find: Callable[[Engine, int], Found]) -> Found:
-        """What `find` gives on the model thread; waits for it. NettopError when it fails or the models have ended."""
+        """Call `find` on the model thread and wait for its result. NettopError: it failed, or the models ended."""
         found: Future[Found] = Future()
 
         def answer(engine: Engine, now_ns: int) -> None:
@@ -110,16 +111,16 @@ class Run:
                 return found.result(_ALIVE_S)
         raise NettopError("nothing was done: what was shown has ended")
 
-    def collected(self, wanted: Filter | None) -> list[Item]:
-        """The packets that match with their streams, put together on the model thread; waits for them. NettopError."""
-        return self.waited(lambda engine, now_ns: list(engine.packets.export(wanted)))
+    def collected(self, display_filter: Filter | None) -> list[Item]:
+        """Return the packets that match, with their streams. Waits for the model thread. NettopError as waited()."""
+        return self.waited(lambda engine, now_ns: list(engine.packets.export(display_filter)))
 
     def halt(self) -> None:
-        """Tell every source to end, and wait for none."""
+        """Stop every source without waiting."""
         self.plumbing.halt()
 
     def close(self) -> None:
-        """End every thread and let go of files."""
+        """End every thread and close files."""
         self.plumbing.close()
         self._models.stop()
         if self._models.is_alive():
@@ -141,7 +142,7 @@ class Run:
         self.each_tick(self.engine)
 
     def _due(self) -> bool:
-        """Whether something changes by time alone, so that the next tick must come soon."""
+        """Return whether something changes by time alone, so that the next tick must come soon."""
         events, now_ns = self.engine.events, self.now_ns()
         counted = (*events.rates(now_ns), *events.rates(now_ns + _SECOND))
         return any(counted) or bool(self._packets.rate) or self.engine.due()

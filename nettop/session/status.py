@@ -1,21 +1,21 @@
-"""What a session says of itself: facts for the header, and the choices it offers. Plain, frozen values."""
+"""A session's state for the header, and the choices that it offers: frozen values."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-Done = Callable[[str | None], None]  # None: it worked; else one line that says what went wrong and what to do
+Done = Callable[[str | None], None]  # None: it worked; else one line with the error and what to do
 
 
 @dataclass(frozen=True, slots=True)
 class Capturing:
-    """The capture in force. Texts are as they were given."""
+    """The running capture. Texts are as they were given."""
 
     devices: tuple[str, ...]
     expression: str = ""  # the capture filter; "" is every packet
-    without: str = ""  # what is left out beside: "your ssh session, 10.0.0.9:51001"
-    headers: bool = False  # only the beginning of each packet, for the rates of flows
+    without: str = ""  # excluded in addition: "your ssh session, 10.0.0.9:51001"
+    headers: bool = False  # only the first bytes of each packet, for the rates of flows
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Status:
     """The header's facts at one moment. Texts are ready to draw and safe for a terminal."""
 
     netns: str = ""  # "" is the host's namespace
-    beside: int = 0  # other namespaces whose flows and events are shown too
+    others: int = 0  # other namespaces whose flows and events are shown too
     count: int | None = None  # entries in the conntrack table
     maximum: int | None = None  # nf_conntrack_max
     events_per_s: float | None = None
@@ -31,10 +31,10 @@ class Status:
     acct: str = ""  # "on", "off", "since 12:01"; "" is not known
     lost: str = "0"  # "0" or "1,204 ring"
     recording: str = ""  # "" or "00:41 12.4M"
-    mode: str = "LIVE"  # "LIVE", "REPLAY" or "DEMO"; "GONE": the namespace is; "ENDED": the broker has
-    clock_ns: int = 0  # what time the screens show: now, the replay's clock, or when it went
+    mode: str = "LIVE"  # "LIVE", "REPLAY" or "DEMO"; "GONE": the namespace was deleted; "ENDED": the broker has ended
+    clock_ns: int = 0  # the time on the screens: now, the replay's clock, or the end of the namespace
     cpu_percent: float | None = None  # our own, of one core
-    notes: tuple[str, ...] = ()  # what a person should know now: our own ssh session is left out, a stream ended, …
+    notes: tuple[str, ...] = ()  # news for the person: our own ssh session is not captured, a stream has ended
     paused: bool = False
     read_only: bool = False  # nothing on the host may be changed
     names: bool = False  # host and service names are shown
@@ -46,7 +46,7 @@ class Status:
 class NetnsChoice:
     """One namespace that can be watched."""
 
-    spec: str  # what switch_namespace takes: "", "gw-a", "pid:812", a path
+    spec: str  # argument of switch_namespace: "", "gw-a", "pid:812", a path
     label: str
     note: str = ""  # "here", "3 processes", …
 
@@ -57,9 +57,9 @@ class DeviceChoice:
 
     name: str
     note: str = ""  # "up, mtu 1500"
-    usual: bool = False  # ticked to begin with
+    usual: bool = False  # selected at first
 
 
 def shown_netns(status: Status) -> str:
-    """The namespace that is shown, without those beside it; "" is the host's."""
-    return status.netns.removesuffix(f" +{status.beside}") if status.beside else status.netns
+    """Return the shown namespace without the other ones; "" is the host's."""
+    return status.netns.removesuffix(f" +{status.others}") if status.others else status.netns

@@ -75,7 +75,7 @@ def test_one_of_several_namespaces_that_goes_is_not_the_one_shown(broker: Broker
     try:
         lab.remove(beside)
         poll(lambda: "gone" in watched.notes(), what="it is said")
-        assert watched.session.status().mode == "LIVE" and watched.session.status().beside == 0
+        assert watched.session.status().mode == "LIVE" and watched.session.status().others == 0
         lab.remove(shown)
         poll(lambda: watched.session.status().mode == "GONE", what="gone")
     finally:

@@ -118,7 +118,7 @@ async def test_a_namespace_that_is_gone_is_said_in_place_of_live(size: tuple[int
             await seen.press(view)
             await seen.see("nothing will come: the namespace is gone.")
             assert "No events yet." not in seen.text and "something of" not in seen.text
-        source.facts = replace(source.facts, beside=1)
+        source.facts = replace(source.facts, others=1)
         await seen.press("2")
         await seen.see("No events yet.")
         await seen.press("3")

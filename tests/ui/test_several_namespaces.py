@@ -22,7 +22,7 @@ class SeveralSession(PlainSession):
 
 
 def several() -> SeveralSession:
-    return SeveralSession(session().views, replace(FACTS, netns="gw-a +1", beside=1))
+    return SeveralSession(session().views, replace(FACTS, netns="gw-a +1", others=1))
 
 
 async def test_d_names_the_namespace_that_the_flow_is_of() -> None:

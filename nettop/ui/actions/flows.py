@@ -47,7 +47,7 @@ def delete(screen: MainScreen) -> Awaitable[None] | None:
     if row is None:
         screen.say("there is no flow here to delete")
         return None
-    if not screen.status.beside and over(screen):
+    if not screen.status.others and over(screen):
         return None
     if screen.view.kind == "groups":
         return opening(
@@ -61,7 +61,7 @@ def delete(screen: MainScreen) -> Awaitable[None] | None:
 def _with_netns(screen: MainScreen, row: Row, then: Callable[[str], Awaitable[None] | None]) -> Awaitable[None] | None:
     """Call `then` with the label of a flow's namespace as `shown_netns` has it. Report a flow that is gone."""
     shown = shown_netns(screen.status)
-    if not screen.status.beside:
+    if not screen.status.others:
         return then(shown)
 
     def on_json(text: str) -> Awaitable[None] | None:
@@ -95,7 +95,7 @@ def _count(screen: MainScreen, row: Row, netns: str, text: str) -> Awaitable[Non
 
 def _tables_text(screen: MainScreen, netns: str, matching: bool) -> str:
     """Return a sentence that names the conntrack tables from which flows are deleted."""
-    if not screen.status.beside:
+    if not screen.status.others:
         return f"From the table of {screen.status.netns or 'the host'}."
     if screen.view.kind == "groups":
         return "From the tables of every namespace shown."

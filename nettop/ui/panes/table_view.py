@@ -148,7 +148,7 @@ class TableView(Pane):
 
     def tick(self, status: Status, paused: bool) -> None:
         """Show the running capture, the offer of accounting, and the end of the data; request what is on the screen."""
-        goes_on = status.beside and self.definition.all_namespaces
+        goes_on = status.others and self.definition.all_namespaces
         for table in self.tables:
             table.paused = paused
             table.end(() if goes_on else ended_advice(status.mode))

@@ -100,7 +100,7 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
         box = Vertical()
         status = self._main.session.status()
         what = "Capture packets" if self._flow is None else "Capture exactly this flow"
-        box.border_title = f"{what} in {shown_netns(status)}" if status.beside else what
+        box.border_title = f"{what} in {shown_netns(status)}" if status.others else what
         self.expression.cursor_blink = False
         with box:
             yield self._line("Devices")
