@@ -10,8 +10,8 @@ from nettop.linux.socket import AF_INET, AF_INET6
 from nettop.text.protocols import FLOW_NAMES
 from nettop.text.units import ABSENT
 
-PROTO_WORDS = tuple(FLOW_NAMES.get(n, f"proto-{n}") for n in range(256))
-FAMILY_WORDS = {AF_INET: "ipv4", AF_INET6: "ipv6"}
+PROTO_NAMES = tuple(FLOW_NAMES.get(n, f"proto-{n}") for n in range(256))
+FAMILY_NAMES = {AF_INET: "ipv4", AF_INET6: "ipv6"}
 
 _TCP, _SCTP, _DCCP = (
     [name.upper() for name in STATES[proto]] for proto in (inet.IPPROTO_TCP, inet.IPPROTO_SCTP, inet.IPPROTO_DCCP)
@@ -28,33 +28,33 @@ def _sixteen(*names: str) -> tuple[str, ...]:
     return names + tuple(f"STATE_{n}" for n in range(len(names), 16))
 
 
-STATE_WORDS = (
+STATE_LABELS = (
     *_sixteen(ABSENT, "UNREPLIED", "replied", "assured"),
     *(_sixteen(*_TCP) + _sixteen(*_SCTP) + _sixteen(*_DCCP)),
 )
 
-OFFLOAD_WORDS = ("", "software", "hardware")  # the forwarder of the flow's packets, if not the network stack
+OFFLOAD_NAMES = ("", "software", "hardware")  # the forwarder of the flow's packets, if not the network stack
 
 # NAT bits of a flow: the rewritten endpoint, and whether only its port was rewritten.
 NAT_SNAT, NAT_DNAT, NAT_SNAT_PORT, NAT_DNAT_PORT = 1, 2, 4, 8
 
 # by columns.EVENT_*, a loss, and EVENT_EXPECT + … for expectations
-EVENT_WORDS = ("dump", "new", "update", "destroy", "gap", "exp-new", "exp-upd", "exp-del")
+EVENT_NAMES = ("dump", "new", "update", "destroy", "gap", "exp-new", "exp-upd", "exp-del")
 
 
 @lru_cache(maxsize=4096)
-def status_words(status: int) -> tuple[str, ...]:
+def status_names(status: int) -> tuple[str, ...]:
     """Return the names of the set IPS_* bits, lowest first; of a bit without a name `bit_N`."""
     bits = (n for n in range(32) if status >> n & 1)
     return tuple(IPS_NAMES[n] if n < len(IPS_NAMES) else f"bit_{n}" for n in bits)
 
 
 def offload_code(status: int) -> int:
-    """Return the index into OFFLOAD_WORDS of a status."""
+    """Return the index into OFFLOAD_NAMES of a status."""
     return 2 if status & IPS_HW_OFFLOAD else int(bool(status & IPS_OFFLOAD))
 
 
-def nat_words(nat: int) -> list[str]:
+def nat_names(nat: int) -> list[str]:
     """Return `snat` and `dnat`, as far as they apply, for JSON."""
     return [word for bit, word in ((NAT_SNAT, "snat"), (NAT_DNAT, "dnat")) if nat & bit]
 
@@ -64,7 +64,7 @@ def nat_label(nat: int) -> str:
     if not nat & (NAT_SNAT | NAT_DNAT):
         return ""
     only_ports = bool(nat & NAT_SNAT) == bool(nat & NAT_SNAT_PORT) and bool(nat & NAT_DNAT) == bool(nat & NAT_DNAT_PORT)
-    return "+".join(word.upper() for word in nat_words(nat)) + (" port" if only_ports else "")
+    return "+".join(word.upper() for word in nat_names(nat)) + (" port" if only_ports else "")
 
 
 NAT_LABELS = tuple(nat_label(n) for n in range(16))

@@ -28,7 +28,7 @@ from nettop.linux.socket import AF_INET
 from nettop.model.table import Line
 from nettop.text import units
 from nettop.text.address import address_text, endpoint_text
-from nettop.text.flow import EVENT_WORDS, FAMILY_WORDS, PROTO_WORDS
+from nettop.text.flow import EVENT_NAMES, FAMILY_NAMES, PROTO_NAMES
 from nettop.text.sanitize import clean, clean_bytes
 
 _PORT = 0xFFFF
@@ -126,7 +126,7 @@ def _address(family: int, address: int) -> str:
 
 def event_word(event: int) -> str:
     """Return the cell of the EVENT column: `NEW`, `GAP`, `EXP NEW`."""
-    return EVENT_WORDS[event].upper().replace("-", " ")
+    return EVENT_NAMES[event].upper().replace("-", " ")
 
 
 def expected_text(one: Expectation) -> str:
@@ -174,8 +174,8 @@ def helper_text(one: Expectation) -> str:
 def attribute_lines(one: Expectation, label: str) -> list[Line]:
     """Everything of it as lines of a detail pane; `label` is its namespace's."""
     flags = units.ABSENT if one.flags is None else f"{' '.join(flag_words(one.flags)) or 'none'} ({one.flags:#x})"
-    master = f"{PROTO_WORDS[one.master.proto]} {one.master.text()}" if one.master else units.ABSENT
-    proto = PROTO_WORDS[one.expected.proto] if one.expected else ""
+    master = f"{PROTO_NAMES[one.master.proto]} {one.master.text()}" if one.master else units.ABSENT
+    proto = PROTO_NAMES[one.expected.proto] if one.expected else ""
     mask = one.mask.text() if one.mask else units.ABSENT
     function = clean_bytes(one.function) if one.function else units.ABSENT
     return [
@@ -211,13 +211,13 @@ def expectation_json(one: Expectation, netns: str) -> str:
     keys) matches any value. `master` is the original tuple of the connection that expects. A value not sent is null.
     """
     ends = one.expected
-    values: dict[str, Any] = {"kind": "event", "event": EVENT_WORDS[one.event % EVENT_EXPECT], "expectation": True}
-    values |= {"netns": netns, "family": FAMILY_WORDS.get(ends.family, ends.family) if ends else None}
-    values |= {"proto": PROTO_WORDS[ends.proto] if ends else None} | _tuple_json(ends)
+    values: dict[str, Any] = {"kind": "event", "event": EVENT_NAMES[one.event % EVENT_EXPECT], "expectation": True}
+    values |= {"netns": netns, "family": FAMILY_NAMES.get(ends.family, ends.family) if ends else None}
+    values |= {"proto": PROTO_NAMES[ends.proto] if ends else None} | _tuple_json(ends)
     values |= dict.fromkeys(_NULL_KEYS) | {"nat": [], "timeout": one.timeout, "mark": None, "zone": one.zone}
     values |= {"id": one.id} | dict.fromkeys(_NULL_COUNTERS) | {"helper": _text(one.helper), "labels": None}
     values |= {"ts_ns": one.ts_ns, "mask": _tuple_json(one.mask) if one.mask else None}
-    master = {"proto": PROTO_WORDS[one.master.proto]} | _tuple_json(one.master) if one.master else None
+    master = {"proto": PROTO_NAMES[one.master.proto]} | _tuple_json(one.master) if one.master else None
     values |= {"master": master, "flags": None if one.flags is None else flag_words(one.flags)}
     return dumps(values | {"class": one.klass, "function": _text(one.function)}, separators=(",", ":"))
 
@@ -235,10 +235,10 @@ def _text(raw: bytes | None) -> str | None:
 
 def expectation_line(one: Expectation, netns: str) -> str:
     """Return `EXP NEW tcp    expects 10.0.0.2:* → 10.0.0.1:501 for tcp 10.0.0.1:40 → 10.0.0.2:21 helper ftp …`."""
-    proto = PROTO_WORDS[one.expected.proto] if one.expected else units.ABSENT
+    proto = PROTO_NAMES[one.expected.proto] if one.expected else units.ABSENT
     parts = [f"{event_word(one.event):<8}{proto:<6} expects {expected_text(one)}"]
     if one.master:
-        parts.append(f"for {PROTO_WORDS[one.master.proto]} {one.master.text()}")
+        parts.append(f"for {PROTO_NAMES[one.master.proto]} {one.master.text()}")
     parts.append(f"helper {helper_text(one)}" if one.helper else "")
     parts.append(f"timeout {one.timeout}" if one.timeout is not None else "")
     parts.append(" ".join(flag_words(one.flags or 0)))

@@ -15,7 +15,7 @@ from nettop.model.flows.cells import RowView
 from nettop.model.flows.masters import LINES, counted, relation_line
 from nettop.model.table import Line
 from nettop.text import units
-from nettop.text.flow import PROTO_WORDS
+from nettop.text.flow import PROTO_NAMES
 
 MAX_EXPECTATIONS = 20_000  # the default of nf_conntrack_expect_max is 4,096
 _DESTROYED = EVENT_EXPECT + EVENT_DESTROY
@@ -129,6 +129,6 @@ def _column(cols: Columns, name: str) -> list[int]:
 
 
 def _texts(one: Expectation) -> tuple[str, str]:
-    proto = PROTO_WORDS[one.expected.proto] if one.expected else units.ABSENT
+    proto = PROTO_NAMES[one.expected.proto] if one.expected else units.ABSENT
     left = "" if one.timeout is None else f", {units.duration(one.timeout)} left when last reported"
     return f"{proto} {expected_text(one)}", f"{helper_text(one)}{left}"

@@ -9,7 +9,7 @@ from nettop.linux import conntrack
 from nettop.linux.inet import IPPROTO_ICMPV6
 from nettop.linux.packet import ETH_P_ARP, PACKET_OUTGOING
 from nettop.linux.socket import AF_INET, AF_INET6
-from nettop.text.flow import PROTO_WORDS
+from nettop.text.flow import PROTO_NAMES
 from nettop.text.protocols import NAMES
 from nettop.text.sanitize import clean
 
@@ -143,7 +143,7 @@ def qualifiers(kind: str) -> list[str]:
 
 def proto_filter(proto: int) -> str:
     """Return the filter that selects a protocol."""
-    word = PROTO_WORDS[proto]
+    word = PROTO_NAMES[proto]
     return word if PROTOCOL_ALIASES.get(word, word) in PROTOCOLS else f"proto {proto}"
 
 

@@ -123,8 +123,8 @@ def _member(row: RowView) -> Line:
     state = row.value("state_code")
     return (
         (f"    {speed_cell(row, 'rate_up', 'rate_down')[0]:>8} {size:>7}  ", "number"),
-        (f"{words.PROTO_WORDS[row.value('proto')]:<6} ", "proto"),
-        (f"{words.STATE_WORDS[state]:<12} ", state_role(state)),
+        (f"{words.PROTO_NAMES[row.value('proto')]:<6} ", "proto"),
+        (f"{words.STATE_LABELS[state]:<12} ", state_role(state)),
         (original_text(row), "address"),
     )
 

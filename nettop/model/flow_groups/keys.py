@@ -115,7 +115,7 @@ def _service(data: derive.Data, lexicon: Lexicon) -> Sequence[Array]:
 def _service_name(key: GroupKey, lexicon: Lexicon) -> Segment:
     proto, port = key[0] >> 17, (key[0] & 0x1FFFF) - 1
     name = lexicon.joins.service(proto, port) if port >= 0 else None
-    text = words.PROTO_WORDS[proto] + (f" {port}" if port >= 0 else "")
+    text = words.PROTO_NAMES[proto] + (f" {port}" if port >= 0 else "")
     return (text if name is None else f"{text} {name}"), "proto"
 
 
@@ -168,8 +168,8 @@ def _state(data: derive.Data, lexicon: Lexicon) -> Sequence[Array]:
 def _state_name(key: GroupKey, lexicon: Lexicon) -> Segment:
     proto, code = key[0] >> 8, key[0] & 255
     if not proto:
-        return (f"other {words.STATE_WORDS[code]}" if code else units.ABSENT), ""
-    return f"{words.PROTO_WORDS[proto]} {words.STATE_WORDS[code]}", ""
+        return (f"other {words.STATE_LABELS[code]}" if code else units.ABSENT), ""
+    return f"{words.PROTO_NAMES[proto]} {words.STATE_LABELS[code]}", ""
 
 
 def _state_filter(key: GroupKey, lexicon: Lexicon) -> str:
@@ -178,9 +178,9 @@ def _state_filter(key: GroupKey, lexicon: Lexicon) -> str:
         stateful = " or ".join(proto_filter(one) for one in words.STATE_BASE)
         return f"not ({stateful}) and {_STATUS_FILTERS[code]}"
     if code:
-        return f"{proto_filter(proto)} and state {words.STATE_WORDS[code].lower()}"
+        return f"{proto_filter(proto)} and state {words.STATE_LABELS[code].lower()}"
     base = words.STATE_BASE[proto]
-    known = " or ".join(f"state {words.STATE_WORDS[base + n].lower()}" for n in range(_KNOWN_STATES))
+    known = " or ".join(f"state {words.STATE_LABELS[base + n].lower()}" for n in range(_KNOWN_STATES))
     return f"{proto_filter(proto)} and not ({known})"
 
 
@@ -235,7 +235,7 @@ GROUP_BY: dict[str, GroupBy] = {
     "netns": GroupBy("NAMESPACE", "namespaces", (32,), _netns, _word_name("accent", "this host's"),
                      lambda key, lexicon: word_filter("netns", lexicon.words[key[0]]), worded=True),
     "proto": GroupBy("PROTO", "protocols", (8,), lambda data, lexicon: (data["proto"],),
-                     lambda key, lexicon: (words.PROTO_WORDS[key[0]], "proto"),
+                     lambda key, lexicon: (words.PROTO_NAMES[key[0]], "proto"),
                      lambda key, lexicon: proto_filter(key[0])),
 }  # fmt: skip
 GROUPS: dict[str, str] = {key: by.title for key, by in GROUP_BY.items()}

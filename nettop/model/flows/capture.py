@@ -9,7 +9,7 @@ from nettop.model.flows.capture_filter import Side, selector_of, side_filter
 from nettop.model.flows.cells import RowView
 from nettop.model.flows.devices import FlowDevices
 from nettop.text.address import endpoint_text
-from nettop.text.flow import NAT_LABELS, PROTO_WORDS, is_icmp
+from nettop.text.flow import NAT_LABELS, PROTO_NAMES, is_icmp
 
 _NO_DEVICE = ("", "local", "–")  # this host itself, or no route
 
@@ -79,7 +79,7 @@ def _notes(row: RowView, sides: list[Side], devices: tuple[tuple[str, str], ...]
         found = [f"{original} before {nat}, {_endpoints(sides[1])} after it"]
     proto, selector = row.value("proto"), selector_of(sides[0])
     if selector == "hosts":
-        found.append(f"{PROTO_WORDS[proto]} of these hosts, whatever the flow: libpcap sees no more of it")
+        found.append(f"{PROTO_NAMES[proto]} of these hosts, whatever the flow: libpcap sees no more of it")
     elif selector == "id":
         found.append("by its ICMP id")
     found.append("with fragments of these hosts, and ICMP errors about it")

@@ -157,12 +157,12 @@ def shared_cell(row: RowView, key: str) -> Cell:
 
 
 def _proto(row: RowView) -> Cell:
-    return words.PROTO_WORDS[row.value("proto")], "proto"
+    return words.PROTO_NAMES[row.value("proto")], "proto"
 
 
 def state_role(code: int) -> str:
     """Return the role of a state, which gives its colour."""
-    word = words.STATE_WORDS[code]
+    word = words.STATE_LABELS[code]
     if word in ("ESTABLISHED", "assured", "OPEN"):
         return "good"
     if word in ("UNREPLIED", "SYN_SENT", "TIME_WAIT", "CLOSE", "TIMEWAIT"):
@@ -172,7 +172,7 @@ def state_role(code: int) -> str:
 
 def _state(row: RowView) -> Cell:
     code = row.value("state_code")
-    return words.STATE_WORDS[code], state_role(code)
+    return words.STATE_LABELS[code], state_role(code)
 
 
 def original_text(row: RowView) -> str:
@@ -225,7 +225,7 @@ def _both(what: str) -> Callable[[RowView], Cell]:
 
 def _offload(row: RowView) -> Cell:
     """Return `hardware`, `software` (a flowtable) or "": the offload, which conntrack does not count."""
-    return words.OFFLOAD_WORDS[words.offload_code(row.value("status"))], "accent"
+    return words.OFFLOAD_NAMES[words.offload_code(row.value("status"))], "accent"
 
 
 def _if(bit: int, cell: Callable[[RowView], Cell]) -> Callable[[RowView], Cell]:
@@ -253,7 +253,7 @@ _CELLS: dict[str, Callable[[RowView], Cell]] = {
     "rpackets": _scaled("rpackets", HAVE_RCOUNT),
     "packets": _both("packets"),
     "bytes": _both("bytes"),
-    "status": _if(HAVE_STATUS, lambda row: (" ".join(words.status_words(row.value("status"))).upper(), "")),
+    "status": _if(HAVE_STATUS, lambda row: (" ".join(words.status_names(row.value("status"))).upper(), "")),
     "offload": _if(HAVE_STATUS, _offload),
     "helper": _if(HAVE_HELPER, lambda row: (clean_bytes(row.strings[row.value("helper")]), "accent")),
     "labels": _if(HAVE_LABELS, lambda row: (words.labels_text(row.strings[row.value("labels")]), "number")),

@@ -62,7 +62,7 @@ def conntrack_command(row: RowView) -> list[str]:
 def _protocol(row: RowView) -> list[str]:
     proto = row.value("proto")
     named = proto in (*WITH_PORTS, *_NAMED_IDS, IPPROTO_GRE)
-    return ["-p", words.PROTO_WORDS[proto] if named else str(proto)]
+    return ["-p", words.PROTO_NAMES[proto] if named else str(proto)]
 
 
 def _ports(row: RowView) -> list[str]:

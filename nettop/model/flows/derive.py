@@ -63,7 +63,7 @@ def ported(data: Data) -> NDArray[np.bool_]:
 
 
 def state_codes(data: Data) -> NDArray[np.uint8]:
-    """Return codes of text.flow.STATE_WORDS: the protocol's own state, else that of the status bits."""
+    """Return codes of text.flow.STATE_LABELS: the protocol's own state, else that of the status bits."""
     status, have = column(data, "status"), data["have"]
     codes = np.where(status & IPS_ASSURED != 0, words.STATE_ASSURED, words.STATE_UNREPLIED).astype(np.uint8)
     codes[status & (IPS_ASSURED | IPS_SEEN_REPLY) == IPS_SEEN_REPLY] = words.STATE_REPLIED
@@ -96,7 +96,7 @@ def nat_bits(data: Data) -> NDArray[np.uint8]:
 
 
 def offload_codes(data: Data) -> NDArray[np.uint8]:
-    """Return the index in text.flow.OFFLOAD_WORDS of each row."""
+    """Return the index in text.flow.OFFLOAD_NAMES of each row."""
     status = column(data, "status")
     hardware, offloaded = status & IPS_HW_OFFLOAD != 0, status & (IPS_HW_OFFLOAD | IPS_OFFLOAD) != 0
     return np.asarray(hardware.astype(np.uint8) + offloaded)

@@ -58,9 +58,9 @@ def flow_title(row: RowView) -> Line:
     """Return `tcp 192.168.1.2:56303 → 200.200.200.1:443  ESTABLISHED`."""
     code = row.value("state_code")
     return (
-        (words.PROTO_WORDS[row.value("proto")], "proto"),
+        (words.PROTO_NAMES[row.value("proto")], "proto"),
         (" " + original_text(row), "address"),
-        ("  " + words.STATE_WORDS[code], state_role(code)),
+        ("  " + words.STATE_LABELS[code], state_role(code)),
     )
 
 
@@ -168,7 +168,7 @@ def attributes(row: RowView, now_ns: int) -> list[Line]:
     have = row.have
     return [
         _line("status", _status(row)),
-        _line("protocol", f"{words.PROTO_WORDS[row.value('proto')]} ({row.value('proto')})")
+        _line("protocol", f"{words.PROTO_NAMES[row.value('proto')]} ({row.value('proto')})")
         + _more("state", _state(row))
         + _more("zone", _zone(row))
         + _more("netns", row.netns_label(row.value("netns")) or "this host's"),
@@ -189,13 +189,13 @@ def _status(row: RowView) -> str:
     if not row.have & HAVE_STATUS:
         return units.ABSENT
     status = row.value("status")
-    offload = words.OFFLOAD_WORDS[words.offload_code(status)]
+    offload = words.OFFLOAD_NAMES[words.offload_code(status)]
     forwarded = f"   forwarded by {offload}, past conntrack's counters" if offload else ""
-    return f"{' '.join(words.status_words(status)).upper()}  ({status:#x}){forwarded}"
+    return f"{' '.join(words.status_names(status)).upper()}  ({status:#x}){forwarded}"
 
 
 def _state(row: RowView) -> str:
-    word = words.STATE_WORDS[row.value("state_code")]
+    word = words.STATE_LABELS[row.value("state_code")]
     return f"{word} ({row.value('state')})" if row.have & HAVE_STATE else word
 
 

@@ -22,7 +22,7 @@ from nettop.columns import (
 )
 from nettop.model.filter.expression import Endpoint
 from nettop.model.flows import derive
-from nettop.text.flow import EVENT_WORDS, NAT_LABELS, PROTO_WORDS, STATE_WORDS, labels_text
+from nettop.text.flow import EVENT_NAMES, NAT_LABELS, PROTO_NAMES, STATE_LABELS, labels_text
 from nettop.text.sanitize import clean_bytes
 
 Mask = NDArray[np.bool_]
@@ -103,13 +103,13 @@ class FlowFields:
         """Return codes and words of state, proto, nat, netns, process, helper, label or (of events) event."""
         data = self._data
         if name == "state":
-            return derive.state_codes(data), STATE_WORDS
+            return derive.state_codes(data), STATE_LABELS
         if name == "proto":
-            return data["proto"], PROTO_WORDS
+            return data["proto"], PROTO_NAMES
         if name == "nat":
             return derive.nat_bits(data), NAT_LABELS
         if name == "event" and self.kind == "event":
-            return data["event"], EVENT_WORDS
+            return data["event"], EVENT_NAMES
         if name == "netns" and "netns" in data:
             return _coded(data["netns"], self._netns_label)
         if name == "process":

@@ -34,7 +34,7 @@ from nettop.model.flows import derive
 from nettop.model.flows.templates import FlowShape, json_template
 from nettop.text import units
 from nettop.text.address import address_text, ipv4_text
-from nettop.text.flow import EVENT_WORDS, STATE_WORDS, labels_text
+from nettop.text.flow import EVENT_NAMES, STATE_LABELS, labels_text
 from nettop.text.sanitize import clean, clean_bytes
 
 CHUNK = 8192  # rows at a time: the columns of a chunk stay in the cache
@@ -103,13 +103,13 @@ class FlowLines:
             netns=self._netns_label(a >> 48),
             family=a & 0xFF,
             proto=a >> 16 & 0xFF,
-            state=STATE_WORDS[a >> 24 & 0xFF] if a >> 24 & 0xF0 else None,
+            state=STATE_LABELS[a >> 24 & 0xFF] if a >> 24 & 0xF0 else None,
             status=c & 0xFFFFFFFF if have & HAVE_STATUS else None,
             nat=a >> 12 & 0xF,
             zone=a >> 32 & 0xFFFF,
             helper=clean_bytes(self._strings[b >> 48]) if have & HAVE_HELPER else None,
             labels=labels_text(self._strings[b >> 32 & 0xFFFF]) if have & HAVE_LABELS else None,
-            event=EVENT_WORDS[event] if event != EVENT_DUMP else None,
+            event=EVENT_NAMES[event] if event != EVENT_DUMP else None,
             joined=bool(a >> 10 & 1),
             icmp=c >> 48,
             reply_icmp=c >> 32 & 0xFFFF,

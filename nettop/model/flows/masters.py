@@ -12,7 +12,7 @@ from nettop.model.flows.cells import RowView, original_text
 from nettop.model.flows.derive import Data
 from nettop.model.table import Line
 from nettop.text import units
-from nettop.text.flow import PROTO_WORDS
+from nettop.text.flow import PROTO_NAMES
 
 LINES = 12  # of one kind in a detail
 # The column of the master itself for each column of a flow that describes its master.
@@ -58,4 +58,4 @@ def counted(lines: list[Line], total: int) -> list[Line]:
 
 
 def _flow_text(row: RowView) -> str:
-    return f"{PROTO_WORDS[row.value('proto')]} {original_text(row)}"
+    return f"{PROTO_NAMES[row.value('proto')]} {original_text(row)}"

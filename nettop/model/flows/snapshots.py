@@ -102,10 +102,10 @@ def _totals(table: FlowTable, matched: Rows, filtered: bool) -> Line:
     parts.append(("   " + units.rate(float(rates[known].sum()) if known.any() else None), "number"))
     counts = np.bincount(data["proto"], minlength=256)
     protos = [proto for proto in np.argsort(-counts, kind="stable")[:4].tolist() if counts[proto]]
-    parts += [(f"   {words.PROTO_WORDS[proto]} {units.grouped(int(counts[proto]))}", "proto") for proto in protos]
-    states = np.bincount(derive.state_codes(data), minlength=len(words.STATE_WORDS))
+    parts += [(f"   {words.PROTO_NAMES[proto]} {units.grouped(int(counts[proto]))}", "proto") for proto in protos]
+    states = np.bincount(derive.state_codes(data), minlength=len(words.STATE_LABELS))
     unreplied = derive.has(data, HAVE_STATUS) & (data["status"] & IPS_SEEN_REPLY == 0)
-    named = [(words.STATE_WORDS[code], int(states[code])) for code in (words.STATE_ESTABLISHED, words.STATE_TIME_WAIT)]
+    named = [(words.STATE_LABELS[code], int(states[code])) for code in (words.STATE_ESTABLISHED, words.STATE_TIME_WAIT)]
     for word, count in (*named, ("UNREPLIED", int(np.count_nonzero(unreplied)))):
         if count:
             parts.append((f"   {word} {units.grouped(count)}", "good" if word == "ESTABLISHED" else "warn"))

@@ -9,17 +9,17 @@ from json import dumps
 from nettop.linux.conntrack import IPS_ASSURED, IPS_SEEN_REPLY
 from nettop.linux.socket import AF_INET6
 from nettop.text.flow import (
-    FAMILY_WORDS,
-    PROTO_WORDS,
+    FAMILY_NAMES,
+    PROTO_NAMES,
     STATE_ASSURED,
+    STATE_LABELS,
     STATE_NONE,
     STATE_REPLIED,
     STATE_UNREPLIED,
-    STATE_WORDS,
     is_icmp,
     nat_label,
-    nat_words,
-    status_words,
+    nat_names,
+    status_names,
 )
 from nettop.text.sanitize import clean
 
@@ -75,8 +75,8 @@ def json_template(shape: FlowShape) -> str:
     parts = [f'"kind":"{"flow" if shape.event is None else "event"}"']
     if shape.event is not None:
         parts.append(f'"event":"{shape.event}"')
-    parts += [_pair("netns", shape.netns), f'"family":"{FAMILY_WORDS.get(shape.family, shape.family)}"']
-    parts.append(f'"proto":"{PROTO_WORDS[shape.proto]}"')
+    parts += [_pair("netns", shape.netns), f'"family":"{FAMILY_NAMES.get(shape.family, shape.family)}"']
+    parts.append(f'"proto":"{PROTO_NAMES[shape.proto]}"')
     if is_icmp(shape.proto):
         parts.append(_icmp_endpoints("", shape.icmp, True, shape.has_ports))
         parts.append(_icmp_endpoints("reply_", shape.reply_icmp, reply, shape.has_reply_ports))
@@ -84,7 +84,7 @@ def json_template(shape: FlowShape) -> str:
         parts.append(_port_endpoints("", True, shape.has_ports))
         parts.append(_port_endpoints("reply_", reply, shape.has_reply_ports))
     parts += [_pair("state", shape.state), f'"status":{_status_json(shape.status)}']
-    parts.append(f'"nat":{_list(nat_words(shape.nat))}')
+    parts.append(f'"nat":{_list(nat_names(shape.nat))}')
     parts += [_number("timeout", shape.has_timeout), _number("mark", shape.has_mark), f'"zone":{shape.zone}']
     parts.append(_number("id", shape.has_id))
     parts += [_number(key, shape.has_original_counters) for key in ("packets", "bytes")]
@@ -109,7 +109,7 @@ def _list(words: Iterable[str]) -> str:
 
 
 def _status_json(status: int | None) -> str:
-    return "null" if status is None else _list(status_words(status))
+    return "null" if status is None else _list(status_names(status))
 
 
 def _address(key: str, present: bool) -> str:
@@ -130,8 +130,8 @@ def _icmp_endpoints(prefix: str, type_code: int, present: bool, ports: bool) -> 
 
 def text_template(shape: FlowShape) -> str:
     """Return a %-template of one plain line, for the same values (ts_ns is not printed)."""
-    proto = PROTO_WORDS[shape.proto]
-    state = shape.state or STATE_WORDS[status_state(shape.status)]
+    proto = PROTO_NAMES[shape.proto]
+    state = shape.state or STATE_LABELS[status_state(shape.status)]
     head = f"{shape.event.upper():<8}" if shape.event is not None else ""
     parts = [f"{head}{proto:<6} {state:<12} {_text_endpoints(shape, True, shape.has_ports, shape.icmp)}"]
     parts.append(" reply " + _text_endpoints(shape, shape.has_reply, shape.has_reply_ports, shape.reply_icmp))

@@ -11,7 +11,7 @@ from nettop.model.filter.expression import Filter
 from nettop.model.kernel_filter.bpf import JEQ
 from nettop.model.kernel_filter.clauses import WORD, Clause, Test, clauses
 from nettop.model.kernel_filter.program import program
-from nettop.text.flow import FAMILY_WORDS, status_words
+from nettop.text.flow import FAMILY_NAMES, status_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +121,11 @@ def _summary(events: str, dump: DumpFilter | None, here: Sequence[str]) -> str:
 
 
 def _dump_text(dump: DumpFilter) -> str:
-    found = [FAMILY_WORDS[dump.family]] if dump.family in FAMILY_WORDS else []
+    found = [FAMILY_NAMES[dump.family]] if dump.family in FAMILY_NAMES else []
     found += [] if dump.zone is None else [f"zone {dump.zone}"]
     if dump.mark is not None:
         found.append(f"mark {dump.mark:#x}" + ("" if dump.mark_mask == WORD else f"/{dump.mark_mask:#x}"))
     if dump.status is not None and dump.status_mask is not None:
-        found += [f"status {word}" for word in status_words(dump.status)]
-        found += [f"not status {word}" for word in status_words(dump.status_mask & ~dump.status)]
+        found += [f"status {word}" for word in status_names(dump.status)]
+        found += [f"not status {word}" for word in status_names(dump.status_mask & ~dump.status)]
     return " and ".join(found)

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from nettop.linux import conntrack as nfct
 from nettop.model.flows.templates import JOINED_VALUES, TEMPLATE_VALUES, FlowShape, json_template, text_template
 from nettop.text.flow import (
-    PROTO_WORDS,
+    PROTO_NAMES,
     STATE_BASE,
-    STATE_WORDS,
+    STATE_LABELS,
     labels_text,
     nat_label,
-    nat_words,
-    status_words,
+    nat_names,
+    status_names,
 )
 
 EVIL = "gw\x1b[2J\u202e%s"
@@ -26,23 +26,23 @@ VALUES = ("10.0.0.1", 1, "10.0.0.2", 2, "10.0.0.2", 2, "10.0.0.1", 1, 30, 7, 99,
 
 
 def test_words_agree_with_the_decoders_table_of_kernel_names() -> None:
-    assert status_words((1 << 16) - 1) == tuple(nfct.IPS_NAMES)
+    assert status_names((1 << 16) - 1) == tuple(nfct.IPS_NAMES)
     for proto, names in nfct.STATES.items():
         base = STATE_BASE[proto]
-        assert [word.lower() for word in STATE_WORDS[base : base + len(names)]] == list(names)
+        assert [word.lower() for word in STATE_LABELS[base : base + len(names)]] == list(names)
 
 
 def test_protocols_are_named_as_conntrack_names_them() -> None:
-    assert [PROTO_WORDS[n] for n in (6, 17, 1, 58, 132, 47, 33, 136)] == (
+    assert [PROTO_NAMES[n] for n in (6, 17, 1, 58, 132, 47, 33, 136)] == (
         ["tcp", "udp", "icmp", "icmpv6", "sctp", "gre", "dccp", "udplite"]
     )
-    assert PROTO_WORDS[200] == "proto-200"
+    assert PROTO_NAMES[200] == "proto-200"
 
 
 def test_status_words_are_the_set_bits_lowest_first() -> None:
-    assert status_words(0b11110) == ("seen_reply", "assured", "confirmed", "src_nat")
-    assert status_words(1 << 31) == ("bit_31",)
-    assert status_words(0) == ()
+    assert status_names(0b11110) == ("seen_reply", "assured", "confirmed", "src_nat")
+    assert status_names(1 << 31) == ("bit_31",)
+    assert status_names(0) == ()
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_status_words_are_the_set_bits_lowest_first() -> None:
     ],
 )
 def test_nat_says_which_end_was_rewritten_and_whether_only_its_port(bits: int, label: str, words: list[str]) -> None:
-    assert (nat_label(bits), nat_words(bits)) == (label, words)
+    assert (nat_label(bits), nat_names(bits)) == (label, words)
 
 
 def test_bit_n_of_the_labels_number_is_label_n() -> None:
@@ -72,7 +72,7 @@ def test_bit_n_of_the_labels_number_is_label_n() -> None:
         netns=st.none() | st.text(),
         family=st.sampled_from((2, 10, 77)),
         proto=st.integers(0, 255),
-        state=st.none() | st.sampled_from(STATE_WORDS),
+        state=st.none() | st.sampled_from(STATE_LABELS),
         status=st.none() | st.integers(0, 2**32 - 1),
         nat=st.integers(0, 15),
         zone=st.integers(0, 65535),
