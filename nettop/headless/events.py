@@ -112,7 +112,7 @@ class EventPrinter:
                 self._labels.append(item.stream.netns)
                 self._streams[item.stream.id] = item.stream, len(self._labels) - 1
             if getattr(item, "stream", None) in self._streams or isinstance(item, StreamAdded):
-                self.ledger.take(item)
+                self.ledger.add(item)
                 self._print(list(self._lines(item)))
 
     def flush(self) -> None:
@@ -130,7 +130,7 @@ class EventPrinter:
         if isinstance(item, Batch):
             netns = self._streams[item.stream][1]
             decoded = self._decode(item)
-            self.ledger.spoil(item.stream, without_row(item, decoded))
+            self.ledger.add_unreadable(item.stream, without_row(item, decoded))
             yield from self._format(decoded, netns, self._filter, time.time_ns())
         elif isinstance(item, Gap):
             stream = self._streams[item.stream][0]

@@ -205,7 +205,7 @@ class RecordingMonitor:
     def apply(self, items: Iterable[Item]) -> None:
         """Count losses and failures, and request again what they made necessary. Runs on the main thread."""
         for item in items:
-            self.ledger.take(item)
+            self.ledger.add(item)
             if isinstance(item, StreamAdded):
                 self._added(item.stream)
             elif isinstance(item, End) and item.error:

@@ -1,4 +1,4 @@
-"""The loss ledger, by stream.
+"""The loss ledger: an account of the records of each stream.
 
 seen = shown + filtered + evicted + unreadable + lost in the queue + lost in the kernel + in flight
 """
@@ -14,8 +14,8 @@ from nettop.batch import Batch, Counters, Gap, Item, NetlinkMeta, Stream, Stream
 from nettop.kinds import GapReason, StreamKind
 from nettop.text.units import grouped
 
-# Who lost it, in the words of the header.
-WORDS = {
+# The header's label of each reason of a loss.
+_LABELS = {
     GapReason.KERNEL: "kernel",
     GapReason.RING: "ring",
     GapReason.QUEUE: "queue",
@@ -39,17 +39,17 @@ class LedgerRow:
     queue: int
     kernel: int  # the socket's buffer or the ring
     in_flight: int
-    other: int  # in a file or by the recorder: not part of `seen` for the recorder, which only copies
+    other: int  # lost in a file or by the recorder. Not part of `seen`: the recorder only copies
     unknown: int
-    unreadable: int = 0  # damaged: nothing, or not all, of them is shown
+    unreadable: int = 0  # damaged: not or only partly shown
 
     @property
     def lost(self) -> int:
-        """Records lost for the screen, of known number."""
+        """The number of records lost for the screen, as far as known."""
         return self.queue + self.kernel
 
     def equation(self) -> str:
-        """`kernel 1,205,317 = shown 4,812 + filtered 1,199,301 + ring 1,204 + queue 0 + evicted 0`."""
+        """Return `kernel 1,205,317 = shown 4,812 + filtered 1,199,301 + ring 1,204 + queue 0 + evicted 0`."""
         terms = [("shown", self.shown), ("filtered", self.filtered), ("lost by the kernel", self.kernel)]
         terms += [("queue", self.queue), ("evicted", self.evicted)]
         terms += [("unreadable", self.unreadable)] if self.unreadable else []
@@ -60,7 +60,7 @@ class LedgerRow:
 
 
 def summed(rows: Iterable[LedgerRow]) -> list[LedgerRow]:
-    """One row for each name in each namespace: a stream that began anew counts on where the one before it stopped."""
+    """Return one row for each name and namespace: a stream that was restarted continues the earlier account."""
     found: dict[tuple[str, str], LedgerRow] = {}
     for row in rows:
         before = found.get((row.netns, row.name))
@@ -76,12 +76,12 @@ _COUNTED = ("seen", "shown", "filtered", "evicted", "queue", "kernel", "in_fligh
 
 
 @dataclass(slots=True)
-class _Account:
+class _StreamAccount:
     stream: Stream
     delivered: int = 0
-    received: int | None = None  # the kernel's own count, drops included
+    received: int | None = None  # counted by the kernel, drops included
     dropped: int | None = None
-    withheld: int = 0  # delivered, but kept from the models: only some flows are wanted
+    withheld: int = 0  # delivered, but not given to the models: the receive filter excludes them
     unreadable: int = 0
     filtered: int = 0
     evicted: int = 0
@@ -89,8 +89,8 @@ class _Account:
     lost: dict[GapReason, int] = field(default_factory=lambda: dict.fromkeys(GapReason, 0))
 
     def kernel(self) -> int:
-        """What the kernel dropped: its counter and the gaps tell of the same records, whichever came first."""
-        return max(self.dropped or 0, sum(self.lost[why] for why in _BY_KERNEL))
+        """Return the number of records the kernel dropped. Its counter and the gaps report the same records."""
+        return max(self.dropped or 0, sum(self.lost[reason] for reason in _BY_KERNEL))
 
     @property
     def modelled(self) -> int:
@@ -120,15 +120,15 @@ class _Account:
 
 
 class Ledger:
-    """Keeps the accounts. Everything that reaches the models goes through `take`, at the hand-off's far end."""
+    """The accounts of all streams. Every item that reaches the models passes `add` first."""
 
     def __init__(self) -> None:
-        self._accounts: dict[int, _Account] = {}
+        self._accounts: dict[int, _StreamAccount] = {}
 
-    def take(self, item: Item) -> None:
-        """Book an item: batches as delivered, gaps as lost, counters as what the kernel says of the stream."""
+    def add(self, item: Item) -> None:
+        """Count an item: batches as delivered, gaps as lost, counters as the kernel's own counts of the stream."""
         if isinstance(item, StreamAdded):
-            self._accounts.setdefault(item.stream.id, _Account(item.stream)).stream = item.stream
+            self._accounts.setdefault(item.stream.id, _StreamAccount(item.stream)).stream = item.stream
         elif isinstance(item, Batch):
             self._of(item.stream).delivered += _records(item)
         elif isinstance(item, Gap):
@@ -138,71 +138,71 @@ class Ledger:
             account.received, account.dropped = item.received, item.dropped
 
     def set_filtered(self, stream: int, count: int) -> None:
-        """How many delivered records the display filter of this stream's view hides now."""
+        """Set the number of delivered records that the display filter of this stream's view hides now."""
         self._of(stream).filtered = count
 
     def set_evicted(self, stream: int, count: int) -> None:
-        """How many delivered records made room for newer ones, since the stream began."""
+        """Set the number of delivered records evicted by newer ones since the stream began."""
         self._of(stream).evicted = count
 
-    def withhold(self, stream: int, count: int) -> None:
-        """So many more delivered records are kept from the models: they are filtered for good."""
+    def add_withheld(self, stream: int, count: int) -> None:
+        """Count delivered records that were withheld from the models by the receive filter."""
         self._of(stream).withheld += count
 
-    def spoil(self, stream: int, count: int) -> None:
-        """So many more delivered records could not be decoded, or not as a whole."""
+    def add_unreadable(self, stream: int, count: int) -> None:
+        """Count delivered records that could not be decoded completely."""
         self._of(stream).unreadable += count
 
     def modelled(self, stream: int) -> int:
-        """How many records the models were given."""
+        """Return the number of records given to the models."""
         return self._of(stream).modelled
 
     def row(self, stream: int) -> LedgerRow:
-        """One stream's account."""
+        """Return the account of one stream."""
         return self._of(stream).row()
 
     def rows(self) -> list[LedgerRow]:
-        """Every stream's account, in the order they were added."""
+        """Return the accounts of all streams, in the order in which they were added."""
         return [account.row() for account in self._accounts.values()]
 
     def losses(self) -> dict[GapReason, int]:
-        """Records lost, by whom, over all streams."""
+        """Return the records lost by all streams, by reason."""
         total = dict.fromkeys(GapReason, 0)
         for account in self._accounts.values():
             by_kernel = GapReason.RING if account.stream.kind is StreamKind.PACKETS else GapReason.KERNEL
             total[by_kernel] += account.kernel()
-            for why in (GapReason.QUEUE, GapReason.FILE, GapReason.RECORDER):
-                total[why] += account.lost[why]
+            for reason in (GapReason.QUEUE, GapReason.FILE, GapReason.RECORDER):
+                total[reason] += account.lost[reason]
         return total
 
     def unknown(self) -> int:
-        """Losses whose size nobody knows."""
+        """Return the number of losses of unknown size."""
         return sum(account.unknown for account in self._accounts.values())
 
     def unreadable(self) -> int:
-        """Records that came and are damaged."""
+        """Return the number of damaged records."""
         return sum(account.unreadable for account in self._accounts.values())
 
     def any_loss(self) -> bool:
-        """Whether anything at all was lost (exit code 5 under --fail-on-loss)."""
+        """Return whether anything was lost or damaged (exit code 5 with --fail-on-loss)."""
         return bool(self.unknown() or self.unreadable() or any(self.losses().values()))
 
     def lost(self) -> str:
-        """`0`, `1,204 ring`, `1,204 ring, 30 queue`, `? kernel`: the header's words."""
-        parts = [f"{grouped(count)} {WORDS[why]}" for why, count in self.losses().items() if count]
+        """Return `0`, `1,204 ring`, `1,204 ring, 30 queue`, `? kernel`: the text of the header."""
+        parts = [f"{grouped(count)} {_LABELS[reason]}" for reason, count in self.losses().items() if count]
         parts += [f"{grouped(count)} unreadable"] if (count := self.unreadable()) else []
         if self.unknown():
             parts.append("and more" if parts else "? (size unknown)")
         return ", ".join(parts) or "0"
 
     def line(self) -> str:
-        """`lost 0`, `lost 1,204 ring`."""
+        """Return `lost 0`, `lost 1,204 ring`."""
         return "lost " + self.lost()
 
-    def _of(self, stream: int) -> _Account:
+    def _of(self, stream: int) -> _StreamAccount:
         account = self._accounts.get(stream)
         if account is None:
-            account = self._accounts[stream] = _Account(Stream(stream, StreamKind.NETLINK, f"stream {stream}"))
+            account = self._accounts[stream] = _StreamAccount(Stream(stream, StreamKind.NETLINK, f"stream {stream}"))
         return account
 
     def _gap(self, gap: Gap) -> None:
@@ -214,7 +214,7 @@ class Ledger:
 
 
 def _records(batch: Batch) -> int:
-    """Records of others: our own requests are recorded beside the answers, but nobody sent them to us."""
+    """Return the number of records received. Our own requests, recorded with the answers, are no such."""
     if isinstance(batch.meta, NetlinkMeta):
         return len(batch) - int(np.count_nonzero(batch.meta.outgoing))
     return len(batch)

@@ -74,7 +74,7 @@ class Engine:
         self.counters = CounterTable(self._label, namespaces=self.labels)
         self.ruleset = Ruleset(self.netns)
         self.rulesets = Rulesets(self.ruleset, self._label)
-        self.packets = PacketModel(self.meter.take)
+        self.packets = PacketModel(self.meter.add)
         chains = ChainTable(self.ruleset)
         self.groups = FlowGroups(self.flows, lambda: self.counters.table_use(self.netns)[1])
         self.views: dict[str, TableModel] = {
@@ -100,7 +100,7 @@ class Engine:
 
     def apply(self, item: Item, now_ns: int) -> None:
         """Apply one item. No input from outside raises an error."""
-        self.ledger.take(item)
+        self.ledger.add(item)
         if isinstance(item, StreamAdded):
             self._added(item, now_ns)
         elif isinstance(item, End):
@@ -174,7 +174,7 @@ class Engine:
 
     def keep_packets(self, budget: int = BUDGET, opener: Callable[[str], int] = open_for_reading) -> None:
         """Keep packets with this budget (bytes), and open their files with `opener`. Before the first item."""
-        self.packets = self.views["packets"] = PacketModel(self.meter.take, budget, opener)
+        self.packets = self.views["packets"] = PacketModel(self.meter.add, budget, opener)
 
     def close(self) -> None:
         """Close the files that packets are read from, and end the resolver."""
@@ -208,7 +208,7 @@ class Engine:
         code = self.code(stream.netns)
         if self.receive_filter is not None and feed.flows and isinstance(decoded_item, Decoded):
             decoded_item, withheld = self.receive_filter.select(decoded_item, now_ns, self.strings, self._label)
-            self.ledger.withhold(stream.id, withheld)
+            self.ledger.add_withheld(stream.id, withheld)
         for name in feed.models:
             self.models[name].apply(decoded_item, code, now_ns)
 
@@ -221,7 +221,7 @@ class Engine:
         decoded = decoder(item)
         if isinstance(item, Batch):
             unreadable = self.events.unreadable(item, decoded) if _has_events(feed) else decoded.errors.records()
-            self.ledger.spoil(stream.id, unreadable)
+            self.ledger.add_unreadable(stream.id, unreadable)
         return decoded
 
 

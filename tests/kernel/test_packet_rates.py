@@ -96,7 +96,7 @@ class World:
         self.netns = broker.netns(self.router)
         self.flows = FlowTable(Strings())
         self.meter = FlowMeter(self.flows.store, lambda label: 0)
-        self.packets = PacketModel(self.meter.take)
+        self.packets = PacketModel(self.meter.add)
         self.rings: list[OpenRing] = LiveSources(broker, self.netns, Plumbing()).open_rings(devices, "", 128)
         server = lab.spawn_in(self.server, sys.executable, "-c", SERVER, stdout=subprocess.PIPE)
         assert server.stdout is not None and server.stdout.readline() and server.stdout.readline()

@@ -1,1 +1,1 @@
-"""The event log: a ring of conntrack events, filtered, followed and counted over time."""
+"""The event log: the last conntrack events, filtered, followed and counted by second."""

@@ -26,12 +26,12 @@ KINDS = (EVENT_NEW, EVENT_UPDATE, EVENT_DESTROY)
 ROLES = {EVENT_NEW: "new", EVENT_UPDATE: "", EVENT_DESTROY: "dim", EVENT_GAP: "bad"}
 ROLES |= {EVENT_EXPECT + kind: ROLES[kind] for kind in KINDS}
 
-# At 80 columns an event keeps its state: the endpoints have less room, and NAT goes before it.
+# At 80 columns an event keeps its state: the endpoints are narrower, and NAT is dropped first.
 _NARROW_WIDTH, _NARROW_RANK = {"original": 36}, {"nat": 3}
-_OWN = (Column("time", "TIME", 12, frozen=True), Column("event", "EVENT", 7, frozen=True))
+_EVENT_COLUMNS = (Column("time", "TIME", 12, frozen=True), Column("event", "EVENT", 7, frozen=True))
 COLUMNS = tuple(
     replace(c, width=_NARROW_WIDTH.get(c.key, c.width), rank=_NARROW_RANK.get(c.key, c.rank), sortable=False)
-    for c in (*_OWN, *SHARED_COLUMNS, Column("lasted", "LASTED", 7, right=True, rank=9))
+    for c in (*_EVENT_COLUMNS, *SHARED_COLUMNS, Column("lasted", "LASTED", 7, right=True, rank=9))
 )
 DEFAULT_COLUMNS = ("time", "event", "proto", "state", "original", "reply", "nat", "up", "down")
 
@@ -43,21 +43,21 @@ def cell(row: RowView, key: str) -> Cell:
         return units.clock(row.value("ts_ns"), 3), "number"
     if key == "event":
         return event_word(kind), ROLES[kind]
-    if kind > EVENT_EXPECT and key in _OF_EXPECTATIONS:
+    if kind > EVENT_EXPECT and key in _EXPECTATION_COLUMNS:
         return _expectation_cell(row, key)
     return _lasted(row) if key == "lasted" else shared_cell(row, key)
 
 
 def gap_cells(row: RowView, columns: Sequence[str], stream_name: StreamName) -> list[Cell]:
-    """Return the cells of a loss: it is in the first column but time and event, with empty ones to its right."""
+    """Return the cells of a loss: its text is in the first column after time and event, the others are empty."""
     always = [key for key in columns if key in ("time", "event")]
     found = {key: cell(row, key) for key in always}
-    said = next((key for key in columns if key not in always), "")
-    return [(gap_text(row, stream_name), "bad") if key == said else found.get(key, ("", "")) for key in columns]
+    text_column = next((key for key in columns if key not in always), "")
+    return [(gap_text(row, stream_name), "bad") if key == text_column else found.get(key, ("", "")) for key in columns]
 
 
 def gap_text(row: RowView, stream_name: StreamName) -> str:
-    """Return how many events of which stream were lost, why and when."""
+    """Return a text with the number of lost events, their stream, the reason and the time."""
     lost = row.value("opackets")
     count = "an unknown number of" if lost == UNKNOWN_LOSS else units.grouped(lost)
     reason = REASONS[row.value("state")].value
@@ -67,12 +67,24 @@ def gap_text(row: RowView, stream_name: StreamName) -> str:
     return f"┄┄ {count} {events} lost ({reason}), {stream}, between {since} and {until} ┄┄"
 
 
-# What an expectation says in another way than a flow, or has nothing to say about.
-_OF_EXPECTATIONS = ("state", "original", "reply", "nat", "up", "down", "packets", "bytes", "mark", "status", "labels")
+# Columns that an expectation fills in another way than a flow, or leaves empty.
+_EXPECTATION_COLUMNS = (
+    "state",
+    "original",
+    "reply",
+    "nat",
+    "up",
+    "down",
+    "packets",
+    "bytes",
+    "mark",
+    "status",
+    "labels",
+)
 
 
 def _expectation_cell(row: RowView, key: str) -> Cell:
-    """The helper as its state, what is expected, and in place of who is replied to: for which connection."""
+    """Return a cell of an expectation: the helper as its state, the expected tuple, its master as the reply."""
     if key == "state":
         return shared_cell(row, "helper")
     if key == "status":
@@ -86,7 +98,7 @@ def _expectation_cell(row: RowView, key: str) -> Cell:
 
 
 def _lasted(row: RowView) -> Cell:
-    """How long a flow lived, where the kernel stamps its beginning and its end."""
+    """Return the lifetime of a flow, if the kernel timestamps its start and end."""
     if row.value("event") > EVENT_EXPECT or row.have & (HAVE_START | HAVE_STOP) != HAVE_START | HAVE_STOP:
         return ABSENT
     return units.duration((row.value("stop_ns") - row.value("start_ns")) / 1e9), "number"

@@ -1,4 +1,4 @@
-"""Events, and the losses among them, straight from the decoder to lines of a headless stream."""
+"""Decoded events and losses as lines of a headless stream."""
 
 from __future__ import annotations
 
@@ -31,9 +31,11 @@ class EventLines:
         self._lines = FlowLines(strings, netns_label) if json else FlowLines(strings, netns_label, text_template)
         self._json = json
 
-    def __call__(self, decoded: Decoded, netns: int, wanted: Filter | None = None, now_ns: int = 0) -> list[str]:
-        """The matching events of a decoded batch, one line each, without newlines; rows of dumps are left out."""
-        cols = self._matching(event_rows(decoded), netns, wanted, now_ns)
+    def __call__(
+        self, decoded: Decoded, netns: int, display_filter: Filter | None = None, now_ns: int = 0
+    ) -> list[str]:
+        """Return the matching events of a decoded batch, one line each without newline; no rows of dumps."""
+        cols = self._matching(event_rows(decoded), netns, display_filter, now_ns)
         if not len(cols):
             return []
         expected = cols["event"] > EVENT_EXPECT
@@ -43,11 +45,11 @@ class EventLines:
         times = (units.clock(ts, 3) for ts in cols["ts_ns"].tolist())
         return [f"{time} {line}" for time, line in zip(times, lines, strict=True)]
 
-    def _matching(self, cols: Columns, netns: int, wanted: Filter | None, now_ns: int) -> Columns:
-        if wanted is None or not len(cols):
+    def _matching(self, cols: Columns, netns: int, display_filter: Filter | None, now_ns: int) -> Columns:
+        if display_filter is None or not len(cols):
             return cols
         data = cols.data | {"netns": np.full(len(cols), netns, np.uint16)}
-        return cols.take(wanted.mask(FlowFields("event", data, now_ns, self._strings, self._netns_label)))
+        return cols.take(display_filter.mask(FlowFields("event", data, now_ns, self._strings, self._netns_label)))
 
     def _mixed(self, cols: Columns, expected: NDArray[np.bool_], netns: int) -> list[str]:
         lines: NDArray[Any] = np.empty(len(cols), object)
@@ -61,6 +63,6 @@ class EventLines:
 
 
 def gap_json(gap: Gap, stream: str, netns: str | None = None) -> str:
-    """The contract's `gap` object."""
+    """Return a loss as the JSON object `gap`."""
     values = {"kind": "gap", "stream": stream, "netns": netns, "lost": gap.lost, "reason": gap.why.value}
     return dumps(values | {"from_ns": gap.from_ns, "to_ns": gap.to_ns}, separators=(",", ":"))

@@ -1,4 +1,4 @@
-"""The events of a decoded batch in the order in which they came: flows and expectations in one set of columns."""
+"""The events of a decoded batch in the order of arrival: flows and expectations in one set of columns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nettop.columns import COLUMN_DTYPES, EVENT_DUMP, EVENT_EXPECT, EXPECT_DTYPE
 
 
 def event_rows(decoded: Decoded) -> Columns:
-    """Events only: rows of dumps are left out. Expectations have the EXPECT_DTYPES columns, their event says so."""
+    """Return the events without the rows of dumps. Expectations (by their event) have the EXPECT_DTYPES columns."""
     flows, expect = _events(decoded.cols), _events(decoded.expect)
     if not expect.any():
         return decoded.cols if flows.all() else decoded.cols.take(flows)
@@ -26,13 +26,13 @@ def event_rows(decoded: Decoded) -> Columns:
 
 
 def without_row(batch: Batch, decoded: Decoded) -> int:
-    """How many records of a batch of events gave no row: each holds one event, so they could not be read."""
+    """Return how many records of a batch of events gave no row. Each holds one event, so they are unreadable."""
     sent = len(batch) - (int(batch.meta.outgoing.sum()) if isinstance(batch.meta, NetlinkMeta) else 0)
     return max(0, sent - len(decoded.cols) - len(decoded.expect))
 
 
 def _in_order(ts_ns: NDArray[Any], expected: NDArray[np.bool_]) -> NDArray[Any]:
-    """The kernel stamps no expectation: it came at the latest when the next event did that has a stamp."""
+    """Return the times with those of expectations, which have no timestamp, at most that of the next flow event."""
     latest = np.minimum.accumulate(ts_ns[::-1])[::-1]
     return np.asarray(np.where(expected, latest, ts_ns))
 

@@ -1,4 +1,4 @@
-"""The event stream: the last N events with the losses among them, their rates, and their JSON lines."""
+"""The events table: the last N events with the losses among them, and their rates."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nettop.kinds import GapReason
 from nettop.model.events.cells import COLUMNS, DEFAULT_COLUMNS, KINDS, ROLES, StreamName, cell, gap_cells, gap_text
 from nettop.model.events.matches import Matches
 from nettop.model.events.rates import EventRates
-from nettop.model.events.ring import EVENT_GAP, EventRing, HeldRing
+from nettop.model.events.ring import EVENT_GAP, EventRing, FrozenRing
 from nettop.model.events.rows import event_rows, without_row
 from nettop.model.expectations.expectation import attribute_lines, event_word, expectation_of, expected_text
 from nettop.model.filter.expression import Filter
@@ -36,11 +36,11 @@ from nettop.model.window import place_in, visible
 from nettop.text import units
 
 KEEP_EVENTS = 100_000
-_HISTORY = 8  # of a flow's events in its detail
+_HISTORY = 8  # events of a flow in its detail
 
 
 class EventLog:
-    """Keeps the last `capacity` events; older ones are evicted and counted."""
+    """The last `capacity` events. Older ones are evicted and counted."""
 
     columns: Sequence[Column] = COLUMNS
     default_columns: tuple[str, ...] = DEFAULT_COLUMNS
@@ -54,8 +54,8 @@ class EventLog:
         capacity: int = KEEP_EVENTS,
     ) -> None:
         self.ring = EventRing(capacity)
-        self.counts = dict.fromkeys(KINDS, 0)  # of flows, since the start
-        self.expectations = 0  # their events, since the start
+        self.counts = dict.fromkeys(KINDS, 0)  # events of flows by kind, since the start
+        self.expectations = 0  # events of expectations, since the start
         self.damaged = 0  # records that could not be read, since the start
         self.version = 0
         self._strings = strings
@@ -67,24 +67,24 @@ class EventLog:
 
     @property
     def evicted(self) -> int:
-        """Events that made room for newer ones."""
+        """The number of events overwritten by newer ones."""
         return self.ring.evicted.total()
 
     def hidden(self) -> Counter[int]:
-        """By namespace: how many of the events kept the filter of the last snapshot hides."""
+        """Return, by namespace, how many kept events the filter of the last snapshot hides."""
         return self._matches.hidden(self.ring) if self._filtered else Counter()
 
     def unreadable(self, batch: Batch, decoded: Decoded) -> int:
-        """How many records of a batch of events gave no row; they are counted."""
+        """Count and return the records of a batch of events that gave no row."""
         found = without_row(batch, decoded)
         self.damaged += found
         return found
 
     def apply(self, item: Decoded | Gap | DumpMark, netns: int, now_ns: int) -> None:
-        """Take in decoded events, or a loss among them, of the namespace with this code; dumps are passed over."""
+        """Add decoded events or a loss of a namespace; rows of dumps are ignored."""
         if isinstance(item, Decoded):
             self._add(event_rows(item), netns, now_ns)
-        elif isinstance(item, Gap) and item.why is not GapReason.RECORDER:  # what only a recording lacks, we have
+        elif isinstance(item, Gap) and item.why is not GapReason.RECORDER:  # a loss of the recorder is none of the log
             self.ring.append_gap(item, netns)
         self.version += 1
 
@@ -99,38 +99,38 @@ class EventLog:
         self._rates.add(now_ns, counts[EVENT_NEW : EVENT_DESTROY + 1])
 
     def rates(self, now_ns: int) -> tuple[float, float, float]:
-        """New, update and destroy events a second, of the last whole second."""
+        """Return new, update and destroy events a second, of the last whole second."""
         return self._rates.last(now_ns)
 
     def timeline(self, now_ns: int) -> NDArray[np.int64]:
-        """Events of the last 60 whole seconds: shape (60, 3) of new, update, destroy; the newest last."""
+        """Return the events of the last 60 whole seconds: shape (60, 3) of new, update, destroy; the newest last."""
         return self._rates.seconds(now_ns)
 
     # -- the table -----------------------------------------------------------------------------------------------
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
-        """The window that spec describes, newest last. While frozen it stands still; everything is kept meanwhile."""
+        """Return the window that spec describes, newest last. A frozen window does not change as events are added."""
         ring = self._shown(spec.frozen)
         self._filtered = spec.filter is not None
         fields = lambda rows: self._fields(rows, now_ns)  # noqa: E731
         numbers = self._matches.numbers(ring, spec.filter, fields)
-        came = self._matches.came(self.ring, spec.filter, fields)
+        arrived = self._matches.arrived(self.ring, spec.filter, fields)
         part = visible(spec, len(numbers))
         return Snapshot(
             spec,
             part.start,
-            self._drawn(ring, np.array(numbers[part], np.int64), spec.columns),
+            self._rows(ring, np.array(numbers[part], np.int64), spec.columns),
             len(numbers),
             len(ring),
             place_in(numbers, spec.anchor),
             self._totals(spec.filter, now_ns),
-            _held_notes(ring, came, spec.filter is not None),
+            _frozen_notes(ring, arrived, spec.filter is not None),
             now_ns,
             self.version,
         )
 
     def detail(self, ident: int, now_ns: int) -> Detail | None:
-        """One event; None when it was evicted."""
+        """Return the detail of one event; None if it was evicted."""
         ring = self._ring_of(ident)
         if ring is None:
             return None
@@ -150,7 +150,7 @@ class EventLog:
         return Detail(ident, (*head, (expected_text(one), "address")), tuple(lines))
 
     def row(self, ident: int) -> RowView | None:
-        """The event with this identity; None when it was evicted, or is a loss."""
+        """Return the event with this identity; None if it was evicted or is a loss."""
         ring = self._ring_of(ident)
         if ring is None:
             return None
@@ -158,29 +158,29 @@ class EventLog:
         return None if row.value("event") == EVENT_GAP else row
 
     def flow_of(self, ident: int) -> RowView | None:
-        """The flow that an event is of; of an expectation's event, its master. None: none, or the event is gone."""
+        """Return the flow of an event, or the master of an expectation. None: it has none, or the event was evicted."""
         row = self.row(ident)
         if row is None or row.value("event") < EVENT_EXPECT:
             return row
         return master_view(row, "r") if row.have & HAVE_MASTER else None
 
     def history(self, flow: RowView) -> Sequence[Line]:
-        """The last kept events of a flow, oldest first: for FlowTable."""
+        """Return lines of the last kept events of a flow, oldest first, for its detail."""
         return [
             ((f"    {units.clock(row.value('ts_ns'), 3)} ", "number"), *self._word_and_state(row))
             for row in self._views(self.ring, self.of_flow(flow)[-_HISTORY:])
         ]
 
     def of_flow(self, flow: RowView) -> NDArray[np.int64]:
-        """The identities of the kept events of a flow, oldest first."""
+        """Return the identities of the kept events of a flow, oldest first."""
         ring = self.ring
         data = {name: column[: len(ring)] for name, column in ring.data.items()}
-        mine = (data["odst_lo"] == flow.value("odst_lo")) & (data["netns"] == flow.value("netns"))
-        mine &= data["event"] < EVENT_GAP
+        matching = (data["odst_lo"] == flow.value("odst_lo")) & (data["netns"] == flow.value("netns"))
+        matching &= data["event"] < EVENT_GAP
         for name in (*PACKED_KEY, "osrc_lo", "osrc_hi", "odst_hi"):
             if name in data:
-                mine &= data[name] == flow.value(name)
-        return ring.numbers(mine.nonzero()[0])
+                matching &= data[name] == flow.value(name)
+        return ring.numbers(matching.nonzero()[0])
 
     def _word_and_state(self, row: RowView) -> Line:
         return (
@@ -188,34 +188,34 @@ class EventLog:
             shared_cell(row, "state"),
         )
 
-    def _ring_of(self, ident: int) -> EventRing | HeldRing | None:
-        rings = (self.ring.held, self.ring)
+    def _ring_of(self, ident: int) -> EventRing | FrozenRing | None:
+        rings = (self.ring.frozen, self.ring)
         return next((ring for ring in rings if ring is not None and ring.start <= ident < ring.end), None)
 
-    def _shown(self, frozen: bool) -> EventRing | HeldRing:
+    def _shown(self, frozen: bool) -> EventRing | FrozenRing:
         if not frozen:
-            self.ring.let_go()
+            self.ring.unfreeze()
             return self.ring
-        return self.ring.hold() if self.ring.held is None else self.ring.held
+        return self.ring.freeze() if self.ring.frozen is None else self.ring.frozen
 
     def _fields(self, rows: dict[str, Array], now_ns: int) -> FlowFields:
         return FlowFields("event", rows, now_ns, self._strings, self._netns_label)
 
-    def _views(self, ring: EventRing | HeldRing, numbers: Array) -> list[RowView]:
+    def _views(self, ring: EventRing | FrozenRing, numbers: Array) -> list[RowView]:
         return row_views(ring.take(numbers), slice(None), self._strings, self._netns_label)
 
-    def _drawn(self, ring: EventRing | HeldRing, numbers: Array, columns: Sequence[str]) -> tuple[Row, ...]:
-        drawn = []
+    def _rows(self, ring: EventRing | FrozenRing, numbers: Array, columns: Sequence[str]) -> tuple[Row, ...]:
+        rows = []
         for ident, row in zip(numbers.tolist(), self._views(ring, numbers), strict=True):
             gap = row.value("event") == EVENT_GAP
             cells = gap_cells(row, columns, self._stream_name) if gap else [cell(row, key) for key in columns]
-            drawn.append(Row.of(ident, cells))
-        return tuple(drawn)
+            rows.append(Row.of(ident, cells))
+        return tuple(rows)
 
-    def _totals(self, wanted: Filter | None, now_ns: int) -> Line:
-        """Of what is kept now, also while the rows stand still."""
+    def _totals(self, display_filter: Filter | None, now_ns: int) -> Line:
+        """Return the totals line. It counts the events kept now, also while the rows are frozen."""
         total = len(self.ring)
-        found = f", {units.grouped(self._matches.kept(self.ring))} match" if wanted is not None else ""
+        found = f", {units.grouped(self._matches.count(self.ring))} match" if display_filter is not None else ""
         per_second = zip(("new", "update", "destroy"), self.rates(now_ns), ("new", "", "dim"), strict=True)
         graph = units.sparkline(self.timeline(now_ns).sum(axis=1).astype(float).tolist()[-30:])
         return (
@@ -228,11 +228,14 @@ class EventLog:
         )
 
 
-def _held_notes(ring: EventRing | HeldRing, came: int, filtered: bool) -> tuple[Line, ...]:
-    """What came (with a filter: and matches) while the list stands still, and what of it all is no longer kept."""
-    if not isinstance(ring, HeldRing) or not ring.since:
+def _frozen_notes(ring: EventRing | FrozenRing, arrived: int, filtered: bool) -> tuple[Line, ...]:
+    """Return a note on the events added (with a filter: matching) since the freeze, and on those evicted."""
+    if not isinstance(ring, FrozenRing) or not ring.since:
         return ()
-    line = [("held", "dim"), (f", {units.grouped(came)} new{' match' if filtered else ''}", "new" if came else "dim")]
+    line = [
+        ("held", "dim"),
+        (f", {units.grouped(arrived)} new{' match' if filtered else ''}", "new" if arrived else "dim"),
+    ]
     if ring.evicted:
         line.append((f", {units.grouped(ring.evicted)} held rows evicted meanwhile", "warn"))
     if ring.unseen:

@@ -54,7 +54,7 @@ class RateProvider(Protocol):
         """Return bytes per second of each row, original and reply direction, NaN if not measured; None: no row is."""
         ...
 
-    def words(self) -> Sequence[str]:
+    def notes(self) -> Sequence[str]:
         """Return how the rates are measured, then their limits, one text each; () where no rate is measured."""
         ...
 
@@ -102,7 +102,7 @@ class FlowJoins:
 
     def rate_notes(self) -> Sequence[str]:
         """Return how rates are measured, then their limits; () where no rate is measured."""
-        return () if self.meter is None else self.meter.words()
+        return () if self.meter is None else self.meter.notes()
 
     def host(self, address: str) -> str | None:
         """Return the name of an address; None while it is unknown."""

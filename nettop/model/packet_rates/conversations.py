@@ -1,7 +1,7 @@
-"""One hash for both directions of a conversation, so that packets and flows meet whichever way each of them looks.
+"""One hash for both directions of a conversation, to join packets and flows of either direction.
 
-The lowest bit says which of the two directions the row's tuple is: bit 1 is the way from the lower end to the higher,
-or of ICMP the way of the request.
+The lowest bit is the direction of the row's tuple: 1 is from the lower endpoint to the higher one, or for ICMP that of
+the request.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from nettop.model.flows.index import Hashes, KeyHash
 _PACKED = np.dtype(
     [("sport", np.uint16), ("dport", np.uint16), ("proto", np.uint8), ("family", np.uint8), ("netns", np.uint16)]
 )
-# RFC 792, RFC 4443: which type a reply's request has; request types are their own.
+# RFC 792, RFC 4443: reply type → request type; any other type → itself.
 _REQUEST = {IPPROTO_ICMP: np.arange(256, dtype=np.uint8), IPPROTO_ICMPV6: np.arange(256, dtype=np.uint8)}
 _REQUEST[IPPROTO_ICMP][[0, 14, 16, 18]] = 8, 13, 15, 17
 _REQUEST[IPPROTO_ICMPV6][129] = 128
@@ -29,7 +29,7 @@ def conversations(
     src: tuple[Array | None, Array, Array],
     dst: tuple[Array | None, Array, Array],
 ) -> Hashes:
-    """Hashes of rows from src to dst (high and low half of the address, port); see above for the lowest bit.
+    """Return hashes of rows from src to dst (high and low half of the address, port); the lowest bit is the direction.
 
     Of ICMP the ports are the id and type << 8 | code.
     """
@@ -40,9 +40,9 @@ def conversations(
         if len(ping):
             kind = (dport[ping] >> 8).astype(np.uint8)
             forward[ping] = request[kind] == kind
-            number_of = sport[ping]
-            sport[ping] = np.where(forward[ping], number_of, request[kind])  # swapped below, as all that go back
-            dport[ping] = np.where(forward[ping], request[kind], number_of)
+            ident = sport[ping]
+            sport[ping] = np.where(forward[ping], ident, request[kind])  # swapped below, as for every reply
+            dport[ping] = np.where(forward[ping], request[kind], ident)
     packed = np.empty(len(proto), _PACKED)
     packed["sport"], packed["dport"] = np.where(forward, sport, dport), np.where(forward, dport, sport)
     packed["proto"], packed["family"], packed["netns"] = proto, family, netns
@@ -55,7 +55,7 @@ def conversations(
 
 
 def _ascending(src: tuple[Array | None, Array, Array], dst: tuple[Array | None, Array, Array]) -> Array:
-    """Where src comes before dst: by address, then by port."""
+    """Return where src comes before dst: by address, then by port."""
     less = (src[1] < dst[1]) | (src[1] == dst[1]) & (src[2] < dst[2])
     if src[0] is not None and dst[0] is not None:
         less = (src[0] < dst[0]) | (src[0] == dst[0]) & less

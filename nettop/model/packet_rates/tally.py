@@ -1,4 +1,4 @@
-"""Bytes of captured packets by tuple and by where they were seen: gathered in bulk, a few operations a batch."""
+"""Bytes of captured packets by tuple and capture point, added up in bulk with few operations a batch."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from nettop.linux.inet import IPPROTO_ICMP, IPPROTO_ICMPV6, WITH_PORTS
 from nettop.linux.packet import PACKET_OUTGOING
 from nettop.model.flows.index import FlowIndex
 
-MAX_TUPLES = 1 << 18  # remembered: what comes beyond is counted as not attributed
-MAX_NEW = 1 << 16  # of one interval: a scan must not cost more than the capture itself
+MAX_TUPLES = 1 << 18  # remembered: packets of further tuples are counted as not attributed
+MAX_NEW = 1 << 16  # in one interval: a scan must not cost more than the capture itself
 _FIRST_CAPACITY = 1 << 10
-_REMEMBERED = 1 << 12  # tuples that may be kept though most of them are silent
-_CACHE = 1 << 16  # places found last, by the low bits of the hash: most packets are of tuples just seen
-# Protocols whose packets say nothing without their ports or id.
+_REMEMBERED = 1 << 12  # tuples that are kept even if most of them are silent
+_CACHE = 1 << 16  # the latest rows by the low bits of the hash: most packets belong to recent tuples
+# Protocols whose packets cannot be attributed without their ports or id.
 _WITH_LAYER_4 = np.isin(np.arange(256), (*WITH_PORTS, IPPROTO_ICMP, IPPROTO_ICMPV6))
-# The eight bytes beside the addresses: ports (ICMP: id, and type << 8 | code), protocols, and the place.
+# The eight bytes besides the addresses: ports (ICMP: id, and type << 8 | code), protocols, and the capture point.
 PACKED = np.dtype(
-    [("sport", np.uint16), ("dport", np.uint16), ("proto", np.uint8), ("family", np.uint8), ("place", np.uint16)]
+    [("sport", np.uint16), ("dport", np.uint16), ("proto", np.uint8), ("family", np.uint8), ("point", np.uint16)]
 )
 _PLAIN = np.uint16(HAVE_IP | HAVE_PORTS)
 _PLAIN_MASK = np.uint16(HAVE_IP | HAVE_PORTS | HAVE_FRAGMENT)
@@ -37,15 +37,15 @@ UNKNOWN_DIRECTION, INCOMING, OUTGOING = 0, 1, 2
 
 
 class PacketTally:
-    """Counts until it is asked. A place is where packets are seen: a device and a direction, as a number.
+    """Counters of bytes until drain(). A capture point is a device and a direction, as a number.
 
-    Two tuples are told apart by their seeded 64-bit hashes alone: of MAX_TUPLES two are alike once in 2^29 intervals.
+    Tuples are distinguished by seeded 64-bit hashes alone: among MAX_TUPLES two collide once in 2^29 intervals.
     """
 
     def __init__(self) -> None:
         self._k = [np.uint64(secrets.randbits(64) | 1) for _ in range(5)]
-        self.later_fragments = self.other = self.beyond = 0  # packets not attributed: why
-        self.packets = 0  # all that were looked at
+        self.later_fragments = self.other = self.overflow = 0  # packets not attributed, by reason
+        self.packets = 0  # all packets added
         self._cache: Array
         self._hashes: Array
         self._bytes: Array
@@ -56,14 +56,14 @@ class PacketTally:
         self._begin()
 
     def __len__(self) -> int:
-        """Tuples remembered, by place."""
+        """Return the number of tuples remembered, by capture point."""
         return self._count
 
-    def add(self, cols: Columns, place: int) -> None:
-        """One batch of decoded packets (Depth.PORTS). `place`: the device's first of three (see above)."""
+    def add(self, cols: Columns, point: int) -> None:
+        """Add a batch of decoded packets (Depth.PORTS). `point`: the first of the device's three capture points."""
         self.packets += len(cols)
         rows = self._attributable(cols)
-        packed, src, dst, hi, size = _keys(cols, rows, place)
+        packed, src, dst, hi, size = _keys(cols, rows, point)
         if not len(packed):
             return
         hashes = self._hashed(packed, src, dst, hi)
@@ -71,21 +71,23 @@ class PacketTally:
         at = self._cache.take(home)
         missed = (self._hashes.take(at) != hashes).nonzero()[0]
         if len(missed):
-            at[missed] = found = self._index.find(hashes[missed], self._hashes, _alike)
+            at[missed] = found = self._index.find(hashes[missed], self._hashes, _always_equal)
             new = missed[found < 0]
             if len(new):
-                at[new] = self._enter(hashes[new], packed[new], src[new], dst[new], _some(hi, new))
+                at[new] = self._insert(hashes[new], packed[new], src[new], dst[new], _some(hi, new))
             self._cache[home[missed]] = np.maximum(at[missed], 0)
             if len(new) and int(at[new].min()) < 0:
                 known = at >= 0
-                self.beyond += len(at) - int(np.count_nonzero(known))
+                self.overflow += len(at) - int(np.count_nonzero(known))
                 at, size = at[known], size[known]
         np.add.at(self._bytes, at, size)
 
-    def taken(self) -> dict[str, Array]:
-        """Columns sport dport proto family place src dst src_hi dst_hi bytes of the tuples seen since the last call.
+    def drain(self) -> dict[str, Array]:
+        """Return the tuples seen since the last call, as columns, and reset the counters.
 
-        Tuples are remembered, since most are seen again; when most are not, all are forgotten.
+        Columns: sport dport proto family point src dst src_hi dst_hi bytes.
+
+        Tuples are remembered, as most are seen again. If most are not, all are forgotten.
         """
         seen = self._bytes[: self._count].nonzero()[0]
         found = {name: self._packed[name][seen] for name in PACKED.names or ()}
@@ -108,7 +110,7 @@ class PacketTally:
         self._addresses = {name: np.zeros(_FIRST_CAPACITY, np.uint64) for name in ("src", "dst", "src_hi", "dst_hi")}
 
     def _hashed(self, packed: Array, src: Array, dst: Array, hi: tuple[Array, Array] | None) -> Array:
-        """As few operations as tell tuples apart: this is done for every packet."""
+        """Return hashes with as few operations as possible: every packet is hashed."""
         h = src * self._k[0]
         h += dst * self._k[1]
         h += packed * self._k[2]
@@ -119,7 +121,7 @@ class PacketTally:
         return h
 
     def _attributable(self, cols: Columns) -> Array | slice:
-        """The packets that can belong to a flow: all as a slice, which copies nothing."""
+        """Return the indexes of packets that can belong to a flow; a slice, without copying, if all can."""
         have = cols["have"]
         if ((have & _PLAIN_MASK) == _PLAIN).all():  # most batches are of packets with ports
             return slice(None)
@@ -131,16 +133,16 @@ class PacketTally:
         self.other += len(have) - len(rows) - later
         return rows
 
-    def _enter(self, hashes: Array, packed: Array, src: Array, dst: Array, hi: tuple[Array, Array] | None) -> Array:
-        """The places in the table of tuples that are new to it; -1 where there is no room."""
+    def _insert(self, hashes: Array, packed: Array, src: Array, dst: Array, hi: tuple[Array, Array] | None) -> Array:
+        """Add new tuples to the table and return their rows; -1 if it is full."""
         room = min(MAX_TUPLES - self._count, MAX_NEW - self._new)
         if room <= 0:
             return np.full(len(hashes), -1)
         _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
-        order = np.argsort(first)  # as they came
-        turn = np.empty_like(order)
-        turn[order] = np.arange(len(order))
-        first, inverse = first[order[:room]], turn[inverse]
+        order = np.argsort(first)  # in order of arrival
+        rank = np.empty_like(order)
+        rank[order] = np.arange(len(order))
+        first, inverse = first[order[:room]], rank[inverse]
         self._new += len(first)
         start, self._count = self._count, self._count + len(first)
         self._grow()
@@ -160,34 +162,34 @@ class PacketTally:
             self._addresses = {name: _doubled(column) for name, column in self._addresses.items()}
 
 
-def _alike(rows: Array, queries: Array) -> Array:
+def _always_equal(rows: Array, queries: Array) -> Array:
     return np.ones(len(rows), np.bool_)
 
 
 def _keys(
-    cols: Columns, rows: Array | slice, place: int
+    cols: Columns, rows: Array | slice, point: int
 ) -> tuple[Array, Array, Array, tuple[Array, Array] | None, Array]:
-    """Packed keys, addresses, their high halves, and the sizes of these packets."""
+    """Return the packed keys, addresses, their high halves (None: IPv4 only), and sizes of these packets."""
     have = cols["have"][rows]
     packed = np.empty(len(have), PACKED)
     for name in ("sport", "dport", "proto", "family"):
         packed[name] = cols[name][rows]
-    packed["place"] = place + _way(have, cols.get("direction"), rows)
+    packed["point"] = point + _direction(have, cols.get("direction"), rows)
     src, dst = (cols[name][rows].astype(np.uint64, copy=False) for name in ("src_lo", "dst_lo"))
     hi = (cols["src_hi"][rows], cols["dst_hi"][rows]) if "src_hi" in cols else None
     return packed.view(np.uint64), src, dst, hi, cols["size"][rows].astype(np.uint64)
 
 
-def _way(have: Array, direction: Array | None, rows: Array | slice) -> Array | int:
-    """UNKNOWN_DIRECTION, INCOMING or OUTGOING of these packets; one number where it is that of all."""
+def _direction(have: Array, direction: Array | None, rows: Array | slice) -> Array | int:
+    """Return UNKNOWN_DIRECTION, INCOMING or OUTGOING of these packets; a single number if all have the same."""
     if direction is None:
         return UNKNOWN_DIRECTION
     known = have & np.uint16(HAVE_DIRECTION) != 0
     outgoing = direction[rows] == PACKET_OUTGOING
     if known.all() and not outgoing.any():
         return INCOMING
-    way: Array = known.astype(np.uint16) + (known & outgoing)
-    return way
+    code: Array = known.astype(np.uint16) + (known & outgoing)
+    return code
 
 
 def _some(hi: tuple[Array, Array] | None, rows: Array) -> tuple[Array, Array] | None:

@@ -14,7 +14,7 @@ from nettop.batch import Gap
 from nettop.columns import EVENT_DESTROY, EVENT_DUMP, EVENT_NEW, EVENT_UPDATE, Strings
 from nettop.kinds import GapReason
 from nettop.model.events.lines import EventLines, gap_json
-from nettop.model.events.ring import EVENT_GAP, EventRing, HeldRing
+from nettop.model.events.ring import EVENT_GAP, EventRing, FrozenRing
 from nettop.model.events.table import EventLog
 from nettop.model.filter.expression import parse
 from nettop.model.flows.table import FlowTable
@@ -175,10 +175,10 @@ def test_a_held_ring_is_the_rows_of_that_moment_whatever_comes(steps: list[int |
     ring, plain, held, n = EventRing(10), list[int](), list[int](), 1
     for step in steps:
         if step == "hold":
-            ring.hold()
+            ring.freeze()
             held = plain[-10:]
         elif step == "go":
-            ring.let_go()
+            ring.unfreeze()
         elif step == "gap":
             ring.append_gap(Gap(1, 0, n, GapReason.KERNEL, 0, n), 0)
             plain.append(-n)
@@ -190,13 +190,13 @@ def test_a_held_ring_is_the_rows_of_that_moment_whatever_comes(steps: list[int |
             plain += range(n, n + more)
             n += more
         assert told(ring) == plain[-10:] and ring.evicted.total() == sum(x >= 0 for x in plain[:-10])
-        if ring.held is not None:
-            assert told(ring.held) == held
-            some = np.array([ring.held.start], np.int64)[: len(held)]
-            assert ring.held.take(some)["osport"].tolist() == [max(0, one) for one in held[:1]]
+        if ring.frozen is not None:
+            assert told(ring.frozen) == held
+            some = np.array([ring.frozen.start], np.int64)[: len(held)]
+            assert ring.frozen.take(some)["osport"].tolist() == [max(0, one) for one in held[:1]]
 
 
-def told(ring: EventRing | HeldRing) -> list[int]:
+def told(ring: EventRing | FrozenRing) -> list[int]:
     """Source ports; losses of gaps, negative."""
     rows = ring.rows(ring.start, ring.end)
     high = rows.get("osrc_hi", np.zeros(len(ring), np.uint64))

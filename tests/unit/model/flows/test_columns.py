@@ -56,7 +56,7 @@ class Meter:
 
     version = 1
 
-    def words(self) -> Sequence[str]:
+    def notes(self) -> Sequence[str]:
         return "measured over 2s", "not counted: 7 later fragments"
 
     def measured(self, data: Data) -> tuple[Any, Any] | None:

@@ -62,7 +62,7 @@ class Bench:
             self.flows.apply(item, 0, T0)
 
     def see(self, stream: Stream, *rows: dict[str, Any]) -> None:
-        self.meter.take(stream, packets(*rows))
+        self.meter.add(stream, packets(*rows))
 
     def bytes(self, seconds: int = 1) -> list[tuple[float | None, float | None]]:
         """Bytes each way of every flow by source port, after an interval; None where it is not known."""
@@ -191,7 +191,7 @@ def test_fragments_other_packets_and_errors_are_not_attributed() -> None:
     assert bench.bytes() == [(1500, 0)]
     tally = bench.meter.tally
     assert (tally.later_fragments, tally.other, tally.packets) == (1, 2, 4)
-    assert "not counted: 1 later fragments, which have no ports" in bench.meter.words()
+    assert "not counted: 1 later fragments, which have no ports" in bench.meter.notes()
 
 
 def test_protocols_without_ports_are_met_by_their_addresses() -> None:
@@ -204,7 +204,7 @@ def test_protocols_without_ports_are_met_by_their_addresses() -> None:
 def test_what_flows_of_two_zones_could_both_claim_is_given_to_neither() -> None:
     bench = Bench(row(zone=1), row(zone=2, rdst_lo=ip("100.1.1.1")))
     bench.see(LAN, packet("10.0.0.1", 1000, "10.0.0.2", 80, 100))
-    assert bench.bytes() == [(None, None), (None, None)] and "several flows" in bench.meter.words()[1]
+    assert bench.bytes() == [(None, None), (None, None)] and "several flows" in bench.meter.notes()[1]
     bench.see(WAN, packet("100.1.1.1", 1000, "10.0.0.2", 80, 100, OUT))
     assert sorted(map(str, bench.bytes(2))) == sorted(map(str, [(None, None), (100.0, 0.0)]))
 
@@ -230,7 +230,7 @@ def test_more_tuples_than_are_kept_are_counted_not_kept(monkeypatch: pytest.Monk
     bench.see(LAN, *(packet("10.0.0.1", port, "10.0.0.2", 80, 100) for port in range(1, 31)))
     bench.see(LAN, packet("10.0.0.1", 1, "10.0.0.2", 80, 100), packet("10.0.0.1", 77, "10.0.0.2", 80, 100))
     kept = len(bench.meter.tally)
-    assert kept <= 10 and bench.meter.tally.beyond >= 20 and bench.meter.tally.packets == 32
+    assert kept <= 10 and bench.meter.tally.overflow >= 20 and bench.meter.tally.packets == 32
     bench.meter.join(T0 + SECOND)
     bench.see(LAN, packet("10.0.0.1", 1, "10.0.0.2", 80, 100))
     assert bench.bytes(2) == [(100, 0)]  # there is room again
@@ -258,7 +258,7 @@ def test_the_interval_is_a_second_or_ends_with_the_clock_and_silence_ends_it_all
     meter.tick(T0 + 2 * SECOND)
     assert bench.rates() == [(0, 0)]
     meter.tick(T0 + 7 * SECOND)
-    assert bench.rates() == [(None, None)] and meter.words() == ()
+    assert bench.rates() == [(None, None)] and meter.notes() == ()
 
 
 HOSTS = st.sampled_from(("10.0.0.1", "10.0.0.2", "10.0.0.3"))
