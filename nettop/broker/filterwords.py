@@ -47,7 +47,7 @@ _KEYWORD_LIST = """
 _KEYWORDS = _JOINS.union(_KEYWORD_LIST.split())
 
 
-class FilterToken(NamedTuple):
+class PcapToken(NamedTuple):
     """A word or sign of an expression, and where it begins."""
 
     text: str
@@ -69,7 +69,7 @@ def refuse_names(expression: str) -> None:
         )
 
 
-def looked_up(expression: str) -> Iterator[FilterToken]:
+def looked_up(expression: str) -> Iterator[PcapToken]:
     """Yield the words that libpcap could pass to a resolver: no keyword, no literal, no service or protocol.
 
     A service or protocol name is one that follows its qualifier, also through `or`: libpcap carries the qualifier over
@@ -91,15 +91,15 @@ def looked_up(expression: str) -> Iterator[FilterToken]:
         previous = word
 
 
-def tokens(expression: str) -> list[FilterToken]:
+def tokens(expression: str) -> list[PcapToken]:
     """Return the tokens that libpcap's scanner sees, without blanks; what looks like one address is one token."""
-    found: list[FilterToken] = []
+    found: list[PcapToken] = []
     for match in _TOKEN.finditer(expression):
         text = match.group()
         if ":" in text and not _is_literal(text):
-            found += [FilterToken(part.group(), match.start() + part.start()) for part in _COLON_PARTS.finditer(text)]
+            found += [PcapToken(part.group(), match.start() + part.start()) for part in _COLON_PARTS.finditer(text)]
         else:
-            found.append(FilterToken(text, match.start()))
+            found.append(PcapToken(text, match.start()))
     return found
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 
-from nettop.broker.filterwords import LIVE_ONLY, FilterToken, looked_up, refuse_names, tokens
+from nettop.broker.filterwords import LIVE_ONLY, PcapToken, looked_up, refuse_names, tokens
 from nettop.errors import BrokerError, FilterError, NotPermitted
 from nettop.linux.linktypes import LINKTYPE_ETHERNET, LINKTYPE_NETLINK
 
@@ -209,7 +209,7 @@ def _error_position(expression: str, compiles: Callable[[str], bool]) -> int:
     return found[count - 1].start if 0 < count <= len(found) else len(expression.rstrip())
 
 
-def _closing(found: list[FilterToken]) -> str:
+def _closing(found: list[PcapToken]) -> str:
     """Return the brackets that close what `found` leaves open, innermost first."""
     opened: list[str] = []
     for token in found:

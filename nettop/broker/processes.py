@@ -10,7 +10,7 @@ from nettop.broker.socket_holders import Holder, holders
 from nettop.errors import BrokerError
 
 MAX_TEXT = 64 << 20  # bytes: some 350,000 sockets
-_LINES = 2000  # of one write
+_LINES_PER_WRITE = 2000
 
 
 def list_processes() -> None:
@@ -18,8 +18,10 @@ def list_processes() -> None:
     found = sockets()
     holder_of = holders({entry.inode for entry in found if entry.inode})
     written = 0
-    for first in range(0, len(found), _LINES):
-        part = "".join([line(entry, holder_of.get(entry.inode)) for entry in found[first : first + _LINES]]).encode()
+    for first in range(0, len(found), _LINES_PER_WRITE):
+        part = "".join(
+            [line(entry, holder_of.get(entry.inode)) for entry in found[first : first + _LINES_PER_WRITE]]
+        ).encode()
         written += len(part)
         if written > MAX_TEXT:
             raise BrokerError(f"{len(found)} sockets are too many to list with their processes")

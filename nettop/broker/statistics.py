@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 _ROOT = "/proc/thread-self/net"  # /proc/net would be the process's, not the thread's
-# softnet_stat is the whole host's, in whatever namespace it is read.
+# softnet_stat is the whole host's in every namespace.
 _FILES = ("snmp", "snmp6", "netstat", "softnet_stat", "netfilter/nfnetlink_queue", "netfilter/nfnetlink_log")
 
 

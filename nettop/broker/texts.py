@@ -81,7 +81,7 @@ def _saver(program: str) -> Callable[[], None]:
 
 def _legacy_saver(program: str, names: str) -> Callable[[], None]:
     def run() -> None:
-        # Naming a table creates it: ask only where one exists already.
+        # Listing a table creates it: run the tool only if one exists already.
         if _table_names(names):
             execute(find_tool(program), "-c")
 
@@ -97,7 +97,7 @@ def _table_names(names: str) -> str:
 
 
 _LEGACY_RIGHTS = frozenset({NET_ADMIN, NET_RAW})
-_PROC_RIGHTS = frozenset({SYS_PTRACE, DAC_READ_SEARCH})  # to see whose descriptors are whose; sock_diag needs none
+_PROC_RIGHTS = frozenset({SYS_PTRACE, DAC_READ_SEARCH})  # to read every process's descriptors; sock_diag needs none
 
 TOOLS: dict[TextKind, Tool] = {
     TextKind.NFT_RULESET: Tool(list_ruleset),

@@ -40,7 +40,7 @@ def copy(dst: NDArray[np.uint8], to: Ints, src: Buffer, start: Ints, length: Int
     """Copy length[i] bytes from src[start[i]] to dst[to[i]] for every i; all ranges must lie within the buffers.
 
     Lengths are handled by powers of two: a record of 2^k ≤ length < 2^(k+1) is two overlapping copies of 2^k bytes,
-    its first and its last, so a batch takes a few NumPy calls whatever its mix of lengths.
+    its first and its last, so a batch needs only a few NumPy calls for any mix of lengths.
     """
     if not len(to):
         return

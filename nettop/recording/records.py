@@ -89,7 +89,7 @@ class RecordColumns:
     ts_ns: Ints
     direction: NDArray[np.uint8] | None = None
     tp_status: NDArray[np.uint32] | None = None
-    lost: NDArray[np.uint64] | None = None  # before the record, as the file says
+    lost: NDArray[np.uint64] | None = None  # packets lost before the record, as the file reports
     comment: dict[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -210,7 +210,7 @@ def _netlink_meta(rows: RecordColumns, cooked: NDArray[np.uint16], chunk: bytes,
     outgoing = kind == PACKET_KERNEL
     if by_nettop:
         outgoing |= kind == PACKET_OUTGOING
-    else:  # a tap marks everything outgoing: ask the first message's flags
+    else:  # a tap marks everything outgoing: the first message's flags decide
         long = np.flatnonzero(rows.caplen >= 8)
         outgoing[long] |= (bulk.gather(chunk, rows.off[long] + 4, 1)[:, 0] >> 16 & NLM_F_REQUEST).astype(np.bool_)
     known = cooked[:, 2] == 4
