@@ -12,6 +12,7 @@ import subprocess
 import sys
 import termios
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -26,11 +27,12 @@ add rule t c ct state new counter' && exec "$@" """
 SCREEN_SECONDS = 90.0
 
 
-def commands() -> list[str]:
-    """The lines of the README's sh blocks that call nettop; `./dev test` is what runs this."""
-    blocks = re.findall(r"^```sh\n(.*?)^```", README.read_text(), re.S | re.M)
-    lines = [line for block in blocks for line in block.splitlines() if line != "./dev test"]
-    return [line.replace("./dev run", "nettop") for line in lines]
+def blocks() -> list[list[str]]:
+    """Return the lines that call nettop of each sh block of the README; `./dev test` is what runs this."""
+    texts = re.findall(r"^```sh\n(.*?)^```", README.read_text(), re.S | re.M)
+    return [
+        [line.replace("./dev run", "nettop") for line in text.splitlines() if line != "./dev test"] for text in texts
+    ]
 
 
 def in_world(line: str) -> list[str]:
@@ -74,23 +76,29 @@ def on_a_screen(argv: list[str], cwd: Path) -> tuple[int, bytes]:
 
 
 def test_the_readme_names_every_command() -> None:
-    named = {words[1] for line in commands() if len(words := shlex.split(line)) > 1 and not words[1].startswith("-")}
+    lines = [shlex.split(line) for block in blocks() for line in block]
+    named = {words[1] for words in lines if len(words) > 1 and not words[1].startswith("-")}
     assert named == {"demo", "record", "read", "flows", "events", "counters", "rules", "doctor"}
 
 
-def test_every_command_of_the_readme_works(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    for line in commands():
+def run_block(lines: list[str], cwd: Path) -> None:
+    for line in lines:
         if is_screen(line):
-            code, drawn = on_a_screen(in_world(line), tmp_path)
+            code, drawn = on_a_screen(in_world(line), cwd)
             assert b"Traceback" not in drawn, line
-            said = drawn.decode(errors="replace")[-500:]
+            output = drawn.decode(errors="replace")[-500:]
         else:
-            done = subprocess.run(
-                in_world(line), cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
-            )
-            code, said = done.returncode, done.stderr
-        assert code == 0, f"{line}: {code}: {said}"
+            done = subprocess.run(in_world(line), cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+            code, output = done.returncode, done.stderr
+        assert code == 0, f"{line}: {code}: {output}"
+
+
+def test_every_command_of_the_readme_works(tmp_path: Path) -> None:
+    """The blocks run at the same time, as in several terminals; the lines of a block in order."""
+    tmp_path.chmod(0o755)
+    with ThreadPoolExecutor(len(blocks())) as pool:
+        for ended in [pool.submit(run_block, lines, tmp_path) for lines in blocks()]:
+            ended.result()
     assert (tmp_path / "gw-a.pcapng").stat().st_size > 0
     assert (tmp_path / "https.pcapng").stat().st_size > 0
 
