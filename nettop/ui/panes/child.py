@@ -23,7 +23,7 @@ class ChildTable:
         """Show the rows of the row under the parent's cursor."""
         row = self.parent.current
         self.table.set_scope(None if row is None else row.ident)
-        self.write_title()
+        self._write_title()
 
     def is_parent_empty(self) -> bool:
         """Return True when the parent has no row: its advice then gets the lines of this table."""
@@ -35,18 +35,19 @@ class ChildTable:
         self.table.display = lists and not (alone and not self.in_front) and not self.parent_empty
         self.title.display = self.table.display
         self.parent.styles.height = self._upper_height(height) if self.table.display else "1fr"
+        self._write_title()
 
     def fit(self, height: int) -> None:
         """Give the parent as many lines as its rows need now."""
         if self.table.display and self.parent.styles.height is not None:
             self.parent.styles.height = self._upper_height(height)
-        self.write_title()
+        self._write_title()
 
     def _upper_height(self, height: int) -> int:
         rows = self.parent.viewport.matched or 1
         return max(2, min(rows + 1, height * 2 // 5))
 
-    def write_title(self) -> None:
+    def _write_title(self) -> None:
         """Write the title: the parent's row."""
         if (row := self.parent.current) is not None:
             self.title.write([title_line(_parent_text(self.parent, row), self.title.app.size.width)])

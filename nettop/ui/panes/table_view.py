@@ -320,8 +320,6 @@ class TableView(Pane):
         self.detail.styles.height = "1fr" if small else self._detail_height(height) + 1
         self.detail.lay_out()
         self.detail.write_title()
-        if self.child is not None:
-            self.child.write_title()
 
     def _hide_child_of_empty_parent(self, child: ChildTable) -> None:
         child.parent_empty = child.is_parent_empty()
@@ -340,7 +338,6 @@ class TableView(Pane):
         message.stop()
         if message.table is self.table and self.child is not None:
             self.child.follow_parent()
-            self.detail.write_title()
         if self._open and message.table is self.active and not message.table.lost:
             row = message.table.current
             self.detail.show(message.table.view, None if row is None else row.ident)
@@ -360,4 +357,3 @@ class TableView(Pane):
             if self.child.parent_empty != self.child.is_parent_empty():
                 self.lay_out()
             self.child.fit(self.size.height)
-            self.detail.write_title()
