@@ -19,7 +19,7 @@ def checked(result: int, call: str) -> int:
 
 
 def prctl(option: int, a: int = 0, b: int = 0) -> int:
-    """prctl(2); raises OSError."""
+    """Call prctl(2); raises OSError."""
     arguments = (ctypes.c_ulong(a), ctypes.c_ulong(b), ctypes.c_ulong(0), ctypes.c_ulong(0))
     return checked(libc.prctl(option, *arguments), "prctl")
 
@@ -30,7 +30,7 @@ def setns(fd: int) -> None:
 
 
 def unshare(flags: int) -> None:
-    """unshare(2); raises OSError."""
+    """Call unshare(2); raises OSError."""
     checked(libc.unshare(flags), "unshare")
 
 

@@ -110,7 +110,7 @@ class Broker:
             self._open[netns.handle] = netns
         return netns
 
-    def at_home(self, ns: Netns) -> bool:
+    def is_start_netns(self, ns: Netns) -> bool:
         """Return True for the namespace where the broker was started, by any name."""
         return ns.inode == self.netns("").inode
 

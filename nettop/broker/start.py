@@ -36,22 +36,22 @@ def start(
     read_only: bool = False,
     drop: bool = True,
     preload: bool = False,
-    meanwhile: Callable[[], None] = lambda: None,
+    while_starting: Callable[[], None] = lambda: None,
 ) -> Broker:
     """Start a broker. As root it is spawned and this process then gives up all privileges (`drop`); as a user it is
     started by sudo, doas or pkexec, which may ask for the password on the terminal (so: before the screen opens).
 
-    To be called while the process has one thread. `meanwhile` is called while the broker starts (imports cost as
+    To be called while the process has one thread. `while_starting` is called while the broker starts (imports cost as
     much as it does). Raises NotPermitted with the remedy.
     """
     if mode == "auto":
         mode = "root" if _has_rights() else _escalation()
     options = ["--read-only"] if read_only else []
     if mode == "root":
-        return _launch((), options, drop=drop, preload=preload, meanwhile=meanwhile)
+        return _launch((), options, drop=drop, preload=preload, while_starting=while_starting)
     if shutil.which(mode) is None:
         raise NotPermitted(f"{mode} is not installed", _NO_RIGHTS)
-    return _launch(_ESCALATIONS[mode], options, drop=False, preload=False, meanwhile=meanwhile)
+    return _launch(_ESCALATIONS[mode], options, drop=False, preload=False, while_starting=while_starting)
 
 
 def start_in_userns(*, read_only: bool = False, drop: bool = True) -> Broker:
@@ -83,7 +83,7 @@ def _launch(
     *,
     drop: bool,
     preload: bool,
-    meanwhile: Callable[[], None] = lambda: None,
+    while_starting: Callable[[], None] = lambda: None,
 ) -> Broker:
     was_root = os.geteuid() == 0
     ours, theirs = wire.pair()
@@ -92,7 +92,7 @@ def _launch(
         # sudo and doas need the terminal's session to ask for a password.
         process = subprocess.Popen(command, stdin=theirs.fileno(), start_new_session=not prefix)
     try:
-        meanwhile()
+        while_starting()
         greeting = _hello(ours, process, None if prefix else HELLO_SECONDS)
         if drop:
             drop_app(preload=PRELOAD if preload else ())

@@ -84,7 +84,7 @@ def _closed(recorder: Recorder, path: str) -> bool:
 
 def _rings(options: argparse.Namespace, live: LiveSources, ssh: Connection | None) -> list[OpenRing]:
     """Return the open devices to capture on. Called before a file exists, since a wrong name must not leave one."""
-    session = ssh if live.broker.at_home(live.netns) else None
+    session = ssh if live.broker.is_start_netns(live.netns) else None
     if session is not None:
         say(f"your own ssh session from {session[0]}:{session[1]} is left out")
     devices = options.interface or usual_devices(live.broker, live.netns)

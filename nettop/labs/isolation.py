@@ -22,7 +22,7 @@ def _check(result: int, message: str) -> None:
 
 
 def die_with_parent(parent: int) -> None:
-    """SIGKILL this process when the one with pid `parent` ends; at once if it already has."""
+    """Have the kernel kill this process when the one with pid `parent` ends; at once if it already has."""
     _check(_libc.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
     if os.getppid() != parent:
         os._exit(1)

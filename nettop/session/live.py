@@ -259,7 +259,7 @@ class LiveSession(RunSession):
         names = list(devices) or [d.name for d in self._devices() if d.usual]
         if not names:
             raise BrokerError("no device is up here", "`ip link set DEVICE up`, or choose another namespace with @")
-        ssh = self._ssh if self._broker.at_home(self._netns) else None
+        ssh = self._ssh if self._broker.is_start_netns(self._netns) else None
         self._sources.capture(names, leaving_out(expression, ssh), snaplen)
         without = "" if ssh is None else f"your ssh session, {ssh[0]}:{ssh[1]}"
         self._capturing = Capturing(tuple(names), expression, without, snaplen == HEADERS)

@@ -56,7 +56,7 @@ def _live(options: argparse.Namespace, mode: Mode) -> int:
         compile_program(LINKTYPE_ETHERNET, options.capture_filter, options.snaplen)  # FilterError before anything opens
     receive_filter = _receive_filter(options.only)
     ssh = own_session()  # before the drop: afterwards nobody may read it
-    with start(mode, read_only=options.read_only, meanwhile=_load) as broker:
+    with start(mode, read_only=options.read_only, while_starting=_load) as broker:
         from nettop.pipeline.feeds import EVENT_RCVBUF
         from nettop.session.live import LiveSession
 

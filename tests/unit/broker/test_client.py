@@ -56,6 +56,6 @@ def test_home_is_home_by_any_name(ends: tuple[socket.socket, socket.socket]) -> 
     other_end = threading.Thread(target=answer, args=(ends[1],))
     other_end.start()
     with Broker(ends[0], HELLO) as broker:
-        at_home = {spec: broker.at_home(broker.netns(spec)) for spec in ("", *OTHERS)}
+        at_home = {spec: broker.is_start_netns(broker.netns(spec)) for spec in ("", *OTHERS)}
     other_end.join()
     assert at_home == {"": True, "pid:1": True, "lab": False}

@@ -18,7 +18,7 @@ HOST = 77
 class Home:
     """The broker of a host whose namespace is HOST."""
 
-    def at_home(self, netns: Netns) -> bool:
+    def is_start_netns(self, netns: Netns) -> bool:
         return netns.inode == HOST
 
 

@@ -68,7 +68,7 @@ def read(data: bytes, path: Path) -> list[Item]:
         reader.close()
 
 
-def walk(data: bytes, step: int | None = None) -> list[Item]:
+def decode_chunks(data: bytes, step: int | None = None) -> list[Item]:
     """Every item of these bytes, as if they came through a pipe `step` at a time (None: all at once)."""
     numbering = Numbering(Counter64().next, Counter64().next)
     decoder = PcapngDecoder(numbering) if data[:4] == b"\n\r\r\n" else PcapDecoder(numbering)

@@ -17,7 +17,7 @@ from nettop.recording.output import BlockOutput, OutputClosed
 from nettop.recording.rotation import Limits, RotatingWriter, numbered
 from nettop.recording.writer import RecordingWriter
 from tests.unit.recording import items as run
-from tests.unit.recording.handmade import end, frames, read, streams, walk
+from tests.unit.recording.handmade import decode_chunks, end, frames, read, streams
 
 
 def batch(*data: bytes, ts: int = 0) -> Batch:
@@ -32,7 +32,7 @@ def file(path: Path) -> int:
 
 def test_header_and_interfaces_are_there_before_the_first_packet(tmp_path: Path) -> None:
     writer = RecordingWriter(file(tmp_path / "r"), run.STREAMS)
-    items = walk((tmp_path / "r").read_bytes())
+    items = decode_chunks((tmp_path / "r").read_bytes())
     assert [s.name for s in streams(items)] == [s.name for s in run.STREAMS]
     assert end(items).error == ""
     writer.close()
@@ -101,7 +101,7 @@ def test_an_item_of_a_stream_that_was_never_added_is_a_mistake(tmp_path: Path) -
         writer.write([batch(b"x")])
     writer.write([StreamAdded(run.PACKETS, 0), StreamAdded(run.PACKETS, 1), batch(b"x")])
     writer.close()
-    items = walk((tmp_path / "r").read_bytes())
+    items = decode_chunks((tmp_path / "r").read_bytes())
     assert frames(items) == [b"x"] and len(streams(items)) == 1
 
 
@@ -114,7 +114,7 @@ def test_frames_of_any_mix_of_lengths_are_copied_exactly(lengths: list[int], tmp
     writer = RecordingWriter(file(tmp_path / "r"), [run.PACKETS])
     writer.write([batch(*data)])
     writer.close()
-    assert frames(walk((tmp_path / "r").read_bytes())) == data
+    assert frames(decode_chunks((tmp_path / "r").read_bytes())) == data
 
 
 def test_what_pads_a_frame_is_zero(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def rotate(tmp_path: Path, limits: Limits, times: list[int]) -> list[list[Item]]
         writer.write([Counters(0, 0, now, 10, 1)] if at == 0 else [], now)
         writer.write([batch(b"z" * 600, ts=now)], now)
     writer.close()
-    return [walk((tmp_path / numbered("r.pcapng", n + 1)).read_bytes()) for n in range(writer.number)]
+    return [decode_chunks((tmp_path / numbered("r.pcapng", n + 1)).read_bytes()) for n in range(writer.number)]
 
 
 def test_each_rotated_file_is_a_recording_of_its_own(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from nettop.batch import Batch, NetlinkMeta, PacketMeta
 from nettop.kinds import StreamKind
-from tests.unit.recording.handmade import cooked, end, frames, pcap, records, streams, walk
+from tests.unit.recording.handmade import cooked, decode_chunks, end, frames, pcap, records, streams
 
 PACKETS = [(1_700_000_000, 5, b"first"), (1_700_000_001, 999_999, b""), (4_000_000_000, 0, b"x" * 1500)]
 
@@ -18,7 +18,7 @@ PACKETS = [(1_700_000_000, 5, b"first"), (1_700_000_001, 999_999, b""), (4_000_0
 @pytest.mark.parametrize(("magic", "unit"), [(0xA1B2C3D4, 1000), (0xA1B23C4D, 1)])
 @pytest.mark.parametrize("step", [None, 1, 7, 600])
 def test_both_byte_orders_and_both_resolutions_in_any_pieces(order: str, magic: int, unit: int, step: int) -> None:
-    items = walk(pcap(PACKETS, order=order, magic=magic), step)
+    items = decode_chunks(pcap(PACKETS, order=order, magic=magic), step)
     assert [(t, d) for _, t, d in records(items)] == [(s * 10**9 + f * unit, d) for s, f, d in PACKETS]
     assert end(items).error == ""
     wire = [w for item in items if isinstance(item, Batch) for w in item.meta.wirelen.tolist()]  # type: ignore[union-attr]
@@ -27,7 +27,7 @@ def test_both_byte_orders_and_both_resolutions_in_any_pieces(order: str, magic: 
 
 def test_the_batch_says_where_its_frames_stand_and_their_numbers() -> None:
     data = pcap(PACKETS)
-    items = walk(data, 700)
+    items = decode_chunks(data, 700)
     for batch in items:
         if isinstance(batch, Batch):
             assert isinstance(batch.meta, PacketMeta) and batch.meta.file_off is not None
@@ -40,21 +40,21 @@ def test_the_batch_says_where_its_frames_stand_and_their_numbers() -> None:
 def test_the_modified_format_says_the_direction() -> None:
     head = struct.pack("<IHHiIII", 0xA1B2CD34, 2, 4, 0, 0, 65535, 1)
     packet = struct.pack("<IIIIIHBB", 1, 2, 3, 3, 7, 0x800, 4, 0) + b"abc"
-    (batch,) = [item for item in walk(head + packet) if isinstance(item, Batch)]
+    (batch,) = [item for item in decode_chunks(head + packet) if isinstance(item, Batch)]
     assert batch.record(0) == b"abc"
     assert isinstance(batch.meta, PacketMeta) and batch.meta.direction is not None
     assert batch.meta.direction.tolist() == [4]
 
 
 def test_a_header_without_packets_is_a_legal_file() -> None:
-    items = walk(pcap([]))
+    items = decode_chunks(pcap([]))
     assert len(streams(items)) == 1
     assert frames(items) == []
     assert end(items).error == ""
 
 
 def test_the_link_type_leaves_out_the_frame_check_sequence_bits() -> None:
-    assert streams(walk(pcap([], link=0x24000071)))[0].linktype == 0x71
+    assert streams(decode_chunks(pcap([], link=0x24000071)))[0].linktype == 0x71
 
 
 def test_a_netlink_capture_has_a_stream_for_each_family() -> None:
@@ -64,7 +64,7 @@ def test_a_netlink_capture_has_a_stream_for_each_family() -> None:
     data = pcap(
         [(1, 0, cooked(message(1), 12, 4)), (2, 0, cooked(message(2), 12, 4)), (3, 0, cooked(b"", 0, 4))], link=253
     )
-    items = walk(data)
+    items = decode_chunks(data)
     assert [(s.kind, s.netlink_family) for s in streams(items)] == [(StreamKind.NETLINK, 12), (StreamKind.NETLINK, 0)]
     batches = [item for item in items if isinstance(item, Batch)]
     assert [b.record(i) for b in batches for i in range(len(b))] == [message(1), message(2), b""]
@@ -76,7 +76,7 @@ def test_a_netlink_capture_has_a_stream_for_each_family() -> None:
 @pytest.mark.parametrize("lie", [0xFFFFFFFF, 0x80000000, 300_000])
 def test_a_length_that_lies_ends_the_file_there(lie: int) -> None:
     good = pcap(PACKETS)
-    items = walk(good + struct.pack("<IIII", 1, 2, lie, 60) + bytes(60))
+    items = decode_chunks(good + struct.pack("<IIII", 1, 2, lie, 60) + bytes(60))
     assert frames(items) == [d for _, _, d in PACKETS]
     assert str(lie) in end(items).error
     assert end(items).offset == len(good)
@@ -87,7 +87,7 @@ def test_a_file_cut_anywhere_gives_what_is_whole_and_says_where(step: int | None
     data = pcap(PACKETS[:2])
     whole = [24, 24 + 16 + 5, len(data)]
     for size in range(4, len(data) + 1):
-        items = walk(data[:size], step)
+        items = decode_chunks(data[:size], step)
         assert frames(items) == [d for _, _, d in PACKETS[: max(0, sum(size >= w for w in whole) - 1)]]
         if size in whole:
             assert end(items).error == ""

@@ -15,6 +15,7 @@ from tests.unit.recording.handmade import (
     PEN,
     block,
     cooked,
+    decode_chunks,
     end,
     epb,
     frames,
@@ -23,7 +24,6 @@ from tests.unit.recording.handmade import (
     records,
     shb,
     streams,
-    walk,
 )
 
 NS = (9, b"\x09")  # if_tsresol
@@ -44,7 +44,7 @@ def test_enhanced_packets_come_with_time_length_and_interface(order: str, step: 
         + epb(b"", 5, order=order)
         + epb(b"defgh", 1 << 40, order=order)
     )
-    items = walk(data, step)
+    items = decode_chunks(data, step)
     assert records(items) == [(0, 1_700_000_000_123_456_789, b"abc"), (0, 5, b""), (0, 1 << 40, b"defgh")]
     assert streams(items)[0].name == "eth0"
     assert [w for meta in packets(items) for w in meta.wirelen.tolist()] == [1500, 0, 5]
@@ -57,7 +57,7 @@ def test_simple_packets_have_no_time_and_are_cut_at_the_snaplen(order: str) -> N
     def spb(frame: bytes, wire: int) -> bytes:
         return block(3, struct.pack(order + "I", wire) + frame, order)
 
-    items = walk(shb(order) + idb(order, snaplen=4) + spb(b"abcd", 99) + spb(b"xyz", 3))
+    items = decode_chunks(shb(order) + idb(order, snaplen=4) + spb(b"abcd", 99) + spb(b"xyz", 3))
     assert frames(items) == [b"abcd", b"xyz"]
     assert packets(items)[0].wirelen.tolist() == [99, 3]
 
@@ -65,7 +65,7 @@ def test_simple_packets_have_no_time_and_are_cut_at_the_snaplen(order: str) -> N
 @ORDERS
 def test_obsolete_packet_blocks_tell_interface_and_drops(order: str) -> None:
     body = struct.pack(order + "HHIIII", 1, 3, 0, 2_000_000, 5, 5) + b"hello\0\0\0"
-    items = walk(shb(order) + idb(order, (2, b"a")) + idb(order, (2, b"b")) + block(2, body, order))
+    items = decode_chunks(shb(order) + idb(order, (2, b"a")) + idb(order, (2, b"b")) + block(2, body, order))
     assert records(items) == [(1, 2_000_000_000, b"hello")]
     (gap,) = [item for item in items if isinstance(item, Gap)]
     assert (gap.stream, gap.lost, gap.why) == (1, 3, GapReason.RING)
@@ -88,13 +88,13 @@ def test_obsolete_packet_blocks_tell_interface_and_drops(order: str) -> None:
     ],
 )
 def test_every_timestamp_resolution(resolution: int, ticks: int, ns: int) -> None:
-    items = walk(shb() + idb("<", (9, bytes([resolution]))) + epb(b"x", ticks))
+    items = decode_chunks(shb() + idb("<", (9, bytes([resolution]))) + epb(b"x", ticks))
     assert records(items)[0][1] == ns
 
 
 @ORDERS
 def test_the_timestamp_offset_is_added(order: str) -> None:
-    items = walk(
+    items = decode_chunks(
         shb(order) + idb(order, (14, struct.pack(order + "q", -10)), NS) + epb(b"x", 11_000_000_000, order=order)
     )
     assert records(items)[0][1] == 1_000_000_000
@@ -102,7 +102,7 @@ def test_the_timestamp_offset_is_added(order: str) -> None:
 
 def test_sections_count_interfaces_anew_and_change_byte_order() -> None:
     data = shb("<") + idb("<", (2, b"a"), NS) + epb(b"1", 1) + shb(">") + idb(">", (2, b"b"), NS, link=113)
-    items = walk(data + epb(b"2", 2, order=">") + shb("<") + idb("<", (2, b"a"), NS) + epb(b"3", 3))
+    items = decode_chunks(data + epb(b"2", 2, order=">") + shb("<") + idb("<", (2, b"a"), NS) + epb(b"3", 3))
     assert records(items) == [(0, 1, b"1"), (1, 2, b"2"), (0, 3, b"3")]
     assert [(s.name, s.linktype) for s in streams(items)] == [("a", 1), ("b", 113)]
 
@@ -111,7 +111,7 @@ def test_a_section_of_the_other_order_is_seen_though_its_length_could_be_ours() 
     """Length 65536 of a big-endian header reads 256 in little-endian."""
     long = shb(">", (1, b"c" * (65536 - 28 - 8)))
     assert len(long) == 65536
-    items = walk(shb() + idb() + epb(b"1") + long + idb(">") + epb(b"2", order=">"))
+    items = decode_chunks(shb() + idb() + epb(b"1") + long + idb(">") + epb(b"2", order=">"))
     assert frames(items) == [b"1", b"2"]
     assert end(items).error == ""
 
@@ -120,7 +120,7 @@ def test_unknown_blocks_names_and_secrets_are_passed_over() -> None:
     other = block(4, b"\0\0\0\0") + block(10, b"secret!!") + block(0x0BAD, struct.pack("<I", 1) + b"theirs")
     ours_by_number_only = block(0x0BAD, struct.pack("<I", PEN) + b"someone else's example")
     data = shb() + other + idb() + other + epb(b"1") + ours_by_number_only + block(0x99, b"") + epb(b"2")
-    items = walk(data)
+    items = decode_chunks(data)
     assert frames(items) == [b"1", b"2"]
     assert end(items).error == ""
 
@@ -135,7 +135,7 @@ def test_what_the_interface_says_of_itself(order: str) -> None:
         (1, b"a comment"),
         NS,
     ]
-    (stream,) = streams(walk(shb(order) + idb(order, *about, link=276, snaplen=96)))
+    (stream,) = streams(decode_chunks(shb(order) + idb(order, *about, link=276, snaplen=96)))
     assert (stream.name, stream.netns, stream.os, stream.capture_filter) == (
         "eth1",
         "gw-a",
@@ -152,7 +152,7 @@ def test_flags_tell_direction_and_checksum_state(order: str) -> None:
 
     values = [1 | 1 << 2, 1 | 2 << 2, 1 | 3 << 2, 1 | 4 << 2, 2, 0, 1, 2 | 1 << 9]
     data = b"".join(epb(b"x", i, flags(v), order=order) for i, v in enumerate(values))
-    (meta,) = packets(walk(shb(order) + idb(order) + data))
+    (meta,) = packets(decode_chunks(shb(order) + idb(order) + data))
     assert meta.direction is not None and meta.tp_status is not None
     assert meta.direction.tolist() == [0, 2, 1, 3, 4, 255, 0, 4]
     assert meta.tp_status.tolist() == [0] * 7 + [8]
@@ -162,7 +162,7 @@ def test_comments_and_drop_counts_among_other_options() -> None:
     data = epb(b"1", 10) + epb(
         b"2", 20, (5, bytes(8)), (1, "why \u2713".encode()), (4, struct.pack("<Q", 7)), (1, b"two")
     )
-    items = walk(shb() + idb("<", NS) + data + epb(b"3", 30, (4, bytes(8))))
+    items = decode_chunks(shb() + idb("<", NS) + data + epb(b"3", 30, (4, bytes(8))))
     (meta,) = packets(items)
     assert meta.comment == {1: "why \u2713"}
     (gap,) = [item for item in items if isinstance(item, Gap)]
@@ -172,7 +172,7 @@ def test_comments_and_drop_counts_among_other_options() -> None:
 @pytest.mark.parametrize("tail", [b"\x01\0\xff\xff", b"\x02\0\x04\0", b"\x02\0\x00\0" * 200, b"\x02\0\x03\0abc\0"])
 def test_options_whose_lengths_lie_cost_only_themselves(tail: bytes) -> None:
     head = struct.pack("<IIIII", 0, 0, 1, 4, 4)
-    items = walk(shb() + idb() + block(6, head + b"data" + tail) + epb(b"next", 2))
+    items = decode_chunks(shb() + idb() + block(6, head + b"data" + tail) + epb(b"next", 2))
     assert frames(items) == [b"data", b"next"]
     assert end(items).error == ""
 
@@ -181,14 +181,14 @@ def test_options_whose_lengths_lie_cost_only_themselves(tail: bytes) -> None:
 def test_statistics_are_counters_and_a_repetition_is_not_given_twice(order: str) -> None:
     numbers = options((4, struct.pack(order + "Q", 100)), (5, struct.pack(order + "Q", 3)), order=order)
     isb = block(5, struct.pack(order + "III", 0, 0, 9) + numbers, order)
-    items = walk(shb(order) + idb(order, NS) + epb(b"x", 1, order=order) + isb + isb)
+    items = decode_chunks(shb(order) + idb(order, NS) + epb(b"x", 1, order=order) + isb + isb)
     (counters,) = [item for item in items if isinstance(item, Counters)]
     assert (counters.received, counters.dropped, counters.ts_ns) == (100, 3, 9)
 
 
 def test_interfaces_that_alternate_are_given_by_stream_with_their_numbers() -> None:
     data = b"".join(epb(bytes([i]), i, interface=i % 2) for i in range(40))
-    items = walk(shb() + idb("<", (2, b"a")) + idb("<", (2, b"b")) + data)
+    items = decode_chunks(shb() + idb("<", (2, b"a")) + idb("<", (2, b"b")) + data)
     batches = [item for item in items if isinstance(item, Batch)]
     assert [len(b) for b in batches] == [20, 20]
     numbered = sorted(
@@ -201,13 +201,13 @@ def test_interfaces_that_alternate_are_given_by_stream_with_their_numbers() -> N
 
 def test_netlink_interfaces_keep_the_order_between_their_streams() -> None:
     data = b"".join(epb(cooked(bytes([i]), 12 if i % 2 else 0), i, interface=i % 2) for i in range(10))
-    items = walk(shb() + idb("<", (2, b"x"), link=253) + idb("<", (2, b"y"), link=253) + data)
+    items = decode_chunks(shb() + idb("<", (2, b"x"), link=253) + idb("<", (2, b"y"), link=253) + data)
     assert frames(items) == [bytes([i]) for i in range(10)]
     assert {(s.name, s.netlink_family) for s in streams(items)} == {("x", 0), ("y", 12)}
 
 
 def test_a_netlink_record_shorter_than_its_header_is_a_gap() -> None:
-    items = walk(shb() + idb("<", link=253) + epb(cooked(b"ok")) + epb(b"short") + epb(cooked(b"again")))
+    items = decode_chunks(shb() + idb("<", link=253) + epb(cooked(b"ok")) + epb(b"short") + epb(cooked(b"again")))
     assert frames(items) == [b"ok", b"again"]
     (gap,) = [item for item in items if isinstance(item, Gap)]
     assert (gap.lost, gap.why) == (1, GapReason.FILE)
@@ -216,7 +216,7 @@ def test_a_netlink_record_shorter_than_its_header_is_a_gap() -> None:
 def test_a_request_in_a_tapped_netlink_capture_is_known_by_its_flag() -> None:
     request = struct.pack("<IHHII", 16, 0x101, 0x301, 1, 0)
     answer = struct.pack("<IHHII", 16, 0x100, 2, 1, 0)
-    items = walk(shb() + idb("<", link=253) + epb(cooked(request, kind=4)) + epb(cooked(answer, kind=4)))
+    items = decode_chunks(shb() + idb("<", link=253) + epb(cooked(request, kind=4)) + epb(cooked(answer, kind=4)))
     outgoing = [b.meta.outgoing for b in items if isinstance(b, Batch) and isinstance(b.meta, NetlinkMeta)]
     assert np.concatenate(outgoing).tolist() == [True, False]
 
@@ -226,8 +226,8 @@ def test_a_custom_block_counts_as_a_frame_as_in_wireshark_and_nettops_own_does_n
     theirs = block(0x0BAD, struct.pack("<I", 1) + b"theirs")
     local = block(0x80007ED9, b"someone else's") + block(0x80007ED9, ours)
     data = shb() + idb() + epb(b"1") + theirs + local + epb(b"2")
-    assert [n for meta in packets(walk(data)) for n in meta.number.tolist()] == [1, 3]  # type: ignore[union-attr]
-    assert end(walk(data)).error == ""
+    assert [n for meta in packets(decode_chunks(data)) for n in meta.number.tolist()] == [1, 3]  # type: ignore[union-attr]
+    assert end(decode_chunks(data)).error == ""
 
 
 LIES = {
@@ -260,7 +260,7 @@ LIES = {
 @pytest.mark.parametrize("step", [None, 16])
 def test_damage_ends_the_file_with_its_offset_after_all_that_stood_before(lie: bytes, step: int | None) -> None:
     before = shb() + idb("<", NS) + epb(b"one", 1) + epb(b"two", 2)
-    items = walk(before + lie, step)
+    items = decode_chunks(before + lie, step)
     assert frames(items) == [b"one", b"two"]
     assert end(items).offset == len(before)
     assert end(items).error and "\n" not in end(items).error
@@ -272,9 +272,9 @@ def test_a_file_cut_anywhere_gives_a_prefix_and_says_where(order: str) -> None:
     parts += [epb(b"abcde"[:i], i, (1, b"note"), order=order) for i in range(4)]
     data = b"".join(parts)
     starts = np.cumsum([0, *map(len, parts)]).tolist()
-    all_frames = frames(walk(data))
+    all_frames = frames(decode_chunks(data))
     for size in range(4, len(data)):
-        items = walk(data[:size])
+        items = decode_chunks(data[:size])
         got = frames(items)
         assert got == all_frames[: len(got)]
         assert len(got) == sum(size >= s for s in starts[3:])
@@ -287,26 +287,26 @@ def test_a_file_cut_anywhere_gives_a_prefix_and_says_where(order: str) -> None:
 def test_a_recording_of_a_later_format_is_refused_with_what_to_do() -> None:
     later = (2989, struct.pack("<I", PEN) + b"nettop\x02\x00")
     with pytest.raises(InputError, match="update nettop"):
-        walk(shb("<", later) + idb())
+        decode_chunks(shb("<", later) + idb())
     minor = (2989, struct.pack("<I", PEN) + b"nettop\x01\x63")
-    assert end(walk(shb("<", minor) + idb())).error == ""
+    assert end(decode_chunks(shb("<", minor) + idb())).error == ""
 
 
 def test_too_many_interfaces_end_the_file() -> None:
-    items = walk(shb() + idb() * 5000)
+    items = decode_chunks(shb() + idb() * 5000)
     assert "no sense" in end(items).error
     assert len(streams(items)) == 4096
 
 
 def test_many_tiny_sections_are_read_in_step_with_their_number() -> None:
-    """Each section restarts the walk: it must not look at the rest of the chunk again."""
+    """Each section restarts the decoding: it must not look at the rest of the chunk again."""
     data = (shb() + idb() + epb(b"x")) * 20_000
-    items = walk(data)
+    items = decode_chunks(data)
     assert len(frames(items)) == 20_000
     assert len(streams(items)) == 1
 
 
 def test_batches_hold_at_most_16384_records() -> None:
-    items = walk(shb() + idb("<", NS) + epb(b"x", 1) * 40_000)
+    items = decode_chunks(shb() + idb("<", NS) + epb(b"x", 1) * 40_000)
     assert [len(item) for item in items if isinstance(item, Batch)] == [16384, 16384, 7232]
     assert replace(streams(items)[0], id=0).name == ""

@@ -15,7 +15,7 @@ from nettop.recording import blocks, interfaces
 from nettop.recording import marks as module
 from tests.profiles import examples
 from tests.unit.recording import items as run
-from tests.unit.recording.handmade import cooked, end, epb, idb, pcap, read, shb, walk
+from tests.unit.recording.handmade import cooked, decode_chunks, end, epb, idb, pcap, read, shb
 
 
 def _recording() -> bytes:
@@ -70,7 +70,7 @@ def test_every_item_comes_back(some: list[Item], tmp_path: Path) -> None:
 def test_the_order_of_all_but_alternating_packets_is_kept(some: list[Item], tmp_path: Path) -> None:
     some = [item for item in some if not (isinstance(item, Batch) and isinstance(item.meta, PacketMeta))]
     run.record(tmp_path / "r.pcapng", some)
-    back = walk((tmp_path / "r.pcapng").read_bytes(), 64)
+    back = decode_chunks((tmp_path / "r.pcapng").read_bytes(), 64)
     assert run.flat(back) == [*run.STREAMS, *run.flat(distinct(some))]
     assert [item.seq for item in back] == list(range(len(back)))
 
@@ -88,7 +88,7 @@ def test_texts_of_any_size_come_back_whole(size: int, tmp_path: Path) -> None:
 def test_a_text_beyond_the_limit_is_recorded_as_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_TEXT", 100)
     run.record(tmp_path / "r.pcapng", [Text(4, 0, 5, TextKind.NFT_RULESET, bytes(101))])
-    (back,) = [item for item in walk((tmp_path / "r.pcapng").read_bytes()) if isinstance(item, Text)]
+    (back,) = [item for item in decode_chunks((tmp_path / "r.pcapng").read_bytes()) if isinstance(item, Text)]
     assert back.body == b"" and "too large to record (101 bytes)" in back.error
 
 
@@ -110,9 +110,9 @@ def small(path: Path) -> bytes:
 @pytest.mark.filterwarnings("ignore::hypothesis.errors.NonInteractiveExampleWarning")
 def test_a_recording_cut_at_every_byte_gives_a_prefix_and_an_end(tmp_path: Path) -> None:
     data = small(tmp_path / "r.pcapng")
-    whole = run.flat(walk(data))
+    whole = run.flat(decode_chunks(data))
     for size in range(4, len(data)):
-        back = walk(data[:size])
+        back = decode_chunks(data[:size])
         got = run.flat(back)
         assert got == whole[: len(got)]
         assert isinstance(back[-1], End)
@@ -141,7 +141,7 @@ def mutations(draw: st.DrawFn, data: bytes) -> bytes:
 
 def survives(data: bytes) -> None:
     try:
-        back = walk(data, None)
+        back = decode_chunks(data, None)
     except InputError:
         return
     assert isinstance(back[-1], End)
