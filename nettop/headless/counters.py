@@ -76,7 +76,7 @@ def _repeat(options: argparse.Namespace) -> int:
             rounds.print_due()
             if options.count and rounds.printed >= options.count:
                 stop.set()
-    return final_code(engine.ledger, report_errors(engine.ended), options.fail_on_loss)
+    return final_code(engine.ledger, report_errors(engine.failures), options.fail_on_loss)
 
 
 class Rounds:

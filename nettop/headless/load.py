@@ -74,10 +74,10 @@ def live_engine(
         begin(live)
         while plumbing.alive():
             if _apply(engine, plumbing.handoff.get(WAIT_S)[1], enough):
-                return engine, time.time_ns(), report_errors(engine.ended)
+                return engine, time.time_ns(), report_errors(engine.failures)
         while items := plumbing.handoff.get(0)[1]:
             _apply(engine, items, enough)
-    return engine, time.time_ns(), report_errors(engine.ended)
+    return engine, time.time_ns(), report_errors(engine.failures)
 
 
 def _apply(engine: Engine, items: Iterable[Item], enough: Callable[[Item], bool]) -> bool:

@@ -157,10 +157,10 @@ class CounterDetail(Detail):
 
 
 class Model(Protocol):
-    """What takes the decoded items of streams. Everything is called on the model thread only."""
+    """A model that items of streams are applied to. Everything here is called on the model thread only."""
 
     def apply(self, item: Any, netns: int, now_ns: int) -> None:
-        """Take in what a decoder made, a mark or a loss, of the namespace with this code."""
+        """Apply a decoder's result, a mark or a loss of the namespace with this code."""
         ...
 
 

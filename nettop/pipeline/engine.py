@@ -55,7 +55,7 @@ class Engine:
         self.labels: list[str] = []
         self._codes: dict[str, int] = {}  # indexes of labels: a recording may have 65,536
         self.sysctls = Sysctls(self._label)
-        self.ended: deque[End] = deque(maxlen=_ENDINGS)  # the last streams that ended in an error
+        self.failures: deque[End] = deque(maxlen=_ENDINGS)  # the last streams that ended in an error
         self.ledger = Ledger()
         self.receive_filter: ReceiveFilter | None = None  # other flows and events are withheld from the models
         self._joins_version = 0  # the sum of the joined models' versions when the flow table's last grew
@@ -105,7 +105,7 @@ class Engine:
             self._added(item, now_ns)
         elif isinstance(item, End):
             if item.error:
-                self.ended.append(item)
+                self.failures.append(item)
         elif isinstance(item, Counters):
             pass  # for the ledger only
         elif item.stream in self.streams:

@@ -35,7 +35,7 @@ Decode = Callable[[Any], Any]  # of a Batch or a Text, into an item for the mode
 
 
 class Pace(Enum):
-    """How often a recording reads or keeps a feed."""
+    """Frequency at which a recording reads or keeps a feed."""
 
     EACH = "each time that it is read"
     OFTEN = "every OFTEN_S, or at the pace of keyframes where that is faster"
@@ -44,7 +44,7 @@ class Pace(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """How one stream of a namespace is read, decoded and recorded, and which models apply it.
+    """The reading, decoding and recording of one stream of a namespace, and the models that apply it.
 
     `rounds` make it a source of dumps, `groups` one of events, `texts` one of text snapshots.
     """

@@ -15,17 +15,17 @@ from nettop.model.packets.store import PacketStore
 
 def book_packets(ledger: Ledger, store: PacketStore, streams: Sequence[int]) -> None:
     """Book the packets of these streams that the display filter hides, and those evicted."""
-    kept, shown = _packets(store)
+    stored, shown = _packets(store)
     for stream in streams:
-        missing = ledger.modelled(stream) - kept[stream]
+        missing = ledger.modelled(stream) - stored[stream]
         evicted = store.evicted if len(streams) == 1 else min(store.evicted, missing)
         ledger.set_evicted(stream, max(0, evicted))
-        ledger.set_filtered(stream, kept[stream] - shown[stream])
+        ledger.set_filtered(stream, stored[stream] - shown[stream])
 
 
 def _packets(store: PacketStore) -> tuple[Counter[int], Counter[int]]:
-    """Return by stream the numbers of packets kept, and of those that match the display filter."""
-    kept: Counter[int] = Counter()
+    """Return by stream the numbers of packets stored, and of those that match the display filter."""
+    stored: Counter[int] = Counter()
     shown: Counter[int] = Counter()
     for block in store.segments:
         if not isinstance(block, PacketBlock):
@@ -35,9 +35,9 @@ def _packets(store: PacketStore) -> tuple[Counter[int], Counter[int]]:
         if block.matched is not None:
             through = np.bincount(block.stream_index[block.matched], minlength=len(block.streams)).tolist()
         for stream, count, visible in zip(block.streams, counts, through, strict=True):
-            kept[stream.id] += count
+            stored[stream.id] += count
             shown[stream.id] += visible
-    return kept, shown
+    return stored, shown
 
 
 def book_events(ledger: Ledger, log: EventLog, streams: Sequence[tuple[int, int]]) -> None:

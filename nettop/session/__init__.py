@@ -1,1 +1,1 @@
-"""What the screens talk to: models and threads of a live namespace or of a file."""
+"""Sessions for the screens: the models and threads of a live namespace or of a file."""

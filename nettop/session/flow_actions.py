@@ -24,7 +24,7 @@ _CHUNK = 4096  # flow keys that exist as Python objects at a time
 
 
 @dataclass(frozen=True, slots=True)
-class FlowKeys:
+class SelectedFlows:
     """Copies of the original tuples of some flows of a namespace: columns of one length."""
 
     netns: str  # its label
@@ -40,23 +40,24 @@ class FlowKeys:
             yield [_key(dict(zip(part, values, strict=True))) for values in zip(*part.values(), strict=True)]
 
 
-def one(engine: Engine, ident: int) -> list[FlowKeys]:
+def one(engine: Engine, ident: int) -> list[SelectedFlows]:
     """Return the key of the flow with this identity, or nothing if it is gone."""
     row = engine.flows.store.row_of(ident)
     return _flow_keys(engine, np.array([] if row is None else [row], np.intp))
 
 
-def matching(engine: Engine, display_filter: Filter | None, now_ns: int) -> list[FlowKeys]:
+def matching(engine: Engine, display_filter: Filter | None, now_ns: int) -> list[SelectedFlows]:
     """Return the keys of the flows that match now, by namespace."""
     return _flow_keys(engine, engine.flows.matching(display_filter, now_ns))
 
 
-def _flow_keys(engine: Engine, rows: Rows) -> list[FlowKeys]:
+def _flow_keys(engine: Engine, rows: Rows) -> list[SelectedFlows]:
     data = engine.flows.store.data
     rows = rows[data["have"][rows] & HAVE_ORIG != 0]
     codes = data["netns"][rows]
     return [
-        FlowKeys(engine.labels[code], _key_columns(data, rows[codes == code])) for code in np.unique(codes).tolist()
+        SelectedFlows(engine.labels[code], _key_columns(data, rows[codes == code]))
+        for code in np.unique(codes).tolist()
     ]
 
 
@@ -109,6 +110,6 @@ def related(engine: Engine, view: str, ident: int, to: str) -> tuple[int | None,
     if to == "flows":
         return engine.flows.ident_of(row), text
     if to == "events":
-        kept = engine.events.of_flow(row)
-        return (int(kept[-1]) if len(kept) else None), text
+        events = engine.events.of_flow(row)
+        return (int(events[-1]) if len(events) else None), text
     return None, text

@@ -284,7 +284,7 @@ class LiveSession(RunSession):
             done,
         )
 
-    def _delete(self, find: Callable[[Engine, int], list[flow_actions.FlowKeys]]) -> str:
+    def _delete(self, find: Callable[[Engine, int], list[flow_actions.SelectedFlows]]) -> str:
         deleted = gone = 0
         netns = {sources.netns.label: sources.netns for sources in self._watched()}
         for selected in self._run.waited(find):

@@ -160,7 +160,7 @@ class Run:
             acct={"0": "off", "1": "on"}.get(engine.sysctls.value(engine.netns, ACCOUNTING) or "", ""),
             lost=engine.ledger.lost(),
             clock_ns=now_ns,
-            notes=tuple(dict.fromkeys(clean(end.error) for end in engine.ended if end.error)),
+            notes=tuple(dict.fromkeys(clean(end.error) for end in engine.failures if end.error)),
         )
 
     def _failed(self, error: Exception) -> None:

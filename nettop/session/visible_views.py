@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-VISIBLE_S = 5.0  # a visible view is requested at least every two seconds
+VISIBLE_S = 5.0  # since its last request a view counts as visible; screens request it at least every 2 s
 
 
 class VisibleViews:

@@ -83,7 +83,7 @@ class Exchange:
 
     @property
     def active(self) -> bool:
-        """Whether a round is running."""
+        """True while a round is running."""
         return self._round is not None
 
     @property

@@ -202,4 +202,4 @@ def test_a_namespace_without_nft_or_nfacct_has_no_such_rows_and_no_error(lab: La
     finally:
         watched.close()
     assert not {group for group in groups if group.startswith("nf")}
-    assert not watched.engine.ended
+    assert not watched.engine.failures

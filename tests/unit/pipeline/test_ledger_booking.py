@@ -69,8 +69,8 @@ def test_endings_do_not_pile_up() -> None:
     for seq in range(1000):
         engine.apply(End(seq, seq), 0)
         engine.apply(End(seq, seq, error=f"device veth{seq} is gone"), 0)
-    assert len(engine.ended) <= 32
-    assert engine.ended[-1].error == "device veth999 is gone"
+    assert len(engine.failures) <= 32
+    assert engine.failures[-1].error == "device veth999 is gone"
 
 
 def events_engine(capacity: int, *netns: str) -> Engine:
