@@ -15,7 +15,7 @@ from nettop.model.ruleset.counters import Counts
 from nettop.model.ruleset.merge import NFT, ChainView, Picture, RuleView, traversal
 from nettop.model.ruleset.rule_tree import reached, rows_of
 from nettop.model.ruleset.ruleset import Ruleset
-from nettop.model.ruleset.words import FIRST_PACKET, place, priority_text, rule_text
+from nettop.model.ruleset.words import FIRST_PACKET, chain_path, priority_text, rule_text
 from nettop.pipeline import feeds
 from nettop.text.sanitize import clean
 from nettop.text.units import scaled
@@ -143,7 +143,7 @@ def _tree(ruleset: Ruleset) -> Iterator[str]:
 
 def _chain_tree(picture: Picture, counts: Counts, index: int) -> Iterator[str]:
     chain = picture.chains[index]
-    title = [f"  {place(chain)}", chain.backend]
+    title = [f"  {chain_path(chain)}", chain.backend]
     if chain.hook is not None:
         title += [f"priority {priority_text(chain, False)}", f"policy {chain.policy}"]
     if chain.devices:

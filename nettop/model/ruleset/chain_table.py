@@ -1,4 +1,4 @@
-"""The table of chains: base chains of all backends in the order a packet meets them, then user chains nobody calls."""
+"""The table of chains: base chains of all backends in the order of traversal, then user chains that nothing calls."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from nettop.model.ruleset.rule_tree import own_cells, reached, rows_of
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.words import (
     FIRST_PACKET,
+    chain_path,
     detail_lines,
     hook_text,
-    many,
-    place,
+    plural,
     priority_text,
     type_text,
     verdict_role,
@@ -30,7 +30,7 @@ from nettop.text.units import clock, scaled
 
 
 class ChainTable:
-    """TableModel of chains. A row's ident is what the rules table takes as ViewSpec.scope."""
+    """The table model of chains. The ident of a row is the ViewSpec.scope of the rules table."""
 
     columns = (
         Column("priority", "PRIORITY", 15, frozen=True),
@@ -60,22 +60,22 @@ class ChainTable:
 
     @property
     def version(self) -> int:
-        """Grows whenever what is shown could differ."""
+        """The version, which grows whenever the table may look different."""
         return self._ruleset.version
 
     def index(self, ident: int | None) -> int | None:
-        """The index of the chain with this ident, of the first one without; None where there is none."""
+        """Return the index of the chain with this ident, without one of the first; None if there is none."""
         self._prepare()
         return next(iter(self._natural), None) if ident is None else self._index.get(ident)
 
     def _prepare(self) -> None:
-        """Order, ties and sizes change with the layout only."""
+        """Recompute order, ties and sizes if the layout has changed."""
         ruleset = self._ruleset
         if self._layout == ruleset.layout_version:
             return
         picture = ruleset.picture
-        jumped = reached(picture)
-        self._natural = [i for i in traversal(picture) if picture.chains[i].hook is not None or i not in jumped]
+        targets = reached(picture)
+        self._natural = [i for i in traversal(picture) if picture.chains[i].hook is not None or i not in targets]
         self._index = {chain.ident: i for i, chain in enumerate(picture.chains)}
         self._tied = ties(picture)
         self._sizes = {i: self._size(i) for i in self._natural}
@@ -86,7 +86,7 @@ class ChainTable:
         return len(rows), len({row.chain for row in rows} | {index})
 
     def _counted(self, index: int) -> tuple[int | None, int | None, float | None]:
-        """Packets, bytes and packets a second that the chain's own rules and policy counted; None: nothing counts."""
+        """Return packets, bytes and packets a second of the chain's own rules and policy; None: no counter."""
         counts = self._ruleset.counts
         cells = own_cells(self._ruleset.picture, index)
         cells = cells[counts.have[cells]]
@@ -128,7 +128,7 @@ class ChainTable:
         return Row.of(ident, [cells[key] for key in columns])
 
     def fields(self) -> RulesetFields:
-        """The columns a display filter is evaluated over: all chains."""
+        """Return the columns of all chains for the display filter."""
         chains = self._ruleset.picture.chains
         texts = {
             "chain": [c.name for c in chains],
@@ -149,7 +149,7 @@ class ChainTable:
         return RulesetFields("chain", len(chains), numbers, texts)
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
-        """The window of chains that spec describes."""
+        """Return the window of chains that spec describes."""
         self._prepare()
         order = self._orders.current(spec, now_ns, self.version)
         part = visible(spec, len(order))
@@ -174,12 +174,12 @@ class ChainTable:
     def _totals(self) -> Line:
         picture = self._ruleset.picture
         base = sum(chain.hook is not None for chain in picture.chains)
-        line: list[Cell] = [(f"{many(base, 'base chain')}, {many(len(picture.chains) - base, 'user chain')}", "")]
-        line.append((f"   {many(len(picture.rules), 'rule')}", ""))
+        line: list[Cell] = [(f"{plural(base, 'base chain')}, {plural(len(picture.chains) - base, 'user chain')}", "")]
+        line.append((f"   {plural(len(picture.rules), 'rule')}", ""))
         generation = self._ruleset.generation
         if generation is not None and generation.event:
-            who = f"{generation.process}[{generation.pid}]" if generation.pid else "?"
-            line.append((f"   ruleset {generation.id}, changed {clock(generation.ts_ns)} by {who}", "dim"))
+            process = f"{generation.process}[{generation.pid}]" if generation.pid else "?"
+            line.append((f"   ruleset {generation.id}, changed {clock(generation.ts_ns)} by {process}", "dim"))
         if any(chain.type == "nat" for chain in picture.chains):
             line.append((f"   ¹ {FIRST_PACKET}", "nat"))
         if self._tied:
@@ -197,21 +197,21 @@ class ChainTable:
         return tuple(notes)
 
     def detail(self, ident: int, now_ns: int) -> Detail | None:
-        """What is known of a chain."""
+        """Return the detail of a chain."""
         index = self.index(ident)
         return None if index is None else Detail(ident, self.title(index), tuple(self._lines(index)))
 
     def title(self, index: int) -> Line:
-        """`inet fw forward   nft   priority 0 filter   policy drop   14 rules in 3 chains   39k pkt/s`."""
+        """Return `inet fw forward   nft   priority 0 filter   policy drop   14 rules in 3 chains   39k pkt/s`."""
         self._prepare()
         chain = self._ruleset.picture.chains[index]
         rules, chains = self._sizes.get(index) or self._size(index)
-        line: list[Cell] = [(place(chain), "accent"), (f"   {chain.backend}", "dim")]
+        line: list[Cell] = [(chain_path(chain), "accent"), (f"   {chain.backend}", "dim")]
         if chain.hook is not None:
             line.append((f"   {chain.hook} {priority_text(chain, index in self._tied)}", "number"))
         if chain.policy is not None:
             line += [("   policy ", ""), (chain.policy, verdict_role(chain.policy))]
-        line.append((f"   {many(rules, 'rule')}" + (f" in {many(chains, 'chain')}" if chains > 1 else ""), ""))
+        line.append((f"   {plural(rules, 'rule')}" + (f" in {plural(chains, 'chain')}" if chains > 1 else ""), ""))
         rate = self._counted(index)[2]
         if rate is not None:
             line.append((f"   {scaled(rate)} pkt/s", "number"))
@@ -241,4 +241,4 @@ class ChainTable:
 def _counted_text(packets: int | None, octets: int | None) -> str:
     if packets is None:
         return "no rule of its own has a counter, nor has its policy"
-    return f"{many(packets, 'packet')}, {many(octets or 0, 'byte')} by its own rules and policy"
+    return f"{plural(packets, 'packet')}, {plural(octets or 0, 'byte')} by its own rules and policy"

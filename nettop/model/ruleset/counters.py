@@ -1,4 +1,4 @@
-"""Counters of rules and policies over time: rates between two polls, the last minute, and what never moved."""
+"""Counters of rules and policies over time: the rate between two polls, the last minute, and the last hit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NS = 1_000_000_000
 
 @dataclass(slots=True)
 class Counts:
-    """One row a cell (a rule or a policy); a cell is counted once it was updated."""
+    """The counters by cell (a rule or a policy). A cell has values after its first update."""
 
     have: NDArray[np.bool_]
     packets: NDArray[np.uint64]
@@ -24,13 +24,13 @@ class Counts:
     byte_rate: NDArray[np.float64]
     since_ns: NDArray[np.int64]  # of the first poll
     last_ns: NDArray[np.int64]  # of the latest poll
-    hit_ns: NDArray[np.int64]  # latest poll that found it moved; 0: it never moved while watched
+    hit_ns: NDArray[np.int64]  # latest poll that found an increase; 0: none while watched
     history: NDArray[np.float32]  # (n, 60) packets in each second, at column second % 60
     head: int = 0  # the latest second in history
 
     @classmethod
     def of(cls, n: int) -> Counts:
-        """n cells that nobody counted yet."""
+        """Return n cells without values."""
         nan = np.full(n, np.nan)
         zero = np.zeros(n, np.int64)
         return cls(
@@ -45,8 +45,8 @@ class Counts:
             np.zeros((n, SECONDS), np.float32),
         )
 
-    def moved(self, origin: Array) -> Counts:
-        """The cells in a new order: cell i comes from origin[i], or is new where that is -1."""
+    def reordered(self, origin: Array) -> Counts:
+        """Return the cells in a new order: cell i is the old cell origin[i], or new if that is -1."""
         new, known = Counts.of(len(origin)), origin >= 0
         source = origin[known]
         for name in ("have", "packets", "bytes", "rate", "byte_rate", "since_ns", "last_ns", "hit_ns", "history"):
@@ -55,7 +55,7 @@ class Counts:
         return new
 
     def update(self, cells: Array, packets: Array, octets: Array, ts_ns: int) -> None:
-        """A poll at ts_ns (ns since the epoch) found these values in these cells. A value that fell was reset."""
+        """Apply the values of these cells polled at ts_ns (ns since the epoch). A value that fell was reset."""
         if not len(cells):
             return
         grown = _grown(packets, self.packets[cells])
@@ -67,7 +67,7 @@ class Counts:
         np.divide(grown, seconds, out=rate, where=again)
         byte_rate = np.full(len(cells), np.nan)
         np.divide(octets_grown, seconds, out=byte_rate, where=again)
-        self._remember(cells, np.nan_to_num(rate), before // _NS, ts_ns // _NS)
+        self._record(cells, np.nan_to_num(rate), before // _NS, ts_ns // _NS)
         first = cells[~self.have[cells]]
         self.since_ns[first] = ts_ns
         self.hit_ns[cells[again & (grown > 0)]] = ts_ns
@@ -76,23 +76,23 @@ class Counts:
         self.rate[cells], self.byte_rate[cells] = rate, byte_rate
         self.last_ns[cells] = ts_ns
 
-    def _remember(self, cells: Array, rate: Array, before: Array, second: int) -> None:
-        """Write the rate into every second since each cell's poll before."""
+    def _record(self, cells: Array, rate: Array, before: Array, second: int) -> None:
+        """Store the rate in every second since the previous poll of each cell."""
         fresh = min(second - self.head, SECONDS)
         for back in range(fresh):
             self.history[:, (second - back) % SECONDS] = 0
         self.head = max(self.head, second)
         for back in range(min(SECONDS, max(1, second - int(before.min())))):
-            wanted = (second - back > before) | (back == 0)
-            self.history[cells[wanted], (second - back) % SECONDS] = rate[wanted]
+            passed = (second - back > before) | (back == 0)
+            self.history[cells[passed], (second - back) % SECONDS] = rate[passed]
 
     def minute(self, cell: int, bars: int = 12) -> list[float]:
-        """The last 60 s of a cell, oldest first, as that many means of packets a second."""
+        """Return the last 60 s of a cell, oldest first, as `bars` means of packets a second."""
         order = [(self.head - SECONDS + 1 + i) % SECONDS for i in range(SECONDS)]
         means: list[float] = self.history[cell, order].reshape(bars, -1).mean(axis=1).tolist()
         return means
 
 
 def _grown(new: Array, old: Array) -> Array:
-    """How much a counter grew, as float64; one that fell was reset and counts from zero."""
+    """Return the increase of each counter as float64; one that fell was reset and counts from zero."""
     return np.where(new >= old, new - old, new).astype(np.float64)

@@ -1,4 +1,4 @@
-"""The columns of chains and rules that a display filter is evaluated over."""
+"""The columns of chains and rules for the display filter."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nettop.model.table import ViewSpec
 
 @dataclass(slots=True)
 class RulesetFields:
-    """Columns of chains or rules, for the display filter."""
+    """The columns of the chains or of the rules of a table."""
 
     kind: str  # "chain" or "rule"
     n: int
@@ -22,19 +22,19 @@ class RulesetFields:
     texts: dict[str, list[str]] = field(default_factory=dict)
 
     def number(self, name: str) -> Array | None:
-        """packets bytes rate handle priority."""
+        """Return a number column: packets bytes rate handle priority; None if it is not there."""
         return self.numbers[name][0] if name in self.numbers else None
 
     def present(self, name: str) -> Mask | None:
-        """Where that number is known."""
+        """Return a mask of the rows with this number; None: all rows."""
         return self.numbers[name][1] if name in self.numbers else None
 
     def endpoints(self, side: str) -> Sequence[Endpoint]:
-        """Rules have no endpoints."""
+        """Return no endpoint: chains and rules have none."""
         return ()
 
     def words(self, name: str) -> tuple[Array, Sequence[str]] | None:
-        """chain verdict device family table hook backend netns label, as codes and their words."""
+        """Return codes and words of chain verdict device family table hook backend netns or label; None: not there."""
         texts = self.texts.get(name)
         if texts is None:
             return None
@@ -44,12 +44,12 @@ class RulesetFields:
 
 
 def known(values: Sequence[float | None]) -> tuple[Array, Mask]:
-    """A number of RulesetFields, from values that may be absent."""
+    """Return a number column and its mask, from values that may be None."""
     return np.array([value or 0 for value in values]), np.array([value is not None for value in values], np.bool_)
 
 
 def filtered(order: Sequence[int], spec: ViewSpec, fields: Callable[[], RulesetFields]) -> list[int]:
-    """The rows (indices) that the filter lets through, in order."""
+    """Return the rows (indices) that the filter matches, in order."""
     if spec.filter is None or not len(order):
         return list(order)
     mask = spec.filter.mask(fields())

@@ -1,4 +1,4 @@
-"""Where chains hang: hooks in the order a packet meets them, priorities by name and family, and iptables' fixed tables.
+"""Hooks in the order of traversal, priorities by name and family, and the fixed tables of iptables.
 
 Sources: linux/netfilter_ipv4.h (NF_IP_PRI_*), linux/netfilter_bridge.h (NF_BR_PRI_*), nft(8) "priority", iptables(8).
 """
@@ -19,7 +19,7 @@ PRIORITY_NAMES: dict[str, dict[int, str]] = {
     "arp": _FILTER_ONLY,
     "netdev": _FILTER_ONLY,
 }
-# nft refuses these names at other hooks: there the number stands alone.
+# nft accepts these names only at these hooks; at others there is only the number.
 _NAME_HOOKS = {
     ("inet", "dstnat"): ("prerouting", "output"),
     ("inet", "srcnat"): ("postrouting", "input"),
@@ -27,7 +27,7 @@ _NAME_HOOKS = {
     ("bridge", "out"): ("output",),
     ("bridge", "srcnat"): ("postrouting",),
 }
-_REACH = 10  # nft writes `filter + 10`, but `11`
+_MAX_OFFSET = 10  # nft writes `filter + 10`, but `11`
 
 # The tables of iptables-legacy: priority of each builtin chain (net/ipv4/netfilter/iptable_*.c).
 LEGACY_TABLES: dict[str, dict[str, int]] = {
@@ -37,7 +37,7 @@ LEGACY_TABLES: dict[str, dict[str, int]] = {
     "filter": {"INPUT": 0, "FORWARD": 0, "OUTPUT": 0},
     "security": {"INPUT": 50, "FORWARD": 50, "OUTPUT": 50},
 }
-# The tables and base chains that iptables-nft, ip6tables-nft, arptables-nft and ebtables-nft make, by family.
+# The tables and base chains created by iptables-nft, ip6tables-nft, arptables-nft and ebtables-nft, by family.
 _XTABLES = {table: frozenset(chains) for table, chains in LEGACY_TABLES.items()}
 IPTABLES_NFT_TABLES: dict[str, dict[str, frozenset[str]]] = {
     "ip": _XTABLES,
@@ -52,12 +52,12 @@ IPTABLES_NFT_TABLES: dict[str, dict[str, frozenset[str]]] = {
 
 
 def priority_name(family: str, hook: str | None, priority: int | None) -> str | None:
-    """`filter`, `mangle + 5`, as nft writes it for that family and hook; None where no name is near."""
+    """Return `filter`, `mangle + 5`, as nft writes it for that family and hook; None if no name is near."""
     if priority is None or hook is None:
         return None
     for standard, name in PRIORITY_NAMES.get(family, {}).items():
         offset = priority - standard
-        if abs(offset) <= _REACH:
+        if abs(offset) <= _MAX_OFFSET:
             kind = "bridge" if family == "bridge" else "inet"
             if hook not in _NAME_HOOKS.get((kind, name), (hook,)):
                 return None
@@ -66,17 +66,17 @@ def priority_name(family: str, hook: str | None, priority: int | None) -> str | 
 
 
 def legacy_type(table: str, chain: str) -> str:
-    """The chain type nft would give a legacy chain: mangle/OUTPUT routes again."""
+    """Return the chain type that nft would give a legacy chain: mangle/OUTPUT is of type route."""
     if table == "nat":
         return "nat"
     return "route" if (table, chain) == ("mangle", "OUTPUT") else "filter"
 
 
 def hook_rank(hook: str | None) -> int:
-    """Where the hook stands on a packet's way; chains of no hook last."""
+    """Return the position of a hook in the traversal; chains without a hook are last."""
     return HOOK_ORDER.index(hook) if hook in HOOK_ORDER else len(HOOK_ORDER)
 
 
 def family_rank(family: str) -> int:
-    """A fixed order of families, for chains that are otherwise equal."""
+    """Return the position of a family in a fixed order, for chains that are otherwise equal."""
     return FAMILY_ORDER.index(family) if family in FAMILY_ORDER else len(FAMILY_ORDER)

@@ -1,4 +1,4 @@
-"""One picture of chains and rules over nft, iptables-nft and iptables-legacy, joined from raw dumps and texts."""
+"""One picture of the chains and rules of nft, iptables-nft and iptables-legacy, joined from raw dumps and texts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nettop.model.ruleset.hooks import (
     legacy_type,
     priority_name,
 )
-from nettop.model.ruleset.texts import Texts
+from nettop.model.ruleset.texts import RulesetTexts
 
 NFT, IPTABLES_NFT, LEGACY = "nft", "iptables-nft", "iptables-legacy"
 _SAVE_POLICY = {"ACCEPT": "accept", "DROP": "drop"}
@@ -33,10 +33,10 @@ class RuleView:
     chain: int  # index in Picture.chains
     number: int  # from 1 in its chain
     handle: int | None  # None: iptables-legacy has none
-    text: str | None  # in the words of the tool that owns it; None: not known (yet)
+    text: str | None  # as written by the tool that owns it; None: not known (yet)
     comment: str | None
     targets: tuple[str, ...]  # chains of its table that it may jump or go to (not those of a named map)
-    verdict: str  # its last word: accept, drop, jump, DNAT, … or ""
+    verdict: str  # the last one: accept, drop, jump, DNAT, … or ""
     raw: NftRule | None = None
 
 
@@ -58,13 +58,13 @@ class ChainView:
     handle: int | None
     comment: str | None
     flags: tuple[str, ...]  # dormant (its table is), offload
-    references: int | None  # jumps to it, those of sets' elements included; None: the tool does not say
+    references: int | None  # jumps to it, also by set elements; None: the tool does not report them
     first: int  # its rules are Picture.rules[first : first + count]
     count: int
 
     @property
-    def place(self) -> tuple[str, str, str]:
-        """What chains of one table share: backend, family, table."""
+    def table_key(self) -> tuple[str, str, str]:
+        """The table of the chain: backend, family, table."""
         return self.backend, self.family, self.table
 
 
@@ -84,30 +84,30 @@ class Picture:
 
     chains: list[ChainView] = field(default_factory=list)
     rules: list[RuleView] = field(default_factory=list)
-    by_name: dict[tuple[str, str, str, str], int] = field(default_factory=dict)  # (*place, chain) → index
+    by_name: dict[tuple[str, str, str, str], int] = field(default_factory=dict)  # (*table_key, chain) → index
     raw_cells: list[int] = field(default_factory=list)  # cell of each raw rule in dump order; -1: its chain is unknown
     chain_of_cell: list[int] = field(default_factory=list)  # index of the chain each cell belongs to
-    untold: int = 0  # rules whose text is not known
+    missing_texts: int = 0  # rules whose text is not known
 
     def policy_cell(self, chain: int) -> int:
-        """The cell of a chain's policy counter."""
+        """Return the cell of a chain's policy counter."""
         return len(self.rules) + chain
 
     def rules_of(self, chain: ChainView) -> list[RuleView]:
-        """The rules of a chain, in order."""
+        """Return the rules of a chain, in order."""
         return self.rules[chain.first : chain.first + chain.count]
 
     def targets(self, rule: RuleView) -> Iterator[int]:
-        """The chains (indices) that a rule jumps or goes to."""
-        place = self.chains[rule.chain].place
+        """Yield the chains (indices) that a rule jumps or goes to."""
+        table_key = self.chains[rule.chain].table_key
         for name in rule.targets:
-            found = self.by_name.get((*place, name))
-            if found is not None:
-                yield found
+            index = self.by_name.get((*table_key, name))
+            if index is not None:
+                yield index
 
 
 class Idents:
-    """Numbers that stay with a chain or rule as long as it lives, whatever its place."""
+    """The idents of chains and rules: each keeps its number as long as it exists, wherever it moves."""
 
     def __init__(self) -> None:
         self._known: dict[Key, int] = {}
@@ -115,7 +115,7 @@ class Idents:
         self._next = 1
 
     def of(self, key: Key) -> int:
-        """The number of the thing named by key."""
+        """Return the number of the chain or rule with this key."""
         ident = self._known.get(key)
         if ident is None:
             ident = self._next
@@ -123,20 +123,20 @@ class Idents:
         self._used[key] = ident
         return ident
 
-    def settle(self) -> None:
-        """End of a picture: what was not in it is forgotten."""
+    def end_picture(self) -> None:
+        """End a picture: forget the keys that were not used in it."""
         self._known, self._used = self._used, {}
 
 
 def _by_chain(rules: list[NftRule]) -> dict[ChainKey, list[int]]:
-    places: dict[ChainKey, list[int]] = {}
+    indexes: dict[ChainKey, list[int]] = {}
     for index, rule in enumerate(rules):
-        places.setdefault((rule.family, rule.table, rule.chain), []).append(index)
-    return places
+        indexes.setdefault((rule.family, rule.table, rule.chain), []).append(index)
+    return indexes
 
 
-def _iptables_tables(raw: Raw, texts: Texts) -> set[tuple[str, str]]:
-    """The (family, table) that carry iptables-nft's form: its names and hooks, and nothing its save cannot print."""
+def _iptables_tables(raw: Raw, texts: RulesetTexts) -> set[tuple[str, str]]:
+    """Return the (family, table) of iptables-nft: with its names and hooks, and all printable by its save tool."""
     chains: dict[tuple[str, str], list[NftChain]] = {}
     for chain in raw.chains:
         chains.setdefault((chain.family, chain.table), []).append(chain)
@@ -154,8 +154,8 @@ def _builtin_form(chain: NftChain, builtin: frozenset[str]) -> bool:
     return chain.hook is None or (chain.name in builtin and chain.name.lower() == chain.hook)
 
 
-class _Builder:
-    def __init__(self, raw: Raw, texts: Texts, idents: Idents, current: bool) -> None:
+class _PictureBuilder:
+    def __init__(self, raw: Raw, texts: RulesetTexts, idents: Idents, current: bool) -> None:
         self.raw, self.texts, self.idents, self.current = raw, texts, idents, current
         self.picture = Picture(raw_cells=[-1] * len(raw.rules))
         self.by_chain = _by_chain(raw.rules)
@@ -199,19 +199,19 @@ class _Builder:
         handles = [self.raw.rules[index].handle for index in members]
         return self.texts.by_handle(key, handles, self.current)
 
-    def _words(self, key: ChainKey, rule: NftRule, saved: SavedRule | None) -> str | None:
-        """iptables' words where it owns the rule; while they are on their way nothing, and not nft's for a moment."""
+    def _rule_text(self, key: ChainKey, rule: NftRule, saved: SavedRule | None) -> str | None:
+        """Return the text of iptables if it owns the rule: None until it is read, and never nft's for a moment."""
         if saved is not None:
             return saved.text
         awaited = key[:2] in self.iptables and key[0] in self.texts.saved and not self.current
         return None if awaited else self.texts.listing.text(*key, rule.handle)
 
     def _add_chain(self, view: ChainView) -> None:
-        self.picture.by_name[(*view.place, view.name)] = len(self.picture.chains)
+        self.picture.by_name[(*view.table_key, view.name)] = len(self.picture.chains)
         self.picture.chains.append(view)
 
     def _add_rule(self, rule: RuleView) -> None:
-        self.picture.untold += rule.text is None
+        self.picture.missing_texts += rule.text is None
         self.picture.rules.append(rule)
 
     def _nft_rule(self, key: ChainKey, rule: NftRule, number: int, saved: SavedRule | None) -> RuleView:
@@ -222,7 +222,7 @@ class _Builder:
             chain=len(self.picture.chains) - 1,
             number=number,
             handle=rule.handle,
-            text=self._words(key, rule, saved),
+            text=self._rule_text(key, rule, saved),
             comment=comment if comment is not None else rule.comment,
             targets=tuple(dict.fromkeys((*rule.targets, *jumps(listed or "")))),
             verdict=rule.verdicts[-1] if rule.verdicts else (saved.target or "") if saved is not None else "",
@@ -258,7 +258,7 @@ class _Builder:
             self._add_rule(self._legacy_rule(key, rule, jumps_on))
 
     def _legacy_rule(self, key: Key, rule: SavedRule, jumps_on: bool) -> RuleView:
-        # no handles: a rule is its words, and the how-manieth of these words it is
+        # without handles a rule is identified by its text and the number of equal ones before it
         known = self.legacy_seen.setdefault((key, rule.text), 0)
         self.legacy_seen[key, rule.text] = known + 1
         return RuleView(
@@ -273,9 +273,9 @@ class _Builder:
         )
 
 
-def join(raw: Raw, texts: Texts, idents: Idents, current: bool) -> Picture:
-    """The picture. `current`: texts and dumps are of one ruleset, so iptables' words may be joined by position."""
-    builder = _Builder(raw, texts, idents, current)
+def join(raw: Raw, texts: RulesetTexts, idents: Idents, current: bool) -> Picture:
+    """Return the picture. `current`: texts and dumps are of one ruleset, so iptables' texts are joined by position."""
+    builder = _PictureBuilder(raw, texts, idents, current)
     for chain in raw.chains:
         builder.nft_chain(chain)
     for family, saved in sorted(texts.legacy.items()):
@@ -283,13 +283,13 @@ def join(raw: Raw, texts: Texts, idents: Idents, current: bool) -> Picture:
             builder.legacy_chain(family, legacy, saved)
     picture = builder.picture
     picture.chain_of_cell = [rule.chain for rule in picture.rules] + list(range(len(picture.chains)))
-    idents.settle()
+    idents.end_picture()
     texts.forget({(chain.family, chain.table, chain.name) for chain in raw.chains})
     return picture
 
 
 def legacy_shape(saved: dict[str, SavedRuleset]) -> list[tuple[str, str, str, str | None, tuple[str, ...]]]:
-    """What of the legacy texts makes up the picture: everything but the counters."""
+    """Return everything of the legacy texts except the counters."""
     return [
         (family, chain.table, chain.name, chain.policy, tuple(rule.text for rule in chain.rules))
         for family, one in sorted(saved.items())
@@ -298,7 +298,7 @@ def legacy_shape(saved: dict[str, SavedRuleset]) -> list[tuple[str, str, str, st
 
 
 def traversal(picture: Picture) -> list[int]:
-    """Base chains in the order a packet may meet them: by hook, priority, family; then chains of no hook."""
+    """Return all chains: first base chains by hook, priority and family, then those without a hook."""
     return sorted(range(len(picture.chains)), key=lambda index: _traversal_key(picture.chains[index], index))
 
 
@@ -310,15 +310,15 @@ _SEES = {"inet": ("inet", "ip", "ip6"), "ip": ("inet", "ip"), "ip6": ("inet", "i
 
 
 def ties(picture: Picture) -> set[int]:
-    """Chains at the hook and priority of another that sees the same packets: which of them runs first is not known."""
+    """Return chains at the hook and priority of another that sees the same packets: their order is unknown."""
     groups: dict[tuple[str, int], list[int]] = {}
     for index, chain in enumerate(picture.chains):
         if chain.hook is not None and chain.priority is not None:
             groups.setdefault((chain.hook, chain.priority), []).append(index)
-    return {i for group in groups.values() for i in group for j in group if i != j and _meet(picture, i, j)}
+    return {i for group in groups.values() for i in group for j in group if i != j and _see_same_packets(picture, i, j)}
 
 
-def _meet(picture: Picture, one: int, other: int) -> bool:
+def _see_same_packets(picture: Picture, one: int, other: int) -> bool:
     a, b = picture.chains[one], picture.chains[other]
     if a.devices and b.devices and not set(a.devices) & set(b.devices):
         return False

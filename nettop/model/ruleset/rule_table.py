@@ -1,4 +1,4 @@
-"""The table of rules below one base chain: user chains nested under their jump, counters, rates, the last minute."""
+"""The table of rules of one base chain: user chains nested under their jump, counters, rates, the last minute."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from nettop.model.ruleset.rule_tree import RuleRow, rows_of, shares, verdict_of
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.words import (
     FIRST_PACKET,
+    chain_path,
+    counter_note,
     detail_lines,
-    many,
-    note,
-    place,
+    plural,
     rule_text,
     share_text,
-    tool_words,
+    tool_command,
     verdict_role,
 )
 from nettop.model.table import Cell, Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
@@ -31,7 +31,7 @@ from nettop.text.units import ABSENT, grouped, scaled, sparkline
 
 
 class RuleTable:
-    """TableModel of rules. ViewSpec.scope is a chain's ident; without one the first base chain is shown."""
+    """The table model of rules. ViewSpec.scope is a chain's ident; without one the first base chain is shown."""
 
     columns = (
         Column("chain", "CHAIN", 14, rank=3, frozen=True),
@@ -53,13 +53,13 @@ class RuleTable:
         self._orders = Orders(self._match)
         self._layout: tuple[int, int | None] = (-1, None)
         self._rows: list[RuleRow] = []
-        self._places: dict[int, int] = {}  # in `_rows`, by ident
+        self._positions: dict[int, int] = {}  # in `_rows`, by ident
         self._cells_at: Any = np.empty(0, np.int64)
         self._shares: Any = np.empty(0)
 
     @property
     def version(self) -> int:
-        """Grows whenever what is shown could differ."""
+        """The version, which grows whenever the table may look different."""
         return self._ruleset.version
 
     def _prepare(self, ident: int | None) -> int | None:
@@ -67,13 +67,13 @@ class RuleTable:
         if self._layout != (self._ruleset.layout_version, index):
             self._rows = [] if index is None else rows_of(self._ruleset.picture, index)
             self._cells_at = np.array([row.cell for row in self._rows], dtype=np.int64)
-            self._places = {self._ident(row): at for at, row in enumerate(self._rows)}
+            self._positions = {self._ident(row): at for at, row in enumerate(self._rows)}
             self._layout = self._ruleset.layout_version, index
         self._shares = shares(self._ruleset.picture, self._ruleset.counts, self._cells_at)
         return index
 
     def _ident(self, row: RuleRow) -> int:
-        # the policy row is the chain's: negative, so that it is no rule's
+        # the ident of a policy row is that of its chain, negative to differ from rules
         return self._rule(row).ident if row.rule is not None else -self._chain(row).ident
 
     def _chain(self, row: RuleRow) -> ChainView:
@@ -99,17 +99,17 @@ class RuleTable:
         if not counts.have[cell]:
             return {key: (ABSENT, "dim") for key in ("packets", "bytes", "rate")} | {"share": ("", "")}
         rate = float(counts.rate[cell])
-        moved = "number" if counts.packets[cell] else "dim"
+        role = "number" if counts.packets[cell] else "dim"
         return {
-            "packets": (scaled(int(counts.packets[cell])), moved),
-            "bytes": (scaled(int(counts.bytes[cell])), moved),
+            "packets": (scaled(int(counts.packets[cell])), role),
+            "bytes": (scaled(int(counts.bytes[cell])), role),
             "rate": (scaled(rate if rate == rate else None), "number" if rate > 0 else "dim"),
-            "share": (share_text(float(self._shares[at])), moved),
+            "share": (share_text(float(self._shares[at])), role),
             "minute": (sparkline(counts.minute(cell)), "number"),
         }
 
     def _row(self, ident: int, columns: Sequence[str], now_ns: int) -> Row:
-        cells = self._cells(self._places[ident], now_ns)
+        cells = self._cells(self._positions[ident], now_ns)
         return Row.of(ident, [cells.get(key, ("", "")) for key in columns])
 
     def _cells(self, at: int, now_ns: int) -> dict[str, Cell]:
@@ -126,11 +126,11 @@ class RuleTable:
             "number": (str(rule.number), "number"),
             "handle": (handle, "dim"),
             "rule": (indent + row.jump + rule_text(rule), verdict_role(rule.verdict) if rule.text else "dim"),
-            "note": (note(self._ruleset.counts, row.cell, counted, now_ns), "warn" if counted else "dim"),
+            "note": (counter_note(self._ruleset.counts, row.cell, counted, now_ns), "warn" if counted else "dim"),
         }
 
     def fields(self) -> RulesetFields:
-        """The columns a display filter is evaluated over: the rules of the last snapshot's scope."""
+        """Return the columns for the display filter: the rules of the last snapshot's scope."""
         counts, rows = self._ruleset.counts, self._rows
         have, rate = counts.have[self._cells_at], counts.rate[self._cells_at]
         numbers: dict[str, tuple[Array, Mask | None]] = {
@@ -154,7 +154,7 @@ class RuleTable:
         return RulesetFields("rule", len(rows), numbers, texts)
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
-        """The window of rules that spec describes, below the chain that is its scope."""
+        """Return the window of rules that spec describes, below the chain that is its scope."""
         index = self._prepare(spec.scope)
         order = self._orders.current(spec, now_ns, self.version)
         part = visible(spec, len(order))
@@ -177,7 +177,7 @@ class RuleTable:
         return Match(idents, lambda: value_keys(spec.sort, lambda key: [self._value(key, at) for at in found]))
 
     def detail(self, ident: int, now_ns: int) -> Detail | None:
-        """What is known of a rule; of a policy row, its chain."""
+        """Return the detail of a rule; for a policy row that of its chain."""
         if ident < 0:
             return self._chains.detail(-ident, now_ns)
         picture = self._ruleset.picture
@@ -187,7 +187,7 @@ class RuleTable:
         rule = picture.rules[cell]
         chain = picture.chains[rule.chain]
         title: Line = (
-            (place(chain), "accent"),
+            (chain_path(chain), "accent"),
             (f"   rule {rule.number}", "number"),
             (f"   {chain.backend}", "dim"),
         )
@@ -201,7 +201,7 @@ class RuleTable:
             ("counted", self._counted(cell, now_ns)),
             ("verdict", verdict_of(rule)),
             ("jumps to", ", ".join(self._jumps(rule))),
-            ("command", tool_words(chain, rule)),
+            ("command", tool_command(chain, rule)),
         ]
         pairs += self._raw_pairs(chain, rule)
         lines = detail_lines(pairs)
@@ -216,11 +216,11 @@ class RuleTable:
         counts = self._ruleset.counts
         if not counts.have[cell]:
             return "no counter in this rule: how often it matched is not known"
-        text = f"{many(int(counts.packets[cell]), 'packet')}, {many(int(counts.bytes[cell]), 'byte')}"
+        text = f"{plural(int(counts.packets[cell]), 'packet')}, {plural(int(counts.bytes[cell]), 'byte')}"
         rate = float(counts.rate[cell])
         if rate == rate:
             text += f"   {scaled(rate)} pkt/s"
-        idle = note(counts, cell, True, now_ns)
+        idle = counter_note(counts, cell, True, now_ns)
         return f"{text}   {idle}" if idle else text
 
     def _raw_pairs(self, chain: ChainView, rule: RuleView) -> list[tuple[str, str]]:

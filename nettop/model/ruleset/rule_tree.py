@@ -1,4 +1,4 @@
-"""The rules below one base chain: its own, and those of its user chains under the rule that jumps there first."""
+"""The rules of one base chain, and those of its user chains under the first rule that jumps there."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from nettop.batch import Array
 from nettop.model.ruleset.counters import Counts
 from nettop.model.ruleset.merge import ChainView, Picture, RuleView
 
-DEEPEST = 32  # more than the kernel allows (16 jumps, NFT_JUMP_STACK_SIZE)
+_MAX_DEPTH = 32  # more than the kernel allows (16 jumps, NFT_JUMP_STACK_SIZE)
 
-LEAF, OPENED, ELSEWHERE = "", "▾ ", "▸ "  # no jump; its chain stands below; its chain stands elsewhere in the list
+LEAF, OPENED, ELSEWHERE = "", "▾ ", "▸ "  # no jump; the target chain follows; the target chain is elsewhere in the list
 
 
 @dataclass(frozen=True, slots=True)
 class RuleRow:
-    """One line: a rule, or the policy of the base chain."""
+    """One row: a rule, or the policy of the base chain."""
 
     chain: int  # index in Picture.chains
     rule: int | None  # index in Picture.rules; None: the policy
@@ -26,7 +26,7 @@ class RuleRow:
     jump: str  # LEAF, OPENED or ELSEWHERE
 
 
-class _Walk:
+class _TreeBuilder:
     def __init__(self, picture: Picture) -> None:
         self.picture = picture
         self.rows: list[RuleRow] = []
@@ -37,7 +37,7 @@ class _Walk:
         chain = self.picture.chains[index]
         for at in range(chain.first, chain.first + chain.count):
             targets = list(self.picture.targets(self.picture.rules[at]))
-            fresh = [t for t in dict.fromkeys(targets) if t not in self.opened and depth < DEEPEST]
+            fresh = [t for t in dict.fromkeys(targets) if t not in self.opened and depth < _MAX_DEPTH]
             jump = OPENED if fresh else ELSEWHERE if targets else LEAF
             self.rows.append(RuleRow(index, at, at, depth, jump))
             for target in fresh:
@@ -46,21 +46,21 @@ class _Walk:
 
 
 def rows_of(picture: Picture, chain: int) -> list[RuleRow]:
-    """The lines for a chain; each rule once, so a second jump to a chain does not repeat it. A policy comes last."""
-    walk = _Walk(picture)
-    walk.chain(chain, 0)
+    """Return the rows of a chain, its policy last. Each rule is there once: a second jump does not repeat a chain."""
+    tree = _TreeBuilder(picture)
+    tree.chain(chain, 0)
     if picture.chains[chain].policy is not None:
-        walk.rows.append(RuleRow(chain, None, picture.policy_cell(chain), 0, LEAF))
-    return walk.rows
+        tree.rows.append(RuleRow(chain, None, picture.policy_cell(chain), 0, LEAF))
+    return tree.rows
 
 
 def reached(picture: Picture) -> set[int]:
-    """User chains that some rule jumps to."""
+    """Return the user chains that a rule jumps to."""
     return {target for rule in picture.rules if rule.targets for target in picture.targets(rule)}
 
 
 def own_cells(picture: Picture, index: int) -> Array:
-    """The cells of a chain's own rules and policy."""
+    """Return the cells of a chain's own rules and policy."""
     chain: ChainView = picture.chains[index]
     cells = np.arange(chain.first, chain.first + chain.count + 1, dtype=np.int64)
     cells[-1] = picture.policy_cell(index)
@@ -68,9 +68,9 @@ def own_cells(picture: Picture, index: int) -> Array:
 
 
 def shares(picture: Picture, counts: Counts, cells: Array) -> Array:
-    """Of what the rules and policy of its chain counted, the part of each cell: by rate, without one by packets.
+    """Return the share of each cell in the counts of its chain: by rate, or without rates by packets.
 
-    float64 in 0…1, NaN where the cell has no counter or its chain counted nothing.
+    float64 in 0…1, NaN if the cell has no counter or its chain counted nothing.
     """
     chain_of = np.array(picture.chain_of_cell, dtype=np.int64)
     rates = np.nan_to_num(counts.rate)
@@ -81,13 +81,13 @@ def shares(picture: Picture, counts: Counts, cells: Array) -> Array:
     at = chain_of[cells]
     value = np.where(by_rate[at] > 0, rates[cells], packets[cells])
     total = np.where(by_rate[at] > 0, by_rate[at], by_packets[at])
-    part = np.full(len(cells), np.nan)
-    np.divide(value, total, out=part, where=counts.have[cells] & (total > 0))
-    return part
+    share = np.full(len(cells), np.nan)
+    np.divide(value, total, out=share, where=counts.have[cells] & (total > 0))
+    return share
 
 
 def verdict_of(rule: RuleView) -> str:
-    """What the rule does with a packet, as a word of nft or iptables: accept, DROP, jump lan, …; "" for none."""
+    """Return the verdict of a rule in the words of nft or iptables: accept, DROP, jump lan, …; "" for none."""
     if rule.verdict in ("jump", "goto") and rule.targets:
         return f"{rule.verdict} {rule.targets[0]}"
     return rule.verdict

@@ -1,4 +1,4 @@
-"""The ruleset of one namespace as it stands and as it counts: nft, iptables-nft and iptables-legacy in one picture."""
+"""The ruleset of one namespace with its counters: nft, iptables-nft and iptables-legacy in one picture."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from nettop.decode.nftables.objects import Generation
 from nettop.kinds import TextKind
 from nettop.model.ruleset.counters import Counts
 from nettop.model.ruleset.merge import Idents, Picture, Raw, join, legacy_shape
-from nettop.model.ruleset.texts import LEGACY_FAMILY, RULESET_KINDS, WANTED, Texts
+from nettop.model.ruleset.texts import LEGACY_FAMILY, REQUIRED_KINDS, RULESET_KINDS, RulesetTexts
 
 _DUMPS = ("nft-tables", "nft-chains", "nft-rules", "nft-objects")
 
 
-class _Pending:
-    """A dump under way."""
+class _PendingDump:
+    """A dump in progress."""
 
     def __init__(self, mark: DumpMark) -> None:
         self.stream, self.what, self.begun_ns = mark.stream, mark.what, mark.ts_ns
@@ -29,57 +29,57 @@ class _Pending:
 
 
 class Ruleset:
-    """Apply decoded batches of "nft" and "nft-events", their DumpMarks and the Text items; then look at it.
+    """Chains, rules and counters from batches of "nft" and "nft-events", their DumpMarks and Text items.
 
-    Everything on the model thread. `now_ns` and the times of items are ns since the epoch.
+    Used on the model thread only. `now_ns` and the times of items are ns since the epoch.
     """
 
     def __init__(self, netns: str = "") -> None:
         self.netns = netns
         self.raw = Raw()
-        self.texts = Texts()
+        self.texts = RulesetTexts()
         self.picture = Picture()
         self.counts = Counts.of(0)
-        self.version = 0  # grows whenever what is shown could differ
+        self.version = 0  # grows whenever a table may look different
         self.layout_version = 0  # grows when chains, rules or texts change
-        self.generation: Generation | None = None  # the latest announced: id, who, when
-        self.changed_ns = 0  # of the latest change known
+        self.generation: Generation | None = None  # the latest announced: id, process, time
+        self.changed_ns = 0  # of the latest known change
         self._idents = Idents()
-        self._pending: _Pending | None = None
+        self._pending: _PendingDump | None = None
         self._blocks: list[RuleBlock] = []
         self._dumped_ns: dict[str, int] = {}
         self._raw_cells: Array = np.empty(0, np.int64)
-        self._dirty = False  # what the picture is made of has changed
+        self._dirty = False  # the parts of the picture have changed
         self._joined_current = False
 
-    # What the pipeline asks.
+    # Requests.
 
     def wants_text(self) -> bool:
-        """The words of the ruleset as it is now were not asked for yet: request nft, iptables and ip6tables texts.
+        """Return whether the nft, iptables and ip6tables texts of the current ruleset must be requested.
 
-        False from the moment that Text items with a later ts_ns (when the tool was started) were applied, also when
-        they brought an error, so a missing tool is not asked for over and over.
+        False once Text items with a later ts_ns (the start of the tool) were applied, even with an error: a missing
+        tool is not requested again and again.
         """
         return self.texts.older_than(self.changed_ns)
 
     def wants_dump(self) -> bool:
-        """Tables, chains, rules or objects as known here are older than the latest change announced."""
+        """Return whether a dump of tables, chains, rules or objects is older than the latest known change."""
         return any(self._dumped_ns.get(what, -1) < self.changed_ns for what in _DUMPS)
 
     def has_legacy(self) -> bool:
-        """Legacy tables stand here: their counters only come with a new text, so poll it."""
+        """Return whether there are legacy tables: their counters come only with a new text, so it is polled."""
         return any(saved.chains for saved in self.texts.legacy.values())
 
     def stale(self) -> bool:
-        """The words shown may be older than the ruleset."""
-        return self.picture.untold > 0 or any(
-            good_ns < self.changed_ns for kind, good_ns in self.texts.good_ns.items() if kind in WANTED
+        """Return whether the texts shown may be older than the ruleset."""
+        return self.picture.missing_texts > 0 or any(
+            valid_ns < self.changed_ns for kind, valid_ns in self.texts.valid_ns.items() if kind in REQUIRED_KINDS
         )
 
-    # What happens.
+    # Input.
 
     def apply(self, item: NftDecoded | DumpMark | Text | Gap, now_ns: int) -> None:
-        """Take one item. A Gap (of an nft stream) means that a change may have gone unheard: all is wanted again."""
+        """Apply one item. A Gap (of an nft stream) may hide a change: everything is requested again."""
         if isinstance(item, Text):
             self._text(item)
         elif isinstance(item, DumpMark):
@@ -108,28 +108,28 @@ class Ruleset:
         if mark.what not in _DUMPS:
             return
         if mark.begin:
-            self._pending = _Pending(mark)
+            self._pending = _PendingDump(mark)
             return
         pending, self._pending = self._pending, None
         if pending is None or not mark.complete or pending.what != mark.what:
             return
         before = self._dumped_ns.get(mark.what)
         self._dumped_ns[mark.what] = pending.begun_ns
-        if self._take(pending) and before is not None and self.changed_ns <= before:
-            self.changed_ns = pending.begun_ns  # nobody announced it
-        self._settle(pending, mark.ts_ns)
+        if self._store(pending) and before is not None and self.changed_ns <= before:
+            self.changed_ns = pending.begun_ns  # a change that was not announced
+        self._dump_ended(pending, mark.ts_ns)
 
-    def _take(self, pending: _Pending) -> bool:
-        """Put a complete dump in its place; whether it shows another ruleset than the one before."""
+    def _store(self, pending: _PendingDump) -> bool:
+        """Store a complete dump; return whether the ruleset differs from the one before."""
         parts = pending.parts
         if pending.what == "nft-rules":
-            return self._take_rules(pending.blocks())
+            return self._store_rules(pending.blocks())
         if pending.what == "nft-tables":
             tables = [table for part in parts for table in part.tables]
             differs, self.raw.tables = [t.name for t in tables] != [t.name for t in self.raw.tables], tables
         elif pending.what == "nft-chains":
             chains = [chain for part in parts for chain in part.chains]
-            differs = [_standing(c) for c in chains] != [_standing(c) for c in self.raw.chains]
+            differs = [_definition(c) for c in chains] != [_definition(c) for c in self.raw.chains]
             self.raw.chains = chains
         else:
             self.raw.objects = [one for part in parts for one in part.objects]
@@ -137,7 +137,7 @@ class Ruleset:
         self._dirty |= differs
         return differs
 
-    def _take_rules(self, blocks: list[RuleBlock]) -> bool:
+    def _store_rules(self, blocks: list[RuleBlock]) -> bool:
         same = len(blocks) == len(self._blocks) and all(
             new.rules is old.rules for new, old in zip(blocks, self._blocks, strict=True)
         )
@@ -151,7 +151,7 @@ class Ruleset:
         self._dirty = True
         return True
 
-    def _settle(self, pending: _Pending, ts_ns: int) -> None:
+    def _dump_ended(self, pending: _PendingDump, ts_ns: int) -> None:
         self._rejoin()
         if pending.what == "nft-rules":
             self._count_rules(ts_ns)
@@ -164,7 +164,7 @@ class Ruleset:
         if text.what not in RULESET_KINDS:
             return
         shape = legacy_shape(self.texts.legacy) if text.what in LEGACY_FAMILY else None
-        self.texts.take(text)
+        self.texts.apply(text)
         if shape is None or shape != legacy_shape(self.texts.legacy):
             self._dirty = True
         self._rejoin()
@@ -173,24 +173,24 @@ class Ruleset:
         self.version += 1
 
     def _current(self) -> bool:
-        """Texts and rules are both of the ruleset as it is now."""
+        """Return whether texts and rules are both of the current ruleset."""
         return self._dumped_ns.get("nft-rules", -1) >= self.changed_ns and not self.wants_text()
 
     def _rejoin(self) -> None:
-        """Join anew when what the picture is made of has changed, or texts and dumps now belong together."""
+        """Join again if the parts of the picture have changed, or texts and dumps now belong together."""
         current = self._current()
         if not self._dirty and (self._joined_current or not current):
             return
         old = {ident: cell for cell, ident in enumerate(_cell_idents(self.picture))}
         self.picture = join(self.raw, self.texts, self._idents, current)
         origin = np.array([old.get(ident, -1) for ident in _cell_idents(self.picture)], dtype=np.int64)
-        self.counts = self.counts.moved(origin)
+        self.counts = self.counts.reordered(origin)
         self._raw_cells = np.array(self.picture.raw_cells, dtype=np.int64)
         self._joined_current, self._dirty = current, False
         self.layout_version += 1
 
     def _count_rules(self, ts_ns: int, new_only: bool = False) -> None:
-        """Bring the counters of the latest rules dump to their cells. `new_only`: rules whose chain came after them."""
+        """Apply the counters of the latest rules dump. `new_only`: only of rules whose chain was dumped after them."""
         if not self._blocks:
             return
         counted = np.concatenate([block.counted for block in self._blocks]) & (self._raw_cells >= 0)
@@ -227,8 +227,8 @@ class Ruleset:
             self.counts.update(table[:, 0].astype(np.int64), table[:, 1], table[:, 2], ts_ns)
 
 
-def _standing(chain: object) -> tuple[object, ...]:
-    """A chain without what moves: use and counters."""
+def _definition(chain: object) -> tuple[object, ...]:
+    """Return the fields of a chain except references and counters."""
     names = ("family", "table", "name", "handle", "hook", "priority", "type", "policy", "devices", "comment")
     return tuple(getattr(chain, name) for name in names)
 
@@ -238,18 +238,18 @@ def _cell_idents(picture: Picture) -> list[int]:
 
 
 class Rulesets:
-    """One ruleset a namespace. `shown` is that of the namespace shown, there before anything comes."""
+    """The rulesets by namespace. `shown` is that of the namespace shown; it exists before the first item."""
 
     def __init__(self, shown: Ruleset, netns_label: Callable[[int], str]) -> None:
         self._of, self._shown, self._label = {shown.netns: shown}, shown, netns_label
 
     def show(self, netns: str) -> None:
-        """The ruleset shown is that of this namespace (before the first item)."""
+        """Set the namespace of the ruleset shown (before the first item)."""
         self._shown.netns = netns
         self._of = {netns: self._shown}
 
     def apply(self, item: NftDecoded | DumpMark | Text | Gap, netns: int, now_ns: int) -> None:
-        """Take one item of the namespace with this code."""
+        """Apply one item of the namespace with this code."""
         label = self._label(netns)
         if label not in self._of:
             self._of[label] = Ruleset(label)

@@ -1,4 +1,4 @@
-"""Chains and rules in words for people: roles of verdicts, names of places, what a counter that is missing means."""
+"""Texts of chains and rules: roles of verdicts, names, and notes on counters."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ _TOOLS = {"ip": "iptables", "ip6": "ip6tables", "arp": "arptables", "bridge": "e
 
 
 def verdict_role(verdict: str) -> str:
-    """The role of what a rule or policy does."""
+    """Return the role of a verdict or policy."""
     word = verdict.lower()
     return "nat" if word in _NAT else _ROLES.get(word, "")
 
 
-def place(chain: ChainView) -> str:
-    """`inet fw forward`."""
+def chain_path(chain: ChainView) -> str:
+    """Return `inet fw forward`."""
     return f"{chain.family} {chain.table} {chain.name}"
 
 
 def hook_text(chain: ChainView) -> str:
-    """The hook; of a user chain that no rule's words lead to, whether a map's elements may."""
+    """Return the hook; for a user chain without a jump from a rule, whether elements of a map may jump to it."""
     return chain.hook or ("(by a map)" if chain.references else "(no jump)")
 
 
 def priority_text(chain: ChainView, tied: bool) -> str:
-    """`0 filter`, `105 srcnat+5`, with ` ?` where another chain stands at the same priority."""
+    """Return `0 filter`, `105 srcnat+5`, with ` ?` if another chain has the same priority."""
     if chain.priority is None:
         return ABSENT
     name = " " + chain.priority_name.replace(" ", "") if chain.priority_name else ""
@@ -41,7 +41,7 @@ def priority_text(chain: ChainView, tied: bool) -> str:
 
 
 def type_text(chain: ChainView) -> str:
-    """`filter`, `nat ¹` (¹: sees only a flow's first packet), with the table's dormant flag."""
+    """Return `filter`, `nat ¹` (¹: sees only the first packet of a flow), with the dormant flag of the table."""
     if chain.type is None:
         return "user" if "dormant" not in chain.flags else "user, dormant"
     kind = "nat ¹" if chain.type == "nat" else chain.type
@@ -55,16 +55,16 @@ def rule_text(rule: RuleView) -> str:
     return stateless(rule.text)
 
 
-def tool_words(chain: ChainView, rule: RuleView) -> str:
-    """The command that shows or would delete nothing: how the owning tool names this rule."""
+def tool_command(chain: ChainView, rule: RuleView) -> str:
+    """Return the command of the owning tool that shows this rule."""
     if chain.backend == NFT:
         return f"nft -a list chain {chain.family} {chain.table} {chain.name}    # handle {rule.handle}"
     tool = _TOOLS.get(chain.family, "iptables") + ("-legacy" if chain.backend == LEGACY else "")
     return f"{tool} -t {chain.table} -S {chain.name} {rule.number}"
 
 
-def note(counts: Counts, cell: int, counted: bool, now_ns: int) -> str:
-    """`never in 41m02` for a counter that did not move while watched, `no counter` for a rule without one."""
+def counter_note(counts: Counts, cell: int, counted: bool, now_ns: int) -> str:
+    """Return `never in 41m02` for a counter without a hit while watched, `no counter` for a rule without one."""
     if not counted:
         return "no counter"
     watched = (now_ns - int(counts.since_ns[cell])) // 1_000_000_000
@@ -73,16 +73,16 @@ def note(counts: Counts, cell: int, counted: bool, now_ns: int) -> str:
     return f"never in {duration(watched)}"
 
 
-def many(count: int, noun: str) -> str:
-    """`1 rule`, `1,204 rules`."""
+def plural(count: int, noun: str) -> str:
+    """Return `1 rule`, `1,204 rules`."""
     return f"{grouped(count)} {noun}" if count == 1 else f"{grouped(count)} {noun}s"
 
 
 def detail_lines(pairs: Sequence[tuple[str, str]]) -> list[Line]:
-    """A detail's facts; what is not there needs no line."""
+    """Return the lines of a detail; pairs with an empty value are left out."""
     return [((f"  {key:<9} ", "key"), (value, "")) for key, value in pairs if value]
 
 
-def share_text(part: float) -> str:
-    """`98.7%`, `65%`, empty where it is not known."""
-    return "" if part != part else percent(part)
+def share_text(share: float) -> str:
+    """Return `98.7%`, `65%`, or "" if it is unknown."""
+    return "" if share != share else percent(share)
