@@ -147,7 +147,7 @@ class End:
 
     stream: int | None  # None: every stream of the source
     seq: int
-    why: str = ""
+    reason: str = ""
     error: str = ""
     offset: int | None = None  # byte offset of the damage in a file
 

@@ -42,7 +42,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _app_parser() -> argparse.ArgumentParser:
-    commands = "\n".join(f"  {name:9} {what}" for name, what in COMMANDS.items())
+    commands = "\n".join(f"  {name:9} {summary}" for name, summary in COMMANDS.items())
     parser = _Parser(
         prog="nettop",
         description="Conntrack, NAT, netfilter chains and packets of a host or namespace, live in the terminal.",

@@ -97,7 +97,7 @@ class EventPrinter:
     def __init__(self, display_filter: Filter | None, as_json: bool, count: int) -> None:
         self.ledger = Ledger()
         self.full = False
-        self._filter, self._json, self._left = display_filter, as_json, count or None
+        self._filter, self._json, self._remaining = display_filter, as_json, count or None
         strings = Strings()
         self._decode = ConntrackDecoder(strings)
         self._format = EventLines(strings, lambda code: self._labels[code], as_json)
@@ -120,10 +120,10 @@ class EventPrinter:
         self._out.flush()
 
     def _print(self, lines: list[str]) -> None:
-        if self._left is not None:
-            lines = lines[: self._left]
-            self._left -= len(lines)
-            self.full = not self._left
+        if self._remaining is not None:
+            lines = lines[: self._remaining]
+            self._remaining -= len(lines)
+            self.full = not self._remaining
         self._out.add(lines)
 
     def _lines(self, item: Item) -> Iterator[str]:

@@ -112,11 +112,11 @@ def _groups(engine: Engine, options: argparse.Namespace, query: FlowQuery, now_n
 def sort_keys(text: str, known: Sequence[str] = FlowTable.sortable) -> tuple[SortKey, ...]:
     """Return the sort keys of `bytes` or `bytes,+age`: largest first, with + smallest first. UsageError if unknown."""
     keys = []
-    for word in filter(None, text.split(",")):
-        key = word.lstrip("+-")
+    for part in filter(None, text.split(",")):
+        key = part.lstrip("+-")
         if key not in known:
             raise UsageError(f"no sort key {key!r}", f"one of {' '.join(sorted(known))}")
-        keys.append(SortKey(key, descending=not word.startswith("+")))
+        keys.append(SortKey(key, descending=not part.startswith("+")))
     return tuple(keys)
 
 

@@ -168,7 +168,7 @@ def open_output(options: argparse.Namespace, broker: Broker) -> RecordingFiles:
 
 
 class RecordingMonitor:
-    """The losses and failures of a recording. Requests what it needs and stops it after `count` packets (0: never)."""
+    """The losses and failures of a recording. Requests missing data, and stops after `count` packets (0: never)."""
 
     def __init__(self, count: int) -> None:
         self.stop: Stop | None = None
@@ -176,7 +176,7 @@ class RecordingMonitor:
         self.failures: list[str] = []
         self._legacy: Callable[[], None] = lambda: None  # called when the text of legacy tables arrives
         self._resync: Callable[[], None] = lambda: None  # called when events were lost
-        self._left = count or None
+        self._remaining = count or None
         self._events: set[int] = set()
         self._captures: set[int] = set()
         self._running: set[int] = set()
@@ -203,7 +203,7 @@ class RecordingMonitor:
         return [self._cut(item) for item in items]
 
     def apply(self, items: Iterable[Item]) -> None:
-        """Count losses and failures, and request again what they made necessary. Runs on the main thread."""
+        """Count losses and failures, and request the table again after lost events. Runs on the main thread."""
         for item in items:
             self.ledger.add(item)
             if isinstance(item, StreamAdded):
@@ -234,20 +234,20 @@ class RecordingMonitor:
                 self.end()  # the last device is gone
 
     def _cut(self, item: Item) -> Item:
-        if self._left is None or not isinstance(item, Batch) or not isinstance(item.meta, PacketMeta):
+        if self._remaining is None or not isinstance(item, Batch) or not isinstance(item.meta, PacketMeta):
             return item
-        kept = min(self._left, len(item))
-        self._left -= kept
-        if not self._left:
+        count = min(self._remaining, len(item))
+        self._remaining -= count
+        if not self._remaining:
             self.end()
-        return item if kept == len(item) else select_rows(item, slice(0, kept))
+        return item if count == len(item) else select_rows(item, slice(0, count))
 
     def summary(self, recorder: Recorder, size: int, name: str) -> str:
         """`50,000 packets, 5,021 netlink messages to x.pcapng (12.4MB); lost 0`."""
         packets = sum(n for stream, n in recorder.records.items() if stream in self._captures)
         others = sum(recorder.records.values()) - packets
-        what = f"{grouped(packets)} packets, {grouped(others)} netlink messages"
-        return f"{what} to {name} ({scaled(size)}B); {self.ledger.line()}"
+        totals = f"{grouped(packets)} packets, {grouped(others)} netlink messages"
+        return f"{totals} to {name} ({scaled(size)}B); {self.ledger.line()}"
 
     def code(self, fail_on_loss: bool) -> int:
         """Return the exit code of the contract."""

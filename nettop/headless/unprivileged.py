@@ -20,9 +20,9 @@ def unprivileged(make: Callable[[], T]) -> T:
     # Given a module to import, drop_app does not ask whether others may read our files: all is imported by now.
     formats = [name for name in ("bz2", "lzma", "zstandard", "lz4") if find_spec(name)]
     if invoker().uid == 0:
-        made = make()
+        result = make()
         drop_app(preload=formats)
-        return made
+        return result
     drop_app(preload=formats)
     return make()
 

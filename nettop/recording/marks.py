@@ -105,7 +105,7 @@ def _fields(item: DumpMark | Gap | Counters | End) -> Fields:
             totals = {"received": item.received, "dropped": item.dropped}
             return {"item": "counters", "stream": item.stream, "ts": item.ts_ns, **totals}
         case End():
-            return {"item": "end", "stream": item.stream, "why": item.why, "error": item.error}
+            return {"item": "end", "stream": item.stream, "why": item.reason, "error": item.error}
 
 
 def _encode_text(item: Text) -> Iterator[bytes]:

@@ -46,7 +46,7 @@ def decode_link(rows: PacketRows, linktype: int) -> None:
 
 def _header(rows: PacketRows, dtype: np.dtype[Any]) -> tuple[Array | slice, Array]:
     """Return the index of all rows long enough for a link header, and these headers. Move `pos` after them."""
-    at, _ = rows.require(slice(None), rows.left(slice(None)) >= dtype.itemsize, BAD_LINK)
+    at, _ = rows.require(slice(None), rows.remaining(slice(None)) >= dtype.itemsize, BAD_LINK)
     header = rows.data.at(rows.pos[at], dtype)
     rows.pos[at] += dtype.itemsize
     return at, header
@@ -77,7 +77,7 @@ def _cooked(rows: PacketRows, dtype: np.dtype[Any]) -> None:
 
 def _raw(rows: PacketRows) -> None:
     """Decode frames without a link header by their IP version."""
-    at, _ = rows.require(slice(None), rows.left(slice(None)) >= 1, BAD_LINK)
+    at, _ = rows.require(slice(None), rows.remaining(slice(None)) >= 1, BAD_LINK)
     version = rows.data.at(rows.pos[at], _BYTE)["v"] >> 4
     ethertype = np.zeros(len(version), np.uint16)
     ethertype[version == 4] = ETH_P_IP
@@ -117,7 +117,7 @@ def _tags(rows: PacketRows, ethertype: Array, vlan: Array) -> None:
         if not tagged.any():
             return
         at = np.flatnonzero(tagged)
-        enough = (rows.left(at) >= _TAG.itemsize) & (depth < MAX_TAGS)
+        enough = (rows.remaining(at) >= _TAG.itemsize) & (depth < MAX_TAGS)
         ethertype[at[~enough]] = 0
         rows.cols["have"][at[~enough]] &= np.uint16(0xFFFF ^ HAVE_ETHERTYPE)
         tagged_rows, _ = rows.require(at, enough, BAD_TAGS)

@@ -88,8 +88,8 @@ def _ipv4(rows: PacketRows, at: Array | slice, wirelen: Array, full: bool) -> No
     vihl = header["vihl"]
     size = (vihl & np.uint8(15)).astype(np.int64) * 4
     ok = (rows.end[at] - pos >= np.maximum(size, 20)) & (vihl >= 0x45) & (vihl <= 0x4F)
-    at, kept = rows.require(at, ok, BAD_IPV4)
-    header, pos, size = header[kept], pos[kept], size[kept]
+    at, good = rows.require(at, ok, BAD_IPV4)
+    header, pos, size = header[good], pos[good], size[good]
     cols = rows.cols
     cols["proto"][at] = header["proto"]
     cols["src_lo"][at] = header["src"]
@@ -130,8 +130,8 @@ def _ipv6(rows: PacketRows, at: Array | slice, wirelen: Array, full: bool) -> No
     pos = rows.pos[at].copy()
     header = rows.data.at(pos, _IPV6)
     ok = (rows.end[at] - pos >= _IPV6.itemsize) & (header["version"] >> 4 == 6)
-    at, kept = rows.require(at, ok, BAD_IPV6)
-    header, pos = header[kept], pos[kept]
+    at, good = rows.require(at, ok, BAD_IPV6)
+    header, pos = header[good], pos[good]
     for name in ("src_lo", "src_hi", "dst_lo", "dst_hi"):
         rows.column(name)[at] = header[name]
     stated, on_wire = header["payload"].astype(np.int64), wirelen[at].astype(np.int64) - (pos - rows.start[at])
@@ -160,7 +160,7 @@ def _extensions(rows: PacketRows, at: Array, following: Array, full: bool) -> No
         is_ah = following[open_] == IPPROTO_AH
         size = np.where(is_fragment, 8, np.where(is_ah, (header["len"].astype(np.int64) + 2) * 4, 0))
         size = np.where(size == 0, (header["len"].astype(np.int64) + 1) * 8, size)
-        enough = rows.left(row) >= size
+        enough = rows.remaining(row) >= size
         if not enough.all():
             rows.require(row, enough, BAD_EXTENSION)
             whole[open_[~enough]] = False
@@ -194,10 +194,10 @@ def _fragments(rows: PacketRows, row: Array, header: Array, full: bool) -> Array
 
 
 def _arp(rows: PacketRows, at: Array | slice) -> None:
-    at, kept = rows.require(at, rows.left(at) >= _ARP.itemsize, BAD_ARP)
+    at, good = rows.require(at, rows.remaining(at) >= _ARP.itemsize, BAD_ARP)
     header = rows.data.at(rows.pos[at], _ARP)
-    at, kept = rows.require(at, (header["type"] == ETH_P_IP) & (header["hlen"] == 6) & (header["plen"] == 4), BAD_ARP)
-    rows.cols["src_lo"][at] = header["src"][kept]
-    rows.cols["dst_lo"][at] = header["dst"][kept]
-    rows.column("dport")[at] = header["op"][kept]
+    at, good = rows.require(at, (header["type"] == ETH_P_IP) & (header["hlen"] == 6) & (header["plen"] == 4), BAD_ARP)
+    rows.cols["src_lo"][at] = header["src"][good]
+    rows.cols["dst_lo"][at] = header["dst"][good]
+    rows.column("dport")[at] = header["op"][good]
     rows.have(at, HAVE_ARP)

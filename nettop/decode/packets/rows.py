@@ -44,7 +44,7 @@ class PacketRows:
         good = np.flatnonzero(ok)
         return rows[good], good
 
-    def left(self, at: Array | slice) -> Array:
+    def remaining(self, at: Array | slice) -> Array:
         """Return the number of captured bytes from `pos` on."""
         remaining: Array = self.end[at] - self.pos[at]
         return remaining

@@ -74,7 +74,7 @@ def _each(rows: PacketRows, mask: Array, layer: _Layer) -> None:
 
 
 def _ports_only(rows: PacketRows, at: Array | slice) -> None:
-    at, _ = rows.require(at, rows.left(at) >= _PORTS.itemsize, BAD_TRANSPORT)
+    at, _ = rows.require(at, rows.remaining(at) >= _PORTS.itemsize, BAD_TRANSPORT)
     header = rows.data.at(rows.pos[at], _PORTS)
     rows.cols["sport"][at] = header["sport"]
     rows.cols["dport"][at] = header["dport"]
@@ -82,15 +82,15 @@ def _ports_only(rows: PacketRows, at: Array | slice) -> None:
 
 
 def _with_ports(rows: PacketRows, at: Array | slice) -> None:
-    left, proto = rows.left(at), rows.cols["proto"][at]
+    remaining, proto = rows.remaining(at), rows.cols["proto"][at]
     header = rows.data.at(rows.pos[at], _TCP)
-    ported = left >= 4
-    at_ports, kept = (at, slice(None)) if ported.all() else (np.arange(rows.n)[at][ported], ported)
-    rows.cols["sport"][at_ports] = header["sport"][kept]
-    rows.cols["dport"][at_ports] = header["dport"][kept]
+    ported = remaining >= 4
+    at_ports, good = (at, slice(None)) if ported.all() else (np.arange(rows.n)[at][ported], ported)
+    rows.cols["sport"][at_ports] = header["sport"][good]
+    rows.cols["dport"][at_ports] = header["dport"][good]
     rows.have(at_ports, HAVE_PORTS)
-    at, kept = rows.require(at, left >= _NEEDS[proto], BAD_TRANSPORT)
-    header, proto = header[kept], proto[kept]
+    at, good = rows.require(at, remaining >= _NEEDS[proto], BAD_TRANSPORT)
+    header, proto = header[good], proto[good]
     index = np.arange(rows.n)[at]
     tcp = proto == inet.IPPROTO_TCP
     _tcp(rows, index[tcp], header[tcp])
@@ -116,7 +116,7 @@ def _udp(rows: PacketRows, at: Array, header: Array) -> None:
     length = header["length"].astype(np.int64)
     ip_payload = payload[at].astype(np.int64)
     payload[at] = np.maximum(np.where(length == 0, ip_payload, length) - 8, 0)  # 0: a jumbogram (RFC 2675)
-    tunnels = at[(header["dport"] == inet.PORT_VXLAN) & (rows.left(at) >= _VXLAN.itemsize)]
+    tunnels = at[(header["dport"] == inet.PORT_VXLAN) & (rows.remaining(at) >= _VXLAN.itemsize)]
     if len(tunnels):
         vxlan = rows.data.at(rows.pos[tunnels], _VXLAN)
         valid = vxlan["flags"] & 0x08 != 0
@@ -133,36 +133,36 @@ def _icmpv6(rows: PacketRows, at: Array | slice) -> None:
 
 
 def _messages(rows: PacketRows, at: Array | slice, with_id: Array) -> None:
-    at, _ = rows.require(at, rows.left(at) >= 2, BAD_TRANSPORT)
+    at, _ = rows.require(at, rows.remaining(at) >= 2, BAD_TRANSPORT)
     header = rows.data.at(rows.pos[at], _ICMP)
     typecode = header["typecode"].astype(np.uint16)
     rows.cols["dport"][at] = typecode
-    has_id = with_id[typecode >> 8] & (rows.left(at) >= 8)
+    has_id = with_id[typecode >> 8] & (rows.remaining(at) >= 8)
     rows.cols["sport"][at] = np.where(has_id, header["id"], 0)
     rows.column("seq")[at] = np.where(has_id, header["seq"], 0)
     rows.cols["have"][at] |= np.where(has_id, HAVE_ICMP | HAVE_ICMP_ID, HAVE_ICMP).astype(np.uint16)
 
 
 def _gre(rows: PacketRows, at: Array | slice) -> None:
-    left = rows.left(at)
+    remaining = rows.remaining(at)
     header = rows.data.at(rows.pos[at], _GRE)
     flags = header["flags"].astype(np.uint16)
     checksum = (flags >> 15 & 1) | (flags >> 14 & 1)  # the checksum word is present if C or R is set
-    has_key = (flags >> 13 & 1 == 1) & (flags & 7 == 0) & (left >= 8 + 4 * checksum.astype(np.int64))
+    has_key = (flags >> 13 & 1 == 1) & (flags & 7 == 0) & (remaining >= 8 + 4 * checksum.astype(np.int64))
     words = header["word"]
     key = np.where(checksum == 1, words[:, 1], words[:, 0])
-    pptp = (flags & 7 == 1) & (flags >> 13 & 1 == 1) & (left >= 8)  # RFC 2637: payload length, then the call id
+    pptp = (flags & 7 == 1) & (flags >> 13 & 1 == 1) & (remaining >= 8)  # RFC 2637: payload length, then the call id
     rows.column("tunnel")[at] = np.where(pptp, words[:, 0] & 0xFFFF, np.where(has_key, key, 0))
     rows.cols["have"][at] |= np.where(has_key | pptp, HAVE_TUNNEL, 0).astype(np.uint16)
 
 
 def _esp(rows: PacketRows, at: Array | slice) -> None:
-    at, _ = rows.require(at, rows.left(at) >= 4, BAD_TRANSPORT)
+    at, _ = rows.require(at, rows.remaining(at) >= 4, BAD_TRANSPORT)
     rows.column("tunnel")[at] = rows.data.at(rows.pos[at], _SPI)["spi"]
     rows.have(at, HAVE_TUNNEL)
 
 
 def _ah(rows: PacketRows, at: Array | slice) -> None:
-    at, _ = rows.require(at, rows.left(at) >= 8, BAD_TRANSPORT)
+    at, _ = rows.require(at, rows.remaining(at) >= 8, BAD_TRANSPORT)
     rows.column("tunnel")[at] = rows.data.at(rows.pos[at], _SPI)["second"]
     rows.have(at, HAVE_TUNNEL)
