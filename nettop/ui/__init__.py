@@ -1,1 +1,1 @@
-"""The Textual app: draws snapshots, owns the terminal."""
+"""The Textual app. It draws snapshots and owns the terminal."""

@@ -1,4 +1,4 @@
-"""The app: session, themes and screens wired together; nothing is decided here."""
+"""The Textual app: it connects session, themes and screens."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ from nettop.ui.palette import NoColour, Palette, css_variables, textual_theme
 from nettop.ui.screens.main import MainScreen
 from nettop.ui.theme import FALLBACK, Theme
 
-KEYS_LAST = 1.0  # seconds after a key in which another one is likely
-TURN, BUSY_TURN = 0.001, sys.getswitchinterval()  # seconds that a busy thread keeps the interpreter: then, and else
-SETTLED = 1.5  # seconds after which what the start made is all there
+KEYS_LAST = 1.0  # seconds after a key in which another key is likely
+TURN, BUSY_TURN = (
+    0.001,
+    sys.getswitchinterval(),
+)  # seconds that a busy thread keeps the interpreter: in that time, and otherwise
+SETTLED = 1.5  # seconds after which all objects made at the start exist
 
 
 def _settle_memory() -> None:
-    """Spare the collector what stays for good: a full round over it held every thread for 40–80 ms under load."""
+    """Exclude permanent objects from garbage collection: a full one stopped all threads for 40–80 ms under load."""
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)
 
@@ -40,7 +43,7 @@ class _Main(MainScreen, inherit_bindings=False):
 
 
 class NettopApp(App[int], inherit_bindings=False):
-    """Draws one session. The exit value is the exit code."""
+    """Shows one session. The return value is the exit code."""
 
     TITLE = "nettop"
     ENABLE_COMMAND_PALETTE = False
@@ -57,31 +60,32 @@ class NettopApp(App[int], inherit_bindings=False):
         super().__init__()
         self.session = session
         self.themes = dict(themes or {theme.name: theme})
-        self.notice = ""  # said once the first screen stands
+        self.notice = ""  # shown once the first screen is open
         self.failure: BaseException | None = None
         self._loop_: asyncio.AbstractEventLoop | None = None
         self._keys_end: asyncio.TimerHandle | None = None
         self._run_context = contextvars.copy_context()
         if not colour:
             self._filters = [NoColour()]
-        self.wear(theme)
+        self.apply_theme(theme)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
-        """Our variables, whatever Textual theme is on."""
+        """Return our CSS variables, independent of the Textual theme."""
         return css_variables(self.palette.theme)
 
-    def wear(self, theme: Theme) -> None:
-        """Put a theme on; every widget draws anew with the new palette."""
+    def apply_theme(self, theme: Theme) -> None:
+        """Switch to this theme and draw every widget again."""
         self.palette = Palette(theme, self.palette.colour)
-        worn = textual_theme(theme)
-        self.register_theme(worn)
-        self.theme = worn.name
+        css_theme = textual_theme(theme)
+        self.register_theme(css_theme)
+        self.theme = css_theme.name
         if self.is_running:
             self.refresh_css(animate=False)
             for widget in self.screen.walk_children():
                 widget.refresh()
 
     def on_mount(self) -> None:
+        """Open the main screen, and show the notice if there is one."""
         self._loop_ = asyncio.get_running_loop()
         self._run_context = contextvars.copy_context()
         self.push_screen(_Main(self.session, self.post))
@@ -91,7 +95,7 @@ class NettopApp(App[int], inherit_bindings=False):
             self.notify(self.notice, severity="warning", timeout=10, markup=False)
 
     async def on_event(self, event: events.Event) -> None:
-        """Take an event. While keys come, busy threads give way sooner: each turn of the loop waits for them."""
+        """Handle an event. While keys are typed, busy threads release the interpreter sooner."""
         if isinstance(event, events.Key):
             if self._keys_end is not None:
                 self._keys_end.cancel()
@@ -100,26 +104,27 @@ class NettopApp(App[int], inherit_bindings=False):
         await super().on_event(event)
 
     def on_unmount(self) -> None:
+        """Restore the switch interval."""
         sys.setswitchinterval(BUSY_TURN)
 
     def post(self, function: Callable[..., None], *args: object) -> None:
-        """Run function(*args) on the UI's loop; from any thread, never blocks, silent once the app is gone."""
+        """Run function(*args) on the UI's loop. Never blocks; works from any thread; no effect after the app ends."""
         loop = self._loop_
         if loop is None:
             return
         try:
             loop.call_soon_threadsafe(self._run, function, args, context=self._run_context)
-        except RuntimeError:  # the loop is closed: there is nobody left to tell
+        except RuntimeError:  # the loop is closed
             self._loop_ = None
 
     def _run(self, function: Callable[..., None], args: tuple[object, ...]) -> None:
         if self.is_running and self.failure is None:
             try:
                 function(*args)
-            except Exception as error:  # on the bare loop it would pass unseen
+            except Exception as error:  # the loop itself would only log it
                 self._handle_exception(error)
 
     def _fatal_error(self) -> None:
-        """Textual's hook for an unhandled exception: terminal.py says one line, not Textual a page."""
+        """Keep an unhandled exception for terminal.py, which reports it in one line (hook of Textual)."""
         self.failure = self._exception
         self._close_messages_no_wait()

@@ -1,4 +1,4 @@
-"""A command: its keys, its words, its function and where it applies. The table of them is in actions/registry.py."""
+"""A command: its keys, titles, function and the views it works in. All commands are in actions/registry.py."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from typing import Any
 
 from textual.binding import Binding, BindingType
 
-Action = Callable[[Any], object]  # takes the main screen; an awaitable result is awaited before the next key
+Action = Callable[[Any], object]  # called with the main screen; an awaitable result is awaited before the next key
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Keys with a name and words for them."""
+    """Keys with a name and a title."""
 
     name: str
-    keys: tuple[str, ...]  # Textual's key names; the first is the one that is shown
+    keys: tuple[str, ...]  # Textual's key names; the first one is shown
     title: str  # in the help and the palette
 
 
 @dataclass(frozen=True, slots=True)
 class Command(Key):
-    """One thing a person can do. `views` () means everywhere; "groups" are flows that are grouped."""
+    """One command. It works in `views`, () being all of them; "groups" is the view of grouped flows."""
 
-    does: Action
-    hint: str = ""  # in the line of keys at the bottom; "" is not shown there
+    run: Action
+    hint: str = ""  # for the line of keys at the bottom; "": not shown there
     views: tuple[str, ...] = ()
     group: str = "General"
     palette: bool = True
-    live: bool = False  # needs a live namespace: a file has none
-    changes: bool = False  # changes the host: refused, with the reason, under --read-only
+    live: bool = False  # needs a live namespace, not a recording
+    changes: bool = False  # changes the host: refused with --read-only
     needs: str = ""  # a table that the session must have
-    hinted_in: tuple[str, ...] = ()  # views whose line of keys has the hint; () is each
+    hinted_in: tuple[str, ...] = ()  # views that show the hint; (): all of `views`
 
 
-# The cursor's keys, bound by the table itself and by every text pane.
+# The keys that move the cursor, bound by tables and by panes that scroll.
 MOVES: tuple[Key, ...] = (
     Key("down", ("j", "down"), "Down"),
     Key("up", ("k", "up"), "Up"),
@@ -49,10 +49,10 @@ MOVES: tuple[Key, ...] = (
 
 
 def bindings(keys: Iterable[Key], action: str) -> list[BindingType]:
-    """Bind keys to this action with their names.
+    """Return bindings of the keys to this action, with their names as its parameter.
 
-    Priority: they are then handled in the order they were typed, by the app, before the next one is given to whatever
-    has the focus. Else the text after a fast `/` would still go to the table.
+    They have priority, so the app runs each in the order typed before the focused widget gets the next key. Otherwise
+    text typed fast after `/` would still go to the table.
     """
     return [
         Binding(",".join(key.keys), f"{action}('{key.name}')", key.title, show=False, priority=True)
@@ -71,42 +71,42 @@ _SHOWN = {
 
 
 def key_text(key: str) -> str:
-    """Return a key as a person reads it: `/`, `Ctrl-P`, `PgDn`."""
+    """Return the displayed name of a key: `/`, `Ctrl-P`, `PgDn`."""
     return _SHOWN.get(key, key)
 
 
 def keys_text(command: Key) -> str:
-    """Return every key of a command, `j ↓`."""
+    """Return the displayed names of all keys of a command: `j ↓`."""
     return " ".join(key_text(key) for key in command.keys)
 
 
 @dataclass(frozen=True, slots=True)
-class Where:
-    """The view on the screen ("groups" for grouped flows), and what there is."""
+class CommandContext:
+    """The view on the screen ("groups" for grouped flows), and the state that decides which commands work."""
 
     view: str
     tables: Collection[str]  # that the session has
     live: bool = True  # a namespace is watched, not a file
     read_only: bool = False
-    reading: bool = False  # a detail is open
+    reading: bool = False  # a detail is open that Esc closes and in which Enter does nothing
 
 
-def applies(command: Command, where: Where) -> bool:
-    """Return True when a command means something there."""
+def applies(command: Command, context: CommandContext) -> bool:
+    """Return whether a command exists in this context."""
     return (
-        (not command.views or where.view in command.views)
-        and (where.live or not command.live)
-        and (not command.needs or command.needs in where.tables)
+        (not command.views or context.view in command.views)
+        and (context.live or not command.live)
+        and (not command.needs or command.needs in context.tables)
     )
 
 
-def offered(command: Command, where: Where) -> bool:
-    """Return True when its key is shown there: it does something, and may."""
-    return applies(command, where) and not (command.changes and where.read_only)
+def offered(command: Command, context: CommandContext) -> bool:
+    """Return whether a command works in this context and is permitted: then its key is shown."""
+    return applies(command, context) and not (command.changes and context.read_only)
 
 
-def hinted(command: Command, where: Where) -> bool:
-    """Return True when the line of keys at the bottom names it: what closes a detail only where one is open."""
-    needless = command.name == ("open" if where.reading else "back")
-    here = not command.hinted_in or where.view in command.hinted_in
-    return bool(command.hint) and here and not needless and offered(command, where)
+def hinted(command: Command, context: CommandContext) -> bool:
+    """Return whether the line of keys shows a command: `back` only while a detail is open, `open` only otherwise."""
+    needless = command.name == ("open" if context.reading else "back")
+    here = not command.hinted_in or context.view in command.hinted_in
+    return bool(command.hint) and here and not needless and offered(command, context)

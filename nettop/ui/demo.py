@@ -29,7 +29,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Show the lab; returns the exit code of the contract."""
+    """Show the lab. Return the exit code."""
     if options.replay:
         return opening.replay(bundled(), options, speed=options.speed or 1.0)
     try:
@@ -41,5 +41,5 @@ def run(options: argparse.Namespace) -> int:
     with demo as broker:
         from nettop.session.live import LiveSession
 
-        kept = opening.keep_events(options)
-        return opening.show(LiveSession(broker, options.netns, mode="DEMO", keep_events=kept), options)
+        limit = opening.keep_events(options)
+        return opening.show(LiveSession(broker, options.netns, mode="DEMO", keep_events=limit), options)

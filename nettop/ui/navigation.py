@@ -1,34 +1,34 @@
-"""The way a person came: where they stood before each jump, to walk back and forth. Pure."""
+"""The history of jumps between views, for going back and forward. Pure."""
 
 from __future__ import annotations
 
 from typing import Generic, TypeVar
 
-Place = TypeVar("Place")
-LONGEST = 100  # places kept
+Position = TypeVar("Position")
+LONGEST = 100  # positions kept
 
 
-class Trail(Generic[Place]):
-    """Like a browser's: a new jump forgets what lay ahead."""
+class JumpHistory(Generic[Position]):
+    """Positions behind and ahead, as in a browser: a new jump clears those ahead."""
 
     def __init__(self) -> None:
-        self._behind: list[Place] = []
-        self._ahead: list[Place] = []
+        self._behind: list[Position] = []
+        self._ahead: list[Position] = []
 
-    def leave(self, place: Place) -> None:
-        """A jump begins from here."""
-        self._behind = [*self._behind, place][-LONGEST:]
+    def add(self, position: Position) -> None:
+        """Add the position from which a jump starts."""
+        self._behind = [*self._behind, position][-LONGEST:]
         self._ahead.clear()
 
-    def back(self, now: Place) -> Place | None:
-        """Return where the last jump began; None at the beginning."""
+    def back(self, now: Position) -> Position | None:
+        """Return the position before the last jump; None if there is none. `now` can be reached by forward()."""
         if not self._behind:
             return None
         self._ahead.append(now)
         return self._behind.pop()
 
-    def forward(self, now: Place) -> Place | None:
-        """Return where the last way back began; None at the end."""
+    def forward(self, now: Position) -> Position | None:
+        """Return the position from which back() was called; None if there is none."""
         if not self._ahead:
             return None
         self._behind.append(now)

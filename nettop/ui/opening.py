@@ -1,4 +1,4 @@
-"""A session brought to the screen, live or from a file, and the options that decide what it looks like."""
+"""Shows a session in the app, live or from a file, with the options they share."""
 
 from __future__ import annotations
 
@@ -14,13 +14,17 @@ from nettop.ui.terminal import run_app
 if TYPE_CHECKING:
     from nettop.session.base import RunSession
 
-MAX_KEPT = 20_000_000  # events: about 200 bytes each
+MAX_EVENTS = 20_000_000  # of about 200 bytes each
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of every session that is shown."""
+    """Add the options that live sessions and replays share."""
     parser.add_argument(
-        "--keep-events", type=_kept, default=0, metavar="N", help="events kept in memory (default: the last 100000)"
+        "--keep-events",
+        type=_event_count,
+        default=0,
+        metavar="N",
+        help="events kept in memory (default: the last 100000)",
     )
     parser.add_argument(
         "--speed", type=arguments.seconds, default=0.0, metavar="N", help="replay at N times the original pace"
@@ -28,22 +32,22 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--theme", metavar="NAME", default="", help="colours: a name from themes/ or your own")
 
 
-def _kept(text: str) -> int:
+def _event_count(text: str) -> int:
     number = arguments.count(text)
-    if number > MAX_KEPT:
-        raise argparse.ArgumentTypeError(f"{text} events do not fit in memory: at most {MAX_KEPT} are kept")
+    if number > MAX_EVENTS:
+        raise argparse.ArgumentTypeError(f"{text} events do not fit in memory: at most {MAX_EVENTS} are kept")
     return number
 
 
 def keep_events(options: argparse.Namespace) -> int:
-    """Return how many events the session keeps."""
+    """Return the number of events that the session keeps in memory."""
     from nettop.model.events.table import KEEP_EVENTS
 
     return options.keep_events or KEEP_EVENTS
 
 
 def replay(path: str, options: argparse.Namespace, speed: float | None = None, notice: str = "") -> int:
-    """Show a file; returns the exit code of the contract."""
+    """Show a file. Return the exit code."""
     from nettop.session.replay import ReplaySession
 
     session = ReplaySession(path, speed or options.speed or None, keep_events(options))
@@ -51,7 +55,7 @@ def replay(path: str, options: argparse.Namespace, speed: float | None = None, n
         if os.geteuid() == 0:
             from nettop.broker.drop import drop_app
 
-            drop_app()  # what a file says is decoded without any rights
+            drop_app()  # a file is decoded without privileges
         session.start()
     except BaseException:
         session.close()
@@ -60,7 +64,7 @@ def replay(path: str, options: argparse.Namespace, speed: float | None = None, n
 
 
 def show(session: RunSession, options: argparse.Namespace, notice: str = "") -> int:
-    """Show a session until the person leaves; returns the exit code of the contract."""
+    """Show a session until the user quits, then close it. Return the exit code."""
     try:
         code = run_app(session, theme=options.theme, notice=notice)
     finally:

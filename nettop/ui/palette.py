@@ -1,4 +1,4 @@
-"""From a theme's roles to the styles that lines are drawn with; without colour, to bold, dim and reverse."""
+"""The text styles of a theme; without colour they are bold, dim and reverse."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ class Palette:
 
 
 class ThemedApp(Protocol):
-    """The app, as far as themes go."""
+    """The part of the app that handles themes."""
 
     palette: Palette
     themes: Mapping[str, Theme]
 
-    def wear(self, theme: Theme) -> None:
-        """Put a theme on; every widget is drawn again with the new palette."""
+    def apply_theme(self, theme: Theme) -> None:
+        """Switch to this theme and draw every widget again."""
         ...
 
 
@@ -68,7 +68,7 @@ def palette_of(widget: Widget) -> Palette:
 
 
 def textual_theme(theme: Theme) -> TextualTheme:
-    """Return what Textual itself needs of a theme (inputs, toasts, borders)."""
+    """Return the theme for Textual's own widgets (inputs, toasts, borders)."""
     roles, surfaces = theme.roles, theme.surfaces
     return TextualTheme(
         name=f"nettop-{theme.name}",
@@ -88,7 +88,7 @@ def textual_theme(theme: Theme) -> TextualTheme:
 
 
 def css_variables(theme: Theme) -> dict[str, str]:
-    """Return the variables that our own CSS uses."""
+    """Return the variables of our CSS."""
     return {
         "nt-background": theme.surfaces["background"],
         "nt-bar": theme.surfaces["bar"],
@@ -106,10 +106,10 @@ def _colourless(style: Style) -> Style:
 
 
 class NoColour(LineFilter):
-    """Drops every colour on its way to the terminal (https://no-color.org); bold, dim and reverse stay."""
+    """A filter that removes all colours (https://no-color.org); bold, dim and reverse stay."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
-        """Return the same texts, without colour."""
+        """Return the segments without colour."""
         return [
             Segment(text, None if style is None else _colourless(style), control) for text, style, control in segments
         ]

@@ -1,4 +1,4 @@
-"""Brings the app up: the broker or the file first, then the drop, then the screen."""
+"""Starts the app: first the broker or the file, then the drop of privileges, then the screen."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """`nettop [--netns NS]... [-i IF]... [-f BPF] [-r FILE]`: the app; the exit code of the contract."""
+    """Run `nettop [--netns NS]... [-i IF]... [-f BPF] [-r FILE]`: the app. Return the exit code."""
     if options.read:
         return opening.replay(options.read, options)
     if os.geteuid() and not _sudo_is_ready():
@@ -55,7 +55,7 @@ def _live(options: argparse.Namespace, mode: Mode) -> int:
     if options.capture_filter:
         compile_program(LINKTYPE_ETHERNET, options.capture_filter, options.snaplen)  # FilterError before anything opens
     receive_filter = _receive_filter(options.only)
-    ssh = own_session()  # before the drop: afterwards nobody may read it
+    ssh = own_session()  # before the drop: it cannot be read afterwards
     with start(mode, read_only=options.read_only, while_starting=_load) as broker:
         from nettop.pipeline.feeds import EVENT_RCVBUF
         from nettop.session.live import LiveSession
@@ -63,7 +63,7 @@ def _live(options: argparse.Namespace, mode: Mode) -> int:
         first, *others = options.netns or [""]
         _check_devices(broker, first, options.interface)
         table, buffer = options.interval or None, options.buffer or EVENT_RCVBUF
-        kept = opening.keep_events(options)
+        limit = opening.keep_events(options)
         session = LiveSession(
             broker,
             first,
@@ -72,7 +72,7 @@ def _live(options: argparse.Namespace, mode: Mode) -> int:
             receive_filter=receive_filter,
             interval=table,
             buffer=buffer,
-            keep_events=kept,
+            keep_events=limit,
         )
         if options.interface or options.capture_filter:
             session.start_capture(options.interface, options.capture_filter, session.note_failure, options.snaplen)
@@ -89,7 +89,7 @@ def _receive_filter(expression: str) -> ReceiveFilter | None:
 
 
 def _load() -> None:
-    """Import what the app is made of: none of it is garbage, so the collector need not look."""
+    """Import the app's modules with garbage collection off: none of this is garbage."""
     gc.disable()
     try:
         import nettop.session.live
@@ -98,18 +98,18 @@ def _load() -> None:
         gc.enable()
 
 
-def _check_devices(broker: Broker, netns: str, wanted: Sequence[str]) -> None:
-    """BrokerError for a device that is not there: said before the screen opens."""
-    if not wanted:
+def _check_devices(broker: Broker, netns: str, names: Sequence[str]) -> None:
+    """Raise BrokerError if a device does not exist, before the screen opens."""
+    if not names:
         return
     present = [device.name for device in broker.devices(broker.netns(netns))]
-    for name in wanted:
+    for name in names:
         if name not in present:
             raise BrokerError(f"no device {name!r}", f"there are {', '.join(present[:10])}")
 
 
 def _ask(options: argparse.Namespace) -> int:
-    """Return the start screen: what a person without rights can do instead."""
+    """Show the start screen and run the choice: what a user without privileges can do. Return the exit code."""
     choice = ask_start("Watching a live host needs CAP_NET_ADMIN and CAP_NET_RAW.", theme=options.theme)
     if choice is None:
         return 0
@@ -122,7 +122,7 @@ def _ask(options: argparse.Namespace) -> int:
 
 
 def _sudo_is_ready() -> bool:
-    """Return whether sudo would start the broker without asking: then there is nothing to choose."""
+    """Return whether sudo starts the broker without a password: then no start screen is needed."""
     sudo = shutil.which("sudo")
     if sudo is None:
         return False

@@ -1,6 +1,6 @@
-"""Lines of (text, role) segments to strips of exactly a width; nothing ever wraps.
+"""Converts lines of (text, role) segments to strips of exact width, without wrapping.
 
-All that is drawn passes here, and becomes safe for the terminal.
+All text that is drawn is sanitised here.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ ELLIPSIS = "…"
 
 
 def width_of(line: Iterable[tuple[str, str]]) -> int:
-    """Cells that a line takes."""
+    """Return the cells of a line."""
     return sum(cell_len(clean(text)) for text, _ in line)
 
 
 def fit(text: str, width: int, right: bool = False) -> str:
-    """Text in exactly `width` cells: padded, or cut with `…`; wide characters are never halved."""
+    """Return text in exactly `width` cells: padded, or cut with `…`. Wide characters are never split."""
     text = clean(text)
     length = len(text) if text.isascii() else cell_len(text)
     if length > width:
@@ -50,10 +50,10 @@ def crop(line: Iterable[tuple[str, str]], width: int) -> list[tuple[str, str]]:
 
 
 def strip(line: Iterable[tuple[str, str]], width: int, palette: Palette, surface: str = "background") -> Strip:
-    """One line, cut or padded to `width` cells."""
-    kept = crop(line, width)
-    segments = [Segment(text, palette.style(role, surface)) for text, role in kept if text]
-    rest = width - width_of(kept)
+    """Return a line as a strip, cut or padded to `width` cells."""
+    cut = crop(line, width)
+    segments = [Segment(text, palette.style(role, surface)) for text, role in cut if text]
+    rest = width - width_of(cut)
     if rest > 0:
         segments.append(Segment(" " * rest, palette.style("", surface)))
     return Strip(segments, width)
@@ -65,15 +65,15 @@ def blank(width: int, style: Style) -> Strip:
 
 
 def spread(left: Line, right: Line, width: int, gap: int = 2) -> list[tuple[str, str]]:
-    """`left` at the left and `right` at the right end; when both do not fit, the left one is cut."""
+    """Return `left` and, at the right end, `right`. If they do not fit, `left` is cut."""
     right_width = width_of(right)
     room = width - right_width - (gap if right else 0)
     if room <= 0:
         return crop(right, width)
-    kept = crop(left, room)
-    return [*kept, (" " * (width - right_width - width_of(kept)), ""), *right]
+    cut = crop(left, room)
+    return [*cut, (" " * (width - right_width - width_of(cut)), ""), *right]
 
 
 def plain(lines: Iterable[Line]) -> str:
-    """Lines as text, safe for a terminal: for the clipboard and for tests."""
+    """Return lines as text that is safe for a terminal, for the clipboard and for tests."""
     return "\n".join("".join(clean(text) for text, _ in line).rstrip() for line in lines)

@@ -1,4 +1,4 @@
-"""Owns the terminal: finds it when a stream is a pipe, ends on signals, and gives it back whatever happened."""
+"""Owns the terminal: finds it if a stream is a pipe, handles signals, and always restores it."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ RESTORE = (
     "\x1b[?7h\x1b[?1049l\x1b[?25h\x1b[0m"
 )
 
-# Ctrl-C ends a stream, which is no failure; who is told to go by others was interrupted (exit codes of the contract).
+# Ctrl-C ends a stream, which is no failure; a signal from others is an interruption (exit codes).
 SIGNALS = {signal.SIGINT: EXIT_OK, signal.SIGTERM: EXIT_INTERRUPTED, signal.SIGHUP: EXIT_INTERRUPTED}
 
 
 class NoTerminal(NettopError):
-    """The app was asked for where there is no terminal."""
+    """The app was started without a terminal."""
 
 
-class _Drawing:
-    """The stream that is drawn on. When the terminal is gone nothing is written, and nobody waits for it.
+class _OutputStream:
+    """The stream that Textual draws on. After the terminal is gone it writes nothing and never blocks.
 
-    Textual's thread would end at the first error, and the app wait for ever for room in its queue.
+    Otherwise Textual's writer thread would end at the first error, and the app wait forever for room in its queue.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -59,20 +59,22 @@ class _Drawing:
         if not self._gone:
             self._try(self._stream.flush)
 
-    def _try(self, what: Callable[[], object]) -> None:
+    def _try(self, write: Callable[[], object]) -> None:
         try:
-            what()
+            write()
         except OSError:
             self._gone = True
-            null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)  # what is buffered must not fail again at the end
+            null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)  # buffered output must not fail again at exit
             os.dup2(null, self._stream.fileno())
             os.close(null)
 
 
 @contextmanager
 def _standard_streams_on_tty() -> Iterator[int]:
-    """Yield yields a descriptor of the terminal. Textual reads sys.__stdin__, draws on sys.__stderr__ and measures
-    sys.__stdout__: those that are no terminal are replaced by /dev/tty; the descriptors 0 to 2 stay as they are."""
+    """Replace standard streams that are no terminal by /dev/tty, and yield a descriptor of the terminal.
+
+    Textual reads sys.__stdin__, draws on sys.__stderr__ and measures sys.__stdout__. Descriptors 0 to 2 do not change.
+    """
     saved = sys.__stdin__, sys.__stdout__, sys.__stderr__
     opened: list[Any] = []
 
@@ -91,7 +93,7 @@ def _standard_streams_on_tty() -> Iterator[int]:
         streams: Any = sys
         streams.__stdin__ = on_tty(saved[0], "r")
         streams.__stdout__ = on_tty(saved[1], "w")
-        streams.__stderr__ = _Drawing(on_tty(saved[2], "w"))
+        streams.__stderr__ = _OutputStream(on_tty(saved[2], "w"))
         yield streams.__stderr__.fileno()
     finally:
         streams.__stdin__, streams.__stdout__, streams.__stderr__ = saved
@@ -108,7 +110,7 @@ def _is_tty(stream: TextIO) -> bool:
 
 
 class _Guard:
-    """Puts the terminal back as it was, once, from anywhere: also when the app's own way out is blocked."""
+    """Restores the terminal's modes, also from a signal handler while the app's own exit is blocked."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
@@ -128,15 +130,15 @@ class _Guard:
 
 @contextmanager
 def _signals(leave: Callable[[int], None], guard: _Guard) -> Iterator[None]:
-    """Yield the first signal asks the app to leave, the second one leaves at once."""
-    asked: list[int] = []
+    """Handle signals: the first one asks the app to exit, the second one exits at once."""
+    received: list[int] = []
 
     def handler(number: int, _: FrameType | None) -> None:
         code = SIGNALS[signal.Signals(number)]
-        if asked:
+        if received:
             guard.restore()
             os._exit(code)
-        asked.append(code)
+        received.append(code)
         leave(code)
 
     before = {number: signal.signal(number, handler) for number in SIGNALS}
@@ -149,12 +151,12 @@ def _signals(leave: Callable[[int], None], guard: _Guard) -> Iterator[None]:
 
 @contextmanager
 def _hangup_noticed(fd: int) -> Iterator[None]:
-    """Send ourselves SIGHUP when the terminal is gone: the kernel tells only those whose session's it was."""
+    """Send ourselves SIGHUP when the terminal is gone: the kernel sends it only to the terminal's own session."""
     stop = os.eventfd(0, os.EFD_CLOEXEC)
 
     def watch() -> None:
         poller = select.poll()
-        poller.register(fd, 0)  # POLLHUP and POLLERR need not be asked for
+        poller.register(fd, 0)  # POLLHUP and POLLERR are always reported
         poller.register(stop, select.POLLIN)
         if stop not in dict(poller.poll()):
             os.kill(os.getpid(), signal.SIGHUP)
@@ -169,10 +171,10 @@ def _hangup_noticed(fd: int) -> Iterator[None]:
         os.close(stop)
 
 
-def tell_escape_from_alt() -> None:
-    """Esc and Enter that come in one read are two keys.
+def separate_escape_from_alt() -> None:
+    """Make Textual's parser report Esc and Enter in one read as two keys.
 
-    Textual's parser takes them for Alt-Enter, and that for Enter: a dialog that was left would do what it asks about.
+    It reads them as Alt-Enter, and that as Enter: a dialog that was cancelled would confirm its action.
     """
     from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
     from textual.keys import Keys
@@ -181,11 +183,11 @@ def tell_escape_from_alt() -> None:
 
 
 def run_on_terminal(make: Callable[[], App[Any]]) -> Any:
-    """Run a Textual app on the terminal; returns what it exits with (an exit code after a signal).
+    """Run a Textual app on the terminal. Return its return value, or an exit code after a signal.
 
-    NoTerminal when there is none. An exception inside the app comes out of here, with the terminal restored.
+    Raise NoTerminal if there is none, and an exception of the app after the terminal is restored.
     """
-    tell_escape_from_alt()
+    separate_escape_from_alt()
     with _standard_streams_on_tty() as fd:
         guard = _Guard(fd)
         try:
@@ -201,7 +203,7 @@ def run_on_terminal(make: Callable[[], App[Any]]) -> Any:
 
 
 def _leave(app: App[Any], code: int) -> None:
-    """In a signal handler: ask the app's loop to end the app."""
+    """Ask the app's loop to end the app, from a signal handler."""
     loop = getattr(app, "_loop", None)
     if app.is_running:
         if loop is None:
@@ -213,42 +215,42 @@ def _leave(app: App[Any], code: int) -> None:
 
 
 def run_app(session: Session, *, theme: str = "", notice: str = "") -> int:
-    """Return the app on this session until the person leaves; returns the exit code. Does not close the session.
+    """Run the app on this session until the user quits. Return the exit code. The session is not closed.
 
-    UsageError for an unknown theme; NoTerminal where there is no terminal. Any other exception is said in one line on
-    stderr (with NETTOP_DEBUG=1 the traceback too) after the terminal is restored.
+    Raise UsageError for an unknown theme and NoTerminal without a terminal. Any other exception is printed in one line
+    on stderr (with NETTOP_DEBUG=1 also the traceback) after the terminal is restored.
     """
     from nettop.ui import theme as themes
 
     known, problems = themes.load()
-    worn = themes.choose(known, theme)
+    chosen = themes.choose(known, theme)
 
     def make() -> App[int]:
         from nettop.ui.app import NettopApp
 
-        app = NettopApp(session, worn, known)
+        app = NettopApp(session, chosen, known)
         app.notice = "\n".join(part for part in (notice, problems) if part)
         return app
 
-    return _told(lambda: run_on_terminal(make))
+    return _reporting_errors(lambda: run_on_terminal(make))
 
 
 def ask_start(reason: str, *, theme: str = "") -> StartChoice | None:
-    """Return the start screen, for when rights are missing: what the person chose, None to leave."""
+    """Show the start screen, for a user without privileges. Return the choice, or None to quit."""
     from nettop.ui import theme as themes
 
-    worn = themes.choose(themes.load()[0], theme)
+    chosen = themes.choose(themes.load()[0], theme)
 
     def make() -> App[Any]:
         from nettop.ui.screens.start import StartApp
 
-        return StartApp(reason, worn)
+        return StartApp(reason, chosen)
 
-    found = run_on_terminal(make)
-    return None if isinstance(found, int) else found
+    choice = run_on_terminal(make)
+    return None if isinstance(choice, int) else choice
 
 
-def _told(run: Callable[[], Any]) -> int:
+def _reporting_errors(run: Callable[[], Any]) -> int:
     try:
         result = run()
     except NettopError:
@@ -256,7 +258,7 @@ def _told(run: Callable[[], Any]) -> int:
     except Exception as error:
         if os.environ.get("NETTOP_DEBUG"):
             traceback.print_exception(error)
-        what = clean(f"{type(error).__name__}: {error}")[:300]
-        print(f"nettop: internal error, please report it: {what} (NETTOP_DEBUG=1 shows where)", file=sys.stderr)
+        message = clean(f"{type(error).__name__}: {error}")[:300]
+        print(f"nettop: internal error, please report it: {message} (NETTOP_DEBUG=1 shows where)", file=sys.stderr)
         return EXIT_FAILED
     return EXIT_OK if result is None else int(result)

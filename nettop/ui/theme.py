@@ -1,4 +1,4 @@
-"""Theme files: found, parsed and checked before anything is drawn; a bad one is reported whole and skipped."""
+"""Theme files: they are found, parsed and checked before anything is drawn. A bad file is reported and skipped."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MAX_BYTES = 64 << 10  # a theme is a page of text
 
 @dataclass(frozen=True, slots=True)
 class Theme:
-    """Colours as `#rrggbb`: of the surfaces (SURFACES) and of the roles that a text can have (ROLE_NAMES)."""
+    """The colours of surfaces (SURFACES) and of text roles (ROLE_NAMES), as `#rrggbb`."""
 
     name: str
     dark: bool
@@ -62,7 +62,7 @@ def _head(data: dict[str, Any]) -> list[str]:
 
 
 def parse(text: str) -> tuple[Theme | None, list[str]]:
-    """Return the theme that a TOML text describes, or None and everything that is wrong with it."""
+    """Return the theme in a TOML text, or None and all problems."""
     try:
         data = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -77,14 +77,14 @@ def parse(text: str) -> tuple[Theme | None, list[str]]:
 
 
 def shipped_dir() -> Path:
-    """Return where the themes of this installation are: in the wheel, else in the source tree."""
+    """Return the directory of the included themes: in the wheel, otherwise in the source tree."""
     package = Path(__file__).resolve().parent.parent
     in_wheel = package / "_data" / "themes"
     return in_wheel if in_wheel.is_dir() else package.parent / "themes"
 
 
 def user_dir() -> Path:
-    """Return where a user's own themes are: $XDG_CONFIG_HOME/nettop/themes, ~/.config by default."""
+    """Return the directory of the user's themes: $XDG_CONFIG_HOME/nettop/themes, ~/.config by default."""
     config = os.environ.get("XDG_CONFIG_HOME", "")
     return (Path(config) if config.startswith("/") else Path.home() / ".config") / "nettop" / "themes"
 
@@ -99,7 +99,7 @@ def _read(path: Path) -> tuple[Theme | None, list[str]]:
 
 
 def load(directories: Iterable[Path] | None = None) -> tuple[dict[str, Theme], str]:
-    """Every good theme by name (a later directory wins), and one notice about all bad files ("" for none)."""
+    """Return all valid themes by name (later directories win), and one notice about all bad files, or ""."""
     themes: dict[str, Theme] = {}
     notices: list[str] = []
     for directory in (shipped_dir(), user_dir()) if directories is None else directories:
@@ -120,7 +120,7 @@ def _files(directory: Path) -> list[Path]:
 
 
 def choose(themes: Mapping[str, Theme], name: str) -> Theme:
-    """Return the theme of this name; UsageError naming the known ones. "" is the default, and needs no file at all."""
+    """Return the theme of this name; "" is the default, or FALLBACK without any theme. Raise UsageError if unknown."""
     if theme := themes.get(name or DEFAULT):
         return theme
     if not name:
@@ -128,7 +128,7 @@ def choose(themes: Mapping[str, Theme], name: str) -> Theme:
     raise UsageError(f"no theme is called {clean(name)!r}", f"known are {', '.join(sorted(themes)) or 'none'}")
 
 
-# What is drawn with when an installation has lost its theme files.
+# Used if no theme file is found.
 FALLBACK = Theme(
     "plain",
     True,

@@ -385,7 +385,7 @@ async def test_every_key_does_something_or_nothing_but_never_breaks(view: str) -
         keys = [
             key
             for command in COMMANDS
-            if applies(command, seen.main.where)
+            if applies(command, seen.main.command_context)
             for key in command.keys
             if command.name != "quit"
         ]
@@ -399,7 +399,7 @@ async def test_every_key_does_something_or_nothing_but_never_breaks(view: str) -
 
 
 def test_every_command_does_something() -> None:
-    assert all(callable(c.does) for c in COMMANDS)
+    assert all(callable(c.run) for c in COMMANDS)
 
 
 async def test_a_long_menu_is_shown_from_its_first_line_while_it_fits() -> None:

@@ -38,13 +38,13 @@ class Plan(Pane, can_focus=True):
         self._turn(state)
 
     def open_row(self) -> None:
-        self.host.leave()
+        self.host.record_position()
         self._turn(self.sheet + 1)
 
     def back(self) -> None:
         self._turn(0)
 
-    def copied(self) -> str:
+    def copy_text(self) -> str:
         return f"the plan of sheet {self.sheet}"
 
     def tick(self, status: Status, paused: bool) -> None:

@@ -6,7 +6,7 @@ import pytest
 from textual import events
 from textual._xterm_parser import XTermParser
 
-from nettop.ui.terminal import tell_escape_from_alt
+from nettop.ui.terminal import separate_escape_from_alt
 from tests.ui.plain_session import session
 from tests.ui.screen_text import Seen, running
 
@@ -82,6 +82,6 @@ async def test_a_click_elsewhere_leaves_the_keys_with_the_prompt() -> None:
 
 def test_escape_before_enter_in_one_read_is_escape_then_enter() -> None:
     """Else Esc in a dialog that asks whether to delete, and Enter meant for the table behind it, would delete."""
-    tell_escape_from_alt()
+    separate_escape_from_alt()
     found = list(XTermParser().feed("D\x1b\r"))
     assert [event.key for event in found if isinstance(event, events.Key)] == ["D", "escape", "enter"]

@@ -49,7 +49,7 @@ async def test_hints_name_only_keys_that_do_something(key: str) -> None:
         await seen.press(key)
         await seen.see(SIGNS[key])
         hints = seen.lines[-1]
-        here = {c.hint for c in COMMANDS if hinted(c, seen.main.where)}
+        here = {c.hint for c in COMMANDS if hinted(c, seen.main.command_context)}
         for command in COMMANDS:
             if command.hint and command.hint not in here:
                 assert f" {command.hint} " not in hints

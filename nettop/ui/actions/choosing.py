@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nettop.ui.screens.pending import Stand
+from nettop.ui.screens.pending import WatchContext
 from nettop.ui.widgets.choices import Choice
 
 if TYPE_CHECKING:
@@ -18,12 +18,12 @@ def choose(
     choices: Sequence[Choice],
     on_chosen: Callable[[list[str]], object],
     *,
-    stand: Stand | None = None,
+    context: WatchContext | None = None,
     **options: Any,
 ) -> Awaitable[None]:
     """Open a list; call `on_chosen` with the idents that are chosen, if any. `options` are those of ChooseScreen.
 
-    With a `stand` the list closes, and an answer is dropped, when another namespace is watched.
+    With a `context` the list closes, and an answer is dropped, when another namespace is watched.
     """
     from nettop.ui.screens.choose import ChooseScreen
 
@@ -33,7 +33,7 @@ def choose(
         if answer:
             on_chosen(answer)
 
-    return screen.app.push_screen(dialog, on_answer) if stand is None else stand.push(dialog, on_answer)
+    return screen.app.push_screen(dialog, on_answer) if context is None else context.push(dialog, on_answer)
 
 
 def confirm(
@@ -46,4 +46,4 @@ def confirm(
         if answer:
             on_confirmed(answer)
 
-    return Stand(screen).push(ConfirmScreen(title, text, choices), on_answer)
+    return WatchContext(screen).push(ConfirmScreen(title, text, choices), on_answer)

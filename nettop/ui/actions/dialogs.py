@@ -17,7 +17,7 @@ from nettop.ui.actions.choosing import choose
 from nettop.ui.commands import keys_text, offered
 from nettop.ui.palette import themed_app
 from nettop.ui.panes.table_view import TableView
-from nettop.ui.screens.pending import Stand, opening, over, switch
+from nettop.ui.screens.pending import WatchContext, has_ended, open_with_answer, switch_namespace
 from nettop.ui.widgets.choices import Choice
 from nettop.ui.widgets.prompt_request import PromptRequest, discard
 
@@ -49,11 +49,11 @@ def filter_(screen: MainScreen) -> Awaitable[None]:
             screen.say(str(error), error=True)
             return
         if text != before:
-            screen.leave()
+            screen.record_position()
         screen.table.set_filter(display_filter)
         screen.write_bars()
 
-    return screen.type_in(PromptRequest("filter", " / ", now, check, advice, apply, kind))
+    return screen.open_prompt(PromptRequest("filter", " / ", now, check, advice, apply, kind))
 
 
 def sort(screen: MainScreen) -> Awaitable[None]:
@@ -76,7 +76,7 @@ def group(screen: MainScreen) -> Awaitable[None]:
 
 
 def _group_by(screen: MainScreen, by: str | None) -> None:
-    screen.leave()
+    screen.record_position()
     table_view(screen).group_by(by)
     screen.write_bars()
 
@@ -101,7 +101,7 @@ def columns(screen: MainScreen) -> Awaitable[None]:
 
 def palette(screen: MainScreen) -> Awaitable[None]:
     """Open the list of this view's commands, to search by title and run one."""
-    usable = [c for c in screen.commands if c.palette and offered(c, screen.where)]
+    usable = [c for c in screen.commands if c.palette and offered(c, screen.command_context)]
     choices = [Choice(c.name, c.title, keys_text(c)) for c in usable]
     on_chosen = lambda answer: screen.call_later(screen.action_command, answer[0])  # noqa: E731
     return choose(screen, "Commands", choices, on_chosen, search=True)
@@ -111,7 +111,7 @@ def theme(screen: MainScreen) -> Awaitable[None]:
     """Ask for a theme and apply it."""
     app = themed_app(screen)
     choices = [Choice(n, n, "now" if n == app.palette.theme.name else "") for n in sorted(app.themes)]
-    on_chosen = lambda answer: app.wear(app.themes[answer[0]])  # noqa: E731
+    on_chosen = lambda answer: app.apply_theme(app.themes[answer[0]])  # noqa: E731
     return choose(screen, "Themes", choices, on_chosen, start=app.palette.theme.name)
 
 
@@ -120,26 +120,26 @@ def namespace(screen: MainScreen) -> Awaitable[None]:
 
     def on_chosen(answer: list[str]) -> None:
         spec = answer[0]
-        switch(screen, spec, screen.done(f"watching {spec or 'the host'}"))
+        switch_namespace(screen, spec, screen.done(f"watching {spec or 'the host'}"))
 
     def on_namespaces(found: Sequence[NetnsChoice]) -> Awaitable[None]:
         choices = [Choice(n.spec, n.label or "host", n.note) for n in found]
         return choose(screen, "Watch a namespace", choices, on_chosen, search=True, free=True)
 
-    return opening(screen, screen.session.namespaces, on_namespaces)
+    return open_with_answer(screen, screen.session.namespaces, on_namespaces)
 
 
 def capture(screen: MainScreen, flow: FlowCapture | None = None) -> Awaitable[None] | None:
     """Ask for the devices and the filter of a capture; `flow` fills both in. None when the namespace is gone."""
-    if over(screen):
+    if has_ended(screen):
         return None
 
     def on_devices(found: Sequence[DeviceChoice]) -> Awaitable[None]:
         from nettop.ui.screens.capture import CaptureScreen
 
-        return Stand(screen).push(CaptureScreen(screen, found, flow), lambda answer: None)
+        return WatchContext(screen).push(CaptureScreen(screen, found, flow), lambda answer: None)
 
-    return opening(screen, screen.session.devices, on_devices)
+    return open_with_answer(screen, screen.session.devices, on_devices)
 
 
 def _file_name(screen: MainScreen, ending: str = "") -> str:
@@ -171,7 +171,7 @@ def record(screen: MainScreen) -> Awaitable[None] | None:
     def start(path: str) -> None:
         screen.session.start_recording(path, screen.done(f"recording to {path}"))
 
-    return screen.type_in(PromptRequest("record", " record to ", _file_name(screen), _check_new, advice, start))
+    return screen.open_prompt(PromptRequest("record", " record to ", _file_name(screen), _check_new, advice, start))
 
 
 def export(screen: MainScreen) -> Awaitable[None]:
@@ -183,7 +183,7 @@ def export(screen: MainScreen) -> Awaitable[None]:
     def write(path: str) -> None:
         screen.session.export(path, display_filter, screen.done(f"written to {path}"))
 
-    return screen.type_in(
+    return screen.open_prompt(
         PromptRequest("export", " write to ", _file_name(screen, "-packets"), _check_new, advice, write)
     )
 
@@ -192,7 +192,7 @@ def help_(screen: MainScreen) -> Awaitable[None]:
     """Open the help: every key."""
     from nettop.ui.screens.help import HelpScreen
 
-    return screen.app.push_screen(HelpScreen(screen.commands, screen.where))
+    return screen.app.push_screen(HelpScreen(screen.commands, screen.command_context))
 
 
 def quit_(screen: MainScreen) -> Awaitable[None] | None:

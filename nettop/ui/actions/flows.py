@@ -17,7 +17,7 @@ from nettop.text.sanitize import clean
 from nettop.text.units import grouped
 from nettop.ui.actions.choosing import choose, confirm
 from nettop.ui.actions.dialogs import capture, table_view
-from nettop.ui.screens.pending import Stand, opening, over
+from nettop.ui.screens.pending import WatchContext, has_ended, open_with_answer
 from nettop.ui.widgets.choices import Choice
 
 if TYPE_CHECKING:
@@ -47,10 +47,10 @@ def delete(screen: MainScreen) -> Awaitable[None] | None:
     if row is None:
         screen.say("there is no flow here to delete")
         return None
-    if not screen.status.others and over(screen):
+    if not screen.status.others and has_ended(screen):
         return None
     if screen.view.kind == "groups":
-        return opening(
+        return open_with_answer(
             screen,
             lambda deliver: screen.session.detail(screen.table.view, row.ident, deliver),
             lambda found: _count(screen, row, "", found.filter if isinstance(found, GroupDetail) else ""),
@@ -70,11 +70,13 @@ def _with_netns(screen: MainScreen, row: Row, then: Callable[[str], Awaitable[No
         screen.say("this flow has left the table")
         return None
 
-    return opening(screen, lambda deliver: screen.session.copy_as("flows", row.ident, "json", deliver), on_json)
+    return open_with_answer(
+        screen, lambda deliver: screen.session.copy_as("flows", row.ident, "json", deliver), on_json
+    )
 
 
 def _delete_in(screen: MainScreen, row: Row, netns: str) -> Awaitable[None] | None:
-    if netns == shown_netns(screen.status) and over(screen):
+    if netns == shown_netns(screen.status) and has_ended(screen):
         return None
     if screen.table.filter is not None:
         return _count(screen, row, netns, screen.table.filter.text)
@@ -86,7 +88,7 @@ def _count(screen: MainScreen, row: Row, netns: str, text: str) -> Awaitable[Non
         screen.say("this group has no flows any more, or the filter is too long to be narrowed to it")
         return None
     flow_filter = parse(text, "flow")
-    return opening(
+    return open_with_answer(
         screen,
         lambda deliver: screen.session.count_flows(flow_filter, deliver),
         lambda count: _confirm_delete(screen, row, netns, flow_filter, count),
@@ -143,7 +145,7 @@ def copy(screen: MainScreen) -> Awaitable[None] | None:
     table = screen.view.active
     row = None if table is None else table.current
     if table is None or table.view not in COPIED or row is None:
-        _to_clipboard(screen, screen.view.copied())
+        _to_clipboard(screen, screen.view.copy_text())
         return None
     choices = [Choice(form, label, key) for form, label, key in _FORMS]
     if screen.view.is_open:
@@ -151,14 +153,14 @@ def copy(screen: MainScreen) -> Awaitable[None] | None:
 
     def on_chosen(answer: list[str]) -> None:
         if answer == ["detail"]:
-            _to_clipboard(screen, screen.view.copied())
+            _to_clipboard(screen, screen.view.copy_text())
         else:
             screen.session.copy_as(
                 table.view, row.ident, answer[0], lambda text: screen.post(_to_clipboard, screen, text)
             )
 
     keys = {choice.note: choice.ident for choice in choices}
-    return choose(screen, "Copy as", choices, on_chosen, stand=Stand(screen), keys=keys)
+    return choose(screen, "Copy as", choices, on_chosen, context=WatchContext(screen), keys=keys)
 
 
 def _to_clipboard(screen: MainScreen, text: str) -> None:
@@ -195,7 +197,7 @@ def capture_flow(screen: MainScreen) -> Awaitable[None] | None:
     if row is None:
         screen.say("there is no flow here to capture")
         return None
-    return None if over(screen) else _with_netns(screen, row, lambda netns: _capture_in(screen, row, netns))
+    return None if has_ended(screen) else _with_netns(screen, row, lambda netns: _capture_in(screen, row, netns))
 
 
 def _capture_in(screen: MainScreen, row: Row, netns: str) -> Awaitable[None] | None:
@@ -203,7 +205,7 @@ def _capture_in(screen: MainScreen, row: Row, netns: str) -> Awaitable[None] | N
     if netns != shown:
         screen.say(f"captures are of {shown}: @ chooses {netns}")
         return None
-    return opening(
+    return open_with_answer(
         screen,
         lambda deliver: screen.session.flow_capture(row.ident, deliver),
         lambda flow: _offer_capture(screen, flow),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nettop.model.filter.expression import parse
 from nettop.model.table import CounterDetail, Detail, Row
 from nettop.ui.actions.choosing import confirm
-from nettop.ui.screens.pending import opening, over
+from nettop.ui.screens.pending import has_ended, open_with_answer
 from nettop.ui.widgets.accounting_offer import AccountingOffer
 from nettop.ui.widgets.choices import Choice
 from nettop.ui.widgets.prompt_request import PromptRequest, discard
@@ -21,7 +21,7 @@ ACCT = "net.netfilter.nf_conntrack_acct"
 
 def accounting(screen: MainScreen) -> Awaitable[None] | None:
     """Ask, then switch conntrack accounting on or off."""
-    if over(screen):
+    if has_ended(screen):
         return None
     on = screen.status.acct in ("", "off")
     where = screen.status.netns or "the host"
@@ -47,7 +47,7 @@ def _decline_offer(screen: MainScreen) -> None:
 
 def measure(screen: MainScreen) -> None:
     """Start or stop measuring rates from packets' headers, which needs no accounting."""
-    if over(screen):
+    if has_ended(screen):
         return
     now = screen.session.status().capturing
     if now is not None and now.headers:
@@ -74,7 +74,7 @@ def watch_only(screen: MainScreen) -> Awaitable[None]:
 
     advice = "host 10.0.0.1 and mark 0x1 · what can runs in the kernel · empty receives everything"
     check = lambda text: discard(parse(text, "flow"))  # noqa: E731
-    return screen.type_in(PromptRequest("only", " only ", "", check, advice, apply, "flow"))
+    return screen.open_prompt(PromptRequest("only", " only ", "", check, advice, apply, "flow"))
 
 
 def reset(screen: MainScreen) -> Awaitable[None] | None:
@@ -83,7 +83,7 @@ def reset(screen: MainScreen) -> Awaitable[None] | None:
     if row is None:
         screen.say("there is no counter here")
         return None
-    return opening(
+    return open_with_answer(
         screen,
         lambda deliver: screen.session.detail(screen.table.view, row.ident, deliver),
         lambda found: _confirm_reset(screen, row, found),

@@ -27,7 +27,7 @@ class PaneHost(Protocol):
         """True while a namespace is watched, not a file."""
         ...
 
-    def leave(self) -> None:
+    def record_position(self) -> None:
         """Remember what is shown now, for [, before the pane shows something else (a group)."""
         ...
 
@@ -97,7 +97,7 @@ class Pane(Vertical, Covered):
     def next_pane(self, step: int) -> None:
         """Focus the next part (Tab: step 1), or the one before (Shift-Tab: -1)."""
 
-    def copied(self) -> str:
+    def copy_text(self) -> str:
         """Return the text that `y` copies."""
         return ""
 

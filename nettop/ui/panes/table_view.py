@@ -193,14 +193,14 @@ class TableView(Pane):
         if self._open:
             self._close()
         elif self.grouping is not None and self.grouping.opened:
-            self.host.leave()
+            self.host.record_position()
             self.grouping.leave()
         elif self.active.filter is not None:
-            self.host.leave()
+            self.host.record_position()
             self.active.set_filter(None)
             return
         elif self.in_groups:
-            self.host.leave()
+            self.host.record_position()
             self.group_by(None)
             return
         elif self.child is not None and self.child.in_front:
@@ -241,7 +241,7 @@ class TableView(Pane):
         if not isinstance(found, GroupDetail):
             self.app.notify("the filter is too long to be narrowed to a group", severity="warning")
             return
-        self.host.leave()
+        self.host.record_position()
         grouping.open(name, found.filter)
         self.table.way_out = "goes back to the groups"
         self.lay_out()
@@ -261,7 +261,7 @@ class TableView(Pane):
         if self.display:
             self.lay_out()
 
-    def copied(self) -> str:
+    def copy_text(self) -> str:
         """Return the text that `y` copies: the open detail, or the row under the cursor."""
         if self._open and (text := self.detail.plain()):
             return text
@@ -315,7 +315,7 @@ class TableView(Pane):
             self.child.lay_out(lists, alone, height)
         self.totals.display = lists
         if self.timeline is not None:
-            self.timeline.place()
+            self.timeline.lay_out()
         self.detail.display = self._open
         self.detail.styles.height = "1fr" if small else self._detail_height(height) + 1
         self.detail.lay_out()

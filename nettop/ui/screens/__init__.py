@@ -1,1 +1,1 @@
-"""The screens: the main one with its views, and the dialogs above it."""
+"""The screens: the main screen with its views, and the dialogs."""

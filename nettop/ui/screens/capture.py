@@ -1,4 +1,4 @@
-"""The capture dialog: on which devices, with which capture filter (libpcap's language, run by the kernel)."""
+"""The capture dialog: devices and capture filter (in libpcap's language, run by the kernel)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,9 @@ from nettop.model.table import Line
 from nettop.session.status import DeviceChoice, shown_netns
 from nettop.text.sanitize import clean
 from nettop.ui.screens.dialog import DIALOG_CSS, Dialog
-from nettop.ui.screens.pending import Stand
+from nettop.ui.screens.pending import WatchContext
 from nettop.ui.widgets.choices import Choice, Choices
 from nettop.ui.widgets.text_panes import TextPane
-
-if TYPE_CHECKING:
-    from nettop.ui.screens.main import MainScreen
 
 if TYPE_CHECKING:
     from nettop.ui.screens.main import MainScreen
@@ -41,33 +38,33 @@ _KEYS: Line = (
 )
 
 
-_OTHERS = 4  # lines beside the devices and what is said below the filter
-_LEAST, _MOST = 3, 12  # lines of devices
+_OTHER_LINES = 4  # without the devices and the lines below the filter
+_MIN_DEVICES, _MAX_DEVICES = 3, 12  # lines
 
 
-def _below(expression: str, advice: str, refusal: str, room: int, scrolled: bool) -> list[Line]:
+def _lines_below(expression: str, advice: str, error: str, room: int, scrolled: bool) -> list[Line]:
     """Return the lines below the capture filter, each of `room` cells: the error, or the rest of the filter and advice.
 
     The rest is all of a long filter if its input is `scrolled`, else the part after its first line.
     """
-    if refusal:
-        what, *shown = [clean(part) for part in refusal.split("\n")][:3]  # expression and caret stay as they are
-        return [((f" {part}", "bad"),) for part in (*textwrap.wrap(what, room)[:3], *shown)]
+    if error:
+        message, *pointer = [clean(part) for part in error.split("\n")][:3]  # expression and caret are not wrapped
+        return [((f" {part}", "bad"),) for part in (*textwrap.wrap(message, room)[:3], *pointer)]
     whole = textwrap.wrap(clean(expression), room) if cell_len(clean(expression)) >= room else []
     more = whole if scrolled else whole[1:]
     return [*(((f" {part}", ""),) for part in more), *(((f" {part}", "dim"),) for part in textwrap.wrap(advice, room))]
 
 
-def _cut(words: list[Line], most: int) -> list[Line]:
-    """Return as many lines as there is room for; the last one ends with … where there are more."""
-    if len(words) <= most:
-        return words
-    (text, role), *_ = words[most - 1]
-    return [*words[: most - 1], ((f"{text} …", role),)]
+def _cut(lines: list[Line], count: int) -> list[Line]:
+    """Return the first `count` lines. The last one ends with … if there are more."""
+    if len(lines) <= count:
+        return lines
+    (text, role), *_ = lines[count - 1]
+    return [*lines[: count - 1], ((f"{text} …", role),)]
 
 
 class CaptureScreen(Dialog[None], inherit_bindings=False):
-    """Starts a capture and closes, or says why it cannot and stays."""
+    """Starts a capture and closes, or shows the error and stays open."""
 
     DEFAULT_CSS = DIALOG_CSS.format(name="CaptureScreen")
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -78,25 +75,26 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
 
     def __init__(self, main: MainScreen, devices: Sequence[DeviceChoice], flow: FlowCapture | None = None) -> None:
         super().__init__()
-        self._main, self._stand = main, Stand(main)
-        self._flow = flow  # filled in for this flow
-        now = main.session.status().capturing if flow is None else None  # else filled in as it is captured now
+        self._main, self._watch_context = main, WatchContext(main)
+        self._flow = flow  # the dialog is filled in for this flow
+        now = main.session.status().capturing if flow is None else None  # otherwise for the running capture
         sides = {} if flow is None else dict(flow.devices)
         if now is not None:
             sides = {d.name: f"{d.note}, captured now" for d in devices if d.name in now.devices}
         expression = now.expression if now else "" if flow is None else flow.expression
         usual = [d.name for d in devices if d.usual] or [d.name for d in devices[:1]]
-        found = [Choice(d.name, d.name, sides.get(d.name, d.note)) for d in devices]
+        choices = [Choice(d.name, d.name, sides.get(d.name, d.note)) for d in devices]
         ticked = [d.name for d in devices if d.name in sides] or usual
-        self.choices = Choices(found, several=True, ticked=ticked)
+        self.choices = Choices(choices, several=True, ticked=ticked)
         placeholder = "every packet; e.g. tcp port 443 and net 10.0.0.0/8"
         self.expression = Input(expression, select_on_focus=False, placeholder=placeholder)
-        self._refusal = ""
-        self._edited = False  # the cursor was in the filter: its line begins anywhere since
-        self._said = TextPane(surface="dialog")
+        self._error = ""
+        self._edited = False  # the filter has had the focus: its input may have scrolled
+        self._below = TextPane(surface="dialog")
         self._hints = TextPane(surface="dialog")
 
     def compose(self) -> ComposeResult:
+        """Yield the devices, the filter and the lines below it."""
         box = Vertical()
         status = self._main.session.status()
         what = "Capture packets" if self._flow is None else "Capture exactly this flow"
@@ -107,86 +105,92 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
             yield self.choices
             yield self._line("Capture filter (as tcpdump takes it)")
             yield self.expression
-            yield self._said
+            yield self._below
             yield self._hints
 
     def _line(self, text: str) -> TextPane:
-        paper = TextPane(surface="dialog")
-        paper.text = (((f" {text}", "heading"),),)
-        return paper
+        pane = TextPane(surface="dialog")
+        pane.text = (((f" {text}", "heading"),),)
+        return pane
 
     def on_mount(self) -> None:
+        """Write the keys and focus the devices."""
         self._hints.write([_KEYS])
         self._write()
         self.choices.focus()
 
     def on_resize(self) -> None:
+        """Fit the lines to the new size."""
         self._write()
 
     def on_descendant_focus(self) -> None:
+        """Show the whole filter once its input can scroll."""
         if self.expression.has_focus and not self._edited:
             self._edited = True
             self._write()
 
     def on_input_changed(self) -> None:
-        self._refuse("")
+        """Remove the error of the previous filter."""
+        self._show_error("")
 
     def action_other(self) -> None:
-        """Tab: filter or devices."""
+        """Move the focus to the filter or to the devices."""
         (self.expression if self.choices.has_focus else self.choices).focus()
 
     def on_choices_accepted(self) -> None:
+        """Start the capture."""
         self._start()
 
     def on_input_submitted(self) -> None:
+        """Start the capture."""
         self._start()
 
     def _start(self) -> None:
         if not self.choices.chosen:
-            self._refuse("tick at least one device")
+            self._show_error("tick at least one device")
             return
-        if not self._stand.same:
-            self._refuse("another namespace is watched now")
+        if not self._watch_context.unchanged:
+            self._show_error("another namespace is watched now")
             return
         self._main.session.start_capture(
-            self.choices.chosen, self.expression.value.strip(), lambda error: self._main.post(self._told, error)
+            self.choices.chosen, self.expression.value.strip(), lambda error: self._main.post(self._on_started, error)
         )
 
-    def _told(self, error: str | None) -> None:
+    def _on_started(self, error: str | None) -> None:
         if self.answered:
             return  # Enter was pressed twice
         if error is None:
             self._main.say(f"capturing on {', '.join(self.choices.chosen)}")
             self.answer(None)
-            if self._flow is None and self._main.where.view != "packets":
+            if self._flow is None and self._main.command_context.view != "packets":
                 self._main.show("packets")
         else:
-            self._refuse(error)
+            self._show_error(error)
 
-    def _refuse(self, why: str) -> None:
-        self._refusal = why
+    def _show_error(self, error: str) -> None:
+        self._error = error
         self._write()
 
     def _write(self) -> None:
-        """Below the filter: all of it where it is longer than its line, and what must be known, or what is wrong."""
+        """Write the lines below the filter, and give the devices the lines that are left."""
         room = max(20, min(74, self.app.size.width * 96 // 100 - 2) - 2)
-        lines = self.app.size.height * 9 // 10 - 2 - _OTHERS
+        room_below = self.app.size.height * 9 // 10 - 2 - _OTHER_LINES
         advice = "" if self._flow is None else self._flow.notes
-        words = _below(self.expression.value, advice, self._refusal, room, self._edited)
-        kept = _cut(words, max(1, lines - _LEAST))
-        self._said.styles.height = max(1, len(kept))
-        self._said.write(kept)
-        self.choices.styles.max_height = max(_LEAST, min(_MOST, lines - len(kept)))
+        lines = _lines_below(self.expression.value, advice, self._error, room, self._edited)
+        lines = _cut(lines, max(1, room_below - _MIN_DEVICES))
+        self._below.styles.height = max(1, len(lines))
+        self._below.write(lines)
+        self.choices.styles.max_height = max(_MIN_DEVICES, min(_MAX_DEVICES, room_below - len(lines)))
 
     def action_stop(self) -> None:
-        """Stop the running capture."""
+        """Stop the running capture and close."""
         if not self.answered:
             stop_capture(self._main)
         self.answer(None)
 
 
 def stop_capture(screen: MainScreen) -> None:
-    """Stop capturing, and say so."""
+    """Stop capturing and report it."""
     running = screen.session.status().capturing is not None
     screen.session.stop_capture()
     screen.say("the capture has ended: what was captured stays" if running else "no capture is running")

@@ -1,4 +1,4 @@
-"""A dialog to choose one thing, or several, with an optional line to search in."""
+"""A dialog to choose one or several items, with an optional search line."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import Input
 
-from nettop.ui.screens.dialog import DIALOG_CSS, Dialog, leave_room
+from nettop.ui.screens.dialog import DIALOG_CSS, Dialog, limit_height
 from nettop.ui.widgets.choices import Choice, Choices
 from nettop.ui.widgets.text_panes import TextPane
 
 
 class ChooseScreen(Dialog[list[str]], inherit_bindings=False):
-    """Gives back the chosen idents: one, or with `several` the ticked ones in order; None for Esc.
+    """The answer is the chosen idents: one, or with `several` the ticked ones in order; None for Esc.
 
-    With `search` what is typed narrows the list; with `free` a text that matches nothing is itself the answer.
-    `keys` choose at once.
+    With `search` typed text narrows the list; with `free` a text that matches nothing is itself the answer. `keys` maps
+    a key to the ident that it chooses at once.
     """
 
     DEFAULT_CSS = DIALOG_CSS.format(name="ChooseScreen")
@@ -54,6 +54,7 @@ class ChooseScreen(Dialog[list[str]], inherit_bindings=False):
         self._hints = TextPane(surface="dialog")
 
     def compose(self) -> ComposeResult:
+        """Yield the search line, the choices and the keys."""
         box = Vertical()
         box.border_title = self._title
         with box:
@@ -64,6 +65,7 @@ class ChooseScreen(Dialog[list[str]], inherit_bindings=False):
             yield self._hints
 
     def on_mount(self) -> None:
+        """Write the keys and set the focus and the cursor."""
         self.set_focus(self._input or self.choices)
         self.choices.can_focus = self._input is None
         self.choices.select(self._start)
@@ -73,24 +75,29 @@ class ChooseScreen(Dialog[list[str]], inherit_bindings=False):
         self._hints.write([keys])
 
     def on_resize(self) -> None:
-        leave_room(self.choices, 1 if self._input is None else 2)
+        """Limit the height of the choices."""
+        limit_height(self.choices, 1 if self._input is None else 2)
 
     def on_key(self, event: events.Key) -> None:
+        """Choose by one of `keys`."""
         if event.character in self._keys:
             event.stop()
             self.answer([self._keys[event.character]])
 
     def action_step(self, by: int) -> None:
-        """Arrows while the input has the focus."""
+        """Move the cursor while the search line has the focus."""
         self.choices.action_move(by)
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        self.choices.offer(_found(self._all, event.value.casefold()))
+        """Show the choices that match the text."""
+        self.choices.offer(_matching(self._all, event.value.casefold()))
 
     def on_input_submitted(self) -> None:
+        """Accept the choice."""
         self._accept()
 
     def on_choices_accepted(self) -> None:
+        """Accept the choice."""
         self._accept()
 
     def _accept(self) -> None:
@@ -102,8 +109,8 @@ class ChooseScreen(Dialog[list[str]], inherit_bindings=False):
             self.answer([self._input.value.strip()])
 
 
-def _found(choices: Sequence[Choice], text: str) -> list[Choice]:
-    """Those with every word of `text`: first labels that begin with it, then that have it, then notes."""
+def _matching(choices: Sequence[Choice], text: str) -> list[Choice]:
+    """Return the choices with every word of `text`: first by start of the label, then by label, then by note."""
 
     def rank(choice: Choice) -> int:
         label = choice.label.casefold()

@@ -1,4 +1,4 @@
-"""A question before something on the host changes: what would happen, and the choices. Esc changes nothing."""
+"""A dialog before a change on the host: its consequences and the choices. Esc changes nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _KEYS: Line = ((" y", "key"), (" or ", "dim"), ("Enter", "key"), (" do it  ", "d
 
 
 class ConfirmScreen(Dialog[str], inherit_bindings=False):
-    """Gives back the ident of the choice that was confirmed, by y, Enter or a second click; None for Esc."""
+    """The answer is the ident of the choice confirmed by y, Enter or a second click; None for Esc."""
 
     DEFAULT_CSS = DIALOG_CSS.format(name="ConfirmScreen") + "ConfirmScreen Choices { max-height: 12; }"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -32,35 +32,39 @@ class ConfirmScreen(Dialog[str], inherit_bindings=False):
         super().__init__()
         self._title, self._text = title, text
         self.choices = Choices(choices)
-        self._said = TextPane(surface="dialog")
+        self._question = TextPane(surface="dialog")
         self._hints = TextPane(surface="dialog")
 
     def compose(self) -> ComposeResult:
+        """Yield the question, the choices and the keys."""
         box = Vertical()
         box.border_title = self._title
         with box:
-            yield self._said
+            yield self._question
             yield self.choices
             yield self._hints
 
     def on_mount(self) -> None:
+        """Write the texts and focus the choices."""
         self._hints.write([_KEYS])
         self.choices.focus()
         self._write()
 
     def on_resize(self) -> None:
+        """Wrap the question for the new width."""
         self._write()
 
     def _write(self) -> None:
         room = max(10, min(76, self.app.size.width * 96 // 100) - 4)
         parts = [part for line in self._text.split("\n") for part in textwrap.wrap(clean(line), room)]
-        self._said.styles.height = len(parts) + 1
-        self._said.write([*(((f" {part}", ""),) for part in parts), ()])
+        self._question.styles.height = len(parts) + 1
+        self._question.write([*(((f" {part}", ""),) for part in parts), ()])
 
     def on_choices_accepted(self) -> None:
+        """Confirm the choice."""
         self.action_accept()
 
     def action_accept(self) -> None:
-        """y or Enter."""
+        """Confirm the choice under the cursor."""
         choice = self.choices.current
         self.answer(None if choice is None else choice.ident)

@@ -1,4 +1,4 @@
-"""What every dialog has in common: how it looks, what it leaves room for, and that it is answered once."""
+"""The common part of all dialogs: their style, their height, and that each is answered once."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ DIALOG_CSS = """
 {name} Input {{ height: 1; border: none; padding: 0 1; background: $nt-background; color: $nt-text; }}
 {name} Input:focus {{ border: none; }}
 """
-MOST = 24  # choices that stand in a dialog at a time
+MAX_CHOICES = 24  # visible at a time
 
 
 class Dialog(ModalScreen[Answer], inherit_bindings=False):
-    """A screen over the main one. Keys that were on their way to it when it was answered do nothing."""
+    """A screen over the main screen. Keys that reach it after its answer do nothing."""
 
     answered = False
 
     def answer(self, answer: Answer | None) -> None:
-        """Give this back and leave; a second answer is none: dismissing again would take the screen below."""
+        """Close with this answer. Only the first one counts: a second dismissal would close the screen below."""
         if not self.answered:
             self.answered = True
             self.dismiss(answer)
 
     def action_leave(self) -> None:
-        """Esc."""
+        """Close without an answer."""
         self.answer(None)
 
 
-def leave_room(choices: Choices, others: int) -> None:
-    """So many lines for the choices that the dialog's other lines, its keys above all, stay on the screen."""
-    choices.styles.max_height = max(3, min(MOST, choices.app.size.height * 9 // 10 - 2 - others))
+def limit_height(choices: Choices, others: int) -> None:
+    """Limit the height of the choices, so that the `others` lines of the dialog stay on the screen."""
+    choices.styles.max_height = max(3, min(MAX_CHOICES, choices.app.size.height * 9 // 10 - 2 - others))

@@ -1,4 +1,4 @@
-"""Help: every key that does something in this view, on one screen."""
+"""The help: every key that works in this view, on one screen."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
 from nettop.model.table import Line
-from nettop.ui.commands import MOVES, Command, Key, Where, keys_text, offered
+from nettop.ui.commands import MOVES, Command, CommandContext, Key, keys_text, offered
 from nettop.ui.screens.dialog import DIALOG_CSS, Dialog
 from nettop.ui.strips import crop, width_of
 from nettop.ui.widgets.text_panes import ScrollPane
 
-_BRIEF = 100  # cells below which only a command's first words are shown, in three columns
+_BRIEF = 100  # cells below which titles are shortened, in three columns
 _NARROW = 60  # cells below which there is one column
 
 
@@ -26,7 +26,7 @@ def _entry(command: Key, keys: int, brief: bool) -> Line:
 
 
 def _groups(names: Sequence[tuple[str, Sequence[Key]]], brief: bool) -> list[Line]:
-    """Return groups below each other, with headings; the keys take as many cells as the longest."""
+    """Return groups one below the other, with headings. All keys take the cells of the longest."""
     widest = max((len(keys_text(c)) for _, commands in names for c in commands), default=0)
     out: list[Line] = []
     for name, commands in names:
@@ -36,9 +36,9 @@ def _groups(names: Sequence[tuple[str, Sequence[Key]]], brief: bool) -> list[Lin
     return out
 
 
-def help_lines(commands: Sequence[Command], where: Where, width: int, height: int = 20) -> list[Line]:
-    """Every key that does something there, in as many columns as it takes to fit the lines."""
-    here = [c for c in commands if c.keys and offered(c, where)]
+def help_lines(commands: Sequence[Command], context: CommandContext, width: int, height: int = 20) -> list[Line]:
+    """Return every key that works in this context, in one to three columns to fit `height` lines."""
+    here = [c for c in commands if c.keys and offered(c, context)]
     groups = {name: [c for c in here if c.group == name] for name in ("Views", "List", "General")}
     views, this = ("Views", groups["Views"]), ("This view", groups["List"])
     moving, anywhere = ("Moving", MOVES), ("Anywhere", groups["General"])
@@ -46,20 +46,20 @@ def help_lines(commands: Sequence[Command], where: Where, width: int, height: in
         return _groups((views, this, moving, anywhere), True)
     two = [_groups((this, views), False), _groups((moving, anywhere), False)]
     if width >= _BRIEF and max(map(len, two)) <= height:
-        return _beside(two, width)
-    return _beside([_groups(part, True) for part in ((this,), (views, moving), (anywhere,))], width)
+        return _side_by_side(two, width)
+    return _side_by_side([_groups(part, True) for part in ((this,), (views, moving), (anywhere,))], width)
 
 
-def _beside(columns: Sequence[Sequence[Line]], width: int) -> list[Line]:
-    """Columns beside each other: the spare width is shared."""
+def _side_by_side(columns: Sequence[Sequence[Line]], width: int) -> list[Line]:
+    """Return the columns side by side. They share the spare width."""
     widths = [max((width_of(line) for line in column), default=0) + 1 for column in columns]
     spare = max(0, width - sum(widths)) // len(columns)
     out: list[Line] = []
     for parts in zip_longest(*columns, fillvalue=()):
         line: list[tuple[str, str]] = []
         for part, cells in zip(parts, widths, strict=True):
-            kept = crop(part, cells)
-            line += [*kept, (" " * (cells + spare - width_of(kept)), "")]
+            cut = crop(part, cells)
+            line += [*cut, (" " * (cells + spare - width_of(cut)), "")]
         out.append(tuple(crop(line, width)))
     return out
 
@@ -72,28 +72,31 @@ class HelpScreen(Dialog[None], inherit_bindings=False):
         Binding("escape,q,question_mark,enter,ctrl+c", "leave", "Leave", show=False),
     ]
 
-    def __init__(self, commands: Sequence[Command], where: Where) -> None:
+    def __init__(self, commands: Sequence[Command], context: CommandContext) -> None:
         super().__init__()
         self._commands = commands
-        self._where = where
-        self.reader = ScrollPane(surface="dialog")
+        self._command_context = context
+        self.pane = ScrollPane(surface="dialog")
 
     def compose(self) -> ComposeResult:
+        """Yield the text."""
         box = Vertical()
         box.border_title = "Help: keys"
         box.border_subtitle = "Esc closes"
         with box:
-            yield self.reader
+            yield self.pane
 
     def on_mount(self) -> None:
+        """Write the text and focus it."""
         self._write()
-        self.reader.focus()
+        self.pane.focus()
 
     def on_resize(self) -> None:
+        """Arrange the text for the new size."""
         self._write()
 
     def _write(self) -> None:
         width, height = self.app.size
-        found = help_lines(self._commands, self._where, min(110, width * 96 // 100) - 2, height - 4)
-        self.reader.styles.height = max(1, min(len(found), height - 4))
-        self.reader.write(found)
+        found = help_lines(self._commands, self._command_context, min(110, width * 96 // 100) - 2, height - 4)
+        self.pane.styles.height = max(1, min(len(found), height - 4))
+        self.pane.write(found)

@@ -1,4 +1,4 @@
-"""The main screen: header, tabs, one view, keys. It runs the commands."""
+"""The main screen: header, tabs, one view, line of keys. It runs the commands."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from nettop.model.table import Detail, Line
 from nettop.session.interface import Session
 from nettop.session.status import Status
 from nettop.text.sanitize import clean
-from nettop.ui.commands import Command, Where, applies
-from nettop.ui.navigation import Trail
+from nettop.ui.commands import Command, CommandContext, applies
+from nettop.ui.navigation import JumpHistory
 from nettop.ui.panes.pane import Pane, ViewDef
 from nettop.ui.views import VIEWS
 from nettop.ui.widgets.bar_lines import hints_line, typing_line
@@ -29,22 +29,22 @@ from nettop.ui.widgets.text_panes import TextPane, TooSmall
 if TYPE_CHECKING:
     from nettop.ui.widgets.prompt import Prompt
 
-TICK = 0.15  # seconds between questions to the session: a new flow is on the screen within 200 ms
+TICK = 0.15  # seconds between requests to the session: a new flow is on the screen within 200 ms
 _READ_ONLY = "--read-only"
 
 
 class _Body(Vertical, Covered):
-    """Holds the views."""
+    """The container of the views."""
 
 
 class MainScreen(Screen[None], Covered, inherit_bindings=False):
-    """Everything that is not a dialog."""
+    """The screen below the dialogs."""
 
     DEFAULT_CSS = """
     MainScreen { background: $nt-background; color: $nt-text; layers: base over; }
     MainScreen #body { height: 1fr; }
     """
-    commands: ClassVar[Sequence[Command]] = ()  # given, with their bindings, by a subclass
+    commands: ClassVar[Sequence[Command]] = ()  # set, with their bindings, by a subclass
     AUTO_FOCUS = ""
 
     def __init__(self, session: Session, post: Post) -> None:
@@ -56,8 +56,8 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         self.paused = False
         self._mounted: dict[str, Pane] = {}
         self._current = self.views[0].name
-        self._told: set[str] = set()
-        self._trail: Trail[tuple[str, Any]] = Trail()
+        self._reported: set[str] = set()
+        self._history: JumpHistory[tuple[str, Any]] = JumpHistory()
         self._prompt: Prompt | None = None
         self._header = Header(id="header")
         self._tabs = Tabs(id="tabs", surface="background")
@@ -66,6 +66,7 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         self._tiny = TooSmall(id="tiny", surface="background")
 
     def compose(self) -> ComposeResult:
+        """Yield the bars and the body."""
         yield self._header
         yield self._tabs
         yield self._body
@@ -73,10 +74,12 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         yield self._tiny
 
     def on_mount(self) -> None:
+        """Show the first view and start the timer."""
         self._switch(self._current)
         self.set_interval(TICK, self.tick)
 
     def on_resize(self) -> None:
+        """Write the bars for the new size."""
         self.write_bars()
 
     # ── views ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -93,19 +96,19 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
 
     @property
     def table(self) -> Table:
-        """The table that commands are about: those of a view without one do not ask for it."""
+        """The table that commands act on. Commands of a view without a table do not use it."""
         table = self.view.active
         assert table is not None
         return table
 
     def show(self, name: str) -> None:
-        """Go to a view; [ leads back."""
+        """Go to a view. [ leads back."""
         if name != self._current:
-            self.leave()
+            self.record_position()
         self._switch(name)
 
     def _switch(self, name: str) -> None:
-        """Show a view; it is made when it is first wanted."""
+        """Show a view. It is made when it is first shown."""
         for other in self._mounted.values():
             other.display = False
         self._current = name
@@ -122,12 +125,12 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         self.view.tick(self.status, self.paused)
 
     def _focus_view(self) -> None:
-        """Give the keys to the view, unless something is being typed."""
+        """Focus the view, unless the prompt is open."""
         if not self.typing:
             self.view.focus_something()
 
     def tick(self) -> None:
-        """Some times a second: the header's facts, and the rows on the screen."""
+        """Update the bars and the rows on the screen. Called every TICK seconds."""
         before, self.status = self.status, self.session.status()
         if self.status.netns != before.netns:
             for view in self._mounted.values():
@@ -135,22 +138,22 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
             self._focus_view()
         if _second(self.status) != _second(before):
             self._write_header()
-        if _standing(self.status) != _standing(before):
+        if _bar_facts(self.status) != _bar_facts(before):
             self.write_bars()
         for note in self.status.notes:
-            if note not in self._told:
-                self._told.add(note)
+            if note not in self._reported:
+                self._reported.add(note)
                 self.say(note)
         self.view.tick(self.status, self.paused)
         self._write_hints()
 
     def write_bars(self) -> None:
-        """Header, tabs and keys as they are now."""
+        """Write header, tabs and keys."""
         width, height = self.app.size
         self._write_header()
         titles = [v.title for v in self.views]
         at = [v.name for v in self.views].index(self._current)
-        self._tabs.show(titles, at, self.words(), width)
+        self._tabs.show(titles, at, self.filter_line(), width)
         self._write_hints()
         self._tiny.fit(width, height)
 
@@ -158,57 +161,64 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         width, prompt = self.app.size.width, self._prompt
         typing = prompt is not None and prompt.display
         keys = (
-            typing_line(prompt.completes, width) if prompt and typing else hints_line(self.commands, self.where, width)
+            typing_line(prompt.completes, width)
+            if prompt and typing
+            else hints_line(self.commands, self.command_context, width)
         )
         self._hints.write([keys])
 
     def _write_header(self) -> None:
-        seen = replace(self.status, paused=True) if self.paused else self.status
-        self._header.show(seen, self.app.size.width)
+        status = replace(self.status, paused=True) if self.paused else self.status
+        self._header.show(status, self.app.size.width)
 
-    def words(self) -> Line:
-        """Return the right end of the tabs: what is received at all, what is grouped and filtered by."""
+    def filter_line(self) -> Line:
+        """Return the right end of the tabs: receive filter, grouping, display filter."""
         only = self.status.receive_filter
         received: Line = (("only ", "key"), (only, "warn")) if only else ()
         filters = self.view.filters
         return (*received, ("   ", ""), *filters) if received and filters else received or filters
 
     def on_pane_changed(self) -> None:
+        """Write the bars."""
         self.write_bars()
 
     def on_tabs_selected(self, message: Tabs.Selected) -> None:
+        """Go to the view of the tab."""
         if not self.typing:
             self.show(self.views[message.at].name)
 
     def on_table_row_gone(self, message: Table.RowGone) -> None:
-        """Say why following ended: the flow has, or what is shown is filtered and it matches no longer."""
+        """Report why following ended: the flow has ended, or no longer matches the filter."""
 
-        def told(found: Detail | None) -> None:
+        def on_detail(found: Detail | None) -> None:
             self.say("the followed flow " + ("has ended" if found is None else "no longer matches the filter"))
 
-        self.session.detail(message.table.view, message.ident, lambda found: self.post(told, found))
+        self.session.detail(message.table.view, message.ident, lambda found: self.post(on_detail, found))
 
     async def on_header_use_clicked(self) -> None:
+        """Show who holds the table."""
         await self.action_command("holders")
 
     # ── commands ────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
-    def where(self) -> Where:
-        """The view on the screen, for the table of commands."""
-        return Where(self.view.kind, tuple(self.session.views), self.live, self.status.read_only, self.view.reading)
+    def command_context(self) -> CommandContext:
+        """The context that decides which commands work."""
+        return CommandContext(
+            self.view.kind, tuple(self.session.views), self.live, self.status.read_only, self.view.reading
+        )
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Return a key of another view does nothing here; while something is typed every key belongs to the text."""
+        """Return whether a command may run: not that of another view, and none while the prompt is open."""
         if action != "command":
             return True
-        return not self.typing and applies(self._command(str(parameters[0])), replace(self.where, live=True))
+        return not self.typing and applies(self._command(str(parameters[0])), replace(self.command_context, live=True))
 
     def _command(self, name: str) -> Command:
         return next(command for command in self.commands if command.name == name)
 
     async def action_command(self, name: str) -> None:
-        """Run a command by its name; returns when what it opens can take the next key."""
+        """Run a command by its name. Return when a dialog that it opens is ready for the next key."""
         if not self.check_action("command", (name,)):
             return
         command = self._command(name)
@@ -217,19 +227,19 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         elif command.changes and self.status.read_only:
             self.say(f"read-only: nettop changes nothing on this host ({_READ_ONLY})", error=True)
         else:
-            opening = command.does(self)
+            opening = command.run(self)
             if isinstance(opening, Awaitable):
                 await opening
 
     def say(self, message: str, *, error: bool = False) -> None:
-        """One line at the edge of the screen, for a few seconds."""
+        """Show a message of one line at the edge of the screen for a few seconds."""
         line = clean(message.replace("\n", " "))
         self.app.notify(line, severity="error" if error else "information", timeout=8 if error else 5, markup=False)
 
     def done(self, success: str, after: Callable[[], None] | None = None) -> Callable[[str | None], None]:
-        """Return a callback for the session (any thread): says `success` (if anything) or the error."""
+        """Return a callback for the session (any thread) that shows `success`, if any, or the error."""
 
-        def told(error: str | None) -> None:
+        def on_done(error: str | None) -> None:
             if error is not None:
                 self.say(error, error=True)
                 return
@@ -238,67 +248,70 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
             if after is not None:
                 after()
 
-        return lambda error: self.post(told, error)
+        return lambda error: self.post(on_done, error)
 
     def back(self) -> None:
-        """Esc: one step out."""
+        """Go one step out of the view."""
         self.view.back()
         self.write_bars()
 
     def pause(self) -> None:
-        """Hold the screens still, or go on."""
+        """Pause or resume the display."""
         self.paused = not self.paused
         self.session.pause(self.paused)
         self.write_bars()
         self.view.tick(self.status, self.paused)
 
-    # ── the way here ────────────────────────────────────────────────────────────────────────────────────────────
+    # ── history ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _standing(self) -> tuple[str, Any]:
+    def _position(self) -> tuple[str, Any]:
         return self._current, self.view.state
 
-    def leave(self) -> None:
-        """A jump begins: [ leads back to what is shown now."""
-        self._trail.leave(self._standing())
+    def record_position(self) -> None:
+        """Add the current position to the history before a jump: [ leads back to it."""
+        self._history.add(self._position())
 
-    def walk(self, step: int) -> None:
-        """[ and ]: to what was shown before the last jump, or forward again."""
-        place = (self._trail.back if step < 0 else self._trail.forward)(self._standing())
-        if place is None:
+    def navigate(self, step: int) -> None:
+        """Go back in the history (step=-1), or forward (1)."""
+        position = (self._history.back if step < 0 else self._history.forward)(self._position())
+        if position is None:
             self.say("this is where you began" if step < 0 else "this is as far as you came")
             return
-        name, there = place
+        name, state = position
         self._switch(name)
-        self.view.restore(there)
+        self.view.restore(state)
         self.write_bars()
 
-    # ── the line to type in ─────────────────────────────────────────────────────────────────────────────────────
+    # ── prompt ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def type_in(self, asked: PromptRequest) -> None:
-        """Open the prompt (made when it is first wanted)."""
+    async def open_prompt(self, request: PromptRequest) -> None:
+        """Open the prompt. It is made when it is first used."""
         if self._prompt is None:
             from nettop.ui.widgets.prompt import Prompt
 
             self._prompt = Prompt()
             await self.mount(self._prompt, before=self._hints)
         self.app.clear_notifications()  # they would cover what is typed
-        self._prompt.open(asked)
+        self._prompt.open(request)
         self._write_hints()
 
     @property
     def typing(self) -> bool:
-        """True while every key belongs to the text in the prompt."""
+        """True while the prompt is open: every key goes to it."""
         return self._prompt is not None and self._prompt.display
 
     def on_descendant_focus(self) -> None:
+        """Keep the focus in an open prompt."""
         if self.typing and self._prompt is not None:
             self._prompt.keep_focus()
 
     def on_prompt_submitted(self, message: Prompt.Submitted) -> None:
+        """Close the prompt and pass on its text."""
         self._close_prompt()
         message.request.accept(message.text.strip())
 
     def on_prompt_cancelled(self) -> None:
+        """Close the prompt."""
         self._close_prompt()
 
     def _close_prompt(self) -> None:
@@ -309,10 +322,10 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
 
 
 def _second(status: Status) -> Status:
-    """Return the facts with the clock as it is drawn: in seconds."""
+    """Return the status with its clock in whole seconds, as the header shows it."""
     return replace(status, clock_ns=status.clock_ns // 1_000_000_000)
 
 
-def _standing(status: Status) -> tuple[object, ...]:
-    """Return the facts that the tabs and the line of keys depend on."""
+def _bar_facts(status: Status) -> tuple[object, ...]:
+    """Return the parts of the status that the tabs and the line of keys depend on."""
     return status.mode, status.read_only, status.receive_filter

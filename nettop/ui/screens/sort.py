@@ -1,4 +1,4 @@
-"""The sort dialog: a first column, and one that breaks ties. What is chosen takes effect at once, behind the dialog."""
+"""The sort dialog: a first column, and a second one that breaks ties. A choice takes effect at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from textual.containers import Vertical
 from textual.message import Message
 
 from nettop.model.table import Column, Line
-from nettop.ui.screens.dialog import DIALOG_CSS, Dialog, leave_room
+from nettop.ui.screens.dialog import DIALOG_CSS, Dialog, limit_height
 from nettop.ui.widgets import sort_order as sorting
 from nettop.ui.widgets.choices import Choice, Choices
 from nettop.ui.widgets.table import Table
@@ -26,7 +26,7 @@ _KEYS: Line = (
     ("Esc", "key"),
     (" leave", "dim"),
 )
-_PLACES = ("first", "second")
+_POSITIONS = ("first", "second")
 
 
 class SortColumns(Choices):
@@ -36,7 +36,7 @@ class SortColumns(Choices):
         """Break ties by the column under the cursor."""
 
     def action_tick(self) -> None:
-        """Space."""
+        """Choose the column under the cursor as the second one."""
         self.post_message(self.Second())
 
 
@@ -49,23 +49,24 @@ class SortScreen(Dialog[None], inherit_bindings=False):
     def __init__(self, table: Table) -> None:
         super().__init__()
         self._table = table
-        self.choices = SortColumns(self._offers())
+        self.choices = SortColumns(self._choices())
         self._hints = TextPane(surface="dialog")
 
-    def _offers(self) -> list[Choice]:
+    def _choices(self) -> list[Choice]:
         notes = {
-            key.key: f"{place} {sorting.DESCENDING if key.descending else sorting.ASCENDING}"
-            for place, key in zip(_PLACES, self._table.sort, strict=False)
+            key.key: f"{position} {sorting.DESCENDING if key.descending else sorting.ASCENDING}"
+            for position, key in zip(_POSITIONS, self._table.sort, strict=False)
         }
-        found = [Choice(c.key, c.title.strip() or c.key, notes.get(c.key, "")) for c in self._sortable()]
-        return [*found, Choice("", "As they come", "" if self._table.sort else "now")]
+        columns = [Choice(c.key, c.title.strip() or c.key, notes.get(c.key, "")) for c in self._sortable()]
+        return [*columns, Choice("", "As they come", "" if self._table.sort else "now")]
 
     def _sortable(self) -> list[Column]:
-        """Return the columns that are shown, then those that are not."""
+        """Return the sortable columns, those shown first."""
         shown = [c for c in self._table.columns if c.sortable]
         return shown + [c for c in self._table.info.columns if c.sortable and c not in shown]
 
     def compose(self) -> ComposeResult:
+        """Yield the columns and the keys."""
         box = Vertical()
         box.border_title = "Sort by"
         with box:
@@ -73,14 +74,17 @@ class SortScreen(Dialog[None], inherit_bindings=False):
             yield self._hints
 
     def on_mount(self) -> None:
+        """Write the keys, and set the cursor to the first sort column."""
         self._hints.write([_KEYS])
         self.choices.focus()
         self.choices.select(self._table.sort[0].key if self._table.sort else "")
 
     def on_resize(self) -> None:
-        leave_room(self.choices, 1)
+        """Limit the height of the columns."""
+        limit_height(self.choices, 1)
 
     def on_choices_accepted(self) -> None:
+        """Sort by the column and close."""
         if (choice := self.choices.current) is not None and not self.answered:
             if choice.ident:
                 self._table.sort_by(choice.ident)
@@ -89,9 +93,9 @@ class SortScreen(Dialog[None], inherit_bindings=False):
         self.answer(None)
 
     def on_sort_columns_second(self) -> None:
+        """Break ties by the column, and show the new order."""
         choice = self.choices.current
         if choice is not None and choice.ident:
             self._table.sort_by(choice.ident, then=True)
-            at = choice.ident
-            self.choices.offer(self._offers())
-            self.choices.select(at)
+            self.choices.offer(self._choices())
+            self.choices.select(choice.ident)

@@ -1,4 +1,4 @@
-"""The start screen, when the rights to watch this host are missing: what can be done instead."""
+"""The start screen for a user without the privileges to watch this host: what can be done instead."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StartChoice:
-    """What to do: watch with sudo's rights, build the demo lab, or open the file `path`."""
+    """The chosen action: watch through sudo, build the demo lab, or open the file `path`."""
 
     what: Literal["sudo", "demo", "open"]
     path: str = ""
@@ -40,20 +40,20 @@ _CHOICES = (
 
 
 def _check_file(text: str) -> None:
-    """UsageError unless there is a file of this name, or none is typed yet."""
+    """Raise UsageError if there is no file of this name. An empty name is accepted."""
     if text.strip() and not os.path.isfile(os.path.expanduser(text.strip())):
         raise UsageError("no such file")
 
 
 def wrapped(text: str, width: int) -> list[Line]:
-    """Return the words of a text in lines of at most `width` cells."""
+    """Return a text wrapped to lines of at most `width` characters."""
     import textwrap
 
     return [((line, ""),) for line in textwrap.wrap(clean(text), width)]
 
 
 class StartApp(App[StartChoice], inherit_bindings=False):
-    """Exits with the choice, or with None."""
+    """The app of the start screen. Its return value is the choice, or None."""
 
     ENABLE_COMMAND_PALETTE = False
     ALLOW_SELECT = False
@@ -71,38 +71,42 @@ class StartApp(App[StartChoice], inherit_bindings=False):
         if not colour:
             self._filters = [NoColour()]
         self.reason = reason
-        worn = textual_theme(theme)
-        self.register_theme(worn)
-        self.theme = worn.name
+        css_theme = textual_theme(theme)
+        self.register_theme(css_theme)
+        self.theme = css_theme.name
         self.choices = Choices(_CHOICES)
-        self._why = TextPane(surface="dialog")
+        self._reason_pane = TextPane(surface="dialog")
         self._hints = TextPane(surface="dialog")
         self._prompt: Prompt | None = None
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
-        """Our variables, whatever Textual theme is on."""
+        """Return our CSS variables, independent of the Textual theme."""
         return css_variables(self.palette.theme)
 
     def compose(self) -> ComposeResult:
+        """Yield the reason, the choices and the keys."""
         box = Vertical(id="box")
         box.border_title = "nettop"
         with Middle(), Center(), box:
-            yield self._why
+            yield self._reason_pane
             yield self.choices
             yield self._hints
 
     def on_mount(self) -> None:
+        """Write the keys and focus the choices."""
         self._hints.write([(), ((" Enter", "key"), (" choose  ", "dim"), ("q", "key"), (" leave", "dim"))])
         self._hints.styles.height = 2
         self.choices.focus()
 
     def on_resize(self) -> None:
+        """Wrap the reason for the new width."""
         width = min(72, self.size.width * 96 // 100) - 6
         text = [((" ", ""), *line) for line in wrapped(self.reason, max(10, width))]
-        self._why.styles.height = len(text) + 1
-        self._why.write(text)
+        self._reason_pane.styles.height = len(text) + 1
+        self._reason_pane.write(text)
 
     def on_choices_accepted(self) -> None:
+        """Exit with the choice, or ask for a file."""
         choice = self.choices.current
         if choice is None:
             return
@@ -114,7 +118,7 @@ class StartApp(App[StartChoice], inherit_bindings=False):
             self.exit(StartChoice("demo"))
 
     def _ask_path(self) -> None:
-        """Open the prompt (made when it is first wanted)."""
+        """Open the prompt. It is made when it is first used."""
         if self._prompt is None:
             from nettop.ui.widgets.prompt import Prompt
 
@@ -122,23 +126,25 @@ class StartApp(App[StartChoice], inherit_bindings=False):
             self._prompt.styles.dock = "bottom"
             self.mount(self._prompt)
         advice = "a pcap, pcapng or nettop recording · Enter opens"
-        asked = PromptRequest("open", " open ", "", _check_file, advice, self._open)
-        self.call_after_refresh(self._prompt.open, asked)
+        request = PromptRequest("open", " open ", "", _check_file, advice, self._open)
+        self.call_after_refresh(self._prompt.open, request)
 
     def _open(self, path: str) -> None:
         if path:
             self.exit(StartChoice("open", os.path.expanduser(path)))
 
     def on_prompt_submitted(self, message: Prompt.Submitted) -> None:
+        """Pass on the text of the prompt."""
         message.request.accept(message.text.strip())
 
     def on_prompt_cancelled(self) -> None:
+        """Close the prompt."""
         if self._prompt is not None:
             self._prompt.display = False
         self.choices.focus()
 
     def on_key(self, event: Key) -> None:
-        """The first letters choose directly."""
+        """Choose by the first letter of a choice's ident."""
         for choice in _CHOICES:
             if event.key == choice.ident[0]:
                 self.choices.select(choice.ident)
@@ -146,5 +152,5 @@ class StartApp(App[StartChoice], inherit_bindings=False):
                 event.stop()
 
     def action_leave(self) -> None:
-        """Leave without a choice."""
+        """Exit without a choice."""
         self.exit(None)

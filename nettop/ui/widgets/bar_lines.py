@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from nettop.model.table import Line, Segment
 from nettop.session.status import Capturing, Status
 from nettop.text.units import ABSENT, clock, grouped, percent, scaled
-from nettop.ui.commands import Command, Where, hinted, key_text
+from nettop.ui.commands import Command, CommandContext, hinted, key_text
 from nettop.ui.strips import crop, spread, width_of
 
 ALL_TITLES = 100  # cells from which every tab shows its full title
@@ -136,17 +136,17 @@ def capture_line(now: Capturing, width: int) -> Line:
 
 def title_line(title: Line, width: int) -> Line:
     """Return a horizontal line across the screen with a title in it."""
-    kept = crop((("─ ", "dim"), *title, (" ", "")), width)
-    return (*kept, ("─" * (width - width_of(kept)), "dim"))
+    cut = crop((("─ ", "dim"), *title, (" ", "")), width)
+    return (*cut, ("─" * (width - width_of(cut)), "dim"))
 
 
-def hints_line(commands: Sequence[Command], where: Where, width: int) -> Line:
+def hints_line(commands: Sequence[Command], context: CommandContext, width: int) -> Line:
     """Return the keys that work here, the most useful first. `? help` is never cut."""
     last: Line = (("? ", "key"), ("help ", "dim"))
     out: list[Segment] = [(" ", "")]
     room = width - width_of(last) - 2
     for command in commands:
-        if command.name == "help" or not hinted(command, where):
+        if command.name == "help" or not hinted(command, context):
             continue
         part = [(f"{key_text(command.keys[0])} ", "key"), (f"{command.hint}  ", "dim")]
         if width_of(out) + width_of(part) <= room:

@@ -35,7 +35,7 @@ class ColumnLayout:
     @property
     def keys(self) -> tuple[str, ...]:
         """The keys of the columns that are drawn, for ViewSpec.columns."""
-        return tuple(place.column.key for place in self.placed)
+        return tuple(slot.column.key for slot in self.placed)
 
 
 def _gap(columns: Sequence[Column], width: int) -> int:
@@ -140,7 +140,7 @@ def scroll_stops(layout: ColumnLayout, width: int) -> list[int]:
 
 def column_at(layout: ColumnLayout, x: int) -> Column | None:
     """Return the column whose title, or the gap after it, is at cell x."""
-    for place in layout.placed:
-        if place.x <= x < place.x + place.width + layout.gap:
-            return place.column
+    for slot in layout.placed:
+        if slot.x <= x < slot.x + slot.width + layout.gap:
+            return slot.column
     return None

@@ -29,30 +29,30 @@ def titles(layout: ColumnLayout, sort: Sequence[SortKey]) -> list[Title]:
     """Return the titles from left to right. A mark may use the gap after its column if a blank follows."""
     found: list[Title] = []
     following = _UNLIMITED
-    for place in reversed(layout.placed):
-        edge = place.x + place.width
-        title = _title(place, sorting.mark(place.column.key, sort), edge + (following > edge + 1))
+    for slot in reversed(layout.placed):
+        edge = slot.x + slot.width
+        title = _title(slot, sorting.mark(slot.column.key, sort), edge + (following > edge + 1))
         following = title.x
         found.append(title)
     return found[::-1]
 
 
-def _title(place: PlacedColumn, mark: str, end: int) -> Title:
+def _title(slot: PlacedColumn, mark: str, end: int) -> Title:
     """Return the title with as much of its mark (arrow and number) as fits before cell `end`."""
-    name = place.column.title
+    name = slot.column.title
     if not mark:
-        x = place.x + place.width - cell_len(name) if place.column.right else place.x
-        return Title(max(x, place.x), fit(name, min(cell_len(name), place.width)), False, False)
-    room = end - place.x
+        x = slot.x + slot.width - cell_len(name) if slot.column.right else slot.x
+        return Title(max(x, slot.x), fit(name, min(cell_len(name), slot.width)), False, False)
+    room = end - slot.x
     text = name + mark if cell_len(name + mark) <= room else name + mark[:1]
     cramped = cell_len(text) > room
     if cramped:
         text = fit(name, max(0, room - 1)) + mark[:1]
-    return Title(end - cell_len(text) if place.column.right else place.x, text, True, cramped)
+    return Title(end - cell_len(text) if slot.column.right else slot.x, text, True, cramped)
 
 
 def widened_for_marks(columns: Sequence[Column], layout: ColumnLayout, sort: Sequence[SortKey]) -> list[Column]:
     """Return the columns; those whose title and mark do not fit in this layout are one cell wider."""
     found = zip(layout.placed, titles(layout, sort), strict=True)
-    cramped = {place.column.key for place, title in found if title.cramped}
+    cramped = {slot.column.key for slot, title in found if title.cramped}
     return [replace(c, width=max(c.width, cell_len(c.title)) + 1) if c.key in cramped else c for c in columns]

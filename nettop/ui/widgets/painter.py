@@ -147,17 +147,17 @@ def draw_row(
     """
     pen = _Pen(palette.style("", surface))
     pen.write(mark, 1, palette.style("key", surface))
-    indexes = [order.get(place.column.key) for place in layout.placed]
+    indexes = [order.get(slot.column.key) for slot in layout.placed]
     last = _last_text(row, indexes)
-    for i, (place, at) in enumerate(zip(layout.placed, indexes, strict=True)):
-        room = min(place.width, width - place.x)
+    for i, (slot, at) in enumerate(zip(layout.placed, indexes, strict=True)):
+        room = min(slot.width, width - slot.x)
         if room <= 0 or at is None or at >= len(row.cells):
             continue
         if i == last:
-            room = min(max(room, cell_len(row.cells[at])), width - place.x)
-        pen.to(place.x)
+            room = min(max(room, cell_len(row.cells[at])), width - slot.x)
+        pen.to(slot.x)
         style = palette.style(row.roles[at] if at < len(row.roles) else "", surface)
-        pen.write(fit(row.cells[at], room, place.column.right), room, style)
+        pen.write(fit(row.cells[at], room, slot.column.right), room, style)
         if i == last:
             break
     pen.to(width)

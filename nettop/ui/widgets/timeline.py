@@ -65,7 +65,7 @@ class Timeline(TextPane):
         self._session, self._post = session, post
         self._last_sent = 0.0
 
-    def place(self) -> None:
+    def lay_out(self) -> None:
         """Set the height for this screen: 0 (hidden), 1 or 3 lines."""
         lines = self._lines()
         self.display = lines > 0

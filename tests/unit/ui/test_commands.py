@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from nettop.ui.actions.registry import COMMANDS
-from nettop.ui.commands import MOVES, Where, applies, keys_text
+from nettop.ui.commands import MOVES, CommandContext, applies, keys_text
 from nettop.ui.screens.help import help_lines
 from nettop.ui.strips import plain
 from nettop.ui.views import VIEWS
@@ -17,17 +17,17 @@ NAMES = [name for view in VIEWS for name in (view.name, view.groups) if name]
 
 @pytest.mark.parametrize("view", NAMES)
 def test_no_key_means_two_things(view: str) -> None:
-    here = [c for c in COMMANDS if applies(c, Where(view, NAMES))]
+    here = [c for c in COMMANDS if applies(c, CommandContext(view, NAMES))]
     keys = Counter(key for c in (*here, *MOVES) for key in c.keys)
     assert [key for key, count in keys.items() if count > 1] == []
 
 
 @pytest.mark.parametrize("view", NAMES)
 def test_help_names_every_key_of_the_view_and_fits_80_by_24(view: str) -> None:
-    found = help_lines(COMMANDS, Where(view, NAMES), 74, 20)
+    found = help_lines(COMMANDS, CommandContext(view, NAMES), 74, 20)
     text = plain(found)
     assert len(found) <= 20
-    assert all(keys_text(c) in text for c in COMMANDS if c.keys and applies(c, Where(view, NAMES)))
+    assert all(keys_text(c) in text for c in COMMANDS if c.keys and applies(c, CommandContext(view, NAMES)))
     assert "…" not in text
 
 

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from nettop.ui.navigation import LONGEST, Trail
+from nettop.ui.navigation import LONGEST, JumpHistory
 
 
 def test_back_and_forward_are_a_browsers() -> None:
-    trail: Trail[str] = Trail()
-    assert trail.back("a") is None and trail.forward("a") is None
-    trail.leave("a")
-    trail.leave("b")
-    assert trail.back("c") == "b"
-    assert trail.back("b") == "a"
-    assert trail.back("a") is None
-    assert trail.forward("a") == "b"
-    assert trail.forward("b") == "c"
-    assert trail.forward("c") is None
-    assert trail.back("c") == "b"
-    trail.leave("b")
-    assert trail.forward("d") is None, "another jump forgets what lay ahead"
-    assert trail.back("d") == "b"
+    history: JumpHistory[str] = JumpHistory()
+    assert history.back("a") is None and history.forward("a") is None
+    history.add("a")
+    history.add("b")
+    assert history.back("c") == "b"
+    assert history.back("b") == "a"
+    assert history.back("a") is None
+    assert history.forward("a") == "b"
+    assert history.forward("b") == "c"
+    assert history.forward("c") is None
+    assert history.back("c") == "b"
+    history.add("b")
+    assert history.forward("d") is None, "another jump forgets what lay ahead"
+    assert history.back("d") == "b"
 
 
 def test_only_the_last_places_are_kept() -> None:
-    trail: Trail[int] = Trail()
+    history: JumpHistory[int] = JumpHistory()
     for place in range(3 * LONGEST):
-        trail.leave(place)
+        history.add(place)
     found = 0
-    while trail.back(0) is not None:
+    while history.back(0) is not None:
         found += 1
     assert found == LONGEST

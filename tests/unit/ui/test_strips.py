@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from nettop.model.table import Line
 from nettop.session.status import Status
 from nettop.ui.actions.registry import COMMANDS
-from nettop.ui.commands import Where
+from nettop.ui.commands import CommandContext
 from nettop.ui.palette import Palette
 from nettop.ui.strips import crop, fit, plain, spread, width_of
 from nettop.ui.theme import FALLBACK
@@ -67,7 +67,7 @@ def test_bars_fit_any_width(width: int) -> None:
     for line in (
         tabs_line(titles, 1, (("/ ", "key"), ("x" * 300, "accent")), width),
         title_line((("t" * 300, ""),), width),
-        hints_line(COMMANDS, Where("packets", {"packets"}), width),
+        hints_line(COMMANDS, CommandContext("packets", {"packets"}), width),
     ):
         assert width_of(line) <= max(width, 1)
 
