@@ -21,10 +21,10 @@ class Plan(Pane, can_focus=True):
 
     def __init__(self, definition: ViewDef, host: PaneHost) -> None:
         super().__init__(definition, host)
-        self.sheet, self.paper = 0, TextPane()
+        self.sheet, self.text_pane = 0, TextPane()
 
     def compose(self) -> ComposeResult:
-        yield self.paper
+        yield self.text_pane
 
     @property
     def filters(self) -> Line:
@@ -48,7 +48,7 @@ class Plan(Pane, can_focus=True):
         return f"the plan of sheet {self.sheet}"
 
     def tick(self, status: Status, paused: bool) -> None:
-        self.paper.write([((f"drawn on sheet {self.sheet}", ""),)])
+        self.text_pane.write([((f"drawn on sheet {self.sheet}", ""),)])
 
     def _turn(self, sheet: int) -> None:
         self.sheet = sheet

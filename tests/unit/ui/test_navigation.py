@@ -24,8 +24,8 @@ def test_back_and_forward_are_a_browsers() -> None:
 
 def test_only_the_last_places_are_kept() -> None:
     history: JumpHistory[int] = JumpHistory()
-    for place in range(3 * LONGEST):
-        history.add(place)
+    for position in range(3 * LONGEST):
+        history.add(position)
     found = 0
     while history.back(0) is not None:
         found += 1

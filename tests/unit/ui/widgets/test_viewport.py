@@ -124,10 +124,10 @@ def test_coming_back_to_a_spot_survives_a_resize_before_the_answer() -> None:
     viewport = make(order)
     viewport.move_to(300)
     settled(viewport, order)
-    spot = viewport.state
+    saved = viewport.state
     viewport.reset()
     settled(viewport, [7])
-    viewport.restore(spot)
+    viewport.restore(saved)
     viewport.resize(12)
     settled(viewport, order)
     assert current(viewport) == 300
