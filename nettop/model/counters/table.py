@@ -295,7 +295,7 @@ class CounterTable:
             self.version,
         )
 
-    def _match(self, spec: ViewSpec, now_ns: int, held: bool) -> Match:
+    def _match(self, spec: ViewSpec, now_ns: int, frozen: bool) -> Match:
         rows = self.rows()
         self._shown = {series.ident: series for series in rows}
         return Match(

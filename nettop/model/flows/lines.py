@@ -51,7 +51,7 @@ _VALUES = (
 
 
 class FlowLines:
-    """Formats rows as JSON or as text, with a cache of templates."""
+    """A formatter of rows as JSON or text, with a cache of templates."""
 
     def __init__(
         self,

@@ -71,7 +71,7 @@ _STORED = ~np.uint32(HAVE_EVENT_TS | HAVE_STOP)
 
 
 class FlowUpdates:
-    """Applies decoded rows and dump marks to a store."""
+    """The updates of a store by decoded rows and dump marks."""
 
     def __init__(self, store: FlowStore) -> None:
         self.store = store

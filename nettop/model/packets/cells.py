@@ -66,7 +66,7 @@ class PacketRow:
 
 
 class PacketCells:
-    """Makes table rows. Caches address texts and the first sequence numbers of TCP streams."""
+    """The table rows of packets, with caches of address texts and of the first sequence numbers of TCP streams."""
 
     def __init__(self, store: PacketStore) -> None:
         self._store = store

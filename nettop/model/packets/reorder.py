@@ -11,7 +11,7 @@ MANY_ROWS = 4_096  # once so many are held, those that are old enough are passed
 
 
 class Arrivals:
-    """Holds batches until every device has had the time to deliver packets of the same age."""
+    """Batches that are held until every device has had the time to deliver packets of the same age."""
 
     def __init__(self) -> None:
         self._held: list[tuple[Batch, Stream]] = []

@@ -34,7 +34,7 @@ Segment = PacketBlock | GapRow
 
 
 class FileBytes:
-    """Reads records again from the files they came from."""
+    """The files of the packets, opened to read records again."""
 
     def __init__(self, opener: Callable[[str], int]) -> None:
         self._open = opener
@@ -67,7 +67,7 @@ def open_for_reading(path: str) -> int:
 
 
 class PacketStore:
-    """Packets and losses in order. Appends, evicts, filters and finds rows."""
+    """Packets and losses in order: appended, evicted, filtered and found."""
 
     def __init__(
         self, budget: int, opener: Callable[[str], int] = open_for_reading, on_columns: OnColumns | None = None
