@@ -22,6 +22,7 @@ from nettop.broker.requests import FlowKey
 from nettop.model.events.ring import EVENT_GAP
 from nettop.model.filter.expression import parse
 from nettop.model.table import Snapshot, ViewSpec
+from nettop.pipeline import feeds
 from nettop.session.live import LiveSession
 from tests.interop.conntrack_xml import listed, unequal_by_events
 from tests.interop.live_table import LiveTable
@@ -284,7 +285,7 @@ def rounds() -> Iterator[list[int]]:
 def during_one_dump(table: LiveTable) -> Iterator[int]:
     """Counts from before one dump of the table begins until it has ended; no other begins."""
     before, until = table.dumps(), time.monotonic() + DEADLINE_S
-    table.sources.poke_table()
+    table.sources.poke(feeds.TABLE)
     for turn in itertools.count():
         if table.dumps() != before:
             return
