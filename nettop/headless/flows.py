@@ -39,12 +39,12 @@ class FlowQuery:
 
     @property
     def rates(self) -> bool:
-        """Whether rates are needed."""
+        """True if rates are needed."""
         return not RATES.isdisjoint(self.columns)
 
     @property
     def owners(self) -> bool:
-        """Whether processes are needed."""
+        """True if processes are needed."""
         return not OWNERS.isdisjoint(self.columns)
 
 
