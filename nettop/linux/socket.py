@@ -5,9 +5,5 @@ from __future__ import annotations
 AF_INET, AF_INET6 = 2, 10
 SOL_PACKET, SOL_NETLINK = 263, 270
 SO_ATTACH_FILTER, SO_RCVBUFFORCE, SO_MEMINFO = 26, 33, 55
-SK_MEMINFO_RMEM_ALLOC, SK_MEMINFO_DROPS, SK_MEMINFO_VARS = (
-    0,
-    8,
-    9,
-)  # indices of u32s that SO_MEMINFO returns, and their number
+SK_MEMINFO_RMEM_ALLOC, SK_MEMINFO_DROPS, SK_MEMINFO_VARS = 0, 8, 9  # indices of u32s of SO_MEMINFO; their number
 SOCK_DIAG_BY_FAMILY = 20

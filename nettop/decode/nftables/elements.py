@@ -51,16 +51,14 @@ class Elements:
 class _ElementLayout:
     """The offsets of values in elements of this layout, from the first byte after the header."""
 
-    fixed: list[tuple[int, int]] = field(
-        default_factory=list
-    )  # spans that are equal in all these elements, until _relative()
+    fixed: list[tuple[int, int]] = field(default_factory=list)  # spans equal in all of them; emptied by _relative()
     key: tuple[int, int] = (0, 0)
     end: tuple[int, int] = (0, 0)
     flags: int = 0
     packets_at: int = -1
     octets_at: int = -1
     expires_at: int = -1
-    places: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    compared: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))  # of `bytes`
     bytes: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
 
 
@@ -132,7 +130,7 @@ class _ElementColumns:
         self, layout: _ElementLayout, rows: NDArray[np.int64], cells: NDArray[np.uint8]
     ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         """Read the rows that have this layout. Return the others, with their cells."""
-        alike = (cells[:, layout.places] == layout.bytes).all(axis=1)
+        alike = (cells[:, layout.compared] == layout.bytes).all(axis=1)
         matching = cells[alike]
         if len(matching):
             self._fill(layout, rows[alike], matching)
@@ -212,9 +210,9 @@ def _layout(data: bytes, start: int, end: int) -> _ElementLayout:
 def _relative(data: bytes, layout: _ElementLayout, start: int) -> _ElementLayout:
     """Return the layout with offsets from the element's first byte, and with the bytes to compare."""
     spans = [range(first, last) for first, last in layout.fixed]
-    places = np.array([place for span in spans for place in span], np.int64)
-    layout.bytes = np.frombuffer(data, np.uint8)[places]
-    layout.places = places - start
+    compared = np.array([offset for span in spans for offset in span], np.int64)
+    layout.bytes = np.frombuffer(data, np.uint8)[compared]
+    layout.compared = compared - start
     layout.fixed = []
     layout.key = (layout.key[0] - start, layout.key[1] - start) if layout.key[1] else (0, 0)
     layout.end = (layout.end[0] - start, layout.end[1] - start) if layout.end[1] else (0, 0)
