@@ -1,6 +1,6 @@
-"""What a view asks of a model and what it gets: never a copy of the table, only the visible window.
+"""The interface of views and models: a request, and the visible window of a table, never a copy of all of it.
 
-Rows, details and snapshots make their texts safe for a terminal: what a model writes into them need not be.
+Rows, details and snapshots make their texts safe for a terminal, so models need not.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any, Protocol
 from nettop.model.filter.expression import Filter
 from nettop.text.sanitize import clean
 
-# Roles name what a text means; a theme gives each a colour. No meaning is carried by colour alone.
+# The meanings of texts. A theme gives each role a colour; no meaning is carried by colour alone.
 ROLES = (
     "",  # plain text
-    "dim",  # not known, not active, secondary
+    "dim",  # unknown, inactive, secondary
     "heading",
     "key",  # keys to press, field names
     "address",
@@ -26,7 +26,7 @@ ROLES = (
     "good",  # established, accept
     "warn",  # unreplied, time-wait, policy
     "bad",  # drop, loss, error
-    "new",  # NEW events, what just appeared
+    "new",  # NEW events and rows
     "accent",  # a device, chain or rule name
     "comment",
 )
@@ -45,16 +45,16 @@ def safe(line: Line) -> Line:
 class Column:
     """One column of a table. Widths are in cells and fixed, so that nothing jitters."""
 
-    key: str  # what ViewSpec.columns and sort keys say
+    key: str  # in ViewSpec.columns and SortKey
     title: str
-    width: int  # the least it is drawn with
+    width: int  # the minimum
     right: bool = False  # numbers
-    rank: int = 0  # on a narrow screen the highest rank goes first; 0 never goes
-    wish: int = 0  # the width it is given before any other grows
-    grow: int = 0  # its share of what is spare then
-    most: int = 0  # the width that its longest text needs, beyond which it does not grow; 0: any
+    rank: int = 0  # a narrow screen drops the highest rank first; 0 is never dropped
+    preferred_width: int = 0  # reached before any other column grows
+    grow: int = 0  # its share of the space left then
+    max_width: int = 0  # of its longest text: it does not grow beyond; 0: no limit
     sortable: bool = True
-    frozen: bool = False  # stays when the table scrolls sideways
+    frozen: bool = False  # does not scroll sideways
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,25 +67,23 @@ class SortKey:
 
 @dataclass(frozen=True, slots=True)
 class ViewSpec:
-    """What of a table a screen wants to see."""
+    """A request for the visible window of a table."""
 
     columns: tuple[str, ...]  # keys, in order
-    first: int = 0  # index of the first row wanted, in the filtered and sorted order
+    first: int = 0  # index of the first row, in the filtered and sorted order
     height: int = 50
     filter: Filter | None = None
     sort: tuple[SortKey, ...] = ()  # () is the model's natural order
     group: str | None = None
-    anchor: int | None = None  # identity of the row under the cursor: the snapshot says where it is now
-    follow: bool = False  # the end is wanted, whatever `first` says
-    frozen: bool = (
-        False  # keep the order of the last snapshot of this spec (the cursor is away from the top, or paused)
-    )
+    anchor: int | None = None  # identity of the row under the cursor: the snapshot has its index
+    follow: bool = False  # show the end and ignore `first`
+    frozen: bool = False  # keep the order of the last snapshot (the cursor is not at the top, or paused)
     scope: int | None = None  # the parent's identity: the rules of this chain
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One visible row: its identity holds over time, its cells are ready to draw."""
+    """One visible row: an identity that does not change, and cells that are ready to draw."""
 
     ident: int
     cells: tuple[str, ...]  # as many as ViewSpec.columns; safe for a terminal; not padded
@@ -102,18 +100,18 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The visible window of a table, and what stands above and below it."""
+    """The visible window of a table, with its totals and notes."""
 
     spec: ViewSpec
     first: int  # index of rows[0]; may differ from spec.first (end of table, follow)
     rows: tuple[Row, ...]
     matched: int  # rows after the filter
     total: int  # rows in all
-    anchor: int | None  # index of spec.anchor in the order, None when it is gone
+    anchor: int | None  # index of spec.anchor in the order; None if it is not there
     totals: Line = ()  # the line below the table
-    notes: tuple[Line, ...] = ()  # an empty state's advice, or what limits what is shown
+    notes: tuple[Line, ...] = ()  # advice for an empty table, or limits of the rows shown
     now_ns: int = 0
-    version: int = 0  # the model's when what is shown was made; below it while an order is held: ask again
+    version: int = 0  # of the model when the rows were made; lower while an order is kept: request again
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "totals", safe(self.totals))
@@ -135,7 +133,7 @@ class Detail:
 
 @dataclass(frozen=True, slots=True)
 class PacketDetail(Detail):
-    """A packet: its lines are a tree above the bytes. `depths` and `ranges` are as long as the lines."""
+    """A packet: a tree of lines, and its bytes. `depths` and `ranges` are as long as the lines."""
 
     depths: tuple[int, ...]  # 0: a branch, which folds
     ranges: tuple[tuple[int, int], ...]  # (start, end) of the bytes of a line; (0, 0) is none
@@ -165,32 +163,32 @@ class Model(Protocol):
 
 
 class TableModel(Protocol):
-    """A model that a table widget can show. Everything here is called on the model thread only."""
+    """A model that a table widget can show. All methods are called on the model thread."""
 
     @property
     def columns(self) -> Sequence[Column]:
-        """Every column there is."""
+        """All columns."""
         ...
 
     @property
     def default_columns(self) -> tuple[str, ...]:
-        """Keys of the columns shown to begin with, in order."""
+        """The keys of the columns shown by default, in order."""
         ...
 
     @property
     def default_sort(self) -> tuple[SortKey, ...]:
-        """The order to begin with; () is the model's own."""
+        """The default order; () is the order of the model."""
         ...
 
     @property
     def version(self) -> int:
-        """Grows whenever what is shown could differ. May be read from any thread."""
+        """The version, which grows whenever the table may look different. May be read from any thread."""
         ...
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
-        """The window that spec describes."""
+        """Return the window that spec describes."""
         ...
 
     def detail(self, ident: int, now_ns: int) -> Detail | None:
-        """What is known of the row with this identity; None when it is gone."""
+        """Return the detail of the row with this identity; None if it no longer exists."""
         ...

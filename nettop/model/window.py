@@ -1,4 +1,4 @@
-"""The window over a table's rows: its place, the row under the cursor, and an order that is held while it is read."""
+"""The visible window of a table: its position, the row under the cursor, and an order kept while it is read."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nettop.batch import Array
-from nettop.model.ordering import Rows, Ties, ascending, first_rows, no_ties, place_of
+from nettop.model.ordering import Rows, Ties, ascending, first_rows, no_ties, position_of
 from nettop.model.table import Line, SortKey, ViewSpec
 from nettop.text import units
 
-RESORT_NS = 1_000_000_000  # a long table keeps its order at least this long …
-SMALL_NS = 100_000_000  # … or this long, where it is small enough that new rows can be shown at once
+RESORT_NS = 1_000_000_000  # a long table keeps its order this long;
+SMALL_NS = 100_000_000  # a smaller one this long, so that new rows appear at once
 SMALL = 50_000
-_DEPTH = 128  # rows that any screen may want to see
+_MIN_DEPTH = 128  # rows that are sorted at least: enough for any screen
 
-Handles = NDArray[np.int64]  # numbers that stay with their rows for as long as an order is held
-Alive = Callable[[Handles], NDArray[np.bool_]]  # which of these rows are still there
+Handles = NDArray[np.int64]  # numbers that identify rows while an order is kept
+Alive = Callable[[Handles], NDArray[np.bool_]]  # a mask of the rows that still exist
 
 
 def visible(spec: ViewSpec, count: int) -> slice:
-    """Return which of so many rows the window shows: it never passes the end, and follows it if asked to."""
+    """Return the rows of the window, of `count` rows. It never passes the end, and follows the end if asked to."""
     last_first = max(0, count - spec.height)
     first = last_first if spec.follow else max(0, min(spec.first, last_first))
     return slice(first, first + spec.height)
 
 
 def wait_ns(count: int) -> int:
-    """Return for how long a long table of so many rows keeps its order."""
+    """Return how long a long table of `count` rows keeps its order, in ns."""
     return SMALL_NS if count <= SMALL else RESORT_NS
 
 
-def place_in(numbers: Sequence[int] | Array, ident: int | None) -> int | None:
-    """Return the index of a row among ascending numbers; None when it is not there."""
+def position_in(numbers: Sequence[int] | Array, ident: int | None) -> int | None:
+    """Return the index of a row among ascending numbers; None if it is not there."""
     at = len(numbers) if ident is None else bisect_left(numbers, ident)
     return at if at < len(numbers) and numbers[at] == ident else None
 
 
 def value_keys(sort: Sequence[SortKey], values: Callable[[str], Iterable[Any]]) -> list[Array]:
-    """Return columns whose ascending order is the wanted one, from a key's values; None comes last either way."""
+    """Return columns to sort in ascending order, from the values of each key; None comes last in both directions."""
     return [ascending(_ranks(list(values(key.key))), key.descending) for key in sort]
 
 
@@ -54,10 +54,10 @@ def _ranks(values: Sequence[Any]) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The rows that match the filter, in the table's own order, and what they can be sorted by."""
+    """The rows that match the filter, in the table's own order, and the columns to sort them by."""
 
     handles: Handles
-    keys: Callable[[], Sequence[Array]] = tuple  # columns over them whose ascending order is the wanted one
+    keys: Callable[[], Sequence[Array]] = tuple  # columns over `handles`, to sort in ascending order
     ties: Ties = no_ties
     totals: Line = ()
 
@@ -69,91 +69,91 @@ class Match:
 
 @dataclass(slots=True)
 class Order:
-    """Rows in the order that is shown. Of a long table only the first ones are sorted."""
+    """The rows in the order shown. Of a long table only the first ones are sorted."""
 
     handles: Handles  # of the rows that matched
-    keys: Sequence[Array]  # over `handles`; none: they are in order
+    keys: Sequence[Array]  # over `handles`; (): they are sorted already
     ties: Ties
     alive: Alive
-    made_ns: int
-    version: int  # the table's when the order was made
+    sorted_ns: int
+    version: int  # of the table when it was sorted
     totals: Line
-    counted_ns: int  # when `totals` and `more` were made; while the order is held they are made again
-    counted: int  # the table's version then
-    places: Rows = field(default_factory=lambda: np.empty(0, np.intp))  # into `handles`: the first of the order
-    more: int = 0  # rows that came since and are not in the order
-    lost: int = 0  # rows that were gone when they were last counted
-    gone: int = 0  # of `places`, taken out since
+    counted_ns: int  # time of `totals` and `new`, which are updated while the order is kept
+    counted: int  # the version of the table then
+    positions: Rows = field(default_factory=lambda: np.empty(0, np.intp))  # into `handles`: the first of the order
+    new: int = 0  # rows added since, which are not in the order
+    missing: int = 0  # rows that no longer existed when last counted
+    pruned: int = 0  # rows removed from `positions`
 
     def __len__(self) -> int:
-        return len(self.handles) - max(self.lost, self.gone)
+        return len(self.handles) - max(self.missing, self.pruned)
 
     def __getitem__(self, part: slice) -> Handles:
-        """Return the handles of a part that `reach` has been called for."""
-        return self.handles[self.places[part]]
+        """Return the handles of a part for which `reach` was called."""
+        return self.handles[self.positions[part]]
 
     def reach(self, spec: ViewSpec) -> None:
-        """Sort as many rows as the window needs, and take out those that are gone."""
+        """Sort as many rows as the window needs, and remove those that no longer exist."""
         depth = visible(spec, len(self)).stop
-        if not len(self.places):
-            self._deepen(max(_DEPTH, spec.first + spec.height))
+        if not len(self.positions):
+            self._deepen(max(_MIN_DEPTH, spec.first + spec.height))
         self._prune(depth)
-        while len(self.places) < min(len(self), visible(spec, len(self)).stop):
-            self._deepen(depth + self.gone)
+        while len(self.positions) < min(len(self), visible(spec, len(self)).stop):
+            self._deepen(depth + self.pruned)
             self._prune(depth)
 
     def _deepen(self, depth: int) -> None:
-        wanted = min(2 * depth, len(self.handles))
-        self.places = first_rows(self.keys, wanted, self.ties) if self.keys else np.arange(len(self.handles))
-        self.gone = 0
+        count = min(2 * depth, len(self.handles))
+        self.positions = first_rows(self.keys, count, self.ties) if self.keys else np.arange(len(self.handles))
+        self.pruned = 0
 
     def _prune(self, depth: int) -> None:
-        if not self.alive(self.handles[self.places[:depth]]).all():
-            alive = self.alive(self.handles[self.places])
-            self.places = self.places[alive]
-            self.gone += len(alive) - len(self.places)
+        if not self.alive(self.handles[self.positions[:depth]]).all():
+            alive = self.alive(self.handles[self.positions])
+            self.positions = self.positions[alive]
+            self.pruned += len(alive) - len(self.positions)
 
-    def place_of(self, handle: int | None) -> int | None:
-        """Return the index of a row in the order; None when it is not there."""
+    def position_of(self, handle: int | None) -> int | None:
+        """Return the index of a row in the order; None if it is not there."""
         found = [] if handle is None else (self.handles == handle).nonzero()[0]
         if not len(found) or not self.alive(self.handles[found]).all():
             return None
         at = int(found[0])
-        shown = (self.places == at).nonzero()[0]
+        shown = (self.positions == at).nonzero()[0]
         if len(shown):
             return int(shown[0])
-        return place_of(self.keys, at, self.ties) - self.gone if self.keys else at
+        return position_of(self.keys, at, self.ties) - self.pruned if self.keys else at
 
     def count(self, match: Match) -> None:
-        """Take the totals as they are now, and count the rows that are gone and those that are new."""
+        """Update the totals, and count the missing and the new rows."""
         self.totals = match.totals
-        self.lost = len(self.handles) - int(np.count_nonzero(self.alive(self.handles)))
-        self.more = max(0, len(match.handles) - len(self.handles) + self.lost)
+        self.missing = len(self.handles) - int(np.count_nonzero(self.alive(self.handles)))
+        self.new = max(0, len(match.handles) - len(self.handles) + self.missing)
 
     def join(self, match: Match) -> None:
-        """Take out the rows that match no longer; those that are new come last."""
+        """Remove the rows that no longer match, and append the new ones."""
         new = match.order()
         kept = self.handles[np.isin(self.handles, new)]
         self.handles = np.concatenate([kept, new[~np.isin(new, kept)]])
         self._deepen(len(self.handles))
 
     def note(self, spec: ViewSpec, now_ns: int) -> tuple[Line, ...]:
-        """Return the line that says that the order is held, and how many rows are missing from it."""
-        age = max(0, now_ns - self.made_ns)
+        """Return the note that the order is held, with the number of new rows; () for a current order."""
+        age = max(0, now_ns - self.sorted_ns)
         if not spec.frozen or not len(self) or age < RESORT_NS:
             return ()
         line: list[tuple[str, str]] = [(f"order held {units.duration(age / 1e9)}", "dim")]
-        if self.more:
-            line.append((f", {units.grouped(self.more)} new", "new"))
+        if self.new:
+            line.append((f", {units.grouped(self.new)} new", "new"))
         return (tuple(line),)
 
 
-class Orders:
-    """Keeps a table's order between snapshots: rows that jump while they are read cannot be read.
+class OrderCache:
+    """A table's order between snapshots, kept so that rows do not jump while they are read.
 
-    `match` finds the rows that match now; its last argument is True while an order of them is held. `alive` is of
-    long tables: their order is held for `wait_ns`, and what is new is only counted while it is held. Short tables
-    are sorted at every change, and new rows come last in an order that is held.
+    `match` finds the rows that match now; its last argument is True while the order is frozen. A table with `alive`
+    is long: its order is kept for `wait_ns`, and while it is frozen new rows are only counted. A short table is sorted
+    at every change, and new rows are appended to a frozen order.
     """
 
     def __init__(self, match: Callable[[ViewSpec, int, bool], Match], alive: Alive | None = None) -> None:
@@ -165,18 +165,18 @@ class Orders:
         """Return the order for the window that spec describes; `version` is the table's."""
         key = (None if spec.filter is None else spec.filter.text, spec.sort, spec.group, spec.scope)
         order = self._order if key == self._key else None
-        if order is None or not (spec.frozen or order.version == version or 0 <= now_ns - order.made_ns < wait_ns):
-            order = self._made(spec, now_ns, version)
+        if order is None or not (spec.frozen or order.version == version or 0 <= now_ns - order.sorted_ns < wait_ns):
+            order = self._sorted(spec, now_ns, version)
         elif spec.frozen:
             self._recount(order, spec, now_ns, version)
         order.reach(spec)
-        if len(order.handles) and not len(order):  # held until nothing was left of it
-            order = self._made(spec, now_ns, version)
+        if len(order.handles) and not len(order):  # no row of the order is left
+            order = self._sorted(spec, now_ns, version)
             order.reach(spec)
         self._key, self._order = key, order
         return order
 
-    def _made(self, spec: ViewSpec, now_ns: int, version: int) -> Order:
+    def _sorted(self, spec: ViewSpec, now_ns: int, version: int) -> Order:
         match = self._match(spec, now_ns, False)
         if self._alive is None:
             return Order(match.order(), (), no_ties, _all_alive, now_ns, version, match.totals, now_ns, version)

@@ -24,7 +24,7 @@ from nettop.model.counters.series import WRAP64, About, CounterKey, Reading, Ser
 from nettop.model.counters.sets import ElementReading, SetCounters
 from nettop.model.ledger import LedgerRow, summed
 from nettop.model.table import Column, CounterDetail, Detail, Line, Row, Snapshot, SortKey, ViewSpec
-from nettop.model.window import Match, Orders, value_keys, visible
+from nettop.model.window import Match, OrderCache, value_keys, visible
 from nettop.text import units
 from nettop.text.sanitize import clean
 
@@ -66,7 +66,7 @@ class CounterTable:
         self._sets: dict[str, SetCounters] = {}  # by namespace
         self._objects = readings.ObjectReadings()
         self._idents = count(1)
-        self._orders = Orders(self._match)
+        self._orders = OrderCache(self._match)
         self._shown: dict[int, Series] = {}  # by identity
 
     # -- input ---------------------------------------------------------------------------------------------------
@@ -288,7 +288,7 @@ class CounterTable:
             tuple(_row(self._shown[ident], spec.columns) for ident in order[part].tolist()),
             len(order),
             len(order),
-            order.place_of(spec.anchor),
+            order.position_of(spec.anchor),
             self._totals(now_ns),
             (),
             now_ns,

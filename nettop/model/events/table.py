@@ -32,7 +32,7 @@ from nettop.model.flows.fields import FlowFields
 from nettop.model.flows.masters import master_view
 from nettop.model.flows.store import PACKED_KEY
 from nettop.model.table import Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
-from nettop.model.window import place_in, visible
+from nettop.model.window import position_in, visible
 from nettop.text import units
 
 KEEP_EVENTS = 100_000
@@ -122,7 +122,7 @@ class EventLog:
             self._rows(ring, np.array(numbers[part], np.int64), spec.columns),
             len(numbers),
             len(ring),
-            place_in(numbers, spec.anchor),
+            position_in(numbers, spec.anchor),
             self._totals(spec.filter, now_ns),
             _frozen_notes(ring, arrived, spec.filter is not None),
             now_ns,

@@ -13,7 +13,7 @@ from nettop.text import flow as words
 from nettop.text import units
 
 COLUMNS = (
-    Column("name", "GROUP", 22, grow=1, most=47, frozen=True),
+    Column("name", "GROUP", 22, grow=1, max_width=47, frozen=True),
     Column("flows", "FLOWS", 9, right=True),
     Column("share", "SHARE", 6, right=True, rank=3),
     Column("bar", "", 10, rank=4, sortable=False),

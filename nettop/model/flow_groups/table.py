@@ -31,7 +31,7 @@ from nettop.model.flow_groups.keys import GROUP_BY, GROUPS, GroupBy, GroupKey, L
 from nettop.model.flows.table import FlowTable
 from nettop.model.ordering import Rows, ascending, first_rows
 from nettop.model.table import Cell, Column, Detail, GroupDetail, Line, Row, Snapshot, SortKey, ViewSpec
-from nettop.model.window import Handles, Match, Orders, visible, wait_ns
+from nettop.model.window import Handles, Match, OrderCache, visible, wait_ns
 from nettop.text import units
 
 __all__ = ["GROUPS", "FlowGroups"]
@@ -57,7 +57,7 @@ class FlowGroups:
         self._flows = flows
         self._maximum = maximum
         self._lexicon = Lexicon(flows.netns_label, flows.joins)
-        self._orders = Orders(self._match, self._alive)
+        self._orders = OrderCache(self._match, self._alive)
         self._groups = Groups((np.empty(0, np.uint64),), {})  # the last ones computed
         self._totals: dict[str, float] = {}  # the sums over all groups
         self._frozen_keys: tuple[Array, ...] = ()  # the keys when the order was made; a handle is an index into them
@@ -83,7 +83,7 @@ class FlowGroups:
             self._drawn(by, self._indices[order[part]], spec),
             len(order),
             len(self._groups),
-            order.place_of(self._handle(by, spec.anchor)),
+            order.position_of(self._handle(by, spec.anchor)),
             order.totals,
             order.note(spec, now_ns),
             now_ns,

@@ -34,9 +34,9 @@ from nettop.text.sanitize import clean_bytes
 SHARED_COLUMNS = (
     Column("proto", "PROTO", 6),
     Column("state", "STATE", 11, rank=2),
-    Column("original", "ORIGINAL", 39, grow=4, most=97, frozen=True),
-    Column("reply", "REPLY TO", 20, rank=4, grow=2, most=47),
-    Column("nat", "NAT", 9, rank=1, grow=3, wish=25, most=57),
+    Column("original", "ORIGINAL", 39, grow=4, max_width=97, frozen=True),
+    Column("reply", "REPLY TO", 20, rank=4, grow=2, max_width=47),
+    Column("nat", "NAT", 9, rank=1, grow=3, preferred_width=25, max_width=57),
     Column("up", "↑BYTES", 7, right=True, rank=6),
     Column("down", "↓BYTES", 7, right=True, rank=5),
     Column("timeout", "TIMEOUT", 7, right=True, rank=8),
@@ -51,11 +51,11 @@ SHARED_COLUMNS = (
     Column("offload", "OFFLOAD", 8, rank=9),
     Column("helper", "HELPER", 10, rank=9),
     Column("labels", "LABELS", 12, rank=9),
-    Column("src", "SOURCE", 15, rank=9, most=39),
+    Column("src", "SOURCE", 15, rank=9, max_width=39),
     Column("sport", "SPORT", 5, right=True, rank=9),
-    Column("dst", "DESTINATION", 15, rank=9, most=39),
+    Column("dst", "DESTINATION", 15, rank=9, max_width=39),
     Column("dport", "DPORT", 5, right=True, rank=9),
-    Column("reply_src", "REPLY FROM", 21, rank=9, most=47),
+    Column("reply_src", "REPLY FROM", 21, rank=9, max_width=47),
     Column("netns", "NETNS", 10, rank=3),
 )
 ABSENT: Cell = (units.ABSENT, "dim")

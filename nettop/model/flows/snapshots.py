@@ -17,7 +17,7 @@ from nettop.model.flows.joins import FlowJoins
 from nettop.model.flows.rate_history import history_text
 from nettop.model.ordering import Rows
 from nettop.model.table import Cell, Column, Line, Row, Snapshot, SortKey, ViewSpec
-from nettop.model.window import Handles, Match, Orders, visible, wait_ns
+from nettop.model.window import Handles, Match, OrderCache, visible, wait_ns
 from nettop.text import flow as words
 from nettop.text import units
 
@@ -33,7 +33,7 @@ COLUMNS: tuple[Column, ...] = (
     _SHARED["timeout"],
     Column("rate_up", "RATE↑", 8, right=True, rank=9),
     Column("rate_down", "RATE↓", 8, right=True, rank=9),
-    Column("process", "PROCESS", 11, rank=9, grow=1, wish=14, most=30),
+    Column("process", "PROCESS", 11, rank=9, grow=1, preferred_width=14, max_width=30),
     Column("course", "COURSE", 8, rank=9),
     Column("device", "DEVICES", 12, rank=9, sortable=False),
     *(_SHARED[key] for key in ("src", "sport", "dst", "dport", "reply_src")),
@@ -52,7 +52,7 @@ class FlowSnapshots:
 
     def __init__(self, table: FlowTable) -> None:
         self._table = table
-        self._orders = Orders(self._match, self._alive)
+        self._orders = OrderCache(self._match, self._alive)
 
     def of(self, spec: ViewSpec, now_ns: int) -> Snapshot:
         """Return the window that spec describes."""
@@ -66,7 +66,7 @@ class FlowSnapshots:
             _rows(table, rows, spec.columns, now_ns),
             len(order),
             len(table),
-            order.place_of(spec.anchor),
+            order.position_of(spec.anchor),
             (*order.totals, *_dump_age(table, now_ns)),
             (*order.note(spec, now_ns), *(_uncounted(table, rows, spec.columns) or _measuring_note(table))),
             now_ns,

@@ -25,7 +25,7 @@ from nettop.model.ruleset.words import (
     verdict_role,
 )
 from nettop.model.table import Cell, Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
-from nettop.model.window import Match, Orders, value_keys, visible
+from nettop.model.window import Match, OrderCache, value_keys, visible
 from nettop.text.units import clock, scaled
 
 
@@ -51,7 +51,7 @@ class ChainTable:
 
     def __init__(self, ruleset: Ruleset) -> None:
         self._ruleset = ruleset
-        self._orders = Orders(self._match)
+        self._orders = OrderCache(self._match)
         self._layout = -1
         self._natural: list[int] = []
         self._index: dict[int, int] = {}  # by ident
@@ -159,14 +159,14 @@ class ChainTable:
             tuple(self._row(ident, spec.columns) for ident in order[part].tolist()),
             len(order),
             len(self._natural),
-            order.place_of(spec.anchor),
+            order.position_of(spec.anchor),
             self._totals(),
             self._notes(),
             now_ns,
             self.version,
         )
 
-    def _match(self, spec: ViewSpec, now_ns: int, held: bool) -> Match:
+    def _match(self, spec: ViewSpec, now_ns: int, frozen: bool) -> Match:
         found = filtered(self._natural, spec, self.fields)
         idents = np.array([self._ruleset.picture.chains[index].ident for index in found], np.int64)
         return Match(idents, lambda: value_keys(spec.sort, lambda key: [self._value(key, index) for index in found]))

@@ -26,7 +26,7 @@ from nettop.model.ruleset.words import (
     verdict_role,
 )
 from nettop.model.table import Cell, Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
-from nettop.model.window import Match, Orders, value_keys, visible
+from nettop.model.window import Match, OrderCache, value_keys, visible
 from nettop.text.units import ABSENT, grouped, scaled, sparkline
 
 
@@ -50,7 +50,7 @@ class RuleTable:
 
     def __init__(self, ruleset: Ruleset, chains: ChainTable) -> None:
         self._ruleset, self._chains = ruleset, chains
-        self._orders = Orders(self._match)
+        self._orders = OrderCache(self._match)
         self._layout: tuple[int, int | None] = (-1, None)
         self._rows: list[RuleRow] = []
         self._positions: dict[int, int] = {}  # in `_rows`, by ident
@@ -164,14 +164,14 @@ class RuleTable:
             tuple(self._row(ident, spec.columns, now_ns) for ident in order[part].tolist()),
             len(order),
             len(self._rows),
-            order.place_of(spec.anchor),
+            order.position_of(spec.anchor),
             () if index is None else self._chains.title(index),
             () if index is not None else ((("Choose a chain above to see its rules.", "dim"),),),
             now_ns,
             self.version,
         )
 
-    def _match(self, spec: ViewSpec, now_ns: int, held: bool) -> Match:
+    def _match(self, spec: ViewSpec, now_ns: int, frozen: bool) -> Match:
         found = filtered(range(len(self._rows)), spec, self.fields)
         idents = np.array([self._ident(self._rows[at]) for at in found], np.int64)
         return Match(idents, lambda: value_keys(spec.sort, lambda key: [self._value(key, at) for at in found]))

@@ -40,7 +40,7 @@ class ColumnLayout:
 
 def _gap(columns: Sequence[Column], width: int) -> int:
     """Return the cells between columns: 2 if all columns still fit with their preferred widths, else 1."""
-    preferred = sum(max(0, c.wish - _min_width(c)) for c in columns)
+    preferred = sum(max(0, c.preferred_width - _min_width(c)) for c in columns)
     return 2 if width >= ROOMY and _line_width(columns, 2) + preferred <= width else 1
 
 
@@ -76,7 +76,7 @@ def _shares(columns: Sequence[Column], spare: int) -> list[int]:
     """Return the spare cells of each column: up to its preferred width first, the rest in proportion to `grow`."""
     shares = []
     for column in columns:
-        shares.append(max(0, min(spare, column.wish - _min_width(column))))
+        shares.append(max(0, min(spare, column.preferred_width - _min_width(column))))
         spare -= shares[-1]
     while spare > 0 and (growing := [i for i, c in enumerate(columns) if _room_to_grow(c, shares[i])]):
         total, left = sum(columns[i].grow for i in growing), spare
@@ -92,7 +92,7 @@ def _room_to_grow(column: Column, share: int) -> int:
     """Return the number of further cells that a column can use."""
     if not column.grow:
         return 0
-    return max(0, column.most - _min_width(column) - share) if column.most else _UNLIMITED
+    return max(0, column.max_width - _min_width(column) - share) if column.max_width else _UNLIMITED
 
 
 _UNLIMITED = 1 << 16  # cells

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nettop.model.ordering import ascending, first_rows, no_ties, place_of
+from nettop.model.ordering import ascending, first_rows, no_ties, position_of
 
 numbers = st.integers(0, 3)
 floats = st.sampled_from([0.0, 1.0, 2.5, math.nan])
@@ -46,8 +46,8 @@ def test_the_place_of_a_row_is_where_the_order_has_it(rows: list[tuple[float, in
     keys, ties = columns(rows)
     at %= len(rows)
     order = first_rows(keys, len(rows), lambda places: (tie[places] for tie in ties)).tolist()
-    assert place_of(keys, at, lambda places: (tie[places] for tie in ties)) == order.index(at)
-    assert place_of(keys, at, no_ties) == first_rows(keys, len(rows)).tolist().index(at)
+    assert position_of(keys, at, lambda places: (tie[places] for tie in ties)) == order.index(at)
+    assert position_of(keys, at, no_ties) == first_rows(keys, len(rows)).tolist().index(at)
 
 
 @given(st.lists(st.integers(0, 2**64 - 1)))

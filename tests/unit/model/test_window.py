@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from nettop.model.table import SortKey, ViewSpec
-from nettop.model.window import RESORT_NS, Handles, Match, Order, Orders, place_in, value_keys, visible
+from nettop.model.window import RESORT_NS, Handles, Match, Order, OrderCache, position_in, value_keys, visible
 
 BY_VALUE = (SortKey("value", descending=False),)
 SPEC = ViewSpec((), height=3, sort=BY_VALUE)
@@ -25,9 +25,9 @@ class Rows:
         self.values = values
         self.version = 0
         self._long = long
-        self._orders = Orders(self._match, self._alive if long else None)
+        self._orders = OrderCache(self._match, self._alive if long else None)
 
-    def _match(self, spec: ViewSpec, now_ns: int, held: bool) -> Match:
+    def _match(self, spec: ViewSpec, now_ns: int, frozen: bool) -> Match:
         found = dict(self.values)
         handles = np.array(list(found), np.int64)
         return Match(handles, lambda: value_keys(spec.sort, lambda key: found.values()))
@@ -64,7 +64,7 @@ def test_a_window_lies_within_the_rows_and_is_as_full_as_it_can_be(
 @given(st.sets(st.integers(0, 40)), st.one_of(st.none(), st.integers(-2, 42)))
 def test_a_row_among_ascending_numbers_is_found_or_is_nowhere(numbers: set[int], ident: int | None) -> None:
     found = sorted(numbers)
-    assert place_in(found, ident) == (found.index(ident) if ident in numbers and ident is not None else None)
+    assert position_in(found, ident) == (found.index(ident) if ident in numbers and ident is not None else None)
 
 
 @given(tables, st.integers(0, 30), st.booleans())
@@ -76,8 +76,8 @@ def test_the_order_is_that_of_the_values_with_the_unknown_last(
     start = max(0, min(first, len(wanted) - 3))
     assert rows.shown(spec) == wanted[start : start + 3]
     order = rows.order(spec)
-    assert [order.place_of(row) for row in wanted] == list(range(len(wanted)))
-    assert order.place_of(99) is None and order.place_of(None) is None
+    assert [order.position_of(row) for row in wanted] == list(range(len(wanted)))
+    assert order.position_of(99) is None and order.position_of(None) is None
 
 
 @given(tables, tables)
@@ -105,8 +105,8 @@ def test_a_held_order_of_a_long_table_keeps_what_is_left_and_counts_what_is_new(
     if before and not kept:
         assert shown == in_order(after), "nothing was left of it"
     else:
-        assert shown == kept and order.more == len(set(after) - set(before))
-        assert [order.place_of(row) for row in kept] == list(range(len(kept)))
+        assert shown == kept and order.new == len(set(after) - set(before))
+        assert [order.position_of(row) for row in kept] == list(range(len(kept)))
     assert rows.shown(replace(spec, frozen=False), RESORT_NS) == in_order(after)
 
 

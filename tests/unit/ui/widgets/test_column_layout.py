@@ -55,7 +55,11 @@ def test_spare_cells_go_to_the_columns_that_grow() -> None:
 
 
 def test_what_a_column_has_no_use_for_goes_to_the_others() -> None:
-    found = (Column("a", "A", 10, grow=3, most=20), Column("b", "B", 10, grow=1), Column("c", "C", 10, grow=1, most=12))
+    found = (
+        Column("a", "A", 10, grow=3, max_width=20),
+        Column("b", "B", 10, grow=1),
+        Column("c", "C", 10, grow=1, max_width=12),
+    )
     widths = {p.column.key: p.width for p in lay_out(found, 99).placed}
     assert widths["a"] == 20 and widths["c"] == 12 and widths["b"] == 99 - 1 - 3 - 32
     full = lay_out(found[:1], 99)
@@ -63,7 +67,7 @@ def test_what_a_column_has_no_use_for_goes_to_the_others() -> None:
 
 
 def test_a_wish_comes_before_what_others_grow_by_and_before_wider_gaps() -> None:
-    found = (Column("a", "A", 10, grow=1), Column("b", "B", 10, wish=20))
+    found = (Column("a", "A", 10, grow=1), Column("b", "B", 10, preferred_width=20))
     assert [p.width for p in lay_out(found, 26).placed] == [10, 13], "all that there is"
     assert [p.width for p in lay_out(found, 40).placed] == [17, 20]
     shown = [c for c in FlowTable.columns if c.key in FlowTable.default_columns]
