@@ -100,15 +100,15 @@ class _StreamAccount:
         kernel, queue, lost_file = self.kernel(), self.lost[GapReason.QUEUE], self.lost[GapReason.FILE]
         known = self.delivered + kernel + queue
         seen = max(known, self.received or 0)
-        gone = self.withheld + min(self.filtered + self.evicted, self.modelled)
-        evicted = min(self.evicted, gone - self.withheld)
+        not_shown = self.withheld + min(self.filtered + self.evicted, self.modelled)
+        evicted = min(self.evicted, not_shown - self.withheld)
         return LedgerRow(
             self.stream.id,
             self.stream.name,
             self.stream.netns,
             seen,
-            self.delivered - self.unreadable - gone,
-            gone - evicted,
+            self.delivered - self.unreadable - not_shown,
+            not_shown - evicted,
             evicted,
             queue,
             kernel,

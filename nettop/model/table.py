@@ -155,7 +155,7 @@ class CounterDetail(Detail):
 
 
 class Model(Protocol):
-    """A model that items of streams are applied to. Everything here is called on the model thread only."""
+    """A model that items of streams are applied to. All methods are called on the model thread."""
 
     def apply(self, item: Any, netns: int, now_ns: int) -> None:
         """Apply a decoder's result, a mark or a loss of the namespace with this code."""

@@ -48,8 +48,8 @@ class ConntrackTuple:
 
     def text(self) -> str:
         """Return `10.0.0.1:40000 → 10.0.0.2:21`."""
-        ends = ((self.src, self.sport), (self.dst, self.dport))
-        return " → ".join(endpoint_text(self.family, *_halves(address), port) for address, port in ends)
+        endpoints = ((self.src, self.sport), (self.dst, self.dport))
+        return " → ".join(endpoint_text(self.family, *_halves(address), port) for address, port in endpoints)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ def helper_text(one: Expectation) -> str:
 
 
 def attribute_lines(one: Expectation, label: str) -> list[Line]:
-    """Everything of it as lines of a detail pane; `label` is its namespace's."""
+    """Return all its fields as lines of a detail pane; `label` is that of its namespace."""
     flags = units.ABSENT if one.flags is None else f"{' '.join(flag_words(one.flags)) or 'none'} ({one.flags:#x})"
     master = f"{PROTO_NAMES[one.master.proto]} {one.master.text()}" if one.master else units.ABSENT
     proto = PROTO_NAMES[one.expected.proto] if one.expected else ""
@@ -210,10 +210,10 @@ def expectation_json(one: Expectation, netns: str) -> str:
     `event` is new, update or destroy. src, sport, dst and dport are the expected tuple; a bit of 0 in `mask` (same
     keys) matches any value. `master` is the original tuple of the connection that expects. A value not sent is null.
     """
-    ends = one.expected
+    pair = one.expected
     values: dict[str, Any] = {"kind": "event", "event": EVENT_NAMES[one.event % EVENT_EXPECT], "expectation": True}
-    values |= {"netns": netns, "family": FAMILY_NAMES.get(ends.family, ends.family) if ends else None}
-    values |= {"proto": PROTO_NAMES[ends.proto] if ends else None} | _tuple_json(ends)
+    values |= {"netns": netns, "family": FAMILY_NAMES.get(pair.family, pair.family) if pair else None}
+    values |= {"proto": PROTO_NAMES[pair.proto] if pair else None} | _tuple_json(pair)
     values |= dict.fromkeys(_NULL_KEYS) | {"nat": [], "timeout": one.timeout, "mark": None, "zone": one.zone}
     values |= {"id": one.id} | dict.fromkeys(_NULL_COUNTERS) | {"helper": _text(one.helper), "labels": None}
     values |= {"ts_ns": one.ts_ns, "mask": _tuple_json(one.mask) if one.mask else None}
@@ -222,11 +222,11 @@ def expectation_json(one: Expectation, netns: str) -> str:
     return dumps(values | {"class": one.klass, "function": _text(one.function)}, separators=(",", ":"))
 
 
-def _tuple_json(ends: ConntrackTuple | None) -> dict[str, Any]:
-    if ends is None:
+def _tuple_json(pair: ConntrackTuple | None) -> dict[str, Any]:
+    if pair is None:
         return dict.fromkeys(("src", "sport", "dst", "dport"))
-    src, dst = _address(ends.family, ends.src), _address(ends.family, ends.dst)
-    return {"src": src, "sport": ends.sport, "dst": dst, "dport": ends.dport}
+    src, dst = _address(pair.family, pair.src), _address(pair.family, pair.dst)
+    return {"src": src, "sport": pair.sport, "dst": dst, "dport": pair.dport}
 
 
 def _text(raw: bytes | None) -> str | None:

@@ -28,7 +28,7 @@ Fields = tuple[tuple[str, ...], tuple[int, ...]]  # a row of columns: names and 
 
 
 class ExpectationTable:
-    """Every expectation the kernel reported, until an event or a complete dump says that it is gone."""
+    """Every expectation the kernel reported, until an event or a complete dump ends it."""
 
     def __init__(self, strings: Strings, limit: int = MAX_EXPECTATIONS) -> None:
         self.version = 0

@@ -38,7 +38,7 @@ class _Qualifiers:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What may follow the end of the text: words, and types of values (a field's word, "host", "port")."""
+    """The words, and the types of values (a field's word, "host", "port"), that may follow the end of the text."""
 
     words: dict[str, None] = field(default_factory=dict)  # in the order in which the parser tries them
     values: dict[str, None] = field(default_factory=dict)
