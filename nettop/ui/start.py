@@ -113,9 +113,9 @@ def _ask(options: argparse.Namespace) -> int:
     choice = ask_start("Watching a live host needs CAP_NET_ADMIN and CAP_NET_RAW.", theme=options.theme)
     if choice is None:
         return 0
-    if choice.what == "open":
+    if choice.action == "open":
         return opening.replay(choice.path, options)
-    if choice.what == "demo":
+    if choice.action == "demo":
         options.netns, options.replay = "gw-a", False
         return demo.run(options)
     return _live(options, "auto")

@@ -243,7 +243,7 @@ class TableView(Pane):
             return
         self.host.record_position()
         grouping.open(name, found.filter)
-        self.table.way_out = "goes back to the groups"
+        self.table.esc_text = "goes back to the groups"
         self.lay_out()
         self.focus_something()
         self.post_message(self.Changed())

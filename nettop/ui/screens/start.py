@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class StartChoice:
     """The chosen action: watch through sudo, build the demo lab, or open the file `path`."""
 
-    what: Literal["sudo", "demo", "open"]
+    action: Literal["sudo", "demo", "open"]
     path: str = ""
 
 

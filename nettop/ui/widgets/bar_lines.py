@@ -124,14 +124,14 @@ def tabs_line(titles: Sequence[str], current: int, right: Line, width: int) -> L
     return tuple(spread(tuple(left), (*crop(right, room), (" ", "")), width))
 
 
-def capture_line(now: Capturing, width: int) -> Line:
+def capture_line(capture: Capturing, width: int) -> Line:
     """Return ` B  eth0 eth1  tcp port 443  (and not your ssh session, 10.0.0.9:51001)`. The filter is cut first."""
-    without: Line = ((f"  (and not {now.without}) ", "dim"),) if now.without else ()
-    what = "128 bytes of every packet, for rates" if now.headers else now.expression.strip() or "every packet"
-    devices = crop(((" ".join(now.devices), "accent"),), width // 3)
-    left: Line = ((" B  ", "key"), *devices, ("  ", ""), (what, ""))
-    ends: Line = (("   H", "key"), (" in Flows ends it ", "dim")) if now.headers else ()
-    return tuple(crop((*crop((*left, *ends), width - width_of(without)), *without), width))
+    without: Line = ((f"  (and not {capture.without}) ", "dim"),) if capture.without else ()
+    text = "128 bytes of every packet, for rates" if capture.headers else capture.expression.strip() or "every packet"
+    devices = crop(((" ".join(capture.devices), "accent"),), width // 3)
+    left: Line = ((" B  ", "key"), *devices, ("  ", ""), (text, ""))
+    hint: Line = (("   H", "key"), (" in Flows ends it ", "dim")) if capture.headers else ()
+    return tuple(crop((*crop((*left, *hint), width - width_of(without)), *without), width))
 
 
 def title_line(title: Line, width: int) -> Line:

@@ -124,7 +124,7 @@ class _Pen:
         self._text += text
         self.x += cells
 
-    def to(self, x: int) -> None:
+    def pad_to(self, x: int) -> None:
         if x > self.x:
             self.write(" " * (x - self.x), x - self.x, self.base)
 
@@ -155,12 +155,12 @@ def draw_row(
             continue
         if i == last:
             room = min(max(room, cell_len(row.cells[at])), width - slot.x)
-        pen.to(slot.x)
+        pen.pad_to(slot.x)
         style = palette.style(row.roles[at] if at < len(row.roles) else "", surface)
         pen.write(fit(row.cells[at], room, slot.column.right), room, style)
         if i == last:
             break
-    pen.to(width)
+    pen.pad_to(width)
     return pen.strip()
 
 
@@ -178,9 +178,9 @@ def draw_header(layout: ColumnLayout, sort: Sequence[SortKey], width: int, palet
     for title in titles(layout, sort):
         room = min(cell_len(title.text), width - 1 - title.x)
         if room > 0:
-            pen.to(title.x)
+            pen.pad_to(title.x)
             pen.write(fit(title.text, room), room, palette.style("key" if title.marked else "dim", "background"))
-    pen.to(width - 1)
+    pen.pad_to(width - 1)
     pen.write(MORE if layout.hidden else " ", 1, palette.style("key", "background"))
     return pen.strip()
 

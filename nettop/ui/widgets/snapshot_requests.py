@@ -8,8 +8,8 @@ from collections.abc import Callable
 from nettop.model.table import Snapshot, ViewSpec
 from nettop.session.interface import Session
 
-GIVE_UP = 2.0  # seconds after which a request without an answer is sent again
-AGES_EVERY = 2.0  # seconds between requests when only the time has changed
+TIMEOUT = 2.0  # seconds after which a request without an answer is sent again
+AGE_INTERVAL = 2.0  # seconds between requests when only the time has changed
 RETRIES = 3  # requests in a row for an anchor that moves out of the window, before the next tick
 
 Post = Callable[..., None]  # post(function, *args): run it on the UI's loop, called from any thread
@@ -38,7 +38,7 @@ class SnapshotRequests:
     def ask(self) -> None:
         """Send a request; while one is pending, send the next after its answer."""
         now = time.monotonic()
-        if self._pending_since is not None and now - self._pending_since < GIVE_UP:
+        if self._pending_since is not None and now - self._pending_since < TIMEOUT:
             self._again = True
             return
         spec = self._spec()
@@ -54,10 +54,10 @@ class SnapshotRequests:
         self.ask()
 
     def tick(self) -> bool:
-        """Send a request if the data has changed, at least every AGES_EVERY seconds. Return True if it was sent."""
+        """Send a request if the data has changed, at least every AGE_INTERVAL seconds. Return True if it was sent."""
         self._retries = 0
         version = self._session.version(self._view)
-        if version == self._version and time.monotonic() - self._last_sent < AGES_EVERY:
+        if version == self._version and time.monotonic() - self._last_sent < AGE_INTERVAL:
             return False
         self._version = version
         self.ask()

@@ -14,19 +14,21 @@ Sort = tuple[SortKey, ...]
 
 def first_by(sort: Sort, column: Column) -> Sort:
     """Sort by this column first; the same column again reverses it. The previous first column breaks ties."""
-    now = sort[0] if sort else None
-    descending = not now.descending if now is not None and now.key == column.key else column.right
     rest = tuple(key for key in sort if key.key != column.key)[:1]
-    return (SortKey(column.key, descending), *rest)
+    return (_key(column, sort[:1]), *rest)
 
 
 def then_by(sort: Sort, column: Column) -> Sort:
     """Break ties by this column; the same column again reverses it. Without a first column it becomes the first."""
     if not sort or sort[0].key == column.key:
         return first_by(sort, column)
-    now = sort[1] if len(sort) > 1 else None
-    descending = not now.descending if now is not None and now.key == column.key else column.right
-    return (sort[0], SortKey(column.key, descending))
+    return (sort[0], _key(column, sort[1:]))
+
+
+def _key(column: Column, current: Sort) -> SortKey:
+    """Return the key that replaces `current` (one key or none): reversed if it is of the same column."""
+    same = bool(current) and current[0].key == column.key
+    return SortKey(column.key, not current[0].descending if same else column.right)
 
 
 def mark(key: str, sort: Sequence[SortKey]) -> str:

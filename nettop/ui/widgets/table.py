@@ -88,12 +88,12 @@ class Table(SelfDrawn, can_focus=True):
         self.filter: Filter | None = None
         self.scope: int | None = None
         self.group: str | None = None
-        self.named = ""  # the title of the column of group names
+        self.group_title = ""  # the title of the column of group names
         self.paused = False
         self.lost = False  # the anchored row has left the table, and the cursor has not moved since
         self.advice: tuple[Line, ...] = ()  # the text of an empty table, if the model has none
         self.final: tuple[Line, ...] = ()  # its text when nothing more can arrive; comes before the model's
-        self.way_out = _CLEARS  # what Esc does when nothing matches
+        self.esc_text = _CLEARS  # what Esc does when nothing matches
         self._by_key = {column.key: column for column in info.columns}
         self._layout = ColumnLayout((), 1, 0, 0, 1)
         self._layout_sort: tuple[SortKey, ...] = ()  # the order whose marks have room in the layout
@@ -108,7 +108,7 @@ class Table(SelfDrawn, can_focus=True):
     def columns(self) -> list[Column]:
         """The chosen columns, in order. The column of group names has the title of the grouping."""
         found = [self._by_key[key] for key in self.chosen if key in self._by_key]
-        return [replace(c, title=self.named) if c.key == "name" and self.named else c for c in found]
+        return [replace(c, title=self.group_title) if c.key == "name" and self.group_title else c for c in found]
 
     @property
     def current(self) -> Row | None:
@@ -182,7 +182,7 @@ class Table(SelfDrawn, can_focus=True):
 
     def set_filter(self, display_filter: Filter | None) -> None:
         """Show only the rows that match."""
-        self.filter, self.way_out = display_filter, _CLEARS
+        self.filter, self.esc_text = display_filter, _CLEARS
         self.change(top=not self.viewport.follow)
 
     def set_scope(self, scope: int | None) -> None:
@@ -204,7 +204,7 @@ class Table(SelfDrawn, can_focus=True):
 
     def set_group(self, by: str | None, title: str) -> None:
         """Group by this key. `change` requests the groups."""
-        self.group, self.named = by, title
+        self.group, self.group_title = by, title
         if self._layout.placed:
             self._lay_out()
 
@@ -393,6 +393,6 @@ class Table(SelfDrawn, can_focus=True):
         if self.filter is not None and shown.snapshot.total:
             return (
                 ((f"None of {shown.snapshot.total:,} matches ", "heading"), (self.filter.text, "accent")),
-                (("Esc", "key"), (f" {self.way_out}, ", "dim"), ("/", "key"), (" changes it.", "dim")),
+                (("Esc", "key"), (f" {self.esc_text}, ", "dim"), ("/", "key"), (" changes it.", "dim")),
             )
         return self.final or shown.snapshot.notes or self.advice

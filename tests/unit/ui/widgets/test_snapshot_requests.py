@@ -10,7 +10,7 @@ import pytest
 from nettop.model.table import Snapshot, ViewSpec
 from nettop.session.interface import Session
 from nettop.ui.widgets import snapshot_requests as questions
-from nettop.ui.widgets.snapshot_requests import AGES_EVERY, SnapshotRequests
+from nettop.ui.widgets.snapshot_requests import AGE_INTERVAL, SnapshotRequests
 
 SPEC = ViewSpec(())
 
@@ -56,7 +56,7 @@ def test_it_asks_when_something_changed_and_for_ages(
     assert [asking.tick(), asking.tick()] == [True, False]
     model.now = model.shown = 2
     assert [asking.tick(), asking.tick()] == [True, False]
-    clock[0] += AGES_EVERY
+    clock[0] += AGE_INTERVAL
     assert [asking.tick(), asking.tick()] == [True, False]
     assert model.asked == 3
 
