@@ -24,13 +24,21 @@ Query = tuple[str] | tuple[int, int]  # an address, or protocol and port
 class Resolver(Protocol):
     """Asks the system's resolver on threads of its own (sources.names)."""
 
-    def ask(self, query: Query) -> bool: ...
+    def ask(self, query: Query) -> bool:
+        """Queue a query; False if too many are queued."""
+        ...
 
-    def answers(self) -> Sequence[tuple[Query, str | None]]: ...
+    def answers(self) -> Sequence[tuple[Query, str | None]]:
+        """Return the answers since the last call; None: no name."""
+        ...
 
-    def forget(self) -> None: ...
+    def forget(self) -> None:
+        """Drop every query that waits."""
+        ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End the threads."""
+        ...
 
 
 class Names:
@@ -83,7 +91,7 @@ class Names:
 
     @property
     def awaited(self) -> bool:
-        """Whether a question was asked that has no answer yet."""
+        """True while a query has no answer."""
         return bool(self._sent)
 
     def close(self) -> None:

@@ -21,10 +21,10 @@ class Sysctls:
         self._of[self._label(netns)] = item.values
 
     def value(self, netns: str, name: str) -> str | None:
-        """The value of a sysctl; None where it is not known."""
+        """Return the value of a sysctl; None if it is unknown."""
         return self._of.get(netns, {}).get(name)
 
     def accounting(self, netns: str) -> bool | None:
-        """Whether bytes of flows are counted there; None where that is not known."""
+        """Return whether bytes of flows are counted there; None if it is unknown."""
         value = self.value(netns, ACCOUNTING)
         return None if value is None else value != "0"

@@ -1,1 +1,1 @@
-"""Which process of this host a flow belongs to."""
+"""The local process of each flow."""
