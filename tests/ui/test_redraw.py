@@ -69,14 +69,11 @@ class Cells:
 
 
 class DrawnApp(NettopApp):
-    """Keeps what a terminal would show. Notes on the screen stay until the walk clears them."""
+    """Keeps what a terminal would show. Without notifications, which are Textual's and come and go by time."""
 
     def __init__(self, source: Session) -> None:
         super().__init__(source)
         self.cells = Cells()
-
-    def notify(self, message: str, **how: Any) -> None:
-        super().notify(message, **{**how, "timeout": 3600})
 
     def _display(self, screen: Screen[Any], renderable: Any) -> None:
         if isinstance(renderable, CompositorUpdate) and not self._batch_count:
@@ -153,8 +150,6 @@ async def press(pilot: Pilot[int], key: str) -> None:
     app = pilot.app
     if key.startswith("size "):
         await pilot.resize_terminal(*(int(part) for part in key.split()[1:]))
-    elif key == "clear notes":
-        app.clear_notifications()
     else:
         await app._press_keys([key])
 
@@ -179,7 +174,7 @@ async def checked(app: DrawnApp, pressed: list[str]) -> None:
 
 async def walked(source: Session, keys: list[str]) -> None:
     app = DrawnApp(source)
-    async with app.run_test(size=WIDE, notifications=True) as pilot:
+    async with app.run_test(size=WIDE, notifications=False) as pilot:
         while not tables(app):
             await asyncio.sleep(0.01)
         for count, key in enumerate(keys, 1):
@@ -200,7 +195,7 @@ async def test_chains_are_all_there_when_their_view_is_left_and_entered_again() 
 @pytest.mark.asyncio
 async def test_a_walk_over_views_and_keys_leaves_nothing_undrawn(seed: int, source: Callable[[], Any]) -> None:
     dice = random.Random(seed)
-    others = [f"size {width} {height}" for width, height in SIZES] + ["clear notes"] * 2
+    others = [f"size {width} {height}" for width, height in SIZES]
     keys = [dice.choice(others if dice.random() < 0.1 else KEYS) for _ in range(STEPS)]
     with source() as opened:
         await walked(opened, keys)
