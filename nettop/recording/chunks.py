@@ -11,7 +11,6 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Protocol
 
 from nettop.errors import InputError
 from nettop.linux.process import F_SETPIPE_SZ
@@ -19,31 +18,6 @@ from nettop.recording.compressed import Decompression
 
 CHUNK = 1 << 22
 _PIPE_READ = 1 << 20
-
-
-class Chunks(Protocol):
-    """Successive parts of a file; bytes that were not used come again at the start of the next chunk."""
-
-    def read(self, need: int) -> tuple[bytes, int, bool] | None:
-        """Return a chunk, its offset, and True if it is the last. None: fewer than `need` bytes have arrived."""
-        ...
-
-    def unread(self) -> None:
-        """Make the next read return the last chunk again, without reading on."""
-        ...
-
-    def advance(self, used: int) -> None:
-        """Skip the first `used` bytes of the last chunk."""
-        ...
-
-    @property
-    def ready(self) -> bool:
-        """True if the next read does not wait for the descriptor."""
-        ...
-
-    def close(self) -> None:
-        """Close the descriptor."""
-        ...
 
 
 def open_input(path: str) -> int:
@@ -64,7 +38,9 @@ def open_input(path: str) -> int:
 
 
 class RegularFile:
-    """A file that can be read at any position."""
+    """A file that can be read at any position. Bytes that were not used come again at the start of the next chunk."""
+
+    ready = True  # the next read does not wait for the descriptor
 
     def __init__(self, fd: int, follow: bool = False) -> None:
         self._fd = fd
@@ -72,7 +48,10 @@ class RegularFile:
         self._follow = follow
 
     def read(self, need: int) -> tuple[bytes, int, bool] | None:
-        """As Chunks.read. A long `need` is believed only as far as the file reaches."""
+        """Return a chunk, its offset, and True if it is the last. None: fewer than `need` bytes have arrived.
+
+        A long `need` is believed only as far as the file reaches.
+        """
         remaining = os.fstat(self._fd).st_size - self._pos
         size = max(CHUNK, min(need, remaining + 1))  # one byte more than the file holds: a short read shows the end
         chunk = os.pread(self._fd, size, self._pos)
@@ -80,93 +59,87 @@ class RegularFile:
             return chunk, self._pos, len(chunk) < size
         return (chunk, self._pos, False) if len(chunk) >= need else None
 
-    ready = True
-
     def unread(self) -> None:
-        """As Chunks.unread: a read without an advance in between returns the same position."""
+        """Make the next read return the last chunk again. Here a read without an advance in between does so anyway."""
 
     def advance(self, used: int) -> None:
-        """As Chunks.advance."""
+        """Skip the first `used` bytes of the last chunk."""
         self._pos += used
 
     def close(self) -> None:
-        """As Chunks.close."""
+        """Close the descriptor."""
         os.close(self._fd)
 
 
-class _ChunkBuffer:
-    """Bytes that arrived and are not used yet, joined only when there are enough to decode."""
+class _Buffered:
+    """A source without positions: bytes that arrived and are not used yet, joined only when there are enough."""
 
     def __init__(self) -> None:
-        self.base = 0
-        self.size = 0
+        self._final = False
+        self._base = 0
+        self._size = 0
         self._parts: list[bytes] = []
 
-    def add(self, part: bytes) -> None:
+    def _add(self, part: bytes) -> None:
         self._parts.append(part)
-        self.size += len(part)
+        self._size += len(part)
 
-    def chunk(self) -> bytes:
+    def _chunk(self, need: int, final: bool) -> tuple[bytes, int, bool] | None:
+        if self._size < need and not final:
+            return None
         if len(self._parts) != 1:
             self._parts = [b"".join(self._parts)]
-        return self._parts[0]
+        return self._parts[0], self._base, final
 
     def advance(self, used: int) -> None:
-        rest = self.chunk()[used:]
-        self.base += used
-        self.size = len(rest)
+        """As RegularFile.advance."""
+        rest = b"".join(self._parts)[used:]
+        self._base += used
+        self._size = len(rest)
         self._parts = [rest] if rest else []
 
 
-class Pipe:
+class Pipe(_Buffered):
     """A descriptor without positions: each read is one read(2), which does not block when the descriptor is ready."""
 
     def __init__(self, fd: int) -> None:
+        super().__init__()
         self._fd = fd
-        self._buffer = _ChunkBuffer()
-        self._final = False
         self.ready = False
         with suppress(OSError):
             fcntl.fcntl(fd, F_SETPIPE_SZ, _PIPE_READ)
 
     def read(self, need: int) -> tuple[bytes, int, bool] | None:
-        """As Chunks.read."""
+        """As RegularFile.read."""
         if not self.ready:
             try:
                 data = os.read(self._fd, _PIPE_READ)
             except BlockingIOError:
                 return None
-            self._buffer.add(data)
+            self._add(data)
             self._final = not data
         self.ready = False
-        if self._buffer.size < need and not self._final:
-            return None
-        return self._buffer.chunk(), self._buffer.base, self._final
+        return self._chunk(need, self._final)
 
     def unread(self) -> None:
-        """As Chunks.unread."""
+        """As RegularFile.unread."""
         self.ready = True
 
-    def advance(self, used: int) -> None:
-        """As Chunks.advance."""
-        self._buffer.advance(used)
-
     def close(self) -> None:
-        """As Chunks.close."""
+        """As RegularFile.close."""
         os.close(self._fd)
 
 
-class Decompressed:
+class Decompressed(_Buffered):
     """The decompressed bytes of another source. `error` and `offset` report damage of its compression."""
 
-    def __init__(self, inner: Chunks, name: str) -> None:
+    def __init__(self, inner: RegularFile | Pipe, name: str) -> None:
+        super().__init__()
         self._inner = inner
         self._decompression = Decompression(name)
         self._pieces: Iterator[bytes] = iter(())
         self._next_piece: bytes | None = None  # the next piece, read early so that `ready` is known
         self._unread = False
-        self._buffer = _ChunkBuffer()
-        self._final = False
         self.offset = 0  # in the compressed file
 
     @property
@@ -175,26 +148,24 @@ class Decompressed:
         return self._decompression.error
 
     def read(self, need: int) -> tuple[bytes, int, bool] | None:
-        """As Chunks.read; each call adds one piece."""
+        """As RegularFile.read; each call adds one piece."""
         if not self._unread:
             if self._next_piece is None:
                 self._refill()
             if self._next_piece is not None:
-                self._buffer.add(self._next_piece)
+                self._add(self._next_piece)
             self._next_piece = next(self._pieces, None)
         self._unread = False
         final = self._next_piece is None and (self._final or bool(self.error))
-        if self._buffer.size < need and not final:
-            return None
-        return self._buffer.chunk(), self._buffer.base, final
+        return self._chunk(need, final)
 
     @property
     def ready(self) -> bool:
-        """As Chunks.ready."""
+        """As RegularFile.ready."""
         return self._unread or self._next_piece is not None or self._final or bool(self.error) or self._inner.ready
 
     def unread(self) -> None:
-        """As Chunks.unread."""
+        """As RegularFile.unread."""
         self._unread = True
 
     def _refill(self) -> None:
@@ -211,15 +182,14 @@ class Decompressed:
         if final:
             self._decompression.finish()
 
-    def advance(self, used: int) -> None:
-        """As Chunks.advance."""
-        self._buffer.advance(used)
-
     def close(self) -> None:
-        """As Chunks.close."""
+        """As RegularFile.close."""
         self._inner.close()
 
 
-def chunks_of(fd: int, follow: bool = False) -> Chunks:
+Chunks = RegularFile | Pipe | Decompressed
+
+
+def chunks_of(fd: int, follow: bool = False) -> RegularFile | Pipe:
     """Return the source for a descriptor: RegularFile if it has positions, else Pipe."""
     return RegularFile(fd, follow) if stat.S_ISREG(os.fstat(fd).st_mode) else Pipe(fd)

@@ -6,7 +6,7 @@ import bz2
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 from nettop.errors import InputError
 
@@ -25,31 +25,8 @@ _MAGIC = {
 MAGIC_BYTES = 6  # the first bytes of a file that decide
 
 
-class Decompressor(Protocol):
-    """The common interface of the standard library's incremental decompressors (bz2, lzma; lz4 follows it)."""
-
-    @property
-    def eof(self) -> bool:
-        """True after the end of the compressed stream."""
-        ...
-
-    @property
-    def needs_input(self) -> bool:
-        """True when decompress() returns nothing without more data."""
-        ...
-
-    @property
-    def unused_data(self) -> bytes | None:
-        """The bytes after the end of the compressed stream."""
-        ...
-
-    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
-        """Return at most `max_length` decompressed bytes (-1: all of them)."""
-        ...
-
-
 class _Gzip:
-    """zlib's decompressor with the methods of Decompressor."""
+    """zlib's decompressor with the methods of those in bz2 and lzma (lz4 has them, too)."""
 
     def __init__(self) -> None:
         self._inner = zlib.decompressobj(wbits=31)
@@ -98,6 +75,9 @@ class _Zstd:
             pos += _ZSTD_INPUT
         self._unused = data[pos:]
         return b"".join(parts)
+
+
+Decompressor = bz2.BZ2Decompressor | lzma.LZMADecompressor | _Gzip | _Zstd
 
 
 def compression(head: bytes) -> str | None:

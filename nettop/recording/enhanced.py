@@ -22,17 +22,17 @@ _STATUS_BITS = (
 
 _HEAD = 28  # bytes of an EPB before its data
 _COOKED = 16  # bytes of LINKTYPE_NETLINK's header
+_RECEPTION = {
+    packet.PACKET_HOST: 1,
+    packet.PACKET_MULTICAST: 2,
+    packet.PACKET_BROADCAST: 3,
+    packet.PACKET_OTHERHOST: 4,
+}
 
 
 def _flags_table() -> NDArray[np.uint32]:
     table = np.zeros(256, np.uint32)
-    reception = {
-        packet.PACKET_HOST: 1,
-        packet.PACKET_MULTICAST: 2,
-        packet.PACKET_BROADCAST: 3,
-        packet.PACKET_OTHERHOST: 4,
-    }
-    for direction, bits in reception.items():
+    for direction, bits in _RECEPTION.items():
         table[direction] = _INBOUND | bits << 2
     table[packet.PACKET_OUTGOING] = _OUTBOUND
     return table
@@ -41,16 +41,9 @@ def _flags_table() -> NDArray[np.uint32]:
 def _direction_table() -> NDArray[np.uint8]:
     """Return the reverse, by the low five bits; a direction without a reception type counts as unicast."""
     table = np.full(32, packet.DIRECTION_UNKNOWN, np.uint8)
-    kinds = {
-        0: packet.PACKET_HOST,
-        1: packet.PACKET_HOST,
-        2: packet.PACKET_MULTICAST,
-        3: packet.PACKET_BROADCAST,
-        4: packet.PACKET_OTHERHOST,
-    }
-    for bits, direction in kinds.items():
-        table[_INBOUND | bits << 2] = direction
-        table[bits << 2] = direction if bits else packet.DIRECTION_UNKNOWN
+    table[_INBOUND] = packet.PACKET_HOST
+    for direction, bits in _RECEPTION.items():
+        table[[bits << 2, _INBOUND | bits << 2]] = direction
     table[_OUTBOUND::4] = packet.PACKET_OUTGOING
     return table
 

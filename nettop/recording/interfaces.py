@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +66,7 @@ def decode(body: bytes, order: str, index: int, file: str) -> tuple[Interface, i
     if content is None:
         return interface, None
     recorded = marks.stream_from(marks.unpack(content)[0], file)
-    interface.stream, interface.by_nettop = marks.without_id(recorded), True
+    interface.stream, interface.by_nettop = replace(recorded, id=0), True
     if linktype(recorded) != link or recorded.kind is StreamKind.TEXT:
         raise ValueError("the stream is of another link type than its interface")
     return interface, recorded.id

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from nettop.batch import Counters, DumpMark, End, Gap, Stream, Text
@@ -50,11 +49,6 @@ def stream_from(fields: Fields, file: str) -> Stream:
         file=file,
         netlink_family=_int(fields["family"]),
     )
-
-
-def without_id(stream: Stream) -> Stream:
-    """Return the stream as a file describes it, before the run gives it an id."""
-    return replace(stream, id=0)
 
 
 def pack(fields: Fields, body: bytes = b"") -> bytes:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from nettop.linux.packet import DIRECTION_UNKNOWN
 from nettop.recording import blocks, bulk
 from nettop.recording.enhanced import direction_of, status_of
 from nettop.recording.interfaces import nanoseconds
-from nettop.recording.records import Interfaces, RecordColumns, known_directions
+from nettop.recording.records import Interfaces, RecordColumns
 
 Ints = NDArray[np.int64]
 
@@ -101,7 +102,9 @@ def _read_options(rows: RecordColumns, chunk: bytes, at: Ints, end: Ints, order:
             rows.comment.setdefault(int(open_rows[i]), text.decode("utf-8", "replace"))
         at[open_rows] = value + (size + 3 & ~3)
         open_rows = open_rows[at[open_rows] + 4 <= end[open_rows]]
-    rows.direction, rows.tp_status = known_directions(direction_of(flags)), status_of(flags)
+    direction = direction_of(flags)
+    rows.direction = None if np.all(direction == DIRECTION_UNKNOWN) else direction
+    rows.tp_status = status_of(flags)
     rows.lost = lost if lost.any() else rows.lost
 
 

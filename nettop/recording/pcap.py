@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nettop.batch import End, Item, Stream
+from nettop.batch import Item, Stream
 from nettop.errors import DamagedInput
 from nettop.kinds import StreamKind
 from nettop.linux.linktypes import LINKTYPE_NETLINK
 from nettop.recording import bulk
-from nettop.recording.records import Emitter, Interface, Interfaces, Numbering, RecordColumns, Streams
+from nettop.recording.records import FormatDecoder, Interface, Interfaces, Numbering, RecordColumns
 
 MAGIC_US, MAGIC_NS, MAGIC_MODIFIED = 0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34  # the last: Kuznetzov's patched libpcap
 _FILE_HEADER = 24
@@ -38,39 +38,17 @@ def byte_order(head: bytes) -> str | None:
     return None
 
 
-class PcapDecoder:
+class PcapDecoder(FormatDecoder):
     """Decodes the packets in successive chunks of a pcap file."""
 
     def __init__(self, numbering: Numbering) -> None:
-        self.need = _FILE_HEADER  # bytes, from where the last call stopped, that the next chunk must hold
-        self.ended = False
-        self._numbering = numbering
-        self._streams = Streams(numbering)
-        self._emitter = Emitter(self._streams)
+        super().__init__(numbering, _FILE_HEADER)
         self._interfaces = Interfaces()
         self._format: _PcapFormat | None = None
 
-    def decode(self, chunk: bytes, base: int, final: bool) -> tuple[list[Item], int]:
-        """Return the items of the chunk, which is at file offset `base`, and how many of its bytes were used.
-
-        The bytes left over must come again at the start of the next chunk. `final`: nothing follows this chunk; the
-        last item is then an End, with an error where the file is damaged.
-        """
-        out: list[Item] = []
-        used = 0
-        try:
-            used = self._file_header(chunk, base, final, out)
-            if self._format is not None:
-                used = self._packets(chunk, used, base, final, self._format, out)
-            if final:
-                self._end(out, End(None, self._numbering.seq()))
-        except DamagedInput as damage:
-            self._end(out, End(None, self._numbering.seq(), error=damage.message, offset=damage.offset))
-        return out, used
-
-    def _end(self, out: list[Item], end: End) -> None:
-        self.ended = True
-        out.append(end)
+    def _read(self, chunk: bytes, base: int, final: bool, out: list[Item]) -> int:
+        start = self._file_header(chunk, base, final, out)
+        return start if self._format is None else self._packets(chunk, start, base, final, self._format, out)
 
     def _file_header(self, chunk: bytes, base: int, final: bool, out: list[Item]) -> int:
         if self._format is not None:
@@ -91,7 +69,7 @@ class PcapDecoder:
         kind = StreamKind.NETLINK if link == LINKTYPE_NETLINK else StreamKind.PACKETS
         stream = Stream(0, kind, "", linktype=link, snaplen=snaplen, file=self._numbering.file)
         interface = Interface(stream, 0)
-        self._interfaces.add(interface)
+        self._interfaces.append(interface)
         if kind is StreamKind.PACKETS:
             self._streams.on(interface, 0, out)
         return _FILE_HEADER
@@ -101,7 +79,8 @@ class PcapDecoder:
         pos = np.array(found, np.int64)
         head = bulk.gather(chunk, pos, layout.header // 4, layout.order)
         caplen = head[:, 2].astype(np.int64)
-        intact = _first_true(caplen > layout.max_caplen, len(pos))
+        too_long = caplen > layout.max_caplen
+        intact = int(np.argmax(too_long)) if too_long.any() else len(pos)
         if intact == len(pos) and end > len(chunk):  # the last one continues beyond the chunk
             intact, end = intact - 1, found[-1]
         rows = _columns(pos[:intact] + layout.header, caplen[:intact], head[:intact], layout)
@@ -133,8 +112,3 @@ def _columns(
     if layout.header == 24:  # … ifindex u32, protocol u16, packet type u8, pad u8
         direction = np.ascontiguousarray(head[:, 5]).view(np.uint8)[2::4].copy()
     return RecordColumns(np.zeros(len(off), np.int64), off, caplen, head[:, 3].astype(np.uint32), ts_ns, direction)
-
-
-def _first_true(mask: NDArray[np.bool_], default: int) -> int:
-    """Return the index of the first True, or `default`."""
-    return int(np.argmax(mask)) if mask.any() else default

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from nettop.batch import Counters, End, Item
+from nettop.batch import Counters, Item
 from nettop.errors import DamagedInput, InputError
 from nettop.recording import blocks, bulk, interfaces, marks, packetblocks
-from nettop.recording.records import Emitter, Interfaces, Numbering, Streams, runs
+from nettop.recording.records import FormatDecoder, Interfaces, Numbering, runs
 
 _PACKETS = np.array([blocks.EPB, blocks.PB, blocks.SPB])
 _KNOWN = np.array([*_PACKETS, blocks.IDB, blocks.ISB, blocks.CUSTOM, blocks.CUSTOM_NO_COPY, blocks.ANNOTATION])
@@ -28,42 +28,15 @@ class _Section:
     text: dict[int, list[bytes]] = field(default_factory=dict)  # stream → the parts of a text so far
 
 
-class PcapngDecoder:
+class PcapngDecoder(FormatDecoder):
     """Decodes the blocks in successive chunks of a pcapng file."""
 
     def __init__(self, numbering: Numbering) -> None:
-        self.need = blocks.MIN_BLOCK  # bytes, from where the last call stopped, that the next chunk must hold
-        self.ended = False
-        self._numbering = numbering
-        self._streams = Streams(numbering)
-        self._emitter = Emitter(self._streams)
+        super().__init__(numbering, blocks.MIN_BLOCK)
         self._section = _Section()
         self._totals: dict[int, tuple[int, int, int]] = {}  # stream → its last Counters
 
-    def decode(self, chunk: bytes, base: int, final: bool) -> tuple[list[Item], int]:
-        """Return the items of the chunk, which is at file offset `base`, and how many of its bytes were used.
-
-        The bytes left over must come again at the start of the next chunk. `final`: nothing follows this chunk; the
-        last item is then an End, with an error where the file is damaged. Raises InputError for a recording of a
-        later format.
-        """
-        out: list[Item] = []
-        used = 0
-        try:
-            used = self._read_blocks(chunk, base, out)
-            if final:
-                if used < len(chunk):
-                    raise DamagedInput("the file is cut in the middle of a block", base + used)
-                self._end(out, End(None, self._numbering.seq()))
-        except DamagedInput as damage:
-            self._end(out, End(None, self._numbering.seq(), error=damage.message, offset=damage.offset))
-        return out, used
-
-    def _end(self, out: list[Item], end: End) -> None:
-        self.ended = True
-        out.append(end)
-
-    def _read_blocks(self, chunk: bytes, base: int, out: list[Item]) -> int:
+    def _read(self, chunk: bytes, base: int, final: bool, out: list[Item]) -> int:
         pos = 0
         self.need = blocks.MIN_BLOCK
         while len(chunk) - pos >= blocks.MIN_BLOCK:
@@ -74,6 +47,8 @@ class PcapngDecoder:
             if length == 0:
                 break
             pos += length
+        if final and pos < len(chunk):
+            raise DamagedInput("the file is cut in the middle of a block", base + pos)
         return pos
 
     def _section_header(self, chunk: bytes, pos: int, base: int) -> int:
@@ -160,7 +135,7 @@ class PcapngDecoder:
         if len(known) >= blocks.MAX_INTERFACES:
             raise ValueError("too many interfaces")
         interface, recorded = interfaces.decode(body, self._section.order, len(known), self._numbering.file)
-        known.add(interface)
+        known.append(interface)
         if recorded is not None:
             family = interface.stream.netlink_family if interface.netlink else 0
             self._section.recorded[recorded] = self._streams.on(interface, family, out)
@@ -183,7 +158,7 @@ class PcapngDecoder:
             return
         ticks = np.array([high << 32 | low], np.uint64)
         ts_ns = int(interfaces.nanoseconds(ticks, interface.resolution, interface.offset_s)[0])
-        self._counters(Counters(interface.any_id(), 0, ts_ns, received, lost + os_lost), out)
+        self._counters(Counters(next(iter(interface.ids.values())), 0, ts_ns, received, lost + os_lost), out)
 
     def _counters(self, item: Counters, out: list[Item]) -> None:
         totals = (item.ts_ns, item.received, item.dropped)
@@ -201,7 +176,7 @@ class PcapngDecoder:
             return  # of a later minor version
         if fields["item"] == "stream":
             described = marks.stream_from(fields, self._numbering.file)
-            stream_id = self._streams.announce(-1 - described.id, marks.without_id(described), out)
+            stream_id = self._streams.announce(-1 - described.id, replace(described, id=0), out)
             self._section.recorded[described.id] = stream_id
             return
         recorded = fields["stream"]

@@ -6,7 +6,6 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Protocol
 
 from nettop.batch import Counter64, End, Item
 from nettop.errors import InputError
@@ -14,20 +13,9 @@ from nettop.recording import compressed
 from nettop.recording.chunks import Chunks, Decompressed, chunks_of, open_input
 from nettop.recording.pcap import PcapDecoder, byte_order
 from nettop.recording.pcapng import PcapngDecoder
-from nettop.recording.records import Numbering
+from nettop.recording.records import FormatDecoder, Numbering
 
 _SHB_MAGIC = b"\n\r\r\n"
-
-
-class FormatDecoder(Protocol):
-    """PcapDecoder or PcapngDecoder."""
-
-    need: int
-    ended: bool
-
-    def decode(self, chunk: bytes, base: int, final: bool) -> tuple[list[Item], int]:
-        """Return the items of the chunk at file offset `base`, and how many of its bytes were used."""
-        ...
 
 
 class CaptureReader:

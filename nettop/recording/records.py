@@ -9,10 +9,11 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from nettop.batch import Batch, Gap, Item, NetlinkMeta, PacketMeta, Stream, StreamAdded, select_rows
+from nettop.batch import Batch, End, Gap, Item, NetlinkMeta, PacketMeta, Stream, StreamAdded, select_rows
+from nettop.errors import DamagedInput
 from nettop.kinds import GapReason, StreamKind
 from nettop.linux.netlink import NLM_F_REQUEST
-from nettop.linux.packet import DIRECTION_UNKNOWN, PACKET_KERNEL, PACKET_OUTGOING
+from nettop.linux.packet import PACKET_KERNEL, PACKET_OUTGOING
 from nettop.recording import bulk
 
 BATCH_RECORDS = 16_384
@@ -49,32 +50,18 @@ class Interface:
         """True for a stream of netlink messages."""
         return self.stream.kind is StreamKind.NETLINK
 
-    def any_id(self) -> int:
-        """Return the stream that the interface's totals go to: its first."""
-        return next(iter(self.ids.values()))
 
-
-class Interfaces:
+class Interfaces(list[Interface]):
     """The interfaces of a section, by index."""
 
     def __init__(self) -> None:
-        self._all: list[Interface] = []
+        super().__init__()
         self._netlink = np.empty(0, np.bool_)
-
-    def __len__(self) -> int:
-        return len(self._all)
-
-    def __getitem__(self, index: int) -> Interface:
-        return self._all[index]
-
-    def add(self, interface: Interface) -> None:
-        """Add an interface; it gets the next index."""
-        self._all.append(interface)
 
     def netlink(self) -> NDArray[np.bool_]:
         """Return a mask of the interfaces that carry netlink."""
-        if len(self._netlink) != len(self._all):
-            self._netlink = np.array([interface.netlink for interface in self._all])
+        if len(self._netlink) != len(self):
+            self._netlink = np.array([interface.netlink for interface in self])
         return self._netlink
 
 
@@ -205,6 +192,39 @@ class Emitter:
             out.append(replace(part, seq=self.streams.numbering.seq()))
 
 
+class FormatDecoder:
+    """Decodes successive chunks of a file; a subclass knows the format."""
+
+    def __init__(self, numbering: Numbering, need: int) -> None:
+        self.need = need  # bytes, from where the last call stopped, that the next chunk must hold
+        self.ended = False
+        self._numbering = numbering
+        self._streams = Streams(numbering)
+        self._emitter = Emitter(self._streams)
+
+    def decode(self, chunk: bytes, base: int, final: bool) -> tuple[list[Item], int]:
+        """Return the items of the chunk, which is at file offset `base`, and how many of its bytes were used.
+
+        The bytes left over must come again at the start of the next chunk. `final`: nothing follows this chunk; the
+        last item is then an End, with an error where the file is damaged. Raises InputError for a recording of a
+        later format.
+        """
+        out: list[Item] = []
+        used, error, offset = 0, "", None
+        try:
+            used = self._read(chunk, base, final, out)
+        except DamagedInput as damage:
+            final, error, offset = True, damage.message, damage.offset
+        if final:
+            self.ended = True
+            out.append(End(None, self._numbering.seq(), error=error, offset=offset))
+        return out, used
+
+    def _read(self, chunk: bytes, base: int, final: bool, out: list[Item]) -> int:
+        """Append the items to `out`; return the number of bytes used. Raises DamagedInput."""
+        raise NotImplementedError
+
+
 def _netlink_meta(rows: RecordColumns, cooked: NDArray[np.uint16], chunk: bytes, by_nettop: bool) -> NetlinkMeta:
     kind = cooked[:, 0]
     outgoing = kind == PACKET_KERNEL
@@ -238,8 +258,3 @@ def by_stream(interface: Ints) -> Iterator[slice | Ints]:
         order = np.argsort(interface, kind="stable")
         for part in runs(interface[order]):
             yield order[part]
-
-
-def known_directions(direction: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
-    """Return the column, or None if every value is unknown."""
-    return None if np.all(direction == DIRECTION_UNKNOWN) else direction
