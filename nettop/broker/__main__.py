@@ -9,10 +9,9 @@ import socket
 import sys
 from contextlib import suppress
 
-from nettop.broker import abi, privileges, sockets
+from nettop.broker import privileges
 from nettop.broker.server import Server, hello
-from nettop.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE
-from nettop.linux.process import CLONE_NEWNET, CLONE_NEWUSER
+from nettop.errors import EXIT_OK, EXIT_USAGE
 
 # The terminal's signals are meant for the app; the broker ends when the app's socket closes.
 _NOT_OURS = (
@@ -28,7 +27,7 @@ _NOT_OURS = (
 
 def main(arguments: list[str]) -> int:
     """Serve the app on stdin until it closes; returns the exit code."""
-    if set(arguments) - {"--read-only", "--userns"}:
+    if set(arguments) - {"--read-only"}:
         return _usage()
     try:
         sock = socket.socket(fileno=fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 3))  # not in place of a closed 1 or 2
@@ -37,28 +36,12 @@ def main(arguments: list[str]) -> int:
     if (sock.family, sock.type) != (socket.AF_UNIX, socket.SOCK_SEQPACKET):
         return _usage()
     _detach_from_terminal()
-    if "--userns" in arguments:
-        try:
-            enter_user_namespace()
-        except OSError as error:
-            print(f"nettop.broker: no user namespace: {error.strerror}", file=sys.stderr)
-            return EXIT_FAILED
     capabilities = privileges.confine_broker()
     read_only = "--read-only" in arguments
     server = Server(sock, read_only=read_only)
-    _leave_stderr()  # from here on, the screen is the app's
+    os.dup2(1, 2)  # from here on, the screen is the app's
     server.serve(hello(read_only, capabilities))
     return EXIT_OK
-
-
-def enter_user_namespace() -> None:
-    """Become root of fresh user and network namespaces that map only our own ids; raises OSError."""
-    uid, gid = os.geteuid(), os.getegid()
-    abi.unshare(CLONE_NEWUSER | CLONE_NEWNET)
-    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
-        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
-            file.write(text)
-    sockets.bring_up("lo")  # a fresh one is down
 
 
 def _detach_from_terminal() -> None:
@@ -69,10 +52,6 @@ def _detach_from_terminal() -> None:
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     os.dup2(null, 0)
     os.dup2(null, 1)
-
-
-def _leave_stderr() -> None:
-    os.dup2(1, 2)
 
 
 def _usage() -> int:

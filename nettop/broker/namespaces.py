@@ -74,10 +74,6 @@ class Namespaces:
         self._next += 1
         return entry.netns
 
-    def get(self, handle: int) -> Netns:
-        """Return the namespace of a handle; raises BrokerError when it is gone."""
-        return self._get(handle).netns
-
     def fd(self, handle: int) -> int:
         """Return our descriptor of the namespace (not to be closed); raises BrokerError when it is gone."""
         return self._get(handle).fd

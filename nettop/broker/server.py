@@ -12,7 +12,7 @@ import syslog
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from nettop.broker import (
     libpcap,
@@ -43,6 +43,7 @@ MAX_SOCKETS = 256  # a namespace needs seven or so
 SEND_SECONDS = 10  # an app that reads nothing for so long (while the buffer is full) counts as gone
 
 Body = dict[str, Any]
+Answer = tuple[Body, tuple[int, ...]]  # and descriptors
 
 # Short reads of procfs that cannot hang: they need no child.
 PROC_TEXTS: dict[TextKind, Callable[[], bytes]] = {
@@ -62,7 +63,7 @@ class RunningRequest:
     child: ChildProcess
     id: int
     netns: int
-    make_answer: Callable[[int], tuple[Body, tuple[int, ...]]]  # from the child's memfd
+    make_answer: Callable[[int], Answer]  # from the child's memfd
 
 
 @dataclass(slots=True)
@@ -90,7 +91,7 @@ class Server:
         self._selector = selectors.DefaultSelector()
         self._selector.register(sock, selectors.EVENT_READ, self._on_message)
         self._selector.register(self._namespaces, selectors.EVENT_READ, self._on_owner_change)
-        self._handlers: dict[type[Any], Callable[[int, Any], tuple[Body, tuple[int, ...]]]] = {
+        self._handlers: dict[type[Any], Callable[[int, Any], Answer]] = {
             requests.GetNetns: self._get_netns,
             requests.ListNetns: self._list_netns,
             requests.LeaveNetns: self._leave_netns,
@@ -117,8 +118,6 @@ class Server:
         for running in self._running.values():
             running.child.kill("the app ended")
 
-    # Messages.
-
     def _on_message(self) -> None:
         try:
             received = wire.receive(self._sock, allow_fds=False)
@@ -142,7 +141,7 @@ class Server:
             return
         self._reply(request_id, lambda: self._handlers[type(request)](request_id, request))
 
-    def _reply(self, request_id: int, make: Callable[[], tuple[Body, tuple[int, ...]]]) -> None:
+    def _reply(self, request_id: int, make: Callable[[], Answer]) -> None:
         try:
             body, fds = make()
         except AnswerDeferred:
@@ -169,22 +168,22 @@ class Server:
 
     # Handlers: each gets the request's id and the request, and returns the answer's body and descriptors.
 
-    def _get_netns(self, _id: int, request: requests.GetNetns) -> tuple[Body, tuple[int, ...]]:
+    def _get_netns(self, _id: int, request: requests.GetNetns) -> Answer:
         return asdict(self._namespaces.open(request.spec)), ()
 
-    def _leave_netns(self, _id: int, request: requests.LeaveNetns) -> tuple[Body, tuple[int, ...]]:
+    def _leave_netns(self, _id: int, request: requests.LeaveNetns) -> Answer:
         self._close_netns(request.netns, "left")
         return {}, ()
 
-    def _list_netns(self, _id: int, request: requests.ListNetns) -> tuple[Body, tuple[int, ...]]:
+    def _list_netns(self, _id: int, request: requests.ListNetns) -> Answer:
         return {"names": names()}, ()
 
-    def _get_devices(self, _id: int, request: requests.GetDevices) -> tuple[Body, tuple[int, ...]]:
+    def _get_devices(self, _id: int, request: requests.GetDevices) -> Answer:
         with self._namespaces.inside(request.netns):
             found = sockets.devices()
         return {"devices": [asdict(device) for device in found]}, ()
 
-    def _open_packet_socket(self, request_id: int, request: requests.OpenPacketSocket) -> tuple[Body, tuple[int, ...]]:
+    def _open_packet_socket(self, request_id: int, request: requests.OpenPacketSocket) -> Answer:
         sockets.check_packet_request(request)
         if not request.expression.strip():
             return self._packet_socket(request, b"")
@@ -198,18 +197,20 @@ class Server:
                 program = libpcap.compile_live(device.name, request.snaplen, request.expression)
             os.write(1, program)
 
+        def open_filtered(memfd: int) -> Answer:
+            return self._packet_socket(request, wire.read_memfd(memfd, wire.MAX_LONG))
+
         rights = frozenset({privileges.NET_RAW, privileges.NET_ADMIN})
         task = ChildTask("the capture filter", compile_filter, self._fd(request.netns), COMPILE_SECONDS, rights)
-        self._start(request_id, request.netns, task, lambda memfd: self._packet_socket(request, _read(memfd)))
-        raise AnswerDeferred
+        self._start(request_id, request.netns, task, open_filtered)
 
-    def _packet_socket(self, request: requests.OpenPacketSocket, program: bytes) -> tuple[Body, tuple[int, ...]]:
+    def _packet_socket(self, request: requests.OpenPacketSocket, program: bytes) -> Answer:
         with self._namespaces.inside(request.netns):
             device = sockets.device(request.device)
             sock = sockets.packet_socket(device, request, program)
         return {"device": asdict(device), "linktype": sockets.linktype(device)}, (sock.detach(),)
 
-    def _open_netlink_socket(self, _id: int, request: requests.OpenNetlinkSocket) -> tuple[Body, tuple[int, ...]]:
+    def _open_netlink_socket(self, _id: int, request: requests.OpenNetlinkSocket) -> Answer:
         if len(self._sockets) >= MAX_SOCKETS:
             raise BrokerError(f"{MAX_SOCKETS} netlink sockets are open already", "release some")
         with self._namespaces.inside(request.netns):
@@ -221,7 +222,7 @@ class Server:
         self._sockets[handle] = DumpSocket(sock, request.netns, request.protocol)
         return {"socket": handle}, (os.dup(sock.fileno()),)
 
-    def _send_read(self, _id: int, request: requests.SendRead) -> tuple[Body, tuple[int, ...]]:
+    def _send_read(self, _id: int, request: requests.SendRead) -> Answer:
         dump_socket = self._sockets.get(request.socket)
         if dump_socket is None:
             raise BrokerError("no such socket", "it was released, has event groups, or its namespace is gone")
@@ -231,13 +232,13 @@ class Server:
             dump_socket.sock.sendto(message, (0, 0))
         return {"bytes": message.hex()}, ()
 
-    def _release_socket(self, _id: int, request: requests.ReleaseSocket) -> tuple[Body, tuple[int, ...]]:
+    def _release_socket(self, _id: int, request: requests.ReleaseSocket) -> Answer:
         dump_socket = self._sockets.pop(request.socket, None)
         if dump_socket is not None:
             dump_socket.sock.close()
         return {}, ()
 
-    def _get_text(self, request_id: int, request: requests.GetText) -> tuple[Body, tuple[int, ...]]:
+    def _get_text(self, request_id: int, request: requests.GetText) -> Answer:
         if request.what in PROC_TEXTS:
             with self._namespaces.inside(request.netns):
                 return {}, (wire.sealed_memfd("nettop-text", PROC_TEXTS[request.what]()),)
@@ -245,13 +246,12 @@ class Server:
         netns = self._fd(request.netns)
         task = ChildTask(request.what.value, tool.run, netns, texts.SECONDS, tool.capabilities, tool.gid)
         self._start(request_id, request.netns, task, lambda memfd: ({}, (memfd,)))
-        raise AnswerDeferred
 
-    def _open_sysctl(self, _id: int, request: requests.OpenSysctl) -> tuple[Body, tuple[int, ...]]:
+    def _open_sysctl(self, _id: int, request: requests.OpenSysctl) -> Answer:
         with self._namespaces.inside(request.netns):
             return {}, (sysctls.open_to_read(request.name),)
 
-    def _open_output(self, request_id: int, request: requests.OpenOutput) -> tuple[Body, tuple[int, ...]]:
+    def _open_output(self, request_id: int, request: requests.OpenOutput) -> Answer:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         account = invoker()
         opened = output.open_new if account.uid else output.open_capture  # the app is the invoker, but never root
@@ -259,28 +259,27 @@ class Server:
         def open_as_invoker() -> None:
             socket.send_fds(theirs, [b"fd"], [opened(request.path, request.force)])
 
-        def receive_descriptor(memfd: int) -> tuple[Body, tuple[int, ...]]:
+        def receive_descriptor(memfd: int) -> Answer:
             os.close(memfd)
             with ours:
                 return {}, tuple(socket.recv_fds(ours, 16, 1)[1])
 
         task = ChildTask("open", open_as_invoker, None, OUTPUT_SECONDS, account=account, channel=theirs)
-        self._start(request_id, OWN, task, receive_descriptor)
-        theirs.close()
-        raise AnswerDeferred
+        with theirs:
+            self._start(request_id, OWN, task, receive_descriptor)
 
-    def _set_sysctl(self, _id: int, request: requests.SetSysctl) -> tuple[Body, tuple[int, ...]]:
+    def _set_sysctl(self, _id: int, request: requests.SetSysctl) -> Answer:
         self._check_may_change(f"{request.name} is not set")
         with self._namespaces.inside(request.netns):
             return {"before": sysctls.change(request.name, request.value)}, ()
 
-    def _delete_flows(self, _id: int, request: requests.DeleteFlows) -> tuple[Body, tuple[int, ...]]:
+    def _delete_flows(self, _id: int, request: requests.DeleteFlows) -> Answer:
         self._check_may_change("no flow is deleted")
         with self._namespaces.inside(request.netns):
             deleted, gone = netlink_changes.delete_flows(request.flows)
         return {"deleted": deleted, "gone": gone}, ()
 
-    def _reset_counter(self, _id: int, request: requests.ResetCounter) -> tuple[Body, tuple[int, ...]]:
+    def _reset_counter(self, _id: int, request: requests.ResetCounter) -> Answer:
         self._check_may_change(f"{request.counter.name} is not set to zero")
         with self._namespaces.inside(request.netns):
             netlink_changes.reset_counter(request.counter)
@@ -290,19 +289,16 @@ class Server:
         if self._read_only:
             raise NotPermitted(refused, "nettop runs with --read-only")
 
-    # Children.
-
     def _fd(self, handle: int) -> int | None:
         return None if handle == OWN else self._namespaces.fd(handle)
 
-    def _start(
-        self, request_id: int, netns: int, task: ChildTask, make_answer: Callable[[int], tuple[Body, tuple[int, ...]]]
-    ) -> None:
+    def _start(self, request_id: int, netns: int, task: ChildTask, make_answer: Callable[[int], Answer]) -> NoReturn:
         if len(self._running) >= MAX_CHILDREN:
             raise BrokerError(f"{MAX_CHILDREN} calls are at work already", "wait for one to end")
         child = start(task)
         self._running[child.pidfd] = RunningRequest(child, request_id, netns, make_answer)
         self._selector.register(child.pidfd, selectors.EVENT_READ, lambda: self._on_child_end(child.pidfd))
+        raise AnswerDeferred
 
     def _on_child_end(self, pidfd: int) -> None:
         running = self._running.pop(pidfd, None)
@@ -323,8 +319,6 @@ class Server:
                 running.child.deadline = now + 1.0
                 running.child.kill("it took too long and was ended")
 
-    # Namespaces that go away.
-
     def _on_owner_change(self) -> None:
         children = frozenset(running.child.pid for running in self._running.values())
         for netns in self._namespaces.orphaned(children):
@@ -338,10 +332,6 @@ class Server:
             if running.netns == handle != OWN:
                 running.child.kill(reason)
         self._namespaces.close(handle)
-
-
-def _read(memfd: int) -> bytes:
-    return wire.read_memfd(memfd, wire.MAX_LONG)
 
 
 def hello(read_only: bool, capabilities: frozenset[int]) -> Body:

@@ -44,14 +44,6 @@ def device(name: str) -> Device:
     raise BrokerError(f"no device {name!r}", f"there are {', '.join(clean(d.name) for d in present[:10])}")
 
 
-def bring_up(name: str) -> None:
-    """Set a device of the current namespace up; raises OSError."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        ifreq = bytearray(_ioctl(sock, interface.SIOCGIFFLAGS, name))
-        struct.pack_into("H", ifreq, 16, struct.unpack_from("H", ifreq, 16)[0] | interface.IFF_UP)
-        fcntl.ioctl(sock.fileno(), interface.SIOCSIFFLAGS, bytes(ifreq))
-
-
 def linktype(of: Device) -> int:
     """Return the link type of packets from packet_socket(): Ethernet frames, or from the IP header on for the rest."""
     return LINKTYPE_ETHERNET if of.arphrd in (interface.ARPHRD_ETHER, interface.ARPHRD_LOOPBACK) else LINKTYPE_RAW

@@ -23,7 +23,7 @@ HELLO_SECONDS = 15.0
 PRELOAD = ("numpy", "textual.app", "textual.widgets", "scapy.all", "nettop.cli")
 _NO_RIGHTS = "run `sudo nettop`, or `nettop demo`, or open a recording with -r"
 _PROMPT = "[sudo] nettop starts its broker as root; password for %p: "
-_ESCALATIONS: dict[str, tuple[str, ...]] = {
+_ESCALATIONS: dict[Mode, tuple[str, ...]] = {
     "sudo": ("sudo", "-p", _PROMPT, "--"),
     "doas": ("doas", "--"),
     "pkexec": ("pkexec",),
@@ -46,21 +46,12 @@ def start(
     """
     if mode == "auto":
         mode = "root" if _has_rights() else _escalation()
-    options = ["--read-only"] if read_only else []
+    command = broker_command(*["--read-only"] * read_only)
     if mode == "root":
-        return _launch((), options, drop=drop, preload=preload, while_starting=while_starting)
+        return launch(command, drop=drop, preload=PRELOAD if preload else (), while_starting=while_starting)
     if shutil.which(mode) is None:
         raise NotPermitted(f"{mode} is not installed", _NO_RIGHTS)
-    return _launch(_ESCALATIONS[mode], options, drop=False, preload=False, while_starting=while_starting)
-
-
-def start_in_userns(*, read_only: bool = False, drop: bool = True) -> Broker:
-    """Return a broker that is root of new user and network namespaces: needs no privileges, sees only what is in them.
-
-    Raises NotPermitted where the host does not allow user namespaces.
-    """
-    options = ["--userns", *(["--read-only"] if read_only else [])]
-    return _launch((), options, drop=drop and os.geteuid() == 0, preload=False)
+    return launch([*_ESCALATIONS[mode], *command], drop=False, asks=True, while_starting=while_starting)
 
 
 def attach(sock: socket.socket, *, drop: bool = False) -> Broker:
@@ -77,25 +68,25 @@ def broker_command(*options: str) -> list[str]:
     return [sys.executable, "-I", "-m", "nettop.broker", *options]
 
 
-def _launch(
-    prefix: Sequence[str],
-    options: Sequence[str],
+def launch(
+    command: Sequence[str],
     *,
     drop: bool,
-    preload: bool,
+    asks: bool = False,
+    preload: Sequence[str] = (),
     while_starting: Callable[[], None] = lambda: None,
 ) -> Broker:
+    """Return the broker that `command` runs; `asks`: it may ask for a password first. For the rest see start()."""
     was_root = os.geteuid() == 0
     ours, theirs = wire.pair()
-    command = [*prefix, *broker_command(*options)]
     with theirs:
         # sudo and doas need the terminal's session to ask for a password.
-        process = subprocess.Popen(command, stdin=theirs.fileno(), start_new_session=not prefix)
+        process = subprocess.Popen(command, stdin=theirs.fileno(), start_new_session=not asks)
     try:
         while_starting()
-        greeting = _hello(ours, process, None if prefix else HELLO_SECONDS)
+        greeting = _hello(ours, process, None if asks else HELLO_SECONDS)
         if drop:
-            drop_app(preload=PRELOAD if preload else ())
+            drop_app(preload=preload)
     except BaseException:
         ours.close()
         _reap(process)
@@ -127,8 +118,6 @@ def _start_error(process: subprocess.Popen[bytes] | None) -> BrokerError:
     program = os.path.basename(command[0]) if isinstance(command, list) else "the broker"
     if program in _ESCALATIONS:
         return NotPermitted(f"{program} did not start the broker (status {status})", _NO_RIGHTS)
-    if isinstance(command, list) and "--userns" in command:
-        return NotPermitted("this host allows no user namespaces", "see user.max_user_namespaces, or run as root")
     return BrokerError(f"the broker did not start (status {status})", f"try `{' '.join(broker_command())}`")
 
 
@@ -142,8 +131,7 @@ def _has_rights() -> bool:
 
 
 def _escalation() -> Mode:
-    modes: tuple[Mode, ...] = ("sudo", "doas", "pkexec")
-    for mode in modes:
+    for mode in _ESCALATIONS:
         if shutil.which(mode):
             return mode
     raise NotPermitted("nettop needs CAP_NET_ADMIN, and neither sudo, doas nor pkexec is installed", _NO_RIGHTS)

@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 from nettop.broker.client import Broker, NetlinkSocket, Netns, ReadRequest, SetName
-from nettop.broker.start import Mode, start, start_in_userns
+from nettop.broker.start import Mode, broker_command, launch, start
 from nettop.errors import NettopError
 from nettop.kinds import TextKind
 from nettop.linux.netlink import NETLINK_NETFILTER, NETLINK_ROUTE
@@ -35,6 +35,13 @@ def main(plan: dict[str, Any]) -> int:
     sys.stdin.read()
     broker.close()
     return 0
+
+
+def start_in_userns(*, read_only: bool = False, drop: bool = True) -> Broker:
+    """A broker that is root of new user and network namespaces: needs no privileges, sees only what is in them."""
+    inside = ("unshare", "--user", "--map-root-user", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
+    command = broker_command(*["--read-only"] * read_only)
+    return launch([*inside, *command], drop=drop and os.geteuid() == 0)
 
 
 def say(what: str, **fields: object) -> None:

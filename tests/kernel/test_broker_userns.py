@@ -8,8 +8,8 @@ import pytest
 
 from nettop.broker.client import Broker, SetSysctl
 from nettop.broker.identity import can_change_ids
-from nettop.broker.start import start_in_userns
 from nettop.kinds import TextKind
+from tests.kernel.app import start_in_userns
 from tests.kernel.live import sysctl
 from tests.kernel.namespaces import Lab, poll, run_in
 from tests.kernel.processes import App, is_gone, status_of
