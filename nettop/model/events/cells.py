@@ -5,15 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from nettop.columns import (
-    EVENT_DESTROY,
-    EVENT_EXPECT,
-    EVENT_NEW,
-    EVENT_UPDATE,
-    HAVE_MASTER,
-    HAVE_START,
-    HAVE_STOP,
-)
+from nettop import columns as ct
 from nettop.model.events.ring import EVENT_GAP, REASONS, UNKNOWN_LOSS
 from nettop.model.expectations.expectation import event_word, expectation_of, expected_text, flag_words
 from nettop.model.flows.cells import ABSENT, SHARED_COLUMNS, RowView, shared_cell
@@ -22,9 +14,9 @@ from nettop.text import units
 
 StreamName = Callable[[int], str]
 
-KINDS = (EVENT_NEW, EVENT_UPDATE, EVENT_DESTROY)
-ROLES = {EVENT_NEW: "new", EVENT_UPDATE: "", EVENT_DESTROY: "dim", EVENT_GAP: "bad"}
-ROLES |= {EVENT_EXPECT + kind: ROLES[kind] for kind in KINDS}
+KINDS = (ct.EVENT_NEW, ct.EVENT_UPDATE, ct.EVENT_DESTROY)
+ROLES = {ct.EVENT_NEW: "new", ct.EVENT_UPDATE: "", ct.EVENT_DESTROY: "dim", EVENT_GAP: "bad"}
+ROLES |= {ct.EVENT_EXPECT + kind: ROLES[kind] for kind in KINDS}
 
 # At 80 columns an event keeps its state: the endpoints are narrower, and NAT is dropped first.
 _NARROW_WIDTH, _NARROW_RANK = {"original": 36}, {"nat": 3}
@@ -43,7 +35,7 @@ def cell(row: RowView, key: str) -> Cell:
         return units.clock(row.value("ts_ns"), 3), "number"
     if key == "event":
         return event_word(kind), ROLES[kind]
-    if kind > EVENT_EXPECT and key in _EXPECTATION_COLUMNS:
+    if kind > ct.EVENT_EXPECT and key in _EXPECTATION_COLUMNS:
         return _expectation_cell(row, key)
     return _lasted(row) if key == "lasted" else shared_cell(row, key)
 
@@ -94,11 +86,12 @@ def _expectation_cell(row: RowView, key: str) -> Cell:
     one = expectation_of(row.data, row.strings)
     if key == "original":
         return expected_text(one), "address"
-    return (f"for {row.endpoint('rsrc')}", "address") if row.have & HAVE_MASTER else ABSENT
+    return (f"for {row.endpoint('rsrc')}", "address") if row.have & ct.HAVE_MASTER else ABSENT
 
 
 def _lasted(row: RowView) -> Cell:
     """Return the lifetime of a flow, if the kernel timestamps its start and end."""
-    if row.value("event") > EVENT_EXPECT or row.have & (HAVE_START | HAVE_STOP) != HAVE_START | HAVE_STOP:
+    both = ct.HAVE_START | ct.HAVE_STOP
+    if row.value("event") > ct.EVENT_EXPECT or row.have & both != both:
         return ABSENT
     return units.duration((row.value("stop_ns") - row.value("start_ns")) / 1e9), "number"

@@ -8,16 +8,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from nettop import columns as ct
 from nettop.batch import Array, Batch, DumpMark, Gap
-from nettop.columns import (
-    EVENT_DESTROY,
-    EVENT_EXPECT,
-    EVENT_NEW,
-    HAVE_MASTER,
-    Columns,
-    Decoded,
-    Strings,
-)
 from nettop.kinds import GapReason
 from nettop.model.events.cells import COLUMNS, DEFAULT_COLUMNS, KINDS, ROLES, StreamName, cell, gap_cells, gap_text
 from nettop.model.events.matches import Matches
@@ -48,7 +40,7 @@ class EventLog:
 
     def __init__(
         self,
-        strings: Strings,
+        strings: ct.Strings,
         netns_label: Callable[[int], str] = lambda code: "",
         stream_name: StreamName = lambda stream: "conntrack",
         capacity: int = KEEP_EVENTS,
@@ -74,29 +66,29 @@ class EventLog:
         """Return, by namespace, how many kept events the filter of the last snapshot hides."""
         return self._matches.hidden(self.ring) if self._filtered else Counter()
 
-    def unreadable(self, batch: Batch, decoded: Decoded) -> int:
+    def unreadable(self, batch: Batch, decoded: ct.Decoded) -> int:
         """Count and return the records of a batch of events that gave no row."""
         found = without_row(batch, decoded)
         self.damaged += found
         return found
 
-    def apply(self, item: Decoded | Gap | DumpMark, netns: int, now_ns: int) -> None:
+    def apply(self, item: ct.Decoded | Gap | DumpMark, netns: int, now_ns: int) -> None:
         """Add decoded events or a loss of a namespace; rows of dumps are ignored."""
-        if isinstance(item, Decoded):
+        if isinstance(item, ct.Decoded):
             self._add(event_rows(item), netns, now_ns)
         elif isinstance(item, Gap) and item.why is not GapReason.RECORDER:  # a loss of the recorder is none of the log
             self.ring.append_gap(item, netns)
         self.version += 1
 
-    def _add(self, cols: Columns, netns: int, now_ns: int) -> None:
+    def _add(self, cols: ct.Columns, netns: int, now_ns: int) -> None:
         if not len(cols):
             return
         self.ring.append(cols, netns)
-        counts = np.bincount(cols["event"], minlength=EVENT_EXPECT)
+        counts = np.bincount(cols["event"], minlength=ct.EVENT_EXPECT)
         for kind in KINDS:
             self.counts[kind] += int(counts[kind])
-        self.expectations += int(counts[EVENT_EXPECT:].sum())
-        self._rates.add(now_ns, counts[EVENT_NEW : EVENT_DESTROY + 1])
+        self.expectations += int(counts[ct.EVENT_EXPECT :].sum())
+        self._rates.add(now_ns, counts[ct.EVENT_NEW : ct.EVENT_DESTROY + 1])
 
     def rates(self, now_ns: int) -> tuple[float, float, float]:
         """Return new, update and destroy events a second, of the last whole second."""
@@ -139,7 +131,7 @@ class EventLog:
         if row.value("event") == EVENT_GAP:
             return Detail(ident, (head, ("GAP", "bad")), (((gap_text(row, self._stream_name), "bad"),),))
         name = (event_word(row.value("event")) + " ", ROLES[row.value("event")])
-        if row.value("event") > EVENT_EXPECT:
+        if row.value("event") > ct.EVENT_EXPECT:
             return self._expectation(ident, row, (head, name))
         lines = (*drawing(row), *attributes(row, now_ns))
         return Detail(ident, (head, name, *flow_title(row)), lines)
@@ -160,9 +152,9 @@ class EventLog:
     def flow_of(self, ident: int) -> RowView | None:
         """Return the flow of an event, or the master of an expectation. None: it has none, or the event was evicted."""
         row = self.row(ident)
-        if row is None or row.value("event") < EVENT_EXPECT:
+        if row is None or row.value("event") < ct.EVENT_EXPECT:
             return row
-        return master_view(row, "r") if row.have & HAVE_MASTER else None
+        return master_view(row, "r") if row.have & ct.HAVE_MASTER else None
 
     def history(self, flow: RowView) -> Sequence[Line]:
         """Return lines of the last kept events of a flow, oldest first, for its detail."""

@@ -7,22 +7,7 @@ from dataclasses import dataclass
 from json import dumps
 from typing import Any
 
-from nettop.columns import (
-    EVENT_EXPECT,
-    HAVE_EXPECT_CLASS,
-    HAVE_EXPECT_FLAGS,
-    HAVE_FUNCTION,
-    HAVE_HELPER,
-    HAVE_ID,
-    HAVE_MASK,
-    HAVE_MASTER,
-    HAVE_OPORTS,
-    HAVE_ORIG,
-    HAVE_RPORTS,
-    HAVE_TIMEOUT,
-    Columns,
-    Strings,
-)
+from nettop import columns as ct
 from nettop.linux.conntrack import NF_CT_EXPECT_NAMES
 from nettop.linux.socket import AF_INET
 from nettop.model.table import Line
@@ -71,7 +56,7 @@ class Expectation:
     klass: int | None
 
 
-def expectation_of(row: Mapping[str, Any], strings: Strings) -> Expectation:
+def expectation_of(row: Mapping[str, Any], strings: ct.Strings) -> Expectation:
     """Return the expectation of a row of columns (FLOW_DTYPES and EXPECT_DTYPES) given as Python values by name."""
     have = row["have"]
 
@@ -85,20 +70,20 @@ def expectation_of(row: Mapping[str, Any], strings: Strings) -> Expectation:
         netns=row.get("netns", 0),
         ts_ns=row["ts_ns"],
         event=row["event"],
-        expected=_tuple(row, "o", row["proto"], have & HAVE_OPORTS) if have & HAVE_ORIG else None,
-        mask=_tuple(row, "x", row["proto"], have & HAVE_OPORTS) if have & HAVE_MASK else None,
-        master=_tuple(row, "r", row.get("mproto", 0), have & HAVE_RPORTS) if have & HAVE_MASTER else None,
-        helper=text("helper", HAVE_HELPER),
-        function=text("function", HAVE_FUNCTION),
-        timeout=known("timeout", HAVE_TIMEOUT),
-        id=known("id", HAVE_ID),
+        expected=_tuple(row, "o", row["proto"], have & ct.HAVE_OPORTS) if have & ct.HAVE_ORIG else None,
+        mask=_tuple(row, "x", row["proto"], have & ct.HAVE_OPORTS) if have & ct.HAVE_MASK else None,
+        master=_tuple(row, "r", row.get("mproto", 0), have & ct.HAVE_RPORTS) if have & ct.HAVE_MASTER else None,
+        helper=text("helper", ct.HAVE_HELPER),
+        function=text("function", ct.HAVE_FUNCTION),
+        timeout=known("timeout", ct.HAVE_TIMEOUT),
+        id=known("id", ct.HAVE_ID),
         zone=row.get("zone", 0),
-        flags=known("expect_flags", HAVE_EXPECT_FLAGS),
-        klass=known("expect_class", HAVE_EXPECT_CLASS),
+        flags=known("expect_flags", ct.HAVE_EXPECT_FLAGS),
+        klass=known("expect_class", ct.HAVE_EXPECT_CLASS),
     )
 
 
-def expectations_of(cols: Columns, netns: int, strings: Strings) -> list[Expectation]:
+def expectations_of(cols: ct.Columns, netns: int, strings: ct.Strings) -> list[Expectation]:
     """Return the expectations of decoded rows."""
     lists = {name: column.tolist() for name, column in cols.data.items()}
     return [
@@ -211,7 +196,7 @@ def expectation_json(one: Expectation, netns: str) -> str:
     keys) matches any value. `master` is the original tuple of the connection that expects. A value not sent is null.
     """
     pair = one.expected
-    values: dict[str, Any] = {"kind": "event", "event": EVENT_NAMES[one.event % EVENT_EXPECT], "expectation": True}
+    values: dict[str, Any] = {"kind": "event", "event": EVENT_NAMES[one.event % ct.EVENT_EXPECT], "expectation": True}
     values |= {"netns": netns, "family": FAMILY_NAMES.get(pair.family, pair.family) if pair else None}
     values |= {"proto": PROTO_NAMES[pair.proto] if pair else None} | _tuple_json(pair)
     values |= dict.fromkeys(_NULL_KEYS) | {"nat": [], "timeout": one.timeout, "mark": None, "zone": one.zone}

@@ -8,20 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from nettop.columns import (
-    HAVE_HELPER,
-    HAVE_ID,
-    HAVE_LABELS,
-    HAVE_MARK,
-    HAVE_OCOUNT,
-    HAVE_OPORTS,
-    HAVE_RCOUNT,
-    HAVE_REPLY,
-    HAVE_RPORTS,
-    HAVE_STATUS,
-    HAVE_TIMEOUT,
-    Strings,
-)
+from nettop import columns as ct
 from nettop.linux.inet import IPPROTO_ICMP, WITH_PORTS
 from nettop.model.flows import derive
 from nettop.model.table import Cell, Column
@@ -80,7 +67,7 @@ class RowView:
 
     data: dict[str, Any]
     have: int
-    strings: Strings
+    strings: ct.Strings
     netns_label: Callable[[int], str]
     names: HostNames | None = None
 
@@ -95,11 +82,11 @@ class RowView:
     @property
     def counted(self) -> bool:
         """True if at least one direction has counters."""
-        return bool(self.have & (HAVE_OCOUNT | HAVE_RCOUNT))
+        return bool(self.have & (ct.HAVE_OCOUNT | ct.HAVE_RCOUNT))
 
     def port(self, end: str) -> int | None:
         """Return the port of osrc, odst, rsrc or rdst; None where the protocol has none."""
-        has_ports = self.have & (HAVE_OPORTS if end.startswith("o") else HAVE_RPORTS)
+        has_ports = self.have & (ct.HAVE_OPORTS if end.startswith("o") else ct.HAVE_RPORTS)
         return self.value(f"{end[:2]}port") if has_ports and self.value("proto") in WITH_PORTS else None
 
     def host(self, end: str) -> str:
@@ -131,7 +118,7 @@ def named_endpoint(address: str, host: str | None, port: int | None, service: st
 def row_views(
     data: derive.Data,
     rows: Any,
-    strings: Strings,
+    strings: ct.Strings,
     netns_label: Callable[[int], str],
     names: HostNames | None = None,
 ) -> list[RowView]:
@@ -181,7 +168,7 @@ def original_text(row: RowView) -> str:
     The id comes where others have a port, so that a narrow column does not cut it: it distinguishes two pings.
     """
     text = f"{row.endpoint('osrc')} → {row.endpoint('odst')}"
-    if words.is_icmp(row.value("proto")) and row.have & HAVE_OPORTS:
+    if words.is_icmp(row.value("proto")) and row.have & ct.HAVE_OPORTS:
         message = icmp_message if row.value("proto") == IPPROTO_ICMP else icmpv6_message
         text += f" id {row.value('osport')} {message(row.value('odport'))}"
     return text
@@ -216,7 +203,7 @@ def _scaled(name: str, bit: int) -> Callable[[RowView], Cell]:
 
 def _both(what: str) -> Callable[[RowView], Cell]:
     def cell(row: RowView) -> Cell:
-        if not row.have & (HAVE_OCOUNT | HAVE_RCOUNT):
+        if not row.have & (ct.HAVE_OCOUNT | ct.HAVE_RCOUNT):
             return ABSENT
         return units.scaled(row.value(f"o{what}") + row.value(f"r{what}")), "number"
 
@@ -240,23 +227,23 @@ _CELLS: dict[str, Callable[[RowView], Cell]] = {
     "sport": _port("osrc"),
     "dst": lambda row: (row.host("odst"), "address"),
     "dport": _port("odst"),
-    "reply": _end("rdst", HAVE_REPLY),
-    "reply_src": _end("rsrc", HAVE_REPLY),
+    "reply": _end("rdst", ct.HAVE_REPLY),
+    "reply_src": _end("rsrc", ct.HAVE_REPLY),
     "nat": _nat,
-    "up": _scaled("obytes", HAVE_OCOUNT),
-    "down": _scaled("rbytes", HAVE_RCOUNT),
-    "timeout": _if(HAVE_TIMEOUT, lambda row: (units.duration(row.value("timeout")), "number")),
-    "mark": _if(HAVE_MARK, lambda row: (hex(row.value("mark")), "number")),
+    "up": _scaled("obytes", ct.HAVE_OCOUNT),
+    "down": _scaled("rbytes", ct.HAVE_RCOUNT),
+    "timeout": _if(ct.HAVE_TIMEOUT, lambda row: (units.duration(row.value("timeout")), "number")),
+    "mark": _if(ct.HAVE_MARK, lambda row: (hex(row.value("mark")), "number")),
     "zone": lambda row: (str(row.value("zone")), "number"),
-    "id": _if(HAVE_ID, lambda row: (str(row.value("id")), "number")),
-    "opackets": _scaled("opackets", HAVE_OCOUNT),
-    "rpackets": _scaled("rpackets", HAVE_RCOUNT),
+    "id": _if(ct.HAVE_ID, lambda row: (str(row.value("id")), "number")),
+    "opackets": _scaled("opackets", ct.HAVE_OCOUNT),
+    "rpackets": _scaled("rpackets", ct.HAVE_RCOUNT),
     "packets": _both("packets"),
     "bytes": _both("bytes"),
-    "status": _if(HAVE_STATUS, lambda row: (" ".join(words.status_names(row.value("status"))).upper(), "")),
-    "offload": _if(HAVE_STATUS, _offload),
-    "helper": _if(HAVE_HELPER, lambda row: (clean_bytes(row.strings[row.value("helper")]), "accent")),
-    "labels": _if(HAVE_LABELS, lambda row: (words.labels_text(row.strings[row.value("labels")]), "number")),
+    "status": _if(ct.HAVE_STATUS, lambda row: (" ".join(words.status_names(row.value("status"))).upper(), "")),
+    "offload": _if(ct.HAVE_STATUS, _offload),
+    "helper": _if(ct.HAVE_HELPER, lambda row: (clean_bytes(row.strings[row.value("helper")]), "accent")),
+    "labels": _if(ct.HAVE_LABELS, lambda row: (words.labels_text(row.strings[row.value("labels")]), "number")),
     "netns": lambda row: (row.netns_label(row.value("netns")), "accent"),
 }
 

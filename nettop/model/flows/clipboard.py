@@ -6,13 +6,7 @@ import shlex
 
 import numpy as np
 
-from nettop.columns import (
-    FLOW_DTYPES,
-    HAVE_OPORTS,
-    HAVE_ORIG,
-    HAVE_ZONE_ORIG_ONLY,
-    HAVE_ZONE_REPLY_ONLY,
-)
+from nettop import columns as ct
 from nettop.linux.inet import IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_ICMPV6, WITH_PORTS
 from nettop.linux.socket import AF_INET6
 from nettop.model.flows.cells import RowView
@@ -24,7 +18,7 @@ from nettop.text.sanitize import clean
 
 FORMS = ("text", "json", "conntrack")
 _RATES = ("rate_up", "rate_down", "measured_up", "measured_down")
-_COPIED: dict[str, type[np.generic]] = {**FLOW_DTYPES, **dict.fromkeys(_RATES, np.float32)}
+_COPIED: dict[str, type[np.generic]] = {**ct.FLOW_DTYPES, **dict.fromkeys(_RATES, np.float32)}
 # The options of conntrack(8) for the numbers that are in the place of ports.
 _NAMED_IDS = {
     IPPROTO_ICMP: ("--icmp-type", "--icmp-code", "--icmp-id"),
@@ -34,7 +28,7 @@ _NAMED_IDS = {
 
 def flow_text(row: RowView, form: str) -> str:
     """Return the flow (or the flow of an event) in one of FORMS; "" for a row without a tuple."""
-    if not row.have & HAVE_ORIG:
+    if not row.have & ct.HAVE_ORIG:
         return ""
     if form == "conntrack":
         return shlex.join([*_enter_namespace(row), *conntrack_command(row)])
@@ -67,7 +61,7 @@ def _protocol(row: RowView) -> list[str]:
 
 def _ports(row: RowView) -> list[str]:
     proto, source, destination = row.value("proto"), row.value("osport"), row.value("odport")
-    if not row.have & HAVE_OPORTS:
+    if not row.have & ct.HAVE_OPORTS:
         return []
     if proto in _NAMED_IDS:
         values = (destination >> 8, destination & 255, source)
@@ -78,9 +72,9 @@ def _ports(row: RowView) -> list[str]:
 
 
 def _zone_option(have: int) -> str:
-    if have & HAVE_ZONE_ORIG_ONLY:
+    if have & ct.HAVE_ZONE_ORIG_ONLY:
         return "--orig-zone"
-    return "--reply-zone" if have & HAVE_ZONE_REPLY_ONLY else "--zone"
+    return "--reply-zone" if have & ct.HAVE_ZONE_REPLY_ONLY else "--zone"
 
 
 def _enter_namespace(row: RowView) -> list[str]:

@@ -10,18 +10,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from nettop import columns as ct
 from nettop.batch import Array
-from nettop.columns import (
-    FLOW_DTYPES,
-    HAVE_OCOUNT,
-    HAVE_OPORTS,
-    HAVE_RCOUNT,
-    HAVE_REPLY,
-    HAVE_RPORTS,
-    HAVE_START,
-    HAVE_STATE,
-    HAVE_STATUS,
-)
 from nettop.linux.conntrack import IPS_ASSURED, IPS_DST_NAT, IPS_HW_OFFLOAD, IPS_OFFLOAD, IPS_SEEN_REPLY, IPS_SRC_NAT
 from nettop.linux.inet import IPPROTO_ICMP, IPPROTO_ICMPV6, WITH_PORTS
 from nettop.model.flows.store import BORN
@@ -37,13 +27,13 @@ _IS_ICMP = np.zeros(256, np.bool_)
 _IS_ICMP[[IPPROTO_ICMP, IPPROTO_ICMPV6]] = True
 
 # The counters of a flow, and the bit of `have` that says they are known.
-COUNTERS = {"opackets": HAVE_OCOUNT, "obytes": HAVE_OCOUNT, "rpackets": HAVE_RCOUNT, "rbytes": HAVE_RCOUNT}
+COUNTERS = {"opackets": ct.HAVE_OCOUNT, "obytes": ct.HAVE_OCOUNT, "rpackets": ct.HAVE_RCOUNT, "rbytes": ct.HAVE_RCOUNT}
 
 
 def column(data: Data, name: str) -> Array:
     """Return the column, or zeros where no row has it."""
     found = data.get(name)
-    return np.zeros(len(data["have"]), FLOW_DTYPES[name]) if found is None else found
+    return np.zeros(len(data["have"]), ct.FLOW_DTYPES[name]) if found is None else found
 
 
 def has(data: Data, bits: int) -> NDArray[np.bool_]:
@@ -67,9 +57,9 @@ def state_codes(data: Data) -> NDArray[np.uint8]:
     status, have = column(data, "status"), data["have"]
     codes = np.where(status & IPS_ASSURED != 0, words.STATE_ASSURED, words.STATE_UNREPLIED).astype(np.uint8)
     codes[status & (IPS_ASSURED | IPS_SEEN_REPLY) == IPS_SEEN_REPLY] = words.STATE_REPLIED
-    codes[have & HAVE_STATUS == 0] = words.STATE_NONE
+    codes[have & ct.HAVE_STATUS == 0] = words.STATE_NONE
     base = _STATE_BASE[data["proto"]]
-    own = (base > 0) & (have & HAVE_STATE != 0)
+    own = (base > 0) & (have & ct.HAVE_STATE != 0)
     return np.where(own, base + (column(data, "state") & np.uint8(15)), codes).astype(np.uint8)
 
 
@@ -80,13 +70,13 @@ def nat_bits(data: Data) -> NDArray[np.uint8]:
     if "osrc_hi" in data:
         src = src | (column(data, "rdst_hi") != column(data, "osrc_hi"))
         dst = dst | (column(data, "rsrc_hi") != column(data, "odst_hi"))
-    ports = has(data, HAVE_OPORTS | HAVE_RPORTS)
+    ports = has(data, ct.HAVE_OPORTS | ct.HAVE_RPORTS)
     ping = icmp(data)  # a reply has the id in the same column, and another type
     src_port = ports & ~ping & (column(data, "rdport") != column(data, "osport"))
     src_port |= ports & ping & (column(data, "rsport") != column(data, "osport"))
     dst_port = ports & ~ping & (column(data, "rsport") != column(data, "odport"))
-    status, silent = column(data, "status"), ~has(data, HAVE_STATUS)
-    known = has(data, HAVE_REPLY)
+    status, silent = column(data, "status"), ~has(data, ct.HAVE_STATUS)
+    known = has(data, ct.HAVE_REPLY)
     snat = known & (src | src_port) & (silent | (status & IPS_SRC_NAT != 0))
     dnat = known & (dst | dst_port) & (silent | (status & IPS_DST_NAT != 0))
     bits = snat * words.NAT_SNAT | dnat * words.NAT_DNAT
@@ -104,7 +94,7 @@ def offload_codes(data: Data) -> NDArray[np.uint8]:
 
 def counted(data: Data) -> NDArray[np.bool_]:
     """Return a mask of the rows with counters for at least one direction."""
-    return np.asarray(data["have"] & np.uint32(HAVE_OCOUNT | HAVE_RCOUNT) != 0)
+    return np.asarray(data["have"] & np.uint32(ct.HAVE_OCOUNT | ct.HAVE_RCOUNT) != 0)
 
 
 def total(data: Data, what: str) -> Array:
@@ -133,10 +123,10 @@ def rate(data: Data) -> Array:
 
 def birth_ns(data: Data) -> NDArray[np.int64]:
     """Return the time at which each flow began (ns): by its own timestamp, else when it was first seen."""
-    began = has(data, HAVE_START)
+    began = has(data, ct.HAVE_START)
     return np.where(began, column(data, "start_ns").astype(np.int64), data["first_ns"])
 
 
 def birth_known(data: Data) -> NDArray[np.bool_]:
     """Return a mask of the rows whose birth_ns is the real beginning, not only the first time the flow was seen."""
-    return np.asarray(has(data, HAVE_START) | (data["flags"] & BORN != 0))
+    return np.asarray(has(data, ct.HAVE_START) | (data["flags"] & BORN != 0))

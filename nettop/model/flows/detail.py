@@ -4,26 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nettop.columns import (
-    HAVE_HELPER,
-    HAVE_ID,
-    HAVE_LABELS,
-    HAVE_MARK,
-    HAVE_OCOUNT,
-    HAVE_OPORTS,
-    HAVE_RCOUNT,
-    HAVE_REPLY,
-    HAVE_RPORTS,
-    HAVE_SECCTX,
-    HAVE_START,
-    HAVE_STATE,
-    HAVE_STATUS,
-    HAVE_STOP,
-    HAVE_TIMEOUT,
-    HAVE_USE,
-    HAVE_ZONE_ORIG_ONLY,
-    HAVE_ZONE_REPLY_ONLY,
-)
+from nettop import columns as ct
 from nettop.linux.inet import IPPROTO_GRE
 from nettop.model.flows.cells import MEASURED, RowView, current_rate, original_text, speed_cell, state_role
 from nettop.model.flows.joins import FlowJoins
@@ -72,7 +53,7 @@ def drawing(row: RowView, accounting: bool | None = None) -> tuple[Line, ...]:
 
     `accounting`: nf_conntrack_acct, None if not known.
     """
-    if not row.have & HAVE_REPLY:
+    if not row.have & ct.HAVE_REPLY:
         return (((original_text(row), "address"), ("   reply tuple not known", _DIM)),)
     left = (row.endpoint("osrc"), row.endpoint("rdst"))
     right = (row.endpoint("odst"), row.endpoint("rsrc"))
@@ -81,8 +62,8 @@ def drawing(row: RowView, accounting: bool | None = None) -> tuple[Line, ...]:
         _tuple_line(left[0], right[0], w, " ━━━━▶ "),
         *_between(row.value("nat"), w),
         _tuple_line(left[1], right[1], w, " ◀━━━━ "),
-        _counters(row, "original", "o", HAVE_OCOUNT, accounting),
-        _counters(row, "reply", "r", HAVE_RCOUNT, accounting),
+        _counters(row, "original", "o", ct.HAVE_OCOUNT, accounting),
+        _counters(row, "reply", "r", ct.HAVE_RCOUNT, accounting),
         *_addresses(row),
         *_ids(row),
     )
@@ -133,10 +114,10 @@ def _addresses(row: RowView) -> list[Line]:
 def _ids(row: RowView) -> list[Line]:
     """Return the line with the GRE keys, or with the ICMP ids, types and codes."""
     proto, have = row.value("proto"), row.have
-    if proto == IPPROTO_GRE and have & HAVE_OPORTS:
+    if proto == IPPROTO_GRE and have & ct.HAVE_OPORTS:
         keys = (f"{row.value(name):#x}" for name in ("osport", "odport", "rsport", "rdport"))
         return [_line("GRE keys", "original {} → {}   reply {} → {}".format(*keys))]
-    if words.is_icmp(proto) and have & HAVE_OPORTS and have & HAVE_RPORTS:
+    if words.is_icmp(proto) and have & ct.HAVE_OPORTS and have & ct.HAVE_RPORTS:
         sent, back = (f"type {row.value(name) >> 8} code {row.value(name) & 255}" for name in ("odport", "rdport"))
         return [_line("ICMP", f"id {row.value('osport')}   {sent}, answered by id {row.value('rsport')}   {back}")]
     return []
@@ -172,21 +153,21 @@ def attributes(row: RowView, now_ns: int) -> list[Line]:
         + _more("state", _state(row))
         + _more("zone", _zone(row))
         + _more("netns", row.netns_label(row.value("netns")) or "this host's"),
-        _line("mark", f"{row.value('mark'):#x} ({row.value('mark')})" if have & HAVE_MARK else units.ABSENT)
-        + _more("helper", clean_bytes(row.strings[row.value("helper")]) if have & HAVE_HELPER else units.ABSENT)
-        + _more("id", str(row.value("id")) if have & HAVE_ID else units.ABSENT)
-        + _more("use", str(row.value("use")) if have & HAVE_USE else units.ABSENT),
+        _line("mark", f"{row.value('mark'):#x} ({row.value('mark')})" if have & ct.HAVE_MARK else units.ABSENT)
+        + _more("helper", clean_bytes(row.strings[row.value("helper")]) if have & ct.HAVE_HELPER else units.ABSENT)
+        + _more("id", str(row.value("id")) if have & ct.HAVE_ID else units.ABSENT)
+        + _more("use", str(row.value("use")) if have & ct.HAVE_USE else units.ABSENT),
         _line("labels", _labels(row)),
-        _line("timeout", _timeout(row.value("timeout")) if have & HAVE_TIMEOUT else units.ABSENT),
-        *([_began(row, now_ns)] if have & HAVE_START or "first_ns" in row.data else []),
-        *([_line("ended", units.clock(row.value("stop_ns"), 3))] if have & HAVE_STOP else []),
-        *([_line("security", "a context is set (its text is not read)")] if have & HAVE_SECCTX else []),
+        _line("timeout", _timeout(row.value("timeout")) if have & ct.HAVE_TIMEOUT else units.ABSENT),
+        *([_began(row, now_ns)] if have & ct.HAVE_START or "first_ns" in row.data else []),
+        *([_line("ended", units.clock(row.value("stop_ns"), 3))] if have & ct.HAVE_STOP else []),
+        *([_line("security", "a context is set (its text is not read)")] if have & ct.HAVE_SECCTX else []),
     ]
 
 
 def _status(row: RowView) -> str:
     """Return `SEEN_REPLY ASSURED CONFIRMED  (0xe)`."""
-    if not row.have & HAVE_STATUS:
+    if not row.have & ct.HAVE_STATUS:
         return units.ABSENT
     status = row.value("status")
     offload = words.OFFLOAD_NAMES[words.offload_code(status)]
@@ -196,21 +177,21 @@ def _status(row: RowView) -> str:
 
 def _state(row: RowView) -> str:
     word = words.STATE_LABELS[row.value("state_code")]
-    return f"{word} ({row.value('state')})" if row.have & HAVE_STATE else word
+    return f"{word} ({row.value('state')})" if row.have & ct.HAVE_STATE else word
 
 
 def _zone(row: RowView) -> str:
     direction = ""
-    if row.have & HAVE_ZONE_ORIG_ONLY:
+    if row.have & ct.HAVE_ZONE_ORIG_ONLY:
         direction = " of the original direction only"
-    elif row.have & HAVE_ZONE_REPLY_ONLY:
+    elif row.have & ct.HAVE_ZONE_REPLY_ONLY:
         direction = " of the reply direction only"
     return f"{row.value('zone')}{direction}"
 
 
 def _labels(row: RowView) -> str:
     """Return `0x5  (labels 0, 2)`."""
-    if not row.have & HAVE_LABELS:
+    if not row.have & ct.HAVE_LABELS:
         return units.ABSENT
     raw = row.strings[row.value("labels")]
     bits = int.from_bytes(raw, "little")
@@ -225,7 +206,7 @@ def _timeout(seconds: int) -> str:
 
 
 def _began(row: RowView, now_ns: int) -> Line:
-    if row.have & HAVE_START:
+    if row.have & ct.HAVE_START:
         start, how = row.value("start_ns"), "by the kernel's timestamp"
     elif row.value("flags") & BORN:
         start, how = row.value("first_ns"), "by its NEW event"

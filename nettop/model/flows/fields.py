@@ -8,18 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from nettop import columns as ct
 from nettop.batch import Array
-from nettop.columns import (
-    HAVE_HELPER,
-    HAVE_ID,
-    HAVE_LABELS,
-    HAVE_MARK,
-    HAVE_OPORTS,
-    HAVE_RPORTS,
-    HAVE_STATUS,
-    HAVE_TIMEOUT,
-    Strings,
-)
 from nettop.model.filter.expression import Endpoint
 from nettop.model.flows import derive
 from nettop.text.flow import EVENT_NAMES, NAT_LABELS, PROTO_NAMES, STATE_LABELS, labels_text
@@ -27,12 +17,12 @@ from nettop.text.sanitize import clean_bytes
 
 Mask = NDArray[np.bool_]
 
-_PRESENT = {"mark": HAVE_MARK, "status": HAVE_STATUS, "id": HAVE_ID, "timeout": HAVE_TIMEOUT}
+_PRESENT = {"mark": ct.HAVE_MARK, "status": ct.HAVE_STATUS, "id": ct.HAVE_ID, "timeout": ct.HAVE_TIMEOUT}
 _ENDS = {
-    "osrc": ("osrc", "osport", HAVE_OPORTS),
-    "odst": ("odst", "odport", HAVE_OPORTS),
-    "rsrc": ("rsrc", "rsport", HAVE_RPORTS),
-    "rdst": ("rdst", "rdport", HAVE_RPORTS),
+    "osrc": ("osrc", "osport", ct.HAVE_OPORTS),
+    "odst": ("odst", "odport", ct.HAVE_OPORTS),
+    "rsrc": ("rsrc", "rsport", ct.HAVE_RPORTS),
+    "rdst": ("rdst", "rdport", ct.HAVE_RPORTS),
 }
 _SIDES = {"any": tuple(_ENDS), "src": ("osrc",), "dst": ("odst",)} | {end: (end,) for end in _ENDS}
 
@@ -57,7 +47,7 @@ class FlowFields:
         kind: str,
         data: derive.Data,
         now_ns: int,
-        strings: Strings,
+        strings: ct.Strings,
         netns_label: Callable[[int], str],
         processes: ProcessColumns | None = None,
     ) -> None:
@@ -115,9 +105,9 @@ class FlowFields:
         if name == "process":
             return None if self._processes is None else self._processes.process_codes(data)
         if name == "helper":
-            return _coded(self._coded_or_none("helper", HAVE_HELPER), lambda code: clean_bytes(self._strings[code]))
+            return _coded(self._coded_or_none("helper", ct.HAVE_HELPER), lambda code: clean_bytes(self._strings[code]))
         if name in ("label", "labels"):
-            return _coded(self._coded_or_none("labels", HAVE_LABELS), self._label_word)
+            return _coded(self._coded_or_none("labels", ct.HAVE_LABELS), self._label_word)
         return None
 
     def _age(self) -> Array | None:

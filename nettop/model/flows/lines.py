@@ -12,24 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from nettop import columns as ct
 from nettop.batch import Array
-from nettop.columns import (
-    EVENT_DUMP,
-    HAVE_HELPER,
-    HAVE_ID,
-    HAVE_LABELS,
-    HAVE_MARK,
-    HAVE_OCOUNT,
-    HAVE_OPORTS,
-    HAVE_RCOUNT,
-    HAVE_REPLY,
-    HAVE_RPORTS,
-    HAVE_START,
-    HAVE_STATE,
-    HAVE_STATUS,
-    HAVE_TIMEOUT,
-    Strings,
-)
 from nettop.model.flows import derive
 from nettop.model.flows.templates import FlowShape, json_template
 from nettop.text import units
@@ -39,8 +23,8 @@ from nettop.text.sanitize import clean, clean_bytes
 
 CHUNK = 8192  # rows at a time: the columns of a chunk stay in the cache
 _SHAPE_HAVE = (
-    HAVE_REPLY | HAVE_OPORTS | HAVE_RPORTS | HAVE_STATUS | HAVE_TIMEOUT | HAVE_MARK | HAVE_ID | HAVE_OCOUNT
-    | HAVE_RCOUNT | HAVE_START | HAVE_STATE | HAVE_HELPER | HAVE_LABELS
+    ct.HAVE_REPLY | ct.HAVE_OPORTS | ct.HAVE_RPORTS | ct.HAVE_STATUS | ct.HAVE_TIMEOUT | ct.HAVE_MARK | ct.HAVE_ID
+    | ct.HAVE_OCOUNT | ct.HAVE_RCOUNT | ct.HAVE_START | ct.HAVE_STATE | ct.HAVE_HELPER | ct.HAVE_LABELS
 )  # fmt: skip
 _MAX_TEMPLATES = 10_000
 # Those of TEMPLATE_VALUES that are columns; ts_ns only of events.
@@ -55,7 +39,7 @@ class FlowLines:
 
     def __init__(
         self,
-        strings: Strings,
+        strings: ct.Strings,
         netns_label: Callable[[int], str],
         template: Callable[[FlowShape], str] = json_template,
         joined: JoinedValues = lambda data, owners: None,
@@ -104,24 +88,24 @@ class FlowLines:
             family=a & 0xFF,
             proto=a >> 16 & 0xFF,
             state=STATE_LABELS[a >> 24 & 0xFF] if a >> 24 & 0xF0 else None,
-            status=c & 0xFFFFFFFF if have & HAVE_STATUS else None,
+            status=c & 0xFFFFFFFF if have & ct.HAVE_STATUS else None,
             nat=a >> 12 & 0xF,
             zone=a >> 32 & 0xFFFF,
-            helper=clean_bytes(self._strings[b >> 48]) if have & HAVE_HELPER else None,
-            labels=labels_text(self._strings[b >> 32 & 0xFFFF]) if have & HAVE_LABELS else None,
-            event=EVENT_NAMES[event] if event != EVENT_DUMP else None,
+            helper=clean_bytes(self._strings[b >> 48]) if have & ct.HAVE_HELPER else None,
+            labels=labels_text(self._strings[b >> 32 & 0xFFFF]) if have & ct.HAVE_LABELS else None,
+            event=EVENT_NAMES[event] if event != ct.EVENT_DUMP else None,
             joined=bool(a >> 10 & 1),
             icmp=c >> 48,
             reply_icmp=c >> 32 & 0xFFFF,
-            has_ports=bool(have & HAVE_OPORTS),
-            has_reply=bool(have & HAVE_REPLY),
-            has_reply_ports=bool(have & HAVE_RPORTS),
-            has_timeout=bool(have & HAVE_TIMEOUT),
-            has_mark=bool(have & HAVE_MARK),
-            has_id=bool(have & HAVE_ID),
-            has_original_counters=bool(have & HAVE_OCOUNT),
-            has_reply_counters=bool(have & HAVE_RCOUNT),
-            has_start=bool(have & HAVE_START),
+            has_ports=bool(have & ct.HAVE_OPORTS),
+            has_reply=bool(have & ct.HAVE_REPLY),
+            has_reply_ports=bool(have & ct.HAVE_RPORTS),
+            has_timeout=bool(have & ct.HAVE_TIMEOUT),
+            has_mark=bool(have & ct.HAVE_MARK),
+            has_id=bool(have & ct.HAVE_ID),
+            has_original_counters=bool(have & ct.HAVE_OCOUNT),
+            has_reply_counters=bool(have & ct.HAVE_RCOUNT),
+            has_start=bool(have & ct.HAVE_START),
         )
 
 
@@ -136,7 +120,7 @@ def _shape_columns(data: derive.Data, netns: int | None, joined: bool) -> tuple[
     a |= np.asarray(data["netns"] if netns is None else netns, wide) << wide(48)
     have = data["have"] & np.uint32(_SHAPE_HAVE)
     b = have.astype(wide)
-    for name, bit, shift in (("labels", HAVE_LABELS, 32), ("helper", HAVE_HELPER, 48)):
+    for name, bit, shift in (("labels", ct.HAVE_LABELS, 32), ("helper", ct.HAVE_HELPER, 48)):
         if name in data:
             b |= np.where(have & bit != 0, data[name], 0).astype(wide) << wide(shift)
     c = derive.column(data, "status").astype(wide)

@@ -8,19 +8,7 @@ from json import dumps
 
 from nettop.linux.conntrack import IPS_ASSURED, IPS_SEEN_REPLY
 from nettop.linux.socket import AF_INET6
-from nettop.text.flow import (
-    FAMILY_NAMES,
-    PROTO_NAMES,
-    STATE_ASSURED,
-    STATE_LABELS,
-    STATE_NONE,
-    STATE_REPLIED,
-    STATE_UNREPLIED,
-    is_icmp,
-    nat_label,
-    nat_names,
-    status_names,
-)
+from nettop.text import flow as words
 from nettop.text.sanitize import clean
 
 
@@ -75,16 +63,16 @@ def json_template(shape: FlowShape) -> str:
     parts = [f'"kind":"{"flow" if shape.event is None else "event"}"']
     if shape.event is not None:
         parts.append(f'"event":"{shape.event}"')
-    parts += [_pair("netns", shape.netns), f'"family":"{FAMILY_NAMES.get(shape.family, shape.family)}"']
-    parts.append(f'"proto":"{PROTO_NAMES[shape.proto]}"')
-    if is_icmp(shape.proto):
+    parts += [_pair("netns", shape.netns), f'"family":"{words.FAMILY_NAMES.get(shape.family, shape.family)}"']
+    parts.append(f'"proto":"{words.PROTO_NAMES[shape.proto]}"')
+    if words.is_icmp(shape.proto):
         parts.append(_icmp_endpoints("", shape.icmp, True, shape.has_ports))
         parts.append(_icmp_endpoints("reply_", shape.reply_icmp, reply, shape.has_reply_ports))
     else:
         parts.append(_port_endpoints("", True, shape.has_ports))
         parts.append(_port_endpoints("reply_", reply, shape.has_reply_ports))
     parts += [_pair("state", shape.state), f'"status":{_status_json(shape.status)}']
-    parts.append(f'"nat":{_list(nat_names(shape.nat))}')
+    parts.append(f'"nat":{_list(words.nat_names(shape.nat))}')
     parts += [_number("timeout", shape.has_timeout), _number("mark", shape.has_mark), f'"zone":{shape.zone}']
     parts.append(_number("id", shape.has_id))
     parts += [_number(key, shape.has_original_counters) for key in ("packets", "bytes")]
@@ -104,12 +92,12 @@ def _number(key: str, present: bool) -> str:
     return f'"{key}":' + ("%s" if present else _NULL)
 
 
-def _list(words: Iterable[str]) -> str:
-    return "[" + ",".join(f'"{word}"' for word in words) + "]"
+def _list(names: Iterable[str]) -> str:
+    return "[" + ",".join(f'"{name}"' for name in names) + "]"
 
 
 def _status_json(status: int | None) -> str:
-    return "null" if status is None else _list(status_names(status))
+    return "null" if status is None else _list(words.status_names(status))
 
 
 def _address(key: str, present: bool) -> str:
@@ -130,12 +118,12 @@ def _icmp_endpoints(prefix: str, type_code: int, present: bool, ports: bool) -> 
 
 def text_template(shape: FlowShape) -> str:
     """Return a %-template of one plain line, for the same values (ts_ns is not printed)."""
-    proto = PROTO_NAMES[shape.proto]
-    state = shape.state or STATE_LABELS[status_state(shape.status)]
+    proto = words.PROTO_NAMES[shape.proto]
+    state = shape.state or words.STATE_LABELS[status_state(shape.status)]
     head = f"{shape.event.upper():<8}" if shape.event is not None else ""
     parts = [f"{head}{proto:<6} {state:<12} {_text_endpoints(shape, True, shape.has_ports, shape.icmp)}"]
     parts.append(" reply " + _text_endpoints(shape, shape.has_reply, shape.has_reply_ports, shape.reply_icmp))
-    parts.append(f" {nat_label(shape.nat)}" if nat_label(shape.nat) else "")
+    parts.append(f" {words.nat_label(shape.nat)}" if words.nat_label(shape.nat) else "")
     parts += [_text_number("timeout", shape.has_timeout), _text_number("mark", shape.has_mark)]
     parts.append(f" zone {shape.zone}" if shape.zone else "")
     parts.append(_text_number("id", shape.has_id))
@@ -149,10 +137,10 @@ def text_template(shape: FlowShape) -> str:
 def status_state(status: int | None) -> int:
     """Return the STATE_* of the status bits alone."""
     if status is None:
-        return STATE_NONE
+        return words.STATE_NONE
     if status & IPS_ASSURED:
-        return STATE_ASSURED
-    return STATE_REPLIED if status & IPS_SEEN_REPLY else STATE_UNREPLIED
+        return words.STATE_ASSURED
+    return words.STATE_REPLIED if status & IPS_SEEN_REPLY else words.STATE_UNREPLIED
 
 
 def _named(shape: FlowShape) -> Iterable[tuple[str, str]]:
@@ -172,7 +160,7 @@ def _text_number(key: str, present: bool) -> str:
 def _text_endpoints(shape: FlowShape, present: bool, ports: bool, type_code: int) -> str:
     if not present:
         return "–%.0s%.0s%.0s%.0s"
-    if is_icmp(shape.proto):
+    if words.is_icmp(shape.proto):
         return f"%s id %s → %s type {type_code >> 8} code {type_code & 255}%.0s" if ports else "%s%.0s → %s%.0s"
     address = "[%s]" if shape.family == AF_INET6 and ports else "%s"
     end = address + (":%s" if ports else "%.0s")

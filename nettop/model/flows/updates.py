@@ -9,30 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from nettop import columns as ct
 from nettop.batch import Array
-from nettop.columns import (
-    EVENT_NEW,
-    FLOW_HI,
-    HAVE_EVENT_TS,
-    HAVE_HELPER,
-    HAVE_ID,
-    HAVE_LABELS,
-    HAVE_MARK,
-    HAVE_MASTER,
-    HAVE_OCOUNT,
-    HAVE_ORIG,
-    HAVE_RCOUNT,
-    HAVE_REPLY,
-    HAVE_RPORTS,
-    HAVE_START,
-    HAVE_STATE,
-    HAVE_STATUS,
-    HAVE_STOP,
-    HAVE_TIMEOUT,
-    HAVE_USE,
-    MASTER_DTYPES,
-    Columns,
-)
 from nettop.model.flows import rates as flow_rates
 from nettop.model.flows.lifetimes import Lifetimes, has_repeats, split_lifetimes
 from nettop.model.flows.store import (
@@ -52,22 +30,23 @@ from nettop.model.flows.store import (
 
 # The columns that are set with each bit of `have`. Those of the key are set once, when the row is added.
 _COLUMNS_OF: tuple[tuple[int, tuple[str, ...]], ...] = (
-    (HAVE_REPLY, ("rsrc_lo", "rdst_lo")),
-    (HAVE_RPORTS, ("rsport", "rdport")),
-    (HAVE_STATUS, ("status",)),
-    (HAVE_TIMEOUT, ("timeout",)),
-    (HAVE_MARK, ("mark",)),
-    (HAVE_ID, ("id",)),
-    (HAVE_OCOUNT, ("opackets", "obytes")),
-    (HAVE_RCOUNT, ("rpackets", "rbytes")),
-    (HAVE_START, ("start_ns",)),
-    (HAVE_STATE, ("state",)),
-    (HAVE_HELPER, ("helper",)),
-    (HAVE_LABELS, ("labels",)),
-    (HAVE_USE, ("use",)),
+    (ct.HAVE_REPLY, ("rsrc_lo", "rdst_lo")),
+    (ct.HAVE_RPORTS, ("rsport", "rdport")),
+    (ct.HAVE_STATUS, ("status",)),
+    (ct.HAVE_TIMEOUT, ("timeout",)),
+    (ct.HAVE_MARK, ("mark",)),
+    (ct.HAVE_ID, ("id",)),
+    (ct.HAVE_OCOUNT, ("opackets", "obytes")),
+    (ct.HAVE_RCOUNT, ("rpackets", "rbytes")),
+    (ct.HAVE_START, ("start_ns",)),
+    (ct.HAVE_STATE, ("state",)),
+    (ct.HAVE_HELPER, ("helper",)),
+    (ct.HAVE_LABELS, ("labels",)),
+    (ct.HAVE_USE, ("use",)),
 )
-_EVENT_BORNE = HAVE_STATUS | HAVE_MARK | HAVE_STATE | HAVE_HELPER | HAVE_LABELS  # whose changes cause events
-_STORED = ~np.uint32(HAVE_EVENT_TS | HAVE_STOP)
+# Those whose changes cause events.
+_EVENT_BORNE = ct.HAVE_STATUS | ct.HAVE_MARK | ct.HAVE_STATE | ct.HAVE_HELPER | ct.HAVE_LABELS
+_STORED = ~np.uint32(ct.HAVE_EVENT_TS | ct.HAVE_STOP)
 
 
 class FlowUpdates:
@@ -94,7 +73,7 @@ class FlowUpdates:
             flags = self.store["flags"][: self.store.top]
             self.store.release((self._in_namespace(netns) & (flags & (LIVE | SEEN | FRESH) == LIVE)).nonzero()[0])
 
-    def dump_rows(self, cols: Columns, netns: int) -> int:
+    def dump_rows(self, cols: ct.Columns, netns: int) -> int:
         """Apply rows of a dump, in order of arrival, and return how many flows they added."""
         keys, cols = self._keyed(netns, cols)
         if has_repeats(keys.hashes):  # a flow moved within the kernel's hash meanwhile: the later row is used
@@ -103,15 +82,15 @@ class FlowUpdates:
             return sum(self._dump_round(cols.take(rows), keys.take(rows)) for rows in rounds)
         return self._dump_round(cols, keys) if len(cols) else 0
 
-    def events(self, cols: Columns, netns: int) -> None:
+    def events(self, cols: ct.Columns, netns: int) -> None:
         """Apply rows of the event stream, in order of arrival."""
         keys, cols = self._keyed(netns, cols)
         if len(cols):
             for lifetimes in split_lifetimes(cols, keys):
                 self._event_round(cols, keys, lifetimes, netns in self._open)
 
-    def _keyed(self, netns: int, cols: Columns) -> tuple[FlowKeys, Columns]:
-        keyed = (cols["have"] & HAVE_ORIG) != 0
+    def _keyed(self, netns: int, cols: ct.Columns) -> tuple[FlowKeys, ct.Columns]:
+        keyed = (cols["have"] & ct.HAVE_ORIG) != 0
         if not keyed.all():
             cols = cols.take(keyed)  # the others have no key
         return self.store.keys(netns, cols), cols
@@ -125,7 +104,7 @@ class FlowUpdates:
 
     # -- dumps ---------------------------------------------------------------------------------------------------
 
-    def _dump_round(self, cols: Columns, keys: FlowKeys) -> int:
+    def _dump_round(self, cols: ct.Columns, keys: FlowKeys) -> int:
         rows = self.store.find(keys)
         known = (rows >= 0).nonzero()[0]
         if not len(known):
@@ -143,7 +122,7 @@ class FlowUpdates:
         self._dump_new(cols, keys, new)
         return len(new) + int(np.count_nonzero(restarted))
 
-    def _dump_new(self, cols: Columns, keys: FlowKeys, new: Array) -> None:
+    def _dump_new(self, cols: ct.Columns, keys: FlowKeys, new: Array) -> None:
         if not len(new):
             return
         everything = len(new) == len(cols)
@@ -156,7 +135,7 @@ class FlowUpdates:
         self._write(rows, part, have)
         flow_rates.begin(self.store, rows, part["ts_ns"], have)
 
-    def _dump_known(self, cols: Columns, known: Array, rows: Array) -> None:
+    def _dump_known(self, cols: ct.Columns, known: Array, rows: Array) -> None:
         if not len(known):
             return
         part = cols if len(known) == len(cols) else cols.take(known)
@@ -170,7 +149,7 @@ class FlowUpdates:
 
     # -- events --------------------------------------------------------------------------------------------------
 
-    def _event_round(self, cols: Columns, keys: FlowKeys, lifetimes: Lifetimes, dump_open: bool) -> None:
+    def _event_round(self, cols: ct.Columns, keys: FlowKeys, lifetimes: Lifetimes, dump_open: bool) -> None:
         first = lifetimes.first()
         first_keys = keys.take(first)
         rows = self.store.find(first_keys)
@@ -180,7 +159,9 @@ class FlowUpdates:
         if len(living):
             self._keep(cols, first_keys, lifetimes, rows, living, dump_open)
 
-    def _destroy(self, cols: Columns, first_keys: FlowKeys, lifetimes: Lifetimes, rows: Array, dump_open: bool) -> None:
+    def _destroy(
+        self, cols: ct.Columns, first_keys: FlowKeys, lifetimes: Lifetimes, rows: Array, dump_open: bool
+    ) -> None:
         last = lifetimes.last()
         known = lifetimes.dies & (rows >= 0)
         single = lifetimes.lengths() == 1
@@ -202,16 +183,16 @@ class FlowUpdates:
         self.store["flags"][rows[dying]] = np.where(several[dying], DEAD | RECYCLED, DEAD)
         self._remember(cols, last[dying], rows[dying])
 
-    def _remember(self, cols: Columns, at: Array, rows: Array) -> None:
+    def _remember(self, cols: ct.Columns, at: Array, rows: Array) -> None:
         """Store the ids with which these rows died."""
-        have = cols["have"][at] & np.uint32(HAVE_ID)
+        have = cols["have"][at] & np.uint32(ct.HAVE_ID)
         self.store["have"][rows] = have
         ids = cols.get("id")
         if ids is not None:
             self.store["id"][rows] = ids[at]
 
     def _keep(
-        self, cols: Columns, first_keys: FlowKeys, lifetimes: Lifetimes, rows: Array, living: Array, dump_open: bool
+        self, cols: ct.Columns, first_keys: FlowKeys, lifetimes: Lifetimes, rows: Array, living: Array, dump_open: bool
     ) -> None:
         first, lengths, rows = lifetimes.first()[living], lifetimes.lengths()[living], rows[living]
         ts = cols["ts_ns"][first]
@@ -226,7 +207,7 @@ class FlowUpdates:
             rows[new] = self.store.add(first_keys if len(new) == len(first_keys) else first_keys.take(living[new]))
             self.store["flags"][rows[new]] = fresh
             self.store["first_ns"][rows[new]] = ts[new]
-        born = cols["event"][first] == EVENT_NEW
+        born = cols["event"][first] == ct.EVENT_NEW
         self.store["first_ns"][rows[born]] = ts[born]
         flags = np.where(born, BORN, 0).astype(np.uint8) | np.uint8(REPORTED | TOUCHED if dump_open else REPORTED)
         self.store["flags"][rows] |= flags
@@ -241,12 +222,12 @@ class FlowUpdates:
 
     # -- both ----------------------------------------------------------------------------------------------------
 
-    def _other_lifetime(self, cols: Columns, at: Array, rows: Array) -> Array:
+    def _other_lifetime(self, cols: ct.Columns, at: Array, rows: Array) -> Array:
         """Return a mask: where the batch's rows `at` have another id than the table's rows."""
         ids = cols.get("id")
         if ids is None:
             return np.zeros(len(at), np.bool_)
-        both = cols["have"][at] & self.store["have"][rows] & HAVE_ID != 0
+        both = cols["have"][at] & self.store["have"][rows] & ct.HAVE_ID != 0
         return np.asarray(both & (ids[at] != self.store["id"][rows]))
 
     def _restart(self, rows: Array, ts: Array, flags: int) -> None:
@@ -255,7 +236,7 @@ class FlowUpdates:
             self.store["flags"][rows] = flags
             self.store["first_ns"][rows] = ts
 
-    def _write(self, rows: Array, cols: Columns, have: Array) -> None:
+    def _write(self, rows: Array, cols: ct.Columns, have: Array) -> None:
         """Write the values that the batch's rows have; where a table row occurs twice the later value stays."""
         some, every = int(np.bitwise_or.reduce(have)), int(np.bitwise_and.reduce(have))
         if "rsrc_hi" in cols:
@@ -265,16 +246,16 @@ class FlowUpdates:
                 where = None if every & bit else (have & bit != 0).nonzero()[0]
                 for name in names:
                     _assign(self.store[name], rows, cols.get(name), where)
-        if "rsrc_hi" in self.store.data and some & HAVE_REPLY:
-            where = None if every & HAVE_REPLY else (have & HAVE_REPLY != 0).nonzero()[0]
-            for name in FLOW_HI[2:]:
+        if "rsrc_hi" in self.store.data and some & ct.HAVE_REPLY:
+            where = None if every & ct.HAVE_REPLY else (have & ct.HAVE_REPLY != 0).nonzero()[0]
+            for name in ct.FLOW_HI[2:]:
                 _assign(self.store[name], rows, cols.get(name), where)
-        if "mproto" in cols and some & HAVE_MASTER:
-            self._write_masters(rows, cols, (have & HAVE_MASTER != 0).nonzero()[0])
+        if "mproto" in cols and some & ct.HAVE_MASTER:
+            self._write_masters(rows, cols, (have & ct.HAVE_MASTER != 0).nonzero()[0])
 
-    def _write_masters(self, rows: Array, cols: Columns, where: Array) -> None:
-        self.store.add_columns(MASTER_DTYPES)
-        for name in MASTER_DTYPES:
+    def _write_masters(self, rows: Array, cols: ct.Columns, where: Array) -> None:
+        self.store.add_columns(ct.MASTER_DTYPES)
+        for name in ct.MASTER_DTYPES:
             column = cols.get(name)
             self.store[name][rows[where]] = 0 if column is None else column[where]
 

@@ -8,14 +8,7 @@ import numpy as np
 
 from nettop.batch import Array
 from nettop.columns import Columns
-from nettop.decode.packets.columns import (
-    HAVE_DIRECTION,
-    HAVE_FRAGMENT,
-    HAVE_ICMP_ID,
-    HAVE_IP,
-    HAVE_LATER_FRAGMENT,
-    HAVE_PORTS,
-)
+from nettop.decode.packets import columns as pc
 from nettop.linux.inet import IPPROTO_ICMP, IPPROTO_ICMPV6, WITH_PORTS
 from nettop.linux.packet import PACKET_OUTGOING
 from nettop.model.flows.index import FlowIndex
@@ -31,8 +24,8 @@ _WITH_LAYER_4 = np.isin(np.arange(256), (*WITH_PORTS, IPPROTO_ICMP, IPPROTO_ICMP
 PACKED = np.dtype(
     [("sport", np.uint16), ("dport", np.uint16), ("proto", np.uint8), ("family", np.uint8), ("point", np.uint16)]
 )
-_PLAIN = np.uint16(HAVE_IP | HAVE_PORTS)
-_PLAIN_MASK = np.uint16(HAVE_IP | HAVE_PORTS | HAVE_FRAGMENT)
+_PLAIN = np.uint16(pc.HAVE_IP | pc.HAVE_PORTS)
+_PLAIN_MASK = np.uint16(pc.HAVE_IP | pc.HAVE_PORTS | pc.HAVE_FRAGMENT)
 UNKNOWN_DIRECTION, INCOMING, OUTGOING = 0, 1, 2
 
 
@@ -125,10 +118,10 @@ class PacketTally:
         have = cols["have"]
         if ((have & _PLAIN_MASK) == _PLAIN).all():  # most batches are of packets with ports
             return slice(None)
-        first = have & np.uint16(HAVE_IP | HAVE_LATER_FRAGMENT) == HAVE_IP
-        layer4 = have & np.uint16(HAVE_PORTS | HAVE_ICMP_ID) != 0
+        first = have & np.uint16(pc.HAVE_IP | pc.HAVE_LATER_FRAGMENT) == pc.HAVE_IP
+        layer4 = have & np.uint16(pc.HAVE_PORTS | pc.HAVE_ICMP_ID) != 0
         rows: Array = (first & (layer4 | ~_WITH_LAYER_4[cols["proto"]])).nonzero()[0]
-        later = int(np.count_nonzero(have & np.uint16(HAVE_LATER_FRAGMENT)))
+        later = int(np.count_nonzero(have & np.uint16(pc.HAVE_LATER_FRAGMENT)))
         self.later_fragments += later
         self.other += len(have) - len(rows) - later
         return rows
@@ -184,7 +177,7 @@ def _direction(have: Array, direction: Array | None, rows: Array | slice) -> Arr
     """Return UNKNOWN_DIRECTION, INCOMING or OUTGOING of these packets; a single number if all have the same."""
     if direction is None:
         return UNKNOWN_DIRECTION
-    known = have & np.uint16(HAVE_DIRECTION) != 0
+    known = have & np.uint16(pc.HAVE_DIRECTION) != 0
     outgoing = direction[rows] == PACKET_OUTGOING
     if known.all() and not outgoing.any():
         return INCOMING

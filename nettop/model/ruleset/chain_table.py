@@ -9,21 +9,12 @@ import numpy as np
 
 from nettop.batch import Array
 from nettop.model.filter.expression import Mask
+from nettop.model.ruleset import words
 from nettop.model.ruleset.fields import RulesetFields, filtered, known
 from nettop.model.ruleset.hooks import hook_rank
 from nettop.model.ruleset.merge import LEGACY, ties, traversal
 from nettop.model.ruleset.rule_tree import own_cells, reached, rows_of
 from nettop.model.ruleset.ruleset import Ruleset
-from nettop.model.ruleset.words import (
-    FIRST_PACKET,
-    chain_path,
-    detail_lines,
-    hook_text,
-    plural,
-    priority_text,
-    type_text,
-    verdict_role,
-)
 from nettop.model.table import Cell, Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.model.window import Match, OrderCache, value_keys, visible
 from nettop.text.units import clock, scaled
@@ -112,13 +103,13 @@ class ChainTable:
         chain = self._ruleset.picture.chains[index]
         packets, _, rate = self._counted(index)
         cells = {
-            "priority": (priority_text(chain, index in self._tied), "number" if chain.hook else "dim"),
-            "hook": (hook_text(chain), "heading" if chain.hook else "dim"),
+            "priority": (words.priority_text(chain, index in self._tied), "number" if chain.hook else "dim"),
+            "hook": (words.hook_text(chain), "heading" if chain.hook else "dim"),
             "family": (chain.family, "proto"),
             "table": (chain.table, ""),
             "chain": (chain.name, "accent"),
-            "type": (type_text(chain), "nat" if chain.type == "nat" else ""),
-            "policy": (chain.policy or "", verdict_role(chain.policy or "")),
+            "type": (words.type_text(chain), "nat" if chain.type == "nat" else ""),
+            "policy": (chain.policy or "", words.verdict_role(chain.policy or "")),
             "device": (",".join(chain.devices), "accent"),
             "rules": (str(self._sizes[index][0]), "number"),
             "packets": (scaled(packets), "number" if packets else "dim"),
@@ -174,14 +165,16 @@ class ChainTable:
     def _totals(self) -> Line:
         picture = self._ruleset.picture
         base = sum(chain.hook is not None for chain in picture.chains)
-        line: list[Cell] = [(f"{plural(base, 'base chain')}, {plural(len(picture.chains) - base, 'user chain')}", "")]
-        line.append((f"   {plural(len(picture.rules), 'rule')}", ""))
+        line: list[Cell] = [
+            (f"{words.plural(base, 'base chain')}, {words.plural(len(picture.chains) - base, 'user chain')}", "")
+        ]
+        line.append((f"   {words.plural(len(picture.rules), 'rule')}", ""))
         generation = self._ruleset.generation
         if generation is not None and generation.event:
             process = f"{generation.process}[{generation.pid}]" if generation.pid else "?"
             line.append((f"   ruleset {generation.id}, changed {clock(generation.ts_ns)} by {process}", "dim"))
         if any(chain.type == "nat" for chain in picture.chains):
-            line.append((f"   ¹ {FIRST_PACKET}", "nat"))
+            line.append((f"   ¹ {words.FIRST_PACKET}", "nat"))
         if self._tied:
             line.append(("   ? order at equal priority not known", "dim"))
         return tuple(line)
@@ -206,12 +199,14 @@ class ChainTable:
         self._prepare()
         chain = self._ruleset.picture.chains[index]
         rules, chains = self._sizes.get(index) or self._size(index)
-        line: list[Cell] = [(chain_path(chain), "accent"), (f"   {chain.backend}", "dim")]
+        line: list[Cell] = [(words.chain_path(chain), "accent"), (f"   {chain.backend}", "dim")]
         if chain.hook is not None:
-            line.append((f"   {chain.hook} {priority_text(chain, index in self._tied)}", "number"))
+            line.append((f"   {chain.hook} {words.priority_text(chain, index in self._tied)}", "number"))
         if chain.policy is not None:
-            line += [("   policy ", ""), (chain.policy, verdict_role(chain.policy))]
-        line.append((f"   {plural(rules, 'rule')}" + (f" in {plural(chains, 'chain')}" if chains > 1 else ""), ""))
+            line += [("   policy ", ""), (chain.policy, words.verdict_role(chain.policy))]
+        line.append(
+            (f"   {words.plural(rules, 'rule')}" + (f" in {words.plural(chains, 'chain')}" if chains > 1 else ""), "")
+        )
         rate = self._counted(index)[2]
         if rate is not None:
             line.append((f"   {scaled(rate)} pkt/s", "number"))
@@ -221,16 +216,16 @@ class ChainTable:
         chain = self._ruleset.picture.chains[index]
         packets, octets, _ = self._counted(index)
         pairs = [
-            ("type", type_text(chain)),
+            ("type", words.type_text(chain)),
             ("devices", ", ".join(chain.devices)),
             ("handle", str(chain.handle) if chain.handle is not None else ""),
             ("flags", ", ".join(chain.flags)),
             ("comment", chain.comment or ""),
             ("counted", _counted_text(packets, octets)),
         ]
-        lines = detail_lines(pairs)
+        lines = words.detail_lines(pairs)
         if chain.type == "nat":
-            lines.append(((f"  sees the {FIRST_PACKET}, whatever its own priority says", "nat"),))
+            lines.append(((f"  sees the {words.FIRST_PACKET}, whatever its own priority says", "nat"),))
         if index in self._tied:
             lines.append((("  another chain stands at this hook and priority: which runs first is not known", "warn"),))
         if chain.backend == LEGACY:
@@ -241,4 +236,4 @@ class ChainTable:
 def _counted_text(packets: int | None, octets: int | None) -> str:
     if packets is None:
         return "no rule of its own has a counter, nor has its policy"
-    return f"{plural(packets, 'packet')}, {plural(octets or 0, 'byte')} by its own rules and policy"
+    return f"{words.plural(packets, 'packet')}, {words.plural(octets or 0, 'byte')} by its own rules and policy"

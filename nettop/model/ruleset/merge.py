@@ -9,14 +9,7 @@ from nettop.decode.nftables.iptables_save import SavedChain, SavedRule, SavedRul
 from nettop.decode.nftables.listing import ChainKey, jumps
 from nettop.decode.nftables.objects import NftChain, NftObject, NftTable
 from nettop.decode.nftables.rules import NftRule
-from nettop.model.ruleset.hooks import (
-    IPTABLES_NFT_TABLES,
-    LEGACY_TABLES,
-    family_rank,
-    hook_rank,
-    legacy_type,
-    priority_name,
-)
+from nettop.model.ruleset import hooks
 from nettop.model.ruleset.texts import RulesetTexts
 
 NFT, IPTABLES_NFT, LEGACY = "nft", "iptables-nft", "iptables-legacy"
@@ -142,7 +135,7 @@ def _iptables_tables(raw: Raw, texts: RulesetTexts) -> set[tuple[str, str]]:
         chains.setdefault((chain.family, chain.table), []).append(chain)
     found = set()
     for (family, table), own in chains.items():
-        builtin = IPTABLES_NFT_TABLES.get(family, {}).get(table)
+        builtin = hooks.IPTABLES_NFT_TABLES.get(family, {}).get(table)
         saved = texts.saved.get(family)
         foreign = saved is not None and table in saved.incompatible
         if builtin is not None and not foreign and all(_builtin_form(chain, builtin) for chain in own):
@@ -177,7 +170,7 @@ class _PictureBuilder:
             name=chain.name,
             hook=chain.hook,
             priority=chain.priority,
-            priority_name=priority_name(chain.family, chain.hook, chain.priority),
+            priority_name=hooks.priority_name(chain.family, chain.hook, chain.priority),
             type=chain.type,
             policy=chain.policy,
             devices=chain.devices,
@@ -230,7 +223,7 @@ class _PictureBuilder:
         )
 
     def legacy_chain(self, family: str, chain: SavedChain, saved: SavedRuleset) -> None:
-        priority = LEGACY_TABLES.get(chain.table, {}).get(chain.name) if chain.policy else None
+        priority = hooks.LEGACY_TABLES.get(chain.table, {}).get(chain.name) if chain.policy else None
         hook = None if priority is None else chain.name.lower()
         key = ("legacy", family, chain.table, chain.name)
         view = ChainView(
@@ -241,8 +234,8 @@ class _PictureBuilder:
             name=chain.name,
             hook=hook,
             priority=priority,
-            priority_name=priority_name(family, hook, priority),
-            type=legacy_type(chain.table, chain.name) if hook else None,
+            priority_name=hooks.priority_name(family, hook, priority),
+            type=hooks.legacy_type(chain.table, chain.name) if hook else None,
             policy=_SAVE_POLICY.get(chain.policy or "", chain.policy),
             devices=(),
             handle=None,
@@ -303,7 +296,7 @@ def traversal(picture: Picture) -> list[int]:
 
 
 def _traversal_key(chain: ChainView, index: int) -> tuple[int, int, int, int]:
-    return hook_rank(chain.hook), chain.priority or 0, family_rank(chain.family), index
+    return hooks.hook_rank(chain.hook), chain.priority or 0, hooks.family_rank(chain.family), index
 
 
 _SEES = {"inet": ("inet", "ip", "ip6"), "ip": ("inet", "ip"), "ip6": ("inet", "ip6")}

@@ -9,22 +9,12 @@ import numpy as np
 
 from nettop.batch import Array
 from nettop.model.filter.expression import Mask
+from nettop.model.ruleset import words
 from nettop.model.ruleset.chain_table import ChainTable
 from nettop.model.ruleset.fields import RulesetFields, filtered, known
 from nettop.model.ruleset.merge import ChainView, RuleView
 from nettop.model.ruleset.rule_tree import RuleRow, rows_of, shares, verdict_of
 from nettop.model.ruleset.ruleset import Ruleset
-from nettop.model.ruleset.words import (
-    FIRST_PACKET,
-    chain_path,
-    counter_note,
-    detail_lines,
-    plural,
-    rule_text,
-    share_text,
-    tool_command,
-    verdict_role,
-)
 from nettop.model.table import Cell, Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.model.window import Match, OrderCache, value_keys, visible
 from nettop.text.units import ABSENT, grouped, scaled, sparkline
@@ -104,7 +94,7 @@ class RuleTable:
             "packets": (scaled(int(counts.packets[cell])), role),
             "bytes": (scaled(int(counts.bytes[cell])), role),
             "rate": (scaled(rate if rate == rate else None), "number" if rate > 0 else "dim"),
-            "share": (share_text(float(self._shares[at])), role),
+            "share": (words.share_text(float(self._shares[at])), role),
             "minute": (sparkline(counts.minute(cell)), "number"),
         }
 
@@ -119,14 +109,15 @@ class RuleTable:
         counted = bool(self._ruleset.counts.have[row.cell])
         if row.rule is None:
             policy = chain.policy or ""
-            return cells | {"number": ("policy", "dim"), "rule": (policy, verdict_role(policy))}
+            return cells | {"number": ("policy", "dim"), "rule": (policy, words.verdict_role(policy))}
         rule = self._rule(row)
         handle = str(rule.handle) if rule.handle is not None else ABSENT
+        role = words.verdict_role(rule.verdict) if rule.text else "dim"
         return cells | {
             "number": (str(rule.number), "number"),
             "handle": (handle, "dim"),
-            "rule": (indent + row.jump + rule_text(rule), verdict_role(rule.verdict) if rule.text else "dim"),
-            "note": (counter_note(self._ruleset.counts, row.cell, counted, now_ns), "warn" if counted else "dim"),
+            "rule": (indent + row.jump + words.rule_text(rule), role),
+            "note": (words.counter_note(self._ruleset.counts, row.cell, counted, now_ns), "warn" if counted else "dim"),
         }
 
     def fields(self) -> RulesetFields:
@@ -149,7 +140,7 @@ class RuleTable:
                 (self._chain(row).policy or "") if row.rule is None else verdict_of(self._rule(row)).lower()
                 for row in rows
             ],
-            "text": ["" if row.rule is None else rule_text(self._rule(row)) for row in rows],
+            "text": ["" if row.rule is None else words.rule_text(self._rule(row)) for row in rows],
         }
         return RulesetFields("rule", len(rows), numbers, texts)
 
@@ -187,7 +178,7 @@ class RuleTable:
         rule = picture.rules[cell]
         chain = picture.chains[rule.chain]
         title: Line = (
-            (chain_path(chain), "accent"),
+            (words.chain_path(chain), "accent"),
             (f"   rule {rule.number}", "number"),
             (f"   {chain.backend}", "dim"),
         )
@@ -195,18 +186,18 @@ class RuleTable:
 
     def _detail_lines(self, chain: ChainView, rule: RuleView, cell: int, now_ns: int) -> list[Line]:
         pairs = [
-            ("rule", rule_text(rule)),
+            ("rule", words.rule_text(rule)),
             ("comment", rule.comment or ""),
             ("handle", str(rule.handle) if rule.handle is not None else ""),
             ("counted", self._counted(cell, now_ns)),
             ("verdict", verdict_of(rule)),
             ("jumps to", ", ".join(self._jumps(rule))),
-            ("command", tool_command(chain, rule)),
+            ("command", words.tool_command(chain, rule)),
         ]
         pairs += self._raw_pairs(chain, rule)
-        lines = detail_lines(pairs)
+        lines = words.detail_lines(pairs)
         if chain.type == "nat":
-            lines.append(((f"  its chain sees the {FIRST_PACKET}", "nat"),))
+            lines.append(((f"  its chain sees the {words.FIRST_PACKET}", "nat"),))
         return lines
 
     def _jumps(self, rule: RuleView) -> list[str]:
@@ -216,11 +207,11 @@ class RuleTable:
         counts = self._ruleset.counts
         if not counts.have[cell]:
             return "no counter in this rule: how often it matched is not known"
-        text = f"{plural(int(counts.packets[cell]), 'packet')}, {plural(int(counts.bytes[cell]), 'byte')}"
+        text = f"{words.plural(int(counts.packets[cell]), 'packet')}, {words.plural(int(counts.bytes[cell]), 'byte')}"
         rate = float(counts.rate[cell])
         if rate == rate:
             text += f"   {scaled(rate)} pkt/s"
-        idle = counter_note(counts, cell, True, now_ns)
+        idle = words.counter_note(counts, cell, True, now_ns)
         return f"{text}   {idle}" if idle else text
 
     def _raw_pairs(self, chain: ChainView, rule: RuleView) -> list[tuple[str, str]]:
