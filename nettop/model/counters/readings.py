@@ -25,9 +25,6 @@ _UNITS = {1: "second", 60: "minute", 3600: "hour", 86_400: "day", 604_800: "week
 _COPY_MODES = {0: "nothing", 1: "metadata", 2: "packets"}  # NFQNL_COPY_*, NFULNL_COPY_*
 
 
-# -- conntrack --
-
-
 def conntrack_cpus(stats: ConntrackStats) -> Iterator[tuple[int, Reading]]:
     """Yield time (ns) and reading of each counter of each CPU that the kernel sends."""
     for cpu in stats.cpus:
@@ -70,9 +67,6 @@ def bucket_use(buckets: int, entries: int | None) -> Reading:
         "" if entries is None or not buckets else f"; chains of {2 * entries / buckets:.2f} from this namespace alone"
     )
     return Reading(TABLE, "buckets", buckets, about=About(MEANING[TABLE]["buckets"] + chain, "buckets"))
-
-
-# -- nft and nfacct objects --
 
 
 def nft_object(found: NftObject) -> Reading | None:
@@ -150,9 +144,6 @@ def nfacct_objects(objects: Iterable[NfacctObject]) -> Iterator[Reading]:
         resets = CounterName(NFACCT, 0, "", found.name)
         about = About(meaning, "packets", limit, alarming=over, resets=resets)
         yield Reading(NFACCT, found.name, found.packets, WRAP64, octets=found.bytes, about=about)
-
-
-# -- /proc --
 
 
 def net_statistics(found: NetStatistics) -> Iterator[Reading]:

@@ -69,8 +69,6 @@ class CounterTable:
         self._orders = OrderCache(self._match)
         self._shown: dict[int, Series] = {}  # by identity
 
-    # -- input ---------------------------------------------------------------------------------------------------
-
     def apply(self, item: Decoded | DumpMark | Gap, netns: int, now_ns: int) -> None:
         """Apply decoded counters of a namespace (its code), read at `now_ns` where the item has no time."""
         label = self._netns_label(netns)
@@ -251,8 +249,6 @@ class CounterTable:
             series = self._series[key] = Series(key=key, ident=next(self._idents))
             self._groups.setdefault((key.netns, key.group), set()).add(key)
         return series
-
-    # -- output --------------------------------------------------------------------------------------------------
 
     def table_use(self, netns: str) -> tuple[int | None, int | None]:
         """Return the entries of a namespace's conntrack table and their limit; None where not known."""

@@ -98,8 +98,6 @@ class EventLog:
         """Return the events of the last 60 whole seconds: shape (60, 3) of new, update, destroy; the newest last."""
         return self._rates.seconds(now_ns)
 
-    # -- the table -----------------------------------------------------------------------------------------------
-
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
         """Return the window that spec describes, newest last. A frozen window does not change as events are added."""
         ring = self._shown(spec.frozen)

@@ -106,9 +106,6 @@ def _address(family: int, address: int) -> str:
     return address_text(family, *_halves(address))
 
 
-# -- text --------------------------------------------------------------------------------------------------------------
-
-
 def event_word(event: int) -> str:
     """Return the cell of the EVENT column: `NEW`, `GAP`, `EXP NEW`."""
     return EVENT_NAMES[event].upper().replace("-", " ")
@@ -181,8 +178,6 @@ def attribute_lines(one: Expectation, label: str) -> list[Line]:
 def _or_absent(value: int | None, unit: str = "") -> str:
     return units.ABSENT if value is None else f"{value}{unit}"
 
-
-# -- lines of a stream -------------------------------------------------------------------------------------------------
 
 # The JSON keys of a flow for which an expectation has no value.
 _NULL_KEYS = ("reply_src", "reply_sport", "reply_dst", "reply_dport", "state", "status")

@@ -45,8 +45,6 @@ class ExpectationTable:
     def __iter__(self) -> Iterator[Expectation]:
         return map(self._value, self._rows)
 
-    # -- input ---------------------------------------------------------------------------------------------------
-
     def apply(self, item: Decoded | Gap | DumpMark, netns: int, now_ns: int) -> None:
         """Apply an item of the stream conntrack or expect."""
         if isinstance(item, Decoded):
@@ -108,8 +106,6 @@ class ExpectationTable:
         kept = {key: row for key, row in self._rows.items() if key[0] != netns or key in dump}
         self.version += len(kept) != len(self._rows)
         self._rows = kept
-
-    # -- output --------------------------------------------------------------------------------------------------
 
     def _value(self, key: Key) -> Expectation:
         names, values = self._rows[key]

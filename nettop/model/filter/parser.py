@@ -63,8 +63,6 @@ class FilterParser:
             raise self._unexpected_after()
         return node
 
-    # The structure.
-
     def _expression(self, depth: int) -> Node:
         first = self._term(depth)
         rest: list[tuple[str, Node]] = []
@@ -117,8 +115,6 @@ class FilterParser:
             return self._length(word)
         return self._shorthand()
 
-    # Protocols and their qualifiers.
-
     def _protocol(self, word: str, depth: int) -> Node:
         token = self._advance()
         self._check_kind(word, vocabulary.ADDRESSED, token)
@@ -139,8 +135,6 @@ class FilterParser:
         self._check_kind(word, vocabulary.WIRE, token)
         name, value, same = vocabulary.PACKET_WORDS[word]
         return Equal(name, value) if same else Not(Equal(name, value))
-
-    # Endpoints.
 
     def _endpoints(self, protocol: tuple[Node, ...], depth: int) -> Node:
         sides, joined = self._direction()
@@ -191,8 +185,6 @@ class FilterParser:
             test = InNet(self._read_value(lambda mask: values.netmask(token.text, mask), self._advance()))
         return every((*qualifiers.protocol, At(test, qualifiers.sides, qualifiers.every)))
 
-    # Fields.
-
     def _field(self, word: str) -> Node:
         self._check_kind(word, vocabulary.FIELDS[word].kinds, self._advance())
         self._expects(_operators(vocabulary.FIELDS[word].value))
@@ -215,8 +207,6 @@ class FilterParser:
     def _length(self, word: str) -> Node:
         self._check_kind(word, vocabulary.FIELDS["len"].kinds, self._advance())
         return self._value_of("len", "<=" if word == "less" else ">=")
-
-    # Values without a keyword.
 
     def _shorthand(self) -> Node:
         token = self._now
@@ -250,8 +240,6 @@ class FilterParser:
             else _Qualifiers()
         )
 
-    # What may follow the end of the text.
-
     def _expects(self, words: Iterable[str], value: str = "") -> None:
         if self._now.kind == "end":
             self.expected.words.update(dict.fromkeys(words))
@@ -260,8 +248,6 @@ class FilterParser:
     def _expects_primitive(self) -> None:
         last = (self._last.type or "host") if isinstance(self._last, _Qualifiers) else self._last or ""
         self._expects(("not", "(", *vocabulary.beginnings(self._kind)), last)
-
-    # Tokens and errors.
 
     @property
     def _now(self) -> FilterToken:

@@ -69,8 +69,6 @@ class FlowGroups:
         """A number that grows whenever the rows could differ."""
         return self._flows.version
 
-    # -- table ---------------------------------------------------------------------------------------------------
-
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
         """Return the window of the groups that spec describes; UsageError for an unknown grouping or sort key."""
         by = grouping(spec.group)
@@ -141,8 +139,6 @@ class FlowGroups:
     def _keys(self, indices: Rows) -> list[GroupKey]:
         return list(zip(*(column[indices].tolist() for column in self._groups.keys), strict=True))
 
-    # -- one group -----------------------------------------------------------------------------------------------
-
     def detail(self, ident: int, now_ns: int) -> Detail | None:
         """Return the sums of a group and its largest flows; None when no flow that matches the last filter is left.
 
@@ -178,8 +174,6 @@ class FlowGroups:
         """Return filter_of combined with the filter of the last snapshot: the flows counted in the group's row."""
         own = self.filter_of(ident)
         return own if self._filter is None else f"({self._filter.text}) and ({own})"
-
-    # -- command line --------------------------------------------------------------------------------------------
 
     def json_lines(self, spec: ViewSpec, now_ns: int) -> Iterator[str]:
         """Yield the `group` objects of the groups that spec describes, one per line, without newlines."""

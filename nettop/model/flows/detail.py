@@ -45,9 +45,6 @@ def flow_title(row: RowView) -> Line:
     )
 
 
-# -- the tuples --------------------------------------------------------------------------------------------------
-
-
 def drawing(row: RowView, accounting: bool | None = None) -> tuple[Line, ...]:
     """Return the two tuples, the NAT between them, and the counters below; each line fits 80 cells.
 
@@ -141,9 +138,6 @@ def _rate(row: RowView, joins: FlowJoins) -> list[Line]:
     return [line, *(((f"{'':<12}{note}", role),) for note, role in zip(notes, roles, strict=False))]
 
 
-# -- the attributes ----------------------------------------------------------------------------------------------
-
-
 def attributes(row: RowView, now_ns: int) -> list[Line]:
     """Return the other attributes in words, with their raw values."""
     have = row.have
@@ -215,9 +209,6 @@ def _began(row: RowView, now_ns: int) -> Line:
         age = units.duration((now_ns - since) / 1e9)
         return _line("began", f"before {units.clock(since)}, when it was first seen (≥{age})")
     return _line("began", f"{units.clock(start, 3)}, {units.duration((now_ns - start) / 1e9)} ago, {how}")
-
-
-# -- from other models -----------------------------------------------------------------------------------------
 
 
 def _joined(row: RowView, children: Sequence[Line], joins: FlowJoins) -> list[Line]:

@@ -65,8 +65,6 @@ class FlowTable:
         self._resync: set[int] = set()
         self._begun_after_gap: set[int] = set()
 
-    # -- input ---------------------------------------------------------------------------------------------------
-
     def apply(self, item: Decoded | Gap | DumpMark, netns: int, now_ns: int) -> None:
         """Apply decoded events or dump rows, the marks of a dump, or a loss, of the namespace with this code."""
         shows = True
@@ -126,8 +124,6 @@ class FlowTable:
         for start in range(0, len(rows), _RATE_ROWS):
             some = rows[start : start + _RATE_ROWS]
             self._rate_history.add(some, derive.rate(Picked(data, some)))
-
-    # -- output --------------------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
         return int(np.count_nonzero(self.store.live()))

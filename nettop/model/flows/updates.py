@@ -102,8 +102,6 @@ class FlowUpdates:
         dead = self.store["flags"][: self.store.top] & DEAD != 0
         self.store.release((dead & self._in_namespace(netns)).nonzero()[0])
 
-    # -- dumps ---------------------------------------------------------------------------------------------------
-
     def _dump_round(self, cols: ct.Columns, keys: FlowKeys) -> int:
         rows = self.store.find(keys)
         known = (rows >= 0).nonzero()[0]
@@ -146,8 +144,6 @@ class FlowUpdates:
         self.store["flags"][rows] = flags | SEEN
         self._write(rows, part, have & ~newer)
         flow_rates.begin(self.store, rows[~soon], part["ts_ns"][~soon], have[~soon])
-
-    # -- events --------------------------------------------------------------------------------------------------
 
     def _event_round(self, cols: ct.Columns, keys: FlowKeys, lifetimes: Lifetimes, dump_open: bool) -> None:
         first = lifetimes.first()
@@ -219,8 +215,6 @@ class FlowUpdates:
         table_rows = np.repeat(rows, lengths)
         self._write(table_rows, part, have)
         flow_rates.begin(self.store, table_rows, part["ts_ns"], have)
-
-    # -- both ----------------------------------------------------------------------------------------------------
 
     def _other_lifetime(self, cols: ct.Columns, at: Array, rows: Array) -> Array:
         """Return a mask: where the batch's rows `at` have another id than the table's rows."""

@@ -74,9 +74,6 @@ def _needed(clauses: Sequence[Clause]) -> set[str]:
     return {test.number.partition(".")[0] for test in tests}
 
 
-# The clauses.
-
-
 def _family(code: bpf.Assembler, family: int, clauses: Sequence[Clause]) -> None:
     """Append the tests of the messages of one family."""
     other = code.new_label()
@@ -136,9 +133,6 @@ def _load(code: bpf.Assembler, test: Test) -> None:
         code.add(bpf.LD_MEM, _SLOTS[name])
     if test.bits != WORD:
         code.add(bpf.AND, test.bits)
-
-
-# The numbers of a message, each loaded into a slot of its own.
 
 
 def _load_numbers(code: bpf.Assembler, needed: set[str]) -> None:

@@ -69,9 +69,6 @@ def _text(parsed: Filter, node: nodes.Node, holds: bool, alone: bool) -> str:
     return text if holds else f"not {text}"
 
 
-# Dumps.
-
-
 def _dump(testable: Sequence[Clause]) -> tuple[DumpFilter | None, bool]:
     """Return what ctnetlink's dump can test of these clauses, and True if that is all of them."""
     found, whole = DumpFilter(), True
@@ -108,9 +105,6 @@ def _with_status(found: DumpFilter, test: Test) -> DumpFilter | None:
         return None
     value = test.value if test.holds else test.bits
     return replace(found, status=(found.status or 0) | value, status_mask=(found.status_mask or 0) | test.bits)
-
-
-# The summary.
 
 
 def _summary(events: str, dump: DumpFilter | None, here: Sequence[str]) -> str:

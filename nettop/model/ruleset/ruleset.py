@@ -52,8 +52,6 @@ class Ruleset:
         self._dirty = False  # the parts of the picture have changed
         self._joined_current = False
 
-    # Requests.
-
     def wants_text(self) -> bool:
         """Return whether the nft, iptables and ip6tables texts of the current ruleset must be requested.
 
@@ -75,8 +73,6 @@ class Ruleset:
         return self.picture.missing_texts > 0 or any(
             valid_ns < self.changed_ns for kind, valid_ns in self.texts.valid_ns.items() if kind in REQUIRED_KINDS
         )
-
-    # Input.
 
     def apply(self, item: NftDecoded | DumpMark | Text | Gap, now_ns: int) -> None:
         """Apply one item. A Gap (of an nft stream) may hide a change: everything is requested again."""
