@@ -22,64 +22,10 @@ class Once(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-def live(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
-    """Add --netns, which with `several` may be repeated, and --read-only."""
-    parser.add_argument(
-        "--netns",
-        metavar="NS",
-        action="append" if several else Once,
-        default=[] if several else "",
-        help="network namespace: a name in /run/netns, pid:N, or a path" + ("; may be repeated" if several else ""),
-    )
-    read_only(parser)
-
-
-def read_only(parser: argparse.ArgumentParser) -> None:
-    """Add --read-only."""
-    parser.add_argument("--read-only", action="store_true", help="refuse everything that would change the host")
-
-
-def capture(parser: argparse.ArgumentParser) -> None:
-    """Add --interface, --capture-filter and --snaplen."""
-    parser.add_argument("-i", "--interface", metavar="IF", action="append", default=[], help="capture on this device")
-    parser.add_argument("-f", "--capture-filter", metavar="BPF", default="", help="libpcap filter, run in the kernel")
-    parser.add_argument("--snaplen", type=count, default=262_144, metavar="N", help="bytes kept of each packet")
-
-
-def as_json(parser: argparse.ArgumentParser) -> None:
-    """Add --json."""
-    parser.add_argument("--json", action="store_true", help="JSON Lines instead of text")
-
-
-def display_filter(parser: argparse.ArgumentParser) -> None:
-    """Add --filter."""
-    parser.add_argument("--filter", metavar="EXPR", default="", help="display filter")
-
-
-def verbose(parser: argparse.ArgumentParser) -> None:
-    """Add --verbose."""
-    parser.add_argument(
-        "-v", "--verbose", action="store_true", help="say on stderr which part of the filter runs in the kernel"
-    )
-
-
-def replay(parser: argparse.ArgumentParser) -> None:
-    """Add --read."""
-    parser.add_argument("-r", "--read", metavar="FILE", default="", help="read a recording instead ('-': stdin)")
-
-
-def buffer(parser: argparse.ArgumentParser) -> None:
-    """Add --buffer."""
-    parser.add_argument(
-        "--buffer", type=count, default=0, metavar="BYTES", help="the kernel's buffer for events (default: 128 MB)"
-    )
-
-
-def until(parser: argparse.ArgumentParser) -> None:
-    """Add --count, --duration and --fail-on-loss."""
-    parser.add_argument("--count", type=count, default=0, metavar="N", help="stop after N")
-    parser.add_argument("--duration", type=seconds, default=0.0, metavar="S", help="stop after S seconds")
-    parser.add_argument("--fail-on-loss", action="store_true", help="exit with 5 when anything was lost")
+def add(parser: argparse.ArgumentParser, *options: str) -> None:
+    """Add these options of OPTIONS."""
+    for flags in options:
+        parser.add_argument(*flags.split(), **OPTIONS[flags])
 
 
 def count(text: str) -> int:
@@ -98,3 +44,33 @@ def seconds(text: str) -> float:
     if not 0 < value < 1e9:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
     return value
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--netns": {
+        "default": "",
+        "action": Once,
+        "metavar": "NS",
+        "help": "network namespace: a name in /run/netns, pid:N, or a path",
+    },
+    "--read-only": {"action": "store_true", "help": "refuse everything that would change the host"},
+    "-i --interface": {"action": "append", "default": [], "metavar": "IF", "help": "capture on this device"},
+    "-f --capture-filter": {"default": "", "metavar": "BPF", "help": "libpcap filter, run in the kernel"},
+    "--snaplen": {"type": count, "default": 262_144, "metavar": "N", "help": "bytes kept of each packet"},
+    "--json": {"action": "store_true", "help": "JSON Lines instead of text"},
+    "--filter": {"default": "", "metavar": "EXPR", "help": "display filter"},
+    "-v --verbose": {"action": "store_true", "help": "say on stderr which part of the filter runs in the kernel"},
+    "-r --read": {"default": "", "metavar": "FILE", "help": "read a recording instead ('-': stdin)"},
+    "--buffer": {
+        "type": count,
+        "default": 0,
+        "metavar": "BYTES",
+        "help": "the kernel's buffer for events (default: 128 MB)",
+    },
+    "--count": {"type": count, "default": 0, "metavar": "N", "help": "stop after N"},
+    "--duration": {"type": seconds, "default": 0.0, "metavar": "S", "help": "stop after S seconds"},
+    "--fail-on-loss": {"action": "store_true", "help": "exit with 5 when anything was lost"},
+}
+LIVE = ("--netns", "--read-only")
+CAPTURE = ("-i --interface", "-f --capture-filter", "--snaplen")
+UNTIL = ("--count", "--duration", "--fail-on-loss")

@@ -26,7 +26,7 @@ _FIRST_S = 2.0  # the longest time that the first round waits for slow sources
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `nettop counters`."""
-    arguments.as_json(parser)
+    arguments.add(parser, "--json")
     parser.add_argument(
         "--interval",
         type=arguments.seconds,
@@ -37,9 +37,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--group", action="append", default=[], metavar="G", help="only this group: conntrack, nft-counter, tcp, …"
     )
-    arguments.until(parser)
-    arguments.live(parser)
-    arguments.replay(parser)
+    arguments.add(parser, *arguments.UNTIL, *arguments.LIVE, "-r --read")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -177,7 +177,7 @@ def lines(checks: list[Check], as_json: bool) -> Iterator[str]:
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `nettop doctor`."""
-    arguments.as_json(parser)
+    arguments.add(parser, "--json")
 
 
 def run(options: argparse.Namespace) -> int:

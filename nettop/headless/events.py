@@ -29,13 +29,9 @@ from nettop.text.units import clock, grouped
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `nettop events`."""
-    arguments.as_json(parser)
-    arguments.display_filter(parser)
-    arguments.verbose(parser)
-    arguments.until(parser)
-    arguments.buffer(parser)
-    arguments.live(parser)
-    arguments.replay(parser)
+    arguments.add(
+        parser, "--json", "--filter", "-v --verbose", *arguments.UNTIL, "--buffer", *arguments.LIVE, "-r --read"
+    )
 
 
 def run(options: argparse.Namespace) -> int:

@@ -50,16 +50,13 @@ class FlowQuery:
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `nettop flows`."""
-    arguments.as_json(parser)
-    arguments.display_filter(parser)
+    arguments.add(parser, "--json", "--filter")
     parser.add_argument("--sort", metavar="KEY", default="", help="a column: bytes, packets, rate, age, timeout, …")
     parser.add_argument(
         "--group", metavar="KEY", default="", help="add up by source, destination, service, nat, state, process, …"
     )
     parser.add_argument("-n", "--number", type=arguments.count, default=0, metavar="N", help="print the first N")
-    arguments.verbose(parser)
-    arguments.live(parser)
-    arguments.replay(parser)
+    arguments.add(parser, "-v --verbose", *arguments.LIVE, "-r --read")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -58,8 +58,7 @@ class Sink(Protocol):
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `nettop read`."""
     parser.add_argument("files", metavar="FILE", nargs="+", help="pcap, pcapng or a recording ('-': stdin)")
-    arguments.as_json(parser)
-    arguments.display_filter(parser)
+    arguments.add(parser, "--json", "--filter")
     parser.add_argument("-w", "--write", metavar="OUT", default="", help="export the matching packets as pcapng")
     parser.add_argument("--force", action="store_true", help="overwrite OUT if it is a capture")
 

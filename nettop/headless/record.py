@@ -32,9 +32,7 @@ from nettop.text.units import grouped, scaled
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `nettop record`."""
     parser.add_argument("-w", "--write", metavar="FILE", required=True, help="the recording ('-': stdout)")
-    arguments.capture(parser)
-    arguments.live(parser)
-    arguments.until(parser)
+    arguments.add(parser, *arguments.CAPTURE, *arguments.LIVE, *arguments.UNTIL)
     parser.add_argument("--force", action="store_true", help="overwrite FILE if it is a capture")
     number, seconds = arguments.count, arguments.seconds
     parser.add_argument(

@@ -25,9 +25,7 @@ Numbers = tuple[int | None, int | None]
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `nettop rules`."""
-    arguments.as_json(parser)
-    arguments.live(parser)
-    arguments.replay(parser)
+    arguments.add(parser, "--json", *arguments.LIVE, "-r --read")
 
 
 def run(options: argparse.Namespace) -> int:

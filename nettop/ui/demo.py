@@ -16,15 +16,10 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "lab", nargs="?", default="gateways", choices=["gateways"], help="which lab (default: gateways)"
     )
-    parser.add_argument(
-        "--netns",
-        metavar="NS",
-        action=arguments.Once,
-        default="gw-a",
-        help="where to look first: lan-a gw-a net gw-b lan-b",
-    )
+    first = {"default": "gw-a", "help": "where to look first: lan-a gw-a net gw-b lan-b"}
+    parser.add_argument("--netns", **arguments.OPTIONS["--netns"] | first)
     parser.add_argument("--replay", action="store_true", help="replay the bundled recording instead of building a lab")
-    arguments.read_only(parser)
+    arguments.add(parser, "--read-only")
     opening.options(parser)
 
 

@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the app."""
-    arguments.live(parser, several=True)
-    arguments.capture(parser)
+    netns = arguments.OPTIONS["--netns"]
+    several = {"action": "append", "default": [], "help": f"{netns['help']}; may be repeated"}
+    parser.add_argument("--netns", **netns | several)
+    arguments.add(parser, "--read-only", *arguments.CAPTURE)
     parser.add_argument("--only", metavar="EXPR", default="", help="receive only flows and events that match")
     parser.add_argument(
         "--interval",
@@ -37,8 +39,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="read the table every S seconds, whatever it costs",
     )
-    arguments.buffer(parser)
-    arguments.replay(parser)
+    arguments.add(parser, "--buffer", "-r --read")
     opening.options(parser)
 
 
