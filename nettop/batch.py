@@ -155,6 +155,15 @@ class End:
 Item = Batch | Gap | StreamAdded | DumpMark | Text | Counters | End
 
 
+def item_time(item: Item) -> int | None:
+    """Return the time of an item, in a batch of the last record, in ns since the epoch; None if it has none."""
+    if isinstance(item, Batch):
+        return int(item.ts_ns[-1]) if len(item) else None
+    if isinstance(item, Gap):
+        return item.to_ns
+    return getattr(item, "ts_ns", None)
+
+
 class Counter64:
     """The counter over all streams: `next()` returns 0, 1, 2, … and is atomic (itertools.count under the GIL)."""
 

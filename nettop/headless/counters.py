@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 
 from nettop import arguments
-from nettop.batch import DumpMark, End, Item, Text
+from nettop.batch import DumpMark, End, Item, Text, item_time
 from nettop.errors import UsageError
-from nettop.headless.load import engine_of, final_code, item_time, live_engine, report_errors
+from nettop.headless.load import engine_of, final_code, live_engine, report_errors
 from nettop.headless.streaming import LineOutput, Stop, arriving, sources
 from nettop.model.counters.cells import GROUPS
 from nettop.model.counters.lines import Change, ChangedRows, json_line, text_line

@@ -6,7 +6,7 @@ import argparse
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from nettop.batch import Batch, End, Gap, Item
+from nettop.batch import End, Item, item_time
 from nettop.console import say
 from nettop.errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_LOSS, EXIT_OK
 from nettop.headless.streaming import WAIT_S, sources
@@ -18,15 +18,6 @@ from nettop.pipeline.live_sources import LiveSources
 from nettop.recording.chunks import open_input
 from nettop.recording.reader import open_reader
 from nettop.text.units import grouped
-
-
-def item_time(item: Item) -> int | None:
-    """Return the time of an item in ns since the epoch, or None if it has none."""
-    if isinstance(item, Batch):
-        return int(item.ts_ns[-1]) if len(item) else None
-    if isinstance(item, Gap):
-        return item.to_ns
-    return getattr(item, "ts_ns", None)
 
 
 def recorded(path: str) -> Iterator[Item]:

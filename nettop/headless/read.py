@@ -13,7 +13,7 @@ import resource
 import sys
 from collections.abc import Iterator
 from itertools import chain, pairwise
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 import numpy as np
 
@@ -39,22 +39,6 @@ PacketBatch = tuple[Stream, Batch]
 InputFile = tuple[str, int | InputError]  # a file's name, and its descriptor or the error
 
 
-class Sink(Protocol):
-    """A consumer of matching packets."""
-
-    def packets(self, parts: list[PacketBatch]) -> None:
-        """Add the packets of one part of a file. Its batches may interleave: PacketMeta.number is the order."""
-        ...
-
-    def gap(self, gap: Gap, stream: Stream) -> None:
-        """Add a loss that the file reports."""
-        ...
-
-    def close(self) -> None:
-        """End the output."""
-        ...
-
-
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `nettop read`."""
     parser.add_argument("files", metavar="FILE", nargs="+", help="pcap, pcapng or a recording ('-': stdin)")
@@ -73,8 +57,8 @@ def run(options: argparse.Namespace) -> int:
     sink: Sink
     if options.write:
         _check_inputs(options.write, inputs)
-        output = unprivileged(lambda: _output(options.write, options.force))
-        sink = Export(options.write, output)
+        make = lambda: os.dup(1) if options.write == "-" else open_new(options.write, options.force)  # noqa: E731
+        sink = Export(options.write, unprivileged(make))
     else:
         drop()
         sink = PacketPrinter(sys.stdout.buffer, options.json)
@@ -95,10 +79,6 @@ def open_files(files: list[str]) -> list[InputFile]:
         except InputError as error:
             inputs.append((path, error))
     return inputs
-
-
-def _output(path: str, force: bool) -> int:
-    return os.dup(1) if path == "-" else open_new(path, force)
 
 
 def read_files(inputs: list[InputFile], display_filter: Filter | None, sink: Sink) -> int:
@@ -184,7 +164,7 @@ class PacketPrinter:
         self._nanoseconds: dict[str, bool] = {}  # by file: whether its first packets have ns, not just µs
 
     def packets(self, parts: list[PacketBatch]) -> None:
-        """Print the packets in the order of the file."""
+        """Print the packets of one part of a file in its order: PacketMeta.number. Its batches may interleave."""
         if not parts:
             return
         lines = [self._lines(stream, batch) for stream, batch in parts]
@@ -249,6 +229,9 @@ class Export:
         """Close the file and report the number of packets on stderr."""
         self._writer.close()
         say(f"{grouped(self._count)} packets written to {self._path!r}")
+
+
+Sink = PacketPrinter | Export
 
 
 def _check_inputs(out: str, inputs: list[InputFile]) -> None:

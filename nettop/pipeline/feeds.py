@@ -58,9 +58,8 @@ class Feed:
     rcvbuf: int = 8 << 20  # receive buffer of that socket, bytes
     texts: tuple[TextKind, ...] = ()
     every_s: float | None = None  # None: only at the start and when poked
-    shown_in: frozenset[str] = (
-        frozenset()
-    )  # views that show it ("flows/detail": one row); none: `every_s` always applies
+    # Views that show it ("flows/detail": one row); none: `every_s` always applies.
+    shown_in: frozenset[str] = frozenset()
     unseen_s: float | None = None  # instead of `every_s` while no such view is visible and nothing is recorded
     unseen_rounds: tuple[Round, ...] = ()  # the rounds of that; (): the same
     share: float | None = None  # of a core: the limit for reading it
@@ -297,14 +296,8 @@ NET_STATISTICS = Feed(
 )
 
 CONNTRACK = (EVENTS, TABLE)
-EVERYWHERE = (
-    EXPECTATIONS,
-    STATISTICS,
-    SYSCTLS,
-    ROUTES,
-    ROUTE_EVENTS,
-    PROCESSES,
-)  # of every watched namespace, with CONNTRACK
+# Of every watched namespace, with CONNTRACK.
+EVERYWHERE = (EXPECTATIONS, STATISTICS, SYSCTLS, ROUTES, ROUTE_EVENTS, PROCESSES)
 RULES = (NFT_EVENTS, NFT, RULE_TEXTS)
 COUNTING = (NFT_SETS, NFACCT, NET_STATISTICS)
 SHOWN = (*RULES, *COUNTING)  # of the shown namespace only

@@ -5,22 +5,12 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import replace
 
 from nettop.batch import Batch, DumpMark, Gap, Item, NetlinkMeta
 from nettop.kinds import GapReason
 
 Call = Callable[[], None]
-
-
-@dataclass(slots=True)
-class _Dropped:
-    """Records of one stream that did not fit since its last item that did."""
-
-    seq: int
-    lost: int
-    from_ns: int
-    to_ns: int
 
 
 def _weight(item: Item) -> int:
@@ -50,7 +40,7 @@ class Handoff:
         self._items: deque[Item] = deque()
         self._calls: deque[Call] = deque()
         self._bytes = 0
-        self._dropped: dict[int, _Dropped] = {}
+        self._dropped: dict[int, Gap] = {}  # by stream, of records since its last item that did fit
         self._closed = False
         lock = threading.Lock()
         self._filled = threading.Condition(lock)
@@ -127,8 +117,7 @@ class Handoff:
         self._bytes += _weight(item)
 
     def _gap(self, stream: int) -> None:
-        d = self._dropped.pop(stream)
-        gap = Gap(stream, d.seq, d.lost, self._reason, d.from_ns, d.to_ns)
+        gap = self._dropped.pop(stream)
         self._items.append(gap)
         self._bytes += _weight(gap)
 
@@ -136,9 +125,5 @@ class Handoff:
         if not len(batch):
             return
         first, last = int(batch.ts_ns[0]), int(batch.ts_ns[-1])
-        dropped = self._dropped.get(batch.stream)
-        if dropped is None:
-            self._dropped[batch.stream] = _Dropped(batch.seq, _records(batch), first, last)
-        else:
-            dropped.lost += _records(batch)
-            dropped.to_ns = last
+        gap = self._dropped.get(batch.stream) or Gap(batch.stream, batch.seq, 0, self._reason, first, last)
+        self._dropped[batch.stream] = replace(gap, lost=(gap.lost or 0) + _records(batch), to_ns=last)

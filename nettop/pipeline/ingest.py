@@ -101,7 +101,8 @@ class Plumbing:
         for thread in threads:
             thread.stop()
         for thread in threads:
-            self._join(thread)
+            if thread is not threading.current_thread() and thread.is_alive():
+                thread.join()
         with self._lock:
             for thread in threads:
                 if thread.stream is not None:
@@ -120,8 +121,3 @@ class Plumbing:
         """End every source. From now on nothing blocks in the hand-off."""
         self.halt()
         self.stop(self._threads)
-
-    @staticmethod
-    def _join(thread: SourceThread) -> None:
-        if thread is not threading.current_thread() and thread.is_alive():
-            thread.join()

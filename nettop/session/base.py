@@ -55,8 +55,6 @@ class RunSession(Session):
         run.engine.names.switch(self._names)
         return run
 
-    # -- what is shown ---------------------------------------------------------------------------------------------
-
     @property
     def views(self) -> Mapping[str, TableModel]:
         """Every view's model. Threads other than the model thread may read only its columns."""
@@ -68,11 +66,11 @@ class RunSession(Session):
 
     def ask(self, view: str, spec: ViewSpec, deliver: Callable[[Snapshot], None]) -> None:
         """Deliver the window that spec describes, on the model thread."""
-        self._run.ask(view, spec, deliver)
+        self._run.on_models(lambda engine, now_ns: deliver(engine.snapshot(view, spec, now_ns)))
 
     def detail(self, view: str, ident: int, deliver: Callable[[Detail | None], None]) -> None:
         """Deliver one row in full, on the model thread; None if it is gone."""
-        self._run.detail(view, ident, deliver)
+        self._run.on_models(lambda engine, now_ns: deliver(engine.views[view].detail(ident, now_ns)))
 
     def status(self) -> Status:
         """Return the header's facts."""
@@ -89,8 +87,6 @@ class RunSession(Session):
             names=self._names,
         )
 
-    # -- what can be done ------------------------------------------------------------------------------------------
-
     def pause(self, on: bool) -> None:
         """Note that the screens are paused; a replay also stops its clock."""
         self._paused = on
@@ -106,8 +102,6 @@ class RunSession(Session):
     def export(self, path: str, display_filter: Filter | None, done: Done) -> None:
         """Write the packets that match to a new pcapng file."""
         self._act(lambda: self._export(path, display_filter), done)
-
-    # -- flows -----------------------------------------------------------------------------------------------------
 
     def count_flows(self, display_filter: Filter | None, deliver: Callable[[int], None]) -> None:
         """Deliver how many flows match now, on the model thread."""
@@ -153,7 +147,7 @@ class RunSession(Session):
         if self._closed:
             return
         self._closed = True
-        self._run.halt()
+        self._run.plumbing.halt()
         self._unblock()
         self._control.shutdown(wait=True, cancel_futures=True)
         self._run.close()
@@ -173,8 +167,6 @@ class RunSession(Session):
     def problem(self) -> str:
         """Return the recording's failure in one line, to be reported when the screen has closed; "": none."""
         return self._recording_failed
-
-    # -- on the control thread -------------------------------------------------------------------------------------
 
     def _act(self, action: Callable[[], None], done: Done) -> None:
         """Run an action on the control thread; its error is one line."""
@@ -227,7 +219,7 @@ class RunSession(Session):
         return f"{minutes:02d}:{seconds:02d} {scaled(self._writer.written)}"
 
     def _export(self, path: str, display_filter: Filter | None) -> None:
-        items = self._run.collected(display_filter)
+        items = self._run.waited(lambda engine, now_ns: list(engine.packets.export(display_filter)))
         path = save_path(path)
         writer = RecordingWriter(self._open_output(path), name=path)
         try:

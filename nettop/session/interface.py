@@ -40,8 +40,6 @@ class Session(ABC):
     actions that need a live host have here the answer of a file.
     """
 
-    # -- what is shown -----------------------------------------------------------------------------------------------
-
     @property
     @abstractmethod
     def views(self) -> Mapping[str, ViewInfo]:
@@ -83,8 +81,6 @@ class Session(ABC):
     def timeline(self, deliver: Callable[[Sequence[tuple[int, int, int]]], None]) -> None:
         """Deliver new, update and destroy events of each of the last 60 whole seconds, the newest last."""
 
-    # -- actions on a host or a file ---------------------------------------------------------------------------------
-
     @abstractmethod
     def set_names(self, on: bool) -> None:
         """Show host and service names, resolved in the background, or addresses and numbers."""
@@ -108,8 +104,6 @@ class Session(ABC):
     @abstractmethod
     def close(self) -> None:
         """End every thread, then the recording after the items that sources have put. A second call does nothing."""
-
-    # -- actions on a live host --------------------------------------------------------------------------------------
 
     def namespaces(self, deliver: Callable[[Sequence[NetnsChoice]], None]) -> None:
         """Deliver the namespaces that can be watched."""

@@ -113,8 +113,6 @@ class LiveSession(RunSession):
             for sources in watched:
                 sources.pace(visible, self._recorder is not None)
 
-    # -- namespaces --------------------------------------------------------------------------------------------------
-
     def namespaces(self, deliver: Callable[[Sequence[NetnsChoice]], None]) -> None:
         """Deliver the host's namespace, the named ones, and those of the command line."""
         self._act(lambda: deliver(self._choices()), lambda error: None if error is None else deliver(()))
@@ -216,8 +214,6 @@ class LiveSession(RunSession):
         self._run.waited(lambda engine, now_ns: engine.forget(netns.label))
         self._stop_clock()
 
-    # -- requests of the models --------------------------------------------------------------------------------------
-
     def _serve_models(self, engine: Engine, watched: Sequence[LiveSources]) -> None:
         """Read what the models request. Called on the model thread, at each tick."""
         self._pace(watched)
@@ -239,8 +235,6 @@ class LiveSession(RunSession):
         if now - self._poked_at.get(name, -POKE_EVERY_S) >= POKE_EVERY_S:
             self._poked_at[name] = now
             sources.poke(*poked)
-
-    # -- capture, accounting, recording ------------------------------------------------------------------------------
 
     def devices(self, deliver: Callable[[Sequence[DeviceChoice]], None]) -> None:
         """Deliver the devices of the watched namespace. Those that are up, except loopback, are the usual ones."""
@@ -270,8 +264,6 @@ class LiveSession(RunSession):
         """Close the rings; captured packets are kept."""
         self._capturing = None
         self._act(self._sources.stop_capture, lambda error: None)
-
-    # -- flows -------------------------------------------------------------------------------------------------------
 
     def delete_flow(self, ident: int, done: Done, deliver: Callable[[str], None]) -> None:
         """Delete one flow of the kernel's table."""

@@ -9,12 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from nettop.batch import Batch, Counter64, Gap, Item, PacketMeta
+from nettop.batch import Batch, Counter64, Item, PacketMeta, item_time
 from nettop.errors import NettopError
 from nettop.model.events.table import KEEP_EVENTS
-from nettop.model.filter.expression import Filter
 from nettop.model.sysctls import ACCOUNTING
-from nettop.model.table import Detail, Snapshot, ViewSpec
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.ingest import Plumbing
 from nettop.pipeline.model_thread import ModelThread
@@ -22,7 +20,6 @@ from nettop.session.status import Status
 from nettop.text.sanitize import clean
 from nettop.text.units import scaled
 
-_SECOND = 1_000_000_000
 _ALIVE_S = 0.5  # how often a wait for the model thread checks that it is alive
 
 Found = TypeVar("Found")
@@ -81,14 +78,6 @@ class Run:
         """Stop the models' clock at this time: no more items come, and ages and rates must not change."""
         self._stopped_ns = now_ns
 
-    def ask(self, view: str, spec: ViewSpec, deliver: Callable[[Snapshot], None]) -> None:
-        """Deliver a window of a view, on the model thread."""
-        self.plumbing.handoff.call(lambda: deliver(self.engine.snapshot(view, spec, self.now_ns())))
-
-    def detail(self, view: str, ident: int, deliver: Callable[[Detail | None], None]) -> None:
-        """Deliver one row in full, on the model thread."""
-        self.plumbing.handoff.call(lambda: deliver(self.engine.views[view].detail(ident, self.now_ns())))
-
     def on_models(self, do: Callable[[Engine, int], None]) -> None:
         """Call `do` on the model thread, with the engine and the models' time."""
         self.plumbing.handoff.call(lambda: do(self.engine, self.now_ns()))
@@ -111,14 +100,6 @@ class Run:
                 return found.result(_ALIVE_S)
         raise NettopError("nothing was done: what was shown has ended")
 
-    def collected(self, display_filter: Filter | None) -> list[Item]:
-        """Return the packets that match, with their streams. Waits for the model thread. NettopError as waited()."""
-        return self.waited(lambda engine, now_ns: list(engine.packets.export(display_filter)))
-
-    def halt(self) -> None:
-        """Stop every source without waiting."""
-        self.plumbing.halt()
-
     def close(self) -> None:
         """End every thread and close files."""
         self.plumbing.close()
@@ -129,7 +110,7 @@ class Run:
 
     def _apply(self, item: Item) -> None:
         if not self.live:
-            self._clock_ns = max(self._clock_ns, _time_of(item))
+            self._clock_ns = max(self._clock_ns, item_time(item) or 0)
         if isinstance(item, Batch) and isinstance(item.meta, PacketMeta):
             self._packets.seen += len(item)
         self.engine.apply(item, self.now_ns())
@@ -144,7 +125,7 @@ class Run:
     def _due(self) -> bool:
         """Return whether something changes by time alone, so that the next tick must come soon."""
         events, now_ns = self.engine.events, self.now_ns()
-        counted = (*events.rates(now_ns), *events.rates(now_ns + _SECOND))
+        counted = (*events.rates(now_ns), *events.rates(now_ns + 1_000_000_000))
         return any(counted) or bool(self._packets.rate) or self.engine.due()
 
     def _facts(self, now_ns: int) -> Status:
@@ -165,11 +146,3 @@ class Run:
 
     def _failed(self, error: Exception) -> None:
         self.failure = clean(f"{type(error).__name__}: {error}")
-
-
-def _time_of(item: Item) -> int:
-    if isinstance(item, Batch):
-        return int(item.ts_ns[-1]) if len(item) else 0
-    if isinstance(item, Gap):
-        return item.to_ns
-    return int(getattr(item, "ts_ns", 0))

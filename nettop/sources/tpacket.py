@@ -13,12 +13,8 @@ from numpy.typing import NDArray
 
 from nettop.linux.packet import ETH_P_8021Q, TP_STATUS_VLAN_TPID_VALID, TP_STATUS_VLAN_VALID
 
-STATUS_WORD, COUNT_WORD, FIRST_WORD, LENGTH_WORD = (
-    2,
-    3,
-    4,
-    5,
-)  # u32s of a block's header: block_status, num_pkts, offset_to_first_pkt, blk_len
+# Of the u32s of a block's header: block_status, num_pkts, offset_to_first_pkt, blk_len.
+STATUS_WORD, COUNT_WORD, FIRST_WORD, LENGTH_WORD = 2, 3, 4, 5
 _SECONDS = 0  # u64 index in a frame's header: tp_next_offset, tp_sec
 _NSEC_SNAPLEN, _LEN_STATUS, _MAC_NET, _VLAN, _LINK = 1, 2, 3, 4, 7  # of these, then of sll_hatype, sll_pkttype
 _MACS, _TAG = 12, 4  # bytes: the two addresses before the tag; the tag

@@ -12,11 +12,10 @@ from typing import Any
 
 import pytest
 
-from nettop.batch import Batch, Counter64, DumpMark, Item
+from nettop.batch import Batch, Counter64, DumpMark, Item, item_time
 from nettop.broker.client import Broker
 from nettop.broker.requests import CounterName
 from nettop.decode.nftables.sets import NftSetsDecoder
-from nettop.headless.load import item_time
 from nettop.linux.netlink import NETLINK_NETFILTER
 from nettop.model.counters.forecast import forecast
 from nettop.model.counters.series import Series

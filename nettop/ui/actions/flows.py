@@ -38,9 +38,6 @@ def _count_text(count: int) -> str:
     return "1 flow" if count == 1 else f"{grouped(count)} flows"
 
 
-# ── delete ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
 def delete(screen: MainScreen) -> Awaitable[None] | None:
     """Ask which flows to delete: this one, all that match the filter, or those of the group. Count them first."""
     row = screen.table.current
@@ -123,9 +120,6 @@ def _confirm_delete(
     return confirm(screen, "Delete", f"{_row_text(row)}\n{tables}", choices, on_confirmed)
 
 
-# ── follow ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
 def follow(screen: MainScreen) -> None:
     """Follow the newest row, or the flow under the cursor; or stop following."""
     table = screen.table
@@ -135,9 +129,6 @@ def follow(screen: MainScreen) -> None:
         screen.say("there is no flow here to follow")
     else:
         table.track(not table.viewport.tracking)
-
-
-# ── copy ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def copy(screen: MainScreen) -> Awaitable[None] | None:
@@ -188,9 +179,6 @@ def _copied_notice(lines: Sequence[str], width: int) -> str:
     return "\n".join((f"{notice}{count}:", *shown))
 
 
-# ── capture ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
 def capture_flow(screen: MainScreen) -> Awaitable[None] | None:
     """Open the capture dialog, filled in for exactly the flow under the cursor."""
     row = screen.table.current
@@ -217,9 +205,6 @@ def _offer_capture(screen: MainScreen, flow: FlowCapture | None) -> Awaitable[No
         screen.say("this flow has left the table")
         return None
     return capture(screen, flow)
-
-
-# ── go to another view ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def go_to(view: str, relation: str = "") -> Callable[[MainScreen], None]:

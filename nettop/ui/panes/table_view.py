@@ -76,8 +76,6 @@ class TableView(Pane):
         """Lay the parts out for the new size."""
         self.lay_out()
 
-    # ── what is shown ───────────────────────────────────────────────────────────────────────────────────────────
-
     @property
     def tables(self) -> list[Table]:
         """The table, and if there are any its groups and its child."""
@@ -167,8 +165,6 @@ class TableView(Pane):
             self.detail.request()
         if self.timeline is not None:
             self.timeline.tick()
-
-    # ── what a person does ──────────────────────────────────────────────────────────────────────────────────────
 
     def open_row(self) -> None:
         """Open the group, the child or the detail of the row; in a packet's tree, fold or unfold (Enter)."""
@@ -268,8 +264,6 @@ class TableView(Pane):
         row, shown = self.active.current, self.active.viewport.shown
         return "" if row is None or shown is None else row_text(row, shown.snapshot.spec, self.active.info.columns)
 
-    # ── panes ───────────────────────────────────────────────────────────────────────────────────────────────────
-
     def _parts(self) -> list[Widget]:
         """Return the parts that Tab walks through."""
         child_too = self.child is not None and not self._open
@@ -330,8 +324,6 @@ class TableView(Pane):
 
     def _detail_height(self, height: int) -> int:
         return max(8, height // 2 - 1) if self.definition.name == "packets" else max(8, height // 3)
-
-    # ── messages of the tables ─────────────────────────────────────────────────────────────────────────────────
 
     def on_table_moved(self, message: Table.Moved) -> None:
         """Show the rows and the detail that belong to the row now under the cursor."""
