@@ -29,11 +29,6 @@ def setns(fd: int) -> None:
     checked(libc.setns(fd, CLONE_NEWNET), "setns")
 
 
-def unshare(flags: int) -> None:
-    """Call unshare(2); raises OSError."""
-    checked(libc.unshare(flags), "unshare")
-
-
 def inotify_init() -> int:
     """Return a non-blocking inotify descriptor; raises OSError."""
     return checked(libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), "inotify_init1")

@@ -90,14 +90,9 @@ class Broker:
         self._pending: dict[int, _PendingCall] = {}
         self._last_id = 0
         self._open: dict[int, Netns] = {}
-        self._ended = False
+        self.ended = False  # True when the broker has ended (every call now raises)
         self._reader = threading.Thread(target=self._read, name="broker-client", daemon=True)
         self._reader.start()
-
-    @property
-    def ended(self) -> bool:
-        """True when the broker has ended (every call now raises)."""
-        return self._ended
 
     def netns(self, spec: str) -> Netns:
         """Return the namespace "" (where the broker was started), a name in /run/netns, "pid:N", or a path.
@@ -265,7 +260,7 @@ class Broker:
 
     def _post(self, request: requests.Request, pending: _PendingCall) -> int:
         with self._lock:
-            if self._ended:
+            if self.ended:
                 raise BrokerError(ENDED, "start nettop again")
             self._last_id += 1
             request_id = self._last_id
@@ -318,7 +313,7 @@ class Broker:
 
     def _end(self) -> None:
         with self._lock:
-            self._ended = True
+            self.ended = True
             pending, self._pending = list(self._pending.values()), {}
             namespaces = list(self._open.values())
         for call in pending:

@@ -66,9 +66,6 @@ def _compile_for_down_device(device: str, snaplen: int, expression: str) -> byte
         return _compile(handle, expression, _NETMASK_UNKNOWN)
 
 
-# -- checks before libpcap gets the expression -------------------------------------------------------------------------
-
-
 def _check(linktype: int, expression: str) -> None:
     if "\0" in expression:
         raise FilterError("a filter holds no NUL character", expression, expression.index("\0"))
@@ -77,9 +74,6 @@ def _check(linktype: int, expression: str) -> None:
     if linktype == LINKTYPE_NETLINK and expression.strip():
         raise FilterError("capture filters do not apply to netlink streams", expression)
     refuse_names(expression)
-
-
-# -- libpcap itself ---------------------------------------------------------------------------------------------------
 
 
 @cache
@@ -183,8 +177,6 @@ def _try(handle: int, expression: str, netmask: int) -> bytes | str:
 def _text(raw: bytes | None) -> str:
     return (raw or b"").decode(errors="replace")
 
-
-# -- position of the error ---------------------------------------------------------------------------------------------
 
 # Texts that may complete an expression cut here: operands, the rest of an index or a comparison. A word is tried only
 # where libpcap does not read it as a name, which it would look up.

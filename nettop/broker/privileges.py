@@ -34,14 +34,12 @@ class _CapData(ctypes.Structure):
 
 def effective_capabilities() -> frozenset[int]:
     """Return the bits of this thread's effective set (linux/capability.h numbers)."""
-    low, high = _capget()
-    return _bits(low.effective | high.effective << 32)
+    return _capability_set("effective")
 
 
 def permitted_capabilities() -> frozenset[int]:
     """Return the bits of this thread's permitted set."""
-    low, high = _capget()
-    return _bits(low.permitted | high.permitted << 32)
+    return _capability_set("permitted")
 
 
 def set_capabilities(keep: Iterable[int], *, inheritable: bool = False) -> None:
@@ -96,14 +94,11 @@ def become_for_good(account: Account) -> None:
     abi.prctl(process.PR_SET_NO_NEW_PRIVS, 1)
 
 
-def _capget() -> tuple[_CapData, _CapData]:
+def _capability_set(name: str) -> frozenset[int]:
     data = (_CapData * 2)()
     header = _CapHeader(process.LINUX_CAPABILITY_VERSION_3, 0)
     abi.checked(abi.libc.capget(ctypes.byref(header), data), "capget")
-    return data[0], data[1]
-
-
-def _bits(mask: int) -> frozenset[int]:
+    mask = getattr(data[0], name) | getattr(data[1], name) << 32
     return frozenset(bit for bit in range(64) if mask >> bit & 1)
 
 

@@ -35,9 +35,6 @@ class ReadRequest(Enum):
     RTNL_ROUTES = "rtnl-routes"  # of all tables
 
 
-# Values in answers.
-
-
 @dataclass(frozen=True, slots=True)
 class Netns:
     """A network namespace the broker holds open. `label` is "" for the one nettop was started in."""
@@ -78,9 +75,6 @@ class NetlinkSocket:
     handle: int
     protocol: int
     netns: Netns
-
-
-# Values in requests.
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +126,6 @@ class CounterName:
     family: int
     table: str
     name: str
-
-
-# The requests.
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -50,19 +50,15 @@ def _links(process: int) -> list[str]:
     """Return the targets of the descriptors of a process."""
     folder = os.open("fd", os.O_RDONLY | os.O_DIRECTORY, dir_fd=process)
     try:
-        numbers = os.listdir(folder)
-        try:
-            return [os.readlink(number, dir_fd=folder) for number in numbers]
-        except FileNotFoundError:  # one was closed meanwhile
-            return list(_links_still_there(folder, numbers))
+        found = []
+        for number in os.listdir(folder):
+            try:
+                found.append(os.readlink(number, dir_fd=folder))
+            except FileNotFoundError:  # it was closed meanwhile
+                continue
+        return found
     finally:
         os.close(folder)
-
-
-def _links_still_there(folder: int, numbers: list[str]) -> Iterator[str]:
-    for number in numbers:
-        with suppress(FileNotFoundError):
-            yield os.readlink(number, dir_fd=folder)
 
 
 def _name(process: int) -> str:

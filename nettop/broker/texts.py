@@ -41,7 +41,7 @@ def list_ruleset() -> None:
         execute(find_tool("nft"), "-a", "-t", "list", "ruleset")
         return
     nft.set_handle_output(True)
-    nft.nft_ctx_output_set_flags(nft._Nftables__ctx, _flags(nft))
+    nft.nft_ctx_output_set_flags(nft._Nftables__ctx, nft.output_flags["handle"] | nft.output_flags["terse"])
     write_out(_run(nft))
 
 
@@ -58,11 +58,6 @@ def _run(nft: Any) -> bytes:
     return text
 
 
-def _flags(nft: Any) -> int:
-    named: dict[str, int] = nft.output_flags
-    return named["handle"] | named["terse"]
-
-
 def _binding() -> ModuleType:
     for path in _BINDING_PATHS:
         folder = os.path.dirname(path)
@@ -75,14 +70,10 @@ def _binding() -> ModuleType:
     raise ImportError("nftables")
 
 
-def _saver(program: str) -> Callable[[], None]:
-    return lambda: execute(find_tool(program), "-c")
-
-
-def _legacy_saver(program: str, names: str) -> Callable[[], None]:
+def _saver(program: str, names: str = "") -> Callable[[], None]:
     def run() -> None:
-        # Listing a table creates it: run the tool only if one exists already.
-        if _table_names(names):
+        # Listing a legacy table creates it: run the tool only if one exists already.
+        if not names or _table_names(names):
             execute(find_tool(program), "-c")
 
     return run
@@ -103,11 +94,9 @@ TOOLS: dict[TextKind, Tool] = {
     TextKind.NFT_RULESET: Tool(list_ruleset),
     TextKind.IPTABLES_SAVE: Tool(_saver("iptables-nft-save")),
     TextKind.IP6TABLES_SAVE: Tool(_saver("ip6tables-nft-save")),
-    TextKind.IPTABLES_LEGACY_SAVE: Tool(
-        _legacy_saver("iptables-legacy-save", "ip_tables_names"), _LEGACY_RIGHTS, _ROOT_GROUP
-    ),
+    TextKind.IPTABLES_LEGACY_SAVE: Tool(_saver("iptables-legacy-save", "ip_tables_names"), _LEGACY_RIGHTS, _ROOT_GROUP),
     TextKind.IP6TABLES_LEGACY_SAVE: Tool(
-        _legacy_saver("ip6tables-legacy-save", "ip6_tables_names"), _LEGACY_RIGHTS, _ROOT_GROUP
+        _saver("ip6tables-legacy-save", "ip6_tables_names"), _LEGACY_RIGHTS, _ROOT_GROUP
     ),
     TextKind.PROCESSES: Tool(processes.list_processes, _PROC_RIGHTS),
 }

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 
+from nettop.broker import privileges
 from nettop.errors import NettopError
 from nettop.labs import gateways, isolation, traffic
 
@@ -58,7 +59,7 @@ def _run_lab() -> int:
 
 def main() -> int:
     """Enter the private namespaces, become their PID 1, build and serve."""
-    isolation.die_with_parent(os.getppid())
+    privileges.die_with(os.getppid())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the app's: it ends us by closing the socket
     try:
         child = isolation.enter_private_namespaces()

@@ -9,23 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from nettop.broker import abi
 from nettop.errors import NettopError
 from nettop.linux import process
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def _check(result: int, message: str) -> None:
     if result != 0:
         code = ctypes.get_errno()
         raise NettopError(f"{message}: {os.strerror(code)}")
-
-
-def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when the one with pid `parent` ends; at once if it already has."""
-    _check(_libc.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def _map_to_root(uid: int, gid: int) -> None:
@@ -36,7 +28,7 @@ def _map_to_root(uid: int, gid: int) -> None:
 
 
 def _mount(source: str, target: str, kind: str, flags: int) -> None:
-    result = _libc.mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), None)
+    result = abi.libc.mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), None)
     _check(result, f"cannot mount {kind or 'private'} on {target}")
 
 
@@ -48,7 +40,7 @@ def enter_private_namespaces() -> int:
     """
     uid, gid = os.geteuid(), os.getegid()
     flags = process.CLONE_NEWNS | process.CLONE_NEWNET | process.CLONE_NEWPID | (process.CLONE_NEWUSER if uid else 0)
-    _check(_libc.unshare(ctypes.c_int(flags)), "cannot make private namespaces")
+    _check(abi.libc.unshare(ctypes.c_int(flags)), "cannot make private namespaces")
     if uid:
         _map_to_root(uid, gid)
     outer = os.getpid()
@@ -56,7 +48,7 @@ def enter_private_namespaces() -> int:
     if pid:
         return pid
     # Inside the new PID namespace the parent's pid reads as 0: it is outside.
-    _check(_libc.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
+    abi.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != 0 and os.getppid() != outer:
         os._exit(1)
     _mount("none", "/", "", process.MS_REC | process.MS_PRIVATE)
@@ -86,6 +78,6 @@ def inside_netns(name: str) -> Iterator[None]:
 def _setns(path: str) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        _check(_libc.setns(fd, process.CLONE_NEWNET), f"cannot enter namespace {path}")
+        _check(abi.libc.setns(fd, process.CLONE_NEWNET), f"cannot enter namespace {path}")
     finally:
         os.close(fd)

@@ -13,7 +13,7 @@ from nettop.errors import DamagedInput
 from nettop.kinds import StreamKind
 from nettop.linux.linktypes import LINKTYPE_NETLINK
 from nettop.recording import bulk
-from nettop.recording.records import FormatDecoder, Interface, Interfaces, Numbering, RecordColumns
+from nettop.recording.records import FormatDecoder, Interface, Interfaces, Numbering, RecordColumns, order_of
 
 MAGIC_US, MAGIC_NS, MAGIC_MODIFIED = 0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34  # the last: Kuznetzov's patched libpcap
 _FILE_HEADER = 24
@@ -32,10 +32,7 @@ class _PcapFormat:
 
 def byte_order(head: bytes) -> str | None:
     """Return "<" or ">" if the first four bytes are one of pcap's magic numbers, else None."""
-    for order in "<>":
-        if struct.unpack(order + "I", head[:4])[0] in (MAGIC_US, MAGIC_NS, MAGIC_MODIFIED):
-            return order
-    return None
+    return order_of(head[:4], MAGIC_US, MAGIC_NS, MAGIC_MODIFIED)
 
 
 class PcapDecoder(FormatDecoder):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nettop.batch import Counters, Item
 from nettop.errors import DamagedInput, InputError
 from nettop.recording import blocks, bulk, interfaces, marks, packetblocks
-from nettop.recording.records import FormatDecoder, Interfaces, Numbering, runs
+from nettop.recording.records import FormatDecoder, Interfaces, Numbering, order_of, runs
 
 _PACKETS = np.array([blocks.EPB, blocks.PB, blocks.SPB])
 _KNOWN = np.array([*_PACKETS, blocks.IDB, blocks.ISB, blocks.CUSTOM, blocks.CUSTOM_NO_COPY, blocks.ANNOTATION])
@@ -53,7 +53,7 @@ class PcapngDecoder(FormatDecoder):
 
     def _section_header(self, chunk: bytes, pos: int, base: int) -> int:
         """Begin a section. Return the length of its header in bytes; 0: the chunk does not hold all of it yet."""
-        order = _byte_order(chunk[pos + 8 : pos + 12])
+        order = order_of(chunk[pos + 8 : pos + 12], blocks.BYTE_ORDER_MAGIC)
         if order is None:
             raise DamagedInput("a section header has no byte order", base + pos)
         length = struct.unpack_from(order + "I", chunk, pos + 4)[0]
@@ -200,13 +200,6 @@ class PcapngDecoder(FormatDecoder):
             parts.append(data)
             return True
         return False
-
-
-def _byte_order(magic: bytes) -> str | None:
-    for order in "<>":
-        if struct.unpack(order + "I", magic)[0] == blocks.BYTE_ORDER_MAGIC:
-            return order
-    return None
 
 
 def _refuse_newer(value: bytes, order: str, offset: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -238,6 +239,11 @@ def _netlink_meta(rows: RecordColumns, cooked: NDArray[np.uint16], chunk: bytes,
         return NetlinkMeta(outgoing)
     nsid = np.ascontiguousarray(cooked[:, 3:5]).view(">i4")[:, 0].astype(np.int32)
     return NetlinkMeta(outgoing, np.where(known, nsid, np.int32(-1)))
+
+
+def order_of(magic: bytes, *numbers: int) -> str | None:
+    """Return "<" or ">" if the four bytes are one of the numbers in that byte order, else None."""
+    return next((order for order in "<>" if struct.unpack(order + "I", magic)[0] in numbers), None)
 
 
 def runs(key: NDArray[np.int64] | NDArray[np.bool_]) -> Iterator[slice]:

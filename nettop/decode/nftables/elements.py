@@ -118,7 +118,7 @@ class _ElementColumns:
 
     def __init__(self, count: int) -> None:
         self._count = count
-        self._keys: dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
+        self._keys: dict[int, NDArray[np.uint8]] = {}  # by length: of shape (keys and ends, count, length)
         self._key_length = np.zeros(count, np.int64)
         self._flags = np.zeros(count, np.uint32)
         self._counted = np.zeros(count, np.bool_)
@@ -139,7 +139,7 @@ class _ElementColumns:
     def _fill(self, layout: _ElementLayout, rows: NDArray[np.int64], cells: NDArray[np.uint8]) -> None:
         first, last = layout.key
         length = last - first
-        keys, ends = self._keys.setdefault(length, _pair(self._count, length))
+        keys, ends = self._keys.setdefault(length, np.zeros((2, self._count, length), np.uint8))
         keys[rows] = cells[:, first:last]
         ends[rows] = cells[:, slice(*layout.end)] if layout.end[1] - layout.end[0] == length else keys[rows]
         self._key_length[rows] = length
@@ -167,10 +167,6 @@ class _ElementColumns:
             self._octets[rows],
             self._expires[rows],
         )
-
-
-def _pair(count: int, length: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    return np.zeros((count, length), np.uint8), np.zeros((count, length), np.uint8)
 
 
 def _wide(cells: NDArray[np.uint8], at: int) -> NDArray[np.uint64]:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from nettop.decode.nftables.listing import text_of
+
 _CHAIN = re.compile(rb"^:(.+) ([A-Z]+|-) \[(\d{1,20}):(\d{1,20})\]$", re.DOTALL)
 _RULE = re.compile(rb"^(?:\[(\d{1,20}):(\d{1,20})\] )?-A (.*)$", re.DOTALL)
 _INCOMPATIBLE = re.compile(rb"^# Table `(.+)' is incompatible")
@@ -53,10 +55,6 @@ class SavedRuleset:
     def tables(self) -> set[str]:
         """The names of all tables with chains."""
         return {table for table, _ in self.chains}
-
-
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", "backslashreplace")
 
 
 def _count(digits: bytes) -> int:
@@ -111,7 +109,7 @@ def _chain_of(saved: SavedRuleset, table: str, rest: str) -> tuple[SavedChain | 
 
 
 def _add_rule(saved: SavedRuleset, table: str, found: re.Match[bytes]) -> None:
-    chain, text = _chain_of(saved, table, _text(found[3]))
+    chain, text = _chain_of(saved, table, text_of(found[3]))
     if chain is None:
         return
     packets, octets = (None, None) if found[1] is None else (_count(found[1]), _count(found[2]))
@@ -123,13 +121,13 @@ def parse_save(body: bytes) -> SavedRuleset:
     saved, table = SavedRuleset(), ""
     for line in _records(body):
         if line.startswith(b"*"):
-            table = _text(line[1:])
+            table = text_of(line[1:])
         elif found := _CHAIN.match(line):
-            policy = None if found[2] == b"-" else _text(found[2])
-            chain = SavedChain(table, _text(found[1]), policy, _count(found[3]), _count(found[4]))
+            policy = None if found[2] == b"-" else text_of(found[2])
+            chain = SavedChain(table, text_of(found[1]), policy, _count(found[3]), _count(found[4]))
             saved.chains[table, chain.name] = chain
         elif found := _RULE.match(line):
             _add_rule(saved, table, found)
         elif found := _INCOMPATIBLE.match(line):
-            saved.incompatible.add(_text(found[1]))
+            saved.incompatible.add(text_of(found[1]))
     return saved

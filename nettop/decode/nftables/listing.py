@@ -33,7 +33,8 @@ class Listing:
         return self.rules.get((family, table, chain), {}).get(handle)
 
 
-def _text(data: bytes) -> str:
+def text_of(data: bytes) -> str:
+    """Return the text of a tool's output, which may hold any bytes: `\\xNN` for those that are not UTF-8."""
     return data.decode("utf-8", "backslashreplace")
 
 
@@ -55,16 +56,16 @@ class _ListingParser:
         elif line == b"}":
             self.table = None
         elif line.startswith(b"table ") and (found := _TABLE.match(line)):
-            self.table = (_text(found[1]), _text(found[2]))
+            self.table = (text_of(found[1]), text_of(found[2]))
         elif self.table is not None and (found := _CHAIN.match(line)):
-            self.chain = self.listing.rules.setdefault((*self.table, _text(found[1])), {})
+            self.chain = self.listing.rules.setdefault((*self.table, text_of(found[1])), {})
 
     def _in_chain(self, line: bytes) -> None:
         part = line.strip(b"\t ") if line.startswith(b"\t\t") else line
         end = _RULE_END.match(part)
         if end is not None and self.chain is not None:
             text = b" ".join([*self.half, end[1]])
-            self.chain.setdefault(int(end[2]), _text(text).strip())
+            self.chain.setdefault(int(end[2]), text_of(text).strip())
             self.half = []
         elif self.half or not _HEADER.match(part):
             self.half.append(part)

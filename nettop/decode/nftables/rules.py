@@ -140,11 +140,7 @@ def decode_rule(message: Attributes, family: str) -> tuple[NftRule, RuleOffsets]
         chain=message.text(nft.NFTA_RULE_CHAIN),
         handle=message.number(nft.NFTA_RULE_HANDLE) or 0,
         comment=user_comment(message.raw(nft.NFTA_RULE_USERDATA)),
-        verdicts=tuple(found.verdicts),
-        targets=tuple(found.targets),
-        sets=tuple(found.sets),
-        objects=tuple(found.objects),
-        extensions=tuple(found.extensions),
         counters=len(offsets.counters),
+        **{name: tuple(getattr(found, name)) for name in _Findings.__slots__},
     )
     return rule, offsets

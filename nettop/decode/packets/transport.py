@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -31,7 +32,7 @@ _ICMP = np.dtype(
     }
 )
 _GRE = np.dtype([("flags", ">u2"), ("protocol", ">u2"), ("word", ">u4", (3,))])  # RFC 2784, RFC 2890
-_SPI = np.dtype([("spi", ">u4"), ("second", ">u4")])  # RFC 4303: first word; RFC 4302: second word
+_SPI = np.dtype([("words", ">u4", (2,))])  # ESP (RFC 4303): the first word; AH (RFC 4302): the second
 _VXLAN = np.dtype([("udp", "V8"), ("flags", "u1"), ("rest", "V3"), ("vni", ">u4")])  # RFC 7348
 
 _NEEDS = np.zeros(256, np.uint8)  # the minimum header of each protocol with ports, in bytes
@@ -61,16 +62,10 @@ def decode_transport(rows: PacketRows, full: bool) -> None:
     if ported.all():
         return
     rest = (l4 > 0) & ~ported
-    for number, layer in ((inet.IPPROTO_ICMP, _icmp), (inet.IPPROTO_ICMPV6, _icmpv6)):
-        _each(rows, rest & (proto == number), layer)
-    if full:
-        for number, layer in ((inet.IPPROTO_GRE, _gre), (inet.IPPROTO_ESP, _esp), (inet.IPPROTO_AH, _ah)):
-            _each(rows, rest & (proto == number), layer)
-
-
-def _each(rows: PacketRows, mask: Array, layer: _Layer) -> None:
-    if mask.any():
-        layer(rows, rows.where(mask))
+    for number, layer in _MESSAGES + (_TUNNELS if full else ()):
+        mask = rest & (proto == number)
+        if mask.any():
+            layer(rows, rows.where(mask))
 
 
 def _ports_only(rows: PacketRows, at: Array | slice) -> None:
@@ -124,15 +119,7 @@ def _udp(rows: PacketRows, at: Array, header: Array) -> None:
         rows.have(tunnels[valid], HAVE_TUNNEL)
 
 
-def _icmp(rows: PacketRows, at: Array | slice) -> None:
-    _messages(rows, at, _ICMP_WITH_ID)
-
-
-def _icmpv6(rows: PacketRows, at: Array | slice) -> None:
-    _messages(rows, at, _ICMPV6_WITH_ID)
-
-
-def _messages(rows: PacketRows, at: Array | slice, with_id: Array) -> None:
+def _icmp(rows: PacketRows, at: Array | slice, with_id: Array = _ICMP_WITH_ID) -> None:
     at, _ = rows.require(at, rows.remaining(at) >= 2, BAD_TRANSPORT)
     header = rows.data.at(rows.pos[at], _ICMP)
     typecode = header["typecode"].astype(np.uint16)
@@ -156,13 +143,18 @@ def _gre(rows: PacketRows, at: Array | slice) -> None:
     rows.cols["have"][at] |= np.where(has_key | pptp, HAVE_TUNNEL, 0).astype(np.uint16)
 
 
-def _esp(rows: PacketRows, at: Array | slice) -> None:
-    at, _ = rows.require(at, rows.remaining(at) >= 4, BAD_TRANSPORT)
-    rows.column("tunnel")[at] = rows.data.at(rows.pos[at], _SPI)["spi"]
+def _spi(rows: PacketRows, at: Array | slice, word: int) -> None:
+    at, _ = rows.require(at, rows.remaining(at) >= 4 * word + 4, BAD_TRANSPORT)
+    rows.column("tunnel")[at] = rows.data.at(rows.pos[at], _SPI)["words"][:, word]
     rows.have(at, HAVE_TUNNEL)
 
 
-def _ah(rows: PacketRows, at: Array | slice) -> None:
-    at, _ = rows.require(at, rows.remaining(at) >= 8, BAD_TRANSPORT)
-    rows.column("tunnel")[at] = rows.data.at(rows.pos[at], _SPI)["second"]
-    rows.have(at, HAVE_TUNNEL)
+_MESSAGES: tuple[tuple[int, _Layer], ...] = (
+    (inet.IPPROTO_ICMP, _icmp),
+    (inet.IPPROTO_ICMPV6, partial(_icmp, with_id=_ICMPV6_WITH_ID)),
+)
+_TUNNELS: tuple[tuple[int, _Layer], ...] = (
+    (inet.IPPROTO_GRE, _gre),
+    (inet.IPPROTO_ESP, partial(_spi, word=0)),
+    (inet.IPPROTO_AH, partial(_spi, word=1)),
+)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from nettop.batch import Array
+from nettop.decode.netlink import unaligned
 
 CHUNK_ROWS = 16_384
 
@@ -29,7 +30,7 @@ class HeaderWindow:
         width = dtype.itemsize
         last = self.size - width
         if len(pos) == 0 or (last >= 0 and int(pos.max()) <= last):
-            return self._every(self._buf, width)[pos].view(dtype)
+            return unaligned(self._buf, f"V{width}")[pos].view(dtype)
         return self._at_end(pos, width, last).view(dtype)
 
     def _at_end(self, pos: Array, width: int, last: int) -> Array:
@@ -38,11 +39,6 @@ class HeaderWindow:
         tail = bytes(memoryview(self._buf)[begin:]) + bytes(width)
         past_end = pos > last
         out = np.empty(len(pos), f"V{width}")
-        out[~past_end] = self._every(self._buf, width)[pos[~past_end]]
-        out[past_end] = self._every(tail, width)[np.minimum(pos[past_end] - begin, len(tail) - width)]
+        out[~past_end] = unaligned(self._buf, f"V{width}")[pos[~past_end]]
+        out[past_end] = unaligned(tail, f"V{width}")[np.minimum(pos[past_end] - begin, len(tail) - width)]
         return out
-
-    @staticmethod
-    def _every(buf: bytes | bytearray | memoryview, width: int) -> Array:
-        """Return a view of buf with one item of `width` bytes at every byte."""
-        return np.ndarray((max(0, len(buf) - width + 1),), dtype=f"V{width}", buffer=buf, strides=(1,))
