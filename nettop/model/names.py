@@ -26,19 +26,15 @@ class Resolver(Protocol):
 
     def ask(self, query: Query) -> bool:
         """Queue a query; False if too many are queued."""
-        ...
 
     def answers(self) -> Sequence[tuple[Query, str | None]]:
         """Return the answers since the last call; None: no name."""
-        ...
 
     def forget(self) -> None:
         """Drop every query that waits."""
-        ...
 
     def close(self) -> None:
         """End the threads."""
-        ...
 
 
 class Names:

@@ -159,7 +159,6 @@ class Model(Protocol):
 
     def apply(self, item: Any, netns: int, now_ns: int) -> None:
         """Apply a decoder's result, a mark or a loss of the namespace with this code."""
-        ...
 
 
 class TableModel(Protocol):
@@ -168,27 +167,21 @@ class TableModel(Protocol):
     @property
     def columns(self) -> Sequence[Column]:
         """All columns."""
-        ...
 
     @property
     def default_columns(self) -> tuple[str, ...]:
         """The keys of the columns shown by default, in order."""
-        ...
 
     @property
     def default_sort(self) -> tuple[SortKey, ...]:
         """The default order; () is the order of the model."""
-        ...
 
     @property
     def version(self) -> int:
         """The version, which grows whenever the table may look different. May be read from any thread."""
-        ...
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
         """Return the window that spec describes."""
-        ...
 
     def detail(self, ident: int, now_ns: int) -> Detail | None:
         """Return the detail of the row with this identity; None if it no longer exists."""
-        ...

@@ -67,9 +67,8 @@ class Engine:
         self.names = Names(NameResolver, time.monotonic_ns)
         store = FlowStore()
         self.meter = FlowMeter(store, self.code)
-        joins = FlowJoins(
-            self.processes, self.devices, self.meter, self.names, self.expectations, self.sysctls.accounting
-        )
+        expected, accounting = self.expectations.of_flow, self.sysctls.accounting
+        joins = FlowJoins(self.processes, self.devices, self.meter, self.names, expected, accounting)
         self.flows = FlowTable(self.strings, self._label, self.events.history, joins, store)
         self.counters = CounterTable(self._label, namespaces=self.labels)
         self.ruleset = Ruleset(self.netns)

@@ -111,7 +111,7 @@ class RunSession(Session):
         """Deliver new, update and destroy events of each of the last 60 whole seconds, on the model thread."""
 
         def answer(engine: Engine, now_ns: int) -> None:
-            deliver([(new, update, destroy) for new, update, destroy in engine.events.timeline(now_ns).tolist()])
+            deliver([(new, update, destroy) for new, update, destroy in engine.events.rates.seconds(now_ns).tolist()])
 
         self._run.on_models(answer)
 

@@ -125,7 +125,7 @@ class Run:
     def _due(self) -> bool:
         """Return whether something changes by time alone, so that the next tick must come soon."""
         events, now_ns = self.engine.events, self.now_ns()
-        counted = (*events.rates(now_ns), *events.rates(now_ns + 1_000_000_000))
+        counted = (*events.rates.last(now_ns), *events.rates.last(now_ns + 1_000_000_000))
         return any(counted) or bool(self._packets.rate) or self.engine.due()
 
     def _facts(self, now_ns: int) -> Status:
@@ -136,7 +136,7 @@ class Run:
             netns=clean(engine.netns),
             count=len(engine.flows) if count is None else count,
             maximum=maximum,
-            events_per_s=sum(engine.events.rates(now_ns)),
+            events_per_s=sum(engine.events.rates.last(now_ns)),
             capture=f"{scaled(self._packets.rate)} pkt/s" if self._packets.seen else "off",
             acct={"0": "off", "1": "on"}.get(engine.sysctls.value(engine.netns, ACCOUNTING) or "", ""),
             lost=engine.ledger.lost(),

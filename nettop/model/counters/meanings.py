@@ -57,6 +57,14 @@ FULL_ADVICE = "raise net.netfilter.nf_conntrack_max, or group Flows to see who h
 FULL = ": full, new flows are dropped"
 
 
+_UDP = {
+    "RcvbufErrors": ("dropped: the socket's receive buffer is full, the program reads too slowly", True),
+    "SndbufErrors": ("not sent: the socket's send buffer is full", True),
+    "NoPorts": ("nothing listens on that port", False),
+    "InErrors": ("all that could not be delivered: buffer, checksum, memory", True),
+    "InCsumErrors": ("datagrams whose checksum is wrong: damaged on their way", True),
+    "MemErrors": ("dropped: UDP's memory limit is reached (udp_mem)", True),
+}  # fmt: skip
 # group → name → (meaning, whether packets or connections are lost when it moves)
 NET_MEANING: dict[str, dict[str, tuple[str, bool]]] = {
     "ip": {
@@ -132,22 +140,8 @@ NET_MEANING: dict[str, dict[str, tuple[str, bool]]] = {
         "TcpExtTCPMD5NotFound": ("dropped: MD5 signature missing", True),
         "TcpExtTCPAOBad": ("dropped: TCP-AO signature wrong", True),
     },
-    "udp": {
-        "UdpRcvbufErrors": ("dropped: the socket's receive buffer is full, the program reads too slowly", True),
-        "UdpSndbufErrors": ("not sent: the socket's send buffer is full", True),
-        "UdpNoPorts": ("nothing listens on that port", False),
-        "UdpInErrors": ("all that could not be delivered: buffer, checksum, memory", True),
-        "UdpInCsumErrors": ("datagrams whose checksum is wrong: damaged on their way", True),
-        "UdpMemErrors": ("dropped: UDP's memory limit is reached (udp_mem)", True),
-    },
-    "udp6": {
-        "Udp6RcvbufErrors": ("dropped: the socket's receive buffer is full, the program reads too slowly", True),
-        "Udp6SndbufErrors": ("not sent: the socket's send buffer is full", True),
-        "Udp6NoPorts": ("nothing listens on that port", False),
-        "Udp6InErrors": ("all that could not be delivered: buffer, checksum, memory", True),
-        "Udp6InCsumErrors": ("datagrams whose checksum is wrong: damaged on their way", True),
-        "Udp6MemErrors": ("dropped: UDP's memory limit is reached (udp_mem)", True),
-    },
+    "udp": {f"Udp{name}": about for name, about in _UDP.items()},
+    "udp6": {f"Udp6{name}": about for name, about in _UDP.items()},
     "icmp": {
         "IcmpInDestUnreachs": ("told that a destination, port or MTU is not reachable", False),
         "IcmpOutDestUnreachs": ("told others of what is not reachable: no route or port, filtered, too large", False),

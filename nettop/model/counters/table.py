@@ -98,11 +98,6 @@ class CounterTable:
             self._one(label, readings.bucket_use(found["buckets"], self.table_use(label)[0]), ts_ns)
         self.version += 1
 
-    def put(self, key: CounterKey, value: int | None, ts_ns: int, wrap: int | None = None) -> None:
-        """Apply a reading of any other counter."""
-        self._one(key.netns, Reading(key.group, key.name, value, wrap, key.cpu), ts_ns)
-        self.version += 1
-
     def put_ledger(self, rows: Iterable[LedgerRow], now_ns: int) -> None:
         """Apply nettop's own losses as a group. Streams with the same name (one was restarted) are one counter."""
         for row in summed(rows):

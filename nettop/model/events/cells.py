@@ -35,7 +35,7 @@ def cell(row: RowView, key: str) -> Cell:
         return units.clock(row.value("ts_ns"), 3), "number"
     if key == "event":
         return event_word(kind), ROLES[kind]
-    if kind > ct.EVENT_EXPECT and key in _EXPECTATION_COLUMNS:
+    if kind > ct.EVENT_EXPECT and key in _OTHERWISE:
         return _expectation_cell(row, key)
     return _lasted(row) if key == "lasted" else shared_cell(row, key)
 
@@ -60,19 +60,7 @@ def gap_text(row: RowView, stream_name: StreamName) -> str:
 
 
 # Columns that an expectation fills in another way than a flow, or leaves empty.
-_EXPECTATION_COLUMNS = (
-    "state",
-    "original",
-    "reply",
-    "nat",
-    "up",
-    "down",
-    "packets",
-    "bytes",
-    "mark",
-    "status",
-    "labels",
-)
+_OTHERWISE = ("state", "original", "reply", "nat", "up", "down", "packets", "bytes", "mark", "status", "labels")
 
 
 def _expectation_cell(row: RowView, key: str) -> Cell:

@@ -27,7 +27,7 @@ class EventRates:
         self._counts[slot] += counts
 
     def seconds(self, now_ns: int) -> NDArray[np.int64]:
-        """Return the events of the last 60 whole seconds: shape (60, 3), the newest last."""
+        """Return the events of the last 60 whole seconds: shape (60, 3) of new, update, destroy; the newest last."""
         seconds = now_ns // 1_000_000_000 - np.arange(SECONDS, 0, -1)
         slots = seconds % len(self._second)
         return np.where((self._second[slots] == seconds)[:, None], self._counts[slots], 0)

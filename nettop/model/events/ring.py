@@ -34,11 +34,6 @@ class EventRing:
     def __len__(self) -> int:
         return self.end - self.start
 
-    @property
-    def nbytes(self) -> int:
-        """Memory of the columns, in bytes."""
-        return sum(column.nbytes for column in self.data.values())
-
     def append(self, cols: Columns, netns: int) -> None:
         """Add these rows; they overwrite the oldest ones."""
         n = len(cols)

@@ -53,7 +53,7 @@ class EventLog:
         self._strings = strings
         self._netns_label = netns_label
         self._stream_name = stream_name
-        self._rates = EventRates()
+        self.rates = EventRates()
         self._matches = Matches()
         self._filtered = False
 
@@ -88,15 +88,7 @@ class EventLog:
         for kind in KINDS:
             self.counts[kind] += int(counts[kind])
         self.expectations += int(counts[ct.EVENT_EXPECT :].sum())
-        self._rates.add(now_ns, counts[ct.EVENT_NEW : ct.EVENT_DESTROY + 1])
-
-    def rates(self, now_ns: int) -> tuple[float, float, float]:
-        """Return new, update and destroy events a second, of the last whole second."""
-        return self._rates.last(now_ns)
-
-    def timeline(self, now_ns: int) -> NDArray[np.int64]:
-        """Return the events of the last 60 whole seconds: shape (60, 3) of new, update, destroy; the newest last."""
-        return self._rates.seconds(now_ns)
+        self.rates.add(now_ns, counts[ct.EVENT_NEW : ct.EVENT_DESTROY + 1])
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
         """Return the window that spec describes, newest last. A frozen window does not change as events are added."""
@@ -206,8 +198,8 @@ class EventLog:
         """Return the totals line. It counts the events kept now, also while the rows are frozen."""
         total = len(self.ring)
         found = f", {units.grouped(self._matches.count(self.ring))} match" if display_filter is not None else ""
-        per_second = zip(("new", "update", "destroy"), self.rates(now_ns), ("new", "", "dim"), strict=True)
-        graph = units.sparkline(self.timeline(now_ns).sum(axis=1).astype(float).tolist()[-30:])
+        per_second = zip(("new", "update", "destroy"), self.rates.last(now_ns), ("new", "", "dim"), strict=True)
+        graph = units.sparkline(self.rates.seconds(now_ns).sum(axis=1).astype(float).tolist()[-30:])
         return (
             (f"{units.grouped(total)} events{found}", "heading"),
             *((f"   {name} {units.rate(speed)}", role) for name, speed, role in per_second),

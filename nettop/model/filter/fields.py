@@ -36,18 +36,15 @@ class Fields(Protocol):
         family proto zone mark status id timeout (s) bytes packets (both directions) rate (bytes a second, both
         directions) age (s) len (on the wire) pid; for packets also ethertype vlan direction (PACKET_*: 4 outgoing).
         """
-        ...
 
     def present(self, name: str) -> Mask | None:
         """Return a mask of the rows with a value in this column (of `number` or `words`); None: all rows."""
-        ...
 
     def endpoints(self, side: str) -> Sequence[Endpoint]:
         """Return the endpoints of a side: "src", "dst", "any", and for flows and events "osrc", "odst", "rsrc", "rdst".
 
         On flows and events "src" and "dst" are the original tuple's, "any" is all four. Empty if rows have none.
         """
-        ...
 
     def words(self, name: str) -> tuple[Array, Sequence[str]] | None:
         """Return a column of codes and the words of the codes; None if no row has it.
@@ -55,4 +52,3 @@ class Fields(Protocol):
         state netns process chain verdict device helper event label; for chains and rules also family table hook
         backend. words[code] is the text as the screen shows it; no filter matches "".
         """
-        ...

@@ -79,7 +79,6 @@ class Node(Protocol):
 
     def mask(self, rows: FilterRows) -> Mask:
         """Return True for the rows that match. The caller must not write to the array."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

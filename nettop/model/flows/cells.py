@@ -54,11 +54,9 @@ class HostNames(Protocol):
 
     def host(self, address: str) -> str | None:
         """Return the name of an address; None while it is unknown, or names are off."""
-        ...
 
     def service(self, proto: int, port: int) -> str | None:
         """Return the name of a service; None while it is unknown, or names are off."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +172,6 @@ def original_text(row: RowView) -> str:
     return text
 
 
-def _end(end: str, bit: int) -> Callable[[RowView], Cell]:
-    return lambda row: (row.endpoint(end), "address") if row.have & bit else ABSENT
-
-
 def _port(end: str) -> Callable[[RowView], Cell]:
     def cell(row: RowView) -> Cell:
         port = row.port(end)
@@ -203,11 +197,9 @@ def _scaled(name: str, bit: int) -> Callable[[RowView], Cell]:
 
 def _both(what: str) -> Callable[[RowView], Cell]:
     def cell(row: RowView) -> Cell:
-        if not row.have & (ct.HAVE_OCOUNT | ct.HAVE_RCOUNT):
-            return ABSENT
         return units.scaled(row.value(f"o{what}") + row.value(f"r{what}")), "number"
 
-    return cell
+    return _if(ct.HAVE_OCOUNT | ct.HAVE_RCOUNT, cell)
 
 
 def _offload(row: RowView) -> Cell:
@@ -227,8 +219,8 @@ _CELLS: dict[str, Callable[[RowView], Cell]] = {
     "sport": _port("osrc"),
     "dst": lambda row: (row.host("odst"), "address"),
     "dport": _port("odst"),
-    "reply": _end("rdst", ct.HAVE_REPLY),
-    "reply_src": _end("rsrc", ct.HAVE_REPLY),
+    "reply": _if(ct.HAVE_REPLY, lambda row: (row.endpoint("rdst"), "address")),
+    "reply_src": _if(ct.HAVE_REPLY, lambda row: (row.endpoint("rsrc"), "address")),
     "nat": _nat,
     "up": _scaled("obytes", ct.HAVE_OCOUNT),
     "down": _scaled("rbytes", ct.HAVE_RCOUNT),

@@ -23,8 +23,7 @@ _STATE_BASE = np.zeros(256, np.uint8)
 for _proto, _base in words.STATE_BASE.items():
     _STATE_BASE[_proto] = _base
 _WITH_PORTS = np.isin(np.arange(256), WITH_PORTS)
-_IS_ICMP = np.zeros(256, np.bool_)
-_IS_ICMP[[IPPROTO_ICMP, IPPROTO_ICMPV6]] = True
+_IS_ICMP = np.isin(np.arange(256), (IPPROTO_ICMP, IPPROTO_ICMPV6))
 
 # The counters of a flow, and the bit of `have` that says they are known.
 COUNTERS = {"opackets": ct.HAVE_OCOUNT, "obytes": ct.HAVE_OCOUNT, "rpackets": ct.HAVE_RCOUNT, "rbytes": ct.HAVE_RCOUNT}

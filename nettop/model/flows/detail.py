@@ -214,7 +214,7 @@ def _began(row: RowView, now_ns: int) -> Line:
 def _joined(row: RowView, children: Sequence[Line], joins: FlowJoins) -> list[Line]:
     """Return process, devices, master connection, expectations and the flows from them, as far as they are known."""
     known = (*joins.process_lines(row), *joins.device_lines(row))
-    relations = (*master_lines(row), *joins.expectation_lines(row), *children)
+    relations = (*master_lines(row), *joins.expectations(row), *children)
     return [_indented(line) for line in (*known, *relations)]
 
 

@@ -32,11 +32,9 @@ class ProcessColumns(Protocol):
 
     def process_codes(self, data: derive.Data) -> tuple[Array, Sequence[str]]:
         """Return a code for each row and the bare names of the codes ("" not known)."""
-        ...
 
     def pids(self, data: derive.Data) -> Array:
         """Return the process id of each row as int64, -1 where it is not known."""
-        ...
 
 
 class FlowFields:

@@ -70,11 +70,6 @@ class FlowIndex:
     def __len__(self) -> int:
         return self._live
 
-    @property
-    def nbytes(self) -> int:
-        """Memory of the slots, in bytes."""
-        return int(self._slots.nbytes)
-
     def find(self, hashes: Hashes, row_hash: Hashes, same: Callable[[Rows, Rows], Array]) -> Rows:
         """Return the row of each query, -1 where there is none. Queries may repeat."""
         slots, mask = self._slots, len(self._slots) - 1

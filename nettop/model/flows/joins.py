@@ -18,7 +18,7 @@ from nettop.model.flows.derive import Data
 from nettop.model.flows.fields import ProcessColumns
 from nettop.model.table import Cell, Line
 
-__all__ = ["DeviceProvider", "ExpectationProvider", "FlowJoins", "HostNames", "ProcessProvider", "RateProvider"]
+__all__ = ["DeviceProvider", "FlowJoins", "HostNames", "ProcessProvider", "RateProvider"]
 
 
 class ProcessProvider(ProcessColumns, Protocol):
@@ -26,11 +26,9 @@ class ProcessProvider(ProcessColumns, Protocol):
 
     def process(self, rows: Sequence[RowView]) -> Sequence[Cell]:
         """Return a cell for each row: the process, or the reason why it is not known."""
-        ...
 
     def process_lines(self, row: RowView) -> Sequence[Line]:
         """Return the lines of a flow's detail: its process, and how certain that is."""
-        ...
 
 
 class DeviceProvider(Protocol):
@@ -38,11 +36,9 @@ class DeviceProvider(Protocol):
 
     def device(self, rows: Sequence[RowView]) -> Sequence[Cell]:
         """Return a cell for each row: `eth0 → eth1`."""
-        ...
 
     def device_lines(self, row: RowView) -> Sequence[Line]:
         """Return the lines of a flow's detail: its devices and how they are known, or why they are not."""
-        ...
 
 
 class RateProvider(Protocol):
@@ -52,19 +48,9 @@ class RateProvider(Protocol):
 
     def measured(self, data: Data) -> tuple[Array, Array] | None:
         """Return bytes per second of each row, original and reply direction, NaN if not measured; None: no row is."""
-        ...
 
     def notes(self) -> Sequence[str]:
         """Return how the rates are measured, then their limits, one text each; () where no rate is measured."""
-        ...
-
-
-class ExpectationProvider(Protocol):
-    """The connections that helpers expect."""
-
-    def of_flow(self, row: RowView) -> Sequence[Line]:
-        """Return lines about the expectations of this flow."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +61,7 @@ class FlowJoins:
     devices: DeviceProvider | None = None
     meter: RateProvider | None = None
     names: HostNames | None = None
-    expectations: ExpectationProvider | None = None
+    expectations: Callable[[RowView], Sequence[Line]] = lambda row: ()  # lines about those of a flow
     accounting: Callable[[str], bool | None] = lambda netns: None  # nf_conntrack_acct by label
 
     def process(self, rows: Sequence[RowView]) -> Sequence[Cell]:
@@ -111,7 +97,3 @@ class FlowJoins:
     def service(self, proto: int, port: int) -> str | None:
         """Return the name of a service; None while it is unknown."""
         return None if self.names is None else self.names.service(proto, port)
-
-    def expectation_lines(self, row: RowView) -> Sequence[Line]:
-        """Return lines about the expectations of one flow."""
-        return () if self.expectations is None else self.expectations.of_flow(row)

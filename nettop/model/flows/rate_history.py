@@ -30,11 +30,6 @@ class RateHistory:
         self._readings: NDArray[np.uint64] | None = None
         self._generation = np.empty(0, np.uint32)  # of the flow whose readings a row has
 
-    @property
-    def nbytes(self) -> int:
-        """Memory, in bytes."""
-        return 0 if self._readings is None else self._readings.nbytes + self._generation.nbytes
-
     def add(self, rows: Array, rates: Array) -> None:
         """Add a reading of these rows: bytes per second, NaN where not known."""
         if self._readings is None and np.isnan(rates).all():

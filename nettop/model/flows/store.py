@@ -66,12 +66,6 @@ class FlowStore:
     def __getitem__(self, name: str) -> Array:
         return self.data[name]
 
-    @property
-    def nbytes(self) -> int:
-        """Memory of the columns, the index and the list of free rows, in bytes."""
-        columns = sum(column.nbytes for name, column in self.data.items() if name not in PACKED_KEY)
-        return columns + self._packed.nbytes + self.index.nbytes + self._free.nbytes
-
     def live(self) -> Array:
         """Return a mask of the rows below `top` that are flows now."""
         return np.asarray(self.data["flags"][: self.top] & (LIVE | DEAD) == LIVE)
@@ -145,7 +139,7 @@ class FlowStore:
         self.data["flags"][rows] = 0
         end = self._free_count + len(rows)
         if end > len(self._free):
-            self._free = _grown(self._free, max(1024, 2 * end))
+            self._free = grown(self._free, max(1024, 2 * end))
         self._free[self._free_count : end] = rows
         self._free_count = end
 
@@ -183,8 +177,8 @@ class FlowStore:
         """Enlarge the columns to twice the rows. Memory beyond `top` is not touched, so it costs nothing until used."""
         self.capacity *= 2
         for name in [name for name in self.data if name not in PACKED_KEY]:
-            self.data[name] = _grown(self.data[name], self.capacity)
-        self._packed = _grown(self._packed, self.capacity)
+            self.data[name] = grown(self.data[name], self.capacity)
+        self._packed = grown(self._packed, self.capacity)
         self._name_key_columns()
 
     def _name_key_columns(self) -> None:
@@ -219,7 +213,8 @@ class FlowKeys:
         return np.asarray(same)
 
 
-def _grown(column: Array, capacity: int) -> Array:
+def grown(column: Array, capacity: int) -> Array:
+    """Return a copy of the column with this capacity, zeros at its end."""
     bigger = np.zeros(capacity, column.dtype)
     bigger[: len(column)] = column
     return bigger

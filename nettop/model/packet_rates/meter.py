@@ -45,7 +45,7 @@ class FlowMeter:
         self.ambiguous = 0  # conversations of the last interval that match several flows (zones)
         self._store, self._code = store, code
         self._hash = KeyHash()
-        self._tally = PacketTally()
+        self.tally = PacketTally()
         self._points: dict[int, int] = {}  # stream → its first capture point
         self._netns = np.zeros(0, np.uint16)  # capture point → code of the namespace
         self._began_ns = self._newest_ns = self._ticked_ns = 0
@@ -69,12 +69,12 @@ class FlowMeter:
         self._began_ns = self._began_ns or first
         self._newest_ns = max(self._newest_ns, last)
         self._fresh = True
-        self._tally.add(cols, point)
+        self.tally.add(cols, point)
 
     def forget(self) -> None:
         """Discard the measurement, as another capture begins."""
         if self._began_ns:
-            self._tally.drain()
+            self.tally.drain()
             self._began_ns = self._newest_ns = 0
             self._generation[:] = 0
             self._fresh = False
@@ -121,19 +121,13 @@ class FlowMeter:
         """Return notes on the rates: the interval, and the packets not counted; () without rates."""
         if not self._began_ns:
             return ()
-        tally = self._tally
         uncounted = (
-            (tally.later_fragments, "later fragments, which have no ports"),
-            (tally.overflow, "packets of too many flows at a time"),
+            (self.tally.later_fragments, "later fragments, which have no ports"),
+            (self.tally.overflow, "packets of too many flows at a time"),
             (self.ambiguous, "conversations that several flows could claim"),
         )
         over = f"measured from captured packets over {units.duration(self.interval_ns / 1e9)}"
         return (over, *(f"not counted: {units.grouped(count)} {reason}" for count, reason in uncounted if count))
-
-    @property
-    def tally(self) -> PacketTally:
-        """The tally, with the counts of packets that were not attributed to a flow."""
-        return self._tally
 
     def _grow(self) -> None:
         more = self._store.capacity - len(self._generation)
@@ -168,7 +162,7 @@ class FlowMeter:
 
         Of all capture points of a direction the one with the most bytes counts.
         """
-        found = self._tally.drain()
+        found = self.tally.drain()
         hi = (found["src_hi"], found["dst_hi"]) if found["src_hi"].any() or found["dst_hi"].any() else (None, None)
         hashes = conversations(
             self._hash,
@@ -219,14 +213,7 @@ class _FlowHashes:
 
 
 _ENDPOINTS = ("src_lo", "dst_lo", "src_hi", "dst_hi", "sport", "dport")
-_NEEDED = {
-    "have",
-    "generation",
-    "netns",
-    "family",
-    "proto",
-    *(f"{direction}{end}" for direction in "or" for end in _ENDPOINTS),
-}
+_NEEDED = {"have", "generation", "netns", "family", "proto", *(side + end for side in "or" for end in _ENDPOINTS)}
 
 
 def _maybe(distinct: Hashes, hashes: Hashes) -> Array:

@@ -12,6 +12,7 @@ from nettop.decode.packets import columns as pc
 from nettop.linux.inet import IPPROTO_ICMP, IPPROTO_ICMPV6, WITH_PORTS
 from nettop.linux.packet import PACKET_OUTGOING
 from nettop.model.flows.index import FlowIndex
+from nettop.model.flows.store import grown
 
 MAX_TUPLES = 1 << 18  # remembered: packets of further tuples are counted as not attributed
 MAX_NEW = 1 << 16  # in one interval: a scan must not cost more than the capture itself
@@ -150,9 +151,10 @@ class PacketTally:
 
     def _grow(self) -> None:
         while self._count > len(self._hashes):
-            self._hashes, self._bytes = _doubled(self._hashes), _doubled(self._bytes)
-            self._packed = _doubled(self._packed)
-            self._addresses = {name: _doubled(column) for name, column in self._addresses.items()}
+            size = 2 * len(self._hashes)
+            self._hashes, self._bytes = grown(self._hashes, size), grown(self._bytes, size)
+            self._packed = grown(self._packed, size)
+            self._addresses = {name: grown(column, size) for name, column in self._addresses.items()}
 
 
 def _always_equal(rows: Array, queries: Array) -> Array:
@@ -187,9 +189,3 @@ def _direction(have: Array, direction: Array | None, rows: Array | slice) -> Arr
 
 def _some(hi: tuple[Array, Array] | None, rows: Array) -> tuple[Array, Array] | None:
     return None if hi is None else (hi[0][rows], hi[1][rows])
-
-
-def _doubled(column: Array) -> Array:
-    bigger = np.zeros(2 * len(column), column.dtype)
-    bigger[: len(column)] = column
-    return bigger

@@ -36,17 +36,9 @@ COLUMNS = (
 )
 _DIRECTION_TEXTS = {0: "in", 1: "bcast", 2: "mcast", 3: "other", 4: "out"}
 _ROLES = {
-    "number": "dim",
-    "time": "",
-    "delta": "dim",
-    "device": "accent",
-    "source": "address",
-    "destination": "address",
-    "proto": "proto",
-    "length": "number",
-    "vlan": "number",
-    "way": "dim",
-    "info": "",
+    **dict.fromkeys(("number", "delta", "way"), "dim"),
+    **{"device": "accent", "source": "address", "destination": "address"},
+    **{"proto": "proto", "length": "number", "vlan": "number"},
 }
 _TCP_RST = 4
 

@@ -17,13 +17,13 @@ from nettop.model.filter.fields import Endpoint, Mask
 
 _SIDES = {"src": ("src",), "dst": ("dst",), "any": ("src", "dst")}
 
-# name in the language → column, decoding depth, the `have` bits that say it is present (0: always)
+# name in the language and of its column → decoding depth, the `have` bits that say it is present (0: always)
 _NUMBERS = {
-    "family": ("family", Depth.LINK, 0),
-    "ethertype": ("ethertype", Depth.LINK, pc.HAVE_ETHERTYPE),
-    "vlan": ("vlan", Depth.LINK, pc.HAVE_VLAN),
-    "direction": ("direction", Depth.LINK, pc.HAVE_DIRECTION),
-    "proto": ("proto", Depth.NETWORK, pc.HAVE_IP),
+    "family": (Depth.LINK, 0),
+    "ethertype": (Depth.LINK, pc.HAVE_ETHERTYPE),
+    "vlan": (Depth.LINK, pc.HAVE_VLAN),
+    "direction": (Depth.LINK, pc.HAVE_DIRECTION),
+    "proto": (Depth.NETWORK, pc.HAVE_IP),
 }
 
 
@@ -48,17 +48,12 @@ class PacketFields:
         """Return the column of family, proto, ethertype, vlan, direction or len; None for other names."""
         if name == "len":
             return self._length
-        if name not in _NUMBERS:
-            return None
-        column, depth, _ = _NUMBERS[name]
-        return self._upto(depth).get(column)
+        return self._upto(_NUMBERS[name][0]).get(name) if name in _NUMBERS else None
 
     def present(self, name: str) -> Mask | None:
         """Return the rows that have that number; None: all of them."""
-        if name not in _NUMBERS or not _NUMBERS[name][2]:
-            return None
-        _, depth, bits = _NUMBERS[name]
-        return self._has(depth, bits)
+        depth, bits = _NUMBERS.get(name, (Depth.LINK, 0))
+        return self._has(depth, bits) if bits else None
 
     def _has(self, depth: Depth, bits: int) -> Mask:
         mask: Mask = self._upto(depth)["have"] & np.uint16(bits) != 0

@@ -11,7 +11,7 @@ import numpy as np
 from nettop.batch import Array, Batch, PacketMeta, Stream
 from nettop.columns import Columns
 from nettop.decode.packets import columns as pc
-from nettop.model.packets.text import PacketTexts, proto_texts
+from nettop.model.packets.text import PacketTexts, TextCache, proto_texts
 from nettop.text.packet import DIRECTIONS
 from nettop.text.sanitize import clean
 from nettop.text.units import clock
@@ -19,22 +19,12 @@ from nettop.text.units import clock
 _NULL = "null"
 
 
-class _Clock(dict[int, str]):
-    """Local time of day of a second since the epoch."""
-
-    def __missing__(self, second: int) -> str:
-        if len(self) >= 4096:
-            self.clear()
-        text = self[second] = clock(second * 1_000_000_000)
-        return text
-
-
 class LineWriter:
     """Lines of text, one per packet: `12:04:31.150771 eth0 in IP 10.0.3.7.51830 > 200.200.200.1.443: Flags [S], …`."""
 
     def __init__(self) -> None:
         self._texts = PacketTexts()
-        self._clock = _Clock()
+        self._clock = TextCache[int](lambda second: clock(second * 1_000_000_000), 4096)
 
     def lines(self, stream: Stream, batch: Batch, cols: Columns, nanoseconds: bool) -> list[str]:
         """Return one line per row, safe for a terminal. `cols`: the batch, decoded in full."""

@@ -6,7 +6,7 @@ One `%` template for each kind of packet, and caches of addresses: about a micro
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from nettop.text.packet import (
     tcp_flags,
 )
 
+_Value = TypeVar("_Value")
 CACHE_LIMIT = 262_144  # address texts: bounds the memory that hostile input can cost
 
 _FLAGS = [f"Flags [{tcp_flags(flags)}], seq " for flags in range(512)]
@@ -36,19 +37,17 @@ _FLAGS = [f"Flags [{tcp_flags(flags)}], seq " for flags in range(512)]
 _NONE, _LLC, _OTHER, _ARP, _CUT, _IP, _LATER, _PORTS, _UDP, _TCP, _TCP_ACK, _ICMP = range(12)
 
 
-class _Ipv4Names(dict[int, str]):
-    def __missing__(self, value: int) -> str:
-        if len(self) >= CACHE_LIMIT:
-            self.clear()
-        text = self[value] = ipv4_text(value)
-        return text
+class TextCache(dict[_Value, str]):
+    """The texts of values, each made once."""
 
+    def __init__(self, make: Callable[[_Value], str], limit: int) -> None:
+        super().__init__()
+        self._make, self._limit = make, limit
 
-class _Ipv6Names(dict[tuple[int, int], str]):
-    def __missing__(self, value: tuple[int, int]) -> str:
-        if len(self) >= CACHE_LIMIT:
+    def __missing__(self, value: _Value) -> str:
+        if len(self) >= self._limit:
             self.clear()
-        text = self[value] = address_text(10, *value)
+        text = self[value] = self._make(value)
         return text
 
 
@@ -56,8 +55,8 @@ class PacketTexts:
     """Texts of decoded packets, with a cache of address texts."""
 
     def __init__(self) -> None:
-        self._ipv4 = _Ipv4Names()
-        self._ipv6 = _Ipv6Names()
+        self._ipv4 = TextCache(ipv4_text, CACHE_LIMIT)
+        self._ipv6 = TextCache[tuple[int, int]](lambda halves: address_text(10, *halves), CACHE_LIMIT)
 
     def addresses(self, batch: Batch, cols: Columns, linktype: int) -> tuple[list[str], list[str]]:
         """Return source and destination of every row: IP (of ARP too), else MAC on Ethernet, else `-`."""

@@ -27,7 +27,7 @@ class SocketJoin:
         self.table = table
         self._candidates: dict[int, list[Socket]] = {}  # cache for the rows on the screen
         self._others: dict[int, int] = {}
-        self._hash = key_hash or KeyHash()
+        self.hash_of = key_hash or KeyHash()
         self.family, self.proto = table.column("family", np.uint8), table.column("proto", np.uint8)
         self.lport, self.rport = table.column("lport", np.uint16), table.column("rport", np.uint16)
         self.local, self.remote = table.halves("local"), table.halves("remote")
@@ -92,10 +92,6 @@ class SocketJoin:
             (self.local[0][indexes], self.remote[0][indexes]),
         )
 
-    def hashes(self, packed: Array, own: Array, peer: Array, hi: tuple[Array, Array] | None) -> Array:
-        """Return seeded hashes of keys."""
-        return self._hash(0, packed, own, peer, hi)
-
 
 class _ExactSockets:
     """Sockets by addresses and ports; of equal ones the first."""
@@ -104,7 +100,7 @@ class _ExactSockets:
         indexes = np.flatnonzero(chosen)
         self._join, self._with_peer = join, with_peer
         packed, own, peer, hi = join.keys(indexes, with_peer)
-        hashes = join.hashes(packed, own, peer, hi)
+        hashes = join.hash_of(0, packed, own, peer, hi)
         _, first = np.unique(hashes, return_index=True)
         self._indexes = indexes[first].astype(np.int32)
         self._keys = packed[first], own[first], peer[first], hi[0][first], hi[1][first]
@@ -137,7 +133,7 @@ class _ExactSockets:
                 equal &= mine.take(rows) == theirs.take(queries)
             return np.asarray(equal)
 
-        rows = self._index.find(self._join.hashes(packed, some.lo, peer, hi), self._row_hash, same)
+        rows = self._index.find(self._join.hash_of(0, packed, some.lo, peer, hi), self._row_hash, same)
         hits = rows >= 0
         found[todo[hits]] = self._indexes[rows[hits]]
 

@@ -11,7 +11,7 @@ from nettop.batch import DumpMark, End, Item, Text
 from nettop.errors import UsageError
 from nettop.headless.counters import CounterPrinter, Rounds, run
 from nettop.kinds import TextKind
-from nettop.model.counters.series import CounterKey
+from nettop.model.counters.series import Reading
 from nettop.pipeline.engine import Engine
 
 OPTIONS = argparse.Namespace(json=True, group=[])
@@ -90,7 +90,7 @@ def test_it_waits_no_more_when_a_source_has_failed(rounds: Rounds) -> None:
 def test_only_the_groups_that_are_wanted_are_printed(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     engine = Engine("")
     for group in ("tcp", "nfacct", "udp"):
-        engine.counters.put(CounterKey("", group, "n"), 1, 1)
+        engine.counters._one("", Reading(group, "n", 1), 1)
     CounterPrinter(argparse.Namespace(json=True, group=["udp", "nfacct"]))(engine.counters)
     lines = capsysbinary.readouterr().out.splitlines()
     assert [json.loads(line)["group"] for line in lines] == ["nfacct", "udp"]

@@ -20,8 +20,8 @@ from nettop.decode.nftables.objects import NftObject
 from nettop.model.counters.cells import COLUMNS
 from nettop.model.counters.lines import ChangedRows, json_line
 from nettop.model.counters.meanings import NET_MEANING
-from nettop.model.counters.series import WRAP32, WRAP64, Series
-from nettop.model.counters.table import CONNTRACK, CounterKey, CounterTable
+from nettop.model.counters.series import WRAP32, WRAP64, Reading, Series
+from nettop.model.counters.table import CONNTRACK, CounterTable
 from nettop.model.ledger import LedgerRow
 from nettop.model.table import CounterDetail, SortKey, ViewSpec
 
@@ -177,7 +177,7 @@ def test_text_lines_say_group_name_value_and_meaning() -> None:
 
 def test_other_counters_find_their_place_and_hostile_names_are_escaped() -> None:
     counters = CounterTable()
-    counters.put(CounterKey("", "nft", "evil\x1b[2J"), 5, T0)
+    counters._one("", Reading("nft", "evil\x1b[2J", 5), T0)
     read(counters, (0, stats(CpuStats(0, T0, found=1))))
     assert [series.key.group for series in counters.rows()] == [CONNTRACK, "nft"]
     assert cells(counters, "evil\\x1b[2J", "value") == ("5",)
@@ -216,7 +216,7 @@ def test_a_counter_that_falls_was_reset_its_rate_is_unknown_once_and_that_is_sai
 def test_a_counters_rate_is_never_negative_nor_huge_after_a_fall(values: list[int], wrap: int) -> None:
     counters = CounterTable()
     for second, value in enumerate(values):
-        counters.put(CounterKey("", "x", "n"), value % wrap, T0 + second * SECOND, wrap)
+        counters._one("", Reading("x", "n", value % wrap, wrap), T0 + second * SECOND)
         rate = of(counters, "n").rate
         fell = second > 0 and value % wrap < values[second - 1] % wrap
         assert rate is None or 0 <= rate <= (wrap / 2 if fell else wrap)

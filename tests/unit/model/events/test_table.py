@@ -235,12 +235,12 @@ def test_following_and_scrolling_give_windows_of_the_same_rows() -> None:
 def test_rates_are_of_the_last_whole_second() -> None:
     events = log()
     events.apply(decoded(event(1), event(2), event(3, EVENT_DESTROY)), 0, T0 + SECOND // 2)
-    assert events.rates(T0 + SECOND // 2) == (0, 0, 0)
-    assert events.rates(T0 + SECOND) == (2, 0, 1)
-    assert events.rates(T0 + 2 * SECOND) == (0, 0, 0)
-    timeline = events.timeline(T0 + 3 * SECOND)
+    assert events.rates.last(T0 + SECOND // 2) == (0, 0, 0)
+    assert events.rates.last(T0 + SECOND) == (2, 0, 1)
+    assert events.rates.last(T0 + 2 * SECOND) == (0, 0, 0)
+    timeline = events.rates.seconds(T0 + 3 * SECOND)
     assert timeline.shape == (60, 3) and timeline[-3].tolist() == [2, 0, 1] and timeline.sum() == 3
-    assert events.timeline(T0 + 200 * SECOND).sum() == 0
+    assert events.rates.seconds(T0 + 200 * SECOND).sum() == 0
 
 
 def test_every_column_can_be_shown_for_events_and_gaps() -> None:

@@ -57,7 +57,7 @@ class Watched:
 
     def __init__(self, *messages: bytes) -> None:
         self.expectations = ExpectationTable(STRINGS)
-        self.flows = FlowTable(STRINGS, joins=FlowJoins(expectations=self.expectations))
+        self.flows = FlowTable(STRINGS, joins=FlowJoins(expectations=self.expectations.of_flow))
         self.apply(*messages)
 
     def apply(self, *messages: bytes) -> None:

@@ -248,7 +248,7 @@ def test_the_detail_says_all_that_anybody_knows_in_words_with_raw_values() -> No
     one = row(proto=6, state=3, status=0x19E, zone=4, mark=7, timeout=431_999, id=9, start_ns=T0 - 60 * SECOND,
               rdst_lo=ip("100.100.100.1"), labels=strings.code(bytes([5, 0])),
               have=HAVE_LABELS | HAVE_SECCTX | HAVE_ZONE_ORIG_ONLY)  # fmt: skip
-    flows = table(one, strings=strings, processes=Processes(), devices=Devices(), expectations=Expectations())
+    flows = table(one, strings=strings, processes=Processes(), devices=Devices(), expectations=Expectations().of_flow)
     lines = detail(flows)
     for words in (
         "SEEN_REPLY ASSURED CONFIRMED SRC_NAT SRC_NAT_DONE DST_NAT_DONE  (0x19e)",

@@ -46,7 +46,7 @@ def test_bars_are_scaled_to_the_highest_and_blank_where_nothing_is_known() -> No
 def test_without_rates_nothing_is_kept() -> None:
     course = RateHistory(FlowStore())
     course.add(np.arange(3), np.full(3, np.nan))
-    assert (course.nbytes, course.readings()) == (0, {})
+    assert (course._readings, course._generation.nbytes, course.readings()) == (None, 0, {})
 
 
 def table(sizes: list[int]) -> FlowTable:
