@@ -13,19 +13,8 @@ from nettop.decode.conntrack.layout import MessageLayout, NumberPart
 from nettop.decode.netlink import unaligned
 from nettop.linux.netlink import NLMSG_HDRLEN, Buffer
 
-_ALWAYS = (
-    "family",
-    "proto",
-    "have",
-    "osrc_lo",
-    "odst_lo",
-    "rsrc_lo",
-    "rdst_lo",
-    "osport",
-    "odport",
-    "rsport",
-    "rdport",
-)
+_NAMES = "family proto have osrc_lo odst_lo rsrc_lo rdst_lo osport odport rsport rdport"
+_ALWAYS = {name: COLUMN_DTYPES[name] for name in _NAMES.split()}
 _BULK = 6  # fewer rows than this are read faster one by one
 _MAX_NS = (1 << 63) - 1
 
@@ -70,7 +59,7 @@ class FlowRows:
     def __init__(self, n: int, strings: Strings) -> None:
         self._n = n
         self._strings = strings
-        self._data: dict[str, Array] = {name: np.zeros(n, COLUMN_DTYPES[name]) for name in _ALWAYS}
+        self._data: dict[str, Array] = {name: np.zeros(n, dtype) for name, dtype in _ALWAYS.items()}
 
     def set(self, name: str, values: Array) -> None:
         """Set a whole column."""

@@ -55,13 +55,7 @@ FRAG_DONT = 1 << 1  # the offset is a multiple of 8, which leaves three bits
 FRAG_MORE = 1 << 0
 FRAG_OFFSET = 0xFFF8
 
-BAD_LINK = 1
-BAD_TAGS = 2
-BAD_IPV4 = 3
-BAD_IPV6 = 4
-BAD_EXTENSION = 5
-BAD_TRANSPORT = 6
-BAD_ARP = 7
+BAD_LINK, BAD_TAGS, BAD_IPV4, BAD_IPV6, BAD_EXTENSION, BAD_TRANSPORT, BAD_ARP = range(1, 8)
 ERROR_TEXT = {
     BAD_LINK: "link header cut off",
     BAD_TAGS: "VLAN tags cut off, or more than eight",
