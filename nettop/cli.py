@@ -112,17 +112,12 @@ def _complete(argv: Sequence[str]) -> bool:
     return True
 
 
-def _terminate(signum: int, frame: object) -> None:
-    raise KeyboardInterrupt
-
-
 def main(argv: Sequence[str]) -> int:
     """Run one command and return its exit code. Raises nothing, except internal errors if NETTOP_DEBUG is set."""
     _open_missing_streams()
     # A shell starts background jobs with SIGINT ignored; Python then installs no handler of its own.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _terminate)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     try:
         code = _run(argv)
         with printing():

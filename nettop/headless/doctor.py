@@ -38,11 +38,6 @@ def _read(path: str) -> str | None:
         return None
 
 
-def _python() -> Check:
-    version = ".".join(map(str, sys.version_info[:3]))
-    return Check("python", OK, f"{version} {sys.executable}")
-
-
 def _package(name: str) -> Check:
     try:
         return Check(name, OK, importlib.metadata.version(name))
@@ -139,7 +134,7 @@ def _terminal() -> Check:
 
 
 CHECKS: tuple[Callable[[], Check], ...] = (
-    _python,
+    lambda: Check("python", OK, f"{'.'.join(map(str, sys.version_info[:3]))} {sys.executable}"),
     lambda: _package("numpy"),
     lambda: _package("textual"),
     lambda: _package("pyroute2"),

@@ -124,7 +124,7 @@ def _live(options: argparse.Namespace, query: FlowQuery) -> tuple[Engine, int, i
     def begin(live: LiveSources) -> None:
         if query.owners:
             live.watch(*_OWNERS, once=True)
-        live.table(table, dump_filter)
+        live.dump(table, dump_filter)
 
     return live_engine(options, begin, EnoughDumps(2 if query.rates else 1, query.owners))
 

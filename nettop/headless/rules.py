@@ -60,7 +60,7 @@ def objects(ruleset: Ruleset, netns_label: str) -> Iterator[dict[str, Any]]:
         for at, rule in enumerate(picture.rules_of(chain), chain.first):
             yield {"kind": "rule", **where, **_rule(chain, rule, _numbers(counts, at))}
         if chain.policy is not None:
-            yield {"kind": "rule", **where, **_policy(chain, policy)}
+            yield {"kind": "rule", **where, **_rule(chain, None, policy)}
 
 
 def _numbers(counts: Counts, cell: int) -> Numbers:
@@ -96,27 +96,16 @@ def _chain(chain: ChainView, policy: Numbers) -> dict[str, Any]:
     }
 
 
-def _rule(chain: ChainView, rule: RuleView, numbers: Numbers) -> dict[str, Any]:
-    text = rule.text
-    if text is not None and chain.backend == NFT and numbers[0] is not None:
+def _rule(chain: ChainView, rule: RuleView | None, numbers: Numbers) -> dict[str, Any]:
+    """Return the keys of a rule, or of the chain's policy if it is None."""
+    text = f"policy {chain.policy}" if rule is None else rule.text
+    if rule is not None and text is not None and chain.backend == NFT and numbers[0] is not None:
         text = with_counters(text, numbers[0], numbers[1] or 0)
     return {
-        "number": rule.number,
-        "handle": rule.handle,
+        "number": rule and rule.number,
+        "handle": rule and rule.handle,
         "text": text,
-        "comment": rule.comment,
-        "packets": numbers[0],
-        "bytes": numbers[1],
-        "backend": chain.backend,
-    }
-
-
-def _policy(chain: ChainView, numbers: Numbers) -> dict[str, Any]:
-    return {
-        "number": None,
-        "handle": None,
-        "text": f"policy {chain.policy}",
-        "comment": None,
+        "comment": rule and rule.comment,
         "packets": numbers[0],
         "bytes": numbers[1],
         "backend": chain.backend,

@@ -33,24 +33,18 @@ def sources(options: argparse.Namespace, plumbing: Plumbing) -> Iterator[LiveSou
     """
     with start(read_only=options.read_only) as broker:
         live = LiveSources(broker, broker.netns(options.netns), plumbing)
-        broker.on_gone = _on_gone(live, plumbing)
+
+        def gone(netns: Netns, reason: str) -> None:  # on the client's reader thread: never blocks
+            if netns.handle == live.netns.handle:
+                live.halt()
+                where = f"namespace {netns.label}: " if netns.label and not broker.ended else ""
+                plumbing.put([End(None, plumbing.seq.next(), error=f"{where}{reason}")], wait=False)
+
+        broker.on_gone = gone
         try:
             yield live
         finally:
             finish(live, plumbing)
-
-
-def _on_gone(live: LiveSources, plumbing: Plumbing) -> Callable[[Netns, str], None]:
-    """Return the callback for a namespace that is gone. It runs on the client's reader thread and never blocks."""
-
-    def gone(netns: Netns, reason: str) -> None:
-        if netns.handle != live.netns.handle:
-            return
-        live.halt()
-        where = f"namespace {netns.label}: " if netns.label and not live.broker.ended else ""
-        plumbing.put([End(None, plumbing.seq.next(), error=f"{where}{reason}")], wait=False)
-
-    return gone
 
 
 def finish(live: LiveSources, plumbing: Plumbing) -> None:

@@ -161,8 +161,8 @@ class Model(Protocol):
         """Apply a decoder's result, a mark or a loss of the namespace with this code."""
 
 
-class TableModel(Protocol):
-    """A model that a table widget can show. All methods are called on the model thread."""
+class ViewInfo(Protocol):
+    """The columns of a table. Read on the UI thread, so they must not change."""
 
     @property
     def columns(self) -> Sequence[Column]:
@@ -175,6 +175,10 @@ class TableModel(Protocol):
     @property
     def default_sort(self) -> tuple[SortKey, ...]:
         """The default order; () is the order of the model."""
+
+
+class TableModel(ViewInfo, Protocol):
+    """A model that a table widget can show. All methods are called on the model thread."""
 
     @property
     def version(self) -> int:

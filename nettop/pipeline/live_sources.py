@@ -53,7 +53,7 @@ class LiveSources:
             if row.texts:
                 self._texts(row, once)
             elif row.rounds:
-                self._dumps(replace(row, every_s=None) if once else row)
+                self.dump(replace(row, every_s=None) if once else row)
             elif not once:
                 self._events(row)
 
@@ -61,9 +61,11 @@ class LiveSources:
         """Read conntrack events; with a socket filter `program`, those that it accepts."""
         self._events(replace(feeds.EVENTS, rcvbuf=rcvbuf), program)
 
-    def table(self, feed: Feed = feeds.TABLE, dump_filter: DumpFilter | None = None) -> None:
-        """Dump the conntrack table, or a part of it; with the feed's `every_s` None once, then the stream ends."""
-        self._dumps(feed, dump_filter)
+    def dump(self, feed: Feed = feeds.TABLE, dump_filter: DumpFilter | None = None) -> None:
+        """Read the dumps of a feed, or the part that the filter selects; with `every_s` None once, then the End."""
+        sock = self.broker.netlink_socket(self.netns, feed.family)
+        stream = self._stream(feed)
+        self._start_polling(feed, feed.dump(stream, self.broker, sock, self._plumbing.seq, dump_filter), stream)
 
     def capture(self, devices: Sequence[str], expression: str, snaplen: int = MAX_SNAPLEN) -> None:
         """Capture on these devices, with libpcap's filter in the kernel, instead of a running capture."""
@@ -115,8 +117,7 @@ class LiveSources:
 
     def poke(self, *poked: Feed) -> None:
         """Read these feeds again now, if they are running."""
-        for feed in poked:
-            self._poke(feed.name)
+        self._poke(*(feed.name for feed in poked))
 
     def pace(self, visible: frozenset[str], recorded: bool) -> None:
         """Set the pace of every feed while these views are visible. A feed that becomes visible is read at once.
@@ -154,11 +155,6 @@ class LiveSources:
             self._captures.clear()
         self._plumbing.stop(threads)
 
-    def _dumps(self, feed: Feed, dump_filter: DumpFilter | None = None) -> None:
-        sock = self.broker.netlink_socket(self.netns, feed.family)
-        stream = self._stream(feed)
-        self._start_polling(feed, feed.dump(stream, self.broker, sock, self._plumbing.seq, dump_filter), stream)
-
     def _texts(self, feed: Feed, once: bool) -> None:
         stream, seq = self._stream(feed), self._plumbing.seq
         source = TextSource(stream, self.broker, self.netns, feed.texts, seq, feed.every_s, once, feed.share)
@@ -167,13 +163,11 @@ class LiveSources:
     def _events(self, feed: Feed, program: bytes = b"") -> None:
         sock = self.broker.netlink_socket(self.netns, feed.family, feed.groups, feed.rcvbuf, program)
         stream, seq = self._stream(feed), self._plumbing.seq
-        source = NetlinkEvents(stream, sock, seq, feed.announces, lambda: self._wake(feed), lambda: self._rest(feed))
+        source = NetlinkEvents(
+            stream, sock, seq, feed.announces, lambda: self._poke(*feed.wakes), lambda: self._rest(feed)
+        )
         thread = self._plumbing.start(source, feed.name, gather_ns=EVENT_GATHER_NS, drain_ns=0, stream=stream.id)
         self._add(feed, source, thread)
-
-    def _wake(self, feed: Feed) -> None:
-        for name in feed.wakes:
-            self._poke(name)
 
     def _rest(self, feed: Feed) -> int:
         """Return the ns between two reported changes of a feed: a busy routing daemon must not keep us busy."""
@@ -202,9 +196,8 @@ class LiveSources:
             if self._closed:
                 thread.stop()
 
-    def _poke(self, name: str) -> None:
-        if name in self._running:
-            _, source, thread = self._running[name]
+    def _poke(self, *names: str) -> None:
+        for _, source, thread in [self._running[name] for name in names if name in self._running]:
             if isinstance(source, (DumpSource, TextSource)):
                 source.poke()
                 thread.wake()

@@ -133,15 +133,11 @@ class SourceThread(threading.Thread):
         if fd is not None:
             poller.register(fd, select.POLLIN)
         wait_ns = max(0, min(times) - time.monotonic_ns()) if times else None
-        events = poller.poll(None if wait_ns is None else -(-wait_ns // 1_000_000))
-        ready = False
-        for descriptor, _ in events:
-            if descriptor == self._wakeup:
-                os.eventfd_read(self._wakeup)
-            else:
-                ready = True
+        ready = dict(poller.poll(None if wait_ns is None else -(-wait_ns // 1_000_000)))
+        if self._wakeup in ready:
+            os.eventfd_read(self._wakeup)
         due = self._source.due_ns()
-        return ready or (due is not None and due <= time.monotonic_ns())
+        return fd in ready or (due is not None and due <= time.monotonic_ns())
 
     def _gather(self) -> None:
         """Let the kernel's buffer fill for `gather_ns`; stop() ends the wait."""

@@ -42,10 +42,9 @@ class RegularFile:
 
     ready = True  # the next read does not wait for the descriptor
 
-    def __init__(self, fd: int, follow: bool = False) -> None:
+    def __init__(self, fd: int) -> None:
         self._fd = fd
         self._pos = 0
-        self._follow = follow
 
     def read(self, need: int) -> tuple[bytes, int, bool] | None:
         """Return a chunk, its offset, and True if it is the last. None: fewer than `need` bytes have arrived.
@@ -55,9 +54,7 @@ class RegularFile:
         remaining = os.fstat(self._fd).st_size - self._pos
         size = max(CHUNK, min(need, remaining + 1))  # one byte more than the file holds: a short read shows the end
         chunk = os.pread(self._fd, size, self._pos)
-        if len(chunk) == size or not self._follow:
-            return chunk, self._pos, len(chunk) < size
-        return (chunk, self._pos, False) if len(chunk) >= need else None
+        return chunk, self._pos, len(chunk) < size
 
     def unread(self) -> None:
         """Make the next read return the last chunk again. Here a read without an advance in between does so anyway."""
@@ -190,6 +187,6 @@ class Decompressed(_Buffered):
 Chunks = RegularFile | Pipe | Decompressed
 
 
-def chunks_of(fd: int, follow: bool = False) -> RegularFile | Pipe:
+def chunks_of(fd: int) -> RegularFile | Pipe:
     """Return the source for a descriptor: RegularFile if it has positions, else Pipe."""
-    return RegularFile(fd, follow) if stat.S_ISREG(os.fstat(fd).st_mode) else Pipe(fd)
+    return RegularFile(fd) if stat.S_ISREG(os.fstat(fd).st_mode) else Pipe(fd)

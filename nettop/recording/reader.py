@@ -25,19 +25,19 @@ class CaptureReader:
     capture; damage further on is the last item, an End with `error` and `offset`.
     """
 
-    def __init__(self, fd: int, name: str, numbering: Numbering, *, follow: bool = False) -> None:
+    def __init__(self, fd: int, name: str, numbering: Numbering) -> None:
         self.name = name
         self.regular = stat.S_ISREG(os.fstat(fd).st_mode)
         self.ended = False
         self._fd = fd
         self._numbering = numbering
-        self._chunks: Chunks = chunks_of(fd, follow)
+        self._chunks: Chunks = chunks_of(fd)
         self._decoder: FormatDecoder | None = None
         while self.regular and self._decoder is None and self._recognise():
             pass
 
     def read(self) -> list[Item]:
-        """Return the next items; [] while a pipe, or a file that is followed, has no complete one."""
+        """Return the next items; [] while a pipe has no complete one."""
         if self._decoder is None and not (self._recognise() and self._decoder is not None):
             return []
         chunk = None if self.ended else self._chunks.read(self._decoder.need)
@@ -104,9 +104,7 @@ class CaptureReader:
         return items
 
 
-def open_reader(
-    path: str, numbering: Numbering | None = None, *, follow: bool = False, fd: int | None = None
-) -> CaptureReader:
+def open_reader(path: str, numbering: Numbering | None = None, *, fd: int | None = None) -> CaptureReader:
     """Return a reader of `path` ("-": standard input). Without a numbering, items and streams count from 0.
 
     `fd`: the file was opened before (with rights that are gone by now); it is closed with the reader.
@@ -114,7 +112,7 @@ def open_reader(
     numbering = numbering or Numbering(Counter64().next, Counter64().next, path)
     fd = open_input(path) if fd is None else fd
     try:
-        return CaptureReader(fd, path, replace(numbering, seekable=stat.S_ISREG(os.fstat(fd).st_mode)), follow=follow)
+        return CaptureReader(fd, path, replace(numbering, seekable=stat.S_ISREG(os.fstat(fd).st_mode)))
     except BaseException:
         os.close(fd)
         raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -109,11 +108,9 @@ class RunSession(Session):
 
     def timeline(self, deliver: Callable[[Sequence[tuple[int, int, int]]], None]) -> None:
         """Deliver new, update and destroy events of each of the last 60 whole seconds, on the model thread."""
-
-        def answer(engine: Engine, now_ns: int) -> None:
-            deliver([(new, update, destroy) for new, update, destroy in engine.events.rates.seconds(now_ns).tolist()])
-
-        self._run.on_models(answer)
+        self._run.on_models(
+            lambda engine, now_ns: deliver([(*row,) for row in engine.events.rates.seconds(now_ns).tolist()])
+        )
 
     def related(self, view: str, ident: int, to: str, deliver: Callable[[int | None, str], None]) -> None:
         """Deliver the row's identity in another view (None: it is not there now) and a display filter that finds it."""
@@ -170,12 +167,8 @@ class RunSession(Session):
 
     def _act(self, action: Callable[[], None], done: Done) -> None:
         """Run an action on the control thread; its error is one line."""
-
-        def run() -> None:
-            done(_failure_of(action))
-
         try:
-            self._control.submit(run)
+            self._control.submit(lambda: done(_failure_of(action)))
         except RuntimeError:  # the session is closing
             done("nettop is ending")
 
@@ -245,22 +238,17 @@ class _OwnCpu:
     """The CPU use of this process, in percent of a core, over about the last second."""
 
     def __init__(self) -> None:
-        self._at, self._used = time.monotonic(), _used()
+        self._at, self._used = time.monotonic(), time.process_time()
         self._percent: float | None = None
 
     def percent(self) -> float | None:
         """Return it; None in the first second."""
         now = time.monotonic()
         if now - self._at >= 1:
-            used = _used()
+            used = time.process_time()
             self._percent = 100 * (used - self._used) / (now - self._at)
             self._at, self._used = now, used
         return self._percent
-
-
-def _used() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
 
 
 def save_path(path: str) -> str:

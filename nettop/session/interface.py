@@ -4,33 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
 
 from nettop.model.filter.expression import Filter
 from nettop.model.flows.capture import FlowCapture
-from nettop.model.table import Column, Detail, Snapshot, SortKey, ViewSpec
+from nettop.model.table import Detail, Snapshot, ViewInfo, ViewSpec
 from nettop.session.status import DeviceChoice, Done, NetnsChoice, Status
 
 _OF_A_FILE = "a file is shown: this is for the live host"
-
-
-class ViewInfo(Protocol):
-    """The columns of a table; every TableModel has them. Read on the UI thread, so they must not change."""
-
-    @property
-    def columns(self) -> Sequence[Column]:
-        """Every column the table can show."""
-        ...
-
-    @property
-    def default_columns(self) -> tuple[str, ...]:
-        """Keys of the columns shown at first, in order."""
-        ...
-
-    @property
-    def default_sort(self) -> tuple[SortKey, ...]:
-        """The order at first; () is the natural one."""
-        ...
 
 
 class Session(ABC):

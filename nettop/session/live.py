@@ -317,9 +317,9 @@ class LiveSession(RunSession):
         kernel = self._receive_filter.kernel if self._receive_filter is not None else EVERYTHING
         sources.events(self._buffer, kernel.program)
         if self._interval is None:
-            sources.table(dump_filter=kernel.dump)
+            sources.dump(dump_filter=kernel.dump)
         else:
-            sources.table(replace(feeds.TABLE, every_s=self._interval, share=None), kernel.dump)
+            sources.dump(replace(feeds.TABLE, every_s=self._interval, share=None), kernel.dump)
 
     def measure_rates(self, done: Done) -> None:
         """Measure rates by packet headers, on the usual devices."""

@@ -38,13 +38,9 @@ class ReplaySession(RunSession):
     def pause(self, on: bool) -> None:
         """Stop or continue the replay's clock."""
         super().pause(on)
-        if self._source is None or self._thread is None:
-            return
-        if on:
-            self._source.pause()
-        else:
-            self._source.resume()
-        self._thread.wake()
+        if self._source is not None and self._thread is not None:
+            self._source.pause(on)
+            self._thread.wake()
 
     def close(self) -> None:
         """End every thread and close the file."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
-from nettop.batch import Batch, Counter64, Item, Stream
-from nettop.broker.client import Broker, NetlinkSocket, ReadRequest
+from nettop.batch import Batch, Item
+from nettop.broker.client import ReadRequest
 from nettop.broker.requests import SetName
 from nettop.linux import nf_tables as nft
 from nettop.linux.netlink import NLMSG_HDRLEN, Attributes, MalformedError, messages
@@ -48,19 +49,8 @@ class NftSetDump(DumpSource):
     to, in every turn. `interval` None: once, then the End.
     """
 
-    def __init__(
-        self,
-        stream: Stream,
-        broker: Broker,
-        netlink_socket: NetlinkSocket,
-        seq: Counter64,
-        rounds: Sequence[Round],
-        interval: float | None,
-        polled: Sequence[Round] | None = None,
-        share: float | None = None,
-    ) -> None:
-        super().__init__(stream, broker, netlink_socket, seq, rounds, interval, polled, share)
-        self._once = interval is None
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
         self._listing = False
         self._listed: dict[SetName, _ListedSet] = {}  # of the current turn
         self._read: dict[SetName, tuple[int, int | None]] = {}  # state when its elements were read, oldest first
@@ -101,7 +91,7 @@ class NftSetDump(DumpSource):
         due = [found for found in listed.values() if self._is_due(found)]
         order = {name: number for number, name in enumerate(self._read)}
         due.sort(key=lambda found: order.get(found.name, -1))
-        chosen = due if self._once else due[:_MAX_SETS]
+        chosen = due if self._interval_ns is None else due[:_MAX_SETS]
         for found in chosen:
             self._read.pop(found.name, None)
             self._read[found.name] = found.state

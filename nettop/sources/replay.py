@@ -16,15 +16,14 @@ from nettop.recording.records import Numbering
 SLICE_NS = 50_000_000  # of recorded time: a paced batch spans at most this
 MAX_WAIT_NS = 10_000_000_000  # real time; a longer silence in a recording is cut to this
 _MAX_STEP_NS = 1 << 62
-_FOLLOW_NS = 100_000_000  # how often a followed file without new data is read
 
 
 class ReplaySource:
     """A batch.Source over a file, or over `fd` if it is open already. Raises InputError if the file is no capture.
 
     `speed` is how many recorded seconds pass in a second; None: no pacing. A record stamped before its predecessor
-    comes right after it. All methods belong to the source's thread, except pause and resume: any thread may call them,
-    and they take effect at the next read or due_ns.
+    comes right after it. All methods belong to the source's thread, except pause: any thread may call it,
+    and it takes effect at the next read or due_ns.
     """
 
     def __init__(
@@ -34,7 +33,6 @@ class ReplaySource:
         *,
         counter: Counter64,
         stream_id: Callable[[], int],
-        follow: bool = False,
         clock: Callable[[], int] = time.monotonic_ns,
         fd: int | None = None,
     ) -> None:
@@ -42,27 +40,18 @@ class ReplaySource:
         self.ended = False
         self._next = counter.next
         self._clock = clock
-        self._reader: CaptureReader = open_reader(
-            file, Numbering(Counter64().next, stream_id, file), follow=follow, fd=fd
-        )
+        self._reader: CaptureReader = open_reader(file, Numbering(Counter64().next, stream_id, file), fd=fd)
         self._queue: deque[Item] = deque()
         self._speed = speed
         self._paused = False
-        self._follow = follow
-        self._at_end = False  # of a followed file, for now
         self._anchor: tuple[int, int] | None = None  # a time of the clock, and the recorded time then
 
-    def pause(self) -> None:
-        """Stop recorded time: read() returns nothing until resume()."""
-        self._reanchor()
-        self._paused = True
-
-    def resume(self) -> None:
-        """Continue where pause() stopped."""
-        if self._paused:
-            self._paused = False
-            if self._anchor is not None:
-                self._anchor = (self._clock(), self._anchor[1])
+    def pause(self, on: bool) -> None:
+        """Stop recorded time, so that read() returns nothing; or continue where it was stopped."""
+        if on != self._paused and self._anchor is not None:
+            now = self._clock()
+            self._anchor = (now, self._recorded(now) if on else self._anchor[1])
+        self._paused = on
 
     def fileno(self) -> int | None:
         """Return the pipe to wait on; None for a file, while paused, and while items are queued."""
@@ -74,9 +63,7 @@ class ReplaySource:
             return None
         if self._queue:
             return self._due(self._queue[0], self._clock())
-        if not self._reader.ready:
-            return None
-        return self._clock() + (_FOLLOW_NS if self._at_end else 0)
+        return self._clock() if self._reader.ready else None
 
     def read(self, max_bytes: int) -> list[Item]:
         """Return the items that are due, up to about max_bytes (without pacing, at least a whole chunk of the file)."""
@@ -116,7 +103,6 @@ class ReplaySource:
     def _fill(self) -> bool:
         """Read the next chunk. Return whether any item is queued afterwards."""
         self._queue.extend(self._reader.read())
-        self._at_end = self._follow and not self._queue
         return bool(self._queue)
 
     def _split(self, batch: Batch, until_ns: int) -> Batch:
@@ -148,11 +134,6 @@ class ReplaySource:
         if self._anchor is None or self._speed is None:
             return 0
         return self._anchor[1] + int((now - self._anchor[0]) * self._speed)
-
-    def _reanchor(self) -> None:
-        if not self._paused and self._anchor is not None:
-            now = self._clock()
-            self._anchor = (now, self._recorded(now))
 
 
 def _timestamp(item: Item) -> int | None:

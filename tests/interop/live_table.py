@@ -29,7 +29,7 @@ class LiveTable:
         self.sources = LiveSources(broker, self.netns, self.run.plumbing)
         self.run.start()
         self.sources.events()
-        self.sources.table(replace(feeds.TABLE, every_s=interval, share=None))
+        self.sources.dump(replace(feeds.TABLE, every_s=interval, share=None))
 
     def on_models(self, question: Callable[[], T]) -> T:
         """The answer, given on the model thread."""

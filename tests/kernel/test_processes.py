@@ -73,7 +73,7 @@ class World:
     def watch(self) -> None:
         self.run.start()
         self.sources.events()
-        self.sources.table(replace(feeds.TABLE, every_s=0.2, share=None))
+        self.sources.dump(replace(feeds.TABLE, every_s=0.2, share=None))
         self.sources.watch(feeds.ROUTES, feeds.ROUTE_EVENTS)
         self.sources.watch(feeds.PROCESSES, every_s=0.3)
 

@@ -77,7 +77,7 @@ class DetailPane(Vertical, Covered):
         if not self.is_attached or not self.display or ident != self._ident:
             return
         if found is None:
-            self._mark_gone()
+            self.write_title(("  gone", "warn"))  # its last detail is kept
             return
         other = self.shown is None or self.shown.ident != found.ident
         had_bytes = self.has_bytes
@@ -88,16 +88,10 @@ class DetailPane(Vertical, Covered):
             self.lay_out()
         self.write_title()
 
-    def _mark_gone(self) -> None:
-        """Mark the row as gone in the title; its last detail is kept."""
+    def write_title(self, *more: tuple[str, str]) -> None:
+        """Write the title, and these parts after it, as wide as the screen is now."""
         if self.shown is not None:
-            title: Line = (*self.shown.title, ("  gone", "warn"))
-            self.title.write([title_line(title, self.app.size.width)])
-
-    def write_title(self) -> None:
-        """Write the title as wide as the screen is now."""
-        if self.shown is not None:
-            self.title.write([title_line(self.shown.title, self.app.size.width)])
+            self.title.write([title_line((*self.shown.title, *more), self.app.size.width)])
 
     def lay_out(self) -> None:
         """Show tree and bytes side by side where there is room, else the one that is in front."""

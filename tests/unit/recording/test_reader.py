@@ -116,20 +116,6 @@ def test_a_large_recording_comes_through_a_pipe_unchanged() -> None:
     assert frames(items) == [d for _, _, d in PACKETS]
 
 
-def test_a_file_that_grows_while_read_is_read_to_its_end_when_followed(tmp_path: Path) -> None:
-    path = tmp_path / "f"
-    data = pcap([(1, 0, b"first"), (2, 0, b"second")])
-    path.write_bytes(data[:50])
-    reader = open_reader(str(path), follow=True)
-    got = reader.read()
-    assert frames(got) == [b"first"]
-    assert reader.read() == []
-    path.write_bytes(data)
-    got += reader.read()
-    assert frames(got) == [b"first", b"second"] and not reader.ended
-    reader.close()
-
-
 def test_a_file_that_grows_meanwhile_is_read_as_far_as_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "f"
     data = pcap(PACKETS)

@@ -100,10 +100,10 @@ def test_a_pause_holds_recorded_time(tmp_path: Path) -> None:
     replay = source(capture(tmp_path / "f", [7, 107, 207]), clock)
     assert given(replay.read(1 << 20)) == [7]
     clock.now += 50 * MS
-    replay.pause()
+    replay.pause(True)
     clock.now += 5000 * MS
     assert replay.due_ns() is None and replay.read(1 << 20) == []
-    replay.resume()
+    replay.pause(False)
     assert replay.due_ns() == clock.now + 50 * MS
     clock.now += 50 * MS
     assert given(replay.read(1 << 20)) == [107]
