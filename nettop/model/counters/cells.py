@@ -74,13 +74,15 @@ def cell(series: Series, column: str) -> tuple[str, str]:
         return units.rate(series.rate), _rate_role(series, series.rate)
     if column == "use":
         used = series.used
-        return ("", "") if used is None else (units.percent(used), _use_role(used))
+        if used is None:
+            return "", ""
+        return units.percent(used), "bad" if used >= 1 else "warn" if used >= NEARLY_FULL else "number"
     if column in ("bytes", "byte_rate"):
         return _octets(series, column)
     if column == "trend":
         return units.sparkline(list(series.rates)[-_TREND:]), "warn" if about.alarming else "good"
     if column == "meaning":
-        return _short(series), _meaning_role(series)
+        return _short(series), "bad" if series.key.group == readings.LEDGER and about.alarming else "dim"
     if column == "name":
         return _name(series), "heading"
     return (series.key.netns, "accent") if column == "netns" else (getattr(series.key, column), "heading")
@@ -111,14 +113,6 @@ def _rate_role(series: Series, rate: float | None) -> str:
     if not rate:
         return "dim"
     return "bad" if series.about.alarming else "number"
-
-
-def _use_role(used: float) -> str:
-    return "bad" if used >= 1 else "warn" if used >= NEARLY_FULL else "number"
-
-
-def _meaning_role(series: Series) -> str:
-    return "bad" if series.key.group == readings.LEDGER and series.about.alarming else "dim"
 
 
 def meaning(series: Series, with_use: bool = True) -> str:

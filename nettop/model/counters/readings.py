@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 
 from nettop.broker.requests import CounterName
@@ -148,7 +148,10 @@ def nfacct_objects(objects: Iterable[NfacctObject]) -> Iterator[Reading]:
 
 def net_statistics(found: NetStatistics) -> Iterator[Reading]:
     """Yield the counters of NET_MEANING, those of softnet by CPU, queues and logs."""
-    yield from _snmp(found.counters)
+    for group, names in NET_MEANING.items():
+        for name, (meaning, bad) in names.items():
+            if name in found.counters:
+                yield Reading(group, name, found.counters[name], WRAP64, about=About(meaning, alarming=bad))
     for cpu in found.softnet:
         for name, (meaning, bad) in SOFTNET_MEANING.items():
             value = getattr(cpu, name)
@@ -159,13 +162,6 @@ def net_statistics(found: NetStatistics) -> Iterator[Reading]:
         yield from _queue(queue)
     for log in found.logs or ():
         yield _log(log)
-
-
-def _snmp(counters: Mapping[str, int]) -> Iterator[Reading]:
-    for group, names in NET_MEANING.items():
-        for name, (meaning, bad) in names.items():
-            if name in counters:
-                yield Reading(group, name, counters[name], WRAP64, about=About(meaning, alarming=bad))
 
 
 def _queue(queue: NfQueue) -> Iterator[Reading]:

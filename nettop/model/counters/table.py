@@ -133,10 +133,8 @@ class CounterTable:
         self._read(netns, readings.net_statistics(item), item.ts_ns)
         for group, listed in ((readings.NFQUEUE, item.queues), (readings.NFLOG, item.logs)):
             if listed is not None:
-                self._drop_older(netns, group, item.ts_ns)
-
-    def _drop_older(self, netns: str, group: str, ts_ns: int) -> None:
-        self._drop(key for key in self._groups.get((netns, group), ()) if self._series[key].ts_ns < ts_ns)
+                known = self._groups.get((netns, group), ())
+                self._drop(key for key in known if self._series[key].ts_ns < item.ts_ns)
 
     def _read(self, netns: str, found: Iterable[Reading], ts_ns: int) -> None:
         sums = set()

@@ -149,7 +149,11 @@ class EventLog:
     def history(self, flow: RowView) -> Sequence[Line]:
         """Return lines of the last kept events of a flow, oldest first, for its detail."""
         return [
-            ((f"    {units.clock(row.value('ts_ns'), 3)} ", "number"), *self._word_and_state(row))
+            (
+                (f"    {units.clock(row.value('ts_ns'), 3)} ", "number"),
+                (f"{event_word(row.value('event')):<8}", ROLES[row.value("event")]),
+                shared_cell(row, "state"),
+            )
             for row in self._views(self.ring, self.of_flow(flow)[-_HISTORY:])
         ]
 
@@ -163,12 +167,6 @@ class EventLog:
             if name in data:
                 matching &= data[name] == flow.value(name)
         return ring.numbers(matching.nonzero()[0])
-
-    def _word_and_state(self, row: RowView) -> Line:
-        return (
-            (f"{event_word(row.value('event')):<8}", ROLES[row.value("event")]),
-            shared_cell(row, "state"),
-        )
 
     def _ring_of(self, ident: int) -> EventRing | FrozenRing | None:
         rings = (self.ring.frozen, self.ring)

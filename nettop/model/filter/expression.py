@@ -8,6 +8,7 @@ of the original tuple, `osrc odst rsrc rdst` the one they name; on packets both 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from nettop.batch import Array
 from nettop.model.filter.fields import Endpoint, Fields, Mask
@@ -18,16 +19,14 @@ from nettop.model.filter.vocabulary import KINDS, words
 __all__ = ["KINDS", "Array", "Endpoint", "Fields", "Filter", "Mask", "parse", "words"]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class Filter:
-    """A parsed expression: immutable, independent of any table."""
+    """A parsed expression, independent of any table."""
 
-    __slots__ = ("_sources", "kind", "node", "text")
-
-    def __init__(self, text: str, kind: str, node: Node, sources: Mapping[int, str]) -> None:
-        self.text = text
-        self.kind = kind
-        self.node = node
-        self._sources = sources
+    text: str
+    kind: str
+    node: Node = field(repr=False)
+    _sources: Mapping[int, str] = field(repr=False)
 
     def mask(self, fields: Fields) -> Mask:
         """Return true for the rows that match: a boolean array of length fields.n."""
@@ -41,9 +40,6 @@ class Filter:
     def columns(self) -> frozenset[str]:
         """The names of the columns that it tests: "rate", "process", "state"."""
         return frozenset(_columns(self.node))
-
-    def __repr__(self) -> str:
-        return f"Filter({self.text!r}, {self.kind!r})"
 
 
 def _columns(node: Node) -> Iterator[str]:

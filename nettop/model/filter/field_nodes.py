@@ -25,7 +25,8 @@ def state_node(text: str) -> Node:
     status = next((name for name in vocabulary.STATUS_WORDS if _loose(name) == loose), None)
     known = any(_loose(name) == loose for name in vocabulary.STATE_NAMES)
     if status is None and not known:
-        raise ValueError(f"“{text}” is no state; there are {_listed(_common_states())}")
+        common = [*sorted(vocabulary.BARE_STATES), *sorted(vocabulary.BARE_STATUS)]
+        raise ValueError(f"“{text}” is no state; there are {_listed(common)}")
     word = Word("state", re.compile(re.escape(loose), re.IGNORECASE), strip=_LOOSE)
     if status is None:
         return word
@@ -137,10 +138,6 @@ def _maybe_not(word: str, operator: str, node: Node) -> Node:
     if operator == "!=":
         return Not(node)
     raise ValueError(f"{word} has no order: = and != only")
-
-
-def _common_states() -> list[str]:
-    return [*sorted(vocabulary.BARE_STATES), *sorted(vocabulary.BARE_STATUS)]
 
 
 def _loose(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -113,12 +113,8 @@ def _line(name: str, text: str) -> Line:
     return ((f"  {name:<9} ", "key"), (text, ""))
 
 
-def member_lines(rows: Sequence[RowView]) -> list[Line]:
-    """Return a line for each of the largest flows of a group."""
-    return [_member(row) for row in rows]
-
-
-def _member(row: RowView) -> Line:
+def member_line(row: RowView) -> Line:
+    """Return the line of one of the largest flows of a group."""
     size = units.scaled(row.value("obytes") + row.value("rbytes")) if row.counted else units.ABSENT
     state = row.value("state_code")
     return (

@@ -15,18 +15,8 @@ from numpy.typing import NDArray
 from nettop.batch import Array
 from nettop.errors import FilterError, UsageError
 from nettop.model.filter.expression import Filter, parse
+from nettop.model.flow_groups import cells
 from nettop.model.flow_groups.aggregate import SUMS, Groups, grouped, indices_of
-from nettop.model.flow_groups.cells import (
-    COLUMNS,
-    DEFAULT_COLUMNS,
-    JSON_SUMS,
-    SUM_OF,
-    cell,
-    member_lines,
-    sum_lines,
-    total_sums,
-    totals_line,
-)
 from nettop.model.flow_groups.keys import GROUP_BY, GROUPS, GroupBy, GroupKey, Lexicon
 from nettop.model.flows.table import FlowTable
 from nettop.model.ordering import Rows, ascending, first_rows
@@ -48,10 +38,10 @@ class FlowGroups:
     `maximum` returns nf_conntrack_max, None where it is not known.
     """
 
-    columns: Sequence[Column] = COLUMNS
-    default_columns: tuple[str, ...] = DEFAULT_COLUMNS
+    columns: Sequence[Column] = cells.COLUMNS
+    default_columns: tuple[str, ...] = cells.DEFAULT_COLUMNS
     default_sort: tuple[SortKey, ...] = (SortKey("rate"), SortKey("flows"))
-    sortable: tuple[str, ...] = tuple(column.key for column in COLUMNS if column.sortable)
+    sortable: tuple[str, ...] = tuple(column.key for column in cells.COLUMNS if column.sortable)
 
     def __init__(self, flows: FlowTable, maximum: Callable[[], int | None] = lambda: None) -> None:
         self._flows = flows
@@ -93,13 +83,13 @@ class FlowGroups:
         rows = self._flows.matching(spec.filter, now_ns)
         data = self._flows.picked(rows)
         groups = self._groups = grouped(by.columns(data, self._lexicon), data)
-        self._totals = total_sums(groups)
+        self._totals = cells.total_sums(groups)
         if frozen:
             self._indices = np.where(self._indices < 0, -1, indices_of(self._frozen_keys, groups.keys))
         else:
             self._frozen_keys, self._indices = groups.keys, np.arange(len(groups))
         counts = len(groups), len(self._flows), len(rows)
-        totals = totals_line(by.noun, *counts, spec.filter is not None, self._totals, self._maximum())
+        totals = cells.totals_line(by.noun, *counts, spec.filter is not None, self._totals, self._maximum())
 
         def keys() -> list[Array]:
             return [column for key in spec.sort for column in self._sort_columns(by, groups, key)]
@@ -115,7 +105,7 @@ class FlowGroups:
             return [ascending(column, key.descending) for column in columns]
         if key.key not in self.sortable:
             raise UsageError(f"nothing to sort groups by is called {key.key!r}", "one of " + " ".join(self.sortable))
-        return [ascending(groups.sums(SUM_OF.get(key.key, key.key)), key.descending)]
+        return [ascending(groups.sums(cells.SUM_OF.get(key.key, key.key)), key.descending)]
 
     def _handle(self, by: GroupBy, anchor: int | None) -> int | None:
         if anchor is None or not 0 <= anchor & (1 << _KIND_BITS) - 1 < len(_KINDS) or _split(anchor)[0] is not by:
@@ -129,11 +119,11 @@ class FlowGroups:
         drawn = []
         for at, key in enumerate(self._keys(indices)):
             own = {name: values[at] for name, values in sums.items()}
-            cells: list[Cell] = [
-                by.name(key, self._lexicon) if name == "name" else cell(name, own, self._totals, shared, maximum)
+            found: list[Cell] = [
+                by.name(key, self._lexicon) if name == "name" else cells.cell(name, own, self._totals, shared, maximum)
                 for name in spec.columns
             ]
-            drawn.append(Row.of(_identity(by, key), cells))
+            drawn.append(Row.of(_identity(by, key), found))
         return tuple(drawn)
 
     def _keys(self, indices: Rows) -> list[GroupKey]:
@@ -153,15 +143,15 @@ class FlowGroups:
             return Detail(ident, title, ((("the filter is too long to be narrowed to a group", "warn"),),))
         if not len(rows):
             return None
-        sums = total_sums(grouped((np.zeros(len(rows), np.uint8),), self._flows.picked(rows)))
+        sums = cells.total_sums(grouped((np.zeros(len(rows), np.uint8),), self._flows.picked(rows)))
         keys = self._flows.sort_keys(rows, _MEMBER_SORT, now_ns)
         top = rows[first_rows(keys, min(_MEMBERS, len(rows)))]
         lines: tuple[Line, ...] = (
-            *sum_lines(sums, self._maximum()),
+            *cells.sum_lines(sums, self._maximum()),
             (("  filter    ", "key"), (text, "")),
             (),
             ((f"  {len(top)} of {units.grouped(len(rows))} flows, the largest", "heading"),),
-            *member_lines(self._flows.views(top)),
+            *map(cells.member_line, self._flows.views(top)),
         )
         return GroupDetail(ident, title, lines, text)
 
@@ -181,7 +171,8 @@ class FlowGroups:
         for key, values in self._summed(by, spec, now_ns):
             found = {"kind": "group", "by": spec.group or "source", "name": by.name(key, self._lexicon)[0]}
             sums = {
-                name: None if value != value else round(value) for name, value in zip(JSON_SUMS, values, strict=True)
+                name: None if value != value else round(value)
+                for name, value in zip(cells.JSON_SUMS, values, strict=True)
             }
             yield dumps(found | sums | {"filter": by.filter(key, self._lexicon)}, ensure_ascii=False)
 
@@ -189,13 +180,15 @@ class FlowGroups:
         """Yield the same groups as plain lines: the name, then the sums that are known."""
         by = grouping(spec.group)
         for key, values in self._summed(by, spec, now_ns):
-            sums = (f"{name} {value:.0f}" for name, value in zip(JSON_SUMS, values, strict=True) if value == value)
+            sums = (
+                f"{name} {value:.0f}" for name, value in zip(cells.JSON_SUMS, values, strict=True) if value == value
+            )
             yield f"{by.name(key, self._lexicon)[0]:<24} {' '.join(sums)}"
 
     def _summed(self, by: GroupBy, spec: ViewSpec, now_ns: int) -> Iterator[tuple[GroupKey, list[float]]]:
         order = self._orders.current(spec, now_ns, self.version)
         indices = self._indices[order[visible(spec, len(order))]]
-        sums = [self._groups.sums(SUM_OF.get(name, name))[indices].tolist() for name in JSON_SUMS]
+        sums = [self._groups.sums(cells.SUM_OF.get(name, name))[indices].tolist() for name in cells.JSON_SUMS]
         for key, *values in zip(self._keys(indices), *sums, strict=True):
             yield key, values
 
@@ -220,5 +213,5 @@ def _split(ident: int) -> tuple[GroupBy, GroupKey]:
 
 def _shared(sort: Sequence[SortKey]) -> str:
     """Return the sum of which SHARE is a part: the one sorted by, else the flows."""
-    key = SUM_OF.get(sort[0].key, sort[0].key) if sort else "flows"
+    key = cells.SUM_OF.get(sort[0].key, sort[0].key) if sort else "flows"
     return "flows" if key == "name" else key

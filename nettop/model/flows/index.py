@@ -21,16 +21,12 @@ _MIN_SIZE = 1 << 10
 _FULL = 0.6  # the fraction of slots with rows and tombstones at which the index is rebuilt
 
 
-def _odd(rng: Callable[[int], int]) -> np.uint64:
-    return np.uint64(rng(64) | 1)
-
-
 class KeyHash:
     """A 64-bit hash of flow keys with secret multipliers, so that nobody can cause collisions on purpose."""
 
     def __init__(self, rng: Callable[[int], int] = secrets.randbits) -> None:
         self._start = np.uint64(rng(64))
-        self._k = tuple(_odd(rng) for _ in range(6))
+        self._k = tuple(np.uint64(rng(64) | 1) for _ in range(6))
 
     def __call__(self, netns: int, packed: Array, src: Array, dst: Array, hi: tuple[Array, Array] | None) -> Hashes:
         """Return the hashes of rows with these 8-byte packed keys and address halves; `hi` None or zeros for IPv4."""

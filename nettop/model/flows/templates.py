@@ -71,7 +71,8 @@ def json_template(shape: FlowShape) -> str:
     else:
         parts.append(_port_endpoints("", True, shape.has_ports))
         parts.append(_port_endpoints("reply_", reply, shape.has_reply_ports))
-    parts += [_pair("state", shape.state), f'"status":{_status_json(shape.status)}']
+    status = "null" if shape.status is None else _list(words.status_names(shape.status))
+    parts += [_pair("state", shape.state), f'"status":{status}']
     parts.append(f'"nat":{_list(words.nat_names(shape.nat))}')
     parts += [_number("timeout", shape.has_timeout), _number("mark", shape.has_mark), f'"zone":{shape.zone}']
     parts.append(_number("id", shape.has_id))
@@ -94,10 +95,6 @@ def _number(key: str, present: bool) -> str:
 
 def _list(names: Iterable[str]) -> str:
     return "[" + ",".join(f'"{name}"' for name in names) + "]"
-
-
-def _status_json(status: int | None) -> str:
-    return "null" if status is None else _list(words.status_names(status))
 
 
 def _address(key: str, present: bool) -> str:
@@ -130,7 +127,8 @@ def text_template(shape: FlowShape) -> str:
     parts += [_text_number(key, shape.has_original_counters) for key in ("packets", "bytes")]
     parts += [_text_number(key, shape.has_reply_counters) for key in ("reply packets", "reply bytes")]
     parts.append("%.0s")  # start_ns
-    parts += [f" {key} {_escaped(text)}" for key, text in _named(shape)]
+    named = (("helper", shape.helper), ("labels", shape.labels), ("netns", shape.netns))
+    parts += [f" {key} {clean(text).replace('%', '%%')}" for key, text in named if text]
     return "".join(parts) + "%.0s" + "%s" * (len(JOINED_VALUES) if shape.joined else 0)
 
 
@@ -141,16 +139,6 @@ def status_state(status: int | None) -> int:
     if status & IPS_ASSURED:
         return words.STATE_ASSURED
     return words.STATE_REPLIED if status & IPS_SEEN_REPLY else words.STATE_UNREPLIED
-
-
-def _named(shape: FlowShape) -> Iterable[tuple[str, str]]:
-    pairs = (("helper", shape.helper), ("labels", shape.labels), ("netns", shape.netns))
-    return ((key, text) for key, text in pairs if text)
-
-
-def _escaped(text: str) -> str:
-    """Return text that is safe for a terminal and in a template."""
-    return clean(text).replace("%", "%%")
 
 
 def _text_number(key: str, present: bool) -> str:

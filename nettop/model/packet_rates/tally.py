@@ -65,7 +65,7 @@ class PacketTally:
         at = self._cache.take(home)
         missed = (self._hashes.take(at) != hashes).nonzero()[0]
         if len(missed):
-            at[missed] = found = self._index.find(hashes[missed], self._hashes, _always_equal)
+            at[missed] = found = self._index.find(hashes[missed], self._hashes, lambda rows, _: rows >= 0)
             new = missed[found < 0]
             if len(new):
                 at[new] = self._insert(hashes[new], packed[new], src[new], dst[new], _some(hi, new))
@@ -155,10 +155,6 @@ class PacketTally:
             self._hashes, self._bytes = grown(self._hashes, size), grown(self._bytes, size)
             self._packed = grown(self._packed, size)
             self._addresses = {name: grown(column, size) for name, column in self._addresses.items()}
-
-
-def _always_equal(rows: Array, queries: Array) -> Array:
-    return np.ones(len(rows), np.bool_)
 
 
 def _keys(

@@ -7,6 +7,7 @@ The words mean the same as in tcpdump, with two differences that people expect: 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -27,22 +28,15 @@ _NUMBERS = {
 }
 
 
+@dataclass(slots=True)
 class PacketFields:
     """Fields of n packets; `upto(depth)` gives their columns, decoded at least that deep."""
 
-    kind = "packet"
-
-    def __init__(
-        self,
-        n: int,
-        length: Array,
-        upto: Callable[[Depth], Mapping[str, Array]],
-        words: Mapping[str, tuple[Array, Sequence[str]]],
-    ) -> None:
-        self.n = n
-        self._length = length
-        self._upto = upto
-        self._words = words
+    n: int
+    _length: Array
+    _upto: Callable[[Depth], Mapping[str, Array]]
+    _words: Mapping[str, tuple[Array, Sequence[str]]]
+    kind: str = "packet"
 
     def number(self, name: str) -> Array | None:
         """Return the column of family, proto, ethertype, vlan, direction or len; None for other names."""

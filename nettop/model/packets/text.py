@@ -16,22 +16,13 @@ from nettop.columns import Columns
 from nettop.decode.packets import columns as pc
 from nettop.linux import inet
 from nettop.linux.linktypes import LINKTYPE_ETHERNET
+from nettop.text import packet as words
 from nettop.text.address import address_text, ipv4_text
-from nettop.text.packet import (
-    ARP_OPERATIONS,
-    ethertype_name,
-    icmp_message,
-    icmpv6_message,
-    linktype_name,
-    mac_text,
-    proto_name,
-    tcp_flags,
-)
 
 _Value = TypeVar("_Value")
 CACHE_LIMIT = 262_144  # address texts: bounds the memory that hostile input can cost
 
-_FLAGS = [f"Flags [{tcp_flags(flags)}], seq " for flags in range(512)]
+_FLAGS = [f"Flags [{words.tcp_flags(flags)}], seq " for flags in range(512)]
 
 # Kinds of rows, least specific first: a later match wins.
 _NONE, _LLC, _OTHER, _ARP, _CUT, _IP, _LATER, _PORTS, _UDP, _TCP, _TCP_ACK, _ICMP = range(12)
@@ -134,9 +125,9 @@ def proto_texts(cols: Columns) -> list[str | None]:
 
 def _proto_text(code: int) -> str | None:
     if code >= 70_000:
-        return proto_name(code - 70_000)
+        return words.proto_name(code - 70_000)
     if code >= 256:
-        return ethertype_name(code - 256)
+        return words.ethertype_name(code - 256)
     return "llc" if code else None
 
 
@@ -148,7 +139,7 @@ def _spread(out: list[str], rows: Array, texts: Iterable[str]) -> None:
 def _macs(batch: Batch, rows: Array, at: int) -> list[str]:
     """Return the MAC address at offset `at` of each Ethernet frame; `-` where it is cut off."""
     records = (batch.record(row)[at : at + 6] for row in rows.tolist())
-    return [mac_text(address) if len(address) == 6 else "-" for address in records]
+    return [words.mac_text(address) if len(address) == 6 else "-" for address in records]
 
 
 def _kinds(cols: Columns) -> NDArray[np.uint8]:
@@ -197,14 +188,14 @@ def _udp(group: _Group) -> Iterable[str]:
 def _ports(group: _Group) -> Iterable[str]:
     for proto, have, length in zip(group["proto"], group["have"], group["payload"], strict=True):
         cut = ", header cut off" if proto == inet.IPPROTO_TCP and not have & pc.HAVE_TCP else ""
-        yield f"{proto_name(proto).upper()}{cut}, length {length}"
+        yield f"{words.proto_name(proto).upper()}{cut}, length {length}"
 
 
 def _icmp(group: _Group) -> Iterable[str]:
     columns = (group[name] for name in ("proto", "have", "dport", "sport", "seq", "payload"))
     for proto, have, typecode, ident, seq, length in zip(*columns, strict=True):
         v6 = proto == inet.IPPROTO_ICMPV6
-        what = f"ICMP6 {icmpv6_message(typecode)}" if v6 else f"ICMP {icmp_message(typecode)}"
+        what = f"ICMP6 {words.icmpv6_message(typecode)}" if v6 else f"ICMP {words.icmp_message(typecode)}"
         echo = f", id {ident}, seq {seq}" if have & pc.HAVE_ICMP_ID else ""
         yield f"{what}{echo}, length {length}"
 
@@ -212,7 +203,7 @@ def _icmp(group: _Group) -> Iterable[str]:
 def _later(group: _Group) -> Iterable[str]:
     for proto, ident, frag, length in zip(group["proto"], group["ip_id"], group["frag"], group["payload"], strict=True):
         more = ", more follow" if frag & pc.FRAG_MORE else ", the last"
-        yield f"{proto_name(proto)} fragment at {frag & pc.FRAG_OFFSET}{more}, id {ident}, length {length}"
+        yield f"{words.proto_name(proto)} fragment at {frag & pc.FRAG_OFFSET}{more}, id {ident}, length {length}"
 
 
 def _ip(group: _Group) -> Iterable[str]:
@@ -222,7 +213,7 @@ def _ip(group: _Group) -> Iterable[str]:
         name = "key" if proto == inet.IPPROTO_GRE else "spi"
         key = f", {name} 0x{tunnel:x}" if have & pc.HAVE_TUNNEL else ""
         cut = ", header cut off" if proto in _HEADED else ""
-        yield f"{proto_name(proto).upper()}{key}{cut}, length {length}"
+        yield f"{words.proto_name(proto).upper()}{key}{cut}, length {length}"
 
 
 _HEADED = frozenset(
@@ -239,10 +230,10 @@ def _arp(group: _Group) -> Iterable[str]:
     columns = (group.rows(), group["dport"], group["src_lo"], group["dst_lo"], group["l3"], group["len"])
     for row, operation, src, dst, l3, length in zip(*columns, strict=True):
         if operation in (1, 3):
-            what = f"{ARP_OPERATIONS[operation]} who-has {ipv4_text(dst)} tell {ipv4_text(src)}"
+            what = f"{words.ARP_OPERATIONS[operation]} who-has {ipv4_text(dst)} tell {ipv4_text(src)}"
         elif operation in (2, 4):
             sender = group.batch.record(row)[l3 + 8 : l3 + 14]  # RFC 826: ar$sha
-            what = f"{ARP_OPERATIONS[operation]} {ipv4_text(src)} is-at {mac_text(sender)}"
+            what = f"{words.ARP_OPERATIONS[operation]} {ipv4_text(src)} is-at {words.mac_text(sender)}"
         else:
             what = f"operation {operation}"
         yield f"{what}, length {length - l3}"
@@ -257,12 +248,12 @@ def _llc(group: _Group) -> Iterable[str]:
 
 def _other(group: _Group) -> Iterable[str]:
     for ethertype, l3, length in zip(group["ethertype"], group["l3"], group["len"], strict=True):
-        yield f"ethertype {ethertype_name(ethertype)}, length {length - l3}"
+        yield f"ethertype {words.ethertype_name(ethertype)}, length {length - l3}"
 
 
 def _none(group: _Group) -> Iterable[str]:
     for length in group["len"]:
-        yield f"link type {linktype_name(group.linktype)}, length {length}"
+        yield f"link type {words.linktype_name(group.linktype)}, length {length}"
 
 
 _INFOS: dict[int, Callable[[_Group], Iterable[str]]] = {

@@ -292,11 +292,8 @@ def legacy_shape(saved: dict[str, SavedRuleset]) -> list[tuple[str, str, str, st
 
 def traversal(picture: Picture) -> list[int]:
     """Return all chains: first base chains by hook, priority and family, then those without a hook."""
-    return sorted(range(len(picture.chains)), key=lambda index: _traversal_key(picture.chains[index], index))
-
-
-def _traversal_key(chain: ChainView, index: int) -> tuple[int, int, int, int]:
-    return hooks.hook_rank(chain.hook), chain.priority or 0, hooks.family_rank(chain.family), index
+    keys = [(hooks.hook_rank(c.hook), c.priority or 0, hooks.family_rank(c.family)) for c in picture.chains]
+    return sorted(range(len(keys)), key=keys.__getitem__)
 
 
 _SEES = {"inet": ("inet", "ip", "ip6"), "ip": ("inet", "ip"), "ip6": ("inet", "ip6")}

@@ -185,13 +185,14 @@ class RuleTable:
         return Detail(ident, title, tuple(self._detail_lines(chain, rule, cell, now_ns)))
 
     def _detail_lines(self, chain: ChainView, rule: RuleView, cell: int, now_ns: int) -> list[Line]:
+        picture = self._ruleset.picture
         pairs = [
             ("rule", words.rule_text(rule)),
             ("comment", rule.comment or ""),
             ("handle", str(rule.handle) if rule.handle is not None else ""),
             ("counted", self._counted(cell, now_ns)),
             ("verdict", verdict_of(rule)),
-            ("jumps to", ", ".join(self._jumps(rule))),
+            ("jumps to", ", ".join(picture.chains[i].name for i in picture.targets(rule))),
             ("command", words.tool_command(chain, rule)),
         ]
         pairs += self._raw_pairs(chain, rule)
@@ -199,9 +200,6 @@ class RuleTable:
         if chain.type == "nat":
             lines.append(((f"  its chain sees the {words.FIRST_PACKET}", "nat"),))
         return lines
-
-    def _jumps(self, rule: RuleView) -> list[str]:
-        return [self._ruleset.picture.chains[i].name for i in self._ruleset.picture.targets(rule)]
 
     def _counted(self, cell: int, now_ns: int) -> str:
         counts = self._ruleset.counts

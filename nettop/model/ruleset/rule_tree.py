@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,32 +27,24 @@ class RuleRow:
     jump: str  # LEAF, OPENED or ELSEWHERE
 
 
-class _TreeBuilder:
-    def __init__(self, picture: Picture) -> None:
-        self.picture = picture
-        self.rows: list[RuleRow] = []
-        self.opened: set[int] = set()
-
-    def chain(self, index: int, depth: int) -> None:
-        self.opened.add(index)
-        chain = self.picture.chains[index]
-        for at in range(chain.first, chain.first + chain.count):
-            targets = list(self.picture.targets(self.picture.rules[at]))
-            fresh = [t for t in dict.fromkeys(targets) if t not in self.opened and depth < _MAX_DEPTH]
-            jump = OPENED if fresh else ELSEWHERE if targets else LEAF
-            self.rows.append(RuleRow(index, at, at, depth, jump))
-            for target in fresh:
-                if target not in self.opened:
-                    self.chain(target, depth + 1)
+def _chain_rows(picture: Picture, index: int, depth: int, opened: set[int]) -> Iterator[RuleRow]:
+    opened.add(index)
+    chain = picture.chains[index]
+    for at in range(chain.first, chain.first + chain.count):
+        targets = list(picture.targets(picture.rules[at]))
+        fresh = [t for t in dict.fromkeys(targets) if t not in opened and depth < _MAX_DEPTH]
+        yield RuleRow(index, at, at, depth, OPENED if fresh else ELSEWHERE if targets else LEAF)
+        for target in fresh:
+            if target not in opened:
+                yield from _chain_rows(picture, target, depth + 1, opened)
 
 
 def rows_of(picture: Picture, chain: int) -> list[RuleRow]:
     """Return the rows of a chain, its policy last. Each rule is there once: a second jump does not repeat a chain."""
-    tree = _TreeBuilder(picture)
-    tree.chain(chain, 0)
+    rows = list(_chain_rows(picture, chain, 0, set()))
     if picture.chains[chain].policy is not None:
-        tree.rows.append(RuleRow(chain, None, picture.policy_cell(chain), 0, LEAF))
-    return tree.rows
+        rows.append(RuleRow(chain, None, picture.policy_cell(chain), 0, LEAF))
+    return rows
 
 
 def reached(picture: Picture) -> set[int]:
