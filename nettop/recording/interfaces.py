@@ -17,21 +17,11 @@ from nettop.recording.records import Interface
 _NETNS = "netns "  # if_description of a namespace's interface: "netns gw-a"; the host's has none
 
 
-def description(netns: str) -> str:
-    """Return if_description for a namespace's label; "" for the host's."""
-    return _NETNS + netns if netns else ""
-
-
-def netns_of(text: str) -> str:
-    """Return the label in an if_description; "" if it names none."""
-    return text[len(_NETNS) :] if text.startswith(_NETNS) else ""
-
-
 def encode(stream: Stream) -> bytes:
     """Return the IDB of a stream, with all of the stream's fields in a custom option."""
     options: list[blocks.Option] = [(blocks.IF_NAME, _utf8(stream.name))] if stream.name else []
     if stream.netns:
-        options.append((blocks.IF_DESCRIPTION, _utf8(description(stream.netns))))
+        options.append((blocks.IF_DESCRIPTION, _utf8(_NETNS + stream.netns)))
     options.append((blocks.IF_TSRESOL, b"\x09"))
     if stream.capture_filter:
         options.append((blocks.IF_FILTER, b"\0" + _utf8(stream.capture_filter)))
@@ -74,11 +64,12 @@ def decode(body: bytes, order: str, index: int, file: str) -> tuple[Interface, i
 
 def _stream_of(link: int, snaplen: int, options: dict[int, bytes], file: str) -> Stream:
     expression = options.get(blocks.IF_FILTER, b"")
+    description = _text(options.get(blocks.IF_DESCRIPTION, b""))
     return Stream(
         id=0,
         kind=StreamKind.NETLINK if link == LINKTYPE_NETLINK else StreamKind.PACKETS,
         name=_text(options.get(blocks.IF_NAME, b"")),
-        netns=netns_of(_text(options.get(blocks.IF_DESCRIPTION, b""))),
+        netns=description.removeprefix(_NETNS) if description.startswith(_NETNS) else "",
         linktype=link,
         snaplen=snaplen,
         capture_filter=_text(expression[1:]) if expression[:1] == b"\0" else "",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from nettop.batch import Counters, DumpMark, End, Gap, Stream, Text
@@ -20,35 +20,13 @@ _PART = 8 << 20  # a longer body is spread over several blocks: libpcap and Wire
 
 def stream_fields(stream: Stream) -> Fields:
     """Return a stream as the custom option of its IDB, or a block of its own, carries it."""
-    return {
-        "id": stream.id,
-        "kind": stream.kind.value,
-        "name": stream.name,
-        "netns": stream.netns,
-        "linktype": stream.linktype,
-        "snaplen": stream.snaplen,
-        "filter": stream.capture_filter,
-        "os": stream.os,
-        "ifindex": stream.ifindex,
-        "family": stream.netlink_family,
-    }
+    fields = {key: getattr(stream, name) for key, name, _ in _STREAM}
+    return {**fields, "kind": stream.kind.value}
 
 
 def stream_from(fields: Fields, file: str) -> Stream:
     """Return the stream of `fields`, with its recorded id; raises KeyError, TypeError or ValueError if damaged."""
-    return Stream(
-        id=_int(fields["id"]),
-        kind=StreamKind(fields["kind"]),
-        name=_str(fields["name"]),
-        netns=_str(fields["netns"]),
-        linktype=_int(fields["linktype"]),
-        snaplen=_int(fields["snaplen"]),
-        capture_filter=_str(fields["filter"]),
-        os=_str(fields["os"]),
-        ifindex=_int(fields["ifindex"]),
-        file=file,
-        netlink_family=_int(fields["family"]),
-    )
+    return Stream(file=file, **{name: read(fields[key]) for key, name, read in _STREAM})
 
 
 def pack(fields: Fields, body: bytes = b"") -> bytes:
@@ -161,3 +139,18 @@ def _bool(value: object) -> bool:
     if not isinstance(value, bool):
         raise TypeError("not a boolean")
     return value
+
+
+# The fields of a stream: the key in JSON, the attribute, and the check of a value read.
+_STREAM: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
+    ("id", "id", _int),
+    ("kind", "kind", StreamKind),
+    ("name", "name", _str),
+    ("netns", "netns", _str),
+    ("linktype", "linktype", _int),
+    ("snaplen", "snaplen", _int),
+    ("filter", "capture_filter", _str),
+    ("os", "os", _str),
+    ("ifindex", "ifindex", _int),
+    ("family", "netlink_family", _int),
+)

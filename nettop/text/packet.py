@@ -143,8 +143,3 @@ def ethertype_name(number: int) -> str:
 def linktype_name(number: int) -> str:
     """Return `ethernet`, or the number if it has no name."""
     return LINKTYPE_NAMES.get(number) or str(number)
-
-
-def mac_text(address: bytes) -> str:
-    """Return `52:54:00:aa:01:02`."""
-    return address.hex(":")

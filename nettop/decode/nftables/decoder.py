@@ -145,12 +145,6 @@ class _DatagramRules:
     rules: list[NftRule] = field(default_factory=list)
     offsets: list[RuleOffsets] = field(default_factory=list)
 
-    def add_rule(self, found: Attributes, family: str) -> None:
-        """Decode a rule and add it."""
-        rule, offsets = decode_rule(found, family)
-        self.rules.append(rule)
-        self.offsets.append(offsets)
-
 
 class NftDecoder:
     """The decoder of one stream. It caches the rule layouts and the objects of its last two dumps.
@@ -237,7 +231,9 @@ class NftDecoder:
             return
         found = Attributes(data, at + _BODY, end)
         if message == nft.NFT_MSG_NEWRULE:
-            rules.add_rule(found, family)
+            rule, varying = decode_rule(found, family)
+            rules.rules.append(rule)
+            rules.offsets.append(varying)
         elif message == nft.NFT_MSG_NEWTABLE:
             out.tables.append(decode_table(found, family))
         elif message == nft.NFT_MSG_NEWCHAIN:

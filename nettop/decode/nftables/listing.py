@@ -102,8 +102,7 @@ def with_counters(text: str, packets: int, octets: int) -> str:
 
 def _masked(text: str) -> str:
     """Return the text with quoted parts blanked, at the same length."""
-    parts = _QUOTED.split(text)
-    return "".join(" " * len(part) if i % 2 else part for i, part in enumerate(parts))
+    return _QUOTED.sub(lambda quoted: " " * len(quoted[0]), text)
 
 
 def jumps(text: str) -> tuple[str, ...]:

@@ -52,8 +52,3 @@ class PacketRows:
     def have(self, at: Array | slice, bits: int) -> None:
         """Set these `have` bits."""
         self.cols["have"][at] |= np.uint16(bits)
-
-    def has(self, bits: int) -> Array:
-        """Return a mask of the rows that have any of these bits."""
-        mask: Array = self.cols["have"] & np.uint16(bits) != 0
-        return mask

@@ -139,7 +139,7 @@ def _spread(out: list[str], rows: Array, texts: Iterable[str]) -> None:
 def _macs(batch: Batch, rows: Array, at: int) -> list[str]:
     """Return the MAC address at offset `at` of each Ethernet frame; `-` where it is cut off."""
     records = (batch.record(row)[at : at + 6] for row in rows.tolist())
-    return [words.mac_text(address) if len(address) == 6 else "-" for address in records]
+    return [address.hex(":") if len(address) == 6 else "-" for address in records]
 
 
 def _kinds(cols: Columns) -> NDArray[np.uint8]:
@@ -233,7 +233,7 @@ def _arp(group: _Group) -> Iterable[str]:
             what = f"{words.ARP_OPERATIONS[operation]} who-has {ipv4_text(dst)} tell {ipv4_text(src)}"
         elif operation in (2, 4):
             sender = group.batch.record(row)[l3 + 8 : l3 + 14]  # RFC 826: ar$sha
-            what = f"{words.ARP_OPERATIONS[operation]} {ipv4_text(src)} is-at {words.mac_text(sender)}"
+            what = f"{words.ARP_OPERATIONS[operation]} {ipv4_text(src)} is-at {sender.hex(':')}"
         else:
             what = f"operation {operation}"
         yield f"{what}, length {length - l3}"
