@@ -98,17 +98,14 @@ class Engine:
         self._decoders: dict[tuple[int, str], Decode] = {}  # of a stream's feed
 
     def apply(self, item: Item, now_ns: int) -> None:
-        """Apply one item. No input from outside raises an error."""
+        """Apply one item (Counters: to the ledger only). No input from outside raises an error."""
         self.ledger.add(item)
         if isinstance(item, StreamAdded):
             self._added(item, now_ns)
         elif isinstance(item, End):
             if item.error:
                 self.failures.append(item)
-        elif isinstance(item, Counters):
-            pass  # for the ledger only
-        elif item.stream in self.streams:
-            stream = self.streams[item.stream]
+        elif not isinstance(item, Counters) and (stream := self.streams.get(item.stream)):
             if stream.kind is StreamKind.PACKETS:
                 self.packets.apply(item, self.code(stream.netns), now_ns)
             else:

@@ -77,12 +77,9 @@ class Handoff:
             if not self._items and not self._calls and not self._closed:
                 self._filled.wait(timeout)
             calls = list(self._calls)
-            items: list[Item] = []
             self._calls.clear()
-            while self._items and len(items) < max_items:
-                item = self._items.popleft()
-                self._bytes -= _weight(item)
-                items.append(item)
+            items = [self._items.popleft() for _ in range(min(max_items, len(self._items)))]
+            self._bytes -= sum(map(_weight, items))
             self._drained.notify_all()
             return calls, items
 

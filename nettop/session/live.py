@@ -200,7 +200,7 @@ class LiveSession(RunSession):
     def _stop_clock(self) -> None:
         """Stop ages and rates at the end of the shown namespace, if no other one is watched."""
         if self._ended_ns and not self._other_sources:
-            self._run.stop_clock(self._ended_ns)
+            self._run.stopped_ns = self._ended_ns
 
     def _end_other(self, netns: Netns, reason: str) -> None:
         """Stop watching another namespace, which is gone."""

@@ -62,7 +62,7 @@ class Run:
         self.failure = ""
         self.each_tick: Callable[[Engine], None] = lambda engine: None
         self._clock_ns = 0
-        self._stopped_ns = 0  # when the clock was stopped
+        self.stopped_ns = 0  # the models' time from now on: no more items come, ages and rates must not change; 0: none
         self._packets = _PacketRate()
         self._models = ModelThread(self.plumbing.handoff, self._apply, self._tick, self._failed, self._due)
 
@@ -72,11 +72,7 @@ class Run:
 
     def now_ns(self) -> int:
         """Return the models' time: now, the newest of the replay, or that at which the clock was stopped."""
-        return self._stopped_ns or (time.time_ns() if self.live else self._clock_ns)
-
-    def stop_clock(self, now_ns: int) -> None:
-        """Stop the models' clock at this time: no more items come, and ages and rates must not change."""
-        self._stopped_ns = now_ns
+        return self.stopped_ns or (time.time_ns() if self.live else self._clock_ns)
 
     def on_models(self, do: Callable[[Engine, int], None]) -> None:
         """Call `do` on the model thread, with the engine and the models' time."""

@@ -10,6 +10,7 @@ import queue
 import socket
 import threading
 from collections import deque
+from contextlib import suppress
 
 from nettop.linux.inet import IPPROTO_DCCP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP
 
@@ -42,18 +43,13 @@ class NameResolver:
 
     def answers(self) -> list[tuple[Query, str | None]]:
         """Return the answers since the last call: any text, not sanitised. None: there is no name."""
-        answers = []
-        while self._answers:
-            answers.append(self._answers.popleft())
-        return answers
+        return [self._answers.popleft() for _ in range(len(self._answers))]
 
     def forget(self) -> None:
         """Drop the queued queries."""
-        while True:
-            try:
+        with suppress(queue.Empty):
+            while True:
                 self._queries.get_nowait()
-            except queue.Empty:
-                return
 
     def close(self) -> None:
         """End each thread after its current query."""

@@ -57,7 +57,7 @@ def test_a_namespace_that_is_gone_is_said_and_its_clock_stands_still(broker: Bro
         assert watched.session.status().mode == "LIVE"
         lab.remove(name)
         poll(lambda: watched.session.status().mode == "GONE", what="gone")
-        poll(lambda: watched.session._run._stopped_ns, what="the models' clock stands")
+        poll(lambda: watched.session._run.stopped_ns, what="the models' clock stands")
         status, shown = watched.session.status(), ages(watched)
         assert abs(time.time_ns() - status.clock_ns) < 10e9 and len(shown) == 1
         poll(lambda: time.time_ns() > status.clock_ns + 2_500_000_000, what="time has passed")

@@ -10,9 +10,7 @@ def advice_line(*parts: str) -> Line:
     return tuple((part, "dim" if i % 2 == 0 else "key") for i, part in enumerate(parts))
 
 
-CHILD_ADVICE: tuple[Line, ...] = ((("No rules in this chain: its policy decides.", "dim"),),)
-
-_ENDED = {
+ENDED_ADVICE = {  # of a mode in which no more data can come
     "GONE": (
         (("Nothing here, and nothing will come: the namespace is gone.", "heading"),),
         advice_line("", "@", " watches another namespace."),
@@ -22,8 +20,3 @@ _ENDED = {
         advice_line("Start nettop again: ", "q", " leaves."),
     ),
 }
-
-
-def ended_advice(mode: str) -> tuple[Line, ...]:
-    """Return the text of an empty table when no more data can come in this mode; () while it can."""
-    return _ENDED.get(mode, ())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from nettop.model.table import Line, Row
-from nettop.ui.panes.advice import CHILD_ADVICE
 from nettop.ui.widgets.bar_lines import title_line
 from nettop.ui.widgets.table import Table
 from nettop.ui.widgets.text_panes import TextPane
@@ -14,7 +13,7 @@ class ChildTable:
 
     def __init__(self, parent: Table, table: Table) -> None:
         self.parent, self.table = parent, table
-        self.table.advice = CHILD_ADVICE
+        self.table.advice = ((("No rules in this chain: its policy decides.", "dim"),),)
         self.title = TextPane(surface="background")
         self.in_front = False  # commands are about it; a small screen shows it instead of the parent
         self.parent_empty = False  # then it is not shown

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from textual.app import ComposeResult
 from textual.widget import Widget
 
-from nettop.model.table import Detail, GroupDetail, Line
+from nettop.model.table import Detail, GroupDetail, Line, Snapshot
 from nettop.session.status import Status
-from nettop.ui.panes.advice import ended_advice
+from nettop.ui.panes.advice import ENDED_ADVICE
 from nettop.ui.panes.child import ChildTable
 from nettop.ui.panes.detail import DetailPane
 from nettop.ui.panes.grouping import Grouping, GroupingState
 from nettop.ui.panes.pane import Pane, PaneHost, ViewDef
-from nettop.ui.panes.totals import totals_line
+from nettop.ui.strips import spread
 from nettop.ui.widgets.accounting_offer import AccountingOffer
 from nettop.ui.widgets.bar_lines import capture_line
 from nettop.ui.widgets.painter import row_text
@@ -149,7 +149,7 @@ class TableView(Pane):
         goes_on = status.others and self.definition.all_namespaces
         for table in self.tables:
             table.paused = paused
-            table.end(() if goes_on else ended_advice(status.mode))
+            table.end(() if goes_on else ENDED_ADVICE.get(status.mode, ()))
         if self.capture is not None:
             self.capture.display = status.capturing is not None
             if status.capturing is not None:
@@ -344,8 +344,20 @@ class TableView(Pane):
         message.stop()
         table = message.table
         if table is self.active or (self.child is None and not self.grouping):
-            self.totals.write([totals_line(table, message.snapshot, self.app.size.width)])
+            self.totals.write([_totals_line(table, message.snapshot, self.app.size.width)])
         if table is self.table and self.child is not None:
             if self.child.parent_empty != self.child.is_parent_empty():
                 self.lay_out()
             self.child.fit(self.size.height)
+
+
+def _totals_line(table: Table, snapshot: Snapshot, width: int) -> Line:
+    """Return the totals of a snapshot at the left, its notes and FOLLOW at the right."""
+    right: Line = ()
+    if snapshot.matched and snapshot.notes:
+        right = tuple(part for note in snapshot.notes for part in (*note, ("  ", "")))
+        if snapshot.spec.sort and table.viewport.anchored and not table.viewport.pinned:
+            right = (*right, ("g ", "key"), ("live ", "dim"))
+    if table.viewport.follow or table.viewport.tracking:
+        right = (*right, ("FOLLOW ▼ " if table.viewport.follow else "FOLLOW ▶ ", "key"))
+    return tuple(spread(((" ", ""), *snapshot.totals), right, width))
