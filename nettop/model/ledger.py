@@ -64,12 +64,9 @@ def summed(rows: Iterable[LedgerRow]) -> list[LedgerRow]:
     found: dict[tuple[str, str], LedgerRow] = {}
     for row in rows:
         before = found.get((row.netns, row.name))
-        found[row.netns, row.name] = row if before is None else _sum(before, row)
+        sums = {} if before is None else {name: getattr(before, name) + getattr(row, name) for name in _COUNTED}
+        found[row.netns, row.name] = replace(before or row, **sums)
     return list(found.values())
-
-
-def _sum(one: LedgerRow, other: LedgerRow) -> LedgerRow:
-    return replace(one, **{name: getattr(one, name) + getattr(other, name) for name in _COUNTED})
 
 
 _COUNTED = ("seen", "shown", "filtered", "evicted", "queue", "kernel", "in_flight", "other", "unknown", "unreadable")

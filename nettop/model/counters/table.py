@@ -274,7 +274,7 @@ class CounterTable:
         return Snapshot(
             spec,
             part.start,
-            tuple(_row(self._shown[ident], spec.columns) for ident in order[part].tolist()),
+            tuple(Row.of(i, [cell(self._shown[i], key) for key in spec.columns]) for i in order[part].tolist()),
             len(order),
             len(order),
             order.position_of(spec.anchor),
@@ -310,10 +310,6 @@ class CounterTable:
 
     def _by_ident(self, ident: int) -> Series | None:
         return next((series for series in self._series.values() if series.ident == ident), None)
-
-
-def _row(series: Series, columns: Sequence[str]) -> Row:
-    return Row.of(series.ident, [cell(series, key) for key in columns])
 
 
 def _number(text: str | None) -> int | None:

@@ -94,7 +94,7 @@ class EventLog:
         """Return the window that spec describes, newest last. A frozen window does not change as events are added."""
         ring = self._shown(spec.frozen)
         self._filtered = spec.filter is not None
-        fields = lambda rows: self._fields(rows, now_ns)  # noqa: E731
+        fields = lambda rows: FlowFields("event", rows, now_ns, self._strings, self._netns_label)  # noqa: E731
         numbers = self._matches.numbers(ring, spec.filter, fields)
         arrived = self._matches.arrived(self.ring, spec.filter, fields)
         part = visible(spec, len(numbers))
@@ -177,9 +177,6 @@ class EventLog:
             self.ring.unfreeze()
             return self.ring
         return self.ring.freeze() if self.ring.frozen is None else self.ring.frozen
-
-    def _fields(self, rows: dict[str, Array], now_ns: int) -> FlowFields:
-        return FlowFields("event", rows, now_ns, self._strings, self._netns_label)
 
     def _views(self, ring: EventRing | FrozenRing, numbers: Array) -> list[RowView]:
         return row_views(ring.take(numbers), slice(None), self._strings, self._netns_label)

@@ -112,10 +112,6 @@ def _known_event(field: Field, text: str) -> None:
         raise ValueError(f"“{text}” is no event; there are {_listed(vocabulary.EVENTS)}")
 
 
-def _state(field: Field, word: str, operator: str, text: str) -> Node:
-    return _maybe_not(word, operator, state_node(text))
-
-
 def _status(field: Field, word: str, operator: str, text: str) -> Node:
     if text[:1].isdigit():
         return _masked(field, word, operator, text)
@@ -158,6 +154,6 @@ _READERS: dict[str, Callable[[Field, str, str, str], Node]] = {
     "word": _words(exact=False),
     "exact-word": _words(exact=True),
     "label": _label,
-    "state": _state,
+    "state": lambda field, word, operator, text: _maybe_not(word, operator, state_node(text)),
     "status": _status,
 }

@@ -277,11 +277,9 @@ class LabelBit:
         if found is None:
             return rows.none()
         codes, words = found
-        labelled = np.fromiter((self._labelled(word) for word in words), np.bool_, len(words))
+        labels = (int(word, 16) if _HEX.fullmatch(word) else 0 for word in words)
+        labelled = np.fromiter((label >> self.bit & 1 for label in labels), np.bool_, len(words))
         return rows.present("label", labelled[codes])
-
-    def _labelled(self, word: str) -> bool:
-        return _HEX.fullmatch(word) is not None and bool(int(word, 16) >> self.bit & 1)
 
 
 def every(nodes: Sequence[Node]) -> Node:

@@ -141,10 +141,6 @@ def shared_cell(row: RowView, key: str) -> Cell:
     return _CELLS[key](row)
 
 
-def _proto(row: RowView) -> Cell:
-    return words.PROTO_NAMES[row.value("proto")], "proto"
-
-
 def state_role(code: int) -> str:
     """Return the role of a state, which gives its colour."""
     word = words.STATE_LABELS[code]
@@ -212,7 +208,7 @@ def _if(bit: int, cell: Callable[[RowView], Cell]) -> Callable[[RowView], Cell]:
 
 
 _CELLS: dict[str, Callable[[RowView], Cell]] = {
-    "proto": _proto,
+    "proto": lambda row: (words.PROTO_NAMES[row.value("proto")], "proto"),
     "state": _state,
     "original": lambda row: (original_text(row), "address"),
     "src": lambda row: (row.host("osrc"), "address"),

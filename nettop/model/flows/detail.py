@@ -30,7 +30,8 @@ def flow_detail(
         *_rate(row, joins),
         *attributes(row, now_ns),
         *_joined(row, children, joins),
-        *_history(history),
+        _line("events", f"{len(history)} kept" if history else "none kept"),
+        *history,
     )
     return Detail(ident, flow_title(row), lines)
 
@@ -230,9 +231,3 @@ def _line(name: str, text: str) -> tuple[Segment, ...]:
 
 def _more(name: str, text: str) -> tuple[Segment, ...]:
     return ((f"   {name} ", _KEY), (text, ""))
-
-
-def _history(history: Sequence[Line]) -> tuple[Line, ...]:
-    if not history:
-        return (_line("events", "none kept"),)
-    return (_line("events", f"{len(history)} kept"), *history)

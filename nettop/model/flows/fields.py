@@ -65,7 +65,8 @@ class FlowFields:
         if name == "rate":
             return derive.rate(self._data) if "rate_up" in self._data else None
         if name == "age":
-            return self._age()
+            known = "first_ns" in self._data
+            return np.asarray((self._now_ns - derive.birth_ns(self._data)) / 1e9) if known else None
         if name == "nat":
             return derive.nat_bits(self._data)
         if name == "pid":
@@ -107,11 +108,6 @@ class FlowFields:
         if name in ("label", "labels"):
             return _coded(self._coded_or_none("labels", ct.HAVE_LABELS), self._label_word)
         return None
-
-    def _age(self) -> Array | None:
-        if "first_ns" not in self._data:
-            return None
-        return np.asarray((self._now_ns - derive.birth_ns(self._data)) / 1e9)
 
     def _endpoint(self, address: str, port: str, bit: int) -> Endpoint:
         if bit not in self._ports:

@@ -152,21 +152,12 @@ _JOINED: dict[str, Callable[[FlowJoins, Sequence[RowView]], Sequence[Cell]]] = {
 }
 
 
-def _rate_history(row: RowView) -> Cell:
-    history = row.value("rate_history")
-    return (history_text(history), "good") if history else ABSENT
-
-
-def _age(row: RowView, now_ns: int) -> Cell:
-    return age_cell((now_ns - row.value("birth_ns")) / 1e9, row.value("birth_known"))
-
-
 _OWN: dict[str, Callable[[RowView, int], Cell]] = {
     "rate": lambda row, now_ns: speed_cell(row, "rate_up", "rate_down"),
     "rate_up": lambda row, now_ns: speed_cell(row, "rate_up"),
     "rate_down": lambda row, now_ns: speed_cell(row, "rate_down"),
-    "course": lambda row, now_ns: _rate_history(row),
-    "age": _age,
+    "course": lambda row, now_ns: (text, "good") if (text := history_text(row.value("rate_history"))) else ABSENT,
+    "age": lambda row, now_ns: age_cell((now_ns - row.value("birth_ns")) / 1e9, row.value("birth_known")),
 }
 
 

@@ -118,7 +118,8 @@ class FlowStore:
             self.data["osrc_hi"][rows], self.data["odst_hi"][rows] = keys.hi or (0, 0)
             self.data["rsrc_hi"][rows] = self.data["rdst_hi"][rows] = 0
         self.data["netns"][rows] = keys.netns
-        self.index.reserve(n, self.data["hash"], self._indexed)
+        flags = self.data["flags"][: self.top]
+        self.index.reserve(n, self.data["hash"], lambda: (flags & (LIVE | DEAD)).nonzero()[0])
         self.index.insert(keys.hashes, rows)
         self.restart(rows)
         return rows
@@ -146,9 +147,6 @@ class FlowStore:
     def add_columns(self, dtypes: Mapping[str, type[np.generic]]) -> None:
         """Add columns that are absent until some flow has a value for them."""
         self.data |= {name: np.zeros(self.capacity, dtypes[name]) for name in dtypes if name not in self.data}
-
-    def _indexed(self) -> Rows:
-        return (self.data["flags"][: self.top] & (LIVE | DEAD)).nonzero()[0]
 
     def _same(self, keys: FlowKeys, rows: Rows, queries: Rows) -> Array:
         packed = self._packed.view(np.uint64)

@@ -68,7 +68,8 @@ class PacketTally:
             at[missed] = found = self._index.find(hashes[missed], self._hashes, lambda rows, _: rows >= 0)
             new = missed[found < 0]
             if len(new):
-                at[new] = self._insert(hashes[new], packed[new], src[new], dst[new], _some(hi, new))
+                new_hi = None if hi is None else (hi[0][new], hi[1][new])
+                at[new] = self._insert(hashes[new], packed[new], src[new], dst[new], new_hi)
             self._cache[home[missed]] = np.maximum(at[missed], 0)
             if len(new) and int(at[new].min()) < 0:
                 known = at >= 0
@@ -181,7 +182,3 @@ def _direction(have: Array, direction: Array | None, rows: Array | slice) -> Arr
         return INCOMING
     code: Array = known.astype(np.uint16) + (known & outgoing)
     return code
-
-
-def _some(hi: tuple[Array, Array] | None, rows: Array) -> tuple[Array, Array] | None:
-    return None if hi is None else (hi[0][rows], hi[1][rows])

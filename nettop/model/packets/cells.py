@@ -157,7 +157,7 @@ def _packet_cells(packet: PacketRow, stream: Stream, row: dict[str, int]) -> dic
     return {
         "number": str(packet.ident),
         "time": clock(ts_ns, 6),
-        "delta": delta_text(ts_ns, packet.before_ns),
+        "delta": "" if packet.before_ns is None else f"{(ts_ns - packet.before_ns) / 1e9:.6f}",  # seconds
         "device": stream.name or ABSENT,
         "length": str(int(packet.block.length[packet.row])),
         "vlan": str(row["vlan"]) if row["have"] & pc.HAVE_VLAN else "",
@@ -184,11 +184,6 @@ def _endpoint(address: str, port: int, header: PacketHeader) -> str:
     if not header.have & pc.HAVE_PORTS:
         return ABSENT if address == "-" else address
     return with_port(address, port)
-
-
-def delta_text(ts_ns: int, before_ns: int | None) -> str:
-    """Return the seconds since the packet before, with µs; "" for the first."""
-    return "" if before_ns is None else f"{(ts_ns - before_ns) / 1e9:.6f}"
 
 
 def _gap_row(gap_row: GapRow, columns: tuple[str, ...]) -> Row:

@@ -90,7 +90,8 @@ def _layers(packet: Any, size: int) -> Iterator[TreeNode]:
             yield TreeNode(0, "Payload" if name == "Raw" else "Padding", f"{len(load)} bytes", at, at + len(load))
             at += len(load)
         elif name != "NoPayload":
-            yield TreeNode(0, _name(packet), _safe(_title, packet), at, min(size, at + length))
+            title = _NAMES.get(name) or str(packet.name)[:MAX_TEXT]
+            yield TreeNode(0, title, _safe(_title, packet), at, min(size, at + length))
             yield from _fields(packet, header or b"", at)
             at += length
         packet = packet.payload
@@ -102,10 +103,6 @@ def _safe(make: Callable[..., str], *values: Any) -> str:
         return make(*values)
     except Exception:
         return ""
-
-
-def _name(packet: Any) -> str:
-    return _NAMES.get(type(packet).__name__) or str(packet.name)[:MAX_TEXT]
 
 
 _NAMES = {

@@ -6,6 +6,7 @@ One `%` template for each kind of packet, and caches of addresses: about a micro
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -89,16 +90,14 @@ class PacketTexts:
         return out
 
 
+@dataclass(slots=True)
 class _Group:
     """The rows of one kind: their columns as lists."""
 
-    __slots__ = ("_cols", "_rows", "batch", "linktype")
-
-    def __init__(self, batch: Batch, cols: Columns, linktype: int, rows: Array | slice) -> None:
-        self.batch = batch
-        self.linktype = linktype
-        self._cols = cols
-        self._rows = rows
+    batch: Batch
+    _cols: Columns
+    linktype: int
+    _rows: Array | slice
 
     def __getitem__(self, name: str) -> list[Any]:
         values: list[Any] = self._cols[name][self._rows].tolist()
@@ -181,10 +180,6 @@ def _tcp_ack(group: _Group) -> Iterable[str]:
     return map("%s%d, ack %d, win %d, length %d".__mod__, rows)
 
 
-def _udp(group: _Group) -> Iterable[str]:
-    return map("UDP, length %d".__mod__, group["payload"])
-
-
 def _ports(group: _Group) -> Iterable[str]:
     for proto, have, length in zip(group["proto"], group["have"], group["payload"], strict=True):
         cut = ", header cut off" if proto == inet.IPPROTO_TCP and not have & pc.HAVE_TCP else ""
@@ -265,7 +260,7 @@ _INFOS: dict[int, Callable[[_Group], Iterable[str]]] = {
     _IP: _ip,
     _LATER: _later,
     _PORTS: _ports,
-    _UDP: _udp,
+    _UDP: lambda group: map("UDP, length %d".__mod__, group["payload"]),
     _TCP: _tcp,
     _TCP_ACK: _tcp_ack,
     _ICMP: _icmp,

@@ -138,13 +138,11 @@ def _iptables_tables(raw: Raw, texts: RulesetTexts) -> set[tuple[str, str]]:
         builtin = hooks.IPTABLES_NFT_TABLES.get(family, {}).get(table)
         saved = texts.saved.get(family)
         foreign = saved is not None and table in saved.incompatible
-        if builtin is not None and not foreign and all(_builtin_form(chain, builtin) for chain in own):
+        if builtin is None or foreign:
+            continue
+        if all(c.hook is None or (c.name in builtin and c.name.lower() == c.hook) for c in own):
             found.add((family, table))
     return found
-
-
-def _builtin_form(chain: NftChain, builtin: frozenset[str]) -> bool:
-    return chain.hook is None or (chain.name in builtin and chain.name.lower() == chain.hook)
 
 
 class _PictureBuilder:

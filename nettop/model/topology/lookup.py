@@ -97,7 +97,7 @@ class RouteLookup:
         if kind is not None:
             return kind
         hops = [hop.ifindex for route in routes for hop in route.hops if not hop.dead]
-        names = [self._name(ifindex) for ifindex in dict.fromkeys(hops)]
+        names = [self._links[hop].name if hop in self._links else f"#{hop}" for hop in dict.fromkeys(hops)]
         if not names:
             return -1
         word = "|".join(names[:_MAX_NAMES]) + ("|…" if len(names) > _MAX_NAMES else "")
@@ -105,7 +105,3 @@ class RouteLookup:
         if code == len(self.places):
             self.places.append(word)
         return code
-
-    def _name(self, ifindex: int) -> str:
-        link = self._links.get(ifindex)
-        return f"#{ifindex}" if link is None else link.name
