@@ -14,6 +14,8 @@ from tests.kernel import namespaces
 from tests.kernel.namespaces import Lab
 
 profiles.load()
+# Debian gives ordinary users no sbin directories on their PATH.
+os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -51,7 +51,7 @@ def fields(path: Path, *names: str, only: str = "") -> list[list[str]]:
 def hex_of_tcpdump(path: Path) -> list[str]:
     """The bytes of every packet as `tcpdump -xx` prints them."""
     out: list[str] = []
-    for line in tool("tcpdump", "-nn", "-xx", "-r", path).splitlines():
+    for line in tool("tcpdump", "-Z", "root", "-nn", "-xx", "-r", path).splitlines():
         if found := re.match(r"\s+0x[0-9a-f]+:\s+(.*)", line):
             out[-1] += found.group(1).replace(" ", "")
         else:
