@@ -30,6 +30,7 @@ from scapy.layers.vxlan import VXLAN
 from scapy.packet import Packet, Raw
 
 from nettop.headless import read
+from tests.kernel.commands import TCPDUMP
 
 pytestmark = pytest.mark.interop
 
@@ -120,7 +121,7 @@ def rows(path: Path, expression: str = "") -> list[dict[str, Any]]:
 
 def tcpdump_numbers(path: Path, expression: str) -> list[int]:
     """The numbers of the frames tcpdump selects: their seconds count from 1,700,000,000."""
-    command = ["tcpdump", "-Z", "root", "-r", str(path), "-w", "-", *expression.split()]
+    command = [*TCPDUMP, "-r", str(path), "-w", "-", *expression.split()]
     data = subprocess.run(command, capture_output=True, check=True, timeout=30).stdout
     return [number + 1 for number in _pcap_seconds(data)]
 
@@ -135,7 +136,7 @@ def _pcap_seconds(data: bytes) -> Iterator[int]:
 
 def tcpdump_lines(path: Path) -> list[str]:
     """tcpdump's rows; a packet in a packet, or bytes it has no words for, stand on further lines of theirs."""
-    command = ["tcpdump", "-Z", "root", "-nn", "-r", str(path)]
+    command = [*TCPDUMP, "-nn", "-r", str(path)]
     done = subprocess.run(command, capture_output=True, check=True, text=True, timeout=30)
     return [line for line in done.stdout.splitlines() if re.match(r"\d\d:\d\d:\d\d\.", line)]
 

@@ -17,6 +17,7 @@ from nettop.batch import Batch, Counters, DumpMark, Item, NetlinkMeta, PacketMet
 from nettop.kinds import StreamKind, TextKind
 from nettop.recording.reader import open_reader
 from nettop.recording.writer import RecordingWriter
+from tests.kernel.commands import TCPDUMP
 from tests.kernel.namespaces import Lab, command_in, netns_path, poll, run_in
 from tests.unit.recording.handmade import end, frames, records, streams
 
@@ -51,7 +52,7 @@ def fields(path: Path, *names: str, only: str = "") -> list[list[str]]:
 def hex_of_tcpdump(path: Path) -> list[str]:
     """The bytes of every packet as `tcpdump -xx` prints them."""
     out: list[str] = []
-    for line in tool("tcpdump", "-Z", "root", "-nn", "-xx", "-r", path).splitlines():
+    for line in tool(*TCPDUMP, "-nn", "-xx", "-r", path).splitlines():
         if found := re.match(r"\s+0x[0-9a-f]+:\s+(.*)", line):
             out[-1] += found.group(1).replace(" ", "")
         else:

@@ -13,10 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from nettop.broker.identity import can_change_ids
 from tests.kernel.namespaces import poll
 from tests.kernel.processes import children_of
 
 ROOT = Path(__file__).parents[2]
+# tcpdump as root changes its user, which a user namespace does not allow: to read files it is nobody in one more.
+TCPDUMP = ("tcpdump", "-Z", "root") if can_change_ids() else ("unshare", "-U", "tcpdump")
 NOBODY = ("/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 _INHERITED = ("SUDO_", "DOAS_", "PKEXEC_", "SSH_")
 
