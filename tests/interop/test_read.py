@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import select
 import signal
 import struct
@@ -16,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from nettop.broker.identity import can_change_ids
 
 pytestmark = pytest.mark.interop
 
@@ -216,7 +217,7 @@ def test_an_export_can_be_a_stream(capture: Path, tmp_path: Path) -> None:
     assert capinfos_count(out) == 100
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be dropped from")
+@pytest.mark.skipif(not can_change_ids(), reason="only root can become another user")
 def test_root_parses_nothing() -> None:
     """While packets are read, the process is another user without capabilities."""
     with piped() as running:

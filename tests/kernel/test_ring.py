@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 import struct
@@ -324,6 +325,7 @@ while sys.stdin.readline():
 """
 
 
+@pytest.mark.skipif(not os.access("/dev/net/tun", os.W_OK), reason="/dev/net/tun is for root only here")
 def test_a_device_without_link_layer_gives_packets_from_the_ip_header_on(broker: Broker, pair: Pair) -> None:
     argv = command_in(pair.a, "python3", "-c", TUN)
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as tunnel:
