@@ -13,6 +13,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from nettop import arguments
@@ -135,10 +136,7 @@ def _terminal() -> Check:
 
 CHECKS: tuple[Callable[[], Check], ...] = (
     lambda: Check("python", OK, f"{'.'.join(map(str, sys.version_info[:3]))} {sys.executable}"),
-    lambda: _package("numpy"),
-    lambda: _package("textual"),
-    lambda: _package("pyroute2"),
-    lambda: _package("scapy"),
+    *(partial(_package, name) for name in ("numpy", "textual", "pyroute2", "scapy")),
     _rights,
     _user_namespaces,
     lambda: _library("libpcap", "pcap", "libpcap0.8", "capture filters cannot be compiled"),

@@ -6,6 +6,7 @@ import json
 import os
 import textwrap
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from nettop.errors import NettopError
@@ -49,7 +50,7 @@ def delete(screen: MainScreen) -> Awaitable[None] | None:
     if screen.view.kind == "groups":
         return open_with_answer(
             screen,
-            lambda deliver: screen.session.detail(screen.table.view, row.ident, deliver),
+            partial(screen.session.detail, screen.table.view, row.ident),
             lambda found: _count(screen, row, "", found.filter if isinstance(found, GroupDetail) else ""),
         )
     return _with_netns(screen, row, lambda netns: _delete_in(screen, row, netns))
@@ -67,9 +68,7 @@ def _with_netns(screen: MainScreen, row: Row, then: Callable[[str], Awaitable[No
         screen.say("this flow has left the table")
         return None
 
-    return open_with_answer(
-        screen, lambda deliver: screen.session.copy_as("flows", row.ident, "json", deliver), on_json
-    )
+    return open_with_answer(screen, partial(screen.session.copy_as, "flows", row.ident, "json"), on_json)
 
 
 def _delete_in(screen: MainScreen, row: Row, netns: str) -> Awaitable[None] | None:
@@ -85,11 +84,8 @@ def _count(screen: MainScreen, row: Row, netns: str, text: str) -> Awaitable[Non
         screen.say("this group has no flows any more, or the filter is too long to be narrowed to it")
         return None
     flow_filter = parse(text, "flow")
-    return open_with_answer(
-        screen,
-        lambda deliver: screen.session.count_flows(flow_filter, deliver),
-        lambda count: _confirm_delete(screen, row, netns, flow_filter, count),
-    )
+    open_dialog = partial(_confirm_delete, screen, row, netns, flow_filter)
+    return open_with_answer(screen, partial(screen.session.count_flows, flow_filter), open_dialog)
 
 
 def _tables_text(screen: MainScreen, netns: str, matching: bool) -> str:
@@ -111,7 +107,7 @@ def _confirm_delete(
     tables = f"{_tables_text(screen, netns, flow_filter is not None)} A connection that goes on is tracked anew."
 
     def on_confirmed(answer: str) -> None:
-        report = lambda message: screen.post(screen.say, message)  # noqa: E731
+        report = partial(screen.post, screen.say)
         if answer == "one":
             screen.session.delete_flow(row.ident, screen.done(""), report)
         else:
@@ -146,9 +142,7 @@ def copy(screen: MainScreen) -> Awaitable[None] | None:
         if answer == ["detail"]:
             _to_clipboard(screen, screen.view.copy_text())
         else:
-            screen.session.copy_as(
-                table.view, row.ident, answer[0], lambda text: screen.post(_to_clipboard, screen, text)
-            )
+            screen.session.copy_as(table.view, row.ident, answer[0], partial(screen.post, _to_clipboard, screen))
 
     keys = {choice.note: choice.ident for choice in choices}
     return choose(screen, "Copy as", choices, on_chosen, context=WatchContext(screen), keys=keys)
@@ -193,11 +187,7 @@ def _capture_in(screen: MainScreen, row: Row, netns: str) -> Awaitable[None] | N
     if netns != shown:
         screen.say(f"captures are of {shown}: @ chooses {netns}")
         return None
-    return open_with_answer(
-        screen,
-        lambda deliver: screen.session.flow_capture(row.ident, deliver),
-        lambda flow: _offer_capture(screen, flow),
-    )
+    return open_with_answer(screen, partial(screen.session.flow_capture, row.ident), partial(_offer_capture, screen))
 
 
 def _offer_capture(screen: MainScreen, flow: FlowCapture | None) -> Awaitable[None] | None:
@@ -218,12 +208,9 @@ def go_to(view: str, relation: str = "") -> Callable[[MainScreen], None]:
         if row is None:
             screen.say("there is nothing under the cursor")
             return
-        screen.session.related(
-            screen.table.view,
-            row.ident,
-            relation or view,
-            lambda ident, text: screen.post(_show_related, screen, view, ident, text, _NOT_FOUND[relation or view]),
-        )
+        to = relation or view
+        deliver = partial(screen.post, _show_related, screen, view, _NOT_FOUND[to])
+        screen.session.related(screen.table.view, row.ident, to, deliver)
 
     return go
 
@@ -236,7 +223,7 @@ _NOT_FOUND = {
 }
 
 
-def _show_related(screen: MainScreen, view: str, ident: int | None, text: str, not_found: str) -> None:
+def _show_related(screen: MainScreen, view: str, not_found: str, ident: int | None, text: str) -> None:
     """Show the row `ident`, or the rows that the filter `text` selects, or report that there are none."""
     if view not in screen.session.views:
         return

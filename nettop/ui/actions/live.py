@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from nettop.model.filter.expression import parse
@@ -83,11 +84,8 @@ def reset(screen: MainScreen) -> Awaitable[None] | None:
     if row is None:
         screen.say("there is no counter here")
         return None
-    return open_with_answer(
-        screen,
-        lambda deliver: screen.session.detail(screen.table.view, row.ident, deliver),
-        lambda found: _confirm_reset(screen, row, found),
-    )
+    request = partial(screen.session.detail, screen.table.view, row.ident)
+    return open_with_answer(screen, request, partial(_confirm_reset, screen, row))
 
 
 def _confirm_reset(screen: MainScreen, row: Row, found: Detail | None) -> Awaitable[None] | None:
