@@ -74,9 +74,14 @@ class Engine:
         self.ruleset = Ruleset(self.netns)
         self.rulesets = Rulesets(self.ruleset, self._label)
         self.packets = PacketModel(self.meter.add)
-        chains = ChainTable(self.ruleset)
         self.groups = FlowGroups(self.flows, lambda: self.counters.table_use(self.netns)[1])
-        self.views: dict[str, TableModel] = {
+        self.views = self._views()
+        self.models = self._models()
+        self._decoders: dict[tuple[int, str], Decode] = {}  # of a stream's feed
+
+    def _views(self) -> dict[str, TableModel]:
+        chains = ChainTable(self.ruleset)
+        return {
             "flows": self.flows,
             "groups": self.groups,
             "events": self.events,
@@ -85,7 +90,9 @@ class Engine:
             "packets": self.packets,
             "counters": self.counters,
         }
-        self.models: dict[str, Model] = {  # by the names in pipeline.feeds
+
+    def _models(self) -> dict[str, Model]:
+        return {  # by the names in pipeline.feeds
             "events": self.events,
             "flows": self.flows,
             "expectations": self.expectations,
@@ -95,7 +102,6 @@ class Engine:
             "sysctls": self.sysctls,
             "rulesets": self.rulesets,
         }
-        self._decoders: dict[tuple[int, str], Decode] = {}  # of a stream's feed
 
     def apply(self, item: Item, now_ns: int) -> None:
         """Apply one item (Counters: to the ledger only). No input from outside raises an error."""
