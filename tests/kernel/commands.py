@@ -21,11 +21,11 @@ ROOT = Path(__file__).parents[2]
 # tcpdump as root changes its user, which a user namespace does not allow: to read files it is nobody in one more.
 TCPDUMP = ("tcpdump", "-Z", "root") if can_change_ids() else ("unshare", "-U", "tcpdump")
 NOBODY = ("/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
-_INHERITED = ("SUDO_", "DOAS_", "PKEXEC_", "SSH_")
+_INHERITED = ("SUDO_", "DOAS_", "PKEXEC_", "SSH_", "COLUMNS", "LINES")
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Ours, without what would make somebody else of us."""
+    """Ours, without what would make somebody else of us, or another size of the terminal."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_INHERITED)}
     return {**kept, "PYTHONPATH": str(ROOT), **more}
 

@@ -52,7 +52,8 @@ def on_a_screen(argv: list[str], cwd: Path) -> tuple[int, bytes]:
     """Run on a pty until the first view stands, then press q until it is heard; the exit code and what was drawn."""
     master, slave = os.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
-    env = {**os.environ, "TERM": "xterm-256color", "HOME": str(cwd)}
+    own_size = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    env = {**own_size, "TERM": "xterm-256color", "HOME": str(cwd)}
     process = subprocess.Popen(argv, cwd=cwd, env=env, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
     os.close(slave)
     drawn, end = b"", time.monotonic() + SCREEN_SECONDS
