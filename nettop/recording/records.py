@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -193,7 +194,7 @@ class Emitter:
             out.append(replace(part, seq=self.streams.numbering.seq()))
 
 
-class FormatDecoder:
+class FormatDecoder(ABC):
     """Decodes successive chunks of a file; a subclass knows the format."""
 
     def __init__(self, numbering: Numbering, need: int) -> None:
@@ -221,9 +222,9 @@ class FormatDecoder:
             out.append(End(None, self._numbering.seq(), error=error, offset=offset))
         return out, used
 
+    @abstractmethod
     def _read(self, chunk: bytes, base: int, final: bool, out: list[Item]) -> int:
         """Append the items to `out`; return the number of bytes used. Raises DamagedInput."""
-        raise NotImplementedError
 
 
 def _netlink_meta(rows: RecordColumns, cooked: NDArray[np.uint16], chunk: bytes, by_nettop: bool) -> NetlinkMeta:
