@@ -12,6 +12,7 @@ import syslog
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, NoReturn
 
 from nettop.broker import (
@@ -48,7 +49,7 @@ Answer = tuple[Body, tuple[int, ...]]  # and descriptors
 # Short reads of procfs that cannot hang: they need no child.
 PROC_TEXTS: dict[TextKind, Callable[[], bytes]] = {
     TextKind.SYSCTLS: sysctls.listing,
-    TextKind.NET_STATISTICS: statistics.listing,
+    **{kind: partial(statistics.listing, kind) for kind in statistics.FILES},
 }
 
 

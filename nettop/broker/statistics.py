@@ -1,17 +1,28 @@
-"""The statistics files of /proc/net, in the namespace the caller has entered."""
+"""Texts made of files of /proc/net, in the namespace the caller has entered."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 
+from nettop.kinds import TextKind
+
 _ROOT = "/proc/thread-self/net"  # /proc/net would be the process's, not the thread's
 # softnet_stat is the whole host's in every namespace.
-_FILES = ("snmp", "snmp6", "netstat", "softnet_stat", "netfilter/nfnetlink_queue", "netfilter/nfnetlink_log")
+FILES: dict[TextKind, tuple[str, ...]] = {
+    TextKind.NET_STATISTICS: (
+        "snmp",
+        "snmp6",
+        "netstat",
+        "softnet_stat",
+        "netfilter/nfnetlink_queue",
+        "netfilter/nfnetlink_log",
+    ),
+}
 
 
-def listing() -> bytes:
+def listing(kind: TextKind) -> bytes:
     """Return one block for each file: "== /proc/net/NAME" on a line, then its content. A missing file has no block."""
-    return b"".join(_block(name) for name in _FILES)
+    return b"".join(map(_block, FILES[kind]))
 
 
 def _block(name: str) -> bytes:
