@@ -6,6 +6,7 @@ A child writes its answer into a memfd (as its stdout) under a file size limit, 
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import signal
@@ -58,9 +59,9 @@ class ChildProcess:
     kill_reason: str = ""
 
     def kill(self, reason: str) -> None:
-        """End it; outcome() then raises BrokerError with `reason`."""
+        """End it; outcome() then raises BrokerError with `reason`. Without CAP_KILL its alarm ends it."""
         self.kill_reason = self.kill_reason or reason
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, PermissionError):
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
     def outcome(self) -> int:
@@ -154,6 +155,7 @@ def _run_child(task: ChildTask, parent: int, stdout: int, stderr: int) -> None:
         privileges.die_with(parent)
         _close_all_but(task.channel.fileno() if task.channel else None)
         _limit_resources()
+        signal.alarm(math.ceil(task.seconds) + 1)  # for a broker without CAP_KILL; it survives an exec
         task.run()
         status = 0
     except BaseException as error:  # the child must end here in any case

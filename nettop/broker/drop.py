@@ -9,7 +9,13 @@ from importlib.util import find_spec
 
 from nettop.broker import abi
 from nettop.broker.identity import Account, become, can_change_ids, drop_target
-from nettop.broker.privileges import become_for_good, drop_bounding, effective_capabilities
+from nettop.broker.privileges import (
+    become_for_good,
+    drop_bounding,
+    effective_capabilities,
+    missing_capabilities,
+    missing_text,
+)
 from nettop.errors import NotPermitted
 from nettop.linux.process import CAPABILITIES, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL
 
@@ -22,8 +28,10 @@ def drop_app(account: Account | None = None, *, preload: Sequence[str] = ()) -> 
     refuses: the process must then end.
     """
     account = (account or drop_target()) if can_change_ids() else Account(os.getuid(), os.getgid())
-    if account.uid != os.getuid() and not preload:
-        check_readable(account)
+    if account.uid != os.getuid():
+        _check_change_of_user(account)
+        if not preload:
+            check_readable(account)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's threads would keep capabilities in a user namespace
     for module in preload:
         __import__(module)
@@ -34,6 +42,18 @@ def drop_app(account: Account | None = None, *, preload: Sequence[str] = ()) -> 
     if privileged := _privileged_threads(account.uid):
         # Those of a library (OpenBLAS below NumPy) lose theirs when libc changes the user of all threads at once.
         raise NotPermitted(f"privileges cannot be dropped: {privileged} threads keep theirs", "drop before any starts")
+
+
+def _check_change_of_user(account: Account) -> None:
+    missing = missing_capabilities(effective_capabilities(), "SETUID", "SETGID")
+    if missing:
+        added = ",".join(missing)
+        remedy = f"nettop does not run as root but becomes {_user(account)}; a container needs --cap-add {added}"
+        raise NotPermitted(missing_text(missing), remedy)
+
+
+def _user(account: Account) -> str:
+    return account.name or f"uid {account.uid}"
 
 
 def check_readable(account: Account) -> None:
@@ -50,7 +70,7 @@ def check_readable(account: Account) -> None:
         refused = os.fsdecode(answer.read())
     os.waitpid(pid, 0)
     if refused:
-        user = account.name or f"uid {account.uid}"
+        user = _user(account)
         remedy = f"chmod o+rx {refused}, or install nettop where everybody may read it (for example /opt)"
         raise NotPermitted(f"{user} cannot read {refused}, and nettop does not run as root", remedy)
 

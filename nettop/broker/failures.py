@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from nettop.broker.privileges import bounding_capabilities, missing_capabilities, missing_text
 from nettop.errors import BrokerError, FilterError, NettopError, NotPermitted
 
 _NEEDS_RIGHTS = (errno.EPERM, errno.EACCES)
@@ -38,5 +39,7 @@ def _os_error_fields(error: OSError) -> dict[str, Any]:
     path = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
     message = f"{path}: {what}" if path else what
     if error.errno in _NEEDS_RIGHTS:
-        return {"type": "NotPermitted", "what": message, "do": "CAP_NET_ADMIN, CAP_NET_RAW or CAP_SYS_ADMIN is missing"}
+        # Not the effective set: a child of the broker has hardly any capability.
+        missing = missing_capabilities(bounding_capabilities(), "NET_ADMIN", "NET_RAW", "SYS_ADMIN")
+        return {"type": "NotPermitted", "what": message, "do": missing_text(missing) if missing else ""}
     return {"type": "BrokerError", "what": message, "do": ""}

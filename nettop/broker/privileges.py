@@ -8,7 +8,8 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from nettop.broker import abi
 from nettop.broker.identity import NOBODY, Account, become, can_change_ids
@@ -40,6 +41,26 @@ def effective_capabilities() -> frozenset[int]:
 def permitted_capabilities() -> frozenset[int]:
     """Return the bits of this thread's permitted set."""
     return _capability_set("permitted")
+
+
+def bounding_capabilities() -> frozenset[int]:
+    """Return the bits of this thread's bounding set: no program that it starts can have others, sudo included."""
+    found = set[int]()
+    for bit in process.CAPABILITIES.values():
+        with suppress(OSError):  # this kernel does not know it
+            found |= {bit} if abi.prctl(process.PR_CAPBSET_READ, bit) else set()
+    return frozenset(found)
+
+
+def missing_capabilities(held: frozenset[int], *names: str) -> tuple[str, ...]:
+    """Return those of the names (without CAP_) that are not in `held`."""
+    return tuple(name for name in names if process.CAPABILITIES[name] not in held)
+
+
+def missing_text(names: Sequence[str]) -> str:
+    """Return "CAP_A is missing" or "CAP_A, CAP_B and CAP_C are missing"."""
+    *others, last = (f"CAP_{name}" for name in names)
+    return f"{', '.join(others)} and {last} are missing" if others else f"{last} is missing"
 
 
 def set_capabilities(keep: Iterable[int], *, inheritable: bool = False) -> None:

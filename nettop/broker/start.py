@@ -22,6 +22,7 @@ HELLO_SECONDS = 15.0
 # Late imports of the app, for an app that cannot read its own files after the drop.
 PRELOAD = ("numpy", "textual.app", "textual.widgets", "scapy.all", "nettop.cli")
 _NO_RIGHTS = "run `sudo nettop`, or `nettop demo`, or open a recording with -r"
+_CONTAINER = "a container needs --cap-add NET_ADMIN,NET_RAW,SETUID,SETGID"
 _PROMPT = "[sudo] nettop starts its broker as root; password for %p: "
 _ESCALATIONS: dict[Mode, tuple[str, ...]] = {
     "sudo": ("sudo", "-p", _PROMPT, "--"),
@@ -123,7 +124,7 @@ def _start_error(process: subprocess.Popen[bytes] | None) -> BrokerError:
 
 def _check_rights(greeting: dict[str, Any]) -> None:
     if privileges.NET_ADMIN not in greeting.get("capabilities", ()):
-        raise NotPermitted("CAP_NET_ADMIN is missing even for root", "a container needs --cap-add NET_ADMIN,NET_RAW")
+        raise NotPermitted("CAP_NET_ADMIN is missing even for root", _CONTAINER)
 
 
 def _has_rights() -> bool:

@@ -17,9 +17,21 @@ from functools import partial
 from pathlib import Path
 
 from nettop import arguments
+from nettop.broker.privileges import (
+    bounding_capabilities,
+    effective_capabilities,
+    missing_capabilities,
+    missing_text,
+)
 from nettop.console import printing
 
 OK, LIMITED, MISSING = "ok", "limited", "missing"
+_REQUIRED_CAPABILITIES = ("NET_ADMIN", "NET_RAW", "SETUID", "SETGID")
+_OPTIONAL_CAPABILITIES = {
+    "SYS_ADMIN": "no other namespaces, no demo as root",
+    "SYS_PTRACE": "no processes of other users",
+    "DAC_READ_SEARCH": "no processes of other users",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +65,19 @@ def _rights() -> Check:
         if shutil.which(tool):
             return Check("rights", OK, f"a user: {tool} will start the broker")
     return Check("rights", MISSING, "a user, and no sudo, doas or pkexec", "run nettop as root, or try `nettop demo`")
+
+
+def _capabilities() -> Check:
+    """Check what root has here, or what sudo could give: in a container that is not all."""
+    held = bounding_capabilities() if os.geteuid() else effective_capabilities()
+    missing = missing_capabilities(held, *_REQUIRED_CAPABILITIES)
+    optional = missing_capabilities(held, *_OPTIONAL_CAPABILITIES)
+    if missing or optional:
+        effects = dict.fromkeys(_OPTIONAL_CAPABILITIES[name] for name in optional)
+        found = "".join((missing_text(missing or optional), *(f"; {effect}" for effect in effects)))
+        remedy = f"a container needs --cap-add {','.join(missing or optional)}"
+        return Check("capabilities", MISSING if missing else LIMITED, found, remedy)
+    return Check("capabilities", OK, "all that nettop uses")
 
 
 def _user_namespaces() -> Check:
@@ -138,6 +163,7 @@ CHECKS: tuple[Callable[[], Check], ...] = (
     lambda: Check("python", OK, f"{'.'.join(map(str, sys.version_info[:3]))} {sys.executable}"),
     *(partial(_package, name) for name in ("numpy", "textual", "pyroute2", "scapy")),
     _rights,
+    _capabilities,
     _user_namespaces,
     lambda: _library("libpcap", "pcap", "libpcap0.8", "capture filters cannot be compiled"),
     lambda: _library("libnftables", "nftables", "libnftables1", "rules are shown without their text"),

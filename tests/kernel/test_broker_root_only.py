@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
+import re
 import select
 import shutil
 import stat
@@ -17,7 +19,9 @@ import pytest
 
 from nettop.broker.client import Broker
 from nettop.broker.privileges import DAC_READ_SEARCH, SYS_PTRACE
-from tests.kernel.namespaces import DEADLINE_S, Lab
+from nettop.labs.client import bundled
+from tests.kernel.commands import NOBODY, nettop
+from tests.kernel.namespaces import DEADLINE_S, TRACKING, Lab, run_in
 from tests.kernel.processes import ROOT, App, app_command, is_gone, status_of
 from tests.kernel.test_broker_processes import holding, pids_a_child_sees, sockets_in
 from tests.kernel.test_broker_userns import AS_NOBODY
@@ -26,6 +30,7 @@ pytestmark = pytest.mark.kernel
 
 USER = 54321  # no such account
 PASSWORD = "correct horse"
+DEMO = bundled()
 
 
 @pytest.fixture
@@ -138,6 +143,88 @@ def test_root_without_net_admin_is_told_which_capability_is_missing() -> None:
         error = app.expect("error")
         assert app.end() == 4
     assert error["text"].startswith("CAP_NET_ADMIN is missing even for root: a container needs --cap-add NET_ADMIN")
+
+
+def with_only(*names: str) -> tuple[str, ...]:
+    """The prefix of a command that root runs with just these capabilities, as in a container."""
+    return "setpriv", ",".join(("--bounding-set=-all", *(f"+{name}" for name in names))), "--inh-caps=-all"
+
+
+@pytest.mark.parametrize("words", [["flows"], ["flows", "-r", DEMO], ["read", DEMO], ["rules"]])
+@pytest.mark.parametrize(
+    ("held", "missing", "added"),
+    [
+        ((), "CAP_SETUID and CAP_SETGID are missing: ", "SETUID,SETGID"),
+        (("setuid",), "CAP_SETGID is missing: ", "SETGID"),
+        (("setgid",), "CAP_SETUID is missing: ", "SETUID"),
+    ],
+)
+def test_a_container_whose_root_cannot_become_another_user_is_told_what_to_add(
+    held: tuple[str, ...], missing: str, added: str, words: list[str]
+) -> None:
+    done = nettop(*words, before=with_only("net_admin", "net_raw", *held))
+    assert (done.returncode, len(done.stderr.splitlines())) == (4, 1)
+    assert done.stderr.startswith(f"nettop: {missing}")
+    assert done.stderr.endswith(f"a container needs --cap-add {added}\n")
+
+
+def test_with_the_capabilities_that_the_readme_names_all_but_other_namespaces_works(lab: Lab, tmp_path: Path) -> None:
+    [line] = re.findall(r"in a container, `--cap-add ([A-Z_,]+)`", (ROOT / "README.md").read_text())
+    ns = lab.netns()
+    run_in(ns, "nft", "-f", "-", stdin=TRACKING)
+    run_in(ns, "ping", "-qc1", "127.0.0.1")
+    inside = ("nsenter", f"--net=/run/netns/{ns}", *with_only(*line.lower().split(",")))
+    recording = tmp_path / "r.pcapng"
+    for words, expected in (
+        (("flows",), "127.0.0.1"),
+        (("rules",), "ct state new counter"),
+        (("counters",), "conntrack"),
+        (("record", "-w", str(recording), "--duration", "0.2"), ""),
+    ):
+        done = nettop(*words, before=inside)
+        assert (done.returncode, expected in done.stdout) == (0, True), (words, done)
+    assert recording.stat().st_uid == 0
+    done = nettop("flows", "--netns", ns, before=inside)
+    assert (done.returncode, done.stderr) == (4, "nettop: setns: Operation not permitted: CAP_SYS_ADMIN is missing\n")
+
+
+@pytest.mark.parametrize(
+    ("held", "expected"),
+    [
+        (("net_admin", "net_raw"), ("missing", "CAP_SETUID and CAP_SETGID are missing", "SETUID,SETGID")),
+        (("net_raw", "setuid", "setgid"), ("missing", "CAP_NET_ADMIN is missing", "NET_ADMIN")),
+        (("net_admin", "net_raw", "setuid", "setgid", "sys_ptrace", "dac_read_search"),
+         ("limited", "CAP_SYS_ADMIN is missing; no other namespaces, no demo as root", "SYS_ADMIN")),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("user", [(), NOBODY[1:]], ids=["root", "a user there"])
+def test_the_doctor_lists_missing_capabilities(
+    held: tuple[str, ...], expected: tuple[str, str, str], user: tuple[str, ...]
+) -> None:
+    rows = nettop("doctor", "--json", before=(*with_only(*held), *user)).stdout
+    [row] = [row for row in map(json.loads, rows.splitlines()) if row["name"] == "capabilities"]
+    state, found, added = expected
+    assert (row["state"], row["remedy"]) == (state, f"a container needs --cap-add {added}")
+    assert row["found"].startswith(found)
+
+
+LATE_CHILD = """
+import pathlib, select, signal
+from nettop.broker import children
+child = children.start(children.ChildTask("the child", signal.pause, None, 0.0))
+while "65534" not in pathlib.Path(f"/proc/{child.pid}/status").read_text():
+    pass
+child.kill("it took too long")
+assert not select.select([child.pidfd], [], [], 0)[0], "CAP_KILL is there"
+select.select([child.pidfd], [], [], 30)
+child.outcome()
+"""
+
+
+def test_a_child_that_takes_too_long_ends_by_itself_where_its_broker_lacks_cap_kill() -> None:
+    command = [*with_only("setuid", "setgid"), app_command({})[0], "-c", LATE_CHILD]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30, cwd=ROOT)
+    assert done.stderr.splitlines()[-1] == "nettop.errors.BrokerError: the child: it took too long"
 
 
 def test_without_net_raw_everything_but_capturing_works() -> None:
