@@ -31,7 +31,7 @@ COLUMNS = (
     Column("proto", "PROTO", 6, rank=2, sortable=False),
     Column("length", "LEN", 6, right=True, rank=3, sortable=False),
     Column("vlan", "VLAN", 4, right=True, rank=7, sortable=False),
-    Column("way", "DIRECTION_COLUMNS", 4, rank=8, sortable=False),
+    Column("way", "WAY", 4, rank=8, sortable=False),
     Column("info", "INFO", 10, grow=12, rank=1, sortable=False),
 )
 _DIRECTION_TEXTS = {0: "in", 1: "bcast", 2: "mcast", 3: "other", 4: "out"}

@@ -7,16 +7,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.cells import cell_len
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.widgets import Input
 
 from nettop.model.flows.capture import FlowCapture
 from nettop.model.table import Line
 from nettop.session.status import DeviceChoice, shown_netns
 from nettop.text.sanitize import clean
-from nettop.ui.screens.dialog import DIALOG_CSS, Dialog
+from nettop.ui.screens.dialog import Dialog
 from nettop.ui.screens.pending import WatchContext
 from nettop.ui.widgets.choices import Choice, Choices
 from nettop.ui.widgets.text_panes import TextPane
@@ -63,10 +61,15 @@ def _cut(lines: list[Line], count: int) -> list[Line]:
     return [*lines[: count - 1], ((f"{text} …", role),)]
 
 
+def _title(text: str) -> TextPane:
+    pane = TextPane(surface="dialog")
+    pane.text = (((f" {text}", "heading"),),)
+    return pane
+
+
 class CaptureScreen(Dialog[None], inherit_bindings=False):
     """Starts a capture and closes, or shows the error and stays open."""
 
-    DEFAULT_CSS = DIALOG_CSS.format(name="CaptureScreen")
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,ctrl+c", "leave", "Leave", show=False),
         Binding("tab,shift+tab", "other", "Other part", show=False),
@@ -77,7 +80,8 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
         super().__init__()
         self._main, self._watch_context = main, WatchContext(main)
         self._flow = flow  # the dialog is filled in for this flow
-        now = main.session.status().capturing if flow is None else None  # otherwise for the running capture
+        status = main.session.status()
+        now = status.capturing if flow is None else None  # otherwise for the running capture
         sides = {} if flow is None else dict(flow.devices)
         if now is not None:
             sides = {d.name: f"{d.note}, captured now" for d in devices if d.name in now.devices}
@@ -88,30 +92,15 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
         self.choices = Choices(choices, several=True, ticked=ticked)
         placeholder = "every packet; e.g. tcp port 443 and net 10.0.0.0/8"
         self.expression = Input(expression, select_on_focus=False, placeholder=placeholder)
+        self.expression.cursor_blink = False
         self._error = ""
         self._edited = False  # the filter has had the focus: its input may have scrolled
         self._below = TextPane(surface="dialog")
         self._hints = TextPane(surface="dialog")
-
-    def compose(self) -> ComposeResult:
-        """Yield the devices, the filter and the lines below it."""
-        box = Vertical()
-        status = self._main.session.status()
-        what = "Capture packets" if self._flow is None else "Capture exactly this flow"
-        box.border_title = f"{what} in {shown_netns(status)}" if status.others else what
-        self.expression.cursor_blink = False
-        with box:
-            yield self._line("Devices")
-            yield self.choices
-            yield self._line("Capture filter (as tcpdump takes it)")
-            yield self.expression
-            yield self._below
-            yield self._hints
-
-    def _line(self, text: str) -> TextPane:
-        pane = TextPane(surface="dialog")
-        pane.text = (((f" {text}", "heading"),),)
-        return pane
+        what = "Capture packets" if flow is None else "Capture exactly this flow"
+        self.box_title = f"{what} in {shown_netns(status)}" if status.others else what
+        titles = _title("Devices"), _title("Capture filter (as tcpdump takes it)")
+        self.parts = (titles[0], self.choices, titles[1], self.expression, self._below, self._hints)
 
     def on_mount(self) -> None:
         """Write the keys and focus the devices."""

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from textual import events
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.widget import Widget
 from textual.widgets import Input
 
-from nettop.ui.screens.dialog import DIALOG_CSS, Dialog, limit_height
+from nettop.ui.screens.dialog import Dialog, limit_height
 from nettop.ui.widgets.choices import Choice, Choices
 from nettop.ui.widgets.text_panes import TextPane
 
@@ -23,7 +22,6 @@ class ChooseScreen(Dialog[list[str]], inherit_bindings=False):
     a key to the ident that it chooses at once.
     """
 
-    DEFAULT_CSS = DIALOG_CSS.format(name="ChooseScreen")
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,ctrl+c", "leave", "Leave", show=False),
         Binding("down", "step(1)", "Down", show=False),
@@ -45,24 +43,18 @@ class ChooseScreen(Dialog[list[str]], inherit_bindings=False):
     ) -> None:
         super().__init__()
         self._keys = dict(keys or {})
-        self._title = title
+        self.box_title = title
         self._all = list(choices)
         self._free = free
         self._start = start
         self.choices = Choices(choices, several=several, ticked=ticked)
-        self._input = Input(select_on_focus=False, placeholder="type to search") if search else None
+        self._input: Input | None = None
         self._hints = TextPane(surface="dialog")
-
-    def compose(self) -> ComposeResult:
-        """Yield the search line, the choices and the keys."""
-        box = Vertical()
-        box.border_title = self._title
-        with box:
-            if self._input is not None:
-                self._input.cursor_blink = False
-                yield self._input
-            yield self.choices
-            yield self._hints
+        self.parts: list[Widget] = [self.choices, self._hints]
+        if search:
+            self._input = Input(select_on_focus=False, placeholder="type to search")
+            self._input.cursor_blink = False
+            self.parts.insert(0, self._input)
 
     def on_mount(self) -> None:
         """Write the keys and set the focus and the cursor."""

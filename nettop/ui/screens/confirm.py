@@ -6,13 +6,11 @@ import textwrap
 from collections.abc import Sequence
 from typing import ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 
 from nettop.model.table import Line
 from nettop.text.sanitize import clean
-from nettop.ui.screens.dialog import DIALOG_CSS, Dialog
+from nettop.ui.screens.dialog import Dialog
 from nettop.ui.widgets.choices import Choice, Choices
 from nettop.ui.widgets.text_panes import TextPane
 
@@ -22,7 +20,7 @@ _KEYS: Line = ((" y", "key"), (" or ", "dim"), ("Enter", "key"), (" do it  ", "d
 class ConfirmScreen(Dialog[str], inherit_bindings=False):
     """The answer is the ident of the choice confirmed by y, Enter or a second click; None for Esc."""
 
-    DEFAULT_CSS = DIALOG_CSS.format(name="ConfirmScreen") + "ConfirmScreen Choices { max-height: 12; }"
+    DEFAULT_CSS = "ConfirmScreen Choices { max-height: 12; }"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "accept", "Do it", show=False),
         Binding("escape,ctrl+c,q,n", "leave", "Leave", show=False),
@@ -30,19 +28,11 @@ class ConfirmScreen(Dialog[str], inherit_bindings=False):
 
     def __init__(self, title: str, text: str, choices: Sequence[Choice]) -> None:
         super().__init__()
-        self._title, self._text = title, text
+        self.box_title, self._text = title, text
         self.choices = Choices(choices)
         self._question = TextPane(surface="dialog")
         self._hints = TextPane(surface="dialog")
-
-    def compose(self) -> ComposeResult:
-        """Yield the question, the choices and the keys."""
-        box = Vertical()
-        box.border_title = self._title
-        with box:
-            yield self._question
-            yield self.choices
-            yield self._hints
+        self.parts = (self._question, self.choices, self._hints)
 
     def on_mount(self) -> None:
         """Write the texts and focus the choices."""

@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar
 
+from textual.app import ComposeResult
+from textual.containers import Vertical
 from textual.screen import ModalScreen
+from textual.widget import Widget
 
 from nettop.ui.widgets.choices import Choices
 
 Answer = TypeVar("Answer")
 
-DIALOG_CSS = """
-{name} {{ align: center middle; background: $nt-background 60%; }}
-{name} > Vertical {{
-    width: 76; max-width: 96%; height: auto; max-height: 90%;
-    border: round $nt-border; border-title-color: $nt-text; border-title-style: bold; background: $nt-dialog;
-}}
-{name} Input {{ height: 1; border: none; padding: 0 1; background: $nt-background; color: $nt-text; }}
-{name} Input:focus {{ border: none; }}
-"""
 MAX_CHOICES = 24  # visible at a time
 
 
 class Dialog(ModalScreen[Answer], inherit_bindings=False):
-    """A screen over the main screen. Keys that reach it after its answer do nothing."""
+    """A screen over the main screen: a box with a title. Keys that reach it after its answer do nothing."""
 
+    DEFAULT_CSS = """
+    Dialog { align: center middle; background: $nt-background 60%; }
+    Dialog > Vertical {
+        width: 76; max-width: 96%; height: auto; max-height: 90%;
+        border: round $nt-border; border-title-color: $nt-text; border-title-style: bold; background: $nt-dialog;
+    }
+    Dialog Input { height: 1; border: none; padding: 0 1; background: $nt-background; color: $nt-text; }
+    Dialog Input:focus { border: none; }
+    """
+    box_title = box_subtitle = ""
+    parts: Sequence[Widget] = ()  # of the box, from top to bottom
     answered = False
+
+    def compose(self) -> ComposeResult:
+        """Yield the parts in a box with the title."""
+        box = Vertical()
+        box.border_title, box.border_subtitle = self.box_title, self.box_subtitle
+        with box:
+            yield from self.parts
 
     def answer(self, answer: Answer | None) -> None:
         """Close with this answer. Only the first one counts: a second dismissal would close the screen below."""

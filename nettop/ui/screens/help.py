@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 
 from nettop.model.table import Line
 from nettop.ui.commands import MOVES, Command, CommandContext, Key, keys_text, offered
-from nettop.ui.screens.dialog import DIALOG_CSS, Dialog
+from nettop.ui.screens.dialog import Dialog
 from nettop.ui.strips import crop, width_of
 from nettop.ui.widgets.text_panes import ScrollPane
 
@@ -67,7 +65,8 @@ def _side_by_side(columns: Sequence[Sequence[Line]], width: int) -> list[Line]:
 class HelpScreen(Dialog[None], inherit_bindings=False):
     """The help of one view."""
 
-    DEFAULT_CSS = DIALOG_CSS.format(name="HelpScreen") + "HelpScreen > Vertical { width: 110; }"
+    DEFAULT_CSS = "HelpScreen > Vertical { width: 110; }"
+    box_title, box_subtitle = "Help: keys", "Esc closes"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,question_mark,enter,ctrl+c", "leave", "Leave", show=False),
     ]
@@ -77,14 +76,7 @@ class HelpScreen(Dialog[None], inherit_bindings=False):
         self._commands = commands
         self._command_context = context
         self.pane = ScrollPane(surface="dialog")
-
-    def compose(self) -> ComposeResult:
-        """Yield the text."""
-        box = Vertical()
-        box.border_title = "Help: keys"
-        box.border_subtitle = "Esc closes"
-        with box:
-            yield self.pane
+        self.parts = (self.pane,)
 
     def on_mount(self) -> None:
         """Write the text and focus it."""

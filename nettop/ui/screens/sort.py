@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.message import Message
 
 from nettop.model.table import Column, Line
-from nettop.ui.screens.dialog import DIALOG_CSS, Dialog, limit_height
+from nettop.ui.screens.dialog import Dialog, limit_height
 from nettop.ui.widgets import sort_order as sorting
 from nettop.ui.widgets.choices import Choice, Choices
 from nettop.ui.widgets.table import Table
@@ -43,7 +41,7 @@ class SortColumns(Choices):
 class SortScreen(Dialog[None], inherit_bindings=False):
     """Sorts a table by one or two of its columns."""
 
-    DEFAULT_CSS = DIALOG_CSS.format(name="SortScreen")
+    box_title = "Sort by"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,ctrl+c,s", "leave", "Leave", show=False)]
 
     def __init__(self, table: Table) -> None:
@@ -51,6 +49,7 @@ class SortScreen(Dialog[None], inherit_bindings=False):
         self._table = table
         self.choices = SortColumns(self._choices())
         self._hints = TextPane(surface="dialog")
+        self.parts = (self.choices, self._hints)
 
     def _choices(self) -> list[Choice]:
         notes = {
@@ -64,14 +63,6 @@ class SortScreen(Dialog[None], inherit_bindings=False):
         """Return the sortable columns, those shown first."""
         shown = [c for c in self._table.columns if c.sortable]
         return shown + [c for c in self._table.info.columns if c.sortable and c not in shown]
-
-    def compose(self) -> ComposeResult:
-        """Yield the columns and the keys."""
-        box = Vertical()
-        box.border_title = "Sort by"
-        with box:
-            yield self.choices
-            yield self._hints
 
     def on_mount(self) -> None:
         """Write the keys, and set the cursor to the first sort column."""

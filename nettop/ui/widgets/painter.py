@@ -13,7 +13,6 @@ from nettop.model.table import Column, Line, Row, SortKey, ViewSpec
 from nettop.ui import strips as lines
 from nettop.ui.palette import Palette
 from nettop.ui.strips import fit
-from nettop.ui.widgets import painter as rows
 from nettop.ui.widgets.column_layout import ColumnLayout
 from nettop.ui.widgets.column_titles import titles
 from nettop.ui.widgets.viewport import Shown, Viewport
@@ -55,7 +54,7 @@ class Painter:
         height = self._viewport.height
         if shown is None or not shown.snapshot.matched:
             return [(shown is None, advice[y - 1 : y] if y else ()) for y in range(height)]
-        top, size = rows.thumb(shown.first, height, shown.snapshot.matched)
+        top, size = thumb(shown.first, height, shown.snapshot.matched)
         return [
             (
                 self._viewport.row(shown.first + y),
@@ -81,14 +80,14 @@ class Painter:
     def _row_line(self, y: int, shown: Shown, palette: Palette, focused: bool) -> Strip:
         width = self.width - 1
         row = self._viewport.row(shown.first + y)
-        top, size = rows.thumb(shown.first, self._viewport.height, shown.snapshot.matched)
-        bar = " " if not size else rows.THUMB if top <= y < top + size else rows.TRACK
-        end = Segment(bar, palette.style("key" if bar == rows.THUMB else "dim"))
+        top, size = thumb(shown.first, self._viewport.height, shown.snapshot.matched)
+        bar = " " if not size else THUMB if top <= y < top + size else TRACK
+        end = Segment(bar, palette.style("key" if bar == THUMB else "dim"))
         if row is None:
             return Strip([*lines.blank(width, palette.style()), end], width + 1)
         cursor = shown.first + y == shown.index
         surface = "background" if not cursor else "cursor" if focused else "cursor_idle"
-        body = self._body(row, surface, rows.CURSOR_MARK if cursor else " ", shown.snapshot.spec.columns, palette)
+        body = self._body(row, surface, CURSOR_MARK if cursor else " ", shown.snapshot.spec.columns, palette)
         return Strip([*body, end], width + 1)
 
     def _body(self, row: Row, surface: str, mark: str, keys: Sequence[str], palette: Palette) -> Strip:
@@ -97,7 +96,7 @@ class Painter:
             if len(self._cache) >= _CACHE:
                 self._cache.clear()
             order = {key: i for i, key in enumerate(keys)}
-            found = rows.draw_row(row, self._layout, order, self.width - 1, palette, surface, mark)
+            found = draw_row(row, self._layout, order, self.width - 1, palette, surface, mark)
             self._cache[row, surface, mark] = found
         return found
 

@@ -60,3 +60,8 @@ def test_namespaces_without_end_are_told_apart_as_far_as_columns_can_and_cost_no
     assert codes[:65_536] == list(range(65_536)) and set(codes[65_536:]) == {65_535}
     assert [engine.code(f"n{number}") for number in (0, 65_535, 69_999, 70_000)] == [0, 65_535, 65_535, 65_535]
     assert len(engine.labels) == 65_536
+
+
+def test_the_title_of_every_column_fits_its_narrowest_width() -> None:
+    titles = {(view, c.title): c.width for view, table in Engine().views.items() for c in table.columns}
+    assert [name for name, width in titles.items() if len(name[1]) > width] == []
