@@ -63,6 +63,7 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         self._tabs = Tabs(id="tabs", surface="background")
         self._body = _Body(id="body")
         self._hints = TextPane(id="hints")
+        self._hinted: tuple[object, ...] = ()  # the facts that the hints depend on
         self._tiny = TooSmall(id="tiny", surface="background")
 
     def compose(self) -> ComposeResult:
@@ -159,13 +160,13 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
 
     def _write_hints(self) -> None:
         width, prompt = self.app.size.width, self._prompt
-        typing = prompt is not None and prompt.display
-        keys = (
-            typing_line(prompt.completes, width)
-            if prompt and typing
-            else hints_line(self.commands, self.command_context, width)
-        )
-        self._hints.write([keys])
+        typed = prompt if prompt and prompt.display else None
+        facts = width, typed and typed.completes, self.command_context
+        if facts == self._hinted:
+            return
+        self._hinted = facts
+        line = typing_line(typed.completes, width) if typed else hints_line(self.commands, self.command_context, width)
+        self._hints.write([line])
 
     def _write_header(self) -> None:
         status = replace(self.status, paused=True) if self.paused else self.status
