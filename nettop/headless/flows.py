@@ -11,9 +11,10 @@ from nettop import arguments
 from nettop.batch import DumpMark, Item, Text
 from nettop.console import say
 from nettop.errors import EXIT_FAILED, UsageError
+from nettop.headless.kernel_filter import in_kernel
 from nettop.headless.load import engine_of, final_code, live_engine
 from nettop.headless.missing_data import OWNERS, RATES, unknown_data, unrecorded_data
-from nettop.headless.streaming import LineOutput, in_kernel
+from nettop.headless.streaming import LineOutput
 from nettop.model.filter.expression import Filter, parse
 from nettop.model.flow_groups.table import FlowGroups, grouping
 from nettop.model.flows.table import FlowTable
