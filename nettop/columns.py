@@ -180,7 +180,7 @@ class DecodeErrors:
 
     def records(self) -> int:
         """Return the number of records of the batch that have errors."""
-        return len(np.unique(self.record))
+        return len(np.unique(self.record)) if len(self) else 0
 
 
 @dataclass(frozen=True, slots=True)

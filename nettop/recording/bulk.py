@@ -49,7 +49,7 @@ def copy(dst: NDArray[np.uint8], to: Ints, src: Buffer, start: Ints, length: Int
         _copy_fixed(dst, to, src, start, first)
         return
     powers = np.frexp(length)[1]
-    for power in np.unique(powers).tolist():
+    for power in np.flatnonzero(np.bincount(powers)).tolist():  # np.unique would first import numpy.ma, for 15 ms
         if power:
             rows, size = np.flatnonzero(powers == power), 1 << (power - 1)
             head_to, head_from, tail = to[rows], start[rows], length[rows] - size
