@@ -31,21 +31,6 @@ from nettop.broker.requests import (
 from nettop.errors import BrokerError, NettopError
 from nettop.kinds import TextKind
 
-__all__ = [
-    "Broker",
-    "Change",
-    "CounterName",
-    "Device",
-    "DumpFilter",
-    "FlowKey",
-    "NetlinkSocket",
-    "Netns",
-    "PacketSocket",
-    "ReadRequest",
-    "SetName",
-    "SetSysctl",
-]
-
 CALL_SECONDS = 10.0
 SLOW_CALL_SECONDS = 20.0  # the broker ends a child after 15 s and reports it
 EXIT_SECONDS = 3.0

@@ -21,13 +21,11 @@ class ReadRequest(Enum):
     CONNTRACK_STATS = "conntrack-stats"
     EXPECT_DUMP = "expect-dump"
     EXPECT_STATS_CPU = "expect-stats-cpu"
-    NFT_GEN = "nft-gen"
     NFT_TABLES = "nft-tables"
     NFT_CHAINS = "nft-chains"
     NFT_RULES = "nft-rules"
     NFT_SETS = "nft-sets"
     NFT_OBJECTS = "nft-objects"  # named counters, quotas, limits
-    NFT_FLOWTABLES = "nft-flowtables"
     NFT_SET_ELEMENTS = "nft-set-elements"  # of one set or map: needs `of_set`
     NFACCT = "nfacct"
     RTNL_LINKS = "rtnl-links"  # these three on a NETLINK_ROUTE socket

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from nettop.batch import End, Item
-from nettop.broker.client import Netns
+from nettop.broker.requests import Netns
 from nettop.broker.start import start
 from nettop.console import printing
 from nettop.pipeline.ingest import Plumbing

@@ -8,8 +8,8 @@ from enum import Enum
 from typing import Any
 
 from nettop.batch import Batch, Counter64, Stream, Text
-from nettop.broker.client import Broker, NetlinkSocket, ReadRequest
-from nettop.broker.requests import DumpFilter
+from nettop.broker.client import Broker
+from nettop.broker.requests import DumpFilter, NetlinkSocket, ReadRequest
 from nettop.columns import Strings
 from nettop.decode.conntrack.decoder import ConntrackDecoder
 from nettop.decode.conntrack.statistics import decode_ctstats

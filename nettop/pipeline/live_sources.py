@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from nettop.batch import Source, Stream
-from nettop.broker.client import Broker, Netns
-from nettop.broker.requests import DumpFilter
+from nettop.broker.client import Broker
+from nettop.broker.requests import DumpFilter, Netns
 from nettop.kinds import StreamKind
 from nettop.pipeline import feeds
 from nettop.pipeline.feeds import Feed

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from nettop.broker.client import Broker, Netns, SetSysctl
+from nettop.broker.client import Broker
+from nettop.broker.requests import Netns, SetSysctl
 from nettop.errors import BrokerError
 from nettop.model.events.table import KEEP_EVENTS
 from nettop.model.filter.expression import Filter

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from nettop.batch import Batch, Counter64, End, Item, Stream, StreamAdded
-from nettop.broker.client import Broker, NetlinkSocket
+from nettop.broker.client import Broker
+from nettop.broker.requests import NetlinkSocket
 from nettop.errors import BrokerError
 from nettop.sources.exchange import Exchange, Round
 from nettop.sources.netlink import Receiver

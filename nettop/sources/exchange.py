@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nettop.batch import Batch, Counter64, DumpMark, Item, NetlinkMeta
-from nettop.broker.client import Broker, NetlinkSocket, ReadRequest
-from nettop.broker.requests import DumpFilter, SetName
+from nettop.broker.client import Broker
+from nettop.broker.requests import DumpFilter, NetlinkSocket, ReadRequest, SetName
 from nettop.linux.netlink import NLM_F_DUMP, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NLMSG_HDRLEN
 from nettop.sources.netlink import Receiver
 from nettop.sources.sysctls import SysctlReader

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import numpy as np
 
 from nettop.batch import Batch, Counter64, Counters, Gap, Item, NetlinkMeta, Stream, StreamAdded
-from nettop.broker.client import NetlinkSocket
+from nettop.broker.requests import NetlinkSocket
 from nettop.kinds import GapReason
 from nettop.linux.nf_tables import NFT_MSG_NEWGEN
 from nettop.linux.nfnetlink import NFNL_SUBSYS_NFTABLES

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nettop.batch import Batch, Item
-from nettop.broker.client import ReadRequest
-from nettop.broker.requests import SetName
+from nettop.broker.requests import ReadRequest, SetName
 from nettop.linux import nf_tables as nft
 from nettop.linux.netlink import NLMSG_HDRLEN, Attributes, MalformedError, messages
 from nettop.linux.nfnetlink import NFGEN_LENGTH, NFNL_SUBSYS_NFTABLES

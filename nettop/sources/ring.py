@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 
 from nettop.batch import Batch, Counter64, Counters, End, Gap, Item, PacketMeta, Stream, StreamAdded, select_rows
-from nettop.broker.client import PacketSocket
+from nettop.broker.requests import PacketSocket
 from nettop.errors import BrokerError
 from nettop.kinds import GapReason
 from nettop.linux import packet

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from nettop.broker.client import Broker, Netns
+from nettop.broker.client import Broker
+from nettop.broker.requests import Netns
 from nettop.errors import BrokerError
 
 _MAX_SIZE = 64  # bytes: numbers only

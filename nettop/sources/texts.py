@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Sequence
 
 from nettop.batch import Counter64, End, Item, Stream, StreamAdded, Text
-from nettop.broker.client import Broker, Netns
+from nettop.broker.client import Broker
+from nettop.broker.requests import Netns
 from nettop.errors import BrokerError
 from nettop.kinds import TextKind
 

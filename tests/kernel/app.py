@@ -12,7 +12,8 @@ import struct
 import sys
 from typing import Any
 
-from nettop.broker.client import Broker, NetlinkSocket, Netns, ReadRequest, SetName
+from nettop.broker.client import Broker
+from nettop.broker.requests import NetlinkSocket, Netns, ReadRequest, SetName
 from nettop.broker.start import Mode, broker_command, launch, start
 from nettop.errors import NettopError
 from nettop.kinds import TextKind

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from nettop.batch import Batch, Counters, Item, Source
-from nettop.broker.client import Broker, NetlinkSocket, Netns, PacketSocket
+from nettop.broker.client import Broker
 from nettop.broker.identity import can_change_ids
+from nettop.broker.requests import NetlinkSocket, Netns, PacketSocket
 from tests.kernel.namespaces import command_in, poll
 
 READ_BYTES = 4 << 20

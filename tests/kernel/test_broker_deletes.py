@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from nettop.broker.client import Broker, FlowKey
-from nettop.broker.requests import DeleteFlows
+from nettop.broker.client import Broker
+from nettop.broker.requests import DeleteFlows, FlowKey
 from nettop.broker.start import start
 from nettop.errors import BrokerError, NotPermitted
 from nettop.linux.netlink import NETLINK_NETFILTER

@@ -7,7 +7,8 @@ import queue
 
 import pytest
 
-from nettop.broker.client import Broker, Netns
+from nettop.broker.client import Broker
+from nettop.broker.requests import Netns
 from nettop.errors import BrokerError
 from nettop.kinds import TextKind
 from nettop.linux.netlink import NETLINK_NETFILTER

@@ -15,8 +15,9 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from nettop.broker.client import Broker, DumpFilter, Netns, ReadRequest, SetName
+from nettop.broker.client import Broker
 from nettop.broker.identity import can_change_ids
+from nettop.broker.requests import DumpFilter, Netns, ReadRequest, SetName
 from nettop.errors import BrokerError
 from nettop.linux.netlink import NETLINK_NETFILTER, NETLINK_ROUTE
 from tests.kernel.app import message_types
@@ -145,7 +146,7 @@ def test_reads_that_make_no_sense_are_refused(
     sock = broker.netlink_socket(broker.netns(""), protocol)
     with pytest.raises(BrokerError, match="not on the list"):
         broker.request(sock, what, dump_filter=dump_filter, of_set=of_set)
-    assert broker.request(sock, ReadRequest.RTNL_LINKS if protocol == NETLINK_ROUTE else ReadRequest.NFT_GEN)
+    assert broker.request(sock, ReadRequest.RTNL_LINKS if protocol == NETLINK_ROUTE else ReadRequest.NFT_TABLES)
     os.close(sock.fd)
 
 

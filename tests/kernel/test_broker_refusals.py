@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nettop.broker import request_json, requests, wire
-from nettop.broker.client import Broker, ReadRequest, SetSysctl
+from nettop.broker.client import Broker
+from nettop.broker.requests import ReadRequest, SetSysctl
 from nettop.broker.start import broker_command, start
 from nettop.errors import BrokerError, FilterError, NotPermitted
 from nettop.kinds import TextKind

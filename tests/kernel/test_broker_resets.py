@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from nettop.broker.client import Broker, CounterName, Netns, ReadRequest
+from nettop.broker.client import Broker
+from nettop.broker.requests import CounterName, Netns, ReadRequest
 from nettop.broker.start import start
 from nettop.errors import BrokerError, NotPermitted
 from nettop.linux.netlink import NETLINK_NETFILTER

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
-from nettop.broker.client import Broker, NetlinkSocket, ReadRequest, SetName
+from nettop.broker.client import Broker
+from nettop.broker.requests import NetlinkSocket, ReadRequest, SetName
 from nettop.broker.server import MAX_SOCKETS
 from nettop.errors import BrokerError
 from nettop.linux.netlink import NETLINK_NETFILTER, NETLINK_ROUTE

@@ -6,8 +6,9 @@ import os
 
 import pytest
 
-from nettop.broker.client import Broker, SetSysctl
+from nettop.broker.client import Broker
 from nettop.broker.identity import can_change_ids
+from nettop.broker.requests import SetSysctl
 from nettop.kinds import TextKind
 from tests.kernel.app import start_in_userns
 from tests.kernel.live import sysctl

@@ -12,8 +12,9 @@ from queue import SimpleQueue
 
 import pytest
 
-from nettop.broker.client import Broker, Netns, SetSysctl
+from nettop.broker.client import Broker
 from nettop.broker.identity import can_change_ids
+from nettop.broker.requests import Netns, SetSysctl
 from nettop.errors import NotPermitted
 from nettop.labs.client import RECORDING, Demo
 from nettop.model.table import Detail, Snapshot, ViewSpec

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nettop.broker.client import Broker, Netns, ReadRequest
+from nettop.broker.client import Broker
+from nettop.broker.requests import Netns, ReadRequest
 from nettop.columns import Strings
 from nettop.decode.conntrack.decoder import ConntrackDecoder
 from nettop.linux.netlink import NETLINK_NETFILTER

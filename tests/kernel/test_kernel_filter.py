@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from nettop.batch import Batch, Counter64, DumpMark, Gap, Item, Stream
-from nettop.broker.client import Broker, Netns
-from nettop.broker.requests import DumpFilter
+from nettop.broker.client import Broker
+from nettop.broker.requests import DumpFilter, Netns
 from nettop.columns import Columns, Strings
 from nettop.decode.conntrack.decoder import ConntrackDecoder
 from nettop.kinds import StreamKind

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from nettop.batch import Batch, Counter64, Counters, DumpMark, End, Gap, Item, NetlinkMeta, Stream, StreamAdded, Text
-from nettop.broker.client import Broker, Netns, ReadRequest
+from nettop.broker.client import Broker
 from nettop.broker.identity import can_change_ids
+from nettop.broker.requests import Netns, ReadRequest
 from nettop.kinds import GapReason, StreamKind, TextKind
 from nettop.linux.netlink import NETLINK_NETFILTER
 from nettop.pipeline import feeds

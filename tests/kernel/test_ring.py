@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from nettop.batch import Batch, Counter64, Counters, End, Gap, Item, PacketMeta, Stream, StreamAdded
-from nettop.broker.client import Broker, Netns
+from nettop.broker.client import Broker
+from nettop.broker.requests import Netns
 from nettop.kinds import GapReason, StreamKind
 from nettop.linux.packet import PACKET_OUTGOING, TP_STATUS_VLAN_VALID
 from nettop.pipeline.source_thread import SourceThread

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
 
 import numpy as np
@@ -17,9 +17,8 @@ from nettop.decode.nftables.sets import NftSetsDecoded
 from nettop.decode.sysctls import SysctlValues
 from nettop.model.counters import readings
 from nettop.model.counters.cells import COLUMNS, DEFAULT_COLUMNS, cell, detail_lines, order_key, sort_value
-from nettop.model.counters.lines import json_line, text_line
 from nettop.model.counters.meanings import LOST_MEANING
-from nettop.model.counters.readings import CONNTRACK, EXPECT, LEDGER, NFT_ELEMENT, NFT_SET, TABLE
+from nettop.model.counters.readings import EXPECT, LEDGER, NFT_ELEMENT, NFT_SET, TABLE
 from nettop.model.counters.series import WRAP64, About, CounterKey, Reading, Series
 from nettop.model.counters.sets import ElementReading, SetCounters
 from nettop.model.ledger import LedgerRow, summed
@@ -27,8 +26,6 @@ from nettop.model.table import Column, CounterDetail, Detail, Line, Row, Snapsho
 from nettop.model.window import Match, OrderCache, value_keys, visible
 from nettop.text import units
 from nettop.text.sanitize import clean
-
-__all__ = ["CONNTRACK", "EXPECT", "LEDGER", "TABLE", "CounterKey", "CounterTable"]
 
 _SECOND = 1_000_000_000
 MAX_COUNTERS = 100_000  # in the table, 2 kB each: ten times as many as a host with thousands of objects and CPUs has
@@ -111,11 +108,6 @@ class CounterTable:
                 lost = About(LOST_MEANING, unit="records", alarming=True)
                 self._one(row.netns, Reading(LEDGER, f"{name} lost", row.lost, WRAP64, about=lost), now_ns)
             self.version += 1
-
-    def forget(self, netns: str) -> None:
-        """Remove the counters of a namespace that no longer exists."""
-        self._drop(key for of, keys in self._groups.items() if of[0] == netns for key in keys)
-        self._sets.pop(netns, None)
 
     def _conntrack(self, netns: str, item: ConntrackStats) -> None:
         sums = set()
@@ -258,14 +250,6 @@ class CounterTable:
         chosen = (series for series in self._series.values() if per_cpu or series.key.cpu is None)
         order = {netns: at for at, netns in enumerate(self._namespaces)}
         return sorted(chosen, key=lambda series: (order.get(series.key.netns, len(order)), order_key(series)))
-
-    def json_lines(self) -> Iterator[str]:
-        """Return the `counter` objects: sums have `cpu` null, the parts of a sum follow with their CPU."""
-        return (json_line(series) for series in self.rows(per_cpu=True))
-
-    def text_lines(self) -> Iterator[str]:
-        """Return plain lines: group, name, value, rate, meaning."""
-        return (text_line(series) for series in self.rows())
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
         """Return the window that spec describes; display filters do not apply to counters."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from nettop import columns as ct
 from nettop.linux.inet import IPPROTO_ICMP, WITH_PORTS
 from nettop.model.flows import derive
+from nettop.model.names import Names
 from nettop.model.table import Cell, Column
 from nettop.text import flow as words
 from nettop.text import units
@@ -49,16 +50,6 @@ ABSENT: Cell = (units.ABSENT, "dim")
 MEASURED = "≈"  # before a rate that is not the kernel's count
 
 
-class HostNames(Protocol):
-    """Names of hosts and services. Never blocks."""
-
-    def host(self, address: str) -> str | None:
-        """Return the name of an address; None while it is unknown, or names are off."""
-
-    def service(self, proto: int, port: int) -> str | None:
-        """Return the name of a service; None while it is unknown, or names are off."""
-
-
 @dataclass(frozen=True, slots=True)
 class RowView:
     """One row as Python values; strings and namespace labels are looked up."""
@@ -67,7 +58,7 @@ class RowView:
     have: int
     strings: ct.Strings
     netns_label: Callable[[int], str]
-    names: HostNames | None = None
+    names: Names | None = None
 
     def value(self, name: str) -> Any:
         """Return the column's value as int or float; 0 where no row has the column."""
@@ -118,7 +109,7 @@ def row_views(
     rows: Any,
     strings: ct.Strings,
     netns_label: Callable[[int], str],
-    names: HostNames | None = None,
+    names: Names | None = None,
 ) -> list[RowView]:
     """Return these rows of a table as Python values, with `nat` and `state_code` computed for them."""
     some = {name: column[rows] for name, column in data.items()}

@@ -13,12 +13,12 @@ from typing import Protocol
 import numpy as np
 
 from nettop.batch import Array
-from nettop.model.flows.cells import ABSENT, HostNames, RowView
+from nettop.model.flows.cells import ABSENT, RowView
 from nettop.model.flows.derive import Data
+from nettop.model.flows.devices import FlowDevices
 from nettop.model.flows.fields import ProcessColumns
+from nettop.model.names import Names
 from nettop.model.table import Cell, Line
-
-__all__ = ["DeviceProvider", "FlowJoins", "HostNames", "ProcessProvider", "RateProvider"]
 
 
 class ProcessProvider(ProcessColumns, Protocol):
@@ -29,16 +29,6 @@ class ProcessProvider(ProcessColumns, Protocol):
 
     def process_lines(self, row: RowView) -> Sequence[Line]:
         """Return the lines of a flow's detail: its process, and how certain that is."""
-
-
-class DeviceProvider(Protocol):
-    """The devices by which flows enter and leave."""
-
-    def device(self, rows: Sequence[RowView]) -> Sequence[Cell]:
-        """Return a cell for each row: `eth0 → eth1`."""
-
-    def device_lines(self, row: RowView) -> Sequence[Line]:
-        """Return the lines of a flow's detail: its devices and how they are known, or why they are not."""
 
 
 class RateProvider(Protocol):
@@ -58,9 +48,9 @@ class FlowJoins:
     """The providers of one flow table. Without a provider its values are not known."""
 
     processes: ProcessProvider | None = None
-    devices: DeviceProvider | None = None
+    devices: FlowDevices | None = None
     meter: RateProvider | None = None
-    names: HostNames | None = None
+    names: Names | None = None
     expectations: Callable[[RowView], Sequence[Line]] = lambda row: ()  # lines about those of a flow
     accounting: Callable[[str], bool | None] = lambda netns: None  # nf_conntrack_acct by label
 

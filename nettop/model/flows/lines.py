@@ -15,17 +15,13 @@ import numpy as np
 from nettop import columns as ct
 from nettop.batch import Array
 from nettop.model.flows import derive
-from nettop.model.flows.templates import FlowShape, json_template
+from nettop.model.flows.templates import SHAPE_HAVE, FlowShape, json_template
 from nettop.text import units
 from nettop.text.address import address_text, ipv4_text
 from nettop.text.flow import EVENT_NAMES, STATE_LABELS, labels_text
 from nettop.text.sanitize import clean, clean_bytes
 
 CHUNK = 8192  # rows at a time: the columns of a chunk stay in the cache
-_SHAPE_HAVE = (
-    ct.HAVE_REPLY | ct.HAVE_OPORTS | ct.HAVE_RPORTS | ct.HAVE_STATUS | ct.HAVE_TIMEOUT | ct.HAVE_MARK | ct.HAVE_ID
-    | ct.HAVE_OCOUNT | ct.HAVE_RCOUNT | ct.HAVE_START | ct.HAVE_STATE | ct.HAVE_HELPER | ct.HAVE_LABELS
-)  # fmt: skip
 _MAX_TEMPLATES = 10_000
 # Those of TEMPLATE_VALUES that are columns; ts_ns only of events.
 _VALUES = (
@@ -97,15 +93,7 @@ class FlowLines:
             joined=bool(a >> 10 & 1),
             icmp=c >> 48,
             reply_icmp=c >> 32 & 0xFFFF,
-            has_ports=bool(have & ct.HAVE_OPORTS),
-            has_reply=bool(have & ct.HAVE_REPLY),
-            has_reply_ports=bool(have & ct.HAVE_RPORTS),
-            has_timeout=bool(have & ct.HAVE_TIMEOUT),
-            has_mark=bool(have & ct.HAVE_MARK),
-            has_id=bool(have & ct.HAVE_ID),
-            has_original_counters=bool(have & ct.HAVE_OCOUNT),
-            has_reply_counters=bool(have & ct.HAVE_RCOUNT),
-            has_start=bool(have & ct.HAVE_START),
+            have=have,
         )
 
 
@@ -118,7 +106,7 @@ def _shape_columns(data: derive.Data, netns: int | None, joined: bool) -> tuple[
     a |= derive.nat_bits(data).astype(wide) << wide(12) | data["proto"].astype(wide) << wide(16)
     a |= derive.state_codes(data).astype(wide) << wide(24) | derive.column(data, "zone").astype(wide) << wide(32)
     a |= np.asarray(data["netns"] if netns is None else netns, wide) << wide(48)
-    have = data["have"] & np.uint32(_SHAPE_HAVE)
+    have = data["have"] & np.uint32(SHAPE_HAVE)
     b = have.astype(wide)
     for name, bit, shift in (("labels", ct.HAVE_LABELS, 32), ("helper", ct.HAVE_HELPER, 48)):
         if name in data:

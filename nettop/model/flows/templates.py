@@ -6,17 +6,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from json import dumps
 
+from nettop import columns as ct
 from nettop.linux.conntrack import IPS_ASSURED, IPS_SEEN_REPLY
 from nettop.linux.socket import AF_INET6
 from nettop.text import flow as words
 from nettop.text.sanitize import clean
+
+SHAPE_HAVE = (
+    ct.HAVE_REPLY | ct.HAVE_OPORTS | ct.HAVE_RPORTS | ct.HAVE_STATUS | ct.HAVE_TIMEOUT | ct.HAVE_MARK | ct.HAVE_ID
+    | ct.HAVE_OCOUNT | ct.HAVE_RCOUNT | ct.HAVE_START | ct.HAVE_STATE | ct.HAVE_HELPER | ct.HAVE_LABELS
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class FlowShape:
     """The fixed parts of a line: everything but addresses, ports and numbers, equal for many flows.
 
-    Where a `has_*` is False those values are printed as null. For ICMP and ICMPv6 `icmp` and `reply_icmp` are
+    Values whose bit is not in `have` are printed as null. For ICMP and ICMPv6 `icmp` and `reply_icmp` are
     type << 8 | code of each direction. `joined`: the template has JOINED_VALUES, too.
     """
 
@@ -32,16 +38,12 @@ class FlowShape:
     event: str | None = None  # None: a flow; else the kind is event
     icmp: int = 0
     reply_icmp: int = 0
-    has_ports: bool = True
-    has_reply: bool = True
-    has_reply_ports: bool = True
-    has_timeout: bool = True
-    has_mark: bool = True
-    has_id: bool = True
-    has_original_counters: bool = True
-    has_reply_counters: bool = True
-    has_start: bool = True
+    have: int = SHAPE_HAVE
     joined: bool = False
+
+    def has(self, bit: int) -> bool:
+        """Return whether these flows have the values of a bit of `have`."""
+        return bool(self.have & bit)
 
 
 # The values of a template, in this order.
@@ -59,26 +61,35 @@ def json_template(shape: FlowShape) -> str:
 
     JOINED_VALUES are null if the shape is not joined; events have no such keys.
     """
-    reply = shape.has_reply
+    has = shape.has
+    reply = has(ct.HAVE_REPLY)
     parts = [f'"kind":"{"flow" if shape.event is None else "event"}"']
     if shape.event is not None:
         parts.append(f'"event":"{shape.event}"')
     parts += [_pair("netns", shape.netns), f'"family":"{words.FAMILY_NAMES.get(shape.family, shape.family)}"']
     parts.append(f'"proto":"{words.PROTO_NAMES[shape.proto]}"')
     if words.is_icmp(shape.proto):
-        parts.append(_icmp_endpoints("", shape.icmp, True, shape.has_ports))
-        parts.append(_icmp_endpoints("reply_", shape.reply_icmp, reply, shape.has_reply_ports))
+        parts.append(_icmp_endpoints("", shape.icmp, True, has(ct.HAVE_OPORTS)))
+        parts.append(_icmp_endpoints("reply_", shape.reply_icmp, reply, has(ct.HAVE_RPORTS)))
     else:
-        parts.append(_port_endpoints("", True, shape.has_ports))
-        parts.append(_port_endpoints("reply_", reply, shape.has_reply_ports))
+        parts.append(_port_endpoints("", True, has(ct.HAVE_OPORTS)))
+        parts.append(_port_endpoints("reply_", reply, has(ct.HAVE_RPORTS)))
     status = "null" if shape.status is None else _list(words.status_names(shape.status))
     parts += [_pair("state", shape.state), f'"status":{status}']
     parts.append(f'"nat":{_list(words.nat_names(shape.nat))}')
-    parts += [_number("timeout", shape.has_timeout), _number("mark", shape.has_mark), f'"zone":{shape.zone}']
-    parts.append(_number("id", shape.has_id))
-    parts += [_number(key, shape.has_original_counters) for key in ("packets", "bytes")]
-    parts += [_number(key, shape.has_reply_counters) for key in ("reply_packets", "reply_bytes")]
-    parts += [_number("start_ns", shape.has_start), _pair("helper", shape.helper), _pair("labels", shape.labels)]
+    parts += [
+        _number("timeout", has(ct.HAVE_TIMEOUT)),
+        _number("mark", has(ct.HAVE_MARK)),
+        f'"zone":{shape.zone}',
+    ]
+    parts.append(_number("id", has(ct.HAVE_ID)))
+    parts += [_number(key, has(ct.HAVE_OCOUNT)) for key in ("packets", "bytes")]
+    parts += [_number(key, has(ct.HAVE_RCOUNT)) for key in ("reply_packets", "reply_bytes")]
+    parts += [
+        _number("start_ns", has(ct.HAVE_START)),
+        _pair("helper", shape.helper),
+        _pair("labels", shape.labels),
+    ]
     parts.append('"ts_ns":%s' if shape.event is not None else "%.0s")
     if shape.event is None:
         parts += [f'"{key}":{"%s" if shape.joined else "null"}' for key in JOINED_VALUES]
@@ -115,17 +126,17 @@ def _icmp_endpoints(prefix: str, type_code: int, present: bool, ports: bool) -> 
 
 def text_template(shape: FlowShape) -> str:
     """Return a %-template of one plain line, for the same values (ts_ns is not printed)."""
-    proto = words.PROTO_NAMES[shape.proto]
+    has, proto = shape.has, words.PROTO_NAMES[shape.proto]
     state = shape.state or words.STATE_LABELS[status_state(shape.status)]
     head = f"{shape.event.upper():<8}" if shape.event is not None else ""
-    parts = [f"{head}{proto:<6} {state:<12} {_text_endpoints(shape, True, shape.has_ports, shape.icmp)}"]
-    parts.append(" reply " + _text_endpoints(shape, shape.has_reply, shape.has_reply_ports, shape.reply_icmp))
+    parts = [f"{head}{proto:<6} {state:<12} {_text_endpoints(shape, True, has(ct.HAVE_OPORTS), shape.icmp)}"]
+    parts.append(" reply " + _text_endpoints(shape, has(ct.HAVE_REPLY), has(ct.HAVE_RPORTS), shape.reply_icmp))
     parts.append(f" {words.nat_label(shape.nat)}" if words.nat_label(shape.nat) else "")
-    parts += [_text_number("timeout", shape.has_timeout), _text_number("mark", shape.has_mark)]
+    parts += [_text_number("timeout", has(ct.HAVE_TIMEOUT)), _text_number("mark", has(ct.HAVE_MARK))]
     parts.append(f" zone {shape.zone}" if shape.zone else "")
-    parts.append(_text_number("id", shape.has_id))
-    parts += [_text_number(key, shape.has_original_counters) for key in ("packets", "bytes")]
-    parts += [_text_number(key, shape.has_reply_counters) for key in ("reply packets", "reply bytes")]
+    parts.append(_text_number("id", has(ct.HAVE_ID)))
+    parts += [_text_number(key, has(ct.HAVE_OCOUNT)) for key in ("packets", "bytes")]
+    parts += [_text_number(key, has(ct.HAVE_RCOUNT)) for key in ("reply packets", "reply bytes")]
     parts.append("%.0s")  # start_ns
     named = (("helper", shape.helper), ("labels", shape.labels), ("netns", shape.netns))
     parts += [f" {key} {clean(text).replace('%', '%%')}" for key, text in named if text]

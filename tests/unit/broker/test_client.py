@@ -10,7 +10,8 @@ from dataclasses import asdict
 import pytest
 
 from nettop.broker import wire
-from nettop.broker.client import Broker, Netns
+from nettop.broker.client import Broker
+from nettop.broker.requests import Netns
 
 HELLO = {"pid": 1, "read_only": False, "capabilities": []}
 HOME = Netns(0, "", 77)

@@ -39,7 +39,7 @@ def request(what: ReadRequest, sequence: int) -> bytes:
         (ReadRequest.NFT_CHAINS, nft("GETCHAIN"), _DUMP),
         (ReadRequest.NFT_RULES, nft("GETRULE"), _DUMP),
         (ReadRequest.NFT_SETS, nft("GETSET"), _DUMP),
-        (ReadRequest.NFT_GEN, nft("GETGEN"), NLM_F_REQUEST),
+        (ReadRequest.NFT_OBJECTS, nft("GETOBJ"), _DUMP),
     ],
 )
 def test_a_read_is_the_message_the_kernel_headers_name(what: ReadRequest, kind: int, flags: int) -> None:

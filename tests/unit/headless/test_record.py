@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from nettop.broker.client import Netns
+from nettop.broker.requests import Netns
 from nettop.headless.record import _rings
 
 SESSION = ("10.0.0.9", 50000, "10.0.0.1", 22)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nettop.batch import Stream, Text
-from nettop.broker.client import ReadRequest
+from nettop.broker.requests import ReadRequest
 from nettop.kinds import StreamKind, TextKind
 from nettop.pipeline import feeds
 from nettop.pipeline.engine import Engine

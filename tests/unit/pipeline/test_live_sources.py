@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import cast
 
-from nettop.broker.client import Broker, Netns
+from nettop.broker.client import Broker
+from nettop.broker.requests import Netns
 from nettop.kinds import TextKind
 from nettop.pipeline import feeds
 from nettop.pipeline.ingest import Plumbing

@@ -6,7 +6,8 @@ import time
 from typing import cast
 
 from nettop.batch import Counter64, Stream, Text
-from nettop.broker.client import Broker, Netns
+from nettop.broker.client import Broker
+from nettop.broker.requests import Netns
 from nettop.kinds import StreamKind, TextKind
 from nettop.sources.texts import TextSource
 

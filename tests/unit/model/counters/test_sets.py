@@ -14,6 +14,7 @@ from nettop.batch import DumpMark
 from nettop.decode.nftables.elements import NEVER, Elements
 from nettop.decode.nftables.sets import NftSet, NftSetsDecoded, SetId
 from nettop.linux.nf_tables import NFT_SET_ELEM_CATCHALL, NFT_SET_ELEM_INTERVAL_END, NFT_SET_INTERVAL
+from nettop.model.counters.lines import json_line, text_line
 from nettop.model.counters.sets import MAX_ELEMENT_ROWS, MAX_ELEMENTS, MAX_SETS
 from nettop.model.counters.table import CounterTable
 from nettop.model.table import ViewSpec
@@ -309,7 +310,8 @@ def test_any_order_of_marks_sets_and_elements_is_borne(steps, dice) -> None:  # 
     for row in host.counters.snapshot(ViewSpec(("name", "value", "rate", "use", "bytes", "meaning")), T0).rows:
         assert all(cell.isprintable() for cell in row.cells)
         assert host.counters.detail(row.ident, T0) is not None
-    assert all(line.isprintable() for line in (*host.counters.json_lines(), *host.counters.text_lines()))
+    rows = host.counters.rows(per_cpu=True)
+    assert all(line.isprintable() for line in (*map(json_line, rows), *map(text_line, rows)))
 
 
 def test_a_listing_that_broke_off_says_nothing_of_sets_that_it_did_not_list(host: Host) -> None:

@@ -18,10 +18,11 @@ from nettop.decode.nfacct import NfacctDecoded, NfacctObject
 from nettop.decode.nftables.decoder import NftDecoded
 from nettop.decode.nftables.objects import NftObject
 from nettop.model.counters.cells import COLUMNS
-from nettop.model.counters.lines import ChangedRows, json_line
+from nettop.model.counters.lines import ChangedRows, json_line, text_line
 from nettop.model.counters.meanings import NET_MEANING
+from nettop.model.counters.readings import CONNTRACK
 from nettop.model.counters.series import WRAP32, WRAP64, Reading, Series
-from nettop.model.counters.table import CONNTRACK, CounterTable
+from nettop.model.counters.table import CounterTable
 from nettop.model.ledger import LedgerRow
 from nettop.model.table import CounterDetail, SortKey, ViewSpec
 
@@ -45,6 +46,10 @@ def read(counters: CounterTable, *readings: tuple[int, ConntrackStats]) -> None:
         counters.apply(reading, 0, T0 + second * SECOND)
 
 
+def json_lines(counters: CounterTable) -> list[str]:
+    return list(map(json_line, counters.rows(per_cpu=True)))
+
+
 def cells(counters: CounterTable, name: str, *columns: str) -> tuple[str, ...]:
     rows = counters.snapshot(ViewSpec(("name", *columns)), T0 + 2 * SECOND).rows
     return next(row.cells[1:] for row in rows if row.cells[0] == name)
@@ -64,7 +69,7 @@ def test_cpus_are_summed_and_a_wrap_at_32_bits_is_no_fall() -> None:
     later = T0 + SECOND
     read(counters, (1, stats(CpuStats(0, later, drop=10), CpuStats(1, later, drop=15))))
     assert cells(counters, "drop", "value", "rate") == ("25", "30/s")
-    found = {(line["name"], line["cpu"]): line["rate"] for line in map(json.loads, counters.json_lines())}
+    found = {(line["name"], line["cpu"]): line["rate"] for line in map(json.loads, json_lines(counters))}
     assert found == {("drop", None): 30.0, ("drop", 0): 20.0, ("drop", 1): 10.0}
 
 
@@ -77,7 +82,7 @@ def test_what_the_kernel_does_not_send_is_not_shown() -> None:
 def test_table_use_says_how_full_and_when_it_will_be() -> None:
     counters = CounterTable()
     read(counters, (0, stats(TableStats(T0, 1000, 10_000))))
-    assert "10.0% of the limit, full in –" in next(counters.text_lines())
+    assert "10.0% of the limit, full in –" in text_line(counters.rows()[0])
     assert cells(counters, "entries", "use", "meaning") == ("10.0%", "flows in this namespace's table")
     read(counters, *((n, stats(TableStats(T0 + n * SECOND, 1000 + 100 * n, 10_000))) for n in range(1, 11)))
     assert cells(counters, "entries", "meaning")[0].startswith("full in ~80 s at +100/s; flows in")
@@ -133,7 +138,7 @@ def test_a_stream_that_began_anew_counts_on_and_its_rate_is_not_that_of_the_one_
 def test_json_has_the_contracts_keys() -> None:
     counters = CounterTable(lambda code: "gw-a")
     read(counters, (0, stats(ExpectCpuStats(0, T0, new=3))))
-    assert json.loads(next(counters.json_lines())) == {
+    assert json.loads(json_lines(counters)[0]) == {
         "kind": "counter", "netns": "gw-a", "group": "expect", "name": "new", "cpu": None, "value": 3, "delta": None,
         "rate": None, "ts_ns": T0,
     }  # fmt: skip
@@ -172,7 +177,7 @@ def test_the_detail_shows_each_cpu() -> None:
 def test_text_lines_say_group_name_value_and_meaning() -> None:
     counters = CounterTable()
     read(counters, (0, stats(TableStats(T0, 12, 100))))
-    assert next(counters.text_lines()).split()[:3] == ["table", "entries", "12"]
+    assert text_line(counters.rows()[0]).split()[:3] == ["table", "entries", "12"]
 
 
 def test_other_counters_find_their_place_and_hostile_names_are_escaped() -> None:
@@ -181,8 +186,6 @@ def test_other_counters_find_their_place_and_hostile_names_are_escaped() -> None
     read(counters, (0, stats(CpuStats(0, T0, found=1))))
     assert [series.key.group for series in counters.rows()] == [CONNTRACK, "nft"]
     assert cells(counters, "evil\\x1b[2J", "value") == ("5",)
-    counters.forget("")
-    assert counters.rows() == []
 
 
 def objects(*found: NftObject) -> NftDecoded:
@@ -398,7 +401,7 @@ def test_json_has_units_limits_and_bytes_where_they_apply_and_escapes_hostile_na
     counters = CounterTable()
     counters.apply(objects(NftObject("ip", "t", "c\x1b\u202e", "counter", 1, 1, 3, 4)), 0, T0)
     read(counters, (0, stats(TableStats(T0, 5, 10))))
-    entries, _, counter = counters.json_lines()
+    entries, _, counter = json_lines(counters)
     assert json.loads(entries)["unit"] == "entries" and json.loads(entries)["limit"] == 10
     assert counter.isascii() and counter.isprintable()
     found = json.loads(counter)
@@ -475,10 +478,10 @@ def test_counters_without_end_are_left_out_and_the_table_says_so() -> None:
     for number in range(50):
         counters.apply(objects(NftObject("ip", "t", f"c{number}", "counter", 1, 1, number, 9)), 0, T0)
     drawn = counters.snapshot(ViewSpec(("name",)), T0)
-    assert len(list(counters.json_lines())) <= 20 and counters.left_out > 0
+    assert len(json_lines(counters)) <= 20 and counters.left_out > 0
     assert "some are left out" in "".join(text for text, _ in drawn.totals)
     read(counters, (1, stats(*cpus)))
-    counters.forget("")
-    assert list(counters.json_lines()) == []
+    counters._drop([row.key for row in counters.rows(per_cpu=True)])
+    assert json_lines(counters) == []
     read(counters, (2, stats(CpuStats(0, T0, found=1))))
     assert len(counters.rows()) == 1, "there is room again"
