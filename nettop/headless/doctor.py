@@ -24,6 +24,7 @@ from nettop.broker.privileges import (
     missing_text,
 )
 from nettop.console import printing
+from nettop.labs.isolation import userns_restriction
 
 OK, LIMITED, MISSING = "ok", "limited", "missing"
 _REQUIRED_CAPABILITIES = ("NET_ADMIN", "NET_RAW", "SETUID", "SETGID")
@@ -81,16 +82,9 @@ def _capabilities() -> Check:
 
 
 def _user_namespaces() -> Check:
-    limit = _read("/proc/sys/user/max_user_namespaces")
-    clone = _read("/proc/sys/kernel/unprivileged_userns_clone")
-    apparmor = _read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
-    if limit == "0" or clone == "0":
-        return Check("user namespaces", MISSING, "not allowed", "`nettop demo` then replays a bundled recording")
-    if apparmor == "1":
-        remedy = "`nettop demo` may have to replay a recording"
-        return Check(
-            "user namespaces", LIMITED, "AppArmor restricts them (apparmor_restrict_unprivileged_userns)", remedy
-        )
+    if restriction := userns_restriction():
+        remedy = "`nettop demo` may have to replay a recording; `sudo nettop demo` builds the lab"
+        return Check("user namespaces", LIMITED, f"restricted for ordinary users: {restriction}", remedy)
     return Check("user namespaces", OK, "allowed: `nettop demo` needs no root")
 
 

@@ -1,18 +1,20 @@
 """`python -I -m nettop.labs`: builds the lab in private namespaces, sends traffic, and serves a broker.
 
-stdin is the broker's socket, the arguments are the broker's. One line on stdout reports "ready" or the error. All
-processes die with the parent of this one.
+stdin is the broker's socket, the arguments are the broker's. One line on stdout reports "ready" or the error as JSON.
+All processes die with the parent of this one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
 
 from nettop.broker import privileges
-from nettop.errors import NettopError
+from nettop.broker.failures import error_fields
+from nettop.errors import NettopError, NotPermitted
 from nettop.labs import gateways, isolation, traffic
 
 
@@ -43,13 +45,23 @@ def _serve() -> int:
             return os.waitstatus_to_exitcode(status)
 
 
-def _run_lab() -> int:
+def _failed(error: OSError | NettopError, uid: int) -> int:
+    """Report the error as JSON on stdout. `uid`: the user outside of the namespaces."""
+    refused = isinstance(error, PermissionError) or "not permitted" in str(error) or "denied" in str(error)
+    if uid and (refused or isinstance(error, OSError)):
+        error = isolation.refusal(error)
+    elif refused:
+        error = NotPermitted(str(error), "a container needs --cap-add SYS_ADMIN,NET_ADMIN,NET_RAW")
+    print(json.dumps(error_fields(error)), flush=True)
+    return 1
+
+
+def _run_lab(uid: int) -> int:
     try:
         gateways.build()
         _start_traffic()
-    except NettopError as error:
-        print(f"error {error}", flush=True)
-        return 1
+    except (NettopError, OSError) as error:
+        return _failed(error, uid)
     print("ready", flush=True)
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)  # the parent reads EOF; the processes below still have a stdout
@@ -61,13 +73,13 @@ def main() -> int:
     """Enter the private namespaces, become their PID 1, build and serve."""
     privileges.die_with(os.getppid())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the app's: it ends us by closing the socket
+    uid = os.geteuid()
     try:
         child = isolation.enter_private_namespaces()
-    except (NettopError, OSError) as error:
-        print(f"error {error}", flush=True)
-        return 1
+    except OSError as error:
+        return _failed(error, uid)
     if child == 0:
-        os._exit(_run_lab())
+        os._exit(_run_lab(uid))
     os.close(0)
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status) & 0xFF

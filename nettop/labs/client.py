@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import subprocess
@@ -12,8 +13,9 @@ from types import TracebackType
 
 from nettop.broker import wire
 from nettop.broker.client import Broker
+from nettop.broker.failures import from_fields
 from nettop.broker.start import attach
-from nettop.errors import InputError, NotPermitted
+from nettop.errors import BrokerError, InputError
 
 BUILD_SECONDS = 30.0
 END_SECONDS = 5.0
@@ -21,7 +23,7 @@ RECORDING = "demo-gw-a.pcapng"
 
 
 class Demo:
-    """A lab that ends with this process in any case. NotPermitted where the host does not allow it."""
+    """A lab that ends with this process in any case. BrokerError, NotPermitted for one, where it cannot be built."""
 
     def __init__(self, *, read_only: bool = False, drop: bool = True) -> None:
         """Build the lab, then give up every privilege of this process (`drop`). `read_only`: that of its broker."""
@@ -33,8 +35,8 @@ class Demo:
             )
         try:
             line = self._first_line()
-            if line != "ready":
-                raise NotPermitted(line.removeprefix("error ") or "the lab could not be built")
+            if line != b"ready\n":
+                raise from_fields(_fields(line))
             self.broker = attach(ours, drop=drop and os.geteuid() == 0)  # attach drops before it starts a thread
         except BaseException:
             ours.close()
@@ -55,14 +57,22 @@ class Demo:
             with suppress(PermissionError):  # started as root, ended as a user
                 self._process.kill()
 
-    def _first_line(self) -> str:
-        """Return the lab's one line of output, or the reason why there is none."""
+    def _first_line(self) -> bytes:
+        """Return the lab's one line of output. BrokerError when there is none in time."""
         assert self._process.stdout is not None
         with self._process.stdout as out:
             if not select.select([out], [], [], BUILD_SECONDS)[0]:
-                self._process.kill()
-                return f"the lab was not ready after {BUILD_SECONDS:.0f} s"
-            return out.readline().decode(errors="replace").strip()
+                raise BrokerError(f"the lab was not ready after {BUILD_SECONDS:.0f} s")
+            return out.readline()
+
+
+def _fields(line: bytes) -> dict[str, object]:
+    """Return the fields of the error that a lab reported; without such a report, it just ended."""
+    with suppress(ValueError):
+        fields = json.loads(line)
+        if isinstance(fields, dict):
+            return fields
+    return {"what": "the lab could not be built"}
 
 
 def bundled() -> str:

@@ -9,6 +9,7 @@ Gateway A rewrites the source of what leaves (SNAT, nftables); gateway B sends p
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -129,12 +130,7 @@ _TOOLS = {**os.environ, "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/loca
 
 
 def _run(argv: Sequence[str], text: str | None = None, optional: bool = False) -> bool:
-    try:
-        result = subprocess.run(argv, env=_TOOLS, input=text, capture_output=True, text=True, timeout=20, check=False)
-    except FileNotFoundError:
-        if optional:
-            return False
-        raise NettopError(f"the lab needs {argv[0]}", "install iproute2, nftables and iptables") from None
+    result = subprocess.run(argv, env=_TOOLS, input=text, capture_output=True, text=True, timeout=20, check=False)
     if result.returncode and not optional:
         raise NettopError(f"the lab cannot be built: {' '.join(argv)}", result.stderr.strip().splitlines()[-1][:200])
     return result.returncode == 0
@@ -187,6 +183,9 @@ def _iptables(name: str, tool: str, rules: str, optional: bool = False) -> None:
 
 def build() -> None:
     """Build the lab in the (private) namespaces of this process. NettopError names the step that failed."""
+    for tool in ("ip", "nft", "iptables"):
+        if shutil.which(tool, path=_TOOLS["PATH"]) is None:
+            raise NettopError(f"the lab needs {tool}", "install iproute2, nftables and iptables")
     for name in NAMESPACES:
         _run(["ip", "netns", "add", name])
         _run(["ip", "-n", name, "link", "set", "lo", "up"])

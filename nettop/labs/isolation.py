@@ -6,18 +6,40 @@ import ctypes
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nettop.broker import abi
-from nettop.errors import NettopError
+from nettop.errors import NettopError, NotPermitted
 from nettop.linux import process
+
+# Sysctls that restrict the user namespaces of ordinary users, each with the value that does.
+_RESTRICTIONS = {
+    "user.max_user_namespaces": "0",
+    "kernel.unprivileged_userns_clone": "0",  # Debian
+    "kernel.apparmor_restrict_unprivileged_userns": "1",  # Ubuntu: they can be made, but give no capability
+}
+
+
+def userns_restriction(sysctls: Path = Path("/proc/sys")) -> str:
+    """Return the sysctl that restricts user namespaces of ordinary users ("user.max_user_namespaces=0"), or ""."""
+    for name, value in _RESTRICTIONS.items():
+        with suppress(OSError):
+            if sysctls.joinpath(*name.split(".")).read_text().strip() == value:
+                return f"{name}={value}"
+    return ""
+
+
+def refusal(error: OSError | NettopError) -> NotPermitted:
+    """Return the error for a user whom the kernel refuses private namespaces, or the capabilities in them."""
+    cause = userns_restriction() or (error.strerror if isinstance(error, OSError) else str(error))
+    return NotPermitted(f"this host denies user namespaces to ordinary users ({cause})")
 
 
 def _check(result: int, message: str) -> None:
     if result != 0:
         code = ctypes.get_errno()
-        raise NettopError(f"{message}: {os.strerror(code)}")
+        raise OSError(code, f"{message}: {os.strerror(code)}")
 
 
 def _map_to_root(uid: int, gid: int) -> None:
@@ -36,7 +58,7 @@ def enter_private_namespaces() -> int:
     """Become PID 1 of a fresh tree: the caller forks, the child returns 0, the parent gets the child's pid.
 
     Inside: a private /run (so that `ip netns` and xtables locks are our own) and a /proc of the new PID namespace.
-    NettopError where the kernel does not allow user namespaces.
+    OSError where the kernel does not allow this.
     """
     uid, gid = os.geteuid(), os.getegid()
     flags = process.CLONE_NEWNS | process.CLONE_NEWNET | process.CLONE_NEWPID | (process.CLONE_NEWUSER if uid else 0)

@@ -54,12 +54,15 @@ class NettopApp(App[int], inherit_bindings=False):
     ToastRack { margin-bottom: 1; overflow: hidden; }
     """
 
-    def __init__(self, session: Session, theme: Theme = FALLBACK, themes: Mapping[str, Theme] | None = None) -> None:
+    def __init__(
+        self, session: Session, theme: Theme = FALLBACK, themes: Mapping[str, Theme] | None = None, banner: str = ""
+    ) -> None:
         colour = "NO_COLOR" not in os.environ
         self.palette = Palette(theme, colour)
         super().__init__()
         self.session = session
         self.themes = dict(themes or {theme.name: theme})
+        self._banner = banner
         self.notice = ""  # shown once the first screen is open
         self.failure: BaseException | None = None
         self._loop_: asyncio.AbstractEventLoop | None = None
@@ -88,7 +91,7 @@ class NettopApp(App[int], inherit_bindings=False):
         """Open the main screen, and show the notice if there is one."""
         self._loop_ = asyncio.get_running_loop()
         self._run_context = contextvars.copy_context()
-        self.push_screen(_Main(self.session, self.post))
+        self.push_screen(_Main(self.session, self.post, self._banner))
         if not self.is_headless:
             self.set_timer(SETTLED, _settle_memory)
         if self.notice:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from nettop import arguments
-from nettop.console import say
-from nettop.errors import NotPermitted
+from nettop.errors import BrokerError, NotPermitted
 from nettop.labs.client import Demo, bundled
 from nettop.ui import opening
 
@@ -29,12 +29,17 @@ def run(options: argparse.Namespace) -> int:
         return opening.replay(bundled(), options, speed=options.speed or 1.0)
     try:
         demo = Demo(read_only=options.read_only)
-    except NotPermitted as error:
-        say(f"{error}; replaying the lab's recording instead")
-        notice = f"This host allows no private namespaces ({error.message}): this is a recording of the lab"
-        return opening.replay(bundled(), options, speed=options.speed or 1.0, notice=notice)
+    except BrokerError as error:
+        return opening.replay(bundled(), options, speed=options.speed or 1.0, banner=_recording_banner(error))
     with demo as broker:
         from nettop.session.live import LiveSession
 
         limit = opening.keep_events(options)
         return opening.show(LiveSession(broker, options.netns, mode="DEMO", keep_events=limit), options)
+
+
+def _recording_banner(error: BrokerError) -> str:
+    """Return the line that says why a recording is shown, and how to build the lab."""
+    denied = os.geteuid() != 0 and isinstance(error, NotPermitted)
+    remedy = f". To build it: sudo {os.environ.get('NETTOP_COMMAND', 'nettop')} demo" if denied else ""
+    return f"This is a recording of the lab, not the lab: {error}{remedy}"

@@ -46,8 +46,8 @@ def keep_events(options: argparse.Namespace) -> int:
     return options.keep_events or KEEP_EVENTS
 
 
-def replay(path: str, options: argparse.Namespace, speed: float | None = None, notice: str = "") -> int:
-    """Show a file. Return the exit code."""
+def replay(path: str, options: argparse.Namespace, speed: float | None = None, banner: str = "") -> int:
+    """Show a file, below `banner` if there is one. Return the exit code."""
     from nettop.session.replay import ReplaySession
 
     session = ReplaySession(path, speed or options.speed or None, keep_events(options))
@@ -60,13 +60,13 @@ def replay(path: str, options: argparse.Namespace, speed: float | None = None, n
     except BaseException:
         session.close()
         raise
-    return show(session, options, notice)
+    return show(session, options, banner)
 
 
-def show(session: RunSession, options: argparse.Namespace, notice: str = "") -> int:
+def show(session: RunSession, options: argparse.Namespace, banner: str = "") -> int:
     """Show a session until the user quits, then close it. Return the exit code."""
     try:
-        code = run_app(session, theme=options.theme, notice=notice)
+        code = run_app(session, theme=options.theme, banner=banner)
     finally:
         session.close()
     if session.problem():

@@ -214,8 +214,10 @@ def _leave(app: App[Any], code: int) -> None:
         raise SystemExit(code)
 
 
-def run_app(session: Session, *, theme: str = "", notice: str = "") -> int:
+def run_app(session: Session, *, theme: str = "", banner: str = "") -> int:
     """Run the app on this session until the user quits. Return the exit code. The session is not closed.
+
+    `banner` stays on the screen, above the view.
 
     Raise UsageError for an unknown theme and NoTerminal without a terminal. Any other exception is printed in one line
     on stderr (with NETTOP_DEBUG=1 also the traceback) after the terminal is restored.
@@ -228,8 +230,8 @@ def run_app(session: Session, *, theme: str = "", notice: str = "") -> int:
     def make() -> App[int]:
         from nettop.ui.app import NettopApp
 
-        app = NettopApp(session, chosen, known)
-        app.notice = "\n".join(part for part in (notice, problems) if part)
+        app = NettopApp(session, chosen, known, banner)
+        app.notice = problems
         return app
 
     return _reporting_errors(lambda: run_on_terminal(make))

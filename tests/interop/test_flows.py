@@ -79,7 +79,7 @@ def described(flow: ElementTree.Element, family: str) -> dict[str, Any]:
     first, second = direction(original), direction(reply)
     return {
         "family": family,
-        "proto": (original.find("layer4") or original).get("protoname"),
+        "proto": next(original.iter("layer4")).get("protoname"),
         **first,
         **{f"reply_{name}": value for name, value in second.items() if not name.startswith("icmp")},
         "mark": int(independent.findtext("mark") or 0),

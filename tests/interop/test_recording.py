@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scapy.layers.inet import ICMP, IP
+from scapy.layers.l2 import Ether
 
 from nettop.batch import Batch, Counters, DumpMark, Item, NetlinkMeta, PacketMeta, Stream, Text
 from nettop.broker.identity import can_change_ids
@@ -130,9 +132,9 @@ def test_every_format_that_editcap_writes_holds_the_same_frames(form: str, tmp_p
 
 
 def packets_only(path: Path, n: int) -> None:
-    """A recording of n ICMP echo requests."""
-    ip = bytes.fromhex("45000054000040004001000a0a6300010a630002") + bytes.fromhex("0800f7ff00000000") + bytes(56)
-    data = [bytes.fromhex("020000000002020000000001") + b"\x08\0" + ip + bytes(i) for i in range(n)]
+    """A recording of n ICMP echo requests, each longer than the one before."""
+    headers = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / IP(src="10.99.0.1", dst="10.99.0.2") / ICMP()
+    data = [bytes(headers / bytes(56 + i)) for i in range(n)]
     length = np.array([len(d) for d in data], np.uint32)
     off = (np.cumsum(length) - length).astype(np.uint32)
     times = np.arange(n, dtype=np.int64) * 1_234_567 + 1_700_000_000_000_000_001

@@ -16,7 +16,7 @@ from nettop.broker.client import Broker
 from nettop.broker.identity import can_change_ids
 from nettop.broker.requests import Netns, SetSysctl
 from nettop.errors import NotPermitted
-from nettop.labs.client import RECORDING, Demo
+from nettop.labs.client import Demo
 from nettop.model.table import Detail, Snapshot, ViewSpec
 from nettop.session.live import LiveSession
 from tests.kernel.commands import NOBODY, nettop
@@ -175,16 +175,39 @@ def alive(pids: set[int]) -> set[int]:
     return {pid for pid in pids if os.path.exists(f"/proc/{pid}")}
 
 
-@pytest.mark.skipif(not can_change_ids(), reason="needs a user who is not root")
-@pytest.mark.skipif(not (ROOT / "captures" / RECORDING).exists(), reason="the recording is not there")
-def test_without_user_namespaces_the_recording_is_shown() -> None:
-    """A user namespace in which no further ones may be made."""
-    script = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
-    powerless = ("/usr/bin/setpriv", "--bounding-set=-all", "--inh-caps=-all")
-    before = (*NOBODY, "unshare", "-Ur", "sh", "-c", script, "sh", *powerless)
-    with terminal("demo", before=before, env={"HOME": "/"}) as screen:
-        poll(lambda: screen.shows("recording of the lab"))
+# An ordinary user (uid 1000) without capabilities, in user and mount namespaces where a script has run.
+ORDINARY = ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--keep-caps", "--mount", "sh", "-c")
+_POWERLESS = 'exec setpriv --ambient-caps=-all --inh-caps=-all --bounding-set=-all "$@"'
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("echo 0 > /proc/sys/user/max_user_namespaces", "user.max_user_namespaces=0"),
+        # They can be made but not used, as on Ubuntu: no uid can be mapped.
+        ("mount -o remount,bind,ro /proc", "Read-only file system"),
+    ],
+)
+def test_where_no_lab_can_be_built_the_screen_says_that_it_is_a_recording_and_how_to_build_one(
+    script: str, reason: str
+) -> None:
+    env = {"HOME": "/", "NETTOP_COMMAND": "./dev run"}
+    with terminal("demo", before=(*ORDINARY, f"{script} && {_POWERLESS}", "sh"), env=env, size=(45, 200)) as screen:
         poll(lambda: screen.shows("192.168.1.2"))
+        assert screen.shows("This is a recording of the lab, not the lab: this host denies user namespaces to ordinary")
+        assert screen.shows(f"users ({reason}). To build it: sudo ./dev run demo")
+        assert screen.shows("REPLAY")
+        screen.quit()
+        assert b"nettop:" not in screen.drawn, "something is said behind the screen"
+
+
+def test_a_lab_without_a_tool_names_it() -> None:
+    """The tools are looked for in the system's directories: there, nft is hidden."""
+    script = 'for d in /usr/sbin /sbin; do mount --bind /dev/null $d/nft; done && exec "$@"'
+    before = ("unshare", "--mount", "sh", "-c", script, "sh")
+    with terminal("demo", before=before, env={"HOME": "/"}, size=(45, 200)) as screen:
+        poll(lambda: screen.shows("192.168.1.2"))
+        assert screen.shows("not the lab: the lab needs nft: install iproute2, nftables and iptables")
         screen.quit()
 
 

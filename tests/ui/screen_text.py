@@ -70,11 +70,11 @@ class Seen:
 
 @asynccontextmanager
 async def running(
-    size: tuple[int, int] = WIDE, source: PlainSession | None = None, theme: Theme | None = None
+    size: tuple[int, int] = WIDE, source: PlainSession | None = None, theme: Theme | None = None, banner: str = ""
 ) -> AsyncIterator[Seen]:
     themes, _ = load()
     source = source or session()
-    app = NettopApp(source, theme or themes["dark"], themes)
+    app = NettopApp(source, theme or themes["dark"], themes, banner)
     async with app.run_test(size=size, notifications=True) as pilot:
         seen = Seen(app, pilot, source)
         await seen.until(lambda: len(app.screen_stack) > 1 and bool(seen.cursor_line()), "a first row")

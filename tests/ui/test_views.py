@@ -56,6 +56,19 @@ async def test_hints_name_only_keys_that_do_something(key: str) -> None:
         assert "? help" in hints
 
 
+@pytest.mark.parametrize("size", SIZES, ids=str)
+async def test_a_banner_stays_whole_above_every_view_at_every_width(size: tuple[int, int]) -> None:
+    words = "a recording of the lab, not the lab: " + "this host denies it " * 8 + "\x1b[31m. sudo nettop demo"
+    async with running(size, banner=words) as seen:
+        for key, sign in SIGNS.items():
+            await seen.press(key)
+            await seen.see(sign)
+            top = " ".join(" ".join(seen.lines[:10]).split())
+            assert "not the lab: this host denies it" in top and "sudo nettop demo" in top and "\x1b" not in top
+        await seen.pilot.resize_terminal(*SMALL)
+        await seen.until(lambda: "sudo nettop demo" in " ".join(" ".join(seen.lines[:10]).split()), "wrapped again")
+
+
 async def test_forty_by_ten_still_shows_rows() -> None:
     async with running((40, 10)) as seen:
         assert "192.168.1.2" in seen.text

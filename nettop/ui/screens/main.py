@@ -24,7 +24,7 @@ from nettop.ui.widgets.prompt_request import PromptRequest
 from nettop.ui.widgets.self_drawn import Covered
 from nettop.ui.widgets.snapshot_requests import Post
 from nettop.ui.widgets.table import Table
-from nettop.ui.widgets.text_panes import TextPane, TooSmall
+from nettop.ui.widgets.text_panes import Banner, TextPane, TooSmall
 
 if TYPE_CHECKING:
     from nettop.ui.widgets.prompt import Prompt
@@ -47,7 +47,7 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
     commands: ClassVar[Sequence[Command]] = ()  # set, with their bindings, by a subclass
     AUTO_FOCUS = ""
 
-    def __init__(self, session: Session, post: Post) -> None:
+    def __init__(self, session: Session, post: Post, banner: str = "") -> None:
         super().__init__()
         self.session = session
         self.post = post
@@ -61,6 +61,7 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         self._prompt: Prompt | None = None
         self._header = Header(id="header")
         self._tabs = Tabs(id="tabs", surface="background")
+        self._banner = Banner(banner)
         self._body = _Body(id="body")
         self._hints = TextPane(id="hints")
         self._hinted: tuple[object, ...] = ()  # the facts that the hints depend on
@@ -70,6 +71,7 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         """Yield the bars and the body."""
         yield self._header
         yield self._tabs
+        yield self._banner
         yield self._body
         yield self._hints
         yield self._tiny
@@ -156,6 +158,7 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         at = [v.name for v in self.views].index(self._current)
         self._tabs.show(titles, at, self.filter_line(), width)
         self._write_hints()
+        self._banner.fit(width)
         self._tiny.fit(width, height)
 
     def _write_hints(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -11,6 +12,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 
 from nettop.model.table import Line
+from nettop.text.sanitize import clean
 from nettop.ui import strips as lines
 from nettop.ui.commands import MOVES, bindings
 from nettop.ui.palette import palette_of
@@ -40,6 +42,21 @@ class TextPane(SelfDrawn):
         """Draw line y, cut or padded to the width."""
         line: Line = self.text[y] if 0 <= y < len(self.text) else ()
         return lines.strip(line, self.size.width, palette_of(self), self.surface)
+
+
+class Banner(TextPane):
+    """A text about the whole session, wrapped to the screen's width. An empty one takes no room."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__()
+        self._words = words
+        self.display = bool(words)
+
+    def fit(self, width: int) -> None:
+        """Wrap the text to this width."""
+        parts = textwrap.wrap(clean(self._words), max(10, width - 2))
+        self.styles.height = len(parts)
+        self.write([((f" {part}", "warn"),) for part in parts])
 
 
 class TooSmall(TextPane):
