@@ -161,8 +161,11 @@ class Model(Protocol):
         """Apply a decoder's result, a mark or a loss of the namespace with this code."""
 
 
-class ViewInfo(Protocol):
-    """The columns of a table. Read on the UI thread, so they must not change."""
+class TableModel(Protocol):
+    """A model that a table widget can show. Its columns and version are read on any thread, so columns do not change.
+
+    Methods are called on the model thread.
+    """
 
     @property
     def columns(self) -> Sequence[Column]:
@@ -176,13 +179,9 @@ class ViewInfo(Protocol):
     def default_sort(self) -> tuple[SortKey, ...]:
         """The default order; () is the order of the model."""
 
-
-class TableModel(ViewInfo, Protocol):
-    """A model that a table widget can show. All methods are called on the model thread."""
-
     @property
     def version(self) -> int:
-        """The version, which grows whenever the table may look different. May be read from any thread."""
+        """The version, which grows whenever the table may look different."""
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
         """Return the window that spec describes."""

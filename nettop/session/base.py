@@ -1,4 +1,7 @@
-"""A session on a run of models, of a live namespace or of a file. Actions run on a control thread."""
+"""What the screens ask of a session: views, the header's state, and actions, on a run of models.
+
+The run is of a live namespace or of a file. Actions run on a control thread.
+"""
 
 from __future__ import annotations
 
@@ -22,16 +25,20 @@ from nettop.pipeline.recorder import Recorder
 from nettop.recording.writer import RecordingWriter
 from nettop.session import flow_actions
 from nettop.session.flow_actions import related
-from nettop.session.interface import Session
 from nettop.session.run import Run
-from nettop.session.status import Done, Status
+from nettop.session.status import DeviceChoice, Done, NetnsChoice, Status
 from nettop.text.units import scaled
 
 _NOTES = 8
+_OF_A_FILE = "a file is shown: this is for the live host"
 
 
-class RunSession(Session):
-    """A session on a run of models: what a live host and a file have in common."""
+class Session:
+    """One run: its models, its capture, its recording. Every call returns at once; answers come by callback.
+
+    Callbacks are called on any thread (those of views on the model thread); screens go on in their own event loop. The
+    actions that need a live host have here the answer of a file.
+    """
 
     def __init__(self, netns: str | None, live: bool, mode: str, keep_events: int = KEEP_EVENTS) -> None:
         self._keep_events = keep_events
@@ -56,7 +63,7 @@ class RunSession(Session):
 
     @property
     def views(self) -> Mapping[str, TableModel]:
-        """Every view's model. Threads other than the model thread may read only its columns."""
+        """Every view's model, by name; missing ones are not shown. Other threads may read only its columns."""
         return self._run.engine.views
 
     def version(self, view: str) -> int:
@@ -72,7 +79,7 @@ class RunSession(Session):
         self._run.on_models(lambda engine, now_ns: deliver(engine.views[view].detail(ident, now_ns)))
 
     def status(self) -> Status:
-        """Return the header's facts."""
+        """Return the header's facts: cheap, from any thread."""
         run, failure = self._run, self._run.failure
         broken = (f"internal error, what is shown no longer changes: {failure}",) if failure else ()
         return replace(
@@ -87,11 +94,11 @@ class RunSession(Session):
         )
 
     def pause(self, on: bool) -> None:
-        """Note that the screens are paused; a replay also stops its clock."""
+        """Note that the screens are paused. A replay stops its clock; live, everything is still received."""
         self._paused = on
 
     def start_recording(self, path: str, done: Done) -> None:
-        """Copy every stream to a new file, beginning with a keyframe."""
+        """Record every stream to a new file, beginning with a keyframe; refuse to overwrite."""
         self._act(lambda: self._start_recording(path), done)
 
     def stop_recording(self, done: Done) -> None:
@@ -99,15 +106,15 @@ class RunSession(Session):
         self._act(self._stop_recording, done)
 
     def export(self, path: str, display_filter: Filter | None, done: Done) -> None:
-        """Write the packets that match to a new pcapng file."""
+        """Write the packets that match to a new pcapng file; refuse to overwrite."""
         self._act(lambda: self._export(path, display_filter), done)
 
     def count_flows(self, display_filter: Filter | None, deliver: Callable[[int], None]) -> None:
-        """Deliver how many flows match now, on the model thread."""
+        """Deliver how many flows match now, for a confirmation, on the model thread."""
         self._run.on_models(lambda engine, now_ns: deliver(len(engine.flows.matching(display_filter, now_ns))))
 
     def timeline(self, deliver: Callable[[Sequence[tuple[int, int, int]]], None]) -> None:
-        """Deliver new, update and destroy events of each of the last 60 whole seconds, on the model thread."""
+        """Deliver new, update and destroy events of each of the last 60 whole seconds, the newest last."""
         self._run.on_models(
             lambda engine, now_ns: deliver([(*row,) for row in engine.events.rates.seconds(now_ns).tolist()])
         )
@@ -126,7 +133,7 @@ class RunSession(Session):
         self._run.on_models(answer)
 
     def flow_capture(self, ident: int, deliver: Callable[[FlowCapture | None], None]) -> None:
-        """Deliver the capture of exactly this flow, on the model thread; None if the flow is gone."""
+        """Deliver the capture of exactly this flow: filter, devices and their sides of the NAT; None: it is gone."""
 
         def answer(engine: Engine, now_ns: int) -> None:
             row = flow_actions.flow_of(engine, "flows", ident)
@@ -138,6 +145,50 @@ class RunSession(Session):
         """Show host and service names, resolved in the background, or addresses and numbers."""
         self._names = on
         self._run.on_models(lambda engine, now_ns: engine.names.switch(on))
+
+    def namespaces(self, deliver: Callable[[Sequence[NetnsChoice]], None]) -> None:
+        """Deliver the namespaces that can be watched."""
+        deliver(())
+
+    def switch_namespace(self, spec: str, done: Done) -> None:
+        """Watch another namespace from now on."""
+        done("a file has no other namespaces: start `nettop` for the live host")
+
+    def devices(self, deliver: Callable[[Sequence[DeviceChoice]], None]) -> None:
+        """Deliver the devices of the watched namespace."""
+        deliver(())
+
+    def start_capture(self, devices: Sequence[str], expression: str, done: Done) -> None:
+        """Capture on these devices with this capture filter, in place of a running capture."""
+        done("a file is shown: captures are for the live host")
+
+    def stop_capture(self) -> None:
+        """Stop capturing; captured packets are kept."""
+        return
+
+    def measure_rates(self, done: Done) -> None:
+        """Measure rates by packet headers: a capture of 128 bytes of each packet, on the usual devices."""
+        done(_OF_A_FILE)
+
+    def set_acct(self, on: bool, done: Done) -> None:
+        """Switch nf_conntrack_acct in the watched namespace."""
+        done("a file is shown: accounting belongs to the live host")
+
+    def watch_only(self, expression: str, done: Done) -> None:
+        """Receive only flows and events that match (in the kernel where possible); "" receives everything again."""
+        done("a file is shown: / filters it")
+
+    def delete_flow(self, ident: int, done: Done, deliver: Callable[[str], None]) -> None:
+        """Delete one flow from the kernel's table, and deliver a message about the result."""
+        done(_OF_A_FILE)
+
+    def delete_matching(self, display_filter: Filter | None, done: Done, deliver: Callable[[str], None]) -> None:
+        """Delete every flow that matches; deliver how many were deleted, and how many had ended already."""
+        done(_OF_A_FILE)
+
+    def reset_counter(self, ident: int, done: Done) -> None:
+        """Set a kernel counter to zero, if it can be reset."""
+        done(_OF_A_FILE)
 
     def close(self) -> None:
         """End every thread, then the recording after the items that sources have put. A second call does nothing."""

@@ -21,7 +21,7 @@ from nettop.pipeline.feeds import Feed
 from nettop.pipeline.live_sources import MAX_SNAPLEN, LiveSources
 from nettop.pipeline.receive_filter import EVERYTHING, ReceiveFilter
 from nettop.session import flow_actions
-from nettop.session.base import RunSession
+from nettop.session.base import Session
 from nettop.session.own_ssh import Connection, leaving_out
 from nettop.session.run import Run
 from nettop.session.status import Capturing, DeviceChoice, Done, NetnsChoice, Status
@@ -33,7 +33,7 @@ HEADERS = 128  # bytes of a packet that identify its flow, with IPv6 extension h
 POKE_EVERY_S = 1.0  # models get fresh data on request at most this often
 
 
-class LiveSession(RunSession):
+class LiveSession(Session):
     """Watches one namespace through the broker, and the flows of `others`. NettopError if one does not exist.
 
     `ssh` is the ssh session of nettop's user (own_ssh.own_session, called before privileges are dropped). With an

@@ -8,11 +8,11 @@ import stat
 from nettop.model.events.table import KEEP_EVENTS
 from nettop.pipeline.source_thread import SourceThread
 from nettop.recording.chunks import open_input
-from nettop.session.base import RunSession
+from nettop.session.base import Session
 from nettop.sources.replay import ReplaySource
 
 
-class ReplaySession(RunSession):
+class ReplaySession(Session):
     """Shows a capture or recording ("-": stdin). InputError when it cannot be opened.
 
     Create it before privileges are dropped and start() it afterwards: nothing of the file is read in between.

@@ -14,7 +14,7 @@ from textual import events
 from textual.app import App
 from textual.binding import BindingType
 
-from nettop.session.interface import Session
+from nettop.session.base import Session
 from nettop.ui.actions.registry import COMMANDS
 from nettop.ui.commands import bindings
 from nettop.ui.palette import NoColour, Palette, css_variables, textual_theme

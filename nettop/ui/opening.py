@@ -12,7 +12,7 @@ from nettop.errors import EXIT_FAILED
 from nettop.ui.terminal import run_app
 
 if TYPE_CHECKING:
-    from nettop.session.base import RunSession
+    from nettop.session.base import Session
 
 MAX_EVENTS = 20_000_000  # of about 200 bytes each
 
@@ -63,7 +63,7 @@ def replay(path: str, options: argparse.Namespace, speed: float | None = None, b
     return show(session, options, banner)
 
 
-def show(session: RunSession, options: argparse.Namespace, banner: str = "") -> int:
+def show(session: Session, options: argparse.Namespace, banner: str = "") -> int:
     """Show a session until the user quits, then close it. Return the exit code."""
     try:
         code = run_app(session, theme=options.theme, banner=banner)

@@ -20,7 +20,7 @@ from nettop.text.sanitize import clean
 if TYPE_CHECKING:
     from textual.app import App
 
-    from nettop.session.interface import Session
+    from nettop.session.base import Session
     from nettop.ui.screens.start import StartChoice
 
 # What Textual switches on, switched off: mouse (four modes), focus, paste, in-band resize, kitty keys; wrap and the

@@ -9,7 +9,7 @@ from typing import Any
 from nettop.model.filter.expression import Filter
 from nettop.model.flows.capture import FlowCapture
 from nettop.model.table import Detail, Snapshot, ViewSpec
-from nettop.session.interface import Session
+from nettop.session.base import Session
 from nettop.session.status import DeviceChoice, Done, NetnsChoice, Status
 from tests.ui import plain_tables
 

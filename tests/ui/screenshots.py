@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.cells import cell_len
 
-from nettop.session.interface import Session
+from nettop.session.base import Session
 from nettop.ui.app import NettopApp
 from nettop.ui.theme import Theme
 from nettop.ui.theme import load as load_themes

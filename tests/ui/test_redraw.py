@@ -18,7 +18,7 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widget import Widget
 
-from nettop.session.interface import Session
+from nettop.session.base import Session
 from nettop.session.replay import ReplaySession
 from nettop.session.status import Status
 from nettop.ui.app import NettopApp

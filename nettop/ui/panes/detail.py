@@ -6,7 +6,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
 from nettop.model.table import Detail, Line, PacketDetail
-from nettop.session.interface import Session
+from nettop.session.base import Session
 from nettop.ui import strips as lines
 from nettop.ui.widgets.bar_lines import title_line
 from nettop.ui.widgets.packet_tree import HexPane, PacketTree

@@ -9,7 +9,7 @@ from textual.containers import Vertical
 from textual.message import Message
 
 from nettop.model.table import Line
-from nettop.session.interface import Session
+from nettop.session.base import Session
 from nettop.session.status import Status
 from nettop.ui.widgets.self_drawn import Covered
 from nettop.ui.widgets.snapshot_requests import Post

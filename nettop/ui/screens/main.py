@@ -11,7 +11,7 @@ from textual.containers import Vertical
 from textual.screen import Screen
 
 from nettop.model.table import Detail, Line
-from nettop.session.interface import Session
+from nettop.session.base import Session
 from nettop.session.status import Status
 from nettop.text.sanitize import clean
 from nettop.ui.commands import Command, CommandContext, applies

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from nettop.model.table import Snapshot, ViewSpec
-from nettop.session.interface import Session
+from nettop.session.base import Session
 
 TIMEOUT = 2.0  # seconds after which a request without an answer is sent again
 AGE_INTERVAL = 2.0  # seconds between requests when only the time has changed

@@ -13,7 +13,7 @@ from textual.strip import Strip
 
 from nettop.model.filter.expression import Filter
 from nettop.model.table import Column, Line, Row, Snapshot, SortKey, ViewSpec
-from nettop.session.interface import Session
+from nettop.session.base import Session
 from nettop.ui.commands import MOVES, bindings
 from nettop.ui.palette import palette_of
 from nettop.ui.widgets import painter as rows

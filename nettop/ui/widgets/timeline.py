@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from nettop.model.table import Line
-from nettop.session.interface import Session
+from nettop.session.base import Session
 from nettop.text.units import scaled, sparkline
 from nettop.ui.strips import crop
 from nettop.ui.widgets.snapshot_requests import Post

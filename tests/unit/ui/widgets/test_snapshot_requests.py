@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from nettop.model.table import Snapshot, ViewSpec
-from nettop.session.interface import Session
+from nettop.session.base import Session
 from nettop.ui.widgets import snapshot_requests as questions
 from nettop.ui.widgets.snapshot_requests import AGE_INTERVAL, SnapshotRequests
 
