@@ -62,8 +62,8 @@ class DamagedInput(NettopError):
 
     exit_code = EXIT_DAMAGED
 
-    def __init__(self, message: str, offset: int, remedy: str = "") -> None:
-        super().__init__(message, remedy)
+    def __init__(self, message: str, offset: int) -> None:
+        super().__init__(message)
         self.offset = offset
 
 

@@ -119,10 +119,9 @@ class Broker:
         snaplen: int = 262144,
         block_size: int = 1 << 20,
         block_count: int = 64,
-        promisc: bool = True,
     ) -> PacketSocket:
         """Return a capturing socket on a device, filtered by libpcap's `expression`. The caller closes its fd."""
-        request = requests.OpenPacketSocket(ns.handle, device, expression, snaplen, block_size, block_count, promisc)
+        request = requests.OpenPacketSocket(ns.handle, device, expression, snaplen, block_size, block_count)
         body, fds = self._call(request, seconds=SLOW_CALL_SECONDS, fds=1)
         return PacketSocket(fds[0], Device(**body["device"]), body["linktype"], block_size, block_count, snaplen)
 

@@ -162,7 +162,6 @@ class OpenPacketSocket:
     snaplen: int
     block_size: int
     block_count: int
-    promisc: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ def packet_socket(of: Device, request: OpenPacketSocket, program: bytes) -> sock
         sock.setsockopt(SOL_PACKET, packet.PACKET_VERSION, packet.TPACKET_V3)
         _set_ring(sock, request)
         _attach(sock, program or accept_all(request.snaplen))
-        if request.promisc and of.arphrd == interface.ARPHRD_ETHER:
+        if of.arphrd == interface.ARPHRD_ETHER:
             membership = struct.pack("iHH8x", of.ifindex, packet.PACKET_MR_PROMISC, 0)
             sock.setsockopt(SOL_PACKET, packet.PACKET_ADD_MEMBERSHIP, membership)
         sock.bind((of.name, packet.ETH_P_ALL))

@@ -19,8 +19,6 @@ from nettop.errors import BrokerError, NotPermitted
 Mode = Literal["auto", "root", "sudo", "doas", "pkexec"]
 
 HELLO_SECONDS = 15.0
-# Late imports of the app, for an app that cannot read its own files after the drop.
-PRELOAD = ("numpy", "textual.app", "textual.widgets", "scapy.all", "nettop.cli")
 _NO_RIGHTS = "run `sudo nettop`, or `nettop demo`, or open a recording with -r"
 _CONTAINER = "a container needs --cap-add NET_ADMIN,NET_RAW,SETUID,SETGID"
 _PROMPT = "[sudo] nettop starts its broker as root; password for %p: "
@@ -36,7 +34,6 @@ def start(
     *,
     read_only: bool = False,
     drop: bool = True,
-    preload: bool = False,
     while_starting: Callable[[], None] = lambda: None,
 ) -> Broker:
     """Start a broker. As root it is spawned and this process then gives up all privileges (`drop`); as a user it is
@@ -49,7 +46,7 @@ def start(
         mode = "root" if _has_rights() else _escalation()
     command = broker_command(*["--read-only"] * read_only)
     if mode == "root":
-        return launch(command, drop=drop, preload=PRELOAD if preload else (), while_starting=while_starting)
+        return launch(command, drop=drop, while_starting=while_starting)
     if shutil.which(mode) is None:
         raise NotPermitted(f"{mode} is not installed", _NO_RIGHTS)
     return launch([*_ESCALATIONS[mode], *command], drop=False, asks=True, while_starting=while_starting)
@@ -74,7 +71,6 @@ def launch(
     *,
     drop: bool,
     asks: bool = False,
-    preload: Sequence[str] = (),
     while_starting: Callable[[], None] = lambda: None,
 ) -> Broker:
     """Return the broker that `command` runs; `asks`: it may ask for a password first. For the rest see start()."""
@@ -87,7 +83,7 @@ def launch(
         while_starting()
         greeting = _hello(ours, process, None if asks else HELLO_SECONDS)
         if drop:
-            drop_app(preload=preload)
+            drop_app()
     except BaseException:
         ours.close()
         _reap(process)

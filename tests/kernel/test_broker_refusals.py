@@ -117,7 +117,7 @@ well_typed = st.one_of(
     st.builds(requests.GetNetns, words),
     st.builds(requests.LeaveNetns, numbers),
     st.builds(requests.GetDevices, numbers),
-    st.builds(requests.OpenPacketSocket, numbers, words, words, numbers, numbers, numbers, st.booleans()),
+    st.builds(requests.OpenPacketSocket, numbers, words, words, numbers, numbers, numbers),
     st.builds(requests.OpenNetlinkSocket, numbers, numbers, st.tuples(numbers, numbers), numbers, programs),
     st.builds(requests.OpenNetlinkSocket, st.just(0), protocols, st.just(()), numbers, programs),
     st.builds(requests.SendRead, st.integers(0, 4), st.sampled_from(requests.ReadRequest), dump_filters, set_names),

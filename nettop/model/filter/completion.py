@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -12,10 +12,8 @@ from nettop.errors import FilterError
 from nettop.model.filter import vocabulary
 from nettop.model.filter.parser import Expected, FilterParser
 from nettop.model.filter.values import SERVICES
-from nettop.text.sanitize import clean
 
 _WORD = re.compile(r"[^\s()<>=!&|\"]*")
-_PLAIN = re.compile(r"[^\s()<>=!&|\"]+")
 _VALUES: dict[str, tuple[str, ...]] = {
     "state": tuple(sorted({*vocabulary.STATE_NAMES, *vocabulary.BARE_STATUS})),
     "status": tuple(sorted(vocabulary.STATUS_WORDS)),
@@ -49,18 +47,17 @@ class Completion:
     options: tuple[Option, ...]
 
 
-def complete(text: str, cursor: int, kind: str, known: Mapping[str, Sequence[str]] | None = None) -> Completion:
+def complete(text: str, cursor: int, kind: str) -> Completion:
     """Return what is accepted at the cursor in a filter for rows of this kind.
 
-    `known` are values that only the caller can know, by field: {"netns": ["gw-a"], "process": […]}. Options begin with
-    the part of the word left of the cursor. There are none inside quotes, and none after an error.
+    Options begin with the part of the word left of the cursor. There are none inside quotes, and none after an error.
     """
     cursor = max(0, min(cursor, len(text)))
     start = cursor - len(_run(text[:cursor][::-1]))
     end = cursor + len(_run(text[cursor:]))
     expected = _expected(text[:start], kind)
     typed = text[start:cursor].lower()
-    found = {option.word: option for option in _options(expected, known or {}) if option.word.lower().startswith(typed)}
+    found = {option.word: option for option in _options(expected) if option.word.lower().startswith(typed)}
     return Completion(start, end, tuple(found.values()))
 
 
@@ -80,13 +77,9 @@ def _expected(before: str, kind: str) -> Expected:
     return parser.expected
 
 
-def _options(expected: Expected, known: Mapping[str, Sequence[str]]) -> Iterator[Option]:
+def _options(expected: Expected) -> Iterator[Option]:
     """Yield the values, then the words: after `state ` a state is most likely."""
     for of in expected.values:
-        field = vocabulary.FIELDS.get(of)
-        for value in known.get(field.name if field is not None else of, ()):
-            if '"' not in value and value.strip() and clean(value) == value:
-                yield Option(value if _PLAIN.fullmatch(value) else f'"{value}"', "")
         for value in _VALUES.get(of, ()):
             yield Option(value, note(value, of))
     for word in sorted(expected.words, key=lambda word: _POSITIONS.get(word, len(_POSITIONS))):

@@ -20,7 +20,7 @@ EVERY_REQUEST: list[requests.Request] = [
     requests.GetNetns("gw-a"),
     requests.LeaveNetns(3),
     requests.GetDevices(0),
-    requests.OpenPacketSocket(1, "eth0", "tcp port 80", 96, 1 << 20, 64, True),
+    requests.OpenPacketSocket(1, "eth0", "tcp port 80", 96, 1 << 20, 64),
     requests.OpenNetlinkSocket(1, 12, (1, 2, 3), 8 << 20, b""),
     requests.OpenNetlinkSocket(1, 12, (1, 2, 3), 8 << 20, bytes(range(256))),
     requests.SendRead(1, ReadRequest.CONNTRACK_DUMP, None, None),

@@ -12,12 +12,11 @@ from nettop.model.filter.expression import KINDS, parse, words
 from tests.profiles import examples
 from tests.unit.model.filter.test_property import EXPRESSIONS, Part
 
-KNOWN = {"netns": ["gw-a", "two words", 'quo"te', "es\x1bcape", ""], "process": ["nginx"]}
 SAMPLES = ["10.0.0.1", "443", "1M", "5m", "0x1/0xff", "8000-8080", "fd00::/8", "gw", "255.255.0.0"]
 
 
 def offered(text: str, kind: str = "flow", cursor: int | None = None) -> list[str]:
-    return [option.word for option in complete(text, len(text) if cursor is None else cursor, kind, KNOWN).options]
+    return [option.word for option in complete(text, len(text) if cursor is None else cursor, kind).options]
 
 
 @pytest.mark.parametrize(
@@ -40,12 +39,11 @@ def offered(text: str, kind: str = "flow", cursor: int | None = None) -> list[st
         ("nat ", ["snat", "port-only", "and"], []),
         ("bytes ", [">", "<="], ["and"]),
         ("bytes>", [], [">"]),
-        ("netns ", ["gw-a", '"two words"', "="], ['"quo"te"', "es\x1bcape", '""']),
-        ("process ng", ["nginx"], []),
+        ("netns ", ["="], [">"]),
         ("mark 1 or not ", ["tcp", "not"], ["and"]),
         ("nonsense ", [], ["and", "tcp"]),
         ("port 99999 ", [], ["and"]),
-        ('netns "gw', [], ["gw-a"]),
+        ('netns "gw', [], ["="]),
     ],
 )
 def test_what_may_stand_there_is_offered_and_nothing_else(text: str, some: list[str], not_there: list[str]) -> None:
