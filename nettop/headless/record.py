@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import threading
-import time
 from collections.abc import Callable, Iterable
 
 from nettop import arguments
@@ -24,8 +22,7 @@ from nettop.pipeline.ingest import Plumbing
 from nettop.pipeline.live_sources import LiveSources, OpenRing
 from nettop.pipeline.recorder import Recorder
 from nettop.recording.output import OutputClosed
-from nettop.recording.rotation import Limits, RotatingWriter, numbered
-from nettop.recording.writer import RecordingWriter
+from nettop.recording.rotation import Limits, RecordingFiles
 from nettop.session.own_ssh import Connection, leaving_out, own_session
 from nettop.text.units import grouped, scaled
 
@@ -104,66 +101,14 @@ def _begin(options: argparse.Namespace, live: LiveSources, rings: list[OpenRing]
         live.watch(feed, every_s=feed.recorded_s(options.keyframe_seconds))
 
 
-class RecordingFiles:
-    """The file of a recording, or its numbered files with rotation."""
-
-    def __init__(self, writer: RecordingWriter | RotatingWriter, name: str) -> None:
-        self._writer = writer
-        self._name = name
-        self._writing = threading.Lock()
-        self.rotated: Callable[[], None] = lambda: None  # called on the recorder's thread when a new file begins
-
-    @property
-    def total(self) -> int:
-        """The number of bytes written, in all files."""
-        return self._writer.written if isinstance(self._writer, RecordingWriter) else self._writer.total
-
-    @property
-    def name(self) -> str:
-        """The name of the output, for the summary."""
-        number = self._writer.number if isinstance(self._writer, RotatingWriter) else 0
-        if not number:
-            return self._name
-        first = numbered(self._name, 1)
-        return f"{first} and {number - 1} more" if number > 1 else first
-
-    def write(self, items: Iterable[Item]) -> None:
-        """Append items. With rotation, begin a new file when one is due."""
-        if isinstance(self._writer, RecordingWriter):
-            self._writer.write(items)
-            return
-        with self._writing:
-            before = self._writer.number
-            self._writer.write(items, time.time_ns())
-        if self._writer.number != before:
-            self.rotated()
-
-    def stop_rotation(self) -> None:
-        """Begin no further file, after any that is just being opened."""
-        if isinstance(self._writer, RotatingWriter):
-            with self._writing:
-                self._writer.stop_rotating()
-
-    def close(self) -> None:
-        """End the file in good order."""
-        self._writer.close()
-
-
 def open_output(options: argparse.Namespace, broker: Broker) -> RecordingFiles:
     """Open the output that the options name. NettopError if it exists and may not be overwritten."""
     if options.write == "-":
         if os.isatty(1):
             raise NettopError("a recording is not for a terminal", "redirect stdout, or name a file with -w")
-        return RecordingFiles(RecordingWriter(os.dup(1), name="stdout"), "stdout")
-    if not options.rotate_bytes and not options.rotate_seconds:
-        descriptor = broker.open_output(options.write, options.force)
-        return RecordingFiles(RecordingWriter(descriptor, name=options.write), options.write)
+        return RecordingFiles(lambda name: os.dup(1), "stdout")
     limits = Limits(options.rotate_bytes or None, int(options.rotate_seconds * 1e9) or None)
-
-    def open_numbered(number: int) -> int:
-        return broker.open_output(numbered(options.write, number), options.force)
-
-    return RecordingFiles(RotatingWriter(open_numbered, limits, (), time.time_ns()), options.write)
+    return RecordingFiles(lambda name: broker.open_output(name, options.force), options.write, limits)
 
 
 class RecordingMonitor:

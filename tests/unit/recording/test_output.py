@@ -14,7 +14,7 @@ import pytest
 from nettop.batch import Batch, Counters, Item, PacketMeta, StreamAdded
 from nettop.errors import NettopError
 from nettop.recording.output import BlockOutput, OutputClosed
-from nettop.recording.rotation import Limits, RotatingWriter, numbered
+from nettop.recording.rotation import Limits, RecordingFiles, numbered
 from nettop.recording.writer import RecordingWriter
 from tests.unit.recording import items as run
 from tests.unit.recording.handmade import decode_chunks, end, frames, read, streams
@@ -131,12 +131,13 @@ def test_what_pads_a_frame_is_zero(tmp_path: Path) -> None:
 
 def rotate(tmp_path: Path, limits: Limits, times: list[int]) -> list[list[Item]]:
     """The items of each file after a batch of one 600-byte frame at each of the times."""
-    writer = RotatingWriter(lambda n: file(tmp_path / numbered("r.pcapng", n)), limits, [run.PACKETS, run.TEXTS], 0)
-    for at, now in enumerate(times):
-        writer.write([Counters(0, 0, now, 10, 1)] if at == 0 else [], now)
-        writer.write([batch(b"z" * 600, ts=now)], now)
+    clock = iter([0, 0, *times])
+    writer = RecordingFiles(lambda name: file(tmp_path / name), "r.pcapng", limits, lambda: next(clock))
+    writer.write([StreamAdded(run.PACKETS, 0), StreamAdded(run.TEXTS, 0), Counters(0, 0, 0, 10, 1)])
+    for now in times:
+        writer.write([batch(b"z" * 600, ts=now)])
     writer.close()
-    return [decode_chunks((tmp_path / numbered("r.pcapng", n + 1)).read_bytes()) for n in range(writer.number)]
+    return [decode_chunks(path.read_bytes()) for path in sorted(tmp_path.glob("r-*.pcapng"))]
 
 
 def test_each_rotated_file_is_a_recording_of_its_own(tmp_path: Path) -> None:
