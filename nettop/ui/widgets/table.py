@@ -355,12 +355,8 @@ class Table(SelfDrawn, can_focus=True):
         self.viewport.scroll(-3)
         self._moved()
 
-    def on_focus(self) -> None:
-        """Paint with the focus."""
-        self._repaint()
-
-    def on_blur(self) -> None:
-        """Paint without the focus."""
+    def watch_has_focus(self, _has_focus: bool) -> None:
+        """Paint with or without the focus."""
         self._repaint()
 
     # ── drawing ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -130,12 +130,8 @@ class ScrollPane(SelfDrawn, can_focus=True):
         self._clamp()
         self.refresh()
 
-    def on_focus(self) -> None:
-        """Paint with the focus."""
-        self.refresh()
-
-    def on_blur(self) -> None:
-        """Paint without the focus."""
+    def watch_has_focus(self, _has_focus: bool) -> None:
+        """Paint with or without the focus."""
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
