@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +10,12 @@ from numpy.typing import NDArray
 from nettop.batch import Array
 from nettop.columns import HAVE_OCOUNT, HAVE_RCOUNT, HAVE_STATUS
 from nettop.linux.conntrack import IPS_SEEN_REPLY
-from nettop.model.filter.expression import Filter
 from nettop.model.flows import derive
 from nettop.model.flows.cells import ABSENT, MEASURED, SHARED_COLUMNS, RowView, age_cell, shared_cell, speed_cell
 from nettop.model.flows.joins import FlowJoins
 from nettop.model.flows.rate_history import history_text
-from nettop.model.flows.store import FlowStore
-from nettop.model.ordering import Rows, Ties
+from nettop.model.flows.rows import FlowRows
+from nettop.model.ordering import Rows
 from nettop.model.table import Cell, Column, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.model.window import Handles, Match, OrderCache, visible, wait_ns
 from nettop.text import flow as words
@@ -46,39 +44,10 @@ _OLD_NS = 5_000_000_000  # the age from which on that of a dump is shown
 _COUNTED = frozenset(("rate", "rate_up", "rate_down", "up", "down", "bytes", "packets", "opackets", "rpackets"))
 
 
-class SnapshotSource(Protocol):
-    """The part of the flow table that its snapshots are made of (the table itself imports this file)."""
-
-    store: FlowStore
-    version: int
-    joins: FlowJoins
-    dumped_ns: dict[int, int]
-
-    def __len__(self) -> int: ...
-
-    def matching(self, expression: Filter | None, now_ns: int) -> Rows:
-        """Return the rows that match."""
-
-    def sort_keys(self, rows: Rows, sort: Sequence[SortKey], now_ns: int) -> list[Array]:
-        """Return columns whose ascending order is the requested one."""
-
-    def picked(self, rows: Rows) -> derive.Data:
-        """Return the columns of some rows."""
-
-    def accounting(self, netns: int) -> bool | None:
-        """Return whether bytes are counted in a namespace; None if it is unknown."""
-
-    def ties(self, rows: Rows) -> Ties:
-        """Return the order of rows with equal keys."""
-
-    def views(self, rows: Rows) -> list[RowView]:
-        """Return each row as a view."""
-
-
 class FlowSnapshots:
     """Windows of a flow table, sorted at most once a second, and never while the order is frozen."""
 
-    def __init__(self, table: SnapshotSource) -> None:
+    def __init__(self, table: FlowRows) -> None:
         self._table = table
         self._orders = OrderCache(self._match, self._alive)
 
@@ -118,7 +87,7 @@ class FlowSnapshots:
         return alive & store.are_live(rows)
 
 
-def _totals(table: SnapshotSource, matched: Rows, filtered: bool) -> Line:
+def _totals(table: FlowRows, matched: Rows, filtered: bool) -> Line:
     """Return `1,204 flows, 318 match   1.6M/s   tcp 901   udp 288   ESTABLISHED 702   TIME_WAIT 160   UNREPLIED 41`."""
     data = table.picked(matched)
     noun = "flow" if len(table) == 1 else "flows"
@@ -140,13 +109,13 @@ def _totals(table: SnapshotSource, matched: Rows, filtered: bool) -> Line:
     return tuple(parts)
 
 
-def _dump_age(table: SnapshotSource, now_ns: int) -> Line:
+def _dump_age(table: FlowRows, now_ns: int) -> Line:
     """Return the age of rates and timeouts, where a large table is read less often."""
     age = now_ns - min(table.dumped_ns.values(), default=now_ns)
     return ((f"   rates and timeouts {units.duration(age / 1e9)} old", "dim"),) if age >= _OLD_NS else ()
 
 
-def _uncounted(table: SnapshotSource, rows: Rows, columns: Sequence[str]) -> tuple[Line, ...]:
+def _uncounted(table: FlowRows, rows: Rows, columns: Sequence[str]) -> tuple[Line, ...]:
     """Return the note that accounting is off, if that is why no visible flow has counters."""
     if not _COUNTED.intersection(columns) or not len(rows):
         return ()
@@ -158,12 +127,12 @@ def _uncounted(table: SnapshotSource, rows: Rows, columns: Sequence[str]) -> tup
     return ((("bytes are not counted: accounting is off", "warn"),),)
 
 
-def _measuring_note(table: SnapshotSource) -> tuple[Line, ...]:
+def _measuring_note(table: FlowRows) -> tuple[Line, ...]:
     """Return the most important limit of measured rates; a flow's detail has all of them."""
     return tuple((((f"{MEASURED} {words}", "warn"),)) for words in table.joins.rate_notes()[1:2])
 
 
-def _rows(table: SnapshotSource, rows: Rows, columns: Sequence[str], now_ns: int) -> tuple[Row, ...]:
+def _rows(table: FlowRows, rows: Rows, columns: Sequence[str], now_ns: int) -> tuple[Row, ...]:
     idents, views = table.store.idents(rows).tolist(), table.views(rows)
     joined = {key: join(table.joins, views) for key, join in _JOINED.items() if key in columns}
     drawn = []
