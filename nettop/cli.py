@@ -177,14 +177,14 @@ def _report(error: NettopError) -> int:
 
 
 def _say(text: str) -> None:
-    """Print an error on stderr; if that cannot be written, redirect stderr to /dev/null."""
+    """Print an error on stderr; if that cannot be written, redirect stderr to nowhere."""
     try:
         say(*text.split("\n"))
     except OSError:
-        _move(os.open(os.devnull, os.O_WRONLY), 2)
+        _move(os.memfd_create("nettop-null"), 2)  # the confined app may not open /dev/null for writing
 
 
 def _closed_stdout() -> int:
     """Redirect stdout, whose reader is gone (`| head`), so that the flush at exit does not fail. Return EXIT_OK."""
-    _move(os.open(os.devnull, os.O_WRONLY), 1)
+    _move(os.memfd_create("nettop-null"), 1)
     return EXIT_OK

@@ -76,7 +76,7 @@ def poll() -> Callable[..., object]:
 @pytest.fixture
 def broker() -> Iterator[Broker]:
     """A running broker; this process keeps its privileges."""
-    with start("root", drop=False) as running:
+    with start("root", confine=False) as running:
         yield running
 
 

@@ -153,7 +153,7 @@ def _run_child(task: ChildTask, parent: int, stdout: int, stderr: int) -> None:
         else:
             privileges.confine_child(task.capabilities, task.gid)
         privileges.die_with(parent)
-        _close_all_but(task.channel.fileno() if task.channel else None)
+        close_all_but(task.channel.fileno() if task.channel else None)
         _limit_resources()
         signal.alarm(math.ceil(task.seconds) + 1)  # for a broker without CAP_KILL; it survives an exec
         task.run()
@@ -170,8 +170,8 @@ def _arrange_descriptors(stdout: int, stderr: int) -> None:
         os.dup2(fd, number)
 
 
-def _close_all_but(kept_fd: int | None) -> None:
-    # An inherited descriptor of another namespace would keep that one alive.
+def close_all_but(kept_fd: int | None) -> None:
+    """Close every descriptor above 2, except one: an inherited one of another namespace would keep that one alive."""
     highest = os.sysconf("SC_OPEN_MAX")
     if kept_fd is None:
         os.closerange(3, highest)

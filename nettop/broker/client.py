@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from nettop.broker import output, request_json, requests, wire
+from nettop.broker import request_json, requests, wire
 from nettop.broker.children import OUTPUT_LIMIT
 from nettop.broker.failures import from_fields
 from nettop.broker.requests import (
@@ -60,16 +60,14 @@ class Broker:
         hello: dict[str, Any],
         *,
         process: subprocess.Popen[bytes] | None = None,
-        opens_output: bool = True,
     ) -> None:
-        """Use a socket on which the broker has sent its hello. `opens_output` False: this process is the user."""
+        """Use a socket on which the broker has sent its hello."""
         self.on_gone: Callable[[Netns, str], None] | None = None
         self.pid = int(hello["pid"])
         self.read_only = bool(hello["read_only"])
         self.capabilities = frozenset(int(bit) for bit in hello["capabilities"])
         self._sock = sock
         self._process = process
-        self._opens_output = opens_output
         self._lock = threading.Lock()
         self._sending = threading.Lock()  # a lock of its own: the reader needs _lock while a send waits
         self._pending: dict[int, _PendingCall] = {}
@@ -177,13 +175,18 @@ class Broker:
         _, fds = self._call(requests.OpenSysctl(ns.handle, name), fds=1)
         return fds[0]
 
-    def open_output(self, path: str, force: bool) -> int:
+    def open_output(self, path: str) -> int:
         """Return a descriptor of the new file `path`, which belongs to the invoking user; the caller closes it."""
-        if not self._opens_output:
-            return output.open_new(path, force)
-        request = requests.OpenOutput(os.path.abspath(path), force)
-        _, fds = self._call(request, seconds=SLOW_CALL_SECONDS, fds=1)
+        _, fds = self._call(requests.OpenOutput(os.path.abspath(path)), seconds=SLOW_CALL_SECONDS, fds=1)
         return fds[0]
+
+    def resolve(self, query: requests.ResolveName) -> str | None:
+        """Return the name of an address or a service; None: there is none, or no answer."""
+        try:
+            body, _ = self._call(query, seconds=SLOW_CALL_SECONDS)
+        except BrokerError:
+            return None
+        return str(body["name"]) or None
 
     def change(self, change: Change) -> Change:
         """Make a change; returns the change that undoes it. Refused with NotPermitted under --read-only."""

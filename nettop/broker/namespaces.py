@@ -183,13 +183,13 @@ class Namespaces:
                 successor = self._with_process(unowned, pid)
                 if successor is not None:
                     return successor
-        for name in names():
+        for name in named():
             if _inode(f"{NAMED}/{name}") == entry.netns.inode:
                 return self._with_owner(unowned, f"{NAMED}/{name}")
         return unowned
 
 
-def names() -> list[str]:
+def named() -> list[str]:
     """Return the names in /run/netns, sorted."""
     try:
         return sorted(os.listdir(NAMED))
@@ -217,7 +217,7 @@ def _open_error(spec: str, error: Exception) -> BrokerError:
         return BrokerError(f"no process {spec[4:]}", "give the number of a running process")
     if "/" in spec:
         return _not_a_netns(spec)
-    known = ", ".join(map(clean, names()[:10]))
+    known = ", ".join(map(clean, named()[:10]))
     return BrokerError(f"no namespace {spec!r}", f"there are {known}" if known else _SPEC_REMEDY)
 
 

@@ -3,44 +3,53 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from dataclasses import dataclass
 
-from nettop.errors import BrokerError
+from nettop.broker.options import Options
+from nettop.errors import BrokerError, NotPermitted
+from nettop.text.sanitize import clean
 
 _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-_MODE = 0o644
+_MODE = 0o600  # a capture holds passwords and other people's words
 # First bytes of pcapng and of the pcap variants, https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng-03.html
 _CAPTURE_MAGIC = ("0a0d0d0a", "a1b2c3d4", "d4c3b2a1", "a1b23c4d", "4d3cb2a1")
 _CAPTURE_NAMES = (".pcapng", ".pcap", ".cap")
-# Directories where root's daemons read files of any name (cron.d, logrotate.d), and no captures are kept.
-_SYSTEM = tuple(f"/{name}/" for name in ("boot", "dev", "etc", "lib", "proc", "run", "sys", "usr", "var/spool"))
-_MEMORY = "/dev/shm/"  # but fast captures are kept there
-_REMEDY = "root's captures end in .pcapng, .pcap or .cap, are not hidden, and lie outside the system's directories"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
-def open_new(path: str, force: bool) -> int:
-    """Return a descriptor of the new, empty file `path`, with the rights of the calling process.
+def open_for_app(path: str, options: Options) -> int:
+    """Return a descriptor of the new, empty file `path`, which an app names that may be hostile. Raises BrokerError.
 
-    With `force` an existing file is emptied, if it is a regular file of the caller's, or a capture. Raises BrokerError.
+    The file that the command line named is created as asked there. Any other is named like a capture, is not hidden,
+    and lies in one of the directories of `options`: with other files an app could become the user, or root.
     """
-    return _create(_OutputPath(path, path), force)
-
-
-def open_capture(path: str, force: bool) -> int:
-    """Return the same on behalf of an app that has fewer rights than the calling process, which is root.
-
-    Root may write nearly any file, and with some of them an app could become root. So only files named like a capture
-    are created, none in the system's directories, and only captures are emptied.
-    """
+    if options.names(path):
+        return open_new(path, options.force)
+    if options.read_only:
+        raise NotPermitted(f"cannot write {clean(path)}", "nettop runs with --read-only")
     try:
         folder = os.open(os.path.dirname(path) or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         raise _cannot_write(path, error) from error
     try:
-        return _create(_OutputPath(path, os.path.basename(path), folder), force)
+        target = _OutputPath(path, os.path.basename(path), folder)
+        target.check(options.directories)
+        return _create(target, force=False)
     finally:
         os.close(folder)
+
+
+def open_new(path: str, force: bool) -> int:
+    """Return a descriptor of the new, empty file `path`, which a person has named on the command line.
+
+    With `force` an existing file is emptied, if it is a regular file with one name, and the caller's or a capture.
+    Raises BrokerError.
+    """
+    if _CONTROL.search(path):
+        raise BrokerError(f"cannot write {clean(path)}", "its name has control characters")
+    return _create(_OutputPath(path, path), force)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +66,20 @@ class _OutputPath:
     def is_link(self) -> bool:
         return stat.S_ISLNK(os.stat(self.name, dir_fd=self.folder, follow_symlinks=False).st_mode)
 
-    def check(self) -> None:
+    def check(self, directories: tuple[str, ...]) -> None:
         """Raise BrokerError for a file that must not be created for an app."""
-        if self.folder is None:
-            return
         folder = os.readlink(f"/proc/self/fd/{self.folder}") + "/"
-        hidden = self.name.startswith(".") or "/." in folder
-        system = folder.startswith(_SYSTEM) and not folder.startswith(_MEMORY)
-        if hidden or system or not self.name.endswith(_CAPTURE_NAMES):
-            raise BrokerError(f"cannot write {self.path}", _REMEDY)
+        if clean(self.name) != self.name or not self.name.endswith(_CAPTURE_NAMES):
+            raise BrokerError(f"cannot write {clean(self.path)}", "a capture's name ends in .pcapng, .pcap or .cap")
+        if self.name.startswith(".") or "/." in folder:
+            raise BrokerError(f"cannot write {clean(self.path)}", "captures are not hidden")
+        if not folder.startswith(tuple(f"{directory}/" for directory in directories)):
+            remedy = f"captures go to {', '.join(directories)}, or where -w says at the start"
+            raise BrokerError(f"cannot write {clean(self.path)}", remedy)
 
 
 def _create(target: _OutputPath, force: bool) -> int:
     try:
-        target.check()
         return target.open(os.O_CREAT | os.O_EXCL)
     except FileExistsError:
         return _overwrite(target, force)
@@ -79,7 +88,7 @@ def _create(target: _OutputPath, force: bool) -> int:
 
 
 def _overwrite(target: _OutputPath, force: bool) -> int:
-    path = target.path
+    path = clean(target.path)
     try:
         if target.is_link():
             raise BrokerError(f"{path} is a symbolic link", "give the file itself")
@@ -87,22 +96,26 @@ def _overwrite(target: _OutputPath, force: bool) -> int:
             raise BrokerError(f"{path} exists", "give another name, or --force")
         fd = target.open()
     except OSError as error:
-        raise _cannot_write(path, error) from error
-    if _may_be_emptied(fd, captures_only=target.folder is not None):
+        raise _cannot_write(target.path, error) from error
+    reason = _reason_to_keep(fd)
+    if not reason:
         os.ftruncate(fd, 0)
         return fd
     os.close(fd)
-    raise BrokerError(f"{path} is neither yours nor a capture", "give another name")
+    raise BrokerError(f"{path} {reason}", "give another name")
 
 
-def _may_be_emptied(fd: int, captures_only: bool) -> bool:
+def _reason_to_keep(fd: int) -> str:
+    """Return the reason why an existing file is not emptied; "": it is a capture, or the caller's own file."""
     status = os.fstat(fd)
-    if not stat.S_ISREG(status.st_mode):
-        return False
-    own = status.st_uid == os.geteuid() and not (captures_only and status.st_size)
-    return own or os.pread(fd, 4, 0).hex() in _CAPTURE_MAGIC
+    if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
+        return "has other names, too (hard links)"
+    own = status.st_uid == os.geteuid()
+    if stat.S_ISREG(status.st_mode) and (own or os.pread(fd, 4, 0).hex() in _CAPTURE_MAGIC):
+        return ""
+    return "is neither yours nor a capture"
 
 
 def _cannot_write(path: str, error: Exception) -> BrokerError:
     reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-    return BrokerError(f"cannot write {path}", reason)
+    return BrokerError(f"cannot write {clean(path)}", reason)

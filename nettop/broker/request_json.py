@@ -6,7 +6,7 @@ import base64
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from typing import Any, get_args
+from typing import Any
 
 from nettop.broker import requests
 from nettop.broker.requests import CounterName, DumpFilter, FlowKey, ReadRequest, Request, SetName
@@ -17,7 +17,7 @@ MAX_TEXT = 8192  # characters of one string field
 MAX_ITEMS = 512  # of one tuple field
 MAX_BYTES = 32 << 10  # of one bytes field, which travels as base64
 
-_KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(requests.Request)}
+_KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in requests.ALL}
 
 
 def to_json(request: Request) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any, get_args
 
 from nettop.kinds import TextKind
 
@@ -210,10 +211,18 @@ class OpenSysctl:
 
 @dataclass(frozen=True, slots=True)
 class OpenOutput:
-    """Create a file for the invoking user; `force` replaces one."""
+    """Create a file for the invoking user, at an absolute path."""
 
     path: str
-    force: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveName:
+    """Look up the name of an address or, without one, of a protocol and port."""
+
+    address: str
+    proto: int
+    port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +263,9 @@ Request = (
     | GetText
     | OpenSysctl
     | OpenOutput
+    | ResolveName
     | SetSysctl
     | DeleteFlows
     | ResetCounter
 )
+ALL: tuple[type[Any], ...] = get_args(Request)

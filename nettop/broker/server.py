@@ -10,13 +10,14 @@ import selectors
 import socket
 import syslog
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, NoReturn
 
 from nettop.broker import (
     libpcap,
+    names,
     netlink_changes,
     output,
     privileges,
@@ -32,7 +33,8 @@ from nettop.broker import (
 from nettop.broker.children import ChildProcess, ChildTask, RemoteFailure, start
 from nettop.broker.failures import error_fields
 from nettop.broker.identity import invoker
-from nettop.broker.namespaces import OWN, Namespaces, names
+from nettop.broker.namespaces import OWN, Namespaces, named
+from nettop.broker.options import Options
 from nettop.errors import BrokerError, NotPermitted
 from nettop.kinds import TextKind
 from nettop.linux.linktypes import LINKTYPE_RAW
@@ -79,10 +81,11 @@ class DumpSocket:
 class Server:
     """Serves one app until its socket closes."""
 
-    def __init__(self, sock: socket.socket, *, read_only: bool) -> None:
+    def __init__(self, sock: socket.socket, options: Options, served: Collection[type[Any]] = requests.ALL) -> None:
+        """Serve the app at the other end of `sock`; of its requests only those of the classes `served` are answered."""
         sock.settimeout(SEND_SECONDS)
         self._sock = sock
-        self._read_only = read_only
+        self._options = options
         self._namespaces = Namespaces()
         self._sockets: dict[int, DumpSocket] = {}
         self._running: dict[int, RunningRequest] = {}  # by pidfd
@@ -104,10 +107,12 @@ class Server:
             requests.GetText: self._get_text,
             requests.OpenSysctl: self._open_sysctl,
             requests.OpenOutput: self._open_output,
+            requests.ResolveName: self._resolve_name,
             requests.SetSysctl: self._set_sysctl,
             requests.DeleteFlows: self._delete_flows,
             requests.ResetCounter: self._reset_counter,
         }
+        self._served = frozenset(served)
 
     def serve(self, hello: Body) -> None:
         """Say hello, then answer until the app's end closes; children that still run are ended."""
@@ -137,6 +142,8 @@ class Server:
     def _answer(self, request_id: int, message: Body) -> None:
         try:
             request = request_json.from_json(message)
+            if type(request) not in self._served:
+                raise BrokerError(f"not on the list: {type(request).__name__}")
         except BrokerError as error:
             self._refuse(request_id, error)
             return
@@ -177,7 +184,7 @@ class Server:
         return {}, ()
 
     def _list_netns(self, _id: int, request: requests.ListNetns) -> Answer:
-        return {"names": names()}, ()
+        return {"names": named()}, ()
 
     def _get_devices(self, _id: int, request: requests.GetDevices) -> Answer:
         with self._namespaces.inside(request.netns):
@@ -254,20 +261,26 @@ class Server:
 
     def _open_output(self, request_id: int, request: requests.OpenOutput) -> Answer:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        account = invoker()
-        opened = output.open_new if account.uid else output.open_capture  # the app is the invoker, but never root
 
         def open_as_invoker() -> None:
-            socket.send_fds(theirs, [b"fd"], [opened(request.path, request.force)])
+            socket.send_fds(theirs, [b"fd"], [output.open_for_app(request.path, self._options)])
 
         def receive_descriptor(memfd: int) -> Answer:
             os.close(memfd)
             with ours:
                 return {}, tuple(socket.recv_fds(ours, 16, 1)[1])
 
-        task = ChildTask("open", open_as_invoker, None, OUTPUT_SECONDS, account=account, channel=theirs)
+        task = ChildTask("open", open_as_invoker, None, OUTPUT_SECONDS, account=invoker(), channel=theirs)
         with theirs:
             self._start(request_id, OWN, task, receive_descriptor)
+
+    def _resolve_name(self, request_id: int, request: requests.ResolveName) -> Answer:
+        task = ChildTask("a name", lambda: names.print_name(request), None, names.SECONDS)
+
+        def answer(memfd: int) -> Answer:
+            return {"name": wire.read_memfd(memfd, names.MAX_NAME).decode(errors="replace")}, ()
+
+        self._start(request_id, OWN, task, answer)
 
     def _set_sysctl(self, _id: int, request: requests.SetSysctl) -> Answer:
         self._check_may_change(f"{request.name} is not set")
@@ -287,7 +300,7 @@ class Server:
         return {}, ()
 
     def _check_may_change(self, refused: str) -> None:
-        if self._read_only:
+        if self._options.read_only:
             raise NotPermitted(refused, "nettop runs with --read-only")
 
     def _fd(self, handle: int) -> int | None:

@@ -16,7 +16,7 @@ from nettop.linux.linktypes import LINKTYPE_ETHERNET, LINKTYPE_RAW
 from nettop.linux.netlink import NETLINK_ADD_MEMBERSHIP, NETLINK_NETFILTER, NETLINK_ROUTE
 from nettop.linux.nfnetlink import NFNLGRP_MAX
 from nettop.linux.rtnetlink import RTNLGRP_MAX
-from nettop.linux.socket import SO_ATTACH_FILTER, SO_RCVBUFFORCE, SOL_NETLINK, SOL_PACKET
+from nettop.linux.socket import SO_ATTACH_FILTER, SO_LOCK_FILTER, SO_RCVBUFFORCE, SOL_NETLINK, SOL_PACKET
 from nettop.text.sanitize import clean
 
 MAX_RING = 2 << 30  # bytes
@@ -52,7 +52,8 @@ def linktype(of: Device) -> int:
 def packet_socket(of: Device, request: OpenPacketSocket, program: bytes) -> socket.socket:
     """Return an AF_PACKET socket with ring and filter, bound to the device; `program`: an array of struct sock_filter.
 
-    It is created for protocol 0 and bound last, so that nothing unfiltered slips in. Raises OSError.
+    It is created for protocol 0 and bound last, so that nothing unfiltered slips in. Its holder cannot change the
+    filter. Raises OSError.
     """
     kind = socket.SOCK_RAW if linktype(of) == LINKTYPE_ETHERNET else socket.SOCK_DGRAM
     sock = socket.socket(socket.AF_PACKET, kind, 0)
@@ -63,6 +64,9 @@ def packet_socket(of: Device, request: OpenPacketSocket, program: bytes) -> sock
         if of.arphrd == interface.ARPHRD_ETHER:
             membership = struct.pack("iHH8x", of.ifindex, packet.PACKET_MR_PROMISC, 0)
             sock.setsockopt(SOL_PACKET, packet.PACKET_ADD_MEMBERSHIP, membership)
+        if of.arphrd == interface.ARPHRD_LOOPBACK:
+            with suppress(OSError):  # before Linux 4.20 the reader leaves them out
+                sock.setsockopt(SOL_PACKET, packet.PACKET_IGNORE_OUTGOING, 1)
         sock.bind((of.name, packet.ETH_P_ALL))
     except BaseException:
         sock.close()
@@ -141,6 +145,7 @@ def _attach(sock: socket.socket, program: bytes) -> None:
     instructions = ctypes.create_string_buffer(program, len(program))
     fprog = struct.pack("HP", len(program) // 8, ctypes.addressof(instructions))  # linux/filter.h struct sock_fprog
     sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, fprog)
+    sock.setsockopt(socket.SOL_SOCKET, SO_LOCK_FILTER, 1)
 
 
 def _read_device(sock: socket.socket, index: int, name: str) -> Device | None:

@@ -9,11 +9,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Literal
 
-from nettop.broker import privileges, wire
+from nettop.broker import options, privileges, program, wire
 from nettop.broker.client import EXIT_SECONDS, Broker
-from nettop.broker.drop import drop_app
+from nettop.broker.confinement.app import confine_app
+from nettop.broker.confinement.drop import drop_app
+from nettop.broker.options import Options
 from nettop.errors import BrokerError, NotPermitted
 
 Mode = Literal["auto", "root", "sudo", "doas", "pkexec"]
@@ -32,63 +35,84 @@ _ESCALATIONS: dict[Mode, tuple[str, ...]] = {
 def start(
     mode: Mode = "auto",
     *,
-    read_only: bool = False,
-    drop: bool = True,
+    allowed: Options | None = None,
+    confine: bool = True,
     while_starting: Callable[[], None] = lambda: None,
 ) -> Broker:
-    """Start a broker. As root it is spawned and this process then gives up all privileges (`drop`); as a user it is
-    started by sudo, doas or pkexec, which may ask for the password on the terminal (so: before the screen opens).
+    """Start a broker, then give up all privileges of this process and confine it (`confine`).
 
+    Root starts it directly, a user by sudo, doas or pkexec, which may ask for the password on the terminal (so: before
+    the screen opens). `allowed` None: an app that may change the kernel and create captures.
     To be called while the process has one thread. `while_starting` is called while the broker starts (imports cost as
     much as it does). Raises NotPermitted with the remedy.
     """
     if mode == "auto":
         mode = "root" if _has_rights() else _escalation()
-    command = broker_command(*["--read-only"] * read_only)
+    command = broker_command(allowed or options.for_app())
     if mode == "root":
-        return launch(command, drop=drop, while_starting=while_starting)
+        return launch(command, confine=confine, while_starting=while_starting)
     if shutil.which(mode) is None:
         raise NotPermitted(f"{mode} is not installed", _NO_RIGHTS)
-    return launch([*_ESCALATIONS[mode], *command], drop=False, asks=True, while_starting=while_starting)
+    return launch([*_ESCALATIONS[mode], *command], confine=confine, asks=True, while_starting=while_starting)
 
 
-def attach(sock: socket.socket, *, drop: bool = False) -> Broker:
+def attach(sock: socket.socket, *, confine: bool = False) -> Broker:
     """Return the broker that runs at the other end of `sock` (one end of wire.pair()); raises BrokerError."""
-    was_root = os.geteuid() == 0
-    greeting = _hello(sock, None, HELLO_SECONDS)
-    if drop:
-        drop_app()
-    return Broker(sock, greeting, opens_output=was_root)
+    greeting = _with_rights(_hello(sock, None, HELLO_SECONDS))
+    if confine:
+        confine_app()
+    return Broker(sock, greeting)
 
 
-def broker_command(*options: str) -> list[str]:
+def fork() -> Broker:
+    """Confine this process, which shows a file, after forking a broker with the rights of the user that it becomes.
+
+    That broker creates outputs and resolves names, and nothing else. Raises NotPermitted.
+    """
+    allowed = options.for_app()
+    ours, theirs = wire.pair()
+    drop_app()
+    if os.fork() == 0:
+        program.serve_files(theirs, allowed)
+    theirs.close()
+    greeting = _hello(ours, None, HELLO_SECONDS)
+    confine_app()
+    return Broker(ours, greeting)
+
+
+def broker_command(allowed: Options) -> list[str]:
     """Return the command that runs a broker, for a caller that starts one with a socket as its stdin."""
-    return [sys.executable, "-I", "-m", "nettop.broker", *options]
+    return isolated("nettop.broker", *allowed.arguments())
+
+
+def isolated(package: str, *arguments: str) -> list[str]:
+    """Return the command of a package's __main__ file with the standard library alone: no site, no environment."""
+    path = Path(__file__).parents[2].joinpath(*package.split("."), "__main__.py")
+    return [sys.executable, "-I", "-S", "-B", str(path), *arguments]
 
 
 def launch(
     command: Sequence[str],
     *,
-    drop: bool,
+    confine: bool,
     asks: bool = False,
     while_starting: Callable[[], None] = lambda: None,
 ) -> Broker:
     """Return the broker that `command` runs; `asks`: it may ask for a password first. For the rest see start()."""
-    was_root = os.geteuid() == 0
     ours, theirs = wire.pair()
     with theirs:
         # sudo and doas need the terminal's session to ask for a password.
         process = subprocess.Popen(command, stdin=theirs.fileno(), start_new_session=not asks)
     try:
         while_starting()
-        greeting = _hello(ours, process, None if asks else HELLO_SECONDS)
-        if drop:
-            drop_app()
+        greeting = _with_rights(_hello(ours, process, None if asks else HELLO_SECONDS))
+        if confine:
+            confine_app()
     except BaseException:
         ours.close()
         _reap(process)
         raise
-    return Broker(ours, greeting, process=process, opens_output=was_root)
+    return Broker(ours, greeting, process=process)
 
 
 def _hello(sock: socket.socket, process: subprocess.Popen[bytes] | None, seconds: float | None) -> dict[str, Any]:
@@ -103,7 +127,6 @@ def _hello(sock: socket.socket, process: subprocess.Popen[bytes] | None, seconds
     greeting = received[0].get("hello") if received else None
     if not isinstance(greeting, dict):
         raise _start_error(process)
-    _check_rights(greeting)
     return greeting
 
 
@@ -115,12 +138,13 @@ def _start_error(process: subprocess.Popen[bytes] | None) -> BrokerError:
     program = os.path.basename(command[0]) if isinstance(command, list) else "the broker"
     if program in _ESCALATIONS:
         return NotPermitted(f"{program} did not start the broker (status {status})", _NO_RIGHTS)
-    return BrokerError(f"the broker did not start (status {status})", f"try `{' '.join(broker_command())}`")
+    return BrokerError(f"the broker did not start (status {status})", f"try `{' '.join(broker_command(Options()))}`")
 
 
-def _check_rights(greeting: dict[str, Any]) -> None:
+def _with_rights(greeting: dict[str, Any]) -> dict[str, Any]:
     if privileges.NET_ADMIN not in greeting.get("capabilities", ()):
         raise NotPermitted("CAP_NET_ADMIN is missing even for root", _CONTAINER)
+    return greeting
 
 
 def _has_rights() -> bool:

@@ -47,7 +47,8 @@ def run(options: argparse.Namespace) -> int:
     ssh = own_session()  # before the drop: afterwards it cannot be read
     monitor = RecordingMonitor(options.count)
     plumbing = Plumbing(tap=monitor.limit)
-    with sources(options, plumbing) as live:
+    write = "" if options.write == "-" else options.write
+    with sources(options, plumbing, write, options.force) as live:
         rings = _rings(options, live, ssh)
         monitor.stop = Stop(options.duration)  # from here on a signal ends the file in good order
         output = open_output(options, live.broker)
@@ -108,7 +109,7 @@ def open_output(options: argparse.Namespace, broker: Broker) -> RecordingFiles:
             raise NettopError("a recording is not for a terminal", "redirect stdout, or name a file with -w")
         return RecordingFiles(lambda name: os.dup(1), "stdout")
     limits = Limits(options.rotate_bytes or None, int(options.rotate_seconds * 1e9) or None)
-    return RecordingFiles(lambda name: broker.open_output(name, options.force), options.write, limits)
+    return RecordingFiles(broker.open_output, options.write, limits)
 
 
 class RecordingMonitor:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from nettop.batch import End, Item
+from nettop.broker.options import for_app
 from nettop.broker.requests import Netns
 from nettop.broker.start import start
 from nettop.console import printing
@@ -24,12 +25,16 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def sources(options: argparse.Namespace, plumbing: Plumbing) -> Iterator[LiveSources]:
-    """Yield the live sources of --netns, in a process that has dropped its privileges. All threads end afterwards.
+def sources(
+    options: argparse.Namespace, plumbing: Plumbing, write: str = "", force: bool = False
+) -> Iterator[LiveSources]:
+    """Yield the live sources of --netns, in a process that is confined. All threads end afterwards.
+
+    `write` is the file that the broker may create, with `force` also over another one; no command changes the kernel.
 
     When the namespace is deleted or the broker ends, all sources end, and an End has the reason in `error`.
     """
-    with start(read_only=options.read_only) as broker:
+    with start(allowed=for_app(read_only=True, write=write, force=force)) as broker:
         live = LiveSources(broker, broker.netns(options.netns), plumbing)
 
         def gone(netns: Netns, reason: str) -> None:  # on the client's reader thread: never blocks

@@ -7,26 +7,24 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TypeVar
 
-from nettop.broker.drop import drop_app
+from nettop.broker.confinement.app import confine_app
+from nettop.broker.confinement.drop import drop_app
 from nettop.broker.identity import invoker
 
 T = TypeVar("T")
 
 
 def unprivileged(make: Callable[[], T]) -> T:
-    """Call `make` as the user who started us, drop all privileges, and return its result."""
-    if os.geteuid() != 0:
-        return make()
-    # Given a module to import, drop_app does not ask whether others may read our files: all is imported by now.
+    """Call `make` as the user who started us, drop all privileges, confine this process, and return its result."""
+    # Given a module to import, it does not ask whether others may read our files: all is imported by now.
     formats = [name for name in ("bz2", "lzma", "zstandard", "lz4") if find_spec(name)]
-    if invoker().uid == 0:
-        result = make()
+    if os.geteuid() == 0 and invoker().uid != 0:
         drop_app(preload=formats)
-        return result
-    drop_app(preload=formats)
-    return make()
+    result = make()
+    confine_app(preload=formats)
+    return result
 
 
 def drop() -> None:
-    """Drop all privileges, if there are any."""
+    """Drop all privileges and confine this process."""
     unprivileged(lambda: None)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import select
 import subprocess
-import sys
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from nettop.broker import wire
+from nettop.broker import options, wire
 from nettop.broker.client import Broker
 from nettop.broker.failures import from_fields
-from nettop.broker.start import attach
+from nettop.broker.start import attach, isolated
 from nettop.errors import BrokerError, InputError
 
 BUILD_SECONDS = 30.0
@@ -25,10 +23,10 @@ RECORDING = "demo-gw-a.pcapng"
 class Demo:
     """A lab that ends with this process in any case. BrokerError, NotPermitted for one, where it cannot be built."""
 
-    def __init__(self, *, read_only: bool = False, drop: bool = True) -> None:
-        """Build the lab, then give up every privilege of this process (`drop`). `read_only`: that of its broker."""
+    def __init__(self, *, read_only: bool = False, confine: bool = True) -> None:
+        """Build the lab, then confine this process (`confine`). `read_only`: that of its broker."""
         ours, theirs = wire.pair()
-        command = [sys.executable, "-I", "-m", "nettop.labs", *(["--read-only"] if read_only else [])]
+        command = isolated("nettop.labs", *options.for_app(read_only=read_only).arguments())
         with theirs:
             self._process = subprocess.Popen(
                 command, stdin=theirs.fileno(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -37,7 +35,7 @@ class Demo:
             line = self._first_line()
             if line != b"ready\n":
                 raise from_fields(_fields(line))
-            self.broker = attach(ours, drop=drop and os.geteuid() == 0)  # attach drops before it starts a thread
+            self.broker = attach(ours, confine=confine)  # before it starts a thread
         except BaseException:
             ours.close()
             self._process.kill()  # the kernel ends all of the lab with it

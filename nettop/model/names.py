@@ -22,7 +22,7 @@ Query = tuple[str] | tuple[int, int]  # an address, or protocol and port
 
 
 class Resolver(Protocol):
-    """Asks the system's resolver on threads of its own (sources.names)."""
+    """Asks the broker on threads of its own (sources.names)."""
 
     def ask(self, query: Query) -> bool:
         """Queue a query; False if too many are queued."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nettop.batch import Batch, Counters, DumpMark, End, Gap, Item, Stream, StreamAdded, Text
+from nettop.broker.requests import ResolveName
 from nettop.columns import Decoded, Strings
 from nettop.kinds import StreamKind
 from nettop.model.counters.table import CounterTable
@@ -47,7 +48,12 @@ class Engine:
     `keep_events` events are kept.
     """
 
-    def __init__(self, netns: str | None = None, keep_events: int = KEEP_EVENTS) -> None:
+    def __init__(
+        self,
+        netns: str | None = None,
+        keep_events: int = KEEP_EVENTS,
+        resolve: Callable[[ResolveName], str | None] = lambda query: None,
+    ) -> None:
         self.netns = netns or ""
         self._show_first_netns = netns is None
         self.strings = Strings()
@@ -64,7 +70,7 @@ class Engine:
         self.processes = Processes(self.routing)
         self.devices = FlowDevices(self.routing)
         self.expectations = ExpectationTable(self.strings)
-        self.names = Names(NameResolver, time.monotonic_ns)
+        self.names = Names(lambda: NameResolver(resolve), time.monotonic_ns)
         store = FlowStore()
         self.meter = FlowMeter(store, self.code)
         expected, accounting = self.expectations.of_flow, self.sysctls.accounting

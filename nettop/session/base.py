@@ -13,8 +13,9 @@ from contextlib import suppress
 from dataclasses import replace
 
 from nettop.batch import Counter64
-from nettop.broker.output import open_new
-from nettop.errors import NettopError
+from nettop.broker.client import Broker
+from nettop.broker.requests import ResolveName
+from nettop.errors import BrokerError, NettopError
 from nettop.model.events.table import KEEP_EVENTS
 from nettop.model.filter.expression import Filter
 from nettop.model.flows.capture import FlowCapture, flow_capture
@@ -41,6 +42,7 @@ class Session:
     """
 
     def __init__(self, netns: str | None, live: bool, mode: str, keep_events: int = KEEP_EVENTS) -> None:
+        self._services: Broker | None = None  # creates outputs and resolves names
         self._keep_events = keep_events
         self._seq, self._ids = Counter64(), Counter64()
         self._mode, self._live = mode, live
@@ -57,9 +59,12 @@ class Session:
         self._cpu = _OwnCpu()
 
     def _new_run(self, netns: str | None) -> Run:
-        run = Run(netns, self._live, self._seq, self._ids, self._keep_events)
+        run = Run(netns, self._live, self._seq, self._ids, self._keep_events, self._resolve)
         run.engine.names.switch(self._names)
         return run
+
+    def _resolve(self, query: ResolveName) -> str | None:
+        return self._services.resolve(query) if self._services is not None else None
 
     @property
     def views(self) -> Mapping[str, TableModel]:
@@ -224,7 +229,9 @@ class Session:
             done("nettop is ending")
 
     def _open_output(self, path: str) -> int:
-        return open_new(path, False)
+        if self._services is None:
+            raise BrokerError("files cannot be written here")
+        return self._services.open_output(path)
 
     def _start_recording(self, path: str) -> None:
         path = save_path(path)

@@ -55,7 +55,7 @@ class LiveSession(Session):
     ) -> None:
         netns = broker.netns(spec)
         super().__init__(netns.label, live=True, mode=mode, keep_events=keep_events)
-        self._broker = broker
+        self._broker = self._services = broker
         self._netns = netns
         self._specs = tuple(dict.fromkeys((spec, *others)))
         self._ssh = ssh
@@ -335,9 +335,6 @@ class LiveSession(Session):
             self._broker.change(SetSysctl(sources.netns.handle, ACCOUNTING, "1" if on else "0"))
             sources.poke(feeds.SYSCTLS)
         self._acct_since_ns = time.time_ns() if on else 0
-
-    def _open_output(self, path: str) -> int:
-        return self._broker.open_output(path, False)
 
     def _keyframe(self) -> None:
         self._pace(self._watched())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
+from nettop.broker.client import Broker
 from nettop.model.events.table import KEEP_EVENTS
 from nettop.pipeline.source_thread import SourceThread
 from nettop.recording.chunks import open_input
@@ -28,8 +29,12 @@ class ReplaySession(Session):
         self._source: ReplaySource | None = None
         self._thread: SourceThread | None = None
 
-    def start(self) -> None:
-        """Begin to read (threads start here, after the drop). InputError when the file is no capture."""
+    def start(self, broker: Broker | None = None) -> None:
+        """Begin to read (threads start here, after the drop). InputError when the file is no capture.
+
+        `broker` (start.fork) creates exports and resolves names; without one there are none.
+        """
+        self._services = broker
         fd, self._opened = self._opened, -1
         self._source = ReplaySource(self._path, self._speed, counter=self._seq, stream_id=self._ids.next, fd=fd)
         self._run.start()
@@ -45,6 +50,8 @@ class ReplaySession(Session):
     def close(self) -> None:
         """End every thread and close the file."""
         super().close()
+        if self._services is not None:
+            self._services.close()
         descriptors = self._packet_file, self._opened
         self._packet_file = self._opened = -1
         for descriptor in descriptors:

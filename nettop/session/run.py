@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from nettop.batch import Batch, Counter64, Item, PacketMeta, item_time
+from nettop.broker.requests import ResolveName
 from nettop.errors import NettopError
 from nettop.model.events.table import KEEP_EVENTS
 from nettop.model.sysctls import ACCOUNTING
@@ -54,9 +55,10 @@ class Run:
         seq: Counter64,
         stream_ids: Counter64,
         keep_events: int = KEEP_EVENTS,
+        resolve: Callable[[ResolveName], str | None] = lambda query: None,
     ) -> None:
         self.plumbing = Plumbing(seq=seq, stream_ids=stream_ids)
-        self.engine = Engine(netns, keep_events)
+        self.engine = Engine(netns, keep_events, resolve)
         self.live = live
         self.status = Status(netns=clean(netns or ""), mode="LIVE" if live else "REPLAY")
         self.failure = ""

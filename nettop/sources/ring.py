@@ -6,7 +6,6 @@ import mmap
 import socket
 import struct
 import time
-from contextlib import suppress
 
 from nettop.batch import Batch, Counter64, Counters, End, Gap, Item, PacketMeta, Stream, StreamAdded, select_rows
 from nettop.broker.requests import PacketSocket
@@ -49,9 +48,6 @@ class PacketRing:
         self._socket = socket.socket(fileno=packet_socket.fd)
         self._ring = self._mapped(packet_socket.block_size * packet_socket.block_count)
         self._words = memoryview(self._ring).cast("I")
-        if self._loopback:
-            with suppress(OSError):  # before Linux 4.20 _batch leaves them out
-                self._socket.setsockopt(SOL_PACKET, packet.PACKET_IGNORE_OUTGOING, 1)
 
     def fileno(self) -> int:
         """Return the packet socket: readable when a block is retired, in error when the link goes down."""

@@ -9,6 +9,7 @@ from nettop import arguments
 from nettop.errors import BrokerError, NotPermitted
 from nettop.labs.client import Demo, bundled
 from nettop.ui import opening
+from nettop.ui.terminal import keep_terminal
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +26,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Show the lab. Return the exit code."""
+    keep_terminal()
     if options.replay:
         return opening.replay(bundled(), options, speed=options.speed or 1.0)
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from typing import TYPE_CHECKING
 
 from nettop import arguments
@@ -48,15 +47,12 @@ def keep_events(options: argparse.Namespace) -> int:
 
 def replay(path: str, options: argparse.Namespace, speed: float | None = None, banner: str = "") -> int:
     """Show a file, below `banner` if there is one. Return the exit code."""
+    from nettop.broker.start import fork
     from nettop.session.replay import ReplaySession
 
     session = ReplaySession(path, speed or options.speed or None, keep_events(options))
     try:
-        if os.geteuid() == 0:
-            from nettop.broker.drop import drop_app
-
-            drop_app()  # a file is decoded without privileges
-        session.start()
+        session.start(fork())  # a file is decoded without privileges
     except BaseException:
         session.close()
         raise

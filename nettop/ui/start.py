@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 from nettop import arguments
 from nettop.broker.client import Broker
 from nettop.broker.libpcap import compile_program
+from nettop.broker.options import for_app
 from nettop.broker.start import Mode, start
 from nettop.errors import BrokerError
 from nettop.linux.linktypes import LINKTYPE_ETHERNET
 from nettop.session.own_ssh import own_session
 from nettop.ui import demo, opening
-from nettop.ui.terminal import ask_start
+from nettop.ui.terminal import ask_start, keep_terminal
 
 if TYPE_CHECKING:
     from nettop.pipeline.receive_filter import ReceiveFilter
@@ -45,6 +46,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run `nettop [--netns NS]... [-i IF]... [-f BPF] [-r FILE]`: the app. Return the exit code."""
+    keep_terminal()
     if options.read:
         return opening.replay(options.read, options)
     if os.geteuid() and not _sudo_is_ready():
@@ -57,7 +59,7 @@ def _live(options: argparse.Namespace, mode: Mode) -> int:
         compile_program(LINKTYPE_ETHERNET, options.capture_filter, options.snaplen)  # FilterError before anything opens
     receive_filter = _receive_filter(options.only)
     ssh = own_session()  # before the drop: it cannot be read afterwards
-    with start(mode, read_only=options.read_only, while_starting=_load) as broker:
+    with start(mode, allowed=for_app(read_only=options.read_only), while_starting=_load) as broker:
         from nettop.pipeline.feeds import EVENT_RCVBUF
         from nettop.session.live import LiveSession
 

@@ -11,6 +11,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
@@ -64,9 +65,21 @@ class _OutputStream:
             write()
         except OSError:
             self._gone = True
-            null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)  # buffered output must not fail again at exit
+            null = os.memfd_create("nettop-null")  # buffered output must not fail again at exit; /dev/null is refused
             os.dup2(null, self._stream.fileno())
             os.close(null)
+
+
+@cache
+def _controlling_terminal() -> int:
+    """Return a descriptor of /dev/tty. Raises OSError."""
+    return os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+
+
+def keep_terminal() -> None:
+    """Open the terminal if there is one, for later: once confined, nettop opens nothing for writing."""
+    with suppress(OSError):
+        _controlling_terminal()
 
 
 @contextmanager
@@ -82,7 +95,7 @@ def _standard_streams_on_tty() -> Iterator[int]:
         if stream is not None and _is_tty(stream):
             return stream
         try:
-            opened.append(os.fdopen(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY), mode, encoding="utf-8"))
+            opened.append(os.fdopen(os.dup(_controlling_terminal()), mode, encoding="utf-8"))
         except OSError as error:
             message = "the app needs a terminal, and there is none"
             raise NoTerminal(message, "for scripts there are nettop flows, events, rules, read") from error

@@ -63,7 +63,7 @@ def _shown_after(app: Terminal, ns: str, port: int) -> float:
 def _resynced(world: World, count: int) -> tuple[float, str]:
     """Seconds from the flood's end until as many flows are shown as conntrack counts, and how many events were lost."""
     ns = world.netns()
-    with start("root", drop=False) as broker:
+    with start("root", confine=False) as broker:
         session = LiveSession(broker, ns, interval=1000.0, buffer=TINY)
         try:
             poll(lambda: _shown(session) == 0 and session.status().clock_ns, what="the session")

@@ -20,7 +20,7 @@ HEIGHT = 45
 def main(netns: str, rules: int, seconds: float) -> dict[str, float]:
     """Seconds until a screen shows rules with their words, all of them counted; per cent of a core afterwards."""
     began = time.perf_counter()
-    with start("root", drop=False) as broker:
+    with start("root", confine=False) as broker:
         connected = time.perf_counter()
         session = LiveSession(broker, netns)
         try:

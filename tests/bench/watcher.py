@@ -49,7 +49,7 @@ class Asker:
 
 def main(netns: str, quiet: bool, interval: float | None) -> None:
     """Until stdin ends."""
-    with start("root", drop=False) as broker:
+    with start("root", confine=False) as broker:
         session = LiveSession(broker, netns, interval=interval)
         try:
             print(json.dumps(_watch(session, quiet)), flush=True)

@@ -62,7 +62,7 @@ def world() -> Iterator[NatWorld]:
 
 @pytest.fixture(scope="module")
 def broker() -> Iterator[Broker]:
-    with start("root", drop=False) as made:
+    with start("root", confine=False) as made:
         yield made
 
 

@@ -13,6 +13,7 @@ import sys
 from typing import Any
 
 from nettop.broker.client import Broker
+from nettop.broker.options import Options, for_app
 from nettop.broker.requests import NetlinkSocket, Netns, ReadRequest, SetName
 from nettop.broker.start import Mode, broker_command, launch, start
 from nettop.errors import NettopError
@@ -22,9 +23,10 @@ from nettop.linux.netlink import NETLINK_NETFILTER, NETLINK_ROUTE
 
 def main(plan: dict[str, Any]) -> int:
     mode: Mode = plan.get("mode", "root")
-    options = {"drop": plan.get("drop", True), "read_only": plan.get("read_only", False)}
+    named = plan.get("write", plan.get("path", ""))
+    options = for_app(read_only=plan.get("read_only", False), write=named, force=plan.get("force", False))
     try:
-        broker = start_in_userns(**options) if plan.get("userns") else start(mode, **options)
+        broker = start_in_userns(options) if plan.get("userns") else start(mode, allowed=options)
     except NettopError as error:
         say("error", type=type(error).__name__, text=str(error), code=error.exit_code)
         return error.exit_code
@@ -38,11 +40,11 @@ def main(plan: dict[str, Any]) -> int:
     return 0
 
 
-def start_in_userns(*, read_only: bool = False, drop: bool = True) -> Broker:
+def start_in_userns(allowed: Options | None = None, *, confine: bool = True) -> Broker:
     """A broker that is root of new user and network namespaces: needs no privileges, sees only what is in them."""
     inside = ("unshare", "--user", "--map-root-user", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
-    command = broker_command(*["--read-only"] * read_only)
-    return launch([*inside, *command], drop=drop and os.geteuid() == 0)
+    command = broker_command(allowed or Options())
+    return launch([*inside, *command], confine=confine)
 
 
 def say(what: str, **fields: object) -> None:
@@ -134,7 +136,7 @@ def listing(broker: Broker, netns: Netns, _plan: dict[str, Any]) -> None:
 
 def output(broker: Broker, _netns: Netns, plan: dict[str, Any]) -> None:
     try:
-        fd = broker.open_output(plan["path"], plan.get("force", False))
+        fd = broker.open_output(plan["path"])
     except NettopError as error:
         say("output", error=str(error))
     else:
@@ -143,7 +145,17 @@ def output(broker: Broker, _netns: Netns, plan: dict[str, Any]) -> None:
         say("output", error="")
 
 
-DEEDS = {"whoami": whoami, "dump": dump, "capture": capture, "listing": listing, "output": output, "reads": reads}
+def attack(broker: Broker, netns: Netns, plan: dict[str, Any]) -> None:
+    """Be hostile after the start: to the host, and to the sockets that the broker passed."""
+    from tests.kernel import hostile
+
+    events = broker.netlink_socket(netns, NETLINK_NETFILTER, groups=(1, 2, 3))
+    ring = broker.packet_socket(netns, "lo", block_size=1 << 16, block_count=4)
+    every = hostile.deeds(os.getppid(), plan["folder"], plan["victim"]) | hostile.deeds_on(events.fd, ring.fd)
+    say("attack", outcomes={name: hostile.outcome(deed) for name, deed in every.items()})
+
+
+DEEDS = {deed.__name__: deed for deed in (whoami, dump, capture, listing, output, reads, attack)}
 
 if __name__ == "__main__":
     sys.exit(main(json.loads(sys.argv[1])))

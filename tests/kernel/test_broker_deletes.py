@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from nettop.broker.client import Broker
+from nettop.broker.options import Options
 from nettop.broker.requests import DeleteFlows, FlowKey
 from nettop.broker.start import start
 from nettop.errors import BrokerError, NotPermitted
@@ -136,7 +137,7 @@ def test_a_key_that_can_be_no_flow_is_refused_and_nothing_is_deleted(
 def test_read_only_deletes_nothing(lab: Lab) -> None:
     ns = lab.netns()
     add_flows(run_in, ns, 1)
-    with start("root", read_only=True, drop=False) as broker:
+    with start("root", allowed=Options(read_only=True), confine=False) as broker:
         assert broker.read_only
         with pytest.raises(NotPermitted, match="--read-only"):
             broker.delete_flows(broker.netns(ns), [udp(0)])

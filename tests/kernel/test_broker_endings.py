@@ -82,6 +82,7 @@ def test_killing_a_child_is_an_error_of_that_call_only(stopped_child: tuple[App,
 def test_a_child_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch, big_ruleset: str) -> None:
     # The limit is set in a broker forked from here: the server's loop, not a mock, ends the child.
     from nettop.broker import texts, wire
+    from nettop.broker.options import Options
     from nettop.broker.server import Server, hello
     from nettop.broker.start import attach
 
@@ -91,7 +92,7 @@ def test_a_child_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch, b
     if pid == 0:
         ours.close()
         try:
-            Server(theirs, read_only=True).serve(hello(True, frozenset({12})))
+            Server(theirs, Options(read_only=True)).serve(hello(True, frozenset({12})))
         finally:
             os._exit(0)
     theirs.close()
@@ -120,7 +121,7 @@ def test_closing_leaves_no_process_no_thread_and_no_descriptor() -> None:
     import threading
 
     descriptors, threads = len(os.listdir("/proc/self/fd")), set(threading.enumerate())
-    broker = start("root", drop=False)
+    broker = start("root", confine=False)
     pid = broker.pid
     broker.netns("")
     broker.close()
@@ -137,5 +138,5 @@ def test_a_broker_that_does_not_start_is_an_error_and_leaves_nothing(
 
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(BrokerError, match=r"did not start \(status 1\)"):
-        start("root", drop=False)
+        start("root", confine=False)
     assert subprocess.run(["pgrep", "-P", str(os.getpid()), "false"], check=False, capture_output=True).stdout == b""

@@ -16,7 +16,8 @@ pytestmark = pytest.mark.kernel
 
 DROP_BESIDE_A_THREAD = """
 import threading
-from nettop.broker import drop, identity
+from nettop.broker import identity
+from nettop.broker.confinement import drop
 from nettop.errors import NotPermitted
 stop = threading.Event()
 threading.Thread(target=stop.wait).start()

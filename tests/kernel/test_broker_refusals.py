@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from nettop.broker import request_json, requests, wire
 from nettop.broker.client import Broker
+from nettop.broker.options import Options
 from nettop.broker.requests import ReadRequest, SetSysctl
 from nettop.broker.start import broker_command, start
 from nettop.errors import BrokerError, FilterError, NotPermitted
@@ -34,7 +35,7 @@ def raw() -> Iterator[socket.socket]:
     """The app's end of a broker's socket, after its hello."""
     ours, theirs = wire.pair()
     with theirs:
-        process = subprocess.Popen(broker_command(), stdin=theirs.fileno())
+        process = subprocess.Popen(broker_command(Options()), stdin=theirs.fileno())
     ours.settimeout(30)
     assert wire.receive(ours) is not None
     try:
@@ -65,7 +66,7 @@ def still_serves(sock: socket.socket) -> bool:
     "message",
     [
         {"id": 1, "ask": "Execute", "argv": ["/bin/sh"]},
-        {"id": 1, "ask": "OpenOutput", "path": "/tmp/x", "force": "yes"},
+        {"id": 1, "ask": "OpenOutput", "path": "/tmp/x.pcapng", "force": True},
         {"id": 1, "ask": "OpenNetlinkSocket", **OPEN, "protocol": 9},
         {"id": 1, "ask": "OpenNetlinkSocket", **OPEN, "groups": [4000000000]},
         {"id": 1, "ask": "OpenNetlinkSocket", **OPEN, "program": "BgAA"},
@@ -150,7 +151,9 @@ def test_descriptors_sent_to_the_broker_are_refused(raw: socket.socket) -> None:
 
 
 def test_the_broker_without_a_socket_says_so() -> None:
-    done = subprocess.run(broker_command(), stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(
+        broker_command(Options()), stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
+    )
     assert done.returncode == 2
     assert done.stderr == b"nettop.broker is started by nettop, with a socket as its stdin\n"
 
@@ -159,7 +162,7 @@ def test_read_only_refuses_a_change_and_leaves_the_value(netns: Callable[..., st
     ns = netns()
     path = f"/proc/sys/{ACCT.replace('.', '/')}"
     before = run_in(ns, "cat", path)
-    with start("root", read_only=True, drop=False) as broker:
+    with start("root", allowed=Options(read_only=True), confine=False) as broker:
         handle = broker.netns(ns).handle
         with pytest.raises(NotPermitted, match="--read-only"):
             broker.change(SetSysctl(handle, ACCT, "1"))

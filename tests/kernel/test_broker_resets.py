@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from nettop.broker.client import Broker
+from nettop.broker.options import Options
 from nettop.broker.requests import CounterName, Netns, ReadRequest
 from nettop.broker.start import start
 from nettop.errors import BrokerError, NotPermitted
@@ -103,7 +104,10 @@ def test_what_cannot_be_set_to_zero_is_refused(broker: Broker, counted: str, nam
 
 def test_read_only_resets_nothing(counted: str) -> None:
     before = values(counted)
-    with start("root", read_only=True, drop=False) as broker, pytest.raises(NotPermitted, match="--read-only"):
+    with (
+        start("root", allowed=Options(read_only=True), confine=False) as broker,
+        pytest.raises(NotPermitted, match="--read-only"),
+    ):
         broker.reset_counter(broker.netns(counted), CounterName("nft-counter", 2, "t", "c"))
     assert values(counted) == before
 

@@ -37,7 +37,7 @@ def test_a_broker_in_a_user_namespace_serves_an_unprivileged_app() -> None:
 
 
 def test_its_namespace_is_its_own_and_works() -> None:
-    with start_in_userns(drop=False) as broker:
+    with start_in_userns(confine=False) as broker:
         ns = broker.netns("")
         assert ns.inode != os.stat("/proc/self/ns/net").st_ino
         assert [(device.name, device.up) for device in broker.devices(ns)] == [("lo", True)]
@@ -48,7 +48,7 @@ def test_its_namespace_is_its_own_and_works() -> None:
 
 
 def test_it_finds_the_processes_in_its_namespaces_and_lists_the_sockets_of_all(lab: Lab) -> None:
-    with start_in_userns(drop=False) as broker:
+    with start_in_userns(confine=False) as broker:
         net = f"/proc/{broker.pid}/ns/net"
         inside = holding(lab, "", "own(V4, UDP).bind(('127.0.0.1', 1001))", *enter(broker))
         holding(lab, net, "own(V4, UDP).bind(('127.0.0.1', 1002))")

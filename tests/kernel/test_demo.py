@@ -53,12 +53,12 @@ def host() -> tuple[str, ...]:
 @pytest.fixture(scope="module")
 def lab_broker() -> Iterator[Broker]:
     """A broker in a lab of its own; this process keeps its privileges."""
-    with Demo(drop=False) as broker:
+    with Demo(confine=False) as broker:
         yield broker
 
 
 def test_a_read_only_demo_refuses_to_change_even_the_lab() -> None:
-    with Demo(read_only=True, drop=False) as broker:
+    with Demo(read_only=True, confine=False) as broker:
         change = SetSysctl(broker.netns("gw-a").handle, "net.netfilter.nf_conntrack_acct", "0")
         with pytest.raises(NotPermitted, match="nettop runs with --read-only"):
             broker.change(change)

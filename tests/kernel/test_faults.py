@@ -27,6 +27,7 @@ import pytest
 from nettop.batch import Batch, Counter64, DumpMark, End
 from nettop.broker.client import Broker
 from nettop.broker.identity import can_change_ids
+from nettop.broker.options import Options
 from nettop.broker.start import start
 from nettop.linux.netlink import NETLINK_NETFILTER
 from nettop.model.table import Snapshot, ViewSpec
@@ -316,7 +317,7 @@ def test_a_session_whose_namespace_goes_keeps_what_it_showed_and_says_so(broker:
 
 def test_under_read_only_nothing_is_changed_and_the_remedy_is_named(sender: str) -> None:
     flood(sender, 3)
-    with start("root", read_only=True, drop=False) as broker, session_on(broker, sender) as session:
+    with start("root", allowed=Options(read_only=True), confine=False) as broker, session_on(broker, sender) as session:
         (ident, *_) = (row.ident for row in poll(lambda: window(session).rows))
         told: list[str] = []
         for refused in (
@@ -347,7 +348,7 @@ import sys
 from queue import SimpleQueue
 from nettop.broker.start import start
 from nettop.session.live import LiveSession
-with start("root", drop=False) as broker:
+with start("root", confine=False) as broker:
     session = LiveSession(broker, sys.argv[1])
     answer = SimpleQueue()
     session.set_acct(True, answer.put)

@@ -59,14 +59,17 @@ def test_names_are_shown_when_they_are_wanted_and_not_before(
 
 SILENT = """
 import socket
+from nettop.broker.start import start
 from nettop.sources.names import NameResolver
 silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 silent.bind(("127.0.0.9", 53))
 silent.settimeout(60)
-resolver = NameResolver()
+broker = start("root", confine=False)
+resolver = NameResolver(broker.resolve)
 assert all(resolver.ask((f"10.1.2.{number}",)) for number in range(50))
 assert silent.recv(512)
 resolver.close()
+broker.close()
 print("closed", flush=True)
 """
 

@@ -59,7 +59,7 @@ def nettop_threads() -> Iterator[None]:
 
 @pytest.fixture
 def own_broker(nettop_threads: None) -> Iterator[Broker]:
-    with start("root", drop=False) as running:
+    with start("root", confine=False) as running:
         yield running
 
 

@@ -8,6 +8,7 @@ import shlex
 import pytest
 
 from nettop.broker.client import Broker
+from nettop.broker.options import Options
 from nettop.broker.start import start
 from nettop.errors import UsageError
 from nettop.model.filter.expression import parse
@@ -126,7 +127,7 @@ def test_a_copied_command_shows_the_very_flow(broker: Broker, lab: Lab) -> None:
 def test_nothing_is_deleted_under_read_only(lab: Lab) -> None:
     ns = tracked(lab, "a")
     insert(ns, 80)
-    with start("root", drop=False, read_only=True) as broker:
+    with start("root", allowed=Options(read_only=True), confine=False) as broker:
         watched = Watched(LiveSession(broker, ns))
         try:
             poll(lambda: shown_ports(watched) == {80})

@@ -84,7 +84,7 @@ def test_one_of_several_namespaces_that_goes_is_not_the_one_shown(broker: Broker
 
 def test_a_broker_that_has_ended_is_another_word(lab: Lab) -> None:
     name = tracked(lab, "a")
-    with start("root", drop=False) as broker:
+    with start("root", confine=False) as broker:
         watched = Watched(LiveSession(broker, name))
         try:
             os.kill(broker.pid, 9)

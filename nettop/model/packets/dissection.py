@@ -57,6 +57,7 @@ def _link_layer(linktype: int, data: bytes) -> Any:
     """Return scapy's class for a link type. The first call imports scapy, which costs a quarter of a second."""
     if not _ready:
         logging.getLogger("scapy").setLevel(logging.CRITICAL)  # it would write to the terminal
+        _keep_from_network()
         from scapy.layers import dhcp, dhcp6, dns, inet, inet6, l2, ntp, sctp, vxlan  # noqa: F401
 
         _ready.update(
@@ -75,6 +76,15 @@ def _link_layer(linktype: int, data: bytes) -> Any:
     if linktype in (linktypes.LINKTYPE_RAW, linktypes.LINKTYPE_RAW_BSD, linktypes.LINKTYPE_RAW_OPENBSD):
         return _ready.get(-(data[0] >> 4)) if data else None
     return _ready.get(linktype)
+
+
+def _keep_from_network() -> None:
+    """Have scapy not read the host's devices and routes at import: the confined app has no sockets."""
+    from scapy.config import conf
+    from scapy.interfaces import NetworkInterfaceDict
+
+    conf.route_autoload = conf.route6_autoload = False
+    NetworkInterfaceDict.reload = lambda self: None
 
 
 def _layers(packet: Any, size: int) -> Iterator[TreeNode]:

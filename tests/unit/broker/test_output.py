@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
 
-from nettop.broker.output import open_capture, open_new
-from nettop.errors import BrokerError
+from nettop.broker.options import Options, for_app, parse
+from nettop.broker.output import open_for_app, open_new
+from nettop.errors import BrokerError, NotPermitted
+
+CAPTURE = bytes.fromhex("0a0d0d0a") + b"old"
 
 
 def written(path: Path, *, force: bool = False) -> bytes:
@@ -18,10 +22,27 @@ def written(path: Path, *, force: bool = False) -> bytes:
     return path.read_bytes()
 
 
-def test_a_new_file_is_created_and_others_may_not_write_it(tmp_path: Path) -> None:
+def test_a_new_file_is_created_for_its_owner_alone(tmp_path: Path) -> None:
     path = tmp_path / "a.pcapng"
     assert written(path) == b"new"
-    assert path.stat().st_mode & 0o022 == 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("name", ["a\n.pcapng", "\x1b[2J.pcapng", "a\x7f", "a\x9b.pcapng"])
+def test_a_name_with_control_characters_is_refused_and_the_error_is_clean(tmp_path: Path, name: str) -> None:
+    with pytest.raises(BrokerError, match="control characters") as refused:
+        open_new(f"{tmp_path}/{name}", True)
+    assert str(refused.value).isprintable() and os.listdir(tmp_path) == []
+
+
+def test_a_file_with_a_second_name_is_not_emptied(tmp_path: Path) -> None:
+    """A hard link would let others name a file of ours as an output."""
+    path = tmp_path / "a.pcapng"
+    path.write_bytes(CAPTURE)
+    os.link(path, tmp_path / "b")
+    with pytest.raises(BrokerError, match="has other names"):
+        open_new(str(path), True)
+    assert path.read_bytes() == CAPTURE
 
 
 def test_an_existing_file_is_refused_and_keeps_its_content(tmp_path: Path) -> None:
@@ -69,47 +90,75 @@ def test_a_path_that_cannot_be_is_an_error(tmp_path: Path, name: str) -> None:
         open_new(f"{tmp_path}/{name}", False)
 
 
-CAPTURE = bytes.fromhex("0a0d0d0a") + b"old"
+def asked(folder: Path, path: str, **options: object) -> int:
+    """Ask as an app that may create captures below a folder."""
+    return open_for_app(path, Options(directories=(str(folder),), **options))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["job", "a.sh", ".pcapng", ".a.pcapng", ".config/a.pcapng", "a.pcapng.conf"])
+@pytest.mark.parametrize(
+    "name", ["job", "a.sh", ".pcapng", ".a.pcapng", ".config/a.pcapng", "a.pcapng.conf", "a\n.pcapng", "\u202ea.pcapng"]
+)
 @pytest.mark.parametrize("force", [False, True])
-def test_for_an_app_root_makes_captures_only(tmp_path: Path, name: str, force: bool) -> None:
+def test_an_app_creates_captures_only(tmp_path: Path, name: str, force: bool) -> None:
     (tmp_path / ".config").mkdir()
-    with pytest.raises(BrokerError, match=r"\.pcapng"):
-        open_capture(f"{tmp_path}/{name}", force)
+    with pytest.raises(BrokerError, match="cannot write"):
+        asked(tmp_path, f"{tmp_path}/{name}", force=force)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_for_an_app_root_makes_nothing_where_the_system_looks_also_through_a_link(tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to("/run/lock")
-    for folder in ("/run/lock", f"{tmp_path}/link", f"{tmp_path}/../../../../../../run/lock"):
-        with pytest.raises(BrokerError, match="cannot write"):
-            open_capture(f"{folder}/nt-test.pcapng", False)
-        assert not os.path.exists("/run/lock/nt-test.pcapng")
+def test_an_app_creates_captures_only_in_the_listed_directories_also_through_links(tmp_path: Path) -> None:
+    allowed, other = tmp_path / "in", tmp_path / "in2"
+    for path in (allowed, allowed / "below", other):
+        path.mkdir()
+    (allowed / "link").symlink_to(other)
+    for folder in (other, allowed / "link", f"{allowed}/../in2", tmp_path):
+        with pytest.raises(BrokerError, match="captures go to"):
+            asked(allowed, f"{folder}/a.pcapng")
+    os.close(asked(allowed, f"{allowed}/a.pcapng"))
+    os.close(asked(allowed, f"{allowed}/below/a.pcap"))
+    assert os.listdir(other) == []
 
 
-def test_for_an_app_root_makes_captures_in_shared_memory_too() -> None:
-    path = f"/dev/shm/nt-{os.getpid()}.pcapng"
-    os.close(open_capture(path, False))
-    os.unlink(path)
-
-
-def test_for_an_app_root_replaces_captures_only_though_all_is_its_own(tmp_path: Path) -> None:
-    kept, replaced = tmp_path / "a.pcapng", tmp_path / "b.pcapng"
-    kept.write_bytes(b"precious")
-    replaced.write_bytes(CAPTURE)
-    with pytest.raises(BrokerError, match="neither yours nor a capture"):
-        open_capture(str(kept), True)
+def test_an_app_replaces_nothing_but_what_the_command_line_named(tmp_path: Path) -> None:
+    kept, named = tmp_path / "a.pcapng", tmp_path / "b"
+    for path in (kept, named):
+        path.write_bytes(CAPTURE)
     with pytest.raises(BrokerError, match="exists"):
-        open_capture(str(replaced), False)
-    assert (kept.read_bytes(), replaced.read_bytes()) == (b"precious", CAPTURE)
-    os.close(open_capture(str(replaced), True))
-    os.close(open_capture(str(tmp_path / "c.pcap"), False))
-    assert (replaced.read_bytes(), (tmp_path / "c.pcap").read_bytes()) == (b"", b"")
+        asked(tmp_path, str(kept), write=str(named), force=True)
+    with pytest.raises(BrokerError, match="exists"):
+        asked(tmp_path, str(named), write=str(named))
+    os.close(asked(tmp_path, str(named), write=str(named), force=True))
+    assert (kept.read_bytes(), named.read_bytes()) == (CAPTURE, b"")
+
+
+def test_under_read_only_nothing_is_created_but_what_the_command_line_named(tmp_path: Path) -> None:
+    with pytest.raises(NotPermitted, match="--read-only"):
+        asked(tmp_path, f"{tmp_path}/a.pcapng", read_only=True, write=f"{tmp_path}/b.x")
+    os.close(asked(tmp_path, f"{tmp_path}/b.x", read_only=True, write=f"{tmp_path}/b.x"))
+    os.close(asked(tmp_path, f"{tmp_path}/b-00001.x", read_only=True, write=f"{tmp_path}/b.x"))
+    for name in ("b-1.x", "b-000a1.x", "b-00001.xy", "c-00001.x"):
+        with pytest.raises(NotPermitted):
+            asked(tmp_path, f"{tmp_path}/{name}", read_only=True, write=f"{tmp_path}/b.x")
 
 
 @pytest.mark.parametrize("path", ["", "/", "missing/a.pcapng", "a\0b.pcapng", "\ud800.pcapng"])
 def test_for_an_app_a_path_that_cannot_be_is_an_error(path: str) -> None:
     with pytest.raises(BrokerError):
-        open_capture(path, False)
+        open_for_app(path, Options(directories=(os.getcwd(),)))
+
+
+def test_the_options_survive_the_brokers_command_line() -> None:
+    options = Options(True, "/tmp/a=b.pcapng", True, ("/tmp", "/home/a b"))
+    assert parse(options.arguments()) == options and parse([]) == Options()
+
+
+def test_the_directories_of_an_app_are_where_it_starts_its_users_home_and_the_temporary_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    directories = for_app(write="a.pcapng").directories
+    assert directories[0] == str(tmp_path) and {"/tmp", "/var/tmp"} <= set(directories)
+    assert for_app(write="a.pcapng").write == f"{tmp_path}/a.pcapng"
+    for system in ("/", "/etc", "/usr/lib"):
+        monkeypatch.chdir(system)
+        assert system not in for_app().directories

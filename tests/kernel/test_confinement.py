@@ -1,0 +1,87 @@
+"""The process that parses is confined in every mode: hostile code in it is refused everything that it does not need."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nettop.broker.identity import can_change_ids
+from tests.kernel import hostile
+from tests.kernel.processes import App, status_of, threads_of
+from tests.kernel.test_broker_userns import AS_NOBODY
+
+pytestmark = pytest.mark.kernel
+
+REFUSED = {"EPERM", "ENOSYS"}
+NO_MORE = "ValueError('not allowed to raise maximum limit')"
+
+
+@pytest.fixture
+def prey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A file in a directory, both of which any user may write."""
+    folder = tmp_path_factory.mktemp("prey")
+    for parent in (folder, *folder.parents):
+        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
+            parent.chmod(parent.stat().st_mode | 0o011)
+    folder.chmod(0o777)
+    victim = folder / "victim"
+    victim.write_text("precious")
+    victim.chmod(0o666)
+    yield victim
+
+
+def limit_of(pid: int, name: str) -> list[str]:
+    """The soft and the hard limit of a process."""
+    lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
+    return next(line.removeprefix(name).split()[:2] for line in lines if line.startswith(name))
+
+
+MODES = {
+    "root": ({}, (), {}),
+    "sudo nettop": ({}, (), {"SUDO_UID": "54321", "SUDO_GID": "54321"}),
+    "user namespace": ({"userns": True}, AS_NOBODY, {}),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_hostile_code_in_the_app_is_refused(mode: str, prey: Path) -> None:
+    plan, before, env = MODES[mode]
+    if not can_change_ids():
+        before, env = (), {}
+    plan = {**plan, "do": ["attack"], "folder": str(prey.parent), "victim": str(prey)}
+    with App(plan, before, env) as app:
+        pid = app.expect("ready")["pid"]
+        outcomes = app.expect("attack")["outcomes"]
+        assert outcomes.pop("core dumps") == NO_MORE
+        assert {name: how for name, how in outcomes.items() if how not in REFUSED} == {}
+        for thread in threads_of(pid):
+            status = status_of(pid, thread)
+            assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+        assert os.stat(f"/proc/{pid}/mem").st_uid == (0 if can_change_ids() else 65534)
+        assert limit_of(pid, "Max core file size") == ["0", "0"]
+    assert prey.read_text() == "precious" and os.listdir(prey.parent) == [prey.name]
+    assert prey.stat().st_mode & 0o777 == 0o666
+
+
+def test_the_same_code_in_a_free_process_is_not_refused(prey: Path) -> None:
+    every = hostile.deeds(os.getpid(), str(prey.parent), str(prey))
+    for name in ("truncate", "unix socket", "internet socket", "signal another", "times", "mkdir", "unlink"):
+        assert hostile.outcome(every[name]) == "done", name
+
+
+def test_confining_takes_no_time() -> None:
+    """At most 10 ms of the start, which has half a second."""
+    code = (
+        "import time; from nettop.broker.confinement import app, drop; import nettop.broker.confinement.seccomp;"
+        "began = time.perf_counter(); app.confine_app(preload=('os',)); print(time.perf_counter() - began)"
+    )
+    took = min(
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+        for _ in range(3)
+    )
+    assert took < 0.010
