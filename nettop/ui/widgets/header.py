@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from textual import events
 from textual.message import Message
@@ -34,12 +35,11 @@ class Header(TextPane):
 class Tabs(TextPane):
     """The titles of the views."""
 
+    @dataclass
     class Selected(Message):
         """The tab with this index was clicked."""
 
-        def __init__(self, at: int) -> None:
-            super().__init__()
-            self.at = at
+        at: int
 
     _spans: Sequence[tuple[int, int, str]] = ()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from textual import events
 from textual.message import Message
@@ -23,13 +24,12 @@ class PacketTree(ScrollPane):
     Folds are remembered by the name of the branch, so the next packet has the same ones.
     """
 
+    @dataclass
     class Pointed(Message):
         """The cursor is on a line about the bytes from `start` to `end` (exclusive); (0, 0): no bytes."""
 
-        def __init__(self, start: int, end: int) -> None:
-            super().__init__()
-            self.start = start
-            self.end = end
+        start: int
+        end: int
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 Textual's own name
         super().__init__(id=id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 from rich.cells import cell_len
@@ -99,13 +100,12 @@ class Prompt(Vertical):
     Prompt Input:focus { border: none; background-tint: $nt-bar 0%; }
     """
 
+    @dataclass
     class Submitted(Message):
         """Enter was pressed on a valid text."""
 
-        def __init__(self, request: PromptRequest, text: str) -> None:
-            super().__init__()
-            self.request = request
-            self.text = text
+        request: PromptRequest
+        text: str
 
     class Cancelled(Message):
         """Esc was pressed."""

@@ -46,35 +46,31 @@ class Table(SelfDrawn, can_focus=True):
     DEFAULT_CSS = "Table { height: 1fr; width: 1fr; }"
     BINDINGS: ClassVar[list[BindingType]] = bindings(MOVES, "move")
 
+    @dataclass
     class Moved(Message):
         """Another row is under the cursor."""
 
-        def __init__(self, table: Table) -> None:
-            super().__init__()
-            self.table = table
+        table: Table
 
+    @dataclass
     class Arrived(Message):
         """A snapshot arrived: totals and notes may have changed."""
 
-        def __init__(self, table: Table, snapshot: Snapshot) -> None:
-            super().__init__()
-            self.table = table
-            self.snapshot = snapshot
+        table: Table
+        snapshot: Snapshot
 
+    @dataclass
     class RowGone(Message):
         """The followed row is no longer in the table."""
 
-        def __init__(self, table: Table, ident: int) -> None:
-            super().__init__()
-            self.table = table
-            self.ident = ident
+        table: Table
+        ident: int
 
+    @dataclass
     class Opened(Message):
         """The row was opened by Enter or a second click."""
 
-        def __init__(self, table: Table) -> None:
-            super().__init__()
-            self.table = table
+        table: Table
 
     def __init__(self, view: str, session: Session, post: Post, *, can_follow: bool = False) -> None:
         super().__init__(id=f"table-{view}")
