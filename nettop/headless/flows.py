@@ -1,4 +1,4 @@
-"""`nettop flows`: the conntrack table once, sorted, filtered or grouped, as text or JSON LineOutput."""
+"""`nettop flows`: the conntrack table once, sorted, filtered or grouped, as text or JSON Lines."""
 
 from __future__ import annotations
 

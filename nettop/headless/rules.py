@@ -1,4 +1,4 @@
-"""`nettop rules`: chains and rules of one namespace as JSON LineOutput or as a tree grouped by hook."""
+"""`nettop rules`: chains and rules of one namespace as JSON Lines or as a tree grouped by hook."""
 
 from __future__ import annotations
 

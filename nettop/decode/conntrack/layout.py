@@ -51,7 +51,7 @@ class AddressField:
 
 @dataclass(frozen=True, slots=True)
 class BytesField:
-    """BytesField of any length, to be interned. With `text` a NUL ends them."""
+    """Bytes of any length, to be interned. With `text` a NUL ends them."""
 
     name: str
     text: bool
@@ -171,7 +171,7 @@ FLOW = MessageSchema(_FLOW, _HAVE, _FALLBACK)
 
 @dataclass(frozen=True, slots=True)
 class NumberPart:
-    """BytesField [offset, offset + width) of the message: a big-endian number, shifted left by `shift` bits."""
+    """Bytes [offset, offset + width) of the message: a big-endian number, shifted left by `shift` bits."""
 
     offset: int
     width: int
@@ -206,7 +206,7 @@ class _MessageWalk:
         self.texts: dict[str, tuple[str, int, int, bool]] = {}
 
     def nest(self, schema: Schema, start: int, end: int) -> None:
-        """_MessageWalk buf[start:end]. Raises MalformedError."""
+        """Walk buf[start:end]. Raises MalformedError."""
         for kind, begin, stop in attributes(self.buf, start, end):
             self.headers.append(begin - NLA_HDRLEN - self.base)
             if len(self.headers) > MAX_HEADERS:

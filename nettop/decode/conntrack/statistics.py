@@ -109,7 +109,7 @@ def _cpu(buf: Buffer, start: int, end: int) -> int:
 
 
 def _values(buf: Buffer, start: int, end: int, names: Mapping[int, str]) -> dict[str, int]:
-    """Return the values of the attributes in `names`, by name. They are big endian, of at min_size 4 bytes."""
+    """Return the values of the attributes in `names`, by name. They are big endian, of at least 4 bytes."""
     found = Attributes(buf, start + _BODY, end)
     values = {name: found.number(kind, min_size=4) for kind, name in names.items()}
     return {name: value for name, value in values.items() if value is not None}
