@@ -14,7 +14,8 @@ NFNLGRP_CONNTRACK_EXP = (4, 5, 6)  # NFNLGRP_CONNTRACK_EXP_{NEW,UPDATE,DESTROY}
 NFNLGRP_NFTABLES, NFNLGRP_MAX = 7, 9
 
 # linux/netfilter.h
-NF_VERDICTS = {0: "drop", 1: "accept", 2: "stolen", 3: "queue", 4: "repeat", 5: "stop"}
+NF_DROP, NF_ACCEPT = 0, 1
+NF_VERDICTS = {NF_DROP: "drop", NF_ACCEPT: "accept", 2: "stolen", 3: "queue", 4: "repeat", 5: "stop"}
 NFPROTO_NAMES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}  # nft's names
 
 # linux/netfilter/nfnetlink_acct.h

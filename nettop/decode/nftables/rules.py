@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from nettop.decode.nftables.objects import user_comment
+from nettop.decode.nftables.xtables import Expression, is_printable
 from nettop.linux import nf_tables as nft
 from nettop.linux.netlink import ERR_VALUE_SHORT, Attributes, MalformedError, attributes
 from nettop.linux.nfnetlink import NF_VERDICTS
@@ -25,6 +26,9 @@ class NftRule:
     sets: tuple[str, ...] = ()  # sets and maps that it uses; anonymous ones are named __setN, __mapN
     objects: tuple[tuple[str, str], ...] = ()  # named objects that it uses: (type, name)
     extensions: tuple[str, ...] = ()  # xt matches and targets
+    printable: bool = (
+        False  # without any: its expressions are those that iptables-nft, arptables-nft or ebtables-nft makes
+    )
     counters: int = 0  # counter expressions in it
 
 
@@ -43,6 +47,7 @@ class _Findings:
     sets: list[str] = field(default_factory=list)
     objects: list[tuple[str, str]] = field(default_factory=list)
     extensions: list[str] = field(default_factory=list)
+    comment: list[str] = field(default_factory=list)  # of the xt match of this name
 
 
 def _counter(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:
@@ -69,8 +74,15 @@ def _lookup(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:
     found.sets.append(inner.text(nft.NFTA_LOOKUP_SET))  # NFTA_DYNSET_SET_NAME has the same number
 
 
-def _extension(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:
-    found.extensions.append(inner.text(nft.NFTA_MATCH_NAME))  # NFTA_TARGET_NAME has the same number
+def _match(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:
+    found.extensions.append(inner.text(nft.NFTA_MATCH_NAME))
+    if found.extensions[-1] == "comment":
+        found.comment.append(inner.text(nft.NFTA_MATCH_INFO))  # linux/netfilter/xt_comment.h: only the text
+
+
+def _target(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:
+    found.extensions.append(inner.text(nft.NFTA_TARGET_NAME))
+    found.verdicts.append(found.extensions[-1])
 
 
 def _objref(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:
@@ -98,8 +110,8 @@ _EXPRESSIONS: dict[bytes, Callable[[Attributes, _Findings, RuleOffsets], None]] 
     b"immediate": _immediate,
     b"lookup": _lookup,
     b"dynset": _lookup,
-    b"match": _extension,
-    b"target": _extension,
+    b"match": _match,
+    b"target": _target,
     b"objref": _objref,
     b"nat": _nat,
     b"quota": _quota,
@@ -116,31 +128,44 @@ _VERDICT_EXPRESSIONS = {
 }
 
 
-def _expressions(rule: Attributes, offsets: RuleOffsets) -> _Findings:
-    """Walk NFTA_RULE_EXPRESSIONS: a list of NFTA_LIST_ELEM, each NFTA_EXPR_NAME and NFTA_EXPR_DATA."""
-    found = _Findings()
+def _expressions(rule: Attributes) -> list[Expression]:
+    """Return the name and data of each expression: NFTA_RULE_EXPRESSIONS is a list of NFTA_LIST_ELEM."""
+    found = []
     for _, first, last in attributes(rule.buf, *rule.span(nft.NFTA_RULE_EXPRESSIONS)):
-        expression = Attributes(rule.buf, first, last)
-        kind = expression.raw(nft.NFTA_EXPR_NAME).rstrip(b"\0")
+        one = Attributes(rule.buf, first, last)
+        found.append((one.raw(nft.NFTA_EXPR_NAME).rstrip(b"\0"), one.nested(nft.NFTA_EXPR_DATA)))
+    return found
+
+
+def _findings(expressions: list[Expression], offsets: RuleOffsets) -> _Findings:
+    found = _Findings()
+    for kind, data in expressions:
         if kind in _VERDICT_EXPRESSIONS:
             found.verdicts.append(_VERDICT_EXPRESSIONS[kind])
-        elif kind in _EXPRESSIONS and nft.NFTA_EXPR_DATA in expression:
-            _EXPRESSIONS[kind](expression.nested(nft.NFTA_EXPR_DATA), found, offsets)
+        elif kind in _EXPRESSIONS and len(data):
+            _EXPRESSIONS[kind](data, found, offsets)
     return found
 
 
 def decode_rule(message: Attributes, family: str) -> tuple[NftRule, RuleOffsets]:
     """Return the rule of a message and its offsets. Raises MalformedError if table, chain or handle is missing."""
     message.require(nft.NFTA_RULE_TABLE, nft.NFTA_RULE_CHAIN, nft.NFTA_RULE_HANDLE)
-    offsets = RuleOffsets()
-    found = _expressions(message, offsets)
+    offsets, expressions = RuleOffsets(), _expressions(message)
+    found = _findings(expressions, offsets)
+    user_data = message.raw(nft.NFTA_RULE_USERDATA)
+    comment = user_comment(user_data)
     rule = NftRule(
         family=family,
         table=message.text(nft.NFTA_RULE_TABLE),
         chain=message.text(nft.NFTA_RULE_CHAIN),
         handle=message.number(nft.NFTA_RULE_HANDLE) or 0,
-        comment=user_comment(message.raw(nft.NFTA_RULE_USERDATA)),
+        comment=comment if comment is not None else next(iter(found.comment), None),
+        verdicts=tuple(found.verdicts),
+        targets=tuple(found.targets),
+        sets=tuple(found.sets),
+        objects=tuple(found.objects),
+        extensions=tuple(found.extensions),
+        printable=not found.extensions and is_printable(family, expressions, user_data),
         counters=len(offsets.counters),
-        **{name: tuple(getattr(found, name)) for name in _Findings.__slots__},
     )
     return rule, offsets
