@@ -27,10 +27,14 @@ class TextKind(Enum):
     """Text that only a tool or procfs renders. Each snapshot is one Custom Block in a recording."""
 
     NFT_RULESET = "nft-ruleset"  # nft -a -t list ruleset (handles, no set elements)
+    # With a first line `# nettop {…}`: the handles of the rules by table and chain, and what failed.
     IPTABLES_SAVE = "iptables-save"  # iptables-nft-save -c
     IP6TABLES_SAVE = "ip6tables-save"
+    ARPTABLES_SAVE = "arptables-save"  # arptables-nft-save -c
+    EBTABLES_SAVE = "ebtables-save"
     IPTABLES_LEGACY_SAVE = "iptables-legacy-save"  # only if /proc/net/ip_tables_names names a table
     IP6TABLES_LEGACY_SAVE = "ip6tables-legacy-save"
+    ARPTABLES_LEGACY_SAVE = "arptables-legacy-save"
     SYSCTLS = "sysctls"  # "name = value" lines: net.netfilter.* and others that the screens need
     # JSON lines, one socket each: family (of its packets: a v4-mapped address is given as IPv4) proto local lport
     # remote rport state uid inode pid name sharers. `pid` null (`name` "", `sharers` 0): no process, or none that we

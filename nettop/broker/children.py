@@ -26,7 +26,7 @@ OUTPUT_LIMIT = 256 << 20  # bytes
 MEMORY_LIMIT = 4 << 30  # bytes of address space
 ERROR_LIMIT = 32 << 10  # bytes of stderr that are read
 FAILED = 3  # exit status of a child whose stderr is an error as JSON (see error_fields)
-_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+TOOL_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def start(task: ChildTask) -> ChildProcess:
 
 def execute(*argv: str) -> None:
     """Become the program `argv` (an absolute path, its arguments; never a shell). Raises OSError."""
-    os.execve(argv[0], argv, _ENVIRONMENT)
+    os.execve(argv[0], argv, TOOL_ENVIRONMENT)
 
 
 def write_out(text: bytes) -> None:
@@ -134,7 +134,7 @@ def write_out(text: bytes) -> None:
 
 def find_tool(name: str) -> str:
     """Return the absolute path of a system tool; raises BrokerError when it is not installed."""
-    for directory in _ENVIRONMENT["PATH"].split(":"):
+    for directory in TOOL_ENVIRONMENT["PATH"].split(":"):
         path = f"{directory}/{name}"
         if os.access(path, os.X_OK):
             return path

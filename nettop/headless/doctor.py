@@ -95,13 +95,6 @@ def _library(name: str, library: str, package: str, effect: str) -> Check:
     return Check(name, MISSING, f"not found: {effect}", f"apt-get install {package}")
 
 
-def _binding() -> Check:
-    for directory in ("/usr/lib/python3/dist-packages/nftables", *(f"{p}/nftables" for p in sys.path if p)):
-        if Path(directory, "__init__.py").exists():
-            return Check("nftables binding", OK, directory)
-    return Check("nftables binding", LIMITED, "not found: the nft command is used", "apt-get install python3-nftables")
-
-
 def _tool(name: str, package: str, effect: str) -> Check:
     path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
     if path:
@@ -160,10 +153,8 @@ CHECKS: tuple[Callable[[], Check], ...] = (
     _capabilities,
     _user_namespaces,
     lambda: _library("libpcap", "pcap", "libpcap0.8", "capture filters cannot be compiled"),
-    lambda: _library("libnftables", "nftables", "libnftables1", "rules are shown without their text"),
-    _binding,
     lambda: _tool("nft", "nftables", "rules are shown without their text"),
-    lambda: _tool("iptables-nft-save", "iptables", "iptables rules are shown in nft's words"),
+    lambda: _tool("iptables-nft-save", "iptables", "rules of iptables are shown in nft's words, or without"),
     lambda: _tool("iptables-legacy-save", "iptables", "legacy tables cannot be read"),
     lambda: _tool("ip", "iproute2", "`nettop demo` needs it"),
     _conntrack,

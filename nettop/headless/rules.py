@@ -99,7 +99,7 @@ def _chain(chain: ChainView, policy: Numbers) -> dict[str, Any]:
 def _rule(chain: ChainView, rule: RuleView | None, numbers: Numbers) -> dict[str, Any]:
     """Return the keys of a rule, or of the chain's policy if it is None."""
     text = f"policy {chain.policy}" if rule is None else rule.text
-    if rule is not None and text is not None and chain.backend == NFT and numbers[0] is not None:
+    if rule is not None and text is not None and rule.backend == NFT and numbers[0] is not None:
         text = with_counters(text, numbers[0], numbers[1] or 0)
     return {
         "number": rule and rule.number,
@@ -108,7 +108,7 @@ def _rule(chain: ChainView, rule: RuleView | None, numbers: Numbers) -> dict[str
         "comment": rule and rule.comment,
         "packets": numbers[0],
         "bytes": numbers[1],
-        "backend": chain.backend,
+        "backend": chain.backend if rule is None else rule.backend,
     }
 
 

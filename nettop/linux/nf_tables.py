@@ -76,6 +76,7 @@ NFTA_SET_ELEM_KEY_END, NFTA_SET_ELEM_EXPRESSIONS = 10, 11
 NFT_SET_ELEM_INTERVAL_END, NFT_SET_ELEM_CATCHALL = 1, 2
 
 NFTA_GEN_ID, NFTA_GEN_PROC_PID, NFTA_GEN_PROC_NAME = 1, 2, 3
+UDATA_TYPE_EBTABLES_POLICY = 1  # iptables/nft.c: the user data of ebtables-nft's rule for a user chain's policy
 NFTNL_UDATA_COMMENT, NFTNL_UDATA_SET_COMMENT = 0, 7  # libnftnl/udata.h: of tables, chains, rules, objects; of sets
 
 # Hook numbers by family: linux/netfilter.h (inet, ip, ip6), netfilter_arp.h, netfilter_bridge.h, netfilter_netdev.h

@@ -215,6 +215,7 @@ NFT_EVENTS = Feed(
     models=("rulesets",),
     announces=commits,
     wakes=("nft", "texts"),
+    rest_s=0.2,
 )
 _CHAINS, _RULES = Round("nft-chains", (ReadRequest.NFT_CHAINS,)), Round("nft-rules", (ReadRequest.NFT_RULES,))
 _OBJECTS = Round("nft-objects", (ReadRequest.NFT_OBJECTS,))
@@ -236,21 +237,24 @@ NFT = Feed(
     keep_pace=Pace.OFTEN,
 )
 OBJECTS = replace(NFT, rounds=(_OBJECTS,), polled=())  # without the rules
+_LEGACY = (TextKind.IPTABLES_LEGACY_SAVE, TextKind.IP6TABLES_LEGACY_SAVE, TextKind.ARPTABLES_LEGACY_SAVE)
 RULE_TEXTS = Feed(
     "texts",
     texts=(
         TextKind.NFT_RULESET,
         TextKind.IPTABLES_SAVE,
         TextKind.IP6TABLES_SAVE,
-        TextKind.IPTABLES_LEGACY_SAVE,
-        TextKind.IP6TABLES_LEGACY_SAVE,
+        TextKind.ARPTABLES_SAVE,
+        TextKind.EBTABLES_SAVE,
+        *_LEGACY,
     ),
+    share=SHARE,
     models=("rulesets",),
 )
 # The only way to the counters of legacy tables; read where there are such tables.
 LEGACY_TEXTS = Feed(
     "legacy",
-    texts=(TextKind.IPTABLES_LEGACY_SAVE, TextKind.IP6TABLES_LEGACY_SAVE),
+    texts=_LEGACY,
     every_s=2.0,
     shown_in=frozenset({"chains", "rules"}),
     unseen_s=OFTEN_S,

@@ -35,6 +35,8 @@ TEXTS = (
     TextKind.NFT_RULESET,
     TextKind.IPTABLES_SAVE,
     TextKind.IP6TABLES_SAVE,
+    TextKind.ARPTABLES_SAVE,
+    TextKind.EBTABLES_SAVE,
     TextKind.IPTABLES_LEGACY_SAVE,
     TextKind.IP6TABLES_LEGACY_SAVE,
 )

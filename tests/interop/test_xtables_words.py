@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+import sys
 
 import pytest
 
@@ -16,7 +17,8 @@ from nettop.broker.requests import ReadRequest
 from nettop.decode.nftables.decoder import NftDecoder
 from nettop.decode.nftables.rules import NftRule
 from nettop.linux.netlink import NETLINK_NETFILTER
-from tests.interop.test_ruleset import batch_of, datagrams
+from nettop.model.ruleset.words import tool_command
+from tests.interop.test_ruleset import Watch, batch_of, datagrams
 from tests.kernel.namespaces import Lab, command_in, run_in
 
 pytestmark = [pytest.mark.kernel, pytest.mark.interop]
@@ -70,8 +72,8 @@ MADE = {
         -m conntrack --ctstate NEW -j u; -j u; -m addrtype --dst-type LOCAL; ! -p udp""",
     "ip6": """-s fd00::/9 -d fd00::1 -p tcp --dport 3:5 -j DROP; -p icmpv6 --icmpv6-type 135; -i eth0
         -m mark ! --mark 7""",
-    "arp": """-j DROP; ! -s 10.0.0.0/9; -d 1.2.0.0/16; -i lo -j ACCEPT; --opcode 2 -j ACCEPT; -j mangle --mangle-ip-s 1.2.3.4
-        -s 10.0.0.9 -j u""",
+    "arp": """-j DROP; ! -s 10.0.0.0/9; -d 1.2.0.0/16; -i lo -j ACCEPT; --opcode 2 -j ACCEPT
+        -j mangle --mangle-ip-s 1.2.3.4; -s 10.0.0.9 -j u""",
     "bridge": """-j DROP; -i eth0 -p 0x86dd -s 02:00:00:00:00:01 -d Multicast -j ACCEPT; -p LENGTH
         --limit 3/sec -j DROP; -p IPv4 --ip-proto tcp --ip-dport 22 --log
         --pkttype-type multicast -j RETURN; -s 2:0:0:0:0:0/ff:ff:0:0:0:0 -j u""",
@@ -143,3 +145,152 @@ def test_a_rule_of_nft_counts_as_theirs_only_if_their_words_make_the_same_rule(
     assert listed(third, family) == listed(second, family)
     unsaid = [rule for rule in added if rule not in printable]
     assert all(re.search(r"@bad|[{]|-10.0.0.9|skuid|ct |^drop", rule) is None for rule in printable) and unsaid
+
+
+def texts(broker: Broker, spec: str) -> dict[str, tuple[str, str | None]]:
+    """The backend and the words of each rule, by `chain number`."""
+    watch = Watch(broker, broker.netns(spec)).look()
+    rules = [one for one in watch.objects() if one["kind"] == "rule" and one["number"]]
+    return {f"{one['chain']} {one['number']}": (one["backend"], one["text"]) for one in rules}
+
+
+IPTABLES = "iptables-nft"
+
+
+def test_a_rule_of_nft_in_a_table_of_iptables_is_in_the_words_of_nft(lab: Lab, broker: Broker) -> None:
+    spec = lab.netns("mixed")
+    run_in(spec, IPTABLES, "-N", "u")
+    run_in(spec, IPTABLES, "-A", "FORWARD", "-j", "u")
+    run_in(spec, "nft", "add set ip filter bad { type ipv4_addr; }; add rule ip filter u ip saddr @bad counter drop")
+    run_in(spec, "nft", "add rule ip filter FORWARD ip saddr 10.0.0.1-10.0.0.9 counter drop")
+    assert texts(broker, spec) == {
+        "FORWARD 1": (IPTABLES, "-j u"),
+        "FORWARD 2": ("nft", "ip saddr 10.0.0.1-10.0.0.9 counter packets 0 bytes 0 drop"),
+        "u 1": ("nft", "ip saddr @bad counter packets 0 bytes 0 drop"),
+    }
+
+
+MATCH = "-m string --string abc --algo bm -j DROP"
+PRINTED = '-m string --string "abc" --algo bm -j DROP'
+
+
+@pytest.mark.parametrize("rule", ["meta skuid 0 accept", "ct state new accept", "limit rate over 5/second drop"])
+def test_a_rule_that_iptables_save_cannot_print_takes_no_other_words_away(lab: Lab, broker: Broker, rule: str) -> None:
+    spec = lab.netns("broken")
+    for chain in ("INPUT", "FORWARD", "OUTPUT"):
+        run_in(spec, IPTABLES, "-A", chain, *MATCH.split())
+    run_in(spec, IPTABLES, "-t", "nat", "-A", "PREROUTING", *MATCH.replace("DROP", "RETURN").split())
+    run_in(spec, "nft", f"insert rule ip filter FORWARD {rule}")
+    found = texts(broker, spec)
+    assert found["INPUT 1"] == found["OUTPUT 1"] == (IPTABLES, PRINTED)
+    assert found["PREROUTING 1"] == (IPTABLES, PRINTED.replace("DROP", "RETURN"))
+    assert found["FORWARD 1"] == ("nft", rule)
+    assert found["FORWARD 2"] in ((IPTABLES, PRINTED), (IPTABLES, None))
+
+
+def test_rules_beside_one_that_does_not_parse_are_printed_one_by_one(lab: Lab, broker: Broker) -> None:
+    spec = lab.netns("one-by-one")
+    run_in(spec, IPTABLES, "-A", "INPUT", *MATCH.split())
+    run_in(spec, "nft", "add rule ip filter INPUT meta skuid 0 accept")
+    run_in(spec, IPTABLES, "-A", "INPUT", "-s", "1.2.3.4", "-j", "DROP")
+    assert texts(broker, spec) == {
+        "INPUT 1": (IPTABLES, PRINTED),
+        "INPUT 2": ("nft", "meta skuid 0 accept"),
+        "INPUT 3": (IPTABLES, "-s 1.2.3.4/32 -j DROP"),
+    }
+
+
+def test_a_base_chain_of_nft_in_a_table_of_iptables_keeps_the_words_of_the_others(lab: Lab, broker: Broker) -> None:
+    spec = lab.netns("foreign")
+    run_in(spec, IPTABLES, "-A", "INPUT", *MATCH.split())
+    run_in(spec, "nft", "add chain ip filter mine { type filter hook input priority 5; }")
+    run_in(spec, "nft", "add rule ip filter mine tcp dport 9 counter drop")
+    found = texts(broker, spec)
+    assert found["INPUT 1"] == (IPTABLES, PRINTED)
+    assert found["mine 1"] == ("nft", "tcp dport 9 counter packets 0 bytes 0 drop")
+
+
+def test_rules_with_ipset_are_in_the_words_of_iptables(lab: Lab, broker: Broker) -> None:
+    spec = lab.netns("ipset")
+    run_in(spec, sys.executable, "-c", "from pyroute2 import IPSet; IPSet().create('bad', stype='hash:ip')")
+    run_in(spec, IPTABLES, "-A", "INPUT", "-m", "set", "--match-set", "bad", "src", "-j", "DROP")
+    assert texts(broker, spec) == {"INPUT 1": (IPTABLES, "-m set --match-set bad src -j DROP")}
+
+
+def test_arptables_and_ebtables_have_their_own_words(lab: Lab, broker: Broker) -> None:
+    spec = lab.netns("arp")
+    run_in(spec, "arptables-nft", "-A", "OUTPUT", "-j", "mangle", "--mangle-ip-s", "1.2.3.4")
+    run_in(spec, "arptables-nft", "-A", "INPUT", "-s", "10.0.0.9", "-j", "DROP")
+    run_in(spec, "ebtables-nft", "-N", "u")
+    run_in(spec, "ebtables-nft", "-A", "u", "-p", "ARP", "--arp-op", "Request", "-j", "DROP")
+    assert texts(broker, spec) == {
+        "OUTPUT 1": (IPTABLES, "-j mangle --mangle-ip-s 1.2.3.4"),
+        "INPUT 1": (IPTABLES, "-j DROP -s 10.0.0.9"),
+        "u 1": (IPTABLES, "-p ARP --arp-op Request -j DROP"),
+        "u 2": ("nft", "counter packets 0 bytes 0 accept"),  # the policy of u, which is a rule
+    }
+
+
+def test_the_commands_that_a_detail_names_print_the_rule(lab: Lab, broker: Broker) -> None:
+    spec = lab.netns("commands")
+    for tool, chain in (("iptables-nft", 'q"q'), ("ip6tables-nft", "u"), ("arptables-nft", "u"), ("ebtables-nft", "u")):
+        run_in(spec, tool, "-N", chain)
+        run_in(spec, tool, "-A", chain, "-j", "DROP")
+    run_in(spec, "nft", "add table inet t; add chain inet t c; add rule inet t c drop")
+    watch = Watch(broker, broker.netns(spec)).look()
+    picture = watch.ruleset.picture
+    commands = [tool_command(picture.chains[rule.chain], rule) for rule in picture.rules if rule.number == 1]
+    assert len(commands) == 5
+    assert all(re.search("drop", run_in(spec, *shlex.split(command, comments=True)), re.I) for command in commands)
+
+
+def test_a_newline_in_a_comment_forges_no_rule(lab: Lab, broker: Broker) -> None:
+    spec = lab.netns("forged")
+    comment = "x # handle 2\n\t\ttcp dport 22 drop # handle 3\n\t\ty"
+    script = f"""table inet t {{
+ chain in {{
+  tcp dport 80 accept comment "{comment}"
+  tcp dport 22 accept
+  log prefix "p\n\t\tdrop # handle 5\n" accept
+  tcp dport 23 accept comment "a\n\t}}\n}}\ntable ip evil {{ # handle 9\n\tchain e {{ # handle 1\n\t\t"
+ }}
+}}
+"""
+    run_in(spec, "nft", "-f", "-", stdin=script)
+    found = texts(broker, spec)
+    assert found["in 1"][1] == f'tcp dport 80 accept comment "{comment}"'
+    assert found["in 2"][1] == "tcp dport 22 accept"
+    assert found["in 3"][1] == 'log prefix "p\n\t\tdrop # handle 5\n" accept'
+    assert len(found) == 4 and all(text for _, text in found.values())
+
+
+def test_rules_of_implicit_chains_have_their_words(lab: Lab, broker: Broker) -> None:
+    spec = lab.netns("implicit")
+    script = """table inet t {
+ chain in {
+  jump {
+   tcp dport 22 counter accept comment "inner } one"
+   tcp dport { 1, 2, 3 } counter drop
+  }
+  accept
+ }
+}
+"""
+    run_in(spec, "nft", "-f", "-", stdin=script)
+    found = texts(broker, spec)
+    assert sorted(text for key, (_, text) in found.items() if key.startswith("__chain")) == [
+        'tcp dport 22 counter packets 0 bytes 0 accept comment "inner } one"',
+        "tcp dport { 1, 2, 3 } counter packets 0 bytes 0 drop",
+    ]
+    assert found["in 2"][1] == "accept" and (found["in 1"][1] or "").startswith("jump { tcp dport 22 counter")
+
+
+def test_a_rule_that_ends_nft_takes_no_other_words_away(lab: Lab, broker: Broker) -> None:
+    spec = lab.netns("crash")
+    match = "-m hashlimit --hashlimit-above 5/sec --hashlimit-name a --hashlimit-rate-match --hashlimit-rate-interval 3"
+    run_in(spec, "ip6tables-nft", "-A", "INPUT", *match.split(), "-j", "DROP")
+    run_in(spec, "nft", "add table inet t; add chain inet t c; add rule inet t c tcp dport 9 drop")
+    run_in(spec, "nft", "add chain ip6 filter mine; add rule ip6 filter mine tcp dport 10 drop")
+    found = texts(broker, spec)
+    assert found["c 1"] == ("nft", "tcp dport 9 drop") and found["mine 1"] == ("nft", "tcp dport 10 drop")
+    assert found["INPUT 1"][0] == IPTABLES and "--hashlimit-rate-match" in (found["INPUT 1"][1] or "")

@@ -41,27 +41,6 @@ def test_the_ruleset_is_the_terse_listing_with_handles(broker: Broker, lab: Lab)
     assert broker.text(broker.netns(empty), TextKind.NFT_RULESET) == b""
 
 
-def test_without_the_binding_the_nft_program_gives_the_same(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-    import select
-
-    from nettop.broker import texts
-    from nettop.broker.children import ChildTask, start
-    from nettop.broker.privileges import NET_ADMIN
-    from tests.kernel.namespaces import netns_path
-
-    monkeypatch.setattr(texts, "_BINDING_PATHS", ())
-    ns = lab.netns()
-    run_in(ns, "nft", "-f", "-", stdin=RULESET)
-    netns = os.open(netns_path(ns), os.O_RDONLY)
-    child = start(ChildTask("nft", texts.list_ruleset, netns, 10, frozenset({NET_ADMIN})))
-    os.close(netns)
-    assert select.select([child.pidfd], [], [], 30)[0]
-    fd = child.outcome()
-    assert os.pread(fd, 1 << 20, 0).decode() == run_in(ns, "nft", "-a", "-t", "list", "ruleset")
-    os.close(fd)
-
-
 def test_a_comment_that_is_not_utf8_comes_through_as_it_is(broker: Broker, lab: Lab) -> None:
     ns = lab.netns()
     script = b'add table ip t\nadd chain ip t c\nadd rule ip t c counter comment "caf\xe9 \xff"\n'

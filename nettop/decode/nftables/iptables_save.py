@@ -1,4 +1,4 @@
-"""The output of `iptables-save -c` (iptables-nft and iptables-legacy, IPv4 and IPv6): chains, rules and counters."""
+"""The output of `iptables-save -c` of every xtables family, nft and legacy: chains, rules and counters."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from nettop.decode.nftables.listing import text_of
+from nettop.decode.nftables.report import Handles, parse_report, text_of
 
-_CHAIN = re.compile(rb"^:(.+) ([A-Z]+|-) \[(\d{1,20}):(\d{1,20})\]$", re.DOTALL)
-_RULE = re.compile(rb"^(?:\[(\d{1,20}):(\d{1,20})\] )?-A (.*)$", re.DOTALL)
-_INCOMPATIBLE = re.compile(rb"^# Table `(.+)' is incompatible")
-_COMMENT = re.compile(r'(?:^| )--comment ("(?:[^"\\]|\\.)*"|\S+)', re.DOTALL)
-_TARGET = re.compile(r"(?:^| )(?:-j|--jump|-g|--goto) (\S+)")
+_CHAIN = re.compile(r"^:(.+) ([A-Z]+|-)(?: \[(\d{1,20}):(\d{1,20})\])?$", re.DOTALL)
+_RULE = re.compile(r"^(?:\[(\d{1,20}):(\d{1,20})\] )?-A (.*)$", re.DOTALL)
 _ESCAPED = re.compile(r'\\(["\\\'])')  # the tool's escapes; our own \\xNN is not changed
-_ESCAPED_BYTE = re.compile(rb"\\.", re.DOTALL)
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_CHAIN_OPTIONS = frozenset({"-A", "-j", "-g", "--jump", "--goto"})  # a name follows, never in quotes
+# A text of the user follows, which may look like an option: the tools quote it only if it has other characters.
+_TEXT_OPTIONS = frozenset(
+    {"--comment", "--log-prefix", "--nflog-prefix", "--ulog-prefix", "--string", "--hex-string", "--name", "--helper"}
+    | {"--match-set", "--label", "--hashlimit-name", "--path", "--led-trigger-id", "--rateest-name"}
+)
 _MAX_COUNT = (1 << 64) - 1
 _MAX_NAME = 256  # linux/netfilter/nf_tables.h NFT_NAME_MAXLEN
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +48,11 @@ class SavedChain:
 
 @dataclass(slots=True)
 class SavedRuleset:
-    """A whole output: chains by (table, chain) in their order, and the names of tables that iptables cannot express."""
+    """A whole output: chains by (table, chain) in their order. `handles` and `failures`: see Report."""
 
     chains: dict[tuple[str, str], SavedChain] = field(default_factory=dict)
-    incompatible: set[str] = field(default_factory=set)
+    handles: Handles | None = None
+    failures: tuple[str, ...] = ()
 
     @property
     def tables(self) -> set[str]:
@@ -57,44 +60,55 @@ class SavedRuleset:
         return {table for table, _ in self.chains}
 
 
-def _count(digits: bytes) -> int:
+def _count(digits: str | None) -> int:
     """Return the value of a counter, at most 64 bits."""
-    return min(int(digits), _MAX_COUNT)
+    return min(int(digits or "0"), _MAX_COUNT)
 
 
-def _odd_quotes(line: bytes) -> bool:
-    """Return True if a quoted text begins or ends in the line. The tool escapes quotes and backslashes in it."""
-    return line.count(b'"') > 0 and _ESCAPED_BYTE.sub(b"", line).count(b'"') % 2 == 1
+def _words(line: str) -> list[str] | None:
+    """Return the words of a line, a quoted text being one; None if a quoted text does not end in the line."""
+    if '"' not in line:
+        return line.split(" ")
+    words, at = list[str](), 0
+    while at < len(line):
+        quoted = None
+        if line[at] == '"' and not (words and words[-1] in _CHAIN_OPTIONS):
+            quoted = _QUOTED.match(line, at)
+            if quoted is None:
+                return None
+        end = quoted.end() if quoted else (line.find(" ", at) + 1 or len(line) + 1) - 1
+        words.append(line[at:end])
+        at = end + 1
+    return words
 
 
-def _records(body: bytes) -> Iterator[bytes]:
+def _records(body: str) -> Iterator[str]:
     """Yield the lines. Those that a newline in a quoted text, such as a comment, divides are joined again."""
-    parts: list[bytes] = []
-    opened = False
-    for line in body.split(b"\n"):
-        if not parts and line[:1] != b"[" and line[:2] != b"-A":
+    parts: list[str] = []
+    for line in body.split("\n"):
+        if not parts and not line.startswith(("[", "-A")):
             yield line
             continue
         parts.append(line)
-        opened ^= _odd_quotes(line)
-        if not opened:
-            yield b"\n".join(parts)
+        record = "\n".join(parts)
+        if _words(record) is not None:
+            yield record
             parts = []
     if parts:
-        yield b"\n".join(parts)
+        yield "\n".join(parts)
 
 
-def _comment(text: str) -> str | None:
-    found = _COMMENT.search(text) if "--comment" in text else None
-    if found is None:
-        return None
-    value = found[1]
-    return _ESCAPED.sub(r"\1", value[1:-1]) if value.startswith('"') else value
+def _options(text: str) -> dict[str, str]:
+    """Return the value after each option of a rule that a chain or a text of the user follows."""
+    found, words = dict[str, str](), iter(_words(text) or ())
+    for word in words:
+        if word in _CHAIN_OPTIONS or word in _TEXT_OPTIONS:
+            found.setdefault(word, next(words, ""))
+    return found
 
 
-def _target(text: str) -> str | None:
-    found = _TARGET.search(_QUOTED.sub(lambda m: "_" * len(m[0]), text) if '"' in text else text)
-    return None if found is None else found[1]
+def _comment(value: str | None) -> str | None:
+    return _ESCAPED.sub(r"\1", value[1:-1]) if value is not None and value.startswith('"') else value
 
 
 def _chain_of(saved: SavedRuleset, table: str, rest: str) -> tuple[SavedChain | None, str]:
@@ -108,26 +122,28 @@ def _chain_of(saved: SavedRuleset, table: str, rest: str) -> tuple[SavedChain | 
         name = f"{name} {more}"
 
 
-def _add_rule(saved: SavedRuleset, table: str, found: re.Match[bytes]) -> None:
-    chain, text = _chain_of(saved, table, text_of(found[3]))
+def _add_rule(saved: SavedRuleset, table: str, found: re.Match[str]) -> None:
+    chain, text = _chain_of(saved, table, found[3])
     if chain is None:
         return
     packets, octets = (None, None) if found[1] is None else (_count(found[1]), _count(found[2]))
-    chain.rules.append(SavedRule(len(chain.rules) + 1, text, packets, octets, _comment(text), _target(text)))
+    options = _options(text)
+    target = next((options[option] for option in _CHAIN_OPTIONS & options.keys()), None)
+    comment = _comment(options.get("--comment"))
+    chain.rules.append(SavedRule(len(chain.rules) + 1, text, packets, octets, comment, target))
 
 
 def parse_save(body: bytes) -> SavedRuleset:
     """Return all chains and rules of the text; none if it is no output of iptables-save. Never raises."""
-    saved, table = SavedRuleset(), ""
-    for line in _records(body):
-        if line.startswith(b"*"):
-            table = text_of(line[1:])
+    report, body = parse_report(body)
+    saved, table = SavedRuleset(handles=report.handles, failures=report.failures), ""
+    for line in _records(text_of(body)):
+        if line.startswith("*"):
+            table = line[1:]
         elif found := _CHAIN.match(line):
-            policy = None if found[2] == b"-" else text_of(found[2])
-            chain = SavedChain(table, text_of(found[1]), policy, _count(found[3]), _count(found[4]))
+            policy = None if found[2] == "-" else found[2]
+            chain = SavedChain(table, found[1], policy, _count(found[3]), _count(found[4]))
             saved.chains[table, chain.name] = chain
         elif found := _RULE.match(line):
             _add_rule(saved, table, found)
-        elif found := _INCOMPATIBLE.match(line):
-            saved.incompatible.add(text_of(found[1]))
     return saved

@@ -1,18 +1,23 @@
-"""The output of `nft -a -t list ruleset`: the text of each rule by its handle.
+"""The output of `nft -a -t list ruleset`: the text of each rule by the handles of its table and its own.
 
-The output is not always UTF-8, and comments in it are not escaped. It is therefore parsed line by line, by indentation
-and the handle at the end of a line, never by quotes and braces.
+The output is not always UTF-8, and comments in it are not escaped: they may hold lines that look like another rule's.
+It is therefore parsed with the strings that the raw rules hold, and a chain that is not plain has no text.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
-_TABLE = re.compile(rb"^table (\S+) (.*) \{(?: # .*)?$")
-_CHAIN = re.compile(rb"^\tchain (.*) \{(?: # handle \d+)?$")
-_RULE_END = re.compile(rb"^(.*) # handle (\d{1,20})$")
-_HEADER = re.compile(rb'^(?:type \S+ hook .*;|policy \w+;|flags .*;|comment ".*")$', re.DOTALL)
+from nettop.decode.nftables.report import Report, parse_report, text_of
+
+_TABLE = re.compile(r"^table (\S+) (.*?) \{(?: # handle (\d{1,20}))?(?: # .*)?$")
+_CHAIN = re.compile(r"^\tchain (.*) \{(?: # handle \d+)?$")
+_RULE_END = re.compile(r"^(.*) # handle (\d{1,20})$")
+_HEADER = re.compile(r'^(?:type \S+ hook .*;|policy \w+;|flags .*;|comment ".*")$', re.DOTALL)
+_BLOCK = re.compile(r"\b(?:jump|goto) \{$")  # of an implicit chain
+_HIDDEN = re.compile("\0(\\d+)\0")
 
 _QUOTED = re.compile(r'("[^"]*")')
 _COUNTER = re.compile(r"counter packets \d+ bytes \d+")
@@ -22,61 +27,136 @@ _JUMP = re.compile(r"\b(?:jump|goto) ([^\s,}]+)")
 ChainKey = tuple[str, str, str]  # family, table, chain
 
 
+@dataclass(frozen=True, slots=True)
+class ListedRule:
+    """One rule on one line, without its handle, and the rules of the implicit chain in it (`jump { … }`), if any."""
+
+    text: str
+    inner: tuple[ListedRule, ...] = ()
+
+
+@dataclass(slots=True)
+class ListedChain:
+    """The rules of a chain by handle, and the handle of its table (None: not printed)."""
+
+    table: int | None
+    rules: dict[int, ListedRule] = field(default_factory=dict)
+
+
 @dataclass(slots=True)
 class Listing:
-    """Rule texts by (family, table, chain) and handle, as nft prints them, but on one line and without the handle."""
+    """The chains of a listing, without those that are not plain, and what could not be listed."""
 
-    rules: dict[ChainKey, dict[int, str]] = field(default_factory=dict)
+    chains: dict[ChainKey, ListedChain] = field(default_factory=dict)
+    report: Report = field(default_factory=Report)
 
     def text(self, family: str, table: str, chain: str, handle: int) -> str | None:
         """Return the text of the rule, or None if it is not in the listing."""
-        return self.rules.get((family, table, chain), {}).get(handle)
-
-
-def text_of(data: bytes) -> str:
-    """Return the text of a tool's output, which may hold any bytes: `\\xNN` for those that are not UTF-8."""
-    return data.decode("utf-8", "backslashreplace")
+        found = self.chains.get((family, table, chain))
+        rule = found.rules.get(handle) if found else None
+        return rule.text if rule else None
 
 
 class _ListingParser:
-    """The state of the parser: outside, in a table, or in a chain, where `half` has the lines of an unfinished rule."""
+    """The state of the parser: outside, in a table, or in a chain, where `lines` are those of an unfinished rule."""
 
-    def __init__(self) -> None:
-        self.listing = Listing()
-        self.table: tuple[str, str] | None = None
-        self.chain: dict[int, str] | None = None
-        self.half: list[bytes] = []
+    def __init__(self, hidden: list[str]) -> None:
+        self.listing, self.hidden = Listing(), hidden
+        self.table: tuple[str, str, int | None] | None = None
+        self.chain: ListedChain | None = None
+        self.key: ChainKey = ("", "", "")
+        self.rejected: set[ChainKey] = set()
+        self.lines: list[str] = []
+        self.depth = 0  # of braces that the unfinished rule has opened
 
-    def line(self, line: bytes) -> None:
+    def line(self, line: str) -> None:
         """Parse one line."""
-        if self.chain is not None and line != b"\t}":
+        if self.chain is not None and line != "\t}":
             self._in_chain(line)
-        elif line == b"\t}":
-            self.chain, self.half = None, []
-        elif line == b"}":
+        elif line == "\t}":
+            self._end_chain()
+        elif line == "}":
             self.table = None
-        elif line.startswith(b"table ") and (found := _TABLE.match(line)):
-            self.table = (text_of(found[1]), text_of(found[2]))
+        elif line.startswith("table ") and (found := _TABLE.match(line)):
+            self.table = (found[1], found[2], int(found[3]) if found[3] else None)
         elif self.table is not None and (found := _CHAIN.match(line)):
-            self.chain = self.listing.rules.setdefault((*self.table, text_of(found[1])), {})
+            self._begin_chain(self.table, found[1])
 
-    def _in_chain(self, line: bytes) -> None:
-        part = line.strip(b"\t ") if line.startswith(b"\t\t") else line
-        end = _RULE_END.match(part)
-        if end is not None and self.chain is not None:
-            text = b" ".join([*self.half, end[1]])
-            self.chain.setdefault(int(end[2]), text_of(text).strip())
-            self.half = []
-        elif self.half or not _HEADER.match(part):
-            self.half.append(part)
+    def _begin_chain(self, table: tuple[str, str, int | None], name: str) -> None:
+        self.key = (table[0], table[1], name)
+        if self.key in self.listing.chains:
+            self.rejected.add(self.key)  # one of the two is part of a comment
+        self.chain = self.listing.chains.setdefault(self.key, ListedChain(table[2]))
+
+    def _end_chain(self) -> None:
+        if self.lines:
+            self.rejected.add(self.key)
+        self.chain, self.lines, self.depth = None, [], 0
+
+    def _in_chain(self, line: str) -> None:
+        part = line.strip("\t ") if line.startswith("\t\t") else line
+        self.depth += _braces(part)
+        end = _RULE_END.match(part) if self.depth == 0 else None
+        if end is not None:
+            self._end_rule(int(end[2]), [*self.lines, end[1]])
+        elif self.lines or not _HEADER.match(part):
+            self.lines.append(part)
+
+    def _end_rule(self, handle: int, lines: list[str]) -> None:
+        if self.chain is None or handle in self.chain.rules:
+            self.rejected.add(self.key)
+        else:
+            self.chain.rules[handle] = _rule(lines, self.hidden)
+        self.lines = []
+
+    def result(self) -> Listing:
+        """Return the listing, without the chains that are not plain."""
+        for key in self.rejected:
+            self.listing.chains.pop(key, None)
+        return self.listing
 
 
-def parse_listing(body: bytes) -> Listing:
-    """Return all rules of the listing; none if the text is no listing. Never raises."""
-    reader = _ListingParser()
-    for line in body.split(b"\n"):
+def _braces(line: str) -> int:
+    """Return the braces that a line opens minus those that it closes."""
+    if "{" not in line and "}" not in line:
+        return 0
+    bare = _masked(line)
+    return bare.count("{") - bare.count("}")
+
+
+def _rule(lines: list[str], hidden: list[str]) -> ListedRule:
+    inner = tuple(_inner(lines[1:-1], hidden)) if _BLOCK.search(lines[0]) else ()
+    text = " ".join(lines).strip()
+    return ListedRule(_HIDDEN.sub(lambda found: hidden[int(found[1])], text) if hidden else text, inner)
+
+
+def _inner(lines: list[str], hidden: list[str]) -> Iterator[ListedRule]:
+    """Yield the rules in an implicit chain. They have no handles: each ends where its braces are closed."""
+    part: list[str] = []
+    depth = 0
+    for line in lines:
+        part.append(line)
+        depth += _braces(line)
+        if depth == 0:
+            yield _rule(part, hidden)
+            part = []
+
+
+def parse_listing(body: bytes, strings: Collection[str] = ()) -> Listing:
+    """Return all rules of the listing; none if the text is no listing. Never raises.
+
+    `strings`: those with a newline that the ruleset holds, such as comments. Any other is parsed as what it looks like.
+    """
+    report, body = parse_report(body)
+    text, hidden = text_of(body), sorted(strings, key=len, reverse=True)
+    for index, string in enumerate(hidden):
+        text = text.replace(f'"{string}"', f'"\0{index}\0"')
+    reader = _ListingParser(hidden)
+    for line in text.split("\n"):
         reader.line(line)
-    return reader.listing
+    listing = reader.result()
+    listing.report = report
+    return listing
 
 
 def _replace_unquoted(text: str, pattern: re.Pattern[str], replacement: str) -> str:

@@ -29,6 +29,7 @@ class NftRule:
     printable: bool = (
         False  # without any: its expressions are those that iptables-nft, arptables-nft or ebtables-nft makes
     )
+    log_prefixes: tuple[str, ...] = ()
     counters: int = 0  # counter expressions in it
 
 
@@ -47,6 +48,7 @@ class _Findings:
     sets: list[str] = field(default_factory=list)
     objects: list[tuple[str, str]] = field(default_factory=list)
     extensions: list[str] = field(default_factory=list)
+    log_prefixes: list[str] = field(default_factory=list)
     comment: list[str] = field(default_factory=list)  # of the xt match of this name
 
 
@@ -101,6 +103,11 @@ def _quota(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:
     offsets.volatile.append(inner.span(nft.NFTA_QUOTA_CONSUMED))
 
 
+def _log(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:
+    if nft.NFTA_LOG_PREFIX in inner:
+        found.log_prefixes.append(inner.text(nft.NFTA_LOG_PREFIX))
+
+
 def _last(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:
     offsets.volatile += [inner.span(nft.NFTA_LAST_SET), inner.span(nft.NFTA_LAST_MSECS)]
 
@@ -116,6 +123,7 @@ _EXPRESSIONS: dict[bytes, Callable[[Attributes, _Findings, RuleOffsets], None]] 
     b"nat": _nat,
     b"quota": _quota,
     b"last": _last,
+    b"log": _log,
 }
 _VERDICT_EXPRESSIONS = {
     b"masq": "masquerade",
@@ -165,6 +173,7 @@ def decode_rule(message: Attributes, family: str) -> tuple[NftRule, RuleOffsets]
         sets=tuple(found.sets),
         objects=tuple(found.objects),
         extensions=tuple(found.extensions),
+        log_prefixes=tuple(found.log_prefixes),
         printable=not found.extensions and is_printable(family, expressions, user_data),
         counters=len(offsets.counters),
     )

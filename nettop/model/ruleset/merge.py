@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from nettop.decode.nftables.iptables_save import SavedChain, SavedRule, SavedRuleset
-from nettop.decode.nftables.listing import ChainKey, jumps
+from nettop.decode.nftables.listing import ChainKey, ListedRule, jumps
 from nettop.decode.nftables.objects import NftChain, NftObject, NftTable
 from nettop.decode.nftables.rules import NftRule
 from nettop.model.ruleset import hooks
-from nettop.model.ruleset.texts import RulesetTexts
+from nettop.model.ruleset.texts import RulesetTexts, is_of
 
 NFT, IPTABLES_NFT, LEGACY = "nft", "iptables-nft", "iptables-legacy"
 _SAVE_POLICY = {"ACCEPT": "accept", "DROP": "drop"}
@@ -27,6 +27,7 @@ class RuleView:
     number: int  # from 1 in its chain
     handle: int | None  # None: iptables-legacy has none
     text: str | None  # as written by the tool that owns it; None: not known (yet)
+    backend: str  # that tool: NFT or that of its chain
     comment: str | None
     targets: tuple[str, ...]  # chains of its table that it may jump or go to (not those of a named map)
     verdict: str  # the last one: accept, drop, jump, DNAT, … or ""
@@ -128,21 +129,26 @@ def _by_chain(rules: list[NftRule]) -> dict[ChainKey, list[int]]:
     return indexes
 
 
-def _iptables_tables(raw: Raw, texts: RulesetTexts) -> set[tuple[str, str]]:
-    """Return the (family, table) of iptables-nft: with its names and hooks, and all printable by its save tool."""
-    chains: dict[tuple[str, str], list[NftChain]] = {}
+def _builtin(chain: NftChain) -> bool:
+    """Return whether iptables-nft or its kin made this base chain: by its name, hook and priority."""
+    names = hooks.IPTABLES_NFT_TABLES.get(chain.family, {}).get(chain.table, frozenset())
+    return chain.name in names and chain.name.lower() == chain.hook
+
+
+def _iptables_tables(raw: Raw) -> set[tuple[str, str]]:
+    """Return the (family, table) whose user chains are of iptables-nft or its kin: at least one base chain is."""
+    base: dict[tuple[str, str], list[bool]] = {}
     for chain in raw.chains:
-        chains.setdefault((chain.family, chain.table), []).append(chain)
-    found = set()
-    for (family, table), own in chains.items():
-        builtin = hooks.IPTABLES_NFT_TABLES.get(family, {}).get(table)
-        saved = texts.saved.get(family)
-        foreign = saved is not None and table in saved.incompatible
-        if builtin is None or foreign:
-            continue
-        if all(c.hook is None or (c.name in builtin and c.name.lower() == c.hook) for c in own):
-            found.add((family, table))
-    return found
+        if chain.table in hooks.IPTABLES_NFT_TABLES.get(chain.family, {}):
+            base.setdefault((chain.family, chain.table), []).extend([_builtin(chain)] if chain.hook else [])
+    return {table for table, builtin in base.items() if any(builtin) or not builtin}
+
+
+def _multiline(raw: Raw) -> set[str]:
+    """Return the strings with a newline that nft prints in quotes."""
+    comments = [one.comment for part in (raw.tables, raw.chains, raw.rules, raw.objects) for one in part]
+    prefixes = (prefix for rule in raw.rules for prefix in rule.log_prefixes)
+    return {string for string in (*comments, *prefixes) if string and "\n" in string}
 
 
 class _PictureBuilder:
@@ -151,13 +157,39 @@ class _PictureBuilder:
         self.picture = Picture(raw_cells=[-1] * len(raw.rules))
         self.by_chain = _by_chain(raw.rules)
         self.legacy_seen: dict[tuple[Key, str], int] = {}
-        self.iptables = _iptables_tables(raw, texts)
+        self.iptables = _iptables_tables(raw)
         self.tables = {(table.family, table.name): table for table in raw.tables}
+        self.implicit: dict[int, ListedRule] = {}  # by index in raw.rules: rules of `jump { … }`
+        texts.parse(_multiline(raw))
+        self._find_implicit()
+
+    def _find_implicit(self) -> None:
+        """Join the rules of implicit chains with their words, which stand in the rule that jumps there."""
+        bound = {(c.family, c.table, c.name) for c in self.raw.chains if "binding" in c.flags}
+        for rule in self.raw.rules if bound else ():
+            if (rule.family, rule.table, rule.chain) not in bound:
+                listed = self.texts.listed(rule, self._table_handle(rule))
+                self._join_implicit(rule, listed, bound)
+
+    def _join_implicit(self, rule: NftRule, listed: ListedRule | None, bound: set[ChainKey]) -> None:
+        targets = [(rule.family, rule.table, name) for name in rule.targets]
+        for target in (target for target in targets if target in bound and listed is not None):
+            members, inner = self.by_chain.get(target, []), listed.inner if listed else ()
+            plain = len(members) == len(inner) and all(
+                is_of(words, self.raw.rules[index]) for index, words in zip(members, inner, strict=True)
+            )
+            for index, words in zip(members, inner, strict=True) if plain else ():
+                self.implicit[index] = words
+                self._join_implicit(self.raw.rules[index], words, bound)
+
+    def _table_handle(self, rule: NftRule) -> int | None:
+        table = self.tables.get((rule.family, rule.table))
+        return table.handle if table else None
 
     def nft_chain(self, chain: NftChain) -> None:
         key = (chain.family, chain.table, chain.name)
         members = self.by_chain.get(key, [])
-        iptables = key[:2] in self.iptables
+        iptables = _builtin(chain) if chain.hook else key[:2] in self.iptables
         table = self.tables.get(key[:2])
         flags = (*(table.flags if table else ()), *(flag for flag in chain.flags if flag == "offload"))
         view = ChainView(
@@ -179,23 +211,12 @@ class _PictureBuilder:
             first=len(self.picture.rules),
             count=len(members),
         )
-        saved = self._saved(key, members) if iptables else {}
+        if iptables and self.current:
+            self.texts.align(key, table.handle if table else None, [self.raw.rules[index].handle for index in members])
         self._add_chain(view)
         for number, index in enumerate(members, 1):
             self.picture.raw_cells[index] = len(self.picture.rules)
-            rule = self.raw.rules[index]
-            self._add_rule(self._nft_rule(key, rule, number, saved.get(rule.handle)))
-
-    def _saved(self, key: ChainKey, members: list[int]) -> dict[int, SavedRule]:
-        handles = [self.raw.rules[index].handle for index in members]
-        return self.texts.by_handle(key, handles, self.current)
-
-    def _rule_text(self, key: ChainKey, rule: NftRule, saved: SavedRule | None) -> str | None:
-        """Return the text of iptables if it owns the rule: None until it is read, and never nft's for a moment."""
-        if saved is not None:
-            return saved.text
-        awaited = key[:2] in self.iptables and key[0] in self.texts.saved and not self.current
-        return None if awaited else self.texts.listing.text(*key, rule.handle)
+            self._add_rule(self._nft_rule(view, index, number))
 
     def _add_chain(self, view: ChainView) -> None:
         self.picture.by_name[(*view.table_key, view.name)] = len(self.picture.chains)
@@ -205,18 +226,24 @@ class _PictureBuilder:
         self.picture.missing_texts += rule.text is None
         self.picture.rules.append(rule)
 
-    def _nft_rule(self, key: ChainKey, rule: NftRule, number: int, saved: SavedRule | None) -> RuleView:
-        listed = self.texts.listing.text(*key, rule.handle)
-        comment = saved.comment if saved is not None else None
+    def _nft_rule(self, chain: ChainView, index: int, number: int) -> RuleView:
+        rule = self.raw.rules[index]
+        handle = self._table_handle(rule)
+        listed = self.implicit.get(index) or self.texts.listed(rule, handle)
+        owned = chain.backend == IPTABLES_NFT and (rule.printable or bool(rule.extensions))
+        saved = self.texts.printed(rule, handle) if owned else None
+        awaited = owned and self.texts.is_awaited(rule.family)
+        text = saved.text if saved else listed.text if listed and not awaited and not rule.extensions else None
         return RuleView(
-            ident=self.idents.of(("rule", *key, rule.handle)),
+            ident=self.idents.of(("rule", rule.family, rule.table, rule.chain, rule.handle)),
             chain=len(self.picture.chains) - 1,
             number=number,
             handle=rule.handle,
-            text=self._rule_text(key, rule, saved),
-            comment=comment if comment is not None else rule.comment,
-            targets=tuple(dict.fromkeys((*rule.targets, *jumps(listed or "")))),
-            verdict=rule.verdicts[-1] if rule.verdicts else (saved.target or "") if saved is not None else "",
+            text=text,
+            backend=IPTABLES_NFT if saved or (owned and text is None) else NFT,
+            comment=rule.comment,
+            targets=tuple(dict.fromkeys((*rule.targets, *jumps(listed.text if listed else "")))),
+            verdict=rule.verdicts[-1] if rule.verdicts else "",
             raw=rule,
         )
 
@@ -258,6 +285,7 @@ class _PictureBuilder:
             number=rule.number,
             handle=None,
             text=rule.text,
+            backend=LEGACY,
             comment=rule.comment,
             targets=(rule.target,) if rule.target else (),
             verdict="jump" if jumps_on else rule.target or "",
@@ -265,7 +293,7 @@ class _PictureBuilder:
 
 
 def join(raw: Raw, texts: RulesetTexts, idents: Idents, current: bool) -> Picture:
-    """Return the picture. `current`: texts and dumps are of one ruleset, so iptables' texts are joined by position."""
+    """Return the picture. `current`: texts and dumps are of one ruleset, so a text without handles can be joined."""
     builder = _PictureBuilder(raw, texts, idents, current)
     for chain in raw.chains:
         builder.nft_chain(chain)
@@ -275,7 +303,7 @@ def join(raw: Raw, texts: RulesetTexts, idents: Idents, current: bool) -> Pictur
     picture = builder.picture
     picture.chain_of_cell = [rule.chain for rule in picture.rules] + list(range(len(picture.chains)))
     idents.end_picture()
-    texts.forget({(chain.family, chain.table, chain.name) for chain in raw.chains})
+    texts.forget(raw.rules, builder.tables)
     return picture
 
 

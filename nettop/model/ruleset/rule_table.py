@@ -134,7 +134,7 @@ class RuleTable:
             "chain": [self._chain(row).name for row in rows],
             "table": [self._chain(row).table for row in rows],
             "family": [self._chain(row).family for row in rows],
-            "backend": [self._chain(row).backend for row in rows],
+            "backend": [self._chain(row).backend if row.rule is None else self._rule(row).backend for row in rows],
             "netns": [self._ruleset.netns for _ in rows],
             "verdict": [
                 (self._chain(row).policy or "") if row.rule is None else verdict_of(self._rule(row)).lower()
@@ -180,7 +180,7 @@ class RuleTable:
         title: Line = (
             (words.chain_path(chain), "accent"),
             (f"   rule {rule.number}", "number"),
-            (f"   {chain.backend}", "dim"),
+            (f"   {rule.backend}", "dim"),
         )
         return Detail(ident, title, tuple(self._detail_lines(chain, rule, cell, now_ns)))
 

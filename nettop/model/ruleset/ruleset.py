@@ -8,10 +8,10 @@ import numpy as np
 
 from nettop.batch import Array, DumpMark, Gap, Text
 from nettop.decode.nftables.decoder import NftDecoded, RuleBlock
-from nettop.decode.nftables.objects import Generation
+from nettop.decode.nftables.objects import Generation, NftTable
 from nettop.kinds import TextKind
 from nettop.model.ruleset.counters import Counts
-from nettop.model.ruleset.merge import Idents, Picture, Raw, join, legacy_shape
+from nettop.model.ruleset.merge import NFT, Idents, Picture, Raw, RuleView, join, legacy_shape
 from nettop.model.ruleset.texts import LEGACY_FAMILY, REQUIRED_KINDS, RULESET_KINDS, RulesetTexts
 
 _DUMPS = ("nft-tables", "nft-chains", "nft-rules", "nft-objects")
@@ -74,6 +74,12 @@ class Ruleset:
             valid_ns < self.changed_ns for kind, valid_ns in self.texts.valid_ns.items() if kind in REQUIRED_KINDS
         )
 
+    def is_stale(self, rule: RuleView) -> bool:
+        """Return whether the words of a rule are of a text that is older than the ruleset."""
+        if rule.raw is None or rule.text is None:
+            return False
+        return self.texts.age_of(None if rule.backend == NFT else rule.raw.family) < self.changed_ns
+
     def apply(self, item: NftDecoded | DumpMark | Text | Gap, now_ns: int) -> None:
         """Apply one item. A Gap (of an nft stream) may hide a change: everything is requested again."""
         if isinstance(item, Text):
@@ -122,7 +128,7 @@ class Ruleset:
             return self._store_rules(pending.blocks())
         if pending.what == "nft-tables":
             tables = [table for part in parts for table in part.tables]
-            differs, self.raw.tables = [t.name for t in tables] != [t.name for t in self.raw.tables], tables
+            differs, self.raw.tables = _named(tables) != _named(self.raw.tables), tables
         elif pending.what == "nft-chains":
             chains = [chain for part in parts for chain in part.chains]
             differs = [_definition(c) for c in chains] != [_definition(c) for c in self.raw.chains]
@@ -221,6 +227,11 @@ class Ruleset:
         if found:
             table: Array = np.array(found, dtype=np.uint64)
             self.counts.update(table[:, 0].astype(np.int64), table[:, 1], table[:, 2], ts_ns)
+
+
+def _named(tables: list[NftTable]) -> list[tuple[str, str, int, tuple[str, ...]]]:
+    """Return the tables without what changes with their content."""
+    return [(table.family, table.name, table.handle, table.flags) for table in tables]
 
 
 def _definition(chain: object) -> tuple[object, ...]:

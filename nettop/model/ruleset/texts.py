@@ -1,31 +1,76 @@
-"""The texts of rules: nft's by handle, iptables' by position in the chain; and the ruleset that each text is of."""
+"""The texts of rules, by the handles of their tables and their own, and the ruleset that each text is of."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from nettop.batch import Text
-from nettop.decode.nftables.iptables_save import SavedChain, SavedRule, SavedRuleset, parse_save
-from nettop.decode.nftables.listing import ChainKey, Listing, parse_listing
+from nettop.decode.nftables.iptables_save import SavedRule, SavedRuleset, parse_save
+from nettop.decode.nftables.listing import ChainKey, ListedRule, Listing, parse_listing
+from nettop.decode.nftables.objects import NftTable
+from nettop.decode.nftables.rules import NftRule
 from nettop.kinds import TextKind
 
-SAVE_FAMILY = {TextKind.IPTABLES_SAVE: "ip", TextKind.IP6TABLES_SAVE: "ip6"}
-LEGACY_FAMILY = {TextKind.IPTABLES_LEGACY_SAVE: "ip", TextKind.IP6TABLES_LEGACY_SAVE: "ip6"}
+SAVE_FAMILY = {
+    TextKind.IPTABLES_SAVE: "ip",
+    TextKind.IP6TABLES_SAVE: "ip6",
+    TextKind.ARPTABLES_SAVE: "arp",
+    TextKind.EBTABLES_SAVE: "bridge",
+}
+LEGACY_FAMILY = {
+    TextKind.IPTABLES_LEGACY_SAVE: "ip",
+    TextKind.IP6TABLES_LEGACY_SAVE: "ip6",
+    TextKind.ARPTABLES_LEGACY_SAVE: "arp",
+}
 REQUIRED_KINDS = (TextKind.NFT_RULESET, TextKind.IPTABLES_SAVE, TextKind.IP6TABLES_SAVE)
-RULESET_KINDS = (*REQUIRED_KINDS, *LEGACY_FAMILY)
+RULESET_KINDS = (TextKind.NFT_RULESET, *SAVE_FAMILY, *LEGACY_FAMILY)
+_SAVE_KIND = {family: kind for kind, family in SAVE_FAMILY.items()}
+
+W = TypeVar("W")
+RuleKey = tuple[ChainKey, int | None, int]  # chain, handle of its table, handle of the rule
+
+
+@dataclass(slots=True)
+class _Words(Generic[W]):
+    """The words of the latest text, and those of older ones: a handle always names the same rule."""
+
+    latest: dict[RuleKey, W] = field(default_factory=dict)
+    older: dict[RuleKey, W] = field(default_factory=dict)
+
+    def renew(self) -> None:
+        """Begin a new text."""
+        self.older.update(self.latest)
+        self.latest = {}
+
+    def get(self, chain: ChainKey, table: int | None, handle: int) -> W | None:
+        """Return the words of a rule."""
+        key = (chain, table, handle)
+        return self.latest.get(key) or self.older.get(key)
+
+    def forget(self, alive: Callable[[], set[RuleKey]], limit: int) -> None:
+        """Forget older words of rules that no longer exist, once there are more than `limit`."""
+        if len(self.older) > limit:
+            keys = alive()
+            self.older = {key: rule for key, rule in self.older.items() if key in keys}
 
 
 @dataclass(slots=True)
 class RulesetTexts:
     """The latest text of each kind. A text with an error does not replace the one before, whose time shows its age."""
 
-    listing: Listing = field(default_factory=Listing)
-    saved: dict[str, SavedRuleset] = field(default_factory=dict)  # by family: iptables-nft-save
+    saved: dict[str, SavedRuleset] = field(default_factory=dict)  # by family: iptables-nft-save and its kin
     legacy: dict[str, SavedRuleset] = field(default_factory=dict)  # by family: iptables-legacy-save
     requested_ns: dict[TextKind, int] = field(default_factory=dict)  # Text.ts_ns of the latest, also of a failed one
     valid_ns: dict[TextKind, int] = field(default_factory=dict)  # of the latest without an error
     errors: dict[TextKind, str] = field(default_factory=dict)
-    _aligned: dict[ChainKey, dict[int, SavedRule]] = field(default_factory=dict)
+    _body: bytes = b""  # the listing of nft
+    _strings: frozenset[str] = frozenset()  # that it was parsed with
+    _parsed: bool = True
+    _listing: Listing = field(default_factory=Listing)
+    _listed: _Words[ListedRule] = field(default_factory=_Words)
+    _printed: dict[str, _Words[SavedRule]] = field(default_factory=lambda: {family: _Words() for family in _SAVE_KIND})
 
     def apply(self, text: Text) -> None:
         """Parse a text and replace the one before."""
@@ -35,32 +80,82 @@ class RulesetTexts:
             return
         self.valid_ns[text.what] = text.ts_ns
         if text.what is TextKind.NFT_RULESET:
-            self.listing = parse_listing(text.body)
+            self._body, self._parsed = text.body, False
         elif text.what in SAVE_FAMILY:
-            self.saved[SAVE_FAMILY[text.what]] = parse_save(text.body)
+            self._save(SAVE_FAMILY[text.what], parse_save(text.body))
         elif text.what in LEGACY_FAMILY:
             self.legacy[LEGACY_FAMILY[text.what]] = parse_save(text.body)
+
+    def _save(self, family: str, saved: SavedRuleset) -> None:
+        self.saved[family] = saved
+        words = self._printed[family]
+        words.renew()
+        for (table, name), (table_handle, handles) in (saved.handles or {}).items():
+            chain = saved.chains.get((table, name))
+            if chain is not None and len(chain.rules) == len(handles):
+                key = (family, table, name)
+                words.latest.update(((key, table_handle, h), r) for h, r in zip(handles, chain.rules, strict=True))
+
+    def parse(self, strings: Collection[str]) -> None:
+        """Parse the listing if it is new, or was parsed with other strings. `strings`: those with a newline."""
+        if self._strings != frozenset(strings):
+            self._strings, self._parsed, self._listed = frozenset(strings), False, _Words()
+        if self._parsed:
+            return
+        self._listing, self._parsed = parse_listing(self._body, self._strings), True
+        self._listed.renew()
+        for chain, one in self._listing.chains.items():
+            self._listed.latest.update(((chain, one.table, handle), rule) for handle, rule in one.rules.items())
+
+    def failures(self) -> list[str]:
+        """Return what tools could not print, each in one line."""
+        parts = [self._listing.report.failures, *(saved.failures for saved in self.saved.values())]
+        return [*filter(None, self.errors.values()), *(failure for part in parts for failure in part)]
 
     def older_than(self, ts_ns: int) -> bool:
         """Return whether the latest text of a kind was requested before ts_ns, or a kind was never requested."""
         return any(self.requested_ns.get(kind, -1) < ts_ns for kind in REQUIRED_KINDS)
 
-    def saved_chain(self, key: ChainKey) -> SavedChain | None:
-        """Return the chain as iptables-nft-save printed it; None if it did not."""
-        saved = self.saved.get(key[0])
-        return None if saved is None else saved.chains.get(key[1:])
+    def age_of(self, family: str | None) -> int:
+        """Return the time of the text with the words of iptables and its kin for a family, or of nft (None)."""
+        return self.valid_ns.get(TextKind.NFT_RULESET if family is None else _SAVE_KIND[family], -1)
 
-    def by_handle(self, key: ChainKey, handles: list[int], current: bool) -> dict[int, SavedRule]:
-        """Return iptables' rules of a chain by their kernel handles.
+    def is_awaited(self, family: str) -> bool:
+        """Return True until the words of iptables and its kin for a family were requested once."""
+        return family in _SAVE_KIND and _SAVE_KIND[family] not in self.requested_ns
 
-        The text has no handles, so they are joined by position, and only when `current`: text and handles are of one
-        ruleset. Joined rules stay joined, since a changed rule gets a new handle.
-        """
-        chain = self.saved_chain(key)
-        if current and chain is not None and len(chain.rules) == len(handles):
-            self._aligned[key] = dict(zip(handles, chain.rules, strict=True))
-        return self._aligned.get(key, {})
+    def listed(self, rule: NftRule, table: int | None) -> ListedRule | None:
+        """Return the rule in nft's words; None if they are not known, or of another rule by the comment in them."""
+        chain = (rule.family, rule.table, rule.chain)
+        found = self._listed.get(chain, table, rule.handle) or self._listed.get(chain, None, rule.handle)
+        return found if found is not None and is_of(found, rule) else None
 
-    def forget(self, alive: set[ChainKey]) -> None:
-        """Forget the texts of chains that no longer exist."""
-        self._aligned = {key: rules for key, rules in self._aligned.items() if key in alive}
+    def printed(self, rule: NftRule, table: int | None) -> SavedRule | None:
+        """Return the rule in the words of iptables and its kin; None if they are not known."""
+        return self._printed[rule.family].get((rule.family, rule.table, rule.chain), table, rule.handle)
+
+    def align(self, chain: ChainKey, table: int | None, handles: list[int]) -> None:
+        """Join a text without handles (of an older recording) by position. It must be of the ruleset of the handles."""
+        saved = self.saved.get(chain[0])
+        found = saved.chains.get(chain[1:]) if saved is not None and saved.handles is None else None
+        if found is not None and len(found.rules) == len(handles):
+            words = self._printed[chain[0]].latest
+            words.update(((chain, table, h), rule) for h, rule in zip(handles, found.rules, strict=True))
+
+    def forget(self, rules: Collection[NftRule], tables: Mapping[tuple[str, str], NftTable]) -> None:
+        """Forget the words of rules that no longer exist."""
+
+        def alive() -> set[RuleKey]:
+            chains = [((r.family, r.table, r.chain), tables.get((r.family, r.table)), r.handle) for r in rules]
+            named = {(chain, table.handle if table else None, handle) for chain, table, handle in chains}
+            return named | {(chain, None, handle) for chain, _, handle in chains}
+
+        self._listed.forget(alive, 2 * len(rules))
+        for words in self._printed.values():
+            words.forget(alive, 2 * len(rules))
+
+
+def is_of(listed: ListedRule, rule: NftRule) -> bool:
+    """Return whether the words end in the comment that the rule has."""
+    own = rule.comment if "comment" not in rule.extensions else None  # nft does not print that of an xt match
+    return own is None or listed.text.endswith(f'comment "{own}"')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from shlex import quote
 
 from nettop.decode.nftables.listing import stateless
 from nettop.model.ruleset.counters import Counts
@@ -50,17 +51,21 @@ def type_text(chain: ChainView) -> str:
 
 def rule_text(rule: RuleView) -> str:
     """Return the rule on one line, without counters' values."""
-    if rule.text is None:
-        return "(its text is not known yet)"
-    return stateless(rule.text)
+    if rule.text is not None:
+        return stateless(rule.text)
+    extensions = ", ".join(rule.raw.extensions) if rule.raw else ""
+    return f"(no words: its tool did not print it; xtables {extensions})" if extensions else "(no words yet)"
 
 
 def tool_command(chain: ChainView, rule: RuleView) -> str:
     """Return the command of the owning tool that shows this rule."""
-    if chain.backend == NFT:
-        return f"nft -a list chain {chain.family} {chain.table} {chain.name}    # handle {rule.handle}"
-    tool = _TOOLS.get(chain.family, "iptables") + ("-legacy" if chain.backend == LEGACY else "")
-    return f"{tool} -t {chain.table} -S {chain.name} {rule.number}"
+    if rule.backend == NFT:
+        where = f"{chain.family} {quote(chain.table)} {quote(chain.name)}"
+        return f"nft -a list chain {where}    # handle {rule.handle}"
+    tool = _TOOLS.get(chain.family, "iptables") + ("-legacy" if rule.backend == LEGACY else "-nft")
+    if chain.family == "bridge":
+        return f"{tool} -t {chain.table} -L {quote(chain.name)} --Ln    # {rule.number}"
+    return f"{tool} -t {chain.table} -S {quote(chain.name)} {rule.number}"
 
 
 def counter_note(counts: Counts, cell: int, counted: bool, now_ns: int) -> str:

@@ -34,7 +34,7 @@ def test_chains_have_policies_and_counters() -> None:
     chain = saved.chains["filter", "INPUT"]
     assert (chain.policy, chain.packets, chain.bytes) == ("ACCEPT", 12, 345)
     assert saved.chains["filter", "lan"].policy is None
-    assert saved.tables == {"filter", "nat"} and saved.incompatible == {"mangle"}
+    assert saved.tables == {"filter", "nat"}
 
 
 def test_rules_have_text_counters_comment_and_target() -> None:
@@ -78,6 +78,48 @@ def test_a_number_that_no_counter_can_hold_is_the_highest_one() -> None:
 
 def test_what_is_no_policy_is_no_chain() -> None:
     assert parse_save(b"*filter\n:INPUT AC\x1b[2J [0:0]\n").tables == set()
+
+
+def options(text: str) -> tuple[str | None, str | None]:
+    (rule,) = parse_save(f"*filter\n:C - [0:0]\n[0:0] -A C {text}\n".encode()).chains["filter", "C"].rules
+    return rule.comment, rule.target
+
+
+def test_a_text_of_the_user_that_looks_like_an_option_is_none() -> None:
+    assert options("-m comment --comment -j -j DROP") == ("-j", "DROP")
+    assert options("-j LOG --log-prefix -j") == (None, "LOG")
+    assert options("-m string --string --comment --algo bm -g u") == (None, "u")
+    assert options('-m string --string "-j x" --algo bm -j DROP') == (None, "DROP")
+
+
+def test_a_chain_name_may_hold_quotes() -> None:
+    body = b"""*filter
+:q"q - [0:0]
+:"w - [0:0]
+[0:0] -A INPUT -j DROP
+[0:0] -A q"q -p tcp -j "w
+[0:0] -A "w -m comment --comment "x
+[0:0] -A q\\"q -j DROP" -j q"q
+[0:0] -A "w -j ACCEPT
+"""
+    chains = parse_save(body).chains
+    assert [rule.target for rule in chains["filter", 'q"q'].rules] == ['"w']
+    assert [rule.target for rule in chains["filter", '"w'].rules] == ['q"q', "ACCEPT"]
+
+
+def test_the_tools_of_arp_and_bridge_print_no_counters_of_chains() -> None:
+    saved = parse_save(b"*filter\n:INPUT ACCEPT\n:u -\n-A INPUT -j u -s 10.0.0.9\n# Completed\n")
+    assert saved.chains["filter", "INPUT"].policy == "ACCEPT" and saved.chains["filter", "u"].policy is None
+    assert saved.chains["filter", "INPUT"].rules[0].text == "-j u -s 10.0.0.9"
+
+
+def test_the_first_line_has_the_handles_of_what_is_printed_and_what_failed() -> None:
+    line = b'# nettop {"handles": {"filter": {"handle": 7, "chains": {"C": [4, 5]}}}, "failures": ["it broke"]}\n'
+    saved = parse_save(line + SAVED)
+    assert saved.handles == {("filter", "C"): (7, [4, 5])} and saved.failures == ("it broke",)
+    assert saved.tables == {"filter", "nat"}
+    assert parse_save(SAVED).handles is None
+    assert parse_save(b"# nettop [1]\n" + SAVED).handles is None and parse_save(b"# nettop {\n").handles is None
 
 
 @given(st.binary(max_size=300))

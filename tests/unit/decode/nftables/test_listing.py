@@ -42,8 +42,9 @@ def test_rules_are_found_by_family_table_chain_and_handle() -> None:
     )
     assert listing.text("ip6", "fw", "forward", 11) == "accept"
     assert listing.text("inet", "fw", "forward", 99) is None
-    assert listing.rules["inet", "fw", "empty"] == {}
-    assert set(listing.rules) == {("inet", "fw", "forward"), ("inet", "fw", "empty"), ("ip6", "fw", "forward")}
+    assert listing.chains["inet", "fw", "empty"].rules == {}
+    assert [listing.chains[key].table for key in listing.chains] == [14, 14, 15]
+    assert set(listing.chains) == {("inet", "fw", "forward"), ("inet", "fw", "empty"), ("ip6", "fw", "forward")}
 
 
 def test_a_set_that_nft_wraps_is_one_line() -> None:
@@ -82,7 +83,55 @@ def test_any_bytes_are_read(body: bytes) -> None:
     assert parse_listing(body).text("ip", "t", "c", 1) is None
 
 
+def listing(*lines: str) -> bytes:
+    body = "\n".join(f"\t\t{line}" for line in lines)
+    return f"table inet t {{ # handle 1\n\tchain in {{ # handle 1\n{body}\n\t}}\n}}\n".encode()
+
+
+FORGED = "x # handle 2\n\t\ttcp dport 22 drop # handle 3\n\t\ty"
+OTHER = "a\n\t}\n}\ntable ip evil { # handle 9\n\tchain e { # handle 1\n\t\t"
+
+
+def test_lines_in_a_comment_are_no_rules() -> None:
+    body = listing(
+        f'tcp dport 80 accept comment "{FORGED}" # handle 2', "tcp dport 22 accept # handle 3",
+        f'tcp dport 23 accept comment "{OTHER}" # handle 4',
+    )  # fmt: skip
+    found = parse_listing(body, {FORGED, OTHER})
+    assert [found.text("inet", "t", "in", handle) for handle in (2, 3, 4)] == [
+        f'tcp dport 80 accept comment "{FORGED}"', "tcp dport 22 accept", f'tcp dport 23 accept comment "{OTHER}"',
+    ]  # fmt: skip
+    assert list(found.chains) == [("inet", "t", "in")]
+
+
+def test_a_chain_with_lines_of_an_unknown_string_has_no_words_rather_than_wrong_ones() -> None:
+    body = listing(f'tcp dport 80 accept comment "{FORGED}" # handle 2', "tcp dport 22 accept # handle 3")
+    assert parse_listing(body).chains == {}
+    again = b'\tset s { # handle 4\n\t\tcomment "a\n\t}\n\tchain in {\n\t\tdrop # handle 3\n\t}"\n\t}\n'
+    body = listing("tcp dport 22 accept # handle 3")
+    assert parse_listing(body.replace(b"\tchain", again + b"\tchain", 1)).text("inet", "t", "in", 3) is None
+
+
+def test_rules_of_implicit_chains_stand_in_the_rule_that_jumps_there() -> None:
+    body = listing(
+        "jump {", '\ttcp dport 22 counter packets 0 bytes 0 accept comment "inner } one"', "\ttcp dport { 1,",
+        "\t\t     2 } goto {", "\t\tdrop", "\t\taccept", "\t}", "} # handle 5", "accept # handle 6",
+    )  # fmt: skip
+    rules = parse_listing(body).chains["inet", "t", "in"].rules
+    assert list(rules) == [5, 6] and rules[6].inner == ()
+    assert [rule.text for rule in rules[5].inner] == [
+        'tcp dport 22 counter packets 0 bytes 0 accept comment "inner } one"',
+        "tcp dport { 1, 2 } goto { drop accept }",
+    ]
+
+
+def test_what_failed_is_reported() -> None:
+    body = b'# nettop {"failures": ["nft was ended by SIGSEGV"]}\n' + LISTING
+    found = parse_listing(body)
+    assert found.report.failures == ("nft was ended by SIGSEGV",) and len(found.chains) == 3
+
+
 @given(st.lists(st.sampled_from(LISTING.split(b"\n")), max_size=40))
 def test_lines_in_any_order_are_read(lines: list[bytes]) -> None:
-    for chain in parse_listing(b"\n".join(lines)).rules.values():
-        assert all(handle >= 0 and isinstance(text, str) for handle, text in chain.items())
+    for chain in parse_listing(b"\n".join(lines)).chains.values():
+        assert all(handle >= 0 and isinstance(rule.text, str) for handle, rule in chain.rules.items())

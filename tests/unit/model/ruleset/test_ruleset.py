@@ -188,7 +188,8 @@ def test_iptables_words_are_joined_by_position_only_with_a_text_of_the_same_rule
     feed = Feed()
     chain = base("filter", "INPUT", "input", family="ip", policy="accept")
     feed.layout([chain])
-    one, two, three = (rule("INPUT", handle, table="filter", family="ip") for handle in (1, 2, 3))
+    rules = (rule("INPUT", handle, table="filter", family="ip") for handle in (1, 2, 3))
+    one, two, three = (replace(one, printable=True) for one in rules)
     feed.poll((one, two), [0, 0], T0)
     feed.texts(save=SAVE.format("-p udp"))
     assert [r.text for r in feed.ruleset.picture.rules] == ["-p tcp -j ACCEPT", "-p udp -j DROP"]

@@ -1,0 +1,134 @@
+"""The rules of one family in the words of its save tool, such as iptables-nft-save, with their handles.
+
+One rule of nft can end the tool, or make it leave out a table. What it did not print is then requested chain by chain,
+and rule by rule in the chains where that fails too.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from nettop.broker.rules.inventory import Chain, Inventory, Kernel
+from nettop.broker.rules.report import write_report
+from nettop.broker.rules.tool import Runner
+
+SECONDS, REST_SECONDS = 9.0, 4.0  # for the tool on everything, and for what it did not print
+_EACH = 100  # rules of a chain that are requested one by one; in a longer chain only those that nft has no words for
+TABLES = frozenset({b"filter", b"nat", b"mangle", b"raw", b"security", b"broute"})  # of all xtables tools
+_LISTS_BY_CHAIN = "ebtables-nft"  # it has no -S
+_HEADING = b"Bridge chain: "
+
+
+class _Save:
+    def __init__(self, program: str, family: str) -> None:
+        self.program, self.family = program, family
+        self.kernel = Kernel()
+        self.runner = Runner(SECONDS, self.kernel.generation)
+        self.parts: list[bytes] = []
+        self.tables: dict[tuple[str, bytes], int] = {}  # handles
+        self.handles: dict[Chain, list[int]] = {}
+        self.failures: list[str] = []
+
+    def all(self) -> None:
+        """Run the tool on everything, then on the chains that this did not give."""
+        before = self._chains()
+        if not any(before.chains.values()):
+            return
+        whole = self.runner.run(f"{self.program}-save", "-c")
+        after = self._chains()
+        printed = _rules_by_chain(whole.output)
+        self.parts.append(whole.output)
+        for chain, rules in after.chains.items():
+            if after.same(before, chain) and printed[chain.table, chain.name] == len(rules):
+                self.handles[chain] = [rule.handle for rule in rules]
+        missing = [chain for chain in after.chains if chain not in self.handles]
+        self.tables = after.tables
+        if whole.failure and missing:
+            self.failures.append(whole.failure)
+        self.runner = Runner(REST_SECONDS, self.kernel.generation)
+        for chain in sorted(missing, key=lambda one: not _extends(after, one)):
+            if not self.runner.is_over:
+                self._chain(after, chain)
+
+    def _chains(self) -> Inventory:
+        found = self.kernel.inventory(self.family)
+        found.chains = {chain: rules for chain, rules in found.chains.items() if chain.table in TABLES}
+        return found
+
+    def _chain(self, before: Inventory, chain: Chain) -> None:
+        if not before.chains[chain] or chain.name.startswith(b"-"):
+            return
+        handles = [rule.handle for rule in before.chains[chain]]
+        lines = self._listed(chain)
+        if len(lines) != len(handles):
+            found = list(self._by_rule(before, chain))
+            handles, lines = [handle for handle, _ in found], [line for _, line in found]
+        if handles and self._chains().same(before, chain):
+            self.handles[chain] = handles
+            self.parts.append(b"*%s\n:%s - [0:0]\n%s" % (chain.table, chain.name, b"".join(lines)))
+
+    def _by_rule(self, before: Inventory, chain: Chain) -> Iterator[tuple[int, bytes]]:
+        """Yield the handle and words of each rule that the tool prints."""
+        rules = before.chains[chain]
+        for number, rule in enumerate(rules, 1):
+            wanted = rule.extends or len(rules) <= _EACH
+            if wanted and not self.runner.is_over and self.program != _LISTS_BY_CHAIN:
+                lines = self._listed(chain, str(number))
+                if len(lines) == 1:
+                    yield rule.handle, lines[0]
+
+    def _listed(self, chain: Chain, *number: str) -> list[bytes]:
+        """Return the rules of a chain, or one of them, as `-A` lines; fewer if the tool fails."""
+        if self.program == _LISTS_BY_CHAIN:
+            run = self.runner.run(self.program, "-t", chain.table, "-L", chain.name)
+            lines = run.output.partition(_HEADING)[2].splitlines(keepends=True)[1:]
+            return [b"-A %s %s" % (chain.name, line) for line in lines]
+        run = self.runner.run(self.program, "-t", chain.table, "-S", chain.name, *number)
+        return _joined(run.output.splitlines(keepends=True), b"-A %s " % chain.name)
+
+
+def _extends(found: Inventory, chain: Chain) -> bool:
+    return any(rule.extends for rule in found.chains[chain])
+
+
+def _joined(lines: list[bytes], start: bytes) -> list[bytes]:
+    """Return the records that begin with `start`; lines that do not are what a newline in a comment divides."""
+    found: list[bytes] = []
+    for line in lines:
+        if line.startswith(start):
+            found.append(line)
+        elif found:
+            found[-1] += line
+    return found
+
+
+def _rules_by_chain(output: bytes) -> Counter[tuple[bytes, bytes]]:
+    """Return the number of rules that a save tool printed, by table and chain (a comment may add some)."""
+    found: Counter[tuple[bytes, bytes]] = Counter()
+    table = b""
+    for line in output.split(b"\n"):
+        if line.startswith(b"*"):
+            table = line[1:]
+        before, dash, rest = line.partition(b"-A ")
+        if dash and (not before or before.startswith(b"[")):
+            found[table, rest.partition(b" ")[0]] += 1
+    return found
+
+
+def save(program: str, family: str) -> None:
+    """Write the rules of the family to stdout; nothing if there is none in a table of the tool."""
+    one = _Save(program, family)
+    one.all()
+    if not one.parts:
+        return
+    handles: dict[str, Any] = {}
+    for chain, own in one.handles.items():
+        table = {"handle": one.tables[chain.family, chain.table], "chains": {}}
+        handles.setdefault(_text(chain.table), table)["chains"][_text(chain.name)] = own
+    write_report({"handles": handles, "failures": one.failures}, b"".join(one.parts))
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "backslashreplace")
