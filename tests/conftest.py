@@ -12,6 +12,7 @@ from nettop.broker.start import start
 from tests import profiles
 from tests.kernel import namespaces
 from tests.kernel.namespaces import Lab
+from tests.kernel.rights import ONLY_ROOT
 
 profiles.load()
 # Debian gives ordinary users no sbin directories on their PATH.
@@ -37,6 +38,16 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if os.environ.get("CI") and reporter is not None and reporter.stats.get("skipped") and exitstatus == 0:
         reporter.write_line(f"{len(reporter.stats['skipped'])} skipped tests: in CI each is a failure", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+    """Report at the very end how many tests only root can run; the reasons are in the list of skipped tests."""
+    yield
+    skipped = terminalreporter.stats.get("skipped", [])
+    count = sum(ONLY_ROOT in str(report.longrepr) for report in skipped)
+    if count:
+        terminalreporter.write_line(f"{count} tests were skipped that only root can run: sudo ./dev test", yellow=True)
 
 
 @pytest.fixture

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 import struct
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from nettop.linux.netlink import NETLINK_NETFILTER
 
@@ -52,7 +54,9 @@ def pyroute2() -> dict[str, float]:
 def listen() -> dict[str, float]:
     """Receive conntrack events, a recv each, until none came for a while; how many came and how many were lost."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 128 << 20)
+        for option in (socket.SO_RCVBUF, _SO_RCVBUFFORCE):
+            with suppress(PermissionError):  # the second needs root outside of user namespaces
+                sock.setsockopt(socket.SOL_SOCKET, option, 128 << 20)
         sock.bind((0, 0))
         for group in _GROUPS:
             sock.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, group)
@@ -60,7 +64,12 @@ def listen() -> dict[str, float]:
         sock.settimeout(30)
         try:
             while True:
-                sock.recv_into(buffer)
+                try:
+                    sock.recv_into(buffer)
+                except OSError as error:
+                    if error.errno != errno.ENOBUFS:
+                        raise
+                    continue
                 count += 1
                 if count == 1:
                     sock.settimeout(_SILENCE_S)

@@ -6,6 +6,7 @@ import random
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -13,9 +14,10 @@ import numpy as np
 from tests.bench.measure import load_of
 from tests.bench.report import Line, line
 from tests.bench.terminal import Terminal, lost_of, nettop_on
-from tests.bench.world import BUCKETS, World, flood_rate, wait_for_listener
+from tests.bench.world import World, flood_rate, wait_for_listener
 
 RATE = 100_000
+SIZE = Path("/proc/sys/net/netfilter/nf_conntrack_buckets")
 # A key, and what it alone draws.
 VIEWS = ((b"2", b"[2 Events]"), (b"1", b"[1 Flows]"), (b"4", b"[4 Packets]"), (b"1", b"[1 Flows]"),
          (b"5", b"[5 Counters]"), (b"2", b"[2 Events]"), (b"3", b"[3 Chains]"), (b"1", b"[1 Flows]"))  # fmt: skip
@@ -90,7 +92,7 @@ def _idle(ns: str, seconds: float) -> Line:
         app.look(0.3 * seconds)
         load = _load_while_drawing(app, seconds)
     return line("key-to-paint", "  idle, 300 flows on the screen", load, "%", most=2,
-                note=f"of a core, broker with it; a hash of {int(BUCKETS.read_text()):,} buckets")  # fmt: skip
+                note=f"of a core, broker with it; a hash of {int(SIZE.read_text()):,} buckets")  # fmt: skip
 
 
 def _load_while_drawing(app: Terminal, seconds: float) -> float:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from nettop.broker.identity import can_change_ids
+from tests.kernel.rights import other_users
 
 pytestmark = pytest.mark.interop
 
@@ -217,7 +217,7 @@ def test_an_export_can_be_a_stream(capture: Path, tmp_path: Path) -> None:
     assert capinfos_count(out) == 100
 
 
-@pytest.mark.skipif(not can_change_ids(), reason="only root can become another user")
+@other_users
 def test_root_parses_nothing() -> None:
     """While packets are read, the process is another user without capabilities."""
     with piped() as running:

@@ -16,12 +16,12 @@ from scapy.layers.inet import ICMP, IP
 from scapy.layers.l2 import Ether
 
 from nettop.batch import Batch, Counters, DumpMark, Item, NetlinkMeta, PacketMeta, Stream, Text
-from nettop.broker.identity import can_change_ids
 from nettop.kinds import StreamKind, TextKind
 from nettop.recording.reader import open_reader
 from nettop.recording.writer import RecordingWriter
 from tests.kernel.commands import TCPDUMP
 from tests.kernel.namespaces import Lab, command_in, netns_path, poll, run_in
+from tests.kernel.rights import other_users
 from tests.unit.recording.handmade import end, frames, records, streams
 
 pytestmark = [pytest.mark.interop, pytest.mark.kernel]
@@ -85,7 +85,7 @@ def times_ns(path: Path) -> list[int]:
     return [int(re.sub(r"\.", "", time)) for (time,) in fields(path, "frame.time_epoch")]
 
 
-@pytest.mark.skipif(not can_change_ids(), reason="tcpdump captures as a user of its own")
+@other_users
 def test_a_tcpdump_file_reads_as_tcpdump_reads_it(lab: Lab, tmp_path: Path) -> None:
     path = tmp_path / "t.pcap"
     capture(lab, ["tcpdump", "-U", "-Z", "root", "-i", "veth0", "-c", "20", "-s", "60", "-w", str(path)], path)

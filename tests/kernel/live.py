@@ -20,6 +20,7 @@ from nettop.broker.client import Broker
 from nettop.broker.identity import can_change_ids
 from nettop.broker.requests import NetlinkSocket, Netns, PacketSocket
 from tests.kernel.namespaces import command_in, poll
+from tests.kernel.rights import ONLY_ROOT
 
 READ_BYTES = 4 << 20
 
@@ -98,7 +99,7 @@ def tcpdump(
     Its ring (-B, in KiB) holds as many frames as `snaplen` fits in: with the default one it loses some itself.
     """
     if not can_change_ids():
-        pytest.skip("tcpdump insists on changing its user, which a user namespace does not allow")
+        pytest.skip(f"{ONLY_ROOT}tcpdump changes its user, and there are no others here")
     options = ["-i", device, "-s", str(snaplen), "-B", "32768", "-U", "--immediate-mode", "-Z", "root", "-w", str(file)]
     argv = command_in(ns, "tcpdump", *options, *words)
     with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from nettop.broker import privileges
-from nettop.broker.identity import can_change_ids
+from tests.kernel.rights import can_name_namespaces
 
 T = TypeVar("T")
 TRACKING = "table inet t { chain o { type filter hook output priority 0; ct state new counter; }; }"
@@ -99,12 +99,12 @@ class Lab:
     """What one test has made; close() takes all of it away."""
 
     def __init__(self) -> None:
-        self.named = can_change_ids()  # `ip netns add` does not work inside `unshare -Urn`
+        self.named = can_name_namespaces()
         self._names: list[str] = []
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def netns(self, name: str = "a") -> str:
-        """A new namespace with lo up; returns its spec: `nt-<pid>-<name>`, or `pid:N` inside `unshare -Urn`."""
+        """A new namespace with lo up; returns its spec: `nt-<pid>-<name>`, or `pid:N` where it has no name."""
         if self.named:
             spec = f"nt-{os.getpid()}-{name}"
             subprocess.run(["ip", "netns", "add", spec], check=True)

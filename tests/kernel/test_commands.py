@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from nettop.broker.identity import can_change_ids
 from tests.kernel.commands import NOBODY, command, environment, holds, nettop, rows, running, size_of
 from tests.kernel.namespaces import Lab, keep_flows, poll, run_in
 from tests.kernel.processes import is_gone, status_of
+from tests.kernel.rights import named_namespaces, other_users
 
 pytestmark = pytest.mark.kernel
 
@@ -250,7 +250,7 @@ def test_rotation_says_the_total_of_all_files(gateway: str, lab: Lab, tmp_path: 
 # -- whose it is --
 
 
-@pytest.mark.skipif(not can_change_ids(), reason="no other users in a user namespace")
+@other_users
 @pytest.mark.parametrize(("env", "owner"), [({"SUDO_UID": "1234", "SUDO_GID": "1234"}, 1234), ({}, 0)])
 def test_who_records_has_no_rights_and_the_file_is_the_callers(
     gateway: str, open_directory: Path, env: dict[str, str], owner: int
@@ -267,7 +267,7 @@ def test_who_records_has_no_rights_and_the_file_is_the_callers(
     assert path.stat().st_uid == owner
 
 
-@pytest.mark.skipif(not can_change_ids(), reason="no other users in a user namespace")
+@other_users
 def test_a_user_without_sudo_is_told_the_remedy() -> None:
     done = nettop("flows", before=NOBODY, PATH="/nonexistent")
     assert done.returncode == 4
@@ -285,7 +285,7 @@ def test_inside_a_user_namespace_everything_works(lab: Lab) -> None:
     assert '"icmp"' in done.stdout
 
 
-@pytest.mark.skipif(not can_change_ids(), reason="no other users in a user namespace")
+@other_users
 @pytest.mark.parametrize("words", [["read"], ["flows", "-r"], ["events", "-r"], ["rules", "-r"], ["counters", "-r"]])
 def test_a_file_is_parsed_without_rights(tmp_path: Path, words: list[str]) -> None:
     """The file is a pipe that nobody writes to yet: it is open, but not a byte has been parsed."""
@@ -344,7 +344,7 @@ def watches(pid: int, ns: str) -> bool:
     return any(link.removeprefix("socket:[").rstrip("]") in inodes for link in sockets_of(pid))
 
 
-@pytest.mark.skipif(not can_change_ids(), reason="named namespaces need root")
+@named_namespaces
 @pytest.mark.parametrize("words", [["events"], ["counters", "--interval", "0.2"], ["record", "-w", "{path}"]])
 def test_a_deleted_namespace_is_let_go_within_a_second(lab: Lab, tmp_path: Path, words: list[str]) -> None:
     ours, theirs = lab.netns("a"), lab.netns("b")
@@ -360,7 +360,6 @@ def test_a_deleted_namespace_is_let_go_within_a_second(lab: Lab, tmp_path: Path,
     assert "namespace is gone" in err
 
 
-@pytest.mark.skipif(not can_change_ids(), reason="needs a device of its own")
 def test_a_recording_ends_when_its_last_device_goes(lab: Lab, tmp_path: Path) -> None:
     ours, theirs = lab.netns("a"), lab.netns("b")
     lab.veth_pair(ours, theirs)

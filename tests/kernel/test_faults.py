@@ -26,7 +26,6 @@ import pytest
 
 from nettop.batch import Batch, Counter64, DumpMark, End
 from nettop.broker.client import Broker
-from nettop.broker.identity import can_change_ids
 from nettop.broker.options import Options
 from nettop.broker.start import start
 from nettop.linux.netlink import NETLINK_NETFILTER
@@ -39,6 +38,7 @@ from tests.kernel.commands import ROOT, environment, nettop, rows, running
 from tests.kernel.counting import acknowledged, bind, nla
 from tests.kernel.live import read_once, read_until
 from tests.kernel.namespaces import TRACKING, Lab, never_answered, poll, run_in
+from tests.kernel.rights import hash_of_the_host, named_namespaces
 
 pytestmark = pytest.mark.kernel
 
@@ -125,7 +125,7 @@ def netfilter_sockets(ns: str) -> list[list[str]]:
 # -- the hash resized during dumps -----------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not can_change_ids(), reason="the hash is the host's: a user namespace cannot resize it")
+@hash_of_the_host
 def test_no_flow_leaves_while_the_hash_is_resized(broker: Broker, sender: str) -> None:
     """Flows older than the session: only a dump could make them leave, and a dump of a resized hash has a third."""
     flood(sender, FLOWS)
@@ -143,7 +143,7 @@ def test_no_flow_leaves_while_the_hash_is_resized(broker: Broker, sender: str) -
         assert complete or "changed too much" in found.stderr
 
 
-@pytest.mark.skipif(not can_change_ids(), reason="the hash is the host's: a user namespace cannot resize it")
+@hash_of_the_host
 def test_a_hash_resized_and_resized_back_while_a_dump_runs_makes_it_incomplete(broker: Broker, sender: str) -> None:
     flood(sender, 2 * FLOWS)
     size = int(BUCKETS.read_text())
@@ -186,7 +186,7 @@ def counted_when_expired(ns: str) -> int:
     return int(run_in(ns, "sysctl", "-n", "net.netfilter.nf_conntrack_count"))
 
 
-@pytest.mark.skipif(not can_change_ids(), reason="the hash is the host's: a user namespace cannot resize it")
+@hash_of_the_host
 def test_no_dump_is_complete_that_a_storm_of_resizes_cut_short(broker: Broker, sender: str) -> None:
     """Two resizes between two looks at the hash's size cannot be seen: there the count of flows tells."""
     flood(sender, FLOWS)
@@ -280,7 +280,7 @@ def test_a_namespace_without_conntrack_is_empty_and_says_why(broker: Broker, lab
         assert (window(session).total, session.status().notes) == (0, ())
 
 
-@pytest.mark.skipif(not can_change_ids(), reason="named namespaces need root")
+@named_namespaces
 @pytest.mark.parametrize(
     "words", [["events", "--json"], ["flows", "--json", "--sort", "rate"], ["counters", "--json", "--interval", "0.2"]]
 )
@@ -300,7 +300,7 @@ def test_a_namespace_that_goes_is_one_line(lab: Lab, words: list[str]) -> None:
     assert "namespace is gone" in err
 
 
-@pytest.mark.skipif(not can_change_ids(), reason="named namespaces need root")
+@named_namespaces
 def test_a_session_whose_namespace_goes_keeps_what_it_showed_and_says_so(broker: Broker, lab: Lab) -> None:
     ns = lab.netns("gone")
     run_in(ns, "nft", "-f", "-", stdin=TRACKING)

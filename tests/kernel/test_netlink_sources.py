@@ -16,7 +16,6 @@ import pytest
 
 from nettop.batch import Batch, Counter64, Counters, DumpMark, End, Gap, Item, NetlinkMeta, Stream, StreamAdded, Text
 from nettop.broker.client import Broker
-from nettop.broker.identity import can_change_ids
 from nettop.broker.requests import Netns, ReadRequest
 from nettop.kinds import GapReason, StreamKind, TextKind
 from nettop.linux.netlink import NETLINK_NETFILTER
@@ -27,6 +26,7 @@ from nettop.sources.netlink import NetlinkEvents
 from nettop.sources.texts import TextSource
 from tests.kernel.live import count, injector, read_until, records
 from tests.kernel.namespaces import Lab, poll, run_in
+from tests.kernel.rights import hash_of_the_host
 
 pytestmark = pytest.mark.kernel
 
@@ -223,11 +223,10 @@ def test_the_mark_of_a_dump_is_given_before_its_request_is_sent(broker: Broker, 
         assert len(records(rest)) > 0 and [mark.complete for mark in marks(rest)] == [True]
 
 
+@hash_of_the_host
 def test_a_resize_of_the_hash_makes_a_dump_incomplete_and_it_is_asked_for_again(
     broker: Broker, tracking: tuple[str, str]
 ) -> None:
-    if not can_change_ids():
-        pytest.skip("the hash is the host's: a user namespace cannot resize it")
     a, b = tracking
     send_flows(broker, broker.netns(a), b, 2_000)
     before = int(BUCKETS.read_text())

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from nettop.broker.client import Broker
-from nettop.broker.identity import can_change_ids
 from nettop.broker.start import start
 from nettop.errors import BrokerError
 from nettop.model.table import Snapshot, ViewSpec
 from nettop.session.live import LiveSession
 from tests.kernel.namespaces import Lab, poll, run_in
+from tests.kernel.rights import named_namespaces
 
 pytestmark = pytest.mark.kernel
 
@@ -146,7 +146,7 @@ def packet_sockets(ns: str) -> list[str]:
     return run_in(ns, "cat", "/proc/net/packet").splitlines()[1:]
 
 
-@pytest.mark.skipif(not can_change_ids(), reason="named namespaces need root")
+@named_namespaces
 def test_a_deleted_namespace_is_let_go_within_a_second(own_broker: Broker, lab: Lab) -> None:
     ours, theirs = lab.netns("a"), lab.netns("b")
     lab.veth_pair(ours, theirs)

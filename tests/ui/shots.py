@@ -1,6 +1,6 @@
 """`./dev shots [DIR]`: every view of a bundled recording as SVG, and as PNG where rsvg-convert is there.
 
-The README's pictures are made anew beside them, in tests/ui/pictures.
+Nothing is written but DIR; with --readme also the README's pictures, in tests/ui/pictures.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,21 +57,23 @@ def pngs(pictures: Sequence[Path]) -> None:
 
 
 def main() -> None:
-    """Draw every screen into a folder, and the README's pictures anew."""
+    """Draw every screen into a folder."""
     parser = argparse.ArgumentParser(prog="./dev shots", description=main.__doc__)
     parser.add_argument("dir", nargs="?", type=Path, default=Path("shots"), help="where to (default: shots)")
-    out: Path = parser.parse_args().dir
+    parser.add_argument("--readme", action="store_true", help="put the README's pictures into tests/ui/pictures, too")
+    options = parser.parse_args()
+    out: Path = options.dir
     out.mkdir(parents=True, exist_ok=True)
-    session = session_of(lively(bundled(), out / "lively.pcapng"))
-    try:
-        made = screenshots(session, out)
-    finally:
-        session.close()
+    with tempfile.TemporaryDirectory() as scratch:
+        session = session_of(lively(bundled(), Path(scratch, "lively.pcapng")))
+        try:
+            made = screenshots(session, out)
+        finally:
+            session.close()
     pngs(made)
-    PICTURES.mkdir(exist_ok=True)
-    for name in README:
+    for name in README if options.readme else ():
         shutil.copy(out / f"{name}.svg", PICTURES / f"{name}.svg")
-    print(f"{len(made)} pictures in {out}, those of the README in {PICTURES}", file=sys.stderr)
+    print(f"{len(made)} pictures in {out}", file=sys.stderr)
 
 
 if __name__ == "__main__":

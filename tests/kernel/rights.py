@@ -1,0 +1,36 @@
+"""Rights that a test needs beyond those of root in a user namespace, as marks that skip it where they are missing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from nettop.broker.identity import can_change_ids
+
+ONLY_ROOT = "only root can test this: "
+
+
+def is_host_root() -> bool:
+    """Return whether this is root outside of every user namespace: all uids are mapped (user_namespaces(7))."""
+    return os.geteuid() == 0 and Path("/proc/self/uid_map").read_text().split() == ["0", "0", str(2**32 - 1)]
+
+
+def can_name_namespaces() -> bool:
+    """Return whether `ip netns add` works: in a user namespace where /run is its own, as `./dev test` makes it."""
+    return os.access("/run/netns" if os.path.exists("/run/netns") else "/run", os.W_OK)
+
+
+def only_root(why: str) -> pytest.MarkDecorator:
+    """Skip the test in user namespaces."""
+    return pytest.mark.skipif(not is_host_root(), reason=ONLY_ROOT + why)
+
+
+hash_of_the_host = only_root("the hash is the host's, and a user namespace cannot resize it")
+other_users = pytest.mark.skipif(
+    not can_change_ids(), reason=f"{ONLY_ROOT}no other users here (/etc/subuid gives a user namespace some)"
+)
+named_namespaces = pytest.mark.skipif(
+    not can_name_namespaces(), reason=f"{ONLY_ROOT}/run/netns is not ours (`./dev test` makes it so)"
+)
