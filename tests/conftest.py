@@ -47,7 +47,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterat
     skipped = terminalreporter.stats.get("skipped", [])
     count = sum(ONLY_ROOT in str(report.longrepr) for report in skipped)
     if count:
-        terminalreporter.write_line(f"{count} tests were skipped that only root can run: sudo ./dev test", yellow=True)
+        terminalreporter.write_line(f"only root can run {count} of the skipped tests: sudo ./dev test", yellow=True)
 
 
 @pytest.fixture
