@@ -10,7 +10,6 @@ from nettop import arguments
 from nettop.batch import Batch, End, Gap, Item, PacketMeta, Stream, StreamAdded, Text, select_rows
 from nettop.broker.client import Broker
 from nettop.broker.libpcap import compile_program
-from nettop.broker.requests import Netns
 from nettop.console import say
 from nettop.errors import EXIT_FAILED, EXIT_LOSS, EXIT_OK, NettopError
 from nettop.headless.streaming import Stop, arriving, finish, sources
@@ -18,8 +17,9 @@ from nettop.kinds import StreamKind
 from nettop.linux.linktypes import LINKTYPE_ETHERNET
 from nettop.model.ledger import Ledger
 from nettop.pipeline import feeds
+from nettop.pipeline.captures import CaptureRequest, OpenRing
 from nettop.pipeline.ingest import Plumbing
-from nettop.pipeline.live_sources import LiveSources, OpenRing
+from nettop.pipeline.live_sources import LiveSources
 from nettop.pipeline.recorder import Recorder
 from nettop.recording.output import OutputClosed
 from nettop.recording.rotation import Limits, RecordingFiles
@@ -49,14 +49,15 @@ def run(options: argparse.Namespace) -> int:
     plumbing = Plumbing(tap=monitor.limit)
     write = "" if options.write == "-" else options.write
     with sources(options, plumbing, write, options.force) as live:
-        rings = _rings(options, live, ssh)
+        request = _request(options, live, ssh)
+        rings = _open_rings(live, request)
         monitor.stop = Stop(options.duration)  # from here on a signal ends the file in good order
         output = open_output(options, live.broker)
         recorder = Recorder(output, plumbing.seq, lambda reason: monitor.end(), int(options.keyframe_seconds * 1e9))
         monitor.connect(live, recorder, output, options.keyframe_seconds)
         plumbing.record(recorder)
         try:
-            _begin(options, live, rings)
+            _begin(options, live, request, rings)
             for items in arriving(live, plumbing, monitor.stop, output.stop_rotation):
                 monitor.apply(items)
         finally:
@@ -79,27 +80,29 @@ def _closed(recorder: Recorder, path: str) -> bool:
     return True
 
 
-def _rings(options: argparse.Namespace, live: LiveSources, ssh: Connection | None) -> list[OpenRing]:
-    """Return the open devices to capture on. Called before a file exists, since a wrong name must not leave one."""
+def _request(options: argparse.Namespace, live: LiveSources, ssh: Connection | None) -> CaptureRequest:
+    """Return what to capture: without the user's own ssh session where that is."""
     session = ssh if live.broker.is_start_netns(live.netns) else None
     if session is not None:
         say(f"your own ssh session from {session[0]}:{session[1]} is left out")
-    devices = options.interface or usual_devices(live.broker, live.netns)
-    if not devices:
-        say("no device is up here: packets are not recorded")
-    return live.open_rings(devices, leaving_out(options.capture_filter, session), options.snaplen)
+    expression = leaving_out(options.capture_filter, session)
+    return CaptureRequest(tuple(options.interface or ()), expression, options.snaplen)
 
 
-def usual_devices(broker: Broker, netns: Netns) -> list[str]:
-    """Return the names of all devices that are up; loopback only if no other is."""
-    up = [device.name for device in broker.devices(netns) if device.up]
-    return [name for name in up if name != "lo"] or up
+def _open_rings(live: LiveSources, request: CaptureRequest) -> list[OpenRing]:
+    """Open the rings. Called before a file exists, since a wrong name must not leave one."""
+    live.captures.report = say
+    rings = live.captures.open(request)
+    if not rings:
+        say("no such device is up here: none is captured until one comes up")
+    return rings
 
 
-def _begin(options: argparse.Namespace, live: LiveSources, rings: list[OpenRing]) -> None:
-    live.run_rings(rings)
+def _begin(options: argparse.Namespace, live: LiveSources, request: CaptureRequest, rings: list[OpenRing]) -> None:
+    live.captures.run(request, rings)
     for feed in (feeds.EVENTS, *feeds.EVERYWHERE, *feeds.SHOWN, feeds.TABLE):
         live.watch(feed, every_s=feed.recorded_s(options.keyframe_seconds))
+    live.captures.look()  # a device may have come up since the rings were opened
 
 
 def open_output(options: argparse.Namespace, broker: Broker) -> RecordingFiles:
@@ -173,10 +176,7 @@ class RecordingMonitor:
         if end.stream is None:
             self._running.clear()
             self.end()
-        elif end.stream in self._running:
-            self._running.discard(end.stream)
-            if not self._running:
-                self.end()  # the last device is gone
+        self._running.discard(end.stream)
 
     def _cut(self, item: Item) -> Item:
         if self._remaining is None or not isinstance(item, Batch) or not isinstance(item.meta, PacketMeta):

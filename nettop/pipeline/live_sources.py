@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import platform
 import threading
-from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from nettop.batch import Source, Stream
+from nettop.batch import Batch, Source, Stream
 from nettop.broker.client import Broker
 from nettop.broker.requests import DumpFilter, Netns
-from nettop.kinds import StreamKind
 from nettop.pipeline import feeds
+from nettop.pipeline.captures import Captures
 from nettop.pipeline.feeds import Feed
 from nettop.pipeline.ingest import EVENT_GATHER_NS, Plumbing
 from nettop.pipeline.source_thread import SourceThread
 from nettop.sources.dumps import DumpSource
 from nettop.sources.netlink import NetlinkEvents
-from nettop.sources.ring import PacketRing
 from nettop.sources.texts import TextSource
 
-MAX_SNAPLEN = 262_144
 _REST_PER_COST = 50  # pause between two reported changes, in multiples of the cost of the dump that they cause
-RING_DRAIN_NS = 60_000_000  # a ring's open block is retired after at most 50 ms
-
-OpenRing = tuple[Stream, PacketRing]
 
 
 class LiveSources:
@@ -33,11 +26,11 @@ class LiveSources:
     def __init__(self, broker: Broker, netns: Netns, plumbing: Plumbing) -> None:
         self.broker = broker
         self.netns = netns
+        self.captures = Captures(broker, netns, plumbing)
         self._plumbing = plumbing
         self._lock = threading.Lock()  # the model thread may add feeds while the control thread closes
         self._closed = False
         self._threads: list[SourceThread] = []
-        self._captures: list[SourceThread] = []
         self._running: dict[str, tuple[Feed, Source, SourceThread]] = {}  # by the feed's name
         self._paced: tuple[frozenset[str], bool] | None = None  # arguments of pace() that all sources have
 
@@ -66,47 +59,6 @@ class LiveSources:
         sock = self.broker.netlink_socket(self.netns, feed.family)
         stream = self._stream(feed)
         self._start_polling(feed, feed.dump(stream, self.broker, sock, self._plumbing.seq, dump_filter), stream)
-
-    def capture(self, devices: Sequence[str], expression: str, snaplen: int = MAX_SNAPLEN) -> None:
-        """Capture on these devices, with libpcap's filter in the kernel, instead of a running capture."""
-        rings = self.open_rings(devices, expression, snaplen)
-        self.stop_capture()
-        self.run_rings(rings)
-
-    def open_rings(self, devices: Sequence[str], expression: str, snaplen: int = MAX_SNAPLEN) -> list[OpenRing]:
-        """Return the open rings, for run_rings or close_rings; they already fill. On failure none is left open."""
-        rings: list[OpenRing] = []
-        try:
-            for name in dict.fromkeys(devices):
-                sock = self.broker.packet_socket(self.netns, name, expression=expression, snaplen=snaplen)
-                stream = Stream(
-                    self._plumbing.stream_id(),
-                    StreamKind.PACKETS,
-                    sock.device.name,
-                    self.netns.label,
-                    sock.linktype,
-                    snaplen,
-                    expression,
-                    f"{platform.system()} {platform.release()}",
-                    sock.device.ifindex,
-                )
-                rings.append((stream, PacketRing(stream, sock, self._plumbing.seq)))
-        except BaseException:
-            close_rings(rings)
-            raise
-        return rings
-
-    def run_rings(self, rings: Sequence[OpenRing]) -> None:
-        """Start to read these rings."""
-        for stream, ring in rings:
-            thread = self._plumbing.start(ring, f"ring-{stream.name}", drain_ns=RING_DRAIN_NS, stream=stream.id)
-            self._add_thread(self._captures, thread)
-
-    def stop_capture(self) -> None:
-        """End every ring."""
-        with self._lock:
-            captures, self._captures[:] = self._captures[:], []
-        self._plumbing.stop(captures)
 
     def stop(self, *stopped: Feed) -> None:
         """End these feeds, so that they can be started again."""
@@ -141,19 +93,19 @@ class LiveSources:
 
     def halt(self) -> None:
         """Stop every source of this namespace without waiting; none can start afterwards. From any thread."""
+        self.captures.halt()
         with self._lock:
             self._closed = True
-            for thread in (*self._threads, *self._captures):
+            for thread in self._threads:
                 thread.stop()
 
     def close(self) -> None:
         """End every source of this namespace."""
         self.halt()
         with self._lock:
-            threads = [*self._threads, *self._captures]
-            self._threads.clear()
-            self._captures.clear()
+            threads, self._threads = self._threads, []
         self._plumbing.stop(threads)
+        self.captures.close()
 
     def _texts(self, feed: Feed, once: bool) -> None:
         stream, seq = self._stream(feed), self._plumbing.seq
@@ -163,11 +115,21 @@ class LiveSources:
     def _events(self, feed: Feed, program: bytes = b"") -> None:
         sock = self.broker.netlink_socket(self.netns, feed.family, feed.groups, feed.rcvbuf, program)
         stream, seq = self._stream(feed), self._plumbing.seq
-        source = NetlinkEvents(
-            stream, sock, seq, feed.announces, lambda: self._poke(*feed.wakes), lambda: self._rest(feed)
-        )
+        announces = self._links if feed.links else feed.announces
+        source = NetlinkEvents(stream, sock, seq, announces, lambda: self._changed(feed), lambda: self._rest(feed))
         thread = self._plumbing.start(source, feed.name, gather_ns=EVENT_GATHER_NS, drain_ns=0, stream=stream.id)
         self._add(feed, source, thread)
+
+    def _links(self, batch: Batch) -> bool:
+        """Capture devices that have come up; what is routed has changed with each batch."""
+        self.captures.follow(batch)
+        return True
+
+    def _changed(self, feed: Feed) -> None:
+        """Read again what a change or a loss of a feed's events concerns."""
+        self._poke(*feed.wakes)
+        if feed.links:
+            self.captures.look()  # events that were lost may have been of devices
 
     def _rest(self, feed: Feed) -> int:
         """Return the ns between two reported changes of a feed: a busy routing daemon must not keep us busy."""
@@ -188,11 +150,8 @@ class LiveSources:
     def _add(self, feed: Feed, source: Source, thread: SourceThread) -> None:
         self._running[feed.name] = feed, source, thread
         self._paced = None
-        self._add_thread(self._threads, thread)
-
-    def _add_thread(self, threads: list[SourceThread], thread: SourceThread) -> None:
         with self._lock:
-            threads.append(thread)
+            self._threads.append(thread)
             if self._closed:
                 thread.stop()
 
@@ -201,9 +160,3 @@ class LiveSources:
             if isinstance(source, (DumpSource, TextSource)):
                 source.poke()
                 thread.wake()
-
-
-def close_rings(rings: Iterable[OpenRing]) -> None:
-    """Close rings that are not being read."""
-    for _, ring in rings:
-        ring.close()

@@ -16,9 +16,10 @@ from nettop.model.filter.expression import Filter
 from nettop.model.sysctls import ACCOUNTING
 from nettop.model.table import Detail, Snapshot, ViewSpec
 from nettop.pipeline import feeds
+from nettop.pipeline.captures import MAX_SNAPLEN, CaptureRequest
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.feeds import Feed
-from nettop.pipeline.live_sources import MAX_SNAPLEN, LiveSources
+from nettop.pipeline.live_sources import LiveSources
 from nettop.pipeline.receive_filter import EVERYTHING, ReceiveFilter
 from nettop.session import flow_actions
 from nettop.session.base import Session
@@ -91,7 +92,9 @@ class LiveSession(Session):
         status = replace(status, read_only=self._broker.read_only, receive_filter=receive_filter)
         if self._ended_ns:
             status = replace(status, mode=self._ended_mode, clock_ns=self._ended_ns, events_per_s=None)
-        return replace(status, capturing=self._capturing, capture=status.capture if self._capturing else "off")
+        if self._capturing is None:
+            return replace(status, capturing=None, capture="off")
+        return replace(status, capturing=replace(self._capturing, devices=self._sources.captures.names()))
 
     def ask(self, view: str, spec: ViewSpec, deliver: Callable[[Snapshot], None]) -> None:
         """Deliver the window that spec describes, on the model thread, and poll the view's feeds."""
@@ -251,20 +254,23 @@ class LiveSession(Session):
         self._act(lambda: self._capture(devices, expression, snaplen), done)
 
     def _capture(self, devices: Sequence[str], expression: str, snaplen: int) -> None:
-        names = list(devices) or [d.name for d in self._devices() if d.usual]
-        if not names:
-            raise BrokerError("no device is up here", "`ip link set DEVICE up`, or choose another namespace with @")
         ssh = self._ssh if self._broker.is_start_netns(self._netns) else None
-        self._sources.capture(names, leaving_out(expression, ssh), snaplen)
+        request = CaptureRequest(tuple(devices), leaving_out(expression, ssh), snaplen)
+        captures = self._sources.captures
+        captures.report = self._note
+        rings = captures.open(request)
+        if not rings:
+            raise BrokerError("no device is up here", "`ip link set DEVICE up`, or choose another namespace with @")
+        captures.run(request, rings)
         without = "" if ssh is None else f"your ssh session, {ssh[0]}:{ssh[1]}"
-        self._capturing = Capturing(tuple(names), expression, without, snaplen == HEADERS)
+        self._capturing = Capturing(captures.names(), expression, without, snaplen == HEADERS)
         if ssh is not None:
             self._note(f"your own ssh session from {ssh[0]}:{ssh[1]} is not captured")
 
     def stop_capture(self) -> None:
         """Close the rings; captured packets are kept."""
         self._capturing = None
-        self._act(self._sources.stop_capture, lambda error: None)
+        self._act(self._sources.captures.stop, lambda error: None)
 
     def delete_flow(self, ident: int, done: Done, deliver: Callable[[str], None]) -> None:
         """Delete one flow of the kernel's table."""

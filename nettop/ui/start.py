@@ -16,7 +16,6 @@ from nettop.broker.client import Broker
 from nettop.broker.libpcap import compile_program
 from nettop.broker.options import for_app
 from nettop.broker.start import Mode, start
-from nettop.errors import BrokerError
 from nettop.linux.linktypes import LINKTYPE_ETHERNET
 from nettop.session.own_ssh import own_session
 from nettop.ui import demo, opening
@@ -103,12 +102,10 @@ def _load() -> None:
 
 def _check_devices(broker: Broker, netns: str, names: Sequence[str]) -> None:
     """Raise BrokerError if a device does not exist, before the screen opens."""
-    if not names:
-        return
-    present = [device.name for device in broker.devices(broker.netns(netns))]
-    for name in names:
-        if name not in present:
-            raise BrokerError(f"no device {name!r}", f"there are {', '.join(present[:10])}")
+    if names:
+        from nettop.pipeline.captures import CaptureRequest
+
+        CaptureRequest(tuple(names)).check(broker.devices(broker.netns(netns)))
 
 
 def _ask(options: argparse.Namespace) -> int:
