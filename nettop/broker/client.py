@@ -121,7 +121,8 @@ class Broker:
         """Return a capturing socket on a device, filtered by libpcap's `expression`. The caller closes its fd."""
         request = requests.OpenPacketSocket(ns.handle, device, expression, snaplen, block_size, block_count)
         body, fds = self._call(request, seconds=SLOW_CALL_SECONDS, fds=1)
-        return PacketSocket(fds[0], Device(**body["device"]), body["linktype"], block_size, block_count, snaplen)
+        device_found, linktype, filtered = Device(**body["device"]), int(body["linktype"]), bool(body["filtered"])
+        return PacketSocket(fds[0], device_found, linktype, block_size, block_count, snaplen, filtered)
 
     def netlink_socket(
         self,

@@ -43,6 +43,15 @@ def compile_program(linktype: int, expression: str, snaplen: int) -> bytes:
         return _compile(handle, expression, _NETMASK_UNKNOWN)
 
 
+def bpf_filter() -> Callable[[ctypes.Array[ctypes.c_char], int, int, int], int]:
+    """Return libpcap's interpreter: of a program, a packet's address, its lengths on the wire and here; 0: no match.
+
+    It reads nothing beyond the packet (bpf_filter.c), and ends backward jumps (`protochain`) by the packet's length.
+    """
+    run: Callable[[ctypes.Array[ctypes.c_char], int, int, int], int] = _library().bpf_filter
+    return run
+
+
 def compile_live(device: str, snaplen: int, expression: str) -> bytes:
     """Compile for a packet socket bound to `device` of the current namespace (`vlan`, `inbound` and so on work).
 
@@ -100,6 +109,7 @@ def _declare(lib: ctypes.CDLL) -> None:
     lib.pcap_compile.argtypes = (handle, program, text, number, unsigned)
     lib.pcap_lookupnet.argtypes = (text, numbers, numbers, text)
     lib.pcap_activate.argtypes = (handle,)
+    lib.bpf_filter.restype, lib.bpf_filter.argtypes = unsigned, (text, handle, unsigned, unsigned)
     for setter in (lib.pcap_set_snaplen, lib.pcap_set_buffer_size):
         setter.argtypes = (handle, number)
 

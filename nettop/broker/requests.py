@@ -64,6 +64,7 @@ class PacketSocket:
     block_size: int
     block_count: int
     snaplen: int
+    filtered: bool = True  # False: the kernel refuses the filter's program, so all packets arrive
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,8 +215,9 @@ class Server:
     def _packet_socket(self, request: requests.OpenPacketSocket, program: bytes) -> Answer:
         with self._namespaces.inside(request.netns):
             device = sockets.device(request.device)
-            sock = sockets.packet_socket(device, request, program)
-        return {"device": asdict(device), "linktype": sockets.linktype(device)}, (sock.detach(),)
+            sock, filtered = sockets.packet_socket(device, request, program)
+        body = {"device": asdict(device), "linktype": sockets.linktype(device), "filtered": filtered}
+        return body, (sock.detach(),)
 
     def _open_netlink_socket(self, _id: int, request: requests.OpenNetlinkSocket) -> Answer:
         if len(self._sockets) >= MAX_SOCKETS:

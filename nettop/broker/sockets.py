@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import socket
 import struct
@@ -49,18 +50,21 @@ def linktype(of: Device) -> int:
     return LINKTYPE_ETHERNET if of.arphrd in (interface.ARPHRD_ETHER, interface.ARPHRD_LOOPBACK) else LINKTYPE_RAW
 
 
-def packet_socket(of: Device, request: OpenPacketSocket, program: bytes) -> socket.socket:
+def packet_socket(of: Device, request: OpenPacketSocket, program: bytes) -> tuple[socket.socket, bool]:
     """Return an AF_PACKET socket with ring and filter, bound to the device; `program`: an array of struct sock_filter.
 
     It is created for protocol 0 and bound last, so that nothing unfiltered slips in. Its holder cannot change the
-    filter. Raises OSError.
+    filter. False with it: the kernel refuses the program, as it does backward jumps (`protochain`) or too many
+    instructions, and the socket gets every packet. Raises OSError.
     """
     kind = socket.SOCK_RAW if linktype(of) == LINKTYPE_ETHERNET else socket.SOCK_DGRAM
     sock = socket.socket(socket.AF_PACKET, kind, 0)
     try:
         sock.setsockopt(SOL_PACKET, packet.PACKET_VERSION, packet.TPACKET_V3)
         _set_ring(sock, request)
-        _attach(sock, program or accept_all(request.snaplen))
+        filtered = not program or _attach_packet_filter(sock, program)
+        if not program or not filtered:
+            _attach(sock, accept_all(request.snaplen))
         if of.arphrd == interface.ARPHRD_ETHER:
             membership = struct.pack("iHH8x", of.ifindex, packet.PACKET_MR_PROMISC, 0)
             sock.setsockopt(SOL_PACKET, packet.PACKET_ADD_MEMBERSHIP, membership)
@@ -71,7 +75,7 @@ def packet_socket(of: Device, request: OpenPacketSocket, program: bytes) -> sock
     except BaseException:
         sock.close()
         raise
-    return sock
+    return sock, filtered
 
 
 def check_packet_request(request: OpenPacketSocket) -> None:
@@ -146,6 +150,19 @@ def _attach(sock: socket.socket, program: bytes) -> None:
     fprog = struct.pack("HP", len(program) // 8, ctypes.addressof(instructions))  # linux/filter.h struct sock_fprog
     sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, fprog)
     sock.setsockopt(socket.SOL_SOCKET, SO_LOCK_FILTER, 1)
+
+
+def _attach_packet_filter(sock: socket.socket, program: bytes) -> bool:
+    """Return False if the kernel refuses the program (bpf_check_classic of net/core/filter.c, or optmem_max)."""
+    if len(program) > _MAX_PROGRAM:
+        return False
+    try:
+        _attach(sock, program)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOMEM):
+            raise
+        return False
+    return True
 
 
 def _read_device(sock: socket.socket, index: int, name: str) -> Device | None:

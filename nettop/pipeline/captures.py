@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import threading
 from collections.abc import Callable, Sequence
@@ -10,12 +11,13 @@ from fnmatch import fnmatchcase
 
 from nettop.batch import Batch, Stream
 from nettop.broker.client import Broker
-from nettop.broker.requests import Device, Netns
+from nettop.broker.requests import Device, Netns, PacketSocket
 from nettop.decode.rtnetlink import decode_rtnetlink
 from nettop.errors import BrokerError, FilterError, NettopError
 from nettop.kinds import StreamKind
 from nettop.pipeline.ingest import Plumbing
 from nettop.pipeline.source_thread import SourceThread
+from nettop.sources.packet_filter import PacketFilter
 from nettop.sources.ring import PacketRing
 from nettop.text.sanitize import clean
 
@@ -95,6 +97,9 @@ class Captures:
                     rings.append(self._ring(device.name, request))
                 except FilterError as error:
                     refused[device] = error
+                except BrokerError:
+                    if device.name in request.devices or device in self._broker.devices(self._netns):
+                        raise
             if refused and not rings:
                 raise next(iter(refused.values()))
         except BaseException:
@@ -179,7 +184,19 @@ class Captures:
             f"{platform.system()} {platform.release()}",
             sock.device.ifindex,
         )
-        return stream, PacketRing(stream, sock, self._plumbing.seq)
+        return stream, PacketRing(stream, sock, self._plumbing.seq, self._user_filter(sock, request))
+
+    def _user_filter(self, sock: PacketSocket, request: CaptureRequest) -> PacketFilter | None:
+        """Return the filter to run here if the kernel refuses it."""
+        if sock.filtered:
+            return None
+        try:
+            found = PacketFilter(sock.linktype, request.expression, request.snaplen)
+        except NettopError:
+            os.close(sock.fd)
+            raise
+        self.report(f"{clean(sock.device.name)}: the kernel cannot run this filter; nettop runs it, which costs more")
+        return found
 
     def _start(self, rings: Sequence[OpenRing]) -> None:
         for stream, ring in rings:

@@ -7,6 +7,9 @@ import socket
 import struct
 import time
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nettop.batch import Batch, Counter64, Counters, End, Gap, Item, PacketMeta, Stream, StreamAdded, select_rows
 from nettop.broker.requests import PacketSocket
 from nettop.errors import BrokerError
@@ -16,6 +19,8 @@ from nettop.linux.interface import ARPHRD_LOOPBACK
 from nettop.linux.linktypes import LINKTYPE_ETHERNET
 from nettop.linux.socket import SOL_PACKET
 from nettop.sources import tpacket
+from nettop.sources.packet_filter import PacketFilter
+from nettop.sources.tpacket import Frames
 
 _STATISTICS = struct.Struct("=III")  # struct tpacket_stats_v3
 _LAST_BLOCK_NS = 150_000_000  # a ring's open block is still retired after its device is gone (tp_retire_blk_tov)
@@ -25,13 +30,17 @@ _RECHECK_NS = 200_000_000  # removing a device that is down wakes no poll (net/p
 class PacketRing:
     """Returns a Batch per retired block. The block is copied once and returned to the kernel at once.
 
-    On loopback the kernel shows every packet twice; the outgoing copies are left out, as libpcap does, and are not in
-    `Counters.received`. A link that goes down and up again only pauses the stream; a removed device ends it.
+    On loopback the kernel shows every packet twice; the outgoing copies are left out, as libpcap does. These, and what
+    `packet_filter` (a filter that the kernel refuses) does not accept, are not in `Counters.received`. A link that goes
+    down and up again only pauses the stream; a removed device ends it.
     """
 
-    def __init__(self, stream: Stream, packet_socket: PacketSocket, seq: Counter64) -> None:
+    def __init__(
+        self, stream: Stream, packet_socket: PacketSocket, seq: Counter64, packet_filter: PacketFilter | None = None
+    ) -> None:
         self._stream = stream
         self._seq = seq
+        self._filter = packet_filter
         self._name = packet_socket.device.name
         self._snaplen = packet_socket.snaplen
         self._ethernet = packet_socket.linktype == LINKTYPE_ETHERNET
@@ -112,13 +121,19 @@ class PacketRing:
     def _batch(self, block: bytearray) -> list[Item]:
         frames = tpacket.frames_of(block, self._snaplen, self._ethernet)
         if self._loopback:
-            incoming = select_rows(frames, frames.direction != packet.PACKET_OUTGOING)
-            self._skipped += len(frames) - len(incoming)
-            frames = incoming
+            frames = self._kept(frames, frames.direction != packet.PACKET_OUTGOING)
+        if self._filter is not None:
+            frames = self._kept(frames, self._filter.accepted(block, frames))
         if not len(frames):
             return []
         meta = PacketMeta(frames.wirelen, frames.direction, frames.status)
         return [Batch(self._stream.id, self._seq.next(), block, frames.off, frames.caplen, frames.ts_ns, meta)]
+
+    def _kept(self, frames: Frames, mask: NDArray[np.bool_]) -> Frames:
+        """Return the frames of the mask. The others do not count as received."""
+        kept = select_rows(frames, mask)
+        self._skipped += len(frames) - len(kept)
+        return kept
 
     def _check_device(self, due_ns: int) -> list[Item]:
         """Clear the socket's error, which would keep poll ready. Return a removed device's End after its last block."""

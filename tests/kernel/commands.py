@@ -71,9 +71,9 @@ class Running:
         """The broker's pid."""
         return poll(lambda: children_of(self.pid), what="the broker")[0]
 
-    def line(self) -> bytes:
-        """The next line of its output."""
-        out = self.process.stdout
+    def line(self, errors: bool = False) -> bytes:
+        """The next line of its output, or of its stderr."""
+        out = self.process.stderr if errors else self.process.stdout
         assert out is not None
         poll(lambda: select.select([out], [], [], 0)[0], what="a line")
         return out.readline()

@@ -106,6 +106,8 @@ def tcpdump(
         assert process.stderr is not None
         try:
             line = process.stderr.readline()
+            if b"Kernel filter failed" in line:
+                line = process.stderr.readline()
             assert b"listening on" in line, line
             yield lambda wanted: _frames_in(file, wanted)
         finally:

@@ -22,8 +22,8 @@ from nettop.model.packet_rates.meter import FlowMeter
 from nettop.model.packets.table import PacketModel
 from nettop.model.table import Snapshot, ViewSpec
 from nettop.pipeline import feeds
+from nettop.pipeline.captures import CaptureRequest, Captures, OpenRing, close_rings
 from nettop.pipeline.ingest import Plumbing
-from nettop.pipeline.live_sources import LiveSources, OpenRing, close_rings
 from nettop.session.live import LiveSession
 from tests.kernel.live import all_are_read, read_until
 from tests.kernel.namespaces import Lab, keep_flows, poll, run_in
@@ -97,7 +97,7 @@ class World:
         self.flows = FlowTable(Strings())
         self.meter = FlowMeter(self.flows.store, lambda label: 0)
         self.packets = PacketModel(self.meter.add)
-        self.rings: list[OpenRing] = LiveSources(broker, self.netns, Plumbing()).open_rings(devices, "", 128)
+        self.rings: list[OpenRing] = Captures(broker, self.netns, Plumbing()).open(CaptureRequest(devices, "", 128))
         server = lab.spawn_in(self.server, sys.executable, "-c", SERVER, stdout=subprocess.PIPE)
         assert server.stdout is not None and server.stdout.readline() and server.stdout.readline()
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nettop.broker.requests import Netns
-from nettop.headless.record import _rings
+from nettop.headless.record import _request
 
 SESSION = ("10.0.0.9", 50000, "10.0.0.1", 22)
 HOST = 77
@@ -24,15 +24,8 @@ class Home:
 
 def filter_in(netns: Netns) -> str:
     """The capture filter that a recording there runs with."""
-    asked: list[str] = []
-
-    def open_rings(devices: list[str], expression: str, snaplen: int) -> list[Any]:
-        asked.append(expression)
-        return []
-
-    live: Any = SimpleNamespace(netns=netns, broker=Home(), open_rings=open_rings)
-    _rings(argparse.Namespace(interface=["eth0"], capture_filter="", snaplen=96), live, SESSION)
-    return asked[0]
+    live: Any = SimpleNamespace(netns=netns, broker=Home())
+    return _request(argparse.Namespace(interface=["eth0"], capture_filter="", snaplen=96), live, SESSION).expression
 
 
 @pytest.mark.parametrize("label", ["", "pid:1", "/proc/1/ns/net"])
