@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import Any
 
 from nettop.errors import UsageError
+from nettop.text.units import parse_duration, parse_size
 
 
 class Once(argparse.Action):
@@ -29,19 +31,38 @@ def add(parser: argparse.ArgumentParser, *options: str) -> None:
 
 
 def count(text: str) -> int:
-    """Return a positive integer below 2**62. ArgumentTypeError for any other text."""
-    if not text.isdecimal() or not 0 < int(text) < 1 << 62:
+    """Return a positive integer below 2**62, with or without a unit (`60k`, `64M`, `1Gi`).
+
+    ArgumentTypeError for any other text.
+    """
+    value = _parsed(text, parse_size)
+    if not isinstance(value, int) or value >= 1 << 62:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
-    return int(text)
+    return value
 
 
 def seconds(text: str) -> float:
-    """Return a positive number of seconds below 1e9, with or without decimals. ArgumentTypeError for any other text."""
+    """Return a positive number of seconds below 1e9, with or without a unit (`2.5`, `10s`, `5m`).
+
+    ArgumentTypeError for any other text.
+    """
+    value = _parsed(text, parse_duration)
+    if value >= 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return value
+
+
+def factor(text: str) -> float:
+    """Return a positive number below 1e9, with or without an x behind it. ArgumentTypeError for any other text."""
+    return seconds(text.removesuffix("x"))
+
+
+def _parsed(text: str, parse: Callable[[str], float]) -> float:
     try:
-        value = float(text)
+        value = parse(text)
     except ValueError:
-        value = 0.0
-    if not 0 < value < 1e9:
+        value = 0
+    if value <= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
     return value
 
@@ -54,7 +75,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "network namespace: a name in /run/netns, pid:N, or a path",
     },
     "--read-only": {"action": "store_true", "help": "refuse everything that would change the host"},
-    "-i --interface": {"action": "append", "default": [], "metavar": "IF", "help": "capture on this device"},
+    "-i --interface": {
+        "action": "append",
+        "default": [],
+        "metavar": "IF",
+        "help": "device to capture on, or 'veth*', or any",
+    },
     "-f --capture-filter": {"default": "", "metavar": "BPF", "help": "libpcap filter, run in the kernel"},
     "--snaplen": {"type": count, "default": 262_144, "metavar": "N", "help": "bytes kept of each packet"},
     "--json": {"action": "store_true", "help": "JSON Lines instead of text"},
@@ -65,10 +91,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "type": count,
         "default": 0,
         "metavar": "BYTES",
-        "help": "the kernel's buffer for events (default: 128 MB)",
+        "help": "the kernel's buffer for events (default: 128M)",
     },
     "--count": {"type": count, "default": 0, "metavar": "N", "help": "stop after N"},
-    "--duration": {"type": seconds, "default": 0.0, "metavar": "S", "help": "stop after S seconds"},
+    "--duration": {"type": seconds, "default": 0.0, "metavar": "S", "help": "stop after S seconds, or 10m"},
     "--fail-on-loss": {"action": "store_true", "help": "exit with 5 when anything was lost"},
 }
 LIVE = ("--netns", "--read-only")

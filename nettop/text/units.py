@@ -1,12 +1,42 @@
-"""The text of numbers: bytes, rates, counts, durations and times, short enough for table columns."""
+"""The text of numbers: bytes, rates, counts, durations and times, short enough for table columns; and their reading."""
 
 from __future__ import annotations
 
+import re
 import time
 
 _SI = ((1_000_000_000_000_000, "P"), (1_000_000_000_000, "T"), (1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k"))
 
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)([kmgtp]?)(i?)(?:b|b?/s)?", re.ASCII | re.IGNORECASE)
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw]?)", re.ASCII | re.IGNORECASE)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
+_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+
 ABSENT = "–"  # the text of an unknown value
+
+
+def parse_size(text: str) -> int | float:
+    """Read `1500`, `10k`, `1.5M`, `2Gi`: k is 1000, Ki is 1024."""
+    match = _SIZE.fullmatch(text)
+    if match is None or len(text) > 24:
+        raise ValueError(f"“{text}” is not a number (k, M, G and Ki, Mi, Gi may follow)")
+    value = float(match[1]) if "." in match[1] else int(match[1])
+    value *= (1024 if match[3] else 1000) ** _POWERS[match[2].lower()]
+    return int(value) if value == int(value) else value
+
+
+def parse_duration(text: str) -> int | float:
+    """Read `10s`, `5m`, `2h`, `1h30m`, `250ms`, `7d`; a bare number is seconds."""
+    total, position = 0.0, 0
+    while position < len(text) <= 24:
+        match = _DURATION.match(text, position)
+        if match is None:
+            break
+        total += float(match[1]) * _SECONDS[match[2].lower()]
+        position = match.end()
+    if not text or position != len(text):
+        raise ValueError(f"“{text}” is not a duration (10s, 5m, 2h, 1d)")
+    return int(total) if total == int(total) else total
 
 
 def scaled(value: float | None) -> str:

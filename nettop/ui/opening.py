@@ -26,7 +26,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         help="events kept in memory (default: the last 100000)",
     )
     parser.add_argument(
-        "--speed", type=arguments.seconds, default=0.0, metavar="N", help="replay at N times the original pace"
+        "--speed", type=arguments.factor, default=0.0, metavar="N", help="replay at N times the original pace"
     )
     parser.add_argument("--theme", metavar="NAME", default="", help="colours: a name from themes/ or your own")
 

@@ -9,6 +9,7 @@ from fnmatch import fnmatch, translate
 from nettop.model.filter import values, vocabulary
 from nettop.model.filter.nodes import Bits, Chain, Compare, LabelBit, Node, Not, Word, every
 from nettop.model.filter.vocabulary import Field
+from nettop.text.units import parse_duration, parse_size
 
 MAX_LABEL = 127  # XT_CONNLABEL_MAXBIT, linux/netfilter/xt_connlabel.h
 _LOOSE = "_-"  # time_wait, time-wait and TIMEWAIT are one state
@@ -146,8 +147,8 @@ def _listed(names: Iterable[str]) -> str:
 
 _READERS: dict[str, Callable[[Field, str, str, str], Node]] = {
     "proto": _protocol,
-    "size": _measure(values.size),
-    "seconds": _measure(values.seconds),
+    "size": _measure(parse_size),
+    "seconds": _measure(parse_duration),
     "number": _number,
     "signed": _signed,
     "masked": _masked,

@@ -10,10 +10,6 @@ from nettop.linux.socket import AF_INET, AF_INET6
 
 _PREFIX = re.compile(r"\d{1,3}(\.\d{1,3}){0,3}", re.ASCII)
 _WITH_PORT = re.compile(r"(?:\[(?P<six>[^\]]*)\]|(?P<four>[^:]*)):(?P<port>[^:]*)")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)([kmgtp]?)(i?)(?:b|b?/s)?", re.ASCII | re.IGNORECASE)
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw]?)", re.ASCII | re.IGNORECASE)
-_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
-_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _U64 = (1 << 64) - 1
 
 SERVICES = {  # the common names of /etc/services: a lookup there would depend on the host
@@ -133,30 +129,6 @@ def portrange(text: str) -> tuple[int, int]:
     first, _, last = text.partition("-")
     low, high = port(first), port(last)
     return min(low, high), max(low, high)
-
-
-def size(text: str) -> int | float:
-    """Read `1500`, `10k`, `1.5M`, `2Gi`: k is 1000, Ki is 1024."""
-    match = _SIZE.fullmatch(text)
-    if match is None or len(text) > 24:
-        raise ValueError(f"“{text}” is not a number (k, M, G and Ki, Mi, Gi may follow)")
-    value = float(match[1]) if "." in match[1] else int(match[1])
-    value *= (1024 if match[3] else 1000) ** _POWERS[match[2].lower()]
-    return int(value) if value == int(value) else value
-
-
-def seconds(text: str) -> int | float:
-    """Read `10s`, `5m`, `2h`, `1h30m`, `250ms`, `7d`; a bare number is seconds."""
-    total, position = 0.0, 0
-    while position < len(text) <= 24:
-        match = _DURATION.match(text, position)
-        if match is None:
-            break
-        total += float(match[1]) * _SECONDS[match[2].lower()]
-        position = match.end()
-    if not text or position != len(text):
-        raise ValueError(f"“{text}” is not a duration (10s, 5m, 2h, 1d)")
-    return int(total) if total == int(total) else total
 
 
 def integer(text: str) -> int:
