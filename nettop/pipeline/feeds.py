@@ -68,7 +68,7 @@ class Feed:
     models: tuple[str, ...] = ()  # in the order of applying: keys of Engine.models
     flows: bool = False  # its rows are flows, to which the receive filter applies
     announces: Callable[[Batch], bool] | None = None  # whether a batch of events announces a change
-    links: bool = False  # its events are of devices, which captures follow; each batch announces a change
+    links: bool = False  # its events are of devices too, which captures follow
     wakes: tuple[str, ...] = ()  # feeds to read again after a change or a loss
     rest_s: float = 0.0  # the shortest time between two changes that it reports
     recorded: Pace = Pace.EACH  # how often a recording reads it; EACH: `every_s`
@@ -195,6 +195,7 @@ ROUTE_EVENTS = Feed(
     "route-events",
     NETLINK_ROUTE,
     groups=(RTNLGRP_LINK, *RTNLGRP_IFADDR, *RTNLGRP_ROUTE),
+    announces=lambda batch: True,
     links=True,
     wakes=("routes",),
     rest_s=1.0,
