@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import pwd
+import stat
+from collections.abc import Container
+from contextlib import suppress
 from dataclasses import dataclass
 
 NOBODY = 65534
+_OWN_USER, _FIRST_PERSON = "nettop", 1000  # a system user (login.defs(5), UID_MIN)
+_ANCESTORS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,18 +25,59 @@ class Account:
 
 def invoker() -> Account:
     """Return the user who called us: the one behind sudo, doas or pkexec, else our own."""
-    uid = _number(os.environ.get("SUDO_UID"), os.environ.get("PKEXEC_UID"), _uid_of(os.environ.get("DOAS_USER")))
-    if uid is None or not can_change_ids():
+    uid = _behind_tool() if can_change_ids() else None
+    if uid is None:
         uid = os.geteuid()
     try:
         entry = pwd.getpwuid(uid)
     except KeyError:
-        return Account(uid, _number(os.environ.get("SUDO_GID")) or uid)
+        by_sudo = uid == _number(os.environ.get("SUDO_UID"))
+        return Account(uid, _number(os.environ.get("SUDO_GID")) or uid if by_sudo else uid)
     return Account(uid, entry.pw_gid, entry.pw_name)
 
 
+def _behind_tool() -> int | None:
+    """Return the user whom the tool that started us names, in the variable that this tool sets and no other.
+
+    The others may come from the user: doas and sudo can be configured to keep them. A tool that is no longer there (it
+    may have become us) is known by its variable alone, if that is the only one.
+    """
+    uids = {
+        "sudo": _number(os.environ.get("SUDO_UID")),
+        "pkexec": _number(os.environ.get("PKEXEC_UID")),
+        "doas": _uid_of(os.environ.get("DOAS_USER")),
+    }
+    tool = _nearest_tool(uids)
+    if tool is not None:
+        return uids[tool]
+    known = [uid for uid in uids.values() if uid is not None]
+    return known[0] if len(known) == 1 else None
+
+
+def _nearest_tool(names: Container[str]) -> str | None:
+    """Return which of these setuid-root programs is the nearest of our ancestors; None: none is."""
+    pid = os.getppid()
+    for _ in range(_ANCESTORS):
+        try:
+            program = os.path.basename(os.readlink(f"/proc/{pid}/exe"))
+            status = os.stat(f"/proc/{pid}/exe")
+            with open(f"/proc/{pid}/stat", "rb") as fields:
+                pid = int(fields.read().rpartition(b")")[2].split()[1])
+        except (OSError, ValueError, IndexError):
+            return None
+        if program in names and status.st_uid == 0 and status.st_mode & stat.S_ISUID:
+            return program
+    return None
+
+
 def drop_target() -> Account:
-    """Return the user the app becomes when started as root: the invoker, or nobody when that is root itself."""
+    """Return the user the app becomes when started as root: the system user "nettop" if there is one, else the invoker,
+    or nobody when that is root itself.
+    """
+    with suppress(KeyError):
+        entry = pwd.getpwnam(_OWN_USER)
+        if 0 < entry.pw_uid < _FIRST_PERSON:
+            return Account(entry.pw_uid, entry.pw_gid)
     account = invoker()
     return account if account.uid != 0 else Account(NOBODY, NOBODY)
 
@@ -57,12 +103,12 @@ def can_change_ids() -> bool:
     return mapped > 1
 
 
-def _number(*texts: str | None) -> int | None:
-    return next((int(text) for text in texts if text and text.isdecimal()), None)
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isdecimal() else None
 
 
-def _uid_of(name: str | None) -> str | None:
+def _uid_of(name: str | None) -> int | None:
     try:
-        return str(pwd.getpwnam(name).pw_uid) if name else None
+        return pwd.getpwnam(name).pw_uid if name else None
     except KeyError:
         return None

@@ -9,13 +9,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nettop.broker import installation
 from nettop.broker.identity import invoker
 from nettop.errors import UsageError
 
 _TEMPORARY = ("/tmp", "/var/tmp")
 # Directories where root's daemons read files of any name (cron.d, logrotate.d).
 _SYSTEM = tuple(f"/{name}/" for name in ("boot", "dev", "etc", "lib", "proc", "run", "sys", "usr", "var/spool"))
-_LONG = ["read-only", "force", "write=", "directory="]
+_LONG = ["read-only", "force", "development", "write=", "directory="]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Options:
     write: str = ""  # an absolute path, also of its numbered files (recording.rotation); "": none
     force: bool = False  # `write` may replace a file
     directories: tuple[str, ...] = ()
+    development: bool = False  # root runs it from files that others may change (./dev)
 
     def names(self, path: str) -> bool:
         """Return True for the output of the command line, and its numbered files."""
@@ -39,6 +41,7 @@ class Options:
         return [
             *["--read-only"] * self.read_only,
             *["--force"] * self.force,
+            *["--development"] * self.development,
             *[f"--write={path}" for path in [self.write] if path],
             *[f"--directory={path}" for path in self.directories],
         ]
@@ -54,7 +57,8 @@ def parse(arguments: Sequence[str]) -> Options:
         raise UsageError(f"unknown argument {rest[0]}")
     flags = dict(found)
     directories = tuple(value for name, value in found if name == "--directory")
-    return Options("--read-only" in flags, flags.get("--write", ""), "--force" in flags, directories)
+    write, development = flags.get("--write", ""), "--development" in flags
+    return Options("--read-only" in flags, write, "--force" in flags, directories, development)
 
 
 def for_app(*, read_only: bool = False, write: str = "", force: bool = False) -> Options:
@@ -62,7 +66,8 @@ def for_app(*, read_only: bool = False, write: str = "", force: bool = False) ->
     home = _home(invoker().uid)
     found = dict.fromkeys(os.path.realpath(path) for path in (_working_directory(), home, *_TEMPORARY) if path)
     usable = tuple(path for path in found if path != "/" and not f"{path}/".startswith(_SYSTEM))
-    return Options(read_only, os.path.abspath(write) if write else "", force, usable)
+    named = os.path.abspath(write) if write else ""
+    return Options(read_only, named, force, usable, bool(os.environ.get(installation.DEVELOPMENT)))
 
 
 def _working_directory() -> str:

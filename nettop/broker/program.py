@@ -10,10 +10,14 @@ import sys
 from contextlib import suppress
 from typing import NoReturn
 
-from nettop.broker import children, options, privileges
+from nettop.broker import children, installation, options, privileges, wire
+from nettop.broker.confinement.app import confine_services
+from nettop.broker.confinement.drop import drop_app
+from nettop.broker.failures import error_fields
+from nettop.broker.identity import NOBODY, Account, can_change_ids, invoker
 from nettop.broker.requests import OpenOutput, ResolveName
 from nettop.broker.server import Server, hello
-from nettop.errors import EXIT_OK, EXIT_USAGE, UsageError
+from nettop.errors import EXIT_OK, EXIT_USAGE, NotPermitted, UsageError
 
 # The terminal's signals are meant for the app; the broker ends when the app's socket closes.
 _NOT_OURS = (
@@ -36,6 +40,9 @@ def main(arguments: list[str]) -> int:
         return _usage()
     if (sock.family, sock.type) != (socket.AF_UNIX, socket.SOCK_SEQPACKET):
         return _usage()
+    if error := _foreign_files(allowed):
+        wire.send(sock, {"refused": error_fields(error)})
+        return error.exit_code
     detach_from_terminal()
     capabilities = privileges.confine_broker()
     server = Server(sock, allowed)
@@ -44,9 +51,19 @@ def main(arguments: list[str]) -> int:
     return EXIT_OK
 
 
+def _foreign_files(allowed: options.Options) -> NotPermitted | None:
+    """Return the error of a broker that must not run as root, since others than root may change its files."""
+    if allowed.development or not can_change_ids():
+        return None
+    return installation.refusal()
+
+
 def serve_files(sock: socket.socket, allowed: options.Options) -> NoReturn:
     """Serve an app that shows a file, in a fork of it: create its outputs, resolve names, and nothing else."""
     try:
+        account = invoker()
+        drop_app(account if account.uid else Account(NOBODY, NOBODY), preload=(__name__,))
+        confine_services()
         detach_from_terminal()
         os.dup2(1, 2)
         children.close_all_but(sock.fileno())  # a pipe that the app reads must end with the app

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import selectors
 import socket
-import syslog
+import struct
 import time
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
@@ -30,9 +30,11 @@ from nettop.broker import (
     texts,
     wire,
 )
+from nettop.broker.budget import Budget
 from nettop.broker.children import ChildProcess, ChildTask, RemoteFailure, start
 from nettop.broker.failures import error_fields
 from nettop.broker.identity import invoker
+from nettop.broker.journal import Journal
 from nettop.broker.namespaces import OWN, Namespaces, named
 from nettop.broker.options import Options
 from nettop.errors import BrokerError, NotPermitted
@@ -42,7 +44,6 @@ from nettop.linux.linktypes import LINKTYPE_RAW
 COMPILE_SECONDS = 8.0  # a capture filter with a host name asks DNS
 OUTPUT_SECONDS = 8.0  # a network file system may hang
 MAX_CHILDREN = 16
-MAX_SOCKETS = 256  # a namespace needs seven or so
 SEND_SECONDS = 10  # an app that reads nothing for so long (while the buffer is full) counts as gone
 
 Body = dict[str, Any]
@@ -87,6 +88,7 @@ class Server:
         self._sock = sock
         self._options = options
         self._namespaces = Namespaces()
+        self._journal = Journal()
         self._sockets: dict[int, DumpSocket] = {}
         self._running: dict[int, RunningRequest] = {}  # by pidfd
         self._next_socket = 1
@@ -95,6 +97,9 @@ class Server:
         self._selector = selectors.DefaultSelector()
         self._selector.register(sock, selectors.EVENT_READ, self._on_message)
         self._selector.register(self._namespaces, selectors.EVENT_READ, self._on_owner_change)
+        app = _peer(sock)
+        self._budget = Budget(self._namespaces, app)
+        self._watch(app)
         self._handlers: dict[type[Any], Callable[[int, Any], Answer]] = {
             requests.GetNetns: self._get_netns,
             requests.ListNetns: self._list_netns,
@@ -123,6 +128,18 @@ class Server:
             self._kill_overdue_children()
         for running in self._running.values():
             running.child.kill("the app ended")
+
+    def _watch(self, app: int) -> None:
+        """End with the app, whoever else holds its end of the socket."""
+        if not app:  # it is in another PID namespace, whose processes end with it
+            return
+        try:
+            self._selector.register(os.pidfd_open(app), selectors.EVENT_READ, self._end)
+        except ProcessLookupError:
+            self._end()
+
+    def _end(self) -> None:
+        self._alive = False
 
     def _on_message(self) -> None:
         try:
@@ -165,7 +182,7 @@ class Server:
                 os.close(fd)
 
     def _refuse(self, request_id: int, error: BrokerError) -> None:
-        syslog.syslog(syslog.LOG_AUTH | syslog.LOG_WARNING, f"refused: {error.message}"[:500])
+        self._journal.refused(error.message)
         self._send({"id": request_id, "error": error_fields(error)})
 
     def _send(self, message: Body, fds: tuple[int, ...] = ()) -> None:
@@ -180,6 +197,7 @@ class Server:
         return asdict(self._namespaces.open(request.spec)), ()
 
     def _leave_netns(self, _id: int, request: requests.LeaveNetns) -> Answer:
+        self._budget.leave(request.netns, gone=False)
         self._close_netns(request.netns, "left")
         return {}, ()
 
@@ -213,17 +231,20 @@ class Server:
         self._start(request_id, request.netns, task, open_filtered)
 
     def _packet_socket(self, request: requests.OpenPacketSocket, program: bytes) -> Answer:
+        ring = request.block_size * request.block_count
+        self._budget.check(ring)
         with self._namespaces.inside(request.netns):
             device = sockets.device(request.device)
             sock, filtered = sockets.packet_socket(device, request, program)
+        self._budget.add(sock.fileno(), ring, request.netns)
         body = {"device": asdict(device), "linktype": sockets.linktype(device), "filtered": filtered}
         return body, (sock.detach(),)
 
     def _open_netlink_socket(self, _id: int, request: requests.OpenNetlinkSocket) -> Answer:
-        if len(self._sockets) >= MAX_SOCKETS:
-            raise BrokerError(f"{MAX_SOCKETS} netlink sockets are open already", "release some")
+        buffer = self._budget.buffer_size(request.rcvbuf)
         with self._namespaces.inside(request.netns):
-            sock = sockets.netlink_socket(request)
+            sock = sockets.netlink_socket(request, buffer)
+        self._budget.add(sock.fileno(), sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF), request.netns)
         if request.groups:  # a dump never goes through an event socket: no copy is needed here
             return {"socket": 0}, (sock.detach(),)
         handle = self._next_socket
@@ -337,6 +358,7 @@ class Server:
     def _on_owner_change(self) -> None:
         children = frozenset(running.child.pid for running in self._running.values())
         for netns in self._namespaces.orphaned(children):
+            self._budget.leave(netns.handle, gone=True)
             self._close_netns(netns.handle, "the namespace is gone")
             self._send({"gone": asdict(netns), "why": "the namespace is gone"})
 
@@ -347,6 +369,12 @@ class Server:
             if running.netns == handle != OWN:
                 running.child.kill(reason)
         self._namespaces.close(handle)
+
+
+def _peer(sock: socket.socket) -> int:
+    """Return the process that made the socketpair, which is the app (unix(7), SO_PEERCRED); 0: we cannot see it."""
+    pid: int = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+    return pid
 
 
 def hello(read_only: bool, capabilities: frozenset[int]) -> Body:

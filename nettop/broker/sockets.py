@@ -107,8 +107,8 @@ def accept_all(snaplen: int) -> bytes:
     return struct.pack("HBBI", 0x06, 0, 0, snaplen)  # linux/bpf_common.h BPF_RET | BPF_K
 
 
-def netlink_socket(request: OpenNetlinkSocket) -> socket.socket:
-    """Return a netlink socket of the current namespace: bound, with its buffer, filter and groups.
+def netlink_socket(request: OpenNetlinkSocket, buffer: int) -> socket.socket:
+    """Return a netlink socket of the current namespace: bound, with a buffer of that size, its filter and groups.
 
     The filter comes before the groups, so that nothing unfiltered slips in. Raises OSError, BrokerError.
     """
@@ -117,7 +117,7 @@ def netlink_socket(request: OpenNetlinkSocket) -> socket.socket:
         raise BrokerError(f"not on the list: netlink protocol {request.protocol} with groups {request.groups[:8]}")
     sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, request.protocol)
     try:
-        _set_receive_buffer(sock, max(4096, min(request.rcvbuf, MAX_RCVBUF)))
+        _set_receive_buffer(sock, max(4096, min(buffer, MAX_RCVBUF)))
         sock.bind((0, 0))
         if request.program:
             _attach(sock, request.program)

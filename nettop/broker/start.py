@@ -9,15 +9,18 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from nettop.broker import options, privileges, program, wire
+from nettop.broker import installation, options, privileges, program, wire
 from nettop.broker.client import EXIT_SECONDS, Broker
 from nettop.broker.confinement.app import confine_app
-from nettop.broker.confinement.drop import drop_app
+from nettop.broker.failures import from_fields
+from nettop.broker.identity import can_change_ids
 from nettop.broker.options import Options
 from nettop.errors import BrokerError, NotPermitted
+from nettop.text.sanitize import clean
 
 Mode = Literal["auto", "root", "sudo", "doas", "pkexec"]
 
@@ -25,8 +28,9 @@ HELLO_SECONDS = 15.0
 _NO_RIGHTS = "run `sudo nettop`, or `nettop demo`, or open a recording with -r"
 _CONTAINER = "a container needs --cap-add NET_ADMIN,NET_RAW,SETUID,SETGID"
 _PROMPT = "[sudo] nettop starts its broker as root; password for %p: "
+_SUDO_READY = ("sudo", "-n", "--")
 _ESCALATIONS: dict[Mode, tuple[str, ...]] = {
-    "sudo": ("sudo", "-p", _PROMPT, "--"),
+    "sudo": ("sudo", "-k", "-p", _PROMPT, "--"),  # -k: it uses no ticket, and leaves none behind
     "doas": ("doas", "--"),
     "pkexec": ("pkexec",),
 }
@@ -48,12 +52,37 @@ def start(
     """
     if mode == "auto":
         mode = "root" if _has_rights() else _escalation()
-    command = broker_command(allowed or options.for_app())
+    allowed = allowed or options.for_app()
+    _check_files(mode, allowed)
+    command = broker_command(allowed)
     if mode == "root":
         return launch(command, confine=confine, while_starting=while_starting)
     if shutil.which(mode) is None:
         raise NotPermitted(f"{mode} is not installed", _NO_RIGHTS)
-    return launch([*_ESCALATIONS[mode], *command], confine=confine, asks=True, while_starting=while_starting)
+    escalation = _SUDO_READY if mode == "sudo" and sudo_is_ready() else _ESCALATIONS[mode]
+    return launch([*escalation, *command], confine=confine, asks=True, while_starting=while_starting)
+
+
+@cache
+def sudo_is_ready() -> bool:
+    """Return whether sudo starts the broker without a password."""
+    sudo = shutil.which("sudo")
+    if sudo is None:
+        return False
+    with suppress(OSError, subprocess.SubprocessError):
+        return subprocess.run([sudo, "-n", "true"], capture_output=True, timeout=5, check=False).returncode == 0
+    return False
+
+
+def _check_files(mode: Mode, allowed: Options) -> None:
+    """Raise NotPermitted before a password is asked for, or say that ./dev allows it."""
+    if mode == "root" and not can_change_ids():
+        return
+    error = installation.refusal()
+    if error is not None and not allowed.development:
+        raise error
+    if error is not None:
+        print(f"nettop: {clean(error.message)}: for development only", file=sys.stderr)
 
 
 def attach(sock: socket.socket, *, confine: bool = False) -> Broker:
@@ -65,13 +94,13 @@ def attach(sock: socket.socket, *, confine: bool = False) -> Broker:
 
 
 def fork() -> Broker:
-    """Confine this process, which shows a file, after forking a broker with the rights of the user that it becomes.
+    """Confine this process, which shows a file, after forking a broker without privileges.
 
-    That broker creates outputs and resolves names, and nothing else. Raises NotPermitted.
+    That broker creates outputs and resolves names as the invoking user (nobody for root), and nothing else. Raises
+    NotPermitted.
     """
     allowed = options.for_app()
     ours, theirs = wire.pair()
-    drop_app()
     if os.fork() == 0:
         program.serve_files(theirs, allowed)
     theirs.close()
@@ -124,6 +153,8 @@ def _hello(sock: socket.socket, process: subprocess.Popen[bytes] | None, seconds
     except OSError:
         received = None
     sock.settimeout(None)
+    if received and isinstance(refused := received[0].get("refused"), dict):
+        raise from_fields(refused)
     greeting = received[0].get("hello") if received else None
     if not isinstance(greeting, dict):
         raise _start_error(process)

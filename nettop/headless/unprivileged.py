@@ -19,7 +19,7 @@ def unprivileged(make: Callable[[], T]) -> T:
     # Given a module to import, it does not ask whether others may read our files: all is imported by now.
     formats = [name for name in ("bz2", "lzma", "zstandard", "lz4") if find_spec(name)]
     if os.geteuid() == 0 and invoker().uid != 0:
-        drop_app(preload=formats)
+        drop_app(invoker(), preload=formats)  # whose file it is
     result = make()
     confine_app(preload=formats)
     return result

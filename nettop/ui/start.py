@@ -5,17 +5,14 @@ from __future__ import annotations
 import argparse
 import gc
 import os
-import shutil
-import subprocess
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from nettop import arguments
 from nettop.broker.client import Broker
 from nettop.broker.libpcap import compile_program
 from nettop.broker.options import for_app
-from nettop.broker.start import Mode, start
+from nettop.broker.start import Mode, start, sudo_is_ready
 from nettop.linux.linktypes import LINKTYPE_ETHERNET
 from nettop.session.own_ssh import own_session
 from nettop.ui import demo, opening
@@ -48,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     keep_terminal()
     if options.read:
         return opening.replay(options.read, options)
-    if os.geteuid() and not _sudo_is_ready():
+    if os.geteuid() and not sudo_is_ready():
         return _ask(options)
     return _live(options, "auto")
 
@@ -119,13 +116,3 @@ def _ask(options: argparse.Namespace) -> int:
         options.netns, options.replay = "gw-a", False
         return demo.run(options)
     return _live(options, "auto")
-
-
-def _sudo_is_ready() -> bool:
-    """Return whether sudo starts the broker without a password: then no start screen is needed."""
-    sudo = shutil.which("sudo")
-    if sudo is None:
-        return False
-    with suppress(OSError, subprocess.SubprocessError):
-        return subprocess.run([sudo, "-n", "true"], capture_output=True, timeout=5, check=False).returncode == 0
-    return False

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import shutil
 import stat
 import subprocess
@@ -299,6 +300,60 @@ def test_sudo_asks_for_the_password_on_the_terminal(sudo_world: Any) -> None:
     finally:
         os.close(terminal)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+@sudo_works
+def test_our_own_prompt_leaves_no_ticket_behind(sudo_world: Any) -> None:
+    """Otherwise hostile code in the app, or any program on the terminal, could use it for some minutes."""
+    before = sudo_world("nt-user ALL=(root) ALL")
+    command = shlex.join(app_command({"mode": "sudo", "do": ["whoami"]}))
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(ROOT)
+        os.execvp(before[0], [*before, "sh", "-c", f"{command}; sudo -n true; echo TICKET $?"])
+    try:
+        read_until(terminal, "nt-user: ")
+        os.write(terminal, PASSWORD.encode() + b"\n")
+        read_until(terminal, '"gids"')
+        os.write(terminal, b"\x04")
+        assert "TICKET 1" in read_until(terminal, "TICKET 1")
+    finally:
+        os.close(terminal)
+        os.waitpid(pid, 0)
+
+
+@sudo_works
+def test_a_program_that_others_may_change_is_not_run_as_root(sudo_world: Any, shared_directory: Path) -> None:
+    """Before a password is asked for; ./dev, which runs a clone of the user's own, says that it does."""
+    copy = shared_directory / "clone"
+    shutil.copytree(ROOT / "nettop", copy / "nettop", ignore=shutil.ignore_patterns("__pycache__"))
+    subprocess.run(["chown", "-R", str(USER), copy], check=True)
+    before = sudo_world("nt-user ALL=(root) NOPASSWD: ALL")
+    code = f"import sys; sys.path.insert(0, {str(copy)!r}); from nettop.__main__ import main; sys.exit(main())"
+    command = [*before, app_command({})[0], "-c", code, "flows"]
+    ran = {"capture_output": True, "text": True, "check": False, "timeout": 60, "cwd": "/"}
+    done = subprocess.run(command, env=without_dev(), **ran)
+    assert done.returncode == 4 and "may be changed by nt-user, and the broker would run it as root" in done.stderr
+    done = subprocess.run(command, env={**without_dev(), "NETTOP_DEV": "1"}, **ran)
+    assert done.returncode == 0 and "would run it as root: for development only" in done.stderr
+
+
+def without_dev() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "NETTOP_DEV"}
+
+
+def test_the_app_becomes_the_system_user_nettop_where_there_is_one(shared_directory: Path) -> None:
+    passwd = shared_directory / "passwd"
+    passwd.write_text(Path("/etc/passwd").read_text() + "nettop:x:987:987::/nonexistent:/usr/sbin/nologin\n")
+    passwd.chmod(0o644)
+    before = ("unshare", "--mount", "--propagation", "private", "sh", "-ec")
+    before = (*before, f'mount --bind {passwd} /etc/passwd; exec "$@"', "sh")
+    path = shared_directory / "a.pcapng"
+    with App({"do": ["whoami", "output"], "path": str(path)}, before, as_sudo()) as app:
+        app.expect("ready")
+        assert app.expect("whoami")["uids"] == [987] * 3
+        assert app.expect("output")["error"] == ""
+    assert path.stat().st_uid == USER
 
 
 @sudo_works

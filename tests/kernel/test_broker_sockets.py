@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import pytest
 
+from nettop.broker.budget import MAX_SOCKETS
 from nettop.broker.client import Broker
-from nettop.broker.requests import NetlinkSocket, ReadRequest, SetName
-from nettop.broker.server import MAX_SOCKETS
+from nettop.broker.requests import NetlinkSocket, Netns, ReadRequest, SetName
 from nettop.errors import BrokerError
 from nettop.linux.netlink import NETLINK_NETFILTER, NETLINK_ROUTE
 from tests.kernel.app import count_flows, message_types
@@ -106,6 +106,73 @@ def test_released_sockets_make_room_for_others(broker: Broker) -> None:
         broker.release(sock)
     with pytest.raises(BrokerError, match="no such socket"):
         broker.request(sock, ReadRequest.CONNTRACK_DUMP)
+
+
+def room(broker: Broker, ns: Netns) -> int:
+    """The bytes of receive buffers that event sockets get, asking for 512 MiB each, before all are small."""
+    held: list[int] = []
+    total, size = 0, 1 << 30
+    try:
+        while size > 1 << 20:
+            sock = broker.netlink_socket(ns, NETLINK_NETFILTER, groups=(1,), rcvbuf=512 << 20)
+            held.append(sock.fd)
+            with socket.socket(fileno=os.dup(sock.fd)) as ours:
+                size = ours.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+            total += size
+    finally:
+        for fd in held:
+            os.close(fd)
+    return total
+
+
+def test_all_sockets_of_an_app_share_one_budget_which_closing_them_fills_again(broker: Broker, lab: Lab) -> None:
+    here, there = broker.netns(lab.netns("a")), broker.netns(lab.netns("b"))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    first = room(broker, here)
+    assert 0 < first <= memory // 2
+    kept = broker.netlink_socket(there, NETLINK_NETFILTER, groups=(1,), rcvbuf=512 << 20)
+    assert room(broker, here) < first
+    os.close(kept.fd)
+    assert abs(room(broker, here) - first) < 1 << 20
+
+
+def test_a_socket_counts_as_long_as_it_lives_wherever_it_is_hidden(broker: Broker, lab: Lab) -> None:
+    """In the queue of a socketpair no list of descriptors shows it; and its namespace may be left."""
+    hideouts = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    spec = lab.netns("a")
+    ns, other = broker.netns(spec), broker.netns("")
+    first = room(broker, other)
+    hidden = broker.netlink_socket(ns, NETLINK_NETFILTER, groups=(1,), rcvbuf=512 << 20)
+    socket.send_fds(hideouts[0], [b"x"], [hidden.fd])
+    os.close(hidden.fd)
+    assert room(broker, other) < first
+    broker.leave(ns)
+    assert room(broker, other) < first
+    for end in hideouts:
+        end.close()
+
+
+def test_rings_beyond_the_budget_are_refused(broker: Broker) -> None:
+    ns, held = broker.netns(""), list[int]()
+    try:
+        with pytest.raises(BrokerError, match="no memory for"):
+            held.extend(broker.packet_socket(ns, "lo", block_size=1 << 20, block_count=256).fd for _ in range(200))
+    finally:
+        for fd in held:
+            os.close(fd)
+    os.close(broker.packet_socket(ns, "lo", block_size=1 << 20, block_count=64).fd)
+
+
+def test_the_holder_of_a_capture_socket_cannot_change_its_filter(broker: Broker) -> None:
+    with taken_packets(broker) as sock:
+        for option in (26, 27):  # SO_ATTACH_FILTER, SO_DETACH_FILTER
+            with pytest.raises(PermissionError):
+                sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("HP", 0, 0))
+
+
+def taken_packets(broker: Broker) -> socket.socket:
+    packets = broker.packet_socket(broker.netns(""), "lo", expression="icmp", block_size=1 << 16, block_count=4)
+    return socket.socket(fileno=packets.fd)
 
 
 def test_a_ring_shows_what_passes_the_filter_and_nothing_else(broker: Broker, lab: Lab) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ import pytest
 
 from nettop.broker.identity import can_change_ids
 from tests.kernel import hostile
-from tests.kernel.processes import App, status_of, threads_of
+from tests.kernel.namespaces import poll
+from tests.kernel.processes import App, children_of, is_gone, status_of, threads_of
 from tests.kernel.test_broker_userns import AS_NOBODY
 
 pytestmark = pytest.mark.kernel
@@ -72,6 +74,44 @@ def test_the_same_code_in_a_free_process_is_not_refused(prey: Path) -> None:
     every = hostile.deeds(os.getpid(), str(prey.parent), str(prey))
     for name in ("truncate", "unix socket", "internet socket", "signal another", "times", "mkdir", "unlink"):
         assert hostile.outcome(every[name]) == "done", name
+
+
+HELD = """
+import os, time
+from nettop.broker.start import start
+broker = start("root", confine=False)
+if os.fork() == 0:
+    os.close(1)
+    time.sleep(600)
+print(broker.pid, flush=True)
+input()
+os._exit(0)
+"""
+
+
+def test_the_broker_ends_with_its_app_though_another_process_holds_the_socket() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HELD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as app:
+        assert app.stdin is not None and app.stdout is not None
+        broker = int(app.stdout.readline())
+        holder = next(pid for pid in children_of(app.pid) if pid != broker)
+        try:
+            assert not is_gone(broker)
+            app.stdin.write("\n")
+            app.stdin.flush()
+            poll(lambda: is_gone(broker), what="the broker's end")
+        finally:
+            os.kill(holder, signal.SIGKILL)
+
+
+def test_the_broker_runs_without_site_and_environment_in_the_root_directory() -> None:
+    """A .pth file of a venv would run as root."""
+    with App({}) as app:
+        broker = app.expect("ready")["broker"]
+        command = Path(f"/proc/{broker}/cmdline").read_bytes().split(b"\0")
+        assert command[1:4] == [b"-I", b"-S", b"-B"]
+        assert os.readlink(f"/proc/{broker}/cwd") == "/"
 
 
 def test_confining_takes_no_time() -> None:

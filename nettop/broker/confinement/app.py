@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from nettop.broker import abi
 from nettop.broker.confinement import landlock, seccomp
 from nettop.broker.confinement.drop import drop_app
-from nettop.broker.confinement.refusals import refusals
+from nettop.broker.confinement.refusals import Refusal, refusals
 from nettop.errors import NotPermitted
 from nettop.linux.process import PR_SET_DUMPABLE
+
+# Children, their ends, the network for names, and files.
+_SERVICES_NEED = {
+    "fork",
+    "clone",
+    "clone3",
+    "pidfd_send_signal",
+    "kill",
+    "prctl",
+    "socket",
+    "setsockopt",
+    "open",
+    "openat",
+}
 
 
 def confine_app(*, preload: Sequence[str] = ()) -> None:
@@ -24,10 +38,19 @@ def confine_app(*, preload: Sequence[str] = ()) -> None:
     """
     drop_app(preload=preload)
     try:
-        abi.prctl(PR_SET_DUMPABLE, 0)  # after the change of user, which sets it
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         landlock.restrict()
-        if not seccomp.unsupported():
-            seccomp.install(refusals(os.getpid()))
+        _restrict(refusals(os.getpid()))
     except OSError as error:
         raise NotPermitted(f"nettop cannot confine itself: {error}") from error
+
+
+def confine_services() -> None:
+    """Confine the process that creates files and resolves names for an app, without what it needs for these."""
+    _restrict(one for one in refusals(os.getpid()) if _SERVICES_NEED.isdisjoint(one.calls.split()))
+
+
+def _restrict(refused: Iterable[Refusal]) -> None:
+    abi.prctl(PR_SET_DUMPABLE, 0)  # after the change of user, which sets it
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if not seccomp.unsupported():
+        seccomp.install(refused)
