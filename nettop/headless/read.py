@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import resource
+import select
 import sys
 from collections.abc import Iterator
 from itertools import chain, pairwise
@@ -107,10 +108,18 @@ def _read_file(path: str, source: int | InputError, display_filter: Filter | Non
     error = ""
     try:
         while not reader.ended:
-            error = _deliver(reader.read(), streams, display_filter, sink) or error
+            if reader.ready or _readable(reader.fileno()):
+                error = _deliver(reader.read(), streams, display_filter, sink) or error
     finally:
         reader.close()
     return f"{path!r} {error}" if error else ""
+
+
+def _readable(descriptor: int) -> bool:
+    """Wait for data, but a second at most: a signal that comes just before a blocking read would not interrupt it."""
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
+    return bool(poller.poll(1000))
 
 
 def _deliver(items: list[Item], streams: dict[int, Stream], display_filter: Filter | None, sink: Sink) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,9 +19,14 @@ def is_host_root() -> bool:
     return os.geteuid() == 0 and Path("/proc/self/uid_map").read_text().split() == ["0", "0", str(2**32 - 1)]
 
 
+@cache
 def can_name_namespaces() -> bool:
-    """Return whether `ip netns add` works: in a user namespace where /run is its own, as `./dev test` makes it."""
-    return os.access("/run/netns" if os.path.exists("/run/netns") else "/run", os.W_OK)
+    """Return whether `ip netns add` works: in a user namespace with a /run of its own, as `./dev test` makes it."""
+    name = f"nt-probe-{os.getpid()}"
+    if not is_host_root() and subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False).returncode:
+        return False
+    subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+    return True
 
 
 def only_root(why: str) -> pytest.MarkDecorator:
