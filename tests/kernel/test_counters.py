@@ -64,7 +64,8 @@ class Watched:
         self.plumbing = Plumbing()
         self.live = LiveSources(broker, broker.netns(ns), self.plumbing)
         self.engine = Engine(self.live.netns.label)
-        self.live.watch(feeds.OBJECTS, *feeds.COUNTING, every_s=0.1)
+        # No share of a core limits them: a busy machine would stretch the interval to many seconds.
+        self.live.watch(*(replace(feed, share=None) for feed in (feeds.OBJECTS, *feeds.COUNTING)), every_s=0.1)
 
     def row(self, group: str, name: str) -> Series | None:
         """That counter, as of now."""
