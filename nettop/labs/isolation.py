@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nettop.broker import abi
-from nettop.errors import NettopError, NotPermitted
+from nettop.errors import NotPermitted
 from nettop.linux import process
 
 # Sysctls that restrict the user namespaces of ordinary users, each with the value that does.
@@ -30,10 +30,9 @@ def userns_restriction(sysctls: Path = Path("/proc/sys")) -> str:
     return ""
 
 
-def refusal(error: OSError | NettopError) -> NotPermitted:
+def refusal(reason: str) -> NotPermitted:
     """Return the error for a user whom the kernel refuses private namespaces, or the capabilities in them."""
-    cause = userns_restriction() or (error.strerror if isinstance(error, OSError) else str(error))
-    return NotPermitted(f"this host denies user namespaces to ordinary users ({cause})")
+    return NotPermitted(f"this host denies user namespaces to ordinary users ({userns_restriction() or reason})")
 
 
 def _check(result: int, message: str) -> None:

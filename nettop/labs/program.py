@@ -49,11 +49,12 @@ def _serve() -> int:
 
 def _failed(error: OSError | NettopError, uid: int) -> int:
     """Report the error as JSON on stdout. `uid`: the user outside of the namespaces."""
-    refused = isinstance(error, PermissionError) or "not permitted" in str(error) or "denied" in str(error)
+    text = str(error.strerror) if isinstance(error, OSError) else str(error)
+    refused = isinstance(error, PermissionError) or "not permitted" in text or "denied" in text
     if uid and (refused or isinstance(error, OSError)):
-        error = isolation.refusal(error)
+        error = isolation.refusal(text)
     elif refused:
-        error = NotPermitted(str(error), "a container needs --cap-add SYS_ADMIN,NET_ADMIN,NET_RAW")
+        error = NotPermitted(text, "a container needs --cap-add SYS_ADMIN,NET_ADMIN,NET_RAW")
     print(json.dumps(error_fields(error)), flush=True)
     return 1
 

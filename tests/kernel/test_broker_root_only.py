@@ -22,8 +22,9 @@ from nettop.broker.client import Broker
 from nettop.broker.privileges import DAC_READ_SEARCH, SYS_PTRACE
 from nettop.labs.client import bundled
 from tests.kernel.commands import NOBODY, nettop
-from tests.kernel.namespaces import DEADLINE_S, TRACKING, Lab, run_in
+from tests.kernel.namespaces import DEADLINE_S, TRACKING, Lab, poll, run_in
 from tests.kernel.processes import ROOT, App, app_command, is_gone, status_of
+from tests.kernel.pty_terminal import terminal
 from tests.kernel.rights import only_root, other_users
 from tests.kernel.test_broker_processes import holding, pids_a_child_sees, sockets_in
 from tests.kernel.test_broker_userns import AS_NOBODY
@@ -189,6 +190,15 @@ def test_with_the_capabilities_that_the_readme_names_all_but_other_namespaces_wo
     assert recording.stat().st_uid == 0
     done = nettop("flows", "--netns", ns, before=inside)
     assert (done.returncode, done.stderr) == (4, "nettop: setns: Operation not permitted: CAP_SYS_ADMIN is missing\n")
+
+
+def test_a_demo_in_a_container_that_may_make_no_namespaces_names_the_capability() -> None:
+    before = with_only("net_admin", "net_raw", "setuid", "setgid")
+    with terminal("demo", before=before, env={"HOME": "/"}, size=(45, 200)) as screen:
+        poll(lambda: screen.shows("192.168.1.2"))
+        reason = "cannot make private namespaces: Operation not permitted"
+        assert screen.shows(f"not the lab: {reason}: a container needs --cap-add SYS_ADMIN,NET_ADMIN,NET_RAW")
+        screen.quit()
 
 
 @pytest.mark.parametrize(
