@@ -14,7 +14,7 @@ from nettop.model.table import Line
 from nettop.text import units
 from nettop.text.address import address_text, endpoint_text
 from nettop.text.flow import EVENT_NAMES, FAMILY_NAMES, PROTO_NAMES
-from nettop.text.sanitize import clean, clean_bytes
+from nettop.text.sanitize import clean, clean_bytes, decoded
 
 _PORT = 0xFFFF
 _ANY = "*"
@@ -210,7 +210,7 @@ def _tuple_json(pair: ConntrackTuple | None) -> dict[str, Any]:
 
 
 def _text(raw: bytes | None) -> str | None:
-    return None if raw is None else clean_bytes(raw)
+    return None if raw is None else decoded(raw)
 
 
 def expectation_line(one: Expectation, netns: str) -> str:

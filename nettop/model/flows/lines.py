@@ -19,7 +19,7 @@ from nettop.model.flows.templates import SHAPE_HAVE, FlowShape, json_template
 from nettop.text import units
 from nettop.text.address import address_text, ipv4_text
 from nettop.text.flow import EVENT_NAMES, STATE_LABELS, labels_text
-from nettop.text.sanitize import clean, clean_bytes
+from nettop.text.sanitize import clean, decoded
 
 CHUNK = 8192  # rows at a time: the columns of a chunk stay in the cache
 _MAX_TEMPLATES = 10_000
@@ -87,7 +87,7 @@ class FlowLines:
             status=c & 0xFFFFFFFF if have & ct.HAVE_STATUS else None,
             nat=a >> 12 & 0xF,
             zone=a >> 32 & 0xFFFF,
-            helper=clean_bytes(self._strings[b >> 48]) if have & ct.HAVE_HELPER else None,
+            helper=decoded(self._strings[b >> 48]) if have & ct.HAVE_HELPER else None,
             labels=labels_text(self._strings[b >> 32 & 0xFFFF]) if have & ct.HAVE_LABELS else None,
             event=EVENT_NAMES[event] if event != ct.EVENT_DUMP else None,
             joined=bool(a >> 10 & 1),

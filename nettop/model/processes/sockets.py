@@ -13,7 +13,6 @@ import numpy as np
 
 from nettop.batch import Array
 from nettop.linux.inet import IPPROTO_TCP, TCP_LISTEN
-from nettop.text.sanitize import clean
 
 MAX_SOCKETS = 400_000  # of a namespace
 MAX_NAME = 32  # characters: /proc/PID/comm has 15 bytes at most
@@ -162,5 +161,4 @@ def _number(four: bool, text: str) -> int | None:
 
 @lru_cache(maxsize=4096)
 def _name(text: str) -> str:
-    text = clean(text)
     return text if len(text) <= MAX_NAME else text[: MAX_NAME - 1] + "…"

@@ -112,7 +112,9 @@ def test_hostile_names_reach_the_screen_escaped() -> None:
     code = strings.code(b"\x1b[2Jftp\xff")
     flows = table(row(id=1, helper=code, have=HAVE_HELPER), strings=strings)
     assert shown(flows, "helper") == [("\\x1b[2Jftp\\xff",)]
-    assert "\x1b" not in next(flows.json_lines(flows.rows()))
+    (line,) = flows.json_lines(flows.rows())
+    assert line.isascii() and "\x1b" not in line
+    assert json.loads(line)["helper"] == "\x1b[2Jftp\\xff"  # escaped once, by JSON
 
 
 def test_age_is_the_kernels_or_the_new_events_or_at_least_since_first_seen() -> None:

@@ -16,7 +16,7 @@ from nettop.kinds import TextKind
 from nettop.model.flows.cells import RowView, row_views
 from nettop.model.processes.processes import FORWARDED, FRESH_NS, THIS_HOST, Processes
 from nettop.model.processes.sockets import read_sockets
-from nettop.model.table import Detail
+from nettop.model.table import Detail, Row
 from nettop.model.topology.routing import Routing
 from tests.unit.model.flows.flow_rows import columns, ip, row
 from tests.unit.model.flows.test_devices import GATEWAY, local, net, told
@@ -246,7 +246,7 @@ def test_hostile_lines_are_counted_and_the_others_read() -> None:
 
 def test_a_name_cannot_drive_the_terminal_and_is_cut() -> None:
     found = processes(socket(name="\x1b[2Jx" + "y" * 500))
-    drawn = cell(found, flow("7.7.7.7", 9, LAN, 80))
+    (drawn,) = Row.of(1, found.process([view(flow("7.7.7.7", 9, LAN, 80))])).cells
     assert drawn.isprintable() and len(drawn) < 45 and drawn.startswith("\\x1b[2Jx")
 
 
