@@ -138,13 +138,13 @@ class Order:
         self._deepen(len(self.handles))
 
     def note(self, spec: ViewSpec, now_ns: int) -> tuple[Line, ...]:
-        """Return the note that the order is held, with the number of new rows; () for a current order."""
+        """Return the note that sorting is paused, with the number of new rows; () for a current order."""
         age = max(0, now_ns - self.sorted_ns)
         if not spec.frozen or not len(self) or age < RESORT_NS:
             return ()
-        line: list[tuple[str, str]] = [(f"order held {units.duration(age / 1e9)}", "dim")]
+        line: list[tuple[str, str]] = [(f"SORT PAUSED {units.duration(age / 1e9)}", "warn")]
         if self.new:
-            line.append((f", {units.grouped(self.new)} new", "new"))
+            line.append((f", {units.grouped(self.new)} new not shown", "new"))
         return (tuple(line),)
 
 

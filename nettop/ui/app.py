@@ -7,6 +7,7 @@ import contextvars
 import gc
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
@@ -62,6 +63,7 @@ class NettopApp(App[int], inherit_bindings=False):
         super().__init__()
         self.session = session
         self.themes = dict(themes or {theme.name: theme})
+        self.last_input = time.monotonic()
         self._banner = banner
         self.notice = ""  # shown once the first screen is open
         self.failure: BaseException | None = None
@@ -99,6 +101,8 @@ class NettopApp(App[int], inherit_bindings=False):
 
     async def on_event(self, event: events.Event) -> None:
         """Handle an event. While keys are typed, busy threads release the interpreter sooner."""
+        if isinstance(event, events.Key | events.MouseDown | events.MouseScrollDown | events.MouseScrollUp):
+            self.last_input = time.monotonic()
         if isinstance(event, events.Key):
             if self._keys_end is not None:
                 self._keys_end.cancel()

@@ -47,10 +47,11 @@ class Palette:
 
 
 class ThemedApp(Protocol):
-    """The part of the app that handles themes."""
+    """The part of the app that widgets and dialogs use."""
 
     palette: Palette
     themes: Mapping[str, Theme]
+    last_input: float  # time of the last key or click, of time.monotonic
 
     def apply_theme(self, theme: Theme) -> None:
         """Switch to this theme and draw every widget again."""

@@ -45,6 +45,7 @@ class TableView(Pane):
             self.grouping = Grouping(self.table, self._make_table(definition.groups, kind), kind)
         self.child: ChildTable | None = None
         if definition.child in tables:
+            self.table.viewport.has_child = True
             self.child = ChildTable(self.table, self._make_table(definition.child, definition.child_filter_kind))
         self.timeline = Timeline(session, post) if definition.timeline else None
         self.capture = TextPane() if definition.shows_capture else None  # the running one
@@ -353,11 +354,10 @@ class TableView(Pane):
 
 def _totals_line(table: Table, snapshot: Snapshot, width: int) -> Line:
     """Return the totals of a snapshot at the left, its notes and FOLLOW at the right."""
-    right: Line = ()
-    if snapshot.matched and snapshot.notes:
-        right = tuple(part for note in snapshot.notes for part in (*note, ("  ", "")))
-        if snapshot.spec.sort and table.viewport.anchored and not table.viewport.pinned:
-            right = (*right, ("g ", "key"), ("live ", "dim"))
+    notes = snapshot.notes if snapshot.matched else ()
+    right = tuple(part for note in notes for part in (*note, ("  ", "")))
+    if table.sort_paused and not table.viewport.pinned:
+        right = (*right, ("g", "key"), (" resumes sorting ", "dim"))
     if table.viewport.follow or table.viewport.tracking:
         right = (*right, ("FOLLOW ▼ " if table.viewport.follow else "FOLLOW ▶ ", "key"))
     return tuple(spread(((" ", ""), *snapshot.totals), right, width))

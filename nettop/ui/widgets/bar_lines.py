@@ -175,3 +175,11 @@ def offer_line(width: int) -> Line:
         (" not now", "dim"),
     )
     return tuple(crop(parts, width))
+
+
+def no_match(total: int, filter_text: str, esc_text: str) -> tuple[Line, ...]:
+    """Return the text of a table of which no row matches the filter; `esc_text` is what Esc does."""
+    return (
+        ((f"None of {total:,} matches ", "heading"), (filter_text, "accent")),
+        (("Esc", "key"), (f" {esc_text}, ", "dim"), ("/", "key"), (" changes it.", "dim")),
+    )

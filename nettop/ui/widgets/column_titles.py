@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from nettop.model.table import Column, SortKey
 from nettop.ui.strips import fit
 from nettop.ui.widgets import sort_order as sorting
-from nettop.ui.widgets.column_layout import ColumnLayout, PlacedColumn
+from nettop.ui.widgets.column_layout import ColumnLayout, PlacedColumn, lay_out
 
 _UNLIMITED = 1 << 16  # cells
 
@@ -51,8 +51,12 @@ def _title(slot: PlacedColumn, mark: str, end: int) -> Title:
     return Title(end - cell_len(text) if slot.column.right else slot.x, text, True, cramped)
 
 
-def widened_for_marks(columns: Sequence[Column], layout: ColumnLayout, sort: Sequence[SortKey]) -> list[Column]:
-    """Return the columns; those whose title and mark do not fit in this layout are one cell wider."""
+def fitted(columns: list[Column], width: int, sort: Sequence[SortKey]) -> tuple[list[Column], ColumnLayout]:
+    """Return the columns and the layout of those that fit. A column without room for its sort mark is made wider."""
+    layout = lay_out(columns, width)
     found = zip(layout.placed, titles(layout, sort), strict=True)
     cramped = {slot.column.key for slot, title in found if title.cramped}
-    return [replace(c, width=max(c.width, cell_len(c.title)) + 1) if c.key in cramped else c for c in columns]
+    if not cramped:
+        return columns, layout
+    wider = [replace(c, width=max(c.width, cell_len(c.title)) + 1) if c.key in cramped else c for c in columns]
+    return wider, lay_out(wider, width)

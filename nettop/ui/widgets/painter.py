@@ -104,6 +104,7 @@ class Painter:
 CURSOR_MARK = "▶"
 THUMB, TRACK = "┃", "│"
 MORE = "›"
+SORT_PAUSED = "SORT PAUSED"
 
 
 class _Pen:
@@ -171,17 +172,37 @@ def _last_text(row: Row, indexes: Sequence[int | None]) -> int:
     return last if last < len(indexes) - 1 else -1
 
 
-def draw_header(layout: ColumnLayout, sort: Sequence[SortKey], width: int, palette: Palette) -> Strip:
-    """Draw the titles. A mark at the right end means that there are more columns (→ scrolls to them)."""
+def draw_header(
+    layout: ColumnLayout, sort: Sequence[SortKey], width: int, palette: Palette, sort_paused: bool = False
+) -> Strip:
+    """Draw the titles, and SORT PAUSED in the widest gap between them.
+
+    A mark at the right end means that there are more columns (→ scrolls to them).
+    """
     pen = _Pen(palette.style("dim", "background"))
-    for title in titles(layout, sort):
-        room = min(cell_len(title.text), width - 1 - title.x)
+    parts = [(t.x, t.text, "key" if t.marked else "dim") for t in titles(layout, sort)]
+    if sort_paused:
+        at = notice_position(layout, sort, width)
+        end = at + len(SORT_PAUSED)
+        parts = [part for part in parts if part[0] + cell_len(part[1]) < at or part[0] > end]
+        parts = sorted([*parts, (at, SORT_PAUSED, "warn")])
+    for x, text, role in parts:
+        room = min(cell_len(text), width - 1 - x)
         if room > 0:
-            pen.pad_to(title.x)
-            pen.write(fit(title.text, room), room, palette.style("key" if title.marked else "dim", "background"))
+            pen.pad_to(x)
+            pen.write(fit(text, room), room, palette.style(role, "background"))
     pen.pad_to(width - 1)
     pen.write(MORE if layout.hidden else " ", 1, palette.style("key", "background"))
     return pen.strip()
+
+
+def notice_position(layout: ColumnLayout, sort: Sequence[SortKey], width: int) -> int:
+    """Return the first cell of SORT PAUSED: in the widest gap between titles, or over the last ones."""
+    found = titles(layout, sort)
+    ends = [title.x + cell_len(title.text) for title in found]
+    gaps = zip(ends, [*(title.x for title in found[1:]), width], strict=True)
+    room, end = max(((after - end, end) for end, after in gaps), default=(0, 0))
+    return end + 1 if room >= len(SORT_PAUSED) + 2 else max(0, width - 1 - len(SORT_PAUSED))
 
 
 def thumb(first: int, height: int, matched: int) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -15,17 +16,19 @@ from nettop.model.filter.expression import Filter
 from nettop.model.table import Column, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.session.base import Session
 from nettop.ui.commands import MOVES, bindings
-from nettop.ui.palette import palette_of
+from nettop.ui.palette import palette_of, themed_app
 from nettop.ui.widgets import painter as rows
 from nettop.ui.widgets import sort_order as sorting
+from nettop.ui.widgets.bar_lines import no_match
 from nettop.ui.widgets.column_layout import ColumnLayout, column_at, lay_out, scroll_stops, scrolled
-from nettop.ui.widgets.column_titles import widened_for_marks
+from nettop.ui.widgets.column_titles import fitted
 from nettop.ui.widgets.painter import Painter
 from nettop.ui.widgets.self_drawn import SelfDrawn
 from nettop.ui.widgets.snapshot_requests import Post, SnapshotRequests
 from nettop.ui.widgets.viewport import Viewport, ViewportState
 
 HEADER = 1  # lines above the rows
+RESUME_AFTER = 10.0  # seconds without a key after which a paused order is live again
 _CLEARS = "clears the filter"
 _MARGIN = 4  # rows requested above and below the screen, so that a step is drawn at once
 
@@ -97,6 +100,7 @@ class Table(SelfDrawn, can_focus=True):
         self._painter = Painter(self.viewport)
         self._requests = SnapshotRequests(view, session, post, self._spec_if_drawn, self._apply)
         self._last_ident: int | None = None
+        self._painted_paused = False  # the title says that the order is paused
 
     # ── requests ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -123,7 +127,7 @@ class Table(SelfDrawn, can_focus=True):
             group=self.group,
             anchor=self.viewport.anchor,
             follow=self.viewport.follow,
-            frozen=(self.viewport.anchored and not self.viewport.tracking) or self.paused,
+            frozen=self.paused or (self.viewport.frozen and (self.can_follow or bool(self.sort))),
             scope=self.scope,
         )
 
@@ -136,7 +140,17 @@ class Table(SelfDrawn, can_focus=True):
 
     def tick(self) -> bool:
         """Request fresh rows if there may be any, unless paused. Return True if a request was sent."""
+        if self.sort_paused and time.monotonic() - themed_app(self).last_input >= RESUME_AFTER:
+            self.viewport.release()
+            self._requests.ask()
+            self._repaint()
         return not self.paused and self._requests.tick()
+
+    @property
+    def sort_paused(self) -> bool:
+        """True while sorted rows keep their places for the reader."""
+        kept = self.viewport.frozen and not self.paused and not self.can_follow
+        return kept and bool(self.sort) and self.viewport.matched > 0
 
     def _apply(self, snapshot: Snapshot) -> bool:
         if not self.is_attached:
@@ -271,7 +285,7 @@ class Table(SelfDrawn, can_focus=True):
         self._requests.moved()
 
     def _scroll_sideways(self, by: int) -> None:
-        columns, _ = self._fitted(self.size.width - 1)
+        columns, _ = fitted(self.columns, self.size.width - 1, self.sort)
         everything = lay_out(columns, self.size.width - 1, everything=True)
         last = len(scroll_stops(everything, self.size.width - 1)) - 1
         target = max(0, min(self._sideways + by, last + (1 if self._layout.hidden else 0)))
@@ -280,16 +294,9 @@ class Table(SelfDrawn, can_focus=True):
             self._lay_out()
             self.change(top=False)
 
-    def _fitted(self, width: int) -> tuple[list[Column], ColumnLayout]:
-        """Return the columns, with room for their sort marks, and the layout of those that fit."""
-        columns = self.columns
-        layout = lay_out(columns, width)
-        wider = widened_for_marks(columns, layout, self.sort)
-        return (columns, layout) if wider == columns else (wider, lay_out(wider, width))
-
     def _lay_out(self) -> None:
         width = max(1, self.size.width - 1)  # the last cell is the scroll bar's
-        columns, layout = self._fitted(width)
+        columns, layout = fitted(self.columns, width, self.sort)
         self._layout_sort = self.sort
         if self._sideways and (layout.hidden or layout.width > width):
             everything = lay_out(columns, width, everything=True)
@@ -310,8 +317,11 @@ class Table(SelfDrawn, can_focus=True):
         self.ask()
 
     def on_click(self, event: events.Click) -> None:
-        """Sort by the clicked title, jump to the place in the scroll bar, or select the row."""
-        if event.y < HEADER:
+        """Resume sorting, sort by the clicked title, jump to the place in the scroll bar, or select the row."""
+        notice = rows.notice_position(self._layout, self.sort, self.size.width)
+        if event.y < HEADER and self.sort_paused and 0 <= event.x - notice < len(rows.SORT_PAUSED):
+            self.action_move("top")
+        elif event.y < HEADER:
             column = column_at(self._layout, event.x)
             if column is not None and column.sortable:
                 self.sort_by(column.key, then=event.shift or event.ctrl)
@@ -321,10 +331,8 @@ class Table(SelfDrawn, can_focus=True):
             self._click_row(event.y - HEADER)
 
     def _click_row(self, line: int) -> None:
-        if self.viewport.shown is None:
-            return
-        index = self.viewport.shown.first + line
-        if index >= self.viewport.matched:
+        shown = self.viewport.shown
+        if shown is None or (index := shown.first + line) >= self.viewport.matched:
             return
         if index == self.viewport.index:
             self.post_message(self.Opened(self))
@@ -359,6 +367,9 @@ class Table(SelfDrawn, can_focus=True):
 
     def _repaint(self) -> None:
         """Paint the changed lines. Post Moved if another row is under the cursor."""
+        if self._painted_paused != self.sort_paused:
+            self._painted_paused = self.sort_paused
+            self.refresh(Region(0, 0, self.size.width, HEADER))
         changed = self._painter.changed(self.has_focus, self._advice())
         if changed is None:
             self.refresh()
@@ -374,7 +385,7 @@ class Table(SelfDrawn, can_focus=True):
         """Draw line y; line 0 is the header."""
         palette = palette_of(self)
         if y < HEADER:
-            return rows.draw_header(self._layout, self.sort, self.size.width, palette)
+            return rows.draw_header(self._layout, self.sort, self.size.width, palette, self.sort_paused)
         return self._painter.line(y - HEADER, palette, self.has_focus, self._advice())
 
     def _advice(self) -> tuple[Line, ...]:
@@ -383,8 +394,5 @@ class Table(SelfDrawn, can_focus=True):
         if shown is None or shown.snapshot.matched:
             return ()
         if self.filter is not None and shown.snapshot.total:
-            return (
-                ((f"None of {shown.snapshot.total:,} matches ", "heading"), (self.filter.text, "accent")),
-                (("Esc", "key"), (f" {self.esc_text}, ", "dim"), ("/", "key"), (" changes it.", "dim")),
-            )
+            return no_match(shown.snapshot.total, self.filter.text, self.esc_text)
         return self.final or shown.snapshot.notes or self.advice

@@ -44,6 +44,8 @@ class Viewport:
         self.follow = False
         self.pinned = False  # anchored to the row also at the top: its detail is open
         self.tracking = False  # go with the row under the cursor as a live order moves it
+        self.has_child = False  # another table shows what belongs to the row under the cursor
+        self.released = False  # the order is live again although the cursor is anchored
         self.shown: Shown | None = None
         self._pending_shift = 0  # rows to move the viewport by, so that the anchored row is in view again
         self._seeking = False  # until the model has reported the position of `ident`
@@ -52,6 +54,15 @@ class Viewport:
     def anchored(self) -> bool:
         """True while the cursor is anchored to a row."""
         return not self.follow and (self.index > 0 or self.pinned or self.tracking or self._seeking)
+
+    @property
+    def frozen(self) -> bool:
+        """True while the order stays as it is, so that the rows can be read."""
+        return self.anchored and not self.tracking and not self.released
+
+    def release(self) -> None:
+        """Make the order live again until the next movement. The cursor keeps its row while that is on the screen."""
+        self.released = True
 
     @property
     def anchor(self) -> int | None:
@@ -71,7 +82,7 @@ class Viewport:
         """Go to the top: the order or the filter has changed."""
         self.first = self.index = self._pending_shift = 0
         self.ident = None
-        self.tracking = self._seeking = False
+        self._hold()
 
     def start_over(self) -> None:
         """Go to the top without any anchor: the rows are those of another namespace."""
@@ -85,19 +96,21 @@ class Viewport:
 
     def move_to(self, index: int) -> None:
         """Move the cursor to the row at index."""
-        self.follow = self.tracking = self._seeking = False
+        self.follow = False
+        self._hold()
         self._go(self.first, index)
 
     def scroll(self, lines: int) -> None:
         """Move the viewport. The cursor moves only as far as needed to stay in it."""
-        self.follow = self.tracking = self._seeking = False
+        self.follow = False
+        self._hold()
         first = max(0, min(self.first + lines, self.matched - self.height))
         self._go(first, max(first, min(self.index, first + self.height - 1)))
 
     def go_follow(self) -> None:
         """Follow the end: the newest row is always shown."""
         self.follow = True
-        self.tracking = self._seeking = False
+        self._hold()
         self.ident = None
 
     def track(self, on: bool) -> None:
@@ -107,7 +120,8 @@ class Viewport:
 
     def seek(self, ident: int) -> None:
         """Go to the row with this identity. If there is none the cursor stays where it is."""
-        self.follow = self.tracking = False
+        self.follow = False
+        self._hold()
         self.ident, self._seeking, self._pending_shift = ident, True, 0
 
     @property
@@ -117,7 +131,7 @@ class Viewport:
 
     def restore(self, state: ViewportState) -> None:
         """Go back to a saved position: to the same row, if it still exists."""
-        self.tracking = self._seeking = False
+        self._hold()
         self.first, self.index, self.ident, self.follow = state.first, state.index, state.ident, state.follow
         self.matched = state.matched  # until the model answers: a resize must not clamp the position
         self._pending_shift = 0
@@ -125,6 +139,7 @@ class Viewport:
     def pin(self, on: bool) -> None:
         """Anchor to the row under the cursor also at the top, or stop doing so."""
         self.pinned = on
+        self.released = False
         if on and self.follow and self.shown is not None:
             self.follow = False
             self.index, self.first = self.shown.index, self.shown.first
@@ -141,7 +156,7 @@ class Viewport:
         if snapshot.spec.anchor is not None and snapshot.spec.anchor == self.ident and snapshot.anchor is None:
             self.tracking = False
         shift = 0 if self.follow else self._shift(snapshot)
-        first, index = self._clamped(self.first + shift, self.index + shift, snapshot.matched)
+        first, index = self._clamped(*self._shifted(shift), snapshot.matched)
         available = _covers(snapshot, first, self.height) or _requested(snapshot, first, self.height)
         if not self.follow and not available:
             self._pending_shift = first - self.first
@@ -158,6 +173,20 @@ class Viewport:
         if self.ident is None or snapshot.spec.anchor != self.ident or snapshot.anchor is None:
             return 0
         return snapshot.anchor - self.index
+
+    def _shifted(self, shift: int) -> tuple[int, int]:
+        """Return (first, index) after the anchored row moved by `shift`: the row keeps its line on the screen.
+
+        In a released order the lines stay instead. A row that leaves the screen leaves the cursor where it is.
+        """
+        if not self.released or self.pinned or self.has_child:
+            return self.first + shift, self.index + shift
+        visible = self.first <= self.index + shift < self.first + self.height
+        return self.first, self.index + shift if visible else self.index
+
+    def _hold(self) -> None:
+        """Stop what follows a row: the cursor is moved."""
+        self.tracking = self._seeking = self.released = False
 
     def _clamped(self, first: int, index: int, matched: int) -> tuple[int, int]:
         if self.follow:

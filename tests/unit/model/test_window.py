@@ -89,7 +89,7 @@ def test_a_held_order_of_a_short_table_keeps_what_is_left_and_adds_what_is_new(
     rows.become(after)
     kept = [row for row in in_order(before) if row in after]
     assert rows.shown(spec) == [*kept, *(row for row in in_order(after) if row not in before)]
-    assert rows.order(spec).note(spec, 9 * RESORT_NS)[0][0][0].startswith("order held") if after else True
+    assert rows.order(spec).note(spec, 9 * RESORT_NS)[0][0][0].startswith("SORT PAUSED") if after else True
     assert rows.shown(replace(spec, frozen=False)) == in_order(after)
 
 

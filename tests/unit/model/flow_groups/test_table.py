@@ -238,7 +238,7 @@ def test_a_frozen_order_stays_while_its_sums_go_on_and_groups_come_and_go() -> N
     flows.apply(decoded(row("10.0.0.4", 8, event=EVENT_NEW), row("10.0.0.2", 3, event=EVENT_DESTROY)), 0, T0)
     frozen = groups.snapshot(spec("source", frozen=True), T0 + 2 * SECOND)
     assert [r.cells for r in frozen.rows] == [("10.0.0.1", "2"), ("10.0.0.3", "4")]
-    assert text(frozen.notes) == "order held 2s, 1 new" and frozen.matched == 2
+    assert text(frozen.notes) == "SORT PAUSED 2s, 1 new not shown" and frozen.matched == 2
     again = groups.snapshot(spec("source"), T0 + 3 * SECOND)
     assert [r.cells[0] for r in again.rows] == ["10.0.0.3", "10.0.0.1", "10.0.0.4"]
 

@@ -243,7 +243,7 @@ def test_while_the_order_is_held_the_totals_live_and_new_flows_are_counted() -> 
     flows.apply(decoded(row(sport=3, id=2, event=EVENT_DESTROY)), 0, T0)
     shown = flows.snapshot(frozen, T0 + 60 * SECOND)
     assert text(shown.totals).startswith("6 flows ") and shown.matched == 4
-    assert text(shown.notes[0]) == "order held 1m00, 2 new"
+    assert text(shown.notes[0]) == "SORT PAUSED 1m00, 2 new not shown"
     assert flows.snapshot(ViewSpec(("id",), sort=(SortKey("bytes"),)), T0 + 61 * SECOND).notes == ()
 
 

@@ -11,15 +11,14 @@ from nettop.model.flows.table import FlowTable
 from nettop.model.table import Column, SortKey
 from nettop.ui.palette import Palette
 from nettop.ui.theme import FALLBACK
-from nettop.ui.widgets.column_layout import lay_out
-from nettop.ui.widgets.column_titles import titles, widened_for_marks
+from nettop.ui.widgets.column_titles import fitted, titles
 from nettop.ui.widgets.painter import draw_header
 
 FLOWS = [c for c in FlowTable.columns if c.key in (*FlowTable.default_columns, "bytes")]
 
 
 def header(columns: list[Column], width: int, *sort: SortKey) -> str:
-    layout = lay_out(widened_for_marks(columns, lay_out(columns, width - 1), sort), width - 1)
+    _, layout = fitted(columns, width - 1, sort)
     return draw_header(layout, sort, width, Palette(FALLBACK)).text
 
 
@@ -62,7 +61,7 @@ columns = st.lists(
 def test_titles_stand_apart_whatever_is_sorted_by(found: list[Column], width: int, data: st.DataObject) -> None:
     keys = data.draw(st.lists(st.sampled_from([c.key for c in found]), max_size=2, unique=True))
     sort = tuple(SortKey(key, data.draw(st.booleans())) for key in keys)
-    layout = lay_out(widened_for_marks(found, lay_out(found, width), sort), width)
+    _, layout = fitted(found, width, sort)
     x = 0
     for place, title in zip(layout.placed, titles(layout, sort), strict=True):
         assert title.x > x - 1 and title.x >= place.x and title.text.startswith(place.column.title)

@@ -172,3 +172,31 @@ def test_the_cursor_is_always_on_the_screen_and_the_held_row_under_it(found: lis
             assert order[shown.index] == viewport.current.ident
         if held in order and not viewport.follow and held is not None:
             assert current(viewport) == held
+
+
+def test_a_released_order_moves_the_cursor_with_its_row_and_leaves_the_screen_where_it_is() -> None:
+    order = list(range(100))
+    viewport = make(order)
+    viewport.move_to(3)
+    settled(viewport, order)
+    assert viewport.frozen
+    viewport.release()
+    assert viewport.anchored and not viewport.frozen
+    settled(viewport, [50, 51, *(i for i in order if i not in (50, 51))])
+    assert viewport.shown is not None and (viewport.shown.first, viewport.shown.index) == (0, 5)
+    assert current(viewport) == 3
+    settled(viewport, [i for i in order if i != 3] + [3])
+    assert (viewport.shown.first, viewport.shown.index) == (0, 5), "the row left the screen; the top rows did not"
+    viewport.move_to(6)
+    assert viewport.frozen, "a movement holds the order again"
+
+
+def test_a_released_order_keeps_a_row_whose_detail_is_open_on_its_line() -> None:
+    order = list(range(100))
+    viewport = make(order)
+    viewport.move_to(3)
+    viewport.pin(True)
+    settled(viewport, order)
+    viewport.release()
+    settled(viewport, [i for i in order if i != 3] + [3])
+    assert current(viewport) == 3
