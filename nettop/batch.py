@@ -20,6 +20,8 @@ from nettop.linux.netlink import NETLINK_NETFILTER
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+NO_TIME = -(1 << 63)  # ts_ns of a record whose file gives no time (a Simple Packet Block of pcapng)
+
 Array = NDArray[Any]
 Table = TypeVar("Table", bound="DataclassInstance")
 
@@ -51,6 +53,10 @@ class PacketMeta:
     comment: dict[int, str] = field(default_factory=dict)  # row → opt_comment of a file, rare
     file_off: NDArray[np.uint64] | None = None  # offset of the frame's bytes in the file; None: not seekable, or live
     number: NDArray[np.uint64] | None = None  # from 1, among all records of the file (Wireshark's frame.number)
+    # Only of a file that is read for its packets alone (Numbering.packets_only):
+    streams: NDArray[np.int32] | None = None  # stream of each record; None: all of the batch's stream
+    lost: NDArray[np.uint64] | None = None  # packets lost before the record, as the file reports
+    block: NDArray[np.uint32] | None = None  # bytes of the pcapng block around the frame; None: not from pcapng
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,7 @@ class Gap:
     why: GapReason
     from_ns: int
     to_ns: int
+    before: int = field(default=0, compare=False)  # in a file: the number of the record that follows; 0: unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +157,7 @@ class End:
     reason: str = ""
     error: str = ""
     offset: int | None = None  # byte offset of the damage in a file
+    read_on: bool = False  # the damage cost only itself: what follows it was read too
 
 
 Item = Batch | Gap | StreamAdded | DumpMark | Text | Counters | End
@@ -157,11 +165,10 @@ Item = Batch | Gap | StreamAdded | DumpMark | Text | Counters | End
 
 def item_time(item: Item) -> int | None:
     """Return the time of an item, in a batch of the last record, in ns since the epoch; None if it has none."""
-    if isinstance(item, Batch):
-        return int(item.ts_ns[-1]) if len(item) else None
     if isinstance(item, Gap):
         return item.to_ns
-    return getattr(item, "ts_ns", None)
+    time_ns = (int(item.ts_ns[-1]) if len(item) else None) if isinstance(item, Batch) else getattr(item, "ts_ns", None)
+    return None if time_ns == NO_TIME else time_ns
 
 
 class Counter64:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from nettop import __version__
 
@@ -34,7 +34,7 @@ EPB_FLAGS, EPB_DROPCOUNT = 2, 4
 
 MIN_BLOCK = 12
 MAX_BLOCK = (1 << 27) + 4096  # a 128 MiB frame is the largest that libpcap knows (D-Bus, USB); longer lengths lie
-MAX_INTERFACES = 4096  # of one section; a file that declares more is not a capture
+MAX_INTERFACES = 1 << 17  # of one section; a file that declares more is not a capture
 
 FORMAT_MAJOR, FORMAT_MINOR = 1, 0  # of what nettop adds to pcapng; a reader refuses a newer major
 SIGNATURE = b"nettop"
@@ -68,15 +68,17 @@ def encode_options(options: Iterable[Option]) -> bytes:
     return b"".join([*parts, bytes(4)]) if parts else b""
 
 
-def decode_options(data: bytes | memoryview, order: str) -> Iterator[Option]:
-    """Yield (code, value) of each option; stop at the end marker or where a length reaches past the end."""
+def decode_options(data: bytes, order: str) -> tuple[list[Option], bool]:
+    """Return (code, value) of each option up to the end marker, and True if one reaches past the end: it ends them."""
+    found: list[Option] = []
     pos, header = 0, struct.Struct(order + "HH")
     while pos + 4 <= len(data):
         code, length = header.unpack_from(data, pos)
         if code == OPT_END or pos + 4 + length > len(data):
-            return
-        yield code, bytes(data[pos + 4 : pos + 4 + length])
+            return found, code != OPT_END
+        found.append((code, data[pos + 4 : pos + 4 + length]))
         pos += 4 + length + (-length % 4)
+    return found, False
 
 
 def block(kind: int, body: bytes) -> bytes:

@@ -1,12 +1,10 @@
-"""Interface Description Blocks: the stream that each describes, and the unit of its timestamps."""
+"""Interface Description Blocks: the stream that each describes."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import replace
-
-import numpy as np
-from numpy.typing import NDArray
 
 from nettop.batch import Stream
 from nettop.kinds import StreamKind
@@ -37,21 +35,22 @@ def linktype(stream: Stream) -> int:
     return LINKTYPE_NETLINK if stream.kind is StreamKind.NETLINK else stream.linktype
 
 
-def decode(body: bytes, order: str, index: int, file: str) -> tuple[Interface, int | None]:
-    """Return the interface an IDB's body describes, and the id its stream had when nettop recorded it.
+def decode(
+    link: int, snaplen: int, options: Sequence[blocks.Option], order: str, index: int, file: str
+) -> tuple[Interface, int | None]:
+    """Return the interface that an IDB describes, and the id its stream had when nettop recorded it.
 
-    Raises struct.error, KeyError, TypeError or ValueError if the body, or what nettop added to it, is damaged.
+    Raises struct.error, KeyError, TypeError or ValueError if what nettop added to it is damaged.
     """
-    link, snaplen = struct.unpack_from(order + "HxxI", body)
-    options: dict[int, bytes] = {}
+    first: dict[int, bytes] = {}
     content: bytes | None = None
-    for code, value in blocks.decode_options(memoryview(body)[8:], order):
-        options.setdefault(code, value)
+    for code, value in options:
+        first.setdefault(code, value)
         if code == blocks.OPT_CUSTOM_BINARY and content is None:
             content = blocks.nettop_content(value, order)
-    interface = Interface(_stream_of(link, snaplen, options, file), index)
-    interface.resolution = options.get(blocks.IF_TSRESOL, b"\x06")[:1].ljust(1, b"\x06")[0]
-    offset = options.get(blocks.IF_TSOFFSET, b"")
+    interface = Interface(_stream_of(link, snaplen, first, file), index)
+    interface.resolution = first.get(blocks.IF_TSRESOL, b"\x06")[:1].ljust(1, b"\x06")[0]
+    offset = first.get(blocks.IF_TSOFFSET, b"")
     interface.offset_s = struct.unpack(order + "q", offset)[0] if len(offset) == 8 else 0
     if content is None:
         return interface, None
@@ -76,40 +75,6 @@ def _stream_of(link: int, snaplen: int, options: dict[int, bytes], file: str) ->
         os=_text(options.get(blocks.IF_OS, b"")),
         file=file,
     )
-
-
-def nanoseconds(ticks: NDArray[np.uint64], resolution: int, offset_s: int) -> NDArray[np.int64]:
-    """Return times in ns since the epoch. `resolution` is if_tsresol: a negative power of 10, or of 2 with bit 7 set.
-
-    Times beyond what 64 bits of ns can hold wrap: they are as wrong as the file that claims them.
-    """
-    power = resolution & 0x7F
-    if resolution & 0x80:
-        ns = _binary(ticks, power)
-    elif power <= 9:
-        ns = ticks * np.uint64(10 ** (9 - power))
-    else:
-        ns = ticks // np.uint64(10 ** (power - 9)) if power < 29 else np.zeros_like(ticks)
-    signed = ns.view(np.int64)
-    return signed + np.int64(_wrapped(offset_s * 1_000_000_000)) if offset_s else signed
-
-
-def _binary(ticks: NDArray[np.uint64], power: int) -> NDArray[np.uint64]:
-    billion = np.uint64(1_000_000_000)
-    if power >= 64:
-        seconds, fraction = np.zeros_like(ticks), ticks
-    else:
-        seconds = ticks >> np.uint64(power)
-        fraction = ticks & np.uint64((1 << power) - 1)
-    if power > 34:  # 2^34 × 10^9 is the most that fits in 64 bits
-        shift = power - 34
-        fraction = fraction >> np.uint64(shift) if shift < 64 else np.zeros_like(ticks)
-        power = 34
-    return seconds * billion + (fraction * billion >> np.uint64(power))
-
-
-def _wrapped(value: int) -> int:
-    return (value + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
 def _utf8(text: str) -> bytes:

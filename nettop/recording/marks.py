@@ -14,6 +14,7 @@ Fields = dict[str, Any]
 Annotation = DumpMark | Gap | Text | Counters | End
 
 KNOWN = ("stream", "dump", "gap", "text", "counters", "end")  # values of "item" in this format version
+GAP = b'{"item":"gap"'  # the beginning of the content of a loss
 MAX_TEXT = 64 << 20  # of one snapshot
 _PART = 8 << 20  # a longer body is spread over several blocks: libpcap and Wireshark refuse blocks over 16 MiB
 

@@ -2,110 +2,162 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
+from nettop.batch import NO_TIME
 from nettop.linux.packet import DIRECTION_UNKNOWN
 from nettop.recording import blocks, bulk
 from nettop.recording.enhanced import direction_of, status_of
-from nettop.recording.interfaces import nanoseconds
-from nettop.recording.records import Interfaces, RecordColumns
+from nettop.recording.records import Interface, Ints, RecordColumns
+from nettop.recording.timestamps import nanoseconds
 
-Ints = NDArray[np.int64]
+PACKETS = np.array([blocks.EPB, blocks.PB, blocks.SPB])
 
 _MAX_OPTIONS = 64  # of one packet; later ones are ignored
-_SHORTEST = {blocks.EPB: 32, blocks.PB: 32, blocks.SPB: 16}
+_HEAD = 28  # bytes before the data, except in a simple packet block
+_SIMPLE = 12
 
 
-def decode(
-    kind: int, chunk: bytes, pos: Ints, length: Ints, order: str, interfaces: Interfaces
-) -> tuple[RecordColumns, str | None]:
-    """Return the records of whole blocks of one kind, up to the first damaged one, and the fault of that one."""
-    short = np.flatnonzero(length < _SHORTEST[kind])
-    intact, fault = (int(short[0]), "a packet block is too short") if len(short) else (len(pos), None)
-    columns = _simple if kind == blocks.SPB else _full
-    rows, options = columns(kind, chunk, pos[:intact], length[:intact], order, interfaces)
-    space = length[:intact] - _SHORTEST[kind]
-    invalid = (rows.caplen > space) | (rows.interface >= len(interfaces))
-    if invalid.any():
-        intact = int(np.argmax(invalid))
-        unknown = rows.interface[intact] >= len(interfaces)
-        fault = "a packet's interface is not described" if unknown else f"a packet claims {rows.caplen[intact]} bytes"
-        rows = _prefix(rows, intact)
-    _set_times(rows, interfaces)
-    if options is not None:
-        _read_options(rows, chunk, options[:intact], pos[:intact] + length[:intact] - 4, order)
-    return rows, fault
+@dataclass(slots=True)
+class PacketBlocks:
+    """Whole packet blocks in file order. The interfaces of row i are first[i] to first[i] + known[i] - 1."""
+
+    chunk: bytes
+    order: str
+    kind: Ints
+    pos: Ints
+    length: Ints
+    number: NDArray[np.uint64]
+    first: Ints
+    known: Ints
+
+    def __len__(self) -> int:
+        return len(self.pos)
+
+    def columns(self, interfaces: Sequence[Interface]) -> tuple[RecordColumns, str | None, int | None]:
+        """Return the records up to the first damaged one, its fault, and the first row whose options overrun."""
+        simple, head, lost = self._heads()
+        local, caplen, wirelen = head[:, 2].astype(np.int64), head[:, 5].astype(np.int64), head[:, 6].copy()
+        snaplen = np.array([one.stream.snaplen or 0xFFFFFFFF for one in interfaces] or [0], np.int64)
+        if simple.any():
+            own = head[simple]
+            limit = snaplen[np.minimum(self.first[simple], len(snaplen) - 1)]
+            space = self.length[simple] - _SIMPLE - 4
+            local[simple], wirelen[simple] = 0, own[:, 2]
+            caplen[simple] = np.minimum(np.minimum(own[:, 2], limit), space)
+        start = np.where(simple, _SIMPLE, _HEAD)
+        invalid = (self.length < start + 4) | (caplen > self.length - start - 4) | (local >= self.known)
+        intact, fault = len(self), None
+        if invalid.any():
+            intact = int(np.argmax(invalid))
+            fault = self._fault(
+                intact, int(start[intact]), int(caplen[intact]), bool(local[intact] >= self.known[intact])
+            )
+        rows = RecordColumns(
+            (self.first + local)[:intact],
+            (self.pos + start)[:intact],
+            caplen[:intact],
+            wirelen[:intact],
+            _times(head[:intact], (self.first + local)[:intact], simple[:intact], interfaces),
+            self.number[:intact],
+            lost=None if lost is None else lost[:intact],
+            block=self.length[:intact].astype(np.uint32),
+        )
+        at = rows.off + (rows.caplen + 3 & ~3)
+        overrun = _read_options(rows, self.chunk, np.where(simple[:intact], 1 << 62, at), self._end(intact), self.order)
+        return rows, fault, overrun
+
+    def _heads(self) -> tuple[NDArray[np.bool_], NDArray[np.uint32], NDArray[np.uint64] | None]:
+        """Return which blocks are simple, the first seven words of each, and the losses that obsolete ones report."""
+        simple = self.kind == blocks.SPB
+        short = self.length < 32
+        head = np.zeros((len(self), 7), np.uint32)
+        head[~short] = bulk.gather(self.chunk, self.pos[~short], 7, self.order)
+        if short.any():
+            head[short, :3] = bulk.gather(self.chunk, self.pos[short], 3, self.order)
+        obsolete = self.kind == blocks.PB
+        if not obsolete.any():
+            return simple, head, None
+        # interface and drop count are 16 bits each, in the section's byte order
+        word = head[:, 2].copy()
+        high, low = word >> 16, word & 0xFFFF
+        interface, drops = (high, low) if self.order == ">" else (low, high)
+        head[:, 2] = np.where(obsolete, interface, word)
+        return simple, head, np.where(obsolete & (drops != 0xFFFF), drops, 0).astype(np.uint64)
+
+    def _fault(self, row: int, start: int, caplen: int, interface: int) -> str:
+        if self.length[row] < start + 4:
+            return "a packet block is too short"
+        unknown = interface >= self.known[row]
+        return "a packet's interface is not described" if unknown else f"a packet claims {caplen} bytes"
+
+    def _end(self, intact: int) -> Ints:
+        return (self.pos + self.length)[:intact] - 4
 
 
-def _full(
-    kind: int, chunk: bytes, pos: Ints, length: Ints, order: str, interfaces: Interfaces
-) -> tuple[RecordColumns, Ints | None]:
-    head = bulk.gather(chunk, pos, 7, order)
-    interface, lost = head[:, 2].astype(np.int64), None
-    if kind == blocks.PB:  # interface and drop count are 16 bits each, in the section's byte order
-        first, second = (interface >> 16, interface & 0xFFFF) if order == ">" else (interface & 0xFFFF, interface >> 16)
-        interface, lost = first, np.where(second == 0xFFFF, 0, second).astype(np.uint64)
+def _times(
+    head: NDArray[np.uint32], interface: Ints, simple: NDArray[np.bool_], interfaces: Sequence[Interface]
+) -> Ints:
+    """Return each record's time in nanoseconds, from the ticks of its interface; NO_TIME of a simple packet."""
     ticks = head[:, 3].astype(np.uint64) << np.uint64(32) | head[:, 4]
-    off, caplen = pos + 28, head[:, 5].astype(np.int64)
-    rows = RecordColumns(interface, off, caplen, head[:, 6].astype(np.uint32), ticks.view(np.int64), lost=lost)
-    return rows, off + (caplen + 3 & ~3)
+    units = [(one.resolution, one.offset_s) for one in interfaces]
+    distinct = list(dict.fromkeys(units))
+    which = np.array([distinct.index(unit) for unit in units] if len(distinct) > 1 else [0] * len(units), np.int64)
+    ts_ns = np.empty(len(ticks), np.int64)
+    for number, (resolution, offset_s) in enumerate(distinct):
+        mask = which[interface] == number
+        ts_ns[mask] = nanoseconds(ticks[mask], resolution, offset_s)
+    ts_ns[simple] = NO_TIME
+    return ts_ns
 
 
-def _simple(
-    kind: int, chunk: bytes, pos: Ints, length: Ints, order: str, interfaces: Interfaces
-) -> tuple[RecordColumns, Ints | None]:
-    """Read simple packets: without time, on the first interface; the snaplen limits their capture length."""
-    wirelen = bulk.gather(chunk, pos, 3, order)[:, 2].astype(np.uint32)
-    snaplen = interfaces[0].stream.snaplen if len(interfaces) else 0
-    caplen = np.minimum(wirelen, snaplen or 0xFFFFFFFF).astype(np.int64)
-    caplen = np.minimum(caplen, length - 16)
-    zero = np.zeros(len(pos), np.int64)
-    return RecordColumns(zero, pos + 12, caplen, wirelen, zero.copy()), None
+def walk_options(
+    chunk: bytes, at: Ints, end: Ints, order: str
+) -> Iterator[tuple[Ints, Ints, Ints, Ints, NDArray[np.bool_]]]:
+    """Walk the option lists between `at` and `end`, all in step. Yield rows, codes, offsets of values, their sizes.
 
-
-def _prefix(rows: RecordColumns, n: int) -> RecordColumns:
-    lost = None if rows.lost is None else rows.lost[:n]
-    return RecordColumns(rows.interface[:n], rows.off[:n], rows.caplen[:n], rows.wirelen[:n], rows.ts_ns[:n], lost=lost)
-
-
-def _set_times(rows: RecordColumns, interfaces: Interfaces) -> None:
-    """Convert each record's time from its interface's ticks to nanoseconds."""
-    ticks = np.ascontiguousarray(rows.ts_ns).view(np.uint64)
-    rows.ts_ns = np.empty(len(ticks), np.int64)
-    for index in np.unique(rows.interface).tolist():
-        interface = interfaces[index]
-        mask = rows.interface == index
-        rows.ts_ns[mask] = nanoseconds(ticks[mask], interface.resolution, interface.offset_s)
-
-
-def _read_options(rows: RecordColumns, chunk: bytes, at: Ints, end: Ints, order: str) -> None:
-    """Walk the options of all records in step: flags and drop counts in bulk, comments one by one."""
-    open_rows = np.flatnonzero(at + 4 <= end)
-    if not len(open_rows):
-        return
-    flags, lost = np.zeros(len(rows), np.uint32), np.zeros(len(rows), np.uint64)
-    at = at.copy()
+    The mask tells which options reach past the end of their list; these end it.
+    """
+    rows, at = np.flatnonzero(at + 4 <= end), at.copy()
     for _ in range(_MAX_OPTIONS):
-        code, size = _option_heads(chunk, at[open_rows], order)
-        inside = (code != blocks.OPT_END) & (at[open_rows] + 4 + size <= end[open_rows])
-        open_rows, code, size = open_rows[inside], code[inside], size[inside]
-        if not len(open_rows):
-            break
-        value = at[open_rows] + 4
+        if not len(rows):
+            return
+        code, size = _option_heads(chunk, at[rows], order)
+        going = code != blocks.OPT_END
+        rows, code, size = rows[going], code[going], size[going]
+        inside = at[rows] + 4 + size <= end[rows]
+        yield rows, code, at[rows] + 4, size, ~inside
+        rows, size = rows[inside], size[inside]
+        at[rows] += 4 + (size + 3 & ~3)
+        rows = rows[at[rows] + 4 <= end[rows]]
+
+
+def _read_options(rows: RecordColumns, chunk: bytes, at: Ints, end: Ints, order: str) -> int | None:
+    """Read flags and drop counts in bulk, comments one by one. Return the first row with an option that overruns."""
+    flags, lost = np.zeros(len(rows), np.uint32), np.zeros(len(rows), np.uint64)
+    overrun: int | None = None
+    for row, code, value, size, outside in walk_options(chunk, at, end, order):
+        if outside.any():
+            first = int(row[outside].min())
+            overrun = first if overrun is None else min(overrun, first)
+            row, code, value, size = row[~outside], code[~outside], value[~outside], size[~outside]
         match = (code == blocks.EPB_FLAGS) & (size == 4)
-        flags[open_rows[match]] = bulk.gather(chunk, value[match], 1, order)[:, 0]
+        flags[row[match]] = bulk.gather(chunk, value[match], 1, order)[:, 0]
         match = (code == blocks.EPB_DROPCOUNT) & (size == 8)
-        lost[open_rows[match]] = _uint64(bulk.gather(chunk, value[match], 2, order), order)
+        lost[row[match]] = uint64(bulk.gather(chunk, value[match], 2, order), order)
         for i in np.flatnonzero(code == blocks.OPT_COMMENT).tolist():
-            text = chunk[int(value[i]) : int(value[i] + size[i])]
-            rows.comment.setdefault(int(open_rows[i]), text.decode("utf-8", "replace"))
-        at[open_rows] = value + (size + 3 & ~3)
-        open_rows = open_rows[at[open_rows] + 4 <= end[open_rows]]
+            text = chunk[int(value[i]) : int(value[i] + size[i])].decode("utf-8", "replace")
+            known = rows.comment.get(int(row[i]))
+            rows.comment[int(row[i])] = text if known is None else f"{known}\n{text}"
     direction = direction_of(flags)
     rows.direction = None if np.all(direction == DIRECTION_UNKNOWN) else direction
     rows.tp_status = status_of(flags)
     rows.lost = lost if lost.any() else rows.lost
+    return overrun
 
 
 def _option_heads(chunk: bytes, at: Ints, order: str) -> tuple[Ints, Ints]:
@@ -114,7 +166,8 @@ def _option_heads(chunk: bytes, at: Ints, order: str) -> tuple[Ints, Ints]:
     return (high, low) if order == ">" else (low, high)
 
 
-def _uint64(words: NDArray[np.uint32], order: str) -> NDArray[np.uint64]:
+def uint64(words: NDArray[np.uint32], order: str) -> NDArray[np.uint64]:
+    """Return the 64-bit numbers whose halves are in the two columns."""
     high, low = (words[:, 0], words[:, 1]) if order == ">" else (words[:, 1], words[:, 0])
     value: NDArray[np.uint64] = high.astype(np.uint64) << np.uint64(32) | low
     return value

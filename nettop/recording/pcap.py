@@ -13,10 +13,13 @@ from nettop.errors import DamagedInput
 from nettop.kinds import StreamKind
 from nettop.linux.linktypes import LINKTYPE_NETLINK
 from nettop.recording import bulk
-from nettop.recording.records import FormatDecoder, Interface, Interfaces, Numbering, RecordColumns, order_of
+from nettop.recording.emission import Emitter
+from nettop.recording.records import FormatDecoder, Interface, Numbering, RecordColumns, order_of
 
 MAGIC_US, MAGIC_NS, MAGIC_MODIFIED = 0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34  # the last: Kuznetzov's patched libpcap
 _FILE_HEADER = 24
+_SWAPPED = {(2, 0), (2, 1), (2, 2), (2, 3), (543, 0)}  # 543.0: DG/UX; as libpcap's sf-pcap.c reads them
+_VERSIONS = _SWAPPED | {(2, 4)}
 _MAX_CAPLEN = 1 << 18  # libpcap's MAXIMUM_SNAPLEN
 _LONG_LINKTYPES = {231, 249, 279, 189, 220}  # D-Bus, USBPcap, EBHSCR, Linux USB: libpcap allows them 128 MiB
 _MAX_LONG = 1 << 27
@@ -25,6 +28,7 @@ _MAX_LONG = 1 << 27
 @dataclass(frozen=True, slots=True)
 class _PcapFormat:
     order: str  # of struct: "<" or ">"
+    swapped: bool  # the two lengths are written in the other order, always or (version 2.3) by some programs
     fraction_ns: int  # of the second half of a timestamp
     header: int  # bytes of a packet's header
     max_caplen: int
@@ -40,7 +44,7 @@ class PcapDecoder(FormatDecoder):
 
     def __init__(self, numbering: Numbering) -> None:
         super().__init__(numbering, _FILE_HEADER)
-        self._interfaces = Interfaces()
+        self._interfaces: list[Interface] = []
         self._format: _PcapFormat | None = None
 
     def _read(self, chunk: bytes, base: int, final: bool, out: list[Item]) -> int:
@@ -55,17 +59,20 @@ class PcapDecoder(FormatDecoder):
                 raise DamagedInput("the pcap header is cut", base)
             return 0
         order = byte_order(chunk) or "<"
-        magic, snaplen, network = struct.unpack_from(order + "I12xII", chunk)
+        magic, major, minor, snaplen, network = struct.unpack_from(order + "IHH8xII", chunk)
+        if (major, minor) not in _VERSIONS:
+            self._note(f"version {major}.{minor} of pcap is not known, it was read as 2.4", base + 4)
         link = network & 0x03FFFFFF  # the upper bits give the length of the frame check sequence
         self._format = _PcapFormat(
             order,
+            (major, minor) in _SWAPPED,
             1 if magic == MAGIC_NS else 1000,
             24 if magic == MAGIC_MODIFIED else 16,
             _MAX_LONG if link in _LONG_LINKTYPES else _MAX_CAPLEN,
         )
         kind = StreamKind.NETLINK if link == LINKTYPE_NETLINK else StreamKind.PACKETS
         stream = Stream(0, kind, "", linktype=link, snaplen=snaplen, file=self._numbering.file)
-        interface = Interface(stream, 0)
+        interface = Interface(stream, 0, resolution=9 if magic == MAGIC_NS else 6)
         self._interfaces.append(interface)
         if kind is StreamKind.PACKETS:
             self._streams.on(interface, 0, out)
@@ -75,13 +82,16 @@ class PcapDecoder(FormatDecoder):
         found, end = _positions(chunk, start, layout)
         pos = np.array(found, np.int64)
         head = bulk.gather(chunk, pos, layout.header // 4, layout.order)
+        if layout.swapped:
+            head[:, 2:4] = np.sort(head[:, 2:4], axis=1)
         caplen = head[:, 2].astype(np.int64)
         too_long = caplen > layout.max_caplen
         intact = int(np.argmax(too_long)) if too_long.any() else len(pos)
         if intact == len(pos) and end > len(chunk):  # the last one continues beyond the chunk
             intact, end = intact - 1, found[-1]
-        rows = _columns(pos[:intact] + layout.header, caplen[:intact], head[:intact], layout)
-        self._emitter.emit(rows, self._interfaces, chunk, base, out)
+        rows = _columns(pos[:intact] + layout.header, caplen[:intact], head[:intact], layout, self._number)
+        self._number += intact
+        Emitter(self._streams, rows, self._interfaces, chunk, base, out).emit()
         if intact < len(pos) and caplen[intact] > layout.max_caplen:
             raise DamagedInput(f"a packet claims {caplen[intact]} bytes", base + found[intact])
         if final and end < len(chunk):
@@ -92,20 +102,22 @@ class PcapDecoder(FormatDecoder):
 
 def _positions(chunk: bytes, pos: int, layout: _PcapFormat) -> tuple[list[int], int]:
     """Return the offsets of packet headers, following lengths unchecked, and the offset after the last one."""
-    caplen = struct.Struct(layout.order + "8xI").unpack_from
+    lengths = struct.Struct(layout.order + "8xII" if layout.swapped else layout.order + "8xI").unpack_from
     found: list[int] = []
     append, header, last = found.append, layout.header, len(chunk) - layout.header
     while pos <= last:
         append(pos)
-        pos += header + caplen(chunk, pos)[0]
+        pos += header + min(lengths(chunk, pos))
     return found, pos
 
 
 def _columns(
-    off: NDArray[np.int64], caplen: NDArray[np.int64], head: NDArray[np.uint32], layout: _PcapFormat
+    off: NDArray[np.int64], caplen: NDArray[np.int64], head: NDArray[np.uint32], layout: _PcapFormat, number: int
 ) -> RecordColumns:
     ts_ns = head[:, 0].astype(np.int64) * 1_000_000_000 + head[:, 1].astype(np.int64) * layout.fraction_ns
     direction = None
     if layout.header == 24:  # … ifindex u32, protocol u16, packet type u8, pad u8
         direction = np.ascontiguousarray(head[:, 5]).view(np.uint8)[2::4].copy()
-    return RecordColumns(np.zeros(len(off), np.int64), off, caplen, head[:, 3].astype(np.uint32), ts_ns, direction)
+    numbers = np.arange(number, number + len(off), dtype=np.uint64)
+    interface = np.zeros(len(off), np.int64)
+    return RecordColumns(interface, off, caplen, head[:, 3].astype(np.uint32), ts_ns, numbers, direction)

@@ -1,31 +1,52 @@
-"""The pcapng format (draft-ietf-opsawg-pcapng): decodes chunks of a file, block by block, into items."""
+"""The pcapng format (draft-ietf-opsawg-pcapng): decodes chunks of a file, all their blocks at once, into items."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nettop.batch import Counters, Item
+from nettop.batch import Counters, Gap, Item
 from nettop.errors import DamagedInput, InputError
-from nettop.recording import blocks, bulk, interfaces, marks, packetblocks
-from nettop.recording.records import FormatDecoder, Interfaces, Numbering, order_of, runs
+from nettop.kinds import GapReason
+from nettop.recording import blocks, bulk, interfaces, marks
+from nettop.recording.emission import Emitter, Mark
+from nettop.recording.packetblocks import PACKETS, PacketBlocks
+from nettop.recording.records import FileBlock, FormatDecoder, Interface, Ints, Numbering, order_of
 
-_PACKETS = np.array([blocks.EPB, blocks.PB, blocks.SPB])
-_KNOWN = np.array([*_PACKETS, blocks.IDB, blocks.ISB, blocks.CUSTOM, blocks.CUSTOM_NO_COPY, blocks.ANNOTATION])
-Ints = NDArray[np.int64]
+_CUSTOM = (blocks.CUSTOM, blocks.CUSTOM_NO_COPY)
+_KNOWN = np.array([blocks.SHB, blocks.IDB, blocks.ISB, *_CUSTOM, blocks.ANNOTATION])
+_DROPS = (blocks.ISB_IFDROP, blocks.ISB_OSDROP)
+_COUNTS = {blocks.ISB_IFRECV, *_DROPS}
+_MAX_CACHED = 4_096  # interface descriptions of files with many small sections, and bytes of one
 
 
 @dataclass(slots=True)
 class _Section:
-    """The state of a section: a byte order, and interfaces counted from 0."""
+    """The state of a section: its interfaces, counted from 0."""
 
-    order: str = "<"
-    interfaces: Interfaces = field(default_factory=Interfaces)
+    interfaces: list[Interface] = field(default_factory=list)
     recorded: dict[int, int] = field(default_factory=dict)  # a stream's id when nettop recorded it → its id now
     text: dict[int, list[bytes]] = field(default_factory=dict)  # stream → the parts of a text so far
+    dropped: dict[int, tuple[int, int]] = field(default_factory=dict)  # interface → its last drop count, the time
+
+
+@dataclass(slots=True)
+class _Found:
+    """The blocks of a chunk up to the next change of byte order."""
+
+    pos: Ints
+    kind: Ints
+    length: Ints
+    whole: int  # blocks that are complete and not damaged
+    damage: str = ""  # of the next one; "": there is none, or it continues beyond the chunk
+
+    def cut(self, index: int, damage: str) -> None:
+        """End the blocks at a damaged one."""
+        self.whole, self.damage = index, damage
 
 
 class PcapngDecoder(FormatDecoder):
@@ -33,17 +54,32 @@ class PcapngDecoder(FormatDecoder):
 
     def __init__(self, numbering: Numbering) -> None:
         super().__init__(numbering, blocks.MIN_BLOCK)
+        self._order = "<"
         self._section = _Section()
+        self._table: list[Interface] = []  # the interfaces of the chunk's sections, one after another
         self._totals: dict[int, tuple[int, int, int]] = {}  # stream → its last Counters
+        self._before = 1  # the number of the record after the current block
+        self._reported: dict[int, int] = {}  # stream → losses in packet blocks that no statistics block has repeated
+        self._cached: dict[tuple[str, int, bytes], tuple[Interface, int | None]] = {}
+        self._handlers: dict[int, Callable[[bytes, int, list[Item]], None]] = {
+            blocks.SHB: self._section_header,
+            blocks.IDB: self._interface,
+            blocks.ISB: self._statistics,
+            blocks.CUSTOM: self._annotation,
+            blocks.CUSTOM_NO_COPY: self._annotation,
+            blocks.ANNOTATION: self._annotation,
+        }
 
     def _read(self, chunk: bytes, base: int, final: bool, out: list[Item]) -> int:
         pos = 0
         self.need = blocks.MIN_BLOCK
         while len(chunk) - pos >= blocks.MIN_BLOCK:
             if chunk[pos : pos + 4] == b"\n\r\r\n":
-                length = self._section_header(chunk, pos, base)
-            else:
-                length = self._known_blocks(chunk, pos, base, out)
+                order = order_of(chunk[pos + 8 : pos + 12], blocks.BYTE_ORDER_MAGIC)
+                if order is None:
+                    raise DamagedInput("a section header has no byte order", base + pos)
+                self._order = order
+            length = self._blocks(chunk, pos, base, out)
             if length == 0:
                 break
             pos += length
@@ -51,114 +87,184 @@ class PcapngDecoder(FormatDecoder):
             raise DamagedInput("the file is cut in the middle of a block", base + pos)
         return pos
 
-    def _section_header(self, chunk: bytes, pos: int, base: int) -> int:
-        """Begin a section. Return the length of its header in bytes; 0: the chunk does not hold all of it yet."""
-        order = order_of(chunk[pos + 8 : pos + 12], blocks.BYTE_ORDER_MAGIC)
-        if order is None:
-            raise DamagedInput("a section header has no byte order", base + pos)
-        length = struct.unpack_from(order + "I", chunk, pos + 4)[0]
-        if length < 28 or length % 4 or length > blocks.MAX_BLOCK:
-            raise DamagedInput(f"a section header claims {length} bytes", base + pos)
-        if pos + length > len(chunk):
-            self.need = length
-            return 0
-        if chunk[pos + 4 : pos + 8] != chunk[pos + length - 4 : pos + length]:
-            raise DamagedInput("a section header's two lengths differ", base + pos)
-        for _, value in blocks.decode_options(memoryview(chunk)[pos + 24 : pos + length - 4], order):
-            _refuse_newer(value, order, base + pos)
-        self._section = _Section(order)
-        return int(length)
+    def _blocks(self, chunk: bytes, start: int, base: int, out: list[Item]) -> int:
+        """Handle the whole blocks of one byte order from `start` on. Return their size in bytes."""
+        found = self._find(chunk, start)
+        packet = np.isin(found.kind, PACKETS)
+        counted = packet | np.isin(found.kind, _CUSTOM)  # Wireshark counts a Custom Block as a frame
+        number = self._number + np.cumsum(counted) - counted
+        described, between = self._other_blocks(found, chunk, base, packet, number)
+        own = np.flatnonzero(packet[: found.whole])
+        state = described[np.searchsorted(described[:, 0], own, "right") - 1]
+        records = PacketBlocks(
+            chunk,
+            self._order,
+            found.kind[own],
+            found.pos[own],
+            found.length[own],
+            number[own].astype(np.uint64),
+            state[:, 1],
+            state[:, 2],
+        )
+        rows, fault, overrun = records.columns(self._table)
+        if fault is not None:
+            found.cut(int(own[len(rows)]), fault)
+            between = [mark for mark in between if mark.at <= len(rows)]
+        if overrun is not None:
+            self._note("an option of a packet reaches past its block", base + int(found.pos[own[overrun]]))
+        try:
+            emitter = Emitter(self._streams, rows, self._table, chunk, base, out)
+            emitter.emit(self._without_repeated(between, emitter))
+        except ValueError as error:
+            raise DamagedInput(f"the file {error}", base + start) from None
+        self._number += int(np.count_nonzero(counted[: found.whole]))
+        if found.damage:
+            raise DamagedInput(found.damage, base + int(found.pos[found.whole]))
+        return int(found.length[: found.whole].sum())
 
-    def _known_blocks(self, chunk: bytes, start: int, base: int, out: list[Item]) -> int:
-        """Handle the whole blocks from `start` to the next section; return their size in bytes."""
-        order = self._section.order
-        pos = np.array(_positions(chunk, start, order), np.int64)
-        head = bulk.gather(chunk, pos, 2, order)
-        kind, length = head[:, 0], head[:, 1].astype(np.int64)
-        damage = self._check(chunk, pos, length, base)
-        whole = len(pos) if damage is None else damage[0]
-        known = np.flatnonzero(np.isin(kind[:whole], _KNOWN))
-        kind_of = kind[known].astype(np.int64)
-        kind_of[np.isin(kind_of, _PACKETS, invert=True)] *= -1  # other blocks: each is a run of its own
-        for part in runs(kind_of):
-            run = known[part]
-            if len(run) and kind_of[part.start] > 0:
-                self._packet_blocks(int(kind_of[part.start]), chunk, pos[run], length[run], base, out)
-                continue
-            for at in run.tolist():
-                self._other_block(int(kind[at]), chunk, int(pos[at]), int(length[at]), base, out)
-        if damage is not None and damage[1]:
-            raise DamagedInput(damage[1], base + int(pos[whole]))
-        return int(length[:whole].sum())
-
-    def _check(self, chunk: bytes, pos: Ints, length: Ints, base: int) -> tuple[int, str] | None:
-        """Return the first block that is not whole and its fault ("": it continues beyond the chunk); None: all are."""
-        invalid = (length < blocks.MIN_BLOCK) | (length & 3 != 0) | (length > blocks.MAX_BLOCK)
+    def _find(self, chunk: bytes, start: int) -> _Found:
+        """Return the blocks from `start` on, and the first that is damaged."""
+        pos = np.array(_positions(chunk, start, self._order), np.int64)
+        head = bulk.gather(chunk, pos, 2, self._order).astype(np.int64)
+        kind, length = head[:, 0], head[:, 1]
+        shortest = np.where(kind == blocks.SHB, 28, blocks.MIN_BLOCK)
+        invalid = (length < shortest) | (length & 3 != 0) | (length > blocks.MAX_BLOCK)
         inside = ~invalid & (pos + length <= len(chunk))
         whole = int(np.argmin(inside)) if not inside.all() else len(pos)
-        trailer = bulk.gather(chunk, pos[:whole] + length[:whole] - 4, 1, self._section.order)[:, 0]
+        found = _Found(pos, kind, length, whole)
+        trailer = bulk.gather(chunk, pos[:whole] + length[:whole] - 4, 1, self._order)[:, 0]
         differ = np.flatnonzero(trailer != length[:whole])
         if len(differ):
-            return int(differ[0]), "a block's two lengths differ"
-        if whole == len(pos):
-            return None
-        if invalid[whole]:
-            return whole, f"a block claims {length[whole]} bytes"
-        self.need = int(length[whole])
-        return whole, ""
+            found.cut(int(differ[0]), "a block's two lengths differ")
+        elif whole < len(pos) and invalid[whole]:
+            found.damage = f"a block claims {length[whole]} bytes"
+        elif whole < len(pos):
+            self.need = int(length[whole])
+        return found
 
-    def _packet_blocks(self, kind: int, chunk: bytes, pos: Ints, length: Ints, base: int, out: list[Item]) -> None:
-        section = self._section
-        records, fault = packetblocks.decode(kind, chunk, pos, length, section.order, section.interfaces)
-        try:
-            self._emitter.emit(records, section.interfaces, chunk, base, out)
-        except ValueError as error:
-            raise DamagedInput(f"the file {error}", base + int(pos[0])) from None
-        if fault is not None:
-            raise DamagedInput(fault, base + int(pos[len(records)]))
+    def _other_blocks(
+        self, found: _Found, chunk: bytes, base: int, packet: NDArray[np.bool_], number: Ints
+    ) -> tuple[Ints, list[Mark]]:
+        """Handle all but packets. Return from which block on which interfaces are described, and the items.
 
-    def _other_block(self, kind: int, chunk: bytes, pos: int, length: int, base: int, out: list[Item]) -> None:
-        body = chunk[pos + 8 : pos + length - 4]
-        try:
-            if kind == blocks.IDB:
-                self._interface(body, out)
-            elif kind == blocks.ISB:
-                self._statistics(body, out)
-            else:
-                self._emitter.number += kind != blocks.ANNOTATION  # Wireshark counts a Custom Block as a frame
-                self._annotation(body, base + pos, out)
-        except (struct.error, KeyError, TypeError, ValueError):
-            raise DamagedInput(f"a block of type {kind:#x} makes no sense", base + pos) from None
+        The first is an array of (block, index of the section's first interface in the table, number of interfaces).
+        """
+        self._table = list(self._section.interfaces)
+        described = [(-1, 0, len(self._table))]
+        between: list[Mark] = []
+        other = ~packet if self._numbering.keep_block is not None else np.isin(found.kind, _KNOWN)
+        rank = np.cumsum(packet)
+        for index in np.flatnonzero(other[: found.whole]).tolist():
+            kind, pos = int(found.kind[index]), int(found.pos[index])
+            body = chunk[pos + 8 : pos + int(found.length[index]) - 4]
+            items: list[Item] = []
+            self._before = int(number[index])
+            try:
+                self._other_block(kind, body, base + pos, items)
+            except DamagedInput as damage:
+                found.cut(index, damage.message)
+                break
+            except (struct.error, KeyError, TypeError, ValueError):
+                found.cut(index, f"a block of type {kind:#x} makes no sense")
+                break
+            if kind in (blocks.SHB, blocks.IDB):
+                known = len(self._section.interfaces)
+                described.append((index, len(self._table) - known, known))
+            between += [Mark(int(rank[index]), item) for item in items]
+        return np.array(described, np.int64), between
 
-    def _interface(self, body: bytes, out: list[Item]) -> None:
+    def _other_block(self, kind: int, body: bytes, offset: int, items: list[Item]) -> None:
+        handler = self._handlers.get(kind)
+        if handler is not None:
+            handler(body, offset, items)
+        if self._numbering.keep_block is not None:
+            index = len(self._section.interfaces) - 1
+            if kind == blocks.ISB:
+                index = struct.unpack_from(self._order + "I", body)[0]
+            known = self._section.interfaces
+            ids = known[index].ids if kind in (blocks.IDB, blocks.ISB) and index < len(known) else {}
+            stream = next(iter(ids.values()), None)
+            self._numbering.keep_block(FileBlock(kind, body, self._order, stream, self._before))
+
+    def _section_header(self, body: bytes, offset: int, items: list[Item]) -> None:
+        major, minor = struct.unpack_from(self._order + "HH", body, 4)
+        if major != 1:
+            message = f"version {major}.{minor} of pcapng is not known"
+            raise InputError(message, "update nettop") if offset == 0 else DamagedInput(message, offset)
+        if minor not in (0, 2):  # 1.2 is the same as 1.0
+            self._note(f"version {major}.{minor} of pcapng is not known, it was read as 1.0", offset)
+        for _, value in self._options(body, 16, "a section header", offset):
+            _refuse_newer(value, self._order, offset)
+        self._section = _Section()
+
+    def _options(self, body: bytes, start: int, owner: str, offset: int) -> list[blocks.Option]:
+        options, overrun = blocks.decode_options(body[start:], self._order)
+        if overrun:
+            self._note(f"an option of {owner} reaches past its block", offset)
+        return options
+
+    def _interface(self, body: bytes, offset: int, items: list[Item]) -> None:
         known = self._section.interfaces
         if len(known) >= blocks.MAX_INTERFACES:
-            raise ValueError("too many interfaces")
-        interface, recorded = interfaces.decode(body, self._section.order, len(known), self._numbering.file)
+            raise DamagedInput(f"a section describes more than {blocks.MAX_INTERFACES} interfaces", offset)
+        key = (self._order, len(known), body)
+        described = self._cached.get(key)
+        if described is None:
+            link, snaplen = struct.unpack_from(self._order + "HxxI", body)
+            options = self._options(body, 8, "an interface", offset)
+            described = interfaces.decode(link, snaplen, options, self._order, len(known), self._numbering.file)
+            if len(self._cached) < _MAX_CACHED and len(body) < _MAX_CACHED:
+                self._cached[key] = described
+        interface, recorded = described
         known.append(interface)
+        self._table.append(interface)
         if recorded is not None:
             family = interface.stream.netlink_family if interface.netlink else 0
-            self._section.recorded[recorded] = self._streams.on(interface, family, out)
+            self._section.recorded[recorded] = self._streams.on(interface, family, items)
         elif not interface.netlink:
-            self._streams.on(interface, 0, out)
+            self._streams.on(interface, 0, items)
 
-    def _statistics(self, body: bytes, out: list[Item]) -> None:
-        """Emit Counters, unless they only repeat the last ones, as at the end of a file."""
-        order = self._section.order
-        index, high, low = struct.unpack_from(order + "III", body)
+    def _statistics(self, body: bytes, offset: int, items: list[Item]) -> None:
+        """Add Counters, unless they only repeat the last ones as at the end of a file, and other tools' new losses."""
+        index, high, low = struct.unpack_from(self._order + "III", body)
         interface = self._section.interfaces[index] if index < len(self._section.interfaces) else None
-        if interface is None or not interface.ids:
+        options = self._options(body, 12, "a statistics block", offset)
+        numbers = {code: value for code, value in options if len(value) == 8}
+        if interface is None or not interface.ids or not numbers.keys() & _COUNTS:
             return
-        numbers = {c: v for c, v in blocks.decode_options(memoryview(body)[12:], order) if len(v) == 8}
-        received, lost, os_lost = (
-            struct.unpack(order + "Q", numbers.get(code, bytes(8)))[0]
-            for code in (blocks.ISB_IFRECV, blocks.ISB_IFDROP, blocks.ISB_OSDROP)
-        )
-        if not numbers.keys() & {blocks.ISB_IFRECV, blocks.ISB_IFDROP, blocks.ISB_OSDROP}:
-            return
-        ticks = np.array([high << 32 | low], np.uint64)
-        ts_ns = int(interfaces.nanoseconds(ticks, interface.resolution, interface.offset_s)[0])
-        self._counters(Counters(next(iter(interface.ids.values())), 0, ts_ns, received, lost + os_lost), out)
+        unpack = struct.Struct(self._order + "Q").unpack
+        received, *drops = (unpack(numbers.get(code, bytes(8)))[0] for code in (blocks.ISB_IFRECV, *_DROPS))
+        stream, ts_ns = next(iter(interface.ids.values())), interface.time_ns(high << 32 | low)
+        if not self._numbering.packets_only:
+            self._counters(Counters(stream, 0, ts_ns, received, sum(drops)), items)
+        before, from_ns = self._section.dropped.get(index, (0, 0))
+        self._section.dropped[index] = sum(drops), ts_ns
+        if sum(drops) > before and not interface.by_nettop:  # nettop records its losses themselves
+            if start := numbers.get(blocks.ISB_STARTTIME):
+                high, low = struct.unpack(self._order + "II", start)
+                from_ns = from_ns or interface.time_ns(high << 32 | low)
+            items.append(self._gap(stream, sum(drops) - before, from_ns or ts_ns, ts_ns))
+
+    def _gap(self, stream: int, lost: int, from_ns: int, to_ns: int) -> Gap:
+        return Gap(stream, self._numbering.seq(), lost, GapReason.RING, from_ns, to_ns, self._before)
+
+    def _without_repeated(self, between: list[Mark], emitter: Emitter) -> list[Mark]:
+        """Return the marks without the losses in statistics that the packets before them have reported already."""
+        rows, reported, done = emitter.rows, self._reported, 0
+        kept: list[Mark] = []
+        for mark in [*between, Mark(len(rows), Gap(-1, 0, 0, GapReason.RING, 0, 0))]:
+            if rows.lost is not None and isinstance(mark.item, Gap):
+                for row in (done + np.flatnonzero(rows.lost[done : mark.at])).tolist():
+                    for stream in self._table[int(rows.interface[row])].ids.values():
+                        reported[stream] = reported.get(stream, 0) + int(rows.lost[row])
+                done = mark.at
+            if isinstance(mark.item, Gap) and mark.item.why is GapReason.RING and mark.item.lost is not None:
+                lost = mark.item.lost - reported.pop(mark.item.stream, 0)
+                if lost > 0:
+                    kept.append(Mark(mark.at, replace(mark.item, lost=lost)))
+            else:
+                kept.append(mark)
+        return kept
 
     def _counters(self, item: Counters, out: list[Item]) -> None:
         totals = (item.ts_ns, item.received, item.dropped)
@@ -166,17 +272,17 @@ class PcapngDecoder(FormatDecoder):
             self._totals[item.stream] = totals
             out.append(replace(item, seq=self._numbering.seq()))
 
-    def _annotation(self, body: bytes, offset: int, out: list[Item]) -> None:
-        _refuse_newer(body, self._section.order, offset)
-        content = blocks.nettop_content(body, self._section.order)
-        if content is None:
+    def _annotation(self, body: bytes, offset: int, items: list[Item]) -> None:
+        _refuse_newer(body, self._order, offset)
+        content = blocks.nettop_content(body, self._order)
+        if content is None or (self._numbering.packets_only and not content.startswith(marks.GAP)):
             return
         fields, data = marks.unpack(content)
         if fields["item"] not in marks.KNOWN:
             return  # of a later minor version
         if fields["item"] == "stream":
             described = marks.stream_from(fields, self._numbering.file)
-            stream_id = self._streams.announce(-1 - described.id, replace(described, id=0), out)
+            stream_id = self._streams.announce(-1 - described.id, replace(described, id=0), items)
             self._section.recorded[described.id] = stream_id
             return
         recorded = fields["stream"]
@@ -187,9 +293,11 @@ class PcapngDecoder(FormatDecoder):
             data = b"".join([*self._section.text.pop(recorded, []), data])
         item = marks.decode(fields, data, stream, 0)
         if isinstance(item, Counters):
-            self._counters(item, out)
+            self._counters(item, items)
+        elif isinstance(item, Gap):
+            items.append(replace(item, seq=self._numbering.seq(), before=self._before))
         else:
-            out.append(replace(item, seq=self._numbering.seq()))
+            items.append(replace(item, seq=self._numbering.seq()))
 
     def _keep_text_part(self, recorded: int, fields: marks.Fields, data: bytes) -> bool:
         """Keep a part of a text that continues in a later block; return False for the last one."""
@@ -212,13 +320,14 @@ def _refuse_newer(value: bytes, order: str, offset: int) -> None:
 
 
 def _positions(chunk: bytes, pos: int, order: str) -> list[int]:
-    """Return the offsets of blocks, following lengths unchecked to the next section header or an impossible length."""
+    """Return the offsets of blocks, following lengths unchecked to a section of the other order or a wrong length."""
     unpack = struct.Struct(order + "II").unpack_from
     found: list[int] = []
     append, last, section = found.append, len(chunk) - blocks.MIN_BLOCK, blocks.SHB
+    magic = struct.pack(order + "I", blocks.BYTE_ORDER_MAGIC)
     while pos <= last:
         kind, length = unpack(chunk, pos)
-        if kind == section:
+        if kind == section and chunk[pos + 8 : pos + 12] != magic:
             break
         append(pos)
         if length < 12:

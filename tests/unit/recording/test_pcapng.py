@@ -11,6 +11,7 @@ import pytest
 from nettop.batch import Batch, Counters, Gap, NetlinkMeta, PacketMeta
 from nettop.errors import InputError
 from nettop.kinds import GapReason, StreamKind
+from nettop.recording import blocks
 from tests.unit.recording.handmade import (
     PEN,
     block,
@@ -163,8 +164,7 @@ def test_comments_and_drop_counts_among_other_options() -> None:
         b"2", 20, (5, bytes(8)), (1, "why \u2713".encode()), (4, struct.pack("<Q", 7)), (1, b"two")
     )
     items = decode_chunks(shb() + idb("<", NS) + data + epb(b"3", 30, (4, bytes(8))))
-    (meta,) = packets(items)
-    assert meta.comment == {1: "why \u2713"}
+    assert [meta.comment for meta in packets(items)] == [{}, {0: "why \u2713\ntwo"}]
     (gap,) = [item for item in items if isinstance(item, Gap)]
     assert (gap.lost, gap.from_ns, gap.to_ns, gap.why) == (7, 10, 20, GapReason.RING)
 
@@ -174,7 +174,8 @@ def test_options_whose_lengths_lie_cost_only_themselves(tail: bytes) -> None:
     head = struct.pack("<IIIII", 0, 0, 1, 4, 4)
     items = decode_chunks(shb() + idb() + block(6, head + b"data" + tail) + epb(b"next", 2))
     assert frames(items) == [b"data", b"next"]
-    assert end(items).error == ""
+    assert (end(items).error == "") == (tail[2:4] != b"\xff\xff" and tail != b"\x02\0\x04\0")
+    assert end(items).read_on == bool(end(items).error)
 
 
 @ORDERS
@@ -293,9 +294,9 @@ def test_a_recording_of_a_later_format_is_refused_with_what_to_do() -> None:
 
 
 def test_too_many_interfaces_end_the_file() -> None:
-    items = decode_chunks(shb() + idb() * 5000)
-    assert "no sense" in end(items).error
-    assert len(streams(items)) == 4096
+    items = decode_chunks(shb() + idb() * (blocks.MAX_INTERFACES + 1))
+    assert "more than 131072 interfaces" in end(items).error
+    assert len(streams(items)) == blocks.MAX_INTERFACES
 
 
 def test_many_tiny_sections_are_read_in_step_with_their_number() -> None:
