@@ -84,6 +84,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "-f --capture-filter": {"default": "", "metavar": "BPF", "help": "libpcap filter, run in the kernel"},
     "--snaplen": {"type": count, "default": 262_144, "metavar": "N", "help": "bytes kept of each packet"},
     "--json": {"action": "store_true", "help": "JSON Lines instead of text"},
+    "--time": {
+        "default": "auto",
+        "metavar": "FORMAT",
+        "help": "time, date, utc, utc-date, epoch, delta, relative or none; also tcpdump's t to ttttt and Wireshark's "
+        "a, ad, u, ud, e, d, r (default: time, with the date if several days are shown)",
+    },
     "--filter": {"default": "", "metavar": "EXPR", "help": "display filter"},
     "-v --verbose": {"action": "store_true", "help": "say on stderr which part of the filter runs in the kernel"},
     "-r --read": {"default": "", "metavar": "FILE", "help": "read a recording instead ('-': stdin)"},

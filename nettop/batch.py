@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from nettop.kinds import GapReason, StreamKind, TextKind
+from nettop.kinds import NO_TIME, GapReason, StreamKind, TextKind
 from nettop.linux.linktypes import LINKTYPE_ETHERNET
 from nettop.linux.netlink import NETLINK_NETFILTER
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
-
-NO_TIME = -(1 << 63)  # ts_ns of a record whose file gives no time (a Simple Packet Block of pcapng)
 
 Array = NDArray[Any]
 Table = TypeVar("Table", bound="DataclassInstance")

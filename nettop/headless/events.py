@@ -13,8 +13,9 @@ from nettop.console import say
 from nettop.decode.conntrack.decoder import ConntrackDecoder
 from nettop.decode.sysctls import sysctl_values
 from nettop.errors import EXIT_OK, BrokerError
+from nettop.headless.damage import damage
 from nettop.headless.kernel_filter import in_kernel
-from nettop.headless.load import damage, final_code, recorded, report_errors
+from nettop.headless.load import final_code, recorded, report_errors
 from nettop.headless.missing_data import COUNTS, NOT_COUNTED
 from nettop.headless.streaming import LineOutput, Stop, arriving, sources
 from nettop.model.events.lines import EventLines, gap_json

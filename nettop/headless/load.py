@@ -6,9 +6,10 @@ import argparse
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from nettop.batch import End, Item, item_time
+from nettop.batch import Batch, End, Item, PacketMeta, item_time
 from nettop.console import say
 from nettop.errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_LOSS, EXIT_OK
+from nettop.headless.damage import damage
 from nettop.headless.streaming import WAIT_S, sources
 from nettop.headless.unprivileged import drop
 from nettop.model.ledger import Ledger
@@ -31,22 +32,16 @@ def recorded(path: str) -> Iterator[Item]:
         reader.close()
 
 
-def damage(path: str, item: Item) -> int:
-    """Report a damaged end of a file on stderr. Return EXIT_DAMAGED for it and EXIT_OK for any other item."""
-    if isinstance(item, End) and item.stream is None and item.error:
-        where = f"is damaged at byte {item.offset}: {item.error}"
-        say(f"{path!r} {where}; what stands before it was read")
-        return EXIT_DAMAGED
-    return EXIT_OK
-
-
 def engine_of(path: str) -> tuple[Engine, int, int]:
-    """Return the models at the end of a recording, its last time in ns since the epoch, and the exit code."""
+    """Return the models at the end of a recording but for its packets, its last time in ns, and the exit code."""
     engine, code, now_ns = Engine(), EXIT_OK, 0
     for item in recorded(path):
         code = code or damage(path, item)
         now_ns = max(now_ns, item_time(item) or 0)
-        engine.apply(item, now_ns)
+        if isinstance(item, Batch) and isinstance(item.meta, PacketMeta):
+            engine.ledger.add(item)
+        else:
+            engine.apply(item, now_ns)
     return engine, now_ns, code
 
 

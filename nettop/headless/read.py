@@ -7,44 +7,60 @@ Of a damaged file everything before the damage is read, then one line on stderr 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import resource
-import select
 import sys
-from collections.abc import Iterator
-from itertools import chain, pairwise
-from typing import BinaryIO
+from collections.abc import Mapping
+from typing import BinaryIO, Protocol
 
 import numpy as np
 
 from nettop import arguments
-from nettop.batch import Batch, Counter64, End, Gap, Item, PacketMeta, Stream, StreamAdded, select_rows
-from nettop.broker.output import open_new
+from nettop.batch import Batch, Counter64, Gap, Stream
+from nettop.kinds import NO_TIME
 from nettop.console import printing, say
 from nettop.decode.packets.decoder import PacketDecoder
-from nettop.decode.packets.window import CHUNK_ROWS
-from nettop.errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_OK, InputError, UsageError
-from nettop.headless.unprivileged import drop, unprivileged
+from nettop.errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_OK, InputError
+from nettop.headless.damage import damage_text
+from nettop.headless.selection import InputFile, selection
+from nettop.headless.unprivileged import drop
 from nettop.kinds import StreamKind
 from nettop.model.filter.expression import Filter, parse
-from nettop.model.packets.fields import fields_of
-from nettop.model.packets.lines import JsonWriter, LineWriter
+from nettop.model.packets.lines import JsonWriter, LineWriter, frame_numbers, gap_json, gap_line, stream_ids
 from nettop.recording.chunks import open_input
-from nettop.recording.reader import CaptureReader
-from nettop.recording.records import Numbering
-from nettop.recording.writer import RecordingWriter
+from nettop.recording.merging import CaptureInput, Ordered, merged
+from nettop.text.sanitize import clean
+from nettop.text.times import TimeTexts
 from nettop.text.units import grouped
 
-PacketBatch = tuple[Stream, Batch]
-InputFile = tuple[str, int | InputError]  # a file's name, and its descriptor or the error
+
+class Sink(Protocol):
+    """A receiver of packets in the order of time."""
+
+    keeps_blocks: bool  # it needs the other blocks of pcapng files, too
+
+    def write(self, ordered: Ordered, streams: Mapping[int, Stream]) -> None:
+        """Receive the next packets, and what belongs to them."""
+        ...
+
+    def close(self) -> None:
+        """Receive nothing more."""
+        ...
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `nettop read`."""
     parser.add_argument("files", metavar="FILE", nargs="+", help="pcap, pcapng or a recording ('-': stdin)")
-    arguments.add(parser, "--json", "--filter")
-    parser.add_argument("-w", "--write", metavar="OUT", default="", help="export the matching packets as pcapng")
+    arguments.add(parser, "--json", "--filter", "--time")
+    parser.add_argument(
+        "-#", "--number", action="store_true", help="print numbers, as always for several files or devices"
+    )
+    parser.add_argument(
+        "-w",
+        "--write",
+        metavar="OUT",
+        default="",
+        help="export the matching packets as OUT says: .pcap, or pcapng",
+    )
     parser.add_argument("--force", action="store_true", help="overwrite OUT if it is a capture")
 
 
@@ -57,12 +73,12 @@ def run(options: argparse.Namespace) -> int:
     inputs = open_files(options.files)
     sink: Sink
     if options.write:
-        _check_inputs(options.write, inputs)
-        make = lambda: os.dup(1) if options.write == "-" else open_new(options.write, options.force)  # noqa: E731
-        sink = Export(options.write, unprivileged(make))
+        from nettop.headless.export import export
+
+        sink = export(options, inputs, display_filter)
     else:
         drop()
-        sink = PacketPrinter(sys.stdout.buffer, options.json)
+        sink = PacketPrinter(sys.stdout.buffer, options.json, options.time, options.number, len(inputs) > 1)
     try:
         return read_files(inputs, display_filter, sink)
     finally:
@@ -83,185 +99,113 @@ def open_files(files: list[str]) -> list[InputFile]:
 
 
 def read_files(inputs: list[InputFile], display_filter: Filter | None, sink: Sink) -> int:
-    """Read every file in turn. One that cannot be read or is damaged becomes a line on stderr. Return the exit code."""
+    """Read all files, in the order of time. One that cannot be read or is damaged becomes a line on stderr.
+
+    Return the exit code.
+    """
+    ids = Counter64()
+    select = selection(display_filter)
+    captures = [CaptureInput(path, source, ids, select, sink.keeps_blocks) for path, source in inputs]
+    code, reported = EXIT_OK, set[int]()
+    streams: dict[int, Stream] = {}
+    for ordered in merged(captures):
+        for one in captures:
+            streams |= one.streams
+        sink.write(ordered, streams)
+        code = _report(captures, reported) or code
+    return _report(captures, reported) or code
+
+
+def _report(captures: list[CaptureInput], reported: set[int]) -> int:
+    """Report the files that have ended in an error since the last call. Return the exit code for them."""
     code = EXIT_OK
-    streams = Counter64()
-    for path, source in inputs:
-        try:
-            error = _read_file(path, source, display_filter, sink, streams)
-        except InputError as failed:
-            say(str(failed))
-            code = EXIT_FAILED
+    for one in captures:
+        if not one.ended or one.number in reported:
             continue
-        if error:
-            say(error)
+        reported.add(one.number)
+        if one.error is not None:
+            say(str(one.error))
+            code = EXIT_FAILED
+        elif one.end is not None and one.end.error:
+            say(damage_text(one.path, one.end))
             code = code or EXIT_DAMAGED
     return code
 
 
-def _read_file(path: str, source: int | InputError, display_filter: Filter | None, sink: Sink, ids: Counter64) -> str:
-    """Read one file to its end. Return its damage in one line, or ""."""
-    if isinstance(source, InputError):
-        raise source
-    reader = CaptureReader(source, path, Numbering(Counter64().next, ids.next, path, seekable=False))
-    streams: dict[int, Stream] = {}
-    error = ""
-    try:
-        while not reader.ended:
-            if reader.ready or _readable(reader.fileno()):
-                error = _deliver(reader.read(), streams, display_filter, sink) or error
-    finally:
-        reader.close()
-    return f"{path!r} {error}" if error else ""
-
-
-def _readable(descriptor: int) -> bool:
-    """Wait for data, but a second at most: a signal that comes just before a blocking read would not interrupt it."""
-    poller = select.poll()
-    poller.register(descriptor, select.POLLIN)
-    return bool(poller.poll(1000))
-
-
-def _deliver(items: list[Item], streams: dict[int, Stream], display_filter: Filter | None, sink: Sink) -> str:
-    """Pass one part of a file to the sink. Return the damage at its end as text, or ""."""
-    parts: list[PacketBatch] = []
-    error = ""
-    for item in items:
-        if isinstance(item, StreamAdded):
-            streams[item.stream.id] = item.stream
-        elif isinstance(item, Batch) and streams[item.stream].kind is StreamKind.PACKETS:
-            stream = streams[item.stream]
-            matches = matching(item, stream, display_filter)
-            if len(matches):
-                parts.append((stream, matches))
-        elif isinstance(item, Gap) and streams[item.stream].kind is StreamKind.PACKETS:
-            sink.packets(parts)
-            parts = []
-            sink.gap(item, streams[item.stream])
-        elif isinstance(item, End) and item.stream is None and item.error:  # the End of a stream was recorded
-            error = f"is damaged at byte {item.offset}: {item.error}; what stands before it was read"
-    sink.packets(parts)
-    return error
-
-
-def matching(batch: Batch, stream: Stream, display_filter: Filter | None) -> Batch:
-    """Return the records that match the filter, decoded only as deep as it needs."""
-    if display_filter is None:
-        return batch
-    n = len(batch)
-    masks = [
-        display_filter.mask(fields_of(batch, stream, start, min(start + CHUNK_ROWS, n)))
-        for start in range(0, n, CHUNK_ROWS)
-    ]
-    return select_rows(batch, np.flatnonzero(np.concatenate(masks))) if masks else batch
-
-
-def frame_numbers(batch: Batch) -> list[int]:
-    """Return the records' numbers in their file, from 1."""
-    number = batch.meta.number if isinstance(batch.meta, PacketMeta) else None
-    return list(range(1, len(batch) + 1)) if number is None else [int(n) for n in number.tolist()]
-
-
 class PacketPrinter:
-    """A sink that prints lines on stdout, each part of a file in one write."""
+    """A sink that prints lines on stdout, each part of the files in one write."""
 
-    def __init__(self, out: BinaryIO, as_json: bool) -> None:
+    keeps_blocks = False
+
+    def __init__(
+        self, out: BinaryIO, as_json: bool, time_format: str = "auto", numbers: bool = False, several: bool = False
+    ) -> None:
+        """`numbers`: print frame numbers even if all lines are of one device; `several`: files, so name them."""
         self._out = out
         self._json = JsonWriter() if as_json else None
         self._text = LineWriter()
+        self._times = TimeTexts(time_format)
+        self._numbers, self._several = numbers or several, several
         self._lost: dict[str, int | None] = {}
-        self._nanoseconds: dict[str, bool] = {}  # by file: whether its first packets have ns, not just µs
+        self._digits: dict[str, int] = {}  # by file: decimals of its times, by its first packets
 
-    def packets(self, parts: list[PacketBatch]) -> None:
-        """Print the packets of one part of a file in its order: PacketMeta.number. Its batches may interleave."""
-        if not parts:
-            return
-        lines = [self._lines(stream, batch) for stream, batch in parts]
-        whole = lines[0] if len(lines) == 1 else _in_order(lines, [batch for _, batch in parts])
-        self._write(whole)
-
-    def _lines(self, stream: Stream, batch: Batch) -> list[str]:
-        cols = PacketDecoder(stream.linktype)(batch).cols
+    def write(self, ordered: Ordered, streams: Mapping[int, Stream]) -> None:
+        """Print packets and losses in order."""
+        gaps = [one for one in ordered.others if isinstance(one, Gap)]
+        for gap in gaps:
+            self._add_loss(gap, streams[gap.stream].file)
+        lines = [line for batch in ordered.batches for line in self._lines(batch, streams)]
         if self._json is not None:
-            return self._json.lines(stream, batch, cols, frame_numbers(batch))
-        if stream.file not in self._nanoseconds:
-            self._nanoseconds[stream.file] = bool((batch.ts_ns % 1000).any())
-        return self._text.lines(stream, batch, cols, self._nanoseconds[stream.file])
+            lines += [gap_json(gap, streams[gap.stream]) for gap in gaps]
+            lines = [lines[at] for at in ordered.order.tolist()]
+        else:
+            lines = self._timed(ordered, lines + [gap_line(gap, streams[gap.stream]) for gap in gaps], gaps, streams)
+        if lines:
+            with printing():
+                self._out.write(("\n".join(lines) + "\n").encode("utf-8", "backslashreplace"))
+                self._out.flush()
 
-    def _write(self, lines: list[str]) -> None:
-        with printing():
-            self._out.write(("\n".join(lines) + "\n").encode("utf-8", "backslashreplace"))
-            self._out.flush()
+    def _lines(self, batch: Batch, streams: Mapping[int, Stream]) -> list[str]:
+        cols = PacketDecoder(streams[batch.stream].linktype)(batch).cols
+        return (self._json or self._text).lines(streams, batch, cols)
 
-    def gap(self, gap: Gap, stream: Stream) -> None:
-        """Print a JSON object; or add up the losses for a line on stderr at the end, since text lines are packets."""
-        if self._json is not None:
-            row = {"kind": "gap", "netns": stream.netns, "stream": stream.name, "lost": gap.lost}
-            self._write([json.dumps(row | {"reason": gap.why.value, "from_ns": gap.from_ns, "to_ns": gap.to_ns})])
-            return
-        before = self._lost.get(stream.file, 0)
-        self._lost[stream.file] = None if before is None or gap.lost is None else before + gap.lost
+    def _timed(self, ordered: Ordered, lines: list[str], gaps: list[Gap], streams: Mapping[int, Stream]) -> list[str]:
+        """Return the lines in order, with their times, and with their numbers where these are not plain."""
+        if not lines:
+            return []
+        ts_ns = ordered.column(lambda batch: batch.ts_ns, [gap.to_ns for gap in gaps])
+        for batch in ordered.batches:
+            self._note_digits(batch, streams)
+        digits = max(self._digits.values(), default=6)
+        times = self._times(ts_ns, digits)
+        lines = [lines[at] for at in ordered.order.tolist()]
+        lines = lines if times[0] == "" else list(map("%s %s".__mod__, zip(times, lines, strict=True)))
+        self._numbers |= sum(stream.kind is StreamKind.PACKETS for stream in streams.values()) > 1
+        if not self._numbers:
+            return lines
+        heads = [head for batch in ordered.batches for head in self._heads(batch, streams)]
+        heads += [f"{self._named(streams[gap.stream])}{'-':>5}" for gap in gaps]
+        return [f"{heads[at]}  {line}" for at, line in zip(ordered.order.tolist(), lines, strict=True)]
+
+    def _heads(self, batch: Batch, streams: Mapping[int, Stream]) -> list[str]:
+        named = {one: self._named(streams[one]) for one in np.unique(stream_ids(batch)).tolist()}
+        rows = zip(stream_ids(batch).tolist(), frame_numbers(batch), strict=True)
+        return [f"{named[one]}{number:5}" for one, number in rows]
+
+    def _named(self, stream: Stream) -> str:
+        return f"{clean(stream.file)}:" if self._several else ""
+
+    def _note_digits(self, batch: Batch, streams: Mapping[int, Stream]) -> None:
+        file = streams[batch.stream].file
+        if file not in self._digits:
+            self._digits[file] = 9 if (batch.ts_ns[batch.ts_ns != NO_TIME] % 1000).any() else 6
+
+    def _add_loss(self, gap: Gap, file: str) -> None:
+        before = self._lost.get(file, 0)
+        self._lost[file] = None if before is None or gap.lost is None else before + gap.lost
 
     def close(self) -> None:
         """Report the losses of each file on stderr."""
-        for file, lost in self._lost.items():
+        for file, lost in self._lost.items() if self._json is None else ():
             count = "an unknown number of" if lost is None else grouped(lost)
             say(f"{file!r} says that {count} packets were lost while it was captured")
-
-
-def _in_order(lines: list[list[str]], batches: list[Batch]) -> list[str]:
-    """Return the lines of several batches in the order of their records."""
-    flat = list(chain.from_iterable(lines))
-    number = list(chain.from_iterable(map(frame_numbers, batches)))
-    return [flat[at] for at in np.argsort(number, kind="stable").tolist()]
-
-
-class Export:
-    """A sink that writes a new pcapng file, with the interfaces, comments and directions of the packets."""
-
-    def __init__(self, path: str, descriptor: int) -> None:
-        self._path = path
-        self._writer = RecordingWriter(descriptor, name=path)
-        self._count = 0
-
-    def packets(self, parts: list[PacketBatch]) -> None:
-        """Write the packets in the order of the file, over all its interfaces."""
-        for stream, batch in _runs(parts):
-            self._writer.write([StreamAdded(stream, 0), batch])
-            self._count += len(batch)
-
-    def gap(self, gap: Gap, stream: Stream) -> None:
-        """Write the gap into the export as well."""
-        self._writer.write([StreamAdded(stream, 0), gap])
-
-    def close(self) -> None:
-        """Close the file and report the number of packets on stderr."""
-        self._writer.close()
-        say(f"{grouped(self._count)} packets written to {self._path!r}")
-
-
-Sink = PacketPrinter | Export
-
-
-def _check_inputs(out: str, inputs: list[InputFile]) -> None:
-    """Raise InputError if an input cannot be read, UsageError if one is the output, before the output is created."""
-    for _, source in inputs:
-        if isinstance(source, InputError):
-            raise source
-        if os.path.exists(out) and os.path.samestat(os.fstat(source), os.stat(out)):
-            raise UsageError(f"{out!r} is being read", "export to another file")
-
-
-def _runs(parts: list[PacketBatch]) -> Iterator[PacketBatch]:
-    """Yield the batches in the order of the file, cut where records of other streams lie between theirs."""
-    if len(parts) < 2:
-        yield from parts
-        return
-    number = np.concatenate([frame_numbers(batch) for _, batch in parts])
-    which = np.concatenate([np.full(len(batch), at) for at, (_, batch) in enumerate(parts)])
-    row = np.concatenate([np.arange(len(batch)) for _, batch in parts])
-    order = np.argsort(number, kind="stable")
-    cuts = [0, *(np.flatnonzero(np.diff(which[order])) + 1).tolist(), len(order)]
-    for start, stop in pairwise(cuts):
-        stream, batch = parts[int(which[order[start]])]
-        yield stream, select_rows(batch, row[order[start:stop]])

@@ -11,8 +11,10 @@ SHB = 0x0A0D0D0A  # section header
 IDB = 1  # interface description
 PB = 2  # packet block, obsolete
 SPB = 3  # simple packet
+NRB = 4  # name resolution
 ISB = 5  # interface statistics
 EPB = 6  # enhanced packet
+DSB = 10  # decryption secrets
 CUSTOM = 0x0BAD  # custom block that tools may copy
 CUSTOM_NO_COPY = 0x40000BAD
 

@@ -42,8 +42,9 @@ class RegularFile:
 
     ready = True  # the next read does not wait for the descriptor
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, chunk: int = CHUNK) -> None:
         self._fd = fd
+        self._chunk = chunk
         self._pos = 0
 
     def read(self, need: int) -> tuple[bytes, int, bool] | None:
@@ -52,7 +53,7 @@ class RegularFile:
         A long `need` is believed only as far as the file reaches.
         """
         remaining = os.fstat(self._fd).st_size - self._pos
-        size = max(CHUNK, min(need, remaining + 1))  # one byte more than the file holds: a short read shows the end
+        size = max(self._chunk, min(need, remaining + 1))  # one byte more than there is: a short read shows the end
         chunk = os.pread(self._fd, size, self._pos)
         return chunk, self._pos, len(chunk) < size
 
@@ -187,6 +188,6 @@ class Decompressed(_Buffered):
 Chunks = RegularFile | Pipe | Decompressed
 
 
-def chunks_of(fd: int) -> RegularFile | Pipe:
+def chunks_of(fd: int, chunk: int) -> RegularFile | Pipe:
     """Return the source for a descriptor: RegularFile if it has positions, else Pipe."""
-    return RegularFile(fd) if stat.S_ISREG(os.fstat(fd).st_mode) else Pipe(fd)
+    return RegularFile(fd, chunk) if stat.S_ISREG(os.fstat(fd).st_mode) else Pipe(fd)

@@ -9,7 +9,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from nettop.batch import NO_TIME, Batch, Counters, Gap, Item, NetlinkMeta, PacketMeta, select_rows
+from nettop.batch import Batch, Counters, Gap, Item, NetlinkMeta, PacketMeta, select_rows
+from nettop.kinds import NO_TIME
 from nettop.kinds import GapReason
 from nettop.linux.netlink import NLM_F_REQUEST
 from nettop.linux.packet import PACKET_KERNEL, PACKET_OUTGOING
@@ -54,12 +55,10 @@ class Emitter:
         link = links[self.rows.interface]
         for number in np.unique(link[link >= 0]).tolist():
             rows = self._select(np.flatnonzero(link == number))
-            used = np.unique(rows.interface).tolist()
-            table = np.zeros(len(self.interfaces), np.int32)
-            table[used] = [self._stream(index) for index in used]
-            streams = table[rows.interface] if len(used) > 1 else None
+            ids = self._stream_ids(rows)
+            streams = None if (ids == ids[0]).all() else ids.astype(np.int32)
             meta = replace(self._meta(rows), streams=streams, lost=rows.lost, block=rows.block)
-            self._batches(rows, int(table[used[0]]), meta)
+            self._batches(rows, int(ids[0]), meta)
 
     def _everything(self, marks: Sequence[Mark]) -> None:
         """Append records and marks in the order of the file.
@@ -87,9 +86,10 @@ class Emitter:
 
     def packets(self, part: Ints) -> None:
         """Append the batches of some rows, all packets: by stream where streams alternate."""
-        for rows in by_stream(self.rows.interface[part]):
+        ids = self._stream_ids(self._select(part))
+        for rows in by_stream(ids):
             selected = self._select(part[rows])
-            self._batches(selected, self._stream(int(selected.interface[0])), self._meta(selected))
+            self._batches(selected, int(ids[rows][0]), self._meta(selected))
 
     def messages(self, part: Ints) -> None:
         """Append netlink messages in file order across streams: an event must not move across the rows of a dump."""
@@ -105,7 +105,7 @@ class Emitter:
             if not intact.all():
                 cut = int(np.count_nonzero(~intact))
                 first, last = int(selected.ts_ns[0]), int(selected.ts_ns[-1])
-                self.out.append(Gap(stream, self.streams.numbering.seq(), cut, GapReason.FILE, first, last))
+                self.out.append(Gap(stream, 0, cut, GapReason.FILE, first, last))
                 selected = select_rows(selected, np.flatnonzero(intact))
             cooked = self._cooked(selected.off)
             selected.off, selected.caplen = selected.off + _COOKED, selected.caplen - _COOKED
@@ -118,6 +118,11 @@ class Emitter:
         interface = self.interfaces[index]
         known = next(iter(interface.ids.values()), None) if interface.netlink else None
         return self.streams.on(interface, 0, self.out) if known is None else known
+
+    def _stream_ids(self, rows: RecordColumns) -> Ints:
+        used, which = np.unique(rows.interface, return_inverse=True)
+        ids: Ints = np.array([self._stream(index) for index in used.tolist()], np.int64)[which]
+        return ids
 
     def _losses(self) -> Iterator[Mark]:
         """Yield the losses that the records report, in their places; of very many, neighbours are added up."""
@@ -133,8 +138,8 @@ class Emitter:
         rows = self.rows
         before = np.flatnonzero(rows.interface[:first] == rows.interface[first])
         from_ns = int(rows.ts_ns[before[-1] if len(before) else first])
-        stream, seq = self._stream(int(rows.interface[first])), self.streams.numbering.seq()
-        return Gap(stream, seq, lost, GapReason.RING, from_ns, int(rows.ts_ns[last]), int(rows.number[first]))
+        stream = self._stream(int(rows.interface[first]))
+        return Gap(stream, 0, lost, GapReason.RING, from_ns, int(rows.ts_ns[last]), int(rows.number[first]))
 
     def _meta(self, rows: RecordColumns) -> PacketMeta:
         seekable = self.streams.numbering.seekable
@@ -149,7 +154,7 @@ class Emitter:
         whole = Batch(stream, 0, self.chunk, off, caplen, rows.ts_ns, meta)
         for start in range(0, len(rows), BATCH_RECORDS):
             part = select_rows(whole, slice(start, start + BATCH_RECORDS))
-            self.out.append(replace(part, seq=self.streams.numbering.seq()))
+            self.out.append(part)
 
 
 class _Held:
@@ -228,14 +233,14 @@ def runs(key: NDArray[np.int64] | NDArray[np.bool_]) -> Iterator[slice]:
         yield slice(a, b)
 
 
-def by_stream(interface: Ints) -> Iterator[slice | Ints]:
-    """Yield the rows of each run of one interface; where runs are short, of each interface (order kept within it)."""
-    changes = int(np.count_nonzero(interface[1:] != interface[:-1]))
+def by_stream(stream: Ints) -> Iterator[slice | Ints]:
+    """Yield the rows of each run of one stream; where runs are short, of each stream (order kept within it)."""
+    changes = int(np.count_nonzero(stream[1:] != stream[:-1]))
     if changes == 0:
-        yield slice(0, len(interface))
-    elif len(interface) >= _SHORT_RUN * (changes + 1):
-        yield from runs(interface)
+        yield slice(0, len(stream))
+    elif len(stream) >= _SHORT_RUN * (changes + 1):
+        yield from runs(stream)
     else:
-        order = np.argsort(interface, kind="stable")
-        for part in runs(interface[order]):
+        order = np.argsort(stream, kind="stable")
+        for part in runs(stream[order]):
             yield order[part]

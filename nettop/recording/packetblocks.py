@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nettop.batch import NO_TIME
+from nettop.kinds import NO_TIME
 from nettop.linux.packet import DIRECTION_UNKNOWN
 from nettop.recording import blocks, bulk
 from nettop.recording.enhanced import direction_of, status_of

@@ -1,23 +1,26 @@
-"""The classic pcap format (draft-ietf-opsawg-pcap): decodes chunks of a file into packets."""
+"""The classic pcap format (draft-ietf-opsawg-pcap): decodes chunks of a file into packets, encodes packets."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nettop.batch import Item, Stream
+from nettop.batch import Batch, Item, PacketMeta, Stream
+from nettop.kinds import NO_TIME
 from nettop.errors import DamagedInput
 from nettop.kinds import StreamKind
 from nettop.linux.linktypes import LINKTYPE_NETLINK
-from nettop.recording import bulk
+from nettop.recording import blocks, bulk
 from nettop.recording.emission import Emitter
-from nettop.recording.records import FormatDecoder, Interface, Numbering, RecordColumns, order_of
+from nettop.recording.records import FileBlock, FormatDecoder, Interface, Numbering, RecordColumns, order_of
 
 MAGIC_US, MAGIC_NS, MAGIC_MODIFIED = 0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34  # the last: Kuznetzov's patched libpcap
 _FILE_HEADER = 24
+_RECORD = 16  # bytes of a packet's header
 _SWAPPED = {(2, 0), (2, 1), (2, 2), (2, 3), (543, 0)}  # 543.0: DG/UX; as libpcap's sf-pcap.c reads them
 _VERSIONS = _SWAPPED | {(2, 4)}
 _MAX_CAPLEN = 1 << 18  # libpcap's MAXIMUM_SNAPLEN
@@ -74,8 +77,11 @@ class PcapDecoder(FormatDecoder):
         stream = Stream(0, kind, "", linktype=link, snaplen=snaplen, file=self._numbering.file)
         interface = Interface(stream, 0, resolution=9 if magic == MAGIC_NS else 6)
         self._interfaces.append(interface)
-        if kind is StreamKind.PACKETS:
-            self._streams.on(interface, 0, out)
+        stream_id = self._streams.on(interface, 0, out) if kind is StreamKind.PACKETS else None
+        if self._numbering.keep_block is not None:
+            body = struct.pack("<HHI", min(link, 0xFFFF), 0, snaplen)
+            body += blocks.encode_options([(blocks.IF_TSRESOL, b"\x09")] if magic == MAGIC_NS else [])
+            self._numbering.keep_block(FileBlock(blocks.IDB, body, "<", stream_id, 1))
         return _FILE_HEADER
 
     def _packets(self, chunk: bytes, start: int, base: int, final: bool, layout: _PcapFormat, out: list[Item]) -> int:
@@ -121,3 +127,32 @@ def _columns(
     numbers = np.arange(number, number + len(off), dtype=np.uint64)
     interface = np.zeros(len(off), np.int64)
     return RecordColumns(interface, off, caplen, head[:, 3].astype(np.uint32), ts_ns, numbers, direction)
+
+
+def file_header(linktype: int, snaplen: int, nanoseconds: bool) -> bytes:
+    """Return the header of a pcap file."""
+    magic = MAGIC_NS if nanoseconds else MAGIC_US
+    return struct.pack("<IHHiIII", magic, 2, 4, 0, 0, snaplen or _MAX_CAPLEN, linktype)
+
+
+def encode(batches: Sequence[Batch], order: NDArray[np.int64], nanoseconds: bool) -> memoryview:
+    """Return packets of one link type as pcap's records. `order` indexes the rows of all batches, one after another."""
+    n = sum(map(len, batches))
+    caplen = np.concatenate([batch.caplen.astype(np.int64) for batch in batches] or [np.empty(0, np.int64)])
+    size = np.zeros(n, np.int64)
+    size[order] = caplen[order] + _RECORD
+    at = np.zeros(n, np.int64)
+    at[order] = np.cumsum(size[order]) - size[order]
+    out = np.empty(int(size.sum()), np.uint8)
+    start = 0
+    for batch in batches:
+        rows = slice(start, start + len(batch))
+        assert isinstance(batch.meta, PacketMeta)
+        head = np.empty((len(batch), 4), np.uint32)
+        seconds, parts = np.divmod(np.where(batch.ts_ns == NO_TIME, 0, batch.ts_ns), 1_000_000_000)
+        head[:, 0], head[:, 1] = seconds, parts if nanoseconds else parts // 1000
+        head[:, 2], head[:, 3] = batch.caplen, batch.meta.wirelen
+        bulk.scatter(out, at[rows], head)
+        bulk.copy(out, at[rows] + _RECORD, batch.buf, batch.off.astype(np.int64), caplen[rows])
+        start += len(batch)
+    return out.data

@@ -174,6 +174,7 @@ class PcapngDecoder(FormatDecoder):
         return np.array(described, np.int64), between
 
     def _other_block(self, kind: int, body: bytes, offset: int, items: list[Item]) -> None:
+        self._annotated: int | None = None
         handler = self._handlers.get(kind)
         if handler is not None:
             handler(body, offset, items)
@@ -183,7 +184,7 @@ class PcapngDecoder(FormatDecoder):
                 index = struct.unpack_from(self._order + "I", body)[0]
             known = self._section.interfaces
             ids = known[index].ids if kind in (blocks.IDB, blocks.ISB) and index < len(known) else {}
-            stream = next(iter(ids.values()), None)
+            stream = self._annotated if kind == blocks.ANNOTATION else next(iter(ids.values()), None)
             self._numbering.keep_block(FileBlock(kind, body, self._order, stream, self._before))
 
     def _section_header(self, body: bytes, offset: int, items: list[Item]) -> None:
@@ -246,11 +247,13 @@ class PcapngDecoder(FormatDecoder):
             items.append(self._gap(stream, sum(drops) - before, from_ns or ts_ns, ts_ns))
 
     def _gap(self, stream: int, lost: int, from_ns: int, to_ns: int) -> Gap:
-        return Gap(stream, self._numbering.seq(), lost, GapReason.RING, from_ns, to_ns, self._before)
+        return Gap(stream, 0, lost, GapReason.RING, from_ns, to_ns, self._before)
 
     def _without_repeated(self, between: list[Mark], emitter: Emitter) -> list[Mark]:
         """Return the marks without the losses in statistics that the packets before them have reported already."""
         rows, reported, done = emitter.rows, self._reported, 0
+        if rows.lost is None and not reported:
+            return between
         kept: list[Mark] = []
         for mark in [*between, Mark(len(rows), Gap(-1, 0, 0, GapReason.RING, 0, 0))]:
             if rows.lost is not None and isinstance(mark.item, Gap):
@@ -270,7 +273,7 @@ class PcapngDecoder(FormatDecoder):
         totals = (item.ts_ns, item.received, item.dropped)
         if self._totals.get(item.stream) != totals:
             self._totals[item.stream] = totals
-            out.append(replace(item, seq=self._numbering.seq()))
+            out.append(item)
 
     def _annotation(self, body: bytes, offset: int, items: list[Item]) -> None:
         _refuse_newer(body, self._order, offset)
@@ -295,9 +298,10 @@ class PcapngDecoder(FormatDecoder):
         if isinstance(item, Counters):
             self._counters(item, items)
         elif isinstance(item, Gap):
-            items.append(replace(item, seq=self._numbering.seq(), before=self._before))
+            self._annotated = stream
+            items.append(replace(item, before=self._before))
         else:
-            items.append(replace(item, seq=self._numbering.seq()))
+            items.append(item)
 
     def _keep_text_part(self, recorded: int, fields: marks.Fields, data: bytes) -> bool:
         """Keep a part of a text that continues in a later block; return False for the last one."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 from nettop.batch import Counter64, End, Item
 from nettop.errors import InputError
 from nettop.recording import compressed
-from nettop.recording.chunks import Chunks, Decompressed, chunks_of, open_input
+from nettop.recording.chunks import CHUNK, Chunks, Decompressed, chunks_of, open_input
 from nettop.recording.pcap import PcapDecoder, byte_order
 from nettop.recording.pcapng import PcapngDecoder
 from nettop.recording.records import FormatDecoder, Numbering
@@ -25,13 +25,13 @@ class CaptureReader:
     capture; damage further on is the last item, an End with `error` and `offset`.
     """
 
-    def __init__(self, fd: int, name: str, numbering: Numbering) -> None:
+    def __init__(self, fd: int, name: str, numbering: Numbering, chunk: int = CHUNK) -> None:
         self.name = name
         self.regular = stat.S_ISREG(os.fstat(fd).st_mode)
         self.ended = False
         self._fd = fd
         self._numbering = numbering
-        self._chunks: Chunks = chunks_of(fd)
+        self._chunks: Chunks = chunks_of(fd, chunk)
         self._decoder: FormatDecoder | None = None
         while self.regular and self._decoder is None and self._recognise():
             pass
@@ -54,6 +54,11 @@ class CaptureReader:
         """Yield every item up to the End; wait for a pipe's data."""
         while not self.ended:
             yield from self.read()
+
+    @property
+    def is_pcap(self) -> bool:
+        """True once the file is recognised as pcap."""
+        return isinstance(self._decoder, PcapDecoder)
 
     def fileno(self) -> int:
         """Return the descriptor, to wait on if it is a pipe."""

@@ -69,6 +69,10 @@ class Interface:
 
     def time_ns(self, ticks: int) -> int:
         """Return a time of this interface in ns since the epoch."""
+        if self.resolution <= 9:
+            time_ns = ticks * 10 ** (9 - self.resolution) + self.offset_s * 1_000_000_000
+            if abs(time_ns) < 1 << 63:
+                return int(time_ns)
         return int(nanoseconds(np.array([ticks], np.uint64), self.resolution, self.offset_s)[0])
 
 
@@ -109,7 +113,7 @@ class Streams:
             if len(self._known) >= MAX_STREAMS:
                 raise ValueError("declares too many interfaces")
             self._known[key] = self.numbering.stream_id()
-            out.append(StreamAdded(replace(described, id=self._known[key]), self.numbering.seq()))
+            out.append(StreamAdded(replace(described, id=self._known[key]), 0))
         return self._known[key]
 
     def on(self, interface: Interface, family: int, out: list[Item]) -> int:
@@ -150,9 +154,9 @@ class FormatDecoder(ABC):
         if final or damage is not None:
             self.ended = True
             first = damage or self._fault
-            end = End(None, self._numbering.seq(), read_on=damage is None and first is not None)
+            end = End(None, 0, read_on=damage is None and first is not None)
             out.append(end if first is None else replace(end, error=first.message, offset=first.offset))
-        return out, used
+        return [replace(item, seq=self._numbering.seq()) for item in out], used
 
     def _note(self, message: str, offset: int) -> None:
         """Remember damage after which reading goes on; the first one is reported at the end."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import time
 
+from nettop.kinds import NO_TIME
+
 _SI = ((1_000_000_000_000_000, "P"), (1_000_000_000_000, "T"), (1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k"))
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)([kmgtp]?)(i?)(?:b|b?/s)?", re.ASCII | re.IGNORECASE)
@@ -86,6 +88,8 @@ def duration(seconds: float | None) -> str:
 
 def clock(ts_ns: int, digits: int = 0) -> str:
     """Return the local time of day, `12:04:31` or with `digits` decimals (truncated, as tcpdump does)."""
+    if ts_ns == NO_TIME:
+        return ABSENT
     seconds, ns = divmod(ts_ns, 1_000_000_000)
     try:
         text = time.strftime("%H:%M:%S", time.localtime(seconds))

@@ -62,9 +62,12 @@ def test_a_filter_selects_and_json_numbers_are_the_files(capture: Path) -> None:
     assert {row["file"] for row in rows} == {str(capture)}
 
 
-def test_several_files_follow_each_other(capture: Path) -> None:
+def test_several_files_are_merged_by_time_and_named(capture: Path) -> None:
     done = nettop(capture, capture, "--json")
-    assert [json.loads(line)["number"] for line in done.stdout.splitlines()] == [*range(1, 701)] * 2
+    numbers = [json.loads(line)["number"] for line in done.stdout.splitlines()]
+    assert numbers == [number for number in range(1, 701) for _ in range(2)]
+    first = nettop(capture, capture).stdout.decode().splitlines()[0]
+    assert first.startswith(f"{capture}:    1  ")
 
 
 def test_standard_input_and_compressed_files_are_read(capture: Path, tmp_path: Path) -> None:

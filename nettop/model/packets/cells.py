@@ -14,12 +14,13 @@ from nettop.decode.packets.decoder import PacketDecoder
 from nettop.linux.packet import DIRECTION_UNKNOWN
 from nettop.model.packets.blocks import PacketBlock
 from nettop.model.packets.info import PacketHeader, application, protocol_title, short_info, tcp_text
+from nettop.model.packets.lines import gap_line
 from nettop.model.packets.store import GapRow, PacketStore
 from nettop.model.packets.tcp_streams import DIRECTION_COLUMNS, Direction, TcpHeader, TcpStreams
 from nettop.model.packets.text import PacketTexts, proto_texts
 from nettop.model.table import Column, Row
 from nettop.text.address import with_port
-from nettop.text.units import ABSENT, clock, grouped
+from nettop.text.units import ABSENT, clock
 
 COLUMNS = (
     Column("number", "#", 7, right=True, rank=4, sortable=False, frozen=True),
@@ -194,15 +195,9 @@ def _gap_row(gap_row: GapRow, columns: tuple[str, ...]) -> Row:
     return Row(gap_row.ident, cells, ("bad",) * len(columns))
 
 
-_WHERE = {"ring": "kernel ring", "queue": "nettop's queue", "file": "the file"}
-
-
 def gap_text(gap: Gap, stream: Stream | None) -> str:
     """Return `GAP 1,204 packets lost, kernel ring of eth1, between 12:04:30.13 and 12:04:30.18`."""
-    count = "packets" if gap.lost is None else "1 packet" if gap.lost == 1 else f"{grouped(gap.lost)} packets"
-    device = f" of {stream.name}" if stream is not None and stream.name else ""
-    where = _WHERE.get(gap.why.value, gap.why.value)
     times = ""
     if gap.from_ns and gap.to_ns:
         times = f", between {clock(gap.from_ns, 2)} and {clock(gap.to_ns, 2)}"
-    return f"GAP {count} lost, {where}{device}{times}"
+    return f"{gap_line(gap, stream)}{times}"

@@ -67,9 +67,12 @@ class PacketFields:
         return self._words.get(name)
 
 
-def fields_of(batch: Batch, stream: Stream, start: int, stop: int) -> PacketFields:
-    """Return the fields of records start to stop of a batch, decoded only as deep as a filter needs."""
-    layers = Layers(batch, stream.linktype, start, stop)
-    code = np.zeros(stop - start, np.uint8)
-    words = {"device": (code, (stream.name,)), "netns": (code, (stream.netns,))}
+def fields_of(batch: Batch, streams: Sequence[Stream], code: Array, start: int, stop: int) -> PacketFields:
+    """Return the fields of records start to stop of a batch, decoded only as deep as a filter needs.
+
+    `streams[code[i]]` is the stream of record i; all are of one link type.
+    """
+    layers = Layers(batch, streams[0].linktype, start, stop)
+    part = code[start:stop]
+    words = {"device": (part, [one.name for one in streams]), "netns": (part, [one.netns for one in streams])}
     return PacketFields(stop - start, wirelen(batch)[start:stop], lambda depth: layers.upto(depth).cols, words)

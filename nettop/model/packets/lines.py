@@ -2,43 +2,45 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from json import dumps
 from typing import Any
 
 import numpy as np
 
-from nettop.batch import Array, Batch, PacketMeta, Stream
+from nettop.batch import Array, Batch, Gap, PacketMeta, Stream
+from nettop.kinds import NO_TIME
 from nettop.columns import Columns
 from nettop.decode.packets import columns as pc
-from nettop.model.packets.text import PacketTexts, TextCache, proto_texts
+from nettop.model.packets.text import PacketTexts, proto_texts
 from nettop.text.packet import DIRECTIONS
 from nettop.text.sanitize import clean
-from nettop.text.units import clock
+from nettop.text.units import grouped
 
 _NULL = "null"
+Streams = Mapping[int, Stream]
 
 
 class LineWriter:
-    """Lines of text, one per packet: `12:04:31.150771 eth0 in IP 10.0.3.7.51830 > 200.200.200.1.443: Flags [S], …`."""
+    """Lines of text, one per packet, without time: `eth0 in IP 10.0.3.7.51830 > 200.200.200.1.443: Flags [S], …`."""
 
     def __init__(self) -> None:
         self._texts = PacketTexts()
-        self._clock = TextCache[int](lambda second: clock(second * 1_000_000_000), 4096)
 
-    def lines(self, stream: Stream, batch: Batch, cols: Columns, nanoseconds: bool) -> list[str]:
+    def lines(self, streams: Streams, batch: Batch, cols: Columns) -> list[str]:
         """Return one line per row, safe for a terminal. `cols`: the batch, decoded in full."""
-        src, dst = self._texts.addresses(batch, cols, stream.linktype)
+        linktype = streams[batch.stream].linktype
+        src, dst = self._texts.addresses(batch, cols, linktype)
         ported = (cols["have"] & pc.HAVE_PORTS) != 0
-        infos = self._texts.infos(batch, cols, stream.linktype)
-        seconds, parts = np.divmod(cols["ts_ns"], 1_000_000_000)
-        parts = parts if nanoseconds else parts // 1000
-        times = [self._clock[second] for second in seconds.tolist()]
-        digits = "%09d" if nanoseconds else "%06d"
-        template = f"%s.{digits} %s%s > %s: %s"
-        heads = _heads(stream, cols)
+        infos = self._texts.infos(batch, cols, linktype)
         endpoints = (_with_port(src, cols["sport"], ported), _with_port(dst, cols["dport"], ported))
-        return list(map(template.__mod__, zip(times, parts.tolist(), heads, *endpoints, infos, strict=True)))
+        return list(map("%s%s > %s: %s".__mod__, zip(_heads(streams, batch, cols), *endpoints, infos, strict=True)))
+
+
+def stream_ids(batch: Batch) -> Array:
+    """Return the stream of each row."""
+    streams = batch.meta.streams if isinstance(batch.meta, PacketMeta) else None
+    return np.broadcast_to(np.int32(batch.stream), len(batch)) if streams is None else streams
 
 
 def _with_port(names: list[str], ports: Array, ported: Array) -> list[str]:
@@ -50,8 +52,8 @@ def _with_port(names: list[str], ports: Array, ported: Array) -> list[str]:
     return [f"{name}.{port}" if has else name for (name, port), has in zip(pairs, ported.tolist(), strict=True)]
 
 
-def _heads(stream: Stream, cols: Columns) -> list[str]:
-    """Return `eth0 in vlan 7, IP `: the text between time and source."""
+def _heads(streams: Streams, batch: Batch, cols: Columns) -> list[str]:
+    """Return `eth0 in vlan 7, IP `: the text before the source."""
     have = cols["have"]
     known = (have & pc.HAVE_DIRECTION) != 0
     direction = np.where(known, cols["direction"], 255) if known.any() else np.full(len(cols), 255)
@@ -59,9 +61,9 @@ def _heads(stream: Stream, cols: Columns) -> list[str]:
     label = np.where((have & pc.HAVE_IP) != 0, cols["family"], 0).astype(np.int32)
     label[(have & pc.HAVE_ARP) != 0] = 1
     code = (vlan + 1 << 16) | (direction.astype(np.int32) << 8) | label
-    device = clean(stream.name)
+    code = stream_ids(batch).astype(np.int64) << 32 | code
     values = np.unique(code).tolist()
-    table = {value: _head(device, value) for value in values}
+    table = {value: _head(clean(streams[value >> 32].name), value & 0xFFFFFFFF) for value in values}
     if len(values) == 1:
         return [table[values[0]]] * len(cols)
     return [table[value] for value in code.tolist()]
@@ -82,22 +84,25 @@ class JsonWriter:
     def __init__(self) -> None:
         self._texts = PacketTexts()
 
-    def lines(self, stream: Stream, batch: Batch, cols: Columns, numbers: Sequence[int]) -> list[str]:
-        """Return one object per row; `numbers` count the file's packets from 1. `cols`: the batch, decoded in full."""
+    def lines(self, streams: Streams, batch: Batch, cols: Columns) -> list[str]:
+        """Return one object per row, its number that of its file. `cols`: the batch, decoded in full."""
         template = (
-            f'{{"kind": "packet", "netns": {_constant(stream.netns)}, "file": {_constant(stream.file)}, '
-            f'"number": %s, "ts_ns": %s, "interface": {_constant(stream.name) if stream.name else _NULL}, '
-            f'"linktype": {stream.linktype}, "caplen": %s, "len": %s, "direction": %s, "vlan": %s, "proto": %s, '
-            '"src": %s, "sport": %s, "dst": %s, "dport": %s, "info": "%s", "comment": %s}'
+            '{"kind": "packet", %s, "number": %s, "ts_ns": %s, "interface": %s, '
+            f'"linktype": {streams[batch.stream].linktype}, "caplen": %s, "len": %s, "direction": %s, "vlan": %s, '
+            '"proto": %s, "src": %s, "sport": %s, "dst": %s, "dport": %s, "info": "%s", "comment": %s}'
         )
-        return list(map(template.__mod__, zip(*self._columns(stream, batch, cols, numbers), strict=True)))
+        return list(map(template.__mod__, zip(*self._columns(streams, batch, cols), strict=True)))
 
-    def _columns(self, stream: Stream, batch: Batch, cols: Columns, numbers: Sequence[int]) -> list[Sequence[Any]]:
-        have = cols["have"]
-        src, dst = self._texts.addresses(batch, cols, stream.linktype)
+    def _columns(self, streams: Streams, batch: Batch, cols: Columns) -> list[Sequence[Any]]:
+        have, ids = cols["have"], stream_ids(batch)
+        linktype = streams[batch.stream].linktype
+        src, dst = self._texts.addresses(batch, cols, linktype)
+        ts_ns = cols["ts_ns"]
         return [
-            numbers,
-            cols["ts_ns"].tolist(),
+            _of_streams(ids, lambda one: f'"netns": {dumps(streams[one].netns)}, "file": {dumps(streams[one].file)}'),
+            frame_numbers(batch),
+            _or_null(ts_ns, ts_ns != NO_TIME),
+            _of_streams(ids, lambda one: dumps(streams[one].name) if streams[one].name else _NULL),
             cols["caplen"].tolist(),
             cols["len"].tolist(),
             _directions(cols),
@@ -107,14 +112,22 @@ class JsonWriter:
             _or_null(cols["sport"], (have & pc.HAVE_PORTS) != 0),
             _quoted(dst),
             _or_null(cols["dport"], (have & pc.HAVE_PORTS) != 0),
-            self._texts.infos(batch, cols, stream.linktype),
+            self._texts.infos(batch, cols, linktype),
             _comments(batch),
         ]
 
 
-def _constant(text: str) -> str:
-    """Return a JSON string for a `%` template."""
-    return json.dumps(text).replace("%", "%%")
+def frame_numbers(batch: Batch) -> list[int]:
+    """Return the records' numbers in their file, from 1."""
+    number = batch.meta.number if isinstance(batch.meta, PacketMeta) else None
+    return list(range(1, len(batch) + 1)) if number is None else [int(n) for n in number.tolist()]
+
+
+def _of_streams(ids: Array, text: Callable[[int], str]) -> list[str]:
+    """Return a text of each row's stream."""
+    values = np.unique(ids).tolist()
+    table = {value: text(value) for value in values}
+    return [table[values[0]]] * len(ids) if len(values) == 1 else [table[value] for value in ids.tolist()]
 
 
 def _quoted(names: list[str]) -> list[str]:
@@ -143,5 +156,21 @@ def _comments(batch: Batch) -> list[str]:
     texts = [_NULL] * len(batch)
     if isinstance(batch.meta, PacketMeta):
         for row, comment in batch.meta.comment.items():
-            texts[row] = json.dumps(comment)
+            texts[row] = dumps(comment)
     return texts
+
+
+_WHERE = {"ring": "kernel ring", "queue": "nettop's queue", "file": "the file"}
+
+
+def gap_line(gap: Gap, stream: Stream | None) -> str:
+    """Return `GAP 1,204 packets lost, kernel ring of eth1`."""
+    count = "packets" if gap.lost is None else "1 packet" if gap.lost == 1 else f"{grouped(gap.lost)} packets"
+    device = f" of {clean(stream.name)}" if stream is not None and stream.name else ""
+    return f"GAP {count} lost, {_WHERE.get(gap.why.value, gap.why.value)}{device}"
+
+
+def gap_json(gap: Gap, stream: Stream) -> str:
+    """Return the JSON object of a loss."""
+    row = {"kind": "gap", "netns": stream.netns, "file": stream.file, "stream": stream.name, "lost": gap.lost}
+    return dumps(row | {"reason": gap.why.value, "from_ns": gap.from_ns, "to_ns": gap.to_ns})

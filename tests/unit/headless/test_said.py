@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from nettop.batch import End
-from nettop.headless.load import damage, report_errors
+from nettop.headless.damage import damage
+from nettop.headless.load import report_errors
 from nettop.headless.record import RecordingMonitor
 
 _GONE = "device \x1b]0;owned\x07 is gone"

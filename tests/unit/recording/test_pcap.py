@@ -94,3 +94,33 @@ def test_a_file_cut_anywhere_gives_what_is_whole_and_says_where(step: int | None
         else:
             assert "cut" in end(items).error
             assert end(items).offset == max([w for w in [0, *whole] if w < size])
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize(("version", "swapped"), [((2, 2), True), ((2, 0), True), ((2, 3), True), ((2, 3), False)])
+@pytest.mark.parametrize("step", [None, 7])
+def test_old_versions_have_their_two_lengths_swapped(
+    order: str, version: tuple[int, int], swapped: bool, step: int | None
+) -> None:
+    data = struct.pack(order + "IHHiIII", 0xA1B2C3D4, *version, 0, 0, 65535, 1)
+    for i in range(5):
+        lengths = (100, 60 + i) if swapped else (60 + i, 100)
+        data += struct.pack(order + "IIII", i, 0, *lengths) + bytes([i]) * (60 + i)
+    items = decode_chunks(data, step)
+    assert frames(items) == [bytes([i]) * (60 + i) for i in range(5)]
+    assert [w for b in items if isinstance(b, Batch) for w in b.meta.wirelen.tolist()] == [100] * 5  # type: ignore[union-attr]
+    assert end(items).error == ""
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 5), (3, 0)])
+def test_another_version_is_read_and_reported(version: tuple[int, int]) -> None:
+    data = pcap([(1, 2, b"abc")])
+    items = decode_chunks(data[:4] + struct.pack("<HH", *version) + data[8:])
+    assert frames(items) == [b"abc"]
+    assert f"version {version[0]}.{version[1]} of pcap is not known" in end(items).error
+    assert (end(items).offset, end(items).read_on) == (4, True)
+
+
+def test_a_link_type_over_65535_is_kept() -> None:
+    (stream,) = streams(decode_chunks(pcap([(1, 2, b"abc")], link=70_000)))
+    assert stream.linktype == 70_000

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from nettop.batch import Batch, Counters, Gap, NetlinkMeta, PacketMeta
+from nettop.batch import Batch, Counter64, Counters, DumpMark, Gap, NetlinkMeta, PacketMeta, Stream
+from nettop.kinds import NO_TIME
 from nettop.errors import InputError
 from nettop.kinds import GapReason, StreamKind
-from nettop.recording import blocks
+from nettop.recording import blocks, interfaces, marks
+from nettop.recording.pcapng import PcapngDecoder
+from nettop.recording.records import FileBlock, Numbering
 from tests.unit.recording.handmade import (
     PEN,
     block,
@@ -60,6 +64,7 @@ def test_simple_packets_have_no_time_and_are_cut_at_the_snaplen(order: str) -> N
 
     items = decode_chunks(shb(order) + idb(order, snaplen=4) + spb(b"abcd", 99) + spb(b"xyz", 3))
     assert frames(items) == [b"abcd", b"xyz"]
+    assert [ts_ns for _, ts_ns, _ in records(items)] == [NO_TIME, NO_TIME]
     assert packets(items)[0].wirelen.tolist() == [99, 3]
 
 
@@ -311,3 +316,115 @@ def test_batches_hold_at_most_16384_records() -> None:
     items = decode_chunks(shb() + idb("<", NS) + epb(b"x", 1) * 40_000)
     assert [len(item) for item in items if isinstance(item, Batch)] == [16384, 16384, 7232]
     assert replace(streams(items)[0], id=0).name == ""
+
+
+def isb(dropped: int, ticks: int, interface: int = 0) -> bytes:
+    numbers = options((4, struct.pack("<Q", 100)), (5, struct.pack("<Q", dropped)))
+    return block(5, struct.pack("<III", interface, ticks >> 32, ticks & 0xFFFFFFFF) + numbers)
+
+
+MIXES = {
+    "statistics": lambda i: isb(0, i),
+    "names": lambda i: block(4, bytes(4)),
+    "netlink": lambda i: epb(cooked(bytes([i % 250])), i, interface=1),
+    "custom": lambda i: block(0x0BAD, struct.pack("<I", 1) + b"theirs"),
+    "a later section": lambda i: shb() + idb("<", NS) + idb("<", NS, link=253),
+}
+
+
+@pytest.mark.parametrize("mix", MIXES.values(), ids=MIXES.keys())
+def test_packets_that_alternate_with_other_blocks_are_one_batch(mix: Callable[[int], bytes]) -> None:
+    data = b"".join(epb(bytes([i]), i) + mix(i) for i in range(200))
+    items = decode_chunks(shb() + idb("<", NS) + idb("<", NS, link=253) + data)
+    of_packets = [item for item in items if isinstance(item, Batch) and isinstance(item.meta, PacketMeta)]
+    assert [len(item) for item in of_packets] == [200]
+    assert frames(of_packets) == [bytes([i]) for i in range(200)]  # type: ignore[arg-type]
+    assert len([item for item in items if isinstance(item, Batch)]) <= 2
+    assert [item.seq for item in items] == list(range(len(items)))
+
+
+def test_netlink_messages_and_marks_keep_their_order_while_packets_are_gathered() -> None:
+    mark = b"".join(marks.encode(DumpMark(1, 0, 1, "conntrack", True)))
+    head = b"".join(map(interfaces.encode, (Stream(0, StreamKind.PACKETS, "e"), Stream(1, StreamKind.NETLINK, "ct"))))
+    data = b"".join(
+        epb(b"p", i) + epb(cooked(bytes([i])), i, interface=1) + (mark if i % 10 == 5 else b"") for i in range(100)
+    )
+    items = decode_chunks(shb() + head + data)
+    order = [
+        item if isinstance(item, DumpMark) else len(item)
+        for item in items
+        if isinstance(item, DumpMark) or (isinstance(item, Batch) and isinstance(item.meta, NetlinkMeta))
+    ]
+    assert [size for size in order if isinstance(size, int)] == [6, *[10] * 9, 4]
+    assert [isinstance(one, DumpMark) for one in order] == [False, True] * 10 + [False]
+
+
+def test_a_loss_divides_the_packets_where_it_happened() -> None:
+    data = b"".join(epb(bytes([i]), i, *([(4, struct.pack("<Q", 7))] if i == 61 else [])) for i in range(100))
+    items = [item for item in decode_chunks(shb() + idb("<", NS) + data) if isinstance(item, Batch | Gap)]
+    assert [len(item) if isinstance(item, Batch) else item.lost for item in items] == [61, 7, 39]
+
+
+def test_drops_that_another_tool_counts_are_losses_where_they_grew() -> None:
+    data = epb(b"1", 1) + isb(0, 1) + epb(b"2", 2) + isb(5, 3) + epb(b"3", 4) + isb(5, 5) + isb(6, 6)
+    items = [item for item in decode_chunks(shb() + idb("<", NS) + data) if isinstance(item, Batch | Gap)]
+    assert [len(item) if isinstance(item, Batch) else item.lost for item in items] == [1, 1, 5, 1, 1]
+    gaps = [item for item in items if isinstance(item, Gap)]
+    assert [(gap.from_ns, gap.to_ns, gap.before) for gap in gaps] == [(1, 3, 3), (5, 6, 4)]
+
+
+def test_a_loss_that_packets_and_statistics_both_count_is_one() -> None:
+    data = epb(b"1", 1) + epb(b"2", 2, (4, struct.pack("<Q", 5))) + isb(7, 3)
+    gaps = [item for item in decode_chunks(shb() + idb("<", NS) + data) if isinstance(item, Gap)]
+    assert [gap.lost for gap in gaps] == [5, 2]
+
+
+@ORDERS
+@pytest.mark.parametrize("step", [None, 16])
+def test_a_version_that_is_not_known_is_an_error(order: str, step: int | None) -> None:
+    def header(major: int, minor: int) -> bytes:
+        return block(0x0A0D0D0A, struct.pack(order + "IHHq", 0x1A2B3C4D, major, minor, -1), order)
+
+    with pytest.raises(InputError, match=r"version 2\.0 of pcapng"):
+        decode_chunks(header(2, 0) + idb(order), step)
+    later = decode_chunks(header(1, 0) + idb(order) + epb(b"x", order=order) + header(7, 0), step)
+    assert frames(later) == [b"x"] and "version 7.0" in end(later).error
+    minor = decode_chunks(header(1, 9) + idb(order) + epb(b"x", order=order), step)
+    assert frames(minor) == [b"x"] and "version 1.9" in end(minor).error and end(minor).read_on
+    assert end(decode_chunks(header(1, 2) + idb(order), step)).error == ""
+
+
+@ORDERS
+def test_an_option_that_reaches_past_its_block_is_an_error_with_its_place(order: str) -> None:
+    tail = struct.pack(order + "HH", 3, 5000) + b"what"
+    for place, data in {
+        0: block(0x0A0D0D0A, struct.pack(order + "IHHq", 0x1A2B3C4D, 1, 0, -1) + tail, order) + idb(order),
+        28: shb(order) + block(1, struct.pack(order + "HHI", 1, 0, 0) + tail, order),
+        48: shb(order) + idb(order) + block(5, struct.pack(order + "III", 0, 0, 0) + tail, order),
+    }.items():
+        items = decode_chunks(data + epb(b"x", order=order))
+        assert frames(items) == [b"x"]
+        assert (end(items).offset, end(items).read_on) == (place, True)
+        assert "reaches past its block" in end(items).error
+
+
+def test_five_thousand_interfaces_and_sections_without_end_are_read() -> None:
+    data = b"".join(epb(bytes(3), i, interface=i) for i in range(5000))
+    items = decode_chunks(shb() + idb("<", NS) * 5000 + data)
+    assert len(frames(items)) == len(streams(items)) == 5000 and end(items).error == ""
+
+
+def test_for_packets_alone_all_interfaces_of_a_link_type_are_one_batch() -> None:
+    data = b"".join(
+        epb(bytes([i]), i, *([(4, struct.pack("<Q", 2))] if i == 3 else []), interface=i % 3) for i in range(90)
+    )
+    head = shb() + idb("<", (2, b"a")) + idb("<", (2, b"b")) + idb("<", (2, b"c"), link=113)
+    kept: list[FileBlock] = []
+    numbering = Numbering(Counter64().next, Counter64().next, packets_only=True, keep_block=kept.append)
+    items, _ = PcapngDecoder(numbering).decode(head + data, 0, True)
+    ethernet, cooked_v1 = [item for item in items if isinstance(item, Batch)]
+    assert isinstance(ethernet.meta, PacketMeta) and ethernet.meta.streams is not None
+    assert ethernet.meta.streams.tolist() == [0, 1] * 30 and len(cooked_v1) == 30
+    assert ethernet.meta.number is not None and ethernet.meta.number[:4].tolist() == [1, 2, 4, 5]
+    assert ethernet.meta.lost is not None and ethernet.meta.lost.tolist()[:4] == [0, 0, 2, 0]
+    assert [block.kind for block in kept] == [0x0A0D0D0A, 1, 1, 1]

@@ -40,20 +40,20 @@ def stream(name: str = "", linktype: int = 1, file: str = "a.pcap") -> Stream:
     return Stream(0, StreamKind.PACKETS, name, linktype=linktype, file=file)
 
 
-def text(*frames: bytes | Packet, nanoseconds: bool = False, direction: int = 255, **of: Any) -> list[str]:
+def text(*frames: bytes | Packet, direction: int = 255, **of: Any) -> list[str]:
     source, batch = stream(**of), batch_of(*frames, direction=direction)
-    return LineWriter().lines(source, batch, PacketDecoder(source.linktype)(batch).cols, nanoseconds)
+    return LineWriter().lines({0: source}, batch, PacketDecoder(source.linktype)(batch).cols)
 
 
 def said(frame: bytes | Packet, **of: Any) -> str:
-    """A line without its time."""
-    return text(frame, **of)[0].split(" ", 1)[1]
+    """The line of one packet."""
+    return text(frame, **of)[0]
 
 
 def objects(*frames: bytes | Packet, comment: dict[int, str] | None = None, **of: Any) -> list[dict[str, Any]]:
     source, batch = stream(**of), batch_of(*frames, direction=4, comment=comment)
     cols = PacketDecoder(source.linktype)(batch).cols
-    lines = JsonWriter().lines(source, batch, cols, range(1, len(batch) + 1))
+    lines = JsonWriter().lines({0: source}, batch, cols)
     return [json.loads(line) for line in lines]
 
 
@@ -133,12 +133,6 @@ def test_interface_and_direction_stand_before_the_protocol() -> None:
 
 def test_a_hostile_interface_name_does_not_reach_the_terminal() -> None:
     assert "\x1b" not in said(ETHER / IP4 / UDP(), name="\x1b[2Jeth0")
-
-
-def test_times_have_microseconds_or_nanoseconds() -> None:
-    frame = ETHER / IP4 / UDP()
-    assert text(frame)[0].split(" ")[0].endswith(".123456")
-    assert text(frame, nanoseconds=True)[0].split(" ")[0].endswith(".123456789")
 
 
 def test_a_mixed_batch_keeps_its_order() -> None:

@@ -1,0 +1,40 @@
+"""The inputs of `nettop read`, and the packets of a batch that match a display filter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from nettop.batch import Batch, Stream, select_rows
+from nettop.decode.packets.window import CHUNK_ROWS
+from nettop.errors import InputError
+from nettop.model.filter.expression import Filter
+from nettop.model.packets.fields import fields_of
+from nettop.model.packets.lines import stream_ids
+from nettop.recording.merging import Select
+
+InputFile = tuple[str, int | InputError]  # a file's name, and its descriptor or the error
+
+
+def selection(display_filter: Filter | None) -> Select:
+    """Return the function that keeps the matching packets."""
+
+    def select(batch: Batch, streams: Mapping[int, Stream]) -> Batch:
+        return matching(batch, streams, display_filter)
+
+    return select
+
+
+def matching(batch: Batch, streams: Mapping[int, Stream], display_filter: Filter | None) -> Batch:
+    """Return the records that match the filter, decoded only as deep as it needs."""
+    n = len(batch)
+    if display_filter is None or not n:
+        return batch
+    ids, code = np.unique(stream_ids(batch), return_inverse=True)
+    known = [streams[one] for one in ids.tolist()]
+    masks = [
+        display_filter.mask(fields_of(batch, known, code, start, min(start + CHUNK_ROWS, n)))
+        for start in range(0, n, CHUNK_ROWS)
+    ]
+    return select_rows(batch, np.flatnonzero(np.concatenate(masks)))

@@ -1,0 +1,313 @@
+"""The packets of capture files in the order of time: across the devices of a file, and across files.
+
+Packets of one device keep their order, whatever their times. A file whose devices overlap is scanned first, unless it
+is a pipe: for each of its parts the scan finds the earliest time that still follows, so that little must be held back.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from nettop.batch import Array, Batch, Counter64, End, Gap, Item, PacketMeta, Stream, StreamAdded, select_rows
+from nettop.kinds import NO_TIME
+from nettop.errors import InputError
+from nettop.kinds import GapReason, StreamKind
+from nettop.recording.chunks import CHUNK
+from nettop.recording.reader import CaptureReader
+from nettop.recording.records import FileBlock, Ints, Numbering
+
+HOLD_NS = 1_000_000_000  # a pipe's devices deliver a packet within this time, by its own stamps
+HOLD_MS = 200  # a pipe that brings nothing for so long has delivered all there is
+_WAIT_MS = 1_000  # a signal that comes just before a blocking read would not interrupt it
+_PEEK = 1 << 16  # bytes of each of many files that are read to find where it begins
+_FEW_FILES = 8  # so many are begun at once
+_LAST = (1 << 63) - 1
+
+Other = Gap | FileBlock
+Select = Callable[[Batch, dict[int, Stream]], Batch]
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """Packets, losses and other blocks in the order of time.
+
+    `order` indexes the rows of all batches, one batch after another, and after these `others`.
+    """
+
+    batches: list[Batch]
+    others: list[Other]
+    order: Ints
+
+    def column(self, of: Callable[[Batch], Array], others: Sequence[int]) -> Array:
+        """Return a column in the order of time, from those of the batches and the values of the others."""
+        column: Array = np.concatenate([*map(of, self.batches), np.array(others, np.int64)])[self.order]
+        return column
+
+
+@dataclass(slots=True)
+class _Held:
+    """A batch, or other items, that wait for their turn; `key` is the time they are ordered by, `tie` comes next."""
+
+    key: Ints
+    tie: Ints  # twice the number in the file; odd: before the packet of the next number
+    file: int
+    batch: Batch | None
+    others: list[Other] = field(default_factory=list)
+
+    def take(self, until: int) -> tuple[_Held | None, _Held | None]:
+        """Return the part up to a time and the rest."""
+        due = self.key <= until
+        if due.all() or not due.any():
+            return (self, None) if due.all() else (None, self)
+        return self._part(due), self._part(~due)
+
+    def _part(self, mask: Array) -> _Held:
+        batch = None if self.batch is None else select_rows(self.batch, mask)
+        others = [one for one, chosen in zip(self.others, mask.tolist(), strict=True) if chosen] if self.others else []
+        return _Held(self.key[mask], self.tie[mask], self.file, batch, others)
+
+
+class CaptureInput:
+    """One file on its way through the merge. `end` is the End of a damaged one, `error` one that was not readable."""
+
+    def __init__(
+        self, path: str, source: int | InputError, ids: Counter64, select: Select, keep_blocks: bool = False
+    ) -> None:
+        self.path = path
+        self.error: InputError | None = source if isinstance(source, InputError) else None
+        self.end: End | None = None
+        self.streams: dict[int, Stream] = {}
+        self.floor = NO_TIME  # no packet still to be read comes before
+        self.number = 0  # among the files
+        self._fd = -1 if isinstance(source, InputError) else source
+        self._ids, self._select, self._keep = ids, select, keep_blocks
+        self._reader: CaptureReader | None = None
+        self._blocks: list[FileBlock] = []
+        self._newest: dict[int, int] = {}  # stream → time of its newest packet
+        self._last_key = NO_TIME
+        self._reads = 0
+        self._floors: list[int] | None = None  # after each read, by a scan
+
+    @property
+    def is_pcap(self) -> bool:
+        """True for a pcap file, which has one link type. False before the first read."""
+        return self._reader is not None and self._reader.is_pcap
+
+    @property
+    def ended(self) -> bool:
+        """True when nothing more comes."""
+        return self.error is not None or self.end is not None
+
+    def peek(self) -> None:
+        """Find out about where the file begins, without keeping it."""
+        if self._reader is None and not self.ended and self._regular():
+            other = CaptureInput(self.path, os.dup(self._fd), Counter64(), _all_packets)
+            other.begin(_PEEK)
+            held = other.read() if not other.ended else []
+            keys = [int(part.key.min()) for part in held if len(part.key)]
+            self.floor = min(keys, default=NO_TIME)
+            if len(other._newest) > 1 and not other.ended:
+                self.floor = min(self._scanned() or [NO_TIME])
+            other.close()
+
+    def begin(self, chunk: int = CHUNK) -> None:
+        """Open the file. An InputError is kept in `error`."""
+        keep = self._blocks.append if self._keep else None
+        numbering = Numbering(
+            Counter64().next, self._ids.next, self.path, seekable=False, packets_only=True, keep_block=keep
+        )
+        try:
+            self._reader = CaptureReader(self._fd, self.path, numbering, chunk)
+        except InputError as error:
+            self._fail(error)
+
+    def read(self) -> list[_Held]:
+        """Read the next chunk; sets `floor`, and `end` or `error` at the end."""
+        if self._reader is None:
+            self.begin()
+        held: list[_Held] = []
+        try:
+            waiting = self._reader is None or self.silent(_WAIT_MS)
+            items = [] if waiting or self._reader is None else self._reader.read()
+        except InputError as error:
+            self._fail(error)
+            return []
+        if items:
+            held = self._keyed(items)
+            self._reads += 1
+            self._set_floor()
+        if self.ended:
+            self.floor = _LAST
+            self.close()
+        return held
+
+    def silent(self, wait_ms: int) -> bool:
+        """Wait for a pipe's next bytes. Return whether none came in that time."""
+        reader = self._reader
+        if reader is None or reader.ready:
+            return False
+        poller = select.poll()
+        poller.register(reader.fileno(), select.POLLIN)
+        return not poller.poll(wait_ms)
+
+    def close(self) -> None:
+        """Close the file."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
+            self._fd = -1
+
+    def _fail(self, error: InputError) -> None:
+        self.error, self.floor = error, _LAST
+        self._reader = None
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _regular(self) -> bool:
+        return self._fd >= 0 and stat.S_ISREG(os.fstat(self._fd).st_mode)
+
+    def _set_floor(self) -> None:
+        """Set the floor: a device's times only rise, so one device needs no scan, and a pipe gets some time."""
+        several = len(self._newest) > 1
+        if several and self._floors is None and self._reader is not None and self._reader.regular and not self.ended:
+            self._floors = self._scanned()
+        newest = max(self._newest.values(), default=NO_TIME)
+        if self._floors is not None and self._reads < len(self._floors):
+            self.floor = self._floors[self._reads]
+        elif several and self._reader is not None and not self._reader.regular:
+            self.floor = max(self.floor, newest - HOLD_NS)
+        else:
+            self.floor = newest
+
+    def _scanned(self) -> list[int]:
+        """Return, for each chunk, the earliest key in it and those after it."""
+        other = CaptureInput(self.path, os.dup(self._fd), Counter64(), _all_packets)
+        other._floors = []
+        earliest: list[int] = []
+        while not other.ended:
+            keys = [int(part.key.min()) for part in other.read() if part.batch is not None and len(part.key)]
+            earliest.append(min(keys, default=_LAST))
+        floors = np.minimum.accumulate(np.array(earliest[::-1], np.int64))[::-1]
+        return [int(floor) for floor in floors]
+
+    def _keyed(self, items: list[Item]) -> list[_Held]:
+        """Return the items with the keys that order them."""
+        packets: list[tuple[Batch, Ints, Ints]] = []
+        others: list[Other] = []
+        for item in items:
+            if isinstance(item, StreamAdded):
+                self.streams[item.stream.id] = item.stream
+            elif isinstance(item, Batch) and isinstance(item.meta, PacketMeta) and item.meta.number is not None:
+                key, number = self._rising(item), item.meta.number.astype(np.int64)
+                packets.append((item, key, number))
+                others += self._losses(item)
+            elif isinstance(item, Gap) and self._of_packets(item.stream):
+                others.append(item)
+            elif isinstance(item, End) and item.stream is None:
+                self.end = item
+        others, self._blocks[:] = [*others, *self._blocks], []
+        held = [self._selected(*part) for part in packets]
+        if others:
+            held.append(self._others(others, packets))
+        self._last_key = max([self._last_key, *(int(key.max()) for _, key, _ in packets)])
+        return held
+
+    def _of_packets(self, stream: int) -> bool:
+        return stream in self.streams and self.streams[stream].kind is StreamKind.PACKETS
+
+    def _selected(self, batch: Batch, key: Ints, number: Ints) -> _Held:
+        kept = self._select(batch, self.streams)
+        if len(kept) != len(batch):
+            assert isinstance(kept.meta, PacketMeta) and kept.meta.number is not None
+            rows = np.searchsorted(number, kept.meta.number.astype(np.int64))
+            key, number = key[rows], number[rows]
+        return _Held(key, 2 * number, self.number, kept)
+
+    def _rising(self, batch: Batch) -> Ints:
+        """Return each packet's time, or that of an earlier packet of its device if that one is later."""
+        assert isinstance(batch.meta, PacketMeta)
+        streams = batch.meta.streams
+        if streams is None:
+            return self._rising_of(batch.stream, batch.ts_ns)
+        key = np.empty(len(batch), np.int64)
+        order = np.argsort(streams, kind="stable")
+        cuts = np.flatnonzero(np.diff(streams[order])) + 1
+        for rows in np.split(order, cuts):
+            key[rows] = self._rising_of(int(streams[rows[0]]), batch.ts_ns[rows])
+        return key
+
+    def _rising_of(self, stream: int, ts_ns: Ints) -> Ints:
+        key = np.maximum.accumulate(np.maximum(ts_ns, self._newest.get(stream, NO_TIME)))
+        self._newest[stream] = int(key[-1])
+        return key
+
+    def _losses(self, batch: Batch) -> Iterator[Gap]:
+        """Yield the losses that packets report."""
+        meta = batch.meta
+        if not isinstance(meta, PacketMeta) or meta.lost is None or meta.number is None:
+            return
+        for row in np.flatnonzero(meta.lost).tolist():
+            stream = batch.stream if meta.streams is None else int(meta.streams[row])
+            ts_ns, before = int(batch.ts_ns[row]), int(meta.number[row])
+            from_ns = int(batch.ts_ns[row - 1]) if row else ts_ns
+            yield Gap(stream, 0, int(meta.lost[row]), GapReason.RING, from_ns, ts_ns, before)
+
+    def _others(self, others: list[Other], packets: list[tuple[Batch, Ints, Ints]]) -> _Held:
+        """Return losses and blocks, each with the key of the packets before it in the file."""
+        number = np.concatenate([np.empty(0, np.int64), *(number for _, _, number in packets)])
+        key = np.concatenate([np.empty(0, np.int64), *(key for _, key, _ in packets)])
+        order = np.argsort(number, kind="stable")
+        highest = np.maximum.accumulate(np.concatenate(([self._last_key], key[order])))
+        before = np.array([one.before for one in others], np.int64)
+        at = np.searchsorted(number[order], before)
+        return _Held(highest[at], 2 * before - 1, self.number, None, others)
+
+
+def _all_packets(batch: Batch, streams: dict[int, Stream]) -> Batch:
+    return batch
+
+
+def merged(inputs: list[CaptureInput]) -> Iterator[Ordered]:
+    """Yield all packets, losses and blocks of the files, in the order of time."""
+    for number, one in enumerate(inputs):
+        one.number = number
+        if len(inputs) > _FEW_FILES:
+            one.peek()
+    held: list[_Held] = []
+    running = [one for one in inputs if not one.ended]
+    while running:
+        lowest = min(running, key=lambda one: one.floor)
+        if held and len(running) == 1 and lowest.silent(HOLD_MS):
+            yield _in_order(held)
+            held = []
+        held += lowest.read()
+        running = [one for one in running if not one.ended]
+        until = min((one.floor for one in running), default=_LAST)
+        due, rest = [], []
+        for part in held:
+            ready, later = part.take(until)
+            due += [ready] if ready is not None else []
+            rest += [later] if later is not None else []
+        if due and until > NO_TIME:  # before, not every file has been begun
+            held = rest
+            yield _in_order(due)
+    if held:
+        yield _in_order(held)
+
+
+def _in_order(parts: list[_Held]) -> Ordered:
+    """Return parts as one, ordered by key, file and place in the file."""
+    parts = sorted(parts, key=lambda part: part.batch is None)  # batches first: the sort is stable
+    key = np.concatenate([part.key for part in parts])
+    tie = np.concatenate([part.tie for part in parts])
+    file = np.concatenate([np.full(len(part.key), part.file) for part in parts])
+    batches = [part.batch for part in parts if part.batch is not None]
+    others = [one for part in parts for one in part.others]
+    return Ordered(batches, others, np.lexsort((tie, file, key)))
