@@ -16,14 +16,13 @@ import numpy as np
 
 from nettop import arguments
 from nettop.batch import Batch, Counter64, Gap, Stream
-from nettop.kinds import NO_TIME
 from nettop.console import printing, say
 from nettop.decode.packets.decoder import PacketDecoder
 from nettop.errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_OK, InputError
 from nettop.headless.damage import damage_text
 from nettop.headless.selection import InputFile, selection
 from nettop.headless.unprivileged import drop
-from nettop.kinds import StreamKind
+from nettop.kinds import NO_TIME, StreamKind
 from nettop.model.filter.expression import Filter, parse
 from nettop.model.packets.lines import JsonWriter, LineWriter, frame_numbers, gap_json, gap_line, stream_ids
 from nettop.recording.chunks import open_input

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nettop.batch import Batch, PacketMeta, Stream
-from nettop.kinds import NO_TIME
 from nettop.errors import NettopError
-from nettop.kinds import StreamKind
+from nettop.kinds import NO_TIME, StreamKind
 from nettop.recording import blocks, bulk, enhanced, foreign, pcap
 from nettop.recording.merging import Ordered
 from nettop.recording.output import BlockOutput

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nettop.batch import Batch, Counters, Gap, Item, NetlinkMeta, PacketMeta, select_rows
-from nettop.kinds import NO_TIME
-from nettop.kinds import GapReason
+from nettop.kinds import NO_TIME, GapReason
 from nettop.linux.netlink import NLM_F_REQUEST
 from nettop.linux.packet import PACKET_KERNEL, PACKET_OUTGOING
 from nettop.recording import bulk

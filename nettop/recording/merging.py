@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from nettop.batch import Array, Batch, Counter64, End, Gap, Item, PacketMeta, Stream, StreamAdded, select_rows
-from nettop.kinds import NO_TIME
 from nettop.errors import InputError
-from nettop.kinds import GapReason, StreamKind
+from nettop.kinds import NO_TIME, GapReason, StreamKind
 from nettop.recording.chunks import CHUNK
 from nettop.recording.reader import CaptureReader
 from nettop.recording.records import FileBlock, Ints, Numbering

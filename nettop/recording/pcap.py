@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nettop.batch import Batch, Item, PacketMeta, Stream
-from nettop.kinds import NO_TIME
 from nettop.errors import DamagedInput
-from nettop.kinds import StreamKind
+from nettop.kinds import NO_TIME, StreamKind
 from nettop.linux.linktypes import LINKTYPE_NETLINK
 from nettop.recording import blocks, bulk
 from nettop.recording.emission import Emitter

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import numpy as np
 
 from nettop.batch import Array
-from nettop.kinds import NO_TIME
 from nettop.errors import UsageError
+from nettop.kinds import NO_TIME
 from nettop.text.units import ABSENT
 
 FORMATS = ("auto", "time", "date", "utc", "utc-date", "epoch", "delta", "relative", "none")

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from nettop.batch import Array, Batch, Gap, PacketMeta, Stream
-from nettop.kinds import NO_TIME
 from nettop.columns import Columns
 from nettop.decode.packets import columns as pc
+from nettop.kinds import NO_TIME
 from nettop.model.packets.text import PacketTexts, proto_texts
 from nettop.text.packet import DIRECTIONS
 from nettop.text.sanitize import clean

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from nettop.batch import Batch, Counter64, Counters, DumpMark, Gap, NetlinkMeta, PacketMeta, Stream
-from nettop.kinds import NO_TIME
 from nettop.errors import InputError
-from nettop.kinds import GapReason, StreamKind
+from nettop.kinds import NO_TIME, GapReason, StreamKind
 from nettop.recording import blocks, interfaces, marks
 from nettop.recording.pcapng import PcapngDecoder
 from nettop.recording.records import FileBlock, Numbering

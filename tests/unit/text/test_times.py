@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from nettop.kinds import NO_TIME
 from nettop.errors import UsageError
+from nettop.kinds import NO_TIME
 from nettop.text.times import TimeTexts
 
 DAY = 86_400 * 10**9
