@@ -121,6 +121,9 @@ class DumpMark:
     what: str  # "conntrack", "expect", "ctstats", "nft-tables", "nft-chains", "nft-rules", …
     begin: bool
     complete: bool = False  # at the end: no NLM_F_DUMP_INTR, no error, no Gap, no resize of the hash
+    interrupted: bool = (
+        False  # at the end: all answers came, but with NLM_F_DUMP_INTR: of a table that changed meanwhile
+    )
 
 
 @dataclass(frozen=True, slots=True)

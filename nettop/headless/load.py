@@ -49,29 +49,36 @@ def live_engine(
     options: argparse.Namespace,
     begin: Callable[[LiveSources], None],
     enough: Callable[[Item], bool] = lambda item: False,
+    known: Callable[[Engine], bool] = lambda engine: False,
 ) -> tuple[Engine, int, int]:
     """Return the models of --netns, the time in ns since the epoch, and the exit code.
 
-    Reads until `enough` returns True for an item, or every source that `begin` started has ended.
+    Reads until `enough` returns True for an item, `known` for the models, or every source that `begin` started has
+    ended.
     """
     plumbing = Plumbing()
     with sources(options, plumbing) as live:
         engine = Engine(live.netns.label)
         begin(live)
         while plumbing.alive():
-            if _apply(engine, plumbing.handoff.get(WAIT_S)[1], enough):
+            if _apply(engine, plumbing.handoff.get(WAIT_S)[1], enough, known):
                 return engine, time.time_ns(), report_errors(engine.failures)
         while items := plumbing.handoff.get(0)[1]:
-            _apply(engine, items, enough)
+            _apply(engine, items, enough, known)
     return engine, time.time_ns(), report_errors(engine.failures)
 
 
-def _apply(engine: Engine, items: Iterable[Item], enough: Callable[[Item], bool]) -> bool:
+def _apply(
+    engine: Engine, items: Iterable[Item], enough: Callable[[Item], bool], known: Callable[[Engine], bool]
+) -> bool:
+    """Apply the items up to one after which the models are known. Return whether this or `enough` was true."""
     done = False
     for item in items:
         engine.apply(item, item_time(item) or time.time_ns())
         done = enough(item) or done
-    return done
+        if known(engine):
+            return True
+    return done or known(engine)
 
 
 def report_errors(items: Iterable[Item]) -> int:

@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import argparse
 import json as json_format
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from nettop import arguments
+from nettop.console import say
 from nettop.decode.nftables.listing import with_counters
+from nettop.errors import EXIT_FAILED, EXIT_OK
 from nettop.headless.load import engine_of, final_code, live_engine
 from nettop.headless.streaming import LineOutput
 from nettop.model.ruleset.counters import Counts
 from nettop.model.ruleset.merge import NFT, ChainView, Picture, RuleView, traversal
 from nettop.model.ruleset.rule_tree import reached, rows_of
 from nettop.model.ruleset.ruleset import Ruleset
-from nettop.model.ruleset.words import FIRST_PACKET, chain_path, priority_text, rule_text
+from nettop.model.ruleset.words import FIRST_PACKET, chain_path, plural, priority_text, rule_text
 from nettop.pipeline import feeds
+from nettop.pipeline.engine import Engine
 from nettop.text.sanitize import clean
 from nettop.text.units import scaled
 
+SETTLE_S = 6.0
+_CHAINS_NAMED = 3
+# One listing is wanted now, whatever share of a core it takes.
+_FEEDS = (
+    replace(feeds.NFT_EVENTS, rest_s=0.0),
+    replace(feeds.NFT, share=None),
+    replace(feeds.RULE_TEXTS, share=None),
+)
 Numbers = tuple[int | None, int | None]
 
 
@@ -32,12 +45,57 @@ def run(options: argparse.Namespace) -> int:
     """Print the ruleset of --netns or of a recording. Return the exit code of the contract."""
     if options.read:
         engine, _, code = engine_of(options.read)
+        if not engine.ruleset.is_known:
+            say(f"{options.read!r} holds no rules: a recording of nettop does, a copy by another tool keeps none")
+            return final_code(engine.ledger, code)
     else:
-        engine, _, code = live_engine(options, lambda live: live.watch(*feeds.RULES, once=True))
+        engine, _, code = live_engine(options, lambda live: live.watch(*_FEEDS), known=Settled())
     out = LineOutput()
     out.add(list(lines(engine.ruleset, engine.netns, options.json)))
     out.flush()
-    return final_code(engine.ledger, code)
+    return final_code(engine.ledger, code or report(engine.ruleset))
+
+
+class Settled:
+    """A predicate of the models, true once the ruleset is known: all of it if it is quiet, else one state of it.
+
+    Under continuous changes it is true after SETTLE_S, once everything was read.
+    """
+
+    def __init__(self) -> None:
+        self._until = time.monotonic() + SETTLE_S
+
+    def __call__(self, engine: Engine) -> bool:
+        """Return whether what is known is enough."""
+        ruleset = engine.ruleset
+        enough = ruleset.is_settled or ruleset.is_whole
+        return enough or (ruleset.is_read and time.monotonic() > self._until)
+
+
+def report(ruleset: Ruleset) -> int:
+    """Report on stderr what of the ruleset is not known. Return the exit code."""
+    missing = [
+        *(f"rules of {what}: {error}" for what, error in ruleset.texts.legacy_errors()),
+        *_missing_words(ruleset),
+    ]
+    if not ruleset.is_dumped:
+        missing.append("the kernel's rules could not be read")
+    elif ruleset.raw.interrupted:
+        missing.append("the ruleset kept changing while it was read: some rules may be missing or old; try again later")
+    for line in missing:
+        say(line)
+    return EXIT_FAILED if missing else EXIT_OK
+
+
+def _missing_words(ruleset: Ruleset) -> Iterator[str]:
+    """Yield one line on the rules without words: how many, in which chains, and why."""
+    picture = ruleset.picture
+    without = [rule for rule in picture.rules if rule.text is None]
+    if without:
+        chains = list(dict.fromkeys(chain_path(picture.chains[rule.chain]) for rule in without))
+        where = ", ".join(chains[:_CHAINS_NAMED]) + (", …" if len(chains) > _CHAINS_NAMED else "")
+        why = "; ".join(dict.fromkeys(ruleset.texts.failures())) or "their tool does not print them"
+        yield f"{plural(len(without), 'rule')} without words, in {where}: {why}"
 
 
 def lines(ruleset: Ruleset, netns_label: str, json: bool) -> Iterator[str]:
@@ -58,9 +116,10 @@ def objects(ruleset: Ruleset, netns_label: str) -> Iterator[dict[str, Any]]:
         policy = _numbers(counts, picture.policy_cell(index))
         yield {"kind": "chain", **where, **_chain(chain, policy)}
         for at, rule in enumerate(picture.rules_of(chain), chain.first):
-            yield {"kind": "rule", **where, **_rule(chain, rule, _numbers(counts, at))}
+            stale = ruleset.is_stale(rule)
+            yield {"kind": "rule", **where, **_rule(chain, rule, _numbers(counts, at)), "stale": stale}
         if chain.policy is not None:
-            yield {"kind": "rule", **where, **_rule(chain, None, policy)}
+            yield {"kind": "rule", **where, **_rule(chain, None, policy), "stale": False}
 
 
 def _numbers(counts: Counts, cell: int) -> Numbers:

@@ -17,7 +17,7 @@ from nettop.sources.dumps import DumpSource
 from nettop.sources.netlink import NetlinkEvents
 from nettop.sources.texts import TextSource
 
-_REST_PER_COST = 50  # pause between two reported changes, in multiples of the cost of the dump that they cause
+_REST_PER_COST = 100  # pause between two reported changes, in multiples of the cost of the dump that they cause
 
 
 class LiveSources:
@@ -116,7 +116,7 @@ class LiveSources:
         sock = self.broker.netlink_socket(self.netns, feed.family, feed.groups, feed.rcvbuf, program)
         stream, seq = self._stream(feed), self._plumbing.seq
         announces = self._links if feed.links else feed.announces
-        source = NetlinkEvents(stream, sock, seq, announces, lambda: self._changed(feed), lambda: self._rest(feed))
+        source = NetlinkEvents(stream, sock, seq, announces, lambda: self._changed(feed), lambda: self.rest_ns(feed))
         thread = self._plumbing.start(source, feed.name, gather_ns=EVENT_GATHER_NS, drain_ns=0, stream=stream.id)
         self._add(feed, source, thread)
 
@@ -131,8 +131,8 @@ class LiveSources:
         if feed.links:
             self.captures.look()  # events that were lost may have been of devices
 
-    def _rest(self, feed: Feed) -> int:
-        """Return the ns between two reported changes of a feed: a busy routing daemon must not keep us busy."""
+    def rest_ns(self, feed: Feed) -> int:
+        """Return the ns between two reported changes of a feed: a program that changes much must not keep us busy."""
         if not feed.rest_s:
             return 0
         woken = (self._running[name][1] for name in feed.wakes if name in self._running)

@@ -70,6 +70,7 @@ def _fields(item: DumpMark | Gap | Counters | End) -> Fields:
                 "what": item.what,
                 "begin": item.begin,
                 "complete": item.complete,
+                "interrupted": item.interrupted,
             }
         case Gap():
             times = {"from": item.from_ns, "to": item.to_ns}
@@ -96,7 +97,8 @@ def decode(fields: Fields, body: bytes, stream: int, seq: int) -> Annotation:
     match fields["item"]:
         case "dump":
             begin, complete = _bool(fields["begin"]), _bool(fields["complete"])
-            return DumpMark(stream, seq, _time(fields["ts"]), _str(fields["what"]), begin, complete)
+            interrupted = _bool(fields.get("interrupted", False))  # older recordings do not have it
+            return DumpMark(stream, seq, _time(fields["ts"]), _str(fields["what"]), begin, complete, interrupted)
         case "gap":
             lost = None if fields["lost"] is None else _count(fields["lost"])
             return Gap(stream, seq, lost, GapReason(fields["why"]), _time(fields["from"]), _time(fields["to"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -230,13 +231,13 @@ class LiveSession(Session):
                 self._poke(sources, feeds.EXPECTATIONS)
         sources = watched[0]
         if engine.ruleset.wants_text() or engine.ruleset.wants_dump():
-            self._poke(sources, feeds.NFT, feeds.RULE_TEXTS)
+            self._poke(sources, feeds.NFT, feeds.RULE_TEXTS, every_s=sources.rest_ns(feeds.NFT_EVENTS) / 1e9)
         if engine.ruleset.has_legacy():
             sources.watch(feeds.LEGACY_TEXTS)
 
-    def _poke(self, sources: LiveSources, *poked: Feed) -> None:
+    def _poke(self, sources: LiveSources, *poked: Feed, every_s: float = 0.0) -> None:
         now, name = time.monotonic(), (sources.netns.handle, poked[0].name)
-        if now - self._poked_at.get(name, -POKE_EVERY_S) >= POKE_EVERY_S:
+        if now - self._poked_at.get(name, -math.inf) >= max(every_s, POKE_EVERY_S):
             self._poked_at[name] = now
             sources.poke(*poked)
 

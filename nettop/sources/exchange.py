@@ -74,7 +74,7 @@ class Exchange:
         self._answers = 0
         self._shortfall = Shortfall()
         self._answered_ns = self._sent_ns = 0
-        self.complete = False  # of the last round that ended
+        self._whole = self._interrupted = False  # all answers came; the table changed meanwhile
         self.refused = False  # it ended in an error that a retry does not solve
 
     def close(self) -> None:
@@ -85,6 +85,11 @@ class Exchange:
     def active(self) -> bool:
         """True while a round is running."""
         return self._round is not None
+
+    @property
+    def complete(self) -> bool:
+        """True if the last round that ended has all answers, of one state of the table."""
+        return self._whole and not self._interrupted
 
     @property
     def due_ns(self) -> int:
@@ -101,7 +106,8 @@ class Exchange:
 
         Otherwise an event between the mark and the answers would seem older than the dump.
         """
-        self._round, self._remaining, self.complete = next_round, list(next_round.requests), True
+        self._round, self._remaining = next_round, list(next_round.requests)
+        self._whole, self._interrupted = True, False
         self.refused = False
         self._steady, self._count = self._value(next_round.steady), self._counted(next_round)
         self._answers = 0
@@ -119,21 +125,22 @@ class Exchange:
         items = self._receiver.receive(min(max_bytes, _PART), _MAX_DATAGRAMS)
         now = time.monotonic_ns()
         ended = now >= self.due_ns
-        self.complete = self.complete and not ended
+        self._whole = self._whole and not ended
         for batch in items:
             if isinstance(batch, Batch):
                 self._answered_ns = now
                 end = scan(batch, self._sequence, self._is_dump)
                 self._answers += end.messages
-                self.complete = self.complete and not end.interrupted and not end.error
+                self._whole = self._whole and not end.error
+                self._interrupted = self._interrupted or end.interrupted
                 self.refused = self.refused or end.error not in _TRANSIENT
                 ended = end.ended
         if ended and self._remaining:
             items.append(self._send())
         elif ended:
             items.append(self._end())
-        elif items and self.complete:
-            self.complete = self._is_steady()  # at each read: a value could change and change back
+        elif items and self._whole:
+            self._whole = self._is_steady()  # at each read: a value could change and change back
         return items
 
     def _send(self) -> Item:
@@ -150,14 +157,15 @@ class Exchange:
 
     def _end(self) -> Item:
         lossy = self._receiver.pop_lossy()
-        self.complete = self.complete and not lossy and self._is_steady() and self._is_all()
+        self._whole = self._whole and not lossy and self._is_steady() and self._is_all()
         mark = self._mark(begin=False)
         self._round = None
         return mark
 
     def _mark(self, begin: bool) -> DumpMark:
         what = self._round.what if self._round else ""
-        return DumpMark(self._stream, self._seq.next(), time.time_ns(), what, begin, not begin and self.complete)
+        ends = (self.complete, self._whole and self._interrupted) if not begin else (False, False)
+        return DumpMark(self._stream, self._seq.next(), time.time_ns(), what, begin, *ends)
 
     def _value(self, name: str) -> str:
         return self._sysctls.value(name) if name else ""

@@ -71,9 +71,7 @@ class Kernel:
 
     def inventory(self, family: str = "") -> Inventory:
         """Return what exists, of one family or of all. Raises OSError and MalformedError."""
-        found = Inventory()
-        for of, table in self._dump(nft.NFT_MSG_GETTABLE, family):
-            found.tables[of, _name(table, nft.NFTA_TABLE_NAME)] = table.number(nft.NFTA_TABLE_HANDLE) or 0
+        found = Inventory(self.tables(family))
         for of, one in self._dump(nft.NFT_MSG_GETCHAIN, family):
             found.chains[Chain(of, _name(one, nft.NFTA_CHAIN_TABLE), _name(one, nft.NFTA_CHAIN_NAME))] = []
         for of, one in self._dump(nft.NFT_MSG_GETRULE, family):
@@ -81,6 +79,13 @@ class Kernel:
             if not _is_policy(of, one.raw(nft.NFTA_RULE_USERDATA)):
                 found.chains.setdefault(chain, []).append(_rule(one))
         return found
+
+    def tables(self, family: str = "") -> dict[tuple[str, bytes], int]:
+        """Return the handles of the tables, of one family or of all. Raises OSError and MalformedError."""
+        return {
+            (of, _name(table, nft.NFTA_TABLE_NAME)): table.number(nft.NFTA_TABLE_HANDLE) or 0
+            for of, table in self._dump(nft.NFT_MSG_GETTABLE, family)
+        }
 
     def generation(self) -> int:
         """Return the id of the ruleset's generation. Raises OSError and MalformedError."""

@@ -9,7 +9,7 @@ import re
 
 from nettop.broker.rules.inventory import Chain, Inventory, Kernel
 from nettop.broker.rules.report import write_report
-from nettop.broker.rules.tool import Run, Runner
+from nettop.broker.rules.tool import UNSETTLED, Run, Runner
 
 SECONDS = 12.0
 # The names that nft reads as one word: others would be read as more of the command.
@@ -22,23 +22,23 @@ class _Listing:
         self.kernel = Kernel()
         self.runner = Runner(SECONDS, self.kernel.generation)
         self.failures: list[str] = []
+        self.unsettled = False  # changes come faster than all of it can be listed, so only small parts can
 
     def ruleset(self) -> bytes:
         whole = self._list("ruleset")
         if not whole.failure:
             return whole.output
         self.failures.append(whole.failure)
+        self.unsettled = whole.failure == UNSETTLED
         before = self.kernel.inventory()
-        parts = []
-        for family, name in before.tables:
-            if _WORD.fullmatch(name) and not self.runner.is_over:
-                parts.append(self._table(before, family, name))
-        return b"".join(parts)
+        tables = [table for table in before.tables if _WORD.fullmatch(table[1])]
+        return b"".join(self._table(before, *table) for table in tables if not self.runner.is_over)
 
     def _table(self, before: Inventory, family: str, name: bytes) -> bytes:
-        whole = self._list("table", family, name)
-        if not whole.failure:
-            return whole.output
+        if not self.unsettled:
+            whole = self._list("table", family, name)
+            if not whole.failure:
+                return whole.output
         chains = [chain for chain in before.chains if (chain.family, chain.table) == (family, name)]
         return b"".join(self._chain(before.tables[family, name], chain) for chain in chains)
 
@@ -47,7 +47,7 @@ class _Listing:
         if self.runner.is_over or not _WORD.fullmatch(chain.name):
             return b""
         found = self._list("chain", *chain)
-        if found.failure or self.kernel.inventory(chain.family).tables.get((chain.family, chain.table)) != handle:
+        if found.failure or self.kernel.tables(chain.family).get((chain.family, chain.table)) != handle:
             return b""
         return _TABLE_LINE.sub(rb"\1 # handle %d" % handle, found.output, count=1)
 

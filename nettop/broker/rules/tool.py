@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import NamedTuple
 
 from nettop.broker import abi
@@ -56,16 +56,17 @@ class Runner:
     def _wait(self, process: subprocess.Popen[bytes]) -> str:
         """Wait for the end, or end it; return the reason for that, or ""."""
         began, known, changes = time.monotonic(), self._generation(), 0
-        while True:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(_LOOK_S)
-                return ""
-            generation = self._generation()
-            changes, known = changes + (generation != known), generation
-            if self.is_over or (changes >= _UNSETTLED_CHANGES and time.monotonic() - began > _UNSETTLED_S):
-                process.kill()
-                process.wait()
-                return "it took too long" if self.is_over else UNSETTLED
+        with open(os.pidfd_open(process.pid), "rb", buffering=0) as ended:
+            while not select.select([ended], [], [], _LOOK_S)[0]:
+                generation = self._generation()
+                changes, known = changes + (generation != known), generation
+                unsettled = changes >= _UNSETTLED_CHANGES and time.monotonic() - began > _UNSETTLED_S
+                if unsettled or self.is_over:
+                    process.kill()
+                    process.wait()
+                    return UNSETTLED if unsettled else "it took too long"
+        process.wait()
+        return ""
 
 
 def _content(fd: int) -> bytes:

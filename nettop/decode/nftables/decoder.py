@@ -108,8 +108,8 @@ def _wiped(data: bytes, wipe: NDArray[np.int64]) -> bytes:
 
 
 def _halves(found: _DatagramRules) -> NDArray[np.int64]:
-    """Return the 16-bit halves that vary: seq, portid, generation of each message, its counters, quotas, last uses."""
-    spans = [(at + 8, at + 16) for at in found.heads] + [(at + 18, at + 20) for at in found.heads]
+    """Return the 16-bit halves that vary: flags (NLM_F_DUMP_INTR), seq, portid and generation of messages, values."""
+    spans = [(at + 6, at + 16) for at in found.heads] + [(at + 18, at + 20) for at in found.heads]
     for offsets in found.offsets:
         spans += [(at, at + 8) for pair in offsets.counters for at in pair] + offsets.volatile
     halves = [half for first, last in spans for half in range(first // 2, last // 2)]

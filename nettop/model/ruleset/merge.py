@@ -64,12 +64,13 @@ class ChainView:
 
 @dataclass(slots=True)
 class Raw:
-    """The latest complete raw dumps."""
+    """The latest raw dumps."""
 
     tables: list[NftTable] = field(default_factory=list)
     chains: list[NftChain] = field(default_factory=list)
     rules: list[NftRule] = field(default_factory=list)
     objects: list[NftObject] = field(default_factory=list)
+    interrupted: bool = False  # the ruleset changed during the dump of the rules: some may be missing, or in it twice
 
 
 @dataclass(slots=True)
@@ -122,9 +123,16 @@ class Idents:
         self._known, self._used = self._used, {}
 
 
-def _by_chain(rules: list[NftRule]) -> dict[ChainKey, list[int]]:
+def _by_chain(raw: Raw) -> dict[ChainKey, list[int]]:
+    """Return the indexes in raw.rules by chain. An interrupted dump may have a rule twice."""
     indexes: dict[ChainKey, list[int]] = {}
-    for index, rule in enumerate(rules):
+    seen: set[tuple[str, str, int]] = set()
+    for index, rule in enumerate(raw.rules):
+        if raw.interrupted:
+            key = (rule.family, rule.table, rule.handle)
+            if key in seen:
+                continue
+            seen.add(key)
         indexes.setdefault((rule.family, rule.table, rule.chain), []).append(index)
     return indexes
 
@@ -155,7 +163,7 @@ class _PictureBuilder:
     def __init__(self, raw: Raw, texts: RulesetTexts, idents: Idents, current: bool) -> None:
         self.raw, self.texts, self.idents, self.current = raw, texts, idents, current
         self.picture = Picture(raw_cells=[-1] * len(raw.rules))
-        self.by_chain = _by_chain(raw.rules)
+        self.by_chain = _by_chain(raw)
         self.legacy_seen: dict[tuple[Key, str], int] = {}
         self.iptables = _iptables_tables(raw)
         self.tables = {(table.family, table.name): table for table in raw.tables}

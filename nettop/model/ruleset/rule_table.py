@@ -45,12 +45,13 @@ class RuleTable:
         self._rows: list[RuleRow] = []
         self._positions: dict[int, int] = {}  # in `_rows`, by ident
         self._cells_at: Any = np.empty(0, np.int64)
+        self._idents: Any = np.empty(0, np.int64)
         self._shares: Any = np.empty(0)
 
     @property
     def version(self) -> int:
         """The version, which grows whenever the table may look different."""
-        return self._ruleset.version
+        return self._ruleset.rules_version
 
     def _prepare(self, ident: int | None) -> int | None:
         index = self._chains.index(ident)
@@ -58,6 +59,7 @@ class RuleTable:
             self._rows = [] if index is None else rows_of(self._ruleset.picture, index)
             self._cells_at = np.array([row.cell for row in self._rows], dtype=np.int64)
             self._positions = {self._ident(row): at for at, row in enumerate(self._rows)}
+            self._idents = np.array(list(self._positions), dtype=np.int64)
             self._layout = self._ruleset.layout_version, index
         self._shares = shares(self._ruleset.picture, self._ruleset.counts, self._cells_at)
         return index
@@ -164,8 +166,10 @@ class RuleTable:
 
     def _match(self, spec: ViewSpec, now_ns: int, frozen: bool) -> Match:
         found = filtered(range(len(self._rows)), spec, self.fields)
-        idents = np.array([self._ident(self._rows[at]) for at in found], np.int64)
-        return Match(idents, lambda: value_keys(spec.sort, lambda key: [self._value(key, at) for at in found]))
+        return Match(
+            self._idents[np.array(found, np.int64)],
+            lambda: value_keys(spec.sort, lambda key: [self._value(key, at) for at in found]),
+        )
 
     def detail(self, ident: int, now_ns: int) -> Detail | None:
         """Return the detail of a rule; for a policy row that of its chain."""

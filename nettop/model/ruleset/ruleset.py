@@ -14,6 +14,8 @@ from nettop.model.ruleset.counters import Counts
 from nettop.model.ruleset.merge import NFT, Idents, Picture, Raw, RuleView, join, legacy_shape
 from nettop.model.ruleset.texts import LEGACY_FAMILY, REQUIRED_KINDS, RULESET_KINDS, RulesetTexts
 
+_INTERRUPTED_AFTER_NS = 1_000_000_000  # an interrupted dump replaces one that is older
+_REST_NS_A_RULE = 1_000_000  # of the dump before: to join 10,000 changed rules takes 150 ms, at most 2 % of a core
 _DUMPS = ("nft-tables", "nft-chains", "nft-rules", "nft-objects")
 
 
@@ -41,6 +43,7 @@ class Ruleset:
         self.picture = Picture()
         self.counts = Counts.of(0)
         self.version = 0  # grows whenever a table may look different
+        self.rules_version = 0  # the same for a table of rules, which does not show each change that is announced
         self.layout_version = 0  # grows when chains, rules or texts change
         self.generation: Generation | None = None  # the latest announced: id, process, time
         self.changed_ns = 0  # of the latest known change
@@ -68,6 +71,33 @@ class Ruleset:
         """Return whether there are legacy tables: their counters come only with a new text, so it is polled."""
         return any(saved.chains for saved in self.texts.legacy.values())
 
+    @property
+    def is_known(self) -> bool:
+        """True once there was a dump or a text."""
+        return bool(self._dumped_ns or self.texts.requested_ns)
+
+    @property
+    def is_dumped(self) -> bool:
+        """True once the kernel's tables, chains and rules came."""
+        return self._dumped_ns.keys() >= set(_DUMPS)
+
+    @property
+    def is_read(self) -> bool:
+        """True once all dumps and texts came, or their errors."""
+        return self.is_dumped and self.texts.requested_ns.keys() >= set(RULESET_KINDS)
+
+    @property
+    def is_whole(self) -> bool:
+        """True if all dumps and texts came, and each rule has words."""
+        unknown = self.raw.interrupted or self.picture.missing_texts or -1 in self.picture.raw_cells
+        return self.is_read and not unknown
+
+    @property
+    def is_settled(self) -> bool:
+        """True if all dumps and texts came, and none is older than the latest known change."""
+        asked = all(self.texts.requested_ns.get(kind, -1) >= self.changed_ns for kind in RULESET_KINDS)
+        return asked and not self.wants_dump()
+
     def stale(self) -> bool:
         """Return whether the texts shown may be older than the ruleset."""
         return self.picture.missing_texts > 0 or any(
@@ -88,9 +118,11 @@ class Ruleset:
             self._mark(item)
         elif isinstance(item, Gap):
             self.changed_ns = max(self.changed_ns, item.to_ns)
-            self.version += 1
         else:
             self._decoded(item)
+            return
+        self.version += 1
+        self.rules_version += 1
 
     def _decoded(self, item: NftDecoded) -> None:
         if self._pending is not None and self._pending.stream == item.stream:
@@ -113,13 +145,21 @@ class Ruleset:
             self._pending = _PendingDump(mark)
             return
         pending, self._pending = self._pending, None
-        if pending is None or not mark.complete or pending.what != mark.what:
+        if pending is None or pending.what != mark.what or not self._is_usable(mark):
             return
+        if mark.what == "nft-rules" and self.raw.interrupted != mark.interrupted:
+            self.raw.interrupted, self._dirty = mark.interrupted, True
         before = self._dumped_ns.get(mark.what)
         self._dumped_ns[mark.what] = pending.begun_ns
         if self._store(pending) and before is not None and self.changed_ns <= before:
             self.changed_ns = pending.begun_ns  # a change that was not announced
         self._dump_ended(pending, mark.ts_ns)
+
+    def _is_usable(self, mark: DumpMark) -> bool:
+        """Return whether to store a dump: under continuous changes none is complete, and then an interrupted one is."""
+        age_ns = mark.ts_ns - self._dumped_ns.get(mark.what, 0)
+        rest_ns = max(_INTERRUPTED_AFTER_NS, _REST_NS_A_RULE * len(self.raw.rules))
+        return mark.complete or (mark.interrupted and age_ns > rest_ns)
 
     def _store(self, pending: _PendingDump) -> bool:
         """Store a complete dump; return whether the ruleset differs from the one before."""
@@ -160,7 +200,6 @@ class Ruleset:
         elif pending.what == "nft-chains":
             self._count_policies(ts_ns)
             self._count_rules(self._dumped_ns.get("nft-rules", ts_ns), new_only=True)
-        self.version += 1
 
     def _text(self, text: Text) -> None:
         if text.what not in RULESET_KINDS:
@@ -172,7 +211,6 @@ class Ruleset:
         self._rejoin()
         if text.what in LEGACY_FAMILY and not text.error:
             self._count_legacy(text.what, text.ts_ns)
-        self.version += 1
 
     def _current(self) -> bool:
         """Return whether texts and rules are both of the current ruleset."""

@@ -112,6 +112,12 @@ class RulesetTexts:
         parts = [self._listing.report.failures, *(saved.failures for saved in self.saved.values())]
         return [*filter(None, self.errors.values()), *(failure for part in parts for failure in part)]
 
+    def legacy_errors(self) -> list[tuple[str, str]]:
+        """Return the legacy families whose rules could not be read, and why."""
+        return [
+            (kind.value.removesuffix("-save"), self.errors[kind]) for kind in LEGACY_FAMILY if self.errors.get(kind)
+        ]
+
     def older_than(self, ts_ns: int) -> bool:
         """Return whether the latest text of a kind was requested before ts_ns, or a kind was never requested."""
         return any(self.requested_ns.get(kind, -1) < ts_ns for kind in REQUIRED_KINDS)

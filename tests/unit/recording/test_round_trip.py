@@ -98,6 +98,7 @@ def small(path: Path) -> bytes:
         DumpMark(2, 0, 1, "conntrack", True),
         run.batches(2).example(),
         DumpMark(2, 0, 9, "conntrack", False, True),
+        DumpMark(2, 0, 9, "nft-rules", False, False, True),
         run.batches(0).example(),
         Gap(0, 0, None, GapReason.RING, 1, 2),
         Text(4, 0, 5, TextKind.SYSCTLS, b"a = 1\n"),

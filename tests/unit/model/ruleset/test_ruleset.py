@@ -144,6 +144,63 @@ def test_an_incomplete_dump_changes_nothing(feed: Feed) -> None:
     assert len(feed.ruleset.picture.rules) == 5 and feed.shown(T0 + S)[0]["packets"] == "1"
 
 
+def interrupted(feed: Feed, rules: tuple[NftRule, ...], packets: list[int], ts_ns: int) -> None:
+    values = np.array(packets, dtype=np.uint64)
+    block = RuleBlock(rules, np.ones(len(rules), np.bool_), values, values)
+    feed.ruleset.apply(DumpMark(1, 0, ts_ns, "nft-rules", begin=True), ts_ns)
+    feed.ruleset.apply(NftDecoded(1, 0, blocks=[block]), ts_ns)
+    feed.ruleset.apply(DumpMark(1, 0, ts_ns, "nft-rules", begin=False, interrupted=True), ts_ns)
+
+
+def test_a_dump_of_a_ruleset_that_changes_is_used_when_there_is_no_other_and_called_incomplete(feed: Feed) -> None:
+    interrupted(feed, (RULES[0], RULES[0], RULES[1]), [7, 7, 8], T0)
+    numbers = [(o["number"], o["packets"]) for o in feed.objects() if o["kind"] == "rule" and o["chain"] == "fwd"]
+    assert numbers[:2] == [(1, 7), (2, 8)]  # the rule that the dump has twice is one
+    feed.texts()
+    assert feed.ruleset.raw.interrupted and not feed.ruleset.is_whole
+    feed.poll(RULES, [1, 2, 3, 4, 5], T0 + S // 2)
+    interrupted(feed, RULES[:1], [9], T0 + S)
+    assert len(feed.ruleset.picture.rules) == 5 and not feed.ruleset.raw.interrupted
+    interrupted(feed, RULES[:1], [9], T0 + 3 * S)
+    assert len(feed.ruleset.picture.rules) == 1
+
+
+TABLED = "table inet fw {{ # handle {0}\n\tchain fwd {{ # handle 1\n\t\t{1} # handle 4\n\t}}\n}}\n"
+
+
+def test_a_table_that_was_made_again_has_no_words_of_the_one_before(feed: Feed) -> None:
+    feed.poll(RULES[:1], [0], T0)
+    feed.texts(TABLED.format(1, "udp dport 1 accept"))
+    assert [r.text for r in feed.ruleset.picture.rules] == ["udp dport 1 accept"]
+    again = NftTable("inet", "fw", (), 2, 1, None, None)
+    feed.dump("nft-tables", NftDecoded(1, 0, tables=[again]), T0 + S)
+    feed.poll(RULES[:1], [0], T0 + S)
+    assert [r.text for r in feed.ruleset.picture.rules] == [None]
+    feed.texts(TABLED.format(2, "udp dport 2 accept"), ts_ns=T0 + 2 * S)
+    assert [r.text for r in feed.ruleset.picture.rules] == ["udp dport 2 accept"]
+
+
+def test_words_that_are_older_than_the_ruleset_are_right_and_called_stale(feed: Feed) -> None:
+    feed.poll(RULES[:1], [0], T0)
+    feed.texts(TABLED.format(1, "udp dport 1 accept"))
+    stale = [(o["text"], o["stale"]) for o in feed.objects() if o["kind"] == "rule" and o["number"]]
+    assert stale == [("udp dport 1 accept", False)]
+    feed.poll((rule("fwd", 99), RULES[0]), [0, 0], T0 + S)
+    stale = [(o["text"], o["stale"]) for o in feed.objects() if o["kind"] == "rule" and o["number"]]
+    assert stale == [(None, False), ("udp dport 1 accept", True)]
+
+
+def test_the_words_of_iptables_are_joined_by_the_handles_in_the_text() -> None:
+    feed = Feed()
+    feed.layout([base("filter", "INPUT", "input", family="ip", policy="accept")])
+    rules = tuple(rule("INPUT", handle, table="filter", family="ip") for handle in (7, 8, 9))
+    feed.poll(tuple(replace(one, extensions=("string",)) for one in rules), [0, 0, 0], T0)
+    line = '# nettop {"handles": {"filter": {"handle": 1, "chains": {"INPUT": [7, 9]}}}, "failures": ["it broke"]}\n'
+    feed.texts(save=line + SAVE.format("-p udp"))
+    assert [r.text for r in feed.ruleset.picture.rules] == ["-p tcp -j ACCEPT", None, "-p udp -j DROP"]
+    assert feed.ruleset.texts.failures() == ["it broke"]
+
+
 def test_rules_keep_their_identity_and_history_when_others_come_and_go(feed: Feed) -> None:
     feed.poll(RULES, [100, 0, 0, 0, 0], T0)
     feed.poll(RULES, [200, 0, 0, 0, 0], T0 + S)

@@ -1,0 +1,95 @@
+"""`nettop rules` while the ruleset changes, and on what it could not get: its rows, its exit code, its stderr."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.kernel.commands import nettop
+from tests.kernel.namespaces import Lab, run_in
+
+pytestmark = pytest.mark.kernel
+
+RULES = 60
+PACE_S = 0.05
+
+
+class Churn:
+    """A chain whose rules are replaced one at a time. `ports`: by handle, of every rule that there ever was."""
+
+    def __init__(self, ns: str) -> None:
+        self.ns, self.ports, self.alive = ns, dict[int, int](), list[int]()
+        self.next_port = 20_000
+        run_in(ns, "nft", "add table ip filter; add chain ip filter in")
+        self.insert(range(1_000, 1_000 + RULES))
+
+    def insert(self, ports: range, also: str = "") -> None:
+        script = "".join(f"insert rule ip filter in tcp dport {port} counter accept\n" for port in ports)
+        told = run_in(self.ns, "nft", "-a", "-e", "-f", "-", stdin=script + also)
+        for port, handle in re.findall(r"tcp dport (\d+) counter .*# handle (\d+)", told):
+            self.ports[int(handle)] = int(port)
+            self.alive.append(int(handle))
+
+    def change(self) -> None:
+        """One commit: a new rule, and one less."""
+        port, self.next_port = self.next_port, self.next_port + 1
+        self.insert(range(port, port + 1), f"delete rule ip filter in handle {self.alive.pop(0)}\n")
+
+
+@contextmanager
+def running(churn: Churn) -> Iterator[None]:
+    ended = threading.Event()
+
+    def change() -> None:
+        while not ended.wait(PACE_S):
+            churn.change()
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_rules_listed_while_they_change_have_their_own_words_and_none_is_lost(lab: Lab) -> None:
+    churn = Churn(lab.netns("churn"))
+    with running(churn):
+        listings = [nettop("rules", "--json", "--netns", churn.ns) for _ in range(4)]
+    for done in listings:
+        rows = [json.loads(line) for line in done.stdout.splitlines()]
+        rules = [row for row in rows if row["kind"] == "rule"]
+        assert (done.returncode, done.stderr, len(rules)) == (0, "", RULES)
+        assert all(f"dport {churn.ports[rule['handle']]} " in rule["text"] for rule in rules)
+
+
+def test_a_rule_without_words_is_said_on_stderr_and_by_the_exit_code(lab: Lab) -> None:
+    spec = lab.netns("missing")
+    run_in(spec, "iptables-nft", "-A", "INPUT", *["-m", "string", "--string", "abc", "--algo", "bm", "-j", "DROP"])
+    run_in(spec, "nft", "add rule ip filter INPUT ct state new accept")  # iptables-nft then prints nothing of the chain
+    done = nettop("rules", "--netns", spec)
+    assert done.returncode == 1
+    assert re.match(r"nettop: 1 rule without words, in ip filter INPUT: .+\n$", done.stderr)
+    assert "string" in done.stdout and "ct state new accept" in done.stdout and "xt match" not in done.stdout
+    rows = [json.loads(line) for line in nettop("rules", "--json", "--netns", spec).stdout.splitlines()]
+    texts = [row["text"] for row in rows if row["kind"] == "rule" and row["number"]]
+    assert texts == [None, "ct state new accept"]
+
+
+def test_a_file_without_rules_is_told_apart_from_a_host_without_rules(lab: Lab, tmp_path: Path) -> None:
+    plain = Path(__file__).parents[2] / "captures" / "icmp-errors.pcapng"
+    bare = tmp_path / "bare.pcap"
+    assert nettop("read", str(plain), "-w", str(bare)).returncode == 0
+    for words in (["rules"], ["rules", "--json"]):
+        done = nettop(*words, "-r", str(bare))
+        assert (done.returncode, done.stdout) == (0, "")
+        assert done.stderr.count("\n") == 1 and "holds no rules" in done.stderr
+    empty = nettop("rules", "--netns", lab.netns("empty"))
+    assert (empty.returncode, empty.stderr) == (0, "") and "no " in empty.stdout
