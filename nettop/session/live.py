@@ -26,6 +26,7 @@ from nettop.session import flow_actions
 from nettop.session.base import Session
 from nettop.session.own_ssh import Connection, leaving_out
 from nettop.session.run import Run
+from nettop.session.memory import return_memory
 from nettop.session.status import Capturing, DeviceChoice, Done, NetnsChoice, Status
 from nettop.session.visible_views import VisibleViews
 from nettop.text.sanitize import clean
@@ -124,7 +125,12 @@ class LiveSession(Session):
 
     def switch_namespace(self, spec: str, done: Done) -> None:
         """Watch another namespace from now on; a recording goes on with it."""
-        self._act(lambda: self._switch(spec), done)
+
+        def switch() -> None:
+            self._switch(spec)
+            return_memory()
+
+        self._act(switch, done)
 
     def _choices(self) -> list[NetnsChoice]:
         specs = dict.fromkeys(("", *self._broker.names(), *self._specs))
