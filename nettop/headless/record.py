@@ -122,6 +122,7 @@ class RecordingMonitor:
         self.stop: Stop | None = None
         self.ledger = Ledger()
         self.failures: list[str] = []
+        self.missing: set[str] = set()  # texts that could not be read, with the reason
         self._legacy: Callable[[], None] = lambda: None  # called when the text of legacy tables arrives
         self._resync: Callable[[], None] = lambda: None  # called when events were lost
         self._remaining = count or None
@@ -158,6 +159,8 @@ class RecordingMonitor:
                 self._added(item.stream)
             elif isinstance(item, End) and item.error:
                 self._failed(item)
+            elif isinstance(item, Text) and item.error:
+                self._missing(item)
             elif isinstance(item, Text) and item.what in feeds.LEGACY_TEXTS.texts and item.body:
                 self._legacy()
             elif isinstance(item, Gap) and item.stream in self._events:
@@ -169,6 +172,14 @@ class RecordingMonitor:
             self._captures.add(stream.id)
         elif stream.name == feeds.EVENTS.stream:
             self._events.add(stream.id)
+
+    def _missing(self, text: Text) -> None:
+        """Report a text that could not be read, once for each reason."""
+        how = "incomplete" if text.body else "missing"
+        reason = f"{text.what.value} is {how} in the recording: {text.error}"
+        if reason not in self.missing:
+            self.missing.add(reason)
+            say(reason)
 
     def _failed(self, end: End) -> None:
         self.failures.append(end.error)
@@ -196,6 +207,6 @@ class RecordingMonitor:
 
     def code(self, fail_on_loss: bool) -> int:
         """Return the exit code of the contract."""
-        if self.failures and not self._running:
+        if self.missing or (self.failures and not self._running):
             return EXIT_FAILED
         return EXIT_LOSS if fail_on_loss and self.ledger.any_loss() else EXIT_OK

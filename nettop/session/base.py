@@ -151,16 +151,16 @@ class Session:
         self._names = on
         self._run.on_models(lambda engine, now_ns: engine.names.switch(on))
 
-    def namespaces(self, deliver: Callable[[Sequence[NetnsChoice]], None]) -> None:
-        """Deliver the namespaces that can be watched."""
+    def namespaces(self, deliver: Callable[[Sequence[NetnsChoice] | str], None]) -> None:
+        """Deliver the namespaces that can be watched, or the error that kept them from being listed."""
         deliver(())
 
     def switch_namespace(self, spec: str, done: Done) -> None:
         """Watch another namespace from now on."""
         done("a file has no other namespaces: start `nettop` for the live host")
 
-    def devices(self, deliver: Callable[[Sequence[DeviceChoice]], None]) -> None:
-        """Deliver the devices of the watched namespace."""
+    def devices(self, deliver: Callable[[Sequence[DeviceChoice] | str], None]) -> None:
+        """Deliver the devices of the watched namespace, or the error that kept them from being listed."""
         deliver(())
 
     def start_capture(self, devices: Sequence[str], expression: str, done: Done) -> None:

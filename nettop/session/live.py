@@ -24,9 +24,9 @@ from nettop.pipeline.live_sources import LiveSources
 from nettop.pipeline.receive_filter import EVERYTHING, ReceiveFilter
 from nettop.session import flow_actions
 from nettop.session.base import Session
+from nettop.session.memory import return_memory
 from nettop.session.own_ssh import Connection, leaving_out
 from nettop.session.run import Run
-from nettop.session.memory import return_memory
 from nettop.session.status import Capturing, DeviceChoice, Done, NetnsChoice, Status
 from nettop.session.visible_views import VisibleViews
 from nettop.text.sanitize import clean
@@ -119,9 +119,9 @@ class LiveSession(Session):
             for sources in watched:
                 sources.pace(visible, self._recorder is not None)
 
-    def namespaces(self, deliver: Callable[[Sequence[NetnsChoice]], None]) -> None:
+    def namespaces(self, deliver: Callable[[Sequence[NetnsChoice] | str], None]) -> None:
         """Deliver the host's namespace, the named ones, and those of the command line."""
-        self._act(lambda: deliver(self._choices()), lambda error: None if error is None else deliver(()))
+        self._act(lambda: deliver(self._choices()), lambda error: None if error is None else deliver(error))
 
     def switch_namespace(self, spec: str, done: Done) -> None:
         """Watch another namespace from now on; a recording goes on with it."""
@@ -247,9 +247,9 @@ class LiveSession(Session):
             self._poked_at[name] = now
             sources.poke(*poked)
 
-    def devices(self, deliver: Callable[[Sequence[DeviceChoice]], None]) -> None:
+    def devices(self, deliver: Callable[[Sequence[DeviceChoice] | str], None]) -> None:
         """Deliver the devices of the watched namespace. Those that are up, except loopback, are the usual ones."""
-        self._act(lambda: deliver(self._devices()), lambda error: None if error is None else deliver(()))
+        self._act(lambda: deliver(self._devices()), lambda error: None if error is None else deliver(error))
 
     def _devices(self) -> list[DeviceChoice]:
         found = self._broker.devices(self._netns)

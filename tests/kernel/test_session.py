@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
@@ -112,6 +113,16 @@ def test_switching_while_recording_goes_on_in_one_file(
         assert watched.session.status().recording
         assert watched.do(watched.session.stop_recording) is None
         assert watched.session.status().recording == ""
+    finally:
+        watched.session.close()
+
+
+def test_a_switch_keeps_nothing_of_the_namespace_before(own_broker: Broker, tracked: str, lab: Lab) -> None:
+    watched = Watched(LiveSession(own_broker, tracked))
+    try:
+        models = weakref.ref(watched.session._run.engine)
+        assert watched.do(watched.session.switch_namespace, lab.netns("b")) is None
+        poll(lambda: models() is None, what="the end of the models")
     finally:
         watched.session.close()
 

@@ -103,10 +103,10 @@ class PlainSession(Session):
         self.ticks += 1
         return self.facts
 
-    def namespaces(self, deliver: Callable[[Sequence[NetnsChoice]], None]) -> None:
+    def namespaces(self, deliver: Callable[[Sequence[NetnsChoice] | str], None]) -> None:
         deliver(HERE)
 
-    def devices(self, deliver: Callable[[Sequence[DeviceChoice]], None]) -> None:
+    def devices(self, deliver: Callable[[Sequence[DeviceChoice] | str], None]) -> None:
         deliver(DEVICES)
 
     def stop_capture(self) -> None:

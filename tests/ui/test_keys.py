@@ -10,7 +10,7 @@ import pytest
 
 from nettop.ui.actions.registry import COMMANDS
 from nettop.ui.commands import applies
-from tests.ui.plain_session import FACTS, session
+from tests.ui.plain_session import FACTS, PlainSession, session
 from tests.ui.screen_text import SMALL, WIDE, running
 
 
@@ -282,6 +282,17 @@ async def test_a_refused_capture_stays_open_and_says_why() -> None:
         await seen.see("no such device")
         await seen.press("escape")
         await seen.see_no("Capture filter")
+
+
+@pytest.mark.parametrize(("key", "asked"), [("B", "devices"), ("at", "namespaces")])
+async def test_a_list_that_could_not_be_made_is_an_error_not_an_empty_list(
+    key: str, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PlainSession, asked, lambda self, deliver: deliver("Too many open files"))
+    async with running() as seen:
+        await seen.press("4", key)
+        await seen.see("Too many open files")
+        await seen.see_no("nothing to choose")
 
 
 async def test_record_asks_for_a_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

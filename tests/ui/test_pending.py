@@ -23,10 +23,10 @@ class LateSession(PlainSession):
 
     late: list[Callable[[], None]] = field(default_factory=list)
 
-    def namespaces(self, deliver: Callable[[Sequence[NetnsChoice]], None]) -> None:
+    def namespaces(self, deliver: Callable[[Sequence[NetnsChoice] | str], None]) -> None:
         self.late.append(lambda: PlainSession.namespaces(self, deliver))
 
-    def devices(self, deliver: Callable[[Sequence[DeviceChoice]], None]) -> None:
+    def devices(self, deliver: Callable[[Sequence[DeviceChoice] | str], None]) -> None:
         self.late.append(lambda: PlainSession.devices(self, deliver))
 
     def count_flows(self, wanted: Filter | None, deliver: Callable[[int], None]) -> None:

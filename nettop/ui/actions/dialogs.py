@@ -122,7 +122,10 @@ def namespace(screen: MainScreen) -> Awaitable[None]:
         spec = answer[0]
         switch_namespace(screen, spec, screen.done(f"watching {spec or 'the host'}"))
 
-    def on_namespaces(found: Sequence[NetnsChoice]) -> Awaitable[None]:
+    def on_namespaces(found: Sequence[NetnsChoice] | str) -> Awaitable[None] | None:
+        if isinstance(found, str):
+            screen.say(found, error=True)
+            return None
         choices = [Choice(n.spec, n.label or "host", n.note) for n in found]
         return choose(screen, "Watch a namespace", choices, on_chosen, search=True, free=True)
 
@@ -134,7 +137,10 @@ def capture(screen: MainScreen, flow: FlowCapture | None = None) -> Awaitable[No
     if has_ended(screen):
         return None
 
-    def on_devices(found: Sequence[DeviceChoice]) -> Awaitable[None]:
+    def on_devices(found: Sequence[DeviceChoice] | str) -> Awaitable[None] | None:
+        if isinstance(found, str):
+            screen.say(found, error=True)
+            return None
         from nettop.ui.screens.capture import CaptureScreen
 
         return WatchContext(screen).push(CaptureScreen(screen, found, flow), lambda answer: None)
