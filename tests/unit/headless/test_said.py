@@ -7,7 +7,7 @@ import pytest
 from nettop.batch import End, Text
 from nettop.errors import EXIT_FAILED, EXIT_OK
 from nettop.headless.damage import damage
-from nettop.headless.load import damage, report_errors
+from nettop.headless.load import report_errors
 from nettop.headless.record import RecordingMonitor
 from nettop.kinds import TextKind
 
