@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.kernel.commands import ROOT, environment
-from tests.kernel.rights import other_users
+from tests.kernel.rights import only_root
 
 pytestmark = pytest.mark.kernel
 
@@ -63,7 +63,7 @@ def files(directory: Path) -> set[str]:
     return {str(path) for path in found if not {".venv", "__pycache__", ".git"} & set(path.parts)}
 
 
-@other_users
+@only_root("the copy is in /var/cache")
 @pytest.mark.parametrize("tracked", [True, False], ids=["git", "no git"])
 def test_root_below_a_closed_directory_copies_the_program_and_no_file_of_its_user(
     closed: Path, copy: Path, tracked: bool
@@ -82,7 +82,7 @@ def test_root_below_a_closed_directory_copies_the_program_and_no_file_of_its_use
     assert not others, "not every user may read these"
 
 
-@other_users
+@only_root("the copy is in /var/cache")
 def test_the_copy_is_made_again_when_the_program_changes_and_not_when_captures_come(closed: Path, copy: Path) -> None:
     subprocess.run(["git", "init", "-q", closed], check=True)
     subprocess.run(["git", "-C", closed, "add", "."], check=True)
