@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import time
 from collections.abc import Callable, Iterable
 
 from nettop import arguments
@@ -110,9 +111,9 @@ def open_output(options: argparse.Namespace, broker: Broker) -> RecordingFiles:
     if options.write == "-":
         if os.isatty(1):
             raise NettopError("a recording is not for a terminal", "redirect stdout, or name a file with -w")
-        return RecordingFiles(lambda name: os.dup(1), "stdout")
+        return RecordingFiles(lambda name: os.dup(1), "stdout", time.monotonic_ns)
     limits = Limits(options.rotate_bytes or None, int(options.rotate_seconds * 1e9) or None)
-    return RecordingFiles(broker.open_output, options.write, limits)
+    return RecordingFiles(broker.open_output, options.write, time.monotonic_ns, limits)
 
 
 class RecordingMonitor:

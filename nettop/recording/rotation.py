@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -36,8 +35,8 @@ class RecordingFiles:
         self,
         open_file: Callable[[str], int],
         name: str,
+        clock: Callable[[], int],
         limits: Limits = NO_LIMITS,
-        clock: Callable[[], int] = time.time_ns,
     ) -> None:
         """Open the first file. `open_file` returns a writable descriptor for the name of a file."""
         self.rotated: Callable[[], None] = lambda: None  # called on the writing thread after a new file has begun

@@ -132,7 +132,7 @@ def test_what_pads_a_frame_is_zero(tmp_path: Path) -> None:
 def rotate(tmp_path: Path, limits: Limits, times: list[int]) -> list[list[Item]]:
     """The items of each file after a batch of one 600-byte frame at each of the times."""
     clock = iter([0, 0, *times])
-    writer = RecordingFiles(lambda name: file(tmp_path / name), "r.pcapng", limits, lambda: next(clock))
+    writer = RecordingFiles(lambda name: file(tmp_path / name), "r.pcapng", lambda: next(clock), limits)
     writer.write([StreamAdded(run.PACKETS, 0), StreamAdded(run.TEXTS, 0), Counters(0, 0, 0, 10, 1)])
     for now in times:
         writer.write([batch(b"z" * 600, ts=now)])
