@@ -14,10 +14,11 @@ from contextlib import suppress
 
 from nettop.errors import InputError
 from nettop.linux.process import F_SETPIPE_SZ
-from nettop.recording.compressed import Decompression
+from nettop.recording.compressed import Decompression, salvage
 
 CHUNK = 1 << 22
 _PIPE_READ = 1 << 20
+_MAX_HISTORY = 1 << 26  # bytes of a compressed pipe that are kept, to read it again where it is damaged
 
 
 def open_input(path: str) -> int:
@@ -63,6 +64,13 @@ class RegularFile:
     def advance(self, used: int) -> None:
         """Skip the first `used` bytes of the last chunk."""
         self._pos += used
+
+    def parts(self) -> Iterator[bytes]:
+        """Yield the whole file from its beginning, without a change of position."""
+        at = 0
+        while part := os.pread(self._fd, CHUNK, at):
+            yield part
+            at += len(part)
 
     def close(self) -> None:
         """Close the descriptor."""
@@ -138,7 +146,9 @@ class Decompressed(_Buffered):
         self._pieces: Iterator[bytes] = iter(())
         self._next_piece: bytes | None = None  # the next piece, read early so that `ready` is known
         self._unread = False
-        self.offset = 0  # in the compressed file
+        self._given = 0  # bytes of output
+        self._history: list[bytes] | None = None if isinstance(inner, RegularFile) else []
+        self.offset = 0  # of the damage, in the compressed file
 
     @property
     def error(self) -> str:
@@ -170,15 +180,28 @@ class Decompressed(_Buffered):
         chunk = None if self._final else self._inner.read(1)
         if chunk is None:
             return
-        data, self.offset, self._final = chunk
+        data, offset, self._final = chunk
         self._inner.advance(len(data))
-        self._pieces = self._feed(data, self._final)
+        if self._history is not None:
+            self._history = [*self._history, data] if offset + len(data) <= _MAX_HISTORY else None
+        self._pieces = self._feed(data, offset)
         self._next_piece = next(self._pieces, None)
 
-    def _feed(self, data: bytes, final: bool) -> Iterator[bytes]:
-        yield from self._decompression.feed(data)
-        if final:
+    def _feed(self, data: bytes, offset: int) -> Iterator[bytes]:
+        for piece in self._decompression.feed(data):
+            self._given += len(piece)
+            yield piece
+        self.offset = offset
+        if self.error and (self._history is not None or isinstance(self._inner, RegularFile)):
+            rest, self.offset = salvage(self._decompression.name, self._again, self._given)
+            yield rest
+        elif self._final and not self.error:
+            self.offset = offset + len(data)
             self._decompression.finish()
+
+    def _again(self) -> Iterator[bytes]:
+        """Yield the compressed data from its beginning."""
+        return iter(self._history or ()) if isinstance(self._inner, Pipe) else self._inner.parts()
 
     def close(self) -> None:
         """As RegularFile.close."""

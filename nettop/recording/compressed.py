@@ -30,21 +30,20 @@ class _Gzip:
 
     def __init__(self) -> None:
         self._inner = zlib.decompressobj(wbits=31)
+        self.needs_input = True
 
     @property
     def eof(self) -> bool:
         return self._inner.eof
 
     @property
-    def needs_input(self) -> bool:
-        return not self._inner.unconsumed_tail
-
-    @property
     def unused_data(self) -> bytes:
         return self._inner.unused_data
 
-    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
-        return self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        piece = self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
+        self.needs_input = len(piece) < max_length and not self._inner.unconsumed_tail
+        return piece
 
 
 class _Zstd:
@@ -115,8 +114,8 @@ class Decompression:
         self._new_member, self._failures = _constructor(name)
         self._member: Decompressor | None = None
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield the pieces, of at most about PIECE bytes each, that `data` adds. Nothing more once `error` is set."""
+    def feed(self, data: bytes, limit: Callable[[], int] = lambda: PIECE) -> Iterator[bytes]:
+        """Yield the pieces, of at most about limit() bytes each, that `data` adds. Nothing more once `error` is set."""
         while not self.error:
             if self._member is None or self._member.eof:
                 if self._member is not None:  # between members there may be padding
@@ -125,7 +124,7 @@ class Decompression:
                     return
                 self._member = self._new_member()
             try:
-                piece = self._member.decompress(data, PIECE)
+                piece = self._member.decompress(data, limit())
             except self._failures:
                 self.error = f"the {self.name} data is damaged"
                 return
@@ -139,3 +138,45 @@ class Decompression:
         """Report an unfinished member as damage: no more data follows."""
         if not self.error and self._member is not None and not self._member.eof:
             self.error = f"the {self.name} data ends too early"
+
+
+# Steps in which damaged data is decompressed again, ever finer from where the steps before failed: input, output.
+_STEPS = ((1 << 16, 1 << 12), (1 << 8, 1 << 6), (1, 1))
+
+
+def salvage(name: str, again: Callable[[], Iterator[bytes]], given: int) -> tuple[bytes, int]:
+    """Return all that still decompresses after the first `given` bytes, and the offset of the damage.
+
+    A decompressor loses the output of the call that fails, so the data (`again` yields it from its beginning) is
+    decompressed once more for each of _STEPS.
+    """
+    good = given  # bytes of output that certainly come
+    offset = 0
+    for input_step, output_step in _STEPS:
+        run, found, total, before = Decompression(name), bytearray(), 0, offset
+
+        def limit(step: int = output_step) -> int:
+            return min(PIECE, good - total) if total < good else step  # noqa: B023
+
+        offset = 0
+        for data in _slices(again(), before, input_step):
+            for piece in run.feed(data, limit):
+                found += piece[max(0, given - total) :] if total + len(piece) > given else b""
+                total += len(piece)
+            if run.error:
+                break
+            offset += len(data)
+        good = max(good, total)
+    return bytes(found), offset
+
+
+def _slices(parts: Iterator[bytes], whole: int, step: int) -> Iterator[bytes]:
+    """Yield the parts up to offset `whole` as they are, and from there in slices of `step` bytes."""
+    at = 0
+    for part in parts:
+        start = min(len(part), max(0, whole - at))
+        if start:
+            yield part[:start]
+        for first in range(start, len(part), step):
+            yield part[first : first + step]
+        at += len(part)
