@@ -18,6 +18,8 @@ HAVE_TCP = 1 << 10  # a whole TCP header: flags, seq, ack, window
 HAVE_TUNNEL = 1 << 11  # tunnel: GRE key, VXLAN VNI, or the SPI of ESP and AH
 HAVE_PAYLOAD = 1 << 12  # payload is known
 HAVE_DIRECTION = 1 << 13  # direction is set: PACKET_* of linux/if_packet.h
+HAVE_INNER_VLAN = 1 << 14  # inner_vlan: the id of the last tag, if there are several
+HAVE_AH = 1 << 15  # an authentication header: IPv4's protocol, or an extension header of IPv6
 
 # The *_hi halves exist in a Columns only if one of its rows is IPv6. Offsets are from the frame's first byte.
 PACKET_DTYPES: dict[str, type[np.generic]] = {
@@ -26,6 +28,7 @@ PACKET_DTYPES: dict[str, type[np.generic]] = {
     "caplen": np.uint32,
     "direction": np.uint8,
     "vlan": np.uint16,
+    "inner_vlan": np.uint16,
     "ethertype": np.uint16,
     "family": np.uint8,  # AF_INET 2, AF_INET6 10, else 0; set by the link layer, even if the IP header is cut off
     "proto": np.uint8,  # IPPROTO_*, after IPv6 extension headers

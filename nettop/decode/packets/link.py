@@ -9,7 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nettop.batch import Array
-from nettop.decode.packets.columns import BAD_LINK, BAD_TAGS, HAVE_DIRECTION, HAVE_ETHERTYPE, HAVE_LLC, HAVE_VLAN
+from nettop.decode.packets.columns import (
+    BAD_LINK,
+    BAD_TAGS,
+    HAVE_DIRECTION,
+    HAVE_ETHERTYPE,
+    HAVE_INNER_VLAN,
+    HAVE_LLC,
+    HAVE_VLAN,
+)
 from nettop.decode.packets.rows import PacketRows
 from nettop.linux import linktypes
 from nettop.linux.interface import ARPHRD_NETLINK
@@ -33,12 +41,12 @@ _NULL_FAMILY = {2: ETH_P_IP, 10: ETH_P_IPV6, 24: ETH_P_IPV6, 28: ETH_P_IPV6, 30:
 def decode_link(rows: PacketRows, linktype: int) -> None:
     """Fill the columns ethertype, family, vlan and l3, and move `pos` to layer 3. Do nothing for unknown link types."""
     layer = _LINKS.get(linktype)
-    ethertype, vlan = rows.column("ethertype"), rows.column("vlan")
-    family, l3 = rows.column("family"), rows.column("l3")
+    ethertype, family, l3 = rows.column("ethertype"), rows.column("family"), rows.column("l3")
+    rows.column("vlan")
     if layer is None:
         return
     layer(rows)
-    _tags(rows, ethertype, vlan)
+    _tags(rows, ethertype)
     family[ethertype == ETH_P_IP] = 2
     family[ethertype == ETH_P_IPV6] = 10
     l3[:] = np.minimum(rows.pos - rows.start, 0xFFFF)
@@ -110,8 +118,8 @@ def _is_tag(ethertype: Array) -> NDArray[np.bool_]:
     return np.asarray((ethertype == ETH_P_8021Q) | (ethertype == ETH_P_8021AD) | (ethertype == ETH_P_QINQ1))
 
 
-def _tags(rows: PacketRows, ethertype: Array, vlan: Array) -> None:
-    """Step over all tags of IEEE 802.1Q and 802.1ad. The id of the first one is the column `vlan`."""
+def _tags(rows: PacketRows, ethertype: Array) -> None:
+    """Step over all tags of IEEE 802.1Q and 802.1ad: `vlan` is the id of the first, `inner_vlan` of the last one."""
     for depth in range(MAX_TAGS + 1):
         tagged = _is_tag(ethertype)
         if not tagged.any():
@@ -121,14 +129,13 @@ def _tags(rows: PacketRows, ethertype: Array, vlan: Array) -> None:
         ethertype[at[~enough]] = 0
         rows.cols["have"][at[~enough]] &= np.uint16(0xFFFF ^ HAVE_ETHERTYPE)
         tagged_rows, _ = rows.require(at, enough, BAD_TAGS)
-        _step_over_tag(rows, tagged_rows, ethertype, vlan if depth == 0 else None)
+        _step_over_tag(rows, tagged_rows, ethertype, depth)
 
 
-def _step_over_tag(rows: PacketRows, at: Array | slice, ethertype: Array, vlan: Array | None) -> None:
+def _step_over_tag(rows: PacketRows, at: Array | slice, ethertype: Array, depth: int) -> None:
     tag = rows.data.at(rows.pos[at], _TAG)
-    if vlan is not None:
-        vlan[at] = tag["tci"] & 0x0FFF
-        rows.have(at, HAVE_VLAN)
+    rows.column("inner_vlan" if depth else "vlan")[at] = tag["tci"] & 0x0FFF
+    rows.have(at, HAVE_INNER_VLAN if depth else HAVE_VLAN)
     kind = tag["type"].astype(np.uint16)
     llc = kind < ETH_P_802_3_MIN
     ethertype[at] = np.where(llc, 0, kind)

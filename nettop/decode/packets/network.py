@@ -12,6 +12,7 @@ from nettop.decode.packets.columns import (
     BAD_IPV6,
     FRAG_DONT,
     FRAG_MORE,
+    HAVE_AH,
     HAVE_ARP,
     HAVE_FRAGMENT,
     HAVE_IP,
@@ -96,6 +97,9 @@ def _ipv4(rows: PacketRows, at: Array | slice, wirelen: Array, full: bool) -> No
     cols["dst_lo"][at] = header["dst"]
     on_wire = wirelen[at].astype(np.int64) - (pos - rows.start[at])
     cols["size"][at] = _size(header["total"].astype(np.int64), on_wire)
+    is_ah = header["proto"] == IPPROTO_AH
+    if is_ah.any():
+        rows.have(np.arange(rows.n)[at][is_ah], HAVE_AH)
     frag = header["frag"].astype(np.uint16)
     _mark(rows, at, (frag & 0x3FFF) != 0, (frag & 0x1FFF) != 0)
     _set_l4(rows, at, pos + size, (frag & 0x1FFF) == 0)
@@ -169,7 +173,7 @@ def _extensions(rows: PacketRows, at: Array, following: Array, full: bool) -> No
         later = _fragments(rows, row[is_fragment], header[is_fragment], full)
         if is_ah.any():
             rows.column("tunnel")[row[is_ah]] = header["id"][is_ah]
-            rows.have(row[is_ah], HAVE_TUNNEL)
+            rows.have(row[is_ah], HAVE_TUNNEL | HAVE_AH)
         whole[open_[is_fragment][later]] = False
         following[open_] = header["next"]
         rows.pos[row] += size

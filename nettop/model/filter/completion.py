@@ -21,6 +21,7 @@ _VALUES: dict[str, tuple[str, ...]] = {
     "event": vocabulary.EVENTS,
     "port": tuple(sorted(SERVICES)),
     "portrange": tuple(sorted(SERVICES)),
+    "ether proto": tuple(sorted(vocabulary.ETHERTYPES)),
 }
 # The words that most filters begin with are offered first, the others follow by name.
 _FIRST = (
@@ -107,13 +108,21 @@ NOTES: Final = {
     "ip4": "IPv4",
     "ip6": "IPv6",
     "arp": "address resolution",
+    "rarp": "reverse address resolution",
+    "mpls": "labels before the network layer",
+    "pppoed": "PPPoE discovery",
+    "pppoes": "PPPoE sessions",
+    "stp": "spanning tree",
+    "ether": "a MAC address, or a protocol of Ethernet",
+    "broadcast": "to all on the link",
+    "multicast": "to a group on the link, or to all",
     "inbound": "received here",
     "outbound": "sent from here",
     "less": "at most so long: bytes on the wire",
     "greater": "at least so long: bytes on the wire",
     "proto": "a protocol, by name or number",
     "len": "bytes on the wire",
-    "vlan": "a VLAN's number",
+    "vlan": "with a VLAN tag, or a VLAN's number",
     "state": "state of the protocol: established, time_wait",
     "status": "a status bit, or 0xVALUE/MASK",
     "mark": "the mark: 0x1, 0x1/0xff",
@@ -179,6 +188,8 @@ def note(word: str, of: str = "") -> str:
     """Return a short explanation of a word of the language, or of a value of the field or type `of`."""
     if of in ("port", "portrange"):
         return f"port {SERVICES[word]}" if word in SERVICES else ""
+    if of == "ether proto":
+        return f"{vocabulary.ETHERTYPES[word]:#06x}"
     if of == "event":
         return _EVENT_NOTES.get(word, "")
     if not of and word in NOTES:

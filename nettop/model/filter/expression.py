@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from nettop.batch import Array
+from nettop.model.filter.byte_nodes import Relation
 from nettop.model.filter.fields import Endpoint, Fields, Mask
 from nettop.model.filter.nodes import Bits, Chain, Compare, Equal, FilterRows, Node, Not, Word
 from nettop.model.filter.parser import FilterParser
@@ -30,7 +31,7 @@ class Filter:
 
     def mask(self, fields: Fields) -> Mask:
         """Return true for the rows that match: a boolean array of length fields.n."""
-        return self.node.mask(FilterRows(fields))
+        return FilterRows(fields).evaluate(self.node)
 
     def source(self, node: Node) -> str:
         """Return the text from which a part of `node` was parsed; "" for a node inside such a part."""
@@ -39,17 +40,23 @@ class Filter:
     @property
     def columns(self) -> frozenset[str]:
         """The names of the columns that it tests: "rate", "process", "state"."""
-        return frozenset(_columns(self.node))
+        leaves = (leaf for leaf in _leaves(self.node) if isinstance(leaf, Equal | Compare | Bits | Word))
+        return frozenset(leaf.name for leaf in leaves)
+
+    @property
+    def tests_bytes(self) -> bool:
+        """Return whether it needs the bytes of packets, not only their columns."""
+        return any(isinstance(leaf, Relation) for leaf in _leaves(self.node))
 
 
-def _columns(node: Node) -> Iterator[str]:
+def _leaves(node: Node) -> Iterator[Node]:
     if isinstance(node, Not):
-        yield from _columns(node.node)
+        yield from _leaves(node.node)
     elif isinstance(node, Chain):
         for part in (node.first, *(other for _, other in node.rest)):
-            yield from _columns(part)
-    elif isinstance(node, Equal | Compare | Bits | Word):
-        yield node.name
+            yield from _leaves(part)
+    else:
+        yield node
 
 
 def parse(text: str, kind: str) -> Filter | None:

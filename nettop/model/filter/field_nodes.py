@@ -70,6 +70,14 @@ def _number(field: Field, word: str, operator: str, text: str) -> Node:
     return Compare(field.name, operator or "=", value, default=field.default)
 
 
+def _vlan(field: Field, word: str, operator: str, text: str) -> Node:
+    """Return the node for a VLAN's number, which any tag may have."""
+    outer = _number(field, word, operator, text)
+    if operator == "!=":
+        return every((outer, Not(Compare("inner_vlan", "=", values.integer(text)))))
+    return Chain(outer, (("or", Compare("inner_vlan", operator or "=", values.integer(text))),))
+
+
 def _signed(field: Field, word: str, operator: str, text: str) -> Node:
     value = values.integer(text.removeprefix("-")) * (-1 if text.startswith("-") else 1)
     _within(text, word, (value,), -field.maximum - 1, field.maximum)
@@ -150,6 +158,7 @@ _READERS: dict[str, Callable[[Field, str, str, str], Node]] = {
     "size": _measure(parse_size),
     "seconds": _measure(parse_duration),
     "number": _number,
+    "vlan": _vlan,
     "signed": _signed,
     "masked": _masked,
     "word": _words(exact=False),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,15 @@ class Endpoint:
     has_port: Mask | None = None  # None: rows whose proto is TCP, UDP, UDPLITE, SCTP or DCCP
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A number for every row, from the bytes of its packet: uint32."""
+
+    value: Array
+    there: Mask  # rows that have the layer or protocol
+    captured: Mask  # rows whose bytes at that place were captured
+
+
 class Fields(Protocol):
     """The columns that a filter is evaluated over: a window of flows, events or packets. All arrays have length n."""
 
@@ -34,7 +43,8 @@ class Fields(Protocol):
         """Return a numeric column; None if no row has it.
 
         family proto zone mark status id timeout (s) bytes packets (both directions) rate (bytes a second, both
-        directions) age (s) len (on the wire) pid; for packets also ethertype vlan direction (PACKET_*: 4 outgoing).
+        directions) age (s) len (on the wire) pid; for packets also ethertype vlan inner_vlan direction (PACKET_*: 4
+        outgoing).
         """
 
     def present(self, name: str) -> Mask | None:
@@ -51,4 +61,15 @@ class Fields(Protocol):
 
         state netns process chain verdict device helper event label; for chains and rules also family table hook
         backend. words[code] is the text as the screen shows it; no filter matches "".
+        """
+
+
+@runtime_checkable
+class ByteFields(Protocol):
+    """Fields of packets whose bytes can be read."""
+
+    def load(self, layer: str, offset: Array, size: int) -> Loaded:
+        """Return the big-endian number of 1, 2 or 4 bytes at `offset` (int64, one a row) from the start of a layer.
+
+        Layers: "link" (the frame), "mac" (the frame if it is Ethernet's), "llc", "network", "transport".
         """

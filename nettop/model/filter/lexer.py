@@ -13,7 +13,7 @@ MAX_LENGTH = 8192  # characters
 _TOKEN = re.compile(
     r"""(?P<space>[ ]+)
       | (?P<quoted>"[^"]*")
-      | (?P<symbol>&&|\|\||<=|>=|==|!=|[()<>=!])
+      | (?P<symbol>&&|\|\||<=|>=|==|!=|[()<>=!&|])
       | (?P<word>[^ ()<>=!&|"]+)""",
     re.VERBOSE,
 )
@@ -65,8 +65,8 @@ def refusal(reason: str, text: str, position: int) -> FilterError:
     return FilterError(clean(reason), clean(flat), len(clean(flat[:position])))
 
 
-def unreadable(char: str) -> str:
-    """Why a character begins no token."""
+def meaningless(char: str) -> str:
+    """Return why a character has no meaning where it stands."""
     if char in "&|":
         return f"“{char}” alone means nothing here: say {char * 2}, or “and”, “or”"
     return "a quote that is not closed" if char == '"' else f"“{clean(char)}” means nothing here"

@@ -12,14 +12,14 @@ import numpy as np
 
 from nettop.batch import Array
 from nettop.linux.inet import WITH_PORTS
-from nettop.linux.packet import ETH_P_ARP
+from nettop.linux.packet import ETH_P_ARP, ETH_P_RARP
 from nettop.linux.socket import AF_INET, AF_INET6
 from nettop.model.filter.fields import Endpoint, Fields, Mask
 from nettop.model.filter.values import Net
 
 _LOW = (1 << 64) - 1
 _HEX = re.compile("0x[0-9a-f]{1,32}")
-_COMPARE: dict[str, Callable[[Array, int | float], Mask]] = {
+COMPARE: dict[str, Callable[[Array, Array | int | float], Mask]] = {
     "<": operator.lt,
     "<=": operator.le,
     "=": operator.eq,
@@ -33,12 +33,33 @@ _COMPARE: dict[str, Callable[[Array, int | float], Mask]] = {
 class FilterRows:
     """The columns of one evaluation, and a cache of masks that several nodes need."""
 
-    __slots__ = ("_cache", "fields", "n")
+    __slots__ = ("_cache", "_pending", "_rejected", "fields", "n")
 
     def __init__(self, fields: Fields) -> None:
         self.fields = fields
         self.n = fields.n
         self._cache: dict[str, Mask] = {}
+        self._pending: Mask | None = None  # the rows that the terms so far have not decided; None: all
+        self._rejected: Mask | None = None
+
+    def evaluate(self, node: Node) -> Mask:
+        """Return the mask of the whole filter: without the rows that it rejects."""
+        mask = node.mask(self)
+        return mask if self._rejected is None else mask & ~self._rejected
+
+    def undecided(self, pending: Mask, node: Node) -> Mask:
+        """Return the mask of a node that only the rows of `pending` still depend on."""
+        before = self._pending
+        self._pending = pending if before is None else pending & before
+        mask = node.mask(self)
+        self._pending = before
+        return mask
+
+    def reject(self, rows: Mask) -> None:
+        """Reject rows whatever the rest of the filter says, as BPF does where a byte to test was not captured."""
+        rows = rows if self._pending is None else rows & self._pending
+        if rows.any():
+            self._rejected = rows if self._rejected is None else rows | self._rejected
 
     def none(self) -> Mask:
         """Return a mask without any row."""
@@ -58,11 +79,13 @@ class FilterRows:
         return mask if there is None else mask & there
 
     def addressed(self, family: int) -> Mask:
-        """Return a mask of the rows with addresses of this family; ARP's are IPv4."""
+        """Return a mask of the rows with addresses of this family; those of ARP and RARP are IPv4."""
         if family != AF_INET:
             return self.equal("family", family)
         if "v4" not in self._cache:
-            self._cache["v4"] = self.equal("family", AF_INET) | self.equal("ethertype", ETH_P_ARP)
+            self._cache["v4"] = (
+                self.equal("family", AF_INET) | self.equal("ethertype", ETH_P_ARP) | self.equal("ethertype", ETH_P_RARP)
+            )
         return self._cache["v4"]
 
     def ported(self) -> Mask:
@@ -104,9 +127,9 @@ class Chain:
         result = self.first.mask(rows)
         for word, node in self.rest:
             if word == "and":
-                result = result & node.mask(rows) if result.any() else result
+                result = result & rows.undecided(result, node) if result.any() else result
             else:
-                result = result | node.mask(rows)
+                result = result | rows.undecided(~result, node)
         return result
 
 
@@ -195,6 +218,17 @@ class Equal:
 
 
 @dataclass(frozen=True, slots=True)
+class Present:
+    """A column has a value."""
+
+    name: str
+
+    def mask(self, rows: FilterRows) -> Mask:
+        """Return the rows with any value."""
+        return rows.present(self.name, ~rows.none())
+
+
+@dataclass(frozen=True, slots=True)
 class Compare:
     """A column compared with a number, after masking. An absent value is `default`, or matches nothing."""
 
@@ -207,7 +241,7 @@ class Compare:
     def mask(self, rows: FilterRows) -> Mask:
         """Return the rows for which the comparison is true."""
         column = rows.fields.number(self.name)
-        compare = _COMPARE[self.operator]
+        compare = COMPARE[self.operator]
         if column is None:
             absent = self.default is not None and bool(compare(np.array([self.default]), self.value)[0])
             return np.full(rows.n, absent)

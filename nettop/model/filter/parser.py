@@ -2,38 +2,32 @@
 
 expression = term { ("and" | "or") term }          equal precedence, to the left, as in pcap-filter(7)
 term       = { "not" } ( "(" expression ")" | primitive )
-primitive  = protocol [ endpoint ] | endpoint | field | shorthand
+primitive  = protocol [ endpoint ] | "ether" [ direction ] [ "host" ] MAC | endpoint | field | shorthand | relation
 endpoint   = [ direction ] [ "host" | "net" | "port" | "portrange" ] ( value | "(" expression ")" )
 shorthand  = address | network | ":" port | address ":" port | value (of the primitive before: `port 80 or 443`)
+relation: see byte_parser
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from typing import TypeVar
 
 from nettop.errors import FilterError
 from nettop.model.filter import values, vocabulary
+from nettop.model.filter.byte_nodes import GROUPS, HEADERS, ethertype_node, mac_node
+from nettop.model.filter.byte_parser import CONSTANTS, ByteTestError, header_at, read_relation
+from nettop.model.filter.endpoint_values import ENDPOINT_TESTS, Qualifiers, ethertype
 from nettop.model.filter.field_nodes import field_node, nat_node, state_node, status_node
-from nettop.model.filter.lexer import FilterToken, refusal, tokens, unreadable
-from nettop.model.filter.nodes import At, Both, Chain, Equal, InNet, InPorts, Node, Not, every
+from nettop.model.filter.lexer import FilterToken, meaningless, refusal, tokens
+from nettop.model.filter.nodes import At, Chain, Compare, Equal, InNet, Node, Not, Present, every
+from nettop.model.filter.refusals import unexpected_word, unknown_word
 
 MAX_DEPTH = 100  # parentheses within parentheses
 _T = TypeVar("_T")
 _JOIN = {"and": "and", "&&": "and", "or": "or", "||": "or"}
 _NOT = frozenset(("not", "!"))
-
-
-@dataclass(frozen=True, slots=True)
-class _Qualifiers:
-    """The qualifiers of a primitive. A following value without qualifiers inherits them."""
-
-    sides: tuple[str, ...] = ("any",)
-    every: bool = False
-    type: str = ""  # "": only a direction, followed by an address or a network
-    protocol: tuple[Node, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +48,7 @@ class FilterParser:
         self._at = 0
         self.expected = Expected()
         self.sources: dict[int, str] = {}  # id of a node → its text
-        self._last: _Qualifiers | str | None = None  # the owner of a following value without a keyword; str: a field
+        self._last: Qualifiers | str | None = None  # the owner of a following value without a keyword; str: a field
 
     def parse(self) -> Node:
         """Return the node of the whole expression. Raises FilterError with the position of the first error."""
@@ -80,7 +74,7 @@ class FilterParser:
             negated = not negated
         self._expects_primitive()
         begin = self._now.position
-        node = self._group(depth) if self._is("(") else self._primitive(depth)
+        node = self._relation() or (self._group(depth) if self._is("(") else self._primitive(depth))
         self.sources[id(node)] = self._text[begin : self._now.position].strip()
         if not negated:
             return node
@@ -101,6 +95,34 @@ class FilterParser:
         self._advance()
         return node
 
+    def _relation(self) -> Node | None:
+        """Return the node of the test of bytes that begins here; None if there is none."""
+        start, token = self._now.position, self._now
+        begins = header_at(self._text, start)
+        known = begins in HEADERS or ("[" in token.word[1:] and not isinstance(self._last, str))
+        possible = self._is("(") or token.word in ("len", *CONSTANTS) or token.text[:1].isdigit()
+        there = "[" in self._text[start:] or (token.word == "len" and self._tokens[self._at + 1].text in ("+", "-"))
+        if self._kind != vocabulary.PACKET or not there or not (known or possible):
+            return None
+        try:
+            node, end = read_relation(self._text, start)
+            self._move_to(end)
+        except ByteTestError as error:
+            if known:
+                raise refusal(str(error), self._text, error.position) from None
+            return None
+        self._last = None
+        return node
+
+    def _move_to(self, end: int) -> None:
+        """Move to the token that begins at or behind `end`."""
+        at = self._at
+        while self._tokens[at].position < end and self._tokens[at].kind != "end":
+            at += 1
+        if rest := self._text[end : self._tokens[at].position].strip():
+            raise ByteTestError(f"“{rest}” does not belong here", end)
+        self._at = at
+
     def _primitive(self, depth: int) -> Node:
         token = self._now
         word = vocabulary.PROTOCOL_ALIASES.get(token.word, token.word)
@@ -113,16 +135,22 @@ class FilterParser:
             return self._field(word)
         if word in ("less", "greater"):
             return self._length(word)
+        if word in vocabulary.LINK:
+            return self._ether(depth) if word == "ether" else self._group_address("ether")
         return self._shorthand()
 
     def _protocol(self, word: str, depth: int) -> Node:
         token = self._advance()
         self._check_kind(word, vocabulary.ADDRESSED, token)
         node = self._protocol_node(word, token)
-        self._expects((*vocabulary.qualifiers(self._kind), *(("proto",) if word in vocabulary.FAMILIES else ())))
+        self._expects(
+            (*vocabulary.qualifiers(self._kind), *(_OF_FAMILY[self._kind] if word in vocabulary.FAMILIES else ()))
+        )
         if word in vocabulary.FAMILIES and self._is("proto", "protochain"):
             self._advance()
             return every((node, self._value_of("proto", "=")))
+        if word in vocabulary.FAMILIES and self._now.word in vocabulary.GROUPS:
+            return self._group_address(word)
         if self._now.word in vocabulary.SIDES | vocabulary.TUPLE_SIDES | vocabulary.TYPES:
             return self._endpoints((node,), depth)
         return node
@@ -130,17 +158,49 @@ class FilterParser:
     def _protocol_node(self, word: str, token: FilterToken) -> Node:
         if word in vocabulary.FAMILIES:
             return Equal("family", vocabulary.FAMILIES[word])
+        if word == "ah" and self._kind == vocabulary.PACKET:
+            return Present(word)  # before IPv6's transport protocol, too
         if word in vocabulary.PROTOCOLS:
             return Equal("proto", vocabulary.PROTOCOLS[word])
         self._check_kind(word, vocabulary.WIRE, token)
         name, value, same = vocabulary.PACKET_WORDS[word]
-        return Equal(name, value) if same else Not(Equal(name, value))
+        if name == "ethertype":
+            return ethertype_node(value)
+        return Equal(name, value) if same else Compare(name, "!=", value)
+
+    def _ether(self, depth: int) -> Node:
+        """Return the node of `ether broadcast`, `ether proto 0x88cc`, `ether src host 02:00:00:00:00:01`."""
+        self._check_kind("ether", _PACKETS, self._advance())
+        self._expects(("host", *sorted(vocabulary.SIDES), "proto", *vocabulary.GROUPS))
+        if self._now.word in vocabulary.GROUPS:
+            return self._group_address("ether")
+        if self._is("proto"):
+            self._advance()
+            self._expects((), "ether proto")
+            return self._read_value(ethertype, self._advance())
+        sides, joined = self._direction()
+        self._expects(("host",))
+        if self._is("host"):
+            self._advance()
+        elif self._now.word in vocabulary.TYPES:
+            raise self._refuse(f"a MAC address has no {self._now.word}: say ether host, or {self._now.word}", self._now)
+        return self._endpoint_value(Qualifiers(sides, joined, "ether"))
+
+    def _group_address(self, layer: str) -> Node:
+        """Return the node of `broadcast` or `multicast` of a layer: "ether", "ip", "ip6"."""
+        token = self._advance()
+        self._check_kind(token.word, _PACKETS, token)
+        node = GROUPS[token.word].get("ip" if layer == "ip4" else layer)
+        if node is None:
+            reason = "IPv6 has no broadcast" if layer == "ip6" else "the network's mask is not in a packet"
+            raise self._refuse(f"{reason}: say broadcast, or dst host with the network's last address", token)
+        return node
 
     def _endpoints(self, protocol: tuple[Node, ...], depth: int) -> Node:
         sides, joined = self._direction()
         self._expects(sorted(vocabulary.TYPES))
         kind = self._advance().word if self._now.word in vocabulary.TYPES else ""
-        qualifiers = _Qualifiers(sides, joined, kind, protocol)
+        qualifiers = Qualifiers(sides, joined, kind, protocol)
         self._expects(("(",), kind or "host")
         if self._is("("):
             self._last = qualifiers
@@ -170,13 +230,15 @@ class FilterParser:
             raise self._refuse(f"“{word} {joint}” ends where the other side must follow", following)
         return (word, self._advance().word), joint == "and"
 
-    def _endpoint_value(self, qualifiers: _Qualifiers) -> Node:
+    def _endpoint_value(self, qualifiers: Qualifiers) -> Node:
         """Return the node for a value with these qualifiers, its own or inherited."""
         token = self._now
         if token.value is None:
             raise self._refuse(f"{self._before()} takes a value here", token)
         self._last = qualifiers
-        test = self._read_value(_ENDPOINT_TESTS[qualifiers.type], self._advance())
+        if qualifiers.type == "ether":
+            return mac_node(self._read_value(values.mac, self._advance()), qualifiers.sides, qualifiers.every)
+        test = self._read_value(ENDPOINT_TESTS[qualifiers.type], self._advance())
         if qualifiers.type == "net" and ":" not in token.text and "/" not in token.text:
             self._expects(("mask",))
         if self._is("mask") and qualifiers.type == "net":
@@ -190,6 +252,9 @@ class FilterParser:
         self._expects(_operators(vocabulary.FIELDS[word].value))
         operator = self._advance().text if self._now.text in vocabulary.OPERATORS and not self._now.value else ""
         self._last = None if operator else word
+        if word == "vlan" and not operator and (self._now.value is None or self._joint() is not None):
+            self._expects((), word)
+            return Present(word)
         return self._value_of(word, operator)
 
     def _value_of(self, word: str, operator: str) -> Node:
@@ -210,7 +275,7 @@ class FilterParser:
 
     def _shorthand(self) -> Node:
         token = self._now
-        if token.value is None:
+        if token.value is None or self._joint() is not None:
             raise self._refuse(self._missing_error(), token)
         if token.word in vocabulary.BARE_STATUS | vocabulary.BARE_STATES:
             self._check_kind(token.word, vocabulary.CONNTRACK, self._advance())
@@ -223,7 +288,7 @@ class FilterParser:
             return self._value_of(self._last, "")
         if self._last is not None and (token.text[:1].isdigit() or token.word in values.SERVICES):
             return self._endpoint_value(self._last)
-        raise self._refuse(self._unknown_error(token), token)
+        raise self._refuse(unknown_word(token.text, self._kind), token)
 
     def _bare(self, word: str) -> Node:
         if word != "nat":
@@ -231,14 +296,12 @@ class FilterParser:
         self._expects(vocabulary.NAT_KINDS)
         return nat_node(self._advance().word) if self._now.word in vocabulary.NAT_KINDS else status_node(word)
 
-    def _inherited(self) -> _Qualifiers:
+    def _inherited(self) -> Qualifiers:
         """Return the qualifiers of an address without any: the last ones, unless they were of a port."""
         last = self._last
-        return (
-            replace(last, type="")
-            if isinstance(last, _Qualifiers) and not last.type.startswith("port")
-            else _Qualifiers()
-        )
+        if not isinstance(last, Qualifiers) or last.type.startswith("port"):
+            return Qualifiers()
+        return last if last.type == "ether" else replace(last, type="")
 
     def _expects(self, words: Iterable[str], value: str = "") -> None:
         if self._now.kind == "end":
@@ -246,7 +309,7 @@ class FilterParser:
             self.expected.values.update({value: None} if value else {})
 
     def _expects_primitive(self) -> None:
-        last = (self._last.type or "host") if isinstance(self._last, _Qualifiers) else self._last or ""
+        last = (self._last.type or "host") if isinstance(self._last, Qualifiers) else self._last or ""
         self._expects(("not", "(", *vocabulary.beginnings(self._kind)), last)
 
     @property
@@ -278,18 +341,6 @@ class FilterParser:
             reason = f"“{word}” cannot be asked of {self._kind}s; here: {vocabulary.own_words(self._kind)}"
             raise self._refuse(reason, token)
 
-    def _unknown_error(self, token: FilterToken) -> str:
-        if "[" in token.text and "]" in token.text:
-            return self._bytes_error()
-        similar = get_close_matches(token.word[:40], vocabulary.words(self._kind), 1, 0.7)
-        if similar:
-            return f"“{token.text}” is not known here; did you mean {similar[0]}?"
-        if token.text.isdigit():
-            return (
-                f"“{token.text}” alone may be anything: say port {token.text}, net {token.text} or proto {token.text}"
-            )
-        return f"“{token.text}” is not known here; there are {vocabulary.own_words(self._kind)}"
-
     def _is_column(self) -> bool:
         """Return whether a column's name is where a primitive must begin. In `process x or sport` it is a process."""
         named = self._now.word in vocabulary.COLUMNS and self._kind in vocabulary.ADDRESSED
@@ -303,15 +354,16 @@ class FilterParser:
         words = f"{vocabulary.COLUMNS[self._now.word]} {'' if value.lower() in _JOIN else value}"
         return f"“{self._now.text}” is the name of a column; say {words.rstrip()}"
 
-    def _bytes_error(self) -> str:
-        if self._kind in vocabulary.CONNTRACK:
-            return f"{self._kind}s have no bytes to test: the capture filter does (B, or -f)"
-        return "bytes of the packet cannot be asked here (the capture filter can)"
-
     def _missing_error(self) -> str:
         if self._now.kind == "end":
             return "the filter ends where something must follow" if self._at else "nothing to look for"
-        return f"“{self._now.text}” where something to look for must stand"
+        text = self._now.text
+        if self._joint() is None:
+            return f"“{text}” where something to look for must stand"
+        before = self._tokens[self._at - 1] if self._at else None
+        if before is None or before.text == "(":
+            return f"“{text}” needs something before it"
+        return f"“{before.text}” needs something after it, before “{text}”"
 
     def _before(self) -> str:
         return self._tokens[self._at - 1].text
@@ -322,11 +374,11 @@ class FilterParser:
             return self._refuse("a parenthesis closes here that was never opened", token)
         if token.text in vocabulary.OPERATORS:
             return self._refuse(f"{self._before()} cannot be compared", token)
-        return self._refuse("“and” or “or” must stand before this", token)
+        return self._refuse(unexpected_word(token.text, self._kind), token)
 
     def _refuse(self, reason: str, token: FilterToken) -> FilterError:
-        if token.kind == "unreadable":
-            reason = unreadable(token.text)
+        if token.kind == "unreadable" or token.text in ("&", "|"):
+            reason = meaningless(token.text)
         return refusal(reason, self._text, token.position)
 
 
@@ -340,24 +392,5 @@ def _may_have_value(value_type: str, operator: str) -> bool:
     return bool(operator) or value_type not in vocabulary.MEASURES
 
 
-def _host(text: str) -> InNet | InPorts | Both:
-    """Read an address, a network, or either with a port."""
-    pair = values.with_port(text) if text.count(":") == 1 or text.startswith("[") else None
-    if pair is None:
-        return InNet(values.net(text) if "/" in text else values.address(text))
-    host, number = pair
-    ports = InPorts(number, number)
-    return ports if host is None else Both(InNet(host), ports)
-
-
-def _ports(text: str) -> InPorts:
-    return InPorts(*values.portrange(text))
-
-
-_ENDPOINT_TESTS: dict[str, Callable[[str], InNet | InPorts | Both]] = {
-    "": _host,
-    "host": _host,
-    "net": lambda text: InNet(values.net(text)),
-    "port": _ports,
-    "portrange": _ports,
-}
+_PACKETS = frozenset((vocabulary.PACKET,))
+_OF_FAMILY = dict.fromkeys(vocabulary.ADDRESSED, ("proto",)) | {vocabulary.PACKET: ("proto", "multicast")}

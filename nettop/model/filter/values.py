@@ -10,6 +10,7 @@ from nettop.linux.socket import AF_INET, AF_INET6
 
 _PREFIX = re.compile(r"\d{1,3}(\.\d{1,3}){0,3}", re.ASCII)
 _WITH_PORT = re.compile(r"(?:\[(?P<six>[^\]]*)\]|(?P<four>[^:]*)):(?P<port>[^:]*)")
+_MAC = re.compile(r"[0-9a-f]{1,2}([:.-])[0-9a-f]{1,2}(\1[0-9a-f]{1,2}){4}|([0-9a-f]{4}\.){2}[0-9a-f]{4}", re.I | re.A)
 _U64 = (1 << 64) - 1
 
 SERVICES = {  # the common names of /etc/services: a lookup there would depend on the host
@@ -66,9 +67,20 @@ def address(text: str) -> Net:
     try:
         parsed = ipaddress.ip_address(text)
     except ValueError:
-        raise ValueError(f"“{text}” is not an address (names are not looked up)") from None
+        if _MAC.fullmatch(text):
+            raise ValueError(f"“{text}” is a MAC address: say ether host {text}") from None
+        reason = "" if text[:1].isdigit() else ": names are not looked up, give the host's address"
+        raise ValueError(f"“{text}” is not an address{reason}") from None
     full = (1 << parsed.max_prefixlen) - 1
     return Net(AF_INET if parsed.version == 4 else AF_INET6, int(parsed), full)
+
+
+def mac(text: str) -> int:
+    """Read a MAC address: 02:00:5e:00:00:01, with `-` or `.` instead of `:`, or 0200.5e00.0001, as pcap-filter does."""
+    if _MAC.fullmatch(text) is None:
+        raise ValueError(f"“{text}” is not a MAC address (02:00:5e:00:00:01)")
+    parts = re.split("[:.-]", text)
+    return int("".join(part.zfill(4 if len(parts) == 3 else 2) for part in parts), 16)
 
 
 def net(text: str) -> Net:
@@ -124,7 +136,7 @@ def port(text: str) -> int:
 
 def portrange(text: str) -> tuple[int, int]:
     """Read `8000-8080` or a single port as (first, last)."""
-    if text.lower() in SERVICES or "-" not in text:
+    if text.lower() in SERVICES or "-" not in text.lstrip("-"):
         return port(text), port(text)
     first, _, last = text.partition("-")
     low, high = port(first), port(last)

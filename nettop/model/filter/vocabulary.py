@@ -7,7 +7,17 @@ from typing import Final
 
 from nettop.linux import conntrack
 from nettop.linux.inet import IPPROTO_ICMPV6
-from nettop.linux.packet import ETH_P_ARP, PACKET_OUTGOING
+from nettop.linux.packet import (
+    ETH_P_ARP,
+    ETH_P_IP,
+    ETH_P_IPV6,
+    ETH_P_LOOPBACK,
+    ETH_P_MPLS,
+    ETH_P_PPP_DISC,
+    ETH_P_PPP_SES,
+    ETH_P_RARP,
+    PACKET_OUTGOING,
+)
 from nettop.linux.socket import AF_INET, AF_INET6
 from nettop.text.flow import PROTO_NAMES
 from nettop.text.protocols import NAMES
@@ -63,7 +73,9 @@ class Field:
     """A word with a value. `name` is the column of Fields."""
 
     name: str
-    value: str  # "number" "signed" "size" "seconds" "masked" "word" "exact-word" "label" "state" "status" "proto"
+    value: (
+        str  # "number" "vlan" "signed" "size" "seconds" "masked" "word" "exact-word" "label" "state" "status" "proto"
+    )
     kinds: frozenset[str]
     default: int | None = None  # the value of rows without one; None: they match nothing
     maximum: int = (1 << 64) - 1  # the largest number that the column can hold
@@ -72,7 +84,7 @@ class Field:
 FIELDS: Final = {
     "proto": Field("proto", "proto", ADDRESSED),
     "len": Field("len", "size", WIRE),
-    "vlan": Field("vlan", "number", frozenset((PACKET,)), maximum=4095),
+    "vlan": Field("vlan", "vlan", frozenset((PACKET,)), maximum=4095),
     "state": Field("state", "state", CONNTRACK),
     "status": Field("status", "status", CONNTRACK, maximum=_U32),
     "mark": Field("mark", "masked", CONNTRACK, default=0, maximum=_U32),  # the kernel leaves a mark of 0 out of events
@@ -101,12 +113,24 @@ FIELDS: Final = {
     "handle": Field("handle", "number", RULESET),
 }
 EVENTS: Final = ("new", "update", "destroy", "exp-new", "exp-upd", "exp-del")  # of flows, and of expectations
-# Words for a number in a packet's column: (column, value, True: equal, False: not equal).
+STP_SAP: Final = 0x42  # an LLC address (IEEE 802.1D): where it is, there is no ethertype
+# Words for a number in a packet's column: (column, value, True: equal, False: any other).
 PACKET_WORDS: Final = {
     "arp": ("ethertype", ETH_P_ARP, True),
+    "rarp": ("ethertype", ETH_P_RARP, True),
+    "mpls": ("ethertype", ETH_P_MPLS, True),
+    "pppoed": ("ethertype", ETH_P_PPP_DISC, True),
+    "pppoes": ("ethertype", ETH_P_PPP_SES, True),
+    "stp": ("ethertype", STP_SAP, True),
     "outbound": ("direction", PACKET_OUTGOING, True),
     "inbound": ("direction", PACKET_OUTGOING, False),
 }
+ETHERTYPES: Final = {  # names after `ether proto`
+    **{"ip": ETH_P_IP, "ip6": ETH_P_IPV6, "arp": ETH_P_ARP, "rarp": ETH_P_RARP, "stp": STP_SAP},
+    **{"loopback": ETH_P_LOOPBACK, "mpls": ETH_P_MPLS, "pppoed": ETH_P_PPP_DISC, "pppoes": ETH_P_PPP_SES},
+}
+LINK: Final = ("ether", "broadcast", "multicast")  # words of the link layer
+GROUPS: Final = LINK[1:]
 COLUMNS: Final = {"sport": "src port", "dport": "dst port"}  # names of columns that are no words, and the words to use
 JOINTS: Final = ("and", "or")
 _QUALIFIERS: Final = (*sorted(TYPES), *sorted(SIDES), *FAMILIES, *PROTOCOLS)
@@ -121,6 +145,8 @@ def beginnings(kind: str) -> list[str]:
         found |= TUPLE_SIDES | BARE_STATUS | BARE_STATES
     if kind in WIRE:
         found |= {*PACKET_WORDS, "less", "greater"}
+    if kind == PACKET:
+        found |= {*LINK}
     return sorted(found)
 
 

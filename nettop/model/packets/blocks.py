@@ -120,10 +120,10 @@ def _file_base(batch: Batch) -> int | None:
 
 
 def _compact(cols: Columns) -> dict[str, Array]:
-    """Return KEPT_COLUMNS and the direction; a column of one value uses no memory, an IPv4 address four bytes."""
+    """Return KEPT_COLUMNS, inner_vlan and direction; a column of one value uses no memory, an IPv4 address four."""
     narrow = "src_hi" not in cols
     kept: dict[str, Array] = {}
-    for name in (*KEPT_COLUMNS, "direction"):
+    for name in (*KEPT_COLUMNS, "inner_vlan", "direction"):
         column = cols.get(name)
         if column is None:
             continue

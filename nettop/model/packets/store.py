@@ -11,11 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nettop.batch import Batch, Gap, PacketMeta, Stream
-from nettop.model.filter.expression import Filter
+from nettop.model.filter.expression import Filter, Mask
 from nettop.model.packets.blocks import MAX_STREAMS, OnColumns, PacketBlock, block_of, joinable, joined
+from nettop.model.packets.fields import fields_of
 from nettop.model.packets.reorder import Arrivals
 
 MAX_READ = 1 << 18  # bytes of one record that are read again from a file
+MAX_SPAN = 1 << 24  # bytes of a file that are read at once, with what is between the records
+BYTES_ROWS = 4_096  # packets whose bytes are tested at once
 
 
 @dataclass(slots=True)
@@ -175,8 +178,20 @@ class PacketStore:
 
     def _matched(self, block: PacketBlock, display_filter: Filter) -> NDArray[np.uint32]:
         if block.matched is None:
-            block.matched = np.flatnonzero(display_filter.mask(block.fields())).astype(np.uint32)
+            block.matched = np.flatnonzero(self._mask(block, display_filter)).astype(np.uint32)
         return block.matched
+
+    def _mask(self, block: PacketBlock, display_filter: Filter) -> Mask:
+        if not display_filter.tests_bytes:
+            return display_filter.mask(block.fields())
+        mask, same = np.zeros(len(block), np.bool_), np.zeros(BYTES_ROWS, np.uint8)
+        for code, stream in enumerate(block.streams):
+            rows = np.flatnonzero(block.stream_index == code)
+            for start in range(0, len(rows), BYTES_ROWS):
+                part = rows[start : start + BYTES_ROWS]
+                fields = fields_of(self._batch(block, part, stream), (stream,), same[: len(part)], 0, len(part))
+                mask[part] = display_filter.mask(fields)
+        return mask
 
     def row(self, block: PacketBlock, position: int) -> int:
         """Return the row of a block at a position among its shown rows."""
@@ -214,7 +229,7 @@ class PacketStore:
         for segment in list(self.segments):
             if isinstance(segment, PacketBlock):
                 everything = np.ones(len(segment), np.bool_)
-                mask = everything if display_filter is None else display_filter.mask(segment.fields())
+                mask = everything if display_filter is None else self._mask(segment, display_filter)
                 for code, stream in enumerate(segment.streams):
                     rows = np.flatnonzero(mask & (segment.stream_index == code))
                     if len(rows):
@@ -226,6 +241,12 @@ class PacketStore:
         meta = PacketMeta(block.length[rows], block.directions(rows), None, comment)
         if block.buf is not None:
             return Batch(stream.id, 0, block.buf, block.off[rows], block.caplen[rows], block.ts_ns[rows], meta)
+        begin, size = int(block.off[rows].min()), int((block.off[rows].astype(np.int64) + block.caplen[rows]).max())
+        if size - begin <= MAX_SPAN and size - begin < 2 * int(block.caplen[rows].sum()) + (1 << 16):
+            buf = self._files.read(stream.file, block.base + begin, size - begin)
+            off = block.off[rows] - np.uint32(begin)
+            caplen = np.clip(len(buf) - off.astype(np.int64), 0, block.caplen[rows]).astype(np.uint32)
+            return Batch(stream.id, 0, buf, np.minimum(off, len(buf)), caplen, block.ts_ns[rows], meta)
         records = [self.record(block, row) for row in rows.tolist()]
         caplen = np.array([len(record) for record in records], np.uint32)
         off = np.concatenate(([0], np.cumsum(caplen)[:-1])).astype(np.uint32)

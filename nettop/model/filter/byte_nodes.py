@@ -1,0 +1,187 @@
+"""Nodes that test bytes of a packet: `tcp[13] & 2 != 0`, MAC addresses, link-layer groups.
+
+As in pcap-filter(7): numbers are unsigned, of 32 bits; a packet whose byte was not captured is rejected.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+
+from nettop.batch import Array
+from nettop.linux import inet
+from nettop.linux.packet import (
+    ETH_P_802_3_MIN,
+    ETH_P_8021AD,
+    ETH_P_8021Q,
+    ETH_P_ARP,
+    ETH_P_QINQ1,
+    ETH_P_RARP,
+    PACKET_BROADCAST,
+    PACKET_MULTICAST,
+)
+from nettop.linux.socket import AF_INET, AF_INET6
+from nettop.model.filter.fields import ByteFields, Loaded, Mask
+from nettop.model.filter.nodes import COMPARE, At, Chain, Equal, FilterRows, InNet, Node, every
+from nettop.model.filter.values import net
+
+_IPV4, _IPV6 = Equal("family", AF_INET), Equal("family", AF_INET6)
+# Words before `[`: the layer whose bytes they count, and the tests that a packet must pass. As in pcap-filter, the
+# transport protocols are those of IPv4; icmp6 is IPv6's.
+HEADERS: Final[dict[str, tuple[str, tuple[Node, ...]]]] = {
+    "ether": ("link", ()),
+    "link": ("link", ()),
+    "ip": ("network", (_IPV4,)),
+    "ip6": ("network", (_IPV6,)),
+    "arp": ("network", (Equal("ethertype", ETH_P_ARP),)),
+    "rarp": ("network", (Equal("ethertype", ETH_P_RARP),)),
+    "tcp": ("transport", (_IPV4, Equal("proto", inet.IPPROTO_TCP))),
+    "udp": ("transport", (_IPV4, Equal("proto", inet.IPPROTO_UDP))),
+    "icmp": ("transport", (_IPV4, Equal("proto", inet.IPPROTO_ICMP))),
+    "igmp": ("transport", (_IPV4, Equal("proto", inet.IPPROTO_IGMP))),
+    "sctp": ("transport", (_IPV4, Equal("proto", inet.IPPROTO_SCTP))),
+    "pim": ("transport", (_IPV4, Equal("proto", inet.IPPROTO_PIM))),
+    "vrrp": ("transport", (_IPV4, Equal("proto", inet.IPPROTO_VRRP))),
+    "icmp6": ("transport", (_IPV6, Equal("proto", inet.IPPROTO_ICMPV6))),
+}
+_OPERATIONS: dict[str, Callable[[Array, Array], Array]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "&": operator.and_,
+    "|": operator.or_,
+    "^": operator.xor,
+    "/": lambda left, right: left // np.maximum(right, np.uint32(1)),  # by zero: see Operation
+    "%": lambda left, right: left % np.maximum(right, np.uint32(1)),
+    "<<": lambda left, right: np.where(right < 32, left << (right & np.uint32(31)), np.uint32(0)),
+    ">>": lambda left, right: np.where(right < 32, left >> (right & np.uint32(31)), np.uint32(0)),
+}
+
+
+class Term(Protocol):
+    """A part of an arithmetic expression."""
+
+    def load(self, rows: FilterRows) -> Loaded:
+        """Return its number for every row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A number of at most 32 bits."""
+
+    value: int
+
+    def load(self, rows: FilterRows) -> Loaded:
+        """Return the number."""
+        every_row = ~rows.none()
+        return Loaded(np.full(rows.n, self.value, np.uint32), every_row, every_row)
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """The packet's length on the wire."""
+
+    def load(self, rows: FilterRows) -> Loaded:
+        """Return the length in bytes."""
+        length, every_row = rows.fields.number("len"), ~rows.none()
+        return Loaded(np.zeros(rows.n, np.uint32) if length is None else length, every_row, every_row)
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """1, 2 or 4 bytes of a layer, in the packets that pass the tests."""
+
+    layer: str
+    tests: tuple[Node, ...]
+    offset: Term
+    size: int
+
+    def load(self, rows: FilterRows) -> Loaded:
+        """Return the number in these bytes."""
+        offset = self.offset.load(rows)
+        there = offset.there
+        for test in self.tests:
+            there = there & test.mask(rows)
+        if not isinstance(rows.fields, ByteFields):
+            return Loaded(np.zeros(rows.n, np.uint32), rows.none(), rows.none())
+        found = rows.fields.load(self.layer, offset.value.astype(np.int64), self.size)
+        return Loaded(found.value, there & found.there, offset.captured & found.captured)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """Two terms and the operator between them."""
+
+    operator: str
+    left: Term
+    right: Term
+
+    def load(self, rows: FilterRows) -> Loaded:
+        """Return the result; a division by zero has none, as a byte that was not captured."""
+        left, right = self.left.load(rows), self.right.load(rows)
+        value = _OPERATIONS[self.operator](left.value, right.value)
+        captured = left.captured & right.captured
+        if self.operator in "/%":
+            captured = captured & (right.value != 0)
+        return Loaded(value, left.there & right.there, captured)
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """Two terms compared."""
+
+    left: Term
+    operator: str
+    right: Term
+
+    def mask(self, rows: FilterRows) -> Mask:
+        """Return the packets with these protocols for which it is true; reject those cut off before a byte."""
+        left, right = self.left.load(rows), self.right.load(rows)
+        there = left.there & right.there
+        captured = left.captured & right.captured
+        if not captured.all():
+            rows.reject(there & ~captured)
+            there = there & captured
+        return there & COMPARE[self.operator](left.value, right.value)
+
+
+def _equal(layer: str, offset: int, size: int, value: int) -> Node:
+    return Relation(Bytes(layer, (), Constant(offset), size), "=", Constant(value))
+
+
+def mac_node(address: int, sides: tuple[str, ...], both: bool) -> Node:
+    """Return the node for a MAC address at these sides of an Ethernet frame ("any": one of the two)."""
+    offsets = {"dst": 0, "src": 6}
+    ends: list[Node] = [
+        every((_equal("mac", at, 4, address >> 16), _equal("mac", at + 4, 2, address & 0xFFFF)))
+        for at in (offsets[side] for side in (("src", "dst") if sides == ("any",) else sides))
+    ]
+    return Chain(ends[0], tuple(("and" if both else "or", end) for end in ends[1:]))
+
+
+def ethertype_node(number: int) -> Node:
+    """Return the node for a protocol of the link layer: an ethertype behind all tags, a tag's, or an LLC SAP."""
+    if number in (ETH_P_8021Q, ETH_P_8021AD, ETH_P_QINQ1):
+        return _equal("mac", 12, 2, number)
+    return _equal("llc", 0, 1, number) if number < ETH_P_802_3_MIN else Equal("ethertype", number)
+
+
+_CAST_BIT = Operation("&", Bytes("mac", (), Constant(0), 1), Constant(1))
+# Cooked captures and live ones know the kind of the destination without its address.
+GROUPS: Final[dict[str, dict[str, Node]]] = {
+    "broadcast": {
+        "ether": Chain(mac_node((1 << 48) - 1, ("dst",), False), (("or", Equal("direction", PACKET_BROADCAST)),)),
+    },
+    "multicast": {
+        "ether": Chain(
+            Relation(_CAST_BIT, "!=", Constant(0)),
+            (("or", Equal("direction", PACKET_BROADCAST)), ("or", Equal("direction", PACKET_MULTICAST))),
+        ),
+        "ip": every((_IPV4, At(InNet(net("224.0.0.0/3")), ("dst",)))),
+        "ip6": every((_IPV6, At(InNet(net("ff00::/8")), ("dst",)))),
+    },
+}

@@ -1,0 +1,34 @@
+"""Why a word is refused where it stands, and the word that was probably meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from nettop.model.filter import vocabulary
+
+
+def unknown_word(text: str, kind: str) -> str:
+    """Return why a text begins no part of a filter for rows of this kind."""
+    if "[" in text and "]" in text:
+        where = ": the capture filter does (B, or -f)" if kind in vocabulary.CONNTRACK else ""
+        return f"{kind}s have no bytes to test{where}"
+    if meant := _similar(text, vocabulary.words(kind), 0.7):
+        return f"“{text}” is not known here; did you mean {meant}?"
+    if text.isdigit():
+        return f"“{text}” alone may be anything: say port {text}, net {text} or proto {text}"
+    if "." in text.strip(".") and kind in vocabulary.ADDRESSED:
+        return f"“{text}” is not an address: names are not looked up, give the host's address"
+    return f"“{text}” is not known here; there are {vocabulary.own_words(kind)}"
+
+
+def unexpected_word(text: str, kind: str) -> str:
+    """Return why a text cannot follow a complete part of a filter."""
+    known = text.lower() in vocabulary.words(kind)
+    if not known and (meant := _similar(text, vocabulary.JOINTS, 0.6)):
+        return f"“{text}” is not known here; did you mean {meant}?"
+    return "“and” or “or” must stand before this"
+
+
+def _similar(text: str, words: Iterable[str], least: float) -> str:
+    return next(iter(get_close_matches(text.lower()[:40], words, 1, least)), "")
