@@ -40,6 +40,7 @@ class CaptureRequest:
     devices: tuple[str, ...] = ()
     expression: str = ""
     snaplen: int = MAX_SNAPLEN
+    headers: bool = False  # only for the rates of flows
 
     def chosen(self, present: Sequence[Device]) -> list[Device]:
         """Return those of the present devices that are to be captured now."""
@@ -183,6 +184,7 @@ class Captures:
             request.expression,
             f"{platform.system()} {platform.release()}",
             sock.device.ifindex,
+            headers=request.headers,
         )
         return stream, PacketRing(stream, sock, self._plumbing.seq, self._user_filter(sock, request))
 

@@ -139,7 +139,8 @@ class Engine:
     def tick(self, now_ns: int) -> None:
         """Do what is due by time: bring the ledger, the counters that show it, packets, rates and names up to date."""
         streams = self.streams.values()
-        book_packets(self.ledger, self.packets.store, [s.id for s in streams if s.kind is StreamKind.PACKETS])
+        packets = [s.id for s in streams if s.kind is StreamKind.PACKETS and not s.headers]
+        book_packets(self.ledger, self.packets.store, packets)
         events = [(s.id, self.code(s.netns)) for s in streams if _has_events(feed_of(s))]
         book_events(self.ledger, self.events, events)
         self.counters.put_ledger(self.ledger.rows(), now_ns)

@@ -22,12 +22,13 @@ _PART = 8 << 20  # a longer body is spread over several blocks: libpcap and Wire
 def stream_fields(stream: Stream) -> Fields:
     """Return a stream as the custom option of its IDB, or a block of its own, carries it."""
     fields = {key: getattr(stream, name) for key, name, _ in _STREAM}
-    return {**fields, "kind": stream.kind.value}
+    return {**fields, "kind": stream.kind.value} | ({"headers": True} if stream.headers else {})
 
 
 def stream_from(fields: Fields, file: str) -> Stream:
     """Return the stream of `fields`, with its recorded id; raises KeyError, TypeError or ValueError if damaged."""
-    return Stream(file=file, **{name: read(fields[key]) for key, name, read in _STREAM})
+    headers = _bool(fields.get("headers", False))
+    return Stream(file=file, headers=headers, **{name: read(fields[key]) for key, name, read in _STREAM})
 
 
 def pack(fields: Fields, body: bytes = b"") -> bytes:

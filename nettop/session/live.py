@@ -258,11 +258,12 @@ class LiveSession(Session):
 
     def start_capture(self, devices: Sequence[str], expression: str, done: Done, snaplen: int = MAX_SNAPLEN) -> None:
         """Capture on these devices without our own ssh session; the header shows this."""
-        self._act(lambda: self._capture(devices, expression, snaplen), done)
+        self._act(lambda: self._capture(CaptureRequest(tuple(devices), expression, snaplen)), done)
 
-    def _capture(self, devices: Sequence[str], expression: str, snaplen: int) -> None:
+    def _capture(self, request: CaptureRequest) -> None:
         ssh = self._ssh if self._broker.is_start_netns(self._netns) else None
-        request = CaptureRequest(tuple(devices), leaving_out(expression, ssh), snaplen)
+        expression = request.expression
+        request = replace(request, expression=leaving_out(expression, ssh))
         captures = self._sources.captures
         captures.report = self._note
         rings = captures.open(request)
@@ -270,7 +271,7 @@ class LiveSession(Session):
             raise BrokerError("no device is up here", "`ip link set DEVICE up`, or choose another namespace with @")
         captures.run(request, rings)
         without = "" if ssh is None else f"your ssh session, {ssh[0]}:{ssh[1]}"
-        self._capturing = Capturing(captures.names(), expression, without, snaplen == HEADERS)
+        self._capturing = Capturing(captures.names(), expression, without, request.headers)
         if ssh is not None:
             self._note(f"your own ssh session from {ssh[0]}:{ssh[1]} is not captured")
 
@@ -337,7 +338,7 @@ class LiveSession(Session):
 
     def measure_rates(self, done: Done) -> None:
         """Measure rates by packet headers, on the usual devices."""
-        self.start_capture((), "", done, HEADERS)
+        self._act(lambda: self._capture(CaptureRequest(snaplen=HEADERS, headers=True)), done)
 
     def set_acct(self, on: bool, done: Done) -> None:
         """Switch nf_conntrack_acct in the watched namespaces. It counts only flows that begin later."""

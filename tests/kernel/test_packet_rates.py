@@ -182,6 +182,7 @@ def test_without_accounting_a_session_shows_rates_from_packets(lab: Lab, broker:
         poll(lambda: drawn() == [("icmp", "–", "–")])
         session.measure_rates(lambda error: None)
         poll(lambda: drawn() and all(map(is_about_20, drawn()[0][1:])), what="20 kB/s each way")
+        assert session._run.engine.packets.store.seen == 0  # headers are in no list
         session.stop_capture()
         poll(lambda: drawn() == [("icmp", "–", "–")], what="no rates without packets")
     finally:

@@ -82,6 +82,11 @@ class PacketBlock:
         return PacketFields(len(self), self.length, lambda depth: self.cols, words)
 
 
+def ports(batch: Batch, stream: Stream) -> Columns:
+    """Return the columns of a batch up to the ports."""
+    return PacketDecoder(stream.linktype, Depth.PORTS)(batch).cols
+
+
 def block_of(batch: Batch, stream: Stream, first: int, on_columns: OnColumns | None = None) -> PacketBlock:
     """Return the block of one batch, its rows numbered as in their file or from `first`.
 
@@ -89,7 +94,7 @@ def block_of(batch: Batch, stream: Stream, first: int, on_columns: OnColumns | N
     """
     meta = batch.meta
     n = len(batch)
-    cols = PacketDecoder(stream.linktype, Depth.PORTS)(batch).cols
+    cols = ports(batch, stream)
     if on_columns is not None:
         on_columns(stream, cols)
     number = meta.number if isinstance(meta, PacketMeta) else None

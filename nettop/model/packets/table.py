@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from nettop.batch import Batch, Gap, Item, PacketMeta, Stream, StreamAdded
 from nettop.kinds import StreamKind
 from nettop.model.filter.expression import Filter
-from nettop.model.packets.blocks import OnColumns, PacketBlock
+from nettop.model.packets.blocks import OnColumns, PacketBlock, ports
 from nettop.model.packets.cells import COLUMNS, PacketCells, PacketRow
 from nettop.model.packets.detail import packet_detail
 from nettop.model.packets.order import PacketOrder
@@ -22,7 +22,7 @@ BUDGET = 256 << 20  # bytes of packets kept in memory; a file's packets stay in 
 
 
 class PacketModel:
-    """Packets of every stream in order. Other items are ignored."""
+    """Packets of every stream in order. Other items are ignored; so are streams of headers, but for `on_columns`."""
 
     columns = COLUMNS
     default_columns = ("number", "time", "delta", "device", "source", "destination", "proto", "length", "info")
@@ -40,6 +40,8 @@ class PacketModel:
         """
         self.store = PacketStore(budget, opener, on_columns)
         self._streams: dict[int, Stream] = {}
+        self._headers: dict[int, Stream] = {}
+        self._on_columns = on_columns
         self._cells = PacketCells(self.store)
         self.version = 0
         self._detail: Detail | None = None
@@ -47,9 +49,13 @@ class PacketModel:
     def apply(self, item: Item, netns: int, now_ns: int) -> None:
         """Apply one item of any stream."""
         if isinstance(item, StreamAdded):
-            if item.stream.kind is StreamKind.PACKETS:
+            if item.stream.headers:
+                self._headers[item.stream.id] = item.stream
+            elif item.stream.kind is StreamKind.PACKETS:
                 self._streams[item.stream.id] = item.stream
                 self.store.expect(item.stream)
+        elif isinstance(item, Batch) and item.stream in self._headers:
+            self._measure(item, self._headers[item.stream])
         elif isinstance(item, Batch):
             stream = self._streams.get(item.stream)
             if stream is not None and isinstance(item.meta, PacketMeta):
@@ -58,6 +64,10 @@ class PacketModel:
         elif isinstance(item, Gap) and item.stream in self._streams:
             self.store.gap(item, self._streams[item.stream])
             self.version += 1
+
+    def _measure(self, batch: Batch, stream: Stream) -> None:
+        if self._on_columns is not None:
+            self._on_columns(stream, ports(batch, stream))
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
         """Return the window. Gaps are rows of their own; they count in `first` and `matched`."""

@@ -442,3 +442,14 @@ def test_rows_cost_little_memory() -> None:
     block = model_of(batch_of(frames)).store.segments[0]
     arrays = [block.ident, block.ts_ns, block.length, block.off, *block.cols.values()]  # type: ignore[union-attr]
     assert sum(array.itemsize for array in arrays if array.strides != (0,)) <= 60
+
+
+def test_headers_for_rates_are_in_no_list_and_no_export_but_are_counted() -> None:
+    counted: list[int] = []
+    model = model_of(batch_of([udp(1)]), on_columns=lambda stream, cols: counted.append(len(cols)))
+    model.apply(StreamAdded(Stream(7, StreamKind.PACKETS, "eth0", snaplen=128, headers=True), 0), 0, 0)
+    model.apply(batch_of([udp(2), udp(3)], stream=7), 0, 0)
+    model.apply(Gap(7, 0, 5, GapReason.RING, 0, 1), 0, 0)
+    assert [row.cells[3] for row in look(model).rows] == ["eth0"]
+    assert sum(len(item) for item in model.export(None) if isinstance(item, Batch)) == 1
+    assert sorted(counted) == [1, 2]
