@@ -40,17 +40,14 @@ _OTHER_LINES = 4  # without the devices and the lines below the filter
 _MIN_DEVICES, _MAX_DEVICES = 3, 12  # lines
 
 
-def _lines_below(expression: str, advice: str, error: str, room: int, scrolled: bool) -> list[Line]:
-    """Return the lines below the capture filter, each of `room` cells: the error, or the rest of the filter and advice.
-
-    The rest is all of a long filter if its input is `scrolled`, else the part after its first line.
-    """
+def _lines_below(expression: str, error: str, room: int, unfolded: bool) -> list[Line]:
+    """Return the lines below the capture filter, each of `room` cells: the error, or all of a long filter."""
     if error:
         message, *pointer = [clean(part) for part in error.split("\n")][:3]  # expression and caret are not wrapped
         return [((f" {part}", "bad"),) for part in (*textwrap.wrap(message, room)[:3], *pointer)]
-    whole = textwrap.wrap(clean(expression), room) if cell_len(clean(expression)) >= room else []
-    more = whole if scrolled else whole[1:]
-    return [*(((f" {part}", ""),) for part in more), *(((f" {part}", "dim"),) for part in textwrap.wrap(advice, room))]
+    if not unfolded or cell_len(clean(expression)) < room:
+        return []
+    return [((f" {part}", ""),) for part in textwrap.wrap(clean(expression), room)]
 
 
 def _cut(lines: list[Line], count: int) -> list[Line]:
@@ -94,13 +91,15 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
         self.expression = Input(expression, select_on_focus=False, placeholder=placeholder)
         self.expression.cursor_blink = False
         self._error = ""
-        self._edited = False  # the filter has had the focus: its input may have scrolled
+        self._edited = False  # the filter has had the focus: it is shown unfolded
+        self._about = TextPane(surface="dialog")
         self._below = TextPane(surface="dialog")
         self._hints = TextPane(surface="dialog")
         what = "Capture packets" if flow is None else "Capture exactly this flow"
         self.box_title = f"{what} in {shown_netns(status)}" if status.others else what
         titles = _title("Devices"), _title("Capture filter (as tcpdump takes it)")
-        self.parts = (titles[0], self.choices, titles[1], self.expression, self._below, self._hints)
+        about = (self._about,) if flow is not None else ()
+        self.parts = (*about, titles[0], self.choices, titles[1], self.expression, self._below, self._hints)
 
     def on_mount(self) -> None:
         """Write the keys and focus the devices."""
@@ -113,7 +112,7 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
         self._write()
 
     def on_descendant_focus(self) -> None:
-        """Show the whole filter once its input can scroll."""
+        """Show the whole filter once it can be edited."""
         if self.expression.has_focus and not self._edited:
             self._edited = True
             self._write()
@@ -149,12 +148,16 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
         if self.answered:
             return  # Enter was pressed twice
         if error is None:
-            self._main.say(f"capturing on {', '.join(self.choices.chosen)}")
+            self._main.say(self._begun())
             self.answer(None)
             if self._flow is None and self._main.command_context.view != "packets":
                 self._main.show("packets")
         else:
             self._show_error(error)
+
+    def _begun(self) -> str:
+        where = ", ".join(self.choices.chosen)
+        return f"capturing on {where}" if self._flow is None else f"capturing this flow on {where}: 4 shows its packets"
 
     def _show_error(self, error: str) -> None:
         self._error = error
@@ -164,9 +167,16 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
         """Write the lines below the filter, and give the devices the lines that are left."""
         room = max(20, min(74, self.app.size.width * 96 // 100 - 2) - 2)
         room_below = self.app.size.height * 9 // 10 - 2 - _OTHER_LINES
-        advice = "" if self._flow is None else self._flow.notes
-        lines = _lines_below(self.expression.value, advice, self._error, room, self._edited)
-        lines = _cut(lines, max(1, room_below - _MIN_DEVICES))
+        about: list[Line] = (
+            [((f" {part}", ""),) for part in textwrap.wrap(self._flow.notes, room)] if self._flow else []
+        )
+        about = _cut(about, max(1, room_below - _MIN_DEVICES - 1))
+        self._about.styles.height = max(1, len(about))
+        self._about.write(about)
+        room_below -= len(about)
+        lines = _cut(
+            _lines_below(self.expression.value, self._error, room, self._edited), max(1, room_below - _MIN_DEVICES)
+        )
         self._below.styles.height = max(1, len(lines))
         self._below.write(lines)
         self.choices.styles.max_height = max(_MIN_DEVICES, min(_MAX_DEVICES, room_below - len(lines)))
