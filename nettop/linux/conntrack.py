@@ -41,7 +41,7 @@ _IPS = """
     template nat_clash helper offload hw_offload
 """
 IPS_NAMES = tuple(_IPS.split())
-IPS_SEEN_REPLY, IPS_ASSURED, IPS_SRC_NAT, IPS_DST_NAT = 1 << 1, 1 << 2, 1 << 4, 1 << 5
+IPS_EXPECTED, IPS_SEEN_REPLY, IPS_ASSURED, IPS_SRC_NAT, IPS_DST_NAT = 1, 1 << 1, 1 << 2, 1 << 4, 1 << 5
 IPS_OFFLOAD, IPS_HW_OFFLOAD = 1 << 14, 1 << 15
 NF_CT_EXPECT_NAMES = ("permanent", "inactive", "userspace")  # NF_CT_EXPECT_*, bit by bit
 

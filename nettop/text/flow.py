@@ -5,7 +5,15 @@ from __future__ import annotations
 from functools import lru_cache
 
 from nettop.linux import inet
-from nettop.linux.conntrack import IPS_HW_OFFLOAD, IPS_NAMES, IPS_OFFLOAD, STATES
+from nettop.linux.conntrack import (
+    IPS_ASSURED,
+    IPS_EXPECTED,
+    IPS_HW_OFFLOAD,
+    IPS_NAMES,
+    IPS_OFFLOAD,
+    IPS_SEEN_REPLY,
+    STATES,
+)
 from nettop.linux.socket import AF_INET, AF_INET6
 from nettop.text.protocols import FLOW_NAMES
 from nettop.text.units import ABSENT
@@ -47,6 +55,13 @@ def status_names(status: int) -> tuple[str, ...]:
     """Return the names of the set IPS_* bits, lowest first; of a bit without a name `bit_N`."""
     bits = (n for n in range(32) if status >> n & 1)
     return tuple(IPS_NAMES[n] if n < len(IPS_NAMES) else f"bit_{n}" for n in bits)
+
+
+def flag_words(status: int, has_state: bool) -> list[str]:
+    """Return conntrack's words for status bits; UNREPLIED and ASSURED only if the flow's state is not made of them."""
+    flags = [(not status & IPS_SEEN_REPLY, "UNREPLIED"), (status & IPS_ASSURED, "ASSURED")] if has_state else []
+    flags += [(status & IPS_HW_OFFLOAD, "HW_OFFLOAD"), (offload_code(status) == 1, "OFFLOAD")]
+    return [word for bit, word in (*flags, (status & IPS_EXPECTED, "EXPECTED")) if bit]
 
 
 def offload_code(status: int) -> int:

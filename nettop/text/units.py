@@ -86,6 +86,14 @@ def duration(seconds: float | None) -> str:
     return f"{s // 86400}d"
 
 
+def remaining(seconds: float | None) -> str:
+    """Return a time left as `duration` does, rounded to what it shows: 431,999 s is `5d00h`, as 432,000 s is."""
+    if seconds is None:
+        return ABSENT
+    step = 1 if seconds < 3600 else 60 if seconds < 86400 else 3600 if seconds < 100 * 86400 else 86400
+    return duration((int(seconds) + step // 2) // step * step)
+
+
 def clock(ts_ns: int, digits: int = 0) -> str:
     """Return the local time of day, `12:04:31` or with `digits` decimals (truncated, as tcpdump does)."""
     if ts_ns == NO_TIME:

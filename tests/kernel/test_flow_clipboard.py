@@ -1,4 +1,4 @@
-"""The command that is copied for a flow, run as it stands and without a shell, shows that flow and no other."""
+"""A flow's copied command shows, run as it is and without a shell, that flow only; its text has conntrack's flags."""
 
 from __future__ import annotations
 
@@ -97,3 +97,28 @@ def test_copied_json_and_text_are_the_lines_that_the_command_prints(table: FlowT
     flows = table.views(rows)
     assert [json.loads(flow_text(flow, "json")) for flow in flows] == [*map(json.loads, table.json_lines(rows))]
     assert [flow_text(flow, "text") for flow in flows] == [*table.text_lines(rows)]
+
+
+def test_text_has_the_flags_and_the_zones_of_conntracks_own_lines(lab: Lab, broker: Broker) -> None:
+    ns = lab.netns("flags")
+    keep_flows(ns)
+    made = ("-p", "tcp", "--sport", "1", "--dport", "2", "-t", "600", "--state")
+    for source, *rest in (
+        ("10.1.1.1", "ESTABLISHED", "-u", "ASSURED,SEEN_REPLY"),
+        ("10.1.1.2", "SYN_SENT"),
+        ("10.1.1.3", "ESTABLISHED", "-u", "SEEN_REPLY", "--orig-zone", "7"),
+        ("10.1.1.4", "TIME_WAIT", "-u", "ASSURED,SEEN_REPLY", "--reply-zone", "8"),
+        ("10.1.1.5", "CLOSE", "-u", "SEEN_REPLY", "-w", "9"),
+    ):
+        run_in(ns, "conntrack", "-I", *made, *rest, "-s", source, "-d", "10.2.2.2")
+    theirs = {line.split("src=")[1].split()[0]: line for line in run_in(ns, "conntrack", "-L").splitlines()}
+    table = dumped(broker, ns)
+    ours = {line.split()[2].split(":")[0]: line for line in table.text_lines(table.rows())}
+    assert ours.keys() == theirs.keys() and len(ours) == 5
+    zone_words = {"zone-orig": "zone {} original", "zone-reply": "zone {} reply", "zone": "zone {}"}
+    for source, line in ours.items():
+        flags = {word for word in ("ASSURED", "UNREPLIED") if f"[{word}]" in theirs[source]}
+        assert flags == {word for word in ("ASSURED", "UNREPLIED") if f" {word} " in line}, (line, theirs[source])
+        zones = re.findall(r" (zone[a-z-]*)=(\d+)", theirs[source])
+        found = re.findall(r" (zone \d+(?: original| reply)?) ", line)
+        assert found == [zone_words[word].format(number) for word, number in zones], (line, theirs[source])

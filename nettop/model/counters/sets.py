@@ -17,7 +17,7 @@ from nettop.decode.nftables.sets import NftSet, SetId
 from nettop.linux import nf_tables as nft
 from nettop.model.counters.readings import NFT_ELEMENT, NFT_SET
 from nettop.model.counters.series import WRAP64, About, Reading
-from nettop.text.units import duration, grouped
+from nettop.text.units import duration, grouped, remaining
 
 MAX_ELEMENT_ROWS = 10  # elements of one set that become rows
 MAX_SETS = 50  # sets whose elements become rows
@@ -232,7 +232,7 @@ def _hashed(elements: Elements) -> NDArray[np.uint64]:
 
 def _element_reading(set_id: SetId, about: NftSet, now: Elements, row: int) -> Reading:
     expires = int(now.expires_ms[row])
-    lasts = "" if expires == NEVER else f", expires in {duration(expires / 1000)}"
+    lasts = "" if expires == NEVER else f", expires in {remaining(expires / 1000)}"
     words = About(f"packets that the element counted{lasts}", "packets")
     name = f"{' '.join(set_id)} {_member(about, now, row)}"
     return Reading(NFT_ELEMENT, name, int(now.packets[row]), WRAP64, octets=int(now.octets[row]), about=words)

@@ -126,5 +126,5 @@ def _column(cols: Columns, name: str) -> list[int]:
 
 def _texts(one: Expectation) -> tuple[str, str]:
     proto = PROTO_NAMES[one.expected.proto] if one.expected else units.ABSENT
-    left = "" if one.timeout is None else f", {units.duration(one.timeout)} left when last reported"
+    left = "" if one.timeout is None else f", {units.remaining(one.timeout)} left when last reported"
     return f"{proto} {expected_text(one)}", f"{helper_text(one)}{left}"

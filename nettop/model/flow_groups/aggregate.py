@@ -15,7 +15,8 @@ from nettop.model.flows import derive
 from nettop.model.ordering import Rows, digits, radix_order
 
 _PARTS_OF = {"rate": ("rate_up", "rate_down"), "bytes": ("obytes", "rbytes"), "packets": ("opackets", "rpackets")}
-SUMS = ("flows", "unreplied", "assured", "rate_up", "rate_down", *derive.COUNTERS, *_PARTS_OF)
+UNKNOWN = ("unrated", "uncounted")  # flows without a known rate, and without counters
+SUMS = ("flows", "unreplied", "assured", *UNKNOWN, "rate_up", "rate_down", *derive.COUNTERS, *_PARTS_OF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +77,10 @@ def _parts(data: derive.Data, codes: Array, n: int) -> dict[str, Array]:
         "unreplied": _count(codes[has_status & (status & IPS_SEEN_REPLY == 0)], n),
         "assured": _count(codes[has_status & (status & IPS_ASSURED != 0)], n),
     }
-    for name, rates in zip(("rate_up", "rate_down"), derive.rates(data), strict=True):
-        parts[name] = _sum(codes, rates, ~np.isnan(rates), n)
+    up, down = derive.rates(data)
+    parts |= {name: _sum(codes, rates, ~np.isnan(rates), n) for name, rates in (("rate_up", up), ("rate_down", down))}
+    parts["unrated"] = _count(codes[np.isnan(up) & np.isnan(down)], n)
+    parts["uncounted"] = _count(codes[~derive.counted(data)], n)
     for name, bit in derive.COUNTERS.items():
         parts[name] = _sum(codes, derive.column(data, name), derive.has(data, bit), n)
     return parts

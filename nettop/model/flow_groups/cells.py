@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from nettop.model.flow_groups.aggregate import SUMS, Groups
-from nettop.model.flows.cells import ABSENT, RowView, original_text, rate_cell, speed_cell, state_role
+from nettop.model.flow_groups.aggregate import SUMS, UNKNOWN, Groups
+from nettop.model.flows.cells import ABSENT, RowView, original_text, rate_sum, speed_cell, state_role
 from nettop.model.table import Cell, Column, Line
 from nettop.text import flow as words
 from nettop.text import units
@@ -36,6 +36,7 @@ JSON_SUMS = (*("flows", "rate", "rate_up", "rate_down", "bytes", "up", "down", "
 BAR = 10  # cells
 _COUNTS = ("flows", "unreplied", "assured")
 _RATES = ("rate", "rate_up", "rate_down")
+AT_LEAST = "≥"  # before a sum of which parts are not known
 
 Values = Mapping[str, float]  # one group's sums
 
@@ -51,9 +52,15 @@ def cell(key: str, sums: Values, totals: Values, shared: str, maximum: int | Non
     value = sums[SUM_OF.get(key, key)]
     if key in _COUNTS:
         return _count(key, int(value), int(sums["flows"]))
-    if key in _RATES:
-        return rate_cell(value)
-    return ABSENT if np.isnan(value) else (units.scaled(value), "number")
+    if np.isnan(value):
+        return ABSENT
+    return at_least(key, sums) + (units.rate(value) if key in _RATES else units.scaled(value)), "number"
+
+
+def at_least(key: str, sums: Values) -> str:
+    """Return `≥` where the value of this key is not known of every flow, else ""."""
+    unknown = 0 if key in _COUNTS else sums["unrated" if key in _RATES else "uncounted"]
+    return AT_LEAST if unknown and not np.isnan(sums[SUM_OF.get(key, key)]) else ""
 
 
 def _count(key: str, value: int, flows: int) -> Cell:
@@ -80,9 +87,10 @@ def totals_line(noun: str, groups: int, flows: int, matched: int, filtered: bool
     found = f", {units.grouped(matched)} match" if filtered else ""
     parts = [(f"{units.grouped(groups)} {one if groups == 1 else noun}", "heading")]
     parts.append((f" of {units.grouped(flows)} flow{'' if flows == 1 else 's'}{found}", "heading"))
-    parts.append(("   " + rate_cell(totals["rate"])[0], "number"))
+    speed = None if np.isnan(totals["rate"]) else totals["rate"]
+    parts.append(("   " + rate_sum(speed, int(totals["unrated"])), "number"))
     if not np.isnan(totals["bytes"]):
-        parts.append((f"   {units.scaled(totals['bytes'])} bytes", "number"))
+        parts.append((f"   {at_least('bytes', totals)}{units.scaled(totals['bytes'])} bytes", "number"))
     if totals["unreplied"]:
         parts.append((f"   UNREPLIED {units.grouped(int(totals['unreplied']))}", "warn"))
     if maximum:
@@ -100,8 +108,12 @@ def sum_lines(sums: Values, maximum: int | None) -> list[Line]:
         )
     for title, side, speed in (("original", "o", "rate_up"), ("reply", "r", "rate_down"), ("both", "", "rate")):
         packets, octets = sums[f"{side}packets"], sums[f"{side}bytes"]
-        amount = "– packets  – bytes (not accounted)" if np.isnan(octets) else _amount(packets, octets)
-        lines.append((*_line(title, amount), ("  " + rate_cell(sums[speed])[0], "number")))
+        amount = "– packets  – bytes (not accounted)"
+        if not np.isnan(octets):
+            amount = at_least("bytes", sums) + _amount(packets, octets)
+        lines.append((*_line(title, amount), ("  " + cell(speed, sums, sums, "flows", None)[0], "number")))
+    if sums["uncounted"]:
+        lines.append(_line("", f"{units.grouped(int(sums['uncounted']))} of the flows are not counted"))
     return lines
 
 
@@ -130,6 +142,6 @@ def total_sums(groups: Groups) -> dict[str, float]:
     totals = {}
     for name in SUMS:
         values = groups.sums(name)
-        known = name in _COUNTS or not np.isnan(values).all()
+        known = name in (*_COUNTS, *UNKNOWN) or not np.isnan(values).all()
         totals[name] = float(np.nansum(values)) if known else np.nan
     return totals

@@ -132,14 +132,16 @@ def shared_cell(row: RowView, key: str) -> Cell:
     return _CELLS[key](row)
 
 
+_STATE_ROLES = {
+    **dict.fromkeys(("ESTABLISHED", "assured", "OPEN"), "good"),
+    **dict.fromkeys(("UNREPLIED", "SYN_SENT", "SYN_SENT2", "COOKIE_WAIT", "REQUEST", "CLOSE"), "warn"),  # no answer
+    **dict.fromkeys(("TIME_WAIT", "TIMEWAIT", units.ABSENT), "dim"),  # over, or unknown
+}
+
+
 def state_role(code: int) -> str:
-    """Return the role of a state, which gives its colour."""
-    word = words.STATE_LABELS[code]
-    if word in ("ESTABLISHED", "assured", "OPEN"):
-        return "good"
-    if word in ("UNREPLIED", "SYN_SENT", "TIME_WAIT", "CLOSE", "TIMEWAIT"):
-        return "warn"
-    return "dim" if code == words.STATE_NONE else ""
+    """Return the role of a state, which gives its colour: a warning where no answer has come, quiet when it is over."""
+    return _STATE_ROLES.get(words.STATE_LABELS[code], "")
 
 
 def _state(row: RowView) -> Cell:
@@ -211,7 +213,7 @@ _CELLS: dict[str, Callable[[RowView], Cell]] = {
     "nat": _nat,
     "up": _scaled("obytes", ct.HAVE_OCOUNT),
     "down": _scaled("rbytes", ct.HAVE_RCOUNT),
-    "timeout": _if(ct.HAVE_TIMEOUT, lambda row: (units.duration(row.value("timeout")), "number")),
+    "timeout": _if(ct.HAVE_TIMEOUT, lambda row: (units.remaining(row.value("timeout")), "number")),
     "mark": _if(ct.HAVE_MARK, lambda row: (hex(row.value("mark")), "number")),
     "zone": lambda row: (str(row.value("zone")), "number"),
     "id": _if(ct.HAVE_ID, lambda row: (str(row.value("id")), "number")),
@@ -253,6 +255,13 @@ def _known(row: RowView, names: Sequence[str]) -> list[float]:
 def rate_cell(value: float) -> Cell:
     """Return the cell of a rate in bytes per second, NaN where it is not known."""
     return ABSENT if np.isnan(value) else (units.rate(value), "number")
+
+
+def rate_sum(value: float | None, unknown: int) -> str:
+    """Return `1.6M/s`, or `≥1.6M/s, 2 not counted` where the rates of 2 flows are not known; `–` for None."""
+    if value is None or not unknown:
+        return units.rate(value)
+    return f"≥{units.rate(value)}, {units.grouped(unknown)} not counted"
 
 
 def age_cell(seconds: float, known: bool) -> Cell:

@@ -11,6 +11,7 @@ from nettop.model.flows.joins import FlowJoins
 from nettop.model.flows.masters import master_lines
 from nettop.model.flows.rate_history import READINGS, history_text, peak
 from nettop.model.flows.store import BORN
+from nettop.model.flows.templates import zone_direction
 from nettop.model.table import Detail, Line, Segment
 from nettop.text import flow as words
 from nettop.text import units
@@ -176,12 +177,8 @@ def _state(row: RowView) -> str:
 
 
 def _zone(row: RowView) -> str:
-    direction = ""
-    if row.have & ct.HAVE_ZONE_ORIG_ONLY:
-        direction = " of the original direction only"
-    elif row.have & ct.HAVE_ZONE_REPLY_ONLY:
-        direction = " of the reply direction only"
-    return f"{row.value('zone')}{direction}"
+    direction = zone_direction(row.have)
+    return f"{row.value('zone')}" + (f" of the {direction} direction only" if direction else "")
 
 
 def _labels(row: RowView) -> str:
@@ -197,7 +194,7 @@ def _labels(row: RowView) -> str:
 def _timeout(seconds: int) -> str:
     """Return the timeout, from one minute on also in words: `4d23h (431,999 s) when last reported`."""
     exact = f"{units.grouped(seconds)} s"
-    return (exact if seconds < 60 else f"{units.duration(seconds)} ({exact})") + " when last reported"
+    return (exact if seconds < 60 else f"{units.remaining(seconds)} ({exact})") + " when last reported"
 
 
 def _began(row: RowView, now_ns: int) -> Line:

@@ -11,7 +11,16 @@ from nettop.batch import Array
 from nettop.columns import HAVE_OCOUNT, HAVE_RCOUNT, HAVE_STATUS
 from nettop.linux.conntrack import IPS_SEEN_REPLY
 from nettop.model.flows import derive
-from nettop.model.flows.cells import ABSENT, MEASURED, SHARED_COLUMNS, RowView, age_cell, shared_cell, speed_cell
+from nettop.model.flows.cells import (
+    ABSENT,
+    MEASURED,
+    SHARED_COLUMNS,
+    RowView,
+    age_cell,
+    rate_sum,
+    shared_cell,
+    speed_cell,
+)
 from nettop.model.flows.joins import FlowJoins
 from nettop.model.flows.rate_history import history_text
 from nettop.model.flows.rows import FlowRows
@@ -88,7 +97,7 @@ class FlowSnapshots:
 
 
 def _totals(table: FlowRows, matched: Rows, filtered: bool) -> Line:
-    """Return `1,204 flows, 318 match   1.6M/s   tcp 901   udp 288   ESTABLISHED 702   TIME_WAIT 160   UNREPLIED 41`."""
+    """Return `1,204 flows, 318 match   ≥1.6M/s, 2 not counted   tcp 901   ESTABLISHED 702   UNREPLIED 41`."""
     data = table.picked(matched)
     noun = "flow" if len(table) == 1 else "flows"
     parts: list[tuple[str, str]] = [(f"{units.grouped(len(table))} {noun}", "heading")]
@@ -96,16 +105,17 @@ def _totals(table: FlowRows, matched: Rows, filtered: bool) -> Line:
         parts.append((f", {units.grouped(len(matched))} match", "heading"))
     rates = derive.rate(data)
     known = ~np.isnan(rates)
-    parts.append(("   " + units.rate(float(rates[known].sum()) if known.any() else None), "number"))
+    speed = float(rates[known].sum()) if known.any() else None
+    parts.append(("   " + rate_sum(speed, len(rates) - int(np.count_nonzero(known))), "number"))
     counts = np.bincount(data["proto"], minlength=256)
     protos = [proto for proto in np.argsort(-counts, kind="stable")[:4].tolist() if counts[proto]]
     parts += [(f"   {words.PROTO_NAMES[proto]} {units.grouped(int(counts[proto]))}", "proto") for proto in protos]
     states = np.bincount(derive.state_codes(data), minlength=len(words.STATE_LABELS))
     unreplied = derive.has(data, HAVE_STATUS) & (data["status"] & IPS_SEEN_REPLY == 0)
-    named = [(words.STATE_LABELS[code], int(states[code])) for code in (words.STATE_ESTABLISHED, words.STATE_TIME_WAIT)]
-    for word, count in (*named, ("UNREPLIED", int(np.count_nonzero(unreplied)))):
-        if count:
-            parts.append((f"   {word} {units.grouped(count)}", "good" if word == "ESTABLISHED" else "warn"))
+    named = [("ESTABLISHED", int(states[words.STATE_ESTABLISHED]), "good")]
+    named.append(("UNREPLIED", int(np.count_nonzero(unreplied)), "warn"))
+    named.append(("TIME_WAIT", int(states[words.STATE_TIME_WAIT]), "dim"))
+    parts += [(f"   {word} {units.grouped(count)}", role) for word, count, role in named if count]
     return tuple(parts)
 
 

@@ -15,6 +15,7 @@ from nettop.text.sanitize import clean
 SHAPE_HAVE = (
     ct.HAVE_REPLY | ct.HAVE_OPORTS | ct.HAVE_RPORTS | ct.HAVE_STATUS | ct.HAVE_TIMEOUT | ct.HAVE_MARK | ct.HAVE_ID
     | ct.HAVE_OCOUNT | ct.HAVE_RCOUNT | ct.HAVE_START | ct.HAVE_STATE | ct.HAVE_HELPER | ct.HAVE_LABELS
+    | ct.HAVE_ZONE_ORIG_ONLY | ct.HAVE_ZONE_REPLY_ONLY
 )  # fmt: skip
 
 
@@ -38,7 +39,7 @@ class FlowShape:
     event: str | None = None  # None: a flow; else the kind is event
     icmp: int = 0
     reply_icmp: int = 0
-    have: int = SHAPE_HAVE
+    have: int = SHAPE_HAVE & ~(ct.HAVE_ZONE_ORIG_ONLY | ct.HAVE_ZONE_REPLY_ONLY)
     joined: bool = False
 
     def has(self, bit: int) -> bool:
@@ -132,8 +133,11 @@ def text_template(shape: FlowShape) -> str:
     parts = [f"{head}{proto:<6} {state:<12} {_text_endpoints(shape, True, has(ct.HAVE_OPORTS), shape.icmp)}"]
     parts.append(" reply " + _text_endpoints(shape, has(ct.HAVE_REPLY), has(ct.HAVE_RPORTS), shape.reply_icmp))
     parts.append(f" {words.nat_label(shape.nat)}" if words.nat_label(shape.nat) else "")
+    flags = [] if shape.status is None else words.flag_words(shape.status, shape.state is not None)
+    parts += [f" {word}" for word in flags]
     parts += [_text_number("timeout", has(ct.HAVE_TIMEOUT)), _text_number("mark", has(ct.HAVE_MARK))]
-    parts.append(f" zone {shape.zone}" if shape.zone else "")
+    direction = zone_direction(shape.have)
+    parts.append(f" zone {shape.zone}{direction and ' ' + direction}" if shape.zone or direction else "")
     parts.append(_text_number("id", has(ct.HAVE_ID)))
     parts += [_text_number(key, has(ct.HAVE_OCOUNT)) for key in ("packets", "bytes")]
     parts += [_text_number(key, has(ct.HAVE_RCOUNT)) for key in ("reply packets", "reply bytes")]
@@ -141,6 +145,13 @@ def text_template(shape: FlowShape) -> str:
     named = (("helper", shape.helper), ("labels", shape.labels), ("netns", shape.netns))
     parts += [f" {key} {clean(text).replace('%', '%%')}" for key, text in named if text]
     return "".join(parts) + "%.0s" + "%s" * (len(JOINED_VALUES) if shape.joined else 0)
+
+
+def zone_direction(have: int) -> str:
+    """Return `original` or `reply` where a zone is of this direction only, else ""."""
+    if have & ct.HAVE_ZONE_ORIG_ONLY:
+        return "original"
+    return "reply" if have & ct.HAVE_ZONE_REPLY_ONLY else ""
 
 
 def status_state(status: int | None) -> int:

@@ -130,3 +130,16 @@ def test_ipv6_with_a_port(value: ipaddress.IPv6Address, port: int) -> None:
 @pytest.mark.parametrize("ts_ns", [10**26, -(10**26), 10**40])
 def test_a_time_that_there_cannot_be_is_no_error(ts_ns: int) -> None:
     assert units.clock(ts_ns, 6) == "??:??:??"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        *((n, "5d00h") for n in (432_000, 431_999, 431_990, 430_300)),
+        *((n, "1d00h") for n in (86_400, 86_399, 86_390)),
+        *((n, "5h00") for n in (18_000, 17_999)),
+        *((60, "1m00"), (59, "59s"), (3_599, "59m59"), (None, "–"), (0, "0s"), (-3, "0s"), (27_000_000, "313d")),
+    ],
+)
+def test_a_timeout_that_is_renewed_again_and_again_has_one_text(seconds: float | None, text: str) -> None:
+    assert units.remaining(seconds) == text

@@ -142,7 +142,7 @@ def test_sums_are_of_what_is_known_and_a_dash_where_nothing_is() -> None:
     )
     columns = ("name", "bytes", "up", "down", "packets", "unreplied", "assured", "rate")
     assert cells(flows, "source", *columns) == [
-        ("10.0.0.1", "35", "15", "20", "4", "1", "2", "–"),
+        ("10.0.0.1", "≥35", "≥15", "≥20", "≥4", "1", "2", "–"),
         ("10.0.0.9", "–", "–", "–", "–", "0", "0", "–"),
     ]
 
@@ -385,3 +385,16 @@ def test_updates_do_not_move_a_flow_to_another_group() -> None:
     flows = table(row(sport=1, mark=1), row(sport=2, mark=2))
     flows.apply(decoded(row(sport=1, mark=2, event=EVENT_UPDATE)), 0, T0)
     assert cells(flows, "mark") == [("0x2", "2")]
+
+
+def test_a_groups_sums_and_their_total_say_that_some_flows_are_not_counted() -> None:
+    flows = table(*(row(sport=n, obytes=0, rbytes=0) for n in (1, 2)), row(sport=3), row("10.0.0.9", 4, obytes=0))
+    dump(flows, row(sport=1, obytes=500, rbytes=1000), row(sport=2, obytes=0, rbytes=0), row(sport=3),
+         row("10.0.0.9", 4, obytes=7), now_ns=T0 + SECOND)  # fmt: skip
+    found = FlowGroups(flows).snapshot(spec("source", "name", "rate", "bytes", sort="name"), T0 + SECOND)
+    assert sorted(r.cells for r in found.rows) == [("10.0.0.1", "≥1.5k/s", "≥1.5k"), ("10.0.0.9", "7/s", "7")]
+    assert "   ≥1.5k/s, 1 not counted   ≥1.5k bytes" in text(found.totals)
+    groups = FlowGroups(flows)
+    rows = groups.snapshot(spec("source"), T0 + SECOND).rows
+    lines = "\n".join("".join(part for part, _ in line) for line in groups.detail(rows[0].ident, T0 + SECOND).lines)
+    assert "≥3 packets" not in lines and "1 of the flows are not counted" in lines and "≥1.5k/s" in lines

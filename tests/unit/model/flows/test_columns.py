@@ -255,7 +255,7 @@ def test_the_detail_says_all_that_anybody_knows_in_words_with_raw_values() -> No
         "protocol  tcp (6)   state ESTABLISHED (3)   zone 4 of the original direction only   netns this host's",
         "mark      0x7 (7)",
         "labels    0x5  (labels 0, 2)",
-        "timeout   4d23h (431,999 s) when last reported",
+        "timeout   5d00h (431,999 s) when last reported",
         "1m00 ago, by the kernel's timestamp",
         "security  a context is set",
         "  begun by  nginx[812]  certain",

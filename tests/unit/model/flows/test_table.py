@@ -26,11 +26,13 @@ from nettop.columns import (
 from nettop.errors import UsageError
 from nettop.kinds import GapReason
 from nettop.model.filter.expression import parse
+from nettop.model.flows.cells import state_role
 from nettop.model.flows.clipboard import flow_text
 from nettop.model.flows.joins import FlowJoins, ProcessProvider
 from nettop.model.flows.table import FlowTable
 from nettop.model.processes.processes import FORWARDED
 from nettop.model.table import Detail, Line, Snapshot, SortKey, ViewSpec
+from nettop.text.flow import STATE_LABELS
 from tests.unit.model.flows.flow_rows import SECOND, T0, begin, decoded, end, ip, row
 
 IPS_SRC_NAT, IPS_DST_NAT = 1 << 4, 1 << 5
@@ -70,7 +72,7 @@ def test_a_masqueraded_connection_shows_whom_the_peer_answers_to() -> None:
     flows = table(snat(id=1, timeout=431_940, obytes=2_100_000, rbytes=84_100_000))
     assert shown(flows, "proto", "state", "original", "reply", "nat", "up", "down", "timeout") == [
         ("tcp", "ESTABLISHED", "192.168.1.2:56303 → 200.200.200.1:443", "100.100.100.1:56303", "SNAT", "2.1M", "84.1M",
-         "4d23h")
+         "5d00h")
     ]  # fmt: skip
 
 
@@ -128,7 +130,7 @@ def test_totals_say_how_many_of_which_kind() -> None:
     line = text(table(*rows).snapshot(ViewSpec(("proto",), filter=parse("udp", "flow")), T0).totals)
     assert line.startswith("4 flows, 2 match   –   udp 2   UNREPLIED 2")
     line = text(table(*rows).snapshot(ViewSpec(("proto",)), T0).totals)
-    assert line.startswith("4 flows   –   tcp 2   udp 2   ESTABLISHED 1   TIME_WAIT 1   UNREPLIED 2")
+    assert line.startswith("4 flows   –   tcp 2   udp 2   ESTABLISHED 1   UNREPLIED 2   TIME_WAIT 1")
 
 
 # -- order and window --------------------------------------------------------------------------------------------
@@ -389,7 +391,7 @@ def test_text_lines_say_the_same_in_one_line() -> None:
     line = next(table(snat(id=7, timeout=9, mark=42)).text_lines(np.array([0])))
     assert line == (
         "tcp    ESTABLISHED  192.168.1.2:56303 → 200.200.200.1:443 reply 200.200.200.1:443 → 100.100.100.1:56303 "
-        "SNAT timeout 9 mark 42 id 7"
+        "SNAT ASSURED timeout 9 mark 42 id 7"
     )
 
 
@@ -556,3 +558,25 @@ def test_what_a_dump_says_of_known_flows_shows_at_its_end_and_new_flows_show_at_
     assert [after > before for before, after in itertools.pairwise(versions)] == [
         True, True, True, False, True, False, True
     ]  # fmt: skip
+
+
+def test_a_sum_of_rates_says_how_many_flows_it_lacks() -> None:
+    flows = table(row(sport=1, obytes=0, rbytes=0), row(sport=2), row(sport=3))
+    again = decoded(row(sport=1, obytes=0, rbytes=0, ts_ns=T0 + SECOND), row(sport=2), row(sport=3))
+    for item in (begin(), again, end()):
+        flows.apply(item, 0, T0 + SECOND)
+    spec = ViewSpec(("proto",))
+    assert text(flows.snapshot(spec, T0 + SECOND).totals).startswith("3 flows   ≥0/s, 2 not counted   udp 3")
+    counted = ViewSpec(("proto",), filter=parse("port 1", "flow"))
+    assert text(flows.snapshot(counted, T0 + SECOND).totals).startswith("3 flows, 1 match   0/s   udp 1")
+
+
+@pytest.mark.parametrize(
+    ("word", "role"),
+    [("ESTABLISHED", "good"), ("TIME_WAIT", "dim"), ("SYN_SENT", "warn"), ("UNREPLIED", "warn"), ("FIN_WAIT", "")],
+)
+def test_states_without_an_answer_warn_and_those_that_are_over_are_quiet(word: str, role: str) -> None:
+    assert state_role(STATE_LABELS.index(word)) == role
+    rows = [snat(id=1, state=7), row(sport=5, id=3, status=8)]
+    roles = {part.split()[0]: role for part, role in table(*rows).snapshot(ViewSpec(("proto",)), T0).totals}
+    assert (roles["TIME_WAIT"], roles["UNREPLIED"]) == ("dim", "warn")

@@ -128,3 +128,41 @@ def test_a_namespaces_label_is_safe_for_a_terminal_and_exact_in_json() -> None:
     line = text_template(shape) % VALUES
     assert line.isprintable() and r"netns gw\x1b[2J" in line
     assert json.loads(json_template(shape) % VALUES)["netns"] == EVIL
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "flags"),
+    [
+        (0b1110, "ESTABLISHED", " ASSURED"),
+        (0b1000, "SYN_SENT", " UNREPLIED"),
+        (0b1000, None, ""),  # its state is UNREPLIED
+        (0b1110, None, ""),  # its state is assured
+        (0b1111, "ESTABLISHED", " ASSURED EXPECTED"),
+        (1 << 14 | 0b1110, None, " OFFLOAD"),
+        (3 << 14 | 0b1110, "ESTABLISHED", " ASSURED HW_OFFLOAD"),
+        (None, "ESTABLISHED", ""),
+    ],
+)
+@pytest.mark.parametrize("event", [None, "update"])
+def test_text_has_the_flags_that_conntrack_prints(
+    status: int | None, state: str | None, flags: str, event: str | None
+) -> None:
+    have = SHAPE_HAVE & ~ct.HAVE_TIMEOUT & ~(0 if status is not None else ct.HAVE_STATUS)
+    have &= ~(ct.HAVE_ZONE_ORIG_ONLY | ct.HAVE_ZONE_REPLY_ONLY)
+    line = text_template(FlowShape("", 2, 6, state, status, 1, have=have, event=event)) % VALUES
+    assert f"10.0.0.1:1 SNAT{flags} mark 7" in line
+
+
+@pytest.mark.parametrize(
+    ("bit", "zone", "words"),
+    [
+        (0, 0, ""),
+        (0, 2, " zone 2"),
+        (ct.HAVE_ZONE_ORIG_ONLY, 2, " zone 2 original"),
+        (ct.HAVE_ZONE_REPLY_ONLY, 3, " zone 3 reply"),
+    ],
+)
+def test_text_says_which_direction_a_zone_is_of(bit: int, zone: int, words: str) -> None:
+    have = SHAPE_HAVE & ~(ct.HAVE_ZONE_ORIG_ONLY | ct.HAVE_ZONE_REPLY_ONLY) | bit
+    line = text_template(FlowShape("", 2, 6, "ESTABLISHED", 0b1110, 0, zone=zone, have=have)) % VALUES
+    assert f" mark 7{words} id 99" in line
