@@ -91,7 +91,7 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
         self.expression = Input(expression, select_on_focus=False, placeholder=placeholder)
         self.expression.cursor_blink = False
         self._error = ""
-        self._edited = False  # the filter has had the focus: it is shown unfolded
+        self._unfolded = flow is None  # the filter is shown whole: it has had the focus, or is the user's
         self._about = TextPane(surface="dialog")
         self._below = TextPane(surface="dialog")
         self._hints = TextPane(surface="dialog")
@@ -113,8 +113,8 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
 
     def on_descendant_focus(self) -> None:
         """Show the whole filter once it can be edited."""
-        if self.expression.has_focus and not self._edited:
-            self._edited = True
+        if self.expression.has_focus and not self._unfolded:
+            self._unfolded = True
             self._write()
 
     def on_input_changed(self) -> None:
@@ -175,7 +175,7 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
         self._about.write(about)
         room_below -= len(about)
         lines = _cut(
-            _lines_below(self.expression.value, self._error, room, self._edited), max(1, room_below - _MIN_DEVICES)
+            _lines_below(self.expression.value, self._error, room, self._unfolded), max(1, room_below - _MIN_DEVICES)
         )
         self._below.styles.height = max(1, len(lines))
         self._below.write(lines)
