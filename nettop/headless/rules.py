@@ -16,10 +16,11 @@ from nettop.errors import EXIT_FAILED, EXIT_OK
 from nettop.headless.load import engine_of, final_code, live_engine
 from nettop.headless.streaming import LineOutput
 from nettop.model.ruleset.counters import Counts
-from nettop.model.ruleset.merge import NFT, ChainView, Picture, RuleView, traversal
+from nettop.model.ruleset.merge import NFT, ChainView, Picture, RuleView
+from nettop.model.ruleset.order import IP, is_asleep, path_of, ties, traversal
 from nettop.model.ruleset.rule_tree import reached, rows_of
 from nettop.model.ruleset.ruleset import Ruleset
-from nettop.model.ruleset.words import FIRST_PACKET, chain_path, plural, priority_text, rule_text
+from nettop.model.ruleset.words import FIRST_PACKET, NO_RULES, chain_path, plural, priority_text, rule_text, table_path
 from nettop.pipeline import feeds
 from nettop.pipeline.engine import Engine
 from nettop.text.sanitize import clean
@@ -108,8 +109,11 @@ def lines(ruleset: Ruleset, netns_label: str, json: bool) -> Iterator[str]:
 
 
 def objects(ruleset: Ruleset, netns_label: str) -> Iterator[dict[str, Any]]:
-    """Every chain, in traversal order, followed by its own rules and its policy, with the keys of the contract."""
+    """Tables without chains; every chain, in traversal order, followed by its own rules and its policy."""
     picture, counts = ruleset.picture, ruleset.counts
+    for table in ruleset.tables_without_chains():
+        named = {"family": table.family, "table": table.name, "handle": table.handle, "flags": list(table.flags)}
+        yield {"kind": "table", "netns": netns_label, **named, "comment": table.comment}
     for index in traversal(picture):
         chain = picture.chains[index]
         where = _where(chain, netns_label)
@@ -173,25 +177,41 @@ def _rule(chain: ChainView, rule: RuleView | None, numbers: Numbers) -> dict[str
 
 def _tree(ruleset: Ruleset) -> Iterator[str]:
     picture = ruleset.picture
-    jumped, hook = reached(picture), ""
+    jumped, tied, place = reached(picture), ties(picture), ""
     if not picture.chains:
-        yield "no chains: no nftables, iptables or iptables-legacy rule stands here"
+        yield f"no chains: {NO_RULES}"
     for index in traversal(picture):
         chain = picture.chains[index]
         if chain.hook is None and index in jumped:
             continue
-        title = chain.hook or ("reached by a named map" if chain.references else "not reached by any hook")
-        if title != hook:
+        title = _place(chain)
+        if title != place:
             yield title
-            hook = title
-        yield from _chain_tree(picture, ruleset.counts, index)
+            place = title
+        yield from _chain_tree(picture, ruleset.counts, index, index in tied)
+    if bare := ruleset.tables_without_chains():
+        yield "tables without chains"
+        yield from (f"  {table_path(table)}" for table in bare)
+    if tied:
+        yield "?  another chain runs at the same place: which one is first is not known"
 
 
-def _chain_tree(picture: Picture, counts: Counts, index: int) -> Iterator[str]:
+def _place(chain: ChainView) -> str:
+    """Return the hook, after its path if that is not ip's; for a chain that no packet reaches by a hook, the reason."""
+    if chain.hook is None:
+        return "reached by a named map" if chain.references else "not reached by any hook"
+    if is_asleep(chain):
+        return "asleep: their tables are dormant"
+    path = path_of(chain)
+    return chain.hook if path == IP else f"{path} {chain.hook}"
+
+
+def _chain_tree(picture: Picture, counts: Counts, index: int, tied: bool) -> Iterator[str]:
     chain = picture.chains[index]
     title = [f"  {chain_path(chain)}", chain.backend]
     if chain.hook is not None:
-        title += [f"priority {priority_text(chain, False)}", f"policy {chain.policy}"]
+        title += [chain.hook] if is_asleep(chain) else []
+        title += [f"priority {priority_text(chain, tied)}", f"policy {chain.policy}"]
     if chain.devices:
         title.append(f"device {', '.join(chain.devices)}")
     title += [flag for flag in chain.flags if flag == "dormant"]

@@ -31,6 +31,7 @@ class NftRule:
     )
     log_prefixes: tuple[str, ...] = ()
     counters: int = 0  # counter expressions in it
+    counts_matches: bool = True  # nothing after the last counter can keep a packet from the verdict
 
 
 @dataclass(slots=True)
@@ -136,6 +137,9 @@ _VERDICT_EXPRESSIONS = {
 }
 
 
+_UNCONDITIONAL = {b"immediate", b"target", b"nat", b"log", b"notrack", b"dup", *_VERDICT_EXPRESSIONS}
+
+
 def _expressions(rule: Attributes) -> list[Expression]:
     """Return the name and data of each expression: NFTA_RULE_EXPRESSIONS is a list of NFTA_LIST_ELEM."""
     found = []
@@ -153,6 +157,13 @@ def _findings(expressions: list[Expression], offsets: RuleOffsets) -> _Findings:
         elif kind in _EXPRESSIONS and len(data):
             _EXPRESSIONS[kind](data, found, offsets)
     return found
+
+
+def _counts_matches(expressions: list[Expression]) -> bool:
+    """Return whether all that follows the last counter runs for each packet that it counted."""
+    kinds = [kind for kind, _ in expressions]
+    last = len(kinds) - kinds[::-1].index(b"counter") if b"counter" in kinds else len(kinds)
+    return _UNCONDITIONAL.issuperset(kinds[last:])
 
 
 def decode_rule(message: Attributes, family: str) -> tuple[NftRule, RuleOffsets]:
@@ -176,5 +187,6 @@ def decode_rule(message: Attributes, family: str) -> tuple[NftRule, RuleOffsets]
         log_prefixes=tuple(found.log_prefixes),
         printable=not found.extensions and is_printable(family, expressions, user_data),
         counters=len(offsets.counters),
+        counts_matches=_counts_matches(expressions),
     )
     return rule, offsets

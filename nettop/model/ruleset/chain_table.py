@@ -12,7 +12,8 @@ from nettop.model.filter.expression import Mask
 from nettop.model.ruleset import words
 from nettop.model.ruleset.fields import RulesetFields, filtered, known
 from nettop.model.ruleset.hooks import hook_rank
-from nettop.model.ruleset.merge import LEGACY, ties, traversal
+from nettop.model.ruleset.merge import LEGACY
+from nettop.model.ruleset.order import is_asleep, runs_at, ties, traversal
 from nettop.model.ruleset.rule_tree import own_cells, reached, rows_of
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.table import Cell, Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
@@ -102,7 +103,7 @@ class ChainTable:
         index = self._index[ident]
         chain = self._ruleset.picture.chains[index]
         packets, _, rate = self._counted(index)
-        cells = {
+        cells: dict[str, Cell] = {
             "priority": (words.priority_text(chain, index in self._tied), "number" if chain.hook else "dim"),
             "hook": (words.hook_text(chain), "heading" if chain.hook else "dim"),
             "family": (chain.family, "proto"),
@@ -116,6 +117,8 @@ class ChainTable:
             "rate": (scaled(rate), "number" if rate else "dim"),
             "backend": (chain.backend, "dim"),
         }
+        if is_asleep(chain):
+            cells = {key: (text, "dim") for key, (text, _) in cells.items()}
         return Row.of(ident, [cells[key] for key in columns])
 
     def fields(self) -> RulesetFields:
@@ -182,9 +185,13 @@ class ChainTable:
     def _notes(self) -> tuple[Line, ...]:
         notes: list[Line] = []
         if not self._ruleset.picture.chains:
-            notes.append((("No chains: no nftables, iptables or iptables-legacy rule stands in this namespace.", ""),))
+            notes.append(((f"No chains: {words.NO_RULES}.", ""),))
         elif self._ruleset.stale():
             notes.append((("The rules' words are older than the ruleset: they are being read again.", "warn"),))
+        if bare := self._ruleset.tables_without_chains():
+            notes.append(((f"Tables without chains: {', '.join(words.table_path(table) for table in bare)}", ""),))
+        if self._ruleset.raw.interrupted:
+            notes.append((("The ruleset kept changing while it was read: some rules may be missing.", "warn"),))
         errors = {error for error in self._ruleset.texts.errors.values() if error}
         notes += [((error, "warn"),) for error in sorted(errors)]
         return tuple(notes)
@@ -225,7 +232,9 @@ class ChainTable:
         ]
         lines = words.detail_lines(pairs)
         if chain.type == "nat":
-            lines.append(((f"  sees the {words.FIRST_PACKET}, whatever its own priority says", "nat"),))
+            lines.append(((f"  sees the {words.FIRST_PACKET}, at priority {runs_at(chain)} whatever its own", "nat"),))
+        if is_asleep(chain):
+            lines.append((("  does not run: its table is dormant", "warn"),))
         if index in self._tied:
             lines.append((("  another chain stands at this hook and priority: which runs first is not known", "warn"),))
         if chain.backend == LEGACY:

@@ -322,28 +322,3 @@ def legacy_shape(saved: dict[str, SavedRuleset]) -> list[tuple[str, str, str, st
         for family, one in sorted(saved.items())
         for chain in one.chains.values()
     ]
-
-
-def traversal(picture: Picture) -> list[int]:
-    """Return all chains: first base chains by hook, priority and family, then those without a hook."""
-    keys = [(hooks.hook_rank(c.hook), c.priority or 0, hooks.family_rank(c.family)) for c in picture.chains]
-    return sorted(range(len(keys)), key=keys.__getitem__)
-
-
-_SEES = {"inet": ("inet", "ip", "ip6"), "ip": ("inet", "ip"), "ip6": ("inet", "ip6")}
-
-
-def ties(picture: Picture) -> set[int]:
-    """Return chains at the hook and priority of another that sees the same packets: their order is unknown."""
-    groups: dict[tuple[str, int], list[int]] = {}
-    for index, chain in enumerate(picture.chains):
-        if chain.hook is not None and chain.priority is not None:
-            groups.setdefault((chain.hook, chain.priority), []).append(index)
-    return {i for group in groups.values() for i in group for j in group if i != j and _see_same_packets(picture, i, j)}
-
-
-def _see_same_packets(picture: Picture, one: int, other: int) -> bool:
-    a, b = picture.chains[one], picture.chains[other]
-    if a.devices and b.devices and not set(a.devices) & set(b.devices):
-        return False
-    return b.family in _SEES.get(a.family, (a.family,))

@@ -13,8 +13,9 @@ from nettop.model.ruleset import words
 from nettop.model.ruleset.chain_table import ChainTable
 from nettop.model.ruleset.fields import RulesetFields, filtered, known
 from nettop.model.ruleset.merge import ChainView, RuleView
-from nettop.model.ruleset.rule_tree import RuleRow, rows_of, shares, verdict_of
+from nettop.model.ruleset.rule_tree import RuleRow, rows_of, verdict_of
 from nettop.model.ruleset.ruleset import Ruleset
+from nettop.model.ruleset.shares import entries_of, shares
 from nettop.model.table import Cell, Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.model.window import Match, OrderCache, value_keys, visible
 from nettop.text.units import ABSENT, grouped, scaled, sparkline
@@ -47,6 +48,7 @@ class RuleTable:
         self._cells_at: Any = np.empty(0, np.int64)
         self._idents: Any = np.empty(0, np.int64)
         self._shares: Any = np.empty(0)
+        self._entries = entries_of(ruleset.picture)
 
     @property
     def version(self) -> int:
@@ -60,8 +62,10 @@ class RuleTable:
             self._cells_at = np.array([row.cell for row in self._rows], dtype=np.int64)
             self._positions = {self._ident(row): at for at, row in enumerate(self._rows)}
             self._idents = np.array(list(self._positions), dtype=np.int64)
+            if self._layout[0] != self._ruleset.layout_version:
+                self._entries = entries_of(self._ruleset.picture)
             self._layout = self._ruleset.layout_version, index
-        self._shares = shares(self._ruleset.picture, self._ruleset.counts, self._cells_at)
+        self._shares = shares(self._ruleset.picture, self._entries, self._ruleset.counts, self._cells_at)
         return index
 
     def _ident(self, row: RuleRow) -> int:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from nettop.batch import Array
-from nettop.model.ruleset.counters import Counts
 from nettop.model.ruleset.merge import ChainView, Picture, RuleView
 
 _MAX_DEPTH = 32  # more than the kernel allows (16 jumps, NFT_JUMP_STACK_SIZE)
@@ -58,25 +57,6 @@ def own_cells(picture: Picture, index: int) -> Array:
     cells = np.arange(chain.first, chain.first + chain.count + 1, dtype=np.int64)
     cells[-1] = picture.policy_cell(index)
     return cells
-
-
-def shares(picture: Picture, counts: Counts, cells: Array) -> Array:
-    """Return the share of each cell in the counts of its chain: by rate, or without rates by packets.
-
-    float64 in 0…1, NaN if the cell has no counter or its chain counted nothing.
-    """
-    chain_of = np.array(picture.chain_of_cell, dtype=np.int64)
-    rates = np.nan_to_num(counts.rate)
-    packets = counts.packets.astype(np.float64)
-    n = len(picture.chains)
-    by_rate = np.bincount(chain_of, rates, minlength=n)
-    by_packets = np.bincount(chain_of, packets, minlength=n)
-    at = chain_of[cells]
-    value = np.where(by_rate[at] > 0, rates[cells], packets[cells])
-    total = np.where(by_rate[at] > 0, by_rate[at], by_packets[at])
-    share = np.full(len(cells), np.nan)
-    np.divide(value, total, out=share, where=counts.have[cells] & (total > 0))
-    return share
 
 
 def verdict_of(rule: RuleView) -> str:

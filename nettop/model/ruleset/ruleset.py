@@ -67,6 +67,11 @@ class Ruleset:
         """Return whether a dump of tables, chains, rules or objects is older than the latest known change."""
         return any(self._dumped_ns.get(what, -1) < self.changed_ns for what in _DUMPS)
 
+    def tables_without_chains(self) -> list[NftTable]:
+        """Return the tables that have no chain, which no row shows."""
+        shown = {(chain.family, chain.table) for chain in self.picture.chains if chain.handle is not None}
+        return [table for table in self.raw.tables if (table.family, table.name) not in shown]
+
     def has_legacy(self) -> bool:
         """Return whether there are legacy tables: their counters come only with a new text, so it is polled."""
         return any(saved.chains for saved in self.texts.legacy.values())

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from shlex import quote
 
 from nettop.decode.nftables.listing import stateless
+from nettop.decode.nftables.objects import NftTable
 from nettop.model.ruleset.counters import Counts
 from nettop.model.ruleset.merge import LEGACY, NFT, ChainView, RuleView
+from nettop.model.ruleset.order import runs_at
 from nettop.model.table import Line
 from nettop.text.units import ABSENT, duration, grouped, percent
 
 FIRST_PACKET = "first packet of a flow only"
+NO_RULES = "no nftables, iptables or iptables-legacy rules in this namespace"
 _ROLES = {"accept": "good", "drop": "bad", "reject": "bad"}
 _NAT = {"snat", "dnat", "masquerade", "redirect", "netmap"}
 _TOOLS = {"ip": "iptables", "ip6": "ip6tables", "arp": "arptables", "bridge": "ebtables"}
@@ -34,11 +37,18 @@ def hook_text(chain: ChainView) -> str:
 
 
 def priority_text(chain: ChainView, tied: bool) -> str:
-    """Return `0 filter`, `105 srcnat+5`, with ` ?` if another chain has the same priority."""
+    """Return `0 filter`, `105 srcnat+5`, `-50 at -100`; with ` ?` if its place is that of another chain too."""
     if chain.priority is None:
         return ABSENT
     name = " " + chain.priority_name.replace(" ", "") if chain.priority_name else ""
-    return f"{chain.priority}{name}{' ?' if tied else ''}"
+    place = runs_at(chain)
+    moved = f" at {place}" if place != chain.priority else ""
+    return f"{chain.priority}{moved or name}{' ?' if tied else ''}"
+
+
+def table_path(table: NftTable) -> str:
+    """Return `inet fw`, with `(dormant)` if it is."""
+    return f"{table.family} {table.name}" + (" (dormant)" if "dormant" in table.flags else "")
 
 
 def type_text(chain: ChainView) -> str:
@@ -69,13 +79,18 @@ def tool_command(chain: ChainView, rule: RuleView) -> str:
 
 
 def counter_note(counts: Counts, cell: int, counted: bool, now_ns: int) -> str:
-    """Return `never in 41m02` for a counter without a hit while watched, `no counter` for a rule without one."""
+    """Return `never hit` for a counter at zero, `no hits in 41m02` for one that did not move while it was watched.
+
+    `no counter` for a rule without one.
+    """
     if not counted:
         return "no counter"
+    if not counts.packets[cell]:
+        return "never hit"
     watched = (now_ns - int(counts.since_ns[cell])) // 1_000_000_000
     if counts.hit_ns[cell] or watched < 1:
         return ""
-    return f"never in {duration(watched)}"
+    return f"no hits in {duration(watched)}"
 
 
 def plural(count: int, noun: str) -> str:

@@ -122,8 +122,88 @@ def test_a_rule_that_never_moved_says_for_how_long_it_was_watched(feed: Feed) ->
     feed.poll(RULES, [5, 0, 0, 0, None], T0)
     feed.poll(RULES, [6, 0, 0, 0, None], T0 + S)
     rows = feed.shown(T0 + 41 * 60 * S)
-    assert (rows[0]["note"], rows[1]["note"]) == ("", "never in 41m00")
+    assert (rows[0]["note"], rows[1]["note"]) == ("", "never hit")
     assert (rows[3]["note"], rows[3]["packets"]) == ("no counter", "–")
+
+
+def test_a_rule_with_hits_before_it_was_watched_did_not_never_match(feed: Feed) -> None:
+    feed.poll(RULES, [5, 3, 0, 0, None], T0)
+    feed.poll(RULES, [6, 3, 0, 0, None], T0 + S)
+    assert [row["note"] for row in feed.shown(T0 + 42 * S)[:2]] == ["", "no hits in 42s"]
+
+
+def shares_of(feed: Feed, rules: tuple[NftRule, ...], packets: list[int | None], policy: int = 0) -> list[str]:
+    feed.layout([replace(chain, packets=policy, bytes=0) if chain.policy else chain for chain in CHAINS])
+    feed.poll(rules, packets, T0)
+    return [row["share"] for row in feed.shown(T0)]
+
+
+def test_the_share_is_the_part_of_what_entered_the_chain(feed: Feed) -> None:
+    passed = replace(RULES[0], handle=2, verdicts=())
+    ended = replace(RULES[0], handle=3, verdicts=("drop",))
+    assert shares_of(feed, (passed, ended, RULES[1]), [100, 40, 10]) == ["100%", "40.0%", "10.0%", "0%"]
+    without = (passed, ended, RULES[0])
+    assert shares_of(Feed(), without, [None, 40, 10], policy=50) == ["", "40.0%", "10.0%", "50.0%"]
+
+
+def test_the_share_in_a_user_chain_is_of_what_jumped_there(feed: Feed) -> None:
+    logged = replace(rule("lan", 9), verdicts=())
+    assert shares_of(feed, (RULES[1], RULES[2], logged), [30, 10, 10]) == ["100%", "25.0%", "33.3%", "0%"]
+
+
+def test_a_counter_before_a_condition_does_not_count_what_the_rule_ends(feed: Feed) -> None:
+    first = replace(RULES[0], counts_matches=False)
+    assert shares_of(feed, (first, replace(RULES[0], handle=6)), [100, 95])[:2] == ["100%", "95.0%"]
+
+
+def test_nat_chains_run_at_the_priority_of_nat_whatever_their_own(feed: Feed) -> None:
+    feed.layout([
+        base("fw", "filter60", "prerouting", -60), base("fw", "nat50", "prerouting", -50, type="nat"),
+        base("fw", "nat40", "prerouting", -40, type="nat"), base("fw", "raw", "prerouting", -300),
+        base("fw", "same", "prerouting", -100),
+    ])  # fmt: skip
+    rows = feed.chains.snapshot(ViewSpec(("chain", "priority"), height=9), T0).rows
+    assert [row.cells for row in rows] == [
+        ("raw", "-300 raw"), ("same", "-100 dstnat ?"), ("nat50", "-50 at -100 ?"), ("nat40", "-40 at -100 ?"),
+        ("filter60", "-60"),
+    ]  # fmt: skip
+
+
+def test_bridge_and_arp_are_paths_of_their_own(feed: Feed) -> None:
+    feed.layout([
+        base("t", "ip", "forward", 0), base("t", "pre", "prerouting", 0, family="ip"),
+        base("t", "b", "forward", -200, family="bridge"), base("t", "a", "input", 0, family="arp"),
+        base("t", "in", "ingress", 0, family="netdev"), base("t", "out", "egress", 0, family="netdev"),
+    ])  # fmt: skip
+    rows = feed.chains.snapshot(ViewSpec(("chain",), height=9), T0).rows
+    assert [row.cells[0] for row in rows] == ["in", "b", "a", "pre", "ip", "out"]
+    titles = [line for line in lines(feed.ruleset, "gw", json=False) if not line.startswith(" ")]
+    assert titles == ["netdev ingress", "bridge forward", "arp input", "prerouting", "forward", "netdev egress"]
+
+
+def test_a_dormant_tables_chains_are_asleep_and_tie_with_none() -> None:
+    feed = Feed()
+    feed.layout([base("fw", "a"), base("sleepy", "b")])
+    tables = [NftTable("inet", name, flags, 1, 1, None, None) for name, flags in (("fw", ()), ("sleepy", ("dormant",)))]
+    feed.dump("nft-tables", NftDecoded(1, 0, tables=tables), T0)
+    first, second = feed.chains.snapshot(ViewSpec(("chain", "priority", "type"), height=9), T0).rows
+    assert first.cells == ("a", "0 filter", "filter") and second.cells == ("b", "0 filter", "filter, dormant")
+    assert set(second.roles) == {"dim"} and "dim" not in first.roles
+    text = list(lines(feed.ruleset, "gw", json=False))
+    assert "asleep: their tables are dormant" in text and not any("?" in line for line in text)
+
+
+def test_ties_are_marked_in_text_and_tables_without_chains_named() -> None:
+    feed = Feed()
+    feed.layout([base("fw", "a"), base("fw", "b")])
+    tables = [NftTable("inet", "fw", (), 1, 1, None, None), NftTable("ip", "sets", (), 2, 0, None, None)]
+    feed.dump("nft-tables", NftDecoded(1, 0, tables=tables), T0)
+    text = list(lines(feed.ruleset, "gw", json=False))
+    assert sum("priority 0 filter ?" in line for line in text) == 2 and text[-1].startswith("?  ")
+    assert text[text.index("tables without chains") + 1] == "  ip sets"
+    assert [o["table"] for o in feed.objects() if o["kind"] == "table"] == ["sets"]
+    notes = feed.chains.snapshot(ViewSpec(("chain",)), T0).notes
+    assert any("Tables without chains: ip sets" in text for line in notes for text, _ in line)
 
 
 def test_a_counter_that_was_reset_counts_from_zero(feed: Feed) -> None:

@@ -1,0 +1,62 @@
+"""The order in which base chains see a packet: paths, hooks, priorities; and ties, whose order is not known."""
+
+from __future__ import annotations
+
+from nettop.model.ruleset.hooks import family_rank, hook_rank
+from nettop.model.ruleset.merge import ChainView, Picture
+
+NETDEV, IP = "netdev", "ip"
+_PATHS = (NETDEV, "bridge", "arp", IP)  # a packet passes only the hooks of its own; of ip: the families ip, ip6, inet
+# All nat chains of a hook run in one hook function of this priority, whatever their own (NF_IP_PRI_NAT_DST, …_SRC).
+_NAT_PRIORITIES = {"prerouting": -100, "output": -100, "input": 100, "postrouting": 100}
+_SEES = {"inet": ("inet", "ip", "ip6"), "ip": ("inet", "ip"), "ip6": ("inet", "ip6")}
+_Place = tuple[str, str, int]
+
+
+def path_of(chain: ChainView) -> str:
+    """Return the path that the hook of a base chain is on: netdev, bridge, arp, or ip."""
+    if chain.family == NETDEV or chain.hook in ("ingress", "egress"):
+        return NETDEV
+    return chain.family if chain.family in _PATHS else IP
+
+
+def is_asleep(chain: ChainView) -> bool:
+    """Return whether the chain is of a dormant table: none of its hooks is registered."""
+    return "dormant" in chain.flags
+
+
+def runs_at(chain: ChainView) -> int | None:
+    """Return the priority at which a base chain runs; that of a nat chain is not its own."""
+    return _NAT_PRIORITIES.get(chain.hook or "", chain.priority) if chain.type == "nat" else chain.priority
+
+
+def traversal(picture: Picture) -> list[int]:
+    """Return all chains: base chains path by path in their order, then those of dormant tables and without a hook."""
+    keys = [_rank(chain) for chain in picture.chains]
+    return sorted(range(len(keys)), key=keys.__getitem__)
+
+
+def _rank(chain: ChainView) -> tuple[int, ...]:
+    if chain.hook is None or is_asleep(chain):
+        return 2 if chain.hook is None else 1, hook_rank(chain.hook), 0, 0, 0, family_rank(chain.family)
+    path = len(_PATHS) if chain.hook == "egress" else _PATHS.index(path_of(chain))
+    return 0, path, hook_rank(chain.hook), runs_at(chain) or 0, chain.priority or 0, family_rank(chain.family)
+
+
+def ties(picture: Picture) -> set[int]:
+    """Return chains that run at the place of another that sees the same packets: their order is unknown."""
+    groups: dict[_Place, list[int]] = {}
+    for index, chain in enumerate(picture.chains):
+        priority = runs_at(chain)
+        if chain.hook is not None and priority is not None and not is_asleep(chain):
+            groups.setdefault((path_of(chain), chain.hook, priority), []).append(index)
+    return {i for group in groups.values() for i in group for j in group if i != j and _are_tied(picture, i, j)}
+
+
+def _are_tied(picture: Picture, one: int, other: int) -> bool:
+    a, b = picture.chains[one], picture.chains[other]
+    if a.devices and b.devices and not set(a.devices) & set(b.devices):
+        return False
+    if a.type == b.type == "nat" and a.priority != b.priority:
+        return False  # in their hook function their own priorities order them
+    return path_of(a) == NETDEV or b.family in _SEES.get(a.family, (a.family,))
