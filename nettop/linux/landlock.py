@@ -12,4 +12,4 @@ _REFER, _TRUNCATE, _IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
 # The rights that change files or devices, or run them, by the ABI version that brought them.
 CHANGING_FILES = {1: _EXECUTE | _WRITE_FILE | _REMOVE_AND_MAKE, 2: _REFER, 3: _TRUNCATE, 5: _IOCTL_DEV}
 TCP = {4: 0b11}  # LANDLOCK_ACCESS_NET_BIND_TCP, LANDLOCK_ACCESS_NET_CONNECT_TCP
-SCOPES = {6: 0b11}  # LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET, LANDLOCK_SCOPE_SIGNAL
+SCOPES = {6: 0b01}  # LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET; signals of our own job (Ctrl-Z) are needed

@@ -115,7 +115,7 @@ class Run:
 
     def _tick(self) -> None:
         now_ns = self.now_ns()
-        self._packets.tick(time.time_ns())
+        self._packets.tick(time.monotonic_ns())
         self.engine.tick(now_ns)
         self.status = self._facts(now_ns)
         self.each_tick(self.engine)

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import gc
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ from typing import ClassVar
 
 from textual import events
 from textual.app import App
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 
 from nettop.session.base import Session
 from nettop.ui.actions.registry import COMMANDS
@@ -49,7 +50,7 @@ class NettopApp(App[int], inherit_bindings=False):
     TITLE = "nettop"
     ENABLE_COMMAND_PALETTE = False
     ALLOW_SELECT = False
-    BINDINGS: ClassVar[list[BindingType]] = []
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+z", "suspend_process", show=False, priority=True)]
     CSS = """
     Toast { background: $nt-bar; color: $nt-text; width: auto; max-width: 90%; padding: 0 1; height: auto; }
     ToastRack { margin-bottom: 1; overflow: hidden; }
@@ -109,6 +110,15 @@ class NettopApp(App[int], inherit_bindings=False):
             sys.setswitchinterval(TURN)
             self._keys_end = asyncio.get_running_loop().call_later(KEYS_LAST, sys.setswitchinterval, BUSY_TURN)
         await super().on_event(event)
+
+    def action_suspend_process(self) -> None:
+        """Stop this job as Ctrl-Z does in a shell, which `fg` continues. Refused if there is no shell to return to."""
+        if self._driver is None or not self._driver.can_suspend:  # there is no terminal
+            return
+        if os.getsid(0) == os.getpid():
+            self.notify("no shell to return to: nettop was started without one", severity="warning", markup=False)
+        else:
+            os.kill(0, signal.SIGTSTP)  # Textual restores the terminal first
 
     def on_unmount(self) -> None:
         """Restore the switch interval."""

@@ -63,7 +63,7 @@ def bindings(keys: Iterable[Key], action: str) -> list[BindingType]:
 
 _SHOWN = {
     "slash": "/", "colon": ":", "at": "@", "question_mark": "?", "space": "Space", "enter": "Enter", "escape": "Esc",
-    "tab": "Tab", "shift+tab": "Shift-Tab", "ctrl+p": "Ctrl-P", "ctrl+c": "Ctrl-C",
+    "tab": "Tab", "shift+tab": "Shift-Tab", "ctrl+p": "Ctrl-P", "ctrl+c": "Ctrl-C", "ctrl+z": "Ctrl-Z",
     "pagedown": "PgDn", "pageup": "PgUp", "ctrl+f": "Ctrl-F", "ctrl+b": "Ctrl-B",
     "home": "Home", "end": "End", "down": "↓", "up": "↑", "left": "←",
     "right": "→", "left_square_bracket": "[", "right_square_bracket": "]",

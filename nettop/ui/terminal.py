@@ -32,7 +32,8 @@ RESTORE = (
 )
 
 # Ctrl-C ends a stream, which is no failure; a signal from others is an interruption (exit codes).
-SIGNALS = {signal.SIGINT: EXIT_OK, signal.SIGTERM: EXIT_INTERRUPTED, signal.SIGHUP: EXIT_INTERRUPTED}
+_OTHERS = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGABRT)
+SIGNALS = {signal.SIGINT: EXIT_OK, **dict.fromkeys(_OTHERS, EXIT_INTERRUPTED)}
 
 
 class NoTerminal(NettopError):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.kernel.commands import command, environment
-from tests.kernel.namespaces import Lab, run_in
+from tests.kernel.namespaces import Lab, poll, run_in
 
 pytestmark = pytest.mark.kernel
 
@@ -39,3 +39,14 @@ def full(*words: str) -> tuple[int, str]:
         argv, env = command(*words), environment()
         done = subprocess.run(argv, stdout=out, stderr=subprocess.PIPE, text=True, timeout=60, env=env, check=False)
     return done.returncode, done.stderr
+
+
+def test_a_recording_whose_file_is_removed_ends_and_says_so(lab: Lab, tmp_path: Path) -> None:
+    path = tmp_path / "r.pcapng"
+    argv = command("record", "-w", str(path), "--netns", lab.netns(), "--duration", "60")
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, env=environment()) as recording:
+        poll(lambda: path.exists() and path.stat().st_size > 100, what="the recording")
+        path.unlink()
+        said = recording.communicate(timeout=30)[1]
+    assert recording.returncode == 1
+    assert said.splitlines()[-1] == f"nettop: {path} was removed while it was written: its content is lost"

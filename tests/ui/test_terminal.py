@@ -30,7 +30,9 @@ class Terminal:
         streams: dict[str, int] | None = None,
         env: dict[str, str] | None = None,
         own: bool = True,
+        shell: str = "",
     ) -> None:
+        """`shell` is a script that runs the child as "$@"."""
         self.master, slave = os.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         self.before = termios.tcgetattr(self.master)
@@ -44,7 +46,7 @@ class Terminal:
 
         base = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS", "LINES", "NETTOP_DEBUG")}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.ui.terminal_child", *args],
+            [*(("sh", "-mc", shell, "sh") if shell else ()), sys.executable, "-m", "tests.ui.terminal_child", *args],
             cwd=ROOT,
             env={**base, "TERM": "xterm-256color", "HOME": "/nonexistent", **(env or {})},
             preexec_fn=own_terminal,
@@ -121,7 +123,16 @@ def test_ctrl_c_leaves_and_restores(opened: list[Terminal]) -> None:
     opened[0].restored()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 130), (signal.SIGHUP, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGINT, 0),
+        (signal.SIGTERM, 130),
+        (signal.SIGHUP, 130),
+        (signal.SIGQUIT, 130),
+        (signal.SIGABRT, 130),
+    ],
+)
 def test_signals_restore_the_terminal(opened: list[Terminal], number: signal.Signals, code: int) -> None:
     opened.append(Terminal("dark"))
     opened[0].until(b"200.200.200.1")
@@ -129,6 +140,29 @@ def test_signals_restore_the_terminal(opened: list[Terminal], number: signal.Sig
     assert opened[0].ended() == code
     opened[0].restored()
     assert b"Traceback" not in opened[0].seen
+
+
+def test_ctrl_z_stops_the_job_with_the_terminal_restored_and_fg_shows_it_again(opened: list[Terminal]) -> None:
+    opened.append(Terminal("dark", shell='"$@"; echo STOPPED; read line; fg >/dev/null; echo ENDED $?'))
+    opened[0].until(b"200.200.200.1")
+    opened[0].type(b"\x1a")
+    opened[0].until(b"STOPPED")
+    opened[0].restored()
+    opened[0].seen = b""
+    opened[0].type(b"\n")
+    opened[0].until(b"200.200.200.1")
+    opened[0].type(b"q")
+    opened[0].until(b"ENDED 0")
+    opened[0].restored()
+
+
+def test_ctrl_z_is_refused_where_no_shell_could_continue_it(opened: list[Terminal]) -> None:
+    opened.append(Terminal("dark"))
+    opened[0].until(b"200.200.200.1")
+    opened[0].type(b"\x1a")
+    opened[0].until(b"no shell to return to")
+    opened[0].type(b"q")
+    assert opened[0].ended() == 0
 
 
 @pytest.mark.parametrize("told", [True, False])

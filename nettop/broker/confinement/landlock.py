@@ -18,7 +18,7 @@ def version() -> int:
 
 
 def restrict() -> None:
-    """Forbid this thread and those that it starts, for good, to change files, use TCP and signal other processes.
+    """Forbid this thread and those that it starts, for good, to change files, use TCP or abstract sockets.
 
     There is no exception: what is written is opened by the broker. Needs no_new_privs. Raises OSError; does nothing
     where there is no Landlock.

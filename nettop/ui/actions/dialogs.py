@@ -201,6 +201,11 @@ def help_(screen: MainScreen) -> Awaitable[None]:
     return screen.app.push_screen(HelpScreen(screen.commands, screen.command_context))
 
 
+def suspend(screen: MainScreen) -> None:
+    """Stop nettop; the shell's fg continues it."""
+    screen.app.action_suspend_process()
+
+
 def quit_(screen: MainScreen) -> Awaitable[None] | None:
     """Leave nettop; while recording ask first."""
     if not screen.status.recording:

@@ -67,6 +67,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("stop_capture", (), "Stop capturing", stop_capture, live=True),
     Command("theme", (), "Theme: choose one", dialogs.theme),
     Command("palette", ("colon", "ctrl+p"), "Commands: find by name", dialogs.palette, palette=False),
+    Command("suspend", ("ctrl+z",), "Suspend: to the shell, fg resumes", dialogs.suspend),
     Command("help", ("question_mark",), "Help: this page", dialogs.help_, "help"),
     Command("quit", ("q", "ctrl+c"), "Quit", dialogs.quit_, "quit"),
 )  # fmt: skip

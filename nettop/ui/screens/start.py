@@ -57,7 +57,10 @@ class StartApp(App[StartChoice], inherit_bindings=False):
 
     ENABLE_COMMAND_PALETTE = False
     ALLOW_SELECT = False
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("q,ctrl+c,escape", "leave", "Leave", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q,ctrl+c,escape", "leave", "Leave", show=False),
+        Binding("ctrl+z", "suspend_process", show=False),
+    ]
     CSS = """
     Screen { background: $nt-background; }
     #box { width: 72; max-width: 96%; height: auto; border: round $nt-border; border-title-color: $nt-text;

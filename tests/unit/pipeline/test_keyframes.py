@@ -38,6 +38,13 @@ def test_the_table_is_written_first_and_every_five_minutes(keyframes: Keyframes)
     assert written(keyframes, TABLE, "conntrack", KEYFRAME_EVERY_NS / SECOND)
 
 
+def test_a_clock_that_is_set_back_ends_no_keyframes(keyframes: Keyframes) -> None:
+    assert written(keyframes, TABLE, "conntrack", 3600)
+    assert not written(keyframes, TABLE, "conntrack", 3601)
+    assert written(keyframes, TABLE, "conntrack", 10)
+    assert not written(keyframes, TABLE, "conntrack", 11)
+
+
 def test_after_a_loss_of_events_the_next_table_is_written(keyframes: Keyframes) -> None:
     assert written(keyframes, TABLE, "conntrack", 0)
     assert keyframes.includes(Gap(EVENTS, 9, 5, GapReason.KERNEL, 0, 1))

@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -166,3 +167,27 @@ def test_joined_rotated_files_are_one_recording(tmp_path: Path) -> None:
 def test_numbered_names_sort_and_keep_the_suffix() -> None:
     assert numbered("dir.d/out.pcapng", 7) == "dir.d/out-00007.pcapng"
     assert numbered("out", 12) == "out-00012"
+
+
+def test_a_file_that_is_removed_while_it_is_written_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0]
+    monkeypatch.setattr(time, "monotonic_ns", lambda: now[0])
+    path = tmp_path / "r.pcapng"
+    for closes in (True, False):
+        output = BlockOutput(os.open(path, os.O_RDWR | os.O_CREAT), "r.pcapng")
+        output.write([b"1"])
+        path.rename(tmp_path / "moved.pcapng")
+        now[0] += 2_000_000_000
+        output.write([b"2"])  # it has a name, though another one
+        (tmp_path / "moved.pcapng").unlink()
+        now[0] += 2_000_000_000
+        with pytest.raises(NettopError, match=r"r\.pcapng was removed while it was written"):
+            output.close() if closes else output.write([])
+
+
+def test_a_file_without_a_name_from_the_start_is_none_that_was_removed(tmp_path: Path) -> None:
+    output = BlockOutput(os.open(tmp_path, os.O_RDWR | os.O_TMPFILE))
+    output.write([b"1"])
+    output.close()
