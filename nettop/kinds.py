@@ -36,7 +36,7 @@ class TextKind(Enum):
     EBTABLES_SAVE = "ebtables-save"
     IPTABLES_LEGACY_SAVE = "iptables-legacy-save"  # only if /proc/net/ip_tables_names names a table
     IP6TABLES_LEGACY_SAVE = "ip6tables-legacy-save"
-    ARPTABLES_LEGACY_SAVE = "arptables-legacy-save"
+    ARPTABLES_LEGACY_SAVE = "arptables-legacy-save"  # made of its listing
     SYSCTLS = "sysctls"  # "name = value" lines: net.netfilter.* and others that the screens need
     # JSON lines, one socket each: family (of its packets: a v4-mapped address is given as IPv4) proto local lport
     # remote rport state uid inode pid name sharers. `pid` null (`name` "", `sharers` 0): no process, or none that we

@@ -25,6 +25,7 @@ from nettop.errors import BrokerError
 OUTPUT_LIMIT = 256 << 20  # bytes
 MEMORY_LIMIT = 4 << 30  # bytes of address space
 ERROR_LIMIT = 32 << 10  # bytes of stderr that are read
+_PACKAGES = {"nft": "nftables", "arptables-legacy": "arptables"}  # others: iptables
 FAILED = 3  # exit status of a child whose stderr is an error as JSON (see error_fields)
 TOOL_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
@@ -138,7 +139,7 @@ def find_tool(name: str) -> str:
         path = f"{directory}/{name}"
         if os.access(path, os.X_OK):
             return path
-    raise BrokerError(f"{name} is not installed", "apt install nftables iptables")
+    raise BrokerError(f"{name} is not installed", f"apt install {_PACKAGES.get(name, 'iptables')}")
 
 
 def _run_child(task: ChildTask, parent: int, stdout: int, stderr: int) -> None:

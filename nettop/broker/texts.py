@@ -10,6 +10,7 @@ from nettop.broker import processes
 from nettop.broker.children import execute, find_tool
 from nettop.broker.identity import NOBODY
 from nettop.broker.privileges import DAC_READ_SEARCH, NET_ADMIN, NET_RAW, SYS_PTRACE
+from nettop.broker.rules import arptables_legacy
 from nettop.broker.rules.listing import list_ruleset
 from nettop.broker.rules.save import save
 from nettop.kinds import TextKind
@@ -27,13 +28,14 @@ class Tool:
     gid: int = NOBODY
 
 
-def _legacy_saver(program: str, names: str) -> Callable[[], None]:
-    def run() -> None:
-        # Listing a legacy table creates it: run the tool only if one exists already.
-        if _table_names(names):
-            execute(find_tool(program), "-c")
+def _where_named(names: str, run: Callable[[], None]) -> Callable[[], None]:
+    """Return a task that runs `run` if there is a legacy table: listing one creates it."""
 
-    return run
+    def task() -> None:
+        if _table_names(names):
+            run()
+
+    return task
 
 
 def _table_names(names: str) -> str:
@@ -52,8 +54,12 @@ def _saver(program: str, family: str) -> Tool:
     return Tool(partial(save, program, family), _IPTABLES_RIGHTS)
 
 
-def _legacy(program: str, names: str) -> Tool:
-    return Tool(_legacy_saver(program, names), _IPTABLES_RIGHTS, _ROOT_GROUP)
+def _legacy(names: str, run: Callable[[], None]) -> Tool:
+    return Tool(_where_named(names, run), _IPTABLES_RIGHTS, _ROOT_GROUP)
+
+
+def _legacy_save(program: str) -> Callable[[], None]:
+    return lambda: execute(find_tool(program), "-c")
 
 
 TOOLS: dict[TextKind, Tool] = {
@@ -62,8 +68,8 @@ TOOLS: dict[TextKind, Tool] = {
     TextKind.IP6TABLES_SAVE: _saver("ip6tables-nft", "ip6"),
     TextKind.ARPTABLES_SAVE: _saver("arptables-nft", "arp"),
     TextKind.EBTABLES_SAVE: _saver("ebtables-nft", "bridge"),
-    TextKind.IPTABLES_LEGACY_SAVE: _legacy("iptables-legacy-save", "ip_tables_names"),
-    TextKind.IP6TABLES_LEGACY_SAVE: _legacy("ip6tables-legacy-save", "ip6_tables_names"),
-    TextKind.ARPTABLES_LEGACY_SAVE: _legacy("arptables-legacy-save", "arp_tables_names"),
+    TextKind.IPTABLES_LEGACY_SAVE: _legacy("ip_tables_names", _legacy_save("iptables-legacy-save")),
+    TextKind.IP6TABLES_LEGACY_SAVE: _legacy("ip6_tables_names", _legacy_save("ip6tables-legacy-save")),
+    TextKind.ARPTABLES_LEGACY_SAVE: _legacy("arp_tables_names", arptables_legacy.save),
     TextKind.PROCESSES: Tool(processes.list_processes, _PROC_RIGHTS),
 }

@@ -178,7 +178,7 @@ def _rule(chain: ChainView, rule: RuleView | None, numbers: Numbers) -> dict[str
 def _tree(ruleset: Ruleset) -> Iterator[str]:
     picture = ruleset.picture
     jumped, tied, place = reached(picture), ties(picture), ""
-    if not picture.chains:
+    if not picture.chains and not ruleset.texts.legacy_errors():
         yield f"no chains: {NO_RULES}"
     for index in traversal(picture):
         chain = picture.chains[index]

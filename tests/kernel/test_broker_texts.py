@@ -72,7 +72,7 @@ def test_reading_creates_no_table(broker: Broker, lab: Lab) -> None:
         if kind not in (TextKind.SYSCTLS, TextKind.NET_STATISTICS):
             assert broker.text(netns, kind) == b""
     assert run_in(ns, "nft", "list", "ruleset") == ""
-    for names in ("ip_tables_names", "ip6_tables_names"):
+    for names in ("ip_tables_names", "ip6_tables_names", "arp_tables_names"):
         assert run_in(ns, "sh", "-c", f"cat /proc/self/net/{names} 2>/dev/null || true") == ""
 
 

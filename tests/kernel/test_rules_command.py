@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -81,6 +83,26 @@ def test_a_rule_without_words_is_said_on_stderr_and_by_the_exit_code(lab: Lab) -
     rows = [json.loads(line) for line in nettop("rules", "--json", "--netns", spec).stdout.splitlines()]
     texts = [row["text"] for row in rows if row["kind"] == "rule" and row["number"]]
     assert texts == [None, "ct state new accept"]
+
+
+# getsockopt(ARPT_SO_GET_INFO) makes the table, as arptables-legacy does (linux/netfilter_arp/arp_tables.h).
+MAKE_ARP_TABLE = """
+import ctypes, socket
+sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+info, size = ctypes.create_string_buffer(b"filter", 68), ctypes.c_uint(68)
+assert ctypes.CDLL(None).getsockopt(sock.fileno(), 0, 96, info, ctypes.byref(size)) == 0
+"""
+
+
+def test_tables_of_arptables_legacy_are_seen_or_said_to_be_unreadable(lab: Lab) -> None:
+    spec = lab.netns("arp")
+    run_in(spec, sys.executable, "-c", MAKE_ARP_TABLE)
+    done = nettop("rules", "--netns", spec)
+    if shutil.which("arptables-legacy", path="/usr/sbin:/sbin"):
+        assert (done.returncode, done.stderr) == (0, "") and "arp filter INPUT   iptables-legacy" in done.stdout
+    else:
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("nettop: rules of arptables-legacy: arptables-legacy is not installed")
 
 
 def test_a_file_without_rules_is_told_apart_from_a_host_without_rules(lab: Lab, tmp_path: Path) -> None:

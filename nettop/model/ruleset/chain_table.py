@@ -184,7 +184,7 @@ class ChainTable:
 
     def _notes(self) -> tuple[Line, ...]:
         notes: list[Line] = []
-        if not self._ruleset.picture.chains:
+        if not self._ruleset.picture.chains and not self._ruleset.texts.legacy_errors():
             notes.append(((f"No chains: {words.NO_RULES}.", ""),))
         elif self._ruleset.stale():
             notes.append((("The rules' words are older than the ruleset: they are being read again.", "warn"),))
