@@ -28,3 +28,15 @@ def test_what_cannot_be_read_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_no_check_says_none() -> None:
     assert not [line for line in doctor.lines([check() for check in doctor.CHECKS], False) if "None" in line]
+
+
+@pytest.mark.parametrize(
+    "restriction", ["user.max_user_namespaces=0", "kernel.apparmor_restrict_unprivileged_userns=1"]
+)
+def test_a_host_that_restricts_user_namespaces_is_told_how_the_lab_is_built(
+    restriction: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "userns_restriction", lambda: restriction)
+    lines = doctor.lines([check() for check in doctor.CHECKS], as_json=False)
+    [line] = [line for line in lines if " user namespaces " in line]
+    assert line.startswith("limited") and restriction in line and "sudo nettop demo" in line
