@@ -9,10 +9,11 @@ from collections.abc import Callable
 from nettop import arguments
 from nettop.batch import DumpMark, End, Item, Text, item_time
 from nettop.errors import UsageError
+from nettop.headless.aligned import aligned, on_terminal, terminal_width
 from nettop.headless.load import engine_of, final_code, live_engine, report_errors
 from nettop.headless.streaming import LineOutput, Stop, arriving, sources
 from nettop.model.counters.cells import GROUPS
-from nettop.model.counters.lines import Change, ChangedRows, json_line, text_line
+from nettop.model.counters.lines import TEXT_COLUMNS, Change, ChangedRows, json_line, table_row, text_line
 from nettop.model.counters.series import Series
 from nettop.model.counters.table import CounterTable
 from nettop.pipeline import feeds
@@ -21,6 +22,7 @@ from nettop.pipeline.ingest import Plumbing
 from nettop.pipeline.live_sources import LiveSources
 
 _AT_INTERVAL = (feeds.STATISTICS, feeds.OBJECTS, *feeds.COUNTING)
+_OPTIONAL = ("bytes", "byte_rate", "netns")  # columns that are left out where no counter has a value
 _FIRST_S = 2.0  # the longest time that the first round waits for slow sources
 
 
@@ -133,9 +135,11 @@ class CounterPrinter:
     def __call__(self, counters: CounterTable) -> None:
         """Print one round."""
         rows = [row for row in counters.rows(per_cpu=self._json) if not self._groups or row.key.group in self._groups]
-        if self._changes is None:
-            lines = [self._line(row, None) for row in rows]
+        shown = [(row, None) for row in rows] if self._changes is None else self._changes(rows)
+        if not self._json and on_terminal():
+            drawn = [table_row(row, moves) for row, moves in shown]
+            lines = list(aligned(TEXT_COLUMNS, drawn, terminal_width(), _OPTIONAL))
         else:
-            lines = [self._line(row, moves) for row, moves in self._changes(rows)]
+            lines = [self._line(row, moves) for row, moves in shown]
         self._out.add(lines + ([] if self._json else [""]))
         self._out.flush()

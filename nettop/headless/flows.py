@@ -11,6 +11,7 @@ from nettop import arguments
 from nettop.batch import DumpMark, Item, Text
 from nettop.console import say
 from nettop.errors import EXIT_FAILED, UsageError
+from nettop.headless.aligned import aligned, on_terminal, terminal_width
 from nettop.headless.kernel_filter import in_kernel
 from nettop.headless.load import engine_of, final_code, live_engine
 from nettop.headless.missing_data import OWNERS, RATES, unknown_data, unrecorded_data
@@ -26,6 +27,10 @@ from nettop.pipeline.live_sources import LiveSources
 _RATE_EVERY_S = 1.0  # interval of the two dumps from which rates are computed
 _OWNERS = (feeds.ROUTES, feeds.PROCESSES)  # the feeds that identify a flow's process
 _LARGEST = (SortKey("flows"),)  # the default order of groups
+# The table's columns on a terminal, and those that are left out where no flow has a value.
+_TABLE = (*("proto", "state", "original", "nat", "rate", "up", "down", "age", "timeout", "process"),
+          *("flags", "zone", "mark", "helper", "labels", "netns"))  # fmt: skip
+_OPTIONAL = (*_TABLE[3:], "rate_up", "rate_down", "bytes", "packets", "unreplied", "full")
 _TRIES = 8  # incomplete dumps before the command gives up
 _NONE = "no flows: conntrack sees a namespace's traffic only when a rule there needs it (ct state, NAT)"
 
@@ -98,13 +103,24 @@ def _flows(engine: Engine, options: argparse.Namespace, query: FlowQuery, now_ns
     rows = engine.flows.rows(query.display_filter, query.sort, options.number or None, now_ns)
     if options.json:
         return engine.flows.json_lines(rows, owners=query.owners)
+    if on_terminal():
+        asked = {"rate": query.rates, "process": query.owners, "age": "age" in query.columns}
+        keys = [key for key in _TABLE if asked.get(key, True)]
+        columns = [column for key in keys for column in FlowTable.columns if column.key == key]
+        return aligned(columns, engine.flows.table_rows(rows, keys, now_ns), terminal_width(), _OPTIONAL)
     return engine.flows.text_lines(rows, rate=query.rates, owners=query.owners)
 
 
 def _groups(engine: Engine, options: argparse.Namespace, query: FlowQuery, now_ns: int) -> Iterable[str]:
     height = options.number or sys.maxsize
     spec = ViewSpec((), height=height, filter=query.display_filter, sort=query.sort or _LARGEST, group=options.group)
-    return engine.groups.json_lines(spec, now_ns) if options.json else engine.groups.text_lines(spec, now_ns)
+    if options.json:
+        return engine.groups.json_lines(spec, now_ns)
+    if on_terminal():
+        snapshot = engine.groups.snapshot(replace(spec, columns=tuple(c.key for c in FlowGroups.columns)), now_ns)
+        columns = [replace(FlowGroups.columns[0], title=grouping(options.group).title), *FlowGroups.columns[1:]]
+        return aligned(columns, snapshot.rows, terminal_width(), _OPTIONAL)
+    return engine.groups.text_lines(spec, now_ns)
 
 
 def sort_keys(text: str, known: Sequence[str] = FlowTable.sortable) -> tuple[SortKey, ...]:

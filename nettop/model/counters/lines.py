@@ -10,8 +10,8 @@ from typing import Any
 from nettop.model.counters.cells import meaning
 from nettop.model.counters.readings import TABLE
 from nettop.model.counters.series import CounterHistory, Series
+from nettop.model.table import Column, Row
 from nettop.text import units
-from nettop.text.sanitize import clean
 
 _SECOND = 1_000_000_000
 _NO_BYTES = CounterHistory()  # of counters without bytes
@@ -53,13 +53,36 @@ def _rounded(rate: float | None) -> float | None:
 
 
 def text_line(series: Series, changes: tuple[Change, Change] | None = None) -> str:
-    """Return group, name, value, rate and meaning; `changes` as for json_line."""
-    key = series.key
-    namespace = f"{clean(key.netns)} " if key.netns else ""
-    rate = series.rate if changes is None else changes[0].rate
-    number, speed = units.grouped(series.value), units.rate(rate)
-    line = f"{namespace}{key.group:<11} {clean(key.name):<28} {number:>14} {speed:>9}  {clean(meaning(series))}"
-    return line.rstrip()
+    """Return group, name, value, rate, bytes (of a counter that has them) and meaning; `changes` as for json_line."""
+    row = table_row(series, changes)
+    netns, group, name, number, speed, octets, octets_speed, text = row.cells
+    counted = "; " * bool(text) + text if series.octets is None else f"{octets} bytes, {octets_speed}; {text}"
+    line = f"{netns} {group:<11} {name:<28} {number:>14} {speed:>9}  {counted.removeprefix('; ')}"
+    return line.strip()
+
+
+TEXT_COLUMNS = (
+    Column("netns", "NETNS", 0),
+    Column("group", "GROUP", 0),
+    Column("name", "NAME", 0),
+    Column("value", "VALUE", 0, right=True),
+    Column("rate", "RATE", 0, right=True),
+    Column("bytes", "BYTES", 0, right=True),
+    Column("byte_rate", "BYTES/S", 0, right=True),
+    Column("meaning", "MEANING", 0, rank=1),
+)
+
+
+def table_row(series: Series, changes: tuple[Change, Change] | None = None) -> Row:
+    """Return the row of TEXT_COLUMNS; `changes` as for json_line."""
+    key, octets = series.key, series.octets
+    value, grown = changes or (Change.last(series), Change.last(octets or _NO_BYTES))
+    amount = ("", "") if octets is None else (units.grouped(octets.value), units.rate(grown.rate))
+    return Row(
+        series.ident,
+        (key.netns, key.group, key.name, units.grouped(series.value), units.rate(value.rate), *amount, meaning(series)),
+        (),
+    )
 
 
 @dataclass(frozen=True, slots=True)

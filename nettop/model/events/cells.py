@@ -25,7 +25,7 @@ COLUMNS = tuple(
     replace(c, width=_NARROW_WIDTH.get(c.key, c.width), rank=_NARROW_RANK.get(c.key, c.rank), sortable=False)
     for c in (*_EVENT_COLUMNS, *SHARED_COLUMNS, Column("lasted", "LASTED", 7, right=True, rank=9))
 )
-DEFAULT_COLUMNS = ("time", "event", "proto", "state", "original", "reply", "nat", "up", "down")
+DEFAULT_COLUMNS = ("time", "event", "proto", "state", "original", "nat", "up", "down")
 
 
 def cell(row: RowView, key: str) -> Cell:

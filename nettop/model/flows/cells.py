@@ -11,6 +11,7 @@ import numpy as np
 from nettop import columns as ct
 from nettop.linux.inet import IPPROTO_ICMP, WITH_PORTS
 from nettop.model.flows import derive
+from nettop.model.flows.templates import zone_direction
 from nettop.model.names import Names
 from nettop.model.table import Cell, Column
 from nettop.text import flow as words
@@ -24,18 +25,19 @@ SHARED_COLUMNS = (
     Column("state", "STATE", 11, rank=2),
     Column("original", "ORIGINAL", 39, grow=4, max_width=97, frozen=True),
     Column("reply", "REPLY TO", 20, rank=4, grow=2, max_width=47),
-    Column("nat", "NAT", 9, rank=1, grow=3, preferred_width=25, max_width=57),
+    Column("nat", "NAT", 9, rank=1, grow=3, preferred_width=25, max_width=111),  # of both ends of an IPv6 flow
     Column("up", "↑BYTES", 7, right=True, rank=6),
     Column("down", "↓BYTES", 7, right=True, rank=5),
     Column("timeout", "TIMEOUT", 7, right=True, rank=8),
     Column("mark", "MARK", 10, rank=9),
-    Column("zone", "ZONE", 5, right=True, rank=9),
+    Column("zone", "ZONE", 10, right=True, rank=9),  # `7 original`
     Column("id", "ID", 10, right=True, rank=9),
     Column("opackets", "↑PKTS", 7, right=True, rank=9),
     Column("rpackets", "↓PKTS", 7, right=True, rank=9),
     Column("packets", "PACKETS", 8, right=True, rank=9),
     Column("bytes", "BYTES", 7, right=True, rank=9),
     Column("status", "STATUS", 28, rank=9),
+    Column("flags", "FLAGS", 18, rank=9, sortable=False),
     Column("offload", "OFFLOAD", 8, rank=9),
     Column("helper", "HELPER", 10, rank=9),
     Column("labels", "LABELS", 12, rank=9),
@@ -170,14 +172,19 @@ def _port(end: str) -> Callable[[RowView], Cell]:
 
 
 def _nat(row: RowView) -> Cell:
-    """Return `SNAT` (REPLY TO has the address), `DNAT 192.168.2.2:443` or `DNAT port 8443`, where replies come from."""
-    bits = row.value("nat")
-    label = words.NAT_LABELS[bits]
-    if bits & words.NAT_DNAT_PORT:
-        label += f" {row.value('rsport')}" if label.endswith("port") else f" :{row.value('rsport')}"
-    elif bits & words.NAT_DNAT:
-        label += f" {row.endpoint('rsrc')}"
-    return label, "nat"
+    """Return what each end became: `SNAT 100.100.100.1:56303`, `DNAT 192.168.2.2:443`, `DNAT port 8443`, or both."""
+    bits, parts = row.value("nat"), []
+    if bits & words.NAT_DNAT:
+        parts.append(f"DNAT {_new_end(row, 'rsrc', bits & words.NAT_DNAT_PORT)}")
+    if bits & words.NAT_SNAT:
+        parts.append(f"SNAT {_new_end(row, 'rdst', bits & words.NAT_SNAT_PORT)}")
+    return ", ".join(parts), "nat"
+
+
+def _new_end(row: RowView, end: str, only_port: bool) -> str:
+    if words.is_icmp(row.value("proto")):
+        return f"id {row.value('rsport')}" if only_port else row.host(end)
+    return f"port {row.value(f'{end[:2]}port')}" if only_port else row.endpoint(end)
 
 
 def _scaled(name: str, bit: int) -> Callable[[RowView], Cell]:
@@ -194,6 +201,11 @@ def _both(what: str) -> Callable[[RowView], Cell]:
 def _offload(row: RowView) -> Cell:
     """Return `hardware`, `software` (a flowtable) or "": the offload, which conntrack does not count."""
     return words.OFFLOAD_NAMES[words.offload_code(row.value("status"))], "accent"
+
+
+def _flags(row: RowView) -> Cell:
+    """Return the status bits in conntrack's words: `ASSURED OFFLOAD`."""
+    return " ".join(words.flag_words(row.value("status"), bool(row.have & ct.HAVE_STATE))), ""
 
 
 def _if(bit: int, cell: Callable[[RowView], Cell]) -> Callable[[RowView], Cell]:
@@ -215,13 +227,14 @@ _CELLS: dict[str, Callable[[RowView], Cell]] = {
     "down": _scaled("rbytes", ct.HAVE_RCOUNT),
     "timeout": _if(ct.HAVE_TIMEOUT, lambda row: (units.remaining(row.value("timeout")), "number")),
     "mark": _if(ct.HAVE_MARK, lambda row: (hex(row.value("mark")), "number")),
-    "zone": lambda row: (str(row.value("zone")), "number"),
+    "zone": lambda row: (f"{row.value('zone')} {zone_direction(row.have)}".rstrip(), "number"),
     "id": _if(ct.HAVE_ID, lambda row: (str(row.value("id")), "number")),
     "opackets": _scaled("opackets", ct.HAVE_OCOUNT),
     "rpackets": _scaled("rpackets", ct.HAVE_RCOUNT),
     "packets": _both("packets"),
     "bytes": _both("bytes"),
     "status": _if(ct.HAVE_STATUS, lambda row: (" ".join(words.status_names(row.value("status"))).upper(), "")),
+    "flags": _if(ct.HAVE_STATUS, _flags),
     "offload": _if(ct.HAVE_STATUS, _offload),
     "helper": _if(ct.HAVE_HELPER, lambda row: (clean_bytes(row.strings[row.value("helper")]), "accent")),
     "labels": _if(ct.HAVE_LABELS, lambda row: (words.labels_text(row.strings[row.value("labels")]), "number")),

@@ -43,10 +43,10 @@ COLUMNS: tuple[Column, ...] = (
     Column("course", "COURSE", 8, rank=9),
     Column("device", "DEVICES", 12, rank=9, sortable=False),
     *(_SHARED[key] for key in ("src", "sport", "dst", "dport", "reply_src")),
-    *(_SHARED[key] for key in ("opackets", "rpackets", "packets", "bytes", "mark", "zone", "id", "status", "offload")),
-    *(_SHARED[key] for key in ("helper", "labels", "netns")),
+    *(_SHARED[key] for key in ("opackets", "rpackets", "packets", "bytes", "mark", "zone", "id")),
+    *(_SHARED[key] for key in ("status", "flags", "offload", "helper", "labels", "netns")),
 )
-DEFAULT_COLUMNS = ("proto", "state", "original", "reply", "nat", "rate", "up", "down", "age", "timeout", "process")
+DEFAULT_COLUMNS = ("proto", "state", "original", "nat", "rate", "up", "down", "age", "timeout", "process")
 DEFAULT_SORT = (SortKey("rate"), SortKey("bytes"))
 
 _OLD_NS = 5_000_000_000  # the age from which on that of a dump is shown
@@ -69,7 +69,7 @@ class FlowSnapshots:
         return Snapshot(
             spec,
             part.start,
-            _rows(table, rows, spec.columns, now_ns),
+            drawn_rows(table, rows, spec.columns, now_ns),
             len(order),
             len(table),
             order.position_of(spec.anchor),
@@ -142,7 +142,8 @@ def _measuring_note(table: FlowRows) -> tuple[Line, ...]:
     return tuple((((f"{MEASURED} {words}", "warn"),)) for words in table.joins.rate_notes()[1:2])
 
 
-def _rows(table: FlowRows, rows: Rows, columns: Sequence[str], now_ns: int) -> tuple[Row, ...]:
+def drawn_rows(table: FlowRows, rows: Rows, columns: Sequence[str], now_ns: int) -> tuple[Row, ...]:
+    """Return these rows with the cells of these columns."""
     idents, views = table.store.idents(rows).tolist(), table.views(rows)
     joined = {key: join(table.joins, views) for key, join in _JOINED.items() if key in columns}
     drawn = []

@@ -13,16 +13,16 @@ from nettop.model.flows import derive
 from nettop.model.flows.cells import RowView, row_views
 from nettop.model.flows.detail import flow_detail
 from nettop.model.flows.joins import FlowJoins
-from nettop.model.flows.lines import FlowLines, Owners, json_joined, text_joined
+from nettop.model.flows.lines import CHUNK, FlowLines, Owners, json_joined, text_joined
 from nettop.model.flows.masters import LINES, child_lines, expected_by, master_view
 from nettop.model.flows.rows import FlowRows, NetnsLabel
-from nettop.model.flows.snapshots import COLUMNS, DEFAULT_COLUMNS, DEFAULT_SORT, FlowSnapshots
+from nettop.model.flows.snapshots import COLUMNS, DEFAULT_COLUMNS, DEFAULT_SORT, FlowSnapshots, drawn_rows
 from nettop.model.flows.sort_keys import SORT_KEYS, Picked
 from nettop.model.flows.store import KEY_COLUMNS, FlowStore
 from nettop.model.flows.templates import text_template
 from nettop.model.flows.updates import FlowUpdates
 from nettop.model.ordering import Rows
-from nettop.model.table import Detail, Line, Snapshot, ViewSpec
+from nettop.model.table import Detail, Line, Row, Snapshot, ViewSpec
 
 _RATE_ROWS = 1 << 16  # whose rates are added at a time: the work needs several times their memory
 
@@ -124,6 +124,11 @@ class FlowTable(FlowRows):
         lines = FlowLines(self.strings, self.netns_label, text_template, text_joined(rate))
         for chunk in lines.chunks(self.window(), rows, self._owners(rows) if owners else None):
             yield from chunk
+
+    def table_rows(self, rows: Rows, columns: Sequence[str], now_ns: int) -> Iterator[Row]:
+        """Yield these rows with the cells of these columns."""
+        for start in range(0, len(rows), CHUNK):
+            yield from drawn_rows(self, rows[start : start + CHUNK], columns, now_ns)
 
     def _owners(self, rows: Rows) -> Owners | None:
         processes, data = self.joins.processes, self.picked(rows)

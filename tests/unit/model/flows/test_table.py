@@ -71,8 +71,8 @@ def snat(**given: Any) -> dict[str, Any]:
 def test_a_masqueraded_connection_shows_whom_the_peer_answers_to() -> None:
     flows = table(snat(id=1, timeout=431_940, obytes=2_100_000, rbytes=84_100_000))
     assert shown(flows, "proto", "state", "original", "reply", "nat", "up", "down", "timeout") == [
-        ("tcp", "ESTABLISHED", "192.168.1.2:56303 → 200.200.200.1:443", "100.100.100.1:56303", "SNAT", "2.1M", "84.1M",
-         "5d00h")
+        ("tcp", "ESTABLISHED", "192.168.1.2:56303 → 200.200.200.1:443", "100.100.100.1:56303",
+         "SNAT 100.100.100.1:56303", "2.1M", "84.1M", "5d00h")
     ]  # fmt: skip
 
 
@@ -82,11 +82,11 @@ def test_a_masqueraded_connection_shows_whom_the_peer_answers_to() -> None:
         ({}, ""),
         ({"rsrc_lo": ip("10.9.0.4"), "status": IPS_DST_NAT}, "DNAT 10.9.0.4:80"),
         ({"rsport": 8080, "status": IPS_DST_NAT}, "DNAT port 8080"),
-        ({"rdport": 9, "status": IPS_SRC_NAT}, "SNAT port"),
-        ({"rdport": 9, "rsport": 9, "status": IPS_SRC_NAT | IPS_DST_NAT}, "SNAT+DNAT port 9"),
-        ({"rdst_lo": 1, "rsport": 9, "status": IPS_SRC_NAT | IPS_DST_NAT}, "SNAT+DNAT :9"),
+        ({"rdport": 9, "status": IPS_SRC_NAT}, "SNAT port 9"),
+        ({"rdport": 9, "rsport": 9, "status": IPS_SRC_NAT | IPS_DST_NAT}, "DNAT port 9, SNAT port 9"),
+        ({"rdst_lo": 1, "rsport": 9, "status": IPS_SRC_NAT | IPS_DST_NAT}, "DNAT port 9, SNAT 0.0.0.1:1000"),
         ({"rdst_lo": 1, "status": 0}, ""),  # not confirmed by the status
-        ({"rdst_lo": 1}, "SNAT"),  # no status to contradict
+        ({"rdst_lo": 1}, "SNAT 0.0.0.1:1000"),  # no status to contradict
     ],
 )
 def test_nat_is_what_differs_and_the_status_confirms(change: dict[str, int], word: str) -> None:
@@ -96,7 +96,7 @@ def test_nat_is_what_differs_and_the_status_confirms(change: dict[str, int], wor
 def test_an_echo_request_is_not_taken_for_port_translation() -> None:
     ping = {"proto": 1, "osport": 77, "odport": 8 << 8, "rsport": 77, "rdport": 0, "status": 0x3A}
     assert shown(table(row(id=1, **ping)), "nat", "original") == [("", "10.0.0.1 → 10.0.0.2 id 77 echo request")]
-    assert shown(table(row(id=1, **(ping | {"rsport": 78}))), "nat") == [("SNAT port",)]
+    assert shown(table(row(id=1, **(ping | {"rsport": 78}))), "nat") == [("SNAT id 78",)]
 
 
 def test_what_is_not_known_is_a_dash_and_never_zero() -> None:
