@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +42,11 @@ def count(text: str) -> int:
     return value
 
 
+def device_name(text: str) -> str:
+    """Return a device's name as nettop shows it: bytes that are not UTF-8 are `\\xNN`."""
+    return os.fsencode(text).decode("utf-8", "backslashreplace")
+
+
 def seconds(text: str) -> float:
     """Return a positive number of seconds below 1e9, with or without a unit (`2.5`, `10s`, `5m`).
 
@@ -76,6 +82,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--read-only": {"action": "store_true", "help": "refuse everything that would change the host"},
     "-i --interface": {
+        "type": device_name,
         "action": "append",
         "default": [],
         "metavar": "IF",

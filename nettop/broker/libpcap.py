@@ -8,6 +8,7 @@ pcap-filter(7).
 from __future__ import annotations
 
 import ctypes
+import os
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -132,7 +133,7 @@ def _dead_handle(linktype: int, snaplen: int) -> Iterator[int]:
 @contextmanager
 def _live_handle(device: str, snaplen: int) -> Iterator[int]:
     lib, error = _library(), ctypes.create_string_buffer(_ERRBUF_SIZE)
-    handle = lib.pcap_create(device.encode(), error)
+    handle = lib.pcap_create(os.fsencode(device), error)
     if not handle:
         raise BrokerError(f"capture on {device}: {_text(error.value)}")
     try:
@@ -161,7 +162,7 @@ def _netmask(device: str) -> int:
     """Return the device's IPv4 netmask, for `ip broadcast`; _NETMASK_UNKNOWN if it has no address."""
     net, mask = ctypes.c_uint32(), ctypes.c_uint32()
     error = ctypes.create_string_buffer(_ERRBUF_SIZE)
-    failed = _library().pcap_lookupnet(device.encode(), ctypes.byref(net), ctypes.byref(mask), error)
+    failed = _library().pcap_lookupnet(os.fsencode(device), ctypes.byref(net), ctypes.byref(mask), error)
     return _NETMASK_UNKNOWN if failed else mask.value
 
 

@@ -45,7 +45,10 @@ class Netns:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A network device as its namespace names it; `arphrd` is linux/if_arp.h's hardware type."""
+    """A network device; `arphrd` is linux/if_arp.h's hardware type.
+
+    Bytes of its name that are not UTF-8 are `\\xNN`: it is known by its index.
+    """
 
     name: str
     ifindex: int

@@ -220,7 +220,9 @@ class Server:
             if sockets.linktype(device) == LINKTYPE_RAW:
                 program = libpcap.compile_program(LINKTYPE_RAW, request.expression, request.snaplen)
             else:
-                program = libpcap.compile_live(device.name, request.snaplen, request.expression)
+                program = libpcap.compile_live(
+                    socket.if_indextoname(device.ifindex), request.snaplen, request.expression
+                )
             os.write(1, program)
 
         def open_filtered(memfd: int) -> Answer:

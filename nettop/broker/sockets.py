@@ -5,11 +5,13 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import os
 import socket
 import struct
 from collections.abc import Iterable
 from contextlib import suppress
 
+from nettop.broker import abi
 from nettop.broker.requests import Device, OpenNetlinkSocket, OpenPacketSocket
 from nettop.errors import BrokerError
 from nettop.linux import interface, packet
@@ -18,7 +20,7 @@ from nettop.linux.netlink import NETLINK_ADD_MEMBERSHIP, NETLINK_NETFILTER, NETL
 from nettop.linux.nfnetlink import NFNLGRP_MAX
 from nettop.linux.rtnetlink import RTNLGRP_MAX
 from nettop.linux.socket import SO_ATTACH_FILTER, SO_LOCK_FILTER, SO_RCVBUFFORCE, SOL_NETLINK, SOL_PACKET
-from nettop.text.sanitize import clean
+from nettop.text.sanitize import clean, decoded
 
 MAX_RING = 2 << 30  # bytes
 MAX_RCVBUF = 512 << 20  # bytes
@@ -71,11 +73,18 @@ def packet_socket(of: Device, request: OpenPacketSocket, program: bytes) -> tupl
         if of.arphrd == interface.ARPHRD_LOOPBACK:
             with suppress(OSError):  # before Linux 4.20 the reader leaves them out
                 sock.setsockopt(SOL_PACKET, packet.PACKET_IGNORE_OUTGOING, 1)
-        sock.bind((of.name, packet.ETH_P_ALL))
+        _bind(sock, of.ifindex)
     except BaseException:
         sock.close()
         raise
     return sock, filtered
+
+
+def _bind(sock: socket.socket, ifindex: int) -> None:
+    """Bind by index, with struct sockaddr_ll: Python takes only a name, and only in UTF-8."""
+    protocol = socket.htons(packet.ETH_P_ALL)
+    address = packet.SOCKADDR_LL.pack(socket.AF_PACKET, protocol, ifindex, 0, 0, 0)
+    abi.checked(abi.libc.bind(sock.fileno(), address, len(address)), "bind")
 
 
 def check_packet_request(request: OpenPacketSocket) -> None:
@@ -173,9 +182,9 @@ def _read_device(sock: socket.socket, index: int, name: str) -> Device | None:
         mtu = struct.unpack_from("i", _ioctl(sock, interface.SIOCGIFMTU, name), 16)[0]
     except OSError:
         return None
-    return Device(name, index, hardware, bool(flags & interface.IFF_UP), mtu)
+    return Device(decoded(os.fsencode(name)), index, hardware, bool(flags & interface.IFF_UP), mtu)
 
 
 def _ioctl(sock: socket.socket, request: int, name: str) -> bytes:
-    ifreq = name.encode(errors="surrogateescape").ljust(40, b"\0")  # struct ifreq, linux/if.h
+    ifreq = os.fsencode(name).ljust(40, b"\0")  # struct ifreq, linux/if.h
     return fcntl.ioctl(sock.fileno(), request, ifreq)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from struct import Struct
+
 # linux/if_ether.h
 ETH_P_ALL = 0x0003
 ETH_P_802_3_MIN = 0x0600  # a smaller value is a length
@@ -23,6 +25,7 @@ DIRECTION_UNKNOWN = 255  # not a number of the kernel: none of the above
 PACKET_ADD_MEMBERSHIP, PACKET_MR_PROMISC = 1, 1
 PACKET_RX_RING, PACKET_STATISTICS, PACKET_VERSION, PACKET_IGNORE_OUTGOING = 5, 6, 10, 23
 TPACKET_V3 = 2
+SOCKADDR_LL = Struct("=HHiHBB8x")  # family, protocol (network order), ifindex, hatype, pkttype, halen; an address
 TP_STATUS_KERNEL, TP_STATUS_USER = 0, 1
 TP_STATUS_CSUMNOTREADY, TP_STATUS_VLAN_VALID, TP_STATUS_VLAN_TPID_VALID = 1 << 3, 1 << 4, 1 << 6
 TP_STATUS_CSUM_VALID, TP_STATUS_GSO_TCP = 1 << 7, 1 << 8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import socket
 import struct
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nettop.batch import Batch, Counter64, Counters, End, Gap, Item, PacketMeta, Stream, StreamAdded, select_rows
+from nettop.broker import abi
 from nettop.broker.requests import PacketSocket
 from nettop.errors import BrokerError
 from nettop.kinds import GapReason
@@ -145,7 +147,17 @@ class PacketRing:
         if self._gone and now >= due_ns:
             return [*self.losses(), End(self._stream.id, self._seq.next(), error=f"device {self._name} is gone")]
         if not self._gone:
-            self._gone = not self._socket.getsockname()[0]
+            self._gone = self._ifindex() <= 0
             due_ns = now + (_LAST_BLOCK_NS if self._gone else _RECHECK_NS)
         self._due_ns = due_ns
         return []
+
+    def _ifindex(self) -> int:
+        """Return the index of the device that the socket is bound to; -1: it was removed (net/packet/af_packet.c).
+
+        Python's getsockname() gives a name instead, for which it makes an ioctl that the confined app may not make.
+        """
+        address = ctypes.create_string_buffer(packet.SOCKADDR_LL.size)
+        size = ctypes.c_uint32(len(address))
+        abi.checked(abi.libc.getsockname(self._socket.fileno(), address, ctypes.byref(size)), "getsockname")
+        return int(packet.SOCKADDR_LL.unpack(address)[2])
