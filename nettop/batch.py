@@ -39,6 +39,7 @@ class Stream:
     ifindex: int = 0
     file: str = ""  # replay: the file it came from
     netlink_family: int = NETLINK_NETFILTER  # of NETLINK streams only
+    capture: int = 0  # live: the number of the capture, from 1; each has a list of packets
     headers: bool = False  # the start of each packet, for the rates of flows: in no list of packets
 
 

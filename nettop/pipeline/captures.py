@@ -75,6 +75,7 @@ class Captures:
         self._lock = threading.Lock()  # of `_threads` and `_closed`
         self._threads: dict[int, tuple[str, SourceThread]] = {}  # by ifindex: the device's name and its ring's thread
         self._closed = False
+        self._number = 0  # of the captures so far
         self._request: CaptureRequest | None = None
         self._refused: set[int] = set()  # ifindexes of devices that the filter does not fit
 
@@ -90,6 +91,7 @@ class Captures:
         """
         present = self._broker.devices(self._netns)
         request.check(present)
+        self._number += 1
         rings: list[OpenRing] = []
         refused: dict[Device, FilterError] = {}
         try:
@@ -184,6 +186,7 @@ class Captures:
             request.expression,
             f"{platform.system()} {platform.release()}",
             sock.device.ifindex,
+            capture=self._number,
             headers=request.headers,
         )
         return stream, PacketRing(stream, sock, self._plumbing.seq, self._user_filter(sock, request))

@@ -140,18 +140,18 @@ class Engine:
         """Do what is due by time: bring the ledger, the counters that show it, packets, rates and names up to date."""
         streams = self.streams.values()
         packets = [s.id for s in streams if s.kind is StreamKind.PACKETS and not s.headers]
-        book_packets(self.ledger, self.packets.store, packets)
+        book_packets(self.ledger, self.packets.lists, packets)
         events = [(s.id, self.code(s.netns)) for s in streams if _has_events(feed_of(s))]
         book_events(self.ledger, self.events, events)
         self.counters.put_ledger(self.ledger.rows(), now_ns)
-        self.packets.store.settle(now_ns - HOLD_NS)
+        self.packets.lists.live.store.settle(now_ns - HOLD_NS)
         self.meter.tick(now_ns)
         self.names.collect()
         self._update_flows()
 
     def due(self) -> bool:
         """Return whether the next tick must come soon without new items: packets or answers are pending."""
-        return self.names.awaited or self.meter.measuring or self.packets.store.waiting
+        return self.names.awaited or self.meter.measuring or self.packets.lists.live.store.waiting
 
     def _update_flows(self) -> None:
         """Raise the version of the flow table if what is joined to flows has changed."""

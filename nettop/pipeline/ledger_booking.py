@@ -10,23 +10,25 @@ import numpy as np
 from nettop.model.events.table import EventLog
 from nettop.model.ledger import Ledger
 from nettop.model.packets.blocks import PacketBlock
+from nettop.model.packets.lists import PacketLists
 from nettop.model.packets.store import PacketStore
 
 
-def book_packets(ledger: Ledger, store: PacketStore, streams: Sequence[int]) -> None:
+def book_packets(ledger: Ledger, lists: PacketLists, streams: Sequence[int]) -> None:
     """Book the packets of these streams that the display filter hides, and those evicted."""
-    stored, shown = _packets(store)
+    stored, shown = Counter[int](), Counter[int]()
+    for one in lists.all:
+        _add_packets(one.store, stored, shown)
+    gone = lists.dropped + sum(one.store.evicted for one in lists.all)
     for stream in streams:
         missing = ledger.modelled(stream) - stored[stream]
-        evicted = store.evicted if len(streams) == 1 else min(store.evicted, missing)
+        evicted = gone if len(streams) == 1 else min(gone, missing)
         ledger.set_evicted(stream, max(0, evicted))
         ledger.set_filtered(stream, stored[stream] - shown[stream])
 
 
-def _packets(store: PacketStore) -> tuple[Counter[int], Counter[int]]:
-    """Return by stream the numbers of packets stored, and of those that match the display filter."""
-    stored: Counter[int] = Counter()
-    shown: Counter[int] = Counter()
+def _add_packets(store: PacketStore, stored: Counter[int], shown: Counter[int]) -> None:
+    """Add the numbers of packets stored, by stream, and of those that match the display filter."""
     for block in store.segments:
         if not isinstance(block, PacketBlock):
             continue
@@ -37,7 +39,6 @@ def _packets(store: PacketStore) -> tuple[Counter[int], Counter[int]]:
         for stream, count, visible in zip(block.streams, counts, through, strict=True):
             stored[stream.id] += count
             shown[stream.id] += visible
-    return stored, shown
 
 
 def book_events(ledger: Ledger, log: EventLog, streams: Sequence[tuple[int, int]]) -> None:

@@ -114,6 +114,16 @@ class Session:
         """Write the packets that match to a new pcapng file; refuse to overwrite."""
         self._act(lambda: self._export(path, display_filter), done)
 
+    def packet_lists(self, deliver: Callable[[Sequence[tuple[int, str, int]]], None]) -> None:
+        """Deliver the captures that have packets, the newest first: number, name, count. On the model thread."""
+        self._run.on_models(
+            lambda engine, now_ns: deliver([(o.number, o.name, o.store.seen) for o in engine.packets.lists.all[::-1]])
+        )
+
+    def show_packets(self, number: int) -> None:
+        """Show the packets of the capture with this number."""
+        self._run.on_models(lambda engine, now_ns: engine.packets.show(number))
+
     def count_flows(self, display_filter: Filter | None, deliver: Callable[[int], None]) -> None:
         """Deliver how many flows match now, for a confirmation, on the model thread."""
         self._run.on_models(lambda engine, now_ns: deliver(len(engine.flows.matching(display_filter, now_ns))))

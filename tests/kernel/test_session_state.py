@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -44,6 +45,35 @@ def test_the_capture_in_force_is_told_until_it_ends(broker: Broker, lab: Lab) ->
         assert session.status().capturing == Capturing(("lo",), headers=True)
         session.stop_capture()
         assert session.status().capturing is None
+    finally:
+        session.close()
+
+
+def test_a_new_capture_begins_a_list_and_the_headers_for_rates_are_in_none(broker: Broker, lab: Lab) -> None:
+    name = tracked(lab, "a")
+    watched = Watched(LiveSession(broker, name))
+    session = watched.session
+
+    def capture_ping(ask: Callable[..., None], *arguments: object) -> None:
+        seen = int(session._run._packets.seen)
+        assert watched.do(ask, *arguments) is None
+        run_in(name, "ping", "-c1", "127.0.0.1")
+        poll(lambda: session._run._packets.seen >= seen + 2, what="the ping and its answer")
+
+    try:
+        capture_ping(session.start_capture, ["lo"], "icmp")
+        poll(lambda: len(watched.rows("packets")) == 2, what="two packets")
+        capture_ping(session.measure_rates)
+        assert len(watched.rows("packets")) == 2
+        capture_ping(session.start_capture, ["lo"], "icmp or udp")
+        poll(lambda: len(watched.rows("packets")) == 2, what="the new list")
+        lists: list[tuple[int, str, int]] = []
+        session.packet_lists(lists.extend)
+        poll(lambda: lists, what="the lists")
+        assert [(number, text.split(" ", 1)[1], count) for number, text, count in lists] == [
+            (3, "lo icmp or udp", 2),
+            (1, "lo icmp", 2),
+        ]
     finally:
         session.close()
 

@@ -109,6 +109,12 @@ class PlainSession(Session):
     def devices(self, deliver: Callable[[Sequence[DeviceChoice] | str], None]) -> None:
         deliver(DEVICES)
 
+    def packet_lists(self, deliver: Callable[[Sequence[tuple[int, str, int]]], None]) -> None:
+        deliver([(2, "12:04:31 eth0 tcp port 443", 120), (1, "11:59:02 eth0", 4_711)])
+
+    def show_packets(self, number: int) -> None:
+        self.done.append(("show_packets", number))
+
     def stop_capture(self) -> None:
         self.done.append(("stop_capture",))
 

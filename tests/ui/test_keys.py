@@ -295,6 +295,14 @@ async def test_a_list_that_could_not_be_made_is_an_error_not_an_empty_list(
         await seen.see_no("nothing to choose")
 
 
+async def test_the_packets_of_an_earlier_capture_are_chosen_by_name() -> None:
+    async with running() as seen:
+        await seen.press("4", "L")
+        await seen.see("11:59:02 eth0")
+        await seen.press("j", "enter")
+        await seen.until(lambda: ("show_packets", 1) in seen.session.done, "the earlier packets")
+
+
 async def test_record_asks_for_a_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "old.pcapng").write_bytes(b"x")

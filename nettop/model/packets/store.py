@@ -83,7 +83,7 @@ class PacketStore:
         self.lost_unknown = False  # some Gap did not know how many
         self.budget = budget
         self._on_columns = on_columns
-        self._cost = 0
+        self.cost = 0  # bytes of memory
         self._gaps = 0
         self._numbered = 0  # live packets that have a number
         self._arrivals = Arrivals()
@@ -114,6 +114,10 @@ class PacketStore:
         for first in range(0, len(parts), MAX_STREAMS):
             self._number(parts[first : first + MAX_STREAMS])
 
+    def first_ns(self) -> int | None:
+        """Return the time of the first packet; None: there is none."""
+        return next((int(one.ts_ns[0]) for one in self.segments if isinstance(one, PacketBlock)), None)
+
     @property
     def waiting(self) -> bool:
         """True while live packets are held back."""
@@ -129,9 +133,9 @@ class PacketStore:
     def _add_block(self, block: PacketBlock) -> None:
         while self.segments and isinstance(last := self.segments[-1], PacketBlock) and joinable(last, block):
             self.segments.pop()
-            self._cost -= last.cost()
+            self.cost -= last.cost()
             block = joined((last, block))
-        self._cost += block.cost()  # only now: blocks that share a buffer may have been joined
+        self.cost += block.cost()  # only now: blocks that share a buffer may have been joined
         self.segments.append(block)
         self._evict()
 
@@ -144,10 +148,10 @@ class PacketStore:
         self.lost_unknown |= gap.lost is None
 
     def _evict(self) -> None:
-        while self._cost > self.budget and len(self.segments) > 1:
+        while self.cost > self.budget and len(self.segments) > 1:
             oldest = self.segments.popleft()
             if isinstance(oldest, PacketBlock):
-                self._cost -= oldest.cost()
+                self.cost -= oldest.cost()
                 self.evicted += len(oldest)
 
     def clear(self) -> None:
@@ -155,7 +159,7 @@ class PacketStore:
         self.evicted = self.seen
         self._arrivals.clear()
         self.segments.clear()
-        self._cost = 0
+        self.cost = 0
 
     def close(self) -> None:
         """Close the files."""

@@ -8,8 +8,9 @@ from nettop.batch import Batch, Gap, Item, PacketMeta, Stream, StreamAdded
 from nettop.kinds import StreamKind
 from nettop.model.filter.expression import Filter
 from nettop.model.packets.blocks import OnColumns, PacketBlock, ports
-from nettop.model.packets.cells import COLUMNS, PacketCells, PacketRow
+from nettop.model.packets.cells import COLUMNS, PacketRow
 from nettop.model.packets.detail import packet_detail
+from nettop.model.packets.lists import PacketLists
 from nettop.model.packets.order import PacketOrder
 from nettop.model.packets.reorder import HOLD_NS
 from nettop.model.packets.store import PacketStore, open_for_reading
@@ -38,13 +39,23 @@ class PacketModel:
 
         `opener` returns a descriptor for a path: an app without rights has had its files opened before.
         """
-        self.store = PacketStore(budget, opener, on_columns)
+        self.lists = PacketLists(lambda: PacketStore(budget, opener, on_columns), budget)
         self._streams: dict[int, Stream] = {}
         self._headers: dict[int, Stream] = {}
         self._on_columns = on_columns
-        self._cells = PacketCells(self.store)
         self.version = 0
         self._detail: Detail | None = None
+
+    @property
+    def store(self) -> PacketStore:
+        """The packets of the list that is shown."""
+        return self.lists.shown.store
+
+    def show(self, number: int) -> None:
+        """Show the list of that capture."""
+        self.lists.show(number)
+        self._detail = None
+        self.version += 1
 
     def apply(self, item: Item, netns: int, now_ns: int) -> None:
         """Apply one item of any stream."""
@@ -53,16 +64,18 @@ class PacketModel:
                 self._headers[item.stream.id] = item.stream
             elif item.stream.kind is StreamKind.PACKETS:
                 self._streams[item.stream.id] = item.stream
-                self.store.expect(item.stream)
+                self.lists.expect(item.stream)
+                self._detail = None
         elif isinstance(item, Batch) and item.stream in self._headers:
             self._measure(item, self._headers[item.stream])
         elif isinstance(item, Batch):
             stream = self._streams.get(item.stream)
             if stream is not None and isinstance(item.meta, PacketMeta):
-                self.store.append(item, stream)
+                self.lists.live.store.append(item, stream)
+                self.lists.make_room()
                 self.version += 1
         elif isinstance(item, Gap) and item.stream in self._streams:
-            self.store.gap(item, self._streams[item.stream])
+            self.lists.live.store.gap(item, self._streams[item.stream])
             self.version += 1
 
     def _measure(self, batch: Batch, stream: Stream) -> None:
@@ -78,7 +91,7 @@ class PacketModel:
         return Snapshot(
             spec=spec,
             first=part.start,
-            rows=tuple(self._cells.rows(order[part], spec.columns)),
+            rows=tuple(self.lists.shown.cells.rows(order[part], spec.columns)),
             matched=len(order),
             total=sum(len(segment) for segment in order.segments),
             anchor=order.index_of(spec.anchor),
@@ -90,7 +103,9 @@ class PacketModel:
 
     def _totals(self, display_filter: Filter | None, matched: int) -> Line:
         store = self.store
-        parts: list[tuple[str, str]] = [(f"{grouped(store.seen)} packets", "")]
+        aside = self.lists.shown is not self.lists.live
+        before = [("an earlier capture, ", "warn"), (f"{self.lists.shown.name}   ", "dim")] if aside else []
+        parts: list[tuple[str, str]] = [*before, (f"{grouped(store.seen)} packets", "")]
         if display_filter is not None:
             parts.append((f", {grouped(matched)} match", ""))
         if store.evicted:
@@ -105,7 +120,7 @@ class PacketModel:
             return ()
         if self.store.seen and display_filter is not None:
             return ((("No packet matches. ", "heading"), ("/", "key"), (" changes the filter", "")),)
-        return _waiting(list(self._streams.values())) if self._streams else ()
+        return _waiting(self.lists.shown.streams) if self.lists.shown.streams else ()
 
     def detail(self, ident: int, now_ns: int) -> Detail | None:
         """Return the tree and the bytes of a packet, or the text of a gap; None when it was evicted."""
@@ -117,7 +132,9 @@ class PacketModel:
         segment, row = found
         row_text = ""
         if isinstance(segment, PacketBlock):
-            row_text = " ".join(self._cells.rows([PacketRow(segment, row, None)], ("proto", "info"))[0].cells)
+            row_text = " ".join(
+                self.lists.shown.cells.rows([PacketRow(segment, row, None)], ("proto", "info"))[0].cells
+            )
         self._detail = packet_detail(self.store, segment, row, row_text)
         return self._detail
 
@@ -136,7 +153,8 @@ class PacketModel:
 
     def close(self) -> None:
         """Close the files."""
-        self.store.close()
+        for one in self.lists.all:
+            one.store.close()
 
 
 _MAX_DEVICES = 6  # named while no packet has come

@@ -48,6 +48,8 @@ COMMANDS: tuple[Command, ...] = (
             live=True),
     _listed("capture", ("B",), "Capture: devices and filter", dialogs.capture, "capture", (*_FLOW_ROWS, "packets"),
             live=True, hinted_in=("packets",)),
+    _listed("packet_lists", ("L",), "Lists: the packets of earlier captures", dialogs.packet_lists, "", ("packets",),
+            live=True),
     _listed("export", ("w",), "Write: packets shown to a file", dialogs.export, "write", ("packets",)),
     _listed("reset", ("Z",), "Reset: this counter to zero", live.reset, "reset", ("counters",), live=True,
             changes=True),

@@ -25,6 +25,7 @@ from nettop.model.packets.table import PacketModel
 from nettop.model.table import PacketDetail, Row, Snapshot, ViewSpec
 from nettop.recording.reader import open_reader
 from nettop.recording.writer import RecordingWriter
+from nettop.text.units import clock
 from tests.profiles import examples
 
 COLUMNS = PacketModel.default_columns
@@ -453,3 +454,48 @@ def test_headers_for_rates_are_in_no_list_and_no_export_but_are_counted() -> Non
     assert [row.cells[3] for row in look(model).rows] == ["eth0"]
     assert sum(len(item) for item in model.export(None) if isinstance(item, Batch)) == 1
     assert sorted(counted) == [1, 2]
+
+
+def capture_of(number: int, stream: int, name: str = "eth0", text: str = "") -> StreamAdded:
+    return StreamAdded(Stream(stream, StreamKind.PACKETS, name, capture_filter=text, capture=number), 0)
+
+
+def test_a_new_capture_is_a_new_list_and_the_one_before_is_put_aside_by_name() -> None:
+    model = PacketModel()
+    model.apply(capture_of(1, 1), 0, 0)
+    model.apply(batch_of([udp(1), udp(2)], stream=1), 0, 0)
+    model.apply(capture_of(2, 2, "eth1", "tcp port 443"), 0, 0)
+    assert look(model).rows == ()
+    model.apply(batch_of([udp(3)], stream=2), 0, 0)
+    assert [row.cells[3] for row in look(model).rows] == ["eth1"]
+    assert [(one.number, one.name, one.store.seen) for one in model.lists.all] == [
+        (1, f"{clock(0)} eth0", 2),
+        (2, f"{clock(0)} eth1 tcp port 443", 1),
+    ]
+    model.show(1)
+    assert [row.cells[3] for row in look(model).rows] == ["eth0", "eth0"]
+    assert "an earlier capture" in look(model).totals[0][0]
+    assert sum(len(item) for item in model.export(None) if isinstance(item, Batch)) == 2
+    model.apply(batch_of([udp(4)], stream=2), 0, 0)
+    model.show(2)
+    assert len(look(model).rows) == 2
+
+
+def test_a_device_that_joins_a_capture_is_in_its_list() -> None:
+    model = PacketModel()
+    model.apply(capture_of(1, 1), 0, 0)
+    model.apply(batch_of([udp(1)], stream=1), 0, 0)
+    model.apply(capture_of(1, 2, "new0"), 0, 0)
+    model.apply(batch_of([udp(2)], stream=2), 0, 0)
+    assert [row.cells[3] for row in look(model).rows] == ["eth0", "new0"]
+
+
+def test_the_oldest_list_makes_room_for_the_newest() -> None:
+    model = PacketModel(budget=20_000)
+    for number in range(1, 5):
+        model.apply(capture_of(number, number), 0, 0)
+        model.apply(batch_of([udp(n, 1000) for n in range(1, 9)], stream=number), 0, 0)
+    assert model.lists.all[-1] is model.lists.live is model.lists.shown
+    assert sum(one.store.cost for one in model.lists.all) <= 20_000
+    kept = sum(one.store.seen - one.store.evicted for one in model.lists.all)
+    assert model.lists.dropped + kept + sum(one.store.evicted for one in model.lists.all) == 32
