@@ -39,7 +39,9 @@ _PORTS = {
     _TCP_FLAGS: _Field(1, masked=True, late=True),
     (_META, nft.NFT_META_MARK): _Field(4, masked=True, late=True),
 }
-_IP = {**_NAMES, **_PORTS, (_META, nft.NFT_META_L4PROTO): _Field(1)}
+_PROTOCOL = _META, nft.NFT_META_L4PROTO
+_IPV4_PROTOCOL = _NETWORK, 9  # iptables 1.8.10 and later compare this one
+_IP = {**_NAMES, **_PORTS, _PROTOCOL: _Field(1)}
 _FRAGMENT, _FRAGMENT_MASK = (_NETWORK, 6), b"\x1f\xff"
 _SOURCE_AND_DESTINATION_PORT = 4  # bytes of one load of both
 _FIELDS: dict[str, dict[tuple[int, int], _Field]] = {
@@ -107,6 +109,7 @@ class _Rule:
         return self._load((base, offset), data.number(nft.NFTA_PAYLOAD_LEN) or 0)
 
     def _load(self, at: tuple[int, int], size: int | None) -> bool:
+        at = _PROTOCOL if self.family == "ip" and at == _IPV4_PROTOCOL else at
         field = self.fields.get(at)
         if field is None or at in self.seen or self.loaded is not None or self.ended:
             return False
@@ -142,7 +145,7 @@ class _Rule:
             return _is_name(value)
         if len(value) != self.size or (self.mask and any(v & ~m & 0xFF for v, m in zip(value, self.mask, strict=True))):
             return False
-        if at == (_META, nft.NFT_META_L4PROTO):
+        if at == _PROTOCOL:
             self.protocol = value if equal else b""
             return value != b"\0"  # 0 stands for every protocol
         if at == _FRAGMENT and self.is_ip:
