@@ -17,6 +17,8 @@ from functools import partial
 from pathlib import Path
 
 from nettop import arguments
+from nettop.broker import installation
+from nettop.broker.confinement import landlock, seccomp
 from nettop.broker.privileges import (
     bounding_capabilities,
     effective_capabilities,
@@ -79,6 +81,24 @@ def _capabilities() -> Check:
         remedy = f"a container needs --cap-add {','.join(missing or optional)}"
         return Check("capabilities", MISSING if missing else LIMITED, found, remedy)
     return Check("capabilities", OK, "all that nettop uses")
+
+
+def _confinement() -> Check:
+    """Check what locks the process that parses in, beside its lack of rights."""
+    reason, version = seccomp.unsupported(), landlock.version()
+    if reason:
+        lock = f"Landlock (version {version}) alone" if version else "by its lack of rights alone"
+        return Check("confinement", LIMITED, f"{lock}: {reason}", "a kernel with CONFIG_SECCOMP_FILTER")
+    second = f"Landlock (version {version})" if version else "no Landlock"
+    return Check("confinement", OK, f"system call filter, {second}")
+
+
+def _installation() -> Check:
+    """Check whether the broker may run as root from these files."""
+    error = installation.refusal()
+    if error is None:
+        return Check("installation", OK, "only root may change it")
+    return Check("installation", LIMITED, error.message, error.remedy)
 
 
 def _user_namespaces() -> Check:
@@ -151,6 +171,8 @@ CHECKS: tuple[Callable[[], Check], ...] = (
     *(partial(_package, name) for name in ("numpy", "textual", "pyroute2", "scapy")),
     _rights,
     _capabilities,
+    _confinement,
+    _installation,
     _user_namespaces,
     lambda: _library("libpcap", "pcap", "libpcap0.8", "capture filters cannot be compiled"),
     lambda: _tool("nft", "nftables", "rules are shown without their text"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from nettop.broker.identity import can_change_ids
 from tests.kernel import hostile
 from tests.kernel.namespaces import poll
-from tests.kernel.processes import App, children_of, is_gone, status_of, threads_of
+from tests.kernel.processes import ROOT, App, children_of, is_gone, status_of, threads_of
 from tests.kernel.test_broker_userns import AS_NOBODY
 
 pytestmark = pytest.mark.kernel
@@ -112,6 +113,31 @@ def test_the_broker_runs_without_site_and_environment_in_the_root_directory() ->
         command = Path(f"/proc/{broker}/cmdline").read_bytes().split(b"\0")
         assert command[1:4] == [b"-I", b"-S", b"-B"]
         assert os.readlink(f"/proc/{broker}/cwd") == "/"
+
+
+ON_ANOTHER_MACHINE = """
+import json, os, platform, sys
+from tests.kernel import hostile
+from nettop.broker.confinement import landlock
+from nettop.broker.confinement.app import confine_app
+every = hostile.deeds(os.getppid(), *sys.argv[1:])
+platform.machine = lambda: "sparc64"
+confine_app(preload=("os",))
+files = ("create a file", "write a file", "truncate", "unlink", "rename", "mkdir", "old open")
+status = dict(line.split(":\t", 1) for line in open("/proc/self/status").read().splitlines() if ":\t" in line)
+outcomes = {name: hostile.outcome(every[name]) for name in files}
+print(json.dumps([landlock.version(), status["NoNewPrivs"], status["Seccomp"], outcomes]))
+"""
+
+
+def test_on_an_unknown_machine_the_rest_holds_without_the_system_call_filter(prey: Path) -> None:
+    command = [sys.executable, "-c", ON_ANOTHER_MACHINE, str(prey.parent), str(prey)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    version, no_new_privileges, filters, outcomes = json.loads(done.stdout)
+    assert (no_new_privileges, filters) == ("1", "0")
+    if version:
+        assert set(outcomes.values()) == {"EACCES"}, outcomes
+        assert prey.read_text() == "precious"
 
 
 def test_confining_takes_no_time() -> None:

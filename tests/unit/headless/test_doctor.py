@@ -40,3 +40,21 @@ def test_a_host_that_restricts_user_namespaces_is_told_how_the_lab_is_built(
     lines = doctor.lines([check() for check in doctor.CHECKS], as_json=False)
     [line] = [line for line in lines if " user namespaces " in line]
     assert line.startswith("limited") and restriction in line and "sudo nettop demo" in line
+
+
+def line_about(name: str) -> str:
+    lines = doctor.lines([check() for check in doctor.CHECKS], as_json=False)
+    return next(line for line in lines if f" {name} " in line)
+
+
+def test_an_architecture_without_known_system_calls_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert line_about("confinement").startswith("ok ")
+    monkeypatch.setattr(doctor.seccomp.platform, "machine", lambda: "sparc64")
+    line = line_about("confinement")
+    assert line.startswith("limited") and "knows no system call numbers of sparc64" in line
+
+
+def test_files_that_others_may_change_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.installation, "first_changeable", lambda paths: "/x may be changed by joe")
+    line = line_about("installation")
+    assert line.startswith("limited") and "/x may be changed by joe" in line and "install nettop as root" in line
