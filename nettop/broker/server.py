@@ -16,7 +16,6 @@ from functools import partial
 from typing import Any, NoReturn
 
 from nettop.broker import (
-    libpcap,
     names,
     netlink_changes,
     output,
@@ -31,6 +30,7 @@ from nettop.broker import (
     wire,
 )
 from nettop.broker.budget import Budget
+from nettop.broker.capture_filter import libpcap
 from nettop.broker.children import ChildProcess, ChildTask, RemoteFailure, start
 from nettop.broker.failures import error_fields
 from nettop.broker.identity import invoker

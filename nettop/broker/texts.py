@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from nettop.broker import processes
 from nettop.broker.children import execute, find_tool
 from nettop.broker.identity import NOBODY
 from nettop.broker.privileges import DAC_READ_SEARCH, NET_ADMIN, NET_RAW, SYS_PTRACE
+from nettop.broker.processes.listing import list_processes
 from nettop.broker.rules import arptables_legacy
 from nettop.broker.rules.listing import list_ruleset
 from nettop.broker.rules.save import save
@@ -71,5 +71,5 @@ TOOLS: dict[TextKind, Tool] = {
     TextKind.IPTABLES_LEGACY_SAVE: _legacy("ip_tables_names", _legacy_save("iptables-legacy-save")),
     TextKind.IP6TABLES_LEGACY_SAVE: _legacy("ip6_tables_names", _legacy_save("ip6tables-legacy-save")),
     TextKind.ARPTABLES_LEGACY_SAVE: _legacy("arp_tables_names", arptables_legacy.save),
-    TextKind.PROCESSES: Tool(processes.list_processes, _PROC_RIGHTS),
+    TextKind.PROCESSES: Tool(list_processes, _PROC_RIGHTS),
 }

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 
 from nettop import arguments
 from nettop.batch import Batch, End, Gap, Item, PacketMeta, Stream, StreamAdded, Text, select_rows
+from nettop.broker.capture_filter.libpcap import compile_program
 from nettop.broker.client import Broker
-from nettop.broker.libpcap import compile_program
 from nettop.console import say
 from nettop.errors import EXIT_FAILED, EXIT_LOSS, EXIT_OK, NettopError
 from nettop.headless.streaming import Stop, arriving, finish, sources

@@ -7,8 +7,8 @@ import ctypes
 import numpy as np
 from numpy.typing import NDArray
 
-from nettop.broker import libpcap
-from nettop.broker.filterwords import tokens
+from nettop.broker.capture_filter import libpcap
+from nettop.broker.capture_filter.words import tokens
 from nettop.linux.packet import TP_STATUS_VLAN_VALID
 from nettop.sources.tpacket import Frames
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nettop import arguments
+from nettop.broker.capture_filter.libpcap import compile_program
 from nettop.broker.client import Broker
-from nettop.broker.libpcap import compile_program
 from nettop.broker.options import for_app
 from nettop.broker.start import Mode, start, sudo_is_ready
 from nettop.linux.linktypes import LINKTYPE_ETHERNET

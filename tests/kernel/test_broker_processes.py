@@ -17,7 +17,7 @@ import pytest
 from nettop.broker.children import ChildTask
 from nettop.broker.children import start as start_child
 from nettop.broker.client import Broker
-from nettop.broker.processes import list_processes
+from nettop.broker.processes.listing import list_processes
 from nettop.kinds import TextKind
 from tests.kernel.namespaces import Lab, netns_path, run_in
 
@@ -231,10 +231,10 @@ def pids_a_child_sees(ns: str, capabilities: frozenset[int]) -> list[int | None]
 def test_a_list_beyond_its_bound_is_refused(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    from nettop.broker import processes
+    from nettop.broker.processes import listing
     from nettop.errors import BrokerError
 
-    monkeypatch.setattr(processes, "MAX_TEXT", 100)
+    monkeypatch.setattr(listing, "MAX_TEXT", 100)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours:
         ours.bind(("127.0.0.1", 0))
         with pytest.raises(BrokerError, match="too many"):

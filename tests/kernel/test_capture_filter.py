@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nettop.batch import Counter64, Stream
-from nettop.broker import libpcap
+from nettop.broker.capture_filter import libpcap
 from nettop.broker.client import Broker
 from nettop.errors import BrokerError, FilterError
 from nettop.kinds import StreamKind
@@ -102,7 +102,9 @@ def test_a_filter_compiles_for_a_device_that_is_down(broker: Broker, lab: Lab) -
         broker.packet_socket(here, "veth0", expression="vlan 5")
 
 
-COMPILE = "import sys; from nettop.broker.libpcap import compile_live as c; print(c('lo', 262144, sys.argv[1]).hex())"
+COMPILE = """import sys
+from nettop.broker.capture_filter.libpcap import compile_live
+print(compile_live('lo', 262144, sys.argv[1]).hex())"""
 
 
 @pytest.mark.parametrize(("expression", "same"), [("udp", True), ("vlan 5", False)])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nettop.broker.libpcap import compile_program
+from nettop.broker.capture_filter.libpcap import compile_program
 from nettop.linux.linktypes import LINKTYPE_ETHERNET
 from nettop.session.own_ssh import leaving_out, own_session
 

@@ -12,7 +12,7 @@ from scapy.layers.inet6 import ICMPv6EchoRequest, ICMPv6PacketTooBig, IPv6, IPv6
 from scapy.layers.l2 import GRE, Ether
 from scapy.packet import Packet, Raw
 
-from nettop.broker import libpcap
+from nettop.broker.capture_filter import libpcap
 from nettop.columns import HAVE_OPORTS, HAVE_ORIG, HAVE_REPLY, HAVE_RPORTS, Strings
 from nettop.model.flows.capture import flow_capture
 from nettop.model.flows.cells import RowView

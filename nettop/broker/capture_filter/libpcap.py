@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 
-from nettop.broker.filterwords import LIVE_ONLY, PcapToken, looked_up, refuse_names, tokens
+from nettop.broker.capture_filter.words import LIVE_ONLY, PcapToken, looked_up, refuse_names, tokens
 from nettop.errors import BrokerError, FilterError, NotPermitted
 from nettop.linux.linktypes import LINKTYPE_ETHERNET, LINKTYPE_NETLINK
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nettop.broker import libpcap
-from nettop.broker.filterwords import refuse_names, tokens
+from nettop.broker.capture_filter import libpcap
+from nettop.broker.capture_filter.words import refuse_names, tokens
 from nettop.errors import BrokerError, FilterError
 from nettop.linux.linktypes import LINKTYPE_ETHERNET, LINKTYPE_NETLINK
 from tests.profiles import examples

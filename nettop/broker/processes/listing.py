@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from nettop.broker.children import write_out
-from nettop.broker.socket_diag import InetSocket, sockets
-from nettop.broker.socket_holders import Holder, holders
+from nettop.broker.processes.holders import Holder, holders
+from nettop.broker.processes.socket_diag import InetSocket, sockets
 from nettop.errors import BrokerError
 
 MAX_TEXT = 64 << 20  # bytes: some 350,000 sockets

@@ -1,0 +1,1 @@
+"""Capture filters: libpcap, and the words of its language."""

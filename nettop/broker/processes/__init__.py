@@ -1,0 +1,1 @@
+"""The processes of sockets: those of a namespace, with their holders, as text."""
