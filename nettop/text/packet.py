@@ -99,20 +99,17 @@ _ICMPV6_CODE = {
     (3, 1): "reassembly time exceeded",
 }
 
-_TCP_FLAGS = ((2, "S", "SYN"), (1, "F", "FIN"), (4, "R", "RST"), (8, "P", "PSH"), (16, ".", "ACK"))
-_TCP_RARE = ((32, "U", "URG"), (64, "E", "ECE"), (128, "W", "CWR"), (256, "e", "AE"))
+_TCP_FLAGS = {2: "SYN", 1: "FIN", 4: "RST", 8: "PSH", 16: "ACK", 32: "URG", 64: "ECE", 128: "CWR", 256: "AE"}
 
-ARP_OPERATIONS = {1: "Request", 2: "Reply", 3: "Reverse Request", 4: "Reverse Reply"}  # RFC 826, RFC 903
-
-
-def tcp_flags(flags: int) -> str:
-    """Return the letters that tcpdump prints: `S.`, `P.` or `none`."""
-    return "".join(letter for bit, letter, _ in _TCP_FLAGS + _TCP_RARE if flags & bit) or "none"
+ARP_OPERATIONS = {1: "Request", 2: "Reply", 3: "Reverse Request", 4: "Reverse Reply"} | {
+    8: "Inverse Request",
+    9: "Inverse Reply",
+}  # RFC 826, 903, 2390
 
 
 def tcp_flag_names(flags: int) -> str:
     """Return the names in their usual order: `SYN, ACK`."""
-    return ", ".join(name for bit, _, name in _TCP_FLAGS + _TCP_RARE if flags & bit) or "none"
+    return ", ".join(name for bit, name in _TCP_FLAGS.items() if flags & bit) or "none"
 
 
 def icmp_message(typecode: int) -> str:

@@ -224,4 +224,7 @@ def test_an_authentication_header_is_found_before_ipv6s_transport_too(tmp_path: 
         HERE / P4 / TCP(),
     ]
     path = write(tmp_path / "ah.pcap", [bytes(one) for one in made])
-    assert of_read(path, "ah") == of_list(path, "ah") == of_tcpdump(path, "ah") == [1, 2]
+    for expression in ("ah", "ip6 proto 51", "ip proto ah", "not ah"):
+        escaped = expression.replace("proto ah", "proto \\ah")
+        assert of_read(path, expression) == of_list(path, expression) == of_tcpdump(path, escaped), expression
+    assert of_read(path, "proto ah") == [1, 2]

@@ -265,7 +265,8 @@ class FilterParser:
             raise self._refuse(f"{word} takes a value here", token)
         self._advance()
         try:
-            return field_node(vocabulary.FIELDS[word], word, operator, token.value)
+            node = field_node(vocabulary.FIELDS[word], word, operator, token.value)
+            return Present("ah") if node == _AH and self._kind == vocabulary.PACKET else node
         except ValueError as error:
             raise self._refuse(str(error), token) from None
 
@@ -392,5 +393,6 @@ def _may_have_value(value_type: str, operator: str) -> bool:
     return bool(operator) or value_type not in vocabulary.MEASURES
 
 
+_AH = Compare("proto", "=", vocabulary.PROTOCOLS["ah"])
 _PACKETS = frozenset((vocabulary.PACKET,))
 _OF_FAMILY = dict.fromkeys(vocabulary.ADDRESSED, ("proto",)) | {vocabulary.PACKET: ("proto", "multicast")}

@@ -17,6 +17,7 @@ from nettop.linux.packet import (
     ETH_P_PPP_SES,
     ETH_P_RARP,
     PACKET_OUTGOING,
+    STP_SAP,
 )
 from nettop.linux.socket import AF_INET, AF_INET6
 from nettop.text.flow import PROTO_NAMES
@@ -113,7 +114,6 @@ FIELDS: Final = {
     "handle": Field("handle", "number", RULESET),
 }
 EVENTS: Final = ("new", "update", "destroy", "exp-new", "exp-upd", "exp-del")  # of flows, and of expectations
-STP_SAP: Final = 0x42  # an LLC address (IEEE 802.1D): where it is, there is no ethertype
 # Words for a number in a packet's column: (column, value, True: equal, False: any other).
 PACKET_WORDS: Final = {
     "arp": ("ethertype", ETH_P_ARP, True),

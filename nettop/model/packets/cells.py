@@ -13,11 +13,10 @@ from nettop.decode.packets import columns as pc
 from nettop.decode.packets.decoder import PacketDecoder
 from nettop.linux.packet import DIRECTION_UNKNOWN
 from nettop.model.packets.blocks import PacketBlock
-from nettop.model.packets.info import PacketHeader, application, protocol_title, short_info, tcp_text
 from nettop.model.packets.lines import gap_line
 from nettop.model.packets.store import GapRow, PacketStore
-from nettop.model.packets.tcp_streams import DIRECTION_COLUMNS, Direction, TcpHeader, TcpStreams
-from nettop.model.packets.text import PacketTexts, proto_texts
+from nettop.model.packets.tcp_streams import TcpHeader, TcpNumbers, TcpStreams
+from nettop.model.packets.wording import PacketWords, tcp_headers, tcp_rows
 from nettop.model.table import Column, Row
 from nettop.text.address import with_port
 from nettop.text.units import ABSENT, clock
@@ -63,7 +62,7 @@ class PacketCells:
 
     def __init__(self, store: PacketStore) -> None:
         self._store = store
-        self._texts = PacketTexts()
+        self._words = PacketWords()
         self._streams = TcpStreams()
 
     def rows(self, rows: Iterable[PacketRow | GapRow], columns: tuple[str, ...]) -> list[Row]:
@@ -82,34 +81,29 @@ class PacketCells:
         records = [self._store.record(packet.block, packet.row) for packet in packets]
         batch = records_batch(stream, [(packet.block, packet.row) for packet in packets], records)
         cols = PacketDecoder(stream.linktype)(batch).cols
-        sources, destinations = self._texts.addresses(batch, cols, stream.linktype)
-        infos = self._texts.infos(batch, cols, stream.linktype)
-        numbers = self._numbers(cols, packets)
-        protos = proto_texts(cols)
+        sources, destinations = self._words.addresses(batch, cols, stream.linktype)
+        protos, infos = self._words.describe(batch, cols, stream.linktype, self._numbers(batch, cols, packets))
         values = zip(*(cols[name].tolist() for name in _PER_ROW), strict=True)
         for at, (packet, record) in enumerate(zip(packets, records, strict=True)):
             row = dict(zip(_PER_ROW, next(values), strict=True))
-            header = PacketHeader(*(row[name] for name in PacketHeader.__slots__))
-            proto, info = proto_and_info(header, record, protos[at], infos[at], numbers.get(at, (0, 0)))
-            bad = bool(header.have & pc.HAVE_TCP and header.flags & _TCP_RST)
+            bad = bool(row["have"] & pc.HAVE_TCP and row["flags"] & _TCP_RST)
             if len(record) < int(packet.block.caplen[packet.row]):
-                info, bad = "its file can no longer be read", True
-            cells = _packet_cells(packet, stream, row) | {"proto": proto, "info": info}
-            cells["source"] = _endpoint(sources[at], header.sport, header)
-            cells["destination"] = _endpoint(destinations[at], header.dport, header)
+                infos[at], bad = "its file can no longer be read", True
+            cells = _packet_cells(packet, stream, row) | {"proto": protos[at], "info": infos[at]}
+            cells["source"] = _endpoint(sources[at], row["sport"], row["have"])
+            cells["destination"] = _endpoint(destinations[at], row["dport"], row["have"])
             roles = _ROLES | {"info": "bad" if bad else ""}
             yield Row(packet.ident, tuple(cells.get(k, "") for k in columns), tuple(roles.get(k, "") for k in columns))
 
-    def _numbers(self, cols: Columns, packets: list[PacketRow]) -> dict[int, tuple[int, int]]:
-        """Return Seq and Ack of the TCP rows, relative to the beginning of their streams."""
-        tcp = np.flatnonzero(cols["have"] & np.uint16(pc.HAVE_TCP)).tolist()
-        if not tcp:
+    def _numbers(self, batch: Batch, cols: Columns, packets: list[PacketRow]) -> dict[int, TcpNumbers]:
+        """Return Seq, Ack and Win of the TCP rows, counted from the beginning of their streams."""
+        rows = tcp_rows(cols)
+        if not len(rows):
             return {}
-        headers = _tcp_headers(cols, [packet.ident for packet in packets])
-        directions = _directions(cols)
+        headers = tcp_headers(batch, cols, rows, [packets[row].ident for row in rows.tolist()])
         blocks = [segment for segment in self._store.segments if isinstance(segment, PacketBlock)]
-        self._streams.learn([(directions[at], headers[at]) for at in tcp], blocks, self._read)
-        return {at: self._streams.relative(directions[at], headers[at]) for at in tcp}
+        self._streams.learn(headers, blocks, self._read)
+        return {row: self._streams.numbers(*one) for row, one in zip(rows.tolist(), headers, strict=True)}
 
     def _read(self, rows: Sequence[tuple[PacketBlock, int]]) -> list[TcpHeader]:
         """Return the TCP headers of kept rows, decoded again."""
@@ -121,36 +115,13 @@ class PacketCells:
             some = [rows[at] for at in ats]
             batch = records_batch(stream, some, [self._store.record(block, row) for block, row in some])
             cols = PacketDecoder(stream.linktype)(batch).cols
-            headers |= zip(ats, _tcp_headers(cols, [int(block.ident[row]) for block, row in some]), strict=True)
+            idents = [int(block.ident[row]) for block, row in some]
+            found = tcp_headers(batch, cols, np.arange(len(some)), idents)
+            headers |= zip(ats, (header for _, header in found), strict=True)
         return [headers[at] for at in range(len(rows))]
 
 
-_PER_ROW = (*PacketHeader.__slots__, "vlan", "direction")
-
-
-def _tcp_headers(cols: Columns, idents: Iterable[int]) -> list[TcpHeader]:
-    """Return the TCP header of every row."""
-    values = (cols[name].tolist() for name in ("seq", "ack", "flags"))
-    return [TcpHeader(*row) for row in zip(idents, *values, strict=True)]
-
-
-def _directions(cols: Columns) -> list[Direction]:
-    """Return the direction of every row."""
-    absent = np.zeros(len(cols), np.uint64)
-    columns = [cols.get(name) for name in DIRECTION_COLUMNS]
-    values = [(absent if column is None else column).tolist() for column in columns]
-    return list(zip(*values, strict=True))
-
-
-def proto_and_info(
-    header: PacketHeader, record: bytes, proto: str | None, info: str, numbers: tuple[int, int]
-) -> tuple[str, str]:
-    """Return the PROTO and INFO of a row: of the application protocol if it is recognised, else of the transport."""
-    known = application(header, record)
-    if known is not None:
-        return known
-    text = tcp_text(header, record, numbers) if header.have & pc.HAVE_TCP else short_info(info)
-    return protocol_title(proto), text
+_PER_ROW = ("have", "flags", "sport", "dport", "vlan", "inner_vlan", "direction")
 
 
 def _packet_cells(packet: PacketRow, stream: Stream, row: dict[str, int]) -> dict[str, str]:
@@ -161,9 +132,16 @@ def _packet_cells(packet: PacketRow, stream: Stream, row: dict[str, int]) -> dic
         "delta": "" if packet.before_ns is None else f"{(ts_ns - packet.before_ns) / 1e9:.6f}",  # seconds
         "device": stream.name or ABSENT,
         "length": str(int(packet.block.length[packet.row])),
-        "vlan": str(row["vlan"]) if row["have"] & pc.HAVE_VLAN else "",
+        "vlan": vlan_text(row["have"], row["vlan"], row["inner_vlan"]),
         "way": _DIRECTION_TEXTS.get(row["direction"], "") if row["have"] & pc.HAVE_DIRECTION else "",
     }
+
+
+def vlan_text(have: int, outer: int, inner: int) -> str:
+    """Return `7`, with an inner tag `100.7`, without a tag ""."""
+    if not have & pc.HAVE_VLAN:
+        return ""
+    return f"{outer}.{inner}" if have & pc.HAVE_INNER_VLAN else str(outer)
 
 
 def records_batch(stream: Stream, rows: list[tuple[PacketBlock, int]], records: list[bytes]) -> Batch:
@@ -181,8 +159,8 @@ def _direction(block: PacketBlock, row: int) -> int:
     return DIRECTION_UNKNOWN if directions is None else int(directions[0])
 
 
-def _endpoint(address: str, port: int, header: PacketHeader) -> str:
-    if not header.have & pc.HAVE_PORTS:
+def _endpoint(address: str, port: int, have: int) -> str:
+    if not have & pc.HAVE_PORTS:
         return ABSENT if address == "-" else address
     return with_port(address, port)
 

@@ -1,9 +1,10 @@
-"""The lines that `nettop read` prints for batches of packets: text similar to tcpdump's, or JSON Lines."""
+"""The lines that `nettop read` prints for batches of packets: text in the words of the packet list, or JSON Lines."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from json import dumps
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from nettop.batch import Array, Batch, Gap, PacketMeta, Stream
 from nettop.columns import Columns
 from nettop.decode.packets import columns as pc
 from nettop.kinds import NO_TIME
-from nettop.model.packets.text import PacketTexts, proto_texts
+from nettop.model.packets.tcp_streams import TcpReader
+from nettop.model.packets.text import proto_texts
+from nettop.model.packets.wording import Described, PacketWords, tcp_headers, tcp_rows
 from nettop.text.packet import DIRECTIONS
 from nettop.text.sanitize import clean
 from nettop.text.units import grouped
@@ -21,20 +24,34 @@ _NULL = "null"
 Streams = Mapping[int, Stream]
 
 
-class LineWriter:
-    """Lines of text, one per packet, without time: `eth0 in IP 10.0.3.7.51830 > 200.200.200.1.443: Flags [S], …`."""
+class _Writer:
+    """The words for packets that are read in order."""
 
     def __init__(self) -> None:
-        self._texts = PacketTexts()
+        self._words = PacketWords()
+        self._tcp = TcpReader()
+        self._read = 0
+
+    def _describe(self, batch: Batch, cols: Columns, linktype: int) -> Described:
+        rows = tcp_rows(cols)
+        idents = range(self._read, self._read + len(rows))
+        self._read += len(rows)
+        headers = tcp_headers(batch, cols, rows, idents)
+        numbers = {row: self._tcp.numbers(*one) for row, one in zip(rows.tolist(), headers, strict=True)}
+        return self._words.describe(batch, cols, linktype, numbers)
+
+
+class LineWriter(_Writer):
+    """Lines of text, one per packet, without time: `eth0 in IP 10.0.3.7.51830 > 10.0.0.1.443: TCP [SYN] Seq=0 …`."""
 
     def lines(self, streams: Streams, batch: Batch, cols: Columns) -> list[str]:
         """Return one line per row, safe for a terminal. `cols`: the batch, decoded in full."""
         linktype = streams[batch.stream].linktype
-        src, dst = self._texts.addresses(batch, cols, linktype)
+        src, dst = self._words.addresses(batch, cols, linktype)
         ported = (cols["have"] & pc.HAVE_PORTS) != 0
-        infos = self._texts.infos(batch, cols, linktype)
+        texts = self._describe(batch, cols, linktype)
         endpoints = (_with_port(src, cols["sport"], ported), _with_port(dst, cols["dport"], ported))
-        return list(map("%s%s > %s: %s".__mod__, zip(_heads(streams, batch, cols), *endpoints, infos, strict=True)))
+        return list(map("%s%s > %s: %s %s".__mod__, zip(_heads(streams, batch, cols), *endpoints, *texts, strict=True)))
 
 
 def stream_ids(batch: Batch) -> Array:
@@ -53,50 +70,50 @@ def _with_port(names: list[str], ports: Array, ported: Array) -> list[str]:
 
 
 def _heads(streams: Streams, batch: Batch, cols: Columns) -> list[str]:
-    """Return `eth0 in vlan 7, IP `: the text before the source."""
+    """Return `eth0 in vlan 100, vlan 7, IP `: the text before the source."""
     have = cols["have"]
     known = (have & pc.HAVE_DIRECTION) != 0
     direction = np.where(known, cols["direction"], 255) if known.any() else np.full(len(cols), 255)
-    vlan = np.where((have & pc.HAVE_VLAN) != 0, cols["vlan"].astype(np.int32), -1)
-    label = np.where((have & pc.HAVE_IP) != 0, cols["family"], 0).astype(np.int32)
-    label[(have & pc.HAVE_ARP) != 0] = 1
-    code = (vlan + 1 << 16) | (direction.astype(np.int32) << 8) | label
-    code = stream_ids(batch).astype(np.int64) << 32 | code
+    vlan = np.where((have & pc.HAVE_VLAN) != 0, cols["vlan"].astype(np.int64) + 1, 0)
+    inner = np.where((have & pc.HAVE_INNER_VLAN) != 0, cols["inner_vlan"].astype(np.int64) + 1, 0)
+    family = np.where((have & pc.HAVE_IP) != 0, cols["family"], 0).astype(np.int64)
+    code = (
+        family | direction.astype(np.int64) << 4 | vlan << 12 | inner << 25 | stream_ids(batch).astype(np.int64) << 38
+    )
     values = np.unique(code).tolist()
-    table = {value: _head(clean(streams[value >> 32].name), value & 0xFFFFFFFF) for value in values}
+    table = {value: _head(clean(streams[value >> 38].name), value) for value in values}
     if len(values) == 1:
         return [table[values[0]]] * len(cols)
     return [table[value] for value in code.tolist()]
 
 
-_LABELS = {1: "ARP ", 2: "IP ", 10: "IP6 "}
+_FAMILIES = {2: "IP ", 10: "IP6 "}
 
 
 def _head(device: str, code: int) -> str:
-    vlan, direction, label = (code >> 16) - 1, code >> 8 & 255, code & 255
-    parts = [device, DIRECTIONS.get(direction, ""), f"vlan {vlan}," if vlan >= 0 else ""]
-    return "".join(f"{part} " for part in parts if part) + _LABELS.get(label, "")
+    tags = [number - 1 for number in (code >> 12 & 0x1FFF, code >> 25 & 0x1FFF) if number]
+    parts = [device, DIRECTIONS.get(code >> 4 & 255, ""), *(f"vlan {number}," for number in tags)]
+    return "".join(f"{part} " for part in parts if part) + _FAMILIES.get(code & 15, "")
 
 
-class JsonWriter:
-    """JSON Lines, one object per packet."""
-
-    def __init__(self) -> None:
-        self._texts = PacketTexts()
+class JsonWriter(_Writer):
+    """JSON Lines, one object per packet: `protocol` and `info` are PROTO and INFO of the packet list."""
 
     def lines(self, streams: Streams, batch: Batch, cols: Columns) -> list[str]:
         """Return one object per row, its number that of its file. `cols`: the batch, decoded in full."""
         template = (
             '{"kind": "packet", %s, "number": %s, "ts_ns": %s, "interface": %s, '
             f'"linktype": {streams[batch.stream].linktype}, "caplen": %s, "len": %s, "direction": %s, "vlan": %s, '
-            '"proto": %s, "src": %s, "sport": %s, "dst": %s, "dport": %s, "info": "%s", "comment": %s}'
+            '"inner_vlan": %s, '
+            '"proto": %s, "src": %s, "sport": %s, "dst": %s, "dport": %s, "protocol": %s, "info": %s, "comment": %s}'
         )
         return list(map(template.__mod__, zip(*self._columns(streams, batch, cols), strict=True)))
 
     def _columns(self, streams: Streams, batch: Batch, cols: Columns) -> list[Sequence[Any]]:
         have, ids = cols["have"], stream_ids(batch)
         linktype = streams[batch.stream].linktype
-        src, dst = self._texts.addresses(batch, cols, linktype)
+        src, dst = self._words.addresses(batch, cols, linktype)
+        protos, infos = self._describe(batch, cols, linktype)
         ts_ns = cols["ts_ns"]
         return [
             _of_streams(ids, lambda one: f'"netns": {dumps(streams[one].netns)}, "file": {dumps(streams[one].file)}'),
@@ -107,12 +124,14 @@ class JsonWriter:
             cols["len"].tolist(),
             _directions(cols),
             _or_null(cols["vlan"], (have & pc.HAVE_VLAN) != 0),
+            _or_null(cols["inner_vlan"], (have & pc.HAVE_INNER_VLAN) != 0),
             [_NULL if name is None else f'"{name}"' for name in proto_texts(cols)],
             _quoted(src),
             _or_null(cols["sport"], (have & pc.HAVE_PORTS) != 0),
             _quoted(dst),
             _or_null(cols["dport"], (have & pc.HAVE_PORTS) != 0),
-            self._texts.infos(batch, cols, linktype),
+            [_NULL if title == "–" else dumps(title) for title in protos],
+            list(map(encode_basestring_ascii, infos)),
             _comments(batch),
         ]
 

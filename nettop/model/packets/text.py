@@ -1,6 +1,7 @@
-"""Texts of decoded packets, in bulk: endpoints, protocol names and the info of each row.
+"""Texts of decoded packets, in bulk: endpoints, protocol names and the info of each row by its columns.
 
-One `%` template for each kind of packet, and caches of addresses: about a microsecond per row.
+One `%` template for each kind of packet, and caches of addresses: about a microsecond per row. See wording for what
+needs the bytes of a packet.
 """
 
 from __future__ import annotations
@@ -17,16 +18,15 @@ from nettop.columns import Columns
 from nettop.decode.packets import columns as pc
 from nettop.linux import inet
 from nettop.linux.linktypes import LINKTYPE_ETHERNET
+from nettop.linux.packet import ETH_P_RARP
 from nettop.text import packet as words
 from nettop.text.address import address_text, ipv4_text
 
 _Value = TypeVar("_Value")
 CACHE_LIMIT = 262_144  # address texts: bounds the memory that hostile input can cost
 
-_FLAGS = [f"Flags [{words.tcp_flags(flags)}], seq " for flags in range(512)]
-
 # Kinds of rows, least specific first: a later match wins.
-_NONE, _LLC, _OTHER, _ARP, _CUT, _IP, _LATER, _PORTS, _UDP, _TCP, _TCP_ACK, _ICMP = range(12)
+_NONE, _LLC, _OTHER, _ARP, _CUT, _IP, _LATER, _PORTS, _UDP, _TCP, _ICMP = range(11)
 
 
 class TextCache(dict[_Value, str]):
@@ -51,12 +51,14 @@ class PacketTexts:
         self._ipv6 = TextCache[tuple[int, int]](lambda halves: address_text(10, *halves), CACHE_LIMIT)
 
     def addresses(self, batch: Batch, cols: Columns, linktype: int) -> tuple[list[str], list[str]]:
-        """Return source and destination of every row: IP (of ARP too), else MAC on Ethernet, else `-`."""
+        """Return source and destination of every row: IP (ARP's, not RARP's), else MAC on Ethernet, else `-`."""
         return self._side(batch, cols, linktype, "src"), self._side(batch, cols, linktype, "dst")
 
     def _side(self, batch: Batch, cols: Columns, linktype: int, side: str) -> list[str]:
         have, is_ipv6 = cols["have"], cols["family"] == 10
         addressed = (have & (pc.HAVE_IP | pc.HAVE_ARP)) != 0
+        if linktype == LINKTYPE_ETHERNET:
+            addressed &= cols["ethertype"] != ETH_P_RARP  # asks for its own address
         lo = cols[f"{side}_lo"]
         ipv4 = self._ipv4
         if addressed.all() and not is_ipv6.any():
@@ -75,10 +77,10 @@ class PacketTexts:
         return out
 
     def infos(self, batch: Batch, cols: Columns, linktype: int) -> list[str]:
-        """Return the info of every row, similar to tcpdump's, without the endpoints."""
+        """Return the info of every row, without protocol and endpoints; "" for TCP."""
         kind = _kinds(cols)
         out = [""] * len(cols)
-        counts = np.bincount(kind, minlength=12)
+        counts = np.bincount(kind, minlength=11)
         for number in np.flatnonzero(counts).tolist():
             rows = slice(None) if counts[number] == len(cols) else np.flatnonzero(kind == number)
             texts = _INFOS[number](_Group(batch, cols, linktype, rows))
@@ -86,7 +88,6 @@ class PacketTexts:
                 out = list(texts)
             else:
                 _spread(out, rows, texts)
-        _add_fragments(out, cols)
         return out
 
 
@@ -158,47 +159,28 @@ def _kinds(cols: Columns) -> NDArray[np.uint8]:
     tcp = (have & pc.HAVE_TCP) != 0
     if tcp.any():
         kind[tcp] = _TCP
-        kind[tcp & (cols["flags"] & 16 != 0)] = _TCP_ACK
     return kind
-
-
-def _add_fragments(out: list[str], cols: Columns) -> None:
-    """Add "(first fragment, id …)" to the info of first fragments."""
-    first = (cols["have"] & (pc.HAVE_FRAGMENT | pc.HAVE_LATER_FRAGMENT)) == pc.HAVE_FRAGMENT
-    for row in np.flatnonzero(first).tolist():
-        out[row] += f" (first fragment, id {cols['ip_id'][row]})"
-
-
-def _tcp(group: _Group) -> Iterable[str]:
-    rows = zip(map(_FLAGS.__getitem__, group["flags"]), group["seq"], group["window"], group["payload"], strict=True)
-    return map("%s%d, win %d, length %d".__mod__, rows)
-
-
-def _tcp_ack(group: _Group) -> Iterable[str]:
-    flags = map(_FLAGS.__getitem__, group["flags"])
-    rows = zip(flags, group["seq"], group["ack"], group["window"], group["payload"], strict=True)
-    return map("%s%d, ack %d, win %d, length %d".__mod__, rows)
 
 
 def _ports(group: _Group) -> Iterable[str]:
     for proto, have, length in zip(group["proto"], group["have"], group["payload"], strict=True):
-        cut = ", header cut off" if proto == inet.IPPROTO_TCP and not have & pc.HAVE_TCP else ""
-        yield f"{words.proto_name(proto).upper()}{cut}, length {length}"
+        cut = "header cut off, " if proto == inet.IPPROTO_TCP and not have & pc.HAVE_TCP else ""
+        yield f"{cut}length {length}"
 
 
 def _icmp(group: _Group) -> Iterable[str]:
     columns = (group[name] for name in ("proto", "have", "dport", "sport", "seq", "payload"))
     for proto, have, typecode, ident, seq, length in zip(*columns, strict=True):
         v6 = proto == inet.IPPROTO_ICMPV6
-        what = f"ICMP6 {words.icmpv6_message(typecode)}" if v6 else f"ICMP {words.icmp_message(typecode)}"
+        what = words.icmpv6_message(typecode) if v6 else words.icmp_message(typecode)
         echo = f", id {ident}, seq {seq}" if have & pc.HAVE_ICMP_ID else ""
         yield f"{what}{echo}, length {length}"
 
 
 def _later(group: _Group) -> Iterable[str]:
-    for proto, ident, frag, length in zip(group["proto"], group["ip_id"], group["frag"], group["payload"], strict=True):
+    for ident, frag, length in zip(group["ip_id"], group["frag"], group["payload"], strict=True):
         more = ", more follow" if frag & pc.FRAG_MORE else ", the last"
-        yield f"{words.proto_name(proto)} fragment at {frag & pc.FRAG_OFFSET}{more}, id {ident}, length {length}"
+        yield f"fragment at {frag & pc.FRAG_OFFSET}{more}, id {ident}, length {length}"
 
 
 def _ip(group: _Group) -> Iterable[str]:
@@ -206,9 +188,9 @@ def _ip(group: _Group) -> Iterable[str]:
         group["proto"], group["have"], group["tunnel"], group["payload"], strict=True
     ):
         name = "key" if proto == inet.IPPROTO_GRE else "spi"
-        key = f", {name} 0x{tunnel:x}" if have & pc.HAVE_TUNNEL else ""
-        cut = ", header cut off" if proto in _HEADED else ""
-        yield f"{words.proto_name(proto).upper()}{key}{cut}, length {length}"
+        key = f"{name} 0x{tunnel:x}, " if have & pc.HAVE_TUNNEL else ""
+        cut = "header cut off, " if proto in _HEADED else ""
+        yield f"{key}{cut}length {length}"
 
 
 _HEADED = frozenset(
@@ -217,33 +199,47 @@ _HEADED = frozenset(
 
 
 def _cut(group: _Group) -> Iterable[str]:
-    for family, length in zip(group["family"], group["len"], strict=True):
-        yield f"{'IPv6' if family == 10 else 'IPv4'} header cut off or wrong, length {length}"
+    for length in group["len"]:
+        yield f"header cut off or wrong, length {length}"
 
 
 def _arp(group: _Group) -> Iterable[str]:
     columns = (group.rows(), group["dport"], group["src_lo"], group["dst_lo"], group["l3"], group["len"])
     for row, operation, src, dst, l3, length in zip(*columns, strict=True):
-        if operation in (1, 3):
-            what = f"{words.ARP_OPERATIONS[operation]} who-has {ipv4_text(dst)} tell {ipv4_text(src)}"
-        elif operation in (2, 4):
-            sender = group.batch.record(row)[l3 + 8 : l3 + 14]  # RFC 826: ar$sha
-            what = f"{words.ARP_OPERATIONS[operation]} {ipv4_text(src)} is-at {sender.hex(':')}"
-        else:
-            what = f"operation {operation}"
-        yield f"{what}, length {length - l3}"
+        data = group.batch.record(row)[l3 : l3 + 28]
+        yield f"{_arp_text(operation, ipv4_text(src), ipv4_text(dst), data)}, length {length - l3}"
+
+
+def _arp_text(operation: int, src: str, dst: str, data: bytes) -> str:
+    """Return the message of ARP (RFC 826), RARP (RFC 903) or InARP (RFC 2390), as tcpdump words them."""
+    name = words.ARP_OPERATIONS.get(operation, f"operation {operation}")
+    sender, target = data[8:14].hex(":"), data[18:24].hex(":")
+    match operation:
+        case 1:
+            return f"{name} who-has {dst} tell {src}"
+        case 2:
+            return f"{name} {src} is-at {sender}"
+        case 3:
+            return f"{name} who-is {target} tell {sender}"
+        case 4:
+            return f"{name} {target} at {dst}"
+        case 8:
+            return f"{name} who-is {target} tell {src}"
+        case 9:
+            return f"{name} {sender} at {src}"
+    return name
 
 
 def _llc(group: _Group) -> Iterable[str]:
     for row, l3, length in zip(group.rows(), group["l3"], group["len"], strict=True):
         points = group.batch.record(row)[l3 : l3 + 2]
         what = f"dsap 0x{points[0]:02x} ssap 0x{points[1]:02x}" if len(points) == 2 else "header cut off"
-        yield f"802.3 LLC, {what}, length {length - l3}"
+        yield f"{what}, length {length - l3}"
 
 
 def _other(group: _Group) -> Iterable[str]:
     for ethertype, l3, length in zip(group["ethertype"], group["l3"], group["len"], strict=True):
-        yield f"ethertype {words.ethertype_name(ethertype)}, length {length - l3}"
+        yield f"ethertype 0x{ethertype:04x}, length {length - l3}"
 
 
 def _none(group: _Group) -> Iterable[str]:
@@ -260,8 +256,7 @@ _INFOS: dict[int, Callable[[_Group], Iterable[str]]] = {
     _IP: _ip,
     _LATER: _later,
     _PORTS: _ports,
-    _UDP: lambda group: map("UDP, length %d".__mod__, group["payload"]),
-    _TCP: _tcp,
-    _TCP_ACK: _tcp_ack,
+    _UDP: lambda group: map("length %d".__mod__, group["payload"]),
+    _TCP: lambda group: [""] * len(group.rows()),
     _ICMP: _icmp,
 }

@@ -62,13 +62,13 @@ def objects(*frames: bytes | Packet, comment: dict[int, str] | None = None, **of
     [
         (
             ETHER / IP4 / TCP(sport=51830, dport=443, flags="S", seq=5, window=64240),
-            "IP 10.0.3.7.51830 > 200.200.200.1.443: Flags [S], seq 5, win 64240, length 0",
+            "IP 10.0.3.7.51830 > 200.200.200.1.443: TCP [SYN] Seq=0 Len=0 Win=64240",
         ),
         (
             ETHER / IP4 / TCP(sport=1, dport=2, flags="PA", seq=5, ack=6, window=7) / Raw(b"xy"),
-            "IP 10.0.3.7.1 > 200.200.200.1.2: Flags [P.], seq 5, ack 6, win 7, length 2",
+            "IP 10.0.3.7.1 > 200.200.200.1.2: TCP [PSH, ACK] Seq=1 Ack=1 Len=2 Win=7",
         ),
-        (ETHER / IP4 / UDP(sport=3, dport=4) / Raw(b"x"), "IP 10.0.3.7.3 > 200.200.200.1.4: UDP, length 1"),
+        (ETHER / IP4 / UDP(sport=3, dport=4) / Raw(b"x"), "IP 10.0.3.7.3 > 200.200.200.1.4: UDP length 1"),
         (
             ETHER / IP4 / ICMP(type=8, id=7, seq=2),
             "IP 10.0.3.7 > 200.200.200.1: ICMP echo request, id 7, seq 2, length 8",
@@ -76,47 +76,47 @@ def objects(*frames: bytes | Packet, comment: dict[int, str] | None = None, **of
         (ETHER / IP4 / ICMP(type=3, code=1), "IP 10.0.3.7 > 200.200.200.1: ICMP host unreachable, length 8"),
         (
             ETHER / IPv6(src="fd00::1", dst="fd00::2") / ICMPv6EchoRequest(id=1, seq=2),
-            "IP6 fd00::1 > fd00::2: ICMP6 echo request, id 1, seq 2, length 8",
+            "IP6 fd00::1 > fd00::2: ICMPv6 echo request, id 1, seq 2, length 8",
         ),
         (
             ETHER / IPv6(src="fd00::1", dst="fd00::2") / UDP(sport=1, dport=2),
-            "IP6 fd00::1.1 > fd00::2.2: UDP, length 0",
+            "IP6 fd00::1.1 > fd00::2.2: UDP length 0",
         ),
         (
             ETHER / ARP(op=1, psrc="10.0.0.1", pdst="10.0.0.2"),
-            "ARP 10.0.0.1 > 10.0.0.2: Request who-has 10.0.0.2 tell 10.0.0.1, length 28",
+            "10.0.0.1 > 10.0.0.2: ARP Request who-has 10.0.0.2 tell 10.0.0.1, length 28",
         ),
         (
             ETHER / ARP(op=2, psrc="10.0.0.1", pdst="10.0.0.2", hwsrc="02:00:00:00:00:09"),
-            "ARP 10.0.0.1 > 10.0.0.2: Reply 10.0.0.1 is-at 02:00:00:00:00:09, length 28",
+            "10.0.0.1 > 10.0.0.2: ARP Reply 10.0.0.1 is-at 02:00:00:00:00:09, length 28",
         ),
         (
             ETHER / Dot1Q(vlan=7) / IP4 / UDP(sport=1, dport=2),
-            "vlan 7, IP 10.0.3.7.1 > 200.200.200.1.2: UDP, length 0",
+            "vlan 7, IP 10.0.3.7.1 > 200.200.200.1.2: UDP length 0",
         ),
-        (ETHER / IP4 / GRE(key_present=1, key=5), "IP 10.0.3.7 > 200.200.200.1: GRE, key 0x5, length 8"),
+        (ETHER / IP4 / GRE(key_present=1, key=5), "IP 10.0.3.7 > 200.200.200.1: GRE key 0x5, length 8"),
         (
             ETHER / IP(src="1.1.1.1", dst="2.2.2.2", frag=10, id=9, proto=17) / Raw(b"x" * 8),
-            "IP 1.1.1.1 > 2.2.2.2: udp fragment at 80, the last, id 9, length 8",
+            "IP 1.1.1.1 > 2.2.2.2: UDP fragment at 80, the last, id 9, length 8",
         ),
         (
             ETHER / IP(src="1.1.1.1", dst="2.2.2.2", flags="MF", id=9) / UDP(sport=1, dport=2) / Raw(b"x" * 8),
-            "IP 1.1.1.1.1 > 2.2.2.2.2: UDP, length 8 (first fragment, id 9)",
+            "IP 1.1.1.1.1 > 2.2.2.2.2: UDP length 8 (first fragment, id 9)",
         ),
         (
             Dot3(src="02:00:00:00:00:01", dst="01:80:c2:00:00:00") / LLC(dsap=0x42, ssap=0x42) / Raw(bytes(35)),
-            "02:00:00:00:00:01 > 01:80:c2:00:00:00: 802.3 LLC, dsap 0x42 ssap 0x42, length 38",
+            "02:00:00:00:00:01 > 01:80:c2:00:00:00: STP dsap 0x42 ssap 0x42, length 38",
         ),
         (
             Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02", type=0x88B5) / Raw(bytes(10)),
-            "02:00:00:00:00:01 > 02:00:00:00:00:02: ethertype 0x88b5, length 10",
+            "02:00:00:00:00:01 > 02:00:00:00:00:02: 0x88b5 ethertype 0x88b5, length 10",
         ),
         (bytes(ETHER / IP4)[:20], "02:00:00:00:00:01 > 02:00:00:00:00:02: IPv4 header cut off or wrong, length 20"),
         (
             bytes(ETHER / IP4 / TCP())[:40],
-            "IP 10.0.3.7.20 > 200.200.200.1.80: TCP, header cut off, length 20",
+            "IP 10.0.3.7.20 > 200.200.200.1.80: TCP header cut off, length 20",
         ),
-        (b"", "- > -: link type ethernet, length 0"),
+        (b"", "- > -: – link type ethernet, length 0"),
     ],
 )
 def test_each_kind_of_packet_has_its_line(packet: Packet, line: str) -> None:
@@ -124,7 +124,7 @@ def test_each_kind_of_packet_has_its_line(packet: Packet, line: str) -> None:
 
 
 def test_a_link_type_that_is_not_known_still_has_a_line() -> None:
-    assert said(b"abc", linktype=147) == "- > -: link type 147, length 3"
+    assert said(b"abc", linktype=147) == "- > -: – link type 147, length 3"
 
 
 def test_interface_and_direction_stand_before_the_protocol() -> None:
@@ -137,7 +137,7 @@ def test_a_hostile_interface_name_does_not_reach_the_terminal() -> None:
 
 def test_a_mixed_batch_keeps_its_order() -> None:
     frames = [ETHER / IP4 / UDP(sport=1), ETHER / ARP(), ETHER / IP4 / TCP(flags="S"), b"x", ETHER / IP4 / UDP(sport=2)]
-    words = ("UDP", "who-has", "Flags [S]", "link type", "UDP")
+    words = ("UDP", "who-has", "[SYN]", "link type", "UDP")
     assert all(word in line for word, line in zip(words, text(*frames), strict=True))
 
 
