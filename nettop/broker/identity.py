@@ -103,6 +103,14 @@ def can_change_ids() -> bool:
     return mapped > 1
 
 
+def is_host_root() -> bool:
+    """Return True for root outside of every user namespace: there all uids are mapped (user_namespaces(7))."""
+    if os.geteuid() != 0:
+        return False
+    with open("/proc/self/uid_map", encoding="ascii") as lines:
+        return lines.read().split() == ["0", "0", str(2**32 - 1)]
+
+
 def _number(text: str | None) -> int | None:
     return int(text) if text and text.isdecimal() else None
 

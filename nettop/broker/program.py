@@ -14,7 +14,7 @@ from nettop.broker import children, installation, options, privileges, wire
 from nettop.broker.confinement.app import confine_services
 from nettop.broker.confinement.drop import drop_app
 from nettop.broker.failures import error_fields
-from nettop.broker.identity import NOBODY, Account, can_change_ids, invoker
+from nettop.broker.identity import NOBODY, Account, invoker, is_host_root
 from nettop.broker.requests import OpenOutput, ResolveName
 from nettop.broker.server import Server, hello
 from nettop.errors import EXIT_OK, EXIT_USAGE, NotPermitted, UsageError
@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> int:
 
 def _foreign_files(allowed: options.Options) -> NotPermitted | None:
     """Return the error of a broker that must not run as root, since others than root may change its files."""
-    if allowed.development or not can_change_ids():
+    if allowed.development or not is_host_root():
         return None
     return installation.refusal()
 

@@ -17,7 +17,7 @@ from nettop.broker import installation, options, privileges, program, wire
 from nettop.broker.client import EXIT_SECONDS, Broker
 from nettop.broker.confinement.app import confine_app
 from nettop.broker.failures import from_fields
-from nettop.broker.identity import can_change_ids
+from nettop.broker.identity import is_host_root
 from nettop.broker.options import Options
 from nettop.errors import BrokerError, NotPermitted
 from nettop.text.sanitize import clean
@@ -76,7 +76,7 @@ def sudo_is_ready() -> bool:
 
 def _check_files(mode: Mode, allowed: Options) -> None:
     """Raise NotPermitted before a password is asked for, or say that ./dev allows it."""
-    if mode == "root" and not can_change_ids():
+    if mode == "root" and not is_host_root():
         return
     error = installation.refusal()
     if error is not None and not allowed.development:

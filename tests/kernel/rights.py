@@ -5,18 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 from functools import cache
-from pathlib import Path
 
 import pytest
 
-from nettop.broker.identity import can_change_ids
+from nettop.broker.identity import can_change_ids, is_host_root
 
 ONLY_ROOT = "only root can test this: "
-
-
-def is_host_root() -> bool:
-    """Return whether this is root outside of every user namespace: all uids are mapped (user_namespaces(7))."""
-    return os.geteuid() == 0 and Path("/proc/self/uid_map").read_text().split() == ["0", "0", str(2**32 - 1)]
 
 
 @cache

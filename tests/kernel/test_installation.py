@@ -9,8 +9,9 @@ import pytest
 
 from nettop.broker import installation
 from nettop.broker.installation import first_changeable
+from tests.kernel.rights import other_users
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files of others")
+pytestmark = [pytest.mark.kernel, other_users]
 
 
 @pytest.fixture
