@@ -8,9 +8,11 @@ from collections.abc import Callable
 
 from nettop import arguments
 from nettop.batch import DumpMark, End, Item, Text, item_time
+from nettop.console import say
 from nettop.errors import UsageError
 from nettop.headless.aligned import aligned, on_terminal, terminal_width
 from nettop.headless.load import engine_of, final_code, live_engine, report_errors
+from nettop.headless.missing_data import NO_COUNTERS
 from nettop.headless.streaming import LineOutput, Stop, arriving, sources
 from nettop.model.counters.cells import GROUPS
 from nettop.model.counters.lines import TEXT_COLUMNS, Change, ChangedRows, json_line, table_row, text_line
@@ -51,6 +53,9 @@ def run(options: argparse.Namespace) -> int:
         return _repeat(options)
     if options.read:
         engine, _, code = engine_of(options.read)
+        if not code and not engine.counters.rows(per_cpu=options.json):
+            say(f"{options.read!r} holds {NO_COUNTERS}")
+            return final_code(engine.ledger, code, options.fail_on_loss)
     else:
         engine, _, code = live_engine(options, lambda live: _begin(live, None))
     CounterPrinter(options)(engine.counters)

@@ -6,6 +6,8 @@ import argparse
 import time
 from collections.abc import Iterable, Iterator
 
+import numpy as np
+
 from nettop import arguments
 from nettop.batch import Batch, Gap, Item, Stream, StreamAdded, Text
 from nettop.columns import Strings
@@ -16,7 +18,7 @@ from nettop.errors import EXIT_OK, BrokerError
 from nettop.headless.damage import damage
 from nettop.headless.kernel_filter import in_kernel
 from nettop.headless.load import final_code, recorded, report_errors
-from nettop.headless.missing_data import COUNTS, NOT_COUNTED
+from nettop.headless.missing_data import COUNTS, NO_EVENTS, NOT_COUNTED
 from nettop.headless.streaming import LineOutput, Stop, arriving, sources
 from nettop.model.events.lines import EventLines, gap_json
 from nettop.model.events.rows import without_row
@@ -26,20 +28,20 @@ from nettop.model.sysctls import ACCOUNTING
 from nettop.pipeline import feeds
 from nettop.pipeline.ingest import Plumbing
 from nettop.pipeline.live_sources import LiveSources
+from nettop.text.times import TimeTexts
 from nettop.text.units import clock, grouped
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `nettop events`."""
-    arguments.add(
-        parser, "--json", "--filter", "-v --verbose", *arguments.UNTIL, "--buffer", *arguments.LIVE, "-r --read"
-    )
+    arguments.add(parser, "--json", "--filter", "--time", "-v --verbose", *arguments.UNTIL, "--buffer")
+    arguments.add(parser, *arguments.LIVE, "-r --read")
 
 
 def run(options: argparse.Namespace) -> int:
     """Print until the count, the duration, Ctrl-C or the recording's end. Return the exit code of the contract."""
     display_filter = parse(options.filter, "event")
-    printer = EventPrinter(display_filter, options.json, options.count)
+    printer = EventPrinter(display_filter, options.json, options.count, options.time)
     code = _replay(options.read, printer) if options.read else _live(options, printer, display_filter)
     return final_code(printer.ledger, code, options.fail_on_loss)
 
@@ -52,6 +54,8 @@ def _replay(path: str, printer: EventPrinter) -> int:
         if printer.full:
             break
     printer.flush()
+    if not (code or printer.heard):
+        say(f"{path!r} holds {NO_EVENTS}")
     return code
 
 
@@ -92,13 +96,14 @@ def _report_missing_counts(items: Iterable[Item]) -> None:
 class EventPrinter:
     """Decodes, formats and prints conntrack events, a batch at a time. `full` is set after `count` lines."""
 
-    def __init__(self, display_filter: Filter | None, as_json: bool, count: int) -> None:
+    def __init__(self, display_filter: Filter | None, as_json: bool, count: int, time_format: str = "auto") -> None:
         self.ledger = Ledger()
         self.full = False
         self._filter, self._json, self._remaining = display_filter, as_json, count or None
         strings = Strings()
         self._decode = ConntrackDecoder(strings)
-        self._format = EventLines(strings, lambda code: self._labels[code], as_json)
+        self._times = TimeTexts(time_format)
+        self._format = EventLines(strings, lambda code: self._labels[code], None if as_json else self._times)
         self._labels: list[str] = []
         self._streams: dict[int, tuple[Stream, int]] = {}
         self._out = LineOutput()
@@ -112,6 +117,11 @@ class EventPrinter:
             if getattr(item, "stream", None) in self._streams or isinstance(item, StreamAdded):
                 self.ledger.add(item)
                 self._print(list(self._lines(item)))
+
+    @property
+    def heard(self) -> bool:
+        """True if there was a stream of conntrack events."""
+        return bool(self._streams)
 
     def flush(self) -> None:
         """Write the formatted lines."""
@@ -132,10 +142,11 @@ class EventPrinter:
             yield from self._format(decoded, netns, self._filter, time.time_ns())
         elif isinstance(item, Gap):
             stream = self._streams[item.stream][0]
-            yield gap_json(item, stream.name, stream.netns) if self._json else gap_text(item)
+            yield gap_json(item, stream.name, stream.netns) if self._json else gap_text(item, self._times)
 
 
-def gap_text(gap: Gap) -> str:
+def gap_text(gap: Gap, times: TimeTexts) -> str:
     """`12:04:30.130 GAP 1,204 events lost (kernel) until 12:04:30.180`."""
     count = "an unknown number of" if gap.lost is None else grouped(gap.lost)
-    return f"{clock(gap.from_ns, 3)} GAP     {count} events lost ({gap.why.value}) until {clock(gap.to_ns, 3)}"
+    (began,) = times(np.array([gap.from_ns]), 3)
+    return f"{began} GAP     {count} events lost ({gap.why.value}) until {clock(gap.to_ns, 3)}".lstrip()

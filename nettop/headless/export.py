@@ -14,12 +14,12 @@ from nettop.errors import InputError, UsageError
 from nettop.headless.selection import InputFile, selection
 from nettop.headless.unprivileged import unprivileged
 from nettop.model.filter.expression import Filter
+from nettop.recording import pcap
 from nettop.recording.copying import Copy, PcapCopy, PcapngCopy
 from nettop.recording.merging import CaptureInput, Ordered
 from nettop.text.packet import linktype_name
 from nettop.text.units import grouped
 
-_PCAP_NAMES = (".pcap", ".cap")
 _COMPRESSED_NAMES = (".gz", ".xz", ".bz2", ".zst", ".lz4")
 
 
@@ -41,8 +41,12 @@ class Export:
         self._copy.close()
         packets = "1 packet" if self._count == 1 else f"{grouped(self._count)} packets"
         say(f"{packets} written as {self._copy.name} to {self._path!r}")
-        if left := [f"{grouped(count)} {what}" for what, count in self._copy.left_out.items() if count]:
+        if left := [_counted(what, count) for what, count in self._copy.left_out.items() if count]:
             say(f"left out: {', '.join(left)}")
+
+
+def _counted(what: str, count: int) -> str:
+    return what if count == 1 else f"{what} ({grouped(count)})"
 
 
 def export(options: argparse.Namespace, inputs: list[InputFile], display_filter: Filter | None) -> Export:
@@ -52,7 +56,7 @@ def export(options: argparse.Namespace, inputs: list[InputFile], display_filter:
         raise UsageError(f"{path!r} would not be compressed", "export to a .pcapng file and compress it afterwards")
     _check_inputs(path, inputs)
     descriptor = unprivileged(lambda: os.dup(1) if path == "-" else open_new(path, options.force))
-    if not path.lower().endswith(_PCAP_NAMES):
+    if not pcap.named(path):
         return Export(path, PcapngCopy(descriptor, path))
     links = link_types(inputs, display_filter)
     if len(links) < 2:

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from nettop import arguments
 from nettop.batch import DumpMark, Item, Text
 from nettop.console import say
@@ -14,15 +16,18 @@ from nettop.errors import EXIT_FAILED, UsageError
 from nettop.headless.aligned import aligned, on_terminal, terminal_width
 from nettop.headless.kernel_filter import in_kernel
 from nettop.headless.load import engine_of, final_code, live_engine
-from nettop.headless.missing_data import OWNERS, RATES, unknown_data, unrecorded_data
+from nettop.headless.missing_data import NO_FLOWS, OWNERS, RATES, records_flows, unknown_data, unrecorded_data
 from nettop.headless.streaming import LineOutput
+from nettop.kinds import NO_TIME
 from nettop.model.filter.expression import Filter, parse
 from nettop.model.flow_groups.table import FlowGroups, grouping
+from nettop.model.flows import derive
 from nettop.model.flows.table import FlowTable
 from nettop.model.table import SortKey, ViewSpec
 from nettop.pipeline import feeds
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.live_sources import LiveSources
+from nettop.text.times import TimeTexts
 
 _RATE_EVERY_S = 1.0  # interval of the two dumps from which rates are computed
 _OWNERS = (feeds.ROUTES, feeds.PROCESSES)  # the feeds that identify a flow's process
@@ -56,7 +61,7 @@ class FlowQuery:
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `nettop flows`."""
-    arguments.add(parser, "--json", "--filter")
+    arguments.add(parser, "--json", "--filter", "--time")
     parser.add_argument("--sort", metavar="KEY", default="", help="a column: bytes, packets, rate, age, timeout, …")
     parser.add_argument(
         "--group", metavar="KEY", default="", help="add up by source, destination, service, nat, state, process, …"
@@ -66,10 +71,15 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the flows that match, or their groups. Return the exit code of the contract."""
+    """Print the flows that match, or their groups. Return the exit code of the contract.
+
+    With --time each line of text begins with the time at which its flow began, where that is known.
+    """
     query = query_of(options)
     if options.read:
         engine, now_ns, code = engine_of(options.read)
+        if not code and not records_flows(engine):
+            say(f"{options.read!r} holds {NO_FLOWS}")
     else:
         engine, now_ns, code = _live(options, query)
         if not engine.flows.dumped_ns and not code:
@@ -103,12 +113,18 @@ def _flows(engine: Engine, options: argparse.Namespace, query: FlowQuery, now_ns
     rows = engine.flows.rows(query.display_filter, query.sort, options.number or None, now_ns)
     if options.json:
         return engine.flows.json_lines(rows, owners=query.owners)
-    if on_terminal():
+    if options.time == "auto" and on_terminal():
         asked = {"rate": query.rates, "process": query.owners, "age": "age" in query.columns}
         keys = [key for key in _TABLE if asked.get(key, True)]
         columns = [column for key in keys for column in FlowTable.columns if column.key == key]
         return aligned(columns, engine.flows.table_rows(rows, keys, now_ns), terminal_width(), _OPTIONAL)
-    return engine.flows.text_lines(rows, rate=query.rates, owners=query.owners)
+    lines = engine.flows.text_lines(rows, rate=query.rates, owners=query.owners)
+    if options.time == "auto":
+        return lines
+    data = engine.flows.window()
+    began_ns = np.where(derive.birth_known(data), derive.birth_ns(data), NO_TIME)[rows]
+    times = TimeTexts(options.time)(began_ns, 3)
+    return (f"{time} {line}".lstrip() for time, line in zip(times, lines, strict=True))
 
 
 def _groups(engine: Engine, options: argparse.Namespace, query: FlowQuery, now_ns: int) -> Iterable[str]:

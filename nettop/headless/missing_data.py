@@ -12,6 +12,7 @@ from nettop.model.flows import derive
 from nettop.model.flows.table import FlowTable
 from nettop.model.sysctls import ACCOUNTING
 from nettop.pipeline.engine import Engine
+from nettop.pipeline.feeds import feed_of
 from nettop.text.units import grouped
 
 TIMESTAMPS = "net.netfilter.nf_conntrack_timestamp"
@@ -23,6 +24,9 @@ COUNTS = RATES | frozenset(
 )
 NOT_COUNTED = f"accounting is off, so no event has bytes and packets: `sysctl {ACCOUNTING}=1` (for later flows)"
 NO_PROCESSES = "the recording has no lists of processes: no flow's process is known"
+NO_EVENTS = "no conntrack messages, so no events: recordings of `nettop record` do, plain captures do not"
+NO_FLOWS = "no conntrack messages, so no flows: recordings of `nettop record` do, plain captures do not"
+NO_COUNTERS = "no counters: recordings of `nettop record` do, plain captures and copies by other tools do not"
 _TWO_DUMPS = "a rate takes two dumps, `nettop record --keyframe-seconds S` keeps one each S s"
 _LATER = "they began after the last dump, or before accounting was on"
 
@@ -46,6 +50,16 @@ def unrecorded_data(engine: Engine, columns: Collection[str]) -> Iterator[str]:
         yield from _unknown("rates", live, known, _TWO_DUMPS)
     if not OWNERS.isdisjoint(columns) and not any(map(engine.processes.read_ns, range(len(engine.labels)))):
         yield NO_PROCESSES
+
+
+def records_flows(engine: Engine) -> bool:
+    """Return whether what was read has conntrack messages: without any, an empty table says nothing."""
+    if len(engine.flows) or engine.flows.dumped_ns:
+        return True
+    return any(
+        (feed := feed_of(stream)) is not None and feed.flows and engine.ledger.row(stream.id).seen
+        for stream in engine.streams.values()
+    )
 
 
 def _accounted(flows: FlowTable, codes: Array) -> bool:

@@ -20,7 +20,6 @@ from nettop.recording.output import BlockOutput
 from nettop.recording.records import FileBlock, Ints
 
 _EPB_HEAD, _SPB_HEAD = 28, 12
-_MAX_LINKTYPE = 0xFFFF
 _NAMES = {
     blocks.CUSTOM_NO_COPY: "custom blocks that may not be copied",
     blocks.ANNOTATION: "nettop's own blocks",
@@ -126,7 +125,7 @@ class PcapngCopy:
         if stream is None or stream.kind is not StreamKind.PACKETS:
             self.left_out["netlink messages"] = max(1, self.left_out["netlink messages"])
             return b""
-        if stream.linktype > _MAX_LINKTYPE:
+        if stream.linktype > blocks.MAX_LINKTYPE:
             raise NettopError(f"pcapng has no link type {stream.linktype}", "export to a name that ends in .pcap")
         key, number = foreign.description(block), len(self._known)
         known = self._known.setdefault(key, number)

@@ -9,9 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nettop.batch import Batch, NetlinkMeta, PacketMeta
+from nettop.kinds import NO_TIME
 from nettop.linux import packet
 from nettop.linux.interface import ARPHRD_NETLINK
 from nettop.recording import blocks, bulk
+
+Ints = NDArray[np.int64]
 
 _INBOUND, _OUTBOUND = 1, 2  # epb_flags, bits 0-1; bits 2-4: 1 unicast, 2 multicast, 3 broadcast, 4 promiscuous
 _STATUS_BITS = (
@@ -76,8 +79,8 @@ def flags_of(meta: PacketMeta) -> NDArray[np.uint32] | None:
     return flags
 
 
-def encode(batch: Batch, interface: int, family: int = 0) -> list[bytes | memoryview]:
-    """Return the batch as EPBs of `interface`, one buffer for each run of records without a comment."""
+def encode(batch: Batch, interface: int | Ints, family: int = 0) -> list[bytes | memoryview]:
+    """Return the batch as EPBs of `interface` (one, or each record's): a buffer for each run without a comment."""
     if isinstance(batch.meta, NetlinkMeta):
         return [_netlink(batch, batch.meta, interface, family)]
     meta, flags = batch.meta, flags_of(batch.meta)
@@ -92,7 +95,7 @@ def encode(batch: Batch, interface: int, family: int = 0) -> list[bytes | memory
 
 
 def _packets(
-    batch: Batch, meta: PacketMeta, flags: NDArray[np.uint32] | None, part: slice, interface: int
+    batch: Batch, meta: PacketMeta, flags: NDArray[np.uint32] | None, part: slice, interface: int | Ints
 ) -> memoryview:
     caplen = batch.caplen[part].astype(np.int64)
     out, start = _frame(batch, part, caplen, meta.wirelen[part], interface, 0 if flags is None else 12)
@@ -105,7 +108,7 @@ def _packets(
     return out.data
 
 
-def _netlink(batch: Batch, meta: NetlinkMeta, interface: int, family: int) -> memoryview:
+def _netlink(batch: Batch, meta: NetlinkMeta, interface: int | Ints, family: int) -> memoryview:
     caplen = batch.caplen.astype(np.int64)
     captured = caplen + _COOKED
     out, start = _frame(batch, slice(None), captured, captured.astype(np.uint32), interface, 0)
@@ -131,7 +134,12 @@ def _cooked_headers(meta: NetlinkMeta, family: int) -> NDArray[np.uint32]:
 
 
 def _frame(
-    batch: Batch, part: slice, captured: NDArray[np.int64], wire: NDArray[np.uint32], interface: int, options: int
+    batch: Batch,
+    part: slice,
+    captured: NDArray[np.int64],
+    wire: NDArray[np.uint32],
+    interface: int | Ints,
+    options: int,
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return the blocks without their data and options (zeroed where padding goes), and where each begins."""
     padded = captured + 3 & ~3
@@ -142,10 +150,10 @@ def _frame(
     words, last = out.view(np.uint32), (start + _HEAD + padded >> 2) - 1
     words[last] = 0  # the padding; for an empty record this is a header word, written next
     head = np.empty((len(captured), 7), np.uint32)
-    ticks = batch.ts_ns[part].view(np.uint64)
+    ticks = _stored_times(batch.ts_ns[part]).view(np.uint64)
     head[:, 0] = blocks.EPB
     head[:, 1] = length
-    head[:, 2] = interface
+    head[:, 2] = interface if isinstance(interface, int) else interface[part]
     head[:, 3] = ticks >> np.uint64(32)
     head[:, 4] = ticks
     head[:, 5] = captured
@@ -155,10 +163,19 @@ def _frame(
     return out, start
 
 
-def _commented(batch: Batch, meta: PacketMeta, flags: NDArray[np.uint32] | None, row: int, interface: int) -> bytes:
+def _stored_times(ts_ns: Ints) -> Ints:
+    """Return the times as a block that must have one gives them: 0 is none."""
+    return np.where(ts_ns == NO_TIME, 0, ts_ns)
+
+
+def _commented(
+    batch: Batch, meta: PacketMeta, flags: NDArray[np.uint32] | None, row: int, interface: int | Ints
+) -> bytes:
     data = batch.record(row)
     options = [(blocks.OPT_COMMENT, meta.comment[row].encode("utf-8", "replace"))]
     if flags is not None:
         options.insert(0, (blocks.EPB_FLAGS, struct.pack("<I", flags[row])))
-    head = struct.pack("<5I", interface, *blocks.high_and_low(int(batch.ts_ns[row])), len(data), int(meta.wirelen[row]))
+    number = interface if isinstance(interface, int) else int(interface[row])
+    ticks = int(_stored_times(batch.ts_ns[row : row + 1])[0])
+    head = struct.pack("<5I", number, *blocks.high_and_low(ticks), len(data), int(meta.wirelen[row]))
     return blocks.block(blocks.EPB, head + data + bytes(-len(data) % 4) + blocks.encode_options(options))

@@ -111,7 +111,7 @@ class CaptureInput:
             held = other.read() if not other.ended else []
             keys = [int(part.key.min()) for part in held if len(part.key)]
             self.floor = min(keys, default=NO_TIME)
-            if len(other._newest) > 1 and not other.ended:
+            if other._several() and not other.ended:
                 self.floor = min(self._scanned() or [NO_TIME])
             other.close()
 
@@ -174,7 +174,7 @@ class CaptureInput:
 
     def _set_floor(self) -> None:
         """Set the floor: a device's times only rise, so one device needs no scan, and a pipe gets some time."""
-        several = len(self._newest) > 1
+        several = self._several()
         if several and self._floors is None and self._reader is not None and self._reader.regular and not self.ended:
             self._floors = self._scanned()
         newest = max(self._newest.values(), default=NO_TIME)
@@ -184,6 +184,9 @@ class CaptureInput:
             self.floor = max(self.floor, newest - HOLD_NS)
         else:
             self.floor = newest
+
+    def _several(self) -> bool:
+        return sum(stream.kind is StreamKind.PACKETS for stream in self.streams.values()) > 1
 
     def _scanned(self) -> list[int]:
         """Return, for each chunk, the earliest key in it and those after it."""
@@ -307,6 +310,6 @@ def _in_order(parts: list[_Held]) -> Ordered:
     key = np.concatenate([part.key for part in parts])
     tie = np.concatenate([part.tie for part in parts])
     file = np.concatenate([np.full(len(part.key), part.file) for part in parts])
-    batches = [part.batch for part in parts if part.batch is not None]
+    batches = [part.batch for part in parts if part.batch is not None and len(part.batch)]
     others = [one for part in parts for one in part.others]
     return Ordered(batches, others, np.lexsort((tie, file, key)))

@@ -128,6 +128,11 @@ def _columns(
     return RecordColumns(interface, off, caplen, head[:, 3].astype(np.uint32), ts_ns, numbers, direction)
 
 
+def named(path: str) -> bool:
+    """Return whether a file's name says that it is pcap."""
+    return path.lower().endswith((".pcap", ".cap"))
+
+
 def file_header(linktype: int, snaplen: int, nanoseconds: bool) -> bytes:
     """Return the header of a pcap file."""
     magic = MAGIC_NS if nanoseconds else MAGIC_US

@@ -7,8 +7,12 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from nettop.batch import Batch, Counters, End, Item, Stream, StreamAdded
-from nettop.kinds import StreamKind
+import numpy as np
+from numpy.typing import NDArray
+
+from nettop.batch import Batch, Counters, End, Item, PacketMeta, Stream, StreamAdded
+from nettop.errors import NettopError
+from nettop.kinds import NO_TIME, StreamKind
 from nettop.recording import blocks, enhanced, interfaces, marks
 from nettop.recording.output import BlockOutput, BlockPart
 
@@ -82,6 +86,8 @@ class RecordingWriter:
         if stream.kind is StreamKind.TEXT:
             self._streams[stream.id] = _RecordedStream(stream, None)
             return blocks.annotation(marks.pack({"item": "stream", **marks.stream_fields(stream)}))
+        if interfaces.linktype(stream) > blocks.MAX_LINKTYPE:
+            raise NettopError(f"pcapng has no link type {stream.linktype}", "choose a name that ends in .pcap")
         self._streams[stream.id] = _RecordedStream(stream, self._interfaces)
         self._interfaces += 1
         return interfaces.encode(stream)
@@ -105,11 +111,30 @@ class RecordingWriter:
     def _encode_batch(self, batch: Batch, recorded: _RecordedStream) -> list[BlockPart]:
         if not len(batch) or recorded.interface is None:
             return []
-        first, last = int(batch.ts_ns.min()), int(batch.ts_ns.max())
+        streams = batch.meta.streams if isinstance(batch.meta, PacketMeta) else None
+        if streams is not None:
+            return self._encode_several(batch, streams)
+        self._count(batch.ts_ns, recorded)
+        return enhanced.encode(batch, recorded.interface, recorded.stream.netlink_family)
+
+    def _encode_several(self, batch: Batch, streams: NDArray[np.int32]) -> list[BlockPart]:
+        """Encode packets of several devices in their order."""
+        interface = np.zeros(len(batch), np.int64)
+        for stream in np.unique(streams).tolist():
+            recorded, rows = self._streams[stream], streams == stream
+            assert recorded.interface is not None
+            interface[rows] = recorded.interface
+            self._count(batch.ts_ns[rows], recorded)
+        return enhanced.encode(batch, interface)
+
+    def _count(self, ts_ns: NDArray[np.int64], recorded: _RecordedStream) -> None:
+        recorded.records += len(ts_ns)
+        known = ts_ns[ts_ns != NO_TIME]
+        if not len(known):
+            return
+        first, last = int(known.min()), int(known.max())
         recorded.first_ns = first if recorded.first_ns is None else min(first, recorded.first_ns)
         recorded.last_ns = max(last, recorded.last_ns)
-        recorded.records += len(batch)
-        return enhanced.encode(batch, recorded.interface, recorded.stream.netlink_family)
 
     def _encode_statistics(self, recorded: _RecordedStream) -> bytes:
         counters, options = recorded.counters, [] if recorded.counters is None else _total_options(recorded.counters)

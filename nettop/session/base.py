@@ -23,6 +23,7 @@ from nettop.model.flows.clipboard import flow_text
 from nettop.model.table import Detail, Snapshot, TableModel, ViewSpec
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.recorder import Recorder
+from nettop.recording.item_export import export_items
 from nettop.recording.writer import RecordingWriter
 from nettop.session import flow_actions
 from nettop.session.flow_actions import related
@@ -40,6 +41,8 @@ class Session:
     Callbacks are called on any thread (those of views on the model thread); screens go on in their own event loop. The
     actions that need a live host have here the answer of a file.
     """
+
+    first_view = ""  # the view to begin with; "": the first one
 
     def __init__(self, netns: str | None, live: bool, mode: str, keep_events: int = KEEP_EVENTS) -> None:
         self._services: Broker | None = None  # creates outputs and resolves names
@@ -110,9 +113,11 @@ class Session:
         """End the recording properly."""
         self._act(self._stop_recording, done)
 
-    def export(self, path: str, display_filter: Filter | None, done: Done) -> None:
-        """Write the packets that match to a new pcapng file; refuse to overwrite."""
-        self._act(lambda: self._export(path, display_filter), done)
+    def export(
+        self, path: str, display_filter: Filter | None, done: Done, deliver: Callable[[str], None] = lambda text: None
+    ) -> None:
+        """Write the packets that match to a new file, pcap or pcapng; deliver their number, the format and the path."""
+        self._act(lambda: deliver(self._export(path, display_filter)), done)
 
     def packet_lists(self, deliver: Callable[[Sequence[tuple[int, str, int]]], None]) -> None:
         """Deliver the captures that have packets, the newest first: number, name, count. On the model thread."""
@@ -279,14 +284,10 @@ class Session:
         minutes, seconds = divmod(int(time.monotonic() - self._recording_since), 60)
         return f"{minutes:02d}:{seconds:02d} {scaled(self._writer.written)}"
 
-    def _export(self, path: str, display_filter: Filter | None) -> None:
+    def _export(self, path: str, display_filter: Filter | None) -> str:
         items = self._run.waited(lambda engine, now_ns: list(engine.packets.export(display_filter)))
         path = save_path(path)
-        writer = RecordingWriter(self._open_output(path), name=path)
-        try:
-            writer.write(items)
-        finally:
-            writer.close()
+        return export_items(items, self._open_output(path), path)
 
 
 def _failure_of(action: Callable[[], None]) -> str | None:

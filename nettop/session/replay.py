@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 
+from nettop.batch import Counter64, StreamAdded
 from nettop.broker.client import Broker
+from nettop.errors import InputError
+from nettop.kinds import StreamKind
 from nettop.model.events.table import KEEP_EVENTS
 from nettop.pipeline.source_thread import SourceThread
 from nettop.recording.chunks import open_input
+from nettop.recording.reader import CaptureReader
+from nettop.recording.records import Numbering
 from nettop.session.base import Session
+from nettop.session.status import Status
 from nettop.sources.replay import ReplaySource
+
+_PEEK = 1 << 16  # bytes of a file that show what is in it
 
 
 class ReplaySession(Session):
@@ -37,8 +46,15 @@ class ReplaySession(Session):
         self._services = broker
         fd, self._opened = self._opened, -1
         self._source = ReplaySource(self._path, self._speed, counter=self._seq, stream_id=self._ids.next, fd=fd)
+        if self._packet_file >= 0 and _holds_packets_only(self._packet_file, self._path):
+            self.first_view = "packets"
         self._run.start()
         self._thread = self._run.plumbing.start(self._source, "replay", wait=True)
+
+    def status(self) -> Status:
+        """Return the header's facts; a paced replay says when it has reached the end of the file."""
+        status = super().status()
+        return replace(status, mode="REPLAY ENDED") if self._speed is not None and self._run.ended else status
 
     def pause(self, on: bool) -> None:
         """Stop or continue the replay's clock."""
@@ -57,3 +73,14 @@ class ReplaySession(Session):
         for descriptor in descriptors:
             if descriptor >= 0:
                 os.close(descriptor)
+
+
+def _holds_packets_only(fd: int, path: str) -> bool:
+    """Return whether a file begins as a plain capture: interfaces for packets, nothing else."""
+    try:
+        reader = CaptureReader(os.dup(fd), path, Numbering(Counter64().next, Counter64().next, path), _PEEK)
+    except InputError:
+        return False  # the source reports it
+    kinds = {item.stream.kind for item in reader.read() if isinstance(item, StreamAdded)}
+    reader.close()
+    return kinds == {StreamKind.PACKETS}

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from nettop.batch import Batch, Counter64, Item, PacketMeta, item_time
+from nettop.batch import Batch, Counter64, End, Item, PacketMeta, item_time
 from nettop.broker.requests import ResolveName
 from nettop.errors import NettopError
 from nettop.model.events.table import KEEP_EVENTS
@@ -65,6 +65,7 @@ class Run:
         self.each_tick: Callable[[Engine], None] = lambda engine: None
         self._clock_ns = 0
         self.stopped_ns = 0  # the models' time from now on: no more items come, ages and rates must not change; 0: none
+        self.ended = False  # a file was read to its end
         self._packets = _PacketRate()
         self._models = ModelThread(self.plumbing.handoff, self._apply, self._tick, self._failed, self._due)
 
@@ -107,6 +108,7 @@ class Run:
         self.engine.close()
 
     def _apply(self, item: Item) -> None:
+        self.ended |= not self.live and isinstance(item, End) and item.stream is None
         if not self.live:
             self._clock_ns = max(self._clock_ns, item_time(item) or 0)
         if isinstance(item, Batch) and isinstance(item.meta, PacketMeta):

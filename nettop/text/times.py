@@ -35,7 +35,7 @@ class TimeTexts:
     """
 
     def __init__(self, form: str = "auto") -> None:
-        """`form`: one of FORMATS or ALIASES. UsageError for another one."""
+        """Begin with no lines. `form` is one of FORMATS or ALIASES. UsageError for another one."""
         self._form = ALIASES.get(form, form)
         if self._form not in FORMATS:
             raise UsageError(f"no time format {form!r}", f"one of {' '.join(FORMATS[1:])}")

@@ -118,7 +118,9 @@ class PlainSession(Session):
     def stop_capture(self) -> None:
         self.done.append(("stop_capture",))
 
-    def export(self, path: str, wanted: Filter | None, done: Done) -> None:
+    def export(
+        self, path: str, wanted: Filter | None, done: Done, deliver: Callable[[str], None] = lambda text: None
+    ) -> None:
         _noted("export")(self, path, None if wanted is None else wanted.text, done)
 
     def count_flows(self, wanted: Filter | None, deliver: Callable[[int], None]) -> None:

@@ -17,19 +17,20 @@ from nettop.model.filter.expression import Filter
 from nettop.model.flows.fields import FlowFields
 from nettop.model.flows.lines import FlowLines
 from nettop.model.flows.templates import text_template
-from nettop.text import units
+from nettop.text.times import TimeTexts
 
 
 class EventLines:
     """Formats events as JSON Lines or as text."""
 
     def __init__(
-        self, strings: Strings, netns_label: Callable[[int], str] = lambda code: "", json: bool = True
+        self, strings: Strings, netns_label: Callable[[int], str] = lambda code: "", times: TimeTexts | None = None
     ) -> None:
+        """Begin. `times` are those of lines of text; None: JSON."""
         self._strings = strings
         self._netns_label = netns_label
-        self._lines = FlowLines(strings, netns_label) if json else FlowLines(strings, netns_label, text_template)
-        self._json = json
+        self._lines = FlowLines(strings, netns_label, *(() if times is None else (text_template,)))
+        self._times = times
 
     def __call__(
         self, decoded: Decoded, netns: int, display_filter: Filter | None = None, now_ns: int = 0
@@ -40,10 +41,10 @@ class EventLines:
             return []
         expected = cols["event"] > EVENT_EXPECT
         lines = self._mixed(cols, expected, netns) if expected.any() else self._lines.lines(cols.data, netns)
-        if self._json:
+        if self._times is None:
             return lines
-        times = (units.clock(ts, 3) for ts in cols["ts_ns"].tolist())
-        return [f"{time} {line}" for time, line in zip(times, lines, strict=True)]
+        times = self._times(cols["ts_ns"].astype(np.int64), 3)
+        return [f"{time} {line}".lstrip() for time, line in zip(times, lines, strict=True)]
 
     def _matching(self, cols: Columns, netns: int, display_filter: Filter | None, now_ns: int) -> Columns:
         if display_filter is None or not len(cols):
@@ -56,7 +57,7 @@ class EventLines:
         flows = cols.take(~expected)
         if len(flows):
             lines[~expected] = self._lines.lines(flows.data, netns)
-        line, label = expectation_json if self._json else expectation_line, self._netns_label(netns)
+        line, label = expectation_json if self._times is None else expectation_line, self._netns_label(netns)
         lines[expected] = [line(one, label) for one in expectations_of(cols.take(expected), netns, self._strings)]
         found: list[str] = lines.tolist()
         return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -228,30 +228,33 @@ class PacketStore:
             return bytes(memoryview(block.buf)[start : start + size])
         return self._files.read(block.stream(row).file, block.base + start, min(size, MAX_READ))
 
-    def batches(self, display_filter: Filter | None) -> Iterator[tuple[Stream, Batch]]:
-        """Yield the packets that match the filter as batches, in order, for an export."""
+    def batches(self, display_filter: Filter | None) -> Iterator[tuple[list[Stream], Batch]]:
+        """Yield the packets that match the filter as batches, in order, for an export, and each batch's streams."""
         for segment in list(self.segments):
             if isinstance(segment, PacketBlock):
                 everything = np.ones(len(segment), np.bool_)
                 mask = everything if display_filter is None else self._mask(segment, display_filter)
-                for code, stream in enumerate(segment.streams):
-                    rows = np.flatnonzero(mask & (segment.stream_index == code))
-                    if len(rows):
-                        yield stream, self._batch(segment, rows, stream)
+                if mask.any():
+                    yield self._batch(segment, np.flatnonzero(mask))
 
-    def _batch(self, block: PacketBlock, rows: NDArray[np.intp], stream: Stream) -> Batch:
+    def _batch(self, block: PacketBlock, rows: NDArray[np.intp]) -> tuple[list[Stream], Batch]:
         known = block.comment
         comment = {at: known[ident] for at, ident in enumerate(block.ident[rows].tolist()) if ident in known}
+        codes = block.stream_index[rows]
+        streams = [block.streams[code] for code in np.unique(codes).tolist()]
         meta = PacketMeta(block.length[rows], block.directions(rows), None, comment)
+        if len(streams) > 1:
+            meta = replace(meta, streams=np.array([stream.id for stream in block.streams], np.int32)[codes])
+        first, ts_ns = streams[0].id, block.ts_ns[rows]
         if block.buf is not None:
-            return Batch(stream.id, 0, block.buf, block.off[rows], block.caplen[rows], block.ts_ns[rows], meta)
+            return streams, Batch(first, 0, block.buf, block.off[rows], block.caplen[rows], ts_ns, meta)
         begin, size = int(block.off[rows].min()), int((block.off[rows].astype(np.int64) + block.caplen[rows]).max())
         if size - begin <= MAX_SPAN and size - begin < 2 * int(block.caplen[rows].sum()) + (1 << 16):
-            buf = self._files.read(stream.file, block.base + begin, size - begin)
+            buf = self._files.read(streams[0].file, block.base + begin, size - begin)
             off = block.off[rows] - np.uint32(begin)
             caplen = np.clip(len(buf) - off.astype(np.int64), 0, block.caplen[rows]).astype(np.uint32)
-            return Batch(stream.id, 0, buf, np.minimum(off, len(buf)), caplen, block.ts_ns[rows], meta)
+            return streams, Batch(first, 0, buf, np.minimum(off, len(buf)), caplen, ts_ns, meta)
         records = [self.record(block, row) for row in rows.tolist()]
         caplen = np.array([len(record) for record in records], np.uint32)
         off = np.concatenate(([0], np.cumsum(caplen)[:-1])).astype(np.uint32)
-        return Batch(stream.id, 0, b"".join(records), off, caplen, block.ts_ns[rows], meta)
+        return streams, Batch(first, 0, b"".join(records), off, caplen, ts_ns, meta)

@@ -141,8 +141,8 @@ class PacketModel:
     def export(self, display_filter: Filter | None) -> Iterator[Item]:
         """Yield the matching packets, in the order of the list, as items of a recording: a stream before each batch."""
         self.store.settle(_ALL)
-        for stream, batch in self.store.batches(display_filter):
-            yield StreamAdded(stream, 0)
+        for streams, batch in self.store.batches(display_filter):
+            yield from (StreamAdded(stream, 0) for stream in streams)
             yield batch
 
     def clear(self) -> None:

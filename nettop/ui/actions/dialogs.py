@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Awaitable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from nettop.errors import NettopError, UsageError
@@ -199,7 +200,7 @@ def export(screen: MainScreen) -> Awaitable[None]:
     advice = f"{packets} · Enter writes"
 
     def write(path: str) -> None:
-        screen.session.export(path, display_filter, screen.done(f"written to {path}"))
+        screen.session.export(path, display_filter, screen.done(""), partial(screen.post, screen.say))
 
     return screen.open_prompt(
         PromptRequest("export", " write to ", _file_name(screen, "-packets"), _check_new, advice, write)

@@ -13,7 +13,7 @@ from nettop.ui.strips import crop, spread, width_of
 ALL_TITLES = 100  # cells from which every tab shows its full title
 ONE_LINE = 140  # cells from which the header is one line; below it is always two, so that nothing moves
 
-_FINAL_MODES = ("GONE", "ENDED")  # nothing more can arrive in these
+_FINAL_MODES = ("GONE", "ENDED", "REPLAY ENDED")  # nothing more can arrive in these
 _USE = "ct "  # the label of the table use
 
 

@@ -15,6 +15,7 @@ from nettop.model.expectations.expectation import expectations_of, expected_text
 from nettop.model.filter.expression import parse
 from nettop.model.flows.table import FlowTable
 from nettop.model.table import Detail, Snapshot, ViewSpec
+from nettop.text.times import TimeTexts
 from tests.unit.decode.conntrack.expectation_messages import EXP_DELETE, EXP_NEW, expectation
 from tests.unit.decode.netlink_bytes import batch, be, ct, nest, nla, tuple4, udp
 
@@ -141,7 +142,7 @@ def test_json_has_the_keys_of_an_event_and_those_of_an_expectation() -> None:
 def test_lines_keep_the_order_and_the_filter() -> None:
     strings = Strings()
     decoded = read(strings, udp(1, flags=NEW), expectation(), udp(2, flags=NEW))
-    text = EventLines(strings, json=False)
+    text = EventLines(strings, times=TimeTexts())
     assert [line.split()[1] for line in text(decoded, 0)] == ["NEW", "EXP", "NEW"]
     line = text(decoded, 0)[1][13:]
     ends = "0.0.0.2:* → 0.0.0.1:50001 for tcp 0.0.0.1:40000 → 0.0.0.2:21"
@@ -153,7 +154,7 @@ def test_hostile_names_reach_no_terminal() -> None:
     strings = Strings()
     decoded = read(strings, expectation(helper=b"\x1b]0;x\x07\xff"))
     for form in (True, False):
-        line = EventLines(strings, json=form)(decoded, 0)[0]
+        line = EventLines(strings, times=None if form else TimeTexts())(decoded, 0)[0]
         assert "\x1b" not in line and "\x07" not in line
     events = EventLog(strings)
     events.apply(decoded, 0, 0)

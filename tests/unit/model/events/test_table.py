@@ -19,6 +19,7 @@ from nettop.model.events.table import EventLog
 from nettop.model.filter.expression import parse
 from nettop.model.flows.table import FlowTable
 from nettop.model.table import Snapshot, ViewSpec
+from nettop.text.times import TimeTexts
 from tests.unit.model.flows.flow_rows import SECOND, T0, decoded, row
 
 
@@ -291,7 +292,7 @@ def test_only_matching_events_are_printed() -> None:
 
 
 def test_text_lines_begin_with_time_and_event() -> None:
-    line = EventLines(Strings(), json=False)(decoded(event(1, status=8)), 0)[0]
+    line = EventLines(Strings(), times=TimeTexts())(decoded(event(1, status=8)), 0)[0]
     assert line[12:].startswith(" NEW     udp    UNREPLIED    10.0.0.1:1 → 10.0.0.2:80")
 
 
