@@ -308,7 +308,8 @@ RULES = (NFT_EVENTS, NFT, RULE_TEXTS)
 COUNTING = (NFT_SETS, NFACCT, NET_STATISTICS)
 SHOWN = (*RULES, *COUNTING)  # of the shown namespace only
 FEEDS = (*CONNTRACK, *EVERYWHERE, *SHOWN, LEGACY_TEXTS)
-KEYFRAMES = (TABLE, NFT, RULE_TEXTS, SYSCTLS, ROUTES, PROCESSES)  # read at the start of a recording
+# Read at the start of a recording and of each further file of it.
+KEYFRAMES = (TABLE, EXPECTATIONS, STATISTICS, NFT, RULE_TEXTS, SYSCTLS, ROUTES, PROCESSES, *COUNTING)
 
 _OF_STREAM = {feed.stream: feed for feed in FEEDS if not feed.texts}
 _OF_TEXT = {text: feed for feed in FEEDS for text in feed.texts}

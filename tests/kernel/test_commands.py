@@ -247,6 +247,16 @@ def test_rotation_says_the_total_of_all_files(gateway: str, lab: Lab, tmp_path: 
     assert sum(len(rows("read", str(file))) for file in files) == 400
 
 
+def test_every_rotated_file_has_all_kinds_of_counters(gateway: str, tmp_path: Path) -> None:
+    path = tmp_path / "r.pcapng"
+    done = nettop("record", "--netns", gateway, "-w", str(path), "--rotate-seconds", "2", "--duration", "7")
+    assert done.returncode == 0, done.stderr
+    files = sorted(tmp_path.glob("r-*.pcapng"))
+    groups = [{row["group"] for row in rows("counters", "-r", str(file))} for file in files]
+    assert len(files) >= 3 and {"conntrack", "tcp", "softnet"} <= groups[0]
+    assert all(groups[0] <= one for one in groups[1:-1])  # the last one may have been open for a moment only
+
+
 # -- whose it is --
 
 
