@@ -193,7 +193,7 @@ class PacketStore:
             rows = np.flatnonzero(block.stream_index == code)
             for start in range(0, len(rows), BYTES_ROWS):
                 part = rows[start : start + BYTES_ROWS]
-                fields = fields_of(self._batch(block, part, stream), (stream,), same[: len(part)], 0, len(part))
+                fields = fields_of(self._batch(block, part)[1], (stream,), same[: len(part)], 0, len(part))
                 mask[part] = display_filter.mask(fields)
         return mask
 
