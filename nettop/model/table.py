@@ -79,6 +79,7 @@ class ViewSpec:
     follow: bool = False  # show the end and ignore `first`
     frozen: bool = False  # keep the order of the last snapshot (the cursor is not at the top, or paused)
     scope: int | None = None  # the parent's identity: the rules of this chain
+    zeroes: bool = False  # also counters that are 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +89,15 @@ class Row:
     ident: int
     cells: tuple[str, ...]  # as many as ViewSpec.columns; safe for a terminal; not padded
     roles: tuple[str, ...]  # one of ROLES for each cell
+    resettable: bool = False  # a counter that can be set to zero
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cells", tuple(map(clean, self.cells)))
 
     @classmethod
-    def of(cls, ident: int, cells: Sequence[Cell]) -> Row:
+    def of(cls, ident: int, cells: Sequence[Cell], resettable: bool = False) -> Row:
         """Return the row of these cells."""
-        return cls(ident, tuple(text for text, _ in cells), tuple(role for _, role in cells))
+        return cls(ident, tuple(text for text, _ in cells), tuple(role for _, role in cells), resettable)
 
 
 @dataclass(frozen=True, slots=True)

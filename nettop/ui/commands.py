@@ -11,6 +11,9 @@ from textual.binding import Binding, BindingType
 Action = Callable[[Any], object]  # called with the main screen; an awaitable result is awaited before the next key
 
 
+Condition = Callable[["CommandContext"], bool]
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """Keys with a name and a title."""
@@ -33,6 +36,7 @@ class Command(Key):
     changes: bool = False  # changes the host: refused with --read-only
     needs: str = ""  # a table that the session must have
     hinted_in: tuple[str, ...] = ()  # views that show the hint; (): all of `views`
+    when: Condition | None = None  # the hint is shown only then: it would do nothing otherwise
 
 
 # The keys that move the cursor, bound by tables and by panes that scroll.
@@ -62,6 +66,7 @@ def bindings(keys: Iterable[Key], action: str) -> list[BindingType]:
 
 
 _SHOWN = {
+    "ctrl+u": "Ctrl-U", "ctrl+w": "Ctrl-W",
     "slash": "/", "colon": ":", "at": "@", "question_mark": "?", "space": "Space", "enter": "Enter", "escape": "Esc",
     "tab": "Tab", "shift+tab": "Shift-Tab", "ctrl+p": "Ctrl-P", "ctrl+c": "Ctrl-C", "ctrl+z": "Ctrl-Z",
     "pagedown": "PgDn", "pageup": "PgUp", "ctrl+f": "Ctrl-F", "ctrl+b": "Ctrl-B",
@@ -89,6 +94,11 @@ class CommandContext:
     live: bool = True  # a namespace is watched, not a file
     read_only: bool = False
     reading: bool = False  # a detail is open that Esc closes and in which Enter does nothing
+    leads_back: bool = False  # Esc does something: it closes a detail, leaves a group or clears a filter
+    row: bool = True  # there is a row under the cursor
+    resettable: bool = False  # it is a counter that can be reset
+    sortable: bool = True  # there is a column to sort by
+    can_arrive: bool = True  # more can arrive: the namespace exists, the file is not read to its end
 
 
 def applies(command: Command, context: CommandContext) -> bool:
@@ -106,7 +116,14 @@ def offered(command: Command, context: CommandContext) -> bool:
 
 
 def hinted(command: Command, context: CommandContext) -> bool:
-    """Return whether the line of keys shows a command: `back` only while a detail is open, `open` only otherwise."""
-    needless = command.name == ("open" if context.reading else "back")
+    """Return whether the line of keys shows a command: it would do something now."""
     here = not command.hinted_in or context.view in command.hinted_in
-    return bool(command.hint) and here and not needless and offered(command, context)
+    works = command.when is None or command.when(context)
+    return bool(command.hint) and here and works and offered(command, context)
+
+
+def textual_key(shown: str) -> str | None:
+    """Return Textual's name of a displayed key: `slash` for `/`; None for text that is no key."""
+    if len(shown) == 1 and (shown.isascii() and shown.isalnum()):
+        return shown
+    return next((name for name, text in _SHOWN.items() if text == shown), None)

@@ -74,6 +74,7 @@ VIEWS: tuple[ViewDef, ...] = (
         "counters",
         "5",
         "Counters: statistics, table use",
+        filter_kind="counter",
         advice=((("No counters yet.", "heading"),),),
         replay_advice=((("No counters in this file.", "heading"),),),
     ),

@@ -42,6 +42,7 @@ class PlainModel:
     details: bool = True
     hexdump: bool = False
     version: int = 1
+    resettable: bool = False  # its rows are counters that can be reset
     order: list[int] | None = None  # identities in their order; None: as they are in rows
 
     def _visible(self, spec: ViewSpec) -> list[int]:
@@ -65,7 +66,8 @@ class PlainModel:
 
     def _row(self, ident: int, columns: tuple[str, ...]) -> Row:
         data = self.rows[ident]
-        return Row(ident, tuple(data.get(key, "") for key in columns), tuple(ROLES.get(key, "") for key in columns))
+        roles = tuple(ROLES.get(key, "") for key in columns)
+        return Row(ident, tuple(data.get(key, "") for key in columns), roles, self.resettable)
 
     def detail(self, ident: int, now_ns: int) -> Detail | None:
         if not self.details or ident >= len(self.rows) or (self.order is not None and ident not in self.order):

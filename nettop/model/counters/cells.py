@@ -54,15 +54,25 @@ _NAME_ORDER = {
     for group, names in {**MEANING, readings.SOFTNET: SOFTNET_MEANING, **NET_MEANING}.items()
 }
 _SINK = frozenset(NET_MEANING)  # groups whose counters come last while they are 0
+# Groups of which counters that are 0 are not shown by default: the kernel keeps them, nobody made them.
+_UNMADE = frozenset((readings.CONNTRACK, readings.EXPECT, readings.SOFTNET, readings.LEDGER, *NET_MEANING))
 
 
-def order_key(series: Series) -> tuple[str, bool, int, str, int, str, int]:
+_LAST = 2  # the place of nettop's own counters, after those of the kernel that are 0
+
+
+def is_quiet(series: Series) -> bool:
+    """Return whether a counter is shown only on demand: it is 0, and nobody made it."""
+    return not series.value and not series.rate and series.key.group in _UNMADE
+
+
+def order_key(series: Series) -> tuple[str, int, int, str, int, str, int]:
     """Return the sort key of a counter in the table's own order."""
     key = series.key
-    sinks = key.group in _SINK and not series.value
+    place = _LAST if key.group == readings.LEDGER else int(key.group in _SINK and not series.value)
     group, names = _GROUP_ORDER.get(key.group, _GROUP_ORDER[""]), _NAME_ORDER.get(key.group, {})
     name = names.get(key.name, len(names))
-    return key.netns, sinks, group, key.group, name, key.name, -1 if key.cpu is None else key.cpu
+    return key.netns, place, group, key.group, name, key.name, -1 if key.cpu is None else key.cpu
 
 
 def cell(series: Series, column: str) -> tuple[str, str]:

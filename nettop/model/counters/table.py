@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import count
+from itertools import compress, count
 
 import numpy as np
 
@@ -16,7 +16,8 @@ from nettop.decode.nftables.decoder import NftDecoded
 from nettop.decode.nftables.sets import NftSetsDecoded
 from nettop.decode.sysctls import SysctlValues
 from nettop.model.counters import readings
-from nettop.model.counters.cells import COLUMNS, DEFAULT_COLUMNS, cell, detail_lines, order_key, sort_value
+from nettop.model.counters.cells import COLUMNS, DEFAULT_COLUMNS, cell, detail_lines, is_quiet, order_key, sort_value
+from nettop.model.counters.fields import CounterFields
 from nettop.model.counters.meanings import LOST_MEANING
 from nettop.model.counters.readings import EXPECT, LEDGER, NFT_ELEMENT, NFT_SET, TABLE
 from nettop.model.counters.series import WRAP64, About, CounterKey, Reading, Series
@@ -65,6 +66,7 @@ class CounterTable:
         self._idents = count(1)
         self._orders = OrderCache(self._match)
         self._shown: dict[int, Series] = {}  # by identity
+        self._hidden = 0  # counters that are 0 and not shown
 
     def apply(self, item: Decoded | DumpMark | Gap, netns: int, now_ns: int) -> None:
         """Apply decoded counters of a namespace (its code), read at `now_ns` where the item has no time."""
@@ -252,36 +254,50 @@ class CounterTable:
         return sorted(chosen, key=lambda series: (order.get(series.key.netns, len(order)), order_key(series)))
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
-        """Return the window that spec describes; display filters do not apply to counters."""
+        """Return the window that spec describes. Counters that are 0 are in it only if asked for, or with a filter."""
         order = self._orders.current(spec, now_ns, self.version)
         part = visible(spec, len(order))
         return Snapshot(
             spec,
             part.start,
-            tuple(Row.of(i, [cell(self._shown[i], key) for key in spec.columns]) for i in order[part].tolist()),
+            tuple(self._row(i, spec.columns) for i in order[part].tolist()),
             len(order),
-            len(order),
+            sum(series.key.cpu is None for series in self._series.values()),
             order.position_of(spec.anchor),
-            self._totals(now_ns),
+            self._totals(spec, now_ns),
             (),
             now_ns,
             self.version,
         )
 
+    def _row(self, ident: int, columns: Sequence[str]) -> Row:
+        series = self._shown[ident]
+        return Row.of(ident, [cell(series, key) for key in columns], series.about.resets is not None)
+
     def _match(self, spec: ViewSpec, now_ns: int, frozen: bool) -> Match:
         rows = self.rows()
+        self._hidden = 0
+        if spec.filter is not None:
+            rows = list(compress(rows, spec.filter.mask(CounterFields(rows))))
+        elif not spec.zeroes:
+            shown = [series for series in rows if not is_quiet(series)]
+            self._hidden, rows = len(rows) - len(shown), shown
         self._shown = {series.ident: series for series in rows}
         return Match(
             np.array(list(self._shown), np.int64),
             lambda: value_keys(spec.sort, lambda key: [sort_value(series, key) for series in rows]),
         )
 
-    def _totals(self, now_ns: int) -> Line:
+    def _totals(self, spec: ViewSpec, now_ns: int) -> Line:
         newest = max((series.ts_ns for series in self._shown.values()), default=0)
         age = f"   read {max(0, now_ns - newest) / _SECOND:.1f} s ago" if self._shown else ""
         limit = units.grouped(self._max_counters)
         left_out = f"   there were more than {limit}: some are left out" if self.left_out else ""
-        return (f"{len(self._shown)} counters", "heading"), (age, "dim"), *(((left_out, "warn"),) if left_out else ())
+        found = f"{len(self._shown)} counters" + (" match" if spec.filter is not None else "")
+        zeroes: Line = (("   ", ""), ("z", "key"), (f" {self._hidden} zeroes hidden", "dim")) if self._hidden else ()
+        if spec.zeroes and spec.filter is None:
+            zeroes = (("   ", ""), ("z", "key"), (" hides zeroes", "dim"))
+        return (found, "heading"), *zeroes, (age, "dim"), *(((left_out, "warn"),) if left_out else ())
 
     def detail(self, ident: int, now_ns: int) -> Detail | None:
         """Return one counter with its meaning, its history, and its parts by CPU; None when it is gone."""

@@ -126,6 +126,8 @@ class FilterParser:
     def _primitive(self, depth: int) -> Node:
         token = self._now
         word = vocabulary.PROTOCOL_ALIASES.get(token.word, token.word)
+        if self._kind == vocabulary.COUNTER and word not in vocabulary.beginnings(self._kind):
+            return self._shorthand()
         if word in vocabulary.FAMILIES or word in vocabulary.PROTOCOLS or word in vocabulary.PACKET_WORDS:
             return self._protocol(word, depth)
         if word in vocabulary.SIDES or word in vocabulary.TUPLE_SIDES or word in vocabulary.TYPES:
@@ -134,7 +136,8 @@ class FilterParser:
         if word in vocabulary.FIELDS:
             return self._field(word)
         if word in ("less", "greater"):
-            return self._length(word)
+            self._check_kind(word, vocabulary.FIELDS["len"].kinds, self._advance())
+            return self._value_of("len", "<=" if word == "less" else ">=")
         if word in vocabulary.LINK:
             return self._ether(depth) if word == "ether" else self._group_address("ether")
         return self._shorthand()
@@ -270,15 +273,11 @@ class FilterParser:
         except ValueError as error:
             raise self._refuse(str(error), token) from None
 
-    def _length(self, word: str) -> Node:
-        self._check_kind(word, vocabulary.FIELDS["len"].kinds, self._advance())
-        return self._value_of("len", "<=" if word == "less" else ">=")
-
     def _shorthand(self) -> Node:
         token = self._now
         if token.value is None or self._joint() is not None:
             raise self._refuse(self._missing_error(), token)
-        if token.word in vocabulary.BARE_STATUS | vocabulary.BARE_STATES:
+        if token.word in vocabulary.BARE_STATUS | vocabulary.BARE_STATES and self._kind != vocabulary.COUNTER:
             self._check_kind(token.word, vocabulary.CONNTRACK, self._advance())
             return self._bare(token.word)
         if values.looks_like_address(token.text) and self._kind in vocabulary.ADDRESSED:
@@ -287,6 +286,9 @@ class FilterParser:
             raise self._refuse(self._column_error(), token)
         if isinstance(self._last, str):
             return self._value_of(self._last, "")
+        if self._kind == vocabulary.COUNTER:  # a word alone is a part of a counter's name
+            self._advance()
+            return field_node(vocabulary.FIELDS["name"], "name", "", f"*{token.value}*")
         if self._last is not None and (token.text[:1].isdigit() or token.word in values.SERVICES):
             return self._endpoint_value(self._last)
         raise self._refuse(unknown_word(token.text, self._kind), token)

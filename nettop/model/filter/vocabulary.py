@@ -24,12 +24,13 @@ from nettop.text.flow import PROTO_NAMES
 from nettop.text.protocols import NAMES
 from nettop.text.sanitize import clean
 
-FLOW, EVENT, PACKET, TRACE, CHAIN, RULE = "flow", "event", "packet", "trace", "chain", "rule"
+FLOW, EVENT, PACKET, TRACE, CHAIN, RULE, COUNTER = "flow", "event", "packet", "trace", "chain", "rule", "counter"
 ADDRESSED: Final = frozenset((FLOW, EVENT, PACKET, TRACE))  # kinds with host, net, port and protocols
 CONNTRACK: Final = frozenset((FLOW, EVENT))
 WIRE: Final = frozenset((PACKET, TRACE))
 RULESET: Final = frozenset((CHAIN, RULE))
-KINDS: Final = ADDRESSED | RULESET
+COUNTERS: Final = frozenset((COUNTER,))
+KINDS: Final = ADDRESSED | RULESET | COUNTERS
 
 MAX_PID = 4 << 20  # PID_MAX_LIMIT, linux/threads.h
 _U32 = (1 << 32) - 1
@@ -91,9 +92,9 @@ FIELDS: Final = {
     "mark": Field("mark", "masked", CONNTRACK, default=0, maximum=_U32),  # the kernel leaves a mark of 0 out of events
     "zone": Field("zone", "number", CONNTRACK, default=0, maximum=65535),  # and the default zone everywhere
     "id": Field("id", "masked", CONNTRACK, maximum=_U32),
-    "bytes": Field("bytes", "size", CONNTRACK | RULESET),
+    "bytes": Field("bytes", "size", CONNTRACK | RULESET | COUNTERS),
     "packets": Field("packets", "size", CONNTRACK | RULESET),
-    "rate": Field("rate", "size", RULESET | {FLOW}),
+    "rate": Field("rate", "size", RULESET | COUNTERS | {FLOW}),
     "age": Field("age", "seconds", frozenset((FLOW,))),
     "timeout": Field("timeout", "seconds", CONNTRACK),
     "helper": Field("helper", "word", CONNTRACK),
@@ -112,6 +113,9 @@ FIELDS: Final = {
     "backend": Field("backend", "word", RULESET),
     "priority": Field("priority", "signed", RULESET, maximum=_U32 >> 1),
     "handle": Field("handle", "number", RULESET),
+    "name": Field("name", "word", COUNTERS),
+    "group": Field("group", "word", COUNTERS),
+    "value": Field("value", "size", COUNTERS),
 }
 EVENTS: Final = ("new", "update", "destroy", "exp-new", "exp-upd", "exp-del")  # of flows, and of expectations
 # Words for a number in a packet's column: (column, value, True: equal, False: any other).

@@ -28,7 +28,11 @@ if TYPE_CHECKING:
     from nettop.ui.screens.main import MainScreen
 
 
-_EXAMPLES = {"chain": "table filter and rate > 0", "rule": "verdict drop or packets == 0"}  # by kind of filter
+_EXAMPLES = {
+    "chain": "table filter and rate > 0",
+    "rule": "verdict drop or packets == 0",
+    "counter": "drop or group tcp and rate > 0",
+}  # by kind of filter
 
 
 def table_view(screen: MainScreen) -> TableView:
@@ -59,8 +63,11 @@ def filter_(screen: MainScreen) -> Awaitable[None]:
     return screen.open_prompt(PromptRequest("filter", " / ", now, check, advice, apply, kind))
 
 
-def sort(screen: MainScreen) -> Awaitable[None]:
-    """Open the dialog that sorts the table by one or two columns."""
+def sort(screen: MainScreen) -> Awaitable[None] | None:
+    """Open the dialog that sorts the table by one or two columns; report a table that has one order only."""
+    if not screen.table.sortable:
+        screen.say("these rows have one order only: that of their arrival")
+        return None
     from nettop.ui.screens.sort import SortScreen
 
     return screen.app.push_screen(SortScreen(screen.table))

@@ -78,6 +78,12 @@ def watch_only(screen: MainScreen) -> Awaitable[None]:
     return screen.open_prompt(PromptRequest("only", " only ", "", check, advice, apply, "flow"))
 
 
+def zeroes(screen: MainScreen) -> None:
+    """Show the counters that are 0, or hide them again."""
+    screen.table.zeroes = not screen.table.zeroes
+    screen.table.change()
+
+
 def reset(screen: MainScreen) -> Awaitable[None] | None:
     """Ask, then set the counter under the cursor to zero; report one that cannot be reset."""
     row = screen.table.current

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from nettop.ui.actions import dialogs, flows, live
-from nettop.ui.commands import Command
+from nettop.ui.commands import Command, CommandContext
 from nettop.ui.panes.pane import ViewDef
 from nettop.ui.panes.table_view import TableView
 from nettop.ui.screens.capture import stop_capture
@@ -18,6 +18,14 @@ _FLOW_ROWS = ("flows", "events")  # views whose rows are flows or their events
 _listed = partial(Command, group="List")  # a command on the rows shown
 
 
+def _row(context: CommandContext) -> bool:
+    return context.row
+
+
+def _lives(context: CommandContext) -> bool:
+    return context.can_arrive
+
+
 def _show(view: ViewDef) -> Command:
     show = lambda screen: screen.show(view.name)  # noqa: E731
     return Command(f"view_{view.name}", (view.key,), view.about, show, group="Views", needs=view.name)
@@ -26,34 +34,42 @@ def _show(view: ViewDef) -> Command:
 COMMANDS: tuple[Command, ...] = (
     *map(_show, VIEWS),
     _listed("open", ("enter",), "Open: detail, group, or rules of a chain", lambda screen: screen.view.open_row(),
-            "open"),
-    _listed("back", ("escape",), "Back: close, then clear filter", lambda screen: screen.back(), "back", palette=False),
+            "open", when=lambda context: context.row and not context.reading),
+    _listed("back", ("escape",), "Back: close, then clear filter", lambda screen: screen.back(), "back", palette=False,
+            when=lambda context: context.leads_back),
     _listed("next_pane", ("tab",), "Next pane", lambda screen: screen.view.next_pane(1), palette=False),
     _listed("previous_pane", ("shift+tab",), "Previous pane", lambda screen: screen.view.next_pane(-1), palette=False),
     _listed("filter", ("slash",), "Filter: show what matches", dialogs.filter_, "filter", _FILTERED),
-    _listed("sort", ("s",), "Sort: by one or two columns", dialogs.sort, "sort", _TABLES),
+    _listed("sort", ("s",), "Sort: by one or two columns", dialogs.sort, "sort", _TABLES,
+            when=lambda context: context.sortable),
     _listed("group", ("b",), "Group by: source, service, …", dialogs.group, "group", ("flows", "groups"),
             needs="groups"),
     _listed("columns", ("C",), "Columns: which, in which order", dialogs.columns, "columns", _TABLES),
-    _listed("follow", ("f",), "Follow: the newest, or this flow", flows.follow, "follow", _FOLLOWED),
-    _listed("flow_of", ("F",), "Its flow: in the table", flows.go_to("flows"), "its flow", ("events",), needs="flows"),
+    _listed("follow", ("f",), "Follow: the newest, or this flow", flows.follow, "follow", _FOLLOWED,
+            when=lambda context: context.row and context.can_arrive),
+    _listed("flow_of", ("F",), "Its flow: in the table", flows.go_to("flows"), "its flow", ("events",), needs="flows",
+            when=_row),
     _listed("master_of", (), "Its master: the flow that expected it", flows.go_to("flows", "master"), "", _FLOW_ROWS,
             needs="flows"),
-    _listed("events_of", ("E",), "Its events", flows.go_to("events"), "events", ("flows",), needs="events"),
-    _listed("packets_of", ("P",), "Its packets", flows.go_to("packets"), "packets", _FLOW_ROWS, needs="packets"),
+    _listed("events_of", ("E",), "Its events", flows.go_to("events"), "events", ("flows",), needs="events",
+            when=_row),
+    _listed("packets_of", ("P",), "Its packets", flows.go_to("packets"), "packets", _FLOW_ROWS, needs="packets",
+            when=_row),
     _listed("delete", ("D",), "Delete: it, or all that match", flows.delete, "delete", ("flows", "groups"), live=True,
-            changes=True),
-    _listed("copy", ("y",), "Copy: as text, JSON, command", flows.copy, "copy"),
+            changes=True, when=_row),
+    _listed("copy", ("y",), "Copy: as text, JSON, command", flows.copy, "copy", when=_row),
     _listed("capture_flow", ("c",), "Capture it: exactly this flow", flows.capture_flow, "capture", ("flows",),
-            live=True),
+            live=True, when=_row),
     _listed("capture", ("B",), "Capture: devices and filter", dialogs.capture, "capture", (*_FLOW_ROWS, "packets"),
-            live=True, hinted_in=("packets",)),
+            live=True, hinted_in=("packets",), when=_lives),
     _listed("packet_lists", ("L",), "Lists: the packets of earlier captures", dialogs.packet_lists, "", ("packets",),
             live=True),
-    _listed("export", ("w",), "Write: packets shown to a file", dialogs.export, "write", ("packets",)),
+    _listed("export", ("w",), "Write: packets shown to a file", dialogs.export, "write", ("packets",),
+            when=_row),
     _listed("reset", ("Z",), "Reset: this counter to zero", live.reset, "reset", ("counters",), live=True,
-            changes=True),
-    Command("pause", ("space",), "Pause: nothing is lost", lambda screen: screen.pause(), "pause"),
+            changes=True, when=lambda context: context.resettable),
+    _listed("zeroes", ("z",), "Zeroes: counters that are 0", live.zeroes, "zeroes", ("counters",)),
+    Command("pause", ("space",), "Pause: nothing is lost", lambda screen: screen.pause(), "pause", when=_lives),
     Command("earlier", ("left_square_bracket",), "Back: to what was shown before", lambda screen: screen.navigate(-1),
             palette=False),
     Command("later", ("right_square_bracket",), "Forward: the way that [ came", lambda screen: screen.navigate(1),
@@ -63,7 +79,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("measure", ("H",), "Rates: from headers, on or off", live.measure, views=("flows", "groups"), live=True),
     Command("only", ("O",), "Watch only: receive only some flows", live.watch_only, views=("flows", "groups", "events"),
             live=True),
-    Command("record", ("r",), "Record: all to a file, or end", dialogs.record, "record", live=True),
+    Command("record", ("r",), "Record: all to a file, or end", dialogs.record, "record", live=True, when=_lives),
     Command("namespace", ("at",), "Namespace: watch another", dialogs.namespace, "namespace", live=True),
     Command("holders", (), "Who holds the table: flows by source", dialogs.holders, needs="groups"),
     Command("stop_capture", (), "Stop capturing", stop_capture, live=True),

@@ -87,7 +87,7 @@ class Grouping:
         """Return `by source`, or in a group `by source ▸ 10.0.0.1`; () when not grouped."""
         if self.by is None:
             return ()
-        line: Line = (("by ", "dim"), (title_of(self.by).lower(), "accent"))
+        line: Line = (("by ", "key"), (title_of(self.by).lower(), "accent"))
         return (*line, (" ▸ ", "dim"), (self.opened, "accent")) if self.opened else line
 
 

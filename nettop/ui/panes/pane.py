@@ -66,6 +66,11 @@ class Pane(Vertical, Covered):
         return self.is_open
 
     @property
+    def leads_back(self) -> bool:
+        """True while `back` does something."""
+        return False
+
+    @property
     def filters(self) -> Line:
         """Grouping and filters, for the right end of the tabs."""
         return ()

@@ -117,6 +117,19 @@ class TableView(Pane):
         return self._open and not self.detail.has_tree
 
     @property
+    def leads_back(self) -> bool:
+        """True while a detail, a group, a filter, a grouping, a child or the offer of accounting can be left."""
+        offered = self.offer is not None and self.offer.display
+        return (
+            self._open
+            or self.active.filter is not None
+            or self.in_groups
+            or self.child_in_front
+            or offered
+            or (self.grouping is not None and bool(self.grouping.opened))
+        )
+
+    @property
     def filters(self) -> Line:
         """Grouping and filters: `by source   / host 10.0.0.1`; a child's filter is `rules / verdict drop`."""
         line: list[tuple[str, str]] = [] if self.grouping is None else [*self.grouping.label()]

@@ -18,7 +18,7 @@ from nettop.ui.commands import Command, CommandContext, applies
 from nettop.ui.navigation import JumpHistory
 from nettop.ui.panes.pane import Pane, ViewDef
 from nettop.ui.views import VIEWS
-from nettop.ui.widgets.bar_lines import hints_line, typing_line
+from nettop.ui.widgets.bar_lines import FINAL_MODES, hints_line, typing_line
 from nettop.ui.widgets.header import Header, Tabs
 from nettop.ui.widgets.prompt_request import PromptRequest
 from nettop.ui.widgets.self_drawn import Covered
@@ -199,17 +199,30 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
 
         self.session.detail(message.table.view, message.ident, lambda found: self.post(on_detail, found))
 
-    async def on_header_use_clicked(self) -> None:
-        """Show who holds the table."""
-        await self.action_command("holders")
+    async def on_header_clicked(self, message: Header.Clicked) -> None:
+        """Run the command of what was clicked."""
+        await self.action_command(message.command)
 
     # ── commands ────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def command_context(self) -> CommandContext:
         """The context that decides which commands work."""
+        view, status = self.view, self.status
+        table = view.active
+        row = None if table is None else table.current
+        no_row = row is None and table is not None and table.viewport.shown is not None
         return CommandContext(
-            self.view.kind, tuple(self.session.views), self.live, self.status.read_only, self.view.reading
+            view.kind,
+            tuple(self.session.views),
+            self.live,
+            status.read_only,
+            view.reading,
+            view.leads_back,
+            not no_row,
+            row is not None and row.resettable,
+            table is not None and table.sortable,
+            status.mode not in FINAL_MODES or bool(status.others),
         )
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

@@ -7,14 +7,19 @@ from collections.abc import Sequence
 from nettop.model.table import Line, Segment
 from nettop.session.status import Capturing, Status
 from nettop.text.units import ABSENT, clock, grouped, percent, scaled
-from nettop.ui.commands import Command, CommandContext, hinted, key_text
+from nettop.ui.commands import Command, CommandContext, hinted, key_text, textual_key
 from nettop.ui.strips import crop, spread, width_of
 
 ALL_TITLES = 100  # cells from which every tab shows its full title
 ONE_LINE = 140  # cells from which the header is one line; below it is always two, so that nothing moves
 
-_FINAL_MODES = ("GONE", "ENDED", "REPLAY ENDED")  # nothing more can arrive in these
+FINAL_MODES = ("GONE", "ENDED", "REPLAY ENDED")  # nothing more can arrive in these
 _USE = "ct "  # the label of the table use
+# The command that a click on a fact of the header runs, by the fact's first text.
+_CONTROLS = {
+    _USE: "holders", "  netns ": "namespace", "▤ ": "capture", "acct ": "accounting", "names": "names",
+    "REC ● ": "record", "PAUSED ": "pause",
+}  # fmt: skip
 
 
 def _table_use(status: Status) -> list[Segment]:
@@ -60,7 +65,7 @@ def _mode(status: Status) -> list[Segment]:
         out += [("REC ● ", "bad"), (status.recording, ""), ("   ", "")]
     if status.paused:
         out += [("PAUSED ", "warn")]
-    role = "bad" if status.mode in _FINAL_MODES else "good"
+    role = "bad" if status.mode in FINAL_MODES else "good"
     return [*out, (status.mode, role), (f" {clock(status.clock_ns)} ", "heading")]
 
 
@@ -88,13 +93,31 @@ def header_lines(status: Status, width: int) -> list[Line]:
     return [tuple(first), tuple(second)]
 
 
-def use_span(header: Sequence[Line]) -> tuple[int, int, int]:
-    """Return (line, first cell, cells) of the table use in the header; (0, 0, 0) if it is not there."""
-    for y, line in enumerate(header):
-        for i, (text, _) in enumerate(line[:-1]):
-            if text == _USE:
-                return y, width_of(line[:i]), width_of(line[i : i + 2])
-    return 0, 0, 0
+_WORDS = {"only": "O", "by": "b", "FOLLOW ▼": "f", "FOLLOW ▶": "f"}  # words that are shown as keys, and their keys
+
+
+def control_at(line: Line, x: int) -> str:
+    """Return the command of the fact at cell x of a line of the header; "" if a click there does nothing."""
+    command = ""
+    for segment in line:
+        text = segment[0]
+        command = _CONTROLS.get(text, command if text.strip() else "")
+        if 0 <= x < width_of((segment,)):
+            return command
+        x -= width_of((segment,))
+    return ""
+
+
+def key_at(line: Line, x: int) -> str:
+    """Return the key that is shown at cell x, or before the words there; "" if there is none. As Textual names it."""
+    key, ends = "", 0
+    for text, role in line:
+        start, ends = ends, ends + width_of(((text, role),))
+        if role == "key":
+            key = _WORDS.get(text.strip()) or textual_key(text.strip()) or ""
+        if start <= x < ends:
+            return key if text.strip() else ""
+    return ""
 
 
 def tab_spans(titles: Sequence[str], current: int) -> list[tuple[int, int, str]]:

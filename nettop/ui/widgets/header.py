@@ -10,7 +10,7 @@ from textual.message import Message
 
 from nettop.model.table import Line
 from nettop.session.status import Status
-from nettop.ui.widgets.bar_lines import ONE_LINE, header_lines, tab_spans, tab_titles, tabs_line, use_span
+from nettop.ui.widgets.bar_lines import ONE_LINE, control_at, header_lines, tab_spans, tab_titles, tabs_line
 from nettop.ui.widgets.text_panes import TextPane
 
 
@@ -22,14 +22,16 @@ class Header(TextPane):
         self.styles.height = 1 if width >= ONE_LINE else 2
         self.write(header_lines(status, width))
 
-    class UseClicked(Message):
-        """The use of the conntrack table was clicked."""
+    @dataclass
+    class Clicked(Message):
+        """A fact was clicked that has a command."""
+
+        command: str
 
     def on_click(self, event: events.Click) -> None:
-        """Report a click on the table use."""
-        y, x, cells = use_span(self.text)
-        if event.y == y and x <= event.x < x + cells:
-            self.post_message(self.UseClicked())
+        """Report a click on a fact that has a command."""
+        if 0 <= event.y < len(self.text) and (command := control_at(self.text[event.y], event.x)):
+            self.post_message(self.Clicked(command))
 
 
 class Tabs(TextPane):
@@ -49,7 +51,8 @@ class Tabs(TextPane):
         self.write([tabs_line(titles, current, right, width)])
 
     def on_click(self, event: events.Click) -> None:
-        """Report the tab that was clicked."""
+        """Report the tab that was clicked; the filter and the grouping at the right are keys."""
         for at, (x, cells, _) in enumerate(self._spans):
             if x <= event.x < x + cells:
+                event.prevent_default()  # the text pane's own click
                 self.post_message(self.Selected(at))

@@ -11,8 +11,10 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
+from nettop.model.table import Line
 from nettop.ui.palette import palette_of
 from nettop.ui.strips import blank
+from nettop.ui.widgets.bar_lines import key_at
 
 
 class _LineCache(StylesCache):
@@ -42,6 +44,11 @@ class SelfDrawn(Widget):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 Textual's own name
         super().__init__(id=id)
         self._styles_cache = _LineCache()
+
+    def press_key_at(self, line: Line, x: int) -> None:
+        """Press the key that is shown at cell x of a line, or the key before the words there."""
+        if key := key_at(line, x):
+            self.app.simulate_key(key)
 
     def watch_has_focus(self, _has_focus: bool) -> None:
         """Do nothing: no style depends on the focus, so Textual's new look-up of all styles is skipped."""

@@ -86,6 +86,7 @@ class Table(SelfDrawn, can_focus=True):
         self.sort: tuple[SortKey, ...] = info.default_sort
         self.filter: Filter | None = None
         self.scope: int | None = None
+        self.zeroes = False  # counters that are 0 are shown
         self.group: str | None = None
         self.group_title = ""  # the title of the column of group names
         self.paused = False
@@ -102,13 +103,16 @@ class Table(SelfDrawn, can_focus=True):
         self._last_ident: int | None = None
         self._painted_paused = False  # the title says that the order is paused
 
-    # ── requests ──────────────────────────────────────────────────────────────────────────────────────────────────
-
     @property
     def columns(self) -> list[Column]:
         """The chosen columns, in order. The column of group names has the title of the grouping."""
         found = [self._by_key[key] for key in self.chosen if key in self._by_key]
         return [replace(c, title=self.group_title) if c.key == "name" and self.group_title else c for c in found]
+
+    @property
+    def sortable(self) -> bool:
+        """True if there is a column to sort by."""
+        return any(column.sortable for column in self.info.columns)
 
     @property
     def current(self) -> Row | None:
@@ -129,6 +133,7 @@ class Table(SelfDrawn, can_focus=True):
             follow=self.viewport.follow,
             frozen=self.paused or (self.viewport.frozen and (self.can_follow or bool(self.sort))),
             scope=self.scope,
+            zeroes=self.zeroes,
         )
 
     def _spec_if_drawn(self) -> ViewSpec | None:
@@ -187,8 +192,6 @@ class Table(SelfDrawn, can_focus=True):
         if final != self.final:
             self.final = final
             self._repaint()
-
-    # ── actions ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def set_filter(self, display_filter: Filter | None) -> None:
         """Show only the rows that match."""
@@ -267,17 +270,13 @@ class Table(SelfDrawn, can_focus=True):
             viewport.move_to(viewport.index + steps[where])
         elif where == "top":
             viewport.move_to(0)
+        elif where == "bottom" and self.can_follow and not self.sort:
+            viewport.go_follow()
         elif where == "bottom":
-            self._bottom()
+            viewport.move_to(max(0, viewport.matched - 1))
         else:
             self._scroll_sideways(1 if where == "right" else -1)
         self._moved()
-
-    def _bottom(self) -> None:
-        if self.can_follow and not self.sort:
-            self.viewport.go_follow()
-        else:
-            self.viewport.move_to(max(0, self.viewport.matched - 1))
 
     def _moved(self) -> None:
         self.lost = False
@@ -318,13 +317,15 @@ class Table(SelfDrawn, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Resume sorting, sort by the clicked title, jump to the place in the scroll bar, or select the row."""
-        notice = rows.notice_position(self._layout, self.sort, self.size.width)
-        if event.y < HEADER and self.sort_paused and 0 <= event.x - notice < len(rows.SORT_PAUSED):
-            self.action_move("top")
-        elif event.y < HEADER:
+        if event.y < HEADER:
+            notice = rows.notice_position(self._layout, self.sort, self.size.width)
             column = column_at(self._layout, event.x)
-            if column is not None and column.sortable:
+            if self.sort_paused and 0 <= event.x - notice < len(rows.SORT_PAUSED):
+                self.action_move("top")
+            elif column is not None and column.sortable:
                 self.sort_by(column.key, then=event.shift or event.ctrl)
+        elif 0 < event.y - HEADER <= len(advice := self._advice()):
+            self.press_key_at((("  ", ""), *advice[event.y - HEADER - 1]), event.x)
         elif event.x >= self.size.width - 1:
             self._jump(event.y - HEADER)
         else:
@@ -362,8 +363,6 @@ class Table(SelfDrawn, can_focus=True):
     def watch_has_focus(self, _has_focus: bool) -> None:
         """Paint with or without the focus."""
         self._repaint()
-
-    # ── drawing ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _repaint(self) -> None:
         """Paint the changed lines. Post Moved if another row is under the cursor."""

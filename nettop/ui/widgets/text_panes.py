@@ -38,6 +38,11 @@ class TextPane(SelfDrawn):
         changed = [y for y in range(max(len(new), len(old))) if new[y : y + 1] != old[y : y + 1]]
         self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
 
+    def on_click(self, event: events.Click) -> None:
+        """Press the key that was clicked, or the key whose words were."""
+        if 0 <= event.y < len(self.text):
+            self.press_key_at(self.text[event.y], event.x)
+
     def render_line(self, y: int) -> Strip:
         """Draw line y, cut or padded to the width."""
         line: Line = self.text[y] if 0 <= y < len(self.text) else ()

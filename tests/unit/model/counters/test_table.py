@@ -17,12 +17,14 @@ from nettop.decode.net_statistics import NetStatistics, NfLogGroup, NfQueue, Sof
 from nettop.decode.nfacct import NfacctDecoded, NfacctObject
 from nettop.decode.nftables.decoder import NftDecoded
 from nettop.decode.nftables.objects import NftObject
+from nettop.errors import FilterError
 from nettop.model.counters.cells import COLUMNS
 from nettop.model.counters.lines import ChangedRows, json_line, text_line
 from nettop.model.counters.meanings import NET_MEANING
 from nettop.model.counters.readings import CONNTRACK
 from nettop.model.counters.series import WRAP32, WRAP64, Reading, Series
 from nettop.model.counters.table import CounterTable
+from nettop.model.filter.expression import parse
 from nettop.model.ledger import LedgerRow
 from nettop.model.table import CounterDetail, SortKey, ViewSpec
 
@@ -485,3 +487,67 @@ def test_counters_without_end_are_left_out_and_the_table_says_so() -> None:
     assert json_lines(counters) == []
     read(counters, (2, stats(CpuStats(0, T0, found=1))))
     assert len(counters.rows()) == 1, "there is room again"
+
+
+def shown(counters: CounterTable, text: str = "", zeroes: bool = False) -> list[str]:
+    spec = ViewSpec(("name",), height=999, filter=parse(text, "counter"), zeroes=zeroes)
+    return [row.cells[0] for row in counters.snapshot(spec, T0 + 2 * SECOND).rows]
+
+
+def varied() -> CounterTable:
+    counters = CounterTable()
+    read(counters, (0, stats(CpuStats(0, T0, found=10, drop=0), TableStats(T0, 0, 262_144))))
+    read(counters, (1, stats(CpuStats(0, T0 + SECOND, found=12, drop=0), TableStats(T0 + SECOND, 0, 262_144))))
+    counters.apply(objects(NftObject("inet", "fw", "mine", "counter", 1, 1, packets=0, bytes=0)), 0, T0)
+    counters.put_ledger([LedgerRow(1, "events", "", 10, 10, 0, 0, 0, 0, 0, 0, 0)], T0)
+    return counters
+
+
+def test_zeroes_of_the_kernel_are_hidden_until_they_are_asked_for() -> None:
+    counters = varied()
+    names = shown(counters)
+    assert "found" in names and "drop" not in names
+    assert {"entries", "inet fw mine"} <= set(names), "an empty table and what a person made are shown"
+    assert "drop" in shown(counters, zeroes=True)
+    snapshots = (counters.snapshot(ViewSpec(("name",), zeroes=on), T0) for on in (False, True))
+    totals = ["".join(text for text, _ in snapshot.totals) for snapshot in snapshots]
+    hidden = len(shown(counters, zeroes=True)) - len(names)
+    assert f"z {hidden} zeroes hidden" in totals[0] and "z hides zeroes" in totals[1]
+
+
+def test_the_ledger_comes_last_also_after_zeroes() -> None:
+    assert shown(varied())[-1] == shown(varied(), zeroes=True)[-1] == "events"
+    assert varied().rows()[-1].key.group == "ledger"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("drop", ["drop", "early_drop"]),
+        ("EARLY", ["early_drop"]),
+        ("name drop", ["drop"]),
+        ("group conntrack and value > 11", ["found"]),
+        ("rate > 0", ["found"]),
+        ("fw or group ledger", ["inet fw mine", "events"]),
+        ("bytes = 0", ["inet fw mine"]),
+        ('"fw mine"', ["inet fw mine"]),
+        ("not (group conntrack or table) and not name *mine", ["events"]),
+        ("nothing", []),
+    ],
+)
+def test_counters_are_found_by_words_and_numbers_zeroes_too(text: str, found: list[str]) -> None:
+    counters = varied()
+    read(counters, (2, stats(CpuStats(0, T0 + 2 * SECOND, found=14, drop=0, early_drop=0))))
+    assert shown(counters, text) == found
+
+
+@pytest.mark.parametrize("text", ["tcp", "nat", "host", "established", "src", "less", "packets"])
+def test_words_of_other_filters_are_parts_of_counters_names(text: str) -> None:
+    assert shown(varied(), text) == []
+    assert shown(varied(), f"{text} or found") == ["found"]
+
+
+@pytest.mark.parametrize("text", ["host 10.0.0.1", "value", "rate >", "name", "(drop", "value > x", "drop and"])
+def test_what_counters_cannot_be_asked_is_refused(text: str) -> None:
+    with pytest.raises(FilterError):
+        parse(text, "counter")
