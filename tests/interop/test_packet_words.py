@@ -13,11 +13,19 @@ import pytest
 from scapy.layers.dhcp import BOOTP, DHCP
 from scapy.layers.dns import DNS, DNSQR, DNSRR
 from scapy.layers.inet import ICMP, IP, TCP, UDP
-from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6PacketTooBig, IPv6
+from scapy.layers.inet6 import (
+    ICMPv6DestUnreach,
+    ICMPv6PacketTooBig,
+    IPv6,
+    IPv6ExtHdrDestOpt,
+    IPv6ExtHdrFragment,
+)
+from scapy.layers.ipsec import AH
 from scapy.layers.l2 import ARP, LLC, STP, Dot1AD, Dot1Q, Dot3, Ether
 from scapy.packet import Packet, Raw
 
 from nettop.headless import read
+from nettop.model.packets.dissection import dissect
 from nettop.model.packets.table import PacketModel
 from nettop.model.table import ViewSpec
 from nettop.recording.reader import open_reader
@@ -323,3 +331,80 @@ def test_seq_ack_and_window_are_what_tshark_shows_and_never_negative(tmp_path: P
 def numbers(info: str) -> tuple[str, str | None, str]:
     found = dict(word.split("=") for word in info.split() if "=" in word)
     return found["Seq"], found.get("Ack"), found["Win"]
+
+
+DISSECTED: list[tuple[Packet, str, str, str]] = [  # packet, tshark's field, our line, its text with tshark's value
+    (HERE / P4 / TCP(), "ip.hdr_len", "IPv4/Header length", "{} bytes"),
+    (HERE / IP(options=[b"\x94\x04\0\0"]) / UDP(), "ip.hdr_len", "IPv4/Header length", "{} bytes"),
+    (HERE / P4 / TCP(options=[("MSS", 1460)]), "tcp.hdr_len", "TCP/Header length", "{} bytes"),
+    (HERE / IP(frag=10, flags="MF", proto=17) / Raw(bytes(8)), "ip.frag_offset", "IPv4/Fragment offset", "80 bytes"),
+    (
+        HERE / P6 / IPv6ExtHdrFragment(offset=9, m=1, nh=17) / Raw(bytes(8)),
+        "ipv6.fraghdr.offset",
+        "IPv6 fragment/Fragment offset",
+        "72 bytes",
+    ),
+    (
+        HERE / P6 / IPv6ExtHdrDestOpt() / UDP(),
+        "ipv6.dstopts.len_oct",
+        "IPv6 destination options/Header length",
+        "{} bytes",
+    ),
+    (
+        HERE / IPv6(nh=51) / AH(nh=6, spi=5, icv=bytes(12), payloadlen=4) / TCP(sport=7),
+        "tcp.srcport",
+        "TCP/Source port",
+        "echo ({})",
+    ),
+    (HERE / IPv6(tc=3) / UDP(), "ipv6.tclass", "IPv6/Traffic class", "3"),
+    (
+        HERE / P4 / UDP(sport=53, dport=9) / DNS(qr=1, tc=1, qd=DNSQR(qname="a")),
+        "dns.flags.truncated",
+        "DNS/Truncated",
+        "{}",
+    ),
+    (
+        HERE / P4 / UDP(sport=53, dport=9) / DNS(qr=1, ad=1, qd=DNSQR(qname="a")),
+        "dns.flags.authenticated",
+        "DNS/Authentic data",
+        "{}",
+    ),
+    (
+        HERE / P4 / ICMP(type=3, code=4, nexthopmtu=1400) / QUOTED / UDP(dport=9),
+        "icmp.mtu",
+        "ICMP/MTU of next hop",
+        "{}",
+    ),
+    (Ether(src=A, dst=B, type=0x8035) / ARP(op=3, hwdst=A), "arp.dst.hw_mac", "RARP/Target MAC", "{}"),
+]
+
+
+@pytest.mark.parametrize("case", range(len(DISSECTED)))
+def test_the_tree_says_of_a_field_what_tshark_says(tmp_path: Path, case: int) -> None:
+    packet, field, line, text = DISSECTED[case]
+    [[value]] = tshark(write(tmp_path / "one.pcap", [bytes(packet)]), field)
+    found, layer = {}, ""
+    for node in dissect(bytes(packet), 1):
+        layer = node.name if node.depth == 0 else layer
+        found[f"{layer}/{node.name}" if node.depth else node.name] = node.text
+    assert found[line] == text.format(value)
+
+
+def test_the_lines_of_a_quoted_packet_mark_its_bytes() -> None:
+    frame = bytes(HERE / P4 / ICMP(type=3, code=3) / QUOTED / UDP(dport=80))
+    marks = {node.name: (node.start, node.end) for node in dissect(frame, 1) if node.depth == 0}
+    assert marks["ICMP"] == (34, 42) and marks["IPv4 in ICMP"] == (42, 62) and marks["UDP in ICMP"] == (62, 70)
+
+
+@pytest.mark.parametrize(
+    ("data", "linktype", "text"),
+    [
+        (b"abc", 147, "link type 147"),
+        (b"abc", 253, "link type netlink"),
+        (b"\0" * 20, 101, "link type raw"),
+        (b"abc", 1, "cut off, or not as its protocol requires"),
+    ],
+)
+def test_what_is_not_dissected_says_why(data: bytes, linktype: int, text: str) -> None:
+    assert [(node.name, node.text) for node in dissect(data, linktype)] == [("not dissected", text)]
+    assert dissect(b"", linktype) == []

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from nettop.linux import linktypes
-from nettop.text.packet import icmp_message, icmpv6_message, tcp_flag_names
+from nettop.linux.packet import ETH_P_RARP
+from nettop.model.packets.dissection_words import (
+    NOT_SENT,
+    field_word,
+    layer_name,
+    layer_text,
+    layer_title,
+    value_words,
+)
+from nettop.text.packet import linktype_name
 from nettop.text.sanitize import clean, clean_bytes
 
 MAX_DISSECTED = 4_096  # bytes given to scapy: limits the time that hostile bytes can cost
@@ -33,24 +42,20 @@ def dissect(data: bytes, linktype: int) -> list[TreeNode]:
     """Return the layers and fields of a frame. Never raises: where scapy fails the last line is "not dissected"."""
     nodes: list[TreeNode] = []
     try:
-        packet = _dissected(data[:MAX_DISSECTED], linktype)
-        for node in _layers(packet, len(data)):
+        layer = _link_layer(linktype, data)
+        if data and layer is None:
+            return [TreeNode(0, "not dissected", f"link type {linktype_name(linktype)}", 0, len(data))]
+        for node in _layers(layer(data[:MAX_DISSECTED]), len(data)) if data else ():
             nodes.append(node)  # noqa: PERF402 - layers before an exception are kept
-    except (Exception, RecursionError) as error:
-        nodes.append(TreeNode(0, "not dissected", type(error).__name__, 0, len(data)))
+    except (Exception, RecursionError):
+        nodes.append(TreeNode(0, "not dissected", "cut off, or not as its protocol requires", 0, len(data)))
     if len(data) > MAX_DISSECTED:
         nodes.append(TreeNode(0, "not dissected", f"bytes {MAX_DISSECTED} to {len(data)}", MAX_DISSECTED, len(data)))
     return nodes
 
 
-def _dissected(data: bytes, linktype: int) -> Any:
-    layer = _link_layer(linktype, data)
-    if layer is None:
-        raise ValueError(f"link type {linktype}")
-    return layer(data)
-
-
 _ready: dict[int, Any] = {}
+_RAW = 1 << 16  # plus the IP version of a frame without a link header: no link type is so high
 
 
 def _link_layer(linktype: int, data: bytes) -> Any:
@@ -58,8 +63,9 @@ def _link_layer(linktype: int, data: bytes) -> Any:
     if not _ready:
         logging.getLogger("scapy").setLevel(logging.CRITICAL)  # it would write to the terminal
         _keep_from_network()
-        from scapy.layers import dhcp, dhcp6, dns, inet, inet6, l2, ntp, sctp, vxlan  # noqa: F401
+        from scapy.layers import dhcp, dhcp6, dns, inet, inet6, ipsec, l2, ntp, sctp, vxlan  # noqa: F401
 
+        _bind(l2, inet, inet6, ipsec)
         _ready.update(
             {
                 linktypes.LINKTYPE_ETHERNET: l2.Ether,
@@ -69,13 +75,28 @@ def _link_layer(linktype: int, data: bytes) -> Any:
                 linktypes.LINKTYPE_SLL2: l2.CookedLinuxV2,
                 linktypes.LINKTYPE_IPV4: inet.IP,
                 linktypes.LINKTYPE_IPV6: inet6.IPv6,
-                -4: inet.IP,
-                -6: inet6.IPv6,
+                _RAW + 4: inet.IP,
+                _RAW + 6: inet6.IPv6,
             }
         )
     if linktype in (linktypes.LINKTYPE_RAW, linktypes.LINKTYPE_RAW_BSD, linktypes.LINKTYPE_RAW_OPENBSD):
-        return _ready.get(-(data[0] >> 4)) if data else None
+        return _ready.get(_RAW + (data[0] >> 4)) if data else None
     return _ready.get(linktype)
+
+
+def _bind(l2: Any, inet: Any, inet6: Any, ipsec: Any) -> None:
+    """Add what scapy does not follow: RARP, and what an authentication header is before."""
+    from scapy.packet import bind_bottom_up
+
+    for lower, field in (
+        (l2.Ether, "type"),
+        (l2.Dot1Q, "type"),
+        (l2.CookedLinux, "proto"),
+        (l2.CookedLinuxV2, "proto"),
+    ):
+        bind_bottom_up(lower, l2.ARP, {field: ETH_P_RARP})
+    for number, layer in ((1, inet.ICMP), (4, inet.IP), (6, inet.TCP), (17, inet.UDP), (41, inet6.IPv6)):
+        bind_bottom_up(ipsec.AH, layer, {"nh": number})
 
 
 def _keep_from_network() -> None:
@@ -92,18 +113,17 @@ def _layers(packet: Any, size: int) -> Iterator[TreeNode]:
     for _ in range(MAX_LAYERS):
         if not packet:
             return
-        header = packet.raw_packet_cache
-        length = len(header) if header is not None else 0
+        header = packet.original[: len(packet.original) - len(packet.payload.original or b"")]
         name = type(packet).__name__
         if name in ("Raw", "Padding"):
             load = bytes(packet.load)
             yield TreeNode(0, "Payload" if name == "Raw" else "Padding", f"{len(load)} bytes", at, at + len(load))
             at += len(load)
         elif name != "NoPayload":
-            title = _NAMES.get(name) or str(packet.name)[:MAX_TEXT]
-            yield TreeNode(0, title, _safe(_title, packet), at, min(size, at + length))
-            yield from _fields(packet, header or b"", at)
-            at += length
+            title = layer_title(packet)[:MAX_TEXT]
+            yield TreeNode(0, title, _safe(layer_text, packet), at, min(size, at + len(header)))
+            yield from _fields(packet, header, at)
+            at += len(header)
         packet = packet.payload
 
 
@@ -115,82 +135,6 @@ def _safe(make: Callable[..., str], *values: Any) -> str:
         return ""
 
 
-_NAMES = {
-    "Ether": "Ethernet",
-    "Dot3": "802.3",
-    "IP": "IPv4",
-    "IPv6": "IPv6",
-    "Dot1Q": "VLAN",
-    "Dot1AD": "VLAN",
-    "CookedLinux": "Linux cooked",
-    "CookedLinuxV2": "Linux cooked",
-}
-
-
-def _title(packet: Any) -> str:
-    kind = type(packet).__name__
-    if kind.startswith("ICMPv6"):
-        return icmpv6_message(packet.type << 8 | packet.code)
-    make = _TITLES.get(kind)
-    return make(packet) if make else ""
-
-
-_TITLES: dict[str, Callable[[Any], str]] = {
-    "Ether": lambda p: f"{p.src} → {p.dst}",
-    "Dot3": lambda p: f"{p.src} → {p.dst}",
-    "Dot1Q": lambda p: f"id {p.vlan}   priority {p.prio}",
-    "Dot1AD": lambda p: f"id {p.vlan}   priority {p.prio}",
-    "ARP": lambda p: f"{p.psrc} → {p.pdst}",
-    "IP": lambda p: f"{p.src} → {p.dst}   ttl {p.ttl}   id 0x{p.id:04x}   {p.flags}",
-    "IPv6": lambda p: f"{p.src} → {p.dst}   hop limit {p.hlim}",
-    "TCP": lambda p: f"{p.sport} → {p.dport}   {tcp_flag_names(int(p.flags))}",
-    "UDP": lambda p: f"{p.sport} → {p.dport}   length {p.len}",
-    "SCTP": lambda p: f"{p.sport} → {p.dport}",
-    "ICMP": lambda p: icmp_message(p.type << 8 | p.code),
-    "DNS": lambda p: "response" if p.qr else "query",
-    "VXLAN": lambda p: f"VNI {p.vni}",
-}
-
-_WORDS = {
-    "sport": "Source port",
-    "dport": "Destination port",
-    "seq": "Seq",
-    "ack": "Ack",
-    "dataofs": "Header words",
-    "reserved": "Reserved",
-    "flags": "Flags",
-    "window": "Window",
-    "chksum": "Checksum",
-    "cksum": "Checksum",
-    "urgptr": "Urgent pointer",
-    "options": "Options",
-    "src": "Source",
-    "dst": "Destination",
-    "ttl": "Time to live",
-    "hlim": "Hop limit",
-    "proto": "Protocol",
-    "nh": "Next header",
-    "len": "Length",
-    "plen": "Payload length",
-    "ihl": "Header words",
-    "version": "Version",
-    "tos": "Type of service",
-    "tc": "Traffic class",
-    "fl": "Flow label",
-    "id": "Id",
-    "frag": "Fragment offset",
-    "type": "Type",
-    "code": "Code",
-    "vlan": "VLAN id",
-    "prio": "Priority",
-    "hwsrc": "Sender MAC",
-    "psrc": "Sender address",
-    "hwdst": "Target MAC",
-    "pdst": "Target address",
-    "op": "Operation",
-}
-
-
 def _fields(packet: Any, header: bytes, base: int) -> Iterator[TreeNode]:
     spans = _spans(packet, header)
     for number, field in enumerate(packet.fields_desc[:MAX_FIELDS]):
@@ -199,9 +143,9 @@ def _fields(packet: Any, header: bytes, base: int) -> Iterator[TreeNode]:
         start, end = spans[number] if number < len(spans) else (0, 0)
         where = (base + start, base + end) if end > start else (0, 0)
         value = packet.getfieldval(field.name)
-        if value in ([], {}, None):
+        if value in ([], {}, None, b"") or field.name in NOT_SENT:
             continue
-        name = _WORDS.get(field.name, field.name)
+        name = field_word(layer_name(packet), field.name)
         if isinstance(value, list) and value and hasattr(value[0], "fields_desc"):
             yield TreeNode(1, name, f"{len(value)}", *where)
             for item in value[:MAX_ITEMS]:
@@ -215,30 +159,8 @@ def _is_there(packet: Any, field: Any) -> str:
     return "yes" if field._evalcond(packet) else ""
 
 
-def _tcp_options(options: Any) -> str:
-    """Return `MSS 1460, SACK permitted, timestamps 145127941 0, window scale 7 (×128)`."""
-    parts = []
-    for name, value in options[:MAX_ITEMS]:
-        if name == "WScale":
-            parts.append(f"window scale {value} (×{1 << min(value, 14)})")
-        elif name not in ("NOP", "EOL"):
-            values = value if isinstance(value, tuple) else (value,)
-            texts = [
-                clean_bytes(one) if isinstance(one, bytes) else str(one) for one in values if one not in (b"", None)
-            ]
-            parts.append(" ".join([_OPTIONS.get(name, str(name)), *texts]))
-    return clean(", ".join(parts))
-
-
-_OPTIONS = {"SAckOK": "SACK permitted", "Timestamp": "timestamps", "SAck": "SACK"}
-_IN_WORDS: dict[tuple[str, str], Callable[[Any], str]] = {
-    ("TCP", "flags"): lambda value: f"0x{int(value):03x} {tcp_flag_names(int(value))}",
-    ("TCP", "options"): _tcp_options,
-}
-
-
 def _value(packet: Any, field: Any, value: Any) -> str:
-    if (in_words := _IN_WORDS.get((type(packet).__name__, field.name))) is not None:
+    if (in_words := value_words(layer_name(packet), field.name)) is not None:
         return in_words(value)[:MAX_TEXT]
     if isinstance(value, bytes):
         return clean_bytes(value[:MAX_TEXT])
