@@ -202,6 +202,21 @@ def test_rules_beside_one_that_does_not_parse_are_printed_one_by_one(lab: Lab, b
     }
 
 
+def test_a_comment_with_a_newline_is_no_rule_beside_one_that_does_not_parse(lab: Lab, broker: Broker) -> None:
+    spec = lab.netns("lines")
+    comment = "x\n-A INPUT -j DROP\ny"
+    run_in(spec, IPTABLES, "-A", "INPUT", "-m", "comment", "--comment", comment, "-j", "ACCEPT")
+    run_in(spec, IPTABLES, "-A", "INPUT", "-m", "comment", "--comment", "-j", "-j", "RETURN")
+    run_in(spec, "nft", "add rule ip filter INPUT meta skuid 0 accept")
+    run_in(spec, IPTABLES, "-A", "FORWARD", "-m", "comment", "--comment", comment, "-j", "ACCEPT")
+    found = texts(broker, spec)
+    forged = f'-m comment --comment "{comment}" -j ACCEPT'
+    assert [found[f"INPUT {number}"][1] for number in (1, 2, 3)] == [
+        forged, "-m comment --comment -j -j RETURN", "meta skuid 0 accept",
+    ]  # fmt: skip
+    assert found["FORWARD 1"] == (IPTABLES, forged)
+
+
 def test_a_base_chain_of_nft_in_a_table_of_iptables_keeps_the_words_of_the_others(lab: Lab, broker: Broker) -> None:
     spec = lab.netns("foreign")
     run_in(spec, IPTABLES, "-A", "INPUT", *MATCH.split())

@@ -10,13 +10,14 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from nettop.broker.rules.inventory import Chain, Inventory, Kernel
+from nettop.broker.rules.inventory import Chain, Inventory, Kernel, Rule
 from nettop.broker.rules.report import write_report
 from nettop.broker.rules.tool import Runner
 
-SECONDS, REST_SECONDS = 9.0, 4.0  # for the tool on everything, and for what it did not print
+SECONDS, REST_SECONDS = 6.0, 7.0  # for the tool on everything, and for what it did not print
 _EACH = 100  # rules of a chain that are requested one by one; in a longer chain only those that nft has no words for
 TABLES = frozenset({b"filter", b"nat", b"mangle", b"raw", b"security", b"broute"})  # of all xtables tools
+Lines = dict[int, bytes]  # `-A` lines by handle
 _LISTS_BY_CHAIN = "ebtables-nft"  # it has no -S
 _HEADING = b"Bridge chain: "
 
@@ -43,54 +44,70 @@ class _Save:
         for chain, rules in after.chains.items():
             if after.same(before, chain) and printed[chain.table, chain.name] == len(rules):
                 self.handles[chain] = [rule.handle for rule in rules]
-        missing = [chain for chain in after.chains if chain not in self.handles]
+        missing = [chain for chain in after.chains if after.chains[chain] and chain not in self.handles]
         self.tables = after.tables
         if whole.failure and missing:
             self.failures.append(whole.failure)
-        self.runner = Runner(REST_SECONDS, self.kernel.generation)
-        for chain in sorted(missing, key=lambda one: not _extends(after, one)):
-            if not self.runner.is_over:
-                self._chain(after, chain)
+        if missing:
+            self._rest(after, sorted(missing, key=lambda one: not any(rule.extends for rule in after.chains[one])))
 
     def _chains(self) -> Inventory:
         found = self.kernel.inventory(self.family)
         found.chains = {chain: rules for chain, rules in found.chains.items() if chain.table in TABLES}
         return found
 
-    def _chain(self, before: Inventory, chain: Chain) -> None:
-        if not before.chains[chain] or chain.name.startswith(b"-"):
-            return
-        handles = [rule.handle for rule in before.chains[chain]]
-        lines = self._listed(chain)
-        if len(lines) != len(handles):
-            found = list(self._by_rule(before, chain))
-            handles, lines = [handle for handle, _ in found], [line for _, line in found]
-        if handles and self._chains().same(before, chain):
-            self.handles[chain] = handles
-            self.parts.append(b"*%s\n:%s - [0:0]\n%s" % (chain.table, chain.name, b"".join(lines)))
+    def _rest(self, before: Inventory, chains: list[Chain]) -> None:
+        """Request each of these chains, and then each rule that the tool did not print with its chain."""
+        self.runner = Runner(REST_SECONDS, self.kernel.generation)
+        found = {chain: self._by_chain(before, chain) for chain in chains if not chain.name.startswith(b"-")}
+        for chain, lines in found.items():
+            if lines is not None:
+                lines.update(self._by_rule(before.chains[chain], chain, lines))
+        after = self._chains()
+        for chain, lines in found.items():
+            if lines and after.same(before, chain):
+                handles = [rule.handle for rule in before.chains[chain] if rule.handle in lines]
+                self.handles[chain] = handles
+                body = b"".join(lines[handle] for handle in handles)
+                self.parts.append(b"*%s\n:%s - [0:0]\n%s" % (chain.table, chain.name, body))
 
-    def _by_rule(self, before: Inventory, chain: Chain) -> Iterator[tuple[int, bytes]]:
-        """Yield the handle and words of each rule that the tool prints."""
+    def _by_chain(self, before: Inventory, chain: Chain) -> Lines | None:
+        """Return the rules of the chain that the tool prints before it fails; None if it refuses all of them."""
+        lines, failure = self._listed(chain)
+        if "incompatible" in failure:
+            return None
         rules = before.chains[chain]
+        if len(lines) != len(rules) and not all(_is_whole(line) for line in lines):
+            return {}  # a comment may look like further rules
+        return dict(zip([rule.handle for rule in rules], lines, strict=False))
+
+    def _by_rule(self, rules: list[Rule], chain: Chain, known: Lines) -> Iterator[tuple[int, bytes]]:
+        """Yield the handle and words of each other rule that the tool prints by its number."""
         for number, rule in enumerate(rules, 1):
-            wanted = rule.extends or len(rules) <= _EACH
+            wanted = rule.handle not in known and (rule.extends or len(rules) <= _EACH)
             if wanted and not self.runner.is_over and self.program != _LISTS_BY_CHAIN:
-                lines = self._listed(chain, str(number))
+                lines, _ = self._listed(chain, str(number))
                 if len(lines) == 1:
                     yield rule.handle, lines[0]
 
-    def _listed(self, chain: Chain, *number: str) -> list[bytes]:
-        """Return the rules of a chain, or one of them, as `-A` lines; fewer if the tool fails."""
+    def _listed(self, chain: Chain, *number: str) -> tuple[list[bytes], str]:
+        """Return the rules of a chain, or one of them, as `-A` lines, and the failure of the tool."""
+        if self.runner.is_over:
+            return [], "too late"
         if self.program == _LISTS_BY_CHAIN:
             run = self.runner.run(self.program, "-t", chain.table, "-L", chain.name)
             lines = run.output.partition(_HEADING)[2].splitlines(keepends=True)[1:]
-            return [b"-A %s %s" % (chain.name, line) for line in lines]
+            return [b"-A %s %s" % (chain.name, line) for line in lines], run.failure
         run = self.runner.run(self.program, "-t", chain.table, "-S", chain.name, *number)
-        return _joined(run.output.splitlines(keepends=True), b"-A %s " % chain.name)
+        start = b"-A %s " % chain.name
+        if number:
+            return [run.output] if run.output.startswith(start) else [], run.failure
+        return _joined(run.output.splitlines(keepends=True), start), run.failure
 
 
-def _extends(found: Inventory, chain: Chain) -> bool:
-    return any(rule.extends for rule in found.chains[chain])
+def _is_whole(line: bytes) -> bool:
+    """Return True if no quoted text is divided at the line's end."""
+    return b"\n" not in line[:-1] and (line.count(b'"') - line.count(b'\\"')) % 2 == 0
 
 
 def _joined(lines: list[bytes], start: bytes) -> list[bytes]:
