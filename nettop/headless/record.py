@@ -14,7 +14,7 @@ from nettop.broker.client import Broker
 from nettop.console import say
 from nettop.errors import EXIT_FAILED, EXIT_LOSS, EXIT_OK, NettopError
 from nettop.headless.streaming import Stop, arriving, finish, sources
-from nettop.kinds import StreamKind
+from nettop.kinds import StreamKind, TextKind
 from nettop.linux.linktypes import LINKTYPE_ETHERNET
 from nettop.model.ledger import Ledger
 from nettop.pipeline import feeds
@@ -124,6 +124,7 @@ class RecordingMonitor:
         self.ledger = Ledger()
         self.failures: list[str] = []
         self.missing: set[str] = set()  # texts that could not be read, with the reason
+        self._texts: set[TextKind] = set()  # those that were read
         self._legacy: Callable[[], None] = lambda: None  # called when the text of legacy tables arrives
         self._resync: Callable[[], None] = lambda: None  # called when events were lost
         self._remaining = count or None
@@ -160,10 +161,8 @@ class RecordingMonitor:
                 self._added(item.stream)
             elif isinstance(item, End) and item.error:
                 self._failed(item)
-            elif isinstance(item, Text) and item.error:
-                self._missing(item)
-            elif isinstance(item, Text) and item.what in feeds.LEGACY_TEXTS.texts and item.body:
-                self._legacy()
+            elif isinstance(item, Text):
+                self._text(item)
             elif isinstance(item, Gap) and item.stream in self._events:
                 self._resync()
 
@@ -173,6 +172,17 @@ class RecordingMonitor:
             self._captures.add(stream.id)
         elif stream.name == feeds.EVENTS.stream:
             self._events.add(stream.id)
+
+    def _text(self, text: Text) -> None:
+        """Report a text that could not be read; request those of legacy tables when there are some."""
+        if not text.error:
+            self._texts.add(text.what)
+            if text.what in feeds.LEGACY_TEXTS.texts and text.body:
+                self._legacy()
+        elif self.stop is None or not self.stop.is_set():
+            self._missing(text)
+        elif text.what not in self._texts:
+            say(f"{text.what.value} is missing in the recording, which ended before it was read")
 
     def _missing(self, text: Text) -> None:
         """Report a text that could not be read, once for each reason."""

@@ -47,7 +47,8 @@ def run(options: argparse.Namespace) -> int:
     if options.read:
         engine, _, code = engine_of(options.read)
         if not engine.ruleset.is_known:
-            say(f"{options.read!r} holds no rules: a recording of nettop does, a copy by another tool keeps none")
+            if not code:  # else its damage was reported
+                say(f"{options.read!r} holds no rules: a recording of nettop does, a copy by another tool keeps none")
             return final_code(engine.ledger, code)
     else:
         engine, _, code = live_engine(options, lambda live: live.watch(*_FEEDS), known=Settled())

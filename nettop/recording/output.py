@@ -6,7 +6,6 @@ import errno
 import os
 import select
 import stat
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -14,7 +13,6 @@ from nettop.errors import NettopError
 
 BlockPart = bytes | memoryview
 
-_CHECK_NS = 1_000_000_000
 _MAX_IOV = 512  # below every system's IOV_MAX
 
 
@@ -32,15 +30,13 @@ class BlockOutput:
         status = os.fstat(fd)
         self._start = os.lseek(fd, 0, os.SEEK_CUR) if stat.S_ISREG(status.st_mode) else None
         self._named = self._start is not None and status.st_nlink > 0
-        self._checked_ns = time.monotonic_ns()
 
     def write(self, parts: Sequence[BlockPart]) -> None:
         """Write all the parts. Raises OutputClosed or NettopError; a regular file then ends before them.
 
-        A file that no longer has a name is an error, too, noticed within about a second if this is called that often.
+        A file that no longer has a name is an error, too.
         """
-        if time.monotonic_ns() - self._checked_ns >= _CHECK_NS:
-            self._check_name()
+        self._check_name()
         pending = [memoryview(part) for part in parts if len(part)]
         size = sum(map(len, pending))
         try:
@@ -65,7 +61,6 @@ class BlockOutput:
             raise self._failure(error) from None
 
     def _check_name(self) -> None:
-        self._checked_ns = time.monotonic_ns()
         if self._named and not os.fstat(self._fd).st_nlink:
             raise NettopError(f"{self._name} was removed while it was written", "its content is lost")
 
