@@ -133,7 +133,8 @@ def of_list(path: Path, expression: str) -> list[int]:
 
 
 FILTERS = [
-    "rarp", "stp", "not stp", "arp or rarp", "host 10.0.0.2", "rarp host 10.0.0.2", "mpls", "pppoed",
+    "rarp", "stp", "not stp", "arp or rarp", "host 10.0.0.2", "rarp host 10.0.0.2", "mpls",
+    "mpls 16", "mpls 17", "pppoed", "pppoes", "pppoes 7", "pppoes 8",
     "ether host 02:00:00:00:00:01", "ether src 02:00:00:00:00:01", "ether dst 02:00:00:00:00:01",
     "ether src host 02:00:00:00:00:02", "ether src or dst host 02:00:00:00:00:02", "ether dst ff:ff:ff:ff:ff:ff",
     "ether src 02-00-00-00-00-01 and ip", "ether host 02:00:00:00:00:01 or 02:00:00:00:00:02",

@@ -27,7 +27,7 @@ from nettop.linux.packet import (
 from nettop.linux.socket import AF_INET, AF_INET6
 from nettop.model.filter.fields import ByteFields, Loaded, Mask
 from nettop.model.filter.nodes import COMPARE, At, Chain, Equal, FilterRows, InNet, Node, every
-from nettop.model.filter.values import net
+from nettop.model.filter.values import integer, net
 
 _IPV4, _IPV6 = Equal("family", AF_INET), Equal("family", AF_INET6)
 # Words before `[`: the layer whose bytes they count, and the tests that a packet must pass. As in pcap-filter, the
@@ -170,6 +170,21 @@ def ethertype_node(number: int) -> Node:
     return _equal("llc", 0, 1, number) if number < ETH_P_802_3_MIN else Equal("ethertype", number)
 
 
+def _label(bits: int, offset: int, size: int, shift: int) -> Callable[[str], Node]:
+    """Return the reader of a number of this many bits, to the right of which are `shift` others."""
+
+    def read(text: str) -> Node:
+        value = integer(text)
+        if value >> bits:
+            raise ValueError(f"“{text}” is beyond what it can be (0–{(1 << bits) - 1})")
+        found = Operation(">>", Bytes("network", (), Constant(offset), size), Constant(shift))
+        return Relation(found, "=", Constant(value))
+
+    return read
+
+
+# The numbers after a word of the link layer: the first label of MPLS (RFC 3032), the session of PPPoE (RFC 2516).
+LABELS: Final = {"mpls": _label(20, 0, 4, 12), "pppoes": _label(16, 2, 2, 0)}
 _CAST_BIT = Operation("&", Bytes("mac", (), Constant(0), 1), Constant(1))
 # Cooked captures and live ones know the kind of the destination without its address.
 GROUPS: Final[dict[str, dict[str, Node]]] = {

@@ -16,17 +16,16 @@ from typing import TypeVar
 
 from nettop.errors import FilterError
 from nettop.model.filter import values, vocabulary
-from nettop.model.filter.byte_nodes import GROUPS, HEADERS, ethertype_node, mac_node
+from nettop.model.filter.byte_nodes import GROUPS, HEADERS, LABELS, ethertype_node, mac_node
 from nettop.model.filter.byte_parser import CONSTANTS, ByteTestError, header_at, read_relation
 from nettop.model.filter.endpoint_values import ENDPOINT_TESTS, Qualifiers, ethertype
 from nettop.model.filter.field_nodes import field_node, nat_node, state_node, status_node
 from nettop.model.filter.lexer import FilterToken, meaningless, refusal, tokens
 from nettop.model.filter.nodes import At, Chain, Compare, Equal, InNet, Node, Not, Present, every
-from nettop.model.filter.refusals import unexpected_word, unknown_word
+from nettop.model.filter.refusals import foreign_word, unexpected_word, unknown_word
 
 MAX_DEPTH = 100  # parentheses within parentheses
 _T = TypeVar("_T")
-_JOIN = {"and": "and", "&&": "and", "or": "or", "||": "or"}
 _NOT = frozenset(("not", "!"))
 
 
@@ -156,6 +155,8 @@ class FilterParser:
             return self._group_address(word)
         if self._now.word in vocabulary.SIDES | vocabulary.TUPLE_SIDES | vocabulary.TYPES:
             return self._endpoints((node,), depth)
+        if word in LABELS and self._now.text[:1].isdigit():
+            return every((node, self._read_value(LABELS[word], self._advance())))
         return node
 
     def _protocol_node(self, word: str, token: FilterToken) -> Node:
@@ -282,8 +283,9 @@ class FilterParser:
             return self._bare(token.word)
         if values.looks_like_address(token.text) and self._kind in vocabulary.ADDRESSED:
             return self._endpoint_value(self._inherited())
-        if self._is_column():
-            raise self._refuse(self._column_error(), token)
+        if self._is_foreign():
+            following = (one for one in self._tokens[self._at + 1 :] if one.text not in ("=", "=="))
+            raise self._refuse(foreign_word(token.text, next((one.value for one in following), None) or ""), token)
         if isinstance(self._last, str):
             return self._value_of(self._last, "")
         if self._kind == vocabulary.COUNTER:  # a word alone is a part of a counter's name
@@ -331,7 +333,7 @@ class FilterParser:
 
     def _joint(self) -> str | None:
         token = self._now
-        return _JOIN.get(token.text if token.kind == "symbol" else token.word)
+        return vocabulary.JOIN.get(token.text if token.kind == "symbol" else token.word)
 
     def _read_value(self, read: Callable[[str], _T], token: FilterToken) -> _T:
         try:
@@ -344,18 +346,12 @@ class FilterParser:
             reason = f"“{word}” cannot be asked of {self._kind}s; here: {vocabulary.own_words(self._kind)}"
             raise self._refuse(reason, token)
 
-    def _is_column(self) -> bool:
-        """Return whether a column's name is where a primitive must begin. In `process x or sport` it is a process."""
-        named = self._now.word in vocabulary.COLUMNS and self._kind in vocabulary.ADDRESSED
+    def _is_foreign(self) -> bool:
+        """Return whether a foreign name is where a primitive must begin. In `process x or sport` it is a process."""
+        named = self._now.word in vocabulary.FOREIGN and self._kind in vocabulary.ADDRESSED
         following = self._tokens[self._at + 1]
-        ends = following.kind == "end" or following.text == ")" or following.text.lower() in _JOIN
+        ends = following.kind == "end" or following.text == ")" or following.text.lower() in vocabulary.JOIN
         return named and not (ends and isinstance(self._last, str))
-
-    def _column_error(self) -> str:
-        following = (token for token in self._tokens[self._at + 1 :] if token.text not in ("=", "=="))
-        value = next((token.value for token in following), None) or ""
-        words = f"{vocabulary.COLUMNS[self._now.word]} {'' if value.lower() in _JOIN else value}"
-        return f"“{self._now.text}” is the name of a column; say {words.rstrip()}"
 
     def _missing_error(self) -> str:
         if self._now.kind == "end":

@@ -30,5 +30,12 @@ def unexpected_word(text: str, kind: str) -> str:
     return "“and” or “or” must stand before this"
 
 
+def foreign_word(text: str, value: str) -> str:
+    """Return why a word of vocabulary.FOREIGN is refused, and the words to use with the value that follows it."""
+    whose = "a field of Wireshark" if "." in text else "the name of a column"
+    words = f"{vocabulary.FOREIGN[text.lower()]} {'' if value.lower() in vocabulary.JOIN else value}"
+    return f"“{text}” is {whose}; say {words.rstrip()}"
+
+
 def _similar(text: str, words: Iterable[str], least: float) -> str:
     return next(iter(get_close_matches(text.lower()[:40], words, 1, least)), "")

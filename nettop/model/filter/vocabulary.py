@@ -135,8 +135,17 @@ ETHERTYPES: Final = {  # names after `ether proto`
 }
 LINK: Final = ("ether", "broadcast", "multicast")  # words of the link layer
 GROUPS: Final = LINK[1:]
-COLUMNS: Final = {"sport": "src port", "dport": "dst port"}  # names of columns that are no words, and the words to use
+# Names of columns and of Wireshark's fields, which are no words here, and the words to use.
+FOREIGN: Final = {
+    **{"sport": "src port", "dport": "dst port", "ip.addr": "host", "ip.src": "src host", "ip.dst": "dst host"},
+    **{"ipv6.addr": "host", "ipv6.src": "src host", "ipv6.dst": "dst host", "ip.proto": "proto"},
+    **{f"{name}.port": f"{name} port" for name in ("tcp", "udp", "sctp")},
+    **{f"{name}.srcport": f"{name} src port" for name in ("tcp", "udp", "sctp")},
+    **{f"{name}.dstport": f"{name} dst port" for name in ("tcp", "udp", "sctp")},
+    **{"eth.addr": "ether host", "eth.src": "ether src", "eth.dst": "ether dst", "vlan.id": "vlan", "frame.len": "len"},
+}
 JOINTS: Final = ("and", "or")
+JOIN: Final = {"and": "and", "&&": "and", "or": "or", "||": "or"}
 _QUALIFIERS: Final = (*sorted(TYPES), *sorted(SIDES), *FAMILIES, *PROTOCOLS)
 
 

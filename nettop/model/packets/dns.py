@@ -30,7 +30,7 @@ def dns_text(data: bytes, size: int) -> str | None:
     least = 12 + 5 * questions + _RECORD * sum(counts[1:])
     if operation not in _OPERATIONS or flags & 0x40 or questions > _MAX_QUESTIONS or least > size:
         return None
-    what = _first_name(data, bool(sum(counts)))
+    what = _first_name(data, size) if sum(counts) else "no question"
     if what is None:
         return None
     more = f", {questions} questions" if questions > 1 else ""
@@ -44,15 +44,13 @@ def dns_text(data: bytes, size: int) -> str | None:
     return f"answer {what}, {answers} record{'' if answers == 1 else 's'}"
 
 
-def _first_name(data: bytes, there: bool) -> str | None:
+def _first_name(data: bytes, size: int) -> str | None:
     """Return `A example.net` of the first question, or without one of the first record; None if it is damaged."""
-    if not there:
-        return "no question"
     try:
         name, at = dns_name(data, 12)
         kind, class_ = struct.unpack_from(">HH", data, at)
     except (IndexError, struct.error):
-        return "cut off"
+        return None if len(data) >= size else "cut off"
     if kind == 41 and name == ".":  # EDNS (RFC 6891), whose class is a size
         return "no question"
     return f"{_TYPES.get(kind, f'TYPE{kind}')} {name}" if class_ & 0x7FFF in _CLASSES else None

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, TCP, UDP
-from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
+from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6EchoRequest, IPv6
 from scapy.layers.l2 import ARP, GRE, LLC, Dot1Q, Dot3, Ether
 from scapy.packet import Packet, Raw
 
@@ -162,6 +162,24 @@ def test_absent_values_are_null() -> None:
 @pytest.mark.parametrize("name", ['quote".pcap', "per%cent%s.pcap", "new\nline", "\x1b[2J", "ü"])
 def test_any_file_name_gives_json(name: str) -> None:
     assert objects(ETHER / IP4 / UDP(), file=name)[0]["file"] == name
+
+
+TLS_OR_DNS = st.sampled_from(
+    [b"\x16\x03\x03\0\x20\x01\0\0", b"\x14\x03\x03", b"GET ", b"\0\x20\0\0\x81\x80\0\1\0\1\0\0\0\0"]
+)
+
+
+@settings(max_examples=examples(150))
+@given(
+    st.sampled_from([(TCP, 53), (TCP, 443), (UDP, 53), (UDP, 5353), (UDP, 67), (UDP, 123), (UDP, 4789)]),
+    st.builds(bytes.__add__, TLS_OR_DNS | st.just(b""), st.binary(max_size=300)),
+    st.integers(0, 400),
+)
+def test_any_payload_gives_one_printable_line(where: tuple[type[Packet], int], payload: bytes, snaplen: int) -> None:
+    frame = bytes(ETHER / IP4 / where[0](sport=1, dport=where[1]) / Raw(payload))
+    icmp = bytes(ETHER / IP4 / ICMP(type=3, code=3) / Raw(payload[: snaplen or 1]))
+    six = bytes(ETHER / IPv6() / ICMPv6DestUnreach() / Raw(payload))
+    assert all(line.isprintable() for line in text(frame, frame[:snaplen], icmp, six))
 
 
 @settings(max_examples=examples(150))
