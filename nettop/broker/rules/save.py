@@ -6,6 +6,7 @@ and rule by rule in the chains where that fails too.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +20,7 @@ _EACH = 100  # rules of a chain that are requested one by one; in a longer chain
 TABLES = frozenset({b"filter", b"nat", b"mangle", b"raw", b"security", b"broute"})  # of all xtables tools
 Lines = dict[int, bytes]  # `-A` lines by handle
 _LISTS_BY_CHAIN = "ebtables-nft"  # it has no -S
+_ESCAPED = re.compile(rb"\\.", re.DOTALL)
 _HEADING = b"Bridge chain: "
 
 
@@ -77,7 +79,7 @@ class _Save:
         if "incompatible" in failure:
             return None
         rules = before.chains[chain]
-        if len(lines) != len(rules) and not all(_is_whole(line) for line in lines):
+        if any(_is_odd(line) for line in lines) or any(line.count(b"\n") > 1 for line in lines):
             return {}  # a comment may look like further rules
         return dict(zip([rule.handle for rule in rules], lines, strict=False))
 
@@ -105,9 +107,9 @@ class _Save:
         return _joined(run.output.splitlines(keepends=True), start), run.failure
 
 
-def _is_whole(line: bytes) -> bool:
-    """Return True if no quoted text is divided at the line's end."""
-    return b"\n" not in line[:-1] and (line.count(b'"') - line.count(b'\\"')) % 2 == 0
+def _is_odd(line: bytes) -> bool:
+    """Return True if a quoted text begins or ends in the line. The tools escape quotes and backslashes in it."""
+    return b'"' in line and _ESCAPED.sub(b"", line).count(b'"') % 2 == 1
 
 
 def _joined(lines: list[bytes], start: bytes) -> list[bytes]:
@@ -122,15 +124,18 @@ def _joined(lines: list[bytes], start: bytes) -> list[bytes]:
 
 
 def _rules_by_chain(output: bytes) -> Counter[tuple[bytes, bytes]]:
-    """Return the number of rules that a save tool printed, by table and chain (a comment may add some)."""
+    """Return the number of rules that a save tool printed, by table and chain."""
     found: Counter[tuple[bytes, bytes]] = Counter()
-    table = b""
+    table, inside = b"", False  # of a quoted text that a newline divides
     for line in output.split(b"\n"):
-        if line.startswith(b"*"):
+        if line.startswith(b"*") and not inside:
             table = line[1:]
         before, dash, rest = line.partition(b"-A ")
-        if dash and (not before or before.startswith(b"[")):
+        rule = dash and (not before or before.startswith(b"["))
+        if rule and not inside:
             found[table, rest.partition(b" ")[0]] += 1
+        if rule or inside:
+            inside ^= _is_odd(line)
     return found
 
 
