@@ -23,6 +23,14 @@ def gather(buf: Buffer, pos: Ints, words: int, order: str = "<") -> NDArray[np.u
     return _windows(buf, words * 4)[pos].view(order + "u4").reshape(-1, words)
 
 
+def gather_mixed(buf: Buffer, pos: Ints, words: int, big: NDArray[np.bool_]) -> NDArray[np.uint32]:
+    """Return the same, each position's numbers in its own byte order: big-endian where `big`."""
+    found = gather(buf, pos, words)
+    if big.any():
+        found[big] = found[big].byteswap()
+    return found
+
+
 def scatter(dst: NDArray[np.uint8], pos: Ints, rows: NDArray[np.uint32]) -> None:
     """Write row i of a C-contiguous (n, words) array at byte pos[i]."""
     size = rows.shape[1] * 4

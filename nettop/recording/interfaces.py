@@ -36,7 +36,7 @@ def linktype(stream: Stream) -> int:
 
 
 def decode(
-    link: int, snaplen: int, options: Sequence[blocks.Option], order: str, index: int, file: str
+    link: int, snaplen: int, options: Sequence[blocks.Option], order: str, file: str
 ) -> tuple[Interface, int | None]:
     """Return the interface that an IDB describes, and the id its stream had when nettop recorded it.
 
@@ -48,7 +48,7 @@ def decode(
         first.setdefault(code, value)
         if code == blocks.OPT_CUSTOM_BINARY and content is None:
             content = blocks.nettop_content(value, order)
-    interface = Interface(_stream_of(link, snaplen, first, file), index)
+    interface = Interface(_stream_of(link, snaplen, first, file), 0)
     interface.resolution = first.get(blocks.IF_TSRESOL, b"\x06")[:1].ljust(1, b"\x06")[0]
     offset = first.get(blocks.IF_TSOFFSET, b"")
     interface.offset_s = struct.unpack(order + "q", offset)[0] if len(offset) == 8 else 0

@@ -27,7 +27,7 @@ class PacketBlocks:
     """Whole packet blocks in file order. The interfaces of row i are first[i] to first[i] + known[i] - 1."""
 
     chunk: bytes
-    order: str
+    big: NDArray[np.bool_]  # its section is big-endian
     kind: Ints
     pos: Ints
     length: Ints
@@ -68,7 +68,8 @@ class PacketBlocks:
             block=self.length[:intact].astype(np.uint32),
         )
         at = rows.off + (rows.caplen + 3 & ~3)
-        overrun = _read_options(rows, self.chunk, np.where(simple[:intact], 1 << 62, at), self._end(intact), self.order)
+        at[simple[:intact]] = 1 << 62  # these have no options
+        overrun = _read_options(rows, self.chunk, at, self._end(intact), self.big[:intact])
         return rows, fault, overrun
 
     def _heads(self) -> tuple[NDArray[np.bool_], NDArray[np.uint32], NDArray[np.uint64] | None]:
@@ -76,16 +77,16 @@ class PacketBlocks:
         simple = self.kind == blocks.SPB
         short = self.length < 32
         head = np.zeros((len(self), 7), np.uint32)
-        head[~short] = bulk.gather(self.chunk, self.pos[~short], 7, self.order)
+        head[~short] = bulk.gather_mixed(self.chunk, self.pos[~short], 7, self.big[~short])
         if short.any():
-            head[short, :3] = bulk.gather(self.chunk, self.pos[short], 3, self.order)
+            head[short, :3] = bulk.gather_mixed(self.chunk, self.pos[short], 3, self.big[short])
         obsolete = self.kind == blocks.PB
         if not obsolete.any():
             return simple, head, None
         # interface and drop count are 16 bits each, in the section's byte order
         word = head[:, 2].copy()
         high, low = word >> 16, word & 0xFFFF
-        interface, drops = (high, low) if self.order == ">" else (low, high)
+        interface, drops = np.where(self.big, high, low), np.where(self.big, low, high)
         head[:, 2] = np.where(obsolete, interface, word)
         return simple, head, np.where(obsolete & (drops != 0xFFFF), drops, 0).astype(np.uint64)
 
@@ -115,8 +116,8 @@ def _times(
     return ts_ns
 
 
-def walk_options(
-    chunk: bytes, at: Ints, end: Ints, order: str
+def _walk_options(
+    chunk: bytes, at: Ints, end: Ints, big: NDArray[np.bool_]
 ) -> Iterator[tuple[Ints, Ints, Ints, Ints, NDArray[np.bool_]]]:
     """Walk the option lists between `at` and `end`, all in step. Yield rows, codes, offsets of values, their sizes.
 
@@ -126,7 +127,7 @@ def walk_options(
     for _ in range(_MAX_OPTIONS):
         if not len(rows):
             return
-        code, size = _option_heads(chunk, at[rows], order)
+        code, size = _option_heads(chunk, at[rows], big[rows])
         going = code != blocks.OPT_END
         rows, code, size = rows[going], code[going], size[going]
         inside = at[rows] + 4 + size <= end[rows]
@@ -136,19 +137,22 @@ def walk_options(
         rows = rows[at[rows] + 4 <= end[rows]]
 
 
-def _read_options(rows: RecordColumns, chunk: bytes, at: Ints, end: Ints, order: str) -> int | None:
+def _read_options(rows: RecordColumns, chunk: bytes, at: Ints, end: Ints, big: NDArray[np.bool_]) -> int | None:
     """Read flags and drop counts in bulk, comments one by one. Return the first row with an option that overruns."""
     flags, lost = np.zeros(len(rows), np.uint32), np.zeros(len(rows), np.uint64)
     overrun: int | None = None
-    for row, code, value, size, outside in walk_options(chunk, at, end, order):
+    for row, code, value, size, outside in _walk_options(chunk, at, end, big):
         if outside.any():
             first = int(row[outside].min())
             overrun = first if overrun is None else min(overrun, first)
             row, code, value, size = row[~outside], code[~outside], value[~outside], size[~outside]
         match = (code == blocks.EPB_FLAGS) & (size == 4)
-        flags[row[match]] = bulk.gather(chunk, value[match], 1, order)[:, 0]
+        flags[row[match]] = bulk.gather_mixed(chunk, value[match], 1, big[row[match]])[:, 0]
         match = (code == blocks.EPB_DROPCOUNT) & (size == 8)
-        lost[row[match]] = uint64(bulk.gather(chunk, value[match], 2, order), order)
+        halves = bulk.gather_mixed(chunk, value[match], 2, big[row[match]]).astype(np.uint64)
+        high = big[row[match]].astype(np.intp) ^ 1  # the column of the high half
+        either = np.arange(len(halves))
+        lost[row[match]] = halves[either, high] << np.uint64(32) | halves[either, high ^ 1]
         for i in np.flatnonzero(code == blocks.OPT_COMMENT).tolist():
             text = chunk[int(value[i]) : int(value[i] + size[i])].decode("utf-8", "replace")
             known = rows.comment.get(int(row[i]))
@@ -160,14 +164,7 @@ def _read_options(rows: RecordColumns, chunk: bytes, at: Ints, end: Ints, order:
     return overrun
 
 
-def _option_heads(chunk: bytes, at: Ints, order: str) -> tuple[Ints, Ints]:
-    both = bulk.gather(chunk, at, 1, order)[:, 0].astype(np.int64)
+def _option_heads(chunk: bytes, at: Ints, big: NDArray[np.bool_]) -> tuple[Ints, Ints]:
+    both = bulk.gather_mixed(chunk, at, 1, big)[:, 0].astype(np.int64)
     low, high = both & 0xFFFF, both >> 16
-    return (high, low) if order == ">" else (low, high)
-
-
-def uint64(words: NDArray[np.uint32], order: str) -> NDArray[np.uint64]:
-    """Return the 64-bit numbers whose halves are in the two columns."""
-    high, low = (words[:, 0], words[:, 1]) if order == ">" else (words[:, 1], words[:, 0])
-    value: NDArray[np.uint64] = high.astype(np.uint64) << np.uint64(32) | low
-    return value
+    return np.where(big, high, low), np.where(big, low, high)

@@ -36,9 +36,10 @@ class _Section:
 
 @dataclass(slots=True)
 class _Found:
-    """The blocks of a chunk up to the next change of byte order."""
+    """The blocks of a chunk."""
 
     pos: Ints
+    big: NDArray[np.bool_]  # of a big-endian section
     kind: Ints
     length: Ints
     whole: int  # blocks that are complete and not damaged
@@ -60,7 +61,7 @@ class PcapngDecoder(FormatDecoder):
         self._totals: dict[int, tuple[int, int, int]] = {}  # stream → its last Counters
         self._before = 1  # the number of the record after the current block
         self._reported: dict[int, int] = {}  # stream → losses in packet blocks that no statistics block has repeated
-        self._cached: dict[tuple[str, int, bytes], tuple[Interface, int | None]] = {}
+        self._cached: dict[tuple[str, bytes], tuple[Interface, int | None]] = {}
         self._handlers: dict[int, Callable[[bytes, int, list[Item]], None]] = {
             blocks.SHB: self._section_header,
             blocks.IDB: self._interface,
@@ -71,25 +72,15 @@ class PcapngDecoder(FormatDecoder):
         }
 
     def _read(self, chunk: bytes, base: int, final: bool, out: list[Item]) -> int:
-        pos = 0
         self.need = blocks.MIN_BLOCK
-        while len(chunk) - pos >= blocks.MIN_BLOCK:
-            if chunk[pos : pos + 4] == b"\n\r\r\n":
-                order = order_of(chunk[pos + 8 : pos + 12], blocks.BYTE_ORDER_MAGIC)
-                if order is None:
-                    raise DamagedInput("a section header has no byte order", base + pos)
-                self._order = order
-            length = self._blocks(chunk, pos, base, out)
-            if length == 0:
-                break
-            pos += length
-        if final and pos < len(chunk):
-            raise DamagedInput("the file is cut in the middle of a block", base + pos)
-        return pos
+        used = self._blocks(chunk, base, out) if len(chunk) >= blocks.MIN_BLOCK else 0
+        if final and used < len(chunk):
+            raise DamagedInput("the file is cut in the middle of a block", base + used)
+        return used
 
-    def _blocks(self, chunk: bytes, start: int, base: int, out: list[Item]) -> int:
-        """Handle the whole blocks of one byte order from `start` on. Return their size in bytes."""
-        found = self._find(chunk, start)
+    def _blocks(self, chunk: bytes, base: int, out: list[Item]) -> int:
+        """Handle the whole blocks of a chunk. Return their size in bytes."""
+        found = self._find(chunk)
         packet = np.isin(found.kind, PACKETS)
         counted = packet | np.isin(found.kind, _CUSTOM)  # Wireshark counts a Custom Block as a frame
         number = self._number + np.cumsum(counted) - counted
@@ -98,7 +89,7 @@ class PcapngDecoder(FormatDecoder):
         state = described[np.searchsorted(described[:, 0], own, "right") - 1]
         records = PacketBlocks(
             chunk,
-            self._order,
+            found.big[own],
             found.kind[own],
             found.pos[own],
             found.length[own],
@@ -116,28 +107,36 @@ class PcapngDecoder(FormatDecoder):
             emitter = Emitter(self._streams, rows, self._table, chunk, base, out)
             emitter.emit(self._without_repeated(between, emitter))
         except ValueError as error:
-            raise DamagedInput(f"the file {error}", base + start) from None
+            raise DamagedInput(f"the file {error}", base) from None
         self._number += int(np.count_nonzero(counted[: found.whole]))
         if found.damage:
             raise DamagedInput(found.damage, base + int(found.pos[found.whole]))
         return int(found.length[: found.whole].sum())
 
-    def _find(self, chunk: bytes, start: int) -> _Found:
-        """Return the blocks from `start` on, and the first that is damaged."""
-        pos = np.array(_positions(chunk, start, self._order), np.int64)
-        head = bulk.gather(chunk, pos, 2, self._order).astype(np.int64)
+    def _find(self, chunk: bytes) -> _Found:
+        """Return the blocks of a chunk, and the first that is damaged."""
+        found_at, changes, no_order = _positions(chunk, self._order)
+        pos = np.array(found_at, np.int64)
+        turns = np.zeros(len(pos) + 1, np.int64)
+        turns[changes] = 1
+        big = (np.cumsum(turns)[:-1] & 1).astype(np.bool_) ^ (self._order == ">")
+        head = bulk.gather_mixed(chunk, pos, 2, big).astype(np.int64)
         kind, length = head[:, 0], head[:, 1]
         shortest = np.where(kind == blocks.SHB, 28, blocks.MIN_BLOCK)
         invalid = (length < shortest) | (length & 3 != 0) | (length > blocks.MAX_BLOCK)
+        invalid[-1:] |= no_order
         inside = ~invalid & (pos + length <= len(chunk))
         whole = int(np.argmin(inside)) if not inside.all() else len(pos)
-        found = _Found(pos, kind, length, whole)
-        trailer = bulk.gather(chunk, pos[:whole] + length[:whole] - 4, 1, self._order)[:, 0]
+        found = _Found(pos, big, kind, length, whole)
+        trailer = bulk.gather_mixed(chunk, pos[:whole] + length[:whole] - 4, 1, big[:whole])[:, 0]
         differ = np.flatnonzero(trailer != length[:whole])
         if len(differ):
             found.cut(int(differ[0]), "a block's two lengths differ")
         elif whole < len(pos) and invalid[whole]:
-            found.damage = f"a block claims {length[whole]} bytes"
+            orderless = no_order and whole == len(pos) - 1
+            found.damage = (
+                "a section header has no byte order" if orderless else f"a block claims {length[whole]} bytes"
+            )
         elif whole < len(pos):
             self.need = int(length[whole])
         return found
@@ -158,7 +157,7 @@ class PcapngDecoder(FormatDecoder):
             kind, pos = int(found.kind[index]), int(found.pos[index])
             body = chunk[pos + 8 : pos + int(found.length[index]) - 4]
             items: list[Item] = []
-            self._before = int(number[index])
+            self._before, self._order = int(number[index]), ">" if found.big[index] else "<"
             try:
                 self._other_block(kind, body, base + pos, items)
             except DamagedInput as damage:
@@ -208,15 +207,16 @@ class PcapngDecoder(FormatDecoder):
         known = self._section.interfaces
         if len(known) >= blocks.MAX_INTERFACES:
             raise DamagedInput(f"a section describes more than {blocks.MAX_INTERFACES} interfaces", offset)
-        key = (self._order, len(known), body)
+        key = (self._order, body)
         described = self._cached.get(key)
         if described is None:
             link, snaplen = struct.unpack_from(self._order + "HxxI", body)
             options = self._options(body, 8, "an interface", offset)
-            described = interfaces.decode(link, snaplen, options, self._order, len(known), self._numbering.file)
+            described = interfaces.decode(link, snaplen, options, self._order, self._numbering.file)
             if len(self._cached) < _MAX_CACHED and len(body) < _MAX_CACHED:
                 self._cached[key] = described
-        interface, recorded = described
+        template, recorded = described
+        interface = template.numbered(len(known))
         known.append(interface)
         self._table.append(interface)
         if recorded is not None:
@@ -323,18 +323,28 @@ def _refuse_newer(value: bytes, order: str, offset: int) -> None:
     raise DamagedInput(message + ": update nettop", offset)
 
 
-def _positions(chunk: bytes, pos: int, order: str) -> list[int]:
-    """Return the offsets of blocks, following lengths unchecked to a section of the other order or a wrong length."""
+def _positions(chunk: bytes, order: str) -> tuple[list[int], list[int], bool]:
+    """Return the offsets of blocks, following lengths unchecked to an impossible one, and the changes of byte order.
+
+    These are the indexes of the section headers of another order than the section before. True: the last block is a
+    section header without a byte order.
+    """
     unpack = struct.Struct(order + "II").unpack_from
     found: list[int] = []
-    append, last, section = found.append, len(chunk) - blocks.MIN_BLOCK, blocks.SHB
-    magic = struct.pack(order + "I", blocks.BYTE_ORDER_MAGIC)
+    changes: list[int] = []
+    append, last, section, pos = found.append, len(chunk) - blocks.MIN_BLOCK, blocks.SHB, 0
     while pos <= last:
         kind, length = unpack(chunk, pos)
-        if kind == section and chunk[pos + 8 : pos + 12] != magic:
-            break
+        if kind == section:
+            own = order_of(chunk[pos + 8 : pos + 12], blocks.BYTE_ORDER_MAGIC)
+            if own is None:
+                return [*found, pos], changes, True
+            if own != order:
+                changes.append(len(found))
+                order, unpack = own, struct.Struct(own + "II").unpack_from
+                length = unpack(chunk, pos)[1]
         append(pos)
         if length < 12:
             break
         pos += length
-    return found
+    return found, changes, False
