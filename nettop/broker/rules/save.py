@@ -81,6 +81,8 @@ class _Save:
         rules = before.chains[chain]
         if any(_is_odd(line) for line in lines) or any(line.count(b"\n") > 1 for line in lines):
             return {}  # a comment may look like further rules
+        if not failure and len(lines) != len(rules):
+            return {}
         return dict(zip([rule.handle for rule in rules], lines, strict=False))
 
     def _by_rule(self, rules: list[Rule], chain: Chain, known: Lines) -> Iterator[tuple[int, bytes]]:

@@ -137,8 +137,9 @@ class RulesetTexts:
         return found if found is not None and is_of(found, rule) else None
 
     def printed(self, rule: NftRule, table: int | None) -> SavedRule | None:
-        """Return the rule in the words of iptables and its kin; None if they are not known."""
-        return self._printed[rule.family].get((rule.family, rule.table, rule.chain), table, rule.handle)
+        """Return the rule in the words of iptables and its kin; None if they are not known, or have another verdict."""
+        found = self._printed[rule.family].get((rule.family, rule.table, rule.chain), table, rule.handle)
+        return found if found is not None and _has_verdict(found, rule) else None
 
     def align(self, chain: ChainKey, table: int | None, handles: list[int]) -> None:
         """Join a text without handles (of an older recording) by position. It must be of the ruleset of the handles."""
@@ -159,6 +160,14 @@ class RulesetTexts:
         self._listed.forget(alive, 2 * len(rules))
         for words in self._printed.values():
             words.forget(alive, 2 * len(rules))
+
+
+def _has_verdict(saved: SavedRule, rule: NftRule) -> bool:
+    """Return whether the words end in the verdict of the rule, where it is one that all tools name alike."""
+    verdict = rule.verdicts[-1] if rule.verdicts else ""
+    if verdict in ("jump", "goto"):
+        return saved.target in rule.targets
+    return verdict not in ("accept", "drop", "return") or (saved.target or "").lower() == verdict
 
 
 def is_of(listed: ListedRule, rule: NftRule) -> bool:

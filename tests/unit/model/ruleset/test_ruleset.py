@@ -277,8 +277,11 @@ def test_the_words_of_iptables_are_joined_by_the_handles_in_the_text() -> None:
     feed.poll(tuple(replace(one, extensions=("string",)) for one in rules), [0, 0, 0], T0)
     line = '# nettop {"handles": {"filter": {"handle": 1, "chains": {"INPUT": [7, 9]}}}, "failures": ["it broke"]}\n'
     feed.texts(save=line + SAVE.format("-p udp"))
-    assert [r.text for r in feed.ruleset.picture.rules] == ["-p tcp -j ACCEPT", None, "-p udp -j DROP"]
+    assert [r.text for r in feed.ruleset.picture.rules] == ["-p tcp -j ACCEPT", None, "-p udp -j ACCEPT"]
     assert feed.ruleset.texts.failures() == ["it broke"]
+    other = (replace(rules[0], extensions=("string",), verdicts=("drop",)), *rules[1:])
+    feed.poll(other, [0, 0, 0], T0 + S)
+    assert feed.ruleset.picture.rules[0].text is None  # words with another verdict are of another rule
 
 
 def test_rules_keep_their_identity_and_history_when_others_come_and_go(feed: Feed) -> None:
@@ -316,7 +319,7 @@ SAVE = """*filter
 :INPUT ACCEPT [0:0]
 :FORWARD DROP [0:0]
 [1:2] -A INPUT -p tcp -j ACCEPT
-[0:0] -A INPUT {} -j DROP
+[0:0] -A INPUT {} -j ACCEPT
 COMMIT
 """
 
@@ -329,12 +332,12 @@ def test_iptables_words_are_joined_by_position_only_with_a_text_of_the_same_rule
     one, two, three = (replace(one, printable=True) for one in rules)
     feed.poll((one, two), [0, 0], T0)
     feed.texts(save=SAVE.format("-p udp"))
-    assert [r.text for r in feed.ruleset.picture.rules] == ["-p tcp -j ACCEPT", "-p udp -j DROP"]
+    assert [r.text for r in feed.ruleset.picture.rules] == ["-p tcp -j ACCEPT", "-p udp -j ACCEPT"]
     assert [c.name for c in feed.ruleset.picture.chains] == ["INPUT"]
     feed.poll((two, three), [0, 0], T0 + S)
-    assert [r.text for r in feed.ruleset.picture.rules] == ["-p udp -j DROP", None]
+    assert [r.text for r in feed.ruleset.picture.rules] == ["-p udp -j ACCEPT", None]
     feed.texts(save=SAVE.format("-p sctp"), ts_ns=T0 + 2 * S)
-    assert [r.text for r in feed.ruleset.picture.rules] == ["-p tcp -j ACCEPT", "-p sctp -j DROP"]
+    assert [r.text for r in feed.ruleset.picture.rules] == ["-p tcp -j ACCEPT", "-p sctp -j ACCEPT"]
     assert feed.ruleset.picture.chains[0].backend == "iptables-nft"
 
 
