@@ -40,7 +40,9 @@ class ReplaySource:
         self.ended = False
         self._next = counter.next
         self._clock = clock
-        self._reader: CaptureReader = open_reader(file, Numbering(Counter64().next, stream_id, file), fd=fd)
+        slice_ns = None if speed is None else SLICE_NS
+        numbering = Numbering(Counter64().next, stream_id, file, slice_ns=slice_ns)
+        self._reader: CaptureReader = open_reader(file, numbering, fd=fd)
         self._queue: deque[Item] = deque()
         self._speed = speed
         self._paused = False

@@ -14,6 +14,7 @@ import numpy as np
 
 from nettop.batch import Array, Stream
 from nettop.columns import HAVE_REPLY, Columns
+from nettop.kinds import NO_TIME
 from nettop.model.flows.derive import Data, column
 from nettop.model.flows.index import Hashes, KeyHash
 from nettop.model.flows.store import FlowStore
@@ -61,11 +62,14 @@ class FlowMeter:
         """
         if not len(cols) or _SELECTIVE.search(stream.capture_filter):
             return
+        times = cols["ts_ns"][cols["ts_ns"] != NO_TIME]
+        if not len(times):
+            return
         point = self._points.get(stream.id)
         if point is None:
             point = self._points[stream.id] = min(len(self._points), _MAX_POINTS) * _POINTS
             self._netns = np.append(self._netns, [np.uint16(self._code(stream.netns))] * _POINTS)
-        first, last = int(cols["ts_ns"][0]), int(cols["ts_ns"][-1])
+        first, last = int(times[0]), int(times[-1])
         self._began_ns = self._began_ns or first
         self._newest_ns = max(self._newest_ns, last)
         self._fresh = True

@@ -13,6 +13,7 @@ from nettop.batch import Array, Batch, PacketMeta, Stream
 from nettop.columns import Columns
 from nettop.decode.packets.columns import HAVE_DIRECTION
 from nettop.decode.packets.decoder import Depth, PacketDecoder, wirelen
+from nettop.kinds import NO_TIME
 from nettop.linux.packet import DIRECTION_UNKNOWN
 from nettop.model.packets.fields import PacketFields
 
@@ -216,7 +217,7 @@ def _joined_columns(blocks: Sequence[PacketBlock]) -> dict[str, Array]:
 
 
 def _order_by_time(block: PacketBlock) -> None:
-    order = np.argsort(block.ts_ns, kind="stable")
+    order = np.argsort(np.where(block.ts_ns == NO_TIME, np.maximum.accumulate(block.ts_ns), block.ts_ns), kind="stable")
     for name in ("stream_index", "ident", "ts_ns", "length", "caplen", "off"):
         setattr(block, name, getattr(block, name)[order])
     block.cols = {name: column[order] for name, column in block.cols.items()}

@@ -11,6 +11,7 @@ from nettop.batch import Batch, Gap, PacketMeta, Stream
 from nettop.columns import Columns
 from nettop.decode.packets import columns as pc
 from nettop.decode.packets.decoder import PacketDecoder
+from nettop.kinds import NO_TIME
 from nettop.linux.packet import DIRECTION_UNKNOWN
 from nettop.model.packets.blocks import PacketBlock
 from nettop.model.packets.lines import gap_line
@@ -124,12 +125,16 @@ class PacketCells:
 _PER_ROW = ("have", "flags", "sport", "dport", "vlan", "inner_vlan", "direction")
 
 
+def _seconds_since(before_ns: int | None, ts_ns: int) -> str:
+    return "" if before_ns is None or ts_ns == NO_TIME else f"{(ts_ns - before_ns) / 1e9:.6f}"
+
+
 def _packet_cells(packet: PacketRow, stream: Stream, row: dict[str, int]) -> dict[str, str]:
     ts_ns = int(packet.block.ts_ns[packet.row])
     return {
         "number": str(packet.ident),
         "time": clock(ts_ns, 6),
-        "delta": "" if packet.before_ns is None else f"{(ts_ns - packet.before_ns) / 1e9:.6f}",  # seconds
+        "delta": _seconds_since(packet.before_ns, ts_ns),
         "device": stream.name or ABSENT,
         "length": str(int(packet.block.length[packet.row])),
         "vlan": vlan_text(row["have"], row["vlan"], row["inner_vlan"]),

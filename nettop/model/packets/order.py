@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from nettop.kinds import NO_TIME
 from nettop.model.packets.cells import PacketRow
 from nettop.model.packets.store import GapRow, PacketStore, Segment
 
@@ -25,7 +26,7 @@ class PacketOrder:
         return int(self._ends[-1]) if len(self._ends) else 0
 
     def __getitem__(self, part: slice) -> Iterator[PacketRow | GapRow]:
-        """Yield the rows of a part, each packet with the time of the packet before it."""
+        """Yield the rows of a part, each packet with the time of the last packet before it that has one."""
         before_ns = None
         start, stop, _ = part.indices(len(self))
         for position in range(max(0, start - _BEFORE), stop):
@@ -36,7 +37,8 @@ class PacketOrder:
                 continue
             if position >= start:
                 yield PacketRow(segment, row, before_ns)
-            before_ns = int(segment.ts_ns[row])
+            ts_ns = int(segment.ts_ns[row])
+            before_ns = before_ns if ts_ns == NO_TIME else ts_ns
 
     def _at(self, position: int) -> tuple[Segment, int]:
         at = int(np.searchsorted(self._ends, position, "right"))

@@ -12,7 +12,7 @@ from nettop.batch import Batch, Counter64, DumpMark, End, Item, PacketMeta, Stre
 from nettop.errors import InputError
 from nettop.sources.replay import MAX_WAIT_NS, SLICE_NS, ReplaySource
 from tests.unit.recording import items as run
-from tests.unit.recording.handmade import epb, idb, pcap, shb
+from tests.unit.recording.handmade import cooked, epb, idb, pcap, shb
 
 MS = 1_000_000
 
@@ -67,6 +67,15 @@ def test_another_speed_stretches_the_pace(tmp_path: Path, speed: float) -> None:
     clock = Clock()
     replay = source(capture(tmp_path / "f", [7, 107, 207]), clock, speed)
     assert drain(replay, clock) == [(int((t - 7) / speed), t) for t in (7, 107, 207)]
+    replay.close()
+
+
+def test_packets_that_alternate_with_netlink_messages_keep_the_pace_of_both(tmp_path: Path) -> None:
+    clock, path = Clock(), tmp_path / "f"
+    both = b"".join(epb(b"p", t * MS) + epb(cooked(b"m"), t * MS, interface=1) for t in range(0, 10_000, 100))
+    path.write_bytes(shb() + idb("<", (9, b"\x09")) + idb("<", (9, b"\x09"), link=253) + both)
+    replay = source(str(path), clock)
+    assert drain(replay, clock) == [(t, t) for t in range(0, 10_000, 100) for _ in range(2)]
     replay.close()
 
 

@@ -27,6 +27,7 @@ from nettop.recording.reader import open_reader
 from nettop.recording.writer import RecordingWriter
 from nettop.text.units import clock
 from tests.profiles import examples
+from tests.unit.recording.handmade import block, epb, idb, shb
 
 COLUMNS = PacketModel.default_columns
 ETHER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
@@ -385,6 +386,24 @@ def test_a_file_that_goes_away_leaves_rows_that_say_so(tmp_path: Path) -> None:
     path.unlink()
     assert column(look(model), "info") == ["its file can no longer be read"] * 3
     assert model.detail(1, 0) is not None
+
+
+def test_a_packet_without_a_time_has_none_and_is_no_base_for_the_next(tmp_path: Path) -> None:
+    simple = block(3, struct.pack("<I", 60) + bytes(60))
+    path = tmp_path / "a.pcapng"
+    path.write_bytes(shb() + idb() + simple + epb(bytes(60), 1_000_000) + simple + epb(bytes(60), 3_500_000))
+    snapshot = look(opened(path), columns=("time", "delta"))
+    assert [text == "–" for text in column(snapshot, "time")] == [True, False, True, False]
+    assert column(snapshot, "delta") == ["", "", "", "2.500000"]
+
+
+def test_a_loss_in_a_file_is_a_row_where_it_happened(tmp_path: Path) -> None:
+    path = tmp_path / "a.pcapng"
+    drop = (4, struct.pack("<Q", 7))
+    packets = b"".join(epb(bytes(60), i * 1_000_000, *([drop] if i == 61 else [])) for i in range(1, 101))
+    path.write_bytes(shb() + idb() + packets)
+    snapshot = look(opened(path), columns=("number", "info"), height=200)
+    assert [at for at, row in enumerate(snapshot.rows) if "GAP 7 packets lost" in row.cells[1]] == [60]
 
 
 def test_devices_that_alternate_in_a_file_are_one_list_in_order(tmp_path: Path) -> None:
