@@ -31,7 +31,7 @@ COLUMNS = (
     Column("destination", "DESTINATION", 21, grow=1, sortable=False),
     Column("proto", "PROTO", 6, rank=2, sortable=False),
     Column("length", "LEN", 6, right=True, rank=3, sortable=False),
-    Column("vlan", "VLAN", 4, right=True, rank=7, sortable=False),
+    Column("vlan", "VLAN", 9, right=True, rank=7, sortable=False),
     Column("way", "WAY", 4, rank=8, sortable=False),
     Column("info", "INFO", 10, grow=12, rank=1, sortable=False),
 )

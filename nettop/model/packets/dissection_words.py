@@ -40,6 +40,7 @@ _WORDS: Final = {  # of fields that mean the same in every layer
     **{"res1": "Reserved", "res2": "Reserved", "reserved1": "Reserved", "reserved2": "Reserved", "flags": "Flags"},
     **{"window": "Window", "chksum": "Checksum", "cksum": "Checksum", "urgptr": "Urgent pointer"},
     **{"options": "Options", "src": "Source", "dst": "Destination", "nh": "Next header", "len": "Length"},
+    **{"length": "Length"},
     **{"version": "Version", "id": "Id", "type": "Type", "code": "Code", "spi": "SPI"},
 }
 _IPV4_WORDS: Final = {

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from nettop.text.packet import tcp_flag_names
 
 _FLAGS = [f"[{tcp_flag_names(flags)}]" for flags in range(512)]
-_TITLES = {"icmpv6": "ICMPv6", "udplite": "UDP-Lite", "ipv6": "IPv6", "ip": "IPv4", "ip6": "IPv6"}
+_TITLES = {"icmpv6": "ICMPv6", "udplite": "UDP-Lite", "ipv6": "IPv6", "ip": "IPv4", "ip6": "IPv6"} | {
+    "pppoe": "PPPoE",
+    "pppoe-d": "PPPoED",
+}
 _MSS, _SCALE, _SACK = 2, 3, 4  # kinds of options: RFC 9293, 7323, 2018
 _ACK = 16
 
