@@ -43,7 +43,7 @@ def safe(line: Line) -> Line:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a table. Widths are in cells and fixed, so that nothing jitters."""
+    """One column of a table. Widths are in cells. Those of columns that grow follow the texts; the others are fixed."""
 
     key: str  # in ViewSpec.columns and SortKey
     title: str
@@ -55,6 +55,8 @@ class Column:
     max_width: int = 0  # of its longest text: it does not grow beyond; 0: no limit
     sortable: bool = True
     frozen: bool = False  # does not scroll sideways
+    whole: bool = False  # its longest text is shown whole before columns of rank 3 and more
+    middle: bool = False  # a text that is too long is cut in the middle: its end says something
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from nettop.text.sanitize import clean
 from nettop.ui.palette import Palette
 
 ELLIPSIS = "…"
+_MIDDLE = 5  # cells from which a text is cut in the middle
 
 
 def width_of(line: Iterable[tuple[str, str]]) -> int:
@@ -31,6 +32,19 @@ def fit(text: str, width: int, right: bool = False) -> str:
     if length > width:
         return set_cell_size(text, width - 1) + ELLIPSIS if width > 0 else ""
     return " " * (width - length) + text if right else text + " " * (width - length)
+
+
+def fit_middle(text: str, width: int) -> str:
+    """Return text in exactly `width` cells, as `fit`, but cut in the middle. A number in brackets at its end stays."""
+    text = clean(text)
+    if cell_len(text) <= width or width < _MIDDLE:
+        return fit(text, width)
+    number = text[text.rfind("[") :] if text.endswith("]") else ""
+    tail = len(number) if 0 < len(number) < width - 1 else (width - 1) // 2
+    end = text[-tail:]
+    while cell_len(end) > tail:
+        end = end[1:]
+    return fit(set_cell_size(text, width - 1 - cell_len(end)) + ELLIPSIS + end, width)
 
 
 def crop(line: Iterable[tuple[str, str]], width: int) -> list[tuple[str, str]]:

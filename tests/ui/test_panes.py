@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from textual.app import ComposeResult
 
@@ -13,7 +15,7 @@ from nettop.ui.views import VIEWS
 from nettop.ui.widgets.text_panes import TextPane
 from tests.ui.plain_session import session
 from tests.ui.plain_tables import PlainModel
-from tests.ui.screen_text import running
+from tests.ui.screen_text import SMALL, running
 
 
 class Plan(Pane, can_focus=True):
@@ -76,3 +78,23 @@ async def test_keys_bars_and_the_way_back_work_in_a_view_without_a_table(monkeyp
         await seen.press("left_square_bracket")
         await seen.see("[1 Flows]")
         assert seen.app.failure is None
+
+
+@pytest.mark.parametrize("size", [SMALL, (120, 40), (200, 60)])
+async def test_the_rule_under_the_cursor_is_read_in_full(size: tuple[int, int]) -> None:
+    source = session()
+    long = "-s 10.0.0.0/8 " * 12 + "-j DNAT --to-destination 172.17.0.2:80"
+    model = source.views["rules"]
+    model.columns = tuple(replace(c, key="rule", middle=True) if c.key == "text" else c for c in model.columns)
+    model.default_columns = tuple(c.key for c in model.columns)
+    for number, row in enumerate(model.rows):
+        row["rule"] = long if number == 1 else f"tcp dport {number} accept"
+    async with running(size, source) as seen:
+        await seen.press("3", "enter")
+        await seen.see("tcp dport 0 accept")
+        await seen.press("j")
+        await seen.until(lambda: long in " ".join(" ".join(seen.lines).split()), "the whole rule")
+        table = next(line for line in seen.lines if line.startswith("▶") and "-s 10" in line)
+        assert "172.17.0.2:80" in table and "…" in table, "cut in the middle"
+        await seen.press("j")
+        await seen.until(lambda: long not in " ".join(" ".join(seen.lines).split()), "another rule")

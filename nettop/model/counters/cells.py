@@ -15,7 +15,7 @@ _TREND = 14  # rates in a row's sparkline
 
 COLUMNS: tuple[Column, ...] = (
     Column("group", "GROUP", 11, frozen=True),
-    Column("name", "NAME", 30, frozen=True, grow=3, max_width=44),
+    Column("name", "NAME", 30, frozen=True, grow=3, max_width=44, whole=True, middle=True),
     Column("value", "VALUE", 14, right=True),
     Column("rate", "RATE", 9, right=True),
     Column("use", "USED", 6, right=True, rank=2),

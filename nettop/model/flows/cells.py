@@ -23,7 +23,7 @@ from nettop.text.sanitize import clean_bytes
 SHARED_COLUMNS = (
     Column("proto", "PROTO", 6),
     Column("state", "STATE", 11, rank=2),
-    Column("original", "ORIGINAL", 39, grow=4, max_width=97, frozen=True),
+    Column("original", "ORIGINAL", 39, grow=4, max_width=97, frozen=True, whole=True),
     Column("reply", "REPLY TO", 20, rank=4, grow=2, max_width=47),
     Column("nat", "NAT", 9, rank=1, grow=3, preferred_width=25, max_width=111),  # of both ends of an IPv6 flow
     Column("up", "↑BYTES", 7, right=True, rank=6),

@@ -29,7 +29,7 @@ class ChainTable:
         Column("hook", "HOOK", 11),
         Column("family", "FAMILY", 6),
         Column("table", "TABLE", 10, grow=1),
-        Column("chain", "CHAIN", 14, grow=2),
+        Column("chain", "CHAIN", 14, grow=2, middle=True),
         Column("type", "TYPE", 8, rank=3),
         Column("policy", "POLICY", 6),
         Column("device", "DEVICE", 8, rank=5, grow=1),

@@ -25,7 +25,7 @@ class RuleTable:
     """The table model of rules. ViewSpec.scope is a chain's ident; without one the first base chain is shown."""
 
     columns = (
-        Column("chain", "CHAIN", 14, rank=3, frozen=True),
+        Column("chain", "CHAIN", 14, rank=3, grow=2, preferred_width=30, max_width=36, frozen=True, middle=True),
         Column("number", "#", 6, right=True, rank=2),
         Column("handle", "HANDLE", 6, right=True, rank=7),
         Column("packets", "PACKETS", 8, right=True),
@@ -33,7 +33,8 @@ class RuleTable:
         Column("rate", "PKT/S", 7, right=True),
         Column("share", "SHARE", 6, right=True, rank=4),
         Column("minute", "LAST 60 s", 12, rank=6, sortable=False),
-        Column("rule", "RULE", 36, grow=10, sortable=False),
+        Column("verdict", "VERDICT", 10, grow=3, preferred_width=32, max_width=32, middle=True),
+        Column("rule", "RULE", 25, grow=10, sortable=False, middle=True),
         Column("note", "", 16, rank=8, sortable=False),
     )
     default_columns = tuple(column.key for column in columns)
@@ -115,13 +116,15 @@ class RuleTable:
         counted = bool(self._ruleset.counts.have[row.cell])
         if row.rule is None:
             policy = chain.policy or ""
-            return cells | {"number": ("policy", "dim"), "rule": (policy, words.verdict_role(policy))}
+            role = words.verdict_role(policy)
+            return cells | {"number": ("policy", "dim"), "verdict": (policy, role), "rule": (policy, role)}
         rule = self._rule(row)
         handle = str(rule.handle) if rule.handle is not None else ABSENT
         role = words.verdict_role(rule.verdict) if rule.text else "dim"
         return cells | {
             "number": (str(rule.number), "number"),
             "handle": (handle, "dim"),
+            "verdict": (verdict_of(rule), role),
             "rule": (indent + row.jump + words.rule_text(rule), role),
             "note": (words.counter_note(self._ruleset.counts, row.cell, counted, now_ns), "warn" if counted else "dim"),
         }

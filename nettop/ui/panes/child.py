@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from nettop.model.table import Line, Row
 from nettop.ui.widgets.bar_lines import title_line
 from nettop.ui.widgets.table import Table
 from nettop.ui.widgets.text_panes import TextPane
+
+_FULL_LINES = 6
 
 
 class ChildTable:
@@ -15,6 +19,7 @@ class ChildTable:
         self.parent, self.table = parent, table
         self.table.advice = ((("No rules in this chain: its policy decides.", "dim"),),)
         self.title = TextPane(surface="background")
+        self.full = TextPane()  # the rule under the cursor in full: its column may have cut it
         self.in_front = False  # commands are about it; a small screen shows it instead of the parent
         self.parent_empty = False  # then it is not shown
 
@@ -32,7 +37,7 @@ class ChildTable:
     def lay_out(self, lists: bool, alone: bool, height: int) -> None:
         """Share `height` lines with the parent where tables are shown (`lists`); `alone`: there is room for one."""
         self.table.display = lists and not (alone and not self.in_front) and not self.parent_empty
-        self.title.display = self.table.display
+        self.title.display = self.full.display = self.table.display
         self.parent.styles.height = self._upper_height(height) if self.table.display else "1fr"
         self._write_title()
 
@@ -46,16 +51,28 @@ class ChildTable:
         rows = self.parent.viewport.matched or 1
         return max(2, min(rows + 1, height * 2 // 5))
 
+    def write_full(self) -> None:
+        """Write the rule under the cursor in full, on as many lines as it needs."""
+        text = _cells(self.table, self.table.current).get("rule", "").strip()
+        parts = textwrap.wrap(text, max(10, self.table.app.size.width - 2))[:_FULL_LINES] or [""]
+        self.full.styles.height = len(parts)
+        self.full.write([((f" {part}", ""),) for part in parts])
+
     def _write_title(self) -> None:
         """Write the title: the parent's row."""
         if (row := self.parent.current) is not None:
             self.title.write([title_line(_parent_text(self.parent, row), self.title.app.size.width)])
 
 
+def _cells(table: Table, row: Row | None) -> dict[str, str]:
+    """Return the cells of a row of the table by column."""
+    shown = table.viewport.shown
+    return {} if shown is None or row is None else dict(zip(shown.snapshot.spec.columns, row.cells, strict=False))
+
+
 def _parent_text(table: Table, row: Row) -> Line:
     """Return the chain that the rules below belong to: `inet fw forward   priority 0 filter   policy drop   nft`."""
-    shown = table.viewport.shown
-    cells = dict(zip(shown.snapshot.spec.columns, row.cells, strict=False)) if shown is not None else {}
+    cells = _cells(table, row)
     name = " ".join(cells[key].strip() for key in ("family", "table", "chain") if cells.get(key, "").strip())
     facts = [f"{key} {cells[key].strip()}" for key in ("hook", "priority", "policy") if cells.get(key, "").strip()]
     return ((name, "heading"), ("".join(f"   {fact}" for fact in (*facts, cells.get("backend", "")) if fact), "dim"))

@@ -65,7 +65,7 @@ class TableView(Pane):
     def compose(self) -> ComposeResult:
         """Yield the parts of this view, from top to bottom."""
         groups = None if self.grouping is None else self.grouping.groups
-        child = () if self.child is None else (self.child.title, self.child.table)
+        child = () if self.child is None else (self.child.title, self.child.table, self.child.full)
         parts = (self.timeline, self.capture, self.table, groups, *child, self.offer, self.totals, self.detail)
         yield from (part for part in parts if part is not None)
 
@@ -344,6 +344,8 @@ class TableView(Pane):
         message.stop()
         if message.table is self.table and self.child is not None:
             self.child.follow_parent()
+        elif self.child is not None:
+            self.child.write_full()
         if self._open and message.table is self.active and not message.table.lost:
             row = message.table.current
             self.detail.show(message.table.view, None if row is None else row.ident)
@@ -363,6 +365,8 @@ class TableView(Pane):
             if self.child.parent_empty != self.child.is_parent_empty():
                 self.lay_out()
             self.child.fit(self.size.height)
+        elif self.child is not None:
+            self.child.write_full()
 
 
 def _totals_line(table: Table, snapshot: Snapshot, width: int) -> Line:

@@ -40,22 +40,24 @@ class ColumnLayout:
 
 def _gap(columns: Sequence[Column], width: int) -> int:
     """Return the cells between columns: 2 if all columns still fit with their preferred widths, else 1."""
-    preferred = sum(max(0, c.preferred_width - _min_width(c)) for c in columns)
-    return 2 if width >= ROOMY and _line_width(columns, 2) + preferred <= width else 1
+    preferred = sum(max(0, c.preferred_width - min_width(c)) for c in columns)
+    return 2 if width >= ROOMY and line_width(columns, 2) + preferred <= width else 1
 
 
-def _min_width(column: Column) -> int:
+def min_width(column: Column) -> int:
+    """Return the least cells of a column."""
     return max(column.width, cell_len(column.title))
 
 
-def _line_width(columns: Sequence[Column], gap: int) -> int:
-    return MARGIN + sum(_min_width(c) for c in columns) + gap * len(columns)
+def line_width(columns: Sequence[Column], gap: int) -> int:
+    """Return the least cells of a line of these columns."""
+    return MARGIN + sum(min_width(c) for c in columns) + gap * len(columns)
 
 
 def _fitting(columns: Sequence[Column], width: int) -> list[Column]:
     """Return the columns that fit. The highest ranks are dropped first; rank 0 is never dropped."""
     shown = list(columns)
-    while _line_width(shown, 1) > width:
+    while line_width(shown, 1) > width:
         worst = max(range(len(shown)), key=lambda i: (shown[i].rank, i), default=None)
         if worst is None or shown[worst].rank == 0:
             break
@@ -67,7 +69,7 @@ def _refilled(columns: Sequence[Column], shown: list[Column], width: int) -> lis
     """Add dropped columns that fit after all: a wide one may have made room for a narrow one dropped before it."""
     for column in sorted((c for c in columns if c not in shown), key=lambda c: c.rank):
         wider = [c for c in columns if c in shown or c is column]
-        if _line_width(wider, 1) <= width:
+        if line_width(wider, 1) <= width:
             shown = wider
     return shown
 
@@ -76,7 +78,7 @@ def _shares(columns: Sequence[Column], spare: int) -> list[int]:
     """Return the spare cells of each column: up to its preferred width first, the rest in proportion to `grow`."""
     shares = []
     for column in columns:
-        shares.append(max(0, min(spare, column.preferred_width - _min_width(column))))
+        shares.append(max(0, min(spare, column.preferred_width - min_width(column))))
         spare -= shares[-1]
     while spare > 0 and (growing := [i for i, c in enumerate(columns) if _room_to_grow(c, shares[i])]):
         total, left = sum(columns[i].grow for i in growing), spare
@@ -92,7 +94,7 @@ def _room_to_grow(column: Column, share: int) -> int:
     """Return the number of further cells that a column can use."""
     if not column.grow:
         return 0
-    return max(0, column.max_width - _min_width(column) - share) if column.max_width else _UNLIMITED
+    return max(0, column.max_width - min_width(column) - share) if column.max_width else _UNLIMITED
 
 
 _UNLIMITED = 1 << 16  # cells
@@ -106,11 +108,11 @@ def lay_out(columns: Sequence[Column], width: int, everything: bool = False) -> 
     """
     shown = sorted(columns, key=lambda c: not c.frozen) if everything else _fitting(columns, width)
     gap = _gap(shown, width)
-    shares = _shares(shown, width - _line_width(shown, gap))
+    shares = _shares(shown, width - line_width(shown, gap))
     x = frozen = MARGIN
     placed = []
     for column, share in zip(shown, shares, strict=True):
-        size = _min_width(column) + share
+        size = min_width(column) + share
         placed.append(PlacedColumn(column, x, size))
         x += size + gap
         if column.frozen and everything:

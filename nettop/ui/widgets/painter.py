@@ -12,7 +12,7 @@ from textual.strip import Strip
 from nettop.model.table import Column, Line, Row, SortKey, ViewSpec
 from nettop.ui import strips as lines
 from nettop.ui.palette import Palette
-from nettop.ui.strips import fit
+from nettop.ui.strips import fit, fit_middle
 from nettop.ui.widgets.column_layout import ColumnLayout
 from nettop.ui.widgets.column_titles import titles
 from nettop.ui.widgets.viewport import Shown, Viewport
@@ -157,7 +157,8 @@ def draw_row(
             room = min(max(room, cell_len(row.cells[at])), width - slot.x)
         pen.pad_to(slot.x)
         style = palette.style(row.roles[at] if at < len(row.roles) else "", surface)
-        pen.write(fit(row.cells[at], room, slot.column.right), room, style)
+        text = row.cells[at]
+        pen.write(fit_middle(text, room) if slot.column.middle else fit(text, room, slot.column.right), room, style)
         if i == last:
             break
     pen.pad_to(width)

@@ -22,6 +22,7 @@ from nettop.ui.widgets import sort_order as sorting
 from nettop.ui.widgets.bar_lines import no_match
 from nettop.ui.widgets.column_layout import ColumnLayout, column_at, lay_out, scroll_stops, scrolled
 from nettop.ui.widgets.column_titles import fitted
+from nettop.ui.widgets.content_widths import ContentWidths
 from nettop.ui.widgets.painter import Painter
 from nettop.ui.widgets.self_drawn import SelfDrawn
 from nettop.ui.widgets.snapshot_requests import Post, SnapshotRequests
@@ -95,11 +96,13 @@ class Table(SelfDrawn, can_focus=True):
         self.final: tuple[Line, ...] = ()  # its text when nothing more can arrive; comes before the model's
         self.esc_text = _CLEARS  # what Esc does when nothing matches
         self._by_key = {column.key: column for column in info.columns}
+        self._widths = ContentWidths(self._by_key)
         self._layout = ColumnLayout((), 1, 0, 0, 1)
         self._layout_sort: tuple[SortKey, ...] = ()  # the order whose marks have room in the layout
         self._sideways = 0  # index into scroll_stops; 0 is the fitted layout
         self._painter = Painter(self.viewport)
-        self._requests = SnapshotRequests(view, session, post, self._spec_if_drawn, self._apply)
+        drawn = lambda: self.spec() if self._layout.placed and self.is_attached else None  # noqa: E731
+        self._requests = SnapshotRequests(view, session, post, drawn, self._apply)
         self._last_ident: int | None = None
         self._painted_paused = False  # the title says that the order is paused
 
@@ -136,9 +139,6 @@ class Table(SelfDrawn, can_focus=True):
             zeroes=self.zeroes,
         )
 
-    def _spec_if_drawn(self) -> ViewSpec | None:
-        return self.spec() if self._layout.placed and self.is_attached else None
-
     def ask(self) -> None:
         """Request the rows of the viewport."""
         self._requests.ask()
@@ -163,6 +163,9 @@ class Table(SelfDrawn, can_focus=True):
         self.lost |= snapshot.spec.anchor is not None and snapshot.anchor is None
         followed = self.viewport.ident if self.viewport.tracking else None
         uncovered = self.viewport.apply(snapshot)
+        if self._widths.add(snapshot):
+            self._lay_out()
+            uncovered |= snapshot.spec.columns != self._layout.keys
         if followed is not None and not self.viewport.tracking:
             self.post_message(self.RowGone(self, followed))
         self.post_message(self.Arrived(self, snapshot))
@@ -174,6 +177,7 @@ class Table(SelfDrawn, can_focus=True):
         self._requests.void()
         if top:
             self.viewport.reset()
+            self._widths.restart()
             self.lost = False
         if self._layout_sort != self.sort and self._layout.placed:
             self._lay_out()
@@ -284,7 +288,7 @@ class Table(SelfDrawn, can_focus=True):
         self._requests.moved()
 
     def _scroll_sideways(self, by: int) -> None:
-        columns, _ = fitted(self.columns, self.size.width - 1, self.sort)
+        columns, _ = fitted(self._widths.sized(self.columns, self.size.width - 1), self.size.width - 1, self.sort)
         everything = lay_out(columns, self.size.width - 1, everything=True)
         last = len(scroll_stops(everything, self.size.width - 1)) - 1
         target = max(0, min(self._sideways + by, last + (1 if self._layout.hidden else 0)))
@@ -295,7 +299,7 @@ class Table(SelfDrawn, can_focus=True):
 
     def _lay_out(self) -> None:
         width = max(1, self.size.width - 1)  # the last cell is the scroll bar's
-        columns, layout = fitted(self.columns, width, self.sort)
+        columns, layout = fitted(self._widths.sized(self.columns, width), width, self.sort)
         self._layout_sort = self.sort
         if self._sideways and (layout.hidden or layout.width > width):
             everything = lay_out(columns, width, everything=True)
@@ -389,9 +393,7 @@ class Table(SelfDrawn, can_focus=True):
 
     def _advice(self) -> tuple[Line, ...]:
         """Return the text to show instead of rows; () if there are rows."""
-        shown = self.viewport.shown
-        if shown is None or shown.snapshot.matched:
-            return ()
-        if self.filter is not None and shown.snapshot.total:
-            return no_match(shown.snapshot.total, self.filter.text, self.esc_text)
-        return self.final or shown.snapshot.notes or self.advice
+        shown = None if self.viewport.shown is None else self.viewport.shown.snapshot
+        if shown is not None and not shown.matched and self.filter is not None and shown.total:
+            return no_match(shown.total, self.filter.text, self.esc_text)
+        return () if shown is None or shown.matched else self.final or shown.notes or self.advice
