@@ -8,6 +8,7 @@ term       = number | constant | "len" | header "[" arithmetic [ ":" size ] "]" 
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from typing import Final
 
 from nettop.model.filter.byte_nodes import HEADERS, Bytes, Constant, Length, Operation, Relation, Term
@@ -54,6 +55,7 @@ CONSTANTS: Final = {  # pcap-filter(7)
     **{"tcp-fin": 1, "tcp-syn": 2, "tcp-rst": 4, "tcp-push": 8, "tcp-ack": 16, "tcp-urg": 32, "tcp-ece": 64},
     **{"tcp-cwr": 128},
 }
+_OF = ("tcp", "icmp", "icmp6")
 _BEGINS = re.compile(r"([a-z][a-z0-9]*)\s*\[", re.IGNORECASE | re.ASCII)
 
 
@@ -162,7 +164,11 @@ class _RelationParser:
         if name == "len" and self._peek()[1] != "[":
             return Length()
         if name not in HEADERS:
-            raise self._refuse(f"“{name}” has no bytes to test; there are {', '.join(HEADERS)}")
+            meant = get_close_matches(name, CONSTANTS, 1, 0.8) or [
+                f"{of}-{name}" for of in _OF if f"{of}-{name}" in CONSTANTS
+            ]
+            hint = f"did you mean {meant[0]}?" if meant else f"there are {', '.join(HEADERS)}"
+            raise self._refuse(f"“{name}” has no bytes to test; {hint}")
         if self.take() != "[":
             raise self._refuse(f"bytes are tested as {name}[0] = 1")
         opening = self.before

@@ -22,7 +22,7 @@ from nettop.model.filter.endpoint_values import ENDPOINT_TESTS, Qualifiers, ethe
 from nettop.model.filter.field_nodes import field_node, nat_node, state_node, status_node
 from nettop.model.filter.lexer import FilterToken, meaningless, refusal, tokens
 from nettop.model.filter.nodes import At, Chain, Compare, Equal, InNet, Node, Not, Present, every
-from nettop.model.filter.refusals import foreign_word, unexpected_word, unknown_word
+from nettop.model.filter.refusals import foreign_word, not_compared, unexpected_word, unknown_word, with_commas
 
 MAX_DEPTH = 100  # parentheses within parentheses
 _T = TypeVar("_T")
@@ -266,7 +266,7 @@ class FilterParser:
         if _may_have_value(vocabulary.FIELDS[word].value, operator):
             self._expects((), word)
         if token.value is None:
-            raise self._refuse(f"{word} takes a value here", token)
+            raise self._refuse(f"{self._before()} takes a value here", token)
         self._advance()
         try:
             node = field_node(vocabulary.FIELDS[word], word, operator, token.value)
@@ -336,6 +336,8 @@ class FilterParser:
         return vocabulary.JOIN.get(token.text if token.kind == "symbol" else token.word)
 
     def _read_value(self, read: Callable[[str], _T], token: FilterToken) -> _T:
+        if token.kind == "end":
+            raise self._refuse(f"{self._before()} takes a value here", token)
         try:
             return read(token.text)
         except ValueError as error:
@@ -372,12 +374,15 @@ class FilterParser:
         if token.text == ")":
             return self._refuse("a parenthesis closes here that was never opened", token)
         if token.text in vocabulary.OPERATORS:
-            return self._refuse(f"{self._before()} cannot be compared", token)
+            value = self._tokens[min(self._at + 1, len(self._tokens) - 1)].value
+            return self._refuse(not_compared(self._before(), value or ""), token)
         return self._refuse(unexpected_word(token.text, self._kind), token)
 
     def _refuse(self, reason: str, token: FilterToken) -> FilterError:
         if token.kind == "unreadable" or token.text in ("&", "|"):
             reason = meaningless(token.text)
+        elif "," in token.word.strip(","):
+            reason = with_commas(token.text)
         return refusal(reason, self._text, token.position)
 
 

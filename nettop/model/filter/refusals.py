@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 from nettop.model.filter import vocabulary
+from nettop.model.filter.values import SERVICES
+
+_WIRESHARK = (
+    "ip.",
+    "ipv6.",
+    "tcp.",
+    "udp.",
+    "icmp.",
+    "icmpv6.",
+    "eth.",
+    "arp.",
+    "frame.",
+    "vlan.",
+    "dns.",
+    "http.",
+    "tls.",
+)
+_JOINED = re.compile(r"(host|net|port|portrange|vlan):?(\d.*)", re.IGNORECASE | re.ASCII)
 
 
 def unknown_word(text: str, kind: str) -> str:
@@ -13,8 +32,12 @@ def unknown_word(text: str, kind: str) -> str:
     if "[" in text and "]" in text:
         where = ": the capture filter does (B, or -f)" if kind in vocabulary.CONNTRACK else ""
         return f"{kind}s have no bytes to test{where}"
-    if meant := _similar(text, vocabulary.words(kind), 0.7):
+    if text.lower() in SERVICES:
+        return f"“{text}” is a service: say port {text}"
+    if meant := _split(text) or _similar(text, vocabulary.words(kind), 0.7):
         return f"“{text}” is not known here; did you mean {meant}?"
+    if text.lower().startswith(_WIRESHARK):
+        return f"“{text}” is a field of Wireshark; here there are {vocabulary.own_words(kind)}"
     if text.isdigit():
         return f"“{text}” alone may be anything: say port {text}, net {text} or proto {text}"
     if "." in text.strip(".") and kind in vocabulary.ADDRESSED:
@@ -25,9 +48,27 @@ def unknown_word(text: str, kind: str) -> str:
 def unexpected_word(text: str, kind: str) -> str:
     """Return why a text cannot follow a complete part of a filter."""
     known = text.lower() in vocabulary.words(kind)
-    if not known and (meant := _similar(text, vocabulary.JOINTS, 0.6)):
+    if not known and (meant := _split(text) or _similar(text, vocabulary.JOINTS, 0.6)):
         return f"“{text}” is not known here; did you mean {meant}?"
     return "“and” or “or” must stand before this"
+
+
+def not_compared(before: str, value: str) -> str:
+    """Return why an operator cannot follow a word, and the words to use with the value behind the operator."""
+    known = before.lower() in vocabulary.FAMILIES or before.lower() in vocabulary.PROTOCOLS
+    hint = f": say {before} {'port' if value.isdigit() else 'host'} {value}" if known and value else ""
+    return f"{before} cannot be compared{hint}"
+
+
+def with_commas(text: str) -> str:
+    """Return why a list is refused: `80,443`."""
+    return f"a comma joins nothing: say {' or '.join(part for part in text.split(',') if part)}"
+
+
+def _split(text: str) -> str:
+    """Return `port 80` for `port80` and `port:80`; "" for other texts."""
+    match = _JOINED.fullmatch(text)
+    return f"{match[1]} {match[2]}" if match else ""
 
 
 def foreign_word(text: str, value: str) -> str:

@@ -69,7 +69,7 @@ def address(text: str) -> Net:
     except ValueError:
         if _MAC.fullmatch(text):
             raise ValueError(f"“{text}” is a MAC address: say ether host {text}") from None
-        reason = "" if text[:1].isdigit() else ": names are not looked up, give the host's address"
+        reason = "" if ":" in text or not text[:1].isalpha() else ": names are not looked up, give the host's address"
         raise ValueError(f"“{text}” is not an address{reason}") from None
     full = (1 << parsed.max_prefixlen) - 1
     return Net(AF_INET if parsed.version == 4 else AF_INET6, int(parsed), full)
