@@ -17,7 +17,7 @@ from nettop.headless.load import engine_of, final_code, live_engine
 from nettop.headless.streaming import LineOutput
 from nettop.model.ruleset.counters import Counts
 from nettop.model.ruleset.merge import NFT, ChainView, Picture, RuleView
-from nettop.model.ruleset.order import IP, is_asleep, path_of, ties, traversal
+from nettop.model.ruleset.order import IP, is_dormant, path_of, ties, traversal
 from nettop.model.ruleset.rule_tree import reached, rows_of
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.words import FIRST_PACKET, NO_RULES, chain_path, plural, priority_text, rule_text, table_path
@@ -48,7 +48,8 @@ def run(options: argparse.Namespace) -> int:
         engine, _, code = engine_of(options.read)
         if not engine.ruleset.is_known:
             if not code:  # else its damage was reported
-                say(f"{options.read!r} holds no rules: a recording of nettop does, a copy by another tool keeps none")
+                others = "plain captures and copies by other tools do not"
+                say(f"{options.read!r} holds no rules: recordings of `nettop record` do, {others}")
             return final_code(engine.ledger, code)
     else:
         engine, _, code = live_engine(options, lambda live: live.watch(*_FEEDS), known=Settled())
@@ -201,8 +202,8 @@ def _place(chain: ChainView) -> str:
     """Return the hook, after its path if that is not ip's; for a chain that no packet reaches by a hook, the reason."""
     if chain.hook is None:
         return "reached by a named map" if chain.references else "not reached by any hook"
-    if is_asleep(chain):
-        return "asleep: their tables are dormant"
+    if is_dormant(chain):
+        return "dormant tables: these chains do not run"
     path = path_of(chain)
     return chain.hook if path == IP else f"{path} {chain.hook}"
 
@@ -211,11 +212,10 @@ def _chain_tree(picture: Picture, counts: Counts, index: int, tied: bool) -> Ite
     chain = picture.chains[index]
     title = [f"  {chain_path(chain)}", chain.backend]
     if chain.hook is not None:
-        title += [chain.hook] if is_asleep(chain) else []
+        title += [chain.hook] if is_dormant(chain) else []
         title += [f"priority {priority_text(chain, tied)}", f"policy {chain.policy}"]
     if chain.devices:
         title.append(f"device {', '.join(chain.devices)}")
-    title += [flag for flag in chain.flags if flag == "dormant"]
     if chain.type == "nat":
         title.append(FIRST_PACKET)
     yield "   ".join(title)

@@ -13,7 +13,7 @@ from nettop.model.ruleset import words
 from nettop.model.ruleset.fields import RulesetFields, filtered, known
 from nettop.model.ruleset.hooks import hook_rank
 from nettop.model.ruleset.merge import LEGACY
-from nettop.model.ruleset.order import is_asleep, runs_at, ties, traversal
+from nettop.model.ruleset.order import is_dormant, runs_at, ties, traversal
 from nettop.model.ruleset.rule_tree import own_cells, reached, rows_of
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.table import Cell, Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
@@ -117,7 +117,7 @@ class ChainTable:
             "rate": (scaled(rate), "number" if rate else "dim"),
             "backend": (chain.backend, "dim"),
         }
-        if is_asleep(chain):
+        if is_dormant(chain):
             cells = {key: (text, "dim") for key, (text, _) in cells.items()}
         return Row.of(ident, [cells[key] for key in columns])
 
@@ -188,6 +188,8 @@ class ChainTable:
             notes.append(((f"No chains: {words.NO_RULES}.", ""),))
         elif self._ruleset.stale():
             notes.append((("The rules' words are older than the ruleset: they are being read again.", "warn"),))
+        elif missing := self._ruleset.picture.missing_texts:
+            notes.append(((f"{words.plural(missing, 'rule')} without words: their tool did not print them", "warn"),))
         if bare := self._ruleset.tables_without_chains():
             notes.append(((f"Tables without chains: {', '.join(words.table_path(table) for table in bare)}", ""),))
         if self._ruleset.raw.interrupted:
@@ -233,7 +235,7 @@ class ChainTable:
         lines = words.detail_lines(pairs)
         if chain.type == "nat":
             lines.append(((f"  sees the {words.FIRST_PACKET}, at priority {runs_at(chain)} whatever its own", "nat"),))
-        if is_asleep(chain):
+        if is_dormant(chain):
             lines.append((("  does not run: its table is dormant", "warn"),))
         if index in self._tied:
             lines.append((("  another chain stands at this hook and priority: which runs first is not known", "warn"),))

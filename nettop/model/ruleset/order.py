@@ -20,7 +20,7 @@ def path_of(chain: ChainView) -> str:
     return chain.family if chain.family in _PATHS else IP
 
 
-def is_asleep(chain: ChainView) -> bool:
+def is_dormant(chain: ChainView) -> bool:
     """Return whether the chain is of a dormant table: none of its hooks is registered."""
     return "dormant" in chain.flags
 
@@ -37,7 +37,7 @@ def traversal(picture: Picture) -> list[int]:
 
 
 def _rank(chain: ChainView) -> tuple[int, ...]:
-    if chain.hook is None or is_asleep(chain):
+    if chain.hook is None or is_dormant(chain):
         return 2 if chain.hook is None else 1, hook_rank(chain.hook), 0, 0, 0, family_rank(chain.family)
     path = len(_PATHS) if chain.hook == "egress" else _PATHS.index(path_of(chain))
     return 0, path, hook_rank(chain.hook), runs_at(chain) or 0, chain.priority or 0, family_rank(chain.family)
@@ -48,7 +48,7 @@ def ties(picture: Picture) -> set[int]:
     groups: dict[_Place, list[int]] = {}
     for index, chain in enumerate(picture.chains):
         priority = runs_at(chain)
-        if chain.hook is not None and priority is not None and not is_asleep(chain):
+        if chain.hook is not None and priority is not None and not is_dormant(chain):
             groups.setdefault((path_of(chain), chain.hook, priority), []).append(index)
     return {i for group in groups.values() for i in group for j in group if i != j and _are_tied(picture, i, j)}
 

@@ -105,7 +105,7 @@ class Ruleset:
 
     def stale(self) -> bool:
         """Return whether the texts shown may be older than the ruleset."""
-        return self.picture.missing_texts > 0 or any(
+        return (self.picture.missing_texts > 0 and self.wants_text()) or any(
             valid_ns < self.changed_ns for kind, valid_ns in self.texts.valid_ns.items() if kind in REQUIRED_KINDS
         )
 

@@ -9,7 +9,7 @@ from nettop.decode.nftables.listing import stateless
 from nettop.decode.nftables.objects import NftTable
 from nettop.model.ruleset.counters import Counts
 from nettop.model.ruleset.merge import LEGACY, NFT, ChainView, RuleView
-from nettop.model.ruleset.order import runs_at
+from nettop.model.ruleset.order import is_dormant, runs_at
 from nettop.model.table import Line
 from nettop.text.units import ABSENT, duration, grouped, percent
 
@@ -37,10 +37,12 @@ def hook_text(chain: ChainView) -> str:
 
 
 def priority_text(chain: ChainView, tied: bool) -> str:
-    """Return `0 filter`, `105 srcnat+5`, `-50 at -100`; with ` ?` if its place is that of another chain too."""
+    """Return `0 filter`, `105 srcnat+5`, `-50 at -100`, `0 dormant`; ` ?`: its place is that of another chain too."""
     if chain.priority is None:
         return ABSENT
     name = " " + chain.priority_name.replace(" ", "") if chain.priority_name else ""
+    if is_dormant(chain):
+        return f"{chain.priority} dormant"
     place = runs_at(chain)
     moved = f" at {place}" if place != chain.priority else ""
     return f"{chain.priority}{moved or name}{' ?' if tied else ''}"
@@ -52,11 +54,8 @@ def table_path(table: NftTable) -> str:
 
 
 def type_text(chain: ChainView) -> str:
-    """Return `filter`, `nat ¹` (¹: sees only the first packet of a flow), with the dormant flag of the table."""
-    if chain.type is None:
-        return "user" if "dormant" not in chain.flags else "user, dormant"
-    kind = "nat ¹" if chain.type == "nat" else chain.type
-    return f"{kind}, dormant" if "dormant" in chain.flags else kind
+    """Return `filter`, `user`, `nat ¹` (¹: sees only the first packet of a flow)."""
+    return "nat ¹" if chain.type == "nat" else chain.type or "user"
 
 
 def rule_text(rule: RuleView) -> str:

@@ -181,16 +181,16 @@ def test_bridge_and_arp_are_paths_of_their_own(feed: Feed) -> None:
     assert titles == ["netdev ingress", "bridge forward", "arp input", "prerouting", "forward", "netdev egress"]
 
 
-def test_a_dormant_tables_chains_are_asleep_and_tie_with_none() -> None:
+def test_a_dormant_tables_chains_do_not_run_and_tie_with_none() -> None:
     feed = Feed()
     feed.layout([base("fw", "a"), base("sleepy", "b")])
     tables = [NftTable("inet", name, flags, 1, 1, None, None) for name, flags in (("fw", ()), ("sleepy", ("dormant",)))]
     feed.dump("nft-tables", NftDecoded(1, 0, tables=tables), T0)
     first, second = feed.chains.snapshot(ViewSpec(("chain", "priority", "type"), height=9), T0).rows
-    assert first.cells == ("a", "0 filter", "filter") and second.cells == ("b", "0 filter", "filter, dormant")
+    assert first.cells == ("a", "0 filter", "filter") and second.cells == ("b", "0 dormant", "filter")
     assert set(second.roles) == {"dim"} and "dim" not in first.roles
     text = list(lines(feed.ruleset, "gw", json=False))
-    assert "asleep: their tables are dormant" in text and not any("?" in line for line in text)
+    assert "dormant tables: these chains do not run" in text and not any("?" in line for line in text)
 
 
 def test_ties_are_marked_in_text_and_tables_without_chains_named() -> None:
