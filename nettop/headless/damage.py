@@ -17,5 +17,5 @@ def damage(path: str, item: Item) -> int:
 
 def damage_text(path: str, end: End) -> str:
     """Return the damage that a file's End reports."""
-    rest = "the rest was read" if end.read_on else "what stands before it was read"
+    rest = "the rest was read" if end.read_on else "the data before it was read"
     return f"{path!r} is damaged at byte {end.offset}: {end.error}; {rest}"

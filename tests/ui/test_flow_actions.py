@@ -52,7 +52,7 @@ async def test_groups_keep_the_filter_and_a_group_that_is_empty_says_where_esc_l
         await seen.see("by source   / port 56310")
         seen.main.table.set_filter(None)
         await seen.press("enter")
-        await seen.see("None of 300 matches")
+        await seen.see("No flow matches")
         await seen.see("Esc goes back to the groups")
         await seen.press("escape", "escape")
         await seen.see("300 flows, 300 match")

@@ -59,7 +59,7 @@ async def test_s_sorts_and_the_header_shows_it() -> None:
 
 async def test_on_a_small_screen_dialogs_keep_their_keys_and_say_that_there_is_more() -> None:
     async with running(size=SMALL) as seen:
-        for key, hint in (("C", "Space tick"), ("s", "Space second"), ("colon", "Enter choose")):
+        for key, hint in (("C", "Space toggle"), ("s", "Space then by"), ("colon", "Enter choose")):
             await seen.press(key)
             await seen.see(hint)
             if key == "s":
@@ -187,7 +187,7 @@ async def test_nothing_matches_says_how_to_get_out() -> None:
         await seen.press("slash")
         await seen.write("port 33333")
         await seen.press("enter")
-        await seen.see("None of 300 matches")
+        await seen.see("No flow matches")
         await seen.see("clears the filter")
 
 
@@ -427,7 +427,7 @@ async def test_a_long_menu_is_shown_from_its_first_line_while_it_fits() -> None:
         await seen.see("Sort by")
         await seen.see("▶RATE")
         dialog = "\n".join(seen.lines[4:])
-        assert "PROTO" in dialog and "As they come" in dialog
+        assert "PROTO" in dialog and "arrival order" in dialog
 
 
 async def test_another_namespace_begins_at_the_top_of_its_list() -> None:

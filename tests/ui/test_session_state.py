@@ -70,7 +70,7 @@ async def test_ending_a_capture_in_its_dialog_says_so() -> None:
         await seen.press("4", "B")
         await seen.see("Capture packets")
         await seen.press("ctrl+s")
-        await seen.see("the capture has ended: what was captured stays")
+        await seen.see("capture stopped, packets kept")
         assert source.done == [("stop_capture",)]
 
 
@@ -81,7 +81,7 @@ async def test_a_second_h_ends_the_rates_from_headers() -> None:
         await seen.see("rates come from packets' headers now (128 bytes of each); H ends that")
         source.facts = replace(FACTS, capturing=Capturing(("eth0",), headers=True))
         await seen.press("H")
-        await seen.see("no more rates from packets' headers: that capture has ended")
+        await seen.see("rates from packet headers stopped")
         assert source.done[-1] == ("stop_capture",) and source.done.count(("measure_rates",)) == 1
 
 

@@ -146,7 +146,7 @@ class _RelationParser:
         if text == "-":
             return Operation("-", Constant(0), self._term(depth + 1))
         self.before = end - len(text)
-        raise self._refuse("a number must stand here" if text or end < len(self._text.rstrip()) else _ENDS)
+        raise self._refuse("a number is expected here" if text or end < len(self._text.rstrip()) else _ENDS)
 
     def _number(self, text: str) -> Constant:
         base = 16 if text.startswith("0x") else 8 if text.startswith("0") else 10

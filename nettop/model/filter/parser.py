@@ -360,7 +360,7 @@ class FilterParser:
             return "the filter ends where something must follow" if self._at else "nothing to look for"
         text = self._now.text
         if self._joint() is None:
-            return f"“{text}” where something to look for must stand"
+            return f"“{text}” where a condition is expected"
         before = self._tokens[self._at - 1] if self._at else None
         if before is None or before.text == "(":
             return f"“{text}” needs something before it"

@@ -50,7 +50,7 @@ def unexpected_word(text: str, kind: str) -> str:
     known = text.lower() in vocabulary.words(kind)
     if not known and (meant := _split(text) or _similar(text, vocabulary.JOINTS, 0.6)):
         return f"“{text}” is not known here; did you mean {meant}?"
-    return "“and” or “or” must stand before this"
+    return "“and” or “or” is missing before this"
 
 
 def not_compared(before: str, value: str) -> str:

@@ -40,7 +40,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("rate_up", "RATE↑", 8, right=True, rank=9),
     Column("rate_down", "RATE↓", 8, right=True, rank=9),
     Column("process", "PROCESS", 14, rank=6, grow=1, preferred_width=26, max_width=40, middle=True),
-    Column("course", "COURSE", 8, rank=9),
+    Column("course", "TREND", 8, rank=9),
     Column("device", "DEVICES", 12, rank=9, sortable=False),
     *(_SHARED[key] for key in ("src", "sport", "dst", "dport", "reply_src")),
     *(_SHARED[key] for key in ("opackets", "rpackets", "packets", "bytes", "mark", "zone", "id")),

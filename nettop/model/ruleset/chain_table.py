@@ -238,7 +238,7 @@ class ChainTable:
         if is_dormant(chain):
             lines.append((("  does not run: its table is dormant", "warn"),))
         if index in self._tied:
-            lines.append((("  another chain stands at this hook and priority: which runs first is not known", "warn"),))
+            lines.append((("  another chain is at this hook and priority: which runs first is not known", "warn"),))
         if chain.backend == LEGACY:
             lines.append((("  legacy: counters come with each reading of iptables-legacy-save", "dim"),))
         return lines

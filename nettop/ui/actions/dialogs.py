@@ -231,6 +231,6 @@ def quit_(screen: MainScreen) -> Awaitable[None] | None:
     if not screen.status.recording:
         screen.app.exit(0)
         return None
-    choices = [Choice("stay", "Go on recording", "Esc"), Choice("quit", "End the recording properly and quit")]
+    choices = [Choice("stay", "Keep recording", "Esc"), Choice("quit", "Stop recording and quit")]
     on_chosen = lambda answer: screen.app.exit(0) if answer == ["quit"] else None  # noqa: E731
     return choose(screen, "A recording is running", choices, on_chosen)

@@ -104,7 +104,8 @@ def _confirm_delete(
     if flow_filter is not None:
         matching = f"{_count_text(count)} that match{'es' if count == 1 else ''} / {flow_filter.text}"
         choices.append(Choice("all", f"Delete the {matching}"))
-    tables = f"{_tables_text(screen, netns, flow_filter is not None)} A connection that goes on is tracked anew."
+    again = "If the connection is still alive it is tracked again as new; its NAT mapping may change."
+    tables = f"{_tables_text(screen, netns, flow_filter is not None)} {again}"
 
     def on_confirmed(answer: str) -> None:
         report = partial(screen.post, screen.say)
@@ -156,7 +157,7 @@ def _to_clipboard(screen: MainScreen, text: str) -> None:
         screen.app.notify(_copied_notice(lines, screen.app.size.width), timeout=_NOTICE_S, markup=False)
     else:
         row = None if screen.view.active is None else screen.view.active.current
-        screen.say("nothing to copy here" if row is None else "it is gone: nothing to copy")
+        screen.say("nothing to copy here" if row is None else "the flow has ended: nothing copied")
 
 
 def _copied_notice(lines: Sequence[str], width: int) -> str:

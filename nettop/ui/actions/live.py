@@ -53,7 +53,7 @@ def measure(screen: MainScreen) -> None:
     now = screen.session.status().capturing
     if now is not None and now.headers:
         screen.session.stop_capture()
-        screen.say("no more rates from packets' headers: that capture has ended")
+        screen.say("rates from packet headers stopped")
         return
     instead = f", in place of the capture on {' '.join(now.devices)}" if now is not None else ""
     message = f"rates come from packets' headers now (128 bytes of each){instead}; H ends that"
@@ -64,7 +64,7 @@ def names(screen: MainScreen) -> None:
     """Show host and service names, or addresses and numbers again."""
     on = not screen.status.names
     screen.session.set_names(on)
-    screen.say("names are looked up aside, and shown once they are known" if on else "addresses and numbers")
+    screen.say("names are resolved in the background" if on else "addresses and numbers")
 
 
 def watch_only(screen: MainScreen) -> Awaitable[None]:
@@ -73,7 +73,7 @@ def watch_only(screen: MainScreen) -> Awaitable[None]:
     def apply(text: str) -> None:
         screen.session.watch_only(text, screen.done(f"receiving only {text}" if text else "receiving everything"))
 
-    advice = "host 10.0.0.1 and mark 0x1 · what can runs in the kernel · empty receives everything"
+    advice = "host 10.0.0.1 and mark 0x1 · filtered in the kernel where possible · empty receives everything"
     check = lambda text: discard(parse(text, "flow"))  # noqa: E731
     return screen.open_prompt(PromptRequest("only", " only ", "", check, advice, apply, "flow"))
 

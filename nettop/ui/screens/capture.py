@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _KEYS: Line = (
     (" Space", "key"),
-    (" tick  ", "dim"),
+    (" toggle  ", "dim"),
     ("Tab", "key"),
     (" filter/devices  ", "dim"),
     ("Enter", "key"),
@@ -32,7 +32,7 @@ _KEYS: Line = (
     ("Ctrl-S", "key"),
     (" stop  ", "dim"),
     ("Esc", "key"),
-    (" leave", "dim"),
+    (" cancel", "dim"),
 )
 
 
@@ -135,7 +135,7 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
 
     def _start(self) -> None:
         if not self.choices.chosen:
-            self._show_error("tick at least one device")
+            self._show_error("select at least one device")
             return
         if not self._watch_context.unchanged:
             self._show_error("another namespace is watched now")
@@ -192,4 +192,4 @@ def stop_capture(screen: MainScreen) -> None:
     """Stop capturing and report it."""
     running = screen.session.status().capturing is not None
     screen.session.stop_capture()
-    screen.say("the capture has ended: what was captured stays" if running else "no capture is running")
+    screen.say("capture stopped, packets kept" if running else "no capture is running")

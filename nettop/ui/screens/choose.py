@@ -61,9 +61,14 @@ class ChooseScreen(Dialog[list[str]], inherit_bindings=False):
         self.set_focus(self._input or self.choices)
         self.choices.can_focus = self._input is None
         self.choices.select(self._start)
-        keys: tuple[tuple[str, str], ...] = ((" Enter", "key"), (" choose  ", "dim"), ("Esc", "key"), (" leave", "dim"))
+        keys: tuple[tuple[str, str], ...] = (
+            (" Enter", "key"),
+            (" choose  ", "dim"),
+            ("Esc", "key"),
+            (" cancel", "dim"),
+        )
         if self.choices.several:
-            keys = ((" Space", "key"), (" tick  ", "dim"), ("J K", "key"), (" move  ", "dim"), *keys)
+            keys = ((" Space", "key"), (" toggle  ", "dim"), ("J K", "key"), (" move  ", "dim"), *keys)
         self._hints.write([keys])
 
     def on_resize(self) -> None:

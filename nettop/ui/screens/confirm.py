@@ -14,7 +14,14 @@ from nettop.ui.screens.dialog import Dialog
 from nettop.ui.widgets.choices import Choice, Choices
 from nettop.ui.widgets.text_panes import TextPane
 
-_KEYS: Line = ((" y", "key"), (" or ", "dim"), ("Enter", "key"), (" do it  ", "dim"), ("Esc", "key"), (" leave", "dim"))
+_KEYS: Line = (
+    (" y", "key"),
+    (" or ", "dim"),
+    ("Enter", "key"),
+    (" confirm  ", "dim"),
+    ("Esc", "key"),
+    (" cancel", "dim"),
+)
 
 
 class ConfirmScreen(Dialog[str], inherit_bindings=False):

@@ -66,7 +66,7 @@ class HelpScreen(Dialog[None], inherit_bindings=False):
     """The help of one view."""
 
     DEFAULT_CSS = "HelpScreen > Vertical { width: 110; }"
-    box_title, box_subtitle = "Help: keys", "Esc closes"
+    box_title, box_subtitle = "Help: keys", "Esc back"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,question_mark,enter,ctrl+c", "leave", "Leave", show=False),
     ]

@@ -16,13 +16,13 @@ from nettop.ui.widgets.text_panes import TextPane
 
 _KEYS: Line = (
     (" Enter", "key"),
-    (" first  ", "dim"),
+    (" sort by  ", "dim"),
     ("Space", "key"),
-    (" second  ", "dim"),
-    ("the same again", ""),
-    (" turns it round  ", "dim"),
+    (" then by  ", "dim"),
+    ("again", ""),
+    (" to reverse  ", "dim"),
     ("Esc", "key"),
-    (" leave", "dim"),
+    (" cancel", "dim"),
 )
 _POSITIONS = ("first", "second")
 
@@ -57,7 +57,7 @@ class SortScreen(Dialog[None], inherit_bindings=False):
             for position, key in zip(_POSITIONS, self._table.sort, strict=False)
         }
         columns = [Choice(c.key, c.title.strip() or c.key, notes.get(c.key, "")) for c in self._sortable()]
-        return [*columns, Choice("", "As they come", "" if self._table.sort else "now")]
+        return [*columns, Choice("", "arrival order", "" if self._table.sort else "now")]
 
     def _sortable(self) -> list[Column]:
         """Return the sortable columns, those shown first."""

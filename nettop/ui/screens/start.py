@@ -97,7 +97,7 @@ class StartApp(App[StartChoice], inherit_bindings=False):
 
     def on_mount(self) -> None:
         """Write the keys and focus the choices."""
-        self._hints.write([(), ((" Enter", "key"), (" choose  ", "dim"), ("q", "key"), (" leave", "dim"))])
+        self._hints.write([(), ((" Enter", "key"), (" choose  ", "dim"), ("q", "key"), (" quit", "dim"))])
         self._hints.styles.height = 2
         self.choices.focus()
 

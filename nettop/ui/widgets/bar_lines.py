@@ -179,8 +179,8 @@ def hints_line(commands: Sequence[Command], context: CommandContext, width: int)
 
 def typing_line(completes: bool, width: int) -> Line:
     """Return the keys of the prompt. While it is open every other key types a character."""
-    keys = [("Enter", "take it"), *([("Tab", "complete")] if completes else []), ("↑ ↓", "earlier, later"),
-            ("Ctrl-U", "clear"), ("Ctrl-W", "word back"), ("Esc", "leave")]  # fmt: skip
+    keys = [("Enter", "apply"), *([("Tab", "complete")] if completes else []), ("↑ ↓", "history"),
+            ("Ctrl-U", "clear"), ("Ctrl-W", "delete word"), ("Esc", "cancel")]  # fmt: skip
     return tuple(
         crop([(" ", ""), *(part for key, does in keys for part in ((f"{key} ", "key"), (f"{does}  ", "dim")))], width)
     )
@@ -195,14 +195,18 @@ def offer_line(width: int) -> Line:
         ("H", "key"),
         (" rates from headers   ", "dim"),
         ("Esc", "key"),
-        (" not now", "dim"),
+        (" cancel", "dim"),
     )
     return tuple(crop(parts, width))
 
 
-def no_match(total: int, filter_text: str, esc_text: str) -> tuple[Line, ...]:
-    """Return the text of a table of which no row matches the filter; `esc_text` is what Esc does."""
+def no_match(rows: str, total: int, filter_text: str, esc_text: str) -> tuple[Line, ...]:
+    """Return the text of a table of which no row matches the filter; `rows` as "flows", `esc_text` is what Esc does."""
     return (
-        ((f"None of {total:,} matches ", "heading"), (filter_text, "accent")),
+        (
+            (f"No {rows.removesuffix('s')} matches ", "heading"),
+            (filter_text, "accent"),
+            (f" ({total:,} {rows})", "dim"),
+        ),
         (("Esc", "key"), (f" {esc_text}, ", "dim"), ("/", "key"), (" changes it.", "dim")),
     )

@@ -395,5 +395,5 @@ class Table(SelfDrawn, can_focus=True):
         """Return the text to show instead of rows; () if there are rows."""
         shown = None if self.viewport.shown is None else self.viewport.shown.snapshot
         if shown is not None and not shown.matched and self.filter is not None and shown.total:
-            return no_match(shown.total, self.filter.text, self.esc_text)
+            return no_match(self.view, shown.total, self.filter.text, self.esc_text)
         return () if shown is None or shown.matched else self.final or shown.notes or self.advice

@@ -28,7 +28,7 @@ def timeline_lines(seconds: Seconds, lines: int, width: int) -> list[Line]:
         every = [sum(second) for second in zip(*series, strict=True)]
         rates = [(f"  {name} {scaled(rate)}/s", role) for (name, role), rate in zip(_KINDS, now, strict=True)]
         bars = ((" events ", "dim"), (_bars(every, width, 60), "number"))
-        return [tuple(crop((*bars, *rates, (f"   most {scaled(max(every, default=0))}/s", "dim")), width))]
+        return [tuple(crop((*bars, *rates, (f"   peak {scaled(max(every, default=0))}/s", "dim")), width))]
     return [
         tuple(crop(_line(name, role, values, width), width))
         for (name, role), values in zip(_KINDS, series, strict=True)
@@ -41,7 +41,7 @@ def _line(name: str, role: str, values: Sequence[float], width: int) -> Line:
         (f" {name:<8}", role or "heading"),
         (_bars(values, width, 40), "number"),
         (f" {scaled(now):>6}/s", role),
-        (f"   most {scaled(peak)}/s", "dim"),
+        (f"   peak {scaled(peak)}/s", "dim"),
     )
 
 

@@ -28,7 +28,7 @@ def test_a_device_that_went_while_it_was_recorded(capfd: pytest.CaptureFixture[s
 def test_a_damaged_file(capfd: pytest.CaptureFixture[str]) -> None:
     damage("x.pcapng", End(None, 0, error="block \u202e", offset=9))
     said = capfd.readouterr().err
-    assert said == "nettop: 'x.pcapng' is damaged at byte 9: block \\u202e; what stands before it was read\n"
+    assert said == "nettop: 'x.pcapng' is damaged at byte 9: block \\u202e; the data before it was read\n"
 
 
 def test_a_text_that_could_not_be_read_is_said_once_and_the_recording_ends_with_1(
