@@ -22,6 +22,7 @@ _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5, "e": 6}
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 ABSENT = "–"  # the text of an unknown value
+AT_LEAST = "≥"  # before a sum of which parts are not known
 
 
 def parse_size(text: str) -> int | float:

@@ -36,7 +36,6 @@ JSON_SUMS = (*("flows", "rate", "rate_up", "rate_down", "bytes", "up", "down", "
 BAR = 10  # cells
 _COUNTS = ("flows", "unreplied", "assured")
 _RATES = ("rate", "rate_up", "rate_down")
-AT_LEAST = "≥"  # before a sum of which parts are not known
 
 Values = Mapping[str, float]  # one group's sums
 
@@ -60,7 +59,7 @@ def cell(key: str, sums: Values, totals: Values, shared: str, maximum: int | Non
 def at_least(key: str, sums: Values) -> str:
     """Return `≥` where the value of this key is not known of every flow, else ""."""
     unknown = 0 if key in _COUNTS else sums["unrated" if key in _RATES else "uncounted"]
-    return AT_LEAST if unknown and not np.isnan(sums[SUM_OF.get(key, key)]) else ""
+    return units.AT_LEAST if unknown and not np.isnan(sums[SUM_OF.get(key, key)]) else ""
 
 
 def _count(key: str, value: int, flows: int) -> Cell:

@@ -25,7 +25,9 @@ SHARED_COLUMNS = (
     Column("state", "STATE", 11, rank=2),
     Column("original", "ORIGINAL", 39, grow=4, max_width=97, frozen=True, whole=True),
     Column("reply", "REPLY TO", 20, rank=4, grow=2, max_width=47),
-    Column("nat", "NAT", 9, rank=1, grow=3, preferred_width=25, max_width=111),  # of both ends of an IPv6 flow
+    Column(
+        "nat", "NAT", 9, rank=1, grow=3, preferred_width=26, max_width=111, whole=True
+    ),  # of both ends of an IPv6 flow
     Column("up", "↑BYTES", 7, right=True, rank=6),
     Column("down", "↓BYTES", 7, right=True, rank=5),
     Column("timeout", "TIMEOUT", 7, right=True, rank=8),
@@ -274,10 +276,10 @@ def rate_sum(value: float | None, unknown: int) -> str:
     """Return `1.6M/s`, or `≥1.6M/s, 2 not counted` where the rates of 2 flows are not known; `–` for None."""
     if value is None or not unknown:
         return units.rate(value)
-    return f"≥{units.rate(value)}, {units.grouped(unknown)} not counted"
+    return f"{units.AT_LEAST}{units.rate(value)}, {units.grouped(unknown)} not counted"
 
 
 def age_cell(seconds: float, known: bool) -> Cell:
     """Return the cell of an age; with ≥ where only the time since the flow was first seen is known."""
     text = units.duration(seconds)
-    return (text, "number") if known else (f"≥{text}", "dim")
+    return (text, "number") if known else (f"{units.AT_LEAST}{text}", "dim")

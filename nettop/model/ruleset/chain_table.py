@@ -18,7 +18,7 @@ from nettop.model.ruleset.rule_tree import own_cells, reached, rows_of
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.table import Cell, Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.model.window import Match, OrderCache, value_keys, visible
-from nettop.text.units import clock, scaled
+from nettop.text.units import AT_LEAST, clock, scaled
 
 
 class ChainTable:
@@ -88,6 +88,11 @@ class ChainTable:
         total = None if np.isnan(rate).all() else float(np.nansum(rate))
         return int(counts.packets[cells].sum()), int(counts.bytes[cells].sum()), total
 
+    def _uncounted(self, index: int) -> int:
+        """Return how many of the chain's own rules have no counter."""
+        rules = own_cells(self._ruleset.picture, index)[:-1]  # the last cell is the policy's
+        return len(rules) - int(np.count_nonzero(self._ruleset.counts.have[rules]))
+
     def _value(self, key: str, index: int) -> Any:
         chain = self._ruleset.picture.chains[index]
         if key in ("packets", "rate"):
@@ -103,6 +108,7 @@ class ChainTable:
         index = self._index[ident]
         chain = self._ruleset.picture.chains[index]
         packets, _, rate = self._counted(index)
+        least = AT_LEAST if self._uncounted(index) else ""
         cells: dict[str, Cell] = {
             "priority": (words.priority_text(chain, index in self._tied), "number" if chain.hook else "dim"),
             "hook": (words.hook_text(chain), "heading" if chain.hook else "dim"),
@@ -113,8 +119,8 @@ class ChainTable:
             "policy": (chain.policy or "", words.verdict_role(chain.policy or "")),
             "device": (",".join(chain.devices), "accent"),
             "rules": (str(self._sizes[index][0]), "number"),
-            "packets": (scaled(packets), "number" if packets else "dim"),
-            "rate": (scaled(rate), "number" if rate else "dim"),
+            "packets": (_sum_text(packets, least), "number" if packets else "dim"),
+            "rate": (_sum_text(rate, least), "number" if rate else "dim"),
             "backend": (chain.backend, "dim"),
         }
         if is_dormant(chain):
@@ -218,7 +224,8 @@ class ChainTable:
         )
         rate = self._counted(index)[2]
         if rate is not None:
-            line.append((f"   {scaled(rate)} pkt/s", "number"))
+            least = AT_LEAST if self._uncounted(index) else ""
+            line.append((f"   {least}{scaled(rate)} pkt/s", "number"))
         return tuple(line)
 
     def _lines(self, index: int) -> list[Line]:
@@ -230,7 +237,7 @@ class ChainTable:
             ("handle", str(chain.handle) if chain.handle is not None else ""),
             ("flags", ", ".join(chain.flags)),
             ("comment", chain.comment or ""),
-            ("counted", _counted_text(packets, octets)),
+            ("counted", _counted_text(packets, octets, self._uncounted(index))),
         ]
         lines = words.detail_lines(pairs)
         if chain.type == "nat":
@@ -244,7 +251,13 @@ class ChainTable:
         return lines
 
 
-def _counted_text(packets: int | None, octets: int | None) -> str:
+def _sum_text(value: float | None, least: str) -> str:
+    return scaled(value) if value is None else least + scaled(value)
+
+
+def _counted_text(packets: int | None, octets: int | None, uncounted: int) -> str:
     if packets is None:
         return "no rule of its own has a counter, nor has its policy"
-    return f"{words.plural(packets, 'packet')}, {words.plural(octets or 0, 'byte')} by its own rules and policy"
+    return f"{words.plural(packets, 'packet')}, {words.plural(octets or 0, 'byte')} by its own rules and policy" + (
+        f"; {words.plural(uncounted, 'rule')} not counted" if uncounted else ""
+    )

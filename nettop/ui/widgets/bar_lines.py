@@ -153,7 +153,7 @@ def capture_line(capture: Capturing, width: int) -> Line:
     text = "128 bytes of every packet, for rates" if capture.headers else capture.expression.strip() or "every packet"
     devices = crop(((" ".join(capture.devices), "accent"),), width // 3)
     left: Line = ((" B  ", "key"), *devices, ("  ", ""), (text, ""))
-    hint: Line = (("   H", "key"), (" in Flows ends it ", "dim")) if capture.headers else ()
+    hint: Line = (("   H", "key"), (" ends it ", "dim")) if capture.headers else ()
     return tuple(crop((*crop((*left, *hint), width - width_of(without)), *without), width))
 
 

@@ -43,15 +43,19 @@ class ContentWidths:
 
     def sized(self, columns: Sequence[Column], width: int) -> list[Column]:
         """Return the columns for a line of `width` cells."""
-        return [self._sized(column, columns, width) if column.key in self._longest else column for column in columns]
+        found = list(columns)
+        for at, column in enumerate(columns):
+            if column.key in self._longest:
+                found[at] = self._sized(column, [*found[:at], *found[at + 1 :]], width)
+        return found
 
-    def _sized(self, column: Column, columns: Sequence[Column], width: int) -> Column:
+    def _sized(self, column: Column, others: Sequence[Column], width: int) -> Column:
         longest = max(min_width(column), self._longest[column.key])
         longest = min(longest, column.max_width or longest)
         least = column.width
         if column.whole:
-            others = [other for other in columns if other.rank <= _KEPT_RANK and other is not column]
-            least = max(least, min(longest, width - line_width(others, 1) - 1))
+            room = width - line_width([other for other in others if other.rank <= _KEPT_RANK], 1) - 1
+            least = max(least, min(longest, room, column.preferred_width or longest))
         preferred = min(column.preferred_width, longest)
         return replace(column, width=least, preferred_width=preferred, max_width=max(least, longest))
 

@@ -585,3 +585,27 @@ def test_an_empty_ruleset_says_so() -> None:
     assert "No chains" in feed.chains.snapshot(ViewSpec(("chain",)), T0).notes[0][0][0]
     assert list(lines(feed.ruleset, "", json=True)) == []
     assert len(list(lines(feed.ruleset, "", json=False))) == 1
+
+
+def test_a_chains_sums_over_counters_of_all_its_rules_are_exact(feed: Feed) -> None:
+    def chain() -> tuple[tuple[str, ...], str]:
+        shown = feed.chains.snapshot(ViewSpec(("packets", "rate")), T0).rows[0]
+        detail = feed.chains.detail(shown.ident, T0)
+        assert detail is not None
+        return shown.cells, "\n".join(text for line in detail.lines for text, _ in line)
+
+    feed.poll(RULES, [1, 2, 3, 4, 5], T0)
+    feed.poll(RULES, [3, 2, 3, 4, 5], T0 + 1_000_000_000)
+    cells, words = chain()
+    assert cells == ("8", "2") and "not counted" not in words
+
+
+def test_rows_have_their_verdict_in_a_column_and_a_chain_says_that_a_rule_is_not_counted(feed: Feed) -> None:
+    feed.poll(RULES, [1, None, 3, 4, 5], T0)
+    rows = {(row["chain"].strip(), row["number"]): row["verdict"] for row in feed.shown(T0)}
+    assert rows["fwd", "2"] == "jump lan" and rows["lan", "1"] == "jump blocked" and rows["fwd", "policy"] == "drop"
+    cells = feed.chains.snapshot(ViewSpec(("packets", "rate")), T0).rows[0].cells
+    assert cells == ("≥4", "–"), "the rule without a counter may have matched more"
+    ident = feed.chains.snapshot(ViewSpec(("packets",)), T0).rows[0].ident
+    detail = feed.chains.detail(ident, T0)
+    assert detail is not None and "1 rule not counted" in str(detail.lines)

@@ -106,3 +106,8 @@ def test_the_end_of_what_is_cut_in_the_middle_can_be_read(text: str, width: int,
 @given(st.text(st.sampled_from("ab[]漢…\x1b1"), max_size=40), st.integers(0, 30))
 def test_what_is_cut_in_the_middle_has_exactly_the_width(text: str, width: int) -> None:
     assert cell_len(fit_middle(text, width)) == width
+
+
+def test_a_translation_comes_before_ages_and_timeouts() -> None:
+    found = measured(FlowTable, 119, original=FOUR, nat="SNAT 100.100.100.100:56303")
+    assert found["nat"] >= len("SNAT 100.100.100.100:56303") and {"state", "rate", "down"} <= set(found)
