@@ -22,7 +22,7 @@ from nettop.model.filter.endpoint_values import ENDPOINT_TESTS, Qualifiers, ethe
 from nettop.model.filter.field_nodes import field_node, nat_node, state_node, status_node
 from nettop.model.filter.lexer import FilterToken, meaningless, refusal, tokens
 from nettop.model.filter.nodes import At, Chain, Compare, Equal, InNet, Node, Not, Present, every
-from nettop.model.filter.refusals import foreign_word, not_compared, unexpected_word, unknown_word, with_commas
+from nettop.model.filter.refusals import foreign_word, missing, not_compared, unexpected_word, unknown_word, with_commas
 
 MAX_DEPTH = 100  # parentheses within parentheses
 _T = TypeVar("_T")
@@ -138,16 +138,15 @@ class FilterParser:
             self._check_kind(word, vocabulary.FIELDS["len"].kinds, self._advance())
             return self._value_of("len", "<=" if word == "less" else ">=")
         if word in vocabulary.LINK:
-            return self._ether(depth) if word == "ether" else self._group_address("ether")
+            return self._ether() if word == "ether" else self._group_address("ether")
         return self._shorthand()
 
     def _protocol(self, word: str, depth: int) -> Node:
         token = self._advance()
         self._check_kind(word, vocabulary.ADDRESSED, token)
         node = self._protocol_node(word, token)
-        self._expects(
-            (*vocabulary.qualifiers(self._kind), *(_OF_FAMILY[self._kind] if word in vocabulary.FAMILIES else ()))
-        )
+        of_family = _OF_FAMILY[self._kind] if word in vocabulary.FAMILIES else ()
+        self._expects((*vocabulary.qualifiers(self._kind), *of_family))
         if word in vocabulary.FAMILIES and self._is("proto", "protochain"):
             self._advance()
             return every((node, self._value_of("proto", "=")))
@@ -172,7 +171,7 @@ class FilterParser:
             return ethertype_node(value)
         return Equal(name, value) if same else Compare(name, "!=", value)
 
-    def _ether(self, depth: int) -> Node:
+    def _ether(self) -> Node:
         """Return the node of `ether broadcast`, `ether proto 0x88cc`, `ether src host 02:00:00:00:00:01`."""
         self._check_kind("ether", _PACKETS, self._advance())
         self._expects(("host", *sorted(vocabulary.SIDES), "proto", *vocabulary.GROUPS))
@@ -277,7 +276,7 @@ class FilterParser:
     def _shorthand(self) -> Node:
         token = self._now
         if token.value is None or self._joint() is not None:
-            raise self._refuse(self._missing_error(), token)
+            raise self._refuse(missing(self._before() if self._at else "", token.text), token)
         if token.word in vocabulary.BARE_STATUS | vocabulary.BARE_STATES and self._kind != vocabulary.COUNTER:
             self._check_kind(token.word, vocabulary.CONNTRACK, self._advance())
             return self._bare(token.word)
@@ -354,17 +353,6 @@ class FilterParser:
         following = self._tokens[self._at + 1]
         ends = following.kind == "end" or following.text == ")" or following.text.lower() in vocabulary.JOIN
         return named and not (ends and isinstance(self._last, str))
-
-    def _missing_error(self) -> str:
-        if self._now.kind == "end":
-            return "the filter ends where something must follow" if self._at else "nothing to look for"
-        text = self._now.text
-        if self._joint() is None:
-            return f"“{text}” where a condition is expected"
-        before = self._tokens[self._at - 1] if self._at else None
-        if before is None or before.text == "(":
-            return f"“{text}” needs something before it"
-        return f"“{before.text}” needs something after it, before “{text}”"
 
     def _before(self) -> str:
         return self._tokens[self._at - 1].text

@@ -45,6 +45,17 @@ def unknown_word(text: str, kind: str) -> str:
     return f"“{text}” is not known here; there are {vocabulary.own_words(kind)}"
 
 
+def missing(before: str, text: str) -> str:
+    """Return why no part can begin with this text (`and`, a symbol, "" at the end) behind the text before it."""
+    if not text:
+        return "the filter ends where something must follow" if before else "nothing to look for"
+    if text.lower() not in vocabulary.JOIN:
+        return f"“{text}” where a condition is expected"
+    if before in ("", "("):
+        return f"“{text}” needs something before it"
+    return f"“{before}” needs something after it, before “{text}”"
+
+
 def unexpected_word(text: str, kind: str) -> str:
     """Return why a text cannot follow a complete part of a filter."""
     known = text.lower() in vocabulary.words(kind)
