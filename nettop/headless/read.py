@@ -10,7 +10,7 @@ import argparse
 import resource
 import sys
 from collections.abc import Mapping
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import numpy as np
 
@@ -20,16 +20,18 @@ from nettop.console import printing, say
 from nettop.decode.packets.decoder import PacketDecoder
 from nettop.errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_OK, InputError
 from nettop.headless.damage import damage_text
-from nettop.headless.selection import InputFile, selection
+from nettop.headless.selection import InputFile, parse, selection
 from nettop.headless.unprivileged import drop
 from nettop.kinds import NO_TIME, StreamKind
-from nettop.model.filter.expression import Filter, parse
 from nettop.model.packets.lines import JsonWriter, LineWriter, frame_numbers, gap_json, gap_line, stream_ids
 from nettop.recording.chunks import open_input
 from nettop.recording.merging import CaptureInput, Ordered, merged
 from nettop.text.sanitize import clean
 from nettop.text.times import TimeTexts
 from nettop.text.units import grouped
+
+if TYPE_CHECKING:
+    from nettop.model.filter.expression import Filter
 
 
 class Sink(Protocol):
