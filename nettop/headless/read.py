@@ -107,19 +107,21 @@ def read_files(inputs: list[InputFile], display_filter: Filter | None, sink: Sin
     ids = Counter64()
     select = selection(display_filter)
     captures = [CaptureInput(path, source, ids, select, sink.keeps_blocks) for path, source in inputs]
-    code, reported = EXIT_OK, set[int]()
+    code, strict, reported = EXIT_OK, True, set[int]()
     streams: dict[int, Stream] = {}
     for ordered in merged(captures):
         for one in captures:
             streams |= one.streams
         sink.write(ordered, streams)
-        code = _report(captures, reported) or code
-    return _report(captures, reported) or code
+        code = _report(captures, reported, code)
+        if strict and not ordered.strict:
+            strict = False
+            say("devices are too far apart in time to be held in memory: not all packets are in the order of time")
+    return _report(captures, reported, code)
 
 
-def _report(captures: list[CaptureInput], reported: set[int]) -> int:
-    """Report the files that have ended in an error since the last call. Return the exit code for them."""
-    code = EXIT_OK
+def _report(captures: list[CaptureInput], reported: set[int], code: int) -> int:
+    """Report the files that have ended in an error since the last call. Return the exit code for all so far."""
     for one in captures:
         if not one.ended or one.number in reported:
             continue

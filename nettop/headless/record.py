@@ -22,6 +22,7 @@ from nettop.pipeline.captures import CaptureRequest, OpenRing
 from nettop.pipeline.ingest import Plumbing
 from nettop.pipeline.live_sources import LiveSources
 from nettop.pipeline.recorder import Recorder
+from nettop.recording import pcap
 from nettop.recording.output import OutputClosed
 from nettop.recording.rotation import Limits, RecordingFiles
 from nettop.session.own_ssh import Connection, leaving_out, own_session
@@ -45,6 +46,8 @@ def run(options: argparse.Namespace) -> int:
     """Record until the count, the duration, Ctrl-C or a failure. Return the exit code of the contract."""
     if options.capture_filter:
         compile_program(LINKTYPE_ETHERNET, options.capture_filter, options.snaplen)  # FilterError before anything opens
+    if pcap.named(options.write):
+        say(f"{options.write!r} becomes pcapng: a recording has more than packets (`nettop read FILE -w` makes pcap)")
     ssh = own_session()  # before the drop: afterwards it cannot be read
     monitor = RecordingMonitor(options.count)
     plumbing = Plumbing(tap=monitor.limit)

@@ -10,7 +10,7 @@ import os
 import select
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from nettop.recording.records import FileBlock, Ints, Numbering
 HOLD_NS = 1_000_000_000  # a pipe's devices deliver a packet within this time, by its own stamps
 HOLD_MS = 200  # a pipe that brings nothing for so long has delivered all there is
 _WAIT_MS = 1_000  # a signal that comes just before a blocking read would not interrupt it
+MAX_HELD = 256  # parts, of a chunk of a file each (4 MiB), that wait for earlier packets
 _PEEK = 1 << 16  # bytes of each of many files that are read to find where it begins
 _FEW_FILES = 8  # so many are begun at once
 _LAST = (1 << 63) - 1
@@ -42,6 +43,7 @@ class Ordered:
     batches: list[Batch]
     others: list[Other]
     order: Ints
+    strict: bool = True  # False: so much had to be held back that earlier packets may still come
 
     def column(self, of: Callable[[Batch], Array], others: Sequence[int]) -> Array:
         """Return a column in the order of time, from those of the batches and the values of the others."""
@@ -97,6 +99,11 @@ class CaptureInput:
     def is_pcap(self) -> bool:
         """True for a pcap file, which has one link type. False before the first read."""
         return self._reader is not None and self._reader.is_pcap
+
+    @property
+    def begun(self) -> bool:
+        """True if it is known where the file begins."""
+        return self._reads > 0 or self.floor > NO_TIME
 
     @property
     def ended(self) -> bool:
@@ -297,7 +304,10 @@ def merged(inputs: list[CaptureInput]) -> Iterator[Ordered]:
             ready, later = part.take(until)
             due += [ready] if ready is not None else []
             rest += [later] if later is not None else []
-        if due and until > NO_TIME:  # before, not every file has been begun
+        if len(rest) > MAX_HELD:
+            yield replace(_in_order([*due, *rest]), strict=False)
+            held = []
+        elif due and all(one.begun for one in running):
             held = rest
             yield _in_order(due)
     if held:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import struct
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from nettop.headless import read
+from nettop.recording import merging
 from tests.interop.captures_by_hand import AT, full, udp
 from tests.unit.recording.handmade import block, epb, idb, options, pcap, shb
 
@@ -244,3 +247,22 @@ def test_damage_that_costs_only_itself_is_reported_with_its_place(tmp_path: Path
     done = nettop("read", whole)
     assert (done.returncode, done.stdout.count("\n")) == (3, 2)
     assert "damaged at byte 48: an option of a packet reaches past its block; the rest was read" in done.stderr
+
+
+def test_devices_too_far_apart_for_the_memory_are_read_and_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(merging, "MAX_HELD", 2)
+    early = b"".join(epb(udp(i, 900), AT + 2 * i) for i in range(20_000))
+    late = b"".join(epb(udp(i, 900), AT + 2 * i + 1, interface=1) for i in range(20_000))
+    whole = save(tmp_path / "a.pcapng", shb() + idb("<", (2, b"a")) + idb("<", (2, b"b")) + late + early)
+    out = io.BytesIO()
+    assert read.read_files(read.open_files([str(whole)]), None, read.PacketPrinter(out, False)) == 0
+    assert out.getvalue().count(b"\n") == 40_000
+    assert capsys.readouterr().err.count("too far apart") == 1
+
+
+def test_a_file_that_cannot_be_read_counts_more_than_a_damaged_one(tmp_path: Path) -> None:
+    cut = save(tmp_path / "cut.pcap", pcap([(1, 1, udp())] * 2)[:-9])
+    done = nettop("read", tmp_path / "none", cut)
+    assert (done.returncode, done.stdout.count("\n"), len(done.stderr.splitlines())) == (1, 1, 2)
