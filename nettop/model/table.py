@@ -55,7 +55,7 @@ class Column:
     max_width: int = 0  # of its longest text: it does not grow beyond; 0: no limit
     sortable: bool = True
     frozen: bool = False  # does not scroll sideways
-    whole: bool = False  # its longest text (or preferred width) comes before columns of rank 3 and more
+    whole: bool = False  # its longest text (or preferred width) comes before columns of rank 4 and more
     middle: bool = False  # a text that is too long is cut in the middle: its end says something
 
 

@@ -33,8 +33,8 @@ class RuleTable:
         Column("rate", "PKT/S", 7, right=True),
         Column("share", "SHARE", 6, right=True, rank=4),
         Column("minute", "LAST 60 s", 12, rank=6, sortable=False),
-        Column("verdict", "VERDICT", 10, grow=3, preferred_width=32, max_width=32, middle=True),
-        Column("rule", "RULE", 25, grow=10, sortable=False, middle=True),
+        Column("verdict", "VERDICT", 10, grow=3, preferred_width=32, max_width=32, whole=True, middle=True),
+        Column("rule", "RULE", 25, grow=10, preferred_width=45, sortable=False, whole=True, middle=True),
         Column("note", "", 16, rank=8, sortable=False),
     )
     default_columns = tuple(column.key for column in columns)

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from nettop.model.table import Column, Row, Snapshot
 from nettop.ui.widgets.column_layout import line_width, min_width
 
-_KEPT_RANK = 2  # columns up to this rank come before a column that is shown whole
+_KEPT_RANK = 3  # columns up to this rank come before a column that is shown whole
 
 
 class ContentWidths:
