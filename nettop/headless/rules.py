@@ -26,7 +26,7 @@ from nettop.pipeline.engine import Engine
 from nettop.text.sanitize import clean
 from nettop.text.units import scaled
 
-SETTLE_S = 6.0
+SETTLE_S, _QUIET_S = 6.0, 0.3
 _CHAINS_NAMED = 3
 # One listing is wanted now, whatever share of a core it takes.
 _FEEDS = (
@@ -67,12 +67,21 @@ class Settled:
 
     def __init__(self) -> None:
         self._until = time.monotonic() + SETTLE_S
+        self._quiet_since: float | None = None
 
     def __call__(self, engine: Engine) -> bool:
         """Return whether what is known is enough."""
         ruleset = engine.ruleset
-        enough = ruleset.is_settled or ruleset.is_whole
-        return enough or (ruleset.is_read and time.monotonic() > self._until)
+        now = time.monotonic()
+        if ruleset.is_whole:
+            return True
+        if not ruleset.is_settled:
+            self._quiet_since = None
+        elif self._quiet_since is None:
+            self._quiet_since = now
+        # The event of a change may come after the dump that has it: rules without words may get them yet.
+        quiet = self._quiet_since is not None and now - self._quiet_since > _QUIET_S
+        return quiet or (ruleset.is_read and now > self._until)
 
 
 def report(ruleset: Ruleset) -> int:
