@@ -99,7 +99,7 @@ _ICMPV6_CODE = {
     (3, 1): "reassembly time exceeded",
 }
 
-_TCP_FLAGS = {2: "SYN", 1: "FIN", 4: "RST", 8: "PSH", 16: "ACK", 32: "URG", 64: "ECE", 128: "CWR", 256: "AE"}
+_TCP_FLAGS = {1: "FIN", 2: "SYN", 4: "RST", 8: "PSH", 16: "ACK", 32: "URG", 64: "ECE", 128: "CWR", 256: "AE"}
 
 ARP_OPERATIONS = {1: "Request", 2: "Reply", 3: "Reverse Request", 4: "Reverse Reply"} | {
     8: "Inverse Request",
@@ -108,7 +108,7 @@ ARP_OPERATIONS = {1: "Request", 2: "Reply", 3: "Reverse Request", 4: "Reverse Re
 
 
 def tcp_flag_names(flags: int) -> str:
-    """Return the names in their usual order: `SYN, ACK`."""
+    """Return the names in the order of their bits, as Wireshark does: `SYN, ACK`; `none`."""
     return ", ".join(name for bit, name in _TCP_FLAGS.items() if flags & bit) or "none"
 
 

@@ -408,3 +408,15 @@ def test_the_lines_of_a_quoted_packet_mark_its_bytes() -> None:
 def test_what_is_not_dissected_says_why(data: bytes, linktype: int, text: str) -> None:
     assert [(node.name, node.text) for node in dissect(data, linktype)] == [("not dissected", text)]
     assert dissect(b"", linktype) == []
+
+
+def test_flags_are_named_in_tsharks_order(tmp_path: Path) -> None:
+    frames = []
+    for flags in range(1, 512):
+        frame = bytearray(bytes(HERE / P4 / TCP(sport=1000 + flags, dport=9, seq=5, ack=7, flags=flags & 255)))
+        frame[46] |= flags >> 8
+        frames.append(bytes(frame))
+    path = write(tmp_path / "flags.pcap", frames)
+    theirs = [info.split("  ")[0] for (info,) in tshark(path, "_ws.col.Info")]
+    for (_, ours), other in zip(of_list(path), theirs, strict=True):
+        assert f" {ours.split(' Seq=')[0]} Seq=" in other
