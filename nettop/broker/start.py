@@ -20,7 +20,6 @@ from nettop.broker.failures import from_fields
 from nettop.broker.identity import is_host_root
 from nettop.broker.options import Options
 from nettop.errors import BrokerError, NotPermitted
-from nettop.text.sanitize import clean
 
 Mode = Literal["auto", "root", "sudo", "doas", "pkexec"]
 
@@ -75,14 +74,11 @@ def sudo_is_ready() -> bool:
 
 
 def _check_files(mode: Mode, allowed: Options) -> None:
-    """Raise NotPermitted before a password is asked for, or say that ./dev allows it."""
-    if mode == "root" and not is_host_root():
+    """Raise NotPermitted, before a password is asked for, if the broker would refuse to run from these files."""
+    if allowed.development or (mode == "root" and not is_host_root()):
         return
-    error = installation.refusal()
-    if error is not None and not allowed.development:
+    if (error := installation.refusal()) is not None:
         raise error
-    if error is not None:
-        print(f"nettop: {clean(error.message)}: for development only", file=sys.stderr)
 
 
 def attach(sock: socket.socket, *, confine: bool = False) -> Broker:
