@@ -56,7 +56,7 @@ class PacketMeta:
     # Only of a file that is read for its packets alone (Numbering.packets_only):
     streams: NDArray[np.int32] | None = None  # stream of each record; None: all of the batch's stream
     lost: NDArray[np.uint64] | None = None  # packets lost before the record, as the file reports
-    block: NDArray[np.uint32] | None = None  # bytes of the pcapng block around the frame; None: not from pcapng
+    block: NDArray[np.uint32] | None = None  # bytes of the pcapng block around the frame, recording.blocks.OVERRUN
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ EPB_FLAGS, EPB_DROPCOUNT = 2, 4
 
 MIN_BLOCK = 12
 MAX_BLOCK = (1 << 27) + 4096  # a 128 MiB frame is the largest that libpcap knows (D-Bus, USB); longer lengths lie
+OVERRUN = 1 << 31  # in a column of block lengths: an option reaches past the block
 MAX_LINKTYPE = 0xFFFF
 MAX_INTERFACES = 1 << 17  # of one section; a file that declares more is not a capture
 

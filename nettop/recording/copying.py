@@ -128,6 +128,9 @@ class PcapngCopy:
         if stream.linktype > blocks.MAX_LINKTYPE:
             raise NettopError(f"pcapng has no link type {stream.linktype}", "export to a name that ends in .pcap")
         key, number = foreign.description(block), len(self._known)
+        if stream.id in self._interfaces:  # of a later section
+            self.left_out["other descriptions of an interface"] += self._known.get(key) != self._interfaces[stream.id]
+            return b""
         known = self._known.setdefault(key, number)
         self._interfaces[stream.id], self._tick_ns[stream.id] = known, foreign.tick_ns(block)
         return foreign.interface(block, number) if known == number else b""
@@ -152,7 +155,10 @@ class PcapngCopy:
         start = batch.off.astype(np.int64) - np.where(simple, _SPB_HEAD, _EPB_HEAD)
         kind = bulk.gather(batch.buf, start, 1)[:, 0]
         enhanced_rows = kind == blocks.EPB
-        plain = enhanced_rows | (simple & (kind == blocks.SPB) & (interface == 0))
+        overrun = size >= blocks.OVERRUN
+        self.left_out["options that reach past their block"] += int(np.count_nonzero(overrun))
+        size[overrun] -= blocks.OVERRUN
+        plain = enhanced_rows & ~overrun | (simple & (kind == blocks.SPB) & (interface == 0))
         self.left_out["missing times (written as 1970)"] += int(np.count_nonzero(simple & ~plain))
         converted = [
             foreign.packet(batch.buf[start[row] : start[row] + size[row]], int(interface[row]))
@@ -164,6 +170,7 @@ class PcapngCopy:
         bulk.copy(out, to[plain], batch.buf, start[plain], size[plain])
         for at, block in zip(to[~plain].tolist(), converted, strict=True):
             out[at : at + len(block)] = np.frombuffer(block, np.uint8)
+        enhanced_rows &= plain
         bulk.scatter(out, to[enhanced_rows] + 8, interface[enhanced_rows].astype(np.uint32).reshape(-1, 1))
         return out, to, size
 

@@ -17,6 +17,7 @@ import numpy as np
 from nettop.batch import Array, Batch, Counter64, End, Gap, Item, PacketMeta, Stream, StreamAdded, select_rows
 from nettop.errors import InputError
 from nettop.kinds import NO_TIME, GapReason, StreamKind
+from nettop.recording import blocks
 from nettop.recording.chunks import CHUNK
 from nettop.recording.reader import CaptureReader
 from nettop.recording.records import FileBlock, Ints, Numbering
@@ -28,6 +29,8 @@ MAX_HELD = 256  # parts, of a chunk of a file each (4 MiB), that wait for earlie
 _PEEK = 1 << 16  # bytes of each of many files that are read to find where it begins
 _FEW_FILES = 8  # so many are begun at once
 _LAST = (1 << 63) - 1
+
+_AT_ONCE = (blocks.SHB, blocks.IDB, blocks.NRB, blocks.DSB)
 
 Other = Gap | FileBlock
 Select = Callable[[Batch, dict[int, Stream]], Batch]
@@ -269,14 +272,18 @@ class CaptureInput:
             yield Gap(stream, 0, int(meta.lost[row]), GapReason.RING, from_ns, ts_ns, before)
 
     def _others(self, others: list[Other], packets: list[tuple[Batch, Ints, Ints]]) -> _Held:
-        """Return losses and blocks, each with the key of the packets before it in the file."""
+        """Return losses and blocks, each with the key of the packets before it in the file.
+
+        Descriptions, names and keys come as soon as possible: packets of their section may be earlier than those.
+        """
         number = np.concatenate([np.empty(0, np.int64), *(number for _, _, number in packets)])
         key = np.concatenate([np.empty(0, np.int64), *(key for _, key, _ in packets)])
         order = np.argsort(number, kind="stable")
         highest = np.maximum.accumulate(np.concatenate(([self._last_key], key[order])))
         before = np.array([one.before for one in others], np.int64)
-        at = np.searchsorted(number[order], before)
-        return _Held(highest[at], 2 * before - 1, self.number, None, others)
+        keys = highest[np.searchsorted(number[order], before)]
+        keys[[isinstance(one, FileBlock) and one.kind in _AT_ONCE for one in others]] = NO_TIME
+        return _Held(keys, 2 * before - 1, self.number, None, others)
 
 
 def _all_packets(batch: Batch, streams: dict[int, Stream]) -> Batch:

@@ -69,8 +69,10 @@ class PacketBlocks:
         )
         at = rows.off + (rows.caplen + 3 & ~3)
         at[simple[:intact]] = 1 << 62  # these have no options
-        overrun = _read_options(rows, self.chunk, at, self._end(intact), self.big[:intact])
-        return rows, fault, overrun
+        overrun = np.flatnonzero(_read_options(rows, self.chunk, at, self._end(intact), self.big[:intact]))
+        if rows.block is not None:
+            rows.block[overrun] |= blocks.OVERRUN
+        return rows, fault, int(overrun[0]) if len(overrun) else None
 
     def _heads(self) -> tuple[NDArray[np.bool_], NDArray[np.uint32], NDArray[np.uint64] | None]:
         """Return which blocks are simple, the first seven words of each, and the losses that obsolete ones report."""
@@ -137,14 +139,13 @@ def _walk_options(
         rows = rows[at[rows] + 4 <= end[rows]]
 
 
-def _read_options(rows: RecordColumns, chunk: bytes, at: Ints, end: Ints, big: NDArray[np.bool_]) -> int | None:
-    """Read flags and drop counts in bulk, comments one by one. Return the first row with an option that overruns."""
+def _read_options(rows: RecordColumns, chunk: bytes, at: Ints, end: Ints, big: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Read flags and drop counts in bulk, comments one by one. Return which rows have an option that overruns."""
     flags, lost = np.zeros(len(rows), np.uint32), np.zeros(len(rows), np.uint64)
-    overrun: int | None = None
+    overrun = np.zeros(len(rows), np.bool_)
     for row, code, value, size, outside in _walk_options(chunk, at, end, big):
         if outside.any():
-            first = int(row[outside].min())
-            overrun = first if overrun is None else min(overrun, first)
+            overrun[row[outside]] = True
             row, code, value, size = row[~outside], code[~outside], value[~outside], size[~outside]
         match = (code == blocks.EPB_FLAGS) & (size == 4)
         flags[row[match]] = bulk.gather_mixed(chunk, value[match], 1, big[row[match]])[:, 0]

@@ -266,3 +266,22 @@ def test_a_file_that_cannot_be_read_counts_more_than_a_damaged_one(tmp_path: Pat
     cut = save(tmp_path / "cut.pcap", pcap([(1, 1, udp())] * 2)[:-9])
     done = nettop("read", tmp_path / "none", cut)
     assert (done.returncode, done.stdout.count("\n"), len(done.stderr.splitlines())) == (1, 1, 2)
+
+
+@pytest.mark.parametrize("orders", ["<<", "<>", ">>"])
+def test_sections_that_overlap_in_time_are_exported_as_one(orders: str, tmp_path: Path) -> None:
+    """The second section's interface must be described before its packets, which are as early as the first's."""
+    whole = save(tmp_path / "a.pcapng", full(orders[0]) + full(orders[1]).replace(b"eth7", b"eth8"))
+    assert nettop("read", whole, "-w", tmp_path / "b.pcapng").returncode == 0
+    found = tshark(tmp_path / "b.pcapng", "frame.interface_name", "frame.packet_id", "udp.srcport")
+    named = sorted(line for line in found if line.strip())
+    assert named == ["eth7\t\t1002", "eth7\t99\t1001", "eth8\t\t1002", "eth8\t99\t1001"]
+    assert nettop("read", tmp_path / "b.pcapng").returncode == 0
+
+
+def test_an_option_that_reaches_past_its_block_is_not_copied(tmp_path: Path) -> None:
+    tail = block(6, struct.pack("<5I", 0, 0, 1, 4, 4) + b"data" + struct.pack("<HH", 1, 5000) + b"c")
+    whole = save(tmp_path / "a.pcapng", shb() + idb() + tail + epb(udp(), AT))
+    done = nettop("read", whole, "-w", tmp_path / "b.pcapng")
+    assert done.returncode == 3 and "left out: options that reach past their block" in done.stderr
+    assert len(tshark(tmp_path / "b.pcapng", "frame.number")) == 2
