@@ -21,7 +21,9 @@ from scapy.layers.inet6 import (
     IPv6ExtHdrFragment,
 )
 from scapy.layers.ipsec import AH
-from scapy.layers.l2 import ARP, LLC, STP, Dot1AD, Dot1Q, Dot3, Ether
+from scapy.layers.l2 import ARP, GRE, LLC, STP, Dot1AD, Dot1Q, Dot3, Ether
+from scapy.layers.ppp import PPP, PPPoE
+from scapy.layers.vxlan import VXLAN
 from scapy.packet import Packet, Raw
 
 from nettop.headless import read
@@ -239,8 +241,9 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("words") / "words.pcap", [bytes(packet) for _, packet, _, _ in CASES])
 
 
-def tshark(path: Path, *fields: str) -> list[list[str]]:
-    command = ["tshark", "-n", "-r", str(path), "-T", "fields", "-E", "occurrence=f", "-E", "separator=\t"]
+def tshark(path: Path, *fields: str, which: str = "f") -> list[list[str]]:
+    """The first ("f") or last ("l") values of these fields, a list for each frame."""
+    command = ["tshark", "-n", "-r", str(path), "-T", "fields", "-E", f"occurrence={which}", "-E", "separator=\t"]
     command += [part for field in fields for part in ("-e", field)]
     done = subprocess.run(command, capture_output=True, check=True, text=True, timeout=60)
     return [line.split("\t") for line in done.stdout.splitlines()]
@@ -408,6 +411,32 @@ def test_the_lines_of_a_quoted_packet_mark_its_bytes() -> None:
 def test_what_is_not_dissected_says_why(data: bytes, linktype: int, text: str) -> None:
     assert [(node.name, node.text) for node in dissect(data, linktype)] == [("not dissected", text)]
     assert dissect(b"", linktype) == []
+
+
+INNER = IP(src="10.9.0.1", dst="10.9.0.2") / UDP(sport=1, dport=53)
+TUNNELS: list[tuple[Packet, str, str]] = [
+    (HERE / P4 / INNER, "IPIP", "10.9.0.1 > 10.9.0.2 udp port 53, length 28"),
+    (HERE / P4 / GRE(key_present=1, key=5) / INNER, "GRE", "key 0x5, 10.9.0.1 > 10.9.0.2 udp port 53, length 36"),
+    (HERE / P4 / GRE(proto=0x6558) / HERE / INNER, "GRE", "10.9.0.1 > 10.9.0.2 udp port 53, length 46"),
+    (HERE / P6 / IPv6(src="fd00::7", dst="fd00::8") / TCP(dport=80), "IPv6",
+     "fd00::7 > fd00::8 tcp port 80, length 60"),
+    (HERE / P4 / UDP(dport=4789) / VXLAN(vni=42, flags=8) / HERE / INNER, "VXLAN",
+     "VNI 42, 10.9.0.1 > 10.9.0.2 udp port 53"),
+    (HERE / PPPoE(sessionid=7) / PPP(proto=0x21) / INNER, "PPPoE",
+     "ethertype 0x8864, 10.9.0.1 > 10.9.0.2 udp port 53, length 36"),
+    (Ether(src=A, dst=B, type=0x8847) / Raw(struct.pack(">II", 16 << 12 | 0xFF, 17 << 12 | 0x1FF)) / INNER, "MPLS",
+     "ethertype 0x8847, 10.9.0.1 > 10.9.0.2 udp port 53, length 36"),
+    (HERE / P4 / GRE(proto=0x88BE) / Raw(bytes(50)), "GRE", "length 54"),
+]  # fmt: skip
+
+
+def test_the_packet_in_a_tunnel_is_named_as_tshark_sees_it(tmp_path: Path) -> None:
+    path = write(tmp_path / "tunnels.pcap", [bytes(packet) for packet, _, _ in TUNNELS])
+    assert of_list(path) == [(proto, info) for _, proto, info in TUNNELS]
+    fields = ("ip.src", "ipv6.src", "udp.dstport", "tcp.dstport")
+    for (_, info), theirs in zip(of_list(path)[:-1], tshark(path, *fields, which="l"), strict=False):
+        src4, src6, udp, tcp = theirs
+        assert f"{src6 or src4} > " in info and f" port {udp if 'udp' in info else tcp}" in info
 
 
 def test_flags_are_named_in_tsharks_order(tmp_path: Path) -> None:

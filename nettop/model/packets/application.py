@@ -14,6 +14,7 @@ from nettop.decode.packets.window import HeaderWindow
 from nettop.linux.inet import IPPROTO_TCP, IPPROTO_UDP, PORT_VXLAN
 from nettop.model.packets.dns import dns_text
 from nettop.model.packets.tls import ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE, tls_text
+from nettop.model.packets.tunnels import in_ethernet
 from nettop.text.sanitize import clean_bytes
 
 PORT_DNS, PORT_MDNS, PORT_DHCP, PORT_DHCP_CLIENT, PORT_NTP = 53, 5353, 67, 68, 123  # IANA
@@ -75,7 +76,8 @@ def _datagram(ports: tuple[int, int], data: bytes, size: int) -> tuple[str, str]
     if PORT_NTP in ports and size >= 48 and data and 1 <= data[0] >> 3 & 7 <= 4:
         return "NTP", f"NTPv{data[0] >> 3 & 7} {_NTP_MODES.get(data[0] & 7, '')}".rstrip()
     if ports[1] == PORT_VXLAN and len(data) >= 8 and data[0] & 0x08:
-        return "VXLAN", f"VNI {int.from_bytes(data[4:7], 'big')}"
+        inner = in_ethernet(data[8:])
+        return "VXLAN", f"VNI {int.from_bytes(data[4:7], 'big')}" + (f", {inner}" if inner else "")
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nettop.linux import inet
+from nettop.linux.socket import AF_INET6
 from nettop.text.address import address_text, ipv4_text
 from nettop.text.packet import proto_name
 
@@ -18,8 +19,7 @@ def quoted(message: bytes, v6: bool) -> str:
     """
     if len(message) < 8 or message[0] not in (_ERRORS_V6 if v6 else _ERRORS):
         return ""
-    inner = message[8:]
-    end = _destination_v6(inner) if v6 else _destination(inner)
+    end = destination(message[8:])
     return f": {end}{_more(message, v6)}" if end else ""
 
 
@@ -32,26 +32,42 @@ def _more(message: bytes, v6: bool) -> str:
     return f", mtu {mtu}" if (message[0], message[1]) == _TOO_BIG_CODE and mtu else ""
 
 
-def _destination(inner: bytes) -> str:
-    if len(inner) < 20 or inner[0] >> 4 != 4:
-        return ""
-    first = int.from_bytes(inner[6:8], "big") & 0x1FFF == 0
-    l4 = inner[(inner[0] & 15) * 4 :] if first else b""
-    return _end(ipv4_text(int.from_bytes(inner[16:20], "big")), inner[9], l4)
+def ends(packet: bytes) -> str:
+    """Return `10.9.0.2 > 10.9.0.7 udp port 80` of an IP packet; "" if it is none, or cut off."""
+    end = destination(packet)
+    return f"{_address(packet, 12, 8)} > {end}" if end else ""
 
 
-def _destination_v6(inner: bytes) -> str:
-    if len(inner) < 40 or inner[0] >> 4 != 6:
+def destination(packet: bytes) -> str:
+    """Return `10.9.0.7 udp port 80` of an IP packet; "" if it is none, or cut off."""
+    version = packet[0] >> 4 if packet else 0
+    if version == 4 and len(packet) >= 20:
+        first = int.from_bytes(packet[6:8], "big") & 0x1FFF == 0
+        proto, l4 = packet[9], packet[(packet[0] & 15) * 4 :] if first else b""
+    elif version == 6 and len(packet) >= 40:
+        proto, l4 = _transport_v6(packet)
+    else:
         return ""
-    proto, l4 = inner[6], inner[40:]
+    return f"{_address(packet, 16, 24)} {_protocol(proto, l4)}"
+
+
+def _address(packet: bytes, at: int, at_v6: int) -> str:
+    if packet[0] >> 4 == 4:
+        return ipv4_text(int.from_bytes(packet[at : at + 4], "big"))
+    halves = (int.from_bytes(packet[part : part + 8], "big") for part in (at_v6, at_v6 + 8))
+    return address_text(AF_INET6, *halves)
+
+
+def _transport_v6(packet: bytes) -> tuple[int, bytes]:
+    proto, l4 = packet[6], packet[40:]
     for _ in range(8):
         if proto not in _SKIPPED or len(l4) < 8:
             break
         proto, l4 = l4[0], l4[(l4[1] + 1) * 8 :]
-    return _end(address_text(10, int.from_bytes(inner[24:32], "big"), int.from_bytes(inner[32:40], "big")), proto, l4)
+    return proto, l4
 
 
-def _end(address: str, proto: int, l4: bytes) -> str:
-    """Return `10.9.0.7 udp port 80`, or `10.9.0.7 icmp` for a protocol without ports or where they are cut off."""
+def _protocol(proto: int, l4: bytes) -> str:
+    """Return `udp port 80`, or `icmp` for a protocol without ports or where they are cut off."""
     port = f" port {int.from_bytes(l4[2:4], 'big')}" if proto in inet.WITH_PORTS and len(l4) >= 4 else ""
-    return f"{address} {proto_name(proto)}{port}"
+    return f"{proto_name(proto)}{port}"

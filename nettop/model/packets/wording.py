@@ -11,6 +11,7 @@ from nettop.columns import Columns
 from nettop.decode.packets import columns as pc
 from nettop.linux.inet import IPPROTO_ICMPV6, IPPROTO_TCP
 from nettop.linux.packet import STP_SAP
+from nettop.model.packets import tunnels
 from nettop.model.packets.application import application, candidates
 from nettop.model.packets.icmp_quotes import quoted
 from nettop.model.packets.info import protocol_title, syn_options, tcp_text, window_shift
@@ -62,6 +63,7 @@ class PacketWords:
         _add_tcp(infos, batch, cols, numbers)
         _add_applications(protos, infos, batch, cols)
         _add_quotes(infos, batch, cols)
+        _add_tunnelled(infos, batch, cols)
         for row in np.flatnonzero(cols["have"] & np.uint16(pc.HAVE_LLC)).tolist():
             at = int(cols["l3"][row])
             protos[row] = "STP" if batch.record(row)[at : at + 1] == STP_SAP.to_bytes() else protos[row]
@@ -98,3 +100,17 @@ def _add_quotes(infos: list[str], batch: Batch, cols: Columns) -> None:
         if about:
             message, _, length = infos[row].rpartition(", length")
             infos[row] = f"{message}{about}, length{length}"
+
+
+def _add_tunnelled(infos: list[str], batch: Batch, cols: Columns) -> None:
+    """Put the ends of the packet in a tunnel before `length`."""
+    in_ip = np.isin(cols["proto"], tunnels.PROTOCOLS) & (cols["have"] & np.uint16(pc.HAVE_IP) != 0) & (cols["l4"] > 0)
+    for row in np.flatnonzero(in_ip | np.isin(cols["ethertype"], tunnels.ETHERTYPES)).tolist():
+        record = batch.record(row)
+        if in_ip[row]:
+            inner = tunnels.in_transport(int(cols["proto"][row]), record[int(cols["l4"][row]) :])
+        else:
+            inner = tunnels.in_frame(int(cols["ethertype"][row]), record[int(cols["l3"][row]) :])
+        if inner:
+            message, _, length = infos[row].rpartition("length")
+            infos[row] = f"{message}{inner}, length{length}"

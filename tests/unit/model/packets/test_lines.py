@@ -179,7 +179,9 @@ def test_any_payload_gives_one_printable_line(where: tuple[type[Packet], int], p
     frame = bytes(ETHER / IP4 / where[0](sport=1, dport=where[1]) / Raw(payload))
     icmp = bytes(ETHER / IP4 / ICMP(type=3, code=3) / Raw(payload[: snaplen or 1]))
     six = bytes(ETHER / IPv6() / ICMPv6DestUnreach() / Raw(payload))
-    assert all(line.isprintable() for line in text(frame, frame[:snaplen], icmp, six))
+    tunnels = [bytes(ETHER / IP(proto=proto) / Raw(payload)) for proto in (4, 41, 47)]
+    tunnels += [bytes(Ether(type=kind) / Raw(payload)) for kind in (0x8847, 0x8864)]
+    assert all(line.isprintable() for line in text(frame, frame[:snaplen], icmp, six, *tunnels))
 
 
 @settings(max_examples=examples(150))
