@@ -219,6 +219,7 @@ NFT_EVENTS = Feed(
     wakes=("nft", "texts"),
     rest_s=0.2,
 )
+_TABLES = Round("nft-tables", (ReadRequest.NFT_TABLES,))
 _CHAINS, _RULES = Round("nft-chains", (ReadRequest.NFT_CHAINS,)), Round("nft-rules", (ReadRequest.NFT_RULES,))
 _OBJECTS = Round("nft-objects", (ReadRequest.NFT_OBJECTS,))
 # Each named object becomes a value and a row (10,000 are 1 MB, 50 to 200 ms). Thousands of them are polled less often
@@ -227,8 +228,8 @@ _FEW_OBJECTS = replace(_OBJECTS, rest_ns_a_byte=5_000)
 NFT = Feed(
     "nft",
     "nft",
-    rounds=(Round("nft-tables", (ReadRequest.NFT_TABLES,)), _CHAINS, _RULES, _FEW_OBJECTS),
-    polled=(_CHAINS, _RULES, _FEW_OBJECTS),  # chains too: the policy of a base chain has a counter
+    rounds=(_TABLES, _CHAINS, _RULES, _TABLES, _FEW_OBJECTS),  # tables again: they must be those of the rules
+    polled=(_CHAINS, _RULES, _TABLES, _FEW_OBJECTS),  # chains too: the policy of a base chain has a counter
     every_s=1.0,
     shown_in=frozenset({"chains", "rules", "counters"}),
     unseen_s=OFTEN_S,

@@ -299,14 +299,14 @@ def test_nft_dumps_come_table_by_table_and_again_after_a_commit(broker: Broker, 
     stream = feeds.NFT_EVENTS.new_stream(5, ns.label)
     heard = NetlinkEvents(stream, listening, Counter64(), feeds.NFT_EVENTS.announces, source.poke)
     try:
-        items = read_until(source, lambda items: ended(items, 4))
+        items = read_until(source, lambda items: ended(items, 5))
         run_in(b, "nft", "add", "chain", "ip", "t", "added")
         read_until(heard, lambda items: count(items) >= 2)
-        again = read_until(source, lambda items: ended(items, 4))
+        again = read_until(source, lambda items: ended(items, 5))
     finally:
         source.close()
         heard.close()
-    expected = ["nft-tables", "nft-chains", "nft-rules", "nft-objects"]
+    expected = ["nft-tables", "nft-chains", "nft-rules", "nft-tables", "nft-objects"]
     for turn in (items, again):
         assert [mark.what for mark in marks(turn) if mark.begin] == expected
         assert all(mark.complete for mark in marks(turn) if not mark.begin)
@@ -318,10 +318,11 @@ def test_polling_nft_reads_what_counts(broker: Broker, tracking: tuple[str, str]
     _, b = tracking
     source = opened_dump(replace(feeds.NFT, every_s=0.05), broker, broker.netns(b))
     try:
-        items = read_until(source, lambda items: ended(items, 7))
+        items = read_until(source, lambda items: ended(items, 9))
     finally:
         source.close()
-    assert [mark.what for mark in marks(items) if mark.begin][4:7] == ["nft-chains", "nft-rules", "nft-objects"]
+    turn = ["nft-chains", "nft-rules", "nft-tables", "nft-objects"]
+    assert [mark.what for mark in marks(items) if mark.begin][5:9] == turn
 
 
 def test_texts_come_at_the_start_and_when_poked(broker: Broker, tracking: tuple[str, str]) -> None:

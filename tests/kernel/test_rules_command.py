@@ -72,6 +72,42 @@ def test_rules_listed_while_they_change_have_their_own_words_and_none_is_lost(la
         assert all(f"dport {churn.ports[rule['handle']]} " in rule["text"] for rule in rules)
 
 
+@pytest.mark.parametrize("tool", ["nft", "iptables"])
+def test_rules_of_a_table_that_is_loaded_again_and_again_have_their_own_words(lab: Lab, tool: str) -> None:
+    spec, base, ended = lab.netns("reload"), 1_000, threading.Event()
+
+    def load(first: int) -> None:
+        ports = range(first, first + RULES)  # each rule counts as many packets as its port says
+        if tool == "nft":
+            rules = "".join(f"tcp dport {port} counter packets {port} bytes 1 accept\n" for port in ports)
+            script = f"table ip filter\ndelete table ip filter\ntable ip filter {{ chain in {{\n{rules}}}\n}}\n"
+            run_in(spec, "nft", "-f", "-", stdin=script)
+        else:
+            match = "-m string --string a --algo bm -j ACCEPT"
+            rules = "".join(f"[{port}:1] -A INPUT -p tcp -m tcp --dport {port} {match}\n" for port in ports)
+            script = f"*filter\n:INPUT ACCEPT [0:0]\n{rules}COMMIT\n"
+            run_in(spec, "iptables-nft-restore", "-c", stdin=script)
+
+    def reload() -> None:
+        first = base
+        while not ended.wait(PACE_S):
+            first += RULES
+            load(first)
+
+    load(base)
+    thread = threading.Thread(target=reload)
+    thread.start()
+    try:
+        listings = [nettop("rules", "--json", "--netns", spec).stdout for _ in range(3)]
+    finally:
+        ended.set()
+        thread.join()
+    for listing in listings:
+        rules = [row for row in map(json.loads, listing.splitlines()) if row["kind"] == "rule" and row["number"]]
+        assert len(rules) == RULES
+        assert all(rule["text"] is None or f"dport {rule['packets']} " in rule["text"] for rule in rules)
+
+
 def test_a_rule_without_words_is_said_on_stderr_and_by_the_exit_code(lab: Lab) -> None:
     spec = lab.netns("missing")
     run_in(spec, "iptables-nft", "-A", "INPUT", *["-m", "string", "--string", "abc", "--algo", "bm", "-j", "DROP"])

@@ -70,6 +70,8 @@ class Raw:
     chains: list[NftChain] = field(default_factory=list)
     rules: list[NftRule] = field(default_factory=list)
     objects: list[NftObject] = field(default_factory=list)
+    # Handles of the tables when the rules were dumped: with those of rules, the keys of words. None: not known.
+    handles: dict[tuple[str, str], int | None] = field(default_factory=dict)
     interrupted: bool = False  # the ruleset changed during the dump of the rules: some may be missing, or in it twice
 
 
@@ -191,8 +193,7 @@ class _PictureBuilder:
                 self._join_implicit(self.raw.rules[index], words, bound)
 
     def _table_handle(self, rule: NftRule) -> int | None:
-        table = self.tables.get((rule.family, rule.table))
-        return table.handle if table else None
+        return self.raw.handles.get((rule.family, rule.table))
 
     def nft_chain(self, chain: NftChain) -> None:
         key = (chain.family, chain.table, chain.name)
@@ -220,7 +221,8 @@ class _PictureBuilder:
             count=len(members),
         )
         if iptables and self.current:
-            self.texts.align(key, table.handle if table else None, [self.raw.rules[index].handle for index in members])
+            handles = [self.raw.rules[index].handle for index in members]
+            self.texts.align(key, self.raw.handles.get(key[:2]), handles)
         self._add_chain(view)
         for number, index in enumerate(members, 1):
             self.picture.raw_cells[index] = len(self.picture.rules)
@@ -311,7 +313,7 @@ def join(raw: Raw, texts: RulesetTexts, idents: Idents, current: bool) -> Pictur
     picture = builder.picture
     picture.chain_of_cell = [rule.chain for rule in picture.rules] + list(range(len(picture.chains)))
     idents.end_picture()
-    texts.forget(raw.rules, builder.tables)
+    texts.forget(raw.rules, raw.handles)
     return picture
 
 

@@ -52,6 +52,7 @@ class Ruleset:
         self._blocks: list[RuleBlock] = []
         self._dumped_ns: dict[str, int] = {}
         self._raw_cells: Array = np.empty(0, np.int64)
+        self._confirmed = False  # the handles of tables are those at the time of the rules
         self._dirty = False  # the parts of the picture have changed
         self._joined_current = False
 
@@ -95,7 +96,7 @@ class Ruleset:
     def is_whole(self) -> bool:
         """True if all dumps and texts came, and each rule has words."""
         unknown = self.raw.interrupted or self.picture.missing_texts or -1 in self.picture.raw_cells
-        return self.is_read and not unknown
+        return self.is_read and self._confirmed and not unknown
 
     @property
     def is_settled(self) -> bool:
@@ -170,10 +171,13 @@ class Ruleset:
         """Store a complete dump; return whether the ruleset differs from the one before."""
         parts = pending.parts
         if pending.what == "nft-rules":
-            return self._store_rules(pending.blocks())
+            differs = self._store_rules(pending.blocks())
+            self._store_handles(differs)
+            return differs
         if pending.what == "nft-tables":
             tables = [table for part in parts for table in part.tables]
             differs, self.raw.tables = _named(tables) != _named(self.raw.tables), tables
+            self._confirm_handles()
         elif pending.what == "nft-chains":
             chains = [chain for part in parts for chain in part.chains]
             differs = [_definition(c) for c in chains] != [_definition(c) for c in self.raw.chains]
@@ -183,6 +187,20 @@ class Ruleset:
             return False
         self._dirty |= differs
         return differs
+
+    def _store_handles(self, differs: bool) -> None:
+        """Take the tables known so far for those of the rules just dumped; the next dump of tables confirms it."""
+        handles: dict[tuple[str, str], int | None] = {(one.family, one.name): one.handle for one in self.raw.tables}
+        self._confirmed = self._confirmed and not differs and handles == self.raw.handles
+        self._dirty |= handles != self.raw.handles
+        self.raw.handles = handles
+
+    def _confirm_handles(self) -> None:
+        """Forget the handles of tables that were deleted, or made again, since the rules were dumped."""
+        now = {(one.family, one.name): one.handle for one in self.raw.tables}
+        handles = {table: handle if now.get(table) == handle else None for table, handle in self.raw.handles.items()}
+        self._dirty |= handles != self.raw.handles
+        self.raw.handles, self._confirmed = handles, "nft-rules" in self._dumped_ns
 
     def _store_rules(self, blocks: list[RuleBlock]) -> bool:
         same = len(blocks) == len(self._blocks) and all(

@@ -9,7 +9,6 @@ from typing import Generic, TypeVar
 from nettop.batch import Text
 from nettop.decode.nftables.iptables_save import SavedRule, SavedRuleset, parse_save
 from nettop.decode.nftables.listing import ChainKey, ListedRule, Listing, parse_listing
-from nettop.decode.nftables.objects import NftTable
 from nettop.decode.nftables.rules import NftRule
 from nettop.kinds import TextKind
 
@@ -149,13 +148,12 @@ class RulesetTexts:
             words = self._printed[chain[0]].latest
             words.update(((chain, table, h), rule) for h, rule in zip(handles, found.rules, strict=True))
 
-    def forget(self, rules: Collection[NftRule], tables: Mapping[tuple[str, str], NftTable]) -> None:
+    def forget(self, rules: Collection[NftRule], tables: Mapping[tuple[str, str], int | None]) -> None:
         """Forget the words of rules that no longer exist."""
 
         def alive() -> set[RuleKey]:
             chains = [((r.family, r.table, r.chain), tables.get((r.family, r.table)), r.handle) for r in rules]
-            named = {(chain, table.handle if table else None, handle) for chain, table, handle in chains}
-            return named | {(chain, None, handle) for chain, _, handle in chains}
+            return {*chains, *((chain, None, handle) for chain, _, handle in chains)}
 
         self._listed.forget(alive, 2 * len(rules))
         for words in self._printed.values():

@@ -260,6 +260,18 @@ def test_a_table_that_was_made_again_has_no_words_of_the_one_before(feed: Feed) 
     assert [r.text for r in feed.ruleset.picture.rules] == ["udp dport 2 accept"]
 
 
+def test_words_of_a_table_made_again_while_it_was_dumped_are_not_shown(feed: Feed) -> None:
+    again = NftTable("inet", "fw", (), 2, 1, None, None)
+    feed.poll(RULES[:1], [0], T0)  # after the tables of `layout`, whose handle is 1
+    feed.texts(TABLED.format(1, "udp dport 1 accept"))
+    feed.dump("nft-tables", NftDecoded(1, 0, tables=[again]), T0 + 1)
+    assert [r.text for r in feed.ruleset.picture.rules] == [None]
+    feed.texts(TABLED.format(2, "udp dport 2 accept"), ts_ns=T0 + 2)
+    assert [r.text for r in feed.ruleset.picture.rules] == [None]  # the rules may still be those of table 1
+    feed.poll(RULES[:1], [0], T0 + S)
+    assert [r.text for r in feed.ruleset.picture.rules] == ["udp dport 2 accept"]
+
+
 def test_words_that_are_older_than_the_ruleset_are_right_and_called_stale(feed: Feed) -> None:
     feed.poll(RULES[:1], [0], T0)
     feed.texts(TABLED.format(1, "udp dport 1 accept"))
