@@ -396,6 +396,8 @@ def test_the_tree_says_of_a_field_what_tshark_says(tmp_path: Path, case: int) ->
 def test_the_lines_of_a_quoted_packet_mark_its_bytes() -> None:
     frame = bytes(HERE / P4 / ICMP(type=3, code=3) / QUOTED / UDP(dport=80))
     marks = {node.name: (node.start, node.end) for node in dissect(frame, 1) if node.depth == 0}
+    padded = {node.name: (node.start, node.end) for node in dissect(bytes(HERE / P4 / UDP()) + bytes(18), 1)}
+    assert padded["IPv4"] == (14, 34) and padded["UDP"] == (34, 42) and padded["Padding"] == (42, 60)
     assert marks["ICMP"] == (34, 42) and marks["IPv4 in ICMP"] == (42, 62) and marks["UDP in ICMP"] == (62, 70)
 
 

@@ -113,7 +113,9 @@ def _layers(packet: Any, size: int) -> Iterator[TreeNode]:
     for _ in range(MAX_LAYERS):
         if not packet:
             return
-        header = packet.original[: len(packet.original) - len(packet.payload.original or b"")]
+        header = packet.raw_packet_cache
+        if header is None:  # of ICMP, whose payload scapy may change
+            header = packet.original[: len(packet.original) - len(packet.payload.original or b"")]
         name = type(packet).__name__
         if name in ("Raw", "Padding"):
             load = bytes(packet.load)
