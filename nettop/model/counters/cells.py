@@ -62,8 +62,13 @@ _LAST = 2  # the place of nettop's own counters, after those of the kernel that 
 
 
 def is_quiet(series: Series) -> bool:
-    """Return whether a counter is shown only on demand: it is 0, and nobody made it."""
-    return not series.value and not series.rate and series.key.group in _UNMADE
+    """Return whether a counter is shown only on demand: it is 0, and nobody made it.
+
+    Those of conntrack that mean trouble are always shown: that none was dropped is an answer.
+    """
+    if series.value or series.rate or (series.about.alarming and series.key.group == readings.CONNTRACK):
+        return False
+    return series.key.group in _UNMADE
 
 
 def order_key(series: Series) -> tuple[str, int, int, str, int, str, int]:
