@@ -173,8 +173,9 @@ def _apart(last: PacketBlock, new: PacketBlock) -> bool:
 
 def joined(blocks: Sequence[PacketBlock]) -> PacketBlock:
     """Return the blocks as one, ordered by time where they are of different devices."""
-    streams = tuple(dict.fromkeys(stream for block in blocks for stream in block.streams))
-    codes = [np.array([streams.index(stream) for stream in block.streams], np.uint8) for block in blocks]
+    streams = tuple({stream.id: stream for block in blocks for stream in block.streams}.values())
+    index = {stream.id: code for code, stream in enumerate(streams)}
+    codes = [np.array([index[stream.id] for stream in block.streams], np.uint8) for block in blocks]
     buf, base, shifts = _joined_bytes(blocks)
     whole = PacketBlock(
         streams=streams,
