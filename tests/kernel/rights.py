@@ -35,3 +35,5 @@ other_users = pytest.mark.skipif(
 named_namespaces = pytest.mark.skipif(
     not can_name_namespaces(), reason=f"{ONLY_ROOT}/run/netns is not ours (`./dev test` makes it so)"
 )
+small_buffers = only_root("receive buffers are small in a user namespace")
+tun_devices = pytest.mark.skipif(not os.access("/dev/net/tun", os.W_OK), reason=f"{ONLY_ROOT}/dev/net/tun is not ours")

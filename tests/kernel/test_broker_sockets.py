@@ -17,7 +17,7 @@ from nettop.errors import BrokerError
 from nettop.linux.netlink import NETLINK_NETFILTER, NETLINK_ROUTE
 from tests.kernel.app import count_flows, message_types
 from tests.kernel.namespaces import Lab, add_rules, poll, run_in
-from tests.kernel.rights import is_host_root
+from tests.kernel.rights import is_host_root, small_buffers
 from tests.kernel.test_broker_privileges import add_flows
 
 pytestmark = pytest.mark.kernel
@@ -126,6 +126,7 @@ def room(broker: Broker, ns: Netns) -> int:
     return total
 
 
+@small_buffers
 def test_all_sockets_of_an_app_share_one_budget_which_closing_them_fills_again(broker: Broker, lab: Lab) -> None:
     here, there = broker.netns(lab.netns("a")), broker.netns(lab.netns("b"))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -137,6 +138,7 @@ def test_all_sockets_of_an_app_share_one_budget_which_closing_them_fills_again(b
     assert abs(room(broker, here) - first) < 1 << 20
 
 
+@small_buffers
 def test_a_socket_counts_as_long_as_it_lives_wherever_it_is_hidden(broker: Broker, lab: Lab) -> None:
     """In the queue of a socketpair no list of descriptors shows it; and its namespace may be left."""
     hideouts = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

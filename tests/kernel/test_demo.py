@@ -138,7 +138,7 @@ def test_every_view_answers_its_key_and_q_leaves_nothing(who: tuple[str, ...]) -
         processes = started(screen)
         assert len(processes) > 4
         poll(lambda: screen.shows("SNAT"))
-        for key, words in (("2", "UPDATE"), ("3", "prerouting"), ("4", "INFO"), ("5", "insert_failed")):
+        for key, words in (("2", "UPDATE"), ("3", "prerouting"), ("4", "INFO"), ("5", "max_entries")):
             screen.drawn = b""
             screen.key(key)
             poll(lambda words=words: screen.shows(words), what=f"view {key}")  # type: ignore[misc]

@@ -9,9 +9,9 @@ import pytest
 
 from nettop.broker import installation
 from nettop.broker.installation import first_changeable
-from tests.kernel.rights import other_users
+from tests.kernel.rights import only_root
 
-pytestmark = [pytest.mark.kernel, other_users]
+pytestmark = [pytest.mark.kernel, only_root("in a user namespace, the owner of /tmp is unknown")]
 
 
 @pytest.fixture

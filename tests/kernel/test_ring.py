@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import socket
 import struct
@@ -25,6 +24,7 @@ from nettop.pipeline.source_thread import SourceThread
 from nettop.sources.ring import PacketRing
 from tests.kernel.live import all_are_read, count, injector, read_until, records, tcpdump
 from tests.kernel.namespaces import Lab, command_in, poll, run_in
+from tests.kernel.rights import tun_devices
 
 pytestmark = pytest.mark.kernel
 
@@ -326,7 +326,7 @@ while sys.stdin.readline():
 """
 
 
-@pytest.mark.skipif(not os.access("/dev/net/tun", os.W_OK), reason="/dev/net/tun is for root only here")
+@tun_devices
 def test_a_device_without_link_layer_gives_packets_from_the_ip_header_on(broker: Broker, pair: Pair) -> None:
     argv = command_in(pair.a, "python3", "-c", TUN)
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as tunnel:
