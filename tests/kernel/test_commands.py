@@ -247,6 +247,13 @@ def test_rotation_says_the_total_of_all_files(gateway: str, lab: Lab, tmp_path: 
     assert sum(len(rows("read", str(file))) for file in files) == 400
 
 
+def test_a_recording_whose_name_says_pcap_is_said_to_be_pcapng(gateway: str, tmp_path: Path) -> None:
+    path = tmp_path / "r.pcap"
+    done = nettop("record", "--netns", gateway, "-w", str(path), "--duration", "0.5")
+    assert (done.returncode, "becomes pcapng" in done.stderr) == (0, True), done.stderr
+    assert path.read_bytes()[:4] == b"\n\r\r\n"
+
+
 def test_every_rotated_file_has_all_kinds_of_counters(gateway: str, tmp_path: Path) -> None:
     path = tmp_path / "r.pcapng"
     done = nettop("record", "--netns", gateway, "-w", str(path), "--rotate-seconds", "2", "--duration", "7")

@@ -113,6 +113,7 @@ class PacketTally:
             h += hi[0] * self._k[3]
             h += hi[1] * self._k[4]
         h ^= h >> np.uint64(32)
+        h ^= h >> np.uint64(16)  # the capture point changes only the highest bits, and the index uses the lowest
         return h
 
     def _attributable(self, cols: Columns) -> Array | slice:
