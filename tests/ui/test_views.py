@@ -255,7 +255,7 @@ async def test_events_have_a_timeline_where_there_is_room(size: tuple[int, int],
         await seen.press("2")
         await seen.see("UPDATE")
         await seen.until(lambda: sum("█" in line for line in seen.lines[2:6]) == min(lines, 1) or lines == 3, "drawn")
-        found = [line for line in seen.lines if "most" in line and "/s" in line]
+        found = [line for line in seen.lines if "peak" in line and "/s" in line]
         assert len(found) == lines
         if lines == 3:
             assert [line.split()[0] for line in found] == ["NEW", "UPDATE", "DESTROY"]
