@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from nettop.decode.nftables.objects import user_comment
-from nettop.decode.nftables.xtables import Expression, is_printable
+from nettop.decode.nftables.xtables import TABLES, Expression, is_printable
 from nettop.linux import nf_tables as nft
 from nettop.linux.netlink import ERR_VALUE_SHORT, Attributes, MalformedError, attributes
 from nettop.linux.nfnetlink import NF_VERDICTS
@@ -141,21 +141,21 @@ _UNCONDITIONAL = {b"immediate", b"target", b"nat", b"log", b"notrack", b"dup", *
 
 
 def _expressions(rule: Attributes) -> list[Expression]:
-    """Return the name and data of each expression: NFTA_RULE_EXPRESSIONS is a list of NFTA_LIST_ELEM."""
+    """Return the name of each expression, and its attributes: NFTA_RULE_EXPRESSIONS is a list of NFTA_LIST_ELEM."""
     found = []
     for _, first, last in attributes(rule.buf, *rule.span(nft.NFTA_RULE_EXPRESSIONS)):
         one = Attributes(rule.buf, first, last)
-        found.append((one.raw(nft.NFTA_EXPR_NAME).rstrip(b"\0"), one.nested(nft.NFTA_EXPR_DATA)))
+        found.append((one.raw(nft.NFTA_EXPR_NAME).rstrip(b"\0"), one))
     return found
 
 
 def _findings(expressions: list[Expression], offsets: RuleOffsets) -> _Findings:
     found = _Findings()
-    for kind, data in expressions:
+    for kind, one in expressions:
         if kind in _VERDICT_EXPRESSIONS:
             found.verdicts.append(_VERDICT_EXPRESSIONS[kind])
-        elif kind in _EXPRESSIONS and len(data):
-            _EXPRESSIONS[kind](data, found, offsets)
+        elif kind in _EXPRESSIONS and nft.NFTA_EXPR_DATA in one:
+            _EXPRESSIONS[kind](one.nested(nft.NFTA_EXPR_DATA), found, offsets)
     return found
 
 
@@ -173,9 +173,10 @@ def decode_rule(message: Attributes, family: str) -> tuple[NftRule, RuleOffsets]
     found = _findings(expressions, offsets)
     user_data = message.raw(nft.NFTA_RULE_USERDATA)
     comment = user_comment(user_data)
+    table = message.text(nft.NFTA_RULE_TABLE)
     rule = NftRule(
         family=family,
-        table=message.text(nft.NFTA_RULE_TABLE),
+        table=table,
         chain=message.text(nft.NFTA_RULE_CHAIN),
         handle=message.number(nft.NFTA_RULE_HANDLE) or 0,
         comment=comment if comment is not None else next(iter(found.comment), None),
@@ -185,7 +186,7 @@ def decode_rule(message: Attributes, family: str) -> tuple[NftRule, RuleOffsets]
         objects=tuple(found.objects),
         extensions=tuple(found.extensions),
         log_prefixes=tuple(found.log_prefixes),
-        printable=not found.extensions and is_printable(family, expressions, user_data),
+        printable=table in TABLES and not found.extensions and is_printable(family, expressions, user_data),
         counters=len(offsets.counters),
         counts_matches=_counts_matches(expressions),
     )

@@ -15,7 +15,8 @@ from nettop.linux import nf_tables as nft
 from nettop.linux.netlink import Attributes
 from nettop.linux.nfnetlink import NF_ACCEPT, NF_DROP
 
-Expression = tuple[bytes, Attributes]  # name, data
+Expression = tuple[bytes, Attributes]  # name, attributes
+TABLES = frozenset({"filter", "nat", "mangle", "raw", "security", "broute"})  # of all xtables tools
 
 _LINK, _NETWORK = nft.NFT_PAYLOAD_LL_HEADER, nft.NFT_PAYLOAD_NETWORK_HEADER
 _META, _TRANSPORT = -1, nft.NFT_PAYLOAD_TRANSPORT_HEADER
@@ -225,8 +226,8 @@ def is_printable(family: str, expressions: Iterable[Expression], user_data: byte
     if family not in _FIELDS or (user_data and family in ("arp", "bridge")):
         return False
     rule = _Rule(family)
-    for name, data in expressions:
+    for name, one in expressions:
         step = _STEPS.get(name)
-        if step is None or not step(rule, data):
+        if step is None or not step(rule, one.nested(nft.NFTA_EXPR_DATA)):
             return False
     return rule.is_whole()
