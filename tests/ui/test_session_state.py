@@ -94,7 +94,7 @@ async def test_h_says_that_it_takes_the_place_of_a_capture() -> None:
 async def test_ending_a_capture_by_the_palette_says_so() -> None:
     source = capturing(Capturing(("eth0",), "icmp"))
     async with running(source=source) as seen:
-        for words, facts in (("the capture has ended", FACTS), ("no capture is running", FACTS)):
+        for words, facts in (("capture stopped, packets kept", FACTS), ("no capture is running", FACTS)):
             await seen.press("colon")
             await seen.write("Stop cap")
             await seen.press("enter")

@@ -29,7 +29,7 @@ async def test_d_names_the_namespace_that_the_flow_is_of() -> None:
     async with running(SMALL, several()) as seen:
         for name in ("gw-a", "gw-b"):
             await seen.press("D")
-            await seen.see(f"This flow is of {name}. A connection")
+            await seen.see(f"This flow is of {name}. If the")
             await seen.press("escape", "j")
         await type_filter(seen, "port 56303")
         await seen.press("D")
