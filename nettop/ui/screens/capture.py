@@ -40,14 +40,16 @@ _OTHER_LINES = 4  # without the devices and the lines below the filter
 _MIN_DEVICES, _MAX_DEVICES = 3, 12  # lines
 
 
-def _lines_below(expression: str, error: str, room: int, unfolded: bool) -> list[Line]:
-    """Return the lines below the capture filter, each of `room` cells: the error, or all of a long filter."""
+def _lines_below(expression: str, error: str, room: int, scrolled: bool) -> list[Line]:
+    """Return the lines below the capture filter, each of `room` cells: the error, or the rest of a long filter.
+
+    The rest is all of it if its input is `scrolled`, else the part after its first line.
+    """
     if error:
         message, *pointer = [clean(part) for part in error.split("\n")][:3]  # expression and caret are not wrapped
         return [((f" {part}", "bad"),) for part in (*textwrap.wrap(message, room)[:3], *pointer)]
-    if not unfolded or cell_len(clean(expression)) < room:
-        return []
-    return [((f" {part}", ""),) for part in textwrap.wrap(clean(expression), room)]
+    whole = textwrap.wrap(clean(expression), room) if cell_len(clean(expression)) >= room else []
+    return [((f" {part}", ""),) for part in (whole if scrolled else whole[1:])]
 
 
 def _cut(lines: list[Line], count: int) -> list[Line]:
@@ -91,7 +93,7 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
         self.expression = Input(expression, select_on_focus=False, placeholder=placeholder)
         self.expression.cursor_blink = False
         self._error = ""
-        self._unfolded = flow is None  # the filter is shown whole: it has had the focus, or is the user's
+        self._edited = False  # the filter has had the focus: its input may have scrolled, and a flow's is unfolded
         self._about = TextPane(surface="dialog")
         self._below = TextPane(surface="dialog")
         self._hints = TextPane(surface="dialog")
@@ -113,8 +115,8 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
 
     def on_descendant_focus(self) -> None:
         """Show the whole filter once it can be edited."""
-        if self.expression.has_focus and not self._unfolded:
-            self._unfolded = True
+        if self.expression.has_focus and not self._edited:
+            self._edited = True
             self._write()
 
     def on_input_changed(self) -> None:
@@ -174,9 +176,9 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
         self._about.styles.height = max(1, len(about))
         self._about.write(about)
         room_below -= len(about)
-        lines = _cut(
-            _lines_below(self.expression.value, self._error, room, self._unfolded), max(1, room_below - _MIN_DEVICES)
-        )
+        folded = self._flow is not None and not self._edited
+        expression = "" if folded else self.expression.value
+        lines = _cut(_lines_below(expression, self._error, room, self._edited), max(1, room_below - _MIN_DEVICES))
         self._below.styles.height = max(1, len(lines))
         self._below.write(lines)
         self.choices.styles.max_height = max(_MIN_DEVICES, min(_MAX_DEVICES, room_below - len(lines)))
