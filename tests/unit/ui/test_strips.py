@@ -99,4 +99,4 @@ def test_the_timeline_fits_any_width(seconds: list[tuple[int, int, int]], lines:
 def test_every_kind_of_the_timeline_has_its_own_scale_and_ends_with_now() -> None:
     new, update, destroy = plain(timeline_lines([(0, 0, 0), (800, 100, 0), (400, 100, 0)], 3, 120)).split("\n")
     assert new.split()[:3] == ["NEW", "█▄", "400/s"] and new.endswith("peak 800/s")
-    assert update.split()[1] == "██" and destroy.split() == ["DESTROY", "0/s", "most", "0/s"]
+    assert update.split()[1] == "██" and destroy.split() == ["DESTROY", "0/s", "peak", "0/s"]
