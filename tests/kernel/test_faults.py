@@ -132,7 +132,7 @@ def test_no_flow_leaves_while_the_hash_is_resized(broker: Broker, sender: str) -
     with session_on(broker, sender, interval=0.05) as session:
         poll(lambda: window(session).total == FLOWS)
         flows, seen = session._run.engine.flows, set()
-        with resizing() as resized:
+        with resizing(0.4) as resized:  # a thread that gets no core for two resizes would see none of them
             poll(lambda: seen.add(window(session).total) or resized() > 6)
         last = max(flows.dumped_ns.values())
         poll(lambda: seen.add(window(session).total) or max(flows.dumped_ns.values()) > last)
