@@ -72,7 +72,7 @@ class Exchange:
         self._steady = ""  # values of the round's sysctls at its start
         self._count = 0
         self._answers = 0
-        self._shortfall = Shortfall()
+        self._completeness = Completeness()
         self._answered_ns = self._sent_ns = 0
         self._whole = self._interrupted = False  # all answers came; the table changed meanwhile
         self.refused = False  # it ended in an error that a retry does not solve
@@ -180,14 +180,15 @@ class Exchange:
 
     def _is_all(self) -> bool:
         """Return whether all answers came: a hash resized twice between two reads of its size seems unchanged."""
-        counted = min(self._count, self._counted(self._round)) if self._round else 0
-        return self._shortfall.is_none(counted, self._answers)
+        counted = (self._count, self._counted(self._round)) if self._round else (0, 0)
+        return self._completeness.holds(counted, self._answers)
 
 
-class Shortfall:
-    """The kernel's count minus the answers, by round.
+class Completeness:
+    """The comparison of a round's answers with the kernel's counts at its begin and end.
 
-    A round is whole if none is missing, or if as many were missing in the two rounds before.
+    A round is whole if about as many answers came, or if as many were missing in the two rounds before. More answers
+    than flows come from a hash that was resized twice: some came twice, and about as many are missing.
 
     The kernel counts flows that it does not dump, such as those of packets in an nfqueue. Two rounds are not enough:
     resizes of the hash sometimes cut two dumps short by the same number. (Expired flows are counted too, but the dump
@@ -197,13 +198,16 @@ class Shortfall:
     def __init__(self) -> None:
         self._before: list[int] = []  # missing answers of the last two rounds
 
-    def is_none(self, counted: int, answers: int) -> bool:
-        """Return whether a round of so many answers is whole. To be called once per round."""
-        missing = counted - answers
+    def holds(self, counted: tuple[int, int], answers: int) -> bool:
+        """Return whether a round of so many answers is whole; counts of 0 are unknown. To be called once per round."""
+        missing, surplus = min(counted) - answers, answers - max(counted)
         last = [*self._before, missing]
         self._before = last[-2:]
+        tolerated = answers // _SLACK + _SLACK
+        if max(counted) and surplus > tolerated:
+            return False
         again = len(last) > 2 and max(last) - min(last) <= _SLACK
-        return again or missing <= answers // _SLACK + _SLACK
+        return again or missing <= tolerated
 
 
 def outgoing(stream: int, seq: Counter64, request: bytes) -> Batch:

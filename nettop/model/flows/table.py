@@ -99,8 +99,7 @@ class FlowTable(FlowRows):
             self._updates.begin(netns)
             self._begun_after_gap.add(netns)
             return
-        self._updates.end(netns, mark.complete)
-        if mark.complete:
+        if self._updates.end(netns, mark.complete):
             self.dumped_ns[netns] = now_ns
             self._add_rates(netns)
             if netns in self._begun_after_gap:

@@ -7,6 +7,8 @@ destroyed since the dump began, and a flow without a DESTROY is removed only aft
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from nettop import columns as ct
@@ -49,38 +51,58 @@ _EVENT_BORNE = ct.HAVE_STATUS | ct.HAVE_MARK | ct.HAVE_STATE | ct.HAVE_HELPER | 
 _STORED = ~np.uint32(ct.HAVE_EVENT_TS | ct.HAVE_STOP)
 
 
+# Flows that a complete dump may bring twice: the kernel begins a bucket again if the flow it had stopped at is gone.
+_REPEATS, _ROWS_A_REPEAT = 64, 256
+
+
+@dataclass(slots=True)
+class _Dump:
+    """The numbers of rows of a dump so far, and of those whose flow it had brought before."""
+
+    rows: int = 0
+    repeats: int = 0
+
+
 class FlowUpdates:
     """The updates of a store by decoded rows and dump marks."""
 
     def __init__(self, store: FlowStore) -> None:
         self.store = store
-        self._open: set[int] = set()  # namespaces with a dump in progress
+        self._open: dict[int, _Dump] = {}  # dumps in progress, by namespace
 
     def begin(self, netns: int) -> None:
         """Begin a dump of this namespace's flows."""
         self._release_dead(netns)
         flags = self.store["flags"][: self.store.top]
         flags[self._in_namespace(netns)] &= ~np.uint8(SINCE_BEGIN)
-        self._open.add(netns)
+        self._open[netns] = _Dump()
 
-    def end(self, netns: int, complete: bool) -> None:
-        """End the dump. A complete one removes the flows that it does not have, except those created since it began."""
-        if netns not in self._open:
-            return
-        self._open.discard(netns)
+    def end(self, netns: int, complete: bool) -> bool:
+        """End the dump. A complete one removes the flows that it does not have, except those created since it began.
+
+        Return whether it was complete: not if many flows came twice, since as many may then be missing.
+        """
+        ended = self._open.pop(netns, None)
+        if ended is None:
+            return complete
         self._release_dead(netns)
+        complete = complete and ended.repeats <= _REPEATS + ended.rows // _ROWS_A_REPEAT
         if complete:
             flags = self.store["flags"][: self.store.top]
             self.store.release((self._in_namespace(netns) & (flags & (LIVE | SEEN | FRESH) == LIVE)).nonzero()[0])
+        return complete
 
     def dump_rows(self, cols: ct.Columns, netns: int) -> int:
         """Apply rows of a dump, in order of arrival, and return how many flows they added."""
         keys, cols = self._keyed(netns, cols)
+        dump = self._open.get(netns) or _Dump()
+        dump.rows += len(cols)
         if has_repeats(keys.hashes):  # a flow moved within the kernel's hash meanwhile: the later row is used
             _, last = np.unique(keys.hashes[::-1], return_index=True)
             rounds = _distinct(keys, np.sort(len(cols) - 1 - last))
-            return sum(self._dump_round(cols.take(rows), keys.take(rows)) for rows in rounds)
-        return self._dump_round(cols, keys) if len(cols) else 0
+            dump.repeats += len(cols) - sum(map(len, rounds))
+            return sum(self._dump_round(cols.take(rows), keys.take(rows), dump) for rows in rounds)
+        return self._dump_round(cols, keys, dump) if len(cols) else 0
 
     def events(self, cols: ct.Columns, netns: int) -> None:
         """Apply rows of the event stream, in order of arrival."""
@@ -102,13 +124,14 @@ class FlowUpdates:
         dead = self.store["flags"][: self.store.top] & DEAD != 0
         self.store.release((dead & self._in_namespace(netns)).nonzero()[0])
 
-    def _dump_round(self, cols: ct.Columns, keys: FlowKeys) -> int:
+    def _dump_round(self, cols: ct.Columns, keys: FlowKeys, dump: _Dump) -> int:
         rows = self.store.find(keys)
         known = (rows >= 0).nonzero()[0]
         if not len(known):
             self._dump_new(cols, keys, np.arange(len(cols)))
             return len(cols)
         flags, other = self.store["flags"][rows[known]], self._other_lifetime(cols, known, rows[known])
+        dump.repeats += int(np.count_nonzero(flags & SEEN))
         dead, again = flags & DEAD != 0, flags & (RECYCLED | FRESH) != 0
         outdated = dead & (~other | again) | ~dead & other & (flags & FRESH != 0)
         restarted = (dead | other) & ~outdated

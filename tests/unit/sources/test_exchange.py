@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nettop.batch import Batch, NetlinkMeta
 from nettop.linux.netlink import NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR
-from nettop.sources.exchange import Scan, Shortfall, scan
+from nettop.sources.exchange import Completeness, Scan, scan
 
 SEQUENCE, MULTI, ROW = 77, 2, 0x100
 
@@ -74,15 +74,27 @@ def test_a_length_that_lies_never_raises(length: int) -> None:
     scan(batch(ROWS + lying, lying), SEQUENCE, is_dump=True)
 
 
+def holds(rounds: Completeness, counted: int, answers: int) -> bool:
+    return rounds.holds((counted, counted), answers)
+
+
 def test_about_as_many_answers_as_the_kernel_counts_are_all() -> None:
-    assert [Shortfall().is_none(*pair) for pair in ((0, 0), (20_000, 20_500), (20_000, 19_500), (20_000, 19_300))] == [
-        True, True, True, False,
-    ]  # fmt: skip
+    pairs = {(0, 0): True, (20_000, 20_500): True, (20_000, 19_500): True, (20_000, 19_300): False}
+    assert {pair: holds(Completeness(), *pair) for pair in pairs} == pairs
+
+
+def test_more_answers_than_flows_are_not_all_since_some_came_twice() -> None:
+    assert not holds(Completeness(), 20_000, 22_262)
+    assert Completeness().holds((20_000, 22_300), 22_262), "flows were added meanwhile"
+    assert Completeness().holds((22_300, 20_000), 22_262), "flows left meanwhile"
+    assert holds(Completeness(), 0, 22_262), "the kernel does not say how many it has"
+    rounds = Completeness()
+    assert not any([holds(rounds, 20_000, 22_262) for _ in range(4)]), "a habit makes it no better"
 
 
 def test_two_dumps_that_are_cut_short_alike_are_not_complete_yet_what_is_never_dumped_is_not_waited_for() -> None:
-    rounds = Shortfall()
-    assert [rounds.is_none(20_000, answers) for answers in (16_150, 16_154)] == [False, False]
-    rounds = Shortfall()
-    told = [rounds.is_none(20_000, answers) for answers in (12_000, 18_000, 17_990, 18_000, 16_000, 20_000)]
-    assert told == [False, False, False, True, False, True]
+    rounds = Completeness()
+    assert [holds(rounds, 20_000, answers) for answers in (16_150, 16_154)] == [False, False]
+    rounds = Completeness()
+    found = [holds(rounds, 20_000, answers) for answers in (12_000, 18_000, 17_990, 18_000, 16_000, 20_000)]
+    assert found == [False, False, False, True, False, True]

@@ -220,6 +220,21 @@ def test_the_namespace_is_part_of_the_key() -> None:
     assert store["netns"][: store.top][store.live()].tolist() == [0]
 
 
+def test_a_dump_that_brings_many_flows_twice_removes_none() -> None:
+    """A hash that is resized meanwhile has flows before and behind the place of the dump, and others at neither."""
+    rows = columns(*(row(sport=port, id=port) for port in range(1, 1001)))
+    halves, ended = (rows.take(np.arange(500)), rows.take(np.arange(500, 1000))), []
+    for again in (0, 60, 400):
+        store, rules = fresh()
+        rules.dump_rows(rows, 0)
+        rules.begin(0)
+        rules.dump_rows(halves[0], 0)
+        rules.dump_rows(halves[0].take(np.arange(again)), 0)
+        rules.dump_rows(halves[1].take(np.arange(490)), 0)
+        ended.append((rules.end(0, complete=True), int(store.live().sum())))
+    assert ended == [(True, 990), (True, 990), (False, 1000)]
+
+
 def test_a_flow_that_came_and_went_within_one_batch_leaves_nothing() -> None:
     store, rules = fresh()
     pair = [row(sport=p, id=p, event=kind) for p in range(1, 2000) for kind in (EVENT_NEW, EVENT_DESTROY)]
