@@ -144,16 +144,20 @@ class _Guard:
 
 @contextmanager
 def _signals(leave: Callable[[int], None], guard: _Guard) -> Iterator[None]:
-    """Handle signals: the first one asks the app to exit, the second one exits at once."""
+    """Handle signals: the first one asks the app to exit, the second one exits at once.
+
+    A second SIGHUP does not: the kernel and _hangup_noticed both send one when the terminal is gone.
+    """
     received: list[int] = []
 
     def handler(number: int, _: FrameType | None) -> None:
         code = SIGNALS[signal.Signals(number)]
-        if received:
+        if not received:
+            received.append(code)
+            leave(code)
+        elif number != signal.SIGHUP:
             guard.restore()
             os._exit(code)
-        received.append(code)
-        leave(code)
 
     before = {number: signal.signal(number, handler) for number in SIGNALS}
     try:
@@ -166,7 +170,7 @@ def _signals(leave: Callable[[int], None], guard: _Guard) -> Iterator[None]:
 @contextmanager
 def _hangup_noticed(fd: int) -> Iterator[None]:
     """Send ourselves SIGHUP when the terminal is gone: the kernel sends it only to the terminal's own session."""
-    stop = os.eventfd(0, os.EFD_CLOEXEC)
+    fd, stop = os.dup(fd), os.eventfd(0, os.EFD_CLOEXEC)  # a copy: _OutputStream replaces the file behind the other
 
     def watch() -> None:
         poller = select.poll()
@@ -183,6 +187,7 @@ def _hangup_noticed(fd: int) -> Iterator[None]:
         os.eventfd_write(stop, 1)
         watcher.join()
         os.close(stop)
+        os.close(fd)
 
 
 def separate_escape_from_alt() -> None:

@@ -78,12 +78,12 @@ def test_the_same_code_in_a_free_process_is_not_refused(prey: Path) -> None:
 
 
 HELD = """
-import os, time
+import os, signal
 from nettop.broker.start import start
 broker = start("root", confine=False)
 if os.fork() == 0:
     os.close(1)
-    time.sleep(600)
+    signal.pause()
 print(broker.pid, flush=True)
 input()
 os._exit(0)

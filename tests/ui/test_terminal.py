@@ -13,8 +13,11 @@ import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import pytest
+
+from nettop.ui.terminal import _Guard, _hangup_noticed, _signals
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE = 60.0
@@ -177,6 +180,35 @@ def test_a_terminal_that_goes_away_ends_the_app(told: bool) -> None:
     finally:
         terminal.process.kill()
         terminal.process.wait()
+
+
+def test_a_terminal_that_goes_away_is_noticed_after_drawing_on_it_failed() -> None:
+    """The descriptor that was drawn on is then a file's, and a watcher that wakes later finds that file."""
+    hangups: list[int] = []
+    before = signal.signal(signal.SIGHUP, lambda number, _: hangups.append(number))
+    master, slave = os.openpty()
+    with _hangup_noticed(slave), TemporaryFile() as file:
+        os.dup2(file.fileno(), slave)
+        os.close(master)
+        end = time.monotonic() + DEADLINE
+        while not hangups and time.monotonic() < end:
+            select.select([], [], [], 0.01)
+    os.close(slave)
+    signal.signal(signal.SIGHUP, before)
+    assert hangups == [signal.SIGHUP]
+
+
+def test_a_hangup_that_is_reported_twice_ends_the_app_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the kernel and by our watcher; a signal of another kind after it is one of impatience."""
+    left: list[int] = []
+    ended_at_once: list[int] = []
+    monkeypatch.setattr(os, "_exit", ended_at_once.append)
+    with open("/dev/null", "rb") as no_terminal, _signals(left.append, _Guard(no_terminal.fileno())):
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
+        assert (left, ended_at_once) == ([130], [])
+        signal.raise_signal(signal.SIGTERM)
+        assert (left, ended_at_once) == ([130], [130])
 
 
 def test_an_exception_is_one_line_after_the_terminal_is_restored(opened: list[Terminal], tmp_path: Path) -> None:
