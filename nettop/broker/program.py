@@ -63,8 +63,8 @@ def serve_files(sock: socket.socket, allowed: options.Options) -> NoReturn:
     try:
         account = invoker()
         drop_app(account if account.uid else Account(NOBODY, NOBODY), preload=(__name__,))
-        confine_services()
         detach_from_terminal()
+        confine_services()
         os.dup2(1, 2)
         children.close_all_but(sock.fileno())  # a pipe that the app reads must end with the app
         server = Server(sock, allowed, (OpenOutput, ResolveName))

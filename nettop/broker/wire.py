@@ -41,7 +41,10 @@ def send(
     """
     payload = json.dumps(message, separators=(",", ":")).encode()
     if len(payload) <= MAX_PACKET:
-        socket.send_fds(sock, [payload], list(fds))
+        if fds:
+            socket.send_fds(sock, [payload], list(fds))
+        else:
+            sock.send(payload)  # the app may not call sendmsg
         return
     if not long_allowed:
         raise WireError(f"a request of more than {MAX_PACKET} bytes")

@@ -40,16 +40,19 @@ _NUMBERS = """
     fchmodat 268 53
     fchown 93 55
     fchownat 260 54
+    fcntl 72 25
     finit_module 313 273
+    flock 73 32
     fork 57 -
+    fremovexattr 199 16
     fsconfig 431 431
     fsetxattr 190 7
     fsmount 432 432
     fsopen 430 430
     fspick 433 433
-    fremovexattr 199 16
     futimesat 261 -
     init_module 175 105
+    io_setup 206 0
     io_uring_enter 426 426
     io_uring_register 427 427
     io_uring_setup 425 425
@@ -81,7 +84,10 @@ _NUMBERS = """
     move_pages 279 239
     mq_open 240 180
     mq_unlink 241 181
+    msgctl 71 187
     msgget 68 186
+    msgrcv 70 188
+    msgsnd 69 189
     name_to_handle_at 303 264
     open 2 -
     open_by_handle_at 304 265
@@ -116,16 +122,28 @@ _NUMBERS = """
     sched_setparam 142 118
     sched_setscheduler 144 119
     seccomp 317 277
+    semctl 66 191
     semget 64 190
+    semop 65 193
+    semtimedop 220 192
+    sendmmsg 307 269
+    sendmsg 46 211
+    sendto 44 206
     setdomainname 171 162
     sethostname 170 161
     setns 308 268
+    setpgid 109 154
     setpriority 141 140
+    setsid 112 157
     setsockopt 54 208
     settimeofday 164 170
     setxattr 188 5
+    shmat 30 196
+    shmctl 31 195
+    shmdt 67 197
     shmget 29 194
     socket 41 198
+    socketpair 53 199
     swapoff 168 225
     swapon 167 224
     symlink 88 -

@@ -171,13 +171,14 @@ def _signals(leave: Callable[[int], None], guard: _Guard) -> Iterator[None]:
 def _hangup_noticed(fd: int) -> Iterator[None]:
     """Send ourselves SIGHUP when the terminal is gone: the kernel sends it only to the terminal's own session."""
     fd, stop = os.dup(fd), os.eventfd(0, os.EFD_CLOEXEC)  # a copy: _OutputStream replaces the file behind the other
+    main = threading.get_ident()
 
     def watch() -> None:
         poller = select.poll()
         poller.register(fd, 0)  # POLLHUP and POLLERR are always reported
         poller.register(stop, select.POLLIN)
         if stop not in dict(poller.poll()):
-            os.kill(os.getpid(), signal.SIGHUP)
+            signal.pthread_kill(main, signal.SIGHUP)
 
     watcher = threading.Thread(target=watch, name="nettop-hangup", daemon=True)
     watcher.start()

@@ -12,7 +12,7 @@ import signal
 import socket
 from collections.abc import Callable
 
-from nettop.linux import seccomp
+from nettop.linux import packet, seccomp
 from nettop.linux.terminal import TIOCLINUX, TIOCSTI
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -61,7 +61,8 @@ def write_into(path: str) -> None:
 
 def deeds(parent: int, folder: str, victim: str) -> dict[str, Callable[[], object]]:
     tty = os.open("/dev/tty", os.O_RDONLY) if os.access("/dev/tty", os.R_OK) and _has_tty() else 0
-    pair = socket.socketpair()
+    pair, pipe = socket.socketpair(), os.pipe()
+    datagrams = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     every = {
         "exec": lambda: os.execv("/bin/true", ["true"]),
         "exec from memory": exec_from_memory,
@@ -79,6 +80,18 @@ def deeds(parent: int, folder: str, victim: str) -> dict[str, Callable[[], objec
         "take a descriptor": lambda: call("pidfd_getfd", os.pidfd_open(parent), 0, 0),
         "signal another": lambda: os.kill(parent, 0),
         "signal everything": lambda: os.kill(-1, 0),
+        "signal its own job": lambda: os.kill(0, 0),
+        "own another's signals": lambda: call("fcntl", pipe[0], 8, parent),  # F_SETOWN
+        "own them by a newer call": lambda: call("fcntl", pipe[0], 15, bytes(8)),  # F_SETOWN_EX
+        "choose the signal": lambda: call("fcntl", pipe[0], 10, signal.SIGKILL),  # F_SETSIG
+        "signal the terminal's job": lambda: call("fcntl", pipe[0], fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK),
+        "another process group": lambda: os.setpgid(0, 0),
+        "another session": lambda: call("setsid"),
+        "lease a file": lambda: call("fcntl", os.open(victim, os.O_RDONLY), 1024, fcntl.F_RDLCK),
+        "watch a directory": lambda: call("fcntl", os.open(folder, os.O_RDONLY), 1026, 1),
+        "lock a file": lambda: call("flock", os.open(victim, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB),
+        "lock it as POSIX does": lambda: fcntl.lockf(os.open(victim, os.O_RDONLY), fcntl.LOCK_SH | fcntl.LOCK_NB),
+        "lock an open file description": lambda: call("fcntl", os.open(victim, os.O_RDONLY), 37, bytes(32)),
         "signal by pidfd": lambda: signal.pidfd_send_signal(os.pidfd_open(parent), signal.SIGCONT),
         "signal a thread of another": lambda: call("tgkill", parent, parent, 0),
         "queue a signal": lambda: call("rt_sigqueueinfo", parent, signal.SIGCONT, bytes(128)),
@@ -102,6 +115,20 @@ def deeds(parent: int, folder: str, victim: str) -> dict[str, Callable[[], objec
         "connect": lambda: pair[0].connect("/run/systemd/journal/socket"),
         "bind": lambda: pair[0].bind(f"{folder}/socket"),
         "listen": lambda: pair[0].listen(),
+        "send to a named socket": lambda: datagrams[0].sendto(b"x", f"{folder}/socket"),
+        "send to an abstract socket": lambda: datagrams[0].sendto(b"x", b"\0nt-hostile"),
+        "send a message": lambda: datagrams[0].sendmsg([b"x"], [], 0, f"{folder}/socket"),
+        "send messages": lambda: call("sendmmsg", datagrams[0].fileno(), bytes(64), 1, 0),
+        "pass a descriptor": lambda: socket.send_fds(datagrams[0], [b"x"], [0]),
+        "pair of another family": lambda: call("socketpair", 30, 1, 0, bytes(8)),  # AF_TIPC
+        "shared memory": lambda: call("shmat", 0, None, 0),
+        "remove shared memory": lambda: call("shmctl", 0, 0, None),
+        "semaphores": lambda: call("semop", 0, bytes(6), 1),
+        "remove semaphores": lambda: call("semctl", 0, 0, 0),
+        "message queues": lambda: call("msgsnd", 0, bytes(16), 8, 0o4000),
+        "read message queues": lambda: call("msgrcv", 0, bytes(64), 8, 0, 0o4000),
+        "remove message queues": lambda: call("msgctl", 0, 0, None),
+        "the host's share of asynchronous I/O": lambda: call("io_setup", 1, bytes(8)),
         "create a file": lambda: write_into(f"{folder}/new"),
         "write a file": lambda: os.open(victim, os.O_WRONLY),
         "append to a file": lambda: os.open(victim, os.O_RDWR | os.O_APPEND),
@@ -139,6 +166,7 @@ def deeds(parent: int, folder: str, victim: str) -> dict[str, Callable[[], objec
 def deeds_on(netlink: int, packets: int) -> dict[str, Callable[[], object]]:
     """Deeds on a passed netlink socket, and on a passed packet socket."""
     events, ring = socket.socket(fileno=netlink), socket.socket(fileno=packets)
+    elsewhere = packet.SOCKADDR_LL.pack(socket.AF_PACKET, socket.htons(0x0800), 2, 0, 0, 0)
     return {
         "freeze conntrack": lambda: events.setsockopt(270, 4, 1),  # NETLINK_BROADCAST_ERROR
         "take the kernel's memory": lambda: events.setsockopt(socket.SOL_SOCKET, 33, 1 << 30),  # SO_RCVBUFFORCE
@@ -146,6 +174,7 @@ def deeds_on(netlink: int, packets: int) -> dict[str, Callable[[], object]]:
         "transmit by a ring": lambda: ring.setsockopt(263, 13, bytes(28)),  # PACKET_TX_RING
         "detach the filter": lambda: ring.setsockopt(socket.SOL_SOCKET, 27, 0),
         "capture elsewhere": lambda: call("bind", ring.fileno(), bytes(20), 20),
+        "send on another device": lambda: call("sendto", ring.fileno(), bytes(64), 64, 0, elsewhere, len(elsewhere)),
         "join a fanout": lambda: ring.setsockopt(263, 18, 1),
     }
 

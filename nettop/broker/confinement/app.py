@@ -23,6 +23,10 @@ _SERVICES_NEED = {
     "prctl",
     "socket",
     "setsockopt",
+    "sendto",
+    "sendmsg",
+    "sendmmsg",
+    "fcntl",
     "open",
     "openat",
 }

@@ -5,14 +5,25 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterable
 from dataclasses import dataclass
+from signal import SIGSTOP, SIGTSTP
 
 from nettop.linux import process
+from nettop.linux.socket import AF_UNIX
 from nettop.linux.terminal import IOCTLS as TERMINAL_IOCTLS
 
 # asm-generic/fcntl.h: O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_TMPFILE
 _WRITING = 0o1 | 0o2 | 0o100 | 0o1000 | 0o20000000
 # linux/sched.h
 _CLONE_THREAD, _CLONE_NAMESPACES = 0x0001_0000, 0x7E02_0080  # CLONE_NEW*: time, mount, cgroup, uts, ipc, user, pid, net
+_FCNTLS = (
+    process.F_DUPFD,
+    process.F_GETFD,
+    process.F_SETFD,
+    process.F_GETFL,
+    process.F_DUPFD_CLOEXEC,
+    process.F_SETPIPE_SZ,
+    process.F_ADD_SEALS,
+)
 _PRCTLS = (
     process.PR_SET_NAME,
     process.PR_GET_NAME,
@@ -30,15 +41,16 @@ class Refusal:
     calls: str  # their names
     reason: str
     error: int = errno.EPERM
-    argument: int | None = None  # its index; the calls are allowed if `argument & mask` is one of `allowed`
+    argument: int | None = None  # its index; `argument & mask` in `allowed` is not refused here
     allowed: tuple[int, ...] = ()
     mask: int = 0xFFFF_FFFF  # the filter sees its low half, as the kernel does
 
 
 def refusals(pid: int) -> Iterable[Refusal]:
-    """Yield every refusal for the process `pid`. A call that is not in them is allowed."""
+    """Yield every refusal for the process `pid`. A call that none of them refuses is allowed."""
     yield from _ALWAYS
     yield Refusal("kill", "signals other processes; 0 is our own job (Ctrl-Z)", argument=0, allowed=(pid, 0))
+    yield Refusal("kill", "ends our own job, which may be a script", argument=1, allowed=(SIGTSTP, SIGSTOP))
     yield Refusal("tgkill", "signals other processes", argument=0, allowed=(pid,))
     yield Refusal("prlimit64", "changes limits of other processes", argument=0, allowed=(pid, 0))
 
@@ -59,6 +71,14 @@ _ALWAYS = (
         "ptrace process_vm_readv process_vm_writev process_madvise process_mrelease kcmp pidfd_getfd",
         "reads or changes other processes of the same user, or takes their descriptors",
     ),
+    Refusal("setpgid setsid", "joins another job of the terminal, and signals it by kill(0)"),
+    Refusal(
+        "fcntl",
+        "F_SETOWN and F_SETSIG, or O_ASYNC, signal other processes; leases and locks stop them",
+        argument=1,
+        allowed=_FCNTLS,
+    ),
+    Refusal("flock", "locks files that other processes lock"),
     Refusal("tkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal", "signals other processes"),
     Refusal(
         "setpriority ioprio_set sched_setaffinity sched_setattr sched_setparam sched_setscheduler",
@@ -67,6 +87,14 @@ _ALWAYS = (
     Refusal(
         "socket bind connect listen accept accept4", "uses the network: the broker opens sockets and resolves names"
     ),
+    Refusal("sendmsg sendmmsg", "names a receiver, or passes descriptors: both are in memory"),
+    Refusal(
+        "sendto",
+        "names a receiver: another device of a packet socket, or any socket in the file system",
+        argument=5,  # the length of the name, without which the kernel ignores it
+        allowed=(0,),
+    ),
+    Refusal("socketpair", "loads protocols of the kernel", argument=0, allowed=(AF_UNIX,)),
     Refusal(
         "setsockopt",
         "changes a passed socket: NETLINK_BROADCAST_ERROR freezes conntrack, SO_RCVBUFFORCE and PACKET_TX_RING take "
@@ -95,7 +123,11 @@ _ALWAYS = (
         "changes the owners, modes, times and attributes of files",
     ),
     Refusal("name_to_handle_at open_by_handle_at", "opens files around directories that are closed"),
-    Refusal("mq_open mq_unlink msgget semget shmget", "reaches other processes"),
+    Refusal(
+        "mq_open mq_unlink msgget msgsnd msgrcv msgctl semget semop semtimedop semctl shmget shmat shmdt shmctl",
+        "reaches other processes: the numbers of their memory are in /proc/sysvipc",
+    ),
+    Refusal("io_setup", "takes from what all processes of the host may have (fs.aio-max-nr)"),
     Refusal(
         "bpf perf_event_open userfaultfd", "large parts of the kernel that have had holes, and that nettop does not use"
     ),

@@ -70,8 +70,8 @@ def program(machine: str, refusals: Iterable[Refusal]) -> bytes:
 
 
 def _refused(refusal: Refusal, numbers: dict[str, int]) -> Iterator[Instruction]:
-    """Yield the instructions of a refusal; the call's number is loaded before and, if it is another, afterwards."""
-    outcome = [*_checked(refusal), _return_error(refusal.error)]
+    """Yield the instructions of a refusal; the call's number is loaded before and, if it goes on, afterwards."""
+    outcome = [*_checked(refusal)]
     for name in refusal.calls.split():
         if name in numbers:
             yield bpf.JUMP_EQUAL, 0, len(outcome), numbers[name]
@@ -79,14 +79,17 @@ def _refused(refusal: Refusal, numbers: dict[str, int]) -> Iterator[Instruction]
 
 
 def _checked(refusal: Refusal) -> Iterator[Instruction]:
-    """Yield the instructions that allow the call for some values of an argument."""
+    """Yield the instructions that return the error, unless an argument has one of the allowed values."""
+    refused = _return_error(refusal.error)
     if refusal.argument is None:
+        yield refused
         return
     yield _load(bpf.SECCOMP_DATA_ARGS + 8 * refusal.argument)  # the low half: both machines are little-endian
     yield bpf.AND_CONSTANT, 0, 0, refusal.mask
-    for value in refusal.allowed:
-        yield bpf.JUMP_EQUAL, 0, 1, value
-        yield bpf.RETURN, 0, 0, _ALLOW
+    for left, value in zip(range(len(refusal.allowed), 0, -1), refusal.allowed, strict=True):
+        yield bpf.JUMP_EQUAL, left, 0, value
+    yield refused
+    yield _load(bpf.SECCOMP_DATA_NR)
 
 
 def _load(offset: int) -> Instruction:
