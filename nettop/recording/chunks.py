@@ -20,6 +20,8 @@ CHUNK = 1 << 22
 _PIPE_READ = 1 << 20
 _MAX_HISTORY = 1 << 26  # bytes of a compressed pipe that are kept, to read it again where it is damaged
 
+Chunk = tuple[bytes, int, bool]  # its bytes, their offset, and True if it is the last
+
 
 def open_input(path: str) -> int:
     """Return a descriptor for reading `path` ("-": standard input). Raises InputError with what to do."""
@@ -48,8 +50,8 @@ class RegularFile:
         self._chunk = chunk
         self._pos = 0
 
-    def read(self, need: int) -> tuple[bytes, int, bool] | None:
-        """Return a chunk, its offset, and True if it is the last. None: fewer than `need` bytes have arrived.
+    def read(self, need: int) -> Chunk | None:
+        """Return a chunk. None: fewer than `need` bytes have arrived.
 
         A long `need` is believed only as far as the file reaches.
         """
@@ -57,9 +59,6 @@ class RegularFile:
         size = max(self._chunk, min(need, remaining + 1))  # one byte more than there is: a short read shows the end
         chunk = os.pread(self._fd, size, self._pos)
         return chunk, self._pos, len(chunk) < size
-
-    def unread(self) -> None:
-        """Make the next read return the last chunk again. Here a read without an advance in between does so anyway."""
 
     def advance(self, used: int) -> None:
         """Skip the first `used` bytes of the last chunk."""
@@ -81,16 +80,13 @@ class _Buffered:
     """A source without positions: bytes that arrived and are not used yet, joined only when there are enough."""
 
     def __init__(self) -> None:
-        self._final = False
-        self._base = 0
-        self._size = 0
+        self._base = self._size = 0
         self._parts: list[bytes] = []
 
-    def _add(self, part: bytes) -> None:
+    def _with(self, part: bytes, need: int, final: bool) -> Chunk | None:
+        """Add a part. Return the chunk, once it has `need` bytes or is the last."""
         self._parts.append(part)
         self._size += len(part)
-
-    def _chunk(self, need: int, final: bool) -> tuple[bytes, int, bool] | None:
         if self._size < need and not final:
             return None
         if len(self._parts) != 1:
@@ -108,28 +104,21 @@ class _Buffered:
 class Pipe(_Buffered):
     """A descriptor without positions: each read is one read(2), which does not block when the descriptor is ready."""
 
+    ready = False
+
     def __init__(self, fd: int) -> None:
         super().__init__()
         self._fd = fd
-        self.ready = False
         with suppress(OSError):
             fcntl.fcntl(fd, F_SETPIPE_SZ, _PIPE_READ)
 
-    def read(self, need: int) -> tuple[bytes, int, bool] | None:
+    def read(self, need: int) -> Chunk | None:
         """As RegularFile.read."""
-        if not self.ready:
-            try:
-                data = os.read(self._fd, _PIPE_READ)
-            except BlockingIOError:
-                return None
-            self._add(data)
-            self._final = not data
-        self.ready = False
-        return self._chunk(need, self._final)
-
-    def unread(self) -> None:
-        """As RegularFile.unread."""
-        self.ready = True
+        try:
+            data = os.read(self._fd, _PIPE_READ)
+        except BlockingIOError:
+            return None
+        return self._with(data, need, final=not data)
 
     def close(self) -> None:
         """As RegularFile.close."""
@@ -139,65 +128,58 @@ class Pipe(_Buffered):
 class Decompressed(_Buffered):
     """The decompressed bytes of another source. `error` and `offset` report damage of its compression."""
 
-    def __init__(self, inner: RegularFile | Pipe, name: str) -> None:
+    def __init__(self, inner: RegularFile | Pipe, name: str, first: Chunk) -> None:
+        """`first`: the chunk that `inner` has returned already."""
         super().__init__()
         self._inner = inner
         self._decompression = Decompression(name)
-        self._pieces: Iterator[bytes] = iter(())
-        self._next_piece: bytes | None = None  # the next piece, read early so that `ready` is known
-        self._unread = False
-        self._given = 0  # bytes of output
         self._history: list[bytes] | None = None if isinstance(inner, RegularFile) else []
         self.offset = 0  # of the damage, in the compressed file
+        self._pieces = self._decompressed(first)
+        self._ahead = next(self._pieces, b"")  # the next piece, so that `ready` is known; b"": none follows
 
     @property
     def error(self) -> str:
         """The reason why the data ends early, in one line; "" if there is none."""
         return self._decompression.error
 
-    def read(self, need: int) -> tuple[bytes, int, bool] | None:
-        """As RegularFile.read; each call adds one piece."""
-        if not self._unread:
-            if self._next_piece is None:
-                self._refill()
-            if self._next_piece is not None:
-                self._add(self._next_piece)
-            self._next_piece = next(self._pieces, None)
-        self._unread = False
-        final = self._next_piece is None and (self._final or bool(self.error))
-        return self._chunk(need, final)
-
     @property
     def ready(self) -> bool:
         """As RegularFile.ready."""
-        return self._unread or self._next_piece is not None or self._final or bool(self.error) or self._inner.ready
+        return self._ahead is not None or self._inner.ready
 
-    def unread(self) -> None:
-        """As RegularFile.unread."""
-        self._unread = True
+    def read(self, need: int) -> Chunk | None:
+        """As RegularFile.read; each call adds one piece."""
+        if self._ahead is None:
+            self._ahead = next(self._pieces, b"")
+        if self._ahead is None:
+            return None
+        piece, self._ahead = self._ahead, next(self._pieces, b"")
+        return self._with(piece, need, final=self._ahead == b"")
 
-    def _refill(self) -> None:
-        chunk = None if self._final else self._inner.read(1)
-        if chunk is None:
-            return
-        data, offset, self._final = chunk
-        self._inner.advance(len(data))
-        if self._history is not None:
-            self._history = [*self._history, data] if offset + len(data) <= _MAX_HISTORY else None
-        self._pieces = self._feed(data, offset)
-        self._next_piece = next(self._pieces, None)
-
-    def _feed(self, data: bytes, offset: int) -> Iterator[bytes]:
-        for piece in self._decompression.feed(data):
-            self._given += len(piece)
-            yield piece
-        self.offset = offset
-        if self.error and (self._history is not None or isinstance(self._inner, RegularFile)):
-            rest, self.offset = salvage(self._decompression.name, self._again, self._given)
-            yield rest
-        elif self._final and not self.error:
-            self.offset = offset + len(data)
+    def _decompressed(self, chunk: Chunk | None) -> Iterator[bytes | None]:
+        """Yield the pieces; None before each read of the other source, which may block."""
+        given, final = 0, False  # `given`: bytes of output
+        while not (final or self.error):
+            if chunk is not None:
+                data, self.offset, final = chunk
+                self._inner.advance(len(data))
+                if self._history is not None:
+                    self._history.append(data)
+                    self._history = self._history if self.offset + len(data) <= _MAX_HISTORY else None
+                for piece in self._decompression.feed(data):
+                    given += len(piece)
+                    yield piece
+            if not (final or self.error):
+                yield None
+                chunk = self._inner.read(1)
+        if not self.error:
+            self.offset += len(data)
             self._decompression.finish()
+        elif self._history is not None or isinstance(self._inner, RegularFile):
+            rest, self.offset = salvage(self._decompression.name, self._again, given)
+            if rest:
+                yield rest
 
     def _again(self) -> Iterator[bytes]:
         """Yield the compressed data from its beginning."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 from nettop.batch import Counter64, End, Item
 from nettop.errors import InputError
 from nettop.recording import compressed
-from nettop.recording.chunks import CHUNK, Chunks, Decompressed, chunks_of, open_input
+from nettop.recording.chunks import CHUNK, Chunk, Chunks, Decompressed, chunks_of, open_input
 from nettop.recording.pcap import PcapDecoder, byte_order
 from nettop.recording.pcapng import PcapngDecoder
 from nettop.recording.records import FormatDecoder, Numbering
@@ -32,15 +32,16 @@ class CaptureReader:
         self._fd = fd
         self._numbering = numbering
         self._chunks: Chunks = chunks_of(fd, chunk)
+        self._first: Chunk | None = None  # the one by which the file was recognised
         self._decoder: FormatDecoder | None = None
         while self.regular and self._decoder is None and self._recognise():
             pass
 
     def read(self) -> list[Item]:
         """Return the next items; [] while a pipe has no complete one."""
-        if self._decoder is None and not (self._recognise() and self._decoder is not None):
+        if self.ended or (self._decoder is None and not (self._recognise() and self._decoder is not None)):
             return []
-        chunk = None if self.ended else self._chunks.read(self._decoder.need)
+        chunk, self._first = self._first or self._chunks.read(self._decoder.need), None
         if chunk is None:
             return []
         items, used = self._decoder.decode(*chunk)
@@ -75,14 +76,13 @@ class CaptureReader:
 
     def _recognise(self) -> bool:
         """Choose the decompressor or decoder by the first bytes; return False while they are missing."""
-        chunk = self._chunks.read(compressed.MAGIC_BYTES)
-        if chunk is None:
+        self._first = self._chunks.read(compressed.MAGIC_BYTES)
+        if self._first is None:
             return False
-        head = chunk[0][:16]
-        self._chunks.unread()
+        head = self._first[0][:16]
         compression = compressed.compression(head)
         if compression and not isinstance(self._chunks, Decompressed):
-            self._chunks = Decompressed(self._chunks, compression)
+            self._chunks = Decompressed(self._chunks, compression, self._first)
             self._numbering = replace(self._numbering, seekable=False)
         elif head[:4] == _SHB_MAGIC:
             self._decoder = PcapngDecoder(self._numbering)
