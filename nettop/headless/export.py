@@ -15,7 +15,7 @@ from nettop.headless.selection import InputFile, selection
 from nettop.headless.unprivileged import unprivileged
 from nettop.model.filter.expression import Filter
 from nettop.recording import pcap
-from nettop.recording.copying import Copy, PcapCopy, PcapngCopy
+from nettop.recording.copying import PcapCopy, PcapngCopy
 from nettop.recording.merging import CaptureInput, Ordered
 from nettop.text.packet import linktype_name
 from nettop.text.units import grouped
@@ -28,7 +28,7 @@ class Export:
 
     keeps_blocks = True
 
-    def __init__(self, path: str, copy: Copy) -> None:
+    def __init__(self, path: str, copy: PcapngCopy | PcapCopy) -> None:
         self._path, self._copy, self._count = path, copy, 0
 
     def write(self, ordered: Ordered, streams: Mapping[int, Stream]) -> None:

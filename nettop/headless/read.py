@@ -10,7 +10,7 @@ import argparse
 import resource
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -31,21 +31,8 @@ from nettop.text.times import TimeTexts
 from nettop.text.units import grouped
 
 if TYPE_CHECKING:
+    from nettop.headless.export import Export
     from nettop.model.filter.expression import Filter
-
-
-class Sink(Protocol):
-    """A receiver of packets in the order of time."""
-
-    keeps_blocks: bool  # it needs the other blocks of pcapng files, too
-
-    def write(self, ordered: Ordered, streams: Mapping[int, Stream]) -> None:
-        """Receive the next packets, and what belongs to them."""
-        ...
-
-    def close(self) -> None:
-        """Receive nothing more."""
-        ...
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -72,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     """
     display_filter = parse(options.filter, "packet")
     inputs = open_files(options.files)
-    sink: Sink
+    sink: PacketPrinter | Export
     if options.write:
         from nettop.headless.export import export
 
@@ -99,7 +86,7 @@ def open_files(files: list[str]) -> list[InputFile]:
     return inputs
 
 
-def read_files(inputs: list[InputFile], display_filter: Filter | None, sink: Sink) -> int:
+def read_files(inputs: list[InputFile], display_filter: Filter | None, sink: PacketPrinter | Export) -> int:
     """Read all files, in the order of time. One that cannot be read or is damaged becomes a line on stderr.
 
     Return the exit code.
@@ -138,7 +125,7 @@ def _report(captures: list[CaptureInput], reported: set[int], code: int) -> int:
 class PacketPrinter:
     """A sink that prints lines on stdout, each part of the files in one write."""
 
-    keeps_blocks = False
+    keeps_blocks = False  # it does not need the other blocks of pcapng files
 
     def __init__(
         self, out: BinaryIO, as_json: bool, time_format: str = "auto", numbers: bool = False, several: bool = False

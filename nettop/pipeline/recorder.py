@@ -7,28 +7,17 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Protocol
 
 from nettop.batch import Batch, Counter64, Counters, Gap, Item
 from nettop.errors import NettopError
 from nettop.kinds import GapReason
 from nettop.pipeline.handoff import Handoff
 from nettop.pipeline.keyframes import KEYFRAME_EVERY_NS, Keyframes
+from nettop.recording.rotation import RecordingFiles
+from nettop.recording.writer import RecordingWriter
 
 QUEUE_BYTES = 256 << 20
 REORDER_S = 0.1  # items of several threads are sorted within this time
-
-
-class Writer(Protocol):
-    """Protocol of recording.writer for the recorder."""
-
-    def write(self, items: Iterable[Item]) -> None:
-        """Append items in order."""
-        ...
-
-    def close(self) -> None:
-        """Write the closing statistics and close the output."""
-        ...
 
 
 class Recorder:
@@ -36,7 +25,7 @@ class Recorder:
 
     def __init__(
         self,
-        writer: Writer,
+        writer: RecordingWriter | RecordingFiles,
         seq: Counter64,
         on_failure: Callable[[str], None] | None = None,
         keyframe_every_ns: int = KEYFRAME_EVERY_NS,

@@ -6,7 +6,6 @@ import struct
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,21 +25,6 @@ _NAMES = {
 }
 
 
-class Copy(Protocol):
-    """A file that packets are copied to. `left_out` counts what it cannot hold, by name."""
-
-    name: str  # of the format
-    left_out: Counter[str]
-
-    def write(self, ordered: Ordered, streams: Mapping[int, Stream]) -> None:
-        """Append packets and what belongs to them, in order."""
-        ...
-
-    def close(self) -> None:
-        """Close the file."""
-        ...
-
-
 class PcapngCopy:
     """A pcapng file of one section. Interfaces that several files describe alike become one."""
 
@@ -48,7 +32,7 @@ class PcapngCopy:
 
     def __init__(self, fd: int, path: str) -> None:
         """Take over the writable descriptor."""
-        self.left_out: Counter[str] = Counter()
+        self.left_out: Counter[str] = Counter()  # what the file cannot hold, by name
         self._output = BlockOutput(fd, path)
         self._section: list[blocks.Option] | None = None  # options of its header, once that is written
         self._known: dict[tuple[object, ...], int] = {}  # a description → the number of its interface
@@ -197,7 +181,8 @@ class PcapCopy:
             stream = streams[batch.stream]
             if self._linktype is None:
                 self._linktype = stream.linktype
-                self._nanoseconds = bool((batch.ts_ns % 1000).any())
+                known = np.concatenate([one.ts_ns[one.ts_ns != NO_TIME] for one in ordered.batches])
+                self._nanoseconds = bool((known % 1000).any())
                 parts.append(pcap.file_header(stream.linktype, stream.snaplen, self._nanoseconds))
             if stream.linktype != self._linktype:
                 raise NettopError(f"{self._path!r} cannot hold a second link type", "export to a .pcapng file")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 
 import numpy as np
 
-from nettop.batch import Batch, Item, PacketMeta, StreamAdded
-from nettop.kinds import NO_TIME
+from nettop.batch import Batch, Item, StreamAdded
 from nettop.recording import pcap
-from nettop.recording.output import BlockOutput
+from nettop.recording.copying import PcapCopy
+from nettop.recording.merging import Ordered
 from nettop.recording.writer import RecordingWriter
 from nettop.text.units import grouped
 
@@ -17,28 +18,15 @@ from nettop.text.units import grouped
 def export_items(items: Sequence[Item], fd: int, path: str) -> str:
     """Write the packets to the descriptor and close it. Return their number, the format and the path in one line."""
     batches = [item for item in items if isinstance(item, Batch)]
-    links = {item.stream.linktype: item.stream.snaplen for item in items if isinstance(item, StreamAdded)}
+    streams = {item.stream.id: item.stream for item in items if isinstance(item, StreamAdded)}
     count = sum(map(len, batches))
     written = f"{grouped(count)} packet{'' if count == 1 else 's'} written as"
-    if pcap.named(path) and len(links) < 2:
-        comments = _write_pcap(batches, *next(iter(links.items()), (1, 0)), fd, path)
+    if pcap.named(path) and len({stream.linktype for stream in streams.values()}) < 2:
+        with closing(PcapCopy(fd, path)) as copy:
+            copy.write(Ordered(batches, [], np.arange(count)), streams)
+        comments = copy.left_out["comments"]
         return f"{written} pcap to {path}" + (f", without {grouped(comments)} comments" if comments else "")
-    writer = RecordingWriter(fd, name=path)
-    try:
+    with closing(RecordingWriter(fd, name=path)) as writer:
         writer.write(items)
-    finally:
-        writer.close()
     why = " (pcap holds one link type only)" if pcap.named(path) else ""
     return f"{written} pcapng{why} to {path}"
-
-
-def _write_pcap(batches: Sequence[Batch], linktype: int, snaplen: int, fd: int, path: str) -> int:
-    """Write a pcap file. Return the number of comments that it cannot hold."""
-    nanoseconds = any((batch.ts_ns[batch.ts_ns != NO_TIME] % 1000).any() for batch in batches)
-    output = BlockOutput(fd, path)
-    try:
-        records = pcap.encode(batches, np.arange(sum(map(len, batches))), nanoseconds)
-        output.write([pcap.file_header(linktype, snaplen, nanoseconds), records])
-    finally:
-        output.close()
-    return sum(len(batch.meta.comment) for batch in batches if isinstance(batch.meta, PacketMeta))
