@@ -12,8 +12,7 @@ from nettop.kinds import NO_TIME
 from nettop.linux.packet import DIRECTION_UNKNOWN
 from nettop.recording import blocks, bulk
 from nettop.recording.enhanced import direction_of, status_of
-from nettop.recording.records import Interface, Ints, RecordColumns
-from nettop.recording.timestamps import nanoseconds
+from nettop.recording.records import Interface, Ints, RecordColumns, nanoseconds
 
 PACKETS = np.array([blocks.EPB, blocks.PB, blocks.SPB])
 

@@ -6,6 +6,7 @@ import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,6 @@ from numpy.typing import NDArray
 from nettop.batch import End, Item, Stream, StreamAdded
 from nettop.errors import DamagedInput
 from nettop.kinds import StreamKind
-from nettop.recording.timestamps import nanoseconds
 
 BATCH_RECORDS = 16_384
 MAX_STREAMS = 1 << 18  # of one file
@@ -73,11 +73,7 @@ class Interface:
 
     def time_ns(self, ticks: int) -> int:
         """Return a time of this interface in ns since the epoch."""
-        if self.resolution <= 9:
-            time_ns = ticks * 10 ** (9 - self.resolution) + self.offset_s * 1_000_000_000
-            if abs(time_ns) < 1 << 63:
-                return int(time_ns)
-        return int(nanoseconds(np.array([ticks], np.uint64), self.resolution, self.offset_s)[0])
+        return int(_exact(ticks, self.resolution, self.offset_s))
 
 
 @dataclass(slots=True)
@@ -98,6 +94,23 @@ class RecordColumns:
 
     def __len__(self) -> int:
         return len(self.off)
+
+
+def nanoseconds(ticks: NDArray[np.uint64], resolution: int, offset_s: int) -> Ints:
+    """Return times in ns since the epoch. `resolution` is if_tsresol: a negative power of 10, or of 2 with bit 7 set.
+
+    Times beyond what 64 bits of ns can hold wrap: they are as wrong as the file that claims them.
+    """
+    if resolution > 9:
+        return np.asarray(_exact(ticks.astype(object), resolution, offset_s).astype(np.int64))
+    ns = ticks * np.uint64(10 ** (9 - resolution)) + np.uint64(offset_s * 1_000_000_000 % (1 << 64))
+    return ns.view(np.int64)
+
+
+def _exact(ticks: Any, resolution: int, offset_s: int) -> Any:
+    """Return the same of an integer, or of an array of Python's integers."""
+    ns = ticks * 10**9 // (2 if resolution & 0x80 else 10) ** (resolution & 0x7F) + offset_s * 10**9
+    return (ns + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
 class Streams:
