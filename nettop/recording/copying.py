@@ -129,9 +129,8 @@ class PcapngCopy:
         if meta.block is not None:
             return self._blocks(batch, meta.block.astype(np.int64), interface)
         whole = replace(batch, ts_ns=batch.ts_ns // self._tick_ns[batch.stream])  # of a pcap file
-        data = b"".join(enhanced.encode(whole, int(interface[0])))
-        size = 32 + (batch.caplen.astype(np.int64) + 3 & ~3) + (0 if enhanced.flags_of(meta) is None else 12)
-        return np.frombuffer(data, np.uint8), np.cumsum(size) - size, size
+        data, start = enhanced.encode(whole, interface)
+        return data, start, np.diff(start, append=len(data))
 
     def _blocks(self, batch: Batch, size: Ints, interface: Ints) -> tuple[NDArray[np.uint8], Ints, Ints]:
         """Return the same for packets of a pcapng file: their blocks as they are, with the interface's new number."""

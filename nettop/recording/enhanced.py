@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,42 +79,34 @@ def flags_of(meta: PacketMeta) -> NDArray[np.uint32] | None:
     return flags
 
 
-def encode(batch: Batch, interface: int | Ints, family: int = 0) -> list[bytes | memoryview]:
-    """Return the batch as EPBs of `interface` (one, or each record's): a buffer for each run without a comment."""
-    if isinstance(batch.meta, NetlinkMeta):
-        return [_netlink(batch, batch.meta, interface, family)]
-    meta, flags = batch.meta, flags_of(batch.meta)
-    rows = [row for row in sorted(meta.comment) if 0 <= row < len(batch)]
-    parts: list[bytes | memoryview] = []
-    for a, b in pairwise([-1, *rows, len(batch)]):
-        if a + 1 < b:
-            parts.append(_packets(batch, meta, flags, slice(a + 1, b), interface))
-        if b < len(batch):
-            parts.append(_commented(batch, meta, flags, b, interface))
-    return parts
-
-
-def _packets(
-    batch: Batch, meta: PacketMeta, flags: NDArray[np.uint32] | None, part: slice, interface: int | Ints
-) -> memoryview:
-    caplen = batch.caplen[part].astype(np.int64)
-    out, start = _frame(batch, part, caplen, meta.wirelen[part], interface, 0 if flags is None else 12)
-    bulk.copy(out, start + _HEAD, batch.buf, batch.off[part].astype(np.int64), caplen)
+def encode(batch: Batch, interface: int | Ints, family: int = 0) -> tuple[NDArray[np.uint8], Ints]:
+    """Return the batch as EPBs of `interface` (one, or each record's), and where each begins."""
+    meta, off, caplen = batch.meta, batch.off.astype(np.int64), batch.caplen.astype(np.int64)
+    if isinstance(meta, NetlinkMeta):
+        out, start = _frame(batch, caplen + _COOKED, caplen + _COOKED, interface, 0)
+        bulk.scatter(out, start + _HEAD, _cooked_headers(meta, family))
+        bulk.copy(out, start + _HEAD + _COOKED, batch.buf, off, caplen)
+        return out, start
+    flags = flags_of(meta)
+    comments = {row: _options(text, flags, row) for row, text in meta.comment.items() if 0 <= row < len(batch)}
+    sizes = np.full(len(batch), 0 if flags is None else 12)
+    sizes[list(comments)] = list(map(len, comments.values()))
+    out, start = _frame(batch, caplen, meta.wirelen, interface, sizes)
+    bulk.copy(out, start + _HEAD, batch.buf, off, caplen)
+    at = start + _HEAD + (caplen + 3 & ~3)
     if flags is not None:
-        options = np.zeros((len(caplen), 3), np.uint32)
-        options[:, 0] = 4 << 16 | blocks.EPB_FLAGS
-        options[:, 1] = flags[part]
-        bulk.scatter(out, start + _HEAD + (caplen + 3 & ~3), options)
-    return out.data
+        options = np.zeros((len(batch), 3), np.uint32)
+        options[:, 0], options[:, 1] = 4 << 16 | blocks.EPB_FLAGS, flags
+        bulk.scatter(out, at, options)
+    for row, data in comments.items():
+        out[at[row] : at[row] + len(data)] = np.frombuffer(data, np.uint8)
+    return out, start
 
 
-def _netlink(batch: Batch, meta: NetlinkMeta, interface: int | Ints, family: int) -> memoryview:
-    caplen = batch.caplen.astype(np.int64)
-    captured = caplen + _COOKED
-    out, start = _frame(batch, slice(None), captured, captured.astype(np.uint32), interface, 0)
-    bulk.scatter(out, start + _HEAD, _cooked_headers(meta, family))
-    bulk.copy(out, start + _HEAD + _COOKED, batch.buf, batch.off.astype(np.int64), caplen)
-    return out.data
+def _options(comment: str, flags: NDArray[np.uint32] | None, row: int) -> bytes:
+    """Return the options of a packet with a comment."""
+    known = [] if flags is None else [(blocks.EPB_FLAGS, struct.pack("<I", flags[row]))]
+    return blocks.encode_options([*known, (blocks.OPT_COMMENT, comment.encode("utf-8", "replace"))])
 
 
 def _cooked_headers(meta: NetlinkMeta, family: int) -> NDArray[np.uint32]:
@@ -134,26 +126,24 @@ def _cooked_headers(meta: NetlinkMeta, family: int) -> NDArray[np.uint32]:
 
 
 def _frame(
-    batch: Batch,
-    part: slice,
-    captured: NDArray[np.int64],
-    wire: NDArray[np.uint32],
-    interface: int | Ints,
-    options: int,
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return the blocks without their data and options (zeroed where padding goes), and where each begins."""
+    batch: Batch, captured: Ints, wire: NDArray[Any], interface: int | Ints, options: int | Ints
+) -> tuple[NDArray[np.uint8], Ints]:
+    """Return the blocks without their data and options (zeroed where padding goes), and where each begins.
+
+    `options`: the bytes of each block's options.
+    """
     padded = captured + 3 & ~3
-    length = padded + (_HEAD + 4 + options)
+    length = padded + (_HEAD + 4) + options
     end = np.cumsum(length)
     start = end - length
     out = np.empty(int(end[-1]) if len(end) else 0, np.uint8)
     words, last = out.view(np.uint32), (start + _HEAD + padded >> 2) - 1
     words[last] = 0  # the padding; for an empty record this is a header word, written next
     head = np.empty((len(captured), 7), np.uint32)
-    ticks = _stored_times(batch.ts_ns[part]).view(np.uint64)
+    ticks = np.where(batch.ts_ns == NO_TIME, 0, batch.ts_ns).view(np.uint64)  # a block must have a time: 0 is none
     head[:, 0] = blocks.EPB
     head[:, 1] = length
-    head[:, 2] = interface if isinstance(interface, int) else interface[part]
+    head[:, 2] = interface
     head[:, 3] = ticks >> np.uint64(32)
     head[:, 4] = ticks
     head[:, 5] = captured
@@ -161,21 +151,3 @@ def _frame(
     bulk.scatter(out, start, head)
     words[(end >> 2) - 1] = length
     return out, start
-
-
-def _stored_times(ts_ns: Ints) -> Ints:
-    """Return the times as a block that must have one gives them: 0 is none."""
-    return np.where(ts_ns == NO_TIME, 0, ts_ns)
-
-
-def _commented(
-    batch: Batch, meta: PacketMeta, flags: NDArray[np.uint32] | None, row: int, interface: int | Ints
-) -> bytes:
-    data = batch.record(row)
-    options = [(blocks.OPT_COMMENT, meta.comment[row].encode("utf-8", "replace"))]
-    if flags is not None:
-        options.insert(0, (blocks.EPB_FLAGS, struct.pack("<I", flags[row])))
-    number = interface if isinstance(interface, int) else int(interface[row])
-    ticks = int(_stored_times(batch.ts_ns[row : row + 1])[0])
-    head = struct.pack("<5I", number, *blocks.high_and_low(ticks), len(data), int(meta.wirelen[row]))
-    return blocks.block(blocks.EPB, head + data + bytes(-len(data) % 4) + blocks.encode_options(options))

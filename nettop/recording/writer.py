@@ -115,7 +115,7 @@ class RecordingWriter:
         if streams is not None:
             return self._encode_several(batch, streams)
         self._count(batch.ts_ns, recorded)
-        return enhanced.encode(batch, recorded.interface, recorded.stream.netlink_family)
+        return [enhanced.encode(batch, recorded.interface, recorded.stream.netlink_family)[0].data]
 
     def _encode_several(self, batch: Batch, streams: NDArray[np.int32]) -> list[BlockPart]:
         """Encode packets of several devices in their order."""
@@ -125,7 +125,7 @@ class RecordingWriter:
             assert recorded.interface is not None
             interface[rows] = recorded.interface
             self._count(batch.ts_ns[rows], recorded)
-        return enhanced.encode(batch, interface)
+        return [enhanced.encode(batch, interface)[0].data]
 
     def _count(self, ts_ns: NDArray[np.int64], recorded: _RecordedStream) -> None:
         recorded.records += len(ts_ns)
