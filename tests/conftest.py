@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import pytest
 
 from nettop.broker.client import Broker
 from nettop.broker.start import start
 from tests import profiles
-from tests.kernel import namespaces
+from tests.kernel import hash_lock, namespaces
 from tests.kernel.namespaces import Lab
 from tests.kernel.rights import ONLY_ROOT
 
@@ -20,9 +20,18 @@ os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keep the tests that share the kernel in one of xdist's workers, so that they run in turn."""
+    """Keep the kernel tests of a file in one of xdist's workers: they share what its fixtures make."""
     if item.config.pluginmanager.hasplugin("xdist") and item.get_closest_marker("kernel"):
-        item.add_marker(pytest.mark.xdist_group("in turn"))
+        item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let no test of the kernel run, in any process of this host, while one resizes the conntrack hash."""
+    if not item.get_closest_marker("kernel"):
+        return (yield)
+    with hash_lock.held(exclusive=item.get_closest_marker("resizes_hash") is not None):
+        return (yield)
 
 
 @pytest.hookimpl(tryfirst=True)

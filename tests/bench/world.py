@@ -9,11 +9,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from tests.bench import measure
 from tests.bench.traffic_file import write_traffic
+from tests.kernel import hash_lock
 from tests.kernel.namespaces import Lab, command_in, poll, run_in
 
 _MAX = Path("/proc/sys/net/netfilter/nf_conntrack_max")
@@ -105,16 +106,22 @@ class World:
         finally:
             shutil.rmtree(self.scratch, ignore_errors=True)
             if self._knobs is not None:
-                _MAX.write_text(self._knobs[0])
-                BUCKETS.write_text(self._knobs[1])
+                with self._resizing():
+                    _MAX.write_text(self._knobs[0])
+                    BUCKETS.write_text(self._knobs[1])
 
     def room_for(self, flows: int) -> None:
         """Raise the host's limits where this many flows do not fit; close() puts them back."""
         if self._knobs is not None or flows < int(_MAX.read_text()) // 2:
             return
-        self._knobs = _MAX.read_text().strip(), BUCKETS.read_text().strip()
-        BUCKETS.write_text(str(1 << 20))
-        _MAX.write_text(str(4_000_000))
+        with self._resizing():
+            self._knobs = _MAX.read_text().strip(), BUCKETS.read_text().strip()
+            BUCKETS.write_text(str(1 << 20))
+            _MAX.write_text(str(4_000_000))
+
+    def _resizing(self) -> AbstractContextManager[None]:
+        """Not while a test on this host needs the hash. A test runs the quick rows, and would wait for itself."""
+        return nullcontext() if self.quick else hash_lock.held(exclusive=True)
 
 
 @contextmanager

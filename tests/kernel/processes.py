@@ -9,10 +9,17 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from nettop.broker import wire
+from nettop.broker.client import Broker
+from nettop.broker.options import Options
+from nettop.broker.privileges import effective_capabilities
+from nettop.broker.server import Server, hello
+from nettop.broker.start import attach
 from tests.kernel.namespaces import DEADLINE_S, poll
 
 ROOT = Path(__file__).parents[2]
@@ -90,6 +97,25 @@ class App:
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
             assert stream is not None
             stream.close()
+
+
+@contextmanager
+def forked_broker() -> Iterator[Broker]:
+    """A broker forked from this process: limits that a test has set here hold there."""
+    ours, theirs = wire.pair()
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        try:
+            Server(theirs, Options(read_only=True)).serve(hello(True, effective_capabilities()))
+        finally:
+            os._exit(0)
+    theirs.close()
+    try:
+        with attach(ours) as broker:
+            yield broker
+    finally:
+        os.waitpid(pid, 0)
 
 
 def status_of(pid: int, thread: int | None = None) -> dict[str, str]:

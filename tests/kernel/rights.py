@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable
 from functools import cache
+from typing import TypeVar
 
 import pytest
 
 from nettop.broker.identity import can_change_ids, is_host_root
 
+Test = TypeVar("Test", bound=Callable[..., None])
 ONLY_ROOT = "only root can test this: "
 
 
@@ -28,7 +31,12 @@ def only_root(why: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(not is_host_root(), reason=ONLY_ROOT + why)
 
 
-hash_of_the_host = only_root("the hash is the host's, and a user namespace cannot resize it")
+def hash_of_the_host(test: Test) -> Test:
+    """Mark a test that resizes the conntrack hash: it runs alone, and not in user namespaces."""
+    marked: Test = pytest.mark.resizes_hash(only_root("the hash is the host's")(test))
+    return marked
+
+
 other_users = pytest.mark.skipif(
     not can_change_ids(), reason=f"{ONLY_ROOT}no other users here (/etc/subuid gives a user namespace some)"
 )

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from nettop.broker import texts
 from nettop.broker.client import Broker
 from nettop.broker.start import start
 from nettop.errors import BrokerError
 from nettop.kinds import TextKind
 from tests.kernel.namespaces import Lab, add_rules, poll, run_in
-from tests.kernel.processes import App, is_gone, status_of, stop_a_child
+from tests.kernel.processes import App, forked_broker, is_gone, status_of, stop_a_child
 
 pytestmark = pytest.mark.kernel
 
@@ -80,27 +81,10 @@ def test_killing_a_child_is_an_error_of_that_call_only(stopped_child: tuple[App,
 
 
 def test_a_child_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch, big_ruleset: str) -> None:
-    # The limit is set in a broker forked from here: the server's loop, not a mock, ends the child.
-    from nettop.broker import texts, wire
-    from nettop.broker.options import Options
-    from nettop.broker.server import Server, hello
-    from nettop.broker.start import attach
-
+    """The limit is set in a broker forked from here: the server's loop, not a mock, ends the child."""
     monkeypatch.setattr(texts, "SECONDS", 0.0)
-    ours, theirs = wire.pair()
-    pid = os.fork()
-    if pid == 0:
-        ours.close()
-        try:
-            Server(theirs, Options(read_only=True)).serve(hello(True, frozenset({12})))
-        finally:
-            os._exit(0)
-    theirs.close()
-    try:
-        with attach(ours) as broker, pytest.raises(BrokerError, match="nft-ruleset: it took too long and was ended"):
-            broker.text(broker.netns(big_ruleset), TextKind.NFT_RULESET)
-    finally:
-        os.waitpid(pid, 0)
+    with forked_broker() as broker, pytest.raises(BrokerError, match="nft-ruleset: it took too long and was ended"):
+        broker.text(broker.netns(big_ruleset), TextKind.NFT_RULESET)
 
 
 def test_every_call_after_the_brokers_death_says_so(broker: Broker) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
+from nettop.broker import budget
 from nettop.broker.budget import MAX_SOCKETS
 from nettop.broker.client import Broker
 from nettop.broker.requests import NetlinkSocket, Netns, ReadRequest, SetName
@@ -17,6 +18,7 @@ from nettop.errors import BrokerError
 from nettop.linux.netlink import NETLINK_NETFILTER, NETLINK_ROUTE
 from tests.kernel.app import count_flows, message_types
 from tests.kernel.namespaces import Lab, add_rules, poll, run_in
+from tests.kernel.processes import forked_broker
 from tests.kernel.rights import is_host_root, small_buffers
 from tests.kernel.test_broker_privileges import add_flows
 
@@ -155,15 +157,17 @@ def test_a_socket_counts_as_long_as_it_lives_wherever_it_is_hidden(broker: Broke
         end.close()
 
 
-def test_rings_beyond_the_budget_are_refused(broker: Broker) -> None:
-    ns, held = broker.netns(""), list[int]()
-    try:
-        with pytest.raises(BrokerError, match="no memory for"):
-            held.extend(broker.packet_socket(ns, "lo", block_size=1 << 20, block_count=256).fd for _ in range(200))
-    finally:
-        for fd in held:
-            os.close(fd)
-    os.close(broker.packet_socket(ns, "lo", block_size=1 << 20, block_count=64).fd)
+def test_rings_beyond_the_budget_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "_half_of_memory", lambda: 64 << 20)
+    with forked_broker() as broker:
+        ns, held = broker.netns(""), list[int]()
+        try:
+            with pytest.raises(BrokerError, match="no memory for 16 MiB of ring: nettop holds 48 of the 64 MiB"):
+                held.extend(broker.packet_socket(ns, "lo", block_size=1 << 20, block_count=16).fd for _ in range(200))
+        finally:
+            for fd in held:
+                os.close(fd)
+        os.close(broker.packet_socket(ns, "lo", block_size=1 << 20, block_count=16).fd)
 
 
 def test_the_holder_of_a_capture_socket_cannot_change_its_filter(broker: Broker) -> None:
