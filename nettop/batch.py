@@ -220,6 +220,6 @@ def select_rows(table: Table, rows: Array | slice) -> Table:
         if isinstance(column, dict) and column:
             old = np.arange(len(next(iter(arrays.values()))))[rows].tolist()
             parts[name] = {at: column[row] for at, row in enumerate(old) if row in column}
-        elif isinstance(column, PacketMeta | NetlinkMeta):
+        elif isinstance(column, Batch | PacketMeta | NetlinkMeta):
             parts[name] = select_rows(column, rows)
     return replace(table, **parts)

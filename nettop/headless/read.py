@@ -163,7 +163,8 @@ class PacketPrinter:
         """Return the lines in order, with their times, and with their numbers where these are not plain."""
         if not lines:
             return []
-        ts_ns = ordered.column(lambda batch: batch.ts_ns, [gap.to_ns for gap in gaps])
+        losses_ns = np.array([gap.to_ns for gap in gaps], np.int64)
+        ts_ns = np.concatenate([*(batch.ts_ns for batch in ordered.batches), losses_ns])[ordered.order]
         for batch in ordered.batches:
             self._note_digits(batch, streams)
         digits = max(self._digits.values(), default=6)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import select
 import stat
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -48,11 +48,6 @@ class Ordered:
     order: Ints
     strict: bool = True  # False: so much had to be held back that earlier packets may still come
 
-    def column(self, of: Callable[[Batch], Array], others: Sequence[int]) -> Array:
-        """Return a column in the order of time, from those of the batches and the values of the others."""
-        column: Array = np.concatenate([*map(of, self.batches), np.array(others, np.int64)])[self.order]
-        return column
-
 
 @dataclass(slots=True)
 class _Held:
@@ -62,19 +57,7 @@ class _Held:
     tie: Ints  # twice the number in the file; odd: before the packet of the next number
     file: int
     batch: Batch | None
-    others: list[Other] = field(default_factory=list)
-
-    def take(self, until: int) -> tuple[_Held | None, _Held | None]:
-        """Return the part up to a time and the rest."""
-        due = self.key <= until
-        if due.all() or not due.any():
-            return (self, None) if due.all() else (None, self)
-        return self._part(due), self._part(~due)
-
-    def _part(self, mask: Array) -> _Held:
-        batch = None if self.batch is None else select_rows(self.batch, mask)
-        others = [one for one, chosen in zip(self.others, mask.tolist(), strict=True) if chosen] if self.others else []
-        return _Held(self.key[mask], self.tie[mask], self.file, batch, others)
+    others: Array | None = None  # of Other
 
 
 class CaptureInput:
@@ -122,7 +105,8 @@ class CaptureInput:
             keys = [int(part.key.min()) for part in held if len(part.key)]
             self.floor = min(keys, default=NO_TIME)
             if other._several() and not other.ended:
-                self.floor = min(self._scanned() or [NO_TIME])
+                self._floors = self._scanned()
+                self.floor = self._floors[0]
             other.close()
 
     def begin(self, chunk: int = CHUNK) -> None:
@@ -283,7 +267,7 @@ class CaptureInput:
         before = np.array([one.before for one in others], np.int64)
         keys = highest[np.searchsorted(number[order], before)]
         keys[[isinstance(one, FileBlock) and one.kind in _AT_ONCE for one in others]] = NO_TIME
-        return _Held(keys, 2 * before - 1, self.number, None, others)
+        return _Held(keys, 2 * before - 1, self.number, None, np.array(others, object))
 
 
 def _all_packets(batch: Batch, streams: dict[int, Stream]) -> Batch:
@@ -308,9 +292,14 @@ def merged(inputs: list[CaptureInput]) -> Iterator[Ordered]:
         until = min((one.floor for one in running), default=_LAST)
         due, rest = [], []
         for part in held:
-            ready, later = part.take(until)
-            due += [ready] if ready is not None else []
-            rest += [later] if later is not None else []
+            ready = part.key <= until
+            if ready.all():
+                due.append(part)
+            elif not ready.any():
+                rest.append(part)
+            else:
+                due.append(select_rows(part, ready))
+                rest.append(select_rows(part, ~ready))
         if len(rest) > MAX_HELD:
             yield replace(_in_order([*due, *rest]), strict=False)
             held = []
@@ -328,5 +317,5 @@ def _in_order(parts: list[_Held]) -> Ordered:
     tie = np.concatenate([part.tie for part in parts])
     file = np.concatenate([np.full(len(part.key), part.file) for part in parts])
     batches = [part.batch for part in parts if part.batch is not None and len(part.batch)]
-    others = [one for part in parts for one in part.others]
+    others = [one for part in parts if part.others is not None for one in part.others]
     return Ordered(batches, others, np.lexsort((tie, file, key)))
