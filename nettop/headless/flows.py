@@ -14,10 +14,9 @@ from nettop.batch import DumpMark, Item, Text
 from nettop.console import say
 from nettop.errors import EXIT_FAILED, UsageError
 from nettop.headless.aligned import aligned, on_terminal, terminal_width
-from nettop.headless.kernel_filter import in_kernel
 from nettop.headless.load import engine_of, final_code, live_engine
 from nettop.headless.missing_data import NO_FLOWS, OWNERS, RATES, records_flows, unknown_data, unrecorded_data
-from nettop.headless.streaming import LineOutput
+from nettop.headless.streaming import LineOutput, in_kernel
 from nettop.kinds import NO_TIME
 from nettop.model.filter.expression import Filter, parse
 from nettop.model.flow_groups.table import FlowGroups, grouping
@@ -159,7 +158,8 @@ def _live(options: argparse.Namespace, query: FlowQuery) -> tuple[Engine, int, i
             live.watch(*_OWNERS, once=True)
         live.dump(table, dump_filter)
 
-    return live_engine(options, begin, EnoughDumps(2 if query.rates else 1, query.owners))
+    enough = EnoughDumps(2 if query.rates else 1, query.owners)
+    return live_engine(options, begin, lambda engine, item: enough(item))
 
 
 class EnoughDumps:
@@ -172,7 +172,7 @@ class EnoughDumps:
         self._complete, self._incomplete = complete, _TRIES
         self._missing = {kind for feed in _OWNERS for kind in feed.kinds()} if owners else set()
 
-    def __call__(self, item: Item) -> bool:
+    def __call__(self, item: Item | None) -> bool:
         """Count the item. Return whether it is enough."""
         if isinstance(item, Text):
             self._missing.discard(item.what.value)

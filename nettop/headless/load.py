@@ -48,37 +48,32 @@ def engine_of(path: str) -> tuple[Engine, int, int]:
 def live_engine(
     options: argparse.Namespace,
     begin: Callable[[LiveSources], None],
-    enough: Callable[[Item], bool] = lambda item: False,
-    known: Callable[[Engine], bool] = lambda engine: False,
+    enough: Callable[[Engine, Item | None], bool] = lambda engine, item: False,
 ) -> tuple[Engine, int, int]:
     """Return the models of --netns, the time in ns since the epoch, and the exit code.
 
-    Reads until `enough` returns True for an item, `known` for the models, or every source that `begin` started has
-    ended.
+    Reads until `enough` returns True after an item (None: after those that have come), or every source that `begin`
+    started has ended.
     """
     plumbing = Plumbing()
     with sources(options, plumbing) as live:
         engine = Engine(live.netns.label)
         begin(live)
         while plumbing.alive():
-            if _apply(engine, plumbing.handoff.get(WAIT_S)[1], enough, known):
+            if _apply(engine, plumbing.handoff.get(WAIT_S)[1], enough):
                 return engine, time.time_ns(), report_errors(engine.failures)
         while items := plumbing.handoff.get(0)[1]:
-            _apply(engine, items, enough, known)
+            _apply(engine, items, enough)
     return engine, time.time_ns(), report_errors(engine.failures)
 
 
-def _apply(
-    engine: Engine, items: Iterable[Item], enough: Callable[[Item], bool], known: Callable[[Engine], bool]
-) -> bool:
-    """Apply the items up to one after which the models are known. Return whether this or `enough` was true."""
-    done = False
+def _apply(engine: Engine, items: Iterable[Item], enough: Callable[[Engine, Item | None], bool]) -> bool:
+    """Apply the items up to one that is enough. Return whether there was one, or all are enough."""
     for item in items:
         engine.apply(item, item_time(item) or time.time_ns())
-        done = enough(item) or done
-        if known(engine):
+        if enough(engine, item):
             return True
-    return done or known(engine)
+    return enough(engine, None)
 
 
 def report_errors(items: Iterable[Item]) -> int:

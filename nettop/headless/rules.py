@@ -52,7 +52,8 @@ def run(options: argparse.Namespace) -> int:
                 say(f"{options.read!r} holds no rules: recordings of `nettop record` do, {others}")
             return final_code(engine.ledger, code)
     else:
-        engine, _, code = live_engine(options, lambda live: live.watch(*_FEEDS), known=Settled())
+        settled = Settled()
+        engine, _, code = live_engine(options, lambda live: live.watch(*_FEEDS), lambda engine, _: settled(engine))
     out = LineOutput()
     out.add(list(lines(engine.ruleset, engine.netns, options.json)))
     out.flush()

@@ -87,11 +87,6 @@ class Handoff:
         """Return whether a call is queued, which a consumer should run between two items."""
         return bool(self._calls)
 
-    def pending(self) -> int:
-        """Return the number of queued records."""
-        with self._filled:
-            return sum(_records(item) for item in self._items if isinstance(item, Batch))
-
     def close(self) -> None:
         """Wake every waiting thread. From now on items are still added, but put() does not block."""
         with self._filled:

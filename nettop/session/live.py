@@ -24,9 +24,8 @@ from nettop.pipeline.live_sources import LiveSources
 from nettop.pipeline.receive_filter import EVERYTHING, ReceiveFilter
 from nettop.session import flow_actions
 from nettop.session.base import Session
-from nettop.session.memory import return_memory
 from nettop.session.own_ssh import Connection, leaving_out
-from nettop.session.run import Run
+from nettop.session.run import Run, return_memory
 from nettop.session.status import Capturing, DeviceChoice, Done, NetnsChoice, Status
 from nettop.session.visible_views import VisibleViews
 from nettop.text.sanitize import clean

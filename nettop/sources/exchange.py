@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import struct
 import sys
 import time
@@ -14,16 +15,17 @@ from numpy.typing import NDArray
 
 from nettop.batch import Batch, Counter64, DumpMark, Item, NetlinkMeta
 from nettop.broker.client import Broker
-from nettop.broker.requests import DumpFilter, NetlinkSocket, ReadRequest, SetName
+from nettop.broker.requests import DumpFilter, NetlinkSocket, Netns, ReadRequest, SetName
+from nettop.errors import BrokerError
 from nettop.linux.netlink import NLM_F_DUMP, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NLMSG_HDRLEN
 from nettop.sources.netlink import Receiver
-from nettop.sources.sysctls import SysctlReader
 
 _TRANSIENT = frozenset({0, errno.EBUSY, errno.EINTR, errno.EAGAIN, errno.ENOBUFS})
 _FLAGS_SHIFT, _TYPE_SHIFT = (16, 0) if sys.byteorder == "little" else (0, 16)  # u16 type, u16 flags read as one u32
 _MAX_DATAGRAMS = 96  # per system call: about 3 MB of a dump
 _PART = 2 << 20  # bytes of a batch: one such call
 _SLACK = 32  # tolerated difference of the count: this many answers, plus one in this many
+_MAX_SYSCTL = 64  # bytes: numbers only
 _TIMEOUT_NS = 5_000_000_000  # the kernel continues a dump inside our recv: it never takes this long
 
 
@@ -52,6 +54,29 @@ class Round:
         return replace(self, requests=requests, counted="")
 
 
+class _Sysctls:
+    """The sysctls of one namespace, each opened once by the broker and then read with one pread."""
+
+    def __init__(self, broker: Broker, netns: Netns) -> None:
+        self._broker, self._netns = broker, netns
+        self._open: dict[str, int] = {}  # descriptors, by name
+
+    def value(self, name: str) -> str:
+        """Return the current value; "" if there is none (no conntrack, or the namespace is gone)."""
+        try:
+            if name not in self._open:
+                self._open[name] = self._broker.open_sysctl(self._netns, name)
+            return os.pread(self._open[name], _MAX_SYSCTL, 0).decode("ascii").strip()
+        except (BrokerError, OSError):
+            return ""
+
+    def close(self) -> None:
+        """Close the descriptors."""
+        for fd in self._open.values():
+            os.close(fd)
+        self._open.clear()
+
+
 class Exchange:
     """Runs one Round at a time on its own socket. An error from the kernel makes it incomplete and is not raised."""
 
@@ -68,7 +93,7 @@ class Exchange:
         self._sequence = 0
         self._is_dump = True
         self._requested = False  # the round's first request is sent
-        self._sysctls = SysctlReader(broker, netlink_socket.netns)
+        self._sysctls = _Sysctls(broker, netlink_socket.netns)
         self._steady = ""  # values of the round's sysctls at its start
         self._count = 0
         self._answers = 0

@@ -25,9 +25,7 @@ _SECOND = 1_000_000_000
 def main(netns: str) -> dict[str, object]:
     """Seconds to a screen of 45 rows, by sort key, by filter and by group, and how many flows there are."""
     options = argparse.Namespace(netns=netns, read_only=False)
-    engine, now_ns, code = live_engine(
-        options, lambda live: live.dump(replace(TABLE, every_s=None, share=None)), lambda engine: False
-    )
+    engine, now_ns, code = live_engine(options, lambda live: live.dump(replace(TABLE, every_s=None, share=None)))
     flows = engine.flows
     sorts = {key: _time(flows, None, key, now_ns) for key in SORTS}
     filters = {text: _time(flows, parse(text, "flow"), "bytes", now_ns) for text in FILTERS}

@@ -119,9 +119,9 @@ def test_a_source_that_waits_fills_an_eighth_at_most() -> None:
     handoff = Handoff(40_000)
     writer = threading.Thread(target=handoff.put, args=([batch(1, n) for n in range(20)], True))
     writer.start()
-    poll(lambda: handoff.pending() >= 4, what="the source fills its share")
+    poll(lambda: len(handoff._items) >= 4, what="the source fills its share")
     writer.join(0.1)
-    assert writer.is_alive() and handoff.pending() <= 5
+    assert writer.is_alive() and len(handoff._items) <= 5
     handoff.close()
     writer.join(30)
     assert len(everything(handoff)) == 20
@@ -131,7 +131,7 @@ def test_a_dump_that_waits_leaves_room_for_events() -> None:
     handoff = Handoff(40_000)
     writer = threading.Thread(target=handoff.put, args=([batch(1, n) for n in range(20)], True))
     writer.start()
-    poll(lambda: handoff.pending() >= 4, what="the dump fills its share")
+    poll(lambda: len(handoff._items) >= 4, what="the dump fills its share")
     handoff.put([batch(2, n) for n in range(100, 103)], wait=False)
     handoff.close()
     writer.join(30)

@@ -80,7 +80,7 @@ def test_after_a_failure_the_thread_is_gone_the_file_closed_and_nothing_kept() -
     poll(lambda: not recorder._thread.is_alive())
     assert writer.closed
     recorder.put([batch(1, n) for n in range(1, 100)])
-    assert recorder._queue.pending() == 0
+    assert not recorder._queue._items
     with pytest.raises(NettopError):
         recorder.close()
 
