@@ -189,7 +189,7 @@ _CAST_BIT = Operation("&", Bytes("mac", (), Constant(0), 1), Constant(1))
 # Cooked captures and live ones know the kind of the destination without its address.
 GROUPS: Final[dict[str, dict[str, Node]]] = {
     "broadcast": {
-        "ether": Chain(mac_node((1 << 48) - 1, ("dst",), False), (("or", Equal("direction", PACKET_BROADCAST)),)),
+        "ether": Chain(mac_node((1 << 48) - 1, ("dst",), False), (("or", Equal("direction", PACKET_BROADCAST)),))
     },
     "multicast": {
         "ether": Chain(

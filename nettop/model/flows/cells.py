@@ -109,11 +109,7 @@ def named_endpoint(address: str, host: str | None, port: int | None, service: st
 
 
 def row_views(
-    data: derive.Data,
-    rows: Any,
-    strings: ct.Strings,
-    netns_label: Callable[[int], str],
-    names: Names | None = None,
+    data: derive.Data, rows: Any, strings: ct.Strings, netns_label: Callable[[int], str], names: Names | None = None
 ) -> list[RowView]:
     """Return these rows of a table as Python values, with `nat` and `state_code` computed for them."""
     some = {name: column[rows] for name, column in data.items()}

@@ -59,11 +59,7 @@ class FlowRows:
         return live.nonzero()[0]
 
     def rows(
-        self,
-        expression: Filter | None = None,
-        sort: Sequence[SortKey] = (),
-        limit: int | None = None,
-        now_ns: int = 0,
+        self, expression: Filter | None = None, sort: Sequence[SortKey] = (), limit: int | None = None, now_ns: int = 0
     ) -> Rows:
         """Return the rows of at most `limit` matching flows, sorted; UsageError for an unknown key."""
         rows = self.matching(expression, now_ns)

@@ -78,19 +78,11 @@ def json_template(shape: FlowShape) -> str:
     status = "null" if shape.status is None else _list(words.status_names(shape.status))
     parts += [_pair("state", shape.state), f'"status":{status}']
     parts.append(f'"nat":{_list(words.nat_names(shape.nat))}')
-    parts += [
-        _number("timeout", has(ct.HAVE_TIMEOUT)),
-        _number("mark", has(ct.HAVE_MARK)),
-        f'"zone":{shape.zone}',
-    ]
+    parts += [_number("timeout", has(ct.HAVE_TIMEOUT)), _number("mark", has(ct.HAVE_MARK)), f'"zone":{shape.zone}']
     parts.append(_number("id", has(ct.HAVE_ID)))
     parts += [_number(key, has(ct.HAVE_OCOUNT)) for key in ("packets", "bytes")]
     parts += [_number(key, has(ct.HAVE_RCOUNT)) for key in ("reply_packets", "reply_bytes")]
-    parts += [
-        _number("start_ns", has(ct.HAVE_START)),
-        _pair("helper", shape.helper),
-        _pair("labels", shape.labels),
-    ]
+    parts += [_number("start_ns", has(ct.HAVE_START)), _pair("helper", shape.helper), _pair("labels", shape.labels)]
     parts.append('"ts_ns":%s' if shape.event is not None else "%.0s")
     if shape.event is None:
         parts += [f'"{key}":{"%s" if shape.joined else "null"}' for key in JOINED_VALUES]

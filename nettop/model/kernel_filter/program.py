@@ -40,10 +40,7 @@ _PORTS = {
     "rdport": (_REPLY, nfct.CTA_TUPLE_PROTO, nfct.CTA_PROTO_DST_PORT),
 }
 _ADDRESSES = {"osrc": (_ORIG, 0), "odst": (_ORIG, 1), "rsrc": (_REPLY, 0), "rdst": (_REPLY, 1)}
-_FAMILIES = {
-    AF_INET: (nfct.CTA_IP_V4_SRC, nfct.CTA_IP_V4_DST),
-    AF_INET6: (nfct.CTA_IP_V6_SRC, nfct.CTA_IP_V6_DST),
-}
+_FAMILIES = {AF_INET: (nfct.CTA_IP_V4_SRC, nfct.CTA_IP_V4_DST), AF_INET6: (nfct.CTA_IP_V6_SRC, nfct.CTA_IP_V6_DST)}
 _NEVER = Clause(())
 _SLOTS = {name: at for at, name in enumerate((*_NUMBERS, *_PORTS, *_ADDRESSES))}
 

@@ -9,14 +9,7 @@ from typing import Any
 
 from nettop.linux import linktypes
 from nettop.linux.packet import ETH_P_RARP
-from nettop.model.packets.dissection_words import (
-    NOT_SENT,
-    field_word,
-    layer_name,
-    layer_text,
-    layer_title,
-    value_words,
-)
+from nettop.model.packets.dissection_words import NOT_SENT, field_word, layer_name, layer_text, layer_title, value_words
 from nettop.text.packet import linktype_name
 from nettop.text.sanitize import clean, clean_bytes
 

@@ -30,10 +30,7 @@ class PacketModel:
     default_sort: tuple[SortKey, ...] = ()
 
     def __init__(
-        self,
-        on_columns: OnColumns | None = None,
-        budget: int = BUDGET,
-        opener: Callable[[str], int] = open_for_reading,
+        self, on_columns: OnColumns | None = None, budget: int = BUDGET, opener: Callable[[str], int] = open_for_reading
     ) -> None:
         """Begin with no packets. `on_columns` is called once for every batch, with its decoded columns.
 

@@ -68,7 +68,7 @@ class HelpScreen(Dialog[None], inherit_bindings=False):
     DEFAULT_CSS = "HelpScreen > Vertical { width: 110; }"
     box_title, box_subtitle = "Help: keys", "Esc back"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,question_mark,enter,ctrl+c", "leave", "Leave", show=False),
+        Binding("escape,q,question_mark,enter,ctrl+c", "leave", "Leave", show=False)
     ]
 
     def __init__(self, commands: Sequence[Command], context: CommandContext) -> None:

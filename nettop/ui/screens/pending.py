@@ -52,9 +52,7 @@ class WatchContext:
 
 
 def open_with_answer(
-    screen: MainScreen,
-    ask: Callable[[Callable[..., None]], None],
-    open_dialog: Callable[..., Awaitable[None] | None],
+    screen: MainScreen, ask: Callable[[Callable[..., None]], None], open_dialog: Callable[..., Awaitable[None] | None]
 ) -> Awaitable[None]:
     """Ask the session, and call `open_dialog` with its answer. Await the result before the next key is handled.
 
