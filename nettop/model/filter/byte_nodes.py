@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from nettop.batch import Array
-from nettop.linux import inet
+from nettop.linux.inet import IPPROTO_ICMPV6
 from nettop.linux.packet import (
     ETH_P_802_3_MIN,
     ETH_P_8021AD,
@@ -25,11 +25,12 @@ from nettop.linux.packet import (
     PACKET_MULTICAST,
 )
 from nettop.linux.socket import AF_INET, AF_INET6
+from nettop.model.filter import vocabulary
 from nettop.model.filter.fields import ByteFields, Loaded, Mask
-from nettop.model.filter.nodes import COMPARE, At, Chain, Equal, FilterRows, InNet, Node, every
+from nettop.model.filter.nodes import COMPARE, At, Chain, FilterRows, InNet, Node, equal, every
 from nettop.model.filter.values import integer, net
 
-_IPV4, _IPV6 = Equal("family", AF_INET), Equal("family", AF_INET6)
+_IPV4, _IPV6 = equal("family", AF_INET), equal("family", AF_INET6)
 # Words before `[`: the layer whose bytes they count, and the tests that a packet must pass. As in pcap-filter, the
 # transport protocols are those of IPv4; icmp6 is IPv6's.
 HEADERS: Final[dict[str, tuple[str, tuple[Node, ...]]]] = {
@@ -37,18 +38,15 @@ HEADERS: Final[dict[str, tuple[str, tuple[Node, ...]]]] = {
     "link": ("link", ()),
     "ip": ("network", (_IPV4,)),
     "ip6": ("network", (_IPV6,)),
-    "arp": ("network", (Equal("ethertype", ETH_P_ARP),)),
-    "rarp": ("network", (Equal("ethertype", ETH_P_RARP),)),
-    "tcp": ("transport", (_IPV4, Equal("proto", inet.IPPROTO_TCP))),
-    "udp": ("transport", (_IPV4, Equal("proto", inet.IPPROTO_UDP))),
-    "icmp": ("transport", (_IPV4, Equal("proto", inet.IPPROTO_ICMP))),
-    "igmp": ("transport", (_IPV4, Equal("proto", inet.IPPROTO_IGMP))),
-    "sctp": ("transport", (_IPV4, Equal("proto", inet.IPPROTO_SCTP))),
-    "pim": ("transport", (_IPV4, Equal("proto", inet.IPPROTO_PIM))),
-    "vrrp": ("transport", (_IPV4, Equal("proto", inet.IPPROTO_VRRP))),
-    "icmp6": ("transport", (_IPV6, Equal("proto", inet.IPPROTO_ICMPV6))),
+    "arp": ("network", (equal("ethertype", ETH_P_ARP),)),
+    "rarp": ("network", (equal("ethertype", ETH_P_RARP),)),
+    **{
+        name: ("transport", (_IPV4, equal("proto", vocabulary.PROTOCOLS[name])))
+        for name in ("tcp", "udp", "icmp", "igmp", "sctp", "pim", "vrrp")
+    },
+    "icmp6": ("transport", (_IPV6, equal("proto", IPPROTO_ICMPV6))),
 }
-_OPERATIONS: dict[str, Callable[[Array, Array], Array]] = {
+_OPERATIONS: dict[str, Callable[[Array, Array], Array]] = COMPARE | {
     "+": operator.add,
     "-": operator.sub,
     "*": operator.mul,
@@ -114,10 +112,10 @@ class Bytes:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """Two terms and the operator between them."""
+    """Two terms and the operator between them. With one of COMPARE it is a node."""
 
-    operator: str
     left: Term
+    operator: str
     right: Term
 
     def load(self, rows: FilterRows) -> Loaded:
@@ -129,28 +127,16 @@ class Operation:
             captured = captured & (right.value != 0)
         return Loaded(value, left.there & right.there, captured)
 
-
-@dataclass(frozen=True, slots=True)
-class Relation:
-    """Two terms compared."""
-
-    left: Term
-    operator: str
-    right: Term
-
     def mask(self, rows: FilterRows) -> Mask:
         """Return the packets with these protocols for which it is true; reject those cut off before a byte."""
-        left, right = self.left.load(rows), self.right.load(rows)
-        there = left.there & right.there
-        captured = left.captured & right.captured
-        if not captured.all():
-            rows.reject(there & ~captured)
-            there = there & captured
-        return there & COMPARE[self.operator](left.value, right.value)
+        found = self.load(rows)
+        if not found.captured.all():
+            rows.reject(found.there & ~found.captured)
+        return found.there & found.captured & found.value
 
 
 def _equal(layer: str, offset: int, size: int, value: int) -> Node:
-    return Relation(Bytes(layer, (), Constant(offset), size), "=", Constant(value))
+    return Operation(Bytes(layer, (), Constant(offset), size), "=", Constant(value))
 
 
 def mac_node(address: int, sides: tuple[str, ...], both: bool) -> Node:
@@ -167,7 +153,7 @@ def ethertype_node(number: int) -> Node:
     """Return the node for a protocol of the link layer: an ethertype behind all tags, a tag's, or an LLC SAP."""
     if number in (ETH_P_8021Q, ETH_P_8021AD, ETH_P_QINQ1):
         return _equal("mac", 12, 2, number)
-    return _equal("llc", 0, 1, number) if number < ETH_P_802_3_MIN else Equal("ethertype", number)
+    return _equal("llc", 0, 1, number) if number < ETH_P_802_3_MIN else equal("ethertype", number)
 
 
 def _label(bits: int, offset: int, size: int, shift: int) -> Callable[[str], Node]:
@@ -177,24 +163,24 @@ def _label(bits: int, offset: int, size: int, shift: int) -> Callable[[str], Nod
         value = integer(text)
         if value >> bits:
             raise ValueError(f"“{text}” is beyond what it can be (0–{(1 << bits) - 1})")
-        found = Operation(">>", Bytes("network", (), Constant(offset), size), Constant(shift))
-        return Relation(found, "=", Constant(value))
+        found = Operation(Bytes("network", (), Constant(offset), size), ">>", Constant(shift))
+        return Operation(found, "=", Constant(value))
 
     return read
 
 
 # The numbers after a word of the link layer: the first label of MPLS (RFC 3032), the session of PPPoE (RFC 2516).
 LABELS: Final = {"mpls": _label(20, 0, 4, 12), "pppoes": _label(16, 2, 2, 0)}
-_CAST_BIT = Operation("&", Bytes("mac", (), Constant(0), 1), Constant(1))
+_CAST_BIT = Operation(Bytes("mac", (), Constant(0), 1), "&", Constant(1))
 # Cooked captures and live ones know the kind of the destination without its address.
 GROUPS: Final[dict[str, dict[str, Node]]] = {
     "broadcast": {
-        "ether": Chain(mac_node((1 << 48) - 1, ("dst",), False), (("or", Equal("direction", PACKET_BROADCAST)),))
+        "ether": Chain(mac_node((1 << 48) - 1, ("dst",), False), (("or", equal("direction", PACKET_BROADCAST)),))
     },
     "multicast": {
         "ether": Chain(
-            Relation(_CAST_BIT, "!=", Constant(0)),
-            (("or", Equal("direction", PACKET_BROADCAST)), ("or", Equal("direction", PACKET_MULTICAST))),
+            Operation(_CAST_BIT, "!=", Constant(0)),
+            (("or", equal("direction", PACKET_BROADCAST)), ("or", equal("direction", PACKET_MULTICAST))),
         ),
         "ip": every((_IPV4, At(InNet(net("224.0.0.0/3")), ("dst",)))),
         "ip6": every((_IPV6, At(InNet(net("ff00::/8")), ("dst",)))),

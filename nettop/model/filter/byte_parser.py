@@ -11,7 +11,7 @@ import re
 from difflib import get_close_matches
 from typing import Final
 
-from nettop.model.filter.byte_nodes import HEADERS, Bytes, Constant, Length, Operation, Relation, Term
+from nettop.model.filter.byte_nodes import HEADERS, Bytes, Constant, Length, Operation, Term
 from nettop.model.filter.nodes import COMPARE
 
 MAX_TERMS = 200
@@ -73,7 +73,7 @@ def header_at(text: str, position: int) -> str:
     return match[1].lower() if match else ""
 
 
-def read_relation(text: str, position: int) -> tuple[Relation, int]:
+def read_relation(text: str, position: int) -> tuple[Operation, int]:
     """Return the relation that begins at a position, and where it ends. Raises ByteTestError."""
     parser = _RelationParser(text, position)
     left = parser.arithmetic(1, 0)
@@ -82,7 +82,7 @@ def read_relation(text: str, position: int) -> tuple[Relation, int]:
         written = text[position : parser.before].strip()
         raise ByteTestError(f"compare it with a number: {written} != 0", parser.before)
     right = parser.arithmetic(1, 0)
-    return Relation(left, operator, right), parser.at
+    return Operation(left, operator, right), parser.at
 
 
 class _RelationParser:
@@ -120,7 +120,7 @@ class _RelationParser:
             right = self.arithmetic(binding[1], depth)
             if isinstance(right, Constant):
                 self._check(operator, right.value, at)
-            left = Operation(operator, left, right)
+            left = Operation(left, operator, right)
         return left
 
     def _check(self, operator: str, value: int, at: int) -> None:
@@ -144,7 +144,7 @@ class _RelationParser:
             self._close(")")
             return inner
         if text == "-":
-            return Operation("-", Constant(0), self._term(depth + 1))
+            return Operation(Constant(0), "-", self._term(depth + 1))
         self.before = end - len(text)
         raise self._refuse("a number is expected here" if text or end < len(self._text.rstrip()) else _ENDS)
 

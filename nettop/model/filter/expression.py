@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from nettop.batch import Array
-from nettop.model.filter.byte_nodes import Relation
+from nettop.model.filter.byte_nodes import Operation
 from nettop.model.filter.fields import Endpoint, Fields, Mask
-from nettop.model.filter.nodes import Bits, Chain, Compare, Equal, FilterRows, Node, Not, Word
+from nettop.model.filter.nodes import Chain, Compare, FilterRows, Node, Not, Word
 from nettop.model.filter.parser import FilterParser
 from nettop.model.filter.vocabulary import KINDS, words
 
@@ -40,13 +40,13 @@ class Filter:
     @property
     def columns(self) -> frozenset[str]:
         """The names of the columns that it tests: "rate", "process", "state"."""
-        leaves = (leaf for leaf in _leaves(self.node) if isinstance(leaf, Equal | Compare | Bits | Word))
+        leaves = (leaf for leaf in _leaves(self.node) if isinstance(leaf, Compare | Word))
         return frozenset(leaf.name for leaf in leaves)
 
     @property
     def tests_bytes(self) -> bool:
         """Return whether it needs the bytes of packets, not only their columns."""
-        return any(isinstance(leaf, Relation) for leaf in _leaves(self.node))
+        return any(isinstance(leaf, Operation) for leaf in _leaves(self.node))
 
 
 def _leaves(node: Node) -> Iterator[Node]:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 from fnmatch import fnmatch, translate
 
 from nettop.model.filter import values, vocabulary
-from nettop.model.filter.nodes import Bits, Chain, Compare, LabelBit, Node, Not, Word, every
+from nettop.model.filter.nodes import Chain, Compare, Node, Not, Word, every
 from nettop.model.filter.vocabulary import Field
 from nettop.text.units import parse_duration, parse_size
 
 MAX_LABEL = 127  # XT_CONNLABEL_MAXBIT, linux/netfilter/xt_connlabel.h
-_LOOSE = "_-"  # time_wait, time-wait and TIMEWAIT are one state
+_HEX = re.compile("0x[0-9a-f]{1,32}")
 
 
 def field_node(field: Field, word: str, operator: str, text: str) -> Node:
@@ -28,7 +28,7 @@ def state_node(text: str) -> Node:
     if status is None and not known:
         common = [*sorted(vocabulary.BARE_STATES), *sorted(vocabulary.BARE_STATUS)]
         raise ValueError(f"“{text}” is no state; there are {_listed(common)}")
-    word = Word("state", re.compile(re.escape(loose), re.IGNORECASE), strip=_LOOSE)
+    word = Word("state", lambda word: _loose(word) == loose)
     if status is None:
         return word
     return Chain(status_node(status), (("or", word),)) if known else status_node(status)
@@ -39,7 +39,7 @@ def status_node(text: str) -> Node:
     loose = _loose(text)
     for name, (bits, is_set) in vocabulary.STATUS_WORDS.items():
         if _loose(name) == loose:
-            return Bits("status", bits, is_set)
+            return Compare("status", "!=" if is_set else "=", 0, bits)
     raise ValueError(f"“{text}” is no status; there are {_listed(vocabulary.STATUS_WORDS)}")
 
 
@@ -48,7 +48,7 @@ def nat_node(kind: str) -> Node:
     if kind == "both":
         return every((status_node("snat"), status_node("dnat")))
     if kind == "port-only":
-        return Word("nat", re.compile(".* port"))  # text.flow.nat_label
+        return Word("nat", re.compile(".* port").fullmatch)  # text.flow.nat_label
     return Not(status_node("nat")) if kind == "none" else status_node(kind)
 
 
@@ -101,7 +101,7 @@ def _words(exact: bool) -> Callable[[Field, str, str, str], Node]:
     def node(field: Field, word: str, operator: str, text: str) -> Node:
         _known_event(field, text)
         pattern = re.compile(translate(text.replace("[", "[[]")), 0 if exact else re.IGNORECASE)
-        return _maybe_not(word, operator, Word(field.name, pattern))
+        return _maybe_not(word, operator, Word(field.name, pattern.fullmatch))
 
     return node
 
@@ -113,7 +113,8 @@ def _label(field: Field, word: str, operator: str, text: str) -> Node:
     bit = values.integer(text)
     if bit > MAX_LABEL:
         raise ValueError(f"“{text}” is no label; there are 0 to {MAX_LABEL}")
-    return _maybe_not(word, operator, LabelBit(bit))
+    labelled = lambda labels: _HEX.fullmatch(labels) and int(labels, 16) >> bit & 1  # noqa: E731
+    return _maybe_not(word, operator, Word("label", labelled))
 
 
 def _known_event(field: Field, text: str) -> None:
@@ -146,6 +147,7 @@ def _maybe_not(word: str, operator: str, node: Node) -> Node:
 
 
 def _loose(text: str) -> str:
+    """Return a name without case, _ and -: time_wait, time-wait and TIMEWAIT are one state."""
     return text.lower().replace("_", "").replace("-", "")
 
 

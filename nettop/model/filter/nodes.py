@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import operator
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Protocol
 
 import numpy as np
@@ -18,7 +18,7 @@ from nettop.model.filter.fields import Endpoint, Fields, Mask
 from nettop.model.filter.values import Net
 
 _LOW = (1 << 64) - 1
-_HEX = re.compile("0x[0-9a-f]{1,32}")
+_SHARED = frozenset(("family", "proto", "ethertype"))  # columns that many nodes compare with the same values
 COMPARE: dict[str, Callable[[Array, Array | int | float], Mask]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -67,11 +67,7 @@ class FilterRows:
 
     def equal(self, name: str, value: int) -> Mask:
         """Return a mask of the rows whose column is present and has this value."""
-        key = f"{name} {value}"
-        if key not in self._cache:
-            column = self.fields.number(name)
-            self._cache[key] = self.none() if column is None else self.present(name, column == value)
-        return self._cache[key]
+        return self._cached(f"{name} {value}", lambda: self._tested(name, lambda column: column == value))
 
     def present(self, name: str, mask: Mask) -> Mask:
         """Return the mask without the rows where the column is absent."""
@@ -82,19 +78,21 @@ class FilterRows:
         """Return a mask of the rows with addresses of this family; those of ARP and RARP are IPv4."""
         if family != AF_INET:
             return self.equal("family", family)
-        if "v4" not in self._cache:
-            self._cache["v4"] = (
-                self.equal("family", AF_INET) | self.equal("ethertype", ETH_P_ARP) | self.equal("ethertype", ETH_P_RARP)
-            )
-        return self._cache["v4"]
+        terms = ("family", AF_INET), ("ethertype", ETH_P_ARP), ("ethertype", ETH_P_RARP)
+        return self._cached("v4", lambda: reduce(operator.or_, (self.equal(*term) for term in terms)))
 
     def ported(self) -> Mask:
         """Return a mask of the rows whose protocol has ports."""
-        if "ported" not in self._cache:
-            proto = self.fields.number("proto")
-            mask = self.none() if proto is None else self.present("proto", np.isin(proto, WITH_PORTS))
-            self._cache["ported"] = mask
-        return self._cache["ported"]
+        return self._cached("ported", lambda: self._tested("proto", lambda proto: np.isin(proto, WITH_PORTS)))
+
+    def _cached(self, key: str, make: Callable[[], Mask]) -> Mask:
+        if key not in self._cache:
+            self._cache[key] = make()
+        return self._cache[key]
+
+    def _tested(self, name: str, test: Callable[[Array], Mask]) -> Mask:
+        column = self.fields.number(name)
+        return self.none() if column is None else self.present(name, test(column))
 
 
 class Node(Protocol):
@@ -147,11 +145,7 @@ class At:
 
     def mask(self, rows: FilterRows) -> Mask:
         """Return the rows with matching endpoints."""
-        join = operator.and_ if self.every else operator.or_
-        result = self._side(rows, self.sides[0])
-        for side in self.sides[1:]:
-            result = join(result, self._side(rows, side))
-        return result
+        return reduce(operator.and_ if self.every else operator.or_, (self._side(rows, side) for side in self.sides))
 
     def _side(self, rows: FilterRows, side: str) -> Mask:
         result = rows.none()
@@ -206,18 +200,6 @@ class Both:
 
 
 @dataclass(frozen=True, slots=True)
-class Equal:
-    """A column has this value."""
-
-    name: str
-    value: int
-
-    def mask(self, rows: FilterRows) -> Mask:
-        """Return the rows with this value."""
-        return rows.equal(self.name, self.value)
-
-
-@dataclass(frozen=True, slots=True)
 class Present:
     """A column has a value."""
 
@@ -240,13 +222,15 @@ class Compare:
 
     def mask(self, rows: FilterRows) -> Mask:
         """Return the rows for which the comparison is true."""
+        if self.operator == "=" and self.name in _SHARED:
+            return rows.equal(self.name, int(self.value))
         column = rows.fields.number(self.name)
         compare = COMPARE[self.operator]
         if column is None:
             absent = self.default is not None and bool(compare(np.array([self.default]), self.value)[0])
             return np.full(rows.n, absent)
         if self.bits != _LOW:
-            column = _masked(column, self.bits)
+            column = column.astype(np.uint64) & np.uint64(self.bits)
         mask = compare(column, self.value)
         there = rows.fields.present(self.name)
         if there is None:
@@ -257,29 +241,11 @@ class Compare:
 
 
 @dataclass(frozen=True, slots=True)
-class Bits:
-    """Any of these bits of a column is set, or none of them."""
-
-    name: str
-    bits: int
-    set: bool
-
-    def mask(self, rows: FilterRows) -> Mask:
-        """Return the rows with such bits."""
-        column = rows.fields.number(self.name)
-        if column is None:
-            return rows.none()
-        some = _masked(column, self.bits) != 0
-        return rows.present(self.name, some if self.set else ~some)
-
-
-@dataclass(frozen=True, slots=True)
 class Word:
-    """A column of words, compared with a pattern."""
+    """A column of words that pass a test."""
 
     name: str
-    pattern: re.Pattern[str]
-    strip: str = ""  # characters that are ignored
+    test: Callable[[str], object]
 
     def mask(self, rows: FilterRows) -> Mask:
         """Return the rows with a matching word."""
@@ -287,33 +253,15 @@ class Word:
         if found is None:
             return rows.none()
         codes, words = found
-        matching = np.fromiter((self.matches(word) for word in words), np.bool_, len(words))
+        matching = np.fromiter((bool(word and self.test(word)) for word in words), np.bool_, len(words))
         if not matching.any():
             return rows.none()
         return rows.present(self.name, matching[codes])
 
-    def matches(self, word: str) -> bool:
-        """Return whether a word matches the pattern."""
-        for char in self.strip:
-            word = word.replace(char, "")
-        return bool(word) and self.pattern.fullmatch(word) is not None
 
-
-@dataclass(frozen=True, slots=True)
-class LabelBit:
-    """A connection label is set: one bit of the number that has all labels."""
-
-    bit: int
-
-    def mask(self, rows: FilterRows) -> Mask:
-        """Return the rows with this label."""
-        found = rows.fields.words("label")
-        if found is None:
-            return rows.none()
-        codes, words = found
-        labels = (int(word, 16) if _HEX.fullmatch(word) else 0 for word in words)
-        labelled = np.fromiter((label >> self.bit & 1 for label in labels), np.bool_, len(words))
-        return rows.present("label", labelled[codes])
+def equal(name: str, value: int) -> Compare:
+    """Return the node of a column that has this value."""
+    return Compare(name, "=", value)
 
 
 def every(nodes: Sequence[Node]) -> Node:
@@ -328,8 +276,3 @@ def _bits_equal(column: Array, value: int, mask: int) -> Mask:
     if mask not in (_LOW, 0xFFFFFFFF):
         column = column & np.uint64(mask)
     return np.asarray(column == value)
-
-
-def _masked(column: Array, bits: int) -> Array:
-    masked: Array = column.astype(np.uint64) & np.uint64(bits)
-    return masked

@@ -21,7 +21,7 @@ from nettop.model.filter.byte_parser import CONSTANTS, ByteTestError, header_at,
 from nettop.model.filter.endpoint_values import ENDPOINT_TESTS, Qualifiers, ethertype
 from nettop.model.filter.field_nodes import field_node, nat_node, state_node, status_node
 from nettop.model.filter.lexer import FilterToken, meaningless, refusal, tokens
-from nettop.model.filter.nodes import At, Chain, Compare, Equal, InNet, Node, Not, Present, every
+from nettop.model.filter.nodes import At, Chain, Compare, InNet, Node, Not, Present, equal, every
 from nettop.model.filter.refusals import foreign_word, missing, not_compared, unexpected_word, unknown_word, with_commas
 
 MAX_DEPTH = 100  # parentheses within parentheses
@@ -160,16 +160,16 @@ class FilterParser:
 
     def _protocol_node(self, word: str, token: FilterToken) -> Node:
         if word in vocabulary.FAMILIES:
-            return Equal("family", vocabulary.FAMILIES[word])
+            return equal("family", vocabulary.FAMILIES[word])
         if word == "ah" and self._kind == vocabulary.PACKET:
             return Present(word)  # before IPv6's transport protocol, too
         if word in vocabulary.PROTOCOLS:
-            return Equal("proto", vocabulary.PROTOCOLS[word])
+            return equal("proto", vocabulary.PROTOCOLS[word])
         self._check_kind(word, vocabulary.WIRE, token)
         name, value, same = vocabulary.PACKET_WORDS[word]
         if name == "ethertype":
             return ethertype_node(value)
-        return Equal(name, value) if same else Compare(name, "!=", value)
+        return Compare(name, "=" if same else "!=", value)
 
     def _ether(self) -> Node:
         """Return the node of `ether broadcast`, `ether proto 0x88cc`, `ether src host 02:00:00:00:00:01`."""
@@ -384,6 +384,6 @@ def _may_have_value(value_type: str, operator: str) -> bool:
     return bool(operator) or value_type not in vocabulary.MEASURES
 
 
-_AH = Compare("proto", "=", vocabulary.PROTOCOLS["ah"])
+_AH = equal("proto", vocabulary.PROTOCOLS["ah"])
 _PACKETS = frozenset((vocabulary.PACKET,))
 _OF_FAMILY = dict.fromkeys(vocabulary.ADDRESSED, ("proto",)) | {vocabulary.PACKET: ("proto", "multicast")}

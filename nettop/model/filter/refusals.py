@@ -10,19 +10,7 @@ from nettop.model.filter import vocabulary
 from nettop.model.filter.values import SERVICES
 
 _WIRESHARK = (
-    "ip.",
-    "ipv6.",
-    "tcp.",
-    "udp.",
-    "icmp.",
-    "icmpv6.",
-    "eth.",
-    "arp.",
-    "frame.",
-    "vlan.",
-    "dns.",
-    "http.",
-    "tls.",
+    *("ip.", "ipv6.", "tcp.", "udp.", "icmp.", "icmpv6.", "eth.", "arp.", "frame.", "vlan.", "dns.", "http.", "tls."),
 )
 _JOINED = re.compile(r"(host|net|port|portrange|vlan):?(\d.*)", re.IGNORECASE | re.ASCII)
 

@@ -45,10 +45,9 @@ TYPES: Final = frozenset(("host", "net", "port", "portrange"))
 SIDES: Final = frozenset(("src", "dst"))
 TUPLE_SIDES: Final = frozenset(("osrc", "odst", "rsrc", "rdst"))
 OPERATORS: Final = frozenset(("<", "<=", "=", "==", "!=", ">", ">="))
-UNORDERED: Final = frozenset(
-    ("word", "exact-word", "label", "state", "status", "proto")
-)  # values that accept only = and !=
-MEASURES: Final = frozenset(("size", "seconds"))  # values that must be compared
+# Values that accept only = and !=, and values that must be compared.
+UNORDERED: Final = frozenset(("word", "exact-word", "label", "state", "status", "proto"))
+MEASURES: Final = frozenset(("size", "seconds"))
 
 STATE_NAMES: Final = frozenset(name for names in conntrack.STATES.values() for name in names)
 # Bits of `status` by word: (bits, True: any of them is set, False: none is).
@@ -75,9 +74,7 @@ class Field:
     """A word with a value. `name` is the column of Fields."""
 
     name: str
-    value: (
-        str  # "number" "vlan" "signed" "size" "seconds" "masked" "word" "exact-word" "label" "state" "status" "proto"
-    )
+    value: str  # a key of field_nodes._READERS
     kinds: frozenset[str]
     default: int | None = None  # the value of rows without one; None: they match nothing
     maximum: int = (1 << 64) - 1  # the largest number that the column can hold

@@ -70,12 +70,8 @@ def _alternatives(node: nodes.Node) -> Alternatives | None:
         return _chain(node)
     if isinstance(node, nodes.At):
         return _at(node)
-    if not isinstance(node, nodes.Equal | nodes.Compare | nodes.Bits) or node.name not in _NUMBERS:
+    if not isinstance(node, nodes.Compare) or node.name not in _NUMBERS:
         return None
-    if isinstance(node, nodes.Equal):
-        return ((Test(node.name, node.value),),)
-    if isinstance(node, nodes.Bits):
-        return ((Test(node.name, 0, holds=not node.set, bits=node.bits),),)
     compare, holds = _COMPARE[node.operator]
     return ((Test(node.name, int(node.value), compare, holds, node.bits & WORD),),)
 
