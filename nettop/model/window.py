@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nettop.batch import Array
 from nettop.model.ordering import Rows, Ties, ascending, first_rows, no_ties, position_of
-from nettop.model.table import Line, SortKey, ViewSpec
+from nettop.model.table import Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.text import units
 
 RESORT_NS = 1_000_000_000  # a long table keeps its order this long;
@@ -91,6 +91,24 @@ class Order:
     def __getitem__(self, part: slice) -> Handles:
         """Return the handles of a part for which `reach` was called."""
         return self.handles[self.positions[part]]
+
+    def snapshot(
+        self,
+        spec: ViewSpec,
+        rows: Callable[[Handles], Iterable[Row]],
+        total: int,
+        notes: tuple[Line, ...],
+        now_ns: int,
+        version: int,
+        *,
+        totals: Line | None = None,
+        anchor: int | None = None,
+    ) -> Snapshot:
+        """Return the window that spec describes; `rows` draws these handles, `anchor` is the handle of spec.anchor."""
+        part, at = visible(spec, len(self)), self.position_of(spec.anchor if anchor is None else anchor)
+        shown = tuple(rows(self[part]))
+        totals = self.totals if totals is None else totals
+        return Snapshot(spec, part.start, shown, len(self), total, at, totals, notes, now_ns, version)
 
     def reach(self, spec: ViewSpec) -> None:
         """Sort as many rows as the window needs, and remove those that no longer exist."""

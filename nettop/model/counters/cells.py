@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from nettop.model.counters import readings
 from nettop.model.counters.forecast import forecast
@@ -206,8 +207,8 @@ def _value_line(name: str, history: CounterHistory) -> Line:
     )
 
 
-def sort_value(series: Series, column: str) -> str | float | None:
-    """Return the value that a column is sorted by; None where there is none."""
+def sort_value(series: Series, column: str) -> Any:
+    """Return the text or the number that a column is sorted by; None where there is none."""
     if column in ("group", "name", "netns"):
         return str(getattr(series.key, column))
     if column == "meaning":

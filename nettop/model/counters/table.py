@@ -17,14 +17,14 @@ from nettop.decode.nftables.sets import NftSetsDecoded
 from nettop.decode.sysctls import SysctlValues
 from nettop.model.counters import readings
 from nettop.model.counters.cells import COLUMNS, DEFAULT_COLUMNS, cell, detail_lines, is_quiet, order_key, sort_value
-from nettop.model.counters.fields import CounterFields
 from nettop.model.counters.meanings import LOST_MEANING
 from nettop.model.counters.readings import EXPECT, LEDGER, NFT_ELEMENT, NFT_SET, TABLE
 from nettop.model.counters.series import WRAP64, About, CounterKey, Reading, Series
 from nettop.model.counters.sets import ElementReading, SetCounters
+from nettop.model.filter.fields import ListedFields
 from nettop.model.ledger import LedgerRow, summed
 from nettop.model.table import Column, CounterDetail, Detail, Line, Row, Snapshot, SortKey, ViewSpec
-from nettop.model.window import Match, OrderCache, value_keys, visible
+from nettop.model.window import Match, OrderCache, value_keys
 from nettop.text import units
 from nettop.text.sanitize import clean
 
@@ -256,19 +256,9 @@ class CounterTable:
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
         """Return the window that spec describes. Counters that are 0 are in it only if asked for, or with a filter."""
         order = self._orders.current(spec, now_ns, self.version)
-        part = visible(spec, len(order))
-        return Snapshot(
-            spec,
-            part.start,
-            tuple(self._row(i, spec.columns) for i in order[part].tolist()),
-            len(order),
-            sum(series.key.cpu is None for series in self._series.values()),
-            order.position_of(spec.anchor),
-            self._totals(spec, now_ns),
-            (),
-            now_ns,
-            self.version,
-        )
+        rows = lambda idents: (self._row(ident, spec.columns) for ident in idents.tolist())  # noqa: E731
+        total = sum(series.key.cpu is None for series in self._series.values())
+        return order.snapshot(spec, rows, total, (), now_ns, self.version, totals=self._totals(spec, now_ns))
 
     def _row(self, ident: int, columns: Sequence[str]) -> Row:
         series = self._shown[ident]
@@ -278,7 +268,7 @@ class CounterTable:
         rows = self.rows()
         self._hidden = 0
         if spec.filter is not None:
-            rows = list(compress(rows, spec.filter.mask(CounterFields(rows))))
+            rows = list(compress(rows, spec.filter.mask(_fields(rows))))
         elif not spec.zeroes:
             shown = [series for series in rows if not is_quiet(series)]
             self._hidden, rows = len(rows) - len(shown), shown
@@ -310,6 +300,18 @@ class CounterTable:
 
     def _by_ident(self, ident: int) -> Series | None:
         return next((series for series in self._series.values() if series.ident == ident), None)
+
+
+def _fields(rows: Sequence[Series]) -> ListedFields:
+    """Return the columns of these counters for the display filter: value rate bytes, name group netns."""
+
+    def numbers(name: str) -> list[float | None] | None:
+        return [sort_value(series, name) for series in rows] if name in ("value", "rate", "bytes") else None
+
+    def texts(name: str) -> list[str] | None:
+        return [str(getattr(series.key, name)) for series in rows] if name in ("name", "group", "netns") else None
+
+    return ListedFields("counter", len(rows), numbers, texts)
 
 
 def _number(text: str | None) -> int | None:

@@ -34,9 +34,5 @@ class EventRates:
 
     def last(self, now_ns: int) -> tuple[float, float, float]:
         """Return new, update and destroy events a second, of the last whole second."""
-        second = now_ns // 1_000_000_000 - 1
-        slot = second % len(self._second)
-        if self._second[slot] != second:
-            return 0, 0, 0
-        new, update, destroy = self._counts[slot].tolist()
+        new, update, destroy = self.seconds(now_ns)[-1].tolist()
         return new, update, destroy

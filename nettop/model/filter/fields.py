@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -73,3 +73,36 @@ class ByteFields(Protocol):
 
         Layers: "link" (the frame), "mac" (the frame if it is Ethernet's), "llc", "network", "transport".
         """
+
+
+@dataclass(slots=True)
+class ListedFields:
+    """The columns of a few rows that are Python values: without endpoints, and only computed when they are used."""
+
+    kind: str
+    n: int
+    _numbers: Callable[[str], Sequence[float | None] | None]  # by name of a column; None: there is no such column
+    _texts: Callable[[str], Sequence[str] | None]
+
+    def number(self, name: str) -> Array | None:
+        """Return a column of numbers, 0 where there is none."""
+        numbers = self._numbers(name)
+        return None if numbers is None else np.array([number or 0 for number in numbers])
+
+    def present(self, name: str) -> Mask | None:
+        """Return a mask of the rows with this number."""
+        numbers = self._numbers(name)
+        return None if numbers is None else np.array([number is not None for number in numbers], np.bool_)
+
+    def endpoints(self, side: str) -> Sequence[Endpoint]:
+        """Return no endpoint."""
+        return ()
+
+    def words(self, name: str) -> tuple[Array, Sequence[str]] | None:
+        """Return the codes and the words of a column of texts."""
+        texts = self._texts(name)
+        if texts is None:
+            return None
+        words = sorted(set(texts))
+        codes = {word: code for code, word in enumerate(words)}
+        return np.array([codes[text] for text in texts], np.int64), words

@@ -64,19 +64,10 @@ class FlowGroups:
         by = grouping(spec.group)
         self._filter = spec.filter
         order = self._orders.current(spec, now_ns, self.version, wait_ns(self._flows.store.top))
-        part = visible(spec, len(order))
-        return Snapshot(
-            spec,
-            part.start,
-            self._drawn(by, self._indices[order[part]], spec),
-            len(order),
-            len(self._groups),
-            order.position_of(self._handle(by, spec.anchor)),
-            order.totals,
-            order.note(spec, now_ns),
-            now_ns,
-            self.version if spec.frozen else order.version,
-        )
+        rows = lambda handles: self._drawn(by, self._indices[handles], spec)  # noqa: E731
+        notes, version = order.note(spec, now_ns), self.version if spec.frozen else order.version
+        anchor = self._handle(by, spec.anchor)
+        return order.snapshot(spec, rows, len(self._groups), notes, now_ns, version, anchor=anchor)
 
     def _match(self, spec: ViewSpec, now_ns: int, frozen: bool) -> Match:
         by = grouping(spec.group)
@@ -107,9 +98,10 @@ class FlowGroups:
             raise UsageError(f"nothing to sort groups by is called {key.key!r}", "one of " + " ".join(self.sortable))
         return [ascending(groups.sums(cells.SUM_OF.get(key.key, key.key)), key.descending)]
 
-    def _handle(self, by: GroupBy, anchor: int | None) -> int | None:
+    def _handle(self, by: GroupBy, anchor: int | None) -> int:
+        """Return the index of a group in `_frozen_keys`; -1 where it is not there."""
         if anchor is None or not 0 <= anchor & (1 << _KIND_BITS) - 1 < len(_KINDS) or _split(anchor)[0] is not by:
-            return None
+            return -1
         key = [np.array([value], np.uint64) for value in _split(anchor)[1]]
         return int(indices_of(key, self._frozen_keys)[0])
 

@@ -64,20 +64,11 @@ class FlowSnapshots:
         """Return the window that spec describes."""
         table = self._table
         order = self._orders.current(spec, now_ns, table.version, wait_ns(table.store.top))
-        part = visible(spec, len(order))
-        rows = table.store.rows(order[part])
-        return Snapshot(
-            spec,
-            part.start,
-            drawn_rows(table, rows, spec.columns, now_ns),
-            len(order),
-            len(table),
-            order.position_of(spec.anchor),
-            (*order.totals, *_dump_age(table, now_ns)),
-            (*order.note(spec, now_ns), *(_uncounted(table, rows, spec.columns) or _measuring_note(table))),
-            now_ns,
-            table.version if spec.frozen else order.version,
-        )
+        rows = table.store.rows(order[visible(spec, len(order))])
+        notes = (*order.note(spec, now_ns), *(_uncounted(table, rows, spec.columns) or _measuring_note(table)))
+        draw = lambda _: drawn_rows(table, rows, spec.columns, now_ns)  # noqa: E731
+        version, totals = table.version if spec.frozen else order.version, (*order.totals, *_dump_age(table, now_ns))
+        return order.snapshot(spec, draw, len(table), notes, now_ns, version, totals=totals)
 
     def _match(self, spec: ViewSpec, now_ns: int, frozen: bool) -> Match:
         table = self._table

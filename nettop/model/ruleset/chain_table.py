@@ -7,18 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from nettop.batch import Array
-from nettop.model.filter.expression import Mask
+from nettop.model.filter.fields import ListedFields
 from nettop.model.ruleset import words
-from nettop.model.ruleset.fields import RulesetFields, filtered, known
 from nettop.model.ruleset.hooks import hook_rank
 from nettop.model.ruleset.merge import LEGACY
 from nettop.model.ruleset.order import is_dormant, runs_at, ties, traversal
-from nettop.model.ruleset.rule_tree import own_cells, reached, rows_of
+from nettop.model.ruleset.rule_tree import filtered, own_cells, reached, rows_of
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.table import Cell, Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
-from nettop.model.window import Match, OrderCache, value_keys, visible
+from nettop.model.window import Match, OrderCache, value_keys
 from nettop.text.units import AT_LEAST, clock, scaled
+
+_COUNTED = ("packets", "bytes", "rate")
+_WORDS = ("chain", "table", "family", "hook", "verdict", "backend")  # columns for the filter
 
 
 class ChainTable:
@@ -95,8 +96,8 @@ class ChainTable:
 
     def _value(self, key: str, index: int) -> Any:
         chain = self._ruleset.picture.chains[index]
-        if key in ("packets", "rate"):
-            return self._counted(index)[0 if key == "packets" else 2]
+        if key in _COUNTED:
+            return self._counted(index)[_COUNTED.index(key)]
         if key == "hook":
             return hook_rank(chain.hook)
         if key == "rules":
@@ -127,44 +128,32 @@ class ChainTable:
             cells = {key: (text, "dim") for key, (text, _) in cells.items()}
         return Row.of(ident, [cells[key] for key in columns])
 
-    def fields(self) -> RulesetFields:
+    def fields(self) -> ListedFields:
         """Return the columns of all chains for the display filter."""
         chains = self._ruleset.picture.chains
-        texts = {
-            "chain": [c.name for c in chains],
-            "table": [c.table for c in chains],
-            "family": [c.family for c in chains],
-            "hook": [c.hook or "" for c in chains],
-            "device": [",".join(c.devices) for c in chains],
-            "verdict": [c.policy or "" for c in chains],
-            "backend": [c.backend for c in chains],
-            "netns": [self._ruleset.netns for _ in chains],
-        }
-        counted = [self._counted(i) for i in range(len(chains))]
-        numbers: dict[str, tuple[Array, Mask | None]] = {}
-        for at, name in enumerate(("packets", "bytes", "rate")):
-            numbers[name] = known([one[at] for one in counted])
-        numbers["priority"] = known([c.priority for c in chains])
-        numbers["handle"] = known([c.handle for c in chains])
-        return RulesetFields("chain", len(chains), numbers, texts)
+
+        def numbers(name: str) -> list[float | None] | None:
+            if name in _COUNTED:
+                return [self._counted(index)[_COUNTED.index(name)] for index in range(len(chains))]
+            return [getattr(chain, name) for chain in chains] if name in ("priority", "handle") else None
+
+        def texts(name: str) -> list[str] | None:
+            if name == "netns":
+                return [self._ruleset.netns] * len(chains)
+            if name == "device":
+                return [",".join(chain.devices) for chain in chains]
+            attribute = {"chain": "name", "verdict": "policy"}.get(name, name)
+            return [getattr(chain, attribute) or "" for chain in chains] if name in _WORDS else None
+
+        return ListedFields("chain", len(chains), numbers, texts)
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
         """Return the window of chains that spec describes."""
         self._prepare()
         order = self._orders.current(spec, now_ns, self.version)
-        part = visible(spec, len(order))
-        return Snapshot(
-            spec,
-            part.start,
-            tuple(self._row(ident, spec.columns) for ident in order[part].tolist()),
-            len(order),
-            len(self._natural),
-            order.position_of(spec.anchor),
-            self._totals(),
-            self._notes(),
-            now_ns,
-            self.version,
-        )
+        rows = lambda idents: (self._row(ident, spec.columns) for ident in idents.tolist())  # noqa: E731
+        total = len(self._natural)
+        return order.snapshot(spec, rows, total, self._notes(), now_ns, self.version, totals=self._totals())
 
     def _match(self, spec: ViewSpec, now_ns: int, frozen: bool) -> Match:
         found = filtered(self._natural, spec, self.fields)

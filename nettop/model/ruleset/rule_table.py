@@ -7,17 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from nettop.batch import Array
-from nettop.model.filter.expression import Mask
+from nettop.model.filter.fields import ListedFields
 from nettop.model.ruleset import words
 from nettop.model.ruleset.chain_table import ChainTable
-from nettop.model.ruleset.fields import RulesetFields, filtered, known
 from nettop.model.ruleset.merge import ChainView, RuleView
-from nettop.model.ruleset.rule_tree import RuleRow, rows_of, verdict_of
+from nettop.model.ruleset.rule_tree import RuleRow, filtered, rows_of, verdict_of
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.shares import entries_of, shares
 from nettop.model.table import Cell, Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
-from nettop.model.window import Match, OrderCache, value_keys, visible
+from nettop.model.window import Match, OrderCache, value_keys
 from nettop.text.units import ABSENT, grouped, scaled, sparkline
 
 
@@ -129,47 +127,38 @@ class RuleTable:
             "note": (words.counter_note(self._ruleset.counts, row.cell, counted, now_ns), "warn" if counted else "dim"),
         }
 
-    def fields(self) -> RulesetFields:
+    def fields(self) -> ListedFields:
         """Return the columns for the display filter: the rules of the last snapshot's scope."""
-        counts, rows = self._ruleset.counts, self._rows
-        have, rate = counts.have[self._cells_at], counts.rate[self._cells_at]
-        numbers: dict[str, tuple[Array, Mask | None]] = {
-            "packets": (counts.packets[self._cells_at], have),
-            "bytes": (counts.bytes[self._cells_at], have),
-            "rate": (np.nan_to_num(rate), have & ~np.isnan(rate)),
-        }
-        numbers["handle"] = known([None if row.rule is None else self._rule(row).handle for row in rows])
-        texts = {
-            "chain": [self._chain(row).name for row in rows],
-            "table": [self._chain(row).table for row in rows],
-            "family": [self._chain(row).family for row in rows],
-            "backend": [self._chain(row).backend if row.rule is None else self._rule(row).backend for row in rows],
-            "netns": [self._ruleset.netns for _ in rows],
-            "verdict": [
-                (self._chain(row).policy or "") if row.rule is None else verdict_of(self._rule(row)).lower()
-                for row in rows
-            ],
-            "text": ["" if row.rule is None else words.rule_text(self._rule(row)) for row in rows],
-        }
-        return RulesetFields("rule", len(rows), numbers, texts)
+        rows = self._rows
+
+        def numbers(name: str) -> list[float | None] | None:
+            known = name in ("packets", "bytes", "rate", "handle")
+            return [self._value(name, at) for at in range(len(rows))] if known else None
+
+        def texts(name: str) -> list[str] | None:
+            if name == "netns":
+                return [self._ruleset.netns] * len(rows)
+            if name == "verdict":
+                return [self._verdict(row) for row in rows]
+            if name == "backend":
+                return [(self._chain(row) if row.rule is None else self._rule(row)).backend for row in rows]
+            attribute = "name" if name == "chain" else name
+            known = name in ("chain", "table", "family")
+            return [getattr(self._chain(row), attribute) for row in rows] if known else None
+
+        return ListedFields("rule", len(rows), numbers, texts)
+
+    def _verdict(self, row: RuleRow) -> str:
+        return (self._chain(row).policy or "") if row.rule is None else verdict_of(self._rule(row)).lower()
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
         """Return the window of rules that spec describes, below the chain that is its scope."""
         index = self._prepare(spec.scope)
         order = self._orders.current(spec, now_ns, self.version)
-        part = visible(spec, len(order))
-        return Snapshot(
-            spec,
-            part.start,
-            tuple(self._row(ident, spec.columns, now_ns) for ident in order[part].tolist()),
-            len(order),
-            len(self._rows),
-            order.position_of(spec.anchor),
-            () if index is None else self._chains.title(index),
-            () if index is not None else ((("Choose a chain above to see its rules.", "dim"),),),
-            now_ns,
-            self.version,
-        )
+        rows = lambda idents: (self._row(ident, spec.columns, now_ns) for ident in idents.tolist())  # noqa: E731
+        totals = () if index is None else self._chains.title(index)
+        notes = () if index is not None else ((("Choose a chain above to see its rules.", "dim"),),)
+        return order.snapshot(spec, rows, len(self._rows), notes, now_ns, self.version, totals=totals)
 
     def _match(self, spec: ViewSpec, now_ns: int, frozen: bool) -> Match:
         found = filtered(range(len(self._rows)), spec, self.fields)

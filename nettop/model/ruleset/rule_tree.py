@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from nettop.batch import Array
+from nettop.model.filter.fields import Fields
 from nettop.model.ruleset.merge import ChainView, Picture, RuleView
+from nettop.model.table import ViewSpec
 
 _MAX_DEPTH = 32  # more than the kernel allows (16 jumps, NFT_JUMP_STACK_SIZE)
 
@@ -57,6 +59,14 @@ def own_cells(picture: Picture, index: int) -> Array:
     cells = np.arange(chain.first, chain.first + chain.count + 1, dtype=np.int64)
     cells[-1] = picture.policy_cell(index)
     return cells
+
+
+def filtered(order: Sequence[int], spec: ViewSpec, fields: Callable[[], Fields]) -> list[int]:
+    """Return the rows (indices) that the filter matches, in order."""
+    if spec.filter is None or not len(order):
+        return list(order)
+    mask = spec.filter.mask(fields())
+    return [index for index in order if mask[index]]
 
 
 def verdict_of(rule: RuleView) -> str:

@@ -14,9 +14,8 @@ from nettop.decode.nftables.objects import Generation, NftChain, NftTable
 from nettop.decode.nftables.rules import NftRule
 from nettop.headless.rules import lines
 from nettop.kinds import GapReason, TextKind
-from nettop.model.filter.expression import parse
+from nettop.model.filter.expression import Fields, parse
 from nettop.model.ruleset.chain_table import ChainTable
-from nettop.model.ruleset.fields import RulesetFields
 from nettop.model.ruleset.hooks import priority_name
 from nettop.model.ruleset.rule_table import RuleTable
 from nettop.model.ruleset.ruleset import Ruleset
@@ -542,7 +541,7 @@ class Busy:
 
     text = "packets > 10"
 
-    def mask(self, fields: RulesetFields) -> np.ndarray:
+    def mask(self, fields: Fields) -> np.ndarray:
         values, present = fields.number("packets"), fields.present("packets")
         assert values is not None and present is not None and len(values) == fields.n
         return (values > 10) & present
