@@ -88,6 +88,11 @@ def spread(left: Line, right: Line, width: int, gap: int = 2) -> list[tuple[str,
     return [*cut, (" " * (width - right_width - width_of(cut)), ""), *right]
 
 
+def keys_line(*parts: str) -> Line:
+    """Return one line; every second of its parts is a key: text, key, text, key and so on."""
+    return tuple((part, "key" if i % 2 else "dim") for i, part in enumerate(parts) if part)
+
+
 def plain(lines: Iterable[Line]) -> str:
     """Return lines as text that is safe for a terminal, for the clipboard and for tests."""
     return "\n".join("".join(clean(text) for text, _ in line).rstrip() for line in lines)

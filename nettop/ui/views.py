@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from nettop.ui.panes.advice import advice_line
 from nettop.ui.panes.pane import ViewDef
 from nettop.ui.panes.table_view import TableView
+from nettop.ui.strips import keys_line
 
 _table = partial(ViewDef, body=TableView)
 
@@ -21,12 +21,12 @@ VIEWS: tuple[ViewDef, ...] = (
         all_namespaces=True,
         replay_advice=(
             (("No flows in this file.", "heading"),),
-            advice_line("Recordings of `nettop record` have them; a plain capture has packets: ", "4", "."),
+            keys_line("Recordings of `nettop record` have them; a plain capture has packets: ", "4", "."),
         ),
         advice=(
             (("No flows yet.", "heading"),),
-            advice_line("Conntrack sees a namespace's traffic only when a rule there needs it (ct state, NAT)."),
-            advice_line("", "@", " watches another namespace, ", "3", " shows the rules of this one."),
+            keys_line("Conntrack sees a namespace's traffic only when a rule there needs it (ct state, NAT)."),
+            keys_line("", "@", " watches another namespace, ", "3", " shows the rules of this one."),
         ),
     ),
     _table(
@@ -40,7 +40,7 @@ VIEWS: tuple[ViewDef, ...] = (
         replay_advice=((("No conntrack events in this file.", "heading"),),),
         advice=(
             (("No events yet.", "heading"),),
-            advice_line("New, changed and ended flows appear here as the kernel reports them."),
+            keys_line("New, changed and ended flows appear here as the kernel reports them."),
         ),
     ),
     _table(
@@ -53,7 +53,7 @@ VIEWS: tuple[ViewDef, ...] = (
         replay_advice=((("No rules in this file.", "heading"),),),
         advice=(
             (("No base chains in this namespace.", "heading"),),
-            advice_line("Neither nftables nor iptables hook anything here. ", "@", " watches another namespace."),
+            keys_line("Neither nftables nor iptables hook anything here. ", "@", " watches another namespace."),
         ),
     ),
     _table(
@@ -66,8 +66,8 @@ VIEWS: tuple[ViewDef, ...] = (
         replay_advice=((("No packets in this file.", "heading"),),),
         advice=(
             (("Capture off: no packets.", "heading"),),
-            advice_line("", "B", " starts a capture: choose devices and a capture filter, e.g. tcp port 443."),
-            advice_line("", "c", " in Flows captures exactly the flow under the cursor, on both sides of its NAT."),
+            keys_line("", "B", " starts a capture: choose devices and a capture filter, e.g. tcp port 443."),
+            keys_line("", "c", " in Flows captures exactly the flow under the cursor, on both sides of its NAT."),
         ),
     ),
     _table(

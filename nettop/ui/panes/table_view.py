@@ -9,18 +9,29 @@ from textual.widget import Widget
 
 from nettop.model.table import Detail, GroupDetail, Line, Snapshot
 from nettop.session.status import Status
-from nettop.ui.panes.advice import ENDED_ADVICE
 from nettop.ui.panes.child import ChildTable
 from nettop.ui.panes.detail import DetailPane
 from nettop.ui.panes.grouping import Grouping, GroupingState
 from nettop.ui.panes.pane import Pane, PaneHost, ViewDef
-from nettop.ui.strips import spread
+from nettop.ui.strips import keys_line, spread
 from nettop.ui.widgets.accounting_offer import AccountingOffer
 from nettop.ui.widgets.bar_lines import capture_line
 from nettop.ui.widgets.painter import row_text
 from nettop.ui.widgets.table import Table, TableState
 from nettop.ui.widgets.text_panes import TextPane
 from nettop.ui.widgets.timeline import TALL, Timeline
+
+# The text of an empty table in a mode in which no more data can come.
+_ENDED = {
+    "GONE": (
+        (("Nothing here, and nothing will come: the namespace is gone.", "heading"),),
+        keys_line("", "@", " watches another namespace."),
+    ),
+    "ENDED": (
+        (("Nothing here, and nothing will come: nettop's broker has ended.", "heading"),),
+        keys_line("Start nettop again: ", "q", " leaves."),
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +174,7 @@ class TableView(Pane):
         goes_on = status.others and self.definition.all_namespaces
         for table in self.tables:
             table.paused = paused
-            table.end(() if goes_on else ENDED_ADVICE.get(status.mode, ()))
+            table.end(() if goes_on else _ENDED.get(status.mode, ()))
         if self.capture is not None:
             self.capture.display = status.capturing is not None
             if status.capturing is not None:

@@ -14,27 +14,14 @@ from nettop.model.flows.capture import FlowCapture
 from nettop.model.table import Line
 from nettop.session.status import DeviceChoice, shown_netns
 from nettop.text.sanitize import clean
-from nettop.ui.screens.dialog import Dialog
+from nettop.ui.screens.dialog import Dialog, text_line
 from nettop.ui.screens.pending import WatchContext
+from nettop.ui.strips import keys_line
 from nettop.ui.widgets.choices import Choice, Choices
 from nettop.ui.widgets.text_panes import TextPane
 
 if TYPE_CHECKING:
     from nettop.ui.screens.main import MainScreen
-
-_KEYS: Line = (
-    (" Space", "key"),
-    (" toggle  ", "dim"),
-    ("Tab", "key"),
-    (" filter/devices  ", "dim"),
-    ("Enter", "key"),
-    (" start  ", "dim"),
-    ("Ctrl-S", "key"),
-    (" stop  ", "dim"),
-    ("Esc", "key"),
-    (" cancel", "dim"),
-)
-
 
 _OTHER_LINES = 4  # without the devices and the lines below the filter
 _MIN_DEVICES, _MAX_DEVICES = 3, 12  # lines
@@ -60,15 +47,13 @@ def _cut(lines: list[Line], count: int) -> list[Line]:
     return [*lines[: count - 1], ((f"{text} …", role),)]
 
 
-def _title(text: str) -> TextPane:
-    pane = TextPane(surface="dialog")
-    pane.text = (((f" {text}", "heading"),),)
-    return pane
-
-
 class CaptureScreen(Dialog[None], inherit_bindings=False):
     """Starts a capture and closes, or shows the error and stays open."""
 
+    keys = (
+        *keys_line("", " Space", " toggle  ", "Tab", " filter/devices  ", "Enter", " start  ", "Ctrl-S", " stop  "),
+        *keys_line("", "Esc", " cancel"),
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,ctrl+c", "leave", "Leave", show=False),
         Binding("tab,shift+tab", "other", "Other part", show=False),
@@ -96,16 +81,15 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
         self._edited = False  # the filter has had the focus: its input may have scrolled, and a flow's is unfolded
         self._about = TextPane(surface="dialog")
         self._below = TextPane(surface="dialog")
-        self._hints = TextPane(surface="dialog")
         what = "Capture packets" if flow is None else "Capture exactly this flow"
         self.box_title = f"{what} in {shown_netns(status)}" if status.others else what
-        titles = _title("Devices"), _title("Capture filter (as tcpdump takes it)")
+        titles = (((f" {text}", "heading"),) for text in ("Devices", "Capture filter (as tcpdump takes it)"))
+        devices_line, filter_line = map(text_line, titles)
         about = (self._about,) if flow is not None else ()
-        self.parts = (*about, titles[0], self.choices, titles[1], self.expression, self._below, self._hints)
+        self.parts = (*about, devices_line, self.choices, filter_line, self.expression, self._below)
 
     def on_mount(self) -> None:
-        """Write the keys and focus the devices."""
-        self._hints.write([_KEYS])
+        """Write the texts and focus the devices."""
         self._write()
         self.choices.focus()
 
@@ -127,15 +111,8 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
         """Move the focus to the filter or to the devices."""
         (self.expression if self.choices.has_focus else self.choices).focus()
 
-    def on_choices_accepted(self) -> None:
-        """Start the capture."""
-        self._start()
-
     def on_input_submitted(self) -> None:
         """Start the capture."""
-        self._start()
-
-    def _start(self) -> None:
         if not self.choices.chosen:
             self._show_error("select at least one device")
             return
@@ -145,6 +122,8 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
         self._main.session.start_capture(
             self.choices.chosen, self.expression.value.strip(), lambda error: self._main.post(self._on_started, error)
         )
+
+    on_choices_accepted = on_input_submitted
 
     def _on_started(self, error: str | None) -> None:
         if self.answered:

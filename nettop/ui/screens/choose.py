@@ -11,8 +11,8 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from nettop.ui.screens.dialog import Dialog, limit_height
+from nettop.ui.strips import keys_line
 from nettop.ui.widgets.choices import Choice, Choices
-from nettop.ui.widgets.text_panes import TextPane
 
 
 class ChooseScreen(Dialog[list[str]], inherit_bindings=False):
@@ -42,34 +42,26 @@ class ChooseScreen(Dialog[list[str]], inherit_bindings=False):
         keys: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
-        self._keys = dict(keys or {})
+        self._chosen_by = dict(keys or {})
         self.box_title = title
         self._all = list(choices)
         self._free = free
         self._start = start
         self.choices = Choices(choices, several=several, ticked=ticked)
         self._input: Input | None = None
-        self._hints = TextPane(surface="dialog")
-        self.parts: list[Widget] = [self.choices, self._hints]
+        more = keys_line("", " Space", " toggle  ", "J K", " move  ") if several else ()
+        self.keys = (*more, *keys_line("", " Enter", " choose  ", "Esc", " cancel"))
+        self.parts: list[Widget] = [self.choices]
         if search:
             self._input = Input(select_on_focus=False, placeholder="type to search")
             self._input.cursor_blink = False
             self.parts.insert(0, self._input)
 
     def on_mount(self) -> None:
-        """Write the keys and set the focus and the cursor."""
+        """Set the focus and the cursor."""
         self.set_focus(self._input or self.choices)
         self.choices.can_focus = self._input is None
         self.choices.select(self._start)
-        keys: tuple[tuple[str, str], ...] = (
-            (" Enter", "key"),
-            (" choose  ", "dim"),
-            ("Esc", "key"),
-            (" cancel", "dim"),
-        )
-        if self.choices.several:
-            keys = ((" Space", "key"), (" toggle  ", "dim"), ("J K", "key"), (" move  ", "dim"), *keys)
-        self._hints.write([keys])
 
     def on_resize(self) -> None:
         """Limit the height of the choices."""
@@ -77,9 +69,9 @@ class ChooseScreen(Dialog[list[str]], inherit_bindings=False):
 
     def on_key(self, event: events.Key) -> None:
         """Choose by one of `keys`."""
-        if event.character in self._keys:
+        if event.character in self._chosen_by:
             event.stop()
-            self.answer([self._keys[event.character]])
+            self.answer([self._chosen_by[event.character]])
 
     def action_step(self, by: int) -> None:
         """Move the cursor while the search line has the focus."""
@@ -89,21 +81,16 @@ class ChooseScreen(Dialog[list[str]], inherit_bindings=False):
         """Show the choices that match the text."""
         self.choices.offer(_matching(self._all, event.value.casefold()))
 
-    def on_input_submitted(self) -> None:
-        """Accept the choice."""
-        self._accept()
-
     def on_choices_accepted(self) -> None:
         """Accept the choice."""
-        self._accept()
-
-    def _accept(self) -> None:
         if self.choices.several:
             self.answer(self.choices.chosen)
         elif self.choices.current is not None:
             self.answer([self.choices.current.ident])
         elif self._free and self._input is not None and self._input.value.strip():
             self.answer([self._input.value.strip()])
+
+    on_input_submitted = on_choices_accepted
 
 
 def _matching(choices: Sequence[Choice], text: str) -> list[Choice]:

@@ -8,20 +8,11 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from nettop.model.table import Line
 from nettop.text.sanitize import clean
 from nettop.ui.screens.dialog import Dialog
+from nettop.ui.strips import keys_line
 from nettop.ui.widgets.choices import Choice, Choices
 from nettop.ui.widgets.text_panes import TextPane
-
-_KEYS: Line = (
-    (" y", "key"),
-    (" or ", "dim"),
-    ("Enter", "key"),
-    (" confirm  ", "dim"),
-    ("Esc", "key"),
-    (" cancel", "dim"),
-)
 
 
 class ConfirmScreen(Dialog[str], inherit_bindings=False):
@@ -33,17 +24,17 @@ class ConfirmScreen(Dialog[str], inherit_bindings=False):
         Binding("escape,ctrl+c,q,n", "leave", "Leave", show=False),
     ]
 
+    keys = keys_line("", " y", " or ", "Enter", " confirm  ", "Esc", " cancel")
+
     def __init__(self, title: str, text: str, choices: Sequence[Choice]) -> None:
         super().__init__()
         self.box_title, self._text = title, text
         self.choices = Choices(choices)
         self._question = TextPane(surface="dialog")
-        self._hints = TextPane(surface="dialog")
-        self.parts = (self._question, self.choices, self._hints)
+        self.parts = (self._question, self.choices)
 
     def on_mount(self) -> None:
         """Write the texts and focus the choices."""
-        self._hints.write([_KEYS])
         self.choices.focus()
         self._write()
 
@@ -57,11 +48,9 @@ class ConfirmScreen(Dialog[str], inherit_bindings=False):
         self._question.styles.height = len(parts) + 1
         self._question.write([*(((f" {part}", ""),) for part in parts), ()])
 
-    def on_choices_accepted(self) -> None:
-        """Confirm the choice."""
-        self.action_accept()
-
     def action_accept(self) -> None:
         """Confirm the choice under the cursor."""
         choice = self.choices.current
         self.answer(None if choice is None else choice.ident)
+
+    on_choices_accepted = action_accept

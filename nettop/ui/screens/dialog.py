@@ -10,7 +10,9 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widget import Widget
 
+from nettop.model.table import Line
 from nettop.ui.widgets.choices import Choices
+from nettop.ui.widgets.text_panes import TextPane
 
 Answer = TypeVar("Answer")
 
@@ -31,6 +33,7 @@ class Dialog(ModalScreen[Answer], inherit_bindings=False):
     """
     box_title = box_subtitle = ""
     parts: Sequence[Widget] = ()  # of the box, from top to bottom
+    keys: Line = ()  # below them
     answered = False
 
     def compose(self) -> ComposeResult:
@@ -39,6 +42,8 @@ class Dialog(ModalScreen[Answer], inherit_bindings=False):
         box.border_title, box.border_subtitle = self.box_title, self.box_subtitle
         with box:
             yield from self.parts
+            if self.keys:
+                yield text_line(self.keys)
 
     def answer(self, answer: Answer | None) -> None:
         """Close with this answer. Only the first one counts: a second dismissal would close the screen below."""
@@ -49,6 +54,13 @@ class Dialog(ModalScreen[Answer], inherit_bindings=False):
     def action_leave(self) -> None:
         """Close without an answer."""
         self.answer(None)
+
+
+def text_line(line: Line) -> TextPane:
+    """Return one line of a dialog."""
+    pane = TextPane(surface="dialog")
+    pane.text = (line,)
+    return pane
 
 
 def limit_height(choices: Choices, others: int) -> None:

@@ -7,23 +7,13 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from nettop.model.table import Column, Line
+from nettop.model.table import Column
 from nettop.ui.screens.dialog import Dialog, limit_height
+from nettop.ui.strips import keys_line
 from nettop.ui.widgets import sort_order as sorting
 from nettop.ui.widgets.choices import Choice, Choices
 from nettop.ui.widgets.table import Table
-from nettop.ui.widgets.text_panes import TextPane
 
-_KEYS: Line = (
-    (" Enter", "key"),
-    (" sort by  ", "dim"),
-    ("Space", "key"),
-    (" then by  ", "dim"),
-    ("again", ""),
-    (" to reverse  ", "dim"),
-    ("Esc", "key"),
-    (" cancel", "dim"),
-)
 _POSITIONS = ("first", "second")
 
 
@@ -42,14 +32,17 @@ class SortScreen(Dialog[None], inherit_bindings=False):
     """Sorts a table by one or two of its columns."""
 
     box_title = "Sort by"
+    keys = (
+        *keys_line("", " Enter", " sort by  ", "Space", " then by  "),
+        *(("again", ""), *keys_line(" to reverse  ", "Esc", " cancel")),
+    )
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,ctrl+c,s", "leave", "Leave", show=False)]
 
     def __init__(self, table: Table) -> None:
         super().__init__()
         self._table = table
         self.choices = SortColumns(self._choices())
-        self._hints = TextPane(surface="dialog")
-        self.parts = (self.choices, self._hints)
+        self.parts = (self.choices,)
 
     def _choices(self) -> list[Choice]:
         notes = {
@@ -65,8 +58,7 @@ class SortScreen(Dialog[None], inherit_bindings=False):
         return shown + [c for c in self._table.info.columns if c.sortable and c not in shown]
 
     def on_mount(self) -> None:
-        """Write the keys, and set the cursor to the first sort column."""
-        self._hints.write([_KEYS])
+        """Set the cursor to the first sort column."""
         self.choices.focus()
         self.choices.select(self._table.sort[0].key if self._table.sort else "")
 

@@ -15,6 +15,7 @@ from nettop.errors import UsageError
 from nettop.model.table import Line
 from nettop.text.sanitize import clean
 from nettop.ui.palette import NoColour, Palette, css_variables, textual_theme
+from nettop.ui.strips import keys_line
 from nettop.ui.theme import Theme
 from nettop.ui.widgets.choices import Choice, Choices
 from nettop.ui.widgets.prompt_request import PromptRequest
@@ -97,7 +98,7 @@ class StartApp(App[StartChoice], inherit_bindings=False):
 
     def on_mount(self) -> None:
         """Write the keys and focus the choices."""
-        self._hints.write([(), ((" Enter", "key"), (" choose  ", "dim"), ("q", "key"), (" quit", "dim"))])
+        self._hints.write([(), keys_line("", " Enter", " choose  ", "q", " quit")])
         self._hints.styles.height = 2
         self.choices.focus()
 

@@ -8,7 +8,7 @@ from nettop.model.table import Line, Segment
 from nettop.session.status import Capturing, Status
 from nettop.text.units import ABSENT, clock, grouped, percent, scaled
 from nettop.ui.commands import Command, CommandContext, hinted, key_text, textual_key
-from nettop.ui.strips import crop, spread, width_of
+from nettop.ui.strips import crop, keys_line, spread, width_of
 
 ALL_TITLES = 100  # cells from which every tab shows its full title
 ONE_LINE = 140  # cells from which the header is one line; below it is always two, so that nothing moves
@@ -179,25 +179,15 @@ def hints_line(commands: Sequence[Command], context: CommandContext, width: int)
 
 def typing_line(completes: bool, width: int) -> Line:
     """Return the keys of the prompt. While it is open every other key types a character."""
-    keys = [("Enter", "apply"), *([("Tab", "complete")] if completes else []), ("↑ ↓", "history"),
-            ("Ctrl-U", "clear"), ("Ctrl-W", "delete word"), ("Esc", "cancel")]  # fmt: skip
-    return tuple(
-        crop([(" ", ""), *(part for key, does in keys for part in ((f"{key} ", "key"), (f"{does}  ", "dim")))], width)
-    )
+    complete = ("Tab ", "complete  ") if completes else ()
+    edit = ("↑ ↓ ", "history  ", "Ctrl-U ", "clear  ", "Ctrl-W ", "delete word  ", "Esc ", "cancel  ")
+    return tuple(crop(keys_line(" ", "Enter ", "apply  ", *complete, *edit), width))
 
 
 def offer_line(width: int) -> Line:
     """Return the offer of accounting: the keys that give flows byte counts."""
-    parts: Line = (
-        (" accounting is off: no bytes   ", "warn"),
-        ("A", "key"),
-        (" switches it on   ", "dim"),
-        ("H", "key"),
-        (" rates from headers   ", "dim"),
-        ("Esc", "key"),
-        (" cancel", "dim"),
-    )
-    return tuple(crop(parts, width))
+    keys = keys_line("", "A", " switches it on   ", "H", " rates from headers   ", "Esc", " cancel")
+    return tuple(crop(((" accounting is off: no bytes   ", "warn"), *keys), width))
 
 
 def no_match(rows: str, total: int, filter_text: str, esc_text: str) -> tuple[Line, ...]:
@@ -208,5 +198,5 @@ def no_match(rows: str, total: int, filter_text: str, esc_text: str) -> tuple[Li
             (filter_text, "accent"),
             (f" ({total:,} {rows})", "dim"),
         ),
-        (("Esc", "key"), (f" {esc_text}, ", "dim"), ("/", "key"), (" changes it.", "dim")),
+        keys_line("", "Esc", f" {esc_text}, ", "/", " changes it."),
     )
