@@ -7,6 +7,7 @@ whoever holds it, since an app may keep a descriptor where no list of descriptor
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -94,6 +95,8 @@ class Budget:
             for number in os.listdir(f"/proc/{self._app}/fd"):
                 with suppress(OSError):
                     found.add(os.stat(f"/proc/{self._app}/fd/{number}").st_ino)
+            with open(f"/proc/{self._app}/maps", "rb") as lines:  # a mapped ring stays, its descriptor need not
+                found.update(map(int, re.findall(rb" socket:\[(\d+)\]\n", lines.read())))
         return found
 
 

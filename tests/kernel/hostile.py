@@ -71,6 +71,8 @@ def deeds(parent: int, folder: str, victim: str) -> dict[str, Callable[[], objec
         "clone a process": lambda: call("clone", signal.SIGCHLD, 0, 0, 0, 0),
         "clone into namespaces": lambda: call("clone", signal.SIGCHLD | NEW_USER, 0, 0, 0, 0),
         "clone a thread into a namespace": lambda: call("clone", THREAD | NEW_NET, 0, 0, 0, 0),
+        "clone a thread with descriptors of its own": lambda: call("clone", THREAD, 0, 0, 0, 0),
+        "descriptors of its own": lambda: call("close_range", 1 << 20, 1 << 20, 2),
         "clone3": lambda: call("clone3", bytes(88), 88),
         "unshare": lambda: call("unshare", NEW_USER),
         "setns": lambda: call("setns", os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC), NEW_NET),

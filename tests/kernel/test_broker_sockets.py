@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
 import socket
@@ -111,6 +112,12 @@ def test_released_sockets_make_room_for_others(broker: Broker) -> None:
         broker.request(sock, ReadRequest.CONNTRACK_DUMP)
 
 
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
+libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+
+
 def room(broker: Broker, ns: Netns) -> int:
     """The bytes of receive buffers that event sockets get, asking for 512 MiB each, before all are small."""
     held: list[int] = []
@@ -168,6 +175,24 @@ def test_rings_beyond_the_budget_are_refused(monkeypatch: pytest.MonkeyPatch) ->
             for fd in held:
                 os.close(fd)
         os.close(broker.packet_socket(ns, "lo", block_size=1 << 20, block_count=16).fd)
+
+
+def test_a_ring_counts_while_it_is_mapped_though_its_namespace_and_its_descriptor_are_gone(
+    monkeypatch: pytest.MonkeyPatch, lab: Lab
+) -> None:
+    monkeypatch.setattr(budget, "_half_of_memory", lambda: 64 << 20)
+    with forked_broker() as broker:
+        gone, spec = list[Netns](), lab.netns("a")
+        broker.on_gone = lambda netns, why: gone.append(netns)
+        hidden = broker.packet_socket(broker.netns(spec), "lo", block_size=1 << 20, block_count=32)
+        ring = libc.mmap(None, 32 << 20, mmap.PROT_READ, mmap.MAP_SHARED, hidden.fd, 0)
+        os.close(hidden.fd)
+        lab.remove(spec)
+        poll(lambda: gone, what="its end")
+        with pytest.raises(BrokerError, match="nettop holds 32 of the 64 MiB"):
+            broker.packet_socket(broker.netns(""), "lo", block_size=1 << 20, block_count=40)
+        libc.munmap(ring, 32 << 20)
+        os.close(broker.packet_socket(broker.netns(""), "lo", block_size=1 << 20, block_count=40).fd)
 
 
 def test_the_holder_of_a_capture_socket_cannot_change_its_filter(broker: Broker) -> None:

@@ -10,6 +10,7 @@ from nettop.broker import abi
 from nettop.broker.confinement import landlock, seccomp
 from nettop.broker.confinement.drop import drop_app
 from nettop.broker.confinement.refusals import Refusal, refusals
+from nettop.console import say
 from nettop.errors import NotPermitted
 from nettop.linux.process import PR_SET_DUMPABLE
 
@@ -37,13 +38,15 @@ def confine_app(*, preload: Sequence[str] = ()) -> None:
 
     It then makes threads and receives descriptors, but runs no program, opens nothing for writing or on the network,
     signals and traces no other process, and is not traced. Where the kernel has no seccomp or no Landlock, the rest
-    holds (`nettop doctor` reports it). To be called while the process has one thread: Landlock binds the caller only.
-    Raises NotPermitted: the process must then end.
+    holds (the first is reported on stderr, both by `nettop doctor`). To be called while the process has one thread:
+    Landlock binds the caller only. Raises NotPermitted: the process must then end.
     """
     drop_app(preload=preload)
     try:
         landlock.restrict()
         _restrict(refusals(os.getpid()))
+        if reason := seccomp.unsupported():
+            say(f"this process is less confined than it should be: {reason}")
     except OSError as error:
         raise NotPermitted(f"nettop cannot confine itself: {error}") from error
 

@@ -14,7 +14,9 @@ from nettop.linux.terminal import IOCTLS as TERMINAL_IOCTLS
 # asm-generic/fcntl.h: O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_TMPFILE
 _WRITING = 0o1 | 0o2 | 0o100 | 0o1000 | 0o20000000
 # linux/sched.h
-_CLONE_THREAD, _CLONE_NAMESPACES = 0x0001_0000, 0x7E02_0080  # CLONE_NEW*: time, mount, cgroup, uts, ipc, user, pid, net
+_CLONE_FILES, _CLONE_THREAD = 0x0400, 0x0001_0000
+_CLONE_NAMESPACES = 0x7E02_0080  # CLONE_NEW*: time, mount, cgroup, uts, ipc, user, pid, net
+_CLOSE_RANGE_UNSHARE = 2  # linux/close_range.h
 _FCNTLS = (
     process.F_DUPFD,
     process.F_GETFD,
@@ -60,10 +62,13 @@ _ALWAYS = (
     Refusal("fork vfork", "makes a process that outlives nettop"),
     Refusal(
         "clone",
-        "makes a process or a namespace; a thread is allowed",
+        "makes a process or a namespace; a thread is allowed, if its descriptors are ours and so in the broker's sight",
         argument=0,
-        mask=_CLONE_THREAD | _CLONE_NAMESPACES,
-        allowed=(_CLONE_THREAD,),
+        mask=_CLONE_FILES | _CLONE_THREAD | _CLONE_NAMESPACES,
+        allowed=(_CLONE_FILES | _CLONE_THREAD,),
+    ),
+    Refusal(
+        "close_range", "gives a thread descriptors of its own", argument=2, mask=_CLOSE_RANGE_UNSHARE, allowed=(0,)
     ),
     Refusal("clone3", "its flags are in memory; libc then uses clone", errno.ENOSYS),
     Refusal("setns unshare", "enters or makes namespaces"),
