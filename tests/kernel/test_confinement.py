@@ -143,14 +143,13 @@ def test_on_an_unknown_machine_the_rest_holds_without_the_system_call_filter(pre
         assert prey.read_text() == "precious"
 
 
-def test_confining_takes_no_time() -> None:
+def test_confining_takes_no_time_and_says_nothing() -> None:
     """At most 10 ms of the start, which has half a second."""
     code = (
         "import time; from nettop.broker.confinement import app, drop; import nettop.broker.confinement.seccomp;"
         "began = time.perf_counter(); app.confine_app(preload=('os',)); print(time.perf_counter() - began)"
     )
-    took = min(
-        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
-        for _ in range(3)
-    )
-    assert took < 0.010
+    command = [sys.executable, "-c", code]
+    every = [subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(3)]
+    assert min(float(done.stdout) for done in every) < 0.010
+    assert [done.stderr for done in every] == ["", "", ""]

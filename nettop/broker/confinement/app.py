@@ -44,8 +44,7 @@ def confine_app(*, preload: Sequence[str] = ()) -> None:
     drop_app(preload=preload)
     try:
         landlock.restrict()
-        _restrict(refusals(os.getpid()))
-        if reason := seccomp.unsupported():
+        if reason := _restrict(refusals(os.getpid())):
             say(f"this process is less confined than it should be: {reason}")
     except OSError as error:
         raise NotPermitted(f"nettop cannot confine itself: {error}") from error
@@ -56,8 +55,11 @@ def confine_services() -> None:
     _restrict(one for one in refusals(os.getpid()) if _SERVICES_NEED.isdisjoint(one.calls.split()))
 
 
-def _restrict(refused: Iterable[Refusal]) -> None:
+def _restrict(refused: Iterable[Refusal]) -> str:
+    """Return the reason why system calls are not filtered; "": they are."""
     abi.prctl(PR_SET_DUMPABLE, 0)  # after the change of user, which sets it
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if not seccomp.unsupported():
+    reason = seccomp.unsupported()  # asked before: a filter refuses the question
+    if not reason:
         seccomp.install(refused)
+    return reason
