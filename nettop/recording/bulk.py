@@ -37,6 +37,13 @@ def scatter(dst: NDArray[np.uint8], pos: Ints, rows: NDArray[np.uint32]) -> None
     _windows(dst, size)[pos] = rows.view(f"V{size}")[:, 0]
 
 
+def places(length: Ints, order: Ints) -> Ints:
+    """Return where each record begins when records of these lengths stand one after another in that order."""
+    at = np.empty_like(length)
+    at[order] = np.cumsum(length[order]) - length[order]
+    return at
+
+
 def _copy_fixed(dst: Buffer, to: Ints, src: Buffer, start: Ints, size: int) -> None:
     into, out_of = _windows(dst, size), _windows(src, size)
     step = max(1, _TEMPORARY // size)

@@ -41,29 +41,18 @@ class PcapngCopy:
 
     def write(self, ordered: Ordered, streams: Mapping[int, Stream]) -> None:
         """Append packets, interfaces, names, keys and statistics, in order. NettopError if it cannot be written."""
-        rows = sum(map(len, ordered.batches))
-        listed = ordered.order[ordered.order >= rows] - rows
-        others = [ordered.others[at] for at in listed.tolist()]
-        header = self._header([one for one in others if isinstance(one, FileBlock) and one.kind == blocks.SHB])
-        encoded = [self._block(one, streams) if isinstance(one, FileBlock) else b"" for one in others]
-        length = np.zeros(len(ordered.order), np.int64)
-        length[rows + listed] = list(map(len, encoded))
-        sources: list[tuple[NDArray[np.uint8], Ints, Ints]] = []
-        start = 0
-        for batch in ordered.batches:
-            sources.append(self._packets(batch, streams))
-            length[start : start + len(batch)] = sources[-1][2]
-            start += len(batch)
-        at = np.empty(len(length), np.int64)
-        sizes = length[ordered.order]
-        at[ordered.order] = np.cumsum(sizes) - sizes
-        out = np.empty(int(sizes.sum()), np.uint8)
+        header = self._header([one for one in ordered.others if isinstance(one, FileBlock) and one.kind == blocks.SHB])
+        encoded = [self._block(one, streams) if isinstance(one, FileBlock) else b"" for one in ordered.others]
+        sources = [self._packets(batch, streams) for batch in ordered.batches]
+        size = np.array(list(map(len, encoded)), np.int64)
+        sources.append((np.frombuffer(b"".join(encoded), np.uint8), np.cumsum(size) - size, size))
+        length = np.concatenate([size for _, _, size in sources])
+        at = bulk.places(length, ordered.order)
+        out = np.empty(int(length.sum()), np.uint8)
         start = 0
         for buf, off, size in sources:
             bulk.copy(out, at[start : start + len(off)], buf, off, size)
             start += len(off)
-        for to, data in zip(at[rows + listed].tolist(), encoded, strict=True):
-            out[to : to + len(data)] = np.frombuffer(data, np.uint8)
         self._output.write([header, out.data])
 
     def close(self) -> None:

@@ -40,7 +40,7 @@ Select = Callable[[Batch, dict[int, Stream]], Batch]
 class Ordered:
     """Packets, losses and other blocks in the order of time.
 
-    `order` indexes the rows of all batches, one batch after another, and after these `others`.
+    `order` indexes the rows of all batches, one batch after another, and after these `others`, which are in order.
     """
 
     batches: list[Batch]
@@ -318,4 +318,8 @@ def _in_order(parts: list[_Held]) -> Ordered:
     file = np.concatenate([np.full(len(part.key), part.file) for part in parts])
     batches = [part.batch for part in parts if part.batch is not None and len(part.batch)]
     others = [one for part in parts if part.others is not None for one in part.others]
-    return Ordered(batches, others, np.lexsort((tie, file, key)))
+    order, rows = np.lexsort((tie, file, key)), len(key) - len(others)
+    is_other = order >= rows
+    others = [others[at] for at in (order[is_other] - rows).tolist()]
+    order[is_other] = np.arange(rows, len(key))
+    return Ordered(batches, others, order)

@@ -141,13 +141,9 @@ def file_header(linktype: int, snaplen: int, nanoseconds: bool) -> bytes:
 
 def encode(batches: Sequence[Batch], order: NDArray[np.int64], nanoseconds: bool) -> memoryview:
     """Return packets of one link type as pcap's records. `order` indexes the rows of all batches, one after another."""
-    n = sum(map(len, batches))
     caplen = np.concatenate([batch.caplen.astype(np.int64) for batch in batches] or [np.empty(0, np.int64)])
-    size = np.zeros(n, np.int64)
-    size[order] = caplen[order] + _RECORD
-    at = np.zeros(n, np.int64)
-    at[order] = np.cumsum(size[order]) - size[order]
-    out = np.empty(int(size.sum()), np.uint8)
+    at = bulk.places(caplen + _RECORD, order)
+    out = np.empty(int((caplen + _RECORD).sum()), np.uint8)
     start = 0
     for batch in batches:
         rows = slice(start, start + len(batch))

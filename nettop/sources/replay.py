@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from nettop.batch import Batch, Counter64, Counters, DumpMark, End, Gap, Item, StreamAdded, Text, select_rows
+from nettop.batch import Batch, Counter64, End, Item, Text, item_time, select_rows
 from nettop.recording.reader import CaptureReader, open_reader
 from nettop.recording.records import Numbering
 
@@ -140,16 +140,9 @@ class ReplaySource:
 
 def _timestamp(item: Item) -> int | None:
     """Return the time at which the item was recorded; None if it has none."""
-    match item:
-        case Batch():
-            stamp = int(item.ts_ns[0]) if len(item) else 0
-        case DumpMark() | Text() | Counters():
-            stamp = item.ts_ns
-        case Gap():
-            stamp = item.to_ns
-        case StreamAdded() | End():
-            stamp = 0
-    return stamp if stamp > 0 else None
+    first = int(item.ts_ns[0]) if isinstance(item, Batch) and len(item) else None
+    stamp = item_time(item) if first is None else first
+    return stamp if stamp is not None and stamp > 0 else None
 
 
 def _size(item: Item) -> int:
