@@ -36,10 +36,7 @@ def count(text: str) -> int:
 
     ArgumentTypeError for any other text.
     """
-    value = _parsed(text, parse_size)
-    if not isinstance(value, int) or value >= 1 << 62:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
-    return value
+    return int(_positive(text, parse_size, 1 << 62, int))
 
 
 def device_name(text: str) -> str:
@@ -52,10 +49,7 @@ def seconds(text: str) -> float:
 
     ArgumentTypeError for any other text.
     """
-    value = _parsed(text, parse_duration)
-    if value >= 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
-    return value
+    return _positive(text, parse_duration, 1e9, (int, float))
 
 
 def factor(text: str) -> float:
@@ -63,12 +57,12 @@ def factor(text: str) -> float:
     return seconds(text.removesuffix("x"))
 
 
-def _parsed(text: str, parse: Callable[[str], float]) -> float:
+def _positive(text: str, parse: Callable[[str], float], below: float, kinds: type | tuple[type, ...]) -> float:
     try:
         value = parse(text)
     except ValueError:
         value = 0
-    if value <= 0:
+    if not 0 < value < below or not isinstance(value, kinds):
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
     return value
 

@@ -136,7 +136,7 @@ class Captures:
     def close(self) -> None:
         """End every ring; none can start afterwards."""
         self.halt()
-        self._plumbing.stop(self._taken())
+        self._end()
 
     def follow(self, batch: Batch) -> None:
         """Capture devices that have come up, from a batch of rtnetlink events."""
@@ -216,14 +216,11 @@ class Captures:
         return running is not None and running[1].is_alive()
 
     def _end(self) -> None:
-        self._plumbing.stop(self._taken())
-
-    def _taken(self) -> list[SourceThread]:
-        """Return the threads of all rings, and forget them."""
+        """End all rings, and forget them."""
         with self._lock:
             threads = [thread for _, thread in self._threads.values()]
             self._threads.clear()
-        return threads
+        self._plumbing.stop(threads)
 
 
 def close_rings(rings: Sequence[OpenRing]) -> None:

@@ -30,7 +30,6 @@ class LiveSources:
         self._plumbing = plumbing
         self._lock = threading.Lock()  # the model thread may add feeds while the control thread closes
         self._closed = False
-        self._threads: list[SourceThread] = []
         self._running: dict[str, tuple[Feed, Source, SourceThread]] = {}  # by the feed's name
         self._paced: tuple[frozenset[str], bool] | None = None  # arguments of pace() that all sources have
 
@@ -64,7 +63,6 @@ class LiveSources:
         """End these feeds, so that they can be started again."""
         with self._lock:
             threads = [self._running.pop(feed.name)[2] for feed in stopped if feed.name in self._running]
-            self._threads = [thread for thread in self._threads if thread not in threads]
         self._plumbing.stop(threads)
 
     def poke(self, *poked: Feed) -> None:
@@ -96,14 +94,14 @@ class LiveSources:
         self.captures.halt()
         with self._lock:
             self._closed = True
-            for thread in self._threads:
+            for _, _, thread in self._running.values():
                 thread.stop()
 
     def close(self) -> None:
         """End every source of this namespace."""
         self.halt()
         with self._lock:
-            threads, self._threads = self._threads, []
+            threads = [thread for _, _, thread in self._running.values()]
         self._plumbing.stop(threads)
         self.captures.close()
 
@@ -148,10 +146,9 @@ class LiveSources:
         self._add(feed, source, thread)
 
     def _add(self, feed: Feed, source: Source, thread: SourceThread) -> None:
-        self._running[feed.name] = feed, source, thread
-        self._paced = None
         with self._lock:
-            self._threads.append(thread)
+            self._running[feed.name] = feed, source, thread
+            self._paced = None
             if self._closed:
                 thread.stop()
 
