@@ -17,17 +17,21 @@ from tests.kernel.rights import is_host_root
 DEADLINE_S = 400  # it takes 15 s on two idle cores
 
 
-def _quick() -> list[dict[str, Any]]:
+def _quick() -> tuple[int, list[dict[str, Any]]]:
+    """The process number and the rows of a run."""
     argv = [sys.executable, "-m", "tests.bench", "--quick", "--json"]
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
-    assert done.returncode in (0, 1), done.stderr
-    return [json.loads(text) for text in done.stdout.splitlines()]
+    with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            out, err = process.communicate(timeout=DEADLINE_S)
+        finally:
+            process.kill()
+    assert process.returncode in (0, 1), err
+    return process.pid, [json.loads(text) for text in out.splitlines()]
 
 
 @pytest.mark.kernel
 def test_every_row_runs_and_reports_and_leaves_nothing_behind() -> None:
-    before = _namespaces()
-    lines = _quick()
+    pid, lines = _quick()
     assert {one["row"] for one in lines} == set(ROWS)
     failed = [one for one in lines if one["what"] == "not measured"]
     assert not failed
@@ -35,12 +39,8 @@ def test_every_row_runs_and_reports_and_leaves_nothing_behind() -> None:
     lost = [one["ours"] for one in lines if "lost" in one["what"]]
     assert len(lost) == 4
     assert not any(lost) or not is_host_root(), "in a user namespace receive buffers are small"
-    assert _namespaces() == before
-
-
-def _namespaces() -> set[str]:
-    """Those of a benchmark: other tests may come and go meanwhile."""
-    return {name for name in subprocess.check_output(["ip", "netns", "list"], text=True).split() if "-bench" in name}
+    names = subprocess.check_output(["ip", "netns", "list"], text=True).split()
+    assert not [name for name in names if name.startswith(f"nt-{pid}-")]
 
 
 def test_a_budget_holds_up_to_its_amount_and_its_ratio() -> None:
