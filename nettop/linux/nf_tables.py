@@ -51,17 +51,9 @@ NFTA_OBJ_HANDLE, NFTA_OBJ_USERDATA = 6, 8
 NFTA_CT_HELPER_NAME = 1
 NFT_OBJECT_COUNTER, NFT_OBJECT_QUOTA = 1, 2
 NFT_OBJECTS = {
-    NFT_OBJECT_COUNTER: "counter",
-    NFT_OBJECT_QUOTA: "quota",
-    3: "ct helper",
-    4: "limit",
-    5: "ct count",
-    6: "tunnel",
-    7: "ct timeout",
-    8: "secmark",
-    9: "ct expectation",
-    10: "synproxy",
-}
+    NFT_OBJECT_COUNTER: "counter", NFT_OBJECT_QUOTA: "quota", 3: "ct helper", 4: "limit", 5: "ct count",
+    6: "tunnel", 7: "ct timeout", 8: "secmark", 9: "ct expectation", 10: "synproxy",
+}  # fmt: skip
 
 NFTA_SET_TABLE, NFTA_SET_NAME, NFTA_SET_FLAGS, NFTA_SET_KEY_TYPE, NFTA_SET_KEY_LEN = 1, 2, 3, 4, 5
 NFTA_SET_DATA_TYPE, NFTA_SET_DESC, NFTA_SET_TIMEOUT, NFTA_SET_USERDATA, NFTA_SET_OBJ_TYPE = 6, 9, 11, 13, 15

@@ -127,14 +127,9 @@ _EXPRESSIONS: dict[bytes, Callable[[Attributes, _Findings, RuleOffsets], None]] 
     b"log": _log,
 }
 _VERDICT_EXPRESSIONS = {
-    b"masq": "masquerade",
-    b"redir": "redirect",
-    b"reject": "reject",
-    b"queue": "queue",
-    b"tproxy": "tproxy",
-    b"fwd": "fwd",
-    b"synproxy": "synproxy",
-}
+    b"masq": "masquerade", b"redir": "redirect", b"reject": "reject", b"queue": "queue", b"tproxy": "tproxy",
+    b"fwd": "fwd", b"synproxy": "synproxy",
+}  # fmt: skip
 
 
 _UNCONDITIONAL = {b"immediate", b"target", b"nat", b"log", b"notrack", b"dup", *_VERDICT_EXPRESSIONS}

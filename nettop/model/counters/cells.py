@@ -32,22 +32,10 @@ DEFAULT_COLUMNS = tuple(column.key for column in COLUMNS if column.key not in ("
 
 # The order on screen; unlisted groups follow by name. Error counters that are 0 come last.
 _ORDER = (
-    readings.TABLE,
-    readings.CONNTRACK,
-    readings.EXPECT,
-    readings.NFT_COUNTER,
-    readings.NFT_QUOTA,
-    readings.NFT_LIMIT,
-    readings.NFT_SET,
-    readings.NFT_ELEMENT,
-    readings.NFACCT,
-    readings.NFQUEUE,
-    readings.NFLOG,
-    "",
-    readings.SOFTNET,
-    *NET_MEANING,
-    readings.LEDGER,
-)
+    readings.TABLE, readings.CONNTRACK, readings.EXPECT, readings.NFT_COUNTER, readings.NFT_QUOTA,
+    readings.NFT_LIMIT, readings.NFT_SET, readings.NFT_ELEMENT, readings.NFACCT, readings.NFQUEUE, readings.NFLOG,
+    "", readings.SOFTNET, *NET_MEANING, readings.LEDGER,
+)  # fmt: skip
 GROUPS = tuple(group for group in _ORDER if group)
 _GROUP_ORDER = {group: number for number, group in enumerate(_ORDER)}
 _NAME_ORDER = {

@@ -26,17 +26,9 @@ _ANY = 9
 # How tightly an operator binds to its left, and its right side must bind. libpcap's grammar gives % and ^ no
 # precedence: they take all that follows.
 _BINDING: Final = {
-    "|": (1, 2),
-    "&": (2, 3),
-    "<<": (3, 4),
-    ">>": (3, 4),
-    "+": (4, 5),
-    "-": (4, 5),
-    "*": (5, 6),
-    "/": (5, 6),
-    "%": (_ANY, 1),
-    "^": (_ANY, 1),
-}
+    "|": (1, 2), "&": (2, 3), "<<": (3, 4), ">>": (3, 4), "+": (4, 5), "-": (4, 5), "*": (5, 6), "/": (5, 6),
+    "%": (_ANY, 1), "^": (_ANY, 1),
+}  # fmt: skip
 CONSTANTS: Final = {  # pcap-filter(7)
     **{"icmptype": 0, "icmp6type": 0, "icmpcode": 1, "icmp6code": 1, "tcpflags": 13},
     **{"icmp-echoreply": 0, "icmp-unreach": 3, "icmp-sourcequench": 4, "icmp-redirect": 5, "icmp-echo": 8},

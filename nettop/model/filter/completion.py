@@ -178,13 +178,10 @@ _STATUS_NOTES: Final = {
     "none": "nothing rewritten",
 }
 _EVENT_NOTES: Final = {
-    "new": "a flow began",
-    "update": "a flow changed",
-    "destroy": "a flow ended",
-    "exp-new": "a helper expects a connection",
-    "exp-upd": "an expectation changed",
+    "new": "a flow began", "update": "a flow changed", "destroy": "a flow ended",
+    "exp-new": "a helper expects a connection", "exp-upd": "an expectation changed",
     "exp-del": "an expectation ended",
-}
+}  # fmt: skip
 
 
 def note(word: str, of: str = "") -> str:

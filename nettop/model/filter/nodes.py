@@ -20,14 +20,9 @@ from nettop.model.filter.values import Net
 _LOW = (1 << 64) - 1
 _SHARED = frozenset(("family", "proto", "ethertype"))  # columns that many nodes compare with the same values
 COMPARE: dict[str, Callable[[Array, Array | int | float], Mask]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    "=": operator.eq,
-    "==": operator.eq,
-    "!=": operator.ne,
-    ">": operator.gt,
+    "<": operator.lt, "<=": operator.le, "=": operator.eq, "==": operator.eq, "!=": operator.ne, ">": operator.gt,
     ">=": operator.ge,
-}
+}  # fmt: skip
 
 
 class FilterRows:

@@ -14,12 +14,12 @@ _MAC = re.compile(r"[0-9a-f]{1,2}([:.-])[0-9a-f]{1,2}(\1[0-9a-f]{1,2}){4}|([0-9a
 _U64 = (1 << 64) - 1
 
 SERVICES = {  # the common names of /etc/services: a lookup there would depend on the host
-    **{"ftp-data": 20, "ftp": 21, "ssh": 22, "telnet": 23, "smtp": 25, "domain": 53, "bootps": 67, "bootpc": 68},
-    **{"tftp": 69, "http": 80, "kerberos": 88, "pop3": 110, "sunrpc": 111, "ntp": 123, "imap": 143, "snmp": 161},
-    **{"bgp": 179, "ldap": 389, "https": 443, "isakmp": 500, "syslog": 514, "submission": 587, "ldaps": 636},
-    **{"imaps": 993, "pop3s": 995, "openvpn": 1194, "nfs": 2049, "mysql": 3306, "rdp": 3389, "sip": 5060},
-    **{"mdns": 5353, "postgresql": 5432, "redis": 6379},
-}
+    "ftp-data": 20, "ftp": 21, "ssh": 22, "telnet": 23, "smtp": 25, "domain": 53, "bootps": 67, "bootpc": 68,
+    "tftp": 69, "http": 80, "kerberos": 88, "pop3": 110, "sunrpc": 111, "ntp": 123, "imap": 143, "snmp": 161,
+    "bgp": 179, "ldap": 389, "https": 443, "isakmp": 500, "syslog": 514, "submission": 587, "ldaps": 636,
+    "imaps": 993, "pop3s": 995, "openvpn": 1194, "nfs": 2049, "mysql": 3306, "rdp": 3389, "sip": 5060, "mdns": 5353,
+    "postgresql": 5432, "redis": 6379,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

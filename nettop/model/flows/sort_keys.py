@@ -19,16 +19,9 @@ Words = Callable[[str], tuple[Array, Sequence[str]] | None]
 
 # The JSON names, which `--sort` and SortKey accept as well as the keys of columns.
 _ALIASES = {
-    "src": "original",
-    "dst": "odst",
-    "sport": "osport",
-    "dport": "odport",
-    "reply_dst": "reply",
-    "reply_src": "rsrc",
-    "reply_packets": "rpackets",
-    "reply_bytes": "down",
-    "start_ns": "start",
-}
+    "src": "original", "dst": "odst", "sport": "osport", "dport": "odport", "reply_dst": "reply",
+    "reply_src": "rsrc", "reply_packets": "rpackets", "reply_bytes": "down", "start_ns": "start",
+}  # fmt: skip
 _RATES = {"rate_up": 0, "rate_down": 1}
 _NUMBERS = {"mark": HAVE_MARK, "id": HAVE_ID, "timeout": HAVE_TIMEOUT, "status": HAVE_STATUS}
 _COUNTERS = {

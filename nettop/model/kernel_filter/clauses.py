@@ -15,14 +15,9 @@ _MAX_ALTERNATIVES = 1000  # that a conjunction inside a term may expand to: a pr
 _ENDPOINTS = {"any": ("osrc", "odst", "rsrc", "rdst"), "src": ("osrc",), "dst": ("odst",)}
 _NUMBERS = frozenset(("family", "proto", "mark", "zone", "status"))
 _COMPARE = {
-    "<": (bpf.JGE, False),
-    "<=": (bpf.JGT, False),
-    "=": (bpf.JEQ, True),
-    "==": (bpf.JEQ, True),
-    "!=": (bpf.JEQ, False),
-    ">": (bpf.JGT, True),
-    ">=": (bpf.JGE, True),
-}
+    "<": (bpf.JGE, False), "<=": (bpf.JGT, False), "=": (bpf.JEQ, True), "==": (bpf.JEQ, True),
+    "!=": (bpf.JEQ, False), ">": (bpf.JGT, True), ">=": (bpf.JGE, True),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,18 +20,8 @@ from nettop.model.packets.fields import PacketFields
 OnColumns = Callable[[Stream, Columns], None]
 
 KEPT_COLUMNS = (
-    "have",
-    "ethertype",
-    "family",
-    "proto",
-    "src_lo",
-    "dst_lo",
-    "src_hi",
-    "dst_hi",
-    "sport",
-    "dport",
-    "vlan",
-)
+    "have", "ethertype", "family", "proto", "src_lo", "dst_lo", "src_hi", "dst_hi", "sport", "dport", "vlan",
+)  # fmt: skip
 MERGE_ROWS = 4_096  # small blocks are joined up to this size, so that a slow trickle does not cost a block per packet
 MERGE_BYTES = 1 << 20
 OVERLAP_ROWS = 131_072  # blocks of several devices that overlap in time are joined, ordered by time, up to this size

@@ -20,14 +20,9 @@ _CHUNK = 1024  # lines parsed in one go
 _LOW = (1 << 64) - 1
 _MAX_PID = 1 << 31
 _LIMITS = {
-    "proto": 255,
-    "lport": 65_535,
-    "rport": 65_535,
-    "state": 255,
-    "uid": 0xFFFF_FFFF,
-    "inode": _LOW,
+    "proto": 255, "lport": 65_535, "rport": 65_535, "state": 255, "uid": 0xFFFF_FFFF, "inode": _LOW,
     "sharers": _MAX_PID,
-}
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,14 +16,9 @@ from nettop.model.topology.prefixes import PrefixTable
 UNKNOWN, LOCAL, GROUP = 0, 1, 2  # the first codes: no route, an address of this host, broadcast or multicast
 _FIXED = ("–", "local", "group", "blackhole", "unreachable", "prohibit")
 _KINDS = {
-    rt.RTN_LOCAL: LOCAL,
-    rt.RTN_ANYCAST: LOCAL,
-    rt.RTN_BROADCAST: GROUP,
-    rt.RTN_MULTICAST: GROUP,
-    rt.RTN_BLACKHOLE: 3,
-    rt.RTN_UNREACHABLE: 4,
-    rt.RTN_PROHIBIT: 5,
-}
+    rt.RTN_LOCAL: LOCAL, rt.RTN_ANYCAST: LOCAL, rt.RTN_BROADCAST: GROUP, rt.RTN_MULTICAST: GROUP,
+    rt.RTN_BLACKHOLE: 3, rt.RTN_UNREACHABLE: 4, rt.RTN_PROHIBIT: 5,
+}  # fmt: skip
 _ORDER = (rt.RT_TABLE_LOCAL, rt.RT_TABLE_MAIN, rt.RT_TABLE_DEFAULT)  # in the order of the three default policy rules
 _MULTICAST = {AF_INET: (0xE000_0000, 4), AF_INET6: (0xFF << 120, 8)}
 _MAX_NAMES = 3  # devices named where routes of equal metric leave by several

@@ -39,18 +39,10 @@ def caret_line(text_at: int, position: int | None, message: str, width: int) -> 
 
 # Editing keys, with the names of the Input's actions.
 _EDITING = {
-    "ctrl+u": "delete_left_all",
-    "ctrl+k": "delete_right_all",
-    "ctrl+w": "delete_left_word",
-    "backspace": "delete_left",
-    "delete": "delete_right",
-    "home": "home",
-    "ctrl+a": "home",
-    "end": "end",
-    "ctrl+e": "end",
-    "left": "cursor_left",
-    "right": "cursor_right",
-}
+    "ctrl+u": "delete_left_all", "ctrl+k": "delete_right_all", "ctrl+w": "delete_left_word",
+    "backspace": "delete_left", "delete": "delete_right", "home": "home", "ctrl+a": "home", "end": "end",
+    "ctrl+e": "end", "left": "cursor_left", "right": "cursor_right",
+}  # fmt: skip
 
 
 class _OneLine(Input):
