@@ -15,7 +15,7 @@ from nettop.headless.load import engine_of, final_code, live_engine, report_erro
 from nettop.headless.missing_data import NO_COUNTERS
 from nettop.headless.streaming import LineOutput, Stop, arriving, sources
 from nettop.model.counters.cells import GROUPS
-from nettop.model.counters.lines import TEXT_COLUMNS, Change, ChangedRows, json_line, table_row, text_line
+from nettop.model.counters.lines import TEXT_COLUMNS, ChangedRows, Changes, json_line, table_row, text_line
 from nettop.model.counters.series import Series
 from nettop.model.counters.table import CounterTable
 from nettop.pipeline import feeds
@@ -134,7 +134,7 @@ class CounterPrinter:
 
     def __init__(self, options: argparse.Namespace, changes: ChangedRows | None = None) -> None:
         self._json, self._groups, self._changes = options.json, frozenset(options.group), changes
-        self._line: Callable[[Series, tuple[Change, Change] | None], str] = json_line if options.json else text_line
+        self._line: Callable[[Series, Changes | None], str] = json_line if options.json else text_line
         self._out = LineOutput()
 
     def __call__(self, counters: CounterTable) -> None:

@@ -24,19 +24,17 @@ class Change:
     delta: int | None
     rate: float | None  # per second
 
-    @classmethod
-    def last(cls, history: CounterHistory) -> Change:
-        """Return the change between the last two readings."""
-        return cls(history.delta, history.rate)
+
+Changes = tuple[Change | CounterHistory, Change | CounterHistory]  # of a counter's value, and of its bytes
 
 
-def json_line(series: Series, changes: tuple[Change, Change] | None = None) -> str:
+def json_line(series: Series, changes: Changes | None = None) -> str:
     """Return the `counter` object; `unit`, `limit` and `bytes…` only where the counter has them.
 
     `changes` of its value and its bytes; None: those between its last two readings.
     """
     key, about = series.key, series.about
-    value, octets = changes or (Change.last(series), Change.last(series.octets or _NO_BYTES))
+    value, octets = changes or (series, series.octets or _NO_BYTES)
     row: dict[str, Any] = {"kind": "counter", "netns": key.netns, "group": key.group, "name": key.name, "cpu": key.cpu}
     row |= {"value": series.value, "delta": value.delta, "rate": _rounded(value.rate), "ts_ns": series.ts_ns}
     if about.unit:
@@ -52,7 +50,7 @@ def _rounded(rate: float | None) -> float | None:
     return None if rate is None else round(rate, 3)
 
 
-def text_line(series: Series, changes: tuple[Change, Change] | None = None) -> str:
+def text_line(series: Series, changes: Changes | None = None) -> str:
     """Return group, name, value, rate, bytes (of a counter that has them) and meaning; `changes` as for json_line."""
     row = table_row(series, changes)
     netns, group, name, number, speed, octets, octets_speed, text = row.cells
@@ -73,10 +71,10 @@ TEXT_COLUMNS = (
 )
 
 
-def table_row(series: Series, changes: tuple[Change, Change] | None = None) -> Row:
+def table_row(series: Series, changes: Changes | None = None) -> Row:
     """Return the row of TEXT_COLUMNS; `changes` as for json_line."""
     key, octets = series.key, series.octets
-    value, grown = changes or (Change.last(series), Change.last(octets or _NO_BYTES))
+    value, grown = changes or (series, octets or _NO_BYTES)
     amount = ("", "") if octets is None else (units.grouped(octets.value), units.rate(grown.rate))
     return Row(
         series.ident,
@@ -105,9 +103,9 @@ class ChangedRows:
     def __init__(self) -> None:
         self._printed: dict[int, _Printed] = {}
 
-    def __call__(self, rows: Iterable[Series]) -> list[tuple[Series, tuple[Change, Change]]]:
+    def __call__(self, rows: Iterable[Series]) -> list[tuple[Series, Changes]]:
         """Return the rows to print now."""
-        found: list[tuple[Series, tuple[Change, Change]]] = []
+        found: list[tuple[Series, Changes]] = []
         known, self._printed = self._printed, {}
         for series in rows:
             before = known.get(series.ident)

@@ -25,12 +25,12 @@ class RuleView:
     ident: int
     chain: int  # index in Picture.chains
     number: int  # from 1 in its chain
-    handle: int | None  # None: iptables-legacy has none
     text: str | None  # as written by the tool that owns it; None: not known (yet)
     backend: str  # that tool: NFT or that of its chain
     comment: str | None
     targets: tuple[str, ...]  # chains of its table that it may jump or go to (not those of a named map)
     verdict: str  # the last one: accept, drop, jump, DNAT, … or ""
+    handle: int | None = None  # None: iptables-legacy has none
     raw: NftRule | None = None
 
 
@@ -43,23 +43,27 @@ class ChainView:
     family: str
     table: str
     name: str
-    hook: str | None  # None: a user chain, as are the next four
+    hook: str | None  # None: a user chain, as are the next three
     priority: int | None
-    priority_name: str | None
     type: str | None
     policy: str | None
-    devices: tuple[str, ...]
-    handle: int | None
-    comment: str | None
-    flags: tuple[str, ...]  # dormant (its table is), offload
-    references: int | None  # jumps to it, also by set elements; None: the tool does not report them
     first: int  # its rules are Picture.rules[first : first + count]
     count: int
+    devices: tuple[str, ...] = ()  # this and the rest: iptables-legacy has none
+    handle: int | None = None
+    comment: str | None = None
+    flags: tuple[str, ...] = ()  # dormant (its table is), offload
+    references: int | None = None  # jumps to it, also by set elements; None: the tool does not report them
 
     @property
     def table_key(self) -> tuple[str, str, str]:
         """The table of the chain: backend, family, table."""
         return self.backend, self.family, self.table
+
+    @property
+    def priority_name(self) -> str | None:
+        """The priority as nft names it."""
+        return hooks.priority_name(self.family, self.hook, self.priority)
 
 
 @dataclass(slots=True)
@@ -209,7 +213,6 @@ class _PictureBuilder:
             name=chain.name,
             hook=chain.hook,
             priority=chain.priority,
-            priority_name=hooks.priority_name(chain.family, chain.hook, chain.priority),
             type=chain.type,
             policy=chain.policy,
             devices=chain.devices,
@@ -269,14 +272,8 @@ class _PictureBuilder:
             name=chain.name,
             hook=hook,
             priority=priority,
-            priority_name=hooks.priority_name(family, hook, priority),
             type=hooks.legacy_type(chain.table, chain.name) if hook else None,
             policy=_SAVE_POLICY.get(chain.policy or "", chain.policy),
-            devices=(),
-            handle=None,
-            comment=None,
-            flags=(),
-            references=None,
             first=len(self.picture.rules),
             count=len(chain.rules),
         )
@@ -293,7 +290,6 @@ class _PictureBuilder:
             ident=self.idents.of(("rule", *key, rule.text, known)),
             chain=len(self.picture.chains) - 1,
             number=rule.number,
-            handle=None,
             text=rule.text,
             backend=LEGACY,
             comment=rule.comment,
