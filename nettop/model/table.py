@@ -41,6 +41,16 @@ def safe(line: Line) -> Line:
     return tuple((clean(text), role) for text, role in line)
 
 
+def detail_line(name: str, text: str, role: str = "") -> Line:
+    """Return a line of a detail: a name, and its value."""
+    return ((f"  {name:<9} ", "key"), (text, role))
+
+
+def more(name: str, text: str, role: str = "") -> Line:
+    """Return another name and its value on the same line."""
+    return ((f"   {name} ", "key"), (text, role))
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column of a table. Widths are in cells. Those of columns that grow follow the texts; the others are fixed."""

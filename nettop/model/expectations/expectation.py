@@ -10,7 +10,7 @@ from typing import Any
 from nettop import columns as ct
 from nettop.linux.conntrack import NF_CT_EXPECT_NAMES
 from nettop.linux.socket import AF_INET
-from nettop.model.table import Line
+from nettop.model.table import Line, detail_line, more
 from nettop.text import units
 from nettop.text.address import address_text, endpoint_text
 from nettop.text.flow import EVENT_NAMES, FAMILY_NAMES, PROTO_NAMES
@@ -160,18 +160,17 @@ def attribute_lines(one: Expectation, label: str) -> list[Line]:
     proto = PROTO_NAMES[one.expected.proto] if one.expected else ""
     mask = one.mask.text() if one.mask else units.ABSENT
     function = clean_bytes(one.function) if one.function else units.ABSENT
+    times = (
+        *detail_line("timeout", _or_absent(one.timeout, " s"), "number"),
+        *more("class", _or_absent(one.klass), "number"),
+    )
     return [
-        (("  expects   ", "key"), (f"{proto} {expected_text(one)}", "address")),
-        (("  mask      ", "key"), (mask, "")),
-        (("  for       ", "key"), (master, "address"), ("   the master connection", "dim")),
-        (("  helper    ", "key"), (helper_text(one), "accent"), ("   function ", "key"), (function, "")),
-        (
-            *(("  timeout   ", "key"), (_or_absent(one.timeout, " s"), "number")),
-            *(("   class ", "key"), (_or_absent(one.klass), "number")),
-            *(("   zone ", "key"), (str(one.zone), "number")),
-            *(("   id ", "key"), (_or_absent(one.id), "number")),
-        ),
-        (("  flags     ", "key"), (flags, ""), ("   netns ", "key"), (label or "this host's", "")),
+        detail_line("expects", f"{proto} {expected_text(one)}", "address"),
+        detail_line("mask", mask),
+        (*detail_line("for", master, "address"), ("   the master connection", "dim")),
+        detail_line("helper", helper_text(one), "accent") + more("function", function),
+        times + more("zone", str(one.zone), "number") + more("id", _or_absent(one.id), "number"),
+        detail_line("flags", flags) + more("netns", label or "this host's"),
     ]
 
 

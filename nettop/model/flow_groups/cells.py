@@ -8,7 +8,7 @@ import numpy as np
 
 from nettop.model.flow_groups.aggregate import SUMS, UNKNOWN, Groups
 from nettop.model.flows.cells import ABSENT, RowView, original_text, rate_sum, speed_cell, state_role
-from nettop.model.table import Cell, Column, Line
+from nettop.model.table import Cell, Column, Line, detail_line
 from nettop.text import flow as words
 from nettop.text import units
 
@@ -100,28 +100,24 @@ def totals_line(noun: str, groups: int, flows: int, matched: int, filtered: bool
 def sum_lines(sums: Values, maximum: int | None) -> list[Line]:
     """Return the sums of a group as lines."""
     count = {key: units.grouped(int(sums[key])) for key in _COUNTS}
-    lines = [_line("flows", f"{count['flows']}   {count['unreplied']} unreplied   {count['assured']} assured")]
+    lines = [detail_line("flows", f"{count['flows']}   {count['unreplied']} unreplied   {count['assured']} assured")]
     if maximum:
         lines.append(
-            _line("table", f"{percent(sums['flows'], maximum)[0]} of the {units.grouped(maximum)} it may hold")
+            detail_line("table", f"{percent(sums['flows'], maximum)[0]} of the {units.grouped(maximum)} it may hold")
         )
     for title, side, speed in (("original", "o", "rate_up"), ("reply", "r", "rate_down"), ("both", "", "rate")):
         packets, octets = sums[f"{side}packets"], sums[f"{side}bytes"]
         amount = "– packets  – bytes (not accounted)"
         if not np.isnan(octets):
             amount = at_least("bytes", sums) + _amount(packets, octets)
-        lines.append((*_line(title, amount), ("  " + cell(speed, sums, sums, "flows", None)[0], "number")))
+        lines.append((*detail_line(title, amount), ("  " + cell(speed, sums, sums, "flows", None)[0], "number")))
     if sums["uncounted"]:
-        lines.append(_line("", f"{units.grouped(int(sums['uncounted']))} of the flows are not counted"))
+        lines.append(detail_line("", f"{units.grouped(int(sums['uncounted']))} of the flows are not counted"))
     return lines
 
 
 def _amount(packets: float, octets: float) -> str:
     return f"{units.grouped(int(packets))} packet{'' if packets == 1 else 's'}  {units.grouped(int(octets))} B"
-
-
-def _line(name: str, text: str) -> Line:
-    return ((f"  {name:<9} ", "key"), (text, ""))
 
 
 def member_line(row: RowView) -> Line:

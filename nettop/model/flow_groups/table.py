@@ -20,7 +20,7 @@ from nettop.model.flow_groups.aggregate import SUMS, Groups, grouped, indices_of
 from nettop.model.flow_groups.keys import GROUP_BY, GROUPS, GroupBy, GroupKey, Lexicon
 from nettop.model.flows.table import FlowTable
 from nettop.model.ordering import Rows, ascending, first_rows
-from nettop.model.table import Cell, Column, Detail, GroupDetail, Line, Row, Snapshot, SortKey, ViewSpec
+from nettop.model.table import Cell, Column, Detail, GroupDetail, Line, Row, Snapshot, SortKey, ViewSpec, detail_line
 from nettop.model.window import Handles, Match, OrderCache, visible, wait_ns
 from nettop.text import units
 
@@ -140,7 +140,7 @@ class FlowGroups:
         top = rows[first_rows(keys, min(_MEMBERS, len(rows)))]
         lines: tuple[Line, ...] = (
             *cells.sum_lines(sums, self._maximum()),
-            (("  filter    ", "key"), (text, "")),
+            detail_line("filter", text),
             (),
             ((f"  {len(top)} of {units.grouped(len(rows))} flows, the largest", "heading"),),
             *map(cells.member_line, self._flows.views(top)),

@@ -12,7 +12,7 @@ from nettop.model.flows.masters import master_lines
 from nettop.model.flows.rate_history import READINGS, history_text, peak
 from nettop.model.flows.store import BORN
 from nettop.model.flows.templates import zone_direction
-from nettop.model.table import Detail, Line, Segment
+from nettop.model.table import Detail, Line, detail_line, more
 from nettop.text import flow as words
 from nettop.text import units
 from nettop.text.address import endpoint_text
@@ -31,7 +31,7 @@ def flow_detail(
         *_rate(row, joins),
         *attributes(row, now_ns),
         *_joined(row, children, joins),
-        _line("events", f"{len(history)} kept" if history else "none kept"),
+        detail_line("events", f"{len(history)} kept" if history else "none kept"),
         *history,
     )
     return Detail(ident, flow_title(row), lines)
@@ -84,7 +84,7 @@ def _between(nat: int, width: int) -> tuple[Line, ...]:
 
 
 def _counters(row: RowView, name: str, side: str, bit: int, accounting: bool | None) -> Line:
-    label = _line(name, "")
+    label = detail_line(name, "")
     if not row.have & bit:
         return (*label, (f"– packets  – bytes ({_NOT_COUNTED[accounting]})", _DIM))
     packets, size = row.value(f"{side}packets"), row.value(f"{side}bytes")
@@ -107,7 +107,7 @@ def _addresses(row: RowView) -> list[Line]:
     addresses = [endpoint_text(row.value("family"), *row.address(end), row.port(end)) for end in ends]
     if addresses == [row.endpoint(end) for end in ends]:
         return []
-    return [_line("addresses", "{} → {}   reply {} → {}".format(*addresses))]
+    return [detail_line("addresses", "{} → {}   reply {} → {}".format(*addresses))]
 
 
 def _ids(row: RowView) -> list[Line]:
@@ -115,10 +115,12 @@ def _ids(row: RowView) -> list[Line]:
     proto, have = row.value("proto"), row.have
     if proto == IPPROTO_GRE and have & ct.HAVE_OPORTS:
         keys = (f"{row.value(name):#x}" for name in ("osport", "odport", "rsport", "rdport"))
-        return [_line("GRE keys", "original {} → {}   reply {} → {}".format(*keys))]
+        return [detail_line("GRE keys", "original {} → {}   reply {} → {}".format(*keys))]
     if words.is_icmp(proto) and have & ct.HAVE_OPORTS and have & ct.HAVE_RPORTS:
         sent, back = (f"type {row.value(name) >> 8} code {row.value(name) & 255}" for name in ("odport", "rdport"))
-        return [_line("ICMP", f"id {row.value('osport')}   {sent}, answered by id {row.value('rsport')}   {back}")]
+        return [
+            detail_line("ICMP", f"id {row.value('osport')}   {sent}, answered by id {row.value('rsport')}   {back}")
+        ]
     return []
 
 
@@ -128,7 +130,7 @@ def _rate(row: RowView, joins: FlowJoins) -> list[Line]:
     history = row.value("rate_history")
     if speed[0] == units.ABSENT and not history:
         return []
-    line: Line = (*_line("rate", ""), speed)
+    line: Line = (*detail_line("rate", ""), speed)
     highest = max(peak(history) or 0.0, current_rate(row))  # readings are exact to 11 %: the peak may be below the rate
     if history and highest:
         peak_text = f"   peak about {units.rate(highest)} in the last {READINGS} readings"
@@ -144,20 +146,20 @@ def attributes(row: RowView, now_ns: int) -> list[Line]:
     """Return the other attributes in words, with their raw values."""
     have = row.have
     return [
-        _line("status", _status(row)),
-        _line("protocol", f"{words.PROTO_NAMES[row.value('proto')]} ({row.value('proto')})")
-        + _more("state", _state(row))
-        + _more("zone", _zone(row))
-        + _more("netns", row.netns_label(row.value("netns")) or "this host's"),
-        _line("mark", f"{row.value('mark'):#x} ({row.value('mark')})" if have & ct.HAVE_MARK else units.ABSENT)
-        + _more("helper", clean_bytes(row.strings[row.value("helper")]) if have & ct.HAVE_HELPER else units.ABSENT)
-        + _more("id", str(row.value("id")) if have & ct.HAVE_ID else units.ABSENT)
-        + _more("use", str(row.value("use")) if have & ct.HAVE_USE else units.ABSENT),
-        _line("labels", _labels(row)),
-        _line("timeout", _timeout(row.value("timeout")) if have & ct.HAVE_TIMEOUT else units.ABSENT),
+        detail_line("status", _status(row)),
+        detail_line("protocol", f"{words.PROTO_NAMES[row.value('proto')]} ({row.value('proto')})")
+        + more("state", _state(row))
+        + more("zone", _zone(row))
+        + more("netns", row.netns_label(row.value("netns")) or "this host's"),
+        detail_line("mark", f"{row.value('mark'):#x} ({row.value('mark')})" if have & ct.HAVE_MARK else units.ABSENT)
+        + more("helper", clean_bytes(row.strings[row.value("helper")]) if have & ct.HAVE_HELPER else units.ABSENT)
+        + more("id", str(row.value("id")) if have & ct.HAVE_ID else units.ABSENT)
+        + more("use", str(row.value("use")) if have & ct.HAVE_USE else units.ABSENT),
+        detail_line("labels", _labels(row)),
+        detail_line("timeout", _timeout(row.value("timeout")) if have & ct.HAVE_TIMEOUT else units.ABSENT),
         *([_began(row, now_ns)] if have & ct.HAVE_START or "first_ns" in row.data else []),
-        *([_line("ended", units.clock(row.value("stop_ns"), 3))] if have & ct.HAVE_STOP else []),
-        *([_line("security", "a context is set (its text is not read)")] if have & ct.HAVE_SECCTX else []),
+        *([detail_line("ended", units.clock(row.value("stop_ns"), 3))] if have & ct.HAVE_STOP else []),
+        *([detail_line("security", "a context is set (its text is not read)")] if have & ct.HAVE_SECCTX else []),
     ]
 
 
@@ -205,8 +207,8 @@ def _began(row: RowView, now_ns: int) -> Line:
     else:
         since = row.value("first_ns")
         age = units.duration((now_ns - since) / 1e9)
-        return _line("began", f"before {units.clock(since)}, when it was first seen (≥{age})")
-    return _line("began", f"{units.clock(start, 3)}, {units.duration((now_ns - start) / 1e9)} ago, {how}")
+        return detail_line("began", f"before {units.clock(since)}, when it was first seen (≥{age})")
+    return detail_line("began", f"{units.clock(start, 3)}, {units.duration((now_ns - start) / 1e9)} ago, {how}")
 
 
 def _joined(row: RowView, children: Sequence[Line], joins: FlowJoins) -> list[Line]:
@@ -220,11 +222,3 @@ def _indented(line: Line) -> Line:
     """Return a line of another model, its key (if it begins with one) aligned with the keys here."""
     (text, role), *rest = line or (("", ""),)
     return ((f"  {text.strip():<9} " if role == _KEY else f"  {text}", role), *rest)
-
-
-def _line(name: str, text: str) -> tuple[Segment, ...]:
-    return ((f"  {name:<9} ", _KEY), (text, ""))
-
-
-def _more(name: str, text: str) -> tuple[Segment, ...]:
-    return ((f"   {name} ", _KEY), (text, ""))

@@ -10,7 +10,7 @@ from nettop.decode.nftables.objects import NftTable
 from nettop.model.ruleset.counters import Counts
 from nettop.model.ruleset.merge import LEGACY, NFT, ChainView, RuleView
 from nettop.model.ruleset.order import is_dormant, runs_at
-from nettop.model.table import Line
+from nettop.model.table import Line, detail_line
 from nettop.text.units import ABSENT, duration, grouped, percent
 
 FIRST_PACKET = "first packet of a flow only"
@@ -99,7 +99,7 @@ def plural(count: int, noun: str) -> str:
 
 def detail_lines(pairs: Sequence[tuple[str, str]]) -> list[Line]:
     """Return the lines of a detail; pairs with an empty value are left out."""
-    return [((f"  {key:<9} ", "key"), (value, "")) for key, value in pairs if value]
+    return [detail_line(key, value) for key, value in pairs if value]
 
 
 def share_text(share: float) -> str:
