@@ -1,7 +1,5 @@
 """The enumerations and constants that the broker, the recordings and the models share. Imports nothing heavy."""
 
-from __future__ import annotations
-
 from enum import Enum
 
 NO_TIME = -(1 << 63)  # the ts_ns of a record whose file gives no time (a Simple Packet Block of pcapng)

@@ -1,7 +1,5 @@
 """The kernel's numbers for conntrack: linux/netfilter/nfnetlink_conntrack.h, nf_conntrack_{common,tcp,sctp}.h."""
 
-from __future__ import annotations
-
 from nettop.linux.inet import IPPROTO_DCCP, IPPROTO_SCTP, IPPROTO_TCP
 
 IPCTNL_MSG_CT_NEW, IPCTNL_MSG_CT_GET, IPCTNL_MSG_CT_DELETE = 0, 1, 2

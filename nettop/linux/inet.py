@@ -1,7 +1,5 @@
 """Internet protocols: linux/in.h, linux/in6.h, IANA protocol numbers; TCP states of net/tcp_states.h."""
 
-from __future__ import annotations
-
 IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_DCCP, IPPROTO_SCTP, IPPROTO_UDPLITE = 1, 6, 17, 33, 132, 136
 IPPROTO_IPV6, IPPROTO_GRE, IPPROTO_ESP, IPPROTO_AH, IPPROTO_ICMPV6 = 41, 47, 50, 51, 58
 IPPROTO_IGMP, IPPROTO_IPIP, IPPROTO_PIM, IPPROTO_VRRP = 2, 4, 103, 112

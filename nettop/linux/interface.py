@@ -1,7 +1,5 @@
 """Network devices and their ioctls: linux/if.h, linux/if_arp.h, linux/sockios.h."""
 
-from __future__ import annotations
-
 IFNAMSIZ = 16  # bytes of a name, its NUL included
 IFF_UP = 0x1
 ARPHRD_ETHER, ARPHRD_LOOPBACK, ARPHRD_NETLINK = 1, 772, 824

@@ -1,7 +1,5 @@
 """Landlock: linux/landlock.h. Its system calls have the same numbers on every architecture."""
 
-from __future__ import annotations
-
 LANDLOCK_CREATE_RULESET, LANDLOCK_RESTRICT_SELF = 444, 446
 LANDLOCK_CREATE_RULESET_VERSION = 1
 

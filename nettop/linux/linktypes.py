@@ -1,7 +1,5 @@
 """Link types of captures: https://www.tcpdump.org/linktypes.html."""
 
-from __future__ import annotations
-
 LINKTYPE_NULL = 0
 LINKTYPE_ETHERNET = 1
 LINKTYPE_RAW_BSD = 12  # DLT_RAW of most systems, found in files

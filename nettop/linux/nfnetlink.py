@@ -1,7 +1,5 @@
 """Netfilter over netlink: linux/netfilter/nfnetlink.h, nfnetlink_acct.h, linux/netfilter.h."""
 
-from __future__ import annotations
-
 from struct import Struct
 
 NFGENMSG = Struct("=BBH")  # family, version, res_id (big endian): the header after nlmsghdr

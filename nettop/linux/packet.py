@@ -1,7 +1,5 @@
 """Frames and packet sockets: linux/if_ether.h, linux/if_packet.h."""
 
-from __future__ import annotations
-
 from struct import Struct
 
 # linux/if_ether.h

@@ -1,7 +1,5 @@
 """Namespaces, capabilities and descriptors of a process: numbers of the headers named in each group."""
 
-from __future__ import annotations
-
 # linux/sched.h, linux/nsfs.h
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x0002_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000
 NS_GET_NSTYPE = 0xB703

@@ -1,7 +1,5 @@
 """Links, addresses and routes: linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h."""
 
-from __future__ import annotations
-
 from struct import Struct
 
 RTM_NEWLINK, RTM_GETLINK, RTM_NEWADDR, RTM_GETADDR, RTM_NEWROUTE, RTM_GETROUTE = 16, 18, 20, 22, 24, 26

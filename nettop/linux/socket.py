@@ -1,7 +1,5 @@
 """Address families and socket options: linux/socket.h, asm-generic/socket.h, linux/sock_diag.h."""
 
-from __future__ import annotations
-
 AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
 SOL_PACKET, SOL_NETLINK = 263, 270
 SO_ATTACH_FILTER, SO_RCVBUFFORCE, SO_LOCK_FILTER, SO_MEMINFO = 26, 33, 44, 55

@@ -1,7 +1,5 @@
 """The ioctls of a terminal, a pipe or a socket that Python and Textual make: asm-generic/ioctls.h."""
 
-from __future__ import annotations
-
 _TCGETS, _TCSETS, _TCSETSW, _TCSETSF, _TCSBRK, _TCFLSH = 0x5401, 0x5402, 0x5403, 0x5404, 0x5409, 0x540B
 _TCGETS2, _TCSETS2, _TCSETSW2, _TCSETSF2 = 0x802C_542A, 0x402C_542B, 0x402C_542C, 0x402C_542D
 _TIOCGPGRP, _TIOCGWINSZ = 0x540F, 0x5413

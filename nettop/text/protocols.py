@@ -1,7 +1,5 @@
 """The names of IP protocols: one table, and the names that differ between tools."""
 
-from __future__ import annotations
-
 NAMES = {  # by linux/in.h, linux/in6.h and the IANA number
     1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 33: "dccp", 41: "ipv6", 47: "gre", 50: "esp", 51: "ah", 58: "icmpv6",
     88: "eigrp", 89: "ospf", 103: "pim", 108: "ipcomp", 112: "vrrp", 132: "sctp", 136: "udplite",

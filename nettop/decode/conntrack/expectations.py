@@ -3,8 +3,6 @@
 ConntrackDecoder reads such messages in bulk like those of flows. Format: linux/netfilter/nfnetlink_conntrack.h.
 """
 
-from __future__ import annotations
-
 from nettop import columns as c
 from nettop.decode.conntrack.layout import BytesField, MessageSchema, NumberField, tuple_schema
 from nettop.linux import conntrack as nfct
