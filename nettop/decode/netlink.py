@@ -16,15 +16,8 @@ from numpy.typing import NDArray
 
 from nettop.batch import Batch, NetlinkMeta
 from nettop.columns import DecodeErrors
-from nettop.linux.netlink import (
-    ERR_MESSAGE_CUT,
-    ERR_MESSAGE_LENGTH,
-    ERR_SHORT_DATAGRAM,
-    NLM_F_DUMP_INTR,
-    NLMSG_HDRLEN,
-    Buffer,
-    MalformedError,
-)
+from nettop.linux import netlink as nl
+from nettop.linux.netlink import NLMSG_HDRLEN, Buffer, MalformedError
 
 _LENGTH = Struct("=I")
 _RUN = 1024  # messages compared in one step for equal length
@@ -48,7 +41,7 @@ class Messages:
     @property
     def interrupted(self) -> bool:
         """True if any message has NLM_F_DUMP_INTR: the dump must be repeated."""
-        return bool((self.flags & NLM_F_DUMP_INTR).any())
+        return bool((self.flags & nl.NLM_F_DUMP_INTR).any())
 
 
 class ErrorRows:
@@ -155,12 +148,12 @@ def _messages(buf: Buffer, offset: NDArray[np.int64], record: NDArray[np.uint32]
 def _datagram(buf: Buffer, record: int, start: int, end: int, errors: ErrorRows) -> NDArray[np.int64]:
     """Return the offsets of the messages in buf[start:end]."""
     if end - start < NLMSG_HDRLEN:
-        errors.add(record, start, ERR_SHORT_DATAGRAM)
+        errors.add(record, start, nl.ERR_SHORT_DATAGRAM)
         return np.empty(0, np.int64)
     found, stop = offsets(buf, start, end, _LENGTH, NLMSG_HDRLEN)
     if end - stop > 3:  # up to three bytes of padding may follow
         length = _LENGTH.unpack_from(buf, stop)[0] if end - stop >= NLMSG_HDRLEN else end
-        errors.add(record, stop, ERR_MESSAGE_LENGTH if length < NLMSG_HDRLEN else ERR_MESSAGE_CUT)
+        errors.add(record, stop, nl.ERR_MESSAGE_LENGTH if length < NLMSG_HDRLEN else nl.ERR_MESSAGE_CUT)
     return found
 
 

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from nettop.linux import conntrack as nfct
 from nettop.linux import inet
-from nettop.linux.conntrack import (
-    IPS_ASSURED,
-    IPS_EXPECTED,
-    IPS_HW_OFFLOAD,
-    IPS_NAMES,
-    IPS_OFFLOAD,
-    IPS_SEEN_REPLY,
-    STATES,
-)
 from nettop.linux.socket import AF_INET, AF_INET6
 from nettop.text.protocols import FLOW_NAMES
 from nettop.text.units import ABSENT
@@ -22,7 +14,7 @@ PROTO_NAMES = tuple(FLOW_NAMES.get(n, f"proto-{n}") for n in range(256))
 FAMILY_NAMES = {AF_INET: "ipv4", AF_INET6: "ipv6"}
 
 _TCP, _SCTP, _DCCP = (
-    [name.upper() for name in STATES[proto]] for proto in (inet.IPPROTO_TCP, inet.IPPROTO_SCTP, inet.IPPROTO_DCCP)
+    [name.upper() for name in nfct.STATES[proto]] for proto in (inet.IPPROTO_TCP, inet.IPPROTO_SCTP, inet.IPPROTO_DCCP)
 )
 
 # One code space for all states that a flow can show: first the status bits, then 16 codes for each protocol.
@@ -54,19 +46,21 @@ EVENT_NAMES = ("dump", "new", "update", "destroy", "gap", "exp-new", "exp-upd", 
 def status_names(status: int) -> tuple[str, ...]:
     """Return the names of the set IPS_* bits, lowest first; of a bit without a name `bit_N`."""
     bits = (n for n in range(32) if status >> n & 1)
-    return tuple(IPS_NAMES[n] if n < len(IPS_NAMES) else f"bit_{n}" for n in bits)
+    return tuple(nfct.IPS_NAMES[n] if n < len(nfct.IPS_NAMES) else f"bit_{n}" for n in bits)
 
 
 def flag_words(status: int, has_state: bool) -> list[str]:
     """Return conntrack's words for status bits; UNREPLIED and ASSURED only if the flow's state is not made of them."""
-    flags = [(not status & IPS_SEEN_REPLY, "UNREPLIED"), (status & IPS_ASSURED, "ASSURED")] if has_state else []
-    flags += [(status & IPS_HW_OFFLOAD, "HW_OFFLOAD"), (offload_code(status) == 1, "OFFLOAD")]
-    return [word for bit, word in (*flags, (status & IPS_EXPECTED, "EXPECTED")) if bit]
+    flags = (
+        [(not status & nfct.IPS_SEEN_REPLY, "UNREPLIED"), (status & nfct.IPS_ASSURED, "ASSURED")] if has_state else []
+    )
+    flags += [(status & nfct.IPS_HW_OFFLOAD, "HW_OFFLOAD"), (offload_code(status) == 1, "OFFLOAD")]
+    return [word for bit, word in (*flags, (status & nfct.IPS_EXPECTED, "EXPECTED")) if bit]
 
 
 def offload_code(status: int) -> int:
     """Return the index into OFFLOAD_NAMES of a status."""
-    return 2 if status & IPS_HW_OFFLOAD else int(bool(status & IPS_OFFLOAD))
+    return 2 if status & nfct.IPS_HW_OFFLOAD else int(bool(status & nfct.IPS_OFFLOAD))
 
 
 def nat_names(nat: int) -> list[str]:

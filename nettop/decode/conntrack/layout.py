@@ -15,20 +15,12 @@ from numpy.typing import NDArray
 
 from nettop import columns as c
 from nettop.linux import conntrack as nfct
-from nettop.linux.netlink import (
-    ERR_FAMILY,
-    ERR_TOO_LONG,
-    ERR_VALUE_SHORT,
-    NLA_HDRLEN,
-    NLMSG_HDRLEN,
-    Buffer,
-    MalformedError,
-    attributes,
-)
+from nettop.linux import netlink as nl
+from nettop.linux.netlink import Buffer, MalformedError, attributes
 from nettop.linux.nfnetlink import NFGEN_LENGTH
 from nettop.linux.socket import AF_INET, AF_INET6
 
-BODY = NLMSG_HDRLEN + NFGEN_LENGTH  # offset of the first attribute
+BODY = nl.NLMSG_HDRLEN + NFGEN_LENGTH  # offset of the first attribute
 MAX_LENGTH = 1 << 16  # the kernel's messages have a few hundred bytes
 MAX_HEADERS = 512
 
@@ -208,9 +200,9 @@ class _MessageWalk:
     def nest(self, schema: Schema, start: int, end: int) -> None:
         """Walk buf[start:end]. Raises MalformedError."""
         for kind, begin, stop in attributes(self.buf, start, end):
-            self.headers.append(begin - NLA_HDRLEN - self.base)
+            self.headers.append(begin - nl.NLA_HDRLEN - self.base)
             if len(self.headers) > MAX_HEADERS:
-                raise MalformedError(begin - NLA_HDRLEN, ERR_TOO_LONG)
+                raise MalformedError(begin - nl.NLA_HDRLEN, nl.ERR_TOO_LONG)
             field = schema.get(kind)
             if isinstance(field, dict):
                 self.nest(field, begin, stop)
@@ -244,19 +236,19 @@ class _MessageWalk:
 
     def _require(self, begin: int, width: int, needed: int) -> None:
         if width < needed:
-            raise MalformedError(begin - NLA_HDRLEN, ERR_VALUE_SHORT)
+            raise MalformedError(begin - nl.NLA_HDRLEN, nl.ERR_VALUE_SHORT)
 
 
 def layout_of(buf: Buffer, base: int, length: int, kind: MessageSchema = FLOW) -> MessageLayout:
     """Return the layout of the message buf[base : base + length], with its header. Raises MalformedError."""
     if length > MAX_LENGTH:
-        raise MalformedError(base, ERR_TOO_LONG)
+        raise MalformedError(base, nl.ERR_TOO_LONG)
     if length < BODY:
-        raise MalformedError(base, ERR_VALUE_SHORT)
+        raise MalformedError(base, nl.ERR_VALUE_SHORT)
     walk = _MessageWalk(buf, base)
     walk.nest(kind.schema, base + BODY, base + length)
     if len(walk.families) > 1:
-        raise MalformedError(base + BODY, ERR_FAMILY)
+        raise MalformedError(base + BODY, nl.ERR_FAMILY)
     words = np.array(walk.headers, np.intp) // 4
     return MessageLayout(
         length=length,

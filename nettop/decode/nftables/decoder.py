@@ -15,29 +15,12 @@ from numpy.typing import NDArray
 from nettop.batch import Batch, NetlinkMeta
 from nettop.columns import DecodeErrors
 from nettop.decode.netlink import ErrorRows
-from nettop.decode.nftables.objects import (
-    Generation,
-    NftChain,
-    NftObject,
-    NftTable,
-    decode_chain,
-    decode_generation,
-    decode_object,
-    decode_table,
-    family_name,
-)
+from nettop.decode.nftables import objects
+from nettop.decode.nftables.objects import Generation, NftChain, NftObject, NftTable
 from nettop.decode.nftables.rules import NftRule, RuleOffsets, decode_rule
+from nettop.linux import netlink as nl
 from nettop.linux import nf_tables as nft
-from nettop.linux.netlink import (
-    ERR_VALUE_SHORT,
-    NLMSG_DONE,
-    NLMSG_ERROR,
-    NLMSG_HDRLEN,
-    NLMSGHDR,
-    Attributes,
-    MalformedError,
-    messages,
-)
+from nettop.linux.netlink import NLMSG_HDRLEN, Attributes, MalformedError
 from nettop.linux.nfnetlink import NFGEN_LENGTH, NFNL_SUBSYS_NFTABLES
 
 _BODY = NLMSG_HDRLEN + NFGEN_LENGTH
@@ -121,13 +104,13 @@ def _layout(data: bytes, found: _DatagramRules) -> _RuleLayout:
     at = [offsets.counters[-1] if offsets.counters else (0, 0) for offsets in found.offsets]
     words = np.array(at, dtype=np.int64).reshape(-1, 2) // 4
     counted = np.array([bool(offsets.counters) for offsets in found.offsets], dtype=np.bool_)
-    ends = NLMSGHDR.unpack_from(data, found.heads[-1])[1] == NLMSG_DONE
+    ends = nl.NLMSGHDR.unpack_from(data, found.heads[-1])[1] == nl.NLMSG_DONE
     return _RuleLayout(_wiped(data, wipe), wipe, tuple(found.rules), counted, words[:, 0], words[:, 1], ends)
 
 
 def _key(data: bytes) -> bytes | None:
     """Return the key of a datagram of rules: its first rule's table, chain and handle, and its length."""
-    if len(data) < 24 or len(data) % 4 or NLMSGHDR.unpack_from(data)[1] != _RULE_TYPE:
+    if len(data) < 24 or len(data) % 4 or nl.NLMSGHDR.unpack_from(data)[1] != _RULE_TYPE:
         return None
     at = 20
     for _ in range(3):
@@ -199,12 +182,12 @@ class NftDecoder:
         """Walk the messages. Return the layout of their rules if there are any, whether to cache it, and the errors."""
         found, bad = _DatagramRules(), list[MalformedError]()
         whole = True
-        walk = messages(data)
+        walk = nl.messages(data)
         while True:
             try:
                 kind, at, end = next(walk)
                 found.heads.append(at)
-                whole &= kind in (_RULE_TYPE, NLMSG_DONE)
+                whole &= kind in (_RULE_TYPE, nl.NLMSG_DONE)
                 self._message(kind, data, at, end, ts_ns, out, found)
             except StopIteration:
                 break
@@ -215,17 +198,17 @@ class NftDecoder:
     def _message(
         self, kind: int, data: bytes, at: int, end: int, ts_ns: int, out: NftDecoded, rules: _DatagramRules
     ) -> None:
-        if kind == NLMSG_DONE:
+        if kind == nl.NLMSG_DONE:
             self._end_rule_dump()
             if self._objects:
                 self._old_objects, self._objects = self._objects, {}
-        if kind == NLMSG_ERROR:
+        if kind == nl.NLMSG_ERROR:
             out.refused += data[at + NLMSG_HDRLEN : at + NLMSG_HDRLEN + 4] != bytes(4)
         if kind >> 8 != NFNL_SUBSYS_NFTABLES:
             return
         if end - at < _BODY:
-            raise MalformedError(at, ERR_VALUE_SHORT)
-        family, message = family_name(data[at + NLMSG_HDRLEN]), kind & 0xFF
+            raise MalformedError(at, nl.ERR_VALUE_SHORT)
+        family, message = objects.family_name(data[at + NLMSG_HDRLEN]), kind & 0xFF
         if message == nft.NFT_MSG_NEWOBJ:
             out.objects.append(self._object(data, at, end, family))
             return
@@ -235,16 +218,16 @@ class NftDecoder:
             rules.rules.append(rule)
             rules.offsets.append(varying)
         elif message == nft.NFT_MSG_NEWTABLE:
-            out.tables.append(decode_table(found, family))
+            out.tables.append(objects.decode_table(found, family))
         elif message == nft.NFT_MSG_NEWCHAIN:
-            out.chains.append(decode_chain(found, family))
+            out.chains.append(objects.decode_chain(found, family))
         elif message == nft.NFT_MSG_NEWGEN:
-            out.generations.append(decode_generation(found, ts_ns, self._events))
+            out.generations.append(objects.decode_generation(found, ts_ns, self._events))
 
     def _object(self, data: bytes, at: int, end: int, family: str) -> NftObject:
         """Return the object of the previous dump if its bytes are equal apart from the generation in its header."""
         key = data[at + 16 : at + 17] + data[at + _BODY : end]
-        found = self._old_objects.get(key) or decode_object(Attributes(data, at + _BODY, end), family)
+        found = self._old_objects.get(key) or objects.decode_object(Attributes(data, at + _BODY, end), family)
         if len(self._objects) < _MAX_OBJECTS:
             self._objects[key] = found
         return found

@@ -9,15 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nettop.batch import Array
-from nettop.decode.packets.columns import (
-    BAD_LINK,
-    BAD_TAGS,
-    HAVE_DIRECTION,
-    HAVE_ETHERTYPE,
-    HAVE_INNER_VLAN,
-    HAVE_LLC,
-    HAVE_VLAN,
-)
+from nettop.decode.packets import columns as pc
 from nettop.decode.packets.rows import PacketRows
 from nettop.linux import linktypes
 from nettop.linux.interface import ARPHRD_NETLINK
@@ -54,7 +46,7 @@ def decode_link(rows: PacketRows, linktype: int) -> None:
 
 def _header(rows: PacketRows, dtype: np.dtype[Any]) -> tuple[Array | slice, Array]:
     """Return the index of all rows long enough for a link header, and these headers. Move `pos` after them."""
-    at, _ = rows.require(slice(None), rows.remaining(slice(None)) >= dtype.itemsize, BAD_LINK)
+    at, _ = rows.require(slice(None), rows.remaining(slice(None)) >= dtype.itemsize, pc.BAD_LINK)
     header = rows.data.at(rows.pos[at], dtype)
     rows.pos[at] += dtype.itemsize
     return at, header
@@ -67,10 +59,10 @@ def _ethernet(rows: PacketRows) -> None:
     typed = kind >= ETH_P_802_3_MIN
     if typed.all():
         rows.column("ethertype")[at] = kind
-        rows.have(at, HAVE_ETHERTYPE)
+        rows.have(at, pc.HAVE_ETHERTYPE)
         return
     rows.column("ethertype")[at] = np.where(typed, kind, 0)
-    rows.cols["have"][at] |= np.where(typed, HAVE_ETHERTYPE, HAVE_LLC).astype(np.uint16)
+    rows.cols["have"][at] |= np.where(typed, pc.HAVE_ETHERTYPE, pc.HAVE_LLC).astype(np.uint16)
 
 
 def _cooked(rows: PacketRows, dtype: np.dtype[Any]) -> None:
@@ -80,24 +72,24 @@ def _cooked(rows: PacketRows, dtype: np.dtype[Any]) -> None:
     kind = header["type"].astype(np.uint16)
     typed = (kind >= ETH_P_802_3_MIN) & (header["arphrd"] != ARPHRD_NETLINK)
     rows.column("ethertype")[at] = np.where(typed, kind, 0)
-    rows.cols["have"][at] |= np.where(typed, HAVE_ETHERTYPE | HAVE_DIRECTION, HAVE_DIRECTION).astype(np.uint16)
+    rows.cols["have"][at] |= np.where(typed, pc.HAVE_ETHERTYPE | pc.HAVE_DIRECTION, pc.HAVE_DIRECTION).astype(np.uint16)
 
 
 def _raw(rows: PacketRows) -> None:
     """Decode frames without a link header by their IP version."""
-    at, _ = rows.require(slice(None), rows.remaining(slice(None)) >= 1, BAD_LINK)
+    at, _ = rows.require(slice(None), rows.remaining(slice(None)) >= 1, pc.BAD_LINK)
     version = rows.data.at(rows.pos[at], _BYTE)["v"] >> 4
     ethertype = np.zeros(len(version), np.uint16)
     ethertype[version == 4] = ETH_P_IP
     ethertype[version == 6] = ETH_P_IPV6
     rows.column("ethertype")[at] = ethertype
-    rows.cols["have"][at] |= np.where(ethertype > 0, HAVE_ETHERTYPE, 0).astype(np.uint16)
+    rows.cols["have"][at] |= np.where(ethertype > 0, pc.HAVE_ETHERTYPE, 0).astype(np.uint16)
 
 
 def _ip_only(ethertype: int) -> Callable[[PacketRows], None]:
     def layer(rows: PacketRows) -> None:
         rows.column("ethertype")[:] = ethertype
-        rows.have(slice(None), HAVE_ETHERTYPE)
+        rows.have(slice(None), pc.HAVE_ETHERTYPE)
 
     return layer
 
@@ -111,7 +103,7 @@ def _null(rows: PacketRows) -> None:
     for number, kind in _NULL_FAMILY.items():
         ethertype[(family == number) | (swapped == number)] = kind
     rows.column("ethertype")[at] = ethertype
-    rows.cols["have"][at] |= np.where(ethertype > 0, HAVE_ETHERTYPE, 0).astype(np.uint16)
+    rows.cols["have"][at] |= np.where(ethertype > 0, pc.HAVE_ETHERTYPE, 0).astype(np.uint16)
 
 
 def _is_tag(ethertype: Array) -> NDArray[np.bool_]:
@@ -127,20 +119,20 @@ def _tags(rows: PacketRows, ethertype: Array) -> None:
         at = np.flatnonzero(tagged)
         enough = (rows.remaining(at) >= _TAG.itemsize) & (depth < MAX_TAGS)
         ethertype[at[~enough]] = 0
-        rows.cols["have"][at[~enough]] &= np.uint16(0xFFFF ^ HAVE_ETHERTYPE)
-        tagged_rows, _ = rows.require(at, enough, BAD_TAGS)
+        rows.cols["have"][at[~enough]] &= np.uint16(0xFFFF ^ pc.HAVE_ETHERTYPE)
+        tagged_rows, _ = rows.require(at, enough, pc.BAD_TAGS)
         _step_over_tag(rows, tagged_rows, ethertype, depth)
 
 
 def _step_over_tag(rows: PacketRows, at: Array | slice, ethertype: Array, depth: int) -> None:
     tag = rows.data.at(rows.pos[at], _TAG)
     rows.column("inner_vlan" if depth else "vlan")[at] = tag["tci"] & 0x0FFF
-    rows.have(at, HAVE_INNER_VLAN if depth else HAVE_VLAN)
+    rows.have(at, pc.HAVE_INNER_VLAN if depth else pc.HAVE_VLAN)
     kind = tag["type"].astype(np.uint16)
     llc = kind < ETH_P_802_3_MIN
     ethertype[at] = np.where(llc, 0, kind)
     if llc.any():
-        rows.cols["have"][at] ^= np.where(llc, HAVE_ETHERTYPE | HAVE_LLC, 0).astype(np.uint16)
+        rows.cols["have"][at] ^= np.where(llc, pc.HAVE_ETHERTYPE | pc.HAVE_LLC, 0).astype(np.uint16)
     rows.pos[at] += _TAG.itemsize
 
 

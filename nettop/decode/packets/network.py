@@ -5,21 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nettop.batch import Array
-from nettop.decode.packets.columns import (
-    BAD_ARP,
-    BAD_EXTENSION,
-    BAD_IPV4,
-    BAD_IPV6,
-    FRAG_DONT,
-    FRAG_MORE,
-    HAVE_AH,
-    HAVE_ARP,
-    HAVE_FRAGMENT,
-    HAVE_IP,
-    HAVE_LATER_FRAGMENT,
-    HAVE_PAYLOAD,
-    HAVE_TUNNEL,
-)
+from nettop.decode.packets import columns as pc
 from nettop.decode.packets.rows import PacketRows
 from nettop.linux.inet import IPPROTO_AH, IPPROTO_DSTOPTS, IPPROTO_FRAGMENT, IPPROTO_HOPOPTS, IPPROTO_ROUTING
 from nettop.linux.packet import ETH_P_ARP, ETH_P_IP, ETH_P_IPV6, ETH_P_RARP
@@ -89,7 +75,7 @@ def _ipv4(rows: PacketRows, at: Array | slice, wirelen: Array, full: bool) -> No
     vihl = header["vihl"]
     size = (vihl & np.uint8(15)).astype(np.int64) * 4
     ok = (rows.end[at] - pos >= np.maximum(size, 20)) & (vihl >= 0x45) & (vihl <= 0x4F)
-    at, good = rows.require(at, ok, BAD_IPV4)
+    at, good = rows.require(at, ok, pc.BAD_IPV4)
     header, pos, size = header[good], pos[good], size[good]
     cols = rows.cols
     cols["proto"][at] = header["proto"]
@@ -99,14 +85,14 @@ def _ipv4(rows: PacketRows, at: Array | slice, wirelen: Array, full: bool) -> No
     cols["size"][at] = _size(header["total"].astype(np.int64), on_wire)
     is_ah = header["proto"] == IPPROTO_AH
     if is_ah.any():
-        rows.have(np.arange(rows.n)[at][is_ah], HAVE_AH)
+        rows.have(np.arange(rows.n)[at][is_ah], pc.HAVE_AH)
     frag = header["frag"].astype(np.uint16)
     _mark(rows, at, (frag & 0x3FFF) != 0, (frag & 0x1FFF) != 0)
     _set_l4(rows, at, pos + size, (frag & 0x1FFF) == 0)
     if full:
         cols["ttl"][at] = header["ttl"]
         cols["ip_id"][at] = header["id"]
-        cols["frag"][at] = (frag << 3) | (frag >> 13 & 1) * FRAG_MORE | (frag >> 14 & 1) * FRAG_DONT
+        cols["frag"][at] = (frag << 3) | (frag >> 13 & 1) * pc.FRAG_MORE | (frag >> 14 & 1) * pc.FRAG_DONT
         length = header["total"].astype(np.int64)
         cols["payload"][at] = np.maximum(np.where(length == 0, on_wire, length) - size, 0)
 
@@ -117,10 +103,10 @@ def _size(stated: Array, on_wire: Array) -> Array:
 
 
 def _mark(rows: PacketRows, at: Array | slice, fragment: Array, later: Array) -> None:
-    bits = np.full(len(fragment), HAVE_IP | HAVE_PAYLOAD, np.uint16)
+    bits = np.full(len(fragment), pc.HAVE_IP | pc.HAVE_PAYLOAD, np.uint16)
     if fragment.any():
-        bits |= np.where(fragment, HAVE_FRAGMENT, 0).astype(np.uint16)
-        bits |= np.where(later, HAVE_LATER_FRAGMENT, 0).astype(np.uint16)
+        bits |= np.where(fragment, pc.HAVE_FRAGMENT, 0).astype(np.uint16)
+        bits |= np.where(later, pc.HAVE_LATER_FRAGMENT, 0).astype(np.uint16)
     rows.cols["have"][at] |= bits
 
 
@@ -134,13 +120,13 @@ def _ipv6(rows: PacketRows, at: Array | slice, wirelen: Array, full: bool) -> No
     pos = rows.pos[at].copy()
     header = rows.data.at(pos, _IPV6)
     ok = (rows.end[at] - pos >= _IPV6.itemsize) & (header["version"] >> 4 == 6)
-    at, good = rows.require(at, ok, BAD_IPV6)
+    at, good = rows.require(at, ok, pc.BAD_IPV6)
     header, pos = header[good], pos[good]
     for name in ("src_lo", "src_hi", "dst_lo", "dst_hi"):
         rows.column(name)[at] = header[name]
     stated, on_wire = header["payload"].astype(np.int64), wirelen[at].astype(np.int64) - (pos - rows.start[at])
     rows.cols["size"][at] = _size(np.where(stated == 0, 0, stated + _IPV6.itemsize), on_wire)
-    rows.have(at, HAVE_IP | HAVE_PAYLOAD)
+    rows.have(at, pc.HAVE_IP | pc.HAVE_PAYLOAD)
     rows.pos[at] = pos + _IPV6.itemsize
     rows.cols["proto"][at] = header["next"]
     if full:
@@ -166,20 +152,20 @@ def _extensions(rows: PacketRows, at: Array, following: Array, full: bool) -> No
         size = np.where(size == 0, (header["len"].astype(np.int64) + 1) * 8, size)
         enough = rows.remaining(row) >= size
         if not enough.all():
-            rows.require(row, enough, BAD_EXTENSION)
+            rows.require(row, enough, pc.BAD_EXTENSION)
             whole[open_[~enough]] = False
             open_, row, header = open_[enough], row[enough], header[enough]
             is_fragment, is_ah, size = is_fragment[enough], is_ah[enough], size[enough]
         later = _fragments(rows, row[is_fragment], header[is_fragment], full)
         if is_ah.any():
             rows.column("tunnel")[row[is_ah]] = header["id"][is_ah]
-            rows.have(row[is_ah], HAVE_TUNNEL | HAVE_AH)
+            rows.have(row[is_ah], pc.HAVE_TUNNEL | pc.HAVE_AH)
         whole[open_[is_fragment][later]] = False
         following[open_] = header["next"]
         rows.pos[row] += size
         open_ = open_[_IS_EXTENSION[following[open_]] & whole[open_]]
     if len(open_):
-        rows.require(at[open_], np.zeros(len(open_), np.bool_), BAD_EXTENSION)
+        rows.require(at[open_], np.zeros(len(open_), np.bool_), pc.BAD_EXTENSION)
         whole[open_] = False
     rows.cols["proto"][at] = following
     _set_l4(rows, at, rows.pos[at], whole)
@@ -189,19 +175,20 @@ def _fragments(rows: PacketRows, row: Array, header: Array, full: bool) -> Array
     """Mark these rows as fragments. Return a mask of those that are not the first one."""
     frag = header["frag"].astype(np.uint16)
     later: Array = (frag & 0xFFF8) != 0
-    rows.have(row, HAVE_FRAGMENT)
-    rows.have(row[later], HAVE_LATER_FRAGMENT)
+    rows.have(row, pc.HAVE_FRAGMENT)
+    rows.have(row[later], pc.HAVE_LATER_FRAGMENT)
     if full:
         rows.cols["ip_id"][row] = header["id"]
-        rows.cols["frag"][row] = (frag & 0xFFF8) | (frag & 1) * FRAG_MORE
+        rows.cols["frag"][row] = (frag & 0xFFF8) | (frag & 1) * pc.FRAG_MORE
     return later
 
 
 def _arp(rows: PacketRows, at: Array | slice) -> None:
-    at, good = rows.require(at, rows.remaining(at) >= _ARP.itemsize, BAD_ARP)
+    at, good = rows.require(at, rows.remaining(at) >= _ARP.itemsize, pc.BAD_ARP)
     header = rows.data.at(rows.pos[at], _ARP)
-    at, good = rows.require(at, (header["type"] == ETH_P_IP) & (header["hlen"] == 6) & (header["plen"] == 4), BAD_ARP)
+    ipv4 = (header["type"] == ETH_P_IP) & (header["hlen"] == 6) & (header["plen"] == 4)
+    at, good = rows.require(at, ipv4, pc.BAD_ARP)
     rows.cols["src_lo"][at] = header["src"][good]
     rows.cols["dst_lo"][at] = header["dst"][good]
     rows.column("dport")[at] = header["op"][good]
-    rows.have(at, HAVE_ARP)
+    rows.have(at, pc.HAVE_ARP)

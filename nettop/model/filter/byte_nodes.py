@@ -13,17 +13,8 @@ from typing import Final, Protocol
 import numpy as np
 
 from nettop.batch import Array
+from nettop.linux import packet
 from nettop.linux.inet import IPPROTO_ICMPV6
-from nettop.linux.packet import (
-    ETH_P_802_3_MIN,
-    ETH_P_8021AD,
-    ETH_P_8021Q,
-    ETH_P_ARP,
-    ETH_P_QINQ1,
-    ETH_P_RARP,
-    PACKET_BROADCAST,
-    PACKET_MULTICAST,
-)
 from nettop.linux.socket import AF_INET, AF_INET6
 from nettop.model.filter import vocabulary
 from nettop.model.filter.fields import ByteFields, Loaded, Mask
@@ -38,8 +29,8 @@ HEADERS: Final[dict[str, tuple[str, tuple[Node, ...]]]] = {
     "link": ("link", ()),
     "ip": ("network", (_IPV4,)),
     "ip6": ("network", (_IPV6,)),
-    "arp": ("network", (equal("ethertype", ETH_P_ARP),)),
-    "rarp": ("network", (equal("ethertype", ETH_P_RARP),)),
+    "arp": ("network", (equal("ethertype", packet.ETH_P_ARP),)),
+    "rarp": ("network", (equal("ethertype", packet.ETH_P_RARP),)),
     **{
         name: ("transport", (_IPV4, equal("proto", vocabulary.PROTOCOLS[name])))
         for name in ("tcp", "udp", "icmp", "igmp", "sctp", "pim", "vrrp")
@@ -151,9 +142,9 @@ def mac_node(address: int, sides: tuple[str, ...], both: bool) -> Node:
 
 def ethertype_node(number: int) -> Node:
     """Return the node for a protocol of the link layer: an ethertype behind all tags, a tag's, or an LLC SAP."""
-    if number in (ETH_P_8021Q, ETH_P_8021AD, ETH_P_QINQ1):
+    if number in (packet.ETH_P_8021Q, packet.ETH_P_8021AD, packet.ETH_P_QINQ1):
         return _equal("mac", 12, 2, number)
-    return _equal("llc", 0, 1, number) if number < ETH_P_802_3_MIN else equal("ethertype", number)
+    return _equal("llc", 0, 1, number) if number < packet.ETH_P_802_3_MIN else equal("ethertype", number)
 
 
 def _label(bits: int, offset: int, size: int, shift: int) -> Callable[[str], Node]:
@@ -175,12 +166,12 @@ _CAST_BIT = Operation(Bytes("mac", (), Constant(0), 1), "&", Constant(1))
 # Cooked captures and live ones know the kind of the destination without its address.
 GROUPS: Final[dict[str, dict[str, Node]]] = {
     "broadcast": {
-        "ether": Chain(mac_node((1 << 48) - 1, ("dst",), False), (("or", equal("direction", PACKET_BROADCAST)),))
+        "ether": Chain(mac_node((1 << 48) - 1, ("dst",), False), (("or", equal("direction", packet.PACKET_BROADCAST)),))
     },
     "multicast": {
         "ether": Chain(
             Operation(_CAST_BIT, "!=", Constant(0)),
-            (("or", equal("direction", PACKET_BROADCAST)), ("or", equal("direction", PACKET_MULTICAST))),
+            (("or", equal("direction", packet.PACKET_BROADCAST)), ("or", equal("direction", packet.PACKET_MULTICAST))),
         ),
         "ip": every((_IPV4, At(InNet(net("224.0.0.0/3")), ("dst",)))),
         "ip6": every((_IPV6, At(InNet(net("ff00::/8")), ("dst",)))),

@@ -15,11 +15,10 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from nettop.errors import FilterError
-from nettop.model.filter import values, vocabulary
+from nettop.model.filter import field_nodes, values, vocabulary
 from nettop.model.filter.byte_nodes import GROUPS, HEADERS, LABELS, ethertype_node, mac_node
 from nettop.model.filter.byte_parser import CONSTANTS, ByteTestError, header_at, read_relation
-from nettop.model.filter.endpoint_values import ENDPOINT_TESTS, Qualifiers, ethertype
-from nettop.model.filter.field_nodes import field_node, nat_node, state_node, status_node
+from nettop.model.filter.field_nodes import Qualifiers
 from nettop.model.filter.lexer import FilterToken, meaningless, refusal, tokens
 from nettop.model.filter.nodes import At, Chain, Compare, InNet, Node, Not, Present, equal, every
 from nettop.model.filter.refusals import foreign_word, missing, not_compared, unexpected_word, unknown_word, with_commas
@@ -180,7 +179,7 @@ class FilterParser:
         if self._is("proto"):
             self._advance()
             self._expects((), "ether proto")
-            return self._read_value(ethertype, self._advance())
+            return self._read_value(field_nodes.ethertype, self._advance())
         sides, joined = self._direction()
         self._expects(("host",))
         if self._is("host"):
@@ -241,7 +240,7 @@ class FilterParser:
         self._last = qualifiers
         if qualifiers.type == "ether":
             return mac_node(self._read_value(values.mac, self._advance()), qualifiers.sides, qualifiers.every)
-        test = self._read_value(ENDPOINT_TESTS[qualifiers.type], self._advance())
+        test = self._read_value(field_nodes.ENDPOINT_TESTS[qualifiers.type], self._advance())
         if qualifiers.type == "net" and ":" not in token.text and "/" not in token.text:
             self._expects(("mask",))
         if self._is("mask") and qualifiers.type == "net":
@@ -268,7 +267,7 @@ class FilterParser:
             raise self._refuse(f"{self._before()} takes a value here", token)
         self._advance()
         try:
-            node = field_node(vocabulary.FIELDS[word], word, operator, token.value)
+            node = field_nodes.field_node(vocabulary.FIELDS[word], word, operator, token.value)
             return Present("ah") if node == _AH and self._kind == vocabulary.PACKET else node
         except ValueError as error:
             raise self._refuse(str(error), token) from None
@@ -289,16 +288,18 @@ class FilterParser:
             return self._value_of(self._last, "")
         if self._kind == vocabulary.COUNTER:  # a word alone is a part of a counter's name
             self._advance()
-            return field_node(vocabulary.FIELDS["name"], "name", "", f"*{token.value}*")
+            return field_nodes.field_node(vocabulary.FIELDS["name"], "name", "", f"*{token.value}*")
         if self._last is not None and (token.text[:1].isdigit() or token.word in values.SERVICES):
             return self._endpoint_value(self._last)
         raise self._refuse(unknown_word(token.text, self._kind), token)
 
     def _bare(self, word: str) -> Node:
         if word != "nat":
-            return status_node(word) if word in vocabulary.BARE_STATUS else state_node(word)
+            return field_nodes.status_node(word) if word in vocabulary.BARE_STATUS else field_nodes.state_node(word)
         self._expects(vocabulary.NAT_KINDS)
-        return nat_node(self._advance().word) if self._now.word in vocabulary.NAT_KINDS else status_node(word)
+        if self._now.word in vocabulary.NAT_KINDS:
+            return field_nodes.nat_node(self._advance().word)
+        return field_nodes.status_node(word)
 
     def _inherited(self) -> Qualifiers:
         """Return the qualifiers of an address without any: the last ones, unless they were of a port."""

@@ -5,20 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from nettop.linux import conntrack
+from nettop.linux import conntrack, packet
 from nettop.linux.inet import IPPROTO_ICMPV6
-from nettop.linux.packet import (
-    ETH_P_ARP,
-    ETH_P_IP,
-    ETH_P_IPV6,
-    ETH_P_LOOPBACK,
-    ETH_P_MPLS,
-    ETH_P_PPP_DISC,
-    ETH_P_PPP_SES,
-    ETH_P_RARP,
-    PACKET_OUTGOING,
-    STP_SAP,
-)
 from nettop.linux.socket import AF_INET, AF_INET6
 from nettop.text.flow import PROTO_NAMES
 from nettop.text.protocols import NAMES
@@ -117,19 +105,20 @@ FIELDS: Final = {
 EVENTS: Final = ("new", "update", "destroy", "exp-new", "exp-upd", "exp-del")  # of flows, and of expectations
 # Words for a number in a packet's column: (column, value, True: equal, False: any other).
 PACKET_WORDS: Final = {
-    "arp": ("ethertype", ETH_P_ARP, True),
-    "rarp": ("ethertype", ETH_P_RARP, True),
-    "mpls": ("ethertype", ETH_P_MPLS, True),
-    "pppoed": ("ethertype", ETH_P_PPP_DISC, True),
-    "pppoes": ("ethertype", ETH_P_PPP_SES, True),
-    "stp": ("ethertype", STP_SAP, True),
-    "outbound": ("direction", PACKET_OUTGOING, True),
-    "inbound": ("direction", PACKET_OUTGOING, False),
+    "arp": ("ethertype", packet.ETH_P_ARP, True),
+    "rarp": ("ethertype", packet.ETH_P_RARP, True),
+    "mpls": ("ethertype", packet.ETH_P_MPLS, True),
+    "pppoed": ("ethertype", packet.ETH_P_PPP_DISC, True),
+    "pppoes": ("ethertype", packet.ETH_P_PPP_SES, True),
+    "stp": ("ethertype", packet.STP_SAP, True),
+    "outbound": ("direction", packet.PACKET_OUTGOING, True),
+    "inbound": ("direction", packet.PACKET_OUTGOING, False),
 }
 ETHERTYPES: Final = {  # names after `ether proto`
-    **{"ip": ETH_P_IP, "ip6": ETH_P_IPV6, "arp": ETH_P_ARP, "rarp": ETH_P_RARP, "stp": STP_SAP},
-    **{"loopback": ETH_P_LOOPBACK, "mpls": ETH_P_MPLS, "pppoed": ETH_P_PPP_DISC, "pppoes": ETH_P_PPP_SES},
-}
+    "ip": packet.ETH_P_IP, "ip6": packet.ETH_P_IPV6, "arp": packet.ETH_P_ARP, "rarp": packet.ETH_P_RARP,
+    "stp": packet.STP_SAP, "loopback": packet.ETH_P_LOOPBACK, "mpls": packet.ETH_P_MPLS,
+    "pppoed": packet.ETH_P_PPP_DISC, "pppoes": packet.ETH_P_PPP_SES,
+}  # fmt: skip
 LINK: Final = ("ether", "broadcast", "multicast")  # words of the link layer
 GROUPS: Final = LINK[1:]
 # Names of columns and of Wireshark's fields, which are no words here, and the words to use.

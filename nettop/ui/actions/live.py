@@ -10,9 +10,9 @@ from nettop.model.filter.expression import parse
 from nettop.model.table import CounterDetail, Detail, Row
 from nettop.ui.actions.choosing import confirm
 from nettop.ui.screens.pending import has_ended, open_with_answer
-from nettop.ui.widgets.accounting_offer import AccountingOffer
 from nettop.ui.widgets.choices import Choice
 from nettop.ui.widgets.prompt_request import PromptRequest, discard
+from nettop.ui.widgets.text_panes import AccountingOffer
 
 if TYPE_CHECKING:
     from nettop.ui.screens.main import MainScreen

@@ -14,11 +14,10 @@ from nettop.ui.panes.detail import DetailPane
 from nettop.ui.panes.grouping import Grouping, GroupingState
 from nettop.ui.panes.pane import Pane, PaneHost, ViewDef
 from nettop.ui.strips import keys_line, spread
-from nettop.ui.widgets.accounting_offer import AccountingOffer
 from nettop.ui.widgets.bar_lines import capture_line
 from nettop.ui.widgets.painter import row_text
 from nettop.ui.widgets.table import Table, TableState
-from nettop.ui.widgets.text_panes import TextPane
+from nettop.ui.widgets.text_panes import AccountingOffer, TextPane
 from nettop.ui.widgets.timeline import TALL, Timeline
 
 # The text of an empty table in a mode in which no more data can come.

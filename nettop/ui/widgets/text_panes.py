@@ -12,10 +12,12 @@ from textual.geometry import Region
 from textual.strip import Strip
 
 from nettop.model.table import Line
+from nettop.session.status import Status
 from nettop.text.sanitize import clean
 from nettop.ui import strips as lines
 from nettop.ui.commands import MOVES, bindings
 from nettop.ui.palette import palette_of
+from nettop.ui.widgets.bar_lines import offer_line
 from nettop.ui.widgets.self_drawn import SelfDrawn
 
 
@@ -78,6 +80,27 @@ class TooSmall(TextPane):
             message = f"too small: {width}×{height}, nettop needs {self.MIN_SIZE[0]}×{self.MIN_SIZE[1]}"
             parts = [message[i : i + width] for i in range(0, len(message), max(1, width))]
             self.write([((part, "warn"),) for part in parts])
+
+
+class AccountingOffer(TextPane):
+    """The offer to switch accounting on, where flows have no bytes. It remembers the namespaces that declined it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.display = False
+        self._declined: set[str] = set()  # namespaces
+
+    def show(self, status: Status, flows: int) -> None:
+        """Show the line if accounting is off and can be switched on; otherwise hide it."""
+        allowed = status.mode in ("LIVE", "DEMO") and not status.read_only
+        self.display = allowed and status.acct == "off" and flows > 0 and status.netns not in self._declined
+        if self.display:
+            self.write([offer_line(self.app.size.width)])
+
+    def decline(self, netns: str) -> None:
+        """Hide the line and never show it again for this namespace."""
+        self._declined.add(netns)
+        self.display = False
 
 
 class ScrollPane(SelfDrawn, can_focus=True):
