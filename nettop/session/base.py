@@ -27,7 +27,7 @@ from nettop.recording.item_export import export_items
 from nettop.recording.writer import RecordingWriter
 from nettop.session import flow_actions
 from nettop.session.flow_actions import related
-from nettop.session.run import Run
+from nettop.session.run import Rate, Run
 from nettop.session.status import DeviceChoice, Done, NetnsChoice, Status
 from nettop.text.units import scaled
 
@@ -59,7 +59,7 @@ class Session:
         self._paused = False
         self._notes: tuple[str, ...] = ()
         self._closed = False
-        self._cpu = _OwnCpu()
+        self._cpu = Rate()
 
     def _new_run(self, netns: str | None) -> Run:
         run = Run(netns, self._live, self._seq, self._ids, self._keep_events, self._resolve)
@@ -95,7 +95,7 @@ class Session:
             mode=self._mode,
             clock_ns=run.status.clock_ns if not self._live else time.time_ns(),
             recording=self._recording_text(),
-            cpu_percent=self._cpu.percent(),
+            cpu_percent=self._cpu.update(100 * time.process_time(), time.monotonic()),
             notes=(*broken, *self._notes, *run.status.notes),
             paused=self._paused,
             names=self._names,
@@ -301,23 +301,6 @@ def _failure_of(action: Callable[[], None]) -> str | None:
     except Exception as error:  # a bug: the caller waits for an answer
         return f"internal error, please report it: {error!r}"
     return None
-
-
-class _OwnCpu:
-    """The CPU use of this process, in percent of a core, over about the last second."""
-
-    def __init__(self) -> None:
-        self._at, self._used = time.monotonic(), time.process_time()
-        self._percent: float | None = None
-
-    def percent(self) -> float | None:
-        """Return it; None in the first second."""
-        now = time.monotonic()
-        if now - self._at >= 1:
-            used = time.process_time()
-            self._percent = 100 * (used - self._used) / (now - self._at)
-            self._at, self._used = now, used
-        return self._percent
 
 
 def save_path(path: str) -> str:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from nettop.batch import Batch, Counter64, End, Item, PacketMeta, item_time
@@ -28,20 +28,19 @@ _ALIVE_S = 0.5  # how often a wait for the model thread checks that it is alive
 Found = TypeVar("Found")
 
 
-@dataclass(slots=True)
-class _PacketRate:
-    """Packets a second, over about the last second."""
+class Rate:
+    """The growth of a total in a second, over about the last second; None in the first second."""
 
-    seen: int = 0
-    counted: int = 0
-    at_ns: int = 0
-    rate: float = 0.0
+    def __init__(self) -> None:
+        self.value: float | None = None
+        self._before: tuple[float, float] | None = None  # the total, and the time in s
 
-    def tick(self, now_ns: int) -> None:
-        """Update the rate, if a second has passed."""
-        if now_ns - self.at_ns >= 1_000_000_000:
-            self.rate = (self.seen - self.counted) * 1e9 / (now_ns - self.at_ns) if self.at_ns else 0.0
-            self.counted, self.at_ns = self.seen, now_ns
+    def update(self, total: float, now: float) -> float | None:
+        """Return the rate at a time in s, when the total is known."""
+        before, since = self._before = self._before or (total, now)
+        if now - since >= 1:
+            self.value, self._before = (total - before) / (now - since), (total, now)
+        return self.value
 
 
 class Run:
@@ -68,7 +67,7 @@ class Run:
         self._clock_ns = 0
         self.stopped_ns = 0  # the models' time from now on: no more items come, ages and rates must not change; 0: none
         self.ended = False  # a file was read to its end
-        self._packets = _PacketRate()
+        self._packets, self._packet_rate = 0, Rate()
         self._models = ModelThread(self.plumbing.handoff, self._apply, self._tick, self._failed, self._due)
 
     def start(self) -> None:
@@ -114,12 +113,12 @@ class Run:
         if not self.live:
             self._clock_ns = max(self._clock_ns, item_time(item) or 0)
         if isinstance(item, Batch) and isinstance(item.meta, PacketMeta):
-            self._packets.seen += len(item)
+            self._packets += len(item)
         self.engine.apply(item, self.now_ns())
 
     def _tick(self) -> None:
         now_ns = self.now_ns()
-        self._packets.tick(time.monotonic_ns())
+        self._packet_rate.update(self._packets, time.monotonic())
         self.engine.tick(now_ns)
         self.status = self._facts(now_ns)
         self.each_tick(self.engine)
@@ -128,7 +127,7 @@ class Run:
         """Return whether something changes by time alone, so that the next tick must come soon."""
         events, now_ns = self.engine.events, self.now_ns()
         counted = (*events.rates.last(now_ns), *events.rates.last(now_ns + 1_000_000_000))
-        return any(counted) or bool(self._packets.rate) or self.engine.due()
+        return any(counted) or bool(self._packet_rate.value) or self.engine.due()
 
     def _facts(self, now_ns: int) -> Status:
         engine = self.engine
@@ -139,7 +138,7 @@ class Run:
             count=len(engine.flows) if count is None else count,
             maximum=maximum,
             events_per_s=sum(engine.events.rates.last(now_ns)),
-            capture=f"{scaled(self._packets.rate)} pkt/s" if self._packets.seen else "off",
+            capture=f"{scaled(self._packet_rate.value or 0)} pkt/s" if self._packets else "off",
             acct={"0": "off", "1": "on"}.get(engine.sysctls.value(engine.netns, ACCOUNTING) or "", ""),
             lost=engine.ledger.lost(),
             clock_ns=now_ns,

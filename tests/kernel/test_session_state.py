@@ -55,10 +55,10 @@ def test_a_new_capture_begins_a_list_and_the_headers_for_rates_are_in_none(broke
     session = watched.session
 
     def capture_ping(ask: Callable[..., None], *arguments: object) -> None:
-        seen = int(session._run._packets.seen)
+        seen = int(session._run._packets)
         assert watched.do(ask, *arguments) is None
         run_in(name, "ping", "-c1", "127.0.0.1")
-        poll(lambda: session._run._packets.seen >= seen + 2, what="the ping and its answer")
+        poll(lambda: session._run._packets >= seen + 2, what="the ping and its answer")
 
     try:
         capture_ping(session.start_capture, ["lo"], "icmp")
