@@ -19,12 +19,7 @@ from pathlib import Path
 from nettop import arguments
 from nettop.broker import installation
 from nettop.broker.confinement import landlock, seccomp
-from nettop.broker.privileges import (
-    bounding_capabilities,
-    effective_capabilities,
-    missing_capabilities,
-    missing_text,
-)
+from nettop.broker.privileges import bounding_capabilities, effective_capabilities, missing_capabilities, missing_text
 from nettop.console import printing
 from nettop.labs.isolation import userns_restriction
 

@@ -29,11 +29,7 @@ from nettop.text.units import scaled
 SETTLE_S, _QUIET_S = 6.0, 0.3
 _CHAINS_NAMED = 3
 # One listing is wanted now, whatever share of a core it takes.
-_FEEDS = (
-    replace(feeds.NFT_EVENTS, rest_s=0.0),
-    replace(feeds.NFT, share=None),
-    replace(feeds.RULE_TEXTS, share=None),
-)
+_FEEDS = (replace(feeds.NFT_EVENTS, rest_s=0.0), replace(feeds.NFT, share=None), replace(feeds.RULE_TEXTS, share=None))
 Numbers = tuple[int | None, int | None]
 
 

@@ -7,7 +7,6 @@ import select
 import subprocess
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 
 from nettop.broker import options, wire
 from nettop.broker.client import Broker
@@ -45,9 +44,7 @@ class Demo:
     def __enter__(self) -> Broker:
         return self.broker
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.broker.close()  # the lab's first process ends with it, and all of the lab
         try:
             self._process.wait(END_SECONDS)

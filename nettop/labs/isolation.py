@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from nettop.broker import abi
+from nettop.broker import abi, privileges
 from nettop.errors import NotPermitted
 from nettop.linux import process
 
@@ -64,14 +63,10 @@ def enter_private_namespaces() -> int:
     _check(abi.libc.unshare(ctypes.c_int(flags)), "cannot make private namespaces")
     if uid:
         _map_to_root(uid, gid)
-    outer = os.getpid()
     pid = os.fork()
     if pid:
         return pid
-    # Inside the new PID namespace the parent's pid reads as 0: it is outside.
-    abi.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != 0 and os.getppid() != outer:
-        os._exit(1)
+    privileges.die_with(0)  # inside the new PID namespace the parent's pid reads as 0: it is outside
     _mount("none", "/", "", process.MS_REC | process.MS_PRIVATE)
     _mount("nettop", "/run", "tmpfs", process.MS_NOSUID | process.MS_NODEV)
     _mount("proc", "/proc", "proc", process.MS_NOSUID | process.MS_NODEV | process.MS_NOEXEC)

@@ -94,12 +94,7 @@ class Feed:
         return Stream(number, kind, self.stream, netns, netlink_family=self.family)
 
     def dump(
-        self,
-        stream: Stream,
-        broker: Broker,
-        sock: NetlinkSocket,
-        seq: Counter64,
-        dump_filter: DumpFilter | None = None,
+        self, stream: Stream, broker: Broker, sock: NetlinkSocket, seq: Counter64, dump_filter: DumpFilter | None = None
     ) -> DumpSource:
         """Return the source of this feed's dumps, limited by `dump_filter`. `every_s` None: one turn."""
         rounds = self.rounds if dump_filter is None else tuple(one.filtered(dump_filter) for one in self.rounds)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 
-from nettop.batch import Batch, Counter64, Counters, Gap, Item
+from nettop.batch import Batch, Counter64, Gap, Item
 from nettop.errors import NettopError
 from nettop.kinds import GapReason
 from nettop.pipeline.handoff import Handoff
@@ -42,7 +42,6 @@ class Recorder:
         self._failure: NettopError | None = None
         self.records: dict[int, int] = {}  # stream → records written
         self.gaps: list[Gap] = []  # records that the queue dropped: one Gap for each stream
-        self.totals: dict[int, Counters] = {}  # stream → the kernel's last counters
         self._thread = threading.Thread(target=self._run, name="nettop-recorder", daemon=True)
         self._thread.start()
 
@@ -51,10 +50,10 @@ class Recorder:
         """The error that ended writing, in one line; "" if there is none."""
         return str(self._failure) if self._failure is not None else ""
 
-    def put(self, items: Iterable[Item], wait: bool = False) -> None:
-        """Queue items, from any thread; blocks only with `wait`. After a failure items are discarded."""
+    def put(self, items: Iterable[Item]) -> None:
+        """Queue items, from any thread, without blocking. After a failure items are discarded."""
         if self._failure is None:
-            self._queue.put(items, wait)
+            self._queue.put(items, wait=False)
 
     def keyframe(self) -> None:
         """Have the next dump of each kind written."""
@@ -132,9 +131,7 @@ class Recorder:
 
     def _book(self, item: Item) -> bool:
         """Return whether the item is to be written, and count it."""
-        if isinstance(item, Counters):
-            self.totals[item.stream] = item
-        elif isinstance(item, Gap) and item.why is GapReason.RECORDER:
+        if isinstance(item, Gap) and item.why is GapReason.RECORDER:
             self._add_gap(item)
         written = self._keyframes.includes(item)
         if written and isinstance(item, Batch):

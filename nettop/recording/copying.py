@@ -19,10 +19,7 @@ from nettop.recording.output import BlockOutput
 from nettop.recording.records import FileBlock, Ints
 
 _EPB_HEAD, _SPB_HEAD = 28, 12
-_NAMES = {
-    blocks.CUSTOM_NO_COPY: "custom blocks that may not be copied",
-    blocks.ANNOTATION: "nettop's own blocks",
-}
+_NAMES = {blocks.CUSTOM_NO_COPY: "custom blocks that may not be copied", blocks.ANNOTATION: "nettop's own blocks"}
 
 
 class PcapngCopy:

@@ -25,12 +25,7 @@ _STATUS_BITS = (
 
 _HEAD = 28  # bytes of an EPB before its data
 _COOKED = 16  # bytes of LINKTYPE_NETLINK's header
-_RECEPTION = {
-    packet.PACKET_HOST: 1,
-    packet.PACKET_MULTICAST: 2,
-    packet.PACKET_BROADCAST: 3,
-    packet.PACKET_OTHERHOST: 4,
-}
+_RECEPTION = {packet.PACKET_HOST: 1, packet.PACKET_MULTICAST: 2, packet.PACKET_BROADCAST: 3, packet.PACKET_OTHERHOST: 4}
 
 
 def _flags_table() -> NDArray[np.uint32]:

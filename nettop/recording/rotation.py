@@ -32,11 +32,7 @@ class RecordingFiles:
     """Writes items like RecordingWriter and begins a new file at the limits, which are checked between items."""
 
     def __init__(
-        self,
-        open_file: Callable[[str], int],
-        name: str,
-        clock: Callable[[], int],
-        limits: Limits = NO_LIMITS,
+        self, open_file: Callable[[str], int], name: str, clock: Callable[[], int], limits: Limits = NO_LIMITS
     ) -> None:
         """Open the first file. `open_file` returns a writable descriptor for the name of a file."""
         self.rotated: Callable[[], None] = lambda: None  # called on the writing thread after a new file has begun
