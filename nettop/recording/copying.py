@@ -97,13 +97,16 @@ class PcapngCopy:
             return b""
         if stream.linktype > blocks.MAX_LINKTYPE:
             raise NettopError(f"pcapng has no link type {stream.linktype}", "export to a name that ends in .pcap")
-        key, number = foreign.description(block), len(self._known)
+        link, snaplen, options = foreign.described(block)
+        key, number = (link, snaplen, *foreign.numbered(options, 0)), len(self._known)
         if stream.id in self._interfaces:  # of a later section
             self.left_out["other descriptions of an interface"] += self._known.get(key) != self._interfaces[stream.id]
             return b""
-        known = self._known.setdefault(key, number)
-        self._interfaces[stream.id], self._tick_ns[stream.id] = known, foreign.tick_ns(block)
-        return foreign.interface(block, number) if known == number else b""
+        self._interfaces[stream.id] = known = self._known.setdefault(key, number)
+        self._tick_ns[stream.id] = 1 if (blocks.IF_TSRESOL, b"\x09") in options else 1000
+        if known != number:
+            return b""
+        return blocks.interface_description(link, snaplen, foreign.numbered(options, number))
 
     def _packets(self, batch: Batch, streams: Mapping[int, Stream]) -> tuple[NDArray[np.uint8], Ints, Ints]:
         """Return a buffer with the batch's blocks, and where each is in it, and its length."""

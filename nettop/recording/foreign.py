@@ -23,23 +23,22 @@ def section_options(block: FileBlock) -> list[blocks.Option]:
     return _options(block.body[16:], block.order, {})
 
 
-def description(block: FileBlock) -> tuple[object, ...]:
-    """Return what makes two interface descriptions the same: all but the number that nettop gave the stream."""
-    options = _options(block.body[8:], block.order, _IDB_NUMBERS)
-    return struct.unpack_from(block.order + "HxxI", block.body) + tuple(_numbered(options, 0))
-
-
-def interface(block: FileBlock, number: int) -> bytes:
-    """Return an interface description; where nettop recorded it, its stream gets the number as its id."""
+def described(block: FileBlock) -> tuple[int, int, list[blocks.Option]]:
+    """Return the link type, the snaplen and the options of an interface description."""
     link, snaplen = struct.unpack_from(block.order + "HxxI", block.body)
-    options = _options(block.body[8:], block.order, _IDB_NUMBERS)
-    return blocks.interface_description(link, snaplen, _numbered(options, number))
+    return link, snaplen, _options(block.body[8:], block.order, _IDB_NUMBERS)
 
 
-def tick_ns(block: FileBlock) -> int:
-    """Return the unit in ns of an interface's times, if that is a µs or a ns as in pcap files."""
-    options = dict(_options(block.body[8:], block.order, _IDB_NUMBERS))
-    return 1 if options.get(blocks.IF_TSRESOL) == b"\x09" else 1000
+def numbered(options: Iterable[blocks.Option], number: int) -> list[blocks.Option]:
+    """Return the options of an interface, with the number as the id of its stream where nettop recorded it."""
+    replaced: list[blocks.Option] = []
+    for code, value in options:
+        content = blocks.nettop_content(value, "<") if code == blocks.OPT_CUSTOM_BINARY else None
+        if content is not None:
+            fields, body = marks.unpack(content)
+            value = value[:12] + marks.pack({**fields, "id": number}, body)
+        replaced.append((code, value))
+    return replaced
 
 
 def of_interface(block: FileBlock, number: int) -> bytes:
@@ -86,18 +85,6 @@ def packet(block: bytes | bytearray | memoryview, number: int) -> bytes:
             options.append((blocks.EPB_DROPCOUNT, struct.pack("<Q", drops)))
     head = struct.pack("<5I", number, high, low, size, wire)
     return blocks.block(blocks.EPB, head + data[28:end] + blocks.encode_options(options))
-
-
-def _numbered(options: Iterable[blocks.Option], number: int) -> list[blocks.Option]:
-    """Return the options, with the stream's id in nettop's own one replaced."""
-    replaced: list[blocks.Option] = []
-    for code, value in options:
-        content = blocks.nettop_content(value, "<") if code == blocks.OPT_CUSTOM_BINARY else None
-        if content is not None:
-            fields, body = marks.unpack(content)
-            value = value[:12] + marks.pack({**fields, "id": number}, body)
-        replaced.append((code, value))
-    return replaced
 
 
 def _options(data: bytes, order: str, numbers: Mapping[int, str]) -> list[blocks.Option]:

@@ -53,9 +53,11 @@ class PacketBlocks:
         intact, fault = len(self), None
         if invalid.any():
             intact = int(np.argmax(invalid))
-            fault = self._fault(
-                intact, int(start[intact]), int(caplen[intact]), bool(local[intact] >= self.known[intact])
-            )
+            fault = f"a packet claims {caplen[intact]} bytes"
+            if self.length[intact] < start[intact] + 4:
+                fault = "a packet block is too short"
+            elif local[intact] >= self.known[intact]:
+                fault = "a packet's interface is not described"
         rows = RecordColumns(
             (self.first + local)[:intact],
             (self.pos + start)[:intact],
@@ -68,7 +70,8 @@ class PacketBlocks:
         )
         at = rows.off + (rows.caplen + 3 & ~3)
         at[simple[:intact]] = 1 << 62  # these have no options
-        overrun = np.flatnonzero(_read_options(rows, self.chunk, at, self._end(intact), self.big[:intact]))
+        end = (self.pos + self.length)[:intact] - 4
+        overrun = np.flatnonzero(_read_options(rows, self.chunk, at, end, self.big[:intact]))
         if rows.block is not None:
             rows.block[overrun] |= blocks.OVERRUN
         return rows, fault, int(overrun[0]) if len(overrun) else None
@@ -90,15 +93,6 @@ class PacketBlocks:
         interface, drops = np.where(self.big, high, low), np.where(self.big, low, high)
         head[:, 2] = np.where(obsolete, interface, word)
         return simple, head, np.where(obsolete & (drops != 0xFFFF), drops, 0).astype(np.uint64)
-
-    def _fault(self, row: int, start: int, caplen: int, interface: int) -> str:
-        if self.length[row] < start + 4:
-            return "a packet block is too short"
-        unknown = interface >= self.known[row]
-        return "a packet's interface is not described" if unknown else f"a packet claims {caplen} bytes"
-
-    def _end(self, intact: int) -> Ints:
-        return (self.pos + self.length)[:intact] - 4
 
 
 def _times(

@@ -76,6 +76,12 @@ def test_obsolete_packet_blocks_tell_interface_and_drops(order: str) -> None:
     assert (gap.stream, gap.lost, gap.why) == (1, 3, GapReason.RING)
 
 
+@pytest.mark.parametrize("known", [0, 1, 2, 5])
+def test_a_packet_of_an_interface_that_is_not_described_is_reported_as_that(known: int) -> None:
+    items = decode_chunks(shb() + idb() * known + epb(b"x", interface=known + 3))
+    assert end(items).error == "a packet's interface is not described"
+
+
 @pytest.mark.parametrize(
     ("resolution", "ticks", "ns"),
     [
