@@ -18,7 +18,7 @@ from nettop.recording import pcap
 from nettop.recording.copying import PcapCopy, PcapngCopy
 from nettop.recording.merging import CaptureInput, Ordered
 from nettop.text.packet import linktype_name
-from nettop.text.units import grouped
+from nettop.text.units import grouped, plural
 
 _COMPRESSED_NAMES = (".gz", ".xz", ".bz2", ".zst", ".lz4")
 
@@ -39,7 +39,7 @@ class Export:
     def close(self) -> None:
         """Close the file. Report on stderr the number of packets, the format, and what it does not hold."""
         self._copy.close()
-        packets = "1 packet" if self._count == 1 else f"{grouped(self._count)} packets"
+        packets = plural(self._count, "packet")
         say(f"{packets} written as {self._copy.name} to {self._path!r}")
         if left := [_counted(what, count) for what, count in self._copy.left_out.items() if count]:
             say(f"left out: {', '.join(left)}")

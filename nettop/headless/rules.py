@@ -20,11 +20,11 @@ from nettop.model.ruleset.merge import NFT, ChainView, Picture, RuleView
 from nettop.model.ruleset.order import IP, is_dormant, path_of, ties, traversal
 from nettop.model.ruleset.rule_tree import reached, rows_of
 from nettop.model.ruleset.ruleset import Ruleset
-from nettop.model.ruleset.words import FIRST_PACKET, NO_RULES, chain_path, plural, priority_text, rule_text, table_path
+from nettop.model.ruleset.words import FIRST_PACKET, NO_RULES, chain_path, priority_text, rule_text, table_path
 from nettop.pipeline import feeds
 from nettop.pipeline.engine import Engine
 from nettop.text.sanitize import clean
-from nettop.text.units import scaled
+from nettop.text.units import plural, scaled
 
 SETTLE_S, _QUIET_S = 6.0, 0.3
 _CHAINS_NAMED = 3

@@ -52,6 +52,9 @@ def _ranks(values: Sequence[Any]) -> Array:
     return np.array([ranks.get(value, np.nan) for value in values], np.float64)
 
 
+_every: Alive = lambda handles: np.ones(len(handles), np.bool_)  # noqa: E731
+
+
 @dataclass(frozen=True, slots=True)
 class Match:
     """The rows that match the filter, in the table's own order, and the columns to sort them by."""
@@ -197,7 +200,7 @@ class OrderCache:
     def _sorted(self, spec: ViewSpec, now_ns: int, version: int) -> Order:
         match = self._match(spec, now_ns, False)
         if self._alive is None:
-            return Order(match.order(), (), no_ties, _all_alive, now_ns, version, match.totals, now_ns, version)
+            return Order(match.order(), (), no_ties, _every, now_ns, version, match.totals, now_ns, version)
         keys = match.keys()
         return Order(match.handles, keys, match.ties, self._alive, now_ns, version, match.totals, now_ns, version)
 
@@ -207,7 +210,3 @@ class OrderCache:
         match = self._match(spec, now_ns, True)
         (order.count if self._alive else order.join)(match)
         order.counted, order.counted_ns = version, now_ns
-
-
-def _all_alive(handles: Handles) -> NDArray[np.bool_]:
-    return np.ones(len(handles), np.bool_)

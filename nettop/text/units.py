@@ -129,3 +129,8 @@ def sparkline(values: list[float], top: float | None = None) -> str:
     if highest <= 0:
         return " " * len(values)
     return "".join(_BARS[0 if v <= 0 else max(1, min(8, round(v / highest * 8)))] for v in values)
+
+
+def plural(count: int, noun: str) -> str:
+    """Return `1 rule`, `1,204 rules`."""
+    return f"{grouped(count)} {noun}" if count == 1 else f"{grouped(count)} {noun}s"

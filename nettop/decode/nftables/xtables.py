@@ -116,16 +116,13 @@ class _Rule:
             return False
         self.loaded, self.size, self.mask = at, field.size if size is None else size, b""
         self.seen.add(at)
-        if at[0] == _TRANSPORT and not self._has_ports(at):
+        if at[0] == _TRANSPORT and self.protocol != _TCP and not (self.protocol == _UDP and at != _TCP_FLAGS):
             return False
         if at == (_TRANSPORT, 0) and self.size == _SOURCE_AND_DESTINATION_PORT:
             self.seen.add((_TRANSPORT, 2))
         elif not (self.size == field.size or (field.prefix and 0 < self.size < field.size)):
             return False
         return field.late or not self.limited
-
-    def _has_ports(self, at: tuple[int, int]) -> bool:
-        return self.protocol == _TCP or (self.protocol == _UDP and at != _TCP_FLAGS)
 
     def bitwise(self, data: Attributes) -> bool:
         mask, xor = _value(data, nft.NFTA_BITWISE_MASK), _value(data, nft.NFTA_BITWISE_XOR)

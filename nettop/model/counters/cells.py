@@ -88,14 +88,9 @@ def cell(series: Series, column: str) -> tuple[str, str]:
     if column == "meaning":
         return _short(series), "bad" if series.key.group == readings.LEDGER and about.alarming else "dim"
     if column == "name":
-        return _name(series), "heading"
+        element = series.key.group == readings.NFT_ELEMENT  # the row of its set shows family and table
+        return series.key.name.split(" ", 2)[-1] if element else series.key.name, "heading"
     return (series.key.netns, "accent") if column == "netns" else (getattr(series.key, column), "heading")
-
-
-def _name(series: Series) -> str:
-    """Return the name of a counter; that of an element without family and table, which the row of its set shows."""
-    key = series.key
-    return key.name.split(" ", 2)[-1] if key.group == readings.NFT_ELEMENT else key.name
 
 
 def _octets(series: Series, column: str) -> tuple[str, str]:
@@ -135,19 +130,11 @@ def _short(series: Series) -> str:
     """Return the meaning for a row with a USED column: the time until full comes first."""
     filling = series.used is not None and series.used < 1
     until_full = forecast(series.trend, series.about.limit) if filling else units.ABSENT
-    octets = series.octets
-    return "; ".join(
-        [
-            *([] if until_full == units.ABSENT else [f"full in {until_full}"]),
-            *([] if octets is None or octets.value is None else [_octets_text(octets.value, octets.rate)]),
-            meaning(series, with_use=False),
-        ]
-    )
-
-
-def _octets_text(size: int, rate: float | None) -> str:
-    """Return `4.4k bytes, 407/s`; without the rate where it is 0 or unknown."""
-    return f"{units.scaled(size)} bytes" + (f", {units.rate(rate)}" if rate else "")
+    parts = [] if until_full == units.ABSENT else [f"full in {until_full}"]
+    if series.octets is not None and series.octets.value is not None:
+        speed = f", {units.rate(series.octets.rate)}" if series.octets.rate else ""
+        parts.append(f"{units.scaled(series.octets.value)} bytes{speed}")
+    return "; ".join([*parts, meaning(series, with_use=False)])
 
 
 def _fullness(series: Series) -> str:

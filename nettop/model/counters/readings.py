@@ -115,12 +115,9 @@ def _rules(use: int | None) -> str:
 
 def _quota(found: NftObject, rest: str) -> About:
     over = found.quota is not None and (found.used or 0) > found.quota
-    meaning = f"bytes counted by an nft quota, {_side(found)} {scaled(found.quota)}{': OVER' if over else ''}{rest}"
+    side = "over" if found.inverted else "until"
+    meaning = f"bytes counted by an nft quota, matches {side} {scaled(found.quota)}{': OVER' if over else ''}{rest}"
     return About(meaning, "bytes", found.quota, alarming=over, resets=_resets(NFT_QUOTA, found))
-
-
-def _side(found: NftObject) -> str:
-    return "matches over" if found.inverted else "matches until"
 
 
 def _limit(found: NftObject, rest: str) -> About:

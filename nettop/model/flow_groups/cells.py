@@ -45,7 +45,8 @@ def cell(key: str, sums: Values, totals: Values, shared: str, maximum: int | Non
     if key == "share":
         return percent(sums[shared], totals[shared])
     if key == "bar":
-        return units.bar(_part(sums[shared], totals[shared]), BAR), "good"
+        part = sums[shared] / totals[shared] if totals[shared] else 0.0
+        return units.bar(0.0 if np.isnan(part) else part, BAR), "good"
     if key == "full":
         return percent(sums["flows"], maximum)
     value = sums[SUM_OF.get(key, key)]
@@ -74,18 +75,13 @@ def percent(part: float, total: float | None) -> Cell:
     return units.percent(part / total), "number"
 
 
-def _part(part: float, total: float | None) -> float:
-    """Return `part` as a fraction of `total`, 0 where either is not known."""
-    return 0.0 if not total or np.isnan(part) or np.isnan(total) else part / total
-
-
 def totals_line(noun: str, groups: int, flows: int, matched: int, filtered: bool, totals: Values,
                 maximum: int | None) -> Line:  # fmt: skip
     """Return `37 sources of 1,204 flows, 318 match   1.6M/s   84.1M bytes   UNREPLIED 41   0.5% of 262,144 entries`."""
     one = noun.removesuffix("s") if not noun.endswith("ses") else noun.removesuffix("es")
     found = f", {units.grouped(matched)} match" if filtered else ""
     parts = [(f"{units.grouped(groups)} {one if groups == 1 else noun}", "heading")]
-    parts.append((f" of {units.grouped(flows)} flow{'' if flows == 1 else 's'}{found}", "heading"))
+    parts.append((f" of {units.plural(flows, 'flow')}{found}", "heading"))
     speed = None if np.isnan(totals["rate"]) else totals["rate"]
     parts.append(("   " + rate_sum(speed, int(totals["unrated"])), "number"))
     if not np.isnan(totals["bytes"]):
@@ -109,15 +105,11 @@ def sum_lines(sums: Values, maximum: int | None) -> list[Line]:
         packets, octets = sums[f"{side}packets"], sums[f"{side}bytes"]
         amount = "– packets  – bytes (not accounted)"
         if not np.isnan(octets):
-            amount = at_least("bytes", sums) + _amount(packets, octets)
+            amount = at_least("bytes", sums) + f"{units.plural(int(packets), 'packet')}  {units.grouped(int(octets))} B"
         lines.append((*detail_line(title, amount), ("  " + cell(speed, sums, sums, "flows", None)[0], "number")))
     if sums["uncounted"]:
         lines.append(detail_line("", f"{units.grouped(int(sums['uncounted']))} of the flows are not counted"))
     return lines
-
-
-def _amount(packets: float, octets: float) -> str:
-    return f"{units.grouped(int(packets))} packet{'' if packets == 1 else 's'}  {units.grouped(int(octets))} B"
 
 
 def member_line(row: RowView) -> Line:

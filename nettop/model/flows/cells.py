@@ -196,16 +196,6 @@ def _both(what: str) -> Callable[[RowView], Cell]:
     return _if(ct.HAVE_OCOUNT | ct.HAVE_RCOUNT, cell)
 
 
-def _offload(row: RowView) -> Cell:
-    """Return `hardware`, `software` (a flowtable) or "": the offload, which conntrack does not count."""
-    return words.OFFLOAD_NAMES[words.offload_code(row.value("status"))], "accent"
-
-
-def _flags(row: RowView) -> Cell:
-    """Return the status bits in conntrack's words: `ASSURED OFFLOAD`."""
-    return " ".join(words.flag_words(row.value("status"), bool(row.have & ct.HAVE_STATE))), ""
-
-
 def _if(bit: int, cell: Callable[[RowView], Cell]) -> Callable[[RowView], Cell]:
     return lambda row: cell(row) if row.have & bit else ABSENT
 
@@ -232,8 +222,13 @@ _CELLS: dict[str, Callable[[RowView], Cell]] = {
     "packets": _both("packets"),
     "bytes": _both("bytes"),
     "status": _if(ct.HAVE_STATUS, lambda row: (" ".join(words.status_names(row.value("status"))).upper(), "")),
-    "flags": _if(ct.HAVE_STATUS, _flags),
-    "offload": _if(ct.HAVE_STATUS, _offload),
+    "flags": _if(  # in conntrack's words: `ASSURED OFFLOAD`
+        ct.HAVE_STATUS,
+        lambda row: (" ".join(words.flag_words(row.value("status"), row.have & ct.HAVE_STATE > 0)), ""),
+    ),
+    "offload": _if(
+        ct.HAVE_STATUS, lambda row: (words.OFFLOAD_NAMES[words.offload_code(row.value("status"))], "accent")
+    ),
     "helper": _if(ct.HAVE_HELPER, lambda row: (clean_bytes(row.strings[row.value("helper")]), "accent")),
     "labels": _if(ct.HAVE_LABELS, lambda row: (words.labels_text(row.strings[row.value("labels")]), "number")),
     "netns": lambda row: (row.netns_label(row.value("netns")), "accent"),

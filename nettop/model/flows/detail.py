@@ -90,7 +90,7 @@ def _counters(row: RowView, name: str, side: str, bit: int, accounting: bool | N
     packets, size = row.value(f"{side}packets"), row.value(f"{side}bytes")
     name = "rate_up" if side == "o" else "rate_down"
     speed = speed_cell(row, name) if name in row.data else ("", "")
-    amount = f"{units.grouped(packets)} packet{'' if packets == 1 else 's'}  {units.grouped(size)} B  "
+    amount = f"{units.plural(packets, 'packet')}  {units.grouped(size)} B  "
     return (*label, (amount, _NUMBER), speed)
 
 

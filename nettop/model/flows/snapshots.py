@@ -64,8 +64,9 @@ class FlowSnapshots:
         """Return the window that spec describes."""
         table = self._table
         order = self._orders.current(spec, now_ns, table.version, wait_ns(table.store.top))
+        limits = ((((f"{MEASURED} {note}", "warn"),)) for note in table.joins.rate_notes()[1:2])  # a detail has all
         rows = table.store.rows(order[visible(spec, len(order))])
-        notes = (*order.note(spec, now_ns), *(_uncounted(table, rows, spec.columns) or _measuring_note(table)))
+        notes = (*order.note(spec, now_ns), *(_uncounted(table, rows, spec.columns) or limits))
         draw = lambda _: drawn_rows(table, rows, spec.columns, now_ns)  # noqa: E731
         version, totals = table.version if spec.frozen else order.version, (*order.totals, *_dump_age(table, now_ns))
         return order.snapshot(spec, draw, len(table), notes, now_ns, version, totals=totals)
@@ -90,8 +91,7 @@ class FlowSnapshots:
 def _totals(table: FlowRows, matched: Rows, filtered: bool) -> Line:
     """Return `1,204 flows, 318 match   ≥1.6M/s, 2 not counted   tcp 901   ESTABLISHED 702   UNREPLIED 41`."""
     data = table.picked(matched)
-    noun = "flow" if len(table) == 1 else "flows"
-    parts: list[tuple[str, str]] = [(f"{units.grouped(len(table))} {noun}", "heading")]
+    parts: list[tuple[str, str]] = [(units.plural(len(table), "flow"), "heading")]
     if filtered:
         parts.append((f", {units.grouped(len(matched))} match", "heading"))
     rates = derive.rate(data)
@@ -128,18 +128,16 @@ def _uncounted(table: FlowRows, rows: Rows, columns: Sequence[str]) -> tuple[Lin
     return ((("bytes are not counted: accounting is off", "warn"),),)
 
 
-def _measuring_note(table: FlowRows) -> tuple[Line, ...]:
-    """Return the most important limit of measured rates; a flow's detail has all of them."""
-    return tuple((((f"{MEASURED} {words}", "warn"),)) for words in table.joins.rate_notes()[1:2])
-
-
 def drawn_rows(table: FlowRows, rows: Rows, columns: Sequence[str], now_ns: int) -> tuple[Row, ...]:
     """Return these rows with the cells of these columns."""
     idents, views = table.store.idents(rows).tolist(), table.views(rows)
     joined = {key: join(table.joins, views) for key, join in _JOINED.items() if key in columns}
     drawn = []
     for at, (ident, row) in enumerate(zip(idents, views, strict=True)):
-        cells = [joined[key][at] if key in joined else _cell(row, key, now_ns) for key in columns]
+        cells = [
+            joined[key][at] if key in joined else _OWN[key](row, now_ns) if key in _OWN else shared_cell(row, key)
+            for key in columns
+        ]
         drawn.append(Row.of(ident, cells))
     return tuple(drawn)
 
@@ -158,8 +156,3 @@ _OWN: dict[str, Callable[[RowView, int], Cell]] = {
     "course": lambda row, now_ns: (text, "good") if (text := history_text(row.value("rate_history"))) else ABSENT,
     "age": lambda row, now_ns: age_cell((now_ns - row.value("birth_ns")) / 1e9, row.value("birth_known")),
 }
-
-
-def _cell(row: RowView, key: str, now_ns: int) -> Cell:
-    own = _OWN.get(key)
-    return shared_cell(row, key) if own is None else own(row, now_ns)

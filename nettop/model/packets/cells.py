@@ -125,16 +125,12 @@ class PacketCells:
 _PER_ROW = ("have", "flags", "sport", "dport", "vlan", "inner_vlan", "direction")
 
 
-def _seconds_since(before_ns: int | None, ts_ns: int) -> str:
-    return "" if before_ns is None or ts_ns == NO_TIME else f"{(ts_ns - before_ns) / 1e9:.6f}"
-
-
 def _packet_cells(packet: PacketRow, stream: Stream, row: dict[str, int]) -> dict[str, str]:
-    ts_ns = int(packet.block.ts_ns[packet.row])
+    ts_ns, before_ns = int(packet.block.ts_ns[packet.row]), packet.before_ns
     return {
         "number": str(packet.ident),
         "time": clock(ts_ns, 6),
-        "delta": _seconds_since(packet.before_ns, ts_ns),
+        "delta": "" if before_ns is None or ts_ns == NO_TIME else f"{(ts_ns - before_ns) / 1e9:.6f}",
         "device": stream.name or ABSENT,
         "length": str(int(packet.block.length[packet.row])),
         "vlan": vlan_text(row["have"], row["vlan"], row["inner_vlan"]),

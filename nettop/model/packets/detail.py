@@ -21,7 +21,8 @@ MAX_HEX = 16_384  # bytes shown; a frame larger than that is a TSO segment of on
 def packet_detail(store: PacketStore, segment: Segment, row: int, row_text: str = "") -> Detail:
     """Return the tree and the hexdump of a packet, or the line of a gap; `row_text`: its PROTO and INFO in the list."""
     if isinstance(segment, GapRow):
-        return _gap_detail(segment)
+        text = gap_text(segment.gap, segment.stream)
+        return Detail(segment.ident, ((text, "bad"),), (((text, "bad"),),))
     record = store.record(segment, row)
     nodes = [*_frame(segment, row, record), *dissect(record, segment.stream(row).linktype)]
     number, length = int(segment.ident[row]), int(segment.length[row])
@@ -65,8 +66,3 @@ def _frame(block: PacketBlock, row: int, record: bytes) -> list[TreeNode]:
     if len(record) < int(block.caplen[row]):
         nodes.append(TreeNode(0, BROKEN, "its file can no longer be read", 0, 0))
     return nodes
-
-
-def _gap_detail(segment: GapRow) -> Detail:
-    text = gap_text(segment.gap, segment.stream)
-    return Detail(segment.ident, ((text, "bad"),), (((text, "bad"),),))

@@ -122,8 +122,8 @@ def _layers(packet: Any, size: int) -> Iterator[TreeNode]:
         packet = packet.payload
 
 
-def _safe(make: Callable[..., str], *values: Any) -> str:
-    """Return the text, or "" where the packet is not as its class expects."""
+def _safe(make: Callable[..., Any], *values: Any) -> Any:
+    """Return the text or condition, or "" where the packet is not as its class expects."""
     try:
         return make(*values)
     except Exception:
@@ -133,7 +133,7 @@ def _safe(make: Callable[..., str], *values: Any) -> str:
 def _fields(packet: Any, header: bytes, base: int) -> Iterator[TreeNode]:
     spans = _spans(packet, header)
     for number, field in enumerate(packet.fields_desc[:MAX_FIELDS]):
-        if hasattr(field, "cond") and not _safe(_is_there, packet, field):
+        if hasattr(field, "cond") and not _safe(field._evalcond, packet):
             continue
         start, end = spans[number] if number < len(spans) else (0, 0)
         where = (base + start, base + end) if end > start else (0, 0)
@@ -147,11 +147,6 @@ def _fields(packet: Any, header: bytes, base: int) -> Iterator[TreeNode]:
                 yield TreeNode(2, str(item.name), _item(item), *where)
         else:
             yield TreeNode(1, name, _safe(_value, packet, field, value), *where)
-
-
-def _is_there(packet: Any, field: Any) -> str:
-    """Return "yes" for a conditional field that this packet has, else ""."""
-    return "yes" if field._evalcond(packet) else ""
 
 
 def _value(packet: Any, field: Any, value: Any) -> str:

@@ -133,7 +133,9 @@ class TcpStreams:
         self._missing |= dict.fromkeys(missing, total + total // 8 + 64)
         headers = iter(read([row for first in found.values() for row in first]))
         for direction, first in found.items():
-            self._starts[direction] = [_beginning([next(headers) for _ in first])]
+            begin, *rest = (next(headers) for _ in first)
+            first_ack = next((header for header in (begin, *rest) if header.flags & _ACK), None)
+            self._starts[direction] = [replace(begin, first_ack=first_ack)]
         for direction, header in rows:
             self._add(direction, header)
 
@@ -167,11 +169,6 @@ def _latest(starts: list[TcpHeader], ident: int) -> TcpHeader | None:
     """Return the last start up to a packet."""
     at = bisect_right(starts, ident, key=_ident)
     return starts[at - 1] if at else None
-
-
-def _beginning(headers: list[TcpHeader]) -> TcpHeader:
-    """Return the first header, with the first acknowledgement among them."""
-    return replace(headers[0], first_ack=next((header for header in headers if header.flags & _ACK), None))
 
 
 def _first_of(blocks: Sequence[PacketBlock], direction: Direction) -> list[tuple[PacketBlock, int]]:

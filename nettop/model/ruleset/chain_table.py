@@ -16,7 +16,7 @@ from nettop.model.ruleset.rule_tree import filtered, own_cells, reached, rows_of
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.table import Cell, Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.model.window import Match, OrderCache, value_keys
-from nettop.text.units import AT_LEAST, clock, scaled
+from nettop.text.units import AT_LEAST, clock, plural, scaled
 
 _COUNTED = ("packets", "bytes", "rate")
 _WORDS = ("chain", "table", "family", "hook", "verdict", "backend")  # columns for the filter
@@ -163,10 +163,8 @@ class ChainTable:
     def _totals(self) -> Line:
         picture = self._ruleset.picture
         base = sum(chain.hook is not None for chain in picture.chains)
-        line: list[Cell] = [
-            (f"{words.plural(base, 'base chain')}, {words.plural(len(picture.chains) - base, 'user chain')}", "")
-        ]
-        line.append((f"   {words.plural(len(picture.rules), 'rule')}", ""))
+        line: list[Cell] = [(f"{plural(base, 'base chain')}, {plural(len(picture.chains) - base, 'user chain')}", "")]
+        line.append((f"   {plural(len(picture.rules), 'rule')}", ""))
         generation = self._ruleset.generation
         if generation is not None and generation.event:
             process = f"{generation.process}[{generation.pid}]" if generation.pid else "?"
@@ -184,7 +182,7 @@ class ChainTable:
         elif self._ruleset.stale():
             notes.append((("The rules' words are older than the ruleset: they are being read again.", "warn"),))
         elif missing := self._ruleset.picture.missing_texts:
-            notes.append(((f"{words.plural(missing, 'rule')} without words: their tool did not print them", "warn"),))
+            notes.append(((f"{plural(missing, 'rule')} without words: their tool did not print them", "warn"),))
         if bare := self._ruleset.tables_without_chains():
             notes.append(((f"Tables without chains: {', '.join(words.table_path(table) for table in bare)}", ""),))
         if self._ruleset.raw.interrupted:
@@ -208,9 +206,7 @@ class ChainTable:
             line.append((f"   {chain.hook} {words.priority_text(chain, index in self._tied)}", "number"))
         if chain.policy is not None:
             line += [("   policy ", ""), (chain.policy, words.verdict_role(chain.policy))]
-        line.append(
-            (f"   {words.plural(rules, 'rule')}" + (f" in {words.plural(chains, 'chain')}" if chains > 1 else ""), "")
-        )
+        line.append((f"   {plural(rules, 'rule')}" + (f" in {plural(chains, 'chain')}" if chains > 1 else ""), ""))
         rate = self._counted(index)[2]
         if rate is not None:
             least = AT_LEAST if self._uncounted(index) else ""
@@ -247,6 +243,6 @@ def _sum_text(value: float | None, least: str) -> str:
 def _counted_text(packets: int | None, octets: int | None, uncounted: int) -> str:
     if packets is None:
         return "no rule of its own has a counter, nor has its policy"
-    return f"{words.plural(packets, 'packet')}, {words.plural(octets or 0, 'byte')} by its own rules and policy" + (
-        f"; {words.plural(uncounted, 'rule')} not counted" if uncounted else ""
+    return f"{plural(packets, 'packet')}, {plural(octets or 0, 'byte')} by its own rules and policy" + (
+        f"; {plural(uncounted, 'rule')} not counted" if uncounted else ""
     )

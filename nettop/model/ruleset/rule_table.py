@@ -16,7 +16,7 @@ from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.shares import entries_of, shares
 from nettop.model.table import Cell, Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.model.window import Match, OrderCache, value_keys
-from nettop.text.units import ABSENT, grouped, scaled, sparkline
+from nettop.text.units import ABSENT, grouped, plural, scaled, sparkline
 
 
 class RuleTable:
@@ -139,7 +139,9 @@ class RuleTable:
             if name == "netns":
                 return [self._ruleset.netns] * len(rows)
             if name == "verdict":
-                return [self._verdict(row) for row in rows]
+                policies = [self._chain(row).policy or "" for row in rows]
+                pairs = zip(rows, policies, strict=True)
+                return [one if row.rule is None else verdict_of(self._rule(row)).lower() for row, one in pairs]
             if name == "backend":
                 return [(self._chain(row) if row.rule is None else self._rule(row)).backend for row in rows]
             attribute = "name" if name == "chain" else name
@@ -147,9 +149,6 @@ class RuleTable:
             return [getattr(self._chain(row), attribute) for row in rows] if known else None
 
         return ListedFields("rule", len(rows), numbers, texts)
-
-    def _verdict(self, row: RuleRow) -> str:
-        return (self._chain(row).policy or "") if row.rule is None else verdict_of(self._rule(row)).lower()
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
         """Return the window of rules that spec describes, below the chain that is its scope."""
@@ -205,7 +204,7 @@ class RuleTable:
         counts = self._ruleset.counts
         if not counts.have[cell]:
             return "no counter in this rule: how often it matched is not known"
-        text = f"{words.plural(int(counts.packets[cell]), 'packet')}, {words.plural(int(counts.bytes[cell]), 'byte')}"
+        text = f"{plural(int(counts.packets[cell]), 'packet')}, {plural(int(counts.bytes[cell]), 'byte')}"
         rate = float(counts.rate[cell])
         if rate == rate:
             text += f"   {scaled(rate)} pkt/s"

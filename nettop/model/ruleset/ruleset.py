@@ -235,13 +235,9 @@ class Ruleset:
         if text.what in LEGACY_FAMILY and not text.error:
             self._count_legacy(text.what, text.ts_ns)
 
-    def _current(self) -> bool:
-        """Return whether texts and rules are both of the current ruleset."""
-        return self._dumped_ns.get("nft-rules", -1) >= self.changed_ns and not self.wants_text()
-
     def _rejoin(self) -> None:
         """Join again if the parts of the picture have changed, or texts and dumps now belong together."""
-        current = self._current()
+        current = self._dumped_ns.get("nft-rules", -1) >= self.changed_ns and not self.wants_text()
         if not self._dirty and (self._joined_current or not current):
             return
         old = {ident: cell for cell, ident in enumerate(_cell_idents(self.picture))}

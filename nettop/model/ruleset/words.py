@@ -11,7 +11,7 @@ from nettop.model.ruleset.counters import Counts
 from nettop.model.ruleset.merge import LEGACY, NFT, ChainView, RuleView
 from nettop.model.ruleset.order import is_dormant, runs_at
 from nettop.model.table import Line, detail_line
-from nettop.text.units import ABSENT, duration, grouped, percent
+from nettop.text.units import ABSENT, duration, percent
 
 FIRST_PACKET = "first packet of a flow only"
 NO_RULES = "no nftables, iptables or iptables-legacy rules in this namespace"
@@ -90,11 +90,6 @@ def counter_note(counts: Counts, cell: int, counted: bool, now_ns: int) -> str:
     if counts.hit_ns[cell] or watched < 1:
         return ""
     return f"no hits in {duration(watched)}"
-
-
-def plural(count: int, noun: str) -> str:
-    """Return `1 rule`, `1,204 rules`."""
-    return f"{grouped(count)} {noun}" if count == 1 else f"{grouped(count)} {noun}s"
 
 
 def detail_lines(pairs: Sequence[tuple[str, str]]) -> list[Line]:

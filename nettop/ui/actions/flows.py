@@ -15,7 +15,7 @@ from nettop.model.flows.capture import FlowCapture
 from nettop.model.table import GroupDetail, Row
 from nettop.session.status import shown_netns
 from nettop.text.sanitize import clean
-from nettop.text.units import grouped
+from nettop.text.units import grouped, plural
 from nettop.ui.actions.choosing import choose, confirm
 from nettop.ui.actions.dialogs import capture, table_view
 from nettop.ui.screens.pending import WatchContext, has_ended, open_with_answer
@@ -28,15 +28,6 @@ COPIED = ("flows", "events")  # views whose rows have several forms
 _NOTICE_S = 15.0  # seconds that the notice of a copy stays: time to select the text by mouse
 _MAX_LINES = 6  # of the copied text in that notice
 _FORMS = (("text", "Text", "y"), ("json", "JSON", "J"), ("conntrack", "The conntrack command that shows it", "c"))
-
-
-def _row_text(row: Row) -> str:
-    """Return the row's cells that are not empty, in one line."""
-    return "  ".join(cell.strip() for cell in row.cells if cell.strip())
-
-
-def _count_text(count: int) -> str:
-    return "1 flow" if count == 1 else f"{grouped(count)} flows"
 
 
 def delete(screen: MainScreen) -> Awaitable[None] | None:
@@ -102,7 +93,7 @@ def _confirm_delete(
 ) -> Awaitable[None]:
     choices = [] if screen.view.kind == "groups" else [Choice("one", "Delete this flow")]
     if flow_filter is not None:
-        matching = f"{_count_text(count)} that match{'es' if count == 1 else ''} / {flow_filter.text}"
+        matching = f"{plural(count, 'flow')} that match{'es' if count == 1 else ''} / {flow_filter.text}"
         choices.append(Choice("all", f"Delete the {matching}"))
     again = "If the connection is still alive it is tracked again as new; its NAT mapping may change."
     tables = f"{_tables_text(screen, netns, flow_filter is not None)} {again}"
@@ -114,7 +105,8 @@ def _confirm_delete(
         else:
             screen.session.delete_matching(flow_filter, screen.done(""), report)
 
-    return confirm(screen, "Delete", f"{_row_text(row)}\n{tables}", choices, on_confirmed)
+    cells = "  ".join(cell.strip() for cell in row.cells if cell.strip())
+    return confirm(screen, "Delete", f"{cells}\n{tables}", choices, on_confirmed)
 
 
 def follow(screen: MainScreen) -> None:

@@ -335,7 +335,8 @@ class TableView(Pane):
         if self.timeline is not None:
             self.timeline.lay_out()
         self.detail.display = self._open
-        self.detail.styles.height = "1fr" if small else self._detail_height(height) + 1
+        large = max(9, height // 2 if self.definition.name == "packets" else height // 3 + 1)
+        self.detail.styles.height = "1fr" if small else large
         self.detail.lay_out()
         self.detail.write_title()
 
@@ -345,9 +346,6 @@ class TableView(Pane):
             child.in_front = False
             if self.screen.focused is child.table:
                 self.screen.set_focus(self.table)
-
-    def _detail_height(self, height: int) -> int:
-        return max(8, height // 2 - 1) if self.definition.name == "packets" else max(8, height // 3)
 
     def on_table_moved(self, message: Table.Moved) -> None:
         """Show the rows and the detail that belong to the row now under the cursor."""

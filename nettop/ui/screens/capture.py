@@ -129,16 +129,13 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
         if self.answered:
             return  # Enter was pressed twice
         if error is None:
-            self._main.say(self._begun())
+            what, then = ("", "") if self._flow is None else ("this flow ", ": 4 shows its packets")
+            self._main.say(f"capturing {what}on {', '.join(self.choices.chosen)}{then}")
             self.answer(None)
             if self._flow is None and self._main.command_context.view != "packets":
                 self._main.show("packets")
         else:
             self._show_error(error)
-
-    def _begun(self) -> str:
-        where = ", ".join(self.choices.chosen)
-        return f"capturing on {where}" if self._flow is None else f"capturing this flow on {where}: 4 shows its packets"
 
     def _show_error(self, error: str) -> None:
         self._error = error
