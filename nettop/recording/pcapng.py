@@ -62,7 +62,7 @@ class PcapngDecoder(FormatDecoder):
         self._before = 1  # the number of the record after the current block
         self._reported: dict[int, int] = {}  # stream → losses in packet blocks that no statistics block has repeated
         self._cached: dict[tuple[str, bytes], tuple[Interface, int | None]] = {}
-        self._handlers: dict[int, Callable[[bytes, int, list[Item]], None]] = {
+        self._handlers: dict[int, Callable[[bytes, int, list[Item]], int | None]] = {  # they return the stream
             blocks.SHB: self._section_header,
             blocks.IDB: self._interface,
             blocks.ISB: self._statistics,
@@ -173,20 +173,12 @@ class PcapngDecoder(FormatDecoder):
         return np.array(described, np.int64), between
 
     def _other_block(self, kind: int, body: bytes, offset: int, items: list[Item]) -> None:
-        self._annotated: int | None = None
         handler = self._handlers.get(kind)
-        if handler is not None:
-            handler(body, offset, items)
+        stream = None if handler is None else handler(body, offset, items)
         if self._numbering.keep_block is not None:
-            index = len(self._section.interfaces) - 1
-            if kind == blocks.ISB:
-                index = struct.unpack_from(self._order + "I", body)[0]
-            known = self._section.interfaces
-            ids = known[index].ids if kind in (blocks.IDB, blocks.ISB) and index < len(known) else {}
-            stream = self._annotated if kind == blocks.ANNOTATION else next(iter(ids.values()), None)
             self._numbering.keep_block(FileBlock(kind, body, self._order, stream, self._before))
 
-    def _section_header(self, body: bytes, offset: int, items: list[Item]) -> None:
+    def _section_header(self, body: bytes, offset: int, items: list[Item]) -> int | None:
         major, minor = struct.unpack_from(self._order + "HH", body, 4)
         if major != 1:
             message = f"version {major}.{minor} of pcapng is not known"
@@ -196,6 +188,7 @@ class PcapngDecoder(FormatDecoder):
         for _, value in self._options(body, 16, "a section header", offset):
             _refuse_newer(value, self._order, offset)
         self._section = _Section()
+        return None
 
     def _options(self, body: bytes, start: int, owner: str, offset: int) -> list[blocks.Option]:
         options, overrun = blocks.decode_options(body[start:], self._order)
@@ -203,7 +196,7 @@ class PcapngDecoder(FormatDecoder):
             self._note(f"an option of {owner} reaches past its block", offset)
         return options
 
-    def _interface(self, body: bytes, offset: int, items: list[Item]) -> None:
+    def _interface(self, body: bytes, offset: int, items: list[Item]) -> int | None:
         known = self._section.interfaces
         if len(known) >= blocks.MAX_INTERFACES:
             raise DamagedInput(f"a section describes more than {blocks.MAX_INTERFACES} interfaces", offset)
@@ -224,18 +217,20 @@ class PcapngDecoder(FormatDecoder):
             self._section.recorded[recorded] = self._streams.on(interface, family, items)
         elif not interface.netlink:
             self._streams.on(interface, 0, items)
+        return next(iter(interface.ids.values()), None)
 
-    def _statistics(self, body: bytes, offset: int, items: list[Item]) -> None:
+    def _statistics(self, body: bytes, offset: int, items: list[Item]) -> int | None:
         """Add Counters, unless they only repeat the last ones as at the end of a file, and other tools' new losses."""
         index, high, low = struct.unpack_from(self._order + "III", body)
         interface = self._section.interfaces[index] if index < len(self._section.interfaces) else None
         options = self._options(body, 12, "a statistics block", offset)
         numbers = {code: value for code, value in options if len(value) == 8}
-        if interface is None or not interface.ids or not numbers.keys() & _COUNTS:
-            return
+        stream: int | None = None if interface is None else next(iter(interface.ids.values()), None)
+        if interface is None or stream is None or not numbers.keys() & _COUNTS:
+            return stream
         unpack = struct.Struct(self._order + "Q").unpack
         received, *drops = (unpack(numbers.get(code, bytes(8)))[0] for code in (blocks.ISB_IFRECV, *_DROPS))
-        stream, ts_ns = next(iter(interface.ids.values())), interface.time_ns(high << 32 | low)
+        ts_ns = interface.time_ns(high << 32 | low)
         if not self._numbering.packets_only:
             self._counters(Counters(stream, 0, ts_ns, received, sum(drops)), items)
         before, from_ns = self._section.dropped.get(index, (0, 0))
@@ -244,10 +239,9 @@ class PcapngDecoder(FormatDecoder):
             if start := numbers.get(blocks.ISB_STARTTIME):
                 high, low = struct.unpack(self._order + "II", start)
                 from_ns = from_ns or interface.time_ns(high << 32 | low)
-            items.append(self._gap(stream, sum(drops) - before, from_ns or ts_ns, ts_ns))
-
-    def _gap(self, stream: int, lost: int, from_ns: int, to_ns: int) -> Gap:
-        return Gap(stream, 0, lost, GapReason.RING, from_ns, to_ns, self._before)
+            lost = sum(drops) - before
+            items.append(Gap(stream, 0, lost, GapReason.RING, from_ns or ts_ns, ts_ns, self._before))
+        return stream
 
     def _without_repeated(self, between: list[Mark], emitter: Emitter) -> list[Mark]:
         """Return the marks without the losses in statistics that the packets before them have reported already."""
@@ -275,43 +269,34 @@ class PcapngDecoder(FormatDecoder):
             self._totals[item.stream] = totals
             out.append(item)
 
-    def _annotation(self, body: bytes, offset: int, items: list[Item]) -> None:
+    def _annotation(self, body: bytes, offset: int, items: list[Item]) -> int | None:
         _refuse_newer(body, self._order, offset)
         content = blocks.nettop_content(body, self._order)
         if content is None or (self._numbering.packets_only and not content.startswith(marks.GAP)):
-            return
+            return None
         fields, data = marks.unpack(content)
         if fields["item"] not in marks.KNOWN:
-            return  # of a later minor version
+            return None  # of a later minor version
         if fields["item"] == "stream":
             described = marks.stream_from(fields, self._numbering.file)
             stream_id = self._streams.announce(-1 - described.id, replace(described, id=0), items)
             self._section.recorded[described.id] = stream_id
-            return
-        recorded = fields["stream"]
-        stream = self._section.recorded[recorded]
-        if fields["item"] == "text" and self._keep_text_part(recorded, fields, data):
-            return
+            return None
+        stream = self._section.recorded[fields["stream"]]
         if fields["item"] == "text":
-            data = b"".join([*self._section.text.pop(recorded, []), data])
+            parts = self._section.text.setdefault(stream, [])
+            parts.append(data)
+            if sum(map(len, parts)) > marks.MAX_TEXT:
+                raise ValueError("too long a text")
+            if fields.get("more") is True:
+                return None
+            data = b"".join(self._section.text.pop(stream))
         item = marks.decode(fields, data, stream, 0)
         if isinstance(item, Counters):
             self._counters(item, items)
-        elif isinstance(item, Gap):
-            self._annotated = stream
-            items.append(replace(item, before=self._before))
         else:
-            items.append(item)
-
-    def _keep_text_part(self, recorded: int, fields: marks.Fields, data: bytes) -> bool:
-        """Keep a part of a text that continues in a later block; return False for the last one."""
-        parts = self._section.text.setdefault(recorded, [])
-        if sum(map(len, parts)) + len(data) > marks.MAX_TEXT:
-            raise ValueError("too long a text")
-        if fields.get("more") is True:
-            parts.append(data)
-            return True
-        return False
+            items.append(replace(item, before=self._before) if isinstance(item, Gap) else item)
+        return stream if isinstance(item, Gap) else None
 
 
 def _refuse_newer(value: bytes, order: str, offset: int) -> None:
