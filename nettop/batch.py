@@ -55,7 +55,6 @@ class PacketMeta:
     number: NDArray[np.uint64] | None = None  # from 1, among all records of the file (Wireshark's frame.number)
     # Only of a file that is read for its packets alone (Numbering.packets_only):
     streams: NDArray[np.int32] | None = None  # stream of each record; None: all of the batch's stream
-    lost: NDArray[np.uint64] | None = None  # packets lost before the record, as the file reports
     block: NDArray[np.uint32] | None = None  # bytes of the pcapng block around the frame, recording.blocks.OVERRUN
 
 

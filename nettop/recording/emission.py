@@ -43,7 +43,7 @@ class Emitter:
     def emit(self, marks: Sequence[Mark] = ()) -> None:
         """Append records and marks, as Numbering says."""
         if self.streams.numbering.packets_only:
-            self.out.extend(mark.item for mark in marks)
+            self.out.extend(mark.item for mark in (*marks, *self._losses()))
             self._all_packets()
         else:
             self._everything(marks)
@@ -56,7 +56,7 @@ class Emitter:
             rows = self._select(np.flatnonzero(link == number))
             ids = self._stream_ids(rows)
             streams = None if (ids == ids[0]).all() else ids.astype(np.int32)
-            meta = replace(self._meta(rows), streams=streams, lost=rows.lost, block=rows.block)
+            meta = replace(self._meta(rows), streams=streams, block=rows.block)
             self._batches(rows, int(ids[0]), meta)
 
     def _everything(self, marks: Sequence[Mark]) -> None:
@@ -125,20 +125,19 @@ class Emitter:
 
     def _losses(self) -> Iterator[Mark]:
         """Yield the losses that the records report, in their places; of very many, neighbours are added up."""
-        lost = self.rows.lost
-        at = np.flatnonzero(lost) if lost is not None else ()
-        if lost is None or not len(at):
+        rows, lost = self.rows, self.rows.lost
+        if lost is None or not lost.any():
             return
-        for group in np.array_split(at, min(len(at), _MAX_LOSSES)):
+        order, before = np.argsort(rows.interface, kind="stable"), np.arange(len(rows))
+        same = np.flatnonzero(np.diff(rows.interface[order]) == 0)
+        before[order[same + 1]] = order[same]  # the record before it on its interface, or itself
+        at = np.flatnonzero(lost)
+        most = len(at) if self.streams.numbering.packets_only else _MAX_LOSSES
+        for group in np.array_split(at, min(len(at), most)):
             first, last = int(group[0]), int(group[-1])
-            yield Mark(first, self._gap(first, last, sum(lost[group].tolist())))
-
-    def _gap(self, first: int, last: int, lost: int) -> Gap:
-        rows = self.rows
-        before = np.flatnonzero(rows.interface[:first] == rows.interface[first])
-        from_ns = int(rows.ts_ns[before[-1] if len(before) else first])
-        stream = self._stream(int(rows.interface[first]))
-        return Gap(stream, 0, lost, GapReason.RING, from_ns, int(rows.ts_ns[last]), int(rows.number[first]))
+            stream, count = self._stream(int(rows.interface[first])), sum(lost[group].tolist())
+            from_ns, to_ns = int(rows.ts_ns[before[first]]), int(rows.ts_ns[last])
+            yield Mark(first, Gap(stream, 0, count, GapReason.RING, from_ns, to_ns, int(rows.number[first])))
 
     def _meta(self, rows: RecordColumns) -> PacketMeta:
         seekable = self.streams.numbering.seekable

@@ -16,7 +16,7 @@ import numpy as np
 
 from nettop.batch import Array, Batch, Counter64, End, Gap, Item, PacketMeta, Stream, StreamAdded, select_rows
 from nettop.errors import InputError
-from nettop.kinds import NO_TIME, GapReason, StreamKind
+from nettop.kinds import NO_TIME, StreamKind
 from nettop.recording import blocks
 from nettop.recording.chunks import CHUNK
 from nettop.recording.reader import CaptureReader
@@ -76,6 +76,7 @@ class CaptureInput:
         self._ids, self._select, self._keep = ids, select, keep_blocks
         self._reader: CaptureReader | None = None
         self._blocks: list[FileBlock] = []
+        self._devices: set[int] = set()  # streams of packets
         self._newest: dict[int, int] = {}  # stream → time of its newest packet
         self._last_key = NO_TIME
         self._reads = 0
@@ -98,13 +99,13 @@ class CaptureInput:
 
     def peek(self) -> None:
         """Find out about where the file begins, without keeping it."""
-        if self._reader is None and not self.ended and self._regular():
+        if self._reader is None and not self.ended and self._fd >= 0 and stat.S_ISREG(os.fstat(self._fd).st_mode):
             other = CaptureInput(self.path, os.dup(self._fd), Counter64(), _all_packets)
             other.begin(_PEEK)
             held = other.read() if not other.ended else []
             keys = [int(part.key.min()) for part in held if len(part.key)]
             self.floor = min(keys, default=NO_TIME)
-            if other._several() and not other.ended:
+            if len(other._devices) > 1 and not other.ended:
                 self._floors = self._scanned()
                 self.floor = self._floors[0]
             other.close()
@@ -163,12 +164,9 @@ class CaptureInput:
             os.close(self._fd)
             self._fd = -1
 
-    def _regular(self) -> bool:
-        return self._fd >= 0 and stat.S_ISREG(os.fstat(self._fd).st_mode)
-
     def _set_floor(self) -> None:
         """Set the floor: a device's times only rise, so one device needs no scan, and a pipe gets some time."""
-        several = self._several()
+        several = len(self._devices) > 1
         if several and self._floors is None and self._reader is not None and self._reader.regular and not self.ended:
             self._floors = self._scanned()
         newest = max(self._newest.values(), default=NO_TIME)
@@ -178,9 +176,6 @@ class CaptureInput:
             self.floor = max(self.floor, newest - HOLD_NS)
         else:
             self.floor = newest
-
-    def _several(self) -> bool:
-        return sum(stream.kind is StreamKind.PACKETS for stream in self.streams.values()) > 1
 
     def _scanned(self) -> list[int]:
         """Return, for each chunk, the earliest key in it and those after it."""
@@ -200,11 +195,12 @@ class CaptureInput:
         for item in items:
             if isinstance(item, StreamAdded):
                 self.streams[item.stream.id] = item.stream
+                if item.stream.kind is StreamKind.PACKETS:
+                    self._devices.add(item.stream.id)
             elif isinstance(item, Batch) and isinstance(item.meta, PacketMeta) and item.meta.number is not None:
                 key, number = self._rising(item), item.meta.number.astype(np.int64)
                 packets.append((item, key, number))
-                others += self._losses(item)
-            elif isinstance(item, Gap) and self._of_packets(item.stream):
+            elif isinstance(item, Gap) and item.stream in self._devices:
                 others.append(item)
             elif isinstance(item, End) and item.stream is None:
                 self.end = item
@@ -214,9 +210,6 @@ class CaptureInput:
             held.append(self._others(others, packets))
         self._last_key = max([self._last_key, *(int(key.max()) for _, key, _ in packets)])
         return held
-
-    def _of_packets(self, stream: int) -> bool:
-        return stream in self.streams and self.streams[stream].kind is StreamKind.PACKETS
 
     def _selected(self, batch: Batch, key: Ints, number: Ints) -> _Held:
         kept = self._select(batch, self.streams)
@@ -243,17 +236,6 @@ class CaptureInput:
         key = np.maximum.accumulate(np.maximum(ts_ns, self._newest.get(stream, NO_TIME)))
         self._newest[stream] = int(key[-1])
         return key
-
-    def _losses(self, batch: Batch) -> Iterator[Gap]:
-        """Yield the losses that packets report."""
-        meta = batch.meta
-        if not isinstance(meta, PacketMeta) or meta.lost is None or meta.number is None:
-            return
-        for row in np.flatnonzero(meta.lost).tolist():
-            stream = batch.stream if meta.streams is None else int(meta.streams[row])
-            ts_ns, before = int(batch.ts_ns[row]), int(meta.number[row])
-            from_ns = int(batch.ts_ns[row - 1]) if row else ts_ns
-            yield Gap(stream, 0, int(meta.lost[row]), GapReason.RING, from_ns, ts_ns, before)
 
     def _others(self, others: list[Other], packets: list[tuple[Batch, Ints, Ints]]) -> _Held:
         """Return losses and blocks, each with the key of the packets before it in the file.

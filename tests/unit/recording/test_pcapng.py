@@ -432,5 +432,7 @@ def test_for_packets_alone_all_interfaces_of_a_link_type_are_one_batch() -> None
     assert isinstance(ethernet.meta, PacketMeta) and ethernet.meta.streams is not None
     assert ethernet.meta.streams.tolist() == [0, 1] * 30 and len(cooked_v1) == 30
     assert ethernet.meta.number is not None and ethernet.meta.number[:4].tolist() == [1, 2, 4, 5]
-    assert ethernet.meta.lost is not None and ethernet.meta.lost.tolist()[:4] == [0, 0, 2, 0]
+    (gap,) = [item for item in items if isinstance(item, Gap)]
+    assert (gap.stream, gap.lost, gap.before) == (0, 2, 4)
+    assert (gap.from_ns, gap.to_ns) == (0, 3000)  # since the packet before it on its own interface
     assert [block.kind for block in kept] == [0x0A0D0D0A, 1, 1, 1]
