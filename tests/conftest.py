@@ -93,11 +93,21 @@ def poll() -> Callable[..., object]:
     return namespaces.poll
 
 
-@pytest.fixture
-def broker() -> Iterator[Broker]:
-    """A running broker; this process keeps its privileges."""
+@pytest.fixture(scope="module")
+def broker_of_the_file() -> Iterator[Broker]:
+    """A broker that no test of the file ends, nor counts what it holds."""
     with start("root", confine=False) as running:
         yield running
+
+
+@pytest.fixture
+def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
+    """A running broker; this process keeps its privileges. With the mark `one_broker` it serves the whole file."""
+    if request.node.get_closest_marker("one_broker"):
+        yield request.getfixturevalue("broker_of_the_file")
+    else:
+        with start("root", confine=False) as running:
+            yield running
 
 
 @pytest.fixture

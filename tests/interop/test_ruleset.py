@@ -28,7 +28,7 @@ from nettop.model.table import ViewSpec
 from tests.kernel import namespaces
 from tests.kernel.namespaces import Lab, poll, run_in
 
-pytestmark = [pytest.mark.kernel, pytest.mark.interop]
+pytestmark = [pytest.mark.kernel, pytest.mark.interop, pytest.mark.one_broker]
 
 DUMPS = (ReadRequest.NFT_TABLES, ReadRequest.NFT_CHAINS, ReadRequest.NFT_RULES, ReadRequest.NFT_OBJECTS)
 TEXTS = (

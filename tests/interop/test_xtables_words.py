@@ -21,7 +21,7 @@ from nettop.model.ruleset.words import tool_command
 from tests.interop.test_ruleset import Watch, batch_of, datagrams
 from tests.kernel.namespaces import Lab, command_in, run_in
 
-pytestmark = [pytest.mark.kernel, pytest.mark.interop]
+pytestmark = [pytest.mark.kernel, pytest.mark.interop, pytest.mark.one_broker]
 
 TOOLS = {"ip": "iptables-nft", "ip6": "ip6tables-nft", "arp": "arptables-nft", "bridge": "ebtables-nft"}
 ARP = "arp htype 1 arp hlen 6 arp plen 4"

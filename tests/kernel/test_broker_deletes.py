@@ -22,7 +22,7 @@ from tests.kernel.namespaces import Lab, keep_flows, run_in
 from tests.kernel.test_broker_privileges import add_flows
 from tests.kernel.test_broker_sockets import taken
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.one_broker]
 
 ENDS = {2: ("10.0.0.1", "10.0.0.2"), 10: ("fd00::1", "fd00::2")}
 ESTABLISHED = "--state ESTABLISHED"

@@ -21,7 +21,7 @@ from nettop.broker.processes.listing import list_processes
 from nettop.kinds import TextKind
 from tests.kernel.namespaces import Lab, netns_path, run_in
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.one_broker]
 
 PRELUDE = """
 import ctypes, os, signal, socket, sys

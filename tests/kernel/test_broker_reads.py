@@ -25,7 +25,7 @@ from tests.kernel.namespaces import Lab, poll, run_in
 from tests.kernel.processes import App
 from tests.kernel.test_broker_sockets import taken
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.one_broker]
 
 SEEN_REPLY, ASSURED = 0x2, 0x4  # linux/netfilter/nf_conntrack_common.h IPS_*
 FLOWS = """

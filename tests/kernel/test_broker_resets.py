@@ -19,7 +19,7 @@ from tests.kernel.namespaces import Lab, run_in
 from tests.kernel.test_broker_reads import parts
 from tests.kernel.test_broker_sockets import taken
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.one_broker]
 
 OBJECTS = "counter c {{ packets {0} bytes {1}; }}; quota q {{ over 1000 bytes used {0} bytes; }};"
 TABLES = "table ip t {{ {0} }}; table inet t {{ {0} }}; table ip other {{ {0} }}".format(OBJECTS.format(5, 500))

@@ -14,7 +14,7 @@ from nettop.kinds import TextKind
 from tests.kernel.live import sysctl
 from tests.kernel.namespaces import Lab, poll, run_in
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.one_broker]
 
 RULESET = """
 table inet demo {

@@ -19,7 +19,7 @@ from tests.kernel.frames import mixed_frames
 from tests.kernel.live import all_are_read, close_fd, count, injector, pcap_frames, read_until, records, tcpdump
 from tests.kernel.namespaces import Lab, run_in
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.one_broker]
 
 EXPRESSIONS = [
     "",

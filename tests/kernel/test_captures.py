@@ -23,7 +23,7 @@ from tests.kernel.live import all_are_read, injector, pcap_frames, read_until, r
 from tests.kernel.namespaces import Lab, poll, run_in
 from tests.kernel.rights import ONLY_ROOT
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.one_broker]
 
 PROTOCHAIN = "ip6 protochain 17"  # a backward jump, which bpf_check_classic refuses
 

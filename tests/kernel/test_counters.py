@@ -28,7 +28,7 @@ from tests.kernel.counting import counting_namespace, listed, nfacct
 from tests.kernel.live import read_until
 from tests.kernel.namespaces import Lab, poll, run_in
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.one_broker]
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from tests.kernel.live import read_until, records
 from tests.kernel.namespaces import Lab, run_in
 from tests.unit.decode.netlink_bytes import batch
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.one_broker]
 
 FLOWS = (
     "-s 10.1.0.1 -d 10.2.0.1 -p udp --sport 5 --dport 53 -m 0x101 -w 2",

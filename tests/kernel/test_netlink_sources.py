@@ -28,7 +28,7 @@ from tests.kernel.live import count, injector, read_until, records
 from tests.kernel.namespaces import Lab, poll, run_in
 from tests.kernel.rights import hash_of_the_host
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.one_broker]
 
 TRACKED = """table ip t {
   chain in { type filter hook input priority 0; policy accept; ct state new counter accept; }

@@ -26,7 +26,7 @@ from tests.kernel.live import all_are_read, count, injector, read_until, records
 from tests.kernel.namespaces import Lab, command_in, poll, run_in
 from tests.kernel.rights import tun_devices
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.one_broker]
 
 BROADCAST = b"\xff" * 6
 SENDER = bytes.fromhex("02aa00000001")
