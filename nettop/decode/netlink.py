@@ -38,11 +38,6 @@ class Messages:
     def __len__(self) -> int:
         return len(self.offset)
 
-    @property
-    def interrupted(self) -> bool:
-        """True if any message has NLM_F_DUMP_INTR: the dump must be repeated."""
-        return bool((self.flags & nl.NLM_F_DUMP_INTR).any())
-
 
 class ErrorRows:
     """A collector of the rows of DecodeErrors."""

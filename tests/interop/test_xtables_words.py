@@ -88,7 +88,8 @@ def parts(text: str) -> list[str]:
 def raw_rules(broker: Broker, spec: str, family: str) -> list[NftRule]:
     sock = broker.netlink_socket(broker.netns(spec), NETLINK_NETFILTER)
     broker.request(sock, ReadRequest.NFT_RULES)
-    rules = NftDecoder()(batch_of(datagrams(sock.fd))).rules
+    decoded = NftDecoder()(batch_of(datagrams(sock.fd)))
+    rules = [rule for block in decoded.blocks for rule in block.rules]
     return [rule for rule in rules if (rule.family, rule.chain) == (family, "f")]
 
 

@@ -56,11 +56,6 @@ class NftDecoded:
     refused: int = 0  # NLMSG_ERROR answers
     errors: DecodeErrors = field(default_factory=DecodeErrors.none)
 
-    @property
-    def rules(self) -> list[NftRule]:
-        """The rules of all blocks, in order."""
-        return [rule for block in self.blocks for rule in block.rules]
-
 
 @dataclass(frozen=True, slots=True)
 class _RuleLayout:

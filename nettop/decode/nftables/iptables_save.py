@@ -54,11 +54,6 @@ class SavedRuleset:
     handles: Handles | None = None
     failures: tuple[str, ...] = ()
 
-    @property
-    def tables(self) -> set[str]:
-        """The names of all tables with chains."""
-        return {table for table, _ in self.chains}
-
 
 def _count(digits: str | None) -> int:
     """Return the value of a counter, at most 64 bits."""

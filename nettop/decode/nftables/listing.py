@@ -50,12 +50,6 @@ class Listing:
     chains: dict[ChainKey, ListedChain] = field(default_factory=dict)
     report: Report = field(default_factory=Report)
 
-    def text(self, family: str, table: str, chain: str, handle: int) -> str | None:
-        """Return the text of the rule, or None if it is not in the listing."""
-        found = self.chains.get((family, table, chain))
-        rule = found.rules.get(handle) if found else None
-        return rule.text if rule else None
-
 
 class _ListingParser:
     """The state of the parser: outside, in a table, or in a chain, where `lines` are those of an unfinished rule."""

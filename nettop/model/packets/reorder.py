@@ -47,7 +47,3 @@ class Arrivals:
         self._held = held
         self.rows = sum(len(batch) for batch, _ in held)
         return ready
-
-    def clear(self) -> None:
-        """Forget the held packets."""
-        self._held, self.rows = [], 0

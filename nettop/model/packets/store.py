@@ -154,13 +154,6 @@ class PacketStore:
                 self.cost -= oldest.cost()
                 self.evicted += len(oldest)
 
-    def clear(self) -> None:
-        """Remove all rows; their packets count as evicted."""
-        self.evicted = self.seen
-        self._arrivals.clear()
-        self.segments.clear()
-        self.cost = 0
-
     def close(self) -> None:
         """Close the files."""
         self._files.close()

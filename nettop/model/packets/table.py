@@ -142,12 +142,6 @@ class PacketModel:
             yield from (StreamAdded(stream, 0) for stream in streams)
             yield batch
 
-    def clear(self) -> None:
-        """Remove all packets."""
-        self.store.clear()
-        self._detail = None
-        self.version += 1
-
     def close(self) -> None:
         """Close the files."""
         for one in self.lists.all:

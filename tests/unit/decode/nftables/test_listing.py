@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nettop.decode.nftables.listing import jumps, parse_listing, stateless, with_counters
+from nettop.decode.nftables.listing import Listing, jumps, parse_listing, stateless, with_counters
 
 LISTING = b"""table inet fw { # handle 14
 \tcomment "my { table } "
@@ -35,29 +35,35 @@ table ip6 fw { # handle 15 # progname nft
 """
 
 
+def text_of(listing: Listing | bytes, family: str, table: str, chain: str, handle: int) -> str | None:
+    found = (parse_listing(listing) if isinstance(listing, bytes) else listing).chains.get((family, table, chain))
+    rule = found.rules.get(handle) if found else None
+    return rule.text if rule else None
+
+
 def test_rules_are_found_by_family_table_chain_and_handle() -> None:
     listing = parse_listing(LISTING)
-    assert listing.text("inet", "fw", "forward", 11) == (
+    assert text_of(listing, "inet", "fw", "forward", 11) == (
         'ct state established,related counter packets 1 bytes 2 accept comment "quote } { x # handle 5"'
     )
-    assert listing.text("ip6", "fw", "forward", 11) == "accept"
-    assert listing.text("inet", "fw", "forward", 99) is None
+    assert text_of(listing, "ip6", "fw", "forward", 11) == "accept"
+    assert text_of(listing, "inet", "fw", "forward", 99) is None
     assert listing.chains["inet", "fw", "empty"].rules == {}
     assert [listing.chains[key].table for key in listing.chains] == [14, 14, 15]
     assert set(listing.chains) == {("inet", "fw", "forward"), ("inet", "fw", "empty"), ("ip6", "fw", "forward")}
 
 
 def test_a_set_that_nft_wraps_is_one_line() -> None:
-    text = parse_listing(LISTING).text("inet", "fw", "forward", 14)
+    text = text_of(LISTING, "inet", "fw", "forward", 14)
     assert text == "tcp dport { 1, 2, 3, 4 } counter packets 0 bytes 0 drop"
 
 
 def test_a_rule_that_is_only_a_comment_is_no_header() -> None:
-    assert parse_listing(LISTING).text("inet", "fw", "forward", 15) == 'comment "only a comment"'
+    assert text_of(LISTING, "inet", "fw", "forward", 15) == 'comment "only a comment"'
 
 
 def test_bytes_that_are_not_utf8_are_shown_as_escapes() -> None:
-    assert parse_listing(LISTING).text("inet", "fw", "forward", 16) == "ip saddr \\xff\\xfe accept"
+    assert text_of(LISTING, "inet", "fw", "forward", 16) == "ip saddr \\xff\\xfe accept"
 
 
 def test_a_rules_text_without_its_counters_is_as_nft_s_writes_it() -> None:
@@ -80,7 +86,7 @@ def test_jumps_of_verdict_maps_are_found_and_those_in_quotes_are_not() -> None:
 
 @given(st.binary(max_size=400))
 def test_any_bytes_are_read(body: bytes) -> None:
-    assert parse_listing(body).text("ip", "t", "c", 1) is None
+    assert text_of(body, "ip", "t", "c", 1) is None
 
 
 def listing(*lines: str) -> bytes:
@@ -98,7 +104,7 @@ def test_lines_in_a_comment_are_no_rules() -> None:
         f'tcp dport 23 accept comment "{OTHER}" # handle 4',
     )  # fmt: skip
     found = parse_listing(body, {FORGED, OTHER})
-    assert [found.text("inet", "t", "in", handle) for handle in (2, 3, 4)] == [
+    assert [text_of(found, "inet", "t", "in", handle) for handle in (2, 3, 4)] == [
         f'tcp dport 80 accept comment "{FORGED}"', "tcp dport 22 accept", f'tcp dport 23 accept comment "{OTHER}"',
     ]  # fmt: skip
     assert list(found.chains) == [("inet", "t", "in")]
@@ -109,7 +115,7 @@ def test_a_chain_with_lines_of_an_unknown_string_has_no_words_rather_than_wrong_
     assert parse_listing(body).chains == {}
     again = b'\tset s { # handle 4\n\t\tcomment "a\n\t}\n\tchain in {\n\t\tdrop # handle 3\n\t}"\n\t}\n'
     body = listing("tcp dport 22 accept # handle 3")
-    assert parse_listing(body.replace(b"\tchain", again + b"\tchain", 1)).text("inet", "t", "in", 3) is None
+    assert text_of(body.replace(b"\tchain", again + b"\tchain", 1), "inet", "t", "in", 3) is None
 
 
 def test_rules_of_implicit_chains_stand_in_the_rule_that_jumps_there() -> None:

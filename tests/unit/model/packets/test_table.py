@@ -446,14 +446,6 @@ def test_many_devices_do_not_share_a_block_beyond_what_a_byte_tells() -> None:
     assert column(snapshot, "device") == [f"eth{number}" for number in range(300)]
 
 
-def test_clearing_forgets_but_counts() -> None:
-    model = model_of(batch_of([udp(1)] * 5))
-    model.clear()
-    assert (look(model).total, model.store.seen, model.store.evicted) == (0, 5, 5)
-    model.apply(batch_of([udp(1)] * 2, start_s=9), 0, 0)
-    assert column(look(model), "number") == ["6", "7"]
-
-
 def test_rows_cost_little_memory() -> None:
     frames = [
         bytes(ETHER / IP(src=f"10.0.{n % 7}.1", dst="10.1.1.1") / UDP(sport=n, dport=n * 7 % 60_000))
