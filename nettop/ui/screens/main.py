@@ -85,8 +85,6 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         """Write the bars for the new size."""
         self.write_bars()
 
-    # ── views ───────────────────────────────────────────────────────────────────────────────────────────────────
-
     @property
     def live(self) -> bool:
         """True while a namespace is watched, not a file."""
@@ -203,8 +201,6 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         """Run the command of what was clicked."""
         await self.action_command(message.command)
 
-    # ── commands ────────────────────────────────────────────────────────────────────────────────────────────────
-
     @property
     def command_context(self) -> CommandContext:
         """The context that decides which commands work."""
@@ -279,8 +275,6 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         self.write_bars()
         self.view.tick(self.status, self.paused)
 
-    # ── history ─────────────────────────────────────────────────────────────────────────────────────────────────
-
     def _position(self) -> tuple[str, Any]:
         return self._current, self.view.state
 
@@ -298,8 +292,6 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         self._switch(name)
         self.view.restore(state)
         self.write_bars()
-
-    # ── prompt ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def open_prompt(self, request: PromptRequest) -> None:
         """Open the prompt. It is made when it is first used."""

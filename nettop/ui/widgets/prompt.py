@@ -167,8 +167,6 @@ class Prompt(Vertical):
         message = f"{grouped(count)} characters were left out: a line holds {grouped(MAX_LENGTH)}"
         self.app.notify(message, severity="warning", markup=False)
 
-    # ── validation ────────────────────────────────────────────────────────────────────────────────────────────────
-
     def _validate(self, text: str) -> bool:
         """Return True if the text is valid. An error is shown below it."""
         assert self._request is not None
@@ -204,8 +202,6 @@ class Prompt(Vertical):
     def _cancel(self) -> None:
         self._input.closed = True
         self.post_message(self.Cancelled())
-
-    # ── completion and history ────────────────────────────────────────────────────────────────────────────────────
 
     def _complete(self) -> None:
         """Find the options at the cursor and show them."""
