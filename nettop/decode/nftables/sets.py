@@ -30,6 +30,7 @@ class NftSet:
     handle: int
     flags: int
     key_type: int  # nft's number (see keys.py)
+    key_length: int
     holds: str  # of a map: data, verdicts, or its type of object ("counter"); "" for a set
     size: int | None  # maximum number of elements; None: no limit
     count: int | None  # number of elements; None: this kernel does not send it
@@ -90,6 +91,7 @@ def _set(found: Attributes, of: SetId) -> NftSet:
         handle=found.number(nft.NFTA_SET_HANDLE) or 0,
         flags=found.number(nft.NFTA_SET_FLAGS) or 0,
         key_type=found.number(nft.NFTA_SET_KEY_TYPE) or 0,
+        key_length=found.number(nft.NFTA_SET_KEY_LEN) or 0,
         holds=_holds(found),
         size=found.nested(nft.NFTA_SET_DESC).number(nft.NFTA_SET_DESC_SIZE) or None,
         count=found.number(nft.NFTA_SET_COUNT),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from json import dumps
 from json.encoder import encode_basestring_ascii
 from typing import Any
@@ -14,7 +14,7 @@ from nettop.columns import Columns
 from nettop.decode.packets import columns as pc
 from nettop.kinds import NO_TIME
 from nettop.model.packets.tcp_streams import TcpReader
-from nettop.model.packets.text import proto_texts
+from nettop.model.packets.text import proto_texts, texts_of
 from nettop.model.packets.wording import Described, PacketWords, tcp_headers, tcp_rows
 from nettop.text.packet import DIRECTIONS
 from nettop.text.sanitize import clean
@@ -80,11 +80,7 @@ def _heads(streams: Streams, batch: Batch, cols: Columns) -> list[str]:
     code = (
         family | direction.astype(np.int64) << 4 | vlan << 12 | inner << 25 | stream_ids(batch).astype(np.int64) << 38
     )
-    values = np.unique(code).tolist()
-    table = {value: _head(clean(streams[value >> 38].name), value) for value in values}
-    if len(values) == 1:
-        return [table[values[0]]] * len(cols)
-    return [table[value] for value in code.tolist()]
+    return texts_of(code, lambda value: _head(clean(streams[value >> 38].name), value))
 
 
 _FAMILIES = {2: "IP ", 10: "IP6 "}
@@ -116,10 +112,10 @@ class JsonWriter(_Writer):
         protos, infos = self._describe(batch, cols, linktype)
         ts_ns = cols["ts_ns"]
         return [
-            _of_streams(ids, lambda one: f'"netns": {dumps(streams[one].netns)}, "file": {dumps(streams[one].file)}'),
+            texts_of(ids, lambda one: f'"netns": {dumps(streams[one].netns)}, "file": {dumps(streams[one].file)}'),
             frame_numbers(batch),
             _or_null(ts_ns, ts_ns != NO_TIME),
-            _of_streams(ids, lambda one: dumps(streams[one].name) if streams[one].name else _NULL),
+            texts_of(ids, lambda one: dumps(streams[one].name) if streams[one].name else _NULL),
             cols["caplen"].tolist(),
             cols["len"].tolist(),
             _directions(cols),
@@ -142,13 +138,6 @@ def frame_numbers(batch: Batch) -> list[int]:
     return list(range(1, len(batch) + 1)) if number is None else [int(n) for n in number.tolist()]
 
 
-def _of_streams(ids: Array, text: Callable[[int], str]) -> list[str]:
-    """Return a text of each row's stream."""
-    values = np.unique(ids).tolist()
-    table = {value: text(value) for value in values}
-    return [table[values[0]]] * len(ids) if len(values) == 1 else [table[value] for value in ids.tolist()]
-
-
 def _quoted(names: list[str]) -> list[str]:
     return [_NULL if name == "-" else f'"{name}"' for name in names]
 
@@ -167,8 +156,7 @@ def _directions(cols: Columns) -> list[str]:
     if not known.any():
         return [_NULL] * len(cols)
     names = {number: f'"{name}"' for number, name in DIRECTIONS.items()}
-    values = zip(cols["direction"].tolist(), known.tolist(), strict=True)
-    return [names.get(value, _NULL) if has else _NULL for value, has in values]
+    return texts_of(np.where(known, cols["direction"], 255), lambda value: names.get(value, _NULL))
 
 
 def _comments(batch: Batch) -> list[str]:

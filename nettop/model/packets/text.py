@@ -23,6 +23,7 @@ from nettop.text import packet as words
 from nettop.text.address import address_text, ipv4_text
 
 _Value = TypeVar("_Value")
+_Text = TypeVar("_Text", str, str | None)
 CACHE_LIMIT = 262_144  # address texts: bounds the memory that hostile input can cost
 
 # Kinds of rows, least specific first: a later match wins.
@@ -118,9 +119,14 @@ def proto_texts(cols: Columns) -> list[str | None]:
     code[typed] = cols["ethertype"][typed].astype(np.int32) + 256
     ip = (have & pc.HAVE_IP) != 0
     code[ip] = cols["proto"][ip].astype(np.int32) + 70_000
-    values = np.unique(code).tolist()
-    table = {value: _proto_text(value) for value in values}
-    return [table[value] for value in code.tolist()]
+    return texts_of(code, _proto_text)
+
+
+def texts_of(codes: Array, text: Callable[[int], _Text]) -> list[_Text]:
+    """Return the text of each code, each made once."""
+    values = np.unique(codes).tolist()
+    table = {value: text(value) for value in values}
+    return [table[values[0]]] * len(codes) if len(values) == 1 else [table[value] for value in codes.tolist()]
 
 
 def _proto_text(code: int) -> str | None:

@@ -28,7 +28,7 @@ IPV4, PORT = 7, 13
 def a_set(
     count: int | None, of: SetId = OF, *, flags: int = 0, size: int | None = None, key: int = IPV4, counts: bool = True
 ) -> NftSet:
-    return NftSet(*of, 1, flags, key, "", size, count, None, counts, None)
+    return NftSet(*of, 1, flags, key, 4, "", size, count, None, counts, None)
 
 
 def columns(
@@ -298,7 +298,7 @@ def test_any_order_of_marks_sets_and_elements_is_borne(steps, dice) -> None:  # 
             host.mark(*step[1:])
         elif step[0] == "set":
             _, name, flags, count, key = step
-            about = NftSet("ip", "t", name, 1, flags, key, "", count, count, count, True, None)
+            about = NftSet("ip", "t", name, 1, flags, key, 4, "", count, count, count, True, None)
             host.counters.apply(NftSetsDecoded(1, 0, T0, sets=[about]), 0, T0)
         else:
             _, name, width, rows, flags = step
