@@ -101,45 +101,35 @@ class CaptureInput:
         """Find out about where the file begins, without keeping it."""
         if self._reader is None and not self.ended and self._fd >= 0 and stat.S_ISREG(os.fstat(self._fd).st_mode):
             other = CaptureInput(self.path, os.dup(self._fd), Counter64(), _all_packets)
-            other.begin(_PEEK)
-            held = other.read() if not other.ended else []
-            keys = [int(part.key.min()) for part in held if len(part.key)]
+            keys = [int(part.key.min()) for part in other.read(_PEEK) if len(part.key)]
             self.floor = min(keys, default=NO_TIME)
             if len(other._devices) > 1 and not other.ended:
                 self._floors = self._scanned()
                 self.floor = self._floors[0]
             other.close()
 
-    def begin(self, chunk: int = CHUNK) -> None:
-        """Open the file. An InputError is kept in `error`."""
-        keep = self._blocks.append if self._keep else None
-        numbering = Numbering(
-            Counter64().next, self._ids.next, self.path, seekable=False, packets_only=True, keep_block=keep
-        )
+    def read(self, chunk: int = CHUNK) -> list[_Held]:
+        """Open the file or read its next chunk; sets `floor`, and `end` or `error` at the end."""
+        items: list[Item] = []
         try:
-            self._reader = CaptureReader(self._fd, self.path, numbering, chunk)
+            self._reader = self._reader or self._opened(chunk)
+            if not self.silent(_WAIT_MS):
+                items = self._reader.read()
         except InputError as error:
-            self._fail(error)
-
-    def read(self) -> list[_Held]:
-        """Read the next chunk; sets `floor`, and `end` or `error` at the end."""
-        if self._reader is None:
-            self.begin()
-        held: list[_Held] = []
-        try:
-            waiting = self._reader is None or self.silent(_WAIT_MS)
-            items = [] if waiting or self._reader is None else self._reader.read()
-        except InputError as error:
-            self._fail(error)
-            return []
+            self.error = error
+        held = self._keyed(items) if items else []
         if items:
-            held = self._keyed(items)
             self._reads += 1
             self._set_floor()
         if self.ended:
             self.floor = _LAST
             self.close()
         return held
+
+    def _opened(self, chunk: int) -> CaptureReader:
+        keep, count = self._blocks.append if self._keep else None, Counter64().next
+        numbering = Numbering(count, self._ids.next, self.path, seekable=False, packets_only=True, keep_block=keep)
+        return CaptureReader(self._fd, self.path, numbering, chunk)
 
     def silent(self, wait_ms: int) -> bool:
         """Wait for a pipe's next bytes. Return whether none came in that time."""
@@ -152,17 +142,11 @@ class CaptureInput:
 
     def close(self) -> None:
         """Close the file."""
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            reader.close()
-            self._fd = -1
-
-    def _fail(self, error: InputError) -> None:
-        self.error, self.floor = error, _LAST
-        self._reader = None
-        if self._fd >= 0:
+        if self._reader is not None:
+            self._reader.close()
+        elif self._fd >= 0:
             os.close(self._fd)
-            self._fd = -1
+        self._reader, self._fd = None, -1
 
     def _set_floor(self) -> None:
         """Set the floor: a device's times only rise, so one device needs no scan, and a pipe gets some time."""

@@ -109,7 +109,9 @@ class CaptureReader:
         return items
 
 
-def open_reader(path: str, numbering: Numbering | None = None, *, fd: int | None = None) -> CaptureReader:
+def open_reader(
+    path: str, numbering: Numbering | None = None, *, fd: int | None = None, chunk: int = CHUNK
+) -> CaptureReader:
     """Return a reader of `path` ("-": standard input). Without a numbering, items and streams count from 0.
 
     `fd`: the file was opened before (with rights that are gone by now); it is closed with the reader.
@@ -117,7 +119,7 @@ def open_reader(path: str, numbering: Numbering | None = None, *, fd: int | None
     numbering = numbering or Numbering(Counter64().next, Counter64().next, path)
     fd = open_input(path) if fd is None else fd
     try:
-        return CaptureReader(fd, path, replace(numbering, seekable=stat.S_ISREG(os.fstat(fd).st_mode)))
+        return CaptureReader(fd, path, replace(numbering, seekable=stat.S_ISREG(os.fstat(fd).st_mode)), chunk)
     except BaseException:
         os.close(fd)
         raise

@@ -6,15 +6,14 @@ import os
 import stat
 from dataclasses import replace
 
-from nettop.batch import Counter64, StreamAdded
+from nettop.batch import StreamAdded
 from nettop.broker.client import Broker
 from nettop.errors import InputError
 from nettop.kinds import StreamKind
 from nettop.model.events.table import KEEP_EVENTS
 from nettop.pipeline.source_thread import SourceThread
 from nettop.recording.chunks import open_input
-from nettop.recording.reader import CaptureReader
-from nettop.recording.records import Numbering
+from nettop.recording.reader import open_reader
 from nettop.session.base import Session
 from nettop.session.status import Status
 from nettop.sources.replay import ReplaySource
@@ -78,7 +77,7 @@ class ReplaySession(Session):
 def _holds_packets_only(fd: int, path: str) -> bool:
     """Return whether a file begins as a plain capture: interfaces for packets, nothing else."""
     try:
-        reader = CaptureReader(os.dup(fd), path, Numbering(Counter64().next, Counter64().next, path), _PEEK)
+        reader = open_reader(path, fd=os.dup(fd), chunk=_PEEK)
     except InputError:
         return False  # the source reports it
     kinds = {item.stream.kind for item in reader.read() if isinstance(item, StreamAdded)}
