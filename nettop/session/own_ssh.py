@@ -18,12 +18,11 @@ def own_session(pid: int | None = None) -> Connection | None:
     """
     pid = os.getpid() if pid is None else pid
     for _ in range(_ANCESTORS):
-        found = _connection(_environ(pid))
-        if found is not None:
+        found = _connection(_proc(pid, "environ"))
+        after_name = _proc(pid, "stat").rpartition(b")")[2].split()
+        pid = int(after_name[1]) if after_name else 0  # of the parent
+        if found is not None or pid <= 1:
             return found
-        pid = _parent(pid)
-        if pid <= 1:
-            break
     return None
 
 
@@ -56,17 +55,10 @@ def _address(text: str) -> str:
     return str(mapped or address)
 
 
-def _environ(pid: int) -> bytes:
+def _proc(pid: int, name: str) -> bytes:
+    """Return the first MiB of a file of a process; b"" if it cannot be read."""
     try:
-        with open(f"/proc/{pid}/environ", "rb") as entries:
-            return entries.read(1 << 20)
+        with open(f"/proc/{pid}/{name}", "rb") as file:
+            return file.read(1 << 20)
     except OSError:
         return b""
-
-
-def _parent(pid: int) -> int:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:
-            return int(stat.read().rpartition(b")")[2].split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0
