@@ -36,6 +36,7 @@ class Link:
     master: int = 0  # ifindex of the bridge, bond or VRF it is a port of
     lower: int = 0  # IFLA_LINK: ifindex of the device below it (VLAN, macvlan) or of its peer (veth)
     peer_nsid: int | None = None  # IFLA_LINK_NETNSID: `lower` is in that namespace
+    operstate: int = 0
     address: bytes = b""  # of the link layer
 
     @property
@@ -120,6 +121,7 @@ def _link(buf: Buffer, start: int, end: int, rows: RouteRows) -> None:
             found.host(rtnl.IFLA_MASTER) or 0,
             found.host(rtnl.IFLA_LINK) or 0,
             found.host(rtnl.IFLA_LINK_NETNSID, signed=True),
+            found.number(rtnl.IFLA_OPERSTATE) or 0,
             found.raw(rtnl.IFLA_ADDRESS)[:32],
         )
     )
