@@ -22,22 +22,28 @@ _SIMPLE = 12
 
 
 @dataclass(slots=True)
-class PacketBlocks:
-    """Whole packet blocks in file order. The interfaces of row i are first[i] to first[i] + known[i] - 1."""
+class Blocks:
+    """Blocks in file order, as columns. The interfaces of row i are first[i] to first[i] + known[i] - 1."""
 
     chunk: bytes
+    pos: Ints
     big: NDArray[np.bool_]  # its section is big-endian
     kind: Ints
-    pos: Ints
     length: Ints
-    number: NDArray[np.uint64]
+    number: Ints  # of the record that it is, or that follows
     first: Ints
     known: Ints
+    whole: int  # blocks that are complete and not damaged
+    damage: str = ""  # of the next one; "": there is none, or it continues beyond the chunk
+
+    def cut(self, index: int, damage: str) -> None:
+        """End the blocks at a damaged one."""
+        self.whole, self.damage = index, damage
 
     def __len__(self) -> int:
         return len(self.pos)
 
-    def columns(self, interfaces: Sequence[Interface]) -> tuple[RecordColumns, str | None, int | None]:
+    def packets(self, interfaces: Sequence[Interface]) -> tuple[RecordColumns, str | None, int | None]:
         """Return the records up to the first damaged one, its fault, and the first row whose options overrun."""
         simple, head, lost = self._heads()
         local, caplen, wirelen = head[:, 2].astype(np.int64), head[:, 5].astype(np.int64), head[:, 6].copy()
@@ -64,7 +70,7 @@ class PacketBlocks:
             caplen[:intact],
             wirelen[:intact],
             _times(head[:intact], (self.first + local)[:intact], simple[:intact], interfaces),
-            self.number[:intact],
+            self.number[:intact].astype(np.uint64),
             lost=None if lost is None else lost[:intact],
             block=self.length[:intact].astype(np.uint32),
         )

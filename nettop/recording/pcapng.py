@@ -9,15 +9,16 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from nettop.batch import Counters, Gap, Item
+from nettop.batch import Counters, Gap, Item, select_rows
 from nettop.errors import DamagedInput, InputError
 from nettop.kinds import GapReason
 from nettop.recording import blocks, bulk, interfaces, marks
 from nettop.recording.emission import Emitter, Mark
-from nettop.recording.packetblocks import PACKETS, PacketBlocks
-from nettop.recording.records import FileBlock, FormatDecoder, Interface, Ints, Numbering, order_of
+from nettop.recording.packetblocks import PACKETS, Blocks
+from nettop.recording.records import FileBlock, FormatDecoder, Interface, Numbering, order_of
 
 _CUSTOM = (blocks.CUSTOM, blocks.CUSTOM_NO_COPY)
+_COUNTED = np.array([*PACKETS, *_CUSTOM])  # Wireshark counts a Custom Block as a frame
 _KNOWN = np.array([blocks.SHB, blocks.IDB, blocks.ISB, *_CUSTOM, blocks.ANNOTATION])
 _DROPS = (blocks.ISB_IFDROP, blocks.ISB_OSDROP)
 _COUNTS = {blocks.ISB_IFRECV, *_DROPS}
@@ -32,22 +33,6 @@ class _Section:
     recorded: dict[int, int] = field(default_factory=dict)  # a stream's id when nettop recorded it → its id now
     text: dict[int, list[bytes]] = field(default_factory=dict)  # stream → the parts of a text so far
     dropped: dict[int, tuple[int, int]] = field(default_factory=dict)  # interface → its last drop count, the time
-
-
-@dataclass(slots=True)
-class _Found:
-    """The blocks of a chunk."""
-
-    pos: Ints
-    big: NDArray[np.bool_]  # of a big-endian section
-    kind: Ints
-    length: Ints
-    whole: int  # blocks that are complete and not damaged
-    damage: str = ""  # of the next one; "": there is none, or it continues beyond the chunk
-
-    def cut(self, index: int, damage: str) -> None:
-        """End the blocks at a damaged one."""
-        self.whole, self.damage = index, damage
 
 
 class PcapngDecoder(FormatDecoder):
@@ -82,22 +67,9 @@ class PcapngDecoder(FormatDecoder):
         """Handle the whole blocks of a chunk. Return their size in bytes."""
         found = self._find(chunk)
         packet = np.isin(found.kind, PACKETS)
-        counted = packet | np.isin(found.kind, _CUSTOM)  # Wireshark counts a Custom Block as a frame
-        number = self._number + np.cumsum(counted) - counted
-        described, between = self._other_blocks(found, chunk, base, packet, number)
+        between = self._other_blocks(found, base, packet)
         own = np.flatnonzero(packet[: found.whole])
-        state = described[np.searchsorted(described[:, 0], own, "right") - 1]
-        records = PacketBlocks(
-            chunk,
-            found.big[own],
-            found.kind[own],
-            found.pos[own],
-            found.length[own],
-            number[own].astype(np.uint64),
-            state[:, 1],
-            state[:, 2],
-        )
-        rows, fault, overrun = records.columns(self._table)
+        rows, fault, overrun = select_rows(found, own).packets(self._table)
         if fault is not None:
             found.cut(int(own[len(rows)]), fault)
             between = [mark for mark in between if mark.at <= len(rows)]
@@ -108,12 +80,12 @@ class PcapngDecoder(FormatDecoder):
             emitter.emit(self._without_repeated(between, emitter))
         except ValueError as error:
             raise DamagedInput(f"the file {error}", base) from None
-        self._number += int(np.count_nonzero(counted[: found.whole]))
+        self._number += int(np.count_nonzero(np.isin(found.kind[: found.whole], _COUNTED)))
         if found.damage:
             raise DamagedInput(found.damage, base + int(found.pos[found.whole]))
         return int(found.length[: found.whole].sum())
 
-    def _find(self, chunk: bytes) -> _Found:
+    def _find(self, chunk: bytes) -> Blocks:
         """Return the blocks of a chunk, and the first that is damaged."""
         found_at, changes, no_order = _positions(chunk, self._order)
         pos = np.array(found_at, np.int64)
@@ -127,7 +99,9 @@ class PcapngDecoder(FormatDecoder):
         invalid[-1:] |= no_order
         inside = ~invalid & (pos + length <= len(chunk))
         whole = int(np.argmin(inside)) if not inside.all() else len(pos)
-        found = _Found(pos, big, kind, length, whole)
+        counted, none = np.isin(kind, _COUNTED), np.zeros_like(pos)
+        number = self._number + np.cumsum(counted) - counted
+        found = Blocks(chunk, pos, big, kind, length, number, none, none, whole)
         trailer = bulk.gather_mixed(chunk, pos[:whole] + length[:whole] - 4, 1, big[:whole])[:, 0]
         differ = np.flatnonzero(trailer != length[:whole])
         if len(differ):
@@ -141,23 +115,18 @@ class PcapngDecoder(FormatDecoder):
             self.need = int(length[whole])
         return found
 
-    def _other_blocks(
-        self, found: _Found, chunk: bytes, base: int, packet: NDArray[np.bool_], number: Ints
-    ) -> tuple[Ints, list[Mark]]:
-        """Handle all but packets. Return from which block on which interfaces are described, and the items.
-
-        The first is an array of (block, index of the section's first interface in the table, number of interfaces).
-        """
+    def _other_blocks(self, found: Blocks, base: int, packet: NDArray[np.bool_]) -> list[Mark]:
+        """Handle all but packets: set the interfaces that are described at each block, and return the items."""
         self._table = list(self._section.interfaces)
-        described = [(-1, 0, len(self._table))]
+        described = [(-1, 0, len(self._table))]  # block, the section's first interface in the table, their number
         between: list[Mark] = []
         other = ~packet if self._numbering.keep_block is not None else np.isin(found.kind, _KNOWN)
         rank = np.cumsum(packet)
         for index in np.flatnonzero(other[: found.whole]).tolist():
             kind, pos = int(found.kind[index]), int(found.pos[index])
-            body = chunk[pos + 8 : pos + int(found.length[index]) - 4]
+            body = found.chunk[pos + 8 : pos + int(found.length[index]) - 4]
             items: list[Item] = []
-            self._before, self._order = int(number[index]), ">" if found.big[index] else "<"
+            self._before, self._order = int(found.number[index]), ">" if found.big[index] else "<"
             try:
                 self._other_block(kind, body, base + pos, items)
             except DamagedInput as damage:
@@ -170,7 +139,10 @@ class PcapngDecoder(FormatDecoder):
                 known = len(self._section.interfaces)
                 described.append((index, len(self._table) - known, known))
             between += [Mark(int(rank[index]), item) for item in items]
-        return np.array(described, np.int64), between
+        begin, first, known = np.array(described, np.int64).T
+        state = np.searchsorted(begin, np.arange(len(found)), "right") - 1
+        found.first, found.known = first[state], known[state]
+        return between
 
     def _other_block(self, kind: int, body: bytes, offset: int, items: list[Item]) -> None:
         handler = self._handlers.get(kind)
