@@ -61,9 +61,10 @@ def live_engine(
         begin(live)
         while plumbing.alive():
             if _apply(engine, plumbing.handoff.get(WAIT_S)[1], enough):
-                return engine, time.time_ns(), report_errors(engine.failures)
-        while items := plumbing.handoff.get(0)[1]:
-            _apply(engine, items, enough)
+                break
+        else:
+            while items := plumbing.handoff.get(0)[1]:
+                _apply(engine, items, enough)
     return engine, time.time_ns(), report_errors(engine.failures)
 
 

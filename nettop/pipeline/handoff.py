@@ -18,13 +18,6 @@ def _weight(item: Item) -> int:
     return len(item.buf) + 32 * len(item) if isinstance(item, Batch) else 256
 
 
-def _records(batch: Batch) -> int:
-    """Return the number of records that would count as lost: all but our own requests."""
-    if isinstance(batch.meta, NetlinkMeta):
-        return len(batch) - int(batch.meta.outgoing.sum())
-    return len(batch)
-
-
 class Handoff:
     """Items and calls for one consumer thread. Sources that can wait do; others lose batches beyond `limit` bytes.
 
@@ -98,24 +91,22 @@ class Handoff:
         """Put the Gaps of streams that have sent no item since their last dropped batch."""
         with self._filled:
             for stream in list(self._dropped):
-                self._gap(stream)
+                self._add(self._dropped.pop(stream))
             self._filled.notify()
 
     def _add(self, item: Item) -> None:
         stream = getattr(item, "stream", None)
         if isinstance(stream, int) and stream in self._dropped:
-            self._gap(stream)
+            self._add(self._dropped.pop(stream))
         self._items.append(item)
         self._bytes += _weight(item)
-
-    def _gap(self, stream: int) -> None:
-        gap = self._dropped.pop(stream)
-        self._items.append(gap)
-        self._bytes += _weight(gap)
 
     def _drop(self, batch: Batch) -> None:
         if not len(batch):
             return
         first, last = int(batch.ts_ns[0]), int(batch.ts_ns[-1])
+        lost = len(batch)
+        if isinstance(batch.meta, NetlinkMeta):  # our own requests do not count as lost
+            lost -= int(batch.meta.outgoing.sum())
         gap = self._dropped.get(batch.stream) or Gap(batch.stream, batch.seq, 0, self._reason, first, last)
-        self._dropped[batch.stream] = replace(gap, lost=(gap.lost or 0) + _records(batch), to_ns=last)
+        self._dropped[batch.stream] = replace(gap, lost=(gap.lost or 0) + lost, to_ns=last)
