@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,11 +31,7 @@ def parse(text: str, kind: str) -> Filter | None:
 
 def selection(display_filter: Filter | None) -> Select:
     """Return the function that keeps the matching packets."""
-
-    def select(batch: Batch, streams: Mapping[int, Stream]) -> Batch:
-        return matching(batch, streams, display_filter)
-
-    return select
+    return partial(matching, display_filter=display_filter)
 
 
 def matching(batch: Batch, streams: Mapping[int, Stream], display_filter: Filter | None) -> Batch:
