@@ -19,9 +19,7 @@ from scapy.packet import Packet, Raw
 
 from nettop.headless import read
 from nettop.model.filter.expression import parse
-from nettop.model.packets.table import PacketModel
-from nettop.model.table import ViewSpec
-from nettop.recording.reader import open_reader
+from tests.interop.packet_files import listed, write_pcap
 from tests.kernel.commands import TCPDUMP
 
 pytestmark = pytest.mark.interop
@@ -79,23 +77,14 @@ def tagged() -> list[bytes]:
     return [bytes(one) for one in made]
 
 
-def write(path: Path, records: list[bytes], snaplen: int = 65535, link: int = 1) -> Path:
-    with path.open("wb") as out:
-        out.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, snaplen, link))
-        for number, data in enumerate(records):
-            kept = data[:snaplen]
-            out.write(struct.pack("<IIII", 1_700_000_000 + number, 0, len(kept), len(data)) + kept)
-    return path
-
-
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(tmp_path_factory.mktemp("plain") / "plain.pcap", frames())
+    return write_pcap(tmp_path_factory.mktemp("plain") / "plain.pcap", frames())
 
 
 @pytest.fixture(scope="module")
 def with_tags(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(tmp_path_factory.mktemp("tags") / "tags.pcap", tagged())
+    return write_pcap(tmp_path_factory.mktemp("tags") / "tags.pcap", tagged())
 
 
 def of_tcpdump(path: Path, expression: str) -> list[int]:
@@ -120,16 +109,8 @@ def of_read(path: Path, expression: str) -> list[int]:
 
 
 def of_list(path: Path, expression: str) -> list[int]:
-    """The numbers that the packet list shows, whose bytes remain in the file."""
-    model = PacketModel()
-    reader = open_reader(str(path))
-    while not reader.ended:
-        for item in reader.read():
-            model.apply(item, 0, 0)
-    reader.close()
-    snapshot = model.snapshot(ViewSpec(columns=("number",), height=1000, filter=parse(expression, "packet")), 1 << 62)
-    model.close()
-    return [int(row.cells[0]) for row in snapshot.rows]
+    """The numbers that the packet list shows."""
+    return [int(number) for (number,) in listed(path, ("number",), expression)]
 
 
 FILTERS = [
@@ -174,7 +155,7 @@ def test_a_filter_selects_what_tcpdump_selects(plain: Path, expression: str) -> 
 
 @pytest.mark.parametrize("snaplen", [13, 20, 40, 47, 60])
 def test_where_bytes_are_cut_off_a_filter_rejects_as_tcpdump_does(tmp_path: Path, snaplen: int) -> None:
-    cut = write(tmp_path / "cut.pcap", frames(), snaplen)
+    cut = write_pcap(tmp_path / "cut.pcap", frames(), snaplen)
     expressions = ["ether src 02:00:00:00:00:01", "not broadcast"]
     expressions += ["not ip[30] = 1 or arp"] if snaplen >= 14 else []
     expressions += ["not tcp[13] = 2"] if snaplen >= 34 else []  # tcpdump's `tcp` rejects what has no protocol byte
@@ -204,7 +185,7 @@ def test_tags_are_found_outer_and_inner(with_tags: Path, expression: str, theirs
 def test_the_direction_of_cooked_frames_is_tcpdumps(tmp_path: Path) -> None:
     ip = bytes(P4 / UDP(sport=1, dport=2))
     cooked = [struct.pack(">HHH8sH", kind, 1, 6, bytes(8), 0x0800) + ip for kind in (0, 1, 2, 3, 4)]
-    path = write(tmp_path / "cooked.pcap", cooked, link=113)
+    path = write_pcap(tmp_path / "cooked.pcap", cooked, link=113)
     for expression in ("inbound", "outbound", "not inbound", "link[1] = 4", "udp"):
         assert of_read(path, expression) == of_tcpdump(path, expression), expression
     assert of_read(path, "broadcast") == [2]
@@ -224,7 +205,7 @@ def test_an_authentication_header_is_found_before_ipv6s_transport_too(tmp_path: 
         HERE / IP(src="10.0.0.1", dst="10.0.0.2", proto=51) / header / TCP(flags="S"),
         HERE / P4 / TCP(),
     ]
-    path = write(tmp_path / "ah.pcap", [bytes(one) for one in made])
+    path = write_pcap(tmp_path / "ah.pcap", [bytes(one) for one in made])
     for expression in ("ah", "ip6 proto 51", "ip proto ah", "not ah"):
         escaped = expression.replace("proto ah", "proto \\ah")
         assert of_read(path, expression) == of_list(path, expression) == of_tcpdump(path, escaped), expression

@@ -28,10 +28,7 @@ from scapy.packet import Packet, Raw
 
 from nettop.headless import read
 from nettop.model.packets.dissection import dissect
-from nettop.model.packets.table import PacketModel
-from nettop.model.table import ViewSpec
-from nettop.recording.reader import open_reader
-from tests.interop.test_packet_filters import write
+from tests.interop.packet_files import listed, write_pcap
 
 pytestmark = pytest.mark.interop
 
@@ -238,7 +235,7 @@ BY_PORT = {"no DNS": "DNS", "no NTP": "NTP", "no VXLAN": "Ethernet"}
 
 @pytest.fixture(scope="module")
 def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(tmp_path_factory.mktemp("words") / "words.pcap", [bytes(packet) for _, packet, _, _ in CASES])
+    return write_pcap(tmp_path_factory.mktemp("words") / "words.pcap", [bytes(packet) for _, packet, _, _ in CASES])
 
 
 def tshark(path: Path, *fields: str, which: str = "f") -> list[list[str]]:
@@ -257,15 +254,7 @@ def of_read(path: Path, as_json: bool) -> list[str]:
 
 def of_list(path: Path, first: int = 0, height: int = 1000) -> list[tuple[str, ...]]:
     """PROTO and INFO of the packet list."""
-    model = PacketModel()
-    reader = open_reader(str(path))
-    while not reader.ended:
-        for item in reader.read():
-            model.apply(item, 0, 0)
-    reader.close()
-    snapshot = model.snapshot(ViewSpec(columns=("proto", "info"), first=first, height=height), 1 << 62)
-    model.close()
-    return [row.cells for row in snapshot.rows]
+    return listed(path, ("proto", "info"), "", first, height)
 
 
 def test_protocols_are_called_as_tshark_calls_them(capture: Path) -> None:
@@ -285,7 +274,7 @@ def test_the_list_read_and_json_use_the_same_words(capture: Path) -> None:
 
 def test_both_tags_are_named(tmp_path: Path) -> None:
     frame = bytes(HERE / Dot1AD(vlan=100) / Dot1Q(vlan=7) / P4 / UDP())
-    path = write(tmp_path / "qinq.pcap", [frame])
+    path = write_pcap(tmp_path / "qinq.pcap", [frame])
     assert " vlan 100, vlan 7, IP 10.0.0.1" in of_read(path, False)[0]
     row = json.loads(of_read(path, True)[0])
     assert (row["vlan"], row["inner_vlan"]) == (100, 7)
@@ -322,7 +311,7 @@ def talk(random_of: random.Random) -> list[Packet]:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_seq_ack_and_window_are_what_tshark_shows_and_never_negative(tmp_path: Path, seed: int) -> None:
-    path = write(tmp_path / "talk.pcap", [bytes(one) for one in talk(random.Random(seed))])
+    path = write_pcap(tmp_path / "talk.pcap", [bytes(one) for one in talk(random.Random(seed))])
     fields = tshark(path, "tcp.seq", "tcp.ack", "tcp.window_size", "tcp.flags.ack")
     theirs = [(seq, ack if with_ack == "1" else None, window) for seq, ack, window, with_ack in fields]
     shown = [info for _, info in of_list(path)]
@@ -385,7 +374,7 @@ DISSECTED: list[tuple[Packet, str, str, str]] = [  # packet, tshark's field, our
 @pytest.mark.parametrize("case", range(len(DISSECTED)))
 def test_the_tree_says_of_a_field_what_tshark_says(tmp_path: Path, case: int) -> None:
     packet, field, line, text = DISSECTED[case]
-    [[value]] = tshark(write(tmp_path / "one.pcap", [bytes(packet)]), field)
+    [[value]] = tshark(write_pcap(tmp_path / "one.pcap", [bytes(packet)]), field)
     found, layer = {}, ""
     for node in dissect(bytes(packet), 1):
         layer = node.name if node.depth == 0 else layer
@@ -433,7 +422,7 @@ TUNNELS: list[tuple[Packet, str, str]] = [
 
 
 def test_the_packet_in_a_tunnel_is_named_as_tshark_sees_it(tmp_path: Path) -> None:
-    path = write(tmp_path / "tunnels.pcap", [bytes(packet) for packet, _, _ in TUNNELS])
+    path = write_pcap(tmp_path / "tunnels.pcap", [bytes(packet) for packet, _, _ in TUNNELS])
     assert of_list(path) == [(proto, info) for _, proto, info in TUNNELS]
     fields = ("ip.src", "ipv6.src", "udp.dstport", "tcp.dstport")
     for (_, info), theirs in zip(of_list(path)[:-1], tshark(path, *fields, which="l"), strict=False):
@@ -447,7 +436,7 @@ def test_flags_are_named_in_tsharks_order(tmp_path: Path) -> None:
         frame = bytearray(bytes(HERE / P4 / TCP(sport=1000 + flags, dport=9, seq=5, ack=7, flags=flags & 255)))
         frame[46] |= flags >> 8
         frames.append(bytes(frame))
-    path = write(tmp_path / "flags.pcap", frames)
+    path = write_pcap(tmp_path / "flags.pcap", frames)
     theirs = [info.split("  ")[0] for (info,) in tshark(path, "_ws.col.Info")]
     for (_, ours), other in zip(of_list(path), theirs, strict=True):
         assert f" {ours.split(' Seq=')[0]} Seq=" in other

@@ -30,6 +30,7 @@ from scapy.layers.vxlan import VXLAN
 from scapy.packet import Packet, Raw
 
 from nettop.headless import read
+from tests.interop.packet_files import write_pcap
 from tests.kernel.commands import TCPDUMP
 
 pytestmark = pytest.mark.interop
@@ -89,15 +90,6 @@ def beyond() -> list[bytes]:
         v6() / IPv6ExtHdrFragment(offset=9, id=4, nh=17) / Raw(b"y" * 64),
     ]
     return [bytes(packet) for packet in made]
-
-
-def write_pcap(path: Path, frames: list[bytes], snaplen: int = 65535) -> Path:
-    with path.open("wb") as out:
-        out.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, snaplen, 1))
-        for number, frame in enumerate(frames):
-            kept = frame[:snaplen]
-            out.write(struct.pack("<IIII", 1_700_000_000 + number, number, len(kept), len(frame)) + kept)
-    return path
 
 
 @pytest.fixture(scope="module")
