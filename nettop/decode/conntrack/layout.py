@@ -123,29 +123,15 @@ _FLOW: Schema = {
 }
 
 _HAVE = (
-    (c.HAVE_ORIG, ("osrc_lo", "odst_lo", "proto")),
-    (c.HAVE_REPLY, ("rsrc_lo", "rdst_lo", "rproto")),
-    (c.HAVE_OPORTS, ("osport", "odport")),
-    (c.HAVE_RPORTS, ("rsport", "rdport")),
-    (c.HAVE_STATUS, ("status",)),
-    (c.HAVE_TIMEOUT, ("timeout",)),
-    (c.HAVE_MARK, ("mark",)),
-    (c.HAVE_ID, ("id",)),
-    (c.HAVE_OCOUNT, ("opackets", "obytes")),
-    (c.HAVE_RCOUNT, ("rpackets", "rbytes")),
-    (c.HAVE_START, ("start_ns",)),
-    (c.HAVE_STOP, ("stop_ns",)),
-    (c.HAVE_STATE, ("state",)),
-    (c.HAVE_HELPER, ("helper",)),
-    (c.HAVE_LABELS, ("labels",)),
-    (c.HAVE_ZONE, ("zone",)),
-    (c.HAVE_ZONE | c.HAVE_ZONE_ORIG_ONLY, ("ozone",)),
-    (c.HAVE_ZONE | c.HAVE_ZONE_REPLY_ONLY, ("rzone",)),
-    (c.HAVE_MASTER, ("msrc_lo", "mdst_lo", "mproto")),
-    (c.HAVE_EVENT_TS, ("ts_ns",)),
-    (c.HAVE_USE, ("use",)),
-    (c.HAVE_SECCTX, ("secctx",)),
-)
+    (c.HAVE_ORIG, ("osrc_lo", "odst_lo", "proto")), (c.HAVE_REPLY, ("rsrc_lo", "rdst_lo", "rproto")),
+    (c.HAVE_OPORTS, ("osport", "odport")), (c.HAVE_RPORTS, ("rsport", "rdport")), (c.HAVE_STATUS, ("status",)),
+    (c.HAVE_TIMEOUT, ("timeout",)), (c.HAVE_MARK, ("mark",)), (c.HAVE_ID, ("id",)),
+    (c.HAVE_OCOUNT, ("opackets", "obytes")), (c.HAVE_RCOUNT, ("rpackets", "rbytes")), (c.HAVE_START, ("start_ns",)),
+    (c.HAVE_STOP, ("stop_ns",)), (c.HAVE_STATE, ("state",)), (c.HAVE_HELPER, ("helper",)),
+    (c.HAVE_LABELS, ("labels",)), (c.HAVE_ZONE, ("zone",)), (c.HAVE_ZONE | c.HAVE_ZONE_ORIG_ONLY, ("ozone",)),
+    (c.HAVE_ZONE | c.HAVE_ZONE_REPLY_ONLY, ("rzone",)), (c.HAVE_MASTER, ("msrc_lo", "mdst_lo", "mproto")),
+    (c.HAVE_EVENT_TS, ("ts_ns",)), (c.HAVE_USE, ("use",)), (c.HAVE_SECCTX, ("secctx",)),
+)  # fmt: skip
 _FALLBACK = {"rproto": "proto", "ozone": "zone", "rzone": "zone"}
 
 

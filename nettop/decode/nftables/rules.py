@@ -114,18 +114,9 @@ def _last(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:
 
 
 _EXPRESSIONS: dict[bytes, Callable[[Attributes, _Findings, RuleOffsets], None]] = {
-    b"counter": _counter,
-    b"immediate": _immediate,
-    b"lookup": _lookup,
-    b"dynset": _lookup,
-    b"match": _match,
-    b"target": _target,
-    b"objref": _objref,
-    b"nat": _nat,
-    b"quota": _quota,
-    b"last": _last,
-    b"log": _log,
-}
+    b"counter": _counter, b"immediate": _immediate, b"lookup": _lookup, b"dynset": _lookup, b"match": _match,
+    b"target": _target, b"objref": _objref, b"nat": _nat, b"quota": _quota, b"last": _last, b"log": _log,
+}  # fmt: skip
 _VERDICT_EXPRESSIONS = {
     b"masq": "masquerade", b"redir": "redirect", b"reject": "reject", b"queue": "queue", b"tproxy": "tproxy",
     b"fwd": "fwd", b"synproxy": "synproxy",

@@ -203,16 +203,10 @@ def _is_name(value: bytes) -> bool:
 
 
 _STEPS: dict[bytes, Callable[[_Rule, Attributes], bool]] = {
-    b"meta": _Rule.meta,
-    b"payload": _Rule.payload,
-    b"bitwise": _Rule.bitwise,
-    b"cmp": _Rule.cmp,
-    b"range": _Rule.range,
-    b"limit": _Rule.limit,
-    b"counter": _Rule.counter,
-    b"immediate": _Rule.immediate,
+    b"meta": _Rule.meta, b"payload": _Rule.payload, b"bitwise": _Rule.bitwise, b"cmp": _Rule.cmp,
+    b"range": _Rule.range, b"limit": _Rule.limit, b"counter": _Rule.counter, b"immediate": _Rule.immediate,
     b"log": _Rule.log,
-}
+}  # fmt: skip
 
 
 def is_printable(family: str, expressions: Iterable[Expression], user_data: bytes) -> bool:

@@ -137,14 +137,8 @@ def _step_over_tag(rows: PacketRows, at: Array | slice, ethertype: Array, depth:
 
 
 _LINKS: dict[int, Callable[[PacketRows], None]] = {
-    linktypes.LINKTYPE_NULL: _null,
-    linktypes.LINKTYPE_ETHERNET: _ethernet,
-    linktypes.LINKTYPE_RAW_BSD: _raw,
-    linktypes.LINKTYPE_RAW_OPENBSD: _raw,
-    linktypes.LINKTYPE_RAW: _raw,
-    linktypes.LINKTYPE_LOOP: _null,
-    linktypes.LINKTYPE_SLL: lambda rows: _cooked(rows, _SLL),
-    linktypes.LINKTYPE_IPV4: _ip_only(ETH_P_IP),
-    linktypes.LINKTYPE_IPV6: _ip_only(ETH_P_IPV6),
-    linktypes.LINKTYPE_SLL2: lambda rows: _cooked(rows, _SLL2),
-}
+    linktypes.LINKTYPE_NULL: _null, linktypes.LINKTYPE_ETHERNET: _ethernet, linktypes.LINKTYPE_RAW_BSD: _raw,
+    linktypes.LINKTYPE_RAW_OPENBSD: _raw, linktypes.LINKTYPE_RAW: _raw, linktypes.LINKTYPE_LOOP: _null,
+    linktypes.LINKTYPE_SLL: lambda rows: _cooked(rows, _SLL), linktypes.LINKTYPE_IPV4: _ip_only(ETH_P_IP),
+    linktypes.LINKTYPE_IPV6: _ip_only(ETH_P_IPV6), linktypes.LINKTYPE_SLL2: lambda rows: _cooked(rows, _SLL2),
+}  # fmt: skip

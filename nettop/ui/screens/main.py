@@ -69,12 +69,7 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
 
     def compose(self) -> ComposeResult:
         """Yield the bars and the body."""
-        yield self._header
-        yield self._tabs
-        yield self._banner
-        yield self._body
-        yield self._hints
-        yield self._tiny
+        yield from (self._header, self._tabs, self._banner, self._body, self._hints, self._tiny)
 
     def on_mount(self) -> None:
         """Show the first view and start the timer."""
