@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,6 @@ from nettop.batch import Array, Batch, DumpMark, Gap
 from nettop.kinds import GapReason
 from nettop.model.events.cells import COLUMNS, DEFAULT_COLUMNS, KINDS, ROLES, StreamName, cell, gap_cells, gap_text
 from nettop.model.events.matches import Matches
-from nettop.model.events.rates import EventRates
 from nettop.model.events.ring import EVENT_GAP, EventRing, FrozenRing
 from nettop.model.events.rows import event_rows, without_row
 from nettop.model.expectations.expectation import attribute_lines, event_word, expectation_of, expected_text
@@ -28,7 +28,35 @@ from nettop.model.window import position_in, visible
 from nettop.text import units
 
 KEEP_EVENTS = 100_000
+SECONDS = 60  # whose events are counted by kind
 _HISTORY = 8  # events of a flow in its detail
+
+
+class EventRates:
+    """Events by second and kind, of the last minute."""
+
+    def __init__(self) -> None:
+        self._counts = np.zeros((SECONDS + 1, len(KINDS)), np.int64)
+        self._second = np.full(SECONDS + 1, -1, np.int64)
+
+    def add(self, now_ns: int, counts: NDArray[Any]) -> None:
+        """Add the numbers of new, update and destroy events of this moment."""
+        second = now_ns // 1_000_000_000
+        slot = second % len(self._second)
+        if self._second[slot] != second:
+            self._second[slot], self._counts[slot] = second, 0
+        self._counts[slot] += counts
+
+    def seconds(self, now_ns: int) -> NDArray[np.int64]:
+        """Return the events of the last 60 whole seconds: shape (60, 3) of new, update, destroy; the newest last."""
+        seconds = now_ns // 1_000_000_000 - np.arange(SECONDS, 0, -1)
+        slots = seconds % len(self._second)
+        return np.where((self._second[slots] == seconds)[:, None], self._counts[slots], 0)
+
+    def last(self, now_ns: int) -> tuple[float, float, float]:
+        """Return new, update and destroy events a second, of the last whole second."""
+        new, update, destroy = self.seconds(now_ns)[-1].tolist()
+        return new, update, destroy
 
 
 class EventLog:

@@ -12,8 +12,7 @@ from nettop.model.filter.expression import Filter
 from nettop.model.flows import derive
 from nettop.model.flows.cells import RowView, row_views
 from nettop.model.flows.fields import FlowFields
-from nettop.model.flows.joins import FlowJoins
-from nettop.model.flows.measured_rates import MeasuredRates
+from nettop.model.flows.joins import FlowJoins, RateProvider
 from nettop.model.flows.rate_history import RateHistory
 from nettop.model.flows.sort_keys import Picked, key_columns, sort_keys
 from nettop.model.flows.store import FlowStore
@@ -21,6 +20,44 @@ from nettop.model.ordering import Rows, Ties, first_rows
 from nettop.model.table import SortKey
 
 NetnsLabel = Callable[[int], str]  # the label of a namespace's code, "" for the one nettop was started in
+
+
+class MeasuredRates:
+    """The columns measured_up and measured_down of a store's rows, in bytes a second, NaN where not measured."""
+
+    def __init__(self, store: FlowStore) -> None:
+        self._store = store
+        self._version = -1
+        self._meter: RateProvider | None = None
+        self._generation = np.empty(0, np.uint32)
+        self._columns: dict[str, Array] = {}
+
+    def columns(self, meter: RateProvider | None) -> dict[str, Array]:
+        """Return the columns of all rows ever used; {} without a meter."""
+        return {} if meter is None else self.of(np.arange(self._store.top), meter)
+
+    def of(self, rows: Rows, meter: RateProvider | None) -> dict[str, Array]:
+        """Return the columns of these rows."""
+        self._update(meter)
+        return {name: self._select(column, rows) for name, column in self._columns.items()}
+
+    def _update(self, meter: RateProvider | None) -> None:
+        if meter is None:
+            self._meter, self._columns = None, {}
+        elif meter is not self._meter or meter.version != self._version:
+            self._meter, self._version = meter, meter.version
+            data = {name: column[: self._store.top] for name, column in self._store.data.items()}
+            self._generation = data["generation"].copy()
+            found = meter.measured(data)
+            self._columns = {} if found is None else dict(zip(("measured_up", "measured_down"), found, strict=True))
+
+    def _select(self, column: Array, rows: Rows) -> Array:
+        """Return the values of these rows; NaN for a row that belonged to another flow when the meter was read."""
+        measured = np.full(len(rows), np.nan, np.float32)
+        known = (rows < len(column)).nonzero()[0]
+        known = known[self._generation[rows[known]] == self._store["generation"][rows[known]]]
+        measured[known] = column[rows[known]]
+        return measured
 
 
 class FlowRows:
