@@ -20,9 +20,8 @@ from nettop.ui.palette import palette_of, themed_app
 from nettop.ui.widgets import painter as rows
 from nettop.ui.widgets import sort_order as sorting
 from nettop.ui.widgets.bar_lines import no_match
-from nettop.ui.widgets.column_layout import ColumnLayout, column_at, lay_out, scroll_stops, scrolled
+from nettop.ui.widgets.column_layout import ColumnLayout, ContentWidths, column_at, lay_out, scroll_stops, scrolled
 from nettop.ui.widgets.column_titles import fitted
-from nettop.ui.widgets.content_widths import ContentWidths
 from nettop.ui.widgets.painter import Painter
 from nettop.ui.widgets.self_drawn import SelfDrawn
 from nettop.ui.widgets.snapshot_requests import Post, SnapshotRequests

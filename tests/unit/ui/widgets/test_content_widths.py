@@ -12,8 +12,7 @@ from nettop.model.ruleset.chain_table import ChainTable
 from nettop.model.ruleset.rule_table import RuleTable
 from nettop.model.table import Column, Row, Snapshot, ViewSpec
 from nettop.ui.strips import fit_middle
-from nettop.ui.widgets.column_layout import lay_out
-from nettop.ui.widgets.content_widths import ContentWidths
+from nettop.ui.widgets.column_layout import ContentWidths, lay_out
 
 END = "2001:db8:1234:5678:9abc:def0:1234:5678"
 SIX = f"[{END}]:56303 → [{END}]:50443"
