@@ -12,6 +12,8 @@ from nettop.errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_LOSS, EXIT_OK
 from nettop.headless.damage import damage
 from nettop.headless.streaming import WAIT_S, sources
 from nettop.headless.unprivileged import drop
+from nettop.model.filter.expression import Filter
+from nettop.model.kernel_filter.pushdown import KernelFilter, kernel_filter
 from nettop.model.ledger import Ledger
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.ingest import Plumbing
@@ -66,6 +68,18 @@ def live_engine(
             while items := plumbing.handoff.get(0)[1]:
                 _apply(engine, items, enough)
     return engine, time.time_ns(), report_errors(engine.failures)
+
+
+def in_kernel(
+    options: argparse.Namespace, display_filter: Filter | None, *, events: bool = True, dumps: bool = True
+) -> KernelFilter:
+    """Return the part of the filter that the kernel can run. With --verbose, report it and the rest on stderr."""
+    if display_filter is None:
+        return KernelFilter()
+    found = kernel_filter(display_filter, events=events, dumps=dumps)
+    if options.verbose:
+        say(f"filter: {found.summary}")
+    return found
 
 
 def _apply(engine: Engine, items: Iterable[Item], enough: Callable[[Engine, Item | None], bool]) -> bool:

@@ -15,9 +15,7 @@ from nettop.batch import End, Item
 from nettop.broker.options import for_app
 from nettop.broker.requests import Netns
 from nettop.broker.start import start
-from nettop.console import printing, say
-from nettop.model.filter.expression import Filter
-from nettop.model.kernel_filter.pushdown import KernelFilter, kernel_filter
+from nettop.console import printing
 from nettop.pipeline.ingest import Plumbing
 from nettop.pipeline.live_sources import LiveSources
 
@@ -58,18 +56,6 @@ def finish(live: LiveSources, plumbing: Plumbing) -> None:
     plumbing.halt()
     live.broker.close()
     plumbing.close()
-
-
-def in_kernel(
-    options: argparse.Namespace, display_filter: Filter | None, *, events: bool = True, dumps: bool = True
-) -> KernelFilter:
-    """Return the part of the filter that the kernel can run. With --verbose, report it and the rest on stderr."""
-    if display_filter is None:
-        return KernelFilter()
-    found = kernel_filter(display_filter, events=events, dumps=dumps)
-    if options.verbose:
-        say(f"filter: {found.summary}")
-    return found
 
 
 class Stop:
