@@ -16,7 +16,8 @@ from nettop.headless.unprivileged import unprivileged
 from nettop.model.filter.expression import Filter
 from nettop.recording import pcap
 from nettop.recording.copying import PcapCopy, PcapngCopy
-from nettop.recording.merging import CaptureInput, Ordered
+from nettop.recording.merging import CaptureInput
+from nettop.recording.records import Ordered
 from nettop.text.packet import linktype_name
 from nettop.text.units import grouped, plural
 

@@ -25,7 +25,8 @@ from nettop.headless.unprivileged import drop
 from nettop.kinds import NO_TIME, StreamKind
 from nettop.model.packets.lines import JsonWriter, LineWriter, frame_numbers, gap_json, gap_line, stream_ids
 from nettop.recording.chunks import open_input
-from nettop.recording.merging import CaptureInput, Ordered, merged
+from nettop.recording.merging import CaptureInput, merged
+from nettop.recording.records import Ordered
 from nettop.text.sanitize import clean
 from nettop.text.times import TimeTexts
 from nettop.text.units import grouped

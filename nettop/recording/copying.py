@@ -14,9 +14,8 @@ from nettop.batch import Batch, PacketMeta, Stream
 from nettop.errors import NettopError
 from nettop.kinds import NO_TIME, StreamKind
 from nettop.recording import blocks, bulk, enhanced, foreign, pcap
-from nettop.recording.merging import Ordered
 from nettop.recording.output import BlockOutput
-from nettop.recording.records import FileBlock, Ints
+from nettop.recording.records import FileBlock, Ints, Ordered
 
 _EPB_HEAD, _SPB_HEAD = 28, 12
 _NAMES = {blocks.CUSTOM_NO_COPY: "custom blocks that may not be copied", blocks.ANNOTATION: "nettop's own blocks"}

@@ -10,7 +10,7 @@ import numpy as np
 from nettop.batch import Batch, Item, StreamAdded
 from nettop.recording import pcap
 from nettop.recording.copying import PcapCopy
-from nettop.recording.merging import Ordered
+from nettop.recording.records import Ordered
 from nettop.recording.writer import RecordingWriter
 from nettop.text.units import grouped
 

@@ -20,7 +20,7 @@ from nettop.kinds import NO_TIME, StreamKind
 from nettop.recording import blocks
 from nettop.recording.chunks import CHUNK
 from nettop.recording.reader import CaptureReader
-from nettop.recording.records import FileBlock, Ints, Numbering
+from nettop.recording.records import FileBlock, Ints, Numbering, Ordered, Other
 
 HOLD_NS = 1_000_000_000  # a pipe's devices deliver a packet within this time, by its own stamps
 HOLD_MS = 200  # a pipe that brings nothing for so long has delivered all there is
@@ -32,21 +32,7 @@ _LAST = (1 << 63) - 1
 
 _AT_ONCE = (blocks.SHB, blocks.IDB, blocks.NRB, blocks.DSB)
 
-Other = Gap | FileBlock
 Select = Callable[[Batch, dict[int, Stream]], Batch]
-
-
-@dataclass(frozen=True, slots=True)
-class Ordered:
-    """Packets, losses and other blocks in the order of time.
-
-    `order` indexes the rows of all batches, one batch after another, and after these `others`, which are in order.
-    """
-
-    batches: list[Batch]
-    others: list[Other]
-    order: Ints
-    strict: bool = True  # False: so much had to be held back that earlier packets may still come
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nettop.batch import End, Item, Stream, StreamAdded
+from nettop.batch import Batch, End, Gap, Item, Stream, StreamAdded
 from nettop.errors import DamagedInput
 from nettop.kinds import StreamKind
 
@@ -30,6 +30,22 @@ class FileBlock:
     order: str  # byte order of the body: "<" or ">"
     stream: int | None  # of an interface description or statistics
     before: int  # the number of the record that follows
+
+
+Other = Gap | FileBlock
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """Packets, losses and other blocks in the order of time.
+
+    `order` indexes the rows of all batches, one batch after another, and after these `others`, which are in order.
+    """
+
+    batches: list[Batch]
+    others: list[Other]
+    order: Ints
+    strict: bool = True  # False: so much had to be held back that earlier packets may still come
 
 
 @dataclass(frozen=True, slots=True)
