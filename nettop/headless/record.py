@@ -30,9 +30,9 @@ from nettop.recording.rotation import Limits, RecordingFiles
 from nettop.session.own_ssh import Connection, leaving_out, own_session
 from nettop.text.units import grouped, scaled
 
-
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _KEPT = 32 << 20  # bytes of freed memory that each heap keeps
+
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `nettop record`."""

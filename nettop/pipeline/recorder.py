@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
@@ -38,7 +37,7 @@ class Recorder:
         self._buffer: list[Item] = []
         self._horizon = -1  # the highest seq of the turn before: items below it have all come
         self._highest = -1
-        self._closing = False
+        self._closing = threading.Event()
         self._failure: NettopError | None = None
         self.records: dict[int, int] = {}  # stream → records written
         self.gaps: list[Gap] = []  # records that the queue dropped: one Gap for each stream
@@ -62,7 +61,7 @@ class Recorder:
 
     def close(self) -> None:
         """Write all queued items and the closing statistics. Raises the NettopError that ended writing."""
-        self._closing = True
+        self._closing.set()
         self._queue.flush()
         self._queue.close()
         self._thread.join()
@@ -91,22 +90,15 @@ class Recorder:
             self._on_failure(str(error))
 
     def _turn(self) -> bool:
-        """Collect items for REORDER_S, then write those of the turn before. False: closing, and all is written."""
-        closing = self._closing
-        began = time.monotonic()
-        remaining = REORDER_S
-        while remaining > 0 and not closing:
-            self._collect(remaining)
-            closing = self._closing
-            remaining = REORDER_S - (time.monotonic() - began)
-        if closing:
-            while self._collect(0):
-                pass
+        """Let items arrive for REORDER_S, then write those of the turn before. False: closing, and all is written."""
+        closing = self._closing.wait(REORDER_S)
+        while self._collect():
+            pass
         self._write(everything=closing)
         return not closing
 
-    def _collect(self, timeout: float) -> bool:
-        calls, items = self._queue.get(timeout, max_items=4096)
+    def _collect(self) -> bool:
+        calls, items = self._queue.get(0, max_items=4096)
         for call in calls:
             call()
         for item in items:
