@@ -41,3 +41,11 @@ class TextKind(Enum):
     # may inspect. `lport` is the ICMP id of a ping socket, and 0 of a raw socket.
     PROCESSES = "processes"
     NET_STATISTICS = "net-statistics"  # "== /proc/net/snmp\n…" blocks of the namespace's files that exist
+
+
+# A tracing table is called TRACE_PREFIX and more. Its chain TRACE_MARK marks packets that those of TRACE_MARKING send
+# there. These and those of TRACE_HOOKS are the first of the hook that they are called after; TRACE_ENDS are the last.
+TRACE_PREFIX, TRACE_MARK = "nettop-", "mark"
+TRACE_MARKING = ("prerouting", "output")
+TRACE_HOOKS = ("input", "forward", "postrouting")
+TRACE_ENDS = {"input-end": "input", "postrouting-end": "postrouting"}

@@ -23,6 +23,7 @@ from nettop.broker.requests import (
     FlowKey,
     NetlinkSocket,
     Netns,
+    PacketMatch,
     PacketSocket,
     ReadRequest,
     SetName,
@@ -188,6 +189,20 @@ class Broker:
         except BrokerError:
             return None
         return str(body["name"]) or None
+
+    def start_trace(
+        self, ns: Netns, matches: tuple[PacketMatch, ...], *, per_second: int = 50, seconds: int = 600
+    ) -> tuple[int, str]:
+        """Mark matching packets of a namespace for tracing. Return the trace's number and the name of its table.
+
+        The table is gone after `seconds`, with stop_trace(), and with the broker.
+        """
+        body, _ = self._call(requests.StartTrace(ns.handle, matches, per_second, seconds))
+        return int(body["trace"]), str(body["table"])
+
+    def stop_trace(self, trace: int) -> None:
+        """End a trace; its table is gone when this returns."""
+        self._call(requests.StopTrace(trace))
 
     def change(self, change: Change) -> Change:
         """Make a change; returns the change that undoes it. Refused with NotPermitted under --read-only."""

@@ -54,12 +54,12 @@ def delete_flows(keys: Sequence[FlowKey]) -> tuple[int, int]:
     if len(keys) > MAX_FLOWS:
         raise BrokerError(f"not on the list: more than {MAX_FLOWS} flows at once")
     requests = [deletion(key, sequence) for sequence, key in enumerate(keys, 1)]
-    answers = _exchange(requests)
-    refused = sorted(set(answers) - {0, errno.ENOENT})
+    found = _exchange(requests)
+    refused = sorted(set(found) - {0, errno.ENOENT})
     if refused:
-        count = len(answers) - answers.count(0) - answers.count(errno.ENOENT)
+        count = len(found) - found.count(0) - found.count(errno.ENOENT)
         raise OSError(refused[0], os.strerror(refused[0]), f"{count} of {len(keys)} flows were not deleted")
-    return answers.count(0), answers.count(errno.ENOENT)
+    return found.count(0), found.count(errno.ENOENT)
 
 
 def deletion(key: FlowKey, sequence: int) -> bytes:
@@ -130,10 +130,15 @@ def _exchange(requests: Sequence[bytes]) -> list[int]:
         sock.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)  # an error without the request that caused it
         sock.setblocking(False)
         sock.sendto(b"".join(requests), (0, 0))
-        answers = [number for datagram in _datagrams(sock) for number in _errors(datagram)]
-    if len(answers) != len(requests):
-        raise BrokerError(f"the kernel answered {len(answers)} of {len(requests)} requests")
-    return answers
+        found = answers(sock)
+    if len(found) != len(requests):
+        raise BrokerError(f"the kernel answered {len(found)} of {len(requests)} requests")
+    return found
+
+
+def answers(sock: socket.socket) -> list[int]:
+    """Return the errno (0: done) of each answer that waits on a non-blocking socket. Raises OSError."""
+    return [number for datagram in _datagrams(sock) for number in _errors(datagram)]
 
 
 def _datagrams(sock: socket.socket) -> Iterator[bytes]:

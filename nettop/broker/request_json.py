@@ -9,7 +9,16 @@ from enum import Enum
 from typing import Any
 
 from nettop.broker import requests
-from nettop.broker.requests import CounterName, DumpFilter, FlowKey, ReadRequest, Request, SetName
+from nettop.broker.requests import (
+    CounterName,
+    DumpFilter,
+    FlowKey,
+    PacketMatch,
+    PacketTest,
+    ReadRequest,
+    Request,
+    SetName,
+)
 from nettop.errors import BrokerError
 from nettop.kinds import TextKind
 
@@ -108,6 +117,8 @@ _CONVERT: dict[str, Callable[[object], Any]] = {
     "int | None": _optional(_exactly(int)),
     "tuple[int, ...]": _tuple_of(_exactly(int)),
     "tuple[FlowKey, ...]": _tuple_of(_record_of(FlowKey)),
+    "tuple[PacketTest, ...]": _tuple_of(_record_of(PacketTest)),
+    "tuple[PacketMatch, ...]": _tuple_of(_record_of(PacketMatch)),
     "DumpFilter | None": _optional(_record_of(DumpFilter)),
     "SetName | None": _optional(_record_of(SetName)),
     "CounterName": _record_of(CounterName),

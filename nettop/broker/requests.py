@@ -132,6 +132,30 @@ class CounterName:
 
 
 @dataclass(frozen=True, slots=True)
+class PacketTest:
+    """A field of a packet whose value under `mask` is one of first … last, or (`holds` False) is not.
+
+    The field is `size` bytes at `at` of a header (`of`: "network", "transport"), as a number in network order; "meta":
+    that of NFT_META_* `at`; "device": the name of the incoming device, in the output hook the outgoing one.
+    """
+
+    of: str
+    at: int
+    size: int
+    first: int
+    last: int
+    mask: int
+    holds: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PacketMatch:
+    """Packets for which all tests hold."""
+
+    tests: tuple[PacketTest, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class GetNetns:
     """Open the namespace of a spec."""
 
@@ -254,6 +278,23 @@ class ResetCounter:
     counter: CounterName
 
 
+@dataclass(frozen=True, slots=True)
+class StartTrace:
+    """A change: mark packets for tracing that one of the matches fits, for so many seconds."""
+
+    netns: int
+    matches: tuple[PacketMatch, ...]
+    per_second: int
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopTrace:
+    """End a trace."""
+
+    trace: int
+
+
 Change = SetSysctl
 Request = (
     GetNetns
@@ -271,5 +312,7 @@ Request = (
     | SetSysctl
     | DeleteFlows
     | ResetCounter
+    | StartTrace
+    | StopTrace
 )
 ALL: tuple[type[Any], ...] = get_args(Request)

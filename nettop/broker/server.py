@@ -37,6 +37,7 @@ from nettop.broker.identity import invoker
 from nettop.broker.journal import Journal
 from nettop.broker.namespaces import OWN, Namespaces, named
 from nettop.broker.options import Options
+from nettop.broker.tracing import Traces
 from nettop.errors import BrokerError, NotPermitted
 from nettop.kinds import TextKind
 from nettop.linux.linktypes import LINKTYPE_RAW
@@ -89,6 +90,7 @@ class Server:
         self._options = options
         self._namespaces = Namespaces()
         self._journal = Journal()
+        self._traces = Traces()
         self._sockets: dict[int, DumpSocket] = {}
         self._running: dict[int, RunningRequest] = {}  # by pidfd
         self._next_socket = 1
@@ -116,6 +118,8 @@ class Server:
             requests.SetSysctl: self._set_sysctl,
             requests.DeleteFlows: self._delete_flows,
             requests.ResetCounter: self._reset_counter,
+            requests.StartTrace: self._start_trace,
+            requests.StopTrace: self._stop_trace,
         }
         self._served = frozenset(served)
 
@@ -126,6 +130,7 @@ class Server:
             for key, _ in self._selector.select(self._wait_seconds()):
                 key.data()
             self._kill_overdue_children()
+            self._traces.expire()
         for running in self._running.values():
             running.child.kill("the app ended")
 
@@ -323,6 +328,15 @@ class Server:
             netlink_changes.reset_counter(request.counter)
         return {}, ()
 
+    def _start_trace(self, _id: int, request: requests.StartTrace) -> Answer:
+        self._check_may_change("nothing is traced")
+        with self._namespaces.inside(request.netns):
+            return self._traces.start(request), ()
+
+    def _stop_trace(self, _id: int, request: requests.StopTrace) -> Answer:
+        self._traces.stop(request.trace)
+        return {}, ()
+
     def _check_may_change(self, refused: str) -> None:
         if self._options.read_only:
             raise NotPermitted(refused, "nettop runs with --read-only")
@@ -346,9 +360,10 @@ class Server:
         self._reply(running.id, lambda: running.make_answer(running.child.outcome()))
 
     def _wait_seconds(self) -> float | None:
-        if not self._running:
-            return None
-        return max(0.0, min(running.child.deadline for running in self._running.values()) - time.monotonic())
+        ends = [running.child.deadline for running in self._running.values()]
+        if (end := self._traces.next_end()) is not None:
+            ends.append(end)
+        return max(0.0, min(ends) - time.monotonic()) if ends else None
 
     def _kill_overdue_children(self) -> None:
         now = time.monotonic()
@@ -370,6 +385,7 @@ class Server:
         for running in self._running.values():
             if running.netns == handle != OWN:
                 running.child.kill(reason)
+        self._traces.leave(handle)
         self._namespaces.close(handle)
 
 

@@ -22,6 +22,7 @@ from nettop.broker.confinement import landlock, seccomp
 from nettop.broker.privileges import bounding_capabilities, effective_capabilities, missing_capabilities, missing_text
 from nettop.console import printing
 from nettop.labs.isolation import userns_restriction
+from nettop.text.sanitize import clean
 
 OK, LIMITED, MISSING = "ok", "limited", "missing"
 _REQUIRED_CAPABILITIES = ("NET_ADMIN", "NET_RAW", "SETUID", "SETGID")
@@ -193,7 +194,7 @@ def lines(checks: list[Check], as_json: bool) -> Iterator[str]:
             yield json.dumps({**row, "remedy": check.remedy or None})
         else:
             remedy = f"  ({check.remedy})" if check.remedy else ""
-            yield f"{check.state:8} {check.name:{width}}  {check.found}{remedy}"
+            yield clean(f"{check.state:8} {check.name:{width}}  {check.found}{remedy}")
 
 
 def options(parser: argparse.ArgumentParser) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json as json_format
-import time
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from nettop import arguments
@@ -14,6 +12,7 @@ from nettop.console import say
 from nettop.decode.nftables.listing import with_counters
 from nettop.errors import EXIT_FAILED, EXIT_OK
 from nettop.headless.load import engine_of, final_code, live_engine
+from nettop.headless.rule_reading import RULE_FEEDS, Settled
 from nettop.headless.streaming import LineOutput
 from nettop.model.ruleset.counters import Counts
 from nettop.model.ruleset.merge import NFT, ChainView, Picture, RuleView
@@ -21,15 +20,10 @@ from nettop.model.ruleset.order import IP, is_dormant, path_of, ties, traversal
 from nettop.model.ruleset.rule_tree import reached, rows_of
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.words import FIRST_PACKET, NO_RULES, chain_path, priority_text, rule_text, table_path
-from nettop.pipeline import feeds
-from nettop.pipeline.engine import Engine
 from nettop.text.sanitize import clean
 from nettop.text.units import plural, scaled
 
-SETTLE_S, _QUIET_S = 6.0, 0.3
 _CHAINS_NAMED = 3
-# One listing is wanted now, whatever share of a core it takes.
-_FEEDS = (replace(feeds.NFT_EVENTS, rest_s=0.0), replace(feeds.NFT, share=None), replace(feeds.RULE_TEXTS, share=None))
 Numbers = tuple[int | None, int | None]
 
 
@@ -49,36 +43,11 @@ def run(options: argparse.Namespace) -> int:
             return final_code(engine.ledger, code)
     else:
         settled = Settled()
-        engine, _, code = live_engine(options, lambda live: live.watch(*_FEEDS), lambda engine, _: settled(engine))
+        engine, _, code = live_engine(options, lambda live: live.watch(*RULE_FEEDS), lambda engine, _: settled(engine))
     out = LineOutput()
     out.add(list(lines(engine.ruleset, engine.netns, options.json)))
     out.flush()
     return final_code(engine.ledger, code or report(engine.ruleset))
-
-
-class Settled:
-    """A predicate of the models, true once the ruleset is known: all of it if it is quiet, else one state of it.
-
-    Under continuous changes it is true after SETTLE_S, once everything was read.
-    """
-
-    def __init__(self) -> None:
-        self._until = time.monotonic() + SETTLE_S
-        self._quiet_since: float | None = None
-
-    def __call__(self, engine: Engine) -> bool:
-        """Return whether what is known is enough."""
-        ruleset = engine.ruleset
-        now = time.monotonic()
-        if ruleset.is_whole:
-            return True
-        if not ruleset.is_settled:
-            self._quiet_since = None
-        elif self._quiet_since is None:
-            self._quiet_since = now
-        # The event of a change may come after the dump that has it: rules without words may get them yet.
-        quiet = self._quiet_since is not None and now - self._quiet_since > _QUIET_S
-        return quiet or (ruleset.is_read and now > self._until)
 
 
 def report(ruleset: Ruleset) -> int:

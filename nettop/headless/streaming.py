@@ -26,15 +26,16 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def sources(
-    options: argparse.Namespace, plumbing: Plumbing, write: str = "", force: bool = False
+    options: argparse.Namespace, plumbing: Plumbing, write: str = "", force: bool = False, read_only: bool = True
 ) -> Iterator[LiveSources]:
     """Yield the live sources of --netns, in a process that is confined. All threads end afterwards.
 
-    `write` is the file that the broker may create, with `force` also over another one; no command changes the kernel.
+    `write` is the file that the broker may create, with `force` also over another one. It changes nothing in the kernel
+    if `read_only`.
 
     When the namespace is deleted or the broker ends, all sources end, and an End has the reason in `error`.
     """
-    with start(allowed=for_app(read_only=True, write=write, force=force)) as broker:
+    with start(allowed=for_app(read_only=read_only, write=write, force=force)) as broker:
         live = LiveSources(broker, broker.netns(options.netns), plumbing)
 
         def gone(netns: Netns, reason: str) -> None:  # on the client's reader thread: never blocks

@@ -17,7 +17,7 @@ ERRNO = Struct("=i").unpack_from  # after the header of an NLMSG_ERROR: negative
 NLMSG_MIN_TYPE = 16  # below: control messages
 NLM_F_REQUEST, NLM_F_MULTI, NLM_F_ACK, NLM_F_DUMP_INTR = 0x1, 0x2, 0x4, 0x10
 NLM_F_DUMP = 0x300
-NLM_F_CREATE = 0x400  # in a NEW message
+NLM_F_CREATE, NLM_F_APPEND = 0x400, 0x800  # in a NEW message
 
 NLATTR = Struct("=HH")  # length (header included, padding not), type
 NLA_HDRLEN = NLATTR.size

@@ -9,11 +9,13 @@ NFGEN_LENGTH = NFGENMSG.size
 NFNL_SUBSYS_CTNETLINK, NFNL_SUBSYS_CTNETLINK_EXP, NFNL_SUBSYS_ACCT, NFNL_SUBSYS_NFTABLES = 1, 2, 7, 10
 NFNLGRP_CONNTRACK = (1, 2, 3)  # NFNLGRP_CONNTRACK_{NEW,UPDATE,DESTROY}
 NFNLGRP_CONNTRACK_EXP = (4, 5, 6)  # NFNLGRP_CONNTRACK_EXP_{NEW,UPDATE,DESTROY}
-NFNLGRP_NFTABLES, NFNLGRP_MAX = 7, 9
+NFNLGRP_NFTABLES, NFNLGRP_NFTRACE, NFNLGRP_MAX = 7, 9, 9
+NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END = 16, 17  # around changes of nftables, with the subsystem in res_id
 
 # linux/netfilter.h
 NF_DROP, NF_ACCEPT = 0, 1
 NF_VERDICTS = {NF_DROP: "drop", NF_ACCEPT: "accept", 2: "stolen", 3: "queue", 4: "repeat", 5: "stop"}
+NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6 = 1, 2, 10
 NFPROTO_NAMES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}  # nft's names
 
 # linux/netfilter/nfnetlink_acct.h

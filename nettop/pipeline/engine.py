@@ -32,6 +32,7 @@ from nettop.model.ruleset.ruleset import Ruleset, Rulesets
 from nettop.model.sysctls import Sysctls
 from nettop.model.table import Model, Snapshot, TableModel, ViewSpec
 from nettop.model.topology.routing import Routing
+from nettop.model.traces.journeys import Journeys
 from nettop.pipeline.feeds import Decode, Feed, feed_of
 from nettop.pipeline.ledger_booking import book_events, book_packets
 from nettop.pipeline.receive_filter import ReceiveFilter
@@ -79,6 +80,7 @@ class Engine:
         self.counters = CounterTable(self._label, namespaces=self.labels)
         self.ruleset = Ruleset(self.netns)
         self.rulesets = Rulesets(self.ruleset, self._label)
+        self.traces = Journeys(self.ruleset.rule, self.routing.device)
         self.packets = PacketModel(self.meter.add)
         self.groups = FlowGroups(self.flows, lambda: self.counters.table_use(self.netns)[1])
         self.views = self._views()
@@ -107,6 +109,7 @@ class Engine:
             "processes": self.processes,
             "sysctls": self.sysctls,
             "rulesets": self.rulesets,
+            "traces": self.traces,
         }
 
     def apply(self, item: Item, now_ns: int) -> None:
@@ -146,6 +149,7 @@ class Engine:
         self.counters.put_ledger(self.ledger.rows(), now_ns)
         self.packets.lists.live.store.settle(now_ns - HOLD_NS)
         self.meter.tick(now_ns)
+        self.traces.settle(now_ns)
         self.names.collect()
         self._update_flows()
 

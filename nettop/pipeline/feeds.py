@@ -17,11 +17,12 @@ from nettop.decode.net_statistics import decode_net_statistics
 from nettop.decode.nfacct import decode_nfacct
 from nettop.decode.nftables.decoder import NftDecoder
 from nettop.decode.nftables.sets import NftSetsDecoder
+from nettop.decode.nftables.trace import decode_traces
 from nettop.decode.rtnetlink import decode_rtnetlink
 from nettop.decode.sysctls import decode_sysctls
 from nettop.kinds import StreamKind, TextKind
 from nettop.linux.netlink import NETLINK_NETFILTER, NETLINK_ROUTE
-from nettop.linux.nfnetlink import NFNLGRP_CONNTRACK, NFNLGRP_CONNTRACK_EXP, NFNLGRP_NFTABLES
+from nettop.linux.nfnetlink import NFNLGRP_CONNTRACK, NFNLGRP_CONNTRACK_EXP, NFNLGRP_NFTABLES, NFNLGRP_NFTRACE
 from nettop.linux.rtnetlink import RTNLGRP_IFADDR, RTNLGRP_LINK, RTNLGRP_ROUTE
 from nettop.sources.dumps import SHARE, DumpSource
 from nettop.sources.exchange import Round
@@ -204,6 +205,15 @@ PROCESSES = Feed(
     recorded=Pace.OFTEN,
     keep_pace=Pace.OFTEN,
 )
+# Records come only while a table marks packets. Whoever may listen gets those of all tables of the namespace.
+TRACES = Feed(
+    "traces",
+    "nft-trace",
+    groups=(NFNLGRP_NFTRACE,),
+    rcvbuf=EVENT_RCVBUF >> 2,
+    decoder=lambda strings: decode_traces,
+    models=("traces",),
+)
 NFT_EVENTS = Feed(
     "nft-events",
     "nft-events",
@@ -303,7 +313,7 @@ EVERYWHERE = (EXPECTATIONS, STATISTICS, SYSCTLS, ROUTES, ROUTE_EVENTS, PROCESSES
 RULES = (NFT_EVENTS, NFT, RULE_TEXTS)
 COUNTING = (NFT_SETS, NFACCT, NET_STATISTICS)
 SHOWN = (*RULES, *COUNTING)  # of the shown namespace only
-FEEDS = (*CONNTRACK, *EVERYWHERE, *SHOWN, LEGACY_TEXTS)
+FEEDS = (*CONNTRACK, *EVERYWHERE, *SHOWN, LEGACY_TEXTS, TRACES)
 # Read at the start of a recording and of each further file of it.
 KEYFRAMES = (TABLE, EXPECTATIONS, STATISTICS, NFT, RULE_TEXTS, SYSCTLS, ROUTES, PROCESSES, *COUNTING)
 

@@ -12,6 +12,7 @@ import pytest
 
 from nettop import cli
 from nettop.errors import UsageError
+from nettop.headless import doctor
 from nettop.text.sanitize import clean
 
 CAPTURE = str(Path(__file__).parents[2] / "captures" / "ipv6.pcapng")
@@ -158,3 +159,9 @@ def test_what_is_wrong_is_said_without_the_control_characters_that_were_typed() 
     done = nettop("flows", "-n", "\x1b[2J\x9b\u202e")
     said = done.stderr.rstrip("\n")
     assert done.returncode == 2 and clean(said) == said and "\\x1b" in said
+
+
+def test_the_report_of_the_host_is_safe_for_a_terminal() -> None:
+    """TERM comes from whoever logs in."""
+    (line,) = doctor.lines([doctor.Check("terminal", "ok", "TERM=\x1b[31m", "use \x9b5m")], as_json=False)
+    assert line == clean(line) and "31m" in line and "5m" in line

@@ -104,7 +104,7 @@ def _words(exact: bool) -> Callable[[Field, str, str, str], Node]:
     def node(field: Field, word: str, operator: str, text: str) -> Node:
         _known_event(field, text)
         pattern = re.compile(translate(text.replace("[", "[[]")), 0 if exact else re.IGNORECASE)
-        return _maybe_not(word, operator, Word(field.name, pattern.fullmatch))
+        return _maybe_not(word, operator, Word(field.name, pattern.fullmatch, text))
 
     return node
 

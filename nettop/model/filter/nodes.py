@@ -237,10 +237,11 @@ class Compare:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A column of words that pass a test."""
+    """A column of words that pass a test, which was made of `pattern`."""
 
     name: str
     test: Callable[[str], object]
+    pattern: str = ""
 
     def mask(self, rows: FilterRows) -> Mask:
         """Return the rows with a matching word."""

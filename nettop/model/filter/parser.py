@@ -164,7 +164,7 @@ class FilterParser:
             return Present(word)  # before IPv6's transport protocol, too
         if word in vocabulary.PROTOCOLS:
             return equal("proto", vocabulary.PROTOCOLS[word])
-        self._check_kind(word, vocabulary.WIRE, token)
+        self._check_kind(word, vocabulary.PACKETS, token)
         name, value, same = vocabulary.PACKET_WORDS[word]
         if name == "ethertype":
             return ethertype_node(value)
@@ -172,7 +172,7 @@ class FilterParser:
 
     def _ether(self) -> Node:
         """Return the node of `ether broadcast`, `ether proto 0x88cc`, `ether src host 02:00:00:00:00:01`."""
-        self._check_kind("ether", _PACKETS, self._advance())
+        self._check_kind("ether", vocabulary.PACKETS, self._advance())
         self._expects(("host", *sorted(vocabulary.SIDES), "proto", *vocabulary.GROUPS))
         if self._now.word in vocabulary.GROUPS:
             return self._group_address("ether")
@@ -191,7 +191,7 @@ class FilterParser:
     def _group_address(self, layer: str) -> Node:
         """Return the node of `broadcast` or `multicast` of a layer: "ether", "ip", "ip6"."""
         token = self._advance()
-        self._check_kind(token.word, _PACKETS, token)
+        self._check_kind(token.word, vocabulary.PACKETS, token)
         node = GROUPS[token.word].get("ip" if layer == "ip4" else layer)
         if node is None:
             reason = "IPv6 has no broadcast" if layer == "ip6" else "the network's mask is not in a packet"
@@ -386,5 +386,4 @@ def _may_have_value(value_type: str, operator: str) -> bool:
 
 
 _AH = equal("proto", vocabulary.PROTOCOLS["ah"])
-_PACKETS = frozenset((vocabulary.PACKET,))
 _OF_FAMILY = dict.fromkeys(vocabulary.ADDRESSED, ("proto",)) | {vocabulary.PACKET: ("proto", "multicast")}

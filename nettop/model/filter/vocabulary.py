@@ -15,7 +15,7 @@ from nettop.text.sanitize import clean
 FLOW, EVENT, PACKET, TRACE, CHAIN, RULE, COUNTER = "flow", "event", "packet", "trace", "chain", "rule", "counter"
 ADDRESSED: Final = frozenset((FLOW, EVENT, PACKET, TRACE))  # kinds with host, net, port and protocols
 CONNTRACK: Final = frozenset((FLOW, EVENT))
-WIRE: Final = frozenset((PACKET, TRACE))
+PACKETS: Final = frozenset((PACKET,))
 RULESET: Final = frozenset((CHAIN, RULE))
 COUNTERS: Final = frozenset((COUNTER,))
 KINDS: Final = ADDRESSED | RULESET | COUNTERS
@@ -70,8 +70,8 @@ class Field:
 
 FIELDS: Final = {
     "proto": Field("proto", "proto", ADDRESSED),
-    "len": Field("len", "size", WIRE),
-    "vlan": Field("vlan", "vlan", frozenset((PACKET,)), maximum=4095),
+    "len": Field("len", "size", PACKETS),
+    "vlan": Field("vlan", "vlan", PACKETS, maximum=4095),
     "state": Field("state", "state", CONNTRACK),
     "status": Field("status", "status", CONNTRACK, maximum=_U32),
     "mark": Field("mark", "masked", CONNTRACK, default=0, maximum=_U32),  # the kernel leaves a mark of 0 out of events
@@ -87,11 +87,11 @@ FIELDS: Final = {
     "event": Field("event", "word", frozenset((EVENT,))),
     "pid": Field("pid", "number", frozenset((FLOW,)), maximum=MAX_PID),
     "process": Field("process", "exact-word", frozenset((FLOW,))),
-    "netns": Field("netns", "exact-word", KINDS),
-    "device": Field("device", "exact-word", WIRE | RULESET),
-    "iface": Field("device", "exact-word", WIRE | RULESET),
-    "chain": Field("chain", "exact-word", RULESET | {TRACE}),
-    "verdict": Field("verdict", "word", RULESET | {TRACE}),
+    "netns": Field("netns", "exact-word", KINDS - {TRACE}),
+    "device": Field("device", "exact-word", RULESET | {PACKET, TRACE}),
+    "iface": Field("device", "exact-word", RULESET | {PACKET, TRACE}),
+    "chain": Field("chain", "exact-word", RULESET),
+    "verdict": Field("verdict", "word", RULESET),
     "family": Field("family", "word", RULESET),
     "table": Field("table", "exact-word", RULESET),
     "hook": Field("hook", "word", RULESET),
@@ -142,10 +142,8 @@ def beginnings(kind: str) -> list[str]:
         found |= {*_QUALIFIERS}
     if kind in CONNTRACK:
         found |= TUPLE_SIDES | BARE_STATUS | BARE_STATES
-    if kind in WIRE:
-        found |= {*PACKET_WORDS, "less", "greater"}
     if kind == PACKET:
-        found |= {*LINK}
+        found |= {*PACKET_WORDS, "less", "greater", *LINK}
     return sorted(found)
 
 

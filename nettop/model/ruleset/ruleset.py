@@ -11,7 +11,7 @@ from nettop.decode.nftables.decoder import NftDecoded, RuleBlock
 from nettop.decode.nftables.objects import Generation, NftTable
 from nettop.kinds import TextKind
 from nettop.model.ruleset.counters import Counts
-from nettop.model.ruleset.merge import NFT, Idents, Picture, Raw, RuleView, join, legacy_shape
+from nettop.model.ruleset.merge import NFT, ChainView, Idents, Picture, Raw, RuleView, join, legacy_shape
 from nettop.model.ruleset.texts import LEGACY_FAMILY, REQUIRED_KINDS, RULESET_KINDS, RulesetTexts
 
 _INTERRUPTED_AFTER_NS = 1_000_000_000  # an interrupted dump replaces one that is older
@@ -55,6 +55,8 @@ class Ruleset:
         self._confirmed = False  # the handles of tables are those at the time of the rules
         self._dirty = False  # the parts of the picture have changed
         self._joined_current = False
+        self._handles: dict[tuple[str, str, int], tuple[ChainView, RuleView]] = {}
+        self._handles_version = -1  # the layout that they are of
 
     def wants_text(self) -> bool:
         """Return whether the nft, iptables and ip6tables texts of the current ruleset must be requested.
@@ -67,6 +69,16 @@ class Ruleset:
     def wants_dump(self) -> bool:
         """Return whether a dump of tables, chains, rules or objects is older than the latest known change."""
         return any(self._dumped_ns.get(what, -1) < self.changed_ns for what in _DUMPS)
+
+    def rule(self, family: str, table: str, handle: int) -> tuple[ChainView, RuleView] | None:
+        """Return the rule of the kernel with this handle, and its chain; None if it is not known (yet)."""
+        if self._handles_version != self.layout_version:
+            self._handles_version, self._handles = self.layout_version, {}
+            for rule in self.picture.rules:
+                chain = self.picture.chains[rule.chain]
+                if rule.handle is not None:
+                    self._handles[chain.family, chain.table, rule.handle] = chain, rule
+        return self._handles.get((family, table, handle))
 
     def tables_without_chains(self) -> list[NftTable]:
         """Return the tables that have no chain, which no row shows."""

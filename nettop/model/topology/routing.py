@@ -60,6 +60,11 @@ class Routing:
         """Return the devices of a namespace by ifindex."""
         return self._of[netns].links if netns in self._of else {}
 
+    def device(self, netns: int, ifindex: int) -> str | None:
+        """Return the name of a device; None if it is not known (yet)."""
+        link = self.links(netns).get(ifindex)
+        return None if link is None else link.name
+
     def addresses(self, netns: int) -> tuple[Address, ...]:
         """Return the addresses of its devices."""
         return self._of[netns].addresses if netns in self._of else ()

@@ -371,6 +371,9 @@ ERRORS = [
     ("packet", "port 80 and osrc 10.0.0.1", 12, "cannot be asked of packets"),
     ("trace", "tcp[13] = 2", 0, "traces have no bytes to test"),
     ("trace", "rate > 1k", 0, "cannot be asked of traces"),
+    ("trace", "host 10.0.0.1 and verdict drop", 18, "cannot be asked of traces"),
+    ("trace", "len > 100", 0, "cannot be asked of traces"),
+    ("trace", "not arp", 4, "cannot be asked of traces"),
     ("rule", "tcp", 0, "cannot be asked of rules"),
     ("rule", "handle 5 and port 80", 13, "cannot be asked of rules"),
     ("rule", "10.0.0.1", 0, "is not known here"),
@@ -506,7 +509,7 @@ def test_every_word_offered_for_completion_can_be_asked_there(kind: str) -> None
     values |= {"proto": "1", "mark": "1", "zone": "1", "id": "1", "pid": "1", "vlan": "1", "less": "1", "greater": "1"}
     values |= {name: "x" for name in ("helper", "label", "process", "netns", "device", "iface", "chain", "verdict")}
     values |= (
-        {"not": "netns x"}
+        {"not": "device x" if kind == "trace" else "netns x"}
         | {name: "x" for name in ("family", "table", "hook", "backend")}
         | {"handle": "1", "priority": "-1", "ether": "src 02:00:00:00:00:01"}
     )

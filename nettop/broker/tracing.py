@@ -1,0 +1,65 @@
+"""The traces of an app: tracing tables that the broker holds by their sockets, each for a limited time."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from nettop.broker import trace_table
+from nettop.broker.requests import StartTrace
+from nettop.errors import BrokerError
+from nettop.kinds import TRACE_PREFIX
+
+MAX_TRACES = 8  # at once
+MAX_SECONDS = 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class _Trace:
+    owner: socket.socket
+    netns: int
+    until: float  # time.monotonic()
+
+
+class Traces:
+    """The traces that run, by number."""
+
+    def __init__(self) -> None:
+        self._running: dict[int, _Trace] = {}
+        self._numbers = count(1)
+
+    def start(self, request: StartTrace) -> dict[str, Any]:
+        """Make the table in the current namespace; return its name and the trace's number. BrokerError, OSError."""
+        if len(self._running) >= MAX_TRACES:
+            raise BrokerError(f"{MAX_TRACES} traces run already", "stop one of them")
+        if not 1 <= request.seconds <= MAX_SECONDS:
+            raise BrokerError(f"a trace of {request.seconds} s is not possible", f"give 1 to {MAX_SECONDS}")
+        table = f"{TRACE_PREFIX}{os.getpid()}-{os.urandom(3).hex()}"
+        owner = trace_table.create(table, request.matches, request.per_second)
+        number = next(self._numbers)
+        self._running[number] = _Trace(owner, request.netns, time.monotonic() + request.seconds)
+        return {"trace": number, "table": table}
+
+    def stop(self, number: int) -> None:
+        """End a trace; none with this number is no error: its time may have ended."""
+        if number in self._running:
+            self._running.pop(number).owner.close()
+
+    def leave(self, netns: int) -> None:
+        """End the traces of a namespace."""
+        for number in [number for number, trace in self._running.items() if trace.netns == netns]:
+            self.stop(number)
+
+    def expire(self) -> None:
+        """End those whose time is over."""
+        now = time.monotonic()
+        for number in [number for number, trace in self._running.items() if trace.until <= now]:
+            self.stop(number)
+
+    def next_end(self) -> float | None:
+        """Return when the first of them ends (time.monotonic()); None: none runs."""
+        return min((trace.until for trace in self._running.values()), default=None)

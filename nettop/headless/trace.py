@@ -1,0 +1,154 @@
+"""`nettop trace`: packets on their way through the chains, each with the rules it met and the one that ended it."""
+
+from __future__ import annotations
+
+import argparse
+import json as json_format
+import time
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from nettop import arguments
+from nettop.batch import Gap, Item, item_time
+from nettop.console import say
+from nettop.decode.nftables.trace import TraceRecord
+from nettop.errors import UsageError
+from nettop.headless.load import final_code, report_errors
+from nettop.headless.rule_reading import RULE_FEEDS, Settled
+from nettop.headless.streaming import WAIT_S, LineOutput, Stop, arriving, sources
+from nettop.model.events.lines import gap_json
+from nettop.model.filter.expression import parse
+from nettop.model.traces.journeys import Journey
+from nettop.model.traces.lines import lines, objects
+from nettop.model.traces.match import matches
+from nettop.pipeline import feeds
+from nettop.pipeline.engine import Engine
+from nettop.pipeline.ingest import Plumbing
+from nettop.pipeline.live_sources import LiveSources
+from nettop.text.sanitize import clean
+from nettop.text.times import TimeTexts
+from nettop.text.units import duration, grouped
+
+RATE, SECONDS = 50, 3600  # defaults: packets a second, and the time after which a trace ends
+_WORDS_NS = 2_000_000_000  # a packet waits so long for the words of its rules
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `nettop trace`."""
+    parser.add_argument("expression", metavar="EXPR", help="the packets to trace: host, net, port, protocol, device")
+    parser.add_argument("--syn", action="store_true", help="only packets that open a TCP connection")
+    rate_help = f"mark at most N packets a second (default: {RATE})"
+    parser.add_argument("--rate", type=arguments.count, default=RATE, metavar="N", help=rate_help)
+    arguments.add(parser, "--json", "--time", *arguments.UNTIL, *arguments.LIVE)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Trace until the count, the duration or Ctrl-C. Return the exit code of the contract."""
+    parsed = parse(options.expression, "trace")
+    if parsed is None:
+        raise UsageError("nothing to trace", "say what, as in `nettop trace 'host 10.0.0.5 and tcp port 443'`")
+    found, plumbing = matches(parsed, syn=options.syn), Plumbing()
+    with sources(options, plumbing, read_only=options.read_only) as live:
+        engine = Engine(live.netns.label)
+        printer = JourneyPrinter(engine, options.json, options.count, options.time)
+        code = _read_rules(live, plumbing, engine)
+        stop = Stop(options.duration or SECONDS)
+        live.watch(feeds.TRACES)
+        seconds = int(options.duration or SECONDS) + 1
+        trace, engine.traces.table = live.broker.start_trace(
+            live.netns, found, per_second=options.rate, seconds=seconds
+        )
+        say(_notice(options, engine.traces.table))
+        for items in arriving(live, plumbing, stop, lambda: live.broker.stop_trace(trace)):
+            printer.apply(items, time.time_ns())
+            code = code or report_errors(items)
+            if printer.full:
+                stop.set()
+        printer.finish()
+    return final_code(engine.ledger, code, options.fail_on_loss)
+
+
+def _notice(options: argparse.Namespace, table: str) -> str:
+    until = duration(options.duration or SECONDS)
+    rate = f"at most {grouped(options.rate)} packets a second"
+    return f"tracing {options.expression}: {rate}, for {until}, by table inet {table}, which ends with this command"
+
+
+def _read_rules(live: LiveSources, plumbing: Plumbing, engine: Engine) -> int:
+    """Read the rules and devices, so that the first packet's steps have words. Return the exit code."""
+    live.watch(*RULE_FEEDS, feeds.ROUTES, feeds.ROUTE_EVENTS)
+    settled = Settled()
+    while plumbing.alive() and not settled(engine):
+        for item in plumbing.handoff.get(WAIT_S)[1]:
+            engine.apply(item, item_time(item) or time.time_ns())
+    return report_errors(engine.failures)
+
+
+class JourneyPrinter:
+    """Prints the journeys that have ended. `full` is set after `count` of them."""
+
+    def __init__(self, engine: Engine, as_json: bool, count: int, time_format: str) -> None:
+        self.full = False
+        self._engine, self._json, self._remaining = engine, as_json, count or None
+        self._times = TimeTexts(time_format)
+        self._out = LineOutput()
+
+    def apply(self, items: Iterable[Item], now_ns: int) -> None:
+        """Apply items and print what has ended."""
+        for item in items:
+            self._engine.apply(item, item_time(item) or now_ns)
+            stream = self._engine.streams.get(item.stream) if isinstance(item, Gap) else None
+            if stream is not None and isinstance(item, Gap) and stream.name == feeds.TRACES.stream:
+                self._lost(item)
+        self._engine.traces.settle(now_ns)
+        self._print(now_ns - _WORDS_NS)
+        self._out.flush()
+
+    def finish(self) -> None:
+        """Print the packets that ended while the trace was stopped; those on their way had no end."""
+        latest = 1 << 62
+        self._engine.traces.settle(latest)
+        self._print(latest)
+        self._out.flush()
+
+    def _lost(self, gap: Gap) -> None:
+        if self._json:
+            self._out.add([gap_json(gap, feeds.TRACES.stream, self._engine.netns)])
+        else:
+            count = "an unknown number of" if gap.lost is None else grouped(gap.lost)
+            self._out.add([f"GAP {count} trace records lost ({gap.why.value})"])
+
+    def _print(self, patience_ns: int) -> None:
+        """Print the journeys in order, up to one that waits for words and has ended after `patience_ns`."""
+        ended = self._engine.traces.ended
+        while ended and not self.full:
+            journey = ended[0]
+            if not self._worded(journey) and journey.last_ns > patience_ns:
+                return
+            ended.popleft()
+            self._out.add(list(self._lines(journey)))
+            if self._remaining is not None:
+                self._remaining -= 1
+                self.full = not self._remaining
+
+    def _worded(self, journey: Journey) -> bool:
+        """Return whether every rule of a journey has words, after looking for them again."""
+        rules = [step for step in journey.steps if step.record.handle is not None]
+        for step in rules:
+            if step.rule is None or step.rule.text is None:
+                record = step.record
+                step.found = self._engine.ruleset.rule(record.family, record.table, record.handle or 0) or step.found
+        return all(step.rule is not None and step.rule.text is not None for step in rules)
+
+    def _number(self, record: TraceRecord) -> int | None:
+        found = self._engine.ruleset.rule(record.family, record.table, record.handle or 0)
+        return found[1].number if found else None
+
+    def _lines(self, journey: Journey) -> Iterator[str]:
+        if self._json:
+            yield from map(json_format.dumps, objects(journey, self._engine.netns, self._number))
+        else:
+            (began,) = self._times(np.array([journey.ts_ns]), 6)
+            yield from map(clean, lines(journey, began, self._number))
+            yield ""

@@ -1,0 +1,75 @@
+"""The ends of a traced packet, from the header bytes of a record: RFC 791, 8200, 9293, 768, 792, 4443."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from struct import Struct
+
+from nettop.linux.inet import IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, WITH_PORTS
+from nettop.text.address import with_port
+from nettop.text.packet import icmp_message, icmpv6_message, proto_name, tcp_flag_names
+
+_IPV4 = Struct("!BxHxxxxxBxx4s4s").unpack_from  # version and header length, total length, protocol, addresses
+_IPV6 = Struct("!IHBx16s16s").unpack_from  # version …, payload length, next header, addresses
+_PORTS = Struct("!HH").unpack_from
+_TCP_FLAGS = 13
+_FIXED_IPV6 = 40
+
+
+@dataclass(frozen=True, slots=True)
+class PacketHead:
+    """The protocol and ends of a packet; `length` is that of the IP packet in bytes. None: not in the headers."""
+
+    proto: int | None = None
+    src: str | None = None
+    dst: str | None = None
+    sport: int | None = None
+    dport: int | None = None
+    length: int | None = None
+    info: str = ""  # TCP flags, ICMP message
+
+    @property
+    def proto_text(self) -> str:
+        """The protocol's name, `ip` if it is not known."""
+        return "ip" if self.proto is None else proto_name(self.proto)
+
+    @property
+    def source(self) -> str:
+        """The address and port it comes from."""
+        return _end(self.src, self.sport)
+
+    @property
+    def destination(self) -> str:
+        """The address and port it goes to."""
+        return _end(self.dst, self.dport)
+
+
+def packet_head(network: bytes, transport: bytes) -> PacketHead:
+    """Return what the bytes tell; bytes that are no IP header give an empty head."""
+    if len(network) >= 20 and network[0] >> 4 == 4:
+        _, length, proto, src, dst = _IPV4(network)
+        addresses = str(ipaddress.IPv4Address(src)), str(ipaddress.IPv4Address(dst))
+    elif len(network) >= _FIXED_IPV6 and network[0] >> 4 == 6:
+        _, length, proto, src, dst = _IPV6(network)
+        length += _FIXED_IPV6
+        addresses = str(ipaddress.IPv6Address(src)), str(ipaddress.IPv6Address(dst))
+    else:
+        return PacketHead()
+    sport, dport = _PORTS(transport) if proto in WITH_PORTS and len(transport) >= 4 else (None, None)
+    return PacketHead(proto, *addresses, sport, dport, length, _info(proto, transport))
+
+
+def _info(proto: int, transport: bytes) -> str:
+    if proto == IPPROTO_TCP and len(transport) > _TCP_FLAGS:
+        return f"[{tcp_flag_names(transport[_TCP_FLAGS])}]"
+    if proto in (IPPROTO_ICMP, IPPROTO_ICMPV6) and len(transport) >= 2:
+        typecode = transport[0] << 8 | transport[1]
+        return icmp_message(typecode) if proto == IPPROTO_ICMP else icmpv6_message(typecode)
+    return ""
+
+
+def _end(address: str | None, port: int | None) -> str:
+    if address is None:
+        return ""
+    return address if port is None else with_port(address, port)

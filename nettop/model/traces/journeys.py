@@ -1,0 +1,195 @@
+"""The kernel's trace records joined to the journeys of packets.
+
+A record has no number of its packet: its id is that of the next packet, too, once this one is gone. So a journey begins
+where our table marks a packet, and ends at a final verdict, at the end of the last hook, when its id begins again, or
+when no record came for a while.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from nettop.batch import DumpMark, Gap
+from nettop.decode.nftables.trace import TraceDecoded, TraceRecord
+from nettop.kinds import TRACE_ENDS, TRACE_HOOKS, TRACE_MARK, TRACE_MARKING, TRACE_PREFIX
+from nettop.model.ruleset.merge import ChainView, RuleView
+from nettop.model.traces.headers import PacketHead, packet_head
+
+KEEP = 1000  # journeys
+MAX_STEPS = 1000  # of one journey: the kernel allows a jump stack of 16, but any number of rules
+SILENT_NS = 1_000_000_000  # without a record for so long a packet is gone
+_MAX_HEADS = 10_000
+_FINAL = frozenset(("drop", "stolen", "queue"))
+
+# The rule with this handle, and its chain; None: not known (yet).
+FindRule = Callable[[str, str, int], tuple[ChainView, RuleView] | None]
+
+
+@dataclass(slots=True)
+class Step:
+    """One record: a rule that matched, or the policy of a base chain."""
+
+    record: TraceRecord
+    hook: str
+    callers: tuple[TraceRecord, ...]  # the rules that jumped here, the base chain's first
+    head: PacketHead
+    iif: str | None
+    oif: str | None
+    found: tuple[ChainView, RuleView] | None = None
+
+    @property
+    def rule(self) -> RuleView | None:
+        """The rule, as the ruleset has it."""
+        return self.found[1] if self.found else None
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The end of a journey: drop, reject, accept, stolen, queue, or "lost" if no final verdict was seen."""
+
+    verdict: str
+    step: Step | None = None  # that decided
+    oif: str | None = None  # of an accepted packet that leaves
+
+
+@dataclass(slots=True)
+class Journey:
+    """One traced packet. `hook` is where it was last seen."""
+
+    number: int
+    netns: int
+    table: str  # that marked it
+    ts_ns: int
+    hook: str
+    head: PacketHead  # as it was marked
+    last: PacketHead  # as it was last seen
+    iif: str | None
+    oif: str | None = None
+    steps: list[Step] = field(default_factory=list)
+    hooks: list[str] = field(default_factory=list)  # it went through
+    end: End | None = None
+    whole: bool = True  # False: records were lost while it was on its way
+    ct_id: int | None = None
+    last_ns: int = 0
+    _stack: list[tuple[str, tuple[TraceRecord, ...]]] = field(default_factory=list)  # chains, and the rules to each
+
+    def callers(self, record: TraceRecord) -> tuple[TraceRecord, ...]:
+        """Enter the chain of a record; return the rules that led there, the base chain's first."""
+        while self._stack and self._stack[-1][0] != record.chain:
+            self._stack.pop()
+        if not self._stack:
+            self._stack.append((record.chain, ()))
+        callers = self._stack[-1][1]
+        if record.verdict == "goto":  # it does not come back
+            self._stack.pop()
+        if record.verdict in ("jump", "goto"):
+            self._stack.append((record.target, (*callers, record)))
+        return callers
+
+    def begin_walk(self) -> None:
+        """Leave all chains: a base chain begins."""
+        self._stack.clear()
+
+
+class Journeys:
+    """The model of the stream "nft-trace". `device` gives a device's name by the namespace's code and its index."""
+
+    def __init__(self, find_rule: FindRule, device: Callable[[int, int], str | None], keep: int = KEEP) -> None:
+        self.version = 0
+        self.table = ""  # only packets that this table marks; "": that any table of a nettop marks
+        self.ended: deque[Journey] = deque(maxlen=keep)
+        self._find_rule, self._device = find_rule, device
+        self._open: dict[tuple[int, int], Journey] = {}  # by namespace and id
+        self._heads: dict[tuple[int, int], TraceRecord] = {}  # with the headers of a packet that is marked next
+        self._count = 0
+
+    def apply(self, item: TraceDecoded | Gap | DumpMark, netns: int, now_ns: int) -> None:
+        """Add records. A loss makes the journeys of the namespace that are on their way incomplete."""
+        self.version += 1
+        if isinstance(item, TraceDecoded):
+            for record in item.records:
+                self._add(record, netns)
+        elif isinstance(item, Gap):
+            for journey in self._open.values():
+                journey.whole = journey.whole and journey.netns != netns
+
+    def settle(self, now_ns: int) -> None:
+        """End the journeys without a record for SILENT_NS."""
+        for key, journey in list(self._open.items()):
+            if now_ns - journey.last_ns > SILENT_NS:
+                self._finish(key, End("lost"))
+        if len(self._heads) > _MAX_HEADS:
+            self._heads.clear()
+
+    def open(self) -> Iterable[Journey]:
+        """Return the journeys that have not ended."""
+        return self._open.values()
+
+    def _add(self, record: TraceRecord, netns: int) -> None:
+        key = (netns, record.id)
+        if record.table.startswith(TRACE_PREFIX):
+            self._own(record, key)
+            return
+        journey = self._open.get(key)
+        if journey is None or len(journey.steps) >= MAX_STEPS:
+            return
+        self._see(journey, record)
+        if record.type == "rule" and record.handle is None:
+            journey.callers(record)
+            return  # the end of a chain
+        step = Step(record, journey.hook, journey.callers(record), journey.last, journey.iif, journey.oif)
+        if record.handle is not None:
+            step.found = self._find_rule(record.family, record.table, record.handle)
+        journey.steps.append(step)
+        if record.verdict in _FINAL:
+            self._finish(key, End(record.verdict, step))
+
+    def _own(self, record: TraceRecord, key: tuple[int, int]) -> None:
+        """Apply a record of a tracing table: where the packet is, but nothing that was done to it."""
+        journey = self._open.get(key)
+        if journey is not None and journey.table != record.table:
+            return  # another nettop traces it, too
+        if record.chain in TRACE_MARKING and record.handle is not None:
+            self._heads[key] = record  # another table has marked it, so this is the first record of the chain
+        elif record.chain == TRACE_MARK and record.handle is not None:
+            if journey is not None:
+                self._finish(key, End("lost"))
+            if self.table in ("", record.table):
+                self._begin(record if record.network else self._heads.get(key, record), key)
+            self._heads.pop(key, None)
+        elif journey is not None:
+            self._see(journey, record)
+            if record.chain in TRACE_ENDS and record.type == "policy":
+                leaves = TRACE_ENDS[record.chain] == "postrouting"
+                self._finish(key, End("accept", oif=journey.oif if leaves else None))
+            elif record.chain in TRACE_HOOKS and record.type == "rule":
+                journey.hook = record.chain
+                journey.hooks.append(record.chain)
+
+    def _begin(self, record: TraceRecord, key: tuple[int, int]) -> None:
+        self._count += 1
+        head = packet_head(record.network, record.transport)
+        hook = "output" if record.iif is None else "prerouting"
+        names = self._name(key[0], record.iif), self._name(key[0], record.oif)
+        journey = Journey(self._count, key[0], record.table, record.ts_ns, hook, head, head, *names, hooks=[hook])
+        journey.last_ns = record.ts_ns
+        self._open[key] = journey
+
+    def _see(self, journey: Journey, record: TraceRecord) -> None:
+        """Note what a record says of its packet. The first one of a base chain has the headers and devices."""
+        journey.last_ns = record.ts_ns
+        journey.ct_id = journey.ct_id if record.ct_id is None else record.ct_id
+        if record.network:
+            journey.begin_walk()
+            journey.last = packet_head(record.network, record.transport)
+        journey.oif = self._name(journey.netns, record.oif) or journey.oif
+
+    def _name(self, netns: int, index: int | None) -> str | None:
+        return None if index is None else self._device(netns, index) or f"if{index}"
+
+    def _finish(self, key: tuple[int, int], end: End) -> None:
+        journey = self._open.pop(key)
+        journey.end = end
+        self.ended.append(journey)

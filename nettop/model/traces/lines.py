@@ -1,0 +1,142 @@
+"""Journeys as JSON objects (the kinds `step` and `end`), and as text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from nettop.decode.nftables.trace import TraceRecord
+from nettop.model.ruleset.words import rule_text
+from nettop.model.traces.journeys import End, Journey, Step
+
+_DONE = {"drop": "dropped", "reject": "rejected", "stolen": "taken by the kernel", "queue": "sent to a queue"}
+_LOST = {
+    "prerouting": "lost in routing, after prerouting: no route, rp_filter, or forwarding is off",
+    "output": "lost in routing, after output",
+}
+
+
+def verdict_of(end: End) -> str:
+    """Return the end in a word: accept, drop, reject, queue, stolen, lost."""
+    rule = end.step.rule if end.step else None
+    refuses = rule is not None and rule.verdict.lower() in ("reject", "tarpit")
+    return "reject" if end.verdict == "drop" and refuses else end.verdict
+
+
+def certainty(journey: Journey) -> str:
+    """Return `certain` if every record of the way came."""
+    if not journey.whole:
+        return "incomplete: trace records were lost"
+    return "certain" if journey.end is not None and journey.end.verdict != "lost" else "no final verdict was seen"
+
+
+def where(journey: Journey) -> str:
+    """Return where and how the packet ended, in one line that names the rule."""
+    end = journey.end
+    if end is None:
+        return ""
+    if end.step is not None:
+        return f"{_DONE.get(verdict_of(end), end.verdict)} by {_decided(end.step)}{_translation(journey)}"
+    if end.verdict == "accept":
+        place = f"out of {end.oif}" if end.oif else "for this host"
+        return f"accepted, {place}{_translation(journey)}"
+    return _LOST.get(journey.hook, f"no final verdict seen, after {journey.hook}")
+
+
+def _decided(step: Step) -> str:
+    """Return `ip filter L3 rule 1 (handle 8) "…", by INPUT 1 → L1 1`, or `the policy of inet fw forward`."""
+    record = step.record
+    path = f"{record.family} {record.table} {record.chain}"
+    if record.type == "policy":
+        return f"the policy of {path}"
+    rule = step.rule
+    number = f"rule {rule.number} (handle {record.handle})" if rule else f"a rule (handle {record.handle})"
+    text = f' "{rule_text(rule)}"' if rule else ""
+    return f"{path} {number}{text}"
+
+
+def _translation(journey: Journey) -> str:
+    """Return `, after NAT to 10.0.0.1:80 → 10.9.0.4:8443` if its addresses or ports were changed."""
+    first, last = journey.head, journey.last
+    if last.src is None or (first.source, first.destination) == (last.source, last.destination):
+        return ""
+    return f", after NAT to {last.source} → {last.destination}"
+
+
+def objects(journey: Journey, netns: str, number_of: Callable[[TraceRecord], int | None]) -> Iterator[dict[str, Any]]:
+    """Yield an object for each step and one for the end. `number_of`: the rule of a record, by its place."""
+    sure = certainty(journey)
+    for at, step in enumerate(journey.steps, 1):
+        record, rule, head = step.record, step.rule, step.head
+        yield {
+            "kind": "step",
+            "netns": netns,
+            "trace": journey.number,
+            "ts_ns": record.ts_ns,
+            "step": at,
+            "family": record.family,
+            "table": record.table,
+            "chain": record.chain,
+            "hook": step.hook,
+            "type": record.type,
+            "verdict": record.verdict or None,
+            "target": record.target or None,
+            "number": rule and rule.number,
+            "handle": record.handle,
+            "text": rule and rule.text,
+            "ct_id": journey.ct_id,
+            "mark": record.mark,
+            "iif": step.iif,
+            "oif": step.oif,
+            "proto": head.proto_text,
+            "src": head.src,
+            "sport": head.sport,
+            "dst": head.dst,
+            "dport": head.dport,
+            "certainty": "seen",
+        }
+    end = journey.end
+    if end is not None:
+        yield {
+            "kind": "end",
+            "netns": netns,
+            "trace": journey.number,
+            "ts_ns": journey.last_ns,
+            "verdict": verdict_of(end),
+            "where": where(journey),
+            "by": [_caller(caller, number_of) for caller in end.step.callers] if end.step else [],
+            "hooks": journey.hooks,
+            "iif": journey.iif,
+            "oif": end.oif,
+            "certainty": sure,
+        }
+
+
+def _caller(record: TraceRecord, number_of: Callable[[TraceRecord], int | None]) -> dict[str, Any]:
+    return {"chain": record.chain, "number": number_of(record), "handle": record.handle}
+
+
+def lines(journey: Journey, time: str, number_of: Callable[[TraceRecord], int | None]) -> Iterator[str]:
+    """Yield the packet, each step, and the end. The caller makes them safe for a terminal."""
+    head = journey.head
+    came = journey.iif or f"this host, to {journey.oif}"
+    size = "" if head.length is None else f"  {head.length} B"
+    info = f" {head.info}" if head.info else ""
+    yield f"{time} #{journey.number} from {came}  {head.proto_text} {head.source} → {head.destination}{info}{size}"
+    hook = ""
+    for step in journey.steps:
+        record, rule = step.record, step.rule
+        name = "" if step.hook == hook else step.hook
+        hook = step.hook
+        place = f"{record.family} {record.table}" if not step.callers else ""
+        chain = "  " * len(step.callers) + record.chain
+        number = "policy" if record.type == "policy" else str(rule.number) if rule else "?"
+        verdict = f"{record.verdict} {record.target}".strip()
+        text = rule_text(rule) if rule else ""
+        yield f"  {name:<11} {place:<12} {chain:<20} {number:>6}  {verdict:<18} {text}".rstrip()
+    end = journey.end
+    if end is not None:
+        by = " → ".join(f"{caller.chain} {number_of(caller) or '?'}" for caller in end.step.callers) if end.step else ""
+        yield f"  {verdict_of(end).upper():<11} {where(journey)}{f', by {by}' if by else ''}"
+        if (sure := certainty(journey)) != "certain":
+            yield f"  {'':<11} {sure}"

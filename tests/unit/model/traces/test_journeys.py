@@ -1,0 +1,163 @@
+"""Trace records joined to journeys: where each begins and ends, whatever comes between."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nettop.batch import Gap
+from nettop.decode.nftables.trace import TraceDecoded, TraceRecord
+from nettop.kinds import GapReason
+from nettop.model.traces.headers import packet_head
+from nettop.model.traces.journeys import MAX_STEPS, Journey, Journeys
+from nettop.model.traces.lines import certainty, lines, objects, where
+
+SECOND = 1_000_000_000
+TABLE = "nettop-1-abc"
+UDP = bytes.fromhex("4500002812340000401100000a0000010a000002")
+NATED = bytes.fromhex("4500002812340000401100000a0000010a090004")
+PORTS = bytes.fromhex("c00000350014")
+
+
+def of(chain: str, verdict: str = "continue", handle: int | None = None, **more: object) -> TraceRecord:
+    """A record of somebody's table `t`."""
+    given = {"table": "t", "type": "rule", **more}
+    record = TraceRecord(SECOND, 7, "inet", "t", chain, handle, "rule", verdict)
+    return replace(record, **given)
+
+
+def ours(chain: str, handle: int | None = None, **more: object) -> TraceRecord:
+    return of(chain, handle=handle, **{"table": TABLE, **more})
+
+
+def marked(**more: object) -> TraceRecord:
+    return ours("mark", 9, **{"iif": 2, "network": UDP, "transport": PORTS, **more})
+
+
+def joined(*records: TraceRecord, at_ns: int = SECOND, model: Journeys | None = None) -> Journeys:
+    model = model or Journeys(lambda *_: None, lambda _, index: f"eth{index}")
+    model.apply(TraceDecoded(list(records)), 0, at_ns)
+    return model
+
+
+def ends(model: Journeys) -> list[str]:
+    return [f"{journey.number} {journey.end.verdict if journey.end else ''}" for journey in model.ended]
+
+
+def rules(journey: Journey) -> list[str]:
+    return [f"{step.hook} {step.record.chain} {step.record.handle} {step.record.verdict}" for step in journey.steps]
+
+
+THROUGH = [
+    marked(),
+    ours("mark"),
+    ours("prerouting", type="policy", verdict="accept"),
+    ours("forward", network=NATED, transport=PORTS, oif=3),
+    of("f", "accept", 4, network=NATED, transport=PORTS),
+    ours("postrouting", network=NATED, transport=PORTS, oif=3),
+    ours("postrouting-end", network=NATED, transport=PORTS, oif=3),
+    ours("postrouting-end", type="policy", verdict="accept"),
+]
+
+
+def test_a_packet_that_is_forwarded() -> None:
+    (journey,) = joined(*THROUGH).ended
+    assert journey.hooks == ["prerouting", "forward", "postrouting"] and rules(journey) == ["forward f 4 accept"]
+    assert (journey.iif, journey.end.oif if journey.end else None) == ("eth2", "eth3")
+    assert where(journey) == "accepted, out of eth3, after NAT to 10.0.0.1:49152 → 10.9.0.4:53"
+    assert certainty(journey) == "certain"
+
+
+def test_the_same_id_again_is_the_next_packet() -> None:
+    assert ends(joined(marked(), marked(), *THROUGH)) == ["1 lost", "2 lost", "3 accept"]
+
+
+def test_a_packet_without_a_record_for_a_second_is_lost() -> None:
+    model = joined(marked(), ours("prerouting", type="policy", verdict="accept"))
+    model.settle(2 * SECOND)
+    assert not model.ended
+    model.settle(2 * SECOND + 1)
+    (journey,) = model.ended
+    assert where(journey).startswith("lost in routing, after prerouting")
+    assert certainty(journey) == "no final verdict was seen"
+
+
+def test_records_that_were_lost_make_what_is_on_its_way_incomplete() -> None:
+    model = joined(marked(id=1), marked(id=2, network=NATED))
+    model.apply(Gap(1, 2, 12, GapReason.KERNEL, 0, 0), 3, SECOND)
+    joined(of("f", "drop", 4, id=1), model=model)
+    model.apply(Gap(1, 3, 12, GapReason.KERNEL, 0, 0), 0, SECOND)
+    joined(of("f", "drop", 4, id=2), model=model)
+    assert [certainty(journey) for journey in model.ended] == ["certain", "incomplete: trace records were lost"]
+
+
+def test_packets_that_others_mark_are_not_ours() -> None:
+    model = Journeys(lambda *_: None, lambda _, index: None)
+    model.table = TABLE
+    other = ours("mark", 9, table="nettop-2-def", iif=2, network=UDP)
+    joined(of("f", "drop", 4), other, of("f", "drop", 4), model=model)
+    assert not model.ended and not list(model.open())
+    # The other's table marked it first: the headers come with the record of our chain that sends it to be marked.
+    joined(other, ours("prerouting", 10, verdict="goto", network=UDP, iif=2), ours("mark", 9), model=model)
+    joined(ours("input", network=UDP, table="nettop-2-def"), of("f", "drop", 4), model=model)
+    (journey,) = model.ended
+    assert (journey.head.src, journey.iif, journey.hook) == ("10.0.0.1", "if2", "prerouting")
+
+
+def test_the_way_to_a_rule_through_jump_goto_and_return() -> None:
+    model = joined(
+        marked(),
+        of("f", "jump", 1, target="a", network=UDP),
+        of("a", "jump", 2, target="b"),
+        of("b", "goto", 3, target="c"),
+        of("c", "continue", 4),
+        of("c"),  # its end: back to a, not to b
+        of("a", "jump", 5, target="d"),
+        of("d", "return", 6, type="return"),
+        of("a", "jump", 7, target="d"),
+        of("d", "drop", 8),
+    )
+    (journey,) = model.ended
+    ways = [[caller.handle for caller in step.callers] for step in journey.steps]
+    assert ways == [[], [1], [1, 2], [1, 2, 3], [1], [1, 5], [1], [1, 7]]
+
+
+def test_a_chain_of_the_same_name_in_the_next_hook_begins_anew() -> None:
+    model = joined(marked(), of("f", "jump", 1, target="a", network=UDP), of("a", "accept", 2))
+    joined(of("a", "drop", 3, network=UDP), model=model)
+    assert [step.callers for step in model.ended[0].steps][-1] == ()
+
+
+def test_a_journey_of_very_many_rules_keeps_its_end_open() -> None:
+    model = joined(marked(), *(of("f", "continue", n) for n in range(MAX_STEPS + 50)))
+    (journey,) = model.open()
+    assert len(journey.steps) == MAX_STEPS
+
+
+def test_heads_of_ipv6_and_of_nothing() -> None:
+    six = bytes.fromhex("6000000000083aff") + bytes(15) + b"\1" + bytes(15) + b"\2"
+    head = packet_head(six, b"\x80\0\0\0")
+    assert (head.src, head.dst, head.length, head.info, head.proto_text) == ("::1", "::2", 48, "echo request", "icmpv6")
+    assert packet_head(b"", b"").source == "" and packet_head(b"\x45" * 19, b"").src is None
+    assert packet_head(UDP, b"").sport is None
+
+
+def test_lines_and_objects_have_every_step_and_the_end() -> None:
+    (journey,) = joined(*THROUGH).ended
+    assert [row["kind"] for row in objects(journey, "gw", lambda record: 2)] == ["step", "end"]
+    first, step, end = lines(journey, "12:00", lambda record: 2)
+    assert first == "12:00 #1 from eth2  udp 10.0.0.1:49152 → 10.0.0.2:53  40 B"
+    assert step.split() == ["forward", "inet", "t", "f", "?", "accept"]
+    assert end.split()[:2] == ["ACCEPT", "accepted,"]
+
+
+@given(st.lists(st.sampled_from([*THROUGH, of("f", "drop", 4), of("a", "jump", 2, target="b")]), max_size=60))
+def test_no_order_of_records_raises_and_every_journey_ends(records: list[TraceRecord]) -> None:
+    model = joined(*records)
+    model.settle(10 * SECOND)
+    assert not list(model.open())
+    assert len(model.ended) == sum(record.handle == 9 for record in records)
+    for journey in model.ended:
+        assert list(objects(journey, "", lambda _: None)) and list(lines(journey, "", lambda _: None))
