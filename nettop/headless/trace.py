@@ -60,6 +60,8 @@ def run(options: argparse.Namespace) -> int:
             live.netns, found, per_second=options.rate, seconds=seconds
         )
         say(_notice(options, engine.traces.table))
+        if engine.ruleset.has_legacy():
+            say("iptables-legacy has rules here: their steps are not seen")
         for items in arriving(live, plumbing, stop, lambda: live.broker.stop_trace(trace)):
             printer.apply(items, time.time_ns())
             code = code or report_errors(items)

@@ -361,6 +361,16 @@ def test_the_command_names_the_rule_that_drops(path: Path3) -> None:
     assert "nettop" not in run_in(path.router, "nft", "list", "tables")
 
 
+def test_rules_of_iptables_legacy_are_said_to_be_unseen(path: Path3) -> None:
+    path.rules("iptables-legacy -A FORWARD -p icmp -j DROP")
+    with running("trace", "icmp", "--netns", path.router, "--count", "1") as command:
+        command.line(errors=True)
+        assert command.line(errors=True) == b"nettop: iptables-legacy has rules here: their steps are not seen\n"
+        path.ping(SERVER)
+        code, out, _ = command.end()
+    assert code == 0 and "LOST        no final verdict seen, in forward: a chain of iptables-legacy" in out
+
+
 @pytest.mark.parametrize("victim", ["app", "broker", "both"])
 def test_nothing_is_left_after_a_kill(path: Path3, victim: str) -> None:
     path.rules("add table ip mine\nadd chain ip mine c")

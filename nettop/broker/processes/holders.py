@@ -26,7 +26,8 @@ def holders(inodes: Collection[int]) -> dict[int, Holder]:
     """
     inode_of_link = {f"{_PREFIX}{inode}{_END}": inode for inode in inodes}
     found: dict[int, Holder] = {}
-    for pid in sorted(int(entry) for entry in os.listdir("/proc") if entry.isdecimal()):
+    processes = os.listdir("/proc") if inode_of_link else []  # a namespace without sockets costs no walk
+    for pid in sorted(int(entry) for entry in processes if entry.isdecimal()):
         with suppress(OSError):
             _add_holder(pid, inode_of_link, found)
     return found

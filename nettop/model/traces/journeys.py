@@ -133,7 +133,7 @@ class Journeys:
             self._own(record, key)
             return
         journey = self._open.get(key)
-        if journey is None or len(journey.steps) >= MAX_STEPS:
+        if journey is None:
             return
         self._see(journey, record)
         if record.type == "rule" and record.handle is None:
@@ -142,7 +142,8 @@ class Journeys:
         step = Step(record, journey.hook, journey.callers(record), journey.last, journey.iif, journey.oif)
         if record.handle is not None:
             step.found = self._find_rule(record.family, record.table, record.handle)
-        journey.steps.append(step)
+        if len(journey.steps) < MAX_STEPS or record.verdict in _FINAL:
+            journey.steps.append(step)
         if record.verdict in _FINAL:
             self._finish(key, End(record.verdict, step))
 

@@ -40,7 +40,8 @@ def where(journey: Journey) -> str:
     if end.verdict == "accept":
         place = f"out of {end.oif}" if end.oif else "for this host"
         return f"accepted, {place}{_translation(journey)}"
-    return _LOST.get(journey.hook, f"no final verdict seen, after {journey.hook}")
+    unseen = "a chain of iptables-legacy, a queue or the kernel took it"
+    return _LOST.get(journey.hook, f"no final verdict seen, in {journey.hook}: {unseen}")
 
 
 def _decided(step: Step) -> str:
