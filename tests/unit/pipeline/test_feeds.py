@@ -95,4 +95,5 @@ def test_a_recording_has_its_own_pace() -> None:
         "nfacct": 10.0,
         "net-statistics": 10.0,
         "legacy": 10.0,
+        "traces": None,
     }
