@@ -238,12 +238,15 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_pcap(tmp_path_factory.mktemp("words") / "words.pcap", [bytes(packet) for _, packet, _, _ in CASES])
 
 
+_BITS = {"True": "1", "False": "0"}
+
+
 def tshark(path: Path, *fields: str, which: str = "f") -> list[list[str]]:
-    """The first ("f") or last ("l") values of these fields, a list for each frame."""
+    """The first ("f") or last ("l") values of these fields, a list for each frame. Since 4.2 a bit is True or False."""
     command = ["tshark", "-n", "-r", str(path), "-T", "fields", "-E", f"occurrence={which}", "-E", "separator=\t"]
     command += [part for field in fields for part in ("-e", field)]
     done = subprocess.run(command, capture_output=True, check=True, text=True, timeout=60)
-    return [line.split("\t") for line in done.stdout.splitlines()]
+    return [[_BITS.get(value, value) for value in line.split("\t")] for line in done.stdout.splitlines()]
 
 
 def of_read(path: Path, as_json: bool) -> list[str]:
@@ -350,13 +353,13 @@ DISSECTED: list[tuple[Packet, str, str, str]] = [  # packet, tshark's field, our
     ),
     (HERE / IPv6(tc=3) / UDP(), "ipv6.tclass", "IPv6/Traffic class", "3"),
     (
-        HERE / P4 / UDP(sport=53, dport=9) / DNS(qr=1, tc=1, qd=DNSQR(qname="a")),
+        HERE / P4 / UDP(sport=53, dport=4444) / DNS(qr=1, tc=1, qd=DNSQR(qname="a")),
         "dns.flags.truncated",
         "DNS/Truncated",
         "{}",
     ),
     (
-        HERE / P4 / UDP(sport=53, dport=9) / DNS(qr=1, ad=1, qd=DNSQR(qname="a")),
+        HERE / P4 / UDP(sport=53, dport=4444) / DNS(qr=1, ad=1, qd=DNSQR(qname="a")),
         "dns.flags.authenticated",
         "DNS/Authentic data",
         "{}",
