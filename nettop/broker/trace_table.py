@@ -1,7 +1,7 @@
 """The table that marks packets for tracing, by raw netlink. Its socket owns it: the kernel removes it with the socket.
 
-The chain TRACE_MARK sets nftrace within a limit; the other base chains have no rule: each
-leaves a record at the begin and at the end of its hook, so that the way of a packet is known where no chain sees it.
+The chain TRACE_MARK sets nftrace within a limit; base chains without a rule leave a record at the begin and at the end
+of each hook, so that the way of a packet is known where no other chain sees it.
 Format: linux/netfilter/nf_tables.h.
 """
 
@@ -59,8 +59,10 @@ def create(table: str, matches: Sequence[PacketMatch], per_second: int) -> socke
 
 def batch(table: str, matches: Sequence[PacketMatch], per_second: int) -> bytes:
     """Return the transaction that makes the table; raises BrokerError for what no table of ours has."""
-    if not 1 <= per_second <= MAX_RATE or not 1 <= len(matches) <= MAX_MATCHES:
-        raise BrokerError(f"not on the list: {len(matches)} matches, {per_second} packets a second")
+    if not 1 <= per_second <= MAX_RATE:
+        raise BrokerError(f"{per_second} traced packets a second are not possible", f"give 1 to {MAX_RATE}")
+    if not 1 <= len(matches) <= MAX_MATCHES:
+        raise BrokerError(f"not on the list: {len(matches)} matches")
     named = name(nft.NFTA_TABLE_NAME, table, LONGEST_NAME)
     parts = [(nft.NFT_MSG_NEWTABLE, named + be32(nft.NFTA_TABLE_FLAGS, nft.NFT_TABLE_F_OWNER))]
     parts += [(nft.NFT_MSG_NEWCHAIN, _chain(table, TRACE_MARK))]

@@ -140,11 +140,11 @@ class JourneyPrinter:
         for step in rules:
             if step.rule is None or step.rule.text is None:
                 record = step.record
-                step.found = self._engine.ruleset.rule(record.family, record.table, record.handle or 0) or step.found
+                step.found = self._engine.ruleset.rule(record.family, record.table, record.handle) or step.found
         return all(step.rule is not None and step.rule.text is not None for step in rules)
 
     def _number(self, record: TraceRecord) -> int | None:
-        found = self._engine.ruleset.rule(record.family, record.table, record.handle or 0)
+        found = self._engine.ruleset.rule(record.family, record.table, record.handle)
         return found[1].number if found else None
 
     def _lines(self, journey: Journey) -> Iterator[str]:

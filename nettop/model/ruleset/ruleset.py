@@ -70,7 +70,7 @@ class Ruleset:
         """Return whether a dump of tables, chains, rules or objects is older than the latest known change."""
         return any(self._dumped_ns.get(what, -1) < self.changed_ns for what in _DUMPS)
 
-    def rule(self, family: str, table: str, handle: int) -> tuple[ChainView, RuleView] | None:
+    def rule(self, family: str, table: str, handle: int | None) -> tuple[ChainView, RuleView] | None:
         """Return the rule of the kernel with this handle, and its chain; None if it is not known (yet)."""
         if self._handles_version != self.layout_version:
             self._handles_version, self._handles = self.layout_version, {}
@@ -78,7 +78,7 @@ class Ruleset:
                 chain = self.picture.chains[rule.chain]
                 if rule.handle is not None:
                     self._handles[chain.family, chain.table, rule.handle] = chain, rule
-        return self._handles.get((family, table, handle))
+        return None if handle is None else self._handles.get((family, table, handle))
 
     def tables_without_chains(self) -> list[NftTable]:
         """Return the tables that have no chain, which no row shows."""

@@ -24,7 +24,7 @@ _MAX_HEADS = 10_000
 _FINAL = frozenset(("drop", "stolen", "queue"))
 
 # The rule with this handle, and its chain; None: not known (yet).
-FindRule = Callable[[str, str, int], tuple[ChainView, RuleView] | None]
+FindRule = Callable[[str, str, int | None], tuple[ChainView, RuleView] | None]
 
 
 @dataclass(slots=True)
@@ -139,9 +139,8 @@ class Journeys:
         if record.type == "rule" and record.handle is None:
             journey.callers(record)
             return  # the end of a chain
-        step = Step(record, journey.hook, journey.callers(record), journey.last, journey.iif, journey.oif)
-        if record.handle is not None:
-            step.found = self._find_rule(record.family, record.table, record.handle)
+        found = self._find_rule(record.family, record.table, record.handle)
+        step = Step(record, journey.hook, journey.callers(record), journey.last, journey.iif, journey.oif, found)
         if len(journey.steps) < MAX_STEPS or record.verdict in _FINAL:
             journey.steps.append(step)
         if record.verdict in _FINAL:

@@ -36,7 +36,7 @@ def test_a_test_that_no_trace_makes_is_refused(test: PacketTest) -> None:
 def test_the_numbers_of_a_trace_have_limits() -> None:
     match = PacketMatch((TCP,))
     for matches, rate in (((), 50), ((match,) * 257, 50), ((match,), 0), ((match,), 10_001)):
-        with pytest.raises(BrokerError, match="not on the list"):
+        with pytest.raises(BrokerError, match="not on the list" if rate == 50 else "give 1 to 10000"):
             trace_table.batch("nettop-1", matches, rate)
     with pytest.raises(BrokerError, match="33 tests"):
         trace_table.batch("nettop-1", (PacketMatch((TCP,) * 33),), 50)
