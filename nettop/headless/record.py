@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from nettop import arguments
-from nettop.batch import Batch, End, Gap, Item, PacketMeta, Stream, StreamAdded, Text, select_rows
+from nettop.batch import Batch, DumpMark, End, Gap, Item, PacketMeta, Stream, StreamAdded, Text, select_rows
 from nettop.broker.capture_filter.libpcap import compile_program
 from nettop.broker.client import Broker
 from nettop.console import say
 from nettop.errors import EXIT_FAILED, EXIT_LOSS, EXIT_OK, NettopError
-from nettop.headless.streaming import Stop, arriving, finish, sources
+from nettop.headless.streaming import WAIT_S, Stop, arriving, finish, sources
 from nettop.kinds import StreamKind, TextKind
 from nettop.linux.linktypes import LINKTYPE_ETHERNET
 from nettop.model.ledger import Ledger
@@ -28,10 +28,11 @@ from nettop.recording import pcap
 from nettop.recording.output import OutputClosed
 from nettop.recording.rotation import Limits, RecordingFiles
 from nettop.session.own_ssh import Connection, leaving_out, own_session
-from nettop.text.units import grouped, scaled
+from nettop.text.units import plural, scaled
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _KEPT = 32 << 20  # bytes of freed memory that each heap keeps
+KEYFRAME_WAIT_S = 2.0  # how much longer a recording runs that would end before its first keyframe is whole
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
         plumbing.record(recorder)
         try:
             _begin(options, live, request, rings)
-            for items in arriving(live, plumbing, monitor.stop, output.stop_rotation):
+            for items in arriving(live, plumbing, monitor, output.stop_rotation):
                 monitor.apply(items)
         finally:
             finish(live, plumbing)
@@ -145,6 +146,9 @@ class RecordingMonitor:
         self._legacy: Callable[[], None] = lambda: None  # called when the text of legacy tables arrives
         self._resync: Callable[[], None] = lambda: None  # called when events were lost
         self._remaining = count or None
+        # Kinds of the first keyframe that have not been read: without them the rules and flows would be unknown.
+        self._awaited = {kind for feed in (feeds.TABLE, feeds.NFT, feeds.RULE_TEXTS) for kind in feed.kinds()}
+        self._awaited_until: float | None = None
         self._events: set[int] = set()
         self._captures: set[int] = set()
         self._running: set[int] = set()
@@ -162,9 +166,21 @@ class RecordingMonitor:
         output.rotated = keyframe
 
     def end(self) -> None:
-        """Stop recording."""
+        """Stop recording. Called from any thread."""
         if self.stop is not None:
             self.stop.set()
+
+    def is_set(self) -> bool:
+        """Return whether to end now: after a request to stop, once the first keyframe is whole or took too long."""
+        if self.stop is None or not self.stop.is_set():
+            return False
+        if self._awaited_until is None:
+            self._awaited_until = time.monotonic() + KEYFRAME_WAIT_S
+        return not self._awaited or time.monotonic() >= self._awaited_until
+
+    def wait_s(self) -> float:
+        """Return the time in seconds that a read may wait before is_set() is checked again."""
+        return WAIT_S if self.stop is None or self.stop.is_set() else self.stop.wait_s()
 
     def limit(self, items: list[Item]) -> list[Item]:
         """Return the items for the recorder, without packets beyond `count`. Runs on the sources' threads."""
@@ -178,7 +194,10 @@ class RecordingMonitor:
                 self._added(item.stream)
             elif isinstance(item, End) and item.error:
                 self._failed(item)
+            elif isinstance(item, DumpMark) and not item.begin:
+                self._awaited.discard(item.what)
             elif isinstance(item, Text):
+                self._awaited.discard(item.what.value)
                 self._text(item)
             elif isinstance(item, Gap) and item.stream in self._events:
                 self._resync()
@@ -196,7 +215,7 @@ class RecordingMonitor:
             self._texts.add(text.what)
             if text.what in feeds.LEGACY_TEXTS.texts and text.body:
                 self._legacy()
-        elif self.stop is None or not self.stop.is_set():
+        elif not self.is_set():
             self._missing(text)
         elif text.what not in self._texts:
             say(f"{text.what.value} is missing in the recording, which ended before it was read")
@@ -210,6 +229,7 @@ class RecordingMonitor:
             say(reason)
 
     def _failed(self, end: End) -> None:
+        self._awaited.clear()
         self.failures.append(end.error)
         say(end.error)
         if end.stream is None:
@@ -230,7 +250,7 @@ class RecordingMonitor:
         """`50,000 packets, 5,021 netlink messages to x.pcapng (12.4MB); lost 0`."""
         packets = sum(n for stream, n in recorder.records.items() if stream in self._captures)
         others = sum(recorder.records.values()) - packets
-        totals = f"{grouped(packets)} packets, {grouped(others)} netlink messages"
+        totals = f"{plural(packets, 'packet')}, {plural(others, 'netlink message')}"
         return f"{totals} to {name} ({scaled(size)}B); {self.ledger.line()}"
 
     def code(self, fail_on_loss: bool) -> int:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
+from typing import Protocol
 
 from nettop.batch import End, Item
 from nettop.broker.options import for_app
@@ -57,6 +58,18 @@ def finish(live: LiveSources, plumbing: Plumbing) -> None:
     plumbing.halt()
     live.broker.close()
     plumbing.close()
+
+
+class Stopping(Protocol):
+    """The end of a stream of items."""
+
+    def is_set(self) -> bool:
+        """Return whether the stream must end."""
+        ...
+
+    def wait_s(self) -> float:
+        """Return the time in seconds that a read may wait before is_set() is checked again."""
+        ...
 
 
 class Stop:
@@ -113,7 +126,7 @@ class LineOutput:
 
 
 def arriving(
-    live: LiveSources, plumbing: Plumbing, stop: Stop, on_stop: Callable[[], None] = lambda: None
+    live: LiveSources, plumbing: Plumbing, stop: Stopping, on_stop: Callable[[], None] = lambda: None
 ) -> Iterator[list[Item]]:
     """Yield the items that arrive until `stop` or the last source's end; then stop all threads and yield the rest.
 

@@ -223,6 +223,17 @@ def test_a_recording_whose_reader_goes_ends_well(gateway: str) -> None:
         assert recording.process.wait(30) == 0
 
 
+def test_a_recording_of_one_packet_has_the_rules_and_flows_of_its_start(gateway: str, lab: Lab, tmp_path: Path) -> None:
+    rules = "".join(f'add rule inet t o ip daddr 10.0.0.{i % 250} counter comment "{i}"\n' for i in range(4_000))
+    run_in(gateway, "nft", "-f", "-", stdin=rules)
+    lab.spawn_in(gateway, "ping", "-i", "0.002", "127.0.0.1")  # the packet comes before the rules are read
+    path = tmp_path / "short.pcapng"
+    done = nettop("record", "--netns", gateway, "-i", "lo", "-w", str(path), "--count", "1")
+    assert done.returncode == 0 and done.stderr.startswith("nettop: 1 packet, "), done.stderr
+    assert sum(row["kind"] == "rule" for row in rows("rules", "-r", str(path))) == 4_002  # with the policy
+    assert rows("flows", "-r", str(path))
+
+
 def test_count_is_exact(gateway: str, lab: Lab, tmp_path: Path) -> None:
     path = tmp_path / "r.pcapng"
     lab.spawn_in(gateway, "ping", "-i", "0.01", "127.0.0.1")
