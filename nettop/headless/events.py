@@ -28,7 +28,7 @@ from nettop.pipeline import feeds
 from nettop.pipeline.ingest import Plumbing
 from nettop.pipeline.live_sources import LiveSources
 from nettop.text.times import TimeTexts
-from nettop.text.units import clock, grouped
+from nettop.text.units import clock, plural
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -146,6 +146,6 @@ class EventPrinter:
 
 def gap_text(gap: Gap, times: TimeTexts) -> str:
     """`12:04:30.130 GAP 1,204 events lost (kernel) until 12:04:30.180`."""
-    count = "an unknown number of" if gap.lost is None else grouped(gap.lost)
+    count = "an unknown number of events" if gap.lost is None else plural(gap.lost, "event")
     (began,) = times(np.array([gap.from_ns]), 3)
-    return f"{began} GAP     {count} events lost ({gap.why.value}) until {clock(gap.to_ns, 3)}".lstrip()
+    return f"{began} GAP     {count} lost ({gap.why.value}) until {clock(gap.to_ns, 3)}".lstrip()

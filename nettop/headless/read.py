@@ -29,7 +29,7 @@ from nettop.recording.merging import CaptureInput, merged
 from nettop.recording.records import Ordered
 from nettop.text.sanitize import clean
 from nettop.text.times import TimeTexts
-from nettop.text.units import grouped
+from nettop.text.units import plural
 
 if TYPE_CHECKING:
     from nettop.headless.export import Export
@@ -195,5 +195,5 @@ class PacketPrinter:
     def close(self) -> None:
         """Report the losses of each file on stderr."""
         for file, lost in self._lost.items() if self._json is None else ():
-            count = "an unknown number of" if lost is None else grouped(lost)
-            say(f"{file!r} says that {count} packets were lost while it was captured")
+            count = "an unknown number of packets" if lost is None else plural(lost, "packet")
+            say(f"{file!r} says that {count} got lost while it was captured")

@@ -28,7 +28,7 @@ from nettop.pipeline.ingest import Plumbing
 from nettop.pipeline.live_sources import LiveSources
 from nettop.text.sanitize import clean
 from nettop.text.times import TimeTexts
-from nettop.text.units import duration, grouped
+from nettop.text.units import duration, grouped, plural
 
 RATE, SECONDS = 50, 3600  # defaults: packets a second, and the time after which a trace ends
 _WORDS_NS = 2_000_000_000  # a packet waits so long for the words of its rules
@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _notice(options: argparse.Namespace, table: str) -> str:
     until = duration(options.duration or SECONDS)
-    rate = f"at most {grouped(options.rate)} packets a second"
+    rate = f"at most {plural(options.rate, 'packet')} a second"
     return f"tracing {options.expression}: {rate}, for {until}, by table inet {table}, which ends with this command"
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from nettop.batch import Batch, Counters, Gap, Item, NetlinkMeta, Stream, StreamAdded
 from nettop.kinds import GapReason, StreamKind
-from nettop.text.units import grouped
+from nettop.text.units import grouped, plural
 
 # The header's label of each reason of a loss.
 _LABELS = {
@@ -55,7 +55,7 @@ class LedgerRow:
         terms += [("unreadable", self.unreadable)] if self.unreadable else []
         terms += [("in flight", self.in_flight)] if self.in_flight else []
         text = " + ".join(f"{name} {grouped(count)}" for name, count in terms)
-        doubt = f"; {self.unknown} losses of unknown size" if self.unknown else ""
+        doubt = f"; {plural(self.unknown, 'loss', 'losses')} of unknown size" if self.unknown else ""
         return f"seen {grouped(self.seen)} = {text}{doubt}"
 
 

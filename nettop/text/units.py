@@ -131,6 +131,6 @@ def sparkline(values: list[float], top: float | None = None) -> str:
     return "".join(_BARS[0 if v <= 0 else max(1, min(8, round(v / highest * 8)))] for v in values)
 
 
-def plural(count: int, noun: str) -> str:
-    """Return `1 rule`, `1,204 rules`."""
-    return f"{grouped(count)} {noun}" if count == 1 else f"{grouped(count)} {noun}s"
+def plural(count: int, noun: str, several: str = "") -> str:
+    """Return `1 rule`, `1,204 rules`; or `several`, where that is not the noun with an s."""
+    return f"{grouped(count)} {noun if count == 1 else several or noun + 's'}"

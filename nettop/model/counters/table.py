@@ -283,8 +283,9 @@ class CounterTable:
         age = f"   read {max(0, now_ns - newest) / _SECOND:.1f} s ago" if self._shown else ""
         limit = units.grouped(self._max_counters)
         left_out = f"   there were more than {limit}: some are left out" if self.left_out else ""
-        found = f"{len(self._shown)} counters" + (" match" if spec.filter is not None else "")
-        zeroes: Line = (("   ", ""), ("z", "key"), (f" {self._hidden} zeroes hidden", "dim")) if self._hidden else ()
+        found = units.plural(len(self._shown), "counter") + (" found" if spec.filter is not None else "")
+        hidden = f" {units.plural(self._hidden, 'zero', 'zeroes')} hidden"
+        zeroes: Line = (("   ", ""), ("z", "key"), (hidden, "dim")) if self._hidden else ()
         if spec.zeroes and spec.filter is None:
             zeroes = (("   ", ""), ("z", "key"), (" hides zeroes", "dim"))
         return (found, "heading"), *zeroes, (age, "dim"), *(((left_out, "warn"),) if left_out else ())
@@ -329,7 +330,7 @@ def _where_to(account: LedgerRow) -> str:
         ("in flight", account.in_flight),
     )
     rest = [f"{name} {units.grouped(number)}" for name, number in terms if number]
-    rest += [f"{account.unknown} losses of unknown size"] if account.unknown else []
+    rest += [f"{units.plural(account.unknown, 'loss', 'losses')} of unknown size"] if account.unknown else []
     return (
         " + ".join([f"= shown {units.grouped(account.shown)}", *rest]) if rest else "records of this stream, all shown"
     )

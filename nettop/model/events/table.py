@@ -224,7 +224,7 @@ class EventLog:
         per_second = zip(("new", "update", "destroy"), self.rates.last(now_ns), ("new", "", "dim"), strict=True)
         graph = units.sparkline(self.rates.seconds(now_ns).sum(axis=1).astype(float).tolist()[-30:])
         return (
-            (f"{units.grouped(total)} events{found}", "heading"),
+            (f"{units.plural(total, 'event')}{found}", "heading"),
             *((f"   {name} {units.rate(speed)}", role) for name, speed, role in per_second),
             (f"   expectations {units.grouped(self.expectations)}" if self.expectations else "", "accent"),
             ("   " + graph, "good"),

@@ -16,7 +16,7 @@ from nettop.model.packets.reorder import HOLD_NS
 from nettop.model.packets.store import PacketStore, open_for_reading
 from nettop.model.table import Detail, Line, Snapshot, SortKey, ViewSpec
 from nettop.model.window import visible
-from nettop.text.units import grouped, scaled
+from nettop.text.units import grouped, plural, scaled
 
 _ALL = (1 << 63) - 1  # a time after every packet
 BUDGET = 256 << 20  # bytes of packets kept in memory; a file's packets stay in the file
@@ -102,7 +102,7 @@ class PacketModel:
         store = self.store
         aside = self.lists.shown is not self.lists.live
         before = [("an earlier capture, ", "warn"), (f"{self.lists.shown.name}   ", "dim")] if aside else []
-        parts: list[tuple[str, str]] = [*before, (f"{grouped(store.seen)} packets", "")]
+        parts: list[tuple[str, str]] = [*before, (plural(store.seen, "packet"), "")]
         if display_filter is not None:
             parts.append((f", {grouped(matched)} match", ""))
         if store.evicted:

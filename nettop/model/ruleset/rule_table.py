@@ -16,7 +16,7 @@ from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.shares import entries_of, shares
 from nettop.model.table import Cell, Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.model.window import Match, OrderCache, value_keys
-from nettop.text.units import ABSENT, grouped, plural, scaled, sparkline
+from nettop.text.units import ABSENT, plural, scaled, sparkline
 
 
 class RuleTable:
@@ -221,8 +221,10 @@ class RuleTable:
         for one in self._ruleset.raw.objects:
             same = (one.family, one.table) == (chain.family, chain.table)
             if same and (one.type, one.name) in rule.raw.objects:
-                value = "" if one.packets is None else f"   {grouped(one.packets)} packets, {grouped(one.bytes)} bytes"
-                pairs.append((one.type, one.name + value))
+                counts = [
+                    plural(n, noun) for n, noun in ((one.packets, "packet"), (one.bytes, "byte")) if n is not None
+                ]
+                pairs.append((one.type, one.name + "".join(counts and ("   ", ", ".join(counts)))))
         if rule.raw.extensions:
             pairs.append(("xtables", ", ".join(rule.raw.extensions)))
         return pairs

@@ -15,7 +15,7 @@ from nettop.model.table import SortKey
 from nettop.session.base import save_path
 from nettop.session.status import DeviceChoice, NetnsChoice, shown_netns
 from nettop.text.sanitize import clean
-from nettop.text.units import grouped
+from nettop.text.units import plural
 from nettop.ui.actions.choosing import choose
 from nettop.ui.commands import keys_text, offered
 from nettop.ui.palette import themed_app
@@ -146,7 +146,7 @@ def packet_lists(screen: MainScreen) -> Awaitable[None]:
     """Ask for the capture whose packets are shown."""
 
     def on_lists(found: Sequence[tuple[int, str, int]]) -> Awaitable[None]:
-        choices = [Choice(str(number), clean(name), f"{grouped(count)} packets") for number, name, count in found]
+        choices = [Choice(str(number), clean(name), plural(count, "packet")) for number, name, count in found]
         return choose(screen, "Captures", choices, lambda answer: screen.session.show_packets(int(answer[0])))
 
     return open_with_answer(screen, screen.session.packet_lists, on_lists)

@@ -515,7 +515,7 @@ def test_zeroes_of_the_kernel_are_hidden_until_they_are_asked_for() -> None:
     snapshots = (counters.snapshot(ViewSpec(("name",), zeroes=on), T0) for on in (False, True))
     totals = ["".join(text for text, _ in snapshot.totals) for snapshot in snapshots]
     hidden = len(shown(counters, zeroes=True)) - len(names)
-    assert f"z {hidden} zeroes hidden" in totals[0] and "z hides zeroes" in totals[1]
+    assert hidden == 1 and "z 1 zero hidden" in totals[0] and "z hides zeroes" in totals[1]
 
 
 def test_the_ledger_comes_last_also_after_zeroes() -> None:
