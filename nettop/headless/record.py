@@ -119,7 +119,7 @@ def _open_rings(live: LiveSources, request: CaptureRequest) -> list[OpenRing]:
 
 def _begin(options: argparse.Namespace, live: LiveSources, request: CaptureRequest, rings: list[OpenRing]) -> None:
     live.captures.run(request, rings)
-    for feed in (feeds.EVENTS, *feeds.EVERYWHERE, *feeds.SHOWN, feeds.TABLE):
+    for feed in (feeds.EVENTS, *feeds.EVERYWHERE, *feeds.SHOWN, feeds.TABLE, feeds.TRACES):
         live.watch(feed, every_s=feed.recorded_s(options.keyframe_seconds))
     live.captures.look()  # a device may have come up since the rings were opened
 

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from nettop import arguments
-from nettop.batch import Gap, Item, item_time
+from nettop.batch import Batch, Gap, Item, PacketMeta, item_time
 from nettop.console import say
-from nettop.decode.nftables.trace import TraceRecord
-from nettop.errors import UsageError
-from nettop.headless.load import final_code, report_errors
+from nettop.errors import EXIT_OK, UsageError
+from nettop.headless.damage import damage
+from nettop.headless.load import final_code, recorded, report_errors
 from nettop.headless.rule_reading import RULE_FEEDS, Settled
 from nettop.headless.streaming import WAIT_S, LineOutput, Stop, arriving, sources
 from nettop.model.events.lines import gap_json
@@ -36,15 +36,40 @@ _WORDS_NS = 2_000_000_000  # a packet waits so long for the words of its rules
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `nettop trace`."""
-    parser.add_argument("expression", metavar="EXPR", help="the packets to trace: host, net, port, protocol, device")
+    help_text = "the packets to trace: host, net, port, protocol, device"
+    parser.add_argument("expression", metavar="EXPR", nargs="?", default="", help=help_text)
     parser.add_argument("--syn", action="store_true", help="only packets that open a TCP connection")
     rate_help = f"mark at most N packets a second (default: {RATE})"
     parser.add_argument("--rate", type=arguments.count, default=RATE, metavar="N", help=rate_help)
-    arguments.add(parser, "--json", "--time", *arguments.UNTIL, *arguments.LIVE)
+    arguments.add(parser, "--json", "--time", *arguments.UNTIL, *arguments.LIVE, "-r --read")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Trace until the count, the duration or Ctrl-C. Return the exit code of the contract."""
+    """Trace until the count, the duration or Ctrl-C, or print what was recorded. Return the exit code of the contract.
+
+    Raises UsageError for an expression of which nothing can be traced.
+    """
+    return _replay(options) if options.read else _live(options)
+
+
+def _replay(options: argparse.Namespace) -> int:
+    if options.expression:
+        raise UsageError("a recording has the packets that were traced", "leave the expression out")
+    engine, code = Engine(), EXIT_OK
+    printer = JourneyPrinter(engine, options.json, options.count, options.time)
+    for item in recorded(options.read):
+        code = code or damage(options.read, item)
+        if not (isinstance(item, Batch) and isinstance(item.meta, PacketMeta)):
+            printer.apply([item], item_time(item) or 0)
+        if printer.full:
+            break
+    printer.finish()
+    if not (code or engine.traces.count):
+        say(f"{options.read!r} holds no traced packets: `nettop record` keeps those that are traced meanwhile")
+    return final_code(engine.ledger, code, options.fail_on_loss)
+
+
+def _live(options: argparse.Namespace) -> int:
     parsed = parse(options.expression, "trace")
     if parsed is None:
         raise UsageError("nothing to trace", "say what, as in `nettop trace 'host 10.0.0.5 and tcp port 443'`")
@@ -126,7 +151,7 @@ class JourneyPrinter:
         ended = self._engine.traces.ended
         while ended and not self.full:
             journey = ended[0]
-            if not self._worded(journey) and journey.last_ns > patience_ns:
+            if not self._engine.traces.worded(journey) and journey.last_ns > patience_ns:
                 return
             ended.popleft()
             self._out.add(list(self._lines(journey)))
@@ -134,23 +159,10 @@ class JourneyPrinter:
                 self._remaining -= 1
                 self.full = not self._remaining
 
-    def _worded(self, journey: Journey) -> bool:
-        """Return whether every rule of a journey has words, after looking for them again."""
-        rules = [step for step in journey.steps if step.record.handle is not None]
-        for step in rules:
-            if step.rule is None or step.rule.text is None:
-                record = step.record
-                step.found = self._engine.ruleset.rule(record.family, record.table, record.handle) or step.found
-        return all(step.rule is not None and step.rule.text is not None for step in rules)
-
-    def _number(self, record: TraceRecord) -> int | None:
-        found = self._engine.ruleset.rule(record.family, record.table, record.handle)
-        return found[1].number if found else None
-
     def _lines(self, journey: Journey) -> Iterator[str]:
         if self._json:
-            yield from map(json_format.dumps, objects(journey, self._engine.netns, self._number))
+            yield from map(json_format.dumps, objects(journey, self._engine.netns))
         else:
             (began,) = self._times(np.array([journey.ts_ns]), 6)
-            yield from map(clean, lines(journey, began, self._number))
+            yield from map(clean, lines(journey, began))
             yield ""

@@ -39,6 +39,7 @@ from nettop.pipeline.receive_filter import ReceiveFilter
 from nettop.sources.names import NameResolver
 
 _ENDINGS = 32  # of failed streams that are remembered
+_FOREVER = 1 << 62  # ns
 _LAST_CODE = 0xFFFF  # columns hold codes of namespaces in 16 bits
 
 
@@ -120,6 +121,8 @@ class Engine:
         elif isinstance(item, End):
             if item.error:
                 self.failures.append(item)
+            if item.stream is None:  # no record comes any more
+                self.traces.settle(_FOREVER)
         elif not isinstance(item, Counters) and (stream := self.streams.get(item.stream)):
             if stream.kind is StreamKind.PACKETS:
                 self.packets.apply(item, self.code(stream.netns), now_ns)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -413,3 +415,34 @@ def test_ctrl_c_ends_it_in_order(path: Path3) -> None:
 def test_what_cannot_be_traced_is_refused(lab: Lab, arguments: tuple[str, ...], code: int, message: str) -> None:
     done = nettop("trace", *arguments, "--netns", lab.netns())
     assert done.returncode == code and message in done.stderr
+
+
+def test_a_recording_replays_the_same_packets(path: Path3, tmp_path: Path) -> None:
+    path.rules(CASES["three chains deep"][0])
+    recording = str(tmp_path / "traced.pcapng")
+    with running("record", "-w", recording, "--netns", path.router, "-i", "lan0") as record:
+        poll(lambda: _has_rules(recording))
+        with running("trace", "device lan0", "--netns", path.router, "--duration", "5") as command:
+            command.line(errors=True)
+            path.ping(SERVER, 3)
+            path.ping("192.0.2.1", 2)  # no route: these are lost
+            path.ping(ROUTER_A)
+            live = command.end(20)[1]
+        record.signal()
+        assert record.end(20)[0] == 0
+    assert live.count("\n\n") >= 6 and "LOST" in live and "the culprit" in live
+    done = nettop("trace", "-r", recording)
+    assert done.returncode == 0 and _without_times(done.stdout) == _without_times(live)
+    as_json = nettop("trace", "-r", recording, "--json", "--count", "1")
+    assert [row["kind"] for row in rows_of(as_json.stdout)][-1] == "end"
+    refused = nettop("trace", "icmp", "-r", recording)
+    assert refused.returncode == 2 and "leave the expression out" in refused.stderr
+
+
+def _without_times(out: str) -> list[str]:
+    """The lines without the time of day: the kernel gives none, and each reader has its own."""
+    return [re.sub(r"^[\d:.]+ ", "", line) for line in out.splitlines()]
+
+
+def _has_rules(recording: str) -> bool:
+    return nettop("rules", "-r", recording).stdout.count("culprit") > 0

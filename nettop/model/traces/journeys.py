@@ -17,9 +17,11 @@ from nettop.kinds import TRACE_ENDS, TRACE_HOOKS, TRACE_MARK, TRACE_MARKING, TRA
 from nettop.model.ruleset.merge import ChainView, RuleView
 from nettop.model.traces.headers import PacketHead, packet_head
 
-KEEP = 1000  # journeys
+KEEP = 5000  # journeys
 MAX_STEPS = 1000  # of one journey: the kernel allows a jump stack of 16, but any number of rules
 SILENT_NS = 1_000_000_000  # without a record for so long a packet is gone
+_LATE_NS = 500_000_000  # records arrive within this time
+_CHECK_NS = 100_000_000  # how often records are looked for that did not come
 _MAX_HEADS = 10_000
 _FINAL = frozenset(("drop", "stolen", "queue"))
 
@@ -33,7 +35,7 @@ class Step:
 
     record: TraceRecord
     hook: str
-    callers: tuple[TraceRecord, ...]  # the rules that jumped here, the base chain's first
+    callers: tuple[Step, ...]  # the rules that jumped here, the base chain's first
     head: PacketHead
     iif: str | None
     oif: str | None
@@ -43,6 +45,11 @@ class Step:
     def rule(self) -> RuleView | None:
         """The rule, as the ruleset has it."""
         return self.found[1] if self.found else None
+
+    @property
+    def number(self) -> int | None:
+        """The number of the rule in its chain."""
+        return self.found[1].number if self.found else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +80,23 @@ class Journey:
     whole: bool = True  # False: records were lost while it was on its way
     ct_id: int | None = None
     last_ns: int = 0
-    _stack: list[tuple[str, tuple[TraceRecord, ...]]] = field(default_factory=list)  # chains, and the rules to each
+    _stack: list[tuple[str, tuple[Step, ...]]] = field(default_factory=list)  # chains, and the rules to each
 
-    def callers(self, record: TraceRecord) -> tuple[TraceRecord, ...]:
+    def enter(self, chain: str) -> tuple[Step, ...]:
         """Enter the chain of a record; return the rules that led there, the base chain's first."""
-        while self._stack and self._stack[-1][0] != record.chain:
+        while self._stack and self._stack[-1][0] != chain:
             self._stack.pop()
         if not self._stack:
-            self._stack.append((record.chain, ()))
-        callers = self._stack[-1][1]
+            self._stack.append((chain, ()))
+        return self._stack[-1][1]
+
+    def jump(self, step: Step) -> None:
+        """Go on in the chain that a step leads to, if it does."""
+        record = step.record
         if record.verdict == "goto":  # it does not come back
             self._stack.pop()
         if record.verdict in ("jump", "goto"):
-            self._stack.append((record.target, (*callers, record)))
-        return callers
+            self._stack.append((record.target, (*step.callers, step)))
 
     def begin_walk(self) -> None:
         """Leave all chains: a base chain begins."""
@@ -103,29 +113,50 @@ class Journeys:
         self._find_rule, self._device = find_rule, device
         self._open: dict[tuple[int, int], Journey] = {}  # by namespace and id
         self._heads: dict[tuple[int, int], TraceRecord] = {}  # with the headers of a packet that is marked next
-        self._count = 0
+        self.count = 0  # of all journeys
+        self._checked_ns = 0  # the time of records up to which all were ended that no record came of
 
     def apply(self, item: TraceDecoded | Gap | DumpMark, netns: int, now_ns: int) -> None:
         """Add records. A loss makes the journeys of the namespace that are on their way incomplete."""
         self.version += 1
         if isinstance(item, TraceDecoded):
             for record in item.records:
+                self._expire(record.ts_ns)
                 self._add(record, netns)
         elif isinstance(item, Gap):
             for journey in self._open.values():
                 journey.whole = journey.whole and journey.netns != netns
 
     def settle(self, now_ns: int) -> None:
-        """End the journeys without a record for SILENT_NS."""
+        """End the journeys without a record for SILENT_NS, once all records of that time have arrived."""
+        self._end_silent(now_ns - _LATE_NS)
+        if len(self._heads) > _MAX_HEADS:
+            self._heads.clear()
+
+    def _expire(self, ts_ns: int) -> None:
+        """End the same by the time of the records, so that a replay ends them in the same order."""
+        if ts_ns - self._checked_ns >= _CHECK_NS:
+            self._checked_ns = ts_ns
+            self._end_silent(ts_ns)
+
+    def _end_silent(self, now_ns: int) -> None:
         for key, journey in list(self._open.items()):
             if now_ns - journey.last_ns > SILENT_NS:
                 self._finish(key, End("lost"))
-        if len(self._heads) > _MAX_HEADS:
-            self._heads.clear()
+                self.version += 1
 
     def open(self) -> Iterable[Journey]:
         """Return the journeys that have not ended."""
         return self._open.values()
+
+    def worded(self, journey: Journey) -> bool:
+        """Return whether every rule of a journey has words, after looking for those that had none."""
+        rules = [step for step in journey.steps if step.record.handle is not None]
+        for step in rules:
+            if step.rule is None or step.rule.text is None:
+                record = step.record
+                step.found = self._find_rule(record.family, record.table, record.handle) or step.found
+        return all(step.rule is not None and step.rule.text is not None for step in rules)
 
     def _add(self, record: TraceRecord, netns: int) -> None:
         key = (netns, record.id)
@@ -136,11 +167,12 @@ class Journeys:
         if journey is None:
             return
         self._see(journey, record)
+        callers = journey.enter(record.chain)
         if record.type == "rule" and record.handle is None:
-            journey.callers(record)
             return  # the end of a chain
         found = self._find_rule(record.family, record.table, record.handle)
-        step = Step(record, journey.hook, journey.callers(record), journey.last, journey.iif, journey.oif, found)
+        step = Step(record, journey.hook, callers, journey.last, journey.iif, journey.oif, found)
+        journey.jump(step)
         if len(journey.steps) < MAX_STEPS or record.verdict in _FINAL:
             journey.steps.append(step)
         if record.verdict in _FINAL:
@@ -169,11 +201,11 @@ class Journeys:
                 journey.hooks.append(record.chain)
 
     def _begin(self, record: TraceRecord, key: tuple[int, int]) -> None:
-        self._count += 1
+        self.count += 1
         head = packet_head(record.network, record.transport)
         hook = "output" if record.iif is None else "prerouting"
         names = self._name(key[0], record.iif), self._name(key[0], record.oif)
-        journey = Journey(self._count, key[0], record.table, record.ts_ns, hook, head, head, *names, hooks=[hook])
+        journey = Journey(self.count, key[0], record.table, record.ts_ns, hook, head, head, *names, hooks=[hook])
         journey.last_ns = record.ts_ns
         self._open[key] = journey
 

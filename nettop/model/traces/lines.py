@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from nettop.decode.nftables.trace import TraceRecord
 from nettop.model.ruleset.words import rule_text
 from nettop.model.traces.journeys import End, Journey, Step
 
@@ -64,8 +63,8 @@ def _translation(journey: Journey) -> str:
     return f", after NAT to {last.source} → {last.destination}"
 
 
-def objects(journey: Journey, netns: str, number_of: Callable[[TraceRecord], int | None]) -> Iterator[dict[str, Any]]:
-    """Yield an object for each step and one for the end. `number_of`: the rule of a record, by its place."""
+def objects(journey: Journey, netns: str) -> Iterator[dict[str, Any]]:
+    """Yield an object for each step and one for the end."""
     sure = certainty(journey)
     for at, step in enumerate(journey.steps, 1):
         record, rule, head = step.record, step.rule, step.head
@@ -82,7 +81,7 @@ def objects(journey: Journey, netns: str, number_of: Callable[[TraceRecord], int
             "type": record.type,
             "verdict": record.verdict or None,
             "target": record.target or None,
-            "number": rule and rule.number,
+            "number": step.number,
             "handle": record.handle,
             "text": rule and rule.text,
             "ct_id": journey.ct_id,
@@ -105,7 +104,10 @@ def objects(journey: Journey, netns: str, number_of: Callable[[TraceRecord], int
             "ts_ns": journey.last_ns,
             "verdict": verdict_of(end),
             "where": where(journey),
-            "by": [_caller(caller, number_of) for caller in end.step.callers] if end.step else [],
+            "by": [
+                {"chain": caller.record.chain, "number": caller.number, "handle": caller.record.handle}
+                for caller in (end.step.callers if end.step else ())
+            ],
             "hooks": journey.hooks,
             "iif": journey.iif,
             "oif": end.oif,
@@ -113,11 +115,7 @@ def objects(journey: Journey, netns: str, number_of: Callable[[TraceRecord], int
         }
 
 
-def _caller(record: TraceRecord, number_of: Callable[[TraceRecord], int | None]) -> dict[str, Any]:
-    return {"chain": record.chain, "number": number_of(record), "handle": record.handle}
-
-
-def lines(journey: Journey, time: str, number_of: Callable[[TraceRecord], int | None]) -> Iterator[str]:
+def lines(journey: Journey, time: str) -> Iterator[str]:
     """Yield the packet, each step, and the end. The caller makes them safe for a terminal."""
     head = journey.head
     came = journey.iif or f"this host, to {journey.oif}"
@@ -135,9 +133,14 @@ def lines(journey: Journey, time: str, number_of: Callable[[TraceRecord], int | 
         verdict = f"{record.verdict} {record.target}".strip()
         text = rule_text(rule) if rule else ""
         yield f"  {name:<11} {place:<12} {chain:<20} {number:>6}  {verdict:<18} {text}".rstrip()
-    end = journey.end
-    if end is not None:
-        by = " → ".join(f"{caller.chain} {number_of(caller) or '?'}" for caller in end.step.callers) if end.step else ""
-        yield f"  {verdict_of(end).upper():<11} {where(journey)}{f', by {by}' if by else ''}"
+    if journey.end is not None:
+        yield f"  {verdict_of(journey.end).upper():<11} {ending(journey)}"
         if (sure := certainty(journey)) != "certain":
             yield f"  {'':<11} {sure}"
+
+
+def ending(journey: Journey) -> str:
+    """Return where and how the packet ended, and the rules that led it there."""
+    callers = journey.end.step.callers if journey.end and journey.end.step else ()
+    by = " → ".join(f"{caller.record.chain} {caller.number or '?'}" for caller in callers)
+    return f"{where(journey)}{f', by {by}' if by else ''}"
