@@ -14,6 +14,7 @@ from typing import Any
 
 from nettop.broker import request_json, requests, wire
 from nettop.broker.children import OUTPUT_LIMIT
+from nettop.broker.confinement.own_namespace import Child
 from nettop.broker.failures import from_fields
 from nettop.broker.requests import (
     Change,
@@ -60,7 +61,7 @@ class Broker:
         sock: socket.socket,
         hello: dict[str, Any],
         *,
-        process: subprocess.Popen[bytes] | None = None,
+        process: subprocess.Popen[bytes] | Child | None = None,
     ) -> None:
         """Use a socket on which the broker has sent its hello."""
         self.on_gone: Callable[[Netns, str], None] | None = None

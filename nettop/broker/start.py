@@ -15,13 +15,17 @@ from typing import Any, Literal
 
 from nettop.broker import installation, options, privileges, program, wire
 from nettop.broker.client import EXIT_SECONDS, Broker
+from nettop.broker.confinement import own_namespace
 from nettop.broker.confinement.app import confine_app
+from nettop.broker.confinement.own_namespace import Child
 from nettop.broker.failures import from_fields
 from nettop.broker.identity import is_host_root
 from nettop.broker.options import Options
 from nettop.errors import BrokerError, NotPermitted
 
 Mode = Literal["auto", "root", "sudo", "doas", "pkexec"]
+
+Started = subprocess.Popen[bytes] | Child  # by this program, or by an earlier one of this process
 
 HELLO_SECONDS = 15.0
 _NO_RIGHTS = "run `sudo nettop`, or `nettop demo`, or open a recording with -r"
@@ -49,6 +53,8 @@ def start(
     To be called while the process has one thread. `while_starting` is called while the broker starts (imports cost as
     much as it does). Raises NotPermitted with the remedy.
     """
+    if (before := own_namespace.handed_over()) is not None:
+        return _greeted(*before, None, confine, while_starting)
     if mode == "auto":
         mode = "root" if _has_rights() else _escalation()
     allowed = allowed or options.for_app()
@@ -85,6 +91,7 @@ def attach(sock: socket.socket, *, confine: bool = False) -> Broker:
     """Return the broker that runs at the other end of `sock` (one end of wire.pair()); raises BrokerError."""
     greeting = _with_rights(_hello(sock, None, HELLO_SECONDS))
     if confine:
+        own_namespace.enter()
         confine_app()
     return Broker(sock, greeting)
 
@@ -128,9 +135,21 @@ def launch(
     with theirs:
         # sudo and doas need the terminal's session to ask for a password.
         process = subprocess.Popen(command, stdin=theirs.fileno(), start_new_session=not asks)
+    if confine:
+        own_namespace.restart(ours, process.pid)
+    return _greeted(ours, process, None if asks else HELLO_SECONDS, confine, while_starting)
+
+
+def _greeted(
+    ours: socket.socket,
+    process: Started,
+    seconds: float | None,
+    confine: bool,
+    while_starting: Callable[[], None],
+) -> Broker:
     try:
         while_starting()
-        greeting = _with_rights(_hello(ours, process, None if asks else HELLO_SECONDS))
+        greeting = _with_rights(_hello(ours, process, seconds))
         if confine:
             confine_app()
     except BaseException:
@@ -140,7 +159,7 @@ def launch(
     return Broker(ours, greeting, process=process)
 
 
-def _hello(sock: socket.socket, process: subprocess.Popen[bytes] | None, seconds: float | None) -> dict[str, Any]:
+def _hello(sock: socket.socket, process: Started | None, seconds: float | None) -> dict[str, Any]:
     sock.settimeout(seconds)
     try:
         received = wire.receive(sock)
@@ -157,11 +176,11 @@ def _hello(sock: socket.socket, process: subprocess.Popen[bytes] | None, seconds
     return greeting
 
 
-def _start_error(process: subprocess.Popen[bytes] | None) -> BrokerError:
+def _start_error(process: Started | None) -> BrokerError:
     if process is None:
         return BrokerError("there is no broker at the other end")
     status = _reap(process)
-    command = process.args
+    command = process.args if isinstance(process, subprocess.Popen) else None
     program = os.path.basename(command[0]) if isinstance(command, list) else "the broker"
     if program in _ESCALATIONS:
         return NotPermitted(f"{program} did not start the broker (status {status})", _NO_RIGHTS)
@@ -185,7 +204,9 @@ def _escalation() -> Mode:
     raise NotPermitted("nettop needs CAP_NET_ADMIN, and neither sudo, doas nor pkexec is installed", _NO_RIGHTS)
 
 
-def _reap(process: subprocess.Popen[bytes]) -> int | None:
+def _reap(process: Started) -> int | None:
+    if isinstance(process, Child):
+        return process.wait(EXIT_SECONDS)
     try:
         return process.wait(EXIT_SECONDS)
     except subprocess.TimeoutExpired:

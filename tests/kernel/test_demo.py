@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
@@ -149,6 +151,27 @@ def test_every_view_answers_its_key_and_q_leaves_nothing(who: tuple[str, ...]) -
     assert b"Traceback" not in screen.drawn
     poll(lambda: not alive(processes), what="all its processes are gone")
     assert host() == before
+
+
+# Sets a device of the lab down, by a socket that the broker passed to the app: RTM_NEWLINK, ifi_change IFF_UP.
+_SET_DOWN = """
+import os, socket, struct
+from nettop.labs.client import Demo
+from nettop.linux.netlink import NETLINK_ROUTE
+with Demo() as broker:
+    netns = broker.netns("gw-a")
+    with socket.socket(fileno=os.dup(broker.netlink_socket(netns, NETLINK_ROUTE).fd)) as sock:
+        sock.send(struct.pack("=IHHIIBBHiII", 32, 16, 5, 1, 0, 0, 0, 0, 1, 0, 1))
+        print(struct.unpack_from("i", sock.recv(1 << 16), 16)[0])
+"""
+
+
+@pytest.mark.parametrize("who", WHO)
+def test_code_in_the_demos_app_cannot_change_the_labs_network(who: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [*who, sys.executable, "-c", _SET_DOWN], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == f"{-errno.EPERM}\n", done.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
