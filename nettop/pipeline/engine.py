@@ -26,6 +26,7 @@ from nettop.model.packets.reorder import HOLD_NS
 from nettop.model.packets.store import open_for_reading
 from nettop.model.packets.table import BUDGET, PacketModel
 from nettop.model.processes.processes import Processes
+from nettop.model.ruleset.chain_matrix import ChainMatrix
 from nettop.model.ruleset.chain_table import ChainTable
 from nettop.model.ruleset.rule_table import RuleTable
 from nettop.model.ruleset.ruleset import Ruleset, Rulesets
@@ -95,6 +96,7 @@ class Engine:
             "groups": self.groups,
             "events": self.events,
             "chains": chains,
+            "matrix": ChainMatrix(self.ruleset, chains),
             "rules": RuleTable(self.ruleset, chains),
             "packets": self.packets,
             "counters": self.counters,

@@ -236,7 +236,7 @@ NFT = Feed(
     rounds=(_TABLES, _CHAINS, _RULES, _TABLES, _FEW_OBJECTS),  # tables again: they must be those of the rules
     polled=(_CHAINS, _RULES, _TABLES, _FEW_OBJECTS),  # chains too: the policy of a base chain has a counter
     every_s=1.0,
-    shown_in=frozenset({"chains", "rules", "counters"}),
+    shown_in=frozenset({"chains", "matrix", "rules", "counters"}),
     unseen_s=OFTEN_S,
     share=SHARE,
     decoder=lambda strings: NftDecoder(),
@@ -264,7 +264,7 @@ LEGACY_TEXTS = Feed(
     "legacy",
     texts=_LEGACY,
     every_s=2.0,
-    shown_in=frozenset({"chains", "rules"}),
+    shown_in=frozenset({"chains", "matrix", "rules"}),
     unseen_s=OFTEN_S,
     models=("rulesets",),
     recorded=Pace.OFTEN,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from nettop.ui.panes.chains import ChainsView
 from nettop.ui.panes.pane import ViewDef
 from nettop.ui.panes.table_view import TableView
 from nettop.ui.strips import keys_line
@@ -43,10 +44,11 @@ VIEWS: tuple[ViewDef, ...] = (
             keys_line("New, changed and ended flows appear here as the kernel reports them."),
         ),
     ),
-    _table(
+    ViewDef(
         "chains",
         "3",
         "Chains: rules by hook, and counters",
+        ChainsView,
         filter_kind="chain",
         child="rules",
         child_filter_kind="rule",

@@ -78,7 +78,7 @@ class ChainTable:
         rows = [row for row in rows_of(self._ruleset.picture, index) if row.rule is not None]
         return len(rows), len({row.chain for row in rows} | {index})
 
-    def _counted(self, index: int) -> tuple[int | None, int | None, float | None]:
+    def counted(self, index: int) -> tuple[int | None, int | None, float | None]:
         """Return packets, bytes and packets a second of the chain's own rules and policy; None: no counter."""
         counts = self._ruleset.counts
         cells = own_cells(self._ruleset.picture, index)
@@ -89,7 +89,7 @@ class ChainTable:
         total = None if np.isnan(rate).all() else float(np.nansum(rate))
         return int(counts.packets[cells].sum()), int(counts.bytes[cells].sum()), total
 
-    def _uncounted(self, index: int) -> int:
+    def uncounted(self, index: int) -> int:
         """Return how many of the chain's own rules have no counter."""
         rules = own_cells(self._ruleset.picture, index)[:-1]  # the last cell is the policy's
         return len(rules) - int(np.count_nonzero(self._ruleset.counts.have[rules]))
@@ -97,7 +97,7 @@ class ChainTable:
     def _value(self, key: str, index: int) -> Any:
         chain = self._ruleset.picture.chains[index]
         if key in _COUNTED:
-            return self._counted(index)[_COUNTED.index(key)]
+            return self.counted(index)[_COUNTED.index(key)]
         if key == "hook":
             return hook_rank(chain.hook)
         if key == "rules":
@@ -105,11 +105,13 @@ class ChainTable:
         plain = {"chain": chain.name, "device": ",".join(chain.devices)}
         return plain[key] if key in plain else getattr(chain, key, None)
 
-    def _row(self, ident: int, columns: Sequence[str]) -> Row:
+    def row(self, ident: int, columns: Sequence[str]) -> Row:
+        """Return the row of the chain with this ident."""
+        self._prepare()
         index = self._index[ident]
         chain = self._ruleset.picture.chains[index]
-        packets, _, rate = self._counted(index)
-        least = AT_LEAST if self._uncounted(index) else ""
+        packets, _, rate = self.counted(index)
+        least = AT_LEAST if self.uncounted(index) else ""
         cells: dict[str, Cell] = {
             "priority": (words.priority_text(chain, index in self._tied), "number" if chain.hook else "dim"),
             "hook": (words.hook_text(chain), "heading" if chain.hook else "dim"),
@@ -134,7 +136,7 @@ class ChainTable:
 
         def numbers(name: str) -> list[float | None] | None:
             if name in _COUNTED:
-                return [self._counted(index)[_COUNTED.index(name)] for index in range(len(chains))]
+                return [self.counted(index)[_COUNTED.index(name)] for index in range(len(chains))]
             return [getattr(chain, name) for chain in chains] if name in ("priority", "handle") else None
 
         def texts(name: str) -> list[str] | None:
@@ -151,9 +153,9 @@ class ChainTable:
         """Return the window of chains that spec describes."""
         self._prepare()
         order = self._orders.current(spec, now_ns, self.version)
-        rows = lambda idents: (self._row(ident, spec.columns) for ident in idents.tolist())  # noqa: E731
+        rows = lambda idents: (self.row(ident, spec.columns) for ident in idents.tolist())  # noqa: E731
         total = len(self._natural)
-        return order.snapshot(spec, rows, total, self._notes(), now_ns, self.version, totals=self._totals())
+        return order.snapshot(spec, rows, total, self.notes(), now_ns, self.version, totals=self._totals())
 
     def _match(self, spec: ViewSpec, now_ns: int, frozen: bool) -> Match:
         found = filtered(self._natural, spec, self.fields)
@@ -169,13 +171,20 @@ class ChainTable:
         if generation is not None and generation.event:
             process = f"{generation.process}[{generation.pid}]" if generation.pid else "?"
             line.append((f"   ruleset {generation.id}, changed {clock(generation.ts_ns)} by {process}", "dim"))
-        if any(chain.type == "nat" for chain in picture.chains):
+        return (*line, *self.marks())
+
+    def marks(self) -> Line:
+        """Return the meaning of the marks ¹ and ?, where there are any."""
+        self._prepare()
+        line: list[Cell] = []
+        if any(chain.type == "nat" for chain in self._ruleset.picture.chains):
             line.append((f"   ¹ {words.FIRST_PACKET}", "nat"))
         if self._tied:
             line.append(("   ? order at equal priority not known", "dim"))
         return tuple(line)
 
-    def _notes(self) -> tuple[Line, ...]:
+    def notes(self) -> tuple[Line, ...]:
+        """Return what limits the chains shown, or why there are none."""
         notes: list[Line] = []
         if not self._ruleset.picture.chains and not self._ruleset.texts.legacy_errors():
             notes.append(((f"No chains: {words.NO_RULES}.", ""),))
@@ -207,22 +216,22 @@ class ChainTable:
         if chain.policy is not None:
             line += [("   policy ", ""), (chain.policy, words.verdict_role(chain.policy))]
         line.append((f"   {plural(rules, 'rule')}" + (f" in {plural(chains, 'chain')}" if chains > 1 else ""), ""))
-        rate = self._counted(index)[2]
+        rate = self.counted(index)[2]
         if rate is not None:
-            least = AT_LEAST if self._uncounted(index) else ""
+            least = AT_LEAST if self.uncounted(index) else ""
             line.append((f"   {least}{scaled(rate)} pkt/s", "number"))
         return tuple(line)
 
     def _lines(self, index: int) -> list[Line]:
         chain = self._ruleset.picture.chains[index]
-        packets, octets, _ = self._counted(index)
+        packets, octets, _ = self.counted(index)
         pairs = [
             ("type", words.type_text(chain)),
             ("devices", ", ".join(chain.devices)),
             ("handle", str(chain.handle) if chain.handle is not None else ""),
             ("flags", ", ".join(chain.flags)),
             ("comment", chain.comment or ""),
-            ("counted", _counted_text(packets, octets, self._uncounted(index))),
+            ("counted", _counted_text(packets, octets, self.uncounted(index))),
         ]
         lines = words.detail_lines(pairs)
         if chain.type == "nat":

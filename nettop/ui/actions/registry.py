@@ -5,14 +5,15 @@ from __future__ import annotations
 from functools import partial
 
 from nettop.ui.actions import dialogs, flows, live
-from nettop.ui.commands import Command, CommandContext
+from nettop.ui.commands import Action, Command, CommandContext
+from nettop.ui.panes.chains import shown_matrix
 from nettop.ui.panes.pane import ViewDef
 from nettop.ui.panes.table_view import TableView
 from nettop.ui.screens.capture import stop_capture
 from nettop.ui.views import VIEWS
 
-_TABLES = tuple(name for view in VIEWS if view.body is TableView for name in (view.name, view.groups) if name)
-_FILTERED = tuple(name for view in VIEWS if view.filter_kind for name in (view.name, view.groups) if name)
+_TABLES = tuple(name for view in VIEWS if issubclass(view.body, TableView) for name in (view.name, view.groups) if name)
+_FILTERED = ("matrix", *(name for view in VIEWS if view.filter_kind for name in (view.name, view.groups) if name))
 _FOLLOWED = ("flows", *(view.name for view in VIEWS if view.can_follow))
 _FLOW_ROWS = ("flows", "events")  # views whose rows are flows or their events
 _listed = partial(Command, group="List")  # a command on the rows shown
@@ -24,6 +25,11 @@ def _row(context: CommandContext) -> bool:
 
 def _lives(context: CommandContext) -> bool:
     return context.can_arrive
+
+
+def _in_matrix(method: str) -> Action:
+    """Return the command that calls this method of the matrix of chains."""
+    return lambda screen: getattr(shown_matrix(screen), method)()
 
 
 def _show(view: ViewDef) -> Command:
@@ -69,6 +75,11 @@ COMMANDS: tuple[Command, ...] = (
     _listed("reset", ("Z",), "Reset: this counter to zero", live.reset, "reset", ("counters",), live=True,
             changes=True, when=lambda context: context.resettable),
     _listed("zeroes", ("z",), "Zeroes: counters that are 0", live.zeroes, "zeroes", ("counters",)),
+    _listed("matrix", ("m",), "Matrix: hooks and priorities, or a list", lambda screen: screen.view.toggle(),
+            "matrix/list", ("matrix", "chains"), needs="matrix"),
+    _listed("path", ("p",), "Path: IPv4, IPv6, bridge, …", _in_matrix("next_path"), "path", ("matrix",)),
+    _listed("journey", ("o",), "Light: the way of a packet", _in_matrix("next_journey"), "light", ("matrix",)),
+    _listed("kernel", ("z",), "Kernel: its own functions", _in_matrix("show_kernel"), "kernel", ("matrix",)),
     Command("pause", ("space",), "Pause: nothing is lost", lambda screen: screen.pause(), "pause", when=_lives),
     Command("earlier", ("left_square_bracket",), "Back: to what was shown before", lambda screen: screen.navigate(-1),
             palette=False),

@@ -48,8 +48,7 @@ class ChildTable:
         self._write_title()
 
     def _upper_height(self, height: int) -> int:
-        rows = self.parent.viewport.matched or 1
-        return max(2, min(rows + 1, height * 2 // 5))
+        return max(2, min(self.parent.lines_wanted, int(height * self.parent.part)))
 
     def write_full(self) -> None:
         """Write the rule under the cursor in full, on as many lines as it needs."""

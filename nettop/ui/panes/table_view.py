@@ -40,6 +40,7 @@ class ViewState:
     tables: tuple[TableState, ...]
     child_in_front: bool
     grouping: GroupingState | None
+    front: str = ""  # of several tables in the same place, the view of the one that is shown
 
 
 class TableView(Pane):

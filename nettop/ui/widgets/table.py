@@ -75,6 +75,8 @@ class Table(SelfDrawn, can_focus=True):
 
         table: Table
 
+    part: ClassVar[float] = 0.4  # of the view's height, at most, above a child
+
     def __init__(self, view: str, session: Session, post: Post, *, can_follow: bool = False) -> None:
         super().__init__(id=f"table-{view}")
         self.view = view
@@ -115,6 +117,11 @@ class Table(SelfDrawn, can_focus=True):
     def sortable(self) -> bool:
         """True if there is a column to sort by."""
         return any(column.sortable for column in self.info.columns)
+
+    @property
+    def lines_wanted(self) -> int:
+        """The lines that show all rows."""
+        return (self.viewport.matched or 1) + HEADER
 
     @property
     def current(self) -> Row | None:
@@ -368,7 +375,7 @@ class Table(SelfDrawn, can_focus=True):
         self._repaint()
 
     def _repaint(self) -> None:
-        """Paint the changed lines. Post Moved if another row is under the cursor."""
+        """Paint the changed lines. Report if another row is under the cursor."""
         if self._painted_paused != self.sort_paused:
             self._painted_paused = self.sort_paused
             self.refresh(Region(0, 0, self.size.width, HEADER))
@@ -377,6 +384,9 @@ class Table(SelfDrawn, can_focus=True):
             self.refresh()
         elif changed:
             self.refresh(*(Region(0, y + HEADER, self.size.width, 1) for y in changed))
+        self._report_moved()
+
+    def _report_moved(self) -> None:
         current = self.viewport.current
         ident = None if current is None else current.ident
         if ident != self._last_ident:

@@ -1,0 +1,141 @@
+"""The base chains as a table model whose snapshots have a matrix: hooks are columns, priorities are rows."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from nettop.batch import Array
+from nettop.model.ruleset import words
+from nettop.model.ruleset.chain_table import ChainTable
+from nettop.model.ruleset.matrix import EMPTY, Matrix, Place, lay_out
+from nettop.model.ruleset.order import is_dormant, ties, traversal
+from nettop.model.ruleset.rule_tree import filtered, rows_of
+from nettop.model.ruleset.ruleset import Ruleset
+from nettop.model.table import Column, Detail, Line, Segment, Snapshot, SortKey, ViewSpec
+from nettop.text.units import AT_LEAST, scaled, sparkline
+
+# Words of rules that make the kernel track connections.
+_TRACKS = re.compile(
+    r"\bct |-m (conntrack|state|conn|helper)|-j (CT|CONN|MASQUERADE|[SD]NAT|REDIRECT|NETMAP|SYNPROXY)\b"
+)
+_DROPS = ("drop", "reject")
+_LEGEND = "N nft  I iptables-nft  L iptables-legacy  · kernel   r rules  d dropped/s"
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixSnapshot(Snapshot):
+    """All base chains of one path, and their places. Its rows are in the order of `matrix.idents`."""
+
+    matrix: Matrix = EMPTY
+
+
+class ChainMatrix:
+    """The table model of the matrix. ViewSpec.group is the path, ViewSpec.zeroes shows the kernel's functions."""
+
+    columns = tuple(
+        Column(key, key.upper(), 1, sortable=False)
+        for key in ("family", "table", "chain", "hook", "priority", "policy", "backend")
+    )
+    default_columns = tuple(column.key for column in columns)
+    default_sort: tuple[SortKey, ...] = ()
+
+    def __init__(self, ruleset: Ruleset, chains: ChainTable) -> None:
+        self._ruleset, self._chains = ruleset, chains
+        self._layout = -1
+        self._order: list[int] = []
+        self._tied: set[int] = set()
+        self._tracked: set[str] = set()
+        self._rules: dict[int, int] = {}  # number of rules below a base chain
+        self._drops: dict[int, Array] = {}  # cells of those that drop
+        self._shared: set[int] = set()  # base chains that share such a cell with another
+
+    @property
+    def version(self) -> int:
+        """The version, which grows whenever the matrix may look different."""
+        return self._chains.version
+
+    def _prepare(self) -> None:
+        if self._layout == self._ruleset.layout_version:
+            return
+        self._layout, picture = self._ruleset.layout_version, self._ruleset.picture
+        self._order = [index for index in traversal(picture) if picture.chains[index].hook is not None]
+        self._tied = ties(picture)
+        self._tracked = {
+            picture.chains[rule.chain].family for rule in picture.rules if _TRACKS.search(rule.text or "")
+        } | {chain.family for chain in picture.chains if chain.type == "nat"}
+        for index in self._order:
+            self._count(index)
+        uses = Counter(cell for cells in self._drops.values() for cell in cells.tolist())
+        self._shared = {i for i, cells in self._drops.items() if any(uses[cell] > 1 for cell in cells.tolist())}
+
+    def _count(self, index: int) -> None:
+        picture = self._ruleset.picture
+        rows, policy = rows_of(picture, index), picture.chains[index].policy
+        self._rules[index] = sum(row.rule is not None for row in rows)
+        ends = [policy if row.rule is None else picture.rules[row.rule].verdict for row in rows]
+        cells = [row.cell for row, end in zip(rows, ends, strict=True) if (end or "").lower() in _DROPS]
+        self._drops[index] = np.array(cells, np.int64)
+
+    def _dropped(self, indices: list[int]) -> float:
+        cells = np.unique(np.concatenate([self._drops[index] for index in indices] or [np.empty(0, np.int64)]))
+        return float(np.nansum(self._ruleset.counts.rate[cells]))
+
+    def _fill(self, index: int, place: Place, top: float) -> Place:
+        """Return the place with its policy and facts; `top` is the highest rate of the matrix."""
+        chain = self._ruleset.picture.chains[index]
+        if is_dormant(chain):
+            return replace(place, name=(place.name[0], "dim"), facts=(("asleep:", "dim"), ("dormant", "dim")))
+        policy = chain.policy or ""
+        if index in self._tied:
+            place = replace(place, name=(_tied(place.name[0]), "accent"), short=_tied(place.short))
+        facts = ((f"{self._rules[index]}r", "number"), *self._moving(index, chain.type == "nat", top))
+        return replace(place, policy=(policy, words.verdict_role(policy)), facts=facts)
+
+    def _moving(self, index: int, nat: bool, top: float) -> Line:
+        """Return packets (flows, if `nat`) and drops a second; drops first if there are any."""
+        facts: list[Segment] = []
+        rate = self._chains.counted(index)[2]
+        if rate is not None:
+            least = AT_LEAST if self._chains.uncounted(index) else ""
+            heat = sparkline([math.log1p(rate)], math.log1p(top)).strip()
+            unit = " flows/s" if nat else "/s"
+            facts.append((f"{least}{scaled(rate)}{unit} {heat}".rstrip(), "number" if rate else "dim"))
+        if len(self._drops[index]):
+            dropped, most = self._dropped([index]), "≤" if index in self._shared else ""
+            facts.append((f"d {most}{scaled(dropped)}/s", "bad" if dropped else "dim"))
+        return tuple(sorted(facts, key=lambda fact: fact[1] != "bad"))
+
+    def matrix(self, spec: ViewSpec) -> Matrix:
+        """Return the matrix of the path that spec asks for, of the chains that its filter matches."""
+        self._prepare()
+        chains = self._ruleset.picture.chains
+        found = [(index, chains[index]) for index in filtered(self._order, spec, self._chains.fields)]
+        top = max((self._chains.counted(index)[2] or 0.0 for index, _ in found), default=0.0)
+        fill = lambda index, place: self._fill(index, place, top)  # noqa: E731
+        return lay_out(found, spec.group or "", self._tracked if spec.zeroes else None, fill, self._dropped)
+
+    def snapshot(self, spec: ViewSpec, now_ns: int) -> MatrixSnapshot:
+        """Return all base chains of a path, with their places."""
+        matrix = self.matrix(spec)
+        idents = matrix.idents
+        rows = tuple(self._chains.row(ident, spec.columns) for ident in idents)
+        anchor = idents.index(spec.anchor) if spec.anchor in idents else None
+        totals: Line = ((_LEGEND, "dim"), *self._chains.marks())
+        notes = self._chains.notes()
+        return MatrixSnapshot(
+            spec, 0, rows, len(rows), len(self._order), anchor, totals, notes, now_ns, self.version, matrix
+        )
+
+    def detail(self, ident: int, now_ns: int) -> Detail | None:
+        """Return the detail of a chain."""
+        return self._chains.detail(ident, now_ns)
+
+
+def _tied(name: str) -> str:
+    """Return `N? fw/forward`: its order among chains of the same hook and priority is not known."""
+    return f"{name[0]}?{name[1:]}"

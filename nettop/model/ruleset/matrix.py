@@ -1,0 +1,142 @@
+"""The matrix of base chains: hooks are columns, priorities are rows, the way of one kind of packet at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+
+from nettop.model.ruleset.hooks import hook_rank
+from nettop.model.ruleset.merge import IPTABLES_NFT, LEGACY, ChainView
+from nettop.model.ruleset.order import is_dormant, runs_at
+from nettop.model.table import Line, Segment
+
+LETTERS = {IPTABLES_NFT: "I", LEGACY: "L"}  # nft: N
+_IP_HOOKS = ("prerouting", "input", "forward", "output", "postrouting")
+# The families whose chains see a packet, by its path, and the hooks that each packet of the path can pass.
+PATHS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "IPv4": (("netdev", "inet", "ip"), _IP_HOOKS),
+    "IPv6": (("netdev", "inet", "ip6"), _IP_HOOKS),
+    "IPv4 and IPv6": (("netdev", "inet"), _IP_HOOKS),
+    "bridge": (("bridge",), _IP_HOOKS),
+    "arp": (("arp",), ("input", "output")),
+    "netdev": (("netdev",), ("ingress", "egress")),
+}
+_LAST = 2**31 - 1  # NF_IP_PRI_LAST
+_Function = tuple[str, int, tuple[str, ...]]  # of the kernel: name, priority (NF_IP_PRI_*, the same in IPv6), hooks
+_CONNTRACK: tuple[_Function, ...] = (
+    ("defragment", -400, ("prerouting", "output")),
+    ("conntrack", -200, ("prerouting", "output")),
+    ("helper, confirm", _LAST, ("input", "postrouting")),  # one function, nf_confirm, since Linux 6.3
+)
+_NAT: tuple[_Function, ...] = (
+    ("NAT ¹", -100, ("prerouting", "output")),
+    ("NAT ¹", 100, ("input", "postrouting")),
+)
+_KERNEL_NAMES = {-400: "defrag", -200: "conntrack", -100: "dstnat", 100: "srcnat"}
+# The hooks of a packet's journey.
+JOURNEYS: dict[str, tuple[str, ...]] = {
+    "to this host": ("ingress", "prerouting", "input"),
+    "from this host": ("output", "postrouting", "egress"),
+    "through it": ("ingress", "prerouting", "forward", "postrouting", "egress"),
+    "over loopback": ("output", "postrouting", "prerouting", "input"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One cell: a base chain, or a function of the kernel (then ident is None)."""
+
+    ident: int | None
+    row: int  # index in Matrix.priorities
+    column: int  # index in Matrix.hooks
+    name: Segment
+    short: str = ""  # a name that is not as long, where there is one
+    policy: Segment = ("", "")
+    facts: Line = ()  # the most important first: "14r", "39k/s", "d 318/s"
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """The places of one path, row by row and in a row hook by hook; those of one cell in their order."""
+
+    path: str = ""
+    paths: tuple[str, ...] = ()  # those that have chains
+    hooks: tuple[str, ...] = ()
+    priorities: tuple[str, ...] = ()
+    places: tuple[Place, ...] = ()
+    drops: tuple[float, ...] = ()  # packets dropped a second, by hook
+
+    @property
+    def idents(self) -> list[int]:
+        """The chains, in order."""
+        return [place.ident for place in self.places if place.ident is not None]
+
+
+EMPTY = Matrix()
+
+
+def paths_of(chains: Iterable[ChainView]) -> tuple[str, ...]:
+    """Return the paths that have base chains."""
+    families = {chain.family for chain in chains if chain.hook is not None}
+    ip, ip6, inet = (family in families for family in ("ip", "ip6", "inet"))
+    found = ["IPv4"] * (ip or (inet and ip6)) + ["IPv6"] * (ip6 or (inet and ip)) or ["IPv4 and IPv6"] * inet
+    found += [family for family in ("bridge", "arp") if family in families]
+    return tuple(found or ["netdev"] * ("netdev" in families))
+
+
+def lay_out(
+    chains: list[tuple[int, ChainView]],
+    path: str,
+    tracked: Collection[str] | None,
+    fill: Callable[[int, Place], Place],
+    drops: Callable[[list[int]], float],
+) -> Matrix:
+    """Return the matrix of a path, of chains (index, chain) in their order.
+
+    `path` is replaced by the first one if it has no chains. `tracked`: families that use conntrack; None: without
+    the kernel's functions. `fill` completes the place of a chain, `drops` sums the packets dropped a second by chains;
+    both get indices.
+    """
+    paths = paths_of(chain for _, chain in chains)
+    if not paths:
+        return EMPTY
+    path = path if path in paths else paths[0]
+    families, always = PATHS[path]
+    own = [(index, chain) for index, chain in chains if chain.family in families and chain.hook is not None]
+    used = {chain.hook for _, chain in own}
+    hooks = tuple(sorted({*always, *(hook for hook in used if hook)}, key=hook_rank))
+    kernel = [] if tracked is None or not path.startswith("IP") else _kernel(own, {*families} & {*tracked} != set())
+    rows = sorted({*(runs_at(chain) or 0 for _, chain in own), *(priority for _, priority, _ in kernel)})
+    places = [
+        Place(None, rows.index(priority), hooks.index(hook), (f"· {name}", "dim"))
+        for name, priority, at in kernel
+        for hook in at
+    ]
+    for index, chain in own:
+        row, column = rows.index(runs_at(chain) or 0), hooks.index(chain.hook or "")
+        places.append(fill(index, Place(chain.ident, row, column, *_names(chain))))
+    places.sort(key=lambda place: (place.row, place.column))
+    by_hook = tuple(drops([index for index, chain in own if chain.hook == hook]) for hook in hooks)
+    return Matrix(path, paths, hooks, tuple(_label(row, own) for row in rows), tuple(places), by_hook)
+
+
+def _names(chain: ChainView) -> tuple[Segment, str]:
+    """Return `I filter/FORWARD`, and `I filter`: that is enough in the column of its hook; or `N mychain`."""
+    letter = LETTERS.get(chain.backend, "N")
+    short = chain.table if chain.name.lower() == chain.hook else chain.name
+    return (f"{letter} {chain.table}/{chain.name}", "accent"), f"{letter} {short}"
+
+
+def _kernel(chains: list[tuple[int, ChainView]], tracked: bool) -> list[_Function]:
+    """Return the kernel's functions on an IP path: conntrack's if a rule uses it, NAT's if there is a nat chain."""
+    nat = any(chain.type == "nat" and not is_dormant(chain) for _, chain in chains)
+    return [*(_CONNTRACK if tracked else ()), *(_NAT if nat else ())]
+
+
+def _label(priority: int, chains: list[tuple[int, ChainView]]) -> str:
+    """Return `-300 raw`, `max confirm` or `42`."""
+    if priority == _LAST:
+        return " max confirm"
+    names = [c.priority_name for _, c in chains if runs_at(c) == priority == c.priority and c.priority_name]
+    name = names[0].replace(" ", "") if names else _KERNEL_NAMES.get(priority, "")
+    return f"{priority:4} {name}".rstrip()

@@ -1,0 +1,98 @@
+"""The matrix of chains of a live namespace, held to what nft, iptables-save and iptables-legacy-save say."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from queue import SimpleQueue
+
+import pytest
+
+from nettop.broker.client import Broker
+from nettop.model.ruleset.chain_matrix import MatrixSnapshot
+from nettop.model.ruleset.hooks import LEGACY_TABLES
+from nettop.model.ruleset.matrix import PATHS
+from nettop.model.table import Snapshot, ViewSpec
+from nettop.session.live import LiveSession
+from tests import rulesets
+from tests.kernel.namespaces import Lab, poll, run_in
+
+pytestmark = pytest.mark.kernel
+
+NFT = """
+table netdev early { chain in { type filter hook ingress device "lo" priority -500; policy accept; }; }
+table inet asleep { flags dormant; chain x { type filter hook input priority 5; policy drop; }; }
+table bridge br { chain f { type filter hook forward priority filter; policy drop; }; }
+table arp a { chain in { type filter hook input priority filter; policy accept; }; }
+"""
+_NAT = {"prerouting": -100, "output": -100, "input": 100, "postrouting": 100}
+
+Found = set[tuple[str, str, int, str]]  # path, hook, priority, table/chain
+
+
+def in_the_picture(session: LiveSession) -> Found:
+    """The places of all base chains, of all paths."""
+    found: Found = set()
+    for path in PATHS:
+        answers: SimpleQueue[Snapshot] = SimpleQueue()
+        columns = session.views["matrix"].default_columns
+        session.ask("matrix", ViewSpec(columns, group=path, zeroes=True), answers.put)
+        snapshot = answers.get(timeout=30)
+        assert isinstance(snapshot, MatrixSnapshot)
+        matrix = snapshot.matrix
+        if matrix.path == path:
+            found |= {
+                (
+                    path,
+                    matrix.hooks[p.column],
+                    int(matrix.priorities[p.row].split()[0]),
+                    re.sub(r"^\S+ ", "", p.name[0]),
+                )
+                for p in matrix.places
+                if p.ident is not None
+            }
+    return found
+
+
+def paths_of(family: str) -> list[str]:
+    return [path for path, (families, _) in PATHS.items() if family in families and " " not in path]
+
+
+def as_nft_says(ns: str) -> Found:
+    """The base chains of `nft -j list chains`. Those of nat run where the kernel's NAT does."""
+    chains = [
+        one["chain"] for one in json.loads(run_in(ns, "nft", "-j", "list", "chains"))["nftables"] if "chain" in one
+    ]
+    return {
+        (path, c["hook"], _NAT[c["hook"]] if c["type"] == "nat" else c["prio"], f"{c['table']}/{c['name']}")
+        for c in chains
+        if "hook" in c
+        for path in paths_of(c["family"])
+        if path != "netdev"
+    }
+
+
+def as_legacy_says(ns: str, lock: str) -> Found:
+    found: Found = set()
+    for block in run_in(ns, "env", lock, "iptables-legacy-save").split("*")[1:]:
+        table = block.split()[0]
+        for chain in re.findall(r"^:(\S+) (?!-)", block, re.M):
+            found.add(("IPv4", chain.lower(), LEGACY_TABLES[table][chain], f"{table}/{chain}"))
+    return found
+
+
+def test_every_base_chain_of_three_backends_has_the_place_that_the_tools_report(
+    broker: Broker, lab: Lab, tmp_path: Path
+) -> None:
+    ns = lab.netns("m")
+    run_in(ns, "iptables-nft-restore", stdin=rulesets.DOCKER)
+    run_in(ns, "nft", "-f", "-", stdin=rulesets.FIREWALLD + rulesets.FAIL2BAN + NFT)
+    lock = f"XTABLES_LOCKFILE={tmp_path / 'lock'}"  # that of the host is not writable in a user namespace
+    run_in(ns, "env", lock, "iptables-legacy-restore", stdin=rulesets.UFW)
+    session = LiveSession(broker, ns)
+    try:
+        expected = as_nft_says(ns) | as_legacy_says(ns, lock)
+        poll(lambda: in_the_picture(session) == expected, what="the picture of the tools' chains")
+    finally:
+        session.close()

@@ -1,0 +1,112 @@
+"""The matrix of chains on the screen: its lines, its cursor, and the rules below it."""
+
+from __future__ import annotations
+
+import pytest
+
+from nettop.model.ruleset.chain_matrix import ChainMatrix
+from tests.ui.plain_session import PlainSession, session
+from tests.ui.screen_text import SMALL, WIDE, running
+from tests.unit.model.ruleset.test_ruleset import T0, Feed, base, rule, user
+
+CHAINS = [
+    base("raw", "PREROUTING", "prerouting", -300, family="ip", policy="accept"),
+    base("filter", "INPUT", "input", family="ip"),
+    base("filter", "FORWARD", "forward", family="ip"),
+    base("filter", "a-chain-with-a-very-long-name-in-it", "forward", 5, family="ip"),
+    user("filter", "lan", family="ip"),
+    base("six", "in", "input", family="ip6"),
+]
+RULES = (
+    rule("FORWARD", 4, "lan", table="filter", family="ip"),
+    rule("lan", 5, table="filter", family="ip"),
+    rule("INPUT", 6, table="filter", family="ip"),
+)
+
+
+def source() -> PlainSession:
+    """A session whose chains are those above."""
+    feed, plain = Feed(), session()
+    feed.layout(CHAINS)
+    feed.poll(RULES, [1, 2, 3], T0)
+    matrix = ChainMatrix(feed.ruleset, feed.chains)
+    plain.views |= {"chains": feed.chains, "matrix": matrix, "rules": feed.rules}
+    return plain
+
+
+@pytest.mark.parametrize("size", [WIDE, (120, 40), SMALL])
+async def test_every_chain_is_on_the_screen_and_no_line_is_too_long(size: tuple[int, int]) -> None:
+    async with running(size, source()) as seen:
+        await seen.press("3")
+        await seen.see("PREROUTING")
+        for word in ("INPUT", "FORWARD", "I raw", "I filter", "n-it"):
+            await seen.see(word)
+        columns = [line for line in seen.lines if "│" in line]
+        assert len({tuple(i for i, c in enumerate(line) if c == "│") for line in columns}) == 1, "straight"
+
+
+async def test_the_cursor_moves_over_hooks_and_priorities_and_the_rules_follow() -> None:
+    async with running(WIDE, source()) as seen:
+        await seen.press("3")
+        await seen.see("▶I raw/PREROUTING")
+        await seen.press("l")
+        await seen.see("▶I filter/INPUT")
+        await seen.press("right")
+        await seen.see("▶I filter/FORWARD")
+        await seen.see("─ ip filter FORWARD   hook forward")
+        await seen.until(lambda: any("lan" in line and " 5 " in line for line in seen.lines), "its rules")
+        await seen.press("j")
+        await seen.see("▶N a-chain")
+        await seen.press("up", "h", "h")
+        await seen.see("▶I raw/PREROUTING")
+
+
+async def test_enter_opens_the_rules_and_esc_leads_back() -> None:
+    async with running(SMALL, source()) as seen:
+        await seen.press("3", "l", "l", "enter")
+        await seen.see("▶FORWARD")
+        assert "━ ROUTING ▶" not in seen.text
+        await seen.press("escape")
+        await seen.see("━ ROUTING ▶")
+
+
+async def test_m_shows_the_list_with_the_cursor_on_the_same_chain_and_back() -> None:
+    async with running(WIDE, source()) as seen:
+        await seen.press("3", "l", "l")
+        await seen.see("▶I filter/FORWARD")
+        await seen.press("m")
+        await seen.until(lambda: "FORWARD" in seen.cursor_line() and "HOOK" in seen.text, "the list")
+        await seen.press("m")
+        await seen.see("▶I filter/FORWARD")
+
+
+async def test_p_shows_the_next_path_and_o_lights_a_journey() -> None:
+    async with running(WIDE, source()) as seen:
+        await seen.press("3")
+        await seen.see("[IPv4]")
+        await seen.press("o")
+        await seen.see("lit: to this host")
+        await seen.press("p")
+        await seen.see("▶N six/in")
+
+
+async def test_a_filter_keeps_the_chains_that_match() -> None:
+    async with running(WIDE, source()) as seen:
+        await seen.press("3")
+        await seen.see("I raw/PREROUTING")
+        await seen.press("slash")
+        await seen.write("hook forward")
+        await seen.press("enter")
+        await seen.see_no("I raw/PREROUTING")
+        await seen.press("escape")
+        await seen.see("I raw/PREROUTING")
+
+
+async def test_back_and_forth_between_views_keeps_list_or_matrix() -> None:
+    async with running(WIDE, source()) as seen:
+        await seen.press("3", "l", "m")
+        await seen.see("HOOK")
+        await seen.press("1", "left_square_bracket")
+        await seen.see("HOOK")
+        await seen.press("left_square_bracket", "3")
+        await seen.see("INPUT")

@@ -1,0 +1,129 @@
+"""The matrix of base chains: which place each has, and the kernel's functions between them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from nettop.decode.nftables.objects import NftChain, NftTable
+from nettop.model.ruleset.chain_matrix import ChainMatrix
+from nettop.model.ruleset.matrix import Matrix, Place
+from nettop.model.table import ViewSpec
+from tests.unit.model.ruleset.test_ruleset import T0, Feed, S, base, rule, user
+
+
+def nat(name: str, hook: str, priority: int, family: str = "inet") -> NftChain:
+    return base("n", name, hook, priority, type="nat", policy="accept", family=family)
+
+
+def matrix_of(feed: Feed, path: str = "", kernel: bool = True) -> Matrix:
+    model = ChainMatrix(feed.ruleset, feed.chains)
+    return model.matrix(ViewSpec(model.default_columns, group=path, zeroes=kernel))
+
+
+def placed(matrix: Matrix) -> set[tuple[str, str, str]]:
+    """(hook, priority, name) of every place."""
+    return {(matrix.hooks[p.column], matrix.priorities[p.row].strip(), p.name[0]) for p in matrix.places}
+
+
+def named(matrix: Matrix, name: str) -> Place:
+    return next(place for place in matrix.places if name in place.name[0])
+
+
+@pytest.fixture
+def feed() -> Feed:
+    return Feed()
+
+
+def test_each_base_chain_is_in_the_column_of_its_hook_and_the_row_of_its_priority(feed: Feed) -> None:
+    feed.layout([base("fw", "in", "input"), base("fw", "pre", "prerouting", -150), user("fw", "lan")])
+    matrix = matrix_of(feed)
+    assert placed(matrix) == {("input", "0 filter", "N fw/in"), ("prerouting", "-150 mangle", "N fw/pre")}
+    assert matrix.hooks == ("prerouting", "input", "forward", "output", "postrouting")
+
+
+def test_nat_chains_stand_at_the_priority_at_which_nat_runs_below_the_kernels_nat(feed: Feed) -> None:
+    feed.layout([nat("pre", "prerouting", -90), nat("post", "postrouting", 300)])
+    matrix = matrix_of(feed)
+    names = [(matrix.hooks[p.column], matrix.priorities[p.row].split()[0], p.name[0]) for p in matrix.places]
+    assert ("prerouting", "-100", "N n/pre") in names and ("postrouting", "100", "N n/post") in names
+    assert names.index(("prerouting", "-100", "· NAT ¹")) + 1 == names.index(("prerouting", "-100", "N n/pre"))
+    assert ("input", "100", "· NAT ¹") in names, "NAT is registered at all its hooks"
+    assert {n for n in names if "conntrack" in n[2]} == {
+        ("prerouting", "-200", "· conntrack"), ("output", "-200", "· conntrack")
+    }  # fmt: skip
+
+
+def test_conntrack_is_only_shown_where_a_rule_uses_it(feed: Feed) -> None:
+    feed.layout([base("fw", "in", "input")])
+    feed.poll((rule("in", 4),), [0], T0)
+    feed.texts("table inet fw { # handle 1\n\tchain in { # handle 1\n\t\ttcp dport 22 accept # handle 4\n\t}\n}\n")
+    assert not [place for place in matrix_of(feed).places if place.ident is None]
+    feed.texts("table inet fw { # handle 1\n\tchain in { # handle 1\n\t\tct state new accept # handle 4\n\t}\n}\n")
+    assert ("input", "max confirm", "· helper, confirm") in placed(matrix_of(feed))
+    assert not [place for place in matrix_of(feed, kernel=False).places if place.ident is None]
+
+
+def test_a_path_has_the_chains_that_its_packets_see(feed: Feed) -> None:
+    families = ("ip", "ip6", "inet", "bridge", "arp")
+    chains = [base(f"t{family}", "in", "input", family=family) for family in families]
+    chains.append(base("dev", "in", "ingress", -500, family="netdev", devices=("eth0",)))
+    feed.layout(chains)
+    assert matrix_of(feed).paths == ("IPv4", "IPv6", "bridge", "arp")
+
+    def tables(path: str) -> set[str]:
+        return {place.name[0].split("/")[0][2:].lstrip("? ") for place in matrix_of(feed, path).places}
+
+    assert tables("IPv4") == {"tip", "tinet", "dev"} and tables("IPv6") == {"tip6", "tinet", "dev"}
+    assert tables("bridge") == {"tbridge"} and tables("arp") == {"tarp"}
+    assert matrix_of(feed, "IPv4").hooks[0] == "ingress"
+    assert matrix_of(feed, "gone").path == "IPv4", "a path that has no chains any more is left"
+
+
+@pytest.mark.parametrize(
+    ("families", "paths"),
+    [
+        (("inet",), ("IPv4 and IPv6",)),
+        (("inet", "ip"), ("IPv4", "IPv6")),
+        (("ip",), ("IPv4",)),
+        (("ip6",), ("IPv6",)),
+        (("netdev",), ("netdev",)),
+        ((), ()),
+    ],
+)
+def test_only_paths_that_have_chains_are_offered(feed: Feed, families: tuple[str, ...], paths: tuple[str, ...]) -> None:
+    feed.layout([base("t", f"in{at}", "input", family=family) for at, family in enumerate(families)])
+    assert matrix_of(feed).paths == paths
+
+
+def test_equal_priorities_are_marked_and_a_dormant_chain_sleeps(feed: Feed) -> None:
+    chains = [base("a", "one", "input"), base("b", "two", "input"), base("c", "three", "input")]
+    feed.layout(chains)
+    tables = [NftTable("inet", name, ("dormant",) * (name == "c"), 1, 1, None, None) for name in "abc"]
+    feed.ruleset.raw.tables = tables
+    feed.ruleset._dirty = True
+    feed.texts()
+    matrix = matrix_of(feed)
+    assert {place.name[0] for place in matrix.places} == {"N? a/one", "N? b/two", "N c/three"}
+    assert named(matrix, "three").facts == (("asleep:", "dim"), ("dormant", "dim"))
+
+
+def test_drops_are_those_of_rules_policies_and_user_chains_below(feed: Feed) -> None:
+    drop = replace(rule("lan", 9), verdicts=("drop",))
+    rules = (rule("fwd", 4, "lan"), drop, rule("in", 6, "lan"))
+    feed.layout([base("fw", "fwd"), base("fw", "in", "input"), user("fw", "lan")])
+    feed.poll(rules, [0, 0, 0], T0)
+    feed.poll(rules, [500, 300, 10], T0 + S)
+    matrix = matrix_of(feed)
+    assert named(matrix, "fwd").facts[0] == ("2r", "number")
+    assert ("d ≤300/s", "bad") in named(matrix, "fwd").facts, "the chain that drops is also below input"
+    assert dict(zip(matrix.hooks, matrix.drops, strict=True))["forward"] == 300
+
+
+def test_a_chain_named_as_its_hook_has_a_short_name(feed: Feed) -> None:
+    feed.layout([base("filter", "FORWARD", family="ip"), base("fw", "mine", family="ip")])
+    matrix = matrix_of(feed)
+    assert {(place.name[0], place.short) for place in matrix.places} == {
+        ("I? filter/FORWARD", "I? filter"), ("N? fw/mine", "N? mine")
+    }  # fmt: skip
