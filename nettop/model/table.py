@@ -92,6 +92,7 @@ class ViewSpec:
     frozen: bool = False  # keep the order of the last snapshot (the cursor is not at the top, or paused)
     scope: int | None = None  # the parent's identity: the rules of this chain
     zeroes: bool = False  # also counters that are 0
+    toggled: frozenset[int] = frozenset()  # headings that are folded or unfolded by hand
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +103,12 @@ class Row:
     cells: tuple[str, ...]  # as many as ViewSpec.columns; safe for a terminal; not padded
     roles: tuple[str, ...]  # one of ROLES for each cell
     resettable: bool = False  # a counter that can be set to zero
+    whole: str = ""  # the text that a column has cut, for a line of its own
+    link: int | None = None  # the row that Enter goes to; its own identity: Enter folds and unfolds it
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cells", tuple(map(clean, self.cells)))
+        object.__setattr__(self, "whole", clean(self.whole))
 
     @classmethod
     def of(cls, ident: int, cells: Sequence[Cell], resettable: bool = False) -> Row:

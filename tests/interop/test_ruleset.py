@@ -416,15 +416,17 @@ def test_traffic_moves_counters_and_rates(here: Watch, lab: Lab) -> None:
     rules = here.rule_objects("nft")
     counted = {(rule["chain"], rule["number"]): (rule["packets"], rule["bytes"]) for rule in rules}
     assert counted == {("in", 1): (20, 20 * 128), ("in", 2): (7, 7 * 29), ("in", 3): (0, 0), ("c", 1): (7, 7 * 29)}
-    view = here.rules.snapshot(ViewSpec(here.rules.default_columns), time.time_ns() + 90_000_000_000)
-    cells = [dict(zip(here.rules.default_columns, row.cells, strict=True)) for row in view.rows]
+    columns = tuple(column.key for column in here.rules.columns)
+    view = here.rules.snapshot(ViewSpec(columns), time.time_ns() + 90_000_000_000)
+    cells = [dict(zip(columns, row.cells, strict=True)) for row in view.rows]
+    assert cells.pop(2)["number"] == "▾ c   1 rule, from in 2   (1 of 1 hit)"
     assert [(c["chain"], c["number"]) for c in cells] == [
         ("in", "1"), ("in", "2"), ("  c", "1"), ("in", "3"), ("in", "policy"),
     ]  # fmt: skip
     assert float(here.ruleset.counts.rate[0]) > 0 and cells[0]["minute"].strip()
-    assert cells[2]["rule"] == "  counter drop" and cells[2]["share"] == "100%"
+    assert (cells[2]["rule"], cells[2]["verdict"]) == ("  every packet", "drop") and cells[2]["share"] == "100%"
     assert cells[3]["note"] == "never hit" and cells[3]["rate"] == "0"
-    assert cells[4]["packets"] == "–" and cells[4]["rule"] == "accept"
+    assert cells[4]["packets"] == "–" and cells[4]["verdict"] == "accept"
 
 
 def test_a_nat_chain_stands_before_a_filter_chain_of_a_lower_number_as_the_kernel_runs_them(

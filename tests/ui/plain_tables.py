@@ -67,7 +67,7 @@ class PlainModel:
     def _row(self, ident: int, columns: tuple[str, ...]) -> Row:
         data = self.rows[ident]
         roles = tuple(ROLES.get(key, "") for key in columns)
-        return Row(ident, tuple(data.get(key, "") for key in columns), roles, self.resettable)
+        return Row(ident, tuple(data.get(key, "") for key in columns), roles, self.resettable, data.get("rule", ""))
 
     def detail(self, ident: int, now_ns: int) -> Detail | None:
         if not self.details or ident >= len(self.rows) or (self.order is not None and ident not in self.order):

@@ -54,7 +54,7 @@ async def test_the_cursor_moves_over_hooks_and_priorities_and_the_rules_follow()
         await seen.press("right")
         await seen.see("▶I filter/FORWARD")
         await seen.see("─ ip filter FORWARD   hook forward")
-        await seen.until(lambda: any("lan" in line and " 5 " in line for line in seen.lines), "its rules")
+        await seen.see("▾ lan   1 rule, from FORWARD 1   (1 of 1 hit)")
         await seen.press("j")
         await seen.see("▶N a-chain")
         await seen.press("up", "h", "h")
@@ -64,10 +64,21 @@ async def test_the_cursor_moves_over_hooks_and_priorities_and_the_rules_follow()
 async def test_enter_opens_the_rules_and_esc_leads_back() -> None:
     async with running(SMALL, source()) as seen:
         await seen.press("3", "l", "l", "enter")
-        await seen.see("▶FORWARD")
+        await seen.see("─ ip filter FORWARD")
         assert "━ ROUTING ▶" not in seen.text
         await seen.press("escape")
         await seen.see("━ ROUTING ▶")
+
+
+async def test_enter_on_a_jump_goes_to_the_chain_and_there_folds_it() -> None:
+    async with running(WIDE, source()) as seen:
+        await seen.press("3", "l", "l", "enter", "enter")
+        await seen.see("▶▾ lan   1 rule, from FORWARD 1")
+        await seen.see("ip filter lan: from FORWARD 1")
+        await seen.press("enter")
+        await seen.see("▶▸ lan   1 rule, from FORWARD 1   2 packets")
+        await seen.press("enter")
+        await seen.see("▶▾ lan")
 
 
 async def test_m_shows_the_list_with_the_cursor_on_the_same_chain_and_back() -> None:

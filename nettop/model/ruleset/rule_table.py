@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,20 +12,41 @@ from nettop.model.filter.fields import ListedFields
 from nettop.model.ruleset import words
 from nettop.model.ruleset.chain_table import ChainTable
 from nettop.model.ruleset.merge import ChainView, RuleView
-from nettop.model.ruleset.rule_tree import RuleRow, filtered, rows_of, verdict_of
+from nettop.model.ruleset.rule_tree import (
+    ELSEWHERE,
+    HEADING,
+    OPENED,
+    Folding,
+    RuleRow,
+    filtered,
+    fold,
+    jumpers,
+    own_cells,
+    rows_of,
+    tree_of,
+    verdict_of,
+)
+from nettop.model.ruleset.rule_words import EVERY, split_rule, whole_rule
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.shares import entries_of, shares
 from nettop.model.table import Cell, Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.model.window import Match, OrderCache, value_keys
 from nettop.text.units import ABSENT, plural, scaled, sparkline
 
+_HEADING = 1 << 40  # above all idents of chains
+
+
+def _heading(chain: ChainView) -> int:
+    """Return the ident of the heading of a chain."""
+    return -(_HEADING + chain.ident)
+
 
 class RuleTable:
     """The table model of rules. ViewSpec.scope is a chain's ident; without one the first base chain is shown."""
 
     columns = (
-        Column("chain", "CHAIN", 14, rank=3, grow=2, preferred_width=30, max_width=36, frozen=True, middle=True),
-        Column("number", "#", 6, right=True, rank=2),
+        Column("number", "#", 6, right=True, frozen=True),
+        Column("chain", "CHAIN", 14, rank=3, grow=2, preferred_width=30, max_width=36, middle=True),
         Column("handle", "HANDLE", 6, right=True, rank=7),
         Column("packets", "PACKETS", 8, right=True),
         Column("bytes", "BYTES", 8, right=True, rank=5),
@@ -35,14 +57,17 @@ class RuleTable:
         Column("rule", "RULE", 25, grow=10, preferred_width=45, sortable=False, whole=True, middle=True),
         Column("note", "", 16, rank=8, sortable=False),
     )
-    default_columns = tuple(column.key for column in columns)
+    default_columns = tuple(column.key for column in columns if column.key != "chain")  # headings name the chains
     default_sort: tuple[SortKey, ...] = ()
 
     def __init__(self, ruleset: Ruleset, chains: ChainTable) -> None:
         self._ruleset, self._chains = ruleset, chains
         self._orders = OrderCache(self._match)
-        self._layout: tuple[int, int | None] = (-1, None)
+        self._layout: tuple[object, ...] = (-1,)
         self._rows: list[RuleRow] = []
+        self._folding = Folding([], set(), {})
+        self._jumpers: dict[int, list[int]] = {}
+        self._flat = False  # filtered or sorted: each rule has its chain before its words
         self._positions: dict[int, int] = {}  # in `_rows`, by ident
         self._cells_at: Any = np.empty(0, np.int64)
         self._idents: Any = np.empty(0, np.int64)
@@ -54,22 +79,29 @@ class RuleTable:
         """The version, which grows whenever the table may look different."""
         return self._ruleset.rules_version
 
-    def _prepare(self, ident: int | None) -> int | None:
-        index = self._chains.index(ident)
-        if self._layout != (self._ruleset.layout_version, index):
-            self._rows = [] if index is None else rows_of(self._ruleset.picture, index)
+    def _prepare(self, spec: ViewSpec) -> int | None:
+        index = self._chains.index(spec.scope)
+        picture, version = self._ruleset.picture, self._ruleset.layout_version
+        flat = spec.filter is not None or bool(spec.sort)
+        if self._layout != (version, index, flat, spec.toggled):
+            if self._layout[0] != version:
+                self._entries, self._jumpers = entries_of(picture), jumpers(picture)
+            self._flat, self._layout = flat, (version, index, flat, spec.toggled)
+            tree = [] if index is None else rows_of(picture, index) if flat else tree_of(picture, index)
+            is_toggled = lambda chain: _heading(picture.chains[chain]) in spec.toggled  # noqa: E731
+            self._folding = fold(tree, is_toggled)
+            self._rows = self._folding.rows
             self._cells_at = np.array([row.cell for row in self._rows], dtype=np.int64)
             self._positions = {self._ident(row): at for at, row in enumerate(self._rows)}
             self._idents = np.array(list(self._positions), dtype=np.int64)
-            if self._layout[0] != self._ruleset.layout_version:
-                self._entries = entries_of(self._ruleset.picture)
-            self._layout = self._ruleset.layout_version, index
-        self._shares = shares(self._ruleset.picture, self._entries, self._ruleset.counts, self._cells_at)
+        self._shares = shares(picture, self._entries, self._ruleset.counts, self._cells_at)
         return index
 
     def _ident(self, row: RuleRow) -> int:
         # the ident of a policy row is that of its chain, negative to differ from rules
-        return self._rule(row).ident if row.rule is not None else -self._chain(row).ident
+        if row.rule is not None:
+            return self._rule(row).ident
+        return _heading(self._chain(row)) if row.jump == HEADING else -self._chain(row).ident
 
     def _chain(self, row: RuleRow) -> ChainView:
         return self._ruleset.picture.chains[row.chain]
@@ -104,26 +136,65 @@ class RuleTable:
         }
 
     def _row(self, ident: int, columns: Sequence[str], now_ns: int) -> Row:
-        cells = self._cells(self._positions[ident], now_ns)
-        return Row.of(ident, [cells.get(key, ("", "")) for key in columns])
+        at = self._positions[ident]
+        row, cells = self._rows[at], self._cells(at, now_ns)
+        shown = Row.of(ident, [cells.get(key, ("", "")) for key in columns])
+        if row.rule is None:
+            return replace(shown, link=ident if row.jump == HEADING else None, whole=self._about(row))
+        homes = [self._folding.homes.get(target) for target in self._ruleset.picture.targets(self._rule(row))]
+        link = next((_heading(self._ruleset.picture.chains[home]) for home in homes if home is not None), None)
+        return replace(shown, link=link, whole=whole_rule(self._chain(row), self._rule(row)))
+
+    def _about(self, row: RuleRow) -> str:
+        """Return the chain of a heading, or of the policy, and all rules that jump there."""
+        chain = self._chain(row)
+        if row.jump != HEADING:
+            return f"{words.chain_path(chain)}: policy {chain.policy}"
+        return f"{words.chain_path(chain)}: {self._origins(row.chain, 99)}"
+
+    def _origins(self, chain: int, count: int) -> str:
+        """Return the first `count` rules that jump to a chain: `from FORWARD 2, OUTPUT 1 and 3 more`."""
+        picture = self._ruleset.picture
+        rules = [picture.rules[at] for at in self._jumpers.get(chain, ())]
+        names = [f"{picture.chains[rule.chain].name} {rule.number}" for rule in rules]
+        more = f" and {len(names) - count} more" if len(names) > count else ""
+        return f"from {', '.join(names[:count])}{more}" if names else ""
+
+    def _heading_cells(self, row: RuleRow, indent: str) -> dict[str, Cell]:
+        """Return the heading of a user chain: its name, its rules, who jumps there, and its sums if it is folded."""
+        chain, counts = self._chain(row), self._ruleset.counts
+        folded = row.chain in self._folding.folded
+        cells = own_cells(self._ruleset.picture, row.chain)[:-1]
+        counted = cells[counts.have[cells]]
+        text = f"{indent}{ELSEWHERE if folded else OPENED}{chain.name}   "
+        text += f"{plural(chain.count, 'rule') if chain.count else 'empty'}, {self._origins(row.chain, 2)}"
+        if folded and len(counted):
+            rate = float(np.nansum(counts.rate[counted]))
+            text += f"   {scaled(int(counts.packets[counted].sum()))} packets, {scaled(rate)}/s"
+        if len(counted):
+            text += f"   ({int(np.count_nonzero(counts.packets[counted]))} of {len(counted)} hit)"
+        return {"number": (text, "heading")}
 
     def _cells(self, at: int, now_ns: int) -> dict[str, Cell]:
         row = self._rows[at]
         chain, indent = self._chain(row), "  " * row.depth
+        if row.jump == HEADING:
+            return self._heading_cells(row, "  " * (row.depth - 1))
         cells: dict[str, Cell] = {"chain": (indent + chain.name, "accent"), **self._counter_cells(at)}
-        counted = bool(self._ruleset.counts.have[row.cell])
         if row.rule is None:
             policy = chain.policy or ""
             role = words.verdict_role(policy)
-            return cells | {"number": ("policy", "dim"), "verdict": (policy, role), "rule": (policy, role)}
+            return cells | {"number": ("policy", "dim"), "verdict": (policy, role), "rule": (EVERY, "dim")}
         rule = self._rule(row)
-        handle = str(rule.handle) if rule.handle is not None else ABSENT
+        matches, verdict = split_rule(rule)
+        before = f"{chain.name}: " if self._flat else indent + row.jump
+        counted = bool(self._ruleset.counts.have[row.cell])
         role = words.verdict_role(rule.verdict) if rule.text else "dim"
         return cells | {
             "number": (str(rule.number), "number"),
-            "handle": (handle, "dim"),
-            "verdict": (verdict_of(rule), role),
-            "rule": (indent + row.jump + words.rule_text(rule), role),
+            "handle": (str(rule.handle) if rule.handle is not None else ABSENT, "dim"),
+            "verdict": (verdict, role),
+            "rule": (before + matches + (f"   /* {rule.comment} */" if rule.comment else ""), role),
             "note": (words.counter_note(self._ruleset.counts, row.cell, counted, now_ns), "warn" if counted else "dim"),
         }
 
@@ -152,7 +223,7 @@ class RuleTable:
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
         """Return the window of rules that spec describes, below the chain that is its scope."""
-        index = self._prepare(spec.scope)
+        index = self._prepare(spec)
         order = self._orders.current(spec, now_ns, self.version)
         rows = lambda idents: (self._row(ident, spec.columns, now_ns) for ident in idents.tolist())  # noqa: E731
         totals = () if index is None else self._chains.title(index)
@@ -169,7 +240,7 @@ class RuleTable:
     def detail(self, ident: int, now_ns: int) -> Detail | None:
         """Return the detail of a rule; for a policy row that of its chain."""
         if ident < 0:
-            return self._chains.detail(-ident, now_ns)
+            return self._chains.detail(-ident % _HEADING, now_ns)
         picture = self._ruleset.picture
         cell = next((at for at, rule in enumerate(picture.rules) if rule.ident == ident), None)
         if cell is None:

@@ -15,17 +15,19 @@ from nettop.model.table import ViewSpec
 _MAX_DEPTH = 32  # more than the kernel allows (16 jumps, NFT_JUMP_STACK_SIZE)
 
 LEAF, OPENED, ELSEWHERE = "", "▾ ", "▸ "  # no jump; the target chain follows; the target chain is elsewhere in the list
+HEADING = "heading"  # no rule: the name of the chain whose rules follow
+_MANY = 200  # rows from which user chains are folded until they are opened
 
 
 @dataclass(frozen=True, slots=True)
 class RuleRow:
-    """One row: a rule, or the policy of the base chain."""
+    """One row: a rule, the policy of the base chain, or the heading of a user chain."""
 
     chain: int  # index in Picture.chains
-    rule: int | None  # index in Picture.rules; None: the policy
+    rule: int | None  # index in Picture.rules; None: the policy, or a heading
     cell: int  # in Counts
     depth: int
-    jump: str  # LEAF, OPENED or ELSEWHERE
+    jump: str  # LEAF, OPENED, ELSEWHERE or HEADING
 
 
 def _chain_rows(picture: Picture, index: int, depth: int, opened: set[int]) -> Iterator[RuleRow]:
@@ -37,20 +39,64 @@ def _chain_rows(picture: Picture, index: int, depth: int, opened: set[int]) -> I
         yield RuleRow(index, at, at, depth, OPENED if fresh else ELSEWHERE if targets else LEAF)
         for target in fresh:
             if target not in opened:
+                yield RuleRow(target, None, picture.policy_cell(target), depth + 1, HEADING)
                 yield from _chain_rows(picture, target, depth + 1, opened)
 
 
 def rows_of(picture: Picture, chain: int) -> list[RuleRow]:
     """Return the rows of a chain, its policy last. Each rule is there once: a second jump does not repeat a chain."""
+    return [row for row in tree_of(picture, chain) if row.jump != HEADING]
+
+
+def tree_of(picture: Picture, chain: int) -> list[RuleRow]:
+    """Return the rows of a chain with the headings of the user chains below it."""
     rows = list(_chain_rows(picture, chain, 0, set()))
     if picture.chains[chain].policy is not None:
         rows.append(RuleRow(chain, None, picture.policy_cell(chain), 0, LEAF))
     return rows
 
 
+@dataclass(frozen=True, slots=True)
+class Folding:
+    """The rows shown of a tree. `folded`: chains whose rules are hidden; `homes`: the chain whose heading is shown."""
+
+    rows: list[RuleRow]
+    folded: set[int]
+    homes: dict[int, int]  # by chain: itself, or the folded chain that hides it
+
+
+def fold(tree: Sequence[RuleRow], is_toggled: Callable[[int], bool]) -> Folding:
+    """Return the rows of a tree without those of folded chains. In a long tree all are, until they are toggled."""
+    many = len(tree) > _MANY
+    found = Folding([], set(), {})
+    hiding: RuleRow | None = None  # the folded heading
+    for row in tree:
+        if hiding is not None and row.depth >= hiding.depth + (row.jump == HEADING):
+            if row.jump == HEADING:
+                found.homes[row.chain] = hiding.chain
+            continue
+        hiding = None
+        found.rows.append(row)
+        if row.jump == HEADING:
+            found.homes[row.chain] = row.chain
+            if is_toggled(row.chain) != many:
+                found.folded.add(row.chain)
+                hiding = row
+    return found
+
+
+def jumpers(picture: Picture) -> dict[int, list[int]]:
+    """Return the rules (indices) that jump or go to each chain."""
+    found: dict[int, list[int]] = {}
+    for at, rule in enumerate(picture.rules):
+        for target in picture.targets(rule) if rule.targets else ():
+            found.setdefault(target, []).append(at)
+    return found
+
+
 def reached(picture: Picture) -> set[int]:
     """Return the user chains that a rule jumps to."""
-    return {target for rule in picture.rules if rule.targets for target in picture.targets(rule)}
+    return set(jumpers(picture))
 
 
 def own_cells(picture: Picture, index: int) -> Array:

@@ -52,7 +52,8 @@ class ChildTable:
 
     def write_full(self) -> None:
         """Write the rule under the cursor in full, on as many lines as it needs."""
-        text = _cells(self.table, self.table.current).get("rule", "").strip()
+        row = self.table.current
+        text = "" if row is None else row.whole
         parts = textwrap.wrap(text, max(10, self.table.app.size.width - 2))[:_FULL_LINES] or [""]
         self.full.styles.height = len(parts)
         self.full.write([((f" {part}", ""),) for part in parts])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from textual.app import ComposeResult
 from textual.widget import Widget
 
-from nettop.model.table import Detail, GroupDetail, Line, Snapshot
+from nettop.model.table import Detail, GroupDetail, Line, Row, Snapshot
 from nettop.session.status import Status
 from nettop.ui.panes.child import ChildTable
 from nettop.ui.panes.detail import DetailPane
@@ -16,7 +16,8 @@ from nettop.ui.panes.pane import Pane, PaneHost, ViewDef
 from nettop.ui.strips import keys_line, spread
 from nettop.ui.widgets.bar_lines import capture_line
 from nettop.ui.widgets.painter import row_text
-from nettop.ui.widgets.table import Table, TableState
+from nettop.ui.widgets.table import Table
+from nettop.ui.widgets.table_state import TableState
 from nettop.ui.widgets.text_panes import AccountingOffer, TextPane
 from nettop.ui.widgets.timeline import TALL, Timeline
 
@@ -201,13 +202,21 @@ class TableView(Pane):
             self.child.in_front = True
             self.lay_out()
             self.screen.set_focus(self.child.table)
-        elif self.active.current is not None and not self._open:
+        elif self.active.current is not None and not self._open and not self._follow_link(self.active.current):
             self._open = True
             self.active.viewport.pin(True)
             self.lay_out()
             self.focus_something()
             self.detail.show(self.active.view, self.active.current.ident)
             self.post_message(self.Changed())
+
+    def _follow_link(self, row: Row) -> bool:
+        """Go to the row that this one links to, or fold or unfold it. Return False if it has no link."""
+        if row.link == row.ident:
+            self.active.toggled ^= {row.ident}
+        if row.link is not None:
+            self.active.seek(row.link)
+        return row.link is not None
 
     def back(self) -> None:
         """Go one step out (Esc): close the detail, leave the group, clear the filter, or ungroup."""

@@ -25,22 +25,13 @@ from nettop.ui.widgets.column_titles import fitted
 from nettop.ui.widgets.painter import Painter
 from nettop.ui.widgets.self_drawn import SelfDrawn
 from nettop.ui.widgets.snapshot_requests import Post, SnapshotRequests
-from nettop.ui.widgets.viewport import Viewport, ViewportState
+from nettop.ui.widgets.table_state import TableState
+from nettop.ui.widgets.viewport import Viewport
 
 HEADER = 1  # lines above the rows
 RESUME_AFTER = 10.0  # seconds without a key after which a paused order is live again
 _CLEARS = "clears the filter"
 _MARGIN = 4  # rows requested above and below the screen, so that a step is drawn at once
-
-
-@dataclass(frozen=True, slots=True)
-class TableState:
-    """The filter, order and position of a table, to come back to."""
-
-    filter: Filter | None
-    sort: tuple[SortKey, ...]
-    scope: int | None
-    viewport: ViewportState
 
 
 class Table(SelfDrawn, can_focus=True):
@@ -89,6 +80,7 @@ class Table(SelfDrawn, can_focus=True):
         self.filter: Filter | None = None
         self.scope: int | None = None
         self.zeroes = False  # counters that are 0 are shown
+        self.toggled: frozenset[int] = frozenset()  # headings folded or unfolded by hand
         self.group: str | None = None
         self.group_title = ""  # the title of the column of group names
         self.paused = False
@@ -143,6 +135,7 @@ class Table(SelfDrawn, can_focus=True):
             frozen=self.paused or (self.viewport.frozen and (self.can_follow or bool(self.sort))),
             scope=self.scope,
             zeroes=self.zeroes,
+            toggled=self.toggled,
         )
 
     def ask(self) -> None:
@@ -275,11 +268,9 @@ class Table(SelfDrawn, can_focus=True):
         """Move the cursor by one of the keys of MOVES; left and right scroll sideways."""
         viewport = self.viewport
         page = max(1, viewport.height - 1)
-        steps = {"down": 1, "up": -1, "page_down": page, "page_up": -page}
+        steps = {"down": 1, "up": -1, "page_down": page, "page_up": -page, "top": -viewport.index}
         if where in steps:
             viewport.move_to(viewport.index + steps[where])
-        elif where == "top":
-            viewport.move_to(0)
         elif where == "bottom" and self.can_follow and not self.sort:
             viewport.go_follow()
         elif where == "bottom":

@@ -76,9 +76,10 @@ class Feed:
         self.text(TextKind.IP6TABLES_SAVE, "", ts_ns)
 
     def shown(self, now_ns: int, **spec: object) -> list[dict[str, str]]:
-        columns = self.rules.default_columns
+        columns = tuple(column.key for column in self.rules.columns)
         rows = self.rules.snapshot(ViewSpec(columns, **spec), now_ns).rows  # type: ignore[arg-type]
-        return [dict(zip(columns, row.cells, strict=True)) for row in rows]
+        shown = [dict(zip(columns, row.cells, strict=True)) for row in rows]
+        return [row for row in shown if not row["number"].lstrip().startswith(("▾", "▸"))]  # without headings
 
     def objects(self) -> list[dict[str, object]]:
         return [json.loads(line) for line in lines(self.ruleset, "gw", json=True)]
@@ -452,9 +453,9 @@ def test_a_frozen_order_stays_while_counters_move(feed: Feed) -> None:
 def test_only_the_window_asked_for_is_given(feed: Feed) -> None:
     feed.poll(RULES, [1] * 5, T0)
     shown = feed.rules.snapshot(ViewSpec(("handle",), first=1, height=2), T0)
-    assert [row.cells[0] for row in shown.rows] == ["5", "9"]
-    assert (shown.first, shown.matched, shown.total) == (1, 6, 6)
-    assert feed.rules.snapshot(ViewSpec(("handle",), first=99, height=2), T0).first == 4
+    assert [row.cells[0] for row in shown.rows] == ["5", ""], "a rule and the heading of the chain it jumps to"
+    assert (shown.first, shown.matched, shown.total) == (1, 8, 8)
+    assert feed.rules.snapshot(ViewSpec(("handle",), first=99, height=2), T0).first == 6
 
 
 def test_a_scope_that_is_gone_says_what_to_do(feed: Feed) -> None:
@@ -557,7 +558,7 @@ def test_a_filter_lets_matching_rules_and_chains_through(feed: Feed) -> None:
 
 def test_filter_words_are_the_chains_and_verdicts_of_each_row(feed: Feed) -> None:
     feed.poll(RULES, [1] * 5, T0)
-    feed.rules.snapshot(ViewSpec(("handle",)), T0)
+    feed.rules.snapshot(ViewSpec(("handle",), filter=parse("packets > 0", "rule")), T0)
     fields = feed.rules.fields()
     for name, expected in (
         ("chain", ["fwd", "fwd", "lan", "blocked", "fwd", "fwd"]),
@@ -614,9 +615,40 @@ def test_a_chains_sums_over_counters_of_all_its_rules_are_exact(feed: Feed) -> N
 def test_rows_have_their_verdict_in_a_column_and_a_chain_says_that_a_rule_is_not_counted(feed: Feed) -> None:
     feed.poll(RULES, [1, None, 3, 4, 5], T0)
     rows = {(row["chain"].strip(), row["number"]): row["verdict"] for row in feed.shown(T0)}
-    assert rows["fwd", "2"] == "jump lan" and rows["lan", "1"] == "jump blocked" and rows["fwd", "policy"] == "drop"
+    assert rows["fwd", "2"] == "→ lan" and rows["lan", "1"] == "→ blocked" and rows["fwd", "policy"] == "drop"
     cells = feed.chains.snapshot(ViewSpec(("packets", "rate")), T0).rows[0].cells
     assert cells == ("≥4", "–"), "the rule without a counter may have matched more"
     ident = feed.chains.snapshot(ViewSpec(("packets",)), T0).rows[0].ident
     detail = feed.chains.detail(ident, T0)
     assert detail is not None and "1 rule not counted" in str(detail.lines)
+
+
+def test_headings_name_user_chains_and_who_jumps_there_and_fold(feed: Feed) -> None:
+    feed.poll(RULES, [1, 2, 3, 4, 0], T0)
+    shown = feed.rules.snapshot(ViewSpec(("number",)), T0).rows
+    heading = next(row for row in shown if "lan" in row.cells[0])
+    assert heading.cells == ("▾ lan   1 rule, from fwd 2, fwd 3   (1 of 1 hit)",) and heading.link == heading.ident
+    jumps = [row for row in shown if row.cells[0] in ("2", "3")]
+    assert [row.link for row in jumps] == [heading.ident, heading.ident]
+    folded = feed.rules.snapshot(ViewSpec(("number",), toggled=frozenset({heading.ident})), T0).rows
+    assert [row.cells[0] for row in folded] == [
+        "1", "2", "▸ lan   1 rule, from fwd 2, fwd 3   4 packets, 0/s   (1 of 1 hit)", "3", "policy"
+    ]  # fmt: skip
+
+
+def test_the_chains_of_a_long_tree_are_folded_until_they_are_opened() -> None:
+    feed = Feed()
+    chains = [base("fw", "fwd"), *(user("fw", f"c{at}") for at in range(150))]
+    rules = [rule("fwd", at + 1, f"c{at}") for at in range(150)] + [rule(f"c{at}", at + 500) for at in range(150)]
+    feed.layout(chains)
+    feed.poll(tuple(rules), [1] * 300, T0)
+    shown = feed.rules.snapshot(ViewSpec(("number",), height=900), T0).rows
+    assert len(shown) == 301 and shown[1].cells[0].startswith("▸ c0")
+    opened = feed.rules.snapshot(ViewSpec(("number",), height=900, toggled=frozenset({shown[1].ident})), T0).rows
+    assert len(opened) == 302 and opened[2].cells[0] == "1"
+
+
+def test_rules_that_a_filter_finds_name_their_chain(feed: Feed) -> None:
+    feed.poll(RULES, [1, 2, 3, 4, 5], T0)
+    rows = feed.shown(T0, filter=parse("packets > 3", "rule"))
+    assert [row["rule"] for row in rows] == ["lan: (no words yet)", "blocked: (no words yet)"]

@@ -1,0 +1,54 @@
+"""A rule's text taken apart: its matches, and its verdict or target with what belongs to it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from nettop.model.ruleset.merge import IPTABLES_NFT, NFT, RuleView
+from nettop.model.ruleset.rule_words import split_rule
+
+RULE = RuleView(1, 0, 1, "", NFT, None, (), "")
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict", "parts"),
+    [
+        ("-i docker0 ! -o docker0 -j DOCKER-USER", "jump", ("-i docker0 ! -o docker0", "→ DOCKER-USER")),
+        ("-p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:80", "DNAT",
+         ("-p tcp -m tcp --dport 8080", "DNAT 172.17.0.2:80")),
+        ("-o eth0 -j MASQUERADE --random-fully", "MASQUERADE", ("-o eth0", "MASQUERADE --random-fully")),
+        ('-p tcp -m comment --comment "a -j b \\" c" -j DROP', "DROP", ("-p tcp", "DROP")),
+        ("-m comment --comment web -j ACCEPT", "ACCEPT", ("every packet", "ACCEPT")),
+        ('-j LOG --log-prefix "x -j ACCEPT "', "LOG", ("every packet", 'LOG --log-prefix "x -j ACCEPT "')),
+        ('-m string --string "-j" --algo bm -j DROP', "DROP", ('-m string --string "-j" --algo bm', "DROP")),
+        ("-p udp -g lan", "goto", ("-p udp", "goto lan")),
+        ("-m mark --mark 0x1", "", ("-m mark --mark 0x1", "")),
+    ],
+)  # fmt: skip
+def test_a_rule_of_iptables(text: str, verdict: str, parts: tuple[str, str]) -> None:
+    rule = replace(RULE, text=text, verdict=verdict, backend=IPTABLES_NFT, targets=("DOCKER-USER",))
+    assert split_rule(rule) == parts
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict", "parts"),
+    [
+        ("ct state established,related accept", "accept", ("ct state established,related", "accept")),
+        ("ip saddr 10.0.0.0/8 counter packets 4 bytes 9 jump lan", "jump", ("ip saddr 10.0.0.0/8", "→ lan")),
+        ("tcp dport 80 goto lan", "goto", ("tcp dport 80", "goto lan")),
+        ('tcp dport 22 log prefix "drop " drop comment "drop it"', "drop", ('tcp dport 22 log prefix "drop "', "drop")),
+        ("tcp dport 80 dnat ip to 10.0.0.4:8080", "dnat", ("tcp dport 80", "dnat 10.0.0.4:8080")),
+        ("reject with icmpx admin-prohibited", "reject", ("every packet", "reject with icmpx admin-prohibited")),
+        ("tcp dport vmap { 22 : accept, 80 : drop }", "", ("tcp dport vmap { 22 : accept, 80 : drop }", "")),
+        ("counter packets 0 bytes 0", "", ("every packet", "")),
+        ('meta mark 0x1 comment "a \\"quoted', "", ('meta mark 0x1', "")),
+    ],
+)  # fmt: skip
+def test_a_rule_of_nft(text: str, verdict: str, parts: tuple[str, str]) -> None:
+    assert split_rule(replace(RULE, text=text, verdict=verdict, targets=("lan",))) == parts
+
+
+def test_a_rule_without_words_has_the_chain_it_jumps_to() -> None:
+    assert split_rule(replace(RULE, text=None, verdict="jump", targets=("lan",))) == ("(no words yet)", "→ lan")
