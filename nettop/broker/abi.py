@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import platform
 
 from nettop.linux.process import CLONE_NEWNET
+from nettop.linux.seccomp import NUMBERS
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -16,6 +19,15 @@ def checked(result: int, call: str) -> int:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), call)
     return result
+
+
+def syscall(name: str, *arguments: int | bytes | None) -> int:
+    """Make a system call that libc may not have; raises OSError. Numbers are passed as long, bytes by address."""
+    number = NUMBERS.get(platform.machine(), {}).get(name)
+    if number is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), name)
+    words = (ctypes.c_long(one) if isinstance(one, int) else ctypes.c_char_p(one) for one in arguments)
+    return checked(libc.syscall(ctypes.c_long(number), *words), name)
 
 
 def prctl(option: int, a: int = 0, b: int = 0) -> int:

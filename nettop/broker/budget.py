@@ -38,6 +38,7 @@ class Budget:
         self._app = app
         self._limit = _half_of_memory() if limit is None else limit
         self._charges: dict[int, _Charge] = {}  # by the socket's inode
+        self._reserved = 0  # bytes that the broker holds itself
 
     def check(self, size: int) -> None:
         """Raise BrokerError unless one more socket with `size` bytes fits."""
@@ -45,6 +46,12 @@ class Budget:
         if size > self._remaining():
             held = f"nettop holds {self._used() >> 20} of the {self._limit >> 20} MiB that it may use"
             raise BrokerError(f"no memory for {size >> 20} MiB of ring: {held}", "capture on fewer devices")
+
+    def reserve(self, size: int) -> None:
+        """Count memory that the broker holds for the app until it ends. Raises BrokerError if there is none left."""
+        if size > self._remaining():
+            raise BrokerError(f"no memory for {size >> 10} KiB of ring", "capture on fewer devices")
+        self._reserved += size
 
     def buffer_size(self, asked: int) -> int:
         """Return the size of a new socket's receive buffer, which may be smaller than asked. Raises BrokerError."""
@@ -70,7 +77,7 @@ class Budget:
             raise BrokerError(f"{MAX_SOCKETS} sockets are open already", "watch fewer namespaces")
 
     def _used(self) -> int:
-        return sum(charge.size for charge in self._charges.values())
+        return self._reserved + sum(charge.size for charge in self._charges.values())
 
     def _remaining(self) -> int:
         return self._limit - self._used()

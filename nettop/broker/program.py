@@ -13,6 +13,7 @@ from typing import NoReturn
 from nettop.broker import children, installation, options, privileges, wire
 from nettop.broker.confinement.app import confine_services
 from nettop.broker.confinement.drop import drop_app
+from nettop.broker.drops import open_symbols
 from nettop.broker.failures import error_fields
 from nettop.broker.identity import NOBODY, Account, invoker, is_host_root
 from nettop.broker.requests import OpenOutput, ResolveName
@@ -44,8 +45,9 @@ def main(arguments: list[str]) -> int:
         wire.send(sock, {"refused": error_fields(error)})
         return error.exit_code
     detach_from_terminal()
+    symbols = open_symbols()
     capabilities = privileges.confine_broker()
-    server = Server(sock, allowed)
+    server = Server(sock, allowed, symbols=symbols)
     os.dup2(1, 2)  # from here on, the screen is the app's
     server.serve(hello(allowed.read_only, capabilities))
     return EXIT_OK

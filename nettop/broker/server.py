@@ -8,11 +8,9 @@ from __future__ import annotations
 import os
 import selectors
 import socket
-import struct
 import time
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any, NoReturn
 
 from nettop.broker import (
@@ -24,7 +22,6 @@ from nettop.broker import (
     request_json,
     requests,
     sockets,
-    statistics,
     sysctls,
     texts,
     wire,
@@ -32,6 +29,7 @@ from nettop.broker import (
 from nettop.broker.budget import Budget
 from nettop.broker.capture_filter import libpcap
 from nettop.broker.children import ChildProcess, ChildTask, RemoteFailure, start
+from nettop.broker.drops import Drops
 from nettop.broker.failures import error_fields
 from nettop.broker.identity import invoker
 from nettop.broker.journal import Journal
@@ -49,12 +47,6 @@ SEND_SECONDS = 10  # an app that reads nothing for so long (while the buffer is 
 
 Body = dict[str, Any]
 Answer = tuple[Body, tuple[int, ...]]  # and descriptors
-
-# Short reads of procfs that cannot hang: they need no child.
-PROC_TEXTS: dict[TextKind, Callable[[], bytes]] = {
-    TextKind.SYSCTLS: sysctls.listing,
-    **{kind: partial(statistics.listing, kind) for kind in statistics.FILES},
-}
 
 
 class AnswerDeferred(Exception):
@@ -83,14 +75,22 @@ class DumpSocket:
 class Server:
     """Serves one app until its socket closes."""
 
-    def __init__(self, sock: socket.socket, options: Options, served: Collection[type[Any]] = requests.ALL) -> None:
-        """Serve the app at the other end of `sock`; of its requests only those of the classes `served` are answered."""
+    def __init__(
+        self,
+        sock: socket.socket,
+        options: Options,
+        served: Collection[type[Any]] = requests.ALL,
+        symbols: int | None = None,
+    ) -> None:
+        """Serve the app at the other end of `sock`; of its requests only those of the classes `served` are answered.
+
+        `symbols` is a descriptor of /proc/kallsyms.
+        """
         sock.settimeout(SEND_SECONDS)
         self._sock = sock
         self._options = options
         self._namespaces = Namespaces()
         self._journal = Journal()
-        self._traces = Traces()
         self._sockets: dict[int, DumpSocket] = {}
         self._running: dict[int, RunningRequest] = {}  # by pidfd
         self._next_socket = 1
@@ -99,8 +99,14 @@ class Server:
         self._selector = selectors.DefaultSelector()
         self._selector.register(sock, selectors.EVENT_READ, self._on_message)
         self._selector.register(self._namespaces, selectors.EVENT_READ, self._on_owner_change)
-        app = _peer(sock)
+        app = wire.peer(sock)
         self._budget = Budget(self._namespaces, app)
+        self._drops = Drops(self._budget, symbols)
+        self._traces = Traces(self._drops)
+        self._texts = texts.PROC | {
+            TextKind.DROPS: self._drops.listing,
+            TextKind.DROP_RECORDS: self._drops.records,
+        }
         self._watch(app)
         self._handlers: dict[type[Any], Callable[[int, Any], Answer]] = {
             requests.GetNetns: self._get_netns,
@@ -131,6 +137,7 @@ class Server:
                 key.data()
             self._kill_overdue_children()
             self._traces.expire()
+            self._drops.drain()
         for running in self._running.values():
             running.child.kill("the app ended")
 
@@ -276,9 +283,9 @@ class Server:
         return {}, ()
 
     def _get_text(self, request_id: int, request: requests.GetText) -> Answer:
-        if request.what in PROC_TEXTS:
+        if request.what in self._texts:
             with self._namespaces.inside(request.netns):
-                return {}, (wire.sealed_memfd("nettop-text", PROC_TEXTS[request.what]()),)
+                return {}, (wire.sealed_memfd("nettop-text", self._texts[request.what]()),)
         tool = texts.TOOLS[request.what]
         netns = self._fd(request.netns)
         task = ChildTask(request.what.value, tool.run, netns, texts.SECONDS, tool.capabilities, tool.gid)
@@ -361,8 +368,7 @@ class Server:
 
     def _wait_seconds(self) -> float | None:
         ends = [running.child.deadline for running in self._running.values()]
-        if (end := self._traces.next_end()) is not None:
-            ends.append(end)
+        ends += [at for at in (self._traces.next_end(), self._drops.next_read()) if at is not None]
         return max(0.0, min(ends) - time.monotonic()) if ends else None
 
     def _kill_overdue_children(self) -> None:
@@ -387,12 +393,6 @@ class Server:
                 running.child.kill(reason)
         self._traces.leave(handle)
         self._namespaces.close(handle)
-
-
-def _peer(sock: socket.socket) -> int:
-    """Return the process that made the socketpair, which is the app (unix(7), SO_PEERCRED); 0: we cannot see it."""
-    pid: int = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
-    return pid
 
 
 def hello(read_only: bool, capabilities: frozenset[int]) -> Body:

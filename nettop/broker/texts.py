@@ -1,4 +1,4 @@
-"""The text snapshots that a child makes: the tool for each kind, its rights, and a check for cut output."""
+"""The text snapshots: those of procfs, and for those that a child makes the tool and its rights."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from nettop.broker import statistics, sysctls
 from nettop.broker.children import execute, find_tool
 from nettop.broker.identity import NOBODY
 from nettop.broker.privileges import DAC_READ_SEARCH, NET_ADMIN, NET_RAW, SYS_PTRACE
@@ -72,4 +73,10 @@ TOOLS: dict[TextKind, Tool] = {
     TextKind.IP6TABLES_LEGACY_SAVE: _legacy("ip6_tables_names", _legacy_save("ip6tables-legacy-save")),
     TextKind.ARPTABLES_LEGACY_SAVE: _legacy("arp_tables_names", arptables_legacy.save),
     TextKind.PROCESSES: Tool(list_processes, _PROC_RIGHTS),
+}
+
+# Short reads of procfs that cannot hang: they need no child.
+PROC: dict[TextKind, Callable[[], bytes]] = {
+    TextKind.SYSCTLS: sysctls.listing,
+    **{kind: partial(statistics.listing, kind) for kind in statistics.FILES},
 }

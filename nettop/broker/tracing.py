@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from nettop.broker import trace_table
+from nettop.broker import sockets, trace_table
+from nettop.broker.drops import Drops
 from nettop.broker.requests import StartTrace
 from nettop.errors import BrokerError
 from nettop.kinds import TRACE_PREFIX
@@ -28,7 +29,8 @@ class _Trace:
 class Traces:
     """The traces that run, by number."""
 
-    def __init__(self) -> None:
+    def __init__(self, drops: Drops) -> None:
+        self._drops = drops
         self._running: dict[int, _Trace] = {}
         self._numbers = count(1)
 
@@ -40,6 +42,7 @@ class Traces:
             raise BrokerError(f"a trace of {request.seconds} s is not possible", f"give 1 to {MAX_SECONDS}")
         table = f"{TRACE_PREFIX}{os.getpid()}-{os.urandom(3).hex()}"
         owner = trace_table.create(table, request.matches, request.per_second)
+        self._drops.follow(device.name for device in sockets.devices())
         number = next(self._numbers)
         self._running[number] = _Trace(owner, request.netns, time.monotonic() + request.seconds)
         return {"trace": number, "table": table}
@@ -48,6 +51,8 @@ class Traces:
         """End a trace; none with this number is no error: its time may have ended."""
         if number in self._running:
             self._running.pop(number).owner.close()
+        if not self._running:
+            self._drops.unfollow()
 
     def leave(self, netns: int) -> None:
         """End the traces of a namespace."""

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import socket
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -128,3 +129,9 @@ def _object(payload: bytes) -> Message:
     if not isinstance(message, dict):
         raise WireError("a message that is not a JSON object")
     return message
+
+
+def peer(sock: socket.socket) -> int:
+    """Return the process that made the socketpair, which is the app (unix(7), SO_PEERCRED); 0: we cannot see it."""
+    pid: int = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+    return pid

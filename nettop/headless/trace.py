@@ -31,7 +31,7 @@ from nettop.text.times import TimeTexts
 from nettop.text.units import duration, grouped, plural
 
 RATE, SECONDS = 50, 3600  # defaults: packets a second, and the time after which a trace ends
-_WORDS_NS = 2_000_000_000  # a packet waits so long for the words of its rules
+_WORDS_NS = 2_000_000_000  # a packet waits so long for the words of its rules, and for the kernel's drop reason
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -79,7 +79,7 @@ def _live(options: argparse.Namespace) -> int:
         printer = JourneyPrinter(engine, options.json, options.count, options.time)
         code = _read_rules(live, plumbing, engine)
         stop = Stop(options.duration or SECONDS)
-        live.watch(feeds.TRACES)
+        live.watch(*feeds.TRACING)
         seconds = int(options.duration or SECONDS) + 1
         trace, engine.traces.table = live.broker.start_trace(
             live.netns, found, per_second=options.rate, seconds=seconds
@@ -147,11 +147,13 @@ class JourneyPrinter:
             self._out.add([f"GAP {count} trace records lost ({gap.why.value})"])
 
     def _print(self, patience_ns: int) -> None:
-        """Print the journeys in order, up to one that waits for words and has ended after `patience_ns`."""
+        """Print the journeys in order, up to one that is not complete and has ended after `patience_ns`."""
         ended = self._engine.traces.ended
         while ended and not self.full:
             journey = ended[0]
-            if not self._engine.traces.worded(journey) and journey.last_ns > patience_ns:
+            traces = self._engine.traces
+            complete = traces.worded(journey) and traces.is_complete(journey)
+            if not complete and journey.last_ns > patience_ns:
                 return
             ended.popleft()
             self._out.add(list(self._lines(journey)))

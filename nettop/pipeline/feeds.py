@@ -13,6 +13,7 @@ from nettop.broker.requests import DumpFilter, NetlinkSocket, ReadRequest
 from nettop.columns import Strings
 from nettop.decode.conntrack.decoder import ConntrackDecoder
 from nettop.decode.conntrack.statistics import decode_ctstats
+from nettop.decode.drops import decode_drop_counts, decode_drop_records
 from nettop.decode.net_statistics import decode_net_statistics
 from nettop.decode.nfacct import decode_nfacct
 from nettop.decode.nftables.decoder import NftDecoder
@@ -214,6 +215,14 @@ TRACES = Feed(
     decoder=lambda strings: decode_traces,
     models=("traces",),
 )
+# The packets that the kernel drops while a trace runs: the ends of journeys outside of the rules.
+DROP_RECORDS = Feed(
+    "drop-records",
+    texts=(TextKind.DROP_RECORDS,),
+    every_s=0.5,
+    decoder=lambda strings: decode_drop_records,
+    models=("traces",),
+)
 NFT_EVENTS = Feed(
     "nft-events",
     "nft-events",
@@ -306,14 +315,26 @@ NET_STATISTICS = Feed(
     recorded=Pace.OFTEN,
     keep_pace=Pace.OFTEN,
 )
+DROPS = Feed(
+    "drops",
+    texts=(TextKind.DROPS,),
+    every_s=1.0,
+    shown_in=frozenset({"counters"}),
+    unseen_s=OFTEN_S,
+    decoder=lambda strings: decode_drop_counts,
+    models=("counters",),
+    recorded=Pace.OFTEN,
+    keep_pace=Pace.OFTEN,
+)
 
 CONNTRACK = (EVENTS, TABLE)
 # Of every watched namespace, with CONNTRACK.
 EVERYWHERE = (EXPECTATIONS, STATISTICS, SYSCTLS, ROUTES, ROUTE_EVENTS, PROCESSES)
 RULES = (NFT_EVENTS, NFT, RULE_TEXTS)
-COUNTING = (NFT_SETS, NFACCT, NET_STATISTICS)
+COUNTING = (NFT_SETS, NFACCT, NET_STATISTICS, DROPS)
+TRACING = (TRACES, DROP_RECORDS)
 SHOWN = (*RULES, *COUNTING)  # of the shown namespace only
-FEEDS = (*CONNTRACK, *EVERYWHERE, *SHOWN, LEGACY_TEXTS, TRACES)
+FEEDS = (*CONNTRACK, *EVERYWHERE, *SHOWN, LEGACY_TEXTS, *TRACING)
 # Read at the start of a recording and of each further file of it.
 KEYFRAMES = (TABLE, EXPECTATIONS, STATISTICS, NFT, RULE_TEXTS, SYSCTLS, ROUTES, PROCESSES, *COUNTING)
 

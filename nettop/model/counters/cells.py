@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nettop.model.counters import readings
+from nettop.model.counters.drops import ALL, DROP, LOST
 from nettop.model.counters.forecast import forecast
 from nettop.model.counters.meanings import ADVICE, FULL, FULL_ADVICE, MEANING, NEARLY_FULL, NET_MEANING, SOFTNET_MEANING
 from nettop.model.counters.series import CounterHistory, Series
@@ -34,13 +35,13 @@ DEFAULT_COLUMNS = tuple(column.key for column in COLUMNS if column.key not in ("
 _ORDER = (
     readings.TABLE, readings.CONNTRACK, readings.EXPECT, readings.NFT_COUNTER, readings.NFT_QUOTA,
     readings.NFT_LIMIT, readings.NFT_SET, readings.NFT_ELEMENT, readings.NFACCT, readings.NFQUEUE, readings.NFLOG,
-    "", readings.SOFTNET, *NET_MEANING, readings.LEDGER,
+    "", DROP, readings.SOFTNET, *NET_MEANING, readings.LEDGER,
 )  # fmt: skip
 GROUPS = tuple(group for group in _ORDER if group)
 _GROUP_ORDER = {group: number for number, group in enumerate(_ORDER)}
 _NAME_ORDER = {
     group: {name: number for number, name in enumerate(names)}
-    for group, names in {**MEANING, readings.SOFTNET: SOFTNET_MEANING, **NET_MEANING}.items()
+    for group, names in {**MEANING, DROP: (ALL, LOST), readings.SOFTNET: SOFTNET_MEANING, **NET_MEANING}.items()
 }
 _SINK = frozenset(NET_MEANING)  # groups whose counters come last while they are 0
 # Groups of which counters that are 0 are not shown by default: the kernel keeps them, nobody made them.

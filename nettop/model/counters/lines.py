@@ -29,7 +29,7 @@ Changes = tuple[Change | CounterHistory, Change | CounterHistory]  # of a counte
 
 
 def json_line(series: Series, changes: Changes | None = None) -> str:
-    """Return the `counter` object; `unit`, `limit` and `bytes…` only where the counter has them.
+    """Return the `counter` object; `unit`, `limit`, `bytes…` and `places` only where the counter has them.
 
     `changes` of its value and its bytes; None: those between its last two readings.
     """
@@ -43,6 +43,8 @@ def json_line(series: Series, changes: Changes | None = None) -> str:
         row["limit"] = about.limit
     if series.octets is not None:
         row |= {"bytes": series.octets.value, "bytes_delta": octets.delta, "bytes_rate": _rounded(octets.rate)}
+    if about.places:
+        row["places"] = dict(about.places)
     return dumps(row, separators=(",", ":"))
 
 
@@ -102,14 +104,18 @@ class ChangedRows:
 
     def __init__(self) -> None:
         self._printed: dict[int, _Printed] = {}
+        self._first = True
 
     def __call__(self, rows: Iterable[Series]) -> list[tuple[Series, Changes]]:
         """Return the rows to print now."""
         found: list[tuple[Series, Changes]] = []
-        known, self._printed = self._printed, {}
+        first, known, self._printed = self._first, self._printed, {}
+        self._first = False
         for series in rows:
             before = known.get(series.ident)
-            changes = _since(series, before), _since(series.octets or _NO_BYTES, before, octets=True)
+            changes: Changes = _since(series, before), _since(series.octets or _NO_BYTES, before, octets=True)
+            if before is None and not first:
+                changes = series, series.octets or _NO_BYTES  # of a counter that is new, if it was 0 before
             changing = any(change.delta for change in changes)
             changed = before is None or changes[0].delta is None or changing or before.changing
             newer = before is None or series.ts_ns > before.ts_ns

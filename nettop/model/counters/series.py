@@ -38,6 +38,7 @@ class About:
     alarming: bool = False  # its growth means trouble
     more: str = ""  # a longer text instead of the meaning, for the detail
     resets: CounterName | None = None
+    places: tuple[tuple[str, int], ...] = ()  # parts of the value, by function of the kernel and protocol
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import compress, count
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from nettop.batch import DumpMark, Gap
 from nettop.broker.requests import CounterName
 from nettop.decode.conntrack.statistics import ConntrackStats
+from nettop.decode.drops import DropCounts
 from nettop.decode.net_statistics import NetStatistics
 from nettop.decode.nfacct import NfacctDecoded
 from nettop.decode.nftables.decoder import NftDecoded
@@ -17,6 +19,7 @@ from nettop.decode.nftables.sets import NftSetsDecoded
 from nettop.decode.sysctls import SysctlValues
 from nettop.model.counters import readings
 from nettop.model.counters.cells import COLUMNS, DEFAULT_COLUMNS, cell, detail_lines, is_quiet, order_key, sort_value
+from nettop.model.counters.drops import DROP, drop_readings
 from nettop.model.counters.meanings import LOST_MEANING
 from nettop.model.counters.readings import EXPECT, LEDGER, NFT_ELEMENT, NFT_SET, TABLE
 from nettop.model.counters.series import WRAP64, About, CounterKey, Reading, Series
@@ -36,7 +39,7 @@ _LISTED = {
     "nfacct": (readings.NFACCT,),
     "nft-sets": (NFT_SET,),
 }
-Decoded = ConntrackStats | NftDecoded | NftSetsDecoded | NfacctDecoded | NetStatistics | SysctlValues
+Decoded = ConntrackStats | NftDecoded | NftSetsDecoded | NfacctDecoded | NetStatistics | DropCounts | SysctlValues
 
 
 class CounterTable:
@@ -83,6 +86,8 @@ class CounterTable:
             self._read(label, readings.nfacct_objects(item.objects), item.ts_ns)
         elif isinstance(item, NetStatistics):
             self._statistics(label, item)
+        elif isinstance(item, DropCounts):
+            self._drops(label, item)
         elif isinstance(item, SysctlValues):
             self.put_sysctls(item.values, netns, item.ts_ns)
 
@@ -129,6 +134,14 @@ class CounterTable:
             if listed is not None:
                 known = self._groups.get((netns, group), ())
                 self._drop(key for key in known if self._series[key].ts_ns < item.ts_ns)
+
+    def _drops(self, netns: str, item: DropCounts) -> None:
+        """Apply the drops by reason. A reason that is new was 0 at the last reading, or when counting began."""
+        found, known = list(drop_readings(item)), self._groups.get((netns, DROP), set())
+        began_ns = max((self._series[key].ts_ns for key in known), default=item.since_ns)
+        new = [one for one in found if CounterKey(netns, DROP, one.name) not in known and began_ns < item.ts_ns]
+        self._read(netns, [replace(one, value=0) for one in new if one.value], began_ns)
+        self._read(netns, found, item.ts_ns)
 
     def _read(self, netns: str, found: Iterable[Reading], ts_ns: int) -> None:
         sums = set()

@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from nettop.batch import DumpMark, Gap
+from nettop.decode.drops import DropRecord, DropRecords
 from nettop.decode.nftables.trace import TraceDecoded, TraceRecord
 from nettop.kinds import TRACE_ENDS, TRACE_HOOKS, TRACE_MARK, TRACE_MARKING, TRACE_PREFIX
 from nettop.model.ruleset.merge import ChainView, RuleView
+from nettop.model.traces.drops import AFTER_NS, Drop, dropped
 from nettop.model.traces.headers import PacketHead, packet_head
 
 KEEP = 5000  # journeys
@@ -80,7 +82,13 @@ class Journey:
     whole: bool = True  # False: records were lost while it was on its way
     ct_id: int | None = None
     last_ns: int = 0
+    drop: Drop | None = None  # by the kernel, after its last step
     _stack: list[tuple[str, tuple[Step, ...]]] = field(default_factory=list)  # chains, and the rules to each
+
+    @property
+    def verdict(self) -> str:
+        """The verdict that ended it; "lost": none was seen (yet)."""
+        return self.end.verdict if self.end else "lost"
 
     def enter(self, chain: str) -> tuple[Step, ...]:
         """Enter the chain of a record; return the rules that led there, the base chain's first."""
@@ -115,17 +123,38 @@ class Journeys:
         self._heads: dict[tuple[int, int], TraceRecord] = {}  # with the headers of a packet that is marked next
         self.count = 0  # of all journeys
         self._checked_ns = 0  # the time of records up to which all were ended that no record came of
+        self._drops: list[DropRecord] = []  # of no journey so far
+        self._without_drop: deque[Journey] = deque(maxlen=keep)  # that have ended, and whose drop may come
+        self.dropped_ns = 0  # the drops of the kernel are known up to this time
+        self.drops_unknown = ""  # the reason why they are not
 
-    def apply(self, item: TraceDecoded | Gap | DumpMark, netns: int, now_ns: int) -> None:
+    def apply(self, item: TraceDecoded | DropRecords | Gap | DumpMark, netns: int, now_ns: int) -> None:
         """Add records. A loss makes the journeys of the namespace that are on their way incomplete."""
         self.version += 1
         if isinstance(item, TraceDecoded):
             for record in item.records:
                 self._expire(record.ts_ns)
                 self._add(record, netns)
+        elif isinstance(item, DropRecords):
+            self._add_drops(item)
         elif isinstance(item, Gap):
             for journey in self._open.values():
                 journey.whole = journey.whole and journey.netns != netns
+
+    def _add_drops(self, item: DropRecords) -> None:
+        """Give the drops to the journeys that they are of. One of none waits: its trace records may be read next."""
+        self.drops_unknown = item.error
+        candidates = [*self._without_drop, *self._open.values()]
+        waiting = sorted((*self._drops, *item.records), key=lambda record: record.ts_ns)
+        self._drops = [
+            record
+            for record in waiting
+            if dropped(record, candidates) is None and record.ts_ns > self.dropped_ns - SILENT_NS
+        ]
+        self.dropped_ns = item.ts_ns
+        settled = [journey for journey in self._without_drop if journey.drop or self.knows_drop(journey)]
+        for journey in settled:
+            self._without_drop.remove(journey)
 
     def settle(self, now_ns: int) -> None:
         """End the journeys without a record for SILENT_NS, once all records of that time have arrived."""
@@ -144,6 +173,14 @@ class Journeys:
             if now_ns - journey.last_ns > SILENT_NS:
                 self._finish(key, End("lost"))
                 self.version += 1
+
+    def knows_drop(self, journey: Journey) -> bool:
+        """Return whether no drop of the kernel can come that is this journey's."""
+        return bool(journey.drop or self.drops_unknown) or self.dropped_ns > journey.last_ns + AFTER_NS
+
+    def is_complete(self, journey: Journey) -> bool:
+        """Return whether nothing is added to a journey any more: a rule dropped it, or its drop cannot come."""
+        return journey.verdict in _FINAL or self.knows_drop(journey)
 
     def open(self) -> Iterable[Journey]:
         """Return the journeys that have not ended."""
@@ -225,3 +262,5 @@ class Journeys:
         journey = self._open.pop(key)
         journey.end = end
         self.ended.append(journey)
+        if journey.drop is None:
+            self._without_drop.append(journey)

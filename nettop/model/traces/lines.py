@@ -9,10 +9,8 @@ from nettop.model.ruleset.words import rule_text
 from nettop.model.traces.journeys import End, Journey, Step
 
 _DONE = {"drop": "dropped", "reject": "rejected", "stolen": "taken by the kernel", "queue": "sent to a queue"}
-_LOST = {
-    "prerouting": "lost in routing, after prerouting: no route, rp_filter, or forwarding is off",
-    "output": "lost in routing, after output",
-}
+_LOST = {"prerouting": "lost in routing, after prerouting", "output": "lost in routing, after output"}
+_MAYBE = {"prerouting": ": no route, rp_filter, or forwarding is off"}  # without a drop of the kernel
 
 
 def verdict_of(end: End) -> str:
@@ -38,9 +36,22 @@ def where(journey: Journey) -> str:
         return f"{_DONE.get(verdict_of(end), end.verdict)} by {_decided(end.step)}{_translation(journey)}"
     if end.verdict == "accept":
         place = f"out of {end.oif}" if end.oif else "for this host"
-        return f"accepted, {place}{_translation(journey)}"
-    unseen = "a chain of iptables-legacy, a queue or the kernel took it"
-    return _LOST.get(journey.hook, f"no final verdict seen, in {journey.hook}: {unseen}")
+        return f"accepted, {place}{_translation(journey)}{_reason(journey, '; then dropped: ')}"
+    lost = _LOST.get(journey.hook, f"no final verdict seen, in {journey.hook}")
+    unseen = _MAYBE.get(journey.hook, "" if journey.hook in _LOST else f": {_UNSEEN}")
+    return lost + (_reason(journey, ": ") or unseen)
+
+
+_UNSEEN = "a chain of iptables-legacy, a queue or the kernel took it"
+
+
+def _reason(journey: Journey, before: str) -> str:
+    """Return `: drop reason IP_RPFILTER (likely), in ip_rcv_finish_core`; "" without a drop of the kernel."""
+    if journey.drop is None:
+        return ""
+    record = journey.drop.record
+    place = f", in {record.function}" if record.function else ""
+    return f"{before}drop reason {record.reason} ({journey.drop.certainty}){place}"
 
 
 def _decided(step: Step) -> str:
@@ -95,7 +106,7 @@ def objects(journey: Journey, netns: str) -> Iterator[dict[str, Any]]:
             "dport": head.dport,
             "certainty": "seen",
         }
-    end = journey.end
+    end, drop = journey.end, journey.drop
     if end is not None:
         yield {
             "kind": "end",
@@ -111,6 +122,9 @@ def objects(journey: Journey, netns: str) -> Iterator[dict[str, Any]]:
             "hooks": journey.hooks,
             "iif": journey.iif,
             "oif": end.oif,
+            "drop_reason": drop and drop.record.reason,
+            "drop_function": drop and (drop.record.function or None),
+            "drop_certainty": drop and drop.certainty,
             "certainty": sure,
         }
 

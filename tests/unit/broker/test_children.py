@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from nettop.broker import children, server, texts
+from nettop.broker import children, texts
 from nettop.broker.children import ChildProcess, ChildTask
 from nettop.broker.failures import from_fields
 from nettop.errors import BrokerError, FilterError
@@ -96,4 +96,4 @@ def test_a_tool_that_is_not_installed_is_named_with_a_remedy() -> None:
 def test_every_kind_of_text_has_its_tool() -> None:
     from nettop.kinds import TextKind
 
-    assert set(texts.TOOLS) == set(TextKind) - set(server.PROC_TEXTS)
+    assert set(texts.TOOLS) == set(TextKind) - set(texts.PROC) - {TextKind.DROPS, TextKind.DROP_RECORDS}

@@ -30,7 +30,8 @@ def text(kind: TextKind) -> Text:
 
 
 OTHERS: list[Item] = [
-    end("nft-objects"), end("nfacct"), end("nft-sets"), text(TextKind.NET_STATISTICS), text(TextKind.SYSCTLS),
+    end("nft-objects"), end("nfacct"), end("nft-sets"), text(TextKind.NET_STATISTICS), text(TextKind.DROPS),
+    text(TextKind.SYSCTLS),
 ]  # fmt: skip
 
 

@@ -95,5 +95,7 @@ def test_a_recording_has_its_own_pace() -> None:
         "nfacct": 10.0,
         "net-statistics": 10.0,
         "legacy": 10.0,
+        "drops": 10.0,
         "traces": None,
+        "drop-records": 0.5,
     }

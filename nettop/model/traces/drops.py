@@ -1,0 +1,72 @@
+"""The drop reason of a journey: a packet that the kernel dropped, which is this one by device, length and time.
+
+The kernel's record has no number of the packet, so the reason is likely, not certain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol, TypeVar
+
+from nettop.decode.drops import DropRecord
+from nettop.linux.packet import ETH_P_IP, ETH_P_IPV6
+from nettop.model.traces.headers import PacketHead
+
+# Trace records have the time when they were read: up to some 20 ms after the kernel made them.
+_BEFORE_NS, AFTER_NS = 100_000_000, 50_000_000
+_BY_RULES = "NETFILTER_DROP"
+_MIN_PAYLOAD = 46  # bytes: shorter packets have a padding on Ethernet
+
+
+class Drop(NamedTuple):
+    """A drop that is a packet's: `certainty` is likely, or possible where others fit it as well."""
+
+    record: DropRecord
+    certainty: str
+
+
+class Seen(Protocol):
+    """A traced packet: `iif` it came from, `head` as it was marked, its first and last record (ns), its end."""
+
+    iif: str | None
+    head: PacketHead
+    ts_ns: int
+    last_ns: int
+    drop: Drop | None
+
+    @property
+    def verdict(self) -> str:
+        """The verdict that ended it; "lost": none was seen."""
+        ...
+
+
+Packet = TypeVar("Packet", bound=Seen)
+
+
+def dropped(record: DropRecord, packets: Iterable[Packet]) -> Packet | None:
+    """Give a drop to the packet that it is of, and return that; None: of none of them.
+
+    Packets without a verdict come first, and of those the earliest.
+    """
+    found = [packet for packet in packets if packet.drop is None and _fits(packet, record)]
+    if not found:
+        return None
+    first = min(found, key=lambda packet: (packet.verdict == "accept", packet.ts_ns))
+    sure = record.device is not None and (first.verdict != "accept" or len(found) == 1)
+    first.drop = Drop(record, "likely" if sure else "possible")
+    return first
+
+
+def _fits(packet: Seen, record: DropRecord) -> bool:
+    if not packet.ts_ns - _BEFORE_NS <= record.ts_ns <= packet.last_ns + AFTER_NS:
+        return False
+    verdict, head = packet.verdict, packet.head
+    if record.protocol != (ETH_P_IPV6 if ":" in (head.src or "") else ETH_P_IP):
+        return False
+    by_rules = record.reason == _BY_RULES
+    if by_rules != (verdict == "drop") and verdict != "lost":
+        return False
+    if record.device is None or packet.iif is None:  # made on this host: nothing names the device
+        return record.device is None and packet.iif is None and verdict == "lost"
+    length = head.length or 0
+    return record.device == packet.iif and record.length in (length, max(length, _MIN_PAYLOAD))

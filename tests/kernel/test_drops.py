@@ -1,0 +1,221 @@
+"""Packets that the kernel drops: its reasons for them, counted, and as the ends of traced packets."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nettop.batch import Text
+from nettop.broker import perf
+from nettop.broker.client import Broker
+from nettop.broker.identity import is_host_root
+from nettop.decode.drops import DropCounts, decode_drop_counts
+from nettop.kinds import TextKind
+from nettop.model.traces.journeys import Journey
+from nettop.model.traces.lines import where
+from tests.kernel.commands import running
+from tests.kernel.namespaces import Lab, poll, run_in
+from tests.kernel.rights import only_root
+from tests.kernel.test_trace import CLIENT, ROUTER_A, SERVER, Path3, tracing
+
+pytestmark = pytest.mark.kernel
+tracepoints = only_root("tracepoints are the host's")
+FOREIGN = "172.31.9.9"  # of the client, without a route back
+
+
+@pytest.fixture
+def path(lab: Lab) -> Path3:
+    made = Path3(lab)
+    made.ping(SERVER)  # the hosts know each other's hardware addresses: rp_filter drops requests of others for them
+    run_in(made.client, "ip", "address", "add", f"{FOREIGN}/32", "dev", "c0")
+    run_in(made.router, "sysctl", "-qw", "net.ipv4.conf.lan0.rp_filter=1")
+    return made
+
+
+def unanswered_ping(path: Path3, *options: str) -> None:
+    run_in(path.client, "ping", "-c", "1", "-W", "0.1", *options, SERVER, check=False)
+
+
+def counts(broker: Broker, ns: str) -> DropCounts:
+    return decode_drop_counts(Text(0, 0, 0, TextKind.DROPS, broker.text(broker.netns(ns), TextKind.DROPS)))
+
+
+def by_place(found: DropCounts) -> Counter[tuple[str, str]]:
+    return Counter({(one.reason, one.function): one.count for one in found.counts})
+
+
+# -- counts ----------------------------------------------------------------------------------------------------------
+
+
+@tracepoints
+def test_each_drop_is_counted_with_its_reason_and_function(path: Path3, broker: Broker) -> None:
+    path.rules("add table ip t\nadd chain ip t f { type filter hook forward priority 0; }\nadd rule ip t f drop")
+    before = by_place(counts(broker, path.router))
+    for _ in range(3):
+        unanswered_ping(path, "-I", FOREIGN)
+    for _ in range(2):
+        unanswered_ping(path)
+    for port in range(70, 77):
+        path.send("udp", ROUTER_A, port)
+    sent = Counter(IP_RPFILTER=3, NETFILTER_DROP=2, NO_SOCKET=7)
+    poll(lambda: all(by_reason(counts(broker, path.router), before)[reason] >= n for reason, n in sent.items()))
+    grown = by_place(counts(broker, path.router)) - before  # other tests may run beside this one
+    assert {reason for reason, function in grown if function in ("ip_rcv_finish_core", "__udp4_lib_rcv")} >= {
+        "IP_RPFILTER",
+        "NO_SOCKET",
+    }
+    assert any(reason == "NETFILTER_DROP" and "nf" in function for reason, function in grown)
+    assert counts(broker, path.router).lost == 0
+
+
+def by_reason(found: DropCounts, before: Counter[tuple[str, str]]) -> Counter[str]:
+    sums: Counter[str] = Counter()
+    for (reason, _), count in (by_place(found) - before).items():
+        sums[reason] += count
+    return sums
+
+
+@tracepoints
+def test_the_numbers_of_reasons_are_those_of_this_kernel() -> None:
+    """A table of numbers would be wrong on another kernel; tracefs is mounted for the length of one read."""
+    mounts = Path("/proc/self/mounts").read_text()
+    (dropped,) = perf.tracepoints("skb/kfree_skb")
+    assert {"NO_SOCKET", "NETFILTER_DROP", "NOT_SPECIFIED"} <= set(dropped.names.values())
+    assert {"skbaddr", "location", "protocol", "reason"} <= dropped.fields.keys()
+    assert Path("/proc/self/mounts").read_text() == mounts
+
+
+@tracepoints
+def test_what_comes_too_fast_is_counted_as_lost(path: Path3, broker: Broker) -> None:
+    """The ring of a CPU holds 4,096 drops, and the broker cannot read them while it is stopped."""
+    before, sent = counts(broker, path.router), 12_000 * (os.cpu_count() or 1)
+    script = f"""from socket import *
+s = socket(AF_INET, SOCK_DGRAM)
+for _ in range({sent}): s.sendto(b'x', ('127.0.0.1', 9))"""
+    os.kill(broker.pid, signal.SIGSTOP)
+    try:
+        run_in(path.router, sys.executable, "-c", script)
+    finally:
+        os.kill(broker.pid, signal.SIGCONT)
+    counts(broker, path.router)
+    found = counts(broker, path.router)
+    seen = by_reason(found, by_place(before))["NO_SOCKET"]
+    assert found.lost > 0 and sent <= found.lost - before.lost + seen < sent + 500
+
+
+@pytest.mark.skipif(is_host_root(), reason="root may read them")
+def test_without_the_right_the_reason_is_given(broker: Broker) -> None:
+    assert counts(broker, "").error == "the kernel's drop reasons are not read: they need root on the host"
+
+
+def test_without_the_right_there_is_a_row_that_says_so() -> None:
+    command = ["unshare", "-Urn", sys.executable, "-m", "nettop", "counters", "--group", "drop-reason"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "not known: the kernel's drop reasons are not read: they need root on the host" in done.stdout
+
+
+@tracepoints
+def test_the_counters_command_gives_rates_and_exact_changes(path: Path3) -> None:
+    rows: list[dict[str, Any]] = []
+    with running(
+        "counters", "--netns", path.router, "--json", "--interval", "0.3", "--group", "drop-reason"
+    ) as command:
+        rows.append(json.loads(command.line()))
+        for _ in range(4):
+            unanswered_ping(path, "-I", FOREIGN)
+        while not any(row["name"] == "IP_RPFILTER" and row["value"] >= 4 for row in rows):
+            rows.append(json.loads(command.line()))
+        command.signal()
+        code, _, err = command.end()
+    assert (code, err) == (0, "")
+    filtered = [row for row in rows if row["name"] == "IP_RPFILTER"]
+    assert sum(row["delta"] for row in filtered) == filtered[-1]["value"], "also the first row has its change"
+    assert all(row["rate"] > 0 for row in filtered)
+    assert "ip_rcv_finish_core ip" in filtered[-1]["places"]
+    assert rows[0]["name"] == "all" and rows[0]["unit"] == "packets"
+
+
+# -- the ends of traced packets --------------------------------------------------------------------------------------
+
+
+def with_drop(path: Path3, broker: Broker, expression: str, send: Any) -> Journey:
+    """The first traced packet that the kernel dropped."""
+    with tracing(broker, path.router, expression) as trace:
+        send()
+        poll(lambda: trace.read() or any(journey.drop for journey in trace.engine.traces.ended))
+        return next(journey for journey in trace.engine.traces.ended if journey.drop)
+
+
+@tracepoints
+def test_a_packet_that_rp_filter_drops_has_that_reason(path: Path3, broker: Broker) -> None:
+    found = with_drop(path, broker, "icmp", lambda: unanswered_ping(path, "-I", FOREIGN))
+    assert found.verdict == "lost" and found.head.src == FOREIGN
+    expected = "lost in routing, after prerouting: drop reason IP_RPFILTER (likely), in ip_rcv_finish_core"
+    assert where(found) == expected
+
+
+@tracepoints
+def test_a_datagram_for_no_socket_is_accepted_and_then_dropped(path: Path3, broker: Broker) -> None:
+    found = with_drop(path, broker, "udp", lambda: path.send("udp", ROUTER_A, 77))
+    assert where(found) == "accepted, for this host; then dropped: drop reason NO_SOCKET (likely), in __udp4_lib_rcv"
+
+
+@tracepoints
+def test_a_packet_without_route_has_that_reason(path: Path3, broker: Broker) -> None:
+    found = with_drop(path, broker, "icmp", lambda: path.ping("192.0.2.1"))
+    assert where(found).startswith("lost in routing, after prerouting: drop reason IP_INNOROUTES (likely)")
+
+
+@tracepoints
+def test_a_packet_that_iptables_legacy_drops_has_netfilters_reason(path: Path3, broker: Broker) -> None:
+    path.rules("iptables-legacy -A FORWARD -p icmp -j DROP")
+    found = with_drop(path, broker, "icmp", lambda: unanswered_ping(path))
+    assert "drop reason NETFILTER_DROP (likely), in " in where(found)
+
+
+@tracepoints
+def test_packets_of_one_length_keep_their_own_reasons(path: Path3, broker: Broker) -> None:
+    """Dropped by rp_filter, without a route, by a rule, and forwarded: all 84 bytes from lan0 at the same time."""
+    path.rules(
+        "add table ip t\nadd chain ip t f { type filter hook forward priority 0; }\n"
+        "add rule ip t f ip daddr 10.8.2.77 drop"
+    )
+    targets = (("-I", FOREIGN, SERVER), ("192.0.2.1",), ("10.8.2.77",), (SERVER,))
+    with tracing(broker, path.router, f"icmp and not src host {ROUTER_A}") as trace:
+        pings = [path.lab.spawn_in(path.client, "ping", "-c", "1", "-W", "1", *target) for target in targets]
+        for ping in pings:
+            ping.wait()
+        journeys = trace.ended(5)
+        poll(lambda: trace.read() or trace.engine.traces.dropped_ns > max(one.last_ns for one in journeys))
+    ends = {
+        (one.head.src, one.head.dst): one.drop.record.reason if one.drop else one.verdict
+        for one in journeys
+        if one.head.info == "echo request"
+    }
+    assert ends == {
+        (FOREIGN, SERVER): "IP_RPFILTER",
+        (CLIENT, "192.0.2.1"): "IP_INNOROUTES",
+        (CLIENT, "10.8.2.77"): "NETFILTER_DROP",
+        (CLIENT, SERVER): "accept",
+    }
+
+
+@tracepoints
+def test_the_trace_command_names_the_drop_reason(path: Path3) -> None:
+    with running("trace", "icmp", "--netns", path.router, "--count", "1", "--json") as command:
+        command.line(errors=True)
+        unanswered_ping(path, "-I", FOREIGN)
+        code, out, _ = command.end()
+    end = json.loads(out.splitlines()[-1])
+    assert code == 0 and end["verdict"] == "lost"
+    names = ("drop_reason", "drop_function", "drop_certainty")
+    assert [end[name] for name in names] == ["IP_RPFILTER", "ip_rcv_finish_core", "likely"]
