@@ -101,6 +101,9 @@ class Session:
             names=self._names,
         )
 
+    def note_input(self) -> None:
+        """Note that a key or the mouse was used."""
+
     def pause(self, on: bool) -> None:
         """Note that the screens are paused. A replay stops its clock; live, everything is still received."""
         self._paused = on
