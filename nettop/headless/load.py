@@ -51,11 +51,12 @@ def live_engine(
     options: argparse.Namespace,
     begin: Callable[[LiveSources], None],
     enough: Callable[[Engine, Item | None], bool] = lambda engine, item: False,
+    finish: Callable[[LiveSources, Engine], None] = lambda live, engine: None,
 ) -> tuple[Engine, int, int]:
     """Return the models of --netns, the time in ns since the epoch, and the exit code.
 
     Reads until `enough` returns True after an item (None: after those that have come), or every source that `begin`
-    started has ended.
+    started has ended. `finish` is called then, while the broker still runs.
     """
     plumbing = Plumbing()
     with sources(options, plumbing) as live:
@@ -67,6 +68,7 @@ def live_engine(
         else:
             while items := plumbing.handoff.get(0)[1]:
                 _apply(engine, items, enough)
+        finish(live, engine)
     return engine, time.time_ns(), report_errors(engine.failures)
 
 

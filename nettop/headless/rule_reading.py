@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from nettop.pipeline import feeds
 from nettop.pipeline.engine import Engine
+from nettop.sources.nft_sets import VerdictMapDump
 
 SETTLE_S, _QUIET_S = 6.0, 0.3
 # One listing is wanted now, whatever share of a core it takes.
@@ -15,6 +16,8 @@ RULE_FEEDS = (
     replace(feeds.NFT, share=None),
     replace(feeds.RULE_TEXTS, share=None),
 )
+
+SETS = replace(feeds.NFT_SETS, source=VerdictMapDump, every_s=None, share=None)  # without the elements of other sets
 
 
 class Settled:

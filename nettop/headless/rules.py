@@ -1,39 +1,58 @@
-"""`nettop rules`: chains and rules of one namespace as JSON Lines or as a tree grouped by hook."""
+"""`nettop rules`: tables, chains, rules, sets and objects of one namespace, as JSON Lines or as a tree of text."""
 
 from __future__ import annotations
 
 import argparse
 import json as json_format
-from collections.abc import Iterator
-from typing import Any
+import sys
+from collections.abc import Iterator, Mapping
 
 from nettop import arguments
+from nettop.batch import End, Item
 from nettop.console import say
-from nettop.decode.nftables.listing import with_counters
-from nettop.errors import EXIT_FAILED, EXIT_OK
+from nettop.decode.nftables.elements import Elements
+from nettop.decode.nftables.sets import SetId
+from nettop.errors import EXIT_FAILED, EXIT_OK, BrokerError, FilterError
 from nettop.headless.load import engine_of, final_code, live_engine
-from nettop.headless.rule_reading import RULE_FEEDS, Settled
+from nettop.headless.rule_reading import RULE_FEEDS, SETS, Settled
 from nettop.headless.streaming import LineOutput
-from nettop.model.ruleset.counters import Counts
-from nettop.model.ruleset.merge import NFT, ChainView, Picture, RuleView
-from nettop.model.ruleset.order import IP, is_dormant, path_of, ties, traversal
-from nettop.model.ruleset.rule_tree import reached, rows_of
+from nettop.model.filter.expression import parse
+from nettop.model.ruleset.hooks import HOOK_ORDER
+from nettop.model.ruleset.lines import objects
 from nettop.model.ruleset.ruleset import Ruleset
-from nettop.model.ruleset.words import FIRST_PACKET, NO_RULES, chain_path, priority_text, rule_text, table_path
+from nettop.model.ruleset.selection import RuleQuery, select
+from nettop.model.ruleset.text import tree
+from nettop.model.ruleset.words import chain_path
+from nettop.pipeline.engine import Engine
+from nettop.pipeline.live_sources import LiveSources
+from nettop.pipeline.set_pages import SetPages
 from nettop.text.sanitize import clean
-from nettop.text.units import plural, scaled
+from nettop.text.units import plural
 
 _CHAINS_NAMED = 3
-Numbers = tuple[int | None, int | None]
+_EVERYTHING, _NO_ELEMENTS = RuleQuery(), dict[SetId, Elements]()
+_ALL = "*"  # of --elements without a name
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `nettop rules`."""
-    arguments.add(parser, "--json", *arguments.LIVE, "-r --read")
+    arguments.add(parser, "--json", "--filter")
+    for name, what in (("table", "fw, or 'inet fw'"), ("chain", "forward, or 'inet fw forward'")):
+        text = f"only this {name}: {what}; may be given several times"
+        parser.add_argument(f"--{name}", action="append", default=[], metavar=name[0].upper(), help=text)
+    text = f"only chains at this hook, and those that they jump to: {' '.join(HOOK_ORDER)}"
+    parser.add_argument("--hook", action="append", default=[], metavar="H", help=text)
+    text = "with the elements of all sets printed, or only this set with its elements"
+    parser.add_argument("--elements", action="append", nargs="?", const=_ALL, default=[], metavar="SET", help=text)
+    text = "at most N elements of each set (default: all)"
+    parser.add_argument("-n", "--number", type=arguments.count, default=sys.maxsize, metavar="N", help=text)
+    arguments.add(parser, *arguments.LIVE, "-r --read")
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the ruleset of --netns or of a recording. Return the exit code of the contract."""
+    query = query_of(options)
+    elements: dict[SetId, Elements] = {}
     if options.read:
         engine, _, code = engine_of(options.read)
         if not engine.ruleset.is_known:
@@ -42,12 +61,60 @@ def run(options: argparse.Namespace) -> int:
                 say(f"{options.read!r} holds no rules: recordings of `nettop record` do, {others}")
             return final_code(engine.ledger, code)
     else:
-        settled = Settled()
-        engine, _, code = live_engine(options, lambda live: live.watch(*RULE_FEEDS), lambda engine, _: settled(engine))
+        finish = ElementReading(options, query, elements) if options.elements else _nothing
+        engine, _, code = live_engine(options, lambda live: live.watch(*RULE_FEEDS, SETS), Enough(), finish)
     out = LineOutput()
-    out.add(list(lines(engine.ruleset, engine.netns, options.json)))
+    out.add(list(lines(engine.ruleset, engine.netns, options.json, query, elements)))
     out.flush()
     return final_code(engine.ledger, code or report(engine.ruleset))
+
+
+def query_of(options: argparse.Namespace) -> RuleQuery:
+    """Return the query of the options. FilterError for a filter that does not parse or needs two readings."""
+    display_filter = parse(options.filter, "rule")
+    if display_filter is not None and "rate" in display_filter.columns and not options.read:
+        reason = "rates need two readings, this is one: bytes and packets are known"
+        raise FilterError(reason, options.filter, options.filter.find("rate"))
+    sets = tuple(name for name in options.elements if name != _ALL)
+    return RuleQuery(tuple(options.table), tuple(options.chain), tuple(options.hook), sets, display_filter)
+
+
+class Enough:
+    """A predicate of the models and items, true once the ruleset is known and its sets are read."""
+
+    def __init__(self) -> None:
+        self._settled, self._has_sets = Settled(), False
+
+    def __call__(self, engine: Engine, item: Item | None) -> bool:
+        """Return whether what is known is enough."""
+        stream = engine.streams.get(item.stream) if isinstance(item, End) and item.stream is not None else None
+        self._has_sets = self._has_sets or (stream is not None and stream.name == SETS.stream)
+        return self._settled(engine) and self._has_sets
+
+
+class ElementReading:
+    """Reads the elements of the sets that are printed, while the broker runs."""
+
+    def __init__(self, options: argparse.Namespace, query: RuleQuery, found: dict[SetId, Elements]) -> None:
+        self._number, self._query, self._found = options.number, query, found
+
+    def __call__(self, live: LiveSources, engine: Engine) -> None:
+        """Read them all. A set that was deleted meanwhile is reported on stderr."""
+        for one in select(engine.ruleset, self._query).sets:
+            try:
+                with SetPages(live.broker, live.netns, one.id) as pages:
+                    elements = pages.read(self._number)
+            except BrokerError as error:
+                say(str(error))
+                continue
+            if elements is not None:
+                self._found[one.id] = elements
+            if pages.interrupted:
+                say(f"set {' '.join(one.id)} changed while it was read: some elements may be missing or there twice")
+
+
+def _nothing(live: LiveSources, engine: Engine) -> None:
+    pass
 
 
 def report(ruleset: Ruleset) -> int:
@@ -76,131 +143,16 @@ def _missing_words(ruleset: Ruleset) -> Iterator[str]:
         yield f"{plural(len(without), 'rule')} without words, in {where}: {why}"
 
 
-def lines(ruleset: Ruleset, netns_label: str, json: bool) -> Iterator[str]:
-    """Yield a line for each chain and rule, without line ends: JSON objects, or text that is safe for a terminal."""
+def lines(
+    ruleset: Ruleset,
+    netns_label: str,
+    json: bool,
+    query: RuleQuery = _EVERYTHING,
+    elements: Mapping[SetId, Elements] = _NO_ELEMENTS,
+) -> Iterator[str]:
+    """Yield the lines, without line ends: JSON objects, or text that is safe for a terminal. UsageError: see select."""
+    shown = select(ruleset, query)
     if json:
-        for row in objects(ruleset, netns_label):
-            yield json_format.dumps(row)
+        yield from map(json_format.dumps, objects(ruleset, netns_label, shown, elements))
     else:
-        yield from map(clean, _tree(ruleset))
-
-
-def objects(ruleset: Ruleset, netns_label: str) -> Iterator[dict[str, Any]]:
-    """Tables without chains; every chain, in traversal order, followed by its own rules and its policy."""
-    picture, counts = ruleset.picture, ruleset.counts
-    for table in ruleset.tables_without_chains():
-        named = {"family": table.family, "table": table.name, "handle": table.handle, "flags": list(table.flags)}
-        yield {"kind": "table", "netns": netns_label, **named, "comment": table.comment}
-    for index in traversal(picture):
-        chain = picture.chains[index]
-        where = _where(chain, netns_label)
-        policy = _numbers(counts, picture.policy_cell(index))
-        yield {"kind": "chain", **where, **_chain(chain, policy)}
-        for at, rule in enumerate(picture.rules_of(chain), chain.first):
-            stale = ruleset.is_stale(rule)
-            yield {"kind": "rule", **where, **_rule(chain, rule, _numbers(counts, at)), "stale": stale}
-        if chain.policy is not None:
-            yield {"kind": "rule", **where, **_rule(chain, None, policy), "stale": False}
-
-
-def _numbers(counts: Counts, cell: int) -> Numbers:
-    if not counts.have[cell]:
-        return None, None
-    return int(counts.packets[cell]), int(counts.bytes[cell])
-
-
-def _where(chain: ChainView, netns_label: str) -> dict[str, Any]:
-    return {
-        "netns": netns_label,
-        "family": chain.family,
-        "table": chain.table,
-        "chain": chain.name,
-        "hook": chain.hook,
-        "priority": chain.priority,
-        "priority_name": chain.priority_name,
-        "device": ",".join(chain.devices) or None,
-        "policy": chain.policy,
-    }
-
-
-def _chain(chain: ChainView, policy: Numbers) -> dict[str, Any]:
-    return {
-        "type": chain.type,
-        "handle": chain.handle,
-        "rules": chain.count,
-        "flags": list(chain.flags),
-        "comment": chain.comment,
-        "packets": policy[0],
-        "bytes": policy[1],
-        "backend": chain.backend,
-    }
-
-
-def _rule(chain: ChainView, rule: RuleView | None, numbers: Numbers) -> dict[str, Any]:
-    """Return the keys of a rule, or of the chain's policy if it is None."""
-    text = f"policy {chain.policy}" if rule is None else rule.text
-    if rule is not None and text is not None and rule.backend == NFT and numbers[0] is not None:
-        text = with_counters(text, numbers[0], numbers[1] or 0)
-    return {
-        "number": rule and rule.number,
-        "handle": rule and rule.handle,
-        "text": text,
-        "comment": rule and rule.comment,
-        "packets": numbers[0],
-        "bytes": numbers[1],
-        "backend": chain.backend if rule is None else rule.backend,
-    }
-
-
-def _tree(ruleset: Ruleset) -> Iterator[str]:
-    picture = ruleset.picture
-    jumped, tied, place = reached(picture), ties(picture), ""
-    if not picture.chains and not ruleset.texts.legacy_errors():
-        yield f"no chains: {NO_RULES}"
-    for index in traversal(picture):
-        chain = picture.chains[index]
-        if chain.hook is None and index in jumped:
-            continue
-        title = _place(chain)
-        if title != place:
-            yield title
-            place = title
-        yield from _chain_tree(picture, ruleset.counts, index, index in tied)
-    if bare := ruleset.tables_without_chains():
-        yield "tables without chains"
-        yield from (f"  {table_path(table)}" for table in bare)
-    if tied:
-        yield "?  another chain runs at the same place: which one is first is not known"
-
-
-def _place(chain: ChainView) -> str:
-    """Return the hook, after its path if that is not ip's; for a chain that no packet reaches by a hook, the reason."""
-    if chain.hook is None:
-        return "reached by a named map" if chain.references else "not reached by any hook"
-    if is_dormant(chain):
-        return "dormant tables: these chains do not run"
-    path = path_of(chain)
-    return chain.hook if path == IP else f"{path} {chain.hook}"
-
-
-def _chain_tree(picture: Picture, counts: Counts, index: int, tied: bool) -> Iterator[str]:
-    chain = picture.chains[index]
-    title = [f"  {chain_path(chain)}", chain.backend]
-    if chain.hook is not None:
-        title += [chain.hook] if is_dormant(chain) else []
-        title += [f"priority {priority_text(chain, tied)}", f"policy {chain.policy}"]
-    if chain.devices:
-        title.append(f"device {', '.join(chain.devices)}")
-    if chain.type == "nat":
-        title.append(FIRST_PACKET)
-    yield "   ".join(title)
-    for row in rows_of(picture, index):
-        packets, octets = _numbers(counts, row.cell)
-        number = "policy" if row.rule is None else str(picture.rules[row.rule].number)
-        text = chain.policy or "" if row.rule is None else rule_text(picture.rules[row.rule])
-        handle = None if row.rule is None else picture.rules[row.rule].handle
-        tail = "" if handle is None else f"  # handle {handle}"
-        indent = "  " * row.depth
-        name = picture.chains[row.chain].name if row.depth else ""
-        lead = f"{indent}{name} {number}" if name else number
-        yield f"    {lead:>10}  {scaled(packets):>6} {scaled(octets):>6}  {indent}{row.jump}{text}{tail}"
+        yield from map(clean, tree(ruleset, query, shown, elements))

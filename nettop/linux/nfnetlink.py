@@ -17,6 +17,7 @@ NF_DROP, NF_ACCEPT = 0, 1
 NF_VERDICTS = {NF_DROP: "drop", NF_ACCEPT: "accept", 2: "stolen", 3: "queue", 4: "repeat", 5: "stop"}
 NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6 = 1, 2, 10
 NFPROTO_NAMES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}  # nft's names
+NFPROTO_NUMBERS = {name: number for number, name in NFPROTO_NAMES.items()}
 
 # linux/netfilter/nfnetlink_acct.h
 NFNL_MSG_ACCT_NEW, NFNL_MSG_ACCT_GET, NFNL_MSG_ACCT_GET_CTRZERO = 0, 1, 2

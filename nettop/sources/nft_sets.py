@@ -34,6 +34,7 @@ class _ListedSet:
     flags: int
     handle: int
     count: int | None  # None: this kernel does not report it
+    verdicts: bool  # a verdict map
 
     @property
     def state(self) -> tuple[int, int | None]:
@@ -104,6 +105,13 @@ class NftSetDump(DumpSource):
         return self._read.get(found.name) != found.state
 
 
+class VerdictMapDump(NftSetDump):
+    """The same stream with the elements of verdict maps only: the chains that rules may jump to."""
+
+    def _is_due(self, found: _ListedSet) -> bool:
+        return found.verdicts and super()._is_due(found)
+
+
 def _listed(batch: Batch, data: bytes) -> Iterator[_ListedSet]:
     """Yield the sets of a batch of answers; what cannot be read is left out (the decoder reports it)."""
     for start, length in zip(batch.off.tolist(), batch.caplen.tolist(), strict=True):
@@ -117,4 +125,5 @@ def _set(family: int, found: Attributes) -> Iterator[_ListedSet]:
     if nft.NFTA_SET_TABLE in found and nft.NFTA_SET_NAME in found:
         name = SetName(family, found.text(nft.NFTA_SET_TABLE), found.text(nft.NFTA_SET_NAME))
         flags, handle = found.number(nft.NFTA_SET_FLAGS) or 0, found.number(nft.NFTA_SET_HANDLE) or 0
-        yield _ListedSet(name, flags, handle, found.number(nft.NFTA_SET_COUNT))
+        verdicts = found.number(nft.NFTA_SET_DATA_TYPE) == nft.NFT_DATA_VERDICT
+        yield _ListedSet(name, flags, handle, found.number(nft.NFTA_SET_COUNT), verdicts)

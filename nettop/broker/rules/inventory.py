@@ -24,7 +24,7 @@ from nettop.linux.netlink import (
     Attributes,
     messages,
 )
-from nettop.linux.nfnetlink import NFGEN_LENGTH, NFGENMSG, NFNL_SUBSYS_NFTABLES, NFPROTO_NAMES
+from nettop.linux.nfnetlink import NFGEN_LENGTH, NFGENMSG, NFNL_SUBSYS_NFTABLES, NFPROTO_NAMES, NFPROTO_NUMBERS
 
 _RECEIVE = 1 << 20  # bytes: larger than any datagram of a dump
 _TIMEOUT_S = 5.0
@@ -97,7 +97,7 @@ class Kernel:
         return self._ask(message, family, NLM_F_REQUEST | NLM_F_DUMP)
 
     def _ask(self, message: int, family: str, flags: int) -> Iterator[tuple[str, Attributes]]:
-        number = next((key for key, name in NFPROTO_NAMES.items() if name == family), 0)
+        number = NFPROTO_NUMBERS.get(family, 0)
         body, sequence = NFGENMSG.pack(number, 0, 0), next(self._sequence)
         kind = NFNL_SUBSYS_NFTABLES << 8 | message
         self._socket.send(NLMSGHDR.pack(NLMSGHDR.size + len(body), kind, flags, sequence, 0) + body)

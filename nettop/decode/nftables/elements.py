@@ -5,8 +5,9 @@ linux/netfilter/nf_tables.h: NFT_MSG_NEWSETELEM, enum nft_set_elem_attributes. A
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from struct import Struct
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from nettop.linux.netlink import ERR_ATTRIBUTE_CUT, ERR_TOO_LONG, NLA_HDRLEN, Ma
 
 _LENGTH = Struct("=H")
 NEVER = np.uint64(0xFFFF_FFFF_FFFF_FFFF)  # in `expires_ms`: without expiration
+_BYTES = NDArray[np.uint8]
 
 _MAX_LAYOUTS_OF_LENGTH = 8  # cached of each length
 _MAX_LAYOUTS = 512  # cached of all lengths
@@ -35,6 +37,10 @@ class Elements:
     packets: NDArray[np.uint64]
     octets: NDArray[np.uint64]  # bytes
     expires_ms: NDArray[np.uint64]  # from the time of the dump, or NEVER
+    # These are (n, length of the longest), padded with zeros; or without rows: not kept.
+    data: _BYTES = field(default_factory=lambda: np.zeros((0, 0), np.uint8))  # of a map: attributes, or object's name
+    user_data: _BYTES = field(default_factory=lambda: np.zeros((0, 0), np.uint8))  # TLVs, see objects.user_comment
+    timeout: _BYTES = field(default_factory=lambda: np.zeros((0, 0), np.uint8))  # its own, big-endian ms
 
     def __len__(self) -> int:
         return len(self.flags)
@@ -44,7 +50,31 @@ class Elements:
         """Return the parts of one set, all with keys of one length, as one."""
         if len(parts) == 1:
             return parts[0]
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__slots__))
+        return cls(*(_concatenated([getattr(part, name) for part in parts]) for name in cls.__slots__))
+
+    @classmethod
+    def whole(cls, parts: list[Elements]) -> Elements | None:
+        """Return all elements of a dump. Catch-all keys are padded; keys of another length are dropped."""
+        length = max((part.keys.shape[1] for part in parts), default=0)
+        catchalls = [part for part in parts if not part.keys.shape[1]]
+        zeros = [np.zeros((len(part), length), np.uint8) for part in catchalls]
+        padded = [replace(part, keys=keys, ends=keys) for part, keys in zip(catchalls, zeros, strict=True)]
+        whole = [part for part in parts if part.keys.shape[1] == length and length] + padded
+        return cls.join(whole) if whole else None
+
+    def without_values(self) -> Elements:
+        """Return the elements without data, user data and timeouts, which take much memory."""
+        return Elements(*(getattr(self, name) for name in self.__slots__[: -len(_VALUES)]))
+
+    def rows(self, chosen: slice | NDArray[np.int64]) -> Elements:
+        """Return these elements."""
+        return Elements(*(getattr(self, name)[chosen] for name in self.__slots__))
+
+
+def _concatenated(arrays: list[NDArray[Any]]) -> NDArray[Any]:
+    width = max(array.shape[-1] for array in arrays)
+    two = arrays[0].ndim == 2
+    return np.concatenate([np.pad(one, ((0, 0), (0, width - one.shape[1]))) for one in arrays] if two else arrays)
 
 
 @dataclass(slots=True)
@@ -58,8 +88,17 @@ class _ElementLayout:
     packets_at: int = -1
     octets_at: int = -1
     expires_at: int = -1
+    values: dict[str, tuple[int, int]] = field(default_factory=dict)  # spans of fields of Elements: see _VALUES
     compared: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))  # of `bytes`
     bytes: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
+
+
+_VALUES = {
+    "data": (nft.NFTA_SET_ELEM_DATA, nft.NFTA_SET_ELEM_OBJREF),
+    "user_data": (nft.NFTA_SET_ELEM_USERDATA,),
+    "timeout": (nft.NFTA_SET_ELEM_TIMEOUT,),
+}
+_VALUE_OF = {kind: name for name, kinds in _VALUES.items() for kind in kinds}
 
 
 class ElementReader:
@@ -125,6 +164,7 @@ class _ElementColumns:
         self._packets = np.zeros(count, np.uint64)
         self._octets = np.zeros(count, np.uint64)
         self._expires = np.full(count, NEVER)
+        self._values: dict[str, list[tuple[NDArray[np.int64], _BYTES]]] = {name: [] for name in _VALUES}
 
     def read(
         self, layout: _ElementLayout, rows: NDArray[np.int64], cells: NDArray[np.uint8]
@@ -150,6 +190,8 @@ class _ElementColumns:
             self._octets[rows] = _wide(cells, layout.octets_at)
         if layout.expires_at >= 0:
             self._expires[rows] = _wide(cells, layout.expires_at)
+        for name, span in layout.values.items():
+            self._values[name].append((rows, cells[:, slice(*span)]))
 
     def parts(self) -> list[Elements]:
         """Return the columns, one part for each length of key."""
@@ -166,7 +208,14 @@ class _ElementColumns:
             self._packets[rows],
             self._octets[rows],
             self._expires[rows],
+            *(self._value(found)[rows] for found in self._values.values()),
         )
+
+    def _value(self, found: list[tuple[NDArray[np.int64], _BYTES]]) -> _BYTES:
+        whole = np.zeros((self._count, max((cells.shape[1] for _, cells in found), default=0)), np.uint8)
+        for rows, cells in found:
+            whole[rows, : cells.shape[1]] = cells
+        return whole
 
 
 def _wide(cells: NDArray[np.uint8], at: int) -> NDArray[np.uint64]:
@@ -196,6 +245,8 @@ def _layout(data: bytes, start: int, end: int) -> _ElementLayout:
             layout.expires_at = first
         elif kind == nft.NFTA_SET_ELEM_EXPR:
             _expression(data, layout, first, last)
+        elif kind in _VALUE_OF:
+            layout.values[_VALUE_OF[kind]] = first - start, last - start
         elif kind == nft.NFTA_SET_ELEM_EXPRESSIONS:
             for _, inner, stop in attributes(data, first, last):
                 layout.fixed.append((inner - 4, inner))

@@ -32,6 +32,7 @@ class SavedRule:
     bytes: int | None
     comment: str | None
     target: str | None  # after -j or -g: a chain or a target of iptables
+    goes: bool = False  # after -g
 
 
 @dataclass(slots=True)
@@ -60,21 +61,21 @@ def _count(digits: str | None) -> int:
     return min(int(digits or "0"), _MAX_COUNT)
 
 
-def _words(line: str) -> list[str] | None:
+def words(line: str) -> list[str] | None:
     """Return the words of a line, a quoted text being one; None if a quoted text does not end in the line."""
     if '"' not in line:
         return line.split(" ")
-    words, at = list[str](), 0
+    found, at = list[str](), 0
     while at < len(line):
         quoted = None
-        if line[at] == '"' and not (words and words[-1] in _CHAIN_OPTIONS):
+        if line[at] == '"' and not (found and found[-1] in _CHAIN_OPTIONS):
             quoted = _QUOTED.match(line, at)
             if quoted is None:
                 return None
         end = quoted.end() if quoted else (line.find(" ", at) + 1 or len(line) + 1) - 1
-        words.append(line[at:end])
+        found.append(line[at:end])
         at = end + 1
-    return words
+    return found
 
 
 def _records(body: str) -> Iterator[str]:
@@ -86,7 +87,7 @@ def _records(body: str) -> Iterator[str]:
             continue
         parts.append(line)
         record = "\n".join(parts)
-        if _words(record) is not None:
+        if words(record) is not None:
             yield record
             parts = []
     if parts:
@@ -95,10 +96,10 @@ def _records(body: str) -> Iterator[str]:
 
 def _options(text: str) -> dict[str, str]:
     """Return the value after each option of a rule that a chain or a text of the user follows."""
-    found, words = dict[str, str](), iter(_words(text) or ())
-    for word in words:
+    found, split = dict[str, str](), iter(words(text) or ())
+    for word in split:
         if word in _CHAIN_OPTIONS or word in _TEXT_OPTIONS:
-            found.setdefault(word, next(words, ""))
+            found.setdefault(word, next(split, ""))
     return found
 
 
@@ -124,8 +125,8 @@ def _add_rule(saved: SavedRuleset, table: str, found: re.Match[str]) -> None:
     packets, octets = (None, None) if found[1] is None else (_count(found[1]), _count(found[2]))
     options = _options(text)
     target = next((options[option] for option in _CHAIN_OPTIONS & options.keys()), None)
-    comment = _comment(options.get("--comment"))
-    chain.rules.append(SavedRule(len(chain.rules) + 1, text, packets, octets, comment, target))
+    comment, goes = _comment(options.get("--comment")), not options.keys().isdisjoint(("-g", "--goto"))
+    chain.rules.append(SavedRule(len(chain.rules) + 1, text, packets, octets, comment, target, goes))
 
 
 def parse_save(body: bytes) -> SavedRuleset:

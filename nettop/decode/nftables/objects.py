@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nettop.linux import nf_tables as nft
 from nettop.linux.netlink import Attributes, attributes, string
 from nettop.linux.nfnetlink import NF_VERDICTS, NFPROTO_NAMES
+from nettop.text.protocols import NFT_NAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class NftObject:
     limit_type: str | None = None  # packets or bytes
     helper: str | None = None  # ct helper: its type, such as ftp
     comment: str | None = None
+    properties: tuple[tuple[str, int | str], ...] = ()  # of the types that _PROPERTIES has
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +150,27 @@ def decode_chain(found: Attributes, family: str) -> NftChain:
     )
 
 
+_PROPERTIES: dict[str, dict[str, int]] = {
+    "ct helper": {"l3proto": nft.NFTA_CT_HELPER_L3PROTO, "protocol": nft.NFTA_CT_HELPER_L4PROTO},
+    "ct timeout": {"l3proto": nft.NFTA_CT_TIMEOUT_L3PROTO, "protocol": nft.NFTA_CT_TIMEOUT_L4PROTO},
+    "ct expectation": {
+        "l3proto": nft.NFTA_CT_EXPECT_L3PROTO, "protocol": nft.NFTA_CT_EXPECT_L4PROTO,
+        "dport": nft.NFTA_CT_EXPECT_DPORT, "timeout_ms": nft.NFTA_CT_EXPECT_TIMEOUT, "size": nft.NFTA_CT_EXPECT_SIZE,
+    },
+    "synproxy": {"mss": nft.NFTA_SYNPROXY_MSS, "wscale": nft.NFTA_SYNPROXY_WSCALE},
+}  # fmt: skip
+
+
+def _properties(kind: str, own: Attributes) -> Iterator[tuple[str, int | str]]:
+    if kind == "secmark":
+        yield "context", own.text(nft.NFTA_SECMARK_CTX)
+    for name, attribute in _PROPERTIES.get(kind, {}).items():
+        value = own.host(attribute) if name == "timeout_ms" else own.number(attribute)  # nft_ct.c: not swapped
+        names = {"l3proto": NFPROTO_NAMES, "protocol": NFT_NAMES}.get(name, {})
+        if value is not None:
+            yield name, names.get(value, value)
+
+
 def decode_object(found: Attributes, family: str) -> NftObject:
     """Return the stateful object of a message. Raises MalformedError if a name is missing."""
     found.require(nft.NFTA_OBJ_TABLE, nft.NFTA_OBJ_NAME)
@@ -174,6 +198,7 @@ def decode_object(found: Attributes, family: str) -> NftObject:
         limit_type=limit_type if len(limit) else None,
         helper=own.text(nft.NFTA_CT_HELPER_NAME) if kind == "ct helper" else None,
         comment=user_comment(found.raw(nft.NFTA_OBJ_USERDATA)),
+        properties=tuple(_properties(kind, own)),
     )
 
 

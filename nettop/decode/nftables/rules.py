@@ -75,6 +75,8 @@ def _immediate(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> Non
 
 def _lookup(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:
     found.sets.append(inner.text(nft.NFTA_LOOKUP_SET))  # NFTA_DYNSET_SET_NAME has the same number
+    if inner.number(nft.NFTA_LOOKUP_DREG) == nft.NFT_REG_VERDICT:
+        found.verdicts.append("vmap")
 
 
 def _match(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:

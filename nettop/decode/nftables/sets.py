@@ -37,6 +37,7 @@ class NftSet:
     timeout_ms: int | None
     counts: bool  # whether every element has a counter
     comment: str | None
+    data_type: int = 0  # of a map to data: nft's number
 
     @property
     def id(self) -> SetId:
@@ -85,6 +86,7 @@ class NftSetsDecoder:
 
 
 def _set(found: Attributes, of: SetId) -> NftSet:
+    holds = _holds(found)
     counts = found.nested(nft.NFTA_SET_EXPR).text(nft.NFTA_EXPR_NAME) == "counter"
     return NftSet(
         *of,
@@ -92,12 +94,13 @@ def _set(found: Attributes, of: SetId) -> NftSet:
         flags=found.number(nft.NFTA_SET_FLAGS) or 0,
         key_type=found.number(nft.NFTA_SET_KEY_TYPE) or 0,
         key_length=found.number(nft.NFTA_SET_KEY_LEN) or 0,
-        holds=_holds(found),
+        holds=holds,
         size=found.nested(nft.NFTA_SET_DESC).number(nft.NFTA_SET_DESC_SIZE) or None,
         count=found.number(nft.NFTA_SET_COUNT),
         timeout_ms=found.number(nft.NFTA_SET_TIMEOUT),
         counts=counts or b"counter\0" in found.raw(nft.NFTA_SET_EXPRESSIONS),
         comment=user_comment(found.raw(nft.NFTA_SET_USERDATA), nft.NFTNL_UDATA_SET_COMMENT),
+        data_type=found.number(nft.NFTA_SET_DATA_TYPE) or 0 if holds == "data" else 0,
     )
 
 

@@ -10,7 +10,7 @@ from nettop.decode.conntrack.statistics import ConntrackStats, CpuStats, ExpectC
 from nettop.decode.net_statistics import NetStatistics, NfLogGroup, NfQueue
 from nettop.decode.nfacct import NfacctObject
 from nettop.decode.nftables.objects import NftObject
-from nettop.linux.nfnetlink import NFPROTO_NAMES
+from nettop.linux.nfnetlink import NFPROTO_NUMBERS
 from nettop.model.counters.meanings import BAD, HOST_WIDE, MEANING, NET_MEANING, SOFTNET_MEANING
 from nettop.model.counters.series import WRAP32, WRAP64, About, Reading
 from nettop.text.units import duration, grouped, scaled
@@ -20,7 +20,6 @@ NFT_COUNTER, NFT_QUOTA, NFT_LIMIT, NFACCT = "nft-counter", "nft-quota", "nft-lim
 NFT_SET, NFT_ELEMENT = "nft-set", "nft-element"
 NFQUEUE, NFLOG, SOFTNET = "nfqueue", "nflog", "softnet"
 _MAX_REMEMBERED = 50_000  # objects whose readings are remembered
-_NFPROTO = {word: number for number, word in NFPROTO_NAMES.items()}
 _UNITS = {1: "second", 60: "minute", 3600: "hour", 86_400: "day", 604_800: "week"}  # of a limit
 _COPY_MODES = {0: "nothing", 1: "metadata", 2: "packets"}  # NFQNL_COPY_*, NFULNL_COPY_*
 
@@ -106,7 +105,7 @@ class ObjectReadings:
 
 
 def _resets(group: str, found: NftObject) -> CounterName:
-    return CounterName(group, _NFPROTO.get(found.family, 0), found.table, found.name)
+    return CounterName(group, NFPROTO_NUMBERS.get(found.family, 0), found.table, found.name)
 
 
 def _rules(use: int | None) -> str:

@@ -6,13 +6,14 @@ The counters of all elements are kept as columns; only the fastest of each set b
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nettop.decode.nftables.elements import NEVER, Elements
-from nettop.decode.nftables.keys import key_text, type_text
+from nettop.decode.nftables.keys import type_text
+from nettop.decode.nftables.members import member_text
 from nettop.decode.nftables.sets import NftSet, SetId
 from nettop.linux import nf_tables as nft
 from nettop.model.counters.readings import NFT_ELEMENT, NFT_SET
@@ -90,7 +91,7 @@ class SetCounters:
         """Add elements of the dump in progress; None: a message without any."""
         state = self._read[set_id] = self._sets.setdefault(set_id, _SetState())
         if part is not None:
-            state.parts.append(part)
+            state.parts.append(part.without_values())
 
     def end_listing(self, complete: bool) -> Iterator[Reading]:
         """Yield the number of elements of each listed set; sets that a complete listing does not have are removed."""
@@ -133,23 +134,13 @@ class SetCounters:
 
     def _complete(self, set_id: SetId, state: _SetState, ts_ns: int) -> list[ElementReading]:
         before, before_ns = state.elements, state.ts_ns
-        state.elements, state.ts_ns = _joined(state.parts), ts_ns
+        state.elements, state.ts_ns = Elements.whole(state.parts), ts_ns
         now = state.elements
         state.rows = 0 if now is None else int(now.counted.sum())
         too_many = len(self._with_rows - {set_id}) >= MAX_SETS
         if now is None or not state.rows or too_many or state.about is None:
             return []
         return list(_fastest(set_id, state.about, now, ts_ns, before, before_ns))
-
-
-def _joined(parts: list[Elements]) -> Elements | None:
-    """Return all elements of a dump. Catch-all keys are padded; keys of another length are dropped."""
-    length = max((part.keys.shape[1] for part in parts), default=0)
-    catchalls = [part for part in parts if not part.keys.shape[1]]
-    zeros = [np.zeros((len(part), length), np.uint8) for part in catchalls]
-    padded = [replace(part, keys=keys, ends=keys) for part, keys in zip(catchalls, zeros, strict=True)]
-    whole = [part for part in parts if part.keys.shape[1] == length and length] + padded
-    return Elements.join(whole) if whole else None
 
 
 def _set_reading(set_id: SetId, state: _SetState, about: NftSet) -> Reading:
@@ -234,17 +225,5 @@ def _element_reading(set_id: SetId, about: NftSet, now: Elements, row: int) -> R
     expires = int(now.expires_ms[row])
     lasts = "" if expires == NEVER else f", expires in {remaining(expires / 1000)}"
     words = About(f"packets that the element counted{lasts}", "packets")
-    name = f"{' '.join(set_id)} {_member(about, now, row)}"
+    name = f"{' '.join(set_id)} {member_text(about, now, row)}"
     return Reading(NFT_ELEMENT, name, int(now.packets[row]), WRAP64, octets=int(now.octets[row]), about=words)
-
-
-def _member(about: NftSet, now: Elements, row: int) -> str:
-    """Return an element as nft writes it. A plain interval ends before the key that precedes it in the dump."""
-    if now.flags[row] & nft.NFT_SET_ELEM_CATCHALL:
-        return "*"
-    key, end = now.keys[row].tobytes(), now.ends[row].tobytes()
-    if about.flags & nft.NFT_SET_INTERVAL and key == end:
-        over = int.from_bytes(now.keys[row - 1].tobytes(), "big") if row else 1 << 8 * len(key)
-        if over > int.from_bytes(key, "big"):
-            end = (over - 1).to_bytes(len(key), "big")
-    return key_text(about.key_type, key, None if key == end else end)

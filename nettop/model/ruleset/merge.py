@@ -10,6 +10,7 @@ from nettop.decode.nftables.listing import ChainKey, ListedRule, jumps
 from nettop.decode.nftables.objects import NftChain, NftObject, NftTable
 from nettop.decode.nftables.rules import NftRule
 from nettop.model.ruleset import hooks
+from nettop.model.ruleset.sets import Sets
 from nettop.model.ruleset.texts import RulesetTexts, is_of
 
 NFT, IPTABLES_NFT, LEGACY = "nft", "iptables-nft", "iptables-legacy"
@@ -28,8 +29,8 @@ class RuleView:
     text: str | None  # as written by the tool that owns it; None: not known (yet)
     backend: str  # that tool: NFT or that of its chain
     comment: str | None
-    targets: tuple[str, ...]  # chains of its table that it may jump or go to (not those of a named map)
-    verdict: str  # the last one: accept, drop, jump, DNAT, … or ""
+    targets: tuple[str, ...]  # chains of its table that it may jump or go to, also by the elements of a map
+    verdict: str  # the last one: accept, drop, jump, DNAT, vmap (a verdict map's), … or ""
     handle: int | None = None  # None: iptables-legacy has none
     raw: NftRule | None = None
 
@@ -76,6 +77,7 @@ class Raw:
     objects: list[NftObject] = field(default_factory=list)
     # Handles of the tables when the rules were dumped: with those of rules, the keys of words. None: not known.
     handles: dict[tuple[str, str], int | None] = field(default_factory=dict)
+    sets: Sets = field(default_factory=Sets)
     interrupted: bool = False  # the ruleset changed during the dump of the rules: some may be missing, or in it twice
 
 
@@ -255,10 +257,17 @@ class _PictureBuilder:
             text=text,
             backend=IPTABLES_NFT if saved or (owned and text is None) else NFT,
             comment=rule.comment,
-            targets=tuple(dict.fromkeys((*rule.targets, *jumps(listed.text if listed else "")))),
+            targets=tuple(dict.fromkeys((*rule.targets, *jumps(listed.text if listed else ""), *self._by_map(rule)))),
             verdict=rule.verdicts[-1] if rule.verdicts else "",
             raw=rule,
         )
+
+    def _by_map(self, rule: NftRule) -> Iterator[str]:
+        """Yield the chains that the elements of the rule's verdict maps jump to."""
+        for name in rule.sets if self.raw.sets.branches else ():
+            for branch in self.raw.sets.branches.get((rule.family, rule.table, name), ()):
+                if branch.value.target:
+                    yield branch.value.target
 
     def legacy_chain(self, family: str, chain: SavedChain, saved: SavedRuleset) -> None:
         priority = hooks.LEGACY_TABLES.get(chain.table, {}).get(chain.name) if chain.policy else None
@@ -294,7 +303,7 @@ class _PictureBuilder:
             backend=LEGACY,
             comment=rule.comment,
             targets=(rule.target,) if rule.target else (),
-            verdict="jump" if jumps_on else rule.target or "",
+            verdict=("goto" if rule.goes else "jump") if jumps_on else rule.target or "",
         )
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from nettop.batch import Array, DumpMark, Gap, Text
 from nettop.decode.nftables.decoder import NftDecoded, RuleBlock
 from nettop.decode.nftables.objects import Generation, NftTable
+from nettop.decode.nftables.sets import NftSetsDecoded
 from nettop.kinds import TextKind
 from nettop.model.ruleset.counters import Counts
 from nettop.model.ruleset.merge import NFT, ChainView, Idents, Picture, Raw, RuleView, join, legacy_shape
-from nettop.model.ruleset.rule_tree import RuleRow, tree_of
+from nettop.model.ruleset.sets import ELEMENTS, LISTING, Branch
 from nettop.model.ruleset.texts import LEGACY_FAMILY, REQUIRED_KINDS, RULESET_KINDS, RulesetTexts
 
 _INTERRUPTED_AFTER_NS = 1_000_000_000  # an interrupted dump replaces one that is older
@@ -58,7 +59,6 @@ class Ruleset:
         self._joined_current = False
         self._handles: dict[tuple[str, str, int], tuple[ChainView, RuleView]] = {}
         self._handles_version = -1  # the layout that they are of
-        self._trees: tuple[int, dict[int, list[RuleRow]]] = (-1, {})  # by chain, and the layout that they are of
 
     def wants_text(self) -> bool:
         """Return whether the nft, iptables and ip6tables texts of the current ruleset must be requested.
@@ -82,15 +82,12 @@ class Ruleset:
                     self._handles[chain.family, chain.table, rule.handle] = chain, rule
         return None if handle is None else self._handles.get((family, table, handle))
 
-    def tree(self, chain: int) -> list[RuleRow]:
-        """Return the rows of a chain (an index in the picture) with those of the user chains below it."""
-        version, trees = self._trees
-        if version != self.layout_version:
-            trees = {}
-            self._trees = self.layout_version, trees
-        if chain not in trees:
-            trees[chain] = tree_of(self.picture, chain)
-        return trees[chain]
+    def branches(self, rule: int | None) -> Iterator[tuple[str, tuple[Branch, ...]]]:
+        """Yield the named verdict maps that a rule (index in Picture.rules) uses, with their elements."""
+        raw = None if rule is None else self.picture.rules[rule].raw
+        for name in raw.sets if raw is not None and self.raw.sets.branches else ():
+            if raw is not None and (found := self.raw.sets.branches.get((raw.family, raw.table, name))):
+                yield name, found
 
     def tables_without_chains(self) -> list[NftTable]:
         """Return the tables that have no chain, which no row shows."""
@@ -140,9 +137,14 @@ class Ruleset:
             return False
         return self.texts.age_of(None if rule.backend == NFT else rule.raw.family) < self.changed_ns
 
-    def apply(self, item: NftDecoded | DumpMark | Text | Gap, now_ns: int) -> None:
+    def apply(self, item: NftDecoded | NftSetsDecoded | DumpMark | Text | Gap, now_ns: int) -> None:
         """Apply one item. A Gap (of an nft stream) may hide a change: everything is requested again."""
-        if isinstance(item, Text):
+        if isinstance(item, NftSetsDecoded) or (isinstance(item, DumpMark) and item.what in (LISTING, ELEMENTS)):
+            if not self.raw.sets.apply(item):
+                return
+            self._dirty = True
+            self._rejoin()
+        elif isinstance(item, Text):
             self._text(item)
         elif isinstance(item, DumpMark):
             self._mark(item)
@@ -336,7 +338,7 @@ class Rulesets:
         self._shown.netns = netns
         self._of = {netns: self._shown}
 
-    def apply(self, item: NftDecoded | DumpMark | Text | Gap, netns: int, now_ns: int) -> None:
+    def apply(self, item: NftDecoded | NftSetsDecoded | DumpMark | Text | Gap, netns: int, now_ns: int) -> None:
         """Apply one item of the namespace with this code."""
         label = self._label(netns)
         if label not in self._of:

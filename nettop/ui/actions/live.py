@@ -80,7 +80,8 @@ def watch_only(screen: MainScreen) -> Awaitable[None]:
 
 def zeroes(screen: MainScreen) -> None:
     """Show the counters that are 0, or hide them again."""
-    screen.table.set_options(zeroes=not screen.table.options.zeroes)
+    screen.table.zeroes = not screen.table.zeroes
+    screen.table.change()
 
 
 def reset(screen: MainScreen) -> Awaitable[None] | None:

@@ -1,0 +1,181 @@
+"""Tables, chains, rules, sets, elements and objects as JSON objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from nettop.decode.nftables.elements import NEVER, Elements
+from nettop.decode.nftables.keys import type_text
+from nettop.decode.nftables.listing import with_counters
+from nettop.decode.nftables.members import comment_of, member_text, rows_of, timeout_ms, value_of
+from nettop.decode.nftables.objects import NftObject
+from nettop.decode.nftables.sets import NftSet, SetId
+from nettop.linux import nf_tables as nft
+from nettop.model.ruleset.counters import Counts
+from nettop.model.ruleset.merge import LEGACY, NFT, ChainView, Picture, RuleView
+from nettop.model.ruleset.ruleset import Ruleset
+from nettop.model.ruleset.selection import Selection
+from nettop.model.ruleset.sets import sets_of
+
+Numbers = tuple[int | None, int | None]
+Row = dict[str, Any]
+ElementsOf = Mapping[SetId, Elements]
+
+
+def objects(ruleset: Ruleset, netns: str, shown: Selection, elements: ElementsOf) -> Iterator[Row]:
+    """Yield tables, objects, sets with their elements; then each chain, in traversal order, with rules and policy."""
+    yield from _tables(ruleset, netns, shown)
+    for one in shown.objects:
+        yield {"kind": "object", "netns": netns, **object_row(one)}
+    for found in shown.sets:
+        yield {"kind": "set", "netns": netns, **set_row(found)}
+        yield from element_rows(found, elements.get(found.id), netns)
+    picture, counts = ruleset.picture, ruleset.counts
+    for index in shown.chains:
+        chain = picture.chains[index]
+        where = _where(chain, netns)
+        policy = picture.policy_cell(index)
+        yield {"kind": "chain", **where, **_chain(chain, numbers(counts, policy))}
+        for at, rule in enumerate(picture.rules_of(chain), chain.first):
+            if shown.cells[at]:
+                keys = _rule(picture, chain, rule, numbers(counts, at))
+                yield {"kind": "rule", **where, **keys, "stale": ruleset.is_stale(rule)}
+        if chain.policy is not None and shown.cells[policy]:
+            yield {"kind": "rule", **where, **_policy(chain, numbers(counts, policy)), "stale": False}
+
+
+def numbers(counts: Counts, cell: int) -> Numbers:
+    """Return the packets and bytes of a rule or policy; None: it has no counter."""
+    if not counts.have[cell]:
+        return None, None
+    return int(counts.packets[cell]), int(counts.bytes[cell])
+
+
+def _tables(ruleset: Ruleset, netns: str, shown: Selection) -> Iterator[Row]:
+    known = {(one.family, one.name): one for one in ruleset.raw.tables}
+    for backend, family, name in shown.tables:
+        table = known.get((family, name)) if backend != LEGACY else None
+        flags, comment = (list(table.flags), table.comment) if table else ([], None)
+        named = {"family": family, "table": name, "handle": table and table.handle, "flags": flags}
+        yield {"kind": "table", "netns": netns, **named, "comment": comment, "backend": backend}
+
+
+def object_row(one: NftObject) -> Row:
+    """Return the keys of a stateful object; those that its type does not have are None."""
+    own = {name: getattr(one, name) for name in ("packets", "bytes", "quota", "used", "rate", "unit", "burst")}
+    limited = {"limit_type": one.limit_type, "over": one.inverted if one.type in ("quota", "limit") else None}
+    named = {"family": one.family, "table": one.table, "name": one.name, "type": one.type, "handle": one.handle}
+    more = {"helper": one.helper, "comment": one.comment, "references": one.use, **dict(one.properties)}
+    return {**named, **own, **limited, **more}
+
+
+def set_row(one: NftSet) -> Row:
+    """Return the keys of a set or map."""
+    return {
+        "family": one.family,
+        "table": one.table,
+        "name": one.name,
+        "type": type_text(one.key_type),
+        "map": (type_text(one.data_type) if one.holds == "data" else _HOLDS.get(one.holds, one.holds)) or None,
+        "handle": one.handle,
+        "flags": [word for bit, word in nft.NFT_SET_FLAGS if one.flags & bit],
+        "size": one.size,
+        "elements": one.count,
+        "timeout": _seconds(one.timeout_ms),
+        "counter": one.counts,
+        "comment": one.comment,
+        "backend": NFT,
+    }
+
+
+_HOLDS = {"verdicts": "verdict"}
+
+
+def _seconds(milliseconds: int | None) -> float | int | None:
+    """Return seconds, as nft does an integer where it is one."""
+    if not milliseconds:
+        return None
+    return milliseconds / 1000 if milliseconds % 1000 else milliseconds // 1000
+
+
+def element_rows(of: NftSet, elements: Elements | None, netns: str) -> Iterator[Row]:
+    """Yield the elements of a set or map, in the order of the dump."""
+    where = {"netns": netns, "family": of.family, "table": of.table, "set": of.name}
+    for row in rows_of(elements) if elements is not None else ():
+        yield {"kind": "element", **where, **_element(of, elements, row)} if elements is not None else {}
+
+
+def _element(of: NftSet, elements: Elements, row: int) -> Row:
+    value = value_of(of, elements, row)
+    counted, expires = bool(elements.counted[row]), elements.expires_ms[row]
+    return {
+        "element": member_text(of, elements, row),
+        "value": value and value.text,
+        "packets": int(elements.packets[row]) if counted else None,
+        "bytes": int(elements.octets[row]) if counted else None,
+        "timeout": _seconds(timeout_ms(elements, row)),
+        "expires": None if expires == NEVER else int(expires) / 1000,
+        "comment": comment_of(elements, row),
+        "backend": NFT,
+    }
+
+
+def _where(chain: ChainView, netns: str) -> Row:
+    return {
+        "netns": netns,
+        "family": chain.family,
+        "table": chain.table,
+        "chain": chain.name,
+        "hook": chain.hook,
+        "priority": chain.priority,
+        "priority_name": chain.priority_name,
+        "device": ",".join(chain.devices) or None,
+        "policy": chain.policy,
+    }
+
+
+def _chain(chain: ChainView, policy: Numbers) -> Row:
+    return {
+        "type": chain.type,
+        "handle": chain.handle,
+        "rules": chain.count,
+        "flags": list(chain.flags),
+        "comment": chain.comment,
+        "packets": policy[0],
+        "bytes": policy[1],
+        "backend": chain.backend,
+    }
+
+
+def _rule(picture: Picture, chain: ChainView, rule: RuleView, counted: Numbers) -> Row:
+    text = rule.text
+    if text is not None and rule.backend == NFT and counted[0] is not None:
+        text = with_counters(text, counted[0], counted[1] or 0)
+    return {
+        "number": rule.number,
+        "handle": rule.handle,
+        "text": text,
+        "verdict": rule.verdict.lower() or None,
+        "jumps": [picture.chains[target].name for target in picture.targets(rule)] if rule.targets else [],
+        "sets": list(sets_of(rule.raw, rule.text)),
+        "comment": rule.comment,
+        "packets": counted[0],
+        "bytes": counted[1],
+        "backend": rule.backend,
+    }
+
+
+def _policy(chain: ChainView, counted: Numbers) -> Row:
+    return {
+        "number": None,
+        "handle": None,
+        "text": f"policy {chain.policy}",
+        "verdict": chain.policy,
+        "jumps": [],
+        "sets": [],
+        "comment": None,
+        "packets": counted[0],
+        "bytes": counted[1],
+        "backend": chain.backend,
+    }

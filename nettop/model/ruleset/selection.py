@@ -1,0 +1,175 @@
+"""The part of a ruleset that a command prints: by table, chain, hook, set and display filter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+
+from nettop.decode.nftables.objects import NftObject
+from nettop.decode.nftables.sets import NftSet
+from nettop.errors import UsageError
+from nettop.model.filter.expression import Filter, Mask
+from nettop.model.filter.fields import ListedFields
+from nettop.model.ruleset.hooks import HOOK_ORDER
+from nettop.model.ruleset.merge import LEGACY, NFT, RuleView
+from nettop.model.ruleset.order import traversal
+from nettop.model.ruleset.rule_tree import verdict_of
+from nettop.model.ruleset.ruleset import Ruleset
+from nettop.model.ruleset.sets import sets_of
+
+_NAMED = 12  # names in the line that refuses an unknown one
+_OF_CHAIN = {"chain": "name", "table": "table", "family": "family", "hook": "hook"}
+_TableKey = tuple[str, str, str]  # as ChainView.table_key
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RuleQuery:
+    """The names that a person gives. Tables, chains and sets may have `FAMILY` and `TABLE` before them."""
+
+    tables: tuple[str, ...] = ()
+    chains: tuple[str, ...] = ()
+    hooks: tuple[str, ...] = ()
+    sets: tuple[str, ...] = ()  # only these sets, no chains
+    display_filter: Filter | None = None
+
+    @property
+    def restricts(self) -> bool:
+        """True if it leaves anything out."""
+        return bool(self.tables or self.chains or self.hooks or self.sets or self.display_filter)
+
+
+@dataclass(slots=True)
+class Selection:
+    """What is printed."""
+
+    tables: list[_TableKey] = field(default_factory=list)
+    chains: list[int] = field(default_factory=list)  # indices in Picture.chains, in traversal order
+    cells: Mask = field(default_factory=lambda: np.zeros(0, np.bool_))  # rules and policies, as in Counts
+    sets: list[NftSet] = field(default_factory=list)
+    objects: list[NftObject] = field(default_factory=list)
+
+
+def select(ruleset: Ruleset, query: RuleQuery) -> Selection:
+    """Return what the query selects. UsageError for a name that the ruleset does not have."""
+    tables = _tables(ruleset)
+    chosen = _named("table", query.tables, tables, lambda key: key[1:])
+    found = Selection([key for key in tables if key in chosen] if query.tables else tables)
+    picture = ruleset.picture
+    found.cells = np.zeros(len(picture.chain_of_cell), np.bool_)
+    if query.sets:
+        listed = list(ruleset.raw.sets.listed.values())
+        names = _named("set", query.sets, listed, lambda one: one.id)
+        found.tables, found.sets = [], [one for one in listed if one in names and _in(one, found.tables)]
+        return found
+    _named("hook", query.hooks, HOOK_ORDER, lambda hook: (hook,))
+    chains = _named("chain", query.chains, picture.chains, lambda chain: (chain.family, chain.table, chain.name))
+    reached = _reached(ruleset, query.hooks)
+    rows = [
+        index
+        for index in traversal(picture)
+        if (not query.tables or picture.chains[index].table_key in chosen)
+        and (not query.chains or picture.chains[index] in chains)
+        and (not query.hooks or index in reached)
+    ]
+    found.cells = np.isin(np.array(picture.chain_of_cell, np.int64), rows)
+    if query.display_filter is not None:
+        found.cells &= query.display_filter.mask(_fields(ruleset))
+    alive = {picture.chain_of_cell[cell] for cell in np.flatnonzero(found.cells).tolist()}
+    found.chains = [index for index in rows if query.display_filter is None or index in alive]
+    _add_parts(ruleset, query, found)
+    return found
+
+
+def _add_parts(ruleset: Ruleset, query: RuleQuery, found: Selection) -> None:
+    """Add the sets and objects: all of the tables, or those that the rules use."""
+    found.sets = [one for one in ruleset.raw.sets.listed.values() if _in(one, found.tables)]
+    found.objects = [one for one in ruleset.raw.objects if _in(one, found.tables)]
+    if not (query.chains or query.hooks or query.display_filter):
+        return
+    picture = ruleset.picture
+    keys = {picture.chains[index].table_key for index in found.chains}
+    found.tables = [key for key in found.tables if key in keys]
+    used, named = set[tuple[str, ...]](), set[tuple[str, ...]]()
+    for cell in np.flatnonzero(found.cells[: len(picture.rules)]).tolist():
+        rule = picture.rules[cell]
+        key = picture.chains[rule.chain].table_key[1:]
+        used.update((*key, name) for name in sets_of(rule.raw, None))
+        named.update((*key, *one) for one in (rule.raw.objects if rule.raw else ()))
+    found.sets = [one for one in found.sets if one.id in used]
+    found.objects = [one for one in found.objects if (one.family, one.table, one.type, one.name) in named]
+
+
+def _in(one: NftSet | NftObject, tables: Iterable[_TableKey]) -> bool:
+    return any(key[0] != LEGACY and key[1:] == (one.family, one.table) for key in tables)
+
+
+def _tables(ruleset: Ruleset) -> list[_TableKey]:
+    """Return all tables: those of the kernel's nf_tables, then the legacy ones."""
+    backends = {chain.table_key[1:]: chain.backend for chain in ruleset.picture.chains if chain.backend != LEGACY}
+    nft = [(backends.get((one.family, one.name), NFT), one.family, one.name) for one in ruleset.raw.tables]
+    keys = dict.fromkeys(chain.table_key for chain in ruleset.picture.chains)
+    return [*nft, *(key for key in keys if key[0] == LEGACY)]
+
+
+def _reached(ruleset: Ruleset, hooks: tuple[str, ...]) -> set[int]:
+    """Return the chains at these hooks, and those that their rules jump to."""
+    picture = ruleset.picture
+    found: set[int] = set()
+    todo = [index for index, chain in enumerate(picture.chains) if chain.hook in hooks]
+    while todo:
+        index = todo.pop()
+        if index not in found:
+            found.add(index)
+            todo += [target for rule in picture.rules_of(picture.chains[index]) for target in picture.targets(rule)]
+    return found
+
+
+def _named(what: str, names: tuple[str, ...], known: Iterable[T], key: Callable[[T], tuple[str, ...]]) -> set[T]:
+    """Return those that have one of the names: their own, or with what they are in before it."""
+    if not names:
+        return set()
+    by_name: dict[str, set[T]] = {}
+    for one in known:
+        parts = key(one)
+        for start in range(len(parts)):
+            by_name.setdefault(" ".join(parts[start:]), set()).add(one)
+    for name in names:
+        if name not in by_name:
+            own = sorted({key(one)[-1] for group in by_name.values() for one in group})
+            listed = ", ".join(own[:_NAMED]) + (", …" if len(own) > _NAMED else "")
+            raise UsageError(f"no {what} {name!r} here", f"there are {listed}" if own else f"there is no {what}")
+    return {one for name in names for one in by_name[name]}
+
+
+def _fields(ruleset: Ruleset) -> ListedFields:
+    """Return the columns of all rules and policies for the display filter."""
+    picture, counts = ruleset.picture, ruleset.counts
+    chains = [picture.chains[index] for index in picture.chain_of_cell]
+    rules: list[RuleView | None] = [*picture.rules, *[None] * len(picture.chains)]
+
+    def numbers(name: str) -> list[float | None] | None:
+        if name in ("packets", "bytes", "rate"):
+            values = getattr(counts, name).astype(np.float64)
+            held = counts.have & ~np.isnan(values)
+            return [value if known else None for value, known in zip(values.tolist(), held.tolist(), strict=True)]
+        if name == "handle":
+            return [rule.handle if rule else None for rule in rules]
+        return [chain.priority for chain in chains] if name == "priority" else None
+
+    def texts(name: str) -> list[str] | None:
+        if name == "netns":
+            return [ruleset.netns] * len(chains)
+        if name == "device":
+            return [",".join(chain.devices) for chain in chains]
+        pairs = list(zip(chains, rules, strict=True))
+        if name == "verdict":
+            return [verdict_of(rule).lower() if rule else chain.policy or "" for chain, rule in pairs]
+        if name == "backend":
+            return [(rule or chain).backend for chain, rule in pairs]
+        return [getattr(chain, _OF_CHAIN[name]) or "" for chain in chains] if name in _OF_CHAIN else None
+
+    return ListedFields("rule", len(chains), numbers, texts)

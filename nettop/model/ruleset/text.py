@@ -1,0 +1,149 @@
+"""Chains, rules, sets and objects as lines of text: a tree grouped by hook, for a terminal or a ticket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from nettop.decode.nftables.objects import NftObject, NftTable
+from nettop.decode.nftables.sets import NftSet
+from nettop.model.ruleset.counters import Counts
+from nettop.model.ruleset.lines import ElementsOf, Row, element_rows, numbers, object_row, set_row
+from nettop.model.ruleset.merge import ChainView, Picture
+from nettop.model.ruleset.order import IP, is_dormant, path_of, ties, traversal
+from nettop.model.ruleset.rule_tree import RuleRow, reached, rows_of
+from nettop.model.ruleset.ruleset import Ruleset
+from nettop.model.ruleset.selection import RuleQuery, Selection
+from nettop.model.ruleset.words import FIRST_PACKET, NO_RULES, chain_path, priority_text, rule_text, table_path
+from nettop.text.units import grouped, plural, scaled
+
+_BRANCHES = 8  # elements of a verdict map that are printed below its rule
+_NOT_PRINTED = {"kind", "netns", "family", "table", "name", "handle", "backend", "set", "element", "value"}
+
+
+def tree(ruleset: Ruleset, query: RuleQuery, shown: Selection, elements: ElementsOf) -> Iterator[str]:
+    """Yield the lines, which may hold any character. A chain is printed below the first rule that jumps to it."""
+    picture, place = ruleset.picture, ""
+    below = reached(picture)
+    tied = ties(picture) & set(shown.chains)
+    if not picture.chains and not ruleset.texts.legacy_errors():
+        yield f"no chains: {NO_RULES}"
+    for index, rows in _trees(picture, query, shown):
+        title = _place(picture.chains[index], index in below)
+        if title != place:
+            yield title
+            place = title
+        yield _title(picture.chains[index], index in tied)
+        for row in rows:
+            yield _rule_line(picture, ruleset.counts, row)
+            yield from _branch_lines(ruleset, row)
+    bare = [one for one in ruleset.tables_without_chains() if ("nft", one.family, one.name) in shown.tables]
+    yield from _part("tables without chains", [table_path(table) + _comment(table) for table in bare])
+    yield from _part("counters, quotas and other objects", map(_object_line, shown.objects))
+    yield from _part("sets and maps", _set_lines(shown, elements))
+    if tied:
+        yield "?  another chain runs at the same place: which one is first is not known"
+
+
+def _part(title: str, lines: Iterable[str]) -> Iterator[str]:
+    for number, line in enumerate(lines):
+        if not number:
+            yield title
+        yield f"  {line}"
+
+
+def _trees(picture: Picture, query: RuleQuery, shown: Selection) -> Iterator[tuple[int, list[RuleRow]]]:
+    """Yield each chain that has no place below another, with the rows to print."""
+    chosen = set(shown.chains)
+    below = reached(picture)
+    printed: set[int] = set()
+    for index in traversal(picture):
+        named = bool(query.chains) and index in chosen and index not in printed
+        if picture.chains[index].hook is None and index in below and not named:
+            continue
+        rows = _kept(rows_of(picture, index), shown)
+        if rows or (index in chosen and not query.display_filter):
+            printed.update(row.chain for row in rows)
+            yield index, rows
+
+
+def _kept(rows: list[RuleRow], shown: Selection) -> list[RuleRow]:
+    """Return the selected rows, and the rules whose jumps lead to them."""
+    kept: list[RuleRow] = []
+    depth = -1  # of the last row kept: what is less deep before it is its way
+    for row in reversed(rows):
+        if shown.cells[row.cell] or row.depth < depth:
+            kept.append(row)
+            depth = row.depth
+    return kept[::-1]
+
+
+def _place(chain: ChainView, below: bool) -> str:
+    """Return the hook, after its path if that is not ip's; for a chain that no packet reaches by a hook, the reason."""
+    if chain.hook is None:
+        named = "reached by a named map" if chain.references else "not reached by any hook"
+        return "user chains" if below else named
+    if is_dormant(chain):
+        return "dormant tables: these chains do not run"
+    path = path_of(chain)
+    return chain.hook if path == IP else f"{path} {chain.hook}"
+
+
+def _title(chain: ChainView, tied: bool) -> str:
+    title = [f"  {chain_path(chain)}", chain.backend]
+    if chain.hook is not None:
+        title += [chain.hook] if is_dormant(chain) else []
+        title += [f"priority {priority_text(chain, tied)}", f"policy {chain.policy}"]
+    if chain.devices:
+        title.append(f"device {', '.join(chain.devices)}")
+    if chain.type == "nat":
+        title.append(FIRST_PACKET)
+    return "   ".join(title) + _comment(chain)
+
+
+def _comment(one: ChainView | NftTable | NftSet | NftObject) -> str:
+    return f'   comment "{one.comment}"' if one.comment else ""
+
+
+def _rule_line(picture: Picture, counts: Counts, row: RuleRow) -> str:
+    packets, octets = numbers(counts, row.cell)
+    number = "policy" if row.rule is None else str(picture.rules[row.rule].number)
+    text = picture.chains[row.chain].policy or "" if row.rule is None else rule_text(picture.rules[row.rule])
+    handle = None if row.rule is None else picture.rules[row.rule].handle
+    tail = "" if handle is None else f"  # handle {handle}"
+    indent = "  " * row.depth
+    name = picture.chains[row.chain].name if row.depth else ""
+    lead = f"{indent}{name} {number}" if name else number
+    return f"    {lead:>10}  {scaled(packets):>6} {scaled(octets):>6}  {indent}{row.jump}{text}{tail}"
+
+
+def _branch_lines(ruleset: Ruleset, row: RuleRow) -> Iterator[str]:
+    """Yield the elements of the rule's named verdict maps: where each leads."""
+    for name, branches in ruleset.branches(row.rule):
+        for branch in branches[:_BRANCHES]:
+            yield f"{' ' * 30}{'  ' * row.depth}@{name}  {branch.key} : {branch.value.text}"
+        if len(branches) > _BRANCHES:
+            rest = f"… {grouped(len(branches) - _BRANCHES)} more"
+            yield f"{' ' * 30}{'  ' * row.depth}@{name}  {rest}"
+
+
+def _object_line(one: NftObject) -> str:
+    return f"{one.family} {one.table} {one.type} {one.name}   {_properties(object_row(one))}"
+
+
+def _set_lines(shown: Selection, elements: ElementsOf) -> Iterator[str]:
+    for one in shown.sets:
+        row = set_row(one)
+        kind = f"map of {row['type']} : {row['map']}" if row["map"] else f"set of {row['type']}"
+        count = "" if one.count is None else plural(one.count, "element")
+        limit = f" of {grouped(one.size)}" if one.size else ""
+        flags = ", ".join(row["flags"])
+        yield "   ".join(filter(None, (f"{one.family} {one.table} @{one.name}", kind, count + limit, flags)))
+        for element in element_rows(one, elements.get(one.id), ""):
+            value = f" : {element['value']}" if element["value"] else ""
+            yield f"  {element['element']}{value}   {_properties(element)}".rstrip()
+
+
+def _properties(row: Row) -> str:
+    """Return `packets 5 bytes 300 timeout 60`: what has a value."""
+    given = {key: value for key, value in row.items() if key not in _NOT_PRINTED and value not in (None, False)}
+    return " ".join(f"{key} {value}" for key, value in given.items() if key not in ("family", "table", "type"))
