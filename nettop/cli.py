@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from nettop import __version__
 from nettop.console import printing, say
 from nettop.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, FilterError, NettopError, StdoutError, UsageError
+from nettop.text.signs import without_escapes
 
 COMMANDS = {
     "demo": "build a lab of two NAT gateways in private namespaces and open the app in it",
@@ -155,6 +156,7 @@ def _open_missing_streams() -> None:
         if getattr(sys, name) is None:
             _move(_pipe_without_reader() if number == 1 else os.open(os.devnull, os.O_RDWR), number)
             setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False))
+    without_escapes(sys.stderr)
 
 
 def _pipe_without_reader() -> int:

@@ -82,6 +82,8 @@ FLOW_DTYPES: dict[str, type[np.generic]] = {
     "ts_ns": np.int64,
 }
 FLOW_HI = ("osrc_hi", "odst_hi", "rsrc_hi", "rdst_hi")
+# The netlink port id of the program that caused an event; 0: the kernel did. Only in a Columns that has such an event.
+EVENT_DTYPES: dict[str, type[np.generic]] = {"portid": np.uint32}
 # The original tuple of an expected flow's master. These columns exist only in a Columns that has such a flow.
 MASTER_DTYPES: dict[str, type[np.generic]] = {
     "mproto": np.uint8,
@@ -107,7 +109,7 @@ EXPECT_DTYPES: dict[str, type[np.generic]] = {
     "xsrc_hi": np.uint64,
     "xdst_hi": np.uint64,
 }
-COLUMN_DTYPES = FLOW_DTYPES | MASTER_DTYPES | EXPECT_DTYPES
+COLUMN_DTYPES = FLOW_DTYPES | EVENT_DTYPES | MASTER_DTYPES | EXPECT_DTYPES
 
 
 class Strings:

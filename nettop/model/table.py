@@ -93,6 +93,8 @@ class ViewSpec:
     scope: int | None = None  # the parent's identity: the rules of this chain
     zeroes: bool = False  # also counters that are 0
     toggled: frozenset[int] = frozenset()  # headings that are folded or unfolded by hand
+    find: str = ""  # rules that match are marked
+    isolated: bool = False  # only they are shown, of all chains
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,7 @@ class Row:
     roles: tuple[str, ...]  # one of ROLES for each cell
     resettable: bool = False  # a counter that can be set to zero
     whole: str = ""  # the text that a column has cut, for a line of its own
+    marked: bool = False  # it was found
     link: int | None = None  # the row that Enter goes to; its own identity: Enter folds and unfolds it
 
     def __post_init__(self) -> None:

@@ -28,6 +28,7 @@ from nettop.model.packets.table import BUDGET, PacketModel
 from nettop.model.processes.processes import Processes
 from nettop.model.ruleset.chain_matrix import ChainMatrix
 from nettop.model.ruleset.chain_table import ChainTable
+from nettop.model.ruleset.find import RuleFinder
 from nettop.model.ruleset.rule_table import RuleTable
 from nettop.model.ruleset.ruleset import Ruleset, Rulesets
 from nettop.model.sysctls import Sysctls
@@ -91,13 +92,14 @@ class Engine:
 
     def _views(self) -> dict[str, TableModel]:
         chains = ChainTable(self.ruleset)
+        self.finder = RuleFinder(self.ruleset, chains.order)
         return {
             "flows": self.flows,
             "groups": self.groups,
             "events": self.events,
             "chains": chains,
-            "matrix": ChainMatrix(self.ruleset, chains),
-            "rules": RuleTable(self.ruleset, chains),
+            "matrix": ChainMatrix(self.ruleset, chains, self.finder),
+            "rules": RuleTable(self.ruleset, chains, self.finder),
             "packets": self.packets,
             "counters": self.counters,
         }

@@ -31,6 +31,7 @@ from nettop.sources.netlink import commits
 from nettop.sources.nft_sets import SETS, NftSetDump
 
 EVENT_RCVBUF = 128 << 20  # bytes: a second and more of 100,000 conntrack events/s
+STILL_S = 4.0  # longest pause of what follows the flows: below the age from which the totals show that of the timeouts
 OFTEN_S = 10.0  # period of counters in a recording, and of feeds that no visible view shows
 
 Decode = Callable[[Any], Any]  # of a Batch or a Text, into an item for the models of the feed
@@ -64,6 +65,7 @@ class Feed:
     shown_in: frozenset[str] = frozenset()
     unseen_s: float | None = None  # instead of `every_s` while no such view is visible and nothing is recorded
     unseen_rounds: tuple[Round, ...] = ()  # the rounds of that; (): the same
+    still_s: float | None = None  # up to this, `every_s` grows by itself with each dump that finds all flows still
     share: float | None = None  # of a core: the limit for reading it
     source: type[DumpSource] = DumpSource
     decoder: Callable[[Strings], Decode] | None = None  # None: models apply the item itself
@@ -84,11 +86,21 @@ class Feed:
         """Return the seconds between two reads for a recording with keyframes every `keyframe_s`."""
         return self.every_s if self.recorded is Pace.EACH else pace_s(self.recorded, keyframe_s)
 
-    def polling(self, visible: Collection[str], recorded: bool) -> tuple[float | None, tuple[Round, ...]]:
-        """Return the seconds between two reads, and their rounds, while these views are visible."""
-        if recorded or not self.shown_in or not self.shown_in.isdisjoint(visible):
-            return self.every_s, self.polled or self.rounds
-        return self.unseen_s, self.unseen_rounds or self.polled or self.rounds
+    def polling(
+        self, visible: Collection[str], recorded: bool, still: int = 0
+    ) -> tuple[float | None, tuple[Round, ...]]:
+        """Return the seconds between two reads, and their rounds, while these views are visible.
+
+        `still` is the number of dumps in a row that found all flows as they were.
+        """
+        every_s, rounds = self.every_s, self.polled or self.rounds
+        if recorded or not self.shown_in.isdisjoint(visible):
+            return every_s, rounds
+        if self.shown_in:
+            every_s, rounds = self.unseen_s, self.unseen_rounds or rounds
+        if every_s is not None and self.still_s is not None:
+            every_s = min((1 + still) * every_s, max(every_s, self.still_s))
+        return every_s, rounds
 
     def new_stream(self, number: int, netns: str) -> Stream:
         """Return the stream of this feed in a namespace."""
@@ -132,6 +144,7 @@ TABLE = Feed(
         ),
     ),
     every_s=2.0,
+    still_s=STILL_S,
     share=SHARE,
     decoder=ConntrackDecoder,
     models=("flows",),
@@ -161,6 +174,7 @@ STATISTICS = Feed(
     shown_in=frozenset({"counters"}),
     unseen_s=1.0,
     unseen_rounds=(Round("ctstats", (ReadRequest.CONNTRACK_STATS,)),),  # the header shows how full the table is
+    still_s=STILL_S,
     share=SHARE,
     decoder=lambda strings: decode_ctstats,
     models=("counters",),

@@ -31,7 +31,7 @@ class LiveSources:
         self._lock = threading.Lock()  # the model thread may add feeds while the control thread closes
         self._closed = False
         self._running: dict[str, tuple[Feed, Source, SourceThread]] = {}  # by the feed's name
-        self._paced: tuple[frozenset[str], bool] | None = None  # arguments of pace() that all sources have
+        self._paced: tuple[frozenset[str], bool, int] | None = None  # arguments of pace() that all sources have
 
     def watch(self, *watched: Feed, every_s: float | None = None, once: bool = False) -> None:
         """Read these feeds at the pace of their rows or every `every_s`; `once`: each dump and text once, no events.
@@ -69,23 +69,24 @@ class LiveSources:
         """Read these feeds again now, if they are running."""
         self._poke(*(feed.name for feed in poked))
 
-    def pace(self, visible: frozenset[str], recorded: bool) -> None:
-        """Set the pace of every feed while these views are visible. A feed that becomes visible is read at once.
+    def pace(self, visible: frozenset[str], recorded: bool, still: int = 0) -> None:
+        """Set the pace of every feed, as Feed.polling() says. A feed that becomes visible is read at once.
 
         To be called by one thread at a time.
         """
-        if self._paced == (visible, recorded):
+        if self._paced == (visible, recorded, still):
             return
-        before, self._paced = self._paced, (visible, recorded)
+        before, self._paced = self._paced, (visible, recorded, still)
         for feed, source, thread in list(self._running.values()):
-            if not feed.shown_in:
+            if not feed.shown_in and feed.still_s is None:
                 continue
-            every_s, rounds = feed.polling(visible, recorded)
+            every_s, rounds = feed.polling(visible, recorded, still)
             if isinstance(source, DumpSource):
                 source.pace(every_s, rounds)
             elif isinstance(source, TextSource):
                 source.pace(every_s)
-            if before is not None and feed.polling(*before) != (every_s, rounds) == feed.polling((), True):
+            shown = feed.polling(visible, recorded)
+            if before is not None and feed.polling(*before[:2]) != shown == feed.polling((), True):
                 self._poke(feed.name)
             thread.wake()
 

@@ -20,6 +20,7 @@ from nettop.model.events.table import KEEP_EVENTS
 from nettop.model.filter.expression import Filter
 from nettop.model.flows.capture import FlowCapture, flow_capture
 from nettop.model.flows.clipboard import flow_text
+from nettop.model.ruleset.find import Hit
 from nettop.model.table import Detail, Snapshot, TableModel, ViewSpec
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.recorder import Recorder
@@ -101,6 +102,9 @@ class Session:
             names=self._names,
         )
 
+    def note_input(self) -> None:
+        """Note that a key or the mouse was used."""
+
     def pause(self, on: bool) -> None:
         """Note that the screens are paused. A replay stops its clock; live, everything is still received."""
         self._paused = on
@@ -128,6 +132,10 @@ class Session:
     def show_packets(self, number: int) -> None:
         """Show the packets of the capture with this number."""
         self._run.on_models(lambda engine, now_ns: engine.packets.show(number))
+
+    def find_rules(self, text: str, deliver: Callable[[Sequence[Hit]], None]) -> None:
+        """Deliver the rules that match a text, an address, a port or a device, in the order of traversal."""
+        self._run.on_models(lambda engine, now_ns: deliver([hit for _, hit in engine.finder.found(text)]))
 
     def count_flows(self, display_filter: Filter | None, deliver: Callable[[int], None]) -> None:
         """Deliver how many flows match now, for a confirmation, on the model thread."""

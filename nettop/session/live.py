@@ -32,6 +32,7 @@ from nettop.text.sanitize import clean
 from nettop.text.units import clock
 
 HEADERS = 128  # bytes of a packet that identify its flow, with IPv6 extension headers and up to two VLAN tags
+_INPUT = "input"  # counts as a view: what is still is read at its normal pace for a while after a key
 POKE_EVERY_S = 1.0  # models get fresh data on request at most this often
 
 
@@ -107,16 +108,21 @@ class LiveSession(Session):
         self._request(f"{view}/detail")
         super().detail(view, ident, deliver)
 
+    def note_input(self) -> None:
+        """Poll at the normal pace for some seconds, also where all flows are still."""
+        self._request(_INPUT)
+
     def _request(self, at: str) -> None:
         if self._visible.add(at):
-            self._pace(self._watched())
+            self._pace(self._run.engine, self._watched())
 
-    def _pace(self, watched: Sequence[LiveSources]) -> None:
-        """Set the pace of every feed: slower if it is neither visible nor recorded."""
+    def _pace(self, engine: Engine, watched: Sequence[LiveSources]) -> None:
+        """Set the pace of every feed: slower if it is neither visible nor recorded, or if all flows are still."""
         with self._pacing:
             visible = self._visible.now()
             for sources in watched:
-                sources.pace(visible, self._recorder is not None)
+                still = 0 if _INPUT in visible else engine.flows.still_dumps(engine.code(sources.netns.label))
+                sources.pace(visible, self._recorder is not None, still)
 
     def namespaces(self, deliver: Callable[[Sequence[NetnsChoice] | str], None]) -> None:
         """Deliver the host's namespace, the named ones, and those of the command line."""
@@ -226,7 +232,7 @@ class LiveSession(Session):
 
     def _serve_models(self, engine: Engine, watched: Sequence[LiveSources]) -> None:
         """Read what the models request. Called on the model thread, at each tick."""
-        self._pace(watched)
+        self._pace(engine, watched)
         for sources in watched:
             if engine.flows.resync_wanted(engine.code(sources.netns.label)):
                 self._poke(sources, feeds.TABLE)
@@ -333,7 +339,7 @@ class LiveSession(Session):
         if self._interval is None:
             sources.dump(dump_filter=kernel.dump)
         else:
-            sources.dump(replace(feeds.TABLE, every_s=self._interval, share=None), kernel.dump)
+            sources.dump(replace(feeds.TABLE, every_s=self._interval, still_s=None, share=None), kernel.dump)
 
     def measure_rates(self, done: Done) -> None:
         """Measure rates by packet headers, on the usual devices."""
@@ -350,7 +356,7 @@ class LiveSession(Session):
         self._acct_since_ns = time.time_ns() if on else 0
 
     def _keyframe(self) -> None:
-        self._pace(self._watched())
+        self._pace(self._run.engine, self._watched())
         for sources in self._watched():
             sources.poke(*feeds.KEYFRAMES)
 

@@ -104,6 +104,7 @@ class NettopApp(App[int], inherit_bindings=False):
         """Handle an event. While keys are typed, busy threads release the interpreter sooner."""
         if isinstance(event, events.Key | events.MouseDown | events.MouseScrollDown | events.MouseScrollUp):
             self.last_input = time.monotonic()
+            self.session.note_input()
         if isinstance(event, events.Key):
             if self._keys_end is not None:
                 self._keys_end.cancel()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from nettop.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, NettopError
 from nettop.text.sanitize import clean
+from nettop.text.signs import without_escapes
 
 if TYPE_CHECKING:
     from textual.app import App
@@ -96,11 +97,13 @@ def _standard_streams_on_tty() -> Iterator[int]:
         if stream is not None and _is_tty(stream):
             return stream
         try:
-            opened.append(os.fdopen(os.dup(_controlling_terminal()), mode, encoding="utf-8"))
+            opened.append(os.fdopen(os.dup(_controlling_terminal()), mode))
         except OSError as error:
             message = "the app needs a terminal, and there is none"
             raise NoTerminal(message, "for scripts there are nettop flows, events, rules, read") from error
         tty: TextIO = opened[-1]
+        if mode == "w":
+            without_escapes(tty)
         return tty
 
     try:

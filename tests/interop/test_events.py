@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -89,3 +90,30 @@ def test_events_are_those_that_conntrack_prints(sender: str, lab: Lab, tmp_path:
     )
     rows = [json.loads(line) for line in text.splitlines()]
     assert Counter((row["event"], str(row["id"])) for row in rows) == wanted
+
+
+def test_what_a_program_did_is_told_from_what_the_kernel_did(sender: str, tmp_path: Path) -> None:
+    made = ("-I", "-p", "udp", "-s", "10.1.1.1", "-d", "10.1.1.9", "--sport", "5", "--dport", "6", "-t", "900")
+    printed = tmp_path / "conntrack.txt"
+    with printed.open("wb") as out:
+        conntrack = subprocess.Popen(
+            command_in(sender, "conntrack", "-E", "-o", "id"), stdout=out, stderr=subprocess.DEVNULL
+        )
+    try:
+        with running("events", "--netns", sender) as text, running("events", "--json", "--netns", sender) as rows:
+            poll(lambda: listeners(sender) == 3)
+            run_in(sender, "conntrack", *made)
+            run_in(sender, "conntrack", "-U", "-p", "udp", "-s", "10.1.1.1", "--mark", "7")
+            run_in(sender, "conntrack", "-D", "-p", "udp")
+            run_in(sender, "ping", "-c1", "127.0.0.1")
+            poll(lambda: printed.read_bytes().count(b"[NEW]") == 2 and waiting(sender) == 0)
+            for one in (text, rows):
+                one.signal()
+            ended = [one.end()[1].splitlines() for one in (text, rows)]
+    finally:
+        conntrack.terminate()
+        conntrack.wait()
+    theirs = [re.findall(r"portid=(\d+)", line) for line in printed.read_text().splitlines()]
+    assert [len(one) for one in theirs] == [1, 1, 1, *[0] * (len(theirs) - 3)] and len(theirs) >= 4
+    assert [json.loads(line).get("portid") for line in ended[1]] == [int(one[0]) if one else None for one in theirs]
+    assert [re.findall(r" USERSPACE portid (\d+)", line) for line in ended[0]] == theirs

@@ -22,6 +22,7 @@ from nettop.headless.rules import lines
 from nettop.kinds import TextKind
 from nettop.linux.netlink import NETLINK_NETFILTER, NLMSG_DONE, NLMSG_ERROR, NLMSGHDR
 from nettop.model.ruleset.chain_table import ChainTable
+from nettop.model.ruleset.find import RuleFinder
 from nettop.model.ruleset.rule_table import RuleTable
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.table import ViewSpec
@@ -75,7 +76,7 @@ class Watch:
         self.decoder = NftDecoder()
         self.ruleset = Ruleset(ns.label)
         self.chains = ChainTable(self.ruleset)
-        self.rules = RuleTable(self.ruleset, self.chains)
+        self.rules = RuleTable(self.ruleset, self.chains, RuleFinder(self.ruleset, self.chains.order))
 
     def dump(self, what: ReadRequest) -> None:
         begun = time.time_ns()

@@ -78,7 +78,7 @@ def terminal(
         stdin=slave,
         stdout=slave,
         stderr=slave,
-        env=environment(TERM="xterm-256color", LC_ALL="C.UTF-8", COLORTERM="truecolor", **(env or {})),
+        env=environment(**{"TERM": "xterm-256color", "LC_ALL": "C.UTF-8", "COLORTERM": "truecolor", **(env or {})}),
         cwd="/",
         start_new_session=True,
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),

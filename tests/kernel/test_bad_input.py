@@ -148,6 +148,16 @@ def test_escape_sequences_never_reach_the_terminal(lab: Lab, tmp_path: Path) -> 
 # -- a small terminal, signals --
 
 
+def test_a_terminal_without_unicode_has_one_sign_a_column(lab: Lab) -> None:
+    env = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    with terminal("--netns", lab.netns("a"), env=env) as screen:
+        poll(lambda: screen.shows("Flows"))
+        screen.key("3")
+        poll(lambda: screen.shows("[3 Chains]"))
+        assert screen.quit() == 0
+    assert screen.drawn.isascii() and b"\\u" not in screen.drawn
+
+
 @pytest.mark.parametrize("size", [(10, 40), (24, 80)])
 def test_the_app_lives_in_a_small_terminal(lab: Lab, size: tuple[int, int]) -> None:
     with terminal("--netns", lab.netns("a"), size=size) as screen:

@@ -24,6 +24,7 @@ from nettop.model.filter.expression import parse
 from nettop.model.table import Snapshot, ViewSpec
 from nettop.pipeline import feeds
 from nettop.session.live import LiveSession
+from nettop.sources.dumps import DumpSource
 from tests.interop.conntrack_xml import listed, unequal_by_events
 from tests.interop.live_table import LiveTable
 from tests.interop.nat_world import inside
@@ -302,3 +303,28 @@ def connected_and_reset(ns: str, listener: socket.socket, port: int) -> None:
         accepted = listener.accept()[0]
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     accepted.close()
+
+
+def pause_s(session: LiveSession) -> float:
+    """Seconds between two dumps of the flow table, as it is read now."""
+    source = session._sources._running[feeds.TABLE.name][1]
+    assert isinstance(source, DumpSource)
+    assert source._interval_ns is not None
+    return source._interval_ns / 1e9
+
+
+def test_flows_that_are_still_are_read_less_often_until_an_event_or_a_key_comes(
+    watched: LiveSession, sender: str
+) -> None:
+    flows = watched._run.engine.flows
+    with packets(sender) as send:
+        send(1)
+        poll(lambda: pause_s(watched) == feeds.STILL_S)
+        send(2)
+        poll(lambda: pause_s(watched) == feeds.TABLE.every_s)
+        poll(lambda: pause_s(watched) == feeds.STILL_S)
+        last = max(flows.dumped_ns.values())
+        watched.note_input()
+        assert pause_s(watched) == feeds.TABLE.every_s, "at once"
+        poll(lambda: max(flows.dumped_ns.values()) > last)
+        assert max(flows.dumped_ns.values()) - last < feeds.STILL_S * 1e9

@@ -8,6 +8,7 @@ from typing import Any
 
 from nettop.model.filter.expression import Filter
 from nettop.model.flows.capture import FlowCapture
+from nettop.model.ruleset.find import RuleFinder
 from nettop.model.table import Detail, Snapshot, ViewSpec
 from nettop.session.base import Session
 from nettop.session.status import DeviceChoice, Done, NetnsChoice, Status
@@ -61,6 +62,7 @@ class PlainSession(Session):
     held: bool = False  # answers wait
     still: bool = False  # nothing changes
     looks: int = 0
+    finder: RuleFinder | None = None
     ticks: int = 0  # how often its status was asked for
     waiting: list[Callable[[], None]] = field(default_factory=list)
     relations: dict[tuple[str, str], tuple[int | None, str]] = field(default_factory=dict)  # (view, to)
@@ -122,6 +124,9 @@ class PlainSession(Session):
         self, path: str, wanted: Filter | None, done: Done, deliver: Callable[[str], None] = lambda text: None
     ) -> None:
         _noted("export")(self, path, None if wanted is None else wanted.text, done)
+
+    def find_rules(self, text: str, deliver: Callable[[Any], None]) -> None:
+        deliver(() if self.finder is None else [hit for _, hit in self.finder.found(text)])
 
     def count_flows(self, wanted: Filter | None, deliver: Callable[[int], None]) -> None:
         spec = ViewSpec((), filter=wanted)

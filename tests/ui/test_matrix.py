@@ -21,15 +21,39 @@ RULES = (
     rule("FORWARD", 4, "lan", table="filter", family="ip"),
     rule("lan", 5, table="filter", family="ip"),
     rule("INPUT", 6, table="filter", family="ip"),
+    rule("in", 7, table="six", family="ip6"),
 )
 
 
-def source() -> PlainSession:
+TEXT = """\
+table ip filter { # handle 1
+\tchain FORWARD { # handle 1
+\t\tjump lan # handle 4
+\t}
+\tchain lan { # handle 1
+\t\ttcp dport 80 accept # handle 5
+\t}
+\tchain INPUT { # handle 1
+\t\ttcp dport 22 accept # handle 6
+\t}
+}
+table ip6 six { # handle 1
+\tchain in { # handle 1
+\t\tip6 saddr 2001::/16 accept # handle 7
+\t}
+}
+"""
+
+
+def source(words: bool = False) -> PlainSession:
     """A session whose chains are those above."""
     feed, plain = Feed(), session()
     feed.layout(CHAINS)
-    feed.poll(RULES, [1, 2, 3], T0)
-    matrix = ChainMatrix(feed.ruleset, feed.chains)
+    feed.poll(RULES, [1, 2, 3, 4], T0)
+    if words:
+        feed.texts(TEXT)
+    plain.finder = feed.finder
+    matrix = ChainMatrix(feed.ruleset, feed.chains, feed.finder)
     plain.views |= {"chains": feed.chains, "matrix": matrix, "rules": feed.rules}
     return plain
 
@@ -121,3 +145,36 @@ async def test_back_and_forth_between_views_keeps_list_or_matrix() -> None:
         await seen.see("HOOK")
         await seen.press("left_square_bracket", "3")
         await seen.see("INPUT")
+
+
+async def test_a_text_is_found_in_all_chains_and_n_goes_on() -> None:
+    async with running(WIDE, source(words=True)) as seen:
+        await seen.press("3", "slash")
+        await seen.write("dport")
+        await seen.press("enter")
+        await seen.see("find dport 1/2")
+        await seen.see("▶I filter/INPUT")
+        await seen.see("● 1 found")
+        await seen.until(lambda: "tcp dport 22" in seen.lines[-3], "the rule in full")
+        await seen.press("n")
+        await seen.see("▶I filter/FORWARD")
+        await seen.until(lambda: "tcp dport 80" in seen.lines[-3], "the next rule")
+        await seen.press("N")
+        await seen.see("find dport 1/2")
+        await seen.press("x")
+        await seen.see("filter lan: tcp dport 80")
+        await seen.press("x", "escape")
+        await seen.see_no("find dport")
+
+
+async def test_a_rule_on_another_path_is_gone_to_and_a_text_without_a_rule_is_said() -> None:
+    async with running(WIDE, source(words=True)) as seen:
+        await seen.press("3", "slash")
+        await seen.write("2001")
+        await seen.press("enter")
+        await seen.see("[IPv6]")
+        await seen.see("▶N six/in")
+        await seen.press("slash", "ctrl+u")
+        await seen.write("nowhere")
+        await seen.press("enter")
+        await seen.see("find nowhere not found")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
-from nettop.session.status import Capturing
+from nettop.session.status import Capturing, Status
+from nettop.ui.screens import main
 from nettop.ui.screens.capture import CaptureScreen
+from nettop.ui.widgets.header import Header
 from tests.ui.plain_session import FACTS, NOON, PlainSession, session
 from tests.ui.screen_text import SMALL, WIDE, running
 
@@ -125,3 +128,27 @@ async def test_a_namespace_that_is_gone_is_said_in_place_of_live(size: tuple[int
         await seen.see("nothing will come: the namespace is gone.")
         source.facts = FACTS
         await seen.see("something of the model's")
+
+
+def changing_cpu(source: PlainSession) -> Status:
+    source.ticks += 1
+    return replace(source.facts, cpu_percent=source.ticks + 0.5)
+
+
+async def test_our_own_cpu_is_written_with_the_seconds_and_other_facts_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Status] = []
+    monkeypatch.setattr(Header, "show", lambda header, status, width: written.append(status))
+    monkeypatch.setattr(PlainSession, "status", changing_cpu)
+    clock = [1000.0]
+    monkeypatch.setattr(main, "time", SimpleNamespace(time=lambda: clock[0]))
+    source = session()
+    async with running(source=source) as seen:
+        since = source.ticks
+        await seen.until(lambda: source.ticks > since + 2, "ticks")
+        writes = len(written)
+        await seen.until(lambda: source.ticks > since + 5, "ticks in the same second")
+        assert len(written) == writes
+        clock[0] += 1
+        await seen.until(lambda: len(written) == writes + 1, "the next second")
+        source.facts = replace(FACTS, count=7)
+        await seen.until(lambda: written[-1].count == 7, "another fact in the same second")

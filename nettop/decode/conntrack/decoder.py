@@ -16,7 +16,7 @@ from nettop.columns import Columns, Decoded, Strings
 from nettop.decode.conntrack.expectations import EXPECTATION
 from nettop.decode.conntrack.layout import FLOW, MessageLayout, MessageSchema, layout_of
 from nettop.decode.conntrack.rows import FlowRows, MessageBlock
-from nettop.decode.netlink import ErrorRows, Messages, rows_of, split
+from nettop.decode.netlink import ErrorRows, Messages, rows_of, split, unaligned
 from nettop.linux import conntrack as nfct
 from nettop.linux.netlink import NLM_F_CREATE, NLM_F_MULTI, MalformedError
 from nettop.linux.nfnetlink import NFNL_SUBSYS_CTNETLINK, NFNL_SUBSYS_CTNETLINK_EXP
@@ -29,6 +29,7 @@ _EXPECT_DELETE = NFNL_SUBSYS_CTNETLINK_EXP << 8 | nfct.IPCTNL_MSG_EXP_DELETE
 MAX_LAYOUTS = 256
 _MIN_FITS = 6  # a new layout that fits fewer messages than this is a miss: the search was not worth its cost
 _MAX_MISSES = 8  # of one length in one batch; then the rest of that length is walked
+_PORTID = 12  # offset of nlmsg_pid
 _CACHED_LENGTH = 4096  # longer messages are walked: their layouts would make the cache large
 
 
@@ -119,7 +120,11 @@ class _BatchReader:
         self._errors = ErrorRows()
         self._bad: list[int] = []
         self._rows = FlowRows(len(selected), strings)
-        self._rows.set("event", _events(messages.kind[selected], messages.flags[selected]))
+        event = _events(messages.kind[selected], messages.flags[selected])
+        self._rows.set("event", event)
+        portid = np.where(event == c.EVENT_DUMP, 0, unaligned(batch.buf, np.uint32, _PORTID)[self._offsets])
+        if portid.any():
+            self._rows.set("portid", portid)
         self._rows.set("ts_ns", batch.ts_ns[self._records].astype(np.int64))
 
     def read(self, layouts: _LayoutCache, length: int, rows: NDArray[np.intp]) -> None:

@@ -14,9 +14,10 @@ from nettop.columns import EVENT_EXPECT, Columns, Decoded, Strings
 from nettop.model.events.rows import event_rows
 from nettop.model.expectations.expectation import expectation_json, expectation_line, expectations_of
 from nettop.model.filter.expression import Filter
+from nettop.model.flows.derive import Data
 from nettop.model.flows.fields import FlowFields
-from nettop.model.flows.lines import FlowLines
-from nettop.model.flows.templates import text_template
+from nettop.model.flows.lines import FlowLines, JoinedColumns, Owners
+from nettop.model.flows.templates import json_template, text_template
 from nettop.text.times import TimeTexts
 
 
@@ -29,7 +30,8 @@ class EventLines:
         """Begin. `times` are those of lines of text; None: JSON."""
         self._strings = strings
         self._netns_label = netns_label
-        self._lines = FlowLines(strings, netns_label, *(() if times is None else (text_template,)))
+        template, by = (json_template, _by_json) if times is None else (text_template, _by_text)
+        self._lines = FlowLines(strings, netns_label, template, joined=by)
         self._times = times
 
     def __call__(
@@ -61,6 +63,21 @@ class EventLines:
         lines[expected] = [line(one, label) for one in expectations_of(cols.take(expected), netns, self._strings)]
         found: list[str] = lines.tolist()
         return found
+
+
+def _by_json(data: Data, _owners: Owners | None) -> JoinedColumns | None:
+    """Return `,"portid":812` for each event that a program caused, "" for the kernel's own; None: all are."""
+    return _by(data, ',"portid":{}')
+
+
+def _by_text(data: Data, _owners: Owners | None) -> JoinedColumns | None:
+    return _by(data, " USERSPACE portid {}")
+
+
+def _by(data: Data, form: str) -> JoinedColumns | None:
+    if "portid" not in data:
+        return None
+    return ([form.format(portid) if portid else "" for portid in data["portid"].tolist()],)
 
 
 def gap_json(gap: Gap, stream: str, netns: str | None = None) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nettop.batch import Array, Gap
-from nettop.columns import EVENT_EXPECT, EXPECT_DTYPES, FLOW_DTYPES, FLOW_HI, Columns
+from nettop.columns import EVENT_DTYPES, EVENT_EXPECT, EXPECT_DTYPES, FLOW_DTYPES, FLOW_HI, Columns
 from nettop.kinds import GapReason
 
 EVENT_GAP = EVENT_EXPECT  # free among columns.EVENT_*: no expectation is EVENT_EXPECT + EVENT_DUMP here
@@ -29,6 +29,7 @@ class EventRing:
         self.frozen: FrozenRing | None = None  # a frozen view of the rows, which saves them before they are overwritten
         kinds = {name: kind for name, kind in FLOW_DTYPES.items() if name not in (*FLOW_HI, "use")}
         self.data: dict[str, Array] = {name: np.zeros(capacity, kind) for name, kind in kinds.items()}
+        self.data |= {name: np.zeros(capacity, kind) for name, kind in EVENT_DTYPES.items()}
         self.data["netns"] = np.zeros(capacity, np.uint16)
 
     def __len__(self) -> int:

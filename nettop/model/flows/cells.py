@@ -200,6 +200,13 @@ def _if(bit: int, cell: Callable[[RowView], Cell]) -> Callable[[RowView], Cell]:
     return lambda row: cell(row) if row.have & bit else ABSENT
 
 
+def timeout_cell(row: RowView, passed_s: int = 0) -> Cell:
+    """Return the cell of the time left, of which so much has passed since it was read."""
+    if not row.have & ct.HAVE_TIMEOUT:
+        return ABSENT
+    return units.remaining(max(0, row.value("timeout") - passed_s)), "number"
+
+
 _CELLS: dict[str, Callable[[RowView], Cell]] = {
     "proto": lambda row: (words.PROTO_NAMES[row.value("proto")], "proto"),
     "state": _state,
@@ -213,7 +220,7 @@ _CELLS: dict[str, Callable[[RowView], Cell]] = {
     "nat": _nat,
     "up": _scaled("obytes", ct.HAVE_OCOUNT),
     "down": _scaled("rbytes", ct.HAVE_RCOUNT),
-    "timeout": _if(ct.HAVE_TIMEOUT, lambda row: (units.remaining(row.value("timeout")), "number")),
+    "timeout": timeout_cell,
     "mark": _if(ct.HAVE_MARK, lambda row: (hex(row.value("mark")), "number")),
     "zone": lambda row: (f"{row.value('zone')} {zone_direction(row.have)}".rstrip(), "number"),
     "id": _if(ct.HAVE_ID, lambda row: (str(row.value("id")), "number")),

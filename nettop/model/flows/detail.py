@@ -159,6 +159,7 @@ def attributes(row: RowView, now_ns: int) -> list[Line]:
         detail_line("timeout", _timeout(row.value("timeout")) if have & ct.HAVE_TIMEOUT else units.ABSENT),
         *([_began(row, now_ns)] if have & ct.HAVE_START or "first_ns" in row.data else []),
         *([detail_line("ended", units.clock(row.value("stop_ns"), 3))] if have & ct.HAVE_STOP else []),
+        *([detail_line("caused by", f"a program, netlink port id {by}")] if (by := row.value("portid")) else []),
         *([detail_line("security", "a context is set (its text is not read)")] if have & ct.HAVE_SECCTX else []),
     ]
 

@@ -185,7 +185,7 @@ class Owners:
         return Owners(self.codes[rows], self.words, self.pids[rows])
 
 
-JoinedColumns = tuple[list[Any], list[str], list[Any]]  # a list for each of JOINED_VALUES
+JoinedColumns = tuple[list[Any], ...]  # a list for each of JOINED_VALUES; of events: the one of who caused them
 JoinedValues = Callable[[derive.Data, Owners | None], JoinedColumns | None]  # None: all rows are without
 
 

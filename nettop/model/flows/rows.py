@@ -73,6 +73,14 @@ class FlowRows:
     def __len__(self) -> int:
         return int(np.count_nonzero(self.store.live()))
 
+    def still_dumps(self, netns: int) -> int:
+        """Return how many dumps in a row found the flows of this namespace still, with no event since."""
+        return max(0, self.store.still_dumps.get(netns, 0))
+
+    def passed_s(self, netns: int, now_ns: int) -> int:
+        """Return the whole seconds by which the timeouts of a namespace's still flows have run down since its dump."""
+        return (now_ns - self.dumped_ns[netns]) // 1_000_000_000 if self.still_dumps(netns) else 0
+
     def window(self) -> dict[str, Array]:
         """Return the columns of all rows ever used (views, no copies); `store.live()` says which are flows.
 

@@ -20,6 +20,7 @@ from nettop.model.flows.cells import (
     rate_sum,
     shared_cell,
     speed_cell,
+    timeout_cell,
 )
 from nettop.model.flows.joins import FlowJoins
 from nettop.model.flows.rate_history import history_text
@@ -132,6 +133,8 @@ def drawn_rows(table: FlowRows, rows: Rows, columns: Sequence[str], now_ns: int)
     """Return these rows with the cells of these columns."""
     idents, views = table.store.idents(rows).tolist(), table.views(rows)
     joined = {key: join(table.joins, views) for key, join in _JOINED.items() if key in columns}
+    if "timeout" in columns:
+        joined["timeout"] = [timeout_cell(row, table.passed_s(row.value("netns"), now_ns)) for row in views]
     drawn = []
     for at, (ident, row) in enumerate(zip(idents, views, strict=True)):
         cells = [

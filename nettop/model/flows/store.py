@@ -56,6 +56,7 @@ class FlowStore:
         self.index = FlowIndex()
         self.top = 0
         self.capacity = _FIRST_CAPACITY
+        self.still_dumps: dict[int, int] = {}  # in a row, with no change and no event since, by namespace
         self._packed = np.zeros(self.capacity, _PACKED)
         dtypes = {name: kind for name, kind in FLOW_DTYPES.items() if name not in _NOT_STORED} | _OWN
         self.data: dict[str, Array] = {name: np.zeros(self.capacity, kind) for name, kind in dtypes.items()}

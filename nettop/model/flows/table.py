@@ -76,6 +76,7 @@ class FlowTable(FlowRows):
         self._updates.end(netns, complete=True)
         self._resync.discard(netns)
         self.dumped_ns.pop(netns, None)
+        self.store.still_dumps.pop(netns, None)
         self.version += 1
 
     def _rows(self, cols: Columns, netns: int) -> bool:

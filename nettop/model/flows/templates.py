@@ -52,7 +52,7 @@ TEMPLATE_VALUES = (
     *("src", "sport", "dst", "dport", "reply_src", "reply_sport", "reply_dst", "reply_dport", "timeout", "mark", "id"),
     *("packets", "bytes", "reply_packets", "reply_bytes", "start_ns", "ts_ns"),
 )
-# Values of other models, ready for the line: JSON, or words after a blank.
+# Values of other models, ready for the line: JSON, or words after a blank. Events have one: who caused them.
 JOINED_VALUES = ("rate", "process", "pid")
 _NULL = "null%.0s"  # consumes its value without printing it
 
@@ -60,7 +60,7 @@ _NULL = "null%.0s"  # consumes its value without printing it
 def json_template(shape: FlowShape) -> str:
     """Return a %-template of one JSON object for TEMPLATE_VALUES: addresses as text, the rest as ints. No newline.
 
-    JOINED_VALUES are null if the shape is not joined; events have no such keys.
+    JOINED_VALUES are null if the shape is not joined; events have no such keys, but perhaps `portid`.
     """
     has = shape.has
     reply = has(ct.HAVE_REPLY)
@@ -83,7 +83,7 @@ def json_template(shape: FlowShape) -> str:
     parts += [_number(key, has(ct.HAVE_OCOUNT)) for key in ("packets", "bytes")]
     parts += [_number(key, has(ct.HAVE_RCOUNT)) for key in ("reply_packets", "reply_bytes")]
     parts += [_number("start_ns", has(ct.HAVE_START)), _pair("helper", shape.helper), _pair("labels", shape.labels)]
-    parts.append('"ts_ns":%s' if shape.event is not None else "%.0s")
+    parts.append(('"ts_ns":%s' + "%s" * shape.joined) if shape.event is not None else "%.0s")
     if shape.event is None:
         parts += [f'"{key}":{"%s" if shape.joined else "null"}' for key in JOINED_VALUES]
     return "{" + ",".join(parts).replace(",%.0s", "%.0s") + "}"
@@ -136,7 +136,8 @@ def text_template(shape: FlowShape) -> str:
     parts.append("%.0s")  # start_ns
     named = (("helper", shape.helper), ("labels", shape.labels), ("netns", shape.netns))
     parts += [f" {key} {clean(text).replace('%', '%%')}" for key, text in named if text]
-    return "".join(parts) + "%.0s" + "%s" * (len(JOINED_VALUES) if shape.joined else 0)
+    joined = len(JOINED_VALUES) if shape.event is None else 1
+    return "".join(parts) + "%.0s" + "%s" * (joined if shape.joined else 0)
 
 
 def zone_direction(have: int) -> str:

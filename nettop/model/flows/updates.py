@@ -15,6 +15,7 @@ from nettop import columns as ct
 from nettop.batch import Array
 from nettop.model.flows import rates as flow_rates
 from nettop.model.flows.lifetimes import Lifetimes, has_repeats, split_lifetimes
+from nettop.model.flows.stillness import are_still
 from nettop.model.flows.store import (
     BORN,
     DEAD,
@@ -57,10 +58,13 @@ _REPEATS, _ROWS_A_REPEAT = 64, 256
 
 @dataclass(slots=True)
 class _Dump:
-    """The numbers of rows of a dump so far, and of those whose flow it had brought before."""
+    """A dump so far: its rows, and those whose flow it had brought before."""
 
     rows: int = 0
     repeats: int = 0
+    still: bool = True  # it added no flow, and those that it brought have carried no packet
+    read_ns: int = 0  # when its first rows were read
+    passed_ns: int = 0  # since those of the dump before
 
 
 class FlowUpdates:
@@ -69,6 +73,7 @@ class FlowUpdates:
     def __init__(self, store: FlowStore) -> None:
         self.store = store
         self._open: dict[int, _Dump] = {}  # dumps in progress, by namespace
+        self._read_ns: dict[int, int] = {}  # when the last dump was read, by namespace
 
     def begin(self, netns: int) -> None:
         """Begin a dump of this namespace's flows."""
@@ -89,7 +94,12 @@ class FlowUpdates:
         complete = complete and ended.repeats <= _REPEATS + ended.rows // _ROWS_A_REPEAT
         if complete:
             flags = self.store["flags"][: self.store.top]
-            self.store.release((self._in_namespace(netns) & (flags & (LIVE | SEEN | FRESH) == LIVE)).nonzero()[0])
+            gone = (self._in_namespace(netns) & (flags & (LIVE | SEEN | FRESH) == LIVE)).nonzero()[0]
+            self.store.release(gone)
+            ended.still = ended.still and not len(gone)
+        before = self.store.still_dumps.get(netns, 0)
+        self.store.still_dumps[netns] = before + 1 if complete and ended.still else 0
+        self._read_ns[netns] = ended.read_ns
         return complete
 
     def dump_rows(self, cols: ct.Columns, netns: int) -> int:
@@ -97,6 +107,9 @@ class FlowUpdates:
         keys, cols = self._keyed(netns, cols)
         dump = self._open.get(netns) or _Dump()
         dump.rows += len(cols)
+        if len(cols) and not dump.read_ns:
+            dump.read_ns = int(cols["ts_ns"][0])
+            dump.passed_ns = dump.read_ns - self._read_ns.get(netns, 0)
         if has_repeats(keys.hashes):  # a flow moved within the kernel's hash meanwhile: the later row is used
             _, last = np.unique(keys.hashes[::-1], return_index=True)
             rounds = _distinct(keys, np.sort(len(cols) - 1 - last))
@@ -107,6 +120,7 @@ class FlowUpdates:
     def events(self, cols: ct.Columns, netns: int) -> None:
         """Apply rows of the event stream, in order of arrival."""
         keys, cols = self._keyed(netns, cols)
+        self.store.still_dumps[netns] = -1  # the next dump only begins a time without changes
         if len(cols):
             for lifetimes in split_lifetimes(cols, keys):
                 self._event_round(cols, keys, lifetimes, netns in self._open)
@@ -128,6 +142,7 @@ class FlowUpdates:
         rows = self.store.find(keys)
         known = (rows >= 0).nonzero()[0]
         if not len(known):
+            dump.still = False
             self._dump_new(cols, keys, np.arange(len(cols)))
             return len(cols)
         flags, other = self.store["flags"][rows[known]], self._other_lifetime(cols, known, rows[known])
@@ -138,10 +153,12 @@ class FlowUpdates:
         if outdated.any():
             known, restarted = known[~outdated], restarted[~outdated]
         self._restart(rows[known[restarted]], cols["ts_ns"][known[restarted]], LIVE)
-        self._dump_known(cols, known, rows[known])
         new = (rows < 0).nonzero()[0]
+        added = len(new) + int(np.count_nonzero(restarted))
+        dump.still = dump.still and not added and are_still(self.store, rows[known], cols, known, dump.passed_ns)
+        self._dump_known(cols, known, rows[known])
         self._dump_new(cols, keys, new)
-        return len(new) + int(np.count_nonzero(restarted))
+        return added
 
     def _dump_new(self, cols: ct.Columns, keys: FlowKeys, new: Array) -> None:
         if not len(new):

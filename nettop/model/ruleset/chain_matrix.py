@@ -12,9 +12,10 @@ import numpy as np
 from nettop.batch import Array
 from nettop.model.ruleset import words
 from nettop.model.ruleset.chain_table import ChainTable
-from nettop.model.ruleset.matrix import EMPTY, Matrix, Place, lay_out
+from nettop.model.ruleset.find import RuleFinder
+from nettop.model.ruleset.matrix import EMPTY, Matrix, Place, lay_out, path_with
 from nettop.model.ruleset.order import is_dormant, ties, traversal
-from nettop.model.ruleset.rule_tree import filtered, rows_of
+from nettop.model.ruleset.rule_tree import filtered, rules_of_tree
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.table import Column, Detail, Line, Segment, Snapshot, SortKey, ViewSpec
 from nettop.text.units import AT_LEAST, scaled, sparkline
@@ -44,8 +45,9 @@ class ChainMatrix:
     default_columns = tuple(column.key for column in columns)
     default_sort: tuple[SortKey, ...] = ()
 
-    def __init__(self, ruleset: Ruleset, chains: ChainTable) -> None:
-        self._ruleset, self._chains = ruleset, chains
+    def __init__(self, ruleset: Ruleset, chains: ChainTable, finder: RuleFinder) -> None:
+        self._ruleset, self._chains, self._finder = ruleset, chains, finder
+        self._found: Counter[int] = Counter()  # rules found, by the ident of their chain
         self._layout = -1
         self._order: list[int] = []
         self._tied: set[int] = set()
@@ -75,7 +77,7 @@ class ChainMatrix:
 
     def _count(self, index: int) -> None:
         picture = self._ruleset.picture
-        rows, policy = rows_of(picture, index), picture.chains[index].policy
+        rows, policy = rules_of_tree(self._ruleset.tree(index)), picture.chains[index].policy
         self._rules[index] = sum(row.rule is not None for row in rows)
         ends = [policy if row.rule is None else picture.rules[row.rule].verdict for row in rows]
         cells = [row.cell for row, end in zip(rows, ends, strict=True) if (end or "").lower() in _DROPS]
@@ -93,7 +95,9 @@ class ChainMatrix:
         policy = chain.policy or ""
         if index in self._tied:
             place = replace(place, name=(_tied(place.name[0]), "accent"), short=_tied(place.short))
-        facts = ((f"{self._rules[index]}r", "number"), *self._moving(index, chain.type == "nat", top))
+        found = self._found[chain.ident]
+        marks: Line = ((f"● {found} found", "new"),) if found else ()
+        facts = (*marks, (f"{self._rules[index]}r", "number"), *self._moving(index, chain.type == "nat", top))
         return replace(place, policy=(policy, words.verdict_role(policy)), facts=facts)
 
     def _moving(self, index: int, nat: bool, top: float) -> Line:
@@ -113,11 +117,13 @@ class ChainMatrix:
     def matrix(self, spec: ViewSpec) -> Matrix:
         """Return the matrix of the path that spec asks for, of the chains that its filter matches."""
         self._prepare()
+        self._found = Counter(hit.chain for _, hit in self._finder.found(spec.find)) if spec.find else Counter()
         chains = self._ruleset.picture.chains
         found = [(index, chains[index]) for index in filtered(self._order, spec, self._chains.fields)]
         top = max((self._chains.counted(index)[2] or 0.0 for index, _ in found), default=0.0)
         fill = lambda index, place: self._fill(index, place, top)  # noqa: E731
-        return lay_out(found, spec.group or "", self._tracked if spec.zeroes else None, fill, self._dropped)
+        path = path_with(next((chain for _, chain in found if chain.ident == spec.anchor), None), spec.group or "")
+        return lay_out(found, path, self._tracked if spec.zeroes else None, fill, self._dropped)
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> MatrixSnapshot:
         """Return all base chains of a path, with their places."""

@@ -12,7 +12,7 @@ from nettop.model.ruleset import words
 from nettop.model.ruleset.hooks import hook_rank
 from nettop.model.ruleset.merge import LEGACY
 from nettop.model.ruleset.order import is_dormant, runs_at, ties, traversal
-from nettop.model.ruleset.rule_tree import filtered, own_cells, reached, rows_of
+from nettop.model.ruleset.rule_tree import filtered, own_cells, reached
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.table import Cell, Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.model.window import Match, OrderCache, value_keys
@@ -61,6 +61,11 @@ class ChainTable:
         self._prepare()
         return next(iter(self._natural), None) if ident is None else self._index.get(ident)
 
+    def order(self) -> list[int]:
+        """Return the chains that have a row (indices), in the order of traversal."""
+        self._prepare()
+        return self._natural
+
     def _prepare(self) -> None:
         """Recompute order, ties and sizes if the layout has changed."""
         ruleset = self._ruleset
@@ -75,7 +80,7 @@ class ChainTable:
         self._layout = ruleset.layout_version
 
     def _size(self, index: int) -> tuple[int, int]:
-        rows = [row for row in rows_of(self._ruleset.picture, index) if row.rule is not None]
+        rows = [row for row in self._ruleset.tree(index) if row.rule is not None]
         return len(rows), len({row.chain for row in rows} | {index})
 
     def counted(self, index: int) -> tuple[int | None, int | None, float | None]:

@@ -84,6 +84,13 @@ def paths_of(chains: Iterable[ChainView]) -> tuple[str, ...]:
     return tuple(found or ["netdev"] * ("netdev" in families))
 
 
+def path_with(chain: ChainView | None, path: str) -> str:
+    """Return this path if the chain is on it, or the first one that it is on. Without a chain return the path."""
+    if chain is None or chain.family in PATHS.get(path, ((),))[0]:
+        return path
+    return next(name for name, (families, _) in PATHS.items() if chain.family in families)
+
+
 def lay_out(
     chains: list[tuple[int, ChainView]],
     path: str,

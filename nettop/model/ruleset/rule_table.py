@@ -11,19 +11,22 @@ import numpy as np
 from nettop.model.filter.fields import ListedFields
 from nettop.model.ruleset import words
 from nettop.model.ruleset.chain_table import ChainTable
+from nettop.model.ruleset.find import RuleFinder
 from nettop.model.ruleset.merge import ChainView, RuleView
 from nettop.model.ruleset.rule_tree import (
     ELSEWHERE,
     HEADING,
+    LEAF,
     OPENED,
     Folding,
     RuleRow,
+    chain_of_ident,
     filtered,
     fold,
+    heading_ident,
     jumpers,
     own_cells,
-    rows_of,
-    tree_of,
+    rules_of_tree,
     verdict_of,
 )
 from nettop.model.ruleset.rule_words import EVERY, split_rule, whole_rule
@@ -32,13 +35,6 @@ from nettop.model.ruleset.shares import entries_of, shares
 from nettop.model.table import Cell, Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.model.window import Match, OrderCache, value_keys
 from nettop.text.units import ABSENT, plural, scaled, sparkline
-
-_HEADING = 1 << 40  # above all idents of chains
-
-
-def _heading(chain: ChainView) -> int:
-    """Return the ident of the heading of a chain."""
-    return -(_HEADING + chain.ident)
 
 
 class RuleTable:
@@ -60,8 +56,9 @@ class RuleTable:
     default_columns = tuple(column.key for column in columns if column.key != "chain")  # headings name the chains
     default_sort: tuple[SortKey, ...] = ()
 
-    def __init__(self, ruleset: Ruleset, chains: ChainTable) -> None:
-        self._ruleset, self._chains = ruleset, chains
+    def __init__(self, ruleset: Ruleset, chains: ChainTable, finder: RuleFinder) -> None:
+        self._ruleset, self._chains, self._finder = ruleset, chains, finder
+        self._found: set[int] = set()  # cells
         self._orders = OrderCache(self._match)
         self._layout: tuple[object, ...] = (-1,)
         self._rows: list[RuleRow] = []
@@ -82,14 +79,19 @@ class RuleTable:
     def _prepare(self, spec: ViewSpec) -> int | None:
         index = self._chains.index(spec.scope)
         picture, version = self._ruleset.picture, self._ruleset.layout_version
-        flat = spec.filter is not None or bool(spec.sort)
-        if self._layout != (version, index, flat, spec.toggled):
+        flat = spec.filter is not None or bool(spec.sort) or spec.isolated
+        layout = version, index, flat, spec.toggled, spec.find, spec.isolated
+        if self._layout != layout:
             if self._layout[0] != version:
                 self._entries, self._jumpers = entries_of(picture), jumpers(picture)
-            self._flat, self._layout = flat, (version, index, flat, spec.toggled)
-            tree = [] if index is None else rows_of(picture, index) if flat else tree_of(picture, index)
-            is_toggled = lambda chain: _heading(picture.chains[chain]) in spec.toggled  # noqa: E731
-            self._folding = fold(tree, is_toggled)
+            self._flat, self._layout = flat, layout
+            cells = [cell for cell, _ in self._finder.found(spec.find)] if spec.find else []
+            self._found = set(cells)
+            tree = [] if index is None else self._ruleset.tree(index)
+            if spec.isolated:
+                tree = [RuleRow(picture.rules[cell].chain, cell, cell, 0, LEAF) for cell in cells]
+            is_toggled = lambda chain: heading_ident(picture.chains[chain]) in spec.toggled  # noqa: E731
+            self._folding = fold(rules_of_tree(tree) if flat else tree, is_toggled)
             self._rows = self._folding.rows
             self._cells_at = np.array([row.cell for row in self._rows], dtype=np.int64)
             self._positions = {self._ident(row): at for at, row in enumerate(self._rows)}
@@ -101,7 +103,7 @@ class RuleTable:
         # the ident of a policy row is that of its chain, negative to differ from rules
         if row.rule is not None:
             return self._rule(row).ident
-        return _heading(self._chain(row)) if row.jump == HEADING else -self._chain(row).ident
+        return heading_ident(self._chain(row)) if row.jump == HEADING else -self._chain(row).ident
 
     def _chain(self, row: RuleRow) -> ChainView:
         return self._ruleset.picture.chains[row.chain]
@@ -142,8 +144,9 @@ class RuleTable:
         if row.rule is None:
             return replace(shown, link=ident if row.jump == HEADING else None, whole=self._about(row))
         homes = [self._folding.homes.get(target) for target in self._ruleset.picture.targets(self._rule(row))]
-        link = next((_heading(self._ruleset.picture.chains[home]) for home in homes if home is not None), None)
-        return replace(shown, link=link, whole=whole_rule(self._chain(row), self._rule(row)))
+        link = next((heading_ident(self._ruleset.picture.chains[home]) for home in homes if home is not None), None)
+        whole = whole_rule(self._chain(row), self._rule(row))
+        return replace(shown, link=link, marked=row.rule in self._found, whole=whole)
 
     def _about(self, row: RuleRow) -> str:
         """Return the chain of a heading, or of the policy, and all rules that jump there."""
@@ -187,7 +190,7 @@ class RuleTable:
             return cells | {"number": ("policy", "dim"), "verdict": (policy, role), "rule": (EVERY, "dim")}
         rule = self._rule(row)
         matches, verdict = split_rule(rule)
-        before = f"{chain.name}: " if self._flat else indent + row.jump
+        before = f"{chain.table} {chain.name}: " if self._flat else indent + row.jump
         counted = bool(self._ruleset.counts.have[row.cell])
         role = words.verdict_role(rule.verdict) if rule.text else "dim"
         return cells | {
@@ -240,7 +243,7 @@ class RuleTable:
     def detail(self, ident: int, now_ns: int) -> Detail | None:
         """Return the detail of a rule; for a policy row that of its chain."""
         if ident < 0:
-            return self._chains.detail(-ident % _HEADING, now_ns)
+            return self._chains.detail(chain_of_ident(ident), now_ns)
         picture = self._ruleset.picture
         cell = next((at for at, rule in enumerate(picture.rules) if rule.ident == ident), None)
         if cell is None:

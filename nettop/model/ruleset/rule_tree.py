@@ -16,6 +16,7 @@ _MAX_DEPTH = 32  # more than the kernel allows (16 jumps, NFT_JUMP_STACK_SIZE)
 
 LEAF, OPENED, ELSEWHERE = "", "▾ ", "▸ "  # no jump; the target chain follows; the target chain is elsewhere in the list
 HEADING = "heading"  # no rule: the name of the chain whose rules follow
+_HEADING_IDENT = 1 << 40  # above all idents of chains
 _MANY = 200  # rows from which user chains are folded until they are opened
 
 
@@ -45,7 +46,12 @@ def _chain_rows(picture: Picture, index: int, depth: int, opened: set[int]) -> I
 
 def rows_of(picture: Picture, chain: int) -> list[RuleRow]:
     """Return the rows of a chain, its policy last. Each rule is there once: a second jump does not repeat a chain."""
-    return [row for row in tree_of(picture, chain) if row.jump != HEADING]
+    return rules_of_tree(tree_of(picture, chain))
+
+
+def rules_of_tree(tree: Sequence[RuleRow]) -> list[RuleRow]:
+    """Return the rules and the policy of a tree, without headings."""
+    return [row for row in tree if row.jump != HEADING]
 
 
 def tree_of(picture: Picture, chain: int) -> list[RuleRow]:
@@ -65,9 +71,24 @@ class Folding:
     homes: dict[int, int]  # by chain: itself, or the folded chain that hides it
 
 
+def heading_ident(chain: ChainView) -> int:
+    """Return the ident of the heading of a chain: negative, and below those of policies."""
+    return -(_HEADING_IDENT + chain.ident)
+
+
+def is_long(tree: Sequence[RuleRow]) -> bool:
+    """Return whether a tree is so long that its chains are folded at first."""
+    return len(tree) > _MANY
+
+
+def chain_of_ident(ident: int) -> int:
+    """Return the ident of the chain of a heading or a policy."""
+    return -ident % _HEADING_IDENT
+
+
 def fold(tree: Sequence[RuleRow], is_toggled: Callable[[int], bool]) -> Folding:
     """Return the rows of a tree without those of folded chains. In a long tree all are, until they are toggled."""
-    many = len(tree) > _MANY
+    many = is_long(tree)
     found = Folding([], set(), {})
     hiding: RuleRow | None = None  # the folded heading
     for row in tree:

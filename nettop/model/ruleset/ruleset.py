@@ -13,6 +13,7 @@ from nettop.decode.nftables.sets import NftSetsDecoded
 from nettop.kinds import TextKind
 from nettop.model.ruleset.counters import Counts
 from nettop.model.ruleset.merge import NFT, ChainView, Idents, Picture, Raw, RuleView, join, legacy_shape
+from nettop.model.ruleset.rule_tree import RuleRow, tree_of
 from nettop.model.ruleset.sets import ELEMENTS, LISTING, Branch
 from nettop.model.ruleset.texts import LEGACY_FAMILY, REQUIRED_KINDS, RULESET_KINDS, RulesetTexts
 
@@ -59,6 +60,7 @@ class Ruleset:
         self._joined_current = False
         self._handles: dict[tuple[str, str, int], tuple[ChainView, RuleView]] = {}
         self._handles_version = -1  # the layout that they are of
+        self._trees: tuple[int, dict[int, list[RuleRow]]] = (-1, {})  # by chain, and the layout that they are of
 
     def wants_text(self) -> bool:
         """Return whether the nft, iptables and ip6tables texts of the current ruleset must be requested.
@@ -81,6 +83,16 @@ class Ruleset:
                 if rule.handle is not None:
                     self._handles[chain.family, chain.table, rule.handle] = chain, rule
         return None if handle is None else self._handles.get((family, table, handle))
+
+    def tree(self, chain: int) -> list[RuleRow]:
+        """Return the rows of a chain (an index in the picture) with those of the user chains below it."""
+        version, trees = self._trees
+        if version != self.layout_version:
+            trees = {}
+            self._trees = self.layout_version, trees
+        if chain not in trees:
+            trees[chain] = tree_of(self.picture, chain)
+        return trees[chain]
 
     def branches(self, rule: int | None) -> Iterator[tuple[str, tuple[Branch, ...]]]:
         """Yield the named verdict maps that a rule (index in Picture.rules) uses, with their elements."""

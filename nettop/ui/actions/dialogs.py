@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from nettop.errors import NettopError, UsageError
 from nettop.model.filter.expression import parse
+from nettop.model.filter.vocabulary import FIELDS, OPERATORS, RULESET
 from nettop.model.flows.capture import FlowCapture
 from nettop.model.table import SortKey
 from nettop.session.base import save_path
@@ -19,6 +20,7 @@ from nettop.text.units import plural
 from nettop.ui.actions.choosing import choose
 from nettop.ui.commands import keys_text, offered
 from nettop.ui.palette import themed_app
+from nettop.ui.panes.chains import ChainsView
 from nettop.ui.panes.table_view import TableView
 from nettop.ui.screens.pending import WatchContext, has_ended, open_with_answer, switch_namespace
 from nettop.ui.widgets.choices import Choice
@@ -39,6 +41,35 @@ def table_view(screen: MainScreen) -> TableView:
     """Return the view on the screen, for a command of views that have a table."""
     assert isinstance(screen.view, TableView)
     return screen.view
+
+
+def filter_or_find(screen: MainScreen) -> Awaitable[None]:
+    """Ask for the display filter of the table in front (`/`); for rules also for a text to find."""
+    if not isinstance(screen.view, ChainsView):
+        return filter_(screen)
+    view, kind = screen.view, screen.table.filter_kind
+    filter_text = "" if screen.table.filter is None else screen.table.filter.text
+
+    def check(text: str) -> None:
+        if is_filter(text):
+            parse(text, kind)
+
+    def apply(text: str) -> None:
+        is_text = bool(text) and not is_filter(text)
+        view.find(text if is_text else "")
+        screen.table.set_filter(None if is_text else parse(text, kind))
+        screen.write_bars()
+
+    screen.session.find_rules("", discard)  # makes the index while the text is typed
+    advice = f"a text, 10.0.0.5, port 443, eth0 · or a filter: {_EXAMPLES[kind]}"
+    return screen.open_prompt(PromptRequest("find", " / ", view.found or filter_text, check, advice, apply, kind))
+
+
+def is_filter(text: str) -> bool:
+    """Return whether a text typed in Chains is a filter, not a text to find: a field with a value, or a comparison."""
+    first, *rest = text.replace("(", " ").replace("!", " ").split() or [""]
+    fields = {word for word, field in FIELDS.items() if field.kinds & RULESET} | {"not"}
+    return bool(rest) and (first in fields or bool({*rest} & OPERATORS))
 
 
 def filter_(screen: MainScreen) -> Awaitable[None]:

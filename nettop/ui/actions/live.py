@@ -80,8 +80,7 @@ def watch_only(screen: MainScreen) -> Awaitable[None]:
 
 def zeroes(screen: MainScreen) -> None:
     """Show the counters that are 0, or hide them again."""
-    screen.table.zeroes = not screen.table.zeroes
-    screen.table.change()
+    screen.table.set_options(zeroes=not screen.table.options.zeroes)
 
 
 def reset(screen: MainScreen) -> Awaitable[None] | None:

@@ -14,6 +14,7 @@ from nettop.ui.views import VIEWS
 
 _TABLES = tuple(name for view in VIEWS if issubclass(view.body, TableView) for name in (view.name, view.groups) if name)
 _FILTERED = ("matrix", *(name for view in VIEWS if view.filter_kind for name in (view.name, view.groups) if name))
+_CHAINS = ("chains", "matrix")
 _FOLLOWED = ("flows", *(view.name for view in VIEWS if view.can_follow))
 _FLOW_ROWS = ("flows", "events")  # views whose rows are flows or their events
 _listed = partial(Command, group="List")  # a command on the rows shown
@@ -45,7 +46,7 @@ COMMANDS: tuple[Command, ...] = (
             when=lambda context: context.leads_back),
     _listed("next_pane", ("tab",), "Next pane", lambda screen: screen.view.next_pane(1), palette=False),
     _listed("previous_pane", ("shift+tab",), "Previous pane", lambda screen: screen.view.next_pane(-1), palette=False),
-    _listed("filter", ("slash",), "Filter: show what matches", dialogs.filter_, "filter", _FILTERED),
+    _listed("filter", ("slash",), "Filter: show what matches", dialogs.filter_or_find, "filter", _FILTERED),
     _listed("sort", ("s",), "Sort: by one or two columns", dialogs.sort, "sort", _TABLES,
             when=lambda context: context.sortable),
     _listed("group", ("b",), "Group by: source, service, …", dialogs.group, "group", ("flows", "groups"),
@@ -75,8 +76,12 @@ COMMANDS: tuple[Command, ...] = (
     _listed("reset", ("Z",), "Reset: this counter to zero", live.reset, "reset", ("counters",), live=True,
             changes=True, when=lambda context: context.resettable),
     _listed("zeroes", ("z",), "Zeroes: counters that are 0", live.zeroes, "zeroes", ("counters",)),
+    _listed("next_found", ("n",), "Next found: rule", lambda screen: screen.view.next_hit(1), "", _CHAINS),
+    _listed("previous_found", ("N",), "Previous found: rule", lambda screen: screen.view.next_hit(-1), "",
+            _CHAINS),
+    _listed("isolate", ("x",), "Isolate: only what was found", lambda screen: screen.view.isolate(), "", _CHAINS),
     _listed("matrix", ("m",), "Matrix: hooks and priorities, or a list", lambda screen: screen.view.toggle(),
-            "matrix/list", ("matrix", "chains"), needs="matrix"),
+            "matrix/list", _CHAINS, needs="matrix"),
     _listed("path", ("p",), "Path: IPv4, IPv6, bridge, …", _in_matrix("next_path"), "path", ("matrix",)),
     _listed("journey", ("o",), "Light: the way of a packet", _in_matrix("next_journey"), "light", ("matrix",)),
     _listed("kernel", ("z",), "Kernel: its own functions", _in_matrix("show_kernel"), "kernel", ("matrix",)),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from textual.app import ComposeResult
 
+from nettop.model.ruleset.find import Hit
+from nettop.model.table import Line
 from nettop.ui.panes.pane import PaneHost, ViewDef
 from nettop.ui.panes.table_view import TableView, ViewState
+from nettop.ui.strips import keys_line
 from nettop.ui.widgets.matrix import MatrixTable
 from nettop.ui.widgets.table import Table
 
@@ -21,6 +24,10 @@ class ChainsView(TableView):
         super().__init__(definition, host)
         self.matrix: MatrixTable | None = None
         self._other: Table | None = None  # of matrix and list, the one that is not shown
+        self.found = ""  # the text that was searched
+        self._hits: Sequence[Hit] = ()
+        self._at = -1  # of the hit under the cursor
+        self._isolated = False
         if "matrix" in self.session.views:
             self.matrix = MatrixTable("matrix", self.session, self.post)
             self.matrix.filter_kind, self.matrix.advice = self.table.filter_kind, self.table.advice
@@ -70,8 +77,73 @@ class ChainsView(TableView):
             if self.child is not None:
                 self.child.parent = self.table
 
+    @property
+    def filters(self) -> Line:
+        """The filters, and the text to find with the place of the rule under the cursor: `find web 1/3`."""
+        if not self.found:
+            return super().filters
+        number = f" {self._at + 1}/{len(self._hits)}" if self._hits else " not found"
+        keys = keys_line("  ", "n", " next ", "x", " all" if self._isolated else " only these")
+        return (("find ", "key"), (self.found, "accent"), (number, "number"), *keys, ("  ", ""), *super().filters)
+
+    @property
+    def leads_back(self) -> bool:
+        """True while something can be left, or the search ended."""
+        return bool(self.found) or super().leads_back
+
+    def back(self) -> None:
+        """Go one step out (Esc); the search ends before that."""
+        if self.found and not self.is_open:
+            self.find("")
+        else:
+            super().back()
+
+    def find(self, text: str) -> None:
+        """Mark the rules that match and go to the first one; "" ends the search."""
+        self.found, self._hits, self._at, self._isolated = text, (), -1, False
+        self._mark()
+        if text:
+            self.session.find_rules(text, lambda hits: self.post(self._on_found, text, hits))
+
+    def _on_found(self, text: str, hits: Sequence[Hit]) -> None:
+        if text == self.found and self.is_attached:
+            self._hits = hits
+            self.next_hit(1)
+
+    def _mark(self) -> None:
+        for table in (*self.tables, *self._hidden()):
+            isolated = self._isolated and self.child is not None and table is self.child.table
+            table.set_options(find=self.found, isolated=isolated)
+        self.post_message(self.Changed())
+
+    def isolate(self) -> None:
+        """Show only the rules found, of all chains, or the rules of the chain again."""
+        if self._hits:
+            self._isolated = not self._isolated
+            self._mark()
+            self.next_hit(0)
+
+    def next_hit(self, step: int) -> None:
+        """Go to the next rule found (step 1), or to the one before (-1)."""
+        self.post_message(self.Changed())
+        if not self._hits or self.child is None:
+            return
+        self._at = (self._at + step) % len(self._hits)
+        hit, rules = self._hits[self._at], self.child.table
+        if self.table is self.matrix and not hit.hooked:
+            self._swap()
+        self.table.seek(hit.chain)
+        rules.set_scope(hit.chain)
+        toggled, above = rules.options.toggled, frozenset(hit.headings)
+        rules.set_options(toggled=toggled | above if hit.folded else toggled - above)
+        rules.seek(hit.rule)
+        self.child.in_front = True
+        self.lay_out()
+        self.focus_something()
+
     def start_over(self) -> None:
         """Go back to the first chain: another namespace is watched."""
+        self.find("")
         for table in self._hidden():
             table.start_over()
         super().start_over()

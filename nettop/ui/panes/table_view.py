@@ -213,7 +213,7 @@ class TableView(Pane):
     def _follow_link(self, row: Row) -> bool:
         """Go to the row that this one links to, or fold or unfold it. Return False if it has no link."""
         if row.link == row.ident:
-            self.active.toggled ^= {row.ident}
+            self.active.set_options(toggled=self.active.options.toggled ^ {row.ident})
         if row.link is not None:
             self.active.seek(row.link)
         return row.link is not None

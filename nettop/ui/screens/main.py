@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -64,6 +65,7 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         self._banner = Banner(banner)
         self._body = _Body(id="body")
         self._hints = TextPane(id="hints")
+        self._second = 0  # in which the header was written
         self._hinted: tuple[object, ...] = ()  # the facts that the hints depend on
         self._tiny = TooSmall(id="tiny", surface="background")
 
@@ -132,7 +134,9 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
             for view in self._mounted.values():
                 view.start_over()
             self._focus_view()
-        if _second(self.status) != _second(before):
+        second = int(time.time())
+        if second != self._second or _facts(self.status) != _facts(before):
+            self._second = second
             self._write_header()
         if _bar_facts(self.status) != _bar_facts(before):
             self.write_bars()
@@ -325,9 +329,9 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         self.view.focus_something()
 
 
-def _second(status: Status) -> Status:
-    """Return the status with its clock in whole seconds, as the header shows it."""
-    return replace(status, clock_ns=status.clock_ns // 1_000_000_000)
+def _facts(status: Status) -> Status:
+    """Return what the header shows at once: the clock's seconds; our own CPU changes on the header with the second."""
+    return replace(status, clock_ns=status.clock_ns // 1_000_000_000, cpu_percent=None)
 
 
 def _bar_facts(status: Status) -> tuple[object, ...]:

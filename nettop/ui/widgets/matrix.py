@@ -12,10 +12,12 @@ from textual.strip import Strip
 from nettop.model.ruleset.chain_matrix import MatrixSnapshot
 from nettop.model.ruleset.matrix import EMPTY, JOURNEYS, Place
 from nettop.model.table import Line, ViewSpec
+from nettop.session.base import Session
 from nettop.ui import strips
 from nettop.ui.palette import palette_of
 from nettop.ui.widgets.matrix_lines import Drawn, Part, draw
 from nettop.ui.widgets.painter import CURSOR_MARK
+from nettop.ui.widgets.snapshot_requests import Post
 from nettop.ui.widgets.table import Table
 
 _ALL = 10_000  # rows of a request: every base chain
@@ -28,7 +30,6 @@ class MatrixTable(Table):
 
     path = ""
     journey = ""  # key of JOURNEYS; "": every hook is lit
-    kernel = True  # the kernel's functions are shown
     _matrix = EMPTY
     _drawn = Drawn()
     _first = 0  # line at the top of those that scroll
@@ -39,10 +40,14 @@ class MatrixTable(Table):
         """The lines that show all of it."""
         return 1 + len(self._drawn.titles) + len(self._drawn.lines)
 
+    def __init__(self, view: str, session: Session, post: Post) -> None:
+        super().__init__(view, session, post)
+        self.options = ViewSpec((), zeroes=True)  # with the kernel's functions
+
     def spec(self) -> ViewSpec:
         """Return the request for all chains of the path."""
         columns = self.info.default_columns
-        return replace(super().spec(), columns=columns, first=0, height=_ALL, group=self.path, zeroes=self.kernel)
+        return replace(super().spec(), columns=columns, first=0, height=_ALL, group=self.path)
 
     def next_path(self) -> None:
         """Show the next path that has chains: IPv4, IPv6, bridge, …."""
@@ -59,8 +64,7 @@ class MatrixTable(Table):
 
     def show_kernel(self) -> None:
         """Show the kernel's functions, or hide them."""
-        self.kernel = not self.kernel
-        self.change(top=False)
+        self.set_options(zeroes=not self.options.zeroes)
 
     def action_move(self, where: str) -> None:
         """Move the cursor to the next chain in this direction."""
@@ -121,7 +125,7 @@ class MatrixTable(Table):
         matrix = shown.matrix if isinstance(shown, MatrixSnapshot) else EMPTY
         state = matrix, self.size, self.journey, self.viewport.index, self.has_focus, self._advice()
         if state != self._painted:
-            self._painted, self._matrix = state, matrix
+            self._painted, self._matrix, self.path = state, matrix, matrix.path or self.path
             self._drawn = draw(matrix, self.size.width, JOURNEYS.get(self.journey, ()))
             self._scroll_to_cursor()
             self.refresh()
@@ -167,5 +171,5 @@ class MatrixTable(Table):
             current = path == self._matrix.path
             line.append((f"[{path}] " if current else f" {path}  ", "heading" if current else "dim"))
         line += [("   o ", "key"), (f"lit: {self.journey}" if self.journey else "light a packet's way", "dim")]
-        line += [("   z ", "key"), (f"kernel {'shown' if self.kernel else 'hidden'}", "dim")]
+        line += [("   z ", "key"), (f"kernel {'shown' if self.options.zeroes else 'hidden'}", "dim")]
         return tuple(line)

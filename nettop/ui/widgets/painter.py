@@ -87,7 +87,8 @@ class Painter:
             return Strip([*lines.blank(width, palette.style()), end], width + 1)
         cursor = shown.first + y == shown.index
         surface = "background" if not cursor else "cursor" if focused else "cursor_idle"
-        body = self._body(row, surface, CURSOR_MARK if cursor else " ", shown.snapshot.spec.columns, palette)
+        mark = CURSOR_MARK if cursor else FOUND_MARK if row.marked else " "
+        body = self._body(row, surface, mark, shown.snapshot.spec.columns, palette)
         return Strip([*body, end], width + 1)
 
     def _body(self, row: Row, surface: str, mark: str, keys: Sequence[str], palette: Palette) -> Strip:
@@ -101,7 +102,7 @@ class Painter:
         return found
 
 
-CURSOR_MARK = "▶"
+CURSOR_MARK, FOUND_MARK = "▶", "●"
 THUMB, TRACK = "┃", "│"
 MORE = "›"
 SORT_PAUSED = "SORT PAUSED"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual import events
 from textual.binding import BindingType
@@ -79,12 +79,9 @@ class Table(SelfDrawn, can_focus=True):
         self.sort: tuple[SortKey, ...] = info.default_sort
         self.filter: Filter | None = None
         self.scope: int | None = None
-        self.zeroes = False  # counters that are 0 are shown
-        self.toggled: frozenset[int] = frozenset()  # headings folded or unfolded by hand
-        self.group: str | None = None
+        self.options = ViewSpec(())  # fields that few tables have: group, zeroes, toggled, find, …
         self.group_title = ""  # the title of the column of group names
-        self.paused = False
-        self.lost = False  # the anchored row has left the table, and the cursor has not moved since
+        self.paused = self.lost = False  # lost: the anchored row has left the table, and the cursor has not moved since
         self.advice: tuple[Line, ...] = ()  # the text of an empty table, if the model has none
         self.final: tuple[Line, ...] = ()  # its text when nothing more can arrive; comes before the model's
         self.esc_text = _CLEARS  # what Esc does when nothing matches
@@ -123,19 +120,17 @@ class Table(SelfDrawn, can_focus=True):
     def spec(self) -> ViewSpec:
         """Return the request for the rows now shown."""
         first, height = self.viewport.request_range(margin=_MARGIN)
-        return ViewSpec(
+        return replace(
+            self.options,
             columns=self._layout.keys,
             first=first,
             height=height,
             filter=self.filter,
             sort=self.sort,
-            group=self.group,
             anchor=self.viewport.anchor,
             follow=self.viewport.follow,
             frozen=self.paused or (self.viewport.frozen and (self.can_follow or bool(self.sort))),
             scope=self.scope,
-            zeroes=self.zeroes,
-            toggled=self.toggled,
         )
 
     def ask(self) -> None:
@@ -196,6 +191,11 @@ class Table(SelfDrawn, can_focus=True):
             self.final = final
             self._repaint()
 
+    def set_options(self, **options: Any) -> None:
+        """Request with these fields of ViewSpec from now on."""
+        self.options = replace(self.options, **options)
+        self.change(top=False)
+
     def set_filter(self, display_filter: Filter | None) -> None:
         """Show only the rows that match."""
         self.filter, self.esc_text = display_filter, _CLEARS
@@ -220,7 +220,7 @@ class Table(SelfDrawn, can_focus=True):
 
     def set_group(self, by: str | None, title: str) -> None:
         """Group by this key. `change` requests the groups."""
-        self.group, self.group_title = by, title
+        self.options, self.group_title = replace(self.options, group=by), title
         if self._layout.placed:
             self._lay_out()
 

@@ -60,7 +60,7 @@ def test_what_is_on_the_screen_or_recorded_is_read_as_often_as_its_row_says(feed
     assert feed.polling({"packets"}, recorded=False) != often
 
 
-def test_the_table_of_flows_is_always_read_as_often() -> None:
+def test_what_has_no_view_of_its_own_is_always_read_as_often() -> None:
     assert {feed.polling((), False)[0] for feed in (feeds.TABLE, feeds.SYSCTLS, feeds.ROUTES)} == {2.0, 5.0, 30.0}
 
 
@@ -68,6 +68,18 @@ def test_the_header_has_the_use_of_the_table_whatever_is_looked_at() -> None:
     every_s, (unseen_rounds,) = feeds.STATISTICS.polling({"flows"}, recorded=False)
     assert (every_s, unseen_rounds.requests) == (1.0, (ReadRequest.CONNTRACK_STATS,))
     assert feeds.STATISTICS.polling({"counters"}, recorded=False) == (1.0, feeds.STATISTICS.rounds)
+
+
+def paces(feed: Feed, visible: set[str] | tuple[()] = (), recorded: bool = False) -> list[float | None]:
+    return [feed.polling(visible, recorded, still)[0] for still in (0, 1, 2, 3, 100)]
+
+
+def test_what_follows_the_flows_is_read_less_often_while_they_are_still_up_to_a_limit() -> None:
+    assert paces(feeds.TABLE, {"flows"}) == [2.0, 4.0, 4.0, 4.0, feeds.STILL_S]
+    assert paces(feeds.STATISTICS, {"flows"}) == [1.0, 2.0, 3.0, 4.0, feeds.STILL_S]
+    assert paces(feeds.STATISTICS, {"counters"}) == [1.0] * 5, "on the screen"
+    assert paces(feeds.SYSCTLS) == [5.0] * 5, "not of the flows"
+    assert paces(feeds.TABLE, {"flows"}, recorded=True) == [2.0] * 5
 
 
 @pytest.mark.parametrize(("visible", "every_s"), [("flows", 10.0), ("chains", 1.0), ("rules", 1.0), ("counters", 1.0)])

@@ -12,7 +12,7 @@ from nettop.ui.screens.help import help_lines
 from nettop.ui.strips import plain
 from nettop.ui.views import VIEWS
 
-NAMES = [name for view in VIEWS for name in (view.name, view.groups) if name]
+NAMES = [name for view in VIEWS for name in (view.name, view.groups) if name] + ["matrix"]
 
 
 @pytest.mark.parametrize("view", NAMES)

@@ -18,7 +18,7 @@ def nat(name: str, hook: str, priority: int, family: str = "inet") -> NftChain:
 
 
 def matrix_of(feed: Feed, path: str = "", kernel: bool = True) -> Matrix:
-    model = ChainMatrix(feed.ruleset, feed.chains)
+    model = ChainMatrix(feed.ruleset, feed.chains, feed.finder)
     return model.matrix(ViewSpec(model.default_columns, group=path, zeroes=kernel))
 
 

@@ -16,6 +16,7 @@ from nettop.headless.rules import lines
 from nettop.kinds import GapReason, TextKind
 from nettop.model.filter.expression import Fields, parse
 from nettop.model.ruleset.chain_table import ChainTable
+from nettop.model.ruleset.find import RuleFinder
 from nettop.model.ruleset.hooks import priority_name
 from nettop.model.ruleset.rule_table import RuleTable
 from nettop.model.ruleset.ruleset import Ruleset
@@ -48,7 +49,8 @@ class Feed:
     def __init__(self) -> None:
         self.ruleset = Ruleset("gw")
         self.chains = ChainTable(self.ruleset)
-        self.rules = RuleTable(self.ruleset, self.chains)
+        self.finder = RuleFinder(self.ruleset, self.chains.order)
+        self.rules = RuleTable(self.ruleset, self.chains, self.finder)
 
     def dump(self, what: str, decoded: NftDecoded, ts_ns: int, complete: bool = True) -> None:
         self.ruleset.apply(DumpMark(1, 0, ts_ns, what, begin=True), ts_ns)
@@ -652,4 +654,4 @@ def test_the_chains_of_a_long_tree_are_folded_until_they_are_opened() -> None:
 def test_rules_that_a_filter_finds_name_their_chain(feed: Feed) -> None:
     feed.poll(RULES, [1, 2, 3, 4, 5], T0)
     rows = feed.shown(T0, filter=parse("packets > 3", "rule"))
-    assert [row["rule"] for row in rows] == ["lan: (no words yet)", "blocked: (no words yet)"]
+    assert [row["rule"] for row in rows] == ["fw lan: (no words yet)", "fw blocked: (no words yet)"]

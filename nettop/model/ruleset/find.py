@@ -1,0 +1,155 @@
+"""Finding rules: by their text, or by an address, a port or a device as they match it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_network
+
+from nettop.model.ruleset.merge import RuleView
+from nettop.model.ruleset.rule_tree import HEADING, heading_ident, is_long, verdict_of
+from nettop.model.ruleset.ruleset import Ruleset
+from nettop.model.ruleset.words import rule_text
+
+_V4 = re.compile(r"(?<![\w.])(\d{1,3}(?:\.\d{1,3}){3})(?:/(\d{1,3}(?:\.\d+){0,3})|-(\d+\.\d+\.\d+\.\d+))?(?![\w.])")
+_V6 = re.compile(r"(?<![\w:.])([0-9a-f]*:[0-9a-f:]*:[0-9a-f.:]*)(?:/(\d{1,3})|-([0-9a-f:.]+))?(?![\w.])")
+_PORTS = re.compile(r"ports? (?:!= )?(?:vmap )?(\{[^}]*\}|[\d:,\-]+)|\.\d+:(\d[\d-]*)")
+_RANGE = re.compile(r"(\d+)(?:[-:](\d+))?")
+_WILDCARD = re.compile(r'(?:-[io]|--physdev-in|--physdev-out|[io]ifname) (?:!= )?"?([\w.-]*)[+*]')
+_KEYWORD = re.compile(r"^(?:(?:src|dst) )?(?:host|net|port|dev) (?=\S)")
+_NUMBER = re.compile(r":?(\d{1,5})(?:-(\d{1,5}))?")
+_Span = tuple[int, int, int]  # IP version, or 0 for ports; the first and the last value
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A rule that was found. `chain` is the row of the table of chains that shows it."""
+
+    chain: int  # ident
+    hooked: bool  # that chain is a base chain, which the matrix shows too
+    rule: int  # ident
+    headings: tuple[int, ...]  # idents of the headings above it: they must be unfolded
+    folded: bool  # the tree is so long that they are folded at first
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The searchable parts of a rule."""
+
+    text: str  # in lower case
+    spans: tuple[_Span, ...]
+    wildcards: tuple[str, ...]  # the start of a device's name
+
+
+class RuleFinder:
+    """Finds rules of all chains. `order` has the rows of the table of chains (indices)."""
+
+    def __init__(self, ruleset: Ruleset, order: Callable[[], Sequence[int]]) -> None:
+        self._ruleset, self._order = ruleset, order
+        self._layout = -1
+        self._known: dict[str, _Parts] = {}  # by the text searched
+        self._parts: list[_Parts] = []  # by cell
+        self._hits: list[tuple[int, Hit]] = []  # every rule with its cell, in the order of traversal
+        self._last: tuple[str, list[tuple[int, Hit]]] = ("", [])
+
+    def found(self, text: str) -> list[tuple[int, Hit]]:
+        """Return the rules that match (cell and hit), in the order of traversal. An empty text only prepares."""
+        if self._layout != self._ruleset.layout_version:
+            self._prepare()
+        if self._last[0] != text:
+            cells = self._cells(text.strip().lower())
+            self._last = text, [one for one in self._hits if one[0] in cells]
+        return self._last[1]
+
+    def _prepare(self) -> None:
+        self._layout, self._last = self._ruleset.layout_version, ("", [])
+        texts = [_searched(rule) for rule in self._ruleset.picture.rules]
+        self._known = {text: self._known.get(text) or _parts(text) for text in texts}
+        self._parts = [self._known[text] for text in texts]
+        seen: set[int] = set()
+        self._hits = [hit for top in self._order() for hit in self._hits_of(top, seen)]
+
+    def _hits_of(self, top: int, seen: set[int]) -> Iterator[tuple[int, Hit]]:
+        """Yield the rules below a chain that are not in `seen`, and add them to it."""
+        picture, tree = self._ruleset.picture, self._ruleset.tree(top)
+        chain, folded = picture.chains[top], is_long(tree)
+        above: tuple[int, ...] = ()
+        for row in tree:
+            if row.jump == HEADING:
+                above = (*above[: row.depth - 1], heading_ident(picture.chains[row.chain]))
+            elif row.rule is not None and row.rule not in seen:
+                seen.add(row.rule)
+                yield (
+                    row.cell,
+                    Hit(chain.ident, chain.hook is not None, picture.rules[row.rule].ident, above[: row.depth], folded),
+                )
+
+    def _cells(self, text: str) -> set[int]:
+        text = _KEYWORD.sub("", text)
+        if not text:
+            return set()
+        with suppress(ValueError):
+            network = ip_network(text, strict=False)
+            return self._overlapping(network.version, int(network[0]), int(network[-1]))
+        if number := _NUMBER.fullmatch(text):
+            first, last = number.groups()
+            word = re.compile(rf"(?<![\w.]){re.escape(text)}(?![\w.])")
+            named = {cell for cell, part in enumerate(self._parts) if word.search(part.text)}
+            return named | self._overlapping(0, int(first), int(last or first))
+        return {
+            cell
+            for cell, part in enumerate(self._parts)
+            if text in part.text or any(text.startswith(start) for start in part.wildcards)
+        }
+
+    def _overlapping(self, version: int, first: int, last: int) -> set[int]:
+        return {
+            cell
+            for cell, part in enumerate(self._parts)
+            for kind, low, high in part.spans
+            if kind == version and low <= last and first <= high
+        }
+
+
+def _searched(rule: RuleView) -> str:
+    """Return what is searched of a rule: words, comment, verdict and target, sets; in lower case."""
+    sets = () if rule.raw is None else (name for name in rule.raw.sets if not name.startswith("__"))
+    return "\n".join((rule_text(rule), rule.comment or "", verdict_of(rule), *rule.targets, *sets)).lower()
+
+
+def _parts(text: str) -> _Parts:
+    return _Parts(text, tuple(_spans(text)), tuple(_WILDCARD.findall(text)) if "+" in text or "*" in text else ())
+
+
+def _spans(text: str) -> Iterator[_Span]:
+    """Yield the addresses and ports in a rule's text."""
+    for address, length, last in _V4.findall(text) if "." in text else ():
+        with suppress(ValueError):
+            yield _addresses(address, length, last)
+    for address, length, last in _V6.findall(text) if text.count(":") > 1 else ():
+        with suppress(ValueError):
+            yield _addresses(address, length, last)
+    for listed, port in _PORTS.findall(text) if "port" in text or ":" in text else ():
+        for first, last in _RANGE.findall(listed or port):
+            yield 0, int(first), int(last or first)
+
+
+def _addresses(address: str, length: str, last: str) -> _Span:
+    """Return the span of `10.0.0.0`, `10.0.0.0/8`, `10.0.0.0/255.0.0.0` or `10.0.0.1-10.0.0.9`."""
+    version, bits = (6, 128) if ":" in address else (4, 32)
+    if last:
+        return version, _number(address), _number(last)
+    if "." in length:
+        length = str(ip_network(f"0.0.0.0/{length}").prefixlen)
+    first, host = _number(address), (1 << (bits - int(length or bits))) - 1
+    return version, first & ~host, first | host
+
+
+def _number(address: str) -> int:
+    """Return an address as a number. IPv4 is 10 times as fast as ipaddress, which counts in 10,000 rules."""
+    if ":" in address:
+        return int(IPv6Address(address))
+    a, b, c, d = map(int, address.split("."))
+    return a << 24 | b << 16 | c << 8 | d

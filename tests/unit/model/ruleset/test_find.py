@@ -1,0 +1,123 @@
+"""Rules found by text, and by addresses, ports and devices as they match them."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from nettop.kinds import TextKind
+from nettop.model.ruleset.find import RuleFinder
+from nettop.model.table import ViewSpec
+from tests import rulesets
+from tests.unit.model.ruleset.test_ruleset import T0, Feed
+
+RULES = """\
+*filter
+:INPUT ACCEPT [0:0]
+:FORWARD DROP [0:0]
+:lan - [0:0]
+:lonely - [0:0]
+[0:0] -A INPUT -s 10.0.0.0/8 -p tcp -m tcp --dport 443 -j ACCEPT
+[0:0] -A INPUT -i eth+ -p tcp -m multiport --dports 80,8000:8100 -m comment --comment "Web" -j lan
+[0:0] -A INPUT -m iprange --src-range 192.168.1.10-192.168.1.20 -j DROP
+[0:0] -A FORWARD -d 172.17.0.2/32 -i docker0 -p udp -m udp --dport 53 -j lan
+[0:0] -A FORWARD -d 10.99.0.0/255.255.0.0 -j ACCEPT
+[0:0] -A lan -m mark --mark 0x50 -j RETURN
+[0:0] -A lan ! -s 10.44.0.0/16 -j DROP
+[0:0] -A lonely -p tcp -m tcp --sport 99 -j DROP
+COMMIT
+"""
+
+
+def fed(text: str) -> Feed:
+    feed = Feed()
+    feed.text(TextKind.IPTABLES_LEGACY_SAVE, text)
+    return feed
+
+
+def found(feed: Feed, text: str) -> list[str]:
+    rules = {rule.ident: rule for rule in feed.ruleset.picture.rules}
+    chains = feed.ruleset.picture.chains
+    hits = [rules[hit.rule] for _, hit in feed.finder.found(text)]
+    return [f"{chains[rule.chain].name} {rule.number}" for rule in hits]
+
+
+@pytest.mark.parametrize(
+    ("text", "rules"),
+    [
+        ("10.0.0.5", ["INPUT 1"]),
+        ("host 10.0.0.5", ["INPUT 1"]),
+        ("10.99.3.3", ["INPUT 1", "FORWARD 2"]),
+        ("10.44.0.0/16", ["INPUT 1", "lan 2"]),
+        ("172.17.0.2", ["FORWARD 1"]),
+        ("172.17.0.20", []),
+        ("192.168.1.15", ["INPUT 3"]),
+        ("192.168.1.21", []),
+        ("443", ["INPUT 1"]),
+        ("port 443", ["INPUT 1"]),
+        (":8050", ["INPUT 2"]),
+        ("53", ["FORWARD 1"]),
+        ("5", []),
+        ("eth0", ["INPUT 2"]),
+        ("dev docker0", ["FORWARD 1"]),
+        ("web", ["INPUT 2"]),
+        ("drop", ["INPUT 3", "lan 2", "lonely 1"]),
+        ("lan", ["INPUT 2", "FORWARD 1"]),
+        ("--mark 0x50", ["lan 1"]),
+        ("no such text", []),
+        ("   ", []),
+    ],
+)
+def test_text_addresses_ports_and_devices_are_found_in_all_chains(text: str, rules: list[str]) -> None:
+    assert sorted(found(fed(RULES), text)) == sorted(rules)
+
+
+def test_nft_words_are_found_too() -> None:
+    feed = Feed()
+    texts = [
+        "tcp dport { 22, 80-90 } accept", "ip6 saddr 2001:db8::/32 drop", 'iifname "veth*" accept',
+        "dnat ip to 10.0.0.4:8080", "ip saddr { 10.1.0.0/16, 10.3.0.1-10.3.0.9 } drop",
+    ]  # fmt: skip
+    lines = "\n".join(f"[0:0] -A INPUT {text}" for text in texts)
+    feed.text(TextKind.IPTABLES_LEGACY_SAVE, f"*filter\n:INPUT ACCEPT [0:0]\n{lines}\nCOMMIT\n")
+    for text, number in (("85", 1), ("2001:db8::7", 2), ("veth12", 3), ("8080", 4), ("10.1.9.9", 5), ("10.3.0.5", 5)):
+        assert found(feed, text) == [f"INPUT {number}"], text
+    assert found(feed, "10.3.0.10") == [] and found(feed, "91") == []
+
+
+def test_hits_are_in_the_order_of_traversal_with_the_headings_above_them() -> None:
+    feed = fed(RULES)
+    assert found(feed, "drop") == ["lan 2", "INPUT 3", "lonely 1"]
+    in_lan, in_input, lonely = (hit for _, hit in feed.finder.found("drop"))
+    headings = {row.ident for row in feed.rules.snapshot(ViewSpec(("number",)), T0).rows if "lan" in row.cells[0]}
+    assert set(in_lan.headings) == headings and in_input.headings == ()
+    assert in_input.hooked and not lonely.hooked
+
+
+def test_what_is_found_is_marked_and_can_be_shown_alone() -> None:
+    feed = fed(RULES)
+    marked = [row.marked for row in feed.rules.snapshot(ViewSpec(("number",), find="443"), T0).rows]
+    assert marked[0] and not any(marked[1:])
+    alone = feed.rules.snapshot(ViewSpec(("rule",), find="drop", isolated=True), T0).rows
+    assert [row.cells[0].split(":")[0] for row in alone] == ["filter lan", "filter INPUT", "filter lonely"]
+
+
+def test_a_changed_ruleset_is_searched_again() -> None:
+    feed = fed(RULES)
+    assert found(feed, "12345") == []
+    feed.text(TextKind.IPTABLES_LEGACY_SAVE, RULES.replace("--dport 443", "--dport 12345"), T0 + 1)
+    assert found(feed, "12345") == ["INPUT 1"]
+
+
+def test_10000_rules_are_searched_in_50_ms() -> None:
+    feed = fed(rulesets.kubernetes(1_000))
+    assert len(feed.ruleset.picture.rules) > 10_000
+    finder: RuleFinder = feed.finder
+    finder.found("")  # as when the prompt opens
+    times = []
+    for text in ("10.96.0.5", "web-77", "8080", "KUBE-MARK-MASQ", "eth0"):
+        began = time.process_time()
+        assert finder.found(text) or text == "eth0"
+        times.append(time.process_time() - began)
+    assert max(times) < 0.05
