@@ -66,6 +66,8 @@ class ConntrackDecoder:
         reader = _BatchReader(batch, messages, selected, self._strings)
         for length, rows in _by_length(messages.length[selected]):
             reader.read(layouts, length, rows)
+        if layouts.kind is FLOW and len(selected):
+            reader.read_causes(messages.flags[selected])
         return reader.decoded()
 
 
@@ -138,6 +140,13 @@ class _BatchReader:
             if not len(rest):
                 return
         self._read_one_by_one(self._learn(layouts, rest), layouts.kind)
+
+    def read_causes(self, flags: NDArray[np.uint16]) -> None:
+        """Read the netlink port ids of the programs that caused these events; answers to a dump have the reader's."""
+        sent_by = unaligned(self._batch.buf, np.uint32, _PORTID)[self._offsets]
+        portid = np.where(flags & NLM_F_MULTI, np.uint32(0), sent_by)
+        if portid.any():
+            self._rows.set("portid", portid)
 
     def _learn(self, layouts: _LayoutCache, rest: MessageBlock) -> MessageBlock:
         """Read messages by new layouts until _MAX_MISSES were hardly used. Return the messages not read."""

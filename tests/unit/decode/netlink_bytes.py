@@ -25,7 +25,10 @@ def nest(kind: int, *attributes: bytes) -> bytes:
 
 def nlmsg(kind: int, body: bytes, flags: int = 0, length: int | None = None) -> bytes:
     """One message; `length` lets its header lie."""
-    return struct.pack("=IHHII", 16 + len(body) if length is None else length, kind, flags, 7, 9) + body
+    return (
+        struct.pack("=IHHII", 16 + len(body) if length is None else length, kind, flags, 7, 9 if flags & 2 else 0)
+        + body
+    )  # the kernel's events have no port id
 
 
 def ct(*attributes: bytes, kind: int = CT_NEW, flags: int = 0, family: int = 2, res_id: int = 0) -> bytes:
