@@ -32,6 +32,7 @@ from nettop.broker.requests import (
 )
 from nettop.errors import BrokerError, NettopError
 from nettop.kinds import TextKind
+from nettop.linux.netlink import NETLINK_NETFILTER
 
 CALL_SECONDS = 10.0
 SLOW_CALL_SECONDS = 20.0  # the broker ends a child after 15 s and reports it
@@ -190,6 +191,14 @@ class Broker:
         except BrokerError:
             return None
         return str(body["name"]) or None
+
+    def trace_log(self, ns: Netns, rcvbuf: int = 8 << 20) -> NetlinkSocket:
+        """Return a socket that receives the trace records of iptables-legacy, until the next trace has ended.
+
+        The caller closes its fd. BrokerError: another program reads them. Refused under --read-only.
+        """
+        _, fds = self._call(requests.OpenTraceLog(ns.handle, rcvbuf), fds=1)
+        return NetlinkSocket(fds[0], 0, NETLINK_NETFILTER, ns)
 
     def start_trace(
         self, ns: Netns, matches: tuple[PacketMatch, ...], *, per_second: int = 50, seconds: int = 600

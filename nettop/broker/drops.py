@@ -1,8 +1,8 @@
 """The packets that the kernel drops, with its reasons: counted for the whole host, and one by one while a trace runs.
 
-The tracepoint skb:kfree_skb has no device and no namespace; while a trace runs, net:netif_receive_skb names the device
-and the length of the packets that its namespace receives. Numbers and offsets are those of the running kernel. The
-kernel's addresses stay in this process.
+The tracepoint skb:kfree_skb has no device and no namespace. While a trace runs, net:netif_receive_skb names the device
+and length of the packets that its namespace receives, and net:net_dev_start_xmit those that have left it again. Numbers
+and offsets are those of the running kernel, whose addresses stay in this process.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Drops:
     def __init__(self, budget: Budget, symbols: int | None) -> None:
         self._budget, self._symbols = budget, _Symbols(symbols)
         self._rings: dict[int, perf.Ring] = {}  # by CPU
-        self._receiving: list[int] = []  # events of received packets, while a trace runs
+        self._receiving: list[int] = []  # events of received and sent packets, while a trace runs
         self._packets: dict[int, tuple[int, int, str]] = {}  # by address: time, length, device
         self._records: deque[tuple[int, int, int, int, str]] = deque(maxlen=MAX_RECORDS)
         self._counts: Counter[tuple[int, int, int]] = Counter()  # by reason, location, protocol
@@ -82,13 +82,14 @@ class Drops:
         return "\n".join((f"lost {self._lost}", *rows, "")).encode()
 
     def follow(self, devices: Iterable[str]) -> None:
-        """Note the packets that these devices receive, so that a drop has a device. Raises nothing: it may not."""
+        """Note the packets that these devices receive and send, so that a drop has a device, where that may be."""
         with suppress(BrokerError, OSError):
             self._open()
             names = [name for name in devices if _SAFE_NAME.fullmatch(name)][:_MAX_NAMED]
             accepts = " || ".join(f'name == "{name}"' for name in names)
             for cpu, ring in self._rings.items():
-                self._receiving.append(perf.open_event(self._received, cpu, accepts, ring.fd))
+                for event in (self._received, self._sent):
+                    self._receiving.append(perf.open_event(event, cpu, accepts, ring.fd))
 
     def unfollow(self) -> None:
         """Note no received packets: no trace runs."""
@@ -123,10 +124,14 @@ class Drops:
         if self._receiving:
             samples.sort()
         for time_ns, raw in samples:
-            if raw[0] | raw[1] << 8 == self._dropped.id:  # common_type
+            kind = raw[0] | raw[1] << 8  # common_type
+            if kind == self._dropped.id:
                 self._drop(time_ns, raw)
-            else:
+            elif kind == self._received.id:
                 self._receive(time_ns, raw)
+            else:
+                read, at = self._sent_field
+                self._packets.pop(read(raw, at)[0], None)
         self._lost = max(self._lost, total - self._counts.total())  # exact when nothing has come meanwhile
 
     def _drop(self, time_ns: int, raw: bytes) -> None:
@@ -153,7 +158,9 @@ class Drops:
     def _open(self) -> None:
         if self._rings:
             return
-        self._dropped, self._received = perf.tracepoints("skb/kfree_skb", "net/netif_receive_skb")
+        events = "skb/kfree_skb", "net/netif_receive_skb", "net/net_dev_start_xmit"
+        self._dropped, self._received, self._sent = perf.tracepoints(*events)
+        (self._sent_field,) = _readers(self._sent, ("skbaddr",))
         self._fields = _readers(self._dropped, ("skbaddr", "location", "protocol", "reason"))
         self._packet_fields = _readers(self._received, ("skbaddr", "len", "name"))
         others = [number for number, name in self._dropped.names.items() if name == _NOT_OURS]

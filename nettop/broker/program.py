@@ -17,7 +17,7 @@ from nettop.broker.drops import open_symbols
 from nettop.broker.failures import error_fields
 from nettop.broker.identity import NOBODY, Account, invoker, is_host_root
 from nettop.broker.requests import OpenOutput, ResolveName
-from nettop.broker.server import Server, hello
+from nettop.broker.server import Body, Server
 from nettop.errors import EXIT_OK, EXIT_USAGE, NotPermitted, UsageError
 
 # The terminal's signals are meant for the app; the broker ends when the app's socket closes.
@@ -85,6 +85,11 @@ def detach_from_terminal() -> None:
     os.dup2(null, 0)
     os.dup2(null, 1)
     os.chdir("/")
+
+
+def hello(read_only: bool, capabilities: frozenset[int]) -> Body:
+    """Return the first message of the broker: its identity and its rights."""
+    return {"pid": os.getpid(), "read_only": read_only, "capabilities": sorted(capabilities)}
 
 
 def _usage() -> int:

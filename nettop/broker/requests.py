@@ -289,6 +289,14 @@ class StartTrace:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenTraceLog:
+    """A change: receive the trace records of iptables-legacy until the next trace of the namespace has ended."""
+
+    netns: int
+    rcvbuf: int
+
+
+@dataclass(frozen=True, slots=True)
 class StopTrace:
     """End a trace."""
 
@@ -312,6 +320,7 @@ Request = (
     | SetSysctl
     | DeleteFlows
     | ResetCounter
+    | OpenTraceLog
     | StartTrace
     | StopTrace
 )

@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, NoReturn
 
 from nettop.broker import (
@@ -24,10 +25,10 @@ from nettop.broker import (
     sockets,
     sysctls,
     texts,
+    trace_log,
     wire,
 )
 from nettop.broker.budget import Budget
-from nettop.broker.capture_filter import libpcap
 from nettop.broker.children import ChildProcess, ChildTask, RemoteFailure, start
 from nettop.broker.drops import Drops
 from nettop.broker.failures import error_fields
@@ -38,7 +39,6 @@ from nettop.broker.options import Options
 from nettop.broker.tracing import Traces
 from nettop.errors import BrokerError, NotPermitted
 from nettop.kinds import TextKind
-from nettop.linux.linktypes import LINKTYPE_RAW
 
 COMPILE_SECONDS = 8.0  # a capture filter with a host name asks DNS
 OUTPUT_SECONDS = 8.0  # a network file system may hang
@@ -124,6 +124,7 @@ class Server:
             requests.SetSysctl: self._set_sysctl,
             requests.DeleteFlows: self._delete_flows,
             requests.ResetCounter: self._reset_counter,
+            requests.OpenTraceLog: self._open_trace_log,
             requests.StartTrace: self._start_trace,
             requests.StopTrace: self._stop_trace,
         }
@@ -228,20 +229,12 @@ class Server:
         with self._namespaces.inside(request.netns):
             device = sockets.device(request.device)
 
-        def compile_filter() -> None:
-            if sockets.linktype(device) == LINKTYPE_RAW:
-                program = libpcap.compile_program(LINKTYPE_RAW, request.expression, request.snaplen)
-            else:
-                program = libpcap.compile_live(
-                    socket.if_indextoname(device.ifindex), request.snaplen, request.expression
-                )
-            os.write(1, program)
-
         def open_filtered(memfd: int) -> Answer:
             return self._packet_socket(request, wire.read_memfd(memfd, wire.MAX_LONG))
 
         rights = frozenset({privileges.NET_RAW, privileges.NET_ADMIN})
-        task = ChildTask("the capture filter", compile_filter, self._fd(request.netns), COMPILE_SECONDS, rights)
+        compiled = partial(sockets.write_program, device, request)
+        task = ChildTask("the capture filter", compiled, self._fd(request.netns), COMPILE_SECONDS, rights)
         self._start(request_id, request.netns, task, open_filtered)
 
     def _packet_socket(self, request: requests.OpenPacketSocket, program: bytes) -> Answer:
@@ -335,6 +328,15 @@ class Server:
             netlink_changes.reset_counter(request.counter)
         return {}, ()
 
+    def _open_trace_log(self, _id: int, request: requests.OpenTraceLog) -> Answer:
+        self._check_may_change("nothing is traced")
+        buffer = self._budget.buffer_size(request.rcvbuf)
+        with self._namespaces.inside(request.netns):
+            sock, log = trace_log.bind(buffer), trace_log.TraceLog()
+        self._traces.switch_log(request.netns, log)
+        self._budget.add(sock.fileno(), sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF), request.netns)
+        return {}, (sock.detach(),)
+
     def _start_trace(self, _id: int, request: requests.StartTrace) -> Answer:
         self._check_may_change("nothing is traced")
         with self._namespaces.inside(request.netns):
@@ -393,8 +395,3 @@ class Server:
                 running.child.kill(reason)
         self._traces.leave(handle)
         self._namespaces.close(handle)
-
-
-def hello(read_only: bool, capabilities: frozenset[int]) -> Body:
-    """Return the first message of the broker: its identity and its rights."""
-    return {"pid": os.getpid(), "read_only": read_only, "capabilities": sorted(capabilities)}

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from nettop.broker import abi
+from nettop.broker.capture_filter import libpcap
 from nettop.broker.requests import Device, OpenNetlinkSocket, OpenPacketSocket
 from nettop.errors import BrokerError
 from nettop.linux import interface, packet
@@ -50,6 +51,16 @@ def device(name: str) -> Device:
 def linktype(of: Device) -> int:
     """Return the link type of packets from packet_socket(): Ethernet frames, or from the IP header on for the rest."""
     return LINKTYPE_ETHERNET if of.arphrd in (interface.ARPHRD_ETHER, interface.ARPHRD_LOOPBACK) else LINKTYPE_RAW
+
+
+def write_program(of: Device, request: OpenPacketSocket) -> None:
+    """Compile the filter of a request for its device, in the device's namespace, and write it to stdout."""
+    if linktype(of) == LINKTYPE_RAW:
+        program = libpcap.compile_program(LINKTYPE_RAW, request.expression, request.snaplen)
+    else:
+        name = socket.if_indextoname(of.ifindex)
+        program = libpcap.compile_live(name, request.snaplen, request.expression)
+    os.write(1, program)
 
 
 def packet_socket(of: Device, request: OpenPacketSocket, program: bytes) -> tuple[socket.socket, bool]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -12,10 +13,12 @@ from typing import Any
 from nettop.broker import sockets, trace_table
 from nettop.broker.drops import Drops
 from nettop.broker.requests import StartTrace
+from nettop.broker.trace_log import TraceLog
 from nettop.errors import BrokerError
 from nettop.kinds import TRACE_PREFIX
 
 MAX_TRACES = 8  # at once
+_CHECK_S = 0.2  # between two looks for the process that switches the log back
 MAX_SECONDS = 24 * 3600
 
 
@@ -32,6 +35,7 @@ class Traces:
     def __init__(self, drops: Drops) -> None:
         self._drops = drops
         self._running: dict[int, _Trace] = {}
+        self._logs: dict[int, TraceLog] = {}  # by namespace
         self._numbers = count(1)
 
     def start(self, request: StartTrace) -> dict[str, Any]:
@@ -47,10 +51,23 @@ class Traces:
         self._running[number] = _Trace(owner, request.netns, time.monotonic() + request.seconds)
         return {"trace": number, "table": table}
 
+    def switch_log(self, netns: int, log: TraceLog) -> None:
+        """Have the records of iptables-legacy sent, until no trace of the namespace runs. BrokerError, OSError."""
+        self._close_log(netns)
+        log.switch()
+        self._logs[netns] = log
+
+    def _close_log(self, netns: int) -> None:
+        if netns in self._logs:
+            self._logs.pop(netns).close()
+
     def stop(self, number: int) -> None:
         """End a trace; none with this number is no error: its time may have ended."""
         if number in self._running:
-            self._running.pop(number).owner.close()
+            trace = self._running.pop(number)
+            trace.owner.close()
+            if all(other.netns != trace.netns for other in self._running.values()):
+                self._close_log(trace.netns)
         if not self._running:
             self._drops.unfollow()
 
@@ -58,13 +75,18 @@ class Traces:
         """End the traces of a namespace."""
         for number in [number for number, trace in self._running.items() if trace.netns == netns]:
             self.stop(number)
+        self._close_log(netns)
 
     def expire(self) -> None:
-        """End those whose time is over."""
+        """End those whose time is over, and keep what switches the log back."""
+        for log in self._logs.values():
+            with suppress(BrokerError, OSError):
+                log.keep()
         now = time.monotonic()
         for number in [number for number, trace in self._running.items() if trace.until <= now]:
             self.stop(number)
 
     def next_end(self) -> float | None:
-        """Return when the first of them ends (time.monotonic()); None: none runs."""
-        return min((trace.until for trace in self._running.values()), default=None)
+        """Return when expire() is due (time.monotonic()); None: none runs."""
+        checks = [time.monotonic() + _CHECK_S] if self._logs else []
+        return min((*checks, *(trace.until for trace in self._running.values())), default=None)

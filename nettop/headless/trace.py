@@ -12,7 +12,7 @@ import numpy as np
 from nettop import arguments
 from nettop.batch import Batch, Gap, Item, PacketMeta, item_time
 from nettop.console import say
-from nettop.errors import EXIT_OK, UsageError
+from nettop.errors import EXIT_OK, BrokerError, UsageError
 from nettop.headless.damage import damage
 from nettop.headless.load import final_code, recorded, report_errors
 from nettop.headless.rule_reading import RULE_FEEDS, Settled
@@ -80,13 +80,12 @@ def _live(options: argparse.Namespace) -> int:
         code = _read_rules(live, plumbing, engine)
         stop = Stop(options.duration or SECONDS)
         live.watch(*feeds.TRACING)
+        _watch_legacy(live, engine)
         seconds = int(options.duration or SECONDS) + 1
         trace, engine.traces.table = live.broker.start_trace(
             live.netns, found, per_second=options.rate, seconds=seconds
         )
         say(_notice(options, engine.traces.table))
-        if engine.ruleset.has_legacy():
-            say("iptables-legacy has rules here: their steps are not seen")
         for items in arriving(live, plumbing, stop, lambda: live.broker.stop_trace(trace)):
             printer.apply(items, time.time_ns())
             code = code or report_errors(items)
@@ -94,6 +93,16 @@ def _live(options: argparse.Namespace) -> int:
                 stop.set()
         printer.finish()
     return final_code(engine.ledger, code, options.fail_on_loss)
+
+
+def _watch_legacy(live: LiveSources, engine: Engine) -> None:
+    """Read the records of iptables-legacy where it has rules, or report why not."""
+    if not engine.ruleset.has_legacy():
+        return
+    try:
+        live.trace_log()
+    except BrokerError as error:
+        say(f"iptables-legacy has rules here, and their steps are not seen: {error}")
 
 
 def _notice(options: argparse.Namespace, table: str) -> str:

@@ -1,4 +1,4 @@
-"""Netfilter over netlink: linux/netfilter/nfnetlink.h, nfnetlink_acct.h, linux/netfilter.h."""
+"""Netfilter over netlink: linux/netfilter/nfnetlink.h, nfnetlink_acct.h, nfnetlink_log.h, linux/netfilter.h."""
 
 from struct import Struct
 
@@ -18,6 +18,13 @@ NF_VERDICTS = {NF_DROP: "drop", NF_ACCEPT: "accept", 2: "stolen", 3: "queue", 4:
 NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6 = 1, 2, 10
 NFPROTO_NAMES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}  # nft's names
 NFPROTO_NUMBERS = {name: number for number, name in NFPROTO_NAMES.items()}
+
+# linux/netfilter/nfnetlink_log.h
+NFNL_SUBSYS_ULOG = 4
+NFULNL_MSG_PACKET, NFULNL_MSG_CONFIG = 0, 1
+NFULA_PACKET_HDR, NFULA_IFINDEX_INDEV, NFULA_IFINDEX_OUTDEV, NFULA_PAYLOAD, NFULA_PREFIX = 1, 4, 5, 9, 10
+NFULA_CFG_CMD, NFULA_CFG_MODE, NFULA_CFG_TIMEOUT, NFULA_CFG_QTHRESH = 1, 2, 4, 5
+NFULNL_CFG_CMD_BIND, NFULNL_COPY_PACKET = 1, 2
 
 # linux/netfilter/nfnetlink_acct.h
 NFNL_MSG_ACCT_NEW, NFNL_MSG_ACCT_GET, NFNL_MSG_ACCT_GET_CTRZERO = 0, 1, 2

@@ -83,7 +83,7 @@ class Engine:
         self.counters = CounterTable(self._label, namespaces=self.labels)
         self.ruleset = Ruleset(self.netns)
         self.rulesets = Rulesets(self.ruleset, self._label)
-        self.traces = Journeys(self.ruleset.rule, self.routing.device)
+        self.traces = Journeys(self.ruleset.rule, self.routing.device, self.ruleset.legacy_rule)
         self.packets = PacketModel(self.meter.add)
         self.groups = FlowGroups(self.flows, lambda: self.counters.table_use(self.netns)[1])
         self.views = self._views()

@@ -16,6 +16,7 @@ from nettop.decode.conntrack.statistics import decode_ctstats
 from nettop.decode.drops import decode_drop_counts, decode_drop_records
 from nettop.decode.net_statistics import decode_net_statistics
 from nettop.decode.nfacct import decode_nfacct
+from nettop.decode.nflog import decode_nflog
 from nettop.decode.nftables.decoder import NftDecoder
 from nettop.decode.nftables.sets import NftSetsDecoder
 from nettop.decode.nftables.trace import decode_traces
@@ -229,6 +230,8 @@ TRACES = Feed(
     decoder=lambda strings: decode_traces,
     models=("traces",),
 )
+# The trace records of iptables-legacy: the broker opens its socket (Broker.trace_log).
+TRACE_LOG = Feed("trace-log", "trace-log", decoder=lambda strings: decode_nflog, models=("traces",))
 # The packets that the kernel drops while a trace runs: the ends of journeys outside of the rules.
 DROP_RECORDS = Feed(
     "drop-records",
@@ -348,7 +351,7 @@ RULES = (NFT_EVENTS, NFT, RULE_TEXTS)
 COUNTING = (NFT_SETS, NFACCT, NET_STATISTICS, DROPS)
 TRACING = (TRACES, DROP_RECORDS)
 SHOWN = (*RULES, *COUNTING)  # of the shown namespace only
-FEEDS = (*CONNTRACK, *EVERYWHERE, *SHOWN, LEGACY_TEXTS, *TRACING)
+FEEDS = (*CONNTRACK, *EVERYWHERE, *SHOWN, LEGACY_TEXTS, *TRACING, TRACE_LOG)
 # Read at the start of a recording and of each further file of it.
 KEYFRAMES = (TABLE, EXPECTATIONS, STATISTICS, NFT, RULE_TEXTS, SYSCTLS, ROUTES, PROCESSES, *COUNTING)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from nettop.batch import Batch, Source, Stream
 from nettop.broker.client import Broker
-from nettop.broker.requests import DumpFilter, Netns
+from nettop.broker.requests import DumpFilter, NetlinkSocket, Netns
 from nettop.pipeline import feeds
 from nettop.pipeline.captures import Captures
 from nettop.pipeline.feeds import Feed
@@ -111,8 +111,14 @@ class LiveSources:
         source = TextSource(stream, self.broker, self.netns, feed.texts, seq, feed.every_s, once, feed.share)
         self._start_polling(feed, source, stream)
 
+    def trace_log(self) -> None:
+        """Read the trace records of iptables-legacy, until the next trace has ended."""
+        self._listen(feeds.TRACE_LOG, self.broker.trace_log(self.netns))
+
     def _events(self, feed: Feed, program: bytes = b"") -> None:
-        sock = self.broker.netlink_socket(self.netns, feed.family, feed.groups, feed.rcvbuf, program)
+        self._listen(feed, self.broker.netlink_socket(self.netns, feed.family, feed.groups, feed.rcvbuf, program))
+
+    def _listen(self, feed: Feed, sock: NetlinkSocket) -> None:
         stream, seq = self._stream(feed), self._plumbing.seq
         announces = self._links if feed.links else feed.announces
         source = NetlinkEvents(stream, sock, seq, announces, lambda: self._changed(feed), lambda: self.rest_ns(feed))

@@ -18,7 +18,8 @@ from nettop.broker import wire
 from nettop.broker.client import Broker
 from nettop.broker.options import Options
 from nettop.broker.privileges import effective_capabilities
-from nettop.broker.server import Server, hello
+from nettop.broker.program import hello
+from nettop.broker.server import Server
 from nettop.broker.start import attach
 from tests.kernel.namespaces import DEADLINE_S, poll
 

@@ -42,6 +42,7 @@ class TraceRecord:
     ct_state: int | None = None  # bits of NF_CT_STATE_BIT
     network: bytes = b""  # the header's first bytes, and those of the transport header
     transport: bytes = b""
+    number: int | None = None  # of a rule of iptables-legacy, which has no handle
 
 
 @dataclass(slots=True)

@@ -113,9 +113,8 @@ class ChangedRows:
         self._first = False
         for series in rows:
             before = known.get(series.ident)
-            changes: Changes = _since(series, before), _since(series.octets or _NO_BYTES, before, octets=True)
-            if before is None and not first:
-                changes = series, series.octets or _NO_BYTES  # of a counter that is new, if it was 0 before
+            since = before or (None if first else _Printed(series.began_ns, 0, 0, False))  # of a new one: all of it
+            changes = _since(series, since), _since(series.octets or _NO_BYTES, since, octets=True)
             changing = any(change.delta for change in changes)
             changed = before is None or changes[0].delta is None or changing or before.changing
             newer = before is None or series.ts_ns > before.ts_ns

@@ -60,6 +60,7 @@ class CounterHistory:
 
     value: int | None = None
     ts_ns: int = 0
+    began_ns: int = 0  # the time of the first value
     delta: int | None = None  # since the previous reading
     grown: int = 0  # the sum of all known changes
     rate: float | None = None  # per second; of a gauge: of its change
@@ -72,7 +73,7 @@ class CounterHistory:
         if before is not None and value is not None and elapsed <= 0:
             self.value = value
             return
-        self.value, self.ts_ns = value, ts_ns
+        self.value, self.ts_ns, self.began_ns = value, ts_ns, self.began_ns or ts_ns
         change = None if before is None or value is None else _change(before, value, wrap)
         self.delta, self.rate = change, None
         if change is not None:
@@ -118,6 +119,7 @@ class Series(CounterHistory):
         self.about = parts[0].about
         self.value = sum(part.value or 0 for part in parts)
         self.ts_ns = max(part.ts_ns for part in parts)
+        self.began_ns = max(part.began_ns for part in parts)
         self.reset_ns = max(part.reset_ns for part in parts)
         self.grown = sum(part.grown for part in parts)
         deltas = [part.delta for part in parts if part.delta is not None]

@@ -101,6 +101,17 @@ class Ruleset:
             if raw is not None and (found := self.raw.sets.branches.get((raw.family, raw.table, name))):
                 yield name, found
 
+    def legacy_rule(self, family: str, table: str, chain: str, number: int) -> tuple[ChainView, RuleView | None] | None:
+        """Return a chain of iptables-legacy and its rule of this number (from 1), None if it has no such rule.
+
+        None if the chain is not known (yet).
+        """
+        at = self.picture.by_name.get(("iptables-legacy", family, table, chain))
+        if at is None:
+            return None
+        view = self.picture.chains[at]
+        return view, self.picture.rules[view.first + number - 1] if 1 <= number <= view.count else None
+
     def tables_without_chains(self) -> list[NftTable]:
         """Return the tables that have no chain, which no row shows."""
         shown = {(chain.family, chain.table) for chain in self.picture.chains if chain.handle is not None}

@@ -13,17 +13,21 @@ from dataclasses import dataclass, field
 
 from nettop.batch import DumpMark, Gap
 from nettop.decode.drops import DropRecord, DropRecords
+from nettop.decode.nflog import LegacyDecoded, LegacyRecord
 from nettop.decode.nftables.trace import TraceDecoded, TraceRecord
 from nettop.kinds import TRACE_ENDS, TRACE_HOOKS, TRACE_MARK, TRACE_MARKING, TRACE_PREFIX
 from nettop.model.ruleset.merge import ChainView, RuleView
 from nettop.model.traces.drops import AFTER_NS, Drop, dropped
 from nettop.model.traces.headers import PacketHead, packet_head
+from nettop.model.traces.legacy import FindLegacy, packet_key, packet_of, position, step_of
 
 KEEP = 5000  # journeys
 MAX_STEPS = 1000  # of one journey: the kernel allows a jump stack of 16, but any number of rules
+_RECENT = 2000  # journeys that the records of iptables-legacy may be of
 SILENT_NS = 1_000_000_000  # without a record for so long a packet is gone
 _LATE_NS = 500_000_000  # records arrive within this time
 _CHECK_NS = 100_000_000  # how often records are looked for that did not come
+_LEGACY_NS = 150_000_000  # the records of iptables-legacy arrive on another socket: within this time
 _MAX_HEADS = 10_000
 _FINAL = frozenset(("drop", "stolen", "queue"))
 
@@ -42,6 +46,7 @@ class Step:
     iif: str | None
     oif: str | None
     found: tuple[ChainView, RuleView] | None = None
+    legacy: int | None = None  # of iptables-legacy: the priority of its table
 
     @property
     def rule(self) -> RuleView | None:
@@ -51,7 +56,7 @@ class Step:
     @property
     def number(self) -> int | None:
         """The number of the rule in its chain."""
-        return self.found[1].number if self.found else None
+        return self.found[1].number if self.found else self.record.number
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,8 @@ class Journey:
     whole: bool = True  # False: records were lost while it was on its way
     ct_id: int | None = None
     last_ns: int = 0
+    key: tuple[object, ...] = ()  # of its bytes
+    refused_by: Step | None = None  # a rule of iptables-legacy in the hook where it was last seen
     drop: Drop | None = None  # by the kernel, after its last step
     _stack: list[tuple[str, tuple[Step, ...]]] = field(default_factory=list)  # chains, and the rules to each
 
@@ -97,6 +104,28 @@ class Journey:
         if not self._stack:
             self._stack.append((chain, ()))
         return self._stack[-1][1]
+
+    def enter_legacy(self, hook: str, table: str, chain: str) -> tuple[Step, ...]:
+        """Return the rules of iptables-legacy that led to a chain of a table, the base chain's first."""
+        callers: tuple[Step, ...] = ()
+        for step in self.steps:
+            if step.legacy is not None and (step.hook, step.record.table) == (hook, table):
+                if step.record.chain == chain:
+                    callers = step.callers
+                if step.record.target == chain:
+                    callers = (*step.callers, step)
+        return callers
+
+    def insert(self, step: Step) -> None:
+        """Insert a step of iptables-legacy behind those that the packet met before."""
+        places = [self._place(one) for one in self.steps]
+        self.steps.insert(position(places, self._place(step)), step)
+
+    def _place(self, step: Step) -> tuple[int, int]:
+        """Return the number of the step's hook, and the priority of its base chain."""
+        found = (step.callers[0] if step.callers else step).found
+        priority = (found[0].priority or 0) if step.legacy is None and found else step.legacy or 0
+        return self.hooks.index(step.hook) if step.hook in self.hooks else 0, priority
 
     def jump(self, step: Step) -> None:
         """Go on in the chain that a step leads to, if it does."""
@@ -114,32 +143,72 @@ class Journey:
 class Journeys:
     """The model of the stream "nft-trace". `device` gives a device's name by the namespace's code and its index."""
 
-    def __init__(self, find_rule: FindRule, device: Callable[[int, int], str | None], keep: int = KEEP) -> None:
+    def __init__(
+        self,
+        find_rule: FindRule,
+        device: Callable[[int, int], str | None],
+        find_legacy: FindLegacy = lambda *_: None,
+        keep: int = KEEP,
+    ) -> None:
         self.version = 0
         self.table = ""  # only packets that this table marks; "": that any table of a nettop marks
         self.ended: deque[Journey] = deque(maxlen=keep)
-        self._find_rule, self._device = find_rule, device
+        self._find_rule, self._device, self._find_legacy = find_rule, device, find_legacy
+        self._legacy: list[LegacyRecord] = []  # of no journey so far
+        self._legacy_ns = 0  # the time of the last one; 0: none came
+        self._now_ns = 0
         self._open: dict[tuple[int, int], Journey] = {}  # by namespace and id
         self._heads: dict[tuple[int, int], TraceRecord] = {}  # with the headers of a packet that is marked next
         self.count = 0  # of all journeys
         self._checked_ns = 0  # the time of records up to which all were ended that no record came of
         self._drops: list[DropRecord] = []  # of no journey so far
+        self._recent: deque[Journey] = deque(maxlen=_RECENT)  # that have ended
         self._without_drop: deque[Journey] = deque(maxlen=keep)  # that have ended, and whose drop may come
         self.dropped_ns = 0  # the drops of the kernel are known up to this time
         self.drops_unknown = ""  # the reason why they are not
 
-    def apply(self, item: TraceDecoded | DropRecords | Gap | DumpMark, netns: int, now_ns: int) -> None:
+    def apply(self, item: TraceDecoded | LegacyDecoded | DropRecords | Gap | DumpMark, netns: int, now_ns: int) -> None:
         """Add records. A loss makes the journeys of the namespace that are on their way incomplete."""
         self.version += 1
         if isinstance(item, TraceDecoded):
             for record in item.records:
                 self._expire(record.ts_ns)
                 self._add(record, netns)
+        elif isinstance(item, LegacyDecoded):
+            self._legacy += item.records
+            self._legacy_ns = item.records[-1].ts_ns if item.records else self._legacy_ns
         elif isinstance(item, DropRecords):
             self._add_drops(item)
         elif isinstance(item, Gap):
             for journey in self._open.values():
                 journey.whole = journey.whole and journey.netns != netns
+        self._join_legacy()
+
+    def _join_legacy(self) -> None:
+        """Give the records of iptables-legacy to their journeys. One of none waits: its journey may be read next."""
+        if not self._legacy:
+            return
+        waiting, self._legacy = self._legacy, []
+        recent = [*self._open.values(), *(one for one in self._recent if one.last_ns > waiting[0].ts_ns - SILENT_NS)]
+        for record in waiting:
+            journey = packet_of(record, recent)
+            if journey is not None:
+                self._add_legacy(journey, record)
+            elif record.ts_ns > self._legacy_ns - SILENT_NS:
+                self._legacy.append(record)
+
+    def _add_legacy(self, journey: Journey, record: LegacyRecord) -> None:
+        found = step_of(record, self._find_legacy)
+        if found is None:
+            return
+        head = packet_head(record.network, record.transport)
+        callers = journey.enter_legacy(record.hook, record.table, record.chain)
+        step = Step(found.record, record.hook, callers, head, journey.iif, journey.oif, found.found, found.priority)
+        journey.insert(step)
+        if found.refuses and record.hook == journey.hook:
+            journey.refused_by = step
+            if journey.verdict == "lost" and journey.end is not None:
+                journey.end = End("drop", step)
 
     def _add_drops(self, item: DropRecords) -> None:
         """Give the drops to the journeys that they are of. One of none waits: its trace records may be read next."""
@@ -158,6 +227,7 @@ class Journeys:
 
     def settle(self, now_ns: int) -> None:
         """End the journeys without a record for SILENT_NS, once all records of that time have arrived."""
+        self._now_ns = max(self._now_ns, now_ns)
         self._end_silent(now_ns - _LATE_NS)
         if len(self._heads) > _MAX_HEADS:
             self._heads.clear()
@@ -180,6 +250,8 @@ class Journeys:
 
     def is_complete(self, journey: Journey) -> bool:
         """Return whether nothing is added to a journey any more: a rule dropped it, or its drop cannot come."""
+        if self._legacy_ns and self._now_ns < journey.last_ns + _LEGACY_NS:
+            return False
         return journey.verdict in _FINAL or self.knows_drop(journey)
 
     def open(self) -> Iterable[Journey]:
@@ -197,6 +269,7 @@ class Journeys:
 
     def _add(self, record: TraceRecord, netns: int) -> None:
         key = (netns, record.id)
+        self._now_ns = max(self._now_ns, record.ts_ns)
         if record.table.startswith(TRACE_PREFIX):
             self._own(record, key)
             return
@@ -244,6 +317,7 @@ class Journeys:
         names = self._name(key[0], record.iif), self._name(key[0], record.oif)
         journey = Journey(self.count, key[0], record.table, record.ts_ns, hook, head, head, *names, hooks=[hook])
         journey.last_ns = record.ts_ns
+        journey.key = packet_key(record.network, record.transport)
         self._open[key] = journey
 
     def _see(self, journey: Journey, record: TraceRecord) -> None:
@@ -260,7 +334,8 @@ class Journeys:
 
     def _finish(self, key: tuple[int, int], end: End) -> None:
         journey = self._open.pop(key)
-        journey.end = end
+        journey.end = End("drop", journey.refused_by) if end.verdict == "lost" and journey.refused_by else end
         self.ended.append(journey)
+        self._recent.append(journey)
         if journey.drop is None:
             self._without_drop.append(journey)

@@ -61,7 +61,7 @@ def _decided(step: Step) -> str:
     if record.type == "policy":
         return f"the policy of {path}"
     rule = step.rule
-    number = f"rule {rule.number} (handle {record.handle})" if rule else f"a rule (handle {record.handle})"
+    number = f"rule {step.number or '?'}" + (f" (handle {record.handle})" if record.handle is not None else "")
     text = f' "{rule_text(rule)}"' if rule else ""
     return f"{path} {number}{text}"
 
@@ -104,7 +104,7 @@ def objects(journey: Journey, netns: str) -> Iterator[dict[str, Any]]:
             "sport": head.sport,
             "dst": head.dst,
             "dport": head.dport,
-            "certainty": "seen",
+            "certainty": "seen" if step.legacy is None else "joined by bytes and time",
         }
     end, drop = journey.end, journey.drop
     if end is not None:
@@ -143,7 +143,7 @@ def lines(journey: Journey, time: str) -> Iterator[str]:
         hook = step.hook
         place = f"{record.family} {record.table}" if not step.callers else ""
         chain = "  " * len(step.callers) + record.chain
-        number = "policy" if record.type == "policy" else str(rule.number) if rule else "?"
+        number = "policy" if record.type == "policy" else str(step.number or "?")
         verdict = f"{record.verdict} {record.target}".strip()
         text = rule_text(rule) if rule else ""
         yield f"  {name:<11} {place:<12} {chain:<20} {number:>6}  {verdict:<18} {text}".rstrip()

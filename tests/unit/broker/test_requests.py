@@ -35,6 +35,7 @@ EVERY_REQUEST: list[requests.Request] = [
     requests.DeleteFlows(1, (FLOW, replace(FLOW, family=10, src="fd00::1", dst="fd00::2", id=7))),
     requests.ResetCounter(1, CounterName("nft-quota", 1, "filter", "q")),
     requests.StartTrace(1, (requests.PacketMatch((requests.PacketTest("meta", 16, 1, 6, 6, 255, True),)),), 50, 600),
+    requests.OpenTraceLog(1, 1 << 20),
     requests.StopTrace(1),
 ]
 

@@ -1,0 +1,220 @@
+"""Traced packets in the chains of iptables-legacy; nf_log is what it was, whoever is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from nettop.broker.client import Broker
+from nettop.broker.options import Options
+from nettop.broker.start import start
+from nettop.errors import BrokerError
+from nettop.model.traces.journeys import Journey
+from nettop.model.traces.lines import verdict_of, where
+from tests.kernel.commands import running
+from tests.kernel.namespaces import Lab, poll, run_in
+from tests.kernel.test_trace import SERVER, Path3, Tracing, steps
+
+pytestmark = pytest.mark.kernel
+
+LOGGERS = ("/proc/sys/net/netfilter/nf_log/2", "/proc/sys/net/netfilter/nf_log/10")
+RULES = """iptables-legacy -N lan
+iptables-legacy -N deep
+iptables-legacy -A FORWARD -i lan0 -j lan
+iptables-legacy -A lan -p tcp -j ACCEPT
+iptables-legacy -A lan -g deep
+iptables-legacy -A deep -p icmp -m comment --comment culprit -j DROP
+add table ip t
+add chain ip t early { type filter hook forward priority -5; }
+add rule ip t early counter accept
+add chain ip t late { type filter hook postrouting priority 0; }"""
+
+
+@pytest.fixture
+def path(lab: Lab) -> Path3:
+    return Path3(lab)
+
+
+def loggers(path: Path3) -> str:
+    return run_in(path.router, "cat", *LOGGERS)
+
+
+def restorers() -> set[int]:
+    """The processes that switch nf_log back."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cmdline").read_bytes().startswith(b"nf_log-restore\0"):
+                found.add(int(process.name))
+        except OSError:
+            continue
+    return found
+
+
+def traced(path: Path3, broker: Broker, to: str = SERVER) -> Journey:
+    """The journey of a ping through the router, whose legacy chains are read, too."""
+    trace = Tracing(broker, path.router, "icmp or icmp6", legacy=True)
+    try:
+        path.ping(to)
+        poll(lambda: trace.read() or any(one.head.info == "echo request" for one in trace.engine.traces.ended))
+        found = next(one for one in trace.engine.traces.ended if one.head.info == "echo request")
+        poll(lambda: trace.read() or trace.engine.traces.is_complete(found))
+        return found
+    finally:
+        trace.close()
+
+
+def test_a_legacy_chain_beside_an_nft_chain_drops_three_chains_deep(path: Path3, broker: Broker) -> None:
+    path.rules(RULES)
+    before = loggers(path)
+    found = traced(path, broker)
+    assert steps(found) == [
+        "forward t/early 1 accept",
+        "forward filter/FORWARD 1 jump lan",
+        "forward filter/lan 2 goto deep",
+        "forward filter/deep 1 drop",
+    ]
+    assert [caller.record.chain for caller in found.steps[-1].callers] == ["FORWARD", "lan"]
+    assert where(found) == 'dropped by ip filter deep rule 1 "-p icmp -m comment --comment culprit -j DROP"'
+    assert loggers(path) == before
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected", "verdict"),
+    [
+        (
+            """iptables-legacy -t mangle -A PREROUTING -j MARK --set-mark 7
+            iptables-legacy -A FORWARD -m mark --mark 7 -j REJECT""",
+            ["prerouting mangle/PREROUTING 1 mark", "prerouting mangle/PREROUTING policy accept",
+             "forward mangle/FORWARD policy accept", "forward filter/FORWARD 1 drop"],
+            "reject",
+        ),
+        ("iptables-legacy -P FORWARD DROP", ["forward filter/FORWARD policy drop"], "drop"),
+        ("iptables-legacy -A FORWARD -j DROP", ["forward filter/FORWARD 1 drop"], "drop"),
+        (
+            """iptables-legacy -N user
+            iptables-legacy -A FORWARD -j user
+            iptables-legacy -A user -p icmp -j RETURN
+            iptables-legacy -A FORWARD -j ACCEPT""",
+            ["forward filter/FORWARD 1 jump user", "forward filter/user 1 return", "forward filter/FORWARD 2 accept"],
+            "accept",
+        ),
+        (
+            """iptables-legacy -N empty
+            iptables-legacy -A FORWARD -j empty""",
+            ["forward filter/FORWARD 1 jump empty", "forward filter/FORWARD policy accept"],
+            "accept",
+        ),
+        (
+            "iptables-legacy -t nat -A POSTROUTING -o wan0 -j MASQUERADE",
+            ["prerouting nat/PREROUTING policy accept", "postrouting nat/POSTROUTING 1 masquerade"],
+            "accept",
+        ),
+    ],
+)  # fmt: skip
+def test_the_steps_of_legacy_rules(path: Path3, broker: Broker, rules: str, expected: list[str], verdict: str) -> None:
+    path.rules(rules)
+    found = traced(path, broker)
+    assert steps(found) == expected and found.end is not None and verdict_of(found.end) == verdict
+
+
+def test_ipv6(path: Path3, broker: Broker) -> None:
+    path.rules("ip6tables-legacy -A FORWARD -p icmpv6 --icmpv6-type echo-request -j DROP")
+    found = traced(path, broker, "fd08:2::2")
+    assert steps(found) == ["forward filter/FORWARD 1 drop"] and where(found).startswith(
+        "dropped by ip6 filter FORWARD"
+    )
+
+
+def test_each_of_twenty_pings_has_its_own_steps(path: Path3, broker: Broker) -> None:
+    path.rules("iptables-legacy -A FORWARD -p icmp -j ACCEPT")
+    trace = Tracing(broker, path.router, "icmp", legacy=True)
+    path.ping(SERVER, 20)
+    journeys = trace.ended(40)
+    poll(lambda: trace.read() or all(map(trace.engine.traces.is_complete, journeys)))
+    trace.close()
+    assert [steps(journey) for journey in journeys] == [["forward filter/FORWARD 1 accept"]] * 40
+
+
+def test_without_legacy_rules_nf_log_is_not_touched(path: Path3) -> None:
+    before = loggers(path)
+    with running("trace", "icmp", "--netns", path.router) as command:
+        command.line(errors=True)
+        assert loggers(path) == before
+
+
+def test_another_reader_of_the_records_is_named(path: Path3, broker: Broker) -> None:
+    path.rules(RULES)
+    held = broker.trace_log(broker.netns(path.router))
+    before = loggers(path)
+    with running("trace", "icmp", "--netns", path.router) as command:
+        said = command.line(errors=True)
+        said = said if b"legacy" in said else command.line(errors=True)
+        assert said == (
+            b"nettop: iptables-legacy has rules here, and their steps are not seen: "
+            b"another program reads NFLOG group 0\n"
+        )
+    os.close(held.fd)
+    assert loggers(path) == before
+    broker.leave(broker.netns(path.router))
+
+
+def kill_restorer(others: set[int]) -> None:
+    """Kill it, and wait for the next one."""
+    (first,) = restorers() - others
+    os.kill(first, signal.SIGKILL)
+    poll(lambda: restorers() - others - {first})
+
+
+@pytest.mark.one_broker
+@pytest.mark.parametrize("victims", ["app", "broker", "app broker", "restorer", "restorer app broker"])
+def test_nf_log_is_what_it_was_after_a_kill(path: Path3, victims: str) -> None:
+    path.rules(RULES)
+    before, others = loggers(path), restorers()
+    with running("trace", "icmp", "--netns", path.router) as command:
+        assert b"tracing icmp" in command.line(errors=True)
+        assert "nfnetlink_log\nnfnetlink_log" in loggers(path)
+        for victim in victims.split():
+            if victim == "restorer":  # another one is started
+                kill_restorer(others)
+                assert "nfnetlink_log" in loggers(path)
+            else:
+                os.kill(command.pid if victim == "app" else command.broker(), signal.SIGKILL)
+        if victims == "restorer":
+            command.signal()
+        poll(lambda: loggers(path) == before)
+        poll(lambda: not restorers() - others)
+
+
+def test_what_somebody_else_sets_meanwhile_stays(path: Path3) -> None:
+    path.rules(RULES)
+    with running("trace", "icmp", "--netns", path.router) as command:
+        command.line(errors=True)
+        run_in(path.router, "sysctl", "-qw", "net.netfilter.nf_log.2=NONE")
+        command.signal()
+        command.end()
+    assert loggers(path).splitlines()[0] == "NONE" and "nfnetlink_log" not in loggers(path)
+
+
+def test_what_switches_it_back_keeps_no_namespace_alive(lab: Lab, broker: Broker) -> None:
+    path = Path3(lab)
+    path.rules(RULES)
+    others = restorers()
+    held = broker.trace_log(broker.netns(path.router))
+    (pid,) = restorers() - others
+    assert os.stat(f"/proc/{pid}/ns/net").st_ino == os.stat(f"/proc/{broker.pid}/ns/net").st_ino
+    os.close(held.fd)
+    gone: list[str] = []
+    broker.on_gone = lambda netns, reason: gone.append(netns.label)
+    lab.remove(path.router)
+    poll(lambda: gone)
+    poll(lambda: not restorers() - others)
+
+
+def test_under_read_only_the_log_is_not_opened(lab: Lab) -> None:
+    allowed = Options(read_only=True)
+    with start("root", allowed=allowed, confine=False) as broker, pytest.raises(BrokerError, match="--read-only"):
+        broker.trace_log(broker.netns(lab.netns()))
