@@ -89,8 +89,8 @@ def _traced(record: LegacyRecord, kind: str, verdict: str, target: str) -> Trace
 
 
 def _verdict(rule: RuleView) -> tuple[str, str]:
-    if rule.verdict == "jump":
-        return "goto" if f"-g {rule.targets[0]}" in (rule.text or "") else "jump", rule.targets[0]
+    if rule.verdict in ("jump", "goto"):
+        return rule.verdict, rule.targets[0]
     verdict = rule.verdict.lower()
     return ("drop" if verdict in _REFUSING else verdict or "continue"), ""
 
