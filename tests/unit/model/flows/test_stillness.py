@@ -112,8 +112,9 @@ def test_time_left_is_as_it_was_read_while_flows_change() -> None:
 
 def test_a_namespace_that_was_forgotten_begins_again() -> None:
     flows = still(4)
-    flows.forget(0)
-    assert flows.still_dumps(0) == 0
+    for _ in range(2):  # the second time it is empty
+        flows.forget(0)
+        assert flows.still_dumps(0) == 0
     flows.apply(begin(), 0, T0)
     flows.apply(decoded(flow()), 0, T0)
     assert time_left(flows, 3) == ["1m40"], "the dump has not ended"
