@@ -36,7 +36,7 @@ def ascending(column: Array, descending: bool) -> Array:
 def first_rows(keys: Sequence[Array], n: int, ties: Ties = no_ties) -> Rows:
     """Return the first n positions in ascending order of keys[0], keys[1], …, then of `ties`, then of position."""
     count = len(keys[0])
-    all_rows = n >= count or n > count * _SORT_ALL
+    all_rows = not 0 < n <= count * _SORT_ALL
     return _ordered(keys, ties, np.arange(count) if all_rows else _select(keys, ties, np.arange(count), n))[:n]
 
 
@@ -92,14 +92,14 @@ def _select(keys: Iterable[Array], ties: Ties, positions: Rows, n: int) -> Rows:
     """Return the n first of these, ascending. Ties of a key are decided by the next, then `ties`, then position."""
     chosen, count = [], len(positions)
     for key in keys:
-        if not 0 < n < len(positions):
-            break
         values = key if len(positions) == len(key) else key[positions]  # of all rows no copy: they are a million
         less, same = _against(values, np.partition(values, n - 1)[n - 1])
         del values
         chosen.append(positions[less])
         n -= len(chosen[-1])
         positions = positions if same.all() else positions[same]
+        if not 0 < n < len(positions):
+            break  # before the next key is made, which may take several times the memory of its column
     if 0 < n < len(positions) and ties is not no_ties:
         tie_columns = ties(None if len(positions) == count else positions)
         positions = positions[_select(tie_columns, no_ties, np.arange(len(positions)), n)]

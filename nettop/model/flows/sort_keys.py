@@ -107,15 +107,20 @@ def key_columns(data: derive.Data, rows: Rows | slice) -> Iterator[Array]:
         if f"{end}_hi" in data:
             yield data[f"{end}_hi"][rows]
         yield data[f"{end}_lo"][rows]
-    wide = [data[name][rows].astype(np.uint64) for name in ("family", "proto", "zone", "osport")]
-    yield wide[0] << np.uint64(40) | wide[1] << np.uint64(32) | wide[2] << np.uint64(16) | wide[3]
+    wide = data["family"][rows].astype(np.uint64)
+    for name, bits in (("proto", 8), ("zone", 16), ("osport", 16)):  # in place: of a million rows it is 8 MB
+        wide <<= np.uint64(bits)
+        wide |= data[name][rows]
+    yield wide
     yield data["odport"][rows]
     yield data["netns"][rows]
 
 
 def _where(known: Array, values: Array) -> Array:
     """Return floats, NaN where not known: exact to 2^53, which is enough for an order."""
-    return np.where(known, values.astype(np.float64), np.nan)
+    found = values.astype(np.float64)
+    found[~known] = np.nan
+    return found
 
 
 def _address_keys(data: derive.Data, end: str, port: str) -> list[Array]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nettop.model.ordering import ascending, first_rows, no_ties, position_of
+from nettop.batch import Array
+from nettop.model.ordering import Rows, ascending, first_rows, no_ties, position_of
 
 numbers = st.integers(0, 3)
 floats = st.sampled_from([0.0, 1.0, 2.5, math.nan])
@@ -74,3 +76,16 @@ def test_floats_of_every_kind_stand_in_order_and_what_is_none_last(values: list[
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1))
 def test_signed_integers_stand_in_order(values: list[int]) -> None:
     assert np.array(values)[first_rows([np.array(values, np.int64)], len(values))].tolist() == sorted(values)
+
+
+def test_no_further_column_is_made_once_one_decides() -> None:
+    count, all_equal = 1000, np.zeros(1000)
+
+    def ties(positions: Rows | None) -> Iterator[Array]:
+        some = slice(None) if positions is None else positions
+        yield np.zeros(count, np.uint64)[some]
+        yield np.arange(count, dtype=np.uint64)[::-1][some]
+        assert positions is not None, "of a million rows it takes 8 MB and more"
+
+    assert first_rows([all_equal], 3, ties).tolist() == [999, 998, 997]
+    assert first_rows([np.arange(count)], 0, ties).tolist() == []
