@@ -95,6 +95,7 @@ class ViewSpec:
     toggled: frozenset[int] = frozenset()  # headings that are folded or unfolded by hand
     find: str = ""  # rules that match are marked
     isolated: bool = False  # only they are shown, of all chains
+    moved: bool = False  # only rules that matched while they were watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +167,13 @@ class GroupDetail(Detail):
     """A group of flows, with the text of the display filter that selects them."""
 
     filter: str
+
+
+@dataclass(frozen=True, slots=True)
+class RuleDetail(Detail):
+    """A rule, with the texts to copy: (title, text)."""
+
+    copies: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)

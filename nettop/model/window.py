@@ -185,7 +185,7 @@ class OrderCache:
     def current(self, spec: ViewSpec, now_ns: int, version: int, wait_ns: int = 0) -> Order:
         """Return the order for the window that spec describes; `version` is the table's."""
         text = None if spec.filter is None else spec.filter.text
-        key = (text, spec.sort, spec.group, spec.scope, spec.zeroes, spec.toggled, spec.find, spec.isolated)
+        key = (text, spec.sort, spec.group, spec.scope, spec.zeroes, spec.toggled, spec.find, spec.isolated, spec.moved)
         order = self._order if key == self._key else None
         if order is None or not (spec.frozen or order.version == version or 0 <= now_ns - order.sorted_ns < wait_ns):
             order = self._sorted(spec, now_ns, version)

@@ -178,3 +178,21 @@ async def test_a_rule_on_another_path_is_gone_to_and_a_text_without_a_rule_is_sa
         await seen.write("nowhere")
         await seen.press("enter")
         await seen.see("find nowhere not found")
+
+
+async def test_y_on_a_rule_offers_its_text_and_the_commands_that_change_it() -> None:
+    async with running(WIDE, source(words=True)) as seen:
+        await seen.press("3", "l", "enter", "y")
+        await seen.see("Insert one like it before it")
+        await seen.press("5")
+        await seen.see("delete rule ip filter INPUT handle 6")
+
+
+async def test_v_shows_only_what_moved() -> None:
+    async with running(WIDE, source(words=True)) as seen:
+        await seen.press("3", "l", "enter")
+        await seen.see("tcp dport 22")
+        await seen.press("v")
+        await seen.see("No rule here matched while it was watched")
+        await seen.press("v")
+        await seen.see("tcp dport 22")

@@ -14,7 +14,7 @@ from nettop.model.flows.lines import FlowLines, json_joined
 from nettop.model.flows.templates import text_template
 from nettop.text import flow as words
 from nettop.text.address import address_text
-from nettop.text.sanitize import clean
+from nettop.text.netns import enter_command
 
 FORMS = ("text", "json", "conntrack")
 _RATES = ("rate_up", "rate_down", "measured_up", "measured_down")
@@ -31,7 +31,7 @@ def flow_text(row: RowView, form: str) -> str:
     if not row.have & ct.HAVE_ORIG:
         return ""
     if form == "conntrack":
-        return shlex.join([*_enter_namespace(row), *conntrack_command(row)])
+        return shlex.join([*enter_command(row.netns_label(row.value("netns"))), *conntrack_command(row)])
     if form == "text":
         lines = FlowLines(row.strings, row.netns_label, text_template)
     else:
@@ -75,13 +75,3 @@ def _zone_option(have: int) -> str:
     if have & ct.HAVE_ZONE_ORIG_ONLY:
         return "--orig-zone"
     return "--reply-zone" if have & ct.HAVE_ZONE_REPLY_ONLY else "--zone"
-
-
-def _enter_namespace(row: RowView) -> list[str]:
-    """Return the arguments that enter the namespace (a name, `pid:N` or a path, as for --netns); [] for the own one."""
-    label = clean(row.netns_label(row.value("netns")))
-    if not label:
-        return []
-    if label.startswith("pid:"):
-        return ["nsenter", f"--net=/proc/{label[4:]}/ns/net", "--"]
-    return ["nsenter", f"--net={label}", "--"] if "/" in label else ["ip", "netns", "exec", label]

@@ -39,7 +39,7 @@ class ChainMatrix:
     """The table model of the matrix. ViewSpec.group is the path, ViewSpec.zeroes shows the kernel's functions."""
 
     columns = tuple(
-        Column(key, key.upper(), 1, sortable=False)
+        Column(key, key.upper(), len(key), sortable=False)
         for key in ("family", "table", "chain", "hook", "priority", "policy", "backend")
     )
     default_columns = tuple(column.key for column in columns)

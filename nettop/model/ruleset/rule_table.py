@@ -13,6 +13,7 @@ from nettop.model.ruleset import words
 from nettop.model.ruleset.chain_table import ChainTable
 from nettop.model.ruleset.find import RuleFinder
 from nettop.model.ruleset.merge import ChainView, RuleView
+from nettop.model.ruleset.rule_commands import copies
 from nettop.model.ruleset.rule_tree import (
     ELSEWHERE,
     HEADING,
@@ -32,7 +33,7 @@ from nettop.model.ruleset.rule_tree import (
 from nettop.model.ruleset.rule_words import EVERY, split_rule, whole_rule
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.shares import entries_of, shares
-from nettop.model.table import Cell, Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
+from nettop.model.table import Cell, Column, Detail, Line, Row, RuleDetail, Snapshot, SortKey, ViewSpec
 from nettop.model.window import Match, OrderCache, value_keys
 from nettop.text.units import ABSENT, plural, scaled, sparkline
 
@@ -230,15 +231,39 @@ class RuleTable:
         order = self._orders.current(spec, now_ns, self.version)
         rows = lambda idents: (self._row(ident, spec.columns, now_ns) for ident in idents.tolist())  # noqa: E731
         totals = () if index is None else self._chains.title(index)
-        notes = () if index is not None else ((("Choose a chain above to see its rules.", "dim"),),)
+        if spec.moved:
+            totals = (*totals, (f"   only what moved: {len(order)} of {plural(len(self._rows), 'row')}", "warn"))
+        notes: tuple[Line, ...] = () if index is not None else ((("Choose a chain above to see its rules.", "dim"),),)
+        if spec.moved and not len(order):
+            notes = ((("No rule here matched while it was watched. ", "dim"), ("v", "key"), (" shows all.", "dim")),)
         return order.snapshot(spec, rows, len(self._rows), notes, now_ns, self.version, totals=totals)
 
     def _match(self, spec: ViewSpec, now_ns: int, frozen: bool) -> Match:
-        found = filtered(range(len(self._rows)), spec, self.fields)
+        shown = self._moved() if spec.moved else range(len(self._rows))
+        found = filtered(shown, spec, self.fields)
         return Match(
             self._idents[np.array(found, np.int64)],
             lambda: value_keys(spec.sort, lambda key: [self._value(key, at) for at in found]),
         )
+
+    def _moved(self) -> list[int]:
+        """Return the rows whose counter moved while it was watched, and the headings above them."""
+        found: list[int] = []
+        depth = -1  # of the row kept last, which lies below
+        for at in range(len(self._rows) - 1, -1, -1):
+            row = self._rows[at]
+            is_heading = row.jump == HEADING
+            if (is_heading and row.depth <= depth) or self._has_moved(row):
+                found.append(at)
+                depth = row.depth - is_heading
+        return found[::-1]
+
+    def _has_moved(self, row: RuleRow) -> bool:
+        """Return whether a rule, or one of a folded chain, matched while it was watched."""
+        hits = self._ruleset.counts.hit_ns
+        if row.jump != HEADING:
+            return bool(hits[row.cell])
+        return row.chain in self._folding.folded and bool(hits[own_cells(self._ruleset.picture, row.chain)].any())
 
     def detail(self, ident: int, now_ns: int) -> Detail | None:
         """Return the detail of a rule; for a policy row that of its chain."""
@@ -255,7 +280,8 @@ class RuleTable:
             (f"   rule {rule.number}", "number"),
             (f"   {rule.backend}", "dim"),
         )
-        return Detail(ident, title, tuple(self._detail_lines(chain, rule, cell, now_ns)))
+        lines = tuple(self._detail_lines(chain, rule, cell, now_ns))
+        return RuleDetail(ident, title, lines, copies(self._ruleset.netns, chain, rule))
 
     def _detail_lines(self, chain: ChainView, rule: RuleView, cell: int, now_ns: int) -> list[Line]:
         picture = self._ruleset.picture

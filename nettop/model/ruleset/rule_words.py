@@ -8,7 +8,7 @@ from nettop.model.ruleset.merge import NFT, ChainView, RuleView
 from nettop.model.ruleset.words import rule_text
 
 EVERY = "every packet"
-_TOKENS = re.compile(r'(?:[^\s"]|"(?:[^"\\]|\\.)*"?)+')  # words; a quoted string is (part of) one
+TOKENS = re.compile(r'(?:[^\s"]|"(?:[^"\\]|\\.)*"?)+')  # words; a quoted string is (part of) one
 _NAT_OPTIONS = ("--to-destination", "--to-source", "--to-ports", "--to", "to", "ip", "ip6")
 _TRANSLATIONS = ("dnat", "snat", "redirect", "netmap", "masquerade")
 _ARROW = "→ "
@@ -18,7 +18,7 @@ def split_rule(rule: RuleView) -> tuple[str, str]:
     """Return the matches of a rule without its comment, and its verdict: `→ lan`, `DNAT 172.17.0.2:80`, `drop`."""
     if rule.text is None:
         return rule_text(rule), _ARROW + rule.targets[0] if rule.verdict == "jump" and rule.targets else rule.verdict
-    tokens = _without_comment(_TOKENS.findall(rule_text(rule)))
+    tokens = _without_comment(TOKENS.findall(rule_text(rule)))
     at = _verdict_at(rule, tokens)
     matches, verdict = tokens[:at], tokens[at:]
     if rule.backend == NFT:

@@ -66,12 +66,17 @@ def rule_text(rule: RuleView) -> str:
     return f"(no words: its tool did not print it; xtables {extensions})" if extensions else "(no words yet)"
 
 
+def tool_name(chain: ChainView, rule: RuleView) -> str:
+    """Return the iptables command that owns a rule: `ip6tables-nft`, `iptables-legacy`."""
+    return _TOOLS.get(chain.family, "iptables") + ("-legacy" if rule.backend == LEGACY else "-nft")
+
+
 def tool_command(chain: ChainView, rule: RuleView) -> str:
     """Return the command of the owning tool that shows this rule."""
     if rule.backend == NFT:
         where = f"{chain.family} {quote(chain.table)} {quote(chain.name)}"
         return f"nft -a list chain {where}    # handle {rule.handle}"
-    tool = _TOOLS.get(chain.family, "iptables") + ("-legacy" if rule.backend == LEGACY else "-nft")
+    tool = tool_name(chain, rule)
     if chain.family == "bridge":
         return f"{tool} -t {chain.table} -L {quote(chain.name)} --Ln    # {rule.number}"
     return f"{tool} -t {chain.table} -S {quote(chain.name)} {rule.number}"

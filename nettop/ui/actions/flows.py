@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from nettop.errors import NettopError
 from nettop.model.filter.expression import Filter, parse
 from nettop.model.flows.capture import FlowCapture
-from nettop.model.table import GroupDetail, Row
+from nettop.model.table import Detail, GroupDetail, Row, RuleDetail
 from nettop.session.status import shown_netns
 from nettop.text.sanitize import clean
 from nettop.text.units import grouped, plural
@@ -121,9 +121,11 @@ def follow(screen: MainScreen) -> None:
 
 
 def copy(screen: MainScreen) -> Awaitable[None] | None:
-    """Copy to the clipboard by the terminal's OSC 52; of a flow or an event ask for the form."""
+    """Copy to the clipboard by the terminal's OSC 52; of a flow, an event or a rule ask for the form."""
     table = screen.view.active
     row = None if table is None else table.current
+    if table is not None and table.view == "rules" and row is not None:
+        return open_with_answer(screen, partial(screen.session.detail, "rules", row.ident), partial(_copy_rule, screen))
     if table is None or table.view not in COPIED or row is None:
         _to_clipboard(screen, screen.view.copy_text())
         return None
@@ -139,6 +141,15 @@ def copy(screen: MainScreen) -> Awaitable[None] | None:
 
     keys = {choice.note: choice.ident for choice in choices}
     return choose(screen, "Copy as", choices, on_chosen, context=WatchContext(screen), keys=keys)
+
+
+def _copy_rule(screen: MainScreen, found: Detail | None) -> Awaitable[None] | None:
+    if not isinstance(found, RuleDetail):
+        _to_clipboard(screen, screen.view.copy_text())
+        return None
+    choices = [Choice(str(at), title, str(at + 1)) for at, (title, _) in enumerate(found.copies)]
+    on_chosen = lambda answer: _to_clipboard(screen, found.copies[int(answer[0])][1])  # noqa: E731
+    return choose(screen, "Copy", choices, on_chosen, keys={choice.note: choice.ident for choice in choices})
 
 
 def _to_clipboard(screen: MainScreen, text: str) -> None:

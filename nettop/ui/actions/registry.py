@@ -79,6 +79,8 @@ COMMANDS: tuple[Command, ...] = (
     _listed("next_found", ("n",), "Next found: rule", lambda screen: screen.view.next_hit(1), "", _CHAINS),
     _listed("previous_found", ("N",), "Previous found: rule", lambda screen: screen.view.next_hit(-1), "",
             _CHAINS),
+    _listed("moved", ("v",), "Moving: only rules that match", lambda screen: screen.view.show_moved(), "moving",
+            _CHAINS),
     _listed("isolate", ("x",), "Isolate: only what was found", lambda screen: screen.view.isolate(), "", _CHAINS),
     _listed("matrix", ("m",), "Matrix: hooks and priorities, or a list", lambda screen: screen.view.toggle(),
             "matrix/list", _CHAINS, needs="matrix"),

@@ -123,6 +123,11 @@ class ChainsView(TableView):
             self._mark()
             self.next_hit(0)
 
+    def show_moved(self) -> None:
+        """Show only rules that matched while they were watched, or all again."""
+        if self.child is not None:
+            self.child.table.set_options(moved=not self.child.table.options.moved)
+
     def next_hit(self, step: int) -> None:
         """Go to the next rule found (step 1), or to the one before (-1)."""
         self.post_message(self.Changed())

@@ -655,3 +655,17 @@ def test_rules_that_a_filter_finds_name_their_chain(feed: Feed) -> None:
     feed.poll(RULES, [1, 2, 3, 4, 5], T0)
     rows = feed.shown(T0, filter=parse("packets > 3", "rule"))
     assert [row["rule"] for row in rows] == ["fw lan: (no words yet)", "fw blocked: (no words yet)"]
+
+
+def test_only_what_moved_keeps_the_headings_above_it(feed: Feed) -> None:
+    feed.poll(RULES, [1, 1, 1, 1, 1], T0)
+    nothing = feed.rules.snapshot(ViewSpec(("number",), moved=True), T0)
+    assert not nothing.rows and "v" in str(nothing.notes)
+    feed.poll(RULES, [1, 1, 1, 1, 9], T0 + S)
+    shown = feed.rules.snapshot(ViewSpec(("number",), moved=True), T0 + S)
+    assert [row.cells[0].split("   ")[0].strip() for row in shown.rows] == ["▾ lan", "▾ blocked", "1"]
+    assert "3 of 8 rows" in str(shown.totals)
+    feed.poll(RULES, [2, 1, 1, 1, 9], T0 + 2 * S)
+    folded = frozenset({shown.rows[0].ident, shown.rows[1].ident})
+    rows = feed.rules.snapshot(ViewSpec(("number",), moved=True, toggled=folded), T0 + 2 * S).rows
+    assert [row.cells[0] for row in rows] == ["1"], "lan itself did not move, what is folded in it is not looked for"
