@@ -154,8 +154,8 @@ class Broker:
     ) -> bytes:
         """Have the broker send a read on a socket without groups; returns the request's bytes.
 
-        `dump_filter` is for CONNTRACK_DUMP only, `of_set` for NFT_SET_ELEMENTS (which needs it). The answers arrive at
-        sock.fd. The kernel answers a second dump on a busy socket with error -16 (EBUSY).
+        `dump_filter` is for CONNTRACK_DUMP only, `of_set` for NFT_SET_ELEMENTS and IPSET_ELEMENTS (which need
+        it). The answers arrive at sock.fd. The kernel answers a second dump on a busy socket with error -16 (EBUSY).
         """
         body, _ = self._call(requests.SendRead(sock.handle, read, dump_filter, of_set))
         return bytes.fromhex(body["bytes"])

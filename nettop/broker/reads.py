@@ -8,10 +8,17 @@ from nettop.broker import attributes
 from nettop.broker.requests import DumpFilter, ReadRequest, SendRead, SetName
 from nettop.errors import BrokerError
 from nettop.linux import conntrack as nfct
+from nettop.linux import ipset, nfnetlink
 from nettop.linux import nf_tables as nft
-from nettop.linux import nfnetlink
 from nettop.linux import rtnetlink as rtnl
-from nettop.linux.netlink import NETLINK_NETFILTER, NETLINK_ROUTE, NLM_F_DUMP, NLM_F_REQUEST, NLMSGHDR
+from nettop.linux.netlink import (
+    NETLINK_NETFILTER,
+    NETLINK_ROUTE,
+    NLA_F_NET_BYTEORDER,
+    NLM_F_DUMP,
+    NLM_F_REQUEST,
+    NLMSGHDR,
+)
 
 LONGEST_NAME = nft.NFT_NAME_MAXLEN - 1  # bytes
 
@@ -43,11 +50,15 @@ _READS: dict[ReadRequest, _Read] = {
     ReadRequest.NFT_SETS: _netfilter(nfnetlink.NFNL_SUBSYS_NFTABLES, nft.NFT_MSG_GETSET),
     ReadRequest.NFT_SET_ELEMENTS: _netfilter(nfnetlink.NFNL_SUBSYS_NFTABLES, nft.NFT_MSG_GETSETELEM),
     ReadRequest.NFT_OBJECTS: _netfilter(nfnetlink.NFNL_SUBSYS_NFTABLES, nft.NFT_MSG_GETOBJ),
+    ReadRequest.IPSETS: _netfilter(nfnetlink.NFNL_SUBSYS_IPSET, ipset.IPSET_CMD_LIST),
+    ReadRequest.IPSET_ELEMENTS: _netfilter(nfnetlink.NFNL_SUBSYS_IPSET, ipset.IPSET_CMD_LIST),
     ReadRequest.NFACCT: _netfilter(nfnetlink.NFNL_SUBSYS_ACCT, nfnetlink.NFNL_MSG_ACCT_GET),
     ReadRequest.RTNL_LINKS: _Read(NETLINK_ROUTE, rtnl.RTM_GETLINK, True, rtnl.IFINFOMSG.size),
     ReadRequest.RTNL_ADDRESSES: _Read(NETLINK_ROUTE, rtnl.RTM_GETADDR, True, rtnl.IFADDRMSG.size),
     ReadRequest.RTNL_ROUTES: _Read(NETLINK_ROUTE, rtnl.RTM_GETROUTE, True, rtnl.RTMSG.size),
 }
+
+_OF_SET = frozenset((ReadRequest.NFT_SET_ELEMENTS, ReadRequest.IPSET_ELEMENTS))
 
 
 def read_bytes(request: SendRead, protocol: int, sequence: int) -> bytes:
@@ -60,7 +71,7 @@ def read_bytes(request: SendRead, protocol: int, sequence: int) -> bytes:
         raise BrokerError(f"not on the list: {request.what.value} on a socket of netlink protocol {protocol}")
     if request.dump_filter is not None and request.what is not ReadRequest.CONNTRACK_DUMP:
         raise BrokerError(f"not on the list: {request.what.value} narrowed")
-    if (request.of_set is None) == (request.what is ReadRequest.NFT_SET_ELEMENTS):
+    if (request.of_set is None) == (request.what in _OF_SET):
         raise BrokerError(f"not on the list: {request.what.value} with of_set={request.of_set}")
     flags = NLM_F_REQUEST | (NLM_F_DUMP if read.dump else 0)
     return message(read.kind, flags, sequence, _body(request, read))
@@ -81,6 +92,8 @@ def nfgenmsg(family: int) -> bytes:
 def _body(request: SendRead, read: _Read) -> bytes:
     if request.dump_filter is not None:
         return nfgenmsg(request.dump_filter.family) + _dump_filter(request.dump_filter)
+    if request.what in (ReadRequest.IPSETS, ReadRequest.IPSET_ELEMENTS):
+        return nfgenmsg(0) + _ipset(request.of_set)
     if request.of_set is not None:
         return nfgenmsg(request.of_set.family) + _set_name(request.of_set)
     return bytes(read.body)
@@ -105,3 +118,11 @@ def _dump_filter(dump_filter: DumpFilter) -> bytes:
 def _set_name(of: SetName) -> bytes:
     table = attributes.name(nft.NFTA_SET_ELEM_LIST_TABLE, of.table, LONGEST_NAME)
     return table + attributes.name(nft.NFTA_SET_ELEM_LIST_SET, of.name, LONGEST_NAME)
+
+
+def _ipset(of: SetName | None) -> bytes:
+    """Return the attributes that ip_set_dump reads: one set, or the headers of all (net/netfilter/ipset)."""
+    version = attributes.u8(ipset.IPSET_ATTR_PROTOCOL, ipset.IPSET_PROTOCOL)
+    if of is None:
+        return version + attributes.be32(ipset.IPSET_ATTR_FLAGS | NLA_F_NET_BYTEORDER, ipset.IPSET_FLAG_LIST_HEADER)
+    return version + attributes.name(ipset.IPSET_ATTR_SETNAME, of.name, ipset.IPSET_MAXNAMELEN - 1)

@@ -28,6 +28,8 @@ class ReadRequest(Enum):
     NFT_SETS = "nft-sets"
     NFT_OBJECTS = "nft-objects"  # named counters, quotas, limits
     NFT_SET_ELEMENTS = "nft-set-elements"  # of one set or map: needs `of_set`
+    IPSETS = "ipsets"  # without their elements
+    IPSET_ELEMENTS = "ipset-elements"  # of one IP set: needs `of_set`
     NFACCT = "nfacct"
     RTNL_LINKS = "rtnl-links"  # these three on a NETLINK_ROUTE socket
     RTNL_ADDRESSES = "rtnl-addresses"
@@ -97,7 +99,10 @@ class DumpFilter:
 
 @dataclass(frozen=True, slots=True)
 class SetName:
-    """An nftables set or map; `family` is NFPROTO_* (linux/netfilter.h: 1 inet, 2 ip, 10 ip6 …)."""
+    """An nftables set or map, or an IP set (without family and table).
+
+    `family` is NFPROTO_* (linux/netfilter.h: 1 inet, 2 ip, 10 ip6 …).
+    """
 
     family: int
     table: str

@@ -5,32 +5,38 @@ from __future__ import annotations
 import argparse
 import json as json_format
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
 
 from nettop import arguments
 from nettop.batch import End, Item
 from nettop.console import say
-from nettop.decode.nftables.elements import Elements
-from nettop.decode.nftables.sets import SetId
-from nettop.errors import EXIT_FAILED, EXIT_OK, BrokerError, FilterError
+from nettop.errors import EXIT_FAILED, EXIT_OK, BrokerError, FilterError, UsageError
 from nettop.headless.load import engine_of, final_code, live_engine
 from nettop.headless.rule_reading import RULE_FEEDS, SETS, Settled
 from nettop.headless.streaming import LineOutput
 from nettop.model.filter.expression import parse
 from nettop.model.ruleset.hooks import HOOK_ORDER
 from nettop.model.ruleset.lines import objects
+from nettop.model.ruleset.membership import holding, ipset_holds, question
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.selection import RuleQuery, select
+from nettop.model.ruleset.sets import SetContents, ipsets_of
 from nettop.model.ruleset.text import tree
 from nettop.model.ruleset.words import chain_path
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.live_sources import LiveSources
-from nettop.pipeline.set_pages import SetPages
+from nettop.pipeline.set_pages import ipset_elements, ipsets, set_elements
 from nettop.text.sanitize import clean
 from nettop.text.units import plural
 
 _CHAINS_NAMED = 3
-_EVERYTHING, _NO_ELEMENTS = RuleQuery(), dict[SetId, Elements]()
+T = TypeVar("T")
+_EVERYTHING, _NO_CONTENTS = RuleQuery(), SetContents()
 _ALL = "*"  # of --elements without a name
 
 
@@ -46,13 +52,15 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--elements", action="append", nargs="?", const=_ALL, default=[], metavar="SET", help=text)
     text = "at most N elements of each set (default: all)"
     parser.add_argument("-n", "--number", type=arguments.count, default=sys.maxsize, metavar="N", help=text)
+    text = "only the sets that hold this address, network or port (10.0.0.5,443: both), and the rules that use them"
+    parser.add_argument("--holds", default="", metavar="ADDRESS", help=text)
     arguments.add(parser, *arguments.LIVE, "-r --read")
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the ruleset of --netns or of a recording. Return the exit code of the contract."""
     query = query_of(options)
-    elements: dict[SetId, Elements] = {}
+    reading = SetReading(options, query)
     if options.read:
         engine, _, code = engine_of(options.read)
         if not engine.ruleset.is_known:
@@ -61,10 +69,9 @@ def run(options: argparse.Namespace) -> int:
                 say(f"{options.read!r} holds no rules: recordings of `nettop record` do, {others}")
             return final_code(engine.ledger, code)
     else:
-        finish = ElementReading(options, query, elements) if options.elements else _nothing
-        engine, _, code = live_engine(options, lambda live: live.watch(*RULE_FEEDS, SETS), Enough(), finish)
+        engine, _, code = live_engine(options, lambda live: live.watch(*RULE_FEEDS, SETS), Enough(), reading)
     out = LineOutput()
-    out.add(list(lines(engine.ruleset, engine.netns, options.json, query, elements)))
+    out.add(list(lines(engine.ruleset, engine.netns, options.json, query, reading.contents)))
     out.flush()
     return final_code(engine.ledger, code or report(engine.ruleset))
 
@@ -76,7 +83,10 @@ def query_of(options: argparse.Namespace) -> RuleQuery:
         reason = "rates need two readings, this is one: bytes and packets are known"
         raise FilterError(reason, options.filter, options.filter.find("rate"))
     sets = tuple(name for name in options.elements if name != _ALL)
-    return RuleQuery(tuple(options.table), tuple(options.chain), tuple(options.hook), sets, display_filter)
+    if options.holds and options.read:
+        raise UsageError("--holds asks the kernel", "a recording does not have all elements of sets")
+    holds = question(options.holds) if options.holds else None
+    return RuleQuery(tuple(options.table), tuple(options.chain), tuple(options.hook), sets, display_filter, holds)
 
 
 class Enough:
@@ -92,29 +102,51 @@ class Enough:
         return self._settled(engine) and self._has_sets
 
 
-class ElementReading:
-    """Reads the elements of the sets that are printed, while the broker runs."""
+class SetReading:
+    """Reads the IP sets, and the elements of the sets that are printed, while the broker runs."""
 
-    def __init__(self, options: argparse.Namespace, query: RuleQuery, found: dict[SetId, Elements]) -> None:
-        self._number, self._query, self._found = options.number, query, found
+    def __init__(self, options: argparse.Namespace, query: RuleQuery) -> None:
+        self.contents = SetContents()
+        self._elements, self._number, self._query = bool(options.elements or query.holds), options.number, query
 
     def __call__(self, live: LiveSources, engine: Engine) -> None:
         """Read them all. A set that was deleted meanwhile is reported on stderr."""
-        for one in select(engine.ruleset, self._query).sets:
-            try:
-                with SetPages(live.broker, live.netns, one.id) as pages:
-                    elements = pages.read(self._number)
-            except BrokerError as error:
-                say(str(error))
+        broker, netns, contents = live.broker, live.netns, self.contents
+        if any(ipsets_of(rule.text) for rule in engine.ruleset.picture.rules):  # else the request may load a module
+            contents.ipsets = _reported(partial(ipsets, broker, netns)) or []
+        if not self._elements:
+            return
+        asked = self._query.holds
+        shown = select(engine.ruleset, replace(self._query, holds=None), contents)
+        for one in shown.sets:
+            found = _reported(partial(set_elements, broker, netns, one, self._limit))
+            if found is None:
                 continue
-            if elements is not None:
-                self._found[one.id] = elements
-            if pages.interrupted:
+            elements, interrupted = found
+            if elements is not None and asked is not None:
+                elements = elements.rows(np.flatnonzero(holding(asked, one, elements))[: self._number])
+            if elements is not None and len(elements):
+                contents.elements[one.id] = elements
+            if interrupted:
                 say(f"set {' '.join(one.id)} changed while it was read: some elements may be missing or there twice")
+        for ipset in shown.ipsets:
+            of = _reported(partial(ipset_elements, broker, netns, ipset.name, self._limit)) or []
+            of = of if asked is None else ipset_holds(asked, of)[: self._number]
+            if of:
+                contents.of_ipsets[ipset.name] = of
+
+    @property
+    def _limit(self) -> int:
+        return sys.maxsize if self._query.holds else self._number
 
 
-def _nothing(live: LiveSources, engine: Engine) -> None:
-    pass
+def _reported(read: Callable[[], T]) -> T | None:
+    """Return what is read; None if that fails, which is reported on stderr."""
+    try:
+        return read()
+    except BrokerError as error:
+        say(str(error))
+        return None
 
 
 def report(ruleset: Ruleset) -> int:
@@ -148,11 +180,11 @@ def lines(
     netns_label: str,
     json: bool,
     query: RuleQuery = _EVERYTHING,
-    elements: Mapping[SetId, Elements] = _NO_ELEMENTS,
+    contents: SetContents = _NO_CONTENTS,
 ) -> Iterator[str]:
     """Yield the lines, without line ends: JSON objects, or text that is safe for a terminal. UsageError: see select."""
-    shown = select(ruleset, query)
+    shown = select(ruleset, query, contents)
     if json:
-        yield from map(json_format.dumps, objects(ruleset, netns_label, shown, elements))
+        yield from map(json_format.dumps, objects(ruleset, netns_label, shown, contents))
     else:
-        yield from map(clean, tree(ruleset, query, shown, elements))
+        yield from map(clean, tree(ruleset, query, shown, contents))

@@ -21,7 +21,7 @@ NLM_F_CREATE, NLM_F_APPEND = 0x400, 0x800  # in a NEW message
 
 NLATTR = Struct("=HH")  # length (header included, padding not), type
 NLA_HDRLEN = NLATTR.size
-NLA_F_NESTED = 0x8000
+NLA_F_NESTED, NLA_F_NET_BYTEORDER = 0x8000, 0x4000
 NLA_TYPE_MASK = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 
 # Error codes, shared by all readers of netlink messages.

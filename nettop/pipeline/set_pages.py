@@ -1,4 +1,4 @@
-"""The elements of one set or map, read page by page: the kernel makes only as much of its dump as is read."""
+"""The elements of one set, map or IP set, read page by page: the kernel makes only as much of its dump as is read."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import os
 import select
 import struct
 import time
-from contextlib import suppress
-from types import TracebackType
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import numpy as np
 
 from nettop.batch import Batch, Counter64
 from nettop.broker.client import Broker
 from nettop.broker.requests import Netns, ReadRequest, SetName
+from nettop.decode.ipset import IpSet, IpSetElement, decode_ipsets
 from nettop.decode.nftables.elements import Elements
-from nettop.decode.nftables.members import rows_of
-from nettop.decode.nftables.sets import NftSetsDecoder, SetId
+from nettop.decode.nftables.members import closed, rows_of
+from nettop.decode.nftables.sets import NftSet, NftSetsDecoder
 from nettop.errors import BrokerError
 from nettop.linux.netlink import NETLINK_NETFILTER
 from nettop.linux.nfnetlink import NFPROTO_NUMBERS
@@ -25,52 +28,41 @@ _READ = 1 << 15  # bytes of one datagram of a dump
 _TIMEOUT_S = 5.0
 
 
-class SetPages:
-    """A dump of a set's elements that is continued by each read(). `elements`: those read so far; `more`: not all.
+class KernelDump:
+    """One dump that is continued by each batch(). `more`: it has not ended; `interrupted`: its table changed."""
 
-    `interrupted`: the ruleset changed meanwhile, so some may be missing or there twice. To be closed.
-    """
-
-    def __init__(self, broker: Broker, netns: Netns, name: SetId) -> None:
-        self.elements: Elements | None = None
+    def __init__(self, broker: Broker, netns: Netns, what: ReadRequest, of_set: SetName | None = None) -> None:
         self.more, self.interrupted = True, False
-        self._name, self._broker = " ".join(name), broker
+        self._broker, self._what = broker, f"set {of_set.name}" if of_set is not None else "sets"
         self._socket = broker.netlink_socket(netns, NETLINK_NETFILTER)
-        self._receiver, self._decode = Receiver(0, self._socket, Counter64()), NftSetsDecoder()
-        of_set = SetName(NFPROTO_NUMBERS[name[0]], *name[1:])
+        self._receiver = Receiver(0, self._socket, Counter64())
         try:
-            request = broker.request(self._socket, ReadRequest.NFT_SET_ELEMENTS, of_set=of_set)
+            request = broker.request(self._socket, what, of_set=of_set)
         except BrokerError:
             self.close()
             raise
         self._sequence = struct.unpack_from("=I", request, 8)[0]
 
-    def read(self, count: int) -> Elements | None:
-        """Read until `elements` has `count` or all, and return it. BrokerError if the kernel refuses or is silent."""
-        parts, until = [] if self.elements is None else [self.elements], time.monotonic() + _TIMEOUT_S
-        found = sum(len(rows_of(part)) for part in parts)
-        while self.more and found < count:
-            for batch in self._receive(until):
-                new = [part for _, part in self._decode(batch).elements if part is not None]
-                parts += new
-                found += sum(len(rows_of(part)) for part in new)
-                self._apply_end(batch)
-        self.elements = Elements.whole(parts)
-        return self.elements
-
-    def _receive(self, until: float) -> list[Batch]:
+    def batches(self) -> Iterator[Batch]:
+        """Yield the answers one datagram at a time. BrokerError if the kernel refuses or is silent."""
+        until = time.monotonic() + _TIMEOUT_S
         poller = select.poll()
         poller.register(self._receiver.fileno(), select.POLLIN)
-        if not poller.poll(max(0.0, until - time.monotonic()) * 1000):
-            raise BrokerError(f"set {self._name}: the kernel does not answer")
-        return [item for item in self._receiver.receive(_READ, 1) if isinstance(item, Batch)]
+        while self.more:
+            if not poller.poll(max(0.0, until - time.monotonic()) * 1000):
+                raise BrokerError(f"{self._what}: the kernel does not answer")
+            for batch in self._receiver.receive(_READ, 1):
+                if isinstance(batch, Batch):
+                    self._apply_end(batch)
+                    yield batch
+                    until = time.monotonic() + _TIMEOUT_S
 
     def _apply_end(self, batch: Batch) -> None:
         end = scan(batch, self._sequence, True)
         self.interrupted = self.interrupted or end.interrupted
-        self.more = self.more and not end.ended
+        self.more = not end.ended
         if end.error:
-            raise BrokerError(f"set {self._name}: {os.strerror(end.error)}")
+            raise BrokerError(f"{self._what}: {os.strerror(end.error)}")
 
     def close(self) -> None:
         """Close the socket, here and in the broker."""
@@ -78,8 +70,58 @@ class SetPages:
         with suppress(BrokerError):
             self._broker.release(self._socket)
 
-    def __enter__(self) -> SetPages:
-        return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
+@contextmanager
+def kernel_dump(broker: Broker, netns: Netns, what: ReadRequest, of_set: SetName | None = None) -> Iterator[KernelDump]:
+    """Yield a dump that is closed afterwards."""
+    dump = KernelDump(broker, netns, what, of_set)
+    try:
+        yield dump
+    finally:
+        dump.close()
+
+
+class SetPages:
+    """The elements of a set or map read so far, in a dump that can go on."""
+
+    def __init__(self, dump: KernelDump, of: NftSet) -> None:
+        self._dump, self._of = dump, of
+        self._batches, self._decode = dump.batches(), NftSetsDecoder()
+        self._parts: list[Elements] = []
+        self._count = 0
+
+    def read(self, count: int) -> Elements | None:
+        """Return the elements once there are `count` of them or all; None: none. BrokerError: see KernelDump."""
+        while self._count < count and (batch := next(self._batches, None)) is not None:
+            new = [part for _, part in self._decode(batch).elements if part is not None]
+            self._parts += new
+            self._count += sum(len(rows_of(part)) for part in new)
+        whole = Elements.whole(self._parts)
+        return None if whole is None else closed(self._of, whole)
+
+
+def set_elements(broker: Broker, netns: Netns, of: NftSet, count: int) -> tuple[Elements | None, bool]:
+    """Return the first `count` elements of a set, and whether it changed meanwhile."""
+    name = SetName(NFPROTO_NUMBERS[of.family], of.table, of.name)
+    with kernel_dump(broker, netns, ReadRequest.NFT_SET_ELEMENTS, name) as dump:
+        found = SetPages(dump, of).read(count)
+        if found is not None:
+            found = found.rows(np.array(rows_of(found)[:count], np.int64))
+        return found, dump.interrupted
+
+
+def ipsets(broker: Broker, netns: Netns) -> list[IpSet]:
+    """Return the IP sets of a namespace."""
+    with kernel_dump(broker, netns, ReadRequest.IPSETS) as dump:
+        return [found for batch in dump.batches() for found in decode_ipsets(batch).sets]
+
+
+def ipset_elements(broker: Broker, netns: Netns, name: str, count: int) -> list[IpSetElement]:
+    """Return the first `count` elements of an IP set."""
+    found: list[IpSetElement] = []
+    with kernel_dump(broker, netns, ReadRequest.IPSET_ELEMENTS, SetName(0, "", name)) as dump:
+        for batch in dump.batches():
+            found += decode_ipsets(batch).elements
+            if len(found) >= count:
+                break
+    return found[:count]

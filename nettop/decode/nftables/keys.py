@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv6Address, summarize_address_range
 from nettop.text.protocols import NFT_NAMES
 
 _TYPE_BITS = 6  # datatype.h: TYPE_BITS
+IPV4_ADDR, IPV6_ADDR, SERVICE = 7, 8, 13  # datatype.h: TYPE_IPADDR, TYPE_IP6ADDR, TYPE_INET_SERVICE
 _MAX_PARTS = 5  # datatype.h: of a 32-bit number
 _CT_STATES = ((1, "invalid"), (2, "established"), (4, "related"), (8, "new"), (64, "untracked"))
 _CT_DIRECTIONS = {0: "original", 1: "reply"}
@@ -73,7 +74,7 @@ def type_text(key_type: int) -> str:
 def key_text(key_type: int, key: bytes, end: bytes | None = None) -> str:
     """Return a key as nft prints it, not safe for a terminal; with `end` (its last member) as a prefix or a range."""
     parts, ends = _split(key_type, key), None if end is None else _split(key_type, end)
-    if parts is None or (end is not None and ends is None):
+    if not parts or (end is not None and not ends):
         return f"0x{key.hex()}" if end is None else f"0x{key.hex()}-0x{end.hex()}"
     if ends is None:
         return " . ".join(_text(kind, part) for kind, part in parts)
@@ -89,20 +90,25 @@ def _kinds(key_type: int) -> list[int]:
     return found[::-1]
 
 
-def _split(key_type: int, key: bytes) -> list[tuple[int, bytes]] | None:
-    """Return the parts with their types; None if the lengths do not fit the types."""
+def parts_of(key_type: int, length: int) -> list[tuple[int, int, int]]:
+    """Return type, offset and size of each part of a key; none if the length does not fit the types."""
     kinds = _kinds(key_type)
     if len(kinds) == 1:
         size = _TYPES[kinds[0]][1] if kinds[0] in _TYPES else -1
-        return [(kinds[0], key)] if key and size in (0, len(key)) else None
+        return [(kinds[0], 0, length)] if length and size in (0, length) else []
     at, found = 0, []
     for kind in kinds:
         size = _TYPES[kind][1] if kind in _TYPES else 0
-        if not size or at + size > len(key):
-            return None
-        found.append((kind, key[at : at + size]))
+        if not size or at + size > length:
+            return []
+        found.append((kind, at, size))
         at += size + 3 & ~3
-    return found if found and at == len(key) else None
+    return found if at == length else []
+
+
+def _split(key_type: int, key: bytes) -> list[tuple[int, bytes]]:
+    """Return the parts with their types."""
+    return [(kind, key[at : at + size]) for kind, at, size in parts_of(key_type, len(key))]
 
 
 def _text(kind: int, part: bytes) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,24 +31,31 @@ def rows_of(elements: Elements) -> list[int]:
     return rows
 
 
-def key_range(of: NftSet, elements: Elements, row: int) -> tuple[bytes, bytes]:
-    """Return the first and the last key of an element.
+def closed(of: NftSet, elements: Elements) -> Elements:
+    """Return the elements with the last key of each plain interval in `ends`; a concatenation has its own.
 
-    A plain interval ends before the key that precedes it in the dump; a concatenation has its own end.
+    An interval ends before the key that precedes it in the dump, and the first one with the last key of all.
     """
-    key, end = elements.keys[row].tobytes(), elements.ends[row].tobytes()
-    if of.flags & nft.NFT_SET_INTERVAL and not of.flags & nft.NFT_SET_CONCAT:
-        over = int.from_bytes(elements.keys[row - 1].tobytes(), "big") if row else 1 << 8 * len(key)
-        if over > int.from_bytes(key, "big"):
-            end = (over - 1).to_bytes(len(key), "big")
-    return key, end
+    keys = elements.keys
+    if not of.flags & nft.NFT_SET_INTERVAL or of.flags & nft.NFT_SET_CONCAT or not keys.size:
+        return elements
+    over = np.roll(keys, 1, axis=0)
+    last, borrow = over.copy(), np.ones(len(over), np.bool_)
+    for column in reversed(range(keys.shape[1])):
+        last[:, column] -= borrow
+        borrow &= over[:, column] == 0
+    last[0] = 0xFF
+    differs = keys != last
+    first = np.argmax(differs, axis=1), np.arange(len(keys))
+    beyond = differs.any(axis=1) & (keys[first[::-1]] < last[first[::-1]])
+    return replace(elements, ends=np.where(beyond[:, None], last, elements.ends))
 
 
 def member_text(of: NftSet, elements: Elements, row: int) -> str:
-    """Return the key or the range of an element as nft prints it, not safe for a terminal."""
+    """Return the key or the range of an element (of `closed`) as nft prints it, not safe for a terminal."""
     if elements.flags[row] & nft.NFT_SET_ELEM_CATCHALL:
         return "*"
-    key, end = key_range(of, elements, row)
+    key, end = elements.keys[row].tobytes(), elements.ends[row].tobytes()
     return key_text(of.key_type, key, None if key == end else end)
 
 

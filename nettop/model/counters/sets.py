@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nettop.decode.nftables.elements import NEVER, Elements
 from nettop.decode.nftables.keys import type_text
-from nettop.decode.nftables.members import member_text
+from nettop.decode.nftables.members import closed, member_text
 from nettop.decode.nftables.sets import NftSet, SetId
 from nettop.linux import nf_tables as nft
 from nettop.model.counters.readings import NFT_ELEMENT, NFT_SET
@@ -135,6 +135,8 @@ class SetCounters:
     def _complete(self, set_id: SetId, state: _SetState, ts_ns: int) -> list[ElementReading]:
         before, before_ns = state.elements, state.ts_ns
         state.elements, state.ts_ns = Elements.whole(state.parts), ts_ns
+        if state.elements is not None and state.about is not None:
+            state.elements = closed(state.about, state.elements)
         now = state.elements
         state.rows = 0 if now is None else int(now.counted.sum())
         too_many = len(self._with_rows - {set_id}) >= MAX_SETS

@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
+from nettop.decode.ipset import IpSet
 from nettop.decode.nftables.elements import NEVER, Elements
 from nettop.decode.nftables.keys import type_text
 from nettop.decode.nftables.listing import with_counters
 from nettop.decode.nftables.members import comment_of, member_text, rows_of, timeout_ms, value_of
 from nettop.decode.nftables.objects import NftObject
-from nettop.decode.nftables.sets import NftSet, SetId
+from nettop.decode.nftables.sets import NftSet
 from nettop.linux import nf_tables as nft
 from nettop.model.ruleset.counters import Counts
 from nettop.model.ruleset.merge import LEGACY, NFT, ChainView, Picture, RuleView
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.selection import Selection
-from nettop.model.ruleset.sets import sets_of
+from nettop.model.ruleset.sets import SetContents, sets_of
 
 Numbers = tuple[int | None, int | None]
 Row = dict[str, Any]
-ElementsOf = Mapping[SetId, Elements]
 
 
-def objects(ruleset: Ruleset, netns: str, shown: Selection, elements: ElementsOf) -> Iterator[Row]:
+def objects(ruleset: Ruleset, netns: str, shown: Selection, contents: SetContents) -> Iterator[Row]:
     """Yield tables, objects, sets with their elements; then each chain, in traversal order, with rules and policy."""
     yield from _tables(ruleset, netns, shown)
     for one in shown.objects:
         yield {"kind": "object", "netns": netns, **object_row(one)}
     for found in shown.sets:
         yield {"kind": "set", "netns": netns, **set_row(found)}
-        yield from element_rows(found, elements.get(found.id), netns)
+        yield from element_rows(found, contents.elements.get(found.id), netns)
+    for ipset in shown.ipsets:
+        yield {"kind": "set", "netns": netns, **ipset_row(ipset)}
+        yield from ipset_element_rows(ipset, contents, netns)
     picture, counts = ruleset.picture, ruleset.counts
     for index in shown.chains:
         chain = picture.chains[index]
@@ -89,6 +92,7 @@ def set_row(one: NftSet) -> Row:
     }
 
 
+IPSET = "ipset"  # the backend of IP sets
 _HOLDS = {"verdicts": "verdict"}
 
 
@@ -119,6 +123,34 @@ def _element(of: NftSet, elements: Elements, row: int) -> Row:
         "comment": comment_of(elements, row),
         "backend": NFT,
     }
+
+
+def ipset_row(one: IpSet) -> Row:
+    """Return the keys of an IP set."""
+    return {
+        "family": one.family or None,
+        "table": None,
+        "name": one.name,
+        "type": one.type,
+        "map": None,
+        "handle": None,
+        "flags": list(one.flags),
+        "size": one.size,
+        "elements": one.count,
+        "timeout": one.timeout_s,
+        "counter": "counters" in one.flags,
+        "comment": None,
+        "backend": IPSET,
+    }
+
+
+def ipset_element_rows(of: IpSet, contents: SetContents, netns: str) -> Iterator[Row]:
+    """Yield the elements of an IP set. `value` of an exception is nomatch; `expires` is the time that is left."""
+    where = {"kind": "element", "netns": netns, "family": of.family or None, "table": None, "set": of.name}
+    for one in contents.of_ipsets.get(of.name, ()):
+        counted = {"packets": one.packets, "bytes": one.bytes, "timeout": None, "expires": one.timeout_s or None}
+        value = "nomatch" if one.nomatch else None
+        yield {**where, "element": one.text, "value": value, **counted, "comment": one.comment, "backend": IPSET}
 
 
 def _where(chain: ChainView, netns: str) -> Row:

@@ -8,17 +8,19 @@ from typing import TypeVar
 
 import numpy as np
 
+from nettop.decode.ipset import IpSet
 from nettop.decode.nftables.objects import NftObject
 from nettop.decode.nftables.sets import NftSet
 from nettop.errors import UsageError
 from nettop.model.filter.expression import Filter, Mask
 from nettop.model.filter.fields import ListedFields
 from nettop.model.ruleset.hooks import HOOK_ORDER
+from nettop.model.ruleset.membership import Question
 from nettop.model.ruleset.merge import LEGACY, NFT, RuleView
 from nettop.model.ruleset.order import traversal
 from nettop.model.ruleset.rule_tree import verdict_of
 from nettop.model.ruleset.ruleset import Ruleset
-from nettop.model.ruleset.sets import sets_of
+from nettop.model.ruleset.sets import SetContents, ipsets_of, sets_of
 
 _NAMED = 12  # names in the line that refuses an unknown one
 _OF_CHAIN = {"chain": "name", "table": "table", "family": "family", "hook": "hook"}
@@ -35,11 +37,7 @@ class RuleQuery:
     hooks: tuple[str, ...] = ()
     sets: tuple[str, ...] = ()  # only these sets, no chains
     display_filter: Filter | None = None
-
-    @property
-    def restricts(self) -> bool:
-        """True if it leaves anything out."""
-        return bool(self.tables or self.chains or self.hooks or self.sets or self.display_filter)
+    holds: Question | None = None  # only sets that hold this, and the rules that use them
 
 
 @dataclass(slots=True)
@@ -50,20 +48,25 @@ class Selection:
     chains: list[int] = field(default_factory=list)  # indices in Picture.chains, in traversal order
     cells: Mask = field(default_factory=lambda: np.zeros(0, np.bool_))  # rules and policies, as in Counts
     sets: list[NftSet] = field(default_factory=list)
+    ipsets: list[IpSet] = field(default_factory=list)
     objects: list[NftObject] = field(default_factory=list)
 
 
-def select(ruleset: Ruleset, query: RuleQuery) -> Selection:
-    """Return what the query selects. UsageError for a name that the ruleset does not have."""
+def select(ruleset: Ruleset, query: RuleQuery, contents: SetContents) -> Selection:
+    """Return what the query selects; with `holds` `contents` has only the elements that do.
+
+    UsageError for a name that the ruleset does not have.
+    """
     tables = _tables(ruleset)
     chosen = _named("table", query.tables, tables, lambda key: key[1:])
     found = Selection([key for key in tables if key in chosen] if query.tables else tables)
     picture = ruleset.picture
     found.cells = np.zeros(len(picture.chain_of_cell), np.bool_)
     if query.sets:
-        listed = list(ruleset.raw.sets.listed.values())
-        names = _named("set", query.sets, listed, lambda one: one.id)
-        found.tables, found.sets = [], [one for one in listed if one in names and _in(one, found.tables)]
+        listed: list[NftSet | IpSet] = [*ruleset.raw.sets.listed.values(), *contents.ipsets]
+        names = _named("set", query.sets, listed, lambda one: one.id if isinstance(one, NftSet) else (one.name,))
+        found.sets = [one for one in ruleset.raw.sets.listed.values() if one in names and _in(one, found.tables)]
+        found.ipsets, found.tables = [one for one in contents.ipsets if one in names], []
         return found
     _named("hook", query.hooks, HOOK_ORDER, lambda hook: (hook,))
     chains = _named("chain", query.chains, picture.chains, lambda chain: (chain.family, chain.table, chain.name))
@@ -78,29 +81,57 @@ def select(ruleset: Ruleset, query: RuleQuery) -> Selection:
     found.cells = np.isin(np.array(picture.chain_of_cell, np.int64), rows)
     if query.display_filter is not None:
         found.cells &= query.display_filter.mask(_fields(ruleset))
+    if query.holds is not None:
+        found.cells &= _users(ruleset, contents)
+    narrowed = query.display_filter is not None or query.holds is not None
     alive = {picture.chain_of_cell[cell] for cell in np.flatnonzero(found.cells).tolist()}
-    found.chains = [index for index in rows if query.display_filter is None or index in alive]
-    _add_parts(ruleset, query, found)
+    found.chains = [index for index in rows if not narrowed or index in alive]
+    _add_parts(ruleset, query, contents, found)
     return found
 
 
-def _add_parts(ruleset: Ruleset, query: RuleQuery, found: Selection) -> None:
+def _add_parts(ruleset: Ruleset, query: RuleQuery, contents: SetContents, found: Selection) -> None:
     """Add the sets and objects: all of the tables, or those that the rules use."""
     found.sets = [one for one in ruleset.raw.sets.listed.values() if _in(one, found.tables)]
     found.objects = [one for one in ruleset.raw.objects if _in(one, found.tables)]
-    if not (query.chains or query.hooks or query.display_filter):
-        return
+    used, named, ipsets = _used(ruleset, found)
+    if query.holds is not None:
+        found.sets = [one for one in found.sets if one.id in contents.elements]
+        found.ipsets = [one for one in contents.ipsets if one.name in contents.of_ipsets]
+        found.tables, found.objects = [], []
+    elif query.chains or query.hooks or query.display_filter:
+        keys = {ruleset.picture.chains[index].table_key for index in found.chains}
+        found.tables = [key for key in found.tables if key in keys]
+        found.sets = [one for one in found.sets if one.id in used]
+        found.objects = [one for one in found.objects if (one.family, one.table, one.type, one.name) in named]
+    if query.holds is None:
+        whole = not (query.tables or query.chains or query.hooks or query.display_filter)
+        found.ipsets = [one for one in contents.ipsets if whole or one.name in ipsets]
+
+
+def _used(ruleset: Ruleset, found: Selection) -> tuple[set[tuple[str, ...]], set[tuple[str, ...]], set[str]]:
+    """Return the sets and objects with family and table, and the IP sets, that the selected rules use."""
     picture = ruleset.picture
-    keys = {picture.chains[index].table_key for index in found.chains}
-    found.tables = [key for key in found.tables if key in keys]
-    used, named = set[tuple[str, ...]](), set[tuple[str, ...]]()
+    used, named, ipsets = set[tuple[str, ...]](), set[tuple[str, ...]](), set[str]()
     for cell in np.flatnonzero(found.cells[: len(picture.rules)]).tolist():
         rule = picture.rules[cell]
         key = picture.chains[rule.chain].table_key[1:]
         used.update((*key, name) for name in sets_of(rule.raw, None))
         named.update((*key, *one) for one in (rule.raw.objects if rule.raw else ()))
-    found.sets = [one for one in found.sets if one.id in used]
-    found.objects = [one for one in found.objects if (one.family, one.table, one.type, one.name) in named]
+        ipsets.update(ipsets_of(rule.text))
+    return used, named, ipsets
+
+
+def _users(ruleset: Ruleset, contents: SetContents) -> Mask:
+    """Return the cells of the rules that use a set with contents."""
+    picture = ruleset.picture
+    uses = np.zeros(len(picture.chain_of_cell), np.bool_)
+    for cell, rule in enumerate(picture.rules):
+        key = picture.chains[rule.chain].table_key[1:]
+        uses[cell] = any((*key, name) in contents.elements for name in sets_of(rule.raw, None)) or any(
+            name in contents.of_ipsets for name in ipsets_of(rule.text)
+        )
+    return uses
 
 
 def _in(one: NftSet | NftObject, tables: Iterable[_TableKey]) -> bool:

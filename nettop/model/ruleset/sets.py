@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from nettop.batch import DumpMark
+from nettop.decode.ipset import IpSet, IpSetElement
 from nettop.decode.nftables.elements import Elements
 from nettop.decode.nftables.iptables_save import words
-from nettop.decode.nftables.members import MapValue, member_text, rows_of, value_of
+from nettop.decode.nftables.members import MapValue, closed, member_text, rows_of, value_of
 from nettop.decode.nftables.rules import NftRule
 from nettop.decode.nftables.sets import NftSet, NftSetsDecoded, SetId
 from nettop.linux import nf_tables as nft
@@ -24,6 +25,15 @@ class Branch:
 
     key: str
     value: MapValue
+
+
+@dataclass(slots=True)
+class SetContents:
+    """The IP sets of the namespace, and what was read of the elements of sets and IP sets."""
+
+    ipsets: list[IpSet] = field(default_factory=list)
+    elements: dict[SetId, Elements] = field(default_factory=dict)
+    of_ipsets: dict[str, list[IpSetElement]] = field(default_factory=dict)
 
 
 class Sets:
@@ -74,17 +84,21 @@ class Sets:
 
     def _branches(self, of: NftSet, parts: list[Elements]) -> tuple[Branch, ...]:
         whole = Elements.whole(parts)
-        return tuple(
-            Branch(member_text(of, whole, row), value)
-            for row in (rows_of(whole) if whole is not None else ())
-            if whole is not None and (value := value_of(of, whole, row)) is not None
-        )
+        if whole is None:
+            return ()
+        found = closed(of, whole)
+        values = ((row, value_of(of, found, row)) for row in rows_of(found))
+        return tuple(Branch(member_text(of, found, row), value) for row, value in values if value is not None)
 
 
 def sets_of(raw: NftRule | None, text: str | None) -> tuple[str, ...]:
-    """Return the names of the sets, maps and ipsets that a rule uses, each once; anonymous sets have none."""
+    """Return the names of the sets, maps and IP sets that a rule uses, each once; anonymous sets have none."""
     names = [name for name in (raw.sets if raw is not None else ()) if not name.startswith("__")]
-    if text is not None and "-set " in text:
-        split = words(text) or []
-        names += [name.strip('"') for option, name in pairwise(split) if _IPSET.match(option)]
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys((*names, *ipsets_of(text))))
+
+
+def ipsets_of(text: str | None) -> list[str]:
+    """Return the names of the IP sets in the words of a rule of iptables."""
+    if text is None or "-set " not in text:
+        return []
+    return [name.strip('"') for option, name in pairwise(words(text) or ()) if _IPSET.match(option)]

@@ -7,20 +7,29 @@ from collections.abc import Iterable, Iterator
 from nettop.decode.nftables.objects import NftObject, NftTable
 from nettop.decode.nftables.sets import NftSet
 from nettop.model.ruleset.counters import Counts
-from nettop.model.ruleset.lines import ElementsOf, Row, element_rows, numbers, object_row, set_row
+from nettop.model.ruleset.lines import (
+    Row,
+    element_rows,
+    ipset_element_rows,
+    ipset_row,
+    numbers,
+    object_row,
+    set_row,
+)
 from nettop.model.ruleset.merge import ChainView, Picture
 from nettop.model.ruleset.order import IP, is_dormant, path_of, ties, traversal
 from nettop.model.ruleset.rule_tree import RuleRow, reached, rows_of
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.selection import RuleQuery, Selection
+from nettop.model.ruleset.sets import SetContents
 from nettop.model.ruleset.words import FIRST_PACKET, NO_RULES, chain_path, priority_text, rule_text, table_path
-from nettop.text.units import grouped, plural, scaled
+from nettop.text.units import duration, grouped, plural, scaled
 
 _BRANCHES = 8  # elements of a verdict map that are printed below its rule
 _NOT_PRINTED = {"kind", "netns", "family", "table", "name", "handle", "backend", "set", "element", "value"}
 
 
-def tree(ruleset: Ruleset, query: RuleQuery, shown: Selection, elements: ElementsOf) -> Iterator[str]:
+def tree(ruleset: Ruleset, query: RuleQuery, shown: Selection, contents: SetContents) -> Iterator[str]:
     """Yield the lines, which may hold any character. A chain is printed below the first rule that jumps to it."""
     picture, place = ruleset.picture, ""
     below = reached(picture)
@@ -39,7 +48,9 @@ def tree(ruleset: Ruleset, query: RuleQuery, shown: Selection, elements: Element
     bare = [one for one in ruleset.tables_without_chains() if ("nft", one.family, one.name) in shown.tables]
     yield from _part("tables without chains", [table_path(table) + _comment(table) for table in bare])
     yield from _part("counters, quotas and other objects", map(_object_line, shown.objects))
-    yield from _part("sets and maps", _set_lines(shown, elements))
+    yield from _part("sets and maps", _set_lines(shown, contents))
+    if query.holds is not None and not (shown.sets or shown.ipsets):
+        yield f"no set holds {query.holds.text}"
     if tied:
         yield "?  another chain runs at the same place: which one is first is not known"
 
@@ -61,7 +72,7 @@ def _trees(picture: Picture, query: RuleQuery, shown: Selection) -> Iterator[tup
         if picture.chains[index].hook is None and index in below and not named:
             continue
         rows = _kept(rows_of(picture, index), shown)
-        if rows or (index in chosen and not query.display_filter):
+        if rows or (index in chosen and query.display_filter is None and query.holds is None):
             printed.update(row.chain for row in rows)
             yield index, rows
 
@@ -130,17 +141,27 @@ def _object_line(one: NftObject) -> str:
     return f"{one.family} {one.table} {one.type} {one.name}   {_properties(object_row(one))}"
 
 
-def _set_lines(shown: Selection, elements: ElementsOf) -> Iterator[str]:
+def _set_lines(shown: Selection, contents: SetContents) -> Iterator[str]:
     for one in shown.sets:
-        row = set_row(one)
-        kind = f"map of {row['type']} : {row['map']}" if row["map"] else f"set of {row['type']}"
-        count = "" if one.count is None else plural(one.count, "element")
-        limit = f" of {grouped(one.size)}" if one.size else ""
-        flags = ", ".join(row["flags"])
-        yield "   ".join(filter(None, (f"{one.family} {one.table} @{one.name}", kind, count + limit, flags)))
-        for element in element_rows(one, elements.get(one.id), ""):
-            value = f" : {element['value']}" if element["value"] else ""
-            yield f"  {element['element']}{value}   {_properties(element)}".rstrip()
+        yield _set_line(f"{one.family} {one.table} @{one.name}", set_row(one))
+        yield from map(_element_line, element_rows(one, contents.elements.get(one.id), ""))
+    for ipset in shown.ipsets:
+        yield _set_line(f"ipset {ipset.name}", ipset_row(ipset))
+        yield from map(_element_line, ipset_element_rows(ipset, contents, ""))
+
+
+def _set_line(name: str, row: Row) -> str:
+    kind = f"map of {row['type']} : {row['map']}" if row["map"] else f"set of {row['type']}"
+    count = "" if row["elements"] is None else plural(row["elements"], "element")
+    limit = f" of {grouped(row['size'])}" if row["size"] else ""
+    timeout = f"timeout {duration(row['timeout'])}" if row["timeout"] else ""
+    comment = f'comment "{row["comment"]}"' if row["comment"] else ""
+    return "   ".join(filter(None, (name, kind, count + limit, ", ".join(row["flags"]), timeout, comment)))
+
+
+def _element_line(element: Row) -> str:
+    value = f" : {element['value']}" if element["value"] else ""
+    return f"  {element['element']}{value}   {_properties(element)}".rstrip()
 
 
 def _properties(row: Row) -> str:

@@ -6,7 +6,14 @@ import struct
 
 import pytest
 from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST, rtnl
-from pyroute2.netlink.nfnetlink import NFNL_SUBSYS_CTNETLINK, NFNL_SUBSYS_NFTABLES, nfctsocket, nftsocket
+from pyroute2.netlink.nfnetlink import (
+    NFNL_SUBSYS_CTNETLINK,
+    NFNL_SUBSYS_IPSET,
+    NFNL_SUBSYS_NFTABLES,
+    nfctsocket,
+    nftsocket,
+)
+from pyroute2.netlink.nfnetlink.ipset import IPSET_CMD_LIST
 
 from nettop.broker.reads import read_bytes
 from nettop.broker.requests import ReadRequest, SendRead, SetName
@@ -23,8 +30,12 @@ def nft(message: str) -> int:
     return NFNL_SUBSYS_NFTABLES << 8 | int(getattr(nftsocket, f"NFT_MSG_{message}"))
 
 
+IPSET_LIST = NFNL_SUBSYS_IPSET << 8 | int(IPSET_CMD_LIST)
+
+
 def request(what: ReadRequest, sequence: int) -> bytes:
-    of_set = SetName(2, "t", "s") if what is ReadRequest.NFT_SET_ELEMENTS else None
+    of_one = what in (ReadRequest.NFT_SET_ELEMENTS, ReadRequest.IPSET_ELEMENTS)
+    of_set = SetName(2, "t", "s") if of_one else None
     protocol = NETLINK_ROUTE if what.name.startswith("RTNL") else NETLINK_NETFILTER
     return read_bytes(SendRead(1, what, None, of_set), protocol, sequence)
 
@@ -54,6 +65,8 @@ def test_a_read_is_the_message_the_kernel_headers_name(what: ReadRequest, kind: 
         (ReadRequest.RTNL_ADDRESSES, rtnl.RTM_GETADDR, 8),
         (ReadRequest.RTNL_ROUTES, rtnl.RTM_GETROUTE, 12),
         (ReadRequest.NFT_SET_ELEMENTS, nft("GETSETELEM"), 4 + 8 + 8),
+        (ReadRequest.IPSETS, IPSET_LIST, 4 + 8 + 8),
+        (ReadRequest.IPSET_ELEMENTS, IPSET_LIST, 4 + 8 + 8),
     ],
 )
 def test_other_reads_have_the_body_their_message_needs(what: ReadRequest, kind: int, body: int) -> None:
