@@ -210,9 +210,14 @@ class Broker:
         body, _ = self._call(requests.StartTrace(ns.handle, matches, per_second, seconds))
         return int(body["trace"]), str(body["table"])
 
-    def stop_trace(self, trace: int) -> None:
-        """End a trace; its table is gone when this returns."""
-        self._call(requests.StopTrace(trace))
+    def stop_trace(self, trace: int) -> tuple[int, int] | None:
+        """End a trace; its table is gone when this returns.
+
+        Return how many packets it matched, and how many of them were marked: the others were over the limit. None if
+        that was not read.
+        """
+        body, _ = self._call(requests.StopTrace(trace))
+        return None if body["matched"] is None else (int(body["matched"]), int(body["marked"]))
 
     def change(self, change: Change) -> Change:
         """Make a change; returns the change that undoes it. Refused with NotPermitted under --read-only."""

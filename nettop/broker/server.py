@@ -343,8 +343,7 @@ class Server:
             return self._traces.start(request), ()
 
     def _stop_trace(self, _id: int, request: requests.StopTrace) -> Answer:
-        self._traces.stop(request.trace)
-        return {}, ()
+        return self._traces.stop(request.trace), ()
 
     def _check_may_change(self, refused: str) -> None:
         if self._options.read_only:

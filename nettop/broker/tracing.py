@@ -13,6 +13,7 @@ from typing import Any
 from nettop.broker import sockets, trace_table
 from nettop.broker.drops import Drops
 from nettop.broker.requests import StartTrace
+from nettop.broker.trace_counts import read_counts
 from nettop.broker.trace_log import TraceLog
 from nettop.errors import BrokerError
 from nettop.kinds import TRACE_PREFIX
@@ -25,6 +26,7 @@ MAX_SECONDS = 24 * 3600
 @dataclass(frozen=True, slots=True)
 class _Trace:
     owner: socket.socket
+    table: str
     netns: int
     until: float  # time.monotonic()
 
@@ -36,6 +38,7 @@ class Traces:
         self._drops = drops
         self._running: dict[int, _Trace] = {}
         self._logs: dict[int, TraceLog] = {}  # by namespace
+        self._counts: dict[int, tuple[int, int]] = {}  # of the traces that have ended
         self._numbers = count(1)
 
     def start(self, request: StartTrace) -> dict[str, Any]:
@@ -48,7 +51,7 @@ class Traces:
         owner = trace_table.create(table, request.matches, request.per_second)
         self._drops.follow(device.name for device in sockets.devices())
         number = next(self._numbers)
-        self._running[number] = _Trace(owner, request.netns, time.monotonic() + request.seconds)
+        self._running[number] = _Trace(owner, table, request.netns, time.monotonic() + request.seconds)
         return {"trace": number, "table": table}
 
     def switch_log(self, netns: int, log: TraceLog) -> None:
@@ -61,15 +64,22 @@ class Traces:
         if netns in self._logs:
             self._logs.pop(netns).close()
 
-    def stop(self, number: int) -> None:
-        """End a trace; none with this number is no error: its time may have ended."""
+    def stop(self, number: int) -> dict[str, Any]:
+        """End a trace; return how many packets it matched, and how many of them it marked.
+
+        None with this number is no error: its time may have ended.
+        """
         if number in self._running:
             trace = self._running.pop(number)
+            with suppress(OSError):
+                self._counts[number] = read_counts(trace.owner, trace.table)
             trace.owner.close()
             if all(other.netns != trace.netns for other in self._running.values()):
                 self._close_log(trace.netns)
         if not self._running:
             self._drops.unfollow()
+        matched, marked = self._counts.get(number, (None, None))
+        return {"matched": matched, "marked": marked}
 
     def leave(self, netns: int) -> None:
         """End the traces of a namespace."""

@@ -86,13 +86,21 @@ def _live(options: argparse.Namespace) -> int:
             live.netns, found, per_second=options.rate, seconds=seconds
         )
         say(_notice(options, engine.traces.table))
-        for items in arriving(live, plumbing, stop, lambda: live.broker.stop_trace(trace)):
+        for items in arriving(live, plumbing, stop, lambda: _stop(live, trace)):
             printer.apply(items, time.time_ns())
             code = code or report_errors(items)
             if printer.full:
                 stop.set()
         printer.finish()
     return final_code(engine.ledger, code, options.fail_on_loss)
+
+
+def _stop(live: LiveSources, trace: int) -> None:
+    """End the trace, and report the packets that it left out."""
+    counts = live.broker.stop_trace(trace)
+    if counts is not None and counts[0] > counts[1]:
+        over = plural(counts[0] - counts[1], "packet")
+        say(f"{over} of {grouped(counts[0])} that matched were over the limit, and not traced")
 
 
 def _watch_legacy(live: LiveSources, engine: Engine) -> None:

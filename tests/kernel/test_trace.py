@@ -318,6 +318,26 @@ def test_the_limit_keeps_the_rest_unmarked(path: Path3, broker: Broker) -> None:
     assert 5 <= len(trace.engine.traces.ended) < 100
 
 
+def test_what_is_over_the_limit_is_counted_exactly(path: Path3, broker: Broker) -> None:
+    with tracing(broker, path.router, f"icmp and src host {CLIENT}", per_second=5) as trace:
+        run_in(path.client, "ping", "-f", "-c", "200", "-W", "1", SERVER)
+        counts = broker.stop_trace(trace.number)
+        poll(lambda: trace.read() or len(trace.engine.traces.ended) >= (counts or (0, 0))[1])
+        assert counts == (200, len(trace.engine.traces.ended))
+        assert broker.stop_trace(trace.number) == counts, "also later"
+
+
+def test_the_command_reports_what_was_over_the_limit(path: Path3) -> None:
+    with running("trace", f"src host {CLIENT} and icmp", "--netns", path.router, "--rate", "5") as command:
+        command.line(errors=True)
+        run_in(path.client, "ping", "-f", "-c", "100", "-W", "1", SERVER)
+        command.signal()
+        code, out, err = command.end()
+    traced = out.count("ACCEPT")
+    assert code == 0
+    assert err == f"nettop: {100 - traced} packets of 100 that matched were over the limit, and not traced\n"
+
+
 def test_two_traces_at_once_see_their_own_packets(path: Path3, broker: Broker) -> None:
     with tracing(broker, path.router, "icmp") as one, tracing(broker, path.router, f"dst host {SERVER}") as other:
         one.engine.traces.table, other.engine.traces.table = one.table, other.table
