@@ -16,14 +16,16 @@ _MODE = 0o600  # a capture holds passwords and other people's words
 # First bytes of pcapng and of the pcap variants, https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng-03.html
 _CAPTURE_MAGIC = ("0a0d0d0a", "a1b2c3d4", "d4c3b2a1", "a1b23c4d", "4d3cb2a1")
 _CAPTURE_NAMES = (".pcapng", ".pcap", ".cap")
+_TRACE_NAMES = ("-traces.jsonl", "-traces.txt")  # no name that a program looks for (requirements.txt)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def open_for_app(path: str, options: Options) -> int:
     """Return a descriptor of the new, empty file `path`, which an app names that may be hostile. Raises BrokerError.
 
-    The file that the command line named is created as asked there. Any other is named like a capture, is not hidden,
-    and lies in one of the directories of `options`: with other files an app could become the user, or root.
+    The file that the command line named is created as asked there. Any other is named like a capture or like exported
+    traces, is not hidden, and lies in one of the directories of `options`: with other files an app could become the
+    user, or root.
     """
     if options.names(path):
         return open_new(path, options.force)
@@ -69,8 +71,9 @@ class _OutputPath:
     def check(self, directories: tuple[str, ...]) -> None:
         """Raise BrokerError for a file that must not be created for an app."""
         folder = os.readlink(f"/proc/self/fd/{self.folder}") + "/"
-        if clean(self.name) != self.name or not self.name.endswith(_CAPTURE_NAMES):
-            raise BrokerError(f"cannot write {clean(self.path)}", "a capture's name ends in .pcapng, .pcap or .cap")
+        if clean(self.name) != self.name or not self.name.endswith((*_CAPTURE_NAMES, *_TRACE_NAMES)):
+            remedy = f"a capture's name ends in .pcapng, .pcap or .cap, that of traces in {' or '.join(_TRACE_NAMES)}"
+            raise BrokerError(f"cannot write {clean(self.path)}", remedy)
         if self.name.startswith(".") or "/." in folder:
             raise BrokerError(f"cannot write {clean(self.path)}", "captures are not hidden")
         if not folder.startswith(tuple(f"{directory}/" for directory in directories)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json as json_format
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -31,7 +32,9 @@ from nettop.text.times import TimeTexts
 from nettop.text.units import duration, grouped, plural
 
 RATE, SECONDS = 50, 3600  # defaults: packets a second, and the time after which a trace ends
-_WORDS_NS = 2_000_000_000  # a packet waits so long for the words of its rules, and for the kernel's drop reason
+# A packet waits so long for the words of its rules, and for the kernel's drop reason. In a recording the words may be
+# those of the next keyframe.
+_WORDS_NS, _RECORDED_WORDS_NS = 2_000_000_000, 600_000_000_000
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +59,8 @@ def _replay(options: argparse.Namespace) -> int:
     if options.expression:
         raise UsageError("a recording has the packets that were traced", "leave the expression out")
     engine, code = Engine(), EXIT_OK
-    printer = JourneyPrinter(engine, options.json, options.count, options.time)
+    engine.traces.ended = deque()  # none may leave it before it is printed
+    printer = JourneyPrinter(engine, options.json, options.count, options.time, _RECORDED_WORDS_NS)
     for item in recorded(options.read):
         code = code or damage(options.read, item)
         if not (isinstance(item, Batch) and isinstance(item.meta, PacketMeta)):
@@ -132,8 +136,8 @@ def _read_rules(live: LiveSources, plumbing: Plumbing, engine: Engine) -> int:
 class JourneyPrinter:
     """Prints the journeys that have ended. `full` is set after `count` of them."""
 
-    def __init__(self, engine: Engine, as_json: bool, count: int, time_format: str) -> None:
-        self.full = False
+    def __init__(self, engine: Engine, as_json: bool, count: int, time_format: str, words_ns: int = _WORDS_NS) -> None:
+        self.full, self._words_ns = False, words_ns
         self._engine, self._json, self._remaining = engine, as_json, count or None
         self._times = TimeTexts(time_format)
         self._out = LineOutput()
@@ -146,7 +150,7 @@ class JourneyPrinter:
             if stream is not None and isinstance(item, Gap) and stream.name == feeds.TRACES.stream:
                 self._lost(item)
         self._engine.traces.settle(now_ns)
-        self._print(now_ns - _WORDS_NS)
+        self._print(now_ns - self._words_ns)
         self._out.flush()
 
     def finish(self) -> None:

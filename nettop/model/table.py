@@ -163,6 +163,24 @@ class PacketDetail(Detail):
 
 
 @dataclass(frozen=True, slots=True)
+class RulePlace:
+    """A rule by its ident, or the policy of a chain (`rule` None)."""
+
+    family: str
+    table: str
+    chain: str
+    rule: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class JourneyDetail(PacketDetail):
+    """A traced packet: a line for each of its steps. `places` has the rule of each line, None for lines without one."""
+
+    places: tuple[RulePlace | None, ...]
+    decisive: RulePlace | None  # of the rule that ended it
+
+
+@dataclass(frozen=True, slots=True)
 class GroupDetail(Detail):
     """A group of flows, with the text of the display filter that selects them."""
 

@@ -35,6 +35,7 @@ from nettop.model.sysctls import Sysctls
 from nettop.model.table import Model, Snapshot, TableModel, ViewSpec
 from nettop.model.topology.routing import Routing
 from nettop.model.traces.journeys import Journeys
+from nettop.model.traces.table import TraceTable
 from nettop.pipeline.feeds import Decode, Feed, feed_of
 from nettop.pipeline.ledger_booking import book_events, book_packets
 from nettop.pipeline.receive_filter import ReceiveFilter
@@ -84,6 +85,7 @@ class Engine:
         self.ruleset = Ruleset(self.netns)
         self.rulesets = Rulesets(self.ruleset, self._label)
         self.traces = Journeys(self.ruleset.rule, self.routing.device, self.ruleset.legacy_rule)
+        self.traced = TraceTable(self.traces, lambda: self.ruleset.layout_version)
         self.packets = PacketModel(self.meter.add)
         self.groups = FlowGroups(self.flows, lambda: self.counters.table_use(self.netns)[1])
         self.views = self._views()
@@ -102,6 +104,7 @@ class Engine:
             "rules": RuleTable(self.ruleset, chains, self.finder),
             "packets": self.packets,
             "counters": self.counters,
+            "traces": self.traced,
         }
 
     def _models(self) -> dict[str, Model]:

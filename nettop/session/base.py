@@ -15,22 +15,21 @@ from dataclasses import replace
 from nettop.batch import Counter64
 from nettop.broker.client import Broker
 from nettop.broker.requests import ResolveName
-from nettop.errors import BrokerError, NettopError
+from nettop.errors import BrokerError, NettopError, UsageError
 from nettop.model.events.table import KEEP_EVENTS
 from nettop.model.filter.expression import Filter
 from nettop.model.flows.capture import FlowCapture, flow_capture
 from nettop.model.flows.clipboard import flow_text
 from nettop.model.ruleset.find import Hit
-from nettop.model.table import Detail, Snapshot, TableModel, ViewSpec
+from nettop.model.table import Detail, RulePlace, Snapshot, TableModel, ViewSpec
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.recorder import Recorder
 from nettop.recording.item_export import export_items
 from nettop.recording.writer import RecordingWriter
-from nettop.session import flow_actions
-from nettop.session.flow_actions import related
+from nettop.session import flow_actions, trace_actions
 from nettop.session.run import Rate, Run
-from nettop.session.status import DeviceChoice, Done, NetnsChoice, Status
-from nettop.text.units import scaled
+from nettop.session.status import DeviceChoice, Done, NetnsChoice, Status, TraceRequest
+from nettop.text.units import plural, scaled
 
 _NOTES = 8
 _OF_A_FILE = "a file is shown: this is for the live host"
@@ -149,14 +148,41 @@ class Session:
 
     def related(self, view: str, ident: int, to: str, deliver: Callable[[int | None, str], None]) -> None:
         """Deliver the row's identity in another view (None: it is not there now) and a display filter that finds it."""
-        self._run.on_models(lambda engine, now_ns: deliver(*related(engine, view, ident, to)))
-
-    def copy_as(self, view: str, ident: int, form: str, deliver: Callable[[str], None]) -> None:
-        """Deliver a row of flows or events in one of flows.clipboard.FORMS, on the model thread; "" if it is gone."""
 
         def answer(engine: Engine, now_ns: int) -> None:
-            row = flow_actions.flow_of(engine, view, ident)
-            deliver("" if row is None else flow_text(row, form))
+            if view == "traces":
+                deliver(*trace_actions.flow_of_journey(engine, ident, now_ns))
+            elif view == "packets":
+                deliver(None, trace_actions.packet_filter(engine, ident))
+            else:
+                deliver(*flow_actions.related(engine, view, ident, to))
+
+        self._run.on_models(answer)
+
+    def rule_filter(self, view: str, ident: int, deliver: Callable[[str, str], None]) -> None:
+        """Deliver the filter for the traced packets that met a row of chains or rules, or why there are none."""
+
+        def answer(engine: Engine, now_ns: int) -> None:
+            try:
+                deliver(trace_actions.filter_of_rule(engine, view, ident), "")
+            except UsageError as error:
+                deliver("", str(error))
+
+        self._run.on_models(answer)
+
+    def rule_position(self, place: RulePlace, deliver: Callable[[Hit | None], None]) -> None:
+        """Deliver where a rule is shown in chains and rules; None: it is gone."""
+        self._run.on_models(lambda engine, now_ns: deliver(trace_actions.position_of(engine, place)))
+
+    def copy_as(self, view: str, ident: int, form: str, deliver: Callable[[str], None]) -> None:
+        """Deliver a row of flows, events or traces in one of clipboard.FORMS, on the model thread; "" if it is gone."""
+
+        def answer(engine: Engine, now_ns: int) -> None:
+            if view == "traces":
+                deliver(trace_actions.packet_text(engine, ident, form))
+            else:
+                row = flow_actions.flow_of(engine, view, ident)
+                deliver("" if row is None else flow_text(row, form))
 
         self._run.on_models(answer)
 
@@ -201,6 +227,20 @@ class Session:
     def set_acct(self, on: bool, done: Done) -> None:
         """Switch nf_conntrack_acct in the watched namespace."""
         done("a file is shown: accounting belongs to the live host")
+
+    def start_trace(self, request: TraceRequest, done: Done) -> None:
+        """Trace packets in the watched namespace, in place of those that are traced."""
+        done("a file is shown: traces are of the live host")
+
+    def stop_trace(self, done: Done) -> None:
+        """End the running trace; its packets are kept."""
+        done(_OF_A_FILE)
+
+    def export_traces(
+        self, path: str, display_filter: Filter | None, done: Done, deliver: Callable[[str], None]
+    ) -> None:
+        """Write the traced packets that match to a new file, JSON Lines or (named *.txt) text; deliver a message."""
+        self._act(lambda: deliver(self._export_traces(path, display_filter)), done)
 
     def watch_only(self, expression: str, done: Done) -> None:
         """Receive only flows and events that match (in the kernel where possible); "" receives everything again."""
@@ -291,6 +331,15 @@ class Session:
             return ""
         minutes, seconds = divmod(int(time.monotonic() - self._recording_since), 60)
         return f"{minutes:02d}:{seconds:02d} {scaled(self._writer.written)}"
+
+    def _export_traces(self, path: str, display_filter: Filter | None) -> str:
+        path = save_path(path)
+        count, text = self._run.waited(
+            lambda engine, now_ns: trace_actions.trace_text(engine, display_filter, path.endswith(".txt"))
+        )
+        with open(self._open_output(path), "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
+        return f"{plural(count, 'packet')} written to {path}"
 
     def _export(self, path: str, display_filter: Filter | None) -> str:
         items = self._run.waited(lambda engine, now_ns: list(engine.packets.export(display_filter)))

@@ -98,8 +98,9 @@ def _key(row: dict[str, Any]) -> FlowKey:
 def related(engine: Engine, view: str, ident: int, to: str) -> tuple[int | None, str]:
     """Return the identity in view `to` (None: not there now) of a row of flows or events, and a filter that finds it.
 
-    `to` is "flows" (its flow; for an event of an expectation the master), "events" (the last one kept), "packets" (only
-    the filter), or "master" (in the flows: the flow that expected it). (None, "") if the row or its flow is gone.
+    `to` is "flows" (its flow; for an event of an expectation the master), "events" (the last one kept), "packets" and
+    "traces" (only the filter), or "master" (in the flows: the flow that expected it). (None, "") if the row or its flow
+    is gone.
     """
     row = flow_of(engine, view, ident)
     if row is not None and to == "master":

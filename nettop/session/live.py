@@ -26,7 +26,8 @@ from nettop.session import flow_actions
 from nettop.session.base import Session
 from nettop.session.own_ssh import Connection, leaving_out
 from nettop.session.run import Run, return_memory
-from nettop.session.status import Capturing, DeviceChoice, Done, NetnsChoice, Status
+from nettop.session.status import Capturing, DeviceChoice, Done, NetnsChoice, Status, TraceRequest
+from nettop.session.tracing import Tracer
 from nettop.session.visible_views import VisibleViews
 from nettop.text.sanitize import clean
 from nettop.text.units import clock
@@ -67,6 +68,7 @@ class LiveSession(Session):
         self._acct_since_ns = 0
         self._capturing: Capturing | None = None
         self._ended_ns, self._ended_mode = 0, ""  # when the shown namespace ended, and the mode in the header
+        self._tracer = Tracer(broker, self._note)
         self._receive_filter = receive_filter
         self._interval = interval
         self._buffer = buffer
@@ -92,6 +94,7 @@ class LiveSession(Session):
         netns = f"{status.netns or 'host'}{others}" if others else status.netns
         status = replace(status, netns=netns, others=len(self._other_sources))
         status = replace(status, read_only=self._broker.read_only, receive_filter=receive_filter)
+        status = replace(status, tracing=self._tracer.tracing)
         if self._ended_ns:
             status = replace(status, mode=self._ended_mode, clock_ns=self._ended_ns, events_per_s=None)
         if self._capturing is None:
@@ -145,6 +148,7 @@ class LiveSession(Session):
     def _switch(self, spec: str) -> None:
         """Open the next namespace, then close the current one. If that fails, the current one continues."""
         netns = self._broker.netns(spec)
+        self._tracer.stop()
         run = self._new_run(netns.label)
         if self._recorder is not None:
             run.plumbing.record(self._recorder)
@@ -203,6 +207,7 @@ class LiveSession(Session):
             self._end_other(netns, reason)
             return
         self._capturing = None
+        self._tracer.stop()
         self._run.each_tick = lambda engine: None
         self._ended_ns, self._ended_mode = time.time_ns(), "ENDED" if self._broker.ended else "GONE"
         if self._broker.ended:
@@ -240,6 +245,8 @@ class LiveSession(Session):
                 self._poke(sources, feeds.PROCESSES)
             if engine.expectations.resync_wanted(engine.code(sources.netns.label)):
                 self._poke(sources, feeds.EXPECTATIONS)
+        if self._tracer.look(engine, time.time_ns()):
+            self.stop_trace(lambda error: None)
         sources = watched[0]
         if engine.ruleset.wants_text() or engine.ruleset.wants_dump():
             self._poke(sources, feeds.NFT, feeds.RULE_TEXTS, every_s=sources.rest_ns(feeds.NFT_EVENTS) / 1e9)
@@ -319,6 +326,14 @@ class LiveSession(Session):
         if name is None:
             raise BrokerError("this counter cannot be reset", "nft counters and quotas, and nfacct objects can")
         self._broker.reset_counter(self._netns, name)
+
+    def start_trace(self, request: TraceRequest, done: Done) -> None:
+        """Trace packets: a table of our own marks them until it is stopped, or its time or count is reached."""
+        self._act(lambda: self._tracer.start(self._sources, self._run, request), done)
+
+    def stop_trace(self, done: Done) -> None:
+        """End the running trace."""
+        self._act(self._tracer.stop, done)
 
     def watch_only(self, expression: str, done: Done) -> None:
         """Receive only flows and events that match; "" receives everything again."""

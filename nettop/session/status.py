@@ -19,6 +19,29 @@ class Capturing:
 
 
 @dataclass(frozen=True, slots=True)
+class TraceRequest:
+    """Packets to trace, and the limits of the trace."""
+
+    expression: str = ""  # as `nettop trace` takes it; "": every packet
+    only: str = ""  # a display filter of traced packets: the others are not shown; "": all are
+    syn: bool = False  # only packets that open a TCP connection
+    per_second: int = 50  # packets marked at most
+    seconds: int = 3600
+    count: int = 0  # it ends after so many packets that are shown; 0: no limit
+
+
+@dataclass(frozen=True, slots=True)
+class Tracing:
+    """The running trace."""
+
+    request: TraceRequest
+    table: str  # on the host
+    until_ns: int
+    now: int = 0  # packets shown in the last second
+    over: int | None = None  # packets that matched and were not marked: over the limit; None: not known
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """The header's facts at one moment. Texts are ready to draw and safe for a terminal."""
 
@@ -39,6 +62,7 @@ class Status:
     read_only: bool = False  # nothing on the host may be changed
     names: bool = False  # host and service names are shown
     capturing: Capturing | None = None
+    tracing: Tracing | None = None
     receive_filter: str = ""  # its expression and what of it runs in the kernel; "": everything is received
 
 

@@ -98,6 +98,7 @@ class CommandContext:
     row: bool = True  # there is a row under the cursor
     resettable: bool = False  # it is a counter that can be reset
     sortable: bool = True  # there is a column to sort by
+    tracing: bool = False  # a trace runs
     can_arrive: bool = True  # more can arrive: the namespace exists, the file is not read to its end
 
 

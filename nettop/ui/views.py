@@ -8,6 +8,7 @@ from nettop.ui.panes.chains import ChainsView
 from nettop.ui.panes.pane import ViewDef
 from nettop.ui.panes.table_view import TableView
 from nettop.ui.strips import keys_line
+from nettop.ui.widgets.bar_lines import capture_lines, tracing_lines
 
 _table = partial(ViewDef, body=TableView)
 
@@ -64,7 +65,7 @@ VIEWS: tuple[ViewDef, ...] = (
         "Packets: list, tree and bytes",
         filter_kind="packet",
         can_follow=True,
-        shows_capture=True,
+        facts=capture_lines,
         replay_advice=((("No packets in this file.", "heading"),),),
         advice=(
             (("Capture off: no packets.", "heading"),),
@@ -79,5 +80,22 @@ VIEWS: tuple[ViewDef, ...] = (
         filter_kind="counter",
         advice=((("No counters yet.", "heading"),),),
         replay_advice=((("No counters in this file.", "heading"),),),
+    ),
+    _table(
+        "traces",
+        "7",
+        "Traces: packets through the chains",
+        filter_kind="traced packet",
+        can_follow=True,
+        facts=tracing_lines,
+        replay_advice=(
+            (("No traced packets in this file.", "heading"),),
+            keys_line("A recording that runs during a trace keeps its packets."),
+        ),
+        advice=(
+            (("Nothing is traced.", "heading"),),
+            keys_line("", "t", " traces packets on their way through the chains, and names the rule that ends each:"),
+            keys_line("type which, e.g. host 10.0.3.7 and tcp port 443, or press it on a flow, a packet or a rule."),
+        ),
     ),
 )

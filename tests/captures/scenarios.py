@@ -7,6 +7,8 @@ import errno
 import os
 import shlex
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,6 +46,8 @@ _BEGIN_END = "tcp[tcpflags] & (tcp-syn|tcp-fin|tcp-rst) != 0 or (ip6 and ip6[6] 
 # Keeps the file small: only the beginning and end of connections, nothing of the steady UDP stream.
 _LAB_FILTER = f"{_BEGIN_END} or icmp or (icmp6 and ip6[40] >= 128 and ip6[40] <= 129) or udp port 53 or udp port 4500"
 
+_TRACED, _TRACED_SECONDS = f"host {traffic.BLOCKED} or (host {traffic.INTERNET} and icmp)", 3
+
 
 def _build_lab() -> None:
     gateways.build()
@@ -55,7 +59,10 @@ def _build_lab() -> None:
 def _lab_traffic() -> None:
     """Run the lab's own traffic for a while; then stop its processes with their connections open."""
     children = [_start_role(netns) for netns in traffic.ROLES]
-    threading.Event().wait(TRAFFIC_SECONDS)
+    threading.Event().wait(TRAFFIC_SECONDS - _TRACED_SECONDS - 1)
+    limits = ["--rate", "4", "--duration", str(_TRACED_SECONDS)]
+    argv = [sys.executable, "-m", "nettop", "trace", _TRACED, "--netns", "gw-a", *limits]
+    subprocess.run(argv, check=True, capture_output=True)
     for pid in children:
         os.kill(pid, signal.SIGSTOP)
 
@@ -265,9 +272,9 @@ SCENARIOS = (
         The lab of `nettop demo` at gateway A, which is what `nettop demo --replay` shows: connections to
         machine B and to the internet that leave with the source address 100.100.100.1 (SNAT), downloads, DNS
         and pings of several rates, IPv6, a stream to a host that a rule three chains deep drops, rules of three
-        backends whose counters move. A keyframe every 2.5 seconds gives flows and rules their rates. Packets:
-        96 bytes each of what begins and ends connections, ICMP echoes and small UDP, on both sides of the NAT.
-        Timeouts are shortened so that flows end while one watches.
+        backends whose counters move. For three seconds some of the packets are traced. A keyframe every 2.5 seconds
+        gives flows and rules their rates. Packets: 96 bytes each of what begins and ends connections, ICMP echoes
+        and small UDP, on both sides of the NAT. Timeouts are shortened so that flows end while one watches.
         """,
         "gw-a",
         _build_lab,
@@ -279,6 +286,7 @@ SCENARIOS = (
             "rules --json",
             "counters --json",
             "read --json --filter icmp",
+            "trace --json --count 8",
         ),
     ),
     Scenario(

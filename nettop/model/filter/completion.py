@@ -142,6 +142,7 @@ NOTES: Final = {
     "device": "the device, * and ? allowed",
     "iface": "the device, * and ? allowed",
     "chain": "the chain's name",
+    "rule": 'a rule that it met, * and ? allowed: "*fw blocked*"',
     "verdict": "accept, drop, reject …",
     "family": "ip, ip6, inet, bridge …",
     "table": "the table's name",

@@ -36,7 +36,7 @@ class Loaded:
 class Fields(Protocol):
     """The columns that a filter is evaluated over: a window of flows, events or packets. All arrays have length n."""
 
-    kind: str  # "flow", "event", "packet", "trace", "chain", "rule"
+    kind: str  # "flow", "event", "packet", "trace", "traced packet", "chain", "rule"
     n: int
 
     def number(self, name: str) -> Array | None:
@@ -60,7 +60,8 @@ class Fields(Protocol):
         """Return a column of codes and the words of the codes; None if no row has it.
 
         state netns process chain verdict device helper event label; for chains and rules also family table hook
-        backend. words[code] is the text as the screen shows it; no filter matches "".
+        backend; for traced packets also rule table hook. words[code] is the text as the screen shows it; no filter
+        matches "". A row may have several words, separated by NUL.
         """
 
 

@@ -249,10 +249,13 @@ class Word:
         if found is None:
             return rows.none()
         codes, words = found
-        matching = np.fromiter((bool(word and self.test(word)) for word in words), np.bool_, len(words))
+        matching = np.fromiter((self._any(word) for word in words), np.bool_, len(words))
         if not matching.any():
             return rows.none()
         return rows.present(self.name, matching[codes])
+
+    def _any(self, words: str) -> bool:
+        return any(word and self.test(word) for word in words.split("\0"))
 
 
 def equal(name: str, value: int) -> Compare:

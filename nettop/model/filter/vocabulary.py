@@ -13,7 +13,8 @@ from nettop.text.protocols import NAMES
 from nettop.text.sanitize import clean
 
 FLOW, EVENT, PACKET, TRACE, CHAIN, RULE, COUNTER = "flow", "event", "packet", "trace", "chain", "rule", "counter"
-ADDRESSED: Final = frozenset((FLOW, EVENT, PACKET, TRACE))  # kinds with host, net, port and protocols
+TRACED: Final = "traced packet"  # TRACE: a packet that is to be traced
+ADDRESSED: Final = frozenset((FLOW, EVENT, PACKET, TRACE, TRACED))  # kinds with host, net, port and protocols
 CONNTRACK: Final = frozenset((FLOW, EVENT))
 PACKETS: Final = frozenset((PACKET,))
 RULESET: Final = frozenset((CHAIN, RULE))
@@ -88,13 +89,14 @@ FIELDS: Final = {
     "pid": Field("pid", "number", frozenset((FLOW,)), maximum=MAX_PID),
     "process": Field("process", "exact-word", frozenset((FLOW,))),
     "netns": Field("netns", "exact-word", KINDS - {TRACE}),
-    "device": Field("device", "exact-word", RULESET | {PACKET, TRACE}),
-    "iface": Field("device", "exact-word", RULESET | {PACKET, TRACE}),
-    "chain": Field("chain", "exact-word", RULESET),
-    "verdict": Field("verdict", "word", RULESET),
+    "device": Field("device", "exact-word", RULESET | {PACKET, TRACE, TRACED}),
+    "iface": Field("device", "exact-word", RULESET | {PACKET, TRACE, TRACED}),
+    "chain": Field("chain", "exact-word", RULESET | {TRACED}),
+    "rule": Field("rule", "exact-word", frozenset((TRACED,))),
+    "verdict": Field("verdict", "word", RULESET | {TRACED}),
     "family": Field("family", "word", RULESET),
-    "table": Field("table", "exact-word", RULESET),
-    "hook": Field("hook", "word", RULESET),
+    "table": Field("table", "exact-word", RULESET | {TRACED}),
+    "hook": Field("hook", "word", RULESET | {TRACED}),
     "backend": Field("backend", "word", RULESET),
     "priority": Field("priority", "signed", RULESET, maximum=_U32 >> 1),
     "handle": Field("handle", "number", RULESET),
@@ -168,6 +170,11 @@ def proto_filter(proto: int) -> str:
     """Return the filter that selects a protocol."""
     word = PROTO_NAMES[proto]
     return word if PROTOCOL_ALIASES.get(word, word) in PROTOCOLS else f"proto {proto}"
+
+
+def way_filter(source: str, destination: str, sides: tuple[str, str] = ("src", "dst")) -> str:
+    """Return the filter of what goes from one end (address and port) to the other, in parentheses."""
+    return f"({sides[0]} {source} and {sides[1]} {destination})"
 
 
 def word_filter(name: str, word: str) -> str:

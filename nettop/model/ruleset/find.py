@@ -63,6 +63,11 @@ class RuleFinder:
             self._last = text, [one for one in self._hits if one[0] in cells]
         return self._last[1]
 
+    def hit(self, rule: int) -> Hit | None:
+        """Return where a rule is shown: the first chain below which it is; None: it is gone."""
+        self.found("")
+        return next((hit for _, hit in self._hits if hit.rule == rule), None)
+
     def _prepare(self) -> None:
         self._layout, self._last = self._ruleset.layout_version, ("", [])
         texts = [_searched(rule) for rule in self._ruleset.picture.rules]

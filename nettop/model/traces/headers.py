@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from struct import Struct
 
 from nettop.linux.inet import IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, WITH_PORTS
+from nettop.linux.socket import AF_INET, AF_INET6
 from nettop.text.address import with_port
 from nettop.text.packet import icmp_message, icmpv6_message, proto_name, tcp_flag_names
 
@@ -28,6 +29,9 @@ class PacketHead:
     dport: int | None = None
     length: int | None = None
     info: str = ""  # TCP flags, ICMP message
+    family: int = 0  # AF_INET, AF_INET6; 0: not known, and the addresses as numbers are 0
+    src_number: int = 0
+    dst_number: int = 0
 
     @property
     def proto_text(self) -> str:
@@ -48,16 +52,18 @@ class PacketHead:
 def packet_head(network: bytes, transport: bytes) -> PacketHead:
     """Return what the bytes tell; bytes that are no IP header give an empty head."""
     if len(network) >= 20 and network[0] >> 4 == 4:
-        _, length, proto, src, dst = _IPV4(network)
-        addresses = str(ipaddress.IPv4Address(src)), str(ipaddress.IPv4Address(dst))
+        _, length, proto, *found = _IPV4(network)
+        family = AF_INET
     elif len(network) >= _FIXED_IPV6 and network[0] >> 4 == 6:
-        _, length, proto, src, dst = _IPV6(network)
+        _, length, proto, *found = _IPV6(network)
         length += _FIXED_IPV6
-        addresses = str(ipaddress.IPv6Address(src)), str(ipaddress.IPv6Address(dst))
+        family = AF_INET6
     else:
         return PacketHead()
     sport, dport = _PORTS(transport) if proto in WITH_PORTS and len(transport) >= 4 else (None, None)
-    return PacketHead(proto, *addresses, sport, dport, length, _info(proto, transport))
+    src, dst = map(ipaddress.ip_address, found)
+    info = _info(proto, transport)
+    return PacketHead(proto, str(src), str(dst), sport, dport, length, info, family, int(src), int(dst))
 
 
 def _info(proto: int, transport: bytes) -> str:

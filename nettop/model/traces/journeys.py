@@ -31,6 +31,8 @@ _LEGACY_NS = 150_000_000  # the records of iptables-legacy arrive on another soc
 _MAX_HEADS = 10_000
 _FINAL = frozenset(("drop", "stolen", "queue"))
 
+Keep = Callable[["Journey"], bool]
+
 # The rule with this handle, and its chain; None: not known (yet).
 FindRule = Callable[[str, str, int | None], tuple[ChainView, RuleView] | None]
 
@@ -86,6 +88,7 @@ class Journey:
     end: End | None = None
     whole: bool = True  # False: records were lost while it was on its way
     ct_id: int | None = None
+    mark: int | None = None  # when it was marked for tracing; None: 0
     last_ns: int = 0
     key: tuple[object, ...] = ()  # of its bytes
     refused_by: Step | None = None  # a rule of iptables-legacy in the hook where it was last seen
@@ -152,11 +155,19 @@ class Journeys:
     ) -> None:
         self.version = 0
         self.table = ""  # only packets that this table marks; "": that any table of a nettop marks
+        self.only: Keep | None = None  # other journeys are counted when they end, and not kept
+        self.others = 0
+        self.kept: dict[int, Journey] = {}  # by number; with `only` in the order in which they end
+        self.found = 0  # journeys kept that have ended, since `begin`
+        self.evicted = 0  # journeys that made room for newer ones
+        self._wanted = 0  # journeys to keep; 0: all
+        self._begun = 0
         self.ended: deque[Journey] = deque(maxlen=keep)
         self._find_rule, self._device, self._find_legacy = find_rule, device, find_legacy
         self._legacy: list[LegacyRecord] = []  # of no journey so far
         self._legacy_ns = 0  # the time of the last one; 0: none came
         self._now_ns = 0
+        self._limit = keep
         self._open: dict[tuple[int, int], Journey] = {}  # by namespace and id
         self._heads: dict[tuple[int, int], TraceRecord] = {}  # with the headers of a packet that is marked next
         self.count = 0  # of all journeys
@@ -209,6 +220,8 @@ class Journeys:
             journey.refused_by = step
             if journey.verdict == "lost" and journey.end is not None:
                 journey.end = End("drop", step)
+        if journey.end is not None:
+            self._consider(journey)
 
     def _add_drops(self, item: DropRecords) -> None:
         """Give the drops to the journeys that they are of. One of none waits: its trace records may be read next."""
@@ -224,6 +237,12 @@ class Journeys:
         settled = [journey for journey in self._without_drop if journey.drop or self.knows_drop(journey)]
         for journey in settled:
             self._without_drop.remove(journey)
+
+    def begin(self, table: str, only: Keep | None, wanted: int = 0) -> None:
+        """Keep the journeys of packets that `table` marks from now on, if they pass `only`, up to `wanted` (0: all)."""
+        self.table, self.only, self._wanted = table, only, wanted
+        self.found = self.others = self._begun = 0
+        self.version += 1
 
     def settle(self, now_ns: int) -> None:
         """End the journeys without a record for SILENT_NS, once all records of that time have arrived."""
@@ -298,7 +317,7 @@ class Journeys:
         elif record.chain == TRACE_MARK and record.handle is not None:
             if journey is not None:
                 self._finish(key, End("lost"))
-            if self.table in ("", record.table):
+            if self.table in ("", record.table) and not self._full():
                 self._begin(record if record.network else self._heads.get(key, record), key)
             self._heads.pop(key, None)
         elif journey is not None:
@@ -310,15 +329,33 @@ class Journeys:
                 journey.hook = record.chain
                 journey.hooks.append(record.chain)
 
+    def _full(self) -> bool:
+        return 0 < self._wanted <= (self._begun if self.only is None else self.found)
+
     def _begin(self, record: TraceRecord, key: tuple[int, int]) -> None:
         self.count += 1
+        self._begun += 1
         head = packet_head(record.network, record.transport)
         hook = "output" if record.iif is None else "prerouting"
         names = self._name(key[0], record.iif), self._name(key[0], record.oif)
         journey = Journey(self.count, key[0], record.table, record.ts_ns, hook, head, head, *names, hooks=[hook])
-        journey.last_ns = record.ts_ns
+        journey.last_ns, journey.mark = record.ts_ns, record.mark
         journey.key = packet_key(record.network, record.transport)
         self._open[key] = journey
+        if self.only is None:
+            self._keep(journey)
+
+    def _consider(self, journey: Journey) -> None:
+        """Keep one of the others if it passes now: records of iptables-legacy come late."""
+        if self.only is not None and journey.number not in self.kept and self.only(journey):
+            self.others -= 1
+            self._keep(journey)
+
+    def _keep(self, journey: Journey) -> None:
+        self.kept[journey.number] = journey
+        if len(self.kept) > self._limit:
+            del self.kept[next(iter(self.kept))]
+            self.evicted += 1
 
     def _see(self, journey: Journey, record: TraceRecord) -> None:
         """Note what a record says of its packet. The first one of a base chain has the headers and devices."""
@@ -339,3 +376,7 @@ class Journeys:
         self._recent.append(journey)
         if journey.drop is None:
             self._without_drop.append(journey)
+        if self.only is not None:
+            self.others += 1
+            self._consider(journey)
+        self.found += journey.number in self.kept and journey.table == self.table

@@ -94,7 +94,7 @@ def objects(journey: Journey, netns: str) -> Iterator[dict[str, Any]]:
             "target": record.target or None,
             "number": step.number,
             "handle": record.handle,
-            "text": rule and rule.text,
+            "text": rule_text(rule) if rule and rule.text else None,
             "ct_id": journey.ct_id,
             "mark": record.mark,
             "iif": step.iif,

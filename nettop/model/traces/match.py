@@ -53,11 +53,14 @@ class Atom:
 Conjunction = tuple[Atom, ...]
 
 
-def matches(parsed: Filter, *, syn: bool = False) -> tuple[PacketMatch, ...]:
-    """Return the alternatives; `syn`: only of packets that open a TCP connection. UsageError if there are too many."""
+def matches(parsed: Filter | None, *, syn: bool = False) -> tuple[PacketMatch, ...]:
+    """Return the alternatives; None: every packet. UsageError if there are too many, or no packet can match.
+
+    `syn`: only of packets that open a TCP connection.
+    """
     opening = (Atom(_protocol(IPPROTO_TCP)), Atom(_number("transport", _TCP_FLAGS, 1, _SYN, mask=_SYN_ACK)))
     found: dict[PacketMatch, None] = {}
-    for conjunction in _alternatives(parsed, parsed.node, True):
+    for conjunction in _alternatives(parsed, parsed.node, True) if parsed else ((),):
         for tests in _expanded((*conjunction, *opening) if syn else conjunction):
             found[PacketMatch(tests)] = None
             if len(found) > MAX_MATCHES:

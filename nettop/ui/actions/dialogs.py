@@ -199,11 +199,11 @@ def capture(screen: MainScreen, flow: FlowCapture | None = None) -> Awaitable[No
     return open_with_answer(screen, screen.session.devices, on_devices)
 
 
-def _file_name(screen: MainScreen, ending: str = "") -> str:
+def _file_name(screen: MainScreen, ending: str = ".pcapng") -> str:
     """Return a name for a new file: `nettop-gw-a-120431.pcapng`."""
     label = "".join(c if c.isalnum() else "-" for c in shown_netns(screen.status) or "host")
     stamp = time.strftime("%H%M%S", time.localtime(screen.status.clock_ns // 1_000_000_000))
-    return f"nettop-{label}-{stamp}{ending}.pcapng"
+    return f"nettop-{label}-{stamp}{ending}"
 
 
 def _check_new(path: str) -> None:
@@ -232,17 +232,18 @@ def record(screen: MainScreen) -> Awaitable[None] | None:
 
 
 def export(screen: MainScreen) -> Awaitable[None]:
-    """Ask for a file to write the packets shown to."""
-    display_filter = screen.table.filter
+    """Ask for a file to write the packets shown to, of traces their steps."""
+    display_filter, session = screen.table.filter, screen.session
+    traces = screen.table.view == "traces"
     packets = f"the packets that match {display_filter.text}" if display_filter is not None else "every packet shown"
-    advice = f"{packets} · Enter writes"
+    advice = f"{packets}{', as JSON Lines or in -traces.txt' if traces else ''} · Enter writes"
 
     def write(path: str) -> None:
-        screen.session.export(path, display_filter, screen.done(""), partial(screen.post, screen.say))
+        write_to = session.export_traces if traces else session.export
+        write_to(path, display_filter, screen.done(""), partial(screen.post, screen.say))
 
-    return screen.open_prompt(
-        PromptRequest("export", " write to ", _file_name(screen, "-packets"), _check_new, advice, write)
-    )
+    name = _file_name(screen, "-traces.jsonl" if traces else "-packets.pcapng")
+    return screen.open_prompt(PromptRequest("export", " write to ", name, _check_new, advice, write))
 
 
 def help_(screen: MainScreen) -> Awaitable[None]:
@@ -258,10 +259,11 @@ def suspend(screen: MainScreen) -> None:
 
 
 def quit_(screen: MainScreen) -> Awaitable[None] | None:
-    """Leave nettop; while recording ask first."""
-    if not screen.status.recording:
+    """Leave nettop; while recording or tracing ask first."""
+    running = "recording" if screen.status.recording else "tracing" if screen.status.tracing else ""
+    if not running:
         screen.app.exit(0)
         return None
-    choices = [Choice("stay", "Keep recording", "Esc"), Choice("quit", "Stop recording and quit")]
+    choices = [Choice("stay", f"Keep {running}", "Esc"), Choice("quit", f"Stop {running} and quit")]
     on_chosen = lambda answer: screen.app.exit(0) if answer == ["quit"] else None  # noqa: E731
-    return choose(screen, "A recording is running", choices, on_chosen)
+    return choose(screen, f"A {'recording' if running == 'recording' else 'trace'} is running", choices, on_chosen)

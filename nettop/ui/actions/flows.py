@@ -24,7 +24,7 @@ from nettop.ui.widgets.choices import Choice
 if TYPE_CHECKING:
     from nettop.ui.screens.main import MainScreen
 
-COPIED = ("flows", "events")  # views whose rows have several forms
+COPIED = ("flows", "events", "traces")  # views whose rows have several forms
 _NOTICE_S = 15.0  # seconds that the notice of a copy stays: time to select the text by mouse
 _MAX_LINES = 6  # of the copied text in that notice
 _FORMS = (("text", "Text", "y"), ("json", "JSON", "J"), ("conntrack", "The conntrack command that shows it", "c"))
@@ -129,7 +129,8 @@ def copy(screen: MainScreen) -> Awaitable[None] | None:
     if table is None or table.view not in COPIED or row is None:
         _to_clipboard(screen, screen.view.copy_text())
         return None
-    choices = [Choice(form, label, key) for form, label, key in _FORMS]
+    forms = _FORMS[:2] if table.view == "traces" else _FORMS
+    choices = [Choice(form, label, key) for form, label, key in forms]
     if screen.view.is_open:
         choices.append(Choice("detail", "The whole detail", "d"))
 
@@ -183,15 +184,27 @@ def capture_flow(screen: MainScreen) -> Awaitable[None] | None:
     if row is None:
         screen.say("there is no flow here to capture")
         return None
-    return None if has_ended(screen) else _with_netns(screen, row, lambda netns: _capture_in(screen, row, netns))
-
-
-def _capture_in(screen: MainScreen, row: Row, netns: str) -> Awaitable[None] | None:
-    shown = shown_netns(screen.status)
-    if netns != shown:
-        screen.say(f"captures are of {shown}: @ chooses {netns}")
+    if has_ended(screen):
         return None
-    return open_with_answer(screen, partial(screen.session.flow_capture, row.ident), partial(_offer_capture, screen))
+    ask = partial(screen.session.flow_capture, row.ident)
+    return in_shown_netns(
+        screen, row, "captures", lambda: open_with_answer(screen, ask, partial(_offer_capture, screen))
+    )
+
+
+def in_shown_netns(
+    screen: MainScreen, row: Row, what: str, then: Callable[[], Awaitable[None] | None]
+) -> Awaitable[None] | None:
+    """Call `then` for a flow of the shown namespace; of another one report that `what` are of the shown one."""
+
+    def in_netns(netns: str) -> Awaitable[None] | None:
+        shown = shown_netns(screen.status)
+        if netns == shown:
+            return then()
+        screen.say(f"{what} are of {shown}: @ chooses {netns}")
+        return None
+
+    return _with_netns(screen, row, in_netns)
 
 
 def _offer_capture(screen: MainScreen, flow: FlowCapture | None) -> Awaitable[None] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from nettop.ui.actions import dialogs, flows, live
+from nettop.ui.actions import dialogs, flows, live, traces
 from nettop.ui.commands import Action, Command, CommandContext
 from nettop.ui.panes.chains import shown_matrix
 from nettop.ui.panes.pane import ViewDef
@@ -17,6 +17,7 @@ _FILTERED = ("matrix", *(name for view in VIEWS if view.filter_kind for name in 
 _CHAINS = ("chains", "matrix")
 _FOLLOWED = ("flows", *(view.name for view in VIEWS if view.can_follow))
 _FLOW_ROWS = ("flows", "events")  # views whose rows are flows or their events
+_TRACEABLE = (*_FLOW_ROWS, "packets", "chains", "matrix")  # views whose rows have packets that can be traced
 _listed = partial(Command, group="List")  # a command on the rows shown
 
 
@@ -54,14 +55,20 @@ COMMANDS: tuple[Command, ...] = (
     _listed("columns", ("C",), "Columns: which, in which order", dialogs.columns, "columns", _TABLES),
     _listed("follow", ("f",), "Follow: the newest, or this flow", flows.follow, "follow", _FOLLOWED,
             when=lambda context: context.row and context.can_arrive),
-    _listed("flow_of", ("F",), "Its flow: in the table", flows.go_to("flows"), "its flow", ("events",), needs="flows",
-            when=_row),
+    _listed("flow_of", ("F",), "Its flow: in the table", flows.go_to("flows"), "its flow", ("events", "traces"),
+            needs="flows", when=_row),
     _listed("master_of", (), "Its master: the flow that expected it", flows.go_to("flows", "master"), "", _FLOW_ROWS,
             needs="flows"),
     _listed("events_of", ("E",), "Its events", flows.go_to("events"), "events", ("flows",), needs="events",
             when=_row),
     _listed("packets_of", ("P",), "Its packets", flows.go_to("packets"), "packets", _FLOW_ROWS, needs="packets",
             when=_row),
+    _listed("trace", ("t",), "Trace: packets of it, through the chains", traces.trace, "trace",
+            (*_TRACEABLE, "groups", "traces"), live=True, changes=True, when=_lives),
+    _listed("stop_trace", ("S",), "Stop tracing", traces.stop, "stop", live=True, when=lambda context: context.tracing),
+    _listed("traces_of", ("T",), "Its traced packets", traces.traced, "", _TRACEABLE, needs="traces"),
+    _listed("rule_of", ("R",), "Its rule: the one that ended it, or this step's", traces.rule, "its rule", ("traces",),
+            needs="chains", when=_row),
     _listed("delete", ("D",), "Delete: it, or all that match", flows.delete, "delete", ("flows", "groups"), live=True,
             changes=True, when=_row),
     _listed("copy", ("y",), "Copy: as text, JSON, command", flows.copy, "copy", when=_row),
@@ -71,7 +78,7 @@ COMMANDS: tuple[Command, ...] = (
             live=True, hinted_in=("packets",), when=_lives),
     _listed("packet_lists", ("L",), "Lists: the packets of earlier captures", dialogs.packet_lists, "", ("packets",),
             live=True),
-    _listed("export", ("w",), "Write: packets shown to a file", dialogs.export, "write", ("packets",),
+    _listed("export", ("w",), "Write: packets shown to a file", dialogs.export, "write", ("packets", "traces"),
             when=_row),
     _listed("reset", ("Z",), "Reset: this counter to zero", live.reset, "reset", ("counters",), live=True,
             changes=True, when=lambda context: context.resettable),

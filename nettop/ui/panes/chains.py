@@ -134,7 +134,18 @@ class ChainsView(TableView):
         if not self._hits or self.child is None:
             return
         self._at = (self._at + step) % len(self._hits)
-        hit, rules = self._hits[self._at], self.child.table
+        self._go_to(self._hits[self._at], self.child.table)
+
+    def show_rule(self, hit: Hit) -> None:
+        """Show a rule, whatever is filtered."""
+        if self.child is None:
+            return
+        self._close()
+        for table in self.tables:
+            table.filter = None
+        self._go_to(hit, self.child.table)
+
+    def _go_to(self, hit: Hit, rules: Table) -> None:
         if self.table is self.matrix and not hit.hooked:
             self._swap()
         self.table.seek(hit.chain)
@@ -142,9 +153,11 @@ class ChainsView(TableView):
         toggled, above = rules.options.toggled, frozenset(hit.headings)
         rules.set_options(toggled=toggled | above if hit.folded else toggled - above)
         rules.seek(hit.rule)
-        self.child.in_front = True
-        self.lay_out()
-        self.focus_something()
+        if self.child is not None:
+            self.child.in_front = True
+        if self.is_mounted:
+            self.lay_out()
+            self.focus_something()
 
     def start_over(self) -> None:
         """Go back to the first chain: another namespace is watched."""

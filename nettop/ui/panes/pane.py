@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -123,7 +124,7 @@ class ViewDef:
     offers_accounting: bool = False  # when its rows have no bytes
     timeline: bool = False  # shown above it
     all_namespaces: bool = False  # it shows every watched namespace, not only the first
-    shows_capture: bool = False  # the running capture, above it
+    facts: Callable[[Status, int], Sequence[Line]] | None = None  # lines above it for the status and the screen's width
     advice: tuple[Line, ...] = ()  # text of an empty table for which its model has none
     replay_advice: tuple[Line, ...] = ()  # the same for a file
 

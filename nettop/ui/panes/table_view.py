@@ -14,7 +14,6 @@ from nettop.ui.panes.detail import DetailPane
 from nettop.ui.panes.grouping import Grouping, GroupingState
 from nettop.ui.panes.pane import Pane, PaneHost, ViewDef
 from nettop.ui.strips import keys_line, spread
-from nettop.ui.widgets.bar_lines import capture_line
 from nettop.ui.widgets.painter import row_text
 from nettop.ui.widgets.table import Table
 from nettop.ui.widgets.table_state import TableState
@@ -60,7 +59,7 @@ class TableView(Pane):
             self.table.viewport.has_child = True
             self.child = ChildTable(self.table, self._make_table(definition.child, definition.child_filter_kind))
         self.timeline = Timeline(session, post) if definition.timeline else None
-        self.capture = TextPane() if definition.shows_capture else None  # the running one
+        self.facts = TextPane()  # of the running capture or trace
         self.offer = AccountingOffer() if definition.offers_accounting else None
         self.totals = TextPane()
         self.detail = DetailPane(definition.name, session, post)
@@ -78,7 +77,7 @@ class TableView(Pane):
         """Yield the parts of this view, from top to bottom."""
         groups = None if self.grouping is None else self.grouping.groups
         child = () if self.child is None else (self.child.title, self.child.table, self.child.full)
-        parts = (self.timeline, self.capture, self.table, groups, *child, self.offer, self.totals, self.detail)
+        parts = (self.timeline, self.facts, self.table, groups, *child, self.offer, self.totals, self.detail)
         yield from (part for part in parts if part is not None)
 
     def on_mount(self) -> None:
@@ -176,10 +175,9 @@ class TableView(Pane):
         for table in self.tables:
             table.paused = paused
             table.end(() if goes_on else _ENDED.get(status.mode, ()))
-        if self.capture is not None:
-            self.capture.display = status.capturing is not None
-            if status.capturing is not None:
-                self.capture.write([capture_line(status.capturing, self.app.size.width)])
+        facts = () if self.definition.facts is None else self.definition.facts(status, self.app.size.width)
+        self.facts.styles.height = len(facts)
+        self.facts.write(facts)
         if self.offer is not None:
             self.offer.show(status, self.table.viewport.matched)
         if not paused:

@@ -196,6 +196,10 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
 
         self.session.detail(message.table.view, message.ident, lambda found: self.post(on_detail, found))
 
+    async def on_packet_tree_chosen(self) -> None:
+        """Go to the rule of the step that was chosen."""
+        await self.action_command("rule_of")
+
     async def on_header_clicked(self, message: Header.Clicked) -> None:
         """Run the command of what was clicked."""
         await self.action_command(message.command)
@@ -217,6 +221,7 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
             not no_row,
             row is not None and row.resettable,
             table is not None and table.sortable,
+            status.tracing is not None,
             status.mode not in FINAL_MODES or bool(status.others),
         )
 
@@ -336,4 +341,4 @@ def _facts(status: Status) -> Status:
 
 def _bar_facts(status: Status) -> tuple[object, ...]:
     """Return the parts of the status that the tabs and the line of keys depend on."""
-    return status.mode, status.read_only, status.receive_filter
+    return status.mode, status.read_only, status.receive_filter, status.tracing is None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from nettop.model.table import Line, Segment
 from nettop.session.status import Capturing, Status
-from nettop.text.units import ABSENT, clock, grouped, percent, scaled
+from nettop.text.units import ABSENT, clock, duration, grouped, percent, scaled
 from nettop.ui.commands import Command, CommandContext, hinted, key_text, textual_key
 from nettop.ui.strips import crop, keys_line, spread, width_of
 
@@ -44,6 +44,8 @@ def _facts(status: Status) -> list[list[Segment]]:
         facts.append([("acct ", "dim"), (status.acct, role)])
     if status.read_only:
         facts.append([("read-only", "warn")])
+    if status.tracing is not None:
+        facts.append([("● ", "bad"), (f"tracing {status.tracing.now} pkt/s", "")])
     if status.names:
         facts.append([("names", "accent")])
     if status.cpu_percent is not None:
@@ -145,6 +147,35 @@ def tabs_line(titles: Sequence[str], current: int, right: Line, width: int) -> L
         left.append((text, "heading" if i == current else "dim"))
     room = max(0, width - width_of(left) - 3)
     return tuple(spread(tuple(left), (*crop(right, room), (" ", "")), width))
+
+
+def capture_lines(status: Status, width: int) -> list[Line]:
+    """Return the line of the running capture; none if there is none."""
+    return [] if status.capturing is None else [capture_line(status.capturing, width)]
+
+
+def tracing_lines(status: Status, width: int) -> list[Line]:
+    """Return what is traced and how much of it, and what is on the host for it; nothing if nothing is traced."""
+    tracing = status.tracing
+    if tracing is None:
+        return []
+    request = tracing.request
+    options = [request.only and f"   only {request.only}", request.syn and "   opening TCP connections"]
+    left = ((" ● TRACING  ", "bad"), (request.expression or "every packet", "accent"), *((o, "") for o in options if o))
+    left_s = max(0, tracing.until_ns - status.clock_ns) // 1_000_000_000
+    right: list[Segment] = [(f"  {tracing.now} of {request.per_second:,} pkt/s", "number")]
+    if tracing.over:
+        right.append((f", {grouped(tracing.over)} over the limit", "warn"))
+    right.append((f"  {duration(left_s)} left ", "dim"))
+    keys = keys_line("  ", "S", " stop  ", "t", " new ")
+    table: Line = (("   on the host: ", "dim"), (f"table inet {tracing.table}", "accent"), (_OWNED, "dim"))
+    return [
+        tuple(spread(tuple(crop(left, width - width_of(right))), tuple(right), width)),
+        tuple(spread(tuple(crop(table, width - width_of(keys))), keys, width)),
+    ]
+
+
+_OWNED = ", in all hooks; the kernel removes it with nettop"
 
 
 def capture_line(capture: Capturing, width: int) -> Line:

@@ -31,6 +31,9 @@ class PacketTree(ScrollPane):
         start: int
         end: int
 
+    class Chosen(Message):
+        """A line was chosen where none folds: that of a traced packet's step."""
+
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 Textual's own name
         super().__init__(id=id)
         self._lines: tuple[Line, ...] = ()
@@ -68,7 +71,7 @@ class PacketTree(ScrollPane):
 
     def action_move(self, where: str) -> None:
         """Move the cursor by one of the keys of MOVES, ← folds, → unfolds. Without a cursor scroll."""
-        if not self._depths:
+        if not self._depths or (where in ("left", "right") and 0 not in self._depths):
             super().action_move(where)
         elif where in ("left", "right"):
             self.fold(where == "left")
@@ -84,8 +87,11 @@ class PacketTree(ScrollPane):
         self._point()
 
     def fold(self, shut: bool | None = None) -> None:
-        """Fold or unfold the branch of the cursor's line. None: toggle."""
+        """Fold or unfold the branch of the cursor's line. None: toggle; where nothing folds, choose the line."""
         if not self._depths or not self._visible:
+            return
+        if 0 not in self._depths:
+            self.post_message(self.Chosen())
             return
         at = self._visible[self.cursor]
         while at > 0 and self._depths[at] > 0:

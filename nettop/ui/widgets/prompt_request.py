@@ -15,7 +15,7 @@ class PromptRequest:
     value: str
     check: Callable[[str], None]  # raises NettopError (FilterError with a position) if the text is not valid
     advice: str  # shown below the text while it is valid
-    accept: Callable[[str], None]  # called with the answer
+    accept: Callable[[str], object]  # called with the answer
     kind: str = ""  # of filter, for completion; "": the text is no filter
 
 

@@ -1,0 +1,131 @@
+"""A traced packet in full: its end in a sentence, then its steps, each with the rule and what it changed."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+
+from nettop.model.ruleset.words import rule_text, verdict_role
+from nettop.model.table import JourneyDetail, Line, RulePlace
+from nettop.model.traces.cells import end_cell
+from nettop.model.traces.headers import PacketHead
+from nettop.model.traces.journeys import Journey, Step
+from nettop.model.traces.lines import certainty, ending
+from nettop.text.units import clock, plural
+
+_WIDTH = 76  # cells of a sentence: it fits on the narrowest screen
+_WIDEST_CHAIN, _WIDEST_VERDICT = 36, 24  # cells
+
+
+def journey_detail(journey: Journey) -> JourneyDetail:
+    """Return the detail of a packet."""
+    lines = [*_sentences(journey)]
+    places: list[RulePlace | None] = [None] * len(lines)
+    steps = list(journey.steps)
+    lines += _step_lines(journey)
+    places += [None, *map(place_of, steps)] if steps else [None]
+    end = journey.end
+    decisive = end.step if end is not None and end.step is not None else steps[-1] if steps else None
+    count = len(lines)
+    return JourneyDetail(
+        journey.number,
+        _title(journey),
+        tuple(lines),
+        depths=(1,) * count,
+        ranges=((0, 0),) * count,
+        hexdump=(),
+        places=tuple(places),
+        decisive=None if decisive is None else place_of(decisive),
+    )
+
+
+def place_of(step: Step) -> RulePlace | None:
+    """Return the place of a step's rule or policy; None: the rule is not known."""
+    record = step.record
+    if step.rule is None and record.type != "policy":
+        return None
+    return RulePlace(record.family, record.table, record.chain, step.rule.ident if step.rule else None)
+
+
+def _title(journey: Journey) -> Line:
+    head = journey.head
+    way = f"from {journey.iif}" if journey.iif else f"from this host, to {journey.oif}"
+    size = "" if head.length is None else f"   {plural(head.length, 'byte')}"
+    return (
+        (f"{clock(journey.ts_ns, 6)} ", "number"),
+        (f"#{journey.number} ", "dim"),
+        (f"{head.proto_text} ", "proto"),
+        (f"{head.source} → {head.destination}", "address"),
+        (f" {head.info}" if head.info else "", ""),
+        (f"   {way}{size}", "dim"),
+        (f"   ct {journey.ct_id}" if journey.ct_id is not None else "", "dim"),
+    )
+
+
+def _sentences(journey: Journey) -> Iterator[Line]:
+    word, role = end_cell(journey)
+    sentence = ending(journey) or f"on its way, last seen in {journey.hook}"
+    first, *rest = textwrap.wrap(sentence, _WIDTH - len(word)) or [""]
+    yield ((f"  {word}  ", role), (first, ""))
+    yield from (((f"  {' ' * len(word)}  {part}", ""),) for part in rest)
+    if journey.end is not None:
+        yield ((f"  {' ' * len(word)}  {certainty(journey)}", "dim"),)
+
+
+def _step_lines(journey: Journey) -> Iterator[Line]:
+    """Yield a title and a line for each step, in columns that are as wide as their texts."""
+    steps = journey.steps
+    if not steps:
+        yield (("  no rule of a chain matched it", "dim"),)
+        return
+    chains = list(map(_chain, steps))
+    verdicts = list(map(_verdict, steps))
+    wide, wider = min(_WIDEST_CHAIN, max(map(len, chains))), min(_WIDEST_VERDICT, max(7, *map(len, verdicts)))
+    yield ((f"  {'HOOK':<11} {'CHAIN':<{wide}} {'RULE':>6}  {'VERDICT':<{wider}}  AS WRITTEN", "heading"),)
+    hook = ""
+    for at, (step, chain, verdict) in enumerate(zip(steps, chains, verdicts, strict=True)):
+        policy = step.record.type == "policy"
+        number = "policy" if policy else str(step.number or "?")
+        role = verdict_role(step.record.verdict)
+        yield (
+            (f"  {'' if step.hook == hook else step.hook:<11} ", ""),
+            (f"{chain:<{wide}} ", "accent"),
+            (f"{number:>6}  ", "dim" if policy else "number"),
+            (f"{verdict:<{wider}}  ", role),
+            (rule_text(step.rule) if step.rule else "", role),
+            *_changes(journey, at),
+        )
+        hook = step.hook
+
+
+def _chain(step: Step) -> str:
+    record = step.record
+    return (
+        f"{'  ' * len(step.callers)}{record.chain}"
+        if step.callers
+        else f"{record.family} {record.table} {record.chain}"
+    )
+
+
+def _verdict(step: Step) -> str:
+    return f"{step.record.verdict} {step.record.target}".strip()
+
+
+def _changes(journey: Journey, at: int) -> Iterator[tuple[str, str]]:
+    """Yield what a step changed: the mark, and addresses, ports or the device out as the next step has them."""
+    steps, step = journey.steps, journey.steps[at]
+    before = steps[at - 1].record.mark if at else journey.mark
+    if step.record.mark != before:
+        yield f"   mark {before or 0:#x} → {step.record.mark or 0:#x}", "nat"
+    following = steps[at + 1] if at + 1 < len(steps) else None
+    head, oif = (following.head, following.oif) if following else (journey.last, journey.oif)
+    yield from ((f"   {text}", "nat") for text in _translated(step.head, head))
+    if oif != step.oif and oif is not None:
+        yield f"   out {oif}", "accent"
+
+
+def _translated(before: PacketHead, after: PacketHead) -> Iterator[str]:
+    if after.src is not None and after.source != before.source:
+        yield f"source → {after.source}"
+    if after.dst is not None and after.destination != before.destination:
+        yield f"destination → {after.destination}"

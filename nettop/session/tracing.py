@@ -1,0 +1,102 @@
+"""The trace that a live session runs: its table on the host, and its limits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from nettop.broker.client import Broker
+from nettop.errors import BrokerError
+from nettop.kinds import TRACE_MARK, TRACE_MARKING
+from nettop.model.filter.expression import parse
+from nettop.model.ruleset.merge import NFT
+from nettop.model.ruleset.rule_tree import own_cells
+from nettop.model.ruleset.ruleset import Ruleset
+from nettop.model.traces.fields import JourneyFields
+from nettop.model.traces.journeys import Keep
+from nettop.model.traces.match import matches
+from nettop.pipeline import feeds
+from nettop.pipeline.engine import Engine
+from nettop.pipeline.live_sources import LiveSources
+from nettop.session.run import Run
+from nettop.session.status import TraceRequest, Tracing
+
+
+@dataclass(slots=True)
+class _Running:
+    number: int  # of the broker
+    tracing: Tracing
+
+
+class Tracer:
+    """At most one trace at a time. `start` and `stop` raise BrokerError; they are called on the control thread."""
+
+    def __init__(self, broker: Broker, note: Callable[[str], None]) -> None:
+        """`note` reports what a trace does not see."""
+        self._broker, self._note = broker, note
+        self._running: _Running | None = None
+        self._sources: LiveSources | None = None  # of the namespace traced
+
+    @property
+    def tracing(self) -> Tracing | None:
+        """The trace that runs now; from any thread."""
+        running = self._running
+        return None if running is None or running.tracing.until_ns <= time.time_ns() else running.tracing
+
+    def start(self, sources: LiveSources, run: Run, request: TraceRequest) -> None:
+        """Trace these packets in place of those traced so far. UsageError if none can match."""
+        found, only = matches(parse(request.expression, "trace"), syn=request.syn), keep(request.only)
+        self.stop()
+        self._sources = sources
+        sources.watch(*feeds.TRACING)
+        if run.waited(lambda engine, now_ns: engine.ruleset.has_legacy()):
+            try:
+                sources.trace_log()
+            except BrokerError as error:
+                self._note(f"iptables-legacy has rules here, and their steps are not seen: {error}")
+        number, table = self._broker.start_trace(
+            sources.netns, found, per_second=request.per_second, seconds=request.seconds
+        )
+        run.on_models(lambda engine, now_ns: engine.traces.begin(table, only, request.count))
+        self._running = _Running(number, Tracing(request, table, time.time_ns() + request.seconds * 1_000_000_000))
+
+    def stop(self) -> None:
+        """Remove the table from the host. Packets traced so far are kept."""
+        running, self._running = self._running, None
+        if running is not None and self._sources is not None:
+            with suppress(BrokerError):  # its namespace or the broker has ended, and the table with it
+                self._broker.stop_trace(running.number)
+            self._sources.stop(feeds.DROP_RECORDS, feeds.TRACE_LOG)
+
+    def look(self, engine: Engine, now_ns: int) -> bool:
+        """Note what the models know of the trace; return whether it has all packets that it was to find."""
+        running = self._running
+        if running is None:
+            return False
+        tracing = running.tracing
+        over = over_limit(engine.ruleset, tracing.table)
+        running.tracing = replace(tracing, now=engine.traced.per_second(now_ns), over=over)
+        return tracing.table == engine.traces.table and 0 < tracing.request.count <= engine.traces.found
+
+
+def keep(only: str) -> Keep | None:
+    """Return the predicate of a display filter of traced packets; None: all of them."""
+    display_filter = parse(only, "traced packet")
+    return None if display_filter is None else lambda journey: bool(display_filter.mask(JourneyFields([journey]))[0])
+
+
+def over_limit(ruleset: Ruleset, table: str) -> int | None:
+    """Return how many packets that matched the limit left unmarked, when rules were last read; None: not known."""
+    marked = _counted(ruleset, table, TRACE_MARK)
+    matched = [_counted(ruleset, table, chain) for chain in TRACE_MARKING]
+    return None if marked is None or None in matched else max(0, sum(filter(None, matched)) - marked)
+
+
+def _counted(ruleset: Ruleset, table: str, chain: str) -> int | None:
+    index = ruleset.picture.by_name.get((NFT, "inet", table, chain))
+    if index is None:
+        return None
+    cells = own_cells(ruleset.picture, index)[:-1]  # without the policy's
+    return int(ruleset.counts.packets[cells].sum())

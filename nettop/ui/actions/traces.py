@@ -1,0 +1,141 @@
+"""Commands on traces: start and stop one, and go from rows to traced packets and from these to rules."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from nettop.errors import NettopError
+from nettop.model.filter.expression import parse
+from nettop.model.ruleset.find import Hit
+from nettop.model.table import Detail, JourneyDetail, RulePlace
+from nettop.model.traces.match import matches
+from nettop.session.status import TraceRequest, shown_netns
+from nettop.ui.actions.dialogs import table_view
+from nettop.ui.actions.flows import in_shown_netns
+from nettop.ui.panes.chains import ChainsView
+from nettop.ui.screens.pending import WatchContext, has_ended, open_with_answer
+from nettop.ui.widgets.prompt_request import PromptRequest, discard
+
+if TYPE_CHECKING:
+    from nettop.ui.screens.main import MainScreen
+
+_RULES = ("matrix", "chains", "rules")
+_FLOWS = ("flows", "events", "packets")
+_RATE_OF_RULE = 1000  # packets a second: few of them may come to the rule
+_NOT_TRACED = "this row has no packets that can be traced"
+
+
+def trace(screen: MainScreen) -> Awaitable[None] | None:
+    """Open the dialog to trace the packets of the row under the cursor; where that is none of them, ask for packets."""
+    if has_ended(screen):
+        return None
+    return _of_row(screen, partial(_offer, screen)) or _ask(screen, TraceRequest())
+
+
+def _of_row(screen: MainScreen, then: Callable[[TraceRequest], Awaitable[None] | None]) -> Awaitable[None] | None:
+    """Call `then` with a request for the packets of the row under the cursor. None: it is a row of another kind."""
+    row, view = screen.table.current, screen.table.view
+    if row is None or view not in (*_RULES, *_FLOWS):
+        return None
+
+    def of_rule(only: str, why: str) -> Awaitable[None] | None:
+        if only:
+            return then(TraceRequest(only=only, per_second=_RATE_OF_RULE))
+        screen.say(why or "the rule is gone")
+        return None
+
+    def of_flow(_: int | None, expression: str) -> Awaitable[None] | None:
+        if expression:
+            return then(TraceRequest(expression))
+        screen.say(_NOT_TRACED)
+        return None
+
+    if view in _RULES:
+        return open_with_answer(screen, partial(screen.session.rule_filter, view, row.ident), of_rule)
+    ask = partial(screen.session.related, view, row.ident, "traces")
+    if view == "flows":
+        return in_shown_netns(screen, row, "traces", lambda: open_with_answer(screen, ask, of_flow))
+    return open_with_answer(screen, ask, of_flow)
+
+
+def _offer(screen: MainScreen, request: TraceRequest) -> Awaitable[None]:
+    from nettop.ui.screens.trace import TraceScreen
+
+    def on_answer(answer: TraceRequest | None) -> None:
+        if answer is not None:
+            screen.session.start_trace(answer, screen.done("", lambda: _show(screen)))
+
+    edit = partial(screen.call_later, _ask, screen)
+    return WatchContext(screen).push(TraceScreen(request, shown_netns(screen.status), edit), on_answer)
+
+
+def _ask(screen: MainScreen, request: TraceRequest) -> Awaitable[None]:
+    """Ask for the packets to trace."""
+    check = lambda text: discard(matches(parse(text, "trace")))  # noqa: E731
+    advice = "host 10.0.3.7 and tcp port 443 · Enter: limits, then start · empty: every packet"
+    accept = lambda text: _offer(screen, replace(request, expression=text))  # noqa: E731
+    return screen.open_prompt(PromptRequest("trace", " trace ", request.expression, check, advice, accept, "trace"))
+
+
+def _show(screen: MainScreen, text: str = "") -> None:
+    """Show the traced packets that match, the newest last."""
+    screen.show("traces")
+    screen.table.set_filter(parse(text, screen.table.filter_kind))
+    screen.table.set_follow(True)
+    screen.write_bars()
+
+
+def stop(screen: MainScreen) -> None:
+    """End the running trace."""
+    if screen.session.status().tracing is None:
+        screen.say("nothing is traced")
+    else:
+        screen.session.stop_trace(screen.done("the trace has ended, its packets are kept"))
+
+
+def traced(screen: MainScreen) -> Awaitable[None] | None:
+    """Show the traced packets of the row under the cursor."""
+
+    def show(request: TraceRequest) -> None:
+        try:
+            _show(screen, request.expression or request.only)
+        except NettopError as error:
+            screen.say(str(error), error=True)
+
+    return _of_row(screen, show)
+
+
+def rule(screen: MainScreen) -> Awaitable[None] | None:
+    """Go to the rule of the step under the cursor, in Chains; from the list to the rule that ended the packet."""
+    row, detail = screen.table.current, table_view(screen).detail
+    if row is None:
+        screen.say("there is no packet here")
+        return None
+    if screen.view.is_open and isinstance(detail.shown, JourneyDetail):
+        of_step = detail.shown.places[detail.body.cursor] if screen.focused is detail.body else detail.shown.decisive
+        return _go_to_rule(screen, of_step)
+
+    def on_detail(found: Detail | None) -> Awaitable[None] | None:
+        return _go_to_rule(screen, found.decisive if isinstance(found, JourneyDetail) else None)
+
+    return open_with_answer(screen, partial(screen.session.detail, "traces", row.ident), on_detail)
+
+
+def _go_to_rule(screen: MainScreen, place: RulePlace | None) -> Awaitable[None] | None:
+    if place is None:
+        screen.say("there is no rule on this line" if screen.view.is_open else "no rule ended this packet")
+        return None
+
+    def on_position(found: Hit | None) -> None:
+        if found is None:
+            screen.say("this rule is gone")
+            return
+        screen.show("chains")
+        assert isinstance(screen.view, ChainsView)
+        screen.view.show_rule(found)
+        screen.write_bars()
+
+    return open_with_answer(screen, partial(screen.session.rule_position, place), on_position)

@@ -1,0 +1,111 @@
+"""The dialog before a trace: the packets, the limits, and what changes on the host meanwhile."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from textual.binding import Binding, BindingType
+
+from nettop.model.table import Line
+from nettop.session.status import TraceRequest
+from nettop.text.sanitize import clean
+from nettop.ui.screens.dialog import Dialog
+from nettop.ui.strips import keys_line
+from nettop.ui.widgets.choices import Choice, Choices
+from nettop.ui.widgets.text_panes import TextPane
+
+# field of TraceRequest → its name, and its values with their texts
+_VALUES: dict[str, tuple[str, dict[Any, str]]] = {
+    "syn": ("packets", {False: "all that match", True: "only those that open a TCP connection (SYN)"}),
+    "per_second": ("rate", {n: f"at most {n:,} packets a second" for n in (10, 50, 200, 1000)}),
+    "seconds": ("time", {60: "1 minute", 600: "10 minutes", 3600: "1 hour", 86_400: "1 day"}),
+    "count": ("count", {0: "no limit", 1: "1 packet", 10: "10 packets", 100: "100 packets"}),
+}
+_EFFECT = (
+    "A table of our own, inet nettop-…, marks them until the trace ends; the kernel removes it with nettop, killed or "
+    "not. Meanwhile `nft flush ruleset` leaves it, and a saved ruleset that has it cannot be loaded."
+)
+
+
+class _Options(Choices):
+    """The limits. Space changes the one under the cursor."""
+
+    on_change: Callable[[], None]
+
+    def action_tick(self) -> None:
+        """Show the next value."""
+        self.on_change()
+
+
+class TraceScreen(Dialog[TraceRequest], inherit_bindings=False):
+    """The answer is the request with the limits chosen; `on_edit` is called for other packets, None is Esc."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,ctrl+c,q", "leave", "Leave", show=False),
+        Binding("e", "edit", "Edit", show=False),
+    ]
+    box_title = "Trace packets"
+    keys = (*keys_line("", " Enter", " start  ", "Space", " change  ", "e", " other packets  ", "Esc", " cancel"),)
+
+    def __init__(self, request: TraceRequest, netns: str, on_edit: Callable[[TraceRequest], object]) -> None:
+        super().__init__()
+        self._request, self._on_edit = request, on_edit
+        self.box_title = f"Trace packets in {netns or 'the host'}"
+        self.choices = _Options(self._choices())
+        self.choices.on_change = self._change
+        self._about, self._effect = TextPane(surface="dialog"), TextPane(surface="dialog")
+        self.parts = (self._about, self.choices, self._effect)
+
+    def _choices(self) -> list[Choice]:
+        found = []
+        for field, (name, values) in _VALUES.items():
+            value = getattr(self._request, field)
+            found.append(Choice(field, f"{name:<9} {values.get(value, value)}"))
+        return found
+
+    def _change(self) -> None:
+        choice = self.choices.current
+        if choice is not None:
+            values = list(_VALUES[choice.ident][1])
+            now = getattr(self._request, choice.ident)
+            following = values[(values.index(now) + 1) % len(values)] if now in values else values[0]
+            self._request = replace(self._request, **{choice.ident: following})
+            self.choices.choices = self._choices()
+            self.choices.refresh()
+
+    def on_mount(self) -> None:
+        """Write the texts and focus the limits."""
+        self.choices.focus()
+        self._write()
+
+    def on_resize(self) -> None:
+        """Wrap the texts for the new width."""
+        self._write()
+
+    def _write(self) -> None:
+        room = max(10, min(76, self.app.size.width * 96 // 100) - 4)
+        request = self._request
+        about: list[Line] = [((f" {part}", "accent"),) for part in _wrapped(request.expression or "every packet", room)]
+        if request.only:
+            about += [((f" {part}", ""),) for part in _wrapped(f"and of these show those of {request.only}", room)]
+        effect: list[Line] = [(), *(((f" {part}", "dim"),) for part in _wrapped(_EFFECT, room)), ()]
+        for pane, lines in ((self._about, [*about, ()]), (self._effect, effect)):
+            pane.styles.height = len(lines)
+            pane.write(lines)
+
+    def on_choices_accepted(self) -> None:
+        """Start."""
+        self.answer(self._request)
+
+    def action_edit(self) -> None:
+        """Ask for other packets instead."""
+        if not self.answered:
+            self.answer(None)
+            self._on_edit(self._request)
+
+
+def _wrapped(text: str, room: int) -> list[str]:
+    return textwrap.wrap(clean(text), room, break_on_hyphens=False)

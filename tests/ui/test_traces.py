@@ -1,0 +1,204 @@
+"""The view of traced packets, on a recording that has some: what a person reads, and where the keys lead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from nettop.labs.client import bundled
+from nettop.session.base import Session
+from nettop.session.replay import ReplaySession
+from nettop.session.status import Done, Status, TraceRequest, Tracing
+from tests.kernel.namespaces import poll
+from tests.ui.screen_text import SMALL, WIDE, Seen, running
+
+BLOCKED = "inet fw ▸ lan ▸ blocked rule 1: ip daddr @bad counter drop"
+
+
+class Traced(ReplaySession):
+    """A recording as if it were live: it notes what is to be traced."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.requests: list[TraceRequest] = []
+        self.refusal: str | None = None
+        self.facts = Status()
+
+    def status(self) -> Status:
+        now = None
+        if self.requests:
+            now = Tracing(self.requests[-1], "nettop-7-abc", super().status().clock_ns + 60_000_000_000, 12, 3)
+        return replace(super().status(), mode="LIVE", tracing=now, read_only=self.facts.read_only)
+
+    def start_trace(self, request: TraceRequest, done: Done) -> None:
+        if self.refusal is None:
+            self.requests.append(request)
+        done(self.refusal)
+
+    def stop_trace(self, done: Done) -> None:
+        self.requests.clear()
+        done(None)
+
+
+def opened(kind: type[ReplaySession]) -> Iterator[ReplaySession]:
+    session = kind(bundled())
+    session.start()
+    try:
+        poll(lambda: session._run.ended, what="the recording is read")
+        yield session
+    finally:
+        session.close()
+
+
+@pytest.fixture(scope="module")
+def recorded() -> Iterator[Session]:
+    yield from opened(ReplaySession)
+
+
+@pytest.fixture
+def live() -> Iterator[Session]:
+    yield from opened(Traced)
+
+
+async def first_drop(seen: Seen) -> None:
+    """The traces, with the cursor on the first packet that was dropped."""
+    await seen.press("7")
+    await seen.see("[7 Traces]")
+    await seen.press("slash")
+    await seen.write("verdict drop")
+    await seen.press("enter", "g")
+    await seen.until(lambda: "DROP" in seen.cursor_line(), "a dropped packet")
+
+
+async def test_a_replay_shows_each_packet_with_its_end_and_rule(recorded: Session) -> None:
+    async with running(WIDE, recorded) as seen:
+        await first_drop(seen)
+        assert BLOCKED in seen.cursor_line() and "203.0.113.66" in seen.cursor_line()
+        await seen.see("/ verdict drop")
+        await seen.press("escape")
+        await seen.see("→ eth1 as 100.100.100.1")
+
+
+@pytest.mark.parametrize("size", [SMALL, WIDE])
+async def test_enter_shows_the_steps_and_enter_on_a_step_its_rule(recorded: Session, size: tuple[int, int]) -> None:
+    async with running(size, recorded) as seen:
+        await first_drop(seen)
+        await seen.press("enter")
+        await seen.see("dropped by inet fw blocked rule 1")
+        if size == WIDE:
+            await seen.press("tab")
+        await seen.press("G", "k")
+        await seen.until(lambda: any("jump blocked" in line and "▶" in line for line in seen.lines), "its step")
+        await seen.press("enter")
+        await seen.see("[3 Chains]")
+        await seen.until(lambda: any(line.startswith("▶") and "→ blocked" in line for line in seen.lines), "its rule")
+        await seen.press("left_square_bracket")
+        await seen.see("[7 Traces]")
+
+
+async def test_r_on_a_packet_goes_to_the_rule_that_ended_it_and_t_back_to_its_packets(recorded: Session) -> None:
+    async with running(WIDE, recorded) as seen:
+        await first_drop(seen)
+        await seen.press("R")
+        await seen.until(lambda: any(line.startswith("▶") and "known bad" in line for line in seen.lines), "its rule")
+        await seen.press("T")
+        await seen.see('/ rule "inet fw blocked handle')
+        await seen.until(lambda: "DROP" in seen.cursor_line(), "its packets")
+        assert "accept " not in seen.cursor_line()
+
+
+async def test_f_goes_to_the_flow_and_t_from_a_flow_to_its_packets(recorded: Session) -> None:
+    async with running(WIDE, recorded) as seen:
+        await seen.press("7", "slash")
+        await seen.write("verdict accept")
+        await seen.press("enter", "g")
+        await seen.until(lambda: "→ eth" in seen.cursor_line(), "a ping")
+        await seen.press("F")
+        await seen.see("[1 Flows]")
+        await seen.until(lambda: "192.168.1.2" in seen.cursor_line() and "icmp" in seen.cursor_line(), "its flow")
+        await seen.press("T")
+        await seen.see("/ icmp and (")
+        await seen.until(lambda: "accept" in seen.cursor_line(), "its packets")
+
+
+async def test_a_recording_without_traces_and_keys_of_the_live_host_say_so(recorded: Session) -> None:
+    async with running(WIDE, recorded) as seen:
+        await seen.press("7", "t")
+        await seen.see("needs a live namespace")
+
+
+async def test_a_flow_is_traced_by_its_tuple_and_limits_are_chosen(live: Traced) -> None:
+    async with running(WIDE, live) as seen:
+        await seen.press("slash")
+        await seen.write("udp and port 443")
+        await seen.press("enter")
+        await seen.until(lambda: "udp" in seen.cursor_line(), "a flow")
+        await seen.press("t")
+        await seen.see("Trace packets in")
+        await seen.see("at most 50 packets a second")
+        await seen.press("down", "space")
+        await seen.see("at most 200 packets a second")
+        await seen.press("enter")
+        await seen.see("[7 Traces]")
+        await seen.see("TRACING")
+        await seen.see("12 of 200 pkt/s, 3 over the limit")
+        await seen.see("table inet nettop-7-abc")
+    (request,) = live.requests
+    assert request.per_second == 200
+    assert (
+        request.expression.startswith("udp and ((src 192.168.1.2:")
+        and ") or (src 198.51.100.4:443 and dst" in request.expression
+    )
+
+
+async def test_a_rule_is_traced_by_the_packets_that_hit_it(live: Traced) -> None:
+    async with running(WIDE, live) as seen:
+        await first_drop(seen)
+        await seen.press("R")
+        await seen.until(lambda: any(line.startswith("▶") and "known bad" in line for line in seen.lines), "its rule")
+        await seen.press("t")
+        await seen.see("every packet")
+        await seen.press("enter")
+        await seen.see("TRACING  every packet")
+    assert live.requests[0].only.startswith('rule "inet fw blocked handle')
+
+
+async def test_typed_packets_are_checked_with_a_caret_and_s_stops(live: Traced) -> None:
+    async with running(WIDE, live) as seen:
+        await seen.press("7", "t")
+        await seen.write("host 10.0.0.1 and rate")
+        await seen.see("“rate” cannot be asked of traces")
+        assert any(line.index("^") for line in seen.lines if "cannot be asked of traces" in line)
+        await seen.press("ctrl+u")
+        await seen.write("host 10.0.0.1")
+        await seen.press("enter")
+        await seen.see("Trace packets in")
+        await seen.press("e")
+        await seen.see(" trace host 10.0.0.1")
+        await seen.press("enter", "enter")
+        await seen.see("TRACING  host 10.0.0.1")
+        await seen.press("q")
+        await seen.see("A trace is running")
+        await seen.press("escape", "S")
+        await seen.see_no("TRACING")
+
+
+async def test_a_refusal_is_shown(live: Traced) -> None:
+    live.refusal = "not permitted: CAP_NET_ADMIN is missing"
+    async with running(WIDE, live) as seen:
+        await seen.press("7", "t", "enter")
+        await seen.see("Trace packets in")
+        await seen.press("enter")
+        await seen.see("CAP_NET_ADMIN is missing")
+
+
+async def test_read_only_does_not_offer_it(live: Traced) -> None:
+    live.facts = Status(read_only=True)
+    async with running(WIDE, live) as seen:
+        await seen.press("7")
+        await seen.see("[7 Traces]")
+        assert "t trace" not in seen.lines[-1]
+        await seen.press("t")
+        await seen.see("read-only: nettop changes nothing on this host")
