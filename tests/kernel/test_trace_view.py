@@ -18,6 +18,7 @@ from nettop.broker.options import Options
 from nettop.broker.start import start
 from nettop.model.filter.expression import parse
 from nettop.model.table import JourneyDetail, Snapshot, ViewSpec
+from nettop.model.traces.journeys import Journeys
 from nettop.session.live import LiveSession
 from nettop.session.status import TraceRequest
 from tests.kernel.commands import nettop
@@ -112,6 +113,11 @@ def rows(session: LiveSession, view: str, columns: tuple[str, ...], expression: 
     return [row.cells for row in shown.rows]
 
 
+def complete(model: Journeys) -> bool:
+    """Whether nothing more is known of any packet later."""
+    return all(model.worded(journey) and model.knows_drop(journey) for journey in model.ended)
+
+
 def trace(session: LiveSession, request: TraceRequest) -> None:
     assert answer(session.start_trace, request) is None
     assert session.status().tracing is not None
@@ -184,6 +190,7 @@ def test_a_recording_of_the_app_replays_the_packets_that_it_showed(path: Path3, 
         trace(session, TraceRequest(f"host {SERVER}"))
         path.ping(SERVER, 3)
         poll(lambda: len(rows(session, "traces", ("end",))) == 3)
+        poll(lambda: session._run.waited(lambda engine, _: complete(engine.traces)), what="words and drop reasons")
         for name in ("a-traces.txt", "a-traces.jsonl"):
             done: SimpleQueue[str | None] = SimpleQueue()
             assert answer(session.export_traces, str(tmp_path / name), None, done.put).startswith("3 packets written")
