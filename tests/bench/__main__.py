@@ -24,6 +24,7 @@ from tests.bench.row_record import record_300k
 from tests.bench.row_rules import rules_10k
 from tests.bench.row_soak import soak
 from tests.bench.row_start import start
+from tests.bench.row_trace import trace_1k
 from tests.bench.world import World, world
 
 ROWS: dict[str, Callable[[World], Iterable[Line]]] = {
@@ -32,6 +33,7 @@ ROWS: dict[str, Callable[[World], Iterable[Line]]] = {
     "open-1m": open_1m,
     "read-1m": read_1m,
     "rules-10k": rules_10k,
+    "trace-1k": trace_1k,
     "key-to-paint": key_to_paint,
     "fresh": fresh,
     "events-100k": events_100k,
