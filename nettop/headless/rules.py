@@ -20,6 +20,7 @@ from nettop.headless.load import engine_of, final_code, live_engine
 from nettop.headless.rule_reading import RULE_FEEDS, SETS, Settled
 from nettop.headless.streaming import LineOutput
 from nettop.model.filter.expression import parse
+from nettop.model.ruleset.findings import chain_key, findings
 from nettop.model.ruleset.hooks import HOOK_ORDER
 from nettop.model.ruleset.lines import objects
 from nettop.model.ruleset.membership import holding, ipset_holds, question
@@ -52,6 +53,8 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--elements", action="append", nargs="?", const=_ALL, default=[], metavar="SET", help=text)
     text = "at most N elements of each set (default: all)"
     parser.add_argument("-n", "--number", type=arguments.count, default=sys.maxsize, metavar="N", help=text)
+    text = "what is probably wrong, with its evidence, instead of the rules"
+    parser.add_argument("--findings", action="store_true", help=text)
     text = "only the sets that hold this address, network or port (10.0.0.5,443: both), and the rules that use them"
     parser.add_argument("--holds", default="", metavar="ADDRESS", help=text)
     arguments.add(parser, *arguments.LIVE, "-r --read")
@@ -71,7 +74,8 @@ def run(options: argparse.Namespace) -> int:
     else:
         engine, _, code = live_engine(options, lambda live: live.watch(*RULE_FEEDS, SETS), Enough(), reading)
     out = LineOutput()
-    out.add(list(lines(engine.ruleset, engine.netns, options.json, query, reading.contents)))
+    printer = finding_lines if options.findings else lines
+    out.add(list(printer(engine.ruleset, engine.netns, options.json, query, reading.contents)))
     out.flush()
     return final_code(engine.ledger, code or report(engine.ruleset))
 
@@ -188,3 +192,24 @@ def lines(
         yield from map(json_format.dumps, objects(ruleset, netns_label, shown, contents))
     else:
         yield from map(clean, tree(ruleset, query, shown, contents))
+
+
+def finding_lines(
+    ruleset: Ruleset, netns_label: str, json: bool, query: RuleQuery, contents: SetContents
+) -> Iterator[str]:
+    """Yield the findings of the chosen tables and chains as `lines` does the rules."""
+    shown = select(ruleset, query, contents)
+    chains = (ruleset.picture.chains[index] for index in shown.chains)
+    chosen: set[tuple[object, ...]] = {(chain.family, chain.table, chain.name) for chain in chains}
+    chosen |= {(*key[1:], None) for key in shown.tables}
+    found = [one for one in findings(ruleset, contents) if chain_key(one) in chosen]
+    if json:
+        for one in found:
+            row = {"kind": "finding", "netns": netns_label, "name": one.name, "summary": one.summary, **dict(one.place)}
+            yield json_format.dumps({**row, "evidence": list(one.evidence)})
+        return
+    for one in found:
+        yield clean(f"{one.name}: {one.summary}")
+        yield from (clean(f"    {line}") for line in one.evidence)
+    if not found:
+        yield "no findings"

@@ -31,6 +31,7 @@ class NftRule:
     )
     log_prefixes: tuple[str, ...] = ()
     counters: int = 0  # counter expressions in it
+    unconditional: bool = False  # no expression keeps a packet from its last verdict
     counts_matches: bool = True  # nothing after the last counter can keep a packet from the verdict
 
 
@@ -128,6 +129,9 @@ _VERDICT_EXPRESSIONS = {
 _UNCONDITIONAL = {b"immediate", b"target", b"nat", b"log", b"notrack", b"dup", *_VERDICT_EXPRESSIONS}
 
 
+_ALWAYS = {b"immediate", b"target", b"nat", b"log", b"notrack", b"masq", b"redir", b"reject", b"counter", b"last"}
+
+
 def _expressions(rule: Attributes) -> list[Expression]:
     """Return the name of each expression, and its attributes: NFTA_RULE_EXPRESSIONS is a list of NFTA_LIST_ELEM."""
     found = []
@@ -176,6 +180,7 @@ def decode_rule(message: Attributes, family: str) -> tuple[NftRule, RuleOffsets]
         log_prefixes=tuple(found.log_prefixes),
         printable=table in TABLES and not found.extensions and is_printable(family, expressions, user_data),
         counters=len(offsets.counters),
+        unconditional=bool(found.verdicts) and _ALWAYS.issuperset(kind for kind, _ in expressions),
         counts_matches=_counts_matches(expressions),
     )
     return rule, offsets

@@ -9,6 +9,7 @@ import numpy as np
 
 from nettop.model.filter.fields import ListedFields
 from nettop.model.ruleset import words
+from nettop.model.ruleset.findings import ChainFindings
 from nettop.model.ruleset.hooks import hook_rank
 from nettop.model.ruleset.merge import LEGACY
 from nettop.model.ruleset.order import is_dormant, runs_at, ties, traversal
@@ -45,6 +46,7 @@ class ChainTable:
     def __init__(self, ruleset: Ruleset) -> None:
         self._ruleset = ruleset
         self._orders = OrderCache(self._match)
+        self._findings = ChainFindings(ruleset)
         self._layout = -1
         self._natural: list[int] = []
         self._index: dict[int, int] = {}  # by ident
@@ -247,7 +249,7 @@ class ChainTable:
             lines.append((("  another chain is at this hook and priority: which runs first is not known", "warn"),))
         if chain.backend == LEGACY:
             lines.append((("  legacy: counters come with each reading of iptables-legacy-save", "dim"),))
-        return lines
+        return lines + [((f"  ! {found.summary}", "warn"),) for found in self._findings(chain)]
 
 
 def _sum_text(value: float | None, least: str) -> str:

@@ -59,4 +59,9 @@ def _are_tied(picture: Picture, one: int, other: int) -> bool:
         return False
     if a.type == b.type == "nat" and a.priority != b.priority:
         return False  # in their hook function their own priorities order them
-    return path_of(a) == NETDEV or b.family in _SEES.get(a.family, (a.family,))
+    return sees_same(a, b)
+
+
+def sees_same(one: ChainView, other: ChainView) -> bool:
+    """Return whether some packet passes both chains, if their path and hook are the same."""
+    return path_of(one) == NETDEV or other.family in _SEES.get(one.family, (one.family,))

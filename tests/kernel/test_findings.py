@@ -1,0 +1,103 @@
+"""`nettop rules --findings`: each check on a namespace that has the fault, and none on one that has not."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.kernel.commands import nettop, rows
+from tests.kernel.namespaces import Lab, run_in
+
+pytestmark = pytest.mark.kernel
+
+SOUND = """
+table inet fw {
+    set ports { type inet_service; elements = { 22 } }
+    set seen { type ipv4_addr; size 8; flags dynamic; }
+    chain lan { tcp dport @ports accept
+        counter drop
+    }
+    map lead { type ipv4_addr : verdict; elements = { 10.0.0.1 : jump led } }
+    chain led { return
+    }
+    chain nested { accept
+    }
+    chain forw { type filter hook forward priority 0; policy drop
+        ip saddr vmap @lead
+        ip saddr vmap { 10.0.0.2 : goto nested }
+        update @seen { ip saddr counter }
+        iifname "lan0" jump lan
+        meta l4proto tcp drop
+        log prefix "end " counter accept
+    }
+}
+"""
+FAULTS = """
+table inet fw {
+    set none { type ipv4_addr; }
+    set full { type ipv4_addr; size 2; elements = { 1.1.1.1, 2.2.2.2 } }
+    chain orphan { accept
+    }
+    chain forw { type filter hook forward priority 0; policy accept
+        ip saddr @none ip daddr @full accept
+        log prefix "end " counter drop comment "all \\x1b[31m"
+        tcp dport 22 accept
+        udp dport 53 accept
+    }
+}
+table inet asleep { flags dormant; chain in { type filter hook input priority 0; policy drop; }
+}
+"""
+
+
+def test_a_sound_ruleset_has_no_findings(lab: Lab) -> None:
+    ns = lab.netns("sound")
+    run_in(ns, "nft", "-f", "-", stdin=SOUND)
+    for tool in ("iptables-nft", "iptables-legacy"):
+        run_in(ns, tool, "-N", "USER")
+        run_in(ns, tool, "-A", "INPUT", "-p", "tcp", "-g", "USER")
+        run_in(ns, tool, "-A", "INPUT", "-m", "comment", "--comment", "-j DROP", "-j", "ACCEPT")
+    assert rows("rules", "--findings", "--netns", ns) == []
+    done = nettop("rules", "--findings", "--netns", ns)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "no findings\n", "")
+
+
+def test_each_fault_is_found_with_its_evidence(lab: Lab) -> None:
+    ns = lab.netns("faults")
+    run_in(ns, "nft", "-f", "-", stdin=FAULTS)
+    for tool in ("iptables-legacy", "ip6tables-legacy"):
+        run_in(ns, tool, "-N", "LOST")
+        run_in(ns, tool, "-A", "FORWARD", "-m", "comment", "--comment", "every one", "-j", "DROP")
+        run_in(ns, tool, "-A", "FORWARD", "-p", "tcp", "-j", "ACCEPT")
+    found = rows("rules", "--findings", "--netns", ns)
+    assert {(row["name"], row["family"], row["table"], row.get("chain")) for row in found} == {
+        ("unreachable-rule", "inet", "fw", "forw"),
+        ("unreachable-rule", "ip", "filter", "FORWARD"),
+        ("unreachable-rule", "ip6", "filter", "FORWARD"),
+        ("unused-chain", "inet", "fw", "orphan"),
+        ("unused-chain", "ip", "filter", "LOST"),
+        ("unused-chain", "ip6", "filter", "LOST"),
+        ("legacy-and-nft", "ip", "filter", "FORWARD"),
+        ("legacy-and-nft", "ip6", "filter", "FORWARD"),
+        ("dormant-table", "inet", "asleep", None),
+        ("empty-set", "inet", "fw", "forw"),
+        ("full-set", "inet", "fw", "forw"),
+    }
+    assert all(row["evidence"] and row["summary"] for row in found)
+    behind = next(row for row in found if (row["name"], row["table"]) == ("unreachable-rule", "fw"))
+    handles = {
+        row["number"]: row["handle"] for row in rows("rules", "--chain", "forw", "--netns", ns) if "number" in row
+    }
+    assert (behind["number"], behind["handle"], len(behind["evidence"])) == (3, handles[3], 3)
+    assert f"inet fw forw rule 2 (handle {handles[2]}): log" in behind["evidence"][0]
+    text = nettop("rules", "--findings", "--table", "fw", "--netns", ns)
+    assert (text.returncode, text.stderr) == (0, "") and "\x1b" not in text.stdout
+    assert "rules 3 to 4 of inet fw forw cannot match: rule 2 ends every packet before" in text.stdout
+    assert "filter" not in text.stdout and "asleep" not in text.stdout
+
+
+def test_rules_that_their_tool_cannot_print_are_a_finding(lab: Lab) -> None:
+    ns = lab.netns("unprinted")
+    run_in(ns, "iptables-nft", "-A", "INPUT", *["-m", "string", "--string", "abc", "--algo", "bm", "-j", "DROP"])
+    run_in(ns, "nft", "add rule ip filter INPUT ct state new accept")
+    done = nettop("rules", "--findings", "--netns", ns)
+    assert "unprinted-rule: 1 rule of ip filter INPUT cannot be printed by their tool" in done.stdout
