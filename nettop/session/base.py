@@ -20,6 +20,7 @@ from nettop.model.events.table import KEEP_EVENTS
 from nettop.model.filter.expression import Filter
 from nettop.model.flows.capture import FlowCapture, flow_capture
 from nettop.model.flows.clipboard import flow_text
+from nettop.model.ruleset.changes import Commit
 from nettop.model.ruleset.find import Hit
 from nettop.model.table import Detail, RulePlace, Snapshot, TableModel, ViewSpec
 from nettop.pipeline.engine import Engine
@@ -135,6 +136,10 @@ class Session:
     def find_rules(self, text: str, deliver: Callable[[Sequence[Hit]], None]) -> None:
         """Deliver the rules that match a text, an address, a port or a device, in the order of traversal."""
         self._run.on_models(lambda engine, now_ns: deliver([hit for _, hit in engine.finder.found(text)]))
+
+    def rule_changes(self, deliver: Callable[[Sequence[Commit]], None]) -> None:
+        """Deliver the latest changes of the rules shown, oldest first, on the model thread."""
+        self._run.on_models(lambda engine, now_ns: deliver([*engine.ruleset.changes.commits]))
 
     def count_flows(self, display_filter: Filter | None, deliver: Callable[[int], None]) -> None:
         """Deliver how many flows match now, for a confirmation, on the model thread."""

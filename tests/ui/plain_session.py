@@ -8,6 +8,7 @@ from typing import Any
 
 from nettop.model.filter.expression import Filter
 from nettop.model.flows.capture import FlowCapture
+from nettop.model.ruleset.changes import Commit
 from nettop.model.ruleset.find import RuleFinder
 from nettop.model.table import Detail, Snapshot, ViewSpec
 from nettop.session.base import Session
@@ -63,6 +64,7 @@ class PlainSession(Session):
     still: bool = False  # nothing changes
     looks: int = 0
     finder: RuleFinder | None = None
+    changes: list[Commit] = field(default_factory=list)
     ticks: int = 0  # how often its status was asked for
     waiting: list[Callable[[], None]] = field(default_factory=list)
     relations: dict[tuple[str, str], tuple[int | None, str]] = field(default_factory=dict)  # (view, to)
@@ -127,6 +129,9 @@ class PlainSession(Session):
 
     def find_rules(self, text: str, deliver: Callable[[Any], None]) -> None:
         deliver(() if self.finder is None else [hit for _, hit in self.finder.found(text)])
+
+    def rule_changes(self, deliver: Callable[[Any], None]) -> None:
+        deliver(self.changes)
 
     def count_flows(self, wanted: Filter | None, deliver: Callable[[int], None]) -> None:
         spec = ViewSpec((), filter=wanted)

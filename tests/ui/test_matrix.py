@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nettop.model.ruleset.chain_matrix import ChainMatrix
+from nettop.model.ruleset.changes import Change, Commit
 from tests.ui.plain_session import PlainSession, session
 from tests.ui.screen_text import SMALL, WIDE, running
 from tests.unit.model.ruleset.test_ruleset import T0, Feed, base, rule, user
@@ -196,3 +197,21 @@ async def test_v_shows_only_what_moved() -> None:
         await seen.see("No rule here matched while it was watched")
         await seen.press("v")
         await seen.see("tcp dport 22")
+
+
+async def test_the_log_lists_what_changed_and_finds_the_rule() -> None:
+    plain = source(words=True)
+    added = Change("+", "ip filter lan 1", "tcp dport 80 accept", "tcp dport 80 accept")
+    plain.changes = [Commit(T0, "nft (4121)", (added,), 0)]
+    async with running(WIDE, plain) as seen:
+        await seen.press("3", "L")
+        await seen.see("+ ip filter lan 1  tcp dport 80 accept")
+        await seen.see("nft (4121)")
+        await seen.press("enter")
+        await seen.see("find tcp dport 80 accept 1/1")
+
+
+async def test_without_a_change_the_log_says_so() -> None:
+    async with running(WIDE, source()) as seen:
+        await seen.press("3", "L")
+        await seen.see("the rules have not changed since nettop watches them")

@@ -178,6 +178,8 @@ class ChainTable:
         if generation is not None and generation.event:
             process = f"{generation.process}[{generation.pid}]" if generation.pid else "?"
             line.append((f"   ruleset {generation.id}, changed {clock(generation.ts_ns)} by {process}", "dim"))
+        if self._ruleset.changes.commits:
+            line += [("   L", "key"), (" changes", "dim")]
         return (*line, *self.marks())
 
     def marks(self) -> Line:

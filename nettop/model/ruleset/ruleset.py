@@ -11,6 +11,7 @@ from nettop.decode.nftables.decoder import NftDecoded, RuleBlock
 from nettop.decode.nftables.objects import Generation, NftTable
 from nettop.decode.nftables.sets import NftSetsDecoded
 from nettop.kinds import TextKind
+from nettop.model.ruleset.changes import ChangeLog
 from nettop.model.ruleset.counters import Counts
 from nettop.model.ruleset.merge import NFT, ChainView, Idents, Picture, Raw, RuleView, join, legacy_shape
 from nettop.model.ruleset.rule_tree import RuleRow, tree_of
@@ -50,6 +51,7 @@ class Ruleset:
         self.layout_version = 0  # grows when chains, rules or texts change
         self.generation: Generation | None = None  # the latest announced: id, process, time
         self.changed_ns = 0  # of the latest known change
+        self.changes = ChangeLog()
         self._idents = Idents()
         self._pending: _PendingDump | None = None
         self._blocks: list[RuleBlock] = []
@@ -176,6 +178,8 @@ class Ruleset:
         else:
             self._decoded(item)
             return
+        if self._joined_current and self.is_read:
+            self.changes.add(self.picture, self.generation, self.changed_ns)
         self.version += 1
         self.rules_version += 1
 

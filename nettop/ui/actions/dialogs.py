@@ -12,11 +12,12 @@ from nettop.errors import NettopError, UsageError
 from nettop.model.filter.expression import parse
 from nettop.model.filter.vocabulary import FIELDS, OPERATORS, RULESET
 from nettop.model.flows.capture import FlowCapture
+from nettop.model.ruleset.changes import Change, Commit
 from nettop.model.table import SortKey
 from nettop.session.base import save_path
 from nettop.session.status import DeviceChoice, NetnsChoice, shown_netns
 from nettop.text.sanitize import clean
-from nettop.text.units import plural
+from nettop.text.units import clock, plural
 from nettop.ui.actions.choosing import choose
 from nettop.ui.commands import keys_text, offered
 from nettop.ui.palette import themed_app
@@ -63,6 +64,31 @@ def filter_or_find(screen: MainScreen) -> Awaitable[None]:
     screen.session.find_rules("", discard)  # makes the index while the text is typed
     advice = f"a text, 10.0.0.5, port 443, eth0 · or a filter: {_EXAMPLES[kind]}"
     return screen.open_prompt(PromptRequest("find", " / ", view.found or filter_text, check, advice, apply, kind))
+
+
+def rule_changes(screen: MainScreen) -> Awaitable[None]:
+    """Show what changed in the rules, the latest first; Enter finds the rule."""
+
+    def on_commits(commits: Sequence[Commit]) -> Awaitable[None] | None:
+        changes = [(commit, change) for commit in reversed(commits) for change in commit.changes]
+        if not changes:
+            screen.say("the rules have not changed since nettop watches them")
+            return None
+        choices = [Choice(str(at), _changed(*one), clean(one[0].by)) for at, one in enumerate(changes)]
+        find = lambda answer: _view_of_chains(screen).find(changes[int(answer[0])][1].found)  # noqa: E731
+        return choose(screen, "Changes of the rules", choices, find, search=True)
+
+    return open_with_answer(screen, screen.session.rule_changes, on_commits)
+
+
+def _changed(commit: Commit, change: Change) -> str:
+    """Return `12:04:30 + inet fw lan 3  tcp dport 80 drop`."""
+    return clean(f"{clock(commit.ts_ns)} {change.sign} {change.where}  {change.text}")
+
+
+def _view_of_chains(screen: MainScreen) -> ChainsView:
+    assert isinstance(screen.view, ChainsView)
+    return screen.view
 
 
 def is_filter(text: str) -> bool:
