@@ -15,13 +15,13 @@ from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from selectors import EVENT_READ, BaseSelector
 from struct import Struct
 
 from nettop.broker import perf
 from nettop.broker.budget import Budget
 from nettop.errors import BrokerError, NotPermitted
 
-DRAIN_S = 0.05  # between two reads of the rings
 MAX_RECORDS = 1000  # that wait for the app
 _MAX_PACKETS = 50_000  # received, of which the end is not known
 _MAX_AGE_NS = 1_000_000_000  # of a received packet that is dropped: later, another one is at its address
@@ -40,17 +40,19 @@ def open_symbols() -> int | None:
 
 
 class Drops:
-    """The drops since the first request. `symbols` is what open_symbols() returned."""
+    """The drops since the first request. `symbols` is what open_symbols() returned.
 
-    def __init__(self, budget: Budget, symbols: int | None) -> None:
-        self._budget, self._symbols = budget, _Symbols(symbols)
+    The rings are read on request, and when the selector finds one a quarter full.
+    """
+
+    def __init__(self, budget: Budget, selector: BaseSelector, symbols: int | None) -> None:
+        self._budget, self._selector, self._symbols = budget, selector, _Symbols(symbols)
         self._rings: dict[int, perf.Ring] = {}  # by CPU
         self._receiving: list[int] = []  # events of received and sent packets, while a trace runs
         self._packets: dict[int, tuple[int, int, str]] = {}  # by address: time, length, device
         self._records: deque[tuple[int, int, int, int, str]] = deque(maxlen=MAX_RECORDS)
         self._counts: Counter[tuple[int, int, int]] = Counter()  # by reason, location, protocol
         self._lost = self._since_ns = self._wall_ns = 0
-        self._read_at = 0.0
 
     def listing(self) -> bytes:
         """Return the counts since the first call: lines `since NS`, `lost N`, `REASON SYMBOL PROTOCOL COUNT`.
@@ -98,15 +100,6 @@ class Drops:
         self._packets.clear()
         self._records.clear()
 
-    def next_read(self) -> float | None:
-        """Return when the rings are read next (time.monotonic()); None: there are none."""
-        return self._read_at + DRAIN_S if self._rings else None
-
-    def drain(self) -> None:
-        """Read the rings if it is time."""
-        if self._rings and time.monotonic() >= self._read_at + DRAIN_S:
-            self._read()
-
     def _begin(self) -> bytes:
         """Open the rings if they are not, and read them. Return the text of an error."""
         try:
@@ -117,7 +110,6 @@ class Drops:
         return b""
 
     def _read(self) -> None:
-        self._read_at = time.monotonic()
         self._wall_ns = time.time_ns() - time.monotonic_ns()
         total = sum(ring.total() for ring in self._rings.values())
         samples = [sample for ring in self._rings.values() for sample in ring.read()]
@@ -174,6 +166,8 @@ class Drops:
                     continue
                 self._close()
                 raise _refused(error) from error
+        for ring in self._rings.values():
+            self._selector.register(ring.fd, EVENT_READ, self._read)
         self._since_ns = time.time_ns()
 
     def _close(self) -> None:

@@ -77,9 +77,11 @@ def open_event(tracepoint: Tracepoint, cpu: int, accepts: str = "", output: int 
 
     `output` is the descriptor of the ring that its samples go to; None: its own.
     """
-    kinds, bits = perf.PERF_SAMPLE_TIME | perf.PERF_SAMPLE_RAW, perf.PERF_ATTR_DISABLED | perf.PERF_ATTR_USE_CLOCKID
+    kinds = perf.PERF_SAMPLE_TIME | perf.PERF_SAMPLE_RAW
+    bits = perf.PERF_ATTR_DISABLED | perf.PERF_ATTR_WATERMARK | perf.PERF_ATTR_USE_CLOCKID
+    wakeup = RING_BYTES // 4  # so full the ring makes the descriptor readable
     attr = perf.ATTR.pack(
-        perf.PERF_TYPE_TRACEPOINT, perf.ATTR.size, tracepoint.id, 1, kinds, 0, bits, 1, 0, time.CLOCK_MONOTONIC
+        perf.PERF_TYPE_TRACEPOINT, perf.ATTR.size, tracepoint.id, 1, kinds, 0, bits, wakeup, 0, time.CLOCK_MONOTONIC
     )
     fd = abi.syscall("perf_event_open", attr, -1, cpu, -1, perf.PERF_FLAG_FD_CLOEXEC)
     try:

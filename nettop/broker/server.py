@@ -101,7 +101,7 @@ class Server:
         self._selector.register(self._namespaces, selectors.EVENT_READ, self._on_owner_change)
         app = wire.peer(sock)
         self._budget = Budget(self._namespaces, app)
-        self._drops = Drops(self._budget, symbols)
+        self._drops = Drops(self._budget, self._selector, symbols)
         self._traces = Traces(self._drops)
         self._texts = texts.PROC | {
             TextKind.DROPS: self._drops.listing,
@@ -138,7 +138,6 @@ class Server:
                 key.data()
             self._kill_overdue_children()
             self._traces.expire()
-            self._drops.drain()
         for running in self._running.values():
             running.child.kill("the app ended")
 
@@ -369,7 +368,8 @@ class Server:
 
     def _wait_seconds(self) -> float | None:
         ends = [running.child.deadline for running in self._running.values()]
-        ends += [at for at in (self._traces.next_end(), self._drops.next_read()) if at is not None]
+        if (end := self._traces.next_end()) is not None:
+            ends.append(end)
         return max(0.0, min(ends) - time.monotonic()) if ends else None
 
     def _kill_overdue_children(self) -> None:

@@ -111,6 +111,20 @@ for _ in range({sent}): s.sendto(b'x', ('127.0.0.1', 9))"""
     assert found.lost > 0 and sent <= found.lost - before.lost + seen < sent + 500
 
 
+@tracepoints
+def test_more_than_a_ring_holds_is_read_without_a_request(path: Path3, broker: Broker) -> None:
+    before, sent = counts(broker, path.router), 12_000
+    script = f"""from socket import *
+from select import select
+s = socket(AF_INET, SOCK_DGRAM)
+for n in range({sent}):
+    s.sendto(b'x', ('127.0.0.1', 9))
+    if not n % 200: select([], [], [], 0.02)"""
+    run_in(path.router, "taskset", "-c", "0", sys.executable, "-c", script)
+    found = counts(broker, path.router)
+    assert found.lost == before.lost and by_reason(found, by_place(before))["NO_SOCKET"] >= sent
+
+
 @pytest.mark.skipif(is_host_root(), reason="root may read them")
 def test_without_the_right_the_reason_is_given(broker: Broker) -> None:
     assert counts(broker, "").error == "the kernel's drop reasons are not read: they need root on the host"
