@@ -22,11 +22,22 @@ from nettop.recording.chunks import open_input
 from nettop.recording.reader import open_reader
 from nettop.text.units import grouped
 
+Items = Iterator[Item]
 
-def recorded(path: str) -> Iterator[Item]:
+
+def recorded(path: str) -> Items:
     """Drop privileges and yield the items of a file ("-": stdin) to its End. InputError if it is no capture."""
-    fd = open_input(path)
+    items = open_items(path)
     drop()
+    return items
+
+
+def open_items(path: str) -> Items:
+    """Open a file ("-": stdin) and return its items, which are read without privileges. InputError: see recorded."""
+    return _items(path, open_input(path))
+
+
+def _items(path: str, fd: int) -> Items:
     reader = open_reader(path, fd=fd)
     try:
         yield from reader
@@ -36,8 +47,17 @@ def recorded(path: str) -> Iterator[Item]:
 
 def engine_of(path: str) -> tuple[Engine, int, int]:
     """Return the models at the end of a recording but for its packets, its last time in ns, and the exit code."""
+    return engine_from(path, recorded(path))
+
+
+def engine_from(
+    path: str, items: Items, ended: Callable[[Engine, Item], bool] = lambda engine, item: False
+) -> tuple[Engine, int, int]:
+    """Return the same of items, up to the first one before which `ended` returns True."""
     engine, code, now_ns = Engine(), EXIT_OK, 0
-    for item in recorded(path):
+    for item in items:
+        if ended(engine, item):
+            break
         code = code or damage(path, item)
         now_ns = max(now_ns, item_time(item) or 0)
         if isinstance(item, Batch) and isinstance(item.meta, PacketMeta):

@@ -17,6 +17,7 @@ from nettop.batch import End, Item
 from nettop.console import say
 from nettop.errors import EXIT_FAILED, EXIT_OK, BrokerError, FilterError, UsageError
 from nettop.headless.load import engine_of, final_code, live_engine
+from nettop.headless.rule_diff import compared
 from nettop.headless.rule_reading import RULE_FEEDS, SETS, Settled
 from nettop.headless.streaming import LineOutput
 from nettop.model.filter.expression import parse
@@ -53,6 +54,13 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--elements", action="append", nargs="?", const=_ALL, default=[], metavar="SET", help=text)
     text = "at most N elements of each set (default: all)"
     parser.add_argument("-n", "--number", type=arguments.count, default=sys.maxsize, metavar="N", help=text)
+    text = (
+        "what differs between two recordings, or a recording and the live namespace of --netns, as a unified diff or "
+    )
+    text += (
+        "JSON rows; FILE may end in @start or @12:03[:04], a moment in it. Ends with 0 also if there are differences"
+    )
+    parser.add_argument("--diff", nargs="+", default=[], metavar="FILE", help=text)
     text = "what is probably wrong, with its evidence, instead of the rules"
     parser.add_argument("--findings", action="store_true", help=text)
     text = "only the sets that hold this address, network or port (10.0.0.5,443: both), and the rules that use them"
@@ -64,6 +72,8 @@ def run(options: argparse.Namespace) -> int:
     """Print the ruleset of --netns or of a recording. Return the exit code of the contract."""
     query = query_of(options)
     reading = SetReading(options, query)
+    if options.diff:
+        return _compare(options, query, reading)
     if options.read:
         engine, _, code = engine_of(options.read)
         if not engine.ruleset.is_known:
@@ -72,12 +82,26 @@ def run(options: argparse.Namespace) -> int:
                 say(f"{options.read!r} holds no rules: recordings of `nettop record` do, {others}")
             return final_code(engine.ledger, code)
     else:
-        engine, _, code = live_engine(options, lambda live: live.watch(*RULE_FEEDS, SETS), Enough(), reading)
+        engine, code = _live(options, reading)
     out = LineOutput()
     printer = finding_lines if options.findings else lines
     out.add(list(printer(engine.ruleset, engine.netns, options.json, query, reading.contents)))
     out.flush()
     return final_code(engine.ledger, code or report(engine.ruleset))
+
+
+def _live(options: argparse.Namespace, reading: SetReading) -> tuple[Engine, int]:
+    engine, _, code = live_engine(options, lambda live: live.watch(*RULE_FEEDS, SETS), Enough(), reading)
+    return engine, code
+
+
+def _compare(options: argparse.Namespace, query: RuleQuery, reading: SetReading) -> int:
+    """Print the differences. EXIT_OK with or without any: 1 is a failure, as everywhere."""
+    found, code = compared(options, query, lambda: _live(options, reading))
+    out = LineOutput()
+    out.add(found)
+    out.flush()
+    return code
 
 
 def query_of(options: argparse.Namespace) -> RuleQuery:

@@ -1,0 +1,136 @@
+"""`nettop rules --diff`: what was added, removed, changed and moved between two moments, recorded or live."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kernel.commands import holds, nettop, running
+from tests.kernel.namespaces import Lab, poll, run_in
+
+pytestmark = pytest.mark.kernel
+
+RULES = """
+table inet fw {
+    chain old { counter }
+    chain user { tcp dport 1 accept comment "one"
+        tcp dport 2 accept
+        tcp dport 3 accept
+        tcp dport 4 accept
+        tcp dport 5 accept
+    }
+    chain forw { type filter hook forward priority 0; policy drop
+        jump user
+    }
+}
+""".replace("{ counter }", "{ counter\n }")
+CHANGES = """
+chain inet fw forw { policy accept; }
+replace rule inet fw user handle {two} tcp dport 22 accept
+delete rule inet fw user handle {one}
+delete rule inet fw user handle {three}
+add rule inet fw user tcp dport 3 accept
+delete chain inet fw old
+add chain inet fw fresh
+add rule inet fw fresh counter drop comment "say \\x1b[31m"
+"""
+
+
+def differences(*argv: str) -> list[dict[str, Any]]:
+    done = nettop("rules", "--json", "--diff", *argv)
+    assert (done.returncode, done.stderr) == (0, "")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def changed(ns: str) -> None:
+    listed = run_in(ns, "nft", "-a", "list", "chain", "inet", "fw", "user")
+    handles = [line.rpartition(" ")[2] for line in listed.splitlines() if "dport" in line]
+    script = CHANGES
+    for word, handle in zip(("one", "two", "three"), handles, strict=False):
+        script = script.replace(f"{{{word}}}", handle)
+    run_in(ns, "nft", "-f", "-", stdin=script)
+    for tool in ("iptables-nft", "iptables-legacy"):
+        run_in(ns, tool, "-P", "INPUT", "DROP")
+        run_in(ns, tool, "-I", "INPUT", "-p", "udp", "-j", "ACCEPT")
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A recording of a namespace that changes in it, and the namespace as it is afterwards."""
+    lab, path = Lab(), tmp_path_factory.mktemp("diff") / "change.pcapng"
+    try:
+        ns = lab.netns("diff")
+        run_in(ns, "nft", "-f", "-", stdin=RULES)
+        for tool in ("iptables-nft", "iptables-legacy"):
+            run_in(ns, tool, "-A", "INPUT", "-p", "tcp", "-j", "ACCEPT")
+        with running("record", "-w", str(path), "--netns", ns) as record:
+            poll(lambda: holds(path, b"tcp dport 5 accept", b"*filter", b"-A INPUT -p tcp"), what="the first keyframe")
+            changed(ns)
+            poll(lambda: holds(path, b"tcp dport 22 accept", b"-A INPUT -p udp"), what="the changed words")
+            record.signal()
+            assert record.end()[0] == 0
+        yield ns, path
+    finally:
+        lab.close()
+
+
+def expected(rows: list[dict[str, Any]]) -> None:
+    found = {(r["chain"], r["what"], r["change"], r.get("before"), r.get("after")) for r in rows if r["table"] == "fw"}
+    assert found == {
+        ("forw", "policy", "changed", "drop", "accept"),
+        ("user", "rule", "removed", 'tcp dport 1 accept comment "one"', None),
+        ("user", "rule", "changed", "tcp dport 2 accept", "tcp dport 22 accept"),
+        ("user", "rule", "moved", "tcp dport 3 accept", "tcp dport 3 accept"),
+        ("old", "chain", "removed", None, None),
+        ("old", "rule", "removed", "counter", None),
+        ("fresh", "chain", "added", None, None),
+        ("fresh", "rule", "added", None, 'counter drop comment "say \\x1b[31m"'),
+    }
+    moved = next(row for row in rows if row["change"] == "moved")
+    assert (moved["number_before"], moved["number_after"]) == (3, 4)
+    for backend in ("iptables-nft", "iptables-legacy"):
+        assert {(r["what"], r["change"], r["after"]) for r in rows if r["backend"] == backend} == {
+            ("policy", "changed", "drop"),
+            ("rule", "added", "-p udp -j ACCEPT"),
+        }
+
+
+def test_the_start_and_the_end_of_a_recording(recording: tuple[str, Path]) -> None:
+    expected(differences(f"{recording[1]}@start", str(recording[1])))
+
+
+def test_a_recording_and_the_live_namespace(recording: tuple[str, Path]) -> None:
+    ns, path = recording
+    expected(differences(f"{path}@start", "--netns", ns))
+    assert differences(str(path), "--netns", ns) == []
+    assert differences(f"{path}@start", "--netns", ns, "--table", "filter", "--chain", "FORWARD") == []
+
+
+def test_the_text_is_a_unified_diff_of_each_chain(recording: tuple[str, Path]) -> None:
+    path = recording[1]
+    done = nettop("rules", "--diff", f"{path}@start", str(path), "--table", "fw")
+    assert (done.returncode, done.stderr) == (0, "") and "\x1b" not in done.stdout
+    lines = done.stdout.splitlines()
+    at = lines.index(f"--- {path}@start: inet fw forw (nft)")
+    assert lines[at + 1].startswith(f"+++ {path}: inet fw forw") and lines[at + 2].startswith("@@ -1,")
+    assert {"-policy drop;", "+policy accept;", "-tcp dport 2 accept", "+tcp dport 22 accept"} <= set(lines)
+    assert "+++ /dev/null" in lines and "--- /dev/null" in lines
+    same = nettop("rules", "--diff", str(path), str(path))
+    assert (same.returncode, same.stdout, same.stderr) == (0, "", "")
+
+
+def test_what_cannot_be_compared_is_refused_in_one_line(recording: tuple[str, Path], tmp_path: Path) -> None:
+    path, plain = recording[1], tmp_path / "plain.pcap"
+    captured = Path(__file__).parents[2] / "captures" / "icmp-errors.pcapng"
+    assert nettop("read", str(captured), "-w", str(plain)).returncode == 0
+    for argv, code in (
+        ([str(path), str(plain)], 1),
+        ([str(tmp_path / "absent"), str(path)], 1),
+        ([str(path)] * 3, 2),
+        ([str(path), str(path), "--chain", "nope"], 2),
+    ):
+        done = nettop("rules", "--diff", *argv)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1), argv
