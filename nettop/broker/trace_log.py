@@ -31,8 +31,10 @@ _HEADERS = 128  # bytes of a packet that are copied
 # argv: descriptor, value, descriptor, value. Standard input is the socket pair.
 # A sysctl ignores what is not written at its begin.
 _RESTORE = f"""import os, sys
-os.write(0, b".")
-while os.read(0, 1): pass
+try:
+    os.write(0, b".")
+    while os.read(0, 1): pass
+except OSError: pass  # the other end was killed before it read
 for number, value in zip(sys.argv[1::2], sys.argv[2::2]):
     if os.pread(int(number), 64, 0).strip() == {_LOGGER!r}: os.pwrite(int(number), value.encode(), 0)
 """

@@ -20,7 +20,7 @@ from nettop.headless.rule_reading import RULE_FEEDS, Settled
 from nettop.headless.streaming import WAIT_S, LineOutput, Stop, arriving, sources
 from nettop.model.events.lines import gap_json
 from nettop.model.filter.expression import parse
-from nettop.model.traces.journeys import Journey
+from nettop.model.traces.journey import Journey
 from nettop.model.traces.lines import lines, objects
 from nettop.model.traces.match import matches
 from nettop.pipeline import feeds

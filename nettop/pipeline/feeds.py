@@ -59,6 +59,7 @@ class Feed:
     rounds: tuple[Round, ...] = ()  # dumps at the start and when poked
     polled: tuple[Round, ...] = ()  # dumps by time; (): all rounds
     groups: tuple[int, ...] = ()  # multicast groups that its socket joins
+    gather_ns: int = 20_000_000  # events of this time make a batch: prompt for a person, dense for NumPy
     rcvbuf: int = 8 << 20  # receive buffer of that socket, bytes
     texts: tuple[TextKind, ...] = ()
     every_s: float | None = None  # None: only at the start and when poked
@@ -226,6 +227,7 @@ TRACES = Feed(
     "traces",
     "nft-trace",
     groups=(NFNLGRP_NFTRACE,),
+    gather_ns=1_000_000,  # the kernel gives no time: that of the reading tells how long an answer took
     rcvbuf=EVENT_RCVBUF >> 2,
     decoder=lambda strings: decode_traces,
     models=("traces",),

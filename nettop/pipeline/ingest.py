@@ -12,7 +12,6 @@ from nettop.pipeline.recorder import Recorder
 from nettop.pipeline.source_thread import SourceThread
 
 QUEUE_BYTES = 192 << 20
-EVENT_GATHER_NS = 20_000_000  # events of 20 ms make a batch: prompt for a person, dense for NumPy
 
 Tap = Callable[[list[Item]], list[Item]]
 

@@ -11,7 +11,7 @@ from nettop.broker.requests import DumpFilter, NetlinkSocket, Netns
 from nettop.pipeline import feeds
 from nettop.pipeline.captures import Captures
 from nettop.pipeline.feeds import Feed
-from nettop.pipeline.ingest import EVENT_GATHER_NS, Plumbing
+from nettop.pipeline.ingest import Plumbing
 from nettop.pipeline.source_thread import SourceThread
 from nettop.sources.dumps import DumpSource
 from nettop.sources.netlink import NetlinkEvents
@@ -122,7 +122,7 @@ class LiveSources:
         stream, seq = self._stream(feed), self._plumbing.seq
         announces = self._links if feed.links else feed.announces
         source = NetlinkEvents(stream, sock, seq, announces, lambda: self._changed(feed), lambda: self.rest_ns(feed))
-        thread = self._plumbing.start(source, feed.name, gather_ns=EVENT_GATHER_NS, drain_ns=0, stream=stream.id)
+        thread = self._plumbing.start(source, feed.name, gather_ns=feed.gather_ns, drain_ns=0, stream=stream.id)
         self._add(feed, source, thread)
 
     def _links(self, batch: Batch) -> bool:

@@ -16,7 +16,7 @@ from nettop.model.ruleset.merge import LEGACY
 from nettop.model.ruleset.rule_tree import chain_of_ident
 from nettop.model.table import RulePlace
 from nettop.model.traces.fields import rule_filter
-from nettop.model.traces.journeys import Journey
+from nettop.model.traces.journey import Journey
 from nettop.model.traces.lines import lines, objects
 from nettop.pipeline.engine import Engine
 from nettop.text.address import address_text, with_port

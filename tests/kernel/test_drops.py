@@ -19,7 +19,7 @@ from nettop.broker.client import Broker
 from nettop.broker.identity import is_host_root
 from nettop.decode.drops import DropCounts, decode_drop_counts
 from nettop.kinds import TextKind
-from nettop.model.traces.journeys import Journey
+from nettop.model.traces.journey import Journey
 from nettop.model.traces.lines import where
 from tests.kernel.commands import running
 from tests.kernel.namespaces import Lab, poll, run_in

@@ -19,7 +19,7 @@ from nettop.broker.client import Broker
 from nettop.errors import BrokerError
 from nettop.headless.rule_reading import RULE_FEEDS
 from nettop.model.filter.expression import parse
-from nettop.model.traces.journeys import Journey
+from nettop.model.traces.journey import Journey
 from nettop.model.traces.lines import verdict_of, where
 from nettop.model.traces.match import matches
 from nettop.pipeline import feeds
@@ -226,14 +226,14 @@ CASES: dict[str, tuple[str, Callable[[Path3], None], list[str], str, str]] = {
             "postrouting nat/POSTROUTING 1 accept",
         ],
         "accept",
-        "accepted, out of wan0, after NAT to 10.8.2.1:",
+        "accepted, out of wan0, after NAT: src → 10.8.2.1:",
     ),
     "REDIRECT": (
         "iptables -t nat -A PREROUTING -p udp --dport 53 -j REDIRECT --to-ports 5353",
         lambda path: path.send("udp", SERVER, 53),
         ["prerouting nat/PREROUTING 1 accept"],
         "accept",
-        "accepted, for this host, after NAT to 10.8.1.2:",
+        "accepted, for this host, after NAT: dst → 10.8.1.1:5353",
     ),
     "NOTRACK": (
         """iptables -t raw -A PREROUTING -p icmp -j CT --notrack

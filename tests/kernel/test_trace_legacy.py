@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from nettop.broker.client import Broker
 from nettop.broker.options import Options
 from nettop.broker.start import start
 from nettop.errors import BrokerError
-from nettop.model.traces.journeys import Journey
+from nettop.model.traces.journey import Journey
 from nettop.model.traces.lines import verdict_of, where
 from tests.kernel.commands import running
 from tests.kernel.namespaces import Lab, poll, run_in
@@ -42,15 +43,15 @@ def loggers(path: Path3) -> str:
     return run_in(path.router, "cat", *LOGGERS)
 
 
-def restorers() -> set[int]:
-    """The processes that switch nf_log back."""
+def restorers(path: Path3) -> set[int]:
+    """The processes that switch nf_log of the router back."""
+    inode = int(run_in(path.router, "stat", "-Lc", "%i", LOGGERS[0]))
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if (process / "cmdline").read_bytes().startswith(b"nf_log-restore\0"):
+        with suppress(OSError):
+            named = (process / "cmdline").read_bytes().startswith(b"nf_log-restore\0")
+            if named and os.stat(process / "fd/100").st_ino == inode:
                 found.add(int(process.name))
-        except OSError:
-            continue
     return found
 
 
@@ -162,31 +163,31 @@ def test_another_reader_of_the_records_is_named(path: Path3, broker: Broker) -> 
     broker.leave(broker.netns(path.router))
 
 
-def kill_restorer(others: set[int]) -> None:
+def kill_restorer(path: Path3) -> None:
     """Kill it, and wait for the next one."""
-    (first,) = restorers() - others
+    (first,) = restorers(path)
     os.kill(first, signal.SIGKILL)
-    poll(lambda: restorers() - others - {first})
+    poll(lambda: restorers(path) - {first})
 
 
 @pytest.mark.one_broker
 @pytest.mark.parametrize("victims", ["app", "broker", "app broker", "restorer", "restorer app broker"])
 def test_nf_log_is_what_it_was_after_a_kill(path: Path3, victims: str) -> None:
     path.rules(RULES)
-    before, others = loggers(path), restorers()
+    before = loggers(path)
     with running("trace", "icmp", "--netns", path.router) as command:
         assert b"tracing icmp" in command.line(errors=True)
         assert "nfnetlink_log\nnfnetlink_log" in loggers(path)
         for victim in victims.split():
             if victim == "restorer":  # another one is started
-                kill_restorer(others)
+                kill_restorer(path)
                 assert "nfnetlink_log" in loggers(path)
             else:
                 os.kill(command.pid if victim == "app" else command.broker(), signal.SIGKILL)
         if victims == "restorer":
             command.signal()
         poll(lambda: loggers(path) == before)
-        poll(lambda: not restorers() - others)
+        poll(lambda: not restorers(path))
 
 
 def test_what_somebody_else_sets_meanwhile_stays(path: Path3) -> None:
@@ -202,16 +203,15 @@ def test_what_somebody_else_sets_meanwhile_stays(path: Path3) -> None:
 def test_what_switches_it_back_keeps_no_namespace_alive(lab: Lab, broker: Broker) -> None:
     path = Path3(lab)
     path.rules(RULES)
-    others = restorers()
     held = broker.trace_log(broker.netns(path.router))
-    (pid,) = restorers() - others
+    (pid,) = restorers(path)
     assert os.stat(f"/proc/{pid}/ns/net").st_ino == os.stat(f"/proc/{broker.pid}/ns/net").st_ino
     os.close(held.fd)
     gone: list[str] = []
     broker.on_gone = lambda netns, reason: gone.append(netns.label)
     lab.remove(path.router)
     poll(lambda: gone)
-    poll(lambda: not restorers() - others)
+    poll(lambda: not os.path.exists(f"/proc/{pid}"))
 
 
 def test_under_read_only_the_log_is_not_opened(lab: Lab) -> None:

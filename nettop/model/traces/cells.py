@@ -7,7 +7,7 @@ from typing import Any
 
 from nettop.model.ruleset.words import rule_text, verdict_role
 from nettop.model.table import Cell, Column
-from nettop.model.traces.journeys import Journey, Step
+from nettop.model.traces.journey import Journey, Step
 from nettop.model.traces.lines import verdict_of, where
 from nettop.text.units import clock
 

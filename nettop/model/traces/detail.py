@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from nettop.model.ruleset.words import rule_text, verdict_role
 from nettop.model.table import JourneyDetail, Line, RulePlace
 from nettop.model.traces.cells import end_cell
-from nettop.model.traces.headers import PacketHead
-from nettop.model.traces.journeys import Journey, Step
-from nettop.model.traces.lines import certainty, ending
+from nettop.model.traces.journey import Journey, Step
+from nettop.model.traces.lines import certainty, ending, exchange, translated
 from nettop.text.units import clock, plural
 
 _WIDTH = 76  # cells of a sentence: it fits on the narrowest screen
@@ -70,6 +69,8 @@ def _sentences(journey: Journey) -> Iterator[Line]:
     yield from (((f"  {' ' * len(word)}  {part}", ""),) for part in rest)
     if journey.end is not None:
         yield ((f"  {' ' * len(word)}  {certainty(journey)}", "dim"),)
+    if linked := exchange(journey):
+        yield ((f"  {' ' * len(word)}  {linked}", ""),)
 
 
 def _step_lines(journey: Journey) -> Iterator[Line]:
@@ -119,13 +120,6 @@ def _changes(journey: Journey, at: int) -> Iterator[tuple[str, str]]:
         yield f"   mark {before or 0:#x} → {step.record.mark or 0:#x}", "nat"
     following = steps[at + 1] if at + 1 < len(steps) else None
     head, oif = (following.head, following.oif) if following else (journey.last, journey.oif)
-    yield from ((f"   {text}", "nat") for text in _translated(step.head, head))
+    yield from ((f"   {text}", "nat") for text in translated(step.head, head))
     if oif != step.oif and oif is not None:
         yield f"   out {oif}", "accent"
-
-
-def _translated(before: PacketHead, after: PacketHead) -> Iterator[str]:
-    if after.src is not None and after.source != before.source:
-        yield f"source → {after.source}"
-    if after.dst is not None and after.destination != before.destination:
-        yield f"destination → {after.destination}"

@@ -26,9 +26,9 @@ class Drop(NamedTuple):
 
 
 class Seen(Protocol):
-    """A traced packet: `iif` it came from, `head` as it was marked, its first and last record (ns), its end."""
+    """A traced packet: `device` it came from, `head` as it was marked, its first and last record (ns), its end."""
 
-    iif: str | None
+    device: str | None
     head: PacketHead
     ts_ns: int
     last_ns: int
@@ -66,7 +66,7 @@ def _fits(packet: Seen, record: DropRecord) -> bool:
     by_rules = record.reason == _BY_RULES
     if by_rules != (verdict == "drop") and verdict != "lost":
         return False
-    if record.device is None or packet.iif is None:  # made on this host: nothing names the device
-        return record.device is None and packet.iif is None and verdict == "lost"
+    if record.device is None or packet.device is None:  # made on this host: nothing names the device
+        return record.device is None and packet.device is None and verdict == "lost"
     length = head.length or 0
-    return record.device == packet.iif and record.length in (length, max(length, _MIN_PAYLOAD))
+    return record.device == packet.device and record.length in (length, max(length, _MIN_PAYLOAD))

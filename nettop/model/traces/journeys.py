@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 
 from nettop.batch import DumpMark, Gap
 from nettop.decode.drops import DropRecord, DropRecords
@@ -17,9 +16,11 @@ from nettop.decode.nflog import LegacyDecoded, LegacyRecord
 from nettop.decode.nftables.trace import TraceDecoded, TraceRecord
 from nettop.kinds import TRACE_ENDS, TRACE_HOOKS, TRACE_MARK, TRACE_MARKING, TRACE_PREFIX
 from nettop.model.ruleset.merge import ChainView, RuleView
-from nettop.model.traces.drops import AFTER_NS, Drop, dropped
-from nettop.model.traces.headers import PacketHead, packet_head
-from nettop.model.traces.legacy import FindLegacy, packet_key, packet_of, position, step_of
+from nettop.model.traces.drops import AFTER_NS, dropped
+from nettop.model.traces.headers import packet_head
+from nettop.model.traces.journey import End, Journey, Step
+from nettop.model.traces.legacy import FindLegacy, packet_key, packet_of, step_of
+from nettop.model.traces.links import Answers, leg_before
 
 KEEP = 5000  # journeys
 MAX_STEPS = 1000  # of one journey: the kernel allows a jump stack of 16, but any number of rules
@@ -31,116 +32,10 @@ _LEGACY_NS = 150_000_000  # the records of iptables-legacy arrive on another soc
 _MAX_HEADS = 10_000
 _FINAL = frozenset(("drop", "stolen", "queue"))
 
-Keep = Callable[["Journey"], bool]
+Keep = Callable[[Journey], bool]
 
 # The rule with this handle, and its chain; None: not known (yet).
 FindRule = Callable[[str, str, int | None], tuple[ChainView, RuleView] | None]
-
-
-@dataclass(slots=True)
-class Step:
-    """One record: a rule that matched, or the policy of a base chain."""
-
-    record: TraceRecord
-    hook: str
-    callers: tuple[Step, ...]  # the rules that jumped here, the base chain's first
-    head: PacketHead
-    iif: str | None
-    oif: str | None
-    found: tuple[ChainView, RuleView] | None = None
-    legacy: int | None = None  # of iptables-legacy: the priority of its table
-
-    @property
-    def rule(self) -> RuleView | None:
-        """The rule, as the ruleset has it."""
-        return self.found[1] if self.found else None
-
-    @property
-    def number(self) -> int | None:
-        """The number of the rule in its chain."""
-        return self.found[1].number if self.found else self.record.number
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """The end of a journey: drop, reject, accept, stolen, queue, or "lost" if no final verdict was seen."""
-
-    verdict: str
-    step: Step | None = None  # that decided
-    oif: str | None = None  # of an accepted packet that leaves
-
-
-@dataclass(slots=True)
-class Journey:
-    """One traced packet. `hook` is where it was last seen."""
-
-    number: int
-    netns: int
-    table: str  # that marked it
-    ts_ns: int
-    hook: str
-    head: PacketHead  # as it was marked
-    last: PacketHead  # as it was last seen
-    iif: str | None
-    oif: str | None = None
-    steps: list[Step] = field(default_factory=list)
-    hooks: list[str] = field(default_factory=list)  # it went through
-    end: End | None = None
-    whole: bool = True  # False: records were lost while it was on its way
-    ct_id: int | None = None
-    mark: int | None = None  # when it was marked for tracing; None: 0
-    last_ns: int = 0
-    key: tuple[object, ...] = ()  # of its bytes
-    refused_by: Step | None = None  # a rule of iptables-legacy in the hook where it was last seen
-    drop: Drop | None = None  # by the kernel, after its last step
-    _stack: list[tuple[str, tuple[Step, ...]]] = field(default_factory=list)  # chains, and the rules to each
-
-    @property
-    def verdict(self) -> str:
-        """The verdict that ended it; "lost": none was seen (yet)."""
-        return self.end.verdict if self.end else "lost"
-
-    def enter(self, chain: str) -> tuple[Step, ...]:
-        """Enter the chain of a record; return the rules that led there, the base chain's first."""
-        while self._stack and self._stack[-1][0] != chain:
-            self._stack.pop()
-        if not self._stack:
-            self._stack.append((chain, ()))
-        return self._stack[-1][1]
-
-    def enter_legacy(self, hook: str, table: str, chain: str) -> tuple[Step, ...]:
-        """Return the rules of iptables-legacy that led to a chain of a table, the base chain's first."""
-        callers: tuple[Step, ...] = ()
-        for step in self.steps:
-            if step.legacy is not None and (step.hook, step.record.table) == (hook, table):
-                if step.record.chain == chain:
-                    callers = step.callers
-                if step.record.target == chain:
-                    callers = (*step.callers, step)
-        return callers
-
-    def insert(self, step: Step) -> None:
-        """Insert a step of iptables-legacy behind those that the packet met before."""
-        places = [self._place(one) for one in self.steps]
-        self.steps.insert(position(places, self._place(step)), step)
-
-    def _place(self, step: Step) -> tuple[int, int]:
-        """Return the number of the step's hook, and the priority of its base chain."""
-        found = (step.callers[0] if step.callers else step).found
-        priority = (found[0].priority or 0) if step.legacy is None and found else step.legacy or 0
-        return self.hooks.index(step.hook) if step.hook in self.hooks else 0, priority
-
-    def jump(self, step: Step) -> None:
-        """Go on in the chain that a step leads to, if it does."""
-        record = step.record
-        if record.verdict == "goto":  # it does not come back
-            self._stack.pop()
-        if record.verdict in ("jump", "goto"):
-            self._stack.append((record.target, (*step.callers, step)))
-
-    def begin_walk(self) -> None:
-        """Leave all chains: a base chain begins."""
-        self._stack.clear()
 
 
 class Journeys:
@@ -172,6 +67,7 @@ class Journeys:
         self._heads: dict[tuple[int, int], TraceRecord] = {}  # with the headers of a packet that is marked next
         self.count = 0  # of all journeys
         self._checked_ns = 0  # the time of records up to which all were ended that no record came of
+        self._answers: Answers[Journey] = Answers()
         self._drops: list[DropRecord] = []  # of no journey so far
         self._recent: deque[Journey] = deque(maxlen=_RECENT)  # that have ended
         self._without_drop: deque[Journey] = deque(maxlen=keep)  # that have ended, and whose drop may come
@@ -214,7 +110,7 @@ class Journeys:
             return
         head = packet_head(record.network, record.transport)
         callers = journey.enter_legacy(record.hook, record.table, record.chain)
-        step = Step(found.record, record.hook, callers, head, journey.iif, journey.oif, found.found, found.priority)
+        step = Step(found.record, record.hook, callers, head, journey.device, journey.oif, found.found, found.priority)
         journey.insert(step)
         if found.refuses and record.hook == journey.hook:
             journey.refused_by = step
@@ -300,7 +196,7 @@ class Journeys:
         if record.type == "rule" and record.handle is None:
             return  # the end of a chain
         found = self._find_rule(record.family, record.table, record.handle)
-        step = Step(record, journey.hook, callers, journey.last, journey.iif, journey.oif, found)
+        step = Step(record, journey.hook, callers, journey.last, journey.device, journey.oif, found)
         journey.jump(step)
         if len(journey.steps) < MAX_STEPS or record.verdict in _FINAL:
             journey.steps.append(step)
@@ -317,7 +213,7 @@ class Journeys:
         elif record.chain == TRACE_MARK and record.handle is not None:
             if journey is not None:
                 self._finish(key, End("lost"))
-            if self.table in ("", record.table) and not self._full():
+            if self.table in ("", record.table):
                 self._begin(record if record.network else self._heads.get(key, record), key)
             self._heads.pop(key, None)
         elif journey is not None:
@@ -333,17 +229,37 @@ class Journeys:
         return 0 < self._wanted <= (self._begun if self.only is None else self.found)
 
     def _begin(self, record: TraceRecord, key: tuple[int, int]) -> None:
-        self.count += 1
-        self._begun += 1
         head = packet_head(record.network, record.transport)
         hook = "output" if record.iif is None else "prerouting"
         names = self._name(key[0], record.iif), self._name(key[0], record.oif)
-        journey = Journey(self.count, key[0], record.table, record.ts_ns, hook, head, head, *names, hooks=[hook])
+        journey = Journey(self.count + 1, key[0], record.table, record.ts_ns, hook, head, head, *names, hooks=[hook])
         journey.last_ns, journey.mark = record.ts_ns, record.mark
-        journey.key = packet_key(record.network, record.transport)
+        journey.key, journey.device = packet_key(record.network, record.transport), journey.iif
+        earlier = leg_before(journey, reversed(self._recent))
+        if earlier is not None and earlier in self.ended:
+            self._continue(earlier, journey, key)
+            return
+        if self._full():
+            return
+        self.count += 1
+        self._begun += 1
         self._open[key] = journey
         if self.only is None:
             self._keep(journey)
+
+    def _continue(self, journey: Journey, leg: Journey, key: tuple[int, int]) -> None:
+        """Go on with a packet that has left by a device whose other end is here, too."""
+        self.found -= journey.number in self.kept and journey.table == self.table
+        if self.only is not None and self.kept.pop(journey.number, None) is None:
+            self.others -= 1
+        for listed in (self.ended, self._recent, self._without_drop):
+            if journey in listed:
+                listed.remove(journey)
+        journey.end, journey.hook, journey.device, journey.oif = None, leg.hook, leg.iif, None
+        journey.last_ns = leg.ts_ns
+        journey.hooks.append(leg.hook)
+        journey.begin_walk()
+        self._open[key] = journey
 
     def _consider(self, journey: Journey) -> None:
         """Keep one of the others if it passes now: records of iptables-legacy come late."""
@@ -360,11 +276,18 @@ class Journeys:
     def _see(self, journey: Journey, record: TraceRecord) -> None:
         """Note what a record says of its packet. The first one of a base chain has the headers and devices."""
         journey.last_ns = record.ts_ns
-        journey.ct_id = journey.ct_id if record.ct_id is None else record.ct_id
+        if record.ct_id is not None and journey.ct_id is None:
+            journey.ct_id = record.ct_id
+            self._answer(journey)
         if record.network:
             journey.begin_walk()
             journey.last = packet_head(record.network, record.transport)
         journey.oif = self._name(journey.netns, record.oif) or journey.oif
+
+    def _answer(self, journey: Journey) -> None:
+        journey.answers = asked = self._answers.answered_by(journey)
+        if asked is not None and asked.answer is None:
+            asked.answer = journey
 
     def _name(self, netns: int, index: int | None) -> str | None:
         return None if index is None else self._device(netns, index) or f"if{index}"

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from nettop.model.ruleset.words import rule_text
-from nettop.model.traces.journeys import End, Journey, Step
+from nettop.model.traces.headers import PacketHead
+from nettop.model.traces.journey import End, Journey, Step
 
 _DONE = {"drop": "dropped", "reject": "rejected", "stolen": "taken by the kernel", "queue": "sent to a queue"}
 _LOST = {"prerouting": "lost in routing, after prerouting", "output": "lost in routing, after output"}
@@ -67,11 +68,31 @@ def _decided(step: Step) -> str:
 
 
 def _translation(journey: Journey) -> str:
-    """Return `, after NAT to 10.0.0.1:80 → 10.9.0.4:8443` if its addresses or ports were changed."""
-    first, last = journey.head, journey.last
-    if last.src is None or (first.source, first.destination) == (last.source, last.destination):
-        return ""
-    return f", after NAT to {last.source} → {last.destination}"
+    """Return `, after NAT: dst → 10.9.0.4:8443` if its addresses or ports were changed."""
+    changes = ", ".join(translated(journey.head, journey.last))
+    return f", after NAT: {changes}" if changes else ""
+
+
+def translated(before: PacketHead, after: PacketHead) -> Iterator[str]:
+    """Yield what NAT changed: `src → 10.0.0.1:49152`, `dst → 10.9.0.4:8443`."""
+    if after.src is not None and after.source != before.source:
+        yield f"src → {after.source}"
+    if after.dst is not None and after.destination != before.destination:
+        yield f"dst → {after.destination}"
+
+
+def exchange(journey: Journey) -> str:
+    """Return `[SYN, ACK] back after 3.1 ms: #2`, or `answers #1 after 3.1 ms`; "" without the other packet."""
+    if (answer := journey.answer) is not None:
+        what = answer.head.info or answer.head.proto_text
+        return f"{what} back after {_ms(answer.ts_ns - journey.ts_ns)}: #{answer.number}"
+    if (asked := journey.answers) is not None:
+        return f"answers #{asked.number} after {_ms(journey.ts_ns - asked.ts_ns)}"
+    return ""
+
+
+def _ms(elapsed_ns: int) -> str:
+    return f"{max(0, elapsed_ns) / 1e6:.1f} ms"
 
 
 def objects(journey: Journey, netns: str) -> Iterator[dict[str, Any]]:
@@ -122,6 +143,9 @@ def objects(journey: Journey, netns: str) -> Iterator[dict[str, Any]]:
             "hooks": journey.hooks,
             "iif": journey.iif,
             "oif": end.oif,
+            "nat": list(translated(journey.head, journey.last)),
+            "answers": journey.answers and journey.answers.number,
+            "answer_ns": journey.answers and journey.ts_ns - journey.answers.ts_ns,
             "drop_reason": drop and drop.record.reason,
             "drop_function": drop and (drop.record.function or None),
             "drop_certainty": drop and drop.certainty,
@@ -151,6 +175,8 @@ def lines(journey: Journey, time: str) -> Iterator[str]:
         yield f"  {verdict_of(journey.end).upper():<11} {ending(journey)}"
         if (sure := certainty(journey)) != "certain":
             yield f"  {'':<11} {sure}"
+        if linked := exchange(journey):
+            yield f"  {'':<11} {linked}"
 
 
 def ending(journey: Journey) -> str:

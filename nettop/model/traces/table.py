@@ -13,7 +13,8 @@ from nettop.model.table import Column, Detail, Line, Row, Snapshot, SortKey, Vie
 from nettop.model.traces.cells import COLUMNS, DEFAULT_COLUMNS, cell, end_cell, sort_value
 from nettop.model.traces.detail import journey_detail
 from nettop.model.traces.fields import JourneyFields
-from nettop.model.traces.journeys import Journey, Journeys
+from nettop.model.traces.journey import Journey
+from nettop.model.traces.journeys import Journeys
 from nettop.model.window import Match, OrderCache, value_keys
 from nettop.text.units import grouped, plural
 

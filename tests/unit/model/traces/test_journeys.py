@@ -11,7 +11,8 @@ from nettop.batch import Gap
 from nettop.decode.nftables.trace import TraceDecoded, TraceRecord
 from nettop.kinds import GapReason
 from nettop.model.traces.headers import packet_head
-from nettop.model.traces.journeys import MAX_STEPS, Journey, Journeys
+from nettop.model.traces.journey import Journey
+from nettop.model.traces.journeys import MAX_STEPS, Journeys
 from nettop.model.traces.lines import certainty, lines, objects, where
 
 SECOND = 1_000_000_000
@@ -66,7 +67,7 @@ def test_a_packet_that_is_forwarded() -> None:
     (journey,) = joined(*THROUGH).ended
     assert journey.hooks == ["prerouting", "forward", "postrouting"] and rules(journey) == ["forward f 4 accept"]
     assert (journey.iif, journey.end.oif if journey.end else None) == ("eth2", "eth3")
-    assert where(journey) == "accepted, out of eth3, after NAT to 10.0.0.1:49152 → 10.9.0.4:53"
+    assert where(journey) == "accepted, out of eth3, after NAT: dst → 10.9.0.4:53"
     assert certainty(journey) == "certain"
 
 

@@ -139,4 +139,4 @@ def test_what_a_rule_rewrote_is_on_its_line() -> None:
     found = table(packet).detail(1, SECOND)
     assert found is not None
     line = "".join(part for part, _ in found.lines[-2])
-    assert line.endswith("destination → 10.9.0.4:53   out eth3")
+    assert line.endswith("dst → 10.9.0.4:53   out eth3")

@@ -1,0 +1,71 @@
+"""Packets that belong together: the next leg of a packet that left by one device and came by another, and answers.
+
+Over lo and veth devices a packet gets another id; its bytes, addresses and time are those of the leg before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Generic, Protocol, TypeVar
+
+from nettop.model.traces.headers import PacketHead
+
+_LEG_NS = 100_000_000  # between the records of two legs: they are read in batches
+_MAX_FLOWS = 5000
+
+
+class Seen(Protocol):
+    """A traced packet: its key, its headers at first and at last, and where it came from and goes to."""
+
+    netns: int
+    key: tuple[object, ...]
+    head: PacketHead
+    last: PacketHead
+    iif: str | None
+    oif: str | None
+    ts_ns: int
+    last_ns: int
+    ct_id: int | None
+
+    @property
+    def verdict(self) -> str:
+        """The verdict that ended it; "lost": none was seen."""
+        ...
+
+
+Packet = TypeVar("Packet", bound=Seen)
+
+
+def leg_before(packet: Seen, ended: Iterable[Packet]) -> Packet | None:
+    """Return the packet that `packet` is the next leg of. `ended` are those that have ended, the latest first."""
+    for other in ended:
+        if other.last_ns < packet.ts_ns - _LEG_NS:
+            return None
+        left = other.verdict == "accept" and other.oif is not None and other.netns == packet.netns
+        if left and packet.iif not in (None, other.iif) and other.key == packet.key != () and _same(other, packet):
+            return other
+    return None
+
+
+def _same(before: Seen, after: Seen) -> bool:
+    return (before.last.source, before.last.destination) == (after.head.source, after.head.destination)
+
+
+class Answers(Generic[Packet]):
+    """The latest packet of each flow, by its conntrack id: the next one the other way answers it."""
+
+    def __init__(self) -> None:
+        self._asked: dict[tuple[int, int | None], Packet] = {}
+
+    def answered_by(self, packet: Packet) -> Packet | None:
+        """Return the packet that `packet` answers; None: it is no answer, and may be answered itself."""
+        key = packet.netns, packet.ct_id
+        asked = self._asked.get(key)
+        reverse = packet.head.destination, packet.head.source
+        if asked is not None and reverse == (asked.last.source, asked.last.destination) != ("", ""):
+            return asked
+        self._asked.pop(key, None)
+        self._asked[key] = packet
+        if len(self._asked) > _MAX_FLOWS:
+            del self._asked[next(iter(self._asked))]
+        return None
