@@ -94,7 +94,7 @@ class Engine:
 
     def _views(self) -> dict[str, TableModel]:
         chains = ChainTable(self.ruleset)
-        self.finder = RuleFinder(self.ruleset, chains.order)
+        self.finder, self.findings = RuleFinder(self.ruleset, chains.order), chains.findings
         return {
             "flows": self.flows,
             "groups": self.groups,

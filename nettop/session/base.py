@@ -18,6 +18,7 @@ from nettop.broker.requests import ResolveName
 from nettop.errors import BrokerError, NettopError, UsageError
 from nettop.model.events.table import KEEP_EVENTS
 from nettop.model.filter.expression import Filter
+from nettop.model.findings import Finding
 from nettop.model.flows.capture import FlowCapture, flow_capture
 from nettop.model.flows.clipboard import flow_text
 from nettop.model.ruleset.changes import Commit
@@ -140,6 +141,14 @@ class Session:
     def rule_changes(self, deliver: Callable[[Sequence[Commit]], None]) -> None:
         """Deliver the latest changes of the rules shown, oldest first, on the model thread."""
         self._run.on_models(lambda engine, now_ns: deliver([*engine.ruleset.changes.commits]))
+
+    def findings(self, deliver: Callable[[Sequence[tuple[Finding, Hit | None]]], None]) -> None:
+        """Deliver what is probably wrong in the ruleset, with the place of each."""
+
+        def answer(engine: Engine, now_ns: int) -> None:
+            deliver([(one, engine.finder.place(dict(one.place))) for one in engine.findings.all()])
+
+        self._run.on_models(answer)
 
     def count_flows(self, display_filter: Filter | None, deliver: Callable[[int], None]) -> None:
         """Deliver how many flows match now, for a confirmation, on the model thread."""

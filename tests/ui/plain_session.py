@@ -10,6 +10,8 @@ from nettop.model.filter.expression import Filter
 from nettop.model.flows.capture import FlowCapture
 from nettop.model.ruleset.changes import Commit
 from nettop.model.ruleset.find import RuleFinder
+from nettop.model.ruleset.findings import findings
+from nettop.model.ruleset.sets import SetContents
 from nettop.model.table import Detail, Snapshot, ViewSpec
 from nettop.session.base import Session
 from nettop.session.status import DeviceChoice, Done, NetnsChoice, Status
@@ -132,6 +134,10 @@ class PlainSession(Session):
 
     def rule_changes(self, deliver: Callable[[Any], None]) -> None:
         deliver(self.changes)
+
+    def findings(self, deliver: Callable[[Any], None]) -> None:
+        found = [] if self.finder is None else findings(self.finder._ruleset, SetContents())
+        deliver([(one, None if self.finder is None else self.finder.place(dict(one.place))) for one in found])
 
     def count_flows(self, wanted: Filter | None, deliver: Callable[[int], None]) -> None:
         spec = ViewSpec((), filter=wanted)

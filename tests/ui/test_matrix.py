@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from nettop.batch import Text
+from nettop.kinds import TextKind
 from nettop.model.ruleset.chain_matrix import ChainMatrix
 from nettop.model.ruleset.changes import Change, Commit
 from tests.ui.plain_session import PlainSession, session
@@ -43,6 +45,18 @@ table ip6 six { # handle 1
 \t\tip6 saddr 2001::/16 accept # handle 7
 \t}
 }
+"""
+
+
+LEGACY = """\
+*filter
+:INPUT DROP [0:0]
+:lan - [0:0]
+[8:88] -A INPUT -j lan
+[7:77] -A lan -m comment --comment "the rest" -j DROP
+[3:33] -A lan -p udp -j ACCEPT
+[0:0] -A lan -p tcp -j ACCEPT
+COMMIT
 """
 
 
@@ -215,3 +229,18 @@ async def test_without_a_change_the_log_says_so() -> None:
     async with running(WIDE, source()) as seen:
         await seen.press("3", "L")
         await seen.see("the rules have not changed since nettop watches them")
+
+
+async def test_findings_are_listed_and_lead_to_their_place() -> None:
+    plain = source(words=True)
+    assert plain.finder is not None
+    plain.finder._ruleset.texts.apply(Text(2, 0, T0, TextKind.IPTABLES_LEGACY_SAVE, LEGACY.encode(), ""))
+    plain.finder._ruleset._dirty = True
+    plain.finder._ruleset._rejoin()
+    async with running(WIDE, plain) as seen:
+        await seen.press("3")
+        await seen.see("! 2 findings")
+        await seen.press("exclamation_mark")
+        await seen.see("rules 2 to 3 of ip filter lan cannot match")
+        await seen.press("enter")
+        await seen.until(lambda: "-A lan -p udp -j ACCEPT" in seen.text, "the rule that cannot match")

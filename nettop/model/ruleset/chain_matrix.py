@@ -33,6 +33,7 @@ class MatrixSnapshot(Snapshot):
     """All base chains of one path, and their places. Its rows are in the order of `matrix.idents`."""
 
     matrix: Matrix = EMPTY
+    findings: int = 0
 
 
 class ChainMatrix:
@@ -133,9 +134,9 @@ class ChainMatrix:
         anchor = idents.index(spec.anchor) if spec.anchor in idents else None
         totals: Line = ((_LEGEND, "dim"), *self._chains.marks())
         notes = self._chains.notes()
-        return MatrixSnapshot(
-            spec, 0, rows, len(rows), len(self._order), anchor, totals, notes, now_ns, self.version, matrix
-        )
+        version, wrong = self.version, len(self._chains.findings.all())
+        count, total = len(rows), len(self._order)
+        return MatrixSnapshot(spec, 0, rows, count, total, anchor, totals, notes, now_ns, version, matrix, wrong)
 
     def detail(self, ident: int, now_ns: int) -> Detail | None:
         """Return the detail of a chain."""

@@ -46,7 +46,7 @@ class ChainTable:
     def __init__(self, ruleset: Ruleset) -> None:
         self._ruleset = ruleset
         self._orders = OrderCache(self._match)
-        self._findings = ChainFindings(ruleset)
+        self.findings = ChainFindings(ruleset)
         self._layout = -1
         self._natural: list[int] = []
         self._index: dict[int, int] = {}  # by ident
@@ -251,7 +251,7 @@ class ChainTable:
             lines.append((("  another chain is at this hook and priority: which runs first is not known", "warn"),))
         if chain.backend == LEGACY:
             lines.append((("  legacy: counters come with each reading of iptables-legacy-save", "dim"),))
-        return lines + [((f"  ! {found.summary}", "warn"),) for found in self._findings(chain)]
+        return lines + [((f"  ! {found.summary}", "warn"),) for found in self.findings(chain)]
 
 
 def _sum_text(value: float | None, least: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_network
@@ -29,7 +29,7 @@ class Hit:
 
     chain: int  # ident
     hooked: bool  # that chain is a base chain, which the matrix shows too
-    rule: int  # ident
+    rule: int | None  # ident; None: the chain itself
     headings: tuple[int, ...]  # idents of the headings above it: they must be unfolded
     folded: bool  # the tree is so long that they are folded at first
 
@@ -52,6 +52,7 @@ class RuleFinder:
         self._known: dict[str, _Parts] = {}  # by the text searched
         self._parts: list[_Parts] = []  # by cell
         self._hits: list[tuple[int, Hit]] = []  # every rule with its cell, in the order of traversal
+        self._by_rule: dict[int | None, Hit] = {}  # by ident
         self._last: tuple[str, list[tuple[int, Hit]]] = ("", [])
 
     def found(self, text: str) -> list[tuple[int, Hit]]:
@@ -66,7 +67,20 @@ class RuleFinder:
     def hit(self, rule: int) -> Hit | None:
         """Return where a rule is shown: the first chain below which it is; None: it is gone."""
         self.found("")
-        return next((hit for _, hit in self._hits if hit.rule == rule), None)
+        return self._by_rule.get(rule)
+
+    def place(self, keys: Mapping[str, str | int | None]) -> Hit | None:
+        """Return where a rule, or a chain, is shown, by the keys of JSON; of a table its first chain."""
+        for chain in self._ruleset.picture.chains:
+            names = {"family": chain.family, "table": chain.table, "chain": chain.name}
+            if any(keys.get(key, name) != name for key, name in names.items()):
+                continue
+            if "number" not in keys:
+                return Hit(chain.ident, chain.hook is not None, None, (), False)
+            for rule in self._ruleset.picture.rules_of(chain):
+                if (rule.number, rule.handle) == (keys["number"], keys["handle"]):
+                    return self.hit(rule.ident)
+        return None
 
     def _prepare(self) -> None:
         self._layout, self._last = self._ruleset.layout_version, ("", [])
@@ -75,6 +89,7 @@ class RuleFinder:
         self._parts = [self._known[text] for text in texts]
         seen: set[int] = set()
         self._hits = [hit for top in self._order() for hit in self._hits_of(top, seen)]
+        self._by_rule = {hit.rule: hit for _, hit in self._hits}
 
     def _hits_of(self, top: int, seen: set[int]) -> Iterator[tuple[int, Hit]]:
         """Yield the rules below a chain that are not in `seen`, and add them to it."""

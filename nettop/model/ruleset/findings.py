@@ -203,9 +203,17 @@ class ChainFindings:
 
     def __call__(self, chain: ChainView) -> list[Finding]:
         """Return the findings of a chain."""
+        self._refresh()
+        return self._of.get((chain.family, chain.table, chain.name), [])
+
+    def all(self) -> list[Finding]:
+        """Return all findings, those of one chain together."""
+        self._refresh()
+        return [one for found in self._of.values() for one in found]
+
+    def _refresh(self) -> None:
         now = self._ruleset.layout_version, self._ruleset.raw.sets.listed
         if self._known[0] != now[0] or self._known[1] is not now[1]:
             self._known, self._of = now, {}
             for found in findings(self._ruleset, SetContents()):
                 self._of.setdefault(chain_key(found), []).append(found)
-        return self._of.get((chain.family, chain.table, chain.name), [])

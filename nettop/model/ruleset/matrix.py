@@ -115,7 +115,7 @@ def lay_out(
     kernel = [] if tracked is None or not path.startswith("IP") else _kernel(own, {*families} & {*tracked} != set())
     rows = sorted({*(runs_at(chain) or 0 for _, chain in own), *(priority for _, priority, _ in kernel)})
     places = [
-        Place(None, rows.index(priority), hooks.index(hook), (f"· {name}", "dim"))
+        Place(None, rows.index(priority), hooks.index(hook), (f"· {name}", "dim"), f"· {name.split()[-1]}")
         for name, priority, at in kernel
         for hook in at
     ]

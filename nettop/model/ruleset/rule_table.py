@@ -191,6 +191,7 @@ class RuleTable:
             return cells | {"number": ("policy", "dim"), "verdict": (policy, role), "rule": (EVERY, "dim")}
         rule = self._rule(row)
         matches, verdict = split_rule(rule)
+        comment = f"   /* {rule.comment} */" if rule.comment else ""
         before = f"{chain.table} {chain.name}: " if self._flat else indent + row.jump
         counted = bool(self._ruleset.counts.have[row.cell])
         role = words.verdict_role(rule.verdict) if rule.text else "dim"
@@ -198,7 +199,7 @@ class RuleTable:
             "number": (str(rule.number), "number"),
             "handle": (str(rule.handle) if rule.handle is not None else ABSENT, "dim"),
             "verdict": (verdict, role),
-            "rule": (before + matches + (f"   /* {rule.comment} */" if rule.comment else ""), role),
+            "rule": (before + matches + comment, "" if rule.text else "dim"),
             "note": (words.counter_note(self._ruleset.counts, row.cell, counted, now_ns), "warn" if counted else "dim"),
         }
 

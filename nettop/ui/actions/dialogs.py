@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 from nettop.errors import NettopError, UsageError
 from nettop.model.filter.expression import parse
 from nettop.model.filter.vocabulary import FIELDS, OPERATORS, RULESET
+from nettop.model.findings import Finding
 from nettop.model.flows.capture import FlowCapture
 from nettop.model.ruleset.changes import Change, Commit
+from nettop.model.ruleset.find import Hit
 from nettop.model.table import SortKey
 from nettop.session.base import save_path
 from nettop.session.status import DeviceChoice, NetnsChoice, shown_netns
@@ -89,6 +91,27 @@ def _changed(commit: Commit, change: Change) -> str:
 def _view_of_chains(screen: MainScreen) -> ChainsView:
     assert isinstance(screen.view, ChainsView)
     return screen.view
+
+
+def findings(screen: MainScreen) -> Awaitable[None]:
+    """Open the list of what is probably wrong in the ruleset; Enter goes there."""
+
+    def on_found(found: Sequence[tuple[Finding, Hit | None]]) -> Awaitable[None] | None:
+        if not found:
+            screen.say("no findings in this ruleset")
+            return None
+        choices = [Choice(str(at), finding.summary) for at, (finding, _) in enumerate(found)]
+        on_chosen = lambda answer: _show_finding(screen, *found[int(answer[0])])  # noqa: E731
+        return choose(screen, "Findings", choices, on_chosen, search=True)
+
+    return open_with_answer(screen, screen.session.findings, on_found)
+
+
+def _show_finding(screen: MainScreen, finding: Finding, hit: Hit | None) -> None:
+    """Show the rule or the chain of a finding, and its evidence."""
+    screen.say(" · ".join((finding.summary, *finding.evidence)))
+    if hit is not None and isinstance(screen.view, ChainsView):
+        screen.view.show_rule(hit)
 
 
 def is_filter(text: str) -> bool:

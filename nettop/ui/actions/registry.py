@@ -90,6 +90,7 @@ COMMANDS: tuple[Command, ...] = (
             _CHAINS),
     _listed("isolate", ("x",), "Isolate: only what was found", lambda screen: screen.view.isolate(), "", _CHAINS),
     _listed("rule_changes", ("L",), "Log: what changed, and who did it", dialogs.rule_changes, "", _CHAINS),
+    _listed("findings", ("exclamation_mark",), "Findings: what is probably wrong", dialogs.findings, "", _CHAINS),
     _listed("matrix", ("m",), "Matrix: hooks and priorities, or a list", lambda screen: screen.view.toggle(),
             "matrix/list", _CHAINS, needs="matrix"),
     _listed("path", ("p",), "Path: IPv4, IPv6, bridge, …", _in_matrix("next_path"), "path", ("matrix",)),

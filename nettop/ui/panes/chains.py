@@ -131,30 +131,31 @@ class ChainsView(TableView):
     def next_hit(self, step: int) -> None:
         """Go to the next rule found (step 1), or to the one before (-1)."""
         self.post_message(self.Changed())
-        if not self._hits or self.child is None:
+        if not self._hits:
             return
         self._at = (self._at + step) % len(self._hits)
-        self._go_to(self._hits[self._at], self.child.table)
+        self._go_to(self._hits[self._at])
 
     def show_rule(self, hit: Hit) -> None:
-        """Show a rule, whatever is filtered."""
-        if self.child is None:
-            return
+        """Show a rule, or a chain, whatever is filtered."""
         self._close()
         for table in self.tables:
             table.filter = None
-        self._go_to(hit, self.child.table)
+        self._go_to(hit)
 
-    def _go_to(self, hit: Hit, rules: Table) -> None:
+    def _go_to(self, hit: Hit) -> None:
+        if self.child is None:
+            return
+        rules = self.child.table
         if self.table is self.matrix and not hit.hooked:
             self._swap()
         self.table.seek(hit.chain)
         rules.set_scope(hit.chain)
         toggled, above = rules.options.toggled, frozenset(hit.headings)
         rules.set_options(toggled=toggled | above if hit.folded else toggled - above)
-        rules.seek(hit.rule)
-        if self.child is not None:
-            self.child.in_front = True
+        if hit.rule is not None:
+            rules.seek(hit.rule)
+        self.child.in_front = hit.rule is not None
         if self.is_mounted:
             self.lay_out()
             self.focus_something()

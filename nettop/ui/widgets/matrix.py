@@ -13,6 +13,7 @@ from nettop.model.ruleset.chain_matrix import MatrixSnapshot
 from nettop.model.ruleset.matrix import EMPTY, JOURNEYS, Place
 from nettop.model.table import Line, ViewSpec
 from nettop.session.base import Session
+from nettop.text.units import plural
 from nettop.ui import strips
 from nettop.ui.palette import palette_of
 from nettop.ui.widgets.matrix_lines import Drawn, Part, draw
@@ -172,4 +173,7 @@ class MatrixTable(Table):
             line.append((f"[{path}] " if current else f" {path}  ", "heading" if current else "dim"))
         line += [("   o ", "key"), (f"lit: {self.journey}" if self.journey else "light a packet's way", "dim")]
         line += [("   z ", "key"), (f"kernel {'shown' if self.options.zeroes else 'hidden'}", "dim")]
+        shown = None if self.viewport.shown is None else self.viewport.shown.snapshot
+        if isinstance(shown, MatrixSnapshot) and shown.findings:
+            line += [("   ! ", "key"), (plural(shown.findings, "finding"), "warn")]
         return tuple(line)

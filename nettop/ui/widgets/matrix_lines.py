@@ -91,12 +91,15 @@ def _place(place: Place, room: int, bright: bool) -> list[list[Part]]:
     inner = room - 1  # the first cell is the cursor's
     name, role = place.name
     if place.ident is None:
-        return [[(fit(f" {name}", room), role, None)]]
-    if width_of([place.name]) > inner:
-        name = place.short
+        short = name if width_of([place.name]) <= inner else place.short
+        return [[(fit(f" {short}", room), role, None)]]
     policy = place.policy if place.policy[0] else None
-    if inner >= _POLICY_BESIDE and policy:
-        side: list[Segment] = [(fit_middle(name, inner - len(policy[0]) - 1) + " ", role), policy]
+    beside = inner >= _POLICY_BESIDE and policy is not None
+    space = inner - len(place.policy[0]) - 1 if beside else inner
+    if width_of([place.name]) > space:
+        name = place.short
+    if policy and beside:
+        side: list[Segment] = [(fit_middle(name, space) + " ", role), policy]
         facts = list(place.facts)
     else:
         side = [(fit_middle(name, inner), role)]
