@@ -456,11 +456,11 @@ def test_a_recording_replays_the_same_packets(path: Path3, tmp_path: Path) -> No
 
 
 def _without_times(out: str) -> list[str]:
-    """The lines without the time of day: the kernel gives none, and each reader has its own.
+    """The packets, without the time of day and in any order: the kernel gives no time, and each reader has its own.
 
     And without the drop reasons, which only the nettop that traces can read.
     """
-    return [re.sub(r"^[\d:.]+ |(?<=prerouting): .*|; then dropped.*", "", line) for line in out.splitlines()]
+    return sorted(re.sub(r"(?m)^[\d:.]+ |(?<=prerouting): .*|; then dropped.*", "", one) for one in out.split("\n\n"))
 
 
 def _has_rules(recording: str) -> bool:

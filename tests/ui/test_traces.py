@@ -153,6 +153,20 @@ async def test_a_flow_is_traced_by_its_tuple_and_limits_are_chosen(live: Traced)
     )
 
 
+async def test_a_group_is_traced_by_its_key_or_its_filter_is_shown_with_the_reason_why_not(live: Traced) -> None:
+    async with running(WIDE, live) as seen:
+        await seen.press("b")
+        await seen.see("Group flows by")
+        await seen.press("enter")
+        await seen.until(lambda: seen.cursor_line().startswith("▶192.168.1.2"), "the group of a source")
+        await seen.press("t")
+        await seen.see("│ src host 192.168.1.2")
+        await seen.press("escape", "slash")
+        await seen.write("state established")
+        await seen.press("enter", "t")
+        await seen.see("“state” cannot be asked of traces")
+
+
 async def test_a_rule_is_traced_by_the_packets_that_hit_it(live: Traced) -> None:
     async with running(WIDE, live) as seen:
         await first_drop(seen)

@@ -17,7 +17,7 @@ _FILTERED = ("matrix", *(name for view in VIEWS if view.filter_kind for name in 
 _CHAINS = ("chains", "matrix")
 _FOLLOWED = ("flows", *(view.name for view in VIEWS if view.can_follow))
 _FLOW_ROWS = ("flows", "events")  # views whose rows are flows or their events
-_TRACEABLE = (*_FLOW_ROWS, "packets", "chains", "matrix")  # views whose rows have packets that can be traced
+_TRACEABLE = (*_FLOW_ROWS, "groups", "packets", "chains", "matrix")  # views whose rows have packets that can be traced
 _listed = partial(Command, group="List")  # a command on the rows shown
 
 
@@ -64,7 +64,7 @@ COMMANDS: tuple[Command, ...] = (
     _listed("packets_of", ("P",), "Its packets", flows.go_to("packets"), "packets", _FLOW_ROWS, needs="packets",
             when=_row),
     _listed("trace", ("t",), "Trace: packets of it, through the chains", traces.trace, "trace",
-            (*_TRACEABLE, "groups", "traces"), live=True, changes=True, when=_lives),
+            (*_TRACEABLE, "traces"), live=True, changes=True, when=_lives),
     _listed("stop_trace", ("S",), "Stop tracing", traces.stop, "stop", live=True, when=lambda context: context.tracing),
     _listed("traces_of", ("T",), "Its traced packets", traces.traced, "", _TRACEABLE, needs="traces"),
     _listed("rule_of", ("R",), "Its rule: the one that ended it, or this step's", traces.rule, "its rule", ("traces",),

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 from nettop.errors import NettopError
 from nettop.model.filter.expression import parse
 from nettop.model.ruleset.find import Hit
-from nettop.model.table import Detail, JourneyDetail, RulePlace
+from nettop.model.table import Detail, GroupDetail, JourneyDetail, RulePlace
 from nettop.model.traces.match import matches
 from nettop.session.status import TraceRequest, shown_netns
 from nettop.ui.actions.dialogs import table_view
 from nettop.ui.actions.flows import in_shown_netns
 from nettop.ui.panes.chains import ChainsView
 from nettop.ui.screens.pending import WatchContext, has_ended, open_with_answer
-from nettop.ui.widgets.prompt_request import PromptRequest, discard
+from nettop.ui.widgets.prompt_request import PromptRequest
 
 if TYPE_CHECKING:
     from nettop.ui.screens.main import MainScreen
 
 _RULES = ("matrix", "chains", "rules")
-_FLOWS = ("flows", "events", "packets")
+_FLOWS = ("flows", "events", "packets", "groups")
 _RATE_OF_RULE = 1000  # packets a second: few of them may come to the rule
 _NOT_TRACED = "this row has no packets that can be traced"
 
@@ -32,7 +32,21 @@ def trace(screen: MainScreen) -> Awaitable[None] | None:
     """Open the dialog to trace the packets of the row under the cursor; where that is none of them, ask for packets."""
     if has_ended(screen):
         return None
-    return _of_row(screen, partial(_offer, screen)) or _ask(screen, TraceRequest())
+    return _of_row(screen, partial(_offer_or_ask, screen)) or _ask(screen, TraceRequest())
+
+
+def _offer_or_ask(screen: MainScreen, request: TraceRequest) -> Awaitable[None]:
+    """Open the dialog; for packets that a trace cannot find (of a group, say) the prompt, which shows why."""
+    try:
+        _check(request.expression)
+    except NettopError:
+        return _ask(screen, request)
+    return _offer(screen, request)
+
+
+def _check(expression: str) -> None:
+    """Raise NettopError for packets that a trace cannot find."""
+    matches(parse(expression, "trace"))
 
 
 def _of_row(screen: MainScreen, then: Callable[[TraceRequest], Awaitable[None] | None]) -> Awaitable[None] | None:
@@ -47,6 +61,9 @@ def _of_row(screen: MainScreen, then: Callable[[TraceRequest], Awaitable[None] |
         screen.say(why or "the rule is gone")
         return None
 
+    def of_group(found: Detail | None) -> Awaitable[None] | None:
+        return of_flow(None, found.filter if isinstance(found, GroupDetail) else "")
+
     def of_flow(_: int | None, expression: str) -> Awaitable[None] | None:
         if expression:
             return then(TraceRequest(expression))
@@ -55,6 +72,8 @@ def _of_row(screen: MainScreen, then: Callable[[TraceRequest], Awaitable[None] |
 
     if view in _RULES:
         return open_with_answer(screen, partial(screen.session.rule_filter, view, row.ident), of_rule)
+    if view == "groups":
+        return open_with_answer(screen, partial(screen.session.detail, view, row.ident), of_group)
     ask = partial(screen.session.related, view, row.ident, "traces")
     if view == "flows":
         return in_shown_netns(screen, row, "traces", lambda: open_with_answer(screen, ask, of_flow))
@@ -74,10 +93,9 @@ def _offer(screen: MainScreen, request: TraceRequest) -> Awaitable[None]:
 
 def _ask(screen: MainScreen, request: TraceRequest) -> Awaitable[None]:
     """Ask for the packets to trace."""
-    check = lambda text: discard(matches(parse(text, "trace")))  # noqa: E731
     advice = "host 10.0.3.7 and tcp port 443 · Enter: limits, then start · empty: every packet"
     accept = lambda text: _offer(screen, replace(request, expression=text))  # noqa: E731
-    return screen.open_prompt(PromptRequest("trace", " trace ", request.expression, check, advice, accept, "trace"))
+    return screen.open_prompt(PromptRequest("trace", " trace ", request.expression, _check, advice, accept, "trace"))
 
 
 def _show(screen: MainScreen, text: str = "") -> None:
