@@ -125,6 +125,18 @@ def test_drops_are_counted_three_chains_deep(lab_broker: Broker) -> None:
     poll(dropped)
 
 
+def test_t_names_the_rule_that_drops_within_seconds() -> None:
+    with terminal("demo") as screen:
+        started(screen)
+        screen.key("7thost 203.0.113.66\r")
+        poll(lambda: screen.shows("Trace packets in gw-a"))
+        screen.key("\r")
+        poll(lambda: screen.shows("▸ lan ▸ blocked rule 1: ip daddr @bad counter drop"), 5.0, what="the rule")
+        screen.key("S")
+        poll(lambda: screen.shows("the trace has ended"))
+        assert screen.quit() == 0
+
+
 def started(screen: Terminal) -> set[int]:
     """Wait for the first screen of the demo; its processes."""
     ended = screen.process.poll

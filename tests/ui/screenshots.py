@@ -30,6 +30,8 @@ SCENES: Mapping[str, Sequence[str]] = {
     "chains-rules": ("3", "j", "enter"),
     "packets": ("4", "g", "j", "enter"),
     "counters": ("5",),
+    "traces": ("7", "g", *"jjjj"),
+    "traces-detail": ("7", "g", *"jjjj", "enter"),
     "help": ("1", "question_mark"),
 }
 

@@ -23,7 +23,10 @@ from tests.kernel.namespaces import poll
 from tests.ui.screenshots import screenshots
 
 PICTURES = Path(__file__).parent / "pictures"
-README = ("flows-detail-dark-120x40", "groups-dark-120x40", "chains-rules-dark-120x40", "packets-light-120x40")
+README = (
+    *("flows-detail-dark-120x40", "traces-detail-dark-120x40", "groups-dark-120x40"),
+    *("chains-rules-dark-120x40", "packets-light-120x40"),
+)
 
 
 def session_of(path: str) -> ReplaySession:

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 
 from nettop.model.ruleset.words import rule_text, verdict_role
-from nettop.model.table import JourneyDetail, Line, RulePlace
+from nettop.model.table import JourneyDetail, Line, RulePlace, Segment
 from nettop.model.traces.cells import end_cell
 from nettop.model.traces.journey import Journey, Step
 from nettop.model.traces.lines import certainty, ending, exchange, translated
@@ -18,13 +18,12 @@ _WIDEST_CHAIN, _WIDEST_VERDICT = 36, 24  # cells
 
 def journey_detail(journey: Journey) -> JourneyDetail:
     """Return the detail of a packet."""
-    lines = [*_sentences(journey)]
-    places: list[RulePlace | None] = [None] * len(lines)
-    steps = list(journey.steps)
+    lines, steps, end = [*_sentences(journey)], journey.steps, journey.end
+    decisive = end.step if end is not None and end.step is not None else steps[-1] if steps else None
+    last = None if decisive is None else place_of(decisive)
+    places = [last] * len(lines)
     lines += _step_lines(journey)
     places += [None, *map(place_of, steps)] if steps else [None]
-    end = journey.end
-    decisive = end.step if end is not None and end.step is not None else steps[-1] if steps else None
     count = len(lines)
     return JourneyDetail(
         journey.number,
@@ -34,7 +33,7 @@ def journey_detail(journey: Journey) -> JourneyDetail:
         ranges=((0, 0),) * count,
         hexdump=(),
         places=tuple(places),
-        decisive=None if decisive is None else place_of(decisive),
+        decisive=last,
     )
 
 
@@ -93,10 +92,15 @@ def _step_lines(journey: Journey) -> Iterator[Line]:
             (f"{chain:<{wide}} ", "accent"),
             (f"{number:>6}  ", "dim" if policy else "number"),
             (f"{verdict:<{wider}}  ", role),
-            (rule_text(step.rule) if step.rule else "", role),
-            *_changes(journey, at),
+            *_joined((rule_text(step.rule) if step.rule else "", role), *_changes(journey, at)),
         )
         hook = step.hook
+
+
+def _joined(*parts: Segment) -> Iterator[Segment]:
+    """Yield the parts that have a text, three blanks apart."""
+    for at, (text, role) in enumerate(part for part in parts if part[0]):
+        yield f"   {text}" if at else text, role
 
 
 def _chain(step: Step) -> str:
@@ -117,9 +121,9 @@ def _changes(journey: Journey, at: int) -> Iterator[tuple[str, str]]:
     steps, step = journey.steps, journey.steps[at]
     before = steps[at - 1].record.mark if at else journey.mark
     if step.record.mark != before:
-        yield f"   mark {before or 0:#x} → {step.record.mark or 0:#x}", "nat"
+        yield f"mark {before or 0:#x} → {step.record.mark or 0:#x}", "nat"
     following = steps[at + 1] if at + 1 < len(steps) else None
     head, oif = (following.head, following.oif) if following else (journey.last, journey.oif)
-    yield from ((f"   {text}", "nat") for text in translated(step.head, head))
+    yield from ((text, "nat") for text in translated(step.head, head))
     if oif != step.oif and oif is not None:
-        yield f"   out {oif}", "accent"
+        yield f"out {oif}", "accent"

@@ -127,7 +127,8 @@ def objects(journey: Journey, netns: str) -> Iterator[dict[str, Any]]:
             "dport": head.dport,
             "certainty": "seen" if step.legacy is None else "joined by bytes and time",
         }
-    end, drop = journey.end, journey.drop
+    end = journey.end
+    drop = journey.drop if end is None or end.step is None else None  # a rule is the better reason
     if end is not None:
         yield {
             "kind": "end",
