@@ -137,7 +137,7 @@ def check_rules(ours: list[Object], output: dict[str, str]) -> None:
     """Raise NettopError when the recorded rules, with their counters, are not what the tools list."""
     numbered = [row for row in ours if row["kind"] == "rule" and row["number"] is not None]
     nft_rules = [f"{row['text']} # handle {row['handle']}" for row in numbered if row["backend"] == "nft"]
-    owned = {(row["family"], row["table"]) for row in ours if row["backend"] != "nft"}
+    owned = {(row["family"], row["table"]) for row in ours if row.get("backend", "nft") != "nft"}
     _check_equal("nft rules", nft_rules, _listed(output["nft -a list ruleset"], owned))
     for (backend, family), tool in SAVERS.items():
         rows = [row for row in numbered if (row["backend"], row["family"]) == (backend, family)]
