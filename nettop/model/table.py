@@ -96,6 +96,7 @@ class ViewSpec:
     find: str = ""  # rules that match are marked
     isolated: bool = False  # only they are shown, of all chains
     moved: bool = False  # only rules that matched while they were watched
+    nft_words: bool = False  # rules of iptables-nft in full as nft writes them
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,3 +96,29 @@ def test_every_base_chain_of_three_backends_has_the_place_that_the_tools_report(
         poll(lambda: in_the_picture(session) == expected, what="the picture of the tools' chains")
     finally:
         session.close()
+
+
+def test_every_rule_has_the_counters_and_the_words_that_the_tools_print(broker: Broker, lab: Lab) -> None:
+    ns = lab.netns("r")
+    run_in(ns, "iptables-nft-restore", stdin=rulesets.DOCKER)
+    run_in(ns, "iptables-nft", "-I", "INPUT", "-p", "icmp", "-m", "comment", "--comment", "pings", "-j", "DOCKER-USER")
+    run_in(ns, "nft", "-f", "-", stdin=rulesets.FAIL2BAN)
+    run_in(ns, "ping", "-c", "3", "-i", "0.01", "127.0.0.1")
+    session = LiveSession(broker, ns)
+    columns = ("handle", "packets", "rule")
+
+    def rows(nft_words: bool = False) -> list[tuple[str, str, str]]:
+        answers: SimpleQueue[Snapshot] = SimpleQueue()
+        session.ask("rules", ViewSpec(columns, height=500, isolated=True, nft_words=nft_words), answers.put)
+        return [(row.cells[0], row.cells[1], row.whole) for row in answers.get(timeout=30).rows]
+
+    try:
+        saved = run_in(ns, "iptables-nft-save", "-c")
+        kept = re.findall(r"^\[(\d+):\d+\] (-A .*)$", saved, re.M)
+        poll(lambda: sorted((packets, text) for _, packets, text in rows() if text[:2] == "-A") == sorted(kept))
+        assert ("6", "-A INPUT -p icmp -m comment --comment pings -j DOCKER-USER") in kept, "the traffic was counted"
+        listed = dict(re.findall(r"^\t\t(.*) # handle (\d+)$", run_in(ns, "nft", "-a", "list", "ruleset"), re.M))
+        theirs = {(handle, re.sub(r" packets \d+ bytes \d+", "", text)) for text, handle in listed.items()}
+        assert theirs <= {(handle, text) for handle, _, text in rows(nft_words=True)}
+    finally:
+        session.close()

@@ -203,6 +203,26 @@ async def test_y_on_a_rule_offers_its_text_and_the_commands_that_change_it() -> 
         await seen.see("delete rule ip filter INPUT handle 6")
 
 
+async def test_x_without_a_search_shows_the_rules_of_every_chain_to_be_sorted() -> None:
+    async with running(WIDE, source(words=True)) as seen:
+        await seen.press("3")
+        await seen.see("I raw/PREROUTING")
+        await seen.press("x")
+        await seen.see("filter lan: tcp dport 80")
+        await seen.see("six in: ip6 saddr 2001::/16")
+        await seen.see("every chain")
+        await seen.press("escape")
+        await seen.see_no("filter lan: tcp")
+
+
+async def test_d_opens_the_detail_of_a_rule_that_jumps() -> None:
+    async with running(WIDE, source(words=True)) as seen:
+        await seen.press("3", "l", "l", "enter", "d")
+        await seen.see("jumps to")
+        await seen.press("escape")
+        await seen.see_no("jumps to")
+
+
 async def test_v_shows_only_what_moved() -> None:
     async with running(WIDE, source(words=True)) as seen:
         await seen.press("3", "l", "enter")

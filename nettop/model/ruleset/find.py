@@ -64,6 +64,11 @@ class RuleFinder:
             self._last = text, [one for one in self._hits if one[0] in cells]
         return self._last[1]
 
+    def every(self) -> list[tuple[int, Hit]]:
+        """Return all rules (cell and hit), in the order of traversal."""
+        self.found("")
+        return self._hits
+
     def hit(self, rule: int) -> Hit | None:
         """Return where a rule is shown: the first chain below which it is; None: it is gone."""
         self.found("")

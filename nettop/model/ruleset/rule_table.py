@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from nettop.decode.nftables.listing import stateless
 from nettop.model.filter.fields import ListedFields
 from nettop.model.ruleset import words
 from nettop.model.ruleset.chain_table import ChainTable
 from nettop.model.ruleset.find import RuleFinder
-from nettop.model.ruleset.merge import ChainView, RuleView
+from nettop.model.ruleset.merge import NFT, ChainView, RuleView
 from nettop.model.ruleset.rule_commands import copies
 from nettop.model.ruleset.rule_tree import (
     ELSEWHERE,
@@ -88,6 +88,8 @@ class RuleTable:
             self._flat, self._layout = flat, layout
             cells = [cell for cell, _ in self._finder.found(spec.find)] if spec.find else []
             self._found = set(cells)
+            if spec.isolated and not spec.find:
+                cells = [cell for cell, _ in self._finder.every()]
             tree = [] if index is None else self._ruleset.tree(index)
             if spec.isolated:
                 tree = [RuleRow(picture.rules[cell].chain, cell, cell, 0, LEAF) for cell in cells]
@@ -138,15 +140,17 @@ class RuleTable:
             "minute": (sparkline(counts.minute(cell)), "number"),
         }
 
-    def _row(self, ident: int, columns: Sequence[str], now_ns: int) -> Row:
+    def _row(self, ident: int, spec: ViewSpec, now_ns: int) -> Row:
         at = self._positions[ident]
         row, cells = self._rows[at], self._cells(at, now_ns)
-        shown = Row.of(ident, [cells.get(key, ("", "")) for key in columns])
+        shown = Row.of(ident, [cells.get(key, ("", "")) for key in spec.columns])
         if row.rule is None:
             return replace(shown, link=ident if row.jump == HEADING else None, whole=self._about(row))
         homes = [self._folding.homes.get(target) for target in self._ruleset.picture.targets(self._rule(row))]
         link = next((heading_ident(self._ruleset.picture.chains[home]) for home in homes if home is not None), None)
         whole = whole_rule(self._chain(row), self._rule(row))
+        if spec.nft_words and self._rule(row).backend != NFT:
+            whole = stateless(self._ruleset.nft_words(self._rule(row)) or f"(nft has no words for it) {whole}")
         return replace(shown, link=link, marked=row.rule in self._found, whole=whole)
 
     def _about(self, row: RuleRow) -> str:
@@ -230,7 +234,7 @@ class RuleTable:
         """Return the window of rules that spec describes, below the chain that is its scope."""
         index = self._prepare(spec)
         order = self._orders.current(spec, now_ns, self.version)
-        rows = lambda idents: (self._row(ident, spec.columns, now_ns) for ident in idents.tolist())  # noqa: E731
+        rows = lambda idents: (self._row(ident, spec, now_ns) for ident in idents.tolist())  # noqa: E731
         totals = () if index is None else self._chains.title(index)
         if spec.moved:
             totals = (*totals, (f"   only what moved: {len(order)} of {plural(len(self._rows), 'row')}", "warn"))

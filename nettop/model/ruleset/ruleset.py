@@ -86,6 +86,12 @@ class Ruleset:
                     self._handles[chain.family, chain.table, rule.handle] = chain, rule
         return None if handle is None else self._handles.get((family, table, handle))
 
+    def nft_words(self, rule: RuleView) -> str | None:
+        """Return a rule as nft writes it; None: it is not of the kernel's nf_tables, or its words are not known."""
+        raw = rule.raw
+        listed = raw and self.texts.listed(raw, self.raw.handles.get((raw.family, raw.table)))
+        return listed.text if listed else None
+
     def tree(self, chain: int) -> list[RuleRow]:
         """Return the rows of a chain (an index in the picture) with those of the user chains below it."""
         version, trees = self._trees

@@ -11,7 +11,8 @@ from textual.app import ComposeResult
 from nettop.model.ruleset.find import Hit
 from nettop.model.table import Line
 from nettop.ui.panes.pane import PaneHost, ViewDef
-from nettop.ui.panes.table_view import TableView, ViewState
+from nettop.ui.panes.table_view import TableView
+from nettop.ui.panes.view_state import ViewState
 from nettop.ui.strips import keys_line
 from nettop.ui.widgets.matrix import MatrixTable
 from nettop.ui.widgets.table import Table
@@ -81,7 +82,8 @@ class ChainsView(TableView):
     def filters(self) -> Line:
         """The filters, and the text to find with the place of the rule under the cursor: `find web 1/3`."""
         if not self.found:
-            return super().filters
+            every: Line = keys_line("every chain  ", "x", " back  ") if self._isolated else ()
+            return (*every, *super().filters)
         number = f" {self._at + 1}/{len(self._hits)}" if self._hits else " not found"
         keys = keys_line("  ", "n", " next ", "x", " all" if self._isolated else " only these")
         return (("find ", "key"), (self.found, "accent"), (number, "number"), *keys, ("  ", ""), *super().filters)
@@ -89,11 +91,11 @@ class ChainsView(TableView):
     @property
     def leads_back(self) -> bool:
         """True while something can be left, or the search ended."""
-        return bool(self.found) or super().leads_back
+        return bool(self.found) or self._isolated or super().leads_back
 
     def back(self) -> None:
         """Go one step out (Esc); the search ends before that."""
-        if self.found and not self.is_open:
+        if (self.found or self._isolated) and not self.is_open:
             self.find("")
         else:
             super().back()
@@ -117,11 +119,20 @@ class ChainsView(TableView):
         self.post_message(self.Changed())
 
     def isolate(self) -> None:
-        """Show only the rules found, of all chains, or the rules of the chain again."""
-        if self._hits:
+        """Show only the rules found, or without a search all rules, of every chain; or those of the chain again."""
+        if self._hits or not self.found:
             self._isolated = not self._isolated
             self._mark()
             self.next_hit(0)
+        if self.child is not None and not self.found:
+            self.child.in_front = self._isolated
+            self.lay_out()
+            self.focus_something()
+
+    def change_words(self) -> None:
+        """Show the rule under the cursor in nft's words, or in those of its own tool."""
+        if self.child is not None:
+            self.child.table.set_options(nft_words=not self.child.table.options.nft_words)
 
     def show_moved(self) -> None:
         """Show only rules that matched while they were watched, or all again."""

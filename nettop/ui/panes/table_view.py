@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from textual.app import ComposeResult
 from textual.widget import Widget
 
@@ -11,12 +9,12 @@ from nettop.model.table import Detail, GroupDetail, Line, Row, Snapshot
 from nettop.session.status import Status
 from nettop.ui.panes.child import ChildTable
 from nettop.ui.panes.detail import DetailPane
-from nettop.ui.panes.grouping import Grouping, GroupingState
+from nettop.ui.panes.grouping import Grouping
 from nettop.ui.panes.pane import Pane, PaneHost, ViewDef
+from nettop.ui.panes.view_state import ViewState
 from nettop.ui.strips import keys_line, spread
 from nettop.ui.widgets.painter import row_text
 from nettop.ui.widgets.table import Table
-from nettop.ui.widgets.table_state import TableState
 from nettop.ui.widgets.text_panes import AccountingOffer, TextPane
 from nettop.ui.widgets.timeline import TALL, Timeline
 
@@ -31,16 +29,6 @@ _ENDED = {
         keys_line("Start nettop again: ", "q", " leaves."),
     ),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class ViewState:
-    """The state of a view at one time, to return to it."""
-
-    tables: tuple[TableState, ...]
-    child_in_front: bool
-    grouping: GroupingState | None
-    front: str = ""  # of several tables in the same place, the view of the one that is shown
 
 
 class TableView(Pane):
@@ -144,11 +132,11 @@ class TableView(Pane):
     def filters(self) -> Line:
         """Grouping and filters: `by source   / host 10.0.0.1`; a child's filter is `rules / verdict drop`."""
         line: list[tuple[str, str]] = [] if self.grouping is None else [*self.grouping.label()]
-        filters = [(table, table.filter) for table in self.tables]
-        for table, display_filter in filters if self.grouping is None else [(self.table, self.grouping.named_filter)]:
+        own = self.grouping and [(self.table, self.grouping.named_filter)]
+        for table, display_filter in own or [(table, table.filter) for table in self.tables]:
             if display_filter is not None:
-                name = "" if table is self.table else f"{table.view} "
-                line += [(("   " if line else "") + name, "dim"), ("/ ", "key"), (display_filter.text, "accent")]
+                name = ("   " if line else "") + ("" if table is self.table else f"{table.view} ")
+                line += [(name, "dim"), ("/ ", "key"), (display_filter.text, "accent")]
         return tuple(line)
 
     @property
@@ -200,7 +188,12 @@ class TableView(Pane):
             self.child.in_front = True
             self.lay_out()
             self.screen.set_focus(self.child.table)
-        elif self.active.current is not None and not self._open and not self._follow_link(self.active.current):
+        elif self._open or self.active.current is None or not self._follow_link(self.active.current):
+            self.open_detail()
+
+    def open_detail(self) -> None:
+        """Open the detail of the row."""
+        if self.active.current is not None and not self._open:
             self._open = True
             self.active.viewport.pin(True)
             self.lay_out()

@@ -45,7 +45,8 @@ def help_lines(commands: Sequence[Command], context: CommandContext, width: int,
     two = [_groups((this, views), False), _groups((moving, anywhere), False)]
     if width >= _BRIEF and max(map(len, two)) <= height:
         return _side_by_side(two, width)
-    return _side_by_side([_groups(part, True) for part in ((this,), (views, moving), (anywhere,))], width)
+    first, rest = (this[0], this[1][: height - 1]), ("More of it", this[1][height - 1 :])
+    return _side_by_side([_groups(part, True) for part in ((first,), (views, moving), (rest, anywhere))], width)
 
 
 def _side_by_side(columns: Sequence[Sequence[Line]], width: int) -> list[Line]:
