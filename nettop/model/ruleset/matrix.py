@@ -141,9 +141,9 @@ def _kernel(chains: list[tuple[int, ChainView]], tracked: bool) -> list[_Functio
 
 
 def _label(priority: int, chains: list[tuple[int, ChainView]]) -> str:
-    """Return `-300 raw`, `max confirm` or `42`."""
-    if priority == _LAST:
-        return " max confirm"
+    """Return `-300 raw`, `max`, `min` or `42`."""
+    if abs(priority) >= _LAST:  # NF_IP_PRI_FIRST, NF_IP_PRI_LAST
+        return " max" if priority > 0 else " min"
     names = [c.priority_name for _, c in chains if runs_at(c) == priority == c.priority and c.priority_name]
     name = names[0].replace(" ", "") if names else _KERNEL_NAMES.get(priority, "")
     return f"{priority:4} {name}".rstrip()

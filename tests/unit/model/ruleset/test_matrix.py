@@ -61,7 +61,7 @@ def test_conntrack_is_only_shown_where_a_rule_uses_it(feed: Feed) -> None:
     feed.texts("table inet fw { # handle 1\n\tchain in { # handle 1\n\t\ttcp dport 22 accept # handle 4\n\t}\n}\n")
     assert not [place for place in matrix_of(feed).places if place.ident is None]
     feed.texts("table inet fw { # handle 1\n\tchain in { # handle 1\n\t\tct state new accept # handle 4\n\t}\n}\n")
-    assert ("input", "max confirm", "· helper, confirm") in placed(matrix_of(feed))
+    assert ("input", "max", "· helper, confirm") in placed(matrix_of(feed))
     assert not [place for place in matrix_of(feed, kernel=False).places if place.ident is None]
 
 
