@@ -9,7 +9,7 @@ import numpy as np
 
 from nettop.errors import UsageError
 from nettop.model.filter.expression import Filter, parse
-from nettop.model.filter.vocabulary import proto_filter, way_filter
+from nettop.model.filter.vocabulary import proto_filter, way_filter, word_filter
 from nettop.model.packets.blocks import PacketBlock
 from nettop.model.ruleset.find import Hit
 from nettop.model.ruleset.merge import LEGACY
@@ -70,7 +70,7 @@ def filter_of_rule(engine: Engine, view: str, ident: int) -> str:
     if chain.family in ("arp", "bridge", "netdev"):
         raise UsageError(f"no trace sees chains of family {chain.family}", "those for IPv4 and IPv6 are seen")
     if rule is None and ident != -chain.ident:
-        return f'table "{chain.table}" and chain "{chain.name}"'
+        return f"{word_filter('table', chain.table)} and {word_filter('chain', chain.name)}"
     by_number = chain.backend == LEGACY
     name = "policy" if rule is None else f"rule {rule.number}" if by_number else f"handle {rule.handle}"
     return rule_filter(chain.family, chain.table, chain.name, name)

@@ -23,6 +23,8 @@ from nettop.pipeline.live_sources import LiveSources
 from nettop.session.run import Run
 from nettop.session.status import TraceRequest, Tracing
 
+_WHILE_TRACING = feeds.DROP_RECORDS, feeds.TRACE_LOG
+
 
 @dataclass(slots=True)
 class _Running:
@@ -56,10 +58,15 @@ class Tracer:
                 sources.trace_log()
             except BrokerError as error:
                 self._note(f"iptables-legacy has rules here, and their steps are not seen: {error}")
-        number, table = self._broker.start_trace(
-            sources.netns, found, per_second=request.per_second, seconds=request.seconds
-        )
-        run.on_models(lambda engine, now_ns: engine.traces.begin(table, only, request.count))
+        run.on_models(lambda engine, now_ns: engine.traces.begin("", only, request.count))
+        try:
+            number, table = self._broker.start_trace(
+                sources.netns, found, per_second=request.per_second, seconds=request.seconds
+            )
+        except BrokerError:
+            sources.stop(*_WHILE_TRACING)
+            raise
+        run.on_models(lambda engine, now_ns: setattr(engine.traces, "table", table))
         self._running = _Running(number, Tracing(request, table, time.time_ns() + request.seconds * 1_000_000_000))
 
     def stop(self) -> None:
@@ -68,7 +75,7 @@ class Tracer:
         if running is not None and self._sources is not None:
             with suppress(BrokerError):  # its namespace or the broker has ended, and the table with it
                 self._broker.stop_trace(running.number)
-            self._sources.stop(feeds.DROP_RECORDS, feeds.TRACE_LOG)
+            self._sources.stop(*_WHILE_TRACING)
 
     def look(self, engine: Engine, now_ns: int) -> bool:
         """Note what the models know of the trace; return whether it has all packets that it was to find."""

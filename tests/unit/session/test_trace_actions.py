@@ -1,0 +1,73 @@
+"""Filters that find the packets of a rule, of a packet and of a flow, for a trace and among traced packets."""
+
+from __future__ import annotations
+
+import pytest
+
+from nettop.errors import UsageError
+from nettop.labs.client import bundled
+from nettop.model.filter.expression import parse
+from nettop.model.ruleset.merge import NFT, ChainView, Picture, RuleView
+from nettop.model.ruleset.rule_tree import heading_ident
+from nettop.model.traces.match import matches
+from nettop.pipeline.engine import Engine
+from nettop.recording.reader import open_reader
+from nettop.session.trace_actions import filter_of_rule, flow_of_journey, packet_filter, trace_text
+
+
+def engine_of(*chains: ChainView, rules: list[RuleView] | None = None) -> Engine:
+    engine = Engine("")
+    engine.ruleset.picture = Picture(list(chains), rules or [])
+    return engine
+
+
+def chain(ident: int, name: str, family: str = "inet", backend: str = NFT) -> ChainView:
+    return ChainView(ident, backend, family, 'f"w*', name, None, None, None, None, 0, 1)
+
+
+def rule(ident: int, handle: int | None) -> RuleView:
+    return RuleView(ident, 0, 3, "drop", NFT, None, (), "drop", handle)
+
+
+def test_rules_are_found_by_handle_or_number_policies_and_chains_by_name() -> None:
+    engine = engine_of(chain(1, "b"), rules=[rule(5, 17)])
+    texts = [filter_of_rule(engine, view, ident) for view, ident in (("rules", 5), ("rules", -1), ("chains", 1))]
+    assert texts == ['rule "inet f?w? b handle 17"', 'rule "inet f?w? b policy"', 'table "f?w?" and chain "b"']
+    assert filter_of_rule(engine, "rules", heading_ident(engine.ruleset.picture.chains[0])) == texts[2]
+    assert all(parse(text, "traced packet") for text in texts)
+    legacy = engine_of(chain(1, "b", "ip", "iptables-legacy"), rules=[rule(5, None)])
+    assert filter_of_rule(legacy, "rules", 5) == 'rule "ip f?w? b rule 3"'
+    assert filter_of_rule(engine, "rules", 9) == ""
+
+
+def test_chains_that_no_trace_sees_are_refused() -> None:
+    with pytest.raises(UsageError, match="no trace sees chains of family bridge"):
+        filter_of_rule(engine_of(chain(1, "b", "bridge")), "chains", 1)
+
+
+def test_packets_of_a_recording_are_found_again_by_their_filters() -> None:
+    engine, kinds = Engine(), set()
+    for item in open_reader(bundled()):
+        engine.apply(item, getattr(item, "first_ns", 0))
+    engine.packets.store.settle(1 << 62)
+    for ident in next(iter(engine.packets.store.segments)).ident[:200].tolist():
+        text = packet_filter(engine, ident)
+        kinds.add(text.split(" ")[0])
+        assert len(matches(parse(text, "trace"))) == 2
+    assert kinds >= {"tcp", "icmp"} and packet_filter(engine, 1 << 40) == ""
+    number = next(n for n, journey in engine.traces.kept.items() if journey.end and journey.end.verdict == "accept")
+    ident, text = flow_of_journey(engine, number, 0)
+    assert text.startswith("icmp and (") and ident is not None
+    assert flow_of_journey(engine, 1 << 40, 0) == (None, "")
+
+
+def test_an_export_has_what_matches_as_text_or_json() -> None:
+    engine = Engine()
+    for item in open_reader(bundled()):
+        engine.apply(item, 0)
+    drops = parse("verdict drop", "traced packet")
+    count, text = trace_text(engine, drops, True)
+    assert count == text.count("\n\n") == text.count("  DROP  ") > 0
+    again, lines = trace_text(engine, drops, False)
+    assert again == count == lines.count('"kind": "end"')
+    assert trace_text(engine, parse("chain nowhere", "traced packet"), True) == (0, "")
