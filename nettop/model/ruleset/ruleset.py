@@ -20,7 +20,8 @@ from nettop.model.ruleset.texts import LEGACY_FAMILY, REQUIRED_KINDS, RULESET_KI
 
 _INTERRUPTED_AFTER_NS = 1_000_000_000  # an interrupted dump replaces one that is older
 _REST_NS_A_RULE = 1_000_000  # of the dump before: to join 10,000 changed rules takes 150 ms, at most 2 % of a core
-_DUMPS = ("nft-tables", "nft-chains", "nft-rules", "nft-objects")
+_COUNTED = ("nft-chains", "nft-rules")  # dumps with counters
+_DUMPS = ("nft-tables", *_COUNTED, "nft-objects")
 
 
 class _PendingDump:
@@ -178,7 +179,10 @@ class Ruleset:
         elif isinstance(item, Text):
             self._text(item)
         elif isinstance(item, DumpMark):
+            before = self.layout_version, self.is_read
             self._mark(item)
+            if item.begin or (item.what not in _COUNTED and before == (self.layout_version, True)):
+                return  # it looks as before
         elif isinstance(item, Gap):
             self.changed_ns = max(self.changed_ns, item.to_ns)
         else:
