@@ -21,7 +21,7 @@ from nettop.headless.streaming import WAIT_S, LineOutput, Stop, arriving, source
 from nettop.model.events.lines import gap_json
 from nettop.model.filter.expression import parse
 from nettop.model.traces.journey import Journey
-from nettop.model.traces.lines import lines, objects
+from nettop.model.traces.lines import lines, objects, untraced
 from nettop.model.traces.match import matches
 from nettop.pipeline import feeds
 from nettop.pipeline.engine import Engine
@@ -101,10 +101,8 @@ def _live(options: argparse.Namespace) -> int:
 
 def _stop(live: LiveSources, trace: int) -> None:
     """End the trace, and report the packets that it left out."""
-    counts = live.broker.stop_trace(trace)
-    if counts is not None and counts[0] > counts[1]:
-        over = plural(counts[0] - counts[1], "packet")
-        say(f"{over} of {grouped(counts[0])} that matched were over the limit, and not traced")
+    if left_out := untraced(live.broker.stop_trace(trace)):
+        say(left_out)
 
 
 def _watch_legacy(live: LiveSources, engine: Engine) -> None:

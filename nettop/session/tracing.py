@@ -16,6 +16,7 @@ from nettop.model.ruleset.rule_tree import own_cells
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.traces.fields import JourneyFields
 from nettop.model.traces.journeys import Keep
+from nettop.model.traces.lines import untraced
 from nettop.model.traces.match import matches
 from nettop.pipeline import feeds
 from nettop.pipeline.engine import Engine
@@ -36,7 +37,7 @@ class Tracer:
     """At most one trace at a time. `start` and `stop` raise BrokerError; they are called on the control thread."""
 
     def __init__(self, broker: Broker, note: Callable[[str], None]) -> None:
-        """`note` reports what a trace does not see."""
+        """`note` reports what a trace did not see."""
         self._broker, self._note = broker, note
         self._running: _Running | None = None
         self._sources: LiveSources | None = None  # of the namespace traced
@@ -74,7 +75,8 @@ class Tracer:
         running, self._running = self._running, None
         if running is not None and self._sources is not None:
             with suppress(BrokerError):  # its namespace or the broker has ended, and the table with it
-                self._broker.stop_trace(running.number)
+                if left_out := untraced(self._broker.stop_trace(running.number)):
+                    self._note(left_out)
             self._sources.stop(*_WHILE_TRACING)
 
     def look(self, engine: Engine, now_ns: int) -> bool:

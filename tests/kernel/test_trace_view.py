@@ -159,6 +159,8 @@ def test_what_the_limit_left_unmarked_is_counted(path: Path3, broker: Broker) ->
             return now.over or 0 if now else 0
 
         poll(lambda: over() >= 50, what="what is over the limit")
+        assert answer(session.stop_trace) is None
+        assert "of 100 that matched were over the limit" in session.status().notes[-1]
 
 
 def test_the_rule_of_a_step_and_the_flow_of_a_packet_are_found(path: Path3, broker: Broker) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from nettop.model.ruleset.words import rule_text
 from nettop.model.traces.headers import PacketHead
 from nettop.model.traces.journey import End, Journey, Step
+from nettop.text.units import grouped, plural
 
 _DONE = {"drop": "dropped", "reject": "rejected", "stolen": "taken by the kernel", "queue": "sent to a queue"}
 _LOST = {"prerouting": "lost in routing, after prerouting", "output": "lost in routing, after output"}
@@ -93,6 +94,13 @@ def exchange(journey: Journey) -> str:
 
 def _ms(elapsed_ns: int) -> str:
     return f"{max(0, elapsed_ns) / 1e6:.1f} ms"
+
+
+def untraced(counts: tuple[int, int] | None) -> str:
+    """Return how many packets a trace left out, of those that it matched and marked; "": none, or it is not known."""
+    matched, marked = counts or (0, 0)
+    over = f"{plural(matched - marked, 'packet')} of {grouped(matched)} that matched were over the limit"
+    return f"{over}, and not traced" if matched > marked else ""
 
 
 def objects(journey: Journey, netns: str) -> Iterator[dict[str, Any]]:
