@@ -81,7 +81,12 @@ def _step_lines(journey: Journey) -> Iterator[Line]:
     chains = list(map(_chain, steps))
     verdicts = list(map(_verdict, steps))
     wide, wider = min(_WIDEST_CHAIN, max(map(len, chains))), min(_WIDEST_VERDICT, max(7, *map(len, verdicts)))
-    yield ((f"  {'HOOK':<11} {'CHAIN':<{wide}} {'RULE':>6}  {'VERDICT':<{wider}}  AS WRITTEN", "heading"),)
+    yield (
+        (
+            f"  {'HOOK':<11} {'CHAIN':<{wide}} {'RULE':>6}  {'VERDICT':<{wider}}  AS WRITTEN, AND WHAT IT CHANGED",
+            "heading",
+        ),
+    )
     hook = ""
     for at, (step, chain, verdict) in enumerate(zip(steps, chains, verdicts, strict=True)):
         policy = step.record.type == "policy"
