@@ -124,9 +124,6 @@ class _BatchReader:
         self._rows = FlowRows(len(selected), strings)
         event = _events(messages.kind[selected], messages.flags[selected])
         self._rows.set("event", event)
-        portid = np.where(event == c.EVENT_DUMP, 0, unaligned(batch.buf, np.uint32, _PORTID)[self._offsets])
-        if portid.any():
-            self._rows.set("portid", portid)
         self._rows.set("ts_ns", batch.ts_ns[self._records].astype(np.int64))
 
     def read(self, layouts: _LayoutCache, length: int, rows: NDArray[np.intp]) -> None:
