@@ -89,7 +89,15 @@ class Attributes:
         """Walk the attributes. Raises MalformedError if a length is wrong."""
         self.buf = buf
         self._start = start
-        self._spans = {kind: (first, last) for kind, first, last in attributes(buf, start, end)}
+        self._spans: dict[int, Span] = {}
+        while end - start >= NLA_HDRLEN:  # as attributes() does, in half of its time: a rule has 20 of these
+            length, kind = _ATTRIBUTE(buf, start)
+            if not NLA_HDRLEN <= length <= end - start:
+                raise MalformedError(start, ERR_ATTRIBUTE_LENGTH if length < NLA_HDRLEN else ERR_ATTRIBUTE_CUT)
+            self._spans[kind & NLA_TYPE_MASK] = start + NLA_HDRLEN, start + length
+            start += length + 3 & ~3
+        if start < end:
+            raise MalformedError(start, ERR_ATTRIBUTE_CUT)
 
     def __contains__(self, kind: int) -> bool:
         return kind in self._spans

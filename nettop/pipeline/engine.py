@@ -30,7 +30,8 @@ from nettop.model.ruleset.chain_matrix import ChainMatrix
 from nettop.model.ruleset.chain_table import ChainTable
 from nettop.model.ruleset.find import RuleFinder
 from nettop.model.ruleset.rule_table import RuleTable
-from nettop.model.ruleset.ruleset import Ruleset, Rulesets
+from nettop.model.ruleset.ruleset import Ruleset
+from nettop.model.ruleset.rulesets import Rulesets
 from nettop.model.sysctls import Sysctls
 from nettop.model.table import Model, Snapshot, TableModel, ViewSpec
 from nettop.model.topology.routing import Routing

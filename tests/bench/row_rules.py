@@ -1,8 +1,11 @@
-"""rules-10k: ten thousand rules printed, drawn, and polled."""
+"""rules-10k: ten thousand rules printed, drawn, and polled; a page of a large set."""
 
 from __future__ import annotations
 
+import subprocess
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from statistics import median
 
@@ -12,26 +15,77 @@ from tests.bench.report import Line, Peer, line
 from tests.bench.world import World
 from tests.kernel.namespaces import command_in, run_in
 
+_COMMITS = 20  # a second, in another table
+_PAGE = 1_000  # elements
+
 
 def rules_10k(world: World) -> Iterator[Line]:
     """`nettop rules --json` beside nft's listing; then the live session: how soon it stands, what it costs to keep."""
     rules = world.size(10_000, 300)
-    ns = world.netns()
-    ports = "".join(f"add rule inet bench c tcp dport {1 + i} counter accept\n" for i in range(rules))
-    run_in(ns, "nft", "-f", "-", stdin=f"add chain inet bench c {{ type filter hook input priority 0; }}\n{ports}")
-    ours, nft, nft_json = interleaved(
+    ns = _namespace(world, rules)
+    ours, nft_json = interleaved(
         world.rounds,
         partial(run, [NETTOP, "rules", "--json", "--netns", ns]),
-        partial(run, command_in(ns, "nft", "list", "ruleset")),
         partial(run, command_in(ns, "nft", "-j", "list", "ruleset")),
     )
-    took = walls(ours)
-    yield line("rules-10k", f"{rules:,} rules as JSON lines", took, peer=Peer("nft list", walls(nft)))
-    yield line("rules-10k", "  the same", took, peer=Peer("nft -j list", walls(nft_json)))
+    peer = Peer("nft -j list", walls(nft_json))
+    yield line("rules-10k", f"{rules:,} rules as JSON, half xtables", walls(ours), peer=peer, most_ratio=2)
     words = [ns, str(rules), str(world.seconds(10, 0.5))]
     found = [child.answer(child.command("rules_child", *words)) for _ in range(world.rounds)]
-    world.drop_netns(ns)
     note = f"from the broker's start {median(one['with_broker'] for one in found):.2f} s"
     yield line("rules-10k", "  drawn by the live session", median(one["drawn"] for one in found), most=1, note=note)
     load = median(one["load"] for one in found)
     yield line("rules-10k", "  kept up to date, all polls", load, "%", most=5, note="of a core, broker with it")
+    with _commits(ns):
+        load = child.answer(child.command("rules_child", *words))["load"]
+    note = f"of a core, {_COMMITS} commits/s in another table"
+    yield line("rules-10k", "  the same while others commit", load, "%", most=5, note=note)
+    world.drop_netns(ns)
+    yield from _set_page(world)
+
+
+def _namespace(world: World, rules: int) -> str:
+    """A namespace with rules of nft, and as many of iptables-nft with xt matches."""
+    ns = world.netns()
+    half = range(1, 1 + rules // 2)
+    nft = "".join(f"add rule inet bench c tcp dport {port} counter accept\n" for port in half)
+    run_in(ns, "nft", "-f", "-", stdin=f"add chain inet bench c {{ type filter hook input priority 0; }}\n{nft}")
+    match = "-m conntrack --ctstate NEW -m comment --comment"
+    xt = "".join(f"-A INPUT -p tcp -m multiport --dports {port},{port + 1} {match} {port} -j ACCEPT\n" for port in half)
+    run_in(ns, "iptables-nft-restore", stdin=f"*filter\n:INPUT ACCEPT [0:0]\n{xt}COMMIT\n")
+    return ns
+
+
+@contextmanager
+def _commits(ns: str) -> Iterator[None]:
+    """Another program that replaces a rule of its own table, _COMMITS times a second."""
+    run_in(ns, "nft", "-f", "-", stdin="add table inet other\nadd chain inet other c\n")
+    nft = subprocess.Popen(command_in(ns, "nft", "-i"), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    ended = threading.Event()
+
+    def commit() -> None:
+        while nft.stdin is not None and not ended.wait(1 / _COMMITS):
+            nft.stdin.write("flush chain inet other c; add rule inet other c counter\n")
+            nft.stdin.flush()
+
+    thread = threading.Thread(target=commit)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        nft.communicate()
+
+
+def _set_page(world: World) -> Iterator[Line]:
+    """The elements of a large set, a page at a time."""
+    count = world.size(100_000, 5_000)
+    ns = world.netns()
+    members = ", ".join(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}" for n in range(count))
+    run_in(ns, "nft", "-f", "-", stdin=f"add set inet bench s {{ type ipv4_addr; elements = {{ {members} }}; }}\n")
+    found = [child.answer(child.command("set_child", ns, str(count), str(_PAGE))) for _ in range(world.rounds)]
+    world.drop_netns(ns)
+    page = median(one["page"] for one in found)
+    note = f"{_PAGE:,} elements, the slowest page; all {count:,} in {median(one['all'] for one in found):.2f} s"
+    yield line("rules-10k", f"  a page of a set of {count:,}", page, most=0.3, note=note)

@@ -40,7 +40,9 @@ def _drawn(session: LiveSession, rules: int) -> bool:
     spec = ViewSpec(columns, height=HEIGHT)
     shown = [_ask(session, "rules", replace(spec, scope=row.ident)) for row in chains.rows]
     words = columns.index("rule")
-    return any(s.total >= rules and all("tcp" in row.cells[words] for row in s.rows) for s in shown)
+    large = [one for one in shown if one.total >= rules // 2]
+    have_words = all("tcp" in row.cells[words] for one in large for row in one.rows)
+    return sum(one.total for one in large) >= rules and have_words
 
 
 def _ask(session: LiveSession, view: str, spec: ViewSpec) -> Snapshot:

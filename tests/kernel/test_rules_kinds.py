@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -283,3 +284,29 @@ def test_a_set_alone_is_printed_with_its_elements(host: str) -> None:
 def test_an_unknown_name_is_refused_in_one_line(host: str, options: list[str], line: str) -> None:
     done = nettop("rules", *options, "--netns", host)
     assert (done.returncode, done.stdout) == (2, "") and re.fullmatch(line, done.stderr), done.stderr
+
+
+HOSTILE = """
+from pyroute2.nftables.main import NFTables
+with NFTables(nfgen_family=2) as nft:
+    for name in ("drop", "evil\\x1b[31m\\n}", "table x {"):
+        nft.table("add", name=name)
+        nft.chain("add", table=name, name="jump", hook="input", type="filter", policy=1)
+        nft.chain("add", table=name, name="counter\\u202e { # handle 7")
+"""
+
+
+def test_names_that_are_keywords_or_hold_control_characters_are_printed_safely(lab: Lab) -> None:
+    ns = lab.netns("hostile")
+    run_in(ns, sys.executable, "-c", HOSTILE)
+    found = rows("rules", "--elements", "--netns", ns)
+    tables = ["drop", "evil\x1b[31m\n}", "table x {"]
+    assert [row["table"] for row in kind(found, "table")] == tables
+    assert sorted(row["table"] for row in kind(found, "chain")) == sorted(tables * 2)
+    for argv in ([], ["--table", tables[1]], ["--findings"], ["--elements"], ["--holds", "10.0.0.1"]):
+        done = nettop("rules", *argv, "--netns", ns)
+        assert done.returncode == 0 and not set("\x1b\x07\u202e") & {*done.stdout, *done.stderr}, argv
+    assert {row["chain"] for row in kind(rows("rules", "--table", tables[1], "--netns", ns), "chain")} == {
+        "jump",
+        "counter\u202e { # handle 7",
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -45,11 +45,10 @@ class Ruleset:
         self.netns = netns
         self.raw = Raw()
         self.texts = RulesetTexts()
-        self.picture = Picture()
-        self.counts = Counts.of(0)
+        self._picture = Picture()
+        self._counts = Counts.of(0)
         self.version = 0  # grows whenever a table may look different
         self.rules_version = 0  # the same for a table of rules, which does not show each change that is announced
-        self.layout_version = 0  # grows when chains, rules or texts change
         self.generation: Generation | None = None  # the latest announced: id, process, time
         self.changed_ns = 0  # of the latest known change
         self.changes = ChangeLog()
@@ -61,9 +60,29 @@ class Ruleset:
         self._confirmed = False  # the handles of tables are those at the time of the rules
         self._dirty = False  # the parts of the picture have changed
         self._joined_current = False
+        self._layout_version = 0
+        self._texts_pending = False  # texts have come since the parts were joined: one join is enough for several
         self._handles: dict[tuple[str, str, int], tuple[ChainView, RuleView]] = {}
         self._handles_version = -1  # the layout that they are of
         self._trees: tuple[int, dict[int, list[RuleRow]]] = (-1, {})  # by chain, and the layout that they are of
+
+    @property
+    def picture(self) -> Picture:
+        """All chains and rules."""
+        self._join_texts()
+        return self._picture
+
+    @property
+    def counts(self) -> Counts:
+        """The counters by cell of the picture."""
+        self._join_texts()
+        return self._counts
+
+    @property
+    def layout_version(self) -> int:
+        """A number that grows when chains, rules or texts change."""
+        self._join_texts()
+        return self._layout_version
 
     def wants_text(self) -> bool:
         """Return whether the nft, iptables and ip6tables texts of the current ruleset must be requested.
@@ -148,8 +167,9 @@ class Ruleset:
     @property
     def is_whole(self) -> bool:
         """True if all dumps and texts came, and each rule has words."""
-        unknown = self.raw.interrupted or self.picture.missing_texts or -1 in self.picture.raw_cells
-        return self.is_read and self._confirmed and not unknown
+        if not self.is_read or not self._confirmed or self.raw.interrupted:
+            return False
+        return not self.picture.missing_texts and -1 not in self.picture.raw_cells
 
     @property
     def is_settled(self) -> bool:
@@ -188,8 +208,10 @@ class Ruleset:
         else:
             self._decoded(item)
             return
-        if self._joined_current and self.is_read:
-            self.changes.add(self.picture, self.generation, self.changed_ns)
+        if self.is_read:
+            picture = self.picture
+            if self._joined_current:
+                self.changes.add(picture, self.generation, self.changed_ns)
         self.version += 1
         self.rules_version += 1
 
@@ -294,22 +316,27 @@ class Ruleset:
         self.texts.apply(text)
         if shape is None or shape != legacy_shape(self.texts.legacy):
             self._dirty = True
-        self._rejoin()
+        self._texts_pending = True
         if text.what in LEGACY_FAMILY and not text.error:
             self._count_legacy(text.what, text.ts_ns)
 
+    def _join_texts(self) -> None:
+        if self._texts_pending:
+            self._rejoin()
+
     def _rejoin(self) -> None:
         """Join again if the parts of the picture have changed, or texts and dumps now belong together."""
+        self._texts_pending = False
         current = self._dumped_ns.get("nft-rules", -1) >= self.changed_ns and not self.wants_text()
         if not self._dirty and (self._joined_current or not current):
             return
-        old = {ident: cell for cell, ident in enumerate(_cell_idents(self.picture))}
-        self.picture = join(self.raw, self.texts, self._idents, current)
-        origin = np.array([old.get(ident, -1) for ident in _cell_idents(self.picture)], dtype=np.int64)
-        self.counts = self.counts.reordered(origin)
-        self._raw_cells = np.array(self.picture.raw_cells, dtype=np.int64)
+        old = {ident: cell for cell, ident in enumerate(_cell_idents(self._picture))}
+        self._picture = join(self.raw, self.texts, self._idents, current)
+        origin = np.array([old.get(ident, -1) for ident in _cell_idents(self._picture)], dtype=np.int64)
+        self._counts = self._counts.reordered(origin)
+        self._raw_cells = np.array(self._picture.raw_cells, dtype=np.int64)
         self._joined_current, self._dirty = current, False
-        self.layout_version += 1
+        self._layout_version += 1
 
     def _count_rules(self, ts_ns: int, new_only: bool = False) -> None:
         """Apply the counters of the latest rules dump. `new_only`: only of rules whose chain was dumped after them."""
@@ -362,22 +389,3 @@ def _definition(chain: object) -> tuple[object, ...]:
 
 def _cell_idents(picture: Picture) -> list[int]:
     return [rule.ident for rule in picture.rules] + [chain.ident for chain in picture.chains]
-
-
-class Rulesets:
-    """The rulesets by namespace. `shown` is that of the namespace shown; it exists before the first item."""
-
-    def __init__(self, shown: Ruleset, netns_label: Callable[[int], str]) -> None:
-        self._of, self._shown, self._label = {shown.netns: shown}, shown, netns_label
-
-    def show(self, netns: str) -> None:
-        """Set the namespace of the ruleset shown (before the first item)."""
-        self._shown.netns = netns
-        self._of = {netns: self._shown}
-
-    def apply(self, item: NftDecoded | NftSetsDecoded | DumpMark | Text | Gap, netns: int, now_ns: int) -> None:
-        """Apply one item of the namespace with this code."""
-        label = self._label(netns)
-        if label not in self._of:
-            self._of[label] = Ruleset(label)
-        self._of[label].apply(item, now_ns)
