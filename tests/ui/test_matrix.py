@@ -264,3 +264,53 @@ async def test_findings_are_listed_and_lead_to_their_place() -> None:
         await seen.see("rules 2 to 3 of ip filter lan cannot match")
         await seen.press("enter")
         await seen.until(lambda: "-A lan -p udp -j ACCEPT" in seen.text, "the rule that cannot match")
+
+
+@pytest.mark.parametrize("size", [WIDE, SMALL])
+async def test_hostile_and_wide_names_keep_the_columns_straight(size: tuple[int, int]) -> None:
+    feed, plain = Feed(), session()
+    names = ("evil\x1b[31m", "漢字漢字漢字漢字漢字漢字漢字", "a\u202eb", "x" * 200)
+    feed.layout([base("t", name, "input", at, family="ip") for at, name in enumerate(names)])
+    matrix = ChainMatrix(feed.ruleset, feed.chains, feed.finder)
+    plain.views |= {"chains": feed.chains, "matrix": matrix, "rules": feed.rules}
+    async with running(size, plain) as seen:
+        await seen.press("3")
+        await seen.see("INPUT")
+        strips = seen.app.screen._compositor.render_strips(seen.app.size)
+        assert {strip.cell_length for strip in strips} == {size[0]}
+        edges = set()
+        for strip in strips:
+            x, found = 0, []
+            for segment in strip:
+                found += [x] * (segment.text == "│")
+                x += segment.cell_length
+            edges |= {tuple(found)} if len(found) > 0 else set()
+        assert len(edges) == 1 and "\x1b" not in seen.text and "\u202e" not in seen.text
+
+
+async def test_an_empty_ruleset_says_so_in_the_matrix() -> None:
+    feed, plain = Feed(), session()
+    feed.layout([])
+    matrix = ChainMatrix(feed.ruleset, feed.chains, feed.finder)
+    plain.views |= {"chains": feed.chains, "matrix": matrix, "rules": feed.rules}
+    async with running(SMALL, plain) as seen:
+        await seen.press("3")
+        await seen.see("No chains: no nftables, iptables or iptables-legacy rules in this namespace.")
+        await seen.press("j", "l", "enter", "n", "x", "p", "o", "z", "m", "m")
+        await seen.see("No chains")
+
+
+async def test_a_click_selects_a_chain_a_second_one_opens_its_rules_and_words_are_keys() -> None:
+    async with running(WIDE, source()) as seen:
+        await seen.press("3")
+        await seen.see("I filter/FORWARD")
+        y = next(at for at, line in enumerate(seen.lines) if "I filter/FORWARD" in line)
+        x = seen.lines[y].index("I filter/FORWARD")
+        await seen.pilot.click(offset=(x + 3, y))
+        await seen.see("▶I filter/FORWARD")
+        await seen.pilot.click(offset=(x + 3, y))
+        await seen.see("Esc back")
+        row = next(at for at, line in enumerate(seen.lines) if "[IPv4]" in line)
+        await seen.press("escape")
+        await seen.pilot.click(offset=(seen.lines[row].index("light"), row))
+        await seen.see("lit: to this host")

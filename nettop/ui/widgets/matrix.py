@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from textual import events
 from textual.strip import Strip
@@ -108,9 +109,9 @@ class MatrixTable(Table):
             return
         at, x = self._first + event.y - 1 - len(self._drawn.titles), event.x
         for text, _, ident in self._drawn.lines[at] if 0 <= at < len(self._drawn.lines) else ():
-            if 0 <= x < len(text) and ident is not None:
+            if 0 <= x < cell_len(text) and ident is not None:
                 self._select(ident)
-            x -= len(text)
+            x -= cell_len(text)
 
     def _select(self, ident: int) -> None:
         index = self._matrix.idents.index(ident)
