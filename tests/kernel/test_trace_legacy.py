@@ -178,12 +178,14 @@ def test_nf_log_is_what_it_was_after_a_kill(path: Path3, victims: str) -> None:
     with running("trace", "icmp", "--netns", path.router) as command:
         assert b"tracing icmp" in command.line(errors=True)
         assert "nfnetlink_log\nnfnetlink_log" in loggers(path)
+        pids = {"app": command.pid, "broker": command.broker()}
         for victim in victims.split():
             if victim == "restorer":  # another one is started
                 kill_restorer(path)
                 assert "nfnetlink_log" in loggers(path)
             else:
-                os.kill(command.pid if victim == "app" else command.broker(), signal.SIGKILL)
+                with suppress(ProcessLookupError):  # the broker ends with the app
+                    os.kill(pids[victim], signal.SIGKILL)
         if victims == "restorer":
             command.signal()
         poll(lambda: loggers(path) == before)
