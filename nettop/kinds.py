@@ -49,5 +49,6 @@ class TextKind(Enum):
 # there. These and those of TRACE_HOOKS are the first of the hook that they are called after; TRACE_ENDS are the last.
 TRACE_PREFIX, TRACE_MARK = "nettop-", "mark"
 TRACE_MARKING = ("prerouting", "output")
+TRACE_INGRESS = "ingress"  # the chain that marks in a table of the family netdev
 TRACE_HOOKS = ("input", "forward", "postrouting")
 TRACE_ENDS = {"input-end": "input", "postrouting-end": "postrouting"}

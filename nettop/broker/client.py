@@ -201,13 +201,21 @@ class Broker:
         return NetlinkSocket(fds[0], 0, NETLINK_NETFILTER, ns)
 
     def start_trace(
-        self, ns: Netns, matches: tuple[PacketMatch, ...], *, per_second: int = 50, seconds: int = 600
+        self,
+        ns: Netns,
+        matches: tuple[PacketMatch, ...],
+        *,
+        per_second: int = 50,
+        seconds: int = 600,
+        bridge: bool = False,
+        ingress: bool = False,
     ) -> tuple[int, str]:
         """Mark matching packets of a namespace for tracing. Return the trace's number and the name of its table.
 
+        `bridge` and `ingress` mark there, too, each in a table of that name.
         The table is gone after `seconds`, with stop_trace(), and with the broker.
         """
-        body, _ = self._call(requests.StartTrace(ns.handle, matches, per_second, seconds))
+        body, _ = self._call(requests.StartTrace(ns.handle, matches, per_second, seconds, bridge, ingress))
         return int(body["trace"]), str(body["table"])
 
     def stop_trace(self, trace: int) -> tuple[int, int] | None:

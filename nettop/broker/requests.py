@@ -285,12 +285,17 @@ class ResetCounter:
 
 @dataclass(frozen=True, slots=True)
 class StartTrace:
-    """A change: mark packets for tracing that one of the matches fits, for so many seconds."""
+    """A change: mark packets for tracing that one of the matches fits, for so many seconds.
+
+    With `bridge` those of bridges, too, and with `ingress` from the ingress of every device on.
+    """
 
     netns: int
     matches: tuple[PacketMatch, ...]
     per_second: int
     seconds: int
+    bridge: bool
+    ingress: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ def read_counts(owner: socket.socket, table: str) -> tuple[int, int]:
 
     The others were over the limit. `owner` is the table's non-blocking socket.
     """
-    request = nfgenmsg(nfnetlink.NFPROTO_INET) + name(nft.NFTA_RULE_TABLE, table, LONGEST_NAME)
+    request = nfgenmsg(nfnetlink.NFPROTO_UNSPEC) + name(nft.NFTA_RULE_TABLE, table, LONGEST_NAME)
     owner.sendto(message(_TYPE | nft.NFT_MSG_GETRULE, NLM_F_REQUEST | NLM_F_DUMP, 1, request), (0, 0))
     packets: Counter[str] = Counter()
     done = False

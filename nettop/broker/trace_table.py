@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from nettop.broker.attributes import attribute, be32, name, nested
 from nettop.broker.netlink_changes import answers
 from nettop.broker.reads import LONGEST_NAME, message, nfgenmsg
-from nettop.broker.requests import PacketMatch, PacketTest
+from nettop.broker.requests import PacketTest, StartTrace
 from nettop.errors import BrokerError
-from nettop.kinds import TRACE_ENDS, TRACE_HOOKS, TRACE_MARK, TRACE_MARKING
+from nettop.kinds import TRACE_ENDS, TRACE_HOOKS, TRACE_INGRESS, TRACE_MARK, TRACE_MARKING
 from nettop.linux import nf_tables as nft
 from nettop.linux import nfnetlink
 from nettop.linux.interface import IFNAMSIZ
@@ -28,21 +28,28 @@ from nettop.linux.netlink import (
     NLM_F_CREATE,
     NLM_F_REQUEST,
 )
+from nettop.linux.packet import ETH_P_IP, ETH_P_IPV6
 from nettop.linux.socket import SOL_NETLINK
 
 MAX_MATCHES, MAX_TESTS = 256, 32
+MAX_DEVICES = 256  # of an ingress chain (NFT_NETDEVICE_MAX)
 MAX_RATE = 10_000  # packets a second
-_HOOKS = {name: number for number, name in nft.NF_HOOKS["inet"].items()}
+_HOOKS = {name: number for number, name in nft.NF_HOOKS["inet"].items()} | {TRACE_INGRESS: 0}  # NF_NETDEV_INGRESS
 _FIRST, _LAST = -(1 << 31), (1 << 31) - 1  # NF_IP_PRI_FIRST, NF_IP_PRI_LAST (linux/netfilter_ipv4.h)
 _BASES = {"network": nft.NFT_PAYLOAD_NETWORK_HEADER, "transport": nft.NFT_PAYLOAD_TRANSPORT_HEADER}
-_META = (nft.NFT_META_NFPROTO, nft.NFT_META_L4PROTO)  # of one byte each
-_DEVICES = {"prerouting": nft.NFT_META_IIFNAME, "output": nft.NFT_META_OIFNAME}
-_SIZES = {"meta": (1,), "device": (IFNAMSIZ,), "network": (1, 2, 4, 16), "transport": (1, 2, 4)}
+_META = {nft.NFT_META_NFPROTO: 1, nft.NFT_META_L4PROTO: 1, nft.NFT_META_PROTOCOL: 2}  # with their bytes
+_DEVICES = {"prerouting": nft.NFT_META_IIFNAME, "output": nft.NFT_META_OIFNAME, TRACE_INGRESS: nft.NFT_META_IIFNAME}
+_FAMILIES = {"inet": nfnetlink.NFPROTO_INET, "bridge": nfnetlink.NFPROTO_BRIDGE, "netdev": nfnetlink.NFPROTO_NETDEV}
+_ETHERTYPES = {nfnetlink.NFPROTO_IPV4: ETH_P_IP, nfnetlink.NFPROTO_IPV6: ETH_P_IPV6}
+_SIZES = {"meta": (1, 2), "device": (IFNAMSIZ,), "network": (1, 2, 4, 16), "transport": (1, 2, 4)}
 
 
-def create(table: str, matches: Sequence[PacketMatch], per_second: int) -> socket.socket:
-    """Create the table in the current namespace and return the socket that owns it. Raises BrokerError, OSError."""
-    request = batch(table, matches, per_second)
+def create(table: str, asked: StartTrace, devices: Sequence[str]) -> socket.socket:
+    """Create the table in the current namespace and return the socket that owns it. Raises BrokerError, OSError.
+
+    `devices` are those of the namespace.
+    """
+    request = batch(table, asked, devices)
     sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
     try:
         sock.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
@@ -57,32 +64,56 @@ def create(table: str, matches: Sequence[PacketMatch], per_second: int) -> socke
     return sock
 
 
-def batch(table: str, matches: Sequence[PacketMatch], per_second: int) -> bytes:
-    """Return the transaction that makes the table; raises BrokerError for what no table of ours has."""
+def batch(table: str, asked: StartTrace, devices: Sequence[str]) -> bytes:
+    """Return the transaction that makes the tables; raises BrokerError for what no table of ours has."""
+    matches, per_second = asked.matches, asked.per_second
     if not 1 <= per_second <= MAX_RATE:
         raise BrokerError(f"{per_second} traced packets a second are not possible", f"give 1 to {MAX_RATE}")
     if not 1 <= len(matches) <= MAX_MATCHES:
         raise BrokerError(f"not on the list: {len(matches)} matches")
-    named = name(nft.NFTA_TABLE_NAME, table, LONGEST_NAME)
-    parts = [(nft.NFT_MSG_NEWTABLE, named + be32(nft.NFTA_TABLE_FLAGS, nft.NFT_TABLE_F_OWNER))]
-    parts += [(nft.NFT_MSG_NEWCHAIN, _chain(table, TRACE_MARK))]
-    for chain in (*TRACE_MARKING, *TRACE_HOOKS):
-        parts += [(nft.NFT_MSG_NEWCHAIN, _chain(table, chain, chain, _FIRST))]
-    for chain, hook in TRACE_ENDS.items():
-        parts += [(nft.NFT_MSG_NEWCHAIN, _chain(table, chain, hook, _LAST))]
-    parts += [(nft.NFT_MSG_NEWRULE, _rule(table, TRACE_MARK, _marking(per_second)))]
-    for match in matches:
-        parts += [(nft.NFT_MSG_NEWRULE, _rule(table, chain, _matching(chain, match.tests))) for chain in TRACE_MARKING]
+    families = ("inet", *("bridge",) * asked.bridge, *("netdev",) * asked.ingress)
     flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_APPEND
+    parts: list[tuple[int, bytes]] = []
+    for family in families:
+        header = nfgenmsg(_FAMILIES[family])
+        parts += [(kind, header + part) for kind, part in _table(table, family, asked, devices)]
     nft_type = nfnetlink.NFNL_SUBSYS_NFTABLES << 8
-    body = nfgenmsg(nfnetlink.NFPROTO_INET)
     return b"".join(
         (
             _boundary(nfnetlink.NFNL_MSG_BATCH_BEGIN),
-            *(message(nft_type | kind, flags, at, body + part) for at, (kind, part) in enumerate(parts, 1)),
+            *(message(nft_type | kind, flags, at, part) for at, (kind, part) in enumerate(parts, 1)),
             _boundary(nfnetlink.NFNL_MSG_BATCH_END),
         )
     )
+
+
+def _table(table: str, family: str, asked: StartTrace, devices: Sequence[str]) -> Iterator[tuple[int, bytes]]:
+    """Yield the type and the attributes of each message that makes the table of a family."""
+    named = name(nft.NFTA_TABLE_NAME, table, LONGEST_NAME)
+    yield nft.NFT_MSG_NEWTABLE, named + be32(nft.NFTA_TABLE_FLAGS, nft.NFT_TABLE_F_OWNER)
+    yield nft.NFT_MSG_NEWCHAIN, _chain(table, TRACE_MARK)
+    marking: tuple[str, ...] = TRACE_MARKING
+    if family == "netdev":
+        marking = (TRACE_INGRESS,)
+        yield nft.NFT_MSG_NEWCHAIN, _chain(table, TRACE_INGRESS, TRACE_INGRESS, _FIRST, devices[:MAX_DEVICES])
+    else:
+        for chain in (*TRACE_MARKING, *TRACE_HOOKS):
+            yield nft.NFT_MSG_NEWCHAIN, _chain(table, chain, chain, _FIRST)
+        for chain, hook in TRACE_ENDS.items():
+            yield nft.NFT_MSG_NEWCHAIN, _chain(table, chain, hook, _LAST)
+    yield nft.NFT_MSG_NEWRULE, _rule(table, TRACE_MARK, _marking(asked.per_second))
+    for match in asked.matches:
+        tests = match.tests if family == "inet" else tuple(map(_of_frame, match.tests))
+        for chain in marking:
+            yield nft.NFT_MSG_NEWRULE, _rule(table, chain, _matching(chain, tests))
+
+
+def _of_frame(test: PacketTest) -> PacketTest:
+    """Return the same test of a frame: outside of inet, nfproto is that of the hook."""
+    ethertype = _ETHERTYPES.get(test.first)
+    if (test.of, test.at) != ("meta", nft.NFT_META_NFPROTO) or ethertype is None:
+        return test
+    return PacketTest("meta", nft.NFT_META_PROTOCOL, 2, ethertype, ethertype, 0xFFFF, test.holds)
 
 
 def _boundary(kind: int) -> bytes:
@@ -90,13 +121,16 @@ def _boundary(kind: int) -> bytes:
     return message(kind, NLM_F_REQUEST, 0, header)
 
 
-def _chain(table: str, chain: str, hook: str = "", priority: int = 0) -> bytes:
+def _chain(table: str, chain: str, hook: str = "", priority: int = 0, devices: Sequence[str] = ()) -> bytes:
     parts = [
         name(nft.NFTA_CHAIN_TABLE, table, LONGEST_NAME),
         name(nft.NFTA_CHAIN_NAME, chain, LONGEST_NAME),
     ]
     if hook:
         numbers = be32(nft.NFTA_HOOK_HOOKNUM, _HOOKS[hook]) + be32(nft.NFTA_HOOK_PRIORITY, priority & 0xFFFF_FFFF)
+        if devices:
+            listed = (name(nft.NFTA_DEVICE_NAME, device, IFNAMSIZ - 1) for device in devices)
+            numbers += nested(nft.NFTA_HOOK_DEVS, *listed)
         parts += [
             nested(nft.NFTA_CHAIN_HOOK, numbers),
             name(nft.NFTA_CHAIN_TYPE, "filter", LONGEST_NAME),
@@ -174,7 +208,7 @@ def _load(chain: str, test: PacketTest) -> bytes:
             be32(nft.NFTA_PAYLOAD_LEN, test.size),
         )
     key = _DEVICES[chain] if test.of == "device" else test.at
-    if test.of == "meta" and key not in _META:
+    if test.of == "meta" and _META.get(key) != test.size:
         raise BrokerError(f"not on the list: {test}")
     return _expression("meta", be32(nft.NFTA_META_KEY, key), be32(nft.NFTA_META_DREG, nft.NFT_REG_1))
 

@@ -48,8 +48,9 @@ class Traces:
         if not 1 <= request.seconds <= MAX_SECONDS:
             raise BrokerError(f"a trace of {request.seconds} s is not possible", f"give 1 to {MAX_SECONDS}")
         table = f"{TRACE_PREFIX}{os.getpid()}-{os.urandom(3).hex()}"
-        owner = trace_table.create(table, request.matches, request.per_second)
-        self._drops.follow(device.name for device in sockets.devices())
+        devices = [device.name for device in sockets.devices()]
+        owner = trace_table.create(table, request, devices)
+        self._drops.follow(devices)
         number = next(self._numbers)
         self._running[number] = _Trace(owner, table, request.netns, time.monotonic() + request.seconds)
         return {"trace": number, "table": table}

@@ -42,6 +42,8 @@ def options(parser: argparse.ArgumentParser) -> None:
     help_text = "the packets to trace: host, net, port, protocol, device"
     parser.add_argument("expression", metavar="EXPR", nargs="?", default="", help=help_text)
     parser.add_argument("--syn", action="store_true", help="only packets that open a TCP connection")
+    parser.add_argument("--bridge", action="store_true", help="trace the frames of bridges, too")
+    parser.add_argument("--ingress", action="store_true", help="trace from the ingress of devices on")
     rate_help = f"mark at most N packets a second (default: {RATE})"
     parser.add_argument("--rate", type=arguments.count, default=RATE, metavar="N", help=rate_help)
     arguments.add(parser, "--json", "--time", *arguments.UNTIL, *arguments.LIVE, "-r --read")
@@ -87,7 +89,7 @@ def _live(options: argparse.Namespace) -> int:
         _watch_legacy(live, engine)
         seconds = int(options.duration or SECONDS) + 1
         trace, engine.traces.table = live.broker.start_trace(
-            live.netns, found, per_second=options.rate, seconds=seconds
+            live.netns, found, per_second=options.rate, seconds=seconds, bridge=options.bridge, ingress=options.ingress
         )
         say(_notice(options, engine.traces.table))
         for items in arriving(live, plumbing, stop, lambda: _stop(live, trace)):

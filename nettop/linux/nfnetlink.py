@@ -16,7 +16,7 @@ NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END = 16, 17  # around changes of nftables,
 # linux/netfilter.h
 NF_DROP, NF_ACCEPT = 0, 1
 NF_VERDICTS = {NF_DROP: "drop", NF_ACCEPT: "accept", 2: "stolen", 3: "queue", 4: "repeat", 5: "stop"}
-NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6 = 1, 2, 10
+NFPROTO_UNSPEC, NFPROTO_INET, NFPROTO_IPV4, NFPROTO_NETDEV, NFPROTO_BRIDGE, NFPROTO_IPV6 = 0, 1, 2, 5, 7, 10
 NFPROTO_NAMES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}  # nft's names
 NFPROTO_NUMBERS = {name: number for number, name in NFPROTO_NAMES.items()}
 

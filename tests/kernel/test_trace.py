@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,7 +67,7 @@ class Path3:
 class Tracing:
     """A trace of the router, with its models."""
 
-    def __init__(self, broker: Broker, ns: str, expression: str, legacy: bool = False, **limits: int) -> None:
+    def __init__(self, broker: Broker, ns: str, expression: str, legacy: bool = False, **limits: Any) -> None:
         self.plumbing = Plumbing()
         self.live = LiveSources(broker, broker.netns(ns), self.plumbing)
         self.engine = Engine(self.live.netns.label)
@@ -100,7 +101,7 @@ class Tracing:
 
 
 @contextmanager
-def tracing(broker: Broker, ns: str, expression: str, **limits: int) -> Iterator[Tracing]:
+def tracing(broker: Broker, ns: str, expression: str, **limits: Any) -> Iterator[Tracing]:
     trace = Tracing(broker, ns, expression, **limits)
     try:
         yield trace
@@ -214,6 +215,18 @@ CASES: dict[str, tuple[str, Callable[[Path3], None], list[str], str, str]] = {
         ["forward fw/forward 1 jump lan", "forward fw/lan 1 drop"],
         "drop",
         'dropped by inet fw lan rule 1 (handle 8) "ip daddr @bad drop"',
+    ),
+    "a named verdict map": (
+        FW
+        + """add map inet fw who { type ipv4_addr : verdict; }
+        add element inet fw who { 10.8.1.2 : goto blocked, 10.8.1.3 : accept }
+        add rule inet fw forward ip saddr vmap @who
+        add rule inet fw blocked meta mark set 0x5 counter
+        add rule inet fw blocked meta mark 5 reject with icmp type admin-prohibited""",
+        lambda path: path.ping(SERVER),
+        ["forward fw/forward 1 goto blocked", "forward fw/blocked 1 continue", "forward fw/blocked 2 drop"],
+        "reject",
+        "rejected by inet fw blocked rule 2",
     ),
     "DNAT, forward, masquerade": (
         """iptables -t nat -A PREROUTING -d 10.8.1.1 -p udp --dport 80 -j DNAT --to-destination 10.8.2.2:8080
@@ -346,6 +359,33 @@ def test_two_traces_at_once_see_their_own_packets(path: Path3, broker: Broker) -
         assert [j.head.dst for j in other.ended(1)] == [SERVER]
         other.read()
         assert len(other.engine.traces.ended) == 1
+
+
+def test_a_rule_that_was_deleted_meanwhile_keeps_its_words(path: Path3, broker: Broker) -> None:
+    path.rules(FW + 'add rule inet fw forward ip protocol icmp counter drop comment "gone soon"')
+    with tracing(broker, path.router, f"icmp and src host {CLIENT}") as trace:
+        path.ping(SERVER)
+        (first,) = trace.ended(1)
+        handle = first.steps[0].record.handle
+        run_in(path.router, "nft", "delete", "rule", "inet", "fw", "forward", "handle", str(handle))
+        path.ping(SERVER)
+        poll(lambda: trace.read() or len(trace.engine.traces.ended) == 2)
+        poll(lambda: trace.read() or trace.engine.ruleset.rule("inet", "fw", handle) is None)
+        second = trace.engine.traces.ended[1]
+    assert "gone soon" in where(first) and where(first).startswith("dropped by inet fw forward rule 1")
+    assert where(second) == "accepted, out of wan0" and steps(second) == ["forward fw/forward policy accept"]
+
+
+def test_a_rule_that_was_deleted_before_it_was_read_is_told_by_its_handle(path: Path3, broker: Broker) -> None:
+    path.rules(FW)
+    with tracing(broker, path.router, f"icmp and src host {CLIENT}") as trace:
+        run_in(path.router, "nft", "add rule inet fw forward ip protocol icmp drop")
+        path.ping(SERVER)
+        run_in(path.router, "nft", "flush", "chain", "inet", "fw", "forward")
+        poll(lambda: trace.read() or trace.engine.traces.ended)
+        (found,) = trace.engine.traces.ended
+    handle = found.steps[0].record.handle
+    assert found.verdict == "drop" and f"(handle {handle})" in where(found)
 
 
 def test_a_trace_ends_with_its_time(path: Path3, broker: Broker) -> None:

@@ -67,6 +67,7 @@ class Journey:
     key: tuple[object, ...] = ()  # of its bytes
     refused_by: Step | None = None  # a rule of iptables-legacy in the hook where it was last seen
     device: str | None = None
+    family: str = "inet"  # of the table that marked it last
     answers: Journey | None = None  # the packet of the other direction that this one answers
     answer: Journey | None = None  # the first one that answers this
     drop: Drop | None = None  # by the kernel, after its last step

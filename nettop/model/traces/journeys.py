@@ -14,13 +14,13 @@ from nettop.batch import DumpMark, Gap
 from nettop.decode.drops import DropRecord, DropRecords
 from nettop.decode.nflog import LegacyDecoded, LegacyRecord
 from nettop.decode.nftables.trace import TraceDecoded, TraceRecord
-from nettop.kinds import TRACE_ENDS, TRACE_HOOKS, TRACE_MARK, TRACE_MARKING, TRACE_PREFIX
+from nettop.kinds import TRACE_ENDS, TRACE_HOOKS, TRACE_INGRESS, TRACE_MARK, TRACE_MARKING, TRACE_PREFIX
 from nettop.model.ruleset.merge import ChainView, RuleView
 from nettop.model.traces.drops import AFTER_NS, dropped
 from nettop.model.traces.headers import packet_head
 from nettop.model.traces.journey import End, Journey, Step
 from nettop.model.traces.legacy import FindLegacy, packet_key, packet_of, step_of
-from nettop.model.traces.links import Answers, leg_before
+from nettop.model.traces.links import Answers, leg_before, passes
 
 KEEP = 5000  # journeys
 MAX_STEPS = 1000  # of one journey: the kernel allows a jump stack of 16, but any number of rules
@@ -30,6 +30,7 @@ _LATE_NS = 500_000_000  # records arrive within this time
 _CHECK_NS = 100_000_000  # how often records are looked for that did not come
 _LEGACY_NS = 150_000_000  # the records of iptables-legacy arrive on another socket: within this time
 _MAX_HEADS = 10_000
+_MARKING = (*TRACE_MARKING, TRACE_INGRESS)
 _FINAL = frozenset(("drop", "stolen", "queue"))
 
 Keep = Callable[[Journey], bool]
@@ -208,16 +209,18 @@ class Journeys:
         journey = self._open.get(key)
         if journey is not None and journey.table != record.table:
             return  # another nettop traces it, too
-        if record.chain in TRACE_MARKING and record.handle is not None:
+        if record.chain in _MARKING and record.handle is not None:
             self._heads[key] = record  # another table has marked it, so this is the first record of the chain
         elif record.chain == TRACE_MARK and record.handle is not None:
-            if journey is not None:
+            head = self._heads.pop(key, record)
+            first = record if record.network else head
+            if journey is not None and not _is_marked_again(journey, first):
                 self._finish(key, End("lost"))
             if self.table in ("", record.table):
-                self._begin(record if record.network else self._heads.get(key, record), key)
-            self._heads.pop(key, None)
+                self._begin(first, key)
         elif journey is not None:
             self._see(journey, record)
+            journey.family = record.family
             if record.chain in TRACE_ENDS and record.type == "policy":
                 leaves = TRACE_ENDS[record.chain] == "postrouting"
                 self._finish(key, End("accept", oif=journey.oif if leaves else None))
@@ -230,13 +233,18 @@ class Journeys:
 
     def _begin(self, record: TraceRecord, key: tuple[int, int]) -> None:
         head = packet_head(record.network, record.transport)
-        hook = "output" if record.iif is None else "prerouting"
+        hook = TRACE_INGRESS if record.family == "netdev" else "output" if record.iif is None else "prerouting"
         names = self._name(key[0], record.iif), self._name(key[0], record.oif)
         journey = Journey(self.count + 1, key[0], record.table, record.ts_ns, hook, head, head, *names, hooks=[hook])
         journey.last_ns, journey.mark = record.ts_ns, record.mark
         journey.key, journey.device = packet_key(record.network, record.transport), journey.iif
+        journey.family = record.family
         earlier = leg_before(journey, reversed(self._recent))
         if earlier is not None and earlier in self.ended:
+            self._reopen(earlier)
+        else:
+            earlier = self._between_families(journey)
+        if earlier is not None:
             self._continue(earlier, journey, key)
             return
         if self._full():
@@ -247,15 +255,23 @@ class Journeys:
         if self.only is None:
             self._keep(journey)
 
-    def _continue(self, journey: Journey, leg: Journey, key: tuple[int, int]) -> None:
-        """Go on with a packet that has left by a device whose other end is here, too."""
+    def _between_families(self, leg: Journey) -> Journey | None:
+        """Return the open journey that goes from a bridge to IP or back, which gave it another id."""
+        found = next((one for one in self._open.items() if passes(one[1], leg)), None)
+        return self._open.pop(found[0]) if found else None
+
+    def _reopen(self, journey: Journey) -> None:
         self.found -= journey.number in self.kept and journey.table == self.table
         if self.only is not None and self.kept.pop(journey.number, None) is None:
             self.others -= 1
         for listed in (self.ended, self._recent, self._without_drop):
             if journey in listed:
                 listed.remove(journey)
-        journey.end, journey.hook, journey.device, journey.oif = None, leg.hook, leg.iif, None
+
+    def _continue(self, journey: Journey, leg: Journey, key: tuple[int, int]) -> None:
+        """Go on with a packet that came by another device."""
+        journey.end, journey.hook, journey.device, journey.oif = None, leg.hook, leg.device, leg.oif
+        journey.family = leg.family
         journey.last_ns = leg.ts_ns
         journey.hooks.append(leg.hook)
         journey.begin_walk()
@@ -303,3 +319,8 @@ class Journeys:
             self.others += 1
             self._consider(journey)
         self.found += journey.number in self.kept and journey.table == self.table
+
+
+def _is_marked_again(journey: Journey, record: TraceRecord) -> bool:
+    """Return whether another family marks the packet: that of the device's ingress, of a bridge, or of IP."""
+    return record.family != journey.family and packet_key(record.network, record.transport) == journey.key

@@ -39,6 +39,8 @@ def where(journey: Journey) -> str:
     if end.verdict == "accept":
         place = f"out of {end.oif}" if end.oif else "for this host"
         return f"accepted, {place}{_translation(journey)}{_reason(journey, '; then dropped: ')}"
+    if journey.family == "bridge" and journey.hook in _LOST:
+        return f"lost in the bridge, after {journey.hook}{_reason(journey, ': ')}"
     lost = _LOST.get(journey.hook, f"no final verdict seen, in {journey.hook}")
     unseen = _MAYBE.get(journey.hook, "" if journey.hook in _LOST else f": {_UNSEEN}")
     return lost + (_reason(journey, ": ") or unseen)

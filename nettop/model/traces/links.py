@@ -21,6 +21,7 @@ class Seen(Protocol):
     key: tuple[object, ...]
     head: PacketHead
     last: PacketHead
+    family: str
     iif: str | None
     oif: str | None
     ts_ns: int
@@ -41,10 +42,20 @@ def leg_before(packet: Seen, ended: Iterable[Packet]) -> Packet | None:
     for other in ended:
         if other.last_ns < packet.ts_ns - _LEG_NS:
             return None
-        left = other.verdict == "accept" and other.oif is not None and other.netns == packet.netns
-        if left and packet.iif not in (None, other.iif) and other.key == packet.key != () and _same(other, packet):
+        if other.verdict == "accept" and other.netns == packet.netns and _goes_on(other, packet):
             return other
     return None
+
+
+def passes(packet: Seen, leg: Seen) -> bool:
+    """Return whether a packet on its way is the same as `leg`, in another family."""
+    return packet.family != leg.family and packet.netns == leg.netns and _goes_on(packet, leg)
+
+
+def _goes_on(before: Seen, after: Seen) -> bool:
+    """Return whether `after` is the same packet: it came by another device, or went from a bridge to IP or back."""
+    left = before.oif is not None and after.iif not in (None, before.iif)
+    return (left or before.family != after.family) and before.key == after.key != () and _same(before, after)
 
 
 def _same(before: Seen, after: Seen) -> bool:

@@ -34,7 +34,9 @@ EVERY_REQUEST: list[requests.Request] = [
     requests.SetSysctl(1, "net.netfilter.nf_conntrack_acct", "1"),
     requests.DeleteFlows(1, (FLOW, replace(FLOW, family=10, src="fd00::1", dst="fd00::2", id=7))),
     requests.ResetCounter(1, CounterName("nft-quota", 1, "filter", "q")),
-    requests.StartTrace(1, (requests.PacketMatch((requests.PacketTest("meta", 16, 1, 6, 6, 255, True),)),), 50, 600),
+    requests.StartTrace(
+        1, (requests.PacketMatch((requests.PacketTest("meta", 16, 1, 6, 6, 255, True),)),), 50, 9, True, False
+    ),
     requests.OpenTraceLog(1, 1 << 20),
     requests.StopTrace(1),
 ]
@@ -94,7 +96,15 @@ def test_any_json_object_is_either_on_the_list_or_refused(message: dict[str, obj
         {"ask": "DeleteFlows", "netns": 0, "flows": [{**asdict(FLOW), "id": "7"}]},
         {"ask": "DeleteFlows", "netns": 0, "flows": [None]},
         {"ask": "ResetCounter", "netns": 0, "counter": "packets"},
-        {"ask": "StartTrace", "netns": 0, "matches": [{"tests": [{"of": "meta"}]}], "per_second": 1, "seconds": 1},
+        {
+            "ask": "StartTrace",
+            "netns": 0,
+            "matches": [{"tests": [{"of": "meta"}]}],
+            "per_second": 1,
+            "seconds": 1,
+            "bridge": False,
+            "ingress": False,
+        },
         {"ask": ["GetNetns"], "spec": ""},
     ],
 )

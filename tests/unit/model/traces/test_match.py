@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nettop.broker import trace_table
-from nettop.broker.requests import PacketMatch, PacketTest
+from nettop.broker.requests import PacketMatch, PacketTest, StartTrace
 from nettop.errors import UsageError
 from nettop.linux.nf_tables import NFT_META_L4PROTO, NFT_META_NFPROTO
 from nettop.model.filter.expression import Filter, parse
@@ -81,7 +81,7 @@ def test_what_is_marked_is_what_the_filter_matches(text: str, rows: list[Row]) -
         assert "alternatives" in error.message or not any(expected)
         return
     assert [marked(found, row) for row in rows] == expected
-    trace_table.batch("nettop-1", found, 50)  # the broker takes all of it
+    trace_table.batch("nettop-1", StartTrace(0, found, 50, 60, True, True), ("lo",))  # the broker takes all of it
 
 
 def test_a_tcp_connection_is_traced_by_its_first_packet() -> None:

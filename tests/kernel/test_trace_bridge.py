@@ -1,0 +1,162 @@
+"""Traced packets in bridges and at the ingress of devices, where that is asked for."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from nettop.broker.client import Broker
+from nettop.model.traces.journey import Journey
+from nettop.model.traces.lines import where
+from tests.kernel.commands import running
+from tests.kernel.namespaces import Lab, poll, run_in
+from tests.kernel.test_trace import SERVER, Path3, Tracing, steps, tracing
+
+pytestmark = pytest.mark.kernel
+
+
+class Bridge:
+    """host a — br0 of the middle — host b; br0 has an address, too."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.a, self.router, self.b = lab.netns("a"), lab.netns("br"), lab.netns("b")
+        for ns in (self.a, self.router, self.b):
+            run_in(ns, "sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1")
+        # br_netfilter has them pass the hooks of IP, too
+        run_in(self.router, "sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=0", check=False)
+        run_in(self.router, "ip", "link", "add", "br0", "type", "bridge")
+        run_in(self.router, "ip", "link", "set", "br0", "up")
+        run_in(self.router, "ip", "address", "add", "10.9.0.254/24", "dev", "br0")
+        for ns, port, address in ((self.a, "pa", "10.9.0.1/24"), (self.b, "pb", "10.9.0.2/24")):
+            lab.veth_pair(ns, self.router, "eth0", port, (address,), ())
+            run_in(self.router, "ip", "link", "set", port, "master", "br0")
+        run_in(self.a, "ping", "-c", "1", "-W", "1", "10.9.0.2")  # it knows where everybody is
+        run_in(self.a, "ping", "-c", "1", "-W", "1", "10.9.0.254")
+
+    def rules(self, *lines: str) -> None:
+        for line in lines:
+            run_in(self.router, *(line.split() if line.startswith("eb") else ("nft", line)))
+
+    def ping(self, to: str) -> None:
+        run_in(self.a, "ping", "-c", "1", "-W", "0.2", to, check=False)
+
+
+@pytest.fixture
+def bridge(lab: Lab) -> Bridge:
+    return Bridge(lab)
+
+
+def request(trace: Tracing) -> Journey:
+    """The journey of the echo request, when it has ended for good."""
+    found = lambda: [one for one in trace.engine.traces.ended if one.head.info == "echo request"]  # noqa: E731
+    poll(lambda: trace.read() or (found() and trace.engine.traces.is_complete(found()[0])))
+    (one,) = found()
+    trace.ended(1)
+    return one
+
+
+BRIDGE = (
+    "add table bridge t",
+    "add chain bridge t f { type filter hook forward priority 0; }",
+    "add chain bridge t deep",
+)
+
+
+def test_a_bridged_packet_goes_through_the_hooks_of_the_bridge(bridge: Bridge, broker: Broker) -> None:
+    bridge.rules(*BRIDGE, "add rule bridge t f ip protocol icmp jump deep", "add rule bridge t deep counter accept")
+    with tracing(broker, bridge.router, "icmp and src host 10.9.0.1", bridge=True) as trace:
+        bridge.ping("10.9.0.2")
+        found = request(trace)
+    assert steps(found) == ["forward t/f 1 jump deep", "forward t/deep 1 accept"]
+    assert found.hooks == ["prerouting", "forward", "postrouting"]
+    assert (found.iif, where(found)) == ("pa", "accepted, out of pb")
+
+
+def test_a_rule_of_the_bridge_drops(bridge: Bridge, broker: Broker) -> None:
+    bridge.rules(*BRIDGE, "add rule bridge t f jump deep", "add rule bridge t deep ip daddr 10.9.0.2 drop")
+    with tracing(broker, bridge.router, "icmp", bridge=True) as trace:
+        bridge.ping("10.9.0.2")
+        found = request(trace)
+    assert where(found).startswith("dropped by bridge t deep rule 1 (handle ")
+
+
+def test_ebtables_drops(bridge: Bridge, broker: Broker) -> None:
+    bridge.rules("ebtables -A FORWARD -p IPv4 --ip-dst 10.9.0.2 -j DROP")
+    with tracing(broker, bridge.router, "icmp", bridge=True) as trace:
+        bridge.ping("10.9.0.2")
+        found = request(trace)
+    assert where(found).startswith("dropped by bridge filter FORWARD rule 1")
+
+
+def test_from_the_bridge_to_this_host_is_one_entry(bridge: Bridge, broker: Broker) -> None:
+    bridge.rules(
+        "add table ip h", "add chain ip h i { type filter hook input priority 0; }", "add rule ip h i counter accept"
+    )
+    with tracing(broker, bridge.router, "icmp and src host 10.9.0.1", bridge=True) as trace:
+        bridge.ping("10.9.0.254")
+        found = request(trace)
+        trace.read()
+        assert len([one for one in trace.engine.traces.ended if one.head.info == "echo request"]) == 1
+    assert found.hooks == ["prerouting", "input", "prerouting", "input"] and steps(found) == ["input h/i 1 accept"]
+    assert (found.iif, found.device, where(found)) == ("pa", "br0", "accepted, for this host")
+
+
+def test_where_bridged_packets_pass_the_chains_of_ip_it_is_one_entry(bridge: Bridge, broker: Broker) -> None:
+    run_in(bridge.router, "sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=1")
+    bridge.rules("add table ip h", "add chain ip h f { type filter hook forward priority 0; }", "add rule ip h f drop")
+    with tracing(broker, bridge.router, "icmp and src host 10.9.0.1", bridge=True) as trace:
+        bridge.ping("10.9.0.2")
+        found = request(trace)
+    assert steps(found) == ["forward h/f 1 drop"] and found.iif == "pa"
+    assert where(found).startswith("dropped by ip h f rule 1")
+
+
+def test_without_bridge_it_is_seen_from_the_ip_hooks_on(bridge: Bridge, broker: Broker) -> None:
+    with tracing(broker, bridge.router, "icmp and src host 10.9.0.1") as trace:
+        bridge.ping("10.9.0.2")
+        bridge.ping("10.9.0.254")
+        found = request(trace)
+    assert (found.head.dst, found.iif, found.hooks) == ("10.9.0.254", "br0", ["prerouting", "input"])
+
+
+def test_a_rule_at_the_ingress_drops(lab: Lab, broker: Broker) -> None:
+    path = Path3(lab)
+    path.rules(
+        "add table netdev n\nadd chain netdev n in { type filter hook ingress device lan0 priority 0; }\n"
+        "add rule netdev n in ip protocol icmp drop"
+    )
+    with tracing(broker, path.router, "icmp", ingress=True) as trace:
+        path.ping(SERVER)
+        found = request(trace)
+    assert steps(found) == ["ingress n/in 1 drop"] and found.hooks == ["ingress"]
+    assert where(found).startswith("dropped by netdev n in rule 1 (handle ")
+
+
+def test_from_the_ingress_on_it_is_one_entry(lab: Lab, broker: Broker) -> None:
+    path = Path3(lab)
+    path.rules(
+        "add table netdev n\nadd chain netdev n in { type filter hook ingress device lan0 priority 0; }\n"
+        "add rule netdev n in counter\nadd table ip t\nadd chain ip t f { type filter hook forward priority 0; }\n"
+        "add rule ip t f accept"
+    )
+    with tracing(broker, path.router, "icmp", ingress=True) as trace:
+        path.ping(SERVER)
+        found = request(trace)
+    assert steps(found) == ["ingress n/in 1 continue", "ingress n/in policy accept", "forward t/f 1 accept"]
+    assert found.hooks == ["ingress", "prerouting", "forward", "postrouting"]
+    assert where(found) == "accepted, out of wan0"
+
+
+def test_nothing_is_left_of_the_tables_of_any_family(bridge: Bridge) -> None:
+    with running(
+        "trace", "icmp", "--netns", bridge.router, "--bridge", "--ingress", "--count", "1", "--json"
+    ) as command:
+        command.line(errors=True)
+        tables = run_in(bridge.router, "nft", "list", "tables")
+        assert all(f"table {family} nettop-" in tables for family in ("inet", "bridge", "netdev"))
+        bridge.ping("10.9.0.2")
+        code, out, _ = command.end()
+    end = json.loads(out.splitlines()[-1])
+    assert code == 0 and end["hooks"] == ["ingress", "prerouting", "forward", "postrouting"] and end["oif"] == "pb"
+    assert "nettop" not in run_in(bridge.router, "nft", "list", "tables")
