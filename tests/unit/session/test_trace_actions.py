@@ -17,7 +17,7 @@ from nettop.session.trace_actions import filter_of_rule, flow_of_journey, packet
 
 def engine_of(*chains: ChainView, rules: list[RuleView] | None = None) -> Engine:
     engine = Engine("")
-    engine.ruleset.picture = Picture(list(chains), rules or [])
+    engine.ruleset._picture = Picture(list(chains), rules or [])
     return engine
 
 
