@@ -96,6 +96,8 @@ class ChainMatrix:
         policy = chain.policy or ""
         if index in self._tied:
             place = replace(place, name=(_tied(place.name[0]), "accent"), short=_tied(place.short))
+        if "owner" in chain.flags:  # its table is that of a running program: of a trace
+            place = replace(place, name=(place.name[0], "dim"))
         found = self._found[chain.ident]
         marks: Line = ((f"● {found} found", "new"),) if found else ()
         facts = (*marks, (f"{self._rules[index]}r", "number"), *self._moving(index, chain.type == "nat", top))

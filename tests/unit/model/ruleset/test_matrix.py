@@ -109,6 +109,17 @@ def test_equal_priorities_are_marked_and_a_dormant_chain_sleeps(feed: Feed) -> N
     assert named(matrix, "three").facts == (("asleep:", "dim"), ("dormant", "dim"))
 
 
+def test_the_table_of_a_running_program_is_dim() -> None:
+    feed = Feed()
+    feed.layout([base("trace", "pre", "prerouting", -(2**31)), base("fw", "in", "input")])
+    feed.ruleset.raw.tables = [NftTable("inet", "trace", ("owner",), 1, 1, None, None)]
+    feed.ruleset._dirty = True
+    feed.texts()
+    matrix = matrix_of(feed)
+    assert named(matrix, "pre").name[1] == "dim" and named(matrix, "fw/in").name[1] == "accent"
+    assert matrix.priorities[0] == " min"
+
+
 def test_drops_are_those_of_rules_policies_and_user_chains_below(feed: Feed) -> None:
     drop = replace(rule("lan", 9), verdicts=("drop",))
     rules = (rule("fwd", 4, "lan"), drop, rule("in", 6, "lan"))
