@@ -25,6 +25,7 @@ class TraceRequest:
     expression: str = ""  # as `nettop trace` takes it; "": every packet
     only: str = ""  # a display filter of traced packets: the others are not shown; "": all are
     syn: bool = False  # only packets that open a TCP connection
+    also: str = ""  # other hooks than those of IPv4 and IPv6: "bridge", "ingress", "bridge ingress"
     per_second: int = 50  # packets marked at most
     seconds: int = 3600
     count: int = 0  # it ends after so many packets that are shown; 0: no limit

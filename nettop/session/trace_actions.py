@@ -55,25 +55,29 @@ def flow_of_journey(engine: Engine, number: int, now_ns: int) -> tuple[int | Non
     return (int(idents[0]) if len(idents) else None), text
 
 
-def filter_of_rule(engine: Engine, view: str, ident: int) -> str:
+_HOOKS = {"bridge": "bridge", "netdev": "ingress"}  # by family: the hooks that a trace must see, too
+
+
+def filter_of_rule(engine: Engine, view: str, ident: int) -> tuple[str, str]:
     """Return a filter for the traced packets that met a rule, a policy, or for other rows the rules of a chain.
 
-    UsageError: no trace sees it. "": it is gone.
+    And the hooks to trace for that (TraceRequest.also). UsageError: no trace sees it. ("", ""): it is gone.
     """
     picture = engine.ruleset.picture
     rule = next((rule for rule in picture.rules if rule.ident == ident), None) if view == "rules" else None
     number = ident if ident > 0 else chain_of_ident(ident)
     at = rule.chain if rule else next((i for i, chain in enumerate(picture.chains) if chain.ident == number), None)
     if at is None:
-        return ""
+        return "", ""
     chain = picture.chains[at]
-    if chain.family in ("arp", "bridge", "netdev"):
-        raise UsageError(f"no trace sees chains of family {chain.family}", "those for IPv4 and IPv6 are seen")
+    if chain.family == "arp":
+        raise UsageError("no trace sees chains of family arp")
+    also = _HOOKS.get(chain.family, "")
     if rule is None and ident != -chain.ident:
-        return f"{word_filter('table', chain.table)} and {word_filter('chain', chain.name)}"
+        return f"{word_filter('table', chain.table)} and {word_filter('chain', chain.name)}", also
     by_number = chain.backend == LEGACY
     name = "policy" if rule is None else f"rule {rule.number}" if by_number else f"handle {rule.handle}"
-    return rule_filter(chain.family, chain.table, chain.name, name)
+    return rule_filter(chain.family, chain.table, chain.name, name), also
 
 
 def position_of(engine: Engine, place: RulePlace) -> Hit | None:

@@ -62,7 +62,12 @@ class Tracer:
         run.on_models(lambda engine, now_ns: engine.traces.begin("", only, request.count))
         try:
             number, table = self._broker.start_trace(
-                sources.netns, found, per_second=request.per_second, seconds=request.seconds
+                sources.netns,
+                found,
+                per_second=request.per_second,
+                seconds=request.seconds,
+                bridge="bridge" in request.also,
+                ingress="ingress" in request.also,
             )
         except BrokerError:
             sources.stop(*_WHILE_TRACING)

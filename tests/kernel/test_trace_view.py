@@ -130,8 +130,8 @@ def test_only_packets_that_hit_a_rule_are_shown_and_their_count_ends_the_trace(p
             for row in answer(session.ask, "rules", ViewSpec(("rule",), height=99)).rows
             if "culprit" in row.cells[0]
         )
-        only, why = answer(session.rule_filter, "rules", drop.ident)
-        assert only == 'rule "inet fw blocked handle 9"' and not why
+        only, also, error = answer(session.rule_filter, "rules", drop.ident)
+        assert only == 'rule "inet fw blocked handle 9"' and not also + error
         trace(session, TraceRequest(only=only, count=2))
         for _ in range(3):
             path.ping(SERVER)

@@ -139,6 +139,8 @@ async def test_a_flow_is_traced_by_its_tuple_and_limits_are_chosen(live: Traced)
         await seen.see("Trace packets in")
         await seen.see("at most 50 packets a second")
         await seen.press("down", "space")
+        await seen.see("and those of bridges")
+        await seen.press("down", "space")
         await seen.see("at most 200 packets a second")
         await seen.press("enter")
         await seen.see("[7 Traces]")
@@ -146,7 +148,7 @@ async def test_a_flow_is_traced_by_its_tuple_and_limits_are_chosen(live: Traced)
         await seen.see("12 of 200 pkt/s, 3 over the limit")
         await seen.see("table inet nettop-7-abc")
     (request,) = live.requests
-    assert request.per_second == 200
+    assert (request.per_second, request.also) == (200, "bridge")
     assert (
         request.expression.startswith("udp and ((src 192.168.1.2:")
         and ") or (src 198.51.100.4:443 and dst" in request.expression

@@ -55,10 +55,10 @@ def _of_row(screen: MainScreen, then: Callable[[TraceRequest], Awaitable[None] |
     if row is None or view not in (*_RULES, *_FLOWS):
         return None
 
-    def of_rule(only: str, why: str) -> Awaitable[None] | None:
+    def of_rule(only: str, also: str, error: str) -> Awaitable[None] | None:
         if only:
-            return then(TraceRequest(only=only, per_second=_RATE_OF_RULE))
-        screen.say(why or "the rule is gone")
+            return then(TraceRequest(only=only, also=also, per_second=_RATE_OF_RULE))
+        screen.say(error or "the rule is gone")
         return None
 
     def of_group(found: Detail | None) -> Awaitable[None] | None:

@@ -20,6 +20,15 @@ from nettop.ui.widgets.text_panes import TextPane
 # field of TraceRequest → its name, and its values with their texts
 _VALUES: dict[str, tuple[str, dict[Any, str]]] = {
     "syn": ("packets", {False: "all that match", True: "only those that open a TCP connection (SYN)"}),
+    "also": (
+        "hooks",
+        {
+            "": "of IPv4 and IPv6",
+            "bridge": "and those of bridges",
+            "ingress": "and the ingress of devices",
+            "bridge ingress": "and those of bridges, and the ingress of devices",
+        },
+    ),
     "per_second": ("rate", {n: f"at most {n:,} packets a second" for n in (10, 50, 200, 1000)}),
     "seconds": ("time", {60: "1 minute", 600: "10 minutes", 3600: "1 hour", 86_400: "1 day"}),
     "count": ("count", {0: "no limit", 1: "1 packet", 10: "10 packets", 100: "100 packets"}),

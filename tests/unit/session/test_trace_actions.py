@@ -31,18 +31,20 @@ def rule(ident: int, handle: int | None) -> RuleView:
 
 def test_rules_are_found_by_handle_or_number_policies_and_chains_by_name() -> None:
     engine = engine_of(chain(1, "b"), rules=[rule(5, 17)])
-    texts = [filter_of_rule(engine, view, ident) for view, ident in (("rules", 5), ("rules", -1), ("chains", 1))]
+    texts = [filter_of_rule(engine, view, ident)[0] for view, ident in (("rules", 5), ("rules", -1), ("chains", 1))]
     assert texts == ['rule "inet f?w? b handle 17"', 'rule "inet f?w? b policy"', 'table "f?w?" and chain "b"']
-    assert filter_of_rule(engine, "rules", heading_ident(engine.ruleset.picture.chains[0])) == texts[2]
+    assert filter_of_rule(engine, "rules", heading_ident(engine.ruleset.picture.chains[0])) == (texts[2], "")
     assert all(parse(text, "traced packet") for text in texts)
     legacy = engine_of(chain(1, "b", "ip", "iptables-legacy"), rules=[rule(5, None)])
-    assert filter_of_rule(legacy, "rules", 5) == 'rule "ip f?w? b rule 3"'
-    assert filter_of_rule(engine, "rules", 9) == ""
+    assert filter_of_rule(legacy, "rules", 5) == ('rule "ip f?w? b rule 3"', "")
+    assert filter_of_rule(engine, "rules", 9) == ("", "")
 
 
-def test_chains_that_no_trace_sees_are_refused() -> None:
-    with pytest.raises(UsageError, match="no trace sees chains of family bridge"):
-        filter_of_rule(engine_of(chain(1, "b", "bridge")), "chains", 1)
+def test_rules_of_bridges_and_devices_need_their_hooks_and_those_of_arp_are_refused() -> None:
+    also = [filter_of_rule(engine_of(chain(1, "b", family)), "chains", 1)[1] for family in ("bridge", "netdev", "ip")]
+    assert also == ["bridge", "ingress", ""]
+    with pytest.raises(UsageError, match="no trace sees chains of family arp"):
+        filter_of_rule(engine_of(chain(1, "b", "arp")), "chains", 1)
 
 
 def test_packets_of_a_recording_are_found_again_by_their_filters() -> None:
