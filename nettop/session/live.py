@@ -124,8 +124,11 @@ class LiveSession(Session):
         with self._pacing:
             visible = self._visible.now()
             for sources in watched:
-                still = 0 if _INPUT in visible else engine.flows.still_dumps(engine.code(sources.netns.label))
-                sources.pace(visible, self._recorder is not None, still)
+                sources.pace(visible, self._recorder is not None, self._still_dumps(engine, sources))
+
+    def _still_dumps(self, engine: Engine, sources: LiveSources) -> int:
+        """Return how many dumps in a row found a namespace's flows still; 0 for some seconds after a key."""
+        return 0 if _INPUT in self._visible.now() else engine.flows.still_dumps(engine.code(sources.netns.label))
 
     def namespaces(self, deliver: Callable[[Sequence[NetnsChoice] | str], None]) -> None:
         """Deliver the host's namespace, the named ones, and those of the command line."""
@@ -241,7 +244,8 @@ class LiveSession(Session):
         for sources in watched:
             if engine.flows.resync_wanted(engine.code(sources.netns.label)):
                 self._poke(sources, feeds.TABLE)
-            if engine.processes.wanted(engine.code(sources.netns.label), time.time_ns()):
+            still = self._still_dumps(engine, sources)
+            if engine.processes.wanted(engine.code(sources.netns.label), time.time_ns(), still):
                 self._poke(sources, feeds.PROCESSES)
             if engine.expectations.resync_wanted(engine.code(sources.netns.label)):
                 self._poke(sources, feeds.EXPECTATIONS)

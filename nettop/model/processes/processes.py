@@ -21,7 +21,8 @@ from nettop.text import units
 from nettop.text.address import endpoint_text
 
 FORWARDED, THIS_HOST = "– forwarded", "– this host"  # no process: forwarded; local, but no socket is known
-FRESH_NS = 3_000_000_000  # processes are read again after this time
+FRESH_NS = 3_000_000_000  # processes are read again after this time,
+_STILL = 2  # or up to so many times it later while all flows are still: their processes seldom change
 _WORDS = ("", FORWARDED, THIS_HOST)
 _LOOPBACK_NET, _LOW = 127, (1 << 64) - 1
 
@@ -80,9 +81,12 @@ class Processes:
         """Return the time of the last text of a namespace, in ns since the epoch; 0: none yet."""
         return self._read_ns.get(netns, 0)
 
-    def wanted(self, netns: int, now_ns: int) -> bool:
-        """Return whether processes of this namespace are being shown and are older than FRESH_NS."""
-        return netns in self._shown and now_ns - self.read_ns(netns) >= FRESH_NS
+    def wanted(self, netns: int, now_ns: int, still: int = 0) -> bool:
+        """Return whether processes of this namespace are being shown and are older than FRESH_NS.
+
+        Or older than up to 9 s after `still` dumps in a row that found the flows as they were.
+        """
+        return netns in self._shown and now_ns - self.read_ns(netns) >= FRESH_NS * (1 + min(still, _STILL))
 
     def process_codes(self, data: Data) -> tuple[Array, list[str]]:
         """Return a code for each row and the label of each code: a process name, FORWARDED, THIS_HOST, or "" (unknown).

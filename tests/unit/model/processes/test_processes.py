@@ -220,6 +220,8 @@ def test_processes_are_wanted_when_somebody_looks_and_they_are_no_longer_fresh()
     assert (
         not found.wanted(0, told + FRESH_NS - 1) and found.wanted(0, told + FRESH_NS) and not found.wanted(1, 1 << 62)
     )
+    late = [found.wanted(0, told + n * FRESH_NS, still) for still in (1, 2, 50) for n in (1, 2, 3)]
+    assert late == [False, True, True, False, False, True, False, False, True], "all flows are still"
     found.apply(text(socket()), 0, 0)
     assert not found.wanted(0, told + FRESH_NS)
 
