@@ -26,6 +26,7 @@ from tests.kernel.namespaces import Lab, poll, run_in
 from tests.kernel.processes import children_of
 from tests.kernel.pty_terminal import Terminal, terminal
 from tests.kernel.test_trace import CASES, CLIENT, ROUTER_A, SERVER, Path3
+from tests.kernel.test_trace_bridge import BRIDGE, Bridge
 
 pytestmark = pytest.mark.kernel
 DEEP = CASES["three chains deep"][0]
@@ -139,6 +140,19 @@ def test_only_packets_that_hit_a_rule_are_shown_and_their_count_ends_the_trace(p
         poll(lambda: session.status().tracing is None, what="its count ends it")
         assert not traced(path.router)
         assert {row[0] for row in rows(session, "traces", ("destination",))} == {SERVER}
+
+
+def test_a_rule_of_a_bridge_is_traced_in_the_hooks_of_the_bridge(lab: Lab, broker: Broker) -> None:
+    bridge = Bridge(lab)
+    bridge.rules(*BRIDGE, 'add rule bridge t f ip daddr 10.9.0.2 drop comment "the culprit"')
+    with session_on(broker, bridge.router) as session:
+        (drop,) = answer(session.ask, "rules", ViewSpec(("rule",), height=1)).rows
+        only, also, error = answer(session.rule_filter, "rules", drop.ident)
+        assert (also, error) == ("bridge", "") and only.startswith('rule "bridge t f handle')
+        trace(session, TraceRequest(only=only, also=also))
+        bridge.ping("10.9.0.2")
+        poll(lambda: [row[0] for row in rows(session, "traces", ("end",))] == ["DROP"])
+        assert rows(session, "traces", ("in", "destination")) == [("pa", "10.9.0.2")]
 
 
 def test_its_time_ends_it_and_a_new_one_replaces_it(path: Path3, broker: Broker) -> None:
