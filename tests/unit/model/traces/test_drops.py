@@ -1,0 +1,63 @@
+"""The kernel's drops given to traced packets: by device, length and time, each drop once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from nettop.decode.drops import DropRecord
+from nettop.model.traces.drops import Drop, dropped
+from nettop.model.traces.headers import PacketHead
+
+SECOND = 1_000_000_000
+
+
+@dataclass(eq=False)
+class Packet:
+    device: str | None = "lan0"
+    head: PacketHead = field(default_factory=lambda: PacketHead(1, "10.0.0.1", "10.0.0.2", None, None, 84))
+    ts_ns: int = SECOND
+    last_ns: int = SECOND
+    verdict: str = "lost"
+    drop: Drop | None = None
+
+
+def drop(reason: str = "IP_RPFILTER", **more: object) -> DropRecord:
+    given: dict[str, object] = {"ts_ns": SECOND, "protocol": 0x0800, "length": 84, "device": "lan0", **more}
+    return DropRecord(reason=reason, function="f", **given)  # type: ignore[arg-type]
+
+
+def test_of_packets_of_one_length_those_without_a_verdict_come_first() -> None:
+    accepted, lost = Packet(verdict="accept"), Packet(ts_ns=SECOND + 1)
+    assert dropped(drop(), [accepted, lost]) is lost and lost.drop == (drop(), "likely")
+    assert dropped(drop("NO_SOCKET"), [accepted, lost]) is accepted
+    assert dropped(drop("NO_SOCKET"), [accepted, lost]) is None, "each has one"
+
+
+def test_an_accepted_packet_that_others_fit_as_well_is_possible_only() -> None:
+    packets = [Packet(verdict="accept"), Packet(verdict="accept", ts_ns=SECOND + 1)]
+    assert dropped(drop(), packets) is packets[0] and packets[0].drop == (drop(), "possible")
+
+
+def test_a_drop_by_a_rule_is_that_of_a_packet_that_a_rule_dropped() -> None:
+    accepted, refused = Packet(verdict="accept"), Packet(verdict="drop", ts_ns=SECOND + 1)
+    assert dropped(drop("NETFILTER_DROP"), [accepted, refused]) is refused
+    assert dropped(drop("IP_RPFILTER"), [refused]) is None
+
+
+def test_another_device_length_protocol_or_time_is_another_packet() -> None:
+    others = (
+        drop(device="wan0"),
+        drop(length=85),
+        drop(protocol=0x86DD),
+        drop(ts_ns=2 * SECOND),
+        drop(device=None, length=None),
+    )
+    assert [dropped(other, [Packet()]) for other in others] == [None] * 5
+    short = Packet(head=PacketHead(17, "10.0.0.1", "10.0.0.2", 1, 2, 29))
+    assert dropped(drop(length=46), [short]) is short, "Ethernet pads it"
+
+
+def test_what_this_host_sends_is_only_possible() -> None:
+    sent = Packet(device=None)
+    assert dropped(drop(device=None, length=None), [sent]) is sent
+    assert sent.drop is not None and sent.drop.certainty == "possible"
