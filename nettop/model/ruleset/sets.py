@@ -87,7 +87,8 @@ class Sets:
         if whole is None:
             return ()
         found = closed(of, whole)
-        values = ((row, value_of(of, found, row)) for row in rows_of(found))
+        rows = sorted(rows_of(found), key=lambda row: found.keys[row].tobytes())  # a hash has an order of its own
+        values = ((row, value_of(of, found, row)) for row in rows)
         return tuple(Branch(member_text(of, found, row), value) for row, value in values if value is not None)
 
 
