@@ -34,7 +34,8 @@ FOREIGN = "172.31.9.9"  # of the client, without a route back
 @pytest.fixture
 def path(lab: Lab) -> Path3:
     made = Path3(lab)
-    made.ping(SERVER)  # the hosts know each other's hardware addresses: rp_filter drops requests of others for them
+    # The hosts know each other's hardware addresses: rp_filter drops requests of others for them.
+    poll(lambda: " 1 received" in run_in(made.client, "ping", "-c", "1", "-W", "1", SERVER, check=False))
     run_in(made.client, "ip", "address", "add", f"{FOREIGN}/32", "dev", "c0")
     run_in(made.router, "sysctl", "-qw", "net.ipv4.conf.lan0.rp_filter=1")
     return made
@@ -94,6 +95,7 @@ def test_the_numbers_of_reasons_are_those_of_this_kernel() -> None:
 
 
 @tracepoints
+@pytest.mark.resizes_hash  # alone: it fills the rings of all brokers
 def test_what_comes_too_fast_is_counted_as_lost(path: Path3, broker: Broker) -> None:
     """The ring of a CPU holds 4,096 drops, and the broker cannot read them while it is stopped."""
     before, sent = counts(broker, path.router), 12_000 * (os.cpu_count() or 1)
@@ -108,7 +110,7 @@ for _ in range({sent}): s.sendto(b'x', ('127.0.0.1', 9))"""
     counts(broker, path.router)
     found = counts(broker, path.router)
     seen = by_reason(found, by_place(before))["NO_SOCKET"]
-    assert found.lost > 0 and sent <= found.lost - before.lost + seen < sent + 500
+    assert found.lost > before.lost and sent <= found.lost - before.lost + seen < sent + 500
 
 
 @tracepoints

@@ -12,8 +12,9 @@ from nettop.decode.drops import DropRecord
 from nettop.linux.packet import ETH_P_IP, ETH_P_IPV6
 from nettop.model.traces.headers import PacketHead
 
-# Trace records have the time when they were read: up to some 20 ms after the kernel made them.
+# Trace records have the time when they were read, which is later than the kernel's: on a busy host by a second.
 _BEFORE_NS, AFTER_NS = 100_000_000, 50_000_000
+_LATE_NS = 1_000_000_000  # of a packet that is certain to have no verdict
 _BY_RULES = "NETFILTER_DROP"
 _MIN_PAYLOAD = 46  # bytes: shorter packets have a padding on Ethernet
 
@@ -33,6 +34,11 @@ class Seen(Protocol):
     ts_ns: int
     last_ns: int
     drop: Drop | None
+
+    @property
+    def end(self) -> object | None:
+        """Its end; None: it may still be on its way."""
+        ...
 
     @property
     def verdict(self) -> str:
@@ -58,7 +64,8 @@ def dropped(record: DropRecord, packets: Iterable[Packet]) -> Packet | None:
 
 
 def _fits(packet: Seen, record: DropRecord) -> bool:
-    if not packet.ts_ns - _BEFORE_NS <= record.ts_ns <= packet.last_ns + AFTER_NS:
+    before_ns = _LATE_NS if packet.end is not None and packet.verdict == "lost" else _BEFORE_NS
+    if not packet.ts_ns - before_ns <= record.ts_ns <= packet.last_ns + AFTER_NS:
         return False
     verdict, head = packet.verdict, packet.head
     if record.protocol != (ETH_P_IPV6 if ":" in (head.src or "") else ETH_P_IP):

@@ -29,6 +29,7 @@ SILENT_NS = 1_000_000_000  # without a record for so long a packet is gone
 _LATE_NS = 500_000_000  # records arrive within this time
 _CHECK_NS = 100_000_000  # how often records are looked for that did not come
 _LEGACY_NS = 150_000_000  # the records of iptables-legacy arrive on another socket: within this time
+_KEEP_DROPS_NS = 4_000_000_000  # drops of no journey so far: one without a verdict ends later
 _MAX_HEADS = 10_000
 _MARKING = (*TRACE_MARKING, TRACE_INGRESS)
 _FINAL = frozenset(("drop", "stolen", "queue"))
@@ -128,7 +129,7 @@ class Journeys:
         self._drops = [
             record
             for record in waiting
-            if dropped(record, candidates) is None and record.ts_ns > self.dropped_ns - SILENT_NS
+            if dropped(record, candidates) is None and record.ts_ns > item.ts_ns - _KEEP_DROPS_NS
         ]
         self.dropped_ns = item.ts_ns
         settled = [journey for journey in self._without_drop if journey.drop or self.knows_drop(journey)]
@@ -313,6 +314,8 @@ class Journeys:
         journey.end = End("drop", journey.refused_by) if end.verdict == "lost" and journey.refused_by else end
         self.ended.append(journey)
         self._recent.append(journey)
+        if journey.verdict == "lost" and journey.drop is None:
+            self._drops = [record for record in self._drops if dropped(record, [journey]) is None]
         if journey.drop is None:
             self._without_drop.append(journey)
         if self.only is not None:

@@ -18,6 +18,7 @@ class Packet:
     ts_ns: int = SECOND
     last_ns: int = SECOND
     verdict: str = "lost"
+    end: object | None = None
     drop: Drop | None = None
 
 
@@ -55,6 +56,14 @@ def test_another_device_length_protocol_or_time_is_another_packet() -> None:
     assert [dropped(other, [Packet()]) for other in others] == [None] * 5
     short = Packet(head=PacketHead(17, "10.0.0.1", "10.0.0.2", 1, 2, 29))
     assert dropped(drop(length=46), [short]) is short, "Ethernet pads it"
+
+
+def test_a_packet_that_ended_without_a_verdict_was_read_late() -> None:
+    """Its records have the time when they were read, the drop that of the kernel."""
+    earlier = drop(ts_ns=SECOND // 4)
+    assert dropped(earlier, [Packet()]) is None, "it may still be on its way"
+    lost = Packet(end="lost")
+    assert dropped(earlier, [lost, Packet(verdict="accept", end="accept")]) is lost
 
 
 def test_what_this_host_sends_is_only_possible() -> None:
