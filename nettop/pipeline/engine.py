@@ -85,7 +85,9 @@ class Engine:
         self.counters = CounterTable(self._label, namespaces=self.labels)
         self.ruleset = Ruleset(self.netns)
         self.rulesets = Rulesets(self.ruleset, self._label)
-        self.traces = Journeys(self.ruleset.rule, self.routing.device, self.ruleset.legacy_rule)
+        rules = self.ruleset
+        find_chain = lambda *key: rules.picture.chain(*key)  # noqa: E731
+        self.traces = Journeys(rules.rule, self.routing.device, rules.legacy_rule, find_chain)
         self.traced = TraceTable(self.traces, lambda: self.ruleset.layout_version)
         self.packets = PacketModel(self.meter.add)
         self.groups = FlowGroups(self.flows, lambda: self.counters.table_use(self.netns)[1])

@@ -122,6 +122,26 @@ def test_the_steps_of_legacy_rules(path: Path3, broker: Broker, rules: str, expe
     assert steps(found) == expected and found.end is not None and verdict_of(found.end) == verdict
 
 
+def test_chains_of_nft_and_legacy_are_in_the_order_of_their_priorities(path: Path3, broker: Broker) -> None:
+    path.rules("""add table inet f
+        add chain inet f raw_pre { type filter hook prerouting priority -290; }
+        add chain inet f same { type filter hook forward priority 0; }
+        add chain inet f last { type filter hook forward priority 10; policy drop; }
+        iptables-legacy -t mangle -A PREROUTING -j MARK --set-mark 7
+        iptables-legacy -P FORWARD ACCEPT""")
+    found = traced(path, broker)
+    assert steps(found) == [
+        "prerouting f/raw_pre policy accept",
+        "prerouting mangle/PREROUTING 1 mark",
+        "prerouting mangle/PREROUTING policy accept",
+        "forward mangle/FORWARD policy accept",
+        "forward f/same policy accept",
+        "forward filter/FORWARD policy accept",
+        "forward f/last policy drop",
+    ]
+    assert [step.tied for step in found.steps] == [False] * 4 + [True] * 2 + [False]
+
+
 def test_ipv6(path: Path3, broker: Broker) -> None:
     path.rules("ip6tables-legacy -A FORWARD -p icmpv6 --icmpv6-type echo-request -j DROP")
     found = traced(path, broker, "fd08:2::2")

@@ -96,6 +96,12 @@ class Picture:
         """Return the cell of a chain's policy counter."""
         return len(self.rules) + chain
 
+    def chain(self, family: str, table: str, name: str, legacy: bool) -> ChainView | None:
+        """Return a chain of iptables-legacy or of nf_tables; None if it is not known (yet)."""
+        keys = ((backend, family, table, name) for backend in ((LEGACY,) if legacy else (NFT, IPTABLES_NFT)))
+        at = next((self.by_name[key] for key in keys if key in self.by_name), None)
+        return None if at is None else self.chains[at]
+
     def rules_of(self, chain: ChainView) -> list[RuleView]:
         """Return the rules of a chain, in order."""
         return self.rules[chain.first : chain.first + chain.count]

@@ -134,10 +134,9 @@ class Ruleset:
 
         None if the chain is not known (yet).
         """
-        at = self.picture.by_name.get(("iptables-legacy", family, table, chain))
-        if at is None:
+        view = self.picture.chain(family, table, chain, legacy=True)
+        if view is None:
             return None
-        view = self.picture.chains[at]
         return view, self.picture.rules[view.first + number - 1] if 1 <= number <= view.count else None
 
     def tables_without_chains(self) -> list[NftTable]:

@@ -8,7 +8,8 @@ from nettop.decode.nftables.trace import TraceRecord
 from nettop.model.ruleset.merge import ChainView, RuleView
 from nettop.model.traces.drops import Drop
 from nettop.model.traces.headers import PacketHead
-from nettop.model.traces.legacy import position
+
+IP_FAMILIES = ("inet", "ip", "ip6")
 
 
 @dataclass(slots=True)
@@ -23,6 +24,10 @@ class Step:
     oif: str | None
     found: tuple[ChainView, RuleView] | None = None
     legacy: int | None = None  # of iptables-legacy: the priority of its table
+    chain: ChainView | None = None  # None: not known (yet)
+    at: int = 0  # index in Journey.hooks
+    joined: bool = False  # to its packet by bytes and time
+    tied: bool = False  # its place among the steps of other chains of its priority is not known
 
     @property
     def rule(self) -> RuleView | None:
@@ -59,6 +64,7 @@ class Journey:
     oif: str | None = None
     steps: list[Step] = field(default_factory=list)
     hooks: list[str] = field(default_factory=list)  # it went through
+    families: list[str] = field(default_factory=list)  # of the tables that saw it there
     end: End | None = None
     whole: bool = True  # False: records were lost while it was on its way
     ct_id: int | None = None
@@ -71,6 +77,8 @@ class Journey:
     answers: Journey | None = None  # the packet of the other direction that this one answers
     answer: Journey | None = None  # the first one that answers this
     drop: Drop | None = None  # by the kernel, after its last step
+    joined: bool = False  # its legs are joined by bytes and time
+    unseen: tuple[str, ...] = ()  # hooks with tables of iptables-legacy whose steps were not seen
     _stack: list[tuple[str, tuple[Step, ...]]] = field(default_factory=list)  # chains, and the rules to each
 
     @property
@@ -97,16 +105,17 @@ class Journey:
                     callers = (*step.callers, step)
         return callers
 
-    def insert(self, step: Step) -> None:
-        """Insert a step of iptables-legacy behind those that the packet met before."""
-        places = [self._place(one) for one in self.steps]
-        self.steps.insert(position(places, self._place(step)), step)
+    def legacy_at(self, hook: str, priority: int) -> int:
+        """Return the index in `hooks` where a record of iptables-legacy is of, which comes after those before it."""
+        last = next(((one.at, one.legacy) for one in reversed(self.steps) if one.legacy is not None), (-1, 0))
+        places = [at for at, name in enumerate(self.hooks) if name == hook and self.families[at] in IP_FAMILIES]
+        return next((at for at in places if (at, priority) >= last), places[-1] if places else 0)
 
-    def _place(self, step: Step) -> tuple[int, int]:
-        """Return the number of the step's hook, and the priority of its base chain."""
-        found = (step.callers[0] if step.callers else step).found
-        priority = (found[0].priority or 0) if step.legacy is None and found else step.legacy or 0
-        return self.hooks.index(step.hook) if step.hook in self.hooks else 0, priority
+    def arrive(self, hook: str, family: str) -> None:
+        """Come to a hook of a family."""
+        self.hook, self.family = hook, family
+        self.hooks.append(hook)
+        self.families.append(family)
 
     def jump(self, step: Step) -> None:
         """Go on in the chain that a step leads to, if it does."""

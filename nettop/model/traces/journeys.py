@@ -21,6 +21,7 @@ from nettop.model.traces.headers import packet_head
 from nettop.model.traces.journey import End, Journey, Step
 from nettop.model.traces.legacy import FindLegacy, packet_key, packet_of, step_of
 from nettop.model.traces.links import Answers, leg_before, passes
+from nettop.model.traces.order import put_in_order
 
 KEEP = 5000  # journeys
 MAX_STEPS = 1000  # of one journey: the kernel allows a jump stack of 16, but any number of rules
@@ -38,6 +39,8 @@ Keep = Callable[[Journey], bool]
 
 # The rule with this handle, and its chain; None: not known (yet).
 FindRule = Callable[[str, str, int | None], tuple[ChainView, RuleView] | None]
+# The chain of this family, table and name, of iptables-legacy or of nf_tables; None: not known (yet).
+FindChain = Callable[[str, str, str, bool], ChainView | None]
 
 
 class Journeys:
@@ -48,6 +51,7 @@ class Journeys:
         find_rule: FindRule,
         device: Callable[[int, int], str | None],
         find_legacy: FindLegacy = lambda *_: None,
+        find_chain: FindChain = lambda *_: None,
         keep: int = KEEP,
     ) -> None:
         self.version = 0
@@ -60,7 +64,7 @@ class Journeys:
         self._wanted = 0  # journeys to keep; 0: all
         self._begun = 0
         self.ended: deque[Journey] = deque(maxlen=keep)
-        self._find_rule, self._device, self._find_legacy = find_rule, device, find_legacy
+        self._find_rule, self._device, self._find_legacy, self._find_chain = find_rule, device, find_legacy, find_chain
         self._legacy: list[LegacyRecord] = []  # of no journey so far
         self._legacy_ns = 0  # the time of the last one; 0: none came
         self._now_ns = 0
@@ -112,14 +116,26 @@ class Journeys:
             return
         head = packet_head(record.network, record.transport)
         callers = journey.enter_legacy(record.hook, record.table, record.chain)
-        step = Step(found.record, record.hook, callers, head, journey.device, journey.oif, found.found, found.priority)
-        journey.insert(step)
+        step = Step(found.record, record.hook, callers, head, journey.device, journey.oif)
+        step.found = (found.chain, found.rule) if found.chain and found.rule else None
+        step.legacy, step.chain, step.joined = found.priority, found.chain, True
+        step.at = journey.legacy_at(record.hook, found.priority)
+        journey.steps.append(step)
         if found.refuses and record.hook == journey.hook:
             journey.refused_by = step
             if journey.verdict == "lost" and journey.end is not None:
                 journey.end = End("drop", step)
         if journey.end is not None:
+            self._order(journey)
             self._consider(journey)
+
+    def _order(self, journey: Journey) -> None:
+        """Put the steps of a journey in order, as far as its chains are known."""
+        for step in journey.steps:
+            if step.chain is None:
+                record = step.record
+                step.chain = self._find_chain(record.family, record.table, record.chain, step.legacy is not None)
+        put_in_order(journey)
 
     def _add_drops(self, item: DropRecords) -> None:
         """Give the drops to the journeys that they are of. One of none waits: its trace records may be read next."""
@@ -177,6 +193,7 @@ class Journeys:
 
     def worded(self, journey: Journey) -> bool:
         """Return whether every rule of a journey has words, after looking for those that had none."""
+        self._order(journey)
         rules = [step for step in journey.steps if step.record.handle is not None]
         for step in rules:
             if step.rule is None or step.rule.text is None:
@@ -199,6 +216,7 @@ class Journeys:
             return  # the end of a chain
         found = self._find_rule(record.family, record.table, record.handle)
         step = Step(record, journey.hook, callers, journey.last, journey.device, journey.oif, found)
+        step.at, step.joined = len(journey.hooks) - 1, journey.joined
         journey.jump(step)
         if len(journey.steps) < MAX_STEPS or record.verdict in _FINAL:
             journey.steps.append(step)
@@ -226,8 +244,7 @@ class Journeys:
                 leaves = TRACE_ENDS[record.chain] == "postrouting"
                 self._finish(key, End("accept", oif=journey.oif if leaves else None))
             elif record.chain in TRACE_HOOKS and record.type == "rule":
-                journey.hook = record.chain
-                journey.hooks.append(record.chain)
+                journey.arrive(record.chain, record.family)
 
     def _full(self) -> bool:
         return 0 < self._wanted <= (self._begun if self.only is None else self.found)
@@ -236,10 +253,10 @@ class Journeys:
         head = packet_head(record.network, record.transport)
         hook = TRACE_INGRESS if record.family == "netdev" else "output" if record.iif is None else "prerouting"
         names = self._name(key[0], record.iif), self._name(key[0], record.oif)
-        journey = Journey(self.count + 1, key[0], record.table, record.ts_ns, hook, head, head, *names, hooks=[hook])
+        journey = Journey(self.count + 1, key[0], record.table, record.ts_ns, hook, head, head, *names)
+        journey.arrive(hook, record.family)
         journey.last_ns, journey.mark = record.ts_ns, record.mark
         journey.key, journey.device = packet_key(record.network, record.transport), journey.iif
-        journey.family = record.family
         earlier = leg_before(journey, reversed(self._recent))
         if earlier is not None and earlier in self.ended:
             self._reopen(earlier)
@@ -271,10 +288,9 @@ class Journeys:
 
     def _continue(self, journey: Journey, leg: Journey, key: tuple[int, int]) -> None:
         """Go on with a packet that came by another device."""
-        journey.end, journey.hook, journey.device, journey.oif = None, leg.hook, leg.device, leg.oif
-        journey.family = leg.family
+        journey.end, journey.device, journey.oif, journey.joined = None, leg.device, leg.oif, True
         journey.last_ns = leg.ts_ns
-        journey.hooks.append(leg.hook)
+        journey.arrive(leg.hook, leg.family)
         journey.begin_walk()
         self._open[key] = journey
 
@@ -312,6 +328,7 @@ class Journeys:
     def _finish(self, key: tuple[int, int], end: End) -> None:
         journey = self._open.pop(key)
         journey.end = End("drop", journey.refused_by) if end.verdict == "lost" and journey.refused_by else end
+        self._order(journey)
         self.ended.append(journey)
         self._recent.append(journey)
         if journey.verdict == "lost" and journey.drop is None:

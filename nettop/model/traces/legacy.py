@@ -5,7 +5,7 @@ What no rule changes identifies a packet: IP id, length, protocol, and the seque
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -64,7 +64,8 @@ class LegacyStep:
     """The step that a record is: None where the packet only comes to the end of a user chain."""
 
     record: TraceRecord
-    found: tuple[ChainView, RuleView] | None
+    chain: ChainView | None
+    rule: RuleView | None
     refuses: bool  # the packet ends here
     priority: int
 
@@ -78,9 +79,10 @@ def step_of(record: LegacyRecord, find: FindLegacy) -> LegacyStep | None:
         return None
     if found and rule is not None:  # the kernel also calls a rule without matches a return or a policy
         verdict, target = _verdict(rule)
-        return LegacyStep(_traced(record, "rule", verdict, target), (found[0], rule), verdict in _REFUSING, priority)
+        return LegacyStep(_traced(record, "rule", verdict, target), found[0], rule, verdict in _REFUSING, priority)
     policy = (found[0].policy or "").lower() if found and record.type == "policy" else ""
-    return LegacyStep(_traced(record, record.type, policy, ""), None, policy in _REFUSING, priority)
+    chain = found[0] if found else None
+    return LegacyStep(_traced(record, record.type, policy, ""), chain, None, policy in _REFUSING, priority)
 
 
 def _traced(record: LegacyRecord, kind: str, verdict: str, target: str) -> TraceRecord:
@@ -93,8 +95,3 @@ def _verdict(rule: RuleView) -> tuple[str, str]:
         return rule.verdict, rule.targets[0]
     verdict = rule.verdict.lower()
     return ("drop" if verdict in _REFUSING else verdict or "continue"), ""
-
-
-def position(places: Sequence[tuple[int, int]], place: tuple[int, int]) -> int:
-    """Return where a step belongs: after all steps of earlier hooks and priorities, and its own."""
-    return sum(1 for other in places if other <= place)
