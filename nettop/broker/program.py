@@ -45,6 +45,8 @@ def main(arguments: list[str]) -> int:
         wire.send(sock, {"refused": error_fields(error)})
         return error.exit_code
     detach_from_terminal()
+    with suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as name:
+        name.write("nettop-broker")  # the kernel names it as the author of changes
     symbols = open_symbols()
     capabilities = privileges.confine_broker()
     server = Server(sock, allowed, symbols=symbols)

@@ -235,7 +235,7 @@ async def test_v_shows_only_what_moved() -> None:
 
 async def test_the_log_lists_what_changed_and_finds_the_rule() -> None:
     plain = source(words=True)
-    added = Change("+", "ip filter lan 1", "tcp dport 80 accept", "tcp dport 80 accept")
+    added = Change("+", "iptables-nft", "ip filter lan 1", "tcp dport 80 accept", "tcp dport 80 accept")
     plain.changes = [Commit(T0, "nft (4121)", (added,), 0)]
     async with running(WIDE, plain) as seen:
         await seen.press("3", "L")

@@ -21,6 +21,7 @@ from nettop.model.ruleset.texts import LEGACY_FAMILY, REQUIRED_KINDS, RULESET_KI
 _INTERRUPTED_AFTER_NS = 1_000_000_000  # an interrupted dump replaces one that is older
 _REST_NS_A_RULE = 1_000_000  # of the dump before: to join 10,000 changed rules takes 150 ms, at most 2 % of a core
 _COUNTED = ("nft-chains", "nft-rules")  # dumps with counters
+_MAX_AUTHORS = 20  # of the commits that are read together
 _DUMPS = ("nft-tables", *_COUNTED, "nft-objects")
 
 
@@ -52,6 +53,7 @@ class Ruleset:
         self.generation: Generation | None = None  # the latest announced: id, process, time
         self.changed_ns = 0  # of the latest known change
         self.changes = ChangeLog()
+        self._authors: dict[str, None] = {}  # of the commits since the picture that the log knows
         self._idents = Idents()
         self._pending: _PendingDump | None = None
         self._blocks: list[RuleBlock] = []
@@ -208,9 +210,10 @@ class Ruleset:
             self._decoded(item)
             return
         if self.is_read:
-            picture = self.picture
-            if self._joined_current:
-                self.changes.add(picture, self.generation, self.changed_ns)
+            picture = self.picture  # joins it
+            if self._joined_current and not self.wants_dump():
+                self.changes.add(picture, self._authors, self.changed_ns, now_ns)
+                self._authors = {}
         self.version += 1
         self.rules_version += 1
 
@@ -222,6 +225,8 @@ class Ruleset:
 
     def _generation(self, generation: Generation) -> None:
         known = self.generation
+        if generation.event and generation.process and len(self._authors) < _MAX_AUTHORS:
+            self._authors[f"{generation.process} ({generation.pid})"] = None
         if generation.event or (known is not None and known.id != generation.id):
             self.changed_ns = max(self.changed_ns, generation.ts_ns)
         if generation.event or known is None or known.id != generation.id:

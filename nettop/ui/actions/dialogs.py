@@ -76,9 +76,9 @@ def rule_changes(screen: MainScreen) -> Awaitable[None]:
         if not changes:
             screen.say("the rules have not changed since nettop watches them")
             return None
-        choices = [Choice(str(at), _changed(*one), clean(one[0].by)) for at, one in enumerate(changes)]
+        choices = [Choice(str(at), _changed(*one), clean(one[0].by or "by ?")) for at, one in enumerate(changes)]
         find = lambda answer: _view_of_chains(screen).find(changes[int(answer[0])][1].found)  # noqa: E731
-        return choose(screen, "Changes of the rules", choices, find, search=True)
+        return choose(screen, "Changes of chains and rules (not of elements)", choices, find, search=True)
 
     return open_with_answer(screen, screen.session.rule_changes, on_commits)
 
