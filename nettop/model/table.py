@@ -67,6 +67,7 @@ class Column:
     frozen: bool = False  # does not scroll sideways
     whole: bool = False  # its longest text (or preferred width) comes before columns of rank 4 and more
     middle: bool = False  # a text that is too long is cut in the middle: its end says something
+    path: bool = False  # a path to a rule loses its first names before the last chain and the number (strips.fit_path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +180,8 @@ class JourneyDetail(PacketDetail):
 
     places: tuple[RulePlace | None, ...]
     decisive: RulePlace | None  # of the rule that ended it
+    deciding_line: int  # of the step that ended it; 0: none did
+    sentences: int  # lines at the top that are wrapped
 
 
 @dataclass(frozen=True, slots=True)

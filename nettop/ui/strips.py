@@ -5,6 +5,8 @@ All text that is drawn is sanitised here.
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Iterable
 
 from rich.cells import cell_len, set_cell_size
@@ -17,7 +19,12 @@ from nettop.text.sanitize import clean
 from nettop.ui.palette import Palette
 
 ELLIPSIS = "…"
+_NUMBER = re.compile(r" (?:rule |handle )?\w+$")
 _MIDDLE = 5  # cells from which a text is cut in the middle
+_STEP = "▸"  # between the chains of a path
+_WORDS = 20  # cells of a rule's words for which the path before them is shortened
+# A table, the chains that led to the last one, that with the number, and the rule's words.
+_RULE_PATH = re.compile(rf"(\S+ \S+ )((?:{_STEP} \S+ )*)((?:{_STEP} )?\S+ (?:(?:rule|handle) \w+|policy))(: .*|$)")
 
 
 def width_of(line: Iterable[tuple[str, str]]) -> int:
@@ -45,6 +52,34 @@ def fit_middle(text: str, width: int) -> str:
     while cell_len(end) > tail:
         end = end[1:]
     return fit(set_cell_size(text, width - 1 - cell_len(end)) + ELLIPSIS + end, width)
+
+
+def fit_path(text: str, width: int) -> str:
+    """Return text in exactly `width` cells, as `fit`, but shorten the path to a rule or policy at its beginning.
+
+    `inet fw ▸ lan ▸ blocked rule 1: …` loses the chains in the middle, then the table: never the last chain or number.
+    """
+    text = clean(text)
+    found = _RULE_PATH.match(text)
+    if found is None or cell_len(text) <= width:
+        return fit(text, width)
+    table, callers, last, words = found.groups()
+    between = f"{_STEP} {ELLIPSIS} " if callers else ""
+    paths = (table + callers + last, table + between + last, f"{ELLIPSIS} {last}")
+    shown = min(cell_len(words), _WORDS)
+    path = next((one for one in paths if cell_len(one) + shown <= width), paths[-1])
+    if cell_len(path) <= width:
+        return fit(path + words, width)
+    number = _NUMBER.search(path)[0]  # type: ignore[index]  # as in _RULE_PATH
+    return fit(fit_middle(path[: -len(number)], max(0, width - cell_len(number))) + number, width)
+
+
+def wrapped(line: Line, width: int) -> list[Line]:
+    """Return a line of two segments on lines of `width` cells: the text of the second is wrapped beside the first."""
+    first, (text, role) = line
+    room = max(10, width - width_of([first]) - 1)
+    parts = textwrap.wrap(text, room) or [""]
+    return [(first if not at else (" " * width_of([first]), ""), (part, role)) for at, part in enumerate(parts)]
 
 
 def crop(line: Iterable[tuple[str, str]], width: int) -> list[tuple[str, str]]:

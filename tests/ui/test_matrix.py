@@ -251,18 +251,23 @@ async def test_without_a_change_the_log_says_so() -> None:
         await seen.see("the rules have not changed since nettop watches them")
 
 
-async def test_findings_are_listed_and_lead_to_their_place() -> None:
+@pytest.mark.parametrize("size", [WIDE, (80, 40)])
+async def test_findings_are_listed_with_their_evidence_and_lead_to_their_place(size: tuple[int, int]) -> None:
     plain = source(words=True)
     assert plain.finder is not None
     plain.finder._ruleset.texts.apply(Text(2, 0, T0, TextKind.IPTABLES_LEGACY_SAVE, LEGACY.encode(), ""))
     plain.finder._ruleset._dirty = True
     plain.finder._ruleset._rejoin()
-    async with running(WIDE, plain) as seen:
+    async with running(size, plain) as seen:
         await seen.press("3")
         await seen.see("! 2 findings")
         await seen.press("exclamation_mark")
-        await seen.see("rules 2 to 3 of ip filter lan cannot match")
-        await seen.press("enter")
+        await seen.see("rules 2 to 3 of ip filter lan cannot match: rule 1 ends every packet")
+        await seen.see("ip filter lan rule 1: ")  # the evidence of the one under the cursor
+        await seen.press("down")
+        await seen.see("iptables-legacy and nftables both filter ip input: a packet must pass")
+        await seen.see("ip filter INPUT (iptables-legacy), priority 0, policy drop")
+        await seen.press("up", "enter")
         await seen.until(lambda: "-A lan -p udp -j ACCEPT" in seen.text, "the rule that cannot match")
 
 

@@ -98,6 +98,19 @@ async def test_enter_shows_the_steps_and_enter_on_a_step_its_rule(recorded: Sess
         await seen.see("[7 Traces]")
 
 
+@pytest.mark.parametrize("size", [SMALL, (120, 16), WIDE])
+async def test_the_detail_begins_at_the_step_that_ended_it(recorded: Session, size: tuple[int, int]) -> None:
+    async with running(size, recorded) as seen:
+        await first_drop(seen)
+        assert "blocked rule 1: ip" in seen.cursor_line()
+        await seen.press("enter")
+        await seen.until(
+            lambda: any(" 1  drop " in line and "ip daddr" in line for line in seen.lines), "the last step"
+        )
+        if size == WIDE:
+            assert any("dropped by" in line and ", by " in line for line in seen.lines), seen.text
+
+
 async def test_r_on_a_packet_goes_to_the_rule_that_ended_it_and_t_back_to_its_packets(recorded: Session) -> None:
     async with running(WIDE, recorded) as seen:
         await first_drop(seen)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 
 from nettop.model.ruleset.words import rule_text, verdict_role
@@ -12,7 +11,6 @@ from nettop.model.traces.journey import Journey, Step
 from nettop.model.traces.lines import certainty, ending, exchange, translated
 from nettop.text.units import clock, plural
 
-_WIDTH = 76  # cells of a sentence: it fits on the narrowest screen
 _WIDEST_CHAIN, _WIDEST_VERDICT = 36, 24  # cells
 
 
@@ -21,7 +19,8 @@ def journey_detail(journey: Journey) -> JourneyDetail:
     lines, steps, end = [*_sentences(journey)], journey.steps, journey.end
     decisive = end.step if end is not None and end.step is not None else steps[-1] if steps else None
     last = None if decisive is None else place_of(decisive)
-    places = [last] * len(lines)
+    sentences = len(lines)
+    places = [last] * sentences
     lines += _step_lines(journey)
     places += [None, *map(place_of, steps)] if steps else [None]
     count = len(lines)
@@ -34,6 +33,8 @@ def journey_detail(journey: Journey) -> JourneyDetail:
         hexdump=(),
         places=tuple(places),
         decisive=last,
+        deciding_line=sentences + 1 + steps.index(end.step) if end is not None and end.step in steps else 0,
+        sentences=sentences,
     )
 
 
@@ -63,13 +64,12 @@ def _title(journey: Journey) -> Line:
 def _sentences(journey: Journey) -> Iterator[Line]:
     word, role = end_cell(journey)
     sentence = ending(journey) or f"on its way, last seen in {journey.hook}"
-    first, *rest = textwrap.wrap(sentence, _WIDTH - len(word)) or [""]
-    yield ((f"  {word}  ", role), (first, ""))
-    yield from (((f"  {' ' * len(word)}  {part}", ""),) for part in rest)
+    blank = f"  {' ' * len(word)}  "
+    yield ((f"  {word}  ", role), (sentence, ""))
     if journey.end is not None:
-        yield ((f"  {' ' * len(word)}  {certainty(journey)}", "dim"),)
+        yield ((blank, ""), (certainty(journey), "dim"))
     if linked := exchange(journey):
-        yield ((f"  {' ' * len(word)}  {linked}", ""),)
+        yield ((blank, ""), (linked, ""))
 
 
 def _step_lines(journey: Journey) -> Iterator[Line]:

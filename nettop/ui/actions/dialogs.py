@@ -100,7 +100,7 @@ def findings(screen: MainScreen) -> Awaitable[None]:
         if not found:
             screen.say("no findings in this ruleset")
             return None
-        choices = [Choice(str(at), finding.summary) for at, (finding, _) in enumerate(found)]
+        choices = [Choice(str(at), finding.summary, detail=finding.evidence) for at, (finding, _) in enumerate(found)]
         on_chosen = lambda answer: _show_finding(screen, *found[int(answer[0])])  # noqa: E731
         return choose(screen, "Findings", choices, on_chosen, search=True)
 
@@ -108,10 +108,11 @@ def findings(screen: MainScreen) -> Awaitable[None]:
 
 
 def _show_finding(screen: MainScreen, finding: Finding, hit: Hit | None) -> None:
-    """Show the rule or the chain of a finding, and its evidence."""
-    screen.say(" · ".join((finding.summary, *finding.evidence)))
+    """Show the rule or the chain of a finding."""
     if hit is not None and isinstance(screen.view, ChainsView):
         screen.view.show_rule(hit)
+    else:
+        screen.say(" · ".join((finding.summary, *finding.evidence)))
 
 
 def is_filter(text: str) -> bool:

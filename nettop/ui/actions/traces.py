@@ -132,8 +132,8 @@ def rule(screen: MainScreen) -> Awaitable[None] | None:
     if row is None:
         screen.say("there is no packet here")
         return None
-    if screen.view.is_open and isinstance(detail.shown, JourneyDetail):
-        of_step = detail.shown.places[detail.body.cursor] if screen.focused is detail.body else detail.shown.decisive
+    if screen.view.is_open and isinstance(detail.drawn, JourneyDetail):
+        of_step = detail.drawn.places[detail.body.cursor] if screen.focused is detail.body else detail.drawn.decisive
         return _go_to_rule(screen, of_step)
 
     def on_detail(found: Detail | None) -> Awaitable[None] | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
-from nettop.model.table import Detail, Line, PacketDetail
+from nettop.model.table import Detail, JourneyDetail, Line, PacketDetail
 from nettop.session.base import Session
 from nettop.ui import strips as lines
 from nettop.ui.widgets.bar_lines import title_line
@@ -34,6 +36,7 @@ class DetailPane(Vertical, Covered):
         self.body = PacketTree(id=f"detail-{name}")
         self.bytes = HexPane(id="hex")
         self.shown: Detail | None = None
+        self.drawn: Detail | None = None  # it, with the sentences of a traced packet wrapped
         self._view = name  # of the row to show
         self._ident: int | None = None
         self._requested: int | None = None  # ident of the row whose detail has not arrived
@@ -83,10 +86,19 @@ class DetailPane(Vertical, Covered):
         had_bytes = self.has_bytes
         self.shown = found
         self.bytes.write(_hexdump(found), top=other)
-        self.body.show_detail(found, top=other and not _is_tree(found))
+        self._write_body(top=other and not _is_tree(found))
+        if other and isinstance(self.drawn, JourneyDetail):
+            self.body.go_to(self.drawn.deciding_line)
         if had_bytes != self.has_bytes:
             self.lay_out()
         self.write_title()
+
+    def _write_body(self, *, top: bool = False) -> None:
+        if self.shown is not None:
+            self.drawn = (
+                _wrapped(self.shown, self.app.size.width) if isinstance(self.shown, JourneyDetail) else self.shown
+            )
+            self.body.show_detail(self.drawn, top=top)
 
     def write_title(self, *more: tuple[str, str]) -> None:
         """Write the title, and these parts after it, as wide as the screen is now."""
@@ -99,6 +111,7 @@ class DetailPane(Vertical, Covered):
         self.bytes.display = self.has_bytes and (both or self.bytes_in_front)
         self.body.display = both or not self.bytes.display
         self.bytes.styles.width = DUMP if both else "1fr"
+        self._write_body()
 
     def plain(self) -> str:
         """Return title, lines and bytes as plain text, for the clipboard."""
@@ -115,6 +128,21 @@ class DetailPane(Vertical, Covered):
 
 def _is_tree(detail: Detail | None) -> bool:
     return isinstance(detail, PacketDetail) and bool(detail.depths)
+
+
+def _wrapped(detail: JourneyDetail, width: int) -> JourneyDetail:
+    """Return the detail with its sentences on lines of `width` cells."""
+    sentences = [part for line in detail.lines[: detail.sentences] for part in lines.wrapped(line, width)]
+    more = len(sentences) - detail.sentences
+    return replace(
+        detail,
+        lines=(*sentences, *detail.lines[detail.sentences :]),
+        depths=detail.depths[:1] * (len(detail.lines) + more),
+        ranges=detail.ranges[:1] * (len(detail.lines) + more),
+        places=(*detail.places[:1] * more, *detail.places),
+        deciding_line=detail.deciding_line and detail.deciding_line + more,
+        sentences=len(sentences),
+    )
 
 
 def _hexdump(detail: Detail | None) -> tuple[Line, ...]:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from textwrap import wrap
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.containers import Vertical
 from textual.widget import Widget
 from textual.widgets import Input
 
-from nettop.ui.screens.dialog import Dialog, limit_height
+from nettop.text.sanitize import clean
+from nettop.ui.screens.dialog import WIDTH, Dialog, limit_height
 from nettop.ui.strips import keys_line
 from nettop.ui.widgets.choices import Choice, Choices
+from nettop.ui.widgets.text_panes import TextPane
+
+_MOST_BELOW = 8  # lines
 
 
 class ChooseScreen(Dialog[list[str]], inherit_bindings=False):
@@ -51,7 +60,9 @@ class ChooseScreen(Dialog[list[str]], inherit_bindings=False):
         self._input: Input | None = None
         more = keys_line("", " Space", " toggle  ", "J K", " move  ") if several else ()
         self.keys = (*more, *keys_line("", " Enter", " choose  ", "Esc", " cancel"))
-        self.parts: list[Widget] = [self.choices]
+        self._detail = TextPane(surface="dialog")
+        self._below: dict[str, list[str]] = {}  # by the ident of a choice
+        self.parts: list[Widget] = [self.choices, self._detail]
         if search:
             self._input = Input(select_on_focus=False, placeholder="type to search")
             self._input.cursor_blink = False
@@ -64,8 +75,19 @@ class ChooseScreen(Dialog[list[str]], inherit_bindings=False):
         self.choices.select(self._start)
 
     def on_resize(self) -> None:
-        """Limit the height of the choices."""
-        limit_height(self.choices, 1 if self._input is None else 2)
+        """Make the box as wide as its longest text, and share its height: choices, and what is below them."""
+        wanted, room = max(WIDTH, *map(_width, self._all)), self.app.size.width * 96 // 100
+        self.query_one(Vertical).styles.width = wanted
+        self._below = {choice.ident: _below(choice, min(wanted, room)) for choice in self._all}
+        lines = max(map(len, self._below.values()), default=0)
+        self._detail.styles.height, self._detail.display = lines, lines > 0
+        limit_height(self.choices, lines + (1 if self._input is None else 2))
+        self.on_choices_moved()
+
+    def on_choices_moved(self) -> None:
+        """Show what belongs to the choice under the cursor."""
+        choice = self.choices.current
+        self._detail.write([((line, "dim"),) for line in (self._below.get(choice.ident, ()) if choice else ())])
 
     def on_key(self, event: events.Key) -> None:
         """Choose by one of `keys`."""
@@ -91,6 +113,18 @@ class ChooseScreen(Dialog[list[str]], inherit_bindings=False):
             self.answer([self._input.value.strip()])
 
     on_input_submitted = on_choices_accepted
+
+
+def _width(choice: Choice) -> int:
+    """Return the cells that a choice needs in a box, with its borders, cursor and tick."""
+    return max(cell_len(choice.label) + cell_len(choice.note) + 11, *(cell_len(line) + 6 for line in choice.detail), 0)
+
+
+def _below(choice: Choice, width: int) -> list[str]:
+    """Return the lines below the list for a choice: its label if the list cuts it, then its detail."""
+    texts = ((choice.label,) if _width(replace(choice, detail=())) > width else ()) + choice.detail
+    wrapped = [wrap(clean(text), width - 5, initial_indent="   ", subsequent_indent="     ") for text in texts]
+    return list(chain.from_iterable(wrapped))[:_MOST_BELOW]
 
 
 def _matching(choices: Sequence[Choice], text: str) -> list[Choice]:

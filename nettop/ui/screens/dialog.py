@@ -16,6 +16,7 @@ from nettop.ui.widgets.text_panes import TextPane
 
 Answer = TypeVar("Answer")
 
+WIDTH = 76  # cells of a box, unless its texts need more
 MAX_CHOICES = 24  # visible at a time
 
 
@@ -25,12 +26,12 @@ class Dialog(ModalScreen[Answer], inherit_bindings=False):
     DEFAULT_CSS = """
     Dialog { align: center middle; background: $nt-background 60%; }
     Dialog > Vertical {
-        width: 76; max-width: 96%; height: auto; max-height: 90%;
+        width: WIDTH; max-width: 96%; height: auto; max-height: 90%;
         border: round $nt-border; border-title-color: $nt-text; border-title-style: bold; background: $nt-dialog;
     }
     Dialog Input { height: 1; border: none; padding: 0 1; background: $nt-background; color: $nt-text; }
     Dialog Input:focus { border: none; }
-    """
+    """.replace("WIDTH", str(WIDTH))
     box_title = box_subtitle = ""
     parts: Sequence[Widget] = ()  # of the box, from top to bottom
     keys: Line = ()  # below them

@@ -24,6 +24,7 @@ class Choice:
     ident: str
     label: str
     note: str = ""
+    detail: tuple[str, ...] = ()  # lines below the list while the cursor is here
 
 
 class Choices(SelfDrawn, can_focus=True):
@@ -45,6 +46,9 @@ class Choices(SelfDrawn, can_focus=True):
 
     class Accepted(Message):
         """Enter was pressed, or the line under the cursor was clicked."""
+
+    class Moved(Message):
+        """The cursor is on another choice."""
 
     def __init__(self, choices: Sequence[Choice], *, several: bool = False, ticked: Sequence[str] = ()) -> None:
         super().__init__()
@@ -68,6 +72,7 @@ class Choices(SelfDrawn, can_focus=True):
         """Replace the choices. The cursor goes to the first one."""
         self.choices = list(choices)
         self.index = self.first = 0
+        self.post_message(self.Moved())
         self.refresh(layout=True)
 
     def select(self, ident: str) -> None:
@@ -107,6 +112,7 @@ class Choices(SelfDrawn, can_focus=True):
         height = max(1, self.size.height)
         first = max(min(self.first, self.index), self.index - height + 1)
         self.first = max(0, min(first, len(self.choices) - height))  # no blank lines below while some are hidden above
+        self.post_message(self.Moved())
         self.refresh()
 
     def on_resize(self) -> None:
@@ -123,7 +129,7 @@ class Choices(SelfDrawn, can_focus=True):
                 self.action_tick()
             elif again:
                 self.action_accept()
-            self.refresh()
+            self._show()
 
     def on_mouse_scroll_down(self) -> None:
         """Move the cursor three lines down."""

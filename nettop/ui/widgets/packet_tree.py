@@ -78,13 +78,20 @@ class PacketTree(ScrollPane):
         else:
             page, last = max(1, self.size.height - 1), len(self._visible)
             steps = {"down": 1, "up": -1, "page_down": page, "page_up": -page, "top": -last, "bottom": last}
-            self._go(self.cursor + steps[where])
+            self.go_to(self.cursor + steps[where])
 
-    def _go(self, to: int) -> None:
+    def go_to(self, to: int) -> None:
+        """Move the cursor to this line, and scroll as far as needed to see it."""
         self.cursor = max(0, min(to, len(self._visible) - 1))
-        self.first = max(min(self.first, self.cursor), self.cursor - self.size.height + 1)
+        self.first = max(min(self.first, self.cursor), self.cursor - max(1, self.size.height) + 1)
         self.refresh()
         self._point()
+
+    def on_resize(self) -> None:
+        """Keep the cursor in view, and as much of the text as there is room for."""
+        super().on_resize()
+        if self._depths:
+            self.go_to(self.cursor)
 
     def fold(self, shut: bool | None = None) -> None:
         """Fold or unfold the branch of the cursor's line. None: toggle; where nothing folds, choose the line."""
@@ -102,13 +109,13 @@ class PacketTree(ScrollPane):
         (self._folded.add if shut else self._folded.discard)(name)
         self.cursor = self._visible.index(at)
         self._draw()
-        self._go(self.cursor)
+        self.go_to(self.cursor)
 
     def on_click(self, event: events.Click) -> None:
         """Move the cursor here. A second click folds or unfolds the branch."""
         if self._depths and self.first + event.y < len(self._visible):
             again = self.first + event.y == self.cursor
-            self._go(self.first + event.y)
+            self.go_to(self.first + event.y)
             if again:
                 self.fold()
 

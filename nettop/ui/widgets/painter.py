@@ -12,7 +12,7 @@ from textual.strip import Strip
 from nettop.model.table import Column, Line, Row, SortKey, ViewSpec
 from nettop.ui import strips as lines
 from nettop.ui.palette import Palette
-from nettop.ui.strips import fit, fit_middle
+from nettop.ui.strips import fit, fit_middle, fit_path
 from nettop.ui.widgets.column_layout import ColumnLayout
 from nettop.ui.widgets.column_titles import titles
 from nettop.ui.widgets.viewport import Shown, Viewport
@@ -159,11 +159,17 @@ def draw_row(
         pen.pad_to(slot.x)
         style = palette.style(row.roles[at] if at < len(row.roles) else "", surface)
         text = row.cells[at]
-        pen.write(fit_middle(text, room) if slot.column.middle else fit(text, room, slot.column.right), room, style)
+        pen.write(_fitted(slot.column, text, room), room, style)
         if i == last:
             break
     pen.pad_to(width)
     return pen.strip()
+
+
+def _fitted(column: Column, text: str, width: int) -> str:
+    if column.path:
+        return fit_path(text, width)
+    return fit_middle(text, width) if column.middle else fit(text, width, column.right)
 
 
 def _last_text(row: Row, indexes: Sequence[int | None]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -11,7 +12,7 @@ from nettop.session.status import Status
 from nettop.ui.actions.registry import COMMANDS
 from nettop.ui.commands import CommandContext
 from nettop.ui.palette import Palette
-from nettop.ui.strips import crop, fit, plain, spread, width_of
+from nettop.ui.strips import crop, fit, fit_path, plain, spread, width_of
 from nettop.ui.theme import FALLBACK
 from nettop.ui.widgets.bar_lines import header_lines, hints_line, tabs_line, title_line
 from nettop.ui.widgets.prompt import caret_line
@@ -32,6 +33,33 @@ def test_fit_keeps_numbers_at_the_right_and_says_when_it_cut() -> None:
     assert fit("12", 5, True) == "   12"
     assert fit("abcdef", 4) == "abc…"
     assert fit("界界界", 4) == "界 …" or cell_len(fit("界界界", 4)) == 4
+
+
+PATH = "inet firewalld ▸ lvl1 ▸ lvl2 ▸ lvl3 rule 12: ip saddr 192.0.2.7 drop"
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "shown"),
+    [
+        (PATH, 80, PATH),
+        (PATH, 60, "inet firewalld ▸ … ▸ lvl3 rule 12: ip saddr 192.0.2.7 drop"),
+        (PATH, 40, "… ▸ lvl3 rule 12: ip saddr 192.0.2.7 dr…"),
+        (PATH, 14, "… ▸…l3 rule 12"),
+        ("inet firewalld filter_INPUT rule 5: ip saddr @bad drop", 44, "… filter_INPUT rule 5: ip saddr @bad drop"),
+        ("inet firewalld filter_INPUT policy", 24, "… filter_INPUT policy"),
+        ("ip t c handle 7", 12, "… c handle 7"),
+        ("lost in routing, after prerouting: no route", 20, "lost in routing, af…"),
+    ],
+)
+def test_a_path_to_a_rule_is_cut_in_its_middle_and_keeps_the_last_chain_and_the_number(
+    text: str, width: int, shown: str
+) -> None:
+    assert fit_path(text, width).rstrip() == shown
+
+
+@given(texts, st.integers(0, 60))
+def test_a_path_is_fitted_exactly_whatever_is_in_it(text: str, width: int) -> None:
+    assert cell_len(fit_path(f"inet {text} ▸ {text} rule 1: {text}", width)) == width
 
 
 @given(lines, st.integers(0, 80))

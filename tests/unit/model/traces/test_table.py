@@ -116,15 +116,16 @@ def test_the_detail_has_the_sentence_and_a_line_for_each_step_with_its_rule() ->
     assert isinstance(found, JourneyDetail)
     text = ["".join(part for part, _ in line) for line in found.lines]
     sentence = 'DROP dropped by inet t b rule 3 (handle 8) "ip daddr @bad counter drop", by f ? → a ?'
-    assert " ".join(" ".join(text[:2]).split()) == sentence and text[2].strip() == "certain"
-    assert [line.split()[:4] for line in text[4:]] == [
+    assert " ".join(text[0].split()) == sentence and text[1].strip() == "certain"
+    assert [line.split()[:4] for line in text[3:]] == [
         ["prerouting", "inet", "t", "f"],
         ["a", "?", "continue", "mark"],
         ["a", "?", "jump", "b"],
         ["b", "3", "drop", "ip"],
     ]
-    assert "mark 0x0 → 0x7" in text[5] and text[7].startswith("                  b ")
-    assert found.places[3:-1] == (None,) * 4
+    assert "mark 0x0 → 0x7" in text[4] and text[6].startswith("                  b ")
+    assert found.places[2:-1] == (None,) * 4 and found.sentences == 2
+    assert text[found.deciding_line].split()[:2] == ["b", "3"]
     assert found.places[-1] == found.decisive == RulePlace("inet", "t", "b", 5)
     assert model.detail(9, SECOND) is None
 
