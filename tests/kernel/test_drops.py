@@ -28,6 +28,7 @@ from tests.kernel.test_trace import CLIENT, ROUTER_A, SERVER, Path3, tracing
 
 pytestmark = pytest.mark.kernel
 tracepoints = only_root("tracepoints are the host's")
+SIZE = 211  # bytes: drops are the whole host's, and other tests have devices of the same names
 FOREIGN = "172.31.9.9"  # of the client, without a route back
 
 
@@ -41,8 +42,8 @@ def path(lab: Lab) -> Path3:
     return made
 
 
-def unanswered_ping(path: Path3, *options: str) -> None:
-    run_in(path.client, "ping", "-c", "1", "-W", "0.1", *options, SERVER, check=False)
+def unanswered_ping(path: Path3, *options: str, to: str = SERVER) -> None:
+    run_in(path.client, "ping", "-c", "1", "-W", "0.1", "-s", str(SIZE), *options, to, check=False)
 
 
 def counts(broker: Broker, ns: str) -> DropCounts:
@@ -182,13 +183,13 @@ def test_a_packet_that_rp_filter_drops_has_that_reason(path: Path3, broker: Brok
 
 @tracepoints
 def test_a_datagram_for_no_socket_is_accepted_and_then_dropped(path: Path3, broker: Broker) -> None:
-    found = with_drop(path, broker, "udp", lambda: path.send("udp", ROUTER_A, 77))
+    found = with_drop(path, broker, "udp", lambda: path.send("udp", ROUTER_A, 77, SIZE))
     assert where(found) == "accepted, for this host; then dropped: drop reason NO_SOCKET (likely), in __udp4_lib_rcv"
 
 
 @tracepoints
 def test_a_packet_without_route_has_that_reason(path: Path3, broker: Broker) -> None:
-    found = with_drop(path, broker, "icmp", lambda: path.ping("192.0.2.1"))
+    found = with_drop(path, broker, "icmp", lambda: unanswered_ping(path, to="192.0.2.1"))
     assert where(found).startswith("lost in routing, after prerouting: drop reason IP_INNOROUTES (likely)")
 
 
@@ -201,14 +202,16 @@ def test_a_packet_that_iptables_legacy_drops_has_netfilters_reason(path: Path3, 
 
 @tracepoints
 def test_packets_of_one_length_keep_their_own_reasons(path: Path3, broker: Broker) -> None:
-    """Dropped by rp_filter, without a route, by a rule, and forwarded: all 84 bytes from lan0 at the same time."""
+    """Dropped by rp_filter, without a route, by a rule, and forwarded: all of one length from lan0 at the same time."""
     path.rules(
         "add table ip t\nadd chain ip t f { type filter hook forward priority 0; }\n"
         "add rule ip t f ip daddr 10.8.2.77 drop"
     )
     targets = (("-I", FOREIGN, SERVER), ("192.0.2.1",), ("10.8.2.77",), (SERVER,))
     with tracing(broker, path.router, f"icmp and not src host {ROUTER_A}") as trace:
-        pings = [path.lab.spawn_in(path.client, "ping", "-c", "1", "-W", "1", *target) for target in targets]
+        pings = [
+            path.lab.spawn_in(path.client, "ping", "-c", "1", "-W", "1", "-s", str(SIZE), *target) for target in targets
+        ]
         for ping in pings:
             ping.wait()
         journeys = trace.ended(5)

@@ -58,10 +58,10 @@ class Path3:
     def ping(self, to: str, count: int = 1) -> None:
         run_in(self.client, "ping", "-c", str(count), "-i", "0.02", "-W", "0.2", to, check=False)
 
-    def send(self, proto: str, to: str, port: int) -> None:
+    def send(self, proto: str, to: str, port: int, size: int = 1) -> None:
         kind = "STREAM" if proto == "tcp" else "DGRAM"
         script = f"from socket import *; c = socket(AF_INET, SOCK_{kind}); c.settimeout(1); c.connect(({to!r}, {port}))"
-        run_in(self.client, sys.executable, "-c", f"{script}; c.send(b'x')", check=False)
+        run_in(self.client, sys.executable, "-c", f"{script}; c.send(b'x' * {size})", check=False)
 
 
 class Tracing:
