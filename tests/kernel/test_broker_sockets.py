@@ -7,6 +7,7 @@ import mmap
 import os
 import socket
 import struct
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -62,10 +63,12 @@ def test_every_read_is_answered_without_an_error(broker: Broker, lab: Lab, what:
     ns = lab.netns()
     run_in(ns, "nft", "-f", "-", stdin="table ip t { set s { type ipv4_addr; elements = { 192.0.2.1 }; }; }")
     protocol = NETLINK_ROUTE if what.name.startswith("RTNL") else NETLINK_NETFILTER
-    of_set = SetName(2, "t", "s") if what is ReadRequest.NFT_SET_ELEMENTS else None
+    if what.name.startswith("IPSET"):
+        run_in(ns, sys.executable, "-c", "from pyroute2 import IPSet; IPSet().create('s', stype='hash:ip')")
+    sets = {ReadRequest.NFT_SET_ELEMENTS: SetName(2, "t", "s"), ReadRequest.IPSET_ELEMENTS: SetName(0, "", "s")}
     sock = broker.netlink_socket(broker.netns(ns), protocol)
     with taken(sock) as ours:
-        request = broker.request(sock, what, of_set=of_set)
+        request = broker.request(sock, what, of_set=sets.get(what))
         datagram = ours.recv(1 << 17)
     assert datagram[8:12] == request[8:12], "the answer has the request's sequence number"
     assert message_types(datagram)[0] != NLMSG_ERROR

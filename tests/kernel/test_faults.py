@@ -173,7 +173,7 @@ def dumping(broker: Broker, ns: str, interval: float | None = None) -> Iterator[
 def test_flows_that_have_expired_but_are_counted_still_make_no_dump_incomplete(broker: Broker, sender: str) -> None:
     """The kernel sweeps up at its leisure: its count says more than any dump has."""
     run_in(sender, "sysctl", "-qw", "net.netfilter.nf_conntrack_udp_timeout=1")
-    poll(lambda: counted_when_expired(sender) > FLOWS // 2, what="a time when it has not just swept")
+    poll(lambda: counted_when_expired(sender) > FLOWS // 2, 120.0, "a time when it has not just swept")
     found = nettop("flows", "--json", "--netns", sender)
     assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
 
