@@ -20,6 +20,7 @@ from nettop.headless.rule_reading import RULE_FEEDS, Settled
 from nettop.headless.streaming import WAIT_S, LineOutput, Stop, arriving, sources
 from nettop.model.events.lines import gap_json
 from nettop.model.filter.expression import parse
+from nettop.model.traces.ends import DIGITS
 from nettop.model.traces.journey import Journey
 from nettop.model.traces.lines import lines, objects, untraced
 from nettop.model.traces.match import matches
@@ -168,15 +169,15 @@ class JourneyPrinter:
             self._out.add([f"GAP {count} trace records lost ({gap.why.value})"])
 
     def _print(self, patience_ns: int) -> None:
-        """Print the journeys in order, up to one that is not complete and has ended after `patience_ns`."""
-        ended = self._engine.traces.ended
-        while ended and not self.full:
-            journey = ended[0]
-            traces = self._engine.traces
+        """Print the journeys by number, up to one that is on its way, or has ended after `patience_ns` not complete."""
+        traces = self._engine.traces
+        on_its_way = min((journey.number for journey in traces.open()), default=None)
+        for journey in sorted(traces.ended, key=lambda journey: journey.number):
             complete = traces.worded(journey) and traces.is_complete(journey)
-            if not complete and journey.last_ns > patience_ns:
+            late = not complete and journey.last_ns > patience_ns
+            if self.full or late or (on_its_way is not None and on_its_way < journey.number):
                 return
-            ended.popleft()
+            traces.ended.remove(journey)
             self._out.add(list(self._lines(journey)))
             if self._remaining is not None:
                 self._remaining -= 1
@@ -186,6 +187,6 @@ class JourneyPrinter:
         if self._json:
             yield from map(json_format.dumps, objects(journey, self._engine.netns))
         else:
-            (began,) = self._times(np.array([journey.ts_ns]), 6)
+            (began,) = self._times(np.array([journey.ts_ns]), DIGITS)
             yield from map(clean, lines(journey, began))
             yield ""

@@ -15,6 +15,7 @@ from nettop.model.ruleset.find import Hit
 from nettop.model.ruleset.merge import LEGACY
 from nettop.model.ruleset.rule_tree import chain_of_ident
 from nettop.model.table import RulePlace
+from nettop.model.traces.ends import DIGITS
 from nettop.model.traces.fields import rule_filter
 from nettop.model.traces.journey import Journey
 from nettop.model.traces.lines import lines, objects
@@ -102,7 +103,7 @@ def packet_text(engine: Engine, number: int, form: str) -> str:
 
 
 def _text(engine: Engine, found: Sequence[Journey], plain: bool) -> str:
-    times = TimeTexts("auto")(np.array([journey.ts_ns for journey in found], np.int64), 6)
+    times = TimeTexts("auto")(np.array([journey.ts_ns for journey in found], np.int64), DIGITS)
     out: list[str] = []
     for journey, time in zip(found, times, strict=True):
         engine.traces.worded(journey)

@@ -18,8 +18,8 @@ from nettop.broker import perf
 from nettop.broker.client import Broker
 from nettop.decode.drops import DropCounts, decode_drop_counts
 from nettop.kinds import TextKind
+from nettop.model.traces.ends import where
 from nettop.model.traces.journey import Journey
-from nettop.model.traces.lines import where
 from tests.kernel.app import start_in_userns
 from tests.kernel.commands import running
 from tests.kernel.namespaces import Lab, poll, run_in

@@ -20,8 +20,8 @@ from nettop.broker.client import Broker
 from nettop.errors import BrokerError
 from nettop.headless.rule_reading import RULE_FEEDS
 from nettop.model.filter.expression import parse
+from nettop.model.traces.ends import verdict_of, where
 from nettop.model.traces.journey import Journey
-from nettop.model.traces.lines import verdict_of, where
 from nettop.model.traces.match import matches
 from nettop.pipeline import feeds
 from nettop.pipeline.engine import Engine
@@ -486,7 +486,7 @@ def test_a_recording_replays_the_same_packets(path: Path3, tmp_path: Path) -> No
             live = command.end(20)[1]
         record.signal()
         assert record.end(20)[0] == 0
-    assert live.count("\n\n") >= 6 and "LOST" in live and "the culprit" in live
+    assert live.count("\n\n") >= 6 and "NO END" in live and "the culprit" in live
     done = nettop("trace", "-r", recording)
     assert done.returncode == 0 and _without_times(done.stdout) == _without_times(live)
     as_json = nettop("trace", "-r", recording, "--json", "--count", "1")

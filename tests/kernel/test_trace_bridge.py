@@ -7,8 +7,8 @@ import json
 import pytest
 
 from nettop.broker.client import Broker
+from nettop.model.traces.ends import where
 from nettop.model.traces.journey import Journey
-from nettop.model.traces.lines import where
 from tests.kernel.commands import running
 from tests.kernel.namespaces import Lab, poll, run_in
 from tests.kernel.test_trace import SERVER, Path3, Tracing, steps, tracing

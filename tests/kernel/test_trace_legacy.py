@@ -13,8 +13,8 @@ from nettop.broker.client import Broker
 from nettop.broker.options import Options
 from nettop.broker.start import start
 from nettop.errors import BrokerError
+from nettop.model.traces.ends import verdict_of, where
 from nettop.model.traces.journey import Journey
-from nettop.model.traces.lines import verdict_of, where
 from tests.kernel.commands import running
 from tests.kernel.namespaces import Lab, poll, run_in
 from tests.kernel.test_trace import SERVER, Path3, Tracing, steps
@@ -79,7 +79,10 @@ def test_a_legacy_chain_beside_an_nft_chain_drops_three_chains_deep(path: Path3,
         "forward filter/deep 1 drop",
     ]
     assert [caller.record.chain for caller in found.steps[-1].callers] == ["FORWARD", "lan"]
-    assert where(found) == 'dropped by ip filter deep rule 1 "-p icmp -m comment --comment culprit -j DROP"'
+    assert (
+        where(found)
+        == 'dropped by ip filter deep rule 1 (iptables-legacy) "-p icmp -m comment --comment culprit -j DROP"'
+    )
     assert loggers(path) == before
 
 

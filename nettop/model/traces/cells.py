@@ -7,8 +7,8 @@ from typing import Any
 
 from nettop.model.ruleset.words import rule_text, verdict_role
 from nettop.model.table import Cell, Column
+from nettop.model.traces.ends import DIGITS, verdict_of, where
 from nettop.model.traces.journey import Journey, Step
-from nettop.model.traces.lines import verdict_of, where
 from nettop.text.units import clock
 
 COLUMNS = (
@@ -62,7 +62,7 @@ def _rule(step: Step) -> str:
 
 
 _CELLS: dict[str, Callable[[Journey], Cell]] = {
-    "time": lambda journey: (clock(journey.ts_ns, 3), "number"),
+    "time": lambda journey: (clock(journey.ts_ns, DIGITS), "number"),
     "in": lambda journey: (journey.iif or "–", "accent" if journey.iif else "dim"),
     "source": lambda journey: (journey.head.source, "address"),
     "destination": lambda journey: (journey.head.destination, "address"),

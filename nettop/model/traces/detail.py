@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from nettop.model.ruleset.words import rule_text, verdict_role
 from nettop.model.table import JourneyDetail, Line, RulePlace, Segment
 from nettop.model.traces.cells import end_cell
+from nettop.model.traces.ends import DIGITS, certainty, ending, exchange, table_name, tie, translated
 from nettop.model.traces.journey import Journey, Step
-from nettop.model.traces.lines import certainty, ending, exchange, translated
 from nettop.text.units import clock, plural
 
 _WIDEST_CHAIN, _WIDEST_VERDICT = 36, 24  # cells
@@ -51,7 +51,7 @@ def _title(journey: Journey) -> Line:
     way = f"from {journey.iif}" if journey.iif else f"from this host, to {journey.oif}"
     size = "" if head.length is None else f"   {plural(head.length, 'byte')}"
     return (
-        (f"{clock(journey.ts_ns, 6)} ", "number"),
+        (f"{clock(journey.ts_ns, DIGITS)} ", "number"),
         (f"#{journey.number} ", "dim"),
         (f"{head.proto_text} ", "proto"),
         (f"{head.source} → {head.destination}", "address"),
@@ -109,12 +109,8 @@ def _joined(*parts: Segment) -> Iterator[Segment]:
 
 
 def _chain(step: Step) -> str:
-    record = step.record
-    return (
-        f"{'  ' * len(step.callers)}{record.chain}"
-        if step.callers
-        else f"{record.family} {record.table} {record.chain}"
-    )
+    name = f"{step.record.chain}{tie(step)}"
+    return f"{'  ' * len(step.callers)}{name}" if step.callers else f"{table_name(step)} {name}"
 
 
 def _verdict(step: Step) -> str:

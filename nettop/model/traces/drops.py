@@ -15,7 +15,7 @@ from nettop.model.traces.headers import PacketHead
 # Trace records have the time when they were read, which is later than the kernel's: on a busy host by a second.
 _BEFORE_NS, AFTER_NS = 100_000_000, 50_000_000
 _LATE_NS = 1_000_000_000  # of a packet that is certain to have no verdict
-_BY_RULES = "NETFILTER_DROP"
+BY_RULES = "NETFILTER_DROP"
 _MIN_PAYLOAD = 46  # bytes: shorter packets have a padding on Ethernet
 
 
@@ -70,7 +70,7 @@ def _fits(packet: Seen, record: DropRecord) -> bool:
     verdict, head = packet.verdict, packet.head
     if record.protocol != (ETH_P_IPV6 if ":" in (head.src or "") else ETH_P_IP):
         return False
-    by_rules = record.reason == _BY_RULES
+    by_rules = record.reason == BY_RULES
     if by_rules != (verdict == "drop") and verdict != "lost":
         return False
     if record.device is None or packet.device is None:  # made on this host: nothing names the device

@@ -10,9 +10,9 @@ from nettop.batch import Array
 from nettop.linux.socket import AF_INET6
 from nettop.model.filter.fields import Endpoint, Mask
 from nettop.model.filter.vocabulary import TRACED, word_filter
+from nettop.model.traces.ends import verdict_of
 from nettop.model.traces.headers import PacketHead
 from nettop.model.traces.journey import Journey, Step
-from nettop.model.traces.lines import verdict_of
 
 _LOW = (1 << 64) - 1
 

@@ -8,17 +8,19 @@ when no record came for a while.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from nettop.batch import DumpMark, Gap
 from nettop.decode.drops import DropRecord, DropRecords
 from nettop.decode.nflog import LegacyDecoded, LegacyRecord
 from nettop.decode.nftables.trace import TraceDecoded, TraceRecord
 from nettop.kinds import TRACE_ENDS, TRACE_HOOKS, TRACE_INGRESS, TRACE_MARK, TRACE_MARKING, TRACE_PREFIX
+from nettop.linux.socket import AF_INET6
+from nettop.model.ruleset.hooks import LEGACY_TABLES
 from nettop.model.ruleset.merge import ChainView, RuleView
 from nettop.model.traces.drops import AFTER_NS, dropped
 from nettop.model.traces.headers import packet_head
-from nettop.model.traces.journey import End, Journey, Step
+from nettop.model.traces.journey import IP_FAMILIES, End, Journey, Step
 from nettop.model.traces.legacy import FindLegacy, packet_key, packet_of, step_of
 from nettop.model.traces.links import Answers, leg_before, passes
 from nettop.model.traces.order import put_in_order
@@ -136,6 +138,21 @@ class Journeys:
                 record = step.record
                 step.chain = self._find_chain(record.family, record.table, record.chain, step.legacy is not None)
         put_in_order(journey)
+        journey.unseen = tuple(self._unseen(journey))
+
+    def _unseen(self, journey: Journey) -> Iterator[str]:
+        """Yield the hooks with tables of iptables-legacy that a packet went through without a step of theirs."""
+        seen = {(step.hook, step.record.table) for step in journey.steps if step.legacy is not None}
+        family = "ip6" if journey.head.family == AF_INET6 else "ip"
+        hooks = [hook for hook, of in zip(journey.hooks, journey.families, strict=True) if of in IP_FAMILIES]
+        if journey.end is None or journey.end.step is not None:
+            hooks = hooks[:-1]  # not all of the last one
+        for hook in dict.fromkeys(hooks):
+            tables = (name for name, chains in LEGACY_TABLES.items() if hook.upper() in chains and name != "nat")
+            if any(
+                (hook, table) not in seen and self._find_chain(family, table, hook.upper(), True) for table in tables
+            ):
+                yield hook
 
     def _add_drops(self, item: DropRecords) -> None:
         """Give the drops to the journeys that they are of. One of none waits: its trace records may be read next."""
@@ -183,7 +200,7 @@ class Journeys:
 
     def is_complete(self, journey: Journey) -> bool:
         """Return whether nothing is added to a journey any more: a rule dropped it, or its drop cannot come."""
-        if self._legacy_ns and self._now_ns < journey.last_ns + _LEGACY_NS:
+        if (self._legacy_ns or journey.unseen) and self._now_ns < journey.last_ns + _LEGACY_NS:
             return False
         return journey.verdict in _FINAL or self.knows_drop(journey)
 

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from nettop.batch import Gap
 from nettop.decode.nftables.trace import TraceDecoded, TraceRecord
 from nettop.kinds import GapReason
+from nettop.model.traces.ends import certainty, where
 from nettop.model.traces.headers import packet_head
 from nettop.model.traces.journey import Journey
 from nettop.model.traces.journeys import MAX_STEPS, Journeys
-from nettop.model.traces.lines import certainty, lines, objects, where
+from nettop.model.traces.lines import lines, objects
 
 SECOND = 1_000_000_000
 TABLE = "nettop-1-abc"

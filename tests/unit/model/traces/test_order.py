@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from nettop.decode.drops import DropRecord
 from nettop.decode.nflog import LegacyDecoded, LegacyRecord
 from nettop.decode.nftables.trace import TraceDecoded, TraceRecord
 from nettop.model.ruleset.hooks import LEGACY_TABLES
 from nettop.model.ruleset.merge import IPTABLES_NFT, LEGACY, NFT, ChainView, RuleView
+from nettop.model.traces.drops import Drop
+from nettop.model.traces.ends import certainty, where
+from nettop.model.traces.journey import Journey
 from nettop.model.traces.journeys import Journeys
+from nettop.model.traces.lines import lines, objects
 from tests.unit.model.traces.test_journeys import PORTS, SECOND, UDP, marked, of, ours
 
 # Base chains of nft: (table, chain): type, priority. Those of the table `filter` are of iptables-nft.
@@ -45,7 +50,15 @@ def legacy(table: str, hook: str, number: int = 9, name: str = "") -> LegacyReco
 
 
 def policy(table: str, name: str, verdict: str = "accept") -> TraceRecord:
-    return of(name, verdict, table=table, type="policy", network=UDP, transport=PORTS)
+    return of(
+        name,
+        verdict,
+        table=table,
+        family="ip" if table == "filter" else "inet",
+        type="policy",
+        network=UDP,
+        transport=PORTS,
+    )
 
 
 MARKED = [marked(), ours("mark"), ours("prerouting", type="policy", verdict="accept")]
@@ -53,8 +66,8 @@ INPUT = [*MARKED, ours("input", network=UDP, transport=PORTS)]
 ACCEPTED = [ours("input-end", network=UDP), ours("input-end", type="policy", verdict="accept")]
 
 
-def steps(records: list[TraceRecord], others: list[LegacyRecord], early: bool = False) -> list[str]:
-    """The steps, with `?` where the order is not known. `early`: those of iptables-legacy are read first."""
+def journey_of(records: list[TraceRecord], others: list[LegacyRecord], early: bool = False) -> Journey:
+    """The journey. `early`: the records of iptables-legacy are read first."""
     model = Journeys(lambda *_: None, lambda *_: None, legacy_rule, chain)
     items = [TraceDecoded(records), LegacyDecoded(others)]
     if early:
@@ -63,7 +76,13 @@ def steps(records: list[TraceRecord], others: list[LegacyRecord], early: bool = 
         model.apply(item, 0, SECOND)
     model.settle(9 * SECOND)
     (journey,) = model.ended
-    assert model.worded(journey) or True
+    model.worded(journey)
+    return journey
+
+
+def steps(records: list[TraceRecord], others: list[LegacyRecord], early: bool = False) -> list[str]:
+    """The steps, with `?` where the order is not known."""
+    journey = journey_of(records, others, early)
     tool = lambda step: "L" if step.legacy is not None else "N"  # noqa: E731
     return [f"{tool(step)}{'?' * step.tied} {step.record.chain} {step.record.verdict}" for step in journey.steps]
 
@@ -85,8 +104,8 @@ def steps(records: list[TraceRecord], others: list[LegacyRecord], early: bool = 
             id="a policy at a later priority comes after",
         ),
         pytest.param(
-            [*INPUT, of("INPUT", "jump", 3, table="filter", target="f2b", network=UDP),
-             of("f2b", "drop", 4, table="filter")],
+            [*INPUT, of("INPUT", "jump", 3, table="filter", family="ip", target="f2b", network=UDP),
+             of("f2b", "drop", 4, table="filter", family="ip")],
             [legacy("filter", "input", 2), legacy("filter", "input", 9)],
             ["L INPUT jump", "L INPUT accept", "N INPUT jump", "N f2b drop"],
             id="nothing comes after a rule that drops, from its base chain on",
@@ -144,3 +163,38 @@ def test_each_table_has_its_place_in_each_hook() -> None:
     others = [legacy(table, "input") for table in ("mangle", "filter", "security", "nat")]
     assert LEGACY_TABLES.keys() > {other.table for other in others}
     assert steps([*INPUT, policy("f", "in10"), *ACCEPTED], others)[2] == "N in10 accept"
+
+
+def test_each_step_and_the_end_name_their_tool() -> None:
+    journey = journey_of(
+        [*INPUT, policy("filter", "INPUT"), policy("f", "in10"), *ACCEPTED], [legacy("filter", "input")]
+    )
+    texts = [" ".join(line.split()) for line in lines(journey, "")]
+    assert texts[1:4] == [
+        "input iptables-nft ip filter INPUT ? policy accept",
+        "iptables-legacy ip filter INPUT ? policy accept",
+        "inet f in10 policy accept",
+    ]
+    rows = [row for row in objects(journey, "") if row["kind"] == "step"]
+    assert [(row["backend"], row["tied"]) for row in rows] == [(IPTABLES_NFT, True), (LEGACY, True), (NFT, False)]
+    dropped = journey_of(INPUT, [legacy("filter", "input", 1)])
+    assert where(dropped) == 'dropped by ip filter INPUT rule 1 (iptables-legacy) "-j DROP"'
+    assert list(objects(dropped, ""))[-1]["backend"] == LEGACY
+
+
+def test_an_end_is_certain_only_if_no_step_was_guessed() -> None:
+    others = [legacy(table, "prerouting") for table in ("raw", "mangle")]
+    others += [legacy(table, "input") for table in ("mangle", "filter", "security")]
+    assert certainty(journey_of([*INPUT, *ACCEPTED], others)).startswith("likely: the steps of iptables-legacy")
+    unseen = journey_of([*INPUT, *ACCEPTED], others[2:])
+    assert certainty(unseen) == "incomplete: the steps of iptables-legacy were not seen (prerouting)"
+
+
+def test_what_a_table_of_iptables_legacy_may_have_dropped_is_not_lost_in_routing() -> None:
+    unseen = "dropped by a rule that was not seen (iptables-legacy at prerouting)"
+    lost = journey_of(MARKED, [])
+    assert where(lost).startswith(f"{unseen}, or lost in routing")
+    lost.drop = Drop(DropRecord(SECOND, "NETFILTER_DROP", "nf_hook_slow", 0x800, "eth0", 40), "likely")
+    assert where(lost) == f"{unseen}: drop reason NETFILTER_DROP (likely), in nf_hook_slow"
+    seen = journey_of(MARKED, [legacy("raw", "prerouting"), legacy("mangle", "prerouting")])
+    assert where(seen).startswith("lost in routing, after prerouting: no route")

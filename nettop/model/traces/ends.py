@@ -1,0 +1,138 @@
+"""The end of a journey in words: the verdict, where it fell, how certain it is, and the packet that answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nettop.model.ruleset.merge import LEGACY, NFT
+from nettop.model.ruleset.words import rule_text
+from nettop.model.traces.drops import BY_RULES
+from nettop.model.traces.headers import PacketHead
+from nettop.model.traces.journey import End, Journey, Step
+
+DIGITS = 2  # of the times of packets: the kernel gives none, they are those when the records were read
+_DONE = {"drop": "dropped", "reject": "rejected", "stolen": "taken by the kernel", "queue": "sent to a queue"}
+_LOST = {"prerouting": "lost in routing, after prerouting", "output": "lost in routing, after output"}
+_READ_MS = 20  # records are read up to so long after the kernel made them
+_MAYBE = {"prerouting": ": no route, rp_filter, or forwarding is off"}  # without a drop of the kernel
+
+
+def verdict_of(end: End) -> str:
+    """Return the end in a word: accept, drop, reject, queue, stolen, lost."""
+    rule = end.step.rule if end.step else None
+    refuses = rule is not None and rule.verdict.lower() in ("reject", "tarpit")
+    return "reject" if end.verdict == "drop" and refuses else end.verdict
+
+
+def certainty(journey: Journey) -> str:
+    """Return `certain` if every record of the way came, and the kernel says that they are of this packet."""
+    if not journey.whole:
+        return "incomplete: trace records were lost"
+    if journey.verdict == "lost":
+        return "no final verdict was seen"
+    if journey.unseen:
+        return f"incomplete: the steps of {LEGACY} were not seen ({', '.join(journey.unseen)})"
+    if any(step.legacy is not None for step in journey.steps):
+        return f"likely: the steps of {LEGACY} are joined by bytes and time"
+    return "likely: its legs are joined by bytes and time" if journey.joined else "certain"
+
+
+def where(journey: Journey) -> str:
+    """Return where and how the packet ended, in one line that names the rule."""
+    end = journey.end
+    if end is None:
+        return ""
+    if end.step is not None:
+        return f"{_DONE.get(verdict_of(end), end.verdict)} by {_decided(end.step)}{_translation(journey)}"
+    if end.verdict == "accept":
+        place = f"out of {end.oif}" if end.oif else "for this host"
+        return f"accepted, {place}{_translation(journey)}{_reason(journey, '; then dropped: ')}"
+    return _lost(journey) + _reason(journey, ": ")
+
+
+def _lost(journey: Journey) -> str:
+    """Return where a packet was last seen, and what may have dropped it, without the drop of the kernel."""
+    hook, drop = journey.hook, journey.drop
+    unseen = f"dropped by a rule that was not seen ({LEGACY} at {hook})"
+    if drop is not None and drop.record.reason == BY_RULES:
+        return unseen if hook in journey.unseen else f"dropped by a rule that was not seen, in {hook}"
+    if journey.family == "bridge" and hook in _LOST:
+        return f"lost in the bridge, after {hook}"
+    place = _LOST.get(hook, f"last seen in {hook}")
+    if drop is not None:
+        return place
+    causes = _MAYBE.get(hook, "" if hook in _LOST else ": a queue or the kernel took it")
+    return f"{unseen}, or {place}{causes}" if hook in journey.unseen else f"{place}{causes}"
+
+
+def _reason(journey: Journey, before: str) -> str:
+    """Return `: drop reason IP_RPFILTER (likely), in ip_rcv_finish_core`; "" without a drop of the kernel."""
+    if journey.drop is None:
+        return ""
+    record = journey.drop.record
+    place = f", in {record.function}" if record.function else ""
+    return f"{before}drop reason {record.reason} ({journey.drop.certainty}){place}"
+
+
+def backend(step: Step) -> str | None:
+    """Return the tool that a step's chain is of; None: it is not known (yet)."""
+    return LEGACY if step.legacy is not None else step.chain.backend if step.chain else None
+
+
+def table_name(step: Step) -> str:
+    """Return the table of a step: `inet fw`, `iptables-legacy ip filter`."""
+    tool, record = backend(step), step.record
+    return f"{'' if tool in (None, NFT) else f'{tool} '}{record.family} {record.table}"
+
+
+def tie(step: Step) -> str:
+    """Return ` ?` behind a chain whose place among others of its priority is not known."""
+    return " ?" if step.tied else ""
+
+
+def _decided(step: Step) -> str:
+    """Return `ip filter L3 rule 1 (handle 8, iptables-nft) "…"`, or `the policy of inet fw forward`."""
+    record, rule = step.record, step.rule
+    path = f"{record.family} {record.table} {record.chain}"
+    notes = [f"handle {record.handle}"] if record.handle is not None else []
+    notes += [tool] if (tool := backend(step)) not in (None, NFT) else []
+    note = f" ({', '.join(notes)})" if notes else ""
+    if record.type == "policy":
+        return f"the policy of {path}{note}"
+    return f"{path} rule {step.number or '?'}{note}" + (f' "{rule_text(rule)}"' if rule else "")
+
+
+def _translation(journey: Journey) -> str:
+    """Return `, after NAT: dst → 10.9.0.4:8443` if its addresses or ports were changed."""
+    changes = ", ".join(translated(journey.head, journey.last))
+    return f", after NAT: {changes}" if changes else ""
+
+
+def translated(before: PacketHead, after: PacketHead) -> Iterator[str]:
+    """Yield what NAT changed: `src → 10.0.0.1:49152`, `dst → 10.9.0.4:8443`."""
+    if after.src is not None and after.source != before.source:
+        yield f"src → {after.source}"
+    if after.dst is not None and after.destination != before.destination:
+        yield f"dst → {after.destination}"
+
+
+def exchange(journey: Journey) -> str:
+    """Return `[SYN, ACK] back after ≈ 57 ms: #2`, or `answers #1 within 20 ms`; "" without the other packet."""
+    if (answer := journey.answer) is not None:
+        what = answer.head.info or answer.head.proto_text
+        return f"{what} back {_elapsed(answer.ts_ns - journey.ts_ns)}: #{answer.number}"
+    if (asked := journey.answers) is not None:
+        return f"answers #{asked.number} {_elapsed(journey.ts_ns - asked.ts_ns)}"
+    return ""
+
+
+def _elapsed(elapsed_ns: int) -> str:
+    """Return the time between two packets. The kernel gives none: theirs are those when they were read."""
+    return f"within {_READ_MS} ms" if elapsed_ns < _READ_MS * 1_000_000 else f"after ≈ {elapsed_ns / 1e6:.0f} ms"
+
+
+def ending(journey: Journey) -> str:
+    """Return where and how the packet ended, and the rules that led it there."""
+    callers = journey.end.step.callers if journey.end and journey.end.step else ()
+    by = " → ".join(f"{caller.record.chain} {caller.number or '?'}" for caller in callers)
+    return f"{where(journey)}{f', by {by}' if by else ''}"
