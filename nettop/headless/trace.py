@@ -22,7 +22,7 @@ from nettop.model.events.lines import gap_json
 from nettop.model.filter.expression import parse
 from nettop.model.traces.ends import DIGITS
 from nettop.model.traces.journey import Journey
-from nettop.model.traces.lines import lines, objects, untraced
+from nettop.model.traces.lines import chains_left_out, lines, objects, untraced
 from nettop.model.traces.match import matches
 from nettop.pipeline import feeds
 from nettop.pipeline.engine import Engine
@@ -93,6 +93,9 @@ def _live(options: argparse.Namespace) -> int:
             live.netns, found, per_second=options.rate, seconds=seconds, bridge=options.bridge, ingress=options.ingress
         )
         say(_notice(options, engine.traces.table))
+        also = [word for word in ("ingress", "bridge") if getattr(options, word)]
+        if left_out := [f"{names} (--{word})" for word, names in chains_left_out(engine.ruleset.picture, also)]:
+            say(f"not traced, though packets may end there: {', '.join(left_out)}")
         for items in arriving(live, plumbing, stop, lambda: _stop(live, trace)):
             printer.apply(items, time.time_ns())
             code = code or report_errors(items)

@@ -16,7 +16,7 @@ from nettop.model.ruleset.rule_tree import own_cells
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.traces.fields import JourneyFields
 from nettop.model.traces.journeys import Keep
-from nettop.model.traces.lines import untraced
+from nettop.model.traces.lines import chains_left_out, untraced
 from nettop.model.traces.match import matches
 from nettop.pipeline import feeds
 from nettop.pipeline.engine import Engine
@@ -74,6 +74,9 @@ class Tracer:
             raise
         run.on_models(lambda engine, now_ns: setattr(engine.traces, "table", table))
         self._running = _Running(number, Tracing(request, table, time.time_ns() + request.seconds * 1_000_000_000))
+        left_out = run.waited(lambda engine, now_ns: list(chains_left_out(engine.ruleset.picture, request.also)))
+        for _, names in left_out:
+            self._note(f"not traced, though packets may end there: {names} (the dialog of `t` has them)")
 
     def stop(self) -> None:
         """Remove the table from the host. Packets traced so far are kept."""
@@ -87,6 +90,7 @@ class Tracer:
     def look(self, engine: Engine, now_ns: int) -> bool:
         """Note what the models know of the trace; return whether it has all packets that it was to find."""
         running = self._running
+        engine.traces.note_over(self.tracing is None)
         if running is None:
             return False
         tracing = running.tracing

@@ -56,6 +56,29 @@ def request(trace: Tracing) -> Journey:
     return one
 
 
+def test_chains_before_those_of_ip_are_named_with_the_option_that_traces_them(bridge: Bridge) -> None:
+    bridge.rules(
+        "add table bridge t",
+        "add chain bridge t f { type filter hook forward priority 0; }",
+        "add table netdev n",
+        *(f"add chain netdev n i{at} {{ type filter hook ingress device pa priority {at}; }}" for at in range(5)),
+        "add chain netdev n out { type filter hook egress device pa priority 0; }",
+    )
+
+    def said(*options: str) -> bytes:
+        with running("trace", "udp port 9999", "--netns", bridge.router, *options) as command:
+            assert b"tracing udp" in command.line(errors=True)
+            found = b"" if len(options) == 2 else command.line(errors=True)
+            command.signal()
+            command.end()
+        return found
+
+    left_out = b"nettop: not traced, though packets may end there: "
+    assert said() == left_out + b"netdev n i0, netdev n i1, netdev n i2 and 2 more (--ingress), bridge t f (--bridge)\n"
+    assert said("--ingress") == left_out + b"bridge t f (--bridge)\n"
+    assert said("--ingress", "--bridge") == b""
+
+
 BRIDGE = (
     "add table bridge t",
     "add chain bridge t f { type filter hook forward priority 0; }",

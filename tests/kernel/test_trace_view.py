@@ -57,6 +57,14 @@ def start_trace(screen: Terminal, path: Path3, expression: str) -> None:
     poll(lambda: screen.shows("TRACING") and traced(path.router))
 
 
+def test_after_s_without_a_packet_the_screen_says_that_the_trace_has_ended(path: Path3) -> None:
+    with terminal("--netns", path.router) as screen:
+        start_trace(screen, path, "udp port 9999")
+        poll(lambda: screen.shows("No packet yet that matches."))
+        screen.key("S")
+        poll(lambda: screen.shows("The trace has ended: no packet matched."))
+
+
 def test_t_names_the_rule_and_s_leaves_nothing(path: Path3) -> None:
     with terminal("--netns", path.router) as screen:
         start_trace(screen, path, f"host {SERVER}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from nettop.model.ruleset.hooks import family_rank, hook_rank
 from nettop.model.ruleset.merge import ChainView, Picture
 
-NETDEV, IP = "netdev", "ip"
-_PATHS = (NETDEV, "bridge", "arp", IP)  # a packet passes only the hooks of its own; of ip: the families ip, ip6, inet
+NETDEV, BRIDGE, IP = "netdev", "bridge", "ip"
+_PATHS = (NETDEV, BRIDGE, "arp", IP)  # a packet passes only the hooks of its own; of ip: the families ip, ip6, inet
 # All nat chains of a hook run in one hook function of this priority, whatever their own (NF_IP_PRI_NAT_DST, …_SRC).
 _NAT_PRIORITIES = {"prerouting": -100, "output": -100, "input": 100, "postrouting": 100}
 _SEES = {"inet": ("inet", "ip", "ip6"), "ip": ("inet", "ip"), "ip6": ("inet", "ip6")}

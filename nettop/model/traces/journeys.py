@@ -58,6 +58,7 @@ class Journeys:
     ) -> None:
         self.version = 0
         self.table = ""  # only packets that this table marks; "": that any table of a nettop marks
+        self.over = False  # the trace has ended, in the app
         self.only: Keep | None = None  # other journeys are counted when they end, and not kept
         self.others = 0
         self.kept: dict[int, Journey] = {}  # by number; with `only` in the order in which they end
@@ -174,6 +175,11 @@ class Journeys:
         self.table, self.only, self._wanted = table, only, wanted
         self.found = self.others = self._begun = 0
         self.version += 1
+
+    def note_over(self, over: bool) -> None:
+        """Note whether the trace has ended."""
+        self.version += over != self.over
+        self.over = over
 
     def settle(self, now_ns: int) -> None:
         """End the journeys without a record for SILENT_NS, once all records of that time have arrived."""

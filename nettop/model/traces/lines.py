@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any
 
+from nettop.kinds import TRACE_PREFIX
+from nettop.model.ruleset.merge import Picture
+from nettop.model.ruleset.order import BRIDGE, NETDEV, is_dormant, path_of
 from nettop.model.ruleset.words import rule_text
 from nettop.model.traces.cells import end_cell
 from nettop.model.traces.ends import (
@@ -21,12 +24,28 @@ from nettop.model.traces.ends import (
 from nettop.model.traces.journey import Journey, Step
 from nettop.text.units import grouped, plural
 
+_SHOWN = 3  # names of chains
+
 
 def untraced(counts: tuple[int, int] | None) -> str:
     """Return how many packets a trace left out, of those that it matched and marked; "": none, or it is not known."""
     matched, marked = counts or (0, 0)
     over = f"{plural(matched - marked, 'packet')} of {grouped(matched)} that matched were over the limit"
     return f"{over}, and not traced" if matched > marked else ""
+
+
+def chains_left_out(picture: Picture, also: Container[str]) -> Iterator[tuple[str, str]]:
+    """Yield `ingress` and `bridge`, if they are not traced also, and the names of the base chains that they have."""
+    for word, path in (("ingress", NETDEV), ("bridge", BRIDGE)):
+        names = [
+            f"{chain.family} {chain.table} {chain.name}"
+            for chain in picture.chains
+            if chain.hook not in (None, "egress") and path_of(chain) == path and not is_dormant(chain)
+            if not chain.table.startswith(TRACE_PREFIX)
+        ]
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        if names and word not in also:
+            yield word, ", ".join(names[:_SHOWN]) + more
 
 
 def objects(journey: Journey, netns: str) -> Iterator[dict[str, Any]]:

@@ -94,7 +94,8 @@ class TraceTable:
         if not model.table:
             return ()
         others = f" ({plural(model.others, 'other packet')} traced)" if model.others else ""
-        return (((f"No packet yet that matches{others}.", "heading"),),)
+        note = "The trace has ended: no packet matched" if model.over else "No packet yet that matches"
+        return (((f"{note}{others}.", "heading"),),)
 
     def detail(self, ident: int, now_ns: int) -> Detail | None:
         """Return the steps of a packet; None if it is not kept any more."""

@@ -105,6 +105,15 @@ def test_only_packets_that_hit_a_rule_are_kept_and_the_others_counted() -> None:
     assert "No packet yet that matches (1 other packet traced)." in str(nothing.notes)
 
 
+def test_without_a_packet_the_table_says_that_the_trace_has_ended() -> None:
+    model = table()
+    before = model.version
+    model._journeys.note_over(True)
+    assert "The trace has ended: no packet matched." in str(snapshot(model).notes) and model.version > before
+    model._journeys.note_over(False)
+    assert "No packet yet that matches." in str(snapshot(model).notes)
+
+
 def test_a_trace_of_so_many_packets_begins_no_more() -> None:
     model = table(BLOCKED, THROUGH, BLOCKED, wanted=2)
     assert [row.ident for row in snapshot(model).rows] == [1, 2] and model._journeys.found == 2
