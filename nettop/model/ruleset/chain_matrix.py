@@ -18,13 +18,14 @@ from nettop.model.ruleset.order import is_dormant, ties, traversal
 from nettop.model.ruleset.rule_tree import filtered, rules_of_tree
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.table import Column, Detail, Line, Segment, Snapshot, SortKey, ViewSpec
-from nettop.text.units import AT_LEAST, scaled, sparkline
+from nettop.text.units import ABSENT, AT_LEAST, scaled, sparkline
 
 # Words of rules that make the kernel track connections.
 _TRACKS = re.compile(
     r"\bct |-m (conntrack|state|conn|helper)|-j (CT|CONN|MASQUERADE|[SD]NAT|REDIRECT|NETMAP|SYNPROXY)\b"
 )
 _DROPS = ("drop", "reject")
+_DROP_ELEMENT = re.compile(r" : drop\b")
 _LEGEND = "N nft  I iptables-nft  L iptables-legacy  · kernel   r rules  d dropped/s"
 
 
@@ -55,7 +56,8 @@ class ChainMatrix:
         self._tracked: set[str] = set()
         self._rules: dict[int, int] = {}  # number of rules below a base chain
         self._drops: dict[int, Array] = {}  # cells of those that drop
-        self._shared: set[int] = set()  # base chains that share such a cell with another
+        self._blind: set[int] = set()  # cells that drop some of the packets that they count
+        self._shared: set[int] = set()  # cells that drop below several base chains
 
     @property
     def version(self) -> int:
@@ -66,6 +68,7 @@ class ChainMatrix:
         if self._layout == self._ruleset.layout_version:
             return
         self._layout, picture = self._ruleset.layout_version, self._ruleset.picture
+        self._blind = set()
         self._order = [index for index in traversal(picture) if picture.chains[index].hook is not None]
         self._tied = ties(picture)
         self._tracked = {
@@ -74,19 +77,42 @@ class ChainMatrix:
         for index in self._order:
             self._count(index)
         uses = Counter(cell for cells in self._drops.values() for cell in cells.tolist())
-        self._shared = {i for i, cells in self._drops.items() if any(uses[cell] > 1 for cell in cells.tolist())}
+        self._shared = {cell for cell, times in uses.items() if times > 1}
 
     def _count(self, index: int) -> None:
-        picture = self._ruleset.picture
-        rows, policy = rules_of_tree(self._ruleset.tree(index)), picture.chains[index].policy
+        rows, policy = rules_of_tree(self._ruleset.tree(index)), self._ruleset.picture.chains[index].policy
         self._rules[index] = sum(row.rule is not None for row in rows)
-        ends = [policy if row.rule is None else picture.rules[row.rule].verdict for row in rows]
-        cells = [row.cell for row, end in zip(rows, ends, strict=True) if (end or "").lower() in _DROPS]
-        self._drops[index] = np.array(cells, np.int64)
+        drops = [policy in _DROPS if row.rule is None else self._may_drop(row.rule) for row in rows]
+        self._drops[index] = np.array([row.cell for row, may in zip(rows, drops, strict=True) if may], np.int64)
 
-    def _dropped(self, indices: list[int]) -> float:
+    def _may_drop(self, at: int) -> bool:
+        rule = self._ruleset.picture.rules[at]
+        of_map = rule.verdict == "vmap" and (
+            bool(_DROP_ELEMENT.search(rule.text or ""))
+            or any(one.value.verdict == "drop" for _, branches in self._ruleset.branches(at) for one in branches)
+        )
+        if of_map or (rule.raw is not None and not rule.raw.counts_matches):
+            self._blind.add(at)
+        return of_map or rule.verdict.lower() in _DROPS
+
+    def _dropped(self, indices: list[int], alone: bool = False) -> Segment:
+        """Return `d 3/s`, `d ≥3/s`, `d ≤3/s` or `d –`; "" if nothing in these chains drops.
+
+        `alone`: without what other base chains share, if there is no upper bound.
+        """
         cells = np.unique(np.concatenate([self._drops[index] for index in indices] or [np.empty(0, np.int64)]))
-        return float(np.nansum(self._ruleset.counts.rate[cells]))
+        if not len(cells):
+            return "", ""
+        rates = self._ruleset.counts.rate[cells]
+        rates[np.isin(cells, list(self._blind))] = np.nan
+        shared = np.isin(cells, list(self._shared)) if alone else np.zeros(len(cells), np.bool_)
+        if unknown := bool(np.isnan(rates).any()):
+            rates[shared] = np.nan
+        dropped = float(np.nansum(rates))
+        if not dropped:
+            return f"d {ABSENT if unknown else '0/s'}", "dim"
+        mark = AT_LEAST if unknown else "≤" if (shared & (rates > 0)).any() else ""
+        return f"d {mark}{scaled(dropped)}/s", "bad"
 
     def _fill(self, index: int, place: Place, top: float) -> Place:
         """Return the place with its policy and facts; `top` is the highest rate of the matrix."""
@@ -106,15 +132,13 @@ class ChainMatrix:
     def _moving(self, index: int, nat: bool, top: float) -> Line:
         """Return packets (flows, if `nat`) and drops a second; drops first if there are any."""
         facts: list[Segment] = []
-        rate = self._chains.counted(index)[2]
-        if rate is not None:
-            least = AT_LEAST if self._chains.uncounted(index) else ""
+        found = self._chains.entered(index)
+        if (rate := found.rate) is not None:
             heat = sparkline([math.log1p(rate)], math.log1p(top)).strip()
             unit = " flows/s" if nat else "/s"
-            facts.append((f"{least}{scaled(rate)}{unit} {heat}".rstrip(), "number" if rate else "dim"))
-        if len(self._drops[index]):
-            dropped, most = self._dropped([index]), "≤" if index in self._shared else ""
-            facts.append((f"d {most}{scaled(dropped)}/s", "bad" if dropped else "dim"))
+            facts.append((f"{found.text(rate)}{unit} {heat}".rstrip(), "number" if rate else "dim"))
+        dropped = self._dropped([index], alone=True)
+        facts += [dropped] if dropped[0] else []
         return tuple(sorted(facts, key=lambda fact: fact[1] != "bad"))
 
     def matrix(self, spec: ViewSpec) -> Matrix:
@@ -123,7 +147,7 @@ class ChainMatrix:
         self._found = Counter(hit.chain for _, hit in self._finder.found(spec.find)) if spec.find else Counter()
         chains = self._ruleset.picture.chains
         found = [(index, chains[index]) for index in filtered(self._order, spec, self._chains.fields)]
-        top = max((self._chains.counted(index)[2] or 0.0 for index, _ in found), default=0.0)
+        top = max((self._chains.entered(index).rate or 0.0 for index, _ in found), default=0.0)
         fill = lambda index, place: self._fill(index, place, top)  # noqa: E731
         path = path_with(next((chain for _, chain in found if chain.ident == spec.anchor), None), spec.group or "")
         return lay_out(found, path, self._tracked if spec.zeroes else None, fill, self._dropped)

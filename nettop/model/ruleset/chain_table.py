@@ -15,9 +15,10 @@ from nettop.model.ruleset.merge import LEGACY
 from nettop.model.ruleset.order import is_dormant, runs_at, ties, traversal
 from nettop.model.ruleset.rule_tree import filtered, own_cells, reached
 from nettop.model.ruleset.ruleset import Ruleset
+from nettop.model.ruleset.shares import Entered, entered, entries_of
 from nettop.model.table import Cell, Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.model.window import Match, OrderCache, value_keys
-from nettop.text.units import AT_LEAST, clock, plural, scaled
+from nettop.text.units import clock, plural
 
 _COUNTED = ("packets", "bytes", "rate")
 _WORDS = ("chain", "table", "family", "hook", "verdict", "backend")  # columns for the filter
@@ -52,6 +53,9 @@ class ChainTable:
         self._index: dict[int, int] = {}  # by ident
         self._tied: set[int] = set()
         self._sizes: dict[int, tuple[int, int]] = {}
+        self.entries = entries_of(ruleset.picture)
+        self._entered: list[Entered] = []
+        self._counted = (-1, -1)  # versions of layout and counters that `_entered` is of
 
     @property
     def version(self) -> int:
@@ -79,24 +83,21 @@ class ChainTable:
         self._index = {chain.ident: i for i, chain in enumerate(picture.chains)}
         self._tied = ties(picture)
         self._sizes = {i: self._size(i) for i in self._natural}
+        self.entries = entries_of(picture)
         self._layout = ruleset.layout_version
 
     def _size(self, index: int) -> tuple[int, int]:
         rows = [row for row in self._ruleset.tree(index) if row.rule is not None]
         return len(rows), len({row.chain for row in rows} | {index})
 
-    def counted(self, index: int) -> tuple[int | None, int | None, float | None]:
-        """Return packets, bytes and packets a second of the chain's own rules and policy; None: no counter."""
-        counts = self._ruleset.counts
-        cells = own_cells(self._ruleset.picture, index)
-        cells = cells[counts.have[cells]]
-        if not len(cells):
-            return None, None, None
-        rate = counts.rate[cells]
-        total = None if np.isnan(rate).all() else float(np.nansum(rate))
-        return int(counts.packets[cells].sum()), int(counts.bytes[cells].sum()), total
+    def entered(self, index: int) -> Entered:
+        """Return what entered a chain."""
+        self._prepare()
+        if self._counted != (version := (self._layout, self._ruleset.version)):
+            self._counted, self._entered = version, entered(self.entries, self._ruleset.counts)
+        return self._entered[index]
 
-    def uncounted(self, index: int) -> int:
+    def _uncounted(self, index: int) -> int:
         """Return how many of the chain's own rules have no counter."""
         rules = own_cells(self._ruleset.picture, index)[:-1]  # the last cell is the policy's
         return len(rules) - int(np.count_nonzero(self._ruleset.counts.have[rules]))
@@ -104,7 +105,7 @@ class ChainTable:
     def _value(self, key: str, index: int) -> Any:
         chain = self._ruleset.picture.chains[index]
         if key in _COUNTED:
-            return self.counted(index)[_COUNTED.index(key)]
+            return getattr(self.entered(index), key)
         if key == "hook":
             return hook_rank(chain.hook)
         if key == "rules":
@@ -117,8 +118,7 @@ class ChainTable:
         self._prepare()
         index = self._index[ident]
         chain = self._ruleset.picture.chains[index]
-        packets, _, rate = self.counted(index)
-        least = AT_LEAST if self.uncounted(index) else ""
+        found = self.entered(index)
         cells: dict[str, Cell] = {
             "priority": (words.priority_text(chain, index in self._tied), "number" if chain.hook else "dim"),
             "hook": (words.hook_text(chain), "heading" if chain.hook else "dim"),
@@ -129,8 +129,8 @@ class ChainTable:
             "policy": (chain.policy or "", words.verdict_role(chain.policy or "")),
             "device": (",".join(chain.devices), "accent"),
             "rules": (str(self._sizes[index][0]), "number"),
-            "packets": (_sum_text(packets, least), "number" if packets else "dim"),
-            "rate": (_sum_text(rate, least), "number" if rate else "dim"),
+            "packets": (found.text(found.packets), "number" if found.packets else "dim"),
+            "rate": (found.text(found.rate), "number" if found.rate else "dim"),
             "backend": (chain.backend, "dim"),
         }
         if is_dormant(chain):
@@ -143,7 +143,7 @@ class ChainTable:
 
         def numbers(name: str) -> list[float | None] | None:
             if name in _COUNTED:
-                return [self.counted(index)[_COUNTED.index(name)] for index in range(len(chains))]
+                return [getattr(self.entered(index), name) for index in range(len(chains))]
             return [getattr(chain, name) for chain in chains] if name in ("priority", "handle") else None
 
         def texts(name: str) -> list[str] | None:
@@ -225,22 +225,20 @@ class ChainTable:
         if chain.policy is not None:
             line += [("   policy ", ""), (chain.policy, words.verdict_role(chain.policy))]
         line.append((f"   {plural(rules, 'rule')}" + (f" in {plural(chains, 'chain')}" if chains > 1 else ""), ""))
-        rate = self.counted(index)[2]
-        if rate is not None:
-            least = AT_LEAST if self.uncounted(index) else ""
-            line.append((f"   {least}{scaled(rate)} pkt/s", "number"))
+        found = self.entered(index)
+        if found.rate is not None:
+            line.append((f"   {found.text(found.rate)} pkt/s", "number"))
         return tuple(line)
 
     def _lines(self, index: int) -> list[Line]:
         chain = self._ruleset.picture.chains[index]
-        packets, octets, _ = self.counted(index)
         pairs = [
             ("type", words.type_text(chain)),
             ("devices", ", ".join(chain.devices)),
             ("handle", str(chain.handle) if chain.handle is not None else ""),
             ("flags", ", ".join(chain.flags)),
             ("comment", chain.comment or ""),
-            ("counted", _counted_text(packets, octets, self.uncounted(index))),
+            ("entered", _entered_text(self.entered(index), self._uncounted(index))),
         ]
         lines = words.detail_lines(pairs)
         if chain.type == "nat":
@@ -254,13 +252,9 @@ class ChainTable:
         return lines + [((f"  ! {found.summary}", "warn"),) for found in self.findings(chain)]
 
 
-def _sum_text(value: float | None, least: str) -> str:
-    return scaled(value) if value is None else least + scaled(value)
-
-
-def _counted_text(packets: int | None, octets: int | None, uncounted: int) -> str:
-    if packets is None:
-        return "no rule of its own has a counter, nor has its policy"
-    return f"{plural(packets, 'packet')}, {plural(octets or 0, 'byte')} by its own rules and policy" + (
-        f"; {plural(uncounted, 'rule')} not counted" if uncounted else ""
-    )
+def _entered_text(found: Entered, uncounted: int) -> str:
+    missing = f"; {plural(uncounted, 'rule')} not counted" if uncounted else ""
+    if found.packets is None:
+        return f"not known: no counter tells{missing}"
+    packets, octets = plural(int(found.packets), "packet"), plural(int(found.bytes or 0), "byte")
+    return f"{found.least}{packets}, {found.least}{octets}{missing}"

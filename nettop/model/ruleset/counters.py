@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from nettop.batch import Array
 
 SECONDS = 60  # of history
+_SHORTEST_S = 0.5  # of the time between two polls that a rate is made of: one packet in 45 ms is not 22 a second
 _NS = 1_000_000_000
 
 
@@ -20,10 +21,12 @@ class Counts:
     have: NDArray[np.bool_]
     packets: NDArray[np.uint64]
     bytes: NDArray[np.uint64]
-    rate: NDArray[np.float64]  # packets a second between the last two polls; NaN before the second
+    rate: NDArray[np.float64]  # packets a second since an earlier poll; NaN before the second
     byte_rate: NDArray[np.float64]
     since_ns: NDArray[np.int64]  # of the first poll
-    last_ns: NDArray[np.int64]  # of the latest poll
+    last_ns: NDArray[np.int64]  # of the poll that ended the latest rate, as the next two
+    rated_packets: NDArray[np.uint64]
+    rated_bytes: NDArray[np.uint64]
     hit_ns: NDArray[np.int64]  # latest poll that found an increase; 0: none while watched
     history: NDArray[np.float32]  # (n, 60) packets in each second, at column second % 60
     head: int = 0  # the latest second in history
@@ -41,6 +44,8 @@ class Counts:
             nan.copy(),
             zero,
             zero.copy(),
+            np.zeros(n, np.uint64),
+            np.zeros(n, np.uint64),
             zero.copy(),
             np.zeros((n, SECONDS), np.float32),
         )
@@ -49,7 +54,7 @@ class Counts:
         """Return the cells in a new order: cell i is the old cell origin[i], or new if that is -1."""
         new, known = Counts.of(len(origin)), origin >= 0
         source = origin[known]
-        for name in ("have", "packets", "bytes", "rate", "byte_rate", "since_ns", "last_ns", "hit_ns", "history"):
+        for name in (field.name for field in fields(self) if field.name != "head"):
             getattr(new, name)[known] = getattr(self, name)[source]
         new.head = self.head
         return new
@@ -58,22 +63,25 @@ class Counts:
         """Apply the values of these cells polled at ts_ns (ns since the epoch). A value that fell was reset."""
         if not len(cells):
             return
-        grown = _grown(packets, self.packets[cells])
-        octets_grown = _grown(octets, self.bytes[cells])
-        before = self.last_ns[cells]
-        seconds = (ts_ns - before) / _NS
-        again = self.have[cells] & (seconds > 0)
-        rate = np.full(len(cells), np.nan)
-        np.divide(grown, seconds, out=rate, where=again)
-        byte_rate = np.full(len(cells), np.nan)
-        np.divide(octets_grown, seconds, out=byte_rate, where=again)
-        self._record(cells, np.nan_to_num(rate), before // _NS, ts_ns // _NS)
-        first = cells[~self.have[cells]]
-        self.since_ns[first] = ts_ns
-        self.hit_ns[cells[again & (grown > 0)]] = ts_ns
-        self.have[cells] = True
+        known = self.have[cells]
+        self.since_ns[cells[~known]] = ts_ns
+        self.hit_ns[cells[known & (packets != self.packets[cells]) & (packets > 0)]] = ts_ns
         self.packets[cells], self.bytes[cells] = packets, octets
-        self.rate[cells], self.byte_rate[cells] = rate, byte_rate
+        self.have[cells] = True
+        due = ~known | (np.abs(ts_ns - self.last_ns[cells]) >= _SHORTEST_S * _NS)  # a clock may be set back
+        self._rate(cells[due], known[due], ts_ns)
+
+    def _rate(self, cells: Array, known: NDArray[np.bool_], ts_ns: int) -> None:
+        """End the interval of these cells; those that are not `known` begin their first one."""
+        if not len(cells):
+            return
+        before = self.last_ns[cells]
+        seconds = np.where(known & (ts_ns > before), (ts_ns - before) / _NS, np.nan)
+        rate = _grown(self.packets[cells], self.rated_packets[cells]) / seconds
+        self._record(cells, np.nan_to_num(rate), before // _NS, ts_ns // _NS)
+        self.rate[cells] = rate
+        self.byte_rate[cells] = _grown(self.bytes[cells], self.rated_bytes[cells]) / seconds
+        self.rated_packets[cells], self.rated_bytes[cells] = self.packets[cells], self.bytes[cells]
         self.last_ns[cells] = ts_ns
 
     def _record(self, cells: Array, rate: Array, before: Array, second: int) -> None:

@@ -64,7 +64,7 @@ class Matrix:
     hooks: tuple[str, ...] = ()
     priorities: tuple[str, ...] = ()
     places: tuple[Place, ...] = ()
-    drops: tuple[float, ...] = ()  # packets dropped a second, by hook
+    drops: tuple[Segment, ...] = ()  # packets dropped a second, by hook: "d ≥3/s"
 
     @property
     def idents(self) -> list[int]:
@@ -96,7 +96,7 @@ def lay_out(
     path: str,
     tracked: Collection[str] | None,
     fill: Callable[[int, Place], Place],
-    drops: Callable[[list[int]], float],
+    drops: Callable[[list[int]], Segment],
 ) -> Matrix:
     """Return the matrix of a path, of chains (index, chain) in their order.
 

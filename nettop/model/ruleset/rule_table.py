@@ -32,7 +32,7 @@ from nettop.model.ruleset.rule_tree import (
 )
 from nettop.model.ruleset.rule_words import EVERY, split_rule, whole_rule
 from nettop.model.ruleset.ruleset import Ruleset
-from nettop.model.ruleset.shares import entries_of, shares
+from nettop.model.ruleset.shares import shares
 from nettop.model.table import Cell, Column, Detail, Line, Row, RuleDetail, Snapshot, SortKey, ViewSpec
 from nettop.model.window import Match, OrderCache, value_keys
 from nettop.text.units import ABSENT, plural, scaled, sparkline
@@ -70,7 +70,6 @@ class RuleTable:
         self._cells_at: Any = np.empty(0, np.int64)
         self._idents: Any = np.empty(0, np.int64)
         self._shares: Any = np.empty(0)
-        self._entries = entries_of(ruleset.picture)
 
     @property
     def version(self) -> int:
@@ -84,7 +83,7 @@ class RuleTable:
         layout = version, index, flat, spec.toggled, spec.find, spec.isolated
         if self._layout != layout:
             if self._layout[0] != version:
-                self._entries, self._jumpers = entries_of(picture), jumpers(picture)
+                self._jumpers = jumpers(picture)
             self._flat, self._layout = flat, layout
             cells = [cell for cell, _ in self._finder.found(spec.find)] if spec.find else []
             self._found = set(cells)
@@ -99,7 +98,7 @@ class RuleTable:
             self._cells_at = np.array([row.cell for row in self._rows], dtype=np.int64)
             self._positions = {self._ident(row): at for at, row in enumerate(self._rows)}
             self._idents = np.array(list(self._positions), dtype=np.int64)
-        self._shares = shares(picture, self._entries, self._ruleset.counts, self._cells_at)
+        self._shares = shares(picture, self._chains.entries, self._ruleset.counts, self._cells_at)
         return index
 
     def _ident(self, row: RuleRow) -> int:
@@ -169,16 +168,17 @@ class RuleTable:
         return f"from {', '.join(names[:count])}{more}" if names else ""
 
     def _heading_cells(self, row: RuleRow, indent: str) -> dict[str, Cell]:
-        """Return the heading of a user chain: its name, its rules, who jumps there, and its sums if it is folded."""
+        """Return the heading of a user chain: name, rules, who jumps there, and what entered it if it is folded."""
         chain, counts = self._chain(row), self._ruleset.counts
         folded = row.chain in self._folding.folded
         cells = own_cells(self._ruleset.picture, row.chain)[:-1]
         counted = cells[counts.have[cells]]
         text = f"{indent}{ELSEWHERE if folded else OPENED}{chain.name}   "
         text += f"{plural(chain.count, 'rule') if chain.count else 'empty'}, {self._origins(row.chain, 2)}"
-        if folded and len(counted):
-            rate = float(np.nansum(counts.rate[counted]))
-            text += f"   {scaled(int(counts.packets[counted].sum()))} packets, {scaled(rate)}/s"
+        found = self._chains.entered(row.chain)
+        if folded and found.packets is not None:
+            text += f"   {found.text(found.packets)} packets"
+            text += f", {found.text(found.rate)}/s" if found.rate is not None else ""
         if len(counted):
             text += f"   ({int(np.count_nonzero(counts.packets[counted]))} of {len(counted)} hit)"
         return {"number": (text, "heading")}

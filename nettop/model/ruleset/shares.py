@@ -1,12 +1,15 @@
-"""SHARE: the part of the packets that entered a chain which each rule of it counted.
+"""The packets that entered a chain, and SHARE: the part of them that each rule of it counted.
 
 The kernel counts no entries. What is known: a packet that a rule counted was not ended by a rule before it. So what a
 rule counted, plus all that the rules before it counted and ended, entered the chain; the largest such sum is the number
-of entries if the last packets met a counter. A user chain is entered by what the rules that jump there counted.
+of entries if the last packets met a counter. A user chain is entered by what the rules that jump there counted. It is
+exact if each packet met a counter: that of the policy, or of a rule without a condition, where all that left the chain
+before was counted too; or that of one of the rules that jump there.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,11 +18,15 @@ from nettop.batch import Array
 from nettop.model.filter.expression import Mask
 from nettop.model.ruleset.counters import Counts
 from nettop.model.ruleset.merge import Picture, RuleView
+from nettop.text.units import AT_LEAST, scaled
 
 _ENDS = frozenset(
     {"accept", "drop", "return", "goto", "reject", "queue", "nfqueue", "stolen", "fwd", "tproxy", "synproxy"}
     | {"snat", "dnat", "masquerade", "redirect", "netmap", "stop"}
 )
+_LEAVES = _ENDS | {"vmap", "jump"}
+# Words of rules whose counter counts each packet that reaches them.
+_COUNTS_ALL = re.compile(r'counter\b|(-m comment --comment ("(\\.|[^"\\])*"|[^"\s]\S*) ?)?(-[jg] |$)')
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,9 @@ class Entries:
     ends: Mask  # by cell: it counts exactly the packets that it keeps from the rest of its chain
     jumps: Array  # cells of rules that count exactly the packets that jump to a chain
     targets: Array  # the chain of each
+    hides: Mask  # by cell: packets may leave the chain there that its counter does not tell
+    meets: Mask  # by cell: it counts each packet that reaches it
+    unsure: Mask  # by chain: not each rule that jumps there counts exactly what jumps
 
 
 def entries_of(picture: Picture) -> Entries:
@@ -40,18 +50,84 @@ def entries_of(picture: Picture) -> Entries:
     for index, chain in enumerate(picture.chains):
         starts.append(len(order))
         order += [*range(chain.first, chain.first + chain.count), picture.policy_cell(index)]
-    ends = [_is_exact(rule) and rule.verdict.lower() in _ENDS for rule in picture.rules] + [True] * len(picture.chains)
+    policies = np.ones(len(picture.chains), np.bool_)
+    ends = [_is_exact(rule) and rule.verdict.lower() in _ENDS for rule in picture.rules]
+    leave = [bool(rule.targets) or rule.verdict.lower() in _LEAVES for rule in picture.rules]
+    hides = np.array(leave, np.bool_) & ~np.array(ends, np.bool_)
+    meets = np.array([_meets(rule) for rule in picture.rules], np.bool_)
     jumps = [(cell, target) for cell, rule in enumerate(picture.rules) for target in picture.targets(rule)]
     exact = [(cell, target) for cell, target in jumps if _is_exact(picture.rules[cell])]
     pairs = np.array(exact, dtype=np.int64).reshape(-1, 2)
+    unsure = ~policies
+    unsure[[target for cell, target in jumps if not _is_exact(picture.rules[cell])]] = True
     return Entries(
-        np.array(order, np.int64), np.array(starts, np.int64), np.array(ends, np.bool_), pairs[:, 0], pairs[:, 1]
+        np.array(order, np.int64),
+        np.array(starts, np.int64),
+        np.append(np.array(ends, np.bool_), policies),
+        pairs[:, 0],
+        pairs[:, 1],
+        np.append(hides, ~policies),
+        np.append(meets, policies),
+        unsure,
     )
 
 
 def _is_exact(rule: RuleView) -> bool:
     """Return whether the counter counts just the packets that the verdict applies to."""
     return len(rule.targets) < 2 and (rule.raw is None or rule.raw.counts_matches)
+
+
+def _meets(rule: RuleView) -> bool:
+    return (rule.raw is not None and rule.raw.unconditional) or bool(
+        rule.text is not None and _COUNTS_ALL.match(rule.text)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """What entered a chain: packets, bytes, packets a second, each None if not known; `least`: the part known."""
+
+    packets: float | None
+    bytes: float | None
+    rate: float | None
+    least: str  # AT_LEAST or ""
+
+    def text(self, value: float | None) -> str:
+        """Return `4`, `≥1.2k` or `–`."""
+        return scaled(value) if value is None else self.least + scaled(value)
+
+
+def entered(entries: Entries, counts: Counts) -> list[Entered]:
+    """Return what entered each chain."""
+    rated = counts.have & ~np.isnan(counts.rate)
+    exact = _exact(entries, counts.have)
+    sure = exact & _exact(entries, rated)
+    rates = np.where(exact & ~sure, 0.0, _entered(entries, counts.rate, rated))  # a new rule has no rate yet
+    sums = (
+        _known(_entered(entries, counts.packets.astype(np.float64), counts.have), exact),
+        _known(_entered(entries, counts.bytes.astype(np.float64), counts.have), exact),
+        _known(rates, sure),
+    )
+    marks = ["" if whole else AT_LEAST for whole in exact.tolist()]
+    return [Entered(*found) for found in zip(*sums, marks, strict=True)]
+
+
+def _known(values: Array, exact: Mask) -> list[float | None]:
+    """Return the values; None for those of which nothing is known: at least 0."""
+    return [value if value or sure else None for value, sure in zip(values.tolist(), exact.tolist(), strict=True)]
+
+
+def _exact(entries: Entries, have: Mask) -> Mask:
+    """Return whether each packet that entered a chain met one of the counters."""
+    if not len(entries.starts):
+        return np.empty(0, np.bool_)
+    hides = (entries.hides | (entries.ends & ~have))[entries.order].astype(np.int64)
+    before = np.cumsum(hides) - hides
+    before -= np.repeat(before[entries.starts], np.diff(np.append(entries.starts, len(hides))))
+    exact: Mask = np.logical_or.reduceat((entries.meets & have)[entries.order] & (before == 0), entries.starts)
+    sure = np.bincount(entries.targets, minlength=len(exact)) > 0
+    sure[entries.targets[~have[entries.jumps]]] = False
+    return exact | (sure & ~entries.unsure)
 
 
 def shares(picture: Picture, entries: Entries, counts: Counts, cells: Array) -> Array:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from nettop.model.ruleset.matrix import Matrix, Place
 from nettop.model.table import Line, Segment
-from nettop.text.units import scaled
 from nettop.ui.strips import crop, fit, fit_middle, spread, width_of
 
 _NARROW = 18  # cells of a column below which hooks without chains are left out
@@ -69,7 +68,7 @@ def _titles(matrix: Matrix, columns: Sequence[int], label: int, room: int, brigh
     for column in columns:
         hook, drops = matrix.hooks[column], matrix.drops[column]
         role = "heading" if bright[column] else "dim"
-        dropped: Line = ((f"d {scaled(drops)}/s ", "bad"),) if drops else ()
+        dropped: Line = ((f"{drops[0]} ", "bad"),) if drops[1] == "bad" else ()
         names += [("│", "dim"), *spread(((f" {hook.upper()}", role),), dropped, room, 1)]
         texts = _BETWEEN.get(hook, ("", ""))
         text = texts[len(texts[0]) >= room]

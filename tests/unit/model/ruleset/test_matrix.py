@@ -123,13 +123,52 @@ def test_the_table_of_a_running_program_is_dim() -> None:
 def test_drops_are_those_of_rules_policies_and_user_chains_below(feed: Feed) -> None:
     drop = replace(rule("lan", 9), verdicts=("drop",))
     rules = (rule("fwd", 4, "lan"), drop, rule("in", 6, "lan"))
-    feed.layout([base("fw", "fwd"), base("fw", "in", "input"), user("fw", "lan")])
+    feed.layout([base("fw", "fwd", policy="accept"), base("fw", "in", "input"), user("fw", "lan")])
     feed.poll(rules, [0, 0, 0], T0)
     feed.poll(rules, [500, 300, 10], T0 + S)
     matrix = matrix_of(feed)
     assert named(matrix, "fwd").facts[0] == ("2r", "number")
     assert ("d ≤300/s", "bad") in named(matrix, "fwd").facts, "the chain that drops is also below input"
-    assert dict(zip(matrix.hooks, matrix.drops, strict=True))["forward"] == 300
+    drops = dict(zip(matrix.hooks, matrix.drops, strict=True))
+    assert drops["forward"] == ("d 300/s", "bad") and drops["input"] == ("d ≥300/s", "bad"), "nothing counts the policy"
+    assert ("d –", "dim") in named(matrix, "in").facts, "those 300 may all be of forward"
+
+
+def drops_of(verdict: str, first: int | None, second: int | None, more: str = "") -> str:
+    """The drops of an input chain with a rule that drops, counted (packets before and after a second), and another."""
+    feed, made = Feed(), rule("in", 4)
+    feed.layout([base("fw", "in", "input", policy="accept")])
+    rules = (replace(made, verdicts=("drop",)), replace(made, handle=5, verdicts=(verdict,)))
+    if more:
+        words = f"\t\tdrop # handle 4\n\t\t{more} # handle 5\n"
+        feed.texts(f"table inet fw {{ # handle 1\n\tchain in {{ # handle 1\n{words}\t}}\n}}\n")
+    feed.poll(rules, [None if first is None else 0, None if second is None else 0], T0)
+    feed.poll(rules, [first, second], T0 + S)
+    if more:
+        feed.texts(f"table inet fw {{ # handle 1\n\tchain in {{ # handle 1\n{words}\t}}\n}}\n", ts_ns=T0 + S)
+    matrix = matrix_of(feed)
+    fact = next(text for text, _ in named(matrix, "in").facts if text.startswith("d "))
+    assert dict(zip(matrix.hooks, matrix.drops, strict=True))["input"][0] == fact
+    return fact
+
+
+def test_drops_that_nothing_counts_are_not_said_to_be_none() -> None:
+    assert drops_of("drop", None, None) == "d –"
+    assert drops_of("drop", 0, None) == "d –"
+    assert drops_of("reject", 3, None) == "d ≥3/s"
+    assert drops_of("reject", 3, 4) == "d 7/s"
+    assert drops_of("accept", 0, None) == "d 0/s"
+    assert drops_of("vmap", 3, 9, "tcp dport vmap { 7100 : drop }") == "d ≥3/s", "its counter has the accepted ones too"
+    assert drops_of("vmap", 3, 9, "tcp dport vmap { 7100 : accept }") == "d 3/s"
+
+
+def test_no_drop_below_a_shared_chain_is_none() -> None:
+    feed = Feed()
+    rules = (rule("fwd", 4, "lan"), replace(rule("lan", 9), verdicts=("drop",)), rule("in", 6, "lan"))
+    feed.layout([base("fw", "fwd", policy="accept"), base("fw", "in", "input"), user("fw", "lan")])
+    feed.poll(rules, [0, 0, 0], T0)
+    feed.poll(rules, [5, 0, 1], T0 + S)
+    assert ("d 0/s", "dim") in named(matrix_of(feed), "fwd").facts
 
 
 def test_a_chain_named_as_its_hook_has_a_short_name(feed: Feed) -> None:

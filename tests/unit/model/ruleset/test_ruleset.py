@@ -602,17 +602,48 @@ def test_an_empty_ruleset_says_so() -> None:
     assert len(list(lines(feed.ruleset, "", json=False))) == 1
 
 
-def test_a_chains_sums_over_counters_of_all_its_rules_are_exact(feed: Feed) -> None:
-    def chain() -> tuple[tuple[str, ...], str]:
-        shown = feed.chains.snapshot(ViewSpec(("packets", "rate")), T0).rows[0]
-        detail = feed.chains.detail(shown.ident, T0)
-        assert detail is not None
-        return shown.cells, "\n".join(text for line in detail.lines for text, _ in line)
+def entered(feed: Feed, *packets: int | None, rules: tuple[NftRule, ...] = RULES, policy: int | None = None) -> str:
+    """PACKETS of the first chain."""
+    feed.layout([replace(chain, packets=policy, bytes=policy) if chain.policy else chain for chain in CHAINS])
+    feed.poll(rules, [*packets], T0)
+    return feed.chains.snapshot(ViewSpec(("packets",)), T0).rows[0].cells[0]
 
-    feed.poll(RULES, [1, 2, 3, 4, 5], T0)
-    feed.poll(RULES, [3, 2, 3, 4, 5], T0 + 1_000_000_000)
-    cells, words = chain()
-    assert cells == ("8", "2") and "not counted" not in words
+
+def test_a_packet_that_several_rules_counted_entered_the_chain_once() -> None:
+    passed = tuple(replace(one, verdicts=(), targets=()) for one in RULES[:3])
+    assert entered(Feed(), 100, 100, 90, rules=passed) == "≥100", "what no rule matched is not known"
+    assert entered(Feed(), 100, 100, 90, rules=passed, policy=120) == "120", "the policy counted the rest"
+    first = replace(passed[0], unconditional=True)
+    assert entered(Feed(), 150, 100, 90, rules=(first, *passed[1:])) == "150"
+    jumps = (RULES[0], *(replace(one, verdicts=("jump",)) for one in RULES[1:3]))
+    assert entered(Feed(), 4, 20, 30, rules=jumps, policy=120) == "≥124", "lan may have ended some"
+    assert entered(Feed(), None, None, None, rules=passed) == "–", "no counter: not known"
+    assert entered(Feed(), 0, 0, 0, rules=passed) == "–", "at least 0 says nothing"
+    assert entered(Feed(), None, 5, 5, rules=(RULES[0], *passed[1:]), policy=7) == "≥7", (
+        "what the first ended is missing"
+    )
+
+
+def test_words_of_a_rule_without_a_condition_say_that_it_counts_all_that_comes() -> None:
+    for words, total in (
+        ("-A FORWARD -j lan", "9"), ('-A FORWARD -m comment --comment "a \\" -j b" -j lan', "9"),
+        ("-A FORWARD", "9"), ("-A FORWARD -i eth0 -j lan", "≥9"), ('-A FORWARD -m comment --comment "-j x" -p 6', "≥9"),
+    ):  # fmt: skip
+        feed = Feed()
+        rules = f"[9:9] {words}\n[7:7] -A FORWARD -p tcp -j lan\n[0:0] -A lan -j lan"
+        saved = f"*filter\n:FORWARD DROP [0:0]\n:lan - [0:0]\n{rules}\nCOMMIT\n"
+        feed.text(TextKind.IPTABLES_LEGACY_SAVE, saved)
+        assert feed.chains.snapshot(ViewSpec(("packets",)), T0).rows[0].cells == (total,), words
+
+
+def test_two_polls_close_together_make_no_rate(feed: Feed) -> None:
+    feed.poll(RULES, [5, 0, 0, 0, 0], T0)
+    feed.poll(RULES, [9, 0, 0, 0, 0], T0 + 4 * S)
+    feed.poll(RULES, [10, 0, 0, 0, 0], T0 + 4 * S + 45_000_000)
+    row = feed.shown(T0 + 4 * S)[0]
+    assert (row["packets"], row["rate"]) == ("10", "1")
+    feed.poll(RULES, [11, 0, 0, 0, 0], T0 + 5 * S)
+    assert feed.shown(T0 + 5 * S)[0]["rate"] == "2", "the packet between them is in the next rate"
 
 
 def test_rows_have_their_verdict_in_a_column_and_a_chain_says_that_a_rule_is_not_counted(feed: Feed) -> None:
@@ -635,7 +666,7 @@ def test_headings_name_user_chains_and_who_jumps_there_and_fold(feed: Feed) -> N
     assert [row.link for row in jumps] == [heading.ident, heading.ident]
     folded = feed.rules.snapshot(ViewSpec(("number",), toggled=frozenset({heading.ident})), T0).rows
     assert [row.cells[0] for row in folded] == [
-        "1", "2", "▸ lan   1 rule, from fwd 2, fwd 3   4 packets, 0/s   (1 of 1 hit)", "3", "policy"
+        "1", "2", "▸ lan   1 rule, from fwd 2, fwd 3   5 packets   (1 of 1 hit)", "3", "policy"
     ]  # fmt: skip
 
 
