@@ -13,11 +13,11 @@ from nettop.broker.client import Broker
 from nettop.broker.options import Options
 from nettop.broker.start import start
 from nettop.errors import BrokerError
-from nettop.model.traces.ends import verdict_of, where
+from nettop.model.traces.ends import certainty, verdict_of, where
 from nettop.model.traces.journey import Journey
 from tests.kernel.commands import running
 from tests.kernel.namespaces import Lab, poll, run_in
-from tests.kernel.test_trace import SERVER, Path3, Tracing, steps
+from tests.kernel.test_trace import SERVER, Path3, Tracing, steps, tracing
 
 pytestmark = pytest.mark.kernel
 
@@ -143,6 +143,22 @@ def test_chains_of_nft_and_legacy_are_in_the_order_of_their_priorities(path: Pat
         "forward f/last policy drop",
     ]
     assert [step.tied for step in found.steps] == [False] * 4 + [True] * 2 + [False]
+
+
+def test_without_the_records_of_legacy_what_it_dropped_is_not_lost_in_routing(path: Path3, broker: Broker) -> None:
+    path.rules("iptables-legacy -t mangle -A PREROUTING -p icmp --icmp-type echo-request -j DROP")
+    with tracing(broker, path.router, "icmp") as trace:
+        path.ping(SERVER)
+        (dropped,) = trace.ended(1)
+    assert where(dropped).startswith("dropped by a rule that was not seen (iptables-legacy at prerouting)")
+    path.rules("iptables-legacy -t mangle -F")
+    with tracing(broker, path.router, "icmp") as trace:
+        path.ping(SERVER)
+        accepted = trace.ended(1)[0]
+    assert verdict_of(accepted.end) == "accept"  # type: ignore[arg-type]
+    assert certainty(accepted) == (
+        "incomplete: the steps of iptables-legacy were not seen (prerouting, forward, postrouting)"
+    )
 
 
 def test_ipv6(path: Path3, broker: Broker) -> None:

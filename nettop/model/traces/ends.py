@@ -58,11 +58,10 @@ def _lost(journey: Journey) -> str:
         return unseen if hook in journey.unseen else f"dropped by a rule that was not seen, in {hook}"
     if journey.family == "bridge" and hook in _LOST:
         return f"lost in the bridge, after {hook}"
-    place = _LOST.get(hook, f"last seen in {hook}")
     if drop is not None:
-        return place
-    causes = _MAYBE.get(hook, "" if hook in _LOST else ": a queue or the kernel took it")
-    return f"{unseen}, or {place}{causes}" if hook in journey.unseen else f"{place}{causes}"
+        return _LOST.get(hook, f"last seen in {hook}")
+    place = f"{_LOST[hook]}{_MAYBE.get(hook, '')}" if hook in _LOST else "taken by a queue or the kernel"
+    return f"{unseen}, or {place}" if hook in journey.unseen else place if hook in _LOST else f"{place}, in {hook}"
 
 
 def _reason(journey: Journey, before: str) -> str:

@@ -233,7 +233,7 @@ def go_to(view: str, relation: str = "") -> Callable[[MainScreen], None]:
 
 
 _NOT_FOUND = {
-    "flows": "its flow is not in the table (any more)",
+    "flows": "its flow is not in the table",
     "events": "no events of it are known",
     "master": "no flow in the table has expected this one",
     "packets": "its packets cannot be told from others",

@@ -99,7 +99,9 @@ class TraceScreen(Dialog[TraceRequest], inherit_bindings=False):
         request = self._request
         about: list[Line] = [((f" {part}", "accent"),) for part in _wrapped(request.expression or "every packet", room)]
         if request.only:
-            about += [((f" {part}", ""),) for part in _wrapped(f"and of these show those of {request.only}", room)]
+            about += [
+                ((f" {part}", ""),) for part in _wrapped(f"shows only the packets that meet {request.only}", room)
+            ]
         effect: list[Line] = [(), *(((f" {part}", "dim"),) for part in _wrapped(_EFFECT, room)), ()]
         for pane, lines in ((self._about, [*about, ()]), (self._effect, effect)):
             pane.styles.height = len(lines)

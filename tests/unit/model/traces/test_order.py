@@ -196,5 +196,8 @@ def test_what_a_table_of_iptables_legacy_may_have_dropped_is_not_lost_in_routing
     assert where(lost).startswith(f"{unseen}, or lost in routing")
     lost.drop = Drop(DropRecord(SECOND, "NETFILTER_DROP", "nf_hook_slow", 0x800, "eth0", 40), "likely")
     assert where(lost) == f"{unseen}: drop reason NETFILTER_DROP (likely), in nf_hook_slow"
+    assert where(journey_of(INPUT, [])) == (
+        "dropped by a rule that was not seen (iptables-legacy at input), or taken by a queue or the kernel"
+    )
     seen = journey_of(MARKED, [legacy("raw", "prerouting"), legacy("mangle", "prerouting")])
     assert where(seen).startswith("lost in routing, after prerouting: no route")

@@ -54,6 +54,7 @@ def test_totals_count_the_ends_and_the_rate() -> None:
     line = "".join(text for text, _ in snapshot(table(BLOCKED, BLOCKED, THROUGH)).totals)
     assert line == "3 packets   DROP 2   accept 1   3 pkt/s"
     assert "1 older evicted" in "".join(text for text, _ in snapshot(table(BLOCKED, BLOCKED, keep=1)).totals)
+    assert "   on their way 1" in "".join(text for text, _ in snapshot(table(BLOCKED, LOST)).totals)
 
 
 @pytest.mark.parametrize(
