@@ -110,6 +110,13 @@ def set_elements(broker: Broker, netns: Netns, of: NftSet, count: int) -> tuple[
         return found, dump.interrupted
 
 
+def nft_sets(broker: Broker, netns: Netns) -> list[NftSet]:
+    """Return the sets and maps of a namespace."""
+    with kernel_dump(broker, netns, ReadRequest.NFT_SETS) as dump:
+        decode = NftSetsDecoder()
+        return [found for batch in dump.batches() for found in decode(batch).sets]
+
+
 def ipsets(broker: Broker, netns: Netns) -> list[IpSet]:
     """Return the IP sets of a namespace."""
     with kernel_dump(broker, netns, ReadRequest.IPSETS) as dump:

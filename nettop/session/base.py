@@ -23,6 +23,8 @@ from nettop.model.flows.capture import FlowCapture, flow_capture
 from nettop.model.flows.clipboard import flow_text
 from nettop.model.ruleset.changes import Commit
 from nettop.model.ruleset.find import Hit
+from nettop.model.ruleset.membership import Question
+from nettop.model.ruleset.sets import SetContents, SetsUsed
 from nettop.model.table import Detail, RulePlace, Snapshot, TableModel, ViewSpec
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.recorder import Recorder
@@ -30,6 +32,7 @@ from nettop.recording.item_export import export_items
 from nettop.recording.writer import RecordingWriter
 from nettop.session import flow_actions, trace_actions
 from nettop.session.run import Rate, Run
+from nettop.session.set_search import Searched, asked_of
 from nettop.session.status import DeviceChoice, Done, NetnsChoice, Status, TraceRequest
 from nettop.text.units import plural, scaled
 
@@ -134,9 +137,25 @@ class Session:
         """Show the packets of the capture with this number."""
         self._run.on_models(lambda engine, now_ns: engine.packets.show(number))
 
-    def find_rules(self, text: str, deliver: Callable[[Sequence[Hit]], None]) -> None:
-        """Deliver the rules that match a text, an address, a port or a device, in the order of traversal."""
-        self._run.on_models(lambda engine, now_ns: deliver([hit for _, hit in engine.finder.found(text)]))
+    def find_rules(self, text: str, deliver: Callable[[Sequence[Hit], Sequence[str]], None]) -> None:
+        """Deliver the rules that match a text, address, port or device, and the sets that could not be searched."""
+
+        def answer(engine: Engine, contents: SetContents, missing: Sequence[str]) -> None:
+            engine.finder.hold(text, contents)
+            deliver([hit for _, hit in engine.finder.found(text)], missing)
+
+        def search(engine: Engine, now_ns: int) -> None:
+            used, asked = engine.finder.used(), asked_of(text)
+            if asked is None or not used.names:
+                answer(engine, SetContents(), ())
+            else:
+                self._search_sets(asked, used, lambda *found: self._run.on_models(lambda one, _: answer(one, *found)))
+
+        self._run.on_models(search)
+
+    def _search_sets(self, asked: Question, used: SetsUsed, deliver: Searched) -> None:
+        """Deliver the elements that hold what is asked, and the sets that were not searched: a file has no elements."""
+        deliver(SetContents(), used.names)
 
     def rule_changes(self, deliver: Callable[[Sequence[Commit]], None]) -> None:
         """Deliver the latest changes of the rules shown, oldest first, on the model thread."""

@@ -14,6 +14,8 @@ from nettop.broker.requests import Netns, SetSysctl
 from nettop.errors import BrokerError
 from nettop.model.events.table import KEEP_EVENTS
 from nettop.model.filter.expression import Filter
+from nettop.model.ruleset.membership import Question
+from nettop.model.ruleset.sets import SetsUsed
 from nettop.model.sysctls import ACCOUNTING
 from nettop.model.table import Detail, Snapshot, ViewSpec
 from nettop.pipeline import feeds
@@ -26,6 +28,7 @@ from nettop.session import flow_actions
 from nettop.session.base import Session
 from nettop.session.own_ssh import Connection, leaving_out
 from nettop.session.run import Run, return_memory
+from nettop.session.set_search import Searched, search_sets
 from nettop.session.status import Capturing, DeviceChoice, Done, NetnsChoice, Status, TraceRequest
 from nettop.session.tracing import Tracer
 from nettop.session.visible_views import VisibleViews
@@ -378,6 +381,10 @@ class LiveSession(Session):
         self._pace(self._run.engine, self._watched())
         for sources in self._watched():
             sources.poke(*feeds.KEYFRAMES)
+
+    def _search_sets(self, asked: Question, used: SetsUsed, deliver: Searched) -> None:
+        netns = self._netns
+        self._act(lambda: deliver(*search_sets(self._broker, netns, asked, used)), lambda failure: None)
 
     def _unblock(self) -> None:
         """Close the broker: every running call to it fails at once."""

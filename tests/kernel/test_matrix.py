@@ -98,6 +98,58 @@ def test_every_base_chain_of_three_backends_has_the_place_that_the_tools_report(
         session.close()
 
 
+SETS = """
+table inet s {
+    set bad { type ipv4_addr; elements = { 203.0.113.77 } }
+    set tcpok { type inet_service; flags interval; elements = { 443, 8000-8100 } }
+    map ports { type inet_service : verdict; elements = { 7100 : drop } }
+    set unused { type ipv4_addr; elements = { 203.0.113.78 } }
+    chain in { type filter hook input priority 0; policy accept
+        ip saddr @bad drop
+        tcp dport @tcpok accept
+        tcp dport vmap @ports
+        tcp dport vmap { 7200 : drop }
+        ip saddr { 198.51.100.0/24 } drop
+    }
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        *(("203.0.113.77", [1]), ("host 203.0.113.77", [1]), ("203.0.113.78", []), ("port 443", [2])),
+        *((":8050", [2]), ("7100", [3]), ("7200", [4]), ("198.51.100.9", [5]), ("7101", [])),
+    ],
+)
+def test_rules_are_found_by_what_their_sets_and_maps_hold(
+    broker: Broker, lab: Lab, text: str, numbers: list[int]
+) -> None:
+    ns = lab.netns("f")
+    run_in(ns, "nft", "-f", "-", stdin=SETS)
+    session = LiveSession(broker, ns)
+
+    def found() -> tuple[list[str], list[str]]:
+        answers: SimpleQueue[list[str]] = SimpleQueue()
+        session.find_rules(text, lambda hits, missing: answers.put([*missing]))
+        missing = answers.get(timeout=30)
+        rows: SimpleQueue[Snapshot] = SimpleQueue()
+        session.ask("rules", ViewSpec(("number", "rule"), height=50, isolated=True, find=text), rows.put)
+        return [row.cells[0] for row in rows.get(timeout=30).rows], missing
+
+    def is_read() -> bool:
+        rows: SimpleQueue[Snapshot] = SimpleQueue()
+        session.ask("rules", ViewSpec(("number", "rule"), height=50, isolated=True), rows.put)
+        shown = rows.get(timeout=30).rows
+        return len(shown) == 5 and not any("no words" in row.cells[1] for row in shown)
+
+    try:
+        poll(is_read, what="the rules with their words")
+        assert found() == ([str(number) for number in numbers], [])
+    finally:
+        session.close()
+
+
 def test_every_rule_has_the_counters_and_the_words_that_the_tools_print(broker: Broker, lab: Lab) -> None:
     ns = lab.netns("r")
     run_in(ns, "iptables-nft-restore", stdin=rulesets.DOCKER)

@@ -66,6 +66,7 @@ class PlainSession(Session):
     still: bool = False  # nothing changes
     looks: int = 0
     finder: RuleFinder | None = None
+    unsearched: tuple[str, ...] = ()
     changes: list[Commit] = field(default_factory=list)
     ticks: int = 0  # how often its status was asked for
     waiting: list[Callable[[], None]] = field(default_factory=list)
@@ -129,8 +130,8 @@ class PlainSession(Session):
     ) -> None:
         _noted("export")(self, path, None if wanted is None else wanted.text, done)
 
-    def find_rules(self, text: str, deliver: Callable[[Any], None]) -> None:
-        deliver(() if self.finder is None else [hit for _, hit in self.finder.found(text)])
+    def find_rules(self, text: str, deliver: Callable[..., None]) -> None:
+        deliver(() if self.finder is None else [hit for _, hit in self.finder.found(text)], self.unsearched)
 
     def rule_changes(self, deliver: Callable[[Any], None]) -> None:
         deliver(self.changes)

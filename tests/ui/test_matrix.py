@@ -193,6 +193,18 @@ async def test_a_rule_on_another_path_is_gone_to_and_a_text_without_a_rule_is_sa
         await seen.write("nowhere")
         await seen.press("enter")
         await seen.see("find nowhere not found")
+        assert "only these" not in seen.text, "nothing is there to go on to"
+
+
+async def test_sets_that_could_not_be_searched_are_named_instead_of_not_found() -> None:
+    plain = source(words=True)
+    plain.unsearched = ("bad", "tcpok")
+    async with running(WIDE, plain) as seen:
+        await seen.press("3", "slash")
+        await seen.write("203.0.113.77")
+        await seen.press("enter")
+        await seen.see("sets are not searched: bad, tcpok")
+        assert "not found" not in seen.text
 
 
 async def test_y_on_a_rule_offers_its_text_and_the_commands_that_change_it() -> None:

@@ -8,9 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_network
 
+import numpy as np
+
 from nettop.model.ruleset.merge import RuleView
 from nettop.model.ruleset.rule_tree import HEADING, heading_ident, is_long, verdict_of
 from nettop.model.ruleset.ruleset import Ruleset
+from nettop.model.ruleset.selection import users_of
+from nettop.model.ruleset.sets import SetContents, SetsUsed, ipsets_of, sets_of
 from nettop.model.ruleset.words import rule_text
 
 _V4 = re.compile(r"(?<![\w.])(\d{1,3}(?:\.\d{1,3}){3})(?:/(\d{1,3}(?:\.\d+){0,3})|-(\d+\.\d+\.\d+\.\d+))?(?![\w.])")
@@ -54,6 +58,21 @@ class RuleFinder:
         self._hits: list[tuple[int, Hit]] = []  # every rule with its cell, in the order of traversal
         self._by_rule: dict[int | None, Hit] = {}  # by ident
         self._last: tuple[str, list[tuple[int, Hit]]] = ("", [])
+        self._held = "", SetContents()  # a text, and the elements that hold it
+        self.version = 0  # grows with what is known of sets
+
+    def hold(self, text: str, contents: SetContents) -> None:
+        """Take the elements of sets that hold a text: the rules that use these sets match it."""
+        self._held, self._last, self.version = (text, contents), ("", []), self.version + 1
+
+    def used(self) -> SetsUsed:
+        """Return the sets that rules use."""
+        picture = self._ruleset.picture
+        keys = [(picture.chains[rule.chain].table_key[1:], rule) for rule in picture.rules]
+        return SetsUsed(
+            frozenset((*key, name) for key, rule in keys for name in sets_of(rule.raw, None)),
+            frozenset(name for _, rule in keys for name in ipsets_of(rule.text)),
+        )
 
     def found(self, text: str) -> list[tuple[int, Hit]]:
         """Return the rules that match (cell and hit), in the order of traversal. An empty text only prepares."""
@@ -61,6 +80,8 @@ class RuleFinder:
             self._prepare()
         if self._last[0] != text:
             cells = self._cells(text.strip().lower())
+            if self._held[0] == text:
+                cells |= {*np.flatnonzero(users_of(self._ruleset, self._held[1])).tolist()}
             self._last = text, [one for one in self._hits if one[0] in cells]
         return self._last[1]
 
@@ -112,7 +133,7 @@ class RuleFinder:
                 )
 
     def _cells(self, text: str) -> set[int]:
-        text = _KEYWORD.sub("", text)
+        text = asked_text(text)
         if not text:
             return set()
         with suppress(ValueError):
@@ -136,6 +157,12 @@ class RuleFinder:
             for kind, low, high in part.spans
             if kind == version and low <= last and first <= high
         }
+
+
+def asked_text(text: str) -> str:
+    """Return `10.0.0.5` of `host 10.0.0.5` and `80` of `:80`."""
+    text = _KEYWORD.sub("", text.strip().lower())
+    return text[1:] if _NUMBER.fullmatch(text) and text[0] == ":" else text
 
 
 def _searched(rule: RuleView) -> str:

@@ -80,7 +80,7 @@ class RuleTable:
         index = self._chains.index(spec.scope)
         picture, version = self._ruleset.picture, self._ruleset.layout_version
         flat = spec.filter is not None or bool(spec.sort) or spec.isolated
-        layout = version, index, flat, spec.toggled, spec.find, spec.isolated
+        layout = version, index, flat, spec.toggled, spec.find, spec.isolated, self._finder.version
         if self._layout != layout:
             if self._layout[0] != version:
                 self._jumpers = jumpers(picture)

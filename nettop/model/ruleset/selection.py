@@ -82,7 +82,7 @@ def select(ruleset: Ruleset, query: RuleQuery, contents: SetContents) -> Selecti
     if query.display_filter is not None:
         found.cells &= query.display_filter.mask(_fields(ruleset))
     if query.holds is not None:
-        found.cells &= _users(ruleset, contents)
+        found.cells &= users_of(ruleset, contents)
     narrowed = query.display_filter is not None or query.holds is not None
     alive = {picture.chain_of_cell[cell] for cell in np.flatnonzero(found.cells).tolist()}
     found.chains = [index for index in rows if not narrowed or index in alive]
@@ -122,7 +122,7 @@ def _used(ruleset: Ruleset, found: Selection) -> tuple[set[tuple[str, ...]], set
     return used, named, ipsets
 
 
-def _users(ruleset: Ruleset, contents: SetContents) -> Mask:
+def users_of(ruleset: Ruleset, contents: SetContents) -> Mask:
     """Return the cells of the rules that use a set with contents."""
     picture = ruleset.picture
     uses = np.zeros(len(picture.chain_of_cell), np.bool_)

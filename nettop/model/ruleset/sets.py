@@ -36,6 +36,19 @@ class SetContents:
     of_ipsets: dict[str, list[IpSetElement]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class SetsUsed:
+    """The named sets, and the IP sets, that rules use."""
+
+    sets: frozenset[SetId] = frozenset()
+    ipsets: frozenset[str] = frozenset()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their names, each once."""
+        return tuple(sorted({*(name for *_, name in self.sets), *self.ipsets}))
+
+
 class Sets:
     """The named sets of the latest listing, and the branches of those that are verdict maps."""
 

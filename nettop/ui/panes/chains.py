@@ -28,6 +28,8 @@ class ChainsView(TableView):
         self.found = ""  # the text that was searched
         self._hits: Sequence[Hit] = ()
         self._at = -1  # of the hit under the cursor
+        self._searching = False  # the answer has not come yet
+        self._unsearched: Sequence[str] = ()  # sets that may hold it
         self._isolated = False
         if "matrix" in self.session.views:
             self.matrix = MatrixTable("matrix", self.session, self.post)
@@ -84,9 +86,14 @@ class ChainsView(TableView):
         if not self.found:
             every: Line = keys_line("every chain  ", "x", " back  ") if self._isolated else ()
             return (*every, *super().filters)
-        number = f" {self._at + 1}/{len(self._hits)}" if self._hits else " not found"
-        keys = keys_line("  ", "n", " next ", "x", " all" if self._isolated else " only these")
-        return (("find ", "key"), (self.found, "accent"), (number, "number"), *keys, ("  ", ""), *super().filters)
+        number = f" {self._at + 1}/{len(self._hits)}" if self._hits else " …" if self._searching else " not found"
+        keys = keys_line("  ", "n", " next ", "x", " all" if self._isolated else " only these") if self._hits else ()
+        limits: Line = ()
+        if self._unsearched:
+            number = number if self._hits else ""
+            limits = ((f"  sets are not searched: {', '.join(self._unsearched)}", "warn"),)
+        line: Line = (("find ", "key"), (self.found, "accent"), (number, "number"), *keys, *limits)
+        return (*line, ("  ", ""), *super().filters)
 
     @property
     def leads_back(self) -> bool:
@@ -103,13 +110,14 @@ class ChainsView(TableView):
     def find(self, text: str) -> None:
         """Mark the rules that match and go to the first one; "" ends the search."""
         self.found, self._hits, self._at, self._isolated = text, (), -1, False
+        self._unsearched, self._searching = (), True
         self._mark()
         if text:
-            self.session.find_rules(text, lambda hits: self.post(self._on_found, text, hits))
+            self.session.find_rules(text, lambda hits, unsearched: self.post(self._on_found, text, hits, unsearched))
 
-    def _on_found(self, text: str, hits: Sequence[Hit]) -> None:
+    def _on_found(self, text: str, hits: Sequence[Hit], unsearched: Sequence[str]) -> None:
         if text == self.found and self.is_attached:
-            self._hits = hits
+            self._hits, self._unsearched, self._searching = hits, unsearched, False
             self.next_hit(1)
 
     def _mark(self) -> None:

@@ -19,5 +19,5 @@ class PromptRequest:
     kind: str = ""  # of filter, for completion; "": the text is no filter
 
 
-def discard(_: object) -> None:
+def discard(*_: object) -> None:
     """Discard a result: for a check that only raises."""

@@ -8,6 +8,7 @@ import pytest
 
 from nettop.kinds import TextKind
 from nettop.model.ruleset.find import RuleFinder
+from nettop.model.ruleset.sets import SetContents
 from nettop.model.table import ViewSpec
 from tests import rulesets
 from tests.unit.model.ruleset.test_ruleset import T0, Feed
@@ -121,3 +122,13 @@ def test_10000_rules_are_searched_in_50_ms() -> None:
         assert finder.found(text) or text == "eth0"
         times.append(time.process_time() - began)
     assert max(times) < 0.05
+
+
+def test_the_rules_that_use_a_set_which_holds_the_text_are_found() -> None:
+    rules = "[0:0] -A INPUT -m set --match-set bad src -j DROP\n[0:0] -A INPUT -m set --match-set good src -j ACCEPT"
+    feed = fed(f"*filter\n:INPUT ACCEPT [0:0]\n{rules}\nCOMMIT\n")
+    assert feed.finder.used().names == ("bad", "good")
+    feed.finder.hold("10.0.0.5", SetContents(of_ipsets={"bad": []}))
+    assert found(feed, "10.0.0.5") == ["INPUT 1"] and found(feed, "10.0.0.6") == []
+    feed.finder.hold("10.0.0.5", SetContents())
+    assert found(feed, "10.0.0.5") == []
