@@ -174,13 +174,14 @@ class JourneyPrinter:
     def _print(self, patience_ns: int) -> None:
         """Print the journeys by number, up to one that is on its way, or has ended after `patience_ns` not complete."""
         traces = self._engine.traces
-        on_its_way = min((journey.number for journey in traces.open()), default=None)
-        for journey in sorted(traces.ended, key=lambda journey: journey.number):
+        while traces.ended and not self.full:
+            journey = traces.ended[0]
             complete = traces.worded(journey) and traces.is_complete(journey)
-            late = not complete and journey.last_ns > patience_ns
-            if self.full or late or (on_its_way is not None and on_its_way < journey.number):
+            if not complete and journey.last_ns > patience_ns:
                 return
-            traces.ended.remove(journey)
+            if any(other.number < journey.number for other in traces.open()):
+                return
+            traces.ended.popleft()
             self._out.add(list(self._lines(journey)))
             if self._remaining is not None:
                 self._remaining -= 1

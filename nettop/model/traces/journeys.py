@@ -66,7 +66,7 @@ class Journeys:
         self.evicted = 0  # journeys that made room for newer ones
         self._wanted = 0  # journeys to keep; 0: all
         self._begun = 0
-        self.ended: deque[Journey] = deque(maxlen=keep)
+        self.ended: deque[Journey] = deque(maxlen=keep)  # in the order of their numbers
         self._find_rule, self._device, self._find_legacy, self._find_chain = find_rule, device, find_legacy, find_chain
         self._legacy: list[LegacyRecord] = []  # of no journey so far
         self._legacy_ns = 0  # the time of the last one; 0: none came
@@ -285,6 +285,8 @@ class Journeys:
             self._reopen(earlier)
         else:
             earlier = self._between_families(journey)
+        if key in self._open:  # the same id is another packet's
+            self._finish(key, End("lost"))
         if earlier is not None:
             self._continue(earlier, journey, key)
             return
@@ -352,7 +354,7 @@ class Journeys:
         journey = self._open.pop(key)
         journey.end = End("drop", journey.refused_by) if end.verdict == "lost" and journey.refused_by else end
         self._order(journey)
-        self.ended.append(journey)
+        self._list(journey)
         self._recent.append(journey)
         if journey.verdict == "lost" and journey.drop is None:
             self._drops = [record for record in self._drops if dropped(record, [journey]) is None]
@@ -362,6 +364,15 @@ class Journeys:
             self.others += 1
             self._consider(journey)
         self.found += journey.number in self.kept and journey.table == self.table
+
+    def _list(self, journey: Journey) -> None:
+        """Add a journey to those that have ended, which are in the order of their numbers."""
+        if len(self.ended) == self.ended.maxlen:
+            self.ended.popleft()
+        at = len(self.ended)
+        while at and self.ended[at - 1].number > journey.number:
+            at -= 1
+        self.ended.insert(at, journey)
 
 
 def _is_marked_again(journey: Journey, record: TraceRecord) -> bool:

@@ -76,6 +76,20 @@ def test_the_same_id_again_is_the_next_packet() -> None:
     assert ends(joined(marked(), marked(), *THROUGH)) == ["1 lost", "2 lost", "3 accept"]
 
 
+def test_those_that_ended_are_in_the_order_of_their_numbers_and_the_first_make_room() -> None:
+    model = Journeys(lambda *_: None, lambda *_: None, keep=3)
+    joined(*(marked(id=number) for number in range(1, 6)), model=model)
+    for number in (4, 2, 5, 1, 3):
+        joined(of("f", "drop", 4, id=number), model=model)
+    assert ends(model) == ["3 drop", "4 drop", "5 drop"]
+
+
+def test_a_frame_of_a_bridge_that_changed_on_its_way_to_ip_has_an_end() -> None:
+    changed = of("b", "accept", 5, family="bridge", network=NATED, transport=PORTS)
+    model = joined(marked(family="bridge"), changed, *THROUGH)
+    assert ends(model) == ["1 lost", "2 accept"] and not list(model.open())
+
+
 def test_a_packet_without_a_record_for_a_second_is_lost() -> None:
     model = joined(marked(), ours("prerouting", type="policy", verdict="accept"))
     model.settle(2 * SECOND + SECOND // 2)  # the last record of this second may be on its way
