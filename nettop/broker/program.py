@@ -13,11 +13,11 @@ from typing import NoReturn
 from nettop.broker import children, installation, options, privileges, wire
 from nettop.broker.confinement.app import confine_services
 from nettop.broker.confinement.drop import drop_app
-from nettop.broker.drops import open_symbols
 from nettop.broker.failures import error_fields
 from nettop.broker.identity import NOBODY, Account, invoker, is_host_root
 from nettop.broker.requests import OpenOutput, ResolveName
 from nettop.broker.server import Body, Server
+from nettop.broker.tracing.drops import open_symbols
 from nettop.errors import EXIT_OK, EXIT_USAGE, NotPermitted, UsageError
 
 # The terminal's signals are meant for the app; the broker ends when the app's socket closes.

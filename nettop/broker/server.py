@@ -25,18 +25,18 @@ from nettop.broker import (
     sockets,
     sysctls,
     texts,
-    trace_log,
     wire,
 )
 from nettop.broker.budget import Budget
 from nettop.broker.children import ChildProcess, ChildTask, RemoteFailure, start
-from nettop.broker.drops import Drops
 from nettop.broker.failures import error_fields
 from nettop.broker.identity import invoker
 from nettop.broker.journal import Journal
 from nettop.broker.namespaces import OWN, Namespaces, named
 from nettop.broker.options import Options
-from nettop.broker.tracing import Traces
+from nettop.broker.tracing import nf_log
+from nettop.broker.tracing.drops import Drops
+from nettop.broker.tracing.traces import Traces
 from nettop.errors import BrokerError, NotPermitted
 from nettop.kinds import TextKind
 
@@ -331,7 +331,7 @@ class Server:
         self._check_may_change("nothing is traced")
         buffer = self._budget.buffer_size(request.rcvbuf)
         with self._namespaces.inside(request.netns):
-            sock, log = trace_log.bind(buffer), trace_log.TraceLog()
+            sock, log = nf_log.bind(buffer), nf_log.TraceLog()
         self._traces.switch_log(request.netns, log)
         self._budget.add(sock.fileno(), sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF), request.netns)
         return {}, (sock.detach(),)

@@ -1,6 +1,6 @@
 """The packets that the kernel drops: the texts TextKind.DROPS (counts) and DROP_RECORDS (each).
 
-A malformed line is counted and skipped. Format: broker/drops.py. Names are those of the kernel that ran.
+A malformed line is counted and skipped. Format: broker/tracing/drops.py. Names are those of the kernel that ran.
 """
 
 from __future__ import annotations

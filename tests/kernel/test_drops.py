@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from nettop.batch import Text
-from nettop.broker import perf
 from nettop.broker.client import Broker
+from nettop.broker.tracing import perf
 from nettop.decode.drops import DropCounts, decode_drop_counts
 from nettop.kinds import TextKind
 from nettop.model.traces.ends import where

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nettop.broker import trace_table
 from nettop.broker.requests import PacketMatch, PacketTest, StartTrace
+from nettop.broker.tracing import table as trace_table
 from nettop.errors import UsageError
 from nettop.linux.nf_tables import NFT_META_L4PROTO, NFT_META_NFPROTO
 from nettop.model.filter.expression import Filter, parse

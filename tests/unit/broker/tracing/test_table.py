@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from nettop.broker import trace_table
 from nettop.broker.requests import PacketMatch, PacketTest, StartTrace
+from nettop.broker.tracing import table as trace_table
 from nettop.errors import BrokerError
 
 TCP = PacketTest("meta", 16, 1, 6, 6, 0xFF, True)

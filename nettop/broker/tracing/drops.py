@@ -18,8 +18,8 @@ from contextlib import suppress
 from selectors import EVENT_READ, BaseSelector
 from struct import Struct
 
-from nettop.broker import perf
 from nettop.broker.budget import Budget
+from nettop.broker.tracing import perf
 from nettop.errors import BrokerError, NotPermitted
 
 MAX_RECORDS = 1000  # that wait for the app

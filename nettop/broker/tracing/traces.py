@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from nettop.broker import sockets, trace_table
-from nettop.broker.drops import Drops
+from nettop.broker import sockets
 from nettop.broker.requests import StartTrace
-from nettop.broker.trace_counts import read_counts
-from nettop.broker.trace_log import TraceLog
+from nettop.broker.tracing.counts import read_counts
+from nettop.broker.tracing.drops import Drops
+from nettop.broker.tracing.nf_log import TraceLog
+from nettop.broker.tracing.table import create
 from nettop.errors import BrokerError
 from nettop.kinds import TRACE_PREFIX
 
@@ -49,7 +50,7 @@ class Traces:
             raise BrokerError(f"a trace of {request.seconds} s is not possible", f"give 1 to {MAX_SECONDS}")
         table = f"{TRACE_PREFIX}{os.getpid()}-{os.urandom(3).hex()}"
         devices = [device.name for device in sockets.devices()]
-        owner = trace_table.create(table, request, devices)
+        owner = create(table, request, devices)
         self._drops.follow(devices)
         number = next(self._numbers)
         self._running[number] = _Trace(owner, table, request.netns, time.monotonic() + request.seconds)
