@@ -20,9 +20,14 @@ os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keep the kernel tests of a file in one of xdist's workers: they share what its fixtures make."""
+    """Keep the kernel tests of a file in one of xdist's workers: they share what its fixtures make.
+
+    Those of traces and drops are one group: drops are the whole host's, and their devices have the same names.
+    """
     if item.config.pluginmanager.hasplugin("xdist") and item.get_closest_marker("kernel"):
-        item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+        file = item.nodeid.partition("::")[0]
+        traces = file.startswith(("tests/kernel/test_trace", "tests/kernel/test_drops"))
+        item.add_marker(pytest.mark.xdist_group("traces" if traces else file))
 
 
 @pytest.hookimpl(wrapper=True)

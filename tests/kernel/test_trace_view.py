@@ -146,7 +146,7 @@ def test_only_packets_that_hit_a_rule_are_shown_and_their_count_ends_the_trace(p
             path.ping(SERVER)
             path.ping(ROUTER_A)
         poll(lambda: session.status().tracing is None, what="its count ends it")
-        assert not traced(path.router)
+        poll(lambda: not traced(path.router), what="the table's end")
         assert {row[0] for row in rows(session, "traces", ("destination",))} == {SERVER}
 
 
