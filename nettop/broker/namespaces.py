@@ -15,6 +15,7 @@ from nettop.broker.requests import Netns
 from nettop.errors import BrokerError, NotPermitted
 from nettop.linux.process import CLONE_NEWNET, IN_DELETE, IN_DELETE_SELF, IN_MOVED_FROM, NS_GET_NSTYPE
 from nettop.text.sanitize import clean
+from nettop.text.units import listed
 
 _SPEC_REMEDY = "give a name of `ip netns`, pid:N, or a path"
 NAMED = "/run/netns"  # where ip-netns(8) keeps names
@@ -217,7 +218,7 @@ def _open_error(spec: str, error: Exception) -> BrokerError:
         return BrokerError(f"no process {spec[4:]}", "give the number of a running process")
     if "/" in spec:
         return _not_a_netns(spec)
-    known = ", ".join(map(clean, named()[:10]))
+    known = listed([*map(clean, named())])
     return BrokerError(f"no namespace {spec!r}", f"there are {known}" if known else _SPEC_REMEDY)
 
 

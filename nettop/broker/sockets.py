@@ -22,6 +22,7 @@ from nettop.linux.nfnetlink import NFNLGRP_MAX
 from nettop.linux.rtnetlink import RTNLGRP_MAX
 from nettop.linux.socket import SO_ATTACH_FILTER, SO_LOCK_FILTER, SO_RCVBUFFORCE, SOL_NETLINK, SOL_PACKET
 from nettop.text.sanitize import clean, decoded
+from nettop.text.units import listed
 
 MAX_RING = 2 << 30  # bytes
 MAX_RCVBUF = 512 << 20  # bytes
@@ -45,7 +46,7 @@ def device(name: str) -> Device:
     for candidate in present:
         if candidate.name == name:
             return candidate
-    raise BrokerError(f"no device {name!r}", f"there are {', '.join(clean(d.name) for d in present[:10])}")
+    raise BrokerError(f"no device {name!r}", f"there are {listed([clean(d.name) for d in present])}")
 
 
 def linktype(of: Device) -> int:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 import sys
-import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 
 from nettop.model.table import Column, Row
 from nettop.text.units import ABSENT
+from nettop.text.width import cells_of
 
 _GAP = "  "
 _MIN_LAST = 20  # cells to which the last column is cut before others are left out
@@ -76,11 +76,3 @@ def _cut(text: str, room: int) -> str:
     while cells_of(text) > room:
         text = text[: min(room, len(text)) - 2] + "…"
     return text
-
-
-def cells_of(text: str) -> int:
-    """Return the cells that a terminal draws the text in."""
-    if text.isascii():
-        return len(text)
-    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
-    return len(text) + wide - sum(unicodedata.combining(character) != 0 for character in text)

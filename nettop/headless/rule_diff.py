@@ -14,6 +14,7 @@ from nettop.batch import Item, item_time
 from nettop.errors import InputError, UsageError
 from nettop.headless.load import Items, engine_from, open_items
 from nettop.headless.unprivileged import drop
+from nettop.kinds import TRACE_PREFIX
 from nettop.model.ruleset.diff import ChainKey, ChainState, chains_of, complete, differences, unified
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.selection import RuleQuery, select
@@ -101,13 +102,14 @@ def _next(since: int, second: int) -> int:
 
 
 def _chosen(rulesets: list[Ruleset], query: RuleQuery) -> list[dict[ChainKey, ChainState]]:
-    """Return the chosen chains of each side. UsageError for a name that neither has."""
+    """Return the chosen chains of each side, without the tables of traces. UsageError for a name that neither has."""
     found: list[dict[ChainKey, ChainState]] = []
     for ruleset in rulesets:
         chosen: list[int] = []
         with suppress(UsageError):
             chosen = select(ruleset, query, SetContents()).chains
-        found.append(chains_of(ruleset.picture, set(chosen)))
+        chains = ruleset.picture.chains
+        found.append(chains_of(ruleset.picture, {at for at in chosen if not chains[at].table.startswith(TRACE_PREFIX)}))
     if not any(found):
         for ruleset in rulesets[::-1]:
             select(ruleset, query, SetContents())

@@ -20,6 +20,7 @@ from nettop.headless.load import engine_of, final_code, live_engine
 from nettop.headless.rule_diff import compared
 from nettop.headless.rule_reading import RULE_FEEDS, SETS, Settled
 from nettop.headless.streaming import LineOutput
+from nettop.kinds import TRACE_PREFIX
 from nettop.model.filter.expression import parse
 from nettop.model.ruleset.findings import chain_key, findings
 from nettop.model.ruleset.hooks import HOOK_ORDER
@@ -34,7 +35,7 @@ from nettop.pipeline.engine import Engine
 from nettop.pipeline.live_sources import LiveSources
 from nettop.pipeline.set_pages import ipset_elements, ipsets, set_elements
 from nettop.text.sanitize import clean
-from nettop.text.units import plural
+from nettop.text.units import listed, plural
 
 _CHAINS_NAMED = 3
 T = TypeVar("T")
@@ -195,12 +196,18 @@ def report(ruleset: Ruleset) -> int:
 def _missing_words(ruleset: Ruleset) -> Iterator[str]:
     """Yield one line on the rules without words: how many, in which chains, and why."""
     picture = ruleset.picture
-    without = [rule for rule in picture.rules if rule.text is None]
+    own = [chain.table.startswith(TRACE_PREFIX) for chain in picture.chains]  # tables of a trace: no tool is asked
+    without = [rule for rule in picture.rules if rule.text is None and not own[rule.chain]]
     if without:
         chains = list(dict.fromkeys(chain_path(picture.chains[rule.chain]) for rule in without))
-        where = ", ".join(chains[:_CHAINS_NAMED]) + (", …" if len(chains) > _CHAINS_NAMED else "")
-        why = "; ".join(dict.fromkeys(ruleset.texts.failures())) or "their tool does not print them"
+        where = listed(chains, _CHAINS_NAMED)
+        why = "; ".join(dict.fromkeys(ruleset.texts.failures())) or _reason(ruleset)
         yield f"{plural(len(without), 'rule')} without words, in {where}: {why}"
+
+
+def _reason(ruleset: Ruleset) -> str:
+    newer = ruleset.texts.older_than(ruleset.changed_ns)
+    return "they are newer than the last listing of their tool" if newer else "their tool does not print them"
 
 
 def lines(

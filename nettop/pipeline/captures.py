@@ -20,6 +20,7 @@ from nettop.pipeline.source_thread import SourceThread
 from nettop.sources.packet_filter import PacketFilter
 from nettop.sources.ring import PacketRing
 from nettop.text.sanitize import clean
+from nettop.text.units import listed
 
 MAX_SNAPLEN = 262_144
 ANY = "any"  # every device that is up, as for tcpdump
@@ -59,7 +60,7 @@ class CaptureRequest:
         names = [device.name for device in present]
         for word in self.devices:
             if word not in names and word != ANY and _PATTERN.isdisjoint(word):
-                raise BrokerError(f"no device {word!r}", f"there are {', '.join(map(clean, names[:10]))}")
+                raise BrokerError(f"no device {word!r}", f"there are {listed([*map(clean, names)])}")
 
 
 class Captures:

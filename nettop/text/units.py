@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 
 from nettop.kinds import NO_TIME
 
@@ -129,6 +130,11 @@ def sparkline(values: list[float], top: float | None = None) -> str:
     if highest <= 0:
         return " " * len(values)
     return "".join(_BARS[0 if v <= 0 else max(1, min(8, round(v / highest * 8)))] for v in values)
+
+
+def listed(names: Sequence[str], most: int = 10) -> str:
+    """Return `a, b, c`, and `, …` if there are more than `most`."""
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
 
 
 def plural(count: int, noun: str, several: str = "") -> str:

@@ -108,6 +108,46 @@ def test_rules_of_a_table_that_is_loaded_again_and_again_have_their_own_words(la
         assert all(rule["text"] is None or f"dport {rule['packets']} " in rule["text"] for rule in rules)
 
 
+TREE = """
+table inet fw {
+    chain second { ip saddr 192.0.2.7 counter drop
+    }
+    chain first { counter jump second
+    }
+    chain in { type filter hook input priority 0; policy accept; counter jump first
+    }
+    chain early { type filter hook prerouting priority -2147483648; policy accept; counter
+    }
+}
+table ip other {
+    chain in { type filter hook input priority 0; policy drop; meta mark 7 drop
+    }
+}
+"""
+
+
+def test_a_listing_has_titles_for_its_numbers_and_a_nested_chain_is_indented(lab: Lab) -> None:
+    spec = lab.netns("tree")
+    run_in(spec, "nft", "-f", "-", stdin=TREE)
+    lines = nettop("rules", "--netns", spec).stdout.splitlines()
+    at = lines.index("  inet fw in   nft   priority 0 filter ?   policy accept")
+    assert lines[at + 1] == "    CHAIN          #  PACKETS  BYTES  RULE"
+    number, rule = lines[at + 1].index("#"), lines[at + 1].index("RULE")
+    assert [line[number] for line in lines[at + 2 : at + 5]] == ["1", "1", "1"]
+    assert [line[:number].rstrip() for line in lines[at + 2 : at + 5]] == ["", "    first", "      second"]
+    texts = [line[rule:].partition("  #")[0] for line in lines[at + 2 : at + 6]]
+    assert texts == ["▾ counter jump first", "  ▾ counter jump second", "    ip saddr 192.0.2.7 counter drop", "accept"]
+    assert "  inet fw early   nft   priority min   policy accept" in lines
+
+
+def test_a_filter_does_not_hide_that_the_order_of_two_chains_is_not_known(lab: Lab) -> None:
+    spec = lab.netns("tie")
+    run_in(spec, "nft", "-f", "-", stdin=TREE)
+    for expression in ("chain second", "chain in and family inet"):
+        told = nettop("rules", "--netns", spec, "--filter", expression).stdout
+        assert "inet fw in   nft   priority 0 filter ?" in told and "?  another chain runs at the same place" in told
+
+
 def test_a_rule_without_words_is_said_on_stderr_and_by_the_exit_code(lab: Lab) -> None:
     spec = lab.netns("missing")
     run_in(spec, "iptables-nft", "-A", "INPUT", *["-m", "string", "--string", "abc", "--algo", "bm", "-j", "DROP"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,22 @@ def expected(rows: list[dict[str, Any]]) -> None:
 
 def test_the_start_and_the_end_of_a_recording(recording: tuple[str, Path]) -> None:
     expected(differences(f"{recording[1]}@start", str(recording[1])))
+
+
+def test_the_table_of_a_trace_is_no_difference_and_lacks_no_words(lab: Lab, tmp_path: Path) -> None:
+    ns, path = lab.netns("traced"), tmp_path / "traced.pcapng"
+    run_in(ns, "nft", "add table inet fw; add chain inet fw in { type filter hook input priority 0; }")
+    with running("record", "-w", str(path), "--netns", ns) as record:
+        poll(lambda: holds(path, b"chain in"), what="the first keyframe")
+        with running("trace", "icmp", "--netns", ns) as trace:
+            table = re.search(rb"nettop-[0-9a-f-]+", trace.line(errors=True))
+            assert table is not None
+            poll(lambda: holds(path, table[0]), what="the table of the trace")
+            record.signal()
+            assert record.end()[0] == 0
+    assert differences(str(path), "--netns", ns) == []
+    done = nettop("rules", "-r", str(path))
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_recording_and_the_live_namespace(recording: tuple[str, Path]) -> None:

@@ -12,9 +12,10 @@ from nettop.model.filter import values, vocabulary
 from nettop.model.filter.byte_nodes import ethertype_node
 from nettop.model.filter.nodes import Both, Chain, Compare, InNet, InPorts, Node, Not, Word, every
 from nettop.model.filter.vocabulary import Field
-from nettop.text.units import parse_duration, parse_size
+from nettop.text.units import listed, parse_duration, parse_size
 
 MAX_LABEL = 127  # XT_CONNLABEL_MAXBIT, linux/netfilter/xt_connlabel.h
+_NAMED = 12  # values in the line that refuses another
 _HEX = re.compile("0x[0-9a-f]{1,32}")
 
 
@@ -102,7 +103,7 @@ def _words(exact: bool) -> Callable[[Field, str, str, str], Node]:
     """Return the reader of a name with wildcards * and ?."""
 
     def node(field: Field, word: str, operator: str, text: str) -> Node:
-        _known_event(field, text)
+        _check_known(field, text)
         pattern = re.compile(translate(text.replace("[", "[[]")), 0 if exact else re.IGNORECASE)
         return _maybe_not(word, operator, Word(field.name, pattern.fullmatch, text))
 
@@ -120,9 +121,12 @@ def _label(field: Field, word: str, operator: str, text: str) -> Node:
     return _maybe_not(word, operator, Word("label", labelled))
 
 
-def _known_event(field: Field, text: str) -> None:
-    if field.name == "event" and not any(fnmatch(event, text.lower()) for event in vocabulary.EVENTS):
-        raise ValueError(f"“{text}” is no event; there are {_listed(vocabulary.EVENTS)}")
+def _check_known(field: Field, text: str) -> None:
+    known = vocabulary.VALUES.get(field.name)
+    wanted, *_ = text.lower().split() or [""]
+    unlisted = field.name == "verdict" and ("*" in text or "?" in text)
+    if known is not None and not unlisted and not any(fnmatch(value, wanted) for value in known):
+        raise ValueError(f"“{text}” is no {field.name}; there are {listed(known, _NAMED)}")
 
 
 def _status(field: Field, word: str, operator: str, text: str) -> Node:

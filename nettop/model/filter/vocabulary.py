@@ -104,7 +104,25 @@ FIELDS: Final = {
     "group": Field("group", "word", COUNTERS),
     "value": Field("value", "size", COUNTERS),
 }
+_TARGETS = (  # of iptables-extensions(8) and ebtables(8), beside those above
+    "audit", "checksum", "classify", "clusterip", "connmark", "connsecmark", "ct", "dnpt", "dscp", "ecn", "hl", "hmark",
+    "idletimer", "led", "mark", "nflog", "nfqueue", "rateest", "secmark", "set", "snpt", "tarpit", "tcpmss",
+    "tcpoptstrip", "tee", "tos", "trace", "ttl", "ulog", "arpreply", "mangle",
+)  # fmt: skip
 EVENTS: Final = ("new", "update", "destroy", "exp-new", "exp-upd", "exp-del")  # of flows, and of expectations
+# The values of fields that have no others; of targets of iptables others may exist, which a wildcard finds.
+VALUES: Final = {
+    "event": EVENTS,
+    "family": ("ip", "ip6", "inet", "arp", "bridge", "netdev"),
+    "hook": ("ingress", "brouting", "prerouting", "input", "forward", "output", "postrouting", "egress"),
+    "backend": ("nft", "iptables-nft", "iptables-legacy"),
+    "verdict": (
+        *("accept", "drop", "reject", "return", "continue", "break", "jump", "goto", "vmap", "queue", "stolen", "lost"),
+        *("repeat", "stop"),
+        *("snat", "dnat", "masquerade", "redirect", "netmap", "tproxy", "fwd", "dup", "synproxy", "notrack", "log"),
+        *_TARGETS,
+    ),
+}
 # Words for a number in a packet's column: (column, value, True: equal, False: any other).
 PACKET_WORDS: Final = {
     "arp": ("ethertype", packet.ETH_P_ARP, True),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from nettop.model.ruleset.hooks import hook_rank
 from nettop.model.ruleset.merge import IPTABLES_NFT, LEGACY, ChainView
 from nettop.model.ruleset.order import is_dormant, runs_at
+from nettop.model.ruleset.words import NF_IP_PRI_LAST, number_text
 from nettop.model.table import Line, Segment
 
 LETTERS = {IPTABLES_NFT: "I", LEGACY: "L"}  # nft: N
@@ -21,12 +22,11 @@ PATHS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "arp": (("arp",), ("input", "output")),
     "netdev": (("netdev",), ("ingress", "egress")),
 }
-_LAST = 2**31 - 1  # NF_IP_PRI_LAST
 _Function = tuple[str, int, tuple[str, ...]]  # of the kernel: name, priority (NF_IP_PRI_*, the same in IPv6), hooks
 _CONNTRACK: tuple[_Function, ...] = (
     ("defragment", -400, ("prerouting", "output")),
     ("conntrack", -200, ("prerouting", "output")),
-    ("helper, confirm", _LAST, ("input", "postrouting")),  # one function, nf_confirm, since Linux 6.3
+    ("helper, confirm", NF_IP_PRI_LAST, ("input", "postrouting")),  # one function, nf_confirm, since Linux 6.3
 )
 _NAT: tuple[_Function, ...] = (
     ("NAT ¹", -100, ("prerouting", "output")),
@@ -142,8 +142,6 @@ def _kernel(chains: list[tuple[int, ChainView]], tracked: bool) -> list[_Functio
 
 def _label(priority: int, chains: list[tuple[int, ChainView]]) -> str:
     """Return `-300 raw`, `max`, `min` or `42`."""
-    if abs(priority) >= _LAST:  # NF_IP_PRI_FIRST, NF_IP_PRI_LAST
-        return " max" if priority > 0 else " min"
     names = [c.priority_name for _, c in chains if runs_at(c) == priority == c.priority and c.priority_name]
     name = names[0].replace(" ", "") if names else _KERNEL_NAMES.get(priority, "")
-    return f"{priority:4} {name}".rstrip()
+    return f"{number_text(priority):>4} {name}".rstrip()

@@ -21,6 +21,7 @@ from nettop.model.ruleset.order import traversal
 from nettop.model.ruleset.rule_tree import verdict_of
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.sets import SetContents, ipsets_of, sets_of
+from nettop.text.units import listed
 
 _NAMED = 12  # names in the line that refuses an unknown one
 _OF_CHAIN = {"chain": "name", "table": "table", "family": "family", "hook": "hook"}
@@ -63,8 +64,8 @@ def select(ruleset: Ruleset, query: RuleQuery, contents: SetContents) -> Selecti
     picture = ruleset.picture
     found.cells = np.zeros(len(picture.chain_of_cell), np.bool_)
     if query.sets:
-        listed: list[NftSet | IpSet] = [*ruleset.raw.sets.listed.values(), *contents.ipsets]
-        names = _named("set", query.sets, listed, lambda one: one.id if isinstance(one, NftSet) else (one.name,))
+        every: list[NftSet | IpSet] = [*ruleset.raw.sets.listed.values(), *contents.ipsets]
+        names = _named("set", query.sets, every, lambda one: one.id if isinstance(one, NftSet) else (one.name,))
         found.sets = [one for one in ruleset.raw.sets.listed.values() if one in names and _in(one, found.tables)]
         found.ipsets, found.tables = [one for one in contents.ipsets if one in names], []
         return found
@@ -171,8 +172,8 @@ def _named(what: str, names: tuple[str, ...], known: Iterable[T], key: Callable[
     for name in names:
         if name not in by_name:
             own = sorted({key(one)[-1] for group in by_name.values() for one in group})
-            listed = ", ".join(own[:_NAMED]) + (", …" if len(own) > _NAMED else "")
-            raise UsageError(f"no {what} {name!r} here", f"there are {listed}" if own else f"there is no {what}")
+            remedy = f"there are {listed(own, _NAMED)}" if own else f"there is no {what}"
+            raise UsageError(f"no {what} {name!r} here", remedy)
     return {one for name in names for one in by_name[name]}
 
 

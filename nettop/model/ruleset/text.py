@@ -23,8 +23,11 @@ from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.selection import RuleQuery, Selection
 from nettop.model.ruleset.sets import SetContents
 from nettop.model.ruleset.words import FIRST_PACKET, NO_RULES, chain_path, priority_text, rule_text, table_path
+from nettop.text.sanitize import clean
 from nettop.text.units import duration, grouped, plural, scaled
+from nettop.text.width import cells_of
 
+_CHAIN = "CHAIN"
 _BRANCHES = 8  # elements of a verdict map that are printed below its rule
 _NOT_PRINTED = {"kind", "netns", "family", "table", "name", "handle", "backend", "set", "element", "value"}
 
@@ -33,7 +36,7 @@ def tree(ruleset: Ruleset, query: RuleQuery, shown: Selection, contents: SetCont
     """Yield the lines, which may hold any character. A chain is printed below the first rule that jumps to it."""
     picture, place = ruleset.picture, ""
     below = reached(picture)
-    tied = ties(picture) & set(shown.chains)
+    tied, marked = ties(picture), False
     if not picture.chains and not ruleset.texts.legacy_errors():
         yield f"no chains: {NO_RULES}"
     for index, rows in _trees(picture, query, shown):
@@ -42,16 +45,15 @@ def tree(ruleset: Ruleset, query: RuleQuery, shown: Selection, contents: SetCont
             yield title
             place = title
         yield _title(picture.chains[index], index in tied)
-        for row in rows:
-            yield _rule_line(picture, ruleset.counts, row)
-            yield from _branch_lines(ruleset, row)
+        marked = marked or index in tied
+        yield from _rule_lines(ruleset, rows)
     bare = [one for one in ruleset.tables_without_chains() if ("nft", one.family, one.name) in shown.tables]
     yield from _part("tables without chains", [table_path(table) + _comment(table) for table in bare])
     yield from _part("counters, quotas and other objects", map(_object_line, shown.objects))
     yield from _part("sets and maps", _set_lines(shown, contents))
     if query.holds is not None and not (shown.sets or shown.ipsets):
         yield f"no set holds {query.holds.text}"
-    if tied:
+    if marked:
         yield "?  another chain runs at the same place: which one is first is not known"
 
 
@@ -115,26 +117,29 @@ def _comment(one: ChainView | NftTable | NftSet | NftObject) -> str:
     return f'   comment "{one.comment}"' if one.comment else ""
 
 
+def _rule_lines(ruleset: Ruleset, rows: list[RuleRow]) -> Iterator[str]:
+    """Yield titles and a line for each rule, with the elements of its named verdict maps: where each leads."""
+    picture = ruleset.picture
+    names = [clean(f"{'  ' * (row.depth - 1)}{picture.chains[row.chain].name}  ") if row.depth else "" for row in rows]
+    wide = max(map(cells_of, (*names, _CHAIN + "  " if any(names) else "")), default=0)
+    if rows:
+        yield f"    {_CHAIN if wide else '':<{wide}}{'#':>6}  {'PACKETS':>7} {'BYTES':>6}  RULE"
+    for name, row in zip(names, rows, strict=True):
+        yield f"    {name}{' ' * (wide - cells_of(name))}{_rule_line(picture, ruleset.counts, row)}"
+        for of, branches in ruleset.branches(row.rule):
+            indent = f"{' ' * (wide + 28)}{'  ' * row.depth}@{of}  "
+            yield from (f"{indent}{branch.key} : {branch.value.text}" for branch in branches[:_BRANCHES])
+            if len(branches) > _BRANCHES:
+                yield f"{indent}… {grouped(len(branches) - _BRANCHES)} more"
+
+
 def _rule_line(picture: Picture, counts: Counts, row: RuleRow) -> str:
     packets, octets = numbers(counts, row.cell)
     number = "policy" if row.rule is None else str(picture.rules[row.rule].number)
     text = picture.chains[row.chain].policy or "" if row.rule is None else rule_text(picture.rules[row.rule])
     handle = None if row.rule is None else picture.rules[row.rule].handle
     tail = "" if handle is None else f"  # handle {handle}"
-    indent = "  " * row.depth
-    name = picture.chains[row.chain].name if row.depth else ""
-    lead = f"{indent}{name} {number}" if name else number
-    return f"    {lead:>10}  {scaled(packets):>6} {scaled(octets):>6}  {indent}{row.jump}{text}{tail}"
-
-
-def _branch_lines(ruleset: Ruleset, row: RuleRow) -> Iterator[str]:
-    """Yield the elements of the rule's named verdict maps: where each leads."""
-    for name, branches in ruleset.branches(row.rule):
-        for branch in branches[:_BRANCHES]:
-            yield f"{' ' * 30}{'  ' * row.depth}@{name}  {branch.key} : {branch.value.text}"
-        if len(branches) > _BRANCHES:
-            rest = f"… {grouped(len(branches) - _BRANCHES)} more"
-            yield f"{' ' * 30}{'  ' * row.depth}@{name}  {rest}"
+    return f"{number:>6}  {scaled(packets):>7} {scaled(octets):>6}  {'  ' * row.depth}{row.jump}{text}{tail}"
 
 
 def _object_line(one: NftObject) -> str:

@@ -15,6 +15,7 @@ from nettop.text.units import ABSENT, duration, percent
 
 FIRST_PACKET = "first packet of a flow only"
 NO_RULES = "no nftables, iptables or iptables-legacy rules in this namespace"
+NF_IP_PRI_LAST = 0x7FFFFFFF  # INT_MAX, linux/netfilter_ipv4.h; NF_IP_PRI_FIRST is INT_MIN
 _ROLES = {"accept": "good", "drop": "bad", "reject": "bad"}
 _NAT = {"snat", "dnat", "masquerade", "redirect", "netmap"}
 _TOOLS = {"ip": "iptables", "ip6": "ip6tables", "arp": "arptables", "bridge": "ebtables"}
@@ -36,16 +37,23 @@ def hook_text(chain: ChainView) -> str:
     return chain.hook or ("(by a map)" if chain.references else "(no jump)")
 
 
+def number_text(priority: int) -> str:
+    """Return the number of a priority; `min` and `max` for the first and last that there are."""
+    if abs(priority) >= NF_IP_PRI_LAST:
+        return "max" if priority > 0 else "min"
+    return str(priority)
+
+
 def priority_text(chain: ChainView, tied: bool) -> str:
-    """Return `0 filter`, `105 srcnat+5`, `-50 at -100`, `0 dormant`; ` ?`: its place is that of another chain too."""
+    """Return `0 filter`, `105 srcnat+5`, `min`, `-50 at -100`, `0 dormant`; ` ?`: another chain is at its place."""
     if chain.priority is None:
         return ABSENT
     name = " " + chain.priority_name.replace(" ", "") if chain.priority_name else ""
     if is_dormant(chain):
-        return f"{chain.priority} dormant"
+        return f"{number_text(chain.priority)} dormant"
     place = runs_at(chain)
-    moved = f" at {place}" if place != chain.priority else ""
-    return f"{chain.priority}{moved or name}{' ?' if tied else ''}"
+    moved = "" if place is None or place == chain.priority else f" at {number_text(place)}"
+    return f"{number_text(chain.priority)}{moved or name}{' ?' if tied else ''}"
 
 
 def table_path(table: NftTable) -> str:

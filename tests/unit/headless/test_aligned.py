@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from nettop.headless.aligned import aligned, cells_of
+from nettop.headless.aligned import aligned
 from nettop.model.table import Column, Row
+from nettop.text.width import cells_of
 
 DEMO = str(Path(__file__).parents[3] / "captures/demo-gw-a.pcapng")
 COLUMNS = (

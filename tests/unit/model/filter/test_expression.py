@@ -378,6 +378,11 @@ ERRORS = [
     ("rule", "handle 5 and port 80", 13, "cannot be asked of rules"),
     ("rule", "10.0.0.1", 0, "is not known here"),
     ("chain", "priority high", 9, "is not a number"),
+    ("rule", "verdict nosuch", 8, "“nosuch” is no verdict; there are accept, drop, reject"),
+    ("chain", "hook froward", 5, "“froward” is no hook; there are ingress, brouting, prerouting, input, forward"),
+    ("rule", "not family ipv4", 11, "“ipv4” is no family; there are ip, ip6"),
+    ("rule", "backend ufw", 8, "“ufw” is no backend; there are nft, iptables-nft, iptables-legacy"),
+    ("traced packet", "verdict dropp", 8, "“dropp” is no verdict"),
 ]
 
 
@@ -497,6 +502,7 @@ def test_chains_and_rules_are_found_by_where_they_stand_and_what_they_counted() 
     assert found("packets = 0") == [True, False]
     assert found("handle 5 or 6") == [True, True]
     assert found("backend nft") == [False, True]
+    assert found("verdict MASQUERADE or verdict my* or verdict Dr*") == [True, False]
     assert found("priority -150") == [True, False]
     assert found("priority > -1") == [False, True]
 
@@ -507,10 +513,10 @@ def test_every_word_offered_for_completion_can_be_asked_there(kind: str) -> None
     values |= {"host": "::1", "net": "10", "port": "1", "portrange": "1-2", "src": "::1", "dst": "::1", "event": "new"}
     values |= {"osrc": "::1", "odst": "::1", "rsrc": "::1", "rdst": "::1", "state": "close", "status": "dying"}
     values |= {"proto": "1", "mark": "1", "zone": "1", "id": "1", "pid": "1", "vlan": "1", "less": "1", "greater": "1"}
-    values |= {name: "x" for name in ("helper", "label", "process", "netns", "device", "iface", "chain", "verdict")}
+    values |= {name: "x" for name in ("helper", "label", "process", "netns", "device", "iface", "chain")}
     values |= (
         {"not": "device x" if kind == "trace" else "netns x"}
-        | {name: "x" for name in ("family", "table", "hook", "backend")}
+        | {"family": "ip6", "table": "x", "hook": "input", "backend": "nft", "verdict": "drop"}
         | {"handle": "1", "priority": "-1", "ether": "src 02:00:00:00:00:01"}
     )
     offered = words(kind)
