@@ -135,7 +135,7 @@ async def test_p_shows_the_next_path_and_o_lights_a_journey() -> None:
         await seen.press("3")
         await seen.see("[IPv4]")
         await seen.press("o")
-        await seen.see("lit: to this host")
+        await seen.see("way: to this host")
         await seen.press("p")
         await seen.see("▶N six/in")
 
@@ -330,4 +330,4 @@ async def test_a_click_selects_a_chain_a_second_one_opens_its_rules_and_words_ar
         row = next(at for at, line in enumerate(seen.lines) if "[IPv4]" in line)
         await seen.press("escape")
         await seen.pilot.click(offset=(seen.lines[row].index("light"), row))
-        await seen.see("lit: to this host")
+        await seen.see("way: to this host")

@@ -35,7 +35,7 @@ _VALUES: dict[str, tuple[str, dict[Any, str]]] = {
 }
 _EFFECT = (
     "A table of our own, inet nettop-…, marks them until the trace ends; the kernel removes it with nettop, killed or "
-    "not. Meanwhile `nft flush ruleset` leaves it, and a saved ruleset that has it cannot be loaded."
+    "not. Until then `nft flush ruleset` does not remove it; a ruleset saved with it cannot be restored."
 )
 
 

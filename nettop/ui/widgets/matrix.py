@@ -172,7 +172,7 @@ class MatrixTable(Table):
         for path in self._matrix.paths:
             current = path == self._matrix.path
             line.append((f"[{path}] " if current else f" {path}  ", "heading" if current else "dim"))
-        line += [("   o ", "key"), (f"lit: {self.journey}" if self.journey else "light a packet's way", "dim")]
+        line += [("   o ", "key"), (f"way: {self.journey}" if self.journey else "light a packet's way", "dim")]
         line += [("   z ", "key"), (f"kernel {'shown' if self.options.zeroes else 'hidden'}", "dim")]
         shown = None if self.viewport.shown is None else self.viewport.shown.snapshot
         if isinstance(shown, MatrixSnapshot) and shown.findings:

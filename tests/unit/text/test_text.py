@@ -152,3 +152,9 @@ def test_a_time_that_there_cannot_be_is_no_error(ts_ns: int) -> None:
 )
 def test_a_timeout_that_is_renewed_again_and_again_has_one_text(seconds: float | None, text: str) -> None:
     assert units.remaining(seconds) == text
+
+
+def test_names_are_listed_up_to_a_number_and_more_are_said() -> None:
+    names = [str(number) for number in range(11)]
+    assert units.listed(names[:10]) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
+    assert units.listed(names) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, …" and units.listed(names, 1) == "0, …"
