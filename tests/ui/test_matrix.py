@@ -140,6 +140,45 @@ async def test_p_shows_the_next_path_and_o_lights_a_journey() -> None:
         await seen.see("▶N six/in")
 
 
+def many(count: int) -> PlainSession:
+    """A session with `count` chains of inet at the forward hook, none with rules, and one of ip6."""
+    feed, plain = Feed(), session()
+    chains = [base("t", f"c{at}", "forward", at * 10, policy="accept") for at in range(count)]
+    feed.layout([*chains, base("six", "in", "input", family="ip6"), base("tie", "in", "input", family="ip6")])
+    matrix = ChainMatrix(feed.ruleset, feed.chains, feed.finder)
+    plain.views |= {"chains": feed.chains, "matrix": matrix, "rules": feed.rules}
+    return plain
+
+
+async def test_p_keeps_the_chain_that_is_on_the_next_path_too() -> None:
+    async with running(WIDE, many(3)) as seen:
+        await seen.press("3")
+        await seen.see("[IPv4]")
+        await seen.press("j", "j")
+        await seen.see("▶N t/c2")
+        await seen.press("p")
+        await seen.see("[IPv6]")
+        await seen.see("▶N t/c2")
+
+
+async def test_the_matrix_takes_the_lines_that_the_rules_leave_empty_and_says_what_is_below() -> None:
+    async with running((120, 40), many(12)) as seen:
+        await seen.press("3")
+        await seen.see("N t/c11")
+    async with running(SMALL, many(12)) as seen:
+        await seen.press("3")
+        await seen.until(lambda: "↓" in seen.text and "t/c11" not in seen.text, "more is below")
+        await seen.press("G")
+        await seen.until(lambda: "↑" in seen.text and "↓" not in seen.text, "more is above")
+
+
+@pytest.mark.parametrize("size", [(120, 40), SMALL])
+async def test_the_marks_are_explained_at_any_width(size: tuple[int, int]) -> None:
+    async with running(size, many(2)) as seen:
+        await seen.press("3")
+        await seen.see("? order at equal priority not known")
+
+
 async def test_a_filter_keeps_the_chains_that_match() -> None:
     async with running(WIDE, source()) as seen:
         await seen.press("3")
@@ -178,6 +217,7 @@ async def test_a_text_is_found_in_all_chains_and_n_goes_on() -> None:
         await seen.see("find dport 1/2")
         await seen.press("x")
         await seen.see("filter lan: tcp dport 80")
+        await seen.see("─ rules that match dport, of every chain")
         await seen.press("x", "escape")
         await seen.see_no("find dport")
 
@@ -222,9 +262,12 @@ async def test_x_without_a_search_shows_the_rules_of_every_chain_to_be_sorted() 
         await seen.press("x")
         await seen.see("filter lan: tcp dport 80")
         await seen.see("six in: ip6 saddr 2001::/16")
-        await seen.see("every chain")
+        await seen.see("─ all rules, of every chain")
+        await seen.see("4 rules of every chain")
+        assert "─ ip raw PREROUTING" not in seen.text
         await seen.press("escape")
         await seen.see_no("filter lan: tcp")
+        await seen.see("─ ip raw PREROUTING")
 
 
 async def test_d_opens_the_detail_of_a_rule_that_jumps() -> None:

@@ -158,7 +158,7 @@ class ChainMatrix:
         idents = matrix.idents
         rows = tuple(self._chains.row(ident, spec.columns) for ident in idents)
         anchor = idents.index(spec.anchor) if spec.anchor in idents else None
-        totals: Line = ((_LEGEND, "dim"), *self._chains.marks())
+        totals: Line = (*self._chains.marks(), ("   ", ""), (_LEGEND, "dim"))  # what explains a mark is not cut
         notes = self._chains.notes()
         version, wrong = self.version, len(self._chains.findings.all())
         count, total = len(rows), len(self._order)

@@ -235,7 +235,9 @@ class RuleTable:
         index = self._prepare(spec)
         order = self._orders.current(spec, now_ns, self.version)
         rows = lambda idents: (self._row(ident, spec, now_ns) for ident in idents.tolist())  # noqa: E731
-        totals = () if index is None else self._chains.title(index)
+        totals: Line = () if index is None else self._chains.title(index)
+        if spec.isolated:
+            totals = ((f"{plural(len(self._rows), 'rule')} of every chain", ""),)
         if spec.moved:
             totals = (*totals, (f"   only what moved: {len(order)} of {plural(len(self._rows), 'row')}", "warn"))
         notes: tuple[Line, ...] = () if index is not None else ((("Choose a chain above to see its rules.", "dim"),),)

@@ -48,7 +48,8 @@ class ChildTable:
         self._write_title()
 
     def _upper_height(self, height: int) -> int:
-        return max(2, min(self.parent.lines_wanted, int(height * self.parent.part)))
+        below = self.table.lines_wanted + _FULL_LINES  # with its title, the totals and the rule in full
+        return max(2, min(self.parent.lines_wanted, max(int(height * self.parent.part), height - below)))
 
     def write_full(self) -> None:
         """Write the rule under the cursor in full, on as many lines as it needs."""
@@ -59,8 +60,11 @@ class ChildTable:
         self.full.write([((f" {part}", ""),) for part in parts])
 
     def _write_title(self) -> None:
-        """Write the title: the parent's row."""
-        if (row := self.parent.current) is not None:
+        """Write the title: the parent's row, or that the rows are of all of them."""
+        if self.table.options.isolated:
+            what = f"rules that match {self.table.options.find}" if self.table.options.find else "all rules"
+            self.title.write([title_line(((f"{what}, of every chain", "heading"),), self.title.app.size.width)])
+        elif (row := self.parent.current) is not None:
             self.title.write([title_line(_parent_text(self.parent, row), self.title.app.size.width)])
 
 

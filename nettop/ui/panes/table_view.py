@@ -375,6 +375,7 @@ class TableView(Pane):
                 self.lay_out()
             self.child.fit(self.size.height)
         elif self.child is not None:
+            self.child.fit(self.size.height)
             self.child.write_full()
 
 

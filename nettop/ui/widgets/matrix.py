@@ -11,7 +11,7 @@ from textual import events
 from textual.strip import Strip
 
 from nettop.model.ruleset.chain_matrix import MatrixSnapshot
-from nettop.model.ruleset.matrix import EMPTY, JOURNEYS, Place
+from nettop.model.ruleset.matrix import EMPTY, JOURNEYS, PATHS, Place
 from nettop.model.table import Line, ViewSpec
 from nettop.session.base import Session
 from nettop.text.units import plural
@@ -53,10 +53,13 @@ class MatrixTable(Table):
 
     def next_path(self) -> None:
         """Show the next path that has chains: IPv4, IPv6, bridge, …."""
-        paths = self._matrix.paths
+        paths, row = self._matrix.paths, self.current
         if paths:
             self.path = paths[(paths.index(self._matrix.path) + 1) % len(paths)]
-            self.change()
+            if row is not None and row.cells[0] in PATHS[self.path][0]:
+                self.seek(row.ident)  # its family is on that path, too
+            else:
+                self.change()
 
     def next_journey(self) -> None:
         """Light the hooks of the next journey of a packet; after the last, all of them."""
@@ -146,10 +149,18 @@ class MatrixTable(Table):
         lines: tuple[Line, ...] = (self._head(), *self._drawn.titles)
         if advice := self._advice():
             lines = ((), *advice)
+        elif y == len(lines) - 1:
+            return strips.strip(self._with_rest(lines[y]), width, palette)
         if y < len(lines):
             return strips.strip((("  ", ""), *lines[y]) if advice else lines[y], width, palette)
         at = self._first + y - len(lines)
         return self._chains_line(-1 if advice else at)
+
+    def _with_rest(self, title: Line) -> Line:
+        """Return the line above the chains; it begins with the number of lines above and below the screen."""
+        below = len(self._drawn.lines) - self._first - (self.size.height - 1 - len(self._drawn.titles))
+        hidden = " ".join(f"{arrow}{count}" for arrow, count in (("↑", self._first), ("↓", below)) if count > 0)
+        return ((strips.fit(hidden, len(title[0][0])), "key"), *title[1:]) if hidden else title
 
     def _chains_line(self, at: int) -> Strip:
         parts: tuple[Part, ...] = self._drawn.lines[at] if 0 <= at < len(self._drawn.lines) else ()
@@ -161,19 +172,20 @@ class MatrixTable(Table):
         for text, role, ident in parts:
             on = ident is not None and ident == here
             if on and marked:
-                text, role, marked = CURSOR_MARK + text[1:], "key", False
+                text, role, marked = CURSOR_MARK + text[1:], "key" if self.has_focus else "dim", False
             segments.append(Segment(text, palette.style(role, cursor if on else "background")))
         rest = width - sum(segment.cell_length for segment in segments)
         return Strip([*segments, *strips.blank(rest, palette.style())], width)
 
     def _head(self) -> Line:
         """Return the line of paths and the journey that is lit."""
-        line: list[tuple[str, str]] = [(" p ", "key")]
+        key = "key" if self.has_focus else "dim"  # the keys are those of the pane below
+        line: list[tuple[str, str]] = [(" p ", key)]
         for path in self._matrix.paths:
             current = path == self._matrix.path
             line.append((f"[{path}] " if current else f" {path}  ", "heading" if current else "dim"))
-        line += [("   o ", "key"), (f"way: {self.journey}" if self.journey else "light a packet's way", "dim")]
-        line += [("   z ", "key"), (f"kernel {'shown' if self.options.zeroes else 'hidden'}", "dim")]
+        line += [("   o ", key), (f"way: {self.journey}" if self.journey else "light a packet's way", "dim")]
+        line += [("   z ", key), (f"kernel {'shown' if self.options.zeroes else 'hidden'}", "dim")]
         shown = None if self.viewport.shown is None else self.viewport.shown.snapshot
         if isinstance(shown, MatrixSnapshot) and shown.findings:
             line += [("   ! ", "key"), (plural(shown.findings, "finding"), "warn")]

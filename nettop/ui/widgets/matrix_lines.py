@@ -104,7 +104,8 @@ def _place(place: Place, room: int, bright: bool) -> list[list[Part]]:
         side = [(fit_middle(name, inner), role)]
         facts = [*([policy] if policy else []), *place.facts]
         if policy and policy[0].lower() == "accept" and len(facts) > 1:
-            facts = [*facts[1:], policy]
+            moving = [fact for fact in facts[1:] if fact[1] != "dim"]
+            facts = [*moving, policy, *(fact for fact in facts[1:] if fact[1] == "dim")]
     lines = [[(" ", ""), *side], [("   " if inner >= _POLICY_BESIDE else " ", ""), *_fitting(facts, inner)]]
     return [
         [(text, own if bright else "dim", place.ident) for text, own in [*crop(line, room), _rest(line, room)]]

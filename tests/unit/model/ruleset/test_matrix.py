@@ -10,6 +10,7 @@ from nettop.decode.nftables.objects import NftChain, NftTable
 from nettop.model.ruleset.chain_matrix import ChainMatrix
 from nettop.model.ruleset.matrix import Matrix, Place
 from nettop.model.table import ViewSpec
+from nettop.ui.widgets.matrix_lines import draw
 from tests.unit.model.ruleset.test_ruleset import T0, Feed, S, base, rule, user
 
 
@@ -177,3 +178,13 @@ def test_a_chain_named_as_its_hook_has_a_short_name(feed: Feed) -> None:
     assert {(place.name[0], place.short) for place in matrix.places} == {
         ("I? filter/FORWARD", "I? filter"), ("N? fw/mine", "N? mine")
     }  # fmt: skip
+
+
+def test_a_narrow_cell_leaves_out_what_does_not_move_and_not_the_policy(feed: Feed) -> None:
+    feed.layout([base("fw", "in", "input", policy="accept"), base("fw", "fwd")])
+    rules = (replace(rule("in", 4), verdicts=("drop",)), rule("in", 5))
+    feed.poll(rules, [0, 0], T0)
+    feed.poll(rules, [0, 0], T0 + S)
+    drawn = draw(matrix_of(feed), 36)
+    text = "\n".join("".join(part for part, _, _ in line) for line in drawn.lines)
+    assert "accept" in text and "drop" in text and "2r" in text
