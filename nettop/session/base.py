@@ -192,14 +192,14 @@ class Session:
 
         self._run.on_models(answer)
 
-    def rule_filter(self, view: str, ident: int, deliver: Callable[[str, str, str], None]) -> None:
-        """Deliver the filter for traced packets of a row of chains or rules, the hooks to trace, or an error."""
+    def rule_filter(self, view: str, ident: int, deliver: Callable[[str, str, str, str], None]) -> None:
+        """Deliver the filter for traced packets of a row of rules, hooks and packets to trace; or an error."""
 
         def answer(engine: Engine, now_ns: int) -> None:
             try:
                 deliver(*trace_actions.filter_of_rule(engine, view, ident), "")
             except UsageError as error:
-                deliver("", "", str(error))
+                deliver("", "", "", str(error))
 
         self._run.on_models(answer)
 

@@ -19,6 +19,7 @@ from nettop.model.traces.ends import DIGITS
 from nettop.model.traces.fields import rule_filter
 from nettop.model.traces.journey import Journey
 from nettop.model.traces.lines import lines, objects
+from nettop.model.traces.selector import selector
 from nettop.pipeline.engine import Engine
 from nettop.text.address import address_text, with_port
 from nettop.text.sanitize import clean
@@ -59,26 +60,28 @@ def flow_of_journey(engine: Engine, number: int, now_ns: int) -> tuple[int | Non
 _HOOKS = {"bridge": "bridge", "netdev": "ingress"}  # by family: the hooks that a trace must see, too
 
 
-def filter_of_rule(engine: Engine, view: str, ident: int) -> tuple[str, str]:
+def filter_of_rule(engine: Engine, view: str, ident: int) -> tuple[str, str, str]:
     """Return a filter for the traced packets that met a rule, a policy, or for other rows the rules of a chain.
 
-    And the hooks to trace for that (TraceRequest.also). UsageError: no trace sees it. ("", ""): it is gone.
+    And the hooks to trace for that (TraceRequest.also), and the packets (its expression; "": every packet).
+    UsageError: no trace sees it. ("", "", ""): it is gone.
     """
     picture = engine.ruleset.picture
     rule = next((rule for rule in picture.rules if rule.ident == ident), None) if view == "rules" else None
     number = ident if ident > 0 else chain_of_ident(ident)
     at = rule.chain if rule else next((i for i, chain in enumerate(picture.chains) if chain.ident == number), None)
     if at is None:
-        return "", ""
+        return "", "", ""
     chain = picture.chains[at]
     if chain.family == "arp":
         raise UsageError("no trace sees chains of family arp")
     also = _HOOKS.get(chain.family, "")
     if rule is None and ident != -chain.ident:
-        return f"{word_filter('table', chain.table)} and {word_filter('chain', chain.name)}", also
+        return f"{word_filter('table', chain.table)} and {word_filter('chain', chain.name)}", also, ""
     by_number = chain.backend == LEGACY
     name = "policy" if rule is None else f"rule {rule.number}" if by_number else f"handle {rule.handle}"
-    return rule_filter(chain.family, chain.table, chain.name, name), also
+    packets = selector(picture, rule) if rule is not None and not also else ""
+    return rule_filter(chain.family, chain.table, chain.name, name), also, packets
 
 
 def position_of(engine: Engine, place: RulePlace) -> Hit | None:

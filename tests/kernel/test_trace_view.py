@@ -139,7 +139,7 @@ def test_only_packets_that_hit_a_rule_are_shown_and_their_count_ends_the_trace(p
             for row in answer(session.ask, "rules", ViewSpec(("rule",), height=99)).rows
             if "culprit" in row.cells[0]
         )
-        only, also, error = answer(session.rule_filter, "rules", drop.ident)
+        only, also, _, error = answer(session.rule_filter, "rules", drop.ident)
         assert only == 'rule "inet fw blocked handle 9"' and not also + error
         trace(session, TraceRequest(only=only, count=2))
         for _ in range(3):
@@ -155,8 +155,8 @@ def test_a_rule_of_a_bridge_is_traced_in_the_hooks_of_the_bridge(lab: Lab, broke
     bridge.rules(*BRIDGE, 'add rule bridge t f ip daddr 10.9.0.2 drop comment "the culprit"')
     with session_on(broker, bridge.router) as session:
         (drop,) = answer(session.ask, "rules", ViewSpec(("rule",), height=1)).rows
-        only, also, error = answer(session.rule_filter, "rules", drop.ident)
-        assert (also, error) == ("bridge", "") and only.startswith('rule "bridge t f handle')
+        only, also, packets, error = answer(session.rule_filter, "rules", drop.ident)
+        assert (also, packets, error) == ("bridge", "", "") and only.startswith('rule "bridge t f handle')
         trace(session, TraceRequest(only=only, also=also))
         bridge.ping("10.9.0.2")
         poll(lambda: [row[0] for row in rows(session, "traces", ("end",))] == ["DROP"])

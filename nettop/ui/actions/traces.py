@@ -55,9 +55,9 @@ def _of_row(screen: MainScreen, then: Callable[[TraceRequest], Awaitable[None] |
     if row is None or view not in (*_RULES, *_FLOWS):
         return None
 
-    def of_rule(only: str, also: str, error: str) -> Awaitable[None] | None:
+    def of_rule(only: str, also: str, expression: str, error: str) -> Awaitable[None] | None:
         if only:
-            return then(TraceRequest(only=only, also=also, per_second=_RATE_OF_RULE))
+            return then(TraceRequest(expression, only=only, also=also, per_second=_RATE_OF_RULE))
         screen.say(error or "the rule is gone")
         return None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from nettop.errors import UsageError
@@ -33,11 +35,11 @@ def test_rules_are_found_by_handle_or_number_policies_and_chains_by_name() -> No
     engine = engine_of(chain(1, "b"), rules=[rule(5, 17)])
     texts = [filter_of_rule(engine, view, ident)[0] for view, ident in (("rules", 5), ("rules", -1), ("chains", 1))]
     assert texts == ['rule "inet f?w? b handle 17"', 'rule "inet f?w? b policy"', 'table "f?w?" and chain "b"']
-    assert filter_of_rule(engine, "rules", heading_ident(engine.ruleset.picture.chains[0])) == (texts[2], "")
+    assert filter_of_rule(engine, "rules", heading_ident(engine.ruleset.picture.chains[0])) == (texts[2], "", "")
     assert all(parse(text, "traced packet") for text in texts)
     legacy = engine_of(chain(1, "b", "ip", "iptables-legacy"), rules=[rule(5, None)])
-    assert filter_of_rule(legacy, "rules", 5) == ('rule "ip f?w? b rule 3"', "")
-    assert filter_of_rule(engine, "rules", 9) == ("", "")
+    assert filter_of_rule(legacy, "rules", 5) == ('rule "ip f?w? b rule 3"', "", "")
+    assert filter_of_rule(engine, "rules", 9) == ("", "", "")
 
 
 def test_rules_of_bridges_and_devices_need_their_hooks_and_those_of_arp_are_refused() -> None:
@@ -45,6 +47,48 @@ def test_rules_of_bridges_and_devices_need_their_hooks_and_those_of_arp_are_refu
     assert also == ["bridge", "ingress", ""]
     with pytest.raises(UsageError, match="no trace sees chains of family arp"):
         filter_of_rule(engine_of(chain(1, "b", "arp")), "chains", 1)
+
+
+@pytest.mark.parametrize(
+    ("backend", "text", "packets"),
+    [
+        (NFT, "ip saddr 203.0.113.66 tcp dport 22 counter drop", "src net 203.0.113.66"),
+        (NFT, "ip6 saddr 2001:db8::/32 meta l4proto udp drop", "src net 2001:db8::/32 and proto udp"),
+        (NFT, "ip saddr != 10.0.0.1 drop", ""),
+        (NFT, "ip saddr { 10.0.0.1, 10.0.0.2 } ip protocol icmp drop", "proto icmp"),
+        (NFT, "ip saddr 10.0.0.1-10.0.0.9 drop", ""),
+        (NFT, "ct original ip saddr 10.0.0.1 drop", ""),
+        (NFT, 'drop comment "ip saddr 10.0.0.1"', ""),
+        (
+            "iptables-nft",
+            "-s 203.0.113.66/32 -p tcp -m tcp --dport 22 -j DROP",
+            "src net 203.0.113.66/32 and proto tcp",
+        ),
+        ("iptables-nft", "! -s 10.0.0.0/8 -d 10.9.0.4/32 -j DROP", "dst net 10.9.0.4/32"),
+        ("iptables-legacy", '-m comment --comment "-s 10.0.0.1" -j DROP', ""),
+    ],
+)
+def test_what_a_rule_names_plainly_selects_the_packets_to_trace(backend: str, text: str, packets: str) -> None:
+    forward = replace(chain(1, "b", "ip", backend), hook="forward", type="filter")
+    engine = engine_of(forward, rules=[replace(rule(5, 17), text=text, backend=backend)])
+    assert filter_of_rule(engine, "rules", 5)[2] == packets
+    if packets:
+        matches(parse(packets, "trace"))
+
+
+def test_an_address_that_may_be_rewritten_before_the_rule_selects_nothing() -> None:
+    text = "ip saddr 10.0.0.1 ip daddr 10.9.0.4 meta l4proto tcp drop"
+    nat = replace(chain(2, "n", "ip"), hook="prerouting", type="nat", first=1, count=0)
+
+    def packets(hook: str, *others: ChainView, more: str = "accept") -> str:
+        own = replace(chain(1, "b", "ip"), hook=hook, type="filter")
+        rules = [replace(rule(5, 17), text=text), replace(rule(6, 18), text=more)]
+        return filter_of_rule(engine_of(replace(own, count=2), *others, rules=rules), "rules", 5)[2]
+
+    assert packets("forward") == "src net 10.0.0.1 and dst net 10.9.0.4 and proto tcp"
+    assert packets("forward", nat) == "src net 10.0.0.1 and proto tcp"
+    assert packets("postrouting", nat) == "proto tcp"
+    assert packets("forward", more="ip saddr set 10.0.0.1") == "proto tcp"
 
 
 def test_packets_of_a_recording_are_found_again_by_their_filters() -> None:
