@@ -158,7 +158,8 @@ class ChainMatrix:
         idents = matrix.idents
         rows = tuple(self._chains.row(ident, spec.columns) for ident in idents)
         anchor = idents.index(spec.anchor) if spec.anchor in idents else None
-        totals: Line = (*self._chains.marks(), ("   ", ""), (_LEGEND, "dim"))  # what explains a mark is not cut
+        marks = self._chains.marks()  # first, since the end of the line may be cut
+        totals: Line = (*((text.strip() + "   ", role) for text, role in marks), (_LEGEND, "dim"))
         notes = self._chains.notes()
         version, wrong = self.version, len(self._chains.findings.all())
         count, total = len(rows), len(self._order)

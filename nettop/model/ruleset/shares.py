@@ -78,9 +78,9 @@ def _is_exact(rule: RuleView) -> bool:
 
 
 def _meets(rule: RuleView) -> bool:
-    return (rule.raw is not None and rule.raw.unconditional) or bool(
-        rule.text is not None and _COUNTS_ALL.match(rule.text)
-    )
+    if rule.raw is not None and (rule.raw.unconditional or rule.raw.counters > 1):
+        return rule.raw.unconditional  # of several counters the last one is shown
+    return rule.text is not None and _COUNTS_ALL.match(rule.text) is not None
 
 
 @dataclass(frozen=True, slots=True)

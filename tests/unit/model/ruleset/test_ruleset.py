@@ -636,6 +636,15 @@ def test_words_of_a_rule_without_a_condition_say_that_it_counts_all_that_comes()
         assert feed.chains.snapshot(ViewSpec(("packets",)), T0).rows[0].cells == (total,), words
 
 
+def test_of_two_counters_the_first_of_which_counts_everything_the_last_is_shown() -> None:
+    for counters, total in ((1, "9"), (2, "≥9")):
+        feed, words = Feed(), "\t\tcounter ip saddr 10.0.0.1 counter accept # handle 4\n"
+        feed.layout([base("fw", "fwd")])
+        feed.poll((replace(RULES[0], counters=counters, counts_matches=False),), [9], T0)
+        feed.texts(f"table inet fw {{ # handle 1\n\tchain fwd {{ # handle 1\n{words}\t}}\n}}\n")
+        assert feed.chains.snapshot(ViewSpec(("packets",)), T0).rows[0].cells == (total,)
+
+
 def test_two_polls_close_together_make_no_rate(feed: Feed) -> None:
     feed.poll(RULES, [5, 0, 0, 0, 0], T0)
     feed.poll(RULES, [9, 0, 0, 0, 0], T0 + 4 * S)
