@@ -31,8 +31,8 @@ class Bridge:
         for ns, port, address in ((self.a, "pa", "10.9.0.1/24"), (self.b, "pb", "10.9.0.2/24")):
             lab.veth_pair(ns, self.router, "eth0", port, (address,), ())
             run_in(self.router, "ip", "link", "set", port, "master", "br0")
-        run_in(self.a, "ping", "-c", "1", "-W", "1", "10.9.0.2")  # it knows where everybody is
-        run_in(self.a, "ping", "-c", "1", "-W", "1", "10.9.0.254")
+        for to in ("10.9.0.2", "10.9.0.254"):  # it knows where everybody is
+            poll(lambda to=to: " 1 received" in run_in(self.a, "ping", "-c", "1", "-W", "1", to, check=False))  # type: ignore[misc]
 
     def rules(self, *lines: str) -> None:
         for line in lines:
