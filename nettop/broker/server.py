@@ -108,7 +108,12 @@ class Server:
             TextKind.DROP_RECORDS: self._drops.records,
         }
         self._watch(app)
-        self._handlers: dict[type[Any], Callable[[int, Any], Answer]] = {
+        self._handlers = self._table()
+        self._served = frozenset(served)
+
+    def _table(self) -> dict[type[Any], Callable[[int, Any], Answer]]:
+        """Return the method that answers each class of requests."""
+        return {
             requests.GetNetns: self._get_netns,
             requests.ListNetns: self._list_netns,
             requests.LeaveNetns: self._leave_netns,
@@ -128,7 +133,6 @@ class Server:
             requests.StartTrace: self._start_trace,
             requests.StopTrace: self._stop_trace,
         }
-        self._served = frozenset(served)
 
     def serve(self, hello: Body) -> None:
         """Say hello, then answer until the app's end closes; children that still run are ended."""
