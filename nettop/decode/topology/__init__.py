@@ -1,0 +1,1 @@
+"""Devices, neighbours, policy rules and queues of a namespace, and the list of the host's namespaces."""

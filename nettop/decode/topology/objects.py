@@ -1,0 +1,111 @@
+"""The objects of the map, as plain values. Every text in them is safe for a terminal.
+
+Links, addresses, hops and routes are those of decode.rtnetlink, which reads them without pyroute2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from nettop.decode.rtnetlink import Link
+
+Parameters = tuple[tuple[str, str], ...]  # (name, value) as `ip -d link` prints them, in its order
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """One network namespace of the host."""
+
+    label: str  # what --netns takes: a name, "pid:N" or ""; "nsid N" for one that cannot be entered
+    inode: int = 0  # of its file in nsfs; 0: unknown
+    names: tuple[str, ...] = ()  # in /run/netns
+    processes: int = 0  # without nettop's own
+    command: str = ""  # of the process with the lowest number
+    container: str = ""  # name or shortened id, and its engine: "web-1 docker"
+    mounts: tuple[str, ...] = ()  # other paths at which it is mounted
+    refusal: str = ""  # why it cannot be entered
+    nsids: Mapping[int, int] = field(default_factory=dict)  # of the others as seen from inside: nsid → inode
+
+
+@dataclass(frozen=True, slots=True)
+class LinkCounts:
+    """Counters of a device (struct rtnl_link_stats64, linux/if_link.h)."""
+
+    rx_packets: int = 0
+    tx_packets: int = 0
+    rx_bytes: int = 0
+    tx_bytes: int = 0
+    rx_errors: int = 0
+    tx_errors: int = 0
+    rx_dropped: int = 0
+    tx_dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device with all that `ip -d link` prints of it."""
+
+    link: Link
+    counts: LinkCounts = LinkCounts()
+    parameters: Parameters = ()  # of its kind (IFLA_INFO_DATA)
+    port: Parameters = ()  # as a port of its master (IFLA_INFO_SLAVE_DATA)
+    master_kind: str = ""  # IFLA_INFO_SLAVE_KIND
+    alias: str = ""
+    altnames: tuple[str, ...] = ()
+    qdisc: str = ""
+    queue_length: int = 0  # IFLA_TXQLEN
+    carrier: bool | None = None
+    carrier_changes: int | None = None
+    programs: tuple[str, ...] = ()  # XDP programs: mode and id
+    offloads: Parameters = ()  # gso_max_size and the like
+    owner: str = ""  # of a tun or tap: the process that holds it, or its user
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A neighbour (struct ndmsg, linux/neighbour.h), or with family AF_BRIDGE an entry of a forwarding database."""
+
+    ifindex: int
+    family: int
+    address: int | None = None  # in host order; None in a forwarding database
+    link_address: bytes = b""
+    state: int = 0  # NUD_*
+    flags: int = 0  # NTF_*
+    vlan: int = 0
+    remote: tuple[int, int] | None = None  # (family, address) of a tunnel's other end
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRule:
+    """A rule of `ip rule` (struct fib_rule_hdr, linux/fib_rules.h)."""
+
+    family: int
+    priority: int
+    selector: str  # as `ip rule` prints it: "from all fwmark 0x7"
+    action: str  # "lookup main", "unreachable", "goto 200"
+    table: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A queueing discipline or a filter of a device (struct tcmsg, linux/rtnetlink.h)."""
+
+    ifindex: int
+    kind: str  # "fq_codel", "clsact", "bpf"
+    handle: int = 0
+    parent: int = 0
+    filter: bool = False
+    detail: str = ""  # of a filter: its program, or the device it redirects to
+    drops: int = 0
+    backlog: int = 0  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PortVlan:
+    """A VLAN of a bridge port (struct bridge_vlan_info, linux/if_bridge.h)."""
+
+    ifindex: int
+    vlan: int
+    untagged: bool = False
+    pvid: bool = False
