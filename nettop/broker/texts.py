@@ -78,5 +78,6 @@ TOOLS: dict[TextKind, Tool] = {
 # Short reads of procfs that cannot hang: they need no child.
 PROC: dict[TextKind, Callable[[], bytes]] = {
     TextKind.SYSCTLS: sysctls.listing,
+    TextKind.MAP_SYSCTLS: sysctls.map_listing,
     **{kind: partial(statistics.listing, kind) for kind in statistics.FILES},
 }

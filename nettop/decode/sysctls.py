@@ -22,6 +22,6 @@ def decode_sysctls(text: Text) -> SysctlValues:
 
 
 def sysctl_values(body: bytes) -> dict[str, str]:
-    """Return the values by name of a TextKind.SYSCTLS snapshot: `name = value` lines."""
-    lines = (clean_bytes(line).partition("=") for line in body.splitlines())
-    return {name.strip(): value.strip() for name, _, value in lines}
+    """Return the values by name of a TextKind.SYSCTLS or MAP_SYSCTLS snapshot: `name = value` lines."""
+    lines = (line.partition(b" = ") for line in body.split(b"\n") if line)
+    return {clean_bytes(name): clean_bytes(value.strip().replace(b"\t", b" ")) for name, _, value in lines}

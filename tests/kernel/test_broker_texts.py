@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from nettop.broker.client import Broker
+from nettop.decode.sysctls import sysctl_values
 from nettop.errors import BrokerError
 from nettop.kinds import TextKind
 from tests.kernel.live import sysctl
@@ -69,7 +70,13 @@ def test_reading_creates_no_table(broker: Broker, lab: Lab) -> None:
     ns = lab.netns()
     netns = broker.netns(ns)
     for kind in (*TextKind, *TextKind):
-        if kind not in (TextKind.SYSCTLS, TextKind.NET_STATISTICS, TextKind.DROPS, TextKind.DROP_RECORDS):
+        if kind not in (
+            TextKind.SYSCTLS,
+            TextKind.MAP_SYSCTLS,
+            TextKind.NET_STATISTICS,
+            TextKind.DROPS,
+            TextKind.DROP_RECORDS,
+        ):
             assert broker.text(netns, kind) == b""
     assert run_in(ns, "nft", "list", "ruleset") == ""
     for names in ("ip_tables_names", "ip6_tables_names", "arp_tables_names"):
@@ -103,6 +110,21 @@ def test_sysctls_are_those_of_the_namespace(broker: Broker, lab: Lab) -> None:
         lines = broker.text(netns, TextKind.SYSCTLS).decode().splitlines()
         assert f"net.ipv4.ip_forward = {value}" in lines
         assert any(line.startswith("net.netfilter.nf_conntrack_count = ") for line in lines)
+
+
+def test_the_maps_sysctls_are_those_that_sysctl_prints_of_devices_with_any_name(broker: Broker, lab: Lab) -> None:
+    ns = lab.netns()
+    for name in ("eth0.5", "a=b", "..", ".x", "é"):
+        made = run_in(ns, "ip", "link", "add", name, "type", "veth", "peer", "name", f"p{name[-1]}", check=False)
+        assert not made
+    run_in(ns, "sysctl", "-qw", "net.ipv4.conf.eth0/5.rp_filter=2", "net.ipv6.conf.default.accept_ra=2")
+    text = broker.text(broker.netns(ns), TextKind.MAP_SYSCTLS)
+    found, printed = sysctl_values(text), sysctl_values(run_in(ns, "sysctl", "-a").replace("\t", " ").encode())
+    assert {name: printed.get(name) for name in found} == found
+    assert found["net.ipv4.conf.eth0/5.rp_filter"] == "2" and found["net.ipv6.conf.default.accept_ra"] == "2"
+    names = ("net.ipv4.conf.a=b.proxy_arp_pvlan", "net.ipv4.conf./x.arp_ignore", "net.ipv4.ip_local_port_range")
+    assert {*names, "net.netfilter.nf_log.2", "fs.nr_open", "net.ipv6.conf.lo.proxy_ndp"} <= found.keys()
+    assert not any(".conf.//." in name for name in found)
 
 
 def test_a_sysctl_the_namespace_lacks_is_refused_by_name(broker: Broker) -> None:
