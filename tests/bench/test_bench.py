@@ -33,8 +33,8 @@ def _quick() -> tuple[int, list[dict[str, Any]]]:
 def test_every_row_runs_and_reports_and_leaves_nothing_behind() -> None:
     pid, lines = _quick()
     assert {one["row"] for one in lines} == set(ROWS)
-    failed = [one for one in lines if one["what"] == "not measured"]
-    assert not failed
+    failed = [f"{one['row']}: {one['note']}" for one in lines if one["what"] == "not measured"]
+    assert not failed, "\n".join(failed)
     assert all(one["ours"] >= 0 for one in lines)
     lost = [one["ours"] for one in lines if "lost" in one["what"]]
     assert len(lost) == 5
