@@ -11,6 +11,7 @@ from nettop.linux.socket import AF_INET, AF_INET6
 
 ADDRESS_OF: dict[int, type[IPv4Address] | type[IPv6Address]] = {AF_INET: IPv4Address, AF_INET6: IPv6Address}
 _U16, _U32 = struct.Struct("!H"), struct.Struct("!I")
+_HOST32 = struct.Struct("=I")
 
 
 def attribute(kind: int, payload: bytes) -> bytes:
@@ -31,6 +32,11 @@ def be16(kind: int, value: int) -> bytes:
 def be32(kind: int, value: int) -> bytes:
     """Return a 32-bit attribute in network order; raises BrokerError when the value does not fit."""
     return attribute(kind, _U32.pack(_within(value, 0xFFFF_FFFF)))
+
+
+def host32(kind: int, value: int) -> bytes:
+    """Return a 32-bit attribute in host order; raises BrokerError when the value does not fit."""
+    return attribute(kind, _HOST32.pack(_within(value, 0xFFFF_FFFF)))
 
 
 def u8(kind: int, value: int) -> bytes:

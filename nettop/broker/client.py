@@ -27,6 +27,7 @@ from nettop.broker.requests import (
     PacketMatch,
     PacketSocket,
     ReadRequest,
+    RouteQuestion,
     SetName,
     SetSysctl,
 )
@@ -151,13 +152,15 @@ class Broker:
         *,
         dump_filter: DumpFilter | None = None,
         of_set: SetName | None = None,
+        of_route: RouteQuestion | None = None,
     ) -> bytes:
         """Have the broker send a read on a socket without groups; returns the request's bytes.
 
-        `dump_filter` is for CONNTRACK_DUMP only, `of_set` for NFT_SET_ELEMENTS and IPSET_ELEMENTS (which need
-        it). The answers arrive at sock.fd. The kernel answers a second dump on a busy socket with error -16 (EBUSY).
+        `dump_filter` is for CONNTRACK_DUMP only, `of_set` for NFT_SET_ELEMENTS and IPSET_ELEMENTS, `of_route` for
+        RTNL_ROUTE (which need them). The answers arrive at sock.fd. The kernel answers a second dump on a busy socket
+        with error -16 (EBUSY).
         """
-        body, _ = self._call(requests.SendRead(sock.handle, read, dump_filter, of_set))
+        body, _ = self._call(requests.SendRead(sock.handle, read, dump_filter, of_set, of_route))
         return bytes.fromhex(body["bytes"])
 
     def release(self, sock: NetlinkSocket) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nettop.broker import attributes
-from nettop.broker.requests import DumpFilter, ReadRequest, SendRead, SetName
+from nettop.broker.requests import DumpFilter, ReadRequest, RouteQuestion, SendRead, SetName
 from nettop.errors import BrokerError
 from nettop.linux import conntrack as nfct
 from nettop.linux import ipset, nfnetlink
@@ -19,6 +19,7 @@ from nettop.linux.netlink import (
     NLM_F_REQUEST,
     NLMSGHDR,
 )
+from nettop.linux.socket import AF_INET
 
 LONGEST_NAME = nft.NFT_NAME_MAXLEN - 1  # bytes
 
@@ -56,6 +57,7 @@ _READS: dict[ReadRequest, _Read] = {
     ReadRequest.RTNL_LINKS: _Read(NETLINK_ROUTE, rtnl.RTM_GETLINK, True, rtnl.IFINFOMSG.size),
     ReadRequest.RTNL_ADDRESSES: _Read(NETLINK_ROUTE, rtnl.RTM_GETADDR, True, rtnl.IFADDRMSG.size),
     ReadRequest.RTNL_ROUTES: _Read(NETLINK_ROUTE, rtnl.RTM_GETROUTE, True, rtnl.RTMSG.size),
+    ReadRequest.RTNL_ROUTE: _Read(NETLINK_ROUTE, rtnl.RTM_GETROUTE, False),
 }
 
 _OF_SET = frozenset((ReadRequest.NFT_SET_ELEMENTS, ReadRequest.IPSET_ELEMENTS))
@@ -64,7 +66,7 @@ _OF_SET = frozenset((ReadRequest.NFT_SET_ELEMENTS, ReadRequest.IPSET_ELEMENTS))
 def read_bytes(request: SendRead, protocol: int, sequence: int) -> bytes:
     """Return the request in host byte order, port id 0, for a socket of that protocol; raises BrokerError.
 
-    Without `dump_filter` and `of_set`: all families.
+    Without `dump_filter`, `of_set` and `of_route`: all families.
     """
     read = _READS[request.what]
     if read.protocol != protocol:
@@ -73,6 +75,8 @@ def read_bytes(request: SendRead, protocol: int, sequence: int) -> bytes:
         raise BrokerError(f"not on the list: {request.what.value} narrowed")
     if (request.of_set is None) == (request.what in _OF_SET):
         raise BrokerError(f"not on the list: {request.what.value} with of_set={request.of_set}")
+    if (request.of_route is None) == (request.what is ReadRequest.RTNL_ROUTE):
+        raise BrokerError(f"not on the list: {request.what.value} with of_route={request.of_route}")
     flags = NLM_F_REQUEST | (NLM_F_DUMP if read.dump else 0)
     return message(read.kind, flags, sequence, _body(request, read))
 
@@ -94,6 +98,8 @@ def _body(request: SendRead, read: _Read) -> bytes:
         return nfgenmsg(request.dump_filter.family) + _dump_filter(request.dump_filter)
     if request.what in (ReadRequest.IPSETS, ReadRequest.IPSET_ELEMENTS):
         return nfgenmsg(0) + _ipset(request.of_set)
+    if request.of_route is not None:
+        return _route(request.of_route)
     if request.of_set is not None:
         return nfgenmsg(request.of_set.family) + _set_name(request.of_set)
     return bytes(read.body)
@@ -126,3 +132,24 @@ def _ipset(of: SetName | None) -> bytes:
     if of is None:
         return version + attributes.be32(ipset.IPSET_ATTR_FLAGS | NLA_F_NET_BYTEORDER, ipset.IPSET_FLAG_LIST_HEADER)
     return version + attributes.name(ipset.IPSET_ATTR_SETNAME, of.name, ipset.IPSET_MAXNAMELEN - 1)
+
+
+def _route(of: RouteQuestion) -> bytes:
+    """Return the header and the attributes that inet_rtm_getroute reads (net/ipv4/route.c, net/ipv6/route.c)."""
+    if not 0 <= of.tos <= 0xFF:
+        raise BrokerError(f"not on the list: tos {of.tos}")
+    parts = [attributes.attribute(rtnl.RTA_DST, attributes.address(of.family, of.destination))]
+    if of.source:
+        parts.append(attributes.attribute(rtnl.RTA_SRC, attributes.address(of.family, of.source)))
+    numbers = ((rtnl.RTA_IIF, of.iif), (rtnl.RTA_OIF, of.oif), (rtnl.RTA_MARK, of.mark))
+    parts += [attributes.host32(kind, value) for kind, value in numbers if value]
+    if of.uid is not None:
+        parts.append(attributes.host32(rtnl.RTA_UID, of.uid))
+    if of.proto:
+        parts.append(attributes.u8(rtnl.RTA_IP_PROTO, of.proto))
+    ports = ((rtnl.RTA_SPORT, of.sport), (rtnl.RTA_DPORT, of.dport))
+    parts += [attributes.be16(kind, value) for kind, value in ports if value]
+    bits = 32 if of.family == AF_INET else 128
+    flags = rtnl.RTM_F_LOOKUP_TABLE | (rtnl.RTM_F_FIB_MATCH if of.fib_match else 0)
+    header = rtnl.RTMSG.pack(of.family, bits, bits if of.source else 0, of.tos, 0, 0, 0, 0, flags)
+    return header + b"".join(parts)

@@ -17,6 +17,7 @@ from nettop.broker.requests import (
     PacketTest,
     ReadRequest,
     Request,
+    RouteQuestion,
     SetName,
 )
 from nettop.errors import BrokerError
@@ -121,6 +122,7 @@ _CONVERT: dict[str, Callable[[object], Any]] = {
     "tuple[PacketMatch, ...]": _tuple_of(_record_of(PacketMatch)),
     "DumpFilter | None": _optional(_record_of(DumpFilter)),
     "SetName | None": _optional(_record_of(SetName)),
+    "RouteQuestion | None": _optional(_record_of(RouteQuestion)),
     "CounterName": _record_of(CounterName),
     "ReadRequest": ReadRequest,
     "TextKind": TextKind,

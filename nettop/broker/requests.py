@@ -34,6 +34,7 @@ class ReadRequest(Enum):
     RTNL_LINKS = "rtnl-links"  # these three on a NETLINK_ROUTE socket
     RTNL_ADDRESSES = "rtnl-addresses"
     RTNL_ROUTES = "rtnl-routes"  # of all tables
+    RTNL_ROUTE = "rtnl-route"  # the one of a packet: needs `of_route`
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,27 @@ class SetName:
     family: int
     table: str
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RouteQuestion:
+    """A question to the kernel's route lookup (RTM_GETROUTE): addresses as text, devices by index; 0 or "": not given.
+
+    With `fib_match` the answer is the route that matches, with its prefix, else the next hop that is chosen of it.
+    """
+
+    family: int  # AF_INET or AF_INET6
+    destination: str
+    source: str = ""
+    iif: int = 0
+    oif: int = 0
+    mark: int = 0
+    tos: int = 0
+    proto: int = 0
+    sport: int = 0
+    dport: int = 0
+    uid: int | None = None  # None: that of the broker
+    fib_match: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +239,7 @@ class SendRead:
     what: ReadRequest
     dump_filter: DumpFilter | None
     of_set: SetName | None
+    of_route: RouteQuestion | None = None
 
 
 @dataclass(frozen=True, slots=True)

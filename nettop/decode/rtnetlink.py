@@ -16,7 +16,16 @@ from nettop.columns import DecodeErrors
 from nettop.decode.netlink import read_each
 from nettop.linux import rtnetlink as rtnl
 from nettop.linux.interface import IFF_UP, IFNAMSIZ
-from nettop.linux.netlink import ERR_VALUE_SHORT, NLMSG_HDRLEN, Attributes, Buffer, MalformedError
+from nettop.linux.netlink import (
+    ERR_VALUE_SHORT,
+    ERRNO,
+    NLMSG_ERROR,
+    NLMSG_HDRLEN,
+    Attributes,
+    Buffer,
+    MalformedError,
+    messages,
+)
 from nettop.linux.socket import AF_INET, AF_INET6
 from nettop.text.sanitize import clean_bytes
 
@@ -85,6 +94,16 @@ class Route:
     flags: int = 0  # RTNH_F_*, RTM_F_*
 
 
+@dataclass(frozen=True, slots=True)
+class RouteAnswer:
+    """The kernel's answer to a question for a route: an error, or the route."""
+
+    error: int = 0  # errno
+    route: Route | None = None  # of a lookup without RTM_F_FIB_MATCH: `destination` is the address asked for
+    source: int | None = None  # address that a packet of this host gets, in host order
+    mtu: int = 0  # bytes, of the route itself; 0: that of its device
+
+
 @dataclass(slots=True)
 class RouteRows:
     """The links, addresses and routes of one batch, in its order."""
@@ -143,26 +162,41 @@ def _address(buf: Buffer, start: int, end: int, rows: RouteRows) -> None:
 
 def _route(buf: Buffer, start: int, end: int, rows: RouteRows) -> None:
     header, found = _parts(rtnl.RTMSG, buf, start, end)
+    if (route := _route_of(header, found)) is not None and not route.flags & rtnl.RTM_F_CLONED:
+        rows.routes.append(route)
+
+
+def _route_of(header: tuple[int, ...], found: Attributes) -> Route | None:
     family, length, source_length, tos, table, protocol, scope, kind, flags = header
     size = _BYTES_OF.get(family)
-    if size is None or flags & rtnl.RTM_F_CLONED or length > size * 8:
-        return
-    rows.routes.append(
-        Route(
-            family,
-            found.host(rtnl.RTA_TABLE) or table,
-            kind,
-            found.number(rtnl.RTA_DST, size, size) or 0,
-            length,
-            _hops(found, family, flags),
-            found.host(rtnl.RTA_PRIORITY) or 0,
-            tos,
-            source_length,
-            protocol,
-            scope,
-            flags,
-        )
+    if size is None or length > size * 8:
+        return None
+    return Route(
+        family,
+        found.host(rtnl.RTA_TABLE) or table,
+        kind,
+        found.number(rtnl.RTA_DST, size, size) or 0,
+        length,
+        _hops(found, family, flags),
+        found.host(rtnl.RTA_PRIORITY) or 0,
+        tos,
+        source_length,
+        protocol,
+        scope,
+        flags,
     )
+
+
+def decode_route_answer(message: bytes) -> RouteAnswer:
+    """Decode the answer to one RTM_GETROUTE, a message or an error. MalformedError if it is neither."""
+    kind, start, end = next(messages(message), (0, 0, 0))
+    if kind == NLMSG_ERROR and end - start >= NLMSG_HDRLEN + 4:
+        return RouteAnswer(-ERRNO(message, start + NLMSG_HDRLEN)[0])
+    if kind != rtnl.RTM_NEWROUTE:
+        raise MalformedError(start, ERR_VALUE_SHORT)
+    header, found = _parts(rtnl.RTMSG, message, start + NLMSG_HDRLEN, end)
+    source = found.number(rtnl.RTA_PREFSRC, 4, 16)
+    return RouteAnswer(0, _route_of(header, found), source, found.nested(rtnl.RTA_METRICS).host(rtnl.RTAX_MTU) or 0)
 
 
 def _hops(found: Attributes, family: int, flags: int) -> tuple[Hop, ...]:

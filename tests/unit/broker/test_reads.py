@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 import pytest
 from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST, rtnl
@@ -14,9 +15,11 @@ from pyroute2.netlink.nfnetlink import (
     nftsocket,
 )
 from pyroute2.netlink.nfnetlink.ipset import IPSET_CMD_LIST
+from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from nettop.broker.reads import read_bytes
-from nettop.broker.requests import ReadRequest, SendRead, SetName
+from nettop.broker.requests import ReadRequest, RouteQuestion, SendRead, SetName
+from nettop.errors import BrokerError
 from nettop.linux.netlink import NETLINK_NETFILTER, NETLINK_ROUTE
 
 _DUMP = NLM_F_REQUEST | NLM_F_DUMP
@@ -37,7 +40,8 @@ def request(what: ReadRequest, sequence: int) -> bytes:
     of_one = what in (ReadRequest.NFT_SET_ELEMENTS, ReadRequest.IPSET_ELEMENTS)
     of_set = SetName(2, "t", "s") if of_one else None
     protocol = NETLINK_ROUTE if what.name.startswith("RTNL") else NETLINK_NETFILTER
-    return read_bytes(SendRead(1, what, None, of_set), protocol, sequence)
+    of_route = RouteQuestion(2, "10.0.0.1") if what is ReadRequest.RTNL_ROUTE else None
+    return read_bytes(SendRead(1, what, None, of_set, of_route), protocol, sequence)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +77,44 @@ def test_other_reads_have_the_body_their_message_needs(what: ReadRequest, kind: 
     asked = request(what, 7)
     assert struct.unpack_from("=IHHI", asked) == (16 + body, kind, _DUMP, 7)
     assert len(asked) == 16 + body
+
+
+def test_a_question_for_a_route_is_the_message_that_pyroute2_makes_of_it() -> None:
+    question = RouteQuestion(10, "fd00::1", "fd00::2", 3, 4, 0x7, 8, 6, 1024, 443, 1000, True)
+    message = rtmsg(read_bytes(SendRead(1, ReadRequest.RTNL_ROUTE, None, None, question), NETLINK_ROUTE, 7))
+    message.decode()
+    assert (message["header"]["type"], message["header"]["flags"]) == (rtnl.RTM_GETROUTE, NLM_F_REQUEST)
+    assert (message["family"], message["dst_len"], message["src_len"], message["tos"]) == (10, 128, 128, 8)
+    assert message["flags"] == 0x1000 | 0x2000  # RTM_F_LOOKUP_TABLE, RTM_F_FIB_MATCH
+    known = dict(pair for pair in message["attrs"] if pair[0] != "UNKNOWN")
+    assert known == {"RTA_DST": "fd00::1", "RTA_SRC": "fd00::2", "RTA_IIF": 3, "RTA_OIF": 4, "RTA_MARK": 7}
+    # RTA_UID 25, RTA_IP_PROTO 27, RTA_SPORT 28, RTA_DPORT 29 of linux/rtnetlink.h, which it does not know
+    more = struct.pack("=HHI", 8, 25, 1000) + struct.pack("=HHB3x", 5, 27, 6)
+    assert message.data.endswith(
+        more + struct.pack("=HH", 6, 28) + b"\4\0\0\0" + struct.pack("=HH", 6, 29) + b"\1\xbb\0\0"
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"family": 1},
+        {"destination": "fd00::1"},
+        {"destination": ""},
+        {"source": "x"},
+        {"iif": -1},
+        {"mark": 1 << 32},
+        {"tos": 256},
+        {"proto": 256},
+        {"sport": 1 << 16},
+        {"uid": -1},
+    ],
+    ids=str,
+)
+def test_a_question_for_a_route_that_fits_no_message_is_refused(wrong: dict[str, object]) -> None:
+    question = replace(RouteQuestion(2, "10.0.0.1"), **wrong)
+    with pytest.raises(BrokerError, match="not on the list"):
+        read_bytes(SendRead(1, ReadRequest.RTNL_ROUTE, None, None, question), NETLINK_ROUTE, 7)
 
 
 def test_every_read_asks_for_something_else() -> None:

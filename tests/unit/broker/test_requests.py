@@ -26,6 +26,7 @@ EVERY_REQUEST: list[requests.Request] = [
     requests.SendRead(1, ReadRequest.CONNTRACK_DUMP, None, None),
     requests.SendRead(1, ReadRequest.CONNTRACK_DUMP, DumpFilter(2, 7, 0x10, 0xFF, 2, None), None),
     requests.SendRead(1, ReadRequest.NFT_SET_ELEMENTS, None, SetName(2, "t", "a\udcffb")),
+    requests.SendRead(1, ReadRequest.RTNL_ROUTE, None, None, requests.RouteQuestion(2, "10.0.0.1", uid=7)),
     requests.ReleaseSocket(1),
     requests.GetText(1, TextKind.NFT_RULESET),
     requests.OpenSysctl(1, "net.netfilter.nf_conntrack_max"),
@@ -58,7 +59,7 @@ def test_every_request_survives_the_wire(request_: requests.Request) -> None:
 def test_a_request_with_one_field_of_another_type_is_refused(request_: requests.Request, data: st.DataObject) -> None:
     message = request_json.to_json(request_)
     field = data.draw(st.sampled_from(sorted(set(message) - {"ask"})))
-    right = {type(message[field]), list} | ({type(None)} if field in ("dump_filter", "of_set") else set())
+    right = {type(message[field]), list} | ({type(None)} if field in ("dump_filter", "of_set", "of_route") else set())
     wrong = data.draw(json_values.filter(lambda value: type(value) not in right))
     with pytest.raises(BrokerError, match="not on the list"):
         request_json.from_json({**message, field: wrong})

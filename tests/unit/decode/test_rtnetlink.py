@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import struct
+from contextlib import suppress
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,8 +12,17 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from nettop.decode.rtnetlink import Address, Hop, Link, Route, RouteRows, decode_rtnetlink
-from nettop.linux.netlink import ERR_ATTRIBUTE_CUT, ERR_VALUE_SHORT
+from nettop.decode.rtnetlink import (
+    Address,
+    Hop,
+    Link,
+    Route,
+    RouteAnswer,
+    RouteRows,
+    decode_route_answer,
+    decode_rtnetlink,
+)
+from nettop.linux.netlink import ERR_ATTRIBUTE_CUT, ERR_VALUE_SHORT, MalformedError
 from nettop.linux.rtnetlink import RTN_BLACKHOLE, RTN_UNICAST
 from tests.unit.decode.netlink_bytes import batch, nest, nla, nlmsg
 
@@ -173,3 +183,15 @@ def test_routes_are_what_pyroute2_makes_of_them(
     assert ours.destination == int(ipaddress.ip_address(theirs.get_attr("RTA_DST")))
     assert (ours.table, ours.metric, ours.kind) == (theirs.get_attr("RTA_TABLE"), metric, theirs["type"])
     assert ours.hops == (Hop(oif, (family, int(ipaddress.ip_address(theirs.get_attr("RTA_GATEWAY"))))),)
+
+
+@given(st.data())
+def test_a_damaged_answer_to_a_question_for_a_route_is_malformed_or_an_answer(data: st.DataObject) -> None:
+    whole = route(nla(1, bytes(4)), nla(4, u32(1)), nla(8, nla(2, u32(1300))), nla(7, b"\x0a\0\0\1"))
+    assert decode_route_answer(whole).mtu == 1300 and decode_route_answer(whole).source == 0x0A000001
+    cut = bytearray(whole[: data.draw(st.integers(0, len(whole)))])
+    for at in data.draw(st.lists(st.integers(0, len(whole) - 1), max_size=4)):
+        if at < len(cut):
+            cut[at] = data.draw(st.integers(0, 255))
+    with suppress(MalformedError):
+        assert isinstance(decode_route_answer(bytes(cut)), RouteAnswer)
