@@ -17,7 +17,8 @@ from nettop.columns import DecodeErrors
 from nettop.decode.netlink import ErrorRows
 from nettop.decode.nftables import objects
 from nettop.decode.nftables.objects import Generation, NftChain, NftObject, NftTable
-from nettop.decode.nftables.rules import NftRule, RuleOffsets, decode_rule
+from nettop.decode.nftables.rule_shapes import RuleShapes
+from nettop.decode.nftables.rules import NftRule, RuleOffsets
 from nettop.linux import netlink as nl
 from nettop.linux import nf_tables as nft
 from nettop.linux.netlink import NLMSG_HDRLEN, Attributes, MalformedError
@@ -87,11 +88,11 @@ def _wiped(data: bytes, wipe: NDArray[np.int64]) -> bytes:
 
 def _halves(found: _DatagramRules) -> NDArray[np.int64]:
     """Return the 16-bit halves that vary: flags (NLM_F_DUMP_INTR), seq, portid and generation of messages, values."""
-    spans = [(at + 6, at + 16) for at in found.heads] + [(at + 18, at + 20) for at in found.heads]
-    for offsets in found.offsets:
-        spans += [(at, at + 8) for pair in offsets.counters for at in pair] + offsets.volatile
-    halves = [half for first, last in spans for half in range(first // 2, last // 2)]
-    return np.array(halves, dtype=np.int64)
+    heads = np.array(found.heads, dtype=np.int64)[:, None] // 2 + (3, 4, 5, 6, 7, 9)
+    values = [at for offsets in found.offsets for pair in offsets.counters for at in pair]
+    counters = np.array(values, dtype=np.int64)[:, None] // 2 + range(4)
+    others = [half for of in found.offsets for first, last in of.volatile for half in range(first // 2, last // 2)]
+    return np.concatenate((heads.ravel(), counters.ravel(), np.array(others, dtype=np.int64)))
 
 
 def _layout(data: bytes, found: _DatagramRules) -> _RuleLayout:
@@ -135,6 +136,7 @@ class NftDecoder:
         self._layouts: dict[bytes, _RuleLayout] = {}  # of the current dump
         self._old_layouts: dict[bytes, _RuleLayout] = {}  # of the previous dump
         self._size = 0
+        self._shapes = RuleShapes()
         self._objects: dict[bytes, NftObject] = {}  # of the current dump, by their bytes: most do not change
         self._old_objects: dict[bytes, NftObject] = {}  # of the previous dump
 
@@ -207,12 +209,13 @@ class NftDecoder:
         if message == nft.NFT_MSG_NEWOBJ:
             out.objects.append(self._object(data, at, end, family))
             return
-        found = Attributes(data, at + _BODY, end)
         if message == nft.NFT_MSG_NEWRULE:
-            rule, varying = decode_rule(found, family)
+            rule, varying = self._shapes.decode(data, at, end, family)
             rules.rules.append(rule)
             rules.offsets.append(varying)
-        elif message == nft.NFT_MSG_NEWTABLE:
+            return
+        found = Attributes(data, at + _BODY, end)
+        if message == nft.NFT_MSG_NEWTABLE:
             out.tables.append(objects.decode_table(found, family))
         elif message == nft.NFT_MSG_NEWCHAIN:
             out.chains.append(objects.decode_chain(found, family))

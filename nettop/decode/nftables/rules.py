@@ -42,6 +42,13 @@ class RuleOffsets:
     counters: list[tuple[int, int]] = field(default_factory=list)  # (bytes, packets) of each counter expression
     volatile: list[tuple[int, int]] = field(default_factory=list)  # (first byte, one past the last) of other values
 
+    def moved(self, by: int) -> RuleOffsets:
+        """Return the offsets of the same rule `by` bytes further on."""
+        return RuleOffsets(
+            [(octets + by, packets + by) for octets, packets in self.counters],
+            [(first + by, last + by) for first, last in self.volatile] if self.volatile else [],
+        )
+
 
 @dataclass(slots=True)
 class _Findings:
@@ -120,6 +127,7 @@ _EXPRESSIONS: dict[bytes, Callable[[Attributes, _Findings, RuleOffsets], None]] 
     b"counter": _counter, b"immediate": _immediate, b"lookup": _lookup, b"dynset": _lookup, b"match": _match,
     b"target": _target, b"objref": _objref, b"nat": _nat, b"quota": _quota, b"last": _last, b"log": _log,
 }  # fmt: skip
+EXAMINED = frozenset(_EXPRESSIONS)  # the names of the expressions whose content the findings depend on
 _VERDICT_EXPRESSIONS = {
     b"masq": "masquerade", b"redir": "redirect", b"reject": "reject", b"queue": "queue", b"tproxy": "tproxy",
     b"fwd": "fwd", b"synproxy": "synproxy",
@@ -132,7 +140,7 @@ _UNCONDITIONAL = {b"immediate", b"target", b"nat", b"log", b"notrack", b"dup", *
 _ALWAYS = {b"immediate", b"target", b"nat", b"log", b"notrack", b"masq", b"redir", b"reject", b"counter", b"last"}
 
 
-def _expressions(rule: Attributes) -> list[Expression]:
+def expressions_of(rule: Attributes) -> list[Expression]:
     """Return the name of each expression, and its attributes: NFTA_RULE_EXPRESSIONS is a list of NFTA_LIST_ELEM."""
     found = []
     for _, first, last in attributes(rule.buf, *rule.span(nft.NFTA_RULE_EXPRESSIONS)):
@@ -161,7 +169,7 @@ def _counts_matches(expressions: list[Expression]) -> bool:
 def decode_rule(message: Attributes, family: str) -> tuple[NftRule, RuleOffsets]:
     """Return the rule of a message and its offsets. Raises MalformedError if table, chain or handle is missing."""
     message.require(nft.NFTA_RULE_TABLE, nft.NFTA_RULE_CHAIN, nft.NFTA_RULE_HANDLE)
-    offsets, expressions = RuleOffsets(), _expressions(message)
+    offsets, expressions = RuleOffsets(), expressions_of(message)
     found = _findings(expressions, offsets)
     user_data = message.raw(nft.NFTA_RULE_USERDATA)
     comment = user_comment(user_data)
