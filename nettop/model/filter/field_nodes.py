@@ -121,6 +121,17 @@ def _label(field: Field, word: str, operator: str, text: str) -> Node:
     return _maybe_not(word, operator, Word("label", labelled))
 
 
+def _address(field: Field, word: str, operator: str, text: str) -> Node:
+    """Return the node for an address of the row: itself, or in a network."""
+    wanted = values.net(text) if word == "net" or "/" in text else values.address(text)
+
+    def is_in(other: str) -> bool:
+        found = values.address(other)
+        return found.family == wanted.family and found.address & wanted.mask == wanted.address
+
+    return _maybe_not(word, operator, Word(field.name, is_in, text))
+
+
 def _check_known(field: Field, text: str) -> None:
     known = vocabulary.VALUES.get(field.name)
     wanted, *_ = text.lower().split() or [""]
@@ -173,6 +184,7 @@ _READERS: dict[str, Callable[[Field, str, str, str], Node]] = {
     "word": _words(exact=False),
     "exact-word": _words(exact=True),
     "label": _label,
+    "address": _address,
     "state": lambda field, word, operator, text: _maybe_not(word, operator, state_node(text)),
     "status": _status,
 }

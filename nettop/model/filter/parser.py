@@ -124,8 +124,8 @@ class FilterParser:
     def _primitive(self, depth: int) -> Node:
         token = self._now
         word = vocabulary.PROTOCOL_ALIASES.get(token.word, token.word)
-        if self._kind == vocabulary.COUNTER and word not in vocabulary.beginnings(self._kind):
-            return self._shorthand()
+        if self._kind in vocabulary.BARE:
+            return self._field(word) if word in vocabulary.beginnings(self._kind) else self._shorthand()
         if word in vocabulary.FAMILIES or word in vocabulary.PROTOCOLS or word in vocabulary.PACKET_WORDS:
             return self._protocol(word, depth)
         if word in vocabulary.SIDES or word in vocabulary.TUPLE_SIDES or word in vocabulary.TYPES:
@@ -276,7 +276,7 @@ class FilterParser:
         token = self._now
         if token.value is None or self._joint() is not None:
             raise self._refuse(missing(self._before() if self._at else "", token.text), token)
-        if token.word in vocabulary.BARE_STATUS | vocabulary.BARE_STATES and self._kind != vocabulary.COUNTER:
+        if token.word in vocabulary.BARE_STATUS | vocabulary.BARE_STATES and self._kind not in vocabulary.BARE:
             self._check_kind(token.word, vocabulary.CONNTRACK, self._advance())
             return self._bare(token.word)
         if values.looks_like_address(token.text) and self._kind in vocabulary.ADDRESSED:
@@ -286,9 +286,9 @@ class FilterParser:
             raise self._refuse(foreign_word(token.text, next((one.value for one in following), None) or ""), token)
         if isinstance(self._last, str):
             return self._value_of(self._last, "")
-        if self._kind == vocabulary.COUNTER:  # a word alone is a part of a counter's name
+        if name := vocabulary.BARE.get(self._kind):
             self._advance()
-            return field_nodes.field_node(vocabulary.FIELDS["name"], "name", "", f"*{token.value}*")
+            return field_nodes.field_node(vocabulary.FIELDS[name], name, "", f"*{token.value}*")
         if self._last is not None and (token.text[:1].isdigit() or token.word in values.SERVICES):
             return self._endpoint_value(self._last)
         raise self._refuse(unknown_word(token.text, self._kind), token)

@@ -14,12 +14,15 @@ from nettop.text.sanitize import clean
 
 FLOW, EVENT, PACKET, TRACE, CHAIN, RULE, COUNTER = "flow", "event", "packet", "trace", "chain", "rule", "counter"
 TRACED: Final = "traced packet"  # TRACE: a packet that is to be traced
+DEVICE: Final = "device"  # and namespaces
 ADDRESSED: Final = frozenset((FLOW, EVENT, PACKET, TRACE, TRACED))  # kinds with host, net, port and protocols
 CONNTRACK: Final = frozenset((FLOW, EVENT))
 PACKETS: Final = frozenset((PACKET,))
 RULESET: Final = frozenset((CHAIN, RULE))
 COUNTERS: Final = frozenset((COUNTER,))
-KINDS: Final = ADDRESSED | RULESET | COUNTERS
+DEVICES: Final = frozenset((DEVICE,))
+KINDS: Final = ADDRESSED | RULESET | COUNTERS | DEVICES
+BARE: Final = {COUNTER: "name", DEVICE: "any"}  # the field of which a word alone is a part
 
 MAX_PID = 4 << 20  # PID_MAX_LIMIT, linux/threads.h
 _U32 = (1 << 32) - 1
@@ -35,7 +38,7 @@ SIDES: Final = frozenset(("src", "dst"))
 TUPLE_SIDES: Final = frozenset(("osrc", "odst", "rsrc", "rdst"))
 OPERATORS: Final = frozenset(("<", "<=", "=", "==", "!=", ">", ">="))
 # Values that accept only = and !=, and values that must be compared.
-UNORDERED: Final = frozenset(("word", "exact-word", "label", "state", "status", "proto"))
+UNORDERED: Final = frozenset(("word", "exact-word", "address", "label", "state", "status", "proto"))
 MEASURES: Final = frozenset(("size", "seconds"))
 
 STATE_NAMES: Final = frozenset(name for names in conntrack.STATES.values() for name in names)
@@ -80,7 +83,7 @@ FIELDS: Final = {
     "id": Field("id", "masked", CONNTRACK, maximum=_U32),
     "bytes": Field("bytes", "size", CONNTRACK | RULESET | COUNTERS),
     "packets": Field("packets", "size", CONNTRACK | RULESET),
-    "rate": Field("rate", "size", RULESET | COUNTERS | {FLOW}),
+    "rate": Field("rate", "size", RULESET | COUNTERS | DEVICES | {FLOW}),
     "age": Field("age", "seconds", frozenset((FLOW,))),
     "timeout": Field("timeout", "seconds", CONNTRACK),
     "helper": Field("helper", "word", CONNTRACK),
@@ -89,8 +92,8 @@ FIELDS: Final = {
     "pid": Field("pid", "number", frozenset((FLOW,)), maximum=MAX_PID),
     "process": Field("process", "exact-word", frozenset((FLOW,))),
     "netns": Field("netns", "exact-word", KINDS - {TRACE}),
-    "device": Field("device", "exact-word", RULESET | {PACKET, TRACE, TRACED}),
-    "iface": Field("device", "exact-word", RULESET | {PACKET, TRACE, TRACED}),
+    "device": Field("device", "exact-word", RULESET | DEVICES | {PACKET, TRACE, TRACED}),
+    "iface": Field("device", "exact-word", RULESET | DEVICES | {PACKET, TRACE, TRACED}),
     "chain": Field("chain", "exact-word", RULESET | {TRACED}),
     "rule": Field("rule", "exact-word", frozenset((TRACED,))),
     "verdict": Field("verdict", "word", RULESET | {TRACED}),
@@ -103,6 +106,13 @@ FIELDS: Final = {
     "name": Field("name", "word", COUNTERS),
     "group": Field("group", "word", COUNTERS),
     "value": Field("value", "size", COUNTERS),
+    "host": Field("address", "address", DEVICES),
+    "net": Field("address", "address", DEVICES),
+    "mac": Field("mac", "word", DEVICES),
+    "kind": Field("kind", "word", DEVICES),
+    "mtu": Field("mtu", "number", DEVICES, maximum=_U32),
+    "drops": Field("drops", "size", DEVICES),
+    "any": Field("any", "word", DEVICES),
 }
 _TARGETS = (  # of iptables-extensions(8) and ebtables(8), beside those above
     "audit", "checksum", "classify", "clusterip", "connmark", "connsecmark", "ct", "dnpt", "dscp", "ecn", "hl", "hmark",

@@ -1,0 +1,152 @@
+"""The table of the map: every namespace with its devices below it, as a tree that folds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from nettop.batch import Array
+from nettop.model.map.idents import Idents
+from nettop.model.map.rows import Known, MapRow, RowCells, fields, value
+from nettop.model.table import Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
+from nettop.model.topology.host_map import HostMap, NamespaceMap
+from nettop.model.topology.tree import tree_of
+from nettop.model.window import Match, OrderCache, value_keys
+from nettop.text.units import plural
+
+_MANY = 200  # devices from which namespaces are folded until they are opened, but for the one shown
+
+
+class MapTable:
+    """The table model of the map. `here` returns the label of the shown namespace; `known` what else is known of one.
+
+    The ident of a row is that of `idents`: also the drawing's and the lists'.
+    """
+
+    columns = (
+        Column("name", "NETNS / DEVICE", 14, frozen=True, preferred_width=24, grow=1, max_width=36),
+        Column("address", "ADDRESS", 12, rank=2, preferred_width=18, grow=1, max_width=34),
+        Column("kind", "KIND, MODE", 16, preferred_width=34, grow=3, max_width=60),
+        Column("in", "IN", 7, right=True, rank=1),
+        Column("out", "OUT", 7, right=True, rank=1),
+        Column("drops", "DROP/s", 6, right=True, rank=3),
+        Column("mark", "!", 1, sortable=False),
+        Column("mac", "MAC", 17, rank=5),
+        Column("mtu", "MTU", 5, right=True, rank=4),
+    )
+    default_columns = ("name", "address", "kind", "in", "out", "drops", "mark")
+    default_sort: tuple[SortKey, ...] = ()
+
+    def __init__(self, hosts: HostMap, here: Callable[[], str], known: Known = lambda label: ()) -> None:
+        self.hosts, self.idents, self._here, self._known = hosts, Idents(), here, known
+        self._orders = OrderCache(self._match)
+        self._read: tuple[int, str] = (-1, "")  # version and place that `_all` is of
+        self._all: list[MapRow] = []
+        self._marks: dict[int, int] = {}
+        self._shown: dict[int, MapRow] = {}  # rows of the last order by ident
+        self._found = 0  # of the filter
+
+    @property
+    def version(self) -> int:
+        """The version, which grows whenever the table may look different."""
+        return self.hosts.version
+
+    def rows(self) -> list[MapRow]:
+        """Return all rows, those of the shown namespace first, with nothing folded."""
+        state = self.hosts.version, self._here()
+        if state != self._read:
+            self._read = state
+            spaces = sorted(self.hosts.namespaces(), key=lambda space: space.namespace.label != state[1])
+            self._all = [row for space in spaces for row in self._rows_of(space)]
+        return self._all
+
+    def _rows_of(self, space: NamespaceMap) -> list[MapRow]:
+        label = space.namespace.label
+        branches = tree_of(space.devices)
+        found = [MapRow(self.idents.of(label), space, children=bool(branches))]
+        for branch in branches:
+            device, ident = space.devices[branch.ifindex], self.idents.of(label, branch.ifindex)
+            found.append(MapRow(ident, space, device, branch.depth, branch.children, branch.last))
+        return found
+
+    def _visible(self, spec: ViewSpec) -> list[MapRow]:
+        """Return the rows that the spec shows: a sorted table has devices only, a filtered one what is above them."""
+        rows = self.rows()
+        if spec.filter is None:
+            self._found = len(rows)
+            return [row for row in rows if row.device] if spec.sort else self._folded(rows, spec.toggled)
+        mask = spec.filter.mask(fields(rows, self.hosts))
+        self._found = int(np.count_nonzero(mask))
+        if spec.sort:
+            return [row for row, hit in zip(rows, mask, strict=True) if hit and row.device]
+        return _with_parents(rows, mask)
+
+    def _folded(self, rows: Sequence[MapRow], toggled: frozenset[int]) -> list[MapRow]:
+        many, here, shown = len(rows) > _MANY, self._here(), []
+        hidden = -2  # depth of the folded row; -2: none is, -1: a namespace
+        for row in rows:
+            depth = -1 if row.device is None else row.depth
+            if -2 < hidden < depth:
+                continue
+            shut = row.children and (row.ident in toggled) != (many and row.device is None and row.label != here)
+            hidden = depth if shut else -2
+            shown.append(MapRow(row.ident, row.namespace, row.device, row.depth, row.children, row.last, shut))
+        return shown
+
+    def _match(self, spec: ViewSpec, now_ns: int, frozen: bool) -> Match:
+        shown = self._visible(spec)
+        self._shown = {row.ident: row for row in shown}
+        cells = self._cells()
+        kinds = {row.ident: cells.cells(row)["kind"][0] for row in shown} if spec.sort else {}
+        return Match(
+            np.array([row.ident for row in shown], np.int64),
+            lambda: value_keys(spec.sort, lambda key: [value(key, row, kinds[row.ident]) for row in shown]),
+        )
+
+    def _cells(self) -> RowCells:
+        return RowCells(self.hosts, self._here(), self._known, self._marks)
+
+    def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
+        """Return the window of rows that spec describes."""
+        order = self._orders.current(spec, now_ns, self.version)
+        cells = self._cells()
+
+        def drawn(idents: Array) -> list[Row]:
+            found = [(ident, cells.cells(self._shown[ident], bool(spec.sort))) for ident in idents.tolist()]
+            return [Row.of(ident, [texts.get(key, ("", "")) for key in spec.columns]) for ident, texts in found]
+
+        return order.snapshot(spec, drawn, len(self.rows()), self._notes(), now_ns, self.version, totals=self._totals())
+
+    def _totals(self) -> Line:
+        rows = self.rows()
+        spaces = sum(row.device is None for row in rows)
+        text = f"{plural(spaces, 'namespace')}, {plural(len(rows) - spaces, 'device')}"
+        matching = f", {self._found} match" if self._found != len(rows) else ""
+        return ((text + matching, "number"),)
+
+    def _notes(self) -> tuple[Line, ...]:
+        closed = [row.label for row in self.rows() if row.device is None and row.namespace.namespace.refusal]
+        return (((f"{plural(len(closed), 'namespace')} cannot be entered", "warn"),),) if closed else ()
+
+    def place(self, ident: int) -> tuple[NamespaceMap, int] | None:
+        """Return the namespace and the ifindex of a row (0: the namespace itself); None: it is gone."""
+        label, ifindex = self.idents.place(ident) or ("", -1)
+        space = self.hosts.of(label)
+        return None if space is None or (ifindex and ifindex not in space.devices) else (space, ifindex)
+
+    def detail(self, ident: int, now_ns: int) -> Detail | None:
+        """Return the detail of a device or a namespace."""
+        return None
+
+
+def _with_parents(rows: Sequence[MapRow], mask: Array) -> list[MapRow]:
+    """Return the rows that match, and those above them."""
+    found: list[MapRow] = []
+    depth = -1  # rows above this depth are missing above the one kept last
+    for row, hit in zip(reversed(rows), reversed(mask.tolist()), strict=True):
+        own = -1 if row.device is None else row.depth
+        if hit or own < depth:
+            found.append(row)
+            depth = own
+    return found[::-1]

@@ -1,0 +1,100 @@
+"""The kind and mode of a device in a few words: `macvlan bridge on eth1`, `veth ⇄ eth0 @ lan-a`."""
+
+from __future__ import annotations
+
+from nettop.decode.topology.objects import Device, Namespace
+from nettop.linux.interface import ARPHRD_LOOPBACK
+from nettop.model.topology.host_map import HostMap
+from nettop.model.topology.tree import PAIRS
+
+HOST = "host"  # the text of the label ""
+_PORTS = {"bridge": "port", "team": "port", "bond": "slave", "vrf": "in VRF"}  # by the master's kind
+_ON = ("1", "on", "true", "yes")
+_TUNNELS = ("gre", "gretap", "ip6gre", "ip6gretap", "ipip", "sit", "ip6tnl", "vti", "erspan", "geneve")
+
+
+def label_text(label: str) -> str:
+    """Return the name of a namespace as it is shown."""
+    return label or HOST
+
+
+def parameter(device: Device, *names: str) -> str:
+    """Return the value of the first of these parameters of its kind that is set; "" if none is."""
+    values = dict(device.parameters)
+    return next((values[name] for name in names if values.get(name)), "")
+
+
+def is_on(value: str) -> bool:
+    """Return whether the value of a switch means on."""
+    return value.lower() in _ON
+
+
+def peer_text(hosts: HostMap, label: str, device: Device) -> str:
+    """Return `eth0 @ lan-a` for its other end or lower device; `if 2 @ nsid 4` for one that is not known; or ""."""
+    link = device.link
+    found = hosts.peer(label, link.ifindex)
+    there = hosts.of(found[0]) if found else None
+    other = there.devices.get(found[1]) if there and found else None
+    if other is not None and found:
+        return other.link.name + (f" @ {label_text(found[0])}" if found[0] != label else "")
+    if not link.lower:
+        return ""
+    where = f" @ {label_text(found[0])}" if found and found[0] != label else ""
+    return f"if {link.lower}{where or _nsid(link.peer_nsid)}"
+
+
+def _nsid(nsid: int | None) -> str:
+    return "" if nsid is None else f" @ nsid {nsid}" if nsid >= 0 else " @ an unknown namespace"
+
+
+def kind_text(hosts: HostMap, label: str, device: Device) -> str:
+    """Return the kind, mode and relation of a device. A port begins with its role: `port ⇄ eth0 @ dmz-4`."""
+    here = hosts.of(label)
+    master = here.devices.get(device.link.master) if here else None
+    role = _PORTS.get(device.master_kind or (master.link.kind if master else ""), "") if device.link.master else ""
+    own = _own_text(hosts, label, device)
+    if not role:
+        return own
+    if role == "in VRF":
+        return f"{own}, {role} {master.link.name if master else device.link.master}"
+    return f"{role} {own.removeprefix('veth ')}" if device.link.kind == "veth" else f"{role}, {own}"
+
+
+def _own_text(hosts: HostMap, label: str, device: Device) -> str:
+    link = device.link
+    kind = link.kind or ("loopback" if link.arphrd == ARPHRD_LOOPBACK else "device")
+    peer = peer_text(hosts, label, device)
+    if kind in PAIRS:
+        return f"{kind} ⇄ {peer or 'unknown'}"
+    words = [*_mode(kind, device)] if kind == "tun" else [kind, *_mode(kind, device)]
+    if peer and kind not in _TUNNELS:
+        words.append(f"on {peer}")
+    text = " ".join(word for word in words if word).replace(" ,", ",")
+    return f"{text}, {device.owner}" if device.owner else text
+
+
+def _mode(kind: str, device: Device) -> tuple[str, ...]:
+    """Return the words after the kind."""
+    mode = parameter(device, "mode")
+    if kind == "bridge":
+        filtering = ", VLAN filtering" if is_on(parameter(device, "vlan_filtering")) else ""
+        return (f", stp {'on' if is_on(parameter(device, 'stp_state')) else 'off'}{filtering}",)
+    if kind == "vlan":
+        return (parameter(device, "id"),)
+    if kind in ("vxlan", *_TUNNELS):
+        remote = parameter(device, "remote", "remote6", "group", "group6")
+        return parameter(device, "id"), f"→ {remote}" if remote not in ("", "any") else ""
+    if kind == "tun":
+        return (parameter(device, "type") or kind,)
+    if kind == "bond":
+        active = parameter(device, "active_slave")
+        return mode, f"active {active}" if active else ""
+    if kind == "vrf":
+        return ("table", parameter(device, "table"))
+    return (mode, *(flag for flag in ("private", "vepa") if kind == "ipvlan" and parameter(device, flag)))
+
+
+def about_namespace(namespace: Namespace) -> str:
+    """Return a container, or other names, or the command of the first process."""
+    others = [name for name in namespace.names if name != namespace.label]
+    return namespace.container or " ".join(others) or namespace.command
