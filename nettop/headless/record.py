@@ -147,7 +147,7 @@ class RecordingMonitor:
         self._resync: Callable[[], None] = lambda: None  # called when events were lost
         self._remaining = count or None
         # Kinds of the first keyframe that have not been read: without them the rules and flows would be unknown.
-        self._awaited = {kind for feed in (feeds.TABLE, feeds.NFT, feeds.RULE_TEXTS) for kind in feed.kinds()}
+        self._awaited = {kind for feed in (feeds.TABLE, feeds.NFT, *feeds.RULE_TEXTS) for kind in feed.kinds()}
         self._awaited_until: float | None = None
         self._events: set[int] = set()
         self._captures: set[int] = set()

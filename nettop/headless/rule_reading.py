@@ -14,7 +14,7 @@ SETTLE_S, _QUIET_S = 6.0, 0.3
 RULE_FEEDS = (
     replace(feeds.NFT_EVENTS, rest_s=0.0),
     replace(feeds.NFT, share=None),
-    replace(feeds.RULE_TEXTS, share=None),
+    *(replace(feed, share=None) for feed in feeds.RULE_TEXTS),
 )
 
 SETS = replace(feeds.NFT_SETS, source=VerdictMapDump, every_s=None, share=None)  # without the elements of other sets

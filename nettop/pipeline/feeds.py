@@ -249,7 +249,7 @@ NFT_EVENTS = Feed(
     decoder=lambda strings: NftDecoder(events=True),
     models=("rulesets",),
     announces=commits,
-    wakes=("nft", "texts"),
+    wakes=("nft", "listing", "saves"),
     rest_s=0.2,
 )
 _TABLES = Round("nft-tables", (ReadRequest.NFT_TABLES,))
@@ -274,19 +274,11 @@ NFT = Feed(
 )
 OBJECTS = replace(NFT, rounds=(_OBJECTS,), polled=())  # without the rules
 _LEGACY = (TextKind.IPTABLES_LEGACY_SAVE, TextKind.IP6TABLES_LEGACY_SAVE, TextKind.ARPTABLES_LEGACY_SAVE)
-RULE_TEXTS = Feed(
-    "texts",
-    texts=(
-        TextKind.NFT_RULESET,
-        TextKind.IPTABLES_SAVE,
-        TextKind.IP6TABLES_SAVE,
-        TextKind.ARPTABLES_SAVE,
-        TextKind.EBTABLES_SAVE,
-        *_LEGACY,
-    ),
-    share=SHARE,
-    models=("rulesets",),
-)
+# Two feeds, so that the tools run side by side: nft takes as long as all others together.
+NFT_LISTING = Feed("listing", texts=(TextKind.NFT_RULESET,), share=SHARE / 2, models=("rulesets",))
+_NFT_SAVES = (TextKind.IPTABLES_SAVE, TextKind.IP6TABLES_SAVE, TextKind.ARPTABLES_SAVE, TextKind.EBTABLES_SAVE)
+SAVES = Feed("saves", texts=(*_NFT_SAVES, *_LEGACY), share=SHARE / 2, models=("rulesets",))
+RULE_TEXTS = (NFT_LISTING, SAVES)
 # The only way to the counters of legacy tables; read where there are such tables.
 LEGACY_TEXTS = Feed(
     "legacy",
@@ -349,13 +341,13 @@ DROPS = Feed(
 CONNTRACK = (EVENTS, TABLE)
 # Of every watched namespace, with CONNTRACK.
 EVERYWHERE = (EXPECTATIONS, STATISTICS, SYSCTLS, ROUTES, ROUTE_EVENTS, PROCESSES)
-RULES = (NFT_EVENTS, NFT, RULE_TEXTS)
+RULES = (NFT_EVENTS, NFT, *RULE_TEXTS)
 COUNTING = (NFT_SETS, NFACCT, NET_STATISTICS, DROPS)
 TRACING = (TRACES, DROP_RECORDS)
 SHOWN = (*RULES, *COUNTING)  # of the shown namespace only
 FEEDS = (*CONNTRACK, *EVERYWHERE, *SHOWN, LEGACY_TEXTS, *TRACING, TRACE_LOG)
 # Read at the start of a recording and of each further file of it.
-KEYFRAMES = (TABLE, EXPECTATIONS, STATISTICS, NFT, RULE_TEXTS, SYSCTLS, ROUTES, PROCESSES, *COUNTING)
+KEYFRAMES = (TABLE, EXPECTATIONS, STATISTICS, NFT, *RULE_TEXTS, SYSCTLS, ROUTES, PROCESSES, *COUNTING)
 
 _OF_STREAM = {feed.stream: feed for feed in FEEDS if not feed.texts}
 _OF_TEXT = {text: feed for feed in FEEDS for text in feed.texts}

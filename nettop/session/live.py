@@ -256,7 +256,7 @@ class LiveSession(Session):
             self.stop_trace(lambda error: None)
         sources = watched[0]
         if engine.ruleset.wants_text() or engine.ruleset.wants_dump():
-            self._poke(sources, feeds.NFT, feeds.RULE_TEXTS, every_s=sources.rest_ns(feeds.NFT_EVENTS) / 1e9)
+            self._poke(sources, feeds.NFT, *feeds.RULE_TEXTS, every_s=sources.rest_ns(feeds.NFT_EVENTS) / 1e9)
         if engine.ruleset.has_legacy():
             sources.watch(feeds.LEGACY_TEXTS)
 

@@ -166,7 +166,7 @@ def _dumped_since(path: Path, since_ns: int) -> bool:
             texts[item.what] = item
     legacy = (texts.get(kind) for kind in (TextKind.IPTABLES_LEGACY_SAVE, TextKind.IP6TABLES_LEGACY_SAVE))
     polled = all(text.ts_ns - since_ns > _TOOL_NS for text in legacy if text is not None and text.body)
-    return completed >= set(_DUMPS) and texts.keys() >= {TextKind.SYSCTLS, *RULE_TEXTS.texts} and polled
+    return completed >= set(_DUMPS) and texts.keys() >= {TextKind.SYSCTLS, *(text for feed in RULE_TEXTS for text in feed.texts)} and polled
 
 
 def _items(path: Path) -> Iterator[Item]:

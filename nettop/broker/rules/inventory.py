@@ -88,7 +88,7 @@ class Kernel:
         }
 
     def generation(self) -> int:
-        """Return the id of the ruleset's generation. Raises OSError and MalformedError."""
+        """Return the id of the ruleset's generation, 0 if there is none. Raises OSError and MalformedError."""
         return next(
             (one.number(nft.NFTA_GEN_ID) or 0 for _, one in self._ask(nft.NFT_MSG_GETGEN, "", NLM_F_REQUEST)), 0
         )

@@ -36,11 +36,12 @@ class _Save:
 
     def all(self) -> None:
         """Run the tool on everything, then on the chains that this did not give."""
-        before = self._chains()
+        generation, before = self.kernel.generation(), self._chains()
         if not any(before.chains.values()):
             return
         whole = self.runner.run(f"{self.program}-save", "-c")
-        after = self._chains()
+        unchanged = generation and generation == self.kernel.generation()
+        after = before if unchanged else self._chains()
         printed = _rules_by_chain(whole.output)
         self.parts.append(whole.output)
         for chain, rules in after.chains.items():
