@@ -167,11 +167,7 @@ def _dumped_since(path: Path, since_ns: int) -> bool:
     rules = (kind for feed in RULE_TEXTS for kind in feed.texts)
     legacy = (texts.get(kind) for kind in (TextKind.IPTABLES_LEGACY_SAVE, TextKind.IP6TABLES_LEGACY_SAVE))
     polled = all(text.ts_ns - since_ns > _TOOL_NS for text in legacy if text is not None and text.body)
-    return (
-        completed >= set(_DUMPS)
-        and texts.keys() >= {TextKind.SYSCTLS, *rules}
-        and polled
-    )
+    return completed >= set(_DUMPS) and texts.keys() >= {TextKind.SYSCTLS, *rules} and polled
 
 
 def _items(path: Path) -> Iterator[Item]:
