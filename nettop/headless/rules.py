@@ -24,7 +24,7 @@ from nettop.kinds import TRACE_PREFIX
 from nettop.model.filter.expression import parse
 from nettop.model.ruleset.findings import chain_key, findings
 from nettop.model.ruleset.hooks import HOOK_ORDER
-from nettop.model.ruleset.lines import objects
+from nettop.model.ruleset.lines import json_lines
 from nettop.model.ruleset.membership import holding, ipset_holds, question
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.selection import RuleQuery, select
@@ -220,7 +220,7 @@ def lines(
     """Yield the lines, without line ends: JSON objects, or text that is safe for a terminal. UsageError: see select."""
     shown = select(ruleset, query, contents)
     if json:
-        yield from map(json_format.dumps, objects(ruleset, netns_label, shown, contents))
+        yield from json_lines(ruleset, netns_label, shown, contents)
     else:
         yield from map(clean, tree(ruleset, query, shown, contents))
 

@@ -1,8 +1,13 @@
-"""Tables, chains, rules, sets, elements and objects as JSON objects."""
+"""Tables, chains, rules, sets, elements and objects as JSON objects.
+
+Rules are by far the most lines. Theirs are made from a text of their chain, at a third of the cost of json.dumps.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from nettop.decode.ipset import IpSet
@@ -14,7 +19,7 @@ from nettop.decode.nftables.objects import NftObject
 from nettop.decode.nftables.sets import NftSet
 from nettop.linux import nf_tables as nft
 from nettop.model.ruleset.counters import Counts
-from nettop.model.ruleset.merge import LEGACY, NFT, ChainView, Picture, RuleView
+from nettop.model.ruleset.merge import LEGACY, NFT, ChainView
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.selection import Selection
 from nettop.model.ruleset.sets import SetContents, sets_of
@@ -23,8 +28,25 @@ Numbers = tuple[int | None, int | None]
 Row = dict[str, Any]
 
 
-def objects(ruleset: Ruleset, netns: str, shown: Selection, contents: SetContents) -> Iterator[Row]:
+_encoded = json.JSONEncoder().encode
+_word = lru_cache(1024)(_encoded)  # of values that repeat
+
+
+def json_lines(ruleset: Ruleset, netns: str, shown: Selection, contents: SetContents) -> Iterator[str]:
     """Yield tables, objects, sets with their elements; then each chain, in traversal order, with rules and policy."""
+    yield from map(_encoded, _parts(ruleset, netns, shown, contents))
+    picture, counts = ruleset.picture, ruleset.counts
+    for index in shown.chains:
+        chain = picture.chains[index]
+        where = _where(chain, netns)
+        policy = picture.policy_cell(index)
+        yield _encoded({"kind": "chain", **where, **_chain(chain, numbers(counts, policy))})
+        yield from _rules(ruleset, chain, where, shown)
+        if chain.policy is not None and shown.cells[policy]:
+            yield _encoded({"kind": "rule", **where, **_policy(chain, numbers(counts, policy)), "stale": False})
+
+
+def _parts(ruleset: Ruleset, netns: str, shown: Selection, contents: SetContents) -> Iterator[Row]:
     yield from _tables(ruleset, netns, shown)
     for one in shown.objects:
         yield {"kind": "object", "netns": netns, **object_row(one)}
@@ -34,18 +56,6 @@ def objects(ruleset: Ruleset, netns: str, shown: Selection, contents: SetContent
     for ipset in shown.ipsets:
         yield {"kind": "set", "netns": netns, **ipset_row(ipset)}
         yield from ipset_element_rows(ipset, contents, netns)
-    picture, counts = ruleset.picture, ruleset.counts
-    for index in shown.chains:
-        chain = picture.chains[index]
-        where = _where(chain, netns)
-        policy = picture.policy_cell(index)
-        yield {"kind": "chain", **where, **_chain(chain, numbers(counts, policy))}
-        for at, rule in enumerate(picture.rules_of(chain), chain.first):
-            if shown.cells[at]:
-                keys = _rule(picture, chain, rule, numbers(counts, at))
-                yield {"kind": "rule", **where, **keys, "stale": ruleset.is_stale(rule)}
-        if chain.policy is not None and shown.cells[policy]:
-            yield {"kind": "rule", **where, **_policy(chain, numbers(counts, policy)), "stale": False}
 
 
 def numbers(counts: Counts, cell: int) -> Numbers:
@@ -180,22 +190,35 @@ def _chain(chain: ChainView, policy: Numbers) -> Row:
     }
 
 
-def _rule(picture: Picture, chain: ChainView, rule: RuleView, counted: Numbers) -> Row:
-    text = rule.text
-    if text is not None and rule.backend == NFT and counted[0] is not None:
-        text = with_counters(text, counted[0], counted[1] or 0)
-    return {
-        "number": rule.number,
-        "handle": rule.handle,
-        "text": text,
-        "verdict": rule.verdict.lower() or None,
-        "jumps": [picture.chains[target].name for target in picture.targets(rule)] if rule.targets else [],
-        "sets": list(sets_of(rule.raw, rule.text)),
-        "comment": rule.comment,
-        "packets": counted[0],
-        "bytes": counted[1],
-        "backend": rule.backend,
-    }
+def _rules(ruleset: Ruleset, chain: ChainView, where: Row, shown: Selection) -> Iterator[str]:
+    """Yield the lines of a chain's rules. Their keys are those of its policy."""
+    picture, counts = ruleset.picture, ruleset.counts
+    head, cells = _encoded({"kind": "rule", **where})[:-1], slice(chain.first, chain.first + chain.count)
+    values = (counts.have[cells].tolist(), counts.packets[cells].tolist(), counts.bytes[cells].tolist())
+    for rule, is_shown, counted, packets, octets in zip(
+        picture.rules_of(chain), shown.cells[cells].tolist(), *values, strict=True
+    ):
+        if not is_shown:
+            continue
+        text = rule.text
+        if text is not None and counted and rule.backend == NFT:
+            text = with_counters(text, packets, octets)
+        jumps = [picture.chains[target].name for target in picture.targets(rule)] if rule.targets else []
+        yield (
+            f'{head}, "number": {rule.number}, "handle": {_or_null(rule.handle)}, "text": {_text(text)}, '
+            f'"verdict": {_word(rule.verdict.lower() or None)}, "jumps": {_encoded(jumps) if jumps else "[]"}, '
+            f'"sets": {_word(sets_of(rule.raw, rule.text))}, "comment": {_text(rule.comment)}, '
+            f'"packets": {_or_null(packets if counted else None)}, "bytes": {_or_null(octets if counted else None)}, '
+            f'"backend": {_word(rule.backend)}, "stale": {_word(ruleset.is_stale(rule))}}}'
+        )
+
+
+def _text(text: str | None) -> str:
+    return "null" if text is None else _encoded(text)
+
+
+def _or_null(number: int | None) -> str:
+    return "null" if number is None else str(number)
 
 
 def _policy(chain: ChainView, counted: Numbers) -> Row:

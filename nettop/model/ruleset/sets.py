@@ -107,6 +107,8 @@ class Sets:
 
 def sets_of(raw: NftRule | None, text: str | None) -> tuple[str, ...]:
     """Return the names of the sets, maps and IP sets that a rule uses, each once; anonymous sets have none."""
+    if (raw is None or not raw.sets) and (text is None or "-set " not in text):
+        return ()  # as most rules do
     names = [name for name in (raw.sets if raw is not None else ()) if not name.startswith("__")]
     return tuple(dict.fromkeys((*names, *ipsets_of(text))))
 

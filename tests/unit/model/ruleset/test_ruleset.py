@@ -514,6 +514,22 @@ def test_json_has_the_keys_of_the_contract(feed: Feed) -> None:
     assert [o["number"] for o in rules if o["chain"] == "fwd"] == [1, 2, 3, None]
 
 
+def test_lines_of_rules_are_as_json_writes_them_whatever_is_in_the_names() -> None:
+    feed, evil = Feed(), '"\\\n\x1b\u2028é {}%'
+    feed.layout([base(evil, evil, devices=(evil,)), user(evil, "b")])
+    more = {"comment": evil, "verdicts": ("drop",), "sets": ("a", "__set1", evil), "counters": 1}
+    feed.poll((replace(rule(evil, 1, "b", table=evil), **more), rule(evil, 2, table=evil)), [2**64 - 1, None], T0)  # type: ignore[arg-type]
+    feed.texts(
+        f"table inet {evil} {{ # handle 1\n\tchain {evil} {{\n\t\tcounter packets 1 bytes 2 # handle 2\n\t}}\n}}\n"
+    )
+    found = [line for line in lines(feed.ruleset, evil, json=True) if '"kind": "rule"' in line]
+    assert found == [json.dumps(json.loads(line)) for line in found]
+    assert len({tuple(json.loads(line)) for line in found}) == 1 and len(found) == 3
+    first = json.loads(found[0])
+    assert (first["comment"], first["sets"], first["jumps"]) == (evil, ["a", evil], ["b"])
+    assert (first["netns"], first["table"], first["packets"]) == (evil, evil, 2**64 - 1)
+
+
 def test_names_from_the_host_never_reach_a_screen_raw() -> None:
     feed = Feed()
     evil = "\x1b]0;x\x07\u202e"
