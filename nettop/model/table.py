@@ -111,6 +111,7 @@ class Row:
     whole: str = ""  # the text that a column has cut, for a line of its own
     marked: bool = False  # it was found
     link: int | None = None  # the row that Enter goes to; its own identity: Enter folds and unfolds it
+    reads: bool = False  # it can open sets below it, or more elements of one, which must be read
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cells", tuple(map(clean, self.cells)))

@@ -123,12 +123,24 @@ def ipsets(broker: Broker, netns: Netns) -> list[IpSet]:
         return [found for batch in dump.batches() for found in decode_ipsets(batch).sets]
 
 
+class IpsetPages:
+    """The elements of an IP set read so far, in a dump that can go on."""
+
+    def __init__(self, dump: KernelDump) -> None:
+        self.of: IpSet | None = None  # known once some were read
+        self._batches = dump.batches()
+        self._elements: list[IpSetElement] = []
+
+    def read(self, count: int) -> list[IpSetElement]:
+        """Return the elements once there are `count` of them or all. BrokerError: see KernelDump."""
+        while len(self._elements) < count and (batch := next(self._batches, None)) is not None:
+            found = decode_ipsets(batch)
+            self.of = self.of or next(iter(found.sets), None)
+            self._elements += found.elements
+        return self._elements[:]
+
+
 def ipset_elements(broker: Broker, netns: Netns, name: str, count: int) -> list[IpSetElement]:
     """Return the first `count` elements of an IP set."""
-    found: list[IpSetElement] = []
     with kernel_dump(broker, netns, ReadRequest.IPSET_ELEMENTS, SetName(0, "", name)) as dump:
-        for batch in dump.batches():
-            found += decode_ipsets(batch).elements
-            if len(found) >= count:
-                break
-    return found[:count]
+        return IpsetPages(dump).read(count)[:count]

@@ -5,7 +5,6 @@ The run is of a live namespace or of a file. Actions run on a control thread.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,7 @@ from dataclasses import replace
 from nettop.batch import Counter64
 from nettop.broker.client import Broker
 from nettop.broker.requests import ResolveName
-from nettop.errors import BrokerError, NettopError, UsageError
+from nettop.errors import NettopError, UsageError
 from nettop.model.events.table import KEEP_EVENTS
 from nettop.model.filter.expression import Filter
 from nettop.model.findings import Finding
@@ -28,13 +27,12 @@ from nettop.model.ruleset.sets import SetContents, SetsUsed
 from nettop.model.table import Detail, RulePlace, Snapshot, TableModel, ViewSpec
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.recorder import Recorder
-from nettop.recording.item_export import export_items
 from nettop.recording.writer import RecordingWriter
-from nettop.session import flow_actions, trace_actions
+from nettop.session import exports, flow_actions, trace_actions
 from nettop.session.run import Rate, Run
-from nettop.session.set_search import Searched, asked_of
+from nettop.session.sets import RecordedSets, SetSource, asked_of, read_pages
 from nettop.session.status import DeviceChoice, Done, NetnsChoice, Status, TraceRequest
-from nettop.text.units import plural, scaled
+from nettop.text.units import scaled
 
 _NOTES = 8
 _OF_A_FILE = "a file is shown: this is for the live host"
@@ -51,6 +49,7 @@ class Session:
 
     def __init__(self, netns: str | None, live: bool, mode: str, keep_events: int = KEEP_EVENTS) -> None:
         self._services: Broker | None = None  # creates outputs and resolves names
+        self._sets: SetSource = RecordedSets()
         self._keep_events = keep_events
         self._seq, self._ids = Counter64(), Counter64()
         self._mode, self._live = mode, live
@@ -125,7 +124,7 @@ class Session:
         self, path: str, display_filter: Filter | None, done: Done, deliver: Callable[[str], None] = lambda text: None
     ) -> None:
         """Write the packets that match to a new file, pcap or pcapng; deliver their number, the format and the path."""
-        self._act(lambda: deliver(self._export(path, display_filter)), done)
+        self._act(lambda: deliver(exports.packets(self._run, self._services, path, display_filter)), done)
 
     def packet_lists(self, deliver: Callable[[Sequence[tuple[int, str, int]]], None]) -> None:
         """Deliver the captures that have packets, the newest first: number, name, count. On the model thread."""
@@ -149,13 +148,17 @@ class Session:
             if asked is None or not used.names:
                 answer(engine, SetContents(), ())
             else:
-                self._search_sets(asked, used, lambda *found: self._run.on_models(lambda one, _: answer(one, *found)))
+                self._act(lambda: search_sets(asked, used), lambda failure: None)
+
+        def search_sets(asked: Question, used: SetsUsed) -> None:
+            found = self._sets.search(asked, used)
+            self._run.on_models(lambda engine, _: answer(engine, *found))
 
         self._run.on_models(search)
 
-    def _search_sets(self, asked: Question, used: SetsUsed, deliver: Searched) -> None:
-        """Deliver the elements that hold what is asked, and the sets that were not searched: a file has no elements."""
-        deliver(SetContents(), used.names)
+    def read_elements(self, ident: int, done: Done) -> None:
+        """Read the elements of the sets of a rule, or those that follow the last one of a set, and show them there."""
+        self._act(lambda: read_pages(self._run, self._sets, ident), done)
 
     def rule_changes(self, deliver: Callable[[Sequence[Commit]], None]) -> None:
         """Deliver the latest changes of the rules shown, oldest first, on the model thread."""
@@ -273,7 +276,7 @@ class Session:
         self, path: str, display_filter: Filter | None, done: Done, deliver: Callable[[str], None]
     ) -> None:
         """Write the traced packets that match to a new file, JSON Lines or (named *.txt) text; deliver a message."""
-        self._act(lambda: deliver(self._export_traces(path, display_filter)), done)
+        self._act(lambda: deliver(exports.traces(self._run, self._services, path, display_filter)), done)
 
     def watch_only(self, expression: str, done: Done) -> None:
         """Receive only flows and events that match (in the kernel where possible); "" receives everything again."""
@@ -299,6 +302,7 @@ class Session:
         self._run.plumbing.halt()
         self._unblock()
         self._control.shutdown(wait=True, cancel_futures=True)
+        self._sets.close()
         self._run.close()
         try:
             self._stop_recording()
@@ -324,14 +328,9 @@ class Session:
         except RuntimeError:  # the session is closing
             done("nettop is ending")
 
-    def _open_output(self, path: str) -> int:
-        if self._services is None:
-            raise BrokerError("files cannot be written here")
-        return self._services.open_output(path)
-
     def _start_recording(self, path: str) -> None:
-        path = save_path(path)
-        descriptor = self._open_output(path)
+        path = exports.save_path(path)
+        descriptor = exports.open_output(self._services, path)
         with suppress(NettopError):  # the header has shown the failure of the one before
             self._stop_recording()
         writer = RecordingWriter(descriptor, name=path)
@@ -365,20 +364,6 @@ class Session:
         minutes, seconds = divmod(int(time.monotonic() - self._recording_since), 60)
         return f"{minutes:02d}:{seconds:02d} {scaled(self._writer.written)}"
 
-    def _export_traces(self, path: str, display_filter: Filter | None) -> str:
-        path = save_path(path)
-        count, text = self._run.waited(
-            lambda engine, now_ns: trace_actions.trace_text(engine, display_filter, path.endswith(".txt"))
-        )
-        with open(self._open_output(path), "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
-        return f"{plural(count, 'packet')} written to {path}"
-
-    def _export(self, path: str, display_filter: Filter | None) -> str:
-        items = self._run.waited(lambda engine, now_ns: list(engine.packets.export(display_filter)))
-        path = save_path(path)
-        return export_items(items, self._open_output(path), path)
-
 
 def _failure_of(action: Callable[[], None]) -> str | None:
     """Run the action. Return its error in one line; None: it succeeded."""
@@ -391,8 +376,3 @@ def _failure_of(action: Callable[[], None]) -> str | None:
     except Exception as error:  # a bug: the caller waits for an answer
         return f"internal error, please report it: {error!r}"
     return None
-
-
-def save_path(path: str) -> str:
-    """Return the path that a person has typed, with ~ replaced by the home directory."""
-    return os.path.expanduser(path.strip())

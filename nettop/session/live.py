@@ -14,8 +14,6 @@ from nettop.broker.requests import Netns, SetSysctl
 from nettop.errors import BrokerError
 from nettop.model.events.table import KEEP_EVENTS
 from nettop.model.filter.expression import Filter
-from nettop.model.ruleset.membership import Question
-from nettop.model.ruleset.sets import SetsUsed
 from nettop.model.sysctls import ACCOUNTING
 from nettop.model.table import Detail, Snapshot, ViewSpec
 from nettop.pipeline import feeds
@@ -28,7 +26,7 @@ from nettop.session import flow_actions
 from nettop.session.base import Session
 from nettop.session.own_ssh import Connection, leaving_out
 from nettop.session.run import Run, return_memory
-from nettop.session.set_search import Searched, search_sets
+from nettop.session.sets import KernelSets
 from nettop.session.status import Capturing, DeviceChoice, Done, NetnsChoice, Status, TraceRequest
 from nettop.session.tracing import Tracer
 from nettop.session.visible_views import VisibleViews
@@ -72,6 +70,7 @@ class LiveSession(Session):
         self._capturing: Capturing | None = None
         self._ended_ns, self._ended_mode = 0, ""  # when the shown namespace ended, and the mode in the header
         self._tracer = Tracer(broker, self._note)
+        self._sets = KernelSets(broker, lambda: self._netns)
         self._receive_filter = receive_filter
         self._interval = interval
         self._buffer = buffer
@@ -154,6 +153,7 @@ class LiveSession(Session):
     def _switch(self, spec: str) -> None:
         """Open the next namespace, then close the current one. If that fails, the current one continues."""
         netns = self._broker.netns(spec)
+        self._sets.close()
         self._tracer.stop()
         run = self._new_run(netns.label)
         if self._recorder is not None:
@@ -213,6 +213,7 @@ class LiveSession(Session):
             self._end_other(netns, reason)
             return
         self._capturing = None
+        self._sets.close()
         self._tracer.stop()
         self._run.each_tick = lambda engine: None
         self._ended_ns, self._ended_mode = time.time_ns(), "ENDED" if self._broker.ended else "GONE"
@@ -381,10 +382,6 @@ class LiveSession(Session):
         self._pace(self._run.engine, self._watched())
         for sources in self._watched():
             sources.poke(*feeds.KEYFRAMES)
-
-    def _search_sets(self, asked: Question, used: SetsUsed, deliver: Searched) -> None:
-        netns = self._netns
-        self._act(lambda: deliver(*search_sets(self._broker, netns, asked, used)), lambda failure: None)
 
     def _unblock(self) -> None:
         """Close the broker: every running call to it fails at once."""

@@ -66,7 +66,7 @@ def filter_of_rule(engine: Engine, view: str, ident: int) -> tuple[str, str, str
     And the hooks to trace for that (TraceRequest.also), and the packets (its expression; "": every packet).
     UsageError: no trace sees it. ("", "", ""): it is gone.
     """
-    picture = engine.ruleset.picture
+    picture, ident = engine.ruleset.picture, engine.ruleset.opened.rule_of(ident)
     rule = next((rule for rule in picture.rules if rule.ident == ident), None) if view == "rules" else None
     number = ident if ident > 0 else chain_of_ident(ident)
     at = rule.chain if rule else next((i for i, chain in enumerate(picture.chains) if chain.ident == number), None)

@@ -68,6 +68,7 @@ class PlainSession(Session):
     finder: RuleFinder | None = None
     unsearched: tuple[str, ...] = ()
     changes: list[Commit] = field(default_factory=list)
+    reading: Callable[[int], None] = lambda ident: None  # reads the elements of a set
     ticks: int = 0  # how often its status was asked for
     waiting: list[Callable[[], None]] = field(default_factory=list)
     relations: dict[tuple[str, str], tuple[int | None, str]] = field(default_factory=dict)  # (view, to)
@@ -132,6 +133,10 @@ class PlainSession(Session):
 
     def find_rules(self, text: str, deliver: Callable[..., None]) -> None:
         deliver(() if self.finder is None else [hit for _, hit in self.finder.found(text)], self.unsearched)
+
+    def read_elements(self, ident: int, done: Done) -> None:
+        self.done.append(("read_elements", ident))
+        self.reading(ident)
 
     def rule_changes(self, deliver: Callable[[Any], None]) -> None:
         deliver(self.changes)

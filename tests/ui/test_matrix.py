@@ -10,6 +10,8 @@ from nettop.model.ruleset.chain_matrix import ChainMatrix
 from nettop.model.ruleset.changes import Change, Commit
 from tests.ui.plain_session import PlainSession, session
 from tests.ui.screen_text import SMALL, WIDE, running
+from tests.unit.model.ruleset.test_opened_sets import feed as opened_feed
+from tests.unit.model.ruleset.test_opened_sets import page
 from tests.unit.model.ruleset.test_ruleset import T0, Feed, base, rule, user
 
 CHAINS = [
@@ -374,3 +376,34 @@ async def test_a_click_selects_a_chain_a_second_one_opens_its_rules_and_words_ar
         await seen.press("escape")
         await seen.pilot.click(offset=(seen.lines[row].index("light"), row))
         await seen.see("way: to this host")
+
+
+async def test_enter_opens_the_sets_of_a_rule_and_reads_the_next_page_behind_the_last_element() -> None:
+    plain, made = source(), opened_feed()
+    plain.views |= {"chains": made.chains, "rules": made.rules}
+    del plain.views["matrix"]
+    asked: list[int] = []
+
+    def read(ident: int) -> None:
+        for ref, count in made.ruleset.opened.wanted(ident, made.ruleset.picture):
+            asked.append(count)
+            made.ruleset.opened.put(ref, page(*range(1, 7), count=count - 995, more=count < 1005))
+
+    plain.reading = read
+    async with running(SMALL, plain) as seen:
+        await seen.press("3", "enter", "enter")
+        await seen.see("▾ @bad   set of ipv4_addr")
+        await seen.see("10.0.0.5")
+        await seen.press("j", "j", "j", "j", "j", "j")
+        assert "Enter reads the next" not in seen.cursor_line() and "10.0.0.5" in seen.cursor_line()
+        await seen.press("j")
+        assert "Enter reads the next" in seen.cursor_line()
+        await seen.press("enter")
+        await seen.see("10.0.0.6")
+        assert "10.0.0.6" in seen.cursor_line() and asked == [1000, 1005]
+        await seen.press("g", "enter")
+        await seen.see_no("10.0.0.6")
+        await seen.press("e")
+        await seen.see("10.0.0.5")
+        await seen.press("G", "e")
+        await seen.see("this rule uses no named set")

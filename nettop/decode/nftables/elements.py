@@ -68,7 +68,8 @@ class Elements:
 
     def rows(self, chosen: slice | NDArray[np.int64]) -> Elements:
         """Return these elements."""
-        return Elements(*(getattr(self, name)[chosen] for name in self.__slots__))
+        columns = (getattr(self, name) for name in self.__slots__)
+        return Elements(*(column[chosen] if len(column) else column for column in columns))
 
 
 def _concatenated(arrays: list[NDArray[Any]]) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Tables, chains, rules, sets, elements and objects as JSON objects.
+"""Tables, chains, rules and objects as lines of JSON, with the sets and elements of set_lines.py.
 
 Rules are by far the most lines. Theirs are made from a text of their chain, at a third of the cost of json.dumps.
 """
@@ -8,24 +8,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
 
-from nettop.decode.ipset import IpSet
-from nettop.decode.nftables.elements import NEVER, Elements
-from nettop.decode.nftables.keys import type_text
 from nettop.decode.nftables.listing import with_counters
-from nettop.decode.nftables.members import comment_of, member_text, rows_of, timeout_ms, value_of
 from nettop.decode.nftables.objects import NftObject
-from nettop.decode.nftables.sets import NftSet
-from nettop.linux import nf_tables as nft
 from nettop.model.ruleset.counters import Counts
 from nettop.model.ruleset.merge import LEGACY, NFT, ChainView
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.selection import Selection
+from nettop.model.ruleset.set_lines import Row, element_rows, ipset_element_rows, ipset_row, set_row
 from nettop.model.ruleset.sets import SetContents, sets_of
 
 Numbers = tuple[int | None, int | None]
-Row = dict[str, Any]
 
 
 _encoded = json.JSONEncoder().encode
@@ -81,86 +74,6 @@ def object_row(one: NftObject) -> Row:
     named = {"family": one.family, "table": one.table, "name": one.name, "type": one.type, "handle": one.handle}
     more = {"helper": one.helper, "comment": one.comment, "references": one.use, **dict(one.properties)}
     return {**named, **own, **limited, **more}
-
-
-def set_row(one: NftSet) -> Row:
-    """Return the keys of a set or map."""
-    return {
-        "family": one.family,
-        "table": one.table,
-        "name": one.name,
-        "type": type_text(one.key_type),
-        "map": (type_text(one.data_type) if one.holds == "data" else _HOLDS.get(one.holds, one.holds)) or None,
-        "handle": one.handle,
-        "flags": [word for bit, word in nft.NFT_SET_FLAGS if one.flags & bit],
-        "size": one.size,
-        "elements": one.count,
-        "timeout": _seconds(one.timeout_ms),
-        "counter": one.counts,
-        "comment": one.comment,
-        "backend": NFT,
-    }
-
-
-IPSET = "ipset"  # the backend of IP sets
-_HOLDS = {"verdicts": "verdict"}
-
-
-def _seconds(milliseconds: int | None) -> float | int | None:
-    """Return seconds, as nft does an integer where it is one."""
-    if not milliseconds:
-        return None
-    return milliseconds / 1000 if milliseconds % 1000 else milliseconds // 1000
-
-
-def element_rows(of: NftSet, elements: Elements | None, netns: str) -> Iterator[Row]:
-    """Yield the elements of a set or map, in the order of the dump."""
-    where = {"netns": netns, "family": of.family, "table": of.table, "set": of.name}
-    for row in rows_of(elements) if elements is not None else ():
-        yield {"kind": "element", **where, **_element(of, elements, row)} if elements is not None else {}
-
-
-def _element(of: NftSet, elements: Elements, row: int) -> Row:
-    value = value_of(of, elements, row)
-    counted, expires = bool(elements.counted[row]), elements.expires_ms[row]
-    return {
-        "element": member_text(of, elements, row),
-        "value": value and value.text,
-        "packets": int(elements.packets[row]) if counted else None,
-        "bytes": int(elements.octets[row]) if counted else None,
-        "timeout": _seconds(timeout_ms(elements, row)),
-        "expires": None if expires == NEVER else int(expires) / 1000,
-        "comment": comment_of(elements, row),
-        "backend": NFT,
-    }
-
-
-def ipset_row(one: IpSet) -> Row:
-    """Return the keys of an IP set."""
-    return {
-        "family": one.family or None,
-        "table": None,
-        "name": one.name,
-        "type": one.type,
-        "map": None,
-        "handle": None,
-        "flags": list(one.flags),
-        "size": one.size,
-        "elements": one.count,
-        "timeout": one.timeout_s,
-        "counter": "counters" in one.flags,
-        "comment": None,
-        "backend": IPSET,
-    }
-
-
-def ipset_element_rows(of: IpSet, contents: SetContents, netns: str) -> Iterator[Row]:
-    """Yield the elements of an IP set. `value` of an exception is nomatch; `expires` is the time that is left."""
-    where = {"kind": "element", "netns": netns, "family": of.family or None, "table": None, "set": of.name}
-    for one in contents.of_ipsets.get(of.name, ()):
-        counted = {"packets": one.packets, "bytes": one.bytes, "timeout": None, "expires": one.timeout_s or None}
-        value = "nomatch" if one.nomatch else None
-        yield {**where, "element": one.text, "value": value, **counted, "comment": one.comment, "backend": IPSET}
 
 
 def _where(chain: ChainView, netns: str) -> Row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from nettop.model.ruleset import words
 from nettop.model.ruleset.chain_table import ChainTable
 from nettop.model.ruleset.find import RuleFinder
 from nettop.model.ruleset.merge import NFT, ChainView, RuleView
+from nettop.model.ruleset.opened_sets import refs_of
 from nettop.model.ruleset.rule_commands import copies
 from nettop.model.ruleset.rule_tree import (
     ELSEWHERE,
@@ -21,6 +23,7 @@ from nettop.model.ruleset.rule_tree import (
     OPENED,
     Folding,
     RuleRow,
+    SetPlace,
     chain_of_ident,
     filtered,
     fold,
@@ -74,13 +77,14 @@ class RuleTable:
     @property
     def version(self) -> int:
         """The version, which grows whenever the table may look different."""
-        return self._ruleset.rules_version
+        return self._ruleset.rules_version + self._ruleset.opened.version
 
     def _prepare(self, spec: ViewSpec) -> int | None:
         index = self._chains.index(spec.scope)
         picture, version = self._ruleset.picture, self._ruleset.layout_version
         flat = spec.filter is not None or bool(spec.sort) or spec.isolated
-        layout = version, index, flat, spec.toggled, spec.find, spec.isolated, self._finder.version
+        opened = self._ruleset.opened.version
+        layout = version, index, flat, spec.toggled, spec.find, spec.isolated, self._finder.version, opened
         if self._layout != layout:
             if self._layout[0] != version:
                 self._jumpers = jumpers(picture)
@@ -94,14 +98,23 @@ class RuleTable:
                 tree = [RuleRow(picture.rules[cell].chain, cell, cell, 0, LEAF) for cell in cells]
             is_toggled = lambda chain: heading_ident(picture.chains[chain]) in spec.toggled  # noqa: E731
             self._folding = fold(rules_of_tree(tree) if flat else tree, is_toggled)
-            self._rows = self._folding.rows
+            self._rows = self._folding.rows if flat else [*self._with_sets(self._folding.rows, spec.toggled)]
             self._cells_at = np.array([row.cell for row in self._rows], dtype=np.int64)
             self._positions = {self._ident(row): at for at, row in enumerate(self._rows)}
             self._idents = np.array(list(self._positions), dtype=np.int64)
         self._shares = shares(picture, self._chains.entries, self._ruleset.counts, self._cells_at)
         return index
 
+    def _with_sets(self, rows: Sequence[RuleRow], toggled: frozenset[int]) -> Iterator[RuleRow]:
+        """Yield the rows, each rule that is toggled with the sets that it uses."""
+        for row in rows:
+            yield row
+            if row.rule is not None and self._rule(row).ident in toggled:
+                yield from self._ruleset.opened.rows(self._ruleset.picture, row, self._rule(row), toggled)
+
     def _ident(self, row: RuleRow) -> int:
+        if row.place is not None:
+            return row.place.ident
         # the ident of a policy row is that of its chain, negative to differ from rules
         if row.rule is not None:
             return self._rule(row).ident
@@ -141,16 +154,35 @@ class RuleTable:
 
     def _row(self, ident: int, spec: ViewSpec, now_ns: int) -> Row:
         at = self._positions[ident]
-        row, cells = self._rows[at], self._cells(at, now_ns)
+        row, cells = self._rows[at], self._cells(at, spec.toggled, now_ns)
         shown = Row.of(ident, [cells.get(key, ("", "")) for key in spec.columns])
+        if row.place is not None:
+            return self._set_row(shown, row, row.place, now_ns)
         if row.rule is None:
             return replace(shown, link=ident if row.jump == HEADING else None, whole=self._about(row))
-        homes = [self._folding.homes.get(target) for target in self._ruleset.picture.targets(self._rule(row))]
-        link = next((heading_ident(self._ruleset.picture.chains[home]) for home in homes if home is not None), None)
+        reads = self._uses_sets(row)
+        link = self._home(self._ruleset.picture.targets(self._rule(row))) or (ident if reads else None)
+        shown = replace(shown, reads=reads)
         whole = whole_rule(self._chain(row), self._rule(row))
         if spec.nft_words and self._rule(row).backend != NFT:
             whole = stateless(self._ruleset.nft_words(self._rule(row)) or f"(nft has no words for it) {whole}")
         return replace(shown, link=link, marked=row.rule in self._found, whole=whole)
+
+    def _uses_sets(self, row: RuleRow) -> bool:
+        """Return whether the sets of a rule can be opened below it."""
+        return not self._flat and bool(refs_of(self._ruleset.picture, self._rule(row)))
+
+    def _home(self, chains: Iterable[int]) -> int | None:
+        """Return the ident of the heading of the first of these chains that is shown below this one."""
+        homes = (self._folding.homes.get(chain) for chain in chains)
+        return next((heading_ident(self._ruleset.picture.chains[home]) for home in homes if home is not None), None)
+
+    def _set_row(self, shown: Row, row: RuleRow, place: SetPlace, now_ns: int) -> Row:
+        """Return the row of a set: its title folds, an element leads to its chain, what follows the last one reads."""
+        opened, picture = self._ruleset.opened, self._ruleset.picture
+        chain = picture.by_name.get((*self._chain(row).table_key, opened.target(place)))
+        link = place.ident if place.at < 0 else None if chain is None else self._home((chain,))
+        return replace(shown, link=link, reads=opened.reads(place), whole=opened.whole(place, now_ns))
 
     def _about(self, row: RuleRow) -> str:
         """Return the chain of a heading, or of the policy, and all rules that jump there."""
@@ -183,8 +215,10 @@ class RuleTable:
             text += f"   ({int(np.count_nonzero(counts.packets[counted]))} of {len(counted)} hit)"
         return {"number": (text, "heading")}
 
-    def _cells(self, at: int, now_ns: int) -> dict[str, Cell]:
+    def _cells(self, at: int, toggled: frozenset[int], now_ns: int) -> dict[str, Cell]:
         row = self._rows[at]
+        if row.place is not None:
+            return self._ruleset.opened.cells(row, row.place, row.place.ident in toggled, now_ns)
         chain, indent = self._chain(row), "  " * row.depth
         if row.jump == HEADING:
             return self._heading_cells(row, "  " * (row.depth - 1))
@@ -196,7 +230,8 @@ class RuleTable:
         rule = self._rule(row)
         matches, verdict = split_rule(rule)
         comment = f"   /* {rule.comment} */" if rule.comment else ""
-        before = f"{chain.table} {chain.name}: " if self._flat else indent + row.jump
+        jump = row.jump or (self._uses_sets(row) and (OPENED if rule.ident in toggled else ELSEWHERE)) or LEAF
+        before = f"{chain.table} {chain.name}: " if self._flat else indent + jump
         counted = bool(self._ruleset.counts.have[row.cell])
         role = words.verdict_role(rule.verdict) if rule.text else "dim"
         return cells | {
@@ -274,6 +309,7 @@ class RuleTable:
 
     def detail(self, ident: int, now_ns: int) -> Detail | None:
         """Return the detail of a rule; for a policy row that of its chain."""
+        ident = self._ruleset.opened.rule_of(ident)
         if ident < 0:
             return self._chains.detail(chain_of_ident(ident), now_ns)
         picture = self._ruleset.picture

@@ -10,6 +10,7 @@ import numpy as np
 from nettop.batch import Array
 from nettop.model.filter.fields import Fields
 from nettop.model.ruleset.merge import ChainView, Picture, RuleView
+from nettop.model.ruleset.sets import SetRef
 from nettop.model.table import ViewSpec
 
 _MAX_DEPTH = 32  # more than the kernel allows (16 jumps, NFT_JUMP_STACK_SIZE)
@@ -21,14 +22,24 @@ _MANY = 200  # rows from which user chains are folded until they are opened
 
 
 @dataclass(frozen=True, slots=True)
+class SetPlace:
+    """A row below a rule: the title of a set (`at` -1), an element, or what follows the last one that was read."""
+
+    ident: int
+    ref: SetRef
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class RuleRow:
-    """One row: a rule, the policy of the base chain, or the heading of a user chain."""
+    """One row: a rule, the policy of the base chain, or the heading of a user chain; with `place` a row of a set."""
 
     chain: int  # index in Picture.chains
     rule: int | None  # index in Picture.rules; None: the policy, or a heading
     cell: int  # in Counts
     depth: int
     jump: str  # LEAF, OPENED, ELSEWHERE or HEADING
+    place: SetPlace | None = None
 
 
 def _chain_rows(picture: Picture, index: int, depth: int, opened: set[int]) -> Iterator[RuleRow]:

@@ -14,6 +14,7 @@ from nettop.kinds import TextKind
 from nettop.model.ruleset.changes import ChangeLog
 from nettop.model.ruleset.counters import Counts
 from nettop.model.ruleset.merge import NFT, ChainView, Idents, Picture, Raw, RuleView, join, legacy_shape
+from nettop.model.ruleset.opened_sets import OpenedSets
 from nettop.model.ruleset.rule_tree import RuleRow, tree_of
 from nettop.model.ruleset.sets import ELEMENTS, LISTING, Branch
 from nettop.model.ruleset.texts import LEGACY_FAMILY, REQUIRED_KINDS, RULESET_KINDS, RulesetTexts
@@ -53,6 +54,7 @@ class Ruleset:
         self.generation: Generation | None = None  # the latest announced: id, process, time
         self.changed_ns = 0  # of the latest known change
         self.changes = ChangeLog()
+        self.opened = OpenedSets()
         self._authors: dict[str, None] = {}  # of the commits since the picture that the log knows
         self._idents = Idents()
         self._pending: _PendingDump | None = None

@@ -16,6 +16,7 @@ from nettop.decode.nftables.sets import NftSet, NftSetsDecoded, SetId
 from nettop.linux import nf_tables as nft
 
 LISTING, ELEMENTS = "nft-sets", "nft-elements"  # DumpMark.what
+SetRef = SetId | str  # a set of nf_tables, or the name of an IP set
 _IPSET = re.compile(r"--(?:match|add|del|map)-set$")
 
 

@@ -7,24 +7,17 @@ from collections.abc import Iterable, Iterator
 from nettop.decode.nftables.objects import NftObject, NftTable
 from nettop.decode.nftables.sets import NftSet
 from nettop.model.ruleset.counters import Counts
-from nettop.model.ruleset.lines import (
-    Row,
-    element_rows,
-    ipset_element_rows,
-    ipset_row,
-    numbers,
-    object_row,
-    set_row,
-)
+from nettop.model.ruleset.lines import numbers, object_row
 from nettop.model.ruleset.merge import ChainView, Picture
 from nettop.model.ruleset.order import IP, is_dormant, path_of, ties, traversal
 from nettop.model.ruleset.rule_tree import RuleRow, reached, rows_of
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.selection import RuleQuery, Selection
+from nettop.model.ruleset.set_lines import Row, element_rows, ipset_element_rows, ipset_row, set_line, set_row
 from nettop.model.ruleset.sets import SetContents
 from nettop.model.ruleset.words import FIRST_PACKET, NO_RULES, chain_path, priority_text, rule_text, table_path
 from nettop.text.sanitize import clean
-from nettop.text.units import duration, grouped, plural, scaled
+from nettop.text.units import grouped, scaled
 from nettop.text.width import cells_of
 
 _CHAIN = "CHAIN"
@@ -148,20 +141,11 @@ def _object_line(one: NftObject) -> str:
 
 def _set_lines(shown: Selection, contents: SetContents) -> Iterator[str]:
     for one in shown.sets:
-        yield _set_line(f"{one.family} {one.table} @{one.name}", set_row(one))
+        yield set_line(f"{one.family} {one.table} @{one.name}", set_row(one))
         yield from map(_element_line, element_rows(one, contents.elements.get(one.id), ""))
     for ipset in shown.ipsets:
-        yield _set_line(f"ipset {ipset.name}", ipset_row(ipset))
+        yield set_line(f"ipset {ipset.name}", ipset_row(ipset))
         yield from map(_element_line, ipset_element_rows(ipset, contents, ""))
-
-
-def _set_line(name: str, row: Row) -> str:
-    kind = f"map of {row['type']} : {row['map']}" if row["map"] else f"set of {row['type']}"
-    count = "" if row["elements"] is None else plural(row["elements"], "element")
-    limit = f" of {grouped(row['size'])}" if row["size"] else ""
-    timeout = f"timeout {duration(row['timeout'])}" if row["timeout"] else ""
-    comment = f'comment "{row["comment"]}"' if row["comment"] else ""
-    return "   ".join(filter(None, (name, kind, count + limit, ", ".join(row["flags"]), timeout, comment)))
 
 
 def _element_line(element: Row) -> str:

@@ -16,7 +16,7 @@ from nettop.model.flows.capture import FlowCapture
 from nettop.model.ruleset.changes import Change, Commit
 from nettop.model.ruleset.find import Hit
 from nettop.model.table import SortKey
-from nettop.session.base import save_path
+from nettop.session.exports import save_path
 from nettop.session.status import DeviceChoice, NetnsChoice, shown_netns
 from nettop.text.sanitize import clean
 from nettop.text.units import clock, plural

@@ -89,6 +89,8 @@ COMMANDS: tuple[Command, ...] = (
             _CHAINS),
     _listed("detail", ("d",), "Detail: of a rule that jumps, too", lambda screen: screen.view.open_detail(), "",
             ("chains",)),
+    _listed("elements", ("e",), "Elements: of the rule's sets", lambda screen: screen.view.open_elements(), "",
+            _CHAINS),
     _listed("words", ("i",), "Words: iptables', or nft's", lambda screen: screen.view.change_words(), "", _CHAINS),
     _listed("moved", ("v",), "Moving: only rules that match", lambda screen: screen.view.show_moved(), "moving",
             _CHAINS),

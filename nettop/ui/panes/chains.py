@@ -9,7 +9,7 @@ from typing import Any
 from textual.app import ComposeResult
 
 from nettop.model.ruleset.find import Hit
-from nettop.model.table import Line
+from nettop.model.table import Line, Row
 from nettop.ui.panes.pane import PaneHost, ViewDef
 from nettop.ui.panes.table_view import TableView
 from nettop.ui.panes.view_state import ViewState
@@ -136,6 +136,24 @@ class ChainsView(TableView):
             self.child.in_front = self._isolated
             self.lay_out()
             self.focus_something()
+
+    def open_elements(self) -> None:
+        """Open or close the sets that the rule under the cursor uses; behind the last element read the next ones."""
+        row = None if self.child is None else self.child.table.current
+        if self.child is None or row is None or not row.reads:
+            self.app.notify("this rule uses no named set")
+            return
+        rules = self.child.table
+        if row.ident > 0:  # a rule
+            rules.set_options(toggled=rules.options.toggled ^ {row.ident})
+        if row.ident < 0 or row.ident in rules.options.toggled:
+            self.session.read_elements(row.ident, lambda failure: None)
+
+    def _follow_link(self, row: Row) -> bool:
+        if row.reads and row.link in (None, row.ident):
+            self.open_elements()
+            return True
+        return super()._follow_link(row)
 
     def change_words(self) -> None:
         """Show the rule under the cursor in nft's words, or in those of its own tool."""

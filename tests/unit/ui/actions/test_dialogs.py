@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nettop.errors import UsageError
-from nettop.session.base import save_path
+from nettop.session.exports import save_path
 from nettop.ui.actions.dialogs import _check_new
 
 
