@@ -92,6 +92,10 @@ class Picture:
     chain_of_cell: list[int] = field(default_factory=list)  # index of the chain each cell belongs to
     missing_texts: int = 0  # rules whose text is not known
 
+    def idents(self) -> list[int]:
+        """Return the ident of the rule or chain of each cell."""
+        return [rule.ident for rule in self.rules] + [chain.ident for chain in self.chains]
+
     def policy_cell(self, chain: int) -> int:
         """Return the cell of a chain's policy counter."""
         return len(self.rules) + chain

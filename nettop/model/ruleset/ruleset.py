@@ -33,9 +33,6 @@ class _PendingDump:
         self.stream, self.what, self.begun_ns = mark.stream, mark.what, mark.ts_ns
         self.parts: list[NftDecoded] = []
 
-    def blocks(self) -> list[RuleBlock]:
-        return [block for part in self.parts for block in part.blocks]
-
 
 class Ruleset:
     """Chains, rules and counters from batches of "nft" and "nft-events", their DumpMarks and Text items.
@@ -65,7 +62,10 @@ class Ruleset:
         self._dirty = False  # the parts of the picture have changed
         self._joined_current = False
         self._layout_version = 0
-        self._texts_pending = False  # texts have come since the parts were joined: one join is enough for several
+        self._join_pending = (
+            False  # dumps or texts have come since the parts were joined: one join is enough for several
+        )
+        self._uncounted: dict[str | TextKind, int] = {}  # those whose counters are not applied yet, with their time
         self._handles: dict[tuple[str, str, int], tuple[ChainView, RuleView]] = {}
         self._handles_version = -1  # the layout that they are of
         self._trees: tuple[int, dict[int, list[RuleRow]]] = (-1, {})  # by chain, and the layout that they are of
@@ -73,19 +73,19 @@ class Ruleset:
     @property
     def picture(self) -> Picture:
         """All chains and rules."""
-        self._join_texts()
+        self._join()
         return self._picture
 
     @property
     def counts(self) -> Counts:
         """The counters by cell of the picture."""
-        self._join_texts()
+        self._join()
         return self._counts
 
     @property
     def layout_version(self) -> int:
         """A number that grows when chains, rules or texts change."""
-        self._join_texts()
+        self._join()
         return self._layout_version
 
     def wants_text(self) -> bool:
@@ -103,11 +103,9 @@ class Ruleset:
     def rule(self, family: str, table: str, handle: int | None) -> tuple[ChainView, RuleView] | None:
         """Return the rule of the kernel with this handle, and its chain; None if it is not known (yet)."""
         if self._handles_version != self.layout_version:
-            self._handles_version, self._handles = self.layout_version, {}
-            for rule in self.picture.rules:
-                chain = self.picture.chains[rule.chain]
-                if rule.handle is not None:
-                    self._handles[chain.family, chain.table, rule.handle] = chain, rule
+            self._handles_version = self.layout_version
+            pairs = ((self.picture.chains[rule.chain], rule) for rule in self.picture.rules)
+            self._handles = {(c.family, c.table, r.handle): (c, r) for c, r in pairs if r.handle is not None}
         return None if handle is None else self._handles.get((family, table, handle))
 
     def nft_words(self, rule: RuleView) -> str | None:
@@ -197,14 +195,13 @@ class Ruleset:
         if isinstance(item, NftSetsDecoded) or (isinstance(item, DumpMark) and item.what in (LISTING, ELEMENTS)):
             if not self.raw.sets.apply(item):
                 return
-            self._dirty = True
-            self._rejoin()
+            self._dirty = self._join_pending = True
         elif isinstance(item, Text):
             self._text(item)
         elif isinstance(item, DumpMark):
-            before = self.layout_version, self.is_read
+            before = self.layout_version if self.is_read else None
             self._mark(item)
-            if item.begin or (item.what not in _COUNTED and before == (self.layout_version, True)):
+            if item.begin or (item.what not in _COUNTED and before is not None and before == self.layout_version):
                 return  # it looks as before
         elif isinstance(item, Gap):
             self.changed_ns = max(self.changed_ns, item.to_ns)
@@ -239,6 +236,7 @@ class Ruleset:
         if mark.what not in _DUMPS:
             return
         if mark.begin:
+            self._join_counted(mark.what)
             self._pending = _PendingDump(mark)
             return
         pending, self._pending = self._pending, None
@@ -250,7 +248,9 @@ class Ruleset:
         self._dumped_ns[mark.what] = pending.begun_ns
         if self._store(pending) and before is not None and self.changed_ns <= before:
             self.changed_ns = pending.begun_ns  # a change that was not announced
-        self._dump_ended(pending, mark.ts_ns)
+        self._join_pending = True
+        if mark.what in _COUNTED:
+            self._uncounted[mark.what] = mark.ts_ns
 
     def _is_usable(self, mark: DumpMark) -> bool:
         """Return whether to store a dump: under continuous changes none is complete, and then an interrupted one is."""
@@ -262,7 +262,7 @@ class Ruleset:
         """Store a complete dump; return whether the ruleset differs from the one before."""
         parts = pending.parts
         if pending.what == "nft-rules":
-            differs = self._store_rules(pending.blocks())
+            differs = self._store_rules([block for part in parts for block in part.blocks])
             self._store_handles(differs)
             return differs
         if pending.what == "nft-tables":
@@ -307,38 +307,46 @@ class Ruleset:
         self._dirty = True
         return True
 
-    def _dump_ended(self, pending: _PendingDump, ts_ns: int) -> None:
-        self._rejoin()
-        if pending.what == "nft-rules":
-            self._count_rules(ts_ns)
-        elif pending.what == "nft-chains":
-            self._count_policies(ts_ns)
-            self._count_rules(self._dumped_ns.get("nft-rules", ts_ns), new_only=True)
-
     def _text(self, text: Text) -> None:
         if text.what not in RULESET_KINDS:
             return
         shape = legacy_shape(self.texts.legacy) if text.what in LEGACY_FAMILY else None
+        self._join_counted(text.what)
         self.texts.apply(text)
         if shape is None or shape != legacy_shape(self.texts.legacy):
             self._dirty = True
-        self._texts_pending = True
+        self._join_pending = True
         if text.what in LEGACY_FAMILY and not text.error:
-            self._count_legacy(text.what, text.ts_ns)
+            self._uncounted[text.what] = text.ts_ns
 
-    def _join_texts(self) -> None:
-        if self._texts_pending:
+    def _join_counted(self, what: str | TextKind) -> None:
+        """Join before another dump or text replaces one whose counters are not applied: rates need both."""
+        if what in self._uncounted:
+            self._join()
+
+    def _join(self) -> None:
+        """Join the parts, if others have come, and apply their counters."""
+        if self._join_pending:
+            self._join_pending = False
             self._rejoin()
+        uncounted, self._uncounted = self._uncounted, {}
+        for what, ts_ns in uncounted.items():
+            if isinstance(what, TextKind):
+                self._count_legacy(what, ts_ns)
+            elif what == "nft-rules":
+                self._count_rules(ts_ns)
+            else:
+                self._count_policies(ts_ns)
+                self._count_rules(self._dumped_ns.get("nft-rules", ts_ns), new_only=True)
 
     def _rejoin(self) -> None:
         """Join again if the parts of the picture have changed, or texts and dumps now belong together."""
-        self._texts_pending = False
         current = self._dumped_ns.get("nft-rules", -1) >= self.changed_ns and not self.wants_text()
         if not self._dirty and (self._joined_current or not current):
             return
-        old = {ident: cell for cell, ident in enumerate(_cell_idents(self._picture))}
+        old = {ident: cell for cell, ident in enumerate(self._picture.idents())}
         self._picture = join(self.raw, self.texts, self._idents, current)
-        origin = np.array([old.get(ident, -1) for ident in _cell_idents(self._picture)], dtype=np.int64)
+        origin = np.array([old.get(ident, -1) for ident in self._picture.idents()], dtype=np.int64)
         self._counts = self._counts.reordered(origin)
         self._raw_cells = np.array(self._picture.raw_cells, dtype=np.int64)
         self._joined_current, self._dirty = current, False
@@ -356,13 +364,14 @@ class Ruleset:
         self.counts.update(self._raw_cells[counted], packets, octets, ts_ns)
 
     def _count_policies(self, ts_ns: int) -> None:
-        values = {(c.family, c.table, c.name): (c.packets, c.bytes) for c in self.raw.chains if c.packets is not None}
+        chains = self.raw.chains
+        values = {(c.family, c.table, c.name): (c.packets, c.bytes or 0) for c in chains if c.packets is not None}
         found = [
             (self.picture.policy_cell(index), *values[chain.family, chain.table, chain.name])
             for index, chain in enumerate(self.picture.chains)
             if chain.handle is not None and (chain.family, chain.table, chain.name) in values
         ]
-        self._update([(cell, packets or 0, octets or 0) for cell, packets, octets in found], ts_ns)
+        self._update(found, ts_ns)
 
     def _count_legacy(self, kind: TextKind, ts_ns: int) -> None:
         family, found = LEGACY_FAMILY[kind], []
@@ -391,7 +400,3 @@ def _definition(chain: object) -> tuple[object, ...]:
     """Return the fields of a chain except references and counters."""
     names = ("family", "table", "name", "handle", "hook", "priority", "type", "policy", "devices", "comment")
     return tuple(getattr(chain, name) for name in names)
-
-
-def _cell_idents(picture: Picture) -> list[int]:
-    return [rule.ident for rule in picture.rules] + [chain.ident for chain in picture.chains]
