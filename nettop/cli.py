@@ -20,7 +20,7 @@ from nettop.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, FilterError, N
 from nettop.text.signs import without_escapes
 
 COMMANDS = {
-    "demo": "build a lab of two NAT gateways in private namespaces and open the app in it",
+    "demo": "build a lab in private namespaces and open the app in it (demo --list: the labs)",
     "record": "record packets, conntrack events, rules and counters to a pcapng file",
     "read": "print the packets of capture files, one a line, or export the matching ones",
     "flows": "print the conntrack table once",

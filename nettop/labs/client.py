@@ -13,6 +13,7 @@ from nettop.broker.client import Broker
 from nettop.broker.failures import from_fields
 from nettop.broker.start import attach, isolated
 from nettop.errors import BrokerError, InputError
+from nettop.labs.catalogue import DEFAULT
 
 BUILD_SECONDS = 30.0
 END_SECONDS = 5.0
@@ -22,10 +23,10 @@ RECORDING = "demo-gw-a.pcapng"
 class Demo:
     """A lab that ends with this process in any case. BrokerError, NotPermitted for one, where it cannot be built."""
 
-    def __init__(self, *, read_only: bool = False, confine: bool = True) -> None:
-        """Build the lab, then confine this process (`confine`). `read_only`: that of its broker."""
+    def __init__(self, lab: str = DEFAULT, *, read_only: bool = False, confine: bool = True) -> None:
+        """Build the lab of this name, then confine this process (`confine`). `read_only`: that of its broker."""
         ours, theirs = wire.pair()
-        command = isolated("nettop.labs", *options.for_app(read_only=read_only).arguments())
+        command = isolated("nettop.labs", lab, *options.for_app(read_only=read_only).arguments())
         with theirs:
             self._process = subprocess.Popen(
                 command, stdin=theirs.fileno(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL

@@ -1,4 +1,14 @@
-"""Steady traffic through the lab: TCP, UDP and ICMP of several rates, some of it answered, some dropped by a rule."""
+"""The traffic of a lab: TCP, UDP and ICMP of several rates, started by lines of text.
+
+wait HOST PORT                      a TCP server answers there; other lines start after it
+serve tcp|udp|ftp ADDRESS PORT      a server
+get HOST PORT BYTES RATE            one TCP download at a rate (bytes/s; 0: at once); BYTES may be MIN-MAX
+ftp HOST BYTES RATE                 one FTP download in passive mode
+send HOST PORT BYTES SECONDS [N]    a UDP datagram every SECONDS, N of them
+ping HOST SECONDS                   an echo request every SECONDS
+answer tun|tap DEVICE               a program that attaches to the device and answers pings on its descriptor
+every SECONDS LINE                  start LINE again and again, even if the last run has not ended
+"""
 
 from __future__ import annotations
 
@@ -8,18 +18,16 @@ import os
 import random
 import socket
 import struct
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any, cast
 
-MACHINE_B = "200.200.200.1"  # gateway B's outside address: port 443 is sent on to 192.168.2.2
-INTERNET = "198.51.100.4"
-INTERNET6 = "fd00:198::4"
-BLOCKED = "203.0.113.66"
+from nettop.labs import responder
+
 _CHUNK = os.urandom(1024)
 # RFC 1035, 4.1: the query for www.example.org, and the answer 198.51.100.4 behind the repeated question.
 _QUERY = struct.pack("!6H", 0x2A2A, 0x0100, 1, 0, 0, 0) + b"\3www\7example\3org\0" + struct.pack("!2H", 1, 1)
-_ANSWER = struct.pack("!3HIH4s", 0xC00C, 1, 1, 300, 4, socket.inet_aton(INTERNET))
+_ANSWER = struct.pack("!3HIH4s", 0xC00C, 1, 1, 300, 4, socket.inet_aton("198.51.100.4"))
 
 
 async def _serve_bytes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -54,12 +62,12 @@ class _Echo(asyncio.DatagramProtocol):
             self._transport.sendto(data[:512] * 2, addr)
 
 
-async def _serve_ftp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _serve_ftp(address: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Serve the control connection of RFC 959, as far as a download in passive mode needs it."""
-    data = await asyncio.start_server(_serve_bytes, INTERNET, 0)
+    data = await asyncio.start_server(_serve_bytes, address, 0)
     high, low = divmod(data.sockets[0].getsockname()[1], 256)
     answers = {
-        b"PASV": f"227 Entering Passive Mode ({INTERNET.replace('.', ',')},{high},{low}).",
+        b"PASV": f"227 Entering Passive Mode ({address.replace('.', ',')},{high},{low}).",
         b"QUIT": "221 Goodbye.",
     }
     with contextlib.suppress(OSError):
@@ -73,7 +81,7 @@ async def _serve_ftp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
     writer.close()
 
 
-async def _ftp(host: str, count: int, rate: int) -> None:
+async def _ftp(host: str, count: str, rate: str) -> None:
     """Download once: the expected data connection is opened a moment after it was announced."""
     with contextlib.suppress(OSError, TimeoutError, ValueError):
         reader, writer = await asyncio.wait_for(asyncio.open_connection(host, 21), 3)
@@ -82,61 +90,53 @@ async def _ftp(host: str, count: int, rate: int) -> None:
         reply = (await reader.readline()).decode("ascii", "replace")
         *_, high, low = map(int, reply[reply.index("(") + 1 : reply.index(")")].split(","))
         await asyncio.sleep(3)
-        await _download(host, high * 256 + low, count, rate)
+        await _get(host, str(high * 256 + low), count, rate)
         writer.write(b"QUIT\r\n")
         await reader.readline()
         writer.close()
 
 
-async def machine_b() -> None:
-    """Run the server behind gateway B."""
-    server = await asyncio.start_server(_serve_bytes, "0.0.0.0", 443)
-    await server.serve_forever()
-
-
-async def internet() -> None:
-    """Run the servers between the gateways, IPv4 and IPv6."""
-    loop = asyncio.get_running_loop()
-    for port in (80, 443):
-        await asyncio.start_server(_serve_bytes, [INTERNET, INTERNET6], port)
-    await asyncio.start_server(_serve_ftp, INTERNET, 21)
-    for host in (INTERNET, INTERNET6):
-        for port in (53, 443, 4500):
-            await loop.create_datagram_endpoint(partial(_Echo, port), local_addr=(host, port))
+async def _serve(protocol: str, address: str, port: str) -> None:
+    if protocol == "udp":
+        loop = asyncio.get_running_loop()
+        await loop.create_datagram_endpoint(partial(_Echo, int(port)), local_addr=(address, int(port)))
+    else:
+        serve = _serve_bytes if protocol == "tcp" else partial(_serve_ftp, address)
+        await asyncio.start_server(serve, address, int(port))
     await asyncio.Event().wait()
 
 
-async def _wait_for_server(host: str, port: int) -> None:
-    """Wait until a server answers: the processes of the lab start at the same time."""
+async def _wait(host: str, port: str) -> None:
     while True:
         with contextlib.suppress(OSError, TimeoutError):
-            _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), 1)
+            _, writer = await asyncio.wait_for(asyncio.open_connection(host, int(port)), 1)
             writer.close()
             return
         await asyncio.sleep(0.05)
 
 
-async def _download(host: str, port: int, count: int, rate: int) -> None:
+async def _get(host: str, port: str, count: str, rate: str) -> None:
+    least, _, most = count.partition("-")
     with contextlib.suppress(OSError, TimeoutError):
-        reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port), 3)
-        writer.write(f"{count} {rate}\n".encode())
+        reader, writer = await asyncio.wait_for(asyncio.open_connection(host, int(port)), 3)
+        writer.write(f"{random.randint(int(least), int(most or least))} {rate}\n".encode())
         while await reader.read(65536):
             pass
         writer.close()
 
 
-async def _send_udp(host: str, port: int, size: int, every: float, count: int | None) -> None:
+async def _send(host: str, port: str, size: str, every: str, count: str = "") -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sender:
-        sender.connect((host, port))
+        sender.connect((host, int(port)))
         sent = 0
-        while count is None or sent < count:
+        while not count or sent < int(count):
             with contextlib.suppress(OSError):
-                sender.send(_QUERY if port == 53 else _CHUNK[:size])
+                sender.send(_QUERY if port == "53" else _CHUNK[: int(size)])
             with contextlib.suppress(OSError):
                 sender.recv(4096)
             sent += 1
-            await asyncio.sleep(every)
+            await asyncio.sleep(float(every))
 
 
 def _checksum(data: bytes) -> int:
@@ -145,7 +145,7 @@ def _checksum(data: bytes) -> int:
     return ~(total + (total >> 16)) & 0xFFFF
 
 
-async def _ping(host: str, every: float) -> None:
+async def _ping(host: str, every: str) -> None:
     six = ":" in host
     kind, protocol = (128, socket.IPPROTO_ICMPV6) if six else (8, socket.IPPROTO_ICMP)
     identifier = random.randrange(1, 65535)
@@ -161,39 +161,37 @@ async def _ping(host: str, every: float) -> None:
             with contextlib.suppress(OSError):
                 while raw.recv(4096):
                     pass
-            await asyncio.sleep(every)
+            await asyncio.sleep(float(every))
 
 
-async def _start_every(start: Callable[[], Coroutine[Any, Any, None]], every: float) -> None:
-    """Run `start` every `every` seconds, even if the last run has not ended."""
+async def _every(seconds: str, *line: str) -> None:
     running: set[asyncio.Task[None]] = set()
     while True:
-        task = asyncio.create_task(start())
+        task = asyncio.create_task(_started(line))
         running.add(task)
         task.add_done_callback(running.discard)
-        await asyncio.sleep(every)
+        await asyncio.sleep(float(seconds))
 
 
-async def machine_a() -> None:
-    """Run the clients behind gateway A."""
-    await asyncio.gather(_wait_for_server(MACHINE_B, 443), _wait_for_server(INTERNET6, 80))
-    await asyncio.gather(
-        _start_every(lambda: _download(MACHINE_B, 443, 30_000_000, 400_000), 60.0),
-        _start_every(lambda: _download(INTERNET, 443, 6_000_000, 60_000), 90.0),
-        _start_every(lambda: _download(INTERNET6, 443, 2_000_000, 20_000), 90.0),
-        _start_every(lambda: _download(MACHINE_B, 443, random.randrange(500, 20_000), 0), 0.5),
-        _start_every(lambda: _download(INTERNET, 80, random.randrange(500, 5_000), 0), 1.3),
-        _start_every(lambda: _download(BLOCKED, 443, 1, 0), 1.0),
-        _start_every(lambda: _ftp(INTERNET, 400_000, 40_000), 8.0),
-        _start_every(lambda: _send_udp(INTERNET, 53, 40, 0.05, 2), 0.4),
-        _start_every(lambda: _send_udp(INTERNET6, 53, 60, 0.05, 2), 1.1),
-        _send_udp(INTERNET, 443, 900, 0.02, None),
-        _send_udp(INTERNET, 4500, 120, 1.0, None),
-        _send_udp(BLOCKED, 53, 40, 0.25, None),
-        _ping(MACHINE_B, 1.0),
-        _ping(INTERNET, 0.5),
-        _ping(INTERNET6, 1.0),
-    )
+_VERBS: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
+    "answer": responder.answer,
+    "every": _every,
+    "ftp": _ftp,
+    "get": _get,
+    "ping": _ping,
+    "send": _send,
+    "serve": _serve,
+    "wait": _wait,
+}
 
 
-ROLES: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {"lan-b": machine_b, "net": internet, "lan-a": machine_a}
+def _started(line: Iterable[str]) -> Coroutine[Any, Any, None]:
+    verb, *arguments = line
+    return _VERBS[verb](*arguments)
+
+
+async def run(lines: Iterable[str]) -> None:
+    """Run the lines of one namespace, in which this process is: those that wait first, then the others together."""
+    words = [line.split() for line in lines]
+    await asyncio.gather(*(_started(line) for line in words if line[0] == "wait"))
+    await asyncio.gather(*(_started(line) for line in words if line[0] != "wait"))

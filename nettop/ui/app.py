@@ -66,7 +66,7 @@ class NettopApp(App[int], inherit_bindings=False):
         self.themes = dict(themes or {theme.name: theme})
         self.last_input = time.monotonic()
         self._banner = banner
-        self.notice = ""  # shown once the first screen is open
+        self.notice = self.tip = ""  # shown once the first screen is open: a problem, what to look at
         self.failure: BaseException | None = None
         self._loop_: asyncio.AbstractEventLoop | None = None
         self._keys_end: asyncio.TimerHandle | None = None
@@ -91,7 +91,7 @@ class NettopApp(App[int], inherit_bindings=False):
                 widget.refresh()
 
     def on_mount(self) -> None:
-        """Open the main screen, and show the notice if there is one."""
+        """Open the main screen, and show notice and tip if there are any."""
         self._loop_ = asyncio.get_running_loop()
         self._run_context = contextvars.copy_context()
         self.push_screen(_Main(self.session, self.post, self._banner))
@@ -99,6 +99,8 @@ class NettopApp(App[int], inherit_bindings=False):
             self.set_timer(SETTLED, _settle_memory)
         if self.notice:
             self.notify(self.notice, severity="warning", timeout=10, markup=False)
+        if self.tip:
+            self.notify(self.tip, timeout=15, markup=False)
 
     async def on_event(self, event: events.Event) -> None:
         """Handle an event. While keys are typed, busy threads release the interpreter sooner."""

@@ -59,10 +59,10 @@ def replay(path: str, options: argparse.Namespace, speed: float | None = None, b
     return show(session, options, banner)
 
 
-def show(session: Session, options: argparse.Namespace, banner: str = "") -> int:
-    """Show a session until the user quits, then close it. Return the exit code."""
+def show(session: Session, options: argparse.Namespace, banner: str = "", tip: str = "") -> int:
+    """Show a session until the user quits, then close it. `tip` is shown at first. Return the exit code."""
     try:
-        code = run_app(session, theme=options.theme, banner=banner)
+        code = run_app(session, theme=options.theme, banner=banner, tip=tip)
     finally:
         session.close()
     if session.problem():

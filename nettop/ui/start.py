@@ -113,6 +113,5 @@ def _ask(options: argparse.Namespace) -> int:
     if choice.action == "open":
         return opening.replay(choice.path, options)
     if choice.action == "demo":
-        options.netns, options.replay = "gw-a", False
-        return demo.run(options)
+        return demo.open_lab(options)
     return _live(options, "auto")

@@ -237,10 +237,10 @@ def _leave(app: App[Any], code: int) -> None:
         raise SystemExit(code)
 
 
-def run_app(session: Session, *, theme: str = "", banner: str = "") -> int:
+def run_app(session: Session, *, theme: str = "", banner: str = "", tip: str = "") -> int:
     """Run the app on this session until the user quits. Return the exit code. The session is not closed.
 
-    `banner` stays on the screen, above the view.
+    `banner` stays on the screen, above the view; `tip` is shown for some seconds.
 
     Raise UsageError for an unknown theme and NoTerminal without a terminal. Any other exception is printed in one line
     on stderr (with NETTOP_DEBUG=1 also the traceback) after the terminal is restored.
@@ -254,7 +254,7 @@ def run_app(session: Session, *, theme: str = "", banner: str = "") -> int:
         from nettop.ui.app import NettopApp
 
         app = NettopApp(session, chosen, known, banner)
-        app.notice = problems
+        app.notice, app.tip = problems, tip
         return app
 
     return _reporting_errors(lambda: run_on_terminal(make))

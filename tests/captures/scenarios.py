@@ -13,7 +13,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nettop.labs import gateways, isolation, traffic
+from nettop.labs import isolation, traffic
+from nettop.labs.build import build
+from nettop.labs.gateways import BLOCKED, GATEWAYS, INTERNET
 from tests.captures import probes, topology
 from tests.captures.topology import SERVER, SERVER6, inside
 
@@ -46,11 +48,11 @@ _BEGIN_END = "tcp[tcpflags] & (tcp-syn|tcp-fin|tcp-rst) != 0 or (ip6 and ip6[6] 
 # Keeps the file small: only the beginning and end of connections, nothing of the steady UDP stream.
 _LAB_FILTER = f"{_BEGIN_END} or icmp or (icmp6 and ip6[40] >= 128 and ip6[40] <= 129) or udp port 53 or udp port 4500"
 
-_TRACED, _TRACED_SECONDS = f"host {traffic.BLOCKED} or (host {traffic.INTERNET} and icmp)", 3
+_TRACED, _TRACED_SECONDS = f"host {BLOCKED} or (host {INTERNET} and icmp)", 3
 
 
 def _build_lab() -> None:
-    gateways.build()
+    build(GATEWAYS)
     for netns in ("gw-a", "gw-b"):
         inside(netns, "sysctl", "-qw", *_SHORT)
     inside("lan-a", "sysctl", "-qew", "net.ipv4.tcp_syn_retries=1", "net.ipv4.tcp_syn_linear_timeouts=0")
@@ -58,7 +60,7 @@ def _build_lab() -> None:
 
 def _lab_traffic() -> None:
     """Run the lab's own traffic for a while; then stop its processes with their connections open."""
-    children = [_start_role(netns) for netns in traffic.ROLES]
+    children = [_start_role(netns) for netns in GATEWAYS.namespaces if GATEWAYS.traffic_of(netns)]
     threading.Event().wait(TRAFFIC_SECONDS - _TRACED_SECONDS - 1)
     limits = ["--rate", "4", "--duration", str(_TRACED_SECONDS)]
     argv = [sys.executable, "-m", "nettop", "trace", _TRACED, "--netns", "gw-a", *limits]
@@ -73,7 +75,7 @@ def _start_role(netns: str) -> int:
         return pid
     try:
         isolation.enter_netns(netns)
-        asyncio.run(traffic.ROLES[netns]())
+        asyncio.run(traffic.run(GATEWAYS.traffic_of(netns)))
     finally:
         os._exit(1)
 

@@ -1,0 +1,91 @@
+"""Labs of bridges: one with MASQUERADE, and one whose ports need hairpin mode."""
+
+from __future__ import annotations
+
+from nettop.labs.lab import Fact, Lab, bridge, counting, ping, veth
+
+BRIDGE = Lab(
+    name="bridge",
+    look="Flows: a and b leave as 198.51.100.1 (MASQUERADE); what they send to each other is bridged.",
+    namespaces=("a", "b", "host", "net"),
+    opens="host",
+    commands=veth("host veth-a", "a eth0 10.0.0.2/24")
+    + veth("host veth-b", "b eth0 10.0.0.3/24")
+    + bridge("host br0 10.0.0.1/24", "veth-a", "veth-b")
+    + veth("host eth0 198.51.100.1/24", "net eth0 198.51.100.4/24")
+    + """
+ip -n a route add default via 10.0.0.1
+ip -n b route add default via 10.0.0.1
+ip -n host route add default via 198.51.100.4
+ip netns exec host sysctl -qw net.ipv4.ip_forward=1
+ip netns exec host iptables -t nat -A POSTROUTING -s 10.0.0.0/24 -o eth0 -j MASQUERADE
+ip netns exec host iptables -P FORWARD DROP
+ip netns exec host iptables -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+ip netns exec host iptables -A FORWARD -i br0 -j ACCEPT
+"""
+    + counting("host"),
+    traffic="""
+net serve tcp 198.51.100.4 443
+net serve udp 198.51.100.4 53
+a wait 198.51.100.4 443
+a every 0.5 get 198.51.100.4 443 500-20000 0
+a every 30 get 198.51.100.4 443 3000000 100000
+a ping 10.0.0.3 1
+b every 0.7 send 198.51.100.4 53 40 0.05 2
+b ping 198.51.100.4 1
+""",
+    facts=(
+        ping("a", "10.0.0.3"),
+        ping("a", "198.51.100.4"),
+        ping("net", "10.0.0.2", fails=True),
+        Fact("ip netns exec host bridge link show dev veth-a", prints="master br0 state forwarding"),
+    ),
+)
+
+
+def _isolated_pair(access: str, core_port: str, one: str, other: str, network: str) -> str:
+    """Return the commands for two namespaces on isolated ports of a bridge, whose uplink is a port of the core.
+
+    It learns no addresses, so all frames go up, and only what the core sends back comes to the other one.
+    """
+    return (
+        veth(f"switch port-{one}", f"{one} eth0 {network}.1/24")
+        + veth(f"switch port-{other}", f"{other} eth0 {network}.2/24")
+        + veth(f"switch up-{access}", f"switch {core_port}")
+        + bridge(f"switch {access}", f"port-{one}", f"port-{other}", f"up-{access}")
+        + f"""
+ip netns exec switch bridge link set dev port-{one} isolated on learning off
+ip netns exec switch bridge link set dev port-{other} isolated on learning off
+ip netns exec switch bridge link set dev up-{access} learning off
+"""
+    )
+
+
+HAIRPIN = Lab(
+    name="hairpin",
+    look="Map: port core1 is in hairpin mode, so a reaches b; core2 is not, so c does not reach d.",
+    namespaces=("a", "b", "c", "d", "switch"),
+    opens="switch",
+    commands=_isolated_pair("access1", "core1", "a", "b", "10.0.1")
+    + _isolated_pair("access2", "core2", "c", "d", "10.0.2")
+    + bridge("switch core 10.0.1.254/24 10.0.2.254/24", "core1", "core2")
+    + "ip netns exec switch bridge link set dev core1 hairpin on\n"
+    + counting("switch"),
+    traffic="""
+b serve tcp 10.0.1.2 80
+a wait 10.0.1.2 80
+a every 0.5 get 10.0.1.2 80 500-5000 0
+a ping 10.0.1.2 1
+a ping 10.0.1.254 1
+c ping 10.0.2.2 1
+c ping 10.0.2.254 1
+""",
+    facts=(
+        ping("a", "10.0.1.2"),
+        ping("a", "10.0.1.254"),
+        ping("c", "10.0.2.2", fails=True),
+        ping("c", "10.0.2.254"),
+        Fact("ip netns exec switch bridge -d link show dev core1", prints="hairpin on"),
+        Fact("ip netns exec switch bridge -d link show dev core2", prints="hairpin off"),
+    ),
+)

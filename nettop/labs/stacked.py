@@ -1,0 +1,129 @@
+"""Labs of devices stacked on others that not every kernel has: ipvlan in its three modes, bond, team and vlan."""
+
+from __future__ import annotations
+
+from nettop.labs.lab import Fact, Lab, counting, device, ping, veth
+
+_LOOK_IPVLAN = {
+    "l2": "Map: a and b have eth0's MAC address; they reach each other and the switch, not the host.",
+    "l3": "Map: a and b are routed, without ARP; the host's rules do not see their packets.",
+    "l3s": "Chains: as in mode l3, but the host's rules see the packets of a and b.",
+}
+
+
+def _ipvlan(mode: str) -> Lab:
+    l2 = mode == "l2"
+    network = "10.0.0" if l2 else "10.0.1"
+    route = "" if l2 else f"ip -n switch route add {network}.0/24 dev eth0\n"
+    children = "".join(
+        f"ip -n host link add eth0 netns {name} link eth0 type ipvlan mode {mode}\n"
+        + device(f"{name} eth0 {network}.{number}/24")
+        + ("" if l2 else f"ip -n {name} route add default dev eth0\n")
+        for name, number in (("a", 2), ("b", 3))
+    )
+    return Lab(
+        name=f"ipvlan-{mode}",
+        look=_LOOK_IPVLAN[mode],
+        namespaces=("a", "b", "host", "switch"),
+        opens="host",
+        commands=veth("host eth0 10.0.0.10/24", "switch eth0 10.0.0.1/24") + children + route + counting("host"),
+        traffic=f"""
+switch serve tcp 10.0.0.1 80
+a wait 10.0.0.1 80
+a every 0.5 get 10.0.0.1 80 500-5000 0
+a ping {network}.3 1
+a ping 10.0.0.10 1
+host ping 10.0.0.1 1
+""",
+        facts=(
+            ping("a", f"{network}.3"),
+            ping("a", "10.0.0.1"),
+            ping("switch", f"{network}.2"),
+            ping("a", "10.0.0.10", fails=True),
+            Fact("ip -n a -d link show eth0", prints=f"ipvlan mode {mode}"),
+        ),
+    )
+
+
+IPVLANS = tuple(_ipvlan(mode) for mode in _LOOK_IPVLAN)
+
+
+def _redundant(kind: str, look: str, made: str, prints: str) -> Lab:
+    """Return the lab of a device over two veth pairs to a switch, of which one carries the traffic."""
+    upper = f"{kind}0"
+    return Lab(
+        name=kind,
+        look=look,
+        namespaces=("host", "switch"),
+        opens="host",
+        commands=made
+        + "".join(
+            f"ip -n host link add eth{n} type veth peer name port{n} netns switch\n"
+            f"ip -n host link set eth{n} master {upper}\n"
+            f"ip -n host link set eth{n} up\n"
+            f"ip -n switch link set port{n} up\n"
+            for n in (0, 1)
+        )
+        + """
+ip -n switch link add br0 type bridge
+ip -n switch link set port0 master br0
+ip -n switch link set port1 master br0
+"""
+        + device("switch br0 10.0.0.1/24")
+        + device(f"host {upper} 10.0.0.2/24")
+        + counting("host"),
+        traffic="""
+switch serve tcp 10.0.0.1 80
+host wait 10.0.0.1 80
+host every 0.5 get 10.0.0.1 80 500-20000 0
+host ping 10.0.0.1 1
+""",
+        facts=(
+            ping("host", "10.0.0.1"),
+            Fact(f"ip -n host -d link show {upper}", prints=prints),
+            Fact("ip -n host link show eth1", prints=f"master {upper}"),
+        ),
+    )
+
+
+BOND = _redundant(
+    "bond",
+    "Map: bond0 sends by its active port eth0; eth1 takes over when eth0 loses its carrier.",
+    "ip -n host link add bond0 type bond mode active-backup miimon 100\n",
+    "bond mode active-backup",
+)
+TEAM = _redundant(
+    "team",
+    "Map: team0, run by teamd, sends by one of its ports, as a bond in mode active-backup does.",
+    "ip -n host link add team0 type team\n"
+    """ip netns exec host teamd -d -o -N -t team0 -c '{"runner": {"name": "activebackup"}}'\n""",
+    "team",
+)
+
+VLAN = Lab(
+    name="vlan",
+    look="Packets on eth0: the frames of eth0.10 have an 802.1Q tag with VLAN 10, eth0.20's with 20.",
+    namespaces=("a", "b"),
+    opens="a",
+    commands=veth("a eth0 10.0.0.1/24", "b eth0 10.0.0.2/24")
+    + "".join(
+        f"ip -n {name} link add eth0.{vlan} link eth0 type vlan id {vlan}\n"
+        + device(f"{name} eth0.{vlan} 10.0.{vlan}.{number}/24")
+        for name, number in (("a", 1), ("b", 2))
+        for vlan in (10, 20)
+    )
+    + counting("a"),
+    traffic="""
+b serve tcp 10.0.10.2 80
+a wait 10.0.10.2 80
+a every 0.5 get 10.0.10.2 80 500-20000 0
+a ping 10.0.20.2 1
+a ping 10.0.0.2 1
+""",
+    facts=(
+        ping("a", "10.0.0.2"),
+        ping("a", "10.0.10.2"),
+        ping("a", "10.0.20.2"),
+        Fact("ip -n a -d link show eth0.10", prints="vlan protocol 802.1Q id 10"),
+    ),
+)
