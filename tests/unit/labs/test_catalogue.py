@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from nettop.labs import traffic
 from nettop.labs.catalogue import DEFAULT, LABS
 from nettop.labs.lab import Lab
-from tests.kernel.commands import nettop
+from tests.kernel.commands import ROOT, nettop
 
 EACH = pytest.mark.parametrize("lab", LABS.values(), ids=LABS)
 TOOLS = {"ip", "bridge", "nft", "iptables", "iptables-legacy", "sysctl", "teamd"}
@@ -72,3 +73,9 @@ def test_only_the_default_lab_has_a_recording(name: str) -> None:
         done = nettop("demo", name, "--replay")
         assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
         assert done.stderr == f"nettop: the lab {name} has no recording: only gateways has one\n"
+
+
+def test_the_readme_has_every_lab() -> None:
+    section = (ROOT / "README.md").read_text().partition("\n## Labs\n")[2].partition("\n## ")[0]
+    names = re.findall(r"`([a-z0-9-]+)`", "\n".join(line.split("|")[1] for line in section.splitlines() if "|" in line))
+    assert sorted(f"macvlan{name}" if name.startswith("-") else name for name in names) == sorted(LABS)
