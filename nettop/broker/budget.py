@@ -1,44 +1,33 @@
 """The kernel's memory that an app holds: the rings and receive buffers of all sockets that were passed to it.
 
-Such memory is never swapped, and no limit of the app counts it. A socket counts until the kernel no longer lists it,
-whoever holds it, since an app may keep a descriptor where no list of descriptors shows it.
+Such memory is never swapped, and no limit of the app counts it. A socket counts as long as it lives, whoever holds it
+and wherever: an app may keep one where no list of descriptors shows it (a mapping, a thread in recv(2)).
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
-from contextlib import suppress
-from dataclasses import dataclass, replace
+import select
 
-from nettop.broker.namespaces import Namespaces
 from nettop.errors import BrokerError
 
 MAX_SOCKETS = 512  # a namespace needs ten or so
 LEAST_BUFFER = 256 << 10  # bytes
 _OVERHEAD = 16 << 10  # bytes of a socket itself
-_LISTS = ("packet", "netlink")  # in /proc/net, with the inode in the last column
-_LEFT, _GONE = -1, -2  # in place of a namespace that is closed
-
-
-@dataclass(frozen=True, slots=True)
-class _Charge:
-    """The memory of a socket, in bytes, and the handle of its namespace."""
-
-    size: int
-    netns: int
+_INODE = re.compile(r"^tfd:.* ino:([0-9a-f]+) ", re.MULTILINE)  # proc(5), fdinfo of an epoll instance
 
 
 class Budget:
-    """Counts what one app holds. `app` is its process number, 0 if it is not known."""
+    """Counts what one app holds, in bytes."""
 
-    def __init__(self, namespaces: Namespaces, app: int, limit: int | None = None) -> None:
-        self._namespaces = namespaces
-        self._app = app
+    def __init__(self, limit: int | None = None) -> None:
         self._limit = _half_of_memory() if limit is None else limit
-        self._charges: dict[int, _Charge] = {}  # by the socket's inode
-        self._reserved = 0  # bytes that the broker holds itself
+        self._sizes: dict[int, int] = {}  # by the socket's inode
+        # It lists what was added until the last reference is gone (epoll(7)), but holds none itself: a socket that we
+        # kept open would keep its namespace alive.
+        self._alive = select.epoll()
+        self._reserved = 0  # that the broker holds itself
 
     def check(self, size: int) -> None:
         """Raise BrokerError unless one more socket with `size` bytes fits."""
@@ -59,58 +48,23 @@ class Budget:
         # The kernel doubles it (socket(7), SO_RCVBUF); a quarter, so that something is left for others.
         return min(asked, max(LEAST_BUFFER, self._remaining() // 4))
 
-    def add(self, fd: int, size: int, netns: int) -> None:
+    def add(self, fd: int, size: int) -> None:
         """Count a socket that is passed now."""
-        self._charges[os.fstat(fd).st_ino] = _Charge(size + _OVERHEAD, netns)
-
-    def leave(self, netns: int, *, gone: bool) -> None:
-        """Note that a namespace is closed next. Sockets that are open in one that is not gone count for good."""
-        if not gone:
-            self._prune()
-        for inode, charge in self._charges.items():
-            if charge.netns == netns:
-                self._charges[inode] = replace(charge, netns=_GONE if gone else _LEFT)
+        self._alive.register(fd, select.EPOLLONESHOT)
+        self._sizes[os.fstat(fd).st_ino] = size + _OVERHEAD
 
     def _check_count(self) -> None:
-        self._prune()
-        if len(self._charges) >= MAX_SOCKETS:
+        with open(f"/proc/self/fdinfo/{self._alive.fileno()}", encoding="ascii") as lines:
+            alive = {int(inode, 16) for inode in _INODE.findall(lines.read())}
+        self._sizes = {inode: size for inode, size in self._sizes.items() if inode in alive}
+        if len(self._sizes) >= MAX_SOCKETS:
             raise BrokerError(f"{MAX_SOCKETS} sockets are open already", "watch fewer namespaces")
 
     def _used(self) -> int:
-        return self._reserved + sum(charge.size for charge in self._charges.values())
+        return self._reserved + sum(self._sizes.values())
 
     def _remaining(self) -> int:
         return self._limit - self._used()
-
-    def _prune(self) -> None:
-        """Forget the sockets that the kernel no longer has."""
-        for netns in {charge.netns for charge in self._charges.values()} - {_LEFT}:
-            present = self._descriptors() if netns == _GONE else self._listed(netns)
-            charged = [inode for inode, charge in self._charges.items() if charge.netns == netns]
-            for inode in charged:
-                if inode not in present:
-                    del self._charges[inode]
-
-    def _listed(self, netns: int) -> set[int]:
-        with self._namespaces.inside(netns):
-            return {inode for name in _LISTS for inode in _inodes(name)}
-
-    def _descriptors(self) -> set[int]:
-        """Return the inodes of the app's sockets: of a namespace that is gone there is no other list."""
-        found: set[int] = set()
-        with suppress(OSError):
-            for number in os.listdir(f"/proc/{self._app}/fd"):
-                with suppress(OSError):
-                    found.add(os.stat(f"/proc/{self._app}/fd/{number}").st_ino)
-            with open(f"/proc/{self._app}/maps", "rb") as lines:  # a mapped ring stays, its descriptor need not
-                found.update(map(int, re.findall(rb" socket:\[(\d+)\]\n", lines.read())))
-        return found
-
-
-def _inodes(name: str) -> Iterable[int]:
-    with open(f"/proc/thread-self/net/{name}", encoding="ascii") as lines:
-        next(lines)  # the titles
-        return [int(line.split()[-1]) for line in lines]
 
 
 def _half_of_memory() -> int:

@@ -99,15 +99,14 @@ class Server:
         self._selector = selectors.DefaultSelector()
         self._selector.register(sock, selectors.EVENT_READ, self._on_message)
         self._selector.register(self._namespaces, selectors.EVENT_READ, self._on_owner_change)
-        app = wire.peer(sock)
-        self._budget = Budget(self._namespaces, app)
+        self._budget = Budget()
         self._drops = Drops(self._budget, self._selector, symbols)
         self._traces = Traces(self._drops)
         self._texts = texts.PROC | {
             TextKind.DROPS: self._drops.listing,
             TextKind.DROP_RECORDS: self._drops.records,
         }
-        self._watch(app)
+        self._watch(wire.peer(sock))
         self._handlers = self._table()
         self._served = frozenset(served)
 
@@ -213,7 +212,6 @@ class Server:
         return asdict(self._namespaces.open(request.spec)), ()
 
     def _leave_netns(self, _id: int, request: requests.LeaveNetns) -> Answer:
-        self._budget.leave(request.netns, gone=False)
         self._close_netns(request.netns, "left")
         return {}, ()
 
@@ -246,7 +244,7 @@ class Server:
         with self._namespaces.inside(request.netns):
             device = sockets.device(request.device)
             sock, filtered = sockets.packet_socket(device, request, program)
-        self._budget.add(sock.fileno(), ring, request.netns)
+        self._budget.add(sock.fileno(), ring)
         body = {"device": asdict(device), "linktype": sockets.linktype(device), "filtered": filtered}
         return body, (sock.detach(),)
 
@@ -254,7 +252,7 @@ class Server:
         buffer = self._budget.buffer_size(request.rcvbuf)
         with self._namespaces.inside(request.netns):
             sock = sockets.netlink_socket(request, buffer)
-        self._budget.add(sock.fileno(), sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF), request.netns)
+        self._budget.add(sock.fileno(), sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF))
         if request.groups:  # a dump never goes through an event socket: no copy is needed here
             return {"socket": 0}, (sock.detach(),)
         handle = self._next_socket
@@ -337,7 +335,7 @@ class Server:
         with self._namespaces.inside(request.netns):
             sock, log = nf_log.bind(buffer), nf_log.TraceLog()
         self._traces.switch_log(request.netns, log)
-        self._budget.add(sock.fileno(), sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF), request.netns)
+        self._budget.add(sock.fileno(), sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF))
         return {}, (sock.detach(),)
 
     def _start_trace(self, _id: int, request: requests.StartTrace) -> Answer:
@@ -386,7 +384,6 @@ class Server:
     def _on_owner_change(self) -> None:
         children = frozenset(running.child.pid for running in self._running.values())
         for netns in self._namespaces.orphaned(children):
-            self._budget.leave(netns.handle, gone=True)
             self._close_netns(netns.handle, "the namespace is gone")
             self._send({"gone": asdict(netns), "why": "the namespace is gone"})
 

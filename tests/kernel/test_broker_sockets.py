@@ -5,9 +5,11 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import signal
 import socket
 import struct
 import sys
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -15,7 +17,7 @@ import pytest
 from nettop.broker import budget
 from nettop.broker.budget import MAX_SOCKETS
 from nettop.broker.client import Broker
-from nettop.broker.requests import NetlinkSocket, Netns, ReadRequest, SetName
+from nettop.broker.requests import NetlinkSocket, Netns, ReadRequest, RouteQuestion, SetName
 from nettop.errors import BrokerError
 from nettop.linux.netlink import NETLINK_NETFILTER, NETLINK_ROUTE
 from tests.kernel.app import count_flows, message_types
@@ -68,7 +70,8 @@ def test_every_read_is_answered_without_an_error(broker: Broker, lab: Lab, what:
     sets = {ReadRequest.NFT_SET_ELEMENTS: SetName(2, "t", "s"), ReadRequest.IPSET_ELEMENTS: SetName(0, "", "s")}
     sock = broker.netlink_socket(broker.netns(ns), protocol)
     with taken(sock) as ours:
-        request = broker.request(sock, what, of_set=sets.get(what))
+        route = RouteQuestion(socket.AF_INET, "127.0.0.1") if what is ReadRequest.RTNL_ROUTE else None
+        request = broker.request(sock, what, of_set=sets.get(what), of_route=route)
         datagram = ours.recv(1 << 17)
     assert datagram[8:12] == request[8:12], "the answer has the request's sequence number"
     assert message_types(datagram)[0] != NLMSG_ERROR
@@ -165,6 +168,7 @@ def test_a_socket_counts_as_long_as_it_lives_wherever_it_is_hidden(broker: Broke
     assert room(broker, other) < first
     for end in hideouts:
         end.close()
+    assert abs(room(broker, other) - first) < 1 << 20
 
 
 def test_rings_beyond_the_budget_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,6 +200,34 @@ def test_a_ring_counts_while_it_is_mapped_though_its_namespace_and_its_descripto
             broker.packet_socket(broker.netns(""), "lo", block_size=1 << 20, block_count=40)
         libc.munmap(ring, 32 << 20)
         os.close(broker.packet_socket(broker.netns(""), "lo", block_size=1 << 20, block_count=40).fd)
+
+
+@small_buffers
+def test_a_socket_counts_while_a_thread_receives_from_it_though_nothing_lists_it(broker: Broker, lab: Lab) -> None:
+    """The app closes the descriptor under its thread, and the namespace, whose lists have the socket, is deleted."""
+    gone, spec, other = list[Netns](), lab.netns("a"), broker.netns("")
+    broker.on_gone = lambda netns, why: gone.append(netns)
+    first = room(broker, other)
+    hidden = broker.netlink_socket(broker.netns(spec), NETLINK_NETFILTER, groups=(1,), rcvbuf=512 << 20)
+    receives = threading.Thread(target=libc.recv, args=(hidden.fd, ctypes.create_string_buffer(1), 1, 0))
+    before = signal.signal(signal.SIGUSR1, lambda *_: None)
+    receives.start()
+    poll(lambda: in_recv(receives, hidden.fd))
+    os.close(hidden.fd)
+    lab.remove(spec)
+    poll(lambda: gone)
+    held = room(broker, other)
+    signal.pthread_kill(receives.ident or 0, signal.SIGUSR1)
+    receives.join()
+    signal.signal(signal.SIGUSR1, before)
+    assert held < first
+    assert abs(room(broker, other) - first) < 1 << 20
+
+
+def in_recv(thread: threading.Thread, fd: int) -> bool:
+    """Whether a thread waits in a system call whose first argument is this descriptor (proc(5), syscall)."""
+    with open(f"/proc/self/task/{thread.native_id}/syscall", encoding="ascii") as file:
+        return file.read().split()[1:2] == [hex(fd)]
 
 
 def test_the_holder_of_a_capture_socket_cannot_change_its_filter(broker: Broker) -> None:
