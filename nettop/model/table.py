@@ -6,7 +6,7 @@ Rows, details and snapshots make their texts safe for a terminal, so models need
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from nettop.model.filter.expression import Filter
@@ -150,6 +150,7 @@ class Detail:
     ident: int
     title: Line
     lines: tuple[Line, ...]
+    sentences: int = field(default=0, kw_only=True)  # lines at the top that are wrapped; each has two segments
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "title", safe(self.title))
@@ -182,7 +183,6 @@ class JourneyDetail(PacketDetail):
     places: tuple[RulePlace | None, ...]
     decisive: RulePlace | None  # of the rule that ended it
     deciding_line: int  # of the step that ended it; 0: none did
-    sentences: int  # lines at the top that are wrapped
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +193,8 @@ class GroupDetail(Detail):
 
 
 @dataclass(frozen=True, slots=True)
-class RuleDetail(Detail):
-    """A rule, with the texts to copy: (title, text)."""
+class CopyDetail(Detail):
+    """A row with the texts to copy: (title, text)."""
 
     copies: tuple[tuple[str, str], ...]
 

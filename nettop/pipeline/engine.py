@@ -20,6 +20,9 @@ from nettop.model.flows.joins import FlowJoins
 from nettop.model.flows.store import FlowStore
 from nettop.model.flows.table import FlowTable
 from nettop.model.ledger import Ledger
+from nettop.model.map.drawing import MapDrawing
+from nettop.model.map.lists import MapLists
+from nettop.model.map.table import MapTable
 from nettop.model.names import Names
 from nettop.model.packet_rates.meter import FlowMeter
 from nettop.model.packets.reorder import HOLD_NS
@@ -34,6 +37,7 @@ from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.rulesets import Rulesets
 from nettop.model.sysctls import Sysctls
 from nettop.model.table import Model, Snapshot, TableModel, ViewSpec
+from nettop.model.topology.host_map import HostMap
 from nettop.model.topology.routing import Routing
 from nettop.model.traces.journeys import Journeys
 from nettop.model.traces.table import TraceTable
@@ -41,6 +45,7 @@ from nettop.pipeline.feeds import Decode, Feed, feed_of
 from nettop.pipeline.ledger_booking import book_events, book_packets
 from nettop.pipeline.receive_filter import ReceiveFilter
 from nettop.sources.names import NameResolver
+from nettop.text.units import plural
 
 _ENDINGS = 32  # of failed streams that are remembered
 _FOREVER = 1 << 62  # ns
@@ -73,6 +78,7 @@ class Engine:
         self._joins_version = 0  # the sum of the joined models' versions when the flow table's last grew
         self.events = EventLog(self.strings, self._label, self._stream_name, keep_events)
         self.routing = Routing()
+        self.host_map = HostMap()
         self.processes = Processes(self.routing)
         self.devices = FlowDevices(self.routing)
         self.expectations = ExpectationTable(self.strings)
@@ -98,6 +104,7 @@ class Engine:
     def _views(self) -> dict[str, TableModel]:
         chains = ChainTable(self.ruleset)
         self.finder, self.findings = RuleFinder(self.ruleset, chains.order), chains.findings
+        self.map = MapTable(self.host_map, lambda: self.netns, self._known)
         return {
             "flows": self.flows,
             "groups": self.groups,
@@ -107,6 +114,9 @@ class Engine:
             "rules": RuleTable(self.ruleset, chains, self.finder),
             "packets": self.packets,
             "counters": self.counters,
+            "map": self.map,
+            "drawing": MapDrawing(self.map),
+            "lists": MapLists(self.map),
             "traces": self.traced,
         }
 
@@ -209,6 +219,13 @@ class Engine:
 
     def _label(self, code: int) -> str:
         return self.labels[code] if code < len(self.labels) else ""
+
+    def _known(self, netns: str) -> list[str]:
+        """Return what else is known of a watched namespace: its flows, and of the shown one its rules."""
+        if netns not in self._codes or netns != self.netns:
+            return []
+        rules = len(self.ruleset.picture.rules)
+        return [plural(len(self.flows), "flow"), *([plural(rules, "rule")] if rules else [])]
 
     def _stream_name(self, stream: int) -> str:
         return self.streams[stream].name if stream in self.streams else str(stream)

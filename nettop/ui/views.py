@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from nettop.ui.panes.chains import ChainsView
+from nettop.ui.panes.map import MapView
 from nettop.ui.panes.pane import ViewDef
 from nettop.ui.panes.table_view import TableView
 from nettop.ui.strips import keys_line
@@ -80,6 +81,18 @@ VIEWS: tuple[ViewDef, ...] = (
         filter_kind="counter",
         advice=((("No counters yet.", "heading"),),),
         replay_advice=((("No counters in this file.", "heading"),),),
+    ),
+    ViewDef(
+        "map",
+        "6",
+        "Map: namespaces, devices, routes",
+        MapView,
+        filter_kind="device",
+        advice=((("Reading the namespaces of this host.", "heading"),),),
+        replay_advice=(
+            (("No map in this file.", "heading"),),
+            keys_line("Recordings of `nettop record` have the namespaces and devices of the host."),
+        ),
     ),
     _table(
         "traces",

@@ -10,7 +10,7 @@ from queue import SimpleQueue
 import pytest
 
 from nettop.broker.client import Broker
-from nettop.model.table import Detail, RuleDetail, Snapshot, ViewSpec
+from nettop.model.table import CopyDetail, Detail, Snapshot, ViewSpec
 from nettop.session.live import LiveSession
 from tests.kernel.namespaces import Lab, poll, run_in
 
@@ -44,7 +44,7 @@ def copies_of(session: LiveSession, port: str) -> dict[str, str]:
                 details: SimpleQueue[Detail | None] = SimpleQueue()
                 session.detail("rules", row.ident, details.put)
                 detail = details.get(timeout=30)
-                assert isinstance(detail, RuleDetail)
+                assert isinstance(detail, CopyDetail)
                 found.append(dict(detail.copies))
         return bool(found)
 

@@ -24,3 +24,8 @@ class Idents:
         """Return the label and the ifindex of an ident; None: it was never given."""
         number, ifindex = ident >> _SHIFT, ident & (1 << _SHIFT) - 1
         return (self._labels[number], ifindex) if 0 <= number < len(self._labels) else None
+
+
+def is_namespace(ident: int) -> bool:
+    """Return whether an ident is that of a namespace, not of a device."""
+    return not ident & (1 << _SHIFT) - 1

@@ -97,7 +97,7 @@ class RowCells:
         here = "  ◀ here" if about.label == self._here else ""
         folded = f"   {plural(len(row.namespace.devices), 'device')}" if row.folded else ""
         return {
-            "name": ((FOLDED if row.folded else UNFOLDED) + label_text(about.label) + here, "heading"),
+            "name": (_fold(row) + label_text(about.label) + here, "heading"),
             "address": (about_namespace(about), "comment"),
             "kind": (", ".join(self._facts(row)) + folded, "warn" if about.refusal else "dim"),
             "mark": self._mark(row.ident),
@@ -114,11 +114,14 @@ class RowCells:
 
 def indent(row: MapRow) -> str:
     """Return the blanks and the branch before the name of a device."""
-    fold = (FOLDED if row.folded else UNFOLDED) if row.children else "  "
     if not row.depth:
-        return f"  {fold}"
+        return f"  {_fold(row)}"
     branch = "└ " if row.last else "├ "
-    return f"{'  ' * (row.depth + 1)}{branch}{fold if row.children else ''}"
+    return f"{'  ' * (row.depth + 1)}{branch}{_fold(row) if row.children else ''}"
+
+
+def _fold(row: MapRow) -> str:
+    return (FOLDED if row.folded else UNFOLDED) if row.children else "  "
 
 
 def _rates(found: tuple[float, float, float] | None) -> dict[str, Cell]:

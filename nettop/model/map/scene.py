@@ -116,7 +116,7 @@ def _item(
     peer = idents.of(*other) if other is not None else None
     pair = link.kind in PAIRS
     text = peer_text(hosts, row.label, row.device)
-    remote = parameter(row.device, "remote", "remote6", "group")
+    remote = parameter(row.device, "remote", "remote6", "group", "group6")
     addresses = device_addresses(row.namespace, link.ifindex)
     words = [prefix_text(a.family, a.address, a.length) for a in addresses[:1]]
     words += [f"┄ {text}"] if text and not pair else []

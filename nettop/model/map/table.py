@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from nettop.batch import Array
+from nettop.model.map.details import device_detail, namespace_detail
 from nettop.model.map.idents import Idents
 from nettop.model.map.rows import Known, MapRow, RowCells, fields, value
 from nettop.model.table import Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.model.topology.host_map import HostMap, NamespaceMap
-from nettop.model.topology.tree import tree_of
+from nettop.model.topology.tree import lower_of, tree_of
 from nettop.model.window import Match, OrderCache, value_keys
 from nettop.text.units import plural
 
@@ -26,7 +28,7 @@ class MapTable:
 
     columns = (
         Column("name", "NETNS / DEVICE", 14, frozen=True, preferred_width=24, grow=1, max_width=36),
-        Column("address", "ADDRESS", 12, rank=2, preferred_width=18, grow=1, max_width=34),
+        Column("address", "ADDRESS", 12, rank=2, preferred_width=16, grow=1, max_width=34),
         Column("kind", "KIND, MODE", 16, preferred_width=34, grow=3, max_width=60),
         Column("in", "IN", 7, right=True, rank=1),
         Column("out", "OUT", 7, right=True, rank=1),
@@ -39,11 +41,11 @@ class MapTable:
     default_sort: tuple[SortKey, ...] = ()
 
     def __init__(self, hosts: HostMap, here: Callable[[], str], known: Known = lambda label: ()) -> None:
-        self.hosts, self.idents, self._here, self._known = hosts, Idents(), here, known
+        self.hosts, self.idents, self.here, self._known = hosts, Idents(), here, known
         self._orders = OrderCache(self._match)
         self._read: tuple[int, str] = (-1, "")  # version and place that `_all` is of
         self._all: list[MapRow] = []
-        self._marks: dict[int, int] = {}
+        self.marks: dict[int, int] = {}  # findings by ident
         self._shown: dict[int, MapRow] = {}  # rows of the last order by ident
         self._found = 0  # of the filter
 
@@ -54,7 +56,7 @@ class MapTable:
 
     def rows(self) -> list[MapRow]:
         """Return all rows, those of the shown namespace first, with nothing folded."""
-        state = self.hosts.version, self._here()
+        state = self.hosts.version, self.here()
         if state != self._read:
             self._read = state
             spaces = sorted(self.hosts.namespaces(), key=lambda space: space.namespace.label != state[1])
@@ -83,7 +85,7 @@ class MapTable:
         return _with_parents(rows, mask)
 
     def _folded(self, rows: Sequence[MapRow], toggled: frozenset[int]) -> list[MapRow]:
-        many, here, shown = len(rows) > _MANY, self._here(), []
+        many, here, shown = len(rows) > _MANY, self.here(), []
         hidden = -2  # depth of the folded row; -2: none is, -1: a namespace
         for row in rows:
             depth = -1 if row.device is None else row.depth
@@ -105,7 +107,7 @@ class MapTable:
         )
 
     def _cells(self) -> RowCells:
-        return RowCells(self.hosts, self._here(), self._known, self._marks)
+        return RowCells(self.hosts, self.here(), self._known, self.marks)
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
         """Return the window of rows that spec describes."""
@@ -114,18 +116,30 @@ class MapTable:
 
         def drawn(idents: Array) -> list[Row]:
             found = [(ident, cells.cells(self._shown[ident], bool(spec.sort))) for ident in idents.tolist()]
-            return [Row.of(ident, [texts.get(key, ("", "")) for key in spec.columns]) for ident, texts in found]
+            made = [Row.of(ident, [texts.get(key, ("", "")) for key in spec.columns]) for ident, texts in found]
+            return made if spec.sort else [replace(row, link=self._link(row.ident)) for row in made]
 
-        return order.snapshot(spec, drawn, len(self.rows()), self._notes(), now_ns, self.version, totals=self._totals())
+        return order.snapshot(spec, drawn, len(self.rows()), self.notes(), now_ns, self.version, totals=self.totals())
 
-    def _totals(self) -> Line:
+    def _link(self, ident: int) -> int | None:
+        """Return the ident of the row that folds: itself, or the one above it."""
+        row = self._shown[ident]
+        if row.children or row.device is None:
+            return ident if row.children else None
+        master, label = row.device.link.master, row.label
+        above = next((p for p in (master, lower_of(row.device)) if row.depth and p in row.namespace.devices), 0)
+        return self.idents.of(label, above)
+
+    def totals(self) -> Line:
+        """Return the counts of rows."""
         rows = self.rows()
         spaces = sum(row.device is None for row in rows)
         text = f"{plural(spaces, 'namespace')}, {plural(len(rows) - spaces, 'device')}"
         matching = f", {self._found} match" if self._found != len(rows) else ""
         return ((text + matching, "number"),)
 
-    def _notes(self) -> tuple[Line, ...]:
+    def notes(self) -> tuple[Line, ...]:
+        """Return how many namespaces cannot be entered."""
         closed = [row.label for row in self.rows() if row.device is None and row.namespace.namespace.refusal]
         return (((f"{plural(len(closed), 'namespace')} cannot be entered", "warn"),),) if closed else ()
 
@@ -137,7 +151,14 @@ class MapTable:
 
     def detail(self, ident: int, now_ns: int) -> Detail | None:
         """Return the detail of a device or a namespace."""
-        return None
+        place = self.place(ident)
+        if place is None:
+            return None
+        space, ifindex = place
+        here = space.namespace.label == self.here()
+        if not ifindex:
+            return namespace_detail(space, ident, here)
+        return device_detail(self.hosts, space, space.devices[ifindex], ident, here)
 
 
 def _with_parents(rows: Sequence[MapRow], mask: Array) -> list[MapRow]:

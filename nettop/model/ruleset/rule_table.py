@@ -36,7 +36,7 @@ from nettop.model.ruleset.rule_tree import (
 from nettop.model.ruleset.rule_words import EVERY, split_rule, whole_rule
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.shares import shares
-from nettop.model.table import Cell, Column, Detail, Line, Row, RuleDetail, Snapshot, SortKey, ViewSpec
+from nettop.model.table import Cell, Column, CopyDetail, Detail, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.model.window import Match, OrderCache, value_keys
 from nettop.text.units import ABSENT, plural, scaled, sparkline
 
@@ -324,7 +324,7 @@ class RuleTable:
             (f"   {rule.backend}", "dim"),
         )
         lines = tuple(self._detail_lines(chain, rule, cell, now_ns))
-        return RuleDetail(ident, title, lines, copies(self._ruleset.netns, chain, rule))
+        return CopyDetail(ident, title, lines, copies(self._ruleset.netns, chain, rule))
 
     def _detail_lines(self, chain: ChainView, rule: RuleView, cell: int, now_ns: int) -> list[Line]:
         picture = self._ruleset.picture

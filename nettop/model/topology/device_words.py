@@ -91,7 +91,7 @@ def _mode(kind: str, device: Device) -> tuple[str, ...]:
         return mode, f"active {active}" if active else ""
     if kind == "vrf":
         return ("table", parameter(device, "table"))
-    return (mode, *(flag for flag in ("private", "vepa") if kind == "ipvlan" and parameter(device, flag)))
+    return (mode, parameter(device, "flag") if parameter(device, "flag") != "bridge" else "")
 
 
 def about_namespace(namespace: Namespace) -> str:

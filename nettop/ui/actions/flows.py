@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from nettop.errors import NettopError
 from nettop.model.filter.expression import Filter, parse
 from nettop.model.flows.capture import FlowCapture
-from nettop.model.table import Detail, GroupDetail, Row, RuleDetail
+from nettop.model.table import CopyDetail, Detail, GroupDetail, Row
 from nettop.session.status import shown_netns
 from nettop.text.sanitize import clean
 from nettop.text.units import grouped, plural
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nettop.ui.screens.main import MainScreen
 
 COPIED = ("flows", "events", "traces")  # views whose rows have several forms
+_WITH_COPIES = ("rules", "map", "drawing", "lists")  # views whose details have texts to copy
 _NOTICE_S = 15.0  # seconds that the notice of a copy stays: time to select the text by mouse
 _MAX_LINES = 6  # of the copied text in that notice
 _FORMS = (("text", "Text", "y"), ("json", "JSON", "J"), ("conntrack", "The conntrack command that shows it", "c"))
@@ -124,8 +125,9 @@ def copy(screen: MainScreen) -> Awaitable[None] | None:
     """Copy to the clipboard by the terminal's OSC 52; of a flow, an event or a rule ask for the form."""
     table = screen.view.active
     row = None if table is None else table.current
-    if table is not None and table.view == "rules" and row is not None:
-        return open_with_answer(screen, partial(screen.session.detail, "rules", row.ident), partial(_copy_rule, screen))
+    if table is not None and table.view in _WITH_COPIES and row is not None:
+        ask = partial(screen.session.detail, table.view, row.ident)
+        return open_with_answer(screen, ask, partial(_copy_text, screen))
     if table is None or table.view not in COPIED or row is None:
         _to_clipboard(screen, screen.view.copy_text())
         return None
@@ -144,8 +146,8 @@ def copy(screen: MainScreen) -> Awaitable[None] | None:
     return choose(screen, "Copy as", choices, on_chosen, context=WatchContext(screen), keys=keys)
 
 
-def _copy_rule(screen: MainScreen, found: Detail | None) -> Awaitable[None] | None:
-    if not isinstance(found, RuleDetail):
+def _copy_text(screen: MainScreen, found: Detail | None) -> Awaitable[None] | None:
+    if not isinstance(found, CopyDetail):
         _to_clipboard(screen, screen.view.copy_text())
         return None
     choices = [Choice(str(at), title, str(at + 1)) for at, (title, _) in enumerate(found.copies)]

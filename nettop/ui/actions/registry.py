@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from nettop.ui.actions import dialogs, flows, live, traces
+from nettop.ui.actions import map as map_
 from nettop.ui.commands import Action, Command, CommandContext
 from nettop.ui.panes.chains import shown_matrix
 from nettop.ui.panes.pane import ViewDef
@@ -17,6 +18,7 @@ _FILTERED = ("matrix", *(name for view in VIEWS if view.filter_kind for name in 
 _CHAINS = ("chains", "matrix")
 _FOLLOWED = ("flows", *(view.name for view in VIEWS if view.can_follow))
 _FLOW_ROWS = ("flows", "events")  # views whose rows are flows or their events
+_MAP = ("map",)
 _TRACEABLE = (*_FLOW_ROWS, "groups", "packets", "chains", "matrix")  # views whose rows have packets that can be traced
 _listed = partial(Command, group="List")  # a command on the rows shown
 
@@ -102,6 +104,16 @@ COMMANDS: tuple[Command, ...] = (
     _listed("path", ("p",), "Path: IPv4, IPv6, bridge, …", _in_matrix("next_path"), "path", ("matrix",)),
     _listed("journey", ("o",), "Light: the way of a packet", _in_matrix("next_journey"), "light", ("matrix",)),
     _listed("kernel", ("z",), "Kernel: its own functions", _in_matrix("show_kernel"), "kernel", ("matrix",)),
+    _listed("enter_namespace", (), "Enter: watch this namespace", map_.enter, "", _MAP, live=True, when=_row),
+    _listed("drawing", ("d",), "Drawing: or the tree, or both", lambda screen: screen.view.toggle_drawing(),
+            "drawing", _MAP, needs="drawing"),
+    _listed("information", ("i",), "Detail: of a namespace, too", lambda screen: screen.view.open_detail(), "detail",
+            _MAP, when=_row),
+    _listed("addresses", ("a",), "Addresses: of it", map_.list_("addresses"), "addresses", _MAP, when=_row),
+    _listed("routes", ("o",), "Routes: of it, all tables", map_.list_("routes"), "routes", _MAP, when=_row),
+    _listed("policy", ("u",), "Policy rules: of its namespace", map_.list_("rules"), "rules", _MAP, when=_row),
+    _listed("neighbours", ("e",), "Neighbours: ARP, NDP, learned MACs", map_.list_("neighbours"), "neighbours", _MAP,
+            when=_row),
     Command("pause", ("space",), "Pause: nothing is lost", lambda screen: screen.pause(), "pause", when=_lives),
     Command("earlier", ("left_square_bracket",), "Back: to what was shown before", lambda screen: screen.navigate(-1),
             palette=False),

@@ -36,7 +36,7 @@ class DetailPane(Vertical, Covered):
         self.body = PacketTree(id=f"detail-{name}")
         self.bytes = HexPane(id="hex")
         self.shown: Detail | None = None
-        self.drawn: Detail | None = None  # it, with the sentences of a traced packet wrapped
+        self.drawn: Detail | None = None  # it, with its sentences wrapped
         self._view = name  # of the row to show
         self._ident: int | None = None
         self._requested: int | None = None  # ident of the row whose detail has not arrived
@@ -95,9 +95,7 @@ class DetailPane(Vertical, Covered):
 
     def _write_body(self, *, top: bool = False) -> None:
         if self.shown is not None:
-            self.drawn = (
-                _wrapped(self.shown, self.app.size.width) if isinstance(self.shown, JourneyDetail) else self.shown
-            )
+            self.drawn = _wrapped(self.shown, self.app.size.width)
             self.body.show_detail(self.drawn, top=top)
 
     def write_title(self, *more: tuple[str, str]) -> None:
@@ -130,15 +128,18 @@ def _is_tree(detail: Detail | None) -> bool:
     return isinstance(detail, PacketDetail) and bool(detail.depths)
 
 
-def _wrapped(detail: JourneyDetail, width: int) -> JourneyDetail:
+def _wrapped(detail: Detail, width: int) -> Detail:
     """Return the detail with its sentences on lines of `width` cells."""
     sentences = [part for line in detail.lines[: detail.sentences] for part in lines.wrapped(line, width)]
     more = len(sentences) - detail.sentences
+    shown = (*sentences, *detail.lines[detail.sentences :])
+    if not isinstance(detail, JourneyDetail):
+        return replace(detail, lines=shown, sentences=len(sentences))
     return replace(
         detail,
-        lines=(*sentences, *detail.lines[detail.sentences :]),
-        depths=detail.depths[:1] * (len(detail.lines) + more),
-        ranges=detail.ranges[:1] * (len(detail.lines) + more),
+        lines=shown,
+        depths=detail.depths[:1] * len(shown),
+        ranges=detail.ranges[:1] * len(shown),
         places=(*detail.places[:1] * more, *detail.places),
         deciding_line=detail.deciding_line and detail.deciding_line + more,
         sentences=len(sentences),

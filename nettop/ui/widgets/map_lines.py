@@ -38,10 +38,11 @@ _CORNERS = {(0, True): "┐", (0, False): "┘", (1, True): "┌", (1, False): "
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """The lines; `top` has the line of each device and namespace, `order` the devices from top to bottom."""
+    """The lines; `places` has the line and the column (0 or 1) of each device and namespace."""
 
     lines: tuple[tuple[Part, ...], ...] = ()
-    top: dict[int, int] = field(default_factory=dict)
+    places: dict[int, tuple[int, int]] = field(default_factory=dict)
+    width: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def draw(scene: Scene, width: int) -> Drawing:
     channel = _EDGES + _LANE * placed.lanes if placed.links else 1
     grid = _Grid(width, placed, _Sizes(box, channel))
     lines = [*grid.lines(), *_remarks(scene, placed)]
-    return Drawing(tuple(lines), grid.top)
+    return Drawing(tuple(lines), grid.places, width)
 
 
 def _remarks(scene: Scene, placed: Placement) -> list[tuple[Part, ...]]:
@@ -85,7 +86,7 @@ class _Grid:
     def __init__(self, width: int, placed: Placement, sizes: _Sizes) -> None:
         self._width, self._sizes, self._undrawn = width, sizes, placed.undrawn
         self._rows: list[list[_Cell]] = [[_BLANK] * width for _ in range(placed.height)]
-        self.top: dict[int, int] = {}
+        self.places: dict[int, tuple[int, int]] = {}
         for box in placed.boxes:
             self._box(box)
         for link in placed.links:
@@ -161,12 +162,12 @@ class _Grid:
         used = cell_len(text) + 3
         self._put(left + used, y, "─" * (width - used - 1), border)
         self._put(left + width - 1, y, corners[1], border)
-        self.top[ident] = y
+        self.places[ident] = y, int(left >= self._sizes.second)
 
     def _device(self, left: int, y: int, item: Item, room: int) -> None:
         text = item_text(item, undrawn=item.peer is None or item.ident in self._undrawn)
         self._put(left, y, fit(f" {text}", room), "warn" if item.finding else "accent", item.ident)
-        self.top[item.ident] = y
+        self.places[item.ident] = y, int(left >= self._sizes.second)
 
     def _lane(self, lane: int) -> int:
         return self._sizes.box + 1 + _LANE * lane

@@ -44,7 +44,7 @@ def test_the_shown_namespace_is_first_and_ports_are_below_their_bridge() -> None
 def test_a_namespace_says_whose_it_is_and_why_it_cannot_be_entered() -> None:
     shown = lines(table(screens()))
     assert "▾ dmz-4|web-1 containerd|9 processes" in shown
-    assert "▾ nsid 7||no name, no process: entering not permitted" in shown
+    assert "  nsid 7||no name, no process: entering not permitted" in shown
     assert "▾ host||214 processes" in shown
 
 

@@ -99,7 +99,7 @@ def grid(drawing: Drawing) -> dict[tuple[int, int], str]:
 
 def columns_of(drawing: Drawing, ident: int) -> tuple[int, int, int]:
     """Return the line, the first cell and the end of a device's text."""
-    y = drawing.top[ident]
+    y = drawing.places[ident][0]
     x = 0
     for part, _, own in drawing.lines[y]:
         if own == ident:
@@ -129,7 +129,9 @@ def test_every_device_is_drawn_once_and_every_link_leads_to_its_other_end(found:
     idents = [item.ident for box in made.boxes for item in box.items] + [box.ident for box in made.boxes]
     drawn = [own for line in drawing.lines for own in {part[2] for part in line} if own is not None]
     assert sorted(drawn) == sorted(idents)
-    assert all(sum(cell_len(part[0]) for part in line) == width for line in drawing.lines[: max(drawing.top.values())])
+    assert all(
+        sum(cell_len(part[0]) for part in line) == width for line in drawing.lines[: max(drawing.places.values())[0]]
+    )
     cells = grid(drawing)
     for box in made.boxes:
         for item in box.items:

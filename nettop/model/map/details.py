@@ -1,0 +1,154 @@
+"""The detail of a device: what it is, what follows for a packet, and its state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from nettop.decode.topology.objects import Device, Neighbour
+from nettop.linux.socket import AF_BRIDGE
+from nettop.model.map.rows import device_addresses, mac_text, prefix_text
+from nettop.model.table import CopyDetail, Line, detail_line, more
+from nettop.model.topology.device_words import kind_text, label_text, peer_text
+from nettop.model.topology.host_map import HostMap, NamespaceMap
+from nettop.model.topology.ip_words import state_text
+from nettop.model.topology.meanings import sentences
+from nettop.model.topology.tree import PAIRS
+from nettop.text.netns import enter_command
+from nettop.text.units import grouped, listed, plural, rate
+
+_MACS = 8  # learned MACs that are shown
+_OFFLOADS = ("gso_max_size", "gro_max_size", "tso_max_size")
+_STATES = {0: "", 1: "not present", 2: "down", 3: "lower layer down", 4: "testing", 5: "dormant", 6: "up"}  # IF_OPER_*
+
+
+@dataclass(frozen=True, slots=True)
+class MapDetail(CopyDetail):
+    """A namespace, or a device in it."""
+
+    label: str  # of the namespace
+    device: str = ""  # its name; "": the namespace itself
+    refusal: str = ""  # why the namespace cannot be entered
+    here: bool = False  # it is the shown namespace
+
+
+def device_detail(hosts: HostMap, space: NamespaceMap, device: Device, ident: int, here: bool) -> MapDetail:
+    """Return the detail of a device."""
+    label, link = space.namespace.label, device.link
+    title: Line = (
+        (link.name, "accent"),
+        (f" in {label_text(label)}   {kind_text(hosts, label, device)}", "heading"),
+        ("" if link.up else "   down", "warn"),
+    )
+    said = [detail_line("packets" if not at else "", text) for at, text in enumerate(sentences(device))]
+    lines = (*said, *_device_lines(hosts, space, device))
+    command = " ".join((*enter_command(label), "ip", "-d", "-s", "link", "show", "dev", link.name))
+    copies = (("The ip command that shows it", command), ("Its name", link.name), ("Its MAC", mac_text(link.address)))
+    return MapDetail(ident, title, lines, copies, label, link.name, space.namespace.refusal, here, sentences=len(said))
+
+
+def _device_lines(hosts: HostMap, space: NamespaceMap, device: Device) -> Iterator[Line]:
+    yield from _link_lines(hosts, space, device)
+    yield from _port_lines(space, device)
+    yield from _queue_lines(space, device)
+    counts = device.counts
+    errors = f"{grouped(counts.rx_errors)} in, {grouped(counts.tx_errors)} out"
+    dropped = f"{grouped(counts.rx_dropped)} in, {grouped(counts.tx_dropped)} out"
+    bad = counts.rx_errors or counts.tx_errors or counts.rx_dropped or counts.tx_dropped
+    changes = device.carrier_changes
+    line = (*detail_line("errors", errors, "bad" if bad else ""), *more("dropped", dropped, "bad" if bad else ""))
+    yield line if changes is None else (*line, *more("carrier changes", grouped(changes)))
+
+
+def _link_lines(hosts: HostMap, space: NamespaceMap, device: Device) -> Iterator[Line]:
+    link, label = device.link, space.namespace.label
+    peer = peer_text(hosts, label, device)
+    facts = [f"if {link.ifindex}", f"MTU {link.mtu}", *([f"{mac_text(link.address)}"] if link.address else [])]
+    if peer:
+        facts.append(f"{'peer' if link.kind in PAIRS else 'on'} {peer}")
+    if device.carrier is not None:
+        facts.append("carrier" if device.carrier else "no carrier: nothing is connected or the other end is down")
+    facts += [state for state in (_STATES.get(link.operstate, ""),) if state]
+    yield detail_line("link", ", ".join(facts))
+    names = [*device.altnames, *([f"“{device.alias}”"] if device.alias else [])]
+    if names:
+        yield detail_line("names", ", ".join(names))
+    addresses = [prefix_text(a.family, a.address, a.length) for a in device_addresses(space, link.ifindex)]
+    if addresses:
+        yield (*detail_line("address", listed(addresses, 4), "address"), *more("a", "lists them", "dim"))
+    if device.parameters:
+        yield detail_line("kind", ", ".join(f"{name} {value}" for name, value in device.parameters))
+    if rates := space.rates.get(link.ifindex):
+        yield detail_line("rates", f"{rate(rates[0])} in, {rate(rates[1])} out, {rate(rates[2])} packets dropped")
+    big = [f"{name} {value}" for name, value in device.offloads if name in _OFFLOADS and int(value or 0) > link.mtu]
+    if big:
+        yield detail_line("offload", f"{', '.join(big)}: captures here may show packets larger than the MTU")
+
+
+def _port_lines(space: NamespaceMap, device: Device) -> Iterator[Line]:
+    index, master = device.link.ifindex, space.devices.get(device.link.master)
+    if device.link.master:
+        name = master.link.name if master else f"if {device.link.master}"
+        values = ", ".join(f"{key} {value}" for key, value in device.port[:6])
+        yield detail_line(device.master_kind or "master", f"port of {name}{', ' if values else ''}{values}")
+    vlans = [vlan for vlan in space.vlans if vlan.ifindex == index]
+    if vlans:
+        texts = [f"{v.vlan}{' untagged' if v.untagged else ''}{' pvid' if v.pvid else ''}" for v in vlans]
+        yield detail_line("VLANs", listed(texts, 12))
+    behind = (index,) if device.link.kind != "bridge" else tuple(
+        i for i, one in space.devices.items() if one.link.master == index
+    )  # fmt: skip
+    entries = [one for one in space.neighbours if one.family == AF_BRIDGE and one.ifindex in behind]
+    if entries:
+        yield detail_line("MACs", listed([_entry(space, one, len(behind) > 1) for one in entries], _MACS))
+
+
+def _entry(space: NamespaceMap, entry: Neighbour, named: bool) -> str:
+    device = space.devices.get(entry.ifindex)
+    port = f" on {device.link.name}" if named and device else ""
+    return f"{mac_text(entry.link_address)}{port} {state_text(entry)}"
+
+
+def _queue_lines(space: NamespaceMap, device: Device) -> Iterator[Line]:
+    queues = [queue for queue in space.queues if queue.ifindex == device.link.ifindex]
+    programs = [*(queue.detail or queue.kind for queue in queues if queue.filter), *device.programs]
+    if programs:
+        yield detail_line("tc, XDP", listed(programs, 8), "warn")
+    kinds = dict.fromkeys(queue.kind for queue in queues if not queue.filter)
+    name = ", ".join(kinds) or device.qdisc
+    if name:
+        drops, backlog = sum(q.drops for q in queues), sum(q.backlog for q in queues)
+        text = f"{name}, {plural(device.queue_length, 'packet')} at most" if device.queue_length else name
+        yield (
+            *detail_line("queue", text),
+            *more("dropped", grouped(drops)),
+            *more("waiting", f"{grouped(backlog)} bytes"),
+        )
+
+
+def namespace_detail(space: NamespaceMap, ident: int, here: bool) -> MapDetail:
+    """Return the detail of a namespace."""
+    about = space.namespace
+    title: Line = ((label_text(about.label), "heading"), ("   here" if here else "", "dim"))
+    command = " ".join((*enter_command(about.label), "ip", "-d", "addr"))
+    copies = (("The command that shows its addresses", command), ("Its name for --netns", about.label))
+    lines = tuple(_namespace_lines(space))
+    return MapDetail(ident, title, lines, copies, about.label, "", about.refusal, here)
+
+
+def _namespace_lines(space: NamespaceMap) -> Iterator[Line]:
+    about = space.namespace
+    if about.refusal:
+        yield detail_line("state", about.refusal, "warn")
+    names = [*(name for name in about.names), *about.mounts]
+    if names:
+        yield detail_line("names", listed(names, 8))
+    if about.container:
+        yield detail_line("container", about.container)
+    if about.processes:
+        yield detail_line("processes", f"{grouped(about.processes)}, the first is {about.command}".removesuffix(" "))
+    yield detail_line("inode", str(about.inode or "unknown"))
+    counts = {"addresses": "a", "routes": "o", "rules": "u", "neighbours": "e"}
+    for what, key in counts.items():
+        if what in space.complete:
+            yield (*detail_line(what, f"{len(getattr(space, what)):,}", "number"), *more(key, "lists them", "dim"))

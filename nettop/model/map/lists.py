@@ -1,0 +1,199 @@
+"""The lists of a namespace or a device: addresses, routes, policy rules, neighbours, in the words of ip(8)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nettop.batch import Array
+from nettop.decode.rtnetlink import Address, Route
+from nettop.decode.topology.objects import Neighbour, PolicyRule
+from nettop.model.filter.fields import ListedFields
+from nettop.model.filter.vocabulary import DEVICE
+from nettop.model.map.table import MapTable
+from nettop.model.table import Cell, Column, CopyDetail, Line, Row, Snapshot, SortKey, ViewSpec, detail_line
+from nettop.model.topology import ip_words
+from nettop.model.topology.device_words import label_text
+from nettop.model.topology.host_map import NamespaceMap
+from nettop.model.window import Match, OrderCache, value_keys
+from nettop.text.units import plural
+
+LISTS = ("addresses", "routes", "rules", "neighbours")
+_SINGULAR = {"addresses": "address", "routes": "route", "rules": "policy rule", "neighbours": "neighbour"}
+_PLURAL = {"rules": "policy rules"}
+
+Entry = Address | Route | PolicyRule | Neighbour
+
+
+@dataclass(slots=True)
+class _Listed:
+    """The entries of one list, and what the filter and the order read of them."""
+
+    space: NamespaceMap
+    entries: Sequence[Entry]
+
+    def device(self, entry: Entry) -> str:
+        """Return the name of its device; of a route that of the first hop."""
+        if isinstance(entry, PolicyRule):
+            return ""
+        index = (entry.hops[0].ifindex if entry.hops else 0) if isinstance(entry, Route) else entry.ifindex
+        return self.name(index) if index else ""
+
+    def name(self, ifindex: int) -> str:
+        found = self.space.devices.get(ifindex)
+        return found.link.name if found else f"if{ifindex}"
+
+    def words(self, entry: Entry) -> str:
+        """Return the entry in the words of ip(8)."""
+        if isinstance(entry, Address):
+            return ip_words.address_words(entry, self.name)
+        if isinstance(entry, Route):
+            return ip_words.route_words(entry, self.name)
+        return (
+            ip_words.rule_words(entry) if isinstance(entry, PolicyRule) else ip_words.neighbour_words(entry, self.name)
+        )
+
+    def address(self, entry: Entry) -> str:
+        """Return its address or the network that it leads to."""
+        if isinstance(entry, Route):
+            return ip_words.ip_text(entry.family, entry.destination)
+        if isinstance(entry, PolicyRule) or entry.address is None:
+            return ""
+        return ip_words.ip_text(entry.family, entry.address)
+
+
+def where_text(entry: Entry) -> str:
+    """Return the scope, the table or the state."""
+    if isinstance(entry, Address):
+        return ip_words.scope_text(entry.scope)
+    if isinstance(entry, Neighbour):
+        return ip_words.state_text(entry)
+    return ip_words.table_text(entry.table)
+
+
+class MapLists:
+    """The table model of the lists. ViewSpec.group is one of LISTS, ViewSpec.scope the ident of a row of the map.
+
+    Of a device only its own entries are listed. Rows are made for the window only, so a list may be long.
+    """
+
+    columns = (
+        Column("device", "DEVICE", 8, preferred_width=12, grow=1, max_width=16),
+        Column("where", "TABLE / STATE", 13, rank=1, max_width=16),
+        Column("words", "AS ip PRINTS IT", 30, preferred_width=60, grow=4, sortable=False),
+    )
+    default_columns = ("device", "where", "words")
+    default_sort: tuple[SortKey, ...] = ()
+
+    def __init__(self, table: MapTable) -> None:
+        self._table = table
+        self._orders = OrderCache(self._match)
+        self._listed: _Listed | None = None
+        self._of: dict[int, Entry] = {}  # by ident
+
+    @property
+    def version(self) -> int:
+        """The version, which grows whenever the list may look different."""
+        return self._table.version
+
+    def _match(self, spec: ViewSpec, now_ns: int, frozen: bool) -> Match:
+        place = None if spec.scope is None else self._table.place(spec.scope)
+        space, ifindex = place or (None, 0)
+        entries = [] if space is None else list(_entries(space, spec.group or LISTS[0], ifindex))
+        self._listed = None if space is None else _Listed(space, entries)
+        self._of = {_ident(entry): entry for entry in entries}
+        found, idents = list(self._of.values()), np.array(list(self._of), np.int64)
+        if spec.filter is not None and self._listed is not None:
+            mask = spec.filter.mask(_fields(self._listed, found))
+            found, idents = [entry for entry, hit in zip(found, mask, strict=True) if hit], idents[mask]
+        return Match(idents, lambda: value_keys(spec.sort, lambda key: [self._cell(key, entry) for entry in found]))
+
+    def _cell(self, key: str, entry: Entry) -> Any:
+        return where_text(entry) if key == "where" else self._listed.device(entry) if self._listed else ""
+
+    def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
+        """Return the window of entries that spec describes."""
+        order = self._orders.current(spec, now_ns, self.version)
+        rows = lambda idents: self._rows(idents, spec)  # noqa: E731
+        return order.snapshot(
+            spec, rows, len(self._of), self._notes(spec), now_ns, self.version, totals=self._title(spec)
+        )
+
+    def _rows(self, idents: Array, spec: ViewSpec) -> Iterator[Row]:
+        listed = self._listed
+        for ident in idents.tolist() if listed is not None else ():
+            entry = self._of[ident]
+            words = listed.words(entry) if listed else ""
+            cells: dict[str, Cell] = {
+                "device": (listed.device(entry) if listed else "", "accent"),
+                "where": (where_text(entry), "dim"),
+                "words": (words, ""),
+            }
+            row = Row.of(ident, [cells.get(key, ("", "")) for key in spec.columns])
+            yield row
+
+    def _title(self, spec: ViewSpec) -> Line:
+        """Return `3 addresses of eth0 in gw-a`."""
+        place = None if spec.scope is None else self._table.place(spec.scope)
+        if place is None:
+            return ()
+        space, ifindex = place
+        name = label_text(space.namespace.label)
+        what = spec.group or LISTS[0]
+        of = f"{space.devices[ifindex].link.name} in {name}" if ifindex and what != "rules" else name
+        count = plural(len(self._of), _SINGULAR[what], _PLURAL.get(what, what))
+        return ((f"{count} of {of}", "heading"),)
+
+    def _notes(self, spec: ViewSpec) -> tuple[Line, ...]:
+        place = None if spec.scope is None else self._table.place(spec.scope)
+        what = spec.group or LISTS[0]
+        if place is None:
+            return ((("Nothing is under the cursor.", "dim"),),)
+        space, ifindex = place
+        if space.namespace.refusal:
+            return (((f"Not known: {space.namespace.refusal}", "warn"),),)
+        if what not in space.complete:
+            return (((f"The {what} have not been read yet.", "dim"),),)
+        return (((f"No {_PLURAL.get(what, what)} {'of this device' if ifindex else 'in this namespace'}.", "dim"),),)
+
+    def detail(self, ident: int, now_ns: int) -> CopyDetail | None:
+        """Return the entry, with its words to copy."""
+        entry, listed = self._of.get(ident), self._listed
+        if entry is None or listed is None:
+            return None
+        words = listed.words(entry)
+        return CopyDetail(ident, ((words, "heading"),), (detail_line("words", words),), (("The line", words),))
+
+
+def _entries(space: NamespaceMap, what: str, ifindex: int) -> Iterator[Entry]:
+    if what == "rules":
+        yield from space.rules
+    elif what == "routes":
+        routes = space.routes
+        yield from (route for route in routes if not ifindex or any(hop.ifindex == ifindex for hop in route.hops))
+    else:
+        found: Sequence[Address | Neighbour] = space.addresses if what == "addresses" else space.neighbours
+        yield from (entry for entry in found if not ifindex or entry.ifindex == ifindex)
+
+
+def _ident(entry: Entry) -> int:
+    """Return a number that stays while the entry is the same."""
+    return hash(entry) & (1 << 62) - 1
+
+
+def _fields(listed: _Listed, entries: Sequence[Entry]) -> ListedFields:
+    reads: dict[str, Callable[[Entry], str]] = {
+        "any": listed.words,
+        "device": listed.device,
+        "address": listed.address,
+        "netns": lambda entry: label_text(listed.space.namespace.label),
+        "mac": lambda entry: entry.link_address.hex(":") if isinstance(entry, Neighbour) else "",
+    }
+
+    def texts(name: str) -> list[str] | None:
+        return [reads[name](entry) for entry in entries] if name in reads else None
+
+    return ListedFields(DEVICE, len(entries), lambda name: None, texts)

@@ -1,0 +1,122 @@
+"""Addresses, routes, neighbours and policy rules in the words of ip(8) and bridge(8)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from nettop.decode.rtnetlink import Address, Hop, Route
+from nettop.decode.topology.objects import Neighbour, PolicyRule
+from nettop.linux import rtnetlink as rt
+from nettop.linux.socket import AF_INET, AF_INET6
+from nettop.text.address import address_text
+
+Name = Callable[[int], str]  # of a device
+
+_FAMILIES = {AF_INET: "inet", AF_INET6: "inet6"}
+_KINDS = {
+    rt.RTN_LOCAL: "local", rt.RTN_BROADCAST: "broadcast", rt.RTN_ANYCAST: "anycast", rt.RTN_MULTICAST: "multicast",
+    rt.RTN_BLACKHOLE: "blackhole", rt.RTN_UNREACHABLE: "unreachable", rt.RTN_PROHIBIT: "prohibit",
+    rt.RTN_THROW: "throw",
+}  # fmt: skip
+_TABLES = {rt.RT_TABLE_LOCAL: "local", rt.RT_TABLE_MAIN: "main", rt.RT_TABLE_DEFAULT: "default"}
+_SCOPES = {0: "global", 200: "site", 253: "link", 254: "host", 255: "nowhere"}
+_PROTOCOLS = {
+    1: "redirect", 2: "kernel", 3: "boot", 4: "static", 8: "gated", 9: "ra", 11: "zebra", 12: "bird", 16: "dhcp",
+    18: "keepalived", 42: "babel", 186: "bgp", 187: "isis", 188: "ospf", 189: "rip", 192: "eigrp",
+}  # fmt: skip
+# NUD_* and NTF_*, linux/neighbour.h
+_STATES = {1: "INCOMPLETE", 2: "REACHABLE", 4: "STALE", 8: "DELAY", 16: "PROBE", 32: "FAILED", 64: "NOARP",
+           128: "PERMANENT"}  # fmt: skip
+_FLAGS = {1: "use", 2: "self", 4: "master", 8: "proxy", 16: "extern_learn", 32: "offload", 64: "sticky", 128: "router"}
+_ADDRESS_FLAGS = {0x80: "permanent", 0x40: "tentative", 0x20: "deprecated", 0x08: "dadfailed", 0x01: "secondary",
+                  0x100: "mngtmpaddr", 0x200: "noprefixroute"}  # fmt: skip
+
+
+def ip_text(family: int, address: int) -> str:
+    """Return the text of an address that is one integer in host order."""
+    return address_text(family, address >> 64, address & (1 << 64) - 1)
+
+
+def table_text(table: int) -> str:
+    """Return the name of a routing table, or its number."""
+    return _TABLES.get(table, str(table))
+
+
+def scope_text(scope: int) -> str:
+    """Return the name of a scope, or its number."""
+    return _SCOPES.get(scope, str(scope))
+
+
+def destination_text(route: Route) -> str:
+    """Return `default`, `10.9.0.4` or `10.9.0.0/24`."""
+    full = 32 if route.family == AF_INET else 128
+    if not route.length:
+        return "default"
+    text = ip_text(route.family, route.destination)
+    return text if route.length == full else f"{text}/{route.length}"
+
+
+def address_words(address: Address, name: Name) -> str:
+    """Return `inet 192.168.1.1/24 scope global permanent dev eth0`."""
+    peer = f" peer {ip_text(address.family, address.peer)}" if address.peer != address.address else ""
+    flags = "".join(f" {word}" for bit, word in _ADDRESS_FLAGS.items() if address.flags & bit)
+    own = ip_text(address.family, address.address)
+    prefix = f"{peer or ' '}/{address.length}".replace(" /", "/")
+    family = _FAMILIES.get(address.family, "")
+    return f"{family} {own}{prefix} scope {scope_text(address.scope)}{flags} dev {name(address.ifindex)}"
+
+
+def route_words(route: Route, name: Name) -> str:
+    """Return `10.9.0.0/24 via 192.168.1.1 dev eth0 proto static metric 100`, or with several next hops."""
+    kind = _KINDS.get(route.kind, "")
+    return " ".join(word for word in (kind, destination_text(route), *_rest(route, name)) if word)
+
+
+def _rest(route: Route, name: Name) -> Iterator[str]:
+    if len(route.hops) == 1:
+        yield _hop(route.hops[0], route.family, name)
+    if route.table != rt.RT_TABLE_MAIN:
+        yield f"table {table_text(route.table)}"
+    if route.protocol:
+        yield f"proto {_PROTOCOLS.get(route.protocol, route.protocol)}"
+    if route.scope:
+        yield f"scope {scope_text(route.scope)}"
+    if route.metric:
+        yield f"metric {route.metric}"
+    if route.tos:
+        yield f"tos {route.tos:#x}"
+    if len(route.hops) > 1:
+        yield from (f"nexthop {_hop(hop, route.family, name)}" for hop in route.hops)
+
+
+def _hop(hop: Hop, family: int, name: Name) -> str:
+    via = ""
+    if hop.gateway is not None:
+        other = f"{_FAMILIES.get(hop.gateway[0], '')} " if hop.gateway[0] != family else ""
+        via = f"via {other}{ip_text(*hop.gateway)} "
+    return f"{via}dev {name(hop.ifindex)}{' dead' if hop.dead else ''}"
+
+
+def state_text(neighbour: Neighbour) -> str:
+    """Return `REACHABLE`; of an entry of a forwarding database `learned` or `permanent`."""
+    states = [word for bit, word in _STATES.items() if neighbour.state & bit]
+    if neighbour.address is not None:
+        return " ".join(states)
+    return "permanent" if neighbour.state & 128 else "static" if neighbour.state & 64 else "learned"
+
+
+def neighbour_words(neighbour: Neighbour, name: Name) -> str:
+    """Return `10.9.0.4 dev eth0 lladdr 52:54:00:09:00:04 REACHABLE`, or an entry as `bridge fdb` prints it."""
+    device, mac = f"dev {name(neighbour.ifindex)}", neighbour.link_address.hex(":")
+    flags = [word for bit, word in _FLAGS.items() if neighbour.flags & bit]
+    if neighbour.address is None:
+        remote = [f"dst {ip_text(*neighbour.remote)}"] if neighbour.remote else []
+        vlan = [f"vlan {neighbour.vlan}"] if neighbour.vlan else []
+        return " ".join((mac, device, *remote, *vlan, *flags, state_text(neighbour)))
+    own = ip_text(neighbour.family, neighbour.address)
+    return " ".join((own, device, *([f"lladdr {mac}"] if mac else []), *flags, state_text(neighbour)))
+
+
+def rule_words(rule: PolicyRule) -> str:
+    """Return `32766: from all lookup main`."""
+    return f"{rule.priority}: {rule.selector} {rule.action}"

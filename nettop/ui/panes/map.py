@@ -1,0 +1,183 @@
+"""The view of the map: the tree of namespaces and devices, its drawing, and lists of what a namespace has."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+
+from nettop.model.map.idents import is_namespace
+from nettop.model.map.lists import LISTS
+from nettop.ui.panes.pane import PaneHost, ViewDef
+from nettop.ui.panes.table_view import TableView
+from nettop.ui.panes.view_state import ViewState
+from nettop.ui.widgets.bar_lines import title_line
+from nettop.ui.widgets.map_drawing import DrawingTable
+from nettop.ui.widgets.map_tree import MapTree
+from nettop.ui.widgets.self_drawn import Covered
+from nettop.ui.widgets.table import Table
+from nettop.ui.widgets.text_panes import TextPane
+
+WIDE = 140  # cells from which tree and drawing are side by side
+
+
+class _SideBySide(Horizontal, Covered):
+    """Tree and drawing."""
+
+    DEFAULT_CSS = """
+    _SideBySide { height: 1fr; width: 1fr; }
+    _SideBySide MapTree { width: 11fr; }
+    _SideBySide DrawingTable { width: 9fr; }
+    """
+
+
+class MapView(TableView):
+    """Tree, drawing, or both; below them the detail of a row, or the list of its addresses, routes, …."""
+
+    def __init__(self, definition: ViewDef, host: PaneHost) -> None:
+        super().__init__(definition, host)
+        self.drawing = DrawingTable("drawing", self.session, self.post)
+        self.lists = self._make_table("lists", definition.filter_kind)
+        self.list_title = TextPane(surface="background")
+        self.upper = _SideBySide(self.table, self.drawing)
+        self.listed = ""  # one of LISTS, which is open; "": none
+        self._hidden: Table | None = None  # tree or drawing; None: both are shown, or on a narrow screen the tree
+        self._front: Table = self.table
+
+    def _make_table(self, name: str, kind: str, can_follow: bool = False) -> Table:
+        table = super()._make_table(name, kind, can_follow)
+        if name == self.definition.name:
+            tree = MapTree(name, self.session, self.post)
+            tree.filter_kind, tree.advice = table.filter_kind, table.advice
+            return tree
+        return table
+
+    def compose(self) -> ComposeResult:
+        """Yield the parts, from top to bottom."""
+        yield from (self.upper, self.totals, self.list_title, self.lists, self.detail)
+
+    @property
+    def tables(self) -> list[Table]:
+        """Tree, drawing and list."""
+        return [self.table, self.drawing, self.lists]
+
+    @property
+    def active(self) -> Table:
+        """The table that commands act on."""
+        return self._front
+
+    @property
+    def leads_back(self) -> bool:
+        """True while a list, a detail or a filter can be left."""
+        return bool(self.listed) or super().leads_back
+
+    @property
+    def state(self) -> ViewState:
+        """The state of the view for `restore`."""
+        return replace(super().state, front=" ".join((self._front.view, self.listed)))
+
+    def restore(self, state: ViewState) -> None:
+        """Show again what was shown in this state."""
+        front, _, self.listed = state.front.partition(" ")
+        self._front = next(table for table in self.tables if table.view == front)
+        self.lists.options = replace(self.lists.options, group=self.listed or LISTS[0])
+        super().restore(state)
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """Let commands act on the table that has the focus."""
+        if isinstance(event.widget, Table) and event.widget is not self._front:
+            self._front = event.widget
+            self.post_message(self.Changed())
+
+    def toggle_drawing(self) -> None:
+        """Show the drawing instead of the tree; on a wide screen both, then one of them."""
+        wide = self.app.size.width >= WIDE
+        order = (None, self.table, self.drawing) if wide else (None, self.table)
+        hidden = self._hidden if wide else self.table if self._hidden is self.table else None
+        self._hidden = order[(order.index(hidden) + 1) % len(order)]
+        self._bring(self.drawing if self._hidden is self.table else self.table)
+
+    def open_list(self, what: str) -> None:
+        """Open this list of the row under the cursor; again, close it."""
+        if self.listed == what:
+            self.back()
+            return
+        self._close()
+        self.listed = what
+        self.lists.options = replace(self.lists.options, group=what)
+        self.lists.filter = None
+        row = self.table.current if self._front is self.lists else self._front.current
+        self.lists.scope = None if row is None else row.ident
+        self.lists.change()
+        self._bring(self.lists)
+
+    def _bring(self, front: Table) -> None:
+        """Put the focus on a table, with the cursor on the same row."""
+        row = self._front.current
+        if row is not None and self.lists not in (front, self._front):
+            front.seek(row.ident)
+        self._front = front
+        self.lay_out()
+        front.ask()
+        self.focus_something()
+        self.post_message(self.Changed())
+
+    def open_row(self) -> None:
+        """Open the detail of a device (Enter); enter a namespace."""
+        row = self.active.current
+        if row is None or self._front is self.lists or not is_namespace(row.ident):
+            self.open_detail()
+        elif not self._open:
+            self.call_later(self.screen.run_action, "command('enter_namespace')")
+
+    def back(self) -> None:
+        """Go one step out (Esc): close the detail, clear the filter of the list, close the list."""
+        if self.listed and not self._open and (self._front is not self.lists or self.lists.filter is None):
+            self.listed = ""
+            self._bring(self.table if self._hidden is not self.table else self.drawing)
+        else:
+            super().back()
+
+    def _close(self) -> None:
+        super()._close()
+        for table in self.tables:
+            table.viewport.pin(False)
+
+    def start_over(self) -> None:
+        """Go to the namespace that is shown now; the filter stays."""
+        self.listed = ""
+        super().start_over()
+
+    def lay_out(self) -> None:
+        """Show and size the parts for this screen."""
+        super().lay_out()
+        small, wide = self._small(), self.app.size.width >= WIDE
+        self.lists.display = self.list_title.display = bool(self.listed) and not self._open
+        upper = not (small and (self._open or self.listed))
+        self.upper.display = self.totals.display = upper
+        self.drawing.display = self._hidden is not self.drawing and (wide or self._hidden is self.table)
+        self.table.display = self._hidden is not self.table
+        self.lists.styles.height = "1fr" if small else max(6, self.size.height // 3)
+        if not self._front.display and not self._open:
+            self._front = next(table for table in (self.lists, self.table, self.drawing) if table.display)
+
+    def on_table_moved(self, message: Table.Moved) -> None:
+        """Show the same device in tree, drawing, list and detail."""
+        row = message.table.current
+        if message.table is self._front and row is not None and self._front is not self.lists:
+            for other in (self.table, self.drawing):
+                if other is not self._front and other.display and other.viewport.ident != row.ident:
+                    other.seek(row.ident)
+            if self.listed:
+                self.lists.set_scope(row.ident)
+        super().on_table_moved(message)
+
+    def on_table_arrived(self, message: Table.Arrived) -> None:
+        """Write the totals, or the title of the list."""
+        if message.table is not self.lists:
+            super().on_table_arrived(message)
+            return
+        message.stop()
+        self.list_title.write([title_line(message.snapshot.totals, self.app.size.width)])
