@@ -13,7 +13,7 @@ from nettop.linux import nf_tables as nft
 from nettop.linux.netlink import NLMSG_HDRLEN, Attributes
 from nettop.linux.nfnetlink import NFGEN_LENGTH, NFNL_SUBSYS_NFTABLES
 
-_SET = NFNL_SUBSYS_NFTABLES << 8 | nft.NFT_MSG_NEWSET
+NEWSET = NFNL_SUBSYS_NFTABLES << 8 | nft.NFT_MSG_NEWSET
 _ELEMENTS = NFNL_SUBSYS_NFTABLES << 8 | nft.NFT_MSG_NEWSETELEM
 _BODY = NLMSG_HDRLEN + NFGEN_LENGTH
 
@@ -69,16 +69,17 @@ class NftSetsDecoder:
         data = bytes(batch.buf)
 
         def read(kind: int, record: int, start: int, end: int) -> None:
-            self._message(data, kind, start, end, out)
+            self.read(data, kind, start, end, out)
 
-        out.errors = read_each(batch, (_SET, _ELEMENTS), read, min_length=_BODY)
+        out.errors = read_each(batch, (NEWSET, _ELEMENTS), read, min_length=_BODY)
         return out
 
-    def _message(self, data: bytes, kind: int, start: int, end: int, out: NftSetsDecoded) -> None:
+    def read(self, data: bytes, kind: int, start: int, end: int, out: NftSetsDecoded) -> None:
+        """Add the set, or the elements, of the message in data[start:end]. Raises MalformedError."""
         found = Attributes(data, start + _BODY, end)
         found.require(nft.NFTA_SET_TABLE, nft.NFTA_SET_NAME)  # NFTA_SET_ELEM_LIST_* have the same numbers
         of = family_name(data[start + NLMSG_HDRLEN]), found.text(nft.NFTA_SET_TABLE), found.text(nft.NFTA_SET_NAME)
-        if kind == _SET:
+        if kind == NEWSET:
             out.sets.append(_set(found, of))
             return
         parts = self._reader.read(data, *found.span(nft.NFTA_SET_ELEM_LIST_ELEMENTS))

@@ -1,7 +1,4 @@
-"""The log of changes of a ruleset: when, by whom, and which chains and rules came, went or changed.
-
-Elements of sets are not in it.
-"""
+"""The log of changes of a ruleset: when, by whom, and which chains, rules and elements came, went or changed."""
 
 from __future__ import annotations
 
@@ -48,18 +45,21 @@ class ChangeLog:
         self.commits: deque[Commit] = deque(maxlen=KEPT)
         self._known: Picture | None = None
 
-    def add(self, picture: Picture, authors: Collection[str], changed_ns: int, now_ns: int) -> None:
+    def add(
+        self, picture: Picture, elements: list[Change], authors: Collection[str], changed_ns: int, now_ns: int
+    ) -> None:
         """Add the difference of this picture from the one before; the first is only the beginning.
 
-        `authors` are the programs of all commits in between (`nft (4121)`), `changed_ns` is the time of the last one.
+        `elements` are the changes of sets, `authors` the programs of all commits in between (`nft (4121)`), and
+        `changed_ns` is the time of the last one.
         The kernel does not report the changes of iptables-legacy: their author is not known, nor when before `now_ns`.
         """
         before, self._known = self._known, picture
-        if before is None or before is picture:
+        if before is None or (before is picture and not elements):
             return
         by = next(iter(authors)) if len(authors) == 1 else "several: " * bool(authors) + ", ".join(authors)
         found = list(differences(before, picture))
-        self._append(changed_ns, by, [change for change in found if change.backend != LEGACY])
+        self._append(changed_ns, by, [*(change for change in found if change.backend != LEGACY), *elements])
         self._append(now_ns, "", [change for change in found if change.backend == LEGACY])
 
     def _append(self, ts_ns: int, by: str, changes: list[Change]) -> None:

@@ -13,6 +13,7 @@ from nettop.decode.nftables.sets import NftSetsDecoded
 from nettop.kinds import TextKind
 from nettop.model.ruleset.changes import ChangeLog
 from nettop.model.ruleset.counters import Counts
+from nettop.model.ruleset.element_changes import ElementChanges
 from nettop.model.ruleset.merge import NFT, ChainView, Idents, Picture, Raw, RuleView, join, legacy_shape
 from nettop.model.ruleset.opened_sets import OpenedSets
 from nettop.model.ruleset.rule_tree import RuleRow, tree_of
@@ -51,6 +52,7 @@ class Ruleset:
         self.generation: Generation | None = None  # the latest announced: id, process, time
         self.changed_ns = 0  # of the latest known change
         self.changes = ChangeLog()
+        self._elements = ElementChanges()  # since the picture that the log knows
         self.opened = OpenedSets()
         self._authors: dict[str, None] = {}  # of the commits since the picture that the log knows
         self._idents = Idents()
@@ -118,8 +120,7 @@ class Ruleset:
         """Return the rows of a chain (an index in the picture) with those of the user chains below it."""
         version, trees = self._trees
         if version != self.layout_version:
-            trees = {}
-            self._trees = self.layout_version, trees
+            self._trees = self.layout_version, (trees := {})
         if chain not in trees:
             trees[chain] = tree_of(self.picture, chain)
         return trees[chain]
@@ -211,7 +212,8 @@ class Ruleset:
         if self.is_read:
             picture = self.picture  # joins it
             if self._joined_current and not self.wants_dump():
-                self.changes.add(picture, self._authors, self.changed_ns, now_ns)
+                elements = self._elements.pop(self.raw.sets.listed)
+                self.changes.add(picture, elements, self._authors, self.changed_ns, now_ns)
                 self._authors = {}
         self.version += 1
         self.rules_version += 1
@@ -219,6 +221,8 @@ class Ruleset:
     def _decoded(self, item: NftDecoded) -> None:
         if self._pending is not None and self._pending.stream == item.stream:
             self._pending.parts.append(item)
+        self.raw.sets.add(item.sets)
+        self._elements.add(item.members)
         for generation in item.generations:
             self._generation(generation)
 

@@ -59,6 +59,10 @@ class Sets:
         self._pending: dict[SetId, NftSet] = {}
         self._parts: dict[SetId, list[Elements]] = {}
 
+    def add(self, found: list[NftSet]) -> None:
+        """Add sets that an event announces; the next listing replaces them."""
+        self.listed.update((one.id, one) for one in found if not one.flags & nft.NFT_SET_ANONYMOUS)
+
     def apply(self, item: NftSetsDecoded | DumpMark) -> bool:
         """Apply one item. Return whether the branches of a map have changed."""
         if isinstance(item, NftSetsDecoded):
