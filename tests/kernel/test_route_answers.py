@@ -19,8 +19,11 @@ from nettop.broker.requests import RouteQuestion
 from nettop.decode.rtnetlink import RouteAnswer
 from nettop.linux import rtnetlink as rt
 from nettop.linux.socket import AF_INET, AF_INET6
+from nettop.model.topology.route_query import parse
+from nettop.model.topology.route_steps import explain
 from nettop.pipeline.route_question import ask_route
-from tests.kernel.namespaces import Lab, command_in, run_in
+from tests.kernel.map_state import namespace_map
+from tests.kernel.namespaces import Lab, command_in, poll, run_in
 
 pytestmark = [pytest.mark.kernel, pytest.mark.one_broker]
 
@@ -91,6 +94,7 @@ def router(lab: Lab) -> str:
     run_in(here, "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
     run_in(here, "ip", "-batch", "-", stdin=SETUP)
     run_in(here, "ip", "-6", "-batch", "-", stdin=SETUP6)
+    poll(lambda: "tentative" not in run_in(here, "ip", "address"), what="addresses that can be used")
     return here
 
 
@@ -196,3 +200,29 @@ def test_a_thousand_questions_have_the_answers_of_ip_route_get(broker: Broker, r
     assert differing == []
     assert kinds >= {"unicast", "local", "broadcast"}
     assert {os.strerror(number) for number in (errno.EINVAL, errno.EHOSTUNREACH, errno.EACCES)} <= errors
+
+
+def test_every_answer_is_told_in_steps_that_end_where_the_kernel_ends_the_packet(broker: Broker, router: str) -> None:
+    here, ns = namespace_map(broker, router), broker.netns(router)
+    names = {ifindex: device.link.name for ifindex, device in here.devices.items()}
+    devices = {name: ifindex for ifindex, name in names.items()}
+    wrong = []
+    for question, words in questions(QUESTIONS, devices):
+        multicast = question.family == AF_INET6 and question.destination.startswith("ff")
+        if question.iif and (multicast or not question.source):
+            continue  # the kernel answers no such question about IPv6; the other makes no sense
+        query = parse(" ".join(words))
+        report = explain(query, here, lambda asked: ask_route(broker, ns, asked), {})
+        answer = ask_route(broker, ns, replace(question, fib_match=False))
+        last = report.steps[-1]
+        route = next((step for step in report.steps if step.topic == "route"), None)
+        policy = next((step for step in report.steps if step.topic == "policy"), None)
+        if (last.status == "drops") != bool(answer.error):
+            wrong.append((words, "ends elsewhere", answer, report.steps))
+        elif answer.error and "the kernel refuses" in last.text:
+            wrong.append((words, "not explained", answer, report.steps))
+        elif not answer.error and (route is None or route.status != "kernel"):
+            wrong.append((words, "no route", answer, report.steps))
+        elif policy is None and answer.route is not None and answer.route.table:
+            wrong.append((words, "no policy", answer, report.steps))
+    assert wrong == [], chr(10).join(f"{one[1]} {one[0]} {one[2].error} {one[3]}" for one in wrong)

@@ -1,0 +1,110 @@
+"""Policy rules: those that a packet matches, and the one that leads to the kernel's answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_network
+
+from nettop.decode.rtnetlink import Route
+from nettop.decode.topology.objects import PolicyRule
+from nettop.linux import rtnetlink as rt
+from nettop.linux.inet import IPPROTO_UDP
+from nettop.linux.socket import AF_INET, AF_INET6
+from nettop.model.topology.route_query import PROTOCOLS, RouteQuery
+
+UNUSABLE = {rt.RTN_BLACKHOLE: "blackhole", rt.RTN_UNREACHABLE: "unreachable", rt.RTN_PROHIBIT: "prohibit"}
+_ENDS = tuple(UNUSABLE.values())
+_VERSION = {AF_INET: 4, AF_INET6: 6}
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyMatch:
+    """The rule that decides, and the route in its table if that is one without a way. `sure`: False for a guess."""
+
+    rule: PolicyRule
+    route: Route | None = None
+    sure: bool = True
+
+
+def deciding(
+    rules: Sequence[PolicyRule], routes: Sequence[Route], query: RouteQuery, table: int | None, vrf: int = 0
+) -> PolicyMatch | None:
+    """Return the rule that led to a route in this table, or (None) to an error; None: no rule did.
+
+    `vrf` is the table of the VRF that the packet's device is in.
+    """
+    sure = True
+    for rule, certain in matching(rules, query):
+        sure = sure and certain
+        of = vrf if "l3mdev" in rule.selector else rule.table
+        if table is not None:
+            if of == table:
+                return PolicyMatch(rule, None, sure)
+        elif rule.action.startswith(_ENDS):
+            return PolicyMatch(rule, None, sure)
+        elif of and (route := best_route(routes, of, query)) is not None and route.kind in UNUSABLE:
+            return PolicyMatch(rule, route, sure)
+    return None
+
+
+def matching(rules: Sequence[PolicyRule], query: RouteQuery) -> Iterator[tuple[PolicyRule, bool]]:
+    """Yield the rules that the packet reaches and matches, in order; False: their selector is not understood."""
+    skip_to = -1
+    for rule in sorted((one for one in rules if one.family == query.family), key=lambda one: one.priority):
+        holds = None if rule.priority < skip_to else _holds(rule.selector.split(), query)
+        if rule.priority < skip_to or holds is False:
+            continue
+        if rule.action.startswith("goto "):
+            skip_to = int(rule.action.split()[1])
+        else:
+            yield rule, bool(holds)
+
+
+def best_route(routes: Sequence[Route], table: int, query: RouteQuery) -> Route | None:
+    """Return the route of a table for the packet: the longest prefix, then the TOS, then the lowest metric."""
+    address, width = int(query.destination), query.destination.max_prefixlen
+    fits = [
+        route
+        for route in routes
+        if route.table == table
+        and route.family == query.family
+        and (address ^ route.destination) >> (width - route.length) == 0
+        and route.tos in (0, query.tos)
+    ]
+    return min(fits, key=lambda route: (-route.length, route.tos != query.tos, route.metric), default=None)
+
+
+def _holds(words: list[str], query: RouteQuery) -> bool | None:
+    """Return whether a selector selects the packet; None: it has words that are not known here."""
+    negated = words[:1] == ["not"]
+    pairs = [*zip(words[negated::2], words[negated + 1 :: 2], strict=False)]
+    results = [_selects(word, value, query) for word, value in pairs]
+    if False in results:
+        return negated
+    return None if None in results or len(words[negated:]) % 2 else not negated
+
+
+def _selects(word: str, value: str, query: RouteQuery) -> bool | None:
+    if word in ("from", "to"):
+        return value == "all" or _within(value, query.source if word == "from" else query.destination)
+    if word == "fwmark":
+        mark, _, mask = value.partition("/")
+        return int(mark, 0) == query.mark & int(mask or "0xffffffff", 0)
+    if word in ("iif", "oif"):
+        return value == ((query.in_device or "lo") if word == "iif" else query.out_device)
+    if word in ("tos", "dsfield"):
+        return int(value, 0) == query.tos & 0xFC
+    if word == "ipproto":
+        asked = query.proto or (IPPROTO_UDP if query.family == AF_INET else 0)  # the kernel's own choice
+        return str(asked) == str(PROTOCOLS.get(value, value))
+    if word in ("sport", "dport", "uidrange"):
+        own = query.uid or 0 if word == "uidrange" else getattr(query, word)
+        first, _, last = value.partition("-")
+        return int(first) <= own <= int(last or first)
+    return True if (word, value) == ("lookup", "[l3mdev-table]") else None
+
+
+def _within(prefix: str, address: object) -> bool:
+    network = ip_network(prefix, strict=False)
+    return address in network if address is not None else network.prefixlen == 0

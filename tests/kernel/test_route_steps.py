@@ -1,0 +1,147 @@
+"""The steps of a route: where they say that a packet ends, it ends, and else it arrives."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from nettop.broker.client import Broker
+from nettop.model.topology.route_query import parse
+from nettop.model.topology.route_steps import HookRules, RouteReport, explain
+from nettop.pipeline.route_question import ask_route
+from tests.kernel.map_state import namespace_map
+from tests.kernel.namespaces import Lab, poll, run_in
+
+pytestmark = [pytest.mark.kernel, pytest.mark.one_broker]
+
+COUNTED = """table inet t { counter here { }
+    chain p { type filter hook prerouting priority -300
+        icmp type echo-request counter name here
+        icmpv6 type echo-request counter name here
+    }
+}"""
+
+
+class Way:
+    """Hosts a (10.1.0.2, fd01::2) and b (10.2.0.2, fd02::2) at both sides of a router."""
+
+    def __init__(self, lab: Lab, broker: Broker) -> None:
+        self.router, self.a, self.b = lab.netns("r"), lab.netns("a"), lab.netns("b")
+        for at, (host, name) in enumerate(((self.a, "r0"), (self.b, "r1")), 1):
+            ours, theirs = (f"10.{at}.0.1/24", f"fd0{at}::1/64"), (f"10.{at}.0.2/24", f"fd0{at}::2/64")
+            lab.veth_pair(self.router, host, name, "e0", ours, theirs)
+            for family in ("-4", "-6"):
+                gateway = f"10.{at}.0.1" if family == "-4" else f"fd0{at}::1"
+                run_in(host, "ip", family, "route", "add", "default", "via", gateway)
+        run_in(self.b, "nft", "-f", "-", stdin=COUNTED)
+        self.set("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
+        for ns in (self.a, self.b, self.router):
+            poll(lambda ns=ns: "tentative" not in run_in(ns, "ip", "address"), what="addresses that can be used")
+        self._broker = broker
+
+    def set(self, *settings: str) -> None:
+        run_in(self.router, "sysctl", "-qw", *settings)
+
+    def told(self, text: str, hooks: dict[str, HookRules] | None = None) -> RouteReport:
+        ns = self._broker.netns(self.router)
+        here = namespace_map(self._broker, self.router)
+        return explain(parse(text), here, lambda asked: ask_route(self._broker, ns, asked), hooks or {})
+
+    def arrives(self, destination: str, source: str, mark: str = "") -> bool:
+        """Return whether a ping from host a reaches host b."""
+        before = self._count()
+        run_in(self.a, "ip", "address", "replace", source, "dev", "lo")
+        run_in(self.b, "ip", "address", "replace", destination, "dev", "lo")
+        run_in(self.a, "ping", "-c", "2", "-i", "0.2", "-W", "0.3", "-I", source, destination, check=False)
+        return self._count() > before
+
+    def _count(self) -> int:
+        listed = json.loads(run_in(self.b, "nft", "-j", "list", "counters"))["nftables"]
+        return next(one["counter"]["packets"] for one in listed if "counter" in one)
+
+
+@pytest.fixture
+def way(lab: Lab, broker: Broker) -> Way:
+    return Way(lab, broker)
+
+
+CASES = [
+    ("", "10.2.0.2", "10.1.0.2", "", ""),
+    ("ip_forward=0", "10.2.0.2", "10.1.0.2", "forward", "ip_forward 0, r0 forwarding 0"),
+    ("conf.r0.forwarding=0", "10.2.0.2", "10.1.0.2", "forward", "ip_forward 1, r0 forwarding 0"),
+    ("conf.all.rp_filter=1", "10.2.0.2", "10.1.0.2", "", ""),
+    ("conf.all.rp_filter=1", "10.2.0.2", "10.2.0.77", "in", "r0, rp_filter strict: way back is r1, dropped"),
+    ("conf.r0.rp_filter=2", "10.2.0.2", "10.2.0.77", "", ""),
+    ("conf.r0.rp_filter=2", "10.2.0.2", "10.77.0.1", "in", "r0, rp_filter loose: there is no way back, dropped"),
+    ("conf.r1.rp_filter=1", "10.2.0.2", "10.77.0.1", "", ""),
+    ("conf.all.accept_local=0", "10.2.0.2", "10.2.0.1", "in", "r0, martian source: 10.2.0.1 is an address of this "
+     "host, and accept_local is 0"),
+    ("", "10.66.0.1", "10.1.0.2", "route", "blackhole 10.66.0.0/16 in table main: dropped without an answer"),
+    ("", "10.67.0.1", "10.1.0.2", "route", "the policy rule says prohibit: answered with ICMP administratively "
+     "prohibited"),
+    ("", "10.68.0.1", "10.1.0.2", "", ""),
+    ("", "10.99.0.1", "10.1.0.2", "route", "no route to 10.99.0.1: answered with ICMP network unreachable"),
+    ("", "fd02::2", "fd01::2", "", ""),
+    ("v6 conf.all.forwarding=0", "fd02::2", "fd01::2", "forward", "all forwarding 0"),
+    ("v6 conf.r0.disable_ipv6=1", "fd02::2", "fd01::2", "in", "r0, IPv6 is disabled on it: dropped"),
+    ("", "fd66::1", "fd01::2", "route", "unreachable fd66::/64 in table main: answered with ICMP host unreachable"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("setting", "destination", "source", "topic", "text"), CASES)
+def test_a_packet_ends_where_the_steps_say(
+    way: Way, setting: str, destination: str, source: str, topic: str, text: str
+) -> None:
+    for words in (
+        *(
+            "route add blackhole 10.66.0.0/16",
+            "rule add to 10.67.0.0/16 prohibit",
+            "-6 route add unreachable fd66::/64",
+        ),
+        "route add 10.68.0.0/16 via 10.2.0.2 dev r1",
+    ):
+        run_in(way.router, "ip", *words.split())
+    if setting:
+        version = "ipv6" if setting.startswith("v6 ") else "ipv4"
+        way.set(f"net.{version}.{setting.removeprefix('v6 ')}")
+    report = way.told(f"to {destination} from {source} in r0")
+    last = report.steps[-1]
+    assert (last.topic, last.text, last.status) == (topic, text, "drops") if topic else last.status == "passes"
+    assert way.arrives(destination, source) == (not topic)
+
+
+def test_the_steps_of_a_forwarded_packet_name_route_neighbour_mtu_and_rules(way: Way) -> None:
+    run_in(way.router, "ip", "link", "set", "r1", "mtu", "1400")
+    run_in(way.router, "ip", "route", "add", "10.9.0.0/16", "via", "10.2.0.2", "table", "7")
+    run_in(way.router, "ip", "rule", "add", "fwmark", "0x7", "lookup", "7", "pref", "100")
+    mac = "02:00:00:00:00:07"
+    run_in(way.router, "ip", "neigh", "replace", "10.2.0.2", "lladdr", mac, "dev", "r1")
+    hooks = {"prerouting": HookRules(3, dstnat=2), "forward": HookRules(20)}
+    report = way.told("to 10.9.0.4:8443 from 10.1.0.2 in r0 mark 0x7", hooks)
+    assert [(step.topic, step.text, step.status) for step in report.steps] == [
+        ("in", "r0, rp_filter off: way back is r0", "passes"),
+        ("NAT", "2 dstnat rules may rewrite the destination", "not evaluated"),
+        ("policy", "100: from all fwmark 0x7 lookup 7", "inferred"),
+        ("route", "10.9.0.0/16 via 10.2.0.2 dev r1 table 7 proto boot", "kernel"),
+        ("forward", "ip_forward 1, r0 forwarding 1", "passes"),
+        ("neigh", f"10.2.0.2 {mac} PERMANENT", "kernel"),
+        ("MTU", "1500 → 1400: larger packets are answered with ICMP fragmentation needed, or fragmented without DF",
+         "passes"),
+        ("filter", "rules: 20 on forward", "not evaluated"),
+    ]  # fmt: skip
+
+
+def test_packets_for_this_host_and_from_it_have_their_own_steps(way: Way) -> None:
+    to_here = way.told("10.1.0.1 from 10.1.0.2 in r0 proto icmp")
+    assert ("local", "to this host, an address of r0", "kernel") in [
+        (step.topic, step.text, step.status) for step in to_here.steps
+    ]
+    from_here = way.told("10.2.0.2")
+    assert [step.topic for step in from_here.steps] == ["policy", "route", "neigh", "MTU", "filter"]
+    assert from_here.steps[1].text == "10.2.0.0/24 dev r1 proto kernel scope link table main src 10.2.0.1"
+    foreign = way.told("10.2.0.2 from 10.1.0.2")
+    assert foreign.steps[-1].text == "10.1.0.2 is no address of this host, so it sends nothing from it"
+    run_in(way.router, "ip", "link", "set", "r0", "down")
+    down = way.told("10.2.0.2 from 10.1.0.2 in r0")
+    assert (down.steps[-1].text, down.steps[-1].status) == ("r0 is down: nothing comes in", "drops")
