@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 
 from nettop.broker import abi, privileges
 from nettop.broker.failures import error_fields
@@ -154,7 +155,7 @@ def _run_child(task: ChildTask, parent: int, stdout: int, stderr: int) -> None:
         else:
             privileges.confine_child(task.capabilities, task.gid)
         privileges.die_with(parent)
-        close_all_but(task.channel.fileno() if task.channel else None)
+        close_all_but(*(task.channel.fileno(),) if task.channel else ())
         _limit_resources()
         signal.alarm(math.ceil(task.seconds) + 1)  # for a broker without CAP_KILL; it survives an exec
         task.run()
@@ -171,14 +172,10 @@ def _arrange_descriptors(stdout: int, stderr: int) -> None:
         os.dup2(fd, number)
 
 
-def close_all_but(kept_fd: int | None) -> None:
-    """Close every descriptor above 2, except one: an inherited one of another namespace would keep that one alive."""
-    highest = os.sysconf("SC_OPEN_MAX")
-    if kept_fd is None:
-        os.closerange(3, highest)
-    else:
-        os.closerange(3, kept_fd)
-        os.closerange(kept_fd + 1, highest)
+def close_all_but(*kept: int) -> None:
+    """Close every descriptor above 2 but these: an inherited one of another namespace would keep that one alive."""
+    for before, after in pairwise((2, *sorted(kept), os.sysconf("SC_OPEN_MAX"))):
+        os.closerange(before + 1, after)
 
 
 def _limit_resources() -> None:

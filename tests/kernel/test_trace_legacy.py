@@ -13,8 +13,11 @@ from nettop.broker.client import Broker
 from nettop.broker.options import Options
 from nettop.broker.start import start
 from nettop.errors import BrokerError
+from nettop.linux.netlink import NETLINK_NETFILTER
+from nettop.model.filter.expression import parse
 from nettop.model.traces.ends import certainty, verdict_of, where
 from nettop.model.traces.journey import Journey
+from nettop.model.traces.match import matches
 from tests.kernel.commands import running
 from tests.kernel.namespaces import Lab, poll, run_in
 from tests.kernel.test_trace import SERVER, Path3, Tracing, steps, tracing
@@ -50,7 +53,7 @@ def restorers(path: Path3) -> set[int]:
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             named = (process / "cmdline").read_bytes().startswith(b"nf_log-restore\0")
-            if named and os.stat(process / "fd/100").st_ino == inode:
+            if named and any(os.stat(fd).st_ino == inode for fd in (process / "fd").iterdir()):
                 found.add(int(process.name))
     return found
 
@@ -259,3 +262,29 @@ def test_under_read_only_the_log_is_not_opened(lab: Lab) -> None:
     allowed = Options(read_only=True)
     with start("root", allowed=allowed, confine=False) as broker, pytest.raises(BrokerError, match="--read-only"):
         broker.trace_log(broker.netns(lab.netns()))
+
+
+def test_a_trace_that_is_refused_leaves_nf_log_as_it_was(path: Path3, broker: Broker) -> None:
+    before, ns = loggers(path), broker.netns(path.router)
+    held = broker.trace_log(ns)
+    assert loggers(path) != before
+    with pytest.raises(BrokerError, match="give 1 to 10000"):
+        broker.start_trace(ns, matches(parse("icmp", "trace")), per_second=0)
+    os.close(held.fd)
+    assert loggers(path) == before and not restorers(path)
+
+
+@pytest.mark.one_broker
+def test_a_broker_with_many_descriptors_leaves_nf_log_as_it_was_when_it_is_killed(path: Path3) -> None:
+    before = loggers(path)
+    with start("root", confine=False) as broker:
+        ns = broker.netns(path.router)
+        held = []
+        while len(os.listdir(f"/proc/{broker.pid}/fd")) < 99:  # the sysctls are 100 and 101 then
+            held.append(broker.netlink_socket(ns, NETLINK_NETFILTER))
+        held.append(broker.trace_log(ns))
+        assert loggers(path) != before
+        os.kill(broker.pid, signal.SIGKILL)
+        for sock in held:
+            os.close(sock.fd)
+    poll(lambda: loggers(path) == before)

@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from nettop.broker import privileges
 from nettop.broker.attributes import attribute, be32, u8
-from nettop.broker.children import TOOL_ENVIRONMENT
+from nettop.broker.children import TOOL_ENVIRONMENT, close_all_but
 from nettop.broker.netlink_changes import answers
 from nettop.broker.reads import message
 from nettop.errors import BrokerError
@@ -152,10 +152,9 @@ def _start(stdin: int, fds: list[int], values: list[bytes]) -> None:
 
 def _become(stdin: int, fds: list[int], values: list[bytes]) -> None:
     os.dup2(stdin, 0)
-    for number, fd in enumerate(fds):
-        os.dup2(fd, 100 + number)  # inheritable
-    os.closerange(3, 100)
-    os.closerange(100 + len(fds), os.sysconf("SC_OPEN_MAX"))
+    for fd in fds:
+        os.set_inheritable(fd, True)
+    close_all_but(*fds)
     privileges.set_capabilities({privileges.NET_ADMIN} & privileges.permitted_capabilities(), inheritable=True)
-    arguments = [word for number, value in enumerate(values) for word in (str(100 + number), value.decode())]
+    arguments = [word for fd, value in zip(fds, values, strict=True) for word in (str(fd), value.decode())]
     os.execve(sys.executable, ("nf_log-restore", "-I", "-S", "-c", _RESTORE, *arguments), TOOL_ENVIRONMENT)

@@ -39,11 +39,19 @@ class Traces:
         self._drops = drops
         self._running: dict[int, _Trace] = {}
         self._logs: dict[int, TraceLog] = {}  # by namespace
-        self._counts: dict[int, tuple[int, int]] = {}  # of the traces that have ended
+        self._counts: dict[int, tuple[int, int]] = {}  # of the latest traces that have ended
         self._numbers = count(1)
 
     def start(self, request: StartTrace) -> dict[str, Any]:
         """Make the table in the current namespace; return its name and the trace's number. BrokerError, OSError."""
+        try:
+            number, table = self._start(request)
+        except BaseException:
+            self._close_unused_log(request.netns)
+            raise
+        return {"trace": number, "table": table}
+
+    def _start(self, request: StartTrace) -> tuple[int, str]:
         if len(self._running) >= MAX_TRACES:
             raise BrokerError(f"{MAX_TRACES} traces run already", "stop one of them")
         if not 1 <= request.seconds <= MAX_SECONDS:
@@ -54,16 +62,17 @@ class Traces:
         self._drops.follow(devices)
         number = next(self._numbers)
         self._running[number] = _Trace(owner, table, request.netns, time.monotonic() + request.seconds)
-        return {"trace": number, "table": table}
+        return number, table
 
     def switch_log(self, netns: int, log: TraceLog) -> None:
         """Have the records of iptables-legacy sent, until no trace of the namespace runs. BrokerError, OSError."""
-        self._close_log(netns)
+        if (earlier := self._logs.pop(netns, None)) is not None:
+            earlier.close()
         log.switch()
         self._logs[netns] = log
 
-    def _close_log(self, netns: int) -> None:
-        if netns in self._logs:
+    def _close_unused_log(self, netns: int) -> None:
+        if netns in self._logs and all(trace.netns != netns for trace in self._running.values()):
             self._logs.pop(netns).close()
 
     def stop(self, number: int) -> dict[str, Any]:
@@ -71,23 +80,29 @@ class Traces:
 
         None with this number is no error: its time may have ended.
         """
-        if number in self._running:
-            trace = self._running.pop(number)
-            with suppress(OSError):
-                self._counts[number] = read_counts(trace.owner, trace.table)
-            trace.owner.close()
-            if all(other.netns != trace.netns for other in self._running.values()):
-                self._close_log(trace.netns)
-        if not self._running:
-            self._drops.unfollow()
+        self._end(number)
         matched, marked = self._counts.get(number, (None, None))
         return {"matched": matched, "marked": marked}
+
+    def _end(self, number: int) -> None:
+        """End a trace, if it runs. stop() has the counts of the latest ones."""
+        trace = self._running.pop(number, None)
+        if trace is None:
+            return
+        with suppress(OSError):
+            self._counts[number] = read_counts(trace.owner, trace.table)
+        while len(self._counts) > MAX_TRACES:
+            del self._counts[next(iter(self._counts))]
+        trace.owner.close()
+        self._close_unused_log(trace.netns)
+        if not self._running:
+            self._drops.unfollow()
 
     def leave(self, netns: int) -> None:
         """End the traces of a namespace."""
         for number in [number for number, trace in self._running.items() if trace.netns == netns]:
-            self.stop(number)
-        self._close_log(netns)
+            self._end(number)
+        self._close_unused_log(netns)
 
     def expire(self) -> None:
         """End those whose time is over, and keep what switches the log back."""
@@ -96,7 +111,7 @@ class Traces:
                 log.keep()
         now = time.monotonic()
         for number in [number for number, trace in self._running.items() if trace.until <= now]:
-            self.stop(number)
+            self._end(number)
 
     def next_end(self) -> float | None:
         """Return when expire() is due (time.monotonic()); None: none runs."""
