@@ -125,6 +125,7 @@ class DumpMark:
     interrupted: bool = (
         False  # at the end: all answers came, but with NLM_F_DUMP_INTR: of a table that changed meanwhile
     )
+    netns: str = ""  # on a stream of several namespaces: the one it is of
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,7 @@ class Text:
     what: TextKind
     body: bytes
     error: str = ""  # the reason why there is no body, in one line
+    netns: str = ""  # on a stream of several namespaces: the one it is of
 
 
 @dataclass(frozen=True, slots=True)

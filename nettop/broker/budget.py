@@ -12,7 +12,7 @@ import select
 
 from nettop.errors import BrokerError
 
-MAX_SOCKETS = 512  # a namespace needs ten or so
+MAX_SOCKETS = 2048  # a namespace needs ten or so, each other one of the map one
 LEAST_BUFFER = 256 << 10  # bytes
 _OVERHEAD = 16 << 10  # bytes of a socket itself
 _INODE = re.compile(r"^tfd:.* ino:([0-9a-f]+) ", re.MULTILINE)  # proc(5), fdinfo of an epoll instance
@@ -44,7 +44,8 @@ class Budget:
 
     def buffer_size(self, asked: int) -> int:
         """Return the size of a new socket's receive buffer, which may be smaller than asked. Raises BrokerError."""
-        self._check_count()
+        if len(self._charges) >= MAX_SOCKETS or asked > self._remaining() // 4:
+            self._check_count()
         # The kernel doubles it (socket(7), SO_RCVBUF); a quarter, so that something is left for others.
         return min(asked, max(LEAST_BUFFER, self._remaining() // 4))
 

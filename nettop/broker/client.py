@@ -81,12 +81,12 @@ class Broker:
         self._reader = threading.Thread(target=self._read, name="broker-client", daemon=True)
         self._reader.start()
 
-    def netns(self, spec: str) -> Netns:
+    def netns(self, spec: str, again: bool = False) -> Netns:
         """Return the namespace "" (where the broker was started), a name in /run/netns, "pid:N", or a path.
 
-        The same spec gives the same handle again.
+        The same spec gives the same handle again, except with `again`.
         """
-        body, _ = self._call(requests.GetNetns(_resolve_self(spec)))
+        body, _ = self._call(requests.GetNetns(_resolve_self(spec), again))
         netns = Netns(**body)
         with self._lock:
             self._open[netns.handle] = netns
@@ -162,6 +162,11 @@ class Broker:
         """
         body, _ = self._call(requests.SendRead(sock.handle, read, dump_filter, of_set, of_route))
         return bytes.fromhex(body["bytes"])
+
+    def read_dumps(self, ns: Netns, reads: Sequence[ReadRequest]) -> bytes:
+        """Return rtnetlink dumps of a namespace, each datagram after its length (topology.dumps.read_dumps)."""
+        _, fds = self._call(requests.ReadDumps(ns.handle, tuple(reads)), fds=1)
+        return wire.read_memfd(fds[0], OUTPUT_LIMIT)
 
     def release(self, sock: NetlinkSocket) -> None:
         """Close the broker's copy of a netlink socket (the caller closes sock.fd itself)."""

@@ -6,6 +6,7 @@ import fcntl
 import os
 import re
 import selectors
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -20,7 +21,8 @@ from nettop.text.units import listed
 _SPEC_REMEDY = "give a name of `ip netns`, pid:N, or a path"
 NAMED = "/run/netns"  # where ip-netns(8) keeps names
 OWN = 0  # the handle of the namespace the broker was started in
-MAX_OPEN = 256
+MAX_OPEN = 1024
+_LOOK_SECONDS = 0.5  # between two looks at owners that report no end: threads and descriptors
 _NAME_EVENTS = IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF
 
 
@@ -44,6 +46,7 @@ class Namespaces:
         self._nsfs = os.fstat(own).st_dev
         self._entries = {OWN: OpenNamespace(Netns(OWN, "", os.fstat(own).st_ino), own)}
         self._next = OWN + 1
+        self._looked = time.monotonic()
         self._inotify = abi.inotify_init()
         self._watched = selectors.EpollSelector()
         self._watched.register(self._inotify, selectors.EVENT_READ)
@@ -56,15 +59,18 @@ class Namespaces:
         """Return a descriptor that is readable when orphaned() may return something."""
         return self._watched.fileno()
 
-    def open(self, spec: str) -> Netns:
-        """Return the namespace of a spec: "" (ours), a name in /run/netns, "pid:N", or a path. Raises BrokerError."""
+    def open(self, spec: str, again: bool = False) -> Netns:
+        """Return the namespace of a spec; raises BrokerError.
+
+        It is "" (ours), a name in /run/netns, "pid:N", a path, or the "net:[INODE]" of a named one (as in proc(5)).
+        """
         if spec == "":
             return self._entries[OWN].netns
         path = _path_of(spec)
         fd = self._open_nsfs(path, spec)
         inode = os.fstat(fd).st_ino
         for entry in self._entries.values():
-            if entry.netns.inode == inode and entry.netns.label == spec:
+            if not again and entry.netns.inode == inode and entry.netns.label == spec:
                 os.close(fd)
                 return entry.netns
         if len(self._entries) >= MAX_OPEN:
@@ -95,9 +101,14 @@ class Namespaces:
             except OSError:
                 os._exit(70)
 
+    def next_look(self) -> float | None:
+        """Return when orphaned() is due though no descriptor is ready (time.monotonic); None: never."""
+        return self._looked + _LOOK_SECONDS if any(map(_is_silent, self._entries.values())) else None
+
     def orphaned(self, not_owners: frozenset[int]) -> list[Netns]:
         """Return the namespaces without a name or process left; `not_owners` (our children) do not count."""
         self._drain_events()
+        self._looked = time.monotonic()
         gone = []
         for handle, entry in list(self._entries.items()):
             if handle == OWN or self._still_owned(entry):
@@ -150,6 +161,8 @@ class Namespaces:
         """Return `entry`, which now watches the process or the name of `path`."""
         if process := re.fullmatch(r"/proc/(\d+)/ns/net", path):
             return self._with_process(entry, int(process[1])) or entry
+        if path.startswith("/proc/"):
+            return replace(entry, path=path)
         with suppress(OSError):
             abi.inotify_watch(self._inotify, os.path.dirname(path), _NAME_EVENTS)
         return replace(entry, path=path)
@@ -177,7 +190,7 @@ class Namespaces:
         A removed name ends it in any case, even with processes inside: its administrator has deleted the namespace.
         """
         unowned = replace(self._without_process(entry), path="")
-        if entry.path:
+        if entry.path and not _is_silent(entry):
             return unowned
         for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))):
             if pid not in not_owners and _inode(f"/proc/{pid}/ns/net") == entry.netns.inode:
@@ -188,6 +201,11 @@ class Namespaces:
             if _inode(f"{NAMED}/{name}") == entry.netns.inode:
                 return self._with_owner(unowned, f"{NAMED}/{name}")
         return unowned
+
+
+def _is_silent(entry: OpenNamespace) -> bool:
+    """Return True for an owner whose end no event reports: a thread or a descriptor of a process."""
+    return entry.path.startswith("/proc/")
 
 
 def named() -> list[str]:
@@ -206,6 +224,8 @@ def _inode(path: str) -> int | None:
 
 
 def _path_of(spec: str) -> str:
+    if held := re.fullmatch(r"net:\[(\d{1,20})\]", spec):
+        spec = next((name for name in named() if _inode(f"{NAMED}/{name}") == int(held[1])), spec)
     if process := re.fullmatch(r"pid:(\d{1,10})", spec):
         return f"/proc/{process[1]}/ns/net"
     return spec if "/" in spec else f"{NAMED}/{spec}"

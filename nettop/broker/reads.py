@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from struct import Struct
 
 from nettop.broker import attributes
 from nettop.broker.requests import DumpFilter, ReadRequest, RouteQuestion, SendRead, SetName
@@ -19,26 +21,35 @@ from nettop.linux.netlink import (
     NLM_F_REQUEST,
     NLMSGHDR,
 )
-from nettop.linux.socket import AF_INET
+from nettop.linux.socket import AF_BRIDGE, AF_INET
 
 LONGEST_NAME = nft.NFT_NAME_MAXLEN - 1  # bytes
 
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """A message type of a protocol, whether it is a dump, and the length of the zeros after its header."""
+    """A message type of a protocol, whether it is a dump, and what follows its header."""
 
     protocol: int
     kind: int
     dump: bool
-    body: int = nfnetlink.NFGENMSG.size
+    body: bytes = bytes(nfnetlink.NFGENMSG.size)
 
 
 def _netfilter(subsystem: int, message: int, dump: bool = True) -> _Read:
     return _Read(NETLINK_NETFILTER, subsystem << 8 | message, dump)
 
 
-# The body of an rtnetlink dump is its header, all zero: everything.
+def _route(kind: int, header: Struct, *values: int, mask: int = 0) -> _Read:
+    """Return an rtnetlink dump. A header of zeros: everything; `mask` is RTEXT_FILTER_*."""
+    body = header.pack(*values) if values else bytes(header.size)
+    extent = attributes.attribute(rtnl.IFLA_EXT_MASK, mask.to_bytes(4, sys.byteorder)) if mask else b""
+    return _Read(NETLINK_ROUTE, kind, True, body + extent)
+
+
+_DETAILS = rtnl.RTEXT_FILTER_VF | rtnl.RTEXT_FILTER_SKIP_STATS
+_COUNTS = 0, 0, 1 << rtnl.IFLA_STATS_LINK_64 - 1  # linux/if_link.h IFLA_STATS_FILTER_BIT
+_BRIDGES = AF_BRIDGE, 0, 0, 0, 0  # as struct ndmsg and as struct ifinfomsg
 _READS: dict[ReadRequest, _Read] = {
     ReadRequest.CONNTRACK_DUMP: _netfilter(nfnetlink.NFNL_SUBSYS_CTNETLINK, nfct.IPCTNL_MSG_CT_GET),
     ReadRequest.CONNTRACK_STATS_CPU: _netfilter(nfnetlink.NFNL_SUBSYS_CTNETLINK, nfct.IPCTNL_MSG_CT_GET_STATS_CPU),
@@ -54,9 +65,18 @@ _READS: dict[ReadRequest, _Read] = {
     ReadRequest.IPSETS: _netfilter(nfnetlink.NFNL_SUBSYS_IPSET, ipset.IPSET_CMD_LIST),
     ReadRequest.IPSET_ELEMENTS: _netfilter(nfnetlink.NFNL_SUBSYS_IPSET, ipset.IPSET_CMD_LIST),
     ReadRequest.NFACCT: _netfilter(nfnetlink.NFNL_SUBSYS_ACCT, nfnetlink.NFNL_MSG_ACCT_GET),
-    ReadRequest.RTNL_LINKS: _Read(NETLINK_ROUTE, rtnl.RTM_GETLINK, True, rtnl.IFINFOMSG.size),
-    ReadRequest.RTNL_ADDRESSES: _Read(NETLINK_ROUTE, rtnl.RTM_GETADDR, True, rtnl.IFADDRMSG.size),
-    ReadRequest.RTNL_ROUTES: _Read(NETLINK_ROUTE, rtnl.RTM_GETROUTE, True, rtnl.RTMSG.size),
+    ReadRequest.RTNL_LINKS: _route(rtnl.RTM_GETLINK, rtnl.IFINFOMSG),
+    ReadRequest.RTNL_ADDRESSES: _route(rtnl.RTM_GETADDR, rtnl.IFADDRMSG),
+    ReadRequest.RTNL_ROUTES: _route(rtnl.RTM_GETROUTE, rtnl.RTMSG),
+    ReadRequest.RTNL_DETAILS: _route(rtnl.RTM_GETLINK, rtnl.IFINFOMSG, mask=_DETAILS),
+    ReadRequest.RTNL_COUNTS: _route(rtnl.RTM_GETSTATS, rtnl.IF_STATS_MSG, *_COUNTS),
+    ReadRequest.RTNL_RULES: _route(rtnl.RTM_GETRULE, rtnl.FIB_RULE_HDR),
+    ReadRequest.RTNL_NEIGHBOURS: _route(rtnl.RTM_GETNEIGH, rtnl.NDMSG),
+    ReadRequest.RTNL_FDB: _route(rtnl.RTM_GETNEIGH, rtnl.NDMSG, *_BRIDGES),
+    ReadRequest.RTNL_VLANS: _route(
+        rtnl.RTM_GETLINK, rtnl.IFINFOMSG, *_BRIDGES, mask=rtnl.RTEXT_FILTER_BRVLAN_COMPRESSED
+    ),
+    ReadRequest.RTNL_QDISCS: _route(rtnl.RTM_GETQDISC, rtnl.TCMSG),
     ReadRequest.RTNL_ROUTE: _Read(NETLINK_ROUTE, rtnl.RTM_GETROUTE, False),
 }
 
@@ -99,10 +119,10 @@ def _body(request: SendRead, read: _Read) -> bytes:
     if request.what in (ReadRequest.IPSETS, ReadRequest.IPSET_ELEMENTS):
         return nfgenmsg(0) + _ipset(request.of_set)
     if request.of_route is not None:
-        return _route(request.of_route)
+        return _question(request.of_route)
     if request.of_set is not None:
         return nfgenmsg(request.of_set.family) + _set_name(request.of_set)
-    return bytes(read.body)
+    return read.body
 
 
 def _dump_filter(dump_filter: DumpFilter) -> bytes:
@@ -134,7 +154,7 @@ def _ipset(of: SetName | None) -> bytes:
     return version + attributes.name(ipset.IPSET_ATTR_SETNAME, of.name, ipset.IPSET_MAXNAMELEN - 1)
 
 
-def _route(of: RouteQuestion) -> bytes:
+def _question(of: RouteQuestion) -> bytes:
     """Return the header and the attributes that inet_rtm_getroute reads (net/ipv4/route.c, net/ipv6/route.c)."""
     if not 0 <= of.tos <= 0xFF:
         raise BrokerError(f"not on the list: tos {of.tos}")

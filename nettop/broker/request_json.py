@@ -125,5 +125,6 @@ _CONVERT: dict[str, Callable[[object], Any]] = {
     "RouteQuestion | None": _optional(_record_of(RouteQuestion)),
     "CounterName": _record_of(CounterName),
     "ReadRequest": ReadRequest,
+    "tuple[ReadRequest, ...]": _tuple_of(ReadRequest),
     "TextKind": TextKind,
 }

@@ -35,6 +35,13 @@ class ReadRequest(Enum):
     RTNL_ADDRESSES = "rtnl-addresses"
     RTNL_ROUTES = "rtnl-routes"  # of all tables
     RTNL_ROUTE = "rtnl-route"  # the one of a packet: needs `of_route`
+    RTNL_DETAILS = "rtnl-details"  # links without counters, and with those of virtual functions
+    RTNL_COUNTS = "rtnl-counts"  # counters of links
+    RTNL_RULES = "rtnl-rules"
+    RTNL_NEIGHBOURS = "rtnl-neighbours"
+    RTNL_FDB = "rtnl-fdb"  # forwarding databases
+    RTNL_VLANS = "rtnl-vlans"  # of bridge ports
+    RTNL_QDISCS = "rtnl-qdiscs"  # in ReadDumps also the filters of ingress and clsact
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +191,10 @@ class PacketMatch:
 
 @dataclass(frozen=True, slots=True)
 class GetNetns:
-    """Open the namespace of a spec."""
+    """Open the namespace of a spec; `again`: also if it is open already, to be left on its own."""
 
     spec: str
+    again: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +248,14 @@ class SendRead:
     dump_filter: DumpFilter | None
     of_set: SetName | None
     of_route: RouteQuestion | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadDumps:
+    """Read rtnetlink dumps of a namespace to their ends."""
+
+    netns: int
+    reads: tuple[ReadRequest, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,6 +361,7 @@ Request = (
     | OpenPacketSocket
     | OpenNetlinkSocket
     | SendRead
+    | ReadDumps
     | ReleaseSocket
     | GetText
     | OpenSysctl

@@ -34,6 +34,7 @@ from nettop.broker.identity import invoker
 from nettop.broker.journal import Journal
 from nettop.broker.namespaces import OWN, Namespaces, named
 from nettop.broker.options import Options
+from nettop.broker.topology import dumps
 from nettop.broker.tracing import nf_log
 from nettop.broker.tracing.drops import Drops
 from nettop.broker.tracing.traces import Traces
@@ -106,7 +107,9 @@ class Server:
             TextKind.DROPS: self._drops.listing,
             TextKind.DROP_RECORDS: self._drops.records,
         }
-        self._watch(wire.peer(sock))
+        app = wire.peer(sock)
+        self._tools = texts.TOOLS | {TextKind.NAMESPACES: texts.namespaces((os.getpid(), app))}
+        self._watch(app)
         self._handlers = self._table()
         self._served = frozenset(served)
 
@@ -120,6 +123,7 @@ class Server:
             requests.OpenPacketSocket: self._open_packet_socket,
             requests.OpenNetlinkSocket: self._open_netlink_socket,
             requests.SendRead: self._send_read,
+            requests.ReadDumps: self._read_dumps,
             requests.ReleaseSocket: self._release_socket,
             requests.GetText: self._get_text,
             requests.OpenSysctl: self._open_sysctl,
@@ -141,6 +145,7 @@ class Server:
                 key.data()
             self._kill_overdue_children()
             self._traces.expire()
+            self._close_orphans()
         for running in self._running.values():
             running.child.kill("the app ended")
 
@@ -209,7 +214,7 @@ class Server:
     # Handlers: each gets the request's id and the request, and returns the answer's body and descriptors.
 
     def _get_netns(self, _id: int, request: requests.GetNetns) -> Answer:
-        return asdict(self._namespaces.open(request.spec)), ()
+        return asdict(self._namespaces.open(request.spec, request.again)), ()
 
     def _leave_netns(self, _id: int, request: requests.LeaveNetns) -> Answer:
         self._close_netns(request.netns, "left")
@@ -270,6 +275,12 @@ class Server:
             dump_socket.sock.sendto(message, (0, 0))
         return {"bytes": message.hex()}, ()
 
+    def _read_dumps(self, _id: int, request: requests.ReadDumps) -> Answer:
+        self._sequence = self._sequence + 1 & 0x7FFF_FFFF
+        with self._namespaces.inside(request.netns):
+            found = dumps.read_dumps(request.reads, self._sequence)
+        return {}, (wire.sealed_memfd("nettop-dumps", found),)
+
     def _release_socket(self, _id: int, request: requests.ReleaseSocket) -> Answer:
         dump_socket = self._sockets.pop(request.socket, None)
         if dump_socket is not None:
@@ -280,8 +291,8 @@ class Server:
         if request.what in self._texts:
             with self._namespaces.inside(request.netns):
                 return {}, (wire.sealed_memfd("nettop-text", self._texts[request.what]()),)
-        tool = texts.TOOLS[request.what]
-        netns = self._fd(request.netns)
+        tool = self._tools[request.what]
+        netns = None if tool.of_host else self._fd(request.netns)
         task = ChildTask(request.what.value, tool.run, netns, texts.SECONDS, tool.capabilities, tool.gid)
         self._start(request_id, request.netns, task, lambda memfd: ({}, (memfd,)))
 
@@ -370,8 +381,7 @@ class Server:
 
     def _wait_seconds(self) -> float | None:
         ends = [running.child.deadline for running in self._running.values()]
-        if (end := self._traces.next_end()) is not None:
-            ends.append(end)
+        ends += [end for end in (self._traces.next_end(), self._namespaces.next_look()) if end is not None]
         return max(0.0, min(ends) - time.monotonic()) if ends else None
 
     def _kill_overdue_children(self) -> None:
@@ -380,6 +390,11 @@ class Server:
             if running.child.deadline <= now:
                 running.child.deadline = now + 1.0
                 running.child.kill("it took too long and was ended")
+
+    def _close_orphans(self) -> None:
+        due = self._namespaces.next_look()
+        if due is not None and due <= time.monotonic():
+            self._on_owner_change()
 
     def _on_owner_change(self) -> None:
         children = frozenset(running.child.pid for running in self._running.values())

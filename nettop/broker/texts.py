@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 
 from nettop.broker import statistics, sysctls
 from nettop.broker.children import execute, find_tool
 from nettop.broker.identity import NOBODY
-from nettop.broker.privileges import DAC_READ_SEARCH, NET_ADMIN, NET_RAW, SYS_PTRACE
+from nettop.broker.privileges import DAC_READ_SEARCH, NET_ADMIN, NET_RAW, SYS_ADMIN, SYS_PTRACE
 from nettop.broker.processes.listing import list_processes
 from nettop.broker.rules import arptables_legacy
 from nettop.broker.rules.listing import list_ruleset
 from nettop.broker.rules.save import save
+from nettop.broker.topology.listing import list_namespaces
 from nettop.kinds import TextKind
 
 SECONDS = 15.0
@@ -27,6 +28,7 @@ class Tool:
     run: Callable[[], None]
     capabilities: frozenset[int] = frozenset({NET_ADMIN})
     gid: int = NOBODY
+    of_host: bool = False  # made where the broker was started
 
 
 def _where_named(names: str, run: Callable[[], None]) -> Callable[[], None]:
@@ -74,6 +76,12 @@ TOOLS: dict[TextKind, Tool] = {
     TextKind.ARPTABLES_LEGACY_SAVE: _legacy("arp_tables_names", arptables_legacy.save),
     TextKind.PROCESSES: Tool(list_processes, _PROC_RIGHTS),
 }
+
+
+def namespaces(left_out: Collection[int]) -> Tool:
+    """Return the tool of TextKind.NAMESPACES, which does not count these processes."""
+    return Tool(partial(list_namespaces, left_out), _PROC_RIGHTS | {SYS_ADMIN}, of_host=True)
+
 
 # Short reads of procfs that cannot hang: they need no child.
 PROC: dict[TextKind, Callable[[], bytes]] = {

@@ -7,9 +7,10 @@ start of the app by 0.15 s and which needs ten times as long for a message.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from struct import Struct
+from typing import TypeVar
 
 from nettop.batch import Batch
 from nettop.columns import DecodeErrors
@@ -29,7 +30,8 @@ from nettop.linux.netlink import (
 from nettop.linux.socket import AF_INET, AF_INET6
 from nettop.text.sanitize import clean_bytes
 
-_BYTES_OF = {AF_INET: 4, AF_INET6: 16}
+_Value = TypeVar("_Value")
+BYTES_OF = {AF_INET: 4, AF_INET6: 16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,57 +120,77 @@ def decode_rtnetlink(batch: Batch) -> RouteRows:
     """Decode the NEWLINK, NEWADDR and NEWROUTE messages of a batch. Never raises: bad bytes become error rows."""
     rows = RouteRows()
 
-    def read(kind: int, record: int, start: int, end: int) -> None:
-        _DECODERS[kind](batch.buf, start + NLMSG_HDRLEN, end, rows)
-
-    rows.errors = read_each(batch, tuple(_DECODERS), read)
+    readers: dict[int, Callable[[Buffer, int, int], None]] = {
+        rtnl.RTM_NEWLINK: lambda *at: _add(rows.links, read_link(*at)),
+        rtnl.RTM_NEWADDR: lambda *at: _add(rows.addresses, read_address(*at)),
+        rtnl.RTM_NEWROUTE: lambda *at: _add(rows.routes, read_route(*at)),
+    }
+    rows.errors = read_messages(batch, readers)
     return rows
 
 
-def _link(buf: Buffer, start: int, end: int, rows: RouteRows) -> None:
-    (family, arphrd, ifindex, flags, _), found = _parts(rtnl.IFINFOMSG, buf, start, end)
-    if family not in (0, AF_INET6) or rtnl.IFLA_IFNAME not in found:  # PF_BRIDGE lists ports a second time
-        return
-    rows.links.append(
-        Link(
-            ifindex,
-            _name(found, rtnl.IFLA_IFNAME),
-            _name(found.nested(rtnl.IFLA_LINKINFO), rtnl.IFLA_INFO_KIND),
-            arphrd,
-            flags,
-            found.host(rtnl.IFLA_MTU) or 0,
-            found.host(rtnl.IFLA_MASTER) or 0,
-            found.host(rtnl.IFLA_LINK) or 0,
-            found.host(rtnl.IFLA_LINK_NETNSID, signed=True),
-            found.number(rtnl.IFLA_OPERSTATE) or 0,
-            found.raw(rtnl.IFLA_ADDRESS)[:32],
-        )
+def read_messages(batch: Batch, readers: Mapping[int, Callable[[Buffer, int, int], None]]) -> DecodeErrors:
+    """Call the reader of each message's type with the span of its body. Return the errors."""
+    return read_each(
+        batch, tuple(readers), lambda kind, _, start, end: readers[kind](batch.buf, start + NLMSG_HDRLEN, end)
     )
 
 
-def _address(buf: Buffer, start: int, end: int, rows: RouteRows) -> None:
-    (family, length, flags, scope, ifindex), found = _parts(rtnl.IFADDRMSG, buf, start, end)
-    size = _BYTES_OF.get(family)
+def _add(rows: list[_Value], value: _Value | None) -> None:
+    if value is not None:
+        rows.append(value)
+
+
+def read_link(buf: Buffer, start: int, end: int) -> Link | None:
+    """Return the link of an RTM_NEWLINK; None for a port that PF_BRIDGE lists a second time."""
+    header, found = parts(rtnl.IFINFOMSG, buf, start, end)
+    return link_of(header, found)
+
+
+def link_of(header: tuple[int, ...], found: Attributes) -> Link | None:
+    """Return the same from the parts of the message."""
+    family, arphrd, ifindex, flags, _ = header
+    if family not in (0, AF_INET6) or rtnl.IFLA_IFNAME not in found:
+        return None
+    return Link(
+        ifindex,
+        name(found.raw(rtnl.IFLA_IFNAME)),
+        name(found.nested(rtnl.IFLA_LINKINFO).raw(rtnl.IFLA_INFO_KIND)),
+        arphrd,
+        flags,
+        found.host(rtnl.IFLA_MTU) or 0,
+        found.host(rtnl.IFLA_MASTER) or 0,
+        found.host(rtnl.IFLA_LINK) or 0,
+        found.host(rtnl.IFLA_LINK_NETNSID, signed=True),
+        found.number(rtnl.IFLA_OPERSTATE) or 0,
+        found.raw(rtnl.IFLA_ADDRESS)[:32],
+    )
+
+
+def read_address(buf: Buffer, start: int, end: int) -> Address | None:
+    """Return the address of an RTM_NEWADDR; None if it is neither IPv4 nor IPv6."""
+    (family, length, flags, scope, ifindex), found = parts(rtnl.IFADDRMSG, buf, start, end)
+    size = BYTES_OF.get(family)
     if size is None:
-        return
+        return None
     peer = found.number(rtnl.IFA_ADDRESS, size, size)
     own = found.number(rtnl.IFA_LOCAL, size, size)
     own = peer if own is None else own  # IPv6 without a peer has IFA_ADDRESS alone
     if own is None:
-        return
+        return None
     flags = found.host(rtnl.IFA_FLAGS) or flags
-    rows.addresses.append(Address(ifindex, family, own, length, own if peer is None else peer, scope, flags))
+    return Address(ifindex, family, own, length, own if peer is None else peer, scope, flags)
 
 
-def _route(buf: Buffer, start: int, end: int, rows: RouteRows) -> None:
-    header, found = _parts(rtnl.RTMSG, buf, start, end)
-    if (route := _route_of(header, found)) is not None and not route.flags & rtnl.RTM_F_CLONED:
-        rows.routes.append(route)
+def read_route(buf: Buffer, start: int, end: int) -> Route | None:
+    """Return the route of an RTM_NEWROUTE; None for those of other families and of a route cache."""
+    route = _route_of(*parts(rtnl.RTMSG, buf, start, end))
+    return None if route is None or route.flags & rtnl.RTM_F_CLONED else route
 
 
 def _route_of(header: tuple[int, ...], found: Attributes) -> Route | None:
     family, length, source_length, tos, table, protocol, scope, kind, flags = header
-    size = _BYTES_OF.get(family)
+    size = BYTES_OF.get(family)
     if size is None or length > size * 8:
         return None
     return Route(
@@ -194,7 +216,7 @@ def decode_route_answer(message: bytes) -> RouteAnswer:
         return RouteAnswer(-ERRNO(message, start + NLMSG_HDRLEN)[0])
     if kind != rtnl.RTM_NEWROUTE:
         raise MalformedError(start, ERR_VALUE_SHORT)
-    header, found = _parts(rtnl.RTMSG, message, start + NLMSG_HDRLEN, end)
+    header, found = parts(rtnl.RTMSG, message, start + NLMSG_HDRLEN, end)
     source = found.number(rtnl.RTA_PREFSRC, 4, 16)
     return RouteAnswer(0, _route_of(header, found), source, found.nested(rtnl.RTA_METRICS).host(rtnl.RTAX_MTU) or 0)
 
@@ -217,33 +239,26 @@ def _multipath(buf: Buffer, start: int, end: int, family: int) -> Iterator[Hop]:
 
 
 def _gateway(found: Attributes, family: int) -> tuple[int, int] | None:
-    size = _BYTES_OF[family]
+    size = BYTES_OF[family]
     gateway = found.number(rtnl.RTA_GATEWAY, size, size)
     if gateway is not None:
         return family, gateway
     via = found.raw(rtnl.RTA_VIA)  # struct rtvia: an address of another family
     other = int.from_bytes(via[:2], sys.byteorder)
-    if other not in _BYTES_OF:
+    if other not in BYTES_OF:
         return None
-    if len(via) < 2 + _BYTES_OF[other]:
+    if len(via) < 2 + BYTES_OF[other]:
         raise MalformedError(found.span(rtnl.RTA_VIA)[0], ERR_VALUE_SHORT)
-    return other, int.from_bytes(via[2 : 2 + _BYTES_OF[other]], "big")
+    return other, int.from_bytes(via[2 : 2 + BYTES_OF[other]], "big")
 
 
-def _parts(header: Struct, buf: Buffer, start: int, end: int) -> tuple[tuple[int, ...], Attributes]:
+def parts(header: Struct, buf: Buffer, start: int, end: int) -> tuple[tuple[int, ...], Attributes]:
     """Return the header of a message and the attributes after it."""
     if end - start < header.size:
         raise MalformedError(start, ERR_VALUE_SHORT)
     return header.unpack_from(buf, start), Attributes(buf, start + header.size, end)
 
 
-def _name(found: Attributes, kind: int) -> str:
+def name(raw: bytes) -> str:
     """Return a name, cut at the kernel's limit: a hostile file may hold thousands of long ones."""
-    return clean_bytes(found.raw(kind)[:IFNAMSIZ].split(b"\0", 1)[0])
-
-
-_DECODERS: dict[int, Callable[[Buffer, int, int, RouteRows], None]] = {
-    rtnl.RTM_NEWLINK: _link,
-    rtnl.RTM_NEWADDR: _address,
-    rtnl.RTM_NEWROUTE: _route,
-}
+    return clean_bytes(raw[:IFNAMSIZ].split(b"\0", 1)[0])

@@ -26,7 +26,7 @@ NLA_TYPE_MASK = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 
 # Error codes, shared by all readers of netlink messages.
 ERR_SHORT_DATAGRAM, ERR_MESSAGE_LENGTH, ERR_MESSAGE_CUT = 1, 2, 3
-ERR_ATTRIBUTE_LENGTH, ERR_ATTRIBUTE_CUT, ERR_VALUE_SHORT, ERR_FAMILY, ERR_TOO_LONG = 4, 5, 6, 7, 8
+ERR_ATTRIBUTE_LENGTH, ERR_ATTRIBUTE_CUT, ERR_VALUE_SHORT, ERR_FAMILY, ERR_TOO_LONG, ERR_MALFORMED = 4, 5, 6, 7, 8, 9
 ERROR_TEXT = {
     ERR_SHORT_DATAGRAM: "datagram shorter than a netlink header",
     ERR_MESSAGE_LENGTH: "message length below a netlink header",
@@ -35,6 +35,7 @@ ERROR_TEXT = {
     ERR_ATTRIBUTE_CUT: "attribute longer than what holds it",
     ERR_VALUE_SHORT: "attribute too short for its value",
     ERR_FAMILY: "IPv4 and IPv6 addresses in one message",
+    ERR_MALFORMED: "message whose attributes are malformed",
     ERR_TOO_LONG: "message or attribute list longer than the kernel makes them",
 }
 

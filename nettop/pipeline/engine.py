@@ -41,7 +41,7 @@ from nettop.model.topology.host_map import HostMap
 from nettop.model.topology.routing import Routing
 from nettop.model.traces.journeys import Journeys
 from nettop.model.traces.table import TraceTable
-from nettop.pipeline.feeds import Decode, Feed, feed_of
+from nettop.pipeline.feeds import MAPPING, Decode, Feed, feed_of
 from nettop.pipeline.ledger_booking import book_events, book_packets
 from nettop.pipeline.receive_filter import ReceiveFilter
 from nettop.sources.names import NameResolver
@@ -49,6 +49,7 @@ from nettop.text.units import plural
 
 _ENDINGS = 32  # of failed streams that are remembered
 _FOREVER = 1 << 62  # ns
+_OF_HOST = frozenset(feed.stream for feed in MAPPING)
 _LAST_CODE = 0xFFFF  # columns hold codes of namespaces in 16 bits
 
 
@@ -114,7 +115,7 @@ class Engine:
             "rules": RuleTable(self.ruleset, chains, self.finder),
             "packets": self.packets,
             "counters": self.counters,
-            "map": self.map,
+            "map": self.host_map,
             "drawing": MapDrawing(self.map),
             "lists": MapLists(self.map),
             "traces": self.traced,
@@ -130,6 +131,7 @@ class Engine:
             "processes": self.processes,
             "sysctls": self.sysctls,
             "rulesets": self.rulesets,
+            "map": self.host_map,
             "traces": self.traces,
         }
 
@@ -234,7 +236,7 @@ class Engine:
         stream = item.stream
         self.streams[stream.id] = stream
         self.code(stream.netns)
-        if self._show_first_netns and stream.kind is not StreamKind.PACKETS:
+        if self._show_first_netns and stream.kind is not StreamKind.PACKETS and stream.name not in _OF_HOST:
             self.netns = stream.netns
             self.rulesets.show(stream.netns)
             self._show_first_netns = False

@@ -22,6 +22,8 @@ from nettop.decode.nftables.sets import NftSetsDecoder
 from nettop.decode.nftables.trace import decode_traces
 from nettop.decode.rtnetlink import decode_rtnetlink
 from nettop.decode.sysctls import decode_sysctls
+from nettop.decode.topology.decoder import decode_map
+from nettop.decode.topology.namespaces import decode_map_sysctls, decode_namespaces
 from nettop.kinds import StreamKind, TextKind
 from nettop.linux.netlink import NETLINK_NETFILTER, NETLINK_ROUTE
 from nettop.linux.nfnetlink import NFNLGRP_CONNTRACK, NFNLGRP_CONNTRACK_EXP, NFNLGRP_NFTABLES, NFNLGRP_NFTRACE
@@ -181,6 +183,35 @@ STATISTICS = Feed(
     decoder=lambda strings: decode_ctstats,
     models=("counters",),
 )
+# The map: every namespace of the host, read by the sources of pipeline.map_sources.
+NAMESPACES = Feed(
+    "namespaces",
+    texts=(TextKind.NAMESPACES,),
+    every_s=2.0,
+    shown_in=frozenset({"map"}),
+    share=0.02,  # the broker looks at every process
+    decoder=lambda strings: decode_namespaces,
+    models=("map",),
+    recorded=Pace.OFTEN,
+    keep_pace=Pace.OFTEN,
+)
+MAP = Feed("map", "map", NETLINK_ROUTE, decoder=lambda strings: decode_map, models=("map",))
+MAP_COUNTS = replace(
+    MAP,
+    name="map-counts",
+    stream="map-counts",
+    rounds=(Round("map-counts", (ReadRequest.RTNL_COUNTS,)),),
+    keep_pace=Pace.OFTEN,
+)
+MAP_SYSCTLS = Feed(
+    "map-sysctls",
+    "map-text",
+    texts=(TextKind.MAP_SYSCTLS,),
+    decoder=lambda strings: decode_map_sysctls,
+    models=("map",),
+    keep_pace=Pace.OFTEN,
+)
+MAP_EVENTS = Feed("map-events", "map-events", NETLINK_ROUTE)  # after each, MAP is read again
 SYSCTLS = Feed(
     "sysctls",
     texts=(TextKind.SYSCTLS,),
@@ -343,9 +374,10 @@ CONNTRACK = (EVENTS, TABLE)
 EVERYWHERE = (EXPECTATIONS, STATISTICS, SYSCTLS, ROUTES, ROUTE_EVENTS, PROCESSES)
 RULES = (NFT_EVENTS, NFT, *RULE_TEXTS)
 COUNTING = (NFT_SETS, NFACCT, NET_STATISTICS, DROPS)
+MAPPING = (NAMESPACES, MAP, MAP_COUNTS, MAP_SYSCTLS, MAP_EVENTS)
 TRACING = (TRACES, DROP_RECORDS)
 SHOWN = (*RULES, *COUNTING)  # of the shown namespace only
-FEEDS = (*CONNTRACK, *EVERYWHERE, *SHOWN, LEGACY_TEXTS, *TRACING, TRACE_LOG)
+FEEDS = (*CONNTRACK, *EVERYWHERE, *SHOWN, *MAPPING, LEGACY_TEXTS, *TRACING, TRACE_LOG)
 # Read at the start of a recording and of each further file of it.
 KEYFRAMES = (TABLE, EXPECTATIONS, STATISTICS, NFT, *RULE_TEXTS, SYSCTLS, ROUTES, PROCESSES, *COUNTING)
 

@@ -21,7 +21,7 @@ class Keyframes:
         self._every_ns = {kind: int(s * 1e9) - int(s * 1e9) // _EARLY for kind, s in periods.items()}
         self._wakes = {feed.stream: feed for feed in FEEDS if feed.wakes}
         self._names: dict[int, tuple[str, str]] = {}  # stream → name, namespace
-        self._last: dict[tuple[int, str], int] = {}
+        self._last: dict[tuple[int, str, str], int] = {}  # stream, kind, namespace → time
         self._open: dict[int, bool] = {}  # stream → whether its current dump is written
 
     def request(self) -> None:
@@ -37,7 +37,7 @@ class Keyframes:
         elif isinstance(item, Gap):
             self._after(item.stream, loss=True)
         elif isinstance(item, Text):
-            return self._due((item.stream, item.what.value), item.ts_ns)
+            return self._due((item.stream, item.what.value, item.netns), item.ts_ns)
         elif isinstance(item, Batch) and isinstance(item.meta, NetlinkMeta):
             if item.stream in self._open:
                 return self._open[item.stream]
@@ -55,7 +55,7 @@ class Keyframes:
                 del self._last[key]
 
     def _mark(self, mark: DumpMark) -> bool:
-        key = (mark.stream, mark.what)
+        key = (mark.stream, mark.what, mark.netns)
         if not mark.begin:
             written = self._open.pop(mark.stream, True)
             if written and not mark.complete:
@@ -64,7 +64,7 @@ class Keyframes:
         write = self._open[mark.stream] = self._due(key, mark.ts_ns)
         return write
 
-    def _due(self, key: tuple[int, str], ts_ns: int) -> bool:
+    def _due(self, key: tuple[int, str, str], ts_ns: int) -> bool:
         last, every_ns = self._last.get(key), self._every_ns.get(key[1], 0)
         write = last is None or not every_ns or not 0 <= ts_ns - last < every_ns  # < 0: the clock was set back
         if write:

@@ -72,6 +72,7 @@ def _fields(item: DumpMark | Gap | Counters | End) -> Fields:
                 "begin": item.begin,
                 "complete": item.complete,
                 "interrupted": item.interrupted,
+                **_netns(item),
             }
         case Gap():
             times = {"from": item.from_ns, "to": item.to_ns}
@@ -83,11 +84,16 @@ def _fields(item: DumpMark | Gap | Counters | End) -> Fields:
             return {"item": "end", "stream": item.stream, "why": item.reason, "error": item.error}
 
 
+def _netns(item: DumpMark | Text) -> Fields:
+    return {"netns": item.netns} if item.netns else {}
+
+
 def _encode_text(item: Text) -> Iterator[bytes]:
     body, error = item.body, item.error
     if len(body) > MAX_TEXT:
         body, error = b"", f"too large to record ({len(item.body)} bytes)"
     fields = {"item": "text", "stream": item.stream, "ts": item.ts_ns, "what": item.what.value, "error": error}
+    fields |= _netns(item)
     for start in range(0, len(body) or 1, _PART):
         more = start + _PART < len(body)
         yield blocks.annotation(pack({**fields, "more": more}, body[start : start + _PART]))
@@ -99,12 +105,14 @@ def decode(fields: Fields, body: bytes, stream: int, seq: int) -> Annotation:
         case "dump":
             begin, complete = _bool(fields["begin"]), _bool(fields["complete"])
             interrupted = _bool(fields.get("interrupted", False))  # older recordings do not have it
-            return DumpMark(stream, seq, _time(fields["ts"]), _str(fields["what"]), begin, complete, interrupted)
+            what, netns = _str(fields["what"]), _str(fields.get("netns", ""))
+            return DumpMark(stream, seq, _time(fields["ts"]), what, begin, complete, interrupted, netns)
         case "gap":
             lost = None if fields["lost"] is None else _count(fields["lost"])
             return Gap(stream, seq, lost, GapReason(fields["why"]), _time(fields["from"]), _time(fields["to"]))
         case "text":
-            return Text(stream, seq, _time(fields["ts"]), TextKind(fields["what"]), body, _str(fields["error"]))
+            kind, error, netns = TextKind(fields["what"]), _str(fields["error"]), _str(fields.get("netns", ""))
+            return Text(stream, seq, _time(fields["ts"]), kind, body, error, netns)
         case "counters":
             return Counters(stream, seq, _time(fields["ts"]), _count(fields["received"]), _count(fields["dropped"]))
         case "end":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -21,6 +21,7 @@ from nettop.pipeline.captures import MAX_SNAPLEN, CaptureRequest
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.feeds import Feed
 from nettop.pipeline.live_sources import LiveSources
+from nettop.pipeline.map_sources import MapSources
 from nettop.pipeline.receive_filter import EVERYTHING, ReceiveFilter
 from nettop.session import flow_actions
 from nettop.session.base import Session
@@ -35,6 +36,7 @@ from nettop.text.units import clock
 
 HEADERS = 128  # bytes of a packet that identify its flow, with IPv6 extension headers and up to two VLAN tags
 _INPUT = "input"  # counts as a view: what is still is read at its normal pace for a while after a key
+_MAP_VIEWS = feeds.NAMESPACES.shown_in
 POKE_EVERY_S = 1.0  # models get fresh data on request at most this often
 
 
@@ -76,6 +78,7 @@ class LiveSession(Session):
         self._buffer = buffer
         self._other_sources: tuple[LiveSources, ...] = ()  # of the other namespaces whose flows are shown
         self._running: tuple[LiveSources, ...] = ()  # of all namespaces; during a switch also of the next ones
+        self._map = MapSources(broker, self._run.plumbing)
         broker.on_gone = self._gone  # first, since a namespace may be deleted at any moment
         try:
             self._sources, *other_sources = self._control.submit(lambda: self._begin(self._run, netns)).result()
@@ -175,13 +178,13 @@ class LiveSession(Session):
 
     def _begin(self, run: Run, netns: Netns) -> list[LiveSources]:
         """Start the sources of every namespace, the shown one first, and return them. On failure none is left."""
-        before = self._running
+        before, host_map = self._running, MapSources(self._broker, run.plumbing)
         try:
             found = [LiveSources(self._broker, netns, run.plumbing)]
             found += [LiveSources(self._broker, other, run.plumbing) for other in self._others(netns)]
             self._running = (*before, *found)
             run.engine.show_namespaces([each.netns.label for each in found])
-            run.each_tick = lambda engine: self._serve_models(engine, found)
+            run.each_tick = lambda engine: self._serve_models(engine, found, host_map)
             run.engine.watch(self._receive_filter)
             run.start()
             for sources in found:
@@ -192,6 +195,7 @@ class LiveSession(Session):
             self._running = before
             run.close()
             raise
+        self._map = host_map
         return found
 
     def _others(self, netns: Netns) -> list[Netns]:
@@ -206,6 +210,7 @@ class LiveSession(Session):
         for sources in self._running:
             if sources.netns.handle == netns.handle:
                 sources.halt()
+        self._map.close_netns(netns)
         self._act(lambda: self._end_namespace(netns, reason), lambda error: None)
 
     def _end_namespace(self, netns: Netns, reason: str) -> None:
@@ -242,9 +247,10 @@ class LiveSession(Session):
         self._run.waited(lambda engine, now_ns: engine.forget(netns.label))
         self._stop_clock()
 
-    def _serve_models(self, engine: Engine, watched: Sequence[LiveSources]) -> None:
+    def _serve_models(self, engine: Engine, watched: Sequence[LiveSources], host_map: MapSources) -> None:
         """Read what the models request. Called on the model thread, at each tick."""
         self._pace(engine, watched)
+        host_map.serve(engine.host_map, self._recorder is not None or not _MAP_VIEWS.isdisjoint(self._visible.now()))
         for sources in watched:
             if engine.flows.resync_wanted(engine.code(sources.netns.label)):
                 self._poke(sources, feeds.TABLE)
@@ -266,6 +272,10 @@ class LiveSession(Session):
         if now - self._poked_at.get(name, -math.inf) >= max(every_s, POKE_EVERY_S):
             self._poked_at[name] = now
             sources.poke(*poked)
+
+    def show_in_map(self, labels: Collection[str]) -> None:
+        """Read the counters of these namespaces every second: the map shows their devices."""
+        self._map.show(labels)
 
     def devices(self, deliver: Callable[[Sequence[DeviceChoice] | str], None]) -> None:
         """Deliver the devices of the watched namespace. Those that are up, except loopback, are the usual ones."""
@@ -382,6 +392,7 @@ class LiveSession(Session):
         self._pace(self._run.engine, self._watched())
         for sources in self._watched():
             sources.poke(*feeds.KEYFRAMES)
+        self._map.refresh()
 
     def _unblock(self) -> None:
         """Close the broker: every running call to it fails at once."""

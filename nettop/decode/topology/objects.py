@@ -17,8 +17,8 @@ Parameters = tuple[tuple[str, str], ...]  # (name, value) as `ip -d link` prints
 class Namespace:
     """One network namespace of the host."""
 
-    label: str  # what --netns takes: a name, "pid:N" or ""; "nsid N" for one that cannot be entered
-    inode: int = 0  # of its file in nsfs; 0: unknown
+    label: str  # what --netns takes: a name, "pid:N", a path or ""; "nsid N" for one that is known only by its id
+    inode: int = 0  # of its file in nsfs; 0: unknown; negative: only a number, of one that is known by its id
     names: tuple[str, ...] = ()  # in /run/netns
     processes: int = 0  # without nettop's own
     command: str = ""  # of the process with the lowest number
@@ -26,6 +26,9 @@ class Namespace:
     mounts: tuple[str, ...] = ()  # other paths at which it is mounted
     refusal: str = ""  # why it cannot be entered
     nsids: Mapping[int, int] = field(default_factory=dict)  # of the others as seen from inside: nsid → inode
+    pid: int = 0  # of the process with the lowest number
+    container_id: str = ""  # in full
+    tun_holders: Mapping[str, str] = field(default_factory=dict)  # a tun's name, or a macvtap's ifindex → its process
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class Device:
     carrier_changes: int | None = None
     programs: tuple[str, ...] = ()  # XDP programs: mode and id
     offloads: Parameters = ()  # gso_max_size and the like
+    counted: bool = False  # `counts` were read
     owner: str = ""  # of a tun or tap: the process that holds it, or its user
 
 

@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 
+from nettop.batch import DumpMark, Gap
 from nettop.decode.rtnetlink import Address, Route
-from nettop.decode.topology.objects import Device, Namespace, Neighbour, PolicyRule, PortVlan, Queue
+from nettop.decode.topology import kinds
+from nettop.decode.topology.decoder import MapRows
+from nettop.decode.topology.namespaces import NamespaceList, NamespaceSysctls
+from nettop.decode.topology.objects import (
+    Device,
+    LinkCounts,
+    Namespace,
+    Neighbour,
+    Parameters,
+    PolicyRule,
+    PortVlan,
+    Queue,
+)
+from nettop.linux.socket import AF_BRIDGE
+from nettop.text.sanitize import clean
+
+_TUNS = frozenset(("tun", "macvtap", "ipvtap"))
+_MIN_RATE_NS = 100_000_000  # between two counts of a rate
 
 
 @dataclass(slots=True)
@@ -24,6 +42,7 @@ class NamespaceMap:
     sysctls: Mapping[str, str] = field(default_factory=dict)  # "net.ipv4.ip_forward" → "1"
     complete: set[str] = field(default_factory=set)  # names of these fields
     rates: Mapping[int, tuple[float, float, float]] = field(default_factory=dict)  # in, out bytes/s; drops/s
+    counted_ns: int = 0  # the time of the counts of its devices
 
 
 class HostMap:
@@ -32,6 +51,8 @@ class HostMap:
     def __init__(self) -> None:
         self.version = 0
         self._of: dict[str, NamespaceMap] = {}  # by label
+        self._by_inode: dict[int, NamespaceMap] = {}
+        self._pending: MapRows | None = None  # rows of the dump that is coming
 
     def namespaces(self) -> Sequence[NamespaceMap]:
         """Return all namespaces: the one nettop was started in first, then by name, by process, by nsid."""
@@ -47,9 +68,152 @@ class HostMap:
         device = here.devices.get(ifindex) if here else None
         if here is None or device is None or not device.link.lower:
             return None
-        there = label if device.link.peer_nsid is None else self._seen_as(here.namespace, device.link.peer_nsid)
-        return None if there is None else (there, device.link.lower)
+        nsid = device.link.peer_nsid
+        there = here if nsid is None else self._by_inode.get(here.namespace.nsids.get(nsid, 0))
+        return None if there is None else (there.namespace.label, device.link.lower)
 
-    def _seen_as(self, namespace: Namespace, nsid: int) -> str | None:
-        inode = namespace.nsids.get(nsid)
-        return next((label for label, known in self._of.items() if inode and known.namespace.inode == inode), None)
+    def apply(self, item: NamespaceList | MapRows | NamespaceSysctls | DumpMark | Gap, netns: int, now_ns: int) -> None:
+        """Apply a list of namespaces, a dump's marks and rows, or the sysctls of a namespace."""
+        if isinstance(item, MapRows):
+            _gather(self._pending, item)
+        elif isinstance(item, DumpMark):
+            rows, self._pending = self._pending, MapRows() if item.begin else None
+            if not item.begin and rows is not None:
+                self._end_dump(item, rows)
+        elif isinstance(item, NamespaceList):
+            self._list(item)
+        elif isinstance(item, NamespaceSysctls):
+            self._set(self._named(item.netns), "sysctls", item.values)
+
+    def _named(self, label: str) -> NamespaceMap:
+        """Return a namespace, which may not be listed yet."""
+        label = clean(label)
+        return self._of.get(label) or self._of.setdefault(label, NamespaceMap(Namespace(label)))
+
+    def _list(self, listed: NamespaceList) -> None:
+        """Keep what is known of namespaces that are still there, under their labels of now."""
+        if listed.error and not listed.namespaces:
+            self._named("")  # it is always there
+            return
+        before, self._of = self._of, {}
+        for one in sorted(listed.namespaces, key=_place):
+            known = before.get(one.label)
+            if known is None or known.namespace.inode not in (0, one.inode):
+                known = self._by_inode.get(one.inode) or NamespaceMap(one)
+            if known.namespace.tun_holders != one.tun_holders:
+                known.devices = {number: _held(device, one) for number, device in known.devices.items()}
+            self.version += known.namespace != one
+            known.namespace = one
+            self._of[one.label] = known
+        self._by_inode = {known.namespace.inode: known for known in self._of.values()}
+        self.version += list(before) != list(self._of)
+
+    def _end_dump(self, mark: DumpMark, rows: MapRows) -> None:
+        """Take over the rows of a dump; those of one that was cut only where nothing is known."""
+        known = self._named(mark.netns)
+        part = _PARTS.get(mark.what)
+        if part == "counts":
+            self._count(known, rows, mark.ts_ns)
+        elif part is not None and (mark.complete or part not in known.complete):
+            self._set(known, part, self._value(known, mark.what, rows))
+            if not mark.complete:
+                known.complete.discard(part)
+
+    def _value(self, known: NamespaceMap, what: str, rows: MapRows) -> object:
+        if what == "map-links":
+            return _devices(known, rows.devices)
+        if what in ("map-neighbours", "map-fdb"):  # two dumps: one does not replace the rows of the other
+            others = (one for one in known.neighbours if (one.family == AF_BRIDGE) != (what == "map-fdb"))
+            return (*others, *rows.neighbours) if what == "map-fdb" else (*rows.neighbours, *others)
+        return tuple(getattr(rows, _PARTS[what]))
+
+    def _set(self, known: NamespaceMap, part: str, value: object) -> None:
+        if part not in known.complete or getattr(known, part) != value:
+            setattr(known, part, value)
+            known.complete.add(part)
+            self.version += 1
+
+    def _count(self, known: NamespaceMap, rows: MapRows, ts_ns: int) -> None:
+        elapsed_ns = ts_ns - known.counted_ns
+        if 0 <= elapsed_ns < _MIN_RATE_NS:
+            return
+        rates: dict[int, tuple[float, float, float]] = {}
+        changed = False
+        for ifindex, counts in rows.counts:
+            device = known.devices.get(ifindex)
+            if device is None:
+                continue
+            if known.counted_ns and elapsed_ns > 0 and device.counted:
+                rates[ifindex] = _rate(device.counts, counts, elapsed_ns / 1e9)
+            if counts != device.counts or not device.counted:
+                known.devices[ifindex] = replace(device, counts=counts, counted=True)
+                changed = True
+        known.counted_ns = ts_ns
+        if changed or rates != known.rates:
+            known.rates = rates
+            self.version += 1
+
+
+_PARTS = {  # DumpMark.what → the name of the field
+    "map-links": "devices",
+    "map-counts": "counts",
+    "map-addresses": "addresses",
+    "map-routes": "routes",
+    "map-rules": "rules",
+    "map-neighbours": "neighbours",
+    "map-fdb": "neighbours",
+    "map-vlans": "vlans",
+    "map-queues": "queues",
+}
+
+
+def _place(one: Namespace) -> tuple[int, int, str]:
+    group = 0 if not one.label else 1 if one.names else 2 if one.processes else 3 if one.inode > 0 else 4
+    return group, one.pid if group == 2 else 0, one.label
+
+
+def _gather(pending: MapRows | None, rows: MapRows) -> None:
+    if pending is not None:
+        for part in fields(MapRows):
+            if part.name != "errors":
+                getattr(pending, part.name).extend(getattr(rows, part.name))
+
+
+def _devices(known: NamespaceMap, found: Sequence[Device]) -> dict[int, Device]:
+    """Return the devices with names in place of ifindexes, with their counts and holders."""
+    names = {device.link.ifindex: device.link.name for device in found}
+    devices: dict[int, Device] = {}
+    for device in found:
+        before = known.devices.get(device.link.ifindex)
+        counts, counted = (before.counts, before.counted) if before else (LinkCounts(), False)
+        parameters = _with_names(device.parameters, names)
+        device = replace(device, parameters=parameters, port=_with_names(device.port, names))
+        devices[device.link.ifindex] = _held(replace(device, counts=counts, counted=counted), known.namespace)
+    return devices
+
+
+def _with_names(parameters: Parameters, names: Mapping[int, str]) -> Parameters:
+    if not any(name in kinds.DEVICES for name, _ in parameters):
+        return parameters
+    return tuple(
+        (name, names.get(int(value), f"if {value}") if name in kinds.DEVICES and value.isdecimal() else value)
+        for name, value in parameters
+        if name not in kinds.DEVICES or value != "0"
+    )
+
+
+def _held(device: Device, namespace: Namespace) -> Device:
+    """Return a tun, tap or macvtap with the process that holds it, or its user."""
+    if device.link.kind not in _TUNS:
+        return device
+    holders = namespace.tun_holders
+    holder = holders.get(device.link.name) or holders.get(str(device.link.ifindex))
+    user = dict(device.parameters).get("user")
+    return replace(device, owner=holder or (f"uid {user}" if user else ""))
+
+
+def _rate(before: LinkCounts, now: LinkCounts, seconds: float) -> tuple[float, float, float]:
+    dropped = now.rx_dropped + now.tx_dropped - before.rx_dropped - before.tx_dropped
+    counted = (now.rx_bytes - before.rx_bytes, now.tx_bytes - before.tx_bytes, dropped)
+    received, sent, lost = (max(0.0, count / seconds) for count in counted)
+    return received, sent, lost

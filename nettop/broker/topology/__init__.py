@@ -1,0 +1,1 @@
+"""The namespaces of the host and their devices, for the map."""

@@ -1,0 +1,123 @@
+"""The network namespaces of the host that can be seen: by name, process, thread, mount and open descriptor."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from nettop.broker.namespaces import NAMED, named
+from nettop.text.sanitize import clean
+
+_OF_MOUNT = re.compile(rb" net:\[(\d+)\] (\S+) ")  # proc(5), mountinfo: root and mount point of an nsfs
+_ESCAPE = re.compile(rb"\\([0-7]{3})")
+_TARGET = re.compile(r"net:\[(\d+)\]")
+
+
+@dataclass(slots=True)
+class SeenNamespace:
+    """One namespace by the inode of its file in nsfs."""
+
+    inode: int
+    own: bool = False  # the one the broker was started in
+    names: list[str] = field(default_factory=list)  # in /run/netns
+    processes: int = 0
+    pid: int = 0  # the process with the lowest number whose first thread is there; 0: none
+    thread: str = ""  # the path of a thread's file, where only a thread is there
+    mounts: list[str] = field(default_factory=list)
+    descriptor: str = ""  # the path of a descriptor that keeps it
+
+    def spec(self) -> str:
+        """Return what opens it (Namespaces.open), safe for a terminal."""
+        if self.own:
+            return ""
+        for name in self.names:
+            if clean(name) == name and not name.startswith("pid:"):
+                return name
+        if self.pid:
+            return f"pid:{self.pid}"
+        paths = (*self.mounts, self.thread, self.descriptor)
+        return next((path for path in paths if path and clean(path) == path), f"net:[{self.inode}]")
+
+
+class Census:
+    """A walk over /proc. `own` is the inode of our own namespace; the processes of `left_out` do not count."""
+
+    def __init__(self, own: int, left_out: Collection[int] = ()) -> None:
+        self.found: dict[int, SeenNamespace] = {own: SeenNamespace(own, own=True)}
+        self._left_out = frozenset(left_out)
+        self._mount_namespaces: set[str] = set()
+        self._held: dict[int, str] = {}  # inode → descriptor: processes that come later may be inside
+
+    def take(self) -> list[SeenNamespace]:
+        """Return all namespaces, in no order."""
+        for name in named():
+            with suppress(OSError):
+                self._of(os.stat(f"{NAMED}/{name}").st_ino).names.append(name)
+        self._add_mounts("/proc/self", "")
+        for pid in sorted(int(entry) for entry in os.listdir("/proc") if entry.isdecimal()):
+            if pid not in self._left_out:
+                with suppress(OSError):  # it ended, or we may not inspect it
+                    self._add_process(pid)
+        for inode, path in self._held.items():
+            self._of(inode).descriptor = path
+        return list(self.found.values())
+
+    def _of(self, inode: int) -> SeenNamespace:
+        return self.found.setdefault(inode, SeenNamespace(inode))
+
+    def _add_process(self, pid: int) -> None:
+        main = _inode(f"/proc/{pid}/ns/net")
+        if main:
+            place = self._of(main)
+            place.pid = place.pid or pid
+        inside = {main} if main else set()
+        threads = os.listdir(f"/proc/{pid}/task")
+        for thread in threads if len(threads) > 1 else ():
+            path = f"/proc/{pid}/task/{thread}/ns/net"
+            inode = _inode(path)
+            if inode and inode not in inside:
+                inside.add(inode)
+                place = self._of(inode)
+                place.thread = place.thread or path
+        for inode in inside:
+            self._of(inode).processes += 1
+        self._add_descriptors(pid)
+        self._add_mounts(f"/proc/{pid}", f"/proc/{pid}/root")
+
+    def _add_descriptors(self, pid: int) -> None:
+        folder = f"/proc/{pid}/fd"
+        for number in os.listdir(folder):
+            path = f"{folder}/{number}"
+            if inode := _inode(path):
+                self._held.setdefault(inode, path)
+
+    def _add_mounts(self, process: str, root: str) -> None:
+        """Add the namespaces that are mounted where this process sees them: read once for each mount namespace."""
+        mount_namespace = os.readlink(f"{process}/ns/mnt")
+        if mount_namespace in self._mount_namespaces:
+            return
+        self._mount_namespaces.add(mount_namespace)
+        with open(f"{process}/mountinfo", "rb") as file:
+            for inode, path in _mounts(file.read()):
+                place = self._of(inode)
+                if (root and (place.names or place.mounts)) or (not root and os.path.dirname(path) == NAMED):
+                    continue
+                if f"{root}{path}" not in place.mounts:
+                    place.mounts.append(f"{root}{path}")
+
+
+def _mounts(mountinfo: bytes) -> Iterator[tuple[int, str]]:
+    for inode, path in _OF_MOUNT.findall(mountinfo):
+        yield int(inode), os.fsdecode(_ESCAPE.sub(lambda found: bytes([int(found[1], 8) & 0xFF]), path))
+
+
+def _inode(path: str) -> int:
+    """Return the inode of the network namespace that a link of /proc names; 0: none, or we may not read it."""
+    try:
+        found = _TARGET.fullmatch(os.readlink(path))
+    except OSError:
+        return 0
+    return int(found[1]) if found else 0

@@ -1,0 +1,96 @@
+"""The container of a process, from its cgroup, and its name from the files of its engine: no daemon is asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+_ID = r"([0-9a-f]{64})"
+# Paths below /sys/fs/cgroup as each engine names them, with systemd and without.
+_PATHS = (
+    ("docker", re.compile(rf"/docker[/-]{_ID}")),
+    ("podman", re.compile(rf"/libpod-{_ID}")),
+    ("crio", re.compile(rf"/crio-{_ID}")),
+    ("containerd", re.compile(rf"cri-containerd[-:]{_ID}")),
+    ("containerd", re.compile(rf"/nerdctl-{_ID}")),
+    ("kubepods", re.compile(rf"/kubepods[^:]*/pod[^/]+/{_ID}")),
+    ("lxc", re.compile(r"/lxc(?:\.payload)?[./]([^/]+)")),
+    ("systemd-nspawn", re.compile(r"/systemd-nspawn@([^/]+)\.service")),
+    ("systemd-nspawn", re.compile(r"/machine-([^/]+)\.scope")),
+    ("containerd", re.compile(r"^/(?:default|k8s\.io|moby)/([^/]+)")),
+)
+_SYSTEMD_ESCAPE = re.compile(r"\\x([0-9a-f]{2})")
+_NAMES = ("nerdctl/name", "io.kubernetes.container.name", "io.kubernetes.cri.container-name", "io.kubernetes.pod.name")
+_MAX_FILE = 4 << 20  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container by its engine, id (of LXC and nspawn the name) and name; "": unknown."""
+
+    engine: str
+    id: str
+    name: str = ""
+
+
+def container_of(pid: int, root: str = "") -> Container | None:
+    """Return the container of a process, None if it is in none. `root` is that of the files."""
+    try:
+        with open(f"{root}/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
+            paths = [line.rstrip("\n").split(":", 2)[-1] for line in file]
+    except OSError:
+        return None
+    found = next((one for path in paths if (one := in_cgroup(path)) is not None), None)
+    if found is None or found.name:
+        return found
+    return Container(found.engine, found.id, _name(found, root))
+
+
+def in_cgroup(path: str) -> Container | None:
+    """Return the container whose cgroup this path is, or is in."""
+    for engine, pattern in _PATHS:
+        if found := pattern.search(path):
+            ident = _SYSTEMD_ESCAPE.sub(lambda code: chr(int(code[1], 16)), found[1])
+            return Container(engine, ident, "" if len(ident) == 64 else ident)
+    return None
+
+
+def _name(of: Container, root: str) -> str:
+    read = _READERS.get(of.engine, _oci_name)
+    with suppress(OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
+        return str(read(of.id, root)).strip("/")[:256]
+    return ""
+
+
+def _docker_name(ident: str, root: str) -> str:
+    return str(_json(f"{root}/var/lib/docker/containers/{ident}/config.v2.json")["Name"])
+
+
+def _podman_name(ident: str, root: str) -> str:
+    listed = _json(f"{root}/var/lib/containers/storage/overlay-containers/containers.json")
+    return next((str(one["names"][0]) for one in listed if one["id"] == ident), "")
+
+
+def _oci_name(ident: str, root: str) -> str:
+    """Return the name in the annotations of the bundle that containerd or CRI-O made (OCI runtime specification)."""
+    tasks = f"{root}/run/containerd/io.containerd.runtime.v2.task"
+    bundles = [f"{tasks}/{space}/{ident}" for space in (os.listdir(tasks) if os.path.isdir(tasks) else ())]
+    bundles.append(f"{root}/run/containers/storage/overlay-containers/{ident}/userdata")
+    for bundle in bundles:
+        with suppress(OSError):
+            annotations = _json(f"{bundle}/config.json").get("annotations") or {}
+            return next((str(annotations[key]) for key in _NAMES if annotations.get(key)), "")
+    return ""
+
+
+_READERS: dict[str, Callable[[str, str], str]] = {"docker": _docker_name, "podman": _podman_name}
+
+
+def _json(path: str) -> Any:
+    with open(path, "rb") as file:
+        return json.loads(file.read(_MAX_FILE))

@@ -1,0 +1,92 @@
+"""Several rtnetlink dumps of the namespace that the caller has entered, read to their ends in one go.
+
+A namespace of the map then costs one request to the broker, and no descriptor stays open in it.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator, Sequence
+
+from nettop.broker.reads import message, read_bytes
+from nettop.broker.requests import ReadRequest, SendRead
+from nettop.errors import BrokerError
+from nettop.linux.netlink import (
+    NETLINK_ROUTE,
+    NLM_F_DUMP,
+    NLM_F_REQUEST,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    NLMSG_HDRLEN,
+    messages,
+)
+from nettop.linux.rtnetlink import RTM_GETTFILTER, RTM_NEWQDISC, TC_H_CLSACT, TC_H_MIN_EGRESS, TC_H_MIN_INGRESS, TCMSG
+
+MAX_DUMP = 8 << 20  # bytes of one dump that are read: some 80,000 routes
+MAX_READS = 32  # of one request
+_MAX_HOOKS = 512  # of devices whose filters are read
+_BUFFER = 1 << 18
+_LENGTH = struct.Struct("=I")
+_SECONDS = 2.0  # the kernel continues a dump inside our recv: it never takes this long
+
+HOOK_PARENTS = (TC_H_CLSACT & 0xFFFF0000 | TC_H_MIN_INGRESS, TC_H_CLSACT & 0xFFFF0000 | TC_H_MIN_EGRESS)
+
+
+def read_dumps(reads: Sequence[ReadRequest], sequence: int) -> bytes:
+    """Return the datagrams of all dumps: of each our request, then the answers.
+
+    Each follows its length (u32, host order) and is padded to four bytes. A dump that is longer than MAX_DUMP, or that
+    the kernel does not end, has no NLMSG_DONE. Raises OSError.
+    """
+    if len(reads) > MAX_READS:
+        raise BrokerError(f"not on the list: {len(reads)} reads at once")
+    found: list[bytes] = []
+    for read in reads:
+        first = len(found)
+        found += _dump(read_bytes(SendRead(0, read, None, None), NETLINK_ROUTE, sequence), sequence)
+        if read is ReadRequest.RTNL_QDISCS:
+            for ifindex, parent in _hooks(found[first + 1 :]):
+                body = TCMSG.pack(0, ifindex, 0, parent, 0)
+                found += _dump(message(RTM_GETTFILTER, NLM_F_REQUEST | NLM_F_DUMP, sequence, body), sequence)
+    return b"".join(part for datagram in found for part in (_LENGTH.pack(len(datagram)), datagram, _padding(datagram)))
+
+
+def _padding(datagram: bytes) -> bytes:
+    return bytes(-len(datagram) % 4)
+
+
+def _dump(request: bytes, sequence: int) -> list[bytes]:
+    found, size, buffer = [request], 0, bytearray(_BUFFER)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_ROUTE) as sock:
+        sock.settimeout(_SECONDS)
+        sock.sendto(request, (0, 0))
+        while size < MAX_DUMP:
+            try:
+                length, _, flags, _ = sock.recvmsg_into([buffer])
+            except TimeoutError:
+                break
+            datagram = bytes(memoryview(buffer)[:length])
+            found.append(datagram)
+            size += length
+            if flags & socket.MSG_TRUNC or any(kind in (NLMSG_DONE, NLMSG_ERROR) for kind, _, _ in messages(datagram)):
+                break
+    return found
+
+
+def _hooks(datagrams: Sequence[bytes]) -> list[tuple[int, int]]:
+    """Return ifindex and parent of the places where devices have filters: of their clsact or ingress qdisc."""
+    found: list[tuple[int, int]] = []
+    for datagram in datagrams:
+        for first, last in _qdiscs(datagram):
+            _, ifindex, _, parent, _ = TCMSG.unpack_from(datagram, first)
+            if parent == TC_H_CLSACT:
+                both = b"clsact\0" in datagram[first:last]
+                found += [(ifindex, hook) for hook in HOOK_PARENTS[: 2 if both else 1]]
+    return found[:_MAX_HOOKS]
+
+
+def _qdiscs(datagram: bytes) -> Iterator[tuple[int, int]]:
+    for kind, first, last in messages(datagram):
+        if kind == RTM_NEWQDISC and last - first >= NLMSG_HDRLEN + TCMSG.size:
+            yield first + NLMSG_HDRLEN, last

@@ -1,0 +1,83 @@
+"""The text of TextKind.NAMESPACES: every namespace of the host that can be seen, as JSON lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+from collections.abc import Collection
+from contextlib import ExitStack, closing, suppress
+from dataclasses import asdict
+
+from nettop.broker import abi
+from nettop.broker.children import write_out
+from nettop.broker.namespaces import NAMED
+from nettop.broker.topology.census import Census, SeenNamespace
+from nettop.broker.topology.containers import container_of
+from nettop.broker.topology.nsids import NsidSocket, resolve
+
+
+def list_namespaces(left_out: Collection[int]) -> None:
+    """Write the text to stdout, in a child of the broker. The processes `left_out` are nettop's."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # two descriptors for each namespace
+    found = Census(os.stat("/proc/self/ns/net").st_ino, left_out).take()
+    with ExitStack() as opened:
+        ids, refusals = _ids(found, opened)
+    lines = [json.dumps(_record(seen, refusals.get(seen.inode, ""), ids.get(seen.inode, {}))) for seen in found]
+    write_out("".join(f"{line}\n" for line in lines).encode())
+
+
+def _record(seen: SeenNamespace, refusal: str, nsids: dict[int, int]) -> dict[str, object]:
+    container = container_of(seen.pid) if seen.pid and not seen.own else None
+    return {
+        "label": seen.spec(),
+        "inode": seen.inode,
+        "names": seen.names,
+        "processes": seen.processes,
+        "pid": seen.pid,
+        "command": _command(seen.pid),
+        "container": asdict(container) if container else None,
+        "mounts": seen.mounts,
+        "refusal": refusal,
+        "nsids": {str(nsid): inode for nsid, inode in nsids.items()},
+    }
+
+
+def _command(pid: int) -> str:
+    with suppress(OSError), open(f"/proc/{pid}/comm", encoding="utf-8", errors="backslashreplace") as file:
+        return file.read(64).removesuffix("\n") if pid else ""
+    return ""
+
+
+def _ids(found: list[SeenNamespace], opened: ExitStack) -> tuple[dict[int, dict[int, int]], dict[int, str]]:
+    """Return the nsids of each namespace that can be entered, and why the others cannot."""
+    descriptors: dict[int, int] = {}
+    sockets: dict[int, NsidSocket] = {}
+    ids: dict[int, list[int]] = {}
+    refusals: dict[int, str] = {}
+    for seen in found:
+        try:
+            descriptors[seen.inode] = fd = os.open(_path(seen), os.O_RDONLY | os.O_CLOEXEC)
+            opened.callback(os.close, fd)
+            if os.fstat(fd).st_ino != seen.inode:
+                raise ProcessLookupError(0, "it is gone")
+            abi.setns(fd)
+            sockets[seen.inode] = opened.enter_context(closing(NsidSocket()))
+        except OSError as error:
+            refusals[seen.inode] = error.strerror or str(error)
+            continue
+        ids[seen.inode] = []
+        with suppress(OSError):
+            ids[seen.inode] = sockets[seen.inode].ids()
+    return resolve(ids, lambda inside, other: sockets[inside].id_of(descriptors[other])), refusals
+
+
+def _path(seen: SeenNamespace) -> str:
+    if seen.own:
+        return "/proc/self/ns/net"
+    if seen.names:
+        return f"{NAMED}/{seen.names[0]}"
+    if seen.pid:
+        return f"/proc/{seen.pid}/ns/net"
+    return next((path for path in (*seen.mounts, seen.thread, seen.descriptor) if path), "")

@@ -1,0 +1,87 @@
+"""The namespace that each nsid stands for. Nothing is changed: a namespace without an id gets none (RTM_NEWNSID)."""
+
+from __future__ import annotations
+
+import socket
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from struct import Struct
+
+from nettop.broker.attributes import attribute
+from nettop.broker.reads import message
+from nettop.linux.netlink import (
+    NETLINK_ROUTE,
+    NLM_F_DUMP,
+    NLM_F_REQUEST,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    NLMSG_HDRLEN,
+    Attributes,
+    messages,
+)
+from nettop.linux.rtnetlink import NETNSA_FD, NETNSA_NSID, RTGENMSG_LEN, RTM_GETNSID, RTM_NEWNSID
+
+MAX_QUESTIONS = 100_000  # of one census: about a second
+UNKNOWN = 0  # in place of the inode
+_U32 = Struct("=I")
+
+Ask = Callable[[int, int], int]  # the id of the second namespace in the first, by their inodes; negative: none
+
+
+def resolve(ids: Mapping[int, list[int]], ask: Ask, limit: int = MAX_QUESTIONS) -> dict[int, dict[int, int]]:
+    """Return the inode of each id by the inode of the namespace that knows the id; UNKNOWN: of none of them.
+
+    Those with many ids come first, and those that know a namespace are its first candidates: around a hub each other
+    namespace costs one question.
+    """
+    found: dict[int, dict[int, int]] = {inode: dict.fromkeys(known, UNKNOWN) for inode, known in ids.items()}
+    knows_me: dict[int, list[int]] = defaultdict(list)
+    order = sorted(ids, key=lambda inode: -len(ids[inode]))
+    for inode in order:
+        remaining = set(ids[inode])
+        for candidate in dict.fromkeys((*knows_me[inode], *order)):
+            if not remaining or limit <= 0:
+                break
+            limit -= 1
+            nsid = ask(inode, candidate)
+            if nsid in remaining:
+                remaining.discard(nsid)
+                found[inode][nsid] = candidate
+                knows_me[candidate].append(inode)
+    return found
+
+
+class NsidSocket:
+    """A socket in the namespace that the caller has entered."""
+
+    def __init__(self) -> None:
+        self._sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_ROUTE)
+        self._sock.settimeout(2.0)
+
+    def ids(self) -> list[int]:
+        """Return the ids of other namespaces here. OSError: this kernel lists none."""
+        return [nsid for nsid in self._answers(b"", NLM_F_REQUEST | NLM_F_DUMP) if nsid >= 0]
+
+    def id_of(self, fd: int) -> int:
+        """Return the id of the namespace of this descriptor; negative: it has none here."""
+        return next(self._answers(attribute(NETNSA_FD, _U32.pack(fd)), NLM_F_REQUEST), -1)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._sock.close()
+
+    def _answers(self, attributes: bytes, flags: int) -> Iterator[int]:
+        self._sock.sendto(message(RTM_GETNSID, flags, 1, bytes(RTGENMSG_LEN) + attributes), (0, 0))
+        is_dump = flags & NLM_F_DUMP
+        while True:
+            datagram = self._sock.recv(1 << 16)
+            for kind, first, last in messages(datagram):
+                if kind in (NLMSG_DONE, NLMSG_ERROR):
+                    return
+                if kind == RTM_NEWNSID:
+                    nsid = Attributes(datagram, first + NLMSG_HDRLEN + RTGENMSG_LEN, last).host(
+                        NETNSA_NSID, signed=True
+                    )
+                    yield -1 if nsid is None else nsid
+            if not is_dump:
+                return

@@ -1,0 +1,105 @@
+"""The namespaces of a TextKind.NAMESPACES snapshot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from nettop.batch import Text
+from nettop.decode.sysctls import sysctl_values
+from nettop.decode.topology.objects import Namespace
+from nettop.text.sanitize import clean
+
+_ID_ONLY = "no name and no process: only its id is known"
+_SHORT_ID = 12  # characters, as docker prints them
+_LONGEST = 512  # characters of one text
+_MOST = 64  # names, mounts and the like of one namespace
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceList:
+    """The namespaces of one snapshot. `error` is the reason why there are none, in one line."""
+
+    namespaces: tuple[Namespace, ...]
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceSysctls:
+    """The sysctls of a namespace, by its label."""
+
+    netns: str
+    values: dict[str, str]
+
+
+def decode_map_sysctls(text: Text) -> NamespaceSysctls:
+    """Return the values of a TextKind.MAP_SYSCTLS snapshot."""
+    return NamespaceSysctls(text.netns, sysctl_values(text.body))
+
+
+def decode_namespaces(text: Text) -> NamespaceList:
+    """Return the namespaces of a snapshot, also those of which only an nsid is known. Damaged lines are skipped."""
+    records = [record for line in text.body.splitlines() if (record := _object(line)) is not None]
+    unknown: list[Namespace] = []
+    found: dict[str, Namespace] = {}
+    for record in records:
+        namespace = _namespace(record, unknown)
+        found.setdefault(namespace.label, namespace)
+    return NamespaceList((*found.values(), *unknown), clean(text.error))
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _namespace(record: dict[str, Any], unknown: list[Namespace]) -> Namespace:
+    label, container = _text(record.get("label")), record.get("container")
+    engine, ident, name = (
+        [_text(container.get(key)) for key in ("engine", "id", "name")] if isinstance(container, dict) else ["", "", ""]
+    )
+    holders = record.get("tuns")
+    return Namespace(
+        label,
+        _number(record.get("inode")),
+        _texts(record.get("names")),
+        _number(record.get("processes")),
+        _text(record.get("command")),
+        f"{name or ident[:_SHORT_ID]} {engine}".strip(),
+        _texts(record.get("mounts")),
+        _text(record.get("refusal")),
+        dict(_nsids(label, record.get("nsids"), unknown)),
+        _number(record.get("pid")),
+        ident,
+        {_text(key): _text(of) for key, of in holders.items()} if isinstance(holders, dict) else {},
+    )
+
+
+def _nsids(label: str, nsids: object, unknown: list[Namespace]) -> Iterable[tuple[int, int]]:
+    """Yield nsid and inode; those without one become namespaces of their own, with a negative number instead."""
+    for word, inode in nsids.items() if isinstance(nsids, dict) else ():
+        if not (isinstance(word, str) and word.isdecimal() and len(word) < 11):
+            continue
+        number = _number(inode)
+        if not number:
+            number = -1 - len(unknown)
+            name = f"nsid {int(word)}" + (f" of {label}" if label else "")
+            unknown.append(Namespace(name, number, refusal=_ID_ONLY))
+        yield int(word), number
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) and 0 <= value < 1 << 64 else 0
+
+
+def _text(value: object) -> str:
+    return clean(value[:_LONGEST]) if isinstance(value, str) else ""
+
+
+def _texts(values: object) -> tuple[str, ...]:
+    return tuple(_text(value) for value in values[:_MOST]) if isinstance(values, list) else ()

@@ -1,0 +1,147 @@
+"""Policy rules and filters of traffic control, read by pyroute2: there are few of them, and their options are nested.
+
+pyroute2 is imported with the first one, when the map opens, since that takes 0.3 s. Equal messages are read once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from nettop.decode.topology.objects import PolicyRule, Queue
+from nettop.linux import rtnetlink as rtnl
+from nettop.linux.inet import IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP
+from nettop.linux.netlink import ERR_MALFORMED, ERR_TOO_LONG, NLMSG_HDRLEN, NLMSGHDR, MalformedError
+from nettop.text.sanitize import clean
+
+_Value = TypeVar("_Value")
+_MAX_MESSAGE = 16 << 10  # bytes: the kernel's are shorter
+_TABLES = {rtnl.RT_TABLE_DEFAULT: "default", rtnl.RT_TABLE_MAIN: "main", rtnl.RT_TABLE_LOCAL: "local"}
+_ACTIONS = {3: "nop", 6: "blackhole", 7: "unreachable", 8: "prohibit"}  # FR_ACT_*, linux/fib_rules.h
+_TO_TABLE, _GOTO = 1, 2
+_INVERT = 2  # FIB_RULE_INVERT
+_PROTOCOLS = {IPPROTO_TCP: "tcp", IPPROTO_UDP: "udp", IPPROTO_SCTP: "sctp", IPPROTO_ICMP: "icmp"}
+_PROTOCOLS[IPPROTO_ICMPV6] = "ipv6-icmp"
+_SUPPRESSED = (("suppress_prefixlength", "FRA_SUPPRESS_PREFIXLEN"), ("suppress_ifgroup", "FRA_SUPPRESS_IFGROUP"))
+_NONE = 0xFFFF_FFFF  # of suppress_*
+_MIRRED = {1: "redirect", 2: "mirror", 3: "redirect", 4: "mirror"}  # TCA_EGRESS_REDIR …, linux/tc_act/tc_mirred.h
+_GACT = {-1: "continue", 0: "pass", 1: "reclassify", 2: "drop", 3: "pipe", 4: "stolen", 7: "redirect", 8: "trap"}
+
+
+def table_name(table: int) -> str:
+    """Return the name of a routing table that every host has, or its number."""
+    return _TABLES.get(table, str(table))
+
+
+@lru_cache(4096)
+def read_rule(body: bytes) -> PolicyRule:
+    """Return the rule of an RTM_NEWRULE without its netlink header. MalformedError if it is none."""
+    from pyroute2.netlink.rtnl.fibmsg import fibmsg
+
+    return _read(fibmsg, body, _rule)
+
+
+@lru_cache(1024)
+def read_filter(body: bytes) -> Queue:
+    """Return the filter of an RTM_NEWTFILTER without its netlink header. MalformedError if it is none."""
+    from pyroute2.netlink.rtnl.tcmsg import tcmsg
+
+    return _read(tcmsg, body, _filter)
+
+
+def _read(message: Any, body: bytes, convert: Callable[[Any], _Value]) -> _Value:
+    if len(body) > _MAX_MESSAGE:
+        raise MalformedError(0, ERR_TOO_LONG)
+    try:
+        found = message(NLMSGHDR.pack(NLMSG_HDRLEN + len(body), 0, 0, 0, 0) + body)
+        found.decode()
+        return convert(found)
+    except Exception as error:  # from bytes that are no such message, pyroute2 raises what its fields raise
+        raise MalformedError(0, ERR_MALFORMED) from error
+
+
+def _rule(found: Any) -> PolicyRule:
+    table = found.get_attr("FRA_TABLE") or found["table"]
+    to_table = found["action"] == _TO_TABLE
+    selector = clean(" ".join(_selector(found)))
+    action = " ".join(_action(found, table))
+    return PolicyRule(found["family"], found.get_attr("FRA_PRIORITY") or 0, selector, action, table if to_table else 0)
+
+
+def _selector(found: Any) -> Iterator[str]:
+    """Yield the words of `ip rule` before its action."""
+    if found["flags"] & _INVERT:
+        yield "not"
+    yield f"from {_prefix(found.get_attr('FRA_SRC'), found['src_len'], found['family']) or 'all'}"
+    if destination := _prefix(found.get_attr("FRA_DST"), found["dst_len"], found["family"]):
+        yield f"to {destination}"
+    if found["tos"]:
+        yield f"tos {found['tos']:#x}"
+    mark, mask = found.get_attr("FRA_FWMARK"), found.get_attr("FRA_FWMASK")
+    if mark or mask:
+        yield f"fwmark {mark or 0:#x}" + ("" if mask in (None, _NONE) else f"/{mask:#x}")
+    for word, name in (("iif", "FRA_IIFNAME"), ("oif", "FRA_OIFNAME")):
+        if device := found.get_attr(name):
+            yield f"{word} {device}"
+    if found.get_attr("FRA_L3MDEV"):
+        yield "lookup [l3mdev-table]"
+    if users := found.get_attr("FRA_UID_RANGE"):
+        yield f"uidrange {str(users).replace(':', '-')}"
+    if protocol := found.get_attr("FRA_IP_PROTO"):
+        yield f"ipproto {_PROTOCOLS.get(protocol, protocol)}"
+    for word, name in (("sport", "FRA_SPORT_RANGE"), ("dport", "FRA_DPORT_RANGE")):
+        if ports := found.get_attr(name):
+            first, _, last = str(ports).partition(":")
+            yield f"{word} {first}" + (f"-{last}" if last != first else "")
+
+
+def _prefix(address: Any, length: int, family: int) -> str:
+    if address is None:
+        return "0/" + str(length) if length else ""
+    return f"{address}" if length == (32 if ":" not in str(address) else 128) else f"{address}/{length}"
+
+
+def _action(found: Any, table: int) -> Iterator[str]:
+    action = found["action"]
+    if action == _TO_TABLE:
+        if not found.get_attr("FRA_L3MDEV"):
+            yield f"lookup {table_name(table)}"
+    elif action == _GOTO:
+        yield f"goto {found.get_attr('FRA_GOTO') or 0}"
+    else:
+        yield _ACTIONS.get(action, str(action))
+    for word, name in _SUPPRESSED:
+        value = found.get_attr(name)
+        if value is not None and value != _NONE:
+            yield f"{word} {value}"
+
+
+def _filter(found: Any) -> Queue:
+    kind = clean(str(found.get_attr("TCA_KIND") or ""))
+    words = [*_classifier(found.get_attr("TCA_OPTIONS"))]
+    return Queue(found["index"], kind, found["handle"], found["parent"], True, clean(" ".join(words)))
+
+
+def _classifier(options: Any) -> Iterator[str]:
+    """Yield the program of a bpf filter, and the actions of any."""
+    attrs = dict(options["attrs"]) if options and "attrs" in options else {}
+    for name, value in attrs.items():
+        if name == "TCA_BPF_NAME":
+            yield str(value)
+        elif name == "TCA_BPF_ID":
+            yield f"id {value}"
+        elif name.endswith("_ACT") and "attrs" in value:
+            yield from _actions(value["attrs"])
+
+
+def _actions(attrs: Iterable[Any]) -> Iterator[str]:
+    for _, action in attrs:
+        kind, options = action.get_attr("TCA_ACT_KIND"), action.get_attr("TCA_ACT_OPTIONS")
+        parms = options.get_attr(f"TCA_{kind.upper()}_PARMS") if options else None
+        if kind == "mirred" and parms:
+            yield f"{_MIRRED.get(parms['eaction'], 'mirred')} to if {parms['ifindex']}"
+        elif kind == "gact" and parms:
+            yield _GACT.get(parms["action"], str(parms["action"]))
+        elif kind:
+            yield kind
