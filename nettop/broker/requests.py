@@ -194,7 +194,7 @@ class GetNetns:
     """Open the namespace of a spec; `again`: also if it is open already, to be left on its own."""
 
     spec: str
-    again: bool
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

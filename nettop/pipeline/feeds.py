@@ -28,6 +28,7 @@ from nettop.kinds import StreamKind, TextKind
 from nettop.linux.netlink import NETLINK_NETFILTER, NETLINK_ROUTE
 from nettop.linux.nfnetlink import NFNLGRP_CONNTRACK, NFNLGRP_CONNTRACK_EXP, NFNLGRP_NFTABLES, NFNLGRP_NFTRACE
 from nettop.linux.rtnetlink import RTNLGRP_IFADDR, RTNLGRP_LINK, RTNLGRP_ROUTE
+from nettop.sources import namespace_map
 from nettop.sources.dumps import SHARE, DumpSource
 from nettop.sources.exchange import Round
 from nettop.sources.netlink import commits
@@ -195,14 +196,17 @@ NAMESPACES = Feed(
     recorded=Pace.OFTEN,
     keep_pace=Pace.OFTEN,
 )
-MAP = Feed("map", "map", NETLINK_ROUTE, decoder=lambda strings: decode_map, models=("map",))
-MAP_COUNTS = replace(
-    MAP,
-    name="map-counts",
-    stream="map-counts",
-    rounds=(Round("map-counts", (ReadRequest.RTNL_COUNTS,)),),
-    keep_pace=Pace.OFTEN,
+_MAP = {what: Round(what, (read,)) for what, read in namespace_map.READS.items()}
+_MAP_COUNTS = _MAP.pop(namespace_map.COUNTS)
+MAP = Feed(
+    "map",
+    "map",
+    NETLINK_ROUTE,
+    rounds=tuple(_MAP.values()),
+    decoder=lambda strings: decode_map,
+    models=("map",),
 )
+MAP_COUNTS = replace(MAP, name="map-counts", stream="map-counts", rounds=(_MAP_COUNTS,), keep_pace=Pace.OFTEN)
 MAP_SYSCTLS = Feed(
     "map-sysctls",
     "map-text",
@@ -211,7 +215,7 @@ MAP_SYSCTLS = Feed(
     models=("map",),
     keep_pace=Pace.OFTEN,
 )
-MAP_EVENTS = Feed("map-events", "map-events", NETLINK_ROUTE)  # after each, MAP is read again
+MAP_EVENTS = Feed("map-events", "map-events", NETLINK_ROUTE, groups=namespace_map.GROUPS)  # then MAP is read again
 SYSCTLS = Feed(
     "sysctls",
     texts=(TextKind.SYSCTLS,),

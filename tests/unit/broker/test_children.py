@@ -96,4 +96,5 @@ def test_a_tool_that_is_not_installed_is_named_with_a_remedy() -> None:
 def test_every_kind_of_text_has_its_tool() -> None:
     from nettop.kinds import TextKind
 
-    assert set(texts.TOOLS) == set(TextKind) - set(texts.PROC) - {TextKind.DROPS, TextKind.DROP_RECORDS}
+    of_server = {TextKind.DROPS, TextKind.DROP_RECORDS, TextKind.NAMESPACES}
+    assert set(texts.TOOLS) == set(TextKind) - set(texts.PROC) - of_server

@@ -27,6 +27,7 @@ EVERY_REQUEST: list[requests.Request] = [
     requests.SendRead(1, ReadRequest.CONNTRACK_DUMP, DumpFilter(2, 7, 0x10, 0xFF, 2, None), None),
     requests.SendRead(1, ReadRequest.NFT_SET_ELEMENTS, None, SetName(2, "t", "a\udcffb")),
     requests.SendRead(1, ReadRequest.RTNL_ROUTE, None, None, requests.RouteQuestion(2, "10.0.0.1", uid=7)),
+    requests.ReadDumps(1, (ReadRequest.RTNL_DETAILS, ReadRequest.RTNL_COUNTS)),
     requests.ReleaseSocket(1),
     requests.GetText(1, TextKind.NFT_RULESET),
     requests.OpenSysctl(1, "net.netfilter.nf_conntrack_max"),

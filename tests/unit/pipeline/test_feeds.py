@@ -25,7 +25,7 @@ def test_names_and_streams_are_distinct() -> None:
 def test_a_row_names_models_views_and_feeds_that_there_are(feed: Feed) -> None:
     engine = Engine("")
     assert set(feed.models) <= engine.models.keys()
-    assert {view.partition("/")[0] for view in feed.shown_in} <= engine.views.keys()
+    assert {view.partition("/")[0] for view in feed.shown_in} <= engine.views.keys() | {"map"}
     assert set(feed.wakes) <= set(NAMES)
     assert sum(map(bool, (feed.rounds, feed.groups, feed.texts))) == (feed is not TRACE_LOG)
     assert {one.what for one in feed.polled} <= {one.what for one in feed.rounds}
@@ -113,6 +113,11 @@ def test_a_recording_has_its_own_pace() -> None:
         "nft-sets": 10.0,
         "nfacct": 10.0,
         "net-statistics": 10.0,
+        "namespaces": 10.0,
+        "map": None,
+        "map-counts": None,
+        "map-sysctls": None,
+        "map-events": None,
         "legacy": 10.0,
         "drops": 10.0,
         "traces": None,
