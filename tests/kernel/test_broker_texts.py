@@ -74,6 +74,7 @@ def test_reading_creates_no_table(broker: Broker, lab: Lab) -> None:
             TextKind.SYSCTLS,
             TextKind.MAP_SYSCTLS,
             TextKind.NET_STATISTICS,
+            TextKind.NAMESPACES,
             TextKind.DROPS,
             TextKind.DROP_RECORDS,
         ):
