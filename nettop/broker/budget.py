@@ -44,7 +44,7 @@ class Budget:
 
     def buffer_size(self, asked: int) -> int:
         """Return the size of a new socket's receive buffer, which may be smaller than asked. Raises BrokerError."""
-        if len(self._charges) >= MAX_SOCKETS or asked > self._remaining() // 4:
+        if len(self._sizes) >= MAX_SOCKETS or asked > self._remaining() // 4:
             self._check_count()
         # The kernel doubles it (socket(7), SO_RCVBUF); a quarter, so that something is left for others.
         return min(asked, max(LEAST_BUFFER, self._remaining() // 4))

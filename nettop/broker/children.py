@@ -16,12 +16,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from nettop.broker import abi, privileges
 from nettop.broker.failures import error_fields
 from nettop.broker.identity import NOBODY, Account
 from nettop.broker.wire import seal
 from nettop.errors import BrokerError
+
+Body = dict[str, Any]
+Answer = tuple[Body, tuple[int, ...]]  # and descriptors
 
 OUTPUT_LIMIT = 256 << 20  # bytes
 MEMORY_LIMIT = 4 << 30  # bytes of address space
@@ -108,6 +112,20 @@ class RemoteFailure(BrokerError):
         except ValueError:
             found = None
         return found if isinstance(found, dict) else {"type": "BrokerError", "what": "a child failed", "do": ""}
+
+
+class AnswerDeferred(Exception):
+    """Raised by a handler whose answer comes later, from a child process."""
+
+
+@dataclass(slots=True)
+class RunningRequest:
+    """A request whose answer a child process makes."""
+
+    child: ChildProcess
+    id: int
+    netns: int
+    make_answer: Callable[[int], Answer]  # from the child's memfd
 
 
 def start(task: ChildTask) -> ChildProcess:

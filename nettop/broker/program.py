@@ -11,12 +11,13 @@ from contextlib import suppress
 from typing import NoReturn
 
 from nettop.broker import children, installation, options, privileges, wire
+from nettop.broker.children import Body
 from nettop.broker.confinement.app import confine_services
 from nettop.broker.confinement.drop import drop_app
 from nettop.broker.failures import error_fields
 from nettop.broker.identity import NOBODY, Account, invoker, is_host_root
 from nettop.broker.requests import OpenOutput, ResolveName
-from nettop.broker.server import Body, Server
+from nettop.broker.server import Server
 from nettop.broker.tracing.drops import open_symbols
 from nettop.errors import EXIT_OK, EXIT_USAGE, NotPermitted, UsageError
 

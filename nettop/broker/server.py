@@ -5,6 +5,7 @@ One thread, so that it may move between namespaces; slow calls run in child proc
 
 from __future__ import annotations
 
+import math
 import os
 import selectors
 import socket
@@ -28,7 +29,15 @@ from nettop.broker import (
     wire,
 )
 from nettop.broker.budget import Budget
-from nettop.broker.children import ChildProcess, ChildTask, RemoteFailure, start
+from nettop.broker.children import (
+    Answer,
+    AnswerDeferred,
+    Body,
+    ChildTask,
+    RemoteFailure,
+    RunningRequest,
+    start,
+)
 from nettop.broker.failures import error_fields
 from nettop.broker.identity import invoker
 from nettop.broker.journal import Journal
@@ -45,23 +54,6 @@ COMPILE_SECONDS = 8.0  # a capture filter with a host name asks DNS
 OUTPUT_SECONDS = 8.0  # a network file system may hang
 MAX_CHILDREN = 16
 SEND_SECONDS = 10  # an app that reads nothing for so long (while the buffer is full) counts as gone
-
-Body = dict[str, Any]
-Answer = tuple[Body, tuple[int, ...]]  # and descriptors
-
-
-class AnswerDeferred(Exception):
-    """Raised by a handler whose answer comes later, from a child process."""
-
-
-@dataclass(slots=True)
-class RunningRequest:
-    """A request whose answer a child process makes."""
-
-    child: ChildProcess
-    id: int
-    netns: int
-    make_answer: Callable[[int], Answer]  # from the child's memfd
 
 
 @dataclass(slots=True)
@@ -145,7 +137,8 @@ class Server:
                 key.data()
             self._kill_overdue_children()
             self._traces.expire()
-            self._close_orphans()
+            if (self._namespaces.next_look() or math.inf) <= time.monotonic():
+                self._on_owner_change()
         for running in self._running.values():
             running.child.kill("the app ended")
 
@@ -390,11 +383,6 @@ class Server:
             if running.child.deadline <= now:
                 running.child.deadline = now + 1.0
                 running.child.kill("it took too long and was ended")
-
-    def _close_orphans(self) -> None:
-        due = self._namespaces.next_look()
-        if due is not None and due <= time.monotonic():
-            self._on_owner_change()
 
     def _on_owner_change(self) -> None:
         children = frozenset(running.child.pid for running in self._running.values())

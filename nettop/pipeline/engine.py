@@ -115,7 +115,7 @@ class Engine:
             "rules": RuleTable(self.ruleset, chains, self.finder),
             "packets": self.packets,
             "counters": self.counters,
-            "map": self.host_map,
+            "map": self.map,
             "drawing": MapDrawing(self.map),
             "lists": MapLists(self.map),
             "traces": self.traced,

@@ -189,7 +189,7 @@ NAMESPACES = Feed(
     "namespaces",
     texts=(TextKind.NAMESPACES,),
     every_s=2.0,
-    shown_in=frozenset({"map"}),
+    shown_in=frozenset({"map", "drawing", "lists"}),
     share=0.02,  # the broker looks at every process
     decoder=lambda strings: decode_namespaces,
     models=("map",),
