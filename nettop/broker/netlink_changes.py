@@ -6,12 +6,12 @@ import errno
 import os
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 
 from nettop.broker import attributes
 from nettop.broker.attributes import be16, be32, nested, u8
 from nettop.broker.reads import LONGEST_NAME, message, nfgenmsg
 from nettop.broker.requests import MAX_FLOWS, CounterName, FlowKey
+from nettop.broker.sockets import set_receive_buffer
 from nettop.errors import BrokerError
 from nettop.linux import conntrack as nfct
 from nettop.linux import nf_tables as nft
@@ -27,7 +27,7 @@ from nettop.linux.netlink import (
     NLMSG_HDRLEN,
     messages,
 )
-from nettop.linux.socket import AF_INET, AF_INET6, SO_RCVBUFFORCE, SOL_NETLINK
+from nettop.linux.socket import AF_INET, AF_INET6, SOL_NETLINK
 
 _FLAGS = NLM_F_REQUEST | NLM_F_ACK
 
@@ -123,10 +123,7 @@ def _exchange(requests: Sequence[bytes]) -> list[int]:
     if not requests:
         return []
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as sock:
-        for option in (SO_RCVBUFFORCE, socket.SO_RCVBUF):  # the first is refused in a user namespace
-            with suppress(OSError):
-                sock.setsockopt(socket.SOL_SOCKET, option, _RCVBUF)
-                break
+        set_receive_buffer(sock, _RCVBUF)
         sock.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)  # an error without the request that caused it
         sock.setblocking(False)
         sock.sendto(b"".join(requests), (0, 0))

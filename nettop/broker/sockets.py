@@ -138,7 +138,7 @@ def netlink_socket(request: OpenNetlinkSocket, buffer: int) -> socket.socket:
         raise BrokerError(f"not on the list: netlink protocol {request.protocol} with groups {request.groups[:8]}")
     sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, request.protocol)
     try:
-        _set_receive_buffer(sock, max(4096, min(buffer, MAX_RCVBUF)))
+        set_receive_buffer(sock, max(4096, min(buffer, MAX_RCVBUF)))
         sock.bind((0, 0))
         if request.program:
             _attach(sock, request.program)
@@ -150,7 +150,8 @@ def netlink_socket(request: OpenNetlinkSocket, buffer: int) -> socket.socket:
     return sock
 
 
-def _set_receive_buffer(sock: socket.socket, size: int) -> None:
+def set_receive_buffer(sock: socket.socket, size: int) -> None:
+    """Give a socket a receive buffer of so many bytes, or as many as this process may have."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, size)
     except OSError:  # in a user namespace: up to net.core.rmem_max

@@ -52,10 +52,10 @@ class Watched:
 @pytest.fixture
 def nettop_threads() -> Iterator[None]:
     """Nothing of a session is left after the test: no thread, no descriptor."""
-    before = len(os.listdir("/proc/self/fd"))
+    descriptors, threads = len(os.listdir("/proc/self/fd")), set(threading.enumerate())
     yield
-    poll(lambda: not [t.name for t in threading.enumerate() if t.name.startswith("nettop")], what="threads end")
-    poll(lambda: len(os.listdir("/proc/self/fd")) <= before, what="descriptors are closed")
+    poll(lambda: threads.issuperset(threading.enumerate()), what="threads end")
+    poll(lambda: len(os.listdir("/proc/self/fd")) <= descriptors, what="descriptors are closed")
 
 
 @pytest.fixture

@@ -18,10 +18,11 @@ from nettop.broker.attributes import attribute, be32, u8
 from nettop.broker.children import TOOL_ENVIRONMENT, close_all_but
 from nettop.broker.netlink_changes import answers
 from nettop.broker.reads import message
+from nettop.broker.sockets import set_receive_buffer
 from nettop.errors import BrokerError
 from nettop.linux import nfnetlink
 from nettop.linux.netlink import NETLINK_CAP_ACK, NETLINK_NETFILTER, NLM_F_ACK, NLM_F_REQUEST
-from nettop.linux.socket import SO_RCVBUFFORCE, SOL_NETLINK
+from nettop.linux.socket import SOL_NETLINK
 
 _GROUP = 0  # the kernel's trace records go there (net/netfilter/nfnetlink_log.c, default_loginfo)
 _LOGGER = b"nfnetlink_log"
@@ -58,7 +59,7 @@ def bind(buffer: int) -> socket.socket:
             kind = nfnetlink.NFNL_SUBSYS_ULOG << 8 | nfnetlink.NFULNL_MSG_CONFIG
             header = nfnetlink.NFGENMSG.pack(0, 0, socket.htons(_GROUP))
             sock.sendto(message(kind, NLM_F_REQUEST | NLM_F_ACK, 1, header + part), (0, 0))
-            sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, buffer)
+            set_receive_buffer(sock, buffer)
             refused = next((number for number in answers(sock) if number), 0)
             if refused in (errno.EBUSY, errno.EPERM):  # the second: the group is another socket's
                 raise BrokerError("another program reads NFLOG group 0")
