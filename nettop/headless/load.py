@@ -55,6 +55,7 @@ def engine_from(
 ) -> tuple[Engine, int, int]:
     """Return the same of items, up to the first one before which `ended` returns True."""
     engine, code, now_ns = Engine(), EXIT_OK, 0
+    engine.ruleset.raw.sets.keeps_elements = True
     for item in items:
         if ended(engine, item):
             break

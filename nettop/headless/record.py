@@ -19,6 +19,7 @@ from nettop.headless.streaming import WAIT_S, Stop, arriving, finish, sources
 from nettop.kinds import StreamKind, TextKind
 from nettop.linux.linktypes import LINKTYPE_ETHERNET
 from nettop.model.ledger import Ledger
+from nettop.model.ruleset.texts import IPSET_WORDS
 from nettop.pipeline import feeds
 from nettop.pipeline.captures import CaptureRequest, OpenRing
 from nettop.pipeline.ingest import Plumbing
@@ -144,6 +145,7 @@ class RecordingMonitor:
         self.missing: set[str] = set()  # texts that could not be read, with the reason
         self._texts: set[TextKind] = set()  # those that were read
         self._legacy: Callable[[], None] = lambda: None  # called when the text of legacy tables arrives
+        self._ipsets: Callable[[], None] = lambda: None  # called when the text of rules names one
         self._resync: Callable[[], None] = lambda: None  # called when events were lost
         self._remaining = count or None
         # Kinds of the first keyframe that have not been read: without them the rules and flows would be unknown.
@@ -154,7 +156,7 @@ class RecordingMonitor:
         self._running: set[int] = set()
 
     def connect(self, live: LiveSources, recorder: Recorder, output: RecordingFiles, keyframe_s: float) -> None:
-        """Set up further requests: the table after lost events, legacy tables, and a keyframe in each new file."""
+        """Set up further requests: the table after lost events, legacy tables, IP sets, keyframes in new files."""
 
         def keyframe() -> None:
             recorder.keyframe()
@@ -162,6 +164,7 @@ class RecordingMonitor:
 
         legacy_s = feeds.LEGACY_TEXTS.recorded_s(keyframe_s)
         self._legacy = lambda: live.watch(feeds.LEGACY_TEXTS, every_s=legacy_s)
+        self._ipsets = lambda: live.watch(feeds.IPSET_DUMPS, every_s=keyframe_s)
         self._resync = lambda: live.poke(feeds.TABLE)
         output.rotated = keyframe
 
@@ -215,6 +218,8 @@ class RecordingMonitor:
             self._texts.add(text.what)
             if text.what in feeds.LEGACY_TEXTS.texts and text.body:
                 self._legacy()
+            if IPSET_WORDS in text.body:
+                self._ipsets()
         elif not self.is_set():
             self._missing(text)
         elif text.what not in self._texts:

@@ -15,6 +15,7 @@ import numpy as np
 from nettop import arguments
 from nettop.batch import End, Item
 from nettop.console import say
+from nettop.decode.nftables.members import rows_of
 from nettop.errors import EXIT_FAILED, EXIT_OK, BrokerError, FilterError, UsageError
 from nettop.headless.load import engine_of, final_code, live_engine
 from nettop.headless.rule_diff import compared
@@ -86,7 +87,8 @@ def run(options: argparse.Namespace) -> int:
         engine, code = _live(options, reading)
     out = LineOutput()
     printer = finding_lines if options.findings else lines
-    out.add(list(printer(engine.ruleset, engine.netns, options.json, query, reading.contents)))
+    contents = recorded(engine.ruleset, options) if options.read else reading.contents
+    out.add(list(printer(engine.ruleset, engine.netns, options.json, query, contents)))
     out.flush()
     return final_code(engine.ledger, code or report(engine.ruleset))
 
@@ -167,6 +169,13 @@ class SetReading:
     @property
     def _limit(self) -> int:
         return sys.maxsize if self._query.holds else self._number
+
+
+def recorded(ruleset: Ruleset, options: argparse.Namespace) -> SetContents:
+    """Return the IP sets of a recording, and if they are asked for the elements of all sets, as far as it has them."""
+    found, number = ruleset.raw.sets.contents, options.number if options.elements else 0
+    elements = {one: of.rows(np.array(rows_of(of)[:number], np.int64)) for one, of in found.elements.items()}
+    return SetContents(found.ipsets, elements, {name: of[:number] for name, of in found.of_ipsets.items()})
 
 
 def _reported(read: Callable[[], T]) -> T | None:

@@ -14,6 +14,7 @@ from nettop.columns import Strings
 from nettop.decode.conntrack.decoder import ConntrackDecoder
 from nettop.decode.conntrack.statistics import decode_ctstats
 from nettop.decode.drops import decode_drop_counts, decode_drop_records
+from nettop.decode.ipset import decode_ipsets
 from nettop.decode.net_statistics import decode_net_statistics
 from nettop.decode.nfacct import decode_nfacct
 from nettop.decode.nflog import decode_nflog
@@ -31,11 +32,13 @@ from nettop.linux.rtnetlink import RTNLGRP_IFADDR, RTNLGRP_LINK, RTNLGRP_ROUTE
 from nettop.sources import namespace_map
 from nettop.sources.dumps import SHARE, DumpSource
 from nettop.sources.exchange import Round
+from nettop.sources.ipsets import IPSETS, IpsetDump
 from nettop.sources.netlink import commits
 from nettop.sources.nft_sets import SETS, NftSetDump
 
 EVENT_RCVBUF = 128 << 20  # bytes: a second and more of 100,000 conntrack events/s
 STILL_S = 4.0  # longest pause of what follows the flows: below the age from which the totals show that of the timeouts
+KEYFRAME_S = 300.0
 OFTEN_S = 10.0  # period of counters in a recording, and of feeds that no visible view shows
 
 Decode = Callable[[Any], Any]  # of a Batch or a Text, into an item for the models of the feed
@@ -337,6 +340,18 @@ NFT_SETS = Feed(
     models=("counters", "rulesets"),
     recorded=Pace.OFTEN,
 )
+# For recordings of a namespace whose rules use some: the request may load the kernel's module.
+IPSET_DUMPS = Feed(
+    "ipsets",
+    "ipsets",
+    rounds=(IPSETS,),
+    every_s=KEYFRAME_S,
+    share=0.01,
+    source=IpsetDump,
+    decoder=lambda strings: decode_ipsets,
+    models=("rulesets",),
+    recorded=Pace.KEYFRAME,
+)
 # A kernel without nfacct refuses each request: then nothing is shown, and nothing counts as lost.
 NFACCT = Feed(
     "nfacct",
@@ -381,9 +396,9 @@ COUNTING = (NFT_SETS, NFACCT, NET_STATISTICS, DROPS)
 MAPPING = (NAMESPACES, MAP, MAP_COUNTS, MAP_SYSCTLS, MAP_EVENTS)
 TRACING = (TRACES, DROP_RECORDS)
 SHOWN = (*RULES, *COUNTING)  # of the shown namespace only
-FEEDS = (*CONNTRACK, *EVERYWHERE, *SHOWN, *MAPPING, LEGACY_TEXTS, *TRACING, TRACE_LOG)
+FEEDS = (*CONNTRACK, *EVERYWHERE, *SHOWN, *MAPPING, LEGACY_TEXTS, IPSET_DUMPS, *TRACING, TRACE_LOG)
 # Read at the start of a recording and of each further file of it.
-KEYFRAMES = (TABLE, EXPECTATIONS, STATISTICS, NFT, *RULE_TEXTS, SYSCTLS, ROUTES, PROCESSES, *COUNTING)
+KEYFRAMES = (TABLE, EXPECTATIONS, STATISTICS, NFT, *RULE_TEXTS, SYSCTLS, ROUTES, PROCESSES, *COUNTING, IPSET_DUMPS)
 
 _OF_STREAM = {feed.stream: feed for feed in FEEDS if not feed.texts}
 _OF_TEXT = {text: feed for feed in FEEDS for text in feed.texts}

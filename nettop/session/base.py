@@ -49,7 +49,7 @@ class Session:
 
     def __init__(self, netns: str | None, live: bool, mode: str, keep_events: int = KEEP_EVENTS) -> None:
         self._services: Broker | None = None  # creates outputs and resolves names
-        self._sets: SetSource = RecordedSets()
+        self._sets: SetSource = RecordedSets(lambda: self._run)
         self._keep_events = keep_events
         self._seq, self._ids = Counter64(), Counter64()
         self._mode, self._live = mode, live

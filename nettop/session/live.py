@@ -266,6 +266,8 @@ class LiveSession(Session):
             self._poke(sources, feeds.NFT, *feeds.RULE_TEXTS, every_s=sources.rest_ns(feeds.NFT_EVENTS) / 1e9)
         if engine.ruleset.has_legacy():
             sources.watch(feeds.LEGACY_TEXTS)
+        if self._recorder is not None and engine.ruleset.texts.name_ipsets:
+            sources.watch(feeds.IPSET_DUMPS)
 
     def _poke(self, sources: LiveSources, *poked: Feed, every_s: float = 0.0) -> None:
         now, name = time.monotonic(), (sources.netns.handle, poked[0].name)

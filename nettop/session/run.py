@@ -60,6 +60,7 @@ class Run:
     ) -> None:
         self.plumbing = Plumbing(seq=seq, stream_ids=stream_ids)
         self.engine = Engine(netns, keep_events, resolve)
+        self.engine.ruleset.raw.sets.keeps_elements = not live  # a live session reads those that are shown
         self.live = live
         self.status = Status(netns=clean(netns or ""), mode="LIVE" if live else "REPLAY")
         self.failure = ""

@@ -6,10 +6,10 @@ A live session reads them from the kernel each time, a replay from its recording
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -23,13 +23,15 @@ from nettop.linux.nfnetlink import NFPROTO_NUMBERS
 from nettop.model.ruleset.find import asked_text
 from nettop.model.ruleset.membership import Question, holding, ipset_holds, question
 from nettop.model.ruleset.opened_sets import SetPage, page_of
-from nettop.model.ruleset.sets import SetContents, SetRef, SetsUsed
+from nettop.model.ruleset.sets import SetContents, SetRef, Sets, SetsUsed
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.set_pages import IpsetPages, KernelDump, SetPages, ipset_elements, nft_sets, set_elements
 from nettop.session.run import Run
 
 _MOST = 200_000  # elements read of one set, which takes about a second
 _Read = Callable[[int], tuple[NftSet | IpSet | None, Elements | list[IpSetElement] | None]]
+Key = TypeVar("Key")
+Found = TypeVar("Found")
 _Found = tuple[SetContents, Sequence[str]]  # elements that hold it; sets that were not searched
 
 
@@ -118,44 +120,80 @@ class KernelSets:
     def search(self, asked: Question, used: SetsUsed) -> _Found:
         """Return the elements that hold what is asked, of the sets that rules use, and the sets that were not read."""
         broker, netns = self._broker, self._netns()
-        found, missing = SetContents(), []
         try:
             listed = [one for one in nft_sets(broker, netns) if one.id in used.sets] if used.sets else []
         except BrokerError:
-            return found, used.names
-        for one in listed:
-            try:
-                elements, interrupted = set_elements(broker, netns, one, _MOST)
-            except BrokerError:
-                missing.append(one.name)
-                continue
-            if elements is not None and (rows := np.flatnonzero(holding(asked, one, elements))).size:
-                found.elements[one.id] = elements.rows(rows[:1])
-            elif interrupted or (elements is not None and len(elements) >= _MOST):
-                missing.append(one.name)
-        for name in sorted(used.ipsets):
-            try:
-                of = ipset_elements(broker, netns, name, _MOST)
-            except BrokerError:
-                missing.append(name)
-                continue
-            if held := ipset_holds(asked, of):
-                found.of_ipsets[name] = held[:1]
-            elif len(of) >= _MOST:
-                missing.append(name)
-        return found, tuple(missing)
+            return SetContents(), used.names
+        of_set = lambda one: set_elements(broker, netns, one, _MOST)  # noqa: E731
+        return _held(asked, listed, of_set, used, lambda name: ipset_elements(broker, netns, name, _MOST))
 
 
 class RecordedSets:
-    """The sets of a recording: none is read yet."""
+    """The sets of a recording, as it has them at the time that is shown."""
+
+    def __init__(self, run: Callable[[], Run]) -> None:
+        self._run = run
 
     def search(self, asked: Question, used: SetsUsed) -> _Found:
-        """Return that no set was searched."""
-        return SetContents(), used.names
+        """Return the elements that hold what is asked, of the sets that rules use, and those not recorded."""
+        sets = self._sets()
+        listed = [sets.listed[one] for one in used.sets if one in sets.listed]
+        elements, of_ipsets = sets.contents.elements, sets.contents.of_ipsets
+        return _held(
+            asked, listed, lambda one: (_recorded(elements, one.id), False), used, partial(_recorded, of_ipsets)
+        )
 
     def page(self, ref: SetRef, count: int) -> SetPage:
-        """Return that there are no elements."""
-        return SetPage(None, error="a recording does not have its elements")
+        """Return the first `count` elements of a set, or that they are not recorded."""
+        sets = self._sets()
+        try:
+            if isinstance(ref, str):
+                of = next((one for one in sets.contents.ipsets if one.name == ref), None)
+                return page_of(of, _recorded(sets.contents.of_ipsets, ref), count, False)
+            return page_of(sets.listed.get(ref), _recorded(sets.contents.elements, ref), count, False)
+        except BrokerError as error:
+            return SetPage(None, error=str(error))
+
+    def _sets(self) -> Sets:
+        return self._run().waited(lambda engine, _: engine.ruleset.raw.sets)
 
     def close(self) -> None:
         """Close nothing."""
+
+
+def _recorded(known: Mapping[Key, Found], key: Key) -> Found:
+    if key not in known:
+        raise BrokerError("its elements are not in this recording")
+    return known[key]
+
+
+def _held(
+    asked: Question,
+    listed: Iterable[NftSet],
+    of_set: Callable[[NftSet], tuple[Elements | None, bool]],
+    used: SetsUsed,
+    of_ipset: Callable[[str], list[IpSetElement]],
+) -> _Found:
+    """Return the elements that hold what is asked, and the sets that were not searched."""
+    found, missing = SetContents(), []
+    for one in listed:
+        try:
+            elements, interrupted = of_set(one)
+        except BrokerError:
+            missing.append(one.name)
+            continue
+        if elements is not None and (rows := np.flatnonzero(holding(asked, one, elements))).size:
+            found.elements[one.id] = elements.rows(rows[:1])
+        elif interrupted or (elements is not None and len(elements) >= _MOST):
+            missing.append(one.name)
+    for name in sorted(used.ipsets):
+        try:
+            of = of_ipset(name)
+        except BrokerError:
+            missing.append(name)
+            continue
+        if held := ipset_holds(asked, of):
+            found.of_ipsets[name] = held[:1]
+        elif len(of) >= _MOST:
+            missing.append(name)
+    return found, tuple(missing)

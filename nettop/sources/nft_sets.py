@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from nettop.batch import Batch, Item
 from nettop.broker.requests import ReadRequest, SetName
@@ -49,6 +49,8 @@ class NftSetDump(DumpSource):
     to, in every turn. `interval` None: once, then the End.
     """
 
+    listing: ClassVar[Round] = SETS
+
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._listing = False
@@ -58,7 +60,7 @@ class NftSetDump(DumpSource):
 
     def _continue(self, max_bytes: int) -> list[Item]:
         current = self._todo[0]
-        self._listing = current is SETS
+        self._listing = current is self.listing
         items = super()._continue(max_bytes)
         for item in items:
             if isinstance(item, Batch):
@@ -76,7 +78,7 @@ class NftSetDump(DumpSource):
 
     def _learn(self, current: Round, batch: Batch) -> None:
         data = bytes(batch.buf)
-        if current is SETS:
+        if current is self.listing:
             self._listed.update((found.name, found) for found in _listed(batch, data))
             return
         read = current.requests[0]

@@ -23,6 +23,11 @@ class NftTable:
     owner: int | None  # netlink port id of the process that owns it
     comment: str | None
 
+    @property
+    def definition(self) -> tuple[object, ...]:
+        """The fields that do not change with its content."""
+        return self.family, self.name, self.handle, self.flags
+
 
 @dataclass(frozen=True, slots=True)
 class NftChain:
@@ -43,6 +48,12 @@ class NftChain:
     packets: int | None  # that the policy applied to, if the chain counts (iptables-nft's do)
     bytes: int | None
     comment: str | None
+
+    @property
+    def definition(self) -> tuple[object, ...]:
+        """The fields except references and counters."""
+        names = ("family", "table", "name", "handle", "hook", "priority", "type", "policy", "devices", "comment")
+        return tuple(getattr(self, name) for name in names)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ import numpy as np
 from nettop.batch import Array, DumpMark, Gap, Text
 from nettop.decode.nftables.decoder import NftDecoded, RuleBlock
 from nettop.decode.nftables.objects import Generation, NftTable
-from nettop.decode.nftables.sets import NftSetsDecoded
 from nettop.kinds import TextKind
 from nettop.model.ruleset.changes import ChangeLog
 from nettop.model.ruleset.counters import Counts
@@ -17,7 +16,7 @@ from nettop.model.ruleset.element_changes import ElementChanges
 from nettop.model.ruleset.merge import NFT, ChainView, Idents, Picture, Raw, RuleView, join, legacy_shape
 from nettop.model.ruleset.opened_sets import OpenedSets
 from nettop.model.ruleset.rule_tree import RuleRow, tree_of
-from nettop.model.ruleset.sets import ELEMENTS, LISTING, Branch
+from nettop.model.ruleset.sets import SET_DUMPS, Branch, SetsDecoded
 from nettop.model.ruleset.texts import LEGACY_FAMILY, REQUIRED_KINDS, RULESET_KINDS, RulesetTexts
 
 _INTERRUPTED_AFTER_NS = 1_000_000_000  # an interrupted dump replaces one that is older
@@ -191,9 +190,9 @@ class Ruleset:
             return False
         return self.texts.age_of(None if rule.backend == NFT else rule.raw.family) < self.changed_ns
 
-    def apply(self, item: NftDecoded | NftSetsDecoded | DumpMark | Text | Gap, now_ns: int) -> None:
+    def apply(self, item: NftDecoded | SetsDecoded | DumpMark | Text | Gap, now_ns: int) -> None:
         """Apply one item. A Gap (of an nft stream) may hide a change: everything is requested again."""
-        if isinstance(item, NftSetsDecoded) or (isinstance(item, DumpMark) and item.what in (LISTING, ELEMENTS)):
+        if isinstance(item, SetsDecoded) or (isinstance(item, DumpMark) and item.what in SET_DUMPS):
             if not self.raw.sets.apply(item):
                 return
             self._dirty = self._join_pending = True
@@ -271,11 +270,11 @@ class Ruleset:
             return differs
         if pending.what == "nft-tables":
             tables = [table for part in parts for table in part.tables]
-            differs, self.raw.tables = _named(tables) != _named(self.raw.tables), tables
+            differs, self.raw.tables = [t.definition for t in tables] != [t.definition for t in self.raw.tables], tables
             self._confirm_handles()
         elif pending.what == "nft-chains":
             chains = [chain for part in parts for chain in part.chains]
-            differs = [_definition(c) for c in chains] != [_definition(c) for c in self.raw.chains]
+            differs = [c.definition for c in chains] != [c.definition for c in self.raw.chains]
             self.raw.chains = chains
         else:
             self.raw.objects = [one for part in parts for one in part.objects]
@@ -393,14 +392,3 @@ class Ruleset:
         if found:
             table: Array = np.array(found, dtype=np.uint64)
             self.counts.update(table[:, 0].astype(np.int64), table[:, 1], table[:, 2], ts_ns)
-
-
-def _named(tables: list[NftTable]) -> list[tuple[str, str, int, tuple[str, ...]]]:
-    """Return the tables without what changes with their content."""
-    return [(table.family, table.name, table.handle, table.flags) for table in tables]
-
-
-def _definition(chain: object) -> tuple[object, ...]:
-    """Return the fields of a chain except references and counters."""
-    names = ("family", "table", "name", "handle", "hook", "priority", "type", "policy", "devices", "comment")
-    return tuple(getattr(chain, name) for name in names)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from nettop.batch import DumpMark, Gap, Text
 from nettop.decode.nftables.decoder import NftDecoded
-from nettop.decode.nftables.sets import NftSetsDecoded
 from nettop.model.ruleset.ruleset import Ruleset
+from nettop.model.ruleset.sets import SetsDecoded
 
 
 class Rulesets:
@@ -21,7 +21,7 @@ class Rulesets:
         self._shown.netns = netns
         self._of = {netns: self._shown}
 
-    def apply(self, item: NftDecoded | NftSetsDecoded | DumpMark | Text | Gap, netns: int, now_ns: int) -> None:
+    def apply(self, item: NftDecoded | SetsDecoded | DumpMark | Text | Gap, netns: int, now_ns: int) -> None:
         """Apply one item of the namespace with this code."""
         label = self._label(netns)
         if label not in self._of:

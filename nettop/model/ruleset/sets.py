@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from nettop.batch import DumpMark
-from nettop.decode.ipset import IpSet, IpSetElement
+from nettop.decode.ipset import IpSet, IpSetElement, IpSetsDecoded
 from nettop.decode.nftables.elements import Elements
 from nettop.decode.nftables.iptables_save import words
 from nettop.decode.nftables.members import MapValue, closed, member_text, rows_of, value_of
@@ -15,7 +15,10 @@ from nettop.decode.nftables.rules import NftRule
 from nettop.decode.nftables.sets import NftSet, NftSetsDecoded, SetId
 from nettop.linux import nf_tables as nft
 
-LISTING, ELEMENTS = "nft-sets", "nft-elements"  # DumpMark.what
+LISTING, ELEMENTS = "nft-sets", "nft-elements"  # DumpMark.what, as the next two
+IPSETS, IPSET_ELEMENTS = "ipsets", "ipset-elements"
+SET_DUMPS = (LISTING, ELEMENTS, IPSETS, IPSET_ELEMENTS)
+SetsDecoded = NftSetsDecoded | IpSetsDecoded
 SetRef = SetId | str  # a set of nf_tables, or the name of an IP set
 _IPSET = re.compile(r"--(?:match|add|del|map)-set$")
 
@@ -51,9 +54,15 @@ class SetsUsed:
 
 
 class Sets:
-    """The named sets of the latest listing, and the branches of those that are verdict maps."""
+    """The named sets of the latest listing, and the branches of those that are verdict maps.
+
+    With `keeps_elements`, in a recording, the elements of all that were read are `contents`, too.
+    """
 
     def __init__(self) -> None:
+        self.keeps_elements = False
+        self.contents = SetContents()
+        self._ipsets = IpSetsDecoded()  # of the dump in progress
         self.listed: dict[SetId, NftSet] = {}
         self.branches: dict[SetId, tuple[Branch, ...]] = {}
         self._pending: dict[SetId, NftSet] = {}
@@ -63,21 +72,35 @@ class Sets:
         """Add sets that an event announces; the next listing replaces them."""
         self.listed.update((one.id, one) for one in found if not one.flags & nft.NFT_SET_ANONYMOUS)
 
-    def apply(self, item: NftSetsDecoded | DumpMark) -> bool:
+    def apply(self, item: SetsDecoded | DumpMark) -> bool:
         """Apply one item. Return whether the branches of a map have changed."""
+        if isinstance(item, IpSetsDecoded):
+            self._ipsets.sets += item.sets
+            self._ipsets.elements += item.elements if self.keeps_elements else ()
+            return False
         if isinstance(item, NftSetsDecoded):
             self._pending.update((one.id, one) for one in item.sets if not one.flags & nft.NFT_SET_ANONYMOUS)
             for set_id, part in item.elements:
                 known = self._set(set_id)
-                if known is not None and known.holds == "verdicts":
+                if known is not None and (known.holds == "verdicts" or self.keeps_elements):
                     self._parts.setdefault(set_id, []).extend([] if part is None else [part])
             return False
         if item.begin:
-            self._parts = {}
+            self._parts, self._ipsets = {}, IpSetsDecoded()
             if item.what == LISTING:
                 self._pending = {}
             return False
+        if item.what in (IPSETS, IPSET_ELEMENTS):
+            self._end_ipsets(item)
+            return False
         return self._listed(item) if item.what == LISTING else self._read(item)
+
+    def _end_ipsets(self, mark: DumpMark) -> None:
+        found, contents = self._ipsets, self.contents
+        if mark.what == IPSETS and mark.complete:
+            contents.ipsets = found.sets
+        elif mark.complete or mark.interrupted:
+            contents.of_ipsets.update((one.name, found.elements) for one in found.sets[:1])
 
     def _set(self, set_id: SetId) -> NftSet | None:
         return self.listed.get(set_id) or self._pending.get(set_id)
@@ -86,6 +109,8 @@ class Sets:
         if not mark.complete:
             return False
         self.listed, self._pending = self._pending, {}
+        kept = self.contents.elements
+        self.contents.elements = {one: kept[one] for one in kept if one in self.listed and self.listed[one].count != 0}
         known = {
             one: found for one, found in self.branches.items() if one in self.listed and self.listed[one].count != 0
         }
@@ -94,7 +119,12 @@ class Sets:
 
     def _read(self, mark: DumpMark) -> bool:
         parts, self._parts = self._parts, {}
-        found = {one: self._branches(self.listed[one], some) for one, some in parts.items() if one in self.listed}
+        parts = {one: some for one, some in parts.items() if one in self.listed}
+        if self.keeps_elements:
+            wholes = ((one, Elements.whole(some)) for one, some in parts.items())
+            self.contents.elements.update((one, closed(self.listed[one], found)) for one, found in wholes if found)
+        maps = (one for one in parts if self.listed[one].holds == "verdicts")
+        found = {one: self._branches(self.listed[one], parts[one]) for one in maps}
         changed = mark.complete and any(self.branches.get(one, ()) != some for one, some in found.items())
         if changed:
             self.branches.update(found)

@@ -23,6 +23,7 @@ LEGACY_FAMILY = {
     TextKind.IP6TABLES_LEGACY_SAVE: "ip6",
     TextKind.ARPTABLES_LEGACY_SAVE: "arp",
 }
+IPSET_WORDS = b"-set "  # --match-set, --add-set, …
 REQUIRED_KINDS = (TextKind.NFT_RULESET, TextKind.IPTABLES_SAVE, TextKind.IP6TABLES_SAVE)
 RULESET_KINDS = (TextKind.NFT_RULESET, *SAVE_FAMILY, *LEGACY_FAMILY)
 _SAVE_KIND = {family: kind for kind, family in SAVE_FAMILY.items()}
@@ -64,6 +65,7 @@ class RulesetTexts:
     requested_ns: dict[TextKind, int] = field(default_factory=dict)  # Text.ts_ns of the latest, also of a failed one
     valid_ns: dict[TextKind, int] = field(default_factory=dict)  # of the latest without an error
     errors: dict[TextKind, str] = field(default_factory=dict)
+    name_ipsets: bool = False  # a rule of iptables uses an IP set
     _body: bytes = b""  # the listing of nft
     _strings: frozenset[str] = frozenset()  # that it was parsed with
     _parsed: bool = True
@@ -78,6 +80,7 @@ class RulesetTexts:
         if text.error:
             return
         self.valid_ns[text.what] = text.ts_ns
+        self.name_ipsets = self.name_ipsets or IPSET_WORDS in text.body
         if text.what is TextKind.NFT_RULESET:
             self._body, self._parsed = text.body, False
         elif text.what in SAVE_FAMILY:

@@ -111,6 +111,7 @@ def test_a_recording_has_its_own_pace() -> None:
         "listing": None,
         "saves": None,
         "nft-sets": 10.0,
+        "ipsets": 300.0,
         "nfacct": 10.0,
         "net-statistics": 10.0,
         "namespaces": 10.0,
