@@ -244,6 +244,10 @@ class Session:
         """Watch another namespace from now on."""
         done("a file has no other namespaces: start `nettop` for the live host")
 
+    def watch_namespaces(self, specs: Sequence[str], done: Done) -> None:
+        """Watch several namespaces from now on: all of the first one, flows and events of the others."""
+        self.switch_namespace(specs[0], done)
+
     def devices(self, deliver: Callable[[Sequence[DeviceChoice] | str], None]) -> None:
         """Deliver the devices of the watched namespace, or the error that kept them from being listed."""
         deliver(())

@@ -81,7 +81,8 @@ class LiveSession(Session):
         self._map = MapSources(broker, self._run.plumbing)
         broker.on_gone = self._gone  # first, since a namespace may be deleted at any moment
         try:
-            self._sources, *other_sources = self._control.submit(lambda: self._begin(self._run, netns)).result()
+            begin = lambda: self._begin(self._run, netns, self._others(netns, self._specs))  # noqa: E731
+            self._sources, *other_sources = self._control.submit(begin).result()
             self._other_sources = tuple(other_sources)
         except BaseException:
             self.close()
@@ -140,10 +141,16 @@ class LiveSession(Session):
         self._act(lambda: deliver(self._choices()), lambda error: None if error is None else deliver(error))
 
     def switch_namespace(self, spec: str, done: Done) -> None:
-        """Watch another namespace from now on; a recording goes on with it."""
+        """Watch another namespace from now on; a recording goes on with it. The flows of the others are kept."""
+        self._watch(spec, self._specs, done)
 
+    def watch_namespaces(self, specs: Sequence[str], done: Done) -> None:
+        """Watch several namespaces from now on: all of the first one, flows and events of the others."""
+        self._watch(specs[0], tuple(dict.fromkeys(specs)), done)
+
+    def _watch(self, spec: str, specs: tuple[str, ...], done: Done) -> None:
         def switch() -> None:
-            self._switch(spec)
+            self._switch(spec, specs)
             return_memory()
 
         self._act(switch, done)
@@ -151,17 +158,20 @@ class LiveSession(Session):
     def _choices(self) -> list[NetnsChoice]:
         specs = dict.fromkeys(("", *self._broker.names(), *self._specs))
         notes = {self._netns.label: "here"} | {sources.netns.label: "its flows too" for sources in self._other_sources}
-        return [NetnsChoice(s, clean(s) or "(where nettop started)", notes.get(s, "")) for s in specs]
+        watched = {sources.netns.label for sources in self._other_sources}
+        return [NetnsChoice(s, clean(s) or "(where nettop started)", notes.get(s, ""), s in watched) for s in specs]
 
-    def _switch(self, spec: str) -> None:
-        """Open the next namespace, then close the current one. If that fails, the current one continues."""
+    def _switch(self, spec: str, specs: tuple[str, ...]) -> None:
+        """Open the next namespaces, then close the current ones. If that fails, the current ones continue."""
         netns = self._broker.netns(spec)
+        other_netns = self._others(netns, specs)
         self._sets.close()
         self._tracer.stop()
         run = self._new_run(netns.label)
         if self._recorder is not None:
             run.plumbing.record(self._recorder)
-        sources, *others = self._begin(run, netns)
+        sources, *others = self._begin(run, netns, other_netns)
+        self._specs = specs
         old_run, old_sources = self._run, (self._sources, *self._other_sources)
         self._run, self._sources, self._netns, self._other_sources = run, sources, netns, tuple(others)
         self._capturing, self._acct_since_ns, self._notes = None, 0, ()
@@ -176,12 +186,12 @@ class LiveSession(Session):
                 with suppress(BrokerError):  # it may be gone
                     self._broker.leave(old.netns)
 
-    def _begin(self, run: Run, netns: Netns) -> list[LiveSources]:
+    def _begin(self, run: Run, netns: Netns, others: Sequence[Netns]) -> list[LiveSources]:
         """Start the sources of every namespace, the shown one first, and return them. On failure none is left."""
         before, host_map = self._running, MapSources(self._broker, run.plumbing)
         try:
             found = [LiveSources(self._broker, netns, run.plumbing)]
-            found += [LiveSources(self._broker, other, run.plumbing) for other in self._others(netns)]
+            found += [LiveSources(self._broker, other, run.plumbing) for other in others]
             self._running = (*before, *found)
             run.engine.show_namespaces([each.netns.label for each in found])
             run.each_tick = lambda engine: self._serve_models(engine, found, host_map)
@@ -198,11 +208,11 @@ class LiveSession(Session):
         self._map = host_map
         return found
 
-    def _others(self, netns: Netns) -> list[Netns]:
-        """Return the command line's other namespaces, if it has several."""
-        if len(self._specs) == 1:
+    def _others(self, netns: Netns, specs: Sequence[str]) -> list[Netns]:
+        """Return the namespaces beside the shown one, if there are several."""
+        if len(specs) == 1:
             return []
-        found = {other.handle: other for other in map(self._broker.netns, self._specs)}
+        found = {other.handle: other for other in map(self._broker.netns, specs)}
         return [other for handle, other in found.items() if handle != netns.handle]
 
     def _gone(self, netns: Netns, reason: str) -> None:

@@ -127,6 +127,25 @@ def test_a_switch_keeps_nothing_of_the_namespace_before(own_broker: Broker, trac
         watched.session.close()
 
 
+def test_several_namespaces_are_watched_at_once_and_then_one_again(own_broker: Broker, tracked: str, lab: Lab) -> None:
+    other = lab.netns("b")
+    run_in(other, "nft", "-f", "-", stdin=RULES)
+    watched = Watched(LiveSession(own_broker, tracked))
+    try:
+        assert watched.do(watched.session.watch_namespaces, (other, tracked)) is None
+        assert watched.session.status().others == 1 and watched.session.status().netns == f"{other} +1"
+        run_in(tracked, "ping", "-c1", "127.0.0.1")
+        run_in(other, "ping", "-c1", "127.0.0.1")
+        poll(lambda: len(watched.rows("flows")) == 2, what="a flow of each")
+        assert "netns" in watched.session.views["flows"].default_columns
+        assert watched.do(watched.session.watch_namespaces, (other, "no-such-namespace")) is not None
+        assert watched.session.status().others == 1
+        assert watched.do(watched.session.watch_namespaces, (tracked,)) is None
+        assert watched.session.status().netns == tracked and watched.session.status().others == 0
+    finally:
+        watched.session.close()
+
+
 def test_a_switch_that_fails_leaves_the_present_one_running(own_broker: Broker, tracked: str) -> None:
     watched = Watched(LiveSession(own_broker, tracked))
     try:

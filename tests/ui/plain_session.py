@@ -71,9 +71,11 @@ class PlainSession(Session):
     reading: Callable[[int], None] = lambda ident: None  # reads the elements of a set
     ticks: int = 0  # how often its status was asked for
     waiting: list[Callable[[], None]] = field(default_factory=list)
+    choices: tuple[NetnsChoice, ...] = HERE
     relations: dict[tuple[str, str], tuple[int | None, str]] = field(default_factory=dict)  # (view, to)
 
     switch_namespace = _noted("switch_namespace")
+    watch_namespaces = _noted("watch_namespaces")
     start_capture = _noted("start_capture")
     start_recording = _noted("start_recording")
     stop_recording = _noted("stop_recording")
@@ -112,7 +114,7 @@ class PlainSession(Session):
         return self.facts
 
     def namespaces(self, deliver: Callable[[Sequence[NetnsChoice] | str], None]) -> None:
-        deliver(HERE)
+        deliver(self.choices)
 
     def devices(self, deliver: Callable[[Sequence[DeviceChoice] | str], None]) -> None:
         deliver(DEVICES)

@@ -10,7 +10,7 @@ import pytest
 
 from nettop.ui.actions.registry import COMMANDS
 from nettop.ui.commands import applies
-from tests.ui.plain_session import FACTS, PlainSession, session
+from tests.ui.plain_session import FACTS, HERE, PlainSession, session
 from tests.ui.screen_text import SMALL, WIDE, running
 
 
@@ -253,11 +253,24 @@ async def test_namespace_switcher_lists_and_takes_a_free_name() -> None:
         await seen.see("pid 812")
         await seen.write("gw-a")
         await seen.press("enter")
-        await seen.until(lambda: ("switch_namespace", "gw-a") in seen.session.done, "switched")
+        await seen.until(lambda: ("watch_namespaces", ("gw-a",)) in seen.session.done, "switched")
         await seen.press("at")
         await seen.write("pid:99")
         await seen.press("enter")
-        await seen.until(lambda: ("switch_namespace", "pid:99") in seen.session.done, "switched to a typed one")
+        await seen.until(lambda: ("watch_namespaces", ("pid:99",)) in seen.session.done, "switched to a typed one")
+
+
+async def test_several_namespaces_are_ticked_and_the_one_under_the_cursor_is_shown() -> None:
+    async with running(source=replace(session(), choices=(*HERE[:2], replace(HERE[2], watched=True)))) as seen:
+        await seen.press("at")
+        await seen.see("[x] pid 812")
+        await seen.write("host")
+        await seen.press("space")
+        await seen.see("[x] host")
+        await seen.press(*["backspace"] * 4, "down", "enter")
+        await seen.until(
+            lambda: ("watch_namespaces", ("gw-a", "", "pid:812")) in seen.session.done, "gw-a, and flows of the others"
+        )
 
 
 async def test_capture_asks_for_devices_and_filter() -> None:

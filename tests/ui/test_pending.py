@@ -32,8 +32,8 @@ class LateSession(PlainSession):
     def count_flows(self, wanted: Filter | None, deliver: Callable[[int], None]) -> None:
         self.late.append(lambda: PlainSession.count_flows(self, wanted, deliver))
 
-    def switch_namespace(self, spec: str, done: Done) -> None:
-        self.late.append(lambda: PlainSession.switch_namespace(self, spec, done))
+    def watch_namespaces(self, specs: Sequence[str], done: Done) -> None:
+        self.late.append(lambda: PlainSession.watch_namespaces(self, specs, done))
 
     def answer(self) -> None:
         late, self.late = self.late, []

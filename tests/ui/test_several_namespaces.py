@@ -73,3 +73,14 @@ async def test_a_flow_beside_one_that_is_gone_can_be_deleted() -> None:
         await seen.see("the namespace is gone: @")
         await seen.press("j", "D")
         await seen.see("This flow is of gw-b.")
+
+
+async def test_flows_get_a_column_for_namespaces_when_several_are_ticked() -> None:
+    source = session()
+    flows = source.views["flows"]
+    async with running(source=source) as seen:
+        await seen.see("REPLY TO")
+        assert "MARK" not in seen.text
+        source.views = {**source.views, "flows": replace(flows, default_columns=(*flows.default_columns, "mark"))}
+        source.facts = replace(FACTS, netns="gw-a +1", others=1)
+        await seen.see("MARK")

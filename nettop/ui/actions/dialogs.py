@@ -207,18 +207,21 @@ def theme(screen: MainScreen) -> Awaitable[None]:
 
 
 def namespace(screen: MainScreen) -> Awaitable[None]:
-    """Ask for a namespace to watch: one of the list, or a path or pid:N that is typed."""
+    """Ask for a namespace to show, of the list or typed (a path, pid:N), and for others whose flows are shown too."""
 
     def on_chosen(answer: list[str]) -> None:
-        spec = answer[0]
-        switch_namespace(screen, spec, screen.done(f"watching {spec or 'the host'}"))
+        watched = ", ".join(spec or "the host" for spec in answer)
+        switch = partial(screen.session.watch_namespaces, answer)
+        switch_namespace(screen, switch, screen.done(f"watching {watched}"))
 
     def on_namespaces(found: Sequence[NetnsChoice] | str) -> Awaitable[None] | None:
         if isinstance(found, str):
             screen.say(found, error=True)
             return None
         choices = [Choice(n.spec, n.label or "host", n.note) for n in found]
-        return choose(screen, "Watch a namespace", choices, on_chosen, search=True, free=True)
+        ticked = [n.spec for n in found if n.watched]
+        title = "Watch a namespace; of those ticked the flows and events too"
+        return choose(screen, title, choices, on_chosen, search=True, free=True, several=True, ticked=ticked)
 
     return open_with_answer(screen, screen.session.namespaces, on_namespaces)
 

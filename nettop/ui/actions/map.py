@@ -55,4 +55,5 @@ def _enter(screen: MainScreen, found: MapDetail) -> None:
     elif found.refusal:
         screen.say(f"{name} cannot be entered: {found.refusal}", error=True)
     else:
-        switch_namespace(screen, found.label, screen.done(f"watching {name}"))
+        switch = partial(screen.session.switch_namespace, found.label)
+        switch_namespace(screen, switch, screen.done(f"watching {name}"))

@@ -24,11 +24,21 @@ from nettop.ui.widgets.text_panes import TextPane
 _MOST_BELOW = 8  # lines
 
 
+class _Search(Input):
+    """The search line. Where several can be chosen Space is not typed: it ticks."""
+
+    several = False
+
+    def check_consume_key(self, key: str, character: str | None) -> bool:
+        """Return whether a key is typed here, although it is bound."""
+        return not (self.several and key == "space") and super().check_consume_key(key, character)
+
+
 class ChooseScreen(Dialog[list[str]], inherit_bindings=False):
     """The answer is the chosen idents: one, or with `several` the ticked ones in order; None for Esc.
 
-    With `search` typed text narrows the list; with `free` a text that matches nothing is itself the answer. `keys` maps
-    a key to the ident that it chooses at once.
+    With `search` typed text narrows the list; with `several`, too, the choice under the cursor comes before those
+    ticked. With `free` a text that matches nothing is chosen. `keys` maps a key to the ident that it chooses at once.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -36,6 +46,7 @@ class ChooseScreen(Dialog[list[str]], inherit_bindings=False):
         Binding("down", "step(1)", "Down", show=False),
         Binding("up", "step(-1)", "Up", show=False),
         Binding("q", "leave", "Leave", show=False),
+        Binding("space", "tick", "Tick", show=False, priority=True),
     ]
 
     def __init__(
@@ -58,13 +69,14 @@ class ChooseScreen(Dialog[list[str]], inherit_bindings=False):
         self._start = start
         self.choices = Choices(choices, several=several, ticked=ticked)
         self._input: Input | None = None
-        more = keys_line("", " Space", " toggle  ", "J K", " move  ") if several else ()
+        more = keys_line("", " Space", " toggle  ", *(("J K", " move  ") if not search else ())) if several else ()
         self.keys = (*more, *keys_line("", " Enter", " choose  ", "Esc", " cancel"))
         self._detail = TextPane(surface="dialog")
         self._below: dict[str, list[str]] = {}  # by the ident of a choice
         self.parts: list[Widget] = [self.choices, self._detail]
         if search:
-            self._input = Input(select_on_focus=False, placeholder="type to search")
+            self._input = _Search(select_on_focus=False, placeholder="type to search")
+            self._input.several = several
             self._input.cursor_blink = False
             self.parts.insert(0, self._input)
 
@@ -99,18 +111,28 @@ class ChooseScreen(Dialog[list[str]], inherit_bindings=False):
         """Move the cursor while the search line has the focus."""
         self.choices.action_move(by)
 
+    def action_tick(self) -> None:
+        """Tick or untick the choice under the cursor."""
+        self.choices.action_tick()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Return whether a key works: Space is typed where several cannot be chosen."""
+        return action != "tick" or self.choices.several
+
     def on_input_changed(self, event: Input.Changed) -> None:
         """Show the choices that match the text."""
         self.choices.offer(_matching(self._all, event.value.casefold()))
 
     def on_choices_accepted(self) -> None:
         """Accept the choice."""
-        if self.choices.several:
+        if self.choices.several and self._input is None:
             self.answer(self.choices.chosen)
-        elif self.choices.current is not None:
-            self.answer([self.choices.current.ident])
-        elif self._free and self._input is not None and self._input.value.strip():
-            self.answer([self._input.value.strip()])
+            return
+        typed = self._input.value.strip() if self._free and self._input is not None else ""
+        first = self.choices.current.ident if self.choices.current is not None else typed or None
+        ticked = (choice.ident for choice in self._all if choice.ident in self.choices.ticked)
+        if first is not None:
+            self.answer([*dict.fromkeys((first, *ticked))])
 
     on_input_submitted = on_choices_accepted
 

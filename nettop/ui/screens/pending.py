@@ -77,7 +77,9 @@ async def _wait_for(opened: asyncio.Future[Awaitable[None] | None]) -> None:
             await opening
 
 
-def switch_namespace(screen: MainScreen, spec: str, done: Callable[[str | None], None]) -> None:
+def switch_namespace(
+    screen: MainScreen, switch: Callable[[Callable[[str | None], None]], None], done: Callable[[str | None], None]
+) -> None:
     """Watch another namespace. Until the session has answered, nothing is done in the previous one."""
 
     def on_answer(error: str | None) -> None:
@@ -85,7 +87,7 @@ def switch_namespace(screen: MainScreen, spec: str, done: Callable[[str | None],
         done(error)
 
     _SWITCHING.add(screen)
-    screen.session.switch_namespace(spec, on_answer)
+    switch(on_answer)
 
 
 _ENDED = {"GONE": "the namespace is gone: @ chooses another", "ENDED": "nettop's broker has ended: start nettop again"}

@@ -70,7 +70,7 @@ class Table(SelfDrawn, can_focus=True):
 
     def __init__(self, view: str, session: Session, post: Post, *, can_follow: bool = False) -> None:
         super().__init__(id=f"table-{view}")
-        self.view = view
+        self.view, self._session = view, session
         self.info = info = session.views[view]
         self.filter_kind = ""  # for model.filter.parse; "": no filter
         self.can_follow = can_follow
@@ -179,11 +179,13 @@ class Table(SelfDrawn, can_focus=True):
         self.ask()
 
     def start_over(self) -> None:
-        """Start again for another namespace. Filter, order and columns stay."""
-        self._requests.void()
+        """Start again for other namespaces. Filter, order and the columns that were chosen stay."""
+        before, self.info = self.info, self._session.views.get(self.view, self.info)
+        if self.chosen == before.default_columns != self.info.default_columns:  # one for several namespaces
+            self.set_columns(self.info.default_columns)
         self.viewport.start_over()
-        self.lost = False
-        self.scope = None
+        self.lost, self.scope = False, None
+        self._requests.void()
 
     def end(self, final: tuple[Line, ...]) -> None:
         """Set the text of an empty table to which nothing more can arrive; (): rows can still arrive."""
