@@ -11,7 +11,7 @@ from nettop.broker import attributes
 from nettop.broker.attributes import be16, be32, nested, u8
 from nettop.broker.reads import LONGEST_NAME, message, nfgenmsg
 from nettop.broker.requests import MAX_FLOWS, CounterName, FlowKey
-from nettop.broker.sockets import set_receive_buffer
+from nettop.broker.sockets import RECEIVE_BUFFER, set_buffer
 from nettop.errors import BrokerError
 from nettop.linux import conntrack as nfct
 from nettop.linux import nf_tables as nft
@@ -123,7 +123,7 @@ def _exchange(requests: Sequence[bytes]) -> list[int]:
     if not requests:
         return []
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as sock:
-        set_receive_buffer(sock, _RCVBUF)
+        set_buffer(sock, RECEIVE_BUFFER, _RCVBUF)
         sock.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)  # an error without the request that caused it
         sock.setblocking(False)
         sock.sendto(b"".join(requests), (0, 0))

@@ -20,7 +20,14 @@ from nettop.linux.linktypes import LINKTYPE_ETHERNET, LINKTYPE_RAW
 from nettop.linux.netlink import NETLINK_ADD_MEMBERSHIP, NETLINK_NETFILTER, NETLINK_ROUTE
 from nettop.linux.nfnetlink import NFNLGRP_MAX
 from nettop.linux.rtnetlink import RTNLGRP_MAX
-from nettop.linux.socket import SO_ATTACH_FILTER, SO_LOCK_FILTER, SO_RCVBUFFORCE, SOL_NETLINK, SOL_PACKET
+from nettop.linux.socket import (
+    SO_ATTACH_FILTER,
+    SO_LOCK_FILTER,
+    SO_RCVBUFFORCE,
+    SO_SNDBUFFORCE,
+    SOL_NETLINK,
+    SOL_PACKET,
+)
 from nettop.text.sanitize import clean, decoded
 from nettop.text.units import listed
 
@@ -30,6 +37,7 @@ MAX_SNAPLEN = 262144
 MAX_GROUP = {NETLINK_NETFILTER: NFNLGRP_MAX, NETLINK_ROUTE: RTNLGRP_MAX}
 _FRAME_SIZE = 2048  # only a unit of accounting: TPACKET_V3 packs frames of any size into a block
 _RETIRE_MS = 50  # a block is shown at the latest this long after its first packet
+RECEIVE_BUFFER, SEND_BUFFER = (SO_RCVBUFFORCE, socket.SO_RCVBUF), (SO_SNDBUFFORCE, socket.SO_SNDBUF)
 _MAX_PROGRAM = 4096 * 8  # BPF_MAXINSNS instructions
 
 
@@ -138,7 +146,7 @@ def netlink_socket(request: OpenNetlinkSocket, buffer: int) -> socket.socket:
         raise BrokerError(f"not on the list: netlink protocol {request.protocol} with groups {request.groups[:8]}")
     sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, request.protocol)
     try:
-        set_receive_buffer(sock, max(4096, min(buffer, MAX_RCVBUF)))
+        set_buffer(sock, RECEIVE_BUFFER, max(4096, min(buffer, MAX_RCVBUF)))
         sock.bind((0, 0))
         if request.program:
             _attach(sock, request.program)
@@ -150,13 +158,12 @@ def netlink_socket(request: OpenNetlinkSocket, buffer: int) -> socket.socket:
     return sock
 
 
-def set_receive_buffer(sock: socket.socket, size: int) -> None:
-    """Give a socket a receive buffer of so many bytes, or as many as this process may have."""
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, size)
-    except OSError:  # in a user namespace: up to net.core.rmem_max
+def set_buffer(sock: socket.socket, options: tuple[int, int], size: int) -> None:
+    """Set the size of RECEIVE_BUFFER or SEND_BUFFER, in a user namespace up to net.core.rmem_max or wmem_max."""
+    for option in options:
         with suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+            sock.setsockopt(socket.SOL_SOCKET, option, size)
+            return
 
 
 def _set_ring(sock: socket.socket, request: OpenPacketSocket) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 from nettop.errors import BrokerError
 from nettop.linux.process import F_ADD_SEALS, F_SEALS_ALL
 
-MAX_PACKET = 64 << 10  # bytes of one packet
+MAX_PACKET = 128 << 10  # bytes of one packet
 MAX_LONG = 16 << 20  # bytes of one object in a memfd
 MAX_FDS = 4
 
@@ -48,7 +48,7 @@ def send(
             sock.send(payload)  # the app may not call sendmsg
         return
     if not long_allowed:
-        raise WireError(f"a request of more than {MAX_PACKET} bytes")
+        raise WireError(f"a request of more than {MAX_PACKET} bytes", "give a shorter filter, or fewer rows")
     body = sealed_memfd("nettop-message", payload)
     try:
         socket.send_fds(sock, [b'{"long":true}'], [body, *fds])

@@ -20,6 +20,8 @@ from nettop.errors import NettopError
 from nettop.kinds import TextKind
 from nettop.linux.netlink import NETLINK_NETFILTER, NETLINK_ROUTE
 
+ROUTE_DUMPS = [what for what in ReadRequest if what.name.startswith("RTNL") and what is not ReadRequest.RTNL_ROUTE]
+
 
 def main(plan: dict[str, Any]) -> int:
     mode: Mode = plan.get("mode", "root")
@@ -88,7 +90,7 @@ def count_messages(ours: socket.socket) -> int:
 def reads(broker: Broker, netns: Netns, plan: dict[str, Any]) -> None:
     """The length, in messages and bytes, of every rtnetlink dump; and of a set's elements."""
     wanted: list[tuple[int, ReadRequest, SetName | None]]
-    wanted = [(NETLINK_ROUTE, what, None) for what in ReadRequest if what.name.startswith("RTNL")]
+    wanted = [(NETLINK_ROUTE, what, None) for what in ROUTE_DUMPS]
     wanted += [(NETLINK_NETFILTER, ReadRequest.NFT_SET_ELEMENTS, SetName(*plan["set"]))]
     counts = {}
     for protocol, what, of_set in wanted:

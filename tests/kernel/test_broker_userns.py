@@ -10,6 +10,8 @@ from nettop.broker.client import Broker
 from nettop.broker.identity import can_change_ids
 from nettop.broker.requests import SetSysctl
 from nettop.kinds import TextKind
+from nettop.model.filter.expression import parse
+from nettop.model.traces.match import matches
 from tests.kernel.app import start_in_userns
 from tests.kernel.live import sysctl
 from tests.kernel.namespaces import Lab, poll, run_in
@@ -64,3 +66,15 @@ def enter(broker: Broker) -> tuple[str, ...]:
 def listed_by_nft(broker: Broker) -> None:
     run_in("", *enter(broker), "nft", "add table ip inside")
     assert b"table ip inside" in broker.text(broker.netns(""), TextKind.NFT_RULESET)
+
+
+def test_the_records_of_iptables_legacy_come_and_nf_log_is_switched_back() -> None:
+    loggers = "/proc/sys/net/netfilter/nf_log/2", "/proc/sys/net/netfilter/nf_log/10"
+    with start_in_userns(confine=False) as broker:
+        ns = broker.netns("")
+        before = run_in(f"pid:{broker.pid}", "cat", *loggers)
+        os.close(broker.trace_log(ns).fd)
+        assert run_in(f"pid:{broker.pid}", "cat", *loggers) == "nfnetlink_log\n" * 2
+        number, _ = broker.start_trace(ns, matches(parse("icmp", "trace")))
+        broker.stop_trace(number)
+        assert run_in(f"pid:{broker.pid}", "cat", *loggers) == before

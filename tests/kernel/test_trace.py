@@ -22,7 +22,7 @@ from nettop.headless.rule_reading import RULE_FEEDS
 from nettop.model.filter.expression import parse
 from nettop.model.traces.ends import verdict_of, where
 from nettop.model.traces.journey import Journey
-from nettop.model.traces.match import matches
+from nettop.model.traces.match import MAX_MATCHES, matches
 from nettop.pipeline import feeds
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.ingest import Plumbing
@@ -386,6 +386,15 @@ def test_a_rule_that_was_deleted_before_it_was_read_is_told_by_its_handle(path: 
         (found,) = trace.engine.traces.ended
     handle = found.steps[0].record.handle
     assert found.verdict == "drop" and f"(handle {handle})" in where(found)
+
+
+def test_a_trace_of_as_many_alternatives_as_a_filter_may_have_is_made(path: Path3, broker: Broker) -> None:
+    ns, ports = broker.netns(path.router), " or ".join(f"src port {1 + 2 * n}" for n in range(MAX_MATCHES // 2 - 1))
+    found = matches(parse(f"host fd08::1 and device lo and ({ports})", "trace"), syn=True)
+    assert len(found) == MAX_MATCHES - 2
+    number, table = broker.start_trace(ns, found, bridge=True, ingress=True)
+    assert run_in(path.router, "nft", "list", "table", "bridge", table).count("counter packets") > 2 * len(found)
+    assert broker.stop_trace(number) == (0, 0)
 
 
 def test_a_trace_ends_with_its_time(path: Path3, broker: Broker) -> None:

@@ -18,7 +18,7 @@ from nettop.broker.attributes import attribute, be32, u8
 from nettop.broker.children import TOOL_ENVIRONMENT, close_all_but
 from nettop.broker.netlink_changes import answers
 from nettop.broker.reads import message
-from nettop.broker.sockets import set_receive_buffer
+from nettop.broker.sockets import RECEIVE_BUFFER, set_buffer
 from nettop.errors import BrokerError
 from nettop.linux import nfnetlink
 from nettop.linux.netlink import NETLINK_CAP_ACK, NETLINK_NETFILTER, NLM_F_ACK, NLM_F_REQUEST
@@ -50,6 +50,7 @@ def bind(buffer: int) -> socket.socket:
     try:
         sock.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
         sock.setblocking(False)
+        set_buffer(sock, RECEIVE_BUFFER, buffer)
         for part in (
             u8(nfnetlink.NFULA_CFG_CMD, nfnetlink.NFULNL_CFG_CMD_BIND),
             attribute(nfnetlink.NFULA_CFG_MODE, _HEADERS.to_bytes(4, "big") + bytes([nfnetlink.NFULNL_COPY_PACKET, 0])),
@@ -59,7 +60,6 @@ def bind(buffer: int) -> socket.socket:
             kind = nfnetlink.NFNL_SUBSYS_ULOG << 8 | nfnetlink.NFULNL_MSG_CONFIG
             header = nfnetlink.NFGENMSG.pack(0, 0, socket.htons(_GROUP))
             sock.sendto(message(kind, NLM_F_REQUEST | NLM_F_ACK, 1, header + part), (0, 0))
-            set_receive_buffer(sock, buffer)
             refused = next((number for number in answers(sock) if number), 0)
             if refused in (errno.EBUSY, errno.EPERM):  # the second: the group is another socket's
                 raise BrokerError("another program reads NFLOG group 0")

@@ -15,6 +15,7 @@ from nettop.broker.attributes import attribute, be32, name, nested
 from nettop.broker.netlink_changes import answers
 from nettop.broker.reads import LONGEST_NAME, message, nfgenmsg
 from nettop.broker.requests import PacketTest, StartTrace
+from nettop.broker.sockets import SEND_BUFFER, set_buffer
 from nettop.errors import BrokerError
 from nettop.kinds import TRACE_ENDS, TRACE_HOOKS, TRACE_INGRESS, TRACE_MARK, TRACE_MARKING
 from nettop.linux import nf_tables as nft
@@ -54,6 +55,7 @@ def create(table: str, asked: StartTrace, devices: Sequence[str]) -> socket.sock
     try:
         sock.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
         sock.setblocking(False)
+        set_buffer(sock, SEND_BUFFER, len(request))
         sock.sendto(request, (0, 0))
         refused = next((number for number in answers(sock) if number), 0)
         if refused:
@@ -72,16 +74,18 @@ def batch(table: str, asked: StartTrace, devices: Sequence[str]) -> bytes:
     if not 1 <= len(matches) <= MAX_MATCHES:
         raise BrokerError(f"not on the list: {len(matches)} matches")
     families = ("inet", *("bridge",) * asked.bridge, *("netdev",) * asked.ingress)
-    flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_APPEND
+    flags = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_APPEND
     parts: list[tuple[int, bytes]] = []
     for family in families:
         header = nfgenmsg(_FAMILIES[family])
         parts += [(kind, header + part) for kind, part in _table(table, family, asked, devices)]
     nft_type = nfnetlink.NFNL_SUBSYS_NFTABLES << 8
+    *firsts, (last, rule) = parts
     return b"".join(
         (
             _boundary(nfnetlink.NFNL_MSG_BATCH_BEGIN),
-            *(message(nft_type | kind, flags, at, part) for at, (kind, part) in enumerate(parts, 1)),
+            *(message(nft_type | kind, flags, 0, part) for kind, part in firsts),
+            message(nft_type | last, flags | NLM_F_ACK, 0, rule),  # one for each would not fit the receive buffer
             _boundary(nfnetlink.NFNL_MSG_BATCH_END),
         )
     )

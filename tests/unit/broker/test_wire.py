@@ -114,7 +114,7 @@ def test_an_answer_above_the_limit_is_refused() -> None:
 
 
 def test_a_message_too_long_for_the_broker_is_not_sent(ends: Pair) -> None:
-    with pytest.raises(wire.WireError, match="more than 65536 bytes"):
+    with pytest.raises(wire.WireError, match="more than 131072 bytes"):
         wire.send(ends[0], {"x": "y" * wire.MAX_PACKET}, long_allowed=False)
     wire.send(ends[0], {"id": 2}, long_allowed=False)
     received = wire.receive(ends[1])
