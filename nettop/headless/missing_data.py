@@ -27,6 +27,7 @@ NO_PROCESSES = "the recording has no lists of processes: no flow's process is kn
 NO_EVENTS = "no conntrack messages, so no events: recordings of `nettop record` do, plain captures do not"
 NO_FLOWS = "no conntrack messages, so no flows: recordings of `nettop record` do, plain captures do not"
 NO_COUNTERS = "no counters: recordings of `nettop record` do, plain captures and copies by other tools do not"
+NO_MAP = "no namespaces and devices: recordings of `nettop record` do, plain captures do not"
 _TWO_DUMPS = "a rate takes two dumps, `nettop record --keyframe-seconds S` keeps one each S s"
 _LATER = "they began after the last dump, or before accounting was on"
 

@@ -12,6 +12,7 @@ from nettop.pipeline import feeds
 from nettop.pipeline.captures import Captures
 from nettop.pipeline.feeds import Feed
 from nettop.pipeline.ingest import Plumbing
+from nettop.pipeline.map_sources import MapSources
 from nettop.pipeline.source_thread import SourceThread
 from nettop.sources.dumps import DumpSource
 from nettop.sources.netlink import NetlinkEvents
@@ -89,6 +90,10 @@ class LiveSources:
             if before is not None and feed.polling(*before[:2]) != shown == feed.polling((), True):
                 self._poke(feed.name)
             thread.wake()
+
+    def host_map(self) -> MapSources:
+        """Return the sources of the map, which are not started yet."""
+        return MapSources(self.broker, self._plumbing)
 
     def halt(self) -> None:
         """Stop every source of this namespace without waiting; none can start afterwards. From any thread."""

@@ -29,6 +29,11 @@ class MapSources:
         self._followed: list[str] = []
         self._shown: frozenset[str] = frozenset()
 
+    @property
+    def stream(self) -> int:
+        """The stream that ends when every namespace was read once."""
+        return self._streams[0].id
+
     def serve(self, hosts: HostMap, wanted: bool) -> None:
         """Run while the map is wanted, and read the namespaces that it lists."""
         if wanted and self._map is None:
@@ -38,18 +43,10 @@ class MapSources:
         self.follow([known.namespace for known in hosts.namespaces()])
 
     def start(self, once: bool = False) -> None:
-        """Read the list of namespaces, and the namespaces of follow(). `once`: each once, then the Ends."""
+        """Read the list of namespaces, and the namespaces of follow(); `once`: each once, then the End of `stream`."""
         feed, seq, broker = feeds.NAMESPACES, self._plumbing.seq, self._broker
-        listing = TextSource(
-            self._list_stream,
-            broker,
-            broker.netns(""),
-            feed.texts,
-            seq,
-            feed.every_s,
-            once,
-            None if once else feed.share,
-        )
+        own, share = broker.netns(""), None if once else feed.share
+        listing = TextSource(self._list_stream, broker, own, feed.texts, seq, feed.every_s, share=share)
         source = NamespaceMapSource(broker, seq, self._streams, self.look, once)
         source.show(self._shown)
         self._map = source, self._run(source, feeds.MAP, self._streams[0].id)

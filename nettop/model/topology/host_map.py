@@ -62,6 +62,11 @@ class HostMap:
         """Return a namespace by its label; None: unknown."""
         return self._of.get(label)
 
+    def label_of(self, inode: int) -> str | None:
+        """Return the label of a namespace by its inode; None: unknown."""
+        known = self._by_inode.get(inode)
+        return known.namespace.label if known else None
+
     def peer(self, label: str, ifindex: int) -> tuple[str, int] | None:
         """Return (label, ifindex) of the other end of a veth, or of the lower device; None: unknown or none."""
         here = self._of.get(label)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from nettop.decode.rtnetlink import Address, Hop, Route
 from nettop.decode.topology.objects import Neighbour, PolicyRule
 from nettop.linux import rtnetlink as rt
-from nettop.linux.socket import AF_INET, AF_INET6
+from nettop.linux.socket import AF_BRIDGE, AF_INET, AF_INET6
 from nettop.text.address import address_text
 
 Name = Callable[[int], str]  # of a device
@@ -42,6 +42,31 @@ def table_text(table: int) -> str:
     return _TABLES.get(table, str(table))
 
 
+def type_text(kind: int) -> str:
+    """Return the type of a route, or its number."""
+    return "unicast" if kind == rt.RTN_UNICAST else _KINDS.get(kind, str(kind))
+
+
+def protocol_text(protocol: int) -> str:
+    """Return the name of what made a route, or its number."""
+    return _PROTOCOLS.get(protocol, str(protocol))
+
+
+def family_text(family: int) -> str:
+    """Return `inet`, `inet6` or `bridge`."""
+    return _FAMILIES.get(family, "bridge" if family == AF_BRIDGE else str(family))
+
+
+def address_flags(address: Address) -> list[str]:
+    """Return the flags of an address as ip(8) prints them."""
+    return [word for bit, word in _ADDRESS_FLAGS.items() if address.flags & bit]
+
+
+def neighbour_flags(neighbour: Neighbour) -> list[str]:
+    """Return the flags of a neighbour, or of an entry of a forwarding database."""
+    return [word for bit, word in _FLAGS.items() if neighbour.flags & bit]
+
+
 def scope_text(scope: int) -> str:
     """Return the name of a scope, or its number."""
     return _SCOPES.get(scope, str(scope))
@@ -59,7 +84,7 @@ def destination_text(route: Route) -> str:
 def address_words(address: Address, name: Name) -> str:
     """Return `inet 192.168.1.1/24 scope global permanent dev eth0`."""
     peer = f" peer {ip_text(address.family, address.peer)}" if address.peer != address.address else ""
-    flags = "".join(f" {word}" for bit, word in _ADDRESS_FLAGS.items() if address.flags & bit)
+    flags = "".join(f" {word}" for word in address_flags(address))
     own = ip_text(address.family, address.address)
     prefix = f"{peer or ' '}/{address.length}".replace(" /", "/")
     family = _FAMILIES.get(address.family, "")
@@ -78,7 +103,7 @@ def _rest(route: Route, name: Name) -> Iterator[str]:
     if route.table != rt.RT_TABLE_MAIN:
         yield f"table {table_text(route.table)}"
     if route.protocol:
-        yield f"proto {_PROTOCOLS.get(route.protocol, route.protocol)}"
+        yield f"proto {protocol_text(route.protocol)}"
     if route.scope:
         yield f"scope {scope_text(route.scope)}"
     if route.metric:
@@ -108,7 +133,7 @@ def state_text(neighbour: Neighbour) -> str:
 def neighbour_words(neighbour: Neighbour, name: Name) -> str:
     """Return `10.9.0.4 dev eth0 lladdr 52:54:00:09:00:04 REACHABLE`, or an entry as `bridge fdb` prints it."""
     device, mac = f"dev {name(neighbour.ifindex)}", neighbour.link_address.hex(":")
-    flags = [word for bit, word in _FLAGS.items() if neighbour.flags & bit]
+    flags = neighbour_flags(neighbour)
     if neighbour.address is None:
         remote = [f"dst {ip_text(*neighbour.remote)}"] if neighbour.remote else []
         vlan = [f"vlan {neighbour.vlan}"] if neighbour.vlan else []

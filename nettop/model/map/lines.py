@@ -1,0 +1,167 @@
+"""The map as JSON objects: namespaces, links, addresses, routes, rules, neighbours, VLANs, queues and sysctls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from json import dumps
+from typing import Any
+
+from nettop.decode.rtnetlink import Route
+from nettop.decode.topology.objects import Device, Neighbour, Parameters
+from nettop.model.topology import ip_words
+from nettop.model.topology.host_map import HostMap, NamespaceMap
+from nettop.model.topology.tree import PAIRS
+
+_FLAGS = (  # IFF_*, linux/if.h
+    *("UP", "BROADCAST", "DEBUG", "LOOPBACK", "POINTOPOINT", "NOTRAILERS", "RUNNING", "NOARP", "PROMISC", "ALLMULTI"),
+    *("MASTER", "SLAVE", "MULTICAST", "PORTSEL", "AUTOMEDIA", "DYNAMIC", "LOWER_UP", "DORMANT", "ECHO"),
+)
+_OPERSTATES = ("UNKNOWN", "NOTPRESENT", "DOWN", "LOWERLAYERDOWN", "TESTING", "DORMANT", "UP")  # RFC 2863
+Row = dict[str, Any]
+
+
+def json_lines(hosts: HostMap, spaces: Sequence[NamespaceMap]) -> Iterator[str]:
+    """Yield the objects of these namespaces, each after its namespace."""
+    for space in spaces:
+        for row in _rows(hosts, space):
+            yield dumps(row, separators=(",", ":"))
+
+
+def _rows(hosts: HostMap, space: NamespaceMap) -> Iterator[Row]:
+    names = {ifindex: device.link.name for ifindex, device in space.devices.items()}
+    label = space.namespace.label
+    yield _namespace(hosts, space)
+    for device in space.devices.values():
+        yield _link(hosts, space, device)
+    for address in space.addresses:
+        yield {
+            **_of("address", label, address.ifindex, names),
+            "family": ip_words.family_text(address.family),
+            "address": ip_words.ip_text(address.family, address.address),
+            "prefix_length": address.length,
+            "peer": None if address.peer == address.address else ip_words.ip_text(address.family, address.peer),
+            "scope": ip_words.scope_text(address.scope),
+            "flags": ip_words.address_flags(address),
+        }
+    for route in space.routes:
+        yield {"kind": "route", "netns": label, **_route(route, names)}
+    for rule in space.rules:
+        row = {"family": ip_words.family_text(rule.family), "priority": rule.priority, "selector": rule.selector}
+        table = ip_words.table_text(rule.table) if rule.table else None
+        yield {"kind": "rule", "netns": label, **row, "action": rule.action, "table": table}
+    for neighbour in space.neighbours:
+        yield {**_of("neighbour", label, neighbour.ifindex, names), **_neighbour(neighbour)}
+    for vlan in space.vlans:
+        row = {"vlan": vlan.vlan, "untagged": vlan.untagged, "pvid": vlan.pvid}
+        yield {**_of("port_vlan", label, vlan.ifindex, names), **row}
+    for queue in space.queues:
+        row = {"queue_kind": queue.kind, "handle": f"{queue.handle:#x}", "parent": f"{queue.parent:#x}"}
+        row |= {"detail": queue.detail} if queue.filter else {"drops": queue.drops, "backlog": queue.backlog}
+        yield {**_of("filter" if queue.filter else "qdisc", label, queue.ifindex, names), **row}
+    for name, value in space.sysctls.items():
+        yield {"kind": "sysctl", "netns": label, "name": name, "value": value}
+
+
+def _of(kind: str, label: str, ifindex: int, names: dict[int, str]) -> Row:
+    return {"kind": kind, "netns": label, "ifindex": ifindex, "name": names.get(ifindex)}
+
+
+def _namespace(hosts: HostMap, space: NamespaceMap) -> Row:
+    one = space.namespace
+    return {
+        "kind": "netns",
+        "netns": one.label,
+        "names": one.names,
+        "inode": one.inode if one.inode > 0 else None,
+        "processes": one.processes,
+        "pid": one.pid or None,
+        "command": one.command or None,
+        "container": one.container or None,
+        "container_id": one.container_id or None,
+        "mounts": one.mounts,
+        "refusal": one.refusal or None,
+        "nsids": {str(nsid): hosts.label_of(inode) for nsid, inode in one.nsids.items()},
+        "devices": len(space.devices) if "devices" in space.complete else None,
+        "complete": sorted(space.complete),
+    }
+
+
+def _link(hosts: HostMap, space: NamespaceMap, device: Device) -> Row:
+    link, parameters = device.link, dict(device.parameters)
+    label, ifindex = hosts.peer(space.namespace.label, link.ifindex) or (None, link.lower or None)
+    there = hosts.of(label) if label is not None else None
+    other = there.devices.get(ifindex) if there and ifindex else None
+    name, pair = other.link.name if other else None, link.kind in PAIRS
+    if label is None and link.peer_nsid is not None:
+        label = f"nsid {link.peer_nsid}"
+    master = space.devices.get(link.master)
+    counts = device.counts if device.counted else None
+    return {
+        "kind": "link",
+        "netns": space.namespace.label,
+        "ifindex": link.ifindex,
+        "name": link.name,
+        "link_kind": link.kind or None,
+        "mode": parameters.get("mode") or parameters.get("type"),
+        "master": master.link.name if master else None,
+        "lower": None if pair else name,
+        "lower_netns": None if pair or not ifindex else label,
+        "lower_ifindex": None if pair else ifindex,
+        "peer": name if pair else None,
+        "peer_netns": label if pair else None,
+        "peer_ifindex": ifindex if pair else None,
+        "address": link.address.hex(":") or None,
+        "mtu": link.mtu,
+        "up": link.up,
+        "flags": [word for bit, word in enumerate(_FLAGS) if link.flags >> bit & 1],
+        "operstate": _OPERSTATES[link.operstate] if link.operstate < len(_OPERSTATES) else str(link.operstate),
+        "carrier": device.carrier,
+        "carrier_changes": device.carrier_changes,
+        "alias": device.alias or None,
+        "altnames": device.altnames,
+        "qdisc": device.qdisc or None,
+        "queue_length": device.queue_length,
+        "owner": device.owner or None,
+        "programs": device.programs,
+        "parameters": dict(device.parameters),
+        "port": dict(device.port),
+        "offloads": _numbers(device.offloads),
+        **{key: getattr(counts, key, None) for key in device.counts.__slots__},
+    }
+
+
+def _numbers(parameters: Parameters) -> dict[str, int]:
+    return {name: int(value) for name, value in parameters}
+
+
+def _route(route: Route, names: dict[int, str]) -> Row:
+    hops = [
+        {"device": names.get(hop.ifindex), "gateway": ip_words.ip_text(*hop.gateway) if hop.gateway else None}
+        for hop in route.hops
+    ]
+    first = hops[0] if len(hops) == 1 else {"device": None, "gateway": None}
+    return {
+        "family": ip_words.family_text(route.family),
+        "type": ip_words.type_text(route.kind),
+        "destination": ip_words.destination_text(route),
+        "table": ip_words.table_text(route.table),
+        **first,
+        "next_hops": hops if len(hops) > 1 else None,
+        "protocol": ip_words.protocol_text(route.protocol),
+        "scope": ip_words.scope_text(route.scope),
+        "metric": route.metric,
+        "tos": route.tos,
+    }
+
+
+def _neighbour(neighbour: Neighbour) -> Row:
+    own = None if neighbour.address is None else ip_words.ip_text(neighbour.family, neighbour.address)
+    return {
+        "family": ip_words.family_text(neighbour.family),
+        "address": own,
+        "link_address": neighbour.link_address.hex(":") or None,
+        "state": ip_words.state_text(neighbour),
+        "flags": ip_words.neighbour_flags(neighbour),
+        "vlan": neighbour.vlan or None,
+        "remote": ip_words.ip_text(*neighbour.remote) if neighbour.remote else None,
+    }
