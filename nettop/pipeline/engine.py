@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from nettop.batch import Batch, Counters, DumpMark, End, Gap, Item, Stream, StreamAdded, Text
+from nettop.batch import Batch, DumpMark, End, Gap, Stream, StreamAdded, Text
 from nettop.broker.requests import ResolveName
-from nettop.columns import Decoded, Strings
+from nettop.columns import Decoded
 from nettop.kinds import StreamKind
 from nettop.model.counters.table import CounterTable
 from nettop.model.events.table import KEEP_EVENTS, EventLog
@@ -19,7 +18,6 @@ from nettop.model.flows.devices import FlowDevices
 from nettop.model.flows.joins import FlowJoins
 from nettop.model.flows.store import FlowStore
 from nettop.model.flows.table import FlowTable
-from nettop.model.ledger import Ledger
 from nettop.model.map.drawing import MapDrawing
 from nettop.model.map.lists import MapLists
 from nettop.model.map.table import MapTable
@@ -33,27 +31,24 @@ from nettop.model.ruleset.chain_matrix import ChainMatrix
 from nettop.model.ruleset.chain_table import ChainTable
 from nettop.model.ruleset.find import RuleFinder
 from nettop.model.ruleset.rule_table import RuleTable
-from nettop.model.ruleset.ruleset import Ruleset
-from nettop.model.ruleset.rulesets import Rulesets
 from nettop.model.sysctls import Sysctls
 from nettop.model.table import Model, Snapshot, TableModel, ViewSpec
 from nettop.model.topology.host_map import HostMap
 from nettop.model.topology.routing import Routing
 from nettop.model.traces.journeys import Journeys
 from nettop.model.traces.table import TraceTable
-from nettop.pipeline.feeds import MAPPING, Decode, Feed, feed_of
+from nettop.pipeline.feeds import MAPPING, Feed, feed_of
+from nettop.pipeline.intake import Intake
 from nettop.pipeline.ledger_booking import book_events, book_packets
 from nettop.pipeline.receive_filter import ReceiveFilter
 from nettop.sources.names import NameResolver
 from nettop.text.units import plural
 
-_ENDINGS = 32  # of failed streams that are remembered
 _FOREVER = 1 << 62  # ns
 _OF_HOST = frozenset(feed.stream for feed in MAPPING)
-_LAST_CODE = 0xFFFF  # columns hold codes of namespaces in 16 bits
 
 
-class Engine:
+class Engine(Intake):
     """Every model of one run. To be used from one thread; `apply` gets items in the order of the streams.
 
     `netns` is the label of the namespace whose rules are shown; None: the first one of a recording. The last
@@ -66,15 +61,9 @@ class Engine:
         keep_events: int = KEEP_EVENTS,
         resolve: Callable[[ResolveName], str | None] = lambda query: None,
     ) -> None:
-        self.netns = netns or ""
+        super().__init__(netns or "")
         self._show_first_netns = netns is None
-        self.strings = Strings()
-        self.streams: dict[int, Stream] = {}
-        self.labels: list[str] = []
-        self._codes: dict[str, int] = {}  # indexes of labels: a recording may have 65,536
         self.sysctls = Sysctls(self._label)
-        self.failures: deque[End] = deque(maxlen=_ENDINGS)  # the last streams that ended in an error
-        self.ledger = Ledger()
         self.receive_filter: ReceiveFilter | None = None  # other flows and events are withheld from the models
         self._joins_version = 0  # the sum of the joined models' versions when the flow table's last grew
         self.events = EventLog(self.strings, self._label, self._stream_name, keep_events)
@@ -90,8 +79,6 @@ class Engine:
         joins = FlowJoins(self.processes, self.devices, self.meter, self.names, expected, accounting)
         self.flows = FlowTable(self.strings, self._label, self.events.history, joins, store)
         self.counters = CounterTable(self._label, namespaces=self.labels)
-        self.ruleset = Ruleset(self.netns)
-        self.rulesets = Rulesets(self.ruleset, self._label)
         rules = self.ruleset
         find_chain = lambda *key: rules.picture.chain(*key)  # noqa: E731
         self.traces = Journeys(rules.rule, self.routing.device, rules.legacy_rule, find_chain)
@@ -99,8 +86,7 @@ class Engine:
         self.packets = PacketModel(self.meter.add)
         self.groups = FlowGroups(self.flows, lambda: self.counters.table_use(self.netns)[1])
         self.views = self._views()
-        self.models = self._models()
-        self._decoders: dict[tuple[int, str], Decode] = {}  # of a stream's feed
+        self.models |= self._models()
 
     def _views(self) -> dict[str, TableModel]:
         chains = ChainTable(self.ruleset)
@@ -130,35 +116,9 @@ class Engine:
             "routing": self.routing,
             "processes": self.processes,
             "sysctls": self.sysctls,
-            "rulesets": self.rulesets,
             "map": self.host_map,
             "traces": self.traces,
         }
-
-    def apply(self, item: Item, now_ns: int) -> None:
-        """Apply one item (Counters: to the ledger only). No input from outside raises an error."""
-        self.ledger.add(item)
-        if isinstance(item, StreamAdded):
-            self._added(item, now_ns)
-        elif isinstance(item, End):
-            if item.error:
-                self.failures.append(item)
-            if item.stream is None:  # no record comes any more
-                self.traces.settle(_FOREVER)
-        elif not isinstance(item, Counters) and (stream := self.streams.get(item.stream)):
-            if stream.kind is StreamKind.PACKETS:
-                self.packets.apply(item, self.code(stream.netns), now_ns)
-            else:
-                self._apply_feed(item, stream, now_ns)
-
-    def code(self, netns: str) -> int:
-        """Return the code of a namespace in the models' columns. Those beyond 16 bits share the last code."""
-        code = self._codes.get(netns)
-        if code is None:
-            code = self._codes[netns] = min(len(self.labels), _LAST_CODE)
-            if len(self.labels) <= _LAST_CODE:
-                self.labels.append(netns)
-        return code
 
     def snapshot(self, view: str, spec: ViewSpec, now_ns: int) -> Snapshot:
         """Return the window of a view that spec describes."""
@@ -219,9 +179,6 @@ class Engine:
         self.packets.close()
         self.names.close()
 
-    def _label(self, code: int) -> str:
-        return self.labels[code] if code < len(self.labels) else ""
-
     def _known(self, netns: str) -> list[str]:
         """Return what else is known of a watched namespace: its flows, and of the shown one its rules."""
         if netns not in self._codes or netns != self.netns:
@@ -233,9 +190,8 @@ class Engine:
         return self.streams[stream].name if stream in self.streams else str(stream)
 
     def _added(self, item: StreamAdded, now_ns: int) -> None:
+        super()._added(item, now_ns)
         stream = item.stream
-        self.streams[stream.id] = stream
-        self.code(stream.netns)
         if self._show_first_netns and stream.kind is not StreamKind.PACKETS and stream.name not in _OF_HOST:
             self.netns = stream.netns
             self.rulesets.show(stream.netns)
@@ -245,29 +201,26 @@ class Engine:
                 self.meter.forget()  # another capture begins
             self.packets.apply(item, self.code(stream.netns), now_ns)
 
-    def _apply_feed(self, item: Batch | Gap | DumpMark | Text, stream: Stream, now_ns: int) -> None:
-        feed = feed_of(stream, item)
-        if feed is None:
-            return
-        decoded_item = self._decoded(feed, item, stream) if isinstance(item, (Batch, Text)) else item
-        code = self.code(stream.netns)
-        if self.receive_filter is not None and feed.flows and isinstance(decoded_item, Decoded):
-            decoded_item, withheld = self.receive_filter.select(decoded_item, now_ns, self.strings, self._label)
-            self.ledger.add_withheld(stream.id, withheld)
-        for name in feed.models:
-            self.models[name].apply(decoded_item, code, now_ns)
+    def _ended(self, item: End) -> None:
+        super()._ended(item)
+        if item.stream is None:  # no record comes any more
+            self.traces.settle(_FOREVER)
 
-    def _decoded(self, feed: Feed, item: Batch | Text, stream: Stream) -> Any:
-        if feed.decoder is None:
-            return item
-        decoder = self._decoders.get((stream.id, feed.name))
-        if decoder is None:
-            decoder = self._decoders[stream.id, feed.name] = feed.decoder(self.strings)
-        decoded = decoder(item)
-        if isinstance(item, Batch):
-            unreadable = self.events.unreadable(item, decoded) if _has_events(feed) else decoded.errors.records()
-            self.ledger.add_unreadable(stream.id, unreadable)
-        return decoded
+    def _apply_to(self, item: Batch | Gap | DumpMark | Text, stream: Stream, now_ns: int) -> None:
+        if stream.kind is StreamKind.PACKETS:
+            self.packets.apply(item, self.code(stream.netns), now_ns)
+        else:
+            super()._apply_to(item, stream, now_ns)
+
+    def _received(self, feed: Feed, stream: Stream, decoded_item: Any, now_ns: int) -> Any:
+        if self.receive_filter is None or not feed.flows or not isinstance(decoded_item, Decoded):
+            return decoded_item
+        decoded_item, withheld = self.receive_filter.select(decoded_item, now_ns, self.strings, self._label)
+        self.ledger.add_withheld(stream.id, withheld)
+        return decoded_item
+
+    def _unreadable(self, feed: Feed, item: Batch, decoded: Any) -> int:
+        return self.events.unreadable(item, decoded) if _has_events(feed) else super()._unreadable(feed, item, decoded)
 
 
 def _has_events(feed: Feed | None) -> bool:
