@@ -10,6 +10,8 @@ from typing import Any
 from nettop.errors import UsageError
 from nettop.text.units import parse_duration, parse_size
 
+EVERY = "*"  # the value of an option that names one of several, given without a name
+
 
 class Once(argparse.Action):
     """An action that stores a value and refuses a second one, which would silently replace the first."""

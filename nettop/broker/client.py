@@ -258,11 +258,15 @@ class Broker:
         """Set a named counter or quota of nftables, or an nfacct object, to zero. NotPermitted under --read-only."""
         self._call(requests.ResetCounter(ns.handle, name))
 
-    def close(self) -> None:
-        """End the broker and the reader thread; further calls raise."""
+    def end(self) -> None:
+        """End the broker without waiting for it, as close() does; further calls raise."""
         self.on_gone = None
         with suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """End the broker and the reader thread; further calls raise."""
+        self.end()
         if threading.current_thread() is not self._reader:
             self._reader.join(EXIT_SECONDS)
         self._sock.close()

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from nettop.broker import installation, options, privileges, program, wire
+from nettop.broker import installation, options, privileges, wire
 from nettop.broker.client import EXIT_SECONDS, Broker
 from nettop.broker.confinement import own_namespace
 from nettop.broker.confinement.app import confine_app
@@ -102,6 +102,8 @@ def fork() -> Broker:
     That broker creates outputs and resolves names as the invoking user (nobody for root), and nothing else. Raises
     NotPermitted.
     """
+    from nettop.broker import program  # with all that a broker needs, which is much
+
     allowed = options.for_app()
     ours, theirs = wire.pair()
     if os.fork() == 0:

@@ -16,8 +16,9 @@ from nettop.decode.conntrack.decoder import ConntrackDecoder
 from nettop.decode.sysctls import sysctl_values
 from nettop.errors import EXIT_OK, BrokerError
 from nettop.headless.damage import damage
-from nettop.headless.load import final_code, in_kernel, recorded, report_errors
+from nettop.headless.load import final_code, recorded, report_errors
 from nettop.headless.missing_data import COUNTS, NO_EVENTS, NOT_COUNTED
+from nettop.headless.pushdown import in_kernel
 from nettop.headless.streaming import LineOutput, Stop, arriving, sources
 from nettop.model.events.lines import EventLines, gap_json
 from nettop.model.events.rows import without_row

@@ -14,8 +14,9 @@ from nettop.batch import DumpMark, Item, Text
 from nettop.console import say
 from nettop.errors import EXIT_FAILED, UsageError
 from nettop.headless.aligned import aligned, on_terminal, terminal_width
-from nettop.headless.load import engine_of, final_code, in_kernel, live_engine
+from nettop.headless.load import engine_of, final_code, live_engine
 from nettop.headless.missing_data import NO_FLOWS, OWNERS, RATES, records_flows, unknown_data, unrecorded_data
+from nettop.headless.pushdown import in_kernel
 from nettop.headless.streaming import LineOutput
 from nettop.kinds import NO_TIME
 from nettop.model.filter.expression import Filter, parse

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, TypeVar
 
 from nettop.batch import Batch, End, Item, PacketMeta, item_time
 from nettop.console import say
@@ -12,17 +13,19 @@ from nettop.errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_LOSS, EXIT_OK
 from nettop.headless.damage import damage
 from nettop.headless.streaming import WAIT_S, sources
 from nettop.headless.unprivileged import drop
-from nettop.model.filter.expression import Filter
-from nettop.model.kernel_filter.pushdown import KernelFilter, kernel_filter
 from nettop.model.ledger import Ledger
-from nettop.pipeline.engine import Engine
 from nettop.pipeline.ingest import Plumbing
+from nettop.pipeline.intake import Intake
 from nettop.pipeline.live_sources import LiveSources
 from nettop.recording.chunks import open_input
 from nettop.recording.reader import open_reader
 from nettop.text.units import grouped
 
+if TYPE_CHECKING:
+    from nettop.pipeline.engine import Engine
+
 Items = Iterator[Item]
+AnyIntake = TypeVar("AnyIntake", bound=Intake)
 
 
 def recorded(path: str) -> Items:
@@ -54,7 +57,7 @@ def engine_from(
     path: str, items: Items, ended: Callable[[Engine, Item], bool] = lambda engine, item: False
 ) -> tuple[Engine, int, int]:
     """Return the same of items, up to the first one before which `ended` returns True."""
-    engine, code, now_ns = Engine(), EXIT_OK, 0
+    engine, code, now_ns = _new_engine(), EXIT_OK, 0
     engine.ruleset.raw.sets.keeps_elements = True
     for item in items:
         if ended(engine, item):
@@ -81,31 +84,29 @@ def live_engine(
     """
     plumbing = Plumbing()
     with sources(options, plumbing) as live:
-        engine = Engine(live.netns.label)
+        engine = _new_engine(live.netns.label)
         begin(live)
-        while plumbing.alive():
-            if _apply(engine, plumbing.handoff.get(WAIT_S)[1], enough):
-                break
-        else:
-            while items := plumbing.handoff.get(0)[1]:
-                _apply(engine, items, enough)
+        fill(engine, plumbing, enough)
         finish(live, engine)
     return engine, time.time_ns(), report_errors(engine.failures)
 
 
-def in_kernel(
-    options: argparse.Namespace, display_filter: Filter | None, *, events: bool = True, dumps: bool = True
-) -> KernelFilter:
-    """Return the part of the filter that the kernel can run. With --verbose, report it and the rest on stderr."""
-    if display_filter is None:
-        return KernelFilter()
-    found = kernel_filter(display_filter, events=events, dumps=dumps)
-    if options.verbose:
-        say(f"filter: {found.summary}")
-    return found
+def fill(engine: AnyIntake, plumbing: Plumbing, enough: Callable[[AnyIntake, Item | None], bool]) -> None:
+    """Apply what the sources read until it is enough, or all of them have ended."""
+    while plumbing.alive():
+        if _apply(engine, plumbing.handoff.get(WAIT_S)[1], enough):
+            return
+    while items := plumbing.handoff.get(0)[1]:
+        _apply(engine, items, enough)
 
 
-def _apply(engine: Engine, items: Iterable[Item], enough: Callable[[Engine, Item | None], bool]) -> bool:
+def _new_engine(netns: str | None = None) -> Engine:
+    from nettop.pipeline.engine import Engine  # all models: `nettop rules` needs few of them, and fast
+
+    return Engine(netns)
+
+
+def _apply(engine: AnyIntake, items: Iterable[Item], enough: Callable[[AnyIntake, Item | None], bool]) -> bool:
     """Apply the items up to one that is enough. Return whether there was one, or all are enough."""
     for item in items:
         engine.apply(item, item_time(item) or time.time_ns())

@@ -19,12 +19,12 @@ from nettop.model.ruleset.diff import ChainKey, ChainState, chains_of, complete,
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.selection import RuleQuery, select
 from nettop.model.ruleset.sets import SetContents
-from nettop.pipeline.engine import Engine
+from nettop.pipeline.intake import Intake
 from nettop.text.sanitize import clean
 
 _MOMENT = re.compile(r"(.+)@(start|\d{1,2}:\d{2}(?::\d{2})?)", re.DOTALL)
 _DAY = 86_400
-LiveReader = Callable[[], tuple[Engine, int]]
+LiveReader = Callable[[], tuple[Intake, int]]
 
 
 def compared(options: argparse.Namespace, query: RuleQuery, read_live: LiveReader) -> tuple[list[str], int]:
@@ -33,7 +33,7 @@ def compared(options: argparse.Namespace, query: RuleQuery, read_live: LiveReade
     if len(names) > 2:
         raise UsageError("--diff compares two moments", "name one recording (against the live namespace) or two")
     opened = [open_items(_split(name)[0]) for name in names]  # before the privileges go
-    code, engines = 0, list[Engine]()
+    code, engines = 0, list[Intake]()
     if len(names) == 1:
         live, code = read_live()
     else:
@@ -63,7 +63,7 @@ def _split(name: str) -> tuple[str, str]:
     return (name, "") if found is None else (found[1], found[2])
 
 
-def _recorded(name: str, items: Items) -> tuple[Engine, int]:
+def _recorded(name: str, items: Items) -> tuple[Intake, int]:
     """Return the models of a recording at its moment, and the exit code of its damage."""
     path, moment = _split(name)
     engine, _, code = engine_from(path, items, _until(moment))
@@ -74,7 +74,7 @@ def _recorded(name: str, items: Items) -> tuple[Engine, int]:
     return engine, code
 
 
-def _until(moment: str) -> Callable[[Engine, Item], bool]:
+def _until(moment: str) -> Callable[[Intake, Item], bool]:
     """Return the predicate of the models and the next item that ends the reading."""
     if moment == "start":
         return lambda engine, item: engine.ruleset.is_read
@@ -84,7 +84,7 @@ def _until(moment: str) -> Callable[[Engine, Item], bool]:
     second = sum(number * unit for number, unit in zip(numbers, (3600, 60, 1), strict=False))
     end = 0
 
-    def ended(engine: Engine, item: Item) -> bool:
+    def ended(engine: Intake, item: Item) -> bool:
         nonlocal end
         seconds = (item_time(item) or 0) // 1_000_000_000
         if seconds and not end:

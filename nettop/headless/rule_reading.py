@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from nettop.broker.client import Broker
+from nettop.headless.streaming import sources_of
 from nettop.pipeline import feeds
-from nettop.pipeline.engine import Engine
+from nettop.pipeline.ingest import Plumbing
+from nettop.pipeline.live_sources import LiveSources
 from nettop.sources.nft_sets import VerdictMapDump
+
+if TYPE_CHECKING:
+    from nettop.pipeline.intake import Intake
 
 SETTLE_S, _QUIET_S = 6.0, 0.3
 # One listing is wanted now, whatever share of a core it takes.
 RULE_FEEDS = (
     replace(feeds.NFT_EVENTS, rest_s=0.0),
-    replace(feeds.NFT, share=None),
+    replace(feeds.NFT, every_s=SETTLE_S, share=None),
     *(replace(feed, share=None) for feed in feeds.RULE_TEXTS),
 )
 
 SETS = replace(feeds.NFT_SETS, source=VerdictMapDump, every_s=None, share=None)  # without the elements of other sets
+
+
+@contextmanager
+def watched(broker: Broker, netns_spec: str) -> Iterator[tuple[LiveSources, Plumbing]]:
+    """Yield the sources of a namespace, which read its rules and sets, and the plumbing that has their items."""
+    plumbing = Plumbing()
+    with sources_of(broker, netns_spec, plumbing) as live:
+        live.watch(*RULE_FEEDS, SETS)
+        yield live, plumbing
 
 
 class Settled:
@@ -30,7 +48,7 @@ class Settled:
         self._until = time.monotonic() + SETTLE_S
         self._quiet_since: float | None = None
 
-    def __call__(self, engine: Engine) -> bool:
+    def __call__(self, engine: Intake) -> bool:
         """Return whether what is known is enough."""
         ruleset = engine.ruleset
         now = time.monotonic()

@@ -1,47 +1,17 @@
-"""`nettop rules`: tables, chains, rules, sets and objects of one namespace, as JSON Lines or as a tree of text."""
+"""`nettop rules`: tables, chains, rules, sets and objects of one namespace, as JSON Lines or as a tree of text.
+
+The broker and the tools that print the rules take as long as the imports: these are done while they run.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json as json_format
+import gc
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from functools import partial
-from typing import TypeVar
-
-import numpy as np
+from importlib import import_module
 
 from nettop import arguments
-from nettop.batch import End, Item
-from nettop.console import say
-from nettop.decode.nftables.members import rows_of
-from nettop.errors import EXIT_FAILED, EXIT_OK, BrokerError, FilterError, UsageError
-from nettop.headless.load import engine_of, final_code, live_engine
-from nettop.headless.rule_diff import compared
-from nettop.headless.rule_reading import RULE_FEEDS, SETS, Settled
-from nettop.headless.streaming import LineOutput
-from nettop.kinds import TRACE_PREFIX
-from nettop.model.filter.expression import parse
-from nettop.model.ruleset.findings import chain_key, findings
 from nettop.model.ruleset.hooks import HOOK_ORDER
-from nettop.model.ruleset.lines import json_lines
-from nettop.model.ruleset.membership import holding, ipset_holds, question
-from nettop.model.ruleset.ruleset import Ruleset
-from nettop.model.ruleset.selection import RuleQuery, select
-from nettop.model.ruleset.sets import SetContents, ipsets_of
-from nettop.model.ruleset.text import tree
-from nettop.model.ruleset.words import chain_path
-from nettop.pipeline.engine import Engine
-from nettop.pipeline.live_sources import LiveSources
-from nettop.pipeline.set_pages import ipset_elements, ipsets, set_elements
-from nettop.text.sanitize import clean
-from nettop.text.units import listed, plural
-
-_CHAINS_NAMED = 3
-T = TypeVar("T")
-_EVERYTHING, _NO_CONTENTS = RuleQuery(), SetContents()
-_ALL = "*"  # of --elements without a name
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +23,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     text = f"only chains at this hook, and those that they jump to: {' '.join(HOOK_ORDER)}"
     parser.add_argument("--hook", action="append", default=[], metavar="H", help=text)
     text = "with the elements of all sets printed, or only this set with its elements"
-    parser.add_argument("--elements", action="append", nargs="?", const=_ALL, default=[], metavar="SET", help=text)
+    parser.add_argument(
+        "--elements", action="append", nargs="?", const=arguments.EVERY, default=[], metavar="SET", help=text
+    )
     text = "at most N elements of each set (default: all)"
     parser.add_argument("-n", "--number", type=arguments.count, default=sys.maxsize, metavar="N", help=text)
     text = (
@@ -72,184 +44,22 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the ruleset of --netns or of a recording. Return the exit code of the contract."""
-    query = query_of(options)
-    reading = SetReading(options, query)
-    if options.diff:
-        return _compare(options, query, reading)
-    if options.read:
-        engine, _, code = engine_of(options.read)
-        if not engine.ruleset.is_known:
-            if not code:  # else its damage was reported
-                others = "plain captures and copies by other tools do not"
-                say(f"{options.read!r} holds no rules: recordings of `nettop record` do, {others}")
-            return final_code(engine.ledger, code)
-    else:
-        engine, code = _live(options, reading)
-    out = LineOutput()
-    printer = finding_lines if options.findings else lines
-    contents = recorded(engine.ruleset, options) if options.read else reading.contents
-    out.add(list(printer(engine.ruleset, engine.netns, options.json, query, contents)))
-    out.flush()
-    return final_code(engine.ledger, code or report(engine.ruleset))
+    gc.disable()  # one reading, then the end: nothing becomes garbage
+    if options.read or options.diff or options.filter or options.holds:  # words of theirs may be wrong
+        from nettop.headless import rule_listing
+
+        return rule_listing.run(options)
+    from nettop.broker.options import for_app
+    from nettop.broker.start import start
+
+    with start(allowed=for_app(read_only=True), while_starting=_import_sources) as broker:
+        from nettop.headless.rule_reading import watched
+
+        with watched(broker, options.netns) as (live, plumbing):
+            from nettop.headless import rule_listing
+
+            return rule_listing.print_live(options, live, plumbing)
 
 
-def _live(options: argparse.Namespace, reading: SetReading) -> tuple[Engine, int]:
-    engine, _, code = live_engine(options, lambda live: live.watch(*RULE_FEEDS, SETS), Enough(), reading)
-    return engine, code
-
-
-def _compare(options: argparse.Namespace, query: RuleQuery, reading: SetReading) -> int:
-    """Print the differences. EXIT_OK with or without any: 1 is a failure, as everywhere."""
-    found, code = compared(options, query, lambda: _live(options, reading))
-    out = LineOutput()
-    out.add(found)
-    out.flush()
-    return code
-
-
-def query_of(options: argparse.Namespace) -> RuleQuery:
-    """Return the query of the options. FilterError for a filter that does not parse or needs two readings."""
-    display_filter = parse(options.filter, "rule")
-    if display_filter is not None and "rate" in display_filter.columns and not options.read:
-        reason = "rates need two readings, this is one: bytes and packets are known"
-        raise FilterError(reason, options.filter, options.filter.find("rate"))
-    sets = tuple(name for name in options.elements if name != _ALL)
-    if options.holds and options.read:
-        raise UsageError("--holds asks the kernel", "a recording does not have all elements of sets")
-    holds = question(options.holds) if options.holds else None
-    return RuleQuery(tuple(options.table), tuple(options.chain), tuple(options.hook), sets, display_filter, holds)
-
-
-class Enough:
-    """A predicate of the models and items, true once the ruleset is known and its sets are read."""
-
-    def __init__(self) -> None:
-        self._settled, self._has_sets = Settled(), False
-
-    def __call__(self, engine: Engine, item: Item | None) -> bool:
-        """Return whether what is known is enough."""
-        stream = engine.streams.get(item.stream) if isinstance(item, End) and item.stream is not None else None
-        self._has_sets = self._has_sets or (stream is not None and stream.name == SETS.stream)
-        return self._settled(engine) and self._has_sets
-
-
-class SetReading:
-    """Reads the IP sets, and the elements of the sets that are printed, while the broker runs."""
-
-    def __init__(self, options: argparse.Namespace, query: RuleQuery) -> None:
-        self.contents = SetContents()
-        self._elements, self._number, self._query = bool(options.elements or query.holds), options.number, query
-
-    def __call__(self, live: LiveSources, engine: Engine) -> None:
-        """Read them all. A set that was deleted meanwhile is reported on stderr."""
-        broker, netns, contents = live.broker, live.netns, self.contents
-        if any(ipsets_of(rule.text) for rule in engine.ruleset.picture.rules):  # else the request may load a module
-            contents.ipsets = _reported(partial(ipsets, broker, netns)) or []
-        if not self._elements:
-            return
-        asked = self._query.holds
-        shown = select(engine.ruleset, replace(self._query, holds=None), contents)
-        for one in shown.sets:
-            found = _reported(partial(set_elements, broker, netns, one, self._limit))
-            if found is None:
-                continue
-            elements, interrupted = found
-            if elements is not None and asked is not None:
-                elements = elements.rows(np.flatnonzero(holding(asked, one, elements))[: self._number])
-            if elements is not None and len(elements):
-                contents.elements[one.id] = elements
-            if interrupted:
-                say(f"set {' '.join(one.id)} changed while it was read: some elements may be missing or there twice")
-        for ipset in shown.ipsets:
-            of = _reported(partial(ipset_elements, broker, netns, ipset.name, self._limit)) or []
-            of = of if asked is None else ipset_holds(asked, of)[: self._number]
-            if of:
-                contents.of_ipsets[ipset.name] = of
-
-    @property
-    def _limit(self) -> int:
-        return sys.maxsize if self._query.holds else self._number
-
-
-def recorded(ruleset: Ruleset, options: argparse.Namespace) -> SetContents:
-    """Return the IP sets of a recording, and if they are asked for the elements of all sets, as far as it has them."""
-    found, number = ruleset.raw.sets.contents, options.number if options.elements else 0
-    elements = {one: of.rows(np.array(rows_of(of)[:number], np.int64)) for one, of in found.elements.items()}
-    return SetContents(found.ipsets, elements, {name: of[:number] for name, of in found.of_ipsets.items()})
-
-
-def _reported(read: Callable[[], T]) -> T | None:
-    """Return what is read; None if that fails, which is reported on stderr."""
-    try:
-        return read()
-    except BrokerError as error:
-        say(str(error))
-        return None
-
-
-def report(ruleset: Ruleset) -> int:
-    """Report on stderr what of the ruleset is not known. Return the exit code."""
-    missing = [
-        *(f"rules of {what}: {error}" for what, error in ruleset.texts.legacy_errors()),
-        *_missing_words(ruleset),
-    ]
-    if not ruleset.is_dumped:
-        missing.append("the kernel's rules could not be read")
-    elif ruleset.raw.interrupted:
-        missing.append("the ruleset kept changing while it was read: some rules may be missing or old; try again later")
-    for line in missing:
-        say(line)
-    return EXIT_FAILED if missing else EXIT_OK
-
-
-def _missing_words(ruleset: Ruleset) -> Iterator[str]:
-    """Yield one line on the rules without words: how many, in which chains, and why."""
-    picture = ruleset.picture
-    own = [chain.table.startswith(TRACE_PREFIX) for chain in picture.chains]  # tables of a trace: no tool is asked
-    without = [rule for rule in picture.rules if rule.text is None and not own[rule.chain]]
-    if without:
-        chains = list(dict.fromkeys(chain_path(picture.chains[rule.chain]) for rule in without))
-        where = listed(chains, _CHAINS_NAMED)
-        why = "; ".join(dict.fromkeys(ruleset.texts.failures())) or _reason(ruleset)
-        yield f"{plural(len(without), 'rule')} without words, in {where}: {why}"
-
-
-def _reason(ruleset: Ruleset) -> str:
-    newer = ruleset.texts.older_than(ruleset.changed_ns)
-    return "they are newer than the last listing of their tool" if newer else "their tool does not print them"
-
-
-def lines(
-    ruleset: Ruleset,
-    netns_label: str,
-    json: bool,
-    query: RuleQuery = _EVERYTHING,
-    contents: SetContents = _NO_CONTENTS,
-) -> Iterator[str]:
-    """Yield the lines, without line ends: JSON objects, or text that is safe for a terminal. UsageError: see select."""
-    shown = select(ruleset, query, contents)
-    if json:
-        yield from json_lines(ruleset, netns_label, shown, contents)
-    else:
-        yield from map(clean, tree(ruleset, query, shown, contents))
-
-
-def finding_lines(
-    ruleset: Ruleset, netns_label: str, json: bool, query: RuleQuery, contents: SetContents
-) -> Iterator[str]:
-    """Yield the findings of the chosen tables and chains as `lines` does the rules."""
-    shown = select(ruleset, query, contents)
-    chains = (ruleset.picture.chains[index] for index in shown.chains)
-    chosen: set[tuple[object, ...]] = {(chain.family, chain.table, chain.name) for chain in chains}
-    chosen |= {(*key[1:], None) for key in shown.tables}
-    found = [one for one in findings(ruleset, contents) if chain_key(one) in chosen]
-    if json:
-        for one in found:
-            row = {"kind": "finding", "netns": netns_label, "name": one.name, "summary": one.summary, **dict(one.place)}
-            yield json_format.dumps({**row, "evidence": list(one.evidence)})
-        return
-    for one in found:
-        yield clean(f"{one.name}: {one.summary}")
-        yield from (clean(f"    {line}") for line in one.evidence)
-    if not found:
-        yield "no findings"
+def _import_sources() -> None:
+    import_module("nettop.headless.rule_reading")

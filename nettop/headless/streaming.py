@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Protocol
 
 from nettop.batch import End, Item
+from nettop.broker.client import Broker
 from nettop.broker.options import for_app
 from nettop.broker.requests import Netns
 from nettop.broker.start import start
@@ -36,20 +37,29 @@ def sources(
 
     When the namespace is deleted or the broker ends, all sources end, and an End has the reason in `error`.
     """
-    with start(allowed=for_app(read_only=read_only, write=write, force=force)) as broker:
-        live = LiveSources(broker, broker.netns(options.netns), plumbing)
+    with (
+        start(allowed=for_app(read_only=read_only, write=write, force=force)) as broker,
+        sources_of(broker, options.netns, plumbing) as live,
+    ):
+        yield live
 
-        def gone(netns: Netns, reason: str) -> None:  # on the client's reader thread: never blocks
-            if netns.handle == live.netns.handle:
-                live.halt()
-                where = f"namespace {netns.label}: " if netns.label and not broker.ended else ""
-                plumbing.put([End(None, plumbing.seq.next(), error=f"{where}{reason}")], wait=False)
 
-        broker.on_gone = gone
-        try:
-            yield live
-        finally:
-            finish(live, plumbing)
+@contextmanager
+def sources_of(broker: Broker, netns_spec: str, plumbing: Plumbing) -> Iterator[LiveSources]:
+    """Yield the live sources of a namespace; `broker` was started for them, and ends with them."""
+    live = LiveSources(broker, broker.netns(netns_spec), plumbing)
+
+    def gone(netns: Netns, reason: str) -> None:  # on the client's reader thread: never blocks
+        if netns.handle == live.netns.handle:
+            live.halt()
+            where = f"namespace {netns.label}: " if netns.label and not broker.ended else ""
+            plumbing.put([End(None, plumbing.seq.next(), error=f"{where}{reason}")], wait=False)
+
+    broker.on_gone = gone
+    try:
+        yield live
+    finally:
+        finish(live, plumbing)
 
 
 def finish(live: LiveSources, plumbing: Plumbing) -> None:

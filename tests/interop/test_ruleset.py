@@ -18,7 +18,7 @@ from nettop.broker.client import Broker
 from nettop.broker.requests import Netns, ReadRequest
 from nettop.decode.nftables.decoder import NftDecoder
 from nettop.errors import BrokerError
-from nettop.headless.rules import lines
+from nettop.headless.rule_listing import lines
 from nettop.kinds import TextKind
 from nettop.linux.netlink import NETLINK_NETFILTER, NLMSG_DONE, NLMSG_ERROR, NLMSGHDR
 from nettop.model.ruleset.chain_table import ChainTable

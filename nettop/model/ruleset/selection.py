@@ -79,7 +79,9 @@ def select(ruleset: Ruleset, query: RuleQuery, contents: SetContents) -> Selecti
         and (not query.chains or picture.chains[index] in chains)
         and (not query.hooks or index in reached)
     ]
-    found.cells = np.isin(np.array(picture.chain_of_cell, np.int64), rows)
+    shown = np.zeros(len(picture.chains), np.bool_)
+    shown[rows] = True
+    found.cells = shown[np.array(picture.chain_of_cell, np.int64)]
     if query.display_filter is not None:
         found.cells &= query.display_filter.mask(_fields(ruleset))
     if query.holds is not None:

@@ -12,7 +12,7 @@ from nettop.batch import DumpMark, Gap, Text
 from nettop.decode.nftables.decoder import NftDecoded, RuleBlock
 from nettop.decode.nftables.objects import Generation, NftChain, NftTable
 from nettop.decode.nftables.rules import NftRule
-from nettop.headless.rules import lines
+from nettop.headless.rule_listing import lines
 from nettop.kinds import GapReason, TextKind
 from nettop.model.filter.expression import Fields, parse
 from nettop.model.ruleset.chain_table import ChainTable
