@@ -21,6 +21,10 @@ class Rulesets:
         self._shown.netns = netns
         self._of = {netns: self._shown}
 
+    def of(self, netns: str) -> Ruleset | None:
+        """Return the ruleset of a namespace by its label; None: nothing of it was read."""
+        return self._of.get(netns)
+
     def apply(self, item: NftDecoded | SetsDecoded | DumpMark | Text | Gap, netns: int, now_ns: int) -> None:
         """Apply one item of the namespace with this code."""
         label = self._label(netns)

@@ -28,9 +28,9 @@ class PolicyMatch:
 
 
 def deciding(
-    rules: Sequence[PolicyRule], routes: Sequence[Route], query: RouteQuery, table: int | None, vrf: int = 0
+    rules: Sequence[PolicyRule], routes: Sequence[Route], query: RouteQuery, found: Route | None, vrf: int = 0
 ) -> PolicyMatch | None:
-    """Return the rule that led to a route in this table, or (None) to an error; None: no rule did.
+    """Return the rule that led to this route, or (None) to an error; None: no rule did.
 
     `vrf` is the table of the VRF that the packet's device is in.
     """
@@ -38,8 +38,8 @@ def deciding(
     for rule, certain in matching(rules, query):
         sure = sure and certain
         of = vrf if "l3mdev" in rule.selector else rule.table
-        if table is not None:
-            if of == table:
+        if found is not None:
+            if of == found.table and not suppresses(rule, found):
                 return PolicyMatch(rule, None, sure)
         elif rule.action.startswith(_ENDS):
             return PolicyMatch(rule, None, sure)
@@ -59,6 +59,12 @@ def matching(rules: Sequence[PolicyRule], query: RouteQuery) -> Iterator[tuple[P
             skip_to = int(rule.action.split()[1])
         else:
             yield rule, bool(holds)
+
+
+def suppresses(rule: PolicyRule, route: Route) -> bool:
+    """Return whether a rule leaves out a route of its table (suppress_prefixlength): the next rule decides then."""
+    words = rule.action.split()
+    return "suppress_prefixlength" in words and route.length <= int(words[words.index("suppress_prefixlength") + 1])
 
 
 def best_route(routes: Sequence[Route], table: int, query: RouteQuery) -> Route | None:

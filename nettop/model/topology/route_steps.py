@@ -219,8 +219,7 @@ def _match(case: _Case) -> PolicyMatch | None:
     route, here = case.route, case.here
     masters = (here.devices.get(one.link.master) for one in here.devices.values() if one.link.name == _of(case.query))
     vrf = next((dict(one.parameters).get("table", "") for one in masters if one and one.link.kind == "vrf"), "")
-    table = None if route is None else route.table
-    return deciding(here.rules, here.routes, case.query, table, int(vrf) if vrf.isdecimal() else 0)
+    return deciding(here.rules, here.routes, case.query, route, int(vrf) if vrf.isdecimal() else 0)
 
 
 def _of(query: RouteQuery) -> str:

@@ -1,0 +1,1 @@
+"""What is probably wrong with the namespaces of the host, each with its evidence."""

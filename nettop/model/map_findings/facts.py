@@ -1,0 +1,74 @@
+"""The facts that the checks of the map read: all namespaces, and the rules of those whose rules are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from nettop.decode.rtnetlink import Address
+from nettop.decode.topology.objects import Device
+from nettop.linux.interface import ARPHRD_LOOPBACK
+from nettop.model.findings import Finding
+from nettop.model.ruleset.ruleset import Ruleset
+from nettop.model.topology.device_words import label_text
+from nettop.model.topology.host_map import HostMap, NamespaceMap
+from nettop.model.topology.ip_words import ip_text
+
+Place = tuple[str, int]  # label of the namespace, ifindex
+
+
+@dataclass(frozen=True, slots=True)
+class MapFacts:
+    """All that is known. `ruleset` returns the rules of a namespace by its label; None: they were not read."""
+
+    hosts: HostMap
+    ruleset: Callable[[str], Ruleset | None] = lambda label: None
+
+    def devices(self) -> Iterator[tuple[NamespaceMap, Device]]:
+        """Yield the devices of all namespaces but for loopback."""
+        for space in self.hosts.namespaces():
+            for device in space.devices.values():
+                if device.link.arphrd != ARPHRD_LOOPBACK:
+                    yield space, device
+
+    def device(self, place: Place | None) -> Device | None:
+        """Return a device by its place; None: it is not known."""
+        space = None if place is None else self.hosts.of(place[0])
+        return None if space is None or place is None else space.devices.get(place[1])
+
+    def lower(self, space: NamespaceMap, device: Device) -> tuple[NamespaceMap, Device] | None:
+        """Return the lower device, or the other end of a pair, with its namespace; None: none, or not known."""
+        place = self.hosts.peer(space.namespace.label, device.link.ifindex)
+        found, there = self.device(place), None if place is None else self.hosts.of(place[0])
+        return None if found is None or there is None else (there, found)
+
+
+def finding(
+    name: str, summary: str, space: NamespaceMap, device: Device | None = None, evidence: tuple[str, ...] = ()
+) -> Finding:
+    """Return a finding about a namespace, or a device in it."""
+    place: tuple[tuple[str, str | int | None], ...] = (("netns", space.namespace.label),)
+    if device is not None:
+        place = (*place, ("device", device.link.name), ("ifindex", device.link.ifindex))
+    return Finding(name, summary, place, evidence)
+
+
+def at(space: NamespaceMap, device: Device) -> str:
+    """Return `eth0 in lan-a`."""
+    return f"{device.link.name} in {label_text(space.namespace.label)}"
+
+
+def prefix(address: Address) -> str:
+    """Return `10.0.0.1/24`."""
+    return f"{ip_text(address.family, address.address)}/{address.length}"
+
+
+def subnet(address: Address) -> tuple[int, int, int]:
+    """Return family, network and length of an address's prefix."""
+    shift = (32 if address.family == 2 else 128) - address.length
+    return address.family, address.peer >> shift << shift, address.length
+
+
+def is_global(address: Address) -> bool:
+    """Return whether an address is neither of the link nor of the host alone."""
+    return address.scope == 0

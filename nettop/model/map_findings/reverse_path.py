@@ -1,0 +1,86 @@
+"""The check of rp_filter: devices that drop the answers to what is sent through them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+
+from nettop.decode.rtnetlink import Route
+from nettop.decode.topology.objects import Device
+from nettop.linux import rtnetlink as rt
+from nettop.linux.socket import AF_INET
+from nettop.model.findings import Finding
+from nettop.model.map_findings.facts import MapFacts, finding
+from nettop.model.topology.host_map import NamespaceMap
+from nettop.model.topology.ip_words import route_words
+from nettop.model.topology.policy import best_route, matching, suppresses
+from nettop.model.topology.route_query import RouteQuery
+from nettop.model.topology.sysctls import conf
+
+_MAX_ROUTES = 64  # of a device that are tried: the widest first
+_ELSEWHERE = tuple(int(IPv4Address(text)) for text in ("198.51.100.1", "203.0.113.1", "192.0.2.1"))  # RFC 5737
+_RP_FILTER = "net.ipv4.conf.{}.rp_filter"
+
+
+def asymmetric(facts: MapFacts) -> Iterator[Finding]:
+    """Yield the devices with rp_filter strict through which packets leave whose way back is another device."""
+    for space, device in facts.devices():
+        link = device.link
+        if link.up and conf(space.sysctls, _RP_FILTER, link.name) == 1 and "routes" in space.complete:
+            yield from _of_device(space, device)
+
+
+def _of_device(space: NamespaceMap, device: Device) -> Iterator[Finding]:
+    used = {rule.table for rule in space.rules}
+    own = {one.address for one in space.addresses if one.ifindex == device.link.ifindex and one.family == AF_INET}
+    routes = [route for route in space.routes if route.family == AF_INET and route.kind == rt.RTN_UNICAST]
+    through = [one for one in routes if one.table in used and _leaves_by(one, device)]
+    for route in sorted(through, key=lambda one: one.length)[:_MAX_ROUTES]:
+        source = _address_of(route, routes)
+        if source is None or source in own:
+            continue
+        back = _way_back(space, device, RouteQuery(IPv4Address(source), IPv4Address(min(own)) if own else None))
+        if back is not None and not _leaves_by(back, device):
+            names = {one.link.ifindex: one.link.name for one in space.devices.values()}
+
+            def name(ifindex: int, of: dict[int, str] = names) -> str:
+                return of.get(ifindex, f"if {ifindex}")
+
+            others = [name(hop.ifindex) for hop in back.hops]
+            summary = (
+                f"rp_filter is strict, and the way back to {IPv4Address(source)} is {' or '.join(others)}: "
+                f"its packets are dropped when they come in by {device.link.name}"
+            )
+            lines = (f"by {device.link.name}: {route_words(route, name)}", f"way back: {route_words(back, name)}")
+            values = (f"net.ipv4.conf: rp_filter 1 in effect on {device.link.name} (the higher of all and its own)",)
+            yield finding("asymmetric-route", summary, space, device, (*lines, *values))
+            return
+
+
+def _leaves_by(route: Route, device: Device) -> bool:
+    return any(hop.ifindex == device.link.ifindex for hop in route.hops)
+
+
+def _address_of(route: Route, routes: list[Route]) -> int | None:
+    """Return an address that has this route and no more specific one; None: none was found."""
+    span = 32 - route.length
+    several = [route.destination + 1, route.destination + (1 << span) - 2] if span > 1 else [route.destination]
+    longer = [one for one in routes if one.length > route.length]
+    for address in _ELSEWHERE if not route.length else several:
+        if not any((address ^ one.destination) >> (32 - one.length) == 0 for one in longer):
+            return address
+    return None
+
+
+def _way_back(space: NamespaceMap, device: Device, query: RouteQuery) -> Route | None:
+    """Return the route that the policy rules lead to, without a mark; None: none, or a rule is not understood."""
+    for rule, certain in matching(space.rules, query):
+        if not certain:
+            return None
+        route = best_route(space.routes, rule.table, query) if rule.table else None
+        if route is not None and route.kind != rt.RTN_THROW and not suppresses(rule, route):
+            return route if route.kind == rt.RTN_UNICAST else None
+    return None
+
+
+CHECKS = (asymmetric,)
