@@ -74,7 +74,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "default": "",
         "action": Once,
         "metavar": "NS",
-        "help": "network namespace: a name in /run/netns, pid:N, or a path",
+        "help": "network namespace: a name in /run/netns, a container, pid:N, or a path",
     },
     "--read-only": {"action": "store_true", "help": "refuse everything that would change the host"},
     "-i --interface": {

@@ -31,9 +31,11 @@ from nettop.broker.requests import (
     SetName,
     SetSysctl,
 )
-from nettop.errors import BrokerError, NettopError
+from nettop.broker.topology import containers
+from nettop.errors import BrokerError, NettopError, NotPermitted
 from nettop.kinds import TextKind
 from nettop.linux.netlink import NETLINK_NETFILTER
+from nettop.text.units import listed
 
 CALL_SECONDS = 10.0
 SLOW_CALL_SECONDS = 20.0  # the broker ends a child after 15 s and reports it
@@ -82,15 +84,30 @@ class Broker:
         self._reader.start()
 
     def netns(self, spec: str, again: bool = False) -> Netns:
-        """Return the namespace "" (where the broker was started), a name in /run/netns, "pid:N", or a path.
+        """Return the namespace of a spec; the same one gives the same handle again, except with `again`.
 
-        The same spec gives the same handle again, except with `again`.
+        It is "" (where the broker was started), a name in /run/netns, "pid:N", a path, or a container's name or id.
         """
-        body, _ = self._call(requests.GetNetns(_resolve_self(spec), again))
+        try:
+            body, _ = self._call(requests.GetNetns(_resolve_self(spec), again))
+        except BrokerError as unknown:
+            body = self._of_container(spec, again, unknown)
         netns = Netns(**body)
         with self._lock:
             self._open[netns.handle] = netns
         return netns
+
+    def _of_container(self, word: str, again: bool, unknown: BrokerError) -> dict[str, Any]:
+        """Return the answer for the namespace of a container; raises `unknown` if there is none of that name or id."""
+        if isinstance(unknown, NotPermitted) or "/" in word or ":" in word or self.ended:
+            raise unknown
+        found = containers.specs_of(self.text(Netns(0, "", 0), TextKind.NAMESPACES), word)
+        if len(found) > 1:
+            raise BrokerError(f"{word!r} is several containers", f"give the id of one: {listed([*found.values()])}")
+        if not found:
+            raise unknown
+        body, _ = self._call(requests.GetNetns(next(iter(found)), again))
+        return {**body, "label": word}
 
     def is_start_netns(self, ns: Netns) -> bool:
         """Return True for the namespace where the broker was started, by any name."""

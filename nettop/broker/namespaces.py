@@ -18,7 +18,7 @@ from nettop.linux.process import CLONE_NEWNET, IN_DELETE, IN_DELETE_SELF, IN_MOV
 from nettop.text.sanitize import clean
 from nettop.text.units import listed
 
-_SPEC_REMEDY = "give a name of `ip netns`, pid:N, or a path"
+_SPEC_REMEDY = "give a name of `ip netns`, a container, pid:N, or a path"
 NAMED = "/run/netns"  # where ip-netns(8) keeps names
 OWN = 0  # the handle of the namespace the broker was started in
 MAX_OPEN = 1024

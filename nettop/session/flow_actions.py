@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nettop.broker.requests import FlowKey
+from nettop.broker.client import Broker
+from nettop.broker.requests import FlowKey, Netns
 from nettop.columns import HAVE_ID, HAVE_ORIG, HAVE_ZONE_REPLY_ONLY
 from nettop.model.filter.expression import Filter
 from nettop.model.flows.cells import RowView
@@ -75,8 +76,13 @@ def flow_of(engine: Engine, view: str, ident: int) -> RowView | None:
     return engine.events.flow_of(ident) if view == "events" else None
 
 
-def deletion_message(deleted: int, gone: int) -> str:
-    """Return `deleted 318 flows; 2 had ended already`."""
+def delete(broker: Broker, selected: Iterable[SelectedFlows], netns: Mapping[str, Netns]) -> str:
+    """Delete flows of these namespaces, by label. Return `deleted 318 flows; 2 had ended already`."""
+    deleted = gone = 0
+    for some in selected:
+        for keys in some.chunks():
+            done, missing = broker.delete_flows(netns[some.netns], keys)
+            deleted, gone = deleted + done, gone + missing
     flows = "flow" if deleted == 1 else "flows"
     return f"deleted {grouped(deleted)} {flows}" + (f"; {grouped(gone)} had ended already" if gone else "")
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import TypeVar
 
 from nettop.broker.client import Broker
 from nettop.broker.requests import Netns, SetSysctl
@@ -23,7 +24,7 @@ from nettop.pipeline.feeds import Feed
 from nettop.pipeline.live_sources import LiveSources
 from nettop.pipeline.map_sources import MapSources
 from nettop.pipeline.receive_filter import EVERYTHING, ReceiveFilter
-from nettop.session import flow_actions
+from nettop.session import choices, flow_actions
 from nettop.session.base import Session
 from nettop.session.own_ssh import Connection, leaving_out
 from nettop.session.run import Run, return_memory
@@ -36,7 +37,7 @@ from nettop.text.units import clock
 
 HEADERS = 128  # bytes of a packet that identify its flow, with IPv6 extension headers and up to two VLAN tags
 _INPUT = "input"  # counts as a view: what is still is read at its normal pace for a while after a key
-_MAP_VIEWS = feeds.NAMESPACES.shown_in
+_Choices = TypeVar("_Choices")
 POKE_EVERY_S = 1.0  # models get fresh data on request at most this often
 
 
@@ -137,8 +138,12 @@ class LiveSession(Session):
         return 0 if _INPUT in self._visible.now() else engine.flows.still_dumps(engine.code(sources.netns.label))
 
     def namespaces(self, deliver: Callable[[Sequence[NetnsChoice] | str], None]) -> None:
-        """Deliver the host's namespace, the named ones, and those of the command line."""
-        self._act(lambda: deliver(self._choices()), lambda error: None if error is None else deliver(error))
+        """Deliver every namespace of the host that can be watched."""
+        others = [sources.netns for sources in self._other_sources]
+        self._choose(lambda: choices.netns_choices(self._broker, self._specs, self._netns, others), deliver)
+
+    def _choose(self, find: Callable[[], _Choices], deliver: Callable[[_Choices | str], None]) -> None:
+        self._act(lambda: deliver(find()), lambda error: None if error is None else deliver(error))
 
     def switch_namespace(self, spec: str, done: Done) -> None:
         """Watch another namespace from now on; a recording goes on with it. The flows of the others are kept."""
@@ -149,17 +154,7 @@ class LiveSession(Session):
         self._watch(specs[0], tuple(dict.fromkeys(specs)), done)
 
     def _watch(self, spec: str, specs: tuple[str, ...], done: Done) -> None:
-        def switch() -> None:
-            self._switch(spec, specs)
-            return_memory()
-
-        self._act(switch, done)
-
-    def _choices(self) -> list[NetnsChoice]:
-        specs = dict.fromkeys(("", *self._broker.names(), *self._specs))
-        notes = {self._netns.label: "here"} | {sources.netns.label: "its flows too" for sources in self._other_sources}
-        watched = {sources.netns.label for sources in self._other_sources}
-        return [NetnsChoice(s, clean(s) or "(where nettop started)", notes.get(s, ""), s in watched) for s in specs]
+        self._act(lambda: self._switch(spec, specs), done)
 
     def _switch(self, spec: str, specs: tuple[str, ...]) -> None:
         """Open the next namespaces, then close the current ones. If that fails, the current ones continue."""
@@ -185,6 +180,7 @@ class LiveSession(Session):
             if old.netns.handle not in still_running:
                 with suppress(BrokerError):  # it may be gone
                     self._broker.leave(old.netns)
+        return_memory()
 
     def _begin(self, run: Run, netns: Netns, others: Sequence[Netns]) -> list[LiveSources]:
         """Start the sources of every namespace, the shown one first, and return them. On failure none is left."""
@@ -260,7 +256,8 @@ class LiveSession(Session):
     def _serve_models(self, engine: Engine, watched: Sequence[LiveSources], host_map: MapSources) -> None:
         """Read what the models request. Called on the model thread, at each tick."""
         self._pace(engine, watched)
-        host_map.serve(engine.host_map, self._recorder is not None or not _MAP_VIEWS.isdisjoint(self._visible.now()))
+        visible = not feeds.NAMESPACES.shown_in.isdisjoint(self._visible.now())
+        host_map.serve(engine.host_map, visible or self._recorder is not None)
         for sources in watched:
             if engine.flows.resync_wanted(engine.code(sources.netns.label)):
                 self._poke(sources, feeds.TABLE)
@@ -291,12 +288,7 @@ class LiveSession(Session):
 
     def devices(self, deliver: Callable[[Sequence[DeviceChoice] | str], None]) -> None:
         """Deliver the devices of the watched namespace. Those that are up, except loopback, are the usual ones."""
-        self._act(lambda: deliver(self._devices()), lambda error: None if error is None else deliver(error))
-
-    def _devices(self) -> list[DeviceChoice]:
-        found = self._broker.devices(self._netns)
-        usual = {d.name for d in found if d.up and d.name != "lo"} or {d.name for d in found if d.up}
-        return [DeviceChoice(d.name, f"{'up' if d.up else 'down'}, mtu {d.mtu}", d.name in usual) for d in found]
+        self._choose(lambda: choices.device_choices(self._broker, self._netns), deliver)
 
     def start_capture(self, devices: Sequence[str], expression: str, done: Done, snaplen: int = MAX_SNAPLEN) -> None:
         """Capture on these devices without our own ssh session; the header shows this."""
@@ -334,15 +326,11 @@ class LiveSession(Session):
         )
 
     def _delete(self, find: Callable[[Engine, int], list[flow_actions.SelectedFlows]]) -> str:
-        deleted = gone = 0
         netns = {sources.netns.label: sources.netns for sources in self._watched()}
-        for selected in self._run.waited(find):
-            for keys in selected.chunks():
-                done, missing = self._broker.delete_flows(netns[selected.netns], keys)
-                deleted, gone = deleted + done, gone + missing
+        deleted = flow_actions.delete(self._broker, self._run.waited(find), netns)
         for sources in self._watched():  # an event reports a deletion; without events, a dump
             sources.poke(feeds.TABLE)
-        return flow_actions.deletion_message(deleted, gone)
+        return deleted
 
     def _watched(self) -> tuple[LiveSources, ...]:
         return (self._sources, *self._other_sources)

@@ -28,6 +28,7 @@ class SeenNamespace:
     thread: str = ""  # the path of a thread's file, where only a thread is there
     mounts: list[str] = field(default_factory=list)
     descriptor: str = ""  # the path of a descriptor that keeps it
+    tuns: dict[str, str] = field(default_factory=dict)  # a tun's name, or a macvtap's ifindex → "qemu[5121]"
 
     def spec(self) -> str:
         """Return what opens it (Namespaces.open), safe for a terminal."""
@@ -84,15 +85,18 @@ class Census:
                 place.thread = place.thread or path
         for inode in inside:
             self._of(inode).processes += 1
-        self._add_descriptors(pid)
+        self._add_descriptors(pid, main)
         self._add_mounts(f"/proc/{pid}", f"/proc/{pid}/root")
 
-    def _add_descriptors(self, pid: int) -> None:
+    def _add_descriptors(self, pid: int, netns: int) -> None:
         folder = f"/proc/{pid}/fd"
         for number in os.listdir(folder):
             path = f"{folder}/{number}"
-            if inode := _inode(path):
-                self._held.setdefault(inode, path)
+            target = _target(path)
+            if found := _TARGET.fullmatch(target):
+                self._held.setdefault(int(found[1]), path)
+            elif netns and (name := _tun(target, f"/proc/{pid}/fdinfo/{number}")):
+                self._of(netns).tuns.setdefault(name, f"{command(pid)}[{pid}]")
 
     def _add_mounts(self, process: str, root: str) -> None:
         """Add the namespaces that are mounted where this process sees them: read once for each mount namespace."""
@@ -116,8 +120,27 @@ def _mounts(mountinfo: bytes) -> Iterator[tuple[int, str]]:
 
 def _inode(path: str) -> int:
     """Return the inode of the network namespace that a link of /proc names; 0: none, or we may not read it."""
-    try:
-        found = _TARGET.fullmatch(os.readlink(path))
-    except OSError:
-        return 0
+    found = _TARGET.fullmatch(_target(path))
     return int(found[1]) if found else 0
+
+
+def _target(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:  # it is gone, or we may not read it
+        return ""
+
+
+def _tun(target: str, fdinfo: str) -> str:
+    """Return the name of the tun or tap of a descriptor, or the ifindex of a macvtap; "": it is none."""
+    if target == "/dev/net/tun":
+        with suppress(OSError), open(fdinfo, encoding="utf-8", errors="backslashreplace") as lines:
+            return next((line[4:].strip() for line in lines if line.startswith("iff:")), "")
+    return target.removeprefix("/dev/tap") if re.fullmatch(r"/dev/tap\d+", target) else ""
+
+
+def command(pid: int) -> str:
+    """Return the comm of a process, "" if there is none."""
+    with suppress(OSError), open(f"/proc/{pid}/comm", encoding="utf-8", errors="backslashreplace") as file:
+        return file.read(64).removesuffix("\n")
+    return ""

@@ -26,6 +26,7 @@ _PATHS = (
 )
 _SYSTEMD_ESCAPE = re.compile(r"\\x([0-9a-f]{2})")
 _NAMES = ("nerdctl/name", "io.kubernetes.container.name", "io.kubernetes.cri.container-name", "io.kubernetes.pod.name")
+SHORTEST_ID = 3  # characters of an id that select a container
 _MAX_FILE = 4 << 20  # bytes
 
 
@@ -36,6 +37,19 @@ class Container:
     engine: str
     id: str
     name: str = ""
+
+
+def specs_of(listing: bytes, word: str) -> dict[str, str]:
+    """Return those containers of a TextKind.NAMESPACES listing whose name or id (or its start) is `word`.
+
+    By what opens the namespace: containers that share one are one. The values name them.
+    """
+    found: dict[str, str] = {}
+    for record in map(json.loads, listing.splitlines()):
+        of = record["container"]
+        if of and (of["name"] == word or (len(word) >= SHORTEST_ID and of["id"].startswith(word))):
+            found[record["label"]] = f"{of['name']} {of['id'][:12]} ({record['label']})".strip()
+    return found
 
 
 def container_of(pid: int, root: str = "") -> Container | None:

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from nettop.broker import abi
 from nettop.broker.children import write_out
 from nettop.broker.namespaces import NAMED
-from nettop.broker.topology.census import Census, SeenNamespace
+from nettop.broker.topology.census import Census, SeenNamespace, command
 from nettop.broker.topology.containers import container_of
 from nettop.broker.topology.nsids import NsidSocket, resolve
 
@@ -36,18 +36,13 @@ def _record(seen: SeenNamespace, refusal: str, nsids: dict[int, int]) -> dict[st
         "names": seen.names,
         "processes": seen.processes,
         "pid": seen.pid,
-        "command": _command(seen.pid),
+        "command": command(seen.pid) if seen.pid else "",
         "container": asdict(container) if container else None,
         "mounts": seen.mounts,
+        "tuns": seen.tuns,
         "refusal": refusal,
         "nsids": {str(nsid): inode for nsid, inode in nsids.items()},
     }
-
-
-def _command(pid: int) -> str:
-    with suppress(OSError), open(f"/proc/{pid}/comm", encoding="utf-8", errors="backslashreplace") as file:
-        return file.read(64).removesuffix("\n") if pid else ""
-    return ""
 
 
 def _ids(found: list[SeenNamespace], opened: ExitStack) -> tuple[dict[int, dict[int, int]], dict[int, str]]:
