@@ -46,18 +46,15 @@ b ping 198.51.100.4 1
 def _isolated_pair(access: str, core_port: str, one: str, other: str, network: str) -> str:
     """Return the commands for two namespaces on isolated ports of a bridge, whose uplink is a port of the core.
 
-    It learns no addresses, so all frames go up, and only what the core sends back comes to the other one.
+    It forgets addresses at once, so all frames go up, and only what the core sends back comes to the other one.
     """
     return (
         veth(f"switch port-{one}", f"{one} eth0 {network}.1/24")
         + veth(f"switch port-{other}", f"{other} eth0 {network}.2/24")
         + veth(f"switch up-{access}", f"switch {core_port}")
-        + bridge(f"switch {access}", f"port-{one}", f"port-{other}", f"up-{access}")
-        + f"""
-ip netns exec switch bridge link set dev port-{one} isolated on learning off
-ip netns exec switch bridge link set dev port-{other} isolated on learning off
-ip netns exec switch bridge link set dev up-{access} learning off
-"""
+        + bridge(f"switch {access}", f"port-{one}", f"port-{other}", f"up-{access}", options=" ageing_time 0")
+        + f"ip netns exec switch bridge link set dev port-{one} isolated on\n"
+        + f"ip netns exec switch bridge link set dev port-{other} isolated on\n"
     )
 
 

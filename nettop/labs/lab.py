@@ -11,7 +11,7 @@ _OPTIONAL = ["||", "true"]
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One command and its result in the lab: it succeeds, or `fails`, and its output contains `prints`."""
+    """One command and its result in the lab: it succeeds, or `fails`; a line of its output has the regex `prints`."""
 
     command: str
     fails: bool = False
@@ -100,11 +100,11 @@ def veth(end: str, other_end: str) -> str:
     return f"ip -n {namespace} link add {name} type veth {peer}\n{device(end)}{device(other_end)}"
 
 
-def bridge(end: str, *ports: str) -> str:
+def bridge(end: str, *ports: str, options: str = "") -> str:
     """Return the commands that make a bridge of devices of its namespace. For the bridge's end see device()."""
     namespace, name, *_ = end.split()
     enslaved = (f"ip -n {namespace} link set {port} master {name}\n" for port in ports)
-    return f"ip -n {namespace} link add {name} type bridge\n{''.join(enslaved)}{device(end)}"
+    return f"ip -n {namespace} link add {name} type bridge{options}\n{''.join(enslaved)}{device(end)}"
 
 
 def counting(namespace: str) -> str:
@@ -118,8 +118,8 @@ def counting(namespace: str) -> str:
 
 
 def accounting(namespace: str) -> str:
-    """Return the command that makes conntrack count bytes and note start times."""
+    """Return the command that makes conntrack count bytes and note start times, where the kernel can."""
     return (
         f"ip netns exec {namespace} sysctl -qw "
-        "net.netfilter.nf_conntrack_acct=1 net.netfilter.nf_conntrack_timestamp=1\n"
+        "net.netfilter.nf_conntrack_acct=1 net.netfilter.nf_conntrack_timestamp=1 || true\n"
     )

@@ -1,8 +1,8 @@
 """Labs of macvlan, one for each mode, and of macvtap: devices on eth0 of a host, whose other end is a port of a switch.
 
-a eth0 ─┐
-        ├─ host eth0 10.0.0.10 ── port, switch br0 10.0.0.1
-b eth0 ─┘
+a mv0 ─┐
+       ├─ host eth0 10.0.0.10 ── port, switch br0 10.0.0.1
+b mv0 ─┘
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from nettop.labs.lab import Fact, Lab, bridge, counting, device, ping, veth
 
 
 def _child(name: str, address: str, mode: str, kind: str = "macvlan", lower: str = "eth0") -> str:
-    made = f"ip -n host link add eth0 netns {name} link {lower} type {kind} mode {mode}\n"
-    return made + device(f"{name} eth0 {address}/24")
+    made = f"ip -n host link add mv0 netns {name} link {lower} type {kind} mode {mode}\n"
+    return made + device(f"{name} mv0 {address}/24")
 
 
 _SWITCH = veth("host eth0 10.0.0.10/24", "switch port") + bridge("switch br0 10.0.0.1/24", "port")
@@ -43,7 +43,7 @@ def _two_children(mode: str, look: str, reaches_b: bool, kind: str = "macvlan") 
             ping("b", "10.0.0.2", fails=not reaches_b),
             ping("a", "10.0.0.10", fails=True),
             ping("host", "10.0.0.2", fails=True),
-            Fact("ip -n a -d link show eth0", prints=f"{kind} mode {mode}"),
+            Fact("ip -n a -d link show mv0", prints=f"{kind} mode {mode}"),
         ),
     )
 
@@ -89,7 +89,7 @@ VEPA = Lab(
         ping("c", "10.0.0.2"),
         ping("c", "10.0.0.5", fails=True),
         ping("d", "10.0.0.4", fails=True),
-        Fact("ip -n a -d link show eth0", prints="macvlan mode vepa"),
+        Fact("ip -n a -d link show mv0", prints="macvlan mode vepa"),
         Fact("ip netns exec switch bridge -d link show dev port", prints="hairpin on"),
         Fact("ip netns exec switch bridge -d link show dev port1", prints="hairpin off"),
     ),
@@ -107,7 +107,7 @@ PASSTHRU = Lab(
         ping("a", "10.0.0.10", fails=True),
         ping("host", "10.0.0.1", fails=True),
         ping("switch", "10.0.0.10", fails=True),
-        Fact("ip -n a -d link show eth0", prints="macvlan mode passthru"),
+        Fact("ip -n a -d link show mv0", prints="macvlan mode passthru"),
         Fact("ip -n host link add second link eth0 type macvlan mode passthru", fails=True),
     ),
 )

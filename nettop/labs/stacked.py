@@ -6,27 +6,40 @@ from nettop.labs.lab import Fact, Lab, counting, device, ping, veth
 
 _LOOK_IPVLAN = {
     "l2": "Map: a and b have eth0's MAC address; they reach each other and the switch, not the host.",
-    "l3": "Map: a and b are routed, without ARP; the host's rules do not see their packets.",
-    "l3s": "Chains: as in mode l3, but the host's rules see the packets of a and b.",
+    "l3": "Chains: a and b are routed, without ARP; the host's rules see what they send, not what they get.",
+    "l3s": "Chains: a and b are routed, without ARP; the host's rules see what they send and what they get.",
 }
+_ROUTED = """
+ip -n a route add default dev ipvl0
+ip -n b route add default dev ipvl0
+ip -n switch route add 10.0.1.0/24 via 10.0.0.10
+ip netns exec host iptables -A OUTPUT -s 10.0.1.0/24 -m comment --comment sent
+ip netns exec host iptables -A INPUT -d 10.0.1.0/24 -m comment --comment received
+"""
 
 
 def _ipvlan(mode: str) -> Lab:
     l2 = mode == "l2"
     network = "10.0.0" if l2 else "10.0.1"
-    route = "" if l2 else f"ip -n switch route add {network}.0/24 dev eth0\n"
     children = "".join(
-        f"ip -n host link add eth0 netns {name} link eth0 type ipvlan mode {mode}\n"
-        + device(f"{name} eth0 {network}.{number}/24")
-        + ("" if l2 else f"ip -n {name} route add default dev eth0\n")
+        f"ip -n host link add ipvl0 netns {name} link eth0 type ipvlan mode {mode}\n"
+        + device(f"{name} ipvl0 {network}.{number}/24")
         for name, number in (("a", 2), ("b", 3))
+    )
+    received = "[1-9][0-9]*" if mode == "l3s" else "0"
+    counted = (
+        Fact("ip netns exec host iptables -vxnL OUTPUT", prints=r"^ *[1-9]\d* +[1-9].* sent "),
+        Fact("ip netns exec host iptables -vxnL INPUT", prints=rf"^ *{received} +{received} .* received "),
     )
     return Lab(
         name=f"ipvlan-{mode}",
         look=_LOOK_IPVLAN[mode],
         namespaces=("a", "b", "host", "switch"),
         opens="host",
-        commands=veth("host eth0 10.0.0.10/24", "switch eth0 10.0.0.1/24") + children + route + counting("host"),
+        commands=veth("host eth0 10.0.0.10/24", "switch eth0 10.0.0.1/24")
+        + children
+        + ("" if l2 else _ROUTED)
+        + counting("host"),
         traffic=f"""
 switch serve tcp 10.0.0.1 80
 a wait 10.0.0.1 80
@@ -40,7 +53,8 @@ host ping 10.0.0.1 1
             ping("a", "10.0.0.1"),
             ping("switch", f"{network}.2"),
             ping("a", "10.0.0.10", fails=True),
-            Fact("ip -n a -d link show eth0", prints=f"ipvlan mode {mode}"),
+            Fact("ip -n a -d link show ipvl0", prints=f"ipvlan +mode {mode} "),
+            *(() if l2 else counted),
         ),
     )
 
@@ -90,7 +104,7 @@ BOND = _redundant(
     "bond",
     "Map: bond0 sends by its active port eth0; eth1 takes over when eth0 loses its carrier.",
     "ip -n host link add bond0 type bond mode active-backup miimon 100\n",
-    "bond mode active-backup",
+    "bond mode active-backup active_slave eth0 ",
 )
 TEAM = _redundant(
     "team",

@@ -60,6 +60,10 @@ a ping 10.0.0.2 0.5
         ping("b", "10.0.0.1"),
         Fact("ip -n a -d link show vxlan42", prints="vxlan id 42 remote 192.0.2.2 local 192.0.2.1 dev eth0"),
         Fact("ip netns exec a bridge fdb show dev vxlan42", prints="dst 192.0.2.2"),
+        *(
+            Fact("ip netns exec a nft list table ip vxlan", prints=rf'packets [1-9]\d* bytes \d+ comment "{where}"')
+            for where in ("inside", "outside")
+        ),
     ),
 )
 

@@ -63,7 +63,7 @@ class Built:
 
     def holds(self, fact: Fact) -> bool:
         done = self.run(*shlex.split(fact.command))
-        return (done.returncode != 0) == fact.fails and fact.prints in done.stdout
+        return (done.returncode != 0) == fact.fails and re.search(fact.prints, done.stdout, re.M) is not None
 
 
 @pytest.fixture(scope="module", params=HERE)
@@ -194,20 +194,6 @@ def test_the_app_opens_in_the_lab_and_says_what_to_look_at(name: str) -> None:
         poll(lambda: screen.shows("POSTROUTING"), what="its chains")
         assert screen.quit() == 0
     assert b"Traceback" not in screen.drawn
-
-
-def test_vxlan_packets_are_counted_inside_and_outside() -> None:
-    demo = Demo("vxlan", confine=False)
-    with demo:
-        built = Built(LABS["vxlan"], children_of(demo._process.pid)[0])
-
-        def counted(comment: str) -> int:
-            text = built.run("ip", "netns", "exec", "a", "nft", "list", "table", "ip", "vxlan").stdout
-            return int(re.search(rf'counter packets (\d+) bytes \d+ comment "{comment}"', text)[1])  # type: ignore[index]
-
-        poll(lambda: counted("inside") > 5, what="packets")
-        inside = counted("inside")
-        assert counted("outside") >= inside
 
 
 # -- where it cannot be built, and what is left -----------------------------------------------------------------------
