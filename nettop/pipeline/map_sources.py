@@ -41,6 +41,7 @@ class MapSources:
         elif not wanted:
             self.stop()
         self.follow([known.namespace for known in hosts.namespaces()])
+        self.show(hosts.shown)
 
     def start(self, once: bool = False) -> None:
         """Read the list of namespaces, and the namespaces of follow(); `once`: each once, then the End of `stream`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
@@ -281,10 +281,6 @@ class LiveSession(Session):
         if now - self._poked_at.get(name, -math.inf) >= max(every_s, POKE_EVERY_S):
             self._poked_at[name] = now
             sources.poke(*poked)
-
-    def show_in_map(self, labels: Collection[str]) -> None:
-        """Read the counters of these namespaces every second: the map shows their devices."""
-        self._map.show(labels)
 
     def devices(self, deliver: Callable[[Sequence[DeviceChoice] | str], None]) -> None:
         """Deliver the devices of the watched namespace. Those that are up, except loopback, are the usual ones."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from nettop.decode.rtnetlink import Address
 from nettop.decode.topology.objects import Device
-from nettop.linux.socket import AF_INET
+from nettop.linux.socket import AF_INET, AF_INET6
 from nettop.model.filter.fields import ListedFields
 from nettop.model.filter.vocabulary import DEVICE
 from nettop.model.table import Cell
@@ -46,7 +46,16 @@ class MapRow:
 def device_addresses(namespace: NamespaceMap, ifindex: int) -> list[Address]:
     """Return the addresses of a device: IPv4 first, link-local ones last."""
     found = [address for address in namespace.addresses if address.ifindex == ifindex]
-    return sorted(found, key=lambda a: (a.family != AF_INET, a.address >> 118 << 118 == _LINK_LOCAL))
+    return sorted(found, key=lambda a: (a.family != AF_INET, _is_link_local(a)))
+
+
+def shown_addresses(namespace: NamespaceMap, ifindex: int) -> list[Address]:
+    """Return the addresses of a device without those of the link, which every device has."""
+    return [address for address in device_addresses(namespace, ifindex) if not _is_link_local(address)]
+
+
+def _is_link_local(address: Address) -> bool:
+    return address.family == AF_INET6 and address.address >> 118 << 118 == _LINK_LOCAL
 
 
 def prefix_text(family: int, address: int, length: int) -> str:
@@ -75,7 +84,7 @@ class RowCells:
         link = row.device.link
         found = row.namespace.rates.get(link.ifindex)
         names = label_text(row.label) + " " if flat else indent(row)
-        addresses = device_addresses(row.namespace, link.ifindex)
+        addresses = shown_addresses(row.namespace, link.ifindex)
         first = prefix_text(addresses[0].family, addresses[0].address, addresses[0].length) if addresses else ""
         more = f" +{len(addresses) - 1}" if len(addresses) > 1 else ""
         state = "" if link.up else "down, "
@@ -143,7 +152,7 @@ def value(key: str, row: MapRow, kind: str) -> Any:
         found = row.namespace.rates.get(link.ifindex)
         return None if found is None else found[("in", "out", "drops").index(key)]
     if key == "address":
-        addresses = device_addresses(row.namespace, link.ifindex)
+        addresses = shown_addresses(row.namespace, link.ifindex)
         return (addresses[0].family, addresses[0].address) if addresses else None
     return {"name": link.name, "mtu": link.mtu, "mac": link.address or None}.get(key, kind)
 

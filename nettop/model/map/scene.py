@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nettop.linux.interface import ARPHRD_LOOPBACK
 from nettop.model.map.idents import Idents
-from nettop.model.map.rows import MapRow, device_addresses, prefix_text
+from nettop.model.map.rows import MapRow, prefix_text, shown_addresses
 from nettop.model.topology.device_words import about_namespace, label_text, parameter, peer_text
 from nettop.model.topology.host_map import HostMap, NamespaceMap
 from nettop.model.topology.tree import PAIRS
@@ -117,7 +117,7 @@ def _item(
     pair = link.kind in PAIRS
     text = peer_text(hosts, row.label, row.device)
     remote = parameter(row.device, "remote", "remote6", "group", "group6")
-    addresses = device_addresses(row.namespace, link.ifindex)
+    addresses = shown_addresses(row.namespace, link.ifindex)
     words = [prefix_text(a.family, a.address, a.length) for a in addresses[:1]]
     words += [f"┄ {text}"] if text and not pair else []
     words += [f"┄▶ {remote}"] if remote not in ("", "any") else []

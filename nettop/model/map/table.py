@@ -27,9 +27,9 @@ class MapTable:
     """
 
     columns = (
-        Column("name", "NETNS / DEVICE", 14, frozen=True, preferred_width=24, grow=1, max_width=36),
-        Column("address", "ADDRESS", 12, rank=2, preferred_width=16, grow=1, max_width=34),
-        Column("kind", "KIND, MODE", 16, preferred_width=34, grow=3, max_width=60),
+        Column("name", "NETNS / DEVICE", 14, frozen=True, preferred_width=18, grow=1, max_width=36),
+        Column("address", "ADDRESS", 16, rank=2, preferred_width=16, grow=1, max_width=34),
+        Column("kind", "KIND, MODE", 20, preferred_width=30, grow=2, max_width=60),
         Column("in", "IN", 7, right=True, rank=1),
         Column("out", "OUT", 7, right=True, rank=1),
         Column("drops", "DROP/s", 6, right=True, rank=3),
@@ -115,6 +115,7 @@ class MapTable:
         cells = self._cells()
 
         def drawn(idents: Array) -> list[Row]:
+            self.hosts.shown = frozenset(self._shown[ident].label for ident in idents.tolist())
             found = [(ident, cells.cells(self._shown[ident], bool(spec.sort))) for ident in idents.tolist()]
             made = [Row.of(ident, [texts.get(key, ("", "")) for key in spec.columns]) for ident, texts in found]
             return made if spec.sort else [replace(row, link=self._link(row.ident)) for row in made]

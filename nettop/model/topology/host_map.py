@@ -50,6 +50,7 @@ class HostMap:
 
     def __init__(self) -> None:
         self.version = 0
+        self.shown: frozenset[str] = frozenset()  # labels of those on the screen
         self._of: dict[str, NamespaceMap] = {}  # by label
         self._by_inode: dict[int, NamespaceMap] = {}
         self._pending: MapRows | None = None  # rows of the dump that is coming
