@@ -31,6 +31,8 @@ ROLES = (
     "comment",
 )
 
+RULE_WORDS = {"": "its own tool's", "nft": "nft's", "raw": "the kernel's expressions"}
+
 Segment = tuple[str, str]  # (text, role)
 Cell = Segment  # of a table
 Line = tuple[Segment, ...]
@@ -97,7 +99,7 @@ class ViewSpec:
     find: str = ""  # rules that match are marked
     isolated: bool = False  # only they are shown, of all chains
     moved: bool = False  # only rules that matched while they were watched
-    nft_words: bool = False  # rules of iptables-nft in full as nft writes them
+    words: str = ""  # the language of a rule in full: one of RULE_WORDS
 
 
 @dataclass(frozen=True, slots=True)

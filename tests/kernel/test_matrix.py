@@ -159,9 +159,9 @@ def test_every_rule_has_the_counters_and_the_words_that_the_tools_print(broker: 
     session = LiveSession(broker, ns)
     columns = ("handle", "packets", "rule")
 
-    def rows(nft_words: bool = False) -> list[tuple[str, str, str]]:
+    def rows(words: str = "") -> list[tuple[str, str, str]]:
         answers: SimpleQueue[Snapshot] = SimpleQueue()
-        session.ask("rules", ViewSpec(columns, height=500, isolated=True, nft_words=nft_words), answers.put)
+        session.ask("rules", ViewSpec(columns, height=500, isolated=True, words=words), answers.put)
         return [(row.cells[0], row.cells[1], row.whole) for row in answers.get(timeout=30).rows]
 
     try:
@@ -171,6 +171,6 @@ def test_every_rule_has_the_counters_and_the_words_that_the_tools_print(broker: 
         assert ("6", "-A INPUT -p icmp -m comment --comment pings -j DOCKER-USER") in kept, "the traffic was counted"
         listed = dict(re.findall(r"^\t\t(.*) # handle (\d+)$", run_in(ns, "nft", "-a", "list", "ruleset"), re.M))
         theirs = {(handle, re.sub(r" packets \d+ bytes \d+", "", text)) for text, handle in listed.items()}
-        assert theirs <= {(handle, text) for handle, _, text in rows(nft_words=True)}
+        assert theirs <= {(handle, text) for handle, _, text in rows(words="nft")}
     finally:
         session.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from nettop.batch import Text
@@ -10,6 +12,7 @@ from nettop.model.ruleset.chain_matrix import ChainMatrix
 from nettop.model.ruleset.changes import Change, Commit
 from tests.ui.plain_session import PlainSession, session
 from tests.ui.screen_text import SMALL, WIDE, running
+from tests.unit.decode.nftables.test_expressions import COUNTER, EQUAL, SADDR
 from tests.unit.model.ruleset.test_opened_sets import feed as opened_feed
 from tests.unit.model.ruleset.test_opened_sets import page
 from tests.unit.model.ruleset.test_ruleset import T0, Feed, base, rule, user
@@ -407,3 +410,27 @@ async def test_enter_opens_the_sets_of_a_rule_and_reads_the_next_page_behind_the
         await seen.see("10.0.0.5")
         await seen.press("G", "e")
         await seen.see("this rule uses no named set")
+
+
+async def test_i_shows_the_rule_in_other_words_and_as_the_kernels_expressions() -> None:
+    plain, made = session(), Feed()
+    made.layout([base("fw", "fwd"), user("fw", "lan")])
+    made.poll(
+        (replace(rule("fwd", 4), raw=SADDR + EQUAL + COUNTER), rule("fwd", 5, "lan"), rule("lan", 9)), [7, 8, 9], T0
+    )
+    made.texts(
+        "table inet fw { # handle 1\n\tchain fwd { # handle 1\n\t\tip saddr 10.0.0.1 accept # handle 4\n\t}\n}\n"
+    )
+    plain.views |= {"chains": made.chains, "rules": made.rules}
+    async with running(SMALL, plain) as seen:
+        await seen.press("3", "enter")
+        await seen.see("ip saddr 10.0.0.1")
+        await seen.press("i")
+        await seen.see("i in full: nft's")
+        await seen.press("i")
+        await seen.see(" [ payload load 4b @ network header + 12 => reg 1 ]")
+        await seen.see(" [ cmp eq reg 1 0x0100000a 0x00000302 ]  [ counter pkts 7 bytes 700 ]")
+        await seen.press("i")
+        await seen.see_no("[ payload load")
+        await seen.press("d")
+        await seen.see("  runs      [ payload load 4b @ network header + 12 => reg 1 ]")

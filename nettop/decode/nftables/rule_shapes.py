@@ -22,7 +22,7 @@ _BODY = NLMSG_HDRLEN + NFGEN_LENGTH
 _MAX_LENGTH = 4096  # bytes of a message: longer ones are rare
 _MAX_ALIKE = 4  # shapes of one length that are tried
 _MAX_SHAPES = 2_000
-_REST = tuple(one.name for one in fields(NftRule))[8:]  # after `sets`
+_REST = tuple(one.name for one in fields(NftRule))[9:]  # after `raw`
 _OWN = (nft.NFTA_RULE_CHAIN, nft.NFTA_RULE_HANDLE, nft.NFTA_RULE_POSITION, nft.NFTA_RULE_USERDATA)
 
 
@@ -44,6 +44,7 @@ class _Shape:
     targets: tuple[Span, ...]
     sets: tuple[Span, ...]
     offsets: RuleOffsets
+    expressions: Span
 
     def decode(self, data: bytes, at: int) -> tuple[NftRule, RuleOffsets]:
         """Return the rule of this shape whose message begins at `at`, and its offsets."""
@@ -59,6 +60,7 @@ class _Shape:
             self.rule.verdicts,
             tuple([string(_slice(data, at, span)) for span in self.targets]),
             tuple([string(_slice(data, at, span)) for span in self.sets]),
+            _slice(data, at, self.expressions),
             *self.rest,
         )
         return rule, self.offsets.moved(at)
@@ -119,6 +121,7 @@ def _shape(message: Attributes, at: int, end: int, rule: NftRule, offsets: RuleO
         targets=_moved(found.targets, -at),
         sets=_moved(found.sets, -at),
         offsets=offsets.moved(-at),
+        expressions=_moved([message.span(nft.NFTA_RULE_EXPRESSIONS)], -at)[0],
     )
 
 

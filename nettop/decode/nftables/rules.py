@@ -24,6 +24,7 @@ class NftRule:
     verdicts: tuple[str, ...] = ()  # accept, drop, jump, goto, return, reject, snat, masquerade, …, in order
     targets: tuple[str, ...] = ()  # chains that it jumps or goes to directly, not by a verdict map
     sets: tuple[str, ...] = ()  # sets and maps that it uses; anonymous ones are named __setN, __mapN
+    raw: bytes = field(default=b"", compare=False)  # its expressions, with values of when it was decoded
     objects: tuple[tuple[str, str], ...] = ()  # named objects that it uses: (type, name)
     extensions: tuple[str, ...] = ()  # xt matches and targets
     printable: bool = (
@@ -190,5 +191,6 @@ def decode_rule(message: Attributes, family: str) -> tuple[NftRule, RuleOffsets]
         counters=len(offsets.counters),
         unconditional=bool(found.verdicts) and _ALWAYS.issuperset(kind for kind, _ in expressions),
         counts_matches=_counts_matches(expressions),
+        raw=message.raw(nft.NFTA_RULE_EXPRESSIONS),
     )
     return rule, offsets

@@ -33,10 +33,10 @@ from nettop.model.ruleset.rule_tree import (
     rules_of_tree,
     verdict_of,
 )
-from nettop.model.ruleset.rule_words import EVERY, split_rule, whole_rule
+from nettop.model.ruleset.rule_words import EVERY, expressions, split_rule, whole_rule
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.shares import shares
-from nettop.model.table import Cell, Column, CopyDetail, Detail, Line, Row, Snapshot, SortKey, ViewSpec
+from nettop.model.table import RULE_WORDS, Cell, Column, CopyDetail, Detail, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.model.window import Match, OrderCache, value_keys
 from nettop.text.units import ABSENT, plural, scaled, sparkline
 
@@ -163,10 +163,19 @@ class RuleTable:
         reads = self._uses_sets(row)
         link = self._home(self._ruleset.picture.targets(self._rule(row))) or (ident if reads else None)
         shown = replace(shown, reads=reads)
-        whole = whole_rule(self._chain(row), self._rule(row))
-        if spec.nft_words and self._rule(row).backend != NFT:
-            whole = stateless(self._ruleset.nft_words(self._rule(row)) or f"(nft has no words for it) {whole}")
+        whole = self._in_words(row, spec.words)
         return replace(shown, link=link, marked=row.rule in self._found, whole=whole)
+
+    def _in_words(self, row: RuleRow, words: str) -> str:
+        """Return a rule in full, in the words of its tool, of nft, or as the expressions that the kernel runs."""
+        rule, counts = self._rule(row), self._ruleset.counts
+        own = whole_rule(self._chain(row), rule)
+        if words == "raw":
+            now = (int(counts.packets[row.cell]), int(counts.bytes[row.cell])) if counts.have[row.cell] else None
+            return "  ".join(expressions(rule, now)) or f"(of iptables-legacy, without expressions) {own}"
+        if words == "nft" and rule.backend != NFT:
+            return stateless(self._ruleset.nft_words(rule) or f"(nft has no words for it) {own}")
+        return own
 
     def _uses_sets(self, row: RuleRow) -> bool:
         """Return whether the sets of a rule can be opened below it."""
@@ -275,6 +284,8 @@ class RuleTable:
             totals = ((f"{plural(len(self._rows), 'rule')} of every chain", ""),)
         if spec.moved:
             totals = (*totals, (f"   only what moved: {len(order)} of {plural(len(self._rows), 'row')}", "warn"))
+        if spec.words:
+            totals = (("i ", "key"), (f"in full: {RULE_WORDS[spec.words]}   ", "warn"), *totals)
         notes: tuple[Line, ...] = () if index is not None else ((("Choose a chain above to see its rules.", "dim"),),)
         if spec.moved and not len(order):
             notes = ((("No rule here matched while it was watched. ", "dim"), ("v", "key"), (" shows all.", "dim")),)
@@ -370,4 +381,5 @@ class RuleTable:
                 pairs.append((one.type, one.name + "".join(counts and ("   ", ", ".join(counts)))))
         if rule.raw.extensions:
             pairs.append(("xtables", ", ".join(rule.raw.extensions)))
-        return pairs
+        lines = expressions(rule, None)
+        return [*pairs, *(("runs" if at == 0 else " ", line) for at, line in enumerate(lines))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from nettop.decode.nftables.expressions import expression_lines
 from nettop.model.ruleset.merge import NFT, ChainView, RuleView
 from nettop.model.ruleset.words import rule_text
 
@@ -54,3 +55,12 @@ def _verdict(rule: RuleView, words: list[str]) -> str:
 def whole_rule(chain: ChainView, rule: RuleView) -> str:
     """Return the rule in full, as its tool writes it: of iptables with `-A CHAIN`."""
     return rule_text(rule) if rule.backend == NFT else f"-A {chain.name} {rule_text(rule)}"
+
+
+def expressions(rule: RuleView, counted: tuple[int, int] | None) -> list[str]:
+    """Return the expressions of a rule of nf_tables, the last counter with these packets and bytes; of others none."""
+    lines = expression_lines(rule.raw.raw) if rule.raw is not None else []
+    counters = [at for at, line in enumerate(lines) if line.startswith("[ counter ")]
+    if counters:
+        lines[counters[-1]] = f"[ counter pkts {counted[0]} bytes {counted[1]} ]" if counted else "[ counter ]"
+    return lines

@@ -93,7 +93,7 @@ COMMANDS: tuple[Command, ...] = (
             ("chains",)),
     _listed("elements", ("e",), "Elements: of the rule's sets", lambda screen: screen.view.open_elements(), "",
             _CHAINS),
-    _listed("words", ("i",), "Words: iptables', or nft's", lambda screen: screen.view.change_words(), "", _CHAINS),
+    _listed("words", ("i",), "Words: iptables', nft's, raw", lambda screen: screen.view.change_words(), "", _CHAINS),
     _listed("moved", ("v",), "Moving: only rules that match", lambda screen: screen.view.show_moved(), "moving",
             _CHAINS),
     _listed("isolate", ("x",), "Isolate: found, or every chain", lambda screen: screen.view.isolate(), "", _CHAINS),

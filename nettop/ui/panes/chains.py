@@ -9,7 +9,7 @@ from typing import Any
 from textual.app import ComposeResult
 
 from nettop.model.ruleset.find import Hit
-from nettop.model.table import Line, Row
+from nettop.model.table import RULE_WORDS, Line, Row
 from nettop.ui.panes.pane import PaneHost, ViewDef
 from nettop.ui.panes.table_view import TableView
 from nettop.ui.panes.view_state import ViewState
@@ -156,9 +156,10 @@ class ChainsView(TableView):
         return super()._follow_link(row)
 
     def change_words(self) -> None:
-        """Show the rule under the cursor in nft's words, or in those of its own tool."""
+        """Show the rule under the cursor in the next words: its own tool's, nft's, the kernel's expressions."""
         if self.child is not None:
-            self.child.table.set_options(nft_words=not self.child.table.options.nft_words)
+            names, options = [*RULE_WORDS], self.child.table.options
+            self.child.table.set_options(words=names[(names.index(options.words) + 1) % len(names)])
 
     def show_moved(self) -> None:
         """Show only rules that matched while they were watched, or all again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 
 from nettop.model.table import Line, Row
@@ -55,7 +56,7 @@ class ChildTable:
         """Write the rule under the cursor in full, on as many lines as it needs."""
         row = self.table.current
         text = "" if row is None else row.whole
-        parts = textwrap.wrap(text, max(10, self.table.app.size.width - 2))[:_FULL_LINES] or [""]
+        parts = _wrapped(text, max(10, self.table.app.size.width - 2))[:_FULL_LINES] or [""]
         self.full.styles.height = len(parts)
         self.full.write([((f" {part}", ""),) for part in parts])
 
@@ -66,6 +67,12 @@ class ChildTable:
             self.title.write([title_line(((f"{what}, of every chain", "heading"),), self.title.app.size.width)])
         elif (row := self.parent.current) is not None:
             self.title.write([title_line(_parent_text(self.parent, row), self.title.app.size.width)])
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Return the lines of a rule; those of expressions break only between two of them."""
+    joined = re.sub(r" (?!\[ )", "\x1f", text) if text.startswith("[ ") else text
+    return [line.replace("\x1f", " ").strip() for line in textwrap.wrap(joined, width)]
 
 
 def _cells(table: Table, row: Row | None) -> dict[str, str]:
