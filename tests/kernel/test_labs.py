@@ -181,6 +181,30 @@ def test_flows_packets_and_chains_have_something_where_the_app_opens(built: Buil
     poll(lambda: received() > before, what="packets")
 
 
+_VETH = re.compile(r"ip -n (\S+) link add (\S+) type veth peer name (\S+) netns (\S+)")
+_UPPER = re.compile(r"ip -n (\S+) link add (\S+) netns (\S+) link (\S+) type (\w+) mode (\w+)")
+
+
+def test_the_map_says_what_the_lab_declares_and_ip_prints(built: Built) -> None:
+    done = built.run(*command("map", "--json"))
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {row["netns"] for row in rows if row["kind"] == "netns"} == {"", *built.lab.namespaces}
+    links = {(row["netns"], row["name"]): row for row in rows if row["kind"] == "link" and row["netns"]}
+    printed = {}
+    for name in built.lab.namespaces:
+        for link in json.loads(built.run("ip", "-n", name, "-d", "-j", "link").stdout):
+            printed[name, link["ifname"]] = (link.get("linkinfo", {}).get("info_kind"), link.get("master"), link["mtu"])
+    assert {key: (row["link_kind"], row["master"], row["mtu"]) for key, row in links.items()} == printed
+    for netns, device, peer, other in _VETH.findall(built.lab.script()):
+        assert (links[netns, device]["peer"], links[netns, device]["peer_netns"]) == (peer, other)
+        assert (links[other, peer]["peer"], links[other, peer]["peer_netns"]) == (device, netns)
+    for below, device, netns, lower, kind, mode in _UPPER.findall(built.lab.script()):
+        row = links[netns, device]
+        assert [row[key] for key in ("link_kind", "mode", "lower", "lower_netns")] == [kind, mode, lower, below]
+    if built.lab.name == "tun":
+        assert all(links["host", device]["owner"].startswith("python[") for device in ("tun0", "tap0"))
+
+
 OPENED = {"vxlan": "10.0.0.2", "router": "198.51.100.4", "macvlan-vepa": "10.0.0.10", "vm-host": "192.168.122.2"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Collection, Iterator
@@ -106,6 +107,8 @@ class Census:
         self._mount_namespaces.add(mount_namespace)
         with open(f"{process}/mountinfo", "rb") as file:
             for inode, path in _mounts(file.read()):
+                if _is_covered(f"{root}{path}", inode):
+                    continue
                 place = self._of(inode)
                 if (root and (place.names or place.mounts)) or (not root and os.path.dirname(path) == NAMED):
                     continue
@@ -116,6 +119,14 @@ class Census:
 def _mounts(mountinfo: bytes) -> Iterator[tuple[int, str]]:
     for inode, path in _OF_MOUNT.findall(mountinfo):
         yield int(inode), os.fsdecode(_ESCAPE.sub(lambda found: bytes([int(found[1], 8) & 0xFF]), path))
+
+
+def _is_covered(path: str, inode: int) -> bool:
+    """Return whether another mount hides this one, so that no path leads to it (a lab has a /run of its own)."""
+    try:
+        return os.stat(path).st_ino != inode
+    except OSError as error:
+        return error.errno == errno.ENOENT
 
 
 def _inode(path: str) -> int:
