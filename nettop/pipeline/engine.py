@@ -21,6 +21,8 @@ from nettop.model.flows.table import FlowTable
 from nettop.model.map.drawing import MapDrawing
 from nettop.model.map.lists import MapLists
 from nettop.model.map.table import MapTable
+from nettop.model.map_findings.facts import MapFacts
+from nettop.model.map_findings.findings import map_findings
 from nettop.model.names import Names
 from nettop.model.packet_rates.meter import FlowMeter
 from nettop.model.packets.reorder import HOLD_NS
@@ -91,7 +93,8 @@ class Engine(Intake):
     def _views(self) -> dict[str, TableModel]:
         chains = ChainTable(self.ruleset)
         self.finder, self.findings = RuleFinder(self.ruleset, chains.order), chains.findings
-        self.map = MapTable(self.host_map, lambda: self.netns, self._known)
+        find = lambda: map_findings(MapFacts(self.host_map, self.rulesets.of))  # noqa: E731
+        self.map = MapTable(self.host_map, lambda: self.netns, self._known, find)
         return {
             "flows": self.flows,
             "groups": self.groups,

@@ -28,7 +28,7 @@ from nettop.model.table import Detail, RulePlace, Snapshot, TableModel, ViewSpec
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.recorder import Recorder
 from nettop.recording.writer import RecordingWriter
-from nettop.session import exports, flow_actions, trace_actions
+from nettop.session import exports, flow_actions, map_actions, trace_actions
 from nettop.session.run import Rate, Run
 from nettop.session.sets import RecordedSets, SetSource, asked_of, read_pages
 from nettop.session.status import DeviceChoice, Done, NetnsChoice, Status, TraceRequest
@@ -172,6 +172,19 @@ class Session:
 
         self._run.on_models(answer)
 
+    def map_findings(self, deliver: Callable[[Sequence[tuple[Finding, int | None]]], None]) -> None:
+        """Deliver what is probably wrong with the namespaces of the host, with the ident in the map of each."""
+        self._run.on_models(lambda engine, now_ns: deliver(engine.map.findings(now_ns)))
+
+    def ask_route(self, netns: str, text: str, deliver: Callable[[Detail | str], None]) -> None:
+        """Deliver the way of a packet in a namespace (its label), step by step, or the error."""
+        broker, run = self._services, self._run
+        if not self._live or broker is None:
+            deliver(_OF_A_FILE)
+            return
+        answer = lambda: deliver(map_actions.route(broker, run, netns, text))  # noqa: E731
+        self._act(answer, lambda error: None if error is None else deliver(error))
+
     def count_flows(self, display_filter: Filter | None, deliver: Callable[[int], None]) -> None:
         """Deliver how many flows match now, for a confirmation, on the model thread."""
         self._run.on_models(lambda engine, now_ns: deliver(len(engine.flows.matching(display_filter, now_ns))))
@@ -186,7 +199,9 @@ class Session:
         """Deliver the row's identity in another view (None: it is not there now) and a display filter that finds it."""
 
         def answer(engine: Engine, now_ns: int) -> None:
-            if view == "traces":
+            if to == "map":
+                deliver(*map_actions.device_of(engine, view, ident))
+            elif view == "traces":
                 deliver(*trace_actions.flow_of_journey(engine, ident, now_ns))
             elif view == "packets":
                 deliver(None, trace_actions.packet_filter(engine, ident))

@@ -66,7 +66,7 @@ def bindings(keys: Iterable[Key], action: str) -> list[BindingType]:
 
 
 _SHOWN = {
-    "exclamation_mark": "!", "ctrl+u": "Ctrl-U", "ctrl+w": "Ctrl-W",
+    "exclamation_mark": "!", "equals_sign": "=", "ctrl+u": "Ctrl-U", "ctrl+w": "Ctrl-W",
     "slash": "/", "colon": ":", "at": "@", "question_mark": "?", "space": "Space", "enter": "Enter", "escape": "Esc",
     "tab": "Tab", "shift+tab": "Shift-Tab", "ctrl+p": "Ctrl-P", "ctrl+c": "Ctrl-C", "ctrl+z": "Ctrl-Z",
     "pagedown": "PgDn", "pageup": "PgUp", "ctrl+f": "Ctrl-F", "ctrl+b": "Ctrl-B",

@@ -71,6 +71,7 @@ class PlainSession(Session):
     reading: Callable[[int], None] = lambda ident: None  # reads the elements of a set
     ticks: int = 0  # how often its status was asked for
     waiting: list[Callable[[], None]] = field(default_factory=list)
+    route: Detail | str = "a file is shown"
     choices: tuple[NetnsChoice, ...] = HERE
     relations: dict[tuple[str, str], tuple[int | None, str]] = field(default_factory=dict)  # (view, to)
 
@@ -146,6 +147,13 @@ class PlainSession(Session):
     def findings(self, deliver: Callable[[Any], None]) -> None:
         found = [] if self.finder is None else findings(self.finder._ruleset, SetContents())
         deliver([(one, None if self.finder is None else self.finder.place(dict(one.place))) for one in found])
+
+    def map_findings(self, deliver: Callable[[Any], None]) -> None:
+        deliver(self.views["map"].findings(self.facts.clock_ns))
+
+    def ask_route(self, netns: str, text: str, deliver: Callable[[Detail | str], None]) -> None:
+        self.done.append(("ask_route", netns, text))
+        deliver(self.route)
 
     def count_flows(self, wanted: Filter | None, deliver: Callable[[int], None]) -> None:
         spec = ViewSpec((), filter=wanted)

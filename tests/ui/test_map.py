@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from nettop.model.findings import Finding
 from nettop.model.map.drawing import MapDrawing
 from nettop.model.map.lists import MapLists
 from nettop.model.map.table import MapTable
+from nettop.model.table import Detail
 from nettop.model.topology.host_map import HostMap
 from tests.ui import plain_tables
 from tests.ui.plain_session import PlainSession
@@ -157,3 +159,87 @@ async def test_many_namespaces_are_shown_at_once() -> None:
     spaces = [namespace(f"c{n}", [device(2, f"eth{i}") for i in range(5)]) for n in range(200)]
     async with running(WIDE, map_session(host_map(*spaces))) as seen:
         await seen.see("176 more namespaces not drawn")
+
+
+def with_findings(source: PlainSession) -> PlainSession:
+    """Put two findings into the map's table."""
+    table = source.views["map"]
+    place = (("netns", "gw-a"), ("device", "vm4"), ("ifindex", 9))
+    table._find = lambda: [
+        Finding("pair-mtu", "MTU 1500 here, 1400 at the other end", place, ("vm4 in gw-a: mtu 1500", "eth0: mtu 1400")),
+        Finding("forwarding-off", "2 rules forward, but ip_forward is 0", (("netns", "lan-a"),), ("sysctl",)),
+    ]
+    return source
+
+
+async def test_findings_are_below_the_tree_and_mark_their_rows() -> None:
+    async with running(WIDE, with_findings(map_session())) as seen:
+        await seen.see("! vm4 @ gw-a   MTU 1500 here, 1400 at the other end   evidence: vm4 in gw-a: mtu 1500")
+        await seen.see("2 findings")
+        assert next(line for line in seen.lines if "├ vm4" in line).split("│")[0].rstrip().endswith("!")
+        await seen.press("exclamation_mark")
+        await seen.see("eth0: mtu 1400")  # the evidence below the list
+        await seen.press("enter")
+        await seen.until(lambda: "├ vm4" in seen.cursor_line(), "its device")
+
+
+async def test_on_a_small_screen_the_totals_count_the_findings() -> None:
+    async with running(SMALL, with_findings(map_session())) as seen:
+        await seen.see("! 2 findings")
+        assert "evidence" not in seen.text
+
+
+async def test_a_route_is_asked_in_the_namespace_under_the_cursor() -> None:
+    source = map_session()
+    source.route = Detail(
+        -1, (("route to 10.9.0.4", "heading"),), ((("  route     kernel ", "number"), ("dev x", "")),)
+    )
+    async with running(MIDDLE, source) as seen:
+        await seen.press("j", "equals_sign")
+        await seen.see("asked of the kernel in gw-a")
+        await seen.write("10.9.0")
+        await seen.see("is no IPv4 or IPv6 address")
+        await seen.write(".4 mark 0x7")
+        await seen.press("enter")
+        await seen.see("route     kernel dev x")
+        assert ("ask_route", "gw-a", "10.9.0.4 mark 0x7") in source.done
+        await seen.press("y")
+        await seen.see("copied")
+        await seen.press("j")
+        await seen.see("eth1 in gw-a")
+        await seen.press("escape", "equals_sign", *"::1", "enter")
+        source.route = "route: the kernel does not answer"
+        await seen.press("escape", "equals_sign", *"::1", "enter")
+        await seen.see("the kernel does not answer")
+
+
+async def test_no_route_is_asked_where_the_namespace_cannot_be_entered() -> None:
+    async with running(MIDDLE, map_session()) as seen:
+        await seen.press("G", "equals_sign")
+        await seen.see("nsid 7 cannot be asked")
+
+
+async def test_packets_of_a_device_are_captured_where_it_is_shown() -> None:
+    async with running(MIDDLE, map_session()) as seen:
+        await seen.press("j", "j", "P")
+        await seen.see("[x] eth1")
+        assert "[ ] eth0" in seen.text
+        await seen.press("escape", "G", "k", "P")
+        await seen.see("Enter on net goes there")
+
+
+async def test_m_goes_from_a_flow_to_its_device_and_back() -> None:
+    source = map_session()
+    source.relations["flows", "map"] = source.views["map"].idents.of("gw-a", 9), "vm4"
+    async with running(MIDDLE, source) as seen:
+        await seen.press("left", "left")  # gw-a is folded
+        await seen.see("9 devices")
+        await seen.press("1")
+        await seen.see("ORIGINAL")
+        await seen.press("M")
+        await seen.until(lambda: "├ vm4" in seen.cursor_line(), "the device of the flow")
+        await seen.press("left_square_bracket")
+        await seen.see("ORIGINAL")
+        source.relations.clear()
+        await seen.press("M")
+        await seen.see("its device is not known")

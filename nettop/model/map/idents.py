@@ -29,3 +29,8 @@ class Idents:
 def is_namespace(ident: int) -> bool:
     """Return whether an ident is that of a namespace, not of a device."""
     return not ident & (1 << _SHIFT) - 1
+
+
+def same_namespace(one: int, other: int) -> bool:
+    """Return whether two idents are of the same namespace."""
+    return one >> _SHIFT == other >> _SHIFT

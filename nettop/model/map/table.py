@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from dataclasses import fields as dataclass_fields
 
 import numpy as np
 
 from nettop.batch import Array
+from nettop.model.findings import Finding
 from nettop.model.map.details import device_detail, namespace_detail
 from nettop.model.map.idents import Idents
 from nettop.model.map.rows import Known, MapRow, RowCells, fields, value
@@ -17,7 +20,16 @@ from nettop.model.topology.tree import lower_of, tree_of
 from nettop.model.window import Match, OrderCache, value_keys
 from nettop.text.units import plural
 
+MOST_FINDINGS = 3  # that have a line below the tree
+_FINDINGS_NS = 5_000_000_000  # between two searches
 _MANY = 200  # devices from which namespaces are folded until they are opened, but for the one shown
+
+
+@dataclass(frozen=True, slots=True)
+class MapSnapshot(Snapshot):
+    """The window of the tree, with the first findings."""
+
+    findings: tuple[Finding, ...] = ()
 
 
 class MapTable:
@@ -40,12 +52,20 @@ class MapTable:
     default_columns = ("name", "address", "kind", "in", "out", "drops", "mark")
     default_sort: tuple[SortKey, ...] = ()
 
-    def __init__(self, hosts: HostMap, here: Callable[[], str], known: Known = lambda label: ()) -> None:
-        self.hosts, self.idents, self.here, self._known = hosts, Idents(), here, known
+    def __init__(
+        self,
+        hosts: HostMap,
+        here: Callable[[], str],
+        known: Known = lambda label: (),
+        find: Callable[[], Sequence[Finding]] = lambda: (),
+    ) -> None:
+        self.hosts, self.idents, self.here, self._known, self._find = hosts, Idents(), here, known, find
+        self._findings: list[tuple[Finding, int | None]] = []
+        self._found_at = (-1, 0)  # version and time (ns) of the findings
         self._orders = OrderCache(self._match)
         self._read: tuple[int, str] = (-1, "")  # version and place that `_all` is of
         self._all: list[MapRow] = []
-        self.marks: dict[int, int] = {}  # findings by ident
+        self.marks: Mapping[int, int] = {}  # number of findings by ident
         self._shown: dict[int, MapRow] = {}  # rows of the last order by ident
         self._found = 0  # of the filter
 
@@ -109,8 +129,23 @@ class MapTable:
     def _cells(self) -> RowCells:
         return RowCells(self.hosts, self.here(), self._known, self.marks)
 
-    def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
+    def findings(self, now_ns: int) -> Sequence[tuple[Finding, int | None]]:
+        """Return what is probably wrong, with the ident of the row of each; None: it has none. They may be 5 s old."""
+        version, at_ns = self._found_at
+        if version != self.version and not 0 <= now_ns - at_ns < _FINDINGS_NS:
+            self._found_at = self.version, now_ns
+            self._findings = [(one, self._ident_of(one)) for one in self._find()]
+            self.marks = Counter(ident for _, ident in self._findings if ident is not None)
+        return self._findings
+
+    def _ident_of(self, found: Finding) -> int | None:
+        place = dict(found.place)
+        label, ifindex = place.get("netns"), place.get("ifindex") or 0
+        return self.idents.of(label, ifindex) if isinstance(label, str) and isinstance(ifindex, int) else None
+
+    def snapshot(self, spec: ViewSpec, now_ns: int) -> MapSnapshot:
         """Return the window of rows that spec describes."""
+        found = self.findings(now_ns)
         order = self._orders.current(spec, now_ns, self.version)
         cells = self._cells()
 
@@ -120,7 +155,9 @@ class MapTable:
             made = [Row.of(ident, [texts.get(key, ("", "")) for key in spec.columns]) for ident, texts in found]
             return made if spec.sort else [replace(row, link=self._link(row.ident)) for row in made]
 
-        return order.snapshot(spec, drawn, len(self.rows()), self.notes(), now_ns, self.version, totals=self.totals())
+        made = order.snapshot(spec, drawn, len(self.rows()), self.notes(), now_ns, self.version, totals=self.totals())
+        first = tuple(one for one, _ in found[:MOST_FINDINGS])
+        return MapSnapshot(**{each.name: getattr(made, each.name) for each in dataclass_fields(made)}, findings=first)
 
     def _link(self, ident: int) -> int | None:
         """Return the ident of the row that folds: itself, or the one above it."""
@@ -137,7 +174,9 @@ class MapTable:
         spaces = sum(row.device is None for row in rows)
         text = f"{plural(spaces, 'namespace')}, {plural(len(rows) - spaces, 'device')}"
         matching = f", {self._found} match" if self._found != len(rows) else ""
-        return ((text + matching, "number"),)
+        wrong = plural(len(self._findings), "finding")
+        more: Line = (("   ! ", "key"), (wrong, "warn")) if self._findings else ()
+        return ((text + matching, "number"), *more)
 
     def notes(self) -> tuple[Line, ...]:
         """Return how many namespaces cannot be entered."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Awaitable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -236,8 +237,11 @@ def packet_lists(screen: MainScreen) -> Awaitable[None]:
     return open_with_answer(screen, screen.session.packet_lists, on_lists)
 
 
-def capture(screen: MainScreen, flow: FlowCapture | None = None) -> Awaitable[None] | None:
-    """Ask for the devices and the filter of a capture; `flow` fills both in. None when the namespace is gone."""
+def capture(screen: MainScreen, flow: FlowCapture | None = None, device: str = "") -> Awaitable[None] | None:
+    """Ask for the devices and the filter of a capture; `flow` fills both in, `device` is ticked.
+
+    None when the namespace is gone.
+    """
     if has_ended(screen):
         return None
 
@@ -247,7 +251,8 @@ def capture(screen: MainScreen, flow: FlowCapture | None = None) -> Awaitable[No
             return None
         from nettop.ui.screens.capture import CaptureScreen
 
-        return WatchContext(screen).push(CaptureScreen(screen, found, flow), lambda answer: None)
+        offered = [replace(one, usual=one.name == device) for one in found] if device else found
+        return WatchContext(screen).push(CaptureScreen(screen, offered, flow), lambda answer: None)
 
     return open_with_answer(screen, screen.session.devices, on_devices)
 

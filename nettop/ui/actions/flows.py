@@ -18,6 +18,7 @@ from nettop.text.sanitize import clean
 from nettop.text.units import grouped, plural
 from nettop.ui.actions.choosing import choose, confirm
 from nettop.ui.actions.dialogs import capture, table_view
+from nettop.ui.panes.table_view import TableView
 from nettop.ui.screens.pending import WatchContext, has_ended, open_with_answer
 from nettop.ui.widgets.choices import Choice
 
@@ -125,7 +126,9 @@ def copy(screen: MainScreen) -> Awaitable[None] | None:
     """Copy to the clipboard by the terminal's OSC 52; of a flow, an event or a rule ask for the form."""
     table = screen.view.active
     row = None if table is None else table.current
-    if table is not None and table.view in _WITH_COPIES and row is not None:
+    view = screen.view
+    answers = isinstance(view, TableView) and view.is_open and view.detail.answers
+    if table is not None and table.view in _WITH_COPIES and row is not None and not answers:
         ask = partial(screen.session.detail, table.view, row.ident)
         return open_with_answer(screen, ask, partial(_copy_text, screen))
     if table is None or table.view not in COPIED or row is None:

@@ -62,6 +62,19 @@ class DetailPane(Vertical, Covered):
         self._view, self._ident = view, ident
         self.request()
 
+    def show_answer(self, answer: Detail) -> None:
+        """Show a detail that belongs to no row."""
+        self._ident, self.shown = None, answer
+        self.bytes.write(())
+        self.lay_out()
+        self._write_body(top=True)
+        self.write_title()
+
+    @property
+    def answers(self) -> bool:
+        """True while a detail is shown that belongs to no row."""
+        return self._ident is None and self.shown is not None
+
     def forget(self) -> None:
         """Forget the row that was shown."""
         self._ident = self.shown = None

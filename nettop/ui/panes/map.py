@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 
-from nettop.model.map.idents import is_namespace
+from nettop.model.findings import Finding
+from nettop.model.map.idents import is_namespace, same_namespace
 from nettop.model.map.lists import LISTS
+from nettop.model.map.table import MapSnapshot
+from nettop.model.map_findings.findings import where
+from nettop.model.table import Detail, Line
 from nettop.ui.panes.pane import PaneHost, ViewDef
 from nettop.ui.panes.table_view import TableView
 from nettop.ui.panes.view_state import ViewState
@@ -42,6 +47,7 @@ class MapView(TableView):
         self.lists = self._make_table("lists", definition.filter_kind)
         self.list_title = TextPane(surface="background")
         self.upper = _SideBySide(self.table, self.drawing)
+        self.findings = TextPane(surface="background")
         self.listed = ""  # one of LISTS, which is open; "": none
         self._hidden: Table | None = None  # tree or drawing; None: both are shown, or on a narrow screen the tree
         self._front: Table = self.table
@@ -56,7 +62,7 @@ class MapView(TableView):
 
     def compose(self) -> ComposeResult:
         """Yield the parts, from top to bottom."""
-        yield from (self.upper, self.totals, self.list_title, self.lists, self.detail)
+        yield from (self.upper, self.totals, self.findings, self.list_title, self.lists, self.detail)
 
     @property
     def tables(self) -> list[Table]:
@@ -140,6 +146,24 @@ class MapView(TableView):
         else:
             super().back()
 
+    def show_answer(self, answer: Detail) -> None:
+        """Show what was asked, in place of the detail, until the cursor moves."""
+        self.open_detail()
+        self.detail.show_answer(answer)
+
+    def show_row(self, ident: int) -> None:
+        """Go to this device or namespace, unfolded and whatever is filtered."""
+        self._close()
+        self.listed, self._hidden = "", None
+        self.table.filter = None
+        toggled = frozenset(one for one in self.table.options.toggled if not same_namespace(one, ident))
+        self.table.options = replace(self.table.options, toggled=toggled)
+        self.table.seek(ident)
+        self._front = self.table
+        if self.is_mounted:
+            self.lay_out()
+            self.focus_something()
+
     def _close(self) -> None:
         super()._close()
         for table in self.tables:
@@ -176,8 +200,22 @@ class MapView(TableView):
 
     def on_table_arrived(self, message: Table.Arrived) -> None:
         """Write the totals, or the title of the list."""
+        if isinstance(message.snapshot, MapSnapshot):
+            self._show_findings(message.snapshot.findings)
         if message.table is not self.lists:
             super().on_table_arrived(message)
             return
         message.stop()
         self.list_title.write([title_line(message.snapshot.totals, self.app.size.width)])
+
+    def _show_findings(self, found: Sequence[Finding]) -> None:
+        found = () if self._small() or self._open or self.listed else found
+        self.findings.display = bool(found)
+        self.findings.styles.height = len(found)
+        self.findings.write([_finding_line(one) for one in found])
+
+
+def _finding_line(found: Finding) -> Line:
+    """Return ` ! vm4 @ gw-a   the sentence   evidence: …`."""
+    evidence = f"   evidence: {found.evidence[0]}" if found.evidence else ""
+    return ((" ! ", "warn"), (where(found), "accent"), (f"   {found.summary}", ""), (evidence, "dim"))
