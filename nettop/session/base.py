@@ -29,6 +29,7 @@ from nettop.pipeline.engine import Engine
 from nettop.pipeline.recorder import Recorder
 from nettop.recording.writer import RecordingWriter
 from nettop.session import exports, flow_actions, map_actions, trace_actions
+from nettop.session.packet_way import PacketWay
 from nettop.session.run import Rate, Run
 from nettop.session.sets import RecordedSets, SetSource, asked_of, read_pages
 from nettop.session.status import DeviceChoice, Done, NetnsChoice, Status, TraceRequest
@@ -159,6 +160,10 @@ class Session:
     def read_elements(self, ident: int, done: Done) -> None:
         """Read the elements of the sets of a rule, or those that follow the last one of a set, and show them there."""
         self._act(lambda: read_pages(self._run, self._sets, ident), done)
+
+    def packet_way(self, text: str, done: Done, deliver: Callable[[PacketWay], None]) -> None:
+        """Ask the kernel which hooks a packet passes; deliver the answer."""
+        done("a file is shown: the kernel is asked on the live host")
 
     def rule_changes(self, deliver: Callable[[Sequence[Commit]], None]) -> None:
         """Deliver the latest changes of the rules shown, oldest first, on the model thread."""

@@ -27,6 +27,7 @@ from nettop.pipeline.receive_filter import EVERYTHING, ReceiveFilter
 from nettop.session import choices, flow_actions
 from nettop.session.base import Session
 from nettop.session.own_ssh import Connection, leaving_out
+from nettop.session.packet_way import PacketWay, packet_way
 from nettop.session.run import Run, return_memory
 from nettop.session.sets import KernelSets
 from nettop.session.status import Capturing, DeviceChoice, Done, NetnsChoice, Status, TraceRequest
@@ -316,10 +317,8 @@ class LiveSession(Session):
 
     def delete_matching(self, display_filter: Filter | None, done: Done, deliver: Callable[[str], None]) -> None:
         """Delete every flow that matches now."""
-        self._act(
-            lambda: deliver(self._delete(lambda engine, now_ns: flow_actions.matching(engine, display_filter, now_ns))),
-            done,
-        )
+        find = lambda engine, now_ns: flow_actions.matching(engine, display_filter, now_ns)  # noqa: E731
+        self._act(lambda: deliver(self._delete(find)), done)
 
     def _delete(self, find: Callable[[Engine, int], list[flow_actions.SelectedFlows]]) -> str:
         netns = {sources.netns.label: sources.netns for sources in self._watched()}
@@ -389,6 +388,10 @@ class LiveSession(Session):
         for sources in self._watched():
             sources.poke(*feeds.KEYFRAMES)
         self._map.refresh()
+
+    def packet_way(self, text: str, done: Done, deliver: Callable[[PacketWay], None]) -> None:
+        """Ask the kernel which hooks a packet passes."""
+        self._act(lambda: deliver(packet_way(self._broker, self._netns, text)), done)
 
     def _unblock(self) -> None:
         """Close the broker: every running call to it fails at once."""

@@ -39,6 +39,7 @@ JOURNEYS: dict[str, tuple[str, ...]] = {
     "from this host": ("output", "postrouting", "egress"),
     "through it": ("ingress", "prerouting", "forward", "postrouting", "egress"),
     "over loopback": ("output", "postrouting", "prerouting", "input"),
+    "ends in routing": ("ingress", "prerouting"),
 }
 
 

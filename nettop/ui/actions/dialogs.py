@@ -18,13 +18,14 @@ from nettop.model.ruleset.changes import Change, Commit
 from nettop.model.ruleset.find import Hit
 from nettop.model.table import SortKey
 from nettop.session.exports import save_path
+from nettop.session.packet_way import FORM
 from nettop.session.status import DeviceChoice, NetnsChoice, shown_netns
 from nettop.text.sanitize import clean
 from nettop.text.units import clock, plural
 from nettop.ui.actions.choosing import choose
 from nettop.ui.commands import keys_text, offered
 from nettop.ui.palette import themed_app
-from nettop.ui.panes.chains import ChainsView
+from nettop.ui.panes.chains import ChainsView, shown_matrix
 from nettop.ui.panes.table_view import TableView
 from nettop.ui.screens.pending import WatchContext, has_ended, open_with_answer, switch_namespace
 from nettop.ui.widgets.choices import Choice
@@ -69,6 +70,17 @@ def filter_or_find(screen: MainScreen) -> Awaitable[None]:
     return screen.open_prompt(PromptRequest("find", " / ", view.found or filter_text, check, advice, apply, kind))
 
 
+def packet_way(screen: MainScreen) -> Awaitable[None]:
+    """Ask for a packet, and light the hooks that it passes by the kernel's answer for its route."""
+    matrix = shown_matrix(screen)
+
+    def accept(text: str) -> None:
+        light = lambda way: screen.post(matrix.light, way.journey, way.reason)  # noqa: E731
+        screen.session.packet_way(text, screen.done(""), light)
+
+    return screen.open_prompt(PromptRequest("way", " way of ", "", discard, FORM, accept))
+
+
 def rule_changes(screen: MainScreen) -> Awaitable[None]:
     """Show what changed in the rules, the latest first; Enter finds the rule."""
 
@@ -79,7 +91,7 @@ def rule_changes(screen: MainScreen) -> Awaitable[None]:
             return None
         choices = [Choice(str(at), _changed(*one), clean(one[0].by or "by ?")) for at, one in enumerate(changes)]
         find = lambda answer: _view_of_chains(screen).find(changes[int(answer[0])][1].found)  # noqa: E731
-        return choose(screen, "Changes of chains and rules (not of elements)", choices, find, search=True)
+        return choose(screen, "Changes of chains, rules and elements of sets", choices, find, search=True)
 
     return open_with_answer(screen, screen.session.rule_changes, on_commits)
 

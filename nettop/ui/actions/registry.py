@@ -103,6 +103,8 @@ COMMANDS: tuple[Command, ...] = (
             "matrix/list", _CHAINS, needs="matrix"),
     _listed("path", ("p",), "Path: IPv4, IPv6, bridge, …", _in_matrix("next_path"), "path", ("matrix",)),
     _listed("journey", ("o",), "Light: the way of a packet", _in_matrix("next_journey"), "light", ("matrix",)),
+    _listed("packet_way", ("O",), "Way: of a packet, asked of the kernel", dialogs.packet_way, "", ("matrix",),
+            live=True),
     _listed("kernel", ("z",), "Kernel: its own functions", _in_matrix("show_kernel"), "kernel", ("matrix",)),
     _listed("enter_namespace", (), "Enter: watch this namespace", map_.enter, "", _MAP, live=True, when=_row),
     _listed("drawing", ("d",), "Drawing: or the tree, or both", lambda screen: screen.view.toggle_drawing(),

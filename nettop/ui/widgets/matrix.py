@@ -9,6 +9,7 @@ from nettop.model.ruleset.chain_matrix import MatrixSnapshot
 from nettop.model.ruleset.matrix import EMPTY, JOURNEYS, PATHS, Place
 from nettop.model.table import Line, ViewSpec
 from nettop.session.base import Session
+from nettop.text.sanitize import clean
 from nettop.text.units import plural
 from nettop.ui.widgets.drawn_table import DrawnTable
 from nettop.ui.widgets.matrix_lines import draw
@@ -22,6 +23,7 @@ class MatrixTable(DrawnTable):
 
     path = ""
     journey = ""  # key of JOURNEYS; "": every hook is lit
+    reason = ""  # of the packet that was asked for
     _matrix = EMPTY
     _titles: tuple[Line, ...] = ()
     _painted: tuple[object, ...] = ()
@@ -47,7 +49,11 @@ class MatrixTable(DrawnTable):
     def next_journey(self) -> None:
         """Light the hooks of the next journey of a packet; after the last, all of them."""
         names = ["", *JOURNEYS]
-        self.journey = names[(names.index(self.journey) + 1) % len(names)]
+        self.light(names[(names.index(self.journey) + 1) % len(names)])
+
+    def light(self, journey: str, reason: str = "") -> None:
+        """Light the hooks of a journey, and show the reason for it."""
+        self.journey, self.reason = journey, clean(reason)
         self._repaint()
 
     def show_kernel(self) -> None:
@@ -87,7 +93,7 @@ class MatrixTable(DrawnTable):
         """Draw the lines again if the matrix, the cursor or the size has changed."""
         shown = None if self.viewport.shown is None else self.viewport.shown.snapshot
         matrix = shown.matrix if isinstance(shown, MatrixSnapshot) else EMPTY
-        state = matrix, self.size, self.journey, self.viewport.index, self.has_focus, self._advice()
+        state = matrix, self.size, self.journey, self.reason, self.viewport.index, self.has_focus, self._advice()
         if state != self._painted:
             self._painted, self._matrix, self.path = state, matrix, matrix.path or self.path
             drawn = draw(matrix, self.size.width, JOURNEYS.get(self.journey, ()))
@@ -107,9 +113,10 @@ class MatrixTable(DrawnTable):
         for path in self._matrix.paths:
             current = path == self._matrix.path
             line.append((f"[{path}] " if current else f" {path}  ", "heading" if current else "dim"))
-        line += [("   o ", key), (f"way: {self.journey}" if self.journey else "light a packet's way", "dim")]
-        line += [("   z ", key), (f"kernel {'shown' if self.options.zeroes else 'hidden'}", "dim")]
         shown = None if self.viewport.shown is None else self.viewport.shown.snapshot
         if isinstance(shown, MatrixSnapshot) and shown.findings:
-            line += [("   ! ", "key"), (plural(shown.findings, "finding"), "warn")]
+            line += [(" ! ", "key"), (plural(shown.findings, "finding"), "warn")]
+        line += [("   o ", key), (f"way: {self.journey}" if self.journey else "light a packet's way", "dim")]
+        line += [(f"   {self.reason}", "accent")] if self.reason else [("   O ", key), ("of one", "dim")]
+        line += [("   z ", key), (f"kernel {'shown' if self.options.zeroes else 'hidden'}", "dim")]
         return tuple(line)

@@ -1,0 +1,77 @@
+"""The way of a packet through the hooks, by the kernel's answer: to this host, through it, or dropped in routing."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nettop.broker.client import Broker
+from nettop.broker.requests import Netns, RouteQuestion
+from nettop.decode.rtnetlink import RouteAnswer
+from nettop.errors import UsageError
+from nettop.linux.rtnetlink import RTN_UNICAST
+from nettop.model.topology.route_query import RouteQuery, parse
+from nettop.pipeline.route_question import ask_route
+from nettop.text.units import listed
+
+FORM = "to 10.9.0.4 · to 10.9.0.4 from 10.0.3.7 in eth0 · in eth0 out eth1"
+_REASONS = {
+    errno.EHOSTUNREACH: "no route, or forwarding is off",
+    errno.ENETUNREACH: "no route",
+    errno.EINVAL: "the source or destination address is refused",
+    errno.EXDEV: "refused by rp_filter",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PacketWay:
+    """The journey (a key of ruleset.matrix.JOURNEYS) of a packet, and the reason. Not safe for a terminal."""
+
+    journey: str
+    reason: str
+
+
+def packet_way(broker: Broker, netns: Netns, text: str) -> PacketWay:
+    """Return the way of the packet that a text such as one of FORM describes. UsageError for a text that is none."""
+    devices = {device.name: device.ifindex for device in broker.devices(netns)}
+    words = text.split()
+    if words[::2] == ["in", "out"] and len(words) == 4:
+        return _between(broker, netns, _known(words[1], devices), _known(words[3], devices))
+    query = parse(text)
+    iif, oif = (0 if not name else devices[_known(name, devices)] for name in (query.in_device, query.out_device))
+    source = "" if query.source is None else str(query.source)
+    rest = query.mark, query.tos, query.proto, query.sport, query.dport, query.uid
+    question = RouteQuestion(query.family, str(query.destination), source, iif, oif, *rest)
+    return of_answer(query, ask_route(broker, netns, question), {index: name for name, index in devices.items()})
+
+
+def _known(name: str, devices: Mapping[str, int]) -> str:
+    if name not in devices:
+        raise UsageError(f"no device {name!r} in this namespace", f"there are {listed([*devices])}")
+    return name
+
+
+def _between(broker: Broker, netns: Netns, entered: str, left: str) -> PacketWay:
+    """Return the way from a device to another one: through this host, if it forwards."""
+    name = f"net.ipv4.conf.{entered}.forwarding"
+    with open(broker.open_sysctl(netns, name), encoding="ascii") as file:
+        forwards = file.read().strip() == "1"
+    if not forwards:
+        return PacketWay("ends in routing", f"{name} is 0: IPv4 that comes in {entered} is not forwarded")
+    return PacketWay("through it", f"in {entered}, out {left}: {name} is 1")
+
+
+def of_answer(query: RouteQuery, answer: RouteAnswer, devices: Mapping[int, str]) -> PacketWay:
+    """Return the way of a packet by the kernel's answer to the question for its route."""
+    route, address = answer.route, query.destination
+    if answer.error or route is None:
+        why = _REASONS.get(answer.error, "")
+        said = os.strerror(answer.error) if answer.error else "no route"
+        return PacketWay("ends in routing", f"{address}: {said}" + (f" ({why})" if why else ""))
+    if route.kind != RTN_UNICAST:
+        journey = "to this host" if query.in_device else "over loopback"
+        return PacketWay(journey, f"{address} is an address of this host")
+    out = devices.get(route.hops[0].ifindex, "?") if route.hops else "?"
+    return PacketWay("through it" if query.in_device else "from this host", f"{address} leaves by {out}")

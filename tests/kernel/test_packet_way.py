@@ -1,0 +1,66 @@
+"""The way of a packet through the hooks, asked of the kernel: local, forwarded or not, or without a route."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from nettop.broker.client import Broker
+from nettop.errors import UsageError
+from nettop.session.packet_way import packet_way
+from tests.kernel.namespaces import Lab, poll, run_in
+from tests.kernel.pty_terminal import terminal
+
+pytestmark = [pytest.mark.kernel, pytest.mark.one_broker]
+
+WAYS = {
+    "to 10.9.0.4": ("from this host", "10.9.0.4 leaves by eth1"),
+    "10.1.0.1": ("over loopback", "10.1.0.1 is an address of this host"),
+    "to 10.1.0.1 from 10.1.0.2 in eth0": ("to this host", "10.1.0.1 is an address of this host"),
+    "to 10.9.0.4:443 from 10.1.0.2 in eth0": ("through it", "10.9.0.4 leaves by eth1"),
+    "to 203.0.113.1": ("ends in routing", "203.0.113.1: Network is unreachable (no route)"),
+    "to fd09::4": ("from this host", "fd09::4 leaves by eth1"),
+    "in eth0 out eth1": ("through it", "in eth0, out eth1: net.ipv4.conf.eth0.forwarding is 1"),
+}
+
+
+@pytest.fixture
+def router(lab: Lab) -> Iterator[str]:
+    ns = lab.netns("way")
+    for at, (name, address) in enumerate((("eth0", "10.1.0.1/24"), ("eth1", "10.9.0.1/24"))):
+        run_in(ns, "ip", "link", "add", name, "type", "veth", "peer", "name", f"peer{at}")
+        run_in(ns, "ip", "address", "add", address, "dev", name)
+        for end in (name, f"peer{at}"):
+            run_in(ns, "ip", "link", "set", end, "up")
+    run_in(ns, "ip", "address", "add", "fd09::1/64", "dev", "eth1", "nodad")
+    run_in(ns, "sysctl", "-qw", "net.ipv4.ip_forward=1")
+    yield ns
+
+
+def test_the_kernel_says_which_way_a_packet_goes(router: str, broker: Broker) -> None:
+    netns = broker.netns(router)
+    for asked, expected in WAYS.items():
+        found = packet_way(broker, netns, asked)
+        assert (found.journey, found.reason) == expected, asked
+    run_in(router, "sysctl", "-qw", "net.ipv4.ip_forward=0")
+    off = packet_way(broker, netns, "to 10.9.0.4 from 10.1.0.2 in eth0")
+    assert off.journey == "ends in routing" and "forwarding is off" in off.reason
+    assert packet_way(broker, netns, "in eth0 out eth1").reason.startswith("net.ipv4.conf.eth0.forwarding is 0")
+    for bad in ("in nowhere out eth1", "to 10.9.0.4 from 10.1.0.2 in nowhere", "hello world", ""):
+        with pytest.raises(UsageError):
+            packet_way(broker, netns, bad)
+
+
+def test_o_lights_the_way_of_a_packet_on_the_matrix(router: str) -> None:
+    run_in(router, "nft", "add table ip t; add chain ip t c { type filter hook forward priority 0; }")
+    with terminal("--netns", router) as screen:
+        poll(lambda: screen.shows("1 Flows"))
+        screen.key("3")
+        poll(lambda: screen.shows("O of one"))
+        screen.key("Oto 10.9.0.4 from 10.1.0.2 in eth0\r")
+        poll(lambda: screen.shows("way: through it   10.9.0.4 leaves by eth1"))
+        screen.key("Oto nowhere\r")
+        poll(lambda: re.search(r"'nowhere' is no IPv4 or IPv6 address", screen.read().decode(errors="replace")))
+        assert screen.quit() == 0
