@@ -9,6 +9,7 @@ from nettop import arguments
 from nettop.batch import End, Item, Text
 from nettop.console import say
 from nettop.headless.load import engine_of, final_code, live_engine
+from nettop.headless.map_answers import MapAnswers
 from nettop.headless.missing_data import NO_MAP
 from nettop.headless.streaming import LineOutput
 from nettop.kinds import TextKind
@@ -16,6 +17,7 @@ from nettop.model.map.graph import graph_lines
 from nettop.model.map.lines import json_lines
 from nettop.model.map.tree_lines import tree_lines
 from nettop.model.topology.host_map import HostMap, NamespaceMap
+from nettop.model.topology.route_query import FORM
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.live_sources import LiveSources
 from nettop.pipeline.map_sources import MapSources
@@ -25,13 +27,19 @@ def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `nettop map`."""
     arguments.add(parser, "--json")
     parser.add_argument("--dot", action="store_true", help="a graph for Graphviz (`nettop map --dot | dot -Tsvg`)")
+    text = f"the way of a packet in the namespace, step by step, as the kernel answers: {FORM}"
+    parser.add_argument("--route", metavar="PACKET", help=text)
+    text = "only what is probably wrong, with its evidence; the rules of the namespaces are read for it, too"
+    parser.add_argument("--findings", action="store_true", help=text)
+    text = "the sysctls that decide what becomes of packets: the value, the one in effect, and what it does"
+    parser.add_argument("--sysctls", action="store_true", help=text)
     arguments.add(parser, *arguments.LIVE, "-r --read", "--fail-on-loss")
     parser.set_defaults(netns=None)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the map and return the exit code of the contract."""
-    inode = 0
+    inode, answers = 0, MapAnswers(options)
     if options.read:
         engine, _, code = engine_of(options.read)
         if not engine.host_map.namespaces():
@@ -40,10 +48,13 @@ def run(options: argparse.Namespace) -> int:
     else:
         reading = _Reading()
         start = argparse.Namespace(**{**vars(options), "netns": options.netns or ""})
-        engine, _, code = live_engine(start, reading.begin, reading.enough)
+        engine, _, code = live_engine(start, reading.begin, reading.enough, answers)
         inode = reading.inode
     output = LineOutput()
-    output.add([*_drawn(options)(engine.host_map, _chosen(engine.host_map, options.netns, inode))])
+    chosen = _chosen(engine.host_map, options.netns, inode)
+    output.add([*(answers.lines(engine, chosen) or _drawn(options)(engine.host_map, chosen))])
+    if not (answers.asked or options.dot):
+        output.add([*answers.findings(engine, chosen)])
     output.flush()
     return final_code(engine.ledger, code, options.fail_on_loss)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json as json_format
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,6 +18,7 @@ from nettop.broker.start import start
 from nettop.console import say
 from nettop.decode.nftables.members import rows_of
 from nettop.errors import EXIT_FAILED, EXIT_OK, BrokerError, FilterError, UsageError
+from nettop.headless.finding_lines import finding_lines as lines_of_findings
 from nettop.headless.load import engine_of, fill, final_code, report_errors
 from nettop.headless.rule_diff import compared
 from nettop.headless.rule_reading import SETS, Settled, watched
@@ -239,13 +239,4 @@ def finding_lines(
     chosen: set[tuple[object, ...]] = {(chain.family, chain.table, chain.name) for chain in chains}
     chosen |= {(*key[1:], None) for key in shown.tables}
     found = [one for one in findings(ruleset, contents) if chain_key(one) in chosen]
-    if json:
-        for one in found:
-            row = {"kind": "finding", "netns": netns_label, "name": one.name, "summary": one.summary, **dict(one.place)}
-            yield json_format.dumps({**row, "evidence": list(one.evidence)})
-        return
-    for one in found:
-        yield clean(f"{one.name}: {one.summary}")
-        yield from (clean(f"    {line}") for line in one.evidence)
-    if not found:
-        yield "no findings"
+    yield from lines_of_findings(found, netns_label, json)

@@ -79,7 +79,7 @@ def on_a_screen(argv: list[str], cwd: Path) -> tuple[int, bytes]:
 def test_the_readme_names_every_command() -> None:
     lines = [shlex.split(line) for block in blocks() for line in block]
     named = {words[1] for words in lines if len(words) > 1 and not words[1].startswith("-")}
-    assert named == {"demo", "record", "read", "flows", "events", "counters", "rules", "trace", "doctor"}
+    assert named == {"demo", "record", "read", "flows", "events", "counters", "rules", "trace", "map", "doctor"}
 
 
 def run_block(lines: list[str], cwd: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from nettop.decode.rtnetlink import Address
 from nettop.decode.topology.objects import Device
+from nettop.linux.rtnetlink import RTN_UNICAST
 from nettop.model.findings import Finding
 from nettop.model.map_findings.facts import MapFacts, at, finding, is_global, prefix, subnet
 from nettop.model.topology.device_words import is_on, parameter
@@ -62,13 +63,9 @@ def on_down_devices(facts: MapFacts) -> Iterator[Finding]:
         held = [one for one in space.addresses if one.ifindex == device.link.ifindex and is_global(one)]
         if device.link.up or not held or "routes" not in space.complete:
             continue
-        dead = [route for route in space.routes if any(hop.ifindex == device.link.ifindex for hop in route.hops)]
-
-        def name(ifindex: int, of: NamespaceMap = space) -> str:
-            return of.devices[ifindex].link.name if ifindex in of.devices else f"if {ifindex}"
-
+        through = [route for route in space.routes if any(hop.ifindex == device.link.ifindex for hop in route.hops)]
         lines = [f"{at(space, device)}: down, {prefix(one)}" for one in held]
-        lines += [f"route {route_words(route, name)}" for route in dead if route.kind == 1]
+        lines += [f"route {route_words(route, space.name)}" for route in through if route.kind == RTN_UNICAST]
         nets = ", ".join(dict.fromkeys(_net(one) for one in held))
         summary = f"down, but it holds {prefix(held[0])}: no route to {nets} leads through it"
         yield finding("down-address", summary, space, device, tuple(lines))

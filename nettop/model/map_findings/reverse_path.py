@@ -41,11 +41,7 @@ def _of_device(space: NamespaceMap, device: Device) -> Iterator[Finding]:
             continue
         back = _way_back(space, device, RouteQuery(IPv4Address(source), IPv4Address(min(own)) if own else None))
         if back is not None and not _leaves_by(back, device):
-            names = {one.link.ifindex: one.link.name for one in space.devices.values()}
-
-            def name(ifindex: int, of: dict[int, str] = names) -> str:
-                return of.get(ifindex, f"if {ifindex}")
-
+            name = space.name
             others = [name(hop.ifindex) for hop in back.hops]
             summary = (
                 f"rp_filter is strict, and the way back to {IPv4Address(source)} is {' or '.join(others)}: "

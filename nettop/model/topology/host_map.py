@@ -44,6 +44,11 @@ class NamespaceMap:
     rates: Mapping[int, tuple[float, float, float]] = field(default_factory=dict)  # in, out bytes/s; drops/s
     counted_ns: int = 0  # the time of the counts of its devices
 
+    def name(self, ifindex: int) -> str:
+        """Return the name of a device; `if 7` for one that is not known."""
+        device = self.devices.get(ifindex)
+        return f"if {ifindex}" if device is None else device.link.name
+
 
 class HostMap:
     """The model of the map's streams."""

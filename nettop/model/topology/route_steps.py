@@ -101,11 +101,6 @@ class _Case:
         route = self.chosen.route or self.route
         return route.hops[0] if route is not None and route.hops and not self.is_local else None
 
-    def name(self, ifindex: int) -> str:
-        """Return the name of a device."""
-        device = self.here.devices.get(ifindex)
-        return f"if {ifindex}" if device is None else device.link.name
-
     def conf(self, version: int, key: str) -> int | None:
         """Return the value in effect of a sysctl of the incoming device."""
         return conf(self.here.sysctls, f"net.ipv{version}.conf.{{}}.{key}", self.query.in_device)
@@ -186,7 +181,7 @@ def _reverse_path(case: _Case) -> str:
     mode = case.conf(4, "rp_filter")
     word = "unknown" if mode is None else _MODES.get(mode, "loose")
     back = case.back or RouteAnswer(errno.ENETUNREACH)
-    devices = [] if back.route is None else list(dict.fromkeys(case.name(hop.ifindex) for hop in back.route.hops))
+    devices = [] if back.route is None else list(dict.fromkeys(case.here.name(hop.ifindex) for hop in back.route.hops))
     way = f"way back is {' or '.join(devices)}" if devices else "there is no way back"
     matches = case.query.in_device in devices
     failed = bool(mode) and not matches and (mode == 1 or not devices)
@@ -233,10 +228,10 @@ def _route(case: _Case) -> Iterator[Step]:
     elif case.chosen.error == errno.EMSGSIZE and case.query.destination.is_multicast:
         yield Step("route", "multicast: the kernel answers for none that comes in", "not evaluated")
     elif route is not None:
-        text = route_words(route, case.name)
+        text = route_words(route, case.here.name)
         hop = case.hop
         if len(route.hops) > 1 and hop is not None and not case.chosen.error:
-            text += f"; this packet: {case.name(hop.ifindex)}"
+            text += f"; this packet: {case.here.name(hop.ifindex)}"
         table = f" table {table_text(route.table)}" if route.table == rt.RT_TABLE_MAIN else ""
         sources = case.chosen.source if not case.query.in_device else None
         text += table + (f" src {ip_text(route.family, sources)}" if sources is not None else "")
@@ -248,7 +243,7 @@ def _route(case: _Case) -> Iterator[Step]:
 def _without_table(case: _Case, route: Route) -> str:
     """Return the route of a packet for which no table has one."""
     kind = _LINKS.get(route.kind)
-    device = "".join(f" dev {case.name(hop.ifindex)}" for hop in route.hops[:1])
+    device = "".join(f" dev {case.here.name(hop.ifindex)}" for hop in route.hops[:1])
     why = f"{kind}, for which no table is needed" if kind else "in no table: on the link of the device that was given"
     return f"{case.query.destination}{device}: {why}"
 
@@ -282,7 +277,7 @@ def _forward(case: _Case) -> Iterator[Step]:
         return
     if case.is_local:
         kind = _LINKS.get(route.kind)
-        owners = [case.name(hop.ifindex) for hop in route.hops]
+        owners = [case.here.name(hop.ifindex) for hop in route.hops]
         owner = f", an address of {owners[0]}" if owners and kind is None else ""
         yield Step("local", f"{kind} to this host" if kind else f"to this host{owner}", "kernel")
     elif name:

@@ -235,7 +235,7 @@ _OF_NAMESPACE = (
         {
             "0": "the port waits 60 s",
             "1": "the port is used again after a second, if both ends use TCP timestamps",
-            "2": "the same, on loopback only",
+            "2": "the port is used again after a second, on loopback only",
         },
     ),
     SysctlKind(
@@ -337,7 +337,7 @@ _STATES = {
 
 def _timeout(name: str, default: str) -> SysctlKind:
     protocol, _, state = name.partition("_timeout")
-    flows = {"frag6": "fragments of IPv6 packets", "generic": "flows of other protocols"}
+    flows = {"frag6": "fragments of IPv6 packets", "generic": "flows of other protocols", "icmpv6": "ICMPv6 flows"}
     of = flows.get(protocol, f"{protocol.upper()} flows") + _STATES.get(state[1:], f" in {state[1:]}")
     return SysctlKind(_CT + name, default, f"lifetime of {of}, from the last packet on", unit="s")
 

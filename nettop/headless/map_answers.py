@@ -1,0 +1,75 @@
+"""What `nettop map` answers beside the map: the route of a packet, findings, and the sysctls explained."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+
+from nettop.console import say
+from nettop.errors import BrokerError, UsageError
+from nettop.headless.finding_lines import finding_lines
+from nettop.headless.map_route import answer, route_lines
+from nettop.headless.map_rules import ruleset_of
+from nettop.model.map.sysctl_lines import sysctl_lines
+from nettop.model.map_findings.facts import MapFacts
+from nettop.model.map_findings.findings import map_findings, where
+from nettop.model.ruleset.ruleset import Ruleset
+from nettop.model.topology.host_map import NamespaceMap
+from nettop.model.topology.route_query import parse
+from nettop.model.topology.route_steps import RouteReport
+from nettop.pipeline.engine import Engine
+from nettop.pipeline.live_sources import LiveSources
+
+
+class MapAnswers:
+    """The answers that the options ask for. To be called while the broker runs, then their lines are known."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        """UsageError: the packet is not understood, or is asked of a recording."""
+        self._options = options
+        self._query = None if options.route is None else parse(options.route)
+        if self._query is not None and options.read:
+            raise UsageError("--route asks the kernel", "a recording has the routes, but cannot answer")
+        self.asked = bool(self._query or options.findings or options.sysctls)
+        self._rulesets: dict[str, Ruleset] = {}
+        self._report: tuple[RouteReport, NamespaceMap] | None = None
+
+    def __call__(self, live: LiveSources, engine: Engine) -> None:
+        """Ask for the route in the namespace of --netns, or read the rules for findings."""
+        spaces = engine.host_map.namespaces()
+        here = [space for space in spaces if space.namespace.inode == live.netns.inode]
+        if self._query is not None:
+            if not here:
+                raise BrokerError("route: the namespace is gone")
+            self._report = answer(live.broker, live.netns, here[0], self._query), here[0]
+        elif self._options.findings:
+            for space in here if self._options.netns is not None else spaces:
+                if space.namespace.inode > 0 and not space.namespace.refusal:
+                    self._read_rules(live, space.namespace.label)
+
+    def _read_rules(self, live: LiveSources, label: str) -> None:
+        try:
+            self._rulesets[label] = ruleset_of(live.broker, live.broker.netns(label))
+        except BrokerError as error:
+            say(f"rules of {label or 'the namespace'}: {error}")
+
+    def lines(self, engine: Engine, chosen: Sequence[NamespaceMap]) -> Iterator[str] | None:
+        """Return the lines that are printed instead of the map; None: the map is."""
+        json = self._options.json
+        if self._report is not None:
+            return route_lines(*self._report, json)
+        if self._options.findings:
+            return self.findings(engine, chosen)
+        return sysctl_lines(chosen, json) if self._options.sysctls else None
+
+    def findings(self, engine: Engine, chosen: Sequence[NamespaceMap]) -> Iterator[str]:
+        """Yield the findings about these namespaces; after the map with a heading, and only if there are any."""
+        rulesets = engine.rulesets.of if self._options.read else self._rulesets.get
+        labels = {space.namespace.label for space in chosen}
+        found = [one for one in map_findings(MapFacts(engine.host_map, rulesets)) if dict(one.place)["netns"] in labels]
+        if not self._options.findings:
+            if found and not self._options.json:
+                yield from ("", "findings (those of rules with --findings):")
+            elif not found:
+                return
+        yield from finding_lines(found, "", self._options.json, where)

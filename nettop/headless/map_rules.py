@@ -1,0 +1,31 @@
+"""The rules of the namespaces of the map, read one after the other by sources of their own."""
+
+from __future__ import annotations
+
+import time
+
+from nettop.batch import item_time
+from nettop.broker.client import Broker
+from nettop.broker.requests import Netns
+from nettop.headless.rule_reading import RULE_FEEDS, Settled
+from nettop.headless.streaming import WAIT_S
+from nettop.model.ruleset.ruleset import Ruleset
+from nettop.pipeline.ingest import Plumbing
+from nettop.pipeline.intake import Intake
+from nettop.pipeline.live_sources import LiveSources
+
+
+def ruleset_of(broker: Broker, netns: Netns) -> Ruleset:
+    """Return the rules of a namespace. BrokerError: they cannot be read there."""
+    plumbing, intake = Plumbing(), Intake(netns.label)
+    live = LiveSources(broker, netns, plumbing)
+    try:
+        live.watch(*RULE_FEEDS)
+        settled = Settled()
+        while not settled(intake) and plumbing.alive():
+            for item in plumbing.handoff.get(WAIT_S)[1]:
+                intake.apply(item, item_time(item) or time.time_ns())
+    finally:
+        live.close()
+        plumbing.close()
+    return intake.ruleset
