@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from struct import Struct
+from typing import TypeVar
 
 from nettop.batch import Batch
 from nettop.columns import DecodeErrors
@@ -29,6 +30,7 @@ from nettop.linux.netlink import Attributes, Buffer, MalformedError, attributes
 from nettop.linux.socket import AF_BRIDGE
 from nettop.text.sanitize import clean_bytes
 
+_Value = TypeVar("_Value")
 _VLAN_INFO = Struct("=HH")  # struct bridge_vlan_info: flags, vid
 _QUEUE = Struct("=3I")  # the head of struct gnet_stats_queue: qlen, backlog, drops
 _MAX_TEXT = 256  # bytes of an alias (IFALIASZ)
@@ -66,9 +68,9 @@ def decode_map(batch: Batch) -> MapRows:
         rtnl.RTM_NEWADDR: lambda *at: rows.addresses.extend(filter(None, (read_address(*at),))),
         rtnl.RTM_NEWROUTE: lambda *at: rows.routes.extend(filter(None, (read_route(*at),))),
         rtnl.RTM_NEWNEIGH: partial(_neighbour, rows),
-        rtnl.RTM_NEWRULE: lambda buf, start, end: rows.rules.append(read_rule(bytes(buf[start:end]))),
+        rtnl.RTM_NEWRULE: partial(_rule, rows),
         rtnl.RTM_NEWQDISC: partial(_queue, rows),
-        rtnl.RTM_NEWTFILTER: lambda buf, start, end: rows.queues.append(read_filter(bytes(buf[start:end]))),
+        rtnl.RTM_NEWTFILTER: partial(_filter, rows),
     }
     rows.errors = read_messages(batch, readers)
     return rows
@@ -166,6 +168,22 @@ def _neighbour(rows: MapRows, buf: Buffer, start: int, end: int) -> None:
     vlan = int.from_bytes(found.raw(rtnl.NDA_VLAN)[:2], rtnl.HOST_ORDER)
     lladdr = found.raw(rtnl.NDA_LLADDR)[:32]
     rows.neighbours.append(Neighbour(ifindex, family, address, lladdr, state, flags, vlan, remote))
+
+
+def _rule(rows: MapRows, buf: Buffer, start: int, end: int) -> None:
+    if start < end and buf[start] in BYTES_OF:  # multicast routing (RTNL_FAMILY_IPMR) has rules of its own
+        rows.rules.append(_rare(read_rule, buf, start, end))
+
+
+def _filter(rows: MapRows, buf: Buffer, start: int, end: int) -> None:
+    rows.queues.append(_rare(read_filter, buf, start, end))
+
+
+def _rare(read: Callable[[bytes], _Value], buf: Buffer, start: int, end: int) -> _Value:
+    try:
+        return read(bytes(buf[start:end]))
+    except MalformedError as error:
+        raise MalformedError(start, error.code) from error
 
 
 def _queue(rows: MapRows, buf: Buffer, start: int, end: int) -> None:

@@ -27,7 +27,8 @@ def _network(raw: bytes) -> str:
 
 
 def _hex(raw: bytes) -> str:
-    return f"{int.from_bytes(raw[:8], sys.byteorder):#x}"
+    value = int.from_bytes(raw[:8], sys.byteorder)
+    return f"{value:#x}" if value else "0"  # as printf("%#x")
 
 
 def _switch(raw: bytes) -> str:
@@ -38,12 +39,25 @@ def _present(raw: bytes) -> str:
     return "on"
 
 
-def _signed(raw: bytes) -> str:
-    return str(int.from_bytes(raw[:4], sys.byteorder, signed=True))
+def _unless_zero(read: Read) -> Read:
+    """Return the reader of a parameter that ip(8) prints only where it is set."""
+    return lambda raw: read(raw) if any(raw) else ""
 
 
 def _address(raw: bytes) -> str:
     return {4: IPv4Address, 16: IPv6Address}[len(raw)](raw).compressed if len(raw) in (4, 16) else ""
+
+
+def _is_multicast(raw: bytes) -> bool:
+    return raw[0] >> 4 == 0xE if len(raw) == 4 else raw[:1] == b"\xff"
+
+
+def _group(raw: bytes) -> str:
+    return _address(raw) if any(raw) and _is_multicast(raw) else ""
+
+
+def _remote(raw: bytes) -> str:
+    return _address(raw) if any(raw) and not _is_multicast(raw) else ""
 
 
 def _mac(raw: bytes) -> str:
@@ -88,7 +102,7 @@ def _ttl(raw: bytes) -> str:
 _MACVLAN: tuple[Field, ...] = (
     (1, "mode", _named({1: "private", 2: "vepa", 4: "bridge", 8: "passthru", 16: "source"})),
     (2, "flags", _flags({1: "nopromisc", 2: "nodst"})),
-    (6, "macaddr_count", number),
+    (6, "macaddr_count", _unless_zero(number)),
     (7, "bcqueuelen", number),
     (8, "usedbcqueuelen", number),
 )
@@ -99,30 +113,32 @@ _IPVLAN: tuple[Field, ...] = (
 _UDP_TUNNEL = _words("unset", "set", "inherit")  # df
 _VXLAN: tuple[Field, ...] = (
     (1, "id", number),
-    (2, "group", _address),
-    (16, "group6", _address),
+    (2, "group", _group),
+    (2, "remote", _remote),
+    (16, "group6", _group),
+    (16, "remote6", _remote),
     (4, "local", _address),
     (17, "local6", _address),
     (3, "link", number),
     (10, "port_range", _ports),
     (15, "port", _network),
     (7, "learning", _switch),
-    (11, "proxy", _switch),
-    (12, "rsc", _switch),
-    (13, "l2miss", _switch),
-    (14, "l3miss", _switch),
-    (6, "tos", number),
+    (11, "proxy", _unless_zero(_switch)),
+    (12, "rsc", _unless_zero(_switch)),
+    (13, "l2miss", _unless_zero(_switch)),
+    (14, "l3miss", _unless_zero(_switch)),
+    (6, "tos", _unless_zero(number)),
     (5, "ttl", number),
     (29, "df", _UDP_TUNNEL),
-    (26, "label", _network),
+    (26, "label", _unless_zero(_network)),
     (8, "ageing", number),
-    (9, "limit", number),
+    (9, "limit", _unless_zero(number)),
     (18, "udp_csum", _switch),
     (19, "udp_zero_csum6_tx", _switch),
     (20, "udp_zero_csum6_rx", _switch),
     (23, "gbp", _present),
     (27, "gpe", _present),
-    (25, "external", _switch),
+    (25, "external", _unless_zero(_switch)),
 )
 _GENEVE: tuple[Field, ...] = (
     (1, "id", number),
@@ -154,6 +170,7 @@ _BRIDGE: tuple[Field, ...] = (
     (14, "topology_change", number),
     (39, "vlan_default_pvid", number),
     (9, "group_fwd_mask", _hex),
+    (20, "group_addr", _mac),
     (23, "mcast_snooping", number),
     (25, "mcast_querier", number),
     (22, "mcast_router", number),
@@ -186,6 +203,9 @@ _BRIDGE_PORT: tuple[Field, ...] = (
     (33, "isolated", _switch),
     (39, "locked", _switch),
     (40, "mab", _switch),
+    (15, "designated_port", number),
+    (16, "designated_cost", number),
+    (31, "group_fwd_mask", _hex),
     (34, "backup_port", number),
 )
 _BOND: tuple[Field, ...] = (

@@ -104,7 +104,7 @@ def _link(hosts: HostMap, space: NamespaceMap, device: Device) -> Row:
         "link_kind": link.kind or None,
         "mode": parameters.get("mode") or parameters.get("type"),
         "master": master.link.name if master else None,
-        "lower": None if pair else name,
+        "lower": None if pair else name or parameters.get("link"),
         "lower_netns": None if pair or not ifindex else label,
         "lower_ifindex": None if pair else ifindex,
         "peer": name if pair else None,
