@@ -1,0 +1,233 @@
+"""The map's messages from bytes: kinds that this kernel lacks from pyroute2's encoder or by hand, and any bytes."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyroute2.netlink.rtnl.fibmsg import fibmsg
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+
+from nettop.decode.topology.decoder import MapRows, decode_map
+from nettop.decode.topology.objects import Device, LinkCounts, Neighbour, PolicyRule, PortVlan, Queue
+from nettop.linux.netlink import ERR_MALFORMED, ERR_VALUE_SHORT
+from tests.unit.decode.netlink_bytes import batch, nest, nla, nlmsg
+
+NEWLINK, NEWNEIGH, NEWRULE, NEWQDISC, NEWTFILTER, NEWSTATS = 16, 28, 32, 36, 44, 92
+
+
+def u32(value: int) -> bytes:
+    return struct.pack("=I", value)
+
+
+def link(*attributes: bytes, index: int = 5, family: int = 0) -> bytes:
+    return nlmsg(NEWLINK, struct.pack("=BxHiII", family, 1, index, 1, 0) + b"".join(attributes))
+
+
+def of_kind(kind: str, *data: bytes, port_of: str = "", port: tuple[bytes, ...] = ()) -> Device:
+    """A device of a kind by hand: the attributes of its IFLA_INFO_DATA, and of its IFLA_INFO_SLAVE_DATA."""
+    info = nla(1, kind.encode() + b"\0") + nest(2, *data)
+    info += nla(4, port_of.encode() + b"\0") + nest(5, *port) if port_of else b""
+    (device,) = decoded(link(nla(3, b"x0\0"), nest(18, info))).devices
+    return device
+
+
+def encoded(kind: str, **parameters: Any) -> Device:
+    """The same from pyroute2's encoder, by the names of linux/if_link.h without IFLA_."""
+    message = ifinfmsg()
+    data = {"attrs": [[f"IFLA_{name.upper()}", value] for name, value in parameters.items()]}
+    info = {"attrs": [["IFLA_INFO_KIND", kind], ["IFLA_INFO_DATA", data]]}
+    message["index"], message["header"]["type"] = 5, NEWLINK
+    message["attrs"] = [["IFLA_IFNAME", "x0"], ["IFLA_LINKINFO", info]]
+    message.encode()
+    (device,) = decoded(bytes(message.data)).devices
+    return device
+
+
+def decoded(*messages: bytes) -> MapRows:
+    return decode_map(batch([b"".join(messages)]))
+
+
+def words(device: Device) -> str:
+    return " ".join(f"{name} {value}" for name, value in device.parameters)
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"),
+    [
+        (encoded("vlan", vlan_protocol=0x88A8, vlan_id=7), "protocol 802.1ad id 7"),
+        (encoded("ipvlan", ipvlan_mode=1), "mode l3"),
+        (of_kind("ipvtap", nla(1, b"\2\0"), nla(2, b"\1\0")), "mode l3s flag private"),
+        (of_kind("ipvlan", nla(1, b"\0\0"), nla(2, b"\0\0")), "mode l2 flag bridge"),
+        (
+            encoded("bond", bond_mode=1, bond_active_slave=3, bond_miimon=100, bond_xmit_hash_policy=1),
+            "mode active-backup active_slave 3 miimon 100 xmit_hash_policy layer3+4",
+        ),
+        (encoded("bond", bond_mode=4, bond_ad_lacp_rate=1), "mode 802.3ad ad_lacp_rate fast"),
+        (
+            encoded("gre", gre_local="10.0.0.1", gre_remote="10.0.0.2", gre_ttl=0, gre_ikey=7, gre_pmtudisc=1),
+            "remote 10.0.0.2 local 10.0.0.1 ttl inherit pmtudisc on ikey 0.0.0.7",
+        ),
+        (encoded("ipip", ipip_local="10.0.0.1", ipip_ttl=64), "local 10.0.0.1 ttl 64"),
+        (encoded("sit", sit_remote="192.0.2.9", sit_proto=41), "proto ip6ip remote 192.0.2.9"),
+        (encoded("ip6tnl", ip6tnl_local="fd00::1", ip6tnl_remote="fd00::2"), "remote fd00::2 local fd00::1"),
+        (encoded("ip6gre", ip6gre_local="fd00::1", ip6gre_remote="fd00::2"), "remote fd00::2 local fd00::1"),
+        (encoded("vrf", vrf_table=1001), "table 1001"),
+        (encoded("ipoib", ipoib_pkey=0x8001, ipoib_mode=1), "pkey 0x8001 mode connected"),
+        (encoded("geneve", geneve_id=9, geneve_remote="10.0.0.2", geneve_port=6081), "id 9 remote 10.0.0.2 port 6081"),
+        (encoded("vxlan", vxlan_id=5, vxlan_group="239.1.1.1"), "id 5 group 239.1.1.1"),
+        (encoded("vxlan", vxlan_id=5, vxlan_group6="fd00::2", vxlan_gbp=True), "id 5 remote6 fd00::2 gbp on"),
+        (encoded("vti", vti_local="10.0.0.1", vti_remote="10.0.0.2"), "remote 10.0.0.2 local 10.0.0.1"),
+        (encoded("xfrm", xfrm_link=2, xfrm_if_id=66), "link 2 if_id 0x42"),
+        (encoded("macvlan", macvlan_mode="vepa"), "mode vepa"),
+        (
+            of_kind("macsec", nla(1, bytes(range(8))), nla(4, struct.pack("=Q", 0x0080C20001000002)), nla(3, b"\x10"),
+                    nla(7, b"\1"), nla(13, b"\2"), nla(12, b"\1"), nla(5, u32(64))),
+            "sci 0001020304050607 cipher_suite GCM-AES-256 icv_len 16 validation strict encrypt on "
+            "replay_protect on window 64",
+        ),
+        (of_kind("netkit", nla(5, u32(1)), nla(2, b"\1"), nla(3, u32(0)), nla(4, u32(2))),
+         "mode l3 type primary policy forward peer_policy blackhole"),
+        (of_kind("hsr", nla(1, u32(2)), nla(2, u32(3))), "slave1 2 slave2 3"),
+        (of_kind("netdevsim"), ""),
+        (of_kind("wireguard"), ""),
+        (of_kind("of-tomorrow", nla(1, b"\7")), ""),
+    ],
+    ids=lambda value: value.link.kind if isinstance(value, Device) else "",
+)  # fmt: skip
+def test_each_kind_has_its_parameters_in_words(device: Device, expected: str) -> None:
+    assert words(device) == expected
+
+
+def test_a_slave_and_a_port_have_their_state() -> None:
+    slave = of_kind("", port_of="bond", port=(nla(1, b"\1"), nla(2, b"\2"), nla(3, u32(9))))
+    assert slave.master_kind == "bond"
+    assert dict(slave.port) == {"state": "BACKUP", "mii_status": "DOWN", "link_failure_count": "9"}
+    port = of_kind("veth", port_of="bridge", port=(nla(1, b"\3"), nla(4, b"\1"), nla(33, b"\1")))
+    assert dict(port.port) == {"state": "forwarding", "hairpin": "on", "isolated": "on"}
+
+
+def test_what_is_attached_and_named_beside() -> None:
+    (device,) = decoded(
+        link(
+            nla(3, b"eth0\0"), nla(20, b"up\x1blink\0"), nest(52, nla(53, b"the-uplink\0")), nla(6, b"fq\0"),
+            nla(13, u32(1000)), nla(33, b"\1"), nla(35, u32(4)), nla(41, u32(65536)),
+            nest(43, nla(2, b"\4"), nla(5, u32(41)), nla(6, u32(42))),
+        )
+    ).devices  # fmt: skip
+    assert (device.alias, device.altnames, device.qdisc, device.queue_length) == (
+        "up\\x1blink",
+        ("the-uplink",),
+        "fq",
+        1000,
+    )
+    assert (device.carrier, device.carrier_changes, device.offloads) == (True, 4, (("gso_max_size", "65536"),))
+    assert device.programs == ("xdp driver id 41", "xdp generic id 42")
+    (plain,) = decoded(link(nla(3, b"eth0\0"), nest(43, nla(2, b"\2"), nla(4, u32(7))))).devices
+    assert (plain.programs, plain.carrier) == (("xdp generic id 7",), None)
+
+
+def test_ranges_of_vlans_are_all_their_vlans() -> None:
+    def vlan(flags: int, vid: int) -> bytes:
+        return nla(2, struct.pack("=HH", flags, vid))
+
+    rows = decoded(link(nla(3, b"p\0"), nest(26, vlan(2 | 4, 1), vlan(8, 10), vlan(16, 12)), family=7))
+    assert rows.vlans == [
+        PortVlan(5, 1, untagged=True, pvid=True), PortVlan(5, 10), PortVlan(5, 11), PortVlan(5, 12),
+    ]  # fmt: skip
+    assert not rows.devices
+
+
+def test_neighbours_and_forwarding_databases() -> None:
+    def neighbour(family: int, state: int, flags: int, *attributes: bytes) -> bytes:
+        return nlmsg(NEWNEIGH, struct.pack("=B3xiHBB", family, 5, state, flags, 1) + b"".join(attributes))
+
+    mac = bytes(range(6))
+    rows = decoded(
+        neighbour(2, 2, 0, nla(1, b"\x0a\0\0\1"), nla(2, mac)),
+        neighbour(10, 4, 0x80, nla(1, bytes(15) + b"\1")),
+        neighbour(7, 0x80, 2, nla(2, mac), nla(1, b"\x0a\0\0\2"), nla(5, struct.pack("=H", 7))),
+        neighbour(12, 2, 0),
+    )
+    assert rows.neighbours == [
+        Neighbour(5, 2, 0x0A000001, mac, 2),
+        Neighbour(5, 10, 1, b"", 4, 0x80),
+        Neighbour(5, 7, None, mac, 0x80, 2, 7, (2, 0x0A000002)),
+    ]
+
+
+def test_counters_are_64_bits_of_each_device() -> None:
+    counted = struct.pack("=8Q", 1, 2, 1 << 40, 4, 5, 6, 7, 8) + bytes(128)
+    rows = decoded(nlmsg(NEWSTATS, struct.pack("=B3xII", 0, 5, 1) + nla(1, counted)))
+    assert rows.counts == [(5, LinkCounts(1, 2, 1 << 40, 4, 5, 6, 7, 8))]
+
+
+def rule(**fields: Any) -> bytes:
+    message = fibmsg()
+    for name in ("family", "src_len", "dst_len", "tos", "action", "flags", "table"):
+        message[name] = fields.pop(name, 0)
+    message["attrs"] = [[f"FRA_{name.upper()}", value] for name, value in fields.items()]
+    message["header"]["type"] = NEWRULE
+    message.encode()
+    return bytes(message.data)
+
+
+def test_rules_are_in_the_words_of_ip() -> None:
+    rows = decoded(
+        rule(family=2, action=1, table=254, priority=32766),
+        rule(
+            family=2, action=1, src="10.0.0.0", src_len=8, oifname="e\x1b0", fwmark=7, fwmask=255, table=0, priority=5
+        ),
+        rule(family=2, action=8, l3mdev=1, flags=2, priority=6),
+        rule(family=128, action=1, table=254, priority=1),
+    )
+    assert rows.rules == [
+        PolicyRule(2, 32766, "from all", "lookup main", 254),
+        PolicyRule(2, 5, "from 10.0.0.0/8 fwmark 0x7/0xff oif e\\x1b0", "lookup 0", 0),
+        PolicyRule(2, 6, "not from all lookup [l3mdev-table]", "prohibit", 0),
+    ]
+
+
+def test_queues_have_drops_and_backlog() -> None:
+    body = struct.pack("=B3xiIII", 0, 5, 0x10000, 0xFFFF_FFFF, 2)
+    stats = nest(7, nla(3, struct.pack("=5I", 1, 1500, 9, 0, 0)))
+    rows = decoded(nlmsg(NEWQDISC, body + nla(1, b"fq_codel\0") + stats))
+    assert rows.queues == [Queue(5, "fq_codel", 0x10000, 0xFFFF_FFFF, drops=9, backlog=1500)]
+
+
+def test_a_malformed_message_is_unreadable_and_the_next_one_is_read() -> None:
+    rows = decoded(
+        link(nla(3, b"x0\0"), nest(18, nla(1, b"vxlan\0"), nla(2, b"\1\2\3\4\5"))),
+        nlmsg(NEWRULE, b"\2\0\0\0"),
+        nlmsg(NEWTFILTER, b"\2\0\0\0"),
+        nlmsg(NEWSTATS, bytes(4)),
+        link(nla(3, b"x1\0")),
+    )
+    assert [device.link.name for device in rows.devices] == ["x1"]
+    assert len(rows.errors) == 4
+    assert ERR_MALFORMED in rows.errors.code.tolist()
+    assert ERR_VALUE_SHORT in rows.errors.code.tolist()
+
+
+@given(
+    st.sampled_from([NEWLINK, 20, 24, NEWNEIGH, NEWRULE, NEWQDISC, NEWTFILTER, NEWSTATS]),
+    st.sampled_from([b"\0", b"\2", b"\7", b"\x0a"]),
+    st.binary(max_size=120) | st.lists(st.tuples(st.integers(0, 60), st.binary(max_size=40)), max_size=6),
+)
+def test_any_bytes_are_rows_or_errors(kind: int, family: bytes, data: Any) -> None:
+    body = data if isinstance(data, bytes) else bytes(15) + b"".join(nla(one, raw) for one, raw in data)
+    decode_map(batch([nlmsg(kind, family + body)]))
+
+
+@given(st.sampled_from(["vxlan", "bridge", "bond", "tun", "gre", "macsec", "netkit"]), st.binary(max_size=80))
+def test_any_parameters_of_a_kind_are_rows_or_errors(kind: str, data: bytes) -> None:
+    rows = decoded(
+        link(nla(3, b"x\0"), nest(18, nla(1, kind.encode() + b"\0"), nla(2, data), nla(4, b"bridge\0"), nla(5, data)))
+    )
+    for device in rows.devices:
+        for name, value in (*device.parameters, *device.port):
+            assert name.isidentifier()
+            assert value.isprintable()
