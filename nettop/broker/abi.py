@@ -38,7 +38,7 @@ def prctl(option: int, a: int = 0, b: int = 0) -> int:
 
 def setns(fd: int) -> None:
     """Move the calling thread into the network namespace `fd`; raises OSError."""
-    checked(libc.setns(fd, CLONE_NEWNET), "setns")
+    checked(libc.setns(fd, CLONE_NEWNET), "entering the namespace")
 
 
 def inotify_init() -> int:

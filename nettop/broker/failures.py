@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from nettop.broker.privileges import bounding_capabilities, missing_capabilities, missing_text
+from nettop.broker.privileges import missing_rights
 from nettop.errors import BrokerError, FilterError, NettopError, NotPermitted
 
 _NEEDS_RIGHTS = (errno.EPERM, errno.EACCES)
@@ -39,7 +39,5 @@ def _os_error_fields(error: OSError) -> dict[str, Any]:
     path = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
     message = f"{path}: {what}" if path else what
     if error.errno in _NEEDS_RIGHTS:
-        # Not the effective set: a child of the broker has hardly any capability.
-        missing = missing_capabilities(bounding_capabilities(), "NET_ADMIN", "NET_RAW", "SYS_ADMIN")
-        return {"type": "NotPermitted", "what": message, "do": missing_text(missing) if missing else ""}
+        return {"type": "NotPermitted", "what": message, "do": missing_rights("NET_ADMIN", "NET_RAW", "SYS_ADMIN")}
     return {"type": "BrokerError", "what": message, "do": ""}

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from nettop.broker import abi
-from nettop.broker.identity import NOBODY, Account, become, can_change_ids
+from nettop.broker.identity import NOBODY, Account, become, can_change_ids, is_host_root
 from nettop.linux import process
 
 # KILL: the broker must be able to end its own children, which run as nobody (a parent-death signal, too, is
@@ -62,6 +62,17 @@ def missing_text(names: Sequence[str]) -> str:
     """Return "CAP_A is missing" or "CAP_A, CAP_B and CAP_C are missing"."""
     *others, last = (f"CAP_{name}" for name in names)
     return f"{', '.join(others)} and {last} are missing" if others else f"{last} is missing"
+
+
+def missing_rights(*names: str) -> str:
+    """Return the text of those capabilities (without CAP_) that the kernel may have refused us for; "": not known.
+
+    By the bounding set: a child of the broker has hardly any in its effective one.
+    """
+    missing = missing_capabilities(bounding_capabilities(), *names)
+    if missing:
+        return missing_text(missing)
+    return "" if is_host_root() else "this needs root on the host"
 
 
 def set_capabilities(keep: Iterable[int], *, inheritable: bool = False) -> None:

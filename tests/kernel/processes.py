@@ -101,13 +101,14 @@ class App:
 
 
 @contextmanager
-def forked_broker() -> Iterator[Broker]:
-    """A broker forked from this process: limits that a test has set here hold there."""
+def forked_broker(prepare: Callable[[], object] = lambda: None) -> Iterator[Broker]:
+    """A broker forked from this process, which prepares itself: limits that a test has set here hold there."""
     ours, theirs = wire.pair()
     pid = os.fork()
     if pid == 0:
         ours.close()
         try:
+            prepare()
             Server(theirs, Options(read_only=True)).serve(hello(True, effective_capabilities()))
         finally:
             os._exit(0)

@@ -189,7 +189,10 @@ def test_with_the_capabilities_that_the_readme_names_all_but_other_namespaces_wo
         assert (done.returncode, expected in done.stdout) == (0, True), (words, done)
     assert recording.stat().st_uid == 0
     done = nettop("flows", "--netns", ns, before=inside)
-    assert (done.returncode, done.stderr) == (4, "nettop: setns: Operation not permitted: CAP_SYS_ADMIN is missing\n")
+    assert (done.returncode, done.stderr) == (
+        4,
+        "nettop: entering the namespace: Operation not permitted: CAP_SYS_ADMIN is missing\n",
+    )
 
 
 def test_a_demo_in_a_container_that_may_make_no_namespaces_names_the_capability() -> None:

@@ -9,6 +9,7 @@ import pytest
 from nettop.broker.client import Broker
 from nettop.broker.identity import can_change_ids
 from nettop.broker.requests import SetSysctl
+from nettop.errors import NotPermitted
 from nettop.kinds import TextKind
 from nettop.model.filter.expression import parse
 from nettop.model.traces.match import matches
@@ -16,6 +17,7 @@ from tests.kernel.app import start_in_userns
 from tests.kernel.live import sysctl
 from tests.kernel.namespaces import Lab, poll, run_in
 from tests.kernel.processes import App, is_gone, status_of
+from tests.kernel.rights import named_namespaces
 from tests.kernel.test_broker_processes import holding, sockets_in
 
 pytestmark = pytest.mark.kernel
@@ -78,3 +80,10 @@ def test_the_records_of_iptables_legacy_come_and_nf_log_is_switched_back() -> No
         number, _ = broker.start_trace(ns, matches(parse("icmp", "trace")))
         broker.stop_trace(number)
         assert run_in(f"pid:{broker.pid}", "cat", *loggers) == before
+
+
+@named_namespaces
+def test_a_namespace_of_the_host_is_refused_with_the_reason(lab: Lab) -> None:
+    spec, said = lab.netns(), "entering the namespace: Operation not permitted: this needs root on the host"
+    with start_in_userns(confine=False) as broker, pytest.raises(NotPermitted, match=said):
+        broker.devices(broker.netns(spec))

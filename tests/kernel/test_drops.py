@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -14,8 +15,11 @@ from typing import Any
 import pytest
 
 from nettop.batch import Text
+from nettop.broker import budget
 from nettop.broker.client import Broker
+from nettop.broker.privileges import confine_broker
 from nettop.broker.tracing import perf
+from nettop.broker.tracing.drops import MAX_COUNTS
 from nettop.decode.drops import DropCounts, decode_drop_counts
 from nettop.kinds import TextKind
 from nettop.model.traces.ends import where
@@ -23,6 +27,7 @@ from nettop.model.traces.journey import Journey
 from tests.kernel.app import start_in_userns
 from tests.kernel.commands import running
 from tests.kernel.namespaces import Lab, poll, run_in
+from tests.kernel.processes import forked_broker
 from tests.kernel.rights import only_root
 from tests.kernel.test_trace import CLIENT, ROUTER_A, SERVER, Path3, tracing
 
@@ -136,14 +141,54 @@ for n in range({sent}):
 def test_without_the_right_the_reason_is_given() -> None:
     with start_in_userns(confine=False) as broker:
         error = counts(broker, "").error
-    assert error == "the kernel's drop reasons are not read: they need root on the host"
+    assert error == "the kernel's drop reasons are not read: this needs root on the host"
 
 
 def test_without_the_right_there_is_a_row_that_says_so() -> None:
     command = ["unshare", "-Urn", sys.executable, "-m", "nettop", "counters", "--group", "drop-reason"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0
-    assert "not known: the kernel's drop reasons are not read: they need root on the host" in done.stdout
+    assert "not known: the kernel's drop reasons are not read: this needs root on the host" in done.stdout
+
+
+@tracepoints
+def test_root_without_the_capability_is_told_its_name() -> None:
+    command = ["capsh", "--drop=cap_sys_admin", "--", "-c", f"{sys.executable} -m nettop counters --group drop-reason"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "not known: the kernel's drop reasons are not read: CAP_SYS_ADMIN is missing" in done.stdout
+
+
+@tracepoints
+def test_rings_that_may_not_be_mapped_take_nothing_of_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All programs of root share what they may lock: 516 KiB a CPU, less than two rings."""
+    monkeypatch.setattr(budget, "_half_of_memory", lambda: 16 << 20)
+    limits = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, limits[1]))
+    try:
+        with forked_broker(confine_broker) as one, forked_broker(confine_broker) as other:
+            refused = next(broker for broker in (one, other) if counts(broker, "").error)
+            for _ in range(100):
+                said = counts(refused, "").error
+            os.close(refused.packet_socket(refused.netns(""), "lo", block_size=1 << 20, block_count=8).fd)
+    finally:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, limits)
+    assert said == "the kernel's drop reasons are not read: too much memory is locked: raise `ulimit -l`"
+
+
+@tracepoints
+def test_whoever_sends_every_protocol_makes_no_row_for_each(path: Path3, broker: Broker) -> None:
+    before = counts(broker, path.router)
+    script = """from socket import *
+s = socket(AF_PACKET, SOCK_RAW)
+s.bind(("c0", 0))
+for kind in range(0x0600, 0x0600 + 3000):
+    s.send(bytes.fromhex("ffffffffffff020000000001") + kind.to_bytes(2, "big") + bytes(46))"""
+    run_in(path.client, sys.executable, "-c", script)
+    poll(lambda: sum(one.count for one in counts(broker, path.router).counts) >= 3000)
+    found = counts(broker, path.router)
+    assert len(found.counts) < MAX_COUNTS + 100
+    others = [one for one in found.counts if one.protocol == 0 and one.reason == "UNHANDLED_PROTO"]
+    assert others and sum(one.count for one in found.counts) - sum(one.count for one in before.counts) >= 3000
 
 
 @tracepoints

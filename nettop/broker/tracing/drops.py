@@ -20,9 +20,11 @@ from struct import Struct
 
 from nettop.broker.budget import Budget
 from nettop.broker.tracing import perf
-from nettop.errors import BrokerError, NotPermitted
+from nettop.errors import BrokerError
 
 MAX_RECORDS = 1000  # that wait for the app
+MAX_COUNTS = 1000  # reasons × functions × protocols; the protocols beyond are counted together
+_OTHERS = 0  # in place of a protocol
 _MAX_PACKETS = 50_000  # received, of which the end is not known
 _MAX_AGE_NS = 1_000_000_000  # of a received packet that is dropped: later, another one is at its address
 _MAX_NAMED = 32  # devices in a filter
@@ -52,7 +54,7 @@ class Drops:
         self._packets: dict[int, tuple[int, int, str]] = {}  # by address: time, length, device
         self._records: deque[tuple[int, int, int, int, str]] = deque(maxlen=MAX_RECORDS)
         self._counts: Counter[tuple[int, int, int]] = Counter()  # by reason, location, protocol
-        self._lost = self._since_ns = self._wall_ns = 0
+        self._since_ns = self._wall_ns = 0
 
     def listing(self) -> bytes:
         """Return the counts since the first call: lines `since NS`, `lost N`, `REASON SYMBOL PROTOCOL COUNT`.
@@ -66,7 +68,7 @@ class Drops:
             f"{self._reason(reason)} {place[location]} {protocol:#06x} {count}"
             for (reason, location, protocol), count in self._counts.items()
         )
-        return "\n".join((f"since {self._since_ns}", f"lost {self._lost}", *rows, "")).encode()
+        return "\n".join((f"since {self._since_ns}", f"lost {self._lost()}", *rows, "")).encode()
 
     def records(self) -> bytes:
         """Return the drops since the last call, while a trace runs.
@@ -81,13 +83,15 @@ class Drops:
             for time_ns, reason, location, protocol, packet in self._records
         ]
         self._records.clear()
-        return "\n".join((f"lost {self._lost}", *rows, "")).encode()
+        return "\n".join((f"lost {self._lost()}", *rows, "")).encode()
 
     def follow(self, devices: Iterable[str]) -> None:
         """Note the packets that these devices receive and send, so that a drop has a device, where that may be."""
+        names = [name for name in devices if _SAFE_NAME.fullmatch(name)][:_MAX_NAMED]
+        if not names:
+            return
         with suppress(BrokerError, OSError):
             self._open()
-            names = [name for name in devices if _SAFE_NAME.fullmatch(name)][:_MAX_NAMED]
             accepts = " || ".join(f'name == "{name}"' for name in names)
             for cpu, ring in self._rings.items():
                 for event in (self._received, self._sent):
@@ -111,7 +115,6 @@ class Drops:
 
     def _read(self) -> None:
         self._wall_ns = time.time_ns() - time.monotonic_ns()
-        total = sum(ring.total() for ring in self._rings.values())
         samples = [sample for ring in self._rings.values() for sample in ring.read()]
         if self._receiving:
             samples.sort()
@@ -124,11 +127,13 @@ class Drops:
             else:
                 read, at = self._sent_field
                 self._packets.pop(read(raw, at)[0], None)
-        self._lost = max(self._lost, total - self._counts.total())  # exact when nothing has come meanwhile
 
     def _drop(self, time_ns: int, raw: bytes) -> None:
         address, location, protocol, reason = (read(raw, at)[0] for read, at in self._fields)
-        self._counts[reason, location, protocol] += 1
+        counted = reason, location, protocol
+        if counted not in self._counts and len(self._counts) >= MAX_COUNTS:  # whoever sends chooses the protocol
+            counted = reason, location, _OTHERS
+        self._counts[counted] += 1
         if not self._receiving:
             return
         received, length, device = self._packets.pop(address, (0, 0, ""))
@@ -144,12 +149,30 @@ class Drops:
         device = raw[begin : begin + size].split(b"\0")[0].decode("utf-8", "backslashreplace")
         self._packets[address] = time_ns, length, device
 
+    def _lost(self) -> int:
+        return sum(ring.lost() for ring in self._rings.values())
+
     def _reason(self, number: int) -> str:
         return self._dropped.names.get(number, str(number))
 
     def _open(self) -> None:
+        """Open the rings if they are not. Raises BrokerError."""
         if self._rings:
             return
+        try:
+            self._open_rings()
+            self._budget.reserve(perf.RING_BYTES * len(self._rings))
+        except (BrokerError, OSError) as error:
+            while self._rings:
+                os.close(self._rings.popitem()[1].fd)
+            if isinstance(error, BrokerError):
+                raise
+            raise perf.refused(error) from error
+        for ring in self._rings.values():
+            self._selector.register(ring.fd, EVENT_READ, self._read)
+        self._since_ns = time.time_ns()
+
+    def _open_rings(self) -> None:
         events = "skb/kfree_skb", "net/netif_receive_skb", "net/net_dev_start_xmit"
         self._dropped, self._received, self._sent = perf.tracepoints(*events)
         (self._sent_field,) = _readers(self._sent, ("skbaddr",))
@@ -157,35 +180,19 @@ class Drops:
         self._packet_fields = _readers(self._received, ("skbaddr", "len", "name"))
         others = [number for number, name in self._dropped.names.items() if name == _NOT_OURS]
         accepts = " && ".join(("protocol != 0", *(f"reason != {number}" for number in others)))
-        self._budget.reserve(perf.RING_BYTES * (os.cpu_count() or 1))
         for cpu in range(os.cpu_count() or 1):
             try:
                 self._rings[cpu] = perf.Ring(perf.open_event(self._dropped, cpu, accepts))
             except OSError as error:
-                if error.errno == errno.ENODEV:  # the CPU is offline
-                    continue
-                self._close()
-                raise _refused(error) from error
-        for ring in self._rings.values():
-            self._selector.register(ring.fd, EVENT_READ, self._read)
-        self._since_ns = time.time_ns()
-
-    def _close(self) -> None:
-        while self._rings:
-            os.close(self._rings.popitem()[1].fd)
-
-
-def _refused(error: OSError) -> BrokerError:
-    if error.errno in (errno.EPERM, errno.EACCES):
-        return NotPermitted("the kernel's drop reasons are not read", "CAP_PERFMON or CAP_SYS_ADMIN is missing")
-    return BrokerError(f"the kernel's drop reasons are not read: {error.strerror}")
+                if error.errno != errno.ENODEV:  # the CPU is offline
+                    raise
 
 
 def _readers(tracepoint: perf.Tracepoint, names: Sequence[str]) -> list[tuple[Callable[[bytes, int], tuple[int]], int]]:
     """Return a function and an offset for each field. Raises BrokerError for a kernel whose tracepoint lacks one."""
     missing = [name for name in names if name not in tracepoint.fields]
     if missing:
-        raise BrokerError(f"this kernel's drops have no {missing[0]}", "Linux 5.17 and later give reasons")
+        raise BrokerError(f"this kernel's drops have no {missing[0]}", "Linux 6.0 and later have it")
     return [(_UNSIGNED[size], at) for at, size in (tracepoint.fields[name] for name in names)]
 
 

@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nettop.broker import abi
+from nettop.broker.privileges import missing_rights
 from nettop.errors import BrokerError, NotPermitted
 from nettop.linux import perf
 
 RING_BYTES = 256 << 10  # of a CPU. Any user may map 516 KiB a CPU (perf_event_mlock_kb)
 _PAGE = mmap.PAGESIZE
+_NOT_READ = "the kernel's drop reasons are not read"
 _FIELD = re.compile(r"field:[^;]*?(\w+)(?:\[\w*\])?;\s*offset:(\d+);\s*size:(\d+);")
 _VALUE = re.compile(r'\{\s*(\w+),\s*"([^"]*)"\s*\}')
 
@@ -31,22 +33,22 @@ class Tracepoint:
 
 
 def tracepoints(*events: str) -> list[Tracepoint]:
-    """Return the tracepoints "skb/kfree_skb", … of this kernel. Raises BrokerError, NotPermitted.
+    """Return the tracepoints "skb/kfree_skb", … of this kernel. Raises OSError; BrokerError for an unknown format.
 
     The formats are read from a mount of tracefs that is in no directory and ends with its descriptor.
     """
-    try:
-        root = _tracefs()
-    except OSError as error:
-        if error.errno in (errno.EPERM, errno.EACCES):
-            raise NotPermitted("the kernel's drop reasons are not read", "they need root on the host") from error
-        raise BrokerError(f"the kernel has no tracepoints: {error.strerror}") from error
+    root = _tracefs()
     try:
         return [_tracepoint(_text(root, f"events/{event}/format")) for event in events]
-    except OSError as error:
-        raise BrokerError(f"the kernel has no tracepoint {error.filename}: {error.strerror}") from error
     finally:
         os.close(root)
+
+
+def refused(error: OSError) -> BrokerError:
+    """Return the error that names what keeps the kernel's drops from being read."""
+    if error.errno not in (errno.EPERM, errno.EACCES):
+        return BrokerError(f"{_NOT_READ}: {error.filename or 'perf_event_open'}: {os.strerror(error.errno or 0)}")
+    return NotPermitted(_NOT_READ, missing_rights("SYS_ADMIN"))
 
 
 def _tracefs() -> int:
@@ -77,11 +79,11 @@ def open_event(tracepoint: Tracepoint, cpu: int, accepts: str = "", output: int 
 
     `output` is the descriptor of the ring that its samples go to; None: its own.
     """
-    kinds = perf.PERF_SAMPLE_TIME | perf.PERF_SAMPLE_RAW
+    kinds, lost = perf.PERF_SAMPLE_TIME | perf.PERF_SAMPLE_RAW, perf.PERF_FORMAT_LOST
     bits = perf.PERF_ATTR_DISABLED | perf.PERF_ATTR_WATERMARK | perf.PERF_ATTR_USE_CLOCKID
     wakeup = RING_BYTES // 4  # so full the ring makes the descriptor readable
     attr = perf.ATTR.pack(
-        perf.PERF_TYPE_TRACEPOINT, perf.ATTR.size, tracepoint.id, 1, kinds, 0, bits, wakeup, 0, time.CLOCK_MONOTONIC
+        perf.PERF_TYPE_TRACEPOINT, perf.ATTR.size, tracepoint.id, 1, kinds, lost, bits, wakeup, 0, time.CLOCK_MONOTONIC
     )
     fd = abi.syscall("perf_event_open", attr, -1, cpu, -1, perf.PERF_FLAG_FD_CLOEXEC)
     try:
@@ -96,22 +98,29 @@ def open_event(tracepoint: Tracepoint, cpu: int, accepts: str = "", output: int 
     return fd
 
 
+def _mapped(fd: int) -> mmap.mmap:
+    try:
+        return mmap.mmap(fd, _PAGE + RING_BYTES)
+    except PermissionError as error:  # all programs of a user share kernel.perf_event_mlock_kb
+        raise BrokerError(f"{_NOT_READ}: too much memory is locked", "raise `ulimit -l`") from error
+
+
 class Ring:
     """The samples of one CPU."""
 
     def __init__(self, fd: int) -> None:
-        """Map the ring of a descriptor, and begin to sample. Raises OSError."""
+        """Map the ring of a descriptor, and begin to sample. Raises OSError, BrokerError."""
         self.fd = fd
         try:
-            self._map = mmap.mmap(fd, _PAGE + RING_BYTES)
+            self._map = _mapped(fd)
             fcntl.ioctl(fd, perf.PERF_EVENT_IOC_ENABLE, 0)
         except BaseException:
             os.close(fd)
             raise
 
-    def total(self) -> int:
-        """Return the events of its descriptor so far: those without a sample were lost, since the ring was full."""
-        return int.from_bytes(os.read(self.fd, 8), "little")
+    def lost(self) -> int:
+        """Return the samples of its descriptor that were lost, since the ring was full."""
+        return int(perf.READ.unpack(os.read(self.fd, perf.READ.size))[1])
 
     def read(self) -> Iterator[tuple[int, bytes]]:
         """Yield the time (CLOCK_MONOTONIC, ns) and the raw data of each new sample."""

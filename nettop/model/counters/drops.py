@@ -92,9 +92,13 @@ def drop_readings(found: DropCounts) -> Iterator[Reading]:
 
 def _about(reason: str, counts: Sequence[DropCount]) -> About:
     meaning, bad = _MEANING.get(reason, ("", False))
-    places = tuple((f"{one.function or '?'} {ethertype_name(one.protocol)}", one.count) for one in counts)
+    places = tuple((f"{one.function or '?'} {_protocol(one.protocol)}", one.count) for one in counts)
     words = [f"{place} {grouped(count)}" if len(places) > 1 else place for place, count in places]
     short = ", ".join(words[:_SHOWN]) + (f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else "")
     before = f"{meaning}; " if meaning else ""
     more = f"{before}in {', '.join(words)}{HOST_WIDE}"
     return About(f"{before}in {short}{HOST_WIDE}", "packets", alarming=bad, more=more, places=places)
+
+
+def _protocol(number: int) -> str:
+    return ethertype_name(number) if number else "other protocols"
