@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from nettop.decode.topology.objects import Device, Neighbour
 from nettop.linux.socket import AF_BRIDGE
 from nettop.model.map.rows import device_addresses, mac_text, prefix_text
 from nettop.model.table import CopyDetail, Line, detail_line, more
+from nettop.model.topology import sysctls
 from nettop.model.topology.device_words import kind_text, label_text, peer_text
 from nettop.model.topology.host_map import HostMap, NamespaceMap
 from nettop.model.topology.ip_words import state_text
 from nettop.model.topology.meanings import sentences
+from nettop.model.topology.sysctls import SysctlRow
 from nettop.model.topology.tree import PAIRS
 from nettop.text.netns import enter_command
 from nettop.text.units import grouped, listed, plural, rate
 
+_BRIDGED = ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables", "bridge-nf-call-arptables")
 _MACS = 8  # learned MACs that are shown
 _OFFLOADS = ("gso_max_size", "gro_max_size", "tso_max_size")
 _STATES = {0: "", 1: "not present", 2: "down", 3: "lower layer down", 4: "testing", 5: "dormant", 6: "up"}  # IF_OPER_*
@@ -32,15 +35,18 @@ class MapDetail(CopyDetail):
     here: bool = False  # it is the shown namespace
 
 
-def device_detail(hosts: HostMap, space: NamespaceMap, device: Device, ident: int, here: bool) -> MapDetail:
-    """Return the detail of a device."""
+def device_detail(
+    hosts: HostMap, space: NamespaceMap, device: Device, ident: int, here: bool, found: Sequence[str] = ()
+) -> MapDetail:
+    """Return the detail of a device; `found` are the findings about it."""
     label, link = space.namespace.label, device.link
     title: Line = (
         (link.name, "accent"),
         (f" in {label_text(label)}   {kind_text(hosts, label, device)}", "heading"),
         ("" if link.up else "   down", "warn"),
     )
-    said = [detail_line("packets" if not at else "", text) for at, text in enumerate(sentences(device))]
+    said = [detail_line("!", text, "warn") for text in found]
+    said += [detail_line("packets" if not at else "", text) for at, text in enumerate(sentences(device))]
     lines = (*said, *_device_lines(hosts, space, device))
     command = " ".join((*enter_command(label), "ip", "-d", "-s", "link", "show", "dev", link.name))
     copies = (("The ip command that shows it", command), ("Its name", link.name), ("Its MAC", mac_text(link.address)))
@@ -51,6 +57,9 @@ def _device_lines(hosts: HostMap, space: NamespaceMap, device: Device) -> Iterat
     yield from _link_lines(hosts, space, device)
     yield from _port_lines(space, device)
     yield from _queue_lines(space, device)
+    own = sysctls.rows(space.sysctls, device.link.name)
+    bridged = sysctls.rows(space.sysctls) if "bridge" in (device.link.kind, device.master_kind) else []
+    yield from _sysctl_lines((*own, *(row for row in bridged if row.name.rpartition(".")[2] in _BRIDGED)))
     counts = device.counts
     errors = f"{grouped(counts.rx_errors)} in, {grouped(counts.tx_errors)} out"
     dropped = f"{grouped(counts.rx_dropped)} in, {grouped(counts.tx_dropped)} out"
@@ -126,14 +135,15 @@ def _queue_lines(space: NamespaceMap, device: Device) -> Iterator[Line]:
         )
 
 
-def namespace_detail(space: NamespaceMap, ident: int, here: bool) -> MapDetail:
-    """Return the detail of a namespace."""
+def namespace_detail(space: NamespaceMap, ident: int, here: bool, found: Sequence[str] = ()) -> MapDetail:
+    """Return the detail of a namespace; `found` are the findings about it."""
     about = space.namespace
     title: Line = ((label_text(about.label), "heading"), ("   here" if here else "", "dim"))
     command = " ".join((*enter_command(about.label), "ip", "-d", "addr"))
     copies = (("The command that shows its addresses", command), ("Its name for --netns", about.label))
-    lines = tuple(_namespace_lines(space))
-    return MapDetail(ident, title, lines, copies, about.label, "", about.refusal, here)
+    said = [detail_line("!", text, "warn") for text in found]
+    lines = (*said, *_namespace_lines(space))
+    return MapDetail(ident, title, lines, copies, about.label, "", about.refusal, here, sentences=len(said))
 
 
 def _namespace_lines(space: NamespaceMap) -> Iterator[Line]:
@@ -152,3 +162,14 @@ def _namespace_lines(space: NamespaceMap) -> Iterator[Line]:
     for what, key in counts.items():
         if what in space.complete:
             yield (*detail_line(what, f"{len(getattr(space, what)):,}", "number"), *more(key, "lists them", "dim"))
+    yield from _sysctl_lines(sysctls.rows(space.sysctls))
+
+
+def _sysctl_lines(rows: Iterable[SysctlRow]) -> Iterator[Line]:
+    """Yield the sysctls that are not as the kernel sets them, and those that decide what iptables sees of bridges."""
+    shown = [row for row in rows if row.changed or row.name.rpartition(".")[2] in _BRIDGED]
+    for at, row in enumerate(shown):
+        value = f"{row.name.rpartition('.')[2]} {row.in_effect}{f': {row.effect}' if row.effect else ''}"
+        yield detail_line("" if at else "sysctl", value)
+    if shown:
+        yield ((" " * 12, ""), ("v", "key"), (" lists all", "dim"))

@@ -1,4 +1,4 @@
-"""The lists of a namespace or a device: addresses, routes, policy rules, neighbours, in the words of ip(8)."""
+"""The lists of a namespace or a device: addresses, routes, policy rules, neighbours, as ip(8) prints them; sysctls."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ from nettop.model.filter.fields import ListedFields
 from nettop.model.filter.vocabulary import DEVICE
 from nettop.model.map.table import MapTable
 from nettop.model.table import Cell, Column, CopyDetail, Line, Row, Snapshot, SortKey, ViewSpec, detail_line
-from nettop.model.topology import ip_words
+from nettop.model.topology import ip_words, sysctls
 from nettop.model.topology.device_words import label_text
 from nettop.model.topology.host_map import NamespaceMap
+from nettop.model.topology.sysctls import SysctlRow
 from nettop.model.window import Match, OrderCache, value_keys
 from nettop.text.units import plural
 
-LISTS = ("addresses", "routes", "rules", "neighbours")
-_SINGULAR = {"addresses": "address", "routes": "route", "rules": "policy rule", "neighbours": "neighbour"}
+LISTS = ("addresses", "routes", "rules", "neighbours", "sysctls")
+_SINGULAR = {
+    "addresses": "address", "routes": "route", "rules": "policy rule", "neighbours": "neighbour", "sysctls": "sysctl",
+}  # fmt: skip
 _PLURAL = {"rules": "policy rules"}
 
-Entry = Address | Route | PolicyRule | Neighbour
+Entry = Address | Route | PolicyRule | Neighbour | SysctlRow
 
 
 @dataclass(slots=True)
@@ -37,8 +40,8 @@ class _Listed:
 
     def device(self, entry: Entry) -> str:
         """Return the name of its device; of a route that of the first hop."""
-        if isinstance(entry, PolicyRule):
-            return ""
+        if isinstance(entry, PolicyRule | SysctlRow):
+            return entry.device if isinstance(entry, SysctlRow) else ""
         index = (entry.hops[0].ifindex if entry.hops else 0) if isinstance(entry, Route) else entry.ifindex
         return self.name(index) if index else ""
 
@@ -52,6 +55,8 @@ class _Listed:
             return ip_words.address_words(entry, self.name)
         if isinstance(entry, Route):
             return ip_words.route_words(entry, self.name)
+        if isinstance(entry, SysctlRow):
+            return sysctl_words(entry)
         return (
             ip_words.rule_words(entry) if isinstance(entry, PolicyRule) else ip_words.neighbour_words(entry, self.name)
         )
@@ -60,18 +65,27 @@ class _Listed:
         """Return its address or the network that it leads to."""
         if isinstance(entry, Route):
             return ip_words.ip_text(entry.family, entry.destination)
-        if isinstance(entry, PolicyRule) or entry.address is None:
+        if isinstance(entry, PolicyRule | SysctlRow) or entry.address is None:
             return ""
         return ip_words.ip_text(entry.family, entry.address)
 
 
 def where_text(entry: Entry) -> str:
-    """Return the scope, the table or the state."""
+    """Return the scope, the table or the state; of a sysctl whether it is the kernel's default."""
+    if isinstance(entry, SysctlRow):
+        return "changed" if entry.changed else "default" if entry.default else ""
     if isinstance(entry, Address):
         return ip_words.scope_text(entry.scope)
     if isinstance(entry, Neighbour):
         return ip_words.state_text(entry)
     return ip_words.table_text(entry.table)
+
+
+def sysctl_words(row: SysctlRow) -> str:
+    """Return `net.ipv4.ip_forward = 1   forwarding …: packets to other hosts are routed on`."""
+    effective = f", {row.in_effect} in effect" if row.in_effect != row.value else ""
+    effect = f": {row.effect}" if row.effect else ""
+    return f"{row.name} = {row.value or '–'}{f' {row.unit}' if row.unit else ''}{effective}   {row.meaning}{effect}"
 
 
 class MapLists:
@@ -129,7 +143,7 @@ class MapLists:
             words = listed.words(entry) if listed else ""
             cells: dict[str, Cell] = {
                 "device": (listed.device(entry) if listed else "", "accent"),
-                "where": (where_text(entry), "dim"),
+                "where": (where_text(entry), "warn" if where_text(entry) == "changed" else "dim"),
                 "words": (words, ""),
             }
             row = Row.of(ident, [cells.get(key, ("", "")) for key in spec.columns])
@@ -165,12 +179,16 @@ class MapLists:
         if entry is None or listed is None:
             return None
         words = listed.words(entry)
-        return CopyDetail(ident, ((words, "heading"),), (detail_line("words", words),), (("The line", words),))
+        line = detail_line("in full", words)
+        return CopyDetail(ident, ((words, "heading"),), (line,), (("The line", words),), sentences=1)
 
 
 def _entries(space: NamespaceMap, what: str, ifindex: int) -> Iterator[Entry]:
     if what == "rules":
         yield from space.rules
+    elif what == "sysctls":
+        name = space.devices[ifindex].link.name if ifindex else ""
+        yield from sysctls.rows(space.sysctls, name)
     elif what == "routes":
         routes = space.routes
         yield from (route for route in routes if not ifindex or any(hop.ifindex == ifindex for hop in route.hops))

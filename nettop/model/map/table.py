@@ -61,7 +61,7 @@ class MapTable:
     ) -> None:
         self.hosts, self.idents, self.here, self._known, self._find = hosts, Idents(), here, known, find
         self._findings: list[tuple[Finding, int | None]] = []
-        self._found_at = (-1, 0)  # version and time (ns) of the findings
+        self._found_at = (-1, -_FINDINGS_NS)  # version and time (ns) of the findings
         self._orders = OrderCache(self._match)
         self._read: tuple[int, str] = (-1, "")  # version and place that `_all` is of
         self._all: list[MapRow] = []
@@ -196,9 +196,10 @@ class MapTable:
             return None
         space, ifindex = place
         here = space.namespace.label == self.here()
+        found = [one.summary for one, of in self._findings if of == ident]
         if not ifindex:
-            return namespace_detail(space, ident, here)
-        return device_detail(self.hosts, space, space.devices[ifindex], ident, here)
+            return namespace_detail(space, ident, here, found)
+        return device_detail(self.hosts, space, space.devices[ifindex], ident, here, found)
 
 
 def _with_parents(rows: Sequence[MapRow], mask: Array) -> list[MapRow]:

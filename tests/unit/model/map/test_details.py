@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from nettop.decode.topology.objects import Device, Parameters, PortVlan, Queue
+from nettop.model.findings import Finding
 from nettop.model.map.details import MapDetail
 from nettop.model.map.table import MapTable
 from nettop.model.topology.host_map import HostMap
@@ -108,3 +109,32 @@ def test_a_device_that_is_gone_has_no_detail() -> None:
     table = MapTable(screens(), lambda: "gw-a")
     assert table.detail(table.idents.of("gw-a", 77), 0) is None
     assert table.detail(1 << 60, 0) is None
+
+
+def test_a_device_and_a_namespace_have_the_sysctls_that_are_not_the_default() -> None:
+    hosts = screens()
+    hosts._of["gw-a"].sysctls = {
+        "net.ipv4.ip_forward": "1",
+        "net.ipv4.conf.all.rp_filter": "1",
+        "net.ipv4.conf.vm4.rp_filter": "0",
+        "net.bridge.bridge-nf-call-iptables": "0",
+    }
+    namespace_text = text(detail(hosts, "gw-a"))
+    assert any(line.startswith("sysctl    ip_forward 1: ") for line in namespace_text)
+    found = text(detail(hosts, "gw-a", 9))
+    assert (
+        "sysctl    rp_filter 1: strict: dropped unless the best route back to the source leaves by this device" in found
+    )
+    assert any(line.startswith("bridge-nf-call-iptables 0") for line in found)
+    assert found[-2].endswith("v lists all")
+
+
+def test_a_row_with_a_finding_says_it_first() -> None:
+    table = MapTable(screens(), lambda: "gw-a", find=lambda: [
+        Finding("pair-mtu", "MTU 1500 here, 1400 there", (("netns", "gw-a"), ("device", "vm4"), ("ifindex", 9))),
+        Finding("odd", "no place", ()),
+    ])  # fmt: skip
+    table.findings(0)
+    found = table.detail(table.idents.of("gw-a", 9), 0)
+    assert isinstance(found, MapDetail) and text(found)[0] == "!         MTU 1500 here, 1400 there"
+    assert [ident for _, ident in table.findings(0)] == [table.idents.of("gw-a", 9), None]

@@ -115,3 +115,13 @@ def test_routes_with_several_hops_and_of_other_kinds() -> None:
     assert route_words(Route(AF_INET, 255, 2, 0x0A000001, 32, (Hop(2),), scope=254), names.__getitem__) == (
         "local 10.0.0.1 dev eth0 table local scope host"
     )
+
+
+def test_sysctls_say_their_value_and_what_it_does() -> None:
+    found, table = lists()
+    table.hosts._of["gw-a"].sysctls = {"net.ipv4.conf.all.rp_filter": "0", "net.ipv4.conf.eth0.rp_filter": "1"}
+    shown = words(found, table.idents.of("gw-a", 2), "sysctls")
+    assert shown == [
+        "net.ipv4.conf.eth0.rp_filter = 1   check of a packet's source address by the route back to it (RFC 3704): "
+        "strict: dropped unless the best route back to the source leaves by this device"
+    ]

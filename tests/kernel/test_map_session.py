@@ -1,0 +1,108 @@
+"""The map of a live session: it is what ip(8) says, follows changes, and answers for routes and rows of other views."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import takewhile
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+
+from nettop.broker.client import Broker
+from nettop.model.map.details import MapDetail
+from nettop.model.map.idents import is_namespace
+from nettop.model.table import Detail, Row, ViewSpec
+from nettop.session.live import LiveSession
+from tests.kernel.namespaces import Lab, poll, run_in
+
+TREE = ("name", "address", "kind")
+RULES = """
+table inet t {
+    chain c {
+        type filter hook input priority 0
+        ct state new iifname br0 counter
+    }
+}
+"""
+
+
+@dataclass
+class Shown:
+    """A session in a namespace, `here`, with a bridge, a port of which leads to another one, `there`."""
+
+    session: LiveSession
+    here: str
+    there: str
+
+    def asked(self, ask: Callable[..., None], *arguments: Any) -> Any:
+        """The answer to a question; of several values a tuple."""
+        answers: SimpleQueue[Any] = SimpleQueue()
+        ask(*arguments, lambda *found: answers.put(found if len(found) > 1 else found[0]))
+        return answers.get(timeout=30)
+
+    def rows(self, view: str, columns: tuple[str, ...] = ()) -> tuple[Row, ...]:
+        spec = ViewSpec(columns or self.session.views[view].default_columns, height=10_000)
+        return tuple(self.asked(self.session.ask, view, spec).rows)
+
+    def tree(self) -> dict[str, tuple[str, ...]]:
+        """The devices of `here`, which come first in the map, by name without the branches."""
+        _, *rows = self.rows("map", TREE) or ("",)
+        devices = takewhile(lambda row: not is_namespace(row.ident), rows)
+        return {row.cells[0].lstrip(" ▾▸├└"): row.cells[1:] for row in devices}
+
+
+@pytest.fixture
+def shown(broker: Broker, lab: Lab) -> Iterator[Shown]:
+    here, there = lab.netns("a"), lab.netns("b")
+    run_in(here, "ip", "link", "add", "br0", "type", "bridge")
+    run_in(here, "ip", "link", "add", "p0", "type", "veth", "peer", "name", "e0")
+    run_in(here, "ip", "link", "set", "e0", "netns", there)
+    run_in(here, "ip", "link", "set", "p0", "master", "br0")
+    for device in ("br0", "p0", "lo"):
+        run_in(here, "ip", "link", "set", device, "up")
+    run_in(here, "ip", "addr", "add", "10.77.0.1/24", "dev", "br0")
+    run_in(there, "ip", "addr", "add", "10.77.0.2/24", "dev", "e0")
+    run_in(there, "ip", "link", "set", "e0", "up")
+    run_in(here, "nft", "-f", "-", stdin=RULES)
+    session = LiveSession(broker, here)
+    yield Shown(session, here, there)
+    session.close()
+
+
+def test_tree_has_the_devices_that_ip_lists_and_follows_them(shown: Shown) -> None:
+    poll(lambda: shown.tree().get("p0", ("", ""))[1] == f"port ⇄ e0 @ {shown.there}", what="the port and its peer")
+    poll(lambda: shown.tree().get("br0", ("",))[0] == "10.77.0.1/24", what="its address")
+    assert shown.tree()["br0"][1] == "bridge, stp off"
+    assert {link["ifname"] for link in json.loads(run_in(shown.here, "ip", "-j", "link"))} == set(shown.tree())
+    run_in(shown.here, "ip", "link", "add", "mv0", "link", "br0", "type", "macvlan", "mode", "private")
+    poll(lambda: shown.tree().get("mv0", ("", ""))[1] == "down, macvlan private on br0", what="a new device")
+    run_in(shown.here, "ip", "link", "del", "mv0")
+    poll(lambda: "mv0" not in shown.tree(), what="its end")
+
+
+def test_a_route_is_what_ip_route_get_says(shown: Shown) -> None:
+    poll(lambda: "br0" in shown.tree())
+    answer = shown.asked(shown.session.ask_route, shown.here, "10.77.0.2")
+    assert isinstance(answer, Detail)
+    text = "\n".join("".join(part for part, _ in line) for line in answer.lines)
+    assert "dev br0" in text and "dev br0" in run_in(shown.here, "ip", "route", "get", "10.77.0.2")
+    assert "no device" in shown.asked(shown.session.ask_route, shown.here, "10.77.0.2 in nothere from 10.77.0.9")
+    assert "nothing is known" in shown.asked(shown.session.ask_route, "no-such-namespace", "10.77.0.2")
+
+
+@pytest.mark.parametrize("view", ["flows", "rules"])
+def test_a_flow_and_a_rule_lead_to_their_device(shown: Shown, view: str) -> None:
+    run_in(shown.here, "ping", "-c1", "10.77.0.2")
+    poll(lambda: "br0" in shown.tree() and shown.rows(view), what=view)
+    ident = shown.rows(view)[0].ident
+    place = poll(lambda: shown.asked(shown.session.related, view, ident, "map")[0], what="the device")
+    found = shown.asked(shown.session.detail, "map", place)
+    assert isinstance(found, MapDetail) and (found.label, found.device) == (shown.here, "br0")
+
+
+def test_a_row_without_a_device_leads_nowhere(shown: Shown) -> None:
+    poll(lambda: shown.rows("matrix"))
+    assert shown.asked(shown.session.related, "matrix", shown.rows("matrix")[0].ident, "map") == (None, "")
