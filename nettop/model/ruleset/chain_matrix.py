@@ -52,7 +52,7 @@ class ChainMatrix:
         self._found: Counter[int] = Counter()  # rules found, by the ident of their chain
         self._layout = -1
         self._order: list[int] = []
-        self._tied: set[int] = set()
+        self._tied: dict[int, str] = {}
         self._tracked: set[str] = set()
         self._rules: dict[int, int] = {}  # number of rules below a base chain
         self._drops: dict[int, Array] = {}  # cells of those that drop
@@ -120,8 +120,9 @@ class ChainMatrix:
         if is_dormant(chain):
             return replace(place, name=(place.name[0], "dim"), facts=(("asleep:", "dim"), ("dormant", "dim")))
         policy = chain.policy or ""
-        if index in self._tied:
-            place = replace(place, name=(_tied(place.name[0]), "accent"), short=_tied(place.short))
+        if mark := self._tied.get(index):
+            name, short = _marked(place.name[0], mark), _marked(place.short, mark)
+            place = replace(place, name=(name, "accent"), short=short)
         if "owner" in chain.flags:  # its table is that of a running program: of a trace
             place = replace(place, name=(place.name[0], "dim"))
         found = self._found[chain.ident]
@@ -170,6 +171,6 @@ class ChainMatrix:
         return self._chains.detail(ident, now_ns)
 
 
-def _tied(name: str) -> str:
-    """Return `N? fw/forward`: its order among chains of the same hook and priority is not known."""
-    return f"{name[0]}?{name[1:]}"
+def _marked(name: str, mark: str) -> str:
+    """Return `N? fw/forward`: the mark of a tie behind the letter of the tool."""
+    return f"{name[0]}{mark}{name[1:]}"

@@ -12,7 +12,7 @@ from nettop.model.ruleset import words
 from nettop.model.ruleset.findings import ChainFindings
 from nettop.model.ruleset.hooks import hook_rank
 from nettop.model.ruleset.merge import LEGACY
-from nettop.model.ruleset.order import is_dormant, runs_at, ties, traversal
+from nettop.model.ruleset.order import PROVEN, UNKNOWN, is_dormant, runs_at, ties, traversal
 from nettop.model.ruleset.rule_tree import filtered, own_cells, reached
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.shares import Entered, entered, entries_of
@@ -51,7 +51,7 @@ class ChainTable:
         self._layout = -1
         self._natural: list[int] = []
         self._index: dict[int, int] = {}  # by ident
-        self._tied: set[int] = set()
+        self._tied: dict[int, str] = {}
         self._sizes: dict[int, tuple[int, int]] = {}
         self.entries = entries_of(ruleset.picture)
         self._entered: list[Entered] = []
@@ -120,7 +120,7 @@ class ChainTable:
         chain = self._ruleset.picture.chains[index]
         found = self.entered(index)
         cells: dict[str, Cell] = {
-            "priority": (words.priority_text(chain, index in self._tied), "number" if chain.hook else "dim"),
+            "priority": (words.priority_text(chain, self._tied.get(index, "")), "number" if chain.hook else "dim"),
             "hook": (words.hook_text(chain), "heading" if chain.hook else "dim"),
             "family": (chain.family, "proto"),
             "table": (chain.table, ""),
@@ -188,8 +188,9 @@ class ChainTable:
         line: list[Cell] = []
         if any(chain.type == "nat" for chain in self._ruleset.picture.chains):
             line.append((f"   ¹ {words.FIRST_PACKET}", "nat"))
-        if self._tied:
-            line.append(("   ? order at equal priority not known", "dim"))
+        marks = set(self._tied.values())
+        line += [(f"   {UNKNOWN} order at equal priority not known", "dim")] if UNKNOWN in marks else []
+        line += [(f"   {PROVEN} shown by a trace", "dim")] if PROVEN in marks else []
         return tuple(line)
 
     def notes(self) -> tuple[Line, ...]:
@@ -221,7 +222,7 @@ class ChainTable:
         rules, chains = self._sizes.get(index) or self._size(index)
         line: list[Cell] = [(words.chain_path(chain), "accent"), (f"   {chain.backend}", "dim")]
         if chain.hook is not None:
-            line.append((f"   {chain.hook} {words.priority_text(chain, index in self._tied)}", "number"))
+            line.append((f"   {chain.hook} {words.priority_text(chain, self._tied.get(index, ''))}", "number"))
         if chain.policy is not None:
             line += [("   policy ", ""), (chain.policy, words.verdict_role(chain.policy))]
         line.append((f"   {plural(rules, 'rule')}" + (f" in {plural(chains, 'chain')}" if chains > 1 else ""), ""))
@@ -245,8 +246,10 @@ class ChainTable:
             lines.append(((f"  sees the {words.FIRST_PACKET}, at priority {runs_at(chain)} whatever its own", "nat"),))
         if is_dormant(chain):
             lines.append((("  does not run: its table is dormant", "warn"),))
-        if index in self._tied:
-            lines.append((("  another chain is at this hook and priority: which runs first is not known", "warn"),))
+        if mark := self._tied.get(index):
+            order = "a trace shows their order" if mark == PROVEN else "which runs first is not known"
+            role = "" if mark == PROVEN else "warn"
+            lines.append(((f"  another chain is at this hook and priority: {order}", role),))
         if chain.backend == LEGACY:
             lines.append((("  legacy: counters come with each reading of iptables-legacy-save", "dim"),))
         return lines + [((f"  ! {found.summary}", "warn"),) for found in self.findings(chain)]

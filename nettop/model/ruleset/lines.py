@@ -13,6 +13,7 @@ from nettop.decode.nftables.listing import with_counters
 from nettop.decode.nftables.objects import NftObject
 from nettop.model.ruleset.counters import Counts
 from nettop.model.ruleset.merge import LEGACY, NFT, ChainView
+from nettop.model.ruleset.order import PROVEN, UNKNOWN, ties
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.selection import Selection
 from nettop.model.ruleset.set_lines import Row, element_rows, ipset_element_rows, ipset_row, set_row
@@ -21,6 +22,7 @@ from nettop.model.ruleset.sets import SetContents, sets_of
 Numbers = tuple[int | None, int | None]
 
 
+_TIES = {UNKNOWN: "unknown", PROVEN: "proven"}  # the order among chains that run at the same place
 _encoded = json.JSONEncoder().encode
 _word = lru_cache(1024)(_encoded)  # of values that repeat
 
@@ -29,11 +31,12 @@ def json_lines(ruleset: Ruleset, netns: str, shown: Selection, contents: SetCont
     """Yield tables, objects, sets with their elements; then each chain, in traversal order, with rules and policy."""
     yield from map(_encoded, _parts(ruleset, netns, shown, contents))
     picture, counts = ruleset.picture, ruleset.counts
+    tied = ties(picture)
     for index in shown.chains:
         chain = picture.chains[index]
         where = _where(chain, netns)
         policy = picture.policy_cell(index)
-        yield _encoded({"kind": "chain", **where, **_chain(chain, numbers(counts, policy))})
+        yield _encoded({"kind": "chain", **where, **_chain(chain, tied.get(index), numbers(counts, policy))})
         yield from _rules(ruleset, chain, where, shown)
         if chain.policy is not None and shown.cells[policy]:
             yield _encoded({"kind": "rule", **where, **_policy(chain, numbers(counts, policy)), "stale": False})
@@ -90,12 +93,13 @@ def _where(chain: ChainView, netns: str) -> Row:
     }
 
 
-def _chain(chain: ChainView, policy: Numbers) -> Row:
+def _chain(chain: ChainView, mark: str | None, policy: Numbers) -> Row:
     return {
         "type": chain.type,
         "handle": chain.handle,
         "rules": chain.count,
         "flags": list(chain.flags),
+        "tie": _TIES.get(mark or ""),
         "comment": chain.comment,
         "packets": policy[0],
         "bytes": policy[1],

@@ -9,6 +9,7 @@ from nettop.decode.nftables.iptables_save import SavedChain, SavedRule, SavedRul
 from nettop.decode.nftables.listing import ChainKey, ListedRule, jumps
 from nettop.decode.nftables.objects import NftChain, NftObject, NftTable
 from nettop.decode.nftables.rules import NftRule
+from nettop.kinds import TRACE_PREFIX
 from nettop.model.ruleset import hooks
 from nettop.model.ruleset.sets import Sets
 from nettop.model.ruleset.texts import RulesetTexts, is_of
@@ -91,6 +92,8 @@ class Picture:
     raw_cells: list[int] = field(default_factory=list)  # cell of each raw rule in dump order; -1: its chain is unknown
     chain_of_cell: list[int] = field(default_factory=list)  # index of the chain each cell belongs to
     missing_texts: int = 0  # rules whose text is not known
+    proven: set[tuple[int, int]] = field(default_factory=set)  # tied chains (idents) that a packet met in this order
+    hooked: frozenset[tuple[object, ...]] = frozenset()  # what registers a hook: while it is equal, so is that order
 
     def idents(self) -> list[int]:
         """Return the ident of the rule or chain of each cell."""
@@ -327,6 +330,11 @@ def join(raw: Raw, texts: RulesetTexts, idents: Idents, current: bool) -> Pictur
             builder.legacy_chain(family, legacy, saved)
     picture = builder.picture
     picture.chain_of_cell = [rule.chain for rule in picture.rules] + list(range(len(picture.chains)))
+    picture.hooked = frozenset(
+        (*chain.table_key, chain.name, chain.handle, chain.flags, raw.handles.get((chain.family, chain.table)))
+        for chain in picture.chains
+        if chain.hook is not None and not chain.table.startswith(TRACE_PREFIX)
+    )
     idents.end_picture()
     texts.forget(raw.rules, raw.handles)
     return picture

@@ -1,10 +1,15 @@
-"""The order in which base chains see a packet: paths, hooks, priorities; and ties, whose order is not known."""
+"""The order in which base chains see a packet: paths, hooks, priorities; and ties, whose order a trace may prove."""
 
 from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import combinations
 
 from nettop.model.ruleset.hooks import family_rank, hook_rank
 from nettop.model.ruleset.merge import ChainView, Picture
 
+UNKNOWN, PROVEN = "?", "✓"  # marks of ties
 NETDEV, BRIDGE, IP = "netdev", "bridge", "ip"
 _PATHS = (NETDEV, BRIDGE, "arp", IP)  # a packet passes only the hooks of its own; of ip: the families ip, ip6, inet
 # All nat chains of a hook run in one hook function of this priority, whatever their own (NF_IP_PRI_NAT_DST, …_SRC).
@@ -32,25 +37,56 @@ def runs_at(chain: ChainView) -> int | None:
 
 def traversal(picture: Picture) -> list[int]:
     """Return all chains: base chains path by path in their order, then those of dormant tables and without a hook."""
-    keys = [_rank(chain) for chain in picture.chains]
+    before = Counter(later for _, later in picture.proven)
+    keys = [_rank(chain, before[chain.ident]) for chain in picture.chains]
     return sorted(range(len(keys)), key=keys.__getitem__)
 
 
-def _rank(chain: ChainView) -> tuple[int, ...]:
+def _rank(chain: ChainView, before: int) -> tuple[int, ...]:
+    """Return the place of a chain, before which so many of its ties were seen to run."""
+    family = family_rank(chain.family)
     if chain.hook is None or is_dormant(chain):
-        return 2 if chain.hook is None else 1, hook_rank(chain.hook), 0, 0, 0, family_rank(chain.family)
+        return 2 if chain.hook is None else 1, hook_rank(chain.hook), 0, 0, 0, 0, family
     path = len(_PATHS) if chain.hook == "egress" else _PATHS.index(path_of(chain))
-    return 0, path, hook_rank(chain.hook), runs_at(chain) or 0, chain.priority or 0, family_rank(chain.family)
+    return 0, path, hook_rank(chain.hook), runs_at(chain) or 0, chain.priority or 0, before, family
 
 
-def ties(picture: Picture) -> set[int]:
-    """Return chains that run at the place of another that sees the same packets: their order is unknown."""
+def ties(picture: Picture) -> dict[int, str]:
+    """Return the mark of each chain that runs at the place of another that sees the same packets.
+
+    UNKNOWN, or PROVEN if a trace has shown its order among all of them.
+    """
+    marks: dict[int, str] = {}
+    for one, other in _tied(picture):
+        idents = picture.chains[one].ident, picture.chains[other].ident
+        known = idents in picture.proven or idents[::-1] in picture.proven
+        marks[one] = PROVEN if known and marks.get(one) != UNKNOWN else UNKNOWN
+    return marks
+
+
+def prove(picture: Picture, chains: Sequence[ChainView]) -> bool:
+    """Note that a packet met these base chains of one hook in this order. Return whether a tie was among them."""
+    indexes = {chain.ident: index for index, chain in enumerate(picture.chains)}
+    found = False
+    for before, after in combinations(chains, 2):
+        pair, one, other = (before.ident, after.ident), indexes.get(before.ident), indexes.get(after.ident)
+        known = pair in picture.proven or runs_at(before) != runs_at(after) or before.hook != after.hook
+        if not known and one is not None and other is not None and _are_tied(picture, one, other):
+            picture.proven.discard(pair[::-1])
+            picture.proven.add(pair)
+            found = True
+    return found
+
+
+def _tied(picture: Picture) -> Iterator[tuple[int, int]]:
+    """Yield the pairs of tied chains, each in both directions."""
     groups: dict[_Place, list[int]] = {}
     for index, chain in enumerate(picture.chains):
         priority = runs_at(chain)
         if chain.hook is not None and priority is not None and not is_dormant(chain):
             groups.setdefault((path_of(chain), chain.hook, priority), []).append(index)
-    return {i for group in groups.values() for i in group for j in group if i != j and _are_tied(picture, i, j)}
+    for group in groups.values():
+        yield from ((i, j) for i in group for j in group if i != j and _are_tied(picture, i, j))
 
 
 def _are_tied(picture: Picture, one: int, other: int) -> bool:

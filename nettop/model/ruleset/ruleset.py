@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from nettop.model.ruleset.counters import Counts
 from nettop.model.ruleset.element_changes import ElementChanges
 from nettop.model.ruleset.merge import NFT, ChainView, Idents, Picture, Raw, RuleView, join, legacy_shape
 from nettop.model.ruleset.opened_sets import OpenedSets
+from nettop.model.ruleset.order import prove
 from nettop.model.ruleset.rule_tree import RuleRow, tree_of
 from nettop.model.ruleset.sets import SET_DUMPS, Branch, SetsDecoded
 from nettop.model.ruleset.texts import LEGACY_FAMILY, REQUIRED_KINDS, RULESET_KINDS, RulesetTexts
@@ -108,6 +109,11 @@ class Ruleset:
             pairs = ((self.picture.chains[rule.chain], rule) for rule in self.picture.rules)
             self._handles = {(c.family, c.table, r.handle): (c, r) for c, r in pairs if r.handle is not None}
         return None if handle is None else self._handles.get((family, table, handle))
+
+    def prove_order(self, chains: Sequence[ChainView], ts_ns: int) -> None:
+        """Note that a packet met these base chains of one hook in this order, at this time."""
+        if ts_ns > self.changed_ns and prove(self.picture, chains):
+            self._layout_version, self.version = self._layout_version + 1, self.version + 1  # other marks
 
     def nft_words(self, rule: RuleView) -> str | None:
         """Return a rule as nft writes it; None: it is not of the kernel's nf_tables, or its words are not known."""
@@ -348,7 +354,8 @@ class Ruleset:
         if not self._dirty and (self._joined_current or not current):
             return
         old = {ident: cell for cell, ident in enumerate(self._picture.idents())}
-        self._picture = join(self.raw, self.texts, self._idents, current)
+        before, self._picture = self._picture, join(self.raw, self.texts, self._idents, current)
+        self._picture.proven = before.proven if before.hooked == self._picture.hooked else set()
         origin = np.array([old.get(ident, -1) for ident in self._picture.idents()], dtype=np.int64)
         self._counts = self._counts.reordered(origin)
         self._raw_cells = np.array(self._picture.raw_cells, dtype=np.int64)

@@ -9,7 +9,7 @@ from nettop.decode.nftables.sets import NftSet
 from nettop.model.ruleset.counters import Counts
 from nettop.model.ruleset.lines import numbers, object_row
 from nettop.model.ruleset.merge import ChainView, Picture
-from nettop.model.ruleset.order import IP, is_dormant, path_of, ties, traversal
+from nettop.model.ruleset.order import IP, PROVEN, UNKNOWN, is_dormant, path_of, ties, traversal
 from nettop.model.ruleset.rule_tree import RuleRow, reached, rows_of
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.selection import RuleQuery, Selection
@@ -29,7 +29,7 @@ def tree(ruleset: Ruleset, query: RuleQuery, shown: Selection, contents: SetCont
     """Yield the lines, which may hold any character. A chain is printed below the first rule that jumps to it."""
     picture, place = ruleset.picture, ""
     below = reached(picture)
-    tied, marked = ties(picture), False
+    tied, marks = ties(picture), set[str]()
     if not picture.chains and not ruleset.texts.legacy_errors():
         yield f"no chains: {NO_RULES}"
     for index, rows in _trees(picture, query, shown):
@@ -37,8 +37,9 @@ def tree(ruleset: Ruleset, query: RuleQuery, shown: Selection, contents: SetCont
         if title != place:
             yield title
             place = title
-        yield _title(picture.chains[index], index in tied)
-        marked = marked or index in tied
+        mark = tied.get(index, "")
+        yield _title(picture.chains[index], mark)
+        marks.add(mark)
         yield from _rule_lines(ruleset, rows)
     bare = [one for one in ruleset.tables_without_chains() if ("nft", one.family, one.name) in shown.tables]
     yield from _part("tables without chains", [table_path(table) + _comment(table) for table in bare])
@@ -46,8 +47,10 @@ def tree(ruleset: Ruleset, query: RuleQuery, shown: Selection, contents: SetCont
     yield from _part("sets and maps", _set_lines(shown, contents))
     if query.holds is not None and not (shown.sets or shown.ipsets):
         yield f"no set holds {query.holds.text}"
-    if marked:
-        yield "?  another chain runs at the same place: which one is first is not known"
+    if UNKNOWN in marks:
+        yield f"{UNKNOWN}  another chain runs at the same place: which one is first is not known"
+    if PROVEN in marks:
+        yield f"{PROVEN}  another chain runs at the same place: a trace shows this order"
 
 
 def _part(title: str, lines: Iterable[str]) -> Iterator[str]:
@@ -94,11 +97,11 @@ def _place(chain: ChainView, below: bool) -> str:
     return chain.hook if path == IP else f"{path} {chain.hook}"
 
 
-def _title(chain: ChainView, tied: bool) -> str:
+def _title(chain: ChainView, mark: str) -> str:
     title = [f"  {chain_path(chain)}", chain.backend]
     if chain.hook is not None:
         title += [chain.hook] if is_dormant(chain) else []
-        title += [f"priority {priority_text(chain, tied)}", f"policy {chain.policy}"]
+        title += [f"priority {priority_text(chain, mark)}", f"policy {chain.policy}"]
     if chain.devices:
         title.append(f"device {', '.join(chain.devices)}")
     if chain.type == "nat":

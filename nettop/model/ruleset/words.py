@@ -44,8 +44,8 @@ def number_text(priority: int) -> str:
     return str(priority)
 
 
-def priority_text(chain: ChainView, tied: bool) -> str:
-    """Return `0 filter`, `105 srcnat+5`, `min`, `-50 at -100`, `0 dormant`; ` ?`: another chain is at its place."""
+def priority_text(chain: ChainView, mark: str) -> str:
+    """Return `0 filter`, `105 srcnat+5`, `min`, `-50 at -100`, `0 dormant`; with the mark of a tie `0 filter ?`."""
     if chain.priority is None:
         return ABSENT
     name = " " + chain.priority_name.replace(" ", "") if chain.priority_name else ""
@@ -53,7 +53,7 @@ def priority_text(chain: ChainView, tied: bool) -> str:
         return f"{number_text(chain.priority)} dormant"
     place = runs_at(chain)
     moved = "" if place is None or place == chain.priority else f" at {number_text(place)}"
-    return f"{number_text(chain.priority)}{moved or name}{' ?' if tied else ''}"
+    return f"{number_text(chain.priority)}{moved or name}{f' {mark}' if mark else ''}"
 
 
 def table_path(table: NftTable) -> str:

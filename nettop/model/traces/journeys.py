@@ -8,7 +8,7 @@ when no record came for a while.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from nettop.batch import DumpMark, Gap
 from nettop.decode.drops import DropRecord, DropRecords
@@ -23,7 +23,7 @@ from nettop.model.traces.headers import packet_head
 from nettop.model.traces.journey import IP_FAMILIES, End, Journey, Step
 from nettop.model.traces.legacy import FindLegacy, packet_key, packet_of, step_of
 from nettop.model.traces.links import Answers, leg_before, passes
-from nettop.model.traces.order import put_in_order
+from nettop.model.traces.order import base_chains, put_in_order
 
 KEEP = 5000  # journeys
 MAX_STEPS = 1000  # of one journey: the kernel allows a jump stack of 16, but any number of rules
@@ -43,6 +43,7 @@ Keep = Callable[[Journey], bool]
 FindRule = Callable[[str, str, int | None], tuple[ChainView, RuleView] | None]
 # The chain of this family, table and name, of iptables-legacy or of nf_tables; None: not known (yet).
 FindChain = Callable[[str, str, str, bool], ChainView | None]
+ProveOrder = Callable[[Sequence[ChainView], int], None]  # base chains of a hook, as a packet met them, at this time
 
 
 class Journeys:
@@ -54,6 +55,7 @@ class Journeys:
         device: Callable[[int, int], str | None],
         find_legacy: FindLegacy = lambda *_: None,
         find_chain: FindChain = lambda *_: None,
+        prove_order: ProveOrder = lambda *_: None,
         keep: int = KEEP,
     ) -> None:
         self.version = 0
@@ -71,7 +73,7 @@ class Journeys:
         self._legacy: list[LegacyRecord] = []  # of no journey so far
         self._legacy_ns = 0  # the time of the last one; 0: none came
         self._now_ns = 0
-        self._limit = keep
+        self._limit, self._prove_order = keep, prove_order
         self._open: dict[tuple[int, int], Journey] = {}  # by namespace and id
         self._heads: dict[tuple[int, int], TraceRecord] = {}  # with the headers of a packet that is marked next
         self.count = 0  # of all journeys
@@ -354,6 +356,8 @@ class Journeys:
         journey = self._open.pop(key)
         journey.end = End("drop", journey.refused_by) if end.verdict == "lost" and journey.refused_by else end
         self._order(journey)
+        for chains in base_chains(journey):
+            self._prove_order(chains, journey.ts_ns)
         self._list(journey)
         self._recent.append(journey)
         if journey.verdict == "lost" and journey.drop is None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
+from nettop.model.ruleset.merge import ChainView
 from nettop.model.ruleset.order import runs_at
 from nettop.model.traces.journey import Journey, Step
 
@@ -33,6 +34,16 @@ def put_in_order(journey: Journey) -> None:
         steps += [*seen[least:place], *walk]
         least = place
     journey.steps = [*steps, *seen[least:]]
+
+
+def base_chains(journey: Journey) -> list[list[ChainView]]:
+    """Return the base chains of nf_tables that a packet met in each hook, in their order: its records are in order."""
+    found: dict[int, dict[int, ChainView]] = {}
+    for step in journey.steps:
+        chain = _base(step).chain
+        if chain is not None and step.legacy is None:
+            found.setdefault(step.at, {}).setdefault(chain.ident, chain)
+    return [list(chains.values()) for chains in found.values() if len(chains) > 1]
 
 
 def _base(step: Step) -> Step:
