@@ -15,8 +15,8 @@ from nettop.model.map_findings.facts import MapFacts
 from nettop.model.map_findings.findings import map_findings, where
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.topology.host_map import NamespaceMap
+from nettop.model.topology.route_case import RouteReport
 from nettop.model.topology.route_query import parse
-from nettop.model.topology.route_steps import RouteReport
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.live_sources import LiveSources
 

@@ -15,8 +15,9 @@ from nettop.headless.map_rules import ruleset_of
 from nettop.model.map_findings.hook_rules import hook_rules
 from nettop.model.topology.host_map import NamespaceMap
 from nettop.model.topology.ip_words import destination_text, ip_text, table_text, type_text
+from nettop.model.topology.route_case import RouteReport
 from nettop.model.topology.route_query import PROTOCOLS, RouteQuery
-from nettop.model.topology.route_steps import RouteReport, explain
+from nettop.model.topology.route_steps import explain
 from nettop.pipeline.route_question import ask_route
 
 

@@ -15,8 +15,9 @@ from nettop.model.ruleset.rule_tree import chain_of_ident
 from nettop.model.table import Detail, Line
 from nettop.model.topology.device_words import label_text
 from nettop.model.topology.host_map import NamespaceMap
+from nettop.model.topology.route_case import HookRules, Step
 from nettop.model.topology.route_query import RouteQuery, parse
-from nettop.model.topology.route_steps import HookRules, Step, explain
+from nettop.model.topology.route_steps import explain
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.route_question import ask_route
 from nettop.session.flow_actions import flow_of

@@ -41,7 +41,7 @@ def test_a_route_is_told_in_steps_with_the_rules_of_every_backend_counted(router
     assert (row["in"], row["proto"], row["dport"], row["back_devices"]) == ("r1", "tcp", 80, ["r1"])
     steps = {step["topic"]: (step["text"], step["status"]) for step in row["steps"]}
     assert steps["NAT"] == ("2 dstnat rules may rewrite the destination", "not evaluated")
-    assert steps["filter"] == ("rule: 1 on forward", "not evaluated")
+    assert steps["filter"] == ("1 rule on forward", "not evaluated")
     text = nettop("map", "--route", packet, "--netns", router)
     assert (text.returncode, text.stderr) == (0, "")
     assert text.stdout.splitlines()[0] == "to 10.2.0.2 from 10.1.0.2 in r1 proto tcp dport 80"

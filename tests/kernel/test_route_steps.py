@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import random
+from dataclasses import replace
 
 import pytest
 
 from nettop.broker.client import Broker
+from nettop.broker.requests import RouteQuestion
+from nettop.model.map_findings.hook_rules import hook_rules
+from nettop.model.topology.route_case import HookRules, RouteReport
 from nettop.model.topology.route_query import parse
-from nettop.model.topology.route_steps import HookRules, RouteReport, explain
+from nettop.model.topology.route_steps import explain
 from nettop.pipeline.route_question import ask_route
-from tests.kernel.map_state import namespace_map
+from tests.kernel.map_state import engine_with, namespace_map
 from tests.kernel.namespaces import Lab, poll, run_in
 
 pytestmark = [pytest.mark.kernel, pytest.mark.one_broker]
@@ -50,13 +56,13 @@ class Way:
 
     def arrives(self, destination: str, source: str, mark: str = "") -> bool:
         """Return whether a ping from host a reaches host b."""
-        before = self._count()
+        before = self.count()
         run_in(self.a, "ip", "address", "replace", source, "dev", "lo")
         run_in(self.b, "ip", "address", "replace", destination, "dev", "lo")
-        run_in(self.a, "ping", "-c", "2", "-i", "0.2", "-W", "0.3", "-I", source, destination, check=False)
-        return self._count() > before
+        run_in(self.a, "ping", "-c", "4", "-i", "0.3", "-W", "0.3", "-I", source, destination, check=False)
+        return self.count() > before
 
-    def _count(self) -> int:
+    def count(self) -> int:
         listed = json.loads(run_in(self.b, "nft", "-j", "list", "counters"))["nftables"]
         return next(one["counter"]["packets"] for one in listed if "counter" in one)
 
@@ -85,6 +91,7 @@ CASES = [
     ("", "fd02::2", "fd01::2", "", ""),
     ("v6 conf.all.forwarding=0", "fd02::2", "fd01::2", "forward", "all forwarding 0"),
     ("v6 conf.r0.disable_ipv6=1", "fd02::2", "fd01::2", "in", "r0, IPv6 is disabled on it: dropped"),
+    ("", "fd02::2", "fd99::1", "", ""),
     ("", "fd66::1", "fd01::2", "route", "unreachable fd66::/64 in table main: answered with ICMP host unreachable"),
 ]  # fmt: skip
 
@@ -128,7 +135,7 @@ def test_the_steps_of_a_forwarded_packet_name_route_neighbour_mtu_and_rules(way:
         ("neigh", f"10.2.0.2 {mac} PERMANENT", "kernel"),
         ("MTU", "1500 → 1400: larger packets are answered with ICMP fragmentation needed, or fragmented without DF",
          "passes"),
-        ("filter", "rules: 20 on forward", "not evaluated"),
+        ("filter", "20 rules on forward", "not evaluated"),
     ]  # fmt: skip
 
 
@@ -145,3 +152,78 @@ def test_packets_for_this_host_and_from_it_have_their_own_steps(way: Way) -> Non
     run_in(way.router, "ip", "link", "set", "r0", "down")
     down = way.told("10.2.0.2 from 10.1.0.2 in r0")
     assert (down.steps[-1].text, down.steps[-1].status) == ("r0 is down: nothing comes in", "drops")
+
+
+def test_a_link_address_is_not_forwarded_and_the_packet_ends(way: Way) -> None:
+    addresses = json.loads(run_in(way.a, "ip", "-j", "-6", "address", "show", "dev", "e0", "scope", "link"))
+    source = next(one["local"] for one in addresses[0]["addr_info"] if one)
+    last = way.told(f"fd02::2 from {source} in r0").steps[-1]
+    assert (last.topic, last.status) == ("forward", "drops")
+    before = way.count()
+    run_in(way.a, "ping", "-c", "1", "-W", "0.5", "-I", f"{source}%e0", "fd02::2", check=False)
+    assert way.count() == before
+
+
+@pytest.mark.parametrize(
+    ("chain", "ends"),
+    [
+        ("type filter hook forward priority 0; policy drop;", True),
+        ("type filter hook forward priority 0; policy drop\ntcp dport 1 accept", False),
+        ("type filter hook forward priority 0; policy accept;", False),
+    ],
+)
+def test_a_chain_without_rules_whose_policy_is_drop_ends_the_packet(
+    way: Way, broker: Broker, chain: str, ends: bool
+) -> None:
+    run_in(way.router, "nft", "-f", "-", stdin=f"table ip f {{ chain f {{ {chain}\n}}\n}}")
+    picture = engine_with(broker, way.router, with_rules=way.router).ruleset.picture
+    last = way.told("10.2.0.2 from 10.1.0.2 in r0", hook_rules(picture, 2)).steps[-1]
+    assert (last.status == "drops") == ends
+    if ends:
+        assert (last.topic, last.text) == ("filter", "a chain on forward has no rule, and its policy is drop")
+        assert not way.arrives("10.2.0.2", "10.1.0.2")
+
+
+CURES = {  # the words of a reason: what must be set for the packet to come in
+    "rp_filter": {"rp_filter": 0},
+    "accept_local is 0": {"accept_local": 1},
+    "route_localnet is 0": {"route_localnet": 1},
+}
+
+
+def test_every_reason_under_random_sysctls_is_the_one_whose_cure_lets_the_packet_in(way: Way, broker: Broker) -> None:
+    ip = ("rule add fwmark 7 lookup 7", "route add default via 10.2.0.2 table 7", "route add 10.3.0.0/16 via 10.2.0.2")
+    for line in ip:
+        run_in(way.router, "ip", *line.split())
+    chance, ns, seen = random.Random(7), broker.netns(way.router), set()
+    here = namespace_map(broker, way.router)
+    r0 = next(index for index, device in here.devices.items() if device.link.name == "r0")
+    keys = ("rp_filter", "accept_local", "route_localnet", "src_valid_mark")
+    names = [f"net.ipv4.conf.{device}.{key}" for device, key in itertools.product(("all", "r0"), keys)]
+    for _ in range(60):
+        values = {name: chance.choice((0, 1, 2) if name.endswith("rp_filter") else (0, 1)) for name in names}
+        way.set(*(f"{name}={value}" for name, value in values.items()))
+        here.sysctls = {**here.sysctls, **{name: str(value) for name, value in values.items()}}
+        for source, destination, mark in itertools.product(
+            ("10.1.0.9", "10.2.0.9", "10.3.0.9", "10.2.0.1", "127.0.0.1", "198.51.100.1"),
+            ("10.2.0.2", "10.1.0.1", "127.0.0.1"),
+            (0, 7),
+        ):
+            asked = RouteQuestion(2, destination, source, r0, mark=mark)
+            query = parse(f"{destination} from {source} in r0 mark {mark}")
+            report = explain(query, here, lambda question: ask_route(broker, ns, question), {})
+            first, refused = report.steps[0], ask_route(broker, ns, asked).error
+            if first.status == "passes":
+                assert not refused or report.steps[-1].topic in ("route", "forward"), (values, asked, report)
+                continue
+            assert refused, (values, asked, report)
+            reason = next(words for words in CURES if words in first.text)
+            seen.add(reason)
+            cure = {f"net.ipv4.conf.{one}.{key}": of for one in ("all", "r0") for key, of in CURES[reason].items()}
+            before = {name: values[name] for name in cure}
+            way.set(*(f"{name}={value}" for name, value in cure.items()))
+            changed = replace(here, sysctls={**here.sysctls, **{name: str(value) for name, value in cure.items()}})
+            after = explain(query, changed, lambda question: ask_route(broker, ns, question), {}).steps[0]
+            assert reason not in after.text or after.status == "passes", (values, asked, report, after)
+            way.set(*(f"{name}={value}" for name, value in before.items()))
+    assert seen == set(CURES)

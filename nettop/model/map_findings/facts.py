@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from nettop.decode.rtnetlink import Address
 from nettop.decode.topology.objects import Device
 from nettop.linux.interface import ARPHRD_LOOPBACK
+from nettop.linux.socket import AF_INET
 from nettop.model.findings import Finding
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.topology.device_words import label_text
@@ -65,7 +66,7 @@ def prefix(address: Address) -> str:
 
 def subnet(address: Address) -> tuple[int, int, int]:
     """Return family, network and length of an address's prefix."""
-    shift = (32 if address.family == 2 else 128) - address.length
+    shift = max(0, (32 if address.family == AF_INET else 128) - address.length)
     return address.family, address.peer >> shift << shift, address.length
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from nettop.linux.socket import AF_INET
 from nettop.model.ruleset.merge import Picture, RuleView
 from nettop.model.ruleset.order import IP, is_dormant, path_of
-from nettop.model.topology.route_steps import HookRules
+from nettop.model.topology.route_case import HookRules
 
 _DSTNAT = {"prerouting": ("dnat", "redirect", "netmap"), "output": ("dnat", "redirect", "netmap")}
 _SRCNAT = {"postrouting": ("snat", "masquerade", "netmap"), "input": ("snat", "netmap")}
@@ -15,8 +15,8 @@ _SRCNAT = {"postrouting": ("snat", "masquerade", "netmap"), "input": ("snat", "n
 
 def hook_rules(picture: Picture, family: int) -> dict[str, HookRules]:
     """Return the counts of rules by hook that see packets of a family (AF_*), those of user chains included."""
-    hooks = {chain.hook for chain in picture.chains if chain.hook}
-    return {hook: _counts(list(rules_at(picture, hook, families(family))), hook) for hook in hooks}
+    hooks, of = {chain.hook for chain in picture.chains if chain.hook}, families(family)
+    return {hook: _counts(picture, hook, of) for hook in hooks}
 
 
 def families(family: int) -> tuple[str, ...]:
@@ -26,12 +26,7 @@ def families(family: int) -> tuple[str, ...]:
 
 def rules_at(picture: Picture, hook: str, of: tuple[str, ...]) -> Iterator[RuleView]:
     """Yield the rules at a hook in the chains of these families, and in the chains that they lead to, once each."""
-    chains = enumerate(picture.chains)
-    todo = [
-        index
-        for index, chain in chains
-        if chain.hook == hook and chain.family in of and path_of(chain) == IP and not is_dormant(chain)
-    ]
+    todo = _base_chains(picture, hook, of)
     seen = set(todo)
     while todo:
         for rule in picture.rules_of(picture.chains[todo.pop()]):
@@ -46,6 +41,18 @@ def is_dstnat(rule: RuleView, hook: str) -> bool:
     return rule.verdict.lower() in _DSTNAT.get(hook, ())
 
 
-def _counts(rules: list[RuleView], hook: str) -> HookRules:
+def _base_chains(picture: Picture, hook: str, of: tuple[str, ...]) -> list[int]:
+    return [
+        index
+        for index, chain in enumerate(picture.chains)
+        if chain.hook == hook and chain.family in of and path_of(chain) == IP and not is_dormant(chain)
+    ]
+
+
+def _counts(picture: Picture, hook: str, of: tuple[str, ...]) -> HookRules:
+    rules = list(rules_at(picture, hook, of))
     sources = [rule for rule in rules if rule.verdict.lower() in _SRCNAT.get(hook, ())]
-    return HookRules(len(rules), sum(is_dstnat(rule, hook) for rule in rules), len(sources))
+    chains = [picture.chains[index] for index in _base_chains(picture, hook, of)]
+    drop = any((chain.policy or "").lower() == "drop" for chain in chains)
+    empty = any((chain.policy or "").lower() == "drop" and not chain.count for chain in chains)
+    return HookRules(len(rules), sum(is_dstnat(rule, hook) for rule in rules), len(sources), drop, empty)

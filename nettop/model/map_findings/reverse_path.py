@@ -60,7 +60,8 @@ def _leaves_by(route: Route, device: Device) -> bool:
 def _address_of(route: Route, routes: list[Route]) -> int | None:
     """Return an address that has this route and no more specific one; None: none was found."""
     span = 32 - route.length
-    several = [route.destination + 1, route.destination + (1 << span) - 2] if span > 1 else [route.destination]
+    first = route.destination >> span << span
+    several = [first + 1, first + (1 << span) - 2] if span > 1 else [first]
     longer = [one for one in routes if one.length > route.length]
     for address in _ELSEWHERE if not route.length else several:
         if not any((address ^ one.destination) >> (32 - one.length) == 0 for one in longer):

@@ -85,7 +85,10 @@ def _holds(words: list[str], query: RouteQuery) -> bool | None:
     """Return whether a selector selects the packet; None: it has words that are not known here."""
     negated = words[:1] == ["not"]
     pairs = [*zip(words[negated::2], words[negated + 1 :: 2], strict=False)]
-    results = [_selects(word, value, query) for word, value in pairs]
+    try:
+        results = [_selects(word, value, query) for word, value in pairs]
+    except ValueError:  # the name of a device may be any words
+        return None
     if False in results:
         return negated
     return None if None in results or len(words[negated:]) % 2 else not negated

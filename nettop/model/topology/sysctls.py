@@ -52,7 +52,7 @@ def conf(values: Mapping[str, str], name: str, device: str) -> int | None:
 def number(values: Mapping[str, str], name: str) -> int | None:
     """Return the value of a sysctl that is a number; None: unknown."""
     value = values.get(name, "")
-    return int(value) if value.lstrip("-").isdecimal() else None
+    return int(value) if value.removeprefix("-").isdecimal() else None
 
 
 def _rows(values: Mapping[str, str], device: str) -> Iterator[SysctlRow]:
