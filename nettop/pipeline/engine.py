@@ -83,7 +83,8 @@ class Engine(Intake):
         self.counters = CounterTable(self._label, namespaces=self.labels)
         rules = self.ruleset
         find_chain = lambda *key: rules.picture.chain(*key)  # noqa: E731
-        self.traces = Journeys(rules.rule, self.routing.device, rules.legacy_rule, find_chain, rules.prove_order)
+        ask = rules.rule, self.routing.device, rules.legacy_rule, find_chain, rules.prove_order
+        self.traces = Journeys(*ask, has_legacy=rules.has_legacy)
         self.traced = TraceTable(self.traces, lambda: self.ruleset.layout_version)
         self.packets = PacketModel(self.meter.add)
         self.groups = FlowGroups(self.flows, lambda: self.counters.table_use(self.netns)[1])

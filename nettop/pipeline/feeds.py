@@ -20,7 +20,7 @@ from nettop.decode.nfacct import decode_nfacct
 from nettop.decode.nflog import decode_nflog
 from nettop.decode.nftables.decoder import NftDecoder
 from nettop.decode.nftables.sets import NftSetsDecoder
-from nettop.decode.nftables.trace import decode_traces
+from nettop.decode.nftables.trace import TraceDecoder
 from nettop.decode.rtnetlink import decode_rtnetlink
 from nettop.decode.sysctls import decode_sysctls
 from nettop.decode.topology.decoder import decode_map
@@ -267,7 +267,7 @@ TRACES = Feed(
     groups=(NFNLGRP_NFTRACE,),
     gather_ns=1_000_000,  # the kernel gives no time: that of the reading tells how long an answer took
     rcvbuf=EVENT_RCVBUF >> 2,
-    decoder=lambda strings: decode_traces,
+    decoder=lambda strings: TraceDecoder(),
     models=("traces",),
 )
 # The trace records of iptables-legacy: the broker opens its socket (Broker.trace_log).

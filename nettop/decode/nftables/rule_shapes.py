@@ -6,11 +6,11 @@ bytes of a decoded rule are kept with these set to zero: a rule that is equal ap
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
+from nettop.decode.netlink_shapes import Shapes
 from nettop.decode.nftables.objects import user_comment
 from nettop.decode.nftables.rules import EXAMINED, NftRule, RuleOffsets, decode_rule, expressions_of
 from nettop.decode.nftables.xtables import TABLES
@@ -19,22 +19,14 @@ from nettop.linux.netlink import NLMSG_HDRLEN, Attributes, Span, string
 from nettop.linux.nfnetlink import NFGEN_LENGTH
 
 _BODY = NLMSG_HDRLEN + NFGEN_LENGTH
-_MAX_LENGTH = 4096  # bytes of a message: longer ones are rare
-_MAX_ALIKE = 4  # shapes of one length that are tried
-_MAX_SHAPES = 2_000
 _REST = tuple(one.name for one in fields(NftRule))[9:]  # after `raw`
 _OWN = (nft.NFTA_RULE_CHAIN, nft.NFTA_RULE_HANDLE, nft.NFTA_RULE_POSITION, nft.NFTA_RULE_USERDATA)
 
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """The bytes of a rule that others of its shape have too, as a number, and where to find what differs.
+    """A rule, and where others of its shape have what differs: spans and offsets from the message's first byte."""
 
-    Spans and offsets count from the message's first byte.
-    """
-
-    mask: int
-    fixed: int
     rule: NftRule
     rest: tuple[Any, ...]  # the fields of `rule` after the ones that may differ
     chain: Span
@@ -78,40 +70,35 @@ class RuleShapes:
     """A decoder of rule messages that remembers the shapes of earlier ones."""
 
     def __init__(self) -> None:
-        self._by_length: defaultdict[int, list[_Shape]] = defaultdict(list)
-        self._count = 0
+        self._shapes: Shapes[_Shape] = Shapes()
 
     def decode(self, data: bytes, at: int, end: int, family: str) -> tuple[NftRule, RuleOffsets]:
         """Return the rule of the message data[at:end], and its offsets in `data`. Raises as decode_rule."""
-        alike = self._by_length[end - at]
-        number = int.from_bytes(data[at + NLMSG_HDRLEN : end], "little")
-        for shape in alike:
-            if number & shape.mask == shape.fixed:
-                return shape.decode(data, at)
+        if shape := self._shapes.find(data, at, end):
+            return shape.decode(data, at)
         message = Attributes(data, at + _BODY, end)
         rule, offsets = decode_rule(message, family)
-        if len(alike) < _MAX_ALIKE and end - at <= _MAX_LENGTH and self._count < _MAX_SHAPES:
-            alike.append(_shape(message, at, end, rule, offsets))
-            self._count += 1
+        found = _varying(message, rule)
+        own = [message.span(kind) for kind in _OWN]
+        values = [(first, first + 8) for pair in offsets.counters for first in pair] + offsets.volatile
+        names = [*found.targets, *found.sets, *([found.comment] if found.comment else [])]
+        generation = (at + NLMSG_HDRLEN + 2, at + _BODY)  # nfgenmsg: res_id
+        shape = _shape(found, [*own, message.span(nft.NFTA_RULE_EXPRESSIONS)], rule, offsets, at)
+        self._shapes.add(data, at, end, (*own, *values, *names, *found.values, generation), shape)
         return rule, offsets
 
 
-def _shape(message: Attributes, at: int, end: int, rule: NftRule, offsets: RuleOffsets) -> _Shape:
+def _varying(message: Attributes, rule: NftRule) -> _Names:
     found = _Names()
     examined = rule.table in TABLES and not rule.extensions  # all of it: see NftRule.printable
     for kind, one in expressions_of(message):
         found.add(kind, one, examined)
-    own = [message.span(kind) for kind in _OWN]
-    values = [(first, first + 8) for pair in offsets.counters for first in pair] + offsets.volatile
-    names = [*found.targets, *found.sets, *([found.comment] if found.comment else [])]
-    mask = bytearray(b"\xff") * (end - at - NLMSG_HDRLEN)
-    for first, last in (*own, *values, *names, *found.values, (at + NLMSG_HDRLEN + 2, at + _BODY)):  # nfgenmsg: res_id
-        mask[first - at - NLMSG_HDRLEN : last - at - NLMSG_HDRLEN] = bytes(last - first)
-    number = int.from_bytes(mask, "little")
-    chain, handle, _, user_data = _moved(own, -at)
+    return found
+
+
+def _shape(found: _Names, own: list[Span], rule: NftRule, offsets: RuleOffsets, at: int) -> _Shape:
+    chain, handle, _, user_data, expressions = _moved(own, -at)
     return _Shape(
-        mask=number,
-        fixed=number & int.from_bytes(message.buf[at + NLMSG_HDRLEN : end], "little"),
         rule=rule,
         rest=tuple(getattr(rule, name) for name in _REST),
         chain=chain,
@@ -121,7 +108,7 @@ def _shape(message: Attributes, at: int, end: int, rule: NftRule, offsets: RuleO
         targets=_moved(found.targets, -at),
         sets=_moved(found.sets, -at),
         offsets=offsets.moved(-at),
-        expressions=_moved([message.span(nft.NFTA_RULE_EXPRESSIONS)], -at)[0],
+        expressions=expressions,
     )
 
 

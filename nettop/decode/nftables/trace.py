@@ -7,13 +7,15 @@ are in the first record of each base chain only.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from nettop.batch import Batch, NetlinkMeta
 from nettop.columns import DecodeErrors
 from nettop.decode.netlink import ErrorRows
+from nettop.decode.netlink_shapes import Shapes
 from nettop.decode.nftables.objects import family_name
 from nettop.linux import nf_tables as nft
-from nettop.linux.netlink import ERR_VALUE_SHORT, NLMSG_HDRLEN, Attributes, MalformedError, messages
+from nettop.linux.netlink import ERR_VALUE_SHORT, NLMSG_HDRLEN, Attributes, MalformedError, Span, messages
 from nettop.linux.nfnetlink import NF_VERDICTS, NFGEN_LENGTH, NFNL_SUBSYS_NFTABLES
 
 _BODY = NLMSG_HDRLEN + NFGEN_LENGTH
@@ -21,8 +23,7 @@ _TYPE = NFNL_SUBSYS_NFTABLES << 8 | nft.NFT_MSG_TRACE
 _NF_VERDICT_MASK = 0xFF  # linux/netfilter.h; above it the number of a queue
 
 
-@dataclass(frozen=True, slots=True)
-class TraceRecord:
+class TraceRecord(NamedTuple):
     """One step of a packet. What a record does not have is None or empty; `iif` and `oif` are indexes of devices."""
 
     ts_ns: int
@@ -53,35 +54,75 @@ class TraceDecoded:
     errors: DecodeErrors = field(default_factory=DecodeErrors.none)
 
 
-def decode_traces(batch: Batch) -> TraceDecoded:
-    """Decode a batch of datagrams. Never raises: bad bytes become errors."""
-    out, errors = TraceDecoded(), ErrorRows()
-    outgoing = batch.meta.outgoing if isinstance(batch.meta, NetlinkMeta) else None
-    for row in range(len(batch)):
-        if outgoing is not None and outgoing[row]:
-            continue
-        data = batch.record(row)
-        try:
-            for kind, at, end in messages(data):
-                if kind == _TYPE:
-                    out.records.append(_record(data, at, end, int(batch.ts_ns[row])))
-        except MalformedError as error:
-            errors.add(row, int(batch.off[row]) + error.offset, error.code)
-    out.errors = errors.merged()
-    return out
+class _Shape(NamedTuple):
+    """A step, and where the records of other packets that took it have their values."""
+
+    fixed: tuple[Any, ...]  # the fields of TraceRecord between `id` and `mark`
+    protocol: int | None
+    spans: tuple[Span, ...]  # of _VARYING, from the message's first byte; empty: the record does not have it
+
+    def record(self, data: bytes, at: int, ts_ns: int) -> TraceRecord:
+        values = [data[at + first : at + last] for first, last in self.spans]
+        number, mark, ct_id, ct_state = [int.from_bytes(value, "big") if value else None for value in values[:4]]
+        return TraceRecord._make((ts_ns, number, *self.fixed, mark, self.protocol, ct_id, ct_state, *values[4:], None))
 
 
-def _record(data: bytes, at: int, end: int, ts_ns: int) -> TraceRecord:
-    if end - at < _BODY:
-        raise MalformedError(at, ERR_VALUE_SHORT)
-    found = Attributes(data, at + _BODY, end)
+class TraceDecoder:
+    """The decoder of one stream. Most records are of a step that an earlier packet took, too."""
+
+    def __init__(self) -> None:
+        self._shapes: Shapes[_Shape] = Shapes()
+
+    def __call__(self, batch: Batch) -> TraceDecoded:
+        """Decode a batch of datagrams. Never raises: bad bytes become errors."""
+        out, errors = TraceDecoded(), ErrorRows()
+        outgoing = batch.meta.outgoing if isinstance(batch.meta, NetlinkMeta) else None
+        columns = zip(batch.off.tolist(), batch.caplen.tolist(), batch.ts_ns.tolist(), strict=True)
+        for row, (first, size, ts_ns) in enumerate(columns):
+            if outgoing is not None and outgoing[row]:
+                continue
+            data = bytes(batch.buf[first : first + size])
+            try:
+                for kind, at, end in messages(data):
+                    if kind == _TYPE:
+                        out.records.append(self._record(data, at, end, ts_ns))
+            except MalformedError as error:
+                errors.add(row, first + error.offset, error.code)
+        out.errors = errors.merged()
+        return out
+
+    def _record(self, data: bytes, at: int, end: int, ts_ns: int) -> TraceRecord:
+        if end - at < _BODY:
+            raise MalformedError(at, ERR_VALUE_SHORT)
+        shape = self._shapes.find(data, at, end)
+        if shape is None:
+            found = Attributes(data, at + _BODY, end)
+            record = _decoded(found, family_name(data[at + NLMSG_HDRLEN]), ts_ns)
+            spans = [found.span(kind) if kind in found else (at, at) for kind in _VARYING]
+            own = tuple((first - at, last - at) for first, last in spans)
+            self._shapes.add(data, at, end, spans, _Shape(record[2:11], record.protocol, own))
+            return record
+        return shape.record(data, at, ts_ns)
+
+
+_VARYING = (
+    nft.NFTA_TRACE_ID,
+    nft.NFTA_TRACE_MARK,
+    nft.NFTA_TRACE_CT_ID,
+    nft.NFTA_TRACE_CT_STATE,
+    nft.NFTA_TRACE_NETWORK_HEADER,
+    nft.NFTA_TRACE_TRANSPORT_HEADER,
+)
+
+
+def _decoded(found: Attributes, family: str, ts_ns: int) -> TraceRecord:
     found.require(nft.NFTA_TRACE_ID, nft.NFTA_TRACE_TYPE)
     verdict, target = _verdict(found)
     kind = found.number(nft.NFTA_TRACE_TYPE, 4, 4) or 0
     return TraceRecord(
         ts_ns,
         found.number(nft.NFTA_TRACE_ID, 4, 4) or 0,
-        family_name(data[at + NLMSG_HDRLEN]),
+        family,
         found.text(nft.NFTA_TRACE_TABLE),
         found.text(nft.NFTA_TRACE_CHAIN),
         found.number(nft.NFTA_TRACE_RULE_HANDLE, 8),

@@ -105,8 +105,9 @@ class Picture:
 
     def chain(self, family: str, table: str, name: str, legacy: bool) -> ChainView | None:
         """Return a chain of iptables-legacy or of nf_tables; None if it is not known (yet)."""
-        keys = ((backend, family, table, name) for backend in ((LEGACY,) if legacy else (NFT, IPTABLES_NFT)))
-        at = next((self.by_name[key] for key in keys if key in self.by_name), None)
+        at = self.by_name.get((LEGACY if legacy else NFT, family, table, name))
+        if at is None and not legacy:
+            at = self.by_name.get((IPTABLES_NFT, family, table, name))
         return None if at is None else self.chains[at]
 
     def rules_of(self, chain: ChainView) -> list[RuleView]:

@@ -54,7 +54,10 @@ def dropped(record: DropRecord, packets: Iterable[Packet]) -> Packet | None:
 
     Packets without a verdict come first, and of those the earliest.
     """
-    found = [packet for packet in packets if packet.drop is None and _fits(packet, record)]
+    ts_ns = record.ts_ns
+    same = (one for one in packets if one.device == record.device and one.drop is None)
+    near = (one for one in same if one.ts_ns - _LATE_NS <= ts_ns <= one.last_ns + AFTER_NS)  # most are not
+    found = [packet for packet in near if _fits(packet, record)]
     if not found:
         return None
     first = min(found, key=lambda packet: (packet.verdict == "accept", packet.ts_ns))

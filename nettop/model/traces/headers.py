@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 from struct import Struct
 
 from nettop.linux.inet import IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, WITH_PORTS
@@ -49,6 +50,7 @@ class PacketHead:
         return _end(self.dst, self.dport)
 
 
+@lru_cache(64)  # the first record of each base chain has them
 def packet_head(network: bytes, transport: bytes) -> PacketHead:
     """Return what the bytes tell; bytes that are no IP header give an empty head."""
     if len(network) >= 20 and network[0] >> 4 == 4:
@@ -61,9 +63,15 @@ def packet_head(network: bytes, transport: bytes) -> PacketHead:
     else:
         return PacketHead()
     sport, dport = _PORTS(transport) if proto in WITH_PORTS and len(transport) >= 4 else (None, None)
-    src, dst = map(ipaddress.ip_address, found)
-    info = _info(proto, transport)
-    return PacketHead(proto, str(src), str(dst), sport, dport, length, info, family, int(src), int(dst))
+    (src, src_number), (dst, dst_number) = map(_address, found)
+    return PacketHead(proto, src, dst, sport, dport, length, _info(proto, transport), family, src_number, dst_number)
+
+
+@lru_cache(4096)
+def _address(raw: bytes) -> tuple[str, int]:
+    """Return an address as text and as a number."""
+    found = ipaddress.ip_address(raw)
+    return str(found), int(found)
 
 
 def _info(proto: int, transport: bytes) -> str:

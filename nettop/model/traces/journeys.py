@@ -22,7 +22,7 @@ from nettop.model.traces.drops import AFTER_NS, dropped
 from nettop.model.traces.headers import packet_head
 from nettop.model.traces.journey import IP_FAMILIES, End, Journey, Step
 from nettop.model.traces.legacy import FindLegacy, packet_key, packet_of, step_of
-from nettop.model.traces.links import Answers, leg_before, passes
+from nettop.model.traces.links import Answers, RecentPackets, passes
 from nettop.model.traces.order import base_chains, put_in_order
 
 KEEP = 5000  # journeys
@@ -57,6 +57,7 @@ class Journeys:
         find_chain: FindChain = lambda *_: None,
         prove_order: ProveOrder = lambda *_: None,
         keep: int = KEEP,
+        has_legacy: Callable[[], bool] = lambda: True,
     ) -> None:
         self.version = 0
         self.table = ""  # only packets that this table marks; "": that any table of a nettop marks
@@ -70,6 +71,7 @@ class Journeys:
         self._begun = 0
         self.ended: deque[Journey] = deque(maxlen=keep)  # in the order of their numbers
         self._find_rule, self._device, self._find_legacy, self._find_chain = find_rule, device, find_legacy, find_chain
+        self._has_legacy = has_legacy  # whether iptables-legacy has tables
         self._legacy: list[LegacyRecord] = []  # of no journey so far
         self._legacy_ns = 0  # the time of the last one; 0: none came
         self._now_ns = 0
@@ -80,7 +82,7 @@ class Journeys:
         self._checked_ns = 0  # the time of records up to which all were ended that no record came of
         self._answers: Answers[Journey] = Answers()
         self._drops: list[DropRecord] = []  # of no journey so far
-        self._recent: deque[Journey] = deque(maxlen=_RECENT)  # that have ended
+        self._recent: RecentPackets[Journey] = RecentPackets(_RECENT)
         self._without_drop: deque[Journey] = deque(maxlen=keep)  # that have ended, and whose drop may come
         self.dropped_ns = 0  # the drops of the kernel are known up to this time
         self.drops_unknown = ""  # the reason why they are not
@@ -137,7 +139,9 @@ class Journeys:
     def _order(self, journey: Journey) -> None:
         """Put the steps of a journey in order, as far as its chains are known."""
         for step in journey.steps:
-            if step.chain is None:
+            if step.chain is None and step.found:
+                step.chain = step.found[0]
+            elif step.chain is None:
                 record = step.record
                 step.chain = self._find_chain(record.family, record.table, record.chain, step.legacy is not None)
         put_in_order(journey)
@@ -145,6 +149,8 @@ class Journeys:
 
     def _unseen(self, journey: Journey) -> Iterator[str]:
         """Yield the hooks with tables of iptables-legacy that a packet went through without a step of theirs."""
+        if not self._has_legacy():
+            return
         seen = {(step.hook, step.record.table) for step in journey.steps if step.legacy is not None}
         family = "ip6" if journey.head.family == AF_INET6 else "ip"
         hooks = [hook for hook, of in zip(journey.hooks, journey.families, strict=True) if of in IP_FAMILIES]
@@ -282,7 +288,7 @@ class Journeys:
         journey.arrive(hook, record.family)
         journey.last_ns, journey.mark = record.ts_ns, record.mark
         journey.key, journey.device = packet_key(record.network, record.transport), journey.iif
-        earlier = leg_before(journey, reversed(self._recent))
+        earlier = self._recent.leg_before(journey)
         if earlier is not None and earlier in self.ended:
             self._reopen(earlier)
         else:
@@ -309,7 +315,8 @@ class Journeys:
         self.found -= journey.number in self.kept and journey.table == self.table
         if self.only is not None and self.kept.pop(journey.number, None) is None:
             self.others -= 1
-        for listed in (self.ended, self._recent, self._without_drop):
+        self._recent.remove(journey)
+        for listed in (self.ended, self._without_drop):
             if journey in listed:
                 listed.remove(journey)
 
@@ -359,7 +366,7 @@ class Journeys:
         for chains in base_chains(journey):
             self._prove_order(chains, journey.ts_ns)
         self._list(journey)
-        self._recent.append(journey)
+        self._recent.add(journey)
         if journey.verdict == "lost" and journey.drop is None:
             self._drops = [record for record in self._drops if dropped(record, [journey]) is None]
         if journey.drop is None:

@@ -5,7 +5,8 @@ Over lo and veth devices a packet gets another id; its bytes, addresses and time
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict, deque
+from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
 
 from nettop.model.traces.headers import PacketHead
@@ -37,14 +38,41 @@ class Seen(Protocol):
 Packet = TypeVar("Packet", bound=Seen)
 
 
-def leg_before(packet: Seen, ended: Iterable[Packet]) -> Packet | None:
-    """Return the packet that `packet` is the next leg of. `ended` are those that have ended, the latest first."""
-    for other in ended:
-        if other.last_ns < packet.ts_ns - _LEG_NS:
-            return None
-        if other.verdict == "accept" and other.netns == packet.netns and _goes_on(other, packet):
-            return other
-    return None
+class RecentPackets(Generic[Packet]):
+    """The packets that have ended, up to `limit`, the latest last."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._packets: deque[Packet] = deque()
+        self._by_key: defaultdict[tuple[object, ...], deque[Packet]] = defaultdict(deque)
+
+    def __iter__(self) -> Iterator[Packet]:
+        return iter(self._packets)
+
+    def add(self, packet: Packet) -> None:
+        """Add a packet that has ended; the earliest makes room for it."""
+        if len(self._packets) == self._limit:
+            self.remove(self._packets[0])
+        self._packets.append(packet)
+        self._by_key[packet.key].append(packet)
+
+    def remove(self, packet: Packet) -> None:
+        """Remove a packet, if it is one of them."""
+        same = self._by_key.get(packet.key, ())
+        if same and packet in same:
+            same.remove(packet)
+            self._packets.remove(packet)
+            if not same:
+                del self._by_key[packet.key]
+
+    def leg_before(self, packet: Seen) -> Packet | None:
+        """Return the latest packet that `packet` is the next leg of."""
+        for other in reversed(self._by_key.get(packet.key, ())):
+            if other.last_ns < packet.ts_ns - _LEG_NS:
+                return None
+            if other.verdict == "accept" and other.netns == packet.netns and _goes_on(other, packet):
+                return other
+        return None
 
 
 def passes(packet: Seen, leg: Seen) -> bool:

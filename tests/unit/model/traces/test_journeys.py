@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,7 +25,7 @@ def of(chain: str, verdict: str = "continue", handle: int | None = None, **more:
     """A record of somebody's table `t`."""
     given = {"table": "t", "type": "rule", **more}
     record = TraceRecord(SECOND, 7, "inet", "t", chain, handle, "rule", verdict)
-    return replace(record, **given)
+    return record._replace(**given)
 
 
 def ours(chain: str, handle: int | None = None, **more: object) -> TraceRecord:
