@@ -267,8 +267,8 @@ class LiveSession(Session):
                 self._poke(sources, feeds.PROCESSES)
             if engine.expectations.resync_wanted(engine.code(sources.netns.label)):
                 self._poke(sources, feeds.EXPECTATIONS)
-        if self._tracer.look(engine, time.time_ns()):
-            self.stop_trace(lambda error: None)
+        if (ended := self._tracer.look(engine, time.time_ns())) is not None:
+            self._act(lambda: self._tracer.stop(ended), lambda error: None)
         sources = watched[0]
         if engine.ruleset.wants_text() or engine.ruleset.wants_dump():
             self._poke(sources, feeds.NFT, *feeds.RULE_TEXTS, every_s=sources.rest_ns(feeds.NFT_EVENTS) / 1e9)

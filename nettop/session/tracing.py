@@ -25,10 +25,13 @@ from nettop.session.run import Run
 from nettop.session.status import TraceRequest, Tracing
 
 _WHILE_TRACING = feeds.DROP_RECORDS, feeds.TRACE_LOG
+_LAST_RECORDS_NS = 2_000_000_000  # after the end of its time, the records of its last packets come
 
 
-@dataclass(slots=True)
-class _Running:
+@dataclass(slots=True, eq=False)
+class RunningTrace:
+    """The trace that runs."""
+
     number: int  # of the broker
     tracing: Tracing
 
@@ -39,7 +42,7 @@ class Tracer:
     def __init__(self, broker: Broker, note: Callable[[str], None]) -> None:
         """`note` reports what a trace did not see."""
         self._broker, self._note = broker, note
-        self._running: _Running | None = None
+        self._running: RunningTrace | None = None
         self._sources: LiveSources | None = None  # of the namespace traced
 
     @property
@@ -73,30 +76,32 @@ class Tracer:
             sources.stop(*_WHILE_TRACING)
             raise
         run.on_models(lambda engine, now_ns: setattr(engine.traces, "table", table))
-        self._running = _Running(number, Tracing(request, table, time.time_ns() + request.seconds * 1_000_000_000))
+        self._running = RunningTrace(number, Tracing(request, table, time.time_ns() + request.seconds * 1_000_000_000))
         left_out = run.waited(lambda engine, now_ns: list(chains_left_out(engine.ruleset.picture, request.also)))
         for _, names in left_out:
             self._note(f"not traced, though packets may end there: {names} (the dialog of `t` has them)")
 
-    def stop(self) -> None:
-        """Remove the table from the host. Packets traced so far are kept."""
-        running, self._running = self._running, None
-        if running is not None and self._sources is not None:
+    def stop(self, ended: RunningTrace | None = None) -> None:
+        """Remove the table from the host, or only if `ended` is the one that runs. Packets traced so far are kept."""
+        running = self._running
+        if running is not None and self._sources is not None and ended in (None, running):
+            self._running = None
             with suppress(BrokerError):  # its namespace or the broker has ended, and the table with it
                 if left_out := untraced(self._broker.stop_trace(running.number)):
                     self._note(left_out)
             self._sources.stop(*_WHILE_TRACING)
 
-    def look(self, engine: Engine, now_ns: int) -> bool:
-        """Note what the models know of the trace; return whether it has all packets that it was to find."""
+    def look(self, engine: Engine, now_ns: int) -> RunningTrace | None:
+        """Note what the models know of the trace. Return it if its time is over or it has all packets to find."""
         running = self._running
         engine.traces.note_over(self.tracing is None)
         if running is None:
-            return False
+            return None
         tracing = running.tracing
         over = over_limit(engine.ruleset, tracing.table)
         running.tracing = replace(tracing, now=engine.traced.per_second(now_ns), over=over)
-        return tracing.table == engine.traces.table and 0 < tracing.request.count <= engine.traces.found
+        found_all = tracing.table == engine.traces.table and 0 < tracing.request.count <= engine.traces.found
+        return running if found_all or now_ns > tracing.until_ns + _LAST_RECORDS_NS else None
 
 
 def keep(only: str) -> Keep | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -169,6 +170,22 @@ def test_its_time_ends_it_and_a_new_one_replaces_it(path: Path3, broker: Broker)
         trace(session, TraceRequest("udp", seconds=1))
         assert run_in(path.router, "nft", "list", "tables").count("nettop-") == 1
         poll(lambda: session.status().tracing is None and not traced(path.router), what="its time ends it")
+        poll(lambda: "nettop-drop-records" not in thread_names(), what="the end of the reading of drops")
+
+
+def thread_names() -> set[str]:
+    return {thread.name for thread in threading.enumerate()}
+
+
+def test_the_end_of_a_trace_does_not_end_the_next_one(path: Path3, broker: Broker) -> None:
+    """Both are seen to at the same time: the model reports the first one's end when a person starts the second."""
+    with session_on(broker, path.router) as session:
+        trace(session, TraceRequest("icmp", seconds=1))
+        tracer, later = session._tracer, time.time_ns() + 3600 * 10**9
+        ended = session._run.waited(lambda engine, now_ns: tracer.look(engine, later))
+        trace(session, TraceRequest("udp"))
+        tracer.stop(ended)
+        assert session.status().tracing is not None and traced(path.router)
 
 
 def test_what_the_limit_left_unmarked_is_counted(path: Path3, broker: Broker) -> None:

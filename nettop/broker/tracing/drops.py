@@ -102,7 +102,6 @@ class Drops:
         while self._receiving:
             os.close(self._receiving.pop())
         self._packets.clear()
-        self._records.clear()
 
     def _begin(self) -> bytes:
         """Open the rings if they are not, and read them. Return the text of an error."""
