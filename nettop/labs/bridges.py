@@ -7,23 +7,23 @@ from nettop.labs.lab import Fact, Lab, bridge, counting, ping, veth
 BRIDGE = Lab(
     name="bridge",
     look="Flows: a and b leave as 198.51.100.1 (MASQUERADE); what they send to each other is bridged.",
-    namespaces=("a", "b", "host", "net"),
-    opens="host",
-    commands=veth("host veth-a", "a eth0 10.0.0.2/24")
-    + veth("host veth-b", "b eth0 10.0.0.3/24")
-    + bridge("host br0 10.0.0.1/24", "veth-a", "veth-b")
-    + veth("host eth0 198.51.100.1/24", "net eth0 198.51.100.4/24")
+    namespaces=("a", "b", "box", "net"),
+    opens="box",
+    commands=veth("box veth-a", "a eth0 10.0.0.2/24")
+    + veth("box veth-b", "b eth0 10.0.0.3/24")
+    + bridge("box br0 10.0.0.1/24", "veth-a", "veth-b")
+    + veth("box eth0 198.51.100.1/24", "net eth0 198.51.100.4/24")
     + """
 ip -n a route add default via 10.0.0.1
 ip -n b route add default via 10.0.0.1
-ip -n host route add default via 198.51.100.4
-ip netns exec host sysctl -qw net.ipv4.ip_forward=1
-ip netns exec host iptables -t nat -A POSTROUTING -s 10.0.0.0/24 -o eth0 -j MASQUERADE
-ip netns exec host iptables -P FORWARD DROP
-ip netns exec host iptables -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
-ip netns exec host iptables -A FORWARD -i br0 -j ACCEPT
+ip -n box route add default via 198.51.100.4
+ip netns exec box sysctl -qw net.ipv4.ip_forward=1
+ip netns exec box iptables -t nat -A POSTROUTING -s 10.0.0.0/24 -o eth0 -j MASQUERADE
+ip netns exec box iptables -P FORWARD DROP
+ip netns exec box iptables -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+ip netns exec box iptables -A FORWARD -i br0 -j ACCEPT
 """
-    + counting("host"),
+    + counting("box"),
     traffic="""
 net serve tcp 198.51.100.4 443
 net serve udp 198.51.100.4 53
@@ -38,7 +38,7 @@ b ping 198.51.100.4 1
         ping("a", "10.0.0.3"),
         ping("a", "198.51.100.4"),
         ping("net", "10.0.0.2", fails=True),
-        Fact("ip netns exec host bridge link show dev veth-a", prints="master br0 state forwarding"),
+        Fact("ip netns exec box bridge link show dev veth-a", prints="master br0 state forwarding"),
     ),
 )
 

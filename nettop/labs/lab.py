@@ -108,11 +108,11 @@ def bridge(end: str, *ports: str, options: str = "") -> str:
 
 
 def counting(namespace: str) -> str:
-    """Return the command that loads rules which count the namespace's packets by flow state."""
+    """Return the command that loads rules which count what the namespace gets and sends, by flow state."""
     chains = "".join(
         f"\n    chain {hook} {{ type filter hook {hook} priority filter; "
         "ct state new counter; ct state established counter; }"
-        for hook in ("input", "output", "forward")
+        for hook in ("input", "output")
     )
     return f"ip netns exec {namespace} nft 'table inet watch {{{chains}\n}}'\n{accounting(namespace)}"
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from nettop.labs.lab import Fact, Lab, counting, device, ping, veth
 
 _LOOK_IPVLAN = {
-    "l2": "Map: a and b have eth0's MAC address; they reach each other and the switch, not the host.",
-    "l3": "Chains: a and b are routed, without ARP; the host's rules see what they send, not what they get.",
-    "l3s": "Chains: a and b are routed, without ARP; the host's rules see what they send and what they get.",
+    "l2": "Map: a and b have eth0's MAC address; they reach each other and the switch, not box.",
+    "l3": "Chains: a and b are routed, without ARP; box's rules see what they send, not what they get.",
+    "l3s": "Chains: a and b are routed, without ARP; box's rules see what they send and what they get.",
 }
 _ROUTED = """
 ip -n a route add default dev ipvl0
 ip -n b route add default dev ipvl0
 ip -n switch route add 10.0.1.0/24 via 10.0.0.10
-ip netns exec host iptables -A OUTPUT -s 10.0.1.0/24 -m comment --comment sent
-ip netns exec host iptables -A INPUT -d 10.0.1.0/24 -m comment --comment received
+ip netns exec box iptables -A OUTPUT -s 10.0.1.0/24 -m comment --comment sent
+ip netns exec box iptables -A INPUT -d 10.0.1.0/24 -m comment --comment received
 """
 
 
@@ -22,31 +22,31 @@ def _ipvlan(mode: str) -> Lab:
     l2 = mode == "l2"
     network = "10.0.0" if l2 else "10.0.1"
     children = "".join(
-        f"ip -n host link add ipvl0 netns {name} link eth0 type ipvlan mode {mode}\n"
+        f"ip -n box link add ipvl0 netns {name} link eth0 type ipvlan mode {mode}\n"
         + device(f"{name} ipvl0 {network}.{number}/24")
         for name, number in (("a", 2), ("b", 3))
     )
     received = "[1-9][0-9]*" if mode == "l3s" else "0"
     counted = (
-        Fact("ip netns exec host iptables -vxnL OUTPUT", prints=r"^ *[1-9]\d* +[1-9].* sent "),
-        Fact("ip netns exec host iptables -vxnL INPUT", prints=rf"^ *{received} +{received} .* received "),
+        Fact("ip netns exec box iptables -vxnL OUTPUT", prints=r"^ *[1-9]\d* +[1-9].* sent "),
+        Fact("ip netns exec box iptables -vxnL INPUT", prints=rf"^ *{received} +{received} .* received "),
     )
     return Lab(
         name=f"ipvlan-{mode}",
         look=_LOOK_IPVLAN[mode],
-        namespaces=("a", "b", "host", "switch"),
-        opens="host",
-        commands=veth("host eth0 10.0.0.10/24", "switch eth0 10.0.0.1/24")
+        namespaces=("a", "b", "box", "switch"),
+        opens="box",
+        commands=veth("box eth0 10.0.0.10/24", "switch eth0 10.0.0.1/24")
         + children
         + ("" if l2 else _ROUTED)
-        + counting("host"),
+        + counting("box"),
         traffic=f"""
 switch serve tcp 10.0.0.1 80
 a wait 10.0.0.1 80
 a every 0.5 get 10.0.0.1 80 500-5000 0
 a ping {network}.3 1
 a ping 10.0.0.10 1
-host ping 10.0.0.1 1
+box ping 10.0.0.1 1
 """,
         facts=(
             ping("a", f"{network}.3"),
@@ -68,13 +68,13 @@ def _redundant(kind: str, look: str, made: str, prints: str) -> Lab:
     return Lab(
         name=kind,
         look=look,
-        namespaces=("host", "switch"),
-        opens="host",
+        namespaces=("box", "switch"),
+        opens="box",
         commands=made
         + "".join(
-            f"ip -n host link add eth{n} type veth peer name port{n} netns switch\n"
-            f"ip -n host link set eth{n} master {upper}\n"
-            f"ip -n host link set eth{n} up\n"
+            f"ip -n box link add eth{n} type veth peer name port{n} netns switch\n"
+            f"ip -n box link set eth{n} master {upper}\n"
+            f"ip -n box link set eth{n} up\n"
             f"ip -n switch link set port{n} up\n"
             for n in (0, 1)
         )
@@ -84,18 +84,18 @@ ip -n switch link set port0 master br0
 ip -n switch link set port1 master br0
 """
         + device("switch br0 10.0.0.1/24")
-        + device(f"host {upper} 10.0.0.2/24")
-        + counting("host"),
+        + device(f"box {upper} 10.0.0.2/24")
+        + counting("box"),
         traffic="""
 switch serve tcp 10.0.0.1 80
-host wait 10.0.0.1 80
-host every 0.5 get 10.0.0.1 80 500-20000 0
-host ping 10.0.0.1 1
+box wait 10.0.0.1 80
+box every 0.5 get 10.0.0.1 80 500-20000 0
+box ping 10.0.0.1 1
 """,
         facts=(
-            ping("host", "10.0.0.1"),
-            Fact(f"ip -n host -d link show {upper}", prints=prints),
-            Fact("ip -n host link show eth1", prints=f"master {upper}"),
+            ping("box", "10.0.0.1"),
+            Fact(f"ip -n box -d link show {upper}", prints=prints),
+            Fact("ip -n box link show eth1", prints=f"master {upper}"),
         ),
     )
 
@@ -103,14 +103,14 @@ host ping 10.0.0.1 1
 BOND = _redundant(
     "bond",
     "Map: bond0 sends by its active port eth0; eth1 takes over when eth0 loses its carrier.",
-    "ip -n host link add bond0 type bond mode active-backup miimon 100\n",
+    "ip -n box link add bond0 type bond mode active-backup miimon 100\n",
     "bond mode active-backup active_slave eth0 ",
 )
 TEAM = _redundant(
     "team",
     "Map: team0, run by teamd, sends by one of its ports, as a bond in mode active-backup does.",
-    "ip -n host link add team0 type team\n"
-    """ip netns exec host teamd -d -o -N -t team0 -c '{"runner": {"name": "activebackup"}}'\n""",
+    "ip -n box link add team0 type team\n"
+    """ip netns exec box teamd -d -o -N -t team0 -c '{"runner": {"name": "activebackup"}}'\n""",
     "team",
 )
 

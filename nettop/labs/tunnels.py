@@ -70,27 +70,27 @@ a ping 10.0.0.2 0.5
 TUN = Lab(
     name="tun",
     look="Packets: a program answers pings on the descriptors of tun0 (IP packets) and tap0 (frames, ARP).",
-    namespaces=("host",),
-    opens="host",
+    namespaces=("box",),
+    opens="box",
     commands="""
-ip -n host tuntap add dev tun0 mode tun
-ip -n host tuntap add dev tap0 mode tap
+ip -n box tuntap add dev tun0 mode tun
+ip -n box tuntap add dev tap0 mode tap
 """
-    + device("host tun0 10.0.1.1/24")
-    + device("host tap0 10.0.2.1/24")
-    + counting("host"),
+    + device("box tun0 10.0.1.1/24")
+    + device("box tap0 10.0.2.1/24")
+    + counting("box"),
     traffic="""
-host answer tun tun0
-host answer tap tap0
-host ping 10.0.1.2 1
-host ping 10.0.2.2 0.5
+box answer tun tun0
+box answer tap tap0
+box ping 10.0.1.2 1
+box ping 10.0.2.2 0.5
 """,
     facts=(
-        ping("host", "10.0.1.2"),
-        ping("host", "10.0.1.254"),
-        ping("host", "10.0.2.2"),
-        Fact("ip -n host neigh show 10.0.2.2", prints="lladdr 02:00:00:00:00:01"),
-        Fact("ip -n host -d link show tun0", prints="tun type tun"),
-        Fact("ip -n host -d link show tap0", prints="tun type tap"),
+        ping("box", "10.0.1.2"),
+        ping("box", "10.0.1.254"),
+        ping("box", "10.0.2.2"),
+        Fact("ip -n box neigh show 10.0.2.2", prints="lladdr 02:00:00:00:00:01"),
+        Fact("ip -n box -d link show tun0", prints="tun type tun"),
+        Fact("ip -n box -d link show tap0", prints="tun type tap"),
     ),
 )

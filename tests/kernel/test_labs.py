@@ -202,7 +202,22 @@ def test_the_map_says_what_the_lab_declares_and_ip_prints(built: Built) -> None:
         row = links[netns, device]
         assert [row[key] for key in ("link_kind", "mode", "lower", "lower_netns")] == [kind, mode, lower, below]
     if built.lab.name == "tun":
-        assert all(links["host", device]["owner"].startswith("python[") for device in ("tun0", "tap0"))
+        assert all(links["box", device]["owner"].startswith("python[") for device in ("tun0", "tap0"))
+
+
+_FOUND = {
+    "macvlan-private": {"parent-address"},
+    "macvlan-bridge": {"parent-address"},
+    "macvtap": {"parent-address"},
+    "macvlan-passthru": {"duplicate-address"},  # the link-local address: both have one MAC address
+}
+
+
+def test_the_map_finds_what_the_lab_shows_and_nothing_that_its_facts_refute(built: Built) -> None:
+    """In macvlan-vepa the lower device is behind the hairpin port: the children reach its address."""
+    done = built.run(*command("map", "--findings", "--json"))
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {row["name"] for row in found} == _FOUND.get(built.lab.name, set()), done.stdout
 
 
 OPENED = {"vxlan": "10.0.0.2", "router": "198.51.100.4", "macvlan-vepa": "10.0.0.10", "vm-host": "192.168.122.2"}
@@ -249,7 +264,7 @@ def test_a_user_who_may_not_open_a_lab_s_device_is_told_to_use_sudo() -> None:
     done = nettop("demo", "tun", before=("unshare", "--mount", "sh", "-c", script, "sh", *NOBODY))
     assert done.returncode == 4
     assert done.stderr == (
-        "nettop: the lab cannot be built: ip -n host tuntap add dev tun0 mode tun: open: Permission denied: "
+        "nettop: the lab cannot be built: ip -n box tuntap add dev tun0 mode tun: open: Permission denied: "
         "run `sudo nettop demo tun`\n"
     )
 

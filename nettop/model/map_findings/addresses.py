@@ -39,6 +39,8 @@ def parents(facts: MapFacts) -> Iterator[Finding]:
         if found is None or found[0] is space or parameter(device, "mode") in ("passthru", "l3", "l3s"):
             continue
         there, lower = found
+        if device.link.kind.startswith("macv") and _sends_back(facts, there, lower):
+            continue
         own = {subnet(one) for one in space.addresses if one.ifindex == device.link.ifindex}
         for address in there.addresses:
             if address.ifindex == lower.link.ifindex and is_global(address) and subnet(address) in own:
@@ -49,6 +51,12 @@ def parents(facts: MapFacts) -> Iterator[Finding]:
                 )
                 lines = (f"{at(there, lower)}: {prefix(address)}", _own_line(space, device, address))
                 yield finding("parent-address", summary, space, device, lines)
+
+
+def _sends_back(facts: MapFacts, space: NamespaceMap, device: Device) -> bool:
+    """Return whether a device is the other end of a bridge port in hairpin mode, which sends its frames back."""
+    switch = facts.lower(space, device)
+    return switch is not None and is_on(dict(switch[1].port).get("hairpin", ""))
 
 
 def _own_line(space: NamespaceMap, device: Device, like: Address) -> str:
