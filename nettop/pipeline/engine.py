@@ -31,6 +31,7 @@ from nettop.model.packets.table import BUDGET, PacketModel
 from nettop.model.processes.processes import Processes
 from nettop.model.ruleset.chain_matrix import ChainMatrix
 from nettop.model.ruleset.chain_table import ChainTable
+from nettop.model.ruleset.counters import TracedHits
 from nettop.model.ruleset.find import RuleFinder
 from nettop.model.ruleset.rule_table import RuleTable
 from nettop.model.sysctls import Sysctls
@@ -81,9 +82,9 @@ class Engine(Intake):
         joins = FlowJoins(self.processes, self.devices, self.meter, self.names, expected, accounting)
         self.flows = FlowTable(self.strings, self._label, self.events.history, joins, store)
         self.counters = CounterTable(self._label, namespaces=self.labels)
-        rules = self.ruleset
+        rules, self._hits = self.ruleset, TracedHits()
         find_chain = lambda *key: rules.picture.chain(*key)  # noqa: E731
-        ask = rules.rule, self.routing.device, rules.legacy_rule, find_chain, rules.prove_order
+        ask = rules.rule, self.routing.device, rules.legacy_rule, find_chain, rules.prove_order, self._hits
         self.traces = Journeys(*ask, has_legacy=rules.has_legacy)
         self.traced = TraceTable(self.traces, lambda: self.ruleset.layout_version)
         self.packets = PacketModel(self.meter.add)
@@ -102,7 +103,7 @@ class Engine(Intake):
             "events": self.events,
             "chains": chains,
             "matrix": ChainMatrix(self.ruleset, chains, self.finder),
-            "rules": RuleTable(self.ruleset, chains, self.finder),
+            "rules": RuleTable(self.ruleset, chains, self.finder, self._hits),
             "packets": self.packets,
             "counters": self.counters,
             "map": self.map,

@@ -1,4 +1,4 @@
-"""The order of chains at one hook and priority, proven by a traced packet, and that of the kernel."""
+"""Told by traced packets: the order of chains at one hook and priority, and how often rules without a counter match."""
 
 from __future__ import annotations
 
@@ -45,3 +45,35 @@ def test_a_trace_proves_which_of_two_tied_chains_is_first(lab: Lab, broker: Brok
         run_in(ns, "nft", "delete", "table", "inet", "aa")
         run_in(ns, "nft", "-f", "-", stdin=TABLE.format("aa"))
         poll(lambda: {mark[-1] for _, mark in chains()} == {"?"}, what="made again: not known")
+
+
+RULES = """table inet fw {
+    chain in {
+        type filter hook input priority 0;
+        icmp type echo-request accept
+        ip saddr 127.0.0.1 counter accept
+    }
+}
+"""
+
+
+def test_a_rule_without_a_counter_shows_the_packets_of_the_trace_that_met_it(lab: Lab, broker: Broker) -> None:
+    ns = lab.netns("uncounted")
+    run_in(ns, "ip", "link", "set", "lo", "up")
+    run_in(ns, "nft", "-f", "-", stdin=RULES)
+    columns = ("note", "packets", "rule")
+    with closing(LiveSession(broker, ns)) as session:
+        poll(lambda: answer(session.ask, "chains", ViewSpec(("table",), height=99)).rows, what="the chain")
+        (chain,) = answer(session.ask, "chains", ViewSpec(("table",), height=99)).rows
+        spec = ViewSpec(columns, height=99, scope=chain.ident)
+        rules = lambda: answer(session.ask, "rules", spec).rows  # noqa: E731
+        poll(lambda: [row.cells[:2] for row in rules()] == [("no counter: t", "–"), ("never hit", "0"), ("", "–")])
+        uncounted = rules()[0]
+        assert "t counts packets by a trace" in str(answer(session.detail, "rules", uncounted.ident).lines)
+        only, also, _, error = answer(session.rule_filter, "rules", uncounted.ident)
+        assert not error and answer(session.start_trace, TraceRequest("icmp", only=only, also=also)) is None
+        run_in(ns, "ping", "-c", "3", "-i", "0.2", "127.0.0.1")
+        poll(lambda: rules()[0].cells[:2] == ("traced 3", "t 3"), what="three echo requests")
+        assert "the latest trace saw 3 packets in it" in str(answer(session.detail, "rules", uncounted.ident).lines)
+        assert answer(session.start_trace, TraceRequest("tcp")) is None
+        poll(lambda: rules()[0].cells[:2] == ("no counter: t", "–"), what="another trace begins at 0")

@@ -24,7 +24,7 @@ class NftRule:
     verdicts: tuple[str, ...] = ()  # accept, drop, jump, goto, return, reject, snat, masquerade, …, in order
     targets: tuple[str, ...] = ()  # chains that it jumps or goes to directly, not by a verdict map
     sets: tuple[str, ...] = ()  # sets and maps that it uses; anonymous ones are named __setN, __mapN
-    raw: bytes = field(default=b"", compare=False)  # its expressions, with values of when it was decoded
+    raw: bytes = field(default=b"", compare=False, repr=False)  # its expressions, with values of when it was decoded
     objects: tuple[tuple[str, str], ...] = ()  # named objects that it uses: (type, name)
     extensions: tuple[str, ...] = ()  # xt matches and targets
     printable: bool = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -104,3 +106,21 @@ class Counts:
 def _grown(new: Array, old: Array) -> Array:
     """Return the increase of each counter as float64; one that fell was reset and counts from zero."""
     return np.where(new >= old, new - old, new).astype(np.float64)
+
+
+class TracedHits:
+    """The packets of the latest trace that met each rule (by its ident) or policy (by its chain's, negated)."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[int] = Counter()
+        self.version = 0
+
+    def add(self, idents: Collection[int]) -> None:
+        """Add a packet that met these."""
+        self.counts.update(idents)
+        self.version += bool(idents)
+
+    def clear(self) -> None:
+        """Begin at 0: another trace runs."""
+        self.counts.clear()
+        self.version += 1

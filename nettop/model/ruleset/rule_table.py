@@ -12,6 +12,7 @@ from nettop.decode.nftables.listing import stateless
 from nettop.model.filter.fields import ListedFields
 from nettop.model.ruleset import words
 from nettop.model.ruleset.chain_table import ChainTable
+from nettop.model.ruleset.counters import TracedHits
 from nettop.model.ruleset.find import RuleFinder
 from nettop.model.ruleset.merge import NFT, ChainView, RuleView
 from nettop.model.ruleset.opened_sets import refs_of
@@ -60,8 +61,10 @@ class RuleTable:
     default_columns = tuple(column.key for column in columns if column.key != "chain")  # headings name the chains
     default_sort: tuple[SortKey, ...] = ()
 
-    def __init__(self, ruleset: Ruleset, chains: ChainTable, finder: RuleFinder) -> None:
-        self._ruleset, self._chains, self._finder = ruleset, chains, finder
+    def __init__(
+        self, ruleset: Ruleset, chains: ChainTable, finder: RuleFinder, traced: TracedHits | None = None
+    ) -> None:
+        self._ruleset, self._chains, self._finder, self._traced = ruleset, chains, finder, traced or TracedHits()
         self._found: set[int] = set()  # cells
         self._orders = OrderCache(self._match)
         self._layout: tuple[object, ...] = (-1,)
@@ -77,7 +80,7 @@ class RuleTable:
     @property
     def version(self) -> int:
         """The version, which grows whenever the table may look different."""
-        return self._ruleset.rules_version + self._ruleset.opened.version
+        return self._ruleset.rules_version + self._ruleset.opened.version + self._traced.version
 
     def _prepare(self, spec: ViewSpec) -> int | None:
         index = self._chains.index(spec.scope)
@@ -137,11 +140,17 @@ class RuleTable:
             return self._chain(row).name
         return getattr(self._rule(row), key, None) if row.rule is not None else None
 
+    def _hits(self, row: RuleRow) -> int:
+        """Return how many packets of the latest trace met a rule or a policy."""
+        return self._traced.counts[-self._chain(row).ident if row.rule is None else self._rule(row).ident]
+
     def _counter_cells(self, at: int) -> dict[str, Cell]:
         row, counts = self._rows[at], self._ruleset.counts
         cell = row.cell
         if not counts.have[cell]:
-            return {key: (ABSENT, "dim") for key in ("packets", "bytes", "rate")} | {"share": ("", "")}
+            absent: dict[str, Cell] = {key: (ABSENT, "dim") for key in ("packets", "bytes", "rate")}
+            hits = self._hits(row)
+            return absent | {"share": ("", "")} | ({"packets": (f"t {scaled(hits)}", "new")} if hits else {})
         rate = float(counts.rate[cell])
         role = "number" if counts.packets[cell] else "dim"
         return {
@@ -242,13 +251,14 @@ class RuleTable:
         jump = row.jump or (self._uses_sets(row) and (OPENED if rule.ident in toggled else ELSEWHERE)) or LEAF
         before = f"{chain.table} {chain.name}: " if self._flat else indent + jump
         counted = bool(self._ruleset.counts.have[row.cell])
+        note = words.counter_note(self._ruleset.counts, row.cell, self._hits(row), now_ns)
         role = words.verdict_role(rule.verdict) if rule.text else "dim"
         return cells | {
             "number": (str(rule.number), "number"),
             "handle": (str(rule.handle) if rule.handle is not None else ABSENT, "dim"),
             "verdict": (verdict, role),
             "rule": (before + matches + comment, "" if rule.text else "dim"),
-            "note": (words.counter_note(self._ruleset.counts, row.cell, counted, now_ns), "warn" if counted else "dim"),
+            "note": (note, "warn" if counted else "new" if self._hits(row) else "dim"),
         }
 
     def fields(self) -> ListedFields:
@@ -355,14 +365,16 @@ class RuleTable:
         return lines
 
     def _counted(self, cell: int, now_ns: int) -> str:
-        counts = self._ruleset.counts
+        counts, picture = self._ruleset.counts, self._ruleset.picture
         if not counts.have[cell]:
-            return "no counter in this rule: how often it matched is not known"
+            traced = self._traced.counts[picture.rules[cell].ident]
+            told = f"the latest trace saw {plural(traced, 'packet')} in it" if traced else "t counts packets by a trace"
+            return f"no counter in this rule: {told}"
         text = f"{plural(int(counts.packets[cell]), 'packet')}, {plural(int(counts.bytes[cell]), 'byte')}"
         rate = float(counts.rate[cell])
         if rate == rate:
             text += f"   {scaled(rate)} pkt/s"
-        idle = words.counter_note(counts, cell, True, now_ns)
+        idle = words.counter_note(counts, cell, 0, now_ns)
         return f"{text}   {idle}" if idle else text
 
     def _raw_pairs(self, chain: ChainView, rule: RuleView) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from nettop.model.ruleset.counters import Counts
 from nettop.model.ruleset.merge import LEGACY, NFT, ChainView, RuleView
 from nettop.model.ruleset.order import is_dormant, runs_at
 from nettop.model.table import Line, detail_line
-from nettop.text.units import ABSENT, duration, percent
+from nettop.text.units import ABSENT, duration, grouped, percent
 
 FIRST_PACKET = "first packet of a flow only"
 NO_RULES = "no nftables, iptables or iptables-legacy rules in this namespace"
@@ -90,13 +90,13 @@ def tool_command(chain: ChainView, rule: RuleView) -> str:
     return f"{tool} -t {chain.table} -S {quote(chain.name)} {rule.number}"
 
 
-def counter_note(counts: Counts, cell: int, counted: bool, now_ns: int) -> str:
+def counter_note(counts: Counts, cell: int, traced: int, now_ns: int) -> str:
     """Return `never hit` for a counter at zero, `no hits in 41m02` for one that did not move while it was watched.
 
-    `no counter` for a rule without one.
+    Of a rule without one the packets of the latest trace that met it, or the key that traces them.
     """
-    if not counted:
-        return "no counter"
+    if not counts.have[cell]:
+        return f"traced {grouped(traced)}" if traced else "no counter: t"
     if not counts.packets[cell]:
         return "never hit"
     watched = (now_ns - int(counts.since_ns[cell])) // 1_000_000_000

@@ -16,6 +16,7 @@ from nettop.decode.nflog import LegacyDecoded, LegacyRecord
 from nettop.decode.nftables.trace import TraceDecoded, TraceRecord
 from nettop.kinds import TRACE_ENDS, TRACE_HOOKS, TRACE_INGRESS, TRACE_MARK, TRACE_MARKING, TRACE_PREFIX
 from nettop.linux.socket import AF_INET6
+from nettop.model.ruleset.counters import TracedHits
 from nettop.model.ruleset.hooks import LEGACY_TABLES
 from nettop.model.ruleset.merge import ChainView, RuleView
 from nettop.model.traces.drops import AFTER_NS, dropped
@@ -56,6 +57,7 @@ class Journeys:
         find_legacy: FindLegacy = lambda *_: None,
         find_chain: FindChain = lambda *_: None,
         prove_order: ProveOrder = lambda *_: None,
+        hits: TracedHits | None = None,
         keep: int = KEEP,
         has_legacy: Callable[[], bool] = lambda: True,
     ) -> None:
@@ -75,7 +77,7 @@ class Journeys:
         self._legacy: list[LegacyRecord] = []  # of no journey so far
         self._legacy_ns = 0  # the time of the last one; 0: none came
         self._now_ns = 0
-        self._limit, self._prove_order = keep, prove_order
+        self._limit, self._prove_order, self._hits = keep, prove_order, hits or TracedHits()
         self._open: dict[tuple[int, int], Journey] = {}  # by namespace and id
         self._heads: dict[tuple[int, int], TraceRecord] = {}  # with the headers of a packet that is marked next
         self.count = 0  # of all journeys
@@ -182,6 +184,7 @@ class Journeys:
         """Keep the journeys of packets that `table` marks from now on, if they pass `only`, up to `wanted` (0: all)."""
         self.table, self.only, self._wanted = table, only, wanted
         self.found = self.others = self._begun = 0
+        self._hits.clear()
         self.version += 1
 
     def note_over(self, over: bool) -> None:
@@ -365,6 +368,7 @@ class Journeys:
         self._order(journey)
         for chains in base_chains(journey):
             self._prove_order(chains, journey.ts_ns)
+        self._hits.add(set(filter(None, map(_met, journey.steps))))
         self._list(journey)
         self._recent.add(journey)
         if journey.verdict == "lost" and journey.drop is None:
@@ -384,6 +388,13 @@ class Journeys:
         while at and self.ended[at - 1].number > journey.number:
             at -= 1
         self.ended.insert(at, journey)
+
+
+def _met(step: Step) -> int:
+    """Return the ident of the rule of a step, or that of the chain, negated, of a policy; 0: not known."""
+    if step.rule is None:
+        return -step.chain.ident if step.chain is not None and step.record.type == "policy" else 0
+    return step.rule.ident
 
 
 def _is_marked_again(journey: Journey, record: TraceRecord) -> bool:

@@ -125,7 +125,7 @@ def test_a_rule_that_never_moved_says_for_how_long_it_was_watched(feed: Feed) ->
     feed.poll(RULES, [6, 0, 0, 0, None], T0 + S)
     rows = feed.shown(T0 + 41 * 60 * S)
     assert (rows[0]["note"], rows[1]["note"]) == ("", "never hit")
-    assert (rows[3]["note"], rows[3]["packets"]) == ("no counter", "–")
+    assert (rows[3]["note"], rows[3]["packets"]) == ("no counter: t", "–")
 
 
 def test_a_rule_with_hits_before_it_was_watched_did_not_never_match(feed: Feed) -> None:
