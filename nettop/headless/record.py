@@ -14,6 +14,7 @@ from nettop.batch import Batch, DumpMark, End, Gap, Item, PacketMeta, Stream, St
 from nettop.broker.capture_filter.libpcap import compile_program
 from nettop.broker.client import Broker
 from nettop.console import say
+from nettop.decode.topology.namespaces import decode_namespaces
 from nettop.errors import EXIT_FAILED, EXIT_LOSS, EXIT_OK, NettopError
 from nettop.headless.streaming import WAIT_S, Stop, arriving, finish, sources
 from nettop.kinds import StreamKind, TextKind
@@ -24,6 +25,7 @@ from nettop.pipeline import feeds
 from nettop.pipeline.captures import CaptureRequest, OpenRing
 from nettop.pipeline.ingest import Plumbing
 from nettop.pipeline.live_sources import LiveSources
+from nettop.pipeline.map_sources import MapSources
 from nettop.pipeline.recorder import Recorder
 from nettop.recording import pcap
 from nettop.recording.output import OutputClosed
@@ -66,10 +68,11 @@ def run(options: argparse.Namespace) -> int:
         monitor.stop = Stop(options.duration)  # from here on a signal ends the file in good order
         output = open_output(options, live.broker)
         recorder = Recorder(output, plumbing.seq, lambda reason: monitor.end(), int(options.keyframe_seconds * 1e9))
-        monitor.connect(live, recorder, output, options.keyframe_seconds)
+        host_map = live.host_map()
+        monitor.connect(live, host_map, recorder, output, options.keyframe_seconds)
         plumbing.record(recorder)
         try:
-            _begin(options, live, request, rings)
+            _begin(options, live, host_map, request, rings)
             for items in arriving(live, plumbing, monitor, output.stop_rotation):
                 monitor.apply(items)
         finally:
@@ -118,10 +121,17 @@ def _open_rings(live: LiveSources, request: CaptureRequest) -> list[OpenRing]:
     return rings
 
 
-def _begin(options: argparse.Namespace, live: LiveSources, request: CaptureRequest, rings: list[OpenRing]) -> None:
+def _begin(
+    options: argparse.Namespace,
+    live: LiveSources,
+    host_map: MapSources,
+    request: CaptureRequest,
+    rings: list[OpenRing],
+) -> None:
     live.captures.run(request, rings)
     for feed in (feeds.EVENTS, *feeds.EVERYWHERE, *feeds.SHOWN, feeds.TABLE, feeds.TRACES):
         live.watch(feed, every_s=feed.recorded_s(options.keyframe_seconds))
+    host_map.start()
     live.captures.look()  # a device may have come up since the rings were opened
 
 
@@ -147,6 +157,7 @@ class RecordingMonitor:
         self._legacy: Callable[[], None] = lambda: None  # called when the text of legacy tables arrives
         self._ipsets: Callable[[], None] = lambda: None  # called when the text of rules names one
         self._resync: Callable[[], None] = lambda: None  # called when events were lost
+        self._follow: Callable[[Text], None] = lambda text: None  # called with each list of namespaces
         self._remaining = count or None
         # Kinds of the first keyframe that have not been read: without them the rules and flows would be unknown.
         self._awaited = {kind for feed in (feeds.TABLE, feeds.NFT, *feeds.RULE_TEXTS) for kind in feed.kinds()}
@@ -155,17 +166,26 @@ class RecordingMonitor:
         self._captures: set[int] = set()
         self._running: set[int] = set()
 
-    def connect(self, live: LiveSources, recorder: Recorder, output: RecordingFiles, keyframe_s: float) -> None:
+    def connect(
+        self,
+        live: LiveSources,
+        host_map: MapSources,
+        recorder: Recorder,
+        output: RecordingFiles,
+        keyframe_s: float,
+    ) -> None:
         """Set up further requests: the table after lost events, legacy tables, IP sets, keyframes in new files."""
 
         def keyframe() -> None:
             recorder.keyframe()
             live.poke(*feeds.KEYFRAMES)
+            host_map.refresh()
 
         legacy_s = feeds.LEGACY_TEXTS.recorded_s(keyframe_s)
         self._legacy = lambda: live.watch(feeds.LEGACY_TEXTS, every_s=legacy_s)
         self._ipsets = lambda: live.watch(feeds.IPSET_DUMPS, every_s=keyframe_s)
         self._resync = lambda: live.poke(feeds.TABLE)
+        self._follow = lambda text: host_map.follow(decode_namespaces(text).namespaces)
         output.rotated = keyframe
 
     def end(self) -> None:
@@ -216,6 +236,8 @@ class RecordingMonitor:
         """Report a text that could not be read; request those of legacy tables when there are some."""
         if not text.error:
             self._texts.add(text.what)
+            if text.what is TextKind.NAMESPACES:
+                self._follow(text)
             if text.what in feeds.LEGACY_TEXTS.texts and text.body:
                 self._legacy()
             if IPSET_WORDS in text.body:

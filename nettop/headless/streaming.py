@@ -54,6 +54,8 @@ def sources_of(broker: Broker, netns_spec: str, plumbing: Plumbing) -> Iterator[
             live.halt()
             where = f"namespace {netns.label}: " if netns.label and not broker.ended else ""
             plumbing.put([End(None, plumbing.seq.next(), error=f"{where}{reason}")], wait=False)
+        else:
+            live.other_gone(netns)
 
     broker.on_gone = gone
     try:

@@ -31,6 +31,7 @@ class LiveSources:
         self._plumbing = plumbing
         self._lock = threading.Lock()  # the model thread may add feeds while the control thread closes
         self._closed = False
+        self._host_map: MapSources | None = None
         self._running: dict[str, tuple[Feed, Source, SourceThread]] = {}  # by the feed's name
         self._paced: tuple[frozenset[str], bool, int] | None = None  # arguments of pace() that all sources have
 
@@ -93,7 +94,13 @@ class LiveSources:
 
     def host_map(self) -> MapSources:
         """Return the sources of the map, which are not started yet."""
-        return MapSources(self.broker, self._plumbing)
+        self._host_map = MapSources(self.broker, self._plumbing)
+        return self._host_map
+
+    def other_gone(self, netns: Netns) -> None:
+        """Close what the map has open in a namespace that is gone."""
+        if self._host_map is not None:
+            self._host_map.close_netns(netns)
 
     def halt(self) -> None:
         """Stop every source of this namespace without waiting; none can start afterwards. From any thread."""

@@ -305,15 +305,14 @@ class NamespaceMapSource:
         began = time.time_ns()
         body = self._broker.read_dumps(place.netns, [READS[part] for part in parts])
         for part, datagrams in zip(parts, _by_read(body), strict=True):
-            stream = self._counts if part == COUNTS else self._dumps
+            stream, label = self._counts if part == COUNTS else self._dumps, place.netns.label
+            yield DumpMark(stream, self._seq.next(), began, part, True, netns=label)
             outgoing = [_is_request(one) for one in datagrams]
             batch = _batch(stream, self._seq.next(), datagrams, outgoing)
             end = scan(batch, _sequence(datagrams[0]), True)
             complete = end.ended and not end.error and not end.interrupted
             if end.interrupted:
                 place.stale.add(part)
-            label = place.netns.label
-            yield DumpMark(stream, self._seq.next(), began, part, True, netns=label)
             yield batch
             yield DumpMark(stream, self._seq.next(), began, part, False, complete, end.interrupted, label)
 
