@@ -1,0 +1,306 @@
+"""The map while the host changes: devices come, namespaces go, and nothing is kept alive by being looked at."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from nettop.broker.client import Broker
+from nettop.broker.start import start
+from nettop.kinds import TextKind
+from nettop.model.table import ViewSpec
+from nettop.model.topology.host_map import NamespaceMap
+from nettop.session.live import LiveSession
+from tests.kernel.commands import nettop, rows
+from tests.kernel.namespaces import Lab, poll, run_in
+from tests.kernel.rights import named_namespaces, only_root
+
+pytestmark = pytest.mark.kernel
+
+
+class Mapped:
+    """A session whose map is looked at."""
+
+    def __init__(self, session: LiveSession) -> None:
+        self.session = session
+
+    def of(self, label: str) -> NamespaceMap | None:
+        self.session.ask("map", ViewSpec(("name",), height=1000), lambda snapshot: None)
+        return self.session._run.waited(lambda engine, now_ns: engine.host_map.of(label))
+
+    def devices(self, label: str) -> set[str]:
+        space = self.of(label)
+        return {device.link.name for device in space.devices.values()} if space else set()
+
+
+@contextmanager
+def mapped(ns: str = "") -> Iterator[Mapped]:
+    session = LiveSession(start("root", confine=False), ns)
+    try:
+        yield Mapped(session)
+    finally:
+        session.close()
+
+
+def sockets_in(ns: str) -> int:
+    return len(run_in(ns, "cat", "/proc/net/netlink").splitlines()) - 1
+
+
+def test_what_changes_in_any_namespace_is_shown_at_once(lab: Lab) -> None:
+    here, there = lab.netns("a"), lab.netns("b")
+    with mapped(here) as shown:
+        poll(lambda: shown.devices(there) == {"lo"})
+        lab.veth_pair(here, there, "v0", "w0")
+        began = time.monotonic()
+        poll(lambda: (space := shown.of(there)) and "w0" in shown.devices(there) and len(space.addresses) > 1)
+        assert time.monotonic() - began < 5.0, "not by an event: everything is read again each 60 s"
+        poll(lambda: shown.session._run.waited(lambda engine, now_ns: engine.host_map.peer(here, 2)) == (there, 2))
+        cases: list[tuple[str, Callable[[NamespaceMap], object]]] = [
+            ("route add 10.50.0.0/16 via 10.99.0.1", lambda found: any(one.length == 16 for one in found.routes)),
+            ("rule add priority 7 lookup 9", lambda found: any(one.priority == 7 for one in found.rules)),
+            (
+                "neighbour add 10.99.0.9 lladdr 02:00:00:00:00:09 dev w0",
+                lambda found: any(one.link_address.endswith(b"\x09") for one in found.neighbours),
+            ),
+            ("link set w0 down", lambda found: not found.devices[2].link.up),
+            ("link delete w0", lambda found: list(found.devices) == [1]),
+        ]
+        for command, comes_true in cases:
+            run_in(there, "ip", *command.split())
+            poll(lambda check=comes_true: (found := shown.of(there)) and check(found), what=command)  # type: ignore[misc]
+
+
+def test_counters_become_rates(lab: Lab) -> None:
+    ns = lab.netns()
+    with mapped() as shown:
+        poll(lambda: shown.devices(ns) == {"lo"})
+
+        def received() -> bool:
+            run_in(ns, "ping", "-c1", "-q", "127.0.0.1")
+            space = shown.of(ns)
+            return space is not None and space.rates.get(1, (0, 0, 0))[0] > 0
+
+        poll(received)
+
+
+@named_namespaces
+def test_a_namespace_that_is_deleted_is_not_kept_alive(lab: Lab) -> None:
+    here, there = lab.netns("a"), lab.netns("b")
+    lab.veth_pair(here, there, "v0", "w0")
+    with mapped() as shown:
+        poll(lambda: "w0" in shown.devices(there))
+        assert sockets_in(there) >= 1
+        lab.remove(there)
+        began = time.monotonic()
+        poll(lambda: "v0" not in run_in(here, "ip", "-br", "link"))
+        assert time.monotonic() - began < 5.0
+        poll(lambda: shown.of(there) is None)
+
+
+def test_a_namespace_whose_last_process_ends_is_not_kept_alive(lab: Lab) -> None:
+    here = lab.netns("a")
+    holder = lab.spawn_in(here, "unshare", "--net", "sleep", "infinity")
+    there = f"pid:{holder.pid}"
+    poll(lambda: Path(f"/proc/{holder.pid}/comm").read_text() == "sleep\n")
+    lab.veth_pair(here, there, "v0", "w0")
+    with mapped() as shown:
+        poll(lambda: "w0" in shown.devices(there))
+        holder.kill()
+        holder.wait()
+        poll(lambda: "v0" not in run_in(here, "ip", "-br", "link"))
+        poll(lambda: shown.of(there) is None)
+
+
+THREAD = """
+import ctypes, os, sys, threading
+def enter():
+    ctypes.CDLL(None).unshare(0x40000000)
+    print("there", flush=True)
+    sys.stdin.readline()
+thread = threading.Thread(target=enter)
+thread.start()
+thread.join()
+print("gone", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_a_thread_alone_in_a_namespace_is_seen_and_not_held(lab: Lab) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", THREAD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="ascii"
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "there\n"
+        thread = max(map(int, os.listdir(f"/proc/{process.pid}/task")))
+        label = f"/proc/{process.pid}/task/{thread}/ns/net"
+        inode = os.stat(label).st_ino
+        with mapped() as shown:
+            poll(lambda: shown.devices(label) == {"lo"})
+            space = shown.of(label)
+            assert space is not None
+            assert (space.namespace.inode, space.namespace.processes) == (inode, 1)
+            process.stdin.write("\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "gone\n"
+            poll(lambda: shown.of(label) is None)
+        process.kill()
+
+
+def test_a_descriptor_keeps_a_namespace_that_only_it_names(lab: Lab) -> None:
+    code = "import ctypes, os; f = os.open('/proc/self/ns/net', 0); l = ctypes.CDLL(None); l.unshare(0x40000000)"
+    code += "; g = os.open('/proc/self/ns/net', 0); l.setns(f, 0); print(g, flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="ascii"
+    ) as process:
+        assert process.stdout is not None
+        label = f"/proc/{process.pid}/fd/{process.stdout.readline().strip()}"
+        (netns,) = [row for row in rows("map") if row["kind"] == "netns" and row["netns"] == label]
+        assert (netns["processes"], netns["devices"], netns["refusal"]) == (0, 1, None)
+        process.kill()
+
+
+@only_root("mounts")
+def test_a_mount_keeps_a_namespace(lab: Lab, tmp_path: Path) -> None:
+    place = tmp_path / "of a pod"
+    place.touch()
+    subprocess.run(["unshare", f"--net={place}", "true"], check=True)
+    try:
+        (netns,) = [row for row in rows("map") if row["kind"] == "netns" and row["netns"] == str(place)]
+        assert (netns["mounts"], netns["devices"]) == ([str(place)], 1)
+        assert rows("map", "--netns", str(place))[0]["netns"] == str(place)
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_names_with_odd_bytes_are_safe(lab: Lab) -> None:
+    ns = lab.netns()
+    name = b"a\x1b[31m\xff"
+    code = "import sys; from pyroute2 import IPRoute; IPRoute().link('add', ifname='t0', kind='veth', peer='t1')"
+    run_in(ns, sys.executable, "-c", code)
+    rename = f"import os; os.execvp(b'ip', [b'ip', b'link', b'set', b't0', b'name', {name!r}])"
+    run_in(ns, sys.executable, "-c", rename)
+    done = nettop("map", "--netns", ns)
+    assert done.returncode == 0, done.stderr
+    assert "a\\x1b[31m\\xff" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_namespaces_that_vanish_while_they_are_read_fail_nothing(lab: Lab) -> None:
+    holders = [
+        lab.spawn_in(lab.netns("a") if not n else "", "unshare", "--net", "sleep", str(0.2 + n / 20)) for n in range(40)
+    ]
+    for _ in range(2):
+        done = nettop("map", "--json")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert any(
+            row["netns"] == "" and row["devices"]
+            for row in map(json.loads, done.stdout.splitlines())
+            if row["kind"] == "netns"
+        )
+    for holder in holders:
+        holder.wait()
+
+
+def test_ten_thousand_routes_take_less_than_a_second_of_the_broker(lab: Lab, broker: Broker) -> None:
+    from nettop.broker.requests import ReadRequest
+
+    ns = lab.netns()
+    lines = "".join(f"route add 10.{n >> 8}.{n & 255}.0/24 dev lo\n" for n in range(10_000))
+    run_in(ns, "ip", "-batch", "-", stdin=lines)
+    netns = broker.netns(ns)
+    began = time.monotonic()
+    body = broker.read_dumps(netns, [ReadRequest.RTNL_ROUTES])
+    assert time.monotonic() - began < 1.0
+    assert len(body) > 10_000 * 40
+    assert sum(row["kind"] == "route" for row in rows("map", "--netns", ns)) > 10_000
+
+
+def test_the_list_counts_no_process_of_nettop(lab: Lab, broker: Broker) -> None:
+    ns = lab.netns()
+    broker.netns(ns)
+    listed = [json.loads(line) for line in broker.text(broker.netns(""), TextKind.NAMESPACES).splitlines()]
+    (own,) = [one for one in listed if one["label"] == ""]
+    assert own["pid"] not in (os.getpid(), broker.pid)
+    assert [one["processes"] for one in listed if one["label"] == ns] in ([0], [1])
+
+
+def test_looking_gives_no_namespace_an_id(lab: Lab, broker: Broker) -> None:
+    here, there = lab.netns("a"), lab.netns("b")
+    assert rows("map", "--netns", here)
+    for ns in (here, there):
+        assert run_in(ns, "ip", "netns", "list-id") == ""
+
+
+CGROUPS = [Path("/sys/fs/cgroup", name) for name in ("", "unified", "pids")]
+
+
+@only_root("a cgroup of its own")
+def test_a_container_is_named_by_its_id(lab: Lab) -> None:
+    root = next(one for one in CGROUPS if (one / "cgroup.procs").exists())
+    ident = "fedc" * 16
+    group = root / f"nt-{os.getpid()}" / f"docker-{ident}.scope"
+    group.mkdir(parents=True)
+    holder = lab.spawn_in(lab.netns(), "unshare", "--net", "sleep", "infinity")
+    try:
+        (group / "cgroup.procs").write_text(str(holder.pid))
+        poll(lambda: Path(f"/proc/{holder.pid}/comm").read_text() == "sleep\n")
+        printed = rows("map", "--netns", "fedcfedc")
+        (netns,) = [row for row in printed if row["kind"] == "netns"]
+        assert (netns["container"], netns["container_id"]) == (f"{ident[:12]} docker", ident)
+        assert nettop("flows", "--netns", ident).returncode == 0
+        done = nettop("flows", "--netns", "fedcbabe")
+        assert (done.returncode, "no namespace 'fedcbabe'" in done.stderr) == (1, True)
+        with mapped(ident) as shown:
+            answers: list[object] = []
+            shown.session.namespaces(answers.append)
+            poll(lambda: answers)
+            (choices,) = answers
+            assert isinstance(choices, list)
+            assert [(one.spec, one.note) for one in choices if one.note == "here"] == [(ident, "here")]
+            assert f"pid:{holder.pid}" not in [one.spec for one in choices]
+    finally:
+        holder.kill()
+        holder.wait()
+        poll(lambda: not (group / "cgroup.procs").read_text())
+        group.rmdir()
+        group.parent.rmdir()
+
+
+def test_a_recording_has_the_map(lab: Lab, tmp_path: Path) -> None:
+    here, there = lab.netns("a"), lab.netns("b")
+    lab.veth_pair(here, there, "v0", "w0")
+    file = tmp_path / "a.pcapng"
+    done = nettop("record", "-w", str(file), "--duration", "4", "--netns", here)
+    assert done.returncode == 0, done.stderr
+
+    def printed(*argv: str) -> list[dict[str, object]]:
+        return [
+            row
+            for row in rows("map", *argv)
+            if row["kind"] in ("link", "address", "route", "rule") and row["netns"] == there
+        ]
+
+    replayed = printed("-r", str(file))
+    live = printed()
+    counters = [name for name in live[0] if name.startswith(("rx_", "tx_"))]
+    for row in (*live, *replayed):
+        for name in counters:
+            row.pop(name, None)
+    assert replayed == live
+
+
+def test_sockets_are_closed_when_the_map_is_not_looked_at(lab: Lab) -> None:
+    ns = lab.netns()
+    before = sockets_in(ns)
+    with mapped() as shown:
+        poll(lambda: shown.devices(ns) and sockets_in(ns) > before)
+        poll(lambda: sockets_in(ns) == before)
