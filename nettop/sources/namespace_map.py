@@ -70,9 +70,9 @@ _SECOND = 1_000_000_000
 _DEBOUNCE_NS = 50_000_000  # from the first event to the read
 _REST_NS = 100_000_000  # between two reads of a namespace after events
 _REST_PER_COST = 50
-SHARE = 0.025  # of a core, for all reads but the first of each namespace
-_DOWNSTREAM = 2.0  # the cost of a read with decoding and applying its rows
-_BURST_NS = 200_000_000  # of saved time that may be spent at once
+SHARE = 0.03  # of a core, for all reads but the first of each namespace
+_DOWNSTREAM = 1.6  # the cost of a read with decoding and applying its rows
+_BURST_NS = 500_000_000  # of saved time that may be spent at once
 _AGAIN_NS = 60 * _SECOND  # everything, without an event
 _COUNTS_NS, _COUNTS_UNSEEN_NS = _SECOND, 10 * _SECOND
 _READ_NS = 10_000_000  # one read() goes on for so long
@@ -124,6 +124,7 @@ class NamespaceMapSource:
         self._shown: Collection[str] = ()
         self._gone: list[int] = []  # handles of namespaces
         self._announced = self._finished = self._followed = False
+        self._busy_ns = 0  # the broker's time for the current read
         self._allowance_ns, self._allowed_ns = _BURST_NS, time.monotonic_ns()
 
     def fileno(self) -> int:
@@ -270,6 +271,7 @@ class NamespaceMapSource:
             yield from self._read_place(label, place, now)
 
     def _read_place(self, label: str, place: _Place, now: int) -> Iterator[Item]:
+        self._busy_ns, began = 0, time.thread_time_ns()
         everything = now >= place.again_ns
         parts = set(ALL) if everything else set[str]()
         if place.stale and now >= max(place.due_ns, place.rest_until_ns):
@@ -285,8 +287,7 @@ class NamespaceMapSource:
             self._leave(label)
             self._refused.add(label)
             return
-        ended = time.monotonic_ns()
-        cost_ns = ended - now
+        ended, cost_ns = time.monotonic_ns(), self._busy_ns + time.thread_time_ns() - began
         if not place.new:
             self._allowance_ns -= int(cost_ns * _DOWNSTREAM)
         place.new = False
@@ -303,7 +304,7 @@ class NamespaceMapSource:
 
     def _dump(self, place: _Place, parts: Sequence[str]) -> Iterator[Item]:
         began = time.time_ns()
-        body = self._broker.read_dumps(place.netns, [READS[part] for part in parts])
+        body, self._busy_ns = self._broker.read_dumps(place.netns, [READS[part] for part in parts])
         for part, datagrams in zip(parts, _by_read(body), strict=True):
             stream, label = self._counts if part == COUNTS else self._dumps, place.netns.label
             yield DumpMark(stream, self._seq.next(), began, part, True, netns=label)

@@ -28,12 +28,13 @@ MAX_READS = 32  # of one request
 _MAX_HOOKS = 512  # of devices whose filters are read
 _BUFFER = 1 << 18
 _LENGTH = struct.Struct("=I")
+_SEQUENCE = 1  # each dump has a socket of its own
 _SECONDS = 2.0  # the kernel continues a dump inside our recv: it never takes this long
 
 HOOK_PARENTS = (TC_H_CLSACT & 0xFFFF0000 | TC_H_MIN_INGRESS, TC_H_CLSACT & 0xFFFF0000 | TC_H_MIN_EGRESS)
 
 
-def read_dumps(reads: Sequence[ReadRequest], sequence: int) -> bytes:
+def read_dumps(reads: Sequence[ReadRequest]) -> bytes:
     """Return the datagrams of all dumps: of each our request, then the answers.
 
     Each follows its length (u32, host order) and is padded to four bytes. A dump that is longer than MAX_DUMP, or that
@@ -44,11 +45,11 @@ def read_dumps(reads: Sequence[ReadRequest], sequence: int) -> bytes:
     found: list[bytes] = []
     for read in reads:
         first = len(found)
-        found += _dump(read_bytes(SendRead(0, read, None, None), NETLINK_ROUTE, sequence), sequence)
+        found += _dump(read_bytes(SendRead(0, read, None, None), NETLINK_ROUTE, _SEQUENCE))
         if read is ReadRequest.RTNL_QDISCS:
             for ifindex, parent in _hooks(found[first + 1 :]):
                 body = TCMSG.pack(0, ifindex, 0, parent, 0)
-                found += _dump(message(RTM_GETTFILTER, NLM_F_REQUEST | NLM_F_DUMP, sequence, body), sequence)
+                found += _dump(message(RTM_GETTFILTER, NLM_F_REQUEST | NLM_F_DUMP, _SEQUENCE, body))
     return b"".join(part for datagram in found for part in (_LENGTH.pack(len(datagram)), datagram, _padding(datagram)))
 
 
@@ -56,7 +57,7 @@ def _padding(datagram: bytes) -> bytes:
     return bytes(-len(datagram) % 4)
 
 
-def _dump(request: bytes, sequence: int) -> list[bytes]:
+def _dump(request: bytes) -> list[bytes]:
     found, size, buffer = [request], 0, bytearray(_BUFFER)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_ROUTE) as sock:
         sock.settimeout(_SECONDS)
