@@ -6,12 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.kernel.commands import ROOT, environment
+from tests.kernel.namespaces import Lab, command_in, run_in
 from tests.kernel.rights import only_root
 
 pytestmark = pytest.mark.kernel
@@ -46,16 +48,81 @@ def copy(closed: Path) -> Iterator[Path]:
     (tools / "python").symlink_to(sys.executable)
     (tools / "nettop").write_text(f'#!/bin/sh\ncd /; PYTHONPATH={copy} exec {sys.executable} -m nettop "$@"\n')
     (tools / "nettop").chmod(0o755)
-    project = (closed / "pyproject.toml").read_bytes()
-    total = subprocess.run(["cksum"], input=project, capture_output=True, check=True).stdout.decode().strip()
-    (copy / ".venv" / ".stamp-run").write_text(f"{total} {copy}\n")
+    (copy / ".venv" / ".stamp-run").write_text(f"{installation(closed / 'pyproject.toml')} {copy}\n")
     yield copy
     shutil.rmtree(copy)
+
+
+def installation(project: Path) -> str:
+    """The checksum of what an installation depends on."""
+    script = (ROOT / "dev").read_text()
+    function = script[script.index("what_is_installed() {") :].partition("\n}\n")[0]
+    words = ["sh", "-c", function + '\n}\nwhat_is_installed "$1" | cksum', "sh", str(project)]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def dev(project: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
     command = [str(project / "dev"), *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment(**env))
+
+
+@pytest.fixture
+def offline(lab: Lab) -> Iterator[tuple[Path, str]]:
+    """The project with a venv that has all packages, and a namespace in which a package index never answers."""
+    project, ns = Path(tempfile.mkdtemp(prefix="nt-dev-")), lab.netns("offline")
+    project.chmod(0o755)
+    (project / ".venv" / "bin").mkdir(parents=True)
+    for name in (*PROGRAM, "dev"):
+        (project / name).symlink_to(ROOT / name)
+    (project / "dev").unlink()
+    shutil.copy(ROOT / "dev", project / "dev")
+    shutil.copy(Path(sys.prefix) / "pyvenv.cfg", project / ".venv")
+    (project / ".venv" / "lib").symlink_to(Path(sys.prefix) / "lib")
+    for tool in ("python", "nettop"):
+        (project / ".venv" / "bin" / tool).symlink_to(Path(sys.executable).with_name(tool))
+    run_in(
+        ns, "nft", "-f", "-", stdin="add table t\nadd chain t o { type filter hook output priority 0; policy drop; }"
+    )
+    yield project, ns
+    shutil.rmtree(project)
+
+
+@only_root("an ordinary user may not write the project's venv")
+def test_without_an_index_what_is_installed_is_used_and_what_is_not_is_one_line(offline: tuple[Path, str]) -> None:
+    project, ns = offline
+    env = {"PIP_INDEX_URL": "http://127.0.0.1:1/simple", "PIP_CONFIG_FILE": os.devnull, "PIP_DEFAULT_TIMEOUT": "1"}
+    command = command_in(ns, str(project / "dev"), "run", "--version")
+    begin = lambda: subprocess.run(command, env=environment(**env), capture_output=True, text=True, timeout=100)  # noqa: E731
+    done = begin()
+    assert (done.returncode, done.stdout.split()[0]) == (0, "nettop"), done.stderr
+    assert "going on" in done.stderr.splitlines()[-1]
+    text = (project / "pyproject.toml").read_text().replace("numpy>=2.0,<3", "numpy>=99")
+    (project / "pyproject.toml").unlink()
+    (project / "pyproject.toml").write_text(text)
+    done = begin()
+    assert done.returncode == 1 and "PIP_INDEX_URL" in done.stderr.splitlines()[-1] and not done.stdout
+
+
+def test_only_what_an_installation_depends_on_makes_another_one(tmp_path: Path) -> None:
+    project = tmp_path / "pyproject.toml"
+    text = (ROOT / "pyproject.toml").read_text()
+    project.write_text(text)
+    known = installation(project)
+    same = (
+        (" = 120", " = 99"),
+        ("# columns: decoders", "# arrays: decoders"),
+        ('description = "', 'description = "A '),
+    )
+    other = (
+        ("numpy>=2.0", "numpy>=2.1"),
+        ("lz4>=4.3", "lz4>=4.4"),
+        ("hatchling>=1.25", "hatchling"),
+        ('"nettop.__main__', '"nettop.m'),
+    )
+    for before, after in (*same, *other):
+        assert before in text
+        project.write_text(text.replace(before, after))
+        assert (installation(project) == known) is ((before, after) in same), before
 
 
 def files(directory: Path) -> set[str]:
