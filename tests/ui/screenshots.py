@@ -34,6 +34,12 @@ SCENES: Mapping[str, Sequence[str]] = {
     "traces-detail": ("7", "g", *"jjjj", "enter"),
     "help": ("1", "question_mark"),
 }
+MAP_SCENES: Mapping[str, Sequence[str]] = {
+    "map": ("6", "j"),
+    "map-detail": ("6", *"jjjjj", "enter"),
+    "map-drawing": ("6", "d"),
+    "map-routes": ("6", "o"),
+}
 
 
 _TEXT = re.compile(r'<text (class="[^"]*") x="([0-9.]+)" y="([0-9.]+)" textLength="[0-9.]+" (clip[^>]*)>([^<]*)</text>')
@@ -85,6 +91,7 @@ def screenshots(
     outdir: str | Path,
     sizes: Iterable[tuple[int, int]] = SIZES,
     themes: Iterable[str] = ("dark", "light"),
+    scenes: Mapping[str, Sequence[str]] = SCENES,
 ) -> list[Path]:
     """Writes NAME-THEME-WxH.svg for every scene, theme and size into outdir; returns the paths.
 
@@ -96,7 +103,7 @@ def screenshots(
     written = []
     for theme in themes:
         for size in sizes:
-            for name, keys in SCENES.items():
+            for name, keys in scenes.items():
                 path = folder / f"{name}-{theme}-{size[0]}x{size[1]}.svg"
                 path.write_text(asyncio.run(_scene(session, size, found[theme], keys)), "utf-8")
                 written.append(path)

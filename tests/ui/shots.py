@@ -20,12 +20,13 @@ from nettop.recording.reader import open_reader
 from nettop.recording.writer import RecordingWriter
 from nettop.session.replay import ReplaySession
 from tests.kernel.namespaces import poll
-from tests.ui.screenshots import screenshots
+from tests.ui.plain_map import map_session, with_findings
+from tests.ui.screenshots import MAP_SCENES, screenshots
 
 PICTURES = Path(__file__).parent / "pictures"
 README = (
     *("flows-detail-dark-120x40", "traces-detail-dark-120x40", "groups-dark-120x40"),
-    *("chains-rules-dark-120x40", "packets-light-120x40"),
+    *("chains-rules-dark-120x40", "packets-light-120x40", "map-dark-160x45"),
 )
 
 
@@ -70,7 +71,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         session = session_of(lively(bundled(), Path(scratch, "lively.pcapng")))
         try:
-            made = screenshots(session, out)
+            made = screenshots(session, out) + screenshots(with_findings(map_session()), out, scenes=MAP_SCENES)
         finally:
             session.close()
     pngs(made)

@@ -4,27 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from nettop.model.findings import Finding
-from nettop.model.map.drawing import MapDrawing
-from nettop.model.map.lists import MapLists
-from nettop.model.map.table import MapTable
 from nettop.model.table import Detail
 from nettop.model.topology.host_map import HostMap
-from tests.ui import plain_tables
-from tests.ui.plain_session import PlainSession
+from tests.ui.plain_map import map_session, with_findings
 from tests.ui.screen_text import SMALL, WIDE, running
-from tests.unit.model.map.hosts import device, host_map, namespace, put, screens
+from tests.unit.model.map.hosts import device, host_map, namespace, put
 
 MIDDLE = (120, 40)
-
-
-def map_session(hosts: HostMap | None = None) -> PlainSession:
-    """Return a session with flows and the map of SCREENS, shown from gw-a."""
-    table = MapTable(screens() if hosts is None else hosts, lambda: "gw-a", lambda label: ())
-    views = {"map": table, "drawing": MapDrawing(table), "lists": MapLists(table), "flows": plain_tables.flows()}
-    found = PlainSession(views)
-    found.first_view = "map"
-    return found
 
 
 @pytest.mark.parametrize("size", [SMALL, MIDDLE, WIDE])
@@ -103,7 +89,7 @@ async def test_enter_opens_a_device_and_goes_into_a_namespace() -> None:
         await seen.until(lambda: ("switch_namespace", "net") in source.done, "net is entered")
         await seen.see("watching net")
         await seen.press("G", "enter")
-        await seen.see("nsid 7 cannot be entered")
+        await seen.see("nsid 7: cannot be entered")
 
 
 async def test_enter_on_the_shown_namespace_opens_its_detail() -> None:
@@ -161,17 +147,6 @@ async def test_many_namespaces_are_shown_at_once() -> None:
         await seen.see("176 more namespaces not drawn")
 
 
-def with_findings(source: PlainSession) -> PlainSession:
-    """Put two findings into the map's table."""
-    table = source.views["map"]
-    place = (("netns", "gw-a"), ("device", "vm4"), ("ifindex", 9))
-    table._find = lambda: [
-        Finding("pair-mtu", "MTU 1500 here, 1400 at the other end", place, ("vm4 in gw-a: mtu 1500", "eth0: mtu 1400")),
-        Finding("forwarding-off", "2 rules forward, but ip_forward is 0", (("netns", "lan-a"),), ("sysctl",)),
-    ]
-    return source
-
-
 async def test_findings_are_below_the_tree_and_mark_their_rows() -> None:
     async with running(WIDE, with_findings(map_session())) as seen:
         await seen.see("! vm4 @ gw-a   MTU 1500 here, 1400 at the other end   evidence: vm4 in gw-a: mtu 1500")
@@ -216,7 +191,7 @@ async def test_a_route_is_asked_in_the_namespace_under_the_cursor() -> None:
 async def test_no_route_is_asked_where_the_namespace_cannot_be_entered() -> None:
     async with running(MIDDLE, map_session()) as seen:
         await seen.press("G", "equals_sign")
-        await seen.see("nsid 7 cannot be asked")
+        await seen.see("nsid 7: cannot be entered")
 
 
 async def test_packets_of_a_device_are_captured_where_it_is_shown() -> None:

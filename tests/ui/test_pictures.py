@@ -9,6 +9,7 @@ from textual.pilot import Pilot
 
 from nettop.ui.app import NettopApp
 from nettop.ui.theme import load
+from tests.ui.plain_map import map_session, with_findings
 from tests.ui.plain_session import PlainSession, session
 
 SCENES = {
@@ -21,13 +22,16 @@ SCENES = {
     "chains": ((120, 40), "dark", ("3", "j", "enter")),
     "packets": ((120, 40), "light", ("4", "g", "enter", "tab", "down")),
     "help": ((80, 24), "dark", ("question_mark",)),
+    "map": ((160, 45), "dark", ("j",)),
+    "map-detail": ((120, 40), "light", (*"jjjjj", "enter")),
+    "map-drawing": ((80, 24), "dark", ("d", "j", "right")),
 }
 
 
 @pytest.mark.parametrize("name", SCENES)
 def test_screen_looks_as_it_did(name: str, snap_compare: Callable[..., bool]) -> None:
     size, theme, keys = SCENES[name]
-    source = session()
+    source = with_findings(map_session()) if name.startswith("map") else session()
 
     async def walk(pilot: Pilot[int]) -> None:
         await stands_still(pilot, source)

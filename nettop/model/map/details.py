@@ -10,7 +10,7 @@ from nettop.linux.socket import AF_BRIDGE
 from nettop.model.map.rows import device_addresses, mac_text, prefix_text
 from nettop.model.table import CopyDetail, Line, detail_line, more
 from nettop.model.topology import sysctls
-from nettop.model.topology.device_words import kind_text, label_text, peer_text
+from nettop.model.topology.device_words import closed_text, kind_text, label_text, peer_text
 from nettop.model.topology.host_map import HostMap, NamespaceMap
 from nettop.model.topology.ip_words import state_text
 from nettop.model.topology.meanings import sentences
@@ -31,7 +31,7 @@ class MapDetail(CopyDetail):
 
     label: str  # of the namespace
     device: str = ""  # its name; "": the namespace itself
-    refusal: str = ""  # why the namespace cannot be entered
+    closed: str = ""  # why the namespace cannot be entered
     here: bool = False  # it is the shown namespace
 
 
@@ -50,7 +50,9 @@ def device_detail(
     lines = (*said, *_device_lines(hosts, space, device))
     command = " ".join((*enter_command(label), "ip", "-d", "-s", "link", "show", "dev", link.name))
     copies = (("The ip command that shows it", command), ("Its name", link.name), ("Its MAC", mac_text(link.address)))
-    return MapDetail(ident, title, lines, copies, label, link.name, space.namespace.refusal, here, sentences=len(said))
+    return MapDetail(
+        ident, title, lines, copies, label, link.name, closed_text(space.namespace), here, sentences=len(said)
+    )
 
 
 def _device_lines(hosts: HostMap, space: NamespaceMap, device: Device) -> Iterator[Line]:
@@ -143,13 +145,16 @@ def namespace_detail(space: NamespaceMap, ident: int, here: bool, found: Sequenc
     copies = (("The command that shows its addresses", command), ("Its name for --netns", about.label))
     said = [detail_line("!", text, "warn") for text in found]
     lines = (*said, *_namespace_lines(space))
-    return MapDetail(ident, title, lines, copies, about.label, "", about.refusal, here, sentences=len(said))
+    return MapDetail(ident, title, lines, copies, about.label, "", closed_text(about), here, sentences=len(said))
 
 
 def _namespace_lines(space: NamespaceMap) -> Iterator[Line]:
     about = space.namespace
-    if about.refusal:
-        yield detail_line("state", about.refusal, "warn")
+    if closed := closed_text(about):
+        yield detail_line("state", closed, "warn")
+        yield detail_line(
+            "", "nettop enters every namespace when it starts with sudo, or as root outside of a container"
+        )
     names = [*(name for name in about.names), *about.mounts]
     if names:
         yield detail_line("names", listed(names, 8))
@@ -157,7 +162,8 @@ def _namespace_lines(space: NamespaceMap) -> Iterator[Line]:
         yield detail_line("container", about.container)
     if about.processes:
         yield detail_line("processes", f"{grouped(about.processes)}, the first is {about.command}".removesuffix(" "))
-    yield detail_line("inode", str(about.inode or "unknown"))
+    if about.inode > 0:
+        yield detail_line("inode", str(about.inode))
     counts = {"addresses": "a", "routes": "o", "rules": "u", "neighbours": "e"}
     for what, key in counts.items():
         if what in space.complete:

@@ -16,7 +16,7 @@ from nettop.model.filter.vocabulary import DEVICE
 from nettop.model.map.table import MapTable
 from nettop.model.table import Cell, Column, CopyDetail, Line, Row, Snapshot, SortKey, ViewSpec, detail_line
 from nettop.model.topology import ip_words, sysctls
-from nettop.model.topology.device_words import label_text
+from nettop.model.topology.device_words import closed_text, label_text
 from nettop.model.topology.host_map import NamespaceMap
 from nettop.model.topology.sysctls import SysctlRow
 from nettop.model.window import Match, OrderCache, value_keys
@@ -167,8 +167,8 @@ class MapLists:
         if place is None:
             return ((("Nothing is under the cursor.", "dim"),),)
         space, ifindex = place
-        if space.namespace.refusal:
-            return (((f"Not known: {space.namespace.refusal}", "warn"),),)
+        if closed := closed_text(space.namespace):
+            return (((f"Not known: this namespace {closed}", "warn"),),)
         if what not in space.complete:
             return (((f"The {what} have not been read yet.", "dim"),),)
         return (((f"No {_PLURAL.get(what, what)} {'of this device' if ifindex else 'in this namespace'}.", "dim"),),)

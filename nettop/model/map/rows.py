@@ -12,7 +12,7 @@ from nettop.linux.socket import AF_INET, AF_INET6
 from nettop.model.filter.fields import ListedFields
 from nettop.model.filter.vocabulary import DEVICE
 from nettop.model.table import Cell
-from nettop.model.topology.device_words import about_namespace, kind_text, label_text
+from nettop.model.topology.device_words import about_namespace, closed_text, kind_text, label_text
 from nettop.model.topology.host_map import HostMap, NamespaceMap
 from nettop.text.address import address_text
 from nettop.text.units import plural, rate, scaled
@@ -108,17 +108,20 @@ class RowCells:
         return {
             "name": (_fold(row) + label_text(about.label) + here, "heading"),
             "address": (about_namespace(about), "comment"),
-            "kind": (", ".join(self._facts(row)) + folded, "warn" if about.refusal else "dim"),
+            "kind": (", ".join(self._facts(row)) + folded, "warn" if closed_text(about) else "dim"),
             "mark": self._mark(row.ident),
         }
 
     def _facts(self, row: MapRow) -> list[str]:
         about, sysctls = row.namespace.namespace, row.namespace.sysctls
-        if about.refusal:
-            return [about.refusal]
-        forwarding = {"net.ipv4.ip_forward": "forwarding", "net.ipv6.conf.all.forwarding": "IPv6 forwarding"}
-        facts = [plural(about.processes, "process", "processes")] if about.processes else ["no process"]
-        return [*facts, *(text for key, text in forwarding.items() if sysctls.get(key) == "1"), *self._known(row.label)]
+        if closed := closed_text(about):
+            return [closed]
+        facts = [plural(about.processes, "process", "processes")] if about.processes else []
+        if sysctls.get("net.ipv4.ip_forward") == "1":
+            facts.append("forwarding")
+        elif sysctls.get("net.ipv6.conf.all.forwarding") == "1":
+            facts.append("forwarding of IPv6")
+        return [*facts, *self._known(row.label)] or ["no process"]
 
 
 def indent(row: MapRow) -> str:
@@ -183,7 +186,7 @@ def _texts(name: str, row: MapRow, hosts: HostMap) -> Iterable[str]:
     if name == "netns":
         return dict.fromkeys((label_text(about.label), *about.names))
     if row.device is None:
-        own = (label_text(about.label), *about.names, about.container, about.command, about.refusal)
+        own = (label_text(about.label), *about.names, about.container, about.command, closed_text(about))
         return own if name == "any" else ()
     return _device_texts(name, row, row.device, hosts)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from nettop.linux.interface import ARPHRD_LOOPBACK
 from nettop.model.map.idents import Idents
 from nettop.model.map.rows import MapRow, prefix_text, shown_addresses
-from nettop.model.topology.device_words import about_namespace, label_text, parameter, peer_text
+from nettop.model.topology.device_words import about_namespace, closed_text, label_text, parameter, peer_text
 from nettop.model.topology.host_map import HostMap, NamespaceMap
 from nettop.model.topology.tree import PAIRS
 from nettop.text.units import plural
@@ -102,7 +102,7 @@ def _box(
     title = f"{label_text(label)} {about_namespace(space.namespace)}".strip()
     side = None if depth is None else depth % 2
     left_out = len(rows) - MOST_ITEMS
-    none = space.namespace.refusal or "no device but lo"
+    none = closed_text(space.namespace) or "no device but lo"
     note = plural(left_out, "more device") if left_out > 0 else "" if items else none
     return Box(idents.of(label), title, label == here, tuple(items), side, note)
 

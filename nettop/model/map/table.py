@@ -15,6 +15,7 @@ from nettop.model.map.details import device_detail, namespace_detail
 from nettop.model.map.idents import Idents
 from nettop.model.map.rows import Known, MapRow, RowCells, fields, value
 from nettop.model.table import Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
+from nettop.model.topology.device_words import closed_text
 from nettop.model.topology.host_map import HostMap, NamespaceMap
 from nettop.model.topology.tree import lower_of, tree_of
 from nettop.model.window import Match, OrderCache, value_keys
@@ -180,7 +181,7 @@ class MapTable:
 
     def notes(self) -> tuple[Line, ...]:
         """Return how many namespaces cannot be entered."""
-        closed = [row.label for row in self.rows() if row.device is None and row.namespace.namespace.refusal]
+        closed = [row.label for row in self.rows() if row.device is None and closed_text(row.namespace.namespace)]
         return (((f"{plural(len(closed), 'namespace')} cannot be entered", "warn"),),) if closed else ()
 
     def place(self, ident: int) -> tuple[NamespaceMap, int] | None:

@@ -98,3 +98,10 @@ def about_namespace(namespace: Namespace) -> str:
     """Return a container, or other names, or the command of the first process."""
     others = [name for name in namespace.names if name != namespace.label]
     return namespace.container or " ".join(others) or namespace.command
+
+
+def closed_text(namespace: Namespace) -> str:
+    """Return why nothing inside of a namespace is known; "" for one that can be entered."""
+    if namespace.refusal:
+        return f"cannot be entered: {namespace.refusal}"
+    return "known by its id only: no name and no process of it is visible" if namespace.inode < 0 else ""

@@ -61,8 +61,8 @@ def _enter(screen: MainScreen, found: MapDetail) -> None:
     name = found.label or "the host"
     if found.here:
         map_view(screen).open_detail()
-    elif found.refusal:
-        screen.say(f"{name} cannot be entered: {found.refusal}", error=True)
+    elif found.closed:
+        screen.say(f"{name}: {found.closed}", error=True)
     else:
         switch = partial(screen.session.switch_namespace, found.label)
         switch_namespace(screen, switch, screen.done(f"watching {name}"))
@@ -90,8 +90,8 @@ def route(screen: MainScreen) -> Awaitable[None] | None:
 
 def _ask_route(screen: MainScreen, found: MapDetail) -> Awaitable[None] | None:
     name = label_text(found.label)
-    if found.refusal:
-        screen.say(f"{name} cannot be asked: {found.refusal}", error=True)
+    if found.closed:
+        screen.say(f"{name}: {found.closed}", error=True)
         return None
 
     def on_answer(context: WatchContext, answer: Detail | str) -> None:

@@ -1,4 +1,4 @@
-"""A host's map filled by hand: that of SCREENS, with a gateway, two hosts and two containers behind a bridge."""
+"""A host's map filled by hand: with a gateway, two hosts and two containers behind a bridge."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def put(hosts: HostMap, space: NamespaceMap) -> None:
 
 
 def screens() -> HostMap:
-    """Return the map that SCREENS shows."""
+    """Return the map of a gateway, a host, the net, and two containers behind a bridge."""
     bridge: Parameters = (("stp_state", "0"),)
     gw = namespace(
         "gw-a",
@@ -135,7 +135,7 @@ def screens() -> HostMap:
         namespace("dmz-5", [device(2, "eth0", "veth", (10, "gw-a"))], [address(2, "10.9.0.5/24")],
                   processes=4, container="db-1 containerd"),
         namespace("net", [device(2, "eth0", "veth", (3, "gw-a"))], [address(2, "100.100.100.2/24")]),
-        namespace("nsid 7", [], processes=0, names=(), refusal="no name, no process: entering not permitted"),
+        namespace("nsid 7", [], processes=0, names=(), refusal="Operation not permitted"),
     )  # fmt: skip
 
 

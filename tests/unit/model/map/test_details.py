@@ -102,7 +102,8 @@ def test_a_namespace_has_its_names_and_the_sizes_of_its_lists() -> None:
     assert found.here and not found.device
     assert "routes    3   o lists them" in text(found)
     refused = detail(screens(), "nsid 7")
-    assert refused.refusal and text(refused)[0].startswith("state     no name, no process")
+    assert refused.closed and text(refused)[0] == "state     cannot be entered: Operation not permitted"
+    assert "sudo" in text(refused)[1]
 
 
 def test_a_device_that_is_gone_has_no_detail() -> None:

@@ -66,7 +66,7 @@ def test_an_empty_list_says_why() -> None:
 
     assert note(table.idents.of("lan-a"), "routes") == "No routes in this namespace."
     assert note(table.idents.of("gw-a", 12), "routes") == "No routes of this device."
-    assert note(table.idents.of("nsid 7"), "routes").startswith("Not known: no name, no process")
+    assert note(table.idents.of("nsid 7"), "routes").startswith("Not known: this namespace cannot be entered")
     table.hosts._of["lan-a"].complete.discard("routes")
     assert note(table.idents.of("lan-a"), "routes") == "The routes have not been read yet."
 

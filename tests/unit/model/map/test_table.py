@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from nettop.model.filter.expression import parse
@@ -44,7 +46,7 @@ def test_the_shown_namespace_is_first_and_ports_are_below_their_bridge() -> None
 def test_a_namespace_says_whose_it_is_and_why_it_cannot_be_entered() -> None:
     shown = lines(table(screens()))
     assert "▾ dmz-4|web-1 containerd|9 processes" in shown
-    assert "  nsid 7||no name, no process: entering not permitted" in shown
+    assert "  nsid 7||cannot be entered: Operation not permitted" in shown
     assert "▾ host||214 processes" in shown
 
 
@@ -127,3 +129,9 @@ def test_devices_below_each_other_in_a_loop_are_each_shown_once() -> None:
 def test_names_with_odd_bytes_are_escaped() -> None:
     hosts = host_map(namespace("x", [device(2, "a\x1b[2J")], container="\x07evil"))
     assert "\x1b" not in "".join(lines(table(hosts, "x"))) and "\x07" not in "".join(lines(table(hosts, "x")))
+
+
+def test_a_namespace_that_is_known_by_its_id_only_says_so() -> None:
+    hosts = host_map(namespace("nsid 3", [], processes=0, names=()))
+    hosts._of["nsid 3"].namespace = replace(hosts._of["nsid 3"].namespace, inode=-3)
+    assert lines(table(hosts))[0] == "  nsid 3||known by its id only: no name and no process of it is visible"
