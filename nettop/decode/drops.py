@@ -16,6 +16,9 @@ _MAX_ERROR = 300  # bytes
 _ABSENT = "-"
 
 
+Place = tuple[str | None, int | None]
+
+
 @dataclass(frozen=True, slots=True)
 class DropCount:
     """Packets that were dropped for one reason in one function of the kernel. `protocol` is an ETH_P_* number."""
@@ -36,6 +39,11 @@ class DropRecord:
     protocol: int
     length: int | None = None
     device: str | None = None
+
+    @property
+    def place(self) -> Place:
+        """The device and the length."""
+        return self.device, self.length
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol, TypeVar
 
-from nettop.decode.drops import DropRecord
+from nettop.decode.drops import DropRecord, Place
 from nettop.linux.packet import ETH_P_IP, ETH_P_IPV6
 from nettop.model.traces.headers import PacketHead
 
@@ -49,6 +49,13 @@ class Seen(Protocol):
 Packet = TypeVar("Packet", bound=Seen)
 
 
+def places(packet: Seen) -> tuple[Place, ...]:
+    """Return the places that a drop of a packet may have. Of one made on this host nothing names the device."""
+    length = packet.head.length or 0
+    found = (packet.device, length), (packet.device, max(length, _MIN_PAYLOAD))
+    return ((None, None),) if packet.device is None else found
+
+
 def dropped(record: DropRecord, packets: Iterable[Packet]) -> Packet | None:
     """Give a drop to the packet that it is of, and return that; None: of none of them.
 
@@ -67,16 +74,12 @@ def dropped(record: DropRecord, packets: Iterable[Packet]) -> Packet | None:
 
 
 def _fits(packet: Seen, record: DropRecord) -> bool:
-    before_ns = _LATE_NS if packet.end is not None and packet.verdict == "lost" else _BEFORE_NS
+    verdict, head = packet.verdict, packet.head
+    if record.place not in places(packet) or (record.device is None and verdict != "lost"):
+        return False
+    before_ns = _LATE_NS if packet.end is not None and verdict == "lost" else _BEFORE_NS
     if not packet.ts_ns - before_ns <= record.ts_ns <= packet.last_ns + AFTER_NS:
         return False
-    verdict, head = packet.verdict, packet.head
     if record.protocol != (ETH_P_IPV6 if ":" in (head.src or "") else ETH_P_IP):
         return False
-    by_rules = record.reason == BY_RULES
-    if by_rules != (verdict == "drop") and verdict != "lost":
-        return False
-    if record.device is None or packet.device is None:  # made on this host: nothing names the device
-        return record.device is None and packet.device is None and verdict == "lost"
-    length = head.length or 0
-    return record.device == packet.device and record.length in (length, max(length, _MIN_PAYLOAD))
+    return verdict == "lost" or (record.reason == BY_RULES) == (verdict == "drop")

@@ -10,6 +10,9 @@ from nettop.model.traces.drops import Drop
 from nettop.model.traces.headers import PacketHead
 
 IP_FAMILIES = ("inet", "ip", "ip6")
+# What a recording may have beyond is left out.
+MAX_STEPS = 1000
+_MAX_DEPTH = 100  # callers of a chain: 16 of nf_tables; of iptables-legacy as many as there are chains
 
 
 @dataclass(slots=True)
@@ -86,6 +89,10 @@ class Journey:
         """The verdict that ended it; "lost": none was seen (yet)."""
         return self.end.verdict if self.end else "lost"
 
+    def is_long(self) -> bool:
+        """Return True if it has as many steps as are kept."""
+        return len(self.steps) >= MAX_STEPS
+
     def enter(self, chain: str) -> tuple[Step, ...]:
         """Enter the chain of a record; return the rules that led there, the base chain's first."""
         while self._stack and self._stack[-1][0] != chain:
@@ -101,7 +108,7 @@ class Journey:
             if step.legacy is not None and (step.hook, step.record.table) == (hook, table):
                 if step.record.chain == chain:
                     callers = step.callers
-                if step.record.target == chain:
+                if step.record.target == chain and len(step.callers) < _MAX_DEPTH:
                     callers = (*step.callers, step)
         return callers
 
@@ -114,15 +121,16 @@ class Journey:
     def arrive(self, hook: str, family: str) -> None:
         """Come to a hook of a family."""
         self.hook, self.family = hook, family
-        self.hooks.append(hook)
-        self.families.append(family)
+        if len(self.hooks) < MAX_STEPS:
+            self.hooks.append(hook)
+            self.families.append(family)
 
     def jump(self, step: Step) -> None:
         """Go on in the chain that a step leads to, if it does."""
         record = step.record
         if record.verdict == "goto":  # it does not come back
             self._stack.pop()
-        if record.verdict in ("jump", "goto"):
+        if record.verdict in ("jump", "goto") and len(step.callers) < _MAX_DEPTH:
             self._stack.append((record.target, (*step.callers, step)))
 
     def begin_walk(self) -> None:

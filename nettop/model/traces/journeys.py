@@ -7,11 +7,11 @@ when no record came for a while.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from nettop.batch import DumpMark, Gap
-from nettop.decode.drops import DropRecord, DropRecords
+from nettop.decode.drops import DropRecord, DropRecords, Place
 from nettop.decode.nflog import LegacyDecoded, LegacyRecord
 from nettop.decode.nftables.trace import TraceDecoded, TraceRecord
 from nettop.kinds import TRACE_ENDS, TRACE_HOOKS, TRACE_INGRESS, TRACE_MARK, TRACE_MARKING, TRACE_PREFIX
@@ -19,7 +19,7 @@ from nettop.linux.socket import AF_INET6
 from nettop.model.ruleset.counters import TracedHits
 from nettop.model.ruleset.hooks import LEGACY_TABLES
 from nettop.model.ruleset.merge import ChainView, RuleView
-from nettop.model.traces.drops import AFTER_NS, dropped
+from nettop.model.traces.drops import AFTER_NS, dropped, places
 from nettop.model.traces.headers import packet_head
 from nettop.model.traces.journey import IP_FAMILIES, End, Journey, Step
 from nettop.model.traces.legacy import FindLegacy, packet_key, packet_of, step_of
@@ -27,7 +27,6 @@ from nettop.model.traces.links import Answers, RecentPackets, passes
 from nettop.model.traces.order import base_chains, put_in_order
 
 KEEP = 5000  # journeys
-MAX_STEPS = 1000  # of one journey: the kernel allows a jump stack of 16, but any number of rules
 _RECENT = 2000  # journeys that the records of iptables-legacy may be of
 SILENT_NS = 1_000_000_000  # without a record for so long a packet is gone
 _LATE_NS = 500_000_000  # records arrive within this time
@@ -121,7 +120,7 @@ class Journeys:
 
     def _add_legacy(self, journey: Journey, record: LegacyRecord) -> None:
         found = step_of(record, self._find_legacy)
-        if found is None:
+        if found is None or (journey.is_long() and not found.refuses):
             return
         head = packet_head(record.network, record.transport)
         callers = journey.enter_legacy(record.hook, record.table, record.chain)
@@ -168,12 +167,15 @@ class Journeys:
     def _add_drops(self, item: DropRecords) -> None:
         """Give the drops to the journeys that they are of. One of none waits: its trace records may be read next."""
         self.drops_unknown = item.error
-        candidates = [*self._without_drop, *self._open.values()]
+        candidates: dict[Place, dict[Journey, None]] = defaultdict(dict)
+        for journey in (*self._without_drop, *self._open.values()):
+            for place in places(journey):
+                candidates[place][journey] = None
         waiting = sorted((*self._drops, *item.records), key=lambda record: record.ts_ns)
         self._drops = [
             record
             for record in waiting
-            if dropped(record, candidates) is None and record.ts_ns > item.ts_ns - _KEEP_DROPS_NS
+            if dropped(record, candidates.get(record.place, ())) is None and record.ts_ns > item.ts_ns - _KEEP_DROPS_NS
         ]
         self.dropped_ns = item.ts_ns
         settled = [journey for journey in self._without_drop if journey.drop or self.knows_drop(journey)]
@@ -252,7 +254,7 @@ class Journeys:
         step = Step(record, journey.hook, callers, journey.last, journey.device, journey.oif, found)
         step.at, step.joined = len(journey.hooks) - 1, journey.joined
         journey.jump(step)
-        if len(journey.steps) < MAX_STEPS or record.verdict in _FINAL:
+        if not journey.is_long() or record.verdict in _FINAL:
             journey.steps.append(step)
         if record.verdict in _FINAL:
             self._finish(key, End(record.verdict, step))
@@ -372,7 +374,10 @@ class Journeys:
         self._list(journey)
         self._recent.add(journey)
         if journey.verdict == "lost" and journey.drop is None:
-            self._drops = [record for record in self._drops if dropped(record, [journey]) is None]
+            at = places(journey)
+            near = (record for record in self._drops if record.place in at)
+            drop = next((record for record in near if dropped(record, (journey,))), None)
+            self._drops = [record for record in self._drops if record is not drop]
         if journey.drop is None:
             self._without_drop.append(journey)
         if self.only is not None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import time
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nettop.batch import Gap
+from nettop.decode.drops import DropRecord, DropRecords
+from nettop.decode.nflog import LegacyDecoded, LegacyRecord
 from nettop.decode.nftables.trace import TraceDecoded, TraceRecord
 from nettop.kinds import GapReason
+from nettop.linux.packet import ETH_P_IP
 from nettop.model.traces.ends import certainty, where
 from nettop.model.traces.headers import packet_head
-from nettop.model.traces.journey import Journey
-from nettop.model.traces.journeys import MAX_STEPS, Journeys
+from nettop.model.traces.journey import MAX_STEPS, Journey
+from nettop.model.traces.journeys import Journeys
 from nettop.model.traces.lines import lines, objects
 
 SECOND = 1_000_000_000
@@ -165,6 +170,26 @@ def test_of_a_journey_of_very_many_rules_the_first_and_the_last_are_kept() -> No
     (journey,) = model.ended
     assert len(journey.steps) == MAX_STEPS + 1
     assert [step.record.handle for step in journey.steps[-2:]] == [MAX_STEPS - 1, 9999]
+
+
+def test_chains_that_call_each_other_without_end_take_no_memory_for_each_pair() -> None:
+    """A recording may hold what no kernel sends."""
+    calls = (of(f"c{n}", ("jump", "goto")[n % 2], n, target=f"c{n + 1}") for n in range(20_000))
+    model = joined(marked(), *calls, *(ours("forward") for _ in range(20_000)))
+    legacy = [LegacyRecord(SECOND, "ip", "t", f"c{n}", "rule", 1, "prerouting", UDP, PORTS) for n in range(20_000)]
+    model.apply(LegacyDecoded(legacy), 0, SECOND)
+    (journey,) = model.open()
+    assert max(len(step.callers) for step in journey.steps) <= 100
+    assert len(journey.steps) <= MAX_STEPS and len(journey.hooks) <= MAX_STEPS and len(journey._stack) <= 101
+
+
+def test_a_thousand_lost_packets_end_in_time_though_other_drops_wait() -> None:
+    model = joined(*(marked(id=number) for number in range(1000)))
+    others = [DropRecord(SECOND, "NO_SOCKET", "f", ETH_P_IP, 41, f"eth{n % 2 + 2}") for n in range(4000)]
+    model.apply(DropRecords(SECOND, records=others), 0, SECOND)
+    began = time.process_time()
+    model.settle(3 * SECOND)
+    assert len(model.ended) == 1000 and time.process_time() - began < 3
 
 
 def test_heads_of_ipv6_and_of_nothing() -> None:
