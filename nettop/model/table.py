@@ -185,6 +185,7 @@ class JourneyDetail(PacketDetail):
     places: tuple[RulePlace | None, ...]
     decisive: RulePlace | None  # of the rule that ended it
     deciding_line: int  # of the step that ended it; 0: none did
+    journey: str = ""  # key of ruleset.matrix.JOURNEYS: the hooks that it passes
 
 
 @dataclass(frozen=True, slots=True)

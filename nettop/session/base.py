@@ -14,7 +14,7 @@ from dataclasses import replace
 from nettop.batch import Counter64
 from nettop.broker.client import Broker
 from nettop.broker.requests import ResolveName
-from nettop.errors import NettopError, UsageError
+from nettop.errors import NettopError
 from nettop.model.events.table import KEEP_EVENTS
 from nettop.model.filter.expression import Filter
 from nettop.model.findings import Finding
@@ -33,6 +33,7 @@ from nettop.session.packet_way import PacketWay
 from nettop.session.run import Rate, Run
 from nettop.session.sets import RecordedSets, SetSource, asked_of, read_pages
 from nettop.session.status import DeviceChoice, Done, NetnsChoice, Status, TraceRequest
+from nettop.session.trace_actions import MetRule
 from nettop.text.units import scaled
 
 _NOTES = 8
@@ -218,13 +219,11 @@ class Session:
     def rule_filter(self, view: str, ident: int, deliver: Callable[[str, str, str, str], None]) -> None:
         """Deliver the filter for traced packets of a row of rules, hooks and packets to trace; or an error."""
 
-        def answer(engine: Engine, now_ns: int) -> None:
-            try:
-                deliver(*trace_actions.filter_of_rule(engine, view, ident), "")
-            except UsageError as error:
-                deliver("", "", "", str(error))
+        self._run.on_models(lambda engine, now_ns: deliver(*trace_actions.answer_of_rule(engine, view, ident)))
 
-        self._run.on_models(answer)
+    def rules_met(self, expression: str, deliver: Callable[[Sequence[MetRule]], None]) -> None:
+        """Deliver the rules that the traced packets that match have met, in the order of their steps."""
+        self._run.on_models(lambda engine, now_ns: deliver(trace_actions.rules_met(engine, expression)))
 
     def rule_position(self, place: RulePlace, deliver: Callable[[Hit | None], None]) -> None:
         """Deliver where a rule is shown in chains and rules; None: it is gone."""

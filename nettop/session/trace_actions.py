@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,7 +16,8 @@ from nettop.model.ruleset.find import Hit
 from nettop.model.ruleset.merge import LEGACY
 from nettop.model.ruleset.rule_tree import chain_of_ident
 from nettop.model.table import RulePlace
-from nettop.model.traces.ends import DIGITS
+from nettop.model.traces.detail import place_of
+from nettop.model.traces.ends import DIGITS, step_text
 from nettop.model.traces.fields import rule_filter
 from nettop.model.traces.journey import Journey
 from nettop.model.traces.lines import lines, objects
@@ -82,6 +84,35 @@ def filter_of_rule(engine: Engine, view: str, ident: int) -> tuple[str, str, str
     name = "policy" if rule is None else f"rule {rule.number}" if by_number else f"handle {rule.handle}"
     packets = selector(picture, rule) if rule is not None and not also else ""
     return rule_filter(chain.family, chain.table, chain.name, name), also, packets
+
+
+def answer_of_rule(engine: Engine, view: str, ident: int) -> tuple[str, str, str, str]:
+    """Return the same with "" as the last value, or the reason why there is none."""
+    try:
+        return *filter_of_rule(engine, view, ident), ""
+    except UsageError as error:
+        return "", "", "", str(error)
+
+
+@dataclass(frozen=True, slots=True)
+class MetRule:
+    """A rule or policy that traced packets met: its words (not safe for a terminal), and how many met it."""
+
+    place: RulePlace
+    text: str
+    packets: int
+
+
+def rules_met(engine: Engine, expression: str) -> list[MetRule]:
+    """Return the rules that the traced packets that match met, each in its place among the steps of the first one."""
+    found: dict[RulePlace, tuple[str, int]] = {}
+    for journey in engine.traced.matching(parse(expression, "traced packet")):
+        engine.traces.worded(journey)
+        for place, step in {place_of(step): step for step in journey.steps}.items():
+            if place is not None:
+                text, packets = found.get(place, (step_text(step), 0))
+                found[place] = text, packets + 1
+    return [MetRule(place, *told) for place, told in found.items()]
 
 
 def position_of(engine: Engine, place: RulePlace) -> Hit | None:

@@ -116,6 +116,7 @@ async def test_r_on_a_packet_goes_to_the_rule_that_ended_it_and_t_back_to_its_pa
         await first_drop(seen)
         await seen.press("R")
         await seen.until(lambda: any(line.startswith("▶") and "known bad" in line for line in seen.lines), "its rule")
+        await seen.see("way: through it   packet #")
         await seen.press("T")
         await seen.see('/ rule "inet fw blocked handle')
         await seen.until(lambda: "DROP" in seen.cursor_line(), "its packets")
@@ -134,6 +135,24 @@ async def test_f_goes_to_the_flow_and_t_from_a_flow_to_its_packets(recorded: Ses
         await seen.press("T")
         await seen.see("/ icmp and (")
         await seen.until(lambda: "accept" in seen.cursor_line(), "its packets")
+
+
+async def test_r_on_a_flow_lists_the_rules_that_its_traced_packets_met_and_goes_to_one(recorded: Session) -> None:
+    async with running(WIDE, recorded) as seen:
+        await seen.press("7", "slash")
+        await seen.write("verdict accept")
+        await seen.press("enter", "g", "F")
+        await seen.see("[1 Flows]")
+        await seen.until(lambda: "icmp" in seen.cursor_line(), "its flow")
+        await seen.press("R")
+        await seen.see("Rules that its traced packets met")
+        await seen.see("forward  inet fw forward 1  ct state")
+        await seen.press("enter")
+        await seen.see("[3 Chains]")
+        await seen.press("1", "g", "slash")
+        await seen.write("port 53")
+        await seen.press("enter", "R")
+        await seen.see("no packet of it was traced")
 
 
 async def test_a_recording_without_traces_and_keys_of_the_live_host_say_so(recorded: Session) -> None:
@@ -187,6 +206,7 @@ async def test_a_rule_is_traced_by_the_packets_that_hit_it(live: Traced) -> None
         await first_drop(seen)
         await seen.press("R")
         await seen.until(lambda: any(line.startswith("▶") and "known bad" in line for line in seen.lines), "its rule")
+        await seen.see("way: through it   packet #")
         await seen.press("t")
         await seen.see("every packet")
         await seen.press("enter")

@@ -43,6 +43,13 @@ JOURNEYS: dict[str, tuple[str, ...]] = {
 }
 
 
+def journey_through(hooks: Iterable[str]) -> str:
+    """Return the journey of a packet that was seen in these hooks; "": they are of more than one."""
+    seen = {*hooks}
+    found = [name for name, passed in JOURNEYS.items() if seen <= {*passed} and not seen <= {"ingress", "prerouting"}]
+    return found[0] if found else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """One cell: a base chain, or a function of the kernel (then ident is None)."""

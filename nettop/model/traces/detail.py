@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nettop.model.ruleset.matrix import journey_through
 from nettop.model.ruleset.words import rule_text, verdict_role
 from nettop.model.table import JourneyDetail, Line, RulePlace, Segment
 from nettop.model.traces.cells import end_cell
@@ -33,6 +34,7 @@ def journey_detail(journey: Journey) -> JourneyDetail:
         hexdump=(),
         places=tuple(places),
         decisive=last,
+        journey=journey_through(journey.hooks),
         deciding_line=sentences + 1 + steps.index(end.step) if end is not None and end.step in steps else 0,
         sentences=sentences,
     )

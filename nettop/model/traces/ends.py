@@ -101,6 +101,15 @@ def _decided(step: Step) -> str:
     return f"{path} rule {step.number or '?'}{note}" + (f' "{rule_text(rule)}"' if rule else "")
 
 
+def step_text(step: Step) -> str:
+    """Return `forward  inet fw lan 3  → jump blocked`, or with `policy` and its verdict: a step in one line."""
+    record = step.record
+    number = "policy" if record.type == "policy" else step.number or "?"
+    verdict = f"{record.verdict} {record.target}".strip()
+    words = rule_text(step.rule) if step.rule else verdict
+    return f"{step.hook}  {table_name(step)} {record.chain} {number}  {words}"
+
+
 def _translation(journey: Journey) -> str:
     """Return `, after NAT: dst → 10.9.0.4:8443` if its addresses or ports were changed."""
     changes = ", ".join(translated(journey.head, journey.last))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,10 +13,15 @@ from nettop.model.ruleset.find import Hit
 from nettop.model.table import Detail, GroupDetail, JourneyDetail, RulePlace
 from nettop.model.traces.match import matches
 from nettop.session.status import TraceRequest, shown_netns
+from nettop.session.trace_actions import MetRule
+from nettop.text.sanitize import clean
+from nettop.text.units import plural
+from nettop.ui.actions.choosing import choose
 from nettop.ui.actions.dialogs import table_view
 from nettop.ui.actions.flows import in_shown_netns
 from nettop.ui.panes.chains import ChainsView
 from nettop.ui.screens.pending import WatchContext, has_ended, open_with_answer
+from nettop.ui.widgets.choices import Choice
 from nettop.ui.widgets.prompt_request import PromptRequest
 
 if TYPE_CHECKING:
@@ -127,22 +132,43 @@ def traced(screen: MainScreen) -> Awaitable[None] | None:
 
 
 def rule(screen: MainScreen) -> Awaitable[None] | None:
-    """Go to the rule of the step under the cursor, in Chains; from the list to the rule that ended the packet."""
+    """Go to the rule of the step under the cursor, in Chains; from the list to the rule that ended the packet.
+
+    From a flow or a packet choose among the rules that traced packets of it met.
+    """
+    if screen.table.view != "traces":
+        return _of_row(screen, partial(_choose_rule, screen))
     row, detail = screen.table.current, table_view(screen).detail
     if row is None:
         screen.say("there is no packet here")
         return None
     if screen.view.is_open and isinstance(detail.drawn, JourneyDetail):
         of_step = detail.drawn.places[detail.body.cursor] if screen.focused is detail.body else detail.drawn.decisive
-        return _go_to_rule(screen, of_step)
+        return _go_to_rule(screen, of_step, detail.drawn)
 
     def on_detail(found: Detail | None) -> Awaitable[None] | None:
-        return _go_to_rule(screen, found.decisive if isinstance(found, JourneyDetail) else None)
+        packet = found if isinstance(found, JourneyDetail) else None
+        return _go_to_rule(screen, None if packet is None else packet.decisive, packet)
 
     return open_with_answer(screen, partial(screen.session.detail, "traces", row.ident), on_detail)
 
 
-def _go_to_rule(screen: MainScreen, place: RulePlace | None) -> Awaitable[None] | None:
+def _choose_rule(screen: MainScreen, request: TraceRequest) -> Awaitable[None]:
+    def on_rules(found: Sequence[MetRule]) -> Awaitable[None] | None:
+        if not found:
+            screen.say("no packet of it was traced: t traces the next ones, and R shows the rules that they met")
+            return None
+        choices = [Choice(str(at), clean(one.text), plural(one.packets, "packet")) for at, one in enumerate(found)]
+        go = lambda answer: screen.call_later(_go_to_rule, screen, found[int(answer[0])].place)  # noqa: E731
+        return choose(screen, "Rules that its traced packets met", choices, go, search=True)
+
+    return open_with_answer(screen, partial(screen.session.rules_met, request.expression), on_rules)
+
+
+def _go_to_rule(
+    screen: MainScreen, place: RulePlace | None, packet: JourneyDetail | None = None
+) -> Awaitable[None] | None:
+    """Open a rule in Chains, and light the hooks that the packet passed."""
     if place is None:
         screen.say("there is no rule on this line" if screen.view.is_open else "no rule ended this packet")
         return None
@@ -153,6 +179,8 @@ def _go_to_rule(screen: MainScreen, place: RulePlace | None) -> Awaitable[None] 
             return
         screen.show("chains")
         assert isinstance(screen.view, ChainsView)
+        if screen.view.matrix is not None and packet is not None:
+            screen.view.matrix.light(packet.journey, f"packet #{packet.ident}")
         screen.view.show_rule(found)
         screen.write_bars()
 

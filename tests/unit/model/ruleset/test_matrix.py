@@ -8,7 +8,7 @@ import pytest
 
 from nettop.decode.nftables.objects import NftChain, NftTable
 from nettop.model.ruleset.chain_matrix import ChainMatrix
-from nettop.model.ruleset.matrix import Matrix, Place
+from nettop.model.ruleset.matrix import Matrix, Place, journey_through
 from nettop.model.table import ViewSpec
 from nettop.ui.widgets.matrix_lines import draw
 from tests.unit.model.ruleset.test_ruleset import T0, Feed, S, base, rule, user
@@ -188,3 +188,12 @@ def test_a_narrow_cell_leaves_out_what_does_not_move_and_not_the_policy(feed: Fe
     drawn = draw(matrix_of(feed), 36)
     text = "\n".join("".join(part for part, _, _ in line) for line in drawn.lines)
     assert "accept" in text and "drop" in text and "2r" in text
+
+
+def test_the_journey_of_a_packet_is_told_by_the_hooks_that_it_passed() -> None:
+    for hooks, journey in (
+        (("prerouting", "input"), "to this host"), (("ingress", "prerouting", "forward"), "through it"),
+        (("output",), "from this host"), (("output", "postrouting", "prerouting", "input"), "over loopback"),
+        (("prerouting",), ""), ((), ""), (("prerouting", "input", "forward"), ""),
+    ):  # fmt: skip
+        assert journey_through(hooks) == journey
