@@ -18,6 +18,9 @@ from tests.kernel.namespaces import Lab, command_in, never_answered, run_in
 pytestmark = [pytest.mark.kernel, pytest.mark.one_broker]
 
 
+FORWARD = "table {} f {{ chain f {{ type filter hook forward priority 0; policy drop\n{}\n}}\n}}"
+
+
 def found(broker: Broker, *specs: str, rules: str | None = None) -> dict[str, list[Finding]]:
     """The findings about these namespaces by name; the rules of one of them are read."""
     engine = engine_with(broker, *specs, with_rules=rules)
@@ -65,7 +68,7 @@ def test_rules_for_packets_to_others_are_found_where_nothing_is_forwarded(
     assert found(broker, ns, rules=ns) == {}
 
 
-def test_dnat_to_an_own_address_and_rules_for_both_families_need_no_forwarding_of_one(broker: Broker, lab: Lab) -> None:
+def test_dnat_to_an_own_address_and_rules_that_let_nothing_through_need_no_forwarding(broker: Broker, lab: Lab) -> None:
     ns, other = lab.netns("a"), lab.netns("b")
     lab.veth_pair(ns, other)
     rules = ("tcp dport 80 dnat to 10.99.0.1", "tcp dport 81 redirect to :82", "tcp dport 83 dnat to 127.0.0.1:80")
@@ -74,8 +77,8 @@ def test_dnat_to_an_own_address_and_rules_for_both_families_need_no_forwarding_o
     run_in(ns, "nft", "-f", "-", stdin=f"table ip n {{ chain p {{ {nat}\n}}\n}}")
     assert found(broker, ns, rules=ns) == {}
     run_in(ns, "sysctl", "-qw", "net.ipv6.conf.all.forwarding=1")
-    chain = "table inet f { chain f { type filter hook forward priority 0; tcp dport 22 accept\n}\n}"
-    run_in(ns, "nft", "-f", "-", stdin=chain)
+    run_in(ns, "nft", "-f", "-", stdin=FORWARD.format("inet", "tcp dport 22 accept"))
+    run_in(ns, "nft", "-f", "-", stdin=FORWARD.format("ip", "tcp dport 22 counter\ntcp dport 23 drop"))
     assert found(broker, ns, rules=ns) == {}
 
 
@@ -112,6 +115,18 @@ def test_a_strict_rp_filter_is_found_where_the_way_back_is_another_device(broker
     run_in(here, "sysctl", "-qw", "net.ipv4.conf.up2.rp_filter=2")
     assert found(broker, here, net) == {}
     assert pinged(net, "10.2.0.2", "203.0.113.9")
+
+
+def test_two_devices_in_one_subnet_are_found_since_answers_leave_by_the_first(broker: Broker, lab: Lab) -> None:
+    here, net = lab.netns("a"), lab.netns("b")
+    for at in (1, 2):
+        lab.veth_pair(here, net, f"up{at}", f"u{at}", (f"10.5.0.{at}/24",), ())
+    run_in(here, "sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1")
+    (one,) = found(broker, here)["asymmetric-route"]
+    assert place(one) == (here, "up2") and "10.5.0.3 is up1" in one.summary
+    assert "dev up1" in run_in(here, "ip", "route", "get", "10.5.0.3")
+    refused = run_in(here, "sh", "-c", "ip route get 10.5.0.2 from 10.5.0.3 iif up2 2>&1 || true")
+    assert "dev lo" not in refused and "answers" in refused
 
 
 def test_a_route_by_mark_alone_is_found_until_the_mark_counts_for_no_strict_check(broker: Broker, lab: Lab) -> None:

@@ -87,7 +87,7 @@ def _net(address: Address) -> str:
 def _addresses(facts: MapFacts) -> Iterator[tuple[NamespaceMap, Device, Address]]:
     for space, device in facts.devices():
         for address in space.addresses:
-            if address.ifindex == device.link.ifindex and device.link.up:
+            if address.ifindex == device.link.ifindex and device.link.up and is_global(address):
                 yield space, device, address
 
 

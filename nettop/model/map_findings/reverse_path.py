@@ -8,12 +8,13 @@ from ipaddress import IPv4Address
 from nettop.decode.rtnetlink import Route
 from nettop.decode.topology.objects import Device
 from nettop.linux import rtnetlink as rt
+from nettop.linux.interface import ARPHRD_LOOPBACK
 from nettop.linux.socket import AF_INET
 from nettop.model.findings import Finding
 from nettop.model.map_findings.facts import MapFacts, finding
 from nettop.model.topology.host_map import NamespaceMap
 from nettop.model.topology.ip_words import route_words
-from nettop.model.topology.policy import best_route, matching, suppresses
+from nettop.model.topology.policy import RouteIndex, matching, suppresses
 from nettop.model.topology.route_query import RouteQuery
 from nettop.model.topology.sysctls import conf
 
@@ -24,22 +25,26 @@ _RP_FILTER = "net.ipv4.conf.{}.rp_filter"
 
 def asymmetric(facts: MapFacts) -> Iterator[Finding]:
     """Yield the devices with rp_filter strict through which packets leave whose way back is another device."""
-    for space, device in facts.devices():
-        link = device.link
-        if link.up and conf(space.sysctls, _RP_FILTER, link.name) == 1 and "routes" in space.complete:
-            yield from _of_device(space, device)
+    for space in facts.hosts.namespaces():
+        devices = [one for one in space.devices.values() if one.link.up and one.link.arphrd != ARPHRD_LOOPBACK]
+        strict = [one for one in devices if conf(space.sysctls, _RP_FILTER, one.link.name) == 1]
+        if strict and len(devices) > 1 and "routes" in space.complete:
+            index = RouteIndex((one for one in space.routes if one.table != rt.RT_TABLE_LOCAL), AF_INET)
+            for device in strict:
+                yield from _of_device(space, device, index)
 
 
-def _of_device(space: NamespaceMap, device: Device) -> Iterator[Finding]:
+def _of_device(space: NamespaceMap, device: Device, index: RouteIndex) -> Iterator[Finding]:
     used = {rule.table for rule in space.rules}
-    own = {one.address for one in space.addresses if one.ifindex == device.link.ifindex and one.family == AF_INET}
-    routes = [route for route in space.routes if route.family == AF_INET and route.kind == rt.RTN_UNICAST]
+    held = {one.address: one.ifindex for one in space.addresses if one.family == AF_INET}
+    own = [address for address, ifindex in held.items() if ifindex == device.link.ifindex]
+    routes = (route for route in space.routes if route.family == AF_INET and route.kind == rt.RTN_UNICAST)
     through = [one for one in routes if one.table in used and _leaves_by(one, device)]
     for route in sorted(through, key=lambda one: one.length)[:_MAX_ROUTES]:
-        source = _address_of(route, routes)
-        if source is None or source in own:
+        source = next((one for one in _addresses_of(route, index) if one not in held), None)
+        if source is None:
             continue
-        back = _way_back(space, device, RouteQuery(IPv4Address(source), IPv4Address(min(own)) if own else None))
+        back = _way_back(space, index, RouteQuery(IPv4Address(source), IPv4Address(own[0]) if own else None))
         if back is not None and not _leaves_by(back, device):
             name = space.name
             others = [name(hop.ifindex) for hop in back.hops]
@@ -57,24 +62,20 @@ def _leaves_by(route: Route, device: Device) -> bool:
     return any(hop.ifindex == device.link.ifindex for hop in route.hops)
 
 
-def _address_of(route: Route, routes: list[Route]) -> int | None:
-    """Return an address that has this route and no more specific one; None: none was found."""
+def _addresses_of(route: Route, index: RouteIndex) -> list[int]:
+    """Return some addresses that have this route and no more specific one."""
     span = 32 - route.length
     first = route.destination >> span << span
-    several = [first + 1, first + (1 << span) - 2] if span > 1 else [first]
-    longer = [one for one in routes if one.length > route.length]
-    for address in _ELSEWHERE if not route.length else several:
-        if not any((address ^ one.destination) >> (32 - one.length) == 0 for one in longer):
-            return address
-    return None
+    several = [first + at for at in (*range(1, 5), (1 << span) - 2) if at < 1 << span] or [first]
+    return [one for one in (several if route.length else _ELSEWHERE) if index.is_longest(one, route.length)]
 
 
-def _way_back(space: NamespaceMap, device: Device, query: RouteQuery) -> Route | None:
+def _way_back(space: NamespaceMap, index: RouteIndex, query: RouteQuery) -> Route | None:
     """Return the route that the policy rules lead to, without a mark; None: none, or a rule is not understood."""
     for rule, certain in matching(space.rules, query):
         if not certain:
             return None
-        route = best_route(space.routes, rule.table, query) if rule.table else None
+        route = index.best(rule.table, query)
         if route is not None and route.kind != rt.RTN_THROW and not suppresses(rule, route):
             return route if route.kind == rt.RTN_UNICAST else None
     return None

@@ -31,7 +31,7 @@ def forwarding_off(facts: MapFacts) -> Iterator[Finding]:
     for space, picture in _pictures(facts):
         off = {family for family, name in _FORWARDING.items() if number(space.sysctls, name) == 0}
         off -= {AF_INET} if _forwards_somewhere(space) else set()
-        for hook, what, word in (("prerouting", _dnat_to_others, "DNAT"), ("forward", _any, "forwarding")):
+        for hook, what, word in (("prerouting", _dnat_to_others, "DNAT"), ("forward", _accepts, "forwarding")):
             rules = [rule for rule in _rules(picture, hook, off) if what(space, rule)]
             if rules:
                 names = [_FORWARDING[family] for family in sorted(off & _seen(picture, rules))]
@@ -66,8 +66,9 @@ def _seen(picture: Picture, rules: list[RuleView]) -> set[int]:
     return {family for rule in rules for family in _OF_FAMILY.get(picture.chains[rule.chain].family, ())}
 
 
-def _any(space: NamespaceMap, rule: RuleView) -> bool:
-    return True
+def _accepts(space: NamespaceMap, rule: RuleView) -> bool:
+    """Return whether a rule lets packets through: those that count or drop miss nothing."""
+    return rule.verdict.lower() == "accept"
 
 
 def _dnat_to_others(space: NamespaceMap, rule: RuleView) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 
@@ -67,18 +67,37 @@ def suppresses(rule: PolicyRule, route: Route) -> bool:
     return "suppress_prefixlength" in words and route.length <= int(words[words.index("suppress_prefixlength") + 1])
 
 
-def best_route(routes: Sequence[Route], table: int, query: RouteQuery) -> Route | None:
-    """Return the route of a table for the packet: the longest prefix, then the TOS, then the lowest metric."""
-    address, width = int(query.destination), query.destination.max_prefixlen
-    fits = [
-        route
-        for route in routes
-        if route.table == table
-        and route.family == query.family
-        and (address ^ route.destination) >> (width - route.length) == 0
-        and route.tos in (0, query.tos)
-    ]
-    return min(fits, key=lambda route: (-route.length, route.tos != query.tos, route.metric), default=None)
+class RouteIndex:
+    """The routes of a family by table and prefix, for many lookups."""
+
+    def __init__(self, routes: Iterable[Route], family: int) -> None:
+        self._width = 32 if family == AF_INET else 128
+        self._of: dict[int, dict[int, dict[int, list[Route]]]] = {}  # by table, length, network
+        for route in routes:
+            if route.family == family:
+                lengths = self._of.setdefault(route.table, {})
+                network = route.destination >> (self._width - route.length)
+                lengths.setdefault(route.length, {}).setdefault(network, []).append(route)
+        self._of = {table: dict(sorted(lengths.items(), reverse=True)) for table, lengths in self._of.items()}
+
+    def best(self, table: int, query: RouteQuery) -> Route | None:
+        """Return the route of a table for the packet: the longest prefix, then the TOS, then the lowest metric."""
+        address = int(query.destination)
+        for length, networks in self._of.get(table, {}).items():
+            fits = [one for one in networks.get(address >> (self._width - length), ()) if one.tos in (0, query.tos)]
+            if fits:
+                return min(fits, key=lambda route: (route.tos != query.tos, route.metric))
+        return None
+
+    def is_longest(self, address: int, length: int) -> bool:
+        """Return whether no table has a longer prefix around the address."""
+        longer = ((at, networks) for of in self._of.values() for at, networks in of.items() if at > length)
+        return not any(address >> (self._width - at) in networks for at, networks in longer)
+
+
+def best_route(routes: Iterable[Route], table: int, query: RouteQuery) -> Route | None:
+    """Return the same of one lookup."""
+    return RouteIndex((route for route in routes if route.table == table), query.family).best(table, query)
 
 
 def _holds(words: list[str], query: RouteQuery) -> bool | None:
