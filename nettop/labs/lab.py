@@ -53,11 +53,12 @@ class Lab:
         return [rest for name, rest in lines if name == namespace]
 
     def shown(self) -> str:
-        """Return a shell script that builds the lab; its comments tell what to look at, the traffic and the facts."""
-        facts = (f"# {fact.command}    # {_result(fact)}" for fact in self.facts)
-        traffic = (f"# {line}" for line in self.traffic.strip().splitlines())
-        head = f"# {self.name}: {self.look}\n{self.script()}"
-        return "\n".join((head, "# Its traffic (nettop sends it):", *traffic, "", "# What holds then:", *facts, ""))
+        """Return a shell script that builds the lab. Its comments: where to look, the traffic, the facts, the end."""
+        facts = (f"{fact.command}    # {_result(fact)}" for fact in self.facts)
+        removed = (f"ip netns del {name}" for name in self.namespaces)
+        comments = ("Its traffic (nettop sends it):", *self.traffic.strip().splitlines(), "What holds then:", *facts)
+        below = "".join(f"# {line}\n" for line in (*comments, "To remove it:", *removed))
+        return f"# {self.name}: {self.look}\n{self.script()}{below}"
 
 
 def _result(fact: Fact) -> str:

@@ -26,7 +26,7 @@ from tests.kernel.namespaces import poll
 from tests.kernel.processes import children_of
 from tests.kernel.pty_terminal import terminal
 from tests.kernel.rights import only_root, other_users, tun_devices
-from tests.kernel.test_demo import alive, family
+from tests.kernel.test_demo import _POWERLESS, ORDINARY, alive, family
 
 pytestmark = pytest.mark.kernel
 
@@ -273,6 +273,16 @@ def test_a_user_who_may_not_open_a_lab_s_device_is_told_to_use_sudo() -> None:
     assert done.stderr == (
         "nettop: the lab cannot be built: ip -n box tuntap add dev tun0 mode tun: open: Permission denied: "
         "run `sudo nettop demo tun`\n"
+    )
+
+
+def test_where_users_may_not_have_namespaces_a_lab_without_a_recording_says_so_and_what_to_do() -> None:
+    script = f"echo 0 > /proc/sys/user/max_user_namespaces && {_POWERLESS}"
+    done = nettop("demo", "veth", before=(*ORDINARY, script, "sh"), NETTOP_COMMAND="./dev run")
+    assert done.returncode == 4
+    assert done.stderr == (
+        "nettop: this host denies user namespaces to ordinary users (user.max_user_namespaces=0): "
+        "run `sudo ./dev run demo veth`\n"
     )
 
 
