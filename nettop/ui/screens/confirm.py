@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from nettop.text.sanitize import clean
 from nettop.ui.screens.dialog import Dialog
 from nettop.ui.strips import keys_line
 from nettop.ui.widgets.choices import Choice, Choices
@@ -43,10 +41,9 @@ class ConfirmScreen(Dialog[str], inherit_bindings=False):
         self._write()
 
     def _write(self) -> None:
-        room = max(10, min(76, self.app.size.width * 96 // 100) - 4)
-        parts = [part for line in self._text.split("\n") for part in textwrap.wrap(clean(line), room)]
-        self._question.styles.height = len(parts) + 1
-        self._question.write([*(((f" {part}", ""),) for part in parts), ()])
+        lines = [*self.wrapped(self._text), ()]
+        self._question.styles.height = len(lines)
+        self._question.write(lines)
 
     def action_accept(self) -> None:
         """Confirm the choice under the cursor."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import TypeVar
 
 from textual.app import ComposeResult
@@ -11,6 +12,7 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 
 from nettop.model.table import Line
+from nettop.text.sanitize import clean
 from nettop.ui.widgets.choices import Choices
 from nettop.ui.widgets.text_panes import TextPane
 
@@ -45,6 +47,12 @@ class Dialog(ModalScreen[Answer], inherit_bindings=False):
             yield from self.parts
             if self.keys:
                 yield text_line(self.keys)
+
+    def wrapped(self, text: str, role: str = "") -> list[Line]:
+        """Return a text, of several lines if it has any, as lines that fit in the box."""
+        room = max(10, min(WIDTH, self.app.size.width * 96 // 100) - 4)
+        parts = (wrap(clean(line), room, break_on_hyphens=False) for line in text.split("\n"))
+        return [((f" {part}", role),) for found in parts for part in found]
 
     def answer(self, answer: Answer | None) -> None:
         """Close with this answer. Only the first one counts: a second dismissal would close the screen below."""

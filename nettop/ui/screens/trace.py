@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -11,7 +10,6 @@ from textual.binding import Binding, BindingType
 
 from nettop.model.table import Line
 from nettop.session.status import TraceRequest
-from nettop.text.sanitize import clean
 from nettop.ui.screens.dialog import Dialog
 from nettop.ui.strips import keys_line
 from nettop.ui.widgets.choices import Choice, Choices
@@ -95,14 +93,10 @@ class TraceScreen(Dialog[TraceRequest], inherit_bindings=False):
         self._write()
 
     def _write(self) -> None:
-        room = max(10, min(76, self.app.size.width * 96 // 100) - 4)
-        request = self._request
-        about: list[Line] = [((f" {part}", "accent"),) for part in _wrapped(request.expression or "every packet", room)]
-        if request.only:
-            about += [
-                ((f" {part}", ""),) for part in _wrapped(f"shows only the packets that meet {request.only}", room)
-            ]
-        effect: list[Line] = [(), *(((f" {part}", "dim"),) for part in _wrapped(_EFFECT, room)), ()]
+        about = self.wrapped(self._request.expression or "every packet", "accent")
+        if self._request.only:
+            about += self.wrapped(f"shows only the packets that meet {self._request.only}")
+        effect: list[Line] = [(), *self.wrapped(_EFFECT, "dim"), ()]
         for pane, lines in ((self._about, [*about, ()]), (self._effect, effect)):
             pane.styles.height = len(lines)
             pane.write(lines)
@@ -116,7 +110,3 @@ class TraceScreen(Dialog[TraceRequest], inherit_bindings=False):
         if not self.answered:
             self.answer(None)
             self._on_edit(self._request)
-
-
-def _wrapped(text: str, room: int) -> list[str]:
-    return textwrap.wrap(clean(text), room, break_on_hyphens=False)
