@@ -67,7 +67,7 @@ async def test_lists_follow_the_cursor_and_close(size: tuple[int, int]) -> None:
         await seen.see("3 routes of gw-a")
         await seen.see("default via 100.100.100.2 dev eth1")
         await seen.press("e")
-        await seen.see("2 neighbours of gw-a")
+        await seen.see("3 neighbours of gw-a")
         await seen.press("slash", *"vm4", "enter")
         await seen.see_no("REACHABLE")
         await seen.press("escape")

@@ -93,7 +93,7 @@ def _link_lines(hosts: HostMap, space: NamespaceMap, device: Device) -> Iterator
         yield detail_line("rates", f"{rate(rates[0])} in, {rate(rates[1])} out, {rate(rates[2])} packets dropped")
     big = [f"{name} {value}" for name, value in device.offloads if name in _OFFLOADS and int(value or 0) > link.mtu]
     if big:
-        yield detail_line("offload", f"{', '.join(big)}: captures here may show packets larger than the MTU")
+        yield detail_line("offload", f"captures here may show packets larger than the MTU ({', '.join(big)})")
 
 
 def _port_lines(space: NamespaceMap, device: Device) -> Iterator[Line]:
@@ -109,9 +109,14 @@ def _port_lines(space: NamespaceMap, device: Device) -> Iterator[Line]:
     behind = (index,) if device.link.kind != "bridge" else tuple(
         i for i, one in space.devices.items() if one.link.master == index
     )  # fmt: skip
-    entries = [one for one in space.neighbours if one.family == AF_BRIDGE and one.ifindex in behind]
+    entries = [one for one in space.neighbours if one.family == AF_BRIDGE and one.ifindex in behind and _is_host(one)]
     if entries:
         yield detail_line("MACs", listed([_entry(space, one, len(behind) > 1) for one in entries], _MACS))
+
+
+def _is_host(entry: Neighbour) -> bool:
+    """Return whether an entry leads to another host: not a port's own MAC, nor a group that this host listens to."""
+    return bool(entry.remote) or state_text(entry) != "permanent"
 
 
 def _entry(space: NamespaceMap, entry: Neighbour, named: bool) -> str:
@@ -129,7 +134,8 @@ def _queue_lines(space: NamespaceMap, device: Device) -> Iterator[Line]:
     name = ", ".join(kinds) or device.qdisc
     if name:
         drops, backlog = sum(q.drops for q in queues), sum(q.backlog for q in queues)
-        text = f"{name}, {plural(device.queue_length, 'packet')} at most" if device.queue_length else name
+        limited = device.queue_length and name != "noqueue"
+        text = f"{name}, {plural(device.queue_length, 'packet')} at most" if limited else name
         yield (
             *detail_line("queue", text),
             *more("dropped", grouped(drops)),

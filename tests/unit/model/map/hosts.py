@@ -125,6 +125,7 @@ def screens() -> HostMap:
     gw.neighbours = (
         Neighbour(2, AF_INET, int(ipaddress.ip_address("192.168.1.2")), bytes.fromhex("525400090002"), 2),
         Neighbour(9, 7, None, bytes.fromhex("525400090004"), 2),
+        Neighbour(9, 7, None, bytes.fromhex("333300000001"), 128),  # a group that the port listens to
     )
     return host_map(
         namespace("", [device(1, "lo"), device(2, "eth0")], [address(2, "203.0.113.5/24")], processes=214, names=()),

@@ -88,7 +88,7 @@ def test_the_macs_of_a_bridge_name_their_ports() -> None:
 def test_offloads_that_change_captures_are_said() -> None:
     one: Device = replace(device(2, "eth0"), offloads=(("gso_max_size", "65536"), ("gro_max_size", "1000")))
     found = text(detail(host_map(namespace("gw-a", [one])), "gw-a", 2))
-    assert "offload   gso_max_size 65536: captures here may show packets larger than the MTU" in found
+    assert "offload   captures here may show packets larger than the MTU (gso_max_size 65536)" in found
 
 
 def test_it_is_copied_as_the_command_that_shows_it() -> None:

@@ -44,7 +44,8 @@ def test_addresses_neighbours_and_rules() -> None:
         "inet 100.100.100.1/24 scope global dev eth1", "inet6 fe80::1/64 scope global dev eth1"
     ]  # fmt: skip
     assert words(found, table.idents.of("gw-a"), "neighbours") == [
-        "192.168.1.2 dev eth0 lladdr 52:54:00:09:00:02 REACHABLE", "52:54:00:09:00:04 dev vm4 learned"
+        "192.168.1.2 dev eth0 lladdr 52:54:00:09:00:02 REACHABLE", "52:54:00:09:00:04 dev vm4 learned",
+        "33:33:00:00:00:01 dev vm4 permanent"
     ]  # fmt: skip
     assert words(found, table.idents.of("gw-a", 2), "rules") == ["0: from all lookup local",
                                                                  "32766: from all lookup main"]  # fmt: skip

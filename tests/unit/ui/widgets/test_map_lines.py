@@ -69,6 +69,9 @@ def test_of_many_namespaces_it_says_how_many_are_not_drawn() -> None:
     assert any("21 more devices" in line for line in lines)
 
 
+ODD = st.sampled_from(("", "\x1b[2J", "é\u0301", "\u202eabc", "字字", "\u05d0"))  # of names
+
+
 @st.composite
 def hosts(draw_one: st.DrawFn) -> HostMap:
     count = draw_one(st.integers(1, 9))
@@ -77,7 +80,9 @@ def hosts(draw_one: st.DrawFn) -> HostMap:
         a, b = draw_one(st.integers(0, count - 1)), draw_one(st.integers(0, count - 1))
         ends = 10 + 2 * number, 11 + 2 * number
         bridges = [draw_one(st.booleans()) and 2, draw_one(st.booleans()) and 2]
-        devices[a].append(device(ends[0], f"a{number}", "veth", (ends[1], f"n{b}"), master=int(bridges[0])))
+        devices[a].append(
+            device(ends[0], f"a{number}{draw_one(ODD)}", "veth", (ends[1], f"n{b}"), master=int(bridges[0]))
+        )
         devices[b].append(device(ends[1], f"b{number}字", "veth", (ends[0], f"n{a}"), master=int(bridges[1])))
     for each in devices:
         if any(one.link.master for one in each):
