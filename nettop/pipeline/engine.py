@@ -185,11 +185,11 @@ class Engine(Intake):
         self.names.close()
 
     def _known(self, netns: str) -> list[str]:
-        """Return what else is known of a watched namespace: its flows, and of the shown one its rules."""
-        if netns not in self._codes or netns != self.netns:
-            return []
-        rules = len(self.ruleset.picture.rules)
-        return [plural(len(self.flows), "flow"), *([plural(rules, "rule")] if rules else [])]
+        """Return what else is known of a watched namespace: its flows and its rules."""
+        flows, rules = self.counters.table_use(netns)[0], self.rulesets.of(netns)
+        flows = len(self.flows) if flows is None and self.labels == [netns] else flows
+        count = 0 if rules is None else len(rules.picture.rules)
+        return [*([] if flows is None else [plural(flows, "flow")]), *([plural(count, "rule")] if count else [])]
 
     def _stream_name(self, stream: int) -> str:
         return self.streams[stream].name if stream in self.streams else str(stream)

@@ -106,3 +106,14 @@ def test_a_flow_and_a_rule_lead_to_their_device(shown: Shown, view: str) -> None
 def test_a_row_without_a_device_leads_nowhere(shown: Shown) -> None:
     poll(lambda: shown.rows("matrix"))
     assert shown.asked(shown.session.related, "matrix", shown.rows("matrix")[0].ident, "map") == (None, "")
+
+
+def test_a_watched_namespace_has_its_flows_and_rules(shown: Shown) -> None:
+    run_in(shown.here, "ping", "-c1", "10.77.0.2")
+
+    def facts() -> str:
+        found = shown.rows("map", TREE)
+        return found[0].cells[2] if found else ""
+
+    shown.rows("rules"), shown.rows("flows")
+    poll(lambda: "1 flow, 1 rule" in facts(), what="its facts")
