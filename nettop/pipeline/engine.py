@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nettop.batch import Batch, DumpMark, End, Gap, Stream, StreamAdded, Text
@@ -96,7 +96,7 @@ class Engine(Intake):
         chains = ChainTable(self.ruleset)
         self.finder, self.findings = RuleFinder(self.ruleset, chains.order), chains.findings
         find = lambda: map_findings(MapFacts(self.host_map, self.rulesets.of))  # noqa: E731
-        self.map = MapTable(self.host_map, lambda: self.netns, self._known, find)
+        self.map = MapTable(self.host_map, lambda: self.host_map.listed(self.netns), self._known, find)
         return {
             "flows": self.flows,
             "groups": self.groups,
@@ -155,8 +155,9 @@ class Engine(Intake):
             self._joins_version = version
             self.flows.version += 1
 
-    def show_namespaces(self, labels: Sequence[str]) -> None:
-        """Prepare for flows of these namespaces. If there are several, the tables get a column for them."""
+    def show_namespaces(self, labels: Mapping[str, int]) -> None:
+        """Prepare for flows of these namespaces, by label, with their inodes. Of several the tables get a column."""
+        self.host_map.watched = labels
         for label in labels:
             self.code(label)
         if len(labels) > 1:
@@ -184,8 +185,9 @@ class Engine(Intake):
         self.packets.close()
         self.names.close()
 
-    def _known(self, netns: str) -> list[str]:
+    def _known(self, label: str) -> list[str]:
         """Return what else is known of a watched namespace: its flows and its rules."""
+        netns = next((one for one in self.host_map.watched if self.host_map.listed(one) == label), label)
         flows, rules = self.counters.table_use(netns)[0], self.rulesets.of(netns)
         flows = len(self.flows) if flows is None and self.labels == [netns] else flows
         count = 0 if rules is None else len(rules.picture.rules)

@@ -190,7 +190,7 @@ class LiveSession(Session):
             found = [LiveSources(self._broker, netns, run.plumbing)]
             found += [LiveSources(self._broker, other, run.plumbing) for other in others]
             self._running = (*before, *found)
-            run.engine.show_namespaces([each.netns.label for each in found])
+            run.engine.show_namespaces({each.netns.label: each.netns.inode for each in found})
             run.each_tick = lambda engine: self._serve_models(engine, found, host_map)
             run.engine.watch(self._receive_filter)
             run.start()

@@ -31,13 +31,13 @@ _ROLES = {"passes": "good", "drops": "bad", "kernel": "number", "inferred": "war
 def device_of(engine: Engine, view: str, ident: int) -> tuple[int | None, str]:
     """Return the ident in the map of the device of a row (None: it is not known), and the device's name."""
     for netns, name in _devices_of(engine, view, ident):
-        space = engine.host_map.of(netns)
-        links = engine.routing.links(engine.code(netns))
+        label = engine.host_map.listed(netns)
+        space, links = engine.host_map.of(label), engine.routing.links(engine.code(netns))
         known = [(link.ifindex, link.name) for link in links.values()]
         known += [(index, device.link.name) for index, device in (space.devices.items() if space else ())]
         for ifindex, other in known:
             if other == name:
-                return engine.map.idents.of(netns, ifindex), name
+                return engine.map.idents.of(label, ifindex), name
     return None, ""
 
 

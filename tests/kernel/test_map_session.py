@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import takewhile
@@ -115,5 +116,16 @@ def test_a_watched_namespace_has_its_flows_and_rules(shown: Shown) -> None:
         found = shown.rows("map", TREE)
         return found[0].cells[2] if found else ""
 
-    shown.rows("rules"), shown.rows("flows")
+    shown.rows("rules")
     poll(lambda: "1 flow, 1 rule" in facts(), what="its facts")
+
+
+def test_a_namespace_that_was_named_otherwise_is_here_too(shown: Shown, broker: Broker, lab: Lab) -> None:
+    process = lab.spawn_in(shown.there, "sleep", "60")
+    poll(lambda: os.readlink(f"/proc/{process.pid}/ns/net") != os.readlink("/proc/self/ns/net"))
+    session = LiveSession(broker, f"pid:{process.pid}")
+    try:
+        other = Shown(session, shown.there, shown.here)
+        poll(lambda: other.rows("map", TREE) and other.rows("map", TREE)[0].cells[0] == f"▾ {shown.there}  ◀ here")
+    finally:
+        session.close()

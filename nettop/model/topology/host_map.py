@@ -56,6 +56,7 @@ class HostMap:
     def __init__(self) -> None:
         self.version = 0
         self.shown: frozenset[str] = frozenset()  # labels of those on the screen
+        self.watched: Mapping[str, int] = {}  # inodes of those whose flows are shown, by the labels they were given
         self._of: dict[str, NamespaceMap] = {}  # by label
         self._by_inode: dict[int, NamespaceMap] = {}
         self._pending: MapRows | None = None  # rows of the dump that is coming
@@ -72,6 +73,11 @@ class HostMap:
         """Return the label of a namespace by its inode; None: unknown."""
         known = self._by_inode.get(inode)
         return known.namespace.label if known else None
+
+    def listed(self, label: str) -> str:
+        """Return the label in the list of a watched namespace, which may have been given another one (pid:812)."""
+        found = None if label in self._of else self._by_inode.get(self.watched.get(label, 0))
+        return label if found is None else found.namespace.label
 
     def peer(self, label: str, ifindex: int) -> tuple[str, int] | None:
         """Return (label, ifindex) of the other end of a veth, or of the lower device; None: unknown or none."""
