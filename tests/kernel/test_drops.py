@@ -266,7 +266,7 @@ def test_packets_of_one_length_keep_their_own_reasons(path: Path3, broker: Broke
         for ping in pings:
             ping.wait()
         journeys = trace.ended(5)
-        poll(lambda: trace.read() or trace.engine.traces.dropped_ns > max(one.last_ns for one in journeys))
+        poll(lambda: trace.read() or trace.engine.traces.drops.known_ns > max(one.last_ns for one in journeys))
     ends = {
         (one.head.src, one.head.dst): one.drop.record.reason if one.drop else one.verdict
         for one in journeys

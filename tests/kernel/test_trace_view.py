@@ -125,7 +125,7 @@ def rows(session: LiveSession, view: str, columns: tuple[str, ...], expression: 
 
 def complete(model: Journeys) -> bool:
     """Whether nothing more is known of any packet later."""
-    return all(model.worded(journey) and model.knows_drop(journey) for journey in model.ended)
+    return all(model.worded(journey) and model.drops.knows(journey) for journey in model.ended)
 
 
 def trace(session: LiveSession, request: TraceRequest) -> None:

@@ -5,10 +5,11 @@ The kernel's record has no number of the packet, so the reason is likely, not ce
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Iterable
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from nettop.decode.drops import DropRecord, Place
+from nettop.decode.drops import DropRecord, DropRecords, Place
 from nettop.linux.packet import ETH_P_IP, ETH_P_IPV6
 from nettop.model.traces.headers import PacketHead
 
@@ -16,6 +17,7 @@ from nettop.model.traces.headers import PacketHead
 _BEFORE_NS, AFTER_NS = 100_000_000, 50_000_000
 _LATE_NS = 1_000_000_000  # of a packet that is certain to have no verdict
 BY_RULES = "NETFILTER_DROP"
+_KEEP_NS = 4_000_000_000  # drops of no packet: one without a verdict ends later
 _MIN_PAYLOAD = 46  # bytes: shorter packets have a padding on Ethernet
 
 
@@ -71,6 +73,51 @@ def dropped(record: DropRecord, packets: Iterable[Packet]) -> Packet | None:
     sure = record.device is not None and (first.verdict != "accept" or len(found) == 1)
     first.drop = Drop(record, "likely" if sure else "possible")
     return first
+
+
+class PendingDrops(Generic[Packet]):
+    """The drops of no packet so far, and the packets that have ended and whose drop may come, up to `limit`."""
+
+    def __init__(self, limit: int) -> None:
+        self.known_ns = 0  # they are known up to this time
+        self.unknown = ""  # the reason why they are not
+        self._records: list[DropRecord] = []
+        self._packets: deque[Packet] = deque(maxlen=limit)
+
+    def apply(self, item: DropRecords, on_their_way: Iterable[Packet]) -> None:
+        """Give the drops to the packets that they are of. One of none waits: its trace records may be read next."""
+        self.unknown = item.error
+        candidates: dict[Place, dict[Packet, None]] = defaultdict(dict)
+        for packet in (*self._packets, *on_their_way):
+            for place in places(packet):
+                candidates[place][packet] = None
+        self._records = [
+            record
+            for record in sorted((*self._records, *item.records), key=lambda record: record.ts_ns)
+            if dropped(record, candidates.get(record.place, ())) is None and record.ts_ns > item.ts_ns - _KEEP_NS
+        ]
+        self.known_ns = item.ts_ns
+        for packet in [packet for packet in self._packets if self.knows(packet)]:
+            self._packets.remove(packet)
+
+    def knows(self, packet: Packet) -> bool:
+        """Return whether no drop can come that is this packet's."""
+        return bool(packet.drop or self.unknown) or self.known_ns > packet.last_ns + AFTER_NS
+
+    def end(self, packet: Packet) -> None:
+        """Give a packet that has ended without a verdict its drop; if there is none, it may come."""
+        if packet.verdict == "lost" and packet.drop is None:
+            at = places(packet)
+            near = (record for record in self._records if record.place in at)
+            drop = next((record for record in near if dropped(record, (packet,))), None)
+            self._records = [record for record in self._records if record is not drop]
+        if packet.drop is None:
+            self._packets.append(packet)
+
+    def reopen(self, packet: Packet) -> None:
+        """Note that a packet is on its way again."""
+        if packet in self._packets:
+            self._packets.remove(packet)
 
 
 def _fits(packet: Seen, record: DropRecord) -> bool:

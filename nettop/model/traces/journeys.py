@@ -7,11 +7,11 @@ when no record came for a while.
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from nettop.batch import DumpMark, Gap
-from nettop.decode.drops import DropRecord, DropRecords, Place
+from nettop.decode.drops import DropRecords
 from nettop.decode.nflog import LegacyDecoded, LegacyRecord
 from nettop.decode.nftables.trace import TraceDecoded, TraceRecord
 from nettop.kinds import TRACE_ENDS, TRACE_HOOKS, TRACE_INGRESS, TRACE_MARK, TRACE_MARKING, TRACE_PREFIX
@@ -19,7 +19,7 @@ from nettop.linux.socket import AF_INET6
 from nettop.model.ruleset.counters import TracedHits
 from nettop.model.ruleset.hooks import LEGACY_TABLES
 from nettop.model.ruleset.merge import ChainView, RuleView
-from nettop.model.traces.drops import AFTER_NS, dropped, places
+from nettop.model.traces.drops import PendingDrops
 from nettop.model.traces.headers import packet_head
 from nettop.model.traces.journey import IP_FAMILIES, End, Journey, Step
 from nettop.model.traces.legacy import FindLegacy, packet_key, packet_of, step_of
@@ -32,7 +32,6 @@ SILENT_NS = 1_000_000_000  # without a record for so long a packet is gone
 _LATE_NS = 500_000_000  # records arrive within this time
 _CHECK_NS = 100_000_000  # how often records are looked for that did not come
 _LEGACY_NS = 150_000_000  # the records of iptables-legacy arrive on another socket: within this time
-_KEEP_DROPS_NS = 4_000_000_000  # drops of no journey so far: one without a verdict ends later
 _MAX_HEADS = 10_000
 _MARKING = (*TRACE_MARKING, TRACE_INGRESS)
 _FINAL = frozenset(("drop", "stolen", "queue"))
@@ -82,11 +81,8 @@ class Journeys:
         self.count = 0  # of all journeys
         self._checked_ns = 0  # the time of records up to which all were ended that no record came of
         self._answers: Answers[Journey] = Answers()
-        self._drops: list[DropRecord] = []  # of no journey so far
         self._recent: RecentPackets[Journey] = RecentPackets(_RECENT)
-        self._without_drop: deque[Journey] = deque(maxlen=keep)  # that have ended, and whose drop may come
-        self.dropped_ns = 0  # the drops of the kernel are known up to this time
-        self.drops_unknown = ""  # the reason why they are not
+        self.drops: PendingDrops[Journey] = PendingDrops(keep)
 
     def apply(self, item: TraceDecoded | LegacyDecoded | DropRecords | Gap | DumpMark, netns: int, now_ns: int) -> None:
         """Add records. A loss makes the journeys of the namespace that are on their way incomplete."""
@@ -99,7 +95,7 @@ class Journeys:
             self._legacy += item.records
             self._legacy_ns = item.records[-1].ts_ns if item.records else self._legacy_ns
         elif isinstance(item, DropRecords):
-            self._add_drops(item)
+            self.drops.apply(item, self._open.values())
         elif isinstance(item, Gap):
             for journey in self._open.values():
                 journey.whole = journey.whole and journey.netns != netns
@@ -164,24 +160,6 @@ class Journeys:
             ):
                 yield hook
 
-    def _add_drops(self, item: DropRecords) -> None:
-        """Give the drops to the journeys that they are of. One of none waits: its trace records may be read next."""
-        self.drops_unknown = item.error
-        candidates: dict[Place, dict[Journey, None]] = defaultdict(dict)
-        for journey in (*self._without_drop, *self._open.values()):
-            for place in places(journey):
-                candidates[place][journey] = None
-        waiting = sorted((*self._drops, *item.records), key=lambda record: record.ts_ns)
-        self._drops = [
-            record
-            for record in waiting
-            if dropped(record, candidates.get(record.place, ())) is None and record.ts_ns > item.ts_ns - _KEEP_DROPS_NS
-        ]
-        self.dropped_ns = item.ts_ns
-        settled = [journey for journey in self._without_drop if journey.drop or self.knows_drop(journey)]
-        for journey in settled:
-            self._without_drop.remove(journey)
-
     def begin(self, table: str, only: Keep | None, wanted: int = 0) -> None:
         """Keep the journeys of packets that `table` marks from now on, if they pass `only`, up to `wanted` (0: all)."""
         self.table, self.only, self._wanted = table, only, wanted
@@ -213,15 +191,11 @@ class Journeys:
                 self._finish(key, End("lost"))
                 self.version += 1
 
-    def knows_drop(self, journey: Journey) -> bool:
-        """Return whether no drop of the kernel can come that is this journey's."""
-        return bool(journey.drop or self.drops_unknown) or self.dropped_ns > journey.last_ns + AFTER_NS
-
     def is_complete(self, journey: Journey) -> bool:
         """Return whether nothing is added to a journey any more: a rule dropped it, or its drop cannot come."""
         if (self._legacy_ns or journey.unseen) and self._now_ns < journey.last_ns + _LEGACY_NS:
             return False
-        return journey.verdict in _FINAL or self.knows_drop(journey)
+        return journey.verdict in _FINAL or self.drops.knows(journey)
 
     def open(self) -> Iterable[Journey]:
         """Return the journeys that have not ended."""
@@ -321,9 +295,9 @@ class Journeys:
         if self.only is not None and self.kept.pop(journey.number, None) is None:
             self.others -= 1
         self._recent.remove(journey)
-        for listed in (self.ended, self._without_drop):
-            if journey in listed:
-                listed.remove(journey)
+        if journey in self.ended:
+            self.ended.remove(journey)
+        self.drops.reopen(journey)
 
     def _continue(self, journey: Journey, leg: Journey, key: tuple[int, int]) -> None:
         """Go on with a packet that came by another device."""
@@ -373,13 +347,7 @@ class Journeys:
         self._hits.add(set(filter(None, map(_met, journey.steps))))
         self._list(journey)
         self._recent.add(journey)
-        if journey.verdict == "lost" and journey.drop is None:
-            at = places(journey)
-            near = (record for record in self._drops if record.place in at)
-            drop = next((record for record in near if dropped(record, (journey,))), None)
-            self._drops = [record for record in self._drops if record is not drop]
-        if journey.drop is None:
-            self._without_drop.append(journey)
+        self.drops.end(journey)
         if self.only is not None:
             self.others += 1
             self._consider(journey)
