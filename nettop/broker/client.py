@@ -146,12 +146,7 @@ class Broker:
         return PacketSocket(fds[0], device_found, linktype, block_size, block_count, snaplen, filtered)
 
     def netlink_socket(
-        self,
-        ns: Netns,
-        protocol: int,
-        groups: tuple[int, ...] = (),
-        rcvbuf: int = 8 << 20,
-        program: bytes = b"",
+        self, ns: Netns, protocol: int, groups: tuple[int, ...] = (), rcvbuf: int = 8 << 20, program: bytes = b""
     ) -> NetlinkSocket:
         """Return a netlink socket in the namespace. The caller closes its fd; one without groups also needs release().
 
@@ -173,9 +168,8 @@ class Broker:
     ) -> bytes:
         """Have the broker send a read on a socket without groups; returns the request's bytes.
 
-        `dump_filter` is for CONNTRACK_DUMP only, `of_set` for NFT_SET_ELEMENTS and IPSET_ELEMENTS, `of_route` for
-        RTNL_ROUTE (which need them). The answers arrive at sock.fd. The kernel answers a second dump on a busy socket
-        with error -16 (EBUSY).
+        `dump_filter` is for CONNTRACK_DUMP only; a read of one set or route needs `of_set` or `of_route`. The answers
+        arrive at sock.fd. The kernel answers a second dump on a busy socket with error -16 (EBUSY).
         """
         body, _ = self._call(requests.SendRead(sock.handle, read, dump_filter, of_set, of_route))
         return bytes.fromhex(body["bytes"])

@@ -1,10 +1,13 @@
-"""What `nettop map` answers beside the map: the route of a packet, findings, and the sysctls explained."""
+"""Answers of `nettop map` beside the map: the route of a packet, findings, and the sysctls explained."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
+from nettop.broker.client import Broker
 from nettop.console import say
 from nettop.errors import BrokerError, UsageError
 from nettop.headless.finding_lines import finding_lines
@@ -14,11 +17,23 @@ from nettop.model.map.sysctl_lines import sysctl_lines
 from nettop.model.map_findings.facts import MapFacts
 from nettop.model.map_findings.findings import map_findings, where
 from nettop.model.ruleset.ruleset import Ruleset
+from nettop.model.topology.device_words import label_text
 from nettop.model.topology.host_map import NamespaceMap
 from nettop.model.topology.route_case import RouteReport
 from nettop.model.topology.route_query import parse
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.live_sources import LiveSources
+
+_AT_ONCE = 4  # namespaces whose rules are read
+
+
+def _rules(broker: Broker, label: str) -> tuple[str, Ruleset | None]:
+    """Return the rules of a namespace; None: they cannot be read, which is reported."""
+    try:
+        return label, ruleset_of(broker, broker.netns(label))
+    except BrokerError as error:
+        say(f"rules of {label_text(label)}: {error}")
+        return label, None
 
 
 class MapAnswers:
@@ -43,15 +58,12 @@ class MapAnswers:
                 raise BrokerError("route: the namespace is gone")
             self._report = answer(live.broker, live.netns, here[0], self._query), here[0]
         elif self._options.findings:
-            for space in here if self._options.netns is not None else spaces:
-                if space.namespace.inode > 0 and not space.namespace.refusal:
-                    self._read_rules(live, space.namespace.label)
-
-    def _read_rules(self, live: LiveSources, label: str) -> None:
-        try:
-            self._rulesets[label] = ruleset_of(live.broker, live.broker.netns(label))
-        except BrokerError as error:
-            say(f"rules of {label or 'the namespace'}: {error}")
+            chosen = here if self._options.netns is not None else spaces
+            entered = [one.namespace for one in chosen if one.namespace.inode > 0 and not one.namespace.refusal]
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                for label, rules in pool.map(partial(_rules, live.broker), (one.label for one in entered)):
+                    if rules is not None:
+                        self._rulesets[label] = rules
 
     def lines(self, engine: Engine, chosen: Sequence[NamespaceMap]) -> Iterator[str] | None:
         """Return the lines that are printed instead of the map; None: the map is."""

@@ -6,18 +6,23 @@ import time
 
 from nettop.batch import item_time
 from nettop.broker.client import Broker
-from nettop.broker.requests import Netns
+from nettop.broker.requests import Netns, ReadRequest
+from nettop.decode.nftables.decoder import NftDecoder
 from nettop.headless.rule_reading import RULE_FEEDS, Settled
 from nettop.headless.streaming import WAIT_S
 from nettop.model.ruleset.ruleset import Ruleset
+from nettop.model.ruleset.texts import LEGACY_FAMILY
 from nettop.pipeline.ingest import Plumbing
 from nettop.pipeline.intake import Intake
 from nettop.pipeline.live_sources import LiveSources
+from nettop.pipeline.set_pages import kernel_dump
 
 
 def ruleset_of(broker: Broker, netns: Netns) -> Ruleset:
     """Return the rules of a namespace. BrokerError: they cannot be read there."""
     plumbing, intake = Plumbing(), Intake(netns.label)
+    if not _has_rules(broker, netns):
+        return intake.ruleset
     live = LiveSources(broker, netns, plumbing)
     try:
         live.watch(*RULE_FEEDS)
@@ -29,3 +34,10 @@ def ruleset_of(broker: Broker, netns: Netns) -> Ruleset:
         live.close()
         plumbing.close()
     return intake.ruleset
+
+
+def _has_rules(broker: Broker, netns: Netns) -> bool:
+    """Return whether a namespace has a table: reading the rules of one that has none takes as long."""
+    with kernel_dump(broker, netns, ReadRequest.NFT_TABLES) as dump:
+        tables = sum(len(NftDecoder()(batch).tables) for batch in dump.batches())
+    return bool(tables) or any(broker.text(netns, kind) for kind in LEGACY_FAMILY)

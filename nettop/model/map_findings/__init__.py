@@ -1,1 +1,1 @@
-"""What is probably wrong with the namespaces of the host, each with its evidence."""
+"""Findings about the namespaces of the host: what is probably wrong, each with its evidence."""
