@@ -22,9 +22,11 @@ ELLIPSIS = "…"
 _NUMBER = re.compile(r" (?:rule |handle )?\w+$")
 _MIDDLE = 5  # cells from which a text is cut in the middle
 _STEP = "▸"  # between the chains of a path
-_WORDS = 20  # cells of a rule's words for which the path before them is shortened
+_WORDS = 8  # cells of a rule's words for which the path before them is shortened
 # A table, the chains that led to the last one, that with the number, and the rule's words.
-_RULE_PATH = re.compile(rf"(\S+ \S+ )((?:{_STEP} \S+ )*)((?:{_STEP} )?\S+ (?:(?:rule|handle) \w+|policy))(: .*|$)")
+_RULE_PATH = re.compile(
+    rf"((?:[IL] )?\S+ \S+ )((?:{_STEP} \S+ )*)((?:{_STEP} )?\S+ (?:(?:rule|handle) \w+|policy))(: .*|$)"
+)
 
 
 def width_of(line: Iterable[tuple[str, str]]) -> int:

@@ -168,7 +168,7 @@ CASES: dict[str, tuple[str, Callable[[Path3], None], list[str], str, str]] = {
             "forward fw/blocked 1 drop",
         ],
         "drop",
-        'dropped by inet fw blocked rule 1 (handle 9) "counter drop comment "the culprit""',
+        'dropped by inet fw blocked rule 1 (handle 9) “counter drop comment "the culprit"”',
     ),
     "return": (
         FW
@@ -214,7 +214,7 @@ CASES: dict[str, tuple[str, Callable[[Path3], None], list[str], str, str]] = {
         lambda path: path.ping(SERVER),
         ["forward fw/forward 1 jump lan", "forward fw/lan 1 drop"],
         "drop",
-        'dropped by inet fw lan rule 1 (handle 8) "ip daddr @bad drop"',
+        "dropped by inet fw lan rule 1 (handle 8) “ip daddr @bad drop”",
     ),
     "a named verdict map": (
         FW

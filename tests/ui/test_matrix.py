@@ -108,7 +108,7 @@ async def test_the_cursor_moves_over_hooks_and_priorities_and_the_rules_follow()
 async def test_enter_opens_the_rules_and_esc_leads_back() -> None:
     async with running(SMALL, source()) as seen:
         await seen.press("3", "l", "l", "enter")
-        await seen.see("─ ip filter FORWARD")
+        await seen.see("━ ip filter FORWARD")
         assert "━ ROUTING ▶" not in seen.text
         await seen.press("escape")
         await seen.see("━ ROUTING ▶")
@@ -222,7 +222,7 @@ async def test_a_text_is_found_in_all_chains_and_n_goes_on() -> None:
         await seen.see("find dport 1/2")
         await seen.press("x")
         await seen.see("filter lan: tcp dport 80")
-        await seen.see("─ rules that match dport, of every chain")
+        await seen.see(" rules that match dport, of every chain")
         await seen.press("x", "escape")
         await seen.see_no("find dport")
 
@@ -267,12 +267,12 @@ async def test_x_without_a_search_shows_the_rules_of_every_chain_to_be_sorted() 
         await seen.press("x")
         await seen.see("filter lan: tcp dport 80")
         await seen.see("six in: ip6 saddr 2001::/16")
-        await seen.see("─ all rules, of every chain")
+        await seen.see(" all rules, of every chain")
         await seen.see("4 rules of every chain")
-        assert "─ ip raw PREROUTING" not in seen.text
+        assert " ip raw PREROUTING" not in seen.text
         await seen.press("escape")
         await seen.see_no("filter lan: tcp")
-        await seen.see("─ ip raw PREROUTING")
+        await seen.see(" ip raw PREROUTING")
 
 
 async def test_d_opens_the_detail_of_a_rule_that_jumps() -> None:
@@ -434,3 +434,17 @@ async def test_i_shows_the_rule_in_other_words_and_as_the_kernels_expressions() 
         await seen.see_no("[ payload load")
         await seen.press("d")
         await seen.see("  runs      [ payload load 4b @ network header + 12 => reg 1 ]")
+
+
+async def test_the_pane_that_keys_go_to_has_a_heavy_title_and_keys_of_the_matrix_work_from_the_rules() -> None:
+    async with running(WIDE, source()) as seen:
+        await seen.press("3")
+        await seen.see("─ ip raw PREROUTING")
+        await seen.press("enter")
+        await seen.see("━ ip raw PREROUTING")
+        await seen.press("o")
+        await seen.see("way: to this host")
+        await seen.press("p")
+        await seen.see("[IPv6]")
+        await seen.press("shift+tab")
+        await seen.see_no("━ ip6 six in")

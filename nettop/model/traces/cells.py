@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from nettop.model.ruleset.matrix import LETTERS
 from nettop.model.ruleset.words import rule_text, verdict_role
 from nettop.model.table import Cell, Column
-from nettop.model.traces.ends import DIGITS, verdict_of, where
+from nettop.model.traces.ends import DIGITS, backend, verdict_of, where
 from nettop.model.traces.journey import Journey, Step
 from nettop.text.units import clock
 
@@ -51,11 +52,14 @@ def where_text(journey: Journey) -> str:
 
 
 def _rule(step: Step) -> str:
-    """Return the place of a rule and its words; of a user chain with the chains that led there, without the base."""
-    record = step.record
+    """Return the place of a rule and its words; of a user chain with the chains that led there, without the base.
+
+    The table has the letter of its tool before it, as in the matrix: I iptables-nft, L iptables-legacy.
+    """
+    record, letter = step.record, LETTERS.get(backend(step) or "")
     chains = [caller.record.chain for caller in step.callers[1:]] + [record.chain]
-    path = " ▸ ".join((f"{record.family} {record.table}", *chains) if step.callers else ())
-    path = path or f"{record.family} {record.table} {record.chain}"
+    table = f"{f'{letter} ' if letter else ''}{record.family} {record.table}"
+    path = " ▸ ".join((table, *chains)) if step.callers else f"{table} {record.chain}"
     if record.type == "policy":
         return f"{path} policy"
     return f"{path} rule {step.number}: {rule_text(step.rule)}" if step.rule else f"{path} handle {record.handle}"

@@ -129,4 +129,5 @@ def _changes(journey: Journey, at: int) -> Iterator[tuple[str, str]]:
     head, oif = (following.head, following.oif) if following else (journey.last, journey.oif)
     yield from ((text, "nat") for text in translated(step.head, head))
     if oif != step.oif and oif is not None:
-        yield f"out {oif}", "accent"
+        by = "then routing: " if step.hook == "prerouting" else ""  # the next record has what routing did in between
+        yield f"{by}out {oif}", "accent"

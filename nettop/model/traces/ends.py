@@ -90,7 +90,7 @@ def tie(step: Step) -> str:
 
 
 def _decided(step: Step) -> str:
-    """Return `ip filter L3 rule 1 (handle 8, iptables-nft) "…"`, or `the policy of inet fw forward`."""
+    """Return `ip filter L3 rule 1 (handle 8, iptables-nft) “…”`, or `the policy of inet fw forward`."""
     record, rule = step.record, step.rule
     path = f"{record.family} {record.table} {record.chain}"
     notes = [f"handle {record.handle}"] if record.handle is not None else []
@@ -98,7 +98,9 @@ def _decided(step: Step) -> str:
     note = f" ({', '.join(notes)})" if notes else ""
     if record.type == "policy":
         return f"the policy of {path}{note}"
-    return f"{path} rule {step.number or '?'}{note}" + (f' "{rule_text(rule)}"' if rule else "")
+    return f"{path} rule {step.number or '?'}{note}" + (
+        f" “{rule_text(rule)}”" if rule else ""
+    )  # words have plain quotes
 
 
 def step_text(step: Step) -> str:

@@ -32,7 +32,7 @@ def _lives(context: CommandContext) -> bool:
 
 
 def _in_matrix(method: str) -> Action:
-    """Return the command that calls this method of the matrix of chains."""
+    """Return the command that calls this method of the matrix of chains, also from the rules below it."""
     return lambda screen: getattr(shown_matrix(screen), method)()
 
 
@@ -117,11 +117,14 @@ COMMANDS: tuple[Command, ...] = (
     _listed("findings", ("exclamation_mark",), "Findings: what is probably wrong", dialogs.findings, "", _CHAINS),
     _listed("matrix", ("m",), "Matrix: hooks and priorities, or a list", lambda screen: screen.view.toggle(),
             "matrix/list", _CHAINS, needs="matrix"),
-    _listed("path", ("p",), "Path: IPv4, IPv6, bridge, …", _in_matrix("next_path"), "path", ("matrix",)),
-    _listed("journey", ("o",), "Light: the way of a packet", _in_matrix("next_journey"), "light", ("matrix",)),
-    _listed("packet_way", ("O",), "Way: of a packet, asked of the kernel", dialogs.packet_way, "", ("matrix",),
-            live=True),
-    _listed("kernel", ("z",), "Kernel: its own functions", _in_matrix("show_kernel"), "kernel", ("matrix",)),
+    _listed("path", ("p",), "Path: IPv4, IPv6, bridge, …", _in_matrix("next_path"), "path", _CHAINS, needs="matrix",
+            hinted_in=("matrix",)),
+    _listed("journey", ("o",), "Light: the way of a packet", _in_matrix("next_journey"), "light", _CHAINS,
+            needs="matrix", hinted_in=("matrix",)),
+    _listed("packet_way", ("O",), "Way: of a packet, asked of the kernel", dialogs.packet_way, "", _CHAINS,
+            needs="matrix", live=True),
+    _listed("kernel", ("z",), "Kernel: its own functions", _in_matrix("show_kernel"), "kernel", _CHAINS,
+            needs="matrix", hinted_in=("matrix",)),
     _listed("device_of", ("M",), "Its device: in the map", map_.device_of, "",
             (*_FLOW_ROWS, "packets", "traces", *_CHAINS), needs="map", when=_row),
     Command("pause", ("space",), "Pause: nothing is lost", lambda screen: screen.pause(), "pause", when=_lives),

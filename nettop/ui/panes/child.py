@@ -62,11 +62,14 @@ class ChildTable:
 
     def _write_title(self) -> None:
         """Write the title: the parent's row, or that the rows are of all of them."""
+        title: Line = ()
         if self.table.options.isolated:
             what = f"rules that match {self.table.options.find}" if self.table.options.find else "all rules"
-            self.title.write([title_line(((f"{what}, of every chain", "heading"),), self.title.app.size.width)])
+            title = ((f"{what}, of every chain", "heading"),)
         elif (row := self.parent.current) is not None:
-            self.title.write([title_line(_parent_text(self.parent, row), self.title.app.size.width)])
+            title = _parent_text(self.parent, row)
+        if title:
+            self.title.write([title_line(title, self.title.app.size.width, self.in_front)])
 
 
 def _wrapped(text: str, width: int) -> list[str]:

@@ -188,10 +188,11 @@ def capture_line(capture: Capturing, width: int) -> Line:
     return tuple(crop((*crop((*left, *hint), width - width_of(without)), *without), width))
 
 
-def title_line(title: Line, width: int) -> Line:
-    """Return a horizontal line across the screen with a title in it."""
-    cut = crop((("─ ", "dim"), *title, (" ", "")), width)
-    return (*cut, ("─" * (width - width_of(cut)), "dim"))
+def title_line(title: Line, width: int, focused: bool = False) -> Line:
+    """Return a horizontal line across the screen with a title in it; a heavy one above the part that keys go to."""
+    line, role = ("━", "key") if focused else ("─", "dim")
+    cut = crop(((f"{line} ", role), *title, (" ", "")), width)
+    return (*cut, (line * (width - width_of(cut)), role))
 
 
 def hints_line(commands: Sequence[Command], context: CommandContext, width: int) -> Line:

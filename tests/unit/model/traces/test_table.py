@@ -125,7 +125,7 @@ def test_the_detail_has_the_sentence_and_a_line_for_each_step_with_its_rule() ->
     found = model.detail(1, SECOND)
     assert isinstance(found, JourneyDetail)
     text = ["".join(part for part, _ in line) for line in found.lines]
-    sentence = 'DROP dropped by inet t b rule 3 (handle 8) "ip daddr @bad counter drop", by f ? → a ?'
+    sentence = "DROP dropped by inet t b rule 3 (handle 8) “ip daddr @bad counter drop”, by f ? → a ?"
     assert " ".join(text[0].split()) == sentence and text[1].strip() == "certain"
     assert [line.split()[:4] for line in text[3:]] == [
         ["prerouting", "inet", "t", "f"],
@@ -150,4 +150,4 @@ def test_what_a_rule_rewrote_is_on_its_line() -> None:
     found = table(packet).detail(1, SECOND)
     assert found is not None
     line = "".join(part for part, _ in found.lines[-2])
-    assert line.endswith("dst → 10.9.0.4:53   out eth3")
+    assert line.endswith("dst → 10.9.0.4:53   then routing: out eth3")
