@@ -19,8 +19,8 @@ from nettop.model.ruleset.words import rule_text
 
 _V4 = re.compile(r"(?<![\w.])(\d{1,3}(?:\.\d{1,3}){3})(?:/(\d{1,3}(?:\.\d+){0,3})|-(\d+\.\d+\.\d+\.\d+))?(?![\w.])")
 _V6 = re.compile(r"(?<![\w:.])([0-9a-f]*:[0-9a-f:]*:[0-9a-f.:]*)(?:/(\d{1,3})|-([0-9a-f:.]+))?(?![\w.])")
-_PORTS = re.compile(r"ports? (?:!= )?(?:vmap )?(\{[^}]*\}|[\d:,\-]+)|\.\d+:(\d[\d-]*)")
-_RANGE = re.compile(r"(\d+)(?:[-:](\d+))?")
+_PORTS = re.compile(r"ports? (?:!= )?(?:vmap )?(\{[^{}]*\}|[\d:,\-]+)|\.\d+:(\d[\d-]*)")
+_RANGE = re.compile(r"(\d{1,9})(?:[-:](\d{1,9}))?")  # not more: it may be any text
 _WILDCARD = re.compile(r'(?:-[io]|--physdev-in|--physdev-out|[io]ifname) (?:!= )?"?([\w.-]*)[+*]')
 _KEYWORD = re.compile(r"^(?:(?:src|dst) )?(?:host|net|port|dev) (?=\S)")
 _NUMBER = re.compile(r":?(\d{1,5})(?:-(\d{1,5}))?")

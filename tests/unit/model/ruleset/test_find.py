@@ -132,3 +132,12 @@ def test_the_rules_that_use_a_set_which_holds_the_text_are_found() -> None:
     assert found(feed, "10.0.0.5") == ["INPUT 1"] and found(feed, "10.0.0.6") == []
     feed.finder.hold("10.0.0.5", SetContents())
     assert found(feed, "10.0.0.5") == []
+
+
+def test_what_a_recording_has_in_place_of_numbers_is_searched_as_text() -> None:
+    many = "9" * 5000
+    words = (f"-p tcp -m tcp --dport {many} -j DROP", f"-d 10.0.0.{many}/{many} -j lan", "ports {" * 20_000)
+    rules = "".join(f"[0:0] -A INPUT {one}\n" for one in words)
+    began = time.process_time()
+    assert found(fed(f"*filter\n:INPUT DROP [0:0]\n{rules}COMMIT\n"), "--dport 9") == ["INPUT 1"]
+    assert time.process_time() - began < 2
