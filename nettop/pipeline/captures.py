@@ -84,15 +84,17 @@ class Captures:
         """Return the names of the devices that are being captured."""
         return tuple(name for name, thread in list(self._threads.values()) if thread.is_alive())
 
-    def open(self, request: CaptureRequest) -> list[OpenRing]:
+    def open(self, request: CaptureRequest, number: int = 0) -> list[OpenRing]:
         """Return the open rings of a new capture, for run() or close_rings(); they already fill.
+
+        Captures of several namespaces with the same `number` are one; 0: the next of this one.
 
         A device that the filter does not fit is reported. NettopError, and no ring, if it fits none, if a device does
         not exist, or if a ring cannot be opened.
         """
         present = self._broker.devices(self._netns)
         request.check(present)
-        self._number += 1
+        self._number = number or self._number + 1
         rings: list[OpenRing] = []
         refused: dict[Device, FilterError] = {}
         try:

@@ -163,6 +163,11 @@ class Engine(Intake):
         if len(labels) > 1:
             self.flows.default_columns = (*self.flows.default_columns, "netns")
             self.events.default_columns = (*self.events.default_columns, "netns")
+            self.packets.default_columns = (
+                *self.packets.default_columns[:4],
+                "netns",
+                *self.packets.default_columns[4:],
+            )
             self.counters.default_columns = ("group", "netns", *self.counters.default_columns[1:])
 
     def watch(self, receive_filter: ReceiveFilter | None) -> None:

@@ -24,9 +24,9 @@ from nettop.pipeline.feeds import Feed
 from nettop.pipeline.live_sources import LiveSources
 from nettop.pipeline.map_sources import MapSources
 from nettop.pipeline.receive_filter import EVERYTHING, ReceiveFilter
-from nettop.session import choices, flow_actions
+from nettop.session import captures, choices, flow_actions
 from nettop.session.base import Session
-from nettop.session.own_ssh import Connection, leaving_out
+from nettop.session.own_ssh import Connection
 from nettop.session.packet_way import PacketWay, packet_way
 from nettop.session.run import Run, return_memory
 from nettop.session.sets import KernelSets
@@ -72,6 +72,7 @@ class LiveSession(Session):
         self._visible, self._pacing = VisibleViews(), threading.Lock()
         self._acct_since_ns = 0
         self._capturing: Capturing | None = None
+        self._captures = 0  # so far
         self._ended_ns, self._ended_mode = 0, ""  # when the shown namespace ended, and the mode in the header
         self._tracer = Tracer(broker, self._note)
         self._sets = KernelSets(broker, lambda: self._netns)
@@ -107,7 +108,7 @@ class LiveSession(Session):
             status = replace(status, mode=self._ended_mode, clock_ns=self._ended_ns, events_per_s=None)
         if self._capturing is None:
             return replace(status, capturing=None, capture="off")
-        return replace(status, capturing=replace(self._capturing, devices=self._sources.captures.names()))
+        return replace(status, capturing=replace(self._capturing, devices=captures.capturing(self._watched())))
 
     def ask(self, view: str, spec: ViewSpec, deliver: Callable[[Snapshot], None]) -> None:
         """Deliver the window that spec describes, on the model thread, and poll the view's feeds."""
@@ -284,32 +285,22 @@ class LiveSession(Session):
             sources.poke(*poked)
 
     def devices(self, deliver: Callable[[Sequence[DeviceChoice] | str], None]) -> None:
-        """Deliver the devices of the watched namespace. Those that are up, except loopback, are the usual ones."""
-        self._choose(lambda: choices.device_choices(self._broker, self._netns), deliver)
+        """Deliver the devices of the watched namespaces. Those of the shown one that are up may be the usual ones."""
+        watched = [sources.netns for sources in self._watched()]
+        self._choose(lambda: captures.devices(self._broker, watched), deliver)
 
     def start_capture(self, devices: Sequence[str], expression: str, done: Done, snaplen: int = MAX_SNAPLEN) -> None:
         """Capture on these devices without our own ssh session; the header shows this."""
         self._act(lambda: self._capture(CaptureRequest(tuple(devices), expression, snaplen)), done)
 
     def _capture(self, request: CaptureRequest) -> None:
-        ssh = self._ssh if self._broker.is_start_netns(self._netns) else None
-        expression = request.expression
-        request = replace(request, expression=leaving_out(expression, ssh))
-        captures = self._sources.captures
-        captures.report = self._note
-        rings = captures.open(request)
-        if not rings:
-            raise BrokerError("no device is up here", "`ip link set DEVICE up`, or choose another namespace with @")
-        captures.run(request, rings)
-        without = "" if ssh is None else f"your ssh session, {ssh[0]}:{ssh[1]}"
-        self._capturing = Capturing(captures.names(), expression, without, request.headers)
-        if ssh is not None:
-            self._note(f"your own ssh session from {ssh[0]}:{ssh[1]} is not captured")
+        self._captures += 1
+        self._capturing = captures.start(self._broker, self._watched(), request, self._captures, self._ssh, self._note)
 
     def stop_capture(self) -> None:
         """Close the rings; captured packets are kept."""
         self._capturing = None
-        self._act(self._sources.captures.stop, lambda error: None)
+        self._act(lambda: captures.stop(self._watched()), lambda error: None)
 
     def delete_flow(self, ident: int, done: Done, deliver: Callable[[str], None]) -> None:
         """Delete one flow of the kernel's table."""

@@ -146,6 +146,31 @@ def test_several_namespaces_are_watched_at_once_and_then_one_again(own_broker: B
         watched.session.close()
 
 
+def test_a_capture_has_devices_of_every_watched_namespace(own_broker: Broker, tracked: str, lab: Lab) -> None:
+    other = lab.netns("b")
+    watched = Watched(LiveSession(own_broker, tracked, (other,)))
+    try:
+        poll(lambda: watched.session.status().others == 1)
+        found: SimpleQueue[Any] = SimpleQueue()
+        watched.session.devices(found.put)
+        names = [choice.name for choice in found.get(timeout=30)]
+        assert "lo" in names and f"lo @ {other}" in names
+        assert watched.do(watched.session.start_capture, ("lo", f"lo @ {other}"), "icmp") is None
+        capturing = watched.session.status().capturing
+        assert capturing is not None and set(capturing.devices) == {"lo", f"lo @ {other}"}
+        for netns in (tracked, other):
+            run_in(netns, "ping", "-c1", "127.0.0.1")
+        at = watched.session.views["packets"].default_columns.index("netns")
+        poll(lambda: {row[at] for row in watched.rows("packets")} == {tracked, other}, what="packets of both")
+        assert watched.do(watched.session.start_capture, ("lo",), "icmp") is None
+        poll(lambda: watched.session.status().capturing.devices == ("lo",))  # type: ignore[union-attr]
+        assert "no device" in str(watched.do(watched.session.start_capture, (f"nothere @ {other}",), ""))
+        watched.session.stop_capture()
+        poll(lambda: watched.session.status().capturing is None)
+    finally:
+        watched.session.close()
+
+
 def test_a_switch_that_fails_leaves_the_present_one_running(own_broker: Broker, tracked: str) -> None:
     watched = Watched(LiveSession(own_broker, tracked))
     try:

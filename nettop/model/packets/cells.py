@@ -27,6 +27,7 @@ COLUMNS = (
     Column("time", "TIME", 15, sortable=False),
     Column("delta", "Δ", 10, right=True, rank=5, sortable=False),
     Column("device", "DEV", 6, rank=6, grow=1, sortable=False),
+    Column("netns", "NETNS", 8, rank=4, grow=1, max_width=16, sortable=False),
     Column("source", "SOURCE", 21, grow=1, sortable=False),
     Column("destination", "DESTINATION", 21, grow=1, sortable=False),
     Column("proto", "PROTO", 6, rank=2, sortable=False),
@@ -38,7 +39,7 @@ COLUMNS = (
 _DIRECTION_TEXTS = {0: "in", 1: "bcast", 2: "mcast", 3: "other", 4: "out"}
 _ROLES = {
     **dict.fromkeys(("number", "delta", "way"), "dim"),
-    **{"device": "accent", "source": "address", "destination": "address"},
+    **{"device": "accent", "netns": "accent", "source": "address", "destination": "address"},
     **{"proto": "proto", "length": "number", "vlan": "number"},
 }
 _TCP_RST = 4
@@ -132,6 +133,7 @@ def _packet_cells(packet: PacketRow, stream: Stream, row: dict[str, int]) -> dic
         "time": clock(ts_ns, 6),
         "delta": "" if before_ns is None or ts_ns == NO_TIME else f"{(ts_ns - before_ns) / 1e9:.6f}",
         "device": stream.name or ABSENT,
+        "netns": stream.netns or "host",
         "length": str(int(packet.block.length[packet.row])),
         "vlan": vlan_text(row["have"], row["vlan"], row["inner_vlan"]),
         "way": _DIRECTION_TEXTS.get(row["direction"], "") if row["have"] & pc.HAVE_DIRECTION else "",

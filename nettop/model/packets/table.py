@@ -26,7 +26,9 @@ class PacketModel:
     """Packets of every stream in order. Other items are ignored; so are streams of headers, but for `on_columns`."""
 
     columns = COLUMNS
-    default_columns = ("number", "time", "delta", "device", "source", "destination", "proto", "length", "info")
+    default_columns: tuple[str, ...] = (
+        *("number", "time", "delta", "device", "source", "destination", "proto", "length", "info"),
+    )
     default_sort: tuple[SortKey, ...] = ()
 
     def __init__(

@@ -249,10 +249,12 @@ def packet_lists(screen: MainScreen) -> Awaitable[None]:
     return open_with_answer(screen, screen.session.packet_lists, on_lists)
 
 
-def capture(screen: MainScreen, flow: FlowCapture | None = None, device: str = "") -> Awaitable[None] | None:
-    """Ask for the devices and the filter of a capture; `flow` fills both in, `device` is ticked.
+def capture(
+    screen: MainScreen, flow: FlowCapture | None = None, device: str = "", otherwise: str = ""
+) -> Awaitable[None] | None:
+    """Ask for the devices and the filter of a capture; `flow` fills both in. None when the namespace is gone.
 
-    None when the namespace is gone.
+    `device` is ticked; where it cannot be captured `otherwise` is said.
     """
     if has_ended(screen):
         return None
@@ -264,6 +266,9 @@ def capture(screen: MainScreen, flow: FlowCapture | None = None, device: str = "
         from nettop.ui.screens.capture import CaptureScreen
 
         offered = [replace(one, usual=one.name == device) for one in found] if device else found
+        if device and not any(one.usual for one in offered):
+            screen.say(otherwise)
+            return None
         return WatchContext(screen).push(CaptureScreen(screen, offered, flow), lambda answer: None)
 
     return open_with_answer(screen, screen.session.devices, on_devices)

@@ -74,11 +74,12 @@ def packets(screen: MainScreen) -> Awaitable[None] | None:
     def on_found(found: MapDetail) -> Awaitable[None] | None:
         if not found.device:
             screen.say("choose a device of this namespace to capture on")
-        elif not found.here:
-            screen.say(f"captures are of the shown namespace: Enter on {label_text(found.label)} goes there")
-        else:
-            return capture(screen, device=found.device)
-        return None
+            return None
+        name = label_text(found.label)
+        device = found.device if found.here else f"{found.device} @ {name}"
+        return capture(
+            screen, device=device, otherwise=f"captures are of watched namespaces: Enter on {name} goes there"
+        )
 
     return with_detail(screen, on_found)
 
