@@ -89,13 +89,6 @@ def test_its_facts_hold(built: Built) -> None:
         assert list(pool.map(built.holds, failing)) == [True] * len(failing), failing
 
 
-def test_the_map_finds_nothing_wrong_but_addresses_of_parents(built: Built) -> None:
-    done = built.run(sys.executable, "-m", "nettop", "map", "--findings", "--json")
-    found = {json.loads(line)["name"] for line in done.stdout.splitlines()}
-    expected = {"parent-address"} if kinds(built.lab) & {"macvlan", "macvtap"} else set()
-    assert done.returncode == 0 and found <= expected, done.stdout + done.stderr
-
-
 # -- the same by hand -------------------------------------------------------------------------------------------------
 
 _STATE = (
@@ -212,19 +205,13 @@ def test_the_map_says_what_the_lab_declares_and_ip_prints(built: Built) -> None:
         assert all(links["box", device]["owner"].startswith("python[") for device in ("tun0", "tap0"))
 
 
-_FOUND = {
-    "macvlan-private": {"parent-address"},
-    "macvlan-bridge": {"parent-address"},
-    "macvtap": {"parent-address"},
-    "macvlan-passthru": {"duplicate-address"},  # the link-local address: both have one MAC address
-}
-
-
 def test_the_map_finds_what_the_lab_shows_and_nothing_that_its_facts_refute(built: Built) -> None:
     """In macvlan-vepa the lower device is behind the hairpin port: the children reach its address."""
     done = built.run(*command("map", "--findings", "--json"))
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert {row["name"] for row in found} == _FOUND.get(built.lab.name, set()), done.stdout
+    assert done.returncode == 0, done.stderr
+    found = {json.loads(line)["name"] for line in done.stdout.splitlines()}
+    cut_off = built.lab.name in ("macvlan-private", "macvlan-bridge", "macvtap")
+    assert found == ({"parent-address"} if cut_off else set()), done.stdout
 
 
 OPENED = {"vxlan": "10.0.0.2", "router": "198.51.100.4", "macvlan-vepa": "10.0.0.10", "vm-host": "192.168.122.2"}
