@@ -10,6 +10,7 @@ from nettop.broker.client import Broker
 from nettop.model.table import ViewSpec
 from nettop.session.live import LiveSession
 from nettop.session.status import TraceRequest
+from nettop.session.trace_actions import trace_text
 from tests.kernel.namespaces import Lab, poll, run_in
 from tests.kernel.test_opened_sets import answer
 
@@ -77,3 +78,30 @@ def test_a_rule_without_a_counter_shows_the_packets_of_the_trace_that_met_it(lab
         assert "the latest trace saw 3 packets in it" in str(answer(session.detail, "rules", uncounted.ident).lines)
         assert answer(session.start_trace, TraceRequest("tcp")) is None
         poll(lambda: rules()[0].cells[:2] == ("no counter: t", "–"), what="another trace begins at 0")
+
+
+MAPS = """table inet fw {
+    map ways { type inet_service : verdict; elements = { 22 : jump ssh, 9 : jump discard, 80 : jump ssh } }
+    chain ssh { counter accept; }
+    chain discard { counter drop; }
+    chain in {
+        type filter hook input priority 0;
+        udp dport vmap @ways
+    }
+}
+"""
+
+
+def test_the_element_of_a_verdict_map_is_named_in_the_trace(lab: Lab, broker: Broker) -> None:
+    ns = lab.netns("element")
+    run_in(ns, "ip", "link", "set", "lo", "up")
+    run_in(ns, "nft", "-f", "-", stdin=MAPS)
+    with closing(LiveSession(broker, ns)) as session:
+        knows = lambda: session._run.waited(lambda engine, _: bool(engine.ruleset.raw.sets.branches))  # noqa: E731
+        poll(knows, what="the map's elements")
+        assert answer(session.start_trace, TraceRequest("udp")) is None
+        run_in(ns, "bash", "-c", "echo x > /dev/udp/127.0.0.1/9; echo x > /dev/udp/127.0.0.1/80")
+        text = lambda: session._run.waited(lambda engine, _: trace_text(engine, None, True)[1])  # noqa: E731
+        poll(
+            lambda: "udp dport vmap @ways   9 in @ways" in text() and "vmap @ways   80 in @ways" in text(), what="both"
+        )

@@ -89,7 +89,7 @@ class ChainMatrix:
         rule = self._ruleset.picture.rules[at]
         of_map = rule.verdict == "vmap" and (
             bool(_DROP_ELEMENT.search(rule.text or ""))
-            or any(one.value.verdict == "drop" for _, branches in self._ruleset.branches(at) for one in branches)
+            or any(one.value.verdict == "drop" for _, branches in self._ruleset.branches(rule.raw) for one in branches)
         )
         if of_map or (rule.raw is not None and not rule.raw.counts_matches):
             self._blind.add(at)

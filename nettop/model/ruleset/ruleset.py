@@ -9,6 +9,7 @@ import numpy as np
 from nettop.batch import Array, DumpMark, Gap, Text
 from nettop.decode.nftables.decoder import NftDecoded, RuleBlock
 from nettop.decode.nftables.objects import Generation, NftTable
+from nettop.decode.nftables.rules import NftRule
 from nettop.kinds import TextKind
 from nettop.model.ruleset.changes import ChangeLog
 from nettop.model.ruleset.counters import Counts
@@ -130,12 +131,10 @@ class Ruleset:
             trees[chain] = tree_of(self.picture, chain)
         return trees[chain]
 
-    def branches(self, rule: int | None) -> Iterator[tuple[str, tuple[Branch, ...]]]:
-        """Yield the named verdict maps that a rule (index in Picture.rules) uses, with their elements."""
-        raw = None if rule is None else self.picture.rules[rule].raw
-        for name in raw.sets if raw is not None and self.raw.sets.branches else ():
-            if raw is not None and (found := self.raw.sets.branches.get((raw.family, raw.table, name))):
-                yield name, found
+    def branches(self, raw: NftRule | None) -> Iterator[tuple[str, tuple[Branch, ...]]]:
+        """Yield the named verdict maps that a rule of the kernel uses, with their elements."""
+        if raw is not None and (known := self.raw.sets.branches):
+            yield from ((one[2], known[one]) for name in raw.sets if (one := (raw.family, raw.table, name)) in known)
 
     def legacy_rule(self, family: str, table: str, chain: str, number: int) -> tuple[ChainView, RuleView | None] | None:
         """Return a chain of iptables-legacy and its rule of this number (from 1), None if it has no such rule.

@@ -122,7 +122,7 @@ def _rule_lines(ruleset: Ruleset, rows: list[RuleRow]) -> Iterator[str]:
         yield f"    {_CHAIN if wide else '':<{wide}}{'#':>6}  {'PACKETS':>7} {'BYTES':>6}  RULE"
     for name, row in zip(names, rows, strict=True):
         yield f"    {name}{' ' * (wide - cells_of(name))}{_rule_line(picture, ruleset.counts, row)}"
-        for of, branches in ruleset.branches(row.rule):
+        for of, branches in ruleset.branches(None if row.rule is None else picture.rules[row.rule].raw):
             indent = f"{' ' * (wide + 28)}{'  ' * row.depth}@{of}  "
             yield from (f"{indent}{branch.key} : {branch.value.text}" for branch in branches[:_BRANCHES])
             if len(branches) > _BRANCHES:

@@ -120,8 +120,10 @@ def _verdict(step: Step) -> str:
 
 
 def _changes(journey: Journey, at: int) -> Iterator[tuple[str, str]]:
-    """Yield what a step changed: the mark, and addresses, ports or the device out as the next step has them."""
+    """Yield the element that led on, and what changed: the mark; addresses, ports, the device out of the next step."""
     steps, step = journey.steps, journey.steps[at]
+    if step.element:
+        yield step.element, "address"
     before = steps[at - 1].record.mark if at else journey.mark
     if step.record.mark != before:
         yield f"mark {before or 0:#x} → {step.record.mark or 0:#x}", "nat"

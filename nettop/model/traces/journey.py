@@ -30,6 +30,7 @@ class Step:
     chain: ChainView | None = None  # None: not known (yet)
     at: int = 0  # index in Journey.hooks
     joined: bool = False  # to its packet by bytes and time
+    element: str | None = None  # of the verdict map that led on: `22 in @ways`; None: not known (yet)
     tied: bool = False  # its place among the steps of other chains of its priority is not known
 
     @property

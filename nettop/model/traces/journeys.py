@@ -20,6 +20,7 @@ from nettop.model.ruleset.counters import TracedHits
 from nettop.model.ruleset.hooks import LEGACY_TABLES
 from nettop.model.ruleset.merge import ChainView, RuleView
 from nettop.model.traces.drops import PendingDrops
+from nettop.model.traces.elements import FindBranches, element_met
 from nettop.model.traces.headers import packet_head
 from nettop.model.traces.journey import IP_FAMILIES, End, Journey, Step
 from nettop.model.traces.legacy import FindLegacy, packet_key, packet_of, step_of
@@ -56,6 +57,7 @@ class Journeys:
         find_chain: FindChain = lambda *_: None,
         prove_order: ProveOrder = lambda *_: None,
         hits: TracedHits | None = None,
+        find_branches: FindBranches = lambda _: (),
         keep: int = KEEP,
         has_legacy: Callable[[], bool] = lambda: True,
     ) -> None:
@@ -76,6 +78,7 @@ class Journeys:
         self._legacy_ns = 0  # the time of the last one; 0: none came
         self._now_ns = 0
         self._limit, self._prove_order, self._hits = keep, prove_order, hits or TracedHits()
+        self._find_branches = find_branches
         self._open: dict[tuple[int, int], Journey] = {}  # by namespace and id
         self._heads: dict[tuple[int, int], TraceRecord] = {}  # with the headers of a packet that is marked next
         self.count = 0  # of all journeys
@@ -209,6 +212,8 @@ class Journeys:
             if step.rule is None or step.rule.text is None:
                 record = step.record
                 step.found = self._find_rule(record.family, record.table, record.handle) or step.found
+            if step.element is None and step.rule is not None and step.rule.verdict == "vmap":
+                step.element = element_met(step, self._find_branches(step.rule.raw)) or None
         return all(step.rule is not None and step.rule.text is not None for step in rules)
 
     def _add(self, record: TraceRecord, netns: int) -> None:

@@ -72,6 +72,7 @@ def _step_object(journey: Journey, at: int, step: Step) -> dict[str, Any]:
         "number": step.number,
         "handle": record.handle,
         "text": rule_text(rule) if rule and rule.text else None,
+        "element": step.element,
         "ct_id": journey.ct_id,
         "mark": record.mark,
         "iif": step.iif,
@@ -139,5 +140,5 @@ def _step_lines(journey: Journey) -> Iterator[str]:
         chain = f"{'  ' * len(step.callers)}{record.chain}{tie(step)}"
         number = "policy" if record.type == "policy" else str(step.number or "?")
         verdict = f"{record.verdict} {record.target}".strip()
-        text = rule_text(rule) if rule else ""
+        text = (rule_text(rule) if rule else "") + (f"   {step.element}" if step.element else "")
         yield f"  {name:<11} {place:<{max(12, wide)}} {chain:<20} {number:>6}  {verdict:<18} {text}".rstrip()
