@@ -29,6 +29,7 @@ from nettop.pipeline.set_pages import IpsetPages, KernelDump, SetPages, ipset_el
 from nettop.session.run import Run
 
 _MOST = 200_000  # elements read of one set, which takes about a second
+_SEARCH_S = 5.0  # for all sets: other commands wait meanwhile
 _Read = Callable[[int], tuple[NftSet | IpSet | None, Elements | list[IpSetElement] | None]]
 Key = TypeVar("Key")
 Found = TypeVar("Found")
@@ -124,8 +125,14 @@ class KernelSets:
             listed = [one for one in nft_sets(broker, netns) if one.id in used.sets] if used.sets else []
         except BrokerError:
             return SetContents(), used.names
-        of_set = lambda one: set_elements(broker, netns, one, _MOST)  # noqa: E731
-        return _held(asked, listed, of_set, used, lambda name: ipset_elements(broker, netns, name, _MOST))
+        until = time.monotonic() + _SEARCH_S
+
+        def in_time(read: Callable[[Broker, Netns, Key, int], Found], of: Key) -> Found:
+            if time.monotonic() >= until:
+                raise BrokerError("there are too many elements to search")
+            return read(broker, netns, of, _MOST)
+
+        return _held(asked, listed, partial(in_time, set_elements), used, partial(in_time, ipset_elements))
 
 
 class RecordedSets:

@@ -16,7 +16,9 @@ from nettop.broker.requests import ReadRequest, SetName
 from nettop.decode.nftables.members import member_text, rows_of
 from nettop.decode.nftables.sets import NftSet
 from nettop.model.ruleset.membership import holding, question
+from nettop.model.ruleset.sets import SetsUsed
 from nettop.pipeline.set_pages import SetPages, kernel_dump, set_elements
+from nettop.session import sets
 from tests.kernel.commands import nettop, rows
 from tests.kernel.namespaces import Lab, command_in, run_in
 
@@ -160,3 +162,15 @@ def test_a_page_of_a_large_set_reads_only_that_page(lab: Lab, broker: Broker) ->
         whole = pages.read(count)
         assert whole is not None and not dump.more
         assert len({member_text(of, whole, row) for row in rows_of(whole)}) == count
+
+
+def test_a_search_that_takes_too_long_names_the_sets_that_it_left_out(
+    host: str, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netns = broker.netns(host)
+    searched, used = sets.KernelSets(broker, lambda: netns), SetsUsed(frozenset({("inet", "t", "nets")}))
+    asked = question("10.0.0.7")
+    assert ("inet", "t", "nets") in searched.search(asked, used)[0].elements
+    monkeypatch.setattr(sets, "_SEARCH_S", 0.0)
+    found, missing = searched.search(asked, used)
+    assert not found.elements and missing == ("nets",)
