@@ -45,11 +45,13 @@ def restart(broker: socket.socket, pid: int) -> None:
 def handed_over() -> tuple[socket.socket, Child] | None:
     """Return the socket of the broker that was started before restart(), and the broker; None: there was none."""
     words = os.environ.pop(_HANDED_OVER, "").split()
-    if len(words) != 2 or not all(map(str.isdecimal, words)):
+    try:
+        fd, pid = map(int, words)
+        broker, sock = Child(pid), socket.socket(fileno=fd)
+    except (ValueError, OverflowError, OSError):  # it is not ours
         return None
-    sock = socket.socket(fileno=int(words[0]))
     sock.set_inheritable(False)
-    return sock, Child(int(words[1]))
+    return sock, broker
 
 
 class Child:
