@@ -156,7 +156,11 @@ class LiveSession(Session):
         self._watch(specs[0], tuple(dict.fromkeys(specs)), done)
 
     def _watch(self, spec: str, specs: tuple[str, ...], done: Done) -> None:
-        self._act(lambda: self._switch(spec, specs), done)
+        def switch() -> None:
+            self._switch(spec, specs)
+            return_memory()  # that of the models before, which nothing refers to any more
+
+        self._act(switch, done)
 
     def _switch(self, spec: str, specs: tuple[str, ...]) -> None:
         """Open the next namespaces, then close the current ones. If that fails, the current ones continue."""
@@ -182,7 +186,6 @@ class LiveSession(Session):
             if old.netns.handle not in still_running:
                 with suppress(BrokerError):  # it may be gone
                     self._broker.leave(old.netns)
-        return_memory()
 
     def _begin(self, run: Run, netns: Netns, others: Sequence[Netns]) -> list[LiveSources]:
         """Start the sources of every namespace, the shown one first, and return them. On failure none is left."""

@@ -17,6 +17,7 @@ from nettop.model.map.details import MapDetail
 from nettop.model.map.idents import is_namespace
 from nettop.model.table import Detail, Row, ViewSpec
 from nettop.session.live import LiveSession
+from nettop.text.units import plural
 from tests.kernel.namespaces import Lab, poll, run_in
 
 TREE = ("name", "address", "kind")
@@ -116,8 +117,10 @@ def test_a_watched_namespace_has_its_flows_and_rules(shown: Shown) -> None:
         found = shown.rows("map", TREE)
         return found[0].cells[2] if found else ""
 
-    shown.rows("rules")
-    poll(lambda: "1 flow, 1 rule" in facts(), what="its facts")
+    for view in ("rules", "flows"):
+        shown.rows(view)
+    count = lambda: int(run_in(shown.here, "conntrack", "-C"))  # noqa: E731
+    poll(lambda: f"{plural(count(), 'flow')}, 1 rule" in facts(), what="its facts")
 
 
 def test_a_namespace_that_was_named_otherwise_is_here_too(shown: Shown, broker: Broker, lab: Lab) -> None:
