@@ -184,6 +184,22 @@ def test_a_chain_without_rules_whose_policy_is_drop_ends_the_packet(
         assert not way.arrives("10.2.0.2", "10.1.0.2")
 
 
+def test_ports_of_a_bridge_are_named_where_a_packet_comes_in_and_where_it_leaves(way: Way) -> None:
+    run_in(way.router, "ip", "link", "add", "br0", "type", "bridge")
+    run_in(way.router, "ip", "address", "flush", "dev", "r0")
+    for words in ("link set r0 master br0", "link set br0 up", "address add 10.1.0.1/24 dev br0"):
+        run_in(way.router, "ip", *words.split())
+    poll(lambda: "1 received" in run_in(way.a, "ping", "-c", "1", "-W", "1", "10.1.0.1", check=False), what="an answer")
+    mac = json.loads(run_in(way.a, "ip", "-j", "link", "show", "dev", "e0"))[0]["address"]
+    steps = way.told("10.2.0.2 from 10.1.0.2 in r0").steps
+    assert [step.text for step in steps[:2]] == [
+        "r0 is a port of br0: IP packets come in by br0", "br0, rp_filter off: way back is br0",
+    ]  # fmt: skip
+    assert steps[-1].status == "passes"
+    neighbour = next(step.text for step in way.told("10.1.0.2").steps if step.topic == "neigh")
+    assert neighbour.startswith(f"10.1.0.2 {mac} ") and neighbour.endswith(", port r0")
+
+
 CURES = {  # the words of a reason: what must be set for the packet to come in
     "rp_filter": {"rp_filter": 0},
     "accept_local is 0": {"accept_local": 1},

@@ -58,6 +58,7 @@ class Case:
     hooks: Mapping[str, HookRules] | None
     matched: RouteAnswer
     chosen: RouteAnswer
+    arrives_at: str = ""  # the incoming device, or a port of it
     without_in: RouteAnswer | None = None  # the answer to the same packet made here, if it is refused as it comes in
     back: RouteAnswer | None = None
     refused: bool = False  # as it comes in, by its source or destination address

@@ -16,6 +16,8 @@ _MODES = {0: "off", 1: "strict", 2: "loose"}
 def comes_in(case: Case) -> Iterator[Step]:
     """Yield the step; none for a packet that this host makes. It sets `refused`."""
     name = case.query.in_device
+    if case.arrives_at != name:
+        yield Step("in", f"{case.arrives_at} is a port of {name}: IP packets come in by {name}", "inferred")
     device = next((one for one in case.here.devices.values() if one.link.name == name), None)
     if device is None:
         return

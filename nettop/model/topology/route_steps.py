@@ -28,6 +28,7 @@ from nettop.text.units import plural
 Ask = Callable[[RouteQuestion], RouteAnswer]
 
 _NO_ROUTE = Route(AF_INET, 0, 0, 0, 0)
+_MASTERS = ("bridge", "bond", "team")
 _FAILED = 0x20  # NUD_FAILED, linux/neighbour.h
 _ENDINGS = {  # of a packet that has no way: forwarded, and made here
     errno.EINVAL: ("dropped without an answer", "the program gets EINVAL"),
@@ -44,8 +45,10 @@ def explain(
 
     `ask` puts a question in that namespace and may raise BrokerError. UsageError: no such device.
     """
+    question(query, here.devices)  # the device that was given may be missing
+    given, query = query, replace(query, in_device=_enters(query.in_device, here))
     asked = question(query, here.devices)
-    case = Case(query, here, hooks, ask(replace(asked, fib_match=True)), ask(asked))
+    case = Case(query, here, hooks, ask(replace(asked, fib_match=True)), ask(asked), given.in_device)
     if query.in_device:
         if case.chosen.error:
             case.without_in = ask(replace(asked, iif=0, source="", fib_match=True))
@@ -53,7 +56,19 @@ def explain(
             case.back = _way_back(case, asked, ask)
     steps = [step for make in _STEPS for step in make(case)]
     ends = next((at for at, step in enumerate(steps) if step.status == "drops"), len(steps))
-    return RouteReport(query, tuple(steps[: ends + 1]), case.matched, case.chosen, case.back)
+    return RouteReport(given, tuple(steps[: ends + 1]), case.matched, case.chosen, case.back)
+
+
+def _enters(name: str, here: NamespaceMap) -> str:
+    """Return the device on which IP packets come in that arrive at a device: of a port its bridge, bond or team."""
+    seen = set[str]()
+    while name not in seen:
+        seen.add(name)
+        link = next((one.link for one in here.devices.values() if one.link.name == name), None)
+        master = None if link is None else here.devices.get(link.master)
+        if link is not None and link.up and master is not None and master.link.kind in _MASTERS:
+            name = master.link.name
+    return name
 
 
 def _way_back(case: Case, asked: RouteQuestion, ask: Ask) -> RouteAnswer:

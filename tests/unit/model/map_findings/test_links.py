@@ -1,0 +1,81 @@
+"""Findings of kinds of devices that not every kernel has, and of bridges with VLANs."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+
+from nettop.decode.rtnetlink import Address, Hop, Link, Route
+from nettop.decode.topology.objects import Device, Namespace, PortVlan
+from nettop.model.map_findings.facts import MapFacts
+from nettop.model.map_findings.findings import map_findings
+from nettop.model.topology.host_map import HostMap, NamespaceMap
+
+UP = 1
+
+
+def hosts(*spaces: NamespaceMap) -> HostMap:
+    found = HostMap()
+    found._of = {space.namespace.label: space for space in spaces}
+    found._by_inode = {space.namespace.inode: space for space in spaces}
+    return found
+
+
+def space(label: str, inode: int, *devices: Device, **parts: object) -> NamespaceMap:
+    known = NamespaceMap(Namespace(label, inode=inode), {one.link.ifindex: one for one in devices}, **parts)
+    known.complete |= {"devices", "addresses", "routes"}
+    return known
+
+
+def names(host_map: HostMap) -> list[str]:
+    return [one.name for one in map_findings(MapFacts(host_map))]
+
+
+@pytest.mark.parametrize(
+    ("kind", "remote", "fits"),  # `fits`: the highest MTU over 1500 bytes
+    [
+        ("gre", "10.0.0.2", 1476),
+        ("gretap", "10.0.0.2", 1462),
+        ("ipip", "10.0.0.2", 1480),
+        ("sit", "10.0.0.2", 1480),
+        ("geneve", "10.0.0.2", 1450),
+        ("vxlan", "10.0.0.2", 1450),
+        ("vxlan", "fd00::2", 1430),
+        ("ip6tnl", "fd00::2", 1460),
+        ("ip6gre", "fd00::2", 1456),
+        ("ip6gretap", "fd00::2", 1442),
+    ],
+)
+def test_a_tunnel_fits_when_its_mtu_and_headers_do(kind: str, remote: str, fits: int) -> None:
+    address = ipaddress.ip_address(remote)
+    family, length = (2, 24) if address.version == 4 else (10, 64)
+    shift = address.max_prefixlen - length
+    route = Route(family, 254, 1, int(address) >> shift << shift, length, (Hop(1),))
+    for mtu, expected in ((fits, []), (fits + 1, ["tunnel-mtu"])):
+        parameters = (("remote6" if kind in ("vxlan", "geneve") and family == 10 else "remote", remote),)
+        devices = (
+            Device(Link(1, "eth0", "", 1, UP, 1500)),
+            Device(Link(2, "t", kind, 1, UP, mtu), parameters=parameters),
+        )
+        assert names(hosts(space("a", 1, *devices, routes=(route,)))) == expected
+    anywhere = Device(Link(2, "t", kind, 1, UP, 9000), parameters=(("remote", "any"),))
+    assert names(hosts(space("a", 1, devices[0], anywhere, routes=(route,)))) == []
+
+
+@pytest.mark.parametrize(("filtering", "second", "expected"), [("0", 2, 1), ("1", 1, 1), ("1", 2, 0)])
+def test_one_address_at_two_ports_is_a_duplicate_unless_their_vlans_differ(
+    filtering: str, second: int, expected: int
+) -> None:
+    bridge = Device(Link(1, "br0", "bridge", 1, UP, 1500), parameters=(("vlan_filtering", filtering),))
+    ports = [Device(Link(at, f"p{at}", "veth", 1, UP, 1500, master=1, lower=2, peer_nsid=at)) for at in (2, 3)]
+    vlans = (PortVlan(2, 1, True, True), PortVlan(3, second, True, True), PortVlan(3, 9), PortVlan(2, 9))
+    box = space("box", 1, bridge, *ports, vlans=vlans)
+    box.namespace = Namespace("box", inode=1, nsids={2: 2, 3: 3})
+    ends = []
+    for label, inode, port in (("a", 2, 2), ("b", 3, 3)):
+        end = Device(Link(2, "eth0", "veth", 1, UP, 1500, lower=port, peer_nsid=0))
+        one = space(label, inode, end, addresses=(Address(2, 2, 0x0A000001, 24, 0x0A000001),))
+        one.namespace = Namespace(label, inode=inode, nsids={0: 1})
+        ends.append(one)
+    assert names(hosts(box, *ends)) == ["duplicate-address"] * expected
