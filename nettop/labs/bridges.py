@@ -63,7 +63,8 @@ HAIRPIN = Lab(
     look="Map: port core1 is in hairpin mode, so a reaches b; core2 is not, so c does not reach d.",
     namespaces=("a", "b", "c", "d", "switch"),
     opens="switch",
-    commands=_isolated_pair("access1", "core1", "a", "b", "10.0.1")
+    commands="ip netns exec switch sysctl -qw net.ipv4.conf.all.arp_ignore=1\n"  # core alone answers for its addresses
+    + _isolated_pair("access1", "core1", "a", "b", "10.0.1")
     + _isolated_pair("access2", "core2", "c", "d", "10.0.2")
     + bridge("switch core 10.0.1.254/24 10.0.2.254/24", "core1", "core2")
     + "ip netns exec switch bridge link set dev core1 hairpin on\n"

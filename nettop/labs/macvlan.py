@@ -72,6 +72,7 @@ VEPA = Lab(
     opens="box",
     commands=_SWITCH
     + "ip netns exec switch bridge link set dev port hairpin on\n"
+    + "ip netns exec box sysctl -qw net.ipv4.conf.all.arp_ignore=1\n"  # else eth1 answers for eth0's address, too
     + veth("box eth1", "switch port1")
     + "ip -n switch link set port1 master br0\n"
     + _child("a", "10.0.0.2", "vepa")
