@@ -160,7 +160,7 @@ def test_without_the_records_of_legacy_what_it_dropped_is_not_lost_in_routing(pa
         accepted = trace.ended(1)[0]
     assert verdict_of(accepted.end) == "accept"  # type: ignore[arg-type]
     assert certainty(accepted) == (
-        "incomplete: the steps of iptables-legacy were not seen (prerouting, forward, postrouting)"
+        "incomplete: the log of iptables-legacy was not read, its steps in prerouting, forward, postrouting are missing"
     )
 
 

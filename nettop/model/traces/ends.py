@@ -31,7 +31,7 @@ def certainty(journey: Journey) -> str:
     if journey.verdict == "lost":
         return "no final verdict was seen"
     if journey.unseen:
-        return f"incomplete: the steps of {LEGACY} were not seen ({', '.join(journey.unseen)})"
+        return f"incomplete: the log of {LEGACY} was not read, its steps in {', '.join(journey.unseen)} are missing"
     if any(step.legacy is not None for step in journey.steps):
         return f"likely: the steps of {LEGACY} are joined by bytes and time"
     return "likely: its legs are joined by bytes and time" if journey.joined else "certain"

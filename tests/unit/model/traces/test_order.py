@@ -187,7 +187,8 @@ def test_an_end_is_certain_only_if_no_step_was_guessed() -> None:
     others += [legacy(table, "input") for table in ("mangle", "filter", "security")]
     assert certainty(journey_of([*INPUT, *ACCEPTED], others)).startswith("likely: the steps of iptables-legacy")
     unseen = journey_of([*INPUT, *ACCEPTED], others[2:])
-    assert certainty(unseen) == "incomplete: the steps of iptables-legacy were not seen (prerouting)"
+    missing = "incomplete: the log of iptables-legacy was not read, its steps in prerouting are missing"
+    assert certainty(unseen) == missing
 
 
 def test_what_a_table_of_iptables_legacy_may_have_dropped_is_not_lost_in_routing() -> None:
