@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 from nettop.batch import Batch
 from nettop.columns import DecodeErrors
-from nettop.decode.netlink import ErrorRows
+from nettop.decode.netlink import read_each
 from nettop.linux import nfnetlink
-from nettop.linux.netlink import ERR_VALUE_SHORT, NLMSG_HDRLEN, Attributes, MalformedError, messages
+from nettop.linux.netlink import NLMSG_HDRLEN, Attributes
 from nettop.linux.nf_tables import NF_HOOKS
 
 _BODY = NLMSG_HDRLEN + nfnetlink.NFGEN_LENGTH
@@ -48,24 +48,18 @@ class LegacyDecoded:
 
 def decode_nflog(batch: Batch) -> LegacyDecoded:
     """Decode a batch of datagrams. Never raises: bad bytes become errors."""
-    out, errors = LegacyDecoded(), ErrorRows()
-    for row in range(len(batch)):
-        data = batch.record(row)
-        try:
-            for kind, at, end in messages(data):
-                record = _record(data, at, end, int(batch.ts_ns[row])) if kind == _TYPE else None
-                if record is not None:
-                    out.records.append(record)
-        except MalformedError as error:
-            errors.add(row, int(batch.off[row]) + error.offset, error.code)
-    out.errors = errors.merged()
+    out = LegacyDecoded()
+
+    def read(kind: int, record: int, start: int, end: int) -> None:
+        found = Attributes(batch.buf, start + _BODY, end)
+        step = _record(found, batch.buf[start + NLMSG_HDRLEN], int(batch.ts_ns[record]))
+        out.records += [] if step is None else [step]
+
+    out.errors = read_each(batch, (_TYPE,), read, min_length=_BODY)
     return out
 
 
-def _record(data: bytes, at: int, end: int, ts_ns: int) -> LegacyRecord | None:
-    if end - at < _BODY:
-        raise MalformedError(at, ERR_VALUE_SHORT)
-    found = Attributes(data, at + _BODY, end)
+def _record(found: Attributes, family: int, ts_ns: int) -> LegacyRecord | None:
     prefix = _PREFIX.fullmatch(found.text(nfnetlink.NFULA_PREFIX))
     header = found.raw(nfnetlink.NFULA_PACKET_HDR)  # hw_protocol, hook, padding
     hook = _HOOKS.get(header[2]) if len(header) == 4 else None
@@ -74,5 +68,5 @@ def _record(data: bytes, at: int, end: int, ts_ns: int) -> LegacyRecord | None:
     table, chain, kind, number = prefix.groups()
     packet = found.raw(nfnetlink.NFULA_PAYLOAD)
     length = _FIXED_IPV6 if packet[:1] and packet[0] >> 4 == 6 else (packet[0] & 0xF) * 4 if packet else 0
-    family = nfnetlink.NFPROTO_NAMES.get(data[at + NLMSG_HDRLEN], "")
-    return LegacyRecord(ts_ns, family, table, chain, kind, int(number), hook, packet[:length], packet[length:])
+    name = nfnetlink.NFPROTO_NAMES.get(family, "")
+    return LegacyRecord(ts_ns, name, table, chain, kind, int(number), hook, packet[:length], packet[length:])
