@@ -105,6 +105,7 @@ def test_a_strict_rp_filter_is_found_where_the_way_back_is_another_device(broker
     assert place(one) == (here, "up2")
     assert one.evidence[0] == "by up2: default via 10.2.0.1 dev up2 proto boot metric 200"
     assert one.evidence[1] == "way back: default via 10.1.0.1 dev up1 proto boot metric 100"
+    assert one.evidence[2] == "net.ipv4.conf.all.rp_filter = 0, net.ipv4.conf.up2.rp_filter = 1"
     ip(net, "route add 10.2.0.2/32 dev u2")
     assert not pinged(net, "10.2.0.2", "203.0.113.9")
     # The usual cure: answers from the second address leave by the second device.

@@ -79,11 +79,15 @@ def _mtu(space: NamespaceMap, device: Device) -> str:
 def without_carrier(facts: MapFacts) -> Iterator[Finding]:
     """Yield the ends of pairs that are up while the other end is down."""
     for space, device in facts.devices():
-        found = facts.lower(space, device) if device.link.kind in PAIRS and device.link.up else None
+        if device.link.kind not in PAIRS or not device.link.up:
+            continue
+        found = facts.lower(space, device)
         if found is not None and not found[1].link.up:
-            there, peer = found
-            summary = f"no carrier: its other end {at(there, peer)} is down, so every packet is dropped"
-            yield finding("no-carrier", summary, space, device, (f"{at(there, peer)}: down",))
+            other = f"its other end {at(*found)} is down"
+            yield finding("no-carrier", f"{other}: every packet is dropped", space, device, (f"{at(*found)}: down",))
+        elif found is None and device.carrier is False:
+            summary = "its other end, in a namespace that is not known, is down: every packet is dropped"
+            yield finding("no-carrier", summary, space, device, (f"{at(space, device)}: no carrier",))
 
 
 def port_states(facts: MapFacts) -> Iterator[Finding]:

@@ -35,9 +35,10 @@ def asymmetric(facts: MapFacts) -> Iterator[Finding]:
 
 
 def _of_device(space: NamespaceMap, device: Device, index: RouteIndex) -> Iterator[Finding]:
+    link = device.link
     used = {rule.table for rule in space.rules}
     held = {one.address: one.ifindex for one in space.addresses if one.family == AF_INET}
-    own = [address for address, ifindex in held.items() if ifindex == device.link.ifindex]
+    own = [address for address, ifindex in held.items() if ifindex == link.ifindex]
     routes = (route for route in space.routes if route.family == AF_INET and route.kind == rt.RTN_UNICAST)
     through = [one for one in routes if one.table in used and _leaves_by(one, device)]
     for route in sorted(through, key=lambda one: one.length)[:_MAX_ROUTES]:
@@ -50,11 +51,12 @@ def _of_device(space: NamespaceMap, device: Device, index: RouteIndex) -> Iterat
             others = [name(hop.ifindex) for hop in back.hops]
             summary = (
                 f"rp_filter is strict, and the way back to {IPv4Address(source)} is {' or '.join(others)}: "
-                f"its packets are dropped when they come in by {device.link.name}"
+                f"its packets are dropped when they come in by {link.name}"
             )
-            lines = (f"by {device.link.name}: {route_words(route, name)}", f"way back: {route_words(back, name)}")
-            values = (f"net.ipv4.conf: rp_filter 1 in effect on {device.link.name} (the higher of all and its own)",)
-            yield finding("asymmetric-route", summary, space, device, (*lines, *values))
+            lines = (f"by {link.name}: {route_words(route, name)}", f"way back: {route_words(back, name)}")
+            settings = (_RP_FILTER.format(one) for one in ("all", link.name.replace(".", "/")))
+            values = ", ".join(f"{one} = {space.sysctls.get(one)}" for one in settings)
+            yield finding("asymmetric-route", summary, space, device, (*lines, values))
             return
 
 
