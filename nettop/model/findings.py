@@ -1,4 +1,4 @@
-"""What is probably wrong on a host: findings, each with its evidence. Each domain has checks that yield them."""
+"""Findings: probable mistakes on a host, each with its evidence. Each domain has checks that yield them."""
 
 from __future__ import annotations
 

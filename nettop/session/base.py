@@ -1,4 +1,4 @@
-"""What the screens ask of a session: views, the header's state, and actions, on a run of models.
+"""The requests of the screens to a session: views, the header's state, and actions, on a run of models.
 
 The run is of a live namespace or of a file. Actions run on a control thread.
 """

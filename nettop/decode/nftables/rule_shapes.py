@@ -113,7 +113,7 @@ def _shape(found: _Names, own: list[Span], rule: NftRule, offsets: RuleOffsets, 
 
 
 class _Names:
-    """Where the names and values are that may differ: absolute spans."""
+    """The absolute spans of names and values that may differ."""
 
     def __init__(self) -> None:
         self.targets: list[Span] = []

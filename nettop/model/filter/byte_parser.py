@@ -52,7 +52,7 @@ _BEGINS = re.compile(r"([a-z][a-z0-9]*)\s*\[", re.IGNORECASE | re.ASCII)
 
 
 class ByteTestError(ValueError):
-    """What cannot be understood, and its position in the text."""
+    """A text that cannot be understood, and its position."""
 
     def __init__(self, message: str, position: int) -> None:
         super().__init__(message)

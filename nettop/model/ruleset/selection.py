@@ -43,7 +43,7 @@ class RuleQuery:
 
 @dataclass(slots=True)
 class Selection:
-    """What is printed."""
+    """The chains, rules and sets to print."""
 
     tables: list[_TableKey] = field(default_factory=list)
     chains: list[int] = field(default_factory=list)  # indices in Picture.chains, in traversal order

@@ -31,7 +31,7 @@ _COUNTS_ALL = re.compile(r'counter\b|(-m comment --comment ("(\\.|[^"\\])*"|[^"\
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """What a picture's layout says of entries. `order`: all cells, chain by chain; `starts`: of each chain in it."""
+    """The entries of chains by the picture's layout. `order`: all cells, chain by chain; `starts`: of each chain."""
 
     order: Array
     starts: Array
@@ -85,7 +85,7 @@ def _meets(rule: RuleView) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """What entered a chain: packets, bytes, packets a second, each None if not known; `least`: the part known."""
+    """The entries of a chain: packets, bytes, packets a second, each None if not known; `least`: the part known."""
 
     packets: float | None
     bytes: float | None

@@ -45,7 +45,7 @@ class Link:
 
 @dataclass(slots=True)
 class Placement:
-    """Where everything is. `undrawn` are the devices whose link found no lane."""
+    """The places of all boxes and lines. `undrawn` are the devices whose link found no lane."""
 
     boxes: list[Placed] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)

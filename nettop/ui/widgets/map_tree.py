@@ -7,7 +7,7 @@ from nettop.ui.widgets.table import Table
 
 
 class MapTree(Table):
-    """Where nothing folds, ← goes to the row above in the tree; → scrolls sideways."""
+    """The tree of the map. ← on a row that does not fold goes to the row above in the tree; → scrolls sideways."""
 
     def action_move(self, where: str) -> None:
         """Move the cursor by one of the keys of MOVES, fold and unfold."""
