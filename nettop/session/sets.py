@@ -21,11 +21,11 @@ from nettop.decode.nftables.sets import NftSet
 from nettop.errors import BrokerError, UsageError
 from nettop.linux.nfnetlink import NFPROTO_NUMBERS
 from nettop.model.ruleset.find import asked_text
-from nettop.model.ruleset.membership import Question, holding, ipset_holds, question
+from nettop.model.ruleset.membership import Question, device_question, holding, ipset_holds, may_hold, question
 from nettop.model.ruleset.opened_sets import SetPage, page_of
 from nettop.model.ruleset.sets import SetContents, SetRef, Sets, SetsUsed
 from nettop.pipeline.engine import Engine
-from nettop.pipeline.set_pages import IpsetPages, KernelDump, SetPages, ipset_elements, nft_sets, set_elements
+from nettop.pipeline.set_pages import IpsetPages, KernelDump, SetPages, ipset_elements, ipsets, nft_sets, set_elements
 from nettop.session.run import Run
 
 _MOST = 200_000  # elements read of one set, which takes about a second
@@ -50,11 +50,11 @@ class SetSource(Protocol):
 
 
 def asked_of(text: str) -> Question | None:
-    """Return what to look for in sets; None: a text that is no address, network or port."""
+    """Return what to look for in sets; None: a text that is no address, network, port, range of ports or device."""
     try:
         return question(asked_text(text))
     except UsageError:
-        return None
+        return device_question(asked_text(text))
 
 
 def read_pages(run: Run, source: SetSource, ident: int) -> None:
@@ -123,6 +123,7 @@ class KernelSets:
         broker, netns = self._broker, self._netns()
         try:
             listed = [one for one in nft_sets(broker, netns) if one.id in used.sets] if used.sets else []
+            used = _with_devices(used, ipsets(broker, netns)) if asked.of_device and used.ipsets else used
         except BrokerError:
             return SetContents(), used.names
         until = time.monotonic() + _SEARCH_S
@@ -144,6 +145,7 @@ class RecordedSets:
     def search(self, asked: Question, used: SetsUsed) -> _Found:
         """Return the elements that hold what is asked, of the sets that rules use, and those not recorded."""
         sets = self._sets()
+        used = _with_devices(used, sets.contents.ipsets) if asked.of_device else used
         listed = [sets.listed[one] for one in used.sets if one in sets.listed]
         elements, of_ipsets = sets.contents.elements, sets.contents.of_ipsets
         return _held(
@@ -174,6 +176,11 @@ def _recorded(known: Mapping[Key, Found], key: Key) -> Found:
     return known[key]
 
 
+def _with_devices(used: SetsUsed, known: Iterable[IpSet]) -> SetsUsed:
+    """Return the sets used without the IP sets that have no devices."""
+    return replace(used, ipsets=used.ipsets & {one.name for one in known if "iface" in one.type})
+
+
 def _held(
     asked: Question,
     listed: Iterable[NftSet],
@@ -183,7 +190,7 @@ def _held(
 ) -> _Found:
     """Return the elements that hold what is asked, and the sets that were not searched."""
     found, missing = SetContents(), []
-    for one in listed:
+    for one in (one for one in listed if may_hold(asked, one)):
         try:
             elements, interrupted = of_set(one)
         except BrokerError:

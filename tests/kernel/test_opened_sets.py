@@ -170,3 +170,22 @@ def test_enter_and_e_open_a_rules_sets_on_the_screen(lab: Lab) -> None:
         screen.key("jjjje")  # the next rule
         poll(lambda: screen.shows("map of inet_service : verdict   3 elements") and screen.shows("→ ssh"))
         assert screen.quit() == 0
+
+
+def test_devices_and_ranges_of_ports_are_found_in_sets(lab: Lab, broker: Broker) -> None:
+    ns = lab.netns("found")
+    sets = "set nics { type ifname; elements = { eth7, wg0 }; }; set ports { type inet_service; flags interval; "
+    sets += "elements = { 100-200, 443 }; }; set both { type ifname . inet_service; elements = { lan9 . 22 }; }"
+    rules = "iifname @nics accept; tcp dport @ports accept; iifname . tcp dport @both drop; tcp dport 22 drop"
+    head = "type filter hook input priority 0"
+    run_in(ns, "nft", "-f", "-", stdin=f"table inet t {{ {sets}\nchain c {{ {head}; {rules}; }}\n}}")
+    with closing(LiveSession(broker, ns)) as session:
+        chain_rules = rule_with(session, "@nics accept", "t"), rule_with(session, "@ports", "t")
+        assert all(row.reads for row in chain_rules)
+        idents = [row.ident for row in rows(session) if row.ident > 0]
+        for text, numbers in {
+            "eth7": {1}, "dev wg0": {1}, "eth9": set(), "150-160": {2}, "190-300": {2}, "300-400": set(),
+            "lan9": {3}, "22": {3, 4}, "443": {2}, "drop": {3, 4},
+        }.items():  # fmt: skip
+            hits, unsearched = answer(session.find_rules, text)
+            assert ({idents.index(hit.rule) + 1 for hit in hits}, list(unsearched)) == (numbers, []), text

@@ -13,7 +13,8 @@ from ipaddress import IPv4Address, IPv6Address, summarize_address_range
 from nettop.text.protocols import NFT_NAMES
 
 _TYPE_BITS = 6  # datatype.h: TYPE_BITS
-IPV4_ADDR, IPV6_ADDR, SERVICE = 7, 8, 13  # datatype.h: TYPE_IPADDR, TYPE_IP6ADDR, TYPE_INET_SERVICE
+# datatype.h: TYPE_IPADDR, TYPE_IP6ADDR, TYPE_INET_SERVICE, TYPE_IFNAME
+IPV4_ADDR, IPV6_ADDR, SERVICE, IFNAME = 7, 8, 13, 41
 _MAX_PARTS = 5  # datatype.h: of a 32-bit number
 _CT_STATES = ((1, "invalid"), (2, "established"), (4, "related"), (8, "new"), (64, "untracked"))
 _CT_DIRECTIONS = {0: "original", 1: "reply"}

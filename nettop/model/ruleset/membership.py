@@ -1,7 +1,8 @@
-"""The elements of a set that hold what a person asks for: an address, a network, a port, or several of them."""
+"""The elements of a set that hold what a person asks for: an address, a network, a port, a device, or several."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from ipaddress import ip_network
 
@@ -9,24 +10,32 @@ import numpy as np
 
 from nettop.decode.ipset import IpSetElement, Network
 from nettop.decode.nftables.elements import Elements
-from nettop.decode.nftables.keys import IPV4_ADDR, IPV6_ADDR, SERVICE, parts_of
+from nettop.decode.nftables.keys import IFNAME, IPV4_ADDR, IPV6_ADDR, SERVICE, parts_of
 from nettop.decode.nftables.sets import NftSet
 from nettop.errors import UsageError
 from nettop.linux import nf_tables as nft
 from nettop.model.filter.expression import Mask
 
 _ADDRESS_OF = {IPV4_ADDR: 4, IPV6_ADDR: 6}
+_DEVICE = re.compile(r"[^\s/,]{1,15}")  # a name that the kernel allows (IFNAMSIZ)
+_PORTS = re.compile(r"(\d{1,5})-(\d{1,5})")
+Value = Network | int | range | str  # of an address, a port, several ports, a device
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The values to look for, in the order of the parts of a key: addresses or networks, and ports.
+    """The values to look for, in the order of the parts of a key: addresses or networks, ports, devices.
 
     An element holds them if it holds each in a part of its own; its other parts may be anything.
     """
 
-    values: tuple[Network | int, ...]
+    values: tuple[Value, ...]
     text: str = ""
+
+    @property
+    def of_device(self) -> bool:
+        """True if it asks for a device."""
+        return any(isinstance(value, str) for value in self.values)
 
 
 def question(text: str) -> Question:
@@ -38,7 +47,22 @@ def question(text: str) -> Question:
         raise UsageError(f"{text!r} is no address", "say 10.0.0.5, 10.0.0.0/8, fd00::1 or 10.0.0.5,443") from None
 
 
-def _value(part: str) -> Network | int:
+def device_question(text: str) -> Question | None:
+    """Return the question of the name of a device; None: it cannot be one."""
+    return Question((text,), text) if _DEVICE.fullmatch(text) else None
+
+
+def may_hold(asked: Question, of: NftSet) -> bool:
+    """Return whether a set has parts of the types of all values."""
+    kinds = [kind for kind, _, _ in parts_of(of.key_type, of.key_length)]
+    return all(any(_span(value, kind, 16) is not None for kind in kinds) for value in asked.values)
+
+
+def _value(part: str) -> Network | int | range:
+    if ports := _PORTS.fullmatch(part):
+        first, last = map(int, ports.groups())
+        if first <= last <= 0xFFFF:
+            return range(first, last + 1)
     if part.isascii() and part.isdigit():
         if int(part) > 0xFFFF:
             raise ValueError
@@ -58,17 +82,22 @@ def holding(asked: Question, of: NftSet, elements: Elements) -> Mask:
         for number, (kind, at, size) in reversed(list(enumerate(parts))):
             if (span := _span(value, kind, size)) is not None:
                 cells = slice(at, at + size)
-                inside = _at_most(elements.keys[:, cells], span[0]) & _at_least(elements.ends[:, cells], span[1])
+                low, high = span[::-1] if isinstance(value, range) else span  # of several ports one is enough
+                inside = _at_most(elements.keys[:, cells], low) & _at_least(elements.ends[:, cells], high)
                 found[inside & (free <= number)] = number + 1
         free = found
     held: Mask = ends & ((free <= len(parts)) | catchall)
     return held
 
 
-def _span(value: Network | int, kind: int, size: int) -> tuple[bytes, bytes] | None:
+def _span(value: Value, kind: int, size: int) -> tuple[bytes, bytes] | None:
     """Return the first and last bytes of a value in a part of this type; None: it has no such values."""
-    if isinstance(value, int):
-        return None if kind != SERVICE else (value.to_bytes(size, "big"), value.to_bytes(size, "big"))
+    if isinstance(value, str):
+        name = value.encode("utf-8", "surrogateescape")[:size].ljust(size, b"\0")
+        return (name, name) if kind == IFNAME else None
+    if isinstance(value, (int, range)):
+        ports = range(value, value + 1) if isinstance(value, int) else value
+        return None if kind != SERVICE else (ports[0].to_bytes(size, "big"), ports[-1].to_bytes(size, "big"))
     if _ADDRESS_OF.get(kind) != value.version:
         return None
     return value.network_address.packed, value.broadcast_address.packed
@@ -88,15 +117,19 @@ def _at_least(cells: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], value: byt
 
 def ipset_holds(asked: Question, elements: list[IpSetElement]) -> list[IpSetElement]:
     """Return the elements of an IP set that hold all values; exceptions (nomatch) too, which say so."""
+    if asked.of_device:
+        return [one for one in elements if {*asked.values} & {*one.text.replace("physdev:", "").split(",")}]
     return [one for one in elements if _holds(asked.values, one.values)]
 
 
-def _holds(asked: tuple[Network | int, ...], values: tuple[Network | int, ...]) -> bool:
+def _holds(asked: tuple[Value, ...], values: tuple[Network | int, ...]) -> bool:
     rest = iter(values)
     return all(any(_contains(value, want) for value in rest) for want in asked)
 
 
-def _contains(value: Network | int, want: Network | int) -> bool:
-    if isinstance(value, int) or isinstance(want, int):
+def _contains(value: Network | int, want: Value) -> bool:
+    if isinstance(want, range):
+        return value in want
+    if isinstance(value, int) or isinstance(want, (int, str)):
         return value == want
     return value.version == want.version and want.subnet_of(value)  # type: ignore[arg-type]
