@@ -58,6 +58,12 @@ rule add to 10.72.0.0/16 blackhole pref 202
 rule add from 10.1.0.77 lookup 100 pref 203
 rule add iif r1 to 10.73.0.0/16 lookup 100 pref 204
 rule add ipproto tcp dport 443 lookup 100 pref 205
+rule add uidrange 1000-1002 lookup 100 pref 206
+rule add not from 10.0.0.0/8 to 10.66.0.0/16 lookup 1000 pref 207
+rule add to 10.67.1.0/24 goto 300 pref 208
+rule add to 10.67.0.0/16 tos 0x10 lookup 100 pref 209
+rule add oif r1 lookup 100 pref 300
+rule add to 8.8.8.0/24 lookup main suppress_prefixlength 0 pref 301
 """
 SETUP6 = """
 route add default via fd01::2
@@ -124,6 +130,9 @@ def questions(count: int, devices: dict[str, int]) -> list[tuple[RouteQuestion, 
                 value = chance.choice(values)
                 question = replace(question, **{name: value})
                 words += [word, hex(value)]
+        if chance.random() < 0.15:
+            question = replace(question, uid=1001)
+            words += ["uid", "1001"]
         if chance.random() < 0.2:
             port = chance.choice((443, 53))
             question = replace(question, proto=6, sport=1024, dport=port)
