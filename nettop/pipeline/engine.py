@@ -40,7 +40,8 @@ from nettop.model.topology.host_map import HostMap
 from nettop.model.topology.routing import Routing
 from nettop.model.traces.journeys import Journeys
 from nettop.model.traces.table import TraceTable
-from nettop.pipeline.feeds import MAPPING, Feed, feed_of
+from nettop.pipeline.feed import Feed
+from nettop.pipeline.feeds import MAPPING, feed_of
 from nettop.pipeline.intake import Intake
 from nettop.pipeline.ledger_booking import book_events, book_packets
 from nettop.pipeline.receive_filter import ReceiveFilter

@@ -11,7 +11,8 @@ from nettop.model.ledger import Ledger
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.rulesets import Rulesets
 from nettop.model.table import Model
-from nettop.pipeline.feeds import Decode, Feed, feed_of
+from nettop.pipeline.feed import Decode, Feed
+from nettop.pipeline.feeds import feed_of
 
 _ENDINGS = 32  # of failed streams that are remembered
 _LAST_CODE = 0xFFFF  # columns hold codes of namespaces in 16 bits

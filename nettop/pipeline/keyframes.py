@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from nettop.batch import Batch, DumpMark, Gap, Item, NetlinkMeta, StreamAdded, Text
-from nettop.pipeline.feeds import FEEDS, pace_s
+from nettop.pipeline.feed import pace_s
+from nettop.pipeline.feeds import FEEDS
 
 KEYFRAME_EVERY_NS = 300_000_000_000  # of the conntrack table: a dump of 1M flows is 236 MB
 _EARLY = 10  # a dump may come early by this part of the period: polls are not quite regular

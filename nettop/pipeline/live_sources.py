@@ -10,7 +10,7 @@ from nettop.broker.client import Broker
 from nettop.broker.requests import DumpFilter, NetlinkSocket, Netns
 from nettop.pipeline import feeds
 from nettop.pipeline.captures import Captures
-from nettop.pipeline.feeds import Feed
+from nettop.pipeline.feed import Feed
 from nettop.pipeline.ingest import Plumbing
 from nettop.pipeline.map_sources import MapSources
 from nettop.pipeline.source_thread import SourceThread

@@ -9,6 +9,7 @@ from nettop.broker.requests import Netns
 from nettop.decode.topology.objects import Namespace
 from nettop.model.topology.host_map import HostMap
 from nettop.pipeline import feeds
+from nettop.pipeline.feed import Feed
 from nettop.pipeline.ingest import Plumbing
 from nettop.pipeline.source_thread import SourceThread
 from nettop.sources.namespace_map import NamespaceMapSource
@@ -53,7 +54,7 @@ class MapSources:
         self._map = source, self._run(source, feeds.MAP, self._streams[0].id)
         self._list = listing, self._run(listing, feed, self._list_stream.id)
 
-    def _run(self, source: TextSource | NamespaceMapSource, feed: feeds.Feed, stream: int) -> SourceThread:
+    def _run(self, source: TextSource | NamespaceMapSource, feed: Feed, stream: int) -> SourceThread:
         return self._plumbing.start(source, feed.name, wait=True, stream=stream, listens=False)
 
     def stop(self) -> None:

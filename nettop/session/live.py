@@ -20,7 +20,7 @@ from nettop.model.table import Detail, Snapshot, ViewSpec
 from nettop.pipeline import feeds
 from nettop.pipeline.captures import MAX_SNAPLEN, CaptureRequest
 from nettop.pipeline.engine import Engine
-from nettop.pipeline.feeds import Feed
+from nettop.pipeline.feed import Feed
 from nettop.pipeline.live_sources import LiveSources
 from nettop.pipeline.map_sources import MapSources
 from nettop.pipeline.receive_filter import EVERYTHING, ReceiveFilter

@@ -20,7 +20,7 @@ from nettop.broker.requests import Netns, ReadRequest
 from nettop.kinds import GapReason, StreamKind, TextKind
 from nettop.linux.netlink import NETLINK_NETFILTER
 from nettop.pipeline import feeds
-from nettop.pipeline.feeds import Feed
+from nettop.pipeline.feed import Feed
 from nettop.sources.dumps import DumpSource
 from nettop.sources.netlink import NetlinkEvents
 from nettop.sources.texts import TextSource

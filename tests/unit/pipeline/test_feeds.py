@@ -9,7 +9,8 @@ from nettop.broker.requests import ReadRequest
 from nettop.kinds import StreamKind, TextKind
 from nettop.pipeline import feeds
 from nettop.pipeline.engine import Engine
-from nettop.pipeline.feeds import FEEDS, TRACE_LOG, Feed, Pace, feed_of, pace_s
+from nettop.pipeline.feed import Feed, Pace, pace_s
+from nettop.pipeline.feeds import FEEDS, TRACE_LOG, feed_of
 
 NAMES = [feed.name for feed in FEEDS]
 CALM = [feed for feed in FEEDS if feed.shown_in]

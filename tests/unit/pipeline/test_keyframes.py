@@ -6,7 +6,7 @@ import pytest
 
 from nettop.batch import DumpMark, Gap, Stream, StreamAdded, Text
 from nettop.kinds import GapReason, StreamKind, TextKind
-from nettop.pipeline.feeds import OFTEN_S
+from nettop.pipeline.feed import OFTEN_S
 from nettop.pipeline.keyframes import KEYFRAME_EVERY_NS, Keyframes
 from tests.unit.pipeline.test_handoff import batch
 
