@@ -218,3 +218,14 @@ async def test_m_goes_from_a_flow_to_its_device_and_back() -> None:
         source.relations.clear()
         await seen.press("M")
         await seen.see("its device is not known")
+
+
+async def test_a_click_in_the_drawing_selects_a_device_and_a_second_one_opens_it() -> None:
+    async with running(WIDE, map_session()) as seen:
+        await seen.see("├─┼───┤")
+        line = next(y for y, text in enumerate(seen.lines) if "dmz-4 web-1" in text) + 1
+        x = seen.lines[line].index("10.9.0.4/24", 80)
+        await seen.pilot.click(offset=(x, line))
+        await seen.see("┤▶eth0 10.9.0.4/24")
+        await seen.pilot.click(offset=(x, line))
+        await seen.see("eth0 in dmz-4")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nettop.decode.topology.objects import Device, Neighbour
 from nettop.linux.socket import AF_BRIDGE
-from nettop.model.map.rows import device_addresses, mac_text, prefix_text
+from nettop.model.map.rows import addresses_by_device, mac_text, prefix_text
 from nettop.model.table import CopyDetail, Line, detail_line, more
 from nettop.model.topology import sysctls
 from nettop.model.topology.device_words import closed_text, kind_text, label_text, peer_text
@@ -84,7 +84,7 @@ def _link_lines(hosts: HostMap, space: NamespaceMap, device: Device) -> Iterator
     names = [*device.altnames, *([f"“{device.alias}”"] if device.alias else [])]
     if names:
         yield detail_line("names", ", ".join(names))
-    addresses = [prefix_text(a.family, a.address, a.length) for a in device_addresses(space, link.ifindex)]
+    addresses = [prefix_text(a.family, a.address, a.length) for a in addresses_by_device(space).get(link.ifindex, ())]
     if addresses:
         yield (*detail_line("address", listed(addresses, 4), "address"), *more("a", "lists them", "dim"))
     if device.parameters:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from nettop.decode.topology.objects import Device
-from nettop.model.map.rows import device_addresses, prefix_text
+from nettop.model.map.rows import addresses_by_device, prefix_text
 from nettop.model.topology.device_words import about_namespace, label_text
 from nettop.model.topology.host_map import HostMap, NamespaceMap
 from nettop.model.topology.tree import PAIRS
@@ -29,8 +29,10 @@ def graph_lines(hosts: HostMap, spaces: Sequence[NamespaceMap]) -> Iterator[str]
         label = space.namespace.label
         yield f"  subgraph cluster_{number} {{"
         yield f"    label={_quoted(label_text(label), about_namespace(space.namespace) if label else '')}"
+        by_device = addresses_by_device(space)
         for ifindex, device in space.devices.items():
-            addresses = [prefix_text(one.family, one.address, one.length) for one in device_addresses(space, ifindex)]
+            own = by_device.get(ifindex, ())
+            addresses = [prefix_text(one.family, one.address, one.length) for one in own]
             yield f"    {ids[label, ifindex]} [label={_quoted(device.link.name, _kind(device), *addresses)}]"
         yield "  }"
     for space in spaces:

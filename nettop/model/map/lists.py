@@ -116,9 +116,10 @@ class MapLists:
     def _match(self, spec: ViewSpec, now_ns: int, frozen: bool) -> Match:
         place = None if spec.scope is None else self._table.place(spec.scope)
         space, ifindex = place or (None, 0)
-        entries = [] if space is None else list(_entries(space, spec.group or LISTS[0], ifindex))
+        entries = () if space is None else _entries(space, spec.group or LISTS[0], ifindex)
+        if space is None or self._listed is None or entries is not self._listed.entries:
+            self._of = {_ident(entry): entry for entry in entries}
         self._listed = None if space is None else _Listed(space, entries)
-        self._of = {_ident(entry): entry for entry in entries}
         found, idents = list(self._of.values()), np.array(list(self._of), np.int64)
         if spec.filter is not None and self._listed is not None:
             mask = spec.filter.mask(_fields(self._listed, found))
@@ -183,18 +184,17 @@ class MapLists:
         return CopyDetail(ident, ((words, "heading"),), (line,), (("The line", words),), sentences=1)
 
 
-def _entries(space: NamespaceMap, what: str, ifindex: int) -> Iterator[Entry]:
+def _entries(space: NamespaceMap, what: str, ifindex: int) -> Sequence[Entry]:
+    """Return the entries of a list, of a device only its own. Those of a namespace are one object until they change."""
     if what == "rules":
-        yield from space.rules
-    elif what == "sysctls":
-        name = space.devices[ifindex].link.name if ifindex else ""
-        yield from sysctls.rows(space.sysctls, name)
-    elif what == "routes":
+        return space.rules
+    if what == "sysctls":
+        return sysctls.rows(space.sysctls, space.devices[ifindex].link.name if ifindex else "")
+    if what == "routes":
         routes = space.routes
-        yield from (route for route in routes if not ifindex or any(hop.ifindex == ifindex for hop in route.hops))
-    else:
-        found: Sequence[Address | Neighbour] = space.addresses if what == "addresses" else space.neighbours
-        yield from (entry for entry in found if not ifindex or entry.ifindex == ifindex)
+        return [one for one in routes if any(hop.ifindex == ifindex for hop in one.hops)] if ifindex else routes
+    found: Sequence[Address | Neighbour] = space.addresses if what == "addresses" else space.neighbours
+    return [entry for entry in found if entry.ifindex == ifindex] if ifindex else found
 
 
 def _ident(entry: Entry) -> int:

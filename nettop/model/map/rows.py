@@ -36,6 +36,7 @@ class MapRow:
     children: bool = False
     last: bool = False
     folded: bool = False
+    addresses: Sequence[Address] = ()  # of the device
 
     @property
     def label(self) -> str:
@@ -43,15 +44,17 @@ class MapRow:
         return self.namespace.namespace.label
 
 
-def device_addresses(namespace: NamespaceMap, ifindex: int) -> list[Address]:
-    """Return the addresses of a device: IPv4 first, link-local ones last."""
-    found = [address for address in namespace.addresses if address.ifindex == ifindex]
-    return sorted(found, key=lambda a: (a.family != AF_INET, _is_link_local(a)))
+def addresses_by_device(namespace: NamespaceMap) -> dict[int, list[Address]]:
+    """Return the addresses of each device: IPv4 first, link-local ones last."""
+    found: dict[int, list[Address]] = {}
+    for address in sorted(namespace.addresses, key=lambda a: (a.family != AF_INET, _is_link_local(a))):
+        found.setdefault(address.ifindex, []).append(address)
+    return found
 
 
-def shown_addresses(namespace: NamespaceMap, ifindex: int) -> list[Address]:
-    """Return the addresses of a device without those of the link, which every device has."""
-    return [address for address in device_addresses(namespace, ifindex) if not _is_link_local(address)]
+def shown_addresses(row: MapRow) -> list[Address]:
+    """Return the addresses of a row without those of the link, which every device has."""
+    return [address for address in row.addresses if not _is_link_local(address)]
 
 
 def _is_link_local(address: Address) -> bool:
@@ -84,7 +87,7 @@ class RowCells:
         link = row.device.link
         found = row.namespace.rates.get(link.ifindex)
         names = label_text(row.label) + " " if flat else indent(row)
-        addresses = shown_addresses(row.namespace, link.ifindex)
+        addresses = shown_addresses(row)
         first = prefix_text(addresses[0].family, addresses[0].address, addresses[0].length) if addresses else ""
         more = f" +{len(addresses) - 1}" if len(addresses) > 1 else ""
         state = "" if link.up else "down, "
@@ -155,7 +158,7 @@ def value(key: str, row: MapRow, kind: str) -> Any:
         found = row.namespace.rates.get(link.ifindex)
         return None if found is None else found[("in", "out", "drops").index(key)]
     if key == "address":
-        addresses = shown_addresses(row.namespace, link.ifindex)
+        addresses = shown_addresses(row)
         return (addresses[0].family, addresses[0].address) if addresses else None
     return {"name": link.name, "mtu": link.mtu, "mac": link.address or None}.get(key, kind)
 
@@ -200,8 +203,7 @@ def _device_texts(name: str, row: MapRow, device: Device, hosts: HostMap) -> Ite
         return (mac_text(link.address),)
     if name == "kind":
         return link.kind, *(() if device.master_kind != "bridge" else ("port",))
-    addresses = device_addresses(row.namespace, link.ifindex)
-    shown = [prefix_text(a.family, a.address, a.length) for a in addresses]
+    shown = [prefix_text(a.family, a.address, a.length) for a in row.addresses]
     if name == "address":
         return [text.partition("/")[0] for text in shown]
     words = kind_text(hosts, row.label, device)

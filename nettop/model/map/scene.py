@@ -117,7 +117,7 @@ def _item(
     pair = link.kind in PAIRS
     text = peer_text(hosts, row.label, row.device)
     remote = parameter(row.device, "remote", "remote6", "group", "group6")
-    addresses = shown_addresses(row.namespace, link.ifindex)
+    addresses = shown_addresses(row)
     words = [prefix_text(a.family, a.address, a.length) for a in addresses[:1]]
     words += [f"┄ {text}"] if text and not pair else []
     words += [f"┄▶ {remote}"] if remote not in ("", "any") else []

@@ -13,7 +13,7 @@ from nettop.batch import Array
 from nettop.model.findings import Finding
 from nettop.model.map.details import device_detail, namespace_detail
 from nettop.model.map.idents import Idents
-from nettop.model.map.rows import Known, MapRow, RowCells, fields, value
+from nettop.model.map.rows import Known, MapRow, RowCells, addresses_by_device, fields, value
 from nettop.model.table import Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.model.topology.device_words import closed_text
 from nettop.model.topology.host_map import HostMap, NamespaceMap
@@ -40,9 +40,9 @@ class MapTable:
     """
 
     columns = (
-        Column("name", "NETNS / DEVICE", 14, frozen=True, preferred_width=18, grow=1, max_width=36),
+        Column("name", "NETNS / DEVICE", 14, frozen=True, middle=True, preferred_width=18, grow=1, max_width=36),
         Column("address", "ADDRESS", 16, rank=2, preferred_width=16, grow=1, max_width=34),
-        Column("kind", "KIND, MODE", 20, preferred_width=30, grow=2, max_width=60),
+        Column("kind", "KIND, MODE", 20, middle=True, preferred_width=30, grow=2, max_width=60),
         Column("in", "IN", 7, right=True, rank=1),
         Column("out", "OUT", 7, right=True, rank=1),
         Column("drops", "DROP/s", 6, right=True, rank=3),
@@ -85,12 +85,13 @@ class MapTable:
         return self._all
 
     def _rows_of(self, space: NamespaceMap) -> list[MapRow]:
-        label = space.namespace.label
+        label, addresses = space.namespace.label, addresses_by_device(space)
         branches = tree_of(space.devices)
         found = [MapRow(self.idents.of(label), space, children=bool(branches))]
         for branch in branches:
             device, ident = space.devices[branch.ifindex], self.idents.of(label, branch.ifindex)
-            found.append(MapRow(ident, space, device, branch.depth, branch.children, branch.last))
+            own = addresses.get(branch.ifindex, ())
+            found.append(MapRow(ident, space, device, branch.depth, branch.children, branch.last, addresses=own))
         return found
 
     def _visible(self, spec: ViewSpec) -> list[MapRow]:
@@ -114,7 +115,7 @@ class MapTable:
                 continue
             shut = row.children and (row.ident in toggled) != (many and row.device is None and row.label != here)
             hidden = depth if shut else -2
-            shown.append(MapRow(row.ident, row.namespace, row.device, row.depth, row.children, row.last, shut))
+            shown.append(replace(row, folded=True) if shut else row)
         return shown
 
     def _match(self, spec: ViewSpec, now_ns: int, frozen: bool) -> Match:

@@ -47,6 +47,7 @@ class DrawnTable(Table):
 
     def on_click(self, event: events.Click) -> None:
         """Select the row that was clicked, or open it if it is selected; above them press the key."""
+        event.prevent_default()  # Textual would call the table's own on_click, too
         heads = self.heads()
         if event.y < len(heads):
             self.press_key_at(heads[event.y], event.x)

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from nettop.model.map.scene import Box, Item, Scene
 from nettop.text.sanitize import clean
 from nettop.text.units import plural
-from nettop.ui.strips import fit
+from nettop.ui.strips import fit, fit_middle
 from nettop.ui.widgets.map_placement import (
     CLOSE,
     DEVICE,
@@ -156,7 +156,7 @@ class _Grid:
     ) -> None:
         text = clean(title)
         room = width - 4
-        text = text if cell_len(text) <= room else fit(text, room)
+        text = text if cell_len(text) <= room else fit_middle(text, room)
         self._put(left, y, corners[0], border)
         self._put(left + 1, y, f" {text} ", role, ident)
         used = cell_len(text) + 3

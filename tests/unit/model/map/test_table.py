@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from nettop.model.filter.expression import parse
 from nettop.model.map.table import MapTable
 from nettop.model.table import SortKey, ViewSpec
 from nettop.model.topology.host_map import HostMap
-from tests.unit.model.map.hosts import device, host_map, namespace, put, screens
+from tests.unit.model.map.hosts import address, device, host_map, namespace, put, screens
 
 ALL = ViewSpec(MapTable.default_columns, height=1000)
 
@@ -135,3 +136,15 @@ def test_a_namespace_that_is_known_by_its_id_only_says_so() -> None:
     hosts = host_map(namespace("nsid 3", [], processes=0, names=()))
     hosts._of["nsid 3"].namespace = replace(hosts._of["nsid 3"].namespace, inode=-3)
     assert lines(table(hosts))[0] == "  nsid 3||known by its id only: no name and no process of it is visible"
+
+
+def test_thousands_of_devices_in_one_namespace_are_filtered_and_sorted_in_no_time() -> None:
+    many = [device(n, f"d{n}", "dummy") for n in range(1, 5001)]
+    found = table(
+        host_map(namespace("x", many, [address(n, f"10.{n >> 8}.{n & 255}.1/24") for n in range(1, 5001)])), "x"
+    )
+    start = time.perf_counter()
+    assert found.snapshot(with_filter("10.19.136.1"), 0).rows[1].cells[0] == "    d5000"
+    spec = ViewSpec(MapTable.default_columns, height=1, sort=(SortKey("address"),))
+    assert found.snapshot(spec, 0).rows[0].cells[0] == "x d5000"
+    assert time.perf_counter() - start < 1
