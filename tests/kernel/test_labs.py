@@ -34,7 +34,7 @@ _KIND = re.compile(r" link add .* type (\w+)")
 
 
 def kinds(lab: Lab) -> set[str]:
-    """The kinds of devices that a lab makes."""
+    """Return the kinds of devices that a lab makes."""
     return set(_KIND.findall(lab.script()))
 
 
@@ -113,13 +113,13 @@ _VARIES = re.compile(
 
 
 def varies(value: Any) -> bool:
-    """Whether it is a link-local address, a route to one, or a route of all multicast."""
+    """Return whether it is a link-local address, a route to one, or a route of all multicast."""
     ends = [str(value.get(key, "")) for key in ("local", "dst")] if isinstance(value, dict) else []
     return any(end.startswith(("fe80:", "ff00::/8")) for end in ends)
 
 
 def steady(value: Any) -> Any:
-    """What an output of JSON says of a lab, without what varies, in one order."""
+    """Return an output of JSON without what varies, in one order."""
     if isinstance(value, dict):
         if "size" in value:  # a set that rules fill
             value = value | {"elem": []}
@@ -131,7 +131,7 @@ def steady(value: Any) -> Any:
 
 
 def state(run: Any, lab: Lab) -> dict[str, Any]:
-    """The answer of every tool in every namespace."""
+    """Return the answer of every tool in every namespace."""
     found = {}
     for line in (line.format(name) for name in lab.namespaces for line in _STATE):
         out = run(*shlex.split(line)).stdout
