@@ -7,6 +7,7 @@ import json as json_format
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 import numpy as np
 
@@ -107,8 +108,9 @@ def _live(options: argparse.Namespace) -> int:
 
 def _stop(live: LiveSources, trace: int) -> None:
     """End the trace, and report the packets that it left out."""
-    if left_out := untraced(live.broker.stop_trace(trace)):
-        say(left_out)
+    with suppress(BrokerError):  # it has ended, which is reported already
+        if left_out := untraced(live.broker.stop_trace(trace)):
+            say(left_out)
 
 
 def _watch_legacy(live: LiveSources, engine: Engine) -> None:
