@@ -75,7 +75,10 @@ async def test_lists_follow_the_cursor_and_close(size: tuple[int, int]) -> None:
         await seen.press("escape")
         await seen.see_no("neighbours of gw-a")
         if size == WIDE:
-            await seen.press("o", "tab", "j")
+            await seen.press("o")
+            await seen.see("3 routes of gw-a")
+            await seen.see("7 namespaces, 15 devices")
+            await seen.press("tab", "j")
             await seen.see("1 route of eth0 in gw-a")
 
 
@@ -186,6 +189,17 @@ async def test_a_route_is_asked_in_the_namespace_under_the_cursor() -> None:
         source.route = "route: the kernel does not answer"
         await seen.press("escape", "equals_sign", *"::1", "enter")
         await seen.see("the kernel does not answer")
+
+
+async def test_a_route_and_a_capture_are_asked_beside_an_open_list() -> None:
+    source = map_session()
+    async with running(WIDE, source) as seen:
+        await seen.press("j", "o")
+        await seen.see("1 route of eth0 in gw-a")
+        await seen.press("equals_sign", *"::1", "enter")
+        await seen.until(lambda: ("ask_route", "gw-a", "::1") in source.done, "asked in gw-a")
+        await seen.press("P")
+        await seen.see("[x] eth0")
 
 
 async def test_no_route_is_asked_where_the_namespace_cannot_be_entered() -> None:

@@ -37,7 +37,7 @@ def list_(what: str) -> Callable[[MainScreen], None]:
 
 def with_detail(screen: MainScreen, then: Callable[[MapDetail], Awaitable[None] | None]) -> Awaitable[None] | None:
     """Call `then` with what is under the cursor of the map. Report a row that is gone."""
-    table = map_view(screen).active
+    table = map_view(screen).pointing
     row = table.current
     if row is None:
         screen.say("there is nothing under the cursor")
@@ -46,7 +46,7 @@ def with_detail(screen: MainScreen, then: Callable[[MapDetail], Awaitable[None] 
     def on_detail(found: Detail | None) -> Awaitable[None] | None:
         if isinstance(found, MapDetail):
             return then(found)
-        screen.say("choose a device or a namespace" if found else "it is gone")
+        screen.say("it is gone")
         return None
 
     return open_with_answer(screen, partial(screen.session.detail, table.view, row.ident), on_detail)

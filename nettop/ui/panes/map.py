@@ -75,6 +75,12 @@ class MapView(TableView):
         return self._front
 
     @property
+    def pointing(self) -> Table:
+        """The table whose cursor is on a device or a namespace: not a list."""
+        upper = self.drawing if self._hidden is self.table else self.table
+        return upper if self._front is self.lists else self._front
+
+    @property
     def leads_back(self) -> bool:
         """True while a list, a detail or a filter can be left."""
         return bool(self.listed) or super().leads_back
@@ -114,7 +120,7 @@ class MapView(TableView):
         self.listed = what
         self.lists.options = replace(self.lists.options, group=what)
         self.lists.filter = None
-        row = self.table.current if self._front is self.lists else self._front.current
+        row = self.pointing.current
         self.lists.scope = None if row is None else row.ident
         self.lists.change()
         self._bring(self.lists)
@@ -189,6 +195,7 @@ class MapView(TableView):
 
     def on_table_moved(self, message: Table.Moved) -> None:
         """Show the same device in tree, drawing, list and detail."""
+        message.prevent_default()  # Textual would call the handler of TableView, too
         row = message.table.current
         if message.table is self._front and row is not None and self._front is not self.lists:
             for other in (self.table, self.drawing):
@@ -200,6 +207,7 @@ class MapView(TableView):
 
     def on_table_arrived(self, message: Table.Arrived) -> None:
         """Write the totals, or the title of the list."""
+        message.prevent_default()
         if isinstance(message.snapshot, MapSnapshot):
             self._show_findings(message.snapshot.findings)
         if message.table is not self.lists:
