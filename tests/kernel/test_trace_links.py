@@ -10,6 +10,7 @@ import pytest
 from nettop.broker.client import Broker
 from nettop.model.traces.ends import exchange, where
 from nettop.model.traces.journey import Journey
+from nettop.model.traces.lines import lines
 from tests.kernel.commands import running
 from tests.kernel.namespaces import Lab, poll, run_in
 from tests.kernel.test_trace import CLIENT, ROUTER_A, SERVER, Path3, Tracing, steps, tracing
@@ -48,6 +49,7 @@ def test_a_packet_over_lo_is_one_entry(path: Path3, broker: Broker) -> None:
         assert one.hooks == ["output", "postrouting", "prerouting", "input"]
         assert steps(one) == ["output t/o 1 continue", "output t/o policy accept", "input t/i 1 accept"]
         assert (one.iif, one.device, where(one)) == (None, "lo", "accepted, for this host")
+        assert f"#{one.number} from this host  icmp 127.0.0.1" in next(lines(one, ""))
 
 
 def test_a_packet_that_leaves_by_one_veth_and_comes_by_the_other_is_one_entry(path: Path3, broker: Broker) -> None:

@@ -8,7 +8,7 @@ from nettop.model.ruleset.matrix import journey_through
 from nettop.model.ruleset.words import rule_text, verdict_role
 from nettop.model.table import JourneyDetail, Line, RulePlace, Segment
 from nettop.model.traces.cells import end_cell
-from nettop.model.traces.ends import DIGITS, certainty, ending, exchange, table_name, tie, translated
+from nettop.model.traces.ends import DIGITS, certainty, ending, exchange, origin, table_name, tie, translated
 from nettop.model.traces.journey import Journey, Step
 from nettop.text.units import clock, plural
 
@@ -50,7 +50,6 @@ def place_of(step: Step) -> RulePlace | None:
 
 def _title(journey: Journey) -> Line:
     head = journey.head
-    way = f"from {journey.iif}" if journey.iif else f"from this host, to {journey.oif}"
     size = "" if head.length is None else f"   {plural(head.length, 'byte')}"
     return (
         (f"{clock(journey.ts_ns, DIGITS)} ", "number"),
@@ -58,7 +57,7 @@ def _title(journey: Journey) -> Line:
         (f"{head.proto_text} ", "proto"),
         (f"{head.source} → {head.destination}", "address"),
         (f" {head.info}" if head.info else "", ""),
-        (f"   {way}{size}", "dim"),
+        (f"   from {origin(journey)}{size}", "dim"),
         (f"   ct {journey.ct_id}" if journey.ct_id is not None else "", "dim"),
     )
 

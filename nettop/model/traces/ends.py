@@ -24,6 +24,11 @@ def verdict_of(end: End) -> str:
     return "reject" if end.verdict == "drop" and refuses else end.verdict
 
 
+def origin(journey: Journey) -> str:
+    """Return where a packet came from: a device, or `this host, to eth0`."""
+    return journey.iif or (f"this host, to {journey.oif}" if journey.oif else "this host")
+
+
 def certainty(journey: Journey) -> str:
     """Return `certain` if every record of the way came, and the kernel says that they are of this packet."""
     if not journey.whole:

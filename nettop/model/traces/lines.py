@@ -15,6 +15,7 @@ from nettop.model.traces.ends import (
     certainty,
     ending,
     exchange,
+    origin,
     table_name,
     tie,
     translated,
@@ -116,10 +117,10 @@ def _end_object(journey: Journey) -> dict[str, Any]:
 def lines(journey: Journey, time: str) -> Iterator[str]:
     """Yield the packet, each step, and the end. The caller makes them safe for a terminal."""
     head = journey.head
-    came = journey.iif or f"this host, to {journey.oif}"
     size = "" if head.length is None else f"  {head.length} B"
     info = f" {head.info}" if head.info else ""
-    yield f"{time} #{journey.number} from {came}  {head.proto_text} {head.source} → {head.destination}{info}{size}"
+    ends = f"{head.proto_text} {head.source} → {head.destination}"
+    yield f"{time} #{journey.number} from {origin(journey)}  {ends}{info}{size}"
     yield from _step_lines(journey)
     if journey.end is not None:
         yield f"  {end_cell(journey)[0].upper():<11} {ending(journey)}"
