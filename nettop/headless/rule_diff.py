@@ -18,7 +18,7 @@ from nettop.kinds import TRACE_PREFIX
 from nettop.model.ruleset.diff import ChainKey, ChainState, chains_of, complete, differences, unified
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.selection import RuleQuery, select
-from nettop.model.ruleset.sets import SetContents
+from nettop.model.ruleset.sets.contents import SetContents
 from nettop.pipeline.intake import Intake
 from nettop.text.sanitize import clean
 

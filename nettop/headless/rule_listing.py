@@ -27,10 +27,10 @@ from nettop.kinds import TRACE_PREFIX
 from nettop.model.filter.expression import parse
 from nettop.model.ruleset.findings import chain_key, findings
 from nettop.model.ruleset.lines import json_lines
-from nettop.model.ruleset.membership import holding, ipset_holds, question
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.selection import RuleQuery, select
-from nettop.model.ruleset.sets import SetContents, ipsets_of
+from nettop.model.ruleset.sets.contents import SetContents, ipsets_of
+from nettop.model.ruleset.sets.membership import holding, ipset_holds, question
 from nettop.model.ruleset.text import tree
 from nettop.model.ruleset.words import chain_path
 from nettop.pipeline.ingest import Plumbing

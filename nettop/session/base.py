@@ -22,8 +22,8 @@ from nettop.model.flows.capture import FlowCapture, flow_capture
 from nettop.model.flows.clipboard import flow_text
 from nettop.model.ruleset.changes import Commit
 from nettop.model.ruleset.find import Hit
-from nettop.model.ruleset.membership import Question
-from nettop.model.ruleset.sets import SetContents, SetsUsed
+from nettop.model.ruleset.sets.contents import SetContents, SetsUsed
+from nettop.model.ruleset.sets.membership import Question
 from nettop.model.table import Detail, RulePlace, Snapshot, TableModel, ViewSpec
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.recorder import Recorder

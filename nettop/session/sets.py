@@ -21,9 +21,9 @@ from nettop.decode.nftables.sets import NftSet
 from nettop.errors import BrokerError, UsageError
 from nettop.linux.nfnetlink import NFPROTO_NUMBERS
 from nettop.model.ruleset.find import asked_text
-from nettop.model.ruleset.membership import Question, device_question, holding, ipset_holds, may_hold, question
 from nettop.model.ruleset.opened_sets import SetPage, page_of
-from nettop.model.ruleset.sets import SetContents, SetRef, Sets, SetsUsed
+from nettop.model.ruleset.sets.contents import SetContents, SetRef, Sets, SetsUsed
+from nettop.model.ruleset.sets.membership import Question, device_question, holding, ipset_holds, may_hold, question
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.set_pages import IpsetPages, KernelDump, SetPages, ipset_elements, ipsets, nft_sets, set_elements
 from nettop.session.run import Run

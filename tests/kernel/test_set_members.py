@@ -15,8 +15,8 @@ from nettop.broker.client import Broker
 from nettop.broker.requests import ReadRequest, SetName
 from nettop.decode.nftables.members import member_text, rows_of
 from nettop.decode.nftables.sets import NftSet
-from nettop.model.ruleset.membership import holding, question
-from nettop.model.ruleset.sets import SetsUsed
+from nettop.model.ruleset.sets.contents import SetsUsed
+from nettop.model.ruleset.sets.membership import holding, question
 from nettop.pipeline.set_pages import SetPages, kernel_dump, set_elements
 from nettop.session import sets
 from tests.kernel.commands import nettop, rows

@@ -11,7 +11,7 @@ from nettop.model.flows.capture import FlowCapture
 from nettop.model.ruleset.changes import Commit
 from nettop.model.ruleset.find import RuleFinder
 from nettop.model.ruleset.findings import findings
-from nettop.model.ruleset.sets import SetContents
+from nettop.model.ruleset.sets.contents import SetContents
 from nettop.model.table import Detail, Snapshot, ViewSpec
 from nettop.session.base import Session
 from nettop.session.status import DeviceChoice, Done, NetnsChoice, Status

@@ -14,7 +14,7 @@ from nettop.model.ruleset.merge import RuleView
 from nettop.model.ruleset.rule_tree import HEADING, heading_ident, is_long, verdict_of
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.selection import users_of
-from nettop.model.ruleset.sets import SetContents, SetsUsed, ipsets_of, sets_of
+from nettop.model.ruleset.sets.contents import SetContents, SetsUsed, ipsets_of, sets_of
 from nettop.model.ruleset.words import rule_text
 
 _V4 = re.compile(r"(?<![\w.])(\d{1,3}(?:\.\d{1,3}){3})(?:/(\d{1,3}(?:\.\d+){0,3})|-(\d+\.\d+\.\d+\.\d+))?(?![\w.])")

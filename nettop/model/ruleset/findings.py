@@ -15,7 +15,7 @@ from nettop.model.ruleset.merge import LEGACY, ChainView, RuleView
 from nettop.model.ruleset.order import is_dormant, path_of, sees_same, traversal
 from nettop.model.ruleset.rule_tree import reached
 from nettop.model.ruleset.ruleset import Ruleset
-from nettop.model.ruleset.sets import SetContents, ipsets_of, sets_of
+from nettop.model.ruleset.sets.contents import SetContents, ipsets_of, sets_of
 from nettop.model.ruleset.words import chain_path, rule_text
 from nettop.text.units import grouped, plural
 

@@ -17,7 +17,7 @@ from nettop.model.ruleset.order import PROVEN, UNKNOWN, ties
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.selection import Selection
 from nettop.model.ruleset.set_lines import Row, element_rows, ipset_element_rows, ipset_row, set_row
-from nettop.model.ruleset.sets import SetContents, sets_of
+from nettop.model.ruleset.sets.contents import SetContents, sets_of
 
 Numbers = tuple[int | None, int | None]
 

@@ -11,7 +11,7 @@ from nettop.decode.nftables.objects import NftChain, NftObject, NftTable
 from nettop.decode.nftables.rules import NftRule
 from nettop.kinds import TRACE_PREFIX
 from nettop.model.ruleset import hooks
-from nettop.model.ruleset.sets import Sets
+from nettop.model.ruleset.sets.contents import Sets
 from nettop.model.ruleset.texts import RulesetTexts, is_of
 
 NFT, IPTABLES_NFT, LEGACY = "nft", "iptables-nft", "iptables-legacy"

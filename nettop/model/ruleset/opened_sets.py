@@ -14,7 +14,7 @@ from nettop.decode.nftables.sets import NftSet
 from nettop.model.ruleset.merge import Picture, RuleView
 from nettop.model.ruleset.rule_tree import ELSEWHERE, OPENED, RuleRow, SetPlace
 from nettop.model.ruleset.set_lines import Row, element_keys, ipset_element_keys, ipset_row, set_line, set_row
-from nettop.model.ruleset.sets import SetRef, ipsets_of, sets_of
+from nettop.model.ruleset.sets.contents import SetRef, ipsets_of, sets_of
 from nettop.model.ruleset.words import verdict_role
 from nettop.model.table import Cell
 from nettop.text.units import clock, duration, grouped, remaining, scaled

@@ -10,7 +10,7 @@ import numpy as np
 from nettop.batch import Array
 from nettop.model.filter.fields import Fields
 from nettop.model.ruleset.merge import ChainView, Picture, RuleView
-from nettop.model.ruleset.sets import SetRef
+from nettop.model.ruleset.sets.contents import SetRef
 from nettop.model.table import ViewSpec
 
 _MAX_DEPTH = 32  # more than the kernel allows (16 jumps, NFT_JUMP_STACK_SIZE)

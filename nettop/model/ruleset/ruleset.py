@@ -18,7 +18,7 @@ from nettop.model.ruleset.merge import NFT, ChainView, Idents, Picture, Raw, Rul
 from nettop.model.ruleset.opened_sets import OpenedSets
 from nettop.model.ruleset.order import prove
 from nettop.model.ruleset.rule_tree import RuleRow, tree_of
-from nettop.model.ruleset.sets import SET_DUMPS, Branch, SetsDecoded
+from nettop.model.ruleset.sets.contents import SET_DUMPS, Branch, SetsDecoded
 from nettop.model.ruleset.texts import LEGACY_FAMILY, REQUIRED_KINDS, RULESET_KINDS, RulesetTexts
 
 _INTERRUPTED_AFTER_NS = 1_000_000_000  # an interrupted dump replaces one that is older

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from nettop.batch import DumpMark, Gap, Text
 from nettop.decode.nftables.decoder import NftDecoded
 from nettop.model.ruleset.ruleset import Ruleset
-from nettop.model.ruleset.sets import SetsDecoded
+from nettop.model.ruleset.sets.contents import SetsDecoded
 
 
 class Rulesets:

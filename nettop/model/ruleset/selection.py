@@ -15,12 +15,12 @@ from nettop.errors import UsageError
 from nettop.model.filter.expression import Filter, Mask
 from nettop.model.filter.fields import ListedFields
 from nettop.model.ruleset.hooks import HOOK_ORDER
-from nettop.model.ruleset.membership import Question
 from nettop.model.ruleset.merge import LEGACY, NFT, RuleView
 from nettop.model.ruleset.order import traversal
 from nettop.model.ruleset.rule_tree import verdict_of
 from nettop.model.ruleset.ruleset import Ruleset
-from nettop.model.ruleset.sets import SetContents, ipsets_of, sets_of
+from nettop.model.ruleset.sets.contents import SetContents, ipsets_of, sets_of
+from nettop.model.ruleset.sets.membership import Question
 from nettop.text.units import listed
 
 _NAMED = 12  # names in the line that refuses an unknown one

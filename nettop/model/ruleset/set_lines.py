@@ -12,7 +12,7 @@ from nettop.decode.nftables.members import comment_of, member_text, rows_of, tim
 from nettop.decode.nftables.sets import NftSet
 from nettop.linux import nf_tables as nft
 from nettop.model.ruleset.merge import NFT
-from nettop.model.ruleset.sets import SetContents
+from nettop.model.ruleset.sets.contents import SetContents
 from nettop.text.units import duration, grouped, plural
 
 Row = dict[str, Any]

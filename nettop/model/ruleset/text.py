@@ -14,7 +14,7 @@ from nettop.model.ruleset.rule_tree import RuleRow, reached, rows_of
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.selection import RuleQuery, Selection
 from nettop.model.ruleset.set_lines import Row, element_rows, ipset_element_rows, ipset_row, set_line, set_row
-from nettop.model.ruleset.sets import SetContents
+from nettop.model.ruleset.sets.contents import SetContents
 from nettop.model.ruleset.words import FIRST_PACKET, NO_RULES, chain_path, priority_text, rule_text, table_path
 from nettop.text.sanitize import clean
 from nettop.text.units import grouped, scaled

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from ipaddress import ip_address, ip_network
 
 from nettop.decode.nftables.rules import NftRule
-from nettop.model.ruleset.sets import Branch
+from nettop.model.ruleset.sets.contents import Branch
 from nettop.model.traces.journey import Step
 
 # The named verdict maps that a rule uses, with their elements.

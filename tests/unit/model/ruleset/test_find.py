@@ -8,7 +8,7 @@ import pytest
 
 from nettop.kinds import TextKind
 from nettop.model.ruleset.find import RuleFinder
-from nettop.model.ruleset.sets import SetContents
+from nettop.model.ruleset.sets.contents import SetContents
 from nettop.model.table import ViewSpec
 from tests import rulesets
 from tests.unit.model.ruleset.test_ruleset import T0, Feed

@@ -9,9 +9,9 @@ from nettop.decode.nftables.sets import NftSet
 from nettop.kinds import TextKind
 from nettop.model.filter.expression import parse
 from nettop.model.ruleset.opened_sets import SetPage, page_of
-from nettop.model.ruleset.sets import SetRef
+from nettop.model.ruleset.sets.contents import SetRef
 from nettop.model.table import Row, ViewSpec
-from tests.unit.model.ruleset.test_membership import elements_of
+from tests.unit.model.ruleset.sets.test_membership import elements_of
 from tests.unit.model.ruleset.test_ruleset import T0, Feed, S, base, rule, user
 
 COLUMNS = ("number", "packets", "verdict", "rule")

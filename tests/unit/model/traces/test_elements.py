@@ -6,7 +6,7 @@ import pytest
 
 from nettop.decode.nftables.members import MapValue
 from nettop.decode.nftables.trace import TraceRecord
-from nettop.model.ruleset.sets import Branch
+from nettop.model.ruleset.sets.contents import Branch
 from nettop.model.traces.elements import element_met
 from nettop.model.traces.headers import packet_head
 from nettop.model.traces.journey import Step

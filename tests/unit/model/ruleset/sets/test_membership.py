@@ -13,7 +13,7 @@ from nettop.decode.nftables.elements import NEVER, Elements
 from nettop.decode.nftables.members import closed
 from nettop.decode.nftables.sets import NftSet
 from nettop.errors import UsageError
-from nettop.model.ruleset.membership import holding, question
+from nettop.model.ruleset.sets.membership import holding, question
 
 
 def elements_of(keys: list[bytes], ends: list[bytes], flags: list[int]) -> Elements:
