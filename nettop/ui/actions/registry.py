@@ -125,7 +125,7 @@ COMMANDS: tuple[Command, ...] = (
             needs="matrix", live=True),
     _listed("kernel", ("z",), "Kernel: its own functions", _in_matrix("show_kernel"), "kernel", _CHAINS,
             needs="matrix", hinted_in=("matrix",)),
-    _listed("device_of", ("M",), "Its device: in the map", map_.device_of, "",
+    _listed("device_of", ("M",), "Its device: in the map", map_.device_of, "its device",
             (*_FLOW_ROWS, "packets", "traces", *_CHAINS), needs="map", when=_row),
     Command("pause", ("space",), "Pause: nothing is lost", lambda screen: screen.pause(), "pause", when=_lives),
     Command("earlier", ("left_square_bracket",), "Back: to what was shown before", lambda screen: screen.navigate(-1),
