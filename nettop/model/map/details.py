@@ -17,7 +17,7 @@ from nettop.model.topology.meanings import sentences
 from nettop.model.topology.sysctls import SysctlRow
 from nettop.model.topology.tree import PAIRS
 from nettop.text.netns import enter_command
-from nettop.text.units import grouped, listed, plural, rate
+from nettop.text.units import grouped, listed, plural, rate, scaled
 
 _BRIDGED = ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables", "bridge-nf-call-arptables")
 _MACS = 8  # learned MACs that are shown
@@ -90,7 +90,9 @@ def _link_lines(hosts: HostMap, space: NamespaceMap, device: Device) -> Iterator
     if device.parameters:
         yield detail_line("kind", ", ".join(f"{name} {value}" for name, value in device.parameters))
     if rates := space.rates.get(link.ifindex):
-        yield detail_line("rates", f"{rate(rates[0])} in, {rate(rates[1])} out, {rate(rates[2])} packets dropped")
+        yield detail_line(
+            "rates", f"{rate(rates[0])} in, {rate(rates[1])} out, {scaled(rates[2])} packets dropped a second"
+        )
     big = [f"{name} {value}" for name, value in device.offloads if name in _OFFLOADS and int(value or 0) > link.mtu]
     if big:
         yield detail_line("offload", f"captures here may show packets larger than the MTU ({', '.join(big)})")

@@ -97,7 +97,7 @@ class MapLists:
     columns = (
         Column("device", "DEVICE", 8, preferred_width=12, grow=1, max_width=16),
         Column("where", "TABLE / STATE", 13, rank=1, max_width=16),
-        Column("words", "AS ip PRINTS IT", 30, preferred_width=60, grow=4, sortable=False),
+        Column("words", "AS ip, sysctl PRINT IT", 30, preferred_width=60, grow=4, sortable=False),
     )
     default_columns = ("device", "where", "words")
     default_sort: tuple[SortKey, ...] = ()
