@@ -22,7 +22,7 @@ ELLIPSIS = "…"
 _NUMBER = re.compile(r" (?:rule |handle )?\w+$")
 _MIDDLE = 5  # cells from which a text is cut in the middle
 _STEP = "▸"  # between the chains of a path
-_WORDS = 8  # cells of a rule's words for which the path before them is shortened
+_WORDS = 5  # cells of a rule's words for which the path before them is shortened
 # A table, the chains that led to the last one, that with the number, and the rule's words.
 _RULE_PATH = re.compile(
     rf"((?:[IL] )?\S+ \S+ )((?:{_STEP} \S+ )*)((?:{_STEP} )?\S+ (?:(?:rule|handle) \w+|policy))(: .*|$)"
