@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 
 from nettop.batch import Counter64
@@ -26,15 +25,13 @@ from nettop.model.ruleset.sets.contents import SetContents, SetsUsed
 from nettop.model.ruleset.sets.membership import Question
 from nettop.model.table import Detail, RulePlace, Snapshot, TableModel, ViewSpec
 from nettop.pipeline.engine import Engine
-from nettop.pipeline.recorder import Recorder
-from nettop.recording.writer import RecordingWriter
 from nettop.session import exports, flow_actions, map_actions, trace_actions
 from nettop.session.packet_way import PacketWay
 from nettop.session.run import Rate, Run
+from nettop.session.saving import Saving
 from nettop.session.sets import RecordedSets, SetSource, asked_of, read_pages
 from nettop.session.status import DeviceChoice, Done, NetnsChoice, Status, TraceRequest
 from nettop.session.trace_actions import MetRule
-from nettop.text.units import scaled
 
 _NOTES = 8
 _OF_A_FILE = "a file is shown: this is for the live host"
@@ -58,10 +55,7 @@ class Session:
         self._names = False
         self._run = self._new_run(netns)
         self._control = ThreadPoolExecutor(1, "nettop-control")
-        self._recorder: Recorder | None = None
-        self._writer: RecordingWriter | None = None
-        self._recording_since = 0.0
-        self._recording_failed = ""
+        self._saving = Saving(self._seq, self._note)
         self._paused = False
         self._notes: tuple[str, ...] = ()
         self._closed = False
@@ -100,7 +94,7 @@ class Session:
             run.status,
             mode=self._mode,
             clock_ns=run.status.clock_ns if not self._live else time.time_ns(),
-            recording=self._recording_text(),
+            recording=self._saving.text(),
             cpu_percent=self._cpu.update(100 * time.process_time(), time.monotonic()),
             notes=(*broken, *self._notes, *run.status.notes),
             paused=self._paused,
@@ -120,7 +114,7 @@ class Session:
 
     def stop_recording(self, done: Done) -> None:
         """End the recording properly."""
-        self._act(self._stop_recording, done)
+        self._act(lambda: self._saving.stop(self._run.plumbing), done)
 
     def export(
         self, path: str, display_filter: Filter | None, done: Done, deliver: Callable[[str], None] = lambda text: None
@@ -328,9 +322,9 @@ class Session:
         self._sets.close()
         self._run.close()
         try:
-            self._stop_recording()
+            self._saving.stop(self._run.plumbing)
         except NettopError as error:
-            self._recording_failed = str(error)
+            self._saving.failure = str(error)
 
     def _unblock(self) -> None:
         """End waits of actions and sources, so that close() is quick."""
@@ -342,7 +336,7 @@ class Session:
 
     def problem(self) -> str:
         """Return the recording's failure in one line, to be reported when the screen has closed; "": none."""
-        return self._recording_failed
+        return self._saving.failure
 
     def _act(self, action: Callable[[], None], done: Done) -> None:
         """Run an action on the control thread; its error is one line."""
@@ -352,26 +346,8 @@ class Session:
             done("nettop is ending")
 
     def _start_recording(self, path: str) -> None:
-        path = exports.save_path(path)
-        descriptor = exports.open_output(self._services, path)
-        with suppress(NettopError):  # the header has shown the failure of the one before
-            self._stop_recording()
-        writer = RecordingWriter(descriptor, name=path)
-        self._recorder = Recorder(writer, self._seq, self._recording_ended)
-        self._writer, self._recording_since, self._recording_failed = writer, time.monotonic(), ""
-        self._run.plumbing.record(self._recorder)
+        self._saving.start(path, self._services, self._run.plumbing)
         self._keyframe()
-
-    def _stop_recording(self) -> None:
-        recorder, self._recorder = self._recorder, None
-        self._run.plumbing.stop_recording()
-        if recorder is not None:
-            recorder.close()
-
-    def _recording_ended(self, reason: str) -> None:
-        """Note the recording's failure. Called on the recorder's thread."""
-        self._recording_failed = f"the recording stopped: {reason}"
-        self._note(self._recording_failed)
 
     def _note(self, text: str) -> None:
         """Add a note to the header's; the last few are kept."""
@@ -379,13 +355,6 @@ class Session:
 
     def _keyframe(self) -> None:
         """Read again everything that a recording must begin with."""
-
-    def _recording_text(self) -> str:
-        recorder = self._recorder
-        if recorder is None or self._writer is None or recorder.error:
-            return ""
-        minutes, seconds = divmod(int(time.monotonic() - self._recording_since), 60)
-        return f"{minutes:02d}:{seconds:02d} {scaled(self._writer.written)}"
 
 
 def _failure_of(action: Callable[[], None]) -> str | None:

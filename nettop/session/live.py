@@ -133,7 +133,7 @@ class LiveSession(Session):
         with self._pacing:
             visible = self._visible.now()
             for sources in watched:
-                sources.pace(visible, self._recorder is not None, self._still_dumps(engine, sources))
+                sources.pace(visible, self._saving.recorder is not None, self._still_dumps(engine, sources))
 
     def _still_dumps(self, engine: Engine, sources: LiveSources) -> int:
         """Return how many dumps in a row found a namespace's flows still; 0 for some seconds after a key."""
@@ -169,8 +169,8 @@ class LiveSession(Session):
         self._sets.close()
         self._tracer.stop()
         run = self._new_run(netns.label)
-        if self._recorder is not None:
-            run.plumbing.record(self._recorder)
+        if self._saving.recorder is not None:
+            run.plumbing.record(self._saving.recorder)
         sources, *others = self._begin(run, netns, other_netns)
         self._specs = specs
         old_run, old_sources = self._run, (self._sources, *self._other_sources)
@@ -262,7 +262,7 @@ class LiveSession(Session):
         """Read what the models request. Called on the model thread, at each tick."""
         self._pace(engine, watched)
         visible = not feeds.NAMESPACES.shown_in.isdisjoint(self._visible.now())
-        host_map.serve(engine.host_map, visible or self._recorder is not None)
+        host_map.serve(engine.host_map, visible or self._saving.recorder is not None)
         for sources in watched:
             if engine.flows.resync_wanted(engine.code(sources.netns.label)):
                 self._poke(sources, feeds.TABLE)
@@ -278,7 +278,7 @@ class LiveSession(Session):
             self._poke(sources, feeds.NFT, *feeds.RULE_TEXTS, every_s=sources.rest_ns(feeds.NFT_EVENTS) / 1e9)
         if engine.ruleset.has_legacy():
             sources.watch(feeds.LEGACY_TEXTS)
-        if self._recorder is not None and engine.ruleset.texts.name_ipsets:
+        if self._saving.recorder is not None and engine.ruleset.texts.name_ipsets:
             sources.watch(feeds.IPSET_DUMPS)
 
     def _poke(self, sources: LiveSources, *poked: Feed, every_s: float = 0.0) -> None:

@@ -340,9 +340,9 @@ class Table(SelfDrawn, can_focus=True):
             return
         if index == self.viewport.index:
             self.post_message(self.Opened(self))
-            return
-        self.viewport.move_to(index)
-        self._moved()
+        else:
+            self.viewport.move_to(index)
+            self._moved()
 
     def _jump(self, line: int) -> None:
         span = max(1, self.viewport.height - 1)
@@ -380,8 +380,7 @@ class Table(SelfDrawn, can_focus=True):
         self._report_moved()
 
     def _report_moved(self) -> None:
-        current = self.viewport.current
-        ident = None if current is None else current.ident
+        ident = None if self.current is None else self.current.ident
         if ident != self._last_ident:
             self._last_ident = ident
             self.post_message(self.Moved(self))
