@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import json
 
 import pytest
 
@@ -29,6 +30,9 @@ class Router:
         for at, (host, name) in enumerate(((self.a, "r0"), (self.b, "r1")), 1):
             ours, theirs = (f"10.{at}.0.1/24", f"fd0{at}::1/64"), (f"10.{at}.0.2/24", f"fd0{at}::2/64")
             lab.veth_pair(self.here, host, name, "e0", ours, theirs)
+            mac = json.loads(run_in(host, "ip", "-j", "link", "show", "e0"))[0]["address"]
+            for address in (f"10.{at}.0.2", f"fd0{at}::2"):  # a question of the router would give its own MAC away
+                run_in(self.here, "ip", "neigh", "replace", address, "lladdr", mac, "dev", name)
             self.run(host, "net.ipv4.neigh.e0.mcast_solicit=1", "net.ipv4.neigh.e0.retrans_time_ms=60")
             self.run(host, "net.ipv6.neigh.e0.mcast_solicit=1", "net.ipv6.neigh.e0.retrans_time_ms=60")
         # An answer for another host waits for a random part of proxy_delay.
@@ -111,6 +115,7 @@ def test_arp_is_answered_as_the_values_in_effect_say(router: Router) -> None:
     for target in ("10.2.0.0/24", "10.3.0.0/24"):
         run_in(router.a, "ip", "route", "add", target, "dev", "e0")
     run_in(router.here, "ip", "route", "add", "10.3.0.0/24", "via", "10.1.0.3")  # behind the asking host's device
+    run_in(router.here, "ip", "neigh", "add", "10.1.0.3", "lladdr", "02:00:00:00:00:01", "dev", "r0")  # it never asks
     for of_all, of_device in both(0, 1):
         effective = router.set(V4 + "proxy_arp", of_all, of_device)
         assert router.answers(router.a, "10.2.0.2") == bool(effective), (of_all, of_device)
