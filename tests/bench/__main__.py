@@ -19,6 +19,7 @@ from tests.bench.row_file import open_1m, read_1m
 from tests.bench.row_flows import dump_1m, sort_filter
 from tests.bench.row_fresh import fresh
 from tests.bench.row_keys import key_to_paint
+from tests.bench.row_map import map_200
 from tests.bench.row_polling import polling
 from tests.bench.row_record import record_300k
 from tests.bench.row_rules import rules_10k
@@ -38,6 +39,7 @@ ROWS: dict[str, Callable[[World], Iterable[Line]]] = {
     "fresh": fresh,
     "events-100k": events_100k,
     "polling": polling,
+    "map-200": map_200,
     "soak": soak,
     "dump-1m": dump_1m,
     "sort-filter": sort_filter,

@@ -80,6 +80,26 @@ class World:
         self._flows = count, ns
         return ns
 
+    @contextmanager
+    def many_namespaces(self, count: int) -> Iterator[str]:
+        """So many namespaces around one, with five devices each; their hub."""
+        lab = Lab()
+        try:
+            hub = lab.netns("hub")
+            for number in range(count):
+                leaf = lab.netns(f"leaf{number}")
+                lines = (
+                    f"link add eth0 type veth peer name v{number} netns {hub.removeprefix('pid:')}",
+                    "link add p0 type veth peer name p1",
+                    "link add mv0 link eth0 type macvlan mode bridge",
+                    f"address add 10.{number >> 8}.{number & 255}.2/24 dev eth0",
+                    "link set eth0 up",
+                )
+                run_in(leaf, "ip", "-batch", "-", stdin="\n".join(lines) + "\n")
+            yield hub
+        finally:
+            lab.close()
+
     def clear(self) -> None:
         """No table of many flows any more: the kernel's hash is one for all namespaces."""
         if self._flows is not None:
