@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
             say(f"{options.read!r} holds {NO_MAP}")
             return final_code(engine.ledger, code, options.fail_on_loss)
     else:
-        reading = _Reading()
+        reading = _Reading(sysctls=options.json)
         start = argparse.Namespace(**{**vars(options), "netns": options.netns or ""})
         engine, _, code = live_engine(start, reading.begin, reading.enough, answers)
         inode = reading.inode
@@ -77,7 +77,8 @@ def _chosen(hosts: HostMap, netns: str | None, inode: int) -> Sequence[Namespace
 class _Reading:
     """The order of reading: the namespaces, what is in each, and the list again, since a dump may give nsids."""
 
-    def __init__(self) -> None:
+    def __init__(self, sysctls: bool) -> None:
+        self._sysctls = sysctls
         self.inode = 0  # of the namespace that --netns names
         self._sources: MapSources | None = None
         self._read = False
@@ -86,7 +87,7 @@ class _Reading:
         """Start the sources."""
         self.inode = live.netns.inode
         self._sources = live.host_map()
-        self._sources.start(once=True)
+        self._sources.start(once=True, sysctls=self._sysctls)
 
     def enough(self, engine: Engine, item: Item | None) -> bool:
         """Return whether everything was read."""

@@ -44,12 +44,12 @@ class MapSources:
         self.follow([known.namespace for known in hosts.namespaces()])
         self.show(hosts.shown)
 
-    def start(self, once: bool = False) -> None:
+    def start(self, once: bool = False, sysctls: bool = True) -> None:
         """Read the list of namespaces, and the namespaces of follow(); `once`: each once, then the End of `stream`."""
         feed, seq, broker = feeds.NAMESPACES, self._plumbing.seq, self._broker
         own, share = broker.netns(""), None if once else feed.share
         listing = TextSource(self._list_stream, broker, own, feed.texts, seq, feed.every_s, share=share)
-        source = NamespaceMapSource(broker, seq, self._streams, self.look, once)
+        source = NamespaceMapSource(broker, seq, self._streams, self.look, once, sysctls)
         source.show(self._shown)
         self._map = source, self._run(source, feeds.MAP, self._streams[0].id)
         self._list = listing, self._run(listing, feed, self._list_stream.id)

@@ -70,11 +70,13 @@ _SECOND = 1_000_000_000
 _DEBOUNCE_NS = 50_000_000  # from the first event to the read
 _REST_NS = 100_000_000  # between two reads of a namespace after events
 _REST_PER_COST = 50
-SHARE = 0.03  # of a core, for all reads but the first of each namespace
+SHARE = 0.02  # of a core, for all reads but the first of each namespace
 _DOWNSTREAM = 1.6  # the cost of a read with decoding and applying its rows
 _BURST_NS = 500_000_000  # of saved time that may be spent at once
 _AGAIN_NS = 60 * _SECOND  # everything, without an event
 _COUNTS_NS, _COUNTS_UNSEEN_NS = _SECOND, 10 * _SECOND
+_TOGETHER_NS = _SECOND // 2  # counts are due at multiples of this: one wake-up reads those of many namespaces
+_SYSCTLS_NS, _SYSCTLS_UNSEEN_NS = 10 * _SECOND, 300 * _SECOND  # a namespace with five devices takes 5 ms
 _READ_NS = 10_000_000  # one read() goes on for so long
 
 
@@ -89,6 +91,7 @@ class _Place:
     rest_until_ns: int = 0
     counts_ns: int = 0  # when counts are due
     again_ns: int = 0  # when everything is due
+    sysctls_ns: int = 0  # when its sysctls are due, once nothing else is
     new: bool = True
 
     def next_ns(self) -> int:
@@ -102,7 +105,7 @@ class NamespaceMapSource:
 
     `announce` is called on the source's thread when ids of namespaces have changed. follow(), show(), close_netns() and
     finish() are thread-safe; the thread that waits on due_ns() must be woken after them. With `once` every namespace of
-    the first follow() is read once, then the End.
+    the first follow() is read once, then the End. Without `sysctls` they are not read.
     """
 
     def __init__(
@@ -112,8 +115,10 @@ class NamespaceMapSource:
         streams: Sequence[Stream],
         announce: Callable[[], None] = lambda: None,
         once: bool = False,
+        sysctls: bool = True,
     ) -> None:
         self._broker, self._seq, self._announce, self._once = broker, seq, announce, once
+        self._with_sysctls = sysctls
         self._streams = streams  # dumps, counts, events, texts
         self._dumps, self._counts, self._events, self._texts = (stream.id for stream in streams)
         self._epoll = select.epoll()
@@ -135,8 +140,11 @@ class NamespaceMapSource:
         """Return the time of the next read, in monotonic ns."""
         if not self._announced or self._finished or self._wanted is not None or self._gone:
             return 0
-        next_ns = min((place.next_ns() for place in self._places.values()), default=None)
-        if next_ns is None or self._allowance_ns > 0 or any(place.new for place in self._places.values()):
+        places = self._places.values()
+        next_ns = min((place.next_ns() for place in places), default=None)
+        if next_ns is not None and self._with_sysctls:
+            next_ns = min(next_ns, *(place.sysctls_ns for place in places))
+        if next_ns is None or self._may_read() or any(place.new for place in places):
             return next_ns
         return max(next_ns, self._allowed_ns - int(self._allowance_ns / SHARE) + 1)
 
@@ -155,7 +163,7 @@ class NamespaceMapSource:
     def refresh(self) -> None:
         """Read everything again, as a keyframe."""
         for place in list(self._places.values()):
-            place.again_ns = 0
+            place.again_ns = place.sysctls_ns = 0
 
     def finish(self) -> None:
         """End the source at its next read()."""
@@ -171,9 +179,12 @@ class NamespaceMapSource:
             self._open_and_close()
             items += self._read_events()
             items += self._read_due()
-        if self._finished or (self._once and self._followed and not any(p.new for p in self._places.values())):
+        if self._finished or (self._once and self._followed and not any(map(self._is_unread, self._places.values()))):
             items += [End(stream.id, self._seq.next()) for stream in self._streams]
         return items
+
+    def _is_unread(self, place: _Place) -> bool:
+        return place.new or (self._with_sysctls and not place.sysctls_ns)
 
     def losses(self) -> list[Item]:
         """Return nothing: events that were lost are reported by read(), and what they concern is read again."""
@@ -260,15 +271,22 @@ class NamespaceMapSource:
                 found |= {"map-fdb"} if bridge and kind in (rtnl.RTM_NEWNEIGH, rtnl.RTM_DELNEIGH) else parts
         return found
 
+    def _may_read(self) -> bool:
+        return self._once or self._allowance_ns > 0
+
     def _read_due(self) -> Iterator[Item]:
         until = time.monotonic_ns() + _READ_NS
         for label in sorted(self._places, key=lambda one: self._places[one].next_ns()):
             place, now = self._places[label], time.monotonic_ns()
             self._allowance_ns = min(_BURST_NS, self._allowance_ns + int((now - self._allowed_ns) * SHARE))
             self._allowed_ns = now
-            if now >= until or place.next_ns() > now or (self._allowance_ns <= 0 and not place.new):
+            if now >= until or not (place.new or self._may_read()):
                 return
+            if place.next_ns() > now:
+                break
             yield from self._read_place(label, place, now)
+        if self._with_sysctls and self._may_read():
+            yield from self._read_sysctls()
 
     def _read_place(self, label: str, place: _Place, now: int) -> Iterator[Item]:
         self._busy_ns, began = 0, time.thread_time_ns()
@@ -281,8 +299,6 @@ class NamespaceMapSource:
             parts.add(COUNTS)
         try:
             yield from self._dump(place, [part for part in READS if part in parts])
-            if everything:
-                yield self._sysctls(place)
         except BrokerError:  # it is gone: its end is reported soon
             self._leave(label)
             self._refused.add(label)
@@ -293,14 +309,25 @@ class NamespaceMapSource:
         place.new = False
         place.rest_until_ns = ended + max(_REST_NS, _REST_PER_COST * cost_ns)
         if COUNTS in parts:
-            place.counts_ns = now + (_COUNTS_NS if label in self._shown else _COUNTS_UNSEEN_NS)
+            counts_ns = now + (_COUNTS_NS if label in self._shown else _COUNTS_UNSEEN_NS)
+            place.counts_ns = counts_ns - counts_ns % _TOGETHER_NS
         if everything:
             place.again_ns = now + _AGAIN_NS
 
-    def _sysctls(self, place: _Place) -> Item:
-        began = time.time_ns()
-        body = self._broker.text(place.netns, TextKind.MAP_SYSCTLS)
-        return Text(self._texts, self._seq.next(), began, TextKind.MAP_SYSCTLS, body, netns=place.netns.label)
+    def _read_sysctls(self) -> Iterator[Item]:
+        """Read the sysctls of one namespace, first of those that are shown."""
+        places = self._places
+        label = min(places, key=lambda one: (places[one].sysctls_ns, one not in self._shown), default=None)
+        now, began = time.monotonic_ns(), time.time_ns()
+        if label is None or places[label].sysctls_ns > now:
+            return
+        try:
+            body = self._broker.text(places[label].netns, TextKind.MAP_SYSCTLS)
+        except BrokerError:
+            body = b""
+        places[label].sysctls_ns = now + (_SYSCTLS_NS if label in self._shown else _SYSCTLS_UNSEEN_NS)
+        self._allowance_ns -= time.monotonic_ns() - now
+        yield Text(self._texts, self._seq.next(), began, TextKind.MAP_SYSCTLS, body, netns=label)
 
     def _dump(self, place: _Place, parts: Sequence[str]) -> Iterator[Item]:
         began = time.time_ns()

@@ -17,7 +17,7 @@ from nettop.session.live import LiveSession
 from tests.bench.measure import cpu_seconds
 from tests.kernel.namespaces import poll
 
-_PARTS = frozenset(("devices", "addresses", "routes", "rules", "neighbours", "sysctls"))
+_PARTS = frozenset(("devices", "addresses", "routes", "rules", "neighbours"))
 _SETTLE_S = 3.0  # the events of the first reads
 
 
