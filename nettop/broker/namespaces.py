@@ -67,7 +67,7 @@ class Namespaces:
         if spec == "":
             return self._entries[OWN].netns
         path = _path_of(spec)
-        fd = self._open_nsfs(path, spec)
+        fd = self._without_mount(self._open_nsfs(path, spec))
         inode = os.fstat(fd).st_ino
         for entry in self._entries.values():
             if not again and entry.netns.inode == inode and entry.netns.label == spec:
@@ -96,10 +96,7 @@ class Namespaces:
         try:
             yield
         finally:
-            try:
-                abi.setns(self._own)
-            except OSError:
-                os._exit(70)
+            self._return()
 
     def next_look(self) -> float | None:
         """Return when orphaned() is due though no descriptor is ready (time.monotonic); None: never."""
@@ -150,6 +147,25 @@ class Namespaces:
             os.close(fd)
             raise BrokerError(f"{spec} is a namespace, but not a network namespace")
         return fd
+
+    def _without_mount(self, fd: int) -> int:
+        """Return a descriptor of the same namespace that keeps no mount busy: `umount` must work while we look."""
+        try:
+            abi.setns(fd)
+        except OSError:  # we may not enter it
+            return fd
+        try:
+            again = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            self._return()
+        os.close(fd)
+        return again
+
+    def _return(self) -> None:
+        try:
+            abi.setns(self._own)
+        except OSError:
+            os._exit(70)
 
     def _drain_events(self) -> None:
         self._watched.select(0)

@@ -174,6 +174,11 @@ def test_a_mount_keeps_a_namespace(lab: Lab, tmp_path: Path) -> None:
     place.touch()
     subprocess.run(["unshare", f"--net={place}", "true"], check=True)
     try:
+        with mapped() as shown:
+            poll(lambda: shown.devices(str(place)) == {"lo"})
+            subprocess.run(["umount", str(place)], check=True)
+            poll(lambda: shown.of(str(place)) is None)
+        subprocess.run(["unshare", f"--net={place}", "true"], check=True)
         (netns,) = [row for row in rows("map") if row["kind"] == "netns" and row["netns"] == str(place)]
         assert (netns["mounts"], netns["devices"]) == ([str(place)], 1)
         assert rows("map", "--netns", str(place))[0]["netns"] == str(place)
