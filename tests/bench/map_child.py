@@ -28,7 +28,7 @@ def main(netns: str, count: int, seconds: float) -> None:
         try:
             _ask(session)
             began = time.perf_counter()
-            poll(lambda: _ask(session) or session._run.waited(lambda engine, now_ns: _read(engine) >= count))
+            poll(lambda: _read(session) >= count)
             read = time.perf_counter() - began
             _look(session, _SETTLE_S)
             before, since = cpu_seconds(os.getpid()), time.perf_counter()
@@ -52,7 +52,13 @@ def _look(session: LiveSession, seconds: float) -> None:
         time.sleep(0.25)
 
 
-def _read(engine: Engine) -> int:
+def _read(session: LiveSession) -> int:
+    """Return how many namespaces were read, while the map is looked at."""
+    _ask(session)
+    return session._run.waited(lambda engine, now_ns: _whole(engine))
+
+
+def _whole(engine: Engine) -> int:
     return sum(space.complete >= _PARTS and len(space.devices) >= 5 for space in engine.host_map.namespaces())
 
 
