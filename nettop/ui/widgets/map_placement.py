@@ -180,5 +180,5 @@ def texts(boxes: Sequence[Box]) -> Iterator[str]:
 
 def item_text(item: Item, undrawn: bool) -> str:
     """Return the text of a device; `undrawn`: with its other end in words."""
-    words = (item.name, item.text, item.elsewhere if undrawn else "", "!" if item.finding else "")
+    words = (item.name, "!" if item.finding else "", item.text, item.elsewhere if undrawn else "")
     return " ".join(word for word in words if word)

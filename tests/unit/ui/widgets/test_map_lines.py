@@ -148,3 +148,12 @@ def test_every_device_is_drawn_once_and_every_link_leads_to_its_other_end(found:
             across = followed(cells, end if way == "r" else start - 1, y, way)
             there, first, last = columns_of(drawing, item.peer)
             assert across in ((first - 1, there), (last, there))
+
+
+def test_the_mark_of_a_finding_is_not_cut() -> None:
+    spaces = [namespace("a", [device(2, "mv0", "macvlan", (3, "a-namespace-with-a-long-name"))]),
+              namespace("a-namespace-with-a-long-name", [device(3, "eth0")])]  # fmt: skip
+    hosts = host_map(*spaces)
+    table = MapTable(hosts, lambda: "a")
+    found = scene_of(hosts, table.rows(), table.idents, {table.idents.of("a", 2): 1}, "a")
+    assert any("│ mv0 ! ┄ eth0 @ a-" in line for line in text(draw(found, 60)))
