@@ -138,6 +138,8 @@ def test_a_route_by_mark_alone_is_found_until_the_mark_counts_for_no_strict_chec
     run_in(here, "sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1")
     (one,) = found(broker, here)["asymmetric-route"]
     assert place(one) == (here, "up2") and "table 7" in one.evidence[0]
+    run_in(here, "sysctl", "-qw", "net.ipv4.conf.all.src_valid_mark=1")
+    assert found(broker, here) == {}
     ip(here, "rule del fwmark 7", "rule add lookup main suppress_prefixlength 0 pref 50", "rule add lookup 7 pref 51")
     (one,) = found(broker, here)["asymmetric-route"]
     assert place(one) == (here, "up1") and "table 7" in one.evidence[1]

@@ -20,7 +20,7 @@ from nettop.model.topology.sysctls import conf
 
 _MAX_ROUTES = 64  # of a device that are tried: the widest first
 _ELSEWHERE = tuple(int(IPv4Address(text)) for text in ("198.51.100.1", "203.0.113.1", "192.0.2.1"))  # RFC 5737
-_RP_FILTER = "net.ipv4.conf.{}.rp_filter"
+_RP_FILTER, _VALID_MARK = "net.ipv4.conf.{}.rp_filter", "net.ipv4.conf.{}.src_valid_mark"
 
 
 def asymmetric(facts: MapFacts) -> Iterator[Finding]:
@@ -28,6 +28,8 @@ def asymmetric(facts: MapFacts) -> Iterator[Finding]:
     for space in facts.hosts.namespaces():
         devices = [one for one in space.devices.values() if one.link.up and one.link.arphrd != ARPHRD_LOOPBACK]
         strict = [one for one in devices if conf(space.sysctls, _RP_FILTER, one.link.name) == 1]
+        if any("fwmark" in rule.selector for rule in space.rules):  # then the way back may depend on the mark
+            strict = [one for one in strict if not conf(space.sysctls, _VALID_MARK, one.link.name)]
         if strict and len(devices) > 1 and "routes" in space.complete:
             index = RouteIndex((one for one in space.routes if one.table != rt.RT_TABLE_LOCAL), AF_INET)
             for device in strict:
