@@ -1,4 +1,7 @@
-"""`python -m tests.bench.rules_child NETNS RULES SECONDS`: live rules in the models: how soon, at what cost."""
+"""`python -m tests.bench.rules_child NETNS RULES SECONDS [--wait]`: live rules in the models: how soon, at what cost.
+
+With --wait it prints a line once they are drawn, and measures the cost from the next line of its stdin on.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from tests.bench.measure import load_of
 HEIGHT = 45
 
 
-def main(netns: str, rules: int, seconds: float) -> dict[str, float]:
+def main(netns: str, rules: int, seconds: float, waits: bool) -> dict[str, float]:
     """Seconds until a screen shows rules with their words, all of them counted; per cent of a core afterwards."""
     began = time.perf_counter()
     with start("root", confine=False) as broker:
@@ -27,6 +30,9 @@ def main(netns: str, rules: int, seconds: float) -> dict[str, float]:
             while not _drawn(session, rules):
                 threading.Event().wait(0.01)
             drawn = time.perf_counter()
+            if waits:
+                print("drawn", flush=True)
+                sys.stdin.readline()
             threading.Event().wait(min(2.0, seconds))
             load = load_of(os.getpid(), seconds)
             return {"drawn": drawn - connected, "with_broker": drawn - began, "load": load}
@@ -59,4 +65,4 @@ def _ask(session: LiveSession, view: str, spec: ViewSpec) -> Snapshot:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))))
+    print(json.dumps(main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), "--wait" in sys.argv)))
