@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from operator import is_
+from typing import NamedTuple
 
 from nettop.decode.nftables.iptables_save import SavedChain, SavedRule, SavedRuleset
 from nettop.decode.nftables.listing import ChainKey, ListedRule, jumps
@@ -123,12 +125,24 @@ class Picture:
                 yield index
 
 
+class _JoinedChain(NamedTuple):
+    """The rules of a chain of nf_tables, joined with their words, and what they were joined of."""
+
+    of: tuple[object, ...]  # place and backend of the chain, handle of its table, version of the texts; (): of more
+    rules: list[NftRule]
+    views: list[RuleView]
+    idents: dict[Key, int]
+    missing_texts: int
+
+
 class Idents:
     """The idents of chains and rules: each keeps its number as long as it exists, wherever it moves."""
 
     def __init__(self) -> None:
         self._known: dict[Key, int] = {}
         self._used: dict[Key, int] = {}
+        self.chains: dict[ChainKey, _JoinedChain] = {}  # of the picture before
+        self._used_chains: dict[ChainKey, _JoinedChain] = {}
         self._next = 1
 
     def of(self, key: Key) -> int:
@@ -140,9 +154,15 @@ class Idents:
         self._used[key] = ident
         return ident
 
+    def keep(self, chain: ChainKey, joined: _JoinedChain) -> None:
+        """Keep the rules of a chain for the next picture."""
+        self._used.update(joined.idents)
+        self._used_chains[chain] = joined
+
     def end_picture(self) -> None:
         """End a picture: forget the keys that were not used in it."""
         self._known, self._used = self._used, {}
+        self.chains, self._used_chains = self._used_chains, {}
 
 
 def _by_chain(raw: Raw) -> dict[ChainKey, list[int]]:
@@ -243,9 +263,24 @@ class _PictureBuilder:
             handles = [self.raw.rules[index].handle for index in members]
             self.texts.align(key, self.raw.handles.get(key[:2]), handles)
         self._add_chain(view)
-        for number, index in enumerate(members, 1):
-            self.picture.raw_cells[index] = len(self.picture.rules)
-            self._add_rule(self._nft_rule(view, index, number))
+        joined = self._joined(view, key, members)
+        for cell, index in enumerate(members, view.first):
+            self.picture.raw_cells[index] = cell
+        self.picture.rules += joined.views
+        self.picture.missing_texts += joined.missing_texts
+        self.idents.keep(key, joined)
+
+    def _joined(self, view: ChainView, key: ChainKey, members: list[int]) -> _JoinedChain:
+        """Return the rules of a chain: those of the picture before, if nothing that they show has changed."""
+        rules = [self.raw.rules[index] for index in members]
+        of = len(self.picture.chains) - 1, view.backend, self.raw.handles.get(key[:2]), self.texts.version
+        known = self.idents.chains.get(key)
+        alone = not self.implicit and not self.raw.sets.branches  # words and targets of no other rule or map are theirs
+        if known and alone and known.of == of and len(known.rules) == len(rules) and all(map(is_, known.rules, rules)):
+            return known
+        views = [self._nft_rule(view, index, number) for number, index in enumerate(members, 1)]
+        idents: dict[Key, int] = {("rule", *key, one.handle or 0): one.ident for one in views}
+        return _JoinedChain(of if alone else (), rules, views, idents, sum(one.text is None for one in views))
 
     def _add_chain(self, view: ChainView) -> None:
         self.picture.by_name[(*view.table_key, view.name)] = len(self.picture.chains)

@@ -66,6 +66,7 @@ class RulesetTexts:
     valid_ns: dict[TextKind, int] = field(default_factory=dict)  # of the latest without an error
     errors: dict[TextKind, str] = field(default_factory=dict)
     name_ipsets: bool = False  # a rule of iptables uses an IP set
+    version: int = 0  # grows whenever a rule may have other words
     _body: bytes = b""  # the listing of nft
     _strings: frozenset[str] = frozenset()  # that it was parsed with
     _parsed: bool = True
@@ -75,6 +76,7 @@ class RulesetTexts:
 
     def apply(self, text: Text) -> None:
         """Parse a text and replace the one before."""
+        self.version += 1
         self.requested_ns[text.what] = text.ts_ns
         self.errors[text.what] = text.error
         if text.error:
@@ -104,6 +106,7 @@ class RulesetTexts:
             self._strings, self._parsed, self._listed = frozenset(strings), False, _Words()
         if self._parsed:
             return
+        self.version += 1
         self._listing, self._parsed = parse_listing(self._body, self._strings), True
         self._listed.renew()
         for chain, one in self._listing.chains.items():
@@ -148,6 +151,7 @@ class RulesetTexts:
         saved = self.saved.get(chain[0])
         found = saved.chains.get(chain[1:]) if saved is not None and saved.handles is None else None
         if found is not None and len(found.rules) == len(handles):
+            self.version += 1
             words = self._printed[chain[0]].latest
             words.update(((chain, table, h), rule) for h, rule in zip(handles, found.rules, strict=True))
 

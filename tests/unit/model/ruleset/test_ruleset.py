@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nettop.batch import DumpMark, Gap, Text
 from nettop.decode.nftables.decoder import NftDecoded, RuleBlock
@@ -528,6 +530,43 @@ def test_lines_of_rules_are_as_json_writes_them_whatever_is_in_the_names() -> No
     first = json.loads(found[0])
     assert (first["comment"], first["sets"], first["jumps"]) == (evil, ["a", evil], ["b"])
     assert (first["netns"], first["table"], first["packets"]) == (evil, evil, 2**64 - 1)
+
+
+@given(st.data())
+def test_a_picture_joined_from_the_one_before_is_that_of_a_new_start(data: st.DataObject) -> None:
+    changed, tables = Feed(), ("a", "filter")
+    made = {(t, c, h): rule(c, h, table=t, family="ip") for t in tables for c in ("INPUT", "u") for h in range(1, 4)}
+    for ts_ns in range(T0, T0 + data.draw(st.integers(2, 4)) * S, S):
+        chains = [base(t, "INPUT", "input", family="ip") for t in data.draw(st.permutations(tables))]
+        chains += [user(t, "u", family="ip") for t in data.draw(st.sets(st.sampled_from(tables)))]
+        named = {(one.table, one.name) for one in chains}
+        kept = data.draw(st.lists(st.sampled_from(sorted(made)), unique=True))
+        rules = tuple(made[key] for key in kept if key[:2] in named)
+        words = data.draw(st.sampled_from(("", "accept", "drop")))
+        listing = "".join(
+            f"table ip {t} {{ # handle 1\n\tchain {c} {{\n\t\t{words} # handle {h}\n\t}}\n}}\n" for t, c, h in kept[:1]
+        )
+        fresh = Feed()
+        for feed in (changed, fresh):
+            feed.layout(chains, ts_ns)
+            feed.poll(rules, [1] * len(rules), ts_ns)
+            if words:
+                feed.texts(listing, ts_ns=ts_ns)
+        latest, new = changed.ruleset.picture, fresh.ruleset.picture
+        assert [replace(one, ident=0) for one in latest.chains] == [replace(one, ident=0) for one in new.chains]
+        shown = [replace(one, ident=0, text="") for one in latest.rules]
+        assert shown == [replace(one, ident=0, text="") for one in new.rules]
+        known = [(one.text, other.text) for one, other in zip(latest.rules, new.rules, strict=True) if other.text]
+        assert all(one == other for one, other in known) and len(set(latest.idents())) == len(latest.idents())
+        assert (latest.raw_cells, latest.missing_texts <= new.missing_texts) == (new.raw_cells, True)
+
+
+def test_a_change_of_one_chain_joins_no_rule_of_the_others_again(feed: Feed) -> None:
+    feed.poll(RULES, [1, 2, 3, 4, 5], T0)
+    before = feed.ruleset.picture.rules
+    feed.poll((*RULES[:4], rule("blocked", 18)), [1, 2, 3, 4, 5], T0 + S)
+    after = feed.ruleset.picture.rules
+    assert [one is other for one, other in zip(before, after, strict=True)] == [True] * 4 + [False]
 
 
 def test_names_from_the_host_never_reach_a_screen_raw() -> None:
