@@ -10,12 +10,11 @@ from nettop.decode.rtnetlink import Route
 from nettop.decode.topology.objects import PolicyRule
 from nettop.linux import rtnetlink as rt
 from nettop.linux.inet import IPPROTO_UDP
-from nettop.linux.socket import AF_INET, AF_INET6
+from nettop.linux.socket import AF_INET
 from nettop.model.topology.route_query import PROTOCOLS, RouteQuery
 
 UNUSABLE = {rt.RTN_BLACKHOLE: "blackhole", rt.RTN_UNREACHABLE: "unreachable", rt.RTN_PROHIBIT: "prohibit"}
 _ENDS = tuple(UNUSABLE.values())
-_VERSION = {AF_INET: 4, AF_INET6: 6}
 
 
 @dataclass(frozen=True, slots=True)
