@@ -212,7 +212,6 @@ class Session:
 
     def rule_filter(self, view: str, ident: int, deliver: Callable[[str, str, str, str], None]) -> None:
         """Deliver the filter for traced packets of a row of rules, hooks and packets to trace; or an error."""
-
         self._run.on_models(lambda engine, now_ns: deliver(*trace_actions.answer_of_rule(engine, view, ident)))
 
     def rules_met(self, expression: str, deliver: Callable[[Sequence[MetRule]], None]) -> None:

@@ -66,31 +66,34 @@ def ties(picture: Picture) -> dict[int, str]:
 
 def prove(picture: Picture, chains: Sequence[ChainView]) -> bool:
     """Note that a packet met these base chains of one hook in this order. Return whether a tie was among them."""
-    indexes = {chain.ident: index for index, chain in enumerate(picture.chains)}
-    found = False
-    for before, after in combinations(chains, 2):
-        pair, one, other = (before.ident, after.ident), indexes.get(before.ident), indexes.get(after.ident)
-        known = pair in picture.proven or runs_at(before) != runs_at(after) or before.hook != after.hook
-        if not known and one is not None and other is not None and _are_tied(picture, one, other):
-            picture.proven.discard(pair[::-1])
-            picture.proven.add(pair)
-            found = True
-    return found
+    pairs = [pair for pair in combinations(chains, 2) if _may_prove(picture, *pair)]
+    known = {chain.ident for chain in picture.chains} if pairs else set()
+    found = [(one.ident, other.ident) for one, other in pairs if {one.ident, other.ident} <= known]
+    picture.proven -= {pair[::-1] for pair in found}
+    picture.proven |= {*found}
+    return bool(found)
+
+
+def _may_prove(picture: Picture, before: ChainView, after: ChainView) -> bool:
+    """Return whether two chains are tied, and this order of them was not the one seen last."""
+    if before.hook != after.hook or runs_at(before) != runs_at(after):
+        return False
+    return (before.ident, after.ident) not in picture.proven and _are_tied(before, after)
 
 
 def _tied(picture: Picture) -> Iterator[tuple[int, int]]:
     """Yield the pairs of tied chains, each in both directions."""
+    chains = picture.chains
     groups: dict[_Place, list[int]] = {}
-    for index, chain in enumerate(picture.chains):
+    for index, chain in enumerate(chains):
         priority = runs_at(chain)
         if chain.hook is not None and priority is not None and not is_dormant(chain):
             groups.setdefault((path_of(chain), chain.hook, priority), []).append(index)
     for group in groups.values():
-        yield from ((i, j) for i in group for j in group if i != j and _are_tied(picture, i, j))
+        yield from ((i, j) for i in group for j in group if i != j and _are_tied(chains[i], chains[j]))
 
 
-def _are_tied(picture: Picture, one: int, other: int) -> bool:
-    a, b = picture.chains[one], picture.chains[other]
+def _are_tied(a: ChainView, b: ChainView) -> bool:
     if a.devices and b.devices and not set(a.devices) & set(b.devices):
         return False
     if a.type == b.type == "nat" and a.priority != b.priority:
