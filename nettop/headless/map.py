@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
             say(f"{options.read!r} holds {NO_MAP}")
             return final_code(engine.ledger, code, options.fail_on_loss)
     else:
-        reading = _Reading(sysctls=options.json)
+        reading = _Reading(sysctls=not options.dot)
         start = argparse.Namespace(**{**vars(options), "netns": options.netns or ""})
         engine, _, code = live_engine(start, reading.begin, reading.enough, answers)
         inode = reading.inode
