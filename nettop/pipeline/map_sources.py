@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from nettop.batch import Stream
 from nettop.broker.client import Broker
 from nettop.broker.requests import Netns
 from nettop.decode.topology.objects import Namespace
@@ -23,8 +24,7 @@ class MapSources:
 
     def __init__(self, broker: Broker, plumbing: Plumbing) -> None:
         self._broker, self._plumbing = broker, plumbing
-        self._streams = [feed.new_stream(plumbing.stream_id(), "") for feed in _STREAMS]
-        self._list_stream = feeds.NAMESPACES.new_stream(plumbing.stream_id(), "")
+        self._streams: list[Stream] = []  # of this start: the last one may still be ending
         self._list: tuple[TextSource, SourceThread] | None = None
         self._map: tuple[NamespaceMapSource, SourceThread] | None = None
         self._followed: list[str] = []
@@ -47,12 +47,14 @@ class MapSources:
     def start(self, once: bool = False, sysctls: bool = True) -> None:
         """Read the list of namespaces, and the namespaces of follow(); `once`: each once, then the End of `stream`."""
         feed, seq, broker = feeds.NAMESPACES, self._plumbing.seq, self._broker
+        self._streams = [each.new_stream(self._plumbing.stream_id(), "") for each in _STREAMS]
+        list_stream = feed.new_stream(self._plumbing.stream_id(), "")
         own, share = broker.netns(""), None if once else feed.share
-        listing = TextSource(self._list_stream, broker, own, feed.texts, seq, feed.every_s, share=share)
+        listing = TextSource(list_stream, broker, own, feed.texts, seq, feed.every_s, share=share)
         source = NamespaceMapSource(broker, seq, self._streams, self.look, once, sysctls)
         source.show(self._shown)
         self._map = source, self._run(source, feeds.MAP, self._streams[0].id)
-        self._list = listing, self._run(listing, feed, self._list_stream.id)
+        self._list = listing, self._run(listing, feed, list_stream.id)
 
     def _run(self, source: TextSource | NamespaceMapSource, feed: Feed, stream: int) -> SourceThread:
         return self._plumbing.start(source, feed.name, wait=True, stream=stream, listens=False)

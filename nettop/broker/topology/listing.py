@@ -21,11 +21,18 @@ def list_namespaces(left_out: Collection[int]) -> None:
     """Write the text to stdout, in a child of the broker. The processes `left_out` are nettop's."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # two descriptors for each namespace
-    found = Census(os.stat("/proc/self/ns/net").st_ino, left_out).take()
+    found = Census(os.stat("/proc/self/ns/net").st_ino, {*left_out, *_children(os.getppid())}).take()
     with ExitStack() as opened:
         ids, refusals = _ids(found, opened)
     lines = [json.dumps(_record(seen, refusals.get(seen.inode, ""), ids.get(seen.inode, {}))) for seen in found]
     write_out("".join(f"{line}\n" for line in lines).encode())
+
+
+def _children(pid: int) -> list[int]:
+    """Return the children of the broker, which come and go; this process is one."""
+    with suppress(OSError), open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [int(word) for word in file.read().split()]
+    return [os.getpid()]
 
 
 def _record(seen: SeenNamespace, refusal: str, nsids: dict[int, int]) -> dict[str, object]:
@@ -57,12 +64,12 @@ def _ids(found: list[SeenNamespace], opened: ExitStack) -> tuple[dict[int, dict[
             opened.callback(os.close, fd)
             if os.fstat(fd).st_ino != seen.inode:
                 raise ProcessLookupError(0, "it is gone")
+            ids[seen.inode] = []  # it can be asked for also where it cannot be entered
             abi.setns(fd)
             sockets[seen.inode] = opened.enter_context(closing(NsidSocket()))
         except OSError as error:
             refusals[seen.inode] = error.strerror or str(error)
             continue
-        ids[seen.inode] = []
         with suppress(OSError):
             ids[seen.inode] = sockets[seen.inode].ids()
     return resolve(ids, lambda inside, other: sockets[inside].id_of(descriptors[other])), refusals
