@@ -66,6 +66,9 @@ def _ids(found: list[SeenNamespace], opened: ExitStack) -> tuple[dict[int, dict[
                 raise ProcessLookupError(0, "it is gone")
             ids[seen.inode] = []  # it can be asked for also where it cannot be entered
             abi.setns(fd)
+            inside = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            os.dup2(inside, fd, inheritable=False)  # the first one keeps a mount busy
+            os.close(inside)
             sockets[seen.inode] = opened.enter_context(closing(NsidSocket()))
         except OSError as error:
             refusals[seen.inode] = error.strerror or str(error)
