@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Sequence
 
 from nettop.batch import Stream
@@ -16,6 +17,7 @@ from nettop.pipeline.source_thread import SourceThread
 from nettop.sources.namespace_map import NamespaceMapSource
 from nettop.sources.texts import TextSource
 
+_REFRESH_S = 10.0  # between two keyframes
 _STREAMS = (feeds.MAP, feeds.MAP_COUNTS, feeds.MAP_EVENTS, feeds.MAP_SYSCTLS)
 
 
@@ -28,6 +30,7 @@ class MapSources:
         self._list: tuple[TextSource, SourceThread] | None = None
         self._map: tuple[NamespaceMapSource, SourceThread] | None = None
         self._followed: list[str] = []
+        self._refreshed = -_REFRESH_S
         self._shown: frozenset[str] = frozenset()
 
     @property
@@ -88,9 +91,12 @@ class MapSources:
         self.look()
 
     def refresh(self) -> None:
-        """Read everything again, as a keyframe."""
-        self._call("refresh")
-        self.look()
+        """Read everything again, as a keyframe; not if that was done a moment ago: small files would only hold maps."""
+        now = time.monotonic()
+        if now - self._refreshed >= _REFRESH_S:
+            self._refreshed = now
+            self._call("refresh")
+            self.look()
 
     def look(self) -> None:
         """Read the list of namespaces again."""

@@ -99,9 +99,11 @@ def small(path: Path) -> bytes:
         run.batches(2).example(),
         DumpMark(2, 0, 9, "conntrack", False, True),
         DumpMark(2, 0, 9, "nft-rules", False, False, True),
+        DumpMark(2, 0, 9, "map-links", True, netns="gw-a"),
         run.batches(0).example(),
         Gap(0, 0, None, GapReason.RING, 1, 2),
         Text(4, 0, 5, TextKind.SYSCTLS, b"a = 1\n"),
+        Text(4, 0, 5, TextKind.MAP_SYSCTLS, b"a = 1\n", netns="gw-a"),
         Counters(0, 0, 7, 10, 2),
     ]
     run.record(path, some)
@@ -168,3 +170,14 @@ def test_no_change_to_a_pcap_file_crashes_the_reader(data: st.DataObject) -> Non
 @given(st.binary(max_size=300))
 def test_no_bytes_behind_a_section_header_crash_the_reader(tail: bytes) -> None:
     survives(RECORDING[: RECORDING.index(b"\x01\0\0\0", 28)] + tail)
+
+
+def test_marks_and_texts_of_a_stream_of_many_namespaces_keep_theirs(tmp_path: Path) -> None:
+    some: list[Item] = [
+        DumpMark(2, 0, 9, "map-links", True, netns="gw-a"),
+        DumpMark(2, 0, 9, "map-links", False, True),
+        Text(4, 0, 5, TextKind.MAP_SYSCTLS, b"a = 1\n", netns="pid:7"),
+    ]
+    run.record(tmp_path / "r.pcapng", some)
+    back = [item for item in decode_chunks((tmp_path / "r.pcapng").read_bytes()) if isinstance(item, DumpMark | Text)]
+    assert [item.netns for item in back] == ["gw-a", "", "pid:7"]
