@@ -32,6 +32,7 @@ def test_a_route_is_told_in_steps_with_the_rules_of_every_backend_counted(router
     (ends,) = rows("map", "--route", packet, "--netns", router)
     assert ends["steps"][-1] == {"topic": "forward", "text": "ip_forward 0, r1 forwarding 0", "status": "drops"}
     assert ends["error"] == "No route to host" and ends["table"] is None
+    assert ends["back_devices"] == ["r1"]
     run_in(router, "sysctl", "-qw", "net.ipv4.ip_forward=1")
     (row,) = rows("map", "--route", packet, "--netns", router)
     get = ("ip", "-j", "route", "get", "fibmatch", "10.2.0.2", "from", "10.1.0.2", "iif", "r1")

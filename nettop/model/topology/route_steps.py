@@ -79,7 +79,7 @@ def _way_back(case: Case, asked: RouteQuestion, ask: Ask) -> RouteAnswer:
     hop = next(iter((case.chosen.route or (case.without_in or case.chosen).route or _NO_ROUTE).hops), None)
     for source, iif in ((asked.destination, 0 if hop is None or case.is_local else hop.ifindex), ("", 0)):
         answer = ask(replace(back, source=source, iif=iif))
-        if answer.error not in REFUSED:  # the answer itself may be refused as it comes in there
+        if answer.error not in (*REFUSED, errno.EHOSTUNREACH):  # the answer may be refused, or not forwarded there
             return answer
     return answer
 
