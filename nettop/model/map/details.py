@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -61,7 +62,7 @@ def _device_lines(hosts: HostMap, space: NamespaceMap, device: Device) -> Iterat
     yield from _queue_lines(space, device)
     own = sysctls.rows(space.sysctls, device.link.name)
     bridged = sysctls.rows(space.sysctls) if "bridge" in (device.link.kind, device.master_kind) else []
-    yield from _sysctl_lines((*own, *(row for row in bridged if row.name.rpartition(".")[2] in _BRIDGED)))
+    yield from _sysctl_lines((*own, *(row for row in bridged if _short(row) in _BRIDGED)))
     counts = device.counts
     errors = f"{grouped(counts.rx_errors)} in, {grouped(counts.tx_errors)} out"
     dropped = f"{grouped(counts.rx_dropped)} in, {grouped(counts.tx_dropped)} out"
@@ -179,11 +180,17 @@ def _namespace_lines(space: NamespaceMap) -> Iterator[Line]:
     yield from _sysctl_lines(sysctls.rows(space.sysctls))
 
 
+def _short(row: SysctlRow) -> str:
+    return row.name.rpartition(".")[2]
+
+
 def _sysctl_lines(rows: Iterable[SysctlRow]) -> Iterator[Line]:
     """Yield the sysctls that are not as the kernel sets them, and those that decide what iptables sees of bridges."""
-    shown = [row for row in rows if row.changed or row.name.rpartition(".")[2] in _BRIDGED]
+    shown = [row for row in rows if row.changed or _short(row) in _BRIDGED]
+    names = Counter(_short(row) for row in shown)
     for at, row in enumerate(shown):
-        value = f"{row.name.rpartition('.')[2]} {row.in_effect}{f': {row.effect}' if row.effect else ''}"
+        family = f"{row.name[4:8].replace('ip', 'IP')} " if names[_short(row)] > 1 else ""
+        value = f"{family}{_short(row)} {row.in_effect}{f': {row.effect}' if row.effect else ''}"
         yield detail_line("" if at else "sysctl", value)
     if shown:
         yield ((" " * 12, ""), ("v", "key"), (" lists all", "dim"))

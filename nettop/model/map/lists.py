@@ -11,6 +11,7 @@ import numpy as np
 from nettop.batch import Array
 from nettop.decode.rtnetlink import Address, Route
 from nettop.decode.topology.objects import Neighbour, PolicyRule
+from nettop.linux.socket import AF_INET6
 from nettop.model.filter.fields import ListedFields
 from nettop.model.filter.vocabulary import DEVICE
 from nettop.model.map.table import MapTable
@@ -71,14 +72,15 @@ class _Listed:
 
 
 def where_text(entry: Entry) -> str:
-    """Return the scope, the table or the state; of a sysctl whether it is the kernel's default."""
+    """Return the scope, the table (`main IPv6` of a policy rule) or the state; of a sysctl `default` or `changed`."""
     if isinstance(entry, SysctlRow):
         return "changed" if entry.changed else "default" if entry.default else ""
     if isinstance(entry, Address):
         return ip_words.scope_text(entry.scope)
     if isinstance(entry, Neighbour):
         return ip_words.state_text(entry)
-    return ip_words.table_text(entry.table)
+    family = " IPv6" if isinstance(entry, PolicyRule) and entry.family == AF_INET6 else ""
+    return f"{ip_words.table_text(entry.table)}{family}"
 
 
 def sysctl_words(row: SysctlRow) -> str:

@@ -69,6 +69,7 @@ class MapTable:
         self.marks: Mapping[int, int] = {}  # number of findings by ident
         self._shown: dict[int, MapRow] = {}  # rows of the last order by ident
         self._found = 0  # of the filter
+        self._many = False  # there were that many once: no namespace folds or unfolds by itself around the limit
 
     @property
     def version(self) -> int:
@@ -107,13 +108,14 @@ class MapTable:
         return _with_parents(rows, mask)
 
     def _folded(self, rows: Sequence[MapRow], toggled: frozenset[int]) -> list[MapRow]:
-        many, here, shown = len(rows) > _MANY, self.here(), []
+        self._many = self._many or len(rows) > _MANY
+        here, shown = self.here(), list[MapRow]()
         hidden = -2  # depth of the folded row; -2: none is, -1: a namespace
         for row in rows:
             depth = -1 if row.device is None else row.depth
             if -2 < hidden < depth:
                 continue
-            shut = row.children and (row.ident in toggled) != (many and row.device is None and row.label != here)
+            shut = row.children and (row.ident in toggled) != (self._many and row.device is None and row.label != here)
             hidden = depth if shut else -2
             shown.append(replace(row, folded=True) if shut else row)
         return shown

@@ -130,6 +130,14 @@ def test_a_device_and_a_namespace_have_the_sysctls_that_are_not_the_default() ->
     assert found[-2].endswith("v lists all")
 
 
+def test_a_sysctl_of_both_families_is_told_apart() -> None:
+    hosts = screens()
+    hosts._of["gw-a"].sysctls = {f"net.ipv{version}.conf.vm4.forwarding": "1" for version in (4, 6)}
+    found = text(detail(hosts, "gw-a", 9))
+    assert "sysctl    IPv4 forwarding 1: packets to other hosts are routed on" in found
+    assert "IPv6 forwarding 1: packets to other hosts are routed on" in found
+
+
 def test_a_row_with_a_finding_says_it_first() -> None:
     table = MapTable(screens(), lambda: "gw-a", find=lambda: [
         Finding("pair-mtu", "MTU 1500 here, 1400 there", (("netns", "gw-a"), ("device", "vm4"), ("ifindex", 9))),

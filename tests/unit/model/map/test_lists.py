@@ -7,7 +7,8 @@ import time
 import pytest
 
 from nettop.decode.rtnetlink import Hop, Route
-from nettop.linux.socket import AF_INET
+from nettop.decode.topology.objects import PolicyRule
+from nettop.linux.socket import AF_INET, AF_INET6
 from nettop.model.filter.expression import parse
 from nettop.model.map.lists import MapLists
 from nettop.model.map.table import MapTable
@@ -49,6 +50,17 @@ def test_addresses_neighbours_and_rules() -> None:
     ]  # fmt: skip
     assert words(found, table.idents.of("gw-a", 2), "rules") == ["0: from all lookup local",
                                                                  "32766: from all lookup main"]  # fmt: skip
+
+
+def test_policy_rules_of_both_families_are_told_apart() -> None:
+    found, table = lists()
+    table.hosts._of["gw-a"].rules = tuple(
+        PolicyRule(f, 0, "from all", "lookup local", 255) for f in (AF_INET, AF_INET6)
+    )
+    rows = found.snapshot(ViewSpec(COLUMNS, height=9, scope=table.idents.of("gw-a"), group="rules"), 0).rows
+    assert [row.cells[1:] for row in rows] == [
+        ("local", "0: from all lookup local"), ("local IPv6", "0: from all lookup local")
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,10 @@ def test_of_many_namespaces_only_the_shown_one_is_open() -> None:
                                 "▸ c0||1 process   2 devices"]  # fmt: skip
     opened = frozenset((found.idents.of("c0"),))
     assert lines(found, ViewSpec(MapTable.default_columns, height=1000, toggled=opened))[4] == "    eth0||device"
+    for n in range(10, 101):
+        del found.hosts._of[f"c{n}"]
+    put(found.hosts, spaces[0])
+    assert lines(found)[3] == "▸ c0||1 process   2 devices", "namespaces that end unfold no others"
 
 
 @pytest.mark.parametrize(
