@@ -254,16 +254,44 @@ def test_looking_gives_no_namespace_an_id(lab: Lab, broker: Broker) -> None:
 CGROUPS = [Path("/sys/fs/cgroup", name) for name in ("", "unified", "pids")]
 
 
+@contextmanager
+def contained(lab: Lab, *idents: str) -> Iterator[list[int]]:
+    """A process in a namespace of its own for each of these containers of docker."""
+    root = next(one for one in CGROUPS if (one / "cgroup.procs").exists()) / f"nt-{os.getpid()}"
+    holders: list[int] = []
+    groups = [root / f"docker-{ident}.scope" for ident in idents]
+    processes = [lab.spawn_in("", "unshare", "--net", "sleep", "infinity") for _ in idents]
+    try:
+        for group, holder in zip(groups, processes, strict=True):
+            group.mkdir(parents=True)
+            (group / "cgroup.procs").write_text(str(holder.pid))
+            poll(lambda pid=holder.pid: Path(f"/proc/{pid}/comm").read_text() == "sleep\n")  # type: ignore[misc]
+            holders.append(holder.pid)
+        yield holders
+    finally:
+        for group, holder in zip(groups, processes, strict=True):
+            holder.kill()
+            holder.wait()
+            poll(lambda group=group: not (group / "cgroup.procs").read_text())  # type: ignore[misc]
+            group.rmdir()
+        root.rmdir()
+
+
+@only_root("a cgroup of its own")
+def test_a_start_of_an_id_that_several_containers_have_is_refused_with_them(lab: Lab) -> None:
+    one, other = "beef" * 16, "beef" + "ab12" * 15
+    with contained(lab, one, other) as holders:
+        done = nettop("flows", "--netns", "beef")
+        assert done.returncode == 1
+        assert f"'beef' is several containers: give the id of one: {one[:12]} (pid:{holders[0]})" in done.stderr
+        assert f"{other[:12]} (pid:{holders[1]})" in done.stderr
+        assert rows("map", "--netns", "beefab12")[0]["container_id"] == other
+
+
 @only_root("a cgroup of its own")
 def test_a_container_is_named_by_its_id(lab: Lab) -> None:
-    root = next(one for one in CGROUPS if (one / "cgroup.procs").exists())
     ident = "fedc" * 16
-    group = root / f"nt-{os.getpid()}" / f"docker-{ident}.scope"
-    group.mkdir(parents=True)
-    holder = lab.spawn_in(lab.netns(), "unshare", "--net", "sleep", "infinity")
-    try:
-        (group / "cgroup.procs").write_text(str(holder.pid))
-        poll(lambda: Path(f"/proc/{holder.pid}/comm").read_text() == "sleep\n")
+    with contained(lab, ident) as (holder,):
         printed = rows("map", "--netns", "fedcfedc")
         (netns,) = [row for row in printed if row["kind"] == "netns"]
         assert (netns["container"], netns["container_id"]) == (f"{ident[:12]} docker", ident)
@@ -277,13 +305,7 @@ def test_a_container_is_named_by_its_id(lab: Lab) -> None:
             (choices,) = answers
             assert isinstance(choices, list)
             assert [(one.spec, one.note) for one in choices if one.note == "here"] == [(ident, "here")]
-            assert f"pid:{holder.pid}" not in [one.spec for one in choices]
-    finally:
-        holder.kill()
-        holder.wait()
-        poll(lambda: not (group / "cgroup.procs").read_text())
-        group.rmdir()
-        group.parent.rmdir()
+            assert f"pid:{holder}" not in [one.spec for one in choices]
 
 
 def test_a_recording_has_the_map(lab: Lab, tmp_path: Path) -> None:
