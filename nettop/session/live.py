@@ -70,9 +70,8 @@ class LiveSession(Session):
         self._ssh = ssh
         self._poked_at: dict[tuple[int, str], float] = {}  # namespace and feed → time of the last request
         self._visible, self._pacing = VisibleViews(), threading.Lock()
-        self._acct_since_ns = 0
         self._capturing: Capturing | None = None
-        self._captures = 0  # so far
+        self._captures = self._acct_since_ns = 0  # captures so far
         self._ended_ns, self._ended_mode = 0, ""  # when the shown namespace ended, and the mode in the header
         self._tracer = Tracer(broker, self._note)
         self._sets = KernelSets(broker, lambda: self._netns)

@@ -88,12 +88,6 @@ def _namespace(hosts: HostMap, space: NamespaceMap) -> Row:
 
 def _link(hosts: HostMap, space: NamespaceMap, device: Device) -> Row:
     link, parameters = device.link, dict(device.parameters)
-    label, ifindex = hosts.peer(space.namespace.label, link.ifindex) or (None, link.lower or None)
-    there = hosts.of(label) if label is not None else None
-    other = there.devices.get(ifindex) if there and ifindex else None
-    name, pair = other.link.name if other else None, link.kind in PAIRS
-    if label is None and link.peer_nsid is not None:
-        label = f"nsid {link.peer_nsid}"
     master = space.devices.get(link.master)
     counts = device.counts if device.counted else None
     return {
@@ -104,12 +98,7 @@ def _link(hosts: HostMap, space: NamespaceMap, device: Device) -> Row:
         "link_kind": link.kind or None,
         "mode": parameters.get("mode") or parameters.get("type"),
         "master": master.link.name if master else None,
-        "lower": None if pair else name or parameters.get("link"),
-        "lower_netns": None if pair or not ifindex else label,
-        "lower_ifindex": None if pair else ifindex,
-        "peer": name if pair else None,
-        "peer_netns": label if pair else None,
-        "peer_ifindex": ifindex if pair else None,
+        **_other_end(hosts, space, device),
         "address": link.address.hex(":") or None,
         "mtu": link.mtu,
         "up": link.up,
@@ -127,6 +116,25 @@ def _link(hosts: HostMap, space: NamespaceMap, device: Device) -> Row:
         "port": dict(device.port),
         "offloads": _numbers(device.offloads),
         **{key: getattr(counts, key, None) for key in device.counts.__slots__},
+    }
+
+
+def _other_end(hosts: HostMap, space: NamespaceMap, device: Device) -> Row:
+    """Return the keys of the lower device, or of the peer in a pair."""
+    link = device.link
+    label, ifindex = hosts.peer(space.namespace.label, link.ifindex) or (None, link.lower or None)
+    there = hosts.of(label) if label is not None else None
+    other = there.devices.get(ifindex) if there and ifindex else None
+    name, pair = other.link.name if other else None, link.kind in PAIRS
+    if label is None and link.peer_nsid is not None:
+        label = f"nsid {link.peer_nsid}"
+    return {
+        "lower": None if pair else name or dict(device.parameters).get("link"),
+        "lower_netns": None if pair or not ifindex else label,
+        "lower_ifindex": None if pair else ifindex,
+        "peer": name if pair else None,
+        "peer_netns": label if pair else None,
+        "peer_ifindex": ifindex if pair else None,
     }
 
 
