@@ -22,7 +22,7 @@ from nettop.model.table import JourneyDetail, Snapshot, ViewSpec
 from nettop.model.traces.journeys import Journeys
 from nettop.session.live import LiveSession
 from nettop.session.status import TraceRequest
-from tests.kernel.commands import nettop
+from tests.kernel.commands import holds, nettop
 from tests.kernel.namespaces import Lab, poll, run_in
 from tests.kernel.processes import children_of
 from tests.kernel.pty_terminal import Terminal, terminal
@@ -228,6 +228,7 @@ def test_a_recording_of_the_app_replays_the_packets_that_it_showed(path: Path3, 
     options = Options(directories=(str(tmp_path),))
     with start("root", confine=False, allowed=options) as broker, session_on(broker, path.router) as session:
         assert answer(session.start_recording, recording) is None
+        poll(lambda: holds(Path(recording), b"lan0\0"), what="the names of devices, which come before the packets")
         trace(session, TraceRequest(f"host {SERVER}"))
         path.ping(SERVER, 3)
         poll(lambda: len(rows(session, "traces", ("end",))) == 3)
