@@ -99,9 +99,9 @@ STATISTICS = Feed(
 NAMESPACES = Feed(
     "namespaces",
     texts=(TextKind.NAMESPACES,),
-    every_s=3.0,
+    every_s=5.0,
     shown_in=frozenset({"map", "drawing", "lists"}),
-    share=0.01,  # the broker looks at every process
+    share=0.03,  # when ids change one after the other: the broker looks at every process
     decoder=lambda strings: decode_namespaces,
     models=("map",),
     recorded=Pace.OFTEN,

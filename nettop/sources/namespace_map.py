@@ -73,6 +73,7 @@ _REST_PER_COST = 50
 SHARE = 0.02  # of a core, for all reads but the first of each namespace
 _DOWNSTREAM = 1.6  # the cost of a read with decoding and applying its rows
 _BURST_NS = 500_000_000  # of saved time that may be spent at once
+_OVERDRAFT_NS = 500_000_000  # that reads after events may borrow: what a person has changed is shown at once
 _AGAIN_NS = 60 * _SECOND  # everything, without an event
 _COUNTS_NS, _COUNTS_UNSEEN_NS = _SECOND, 10 * _SECOND
 _TOGETHER_NS = _SECOND // 2  # counts are due at multiples of this: one wake-up reads those of many namespaces
@@ -140,13 +141,27 @@ class NamespaceMapSource:
         """Return the time of the next read, in monotonic ns."""
         if not self._announced or self._finished or self._wanted is not None or self._gone:
             return 0
-        places = self._places.values()
-        next_ns = min((place.next_ns() for place in places), default=None)
-        if next_ns is not None and self._with_sysctls:
-            next_ns = min(next_ns, *(place.sysctls_ns for place in places))
-        if next_ns is None or self._may_read() or any(place.new for place in places):
-            return next_ns
-        return max(next_ns, self._allowed_ns - int(self._allowance_ns / SHARE) + 1)
+        gates = self._gates()
+        return min((self._next_ns(place, gates) for place in self._places.values()), default=None)
+
+    def _gates(self) -> tuple[int, int, int]:
+        """Return from when on the allowance is enough: after events, periodically, and for sysctls."""
+        if self._once:
+            return 0, 0, 0
+        after_events, periodic, sysctls = (
+            self._allowed_ns + max(0, int((least - self._allowance_ns) / SHARE) + 1)
+            for least in (-_OVERDRAFT_NS, 0, _BURST_NS // 2)
+        )
+        return after_events, periodic, sysctls
+
+    def _next_ns(self, place: _Place, gates: tuple[int, int, int]) -> int:
+        """Return when something is due in a namespace, in monotonic ns."""
+        if place.new:
+            return 0
+        next_ns = max(min(place.counts_ns, place.again_ns), gates[1])
+        if place.stale:
+            next_ns = min(next_ns, max(place.due_ns, place.rest_until_ns, gates[0]))
+        return min(next_ns, max(place.sysctls_ns, gates[2])) if self._with_sysctls else next_ns
 
     def follow(self, labels: Sequence[str]) -> None:
         """Read these namespaces from now on."""
@@ -271,21 +286,19 @@ class NamespaceMapSource:
                 found |= {"map-fdb"} if bridge and kind in (rtnl.RTM_NEWNEIGH, rtnl.RTM_DELNEIGH) else parts
         return found
 
-    def _may_read(self) -> bool:
-        return self._once or self._allowance_ns > 0
-
     def _read_due(self) -> Iterator[Item]:
-        until = time.monotonic_ns() + _READ_NS
-        for label in sorted(self._places, key=lambda one: self._places[one].next_ns()):
+        now = time.monotonic_ns()
+        until, gates = now + _READ_NS, self._gates()
+        due = {label: self._next_ns(place, gates) for label, place in self._places.items()}
+        for label in sorted((label for label in due if due[label] <= now), key=due.__getitem__):
             place, now = self._places[label], time.monotonic_ns()
             self._allowance_ns = min(_BURST_NS, self._allowance_ns + int((now - self._allowed_ns) * SHARE))
             self._allowed_ns = now
-            if now >= until or not (place.new or self._may_read()):
+            if now >= until:
                 return
-            if place.next_ns() > now:
-                break
-            yield from self._read_place(label, place, now)
-        if self._with_sysctls and self._may_read():
+            if place.next_ns() <= now:
+                yield from self._read_place(label, place, now)
+        if self._with_sysctls and self._gates()[2] <= now:
             yield from self._read_sysctls()
 
     def _read_place(self, label: str, place: _Place, now: int) -> Iterator[Item]:

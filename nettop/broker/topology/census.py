@@ -14,6 +14,7 @@ from nettop.text.sanitize import clean
 
 _OF_MOUNT = re.compile(rb" net:\[(\d+)\] (\S+) ")  # proc(5), mountinfo: root and mount point of an nsfs
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
+_BROKER = "nettop-broker"  # of another nettop, which looks like we do
 _TARGET = re.compile(r"net:\[(\d+)\]")
 
 
@@ -95,7 +96,8 @@ class Census:
             path = f"{folder}/{number}"
             target = _target(path)
             if found := _TARGET.fullmatch(target):
-                self._held.setdefault(int(found[1]), path)
+                if command(pid) != _BROKER:
+                    self._held.setdefault(int(found[1]), path)
             elif netns and (name := _tun(target, f"/proc/{pid}/fdinfo/{number}")):
                 self._of(netns).tuns.setdefault(name, f"{command(pid)}[{pid}]")
 
