@@ -152,7 +152,7 @@ class Detail:
     ident: int
     title: Line
     lines: tuple[Line, ...]
-    sentences: int = field(default=0, kw_only=True)  # lines at the top that are wrapped; each has two segments
+    sentences: int = field(default=0, kw_only=True)  # lines at the top that are wrapped: their second segment
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "title", safe(self.title))

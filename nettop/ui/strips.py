@@ -77,11 +77,14 @@ def fit_path(text: str, width: int) -> str:
 
 
 def wrapped(line: Line, width: int) -> list[Line]:
-    """Return a line of two segments on lines of `width` cells: the text of the second is wrapped beside the first."""
-    first, (text, role) = line
+    """Return a line on lines of `width` cells: the text of the second segment is wrapped beside the first."""
+    first, (text, role), *rest = line
     room = max(10, width - width_of([first]) - 1)
     parts = textwrap.wrap(text, room) or [""]
-    return [(first if not at else (" " * width_of([first]), ""), (part, role)) for at, part in enumerate(parts)]
+    made: list[Line] = [
+        (first if not at else (" " * width_of([first]), ""), (part, role)) for at, part in enumerate(parts)
+    ]
+    return [*made[:-1], (*made[-1], *rest)]
 
 
 def crop(line: Iterable[tuple[str, str]], width: int) -> list[tuple[str, str]]:

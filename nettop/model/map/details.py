@@ -52,7 +52,7 @@ def device_detail(
     command = " ".join((*enter_command(label), "ip", "-d", "-s", "link", "show", "dev", link.name))
     copies = (("The ip command that shows it", command), ("Its name", link.name), ("Its MAC", mac_text(link.address)))
     return MapDetail(
-        ident, title, lines, copies, label, link.name, closed_text(space.namespace), here, sentences=len(said)
+        ident, title, lines, copies, label, link.name, closed_text(space.namespace), here, sentences=len(lines)
     )
 
 
@@ -154,7 +154,7 @@ def namespace_detail(space: NamespaceMap, ident: int, here: bool, found: Sequenc
     copies = (("The command that shows its addresses", command), ("Its name for --netns", about.label))
     said = [detail_line("!", text, "warn") for text in found]
     lines = (*said, *_namespace_lines(space))
-    return MapDetail(ident, title, lines, copies, about.label, "", closed_text(about), here, sentences=len(said))
+    return MapDetail(ident, title, lines, copies, about.label, "", closed_text(about), here, sentences=len(lines))
 
 
 def _namespace_lines(space: NamespaceMap) -> Iterator[Line]:

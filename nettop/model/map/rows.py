@@ -106,11 +106,11 @@ class RowCells:
 
     def _namespace_cells(self, row: MapRow) -> dict[str, Cell]:
         about = row.namespace.namespace
-        here = "  ◀ here" if about.label == self._here else ""
+        here = ["◀ here"] if about.label == self._here else []
         folded = f"   {plural(len(row.namespace.devices), 'device')}" if row.folded else ""
         return {
-            "name": (_fold(row) + label_text(about.label) + here, "heading"),
-            "address": (about_namespace(about), "comment"),
+            "name": (_fold(row) + label_text(about.label), "heading"),
+            "address": (" ".join((*here, about_namespace(about))).rstrip(), "heading" if here else "comment"),
             "kind": (", ".join(self._facts(row)) + folded, "warn" if closed_text(about) else "dim"),
             "mark": self._mark(row.ident),
         }

@@ -144,7 +144,8 @@ def draw_row(
 ) -> Strip:
     """Draw one row in exactly `width` cells. `order` maps a column's key to the index of its text in row.cells.
 
-    The last text of a row may extend over the empty cells after it: so the text about a loss is shown whole.
+    The last text of a row may extend over the empty cells after it: so the text about a loss is shown whole. So may one
+    that is cut in its middle, up to the next text.
     """
     pen = _Pen(palette.style("", surface))
     pen.write(mark, 1, palette.style("key", surface))
@@ -152,10 +153,12 @@ def draw_row(
     last = _last_text(row, indexes)
     for i, (slot, at) in enumerate(zip(layout.placed, indexes, strict=True)):
         room = min(slot.width, width - slot.x)
-        if room <= 0 or at is None or at >= len(row.cells):
+        if room <= 0 or at is None or not _cell(row, at):
             continue
-        if i == last:
-            room = min(max(room, cell_len(row.cells[at])), width - slot.x)
+        if i == last or slot.column.middle:
+            free = (one.x - 1 for one, n in zip(layout.placed[i + 1 :], indexes[i + 1 :], strict=True) if _cell(row, n))
+            end = min(width, next(free, width))
+            room = min(max(room, cell_len(row.cells[at])), max(room, end - slot.x))
         pen.pad_to(slot.x)
         style = palette.style(row.roles[at] if at < len(row.roles) else "", surface)
         text = row.cells[at]
@@ -164,6 +167,10 @@ def draw_row(
             break
     pen.pad_to(width)
     return pen.strip()
+
+
+def _cell(row: Row, at: int | None) -> str:
+    return row.cells[at] if at is not None and at < len(row.cells) else ""
 
 
 def _fitted(column: Column, text: str, width: int) -> str:
@@ -175,7 +182,7 @@ def _fitted(column: Column, text: str, width: int) -> str:
 def _last_text(row: Row, indexes: Sequence[int | None]) -> int:
     """Return the position of the last drawn column with text if empty ones follow it; otherwise -1."""
     last = len(indexes) - 1
-    while last >= 0 and ((at := indexes[last]) is None or at >= len(row.cells) or not row.cells[at]):
+    while last >= 0 and not _cell(row, indexes[last]):
         last -= 1
     return last if last < len(indexes) - 1 else -1
 

@@ -26,3 +26,15 @@ def test_the_text_of_a_loss_runs_over_the_empty_cells_to_its_right() -> None:
 def test_no_text_runs_over_another() -> None:
     assert drawn("12:0", LOSS, "", "7") == " 12:0 ┄┄ 2…       7           "
     assert drawn("12:0", "tcp", LOSS, "–") == " 12:0 tcp   ┄┄ 2… –           "
+
+
+def test_a_text_that_is_cut_in_its_middle_runs_up_to_the_next_text() -> None:
+    columns = [Column("name", "NAME", 6, middle=True), *COLUMNS[1:]]
+    order = {column.key: at for at, column in enumerate(columns)}
+
+    def middle(*cells: str) -> str:
+        row = Row(1, cells, ("",) * len(cells))
+        return draw_row(row, lay_out(columns, 30), order, 30, Palette(FALLBACK), "background").text
+
+    assert middle("abcdefghijklmno", "", "", "7") == " abcdefghijklmno    7         "
+    assert middle("abcdefghijklmno", "", "ok", "7") == " abcdef…klmno ok    7         "
