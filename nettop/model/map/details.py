@@ -176,7 +176,10 @@ def _namespace_lines(space: NamespaceMap) -> Iterator[Line]:
     counts = {"addresses": "a", "routes": "o", "rules": "u", "neighbours": "e"}
     for what, key in counts.items():
         if what in space.complete:
-            yield (*detail_line(what, f"{len(getattr(space, what)):,}", "number"), *more(key, "lists them", "dim"))
+            yield (
+                *detail_line("neigh" if what == "neighbours" else what, f"{len(getattr(space, what)):,}", "number"),
+                *more(key, "lists them", "dim"),
+            )
     yield from _sysctl_lines(sysctls.rows(space.sysctls))
 
 

@@ -122,6 +122,7 @@ def test_a_device_and_a_namespace_have_the_sysctls_that_are_not_the_default() ->
     }
     namespace_text = text(detail(hosts, "gw-a"))
     assert any(line.startswith("sysctl    ip_forward 1: ") for line in namespace_text)
+    assert any(line.startswith("neigh     3") for line in namespace_text), "its number stands below the others"
     found = text(detail(hosts, "gw-a", 9))
     assert (
         "sysctl    rp_filter 1: strict: dropped unless the best route back to the source leaves by this device" in found
