@@ -58,7 +58,7 @@ def error_of(message: dict[str, object]) -> str:
 
 
 def still_serves(sock: socket.socket) -> bool:
-    wire.send(sock, {"id": 99, "ask": "GetNetns", "spec": ""})
+    wire.send(sock, {"id": 99, "ask": "GetNetns", "spec": "", "again": False})
     return "body" in answer(sock)
 
 
@@ -145,7 +145,7 @@ def test_well_typed_requests_with_any_values_are_answered(raw: socket.socket, re
 
 
 def test_descriptors_sent_to_the_broker_are_refused(raw: socket.socket) -> None:
-    wire.send(raw, {"id": 1, "ask": "GetNetns", "spec": ""}, [raw.fileno()])
+    wire.send(raw, {"id": 1, "ask": "GetNetns", "spec": "", "again": False}, [raw.fileno()])
     assert "descriptors" in error_of(answer(raw))
     assert still_serves(raw)
 

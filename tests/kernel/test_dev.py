@@ -167,7 +167,7 @@ def test_the_copy_is_made_again_when_the_program_changes_and_not_when_captures_c
 
 ONE_SCENE = """
 import runpy, tests.ui.screenshots as screenshots
-screenshots.SCENES = {"flows": ("1",)}
+screenshots.SCENES, screenshots.MAP_SCENES = {"flows": ("1",)}, {}
 runpy.run_module("tests.ui.shots", run_name="__main__")
 """
 

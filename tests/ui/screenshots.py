@@ -89,9 +89,9 @@ async def _scene(session: Session, size: tuple[int, int], theme: Theme, keys: Se
 def screenshots(
     session: Session,
     outdir: str | Path,
+    scenes: Mapping[str, Sequence[str]],
     sizes: Iterable[tuple[int, int]] = SIZES,
     themes: Iterable[str] = ("dark", "light"),
-    scenes: Mapping[str, Sequence[str]] = SCENES,
 ) -> list[Path]:
     """Writes NAME-THEME-WxH.svg for every scene, theme and size into outdir; returns the paths.
 

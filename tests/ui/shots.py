@@ -21,7 +21,7 @@ from nettop.recording.writer import RecordingWriter
 from nettop.session.replay import ReplaySession
 from tests.kernel.namespaces import poll
 from tests.ui.plain_map import map_session, with_findings
-from tests.ui.screenshots import MAP_SCENES, screenshots
+from tests.ui.screenshots import MAP_SCENES, SCENES, screenshots
 
 PICTURES = Path(__file__).parent / "pictures"
 README = (
@@ -71,7 +71,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         session = session_of(lively(bundled(), Path(scratch, "lively.pcapng")))
         try:
-            made = screenshots(session, out) + screenshots(with_findings(map_session()), out, scenes=MAP_SCENES)
+            made = screenshots(session, out, SCENES) + screenshots(with_findings(map_session()), out, MAP_SCENES)
         finally:
             session.close()
     pngs(made)
