@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from nettop.broker.client import Broker
-from nettop.model.traces.ends import where
+from nettop.model.traces.ends import certainty, where
 from nettop.model.traces.journey import Journey
-from tests.kernel.commands import running
+from tests.kernel.commands import holds, nettop, running
 from tests.kernel.namespaces import Lab, poll, run_in
 from tests.kernel.test_trace import SERVER, Path3, Tracing, steps, tracing
 
@@ -133,6 +134,59 @@ def test_where_bridged_packets_pass_the_chains_of_ip_it_is_one_entry(bridge: Bri
         found = request(trace)
     assert steps(found) == ["forward h/f 1 drop"] and found.iif == "pa"
     assert where(found).startswith("dropped by ip h f rule 1")
+
+
+def test_in_by_a_port_and_prerouting_called_twice_is_one_entry(bridge: Bridge, broker: Broker, lab: Lab) -> None:
+    """br_netfilter calls prerouting at the port, and the kernel then gives the packet the id of the bridge."""
+    beyond = lab.netns("w")
+    lab.veth_pair(bridge.router, beyond, "wan", "eth0", ("10.8.0.1/24",), ("10.8.0.2/24",))
+    run_in(beyond, "ip", "route", "add", "default", "via", "10.8.0.1")
+    run_in(bridge.a, "ip", "route", "add", "default", "via", "10.9.0.254")
+    run_in(bridge.router, "sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=1", "net.ipv4.ip_forward=1")
+    bridge.rules(
+        "add table ip n",
+        "add chain ip n p { type nat hook prerouting priority dstnat; }",
+        "add rule ip n p ip daddr 10.9.0.77 dnat to 10.8.0.2",
+    )
+    (link,) = json.loads(run_in(bridge.router, "ip", "-j", "link", "show", "br0"))
+    run_in(bridge.a, "ip", "neigh", "add", "10.9.0.77", "lladdr", link["address"], "dev", "eth0")
+    expected = {
+        "10.9.0.254": (["prerouting", "input"], "accepted, for this host"),
+        "10.8.0.2": (["prerouting", "forward", "postrouting"], "accepted, out of wan"),
+        "10.9.0.2": (["prerouting", "forward", "postrouting"], "accepted, out of br0"),
+        "10.9.0.77": (["prerouting", "forward", "postrouting"], "accepted, out of wan, after NAT: dst → 10.8.0.2"),
+    }
+    for to, (hooks, end) in expected.items():
+        with tracing(broker, bridge.router, "icmp and src host 10.9.0.1") as trace:
+            run_in(bridge.a, "ping", "-c", "20", "-i", "0.01", "-W", "1", to)
+            found = trace.ended(20)
+        assert [(one.hooks, where(one)) for one in found] == [(hooks, end)] * 20, to
+        assert not list(trace.engine.traces.open())
+
+
+def test_what_the_limit_leaves_out_at_the_bridge_is_followed_from_its_port(bridge: Bridge, broker: Broker) -> None:
+    """The mark of prerouting stays: the records of the bridge's id come without one."""
+    run_in(bridge.router, "sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=1")
+    with tracing(broker, bridge.router, "icmp and src host 10.9.0.1", per_second=1) as trace:
+        bridge.ping("10.9.0.254")
+        found = request(trace)
+    assert (found.hooks, where(found)) == (["prerouting", "input"], "accepted, for this host")
+    assert certainty(found) == "likely: its legs are joined by bytes and time"
+
+
+def test_a_recording_has_one_entry_for_what_comes_in_by_a_port(bridge: Bridge, tmp_path: Path) -> None:
+    run_in(bridge.router, "sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=1")
+    recording, expression = tmp_path / "bridged.pcapng", "icmp and src host 10.9.0.1"
+    with running("record", "-w", str(recording), "--netns", bridge.router) as record:
+        poll(lambda: holds(recording, b"br0\0"), what="the names of devices")
+        with running("trace", expression, "--netns", bridge.router, "--count", "5") as command:
+            command.line(errors=True)
+            run_in(bridge.a, "ping", "-c", "5", "-i", "0.01", "10.9.0.254")
+            assert command.end(20)[0] == 0
+        record.signal()
+        assert record.end(20)[0] == 0
+    out = nettop("trace", "-r", str(recording)).stdout
+    assert out.count("from br0") == out.count("accepted, for this host") == out.count("likely: its legs") == 5
 
 
 def test_without_bridge_it_is_seen_from_the_ip_hooks_on(bridge: Bridge, broker: Broker) -> None:

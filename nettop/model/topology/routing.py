@@ -65,6 +65,11 @@ class Routing:
         link = self.links(netns).get(ifindex)
         return None if link is None else link.name
 
+    def is_bridge(self, netns: int, ifindex: int) -> bool:
+        """Return whether a device is known to be a bridge."""
+        link = self.links(netns).get(ifindex)
+        return link is not None and link.kind == "bridge"
+
     def addresses(self, netns: int) -> tuple[Address, ...]:
         """Return the addresses of its devices."""
         return self._of[netns].addresses if netns in self._of else ()

@@ -24,7 +24,7 @@ from nettop.model.traces.elements import FindBranches, element_met
 from nettop.model.traces.headers import packet_head
 from nettop.model.traces.journey import IP_FAMILIES, End, Journey, Step
 from nettop.model.traces.legacy import FindLegacy, packet_key, packet_of, step_of
-from nettop.model.traces.links import Answers, RecentPackets, passes
+from nettop.model.traces.links import Answers, OpenPackets, RecentPackets, is_halved, passes
 from nettop.model.traces.order import base_chains, put_in_order
 
 KEEP = 5000  # journeys
@@ -58,8 +58,9 @@ class Journeys:
         prove_order: ProveOrder = lambda *_: None,
         hits: TracedHits | None = None,
         find_branches: FindBranches = lambda _: (),
-        keep: int = KEEP,
         has_legacy: Callable[[], bool] = lambda: True,
+        is_bridge: Callable[[int, int], bool] = lambda *_: False,
+        keep: int = KEEP,
     ) -> None:
         self.version = 0
         self.table = ""  # only packets that this table marks; "": that any table of a nettop marks
@@ -74,12 +75,13 @@ class Journeys:
         self.ended: deque[Journey] = deque(maxlen=keep)  # in the order of their numbers
         self._find_rule, self._device, self._find_legacy, self._find_chain = find_rule, device, find_legacy, find_chain
         self._has_legacy = has_legacy  # whether iptables-legacy has tables
+        self._is_bridge = is_bridge  # whether the device of a namespace's code and this index is one
         self._legacy: list[LegacyRecord] = []  # of no journey so far
         self._legacy_ns = 0  # the time of the last one; 0: none came
         self._now_ns = 0
         self._limit, self._prove_order, self._hits = keep, prove_order, hits or TracedHits()
         self._find_branches = find_branches
-        self._open: dict[tuple[int, int], Journey] = {}  # by namespace and id
+        self._open: OpenPackets[Journey] = OpenPackets()
         self._heads: dict[tuple[int, int], TraceRecord] = {}  # with the headers of a packet that is marked next
         self.count = 0  # of all journeys
         self._checked_ns = 0  # the time of records up to which all were ended that no record came of
@@ -250,9 +252,9 @@ class Journeys:
             first = record if record.network else head
             if journey is not None and not _is_marked_again(journey, first):
                 self._finish(key, End("lost"))
-            if self.table in ("", record.table):
+            if self.table in ("", record.table) and self._second_half(first, key) is None:
                 self._begin(first, key)
-        elif journey is not None:
+        elif journey := journey or self._second_half(record, key):
             self._see(journey, record)
             journey.family = record.family
             if record.chain in TRACE_ENDS and record.type == "policy":
@@ -276,7 +278,7 @@ class Journeys:
         if earlier is not None and earlier in self.ended:
             self._reopen(earlier)
         else:
-            earlier = self._between_families(journey)
+            earlier = self._open.take_if(key[0], journey.key, lambda one: passes(one, journey))
         if key in self._open:  # the same id is another packet's
             self._finish(key, End("lost"))
         if earlier is not None:
@@ -286,14 +288,20 @@ class Journeys:
             return
         self.count += 1
         self._begun += 1
-        self._open[key] = journey
+        self._open.put(key, journey)
         if self.only is None:
             self._keep(journey)
 
-    def _between_families(self, leg: Journey) -> Journey | None:
-        """Return the open journey that goes from a bridge to IP or back, which gave it another id."""
-        found = next((one for one in self._open.items() if passes(one[1], leg)), None)
-        return self._open.pop(found[0]) if found else None
+    def _second_half(self, record: TraceRecord, key: tuple[int, int]) -> Journey | None:
+        """Return the journey that goes on under the id `key`: a bridge gave it one after prerouting at its port."""
+        if record.iif is None or key in self._open or not self._is_bridge(key[0], record.iif):
+            return None
+        bridge, same = self._name(key[0], record.iif), packet_key(record.network, record.transport)
+        journey = self._open.take_if(key[0], same, lambda one: is_halved(one, record, bridge))
+        if journey is not None:
+            journey.joined, journey.last_ns = True, record.ts_ns
+            self._open[key] = journey  # not the latest: no third part follows
+        return journey
 
     def _reopen(self, journey: Journey) -> None:
         self.found -= journey.number in self.kept and journey.table == self.table
@@ -310,7 +318,7 @@ class Journeys:
         journey.last_ns = leg.ts_ns
         journey.arrive(leg.hook, leg.family)
         journey.begin_walk()
-        self._open[key] = journey
+        self._open.put(key, journey)
 
     def _consider(self, journey: Journey) -> None:
         """Keep one of the others if it passes now: records of iptables-legacy come late."""
@@ -344,7 +352,7 @@ class Journeys:
         return None if index is None else self._device(netns, index) or f"if{index}"
 
     def _finish(self, key: tuple[int, int], end: End) -> None:
-        journey = self._open.pop(key)
+        journey = self._open.take(key)
         journey.end = End("drop", journey.refused_by) if end.verdict == "lost" and journey.refused_by else end
         self._order(journey)
         for chains in base_chains(journey):

@@ -1,15 +1,17 @@
 """Packets that belong together: the next leg of a packet that left by one device and came by another, and answers.
 
 Over lo and veth devices a packet gets another id; its bytes, addresses and time are those of the leg before.
+So are those of one that comes to a bridge's hooks of IP, where br_netfilter calls prerouting at the port.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Generic, Protocol, TypeVar
 
-from nettop.model.traces.headers import PacketHead
+from nettop.decode.nftables.trace import TraceRecord
+from nettop.model.traces.headers import PacketHead, packet_head
 
 _LEG_NS = 100_000_000  # between the records of two legs: they are read in batches
 _MAX_FLOWS = 5000
@@ -22,8 +24,11 @@ class Seen(Protocol):
     key: tuple[object, ...]
     head: PacketHead
     last: PacketHead
+    table: str  # that marked it
+    hook: str
     family: str
     iif: str | None
+    device: str | None  # that it last came from
     oif: str | None
     ts_ns: int
     last_ns: int
@@ -75,9 +80,45 @@ class RecentPackets(Generic[Packet]):
         return None
 
 
+class OpenPackets(dict[tuple[int, int], Packet]):
+    """The packets on their way, by namespace and id. Of those with the same bytes the latest is found by them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._latest: dict[tuple[object, ...], tuple[int, int]] = {}
+
+    def put(self, key: tuple[int, int], packet: Packet) -> None:
+        """Add a packet; it is the latest with its bytes."""
+        self[key] = packet
+        self._latest[packet.netns, *packet.key] = key
+
+    def take(self, key: tuple[int, int]) -> Packet:
+        """Remove and return a packet."""
+        packet = self.pop(key)
+        if self._latest.get(same := (packet.netns, *packet.key)) == key:
+            del self._latest[same]
+        return packet
+
+    def take_if(self, netns: int, same: tuple[object, ...], goes_on: Callable[[Packet], bool]) -> Packet | None:
+        """Take the latest packet with these bytes if it goes on under another id."""
+        key = self._latest.get((netns, *same))
+        return self.take(key) if key is not None and goes_on(self[key]) else None
+
+
 def passes(packet: Seen, leg: Seen) -> bool:
     """Return whether a packet on its way is the same as `leg`, in another family."""
     return packet.family != leg.family and packet.netns == leg.netns and _goes_on(packet, leg)
+
+
+def is_halved(packet: Seen, record: TraceRecord, bridge: str | None) -> bool:
+    """Return whether a record is of a packet that br_netfilter had pass prerouting at a port of `bridge`.
+
+    DNAT may lie between: only the source is compared.
+    """
+    at_port = packet.hook == "prerouting" and packet.family == record.family and packet.device == bridge
+    source = packet_head(record.network, record.transport).source
+    of_it = packet.head.source == source and packet.last_ns >= record.ts_ns - _LEG_NS
+    return at_port and of_it and packet.table == record.table
 
 
 def _goes_on(before: Seen, after: Seen) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -85,6 +86,55 @@ def test_those_that_ended_are_in_the_order_of_their_numbers_and_the_first_make_r
     for number in (4, 2, 5, 1, 3):
         joined(of("f", "drop", 4, id=number), model=model)
     assert ends(model) == ["3 drop", "4 drop", "5 drop"]
+
+
+SECOND_HALF = {"id": 8, "iif": 2, "network": NATED, "transport": PORTS}  # after DNAT at the port
+
+
+def halves(*records: TraceRecord, bridge: int = 2) -> Journeys:
+    model = Journeys(lambda *_: None, lambda _, index: f"eth{index}", is_bridge=lambda _, index: index == bridge)
+    return joined(*records, model=model)
+
+
+@pytest.mark.parametrize("again", [[marked(**SECOND_HALF), ours("mark", id=8)], []], ids=["marked again", "limited"])
+def test_what_br_netfilter_had_pass_prerouting_at_a_port_goes_on_with_the_id_of_its_bridge(
+    again: list[TraceRecord],
+) -> None:
+    drop = of("f", "drop", 4, **SECOND_HALF)
+    model = halves(marked(), *again, ours("forward", oif=3, **SECOND_HALF), drop, *THROUGH)
+    first, second = model.ended
+    assert (first.hooks, rules(first)) == (["prerouting", "forward"], ["forward f 4 drop"])
+    assert where(first) == "dropped by inet t f rule ? (handle 4), after NAT: dst → 10.9.0.4:53"
+    assert certainty(first) == "likely: its legs are joined by bytes and time"
+    assert first.steps[0].joined and certainty(second) == "certain" and not list(model.open())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"iif": 4},
+        {"iif": None},
+        {"ts_ns": SECOND + 100_000_001},
+        {"network": UDP[:4] + b"\0\1" + UDP[6:]},
+        {"network": UDP[:12] + NATED[16:] + UDP[16:]},
+        {"transport": PORTS[::-1]},
+        {"table": "nettop-2-abc"},
+        {"family": "ip"},
+    ],
+)
+def test_another_packet_is_no_second_half(other: dict[str, object]) -> None:
+    record = ours("forward", **{**SECOND_HALF, **other})
+    (journey,) = halves(marked(), record).open()
+    assert journey.hooks == ["prerouting"]
+    (journey,) = halves(marked(), ours("forward", **SECOND_HALF), bridge=5).open()
+    assert journey.hooks == ["prerouting"]
+
+
+def test_a_packet_has_two_halves_only_and_twenty_are_twenty() -> None:
+    model = halves(*(marked(**{**SECOND_HALF, "id": number}) for number in range(40)))
+    assert len(list(model.open())) == 20
+    model.settle(9 * SECOND)
+    assert len(model.ended) == 20 and not list(model.open())
 
 
 def test_a_frame_of_a_bridge_that_changed_on_its_way_to_ip_has_an_end() -> None:
@@ -209,9 +259,14 @@ def test_lines_and_objects_have_every_step_and_the_end() -> None:
     assert end.split()[:2] == ["ACCEPT", "accepted,"]
 
 
-@given(st.lists(st.sampled_from([*THROUGH, of("f", "drop", 4), of("a", "jump", 2, target="b")]), max_size=60))
+@given(
+    st.lists(
+        st.sampled_from([*THROUGH, of("f", "drop", 4), of("a", "jump", 2, target="b"), ours("forward", **SECOND_HALF)]),
+        max_size=60,
+    )
+)
 def test_no_order_of_records_raises_and_every_journey_ends(records: list[TraceRecord]) -> None:
-    model = joined(*records)
+    model = halves(*records)
     model.settle(10 * SECOND)
     assert not list(model.open())
     assert len(model.ended) == sum(record.handle == 9 for record in records)
