@@ -35,7 +35,7 @@ from nettop.text.units import plural, scaled
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _KEPT = 32 << 20  # bytes of freed memory that each heap keeps
-KEYFRAME_WAIT_S = 2.0  # how much longer a recording runs that would end before its first keyframe is whole
+KEYFRAME_WAIT_S = 5.0  # how much longer a recording runs that would end before its first keyframe is whole
 
 
 def options(parser: argparse.ArgumentParser) -> None:
