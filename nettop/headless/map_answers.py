@@ -7,12 +7,16 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+from nettop.batch import Text
 from nettop.broker.client import Broker
 from nettop.console import say
+from nettop.decode.topology.namespaces import decode_namespaces
+from nettop.decode.topology.objects import Namespace
 from nettop.errors import BrokerError, UsageError
 from nettop.headless.finding_lines import finding_lines
 from nettop.headless.map_route import answer, route_lines
 from nettop.headless.map_rules import ruleset_of
+from nettop.kinds import TextKind
 from nettop.model.map.sysctl_lines import sysctl_lines
 from nettop.model.map_findings.facts import MapFacts
 from nettop.model.map_findings.findings import map_findings, where
@@ -27,13 +31,18 @@ from nettop.pipeline.live_sources import LiveSources
 _AT_ONCE = 4  # namespaces whose rules are read
 
 
-def _rules(broker: Broker, label: str) -> tuple[str, Ruleset | None]:
-    """Return the rules of a namespace; None: they cannot be read, which is reported."""
+def _rules(broker: Broker, space: Namespace) -> tuple[Namespace, Ruleset | BrokerError]:
+    """Return the rules of a namespace, or why they cannot be read."""
     try:
-        return label, ruleset_of(broker, broker.netns(label))
+        return space, ruleset_of(broker, broker.netns(space.label))
     except BrokerError as error:
-        say(f"rules of {label_text(label)}: {error}")
-        return label, None
+        return space, error
+
+
+def _inodes(broker: Broker) -> set[int]:
+    """Return the inodes of the namespaces that there are now."""
+    body = broker.text(broker.netns(""), TextKind.NAMESPACES)
+    return {one.inode for one in decode_namespaces(Text(0, 0, 0, TextKind.NAMESPACES, body)).namespaces}
 
 
 class MapAnswers:
@@ -61,9 +70,13 @@ class MapAnswers:
             chosen = here if self._options.netns is not None else spaces
             entered = [one.namespace for one in chosen if one.namespace.inode > 0 and not one.namespace.refusal]
             with ThreadPoolExecutor(_AT_ONCE) as pool:
-                for label, rules in pool.map(partial(_rules, live.broker), (one.label for one in entered)):
-                    if rules is not None:
-                        self._rulesets[label] = rules
+                found = [*pool.map(partial(_rules, live.broker), entered)]
+            refused = [(one, rules) for one, rules in found if isinstance(rules, BrokerError)]
+            self._rulesets = {one.label: rules for one, rules in found if not isinstance(rules, BrokerError)}
+            left = _inodes(live.broker) if refused else ()
+            for one, error in refused:
+                if one.inode in left or self._options.netns is not None:  # others have ended, which is no fault
+                    say(f"rules of {label_text(one.label)}: {error}")
 
     def lines(self, engine: Engine, chosen: Sequence[NamespaceMap]) -> Iterator[str] | None:
         """Return the lines that are printed instead of the map; None: the map is."""

@@ -205,6 +205,17 @@ def test_names_with_odd_bytes_are_safe(lab: Lab) -> None:
     assert "\x1b" not in done.stdout
 
 
+def test_namespaces_that_vanish_before_their_rules_are_read_are_left_out(lab: Lab) -> None:
+    begin = time.monotonic()
+    nettop("map", "--findings")
+    took = time.monotonic() - begin
+    holders = [lab.spawn_in("", "unshare", "--net", "sleep", f"{took * (0.5 + n / 40):.2f}") for n in range(40)]
+    done = nettop("map", "--findings")
+    assert (done.returncode, done.stderr) == (0, "")
+    for holder in holders:
+        holder.wait()
+
+
 def test_namespaces_that_vanish_while_they_are_read_fail_nothing(lab: Lab) -> None:
     holders = [
         lab.spawn_in(lab.netns("a") if not n else "", "unshare", "--net", "sleep", str(0.2 + n / 20)) for n in range(40)
