@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import takewhile
@@ -83,6 +84,38 @@ def test_tree_has_the_devices_that_ip_lists_and_follows_them(shown: Shown) -> No
     poll(lambda: shown.tree().get("mv0", ("", ""))[1] == "down, macvlan private on br0", what="a new device")
     run_in(shown.here, "ip", "link", "del", "mv0")
     poll(lambda: "mv0" not in shown.tree(), what="its end")
+
+
+def test_the_list_of_neighbours_is_that_of_ip(shown: Shown) -> None:
+    run_in(shown.here, "ping", "-c1", "10.77.0.2")
+    for address, flag in (("10.77.0.9", ()), ("10.77.0.8", ("extern_learn",))):
+        run_in(
+            shown.here,
+            "ip",
+            "neighbour",
+            "add",
+            address,
+            "lladdr",
+            "02:00:00:00:00:09",
+            "nud",
+            "noarp",
+            "dev",
+            "br0",
+            *flag,
+        )
+    every = lambda: run_in(shown.here, "ip", "neighbour", "show", "nud", "all")  # noqa: E731
+    poll(lambda: "ff02::" in every() and "10.77.0.9" in every(), what="neighbours that ip leaves out")
+
+    def listed() -> list[str]:
+        spec = ViewSpec(("words",), height=1000, scope=shown.rows("map", TREE)[0].ident, group="neighbours")
+        words = [row.cells[0] for row in shown.asked(shown.session.ask, "lists", spec).rows]
+        return sorted(line for line in words if not re.match("(..:){5}.. ", line))  # bridge fdb
+
+    def printed() -> list[str]:
+        return sorted(" ".join(line.split()) for line in run_in(shown.here, "ip", "neighbour").splitlines())
+
+    poll(shown.tree, what="the map")
+    poll(lambda: "10.77.0.8" in str(printed()) and listed() == printed(), what="the neighbours of ip")
 
 
 def test_a_route_is_what_ip_route_get_says(shown: Shown) -> None:

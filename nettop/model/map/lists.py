@@ -119,7 +119,7 @@ class MapLists:
         place = None if spec.scope is None else self._table.place(spec.scope)
         space, ifindex = place or (None, 0)
         entries = () if space is None else _entries(space, spec.group or LISTS[0], ifindex)
-        if space is None or self._listed is None or entries is not self._listed.entries:
+        if space is None or self._listed is None or entries != self._listed.entries:
             self._of = {_ident(entry): entry for entry in entries}
         self._listed = None if space is None else _Listed(space, entries)
         found, idents = list(self._of.values()), np.array(list(self._of), np.int64)
@@ -187,7 +187,7 @@ class MapLists:
 
 
 def _entries(space: NamespaceMap, what: str, ifindex: int) -> Sequence[Entry]:
-    """Return the entries of a list, of a device only its own. Those of a namespace are one object until they change."""
+    """Return the entries of a list, of a device only its own."""
     if what == "rules":
         return space.rules
     if what == "sysctls":
@@ -195,7 +195,9 @@ def _entries(space: NamespaceMap, what: str, ifindex: int) -> Sequence[Entry]:
     if what == "routes":
         routes = space.routes
         return [one for one in routes if any(hop.ifindex == ifindex for hop in one.hops)] if ifindex else routes
-    found: Sequence[Address | Neighbour] = space.addresses if what == "addresses" else space.neighbours
+    found: Sequence[Address | Neighbour] = space.addresses
+    if what == "neighbours":
+        found = tuple(one for one in space.neighbours if ip_words.is_printed(one))
     return [entry for entry in found if entry.ifindex == ifindex] if ifindex else found
 
 

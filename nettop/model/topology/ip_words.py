@@ -28,6 +28,7 @@ _PROTOCOLS = {
 _STATES = {1: "INCOMPLETE", 2: "REACHABLE", 4: "STALE", 8: "DELAY", 16: "PROBE", 32: "FAILED", 64: "NOARP",
            128: "PERMANENT"}  # fmt: skip
 _FLAGS = {1: "use", 2: "self", 4: "master", 8: "proxy", 16: "extern_learn", 32: "offload", 64: "sticky", 128: "router"}
+_NOARP, _ALWAYS = 64, 8 | 16  # ip(8) prints those with NTF_PROXY and NTF_EXT_LEARNED in every state
 _ADDRESS_FLAGS = {0x80: "permanent", 0x40: "tentative", 0x20: "deprecated", 0x08: "dadfailed", 0x01: "secondary",
                   0x100: "mngtmpaddr", 0x200: "noprefixroute"}  # fmt: skip
 
@@ -128,6 +129,11 @@ def state_text(neighbour: Neighbour) -> str:
     if neighbour.address is not None:
         return " ".join(states)
     return "permanent" if neighbour.state & 128 else "static" if neighbour.state & 64 else "learned"
+
+
+def is_printed(neighbour: Neighbour) -> bool:
+    """Return whether ip(8) prints a neighbour unless asked for all: most of those that need no ARP it does not."""
+    return bool(neighbour.address is None or neighbour.state & ~_NOARP or neighbour.flags & _ALWAYS)
 
 
 def neighbour_words(neighbour: Neighbour, name: Name) -> str:

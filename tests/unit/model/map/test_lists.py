@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import time
 
 import pytest
 
 from nettop.decode.rtnetlink import Hop, Route
-from nettop.decode.topology.objects import PolicyRule
+from nettop.decode.topology.objects import Neighbour, PolicyRule
 from nettop.linux.socket import AF_INET, AF_INET6
 from nettop.model.filter.expression import parse
 from nettop.model.map.lists import MapLists
@@ -50,6 +51,17 @@ def test_addresses_neighbours_and_rules() -> None:
     ]  # fmt: skip
     assert words(found, table.idents.of("gw-a", 2), "rules") == ["0: from all lookup local",
                                                                  "32766: from all lookup main"]  # fmt: skip
+
+
+def test_neighbours_that_need_no_arp_are_left_out_as_ip_does() -> None:
+    found, table = lists()
+    one = int(ipaddress.ip_address("192.168.1.9"))
+    states = [(64, 0), (0, 0), (64 | 128, 0), (64, 16), (64, 8), (32, 0)]
+    table.hosts._of["gw-a"].neighbours = tuple(
+        Neighbour(2, AF_INET, one + at, b"", state, flags) for at, (state, flags) in enumerate(states)
+    )
+    shown = words(found, table.idents.of("gw-a"), "neighbours")
+    assert [line.split()[0] for line in shown] == [f"192.168.1.{n}" for n in (11, 12, 13, 14)]
 
 
 def test_policy_rules_of_both_families_are_told_apart() -> None:
