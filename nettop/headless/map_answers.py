@@ -39,10 +39,10 @@ def _rules(broker: Broker, space: Namespace) -> tuple[Namespace, Ruleset | Broke
         return space, error
 
 
-def _inodes(broker: Broker) -> set[int]:
-    """Return the inodes of the namespaces that there are now."""
+def _listed(broker: Broker) -> set[tuple[str, int]]:
+    """Return the labels and inodes of the namespaces that there are now. Another process may hold one that ended."""
     body = broker.text(broker.netns(""), TextKind.NAMESPACES)
-    return {one.inode for one in decode_namespaces(Text(0, 0, 0, TextKind.NAMESPACES, body)).namespaces}
+    return {(one.label, one.inode) for one in decode_namespaces(Text(0, 0, 0, TextKind.NAMESPACES, body)).namespaces}
 
 
 class MapAnswers:
@@ -73,9 +73,12 @@ class MapAnswers:
                 found = [*pool.map(partial(_rules, live.broker), entered)]
             refused = [(one, rules) for one, rules in found if isinstance(rules, BrokerError)]
             self._rulesets = {one.label: rules for one, rules in found if not isinstance(rules, BrokerError)}
-            left = _inodes(live.broker) if refused else ()
+            left = _listed(live.broker) if refused else ()
             for one, error in refused:
-                if one.inode in left or self._options.netns is not None:  # others have ended, which is no fault
+                if (
+                    one.label,
+                    one.inode,
+                ) in left or self._options.netns is not None:  # others have ended, which is no fault
                     say(f"rules of {label_text(one.label)}: {error}")
 
     def lines(self, engine: Engine, chosen: Sequence[NamespaceMap]) -> Iterator[str] | None:
