@@ -28,7 +28,10 @@ def ruleset_of(broker: Broker, netns: Netns) -> Ruleset:
         live.watch(*RULE_FEEDS)
         settled = Settled()
         while not settled(intake) and plumbing.alive():
-            for item in plumbing.handoff.get(WAIT_S)[1]:
+            items = plumbing.handoff.get(WAIT_S)[1]
+            if not items:
+                broker.netns(netns.label)  # raises once the namespace is gone: no more will come
+            for item in items:
                 intake.apply(item, item_time(item) or time.time_ns())
     finally:
         live.close()

@@ -15,6 +15,8 @@ import pytest
 
 from nettop.broker.client import Broker
 from nettop.broker.start import start
+from nettop.errors import BrokerError
+from nettop.headless import map_rules
 from nettop.kinds import TextKind
 from nettop.model.table import ViewSpec
 from nettop.model.topology.host_map import NamespaceMap
@@ -214,6 +216,18 @@ def test_namespaces_that_vanish_before_their_rules_are_read_are_left_out(lab: La
     assert (done.returncode, done.stderr) == (0, "")
     for holder in holders:
         holder.wait()
+
+
+def test_reading_the_rules_of_a_namespace_ends_with_it(
+    lab: Lab, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = lab.spawn_in("", "unshare", "--net", "sh", "-c", "nft add table ip t; exec sleep 60")
+    spec = f"pid:{holder.pid}"
+    listed = ("nsenter", f"--net=/proc/{holder.pid}/ns/net", "nft", "list", "tables")
+    poll(lambda: subprocess.run(listed, capture_output=True, check=False).stdout == b"table ip t\n")
+    monkeypatch.setattr(map_rules, "Settled", lambda: lambda _: holder.kill() or (holder.wait() and False))
+    with pytest.raises(BrokerError, match=r"no process|is gone"):
+        map_rules.ruleset_of(broker, broker.netns(spec))
 
 
 def test_namespaces_that_vanish_while_they_are_read_fail_nothing(lab: Lab) -> None:
