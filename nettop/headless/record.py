@@ -160,7 +160,8 @@ class RecordingMonitor:
         self._follow: Callable[[Text], None] = lambda text: None  # called with each list of namespaces
         self._remaining = count or None
         # Kinds of the first keyframe that have not been read: without them the rules and flows would be unknown.
-        self._awaited = {kind for feed in (feeds.TABLE, feeds.NFT, *feeds.RULE_TEXTS) for kind in feed.kinds()}
+        awaited = feeds.TABLE, feeds.NFT, *feeds.RULE_TEXTS, feeds.NAMESPACES
+        self._awaited = {kind for feed in awaited for kind in feed.kinds()}
         self._awaited_until: float | None = None
         self._events: set[int] = set()
         self._captures: set[int] = set()

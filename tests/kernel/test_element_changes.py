@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
+from functools import partial
 
 import pytest
 
 from nettop.broker.client import Broker
+from nettop.model.ruleset.changes import Commit
 from nettop.session.live import LiveSession
 from tests.kernel.namespaces import Lab, poll, run_in
 from tests.kernel.test_rule_changes import commits, is_whole
@@ -19,6 +21,7 @@ RULES = """table inet fw {
     set both { type ipv4_addr . inet_service; flags interval; }
     map ways { type inet_service : verdict; }
     chain in { type filter hook input priority 0; ip saddr @bad drop; ip saddr @nets drop; }
+    chain other { }
 }"""
 MANY = ", ".join(f"10.9.{n >> 8}.{n & 255}" for n in range(5000))
 FEW = "10.9.0.0, 10.9.0.1, 10.9.0.2, 10.9.0.3, 10.9.0.4, 10.9.0.5, 10.9.0.6, 10.9.0.7, 10.9.0.8, 10.9.0.9"
@@ -51,15 +54,27 @@ STEPS = (
 )
 
 
+def follows(session: LiveSession, ns: str) -> list[Commit]:
+    """Make a change; the commits, if the log has it. One before the first dump has ended is none: the dump has it."""
+    run_in(ns, "nft", "add rule inet fw other counter")
+    with suppress(AssertionError):
+        poll(lambda: commits(session), 5.0)
+    return commits(session)
+
+
+def made_by(session: LiveSession, wanted: set[str]) -> list[Commit]:
+    """The commits with exactly these changes."""
+    return [one for one in commits(session) if {f"{it.sign} {it.where}  {it.text}" for it in one.changes} == wanted]
+
+
 def test_the_log_names_the_elements_that_a_commit_changed(broker: Broker, lab: Lab) -> None:
     ns = lab.netns("a")
     run_in(ns, "nft", "-f", "-", stdin=RULES)
     with closing(LiveSession(broker, ns)) as session:
         poll(lambda: is_whole(session), what="the rules are read")
-        for count, (command, wanted) in enumerate(STEPS, 1):
+        poll(partial(follows, session, ns), 60.0, what="the first change")
+        for command, wanted in STEPS:
             run_in(ns, "nft", "-f", "-", stdin=command)
-            poll(lambda count=count: len(commits(session)) >= count, what=command[:60])  # type: ignore[misc]
-            last = commits(session)[-1]
-            assert {f"{one.sign} {one.where}  {one.text}" for one in last.changes} == wanted
+            last = poll(partial(made_by, session, wanted), what=command[:60])[0]
             assert last.by.startswith("nft (")
             assert all(one.found == one.where.split()[-1] for one in last.changes if "@" in one.where)
