@@ -22,11 +22,12 @@ os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Keep the kernel tests of a file in one of xdist's workers: they share what its fixtures make.
 
-    Those of traces and drops are one group: drops are the whole host's, and their devices have the same names.
+    Those of traces and drops are one group: drops are the whole host's, and their devices have the same names. So is
+    the benchmark, whose floods would fill the rings of drops.
     """
     if item.config.pluginmanager.hasplugin("xdist") and item.get_closest_marker("kernel"):
         file = item.nodeid.partition("::")[0]
-        traces = file.startswith(("tests/kernel/test_trace", "tests/kernel/test_drops"))
+        traces = file.startswith(("tests/kernel/test_trace", "tests/kernel/test_drops", "tests/bench/"))
         item.add_marker(pytest.mark.xdist_group("traces" if traces else file))
 
 

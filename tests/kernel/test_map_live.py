@@ -213,7 +213,8 @@ def test_namespaces_that_vanish_before_their_rules_are_read_are_left_out(lab: La
     took = time.monotonic() - begin
     holders = [lab.spawn_in("", "unshare", "--net", "sleep", f"{took * (0.5 + n / 40):.2f}") for n in range(40)]
     done = nettop("map", "--findings")
-    assert (done.returncode, done.stderr) == (0, "")
+    own = tuple(f"nettop: rules of pid:{holder.pid}:" for holder in holders)  # other tests make and end some, too
+    assert done.returncode == 0 and not [line for line in done.stderr.splitlines() if line.startswith(own)]
     for holder in holders:
         holder.wait()
 
