@@ -52,7 +52,7 @@ ADDRESSES = (
     "rule add from 10.0.0.0/8 to 1.2.3.4 fwmark 7/0xff iif v0 tos 0x10 lookup 77 priority 70",
     "rule add not from 10.1.0.0/16 ipproto tcp dport 80-90 unreachable priority 80",
     "rule add goto 32766 priority 81",
-    "rule add uidrange 0-99 lookup main suppress_prefixlength 0 priority 82",
+    "rule add uidrange 0-0 lookup main suppress_prefixlength 0 priority 82",
     "-6 rule add from fd00::/8 oif br0 lookup 300 priority 83",
 )
 BRIDGE = (
