@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Iterable
-from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from nettop.decode.drops import DropRecord, DropRecords, Place
 from nettop.linux.packet import ETH_P_IP, ETH_P_IPV6
-from nettop.model.traces.headers import PacketHead
+from nettop.model.traces.journey import Drop, Journey
 
 # Trace records have the time when they were read, which is later than the kernel's: on a busy host by a second.
 _BEFORE_NS, AFTER_NS = 100_000_000, 50_000_000
@@ -21,44 +20,14 @@ _KEEP_NS = 4_000_000_000  # drops of no packet: one without a verdict ends later
 _MIN_PAYLOAD = 46  # bytes: shorter packets have a padding on Ethernet
 
 
-class Drop(NamedTuple):
-    """A drop that is a packet's: `certainty` is likely, or possible where others fit it as well."""
-
-    record: DropRecord
-    certainty: str
-
-
-class Seen(Protocol):
-    """A traced packet: `device` it came from, `head` as it was marked, its first and last record (ns), its end."""
-
-    device: str | None
-    head: PacketHead
-    ts_ns: int
-    last_ns: int
-    drop: Drop | None
-
-    @property
-    def end(self) -> object | None:
-        """Its end; None: it may still be on its way."""
-        ...
-
-    @property
-    def verdict(self) -> str:
-        """The verdict that ended it; "lost": none was seen."""
-        ...
-
-
-Packet = TypeVar("Packet", bound=Seen)
-
-
-def places(packet: Seen) -> tuple[Place, ...]:
+def places(packet: Journey) -> tuple[Place, ...]:
     """Return the places that a drop of a packet may have. Of one made on this host nothing names the device."""
     length = packet.head.length or 0
     found = (packet.device, length), (packet.device, max(length, _MIN_PAYLOAD))
     return ((None, None),) if packet.device is None else found
 
 
-def dropped(record: DropRecord, packets: Iterable[Packet]) -> Packet | None:
+def dropped(record: DropRecord, packets: Iterable[Journey]) -> Journey | None:
     """Give a drop to the packet that it is of, and return that; None: of none of them.
 
     Packets without a verdict come first, and of those the earliest.
@@ -75,19 +44,19 @@ def dropped(record: DropRecord, packets: Iterable[Packet]) -> Packet | None:
     return first
 
 
-class PendingDrops(Generic[Packet]):
+class PendingDrops:
     """The drops of no packet so far, and the packets that have ended and whose drop may come, up to `limit`."""
 
     def __init__(self, limit: int) -> None:
         self.known_ns = 0  # they are known up to this time
         self.unknown = ""  # the reason why they are not
         self._records: list[DropRecord] = []
-        self._packets: deque[Packet] = deque(maxlen=limit)
+        self._packets: deque[Journey] = deque(maxlen=limit)
 
-    def apply(self, item: DropRecords, on_their_way: Iterable[Packet]) -> None:
+    def apply(self, item: DropRecords, on_their_way: Iterable[Journey]) -> None:
         """Give the drops to the packets that they are of. One of none waits: its trace records may be read next."""
         self.unknown = item.error
-        candidates: dict[Place, dict[Packet, None]] = defaultdict(dict)
+        candidates: dict[Place, dict[Journey, None]] = defaultdict(dict)
         for packet in (*self._packets, *on_their_way):
             for place in places(packet):
                 candidates[place][packet] = None
@@ -100,11 +69,11 @@ class PendingDrops(Generic[Packet]):
         for packet in [packet for packet in self._packets if self.knows(packet)]:
             self._packets.remove(packet)
 
-    def knows(self, packet: Packet) -> bool:
+    def knows(self, packet: Journey) -> bool:
         """Return whether no drop can come that is this packet's."""
         return bool(packet.drop or self.unknown) or self.known_ns > packet.last_ns + AFTER_NS
 
-    def end(self, packet: Packet) -> None:
+    def end(self, packet: Journey) -> None:
         """Give a packet that has ended without a verdict its drop; if there is none, it may come."""
         if packet.verdict == "lost" and packet.drop is None:
             at = places(packet)
@@ -114,13 +83,13 @@ class PendingDrops(Generic[Packet]):
         if packet.drop is None:
             self._packets.append(packet)
 
-    def reopen(self, packet: Packet) -> None:
+    def reopen(self, packet: Journey) -> None:
         """Note that a packet is on its way again."""
         if packet in self._packets:
             self._packets.remove(packet)
 
 
-def _fits(packet: Seen, record: DropRecord) -> bool:
+def _fits(packet: Journey, record: DropRecord) -> bool:
     verdict, head = packet.verdict, packet.head
     if record.place not in places(packet) or (record.device is None and verdict != "lost"):
         return False

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from nettop.decode.drops import DropRecord
 from nettop.decode.nftables.trace import TraceRecord
 from nettop.model.ruleset.merge import ChainView, RuleView
-from nettop.model.traces.drops import Drop
 from nettop.model.traces.headers import PacketHead
 
 IP_FAMILIES = ("inet", "ip", "ip6")
@@ -51,6 +52,13 @@ class End:
     verdict: str
     step: Step | None = None  # that decided
     oif: str | None = None  # of an accepted packet that leaves
+
+
+class Drop(NamedTuple):
+    """A drop that is a packet's: `certainty` is likely, or possible where others fit it as well."""
+
+    record: DropRecord
+    certainty: str
 
 
 @dataclass(slots=True, eq=False)

@@ -81,13 +81,13 @@ class Journeys:
         self._now_ns = 0
         self._limit, self._prove_order, self._hits = keep, prove_order, hits or TracedHits()
         self._find_branches = find_branches
-        self._open: OpenPackets[Journey] = OpenPackets()
+        self._open = OpenPackets()
         self._heads: dict[tuple[int, int], TraceRecord] = {}  # with the headers of a packet that is marked next
         self.count = 0  # of all journeys
         self._checked_ns = 0  # the time of records up to which all were ended that no record came of
-        self._answers: Answers[Journey] = Answers()
-        self._recent: RecentPackets[Journey] = RecentPackets(_RECENT)
-        self.drops: PendingDrops[Journey] = PendingDrops(keep)
+        self._answers = Answers()
+        self._recent = RecentPackets(_RECENT)
+        self.drops = PendingDrops(keep)
 
     def apply(self, item: TraceDecoded | LegacyDecoded | DropRecords | Gap | DumpMark, netns: int, now_ns: int) -> None:
         """Add records. A loss makes the journeys of the namespace that are on their way incomplete."""

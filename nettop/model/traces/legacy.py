@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
 
 from nettop.decode.nflog import LegacyRecord
 from nettop.decode.nftables.trace import TraceRecord
 from nettop.linux.inet import IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP
 from nettop.model.ruleset.hooks import LEGACY_TABLES
 from nettop.model.ruleset.merge import ChainView, RuleView
+from nettop.model.traces.journey import Journey
 
 _INVARIANT = {IPPROTO_TCP: slice(4, 8), IPPROTO_ICMP: slice(6, 8), IPPROTO_ICMPV6: slice(6, 8)}
 _BEFORE_NS, _AFTER_NS = 100_000_000, 2_000_000_000
@@ -34,19 +34,7 @@ def packet_key(network: bytes, transport: bytes) -> tuple[object, ...]:
     return proto, *rest, transport[_INVARIANT.get(proto, slice(0))]
 
 
-class Seen(Protocol):
-    """A traced packet: its key, the hooks that it went through, its first and last record (ns)."""
-
-    key: tuple[object, ...]
-    hooks: list[str]
-    ts_ns: int
-    last_ns: int
-
-
-Packet = TypeVar("Packet", bound=Seen)
-
-
-def packet_of(record: LegacyRecord, packets: Iterable[Packet]) -> Packet | None:
+def packet_of(record: LegacyRecord, packets: Iterable[Journey]) -> Journey | None:
     """Return the packet that a record is of: of several the latest, since the records come in order."""
     key = packet_key(record.network, record.transport)
     found = [

@@ -8,60 +8,34 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
-from typing import Generic, Protocol, TypeVar
 
 from nettop.decode.nftables.trace import TraceRecord
-from nettop.model.traces.headers import PacketHead, packet_head
+from nettop.model.traces.headers import packet_head
+from nettop.model.traces.journey import Journey
 
 _LEG_NS = 100_000_000  # between the records of two legs: they are read in batches
 _MAX_FLOWS = 5000
 
 
-class Seen(Protocol):
-    """A traced packet: its key, its headers at first and at last, and where it came from and goes to."""
-
-    netns: int
-    key: tuple[object, ...]
-    head: PacketHead
-    last: PacketHead
-    table: str  # that marked it
-    hook: str
-    family: str
-    iif: str | None
-    device: str | None  # that it last came from
-    oif: str | None
-    ts_ns: int
-    last_ns: int
-    ct_id: int | None
-
-    @property
-    def verdict(self) -> str:
-        """The verdict that ended it; "lost": none was seen."""
-        ...
-
-
-Packet = TypeVar("Packet", bound=Seen)
-
-
-class RecentPackets(Generic[Packet]):
+class RecentPackets:
     """The packets that have ended, up to `limit`, the latest last."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._packets: deque[Packet] = deque()
-        self._by_key: defaultdict[tuple[object, ...], deque[Packet]] = defaultdict(deque)
+        self._packets: deque[Journey] = deque()
+        self._by_key: defaultdict[tuple[object, ...], deque[Journey]] = defaultdict(deque)
 
-    def __iter__(self) -> Iterator[Packet]:
+    def __iter__(self) -> Iterator[Journey]:
         return iter(self._packets)
 
-    def add(self, packet: Packet) -> None:
+    def add(self, packet: Journey) -> None:
         """Add a packet that has ended; the earliest makes room for it."""
         if len(self._packets) == self._limit:
             self.remove(self._packets[0])
         self._packets.append(packet)
         self._by_key[packet.key].append(packet)
 
-    def remove(self, packet: Packet) -> None:
+    def remove(self, packet: Journey) -> None:
         """Remove a packet, if it is one of them."""
         same = self._by_key.get(packet.key, ())
         if same and packet in same:
@@ -70,7 +44,7 @@ class RecentPackets(Generic[Packet]):
             if not same:
                 del self._by_key[packet.key]
 
-    def leg_before(self, packet: Seen) -> Packet | None:
+    def leg_before(self, packet: Journey) -> Journey | None:
         """Return the latest packet that `packet` is the next leg of."""
         for other in reversed(self._by_key.get(packet.key, ())):
             if other.last_ns < packet.ts_ns - _LEG_NS:
@@ -80,37 +54,37 @@ class RecentPackets(Generic[Packet]):
         return None
 
 
-class OpenPackets(dict[tuple[int, int], Packet]):
+class OpenPackets(dict[tuple[int, int], Journey]):
     """The packets on their way, by namespace and id. Of those with the same bytes the latest is found by them."""
 
     def __init__(self) -> None:
         super().__init__()
         self._latest: dict[tuple[object, ...], tuple[int, int]] = {}
 
-    def put(self, key: tuple[int, int], packet: Packet) -> None:
+    def put(self, key: tuple[int, int], packet: Journey) -> None:
         """Add a packet; it is the latest with its bytes."""
         self[key] = packet
         self._latest[packet.netns, *packet.key] = key
 
-    def take(self, key: tuple[int, int]) -> Packet:
+    def take(self, key: tuple[int, int]) -> Journey:
         """Remove and return a packet."""
         packet = self.pop(key)
         if self._latest.get(same := (packet.netns, *packet.key)) == key:
             del self._latest[same]
         return packet
 
-    def take_if(self, netns: int, same: tuple[object, ...], goes_on: Callable[[Packet], bool]) -> Packet | None:
+    def take_if(self, netns: int, same: tuple[object, ...], goes_on: Callable[[Journey], bool]) -> Journey | None:
         """Take the latest packet with these bytes if it goes on under another id."""
         key = self._latest.get((netns, *same))
         return self.take(key) if key is not None and goes_on(self[key]) else None
 
 
-def passes(packet: Seen, leg: Seen) -> bool:
+def passes(packet: Journey, leg: Journey) -> bool:
     """Return whether a packet on its way is the same as `leg`, in another family."""
     return packet.family != leg.family and packet.netns == leg.netns and _goes_on(packet, leg)
 
 
-def is_halved(packet: Seen, record: TraceRecord, bridge: str | None) -> bool:
+def is_halved(packet: Journey, record: TraceRecord, bridge: str | None) -> bool:
     """Return whether a record is of a packet that br_netfilter had pass prerouting at a port of `bridge`.
 
     DNAT may lie between: only the source is compared.
@@ -121,23 +95,23 @@ def is_halved(packet: Seen, record: TraceRecord, bridge: str | None) -> bool:
     return at_port and of_it and packet.table == record.table
 
 
-def _goes_on(before: Seen, after: Seen) -> bool:
+def _goes_on(before: Journey, after: Journey) -> bool:
     """Return whether `after` is the same packet: it came by another device, or went from a bridge to IP or back."""
     left = before.oif is not None and after.iif not in (None, before.iif)
     return (left or before.family != after.family) and before.key == after.key != () and _same(before, after)
 
 
-def _same(before: Seen, after: Seen) -> bool:
+def _same(before: Journey, after: Journey) -> bool:
     return (before.last.source, before.last.destination) == (after.head.source, after.head.destination)
 
 
-class Answers(Generic[Packet]):
+class Answers:
     """The latest packet of each flow, by its conntrack id: the next one the other way answers it."""
 
     def __init__(self) -> None:
-        self._asked: dict[tuple[int, int | None], Packet] = {}
+        self._asked: dict[tuple[int, int | None], Journey] = {}
 
-    def answered_by(self, packet: Packet) -> Packet | None:
+    def answered_by(self, packet: Journey) -> Journey | None:
         """Return the packet that `packet` answers; None: it is no answer, and may be answered itself."""
         key = packet.netns, packet.ct_id
         asked = self._asked.get(key)

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from nettop.decode.drops import DropRecord
-from nettop.model.traces.drops import Drop, dropped
+from nettop.model.traces.drops import dropped
 from nettop.model.traces.headers import PacketHead
+from nettop.model.traces.journey import End, Journey
 
 SECOND = 1_000_000_000
 
 
-@dataclass(eq=False)
-class Packet:
-    device: str | None = "lan0"
-    head: PacketHead = field(default_factory=lambda: PacketHead(1, "10.0.0.1", "10.0.0.2", None, None, 84))
-    ts_ns: int = SECOND
-    last_ns: int = SECOND
-    verdict: str = "lost"
-    end: object | None = None
-    drop: Drop | None = None
+HEAD = PacketHead(1, "10.0.0.1", "10.0.0.2", None, None, 84)
+
+
+def packet(device: str | None = "lan0", ts_ns: int = SECOND, verdict: str = "", head: PacketHead = HEAD) -> Journey:
+    """A packet; `verdict` "": it may still be on its way, "lost": it has ended without one."""
+    end = End(verdict) if verdict else None
+    return Journey(1, 0, "t", ts_ns, "prerouting", head, head, device, end=end, last_ns=SECOND, device=device)
 
 
 def drop(reason: str = "IP_RPFILTER", **more: object) -> DropRecord:
@@ -28,19 +25,19 @@ def drop(reason: str = "IP_RPFILTER", **more: object) -> DropRecord:
 
 
 def test_of_packets_of_one_length_those_without_a_verdict_come_first() -> None:
-    accepted, lost = Packet(verdict="accept"), Packet(ts_ns=SECOND + 1)
+    accepted, lost = packet(verdict="accept"), packet(ts_ns=SECOND + 1)
     assert dropped(drop(), [accepted, lost]) is lost and lost.drop == (drop(), "likely")
     assert dropped(drop("NO_SOCKET"), [accepted, lost]) is accepted
     assert dropped(drop("NO_SOCKET"), [accepted, lost]) is None, "each has one"
 
 
 def test_an_accepted_packet_that_others_fit_as_well_is_possible_only() -> None:
-    packets = [Packet(verdict="accept"), Packet(verdict="accept", ts_ns=SECOND + 1)]
+    packets = [packet(verdict="accept"), packet(verdict="accept", ts_ns=SECOND + 1)]
     assert dropped(drop(), packets) is packets[0] and packets[0].drop == (drop(), "possible")
 
 
 def test_a_drop_by_a_rule_is_that_of_a_packet_that_a_rule_dropped() -> None:
-    accepted, refused = Packet(verdict="accept"), Packet(verdict="drop", ts_ns=SECOND + 1)
+    accepted, refused = packet(verdict="accept"), packet(verdict="drop", ts_ns=SECOND + 1)
     assert dropped(drop("NETFILTER_DROP"), [accepted, refused]) is refused
     assert dropped(drop("IP_RPFILTER"), [refused]) is None
 
@@ -53,20 +50,20 @@ def test_another_device_length_protocol_or_time_is_another_packet() -> None:
         drop(ts_ns=2 * SECOND),
         drop(device=None, length=None),
     )
-    assert [dropped(other, [Packet()]) for other in others] == [None] * 5
-    short = Packet(head=PacketHead(17, "10.0.0.1", "10.0.0.2", 1, 2, 29))
+    assert [dropped(other, [packet()]) for other in others] == [None] * 5
+    short = packet(head=PacketHead(17, "10.0.0.1", "10.0.0.2", 1, 2, 29))
     assert dropped(drop(length=46), [short]) is short, "Ethernet pads it"
 
 
 def test_a_packet_that_ended_without_a_verdict_was_read_late() -> None:
     """Its records have the time when they were read, the drop that of the kernel."""
     earlier = drop(ts_ns=SECOND // 4)
-    assert dropped(earlier, [Packet()]) is None, "it may still be on its way"
-    lost = Packet(end="lost")
-    assert dropped(earlier, [lost, Packet(verdict="accept", end="accept")]) is lost
+    assert dropped(earlier, [packet()]) is None, "it may still be on its way"
+    lost = packet(verdict="lost")
+    assert dropped(earlier, [lost, packet(verdict="accept")]) is lost
 
 
 def test_what_this_host_sends_is_only_possible() -> None:
-    sent = Packet(device=None)
+    sent = packet(device=None)
     assert dropped(drop(device=None, length=None), [sent]) is sent
     assert sent.drop is not None and sent.drop.certainty == "possible"

@@ -9,9 +9,8 @@ from nettop.decode.nflog import LegacyDecoded, LegacyRecord
 from nettop.decode.nftables.trace import TraceDecoded, TraceRecord
 from nettop.model.ruleset.hooks import LEGACY_TABLES
 from nettop.model.ruleset.merge import IPTABLES_NFT, LEGACY, NFT, ChainView, RuleView
-from nettop.model.traces.drops import Drop
 from nettop.model.traces.ends import certainty, where
-from nettop.model.traces.journey import Journey
+from nettop.model.traces.journey import Drop, Journey
 from nettop.model.traces.journeys import Journeys
 from nettop.model.traces.lines import lines, objects
 from tests.unit.model.traces.test_journeys import PORTS, SECOND, UDP, marked, of, ours
