@@ -64,12 +64,17 @@ def start(
         return launch(command, confine=confine, while_starting=while_starting)
     if shutil.which(mode) is None:
         raise NotPermitted(f"{mode} is not installed", _NO_RIGHTS)
-    escalation = _SUDO_READY if mode == "sudo" and sudo_is_ready() else _ESCALATIONS[mode]
+    escalation = _SUDO_READY if mode == "sudo" and _sudo_is_ready() else _ESCALATIONS[mode]
     return launch([*escalation, *command], confine=confine, asks=True, while_starting=while_starting)
 
 
+def can_start() -> bool:
+    """Return whether a broker starts without a password, or has been started before restart()."""
+    return own_namespace.is_restarted() or _has_rights() or _sudo_is_ready()
+
+
 @cache
-def sudo_is_ready() -> bool:
+def _sudo_is_ready() -> bool:
     """Return whether sudo starts the broker without a password."""
     sudo = shutil.which("sudo")
     if sudo is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from nettop import arguments
 from nettop.broker.capture_filter.libpcap import compile_program
 from nettop.broker.client import Broker
 from nettop.broker.options import for_app
-from nettop.broker.start import Mode, start, sudo_is_ready
+from nettop.broker.start import Mode, can_start, start
 from nettop.linux.linktypes import LINKTYPE_ETHERNET
 from nettop.session.own_ssh import own_session
 from nettop.ui import demo, opening
@@ -45,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     keep_terminal()
     if options.read:
         return opening.replay(options.read, options)
-    if os.geteuid() and not sudo_is_ready():
+    if not can_start():
         return _ask(options)
     return _live(options, "auto")
 

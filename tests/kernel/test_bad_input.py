@@ -158,6 +158,12 @@ def test_a_terminal_without_unicode_has_one_sign_a_column(lab: Lab) -> None:
     assert screen.drawn.isascii() and b"\\u" not in screen.drawn
 
 
+def test_the_app_opens_in_a_user_namespace_of_one_user() -> None:
+    with terminal(before=("unshare", "-Urn")) as screen:
+        poll(lambda: screen.shows("1 Flows"))
+        assert screen.quit() == 0
+
+
 @pytest.mark.parametrize("size", [(10, 40), (24, 80)])
 def test_the_app_lives_in_a_small_terminal(lab: Lab, size: tuple[int, int]) -> None:
     with terminal("--netns", lab.netns("a"), size=size) as screen:

@@ -42,6 +42,11 @@ def restart(broker: socket.socket, pid: int) -> None:
     os.execv(sys.executable, sys.orig_argv)
 
 
+def is_restarted() -> bool:
+    """Return whether restart() has executed this program, and its broker is not taken yet."""
+    return _HANDED_OVER in os.environ
+
+
 def handed_over() -> tuple[socket.socket, Child] | None:
     """Return the socket of the broker that was started before restart(), and the broker; None: there was none."""
     words = os.environ.pop(_HANDED_OVER, "").split()
