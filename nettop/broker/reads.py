@@ -71,6 +71,7 @@ _READS: dict[ReadRequest, _Read] = {
     ReadRequest.RTNL_DETAILS: _route(rtnl.RTM_GETLINK, rtnl.IFINFOMSG, mask=_DETAILS),
     ReadRequest.RTNL_COUNTS: _route(rtnl.RTM_GETSTATS, rtnl.IF_STATS_MSG, *_COUNTS),
     ReadRequest.RTNL_RULES: _route(rtnl.RTM_GETRULE, rtnl.FIB_RULE_HDR),
+    ReadRequest.RTNL_NEXTHOPS: _route(rtnl.RTM_GETNEXTHOP, rtnl.NHMSG),
     ReadRequest.RTNL_NEIGHBOURS: _route(rtnl.RTM_GETNEIGH, rtnl.NDMSG),
     ReadRequest.RTNL_FDB: _route(rtnl.RTM_GETNEIGH, rtnl.NDMSG, *_BRIDGES),
     ReadRequest.RTNL_VLANS: _route(

@@ -38,6 +38,7 @@ class ReadRequest(Enum):
     RTNL_DETAILS = "rtnl-details"  # links without counters, and with those of virtual functions
     RTNL_COUNTS = "rtnl-counts"  # counters of links
     RTNL_RULES = "rtnl-rules"
+    RTNL_NEXTHOPS = "rtnl-nexthops"
     RTNL_NEIGHBOURS = "rtnl-neighbours"
     RTNL_FDB = "rtnl-fdb"  # forwarding databases
     RTNL_VLANS = "rtnl-vlans"  # of bridge ports

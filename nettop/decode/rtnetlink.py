@@ -76,6 +76,7 @@ class Hop:
     ifindex: int
     gateway: tuple[int, int] | None = None
     dead: bool = False
+    weight: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,7 @@ class Route:
     protocol: int = 0  # RTPROT_*: its origin
     scope: int = 0
     flags: int = 0  # RTNH_F_*, RTM_F_*
+    nexthop: int = 0  # id of its nexthop object; 0: it has hops of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +208,7 @@ def _route_of(header: tuple[int, ...], found: Attributes) -> Route | None:
         protocol,
         scope,
         flags,
+        found.host(rtnl.RTA_NH_ID) or 0,
     )
 
 
@@ -230,11 +233,11 @@ def _hops(found: Attributes, family: int, flags: int) -> tuple[Hop, ...]:
 
 def _multipath(buf: Buffer, start: int, end: int, family: int) -> Iterator[Hop]:
     while start + rtnl.RTNEXTHOP.size <= end:
-        size, flags, _, ifindex = rtnl.RTNEXTHOP.unpack_from(buf, start)
+        size, flags, hops, ifindex = rtnl.RTNEXTHOP.unpack_from(buf, start)
         if size < rtnl.RTNEXTHOP.size or start + size > end:
             raise MalformedError(start, ERR_VALUE_SHORT)
         found = Attributes(buf, start + rtnl.RTNEXTHOP.size, start + size)
-        yield Hop(ifindex, _gateway(found, family), bool(flags & rtnl.RTNH_F_DEAD))
+        yield Hop(ifindex, _gateway(found, family), bool(flags & rtnl.RTNH_F_DEAD), hops + 1)
         start += size + 3 & ~3
 
 

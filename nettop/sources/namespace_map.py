@@ -33,6 +33,7 @@ READS: dict[str, ReadRequest] = {  # DumpMark.what → the read
     "map-addresses": ReadRequest.RTNL_ADDRESSES,
     "map-routes": ReadRequest.RTNL_ROUTES,
     "map-rules": ReadRequest.RTNL_RULES,
+    "map-nexthops": ReadRequest.RTNL_NEXTHOPS,
     "map-neighbours": ReadRequest.RTNL_NEIGHBOURS,
     "map-fdb": ReadRequest.RTNL_FDB,
     "map-vlans": ReadRequest.RTNL_VLANS,
@@ -45,6 +46,7 @@ GROUPS = (
     rtnl.RTNLGRP_NEIGH,
     rtnl.RTNLGRP_TC,
     rtnl.RTNLGRP_NSID,
+    rtnl.RTNLGRP_NEXTHOP,
     *rtnl.RTNLGRP_IFADDR,
     *rtnl.RTNLGRP_ROUTE,
     *rtnl.RTNLGRP_RULE,
@@ -60,7 +62,12 @@ _CONCERNS: dict[int, frozenset[str]] = {
     **dict.fromkeys((rtnl.RTM_NEWROUTE, rtnl.RTM_DELROUTE), frozenset({"map-routes"})),
     **dict.fromkeys((rtnl.RTM_NEWNEIGH, rtnl.RTM_DELNEIGH), frozenset({"map-neighbours"})),
     **dict.fromkeys((rtnl.RTM_NEWRULE, rtnl.RTM_DELRULE), frozenset({"map-rules"})),
+    **dict.fromkeys((rtnl.RTM_NEWNEXTHOP, rtnl.RTM_DELNEXTHOP), frozenset({"map-nexthops", "map-routes"})),
     **dict.fromkeys(_QUEUES, frozenset({"map-queues"})),
+}
+_OF_BRIDGES = {  # of messages of AF_BRIDGE
+    rtnl.RTM_NEWLINK: frozenset({"map-links", "map-vlans"}),  # a port's state or VLANs have changed
+    **dict.fromkeys((rtnl.RTM_NEWNEIGH, rtnl.RTM_DELNEIGH), frozenset({"map-fdb"})),
 }
 _NSIDS = (rtnl.RTM_NEWNSID, rtnl.RTM_DELNSID)
 _RCVBUF = 256 << 10  # bytes: what overflows is read again
@@ -281,9 +288,10 @@ class NamespaceMapSource:
             for kind, first, last in messages(datagram):
                 if kind in _NSIDS:
                     self._announce()
-                bridge = last - first > NLMSG_HDRLEN and datagram[first + NLMSG_HDRLEN] == AF_BRIDGE
                 parts = _CONCERNS.get(kind, frozenset())
-                found |= {"map-fdb"} if bridge and kind in (rtnl.RTM_NEWNEIGH, rtnl.RTM_DELNEIGH) else parts
+                if last - first > NLMSG_HDRLEN and datagram[first + NLMSG_HDRLEN] == AF_BRIDGE:
+                    parts = _OF_BRIDGES.get(kind, parts)
+                found |= parts
         return found
 
     def _read_due(self) -> Iterator[Item]:

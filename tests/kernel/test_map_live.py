@@ -86,6 +86,36 @@ def test_what_changes_in_any_namespace_is_shown_at_once(lab: Lab) -> None:
             poll(lambda check=comes_true: (found := shown.of(there)) and check(found), what=command)  # type: ignore[misc]
 
 
+def test_settings_of_bridge_ports_are_shown_at_once(lab: Lab) -> None:
+    ns = lab.netns("a")
+    run_in(ns, "ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1")
+    filtering = subprocess.run(
+        ["ip", "-n", ns, "link", "add", "br0", "type", "bridge", "vlan_filtering", "1"],
+        capture_output=True,
+        check=False,
+    )
+    if filtering.returncode:  # a kernel without CONFIG_BRIDGE_VLAN_FILTERING: tests/unit/sources has its bytes
+        run_in(ns, "ip", "link", "add", "br0", "type", "bridge")
+    run_in(ns, "ip", "link", "set", "v0", "master", "br0")
+    cases: list[tuple[str, Callable[[NamespaceMap], object]]] = [
+        ("link set dev v0 hairpin on", lambda space: ("hairpin", "on") in space.devices[port].port),
+        ("link set dev v0 isolated on", lambda space: ("isolated", "on") in space.devices[port].port),
+    ]
+    if not filtering.returncode:
+        added = lambda space: (port, 30) in [(one.ifindex, one.vlan) for one in space.vlans]  # noqa: E731
+        cases.append(("vlan add dev v0 vid 30", added))
+    with mapped(ns) as shown:
+        poll(lambda: shown.devices(ns) >= {"v0", "br0"})
+        space = shown.of(ns)
+        assert space is not None
+        port = next(index for index, device in space.devices.items() if device.link.name == "v0")
+        for command, comes_true in cases:
+            began = time.monotonic()
+            run_in(ns, "bridge", *command.split())
+            poll(lambda check=comes_true: (found := shown.of(ns)) and check(found), what=command)  # type: ignore[misc]
+            assert time.monotonic() - began < 5.0, "not by an event: everything is read again each 60 s"
+
+
 def test_counters_become_rates(lab: Lab) -> None:
     ns = lab.netns()
     with mapped() as shown:

@@ -22,8 +22,10 @@ from nettop.decode.rtnetlink import (
     read_route,
 )
 from nettop.decode.topology import kinds
-from nettop.decode.topology.objects import Device, LinkCounts, Neighbour, PolicyRule, PortVlan, Queue
+from nettop.decode.topology.nexthops import read_nexthop
+from nettop.decode.topology.objects import Device, LinkCounts, Neighbour, Nexthop, PolicyRule, PortVlan, Queue
 from nettop.decode.topology.rare import read_filter, read_rule
+from nettop.decode.topology.virtual_functions import virtual_functions
 from nettop.linux import netlink as nl
 from nettop.linux import rtnetlink as rtnl
 from nettop.linux.netlink import Attributes, Buffer, MalformedError, attributes
@@ -53,6 +55,7 @@ class MapRows:
     addresses: list[Address] = field(default_factory=list)
     routes: list[Route] = field(default_factory=list)
     rules: list[PolicyRule] = field(default_factory=list)
+    nexthops: list[Nexthop] = field(default_factory=list)
     neighbours: list[Neighbour] = field(default_factory=list)
     vlans: list[PortVlan] = field(default_factory=list)
     queues: list[Queue] = field(default_factory=list)
@@ -69,6 +72,7 @@ def decode_map(batch: Batch) -> MapRows:
         rtnl.RTM_NEWROUTE: lambda *at: rows.routes.extend(filter(None, (read_route(*at),))),
         rtnl.RTM_NEWNEIGH: partial(_neighbour, rows),
         rtnl.RTM_NEWRULE: partial(_rule, rows),
+        rtnl.RTM_NEWNEXTHOP: lambda *at: rows.nexthops.append(read_nexthop(*at)),
         rtnl.RTM_NEWQDISC: partial(_queue, rows),
         rtnl.RTM_NEWTFILTER: partial(_filter, rows),
     }
@@ -102,6 +106,7 @@ def _link(rows: MapRows, buf: Buffer, start: int, end: int) -> None:
             found.host(rtnl.IFLA_CARRIER_CHANGES),
             tuple(_programs(found.nested(rtnl.IFLA_XDP))),
             tuple(_offloads(found)),
+            functions=tuple(virtual_functions(found)),
         )
     )
 

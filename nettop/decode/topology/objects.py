@@ -64,6 +64,7 @@ class Device:
     offloads: Parameters = ()  # gso_max_size and the like
     counted: bool = False  # `counts` were read
     owner: str = ""  # of a tun or tap: the process that holds it, or its user
+    functions: tuple[Parameters, ...] = ()  # its virtual functions (SR-IOV)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,22 @@ class PolicyRule:
     selector: str  # as `ip rule` prints it: "from all fwmark 0x7"
     action: str  # "lookup main", "unreachable", "goto 200"
     table: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Nexthop:
+    """A nexthop object of `ip nexthop` (struct nhmsg, linux/nexthop.h): a way, or with `group` several of them."""
+
+    id: int
+    ifindex: int = 0
+    gateway: tuple[int, int] | None = None  # (family, address)
+    blackhole: bool = False
+    fdb: bool = False  # of forwarding databases, not of routes
+    group: tuple[tuple[int, int], ...] = ()  # (id, weight)
+    resilient: Parameters = ()  # of a resilient group: buckets, and times in seconds
+    scope: int = 0
+    protocol: int = 0
+    flags: int = 0  # RTNH_F_*
 
 
 @dataclass(frozen=True, slots=True)

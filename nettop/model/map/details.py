@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from nettop.decode.topology.objects import Device, Neighbour
+from nettop.decode.topology.objects import Device, Neighbour, Parameters
 from nettop.linux.socket import AF_BRIDGE
 from nettop.model.map.rows import addresses_by_device, mac_text, prefix_text
 from nettop.model.table import CopyDetail, Line, detail_line, more
@@ -22,6 +22,7 @@ from nettop.text.units import grouped, listed, plural, rate, scaled
 
 _BRIDGED = ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables", "bridge-nf-call-arptables")
 _MACS = 8  # learned MACs that are shown
+_FUNCTIONS = 16  # virtual functions that are shown
 _OFFLOADS = ("gso_max_size", "gro_max_size", "tso_max_size")
 _STATES = {0: "", 1: "not present", 2: "down", 3: "lower layer down", 4: "testing", 5: "dormant", 6: "up"}  # IF_OPER_*
 
@@ -90,6 +91,10 @@ def _link_lines(hosts: HostMap, space: NamespaceMap, device: Device) -> Iterator
         yield (*detail_line("address", listed(addresses, 4), "address"), *more("a", "lists them", "dim"))
     if device.parameters:
         yield detail_line("kind", ", ".join(f"{name} {value}" for name, value in device.parameters))
+    for at, function in enumerate(device.functions[:_FUNCTIONS]):
+        yield detail_line("" if at else "functions", _function_text(function))
+    if len(device.functions) > _FUNCTIONS:
+        yield detail_line("", f"… and {len(device.functions) - _FUNCTIONS} more")
     if rates := space.rates.get(link.ifindex):
         yield detail_line(
             "rates", f"{rate(rates[0])} in, {rate(rates[1])} out, {scaled(rates[2])} packets dropped a second"
@@ -97,6 +102,12 @@ def _link_lines(hosts: HostMap, space: NamespaceMap, device: Device) -> Iterator
     big = [f"{name} {value}" for name, value in device.offloads if name in _OFFLOADS and int(value or 0) > link.mtu]
     if big:
         yield detail_line("offload", f"captures here may show packets larger than the MTU ({', '.join(big)})")
+
+
+def _function_text(function: Parameters) -> str:
+    """Return `vf 0 52:54:00:09:00:04, vlan 10, spoofchk on`."""
+    (_, number), (_, mac), *settings = function
+    return ", ".join((f"vf {number} {mac}", *(f"{name.replace('_', ' ')} {value}" for name, value in settings)))
 
 
 def _port_lines(space: NamespaceMap, device: Device) -> Iterator[Line]:

@@ -1,4 +1,4 @@
-"""The map as JSON objects: namespaces, links, addresses, routes, rules, neighbours, VLANs, queues and sysctls."""
+"""The map as JSON objects: namespaces, links, addresses, routes, nexthops, rules, neighbours, and what else is read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from json import dumps
 from typing import Any
 
 from nettop.decode.rtnetlink import Route
-from nettop.decode.topology.objects import Device, Neighbour, Parameters
+from nettop.decode.topology.objects import Device, Neighbour, Nexthop, Parameters
 from nettop.model.topology import ip_words
 from nettop.model.topology.host_map import HostMap, NamespaceMap
 from nettop.model.topology.tree import PAIRS
@@ -45,6 +45,8 @@ def _rows(hosts: HostMap, space: NamespaceMap) -> Iterator[Row]:
         }
     for route in space.routes:
         yield {"kind": "route", "netns": label, **_route(route, names)}
+    for nexthop in space.nexthops:
+        yield {**_of("nexthop", label, nexthop.ifindex, names), **_nexthop(nexthop)}
     for rule in space.rules:
         row = {"family": ip_words.family_text(rule.family), "priority": rule.priority, "selector": rule.selector}
         table = ip_words.table_text(rule.table) if rule.table else None
@@ -115,6 +117,7 @@ def _link(hosts: HostMap, space: NamespaceMap, device: Device) -> Row:
         "parameters": dict(device.parameters),
         "port": dict(device.port),
         "offloads": _numbers(device.offloads),
+        "virtual_functions": [dict(function) for function in device.functions],
         **{key: getattr(counts, key, None) for key in device.counts.__slots__},
     }
 
@@ -144,21 +147,41 @@ def _numbers(parameters: Parameters) -> dict[str, int]:
 
 def _route(route: Route, names: dict[int, str]) -> Row:
     hops = [
-        {"device": names.get(hop.ifindex), "gateway": ip_words.ip_text(*hop.gateway) if hop.gateway else None}
+        {
+            "device": names.get(hop.ifindex),
+            "gateway": ip_words.ip_text(*hop.gateway) if hop.gateway else None,
+            "weight": hop.weight,
+        }
         for hop in route.hops
     ]
-    first = hops[0] if len(hops) == 1 else {"device": None, "gateway": None}
+    first = hops[0] if len(hops) == 1 else {}
     return {
         "family": ip_words.family_text(route.family),
         "type": ip_words.type_text(route.kind),
         "destination": ip_words.destination_text(route),
         "table": ip_words.table_text(route.table),
-        **first,
+        "device": first.get("device"),
+        "gateway": first.get("gateway"),
+        "nhid": route.nexthop or None,
         "next_hops": hops if len(hops) > 1 else None,
         "protocol": ip_words.protocol_text(route.protocol),
         "scope": ip_words.scope_text(route.scope),
         "metric": route.metric,
         "tos": route.tos,
+    }
+
+
+def _nexthop(one: Nexthop) -> Row:
+    return {
+        "id": one.id,
+        "gateway": ip_words.ip_text(*one.gateway) if one.gateway else None,
+        "blackhole": one.blackhole,
+        "fdb": one.fdb,
+        "group": [{"id": ident, "weight": weight} for ident, weight in one.group] or None,
+        "resilient": {name: float(value) for name, value in one.resilient} or None,
+        "scope": ip_words.scope_text(one.scope),
+        "protocol": ip_words.protocol_text(one.protocol),
+        "flags": ip_words.nexthop_flags(one),
     }
 
 

@@ -1,4 +1,4 @@
-"""The lists of a namespace or a device: addresses, routes, policy rules, neighbours, as ip(8) prints them; sysctls."""
+"""The lists of a namespace or a device, as ip(8) prints them: addresses, routes, nexthops, rules …; and sysctls."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from nettop.batch import Array
 from nettop.decode.rtnetlink import Address, Route
-from nettop.decode.topology.objects import Neighbour, PolicyRule
+from nettop.decode.topology.objects import Neighbour, Nexthop, PolicyRule
 from nettop.linux.socket import AF_INET6
 from nettop.model.filter.fields import ListedFields
 from nettop.model.filter.vocabulary import DEVICE
@@ -28,8 +28,9 @@ _SINGULAR = {
     "addresses": "address", "routes": "route", "rules": "policy rule", "neighbours": "neighbour", "sysctls": "sysctl",
 }  # fmt: skip
 _PLURAL = {"rules": "policy rules"}
+_NEXTHOP = "nexthop"
 
-Entry = Address | Route | PolicyRule | Neighbour | SysctlRow
+Entry = Address | Route | Nexthop | PolicyRule | Neighbour | SysctlRow
 
 
 @dataclass(slots=True)
@@ -44,41 +45,43 @@ class _Listed:
         if isinstance(entry, PolicyRule | SysctlRow):
             return entry.device if isinstance(entry, SysctlRow) else ""
         index = (entry.hops[0].ifindex if entry.hops else 0) if isinstance(entry, Route) else entry.ifindex
-        return self.name(index) if index else ""
-
-    def name(self, ifindex: int) -> str:
-        found = self.space.devices.get(ifindex)
-        return found.link.name if found else f"if{ifindex}"
+        return self.space.name(index) if index else ""
 
     def words(self, entry: Entry) -> str:
         """Return the entry in the words of ip(8)."""
         if isinstance(entry, Address):
-            return ip_words.address_words(entry, self.name)
+            return ip_words.address_words(entry, self.space.name)
         if isinstance(entry, Route):
-            return ip_words.route_words(entry, self.name)
+            return ip_words.route_words(entry, self.space.name)
+        if isinstance(entry, Nexthop):
+            return ip_words.nexthop_words(entry, self.space.name)
         if isinstance(entry, SysctlRow):
             return sysctl_words(entry)
-        return (
-            ip_words.rule_words(entry) if isinstance(entry, PolicyRule) else ip_words.neighbour_words(entry, self.name)
-        )
+        if isinstance(entry, PolicyRule):
+            return ip_words.rule_words(entry)
+        return ip_words.neighbour_words(entry, self.space.name)
 
     def address(self, entry: Entry) -> str:
         """Return its address or the network that it leads to."""
         if isinstance(entry, Route):
             return ip_words.ip_text(entry.family, entry.destination)
+        if isinstance(entry, Nexthop):
+            return ip_words.ip_text(*entry.gateway) if entry.gateway else ""
         if isinstance(entry, PolicyRule | SysctlRow) or entry.address is None:
             return ""
         return ip_words.ip_text(entry.family, entry.address)
 
 
 def where_text(entry: Entry) -> str:
-    """Return the scope, the table (`main IPv6` of a policy rule) or the state; of a sysctl `default` or `changed`."""
+    """Return the scope, the table (`main IPv6` of a policy rule), state or kind; of a sysctl `default` or `changed`."""
     if isinstance(entry, SysctlRow):
         return "changed" if entry.changed else "default" if entry.default else ""
     if isinstance(entry, Address):
         return ip_words.scope_text(entry.scope)
     if isinstance(entry, Neighbour):
         return ip_words.state_text(entry)
+    if isinstance(entry, Nexthop):
+        return _NEXTHOP
     family = " IPv6" if isinstance(entry, PolicyRule) and entry.family == AF_INET6 else ""
     return f"{ip_words.table_text(entry.table)}{family}"
 
@@ -161,8 +164,9 @@ class MapLists:
         name = label_text(space.namespace.label)
         what = spec.group or LISTS[0]
         of = f"{space.devices[ifindex].link.name} in {name}" if ifindex and what != "rules" else name
-        count = plural(len(self._of), _SINGULAR[what], _PLURAL.get(what, what))
-        return ((f"{count} of {of}", "heading"),)
+        shared = sum(isinstance(entry, Nexthop) for entry in self._of.values())
+        count = plural(len(self._of) - shared, _SINGULAR[what], _PLURAL.get(what, what))
+        return ((f"{count}{f' and {plural(shared, _NEXTHOP)}' if shared else ''} of {of}", "heading"),)
 
     def _notes(self, spec: ViewSpec) -> tuple[Line, ...]:
         place = None if spec.scope is None else self._table.place(spec.scope)
@@ -182,8 +186,9 @@ class MapLists:
         if entry is None or listed is None:
             return None
         words = listed.words(entry)
-        line = detail_line("in full", words)
-        return CopyDetail(ident, ((words, "heading"),), (line,), (("The line", words),), sentences=1)
+        lines = [detail_line("in full", words)]
+        lines += [detail_line(_NEXTHOP, listed.words(one)) for one in _nexthops(listed.space, entry)]
+        return CopyDetail(ident, ((words, "heading"),), tuple(lines), (("The line", words),), sentences=len(lines))
 
 
 def _entries(space: NamespaceMap, what: str, ifindex: int) -> Sequence[Entry]:
@@ -193,12 +198,23 @@ def _entries(space: NamespaceMap, what: str, ifindex: int) -> Sequence[Entry]:
     if what == "sysctls":
         return sysctls.rows(space.sysctls, space.devices[ifindex].link.name if ifindex else "")
     if what == "routes":
-        routes = space.routes
-        return [one for one in routes if any(hop.ifindex == ifindex for hop in one.hops)] if ifindex else routes
+        if not ifindex:
+            return (*space.routes, *space.nexthops)
+        shared = (one for one in space.nexthops if one.ifindex == ifindex)
+        return (*(one for one in space.routes if any(hop.ifindex == ifindex for hop in one.hops)), *shared)
     found: Sequence[Address | Neighbour] = space.addresses
     if what == "neighbours":
         found = tuple(one for one in space.neighbours if ip_words.is_printed(one))
     return [entry for entry in found if entry.ifindex == ifindex] if ifindex else found
+
+
+def _nexthops(space: NamespaceMap, entry: Entry) -> list[Nexthop]:
+    """Return the nexthop object of a route, and the members of a group."""
+    known = {one.id: one for one in space.nexthops}
+    own = known.get(entry.nexthop) if isinstance(entry, Route) else None
+    group = entry if isinstance(entry, Nexthop) else own
+    members = [known[ident] for ident, _ in group.group if ident in known] if group else []
+    return [own, *members] if own else members
 
 
 def _ident(entry: Entry) -> int:

@@ -47,12 +47,13 @@ def _lines(hosts: HostMap, space: NamespaceMap) -> Iterator[str]:
     widths = [max((len(row[column]) for row in drawn), default=0) for column in (0, 1)]
     for name, kind, address in drawn:
         yield f"{name:{widths[0]}}  {kind:{widths[1]}}  {address}".rstrip()
-    names = {ifindex: device.link.name for ifindex, device in space.devices.items()}
     routes = [route for route in space.routes if route.table != RT_TABLE_LOCAL]
     for route in routes[:MOST_ROUTES]:
-        yield f"route {ip_words.route_words(route, lambda ifindex: names.get(ifindex, f'if {ifindex}'))}"
+        yield f"route {ip_words.route_words(route, space.name)}"
     if len(routes) > MOST_ROUTES:
         yield f"… and {grouped(len(routes) - MOST_ROUTES)} more routes"
+    for nexthop in space.nexthops[:MOST_ROUTES]:
+        yield f"nexthop {ip_words.nexthop_words(nexthop, space.name)}"
     for rule in space.rules:
         if rule.priority not in _USUAL:
             yield f"rule {ip_words.rule_words(rule)}"

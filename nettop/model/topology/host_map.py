@@ -15,6 +15,7 @@ from nettop.decode.topology.objects import (
     LinkCounts,
     Namespace,
     Neighbour,
+    Nexthop,
     Parameters,
     PolicyRule,
     PortVlan,
@@ -36,6 +37,7 @@ class NamespaceMap:
     addresses: tuple[Address, ...] = ()
     routes: tuple[Route, ...] = ()
     rules: tuple[PolicyRule, ...] = ()
+    nexthops: tuple[Nexthop, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()  # with the entries of forwarding databases
     vlans: tuple[PortVlan, ...] = ()
     queues: tuple[Queue, ...] = ()
@@ -177,6 +179,7 @@ _PARTS = {  # DumpMark.what → the name of the field
     "map-addresses": "addresses",
     "map-routes": "routes",
     "map-rules": "rules",
+    "map-nexthops": "nexthops",
     "map-neighbours": "neighbours",
     "map-fdb": "neighbours",
     "map-vlans": "vlans",

@@ -1,11 +1,11 @@
-"""Addresses, routes, neighbours and policy rules in the words of ip(8) and bridge(8)."""
+"""Addresses, routes, nexthops, neighbours and policy rules in the words of ip(8) and bridge(8)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
 from nettop.decode.rtnetlink import Address, Hop, Route
-from nettop.decode.topology.objects import Neighbour, PolicyRule
+from nettop.decode.topology.objects import Neighbour, Nexthop, PolicyRule
 from nettop.linux import rtnetlink as rt
 from nettop.linux.socket import AF_BRIDGE, AF_INET, AF_INET6
 from nettop.text.address import address_text
@@ -28,6 +28,7 @@ _PROTOCOLS = {
 _STATES = {1: "INCOMPLETE", 2: "REACHABLE", 4: "STALE", 8: "DELAY", 16: "PROBE", 32: "FAILED", 64: "NOARP",
            128: "PERMANENT"}  # fmt: skip
 _FLAGS = {1: "use", 2: "self", 4: "master", 8: "proxy", 16: "extern_learn", 32: "offload", 64: "sticky", 128: "router"}
+_NEXTHOP_FLAGS = {1: "dead", 4: "onlink", 2: "pervasive", 8: "offload", 64: "trap", 16: "linkdown", 32: "unresolved"}
 _NOARP, _ALWAYS = 64, 8 | 16  # ip(8) prints those with NTF_PROXY and NTF_EXT_LEARNED in every state
 _ADDRESS_FLAGS = {0x80: "permanent", 0x40: "tentative", 0x20: "deprecated", 0x08: "dadfailed", 0x01: "secondary",
                   0x100: "mngtmpaddr", 0x200: "noprefixroute"}  # fmt: skip
@@ -68,6 +69,11 @@ def neighbour_flags(neighbour: Neighbour) -> list[str]:
     return [word for bit, word in _FLAGS.items() if neighbour.flags & bit]
 
 
+def nexthop_flags(nexthop: Nexthop) -> list[str]:
+    """Return the flags of a nexthop as ip(8) prints them."""
+    return [word for bit, word in _NEXTHOP_FLAGS.items() if nexthop.flags & bit]
+
+
 def scope_text(scope: int) -> str:
     """Return the name of a scope, or its number."""
     return _SCOPES.get(scope, str(scope))
@@ -99,6 +105,8 @@ def route_words(route: Route, name: Name) -> str:
 
 
 def _rest(route: Route, name: Name) -> Iterator[str]:
+    if route.nexthop:
+        yield f"nhid {route.nexthop}"
     if len(route.hops) == 1:
         yield _hop(route.hops[0], route.family, name)
     if route.table != rt.RT_TABLE_MAIN:
@@ -112,15 +120,41 @@ def _rest(route: Route, name: Name) -> Iterator[str]:
     if route.tos:
         yield f"tos {route.tos:#x}"
     if len(route.hops) > 1:
-        yield from (f"nexthop {_hop(hop, route.family, name)}" for hop in route.hops)
+        yield from (f"nexthop {_hop(hop, route.family, name, f' weight {hop.weight}')}" for hop in route.hops)
 
 
-def _hop(hop: Hop, family: int, name: Name) -> str:
+def nexthop_words(one: Nexthop, name: Name) -> str:
+    """Return `id 1 via 10.9.0.7 dev eth0 scope link proto static`, or `id 10 group 1/3,5`."""
+    return " ".join(_nexthop(one, name))
+
+
+def _nexthop(one: Nexthop, name: Name) -> Iterator[str]:
+    yield f"id {one.id}"
+    if one.group:
+        yield "group " + "/".join(f"{ident},{weight}" if weight > 1 else str(ident) for ident, weight in one.group)
+    if one.resilient:
+        yield "type resilient " + " ".join(map(" ".join, one.resilient))
+    if one.gateway is not None:
+        yield f"via {ip_text(*one.gateway)}"
+    if one.ifindex:
+        yield f"dev {name(one.ifindex)}"
+    if one.scope:
+        yield f"scope {scope_text(one.scope)}"
+    if one.blackhole:
+        yield "blackhole"
+    if one.protocol:
+        yield f"proto {protocol_text(one.protocol)}"
+    yield from nexthop_flags(one)
+    if one.fdb:
+        yield "fdb"
+
+
+def _hop(hop: Hop, family: int, name: Name, weight: str = "") -> str:
     via = ""
     if hop.gateway is not None:
         other = f"{_FAMILIES.get(hop.gateway[0], '')} " if hop.gateway[0] != family else ""
         via = f"via {other}{ip_text(*hop.gateway)} "
-    return f"{via}dev {name(hop.ifindex)}{' dead' if hop.dead else ''}"
+    return f"{via}dev {name(hop.ifindex)}{weight}{' dead' if hop.dead else ''}"
 
 
 def state_text(neighbour: Neighbour) -> str:

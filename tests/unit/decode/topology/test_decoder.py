@@ -12,11 +12,11 @@ from pyroute2.netlink.rtnl.fibmsg import fibmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from nettop.decode.topology.decoder import MapRows, decode_map
-from nettop.decode.topology.objects import Device, LinkCounts, Neighbour, PolicyRule, PortVlan, Queue
+from nettop.decode.topology.objects import Device, LinkCounts, Neighbour, Nexthop, PolicyRule, PortVlan, Queue
 from nettop.linux.netlink import ERR_MALFORMED, ERR_VALUE_SHORT
 from tests.unit.decode.netlink_bytes import batch, nest, nla, nlmsg
 
-NEWLINK, NEWNEIGH, NEWRULE, NEWQDISC, NEWTFILTER, NEWSTATS = 16, 28, 32, 36, 44, 92
+NEWLINK, NEWNEIGH, NEWRULE, NEWQDISC, NEWTFILTER, NEWSTATS, NEWNEXTHOP = 16, 28, 32, 36, 44, 92, 104
 
 
 def u32(value: int) -> bytes:
@@ -141,6 +141,65 @@ def test_ranges_of_vlans_are_all_their_vlans() -> None:
     assert not rows.devices
 
 
+def of_function(vf: int, *values: Any) -> tuple[str, dict[str, int]]:
+    """An IFLA_VF_* attribute for pyroute2's encoder: its name and fields."""
+    name, *fields = values
+    return f"IFLA_VF_{name.upper()}", {"vf": vf, **dict(fields)}
+
+
+def test_virtual_functions_are_as_ip_prints_them() -> None:
+    first = [
+        of_function(0, "vlan", ("vlan", 10), ("qos", 3)),
+        of_function(0, "tx_rate", ("tx_rate", 0)),
+        of_function(0, "spoofchk", ("spoofchk", 1)),
+        of_function(0, "link_state", ("link_state", 2)),
+        of_function(0, "rate", ("min_tx_rate", 100), ("max_tx_rate", 1000)),
+        of_function(0, "rss_query_en", ("rss_query_en", 0xFFFF_FFFF)),
+        of_function(0, "trust", ("trust", 0)),
+    ]
+    message = ifinfmsg()
+    message["index"], message["header"]["type"] = 5, NEWLINK
+    functions = {"attrs": [["IFLA_VF_INFO", {"attrs": first}]]}
+    message["attrs"] = [["IFLA_IFNAME", "x0"], ["IFLA_NUM_VF", 1], ["IFLA_VFINFO_LIST", functions]]
+    message.encode()
+    mac = nla(1, u32(0) + bytes.fromhex("020000000007") + bytes(26))  # pyroute2 encodes no IFLA_VF_MAC
+    (device,) = decoded(bytes(message.data)).devices
+    assert device.functions == (
+        (("vf", "0"), ("address", ""), ("vlan", "10"), ("qos", "3"), ("max_tx", "1000 Mbps"), ("min_tx", "100 Mbps"),
+         ("spoofchk", "on"), ("trust", "off"), ("link_state", "disable")),
+    )  # fmt: skip
+    several = nest(12, *(nla(1, struct.pack("=3I", 3, vlan, 0) + b"\x88\xa8\0\0") for vlan in (20, 30)))
+    second = nest(1, nla(1, u32(3) + bytes.fromhex("020000000007") + bytes(26)), several)
+    (device,) = decoded(link(nla(3, b"x0\0"), nla(1, bytes(6)), nest(22, nest(1, mac), second))).devices
+    assert device.functions == (
+        (("vf", "0"), ("address", "02:00:00:00:00:07")),
+        (("vf", "3"), ("address", "02:00:00:00:00:07"), ("vlan", "20"), ("protocol", "802.1ad"), ("vlan", "30"),
+         ("protocol", "802.1ad")),
+    )  # fmt: skip
+
+
+def test_nexthops_and_the_weights_of_their_groups() -> None:
+    def nexthop(*attributes: bytes, family: int = 0, flags: int = 0) -> bytes:
+        return nlmsg(NEWNEXTHOP, struct.pack("=BBBxI", family, 253, 4, flags) + b"".join(attributes))
+
+    group = struct.pack("=IBBH", 1, 0, 1, 0) + struct.pack("=IBBH", 2, 9, 0, 0)
+    rows = decoded(
+        nexthop(nla(1, u32(1)), nla(5, u32(7)), nla(6, b"\x0a\0\0\1"), family=2, flags=16),
+        nexthop(nla(1, u32(3)), nla(2, group), nla(14, u32(1 << 31))),
+        nexthop(nla(1, u32(4)), nla(2, group)),  # before Linux 6.11 the high byte of a weight is noise
+        nexthop(nla(1, u32(5)), nla(2, group[:11]), nest(12, nla(1, struct.pack("=H", 8)), nla(2, u32(1250)))),
+        nlmsg(NEWNEXTHOP, b"\0\0"),
+    )
+    assert rows.nexthops == [
+        Nexthop(1, 7, (2, 0x0A000001), scope=253, protocol=4, flags=16),
+        Nexthop(3, group=((1, 257), (2, 10)), scope=253, protocol=4),
+        Nexthop(4, group=((1, 1), (2, 10)), scope=253, protocol=4),
+        Nexthop(5, group=((1, 1),), scope=253, protocol=4, resilient=(
+            ("buckets", "8"), ("idle_timer", "12.5"), ("unbalanced_timer", "0"), ("unbalanced_time", "0"))),
+    ]  # fmt: skip
+    assert len(rows.errors) == 1
+
+
 def test_neighbours_and_forwarding_databases() -> None:
     def neighbour(family: int, state: int, flags: int, *attributes: bytes) -> bytes:
         return nlmsg(NEWNEIGH, struct.pack("=B3xiHBB", family, 5, state, flags, 1) + b"".join(attributes))
@@ -213,7 +272,7 @@ def test_a_malformed_message_is_unreadable_and_the_next_one_is_read() -> None:
 
 
 @given(
-    st.sampled_from([NEWLINK, 20, 24, NEWNEIGH, NEWRULE, NEWQDISC, NEWTFILTER, NEWSTATS]),
+    st.sampled_from([NEWLINK, 20, 24, NEWNEIGH, NEWRULE, NEWQDISC, NEWTFILTER, NEWSTATS, NEWNEXTHOP]),
     st.sampled_from([b"\0", b"\2", b"\7", b"\x0a"]),
     st.binary(max_size=120) | st.lists(st.tuples(st.integers(0, 60), st.binary(max_size=40)), max_size=6),
 )

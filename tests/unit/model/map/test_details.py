@@ -148,3 +148,11 @@ def test_a_row_with_a_finding_says_it_first() -> None:
     found = table.detail(table.idents.of("gw-a", 9), 0)
     assert isinstance(found, MapDetail) and text(found)[0] == "!         MTU 1500 here, 1400 there"
     assert [ident for _, ident in table.findings(0)] == [table.idents.of("gw-a", 9), None]
+
+
+def test_virtual_functions_have_their_settings() -> None:
+    function: Parameters = (("vf", "0"), ("address", "02:00:00:00:00:07"), ("vlan", "10"), ("link_state", "auto"))
+    one = replace(device(2, "eth0"), functions=tuple((("vf", str(n)), *function[1:]) for n in range(18)))
+    found = text(detail(host_map(namespace("gw-a", [one])), "gw-a", 2))
+    assert "functions vf 0 02:00:00:00:00:07, vlan 10, link state auto" in found
+    assert "vf 15 02:00:00:00:00:07, vlan 10, link state auto" in found and "… and 2 more" in found

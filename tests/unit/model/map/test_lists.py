@@ -132,9 +132,10 @@ def test_a_row_has_its_line_to_copy() -> None:
 
 def test_routes_with_several_hops_and_of_other_kinds() -> None:
     names = {2: "eth0", 3: "eth1"}
-    hops = (Hop(2, (AF_INET, 0x0A000001)), Hop(3, (AF_INET, 0x0A000002), dead=True))
+    hops = (Hop(2, (AF_INET, 0x0A000001)), Hop(3, (AF_INET, 0x0A000002), True, 3))
     assert route_words(Route(AF_INET, 100, 1, 0, 0, hops, metric=5, protocol=186), names.__getitem__) == (
-        "default table 100 proto bgp metric 5 nexthop via 10.0.0.1 dev eth0 nexthop via 10.0.0.2 dev eth1 dead"
+        "default table 100 proto bgp metric 5 nexthop via 10.0.0.1 dev eth0 weight 1"
+        " nexthop via 10.0.0.2 dev eth1 weight 3 dead"
     )
     assert route_words(Route(AF_INET, 254, 7, 0x0A000000, 8), names.__getitem__) == "unreachable 10.0.0.0/8"
     assert route_words(Route(AF_INET, 255, 2, 0x0A000001, 32, (Hop(2),), scope=254), names.__getitem__) == (
