@@ -17,9 +17,9 @@ from nettop.broker.children import OUTPUT_LIMIT
 from nettop.broker.confinement.own_namespace import Child
 from nettop.broker.failures import from_fields
 from nettop.broker.requests import (
+    CaptureDevice,
     Change,
     CounterName,
-    Device,
     DumpFilter,
     FlowKey,
     NetlinkSocket,
@@ -124,10 +124,10 @@ class Broker:
             self._open.pop(ns.handle, None)
         self._call(requests.LeaveNetns(ns.handle))
 
-    def devices(self, ns: Netns) -> list[Device]:
+    def devices(self, ns: Netns) -> list[CaptureDevice]:
         """Return the devices of a namespace, by ifindex."""
         body, _ = self._call(requests.GetDevices(ns.handle))
-        return [Device(**device) for device in body["devices"]]
+        return [CaptureDevice(**device) for device in body["devices"]]
 
     def packet_socket(
         self,
@@ -142,8 +142,9 @@ class Broker:
         """Return a capturing socket on a device, filtered by libpcap's `expression`. The caller closes its fd."""
         request = requests.OpenPacketSocket(ns.handle, device, expression, snaplen, block_size, block_count)
         body, fds = self._call(request, seconds=SLOW_CALL_SECONDS, fds=1)
-        device_found, linktype, filtered = Device(**body["device"]), int(body["linktype"]), bool(body["filtered"])
-        return PacketSocket(fds[0], device_found, linktype, block_size, block_count, snaplen, filtered)
+        opened = CaptureDevice(**body["device"])
+        linktype, filtered = int(body["linktype"]), bool(body["filtered"])
+        return PacketSocket(fds[0], opened, linktype, block_size, block_count, snaplen, filtered)
 
     def netlink_socket(
         self, ns: Netns, protocol: int, groups: tuple[int, ...] = (), rcvbuf: int = 8 << 20, program: bytes = b""

@@ -55,7 +55,7 @@ class Netns:
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
+class CaptureDevice:
     """A network device; `arphrd` is linux/if_arp.h's hardware type.
 
     Bytes of its name that are not UTF-8 are `\\xNN`: it is known by its index.
@@ -73,7 +73,7 @@ class PacketSocket:
     """An AF_PACKET socket: TPACKET_V3 ring set up, filter attached, bound; not yet mapped. The caller owns `fd`."""
 
     fd: int
-    device: Device
+    device: CaptureDevice
     linktype: int
     block_size: int
     block_count: int

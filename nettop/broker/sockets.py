@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from nettop.broker import abi
 from nettop.broker.capture_filter import libpcap
-from nettop.broker.requests import Device, OpenNetlinkSocket, OpenPacketSocket
+from nettop.broker.requests import CaptureDevice, OpenNetlinkSocket, OpenPacketSocket
 from nettop.errors import BrokerError
 from nettop.linux import interface, packet
 from nettop.linux.linktypes import LINKTYPE_ETHERNET, LINKTYPE_RAW
@@ -41,14 +41,14 @@ RECEIVE_BUFFER, SEND_BUFFER = (SO_RCVBUFFORCE, socket.SO_RCVBUF), (SO_SNDBUFFORC
 _MAX_PROGRAM = 4096 * 8  # BPF_MAXINSNS instructions
 
 
-def devices() -> list[Device]:
+def devices() -> list[CaptureDevice]:
     """Return the devices of the current namespace, by ifindex."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         found = [_read_device(sock, index, name) for index, name in sorted(socket.if_nameindex())]
     return [device for device in found if device is not None]
 
 
-def device(name: str) -> Device:
+def device(name: str) -> CaptureDevice:
     """Return the device of that name in the current namespace; raises BrokerError."""
     present = devices()
     for candidate in present:
@@ -57,12 +57,12 @@ def device(name: str) -> Device:
     raise BrokerError(f"no device {name!r}", f"there are {listed([clean(d.name) for d in present])}")
 
 
-def linktype(of: Device) -> int:
+def linktype(of: CaptureDevice) -> int:
     """Return the link type of packets from packet_socket(): Ethernet frames, or from the IP header on for the rest."""
     return LINKTYPE_ETHERNET if of.arphrd in (interface.ARPHRD_ETHER, interface.ARPHRD_LOOPBACK) else LINKTYPE_RAW
 
 
-def write_program(of: Device, request: OpenPacketSocket) -> None:
+def write_program(of: CaptureDevice, request: OpenPacketSocket) -> None:
     """Compile the filter of a request for its device, in the device's namespace, and write it to stdout."""
     if linktype(of) == LINKTYPE_RAW:
         program = libpcap.compile_program(LINKTYPE_RAW, request.expression, request.snaplen)
@@ -72,7 +72,7 @@ def write_program(of: Device, request: OpenPacketSocket) -> None:
     os.write(1, program)
 
 
-def packet_socket(of: Device, request: OpenPacketSocket, program: bytes) -> tuple[socket.socket, bool]:
+def packet_socket(of: CaptureDevice, request: OpenPacketSocket, program: bytes) -> tuple[socket.socket, bool]:
     """Return an AF_PACKET socket with ring and filter, bound to the device; `program`: an array of struct sock_filter.
 
     It is created for protocol 0 and bound last, so that nothing unfiltered slips in. Its holder cannot change the
@@ -194,7 +194,7 @@ def _attach_packet_filter(sock: socket.socket, program: bytes) -> bool:
     return True
 
 
-def _read_device(sock: socket.socket, index: int, name: str) -> Device | None:
+def _read_device(sock: socket.socket, index: int, name: str) -> CaptureDevice | None:
     """Return the device, or None if it has disappeared meanwhile."""
     try:
         hardware = struct.unpack_from("H", _ioctl(sock, interface.SIOCGIFHWADDR, name), 16)[0]
@@ -202,7 +202,7 @@ def _read_device(sock: socket.socket, index: int, name: str) -> Device | None:
         mtu = struct.unpack_from("i", _ioctl(sock, interface.SIOCGIFMTU, name), 16)[0]
     except OSError:
         return None
-    return Device(decoded(os.fsencode(name)), index, hardware, bool(flags & interface.IFF_UP), mtu)
+    return CaptureDevice(decoded(os.fsencode(name)), index, hardware, bool(flags & interface.IFF_UP), mtu)
 
 
 def _ioctl(sock: socket.socket, request: int, name: str) -> bytes:

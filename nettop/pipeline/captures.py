@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 
 from nettop.batch import Batch, Stream
 from nettop.broker.client import Broker
-from nettop.broker.requests import Device, Netns, PacketSocket
+from nettop.broker.requests import CaptureDevice, Netns, PacketSocket
 from nettop.decode.rtnetlink import decode_rtnetlink
 from nettop.errors import BrokerError, FilterError, NettopError
 from nettop.kinds import StreamKind
@@ -43,7 +43,7 @@ class CaptureRequest:
     snaplen: int = MAX_SNAPLEN
     headers: bool = False  # only for the rates of flows
 
-    def chosen(self, present: Sequence[Device]) -> list[Device]:
+    def chosen(self, present: Sequence[CaptureDevice]) -> list[CaptureDevice]:
         """Return those of the present devices that are to be captured now."""
         up = [device for device in present if device.up]
         if not self.devices:
@@ -55,7 +55,7 @@ class CaptureRequest:
                 chosen += [device for device in up if word == ANY or fnmatchcase(device.name, word)]
         return list(dict.fromkeys(chosen))
 
-    def check(self, present: Sequence[Device]) -> None:
+    def check(self, present: Sequence[CaptureDevice]) -> None:
         """Raise BrokerError for a name that no device has. A pattern may match later."""
         names = [device.name for device in present]
         for word in self.devices:
@@ -96,7 +96,7 @@ class Captures:
         request.check(present)
         self._number = number or self._number + 1
         rings: list[OpenRing] = []
-        refused: dict[Device, FilterError] = {}
+        refused: dict[CaptureDevice, FilterError] = {}
         try:
             for device in request.chosen(present):
                 try:
@@ -164,7 +164,7 @@ class Captures:
                 if device.up and device.ifindex not in self._refused and not self._runs(device.ifindex):
                     self._add(device, request)
 
-    def _add(self, device: Device, request: CaptureRequest) -> None:
+    def _add(self, device: CaptureDevice, request: CaptureRequest) -> None:
         try:
             ring = self._ring(device.name, request)
         except NettopError as error:
@@ -173,7 +173,7 @@ class Captures:
         self._start([ring])
         self.report(f"device {clean(device.name)} is up: captured from now on")
 
-    def _refuse(self, device: Device, error: NettopError) -> None:
+    def _refuse(self, device: CaptureDevice, error: NettopError) -> None:
         self._refused.add(device.ifindex)
         self.report(f"device {clean(device.name)} is not captured: {error.message}")
 

@@ -36,7 +36,7 @@ Select = Callable[[Batch, dict[int, Stream]], Batch]
 
 
 @dataclass(slots=True)
-class _Held:
+class _HeldBatch:
     """A batch, or other items, that wait for their turn; `key` is the time they are ordered by, `tie` comes next."""
 
     key: Ints
@@ -94,7 +94,7 @@ class CaptureInput:
                 self.floor = self._floors[0]
             other.close()
 
-    def read(self, chunk: int = CHUNK) -> list[_Held]:
+    def read(self, chunk: int = CHUNK) -> list[_HeldBatch]:
         """Open the file or read its next chunk; sets `floor`, and `end` or `error` at the end."""
         items: list[Item] = []
         try:
@@ -158,7 +158,7 @@ class CaptureInput:
         floors = np.minimum.accumulate(np.array(earliest[::-1], np.int64))[::-1]
         return [int(floor) for floor in floors]
 
-    def _keyed(self, items: list[Item]) -> list[_Held]:
+    def _keyed(self, items: list[Item]) -> list[_HeldBatch]:
         """Return the items with the keys that order them."""
         packets: list[tuple[Batch, Ints, Ints]] = []
         others: list[Other] = []
@@ -181,13 +181,13 @@ class CaptureInput:
         self._last_key = max([self._last_key, *(int(key.max()) for _, key, _ in packets)])
         return held
 
-    def _selected(self, batch: Batch, key: Ints, number: Ints) -> _Held:
+    def _selected(self, batch: Batch, key: Ints, number: Ints) -> _HeldBatch:
         kept = self._select(batch, self.streams)
         if len(kept) != len(batch):
             assert isinstance(kept.meta, PacketMeta) and kept.meta.number is not None
             rows = np.searchsorted(number, kept.meta.number.astype(np.int64))
             key, number = key[rows], number[rows]
-        return _Held(key, 2 * number, self.number, kept)
+        return _HeldBatch(key, 2 * number, self.number, kept)
 
     def _rising(self, batch: Batch) -> Ints:
         """Return each packet's time, or that of an earlier packet of its device if that one is later."""
@@ -207,7 +207,7 @@ class CaptureInput:
         self._newest[stream] = int(key[-1])
         return key
 
-    def _others(self, others: list[Other], packets: list[tuple[Batch, Ints, Ints]]) -> _Held:
+    def _others(self, others: list[Other], packets: list[tuple[Batch, Ints, Ints]]) -> _HeldBatch:
         """Return losses and blocks, each with the key of the packets before it in the file.
 
         Descriptions, names and keys come as soon as possible: packets of their section may be earlier than those.
@@ -219,7 +219,7 @@ class CaptureInput:
         before = np.array([one.before for one in others], np.int64)
         keys = highest[np.searchsorted(number[order], before)]
         keys[[isinstance(one, FileBlock) and one.kind in _AT_ONCE for one in others]] = NO_TIME
-        return _Held(keys, 2 * before - 1, self.number, None, np.array(others, object))
+        return _HeldBatch(keys, 2 * before - 1, self.number, None, np.array(others, object))
 
 
 def _all_packets(batch: Batch, streams: dict[int, Stream]) -> Batch:
@@ -232,7 +232,7 @@ def merged(inputs: list[CaptureInput]) -> Iterator[Ordered]:
         one.number = number
         if len(inputs) > _FEW_FILES:
             one.peek()
-    held: list[_Held] = []
+    held: list[_HeldBatch] = []
     running = [one for one in inputs if not one.ended]
     while running:
         lowest = min(running, key=lambda one: one.floor)
@@ -262,7 +262,7 @@ def merged(inputs: list[CaptureInput]) -> Iterator[Ordered]:
         yield _in_order(held)
 
 
-def _in_order(parts: list[_Held]) -> Ordered:
+def _in_order(parts: list[_HeldBatch]) -> Ordered:
     """Return parts as one, ordered by key, file and place in the file."""
     parts = sorted(parts, key=lambda part: part.batch is None)  # batches first: the sort is stable
     key = np.concatenate([part.key for part in parts])

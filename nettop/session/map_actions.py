@@ -15,7 +15,7 @@ from nettop.model.ruleset.rule_tree import chain_of_ident
 from nettop.model.table import Detail, Line
 from nettop.model.topology.device_words import label_text
 from nettop.model.topology.host_map import NamespaceMap
-from nettop.model.topology.route_case import HookRules, Step
+from nettop.model.topology.route_case import HookRules, RouteStep
 from nettop.model.topology.route_query import RouteQuery, parse
 from nettop.model.topology.route_steps import explain
 from nettop.pipeline.engine import Engine
@@ -84,7 +84,7 @@ def route(broker: Broker, run: Run, label: str, text: str) -> Detail:
     return Detail(-1, title, lines, sentences=len(lines))
 
 
-def _step_line(step: Step) -> Line:
+def _step_line(step: RouteStep) -> Line:
     return ((f"  {step.topic:<9} {step.status:<14} ", _ROLES[step.status]), (step.text, ""))
 
 

@@ -32,7 +32,7 @@ _BODY = NLMSG_HDRLEN + NFGEN_LENGTH
 _EXTENSIONS = (b"match\0", b"target\0")  # names of expressions
 
 
-class Chain(NamedTuple):
+class ChainName(NamedTuple):
     """The name of a chain: family, table, chain, as bytes."""
 
     family: str
@@ -52,9 +52,9 @@ class Inventory:
     """The tables with their handles, the chains, and the rules of each chain, in order."""
 
     tables: dict[tuple[str, bytes], int] = field(default_factory=dict)
-    chains: dict[Chain, list[Rule]] = field(default_factory=dict)
+    chains: dict[ChainName, list[Rule]] = field(default_factory=dict)
 
-    def same(self, other: Inventory, chain: Chain) -> bool:
+    def same(self, other: Inventory, chain: ChainName) -> bool:
         """Return True if the chain, its table and its rules are the same in both."""
         own, theirs = self.chains.get(chain), other.chains.get(chain)
         table = chain.family, chain.table
@@ -73,9 +73,9 @@ class Kernel:
         """Return what exists, of one family or of all. Raises OSError and MalformedError."""
         found = Inventory(self.tables(family))
         for of, one in self._dump(nft.NFT_MSG_GETCHAIN, family):
-            found.chains[Chain(of, _name(one, nft.NFTA_CHAIN_TABLE), _name(one, nft.NFTA_CHAIN_NAME))] = []
+            found.chains[ChainName(of, _name(one, nft.NFTA_CHAIN_TABLE), _name(one, nft.NFTA_CHAIN_NAME))] = []
         for of, one in self._dump(nft.NFT_MSG_GETRULE, family):
-            chain = Chain(of, _name(one, nft.NFTA_RULE_TABLE), _name(one, nft.NFTA_RULE_CHAIN))
+            chain = ChainName(of, _name(one, nft.NFTA_RULE_TABLE), _name(one, nft.NFTA_RULE_CHAIN))
             if not _is_policy(of, one.raw(nft.NFTA_RULE_USERDATA)):
                 found.chains.setdefault(chain, []).append(_rule(one))
         return found

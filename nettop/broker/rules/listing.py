@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 
-from nettop.broker.rules.inventory import Chain, Inventory, Kernel
+from nettop.broker.rules.inventory import ChainName, Inventory, Kernel
 from nettop.broker.rules.report import write_report
-from nettop.broker.rules.tool import UNSETTLED, Run, Runner
+from nettop.broker.rules.tool import UNSETTLED, Runner, ToolResult
 
 SECONDS = 12.0
 # The names that nft reads as one word: others would be read as more of the command.
@@ -42,7 +42,7 @@ class _Listing:
         chains = [chain for chain in before.chains if (chain.family, chain.table) == (family, name)]
         return b"".join(self._chain(before.tables[family, name], chain) for chain in chains)
 
-    def _chain(self, handle: int, chain: Chain) -> bytes:
+    def _chain(self, handle: int, chain: ChainName) -> bytes:
         """Return the chain in its table; the table's line has no handle here."""
         if self.runner.is_over or not _WORD.fullmatch(chain.name):
             return b""
@@ -51,10 +51,10 @@ class _Listing:
             return b""
         return _TABLE_LINE.sub(rb"\1 # handle %d" % handle, found.output, count=1)
 
-    def _list(self, *what: str | bytes) -> Run:
+    def _list(self, *what: str | bytes) -> ToolResult:
         run = self.runner.run("nft", "-a", "-t", "list", *what)
         if not run.failure and run.output and not run.output.endswith(b"}\n"):
-            return Run(run.output, "nft: the listing is incomplete")
+            return ToolResult(run.output, "nft: the listing is incomplete")
         return run
 
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from nettop.broker.rules.inventory import Chain, Inventory, Kernel, Rule
+from nettop.broker.rules.inventory import ChainName, Inventory, Kernel, Rule
 from nettop.broker.rules.report import write_report
 from nettop.broker.rules.tool import Runner
 
@@ -31,7 +31,7 @@ class _Save:
         self.runner = Runner(SECONDS, self.kernel.generation)
         self.parts: list[bytes] = []
         self.tables: dict[tuple[str, bytes], int] = {}  # handles
-        self.handles: dict[Chain, list[int]] = {}
+        self.handles: dict[ChainName, list[int]] = {}
         self.failures: list[str] = []
 
     def all(self) -> None:
@@ -59,7 +59,7 @@ class _Save:
         found.chains = {chain: rules for chain, rules in found.chains.items() if chain.table in TABLES}
         return found
 
-    def _rest(self, before: Inventory, chains: list[Chain]) -> None:
+    def _rest(self, before: Inventory, chains: list[ChainName]) -> None:
         """Request each of these chains, and then each rule that the tool did not print with its chain."""
         self.runner = Runner(REST_SECONDS, self.kernel.generation)
         found = {chain: self._by_chain(before, chain) for chain in chains if not chain.name.startswith(b"-")}
@@ -74,7 +74,7 @@ class _Save:
                 body = b"".join(lines[handle] for handle in handles)
                 self.parts.append(b"*%s\n:%s - [0:0]\n%s" % (chain.table, chain.name, body))
 
-    def _by_chain(self, before: Inventory, chain: Chain) -> Lines | None:
+    def _by_chain(self, before: Inventory, chain: ChainName) -> Lines | None:
         """Return the rules of the chain that the tool prints before it fails; None if it refuses all of them."""
         lines, failure = self._listed(chain)
         if "incompatible" in failure:
@@ -86,7 +86,7 @@ class _Save:
             return {}
         return dict(zip([rule.handle for rule in rules], lines, strict=False))
 
-    def _by_rule(self, rules: list[Rule], chain: Chain, known: Lines) -> Iterator[tuple[int, bytes]]:
+    def _by_rule(self, rules: list[Rule], chain: ChainName, known: Lines) -> Iterator[tuple[int, bytes]]:
         """Yield the handle and words of each other rule that the tool prints by its number."""
         for number, rule in enumerate(rules, 1):
             wanted = rule.handle not in known and (rule.extends or len(rules) <= _EACH)
@@ -95,7 +95,7 @@ class _Save:
                 if len(lines) == 1:
                     yield rule.handle, lines[0]
 
-    def _listed(self, chain: Chain, *number: str) -> tuple[list[bytes], str]:
+    def _listed(self, chain: ChainName, *number: str) -> tuple[list[bytes], str]:
         """Return the rules of a chain, or one of them, as `-A` lines, and the failure of the tool."""
         if self.runner.is_over:
             return [], "too late"

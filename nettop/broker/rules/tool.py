@@ -20,7 +20,7 @@ _UNSETTLED_CHANGES = 8
 UNSETTLED = "the ruleset changes faster than it can be listed"
 
 
-class Run(NamedTuple):
+class ToolResult(NamedTuple):
     """The outcome of a run: `failure` in one line, "" if the tool succeeded."""
 
     output: bytes
@@ -38,7 +38,7 @@ class Runner:
         """True once the time is up."""
         return time.monotonic() >= self._until
 
-    def run(self, tool: str, *arguments: str | bytes) -> Run:
+    def run(self, tool: str, *arguments: str | bytes) -> ToolResult:
         """Run a tool with these arguments; never by a shell. Raises BrokerError if it is not installed."""
         path = find_tool(tool)
         out, err = os.memfd_create("out", os.MFD_CLOEXEC), os.memfd_create("err", os.MFD_CLOEXEC)
@@ -48,7 +48,7 @@ class Runner:
                 preexec_fn=lambda: abi.prctl(PR_SET_PDEATHSIG, signal.SIGKILL),
             )  # fmt: skip
             ended = self._wait(process)
-            return Run(_content(out), ended or _failure(tool, process.returncode, _content(err)))
+            return ToolResult(_content(out), ended or _failure(tool, process.returncode, _content(err)))
         finally:
             os.close(out)
             os.close(err)

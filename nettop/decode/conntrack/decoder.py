@@ -15,7 +15,7 @@ from nettop.batch import Batch
 from nettop.columns import Columns, Decoded, Strings
 from nettop.decode.conntrack.expectations import EXPECTATION
 from nettop.decode.conntrack.layout import FLOW, MessageLayout, MessageSchema, layout_of
-from nettop.decode.conntrack.rows import FlowRows, MessageBlock
+from nettop.decode.conntrack.rows import MessageBlock, MessageColumns
 from nettop.decode.netlink import ErrorRows, Messages, rows_of, split, unaligned
 from nettop.linux import conntrack as nfct
 from nettop.linux.netlink import NLM_F_CREATE, NLM_F_MULTI, MalformedError
@@ -121,7 +121,7 @@ class _BatchReader:
         self._records = messages.record[selected]
         self._errors = ErrorRows()
         self._bad: list[int] = []
-        self._rows = FlowRows(len(selected), strings)
+        self._rows = MessageColumns(len(selected), strings)
         event = _events(messages.kind[selected], messages.flags[selected])
         self._rows.set("event", event)
         self._rows.set("ts_ns", batch.ts_ns[self._records].astype(np.int64))

@@ -53,7 +53,7 @@ class MessageBlock:
         return np.ndarray((n,), f">u{part.width}", self.data, part.offset, (width,))
 
 
-class FlowRows:
+class MessageColumns:
     """The columns of a batch while it is decoded: n rows, each filled in once."""
 
     def __init__(self, n: int, strings: Strings) -> None:

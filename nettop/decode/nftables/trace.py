@@ -54,7 +54,7 @@ class TraceDecoded:
     errors: DecodeErrors = field(default_factory=DecodeErrors.none)
 
 
-class _Shape(NamedTuple):
+class _TraceShape(NamedTuple):
     """A step, and where the records of other packets that took it have their values."""
 
     fixed: tuple[Any, ...]  # the fields of TraceRecord between `id` and `mark`
@@ -71,7 +71,7 @@ class TraceDecoder:
     """The decoder of one stream. Most records are of a step that an earlier packet took, too."""
 
     def __init__(self) -> None:
-        self._shapes: Shapes[_Shape] = Shapes()
+        self._shapes: Shapes[_TraceShape] = Shapes()
 
     def __call__(self, batch: Batch) -> TraceDecoded:
         """Decode a batch of datagrams. Never raises: bad bytes become errors."""
@@ -100,7 +100,7 @@ class TraceDecoder:
             record = _decoded(found, family_name(data[at + NLMSG_HDRLEN]), ts_ns)
             spans = [found.span(kind) if kind in found else (at, at) for kind in _VARYING]
             own = tuple((first - at, last - at) for first, last in spans)
-            self._shapes.add(data, at, end, spans, _Shape(record[2:11], record.protocol, own))
+            self._shapes.add(data, at, end, spans, _TraceShape(record[2:11], record.protocol, own))
             return record
         return shape.record(data, at, ts_ns)
 

@@ -18,14 +18,14 @@ _NO_BYTES = CounterHistory()  # of counters without bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Growth:
     """The change of a number over some time; None: not known."""
 
     delta: int | None
     rate: float | None  # per second
 
 
-Changes = tuple[Change | CounterHistory, Change | CounterHistory]  # of a counter's value, and of its bytes
+Changes = tuple[Growth | CounterHistory, Growth | CounterHistory]  # of a counter's value, and of its bytes
 
 
 def json_line(series: Series, changes: Changes | None = None) -> str:
@@ -126,9 +126,9 @@ class ChangedRows:
         return found
 
 
-def _since(history: CounterHistory, before: _Printed | None, octets: bool = False) -> Change:
+def _since(history: CounterHistory, before: _Printed | None, octets: bool = False) -> Growth:
     """Return the change since the last line; not known for a first line, or after a reset."""
     if before is None or history.reset_ns > before.ts_ns or history.ts_ns <= before.ts_ns or history.value is None:
-        return Change(None, None)
+        return Growth(None, None)
     delta = history.grown - (before.octets if octets else before.value)
-    return Change(delta, delta * _SECOND / (history.ts_ns - before.ts_ns))
+    return Growth(delta, delta * _SECOND / (history.ts_ns - before.ts_ns))

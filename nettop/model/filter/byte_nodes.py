@@ -18,7 +18,7 @@ from nettop.linux.inet import IPPROTO_ICMPV6
 from nettop.linux.socket import AF_INET, AF_INET6
 from nettop.model.filter import vocabulary
 from nettop.model.filter.fields import ByteFields, Loaded, Mask
-from nettop.model.filter.nodes import COMPARE, At, Chain, FilterRows, InNet, Node, equal, every
+from nettop.model.filter.nodes import COMPARE, AndOr, At, FilterRows, InNet, Node, equal, every
 from nettop.model.filter.values import integer, net
 
 _IPV4, _IPV6 = equal("family", AF_INET), equal("family", AF_INET6)
@@ -137,7 +137,7 @@ def mac_node(address: int, sides: tuple[str, ...], both: bool) -> Node:
         every((_equal("mac", at, 4, address >> 16), _equal("mac", at + 4, 2, address & 0xFFFF)))
         for at in (offsets[side] for side in (("src", "dst") if sides == ("any",) else sides))
     ]
-    return Chain(ends[0], tuple(("and" if both else "or", end) for end in ends[1:]))
+    return AndOr(ends[0], tuple(("and" if both else "or", end) for end in ends[1:]))
 
 
 def ethertype_node(number: int) -> Node:
@@ -166,10 +166,10 @@ _CAST_BIT = Operation(Bytes("mac", (), Constant(0), 1), "&", Constant(1))
 # Cooked captures and live ones know the kind of the destination without its address.
 GROUPS: Final[dict[str, dict[str, Node]]] = {
     "broadcast": {
-        "ether": Chain(mac_node((1 << 48) - 1, ("dst",), False), (("or", equal("direction", packet.PACKET_BROADCAST)),))
+        "ether": AndOr(mac_node((1 << 48) - 1, ("dst",), False), (("or", equal("direction", packet.PACKET_BROADCAST)),))
     },
     "multicast": {
-        "ether": Chain(
+        "ether": AndOr(
             Operation(_CAST_BIT, "!=", Constant(0)),
             (("or", equal("direction", packet.PACKET_BROADCAST)), ("or", equal("direction", packet.PACKET_MULTICAST))),
         ),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from nettop.batch import Array
 from nettop.model.filter.byte_nodes import Operation
 from nettop.model.filter.fields import Endpoint, Fields, Mask
-from nettop.model.filter.nodes import Chain, Compare, FilterRows, Node, Not, Word
+from nettop.model.filter.nodes import AndOr, Compare, FilterRows, Node, Not, Word
 from nettop.model.filter.parser import FilterParser
 from nettop.model.filter.vocabulary import KINDS, words
 
@@ -52,7 +52,7 @@ class Filter:
 def _leaves(node: Node) -> Iterator[Node]:
     if isinstance(node, Not):
         yield from _leaves(node.node)
-    elif isinstance(node, Chain):
+    elif isinstance(node, AndOr):
         for part in (node.first, *(other for _, other in node.rest)):
             yield from _leaves(part)
     else:

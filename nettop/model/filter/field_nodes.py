@@ -10,7 +10,7 @@ from typing import Final
 
 from nettop.model.filter import values, vocabulary
 from nettop.model.filter.byte_nodes import ethertype_node
-from nettop.model.filter.nodes import Both, Chain, Compare, InNet, InPorts, Node, Not, Word, every
+from nettop.model.filter.nodes import AndOr, Both, Compare, InNet, InPorts, Node, Not, Word, every
 from nettop.model.filter.vocabulary import Field
 from nettop.text.units import listed, parse_duration, parse_size
 
@@ -35,7 +35,7 @@ def state_node(text: str) -> Node:
     word = Word("state", lambda word: _loose(word) == loose)
     if status is None:
         return word
-    return Chain(status_node(status), (("or", word),)) if known else status_node(status)
+    return AndOr(status_node(status), (("or", word),)) if known else status_node(status)
 
 
 def status_node(text: str) -> Node:
@@ -79,7 +79,7 @@ def _vlan(field: Field, word: str, operator: str, text: str) -> Node:
     outer = _number(field, word, operator, text)
     if operator == "!=":
         return every((outer, Not(Compare("inner_vlan", "=", values.integer(text)))))
-    return Chain(outer, (("or", Compare("inner_vlan", operator or "=", values.integer(text))),))
+    return AndOr(outer, (("or", Compare("inner_vlan", operator or "=", values.integer(text))),))
 
 
 def _signed(field: Field, word: str, operator: str, text: str) -> Node:

@@ -109,7 +109,7 @@ class Not:
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
+class AndOr:
     """`and` and `or` bind equally and to the left, as in pcap-filter(7)."""
 
     first: Node
@@ -265,7 +265,7 @@ def equal(name: str, value: int) -> Compare:
 
 def every(nodes: Sequence[Node]) -> Node:
     """All of them hold."""
-    return nodes[0] if len(nodes) == 1 else Chain(nodes[0], tuple(("and", node) for node in nodes[1:]))
+    return nodes[0] if len(nodes) == 1 else AndOr(nodes[0], tuple(("and", node) for node in nodes[1:]))
 
 
 def _bits_equal(column: Array, value: int, mask: int) -> Mask:

@@ -20,7 +20,7 @@ from nettop.model.filter.byte_nodes import GROUPS, HEADERS, LABELS, ethertype_no
 from nettop.model.filter.byte_parser import CONSTANTS, ByteTestError, header_at, read_relation
 from nettop.model.filter.field_nodes import Qualifiers
 from nettop.model.filter.lexer import FilterToken, meaningless, refusal, tokens
-from nettop.model.filter.nodes import At, Chain, Compare, InNet, Node, Not, Present, equal, every
+from nettop.model.filter.nodes import AndOr, At, Compare, InNet, Node, Not, Present, equal, every
 from nettop.model.filter.refusals import foreign_word, missing, not_compared, unexpected_word, unknown_word, with_commas
 
 MAX_DEPTH = 100  # parentheses within parentheses
@@ -63,7 +63,7 @@ class FilterParser:
             self._advance()
             rest.append((word, self._term(depth)))
             self._expects(vocabulary.JOINTS)
-        return Chain(first, tuple(rest)) if rest else first
+        return AndOr(first, tuple(rest)) if rest else first
 
     def _term(self, depth: int) -> Node:
         negated, start = False, self._now.position

@@ -1,4 +1,4 @@
-"""Why a word is refused where it stands, and the word that was probably meant."""
+"""The reason why a word is refused, and the word that was probably meant."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def clauses(node: nodes.Node, holds: bool) -> tuple[Clause, ...] | None:
 
 
 def _alternatives(node: nodes.Node) -> Alternatives | None:
-    if isinstance(node, nodes.Chain):
+    if isinstance(node, nodes.AndOr):
         return _chain(node)
     if isinstance(node, nodes.At):
         return _at(node)
@@ -71,7 +71,7 @@ def _alternatives(node: nodes.Node) -> Alternatives | None:
     return ((Test(node.name, int(node.value), compare, holds, node.bits & WORD),),)
 
 
-def _chain(node: nodes.Chain) -> Alternatives | None:
+def _chain(node: nodes.AndOr) -> Alternatives | None:
     found = _alternatives(node.first)
     for word, part in node.rest:
         more = _alternatives(part)

@@ -51,19 +51,19 @@ def _terms(parsed: Filter, node: nodes.Node, holds: bool) -> list[_Term]:
     """Return the terms that must all hold, as far as the text separates them."""
     if isinstance(node, nodes.Not) and parsed.source(node.node):
         return _terms(parsed, node.node, not holds)
-    if not isinstance(node, nodes.Chain) or not parsed.source(node.first):
+    if not isinstance(node, nodes.AndOr) or not parsed.source(node.first):
         return [(node, holds)]
     *rest, (word, last) = node.rest
     if word != ("and" if holds else "or"):
         return [(node, holds)]
-    first = nodes.Chain(node.first, tuple(rest)) if rest else node.first
+    first = nodes.AndOr(node.first, tuple(rest)) if rest else node.first
     return _terms(parsed, first, holds) + _terms(parsed, last, holds)
 
 
 def _text(parsed: Filter, node: nodes.Node, holds: bool, alone: bool) -> str:
     source = parsed.source
     text = source(node)
-    if isinstance(node, nodes.Chain) and source(node.first):
+    if isinstance(node, nodes.AndOr) and source(node.first):
         text = " ".join((source(node.first), *(f"{word} {source(part)}" for word, part in node.rest)))
         text = text if alone and holds else f"({text})"
     return text if holds else f"not {text}"

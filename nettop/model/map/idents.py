@@ -5,7 +5,7 @@ from __future__ import annotations
 _SHIFT = 32  # bits of an ifindex
 
 
-class Idents:
+class MapIdents:
     """Numbers the namespaces as they come. A number is never reused, so a row is never taken for another one."""
 
     def __init__(self) -> None:

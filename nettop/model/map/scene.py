@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nettop.linux.interface import ARPHRD_LOOPBACK
-from nettop.model.map.idents import Idents
+from nettop.model.map.idents import MapIdents
 from nettop.model.map.rows import MapRow, prefix_text, shown_addresses
 from nettop.model.topology.device_words import about_namespace, closed_text, label_text, parameter, peer_text
 from nettop.model.topology.host_map import HostMap, NamespaceMap
@@ -53,7 +53,7 @@ class Scene:
 EMPTY = Scene()
 
 
-def scene_of(hosts: HostMap, rows: Sequence[MapRow], idents: Idents, marks: Mapping[int, int], here: str) -> Scene:
+def scene_of(hosts: HostMap, rows: Sequence[MapRow], idents: MapIdents, marks: Mapping[int, int], here: str) -> Scene:
     """Return the scene of all rows of the unfolded tree: the shown namespace, those linked to it, then others."""
     spaces = {row.label: row.namespace for row in rows if row.device is None}
     of: dict[str, list[MapRow]] = {label: [] for label in spaces}
@@ -90,7 +90,7 @@ def _neighbours(hosts: HostMap, rows: Iterable[MapRow]) -> Iterable[str]:
 
 def _box(
     hosts: HostMap, space: NamespaceMap, rows: Sequence[MapRow], depth: int | None, drawn: set[int],
-    idents: Idents, marks: Mapping[int, int], here: str,
+    idents: MapIdents, marks: Mapping[int, int], here: str,
 ) -> Box:  # fmt: skip
     items, bridge = [], False
     for row in rows[:MOST_ITEMS]:
@@ -108,7 +108,7 @@ def _box(
 
 
 def _item(
-    hosts: HostMap, row: MapRow, opens: bool, inside: bool, drawn: set[int], idents: Idents, marks: Mapping[int, int]
+    hosts: HostMap, row: MapRow, opens: bool, inside: bool, drawn: set[int], idents: MapIdents, marks: Mapping[int, int]
 ) -> Item:
     assert row.device is not None
     link = row.device.link

@@ -12,7 +12,7 @@ import numpy as np
 from nettop.batch import Array
 from nettop.model.findings import Finding
 from nettop.model.map.details import device_detail, namespace_detail
-from nettop.model.map.idents import Idents
+from nettop.model.map.idents import MapIdents
 from nettop.model.map.rows import Known, MapRow, RowCells, addresses_by_device, fields, value
 from nettop.model.table import Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.model.topology.device_words import closed_text
@@ -60,7 +60,7 @@ class MapTable:
         known: Known = lambda label: (),
         find: Callable[[], Sequence[Finding]] = lambda: (),
     ) -> None:
-        self.hosts, self.idents, self.here, self._known, self._find = hosts, Idents(), here, known, find
+        self.hosts, self.idents, self.here, self._known, self._find = hosts, MapIdents(), here, known, find
         self._findings: list[tuple[Finding, int | None]] = []
         self._found_at = (-1, -_FINDINGS_NS)  # version and time (ns) of the findings
         self._orders = OrderCache(self._match)

@@ -135,7 +135,7 @@ class _JoinedChain(NamedTuple):
     missing_texts: int
 
 
-class Idents:
+class RuleIdents:
     """The idents of chains and rules: each keeps its number as long as it exists, wherever it moves."""
 
     def __init__(self) -> None:
@@ -202,7 +202,7 @@ def _multiline(raw: Raw) -> set[str]:
 
 
 class _PictureBuilder:
-    def __init__(self, raw: Raw, texts: RulesetTexts, idents: Idents, current: bool) -> None:
+    def __init__(self, raw: Raw, texts: RulesetTexts, idents: RuleIdents, current: bool) -> None:
         self.raw, self.texts, self.idents, self.current = raw, texts, idents, current
         self.picture = Picture(raw_cells=[-1] * len(raw.rules))
         self.by_chain = _by_chain(raw)
@@ -356,7 +356,7 @@ class _PictureBuilder:
         )
 
 
-def join(raw: Raw, texts: RulesetTexts, idents: Idents, current: bool) -> Picture:
+def join(raw: Raw, texts: RulesetTexts, idents: RuleIdents, current: bool) -> Picture:
     """Return the picture. `current`: texts and dumps are of one ruleset, so a text without handles can be joined."""
     builder = _PictureBuilder(raw, texts, idents, current)
     for chain in raw.chains:

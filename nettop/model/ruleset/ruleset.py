@@ -14,11 +14,11 @@ from nettop.kinds import TextKind
 from nettop.model.ruleset.changes import ChangeLog
 from nettop.model.ruleset.counters import Counts
 from nettop.model.ruleset.element_changes import ElementChanges
-from nettop.model.ruleset.merge import NFT, ChainView, Idents, Picture, Raw, RuleView, join, legacy_shape
+from nettop.model.ruleset.merge import NFT, ChainView, Picture, Raw, RuleIdents, RuleView, join, legacy_shape
 from nettop.model.ruleset.opened_sets import OpenedSets
 from nettop.model.ruleset.order import prove
 from nettop.model.ruleset.rule_tree import RuleRow, tree_of
-from nettop.model.ruleset.sets.contents import SET_DUMPS, Branch, SetsDecoded
+from nettop.model.ruleset.sets.contents import SET_DUMPS, SetsDecoded, VerdictBranch
 from nettop.model.ruleset.texts import LEGACY_FAMILY, REQUIRED_KINDS, RULESET_KINDS, RulesetTexts
 
 _INTERRUPTED_AFTER_NS = 1_000_000_000  # an interrupted dump replaces one that is older
@@ -56,7 +56,7 @@ class Ruleset:
         self._elements = ElementChanges()  # since the picture that the log knows
         self.opened = OpenedSets()
         self._authors: dict[str, None] = {}  # of the commits since the picture that the log knows
-        self._idents = Idents()
+        self._idents = RuleIdents()
         self._pending: _PendingDump | None = None
         self._blocks: list[RuleBlock] = []
         self._dumped_ns: dict[str, int] = {}
@@ -131,7 +131,7 @@ class Ruleset:
             trees[chain] = tree_of(self.picture, chain)
         return trees[chain]
 
-    def branches(self, raw: NftRule | None) -> Iterator[tuple[str, tuple[Branch, ...]]]:
+    def branches(self, raw: NftRule | None) -> Iterator[tuple[str, tuple[VerdictBranch, ...]]]:
         """Yield the named verdict maps that a rule of the kernel uses, with their elements."""
         if raw is not None and (known := self.raw.sets.branches):
             yield from ((one[2], known[one]) for name in raw.sets if (one := (raw.family, raw.table, name)) in known)

@@ -30,7 +30,7 @@ class HookRules:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class RouteStep:
     """One step. Texts are safe for a terminal."""
 
     topic: str  # in, NAT, policy, route, local, forward, neigh, MTU, filter
@@ -43,7 +43,7 @@ class RouteReport:
     """The steps of a packet, and the answers of the kernel behind them."""
 
     query: RouteQuery
-    steps: tuple[Step, ...]
+    steps: tuple[RouteStep, ...]
     matched: RouteAnswer  # the route with its prefix
     chosen: RouteAnswer  # the next hop of it
     back: RouteAnswer | None = None  # the way back to the source, of an IPv4 packet that comes in

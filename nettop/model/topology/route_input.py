@@ -7,31 +7,31 @@ from collections.abc import Iterator
 
 from nettop.decode.rtnetlink import RouteAnswer
 from nettop.linux.socket import AF_INET
-from nettop.model.topology.route_case import TO_MANY, Case, Step
+from nettop.model.topology.route_case import TO_MANY, Case, RouteStep
 
 REFUSED = (errno.EINVAL, errno.EXDEV)  # of a source address: since 6.14 rp_filter has EINVAL, too
 _MODES = {0: "off", 1: "strict", 2: "loose"}
 
 
-def comes_in(case: Case) -> Iterator[Step]:
+def comes_in(case: Case) -> Iterator[RouteStep]:
     """Yield the step; none for a packet that this host makes. It sets `refused`."""
     name = case.query.in_device
     if case.arrives_at != name:
-        yield Step("in", f"{case.arrives_at} is a port of {name}: IP packets come in by {name}", "inferred")
+        yield RouteStep("in", f"{case.arrives_at} is a port of {name}: IP packets come in by {name}", "inferred")
     device = next((one for one in case.here.devices.values() if one.link.name == name), None)
     if device is None:
         return
     if not device.link.up:
-        yield Step("in", f"{name} is down: nothing comes in", "drops")
+        yield RouteStep("in", f"{name} is down: nothing comes in", "drops")
     elif case.query.family != AF_INET:
         reason = _martian6(case)
         case.refused = bool(reason)
-        yield Step("in", f"{name}, {reason or 'IPv6 has no rp_filter'}", "drops" if reason else "passes")
+        yield RouteStep("in", f"{name}, {reason or 'IPv6 has no rp_filter'}", "drops" if reason else "passes")
     else:
         reason = _martian(case) if case.chosen.error in REFUSED else ""
         text = f"{name}, {reason}" if reason else f"{name}, {_reverse_path(case)}"
         case.refused = bool(reason) or text.endswith("dropped")
-        yield Step("in", text, "drops" if case.refused else "passes")
+        yield RouteStep("in", text, "drops" if case.refused else "passes")
 
 
 def _martian(case: Case) -> str:

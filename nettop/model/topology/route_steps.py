@@ -19,7 +19,7 @@ from nettop.linux.socket import AF_INET
 from nettop.model.topology.host_map import NamespaceMap
 from nettop.model.topology.ip_words import destination_text, ip_text, route_words, rule_words, state_text, table_text
 from nettop.model.topology.policy import UNUSABLE, PolicyMatch, deciding
-from nettop.model.topology.route_case import TO_MANY, Case, HookRules, RouteReport, Status, Step
+from nettop.model.topology.route_case import TO_MANY, Case, HookRules, RouteReport, RouteStep, Status
 from nettop.model.topology.route_input import REFUSED, comes_in
 from nettop.model.topology.route_query import RouteQuery, question
 from nettop.model.topology.sysctls import number
@@ -84,24 +84,24 @@ def _way_back(case: Case, asked: RouteQuestion, ask: Ask) -> RouteAnswer:
     return answer
 
 
-def _nat_before(case: Case) -> Iterator[Step]:
+def _nat_before(case: Case) -> Iterator[RouteStep]:
     hook = "prerouting" if case.query.in_device else "output"
     count = None if case.hooks is None else case.hooks.get(hook, HookRules()).dstnat
     if count is None:
-        yield Step("NAT", "the rules are not known", "not evaluated")
+        yield RouteStep("NAT", "the rules are not known", "not evaluated")
     elif count:
-        yield Step("NAT", f"{plural(count, 'dstnat rule')} may rewrite the destination", "not evaluated")
+        yield RouteStep("NAT", f"{plural(count, 'dstnat rule')} may rewrite the destination", "not evaluated")
     elif case.query.in_device:
-        yield Step("NAT", "no dstnat rule", "passes")
+        yield RouteStep("NAT", "no dstnat rule", "passes")
 
 
-def _policy(case: Case) -> Iterator[Step]:
+def _policy(case: Case) -> Iterator[RouteStep]:
     route = case.route
     if (case.refused and route is None) or (route is not None and not route.table):
         return  # a broadcast that no table has
     match = _match(case)
     if match is not None:
-        yield Step("policy", rule_words(match.rule) + ("" if match.sure else " (others may match)"), "inferred")
+        yield RouteStep("policy", rule_words(match.rule) + ("" if match.sure else " (others may match)"), "inferred")
 
 
 def _match(case: Case) -> PolicyMatch | None:
@@ -115,12 +115,12 @@ def _of(query: RouteQuery) -> str:
     return query.in_device or query.out_device
 
 
-def _route(case: Case) -> Iterator[Step]:
+def _route(case: Case) -> Iterator[RouteStep]:
     route = case.route
     if route is not None and not route.table:
-        yield Step("route", _without_table(case, route), "kernel")
+        yield RouteStep("route", _without_table(case, route), "kernel")
     elif case.chosen.error == errno.EMSGSIZE and case.query.destination.is_multicast:
-        yield Step("route", "multicast: the kernel answers for none that comes in", "not evaluated")
+        yield RouteStep("route", "multicast: the kernel answers for none that comes in", "not evaluated")
     elif route is not None:
         text = route_words(route, case.here.name)
         hop = case.hop
@@ -129,9 +129,9 @@ def _route(case: Case) -> Iterator[Step]:
         table = f" table {table_text(route.table)}" if route.table == rt.RT_TABLE_MAIN else ""
         sources = case.chosen.source if not case.query.in_device else None
         text += table + (f" src {ip_text(route.family, sources)}" if sources is not None else "")
-        yield Step("route", text, "inferred" if case.chosen.error else "kernel")
+        yield RouteStep("route", text, "inferred" if case.chosen.error else "kernel")
     elif not case.refused:
-        yield Step("route", _no_route(case), "drops")
+        yield RouteStep("route", _no_route(case), "drops")
 
 
 def _without_table(case: Case, route: Route) -> str:
@@ -165,7 +165,7 @@ def _no_route(case: Case) -> str:
     return f"{cause}: {ending[0 if case.query.in_device else 1]}" if ending else cause
 
 
-def _forward(case: Case) -> Iterator[Step]:
+def _forward(case: Case) -> Iterator[RouteStep]:
     route, name = case.route, case.query.in_device
     if route is None:
         return
@@ -173,38 +173,38 @@ def _forward(case: Case) -> Iterator[Step]:
         kind = TO_MANY.get(route.kind)
         owners = [case.here.name(hop.ifindex) for hop in route.hops]
         owner = f", an address of {owners[0]}" if owners and kind is None else ""
-        yield Step("local", f"{kind} to this host" if kind else f"to this host{owner}", "kernel")
+        yield RouteStep("local", f"{kind} to this host" if kind else f"to this host{owner}", "kernel")
     elif name:
         yield _forwarding(case, 4 if case.query.family == AF_INET else 6)
 
 
-def _forwarding(case: Case, version: int) -> Step:
+def _forwarding(case: Case, version: int) -> RouteStep:
     name, values = case.query.in_device, case.here.sysctls
     known = case.conf(version, "forwarding")
     if known is None:
-        return Step("forward", "the sysctls are not known", "not evaluated")
+        return RouteStep("forward", "the sysctls are not known", "not evaluated")
     if version == 4:
         text = f"ip_forward {number(values, 'net.ipv4.ip_forward')}, {name} forwarding {known}"
-        return Step("forward", text, "passes" if known else "drops")
+        return RouteStep("forward", text, "passes" if known else "drops")
     source, hop = case.query.source, case.hop
     if source is not None and source.is_link_local and hop is not None and case.here.name(hop.ifindex) != name:
-        return Step("forward", f"{source} is an address of the link: answered with ICMP beyond scope", "drops")
+        return RouteStep("forward", f"{source} is an address of the link: answered with ICMP beyond scope", "drops")
     forced = case.conf(6, "force_forwarding")
     text = f"all forwarding {known}" + (f", {name} force_forwarding {forced}" if forced else "")
-    return Step("forward", text, "passes" if known or forced else "drops")
+    return RouteStep("forward", text, "passes" if known or forced else "drops")
 
 
-def _neighbour(case: Case) -> Iterator[Step]:
+def _neighbour(case: Case) -> Iterator[RouteStep]:
     hop = case.hop
     device = None if hop is None else case.here.devices.get(hop.ifindex)
     if hop is None or device is None:
         return
     name = device.link.name
     if not device.link.up:
-        yield Step("neigh", f"{name} is down: nothing leaves", "drops")
+        yield RouteStep("neigh", f"{name} is down: nothing leaves", "drops")
         return
     if device.link.flags & IFF_NOARP or device.link.arphrd == ARPHRD_LOOPBACK:
-        yield Step("neigh", f"{name} needs none", "passes")
+        yield RouteStep("neigh", f"{name} needs none", "passes")
         return
     family, address = hop.gateway or (case.query.family, int(case.query.destination))
     text = ip_text(family, address)
@@ -218,12 +218,12 @@ def _neighbour(case: Case) -> Iterator[Step]:
     )
     if found is None:
         asked = "ARP" if family == AF_INET else "neighbour discovery"
-        yield Step("neigh", f"{text} is not known yet: {asked} on {name} asks for it", "not evaluated")
+        yield RouteStep("neigh", f"{text} is not known yet: {asked} on {name} asks for it", "not evaluated")
         return
     mac, state = found.link_address.hex(":"), state_text(found)
     port = f", port {port}" if (port := _port(case, hop.ifindex, found.link_address)) else ""
     failed = " (it did not answer; the next packet asks again)" if found.state & _FAILED else ""
-    yield Step("neigh", " ".join(word for word in (text, mac, state) if word) + port + failed, "kernel")
+    yield RouteStep("neigh", " ".join(word for word in (text, mac, state) if word) + port + failed, "kernel")
 
 
 def _port(case: Case, bridge: int, mac: bytes) -> str:
@@ -235,7 +235,7 @@ def _port(case: Case, bridge: int, mac: bytes) -> str:
     return ""
 
 
-def _mtu(case: Case) -> Iterator[Step]:
+def _mtu(case: Case) -> Iterator[RouteStep]:
     hop = case.hop
     out = None if hop is None else case.here.devices.get(hop.ifindex)
     if out is None:
@@ -249,27 +249,27 @@ def _mtu(case: Case) -> Iterator[Step]:
         text += f": larger packets are answered with ICMP {kind}" + (
             ", or fragmented without DF" if case.query.family == AF_INET else ""
         )
-    yield Step("MTU", text, "passes")
+    yield RouteStep("MTU", text, "passes")
 
 
-def _filter(case: Case) -> Iterator[Step]:
+def _filter(case: Case) -> Iterator[RouteStep]:
     if case.route is None:
         return
     hooks = ["input"] if case.is_local else ["forward", "postrouting"]
     if not case.query.in_device:
         hooks = ["output", "input" if case.is_local else "postrouting"]
     if case.hooks is None:
-        yield Step("filter", "the rules are not known", "not evaluated")
+        yield RouteStep("filter", "the rules are not known", "not evaluated")
         return
     found = {hook: case.hooks.get(hook, HookRules()) for hook in hooks}
     for hook, of in found.items():
         if of.drops_all:
-            yield Step("filter", f"a chain on {hook} has no rule, and its policy is drop", "drops")
+            yield RouteStep("filter", f"a chain on {hook} has no rule, and its policy is drop", "drops")
     told = [f"{_rules(of)} on {hook}" for hook, of in found.items() if of.rules or of.policy_drop]
     status: Status = "not evaluated" if told else "passes"
-    yield Step("filter", ", ".join(told) or f"no rule on {' or '.join(hooks)}", status)
+    yield RouteStep("filter", ", ".join(told) or f"no rule on {' or '.join(hooks)}", status)
     if count := sum(of.srcnat for of in found.values()):
-        yield Step("NAT", f"{plural(count, 'srcnat rule')} may rewrite the source", "not evaluated")
+        yield RouteStep("NAT", f"{plural(count, 'srcnat rule')} may rewrite the source", "not evaluated")
 
 
 def _rules(of: HookRules) -> str:

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable
 from ipaddress import ip_address, ip_network
 
 from nettop.decode.nftables.rules import NftRule
-from nettop.model.ruleset.sets.contents import Branch
+from nettop.model.ruleset.sets.contents import VerdictBranch
 from nettop.model.traces.journey import Step
 
 # The named verdict maps that a rule uses, with their elements.
-FindBranches = Callable[[NftRule | None], Iterable[tuple[str, tuple[Branch, ...]]]]
+FindBranches = Callable[[NftRule | None], Iterable[tuple[str, tuple[VerdictBranch, ...]]]]
 
 
-def element_met(step: Step, maps: Iterable[tuple[str, tuple[Branch, ...]]]) -> str:
+def element_met(step: Step, maps: Iterable[tuple[str, tuple[VerdictBranch, ...]]]) -> str:
     """Return `22 in @ways`; "" if no element is known to be the one."""
     verdict = f"{step.record.verdict} {step.record.target}".strip()
     for name, branches in maps:

@@ -8,7 +8,7 @@ from nettop.model.ruleset.merge import LEGACY, NFT
 from nettop.model.ruleset.words import rule_text
 from nettop.model.traces.drops import BY_RULES
 from nettop.model.traces.headers import PacketHead
-from nettop.model.traces.journey import End, Journey, Step
+from nettop.model.traces.journey import Journey, JourneyEnd, Step
 
 DIGITS = 2  # of the times of packets: the kernel gives none, they are those when the records were read
 _DONE = {"drop": "dropped", "reject": "rejected", "stolen": "taken by the kernel", "queue": "sent to a queue"}
@@ -17,7 +17,7 @@ _READ_MS = 20  # records are read up to so long after the kernel made them
 _MAYBE = {"prerouting": ": no route, rp_filter, or forwarding is off"}  # without a drop of the kernel
 
 
-def verdict_of(end: End) -> str:
+def verdict_of(end: JourneyEnd) -> str:
     """Return the end in a word: accept, drop, reject, queue, stolen, lost."""
     rule = end.step.rule if end.step else None
     refuses = rule is not None and rule.verdict.lower() in ("reject", "tarpit")

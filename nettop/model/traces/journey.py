@@ -46,7 +46,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class JourneyEnd:
     """The end of a journey: drop, reject, accept, stolen, queue, or "lost" if no final verdict was seen."""
 
     verdict: str
@@ -77,7 +77,7 @@ class Journey:
     steps: list[Step] = field(default_factory=list)
     hooks: list[str] = field(default_factory=list)  # it went through
     families: list[str] = field(default_factory=list)  # of the tables that saw it there
-    end: End | None = None
+    end: JourneyEnd | None = None
     whole: bool = True  # False: records were lost while it was on its way
     ct_id: int | None = None
     mark: int | None = None  # when it was marked for tracing; None: 0

@@ -22,7 +22,7 @@ from nettop.model.ruleset.merge import ChainView, RuleView
 from nettop.model.traces.drops import PendingDrops
 from nettop.model.traces.elements import FindBranches, element_met
 from nettop.model.traces.headers import packet_head
-from nettop.model.traces.journey import IP_FAMILIES, End, Journey, Step
+from nettop.model.traces.journey import IP_FAMILIES, Journey, JourneyEnd, Step
 from nettop.model.traces.legacy import FindLegacy, packet_key, packet_of, step_of
 from nettop.model.traces.links import Answers, OpenPackets, RecentPackets, is_halved, passes
 from nettop.model.traces.order import base_chains, put_in_order
@@ -133,7 +133,7 @@ class Journeys:
         if found.refuses and record.hook == journey.hook:
             journey.refused_by = step
             if journey.verdict == "lost" and journey.end is not None:
-                journey.end = End("drop", step)
+                journey.end = JourneyEnd("drop", step)
         if journey.end is not None:
             self._order(journey)
             self._consider(journey)
@@ -193,7 +193,7 @@ class Journeys:
     def _end_silent(self, now_ns: int) -> None:
         for key, journey in list(self._open.items()):
             if now_ns - journey.last_ns > SILENT_NS:
-                self._finish(key, End("lost"))
+                self._finish(key, JourneyEnd("lost"))
                 self.version += 1
 
     def is_complete(self, journey: Journey) -> bool:
@@ -238,7 +238,7 @@ class Journeys:
         if not journey.is_long() or record.verdict in _FINAL:
             journey.steps.append(step)
         if record.verdict in _FINAL:
-            self._finish(key, End(record.verdict, step))
+            self._finish(key, JourneyEnd(record.verdict, step))
 
     def _own(self, record: TraceRecord, key: tuple[int, int]) -> None:
         """Apply a record of a tracing table: where the packet is, but nothing that was done to it."""
@@ -251,7 +251,7 @@ class Journeys:
             head = self._heads.pop(key, record)
             first = record if record.network else head
             if journey is not None and not _is_marked_again(journey, first):
-                self._finish(key, End("lost"))
+                self._finish(key, JourneyEnd("lost"))
             if self.table in ("", record.table) and self._second_half(first, key) is None:
                 self._begin(first, key)
         elif journey := journey or self._second_half(record, key):
@@ -259,7 +259,7 @@ class Journeys:
             journey.family = record.family
             if record.chain in TRACE_ENDS and record.type == "policy":
                 leaves = TRACE_ENDS[record.chain] == "postrouting"
-                self._finish(key, End("accept", oif=journey.oif if leaves else None))
+                self._finish(key, JourneyEnd("accept", oif=journey.oif if leaves else None))
             elif record.chain in TRACE_HOOKS and record.type == "rule":
                 journey.arrive(record.chain, record.family)
 
@@ -280,7 +280,7 @@ class Journeys:
         else:
             earlier = self._open.take_if(key[0], journey.key, lambda one: passes(one, journey))
         if key in self._open:  # the same id is another packet's
-            self._finish(key, End("lost"))
+            self._finish(key, JourneyEnd("lost"))
         if earlier is not None:
             self._continue(earlier, journey, key)
             return
@@ -351,9 +351,9 @@ class Journeys:
     def _name(self, netns: int, index: int | None) -> str | None:
         return None if index is None else self._device(netns, index) or f"if{index}"
 
-    def _finish(self, key: tuple[int, int], end: End) -> None:
+    def _finish(self, key: tuple[int, int], end: JourneyEnd) -> None:
         journey = self._open.take(key)
-        journey.end = End("drop", journey.refused_by) if end.verdict == "lost" and journey.refused_by else end
+        journey.end = JourneyEnd("drop", journey.refused_by) if end.verdict == "lost" and journey.refused_by else end
         self._order(journey)
         for chains in base_chains(journey):
             self._prove_order(chains, journey.ts_ns)

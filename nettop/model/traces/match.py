@@ -74,7 +74,7 @@ def _alternatives(parsed: Filter, node: nodes.Node, holds: bool) -> Iterator[Con
     """Yield conjunctions of which one holds if the node matches (`holds` False: does not match)."""
     if isinstance(node, nodes.Not):
         yield from _alternatives(parsed, node.node, not holds)
-    elif isinstance(node, nodes.Chain):
+    elif isinstance(node, nodes.AndOr):
         yield from _chain(parsed, node, holds)
     elif isinstance(node, nodes.At):
         sides = [[_end(node.test, end) for end in (_PORTS if side == "any" else (side,))] for side in node.sides]
@@ -85,7 +85,7 @@ def _alternatives(parsed: Filter, node: nodes.Node, holds: bool) -> Iterator[Con
         yield (replace(atom := _leaf(parsed, node), holds=atom.holds is holds),)
 
 
-def _chain(parsed: Filter, node: nodes.Chain, holds: bool) -> Iterator[Conjunction]:
+def _chain(parsed: Filter, node: nodes.AndOr, holds: bool) -> Iterator[Conjunction]:
     found = list(_alternatives(parsed, node.first, holds))
     for word, part in node.rest:
         more = _alternatives(parsed, part, holds)

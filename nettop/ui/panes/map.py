@@ -28,13 +28,13 @@ from nettop.ui.widgets.text_panes import TextPane
 WIDE = 140  # cells from which tree and drawing are side by side
 
 
-class _SideBySide(Horizontal, Covered):
+class _TreeAndDrawing(Horizontal, Covered):
     """Tree and drawing."""
 
     DEFAULT_CSS = """
-    _SideBySide { height: 1fr; width: 1fr; }
-    _SideBySide MapTree { width: 11fr; }
-    _SideBySide DrawingTable { width: 9fr; }
+    _TreeAndDrawing { height: 1fr; width: 1fr; }
+    _TreeAndDrawing MapTree { width: 11fr; }
+    _TreeAndDrawing DrawingTable { width: 9fr; }
     """
 
 
@@ -46,7 +46,7 @@ class MapView(TableView):
         self.drawing = DrawingTable("drawing", self.session, self.post)
         self.lists = self._make_table("lists", definition.filter_kind)
         self.list_title = TextPane(surface="background")
-        self.upper = _SideBySide(self.table, self.drawing)
+        self.upper = _TreeAndDrawing(self.table, self.drawing)
         self.findings = TextPane(surface="background")
         self.listed = ""  # one of LISTS, which is open; "": none
         self._hidden: Table | None = None  # tree or drawing; None: both are shown, or on a narrow screen the tree

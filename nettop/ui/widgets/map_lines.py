@@ -16,7 +16,7 @@ from nettop.ui.widgets.map_placement import (
     END,
     OPEN,
     TITLE,
-    Link,
+    DrawnLink,
     Placed,
     Placement,
     Slot,
@@ -172,13 +172,13 @@ class _Grid:
     def _lane(self, lane: int) -> int:
         return self._sizes.box + 1 + _LANE * lane
 
-    def _vertical(self, link: Link) -> None:
+    def _vertical(self, link: DrawnLink) -> None:
         if link.lane is not None:
             low, high = sorted((link.first[1], link.second[1]))
             for y in range(low + 1, high):
                 self._put(self._lane(link.lane), y, "│", "")
 
-    def _horizontal(self, link: Link) -> None:
+    def _horizontal(self, link: DrawnLink) -> None:
         if link.lane is None:
             self._cross(self._sizes.box, self._sizes.second, link.first[1])
         for (column, y), (_, other) in ((link.first, link.second), (link.second, link.first)):

@@ -35,7 +35,7 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class DrawnLink:
     """A link between two pins (column, line). `lane` None: it is straight."""
 
     first: tuple[int, int]
@@ -48,7 +48,7 @@ class Placement:
     """The places of all boxes and lines. `undrawn` are the devices whose link found no lane."""
 
     boxes: list[Placed] = field(default_factory=list)
-    links: list[Link] = field(default_factory=list)
+    links: list[DrawnLink] = field(default_factory=list)
     lanes: int = 0
     height: int = 0
     undrawn: set[int] = field(default_factory=set)
@@ -147,7 +147,7 @@ class Placer:
         spans = [(self._lines[a], self._lines[b], a, b) for a, b in pairs if a in self._lines and b in self._lines]
         for first, second, a, b in sorted(spans, key=lambda span: (min(span[0][1], span[1][1]), span)):
             if first[0] != second[0] and first[1] == second[1]:
-                found.links.append(Link(first, second))
+                found.links.append(DrawnLink(first, second))
                 continue
             low, high = sorted((first[1], second[1]))
             lane = next((at for at, end in enumerate(ends) if end < low), len(ends))
@@ -155,7 +155,7 @@ class Placer:
                 found.undrawn |= {a, b}
                 continue
             ends[lane : lane + 1] = [high]
-            found.links.append(Link(first, second, lane))
+            found.links.append(DrawnLink(first, second, lane))
         found.lanes = len(ends)
         return found
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from nettop.broker.requests import Device
+from nettop.broker.requests import CaptureDevice
 from nettop.errors import BrokerError
 from nettop.pipeline.captures import CaptureRequest
 
-LO, ETH, WG, VETH = (Device(name, i, 1, True, 1500) for i, name in enumerate(("lo", "eth0", "wg0", "veth1"), 1))
-DOWN, STAR = Device("veth2", 5, 1, False, 1500), Device("veth*", 6, 1, False, 1500)
+LO, ETH, WG, VETH = (CaptureDevice(name, i, 1, True, 1500) for i, name in enumerate(("lo", "eth0", "wg0", "veth1"), 1))
+DOWN, STAR = CaptureDevice("veth2", 5, 1, False, 1500), CaptureDevice("veth*", 6, 1, False, 1500)
 PRESENT = [LO, ETH, WG, VETH, DOWN]
 
 
@@ -25,7 +25,7 @@ PRESENT = [LO, ETH, WG, VETH, DOWN]
         (("nothing*",), []),
     ],
 )
-def test_names_patterns_any_and_nothing(words: tuple[str, ...], chosen: list[Device]) -> None:
+def test_names_patterns_any_and_nothing(words: tuple[str, ...], chosen: list[CaptureDevice]) -> None:
     assert sorted(CaptureRequest(words).chosen(PRESENT), key=lambda device: device.ifindex) == chosen
 
 

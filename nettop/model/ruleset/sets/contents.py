@@ -24,7 +24,7 @@ _IPSET = re.compile(r"--(?:match|add|del|map)-set$")
 
 
 @dataclass(frozen=True, slots=True)
-class Branch:
+class VerdictBranch:
     """One element of a verdict map: packets with this key get the verdict."""
 
     key: str
@@ -64,7 +64,7 @@ class Sets:
         self.contents = SetContents()
         self._ipsets = IpSetsDecoded()  # of the dump in progress
         self.listed: dict[SetId, NftSet] = {}
-        self.branches: dict[SetId, tuple[Branch, ...]] = {}
+        self.branches: dict[SetId, tuple[VerdictBranch, ...]] = {}
         self._pending: dict[SetId, NftSet] = {}
         self._parts: dict[SetId, list[Elements]] = {}
 
@@ -130,14 +130,14 @@ class Sets:
             self.branches.update(found)
         return changed
 
-    def _branches(self, of: NftSet, parts: list[Elements]) -> tuple[Branch, ...]:
+    def _branches(self, of: NftSet, parts: list[Elements]) -> tuple[VerdictBranch, ...]:
         whole = Elements.whole(parts)
         if whole is None:
             return ()
         found = closed(of, whole)
         rows = sorted(rows_of(found), key=lambda row: found.keys[row].tobytes())  # a hash has an order of its own
         values = ((row, value_of(of, found, row)) for row in rows)
-        return tuple(Branch(member_text(of, found, row), value) for row, value in values if value is not None)
+        return tuple(VerdictBranch(member_text(of, found, row), value) for row, value in values if value is not None)
 
 
 def sets_of(raw: NftRule | None, text: str | None) -> tuple[str, ...]:

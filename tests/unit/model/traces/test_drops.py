@@ -5,7 +5,7 @@ from __future__ import annotations
 from nettop.decode.drops import DropRecord
 from nettop.model.traces.drops import dropped
 from nettop.model.traces.headers import PacketHead
-from nettop.model.traces.journey import End, Journey
+from nettop.model.traces.journey import Journey, JourneyEnd
 
 SECOND = 1_000_000_000
 
@@ -15,7 +15,7 @@ HEAD = PacketHead(1, "10.0.0.1", "10.0.0.2", None, None, 84)
 
 def packet(device: str | None = "lan0", ts_ns: int = SECOND, verdict: str = "", head: PacketHead = HEAD) -> Journey:
     """A packet; `verdict` "": it may still be on its way, "lost": it has ended without one."""
-    end = End(verdict) if verdict else None
+    end = JourneyEnd(verdict) if verdict else None
     return Journey(1, 0, "t", ts_ns, "prerouting", head, head, device, end=end, last_ns=SECOND, device=device)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from nettop.decode.nftables.members import MapValue
 from nettop.decode.nftables.trace import TraceRecord
-from nettop.model.ruleset.sets.contents import Branch
+from nettop.model.ruleset.sets.contents import VerdictBranch
 from nettop.model.traces.elements import element_met
 from nettop.model.traces.headers import packet_head
 from nettop.model.traces.journey import Step
@@ -18,9 +18,9 @@ def step(verdict: str, target: str = "") -> Step:
     return Step(record, "input", (), packet_head(UDP, PORTS), "eth0", None)
 
 
-def branch(key: str, text: str) -> Branch:
+def branch(key: str, text: str) -> VerdictBranch:
     verdict, _, target = text.partition(" ")
-    return Branch(key, MapValue(text, verdict, target))
+    return VerdictBranch(key, MapValue(text, verdict, target))
 
 
 @pytest.mark.parametrize(
