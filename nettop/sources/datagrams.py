@@ -20,30 +20,15 @@ _SLOTS = 1024
 _WIDE = 2048  # bytes: above this, rows are packed one by one, so that one long datagram does not widen all
 
 
-class _IoVec(ctypes.Structure):
-    """struct iovec, linux/uio.h."""
-
-    _fields_ = (("base", ctypes.c_void_p), ("len", ctypes.c_size_t))
-
-
-class _MsgHdr(ctypes.Structure):
-    """struct msghdr, sys/socket.h."""
-
-    _fields_ = (
-        ("name", ctypes.c_void_p),
-        ("namelen", ctypes.c_uint),
-        ("iov", ctypes.POINTER(_IoVec)),
-        ("iovlen", ctypes.c_size_t),
-        ("control", ctypes.c_void_p),
-        ("controllen", ctypes.c_size_t),
-        ("flags", ctypes.c_int),
-    )
-
-
-class _MMsgHdr(ctypes.Structure):
-    """struct mmsghdr, sys/socket.h."""
-
-    _fields_ = (("hdr", _MsgHdr), ("len", ctypes.c_uint))
+_IOVEC = np.dtype([("base", np.uintp), ("len", np.uintp)], align=True)  # struct iovec, bits/types/struct_iovec.h
+_MSGHDR = np.dtype(  # struct msghdr, sys/socket.h
+    [
+        *(("name", np.uintp), ("namelen", np.uint32), ("iov", np.uintp), ("iovlen", np.uintp)),
+        *(("control", np.uintp), ("controllen", np.uintp), ("flags", np.int32)),
+    ],
+    align=True,
+)
+_MMSGHDR = np.dtype([("hdr", _MSGHDR), ("len", np.uint32)], align=True)  # struct mmsghdr, sys/socket.h
 
 
 class Received(NamedTuple):
@@ -63,24 +48,24 @@ class Slots:
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, _SLOTS * _STRIDE)
         self._rows = np.frombuffer(self._memory, np.uint8).reshape(_SLOTS, _STRIDE)
-        base = self._rows.ctypes.data
-        self._vectors = (_IoVec * _SLOTS)(*(_IoVec(base + i * _STRIDE, SLOT_SIZE) for i in range(_SLOTS)))
-        self._headers = (_MMsgHdr * _SLOTS)()
-        for header, vector in zip(self._headers, self._vectors, strict=True):
-            header.hdr.iov, header.hdr.iovlen = ctypes.pointer(vector), 1
-        words = np.frombuffer(memoryview(self._headers).cast("B"), np.uint32)
-        self._lengths = words[_MMsgHdr.len.offset // 4 :: ctypes.sizeof(_MMsgHdr) // 4]
+        slots = np.arange(_SLOTS, dtype=np.uintp)
+        self._vectors = np.zeros(_SLOTS, _IOVEC)
+        self._vectors["base"], self._vectors["len"] = self._rows.ctypes.data + slots * _STRIDE, SLOT_SIZE
+        self._headers = np.zeros(_SLOTS, _MMSGHDR)
+        self._headers["hdr"]["iov"] = self._vectors.ctypes.data + slots * _IOVEC.itemsize
+        self._headers["hdr"]["iovlen"] = 1
+        self._address = ctypes.c_void_p(self._headers.ctypes.data)
 
     def receive(self, fd: int, max_datagrams: int = _SLOTS) -> Received:
         """Return up to `max_datagrams` queued datagrams of a socket. Never blocks.
 
         Raises BlockingIOError when none is queued, and OSError as recv does (ENOBUFS for example).
         """
-        count = _libc.recvmmsg(fd, self._headers, min(max_datagrams, _SLOTS), socket.MSG_DONTWAIT, None)
+        count = _libc.recvmmsg(fd, self._address, min(max_datagrams, _SLOTS), socket.MSG_DONTWAIT, None)
         if count < 0:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code))
-        lengths = self._lengths[:count].copy()
+        lengths = self._headers["len"][:count].copy()
         width = (int(lengths.max()) + 7) & ~7
         if width > _WIDE:
             return self._packed(lengths)
