@@ -35,6 +35,7 @@ class OpenNamespace:
     path: str = ""
     pid: int = 0
     pidfd: int = -1
+    shared: bool = True  # the next open() of its spec returns it
 
 
 class Namespaces:
@@ -63,6 +64,7 @@ class Namespaces:
         """Return the namespace of a spec; raises BrokerError.
 
         It is "" (ours), a name in /run/netns, "pid:N", a path, or the "net:[INODE]" of a named one (as in proc(5)).
+        Opened `again` it is the caller's alone, who closes it.
         """
         if spec == "":
             return self._entries[OWN].netns
@@ -70,13 +72,13 @@ class Namespaces:
         fd = self._without_mount(self._open_nsfs(path, spec))
         inode = os.fstat(fd).st_ino
         for entry in self._entries.values():
-            if not again and entry.netns.inode == inode and entry.netns.label == spec:
+            if not again and entry.shared and entry.netns.inode == inode and entry.netns.label == spec:
                 os.close(fd)
                 return entry.netns
         if len(self._entries) >= MAX_OPEN:
             os.close(fd)
             raise BrokerError(f"{MAX_OPEN} namespaces are open already")
-        entry = self._with_owner(OpenNamespace(Netns(self._next, spec, inode), fd), path)
+        entry = self._with_owner(OpenNamespace(Netns(self._next, spec, inode), fd, shared=not again), path)
         self._entries[self._next] = entry
         self._next += 1
         return entry.netns

@@ -50,6 +50,14 @@ def test_the_same_spec_gives_the_same_handle(broker: Broker, lab: Lab) -> None:
     assert broker.netns(ns) == broker.netns(ns)
 
 
+def test_a_namespace_opened_again_is_left_without_taking_it_from_anyone_else(broker: Broker, lab: Lab) -> None:
+    ns = lab.netns()
+    alone = broker.netns(ns, again=True)
+    shared = broker.netns(ns)
+    broker.leave(alone)
+    assert alone.handle != shared.handle and broker.devices(shared)
+
+
 def test_our_own_namespace_is_the_empty_spec(broker: Broker) -> None:
     assert broker.netns("") == Netns(0, "", os.stat("/proc/self/ns/net").st_ino)
 
