@@ -285,6 +285,9 @@ class Server:
             with self._namespaces.inside(request.netns):
                 return {}, (wire.sealed_memfd("nettop-text", self._texts[request.what]()),)
         tool = self._tools[request.what]
+        with self._namespaces.inside(request.netns):
+            if tool.names and not texts.has_tables(tool.names):
+                return {}, (wire.sealed_memfd("nettop-text", b""),)
         netns = None if tool.of_host else self._fd(request.netns)
         task = ChildTask(request.what.value, tool.run, netns, texts.SECONDS, tool.capabilities, tool.gid)
         self._start(request_id, request.netns, task, lambda memfd: ({}, (memfd,)))

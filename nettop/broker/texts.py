@@ -29,24 +29,18 @@ class Tool:
     capabilities: frozenset[int] = frozenset({NET_ADMIN})
     gid: int = NOBODY
     of_host: bool = False  # made where the broker was started
+    names: str = ""  # the file below /proc/net that names its tables; without any there is no text
 
 
-def _where_named(names: str, run: Callable[[], None]) -> Callable[[], None]:
-    """Return a task that runs `run` if there is a legacy table: listing one creates it."""
-
-    def task() -> None:
-        if _table_names(names):
-            run()
-
-    return task
-
-
-def _table_names(names: str) -> str:
+def has_tables(names: str) -> bool:
+    """Return whether there is a legacy table: listing one creates it. True: also if that may not be read here."""
     try:
         with open(f"/proc/thread-self/net/{names}", encoding="ascii") as lines:
-            return lines.read().strip()
+            return bool(lines.read().strip())
     except FileNotFoundError:
-        return ""
+        return False
+    except PermissionError:
+        return True  # the tool says so
 
 
 _IPTABLES_RIGHTS = frozenset({NET_ADMIN, NET_RAW})  # NET_RAW: for the names of sets (`-m set`)
@@ -58,7 +52,7 @@ def _saver(program: str, family: str) -> Tool:
 
 
 def _legacy(names: str, run: Callable[[], None]) -> Tool:
-    return Tool(_where_named(names, run), _IPTABLES_RIGHTS, _ROOT_GROUP)
+    return Tool(run, _IPTABLES_RIGHTS, _ROOT_GROUP, names=names)
 
 
 def _legacy_save(program: str) -> Callable[[], None]:

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 
-from nettop.batch import Text
 from nettop.broker.client import Broker
+from nettop.broker.requests import Netns
 from nettop.console import say
-from nettop.decode.topology.namespaces import decode_namespaces
 from nettop.decode.topology.objects import Namespace
-from nettop.errors import BrokerError, UsageError
+from nettop.errors import BrokerError, NotPermitted, UsageError
 from nettop.headless.finding_lines import finding_lines
 from nettop.headless.map_route import answer, route_lines
-from nettop.headless.map_rules import ruleset_of
+from nettop.headless.map_rules import missing_words, ruleset_of
 from nettop.kinds import TextKind
 from nettop.model.map.sysctl_lines import sysctl_lines
 from nettop.model.map_findings.facts import MapFacts
 from nettop.model.map_findings.findings import map_findings, where
+from nettop.model.map_findings.rules import words_matter
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.topology.device_words import label_text
-from nettop.model.topology.host_map import NamespaceMap
+from nettop.model.topology.host_map import HostMap, NamespaceMap
 from nettop.model.topology.route_case import RouteReport
 from nettop.model.topology.route_query import parse
 from nettop.pipeline.engine import Engine
@@ -31,18 +32,38 @@ from nettop.pipeline.live_sources import LiveSources
 _AT_ONCE = 4  # namespaces whose rules are read
 
 
-def _rules(broker: Broker, space: Namespace) -> tuple[Namespace, Ruleset | BrokerError]:
-    """Return the rules of a namespace, or why they cannot be read."""
+def rules_of(broker: Broker, hosts: HostMap, space: Namespace) -> Ruleset | BrokerError | None:
+    """Return the rules of a namespace for its findings, or why they cannot be read; None: it has ended.
+
+    One that was made again under its name meanwhile is read once more.
+    """
+
+    def wants(ruleset: Ruleset) -> Collection[TextKind]:
+        matter = words_matter(MapFacts(hosts, {space.label: ruleset}.get))
+        return missing_words(ruleset.picture) if matter else ()
+
+    for _ in range(2):
+        try:
+            netns = broker.netns(space.label, again=True)
+        except BrokerError as error:
+            return error if isinstance(error, NotPermitted) else None
+        try:
+            return ruleset_of(broker, netns, wants) if netns.inode == space.inode else None
+        except BrokerError as error:
+            if not _is_gone(broker, netns):
+                return error
+        finally:
+            with suppress(BrokerError):
+                broker.leave(netns)
+    return None
+
+
+def _is_gone(broker: Broker, netns: Netns) -> bool:
     try:
-        return space, ruleset_of(broker, broker.netns(space.label))
-    except BrokerError as error:
-        return space, error
-
-
-def _listed(broker: Broker) -> set[tuple[str, int]]:
-    """Return the labels and inodes of the namespaces that there are now. Another process may hold one that ended."""
-    body = broker.text(broker.netns(""), TextKind.NAMESPACES)
-    return {(one.label, one.inode) for one in decode_namespaces(Text(0, 0, 0, TextKind.NAMESPACES, body)).namespaces}
+        broker.devices(netns)
+    except BrokerError:
+        return True
+    return False
 
 
 class MapAnswers:
@@ -70,16 +91,12 @@ class MapAnswers:
             chosen = here if self._options.netns is not None else spaces
             entered = [one.namespace for one in chosen if one.namespace.inode > 0 and not one.namespace.refusal]
             with ThreadPoolExecutor(_AT_ONCE) as pool:
-                found = [*pool.map(partial(_rules, live.broker), entered)]
-            refused = [(one, rules) for one, rules in found if isinstance(rules, BrokerError)]
-            self._rulesets = {one.label: rules for one, rules in found if not isinstance(rules, BrokerError)}
-            left = _listed(live.broker) if refused else ()
-            for one, error in refused:
-                if (
-                    one.label,
-                    one.inode,
-                ) in left or self._options.netns is not None:  # others have ended, which is no fault
-                    say(f"rules of {label_text(one.label)}: {error}")
+                found = [*pool.map(partial(rules_of, live.broker, engine.host_map), entered)]
+            for one, rules in zip(entered, found, strict=True):
+                if isinstance(rules, Ruleset):
+                    self._rulesets[one.label] = rules
+                elif rules is not None:
+                    say(f"rules of {label_text(one.label)}: {rules}")
 
     def lines(self, engine: Engine, chosen: Sequence[NamespaceMap]) -> Iterator[str] | None:
         """Return the lines that are printed instead of the map; None: the map is."""

@@ -93,6 +93,22 @@ def test_findings_are_rows_of_the_map_and_those_of_rules_come_when_they_are_aske
     assert (done.returncode, done.stdout, done.stderr) == (0, "no findings\n", "")
 
 
+def test_findings_follow_verdict_maps_and_need_no_words_where_packets_are_forwarded(lab: Lab) -> None:
+    ns = lab.netns()
+    jump = "chain f { type filter hook forward priority 0\nip saddr vmap %s\n}"
+    for name in ("anonymous", "named"):
+        lead = "map m { type ipv4_addr : verdict; elements = { 10.0.0.2 : jump led } }" if name == "named" else ""
+        chains = jump % ("@m" if lead else "{ 10.0.0.1 : jump led }")
+        rules = f"table ip {name} {{ chain led {{ tcp dport 22 accept\n}}\n{lead}\n{chains}\n}}"
+        run_in(ns, "nft", "-f", "-", stdin=rules)
+    (one,) = rows("map", "--findings", "--netns", ns)
+    assert {line for line in one["evidence"] if "rule" in line} == {
+        f"ip {name} led rule 1: tcp dport 22 accept" for name in ("anonymous", "named")
+    }
+    run_in(ns, "sysctl", "-qw", "net.ipv4.ip_forward=1")
+    assert rows("map", "--findings", "--netns", ns) == []
+
+
 def test_sysctls_have_the_values_of_sysctl_and_say_what_they_do(router: str) -> None:
     run_in(router, "sysctl", "-qw", "net.ipv4.conf.all.rp_filter=2")
     found = {row["name"]: row for row in rows("map", "--sysctls", "--netns", router)}

@@ -14,18 +14,22 @@ from pathlib import Path
 import pytest
 
 from nettop.broker.client import Broker
+from nettop.broker.requests import Netns
 from nettop.broker.start import start
+from nettop.decode.topology.objects import Namespace
 from nettop.errors import BrokerError
-from nettop.headless import map_rules
+from nettop.headless import map_answers, map_rules
 from nettop.kinds import TextKind
+from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.table import ViewSpec
-from nettop.model.topology.host_map import NamespaceMap
+from nettop.model.topology.host_map import HostMap, NamespaceMap
 from nettop.session.live import LiveSession
 from tests.kernel.commands import nettop, rows
 from tests.kernel.namespaces import Lab, poll, run_in
 from tests.kernel.rights import named_namespaces, only_root
 
 pytestmark = pytest.mark.kernel
+FORWARD = "table ip t { chain f { type filter hook forward priority 0; accept\n}\n}"
 
 
 class Mapped:
@@ -249,16 +253,64 @@ def test_namespaces_that_vanish_before_their_rules_are_read_are_left_out(lab: La
         holder.wait()
 
 
-def test_reading_the_rules_of_a_namespace_ends_with_it(
-    lab: Lab, broker: Broker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def ended(broker: Broker, netns: Netns) -> bool:
+    try:
+        broker.devices(netns)
+    except BrokerError:
+        return True
+    return False
+
+
+def test_reading_the_rules_of_a_namespace_ends_with_it(lab: Lab, broker: Broker) -> None:
     holder = lab.spawn_in("", "unshare", "--net", "sh", "-c", "nft add table ip t; exec sleep 60")
     spec = f"pid:{holder.pid}"
     listed = ("nsenter", f"--net=/proc/{holder.pid}/ns/net", "nft", "list", "tables")
     poll(lambda: subprocess.run(listed, capture_output=True, check=False).stdout == b"table ip t\n")
-    monkeypatch.setattr(map_rules, "Settled", lambda: lambda _: holder.kill() or (holder.wait() and False))
-    with pytest.raises(BrokerError, match=r"no process|is gone"):
-        map_rules.ruleset_of(broker, broker.netns(spec))
+    netns = broker.netns(spec)
+
+    def end(ruleset: Ruleset) -> list[TextKind]:
+        holder.kill()
+        holder.wait()
+        poll(lambda: ended(broker, netns))
+        return [TextKind.NFT_RULESET]
+
+    with pytest.raises(BrokerError, match=r"is gone"):
+        map_rules.ruleset_of(broker, netns, end)
+
+
+@named_namespaces
+@pytest.mark.parametrize("tries", [1, 50])
+def test_of_a_namespace_made_again_while_its_rules_are_read_nothing_is_reported_as_gone(
+    lab: Lab, broker: Broker, monkeypatch: pytest.MonkeyPatch, tries: int
+) -> None:
+    """The kernel gives one of the next the inode of the one before."""
+    name = lab.netns("again")
+    run_in(name, "nft", "-f", "-", stdin=FORWARD)
+    inode, shared = inode_of(name), broker.netns(name)
+
+    def again(picture: object) -> list[TextKind]:
+        if not ended(broker, shared):
+            lab.remove(name)
+            poll(lambda: ended(broker, shared))
+            lab.netns("again")
+            for _ in range(tries - 1):
+                if inode_of(name) != inode:
+                    lab.remove(name)
+                    lab.netns("again")
+            run_in(name, "nft", "-f", "-", stdin=FORWARD)
+        return [TextKind.NFT_RULESET]
+
+    monkeypatch.setattr(map_answers, "words_matter", lambda facts: True)
+    monkeypatch.setattr(map_answers, "missing_words", again)
+    found = map_answers.rules_of(broker, HostMap(), Namespace(name, inode))
+    if inode_of(name) == inode:
+        assert isinstance(found, Ruleset) and [rule.text for rule in found.picture.rules] == ["accept"]
+    else:
+        assert found is None, "what the map knows is of another one"
+
+
+def inode_of(name: str) -> int:
+    return os.stat(f"/run/netns/{name}").st_ino
 
 
 def test_namespaces_that_vanish_while_they_are_read_fail_nothing(lab: Lab) -> None:

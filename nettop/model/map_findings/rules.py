@@ -43,6 +43,12 @@ def forwarding_off(facts: MapFacts) -> Iterator[Finding]:
                 yield finding("forwarding-off", summary, space, None, (*values, *_lines(picture, rules)))
 
 
+def words_matter(facts: MapFacts) -> bool:
+    """Return whether the words of rules may decide about a finding, or be its evidence."""
+    devices = (device for space, _ in _pictures(facts) for device in space.devices.values())
+    return any(device.link.kind == "bridge" for device in devices) or any(forwarding_off(facts))
+
+
 def _pictures(facts: MapFacts) -> Iterator[tuple[NamespaceMap, Picture]]:
     for space in facts.hosts.namespaces():
         ruleset = facts.ruleset(space.namespace.label)
