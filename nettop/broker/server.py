@@ -283,11 +283,14 @@ class Server:
     def _get_text(self, request_id: int, request: requests.GetText) -> Answer:
         if request.what in self._texts:
             with self._namespaces.inside(request.netns):
-                return {}, (wire.sealed_memfd("nettop-text", self._texts[request.what]()),)
+                began = time.thread_time_ns()
+                found = self._texts[request.what]()
+                cost_ns = time.thread_time_ns() - began
+                return {"cost_ns": cost_ns}, (wire.sealed_memfd("nettop-text", found),)
         tool = self._tools[request.what]
         with self._namespaces.inside(request.netns):
             if tool.names and not texts.has_tables(tool.names):
-                return {}, (wire.sealed_memfd("nettop-text", b""),)
+                return {"cost_ns": 0}, (wire.sealed_memfd("nettop-text", b""),)
         netns = None if tool.of_host else self._fd(request.netns)
         task = ChildTask(request.what.value, tool.run, netns, texts.SECONDS, tool.capabilities, tool.gid)
         self._start(request_id, request.netns, task, lambda memfd: ({}, (memfd,)))
@@ -373,7 +376,12 @@ class Server:
         if running is None:
             return
         self._selector.unregister(pidfd)
-        self._reply(running.id, lambda: running.make_answer(running.child.outcome()))
+
+        def answer() -> Answer:
+            body, fds = running.make_answer(running.child.outcome())
+            return {**body, "cost_ns": running.child.cost_ns}, fds
+
+        self._reply(running.id, answer)
 
     def _wait_seconds(self) -> float | None:
         ends = [running.child.deadline for running in self._running.values()]

@@ -339,15 +339,15 @@ class NamespaceMapSource:
         """Read the sysctls of one namespace, first of those that are shown."""
         places = self._places
         label = min(places, key=lambda one: (places[one].sysctls_ns, one not in self._shown), default=None)
-        now, began = time.monotonic_ns(), time.time_ns()
+        now, began, cost_ns = time.monotonic_ns(), time.time_ns(), 0
         if label is None or places[label].sysctls_ns > now:
             return
         try:
-            body = self._broker.text(places[label].netns, TextKind.MAP_SYSCTLS)
+            body, cost_ns = self._broker.text_cost(places[label].netns, TextKind.MAP_SYSCTLS)
         except BrokerError:
             body = b""
         places[label].sysctls_ns = now + (_SYSCTLS_NS if label in self._shown else _SYSCTLS_UNSEEN_NS)
-        self._allowance_ns -= time.monotonic_ns() - now
+        self._allowance_ns -= int(cost_ns * _DOWNSTREAM)
         yield Text(self._texts, self._seq.next(), began, TextKind.MAP_SYSCTLS, body, netns=label)
 
     def _dump(self, place: _Place, parts: Sequence[str]) -> Iterator[Item]:

@@ -37,7 +37,7 @@ class TextSource:
         self._kinds, self._once = tuple(kinds), once
         self._interval_ns = None if interval is None else int(interval * 1e9)
         self._share = share
-        self._took_ns = 0  # of the current turn, or of the last one
+        self._took_ns = 0  # of processors, in the current turn or the last one
         self._todo: deque[TextKind] = deque()
         self._announced = False
         self._poked = True
@@ -89,11 +89,11 @@ class TextSource:
         """Do nothing: no descriptor is open."""
 
     def _text(self, what: TextKind) -> Text:
-        began = time.monotonic_ns()
+        began, asked_ns = time.thread_time_ns(), time.monotonic_ns()
         body, error, requested_ns = b"", "", time.time_ns()  # changes while the tool runs may be missing in its output
         try:
-            body = self._broker.text(self._netns, what)
+            body, cost_ns = self._broker.text_cost(self._netns, what)
         except BrokerError as failed:
-            error = str(failed)
-        self._took_ns += time.monotonic_ns() - began
+            error, cost_ns = str(failed), time.monotonic_ns() - asked_ns  # perhaps it was ended
+        self._took_ns += cost_ns + time.thread_time_ns() - began
         return Text(self._stream.id, self._seq.next(), requested_ns, what, body, error)

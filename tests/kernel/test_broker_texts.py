@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -233,3 +234,11 @@ def test_a_listener_on_a_log_group_appears_in_the_statistics(broker: Broker, lab
     found = blocks(broker.text(broker.netns(ns), TextKind.NET_STATISTICS))
     assert [line[0] for line in found["netfilter/nfnetlink_log"]] == ["42"]
     assert blocks(broker.text(broker.netns(lab.netns("b")), TextKind.NET_STATISTICS))["netfilter/nfnetlink_log"] == []
+
+
+@pytest.mark.parametrize("kind", [TextKind.NFT_RULESET, TextKind.NAMESPACES, TextKind.MAP_SYSCTLS])
+def test_a_text_comes_with_the_processor_time_that_it_took(broker: Broker, lab: Lab, kind: TextKind) -> None:
+    ns = broker.netns(lab.netns())
+    began = time.monotonic_ns()
+    body, cost_ns = broker.text_cost(ns, kind)
+    assert 0 < cost_ns <= time.monotonic_ns() - began and (body or kind is TextKind.NFT_RULESET)

@@ -20,9 +20,9 @@ class Texts:
     def __init__(self) -> None:
         self.asked: list[float] = []
 
-    def text(self, netns: Netns, what: TextKind) -> bytes:
+    def text_cost(self, netns: Netns, what: TextKind) -> tuple[bytes, int]:
         self.asked.append(time.monotonic())
-        return b""
+        return b"", 0
 
 
 def test_what_comes_on_the_screen_is_read_at_once_and_once() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import cast
 
@@ -17,11 +18,11 @@ class SlowBroker:
 
     done_ns = 0
 
-    def text(self, ns: Netns, what: TextKind) -> bytes:
+    def text_cost(self, ns: Netns, what: TextKind) -> tuple[bytes, int]:
         while time.time_ns() <= SlowBroker.done_ns + 1000:
             pass
         SlowBroker.done_ns = time.time_ns()
-        return b"table ip t {\n}\n"
+        return b"table ip t {\n}\n", 0
 
 
 def test_a_text_is_stamped_before_its_tool_runs() -> None:
@@ -33,17 +34,33 @@ def test_a_text_is_stamped_before_its_tool_runs() -> None:
     assert asked <= text.ts_ns < SlowBroker.done_ns
 
 
-def test_the_interval_stretches_so_that_the_tools_take_their_share_at_most() -> None:
-    class Busy:
-        def text(self, ns: Netns, what: TextKind) -> bytes:
-            end = time.monotonic_ns() + 20_000_000
-            while time.monotonic_ns() < end:
-                pass
-            return b""
+class Costing:
+    """A broker whose tools take `wall_ns` and report `cost_ns` of processor time."""
 
+    def __init__(self, wall_ns: int, cost_ns: int) -> None:
+        self._wall_ns, self._cost_ns = wall_ns, cost_ns
+
+    def text_cost(self, ns: Netns, what: TextKind) -> tuple[bytes, int]:
+        end = time.monotonic_ns() + self._wall_ns
+        while time.monotonic_ns() < end:
+            threading.Event().wait(0.01)
+        return b"", self._cost_ns
+
+
+def test_a_tool_that_waits_for_a_busy_machine_takes_nothing_of_its_share() -> None:
+    stream, kinds = Stream(1, StreamKind.TEXT, "text"), (TextKind.SYSCTLS,)
+    source = TextSource(stream, cast(Broker, Costing(100_000_000, 0)), Netns(0, "", 1), kinds, Counter64(), share=0.001)
+    source.read(0)
+    source.poke()
+    due = source.due_ns()
+    assert due is not None and due - time.monotonic_ns() < 20_000_000_000, "100 ms would be 100 s"
+
+
+def test_the_interval_stretches_so_that_the_tools_take_their_share_at_most() -> None:
     stream = Stream(1, StreamKind.TEXT, "text")
     kinds = (TextKind.SYSCTLS, TextKind.PROCESSES)
-    source = TextSource(stream, cast(Broker, Busy()), Netns(0, "", 1), kinds, Counter64(), 0.5, share=0.01)
+    busy = cast(Broker, Costing(0, 20_000_000))
+    source = TextSource(stream, busy, Netns(0, "", 1), kinds, Counter64(), 0.5, share=0.01)
     began = time.monotonic_ns()
     assert len(source.read(0)) == 2 and source.due_ns() == 0 and len(source.read(0)) == 1
     due = source.due_ns()
