@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -11,9 +14,10 @@ from typing import Any
 import pytest
 
 from nettop.broker.client import Broker
+from nettop.kinds import TextKind
 from nettop.model.ruleset.changes import Commit
 from nettop.session.live import LiveSession
-from tests.kernel.namespaces import Lab, poll, run_in
+from tests.kernel.namespaces import Lab, command_in, poll, run_in
 
 pytestmark = pytest.mark.kernel
 
@@ -49,6 +53,10 @@ def commits(session: LiveSession) -> list[Commit]:
     return answer(session.rule_changes)
 
 
+def told(log: list[Commit]) -> set[str]:
+    return {f"{one.sign} {one.where}  {one.text}" for commit in log for one in commit.changes}
+
+
 def is_whole(session: LiveSession) -> bool:
     asked = lambda put: session._run.on_models(lambda engine, now_ns: put([engine.ruleset.is_whole]))  # noqa: E731
     return bool(answer(asked)[0])
@@ -62,9 +70,9 @@ def test_each_change_is_told_with_its_words_and_its_program(broker: Broker, lab:
         poll(lambda: is_whole(session), what="the rules are read")
         for count, (command, wanted) in enumerate(STEPS, 1):
             run_in(ns, *command)
-            poll(lambda count=count: len(commits(session)) >= count, WORDS_S, " ".join(command))  # type: ignore[misc]
+            done = lambda count=count, wanted=wanted: told(commits(session)[count - 1 :]) == wanted  # noqa: E731
+            poll(done, WORDS_S, " ".join(command))
             last = commits(session)[-1]
-            assert {f"{one.sign} {one.where}  {one.text}" for one in last.changes} == wanted
             assert re.fullmatch(r"(nft|iptables-nft|xtables-nft-mul) \(\d+\)", last.by), last.by
         assert len(commits(session)) == len(STEPS)
     finally:
@@ -91,3 +99,48 @@ def test_what_nobody_reports_has_no_author_and_a_table_is_one_change(broker: Bro
         assert commits(session)[1].by.startswith("nft (")
     finally:
         session.close()
+
+
+@contextmanager
+def commits_without_a_pause(ns: str) -> Iterator[None]:
+    """nft replaces the rule of a chain every 20 ms."""
+    nft = subprocess.Popen(command_in(ns, "nft", "-i"), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    ended = threading.Event()
+
+    def commit() -> None:
+        port = 0
+        while nft.stdin is not None and not ended.wait(0.02):
+            port = port % 60_000 + 1
+            nft.stdin.write(f"flush chain inet fw lan; add rule inet fw lan udp dport {port} accept\n")
+            nft.stdin.flush()
+
+    thread = threading.Thread(target=commit)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        nft.communicate()
+
+
+def test_commits_without_a_pause_are_logged_as_they_come_and_words_come_again(broker: Broker, lab: Lab) -> None:
+    ns = lab.netns("c")
+    run_in(ns, "nft", "-f", "-", stdin=RULES)
+    run_in(ns, "iptables-nft", "-A", "INPUT", "-p", "tcp", "--dport", "80", "-j", "ACCEPT")
+    with closing(LiveSession(broker, ns)) as session:
+        ruleset = lambda put: session._run.on_models(lambda engine, now_ns: put([engine.ruleset]))  # noqa: E731
+        poll(lambda: is_whole(session), what="the rules are read")
+        (found,) = answer(ruleset)
+        with commits_without_a_pause(ns):
+            poll(lambda: len(commits(session)) >= 50, 10.0, "50 commits in the log")
+            assert found.stale(), "the words are marked old"
+            last = commits(session)[-1]
+            assert last.by.startswith("nft (") and {one.sign for one in last.changes} <= {"+", "-"}
+            assert any("[ immediate reg 0 accept ]" in one for one in told([last])), "its expressions, without words"
+            for kind in (TextKind.NFT_RULESET, TextKind.IPTABLES_SAVE):
+                before = found.texts.valid_ns[kind]
+                poll(lambda kind=kind, before=before: found.texts.valid_ns[kind] > before, 15.0, kind.value)  # type: ignore[misc]
+        last_rule = re.compile(r"\+ inet fw lan 1  udp dport \d+ accept")
+        poll(lambda: any(map(last_rule.fullmatch, told(commits(session)[-1:]))), WORDS_S, "the words of the last rule")
+        assert all(len(one.changes) <= 2 for one in commits(session)), "each commit by itself"

@@ -7,7 +7,6 @@ one is equal apart from them, only the counters are read (linux/netfilter/nf_tab
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,11 +16,11 @@ from nettop.batch import Batch, NetlinkMeta
 from nettop.columns import DecodeErrors
 from nettop.decode.netlink import ErrorRows
 from nettop.decode.nftables import objects
-from nettop.decode.nftables.elements import Elements
+from nettop.decode.nftables.commits import CommitDecoder, NftCommit
 from nettop.decode.nftables.objects import Generation, NftChain, NftObject, NftTable
 from nettop.decode.nftables.rule_shapes import RuleShapes
 from nettop.decode.nftables.rules import NftRule, RuleOffsets
-from nettop.decode.nftables.sets import NEWSET, NftSet, NftSetsDecoded, NftSetsDecoder, SetId
+from nettop.decode.nftables.sets import NftSet
 from nettop.linux import netlink as nl
 from nettop.linux import nf_tables as nft
 from nettop.linux.netlink import NLMSG_HDRLEN, Attributes, MalformedError
@@ -30,8 +29,6 @@ from nettop.linux.nfnetlink import NFGEN_LENGTH, NFNL_SUBSYS_NFTABLES
 _BODY = NLMSG_HDRLEN + NFGEN_LENGTH
 _RULE_TYPE = NFNL_SUBSYS_NFTABLES << 8 | nft.NFT_MSG_NEWRULE
 _MAX_OBJECTS = 50_000  # that are cached
-MAX_DESCRIBED = 40  # elements of one set in the events of a commit that are decoded
-_OF_SETS = (nft.NFT_MSG_NEWSET, nft.NFT_MSG_NEWSETELEM, nft.NFT_MSG_DELSETELEM)
 _CACHE_LIMIT = 64 << 20  # bytes of cached datagrams: about 100,000 rules
 
 
@@ -48,16 +45,6 @@ class RuleBlock:
     bytes: NDArray[np.uint64]
 
 
-@dataclass(frozen=True, slots=True)
-class MembersChanged:
-    """Elements that were added to a set or deleted from it (NFT_MSG_NEWSETELEM, NFT_MSG_DELSETELEM)."""
-
-    of: SetId
-    added: bool
-    count: int  # those that end an interval included
-    elements: Elements | None = None  # None: the commit changed so many that these are only counted
-
-
 @dataclass(slots=True)
 class NftDecoded:
     """The decoded content of one batch."""
@@ -70,7 +57,7 @@ class NftDecoded:
     objects: list[NftObject] = field(default_factory=list)
     generations: list[Generation] = field(default_factory=list)
     sets: list[NftSet] = field(default_factory=list)  # of events, as the next
-    members: list[MembersChanged] = field(default_factory=list)
+    commits: list[NftCommit] = field(default_factory=list)
     refused: int = 0  # NLMSG_ERROR answers
     errors: DecodeErrors = field(default_factory=DecodeErrors.none)
 
@@ -156,8 +143,7 @@ class NftDecoder:
         self._shapes = RuleShapes()
         self._objects: dict[bytes, NftObject] = {}  # of the current dump, by their bytes: most do not change
         self._old_objects: dict[bytes, NftObject] = {}  # of the previous dump
-        self._sets = NftSetsDecoder()
-        self._described: Counter[tuple[SetId, bool]] = Counter()  # elements of the commit whose events come
+        self._commits = CommitDecoder()
 
     def __call__(self, batch: Batch) -> NftDecoded:
         """Decode a batch of datagrams. Never raises: bad bytes become errors. Our own requests are skipped."""
@@ -224,46 +210,28 @@ class NftDecoder:
             return
         if end - at < _BODY:
             raise MalformedError(at, nl.ERR_VALUE_SHORT)
-        family, message = objects.family_name(data[at + NLMSG_HDRLEN]), kind & 0xFF
+        message = kind & 0xFF
+        if message == nft.NFT_MSG_NEWGEN:
+            found = Attributes(data, at + _BODY, end)
+            out.generations.append(objects.decode_generation(found, ts_ns, self._events))
+            out.commits += [self._commits.end(out.generations[-1])] if self._events else []
+        elif self._events:
+            self._commits.add(message, data, at, end, out.sets)
+        else:
+            self._answer(message, data, at, end, out, rules)
+
+    def _answer(self, message: int, data: bytes, at: int, end: int, out: NftDecoded, rules: _DatagramRules) -> None:
+        family = objects.family_name(data[at + NLMSG_HDRLEN])
         if message == nft.NFT_MSG_NEWOBJ:
             out.objects.append(self._object(data, at, end, family))
-            return
-        if message == nft.NFT_MSG_NEWRULE:
+        elif message == nft.NFT_MSG_NEWRULE:
             rule, varying = self._shapes.decode(data, at, end, family)
             rules.rules.append(rule)
             rules.offsets.append(varying)
-            return
-        found = Attributes(data, at + _BODY, end)
-        if message == nft.NFT_MSG_NEWTABLE:
-            out.tables.append(objects.decode_table(found, family))
+        elif message == nft.NFT_MSG_NEWTABLE:
+            out.tables.append(objects.decode_table(Attributes(data, at + _BODY, end), family))
         elif message == nft.NFT_MSG_NEWCHAIN:
-            out.chains.append(objects.decode_chain(found, family))
-        elif self._events and message in _OF_SETS:
-            self._set_event(message, data, at, end, out)
-        elif message == nft.NFT_MSG_NEWGEN:
-            self._described.clear()
-            out.generations.append(objects.decode_generation(found, ts_ns, self._events))
-
-    def _set_event(self, message: int, data: bytes, at: int, end: int, out: NftDecoded) -> None:
-        found = Attributes(data, at + _BODY, end)
-        of = (
-            objects.family_name(data[at + NLMSG_HDRLEN]),
-            found.text(nft.NFTA_SET_TABLE),
-            found.text(nft.NFTA_SET_NAME),
-        )
-        read = NftSetsDecoded(out.stream, out.seq, 0)
-        if message == nft.NFT_MSG_NEWSET:
-            self._sets.read(data, NEWSET, at, end, read)
-            out.sets += read.sets
-            return
-        added = message == nft.NFT_MSG_NEWSETELEM
-        count = sum(1 for _ in nl.attributes(data, *found.span(nft.NFTA_SET_ELEM_LIST_ELEMENTS)))
-        self._described[of, added] += count
-        if self._described[of, added] > MAX_DESCRIBED:
-            out.members.append(MembersChanged(of, added, count))
-            return
-        self._sets.read(data, message, at, end, read)
-        out.members += [MembersChanged(of, added, len(part), part) for _, part in read.elements if part is not None]
+            out.chains.append(objects.decode_chain(Attributes(data, at + _BODY, end), family))
 
     def _object(self, data: bytes, at: int, end: int, family: str) -> NftObject:
         """Return the object of the previous dump if its bytes are equal apart from the generation in its header."""

@@ -90,6 +90,11 @@ class Generation:
     ts_ns: int
     event: bool = True  # False: an answer to our own request
 
+    @property
+    def author(self) -> str:
+        """The process: `nft (4121)`; "" if it is not known."""
+        return f"{self.process} ({self.pid})" if self.process else ""
+
 
 def family_name(nfproto: int) -> str:
     """Return nft's name of NFPROTO_*, or the number if it has none."""

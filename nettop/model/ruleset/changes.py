@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 
-from nettop.model.ruleset.merge import LEGACY, ChainView, Picture, RuleView
+from nettop.decode.nftables.commits import NftCommit
+from nettop.decode.nftables.sets import NftSet, SetId
+from nettop.model.ruleset.announced import AnnouncedRules
+from nettop.model.ruleset.change import (
+    MAX_CHANGES,
+    SUMMED,
+    Change,
+    chain_change,
+    place,
+    rule_change,
+    settings,
+    table_text,
+)
+from nettop.model.ruleset.element_changes import element_changes
+from nettop.model.ruleset.merge import LEGACY, ChainView, Key, Picture, RuleView
 from nettop.model.ruleset.words import chain_path, rule_text
-from nettop.text.units import plural
 
 TableKey = tuple[str, str, str]  # backend, family, table
 
 KEPT = 200  # commits, the latest
-SUMMED = 8  # chains and rules: a table of so many that came or went is one change
-MAX_CHANGES = 500  # of one commit: a ruleset that is loaded again may have 100,000
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A table, a chain or a rule that came (+), went (-) or changed (~)."""
-
-    sign: str
-    backend: str
-    where: str  # `inet fw lan 3`: the rule's number; of a chain without it
-    text: str
-    found: str  # a text that finds the rule, or a chain's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,32 +39,85 @@ class Commit:
 
 
 class ChangeLog:
-    """The latest commits."""
+    """The latest commits: each as the kernel announces it, and what it did not announce once that is known."""
 
     def __init__(self) -> None:
         self.commits: deque[Commit] = deque(maxlen=KEPT)
-        self._known: Picture | None = None
+        self._known: Picture | None = None  # the last one that was complete
+        self._rules: AnnouncedRules | None = None  # of that picture, with what was announced since
+        self._announced: set[tuple[str, Key]] = set()  # signs and keys of that
+        self._pending = False  # rules wait for their words
 
-    def add(
-        self, picture: Picture, elements: list[Change], authors: Collection[str], changed_ns: int, now_ns: int
-    ) -> None:
-        """Add the difference of this picture from the one before; the first is only the beginning.
+    def announce(self, commit: NftCommit, picture: Picture, sets: Mapping[SetId, NftSet]) -> None:
+        """Add a commit as its events have it. `picture` is the current one."""
+        if self._rules is None:
+            self._rules = AnnouncedRules(self._known or picture)
+        changes = [*self._rules.apply(commit), *element_changes(commit.members, sets)]
+        for change in changes:
+            if change.sign == "-" and ("+", change.key) in self._announced:
+                self._announced.remove(("+", change.key))
+            else:
+                self._announced.add((change.sign, change.key))
+        self._pending = self._pending or any(change.rule for change in changes)
+        if commit.generation is not None:
+            self._append(commit.generation.ts_ns, commit.generation.author, changes)
 
-        `elements` are the changes of sets, `authors` the programs of all commits in between (`nft (4121)`), and
-        `changed_ns` is the time of the last one.
+    def find_words(self, picture: Picture, are_final: bool = False) -> None:
+        """Put the words that this picture has into the changes that wait for them; `are_final`: none wait any more."""
+        if not self._pending:
+            return
+        self._pending = not are_final
+        chains: dict[Key, dict[int | None, tuple[ChainView, RuleView]]] = {}
+        for at, commit in enumerate(self.commits):
+            if any(change.rule for change in commit.changes):
+                changes = (_with_words(change, picture, chains) for change in commit.changes)
+                final = (replace(change, rule=None) if are_final else change for change in changes)
+                self.commits[at] = replace(commit, changes=tuple(final))
+
+    def add(self, picture: Picture, authors: Collection[str], changed_ns: int, now_ns: int) -> None:
+        """Add what no commit announced of the difference of this complete picture from the one before.
+
+        `authors` are the programs of all commits in between (`nft (4121)`), and `changed_ns` is the time of the last.
         The kernel does not report the changes of iptables-legacy: their author is not known, nor when before `now_ns`.
         """
+        self.find_words(picture, are_final=True)
         before, self._known = self._known, picture
-        if before is None or (before is picture and not elements):
+        if before is picture:
+            return
+        announced, self._announced = self._announced, set()
+        self._rules = None
+        if before is None:
             return
         by = next(iter(authors)) if len(authors) == 1 else "several: " * bool(authors) + ", ".join(authors)
         found = list(differences(before, picture))
-        self._append(changed_ns, by, [*(change for change in found if change.backend != LEGACY), *elements])
+        self._append(changed_ns, by, [one for one in found if one.backend != LEGACY and not _is_in(announced, one)])
         self._append(now_ns, "", [change for change in found if change.backend == LEGACY])
 
     def _append(self, ts_ns: int, by: str, changes: list[Change]) -> None:
         if changes:
             self.commits.append(Commit(ts_ns, by, tuple(changes[:MAX_CHANGES]), max(0, len(changes) - MAX_CHANGES)))
+
+
+def _is_in(announced: Collection[tuple[str, Key]], change: Change) -> bool:
+    """Return whether a change was announced, itself or with its table."""
+    signs = (change.sign, "+") if change.sign == "~" else (change.sign,)
+    return any((sign, key) in announced for sign in signs for key in (change.key, change.key[:2]))
+
+
+def _with_words(
+    change: Change, picture: Picture, chains: dict[Key, dict[int | None, tuple[ChainView, RuleView]]]
+) -> Change:
+    """Return a change with the words of its rule, if the picture has it. `chains`: the rules that were looked up."""
+    if change.rule is None:
+        return change
+    of = change.rule.family, change.rule.table, change.rule.chain
+    if of not in chains:
+        chain = picture.chain(*of, legacy=False)
+        chains[of] = {rule.handle: (chain, rule) for rule in picture.rules_of(chain)} if chain else {}
+    found = chains[of].get(change.rule.handle)
+    if found is None or found[1].text is None or found[1].raw != change.rule:
+        return change
+    return replace(rule_change(change.sign, *found), rule=change.rule)  # another tool may have its own words
 
 
 def differences(before: Picture, after: Picture) -> Iterator[Change]:
@@ -76,22 +129,20 @@ def differences(before: Picture, after: Picture) -> Iterator[Change]:
         yield from (_table("-", key, before),) if key in tables else (_table("+", key, after),)
     for ident, chain in new_chains.items():
         known = old_chains.get(ident)
-        if (known is None or _settings(known) != _settings(chain)) and chain.table_key not in summed:
-            sign, past = ("+", "") if known is None else ("~", f"{_settings(known)} → ")
-            text = f"chain {past}{_settings(chain)}".rstrip()
-            yield Change(sign, chain.backend, chain_path(chain), text, chain.name)
+        if (known is None or settings(known) != settings(chain)) and chain.table_key not in summed:
+            yield chain_change(chain, known)
     for ident, chain in old_chains.items():
         if ident not in new_chains and chain.table_key not in summed:
-            yield Change("-", chain.backend, chain_path(chain), "chain", chain.name)
+            yield Change("-", chain.backend, chain_path(chain), "chain", chain.name, place(chain))
     for ident, (chain, rule) in old_rules.items():
         if ident not in new_rules and chain.table_key not in summed:
-            yield _change("-", chain, rule)
+            yield rule_change("-", chain, rule)
     for ident, (chain, rule) in new_rules.items():
         old = old_rules[ident][1] if ident in old_rules else None
         if old is None:
-            yield from () if chain.table_key in summed else (_change("+", chain, rule),)
+            yield from () if chain.table_key in summed else (rule_change("+", chain, rule),)
         elif old.text and rule.text and old.text != rule.text and rule_text(old) != rule_text(rule):
-            yield _change("~", chain, rule, f"{rule_text(old)} → ")
+            yield rule_change("~", chain, rule, f"{rule_text(old)} → ")
 
 
 def _parts(picture: Picture) -> tuple[Counter[TableKey], dict[int, ChainView], dict[int, tuple[ChainView, RuleView]]]:
@@ -107,16 +158,4 @@ def _parts(picture: Picture) -> tuple[Counter[TableKey], dict[int, ChainView], d
 def _table(sign: str, key: TableKey, picture: Picture) -> Change:
     backend, family, table = key
     counts = [chain.count for chain in picture.chains if chain.table_key == key]
-    text = f"table of {plural(len(counts), 'chain')} and {plural(sum(counts), 'rule')}"
-    return Change(sign, backend, f"{family} {table}", text, table)
-
-
-def _change(sign: str, chain: ChainView, rule: RuleView, past: str = "") -> Change:
-    text = rule_text(rule)
-    return Change(sign, chain.backend, f"{chain_path(chain)} {rule.number}", past + text, text)
-
-
-def _settings(chain: ChainView) -> str:
-    """Return `hook forward priority 0 policy drop dormant`; "" of a user chain."""
-    facts = (("hook", chain.hook), ("priority", chain.priority), ("policy", chain.policy))
-    return " ".join([*(f"{name} {value}" for name, value in facts if value is not None), *chain.flags])
+    return Change(sign, backend, f"{family} {table}", table_text(len(counts), sum(counts)), table, (family, table))

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nettop.decode.nftables.decoder import MembersChanged
+from nettop.decode.nftables.commits import MembersChanged
 from nettop.decode.nftables.elements import Elements
 from nettop.decode.nftables.members import closed, member_text, rows_of, value_of
 from nettop.decode.nftables.sets import NftSet, SetId
 from nettop.linux import nf_tables as nft
-from nettop.model.ruleset.changes import MAX_CHANGES, Change
+from nettop.model.ruleset.change import MAX_CHANGES, Change
 from nettop.model.ruleset.merge import NFT
 from nettop.text.units import grouped
 
@@ -26,28 +26,19 @@ class _Members:
     parts: list[Elements] = field(default_factory=list)
 
 
-class ElementChanges:
-    """The elements changed since the last call of `pop`."""
-
-    def __init__(self) -> None:
-        self._found: dict[tuple[SetId, bool], _Members] = {}
-
-    def add(self, changed: Iterable[MembersChanged]) -> None:
-        """Add the elements of events. Those of anonymous sets are parts of rules and ignored."""
-        for one in changed:
-            key = one.of, one.added
-            if not one.of[2].startswith(_ANONYMOUS) and (key in self._found or len(self._found) < MAX_CHANGES):
-                found = self._found.setdefault(key, _Members())
-                found.count += one.count
-                found.parts += [one.elements] if one.elements is not None else []
-
-    def pop(self, sets: Mapping[SetId, NftSet]) -> list[Change]:
-        """Return a change for each set and sign, and forget them."""
-        found, self._found = self._found, {}
-        return [
-            Change("+" if added else "-", NFT, f"{of[0]} {of[1]} @{of[2]}", _text(sets.get(of), members), f"@{of[2]}")
-            for (of, added), members in found.items()
-        ]
+def element_changes(changed: Iterable[MembersChanged], sets: Mapping[SetId, NftSet]) -> list[Change]:
+    """Return a change for each set and sign. The elements of anonymous sets are parts of rules and ignored."""
+    found: dict[tuple[SetId, bool], _Members] = {}
+    for one in changed:
+        key = one.of, one.added
+        if not one.of[2].startswith(_ANONYMOUS) and (key in found or len(found) < MAX_CHANGES):
+            members = found.setdefault(key, _Members())
+            members.count += one.count
+            members.parts += [one.elements] if one.elements is not None else []
+    return [
+        Change("+" if added else "-", NFT, f"{of[0]} {of[1]} @{of[2]}", _text(sets.get(of), members), f"@{of[2]}")
+        for (of, added), members in found.items()
+    ]
 
 
 def _text(of: NftSet | None, members: _Members) -> str:

@@ -13,7 +13,6 @@ from nettop.decode.nftables.rules import NftRule
 from nettop.kinds import TextKind
 from nettop.model.ruleset.changes import ChangeLog
 from nettop.model.ruleset.counters import Counts
-from nettop.model.ruleset.element_changes import ElementChanges
 from nettop.model.ruleset.merge import NFT, ChainView, Picture, Raw, RuleIdents, RuleView, join, legacy_shape
 from nettop.model.ruleset.opened_sets import OpenedSets
 from nettop.model.ruleset.order import prove
@@ -53,7 +52,6 @@ class Ruleset:
         self.generation: Generation | None = None  # the latest announced: id, process, time
         self.changed_ns = 0  # of the latest known change
         self.changes = ChangeLog()
-        self._elements = ElementChanges()  # since the picture that the log knows
         self.opened = OpenedSets()
         self._authors: dict[str, None] = {}  # of the commits since the picture that the log knows
         self._idents = RuleIdents()
@@ -215,9 +213,9 @@ class Ruleset:
             return
         if self.is_read:
             picture = self.picture  # joins it
+            self.changes.find_words(picture)
             if self._joined_current and not self.wants_dump():
-                elements = self._elements.pop(self.raw.sets.listed)
-                self.changes.add(picture, elements, self._authors, self.changed_ns, now_ns)
+                self.changes.add(picture, self._authors, self.changed_ns, now_ns)
                 self._authors = {}
         self.version += 1
         self.rules_version += 1
@@ -226,14 +224,15 @@ class Ruleset:
         if self._pending is not None and self._pending.stream == item.stream:
             self._pending.parts.append(item)
         self.raw.sets.add(item.sets)
-        self._elements.add(item.members)
         for generation in item.generations:
             self._generation(generation)
+        for commit in item.commits if self.is_read else ():
+            self.changes.announce(commit, self._picture, self.raw.sets.listed)
 
     def _generation(self, generation: Generation) -> None:
         known = self.generation
         if generation.event and generation.process and len(self._authors) < _MAX_AUTHORS:
-            self._authors[f"{generation.process} ({generation.pid})"] = None
+            self._authors[generation.author] = None
         if generation.event or (known is not None and known.id != generation.id):
             self.changed_ns = max(self.changed_ns, generation.ts_ns)
         if generation.event or known is None or known.id != generation.id:
