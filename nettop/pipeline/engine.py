@@ -97,7 +97,7 @@ class Engine(Intake):
         chains = ChainTable(self.ruleset)
         self.finder, self.findings = RuleFinder(self.ruleset, chains.order), chains.findings
         find = lambda: map_findings(MapFacts(self.host_map, self.rulesets.of))  # noqa: E731
-        self.map = MapTable(self.host_map, lambda: self.host_map.listed(self.netns), self._known, find)
+        self.map = MapTable(self.host_map, self._shown_in_map, self._known, find)
         return {
             "flows": self.flows,
             "groups": self.groups,
@@ -190,6 +190,11 @@ class Engine(Intake):
         """Close the files that packets are read from, and end the resolver."""
         self.packets.close()
         self.names.close()
+
+    def _shown_in_map(self) -> str:
+        """Return the label of the shown namespace in the map; once that is gone, of the one nettop was started in."""
+        label = self.host_map.listed(self.netns)
+        return "" if self.host_map.of(label) is None else label
 
     def _known(self, label: str) -> list[str]:
         """Return what else is known of a watched namespace: its flows and its rules."""

@@ -230,13 +230,14 @@ class LiveSession(Session):
         self._capturing = None
         self._sets.close()
         self._tracer.stop()
-        self._run.each_tick = lambda engine: None
+        host_map, goes_on = self._map, not self._broker.ended
+        self._run.each_tick = lambda engine: self._serve_map(engine, host_map) if goes_on else None
         self._ended_ns, self._ended_mode = time.time_ns(), "ENDED" if self._broker.ended else "GONE"
         if self._broker.ended:
             self._note(f"{reason}: what is shown is its last state; start nettop again")
         else:
             name = clean(netns.label) or "the host's"
-            self._note(f"namespace {name}: {reason}. What is shown is its last state; @ chooses another")
+            self._note(f"namespace {name}: {reason}. Its last state is shown, the map goes on; @ chooses another")
         self._sources.close()
         self._stop_clock()
 
@@ -260,8 +261,7 @@ class LiveSession(Session):
     def _serve_models(self, engine: Engine, watched: Sequence[LiveSources], host_map: MapSources) -> None:
         """Read what the models request. Called on the model thread, at each tick."""
         self._pace(engine, watched)
-        visible = not feeds.NAMESPACES.shown_in.isdisjoint(self._visible.now())
-        host_map.serve(engine.host_map, visible or self._saving.recorder is not None)
+        self._serve_map(engine, host_map)
         for sources in watched:
             if engine.flows.resync_wanted(engine.code(sources.netns.label)):
                 self._poke(sources, feeds.TABLE)
@@ -279,6 +279,10 @@ class LiveSession(Session):
             sources.watch(feeds.LEGACY_TEXTS)
         if self._saving.recorder is not None and engine.ruleset.texts.name_ipsets:
             sources.watch(feeds.IPSET_DUMPS)
+
+    def _serve_map(self, engine: Engine, host_map: MapSources) -> None:
+        visible = not feeds.NAMESPACES.shown_in.isdisjoint(self._visible.now())
+        host_map.serve(engine.host_map, visible or self._saving.recorder is not None)
 
     def _poke(self, sources: LiveSources, *poked: Feed, every_s: float = 0.0) -> None:
         now, name = time.monotonic(), (sources.netns.handle, poked[0].name)

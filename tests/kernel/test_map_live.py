@@ -147,6 +147,24 @@ def test_a_namespace_that_is_deleted_is_not_kept_alive(lab: Lab) -> None:
         poll(lambda: shown.of(there) is None)
 
 
+@named_namespaces
+def test_the_map_goes_on_when_the_shown_namespace_is_deleted(lab: Lab) -> None:
+    here, there = lab.netns("a"), lab.netns("b")
+    with mapped(here) as shown:
+        poll(lambda: shown.devices(here) == shown.devices(there) == {"lo"})
+        label = lambda: shown.session._run.waited(lambda engine, now_ns: engine.map.here())  # noqa: E731
+        assert label() == here
+        lab.remove(here)
+        poll(lambda: shown.of(here) is None and label() == "")
+        (note,) = shown.session.status().notes
+        assert (
+            note
+            == f"namespace {here}: the namespace is gone. Its last state is shown, the map goes on; @ chooses another"
+        )
+        run_in(there, "ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1")
+        poll(lambda: shown.devices(there) == {"lo", "v0", "v1"})
+
+
 def test_a_namespace_whose_last_process_ends_is_not_kept_alive(lab: Lab) -> None:
     here = lab.netns("a")
     holder = lab.spawn_in(here, "unshare", "--net", "sleep", "infinity")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from nettop.model.table import Detail
@@ -101,6 +103,24 @@ async def test_enter_on_the_shown_namespace_opens_its_detail() -> None:
         await seen.press("enter")
         await seen.see("routes    3   o lists them")
         assert not [one for one in source.done if one[0] == "switch_namespace"]
+
+
+async def test_the_map_goes_on_without_the_namespace_that_was_shown() -> None:
+    source = map_session()
+    async with running(WIDE, source) as seen:
+        await seen.see("◀ here")
+        hosts = source.views["map"].hosts
+        source.views["map"].here = lambda: ""
+        source.facts = replace(source.facts, mode="GONE")
+        del hosts._of["gw-a"]
+        hosts.version += 1
+        await seen.see("GONE")
+        await seen.see_no("▾ gw-a")
+        await seen.until(lambda: "◀ here" in next(line for line in seen.lines if "▾ host" in line), "the host")
+        await seen.press("g", "u")
+        await seen.see("No policy rules")
+        await seen.press("escape", "g", "enter")
+        await seen.until(lambda: ("switch_namespace", "") in source.done, "the host can be entered")
 
 
 async def test_filter_finds_an_address_and_a_wrong_one_is_refused() -> None:

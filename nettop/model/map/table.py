@@ -136,6 +136,7 @@ class MapTable:
     def findings(self, now_ns: int) -> Sequence[tuple[Finding, int | None]]:
         """Return what is probably wrong, with the ident of the row of each; None: it has none. They may be 5 s old."""
         version, at_ns = self._found_at
+        now_ns = max(now_ns, self.hosts.read_ns)
         if version != self.version and not 0 <= now_ns - at_ns < _FINDINGS_NS:
             self._found_at = self.version, now_ns
             self._findings = [(one, self._ident_of(one)) for one in self._find()]

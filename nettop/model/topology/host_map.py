@@ -57,6 +57,7 @@ class HostMap:
 
     def __init__(self) -> None:
         self.version = 0
+        self.read_ns = 0  # when the newest dump was read: it goes on where the clock of the models has stopped
         self.shown: frozenset[str] = frozenset()  # labels of those on the screen
         self.watched: Mapping[str, int] = {}  # inodes of those whose flows are shown, by the labels they were given
         self._of: dict[str, NamespaceMap] = {}  # by label
@@ -131,6 +132,7 @@ class HostMap:
         """Take over the rows of a dump; those of one that was cut only where nothing is known."""
         known = self._named(mark.netns)
         part = _PARTS.get(mark.what)
+        self.read_ns = mark.ts_ns
         if part == "counts":
             self._count(known, rows, mark.ts_ns)
         elif part is not None and (mark.complete or part not in known.complete):

@@ -59,7 +59,7 @@ def enter(screen: MainScreen) -> Awaitable[None] | None:
 
 def _enter(screen: MainScreen, found: MapDetail) -> None:
     name = found.label or "the host"
-    if found.here:
+    if found.here and screen.session.status().mode != "GONE":
         map_view(screen).open_detail()
     elif found.closed:
         screen.say(f"{name}: {found.closed}", error=True)

@@ -15,6 +15,7 @@ from nettop.model.map.lists import LISTS
 from nettop.model.map.table import MapSnapshot
 from nettop.model.map_findings.findings import where
 from nettop.model.table import Detail, Line
+from nettop.session.status import Status
 from nettop.ui.panes.pane import PaneHost, ViewDef
 from nettop.ui.panes.table_view import TableView
 from nettop.ui.panes.view_state import ViewState
@@ -169,6 +170,10 @@ class MapView(TableView):
         if self.is_mounted:
             self.lay_out()
             self.focus_something()
+
+    def tick(self, status: Status, paused: bool) -> None:
+        """Go on where the shown namespace is gone."""
+        super().tick(replace(status, mode="LIVE") if status.mode == "GONE" else status, paused)
 
     def _close(self) -> None:
         super()._close()
