@@ -11,9 +11,9 @@ from pathlib import Path
 from rich.cells import cell_len
 
 from nettop.session.base import Session
-from nettop.ui.app import NettopApp
 from nettop.ui.theme import Theme
 from nettop.ui.theme import load as load_themes
+from tests.ui.settled import CountedApp, settled_and_updated
 
 SIZES = ((80, 24), (120, 40), (160, 45))
 
@@ -70,19 +70,13 @@ def _in_columns(svg: str) -> str:
     return _TEXT.sub(split, svg)
 
 
-async def settle() -> None:
-    """Until what was asked of the session is answered and drawn."""
-    for _ in range(20):
-        await asyncio.sleep(0.02)
-
-
 async def _scene(session: Session, size: tuple[int, int], theme: Theme, keys: Sequence[str]) -> str:
-    app = NettopApp(session, theme)
-    async with app.run_test(size=size) as pilot:
-        await settle()
+    app = CountedApp(session, theme)
+    async with app.run_test(size=size):
+        await settled_and_updated(app)
         for key in keys:
-            await pilot.press(key)
-            await settle()
+            app.simulate_key(key)
+            await settled_and_updated(app)
         return _in_columns(app.export_screenshot(title="nettop"))
 
 

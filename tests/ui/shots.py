@@ -12,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from nettop.batch import Batch, DumpMark
@@ -22,6 +24,7 @@ from nettop.session.replay import ReplaySession
 from tests.kernel.namespaces import poll
 from tests.ui.plain_map import map_session, with_findings
 from tests.ui.screenshots import MAP_SCENES, SCENES, screenshots
+from tests.ui.settled import StillReplay
 
 PICTURES = Path(__file__).parent / "pictures"
 README = (
@@ -30,14 +33,14 @@ README = (
 )
 
 
-def session_of(path: str) -> ReplaySession:
+def session_of(path: str) -> StillReplay:
     """A session at the end of a recording."""
-    session = ReplaySession(path)
+    session = StillReplay(path)
     session.start()
     last = open_reader(path)
     newest = max((int(item.ts_ns[-1]) for item in last if isinstance(item, Batch) and len(item)), default=0)
     last.close()
-    poll(lambda: session.status().clock_ns >= newest, what="the recording is read")
+    poll(lambda: ReplaySession.status(session).clock_ns >= newest, what="the recording is read")
     return session
 
 
@@ -55,9 +58,10 @@ def lively(path: str, out: Path) -> str:
 
 def pngs(pictures: Sequence[Path]) -> None:
     """A PNG beside each SVG."""
-    tool = shutil.which("rsvg-convert")
-    for picture in pictures if tool else ():
-        subprocess.run([str(tool), picture, "-o", picture.with_suffix(".png")], check=True)
+    if tool := shutil.which("rsvg-convert"):
+        commands = ([tool, picture, "-o", picture.with_suffix(".png")] for picture in pictures)
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(partial(subprocess.run, check=True), commands))
 
 
 def main() -> None:

@@ -19,14 +19,10 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from nettop.session.base import Session
-from nettop.session.replay import ReplaySession
-from nettop.session.status import Status
-from nettop.ui.app import NettopApp
-from nettop.ui.screens.main import MainScreen
-from nettop.ui.widgets.table import Table
 from tests.ui.plain_session import PlainSession
 from tests.ui.plain_session import session as plain_session
-from tests.ui.screen_text import DEADLINE, SMALL, WIDE
+from tests.ui.screen_text import SMALL, WIDE
+from tests.ui.settled import CountedApp, StillReplay, settled, settled_and_updated, tables
 
 RECORDING = Path(__file__).resolve().parents[2] / "captures" / "demo-gw-a.pcapng"
 STEPS = 80
@@ -45,11 +41,9 @@ class Cells:
     """The cells of a terminal, each with its attributes, as the app's updates have left them."""
 
     def __init__(self) -> None:
-        self.updates = 0
         self._cells: dict[tuple[int, int], tuple[str, str]] = {}
 
     def write(self, update: str) -> None:
-        self.updates += 1
         x = y = 0
         style = ""
         for arguments, final, text in _SEQUENCE.findall(update):
@@ -68,7 +62,7 @@ class Cells:
         return [[self._cells.get((y, x), (" ", "")) for x in range(width)] for y in range(height)]
 
 
-class DrawnApp(NettopApp):
+class DrawnApp(CountedApp):
     """Keeps what a terminal would show. Without notifications, which are Textual's and come and go by time."""
 
     def __init__(self, source: Session) -> None:
@@ -81,16 +75,6 @@ class DrawnApp(NettopApp):
         super()._display(screen, renderable)
 
 
-class StillReplay(ReplaySession):
-    """The recording, read to its end; the header's own load does not change."""
-
-    _still: Status | None = None
-
-    def status(self) -> Status:
-        self._still = self._still or super().status()
-        return self._still
-
-
 @contextmanager
 def plain() -> Iterator[PlainSession]:
     source = plain_session()
@@ -99,7 +83,7 @@ def plain() -> Iterator[PlainSession]:
 
 
 @contextmanager
-def recorded() -> Iterator[ReplaySession]:
+def recorded() -> Iterator[StillReplay]:
     source = StillReplay(str(RECORDING))
     source.start()
     assert source._thread is not None
@@ -108,33 +92,6 @@ def recorded() -> Iterator[ReplaySession]:
         yield source
     finally:
         source.close()
-
-
-def tables(app: DrawnApp) -> list[Table]:
-    return [table for screen in app.screen_stack for table in screen.query(Table)]
-
-
-def waits(app: DrawnApp) -> bool:
-    """Whether anything is still to be handled, answered, laid out or painted."""
-    widgets = [app.screen, *app.screen.walk_children(Widget)]
-    return (
-        not all(pump._message_queue.empty() and not pump._next_callbacks for pump in (app, *widgets))
-        or any(widget._layout_required or widget._repaint_required for widget in widgets)
-        or bool(app.screen._dirty_widgets or app.screen._callbacks)
-        or any(table._requests._pending_since is not None for table in tables(app))
-    )
-
-
-async def settled(app: DrawnApp) -> None:
-    """Until nothing waits and nothing is drawn for a while: what is being removed leaves no other trace."""
-    quiet = drawn = 0
-    for _ in range(DEADLINE):
-        quiet = 0 if waits(app) or app.cells.updates != drawn else quiet + 1
-        drawn = app.cells.updates
-        if quiet == 3:
-            return
-        await asyncio.sleep(0.008)
-    raise AssertionError("the screen never settles")
 
 
 async def all_drawn_again(app: DrawnApp) -> None:
@@ -155,13 +112,7 @@ async def press(pilot: Pilot[int], key: str) -> None:
 
 
 async def checked(app: DrawnApp, pressed: list[str]) -> None:
-    await settled(app)
-    main = app.screen_stack[1]
-    assert isinstance(main, MainScreen)
-    main.tick()
-    for table in tables(app):
-        table.ask()
-    await settled(app)
+    await settled_and_updated(app)
     shown = app.cells.lines(app.size)
     await all_drawn_again(app)
     again = app.cells.lines(app.size)
