@@ -24,9 +24,7 @@ _MIDDLE = 5  # cells from which a text is cut in the middle
 _STEP = "▸"  # between the chains of a path
 _WORDS = 5  # cells of a rule's words for which the path before them is shortened
 # A table, the chains that led to the last one, that with the number, and the rule's words.
-_RULE_PATH = re.compile(
-    rf"((?:[IL] )?\S+ \S+ )((?:{_STEP} \S+ )*)((?:{_STEP} )?\S+ (?:(?:rule|handle) \w+|policy))(: .*|$)"
-)
+_RULE_PATH = re.compile(rf"(\S+ \S+ )((?:{_STEP} \S+ )*)((?:{_STEP} )?\S+ (?:(?:rule|handle) \w+|policy))( .*|$)")
 
 
 def width_of(line: Iterable[tuple[str, str]]) -> int:
@@ -59,7 +57,7 @@ def fit_middle(text: str, width: int) -> str:
 def fit_path(text: str, width: int) -> str:
     """Return text in exactly `width` cells, as `fit`, but shorten the path to a rule or policy at its beginning.
 
-    `inet fw ▸ lan ▸ blocked rule 1: …` loses the chains in the middle, then the table: never the last chain or number.
+    `inet fw ▸ lan ▸ blocked rule 1 “…”` loses the chains in the middle, then the table: never the last chain or number.
     """
     text = clean(text)
     found = _RULE_PATH.match(text)

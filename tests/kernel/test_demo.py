@@ -131,7 +131,7 @@ def test_t_names_the_rule_that_drops_within_seconds() -> None:
         screen.key("7thost 203.0.113.66\r")
         poll(lambda: screen.shows("Trace packets in gw-a"))
         screen.key("\r")
-        poll(lambda: screen.shows("▸ lan ▸ blocked rule 1: ip daddr @bad counter drop"), 5.0, what="the rule")
+        poll(lambda: screen.shows("▸ lan ▸ blocked rule 1 “ip daddr @bad counter drop"), 5.0, what="the rule")
         screen.key("S")
         poll(lambda: screen.shows("the trace has ended"))
         assert screen.quit() == 0

@@ -168,7 +168,7 @@ CASES: dict[str, tuple[str, Callable[[Path3], None], list[str], str, str]] = {
             "forward fw/blocked 1 drop",
         ],
         "drop",
-        'dropped by inet fw blocked rule 1 (handle 9) “counter drop comment "the culprit"”',
+        'dropped by inet fw ▸ lan ▸ deep ▸ blocked rule 1 “counter drop comment "the culprit"” (handle 9)',
     ),
     "return": (
         FW
@@ -203,7 +203,7 @@ CASES: dict[str, tuple[str, Callable[[Path3], None], list[str], str, str]] = {
         lambda path: path.ping(SERVER),
         ["forward p/f policy drop"],
         "drop",
-        "dropped by the policy of ip p f",
+        "dropped by ip p f policy",
     ),
     "sets and maps": (
         FW
@@ -214,7 +214,7 @@ CASES: dict[str, tuple[str, Callable[[Path3], None], list[str], str, str]] = {
         lambda path: path.ping(SERVER),
         ["forward fw/forward 1 jump lan", "forward fw/lan 1 drop"],
         "drop",
-        "dropped by inet fw lan rule 1 (handle 8) “ip daddr @bad drop”",
+        "dropped by inet fw ▸ lan rule 1 “ip daddr @bad drop” (handle 8)",
     ),
     "a named verdict map": (
         FW
@@ -226,7 +226,7 @@ CASES: dict[str, tuple[str, Callable[[Path3], None], list[str], str, str]] = {
         lambda path: path.ping(SERVER),
         ["forward fw/forward 1 goto blocked", "forward fw/blocked 1 continue", "forward fw/blocked 2 drop"],
         "reject",
-        "rejected by inet fw blocked rule 2",
+        "rejected by inet fw ▸ blocked rule 2",
     ),
     "DNAT, forward, masquerade": (
         """iptables -t nat -A PREROUTING -d 10.8.1.1 -p udp --dport 80 -j DNAT --to-destination 10.8.2.2:8080
@@ -267,7 +267,7 @@ CASES: dict[str, tuple[str, Callable[[Path3], None], list[str], str, str]] = {
         lambda path: path.ping("fd08:2::2"),
         ["forward filter/FORWARD 1 jump IN", "forward filter/IN 1 drop"],
         "reject",
-        "rejected by ip6 filter IN rule 1",
+        "rejected by ip6 filter ▸ IN rule 1",
     ),
     "for this host": (
         "iptables -A INPUT -i lan0 -p icmp -j ACCEPT",
@@ -385,7 +385,7 @@ def test_a_rule_that_was_deleted_before_it_was_read_is_told_by_its_handle(path: 
         poll(lambda: trace.read() or trace.engine.traces.ended)
         (found,) = trace.engine.traces.ended
     handle = found.steps[0].record.handle
-    assert found.verdict == "drop" and f"(handle {handle})" in where(found)
+    assert found.verdict == "drop" and f"handle {handle}" in where(found)
 
 
 def test_a_trace_of_as_many_alternatives_as_a_filter_may_have_is_made(path: Path3, broker: Broker) -> None:

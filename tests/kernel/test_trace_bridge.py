@@ -102,7 +102,7 @@ def test_a_rule_of_the_bridge_drops(bridge: Bridge, broker: Broker) -> None:
     with tracing(broker, bridge.router, "icmp", bridge=True) as trace:
         bridge.ping("10.9.0.2")
         found = request(trace)
-    assert where(found).startswith("dropped by bridge t deep rule 1 (handle ")
+    assert where(found).startswith("dropped by bridge t ▸ deep rule 1 ")
 
 
 def test_ebtables_drops(bridge: Bridge, broker: Broker) -> None:
@@ -207,7 +207,7 @@ def test_a_rule_at_the_ingress_drops(lab: Lab, broker: Broker) -> None:
         path.ping(SERVER)
         found = request(trace)
     assert steps(found) == ["ingress n/in 1 drop"] and found.hooks == ["ingress"]
-    assert where(found).startswith("dropped by netdev n in rule 1 (handle ")
+    assert where(found).startswith("dropped by netdev n in rule 1 ")
 
 
 def test_from_the_ingress_on_it_is_one_entry(lab: Lab, broker: Broker) -> None:

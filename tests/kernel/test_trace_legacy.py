@@ -84,7 +84,7 @@ def test_a_legacy_chain_beside_an_nft_chain_drops_three_chains_deep(path: Path3,
     assert [caller.record.chain for caller in found.steps[-1].callers] == ["FORWARD", "lan"]
     assert (
         where(found)
-        == "dropped by ip filter deep rule 1 (iptables-legacy) “-p icmp -m comment --comment culprit -j DROP”"
+        == "dropped by ip filter ▸ lan ▸ deep rule 1 “-p icmp -m comment --comment culprit -j DROP” (iptables-legacy)"
     )
     assert loggers(path) == before
 

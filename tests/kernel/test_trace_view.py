@@ -71,7 +71,7 @@ def test_t_names_the_rule_and_s_leaves_nothing(path: Path3) -> None:
         start_trace(screen, path, f"host {SERVER}")
         began = time.monotonic()
         path.ping(SERVER)
-        poll(lambda: screen.shows("▸ blocked rule 1: counter drop"), what="the rule")
+        poll(lambda: screen.shows("▸ blocked rule 1 “counter drop"), what="the rule")
         assert time.monotonic() - began < 5
         screen.key("S")
         poll(lambda: not traced(path.router))

@@ -14,7 +14,7 @@ from nettop.session.status import Done, Status, TraceRequest, Tracing
 from tests.kernel.namespaces import poll
 from tests.ui.screen_text import SMALL, WIDE, Seen, running
 
-BLOCKED = "inet fw ▸ lan ▸ blocked rule 1: ip daddr @bad counter drop"
+BLOCKED = "inet fw ▸ lan ▸ blocked rule 1 “ip daddr @bad counter drop"
 
 
 class Traced(ReplaySession):
@@ -78,7 +78,7 @@ async def test_a_replay_shows_each_packet_with_its_end_and_rule(recorded: Sessio
         assert BLOCKED in seen.cursor_line() and "203.0.113.66" in seen.cursor_line()
         await seen.see("/ verdict drop")
         await seen.press("escape")
-        await seen.see("→ eth1 as 100.100.100.1")
+        await seen.see("out of eth1, after NAT: src → 100.100.100.1")
 
 
 @pytest.mark.parametrize("size", [SMALL, WIDE])
@@ -86,7 +86,7 @@ async def test_enter_shows_the_steps_and_enter_on_a_step_its_rule(recorded: Sess
     async with running(size, recorded) as seen:
         await first_drop(seen)
         await seen.press("enter")
-        await seen.see("dropped by inet fw blocked rule 1")
+        await seen.see("dropped by inet fw ▸ lan ▸ blocked rule 1")
         if size == WIDE:
             await seen.press("tab")
         await seen.press("G", "k")
@@ -102,7 +102,7 @@ async def test_enter_shows_the_steps_and_enter_on_a_step_its_rule(recorded: Sess
 async def test_the_detail_begins_at_the_step_that_ended_it(recorded: Session, size: tuple[int, int]) -> None:
     async with running(size, recorded) as seen:
         await first_drop(seen)
-        assert "blocked rule 1: ip" in seen.cursor_line()
+        assert "blocked rule 1 “ip" in seen.cursor_line()
         await seen.press("enter")
         await seen.until(
             lambda: any(" 1  drop " in line and "ip daddr" in line for line in seen.lines), "the last step"
@@ -128,7 +128,7 @@ async def test_f_goes_to_the_flow_and_t_from_a_flow_to_its_packets(recorded: Ses
         await seen.press("7", "slash")
         await seen.write("verdict accept")
         await seen.press("enter", "g")
-        await seen.until(lambda: "→ eth" in seen.cursor_line(), "a ping")
+        await seen.until(lambda: "out of eth" in seen.cursor_line(), "a ping")
         await seen.press("F")
         await seen.see("[1 Flows]")
         await seen.until(lambda: "192.168.1.2" in seen.cursor_line() and "icmp" in seen.cursor_line(), "its flow")

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from nettop.model.ruleset.matrix import LETTERS
-from nettop.model.ruleset.words import rule_text, verdict_role
+from nettop.model.ruleset.words import verdict_role
 from nettop.model.table import Cell, Column
-from nettop.model.traces.ends import DIGITS, backend, verdict_of, where
-from nettop.model.traces.journey import Journey, Step
+from nettop.model.traces.ends import DIGITS, place, verdict_of
+from nettop.model.traces.journey import Journey
 from nettop.text.units import clock
 
 COLUMNS = (
@@ -36,35 +35,6 @@ def end_cell(journey: Journey) -> Cell:
     return _ENDS.get(verdict, (word, verdict_role(verdict)))
 
 
-def where_text(journey: Journey) -> str:
-    """Return `inet fw ▸ blocked rule 1: ip daddr @bad drop`, `→ eth1 as 100.100.100.1:40112`, or how it was lost."""
-    end = journey.end
-    if end is None:
-        return f"on its way, in {journey.hook}"
-    if end.step is not None:
-        return _rule(end.step)
-    if end.verdict != "accept" or journey.drop is not None:
-        return where(journey)
-    place = f"→ {end.oif}" if end.oif else "→ this host"
-    head, last = journey.head, journey.last
-    source = f" as {last.source}" if last.src and last.source != head.source else ""
-    return f"{place}{source}" + (f" to {last.destination}" if last.src and last.destination != head.destination else "")
-
-
-def _rule(step: Step) -> str:
-    """Return the place of a rule and its words; of a user chain with the chains that led there, without the base.
-
-    The table has the letter of its tool before it, as in the matrix: I iptables-nft, L iptables-legacy.
-    """
-    record, letter = step.record, LETTERS.get(backend(step) or "")
-    chains = [caller.record.chain for caller in step.callers[1:]] + [record.chain]
-    table = f"{f'{letter} ' if letter else ''}{record.family} {record.table}"
-    path = " ▸ ".join((table, *chains)) if step.callers else f"{table} {record.chain}"
-    if record.type == "policy":
-        return f"{path} policy"
-    return f"{path} rule {step.number}: {rule_text(step.rule)}" if step.rule else f"{path} handle {record.handle}"
-
-
 _CELLS: dict[str, Callable[[Journey], Cell]] = {
     "time": lambda journey: (clock(journey.ts_ns, DIGITS), "number"),
     "in": lambda journey: (journey.iif or "–", "accent" if journey.iif else "dim"),
@@ -73,7 +43,7 @@ _CELLS: dict[str, Callable[[Journey], Cell]] = {
     "proto": lambda journey: (journey.head.proto_text, "proto"),
     "info": lambda journey: (journey.head.info, ""),
     "end": end_cell,
-    "where": lambda journey: (where_text(journey), end_cell(journey)[1]),
+    "where": lambda journey: (place(journey), end_cell(journey)[1]),
 }
 
 

@@ -64,7 +64,7 @@ def _title(journey: Journey) -> Line:
 
 def _sentences(journey: Journey) -> Iterator[Line]:
     word, role = end_cell(journey)
-    sentence = ending(journey) or f"on its way, last seen in {journey.hook}"
+    sentence = ending(journey)
     blank = f"  {' ' * len(word)}  "
     yield ((f"  {word}  ", role), (sentence, ""))
     if journey.end is not None:

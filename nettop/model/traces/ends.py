@@ -45,13 +45,21 @@ def certainty(journey: Journey) -> str:
 def where(journey: Journey) -> str:
     """Return where and how the packet ended, in one line that names the rule."""
     end = journey.end
+    if end is not None and end.step is not None:
+        return f"{_DONE[verdict_of(end)]} by {place(journey)}"
+    return f"{'accepted, ' if journey.verdict == 'accept' else ''}{place(journey)}"
+
+
+def place(journey: Journey) -> str:
+    """Return the same without the verdict: `inet fw ▸ blocked rule 1 “ip daddr @bad drop”`, `out of eth1`."""
+    end = journey.end
     if end is None:
-        return ""
+        return f"on its way, last seen in {journey.hook}"
     if end.step is not None:
-        return f"{_DONE.get(verdict_of(end), end.verdict)} by {_decided(end.step)}{_translation(journey)}"
+        return f"{_decided(end.step)}{_translation(journey)}"
     if end.verdict == "accept":
-        place = f"out of {end.oif}" if end.oif else "for this host"
-        return f"accepted, {place}{_translation(journey)}{_reason(journey, '; then dropped: ')}"
+        to = f"out of {end.oif}" if end.oif else "for this host"
+        return f"{to}{_translation(journey)}{_reason(journey, '; then dropped: ')}"
     return _lost(journey) + _reason(journey, ": ")
 
 
@@ -95,17 +103,19 @@ def tie(step: Step) -> str:
 
 
 def _decided(step: Step) -> str:
-    """Return `ip filter L3 rule 1 (handle 8, iptables-nft) “…”`, or `the policy of inet fw forward`."""
-    record, rule = step.record, step.rule
-    path = f"{record.family} {record.table} {record.chain}"
-    notes = [f"handle {record.handle}"] if record.handle is not None else []
-    notes += [tool] if (tool := backend(step)) not in (None, NFT) else []
+    """Return `ip filter ▸ L1 ▸ L3 rule 1 “…” (handle 8, iptables-nft)`, or `inet fw forward policy`: a rule's chain
+    with those that led there from the base chain.
+    """
+    record, rule, tool = step.record, step.rule, backend(step)
+    chains = [*(caller.record.chain for caller in step.callers[1:]), record.chain]
+    path = f"{record.family} {record.table} {'▸ ' if step.callers else ''}{' ▸ '.join(chains)}"
+    numbered = step.number is not None or record.handle is None
+    number = f"rule {step.number or '?'}" if numbered else f"handle {record.handle}"
+    notes = [f"handle {record.handle}"] if numbered and record.handle is not None else []
+    notes += [tool] if tool not in (None, NFT) else []
+    words = f" “{rule_text(rule)}”" if rule and record.type != "policy" else ""  # they have plain quotes
     note = f" ({', '.join(notes)})" if notes else ""
-    if record.type == "policy":
-        return f"the policy of {path}{note}"
-    return f"{path} rule {step.number or '?'}{note}" + (
-        f" “{rule_text(rule)}”" if rule else ""
-    )  # words have plain quotes
+    return f"{path} {'policy' if record.type == 'policy' else number}{words}{note}"
 
 
 def step_text(step: Step) -> str:

@@ -104,7 +104,7 @@ def test_what_br_netfilter_had_pass_prerouting_at_a_port_goes_on_with_the_id_of_
     model = halves(marked(), *again, ours("forward", oif=3, **SECOND_HALF), drop, *THROUGH)
     first, second = model.ended
     assert (first.hooks, rules(first)) == (["prerouting", "forward"], ["forward f 4 drop"])
-    assert where(first) == "dropped by inet t f rule ? (handle 4), after NAT: dst → 10.9.0.4:53"
+    assert where(first) == "dropped by inet t f handle 4, after NAT: dst → 10.9.0.4:53"
     assert certainty(first) == "likely: its legs are joined by bytes and time"
     assert first.steps[0].joined and certainty(second) == "certain" and not list(model.open())
 

@@ -177,7 +177,7 @@ def test_each_step_and_the_end_name_their_tool() -> None:
     rows = [row for row in objects(journey, "") if row["kind"] == "step"]
     assert [(row["backend"], row["tied"]) for row in rows] == [(IPTABLES_NFT, True), (LEGACY, True), (NFT, False)]
     dropped = journey_of(INPUT, [legacy("filter", "input", 1)])
-    assert where(dropped) == "dropped by ip filter INPUT rule 1 (iptables-legacy) “-j DROP”"
+    assert where(dropped) == "dropped by ip filter INPUT rule 1 “-j DROP” (iptables-legacy)"
     assert list(objects(dropped, ""))[-1]["backend"] == LEGACY
 
 

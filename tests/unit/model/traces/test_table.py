@@ -42,9 +42,9 @@ def snapshot(model: TraceTable, expression: str = "", **more: object) -> Snapsho
 def test_a_row_has_the_end_and_the_rule_behind_it() -> None:
     rows = snapshot(table(BLOCKED, THROUGH, LOST)).rows
     assert [row.cells[-2:] for row in rows] == [
-        ("DROP", "inet t ▸ a ▸ b rule 3: ip daddr @bad counter drop"),
-        ("accept", "→ eth3 to 10.9.0.4:53"),
-        ("…", "on its way, in prerouting"),
+        ("DROP", "inet t ▸ a ▸ b rule 3 “ip daddr @bad counter drop” (handle 8)"),
+        ("accept", "out of eth3, after NAT: dst → 10.9.0.4:53"),
+        ("…", "on its way, last seen in prerouting"),
     ]
     assert rows[0].cells[1:6] == ("eth2", "10.0.0.1:49152", "10.0.0.2:53", "udp", "")
     assert [row.roles[-2] for row in rows] == ["bad", "good", "dim"]
@@ -125,7 +125,7 @@ def test_the_detail_has_the_sentence_and_a_line_for_each_step_with_its_rule() ->
     found = model.detail(1, SECOND)
     assert isinstance(found, JourneyDetail)
     text = ["".join(part for part, _ in line) for line in found.lines]
-    sentence = "DROP dropped by inet t b rule 3 (handle 8) “ip daddr @bad counter drop”, by f ? → a ?"
+    sentence = "DROP dropped by inet t ▸ a ▸ b rule 3 “ip daddr @bad counter drop” (handle 8), by f ? → a ?"
     assert " ".join(text[0].split()) == sentence and text[1].strip() == "certain"
     assert [line.split()[:4] for line in text[3:]] == [
         ["prerouting", "inet", "t", "f"],
