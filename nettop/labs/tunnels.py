@@ -40,7 +40,7 @@ ip -n b link add vxlan42 type vxlan id 42 remote 192.0.2.1 local 192.0.2.2 dstpo
     + device("a vxlan42 10.0.0.1/24")
     + device("b vxlan42 10.0.0.2/24")
     + """
-ip netns exec a nft 'table ip vxlan {
+ip netns exec a nft 'table ip overlay {
     chain out {
         type filter hook output priority filter;
         oifname "vxlan42" counter comment "inside"
@@ -61,7 +61,7 @@ a ping 10.0.0.2 0.5
         Fact("ip -n a -d link show vxlan42", prints="vxlan id 42 remote 192.0.2.2 local 192.0.2.1 dev eth0"),
         Fact("ip netns exec a bridge fdb show dev vxlan42", prints="dst 192.0.2.2"),
         *(
-            Fact("ip netns exec a nft list table ip vxlan", prints=rf'packets [1-9]\d* bytes \d+ comment "{where}"')
+            Fact("ip netns exec a nft list table ip overlay", prints=rf'packets [1-9]\d* bytes \d+ comment "{where}"')
             for where in ("inside", "outside")
         ),
     ),

@@ -106,7 +106,7 @@ _STATE = (
 )
 # What is chosen at random, counts, or depends on a program that holds the device.
 _VARIES = re.compile(
-    r".*_timer$|.*_id$|.*netnsid$|(root_|bridge_)?address$|permaddr$|broadcast$|group_addr$|.*index$|flags$|operstate$"
+    r".*_timer$|.*_n_(learned|groups)$|.*_id$|.*netnsid$|(root_|bridge_)?address$|permaddr$|broadcast$|group_addr$|.*index$|flags$|operstate$"
     r"|handle$|metainfo$|bytes$|packets$|used$|num_[rt]x_queues$|valid_life_time$|preferred_life_time$"
     r"|inet6_addr_gen_mode$"
 )

