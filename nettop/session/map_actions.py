@@ -9,6 +9,7 @@ from functools import partial
 
 from nettop.broker.client import Broker
 from nettop.errors import UsageError
+from nettop.model.map.route_path import RouteDetail, route_path
 from nettop.model.map_findings.hook_rules import hook_rules
 from nettop.model.packets.blocks import PacketBlock
 from nettop.model.ruleset.rule_tree import chain_of_ident
@@ -81,7 +82,8 @@ def route(broker: Broker, run: Run, label: str, text: str) -> Detail:
     asked = " ".join(text.split()).removeprefix("to ")
     title: Line = ((f"route to {asked}", "heading"), (f"   in {label_text(label)}", "dim"))
     lines = tuple(map(_step_line, report.steps))
-    return Detail(-1, title, lines, sentences=len(lines))
+    path = run.waited(lambda engine, now_ns: route_path(engine.host_map, engine.map.idents, label, report))
+    return RouteDetail(-1, title, lines, path, sentences=len(lines))
 
 
 def _step_line(step: RouteStep) -> Line:

@@ -16,6 +16,7 @@ import pytest
 from nettop.broker.client import Broker
 from nettop.model.map.details import MapDetail
 from nettop.model.map.idents import is_namespace
+from nettop.model.map.route_path import RouteDetail
 from nettop.model.table import Detail, Row, ViewSpec
 from nettop.session.live import LiveSession
 from nettop.text.units import plural
@@ -124,6 +125,21 @@ def test_a_route_is_what_ip_route_get_says(shown: Shown) -> None:
     assert isinstance(answer, Detail)
     text = "\n".join("".join(part for part, _ in line) for line in answer.lines)
     assert "dev br0" in text and "dev br0" in run_in(shown.here, "ip", "route", "get", "10.77.0.2")
+    assert isinstance(answer, RouteDetail)
+    of_map = lambda engine, now_ns: engine.map  # noqa: E731
+    table = shown.session._run.waited(of_map)
+
+    def passed(text: str) -> set[tuple[str, str]]:
+        """What is lit: the namespace and the device of each ident."""
+        found = shown.asked(shown.session.ask_route, shown.here, text)
+        places = [table.place(ident) for ident in found.path]
+        return {(space.namespace.label, space.name(ifindex) if ifindex else "") for space, ifindex in places}
+
+    run_in(shown.here, "ping", "-c1", "10.77.0.2")
+    over = {(shown.here, ""), (shown.here, "br0"), (shown.here, "p0"), (shown.there, ""), (shown.there, "e0")}
+    poll(lambda: passed("10.77.0.2") == over, what="the port is learned")
+    assert passed("10.77.0.1 from 10.77.0.2 in p0") == over, "it comes in by the port"
+    assert passed("10.77.0.1") == passed("192.0.2.1") == {(shown.here, "")}, "to itself, and without a route"
     assert "no device" in shown.asked(shown.session.ask_route, shown.here, "10.77.0.2 in nothere from 10.77.0.9")
     assert "nothing is known" in shown.asked(shown.session.ask_route, "no-such-namespace", "10.77.0.2")
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from nettop.model.map.route_path import RouteDetail
 from nettop.model.table import Detail
 from nettop.model.topology.host_map import HostMap
 from tests.ui.plain_map import map_session, with_findings
@@ -220,6 +221,46 @@ async def test_a_route_and_a_capture_are_asked_beside_an_open_list() -> None:
         await seen.until(lambda: ("ask_route", "gw-a", "::1") in source.done, "asked in gw-a")
         await seen.press("P")
         await seen.see("[x] eth0")
+
+
+async def test_the_route_asked_is_lit_in_the_drawing_until_esc() -> None:
+    source = map_session()
+    of = source.views["map"].idents.of
+    path = frozenset((of("gw-a"), of("gw-a", 2), of("lan-a"), of("lan-a", 2)))
+    source.route = RouteDetail(-1, (("route to 10.9.0.4", "heading"),), (), path)
+    async with running(WIDE, source) as seen:
+        await seen.see("┤ eth0 192.168.1.2/24")
+        await seen.press("j", "equals_sign", *"::1", "enter")
+        await seen.see("┣━")
+        await seen.see("━ the route asked")
+        await seen.press("escape")
+        await seen.see_no("route to 10.9.0.4")
+        assert "━ the route asked" in seen.text
+        await seen.press("escape")
+        await seen.see_no("━ the route asked")
+        assert "┣━" not in seen.text
+
+
+@pytest.mark.parametrize("size", [SMALL, WIDE])
+async def test_the_drawing_marks_what_is_found_and_n_goes_on(size: tuple[int, int]) -> None:
+    async with running(size, map_session()) as seen:
+        await seen.see("▾ gw-a")
+        await seen.press(*("d",) if size == SMALL else ("tab",))
+        await seen.press("slash")
+        await seen.write("device eth0")
+        await seen.press("enter")
+        await seen.see("• 6 found")
+        await seen.see("▶eth0 192.168.1.1/24")
+        await seen.see("•eth0 192.168.1.2/24")
+        await seen.see("│ eth1 ")
+        await seen.press("n")
+        await seen.see("▶eth0 192.168.1.2/24")
+        await seen.press("N", "N")
+        await seen.see("▶eth0 203.0.113.5/24")
+        await seen.press("slash", "ctrl+u", *"no-such", "enter")
+        await seen.see("• 0 found")
+        await seen.press("n", "escape")
+        await seen.see_no("found")
 
 
 async def test_no_route_is_asked_where_the_namespace_cannot_be_entered() -> None:

@@ -12,9 +12,13 @@ from nettop.model.table import Column, Detail, Row, Snapshot, SortKey, ViewSpec
 
 @dataclass(frozen=True, slots=True)
 class DrawingSnapshot(Snapshot):
-    """All that is drawn. The same scene is the same object, so it is laid out once."""
+    """All that is drawn. The same scene is the same object, so it is laid out once.
+
+    `found` are the idents that the filter matches, in the order of the rows.
+    """
 
     scene: Scene = EMPTY
+    found: tuple[int, ...] = ()
 
 
 class MapDrawing:
@@ -45,13 +49,14 @@ class MapDrawing:
             self._rows = tuple(row for box in scene.boxes for row in _rows(box))
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> DrawingSnapshot:
-        """Return all that is drawn."""
+        """Return all that is drawn, also where the filter does not match."""
         self._update()
+        matches = frozenset(() if spec.filter is None else self._table.matching(spec.filter))
         anchor = next((at for at, row in enumerate(self._rows) if row.ident == spec.anchor), None)
-        count = len(self._rows)
+        count, found = len(self._rows), tuple(row.ident for row in self._rows if row.ident in matches)
         totals, notes, version = self._table.totals(), self._table.notes(), self._drawn_version
         return DrawingSnapshot(
-            spec, 0, self._rows, count, count, anchor, totals, notes, now_ns, version, scene=self._scene
+            spec, 0, self._rows, count, count, anchor, totals, notes, now_ns, version, scene=self._scene, found=found
         )
 
     def detail(self, ident: int, now_ns: int) -> Detail | None:
@@ -61,4 +66,4 @@ class MapDrawing:
 
 def _rows(box: Box) -> Iterator[Row]:
     yield Row(box.ident, (box.title,), ("",))
-    yield from (Row(item.ident, (item.name,), ("",)) for item in box.items)
+    yield from (Row(item.ident, (item.name,), ("",)) for item in box.items if item.ident >= 0)

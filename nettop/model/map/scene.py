@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nettop.linux.interface import ARPHRD_LOOPBACK
-from nettop.model.map.idents import MapIdents
+from nettop.model.map.idents import MapIdents, same_namespace
 from nettop.model.map.rows import MapRow, prefix_text, shown_addresses
 from nettop.model.topology.device_words import about_namespace, closed_text, label_text, parameter, peer_text
 from nettop.model.topology.host_map import HostMap, NamespaceMap
@@ -14,11 +14,16 @@ from nettop.model.topology.tree import PAIRS
 from nettop.text.units import plural
 
 MOST_BOXES, MOST_ITEMS = 24, 40
+_MOST_ENDS = 8  # dashed links of one device
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One device in a box. A `bridge` has its ports, items with `inside`, in a box of its own."""
+    """One device in a box. A `bridge` has its ports, items with `inside`, in a box of its own.
+
+    A device whose lower device is in another namespace is linked to an item below that one: its `ident` is negative
+    (~ that of the device), so it is no row.
+    """
 
     ident: int
     name: str
@@ -62,14 +67,18 @@ def scene_of(hosts: HostMap, rows: Sequence[MapRow], idents: MapIdents, marks: M
             of[row.label].append(row)
     depths = _depths(hosts, of, [here] if here in of else [])
     chosen = list(depths)[:MOST_BOXES]
-    drawn = {row.ident for label in chosen for row in of[label][:MOST_ITEMS]}
-    boxes = tuple(_box(hosts, spaces[label], of[label], depths[label], drawn, idents, marks, here) for label in chosen)
+    drawn = {row.ident: row for label in chosen for row in of[label][:MOST_ITEMS]}
+    make = _Items(hosts, idents, marks, drawn)
+    boxes = tuple(_box(make, spaces[label], of[label], depths[label], label == here) for label in chosen)
     return Scene(boxes, len(spaces) - len(chosen))
 
 
 def _depths(hosts: HostMap, of: Mapping[str, Sequence[MapRow]], first: Sequence[str]) -> dict[str, int | None]:
     """Return the number of links to the first namespace of its group, nearest first; None for one without links."""
-    near = {label: list(_neighbours(hosts, rows)) for label, rows in of.items()}
+    near: dict[str, dict[str, None]] = {label: {} for label in of}
+    for label, rows in of.items():
+        for other in _neighbours(hosts, rows):
+            near[label][other] = near.setdefault(other, {})[label] = None
     found: dict[str, int | None] = {}
     linked = [label for label in of if near[label]]
     for start in (*first, *linked):
@@ -88,15 +97,13 @@ def _neighbours(hosts: HostMap, rows: Iterable[MapRow]) -> Iterable[str]:
             yield other[0]
 
 
-def _box(
-    hosts: HostMap, space: NamespaceMap, rows: Sequence[MapRow], depth: int | None, drawn: set[int],
-    idents: MapIdents, marks: Mapping[int, int], here: str,
-) -> Box:  # fmt: skip
-    items, bridge = [], False
+def _box(make: _Items, space: NamespaceMap, rows: Sequence[MapRow], depth: int | None, here: bool) -> Box:
+    items: list[Item] = []
+    bridge = False
     for row in rows[:MOST_ITEMS]:
         bridge = bridge if row.depth else False
         opens = not row.depth and row.device is not None and row.device.link.kind == "bridge" and row.children
-        items.append(_item(hosts, row, opens, bridge, drawn, idents, marks))
+        items += make.items(row, opens, bridge)
         bridge = bridge or opens
     label = space.namespace.label
     title = f"{label_text(label)} {about_namespace(space.namespace)}".strip()
@@ -104,24 +111,45 @@ def _box(
     left_out = len(rows) - MOST_ITEMS
     none = closed_text(space.namespace) or "no device but lo"
     note = plural(left_out, "more device") if left_out > 0 else "" if items else none
-    return Box(idents.of(label), title, label == here, tuple(items), side, note)
+    return Box(make.idents.of(label), title, here, tuple(items), side, note)
 
 
-def _item(
-    hosts: HostMap, row: MapRow, opens: bool, inside: bool, drawn: set[int], idents: MapIdents, marks: Mapping[int, int]
-) -> Item:
-    assert row.device is not None
-    link = row.device.link
-    other = hosts.peer(row.label, link.ifindex)
-    peer = idents.of(*other) if other is not None else None
-    pair = link.kind in PAIRS
-    text = peer_text(hosts, row.label, row.device)
-    remote = parameter(row.device, "remote", "remote6", "group", "group6")
-    addresses = shown_addresses(row)
-    words = [prefix_text(a.family, a.address, a.length) for a in addresses[:1]]
-    words += [f"┄ {text}"] if text and not pair else []
-    words += [f"┄▶ {remote}"] if remote not in ("", "any") else []
-    is_drawn = pair and peer in drawn and peer != row.ident
-    elsewhere = f"⇄ {text}" if pair and text else ""
-    return Item(row.ident, link.name, " ".join(words), opens, inside, peer if is_drawn else None, elsewhere,
-                bool(marks.get(row.ident)))  # fmt: skip
+class _Items:
+    """Makes the items of devices. `drawn` are the rows that get one, by ident."""
+
+    def __init__(self, hosts: HostMap, idents: MapIdents, marks: Collection[int], drawn: Mapping[int, MapRow]) -> None:
+        self._hosts, self.idents, self._marks, self._drawn = hosts, idents, marks, drawn
+        self._above: dict[int, list[int]] = {}  # drawn devices in other namespaces, by their lower device
+        for ident, row in drawn.items():
+            lower = self._other(row)
+            if lower is not None and not _is_pair(row) and not same_namespace(lower, ident):
+                self._above.setdefault(lower, []).append(ident)
+
+    def _other(self, row: MapRow) -> int | None:
+        """Return the other end or lower device of a device, if it is drawn."""
+        found = self._hosts.peer(row.label, row.device.link.ifindex) if row.device else None
+        ident = None if found is None else self.idents.of(*found)
+        return ident if ident in self._drawn and ident != row.ident else None
+
+    def items(self, row: MapRow, opens: bool, inside: bool) -> Iterable[Item]:
+        """Yield the item of a device, and below it the ends of dashed links."""
+        assert row.device is not None
+        text, pair, other = peer_text(self._hosts, row.label, row.device), _is_pair(row), self._other(row)
+        dashed = other is not None and row.ident in self._above.get(other, ())[:_MOST_ENDS]
+        words = [prefix_text(a.family, a.address, a.length) for a in shown_addresses(row)[:1]]
+        words += [f"┄ {text}"] if text and not (pair or dashed) else []
+        remote = parameter(row.device, "remote", "remote6", "group", "group6")
+        words += [f"┄▶ {remote}"] if remote not in ("", "any") else []
+        elsewhere = f"{'⇄' if pair else '┄'} {text}" if text and (pair or dashed) else ""
+        peer = ~row.ident if dashed else other if pair else None
+        yield Item(row.ident, row.device.link.name, " ".join(words), opens, inside, peer, elsewhere,
+                   row.ident in self._marks)  # fmt: skip
+        for ident in self._above.get(row.ident, ())[:_MOST_ENDS]:
+            above = self._drawn[ident]
+            assert above.device is not None
+            yield Item(~ident, f"└┄ {above.device.link.name}", "", False, inside or opens, ident,
+                       f"@ {label_text(above.label)}")  # fmt: skip
+
+
+def _is_pair(row: MapRow) -> bool:
+    return row.device is not None and row.device.link.kind in PAIRS

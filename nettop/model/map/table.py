@@ -10,6 +10,7 @@ from dataclasses import fields as dataclass_fields
 import numpy as np
 
 from nettop.batch import Array
+from nettop.model.filter.expression import Filter
 from nettop.model.findings import Finding
 from nettop.model.map.details import device_detail, namespace_detail
 from nettop.model.map.idents import MapIdents
@@ -106,6 +107,11 @@ class MapTable:
         if spec.sort:
             return [row for row, hit in zip(rows, mask, strict=True) if hit and row.device]
         return _with_parents(rows, mask)
+
+    def matching(self, display_filter: Filter) -> list[int]:
+        """Return the idents of the rows that a filter matches."""
+        rows = self.rows()
+        return [row.ident for row, hit in zip(rows, display_filter.mask(fields(rows, self.hosts)), strict=True) if hit]
 
     def _folded(self, rows: Sequence[MapRow], toggled: frozenset[int]) -> list[MapRow]:
         self._many = self._many or len(rows) > _MANY

@@ -51,6 +51,19 @@ class NamespaceMap:
         device = self.devices.get(ifindex)
         return f"if {ifindex}" if device is None else device.link.name
 
+    def neighbour(self, ifindex: int, family: int, address: int) -> Neighbour | None:
+        """Return the neighbour with this address on a device."""
+        wanted = ifindex, family, address
+        return next((one for one in self.neighbours if (one.ifindex, one.family, one.address) == wanted), None)
+
+    def port(self, bridge: int, mac: bytes) -> Device | None:
+        """Return the port behind which a bridge has learned a MAC."""
+        for entry in self.neighbours if mac else ():
+            port = self.devices.get(entry.ifindex) if entry.address is None and entry.link_address == mac else None
+            if port is not None and port.link.master == bridge:
+                return port
+        return None
+
 
 class HostMap:
     """The model of the map's streams."""

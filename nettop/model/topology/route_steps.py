@@ -208,31 +208,16 @@ def _neighbour(case: Case) -> Iterator[RouteStep]:
         return
     family, address = hop.gateway or (case.query.family, int(case.query.destination))
     text = ip_text(family, address)
-    found = next(
-        (
-            one
-            for one in case.here.neighbours
-            if (one.ifindex, one.family, one.address) == (hop.ifindex, family, address)
-        ),
-        None,
-    )
+    found = case.here.neighbour(hop.ifindex, family, address)
     if found is None:
         asked = "ARP" if family == AF_INET else "neighbour discovery"
         yield RouteStep("neigh", f"{text} is not known yet: {asked} on {name} asks for it", "not evaluated")
         return
     mac, state = found.link_address.hex(":"), state_text(found)
-    port = f", port {port}" if (port := _port(case, hop.ifindex, found.link_address)) else ""
+    behind = case.here.port(hop.ifindex, found.link_address)
+    port = f", port {behind.link.name}" if behind is not None else ""
     failed = " (it did not answer; the next packet asks again)" if found.state & _FAILED else ""
     yield RouteStep("neigh", " ".join(word for word in (text, mac, state) if word) + port + failed, "kernel")
-
-
-def _port(case: Case, bridge: int, mac: bytes) -> str:
-    """Return the port behind which a bridge has learned the MAC."""
-    for entry in case.here.neighbours:
-        port = case.here.devices.get(entry.ifindex) if entry.address is None and entry.link_address == mac else None
-        if port is not None and port.link.master == bridge and mac:
-            return port.link.name
-    return ""
 
 
 def _mtu(case: Case) -> Iterator[RouteStep]:

@@ -12,6 +12,7 @@ from textual.containers import Horizontal
 from nettop.model.findings import Finding
 from nettop.model.map.idents import is_namespace, same_namespace
 from nettop.model.map.lists import LISTS
+from nettop.model.map.route_path import RouteDetail
 from nettop.model.map.table import MapSnapshot
 from nettop.model.map_findings.findings import where
 from nettop.model.table import Detail, Line
@@ -45,6 +46,7 @@ class MapView(TableView):
     def __init__(self, definition: ViewDef, host: PaneHost) -> None:
         super().__init__(definition, host)
         self.drawing = DrawingTable("drawing", self.session, self.post)
+        self.drawing.filter_kind = definition.filter_kind
         self.lists = self._make_table("lists", definition.filter_kind)
         self.list_title = TextPane(surface="background")
         self.upper = _TreeAndDrawing(self.table, self.drawing)
@@ -84,7 +86,7 @@ class MapView(TableView):
     @property
     def leads_back(self) -> bool:
         """True while a list, a detail or a filter can be left."""
-        return bool(self.listed) or super().leads_back
+        return bool(self.listed or self.drawing.lit) or super().leads_back
 
     @property
     def state(self) -> ViewState:
@@ -146,15 +148,22 @@ class MapView(TableView):
             self.call_later(self.screen.run_action, "command('enter_namespace')")
 
     def back(self) -> None:
-        """Go one step out (Esc): close the detail, clear the filter of the list, close the list."""
+        """Go one step out (Esc): close the detail, clear the filter of the list, close the list, put out the route."""
         if self.listed and not self._open and (self._front is not self.lists or self.lists.filter is None):
             self.listed = ""
             self._bring(self.table if self._hidden is not self.table else self.drawing)
+        elif self.drawing.lit and not self._open and self.active.filter is None:
+            self.drawing.light(frozenset())
         else:
             super().back()
 
+    def next_hit(self, step: int) -> None:
+        """Go to the next device that the drawing's filter finds, or (-1) to the one before."""
+        self.drawing.next_found(step)
+
     def show_answer(self, answer: Detail) -> None:
-        """Show what was asked, in place of the detail, until the cursor moves."""
+        """Show what was asked, in place of the detail, until the cursor moves. Esc ends its light in the drawing."""
+        self.drawing.light(answer.path if isinstance(answer, RouteDetail) else frozenset())
         self.open_detail()
         self.detail.show_answer(answer)
 

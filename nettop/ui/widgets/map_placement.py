@@ -6,7 +6,7 @@ ends on the same line otherwise, so their horizontal parts never meet; their ver
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from nettop.model.map.scene import Box, Item, Scene
@@ -18,11 +18,10 @@ TITLE, DEVICE, OPEN, CLOSE, MORE, END = "title", "device", "open", "close", "mor
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One line of a box: a border, or a device. `inside`: within the box of a bridge."""
+    """One line of a box: a border, or a device."""
 
     what: str
     item: Item | None = None
-    inside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +35,13 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class DrawnLink:
-    """A link between two pins (column, line). `lane` None: it is straight."""
+    """A link between two pins (column, line). `lane` None: it is straight. `dashed`: it leads to a lower device."""
 
     first: tuple[int, int]
     second: tuple[int, int]
     lane: int | None = None
+    dashed: bool = False
+    lit: bool = False
 
 
 @dataclass(slots=True)
@@ -59,19 +60,19 @@ def slots_of(box: Box) -> list[Slot]:
     found, inside = [Slot(TITLE)], False
     for item in box.items:
         if inside and not item.inside:
-            found.append(Slot(CLOSE, inside=True))
+            found.append(Slot(CLOSE))
             inside = False
-        found.append(Slot(OPEN if item.bridge else DEVICE, item, inside or item.bridge))
+        found.append(Slot(OPEN if item.bridge else DEVICE, item))
         inside = inside or item.bridge
-    found += [Slot(CLOSE, inside=True)] if inside else []
+    found += [Slot(CLOSE)] if inside else []
     return [*found, *([Slot(MORE)] if box.note else []), Slot(END)]
 
 
 class Placer:
     """Places the boxes of one scene in one or two columns."""
 
-    def __init__(self, scene: Scene, columns: int) -> None:
-        self._scene, self._columns = scene, columns
+    def __init__(self, scene: Scene, columns: int, lit: Collection[int]) -> None:
+        self._scene, self._columns, self._lit = scene, columns, lit
         self._next = [0, 0]  # first free line of each column
         self._pins: list[dict[int, Item]] = [{}, {}]  # by line
         self._lines: dict[int, tuple[int, int]] = {}  # column and line of each item
@@ -147,7 +148,7 @@ class Placer:
         spans = [(self._lines[a], self._lines[b], a, b) for a, b in pairs if a in self._lines and b in self._lines]
         for first, second, a, b in sorted(spans, key=lambda span: (min(span[0][1], span[1][1]), span)):
             if first[0] != second[0] and first[1] == second[1]:
-                found.links.append(DrawnLink(first, second))
+                found.links.append(self._link(first, second, None, a, b))
                 continue
             low, high = sorted((first[1], second[1]))
             lane = next((at for at, end in enumerate(ends) if end < low), len(ends))
@@ -155,18 +156,23 @@ class Placer:
                 found.undrawn |= {a, b}
                 continue
             ends[lane : lane + 1] = [high]
-            found.links.append(DrawnLink(first, second, lane))
+            found.links.append(self._link(first, second, lane, a, b))
         found.lanes = len(ends)
+        found.links.sort(key=lambda link: link.lit)  # it is drawn over the others
         return found
+
+    def _link(self, first: tuple[int, int], second: tuple[int, int], lane: int | None, a: int, b: int) -> DrawnLink:
+        """Return the link between the items `a` and `b`; of a dashed one a is the end below the lower device."""
+        return DrawnLink(first, second, lane, a < 0, b in self._lit and (a < 0 or a in self._lit))
 
     def _pinned(self) -> Iterator[Item]:
         for pins in self._pins:
             yield from pins.values()
 
 
-def place(scene: Scene, columns: int, most_lanes: int) -> Placement:
-    """Return the positions of the boxes of a scene."""
-    return Placer(scene, columns).place(most_lanes)
+def place(scene: Scene, columns: int, most_lanes: int, lit: Collection[int] = ()) -> Placement:
+    """Return the positions of the boxes of a scene. Links between devices in `lit` are lit."""
+    return Placer(scene, columns, lit).place(most_lanes)
 
 
 def texts(boxes: Sequence[Box]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from nettop.ui.widgets.map_lines import Drawing, draw
 from tests.unit.model.map.hosts import address, device, host_map, namespace, screens
 
 # The directions that each character joins: up, down, left, right.
-JOINS = {"│": "ud", "─": "lr", "┼": "udlr", "┐": "ld", "┘": "lu", "┌": "rd", "└": "ru"}
+JOINS = {"│": "ud", "─": "lr", "┼": "udlr", "┐": "ld", "┘": "lu", "┌": "rd", "└": "ru", "┆": "ud", "┄": "lr"}
 STEP = {"u": (0, -1), "d": (0, 1), "l": (-1, 0), "r": (1, 0)}
 BACK = {"u": "d", "d": "u", "l": "r", "r": "l"}
 
@@ -89,6 +89,9 @@ def hosts(draw_one: st.DrawFn) -> HostMap:
             each.append(device(2, "br0", "bridge"))
         if draw_one(st.booleans()):
             each.append(device(5, "mv0", "macvlan", lower=draw_one(st.integers(2, 30))))
+        for ifindex in range(6, 6 + draw_one(st.integers(0, 2))):  # moved: their lower device is elsewhere
+            there = f"n{draw_one(st.integers(0, count - 1))}"
+            each.append(device(ifindex, f"mv{ifindex}", "macvlan", (draw_one(st.integers(2, 30)), there)))
     return host_map(*(namespace(f"n{at}", each, [address(5, "10.0.0.1/8")]) for at, each in enumerate(devices)))
 
 
@@ -151,9 +154,52 @@ def test_every_device_is_drawn_once_and_every_link_leads_to_its_other_end(found:
 
 
 def test_the_mark_of_a_finding_is_not_cut() -> None:
-    spaces = [namespace("a", [device(2, "mv0", "macvlan", (3, "a-namespace-with-a-long-name"))]),
+    spaces = [namespace("a", [device(2, "mv0", "macvlan", (4, "a-namespace-with-a-long-name"))]),
               namespace("a-namespace-with-a-long-name", [device(3, "eth0")])]  # fmt: skip
     hosts = host_map(*spaces)
     table = MapTable(hosts, lambda: "a")
     found = scene_of(hosts, table.rows(), table.idents, {table.idents.of("a", 2): 1}, "a")
-    assert any("│ mv0 ! ┄ eth0 @ a-" in line for line in text(draw(found, 60)))
+    assert any("│ mv0 ! ┄ if 4 @ a-" in line for line in text(draw(found, 60)))
+
+
+def test_a_device_that_was_moved_is_linked_to_its_lower_device_by_a_dashed_line() -> None:
+    ports = [device(3, "br0", "bridge"), device(4, "v0", "veth", (2, "c1"), master=3)]
+    found, table = scene(host_map(
+        namespace("", [device(2, "eth0"), *ports], [address(2, "192.0.2.7/24")]),
+        namespace("c1", [device(2, "eth0", "veth", (4, "")), device(7, "mv7", "macvlan", (2, ""))]),
+        namespace("c2", [device(2, "mv0", "macvlan", (2, "")), device(3, "vl0", "vlan", (3, ""))],
+                  [address(2, "192.0.2.9/24")]),
+    ), "")  # fmt: skip
+    assert text(draw(found, 80)) == [
+        "┌ host  ◀ here ─────┐       ┌ c1 ───────────────┐",
+        "│ eth0 192.0.2.7/24 │ ┌─────┤ eth0              │",
+        "│ └┄ mv7            ├┄┼┄┄┄┄┄┤ mv7               │",
+        "│                   │ │     └───────────────────┘",
+        "│                   │ │     ┌ c2 ───────────────┐",
+        "│ └┄ mv0            ├┄┼┄┄┄┄┄┤ mv0 192.0.2.9/24  │",
+        "│ ┌ br0 ──────────┐ │ │ ┌┄┄┄┤ vl0               │",
+        "│ │ └┄ vl0        ├─┼┄┼┄┘   └───────────────────┘",
+        "│ │ v0            ├─┼─┘",
+        "│ └───────────────┘ │",
+        "└───────────────────┘",
+    ]
+    assert "│ vl0 ┄ br0 @ host │" in text(draw(found, 27)), "without room for a line it is said in words"
+    of = table.idents.of
+    lit = {of("c2"), of("c2", 2), of(""), of("", 2)}
+    assert "┃ └┄ mv0            ┣┅┿┅┅┅┅┅┫ mv0 192.0.2.9/24  ┃" in text(draw(found, 80, lit))
+
+
+def test_a_route_is_heavy_and_what_was_found_is_marked() -> None:
+    found, table = scene(screens(), "gw-a")
+    of = table.idents.of
+    lit = {of("gw-a"), of("gw-a", 4), of("gw-a", 9), of("dmz-4"), of("dmz-4", 2)}
+    lines = text(draw(found, 44, lit, {of("gw-a", 2), of("net")}))
+    assert lines[1:7] == [
+        "┃•eth0 192.168.1.1/24         ├─┐",
+        "┃ eth1 100.100.100.1/24       ├─┼─┐",
+        "┃ mv0 100.100.100.7/24 ┄ eth1 ┃ │ │",
+        "┃ ┏ br-dmz 10.9.0.1/24 ━━━━━┓ ┃ │ │",
+        "┃ ┃ vm4                     ┣━╋━┿━┿━┓",
+        "┃ ┃ vm5                     ├─┼─┼─┼─╂─┐",
+    ]
+    assert "┌•net ────────────────────────┐   │ ┃ │" in [line.replace("┘", "│") for line in lines]
