@@ -88,20 +88,11 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
         about = (self._about,) if flow is not None else ()
         self.parts = (*about, devices_line, self.choices, filter_line, self.expression, self._below)
 
-    def on_mount(self) -> None:
-        """Write the texts and focus the devices."""
-        self._write()
-        self.choices.focus()
-
-    def on_resize(self) -> None:
-        """Fit the lines to the new size."""
-        self._write()
-
     def on_descendant_focus(self) -> None:
         """Show the whole filter once it can be edited."""
         if self.expression.has_focus and not self._edited:
             self._edited = True
-            self._write()
+            self.fit_screen()
 
     def on_input_changed(self) -> None:
         """Remove the error of the previous filter."""
@@ -139,9 +130,9 @@ class CaptureScreen(Dialog[None], inherit_bindings=False):
 
     def _show_error(self, error: str) -> None:
         self._error = error
-        self._write()
+        self.fit_screen()
 
-    def _write(self) -> None:
+    def fit_screen(self) -> None:
         """Write the lines below the filter, and give the devices the lines that are left."""
         room = max(20, min(74, self.app.size.width * 96 // 100 - 2) - 2)
         room_below = self.app.size.height * 9 // 10 - 2 - _OTHER_LINES

@@ -81,12 +81,11 @@ class ChooseScreen(Dialog[list[str]], inherit_bindings=False):
             self.parts.insert(0, self._input)
 
     def on_mount(self) -> None:
-        """Set the focus and the cursor."""
-        self.set_focus(self._input or self.choices)
+        """Set the cursor; with an input, the keys go to that alone."""
         self.choices.can_focus = self._input is None
         self.choices.select(self._start)
 
-    def on_resize(self) -> None:
+    def fit_screen(self) -> None:
         """Make the box as wide as its longest text, and share its height: choices, and what is below them."""
         wanted, room = max(WIDTH, *map(_width, self._all)), self.app.size.width * 96 // 100
         self.query_one(Vertical).styles.width = wanted

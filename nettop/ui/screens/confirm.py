@@ -31,16 +31,8 @@ class ConfirmScreen(Dialog[str], inherit_bindings=False):
         self._question = TextPane(surface="dialog")
         self.parts = (self._question, self.choices)
 
-    def on_mount(self) -> None:
-        """Write the texts and focus the choices."""
-        self.choices.focus()
-        self._write()
-
-    def on_resize(self) -> None:
-        """Wrap the question for the new width."""
-        self._write()
-
-    def _write(self) -> None:
+    def fit_screen(self) -> None:
+        """Wrap the question."""
         lines = [*self.wrapped(self._text), ()]
         self._question.styles.height = len(lines)
         self._question.write(lines)

@@ -48,6 +48,18 @@ class Dialog(ModalScreen[Answer], inherit_bindings=False):
             if self.keys:
                 yield text_line(self.keys)
 
+    def on_mount(self) -> None:
+        """Arrange the texts and focus the first part that can be focused."""
+        self.fit_screen()
+        next(part for part in self.parts if part.can_focus).focus()
+
+    def on_resize(self) -> None:
+        """Arrange the texts for the new size."""
+        self.fit_screen()
+
+    def fit_screen(self) -> None:
+        """Write the texts and limit the heights for the size of the screen."""
+
     def wrapped(self, text: str, role: str = "") -> list[Line]:
         """Return a text, of several lines if it has any, as lines that fit in the box."""
         room = max(10, min(WIDTH, self.app.size.width * 96 // 100) - 4)

@@ -79,16 +79,8 @@ class HelpScreen(Dialog[None], inherit_bindings=False):
         self.pane = ScrollPane(surface="dialog")
         self.parts = (self.pane,)
 
-    def on_mount(self) -> None:
-        """Write the text and focus it."""
-        self._write()
-        self.pane.focus()
-
-    def on_resize(self) -> None:
-        """Arrange the text for the new size."""
-        self._write()
-
-    def _write(self) -> None:
+    def fit_screen(self) -> None:
+        """Write the text in as many columns as fit."""
         width, height = self.app.size
         found = help_lines(self._commands, self._command_context, min(110, width * 96 // 100) - 2, height - 4)
         self.pane.styles.height = max(1, min(len(found), height - 4))

@@ -59,10 +59,9 @@ class SortScreen(Dialog[None], inherit_bindings=False):
 
     def on_mount(self) -> None:
         """Set the cursor to the first sort column."""
-        self.choices.focus()
         self.choices.select(self._table.sort[0].key if self._table.sort else "")
 
-    def on_resize(self) -> None:
+    def fit_screen(self) -> None:
         """Limit the height of the columns."""
         limit_height(self.choices, 1)
 

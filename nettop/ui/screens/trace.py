@@ -83,16 +83,8 @@ class TraceScreen(Dialog[TraceRequest], inherit_bindings=False):
             self.choices.choices = self._choices()
             self.choices.refresh()
 
-    def on_mount(self) -> None:
-        """Write the texts and focus the limits."""
-        self.choices.focus()
-        self._write()
-
-    def on_resize(self) -> None:
-        """Wrap the texts for the new width."""
-        self._write()
-
-    def _write(self) -> None:
+    def fit_screen(self) -> None:
+        """Wrap the texts."""
         about = self.wrapped(self._request.expression or "every packet", "accent")
         if self._request.only:
             about += self.wrapped(f"shows only the packets that meet {self._request.only}")
