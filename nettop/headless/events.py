@@ -147,6 +147,5 @@ class EventPrinter:
 
 def gap_text(gap: Gap, times: TimeTexts) -> str:
     """`12:04:30.130 GAP 1,204 events lost (kernel) until 12:04:30.180`."""
-    count = "an unknown number of events" if gap.lost is None else plural(gap.lost, "event")
     (began,) = times(np.array([gap.from_ns]), 3)
-    return f"{began} GAP     {count} lost ({gap.why.value}) until {clock(gap.to_ns, 3)}".lstrip()
+    return f"{began} GAP     {plural(gap.lost, 'event')} lost ({gap.why.value}) until {clock(gap.to_ns, 3)}".lstrip()

@@ -195,5 +195,4 @@ class PacketPrinter:
     def close(self) -> None:
         """Report the losses of each file on stderr."""
         for file, lost in self._lost.items() if self._json is None else ():
-            count = "an unknown number of packets" if lost is None else plural(lost, "packet")
-            say(f"{file!r} says that {count} got lost while it was captured")
+            say(f"{file!r} says that {plural(lost, 'packet')} got lost while it was captured")

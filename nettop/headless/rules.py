@@ -11,7 +11,7 @@ import sys
 from importlib import import_module
 
 from nettop import arguments
-from nettop.model.ruleset.hooks import HOOK_ORDER
+from nettop.linux.nf_tables import HOOK_ORDER
 
 
 def options(parser: argparse.ArgumentParser) -> None:

@@ -31,7 +31,7 @@ from nettop.pipeline.ingest import Plumbing
 from nettop.pipeline.live_sources import LiveSources
 from nettop.text.sanitize import clean
 from nettop.text.times import TimeTexts
-from nettop.text.units import duration, grouped, plural
+from nettop.text.units import duration, plural
 
 RATE, SECONDS = 50, 3600  # defaults: packets a second, and the time after which a trace ends
 # A packet waits so long for the words of its rules, and for the kernel's drop reason. In a recording the words may be
@@ -170,8 +170,7 @@ class JourneyPrinter:
         if self._json:
             self._out.add([gap_json(gap, feeds.TRACES.stream, self._engine.netns)])
         else:
-            count = "an unknown number of" if gap.lost is None else grouped(gap.lost)
-            self._out.add([f"GAP {count} trace records lost ({gap.why.value})"])
+            self._out.add([f"GAP {plural(gap.lost, 'trace record')} lost ({gap.why.value})"])
 
     def _print(self, patience_ns: int) -> None:
         """Print the journeys by number, up to one that is on its way, or has ended after `patience_ns` not complete."""

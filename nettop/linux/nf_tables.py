@@ -93,6 +93,7 @@ NFTA_GEN_ID, NFTA_GEN_PROC_PID, NFTA_GEN_PROC_NAME = 1, 2, 3
 UDATA_TYPE_EBTABLES_POLICY = 1  # iptables/nft.c: the user data of ebtables-nft's rule for a user chain's policy
 NFTNL_UDATA_COMMENT, NFTNL_UDATA_SET_COMMENT = 0, 7  # libnftnl/udata.h: of tables, chains, rules, objects; of sets
 
+HOOK_ORDER = ("ingress", "brouting", "prerouting", "input", "forward", "output", "postrouting", "egress")
 # Hook numbers by family: linux/netfilter.h (inet, ip, ip6), netfilter_arp.h, netfilter_bridge.h, netfilter_netdev.h
 _INET_HOOKS = {0: "prerouting", 1: "input", 2: "forward", 3: "output", 4: "postrouting", 5: "ingress"}
 NF_HOOKS: dict[str, dict[int, str]] = {

@@ -137,6 +137,11 @@ def listed(names: Sequence[str], most: int = 10) -> str:
     return ", ".join(names[:most]) + (", …" if len(names) > most else "")
 
 
-def plural(count: int, noun: str, several: str = "") -> str:
-    """Return `1 rule`, `1,204 rules`; or `several`, where that is not the noun with an s."""
+def plural(count: int | None, noun: str, several: str = "") -> str:
+    """Return `1 rule`, `1,204 rules`, `an unknown number of rules`; or `several` where that is not the noun with an s.
+
+    None is an unknown number.
+    """
+    if count is None:
+        return f"an unknown number of {several or noun + 's'}"
     return f"{grouped(count)} {noun if count == 1 else several or noun + 's'}"

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from nettop.decode.nftables.report import Handles, parse_report, text_of
+from nettop.decode.nftables.report import Handles, parse_report
+from nettop.text.sanitize import decoded
 
 _CHAIN = re.compile(r"^:(.+) ([A-Z]+|-)(?: \[(\d{1,20}):(\d{1,20})\])?$", re.DOTALL)
 _RULE = re.compile(r"^(?:\[(\d{1,20}):(\d{1,20})\] )?-A (.*)$", re.DOTALL)
@@ -133,7 +134,7 @@ def parse_save(body: bytes) -> SavedRuleset:
     """Return all chains and rules of the text; none if it is no output of iptables-save. Never raises."""
     report, body = parse_report(body)
     saved, table = SavedRuleset(handles=report.handles, failures=report.failures), ""
-    for line in _records(text_of(body)):
+    for line in _records(decoded(body)):
         if line.startswith("*"):
             table = line[1:]
         elif found := _CHAIN.match(line):

@@ -10,7 +10,8 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
-from nettop.decode.nftables.report import Report, parse_report, text_of
+from nettop.decode.nftables.report import Report, parse_report
+from nettop.text.sanitize import decoded
 
 _TABLE = re.compile(r"^table (\S+) (.*?) \{(?: # handle (\d{1,20}))?(?: # .*)?$")
 _CHAIN = re.compile(r"^\tchain (.*) \{(?: # handle \d+)?$")
@@ -142,7 +143,7 @@ def parse_listing(body: bytes, strings: Collection[str] = ()) -> Listing:
     `strings`: those with a newline that the ruleset holds, such as comments. Any other is parsed as what it looks like.
     """
     report, body = parse_report(body)
-    text, hidden = text_of(body), sorted(strings, key=len, reverse=True)
+    text, hidden = decoded(body), sorted(strings, key=len, reverse=True)
     for index, string in enumerate(hidden):
         text = text.replace(f'"{string}"', f'"\0{index}\0"')
     reader = _ListingParser(hidden)

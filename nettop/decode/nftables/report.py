@@ -21,11 +21,6 @@ class Report:
     failures: tuple[str, ...] = ()
 
 
-def text_of(data: bytes) -> str:
-    """Return the text of a tool's output, which may hold any bytes: `\\xNN` for those that are not UTF-8."""
-    return data.decode("utf-8", "backslashreplace")
-
-
 def parse_report(body: bytes) -> tuple[Report, bytes]:
     """Return the report of a text, and the text after it. Never raises."""
     line, newline, rest = body.partition(b"\n")

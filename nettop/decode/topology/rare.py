@@ -17,7 +17,6 @@ from nettop.text.sanitize import clean
 
 _Value = TypeVar("_Value")
 _MAX_MESSAGE = 16 << 10  # bytes: the kernel's are shorter
-_TABLES = {rtnl.RT_TABLE_DEFAULT: "default", rtnl.RT_TABLE_MAIN: "main", rtnl.RT_TABLE_LOCAL: "local"}
 _ACTIONS = {3: "nop", 6: "blackhole", 7: "unreachable", 8: "prohibit"}  # FR_ACT_*, linux/fib_rules.h
 _TO_TABLE, _GOTO = 1, 2
 _INVERT = 2  # FIB_RULE_INVERT
@@ -27,11 +26,6 @@ _SUPPRESSED = (("suppress_prefixlength", "FRA_SUPPRESS_PREFIXLEN"), ("suppress_i
 _NONE = 0xFFFF_FFFF  # of suppress_*
 _MIRRED = {1: "redirect", 2: "mirror", 3: "redirect", 4: "mirror"}  # TCA_EGRESS_REDIR …, linux/tc_act/tc_mirred.h
 _GACT = {-1: "continue", 0: "pass", 1: "reclassify", 2: "drop", 3: "pipe", 4: "stolen", 7: "redirect", 8: "trap"}
-
-
-def table_name(table: int) -> str:
-    """Return the name of a routing table that every host has, or its number."""
-    return _TABLES.get(table, str(table))
 
 
 @lru_cache(4096)
@@ -106,7 +100,7 @@ def _action(found: Any, table: int) -> Iterator[str]:
     action = found["action"]
     if action == _TO_TABLE:
         if not found.get_attr("FRA_L3MDEV"):
-            yield f"lookup {table_name(table)}"
+            yield f"lookup {rtnl.RT_TABLES.get(table, table)}"
     elif action == _GOTO:
         yield f"goto {found.get_attr('FRA_GOTO') or 0}"
     else:

@@ -51,12 +51,11 @@ def gap_cells(row: RowView, columns: Sequence[str], stream_name: StreamName) -> 
 def gap_text(row: RowView, stream_name: StreamName) -> str:
     """Return a text with the number of lost events, their stream, the reason and the time."""
     lost = row.value("opackets")
-    count = "an unknown number of" if lost == UNKNOWN_LOSS else units.grouped(lost)
+    events = units.plural(None if lost == UNKNOWN_LOSS else lost, "event")
     reason = REASONS[row.value("state")].value
     since, until = units.clock(row.value("start_ns"), 2), units.clock(row.value("stop_ns"), 2)
     stream = stream_name(row.value("mark"))
-    events = "event" if lost == 1 else "events"
-    return f"┄┄ {count} {events} lost ({reason}), {stream}, between {since} and {until} ┄┄"
+    return f"┄┄ {events} lost ({reason}), {stream}, between {since} and {until} ┄┄"
 
 
 # Columns that an expectation fills in another way than a flow, or leaves empty.

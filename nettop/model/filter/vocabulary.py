@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from nettop.linux import conntrack, packet
+from nettop.linux import conntrack, nf_tables, packet
 from nettop.linux.inet import IPPROTO_ICMPV6
 from nettop.linux.socket import AF_INET, AF_INET6
 from nettop.text.flow import PROTO_NAMES
@@ -124,7 +124,7 @@ EVENTS: Final = ("new", "update", "destroy", "exp-new", "exp-upd", "exp-del")  #
 VALUES: Final = {
     "event": EVENTS,
     "family": ("ip", "ip6", "inet", "arp", "bridge", "netdev"),
-    "hook": ("ingress", "brouting", "prerouting", "input", "forward", "output", "postrouting", "egress"),
+    "hook": nf_tables.HOOK_ORDER,
     "backend": ("nft", "iptables-nft", "iptables-legacy"),
     "verdict": (
         *("accept", "drop", "reject", "return", "continue", "break", "jump", "goto", "vmap", "queue", "stolen", "lost"),

@@ -5,7 +5,8 @@ Sources: linux/netfilter_ipv4.h (NF_IP_PRI_*), linux/netfilter_bridge.h (NF_BR_P
 
 from __future__ import annotations
 
-HOOK_ORDER = ("ingress", "brouting", "prerouting", "input", "forward", "output", "postrouting", "egress")
+from nettop.linux.nf_tables import HOOK_ORDER
+
 FAMILY_ORDER = ("netdev", "bridge", "arp", "inet", "ip", "ip6")
 
 _INET_PRIORITIES = {-300: "raw", -150: "mangle", -100: "dstnat", 0: "filter", 50: "security", 100: "srcnat"}

@@ -12,9 +12,9 @@ from nettop.decode.ipset import IpSet
 from nettop.decode.nftables.objects import NftObject
 from nettop.decode.nftables.sets import NftSet
 from nettop.errors import UsageError
+from nettop.linux.nf_tables import HOOK_ORDER
 from nettop.model.filter.expression import Filter, Mask
 from nettop.model.filter.fields import ListedFields
-from nettop.model.ruleset.hooks import HOOK_ORDER
 from nettop.model.ruleset.merge import LEGACY, NFT, RuleView
 from nettop.model.ruleset.order import traversal
 from nettop.model.ruleset.rule_tree import verdict_of

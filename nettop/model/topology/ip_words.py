@@ -18,7 +18,6 @@ _KINDS = {
     rt.RTN_BLACKHOLE: "blackhole", rt.RTN_UNREACHABLE: "unreachable", rt.RTN_PROHIBIT: "prohibit",
     rt.RTN_THROW: "throw",
 }  # fmt: skip
-_TABLES = {rt.RT_TABLE_LOCAL: "local", rt.RT_TABLE_MAIN: "main", rt.RT_TABLE_DEFAULT: "default"}
 _SCOPES = {0: "global", 200: "site", 253: "link", 254: "host", 255: "nowhere"}
 _PROTOCOLS = {
     1: "redirect", 2: "kernel", 3: "boot", 4: "static", 8: "gated", 9: "ra", 11: "zebra", 12: "bird", 16: "dhcp",
@@ -41,7 +40,7 @@ def ip_text(family: int, address: int) -> str:
 
 def table_text(table: int) -> str:
     """Return the name of a routing table, or its number."""
-    return _TABLES.get(table, str(table))
+    return rt.RT_TABLES.get(table, str(table))
 
 
 def type_text(kind: int) -> str:
