@@ -37,10 +37,14 @@ class Budget:
             raise BrokerError(f"no memory for {size >> 20} MiB of ring: {held}", "capture on fewer devices")
 
     def reserve(self, size: int) -> None:
-        """Count memory that the broker holds for the app until it ends. Raises BrokerError if there is none left."""
+        """Count memory that the broker holds for the app until release(). Raises BrokerError if there is none left."""
         if size > self._remaining():
             raise BrokerError(f"no memory for {size >> 10} KiB of ring", "capture on fewer devices")
         self._reserved += size
+
+    def release(self, size: int) -> None:
+        """Count memory no more that the broker held."""
+        self._reserved -= size
 
     def buffer_size(self, asked: int) -> int:
         """Return the size of a new socket's receive buffer, which may be smaller than asked. Raises BrokerError."""

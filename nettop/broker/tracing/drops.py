@@ -1,15 +1,14 @@
 """The packets that the kernel drops, with its reasons: counted for the whole host, and one by one while a trace runs.
 
 The tracepoint skb:kfree_skb has no device and no namespace. While a trace runs, net:netif_receive_skb names the device
-and length of the packets that its namespace receives, and net:net_dev_start_xmit those that have left it again. Numbers
-and offsets are those of the running kernel, whose addresses stay in this process.
+and length of the packets that its namespace receives, and net:net_dev_start_xmit those that have left it again (see
+passing). Numbers and offsets are those of the running kernel, whose addresses stay in this process.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import re
 import time
 from bisect import bisect_right
 from collections import Counter, deque
@@ -19,16 +18,16 @@ from selectors import EVENT_READ, BaseSelector
 from struct import Struct
 
 from nettop.broker.budget import Budget
-from nettop.broker.tracing import perf
+from nettop.broker.tracing import passing, perf
+from nettop.broker.tracing.passing import PassingPackets
 from nettop.errors import BrokerError
 
 MAX_RECORDS = 1000  # that wait for the app
+# Of them of one reason and function, and of those that were not received: a flood of some must not hide others.
+_MAX_ALIKE, _MAX_UNKNOWN = MAX_RECORDS // 2, MAX_RECORDS // 20
 MAX_COUNTS = 1000  # reasons × functions × protocols; the protocols beyond are counted together
 _OTHERS = 0  # in place of a protocol
-_MAX_PACKETS = 50_000  # received, of which the end is not known
-_MAX_AGE_NS = 1_000_000_000  # of a received packet that is dropped: later, another one is at its address
-_MAX_NAMED = 32  # devices in a filter
-_SAFE_NAME = re.compile(r"[\w.@-]+", re.ASCII)
+_MAX_ADDRESSES = 50_000  # of packets that were dropped
 _NOT_OURS = "OTHERHOST"  # packets to other hosts, which flood a network that mirrors or broadcasts them
 _ABSENT = "-"
 
@@ -50,8 +49,9 @@ class Drops:
     def __init__(self, budget: Budget, selector: BaseSelector, symbols: int | None) -> None:
         self._budget, self._selector, self._symbols = budget, selector, _Symbols(symbols)
         self._rings: dict[int, perf.Ring] = {}  # by CPU
-        self._receiving: list[int] = []  # events of received and sent packets, while a trace runs
-        self._packets: dict[int, tuple[int, int, str]] = {}  # by address: time, length, device
+        self._passing: PassingPackets | None = None  # while a trace runs
+        self._dropped_ns: dict[int, int] = {}  # by the packet's address, in that time
+        self._alike: Counter[tuple[int, int, bool]] = Counter()  # records that wait: reason, location, is received
         self._records: deque[tuple[int, int, int, int, str]] = deque(maxlen=MAX_RECORDS)
         self._counts: Counter[tuple[int, int, int]] = Counter()  # by reason, location, protocol
         self._since_ns = self._wall_ns = 0
@@ -83,25 +83,27 @@ class Drops:
             for time_ns, reason, location, protocol, packet in self._records
         ]
         self._records.clear()
+        self._alike.clear()
+        if self._passing is not None:
+            self._passing.renew()
         return "\n".join((f"lost {self._lost()}", *rows, "")).encode()
 
     def follow(self, devices: Iterable[str]) -> None:
         """Note the packets that these devices receive and send, so that a drop has a device, where that may be."""
-        names = [name for name in devices if _SAFE_NAME.fullmatch(name)][:_MAX_NAMED]
-        if not names:
-            return
         with suppress(BrokerError, OSError):
             self._open()
-            accepts = " || ".join(f'name == "{name}"' for name in names)
-            for cpu, ring in self._rings.items():
-                for event in (self._received, self._sent):
-                    self._receiving.append(perf.open_event(event, cpu, accepts, ring.fd))
+            if self._passing is None:
+                self._budget.reserve(passing.RING_BYTES * len(self._rings))
+                self._passing = PassingPackets(self._received, self._sent, self._selector)
+            self._passing.follow(devices, self._rings)
 
     def unfollow(self) -> None:
         """Note no received packets: no trace runs."""
-        while self._receiving:
-            os.close(self._receiving.pop())
-        self._packets.clear()
+        if self._passing is not None:
+            self._passing.close()
+            self._passing = None
+            self._budget.release(passing.RING_BYTES * len(self._rings))
+        self._dropped_ns.clear()
 
     def _begin(self) -> bytes:
         """Open the rings if they are not, and read them. Return the text of an error."""
@@ -115,17 +117,11 @@ class Drops:
     def _read(self) -> None:
         self._wall_ns = time.time_ns() - time.monotonic_ns()
         samples = [sample for ring in self._rings.values() for sample in ring.read()]
-        if self._receiving:
+        if self._passing is not None:  # after the drops: each packet was received before it was dropped
+            self._passing.read()
             samples.sort()
         for time_ns, raw in samples:
-            kind = raw[0] | raw[1] << 8  # common_type
-            if kind == self._dropped.id:
-                self._drop(time_ns, raw)
-            elif kind == self._received.id:
-                self._receive(time_ns, raw)
-            else:
-                read, at = self._sent_field
-                self._packets.pop(read(raw, at)[0], None)
+            self._drop(time_ns, raw)
 
     def _drop(self, time_ns: int, raw: bytes) -> None:
         address, location, protocol, reason = (read(raw, at)[0] for read, at in self._fields)
@@ -133,20 +129,18 @@ class Drops:
         if counted not in self._counts and len(self._counts) >= MAX_COUNTS:  # whoever sends chooses the protocol
             counted = reason, location, _OTHERS
         self._counts[counted] += 1
-        if not self._receiving:
+        if self._passing is None:
             return
-        received, length, device = self._packets.pop(address, (0, 0, ""))
-        known = bool(received) and time_ns - received < _MAX_AGE_NS
-        packet = f"{length} {device}" if known else f"{_ABSENT} {_ABSENT}"
+        if len(self._dropped_ns) > _MAX_ADDRESSES:
+            self._dropped_ns.clear()
+        alike = self._alike[reason, location, True], self._alike[reason, location, False]
+        if alike[0] >= _MAX_ALIKE or alike[1] >= _MAX_UNKNOWN:
+            return
+        found = self._passing.find(address, time_ns, self._dropped_ns.get(address, 0))
+        self._alike[reason, location, bool(found)] += 1
+        self._dropped_ns[address] = time_ns
+        packet = f"{found[0]} {found[1]}" if found else f"{_ABSENT} {_ABSENT}"
         self._records.append((time_ns + self._wall_ns, reason, location, protocol, packet))
-
-    def _receive(self, time_ns: int, raw: bytes) -> None:
-        address, length, name = (read(raw, at)[0] for read, at in self._packet_fields)
-        begin, size = name & 0xFFFF, name >> 16  # __data_loc
-        if len(self._packets) > _MAX_PACKETS:
-            self._packets.clear()
-        device = raw[begin : begin + size].split(b"\0")[0].decode("utf-8", "backslashreplace")
-        self._packets[address] = time_ns, length, device
 
     def _lost(self) -> int:
         return sum(ring.lost() for ring in self._rings.values())
@@ -174,9 +168,9 @@ class Drops:
     def _open_rings(self) -> None:
         events = "skb/kfree_skb", "net/netif_receive_skb", "net/net_dev_start_xmit"
         self._dropped, self._received, self._sent = perf.tracepoints(*events)
-        (self._sent_field,) = _readers(self._sent, ("skbaddr",))
         self._fields = _readers(self._dropped, ("skbaddr", "location", "protocol", "reason"))
-        self._packet_fields = _readers(self._received, ("skbaddr", "len", "name"))
+        _readers(self._received, ("skbaddr", "len", "name"))
+        _readers(self._sent, ("skbaddr",))
         others = [number for number, name in self._dropped.names.items() if name == _NOT_OURS]
         accepts = " && ".join(("protocol != 0", *(f"reason != {number}" for number in others)))
         for cpu in range(os.cpu_count() or 1):

@@ -122,16 +122,20 @@ class Ring:
         """Return the samples of its descriptor that were lost, since the ring was full."""
         return int(perf.READ.unpack(os.read(self.fd, perf.READ.size))[1])
 
-    def read(self) -> Iterator[tuple[int, bytes]]:
-        """Yield the time (CLOCK_MONOTONIC, ns) and the raw data of each new sample."""
+    def take(self) -> bytes:
+        """Return the new records, and free their place."""
         head = int.from_bytes(self._map[perf.PERF_HEAD : perf.PERF_HEAD + 8], "little")
         tail = int.from_bytes(self._map[perf.PERF_TAIL : perf.PERF_TAIL + 8], "little")
         begin, length = tail % RING_BYTES, head - tail
         data = self._map[_PAGE + begin : _PAGE + min(begin + length, RING_BYTES)]
         data += self._map[_PAGE : _PAGE + length - len(data)]
         self._map[perf.PERF_TAIL : perf.PERF_TAIL + 8] = head.to_bytes(8, "little")
-        at = 0
-        while at < length:
+        return data
+
+    def read(self) -> Iterator[tuple[int, bytes]]:
+        """Yield the time (CLOCK_MONOTONIC, ns) and the raw data of each new sample."""
+        data, at = self.take(), 0
+        while at < len(data):
             kind, _, size = perf.RECORD.unpack_from(data, at)
             if kind == perf.PERF_RECORD_SAMPLE:
                 time_ns, raw = perf.SAMPLE.unpack_from(data, at)

@@ -1,0 +1,145 @@
+"""The packets that devices receive and send while a trace runs: kept as the kernel writes them, read if one is dropped.
+
+A device may have 100,000 packets a second, of which few are dropped: their samples (perf_event_open(2)) are copied, and
+searched for the address of a packet that was dropped. So many at once that this would cost more are left out.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import sys
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from selectors import EVENT_READ, BaseSelector
+from struct import Struct
+from typing import NamedTuple
+
+from nettop.broker.tracing import perf
+from nettop.linux.perf import PERF_EVENT_IOC_DISABLE, PERF_EVENT_IOC_ENABLE, PERF_RECORD_SAMPLE, SAMPLE
+
+RING_BYTES = perf.RING_BYTES  # of a CPU
+_MAX_NAMED = 32  # devices in a filter
+_SAFE_NAME = re.compile(r"[\w.@-]+", re.ASCII)
+_MAX_AGE_NS = 1_000_000_000  # of a received packet that is dropped: later, another one is at its address
+_KEPT_BYTES = 1 << 20  # about 15,000 packets
+_TURN_BYTES = 8 << 20  # of samples between two calls of renew(): then they are left out
+_SEARCH_NS = 25_000_000  # of searching in that time
+_U16, _U32 = Struct("=H"), Struct("=I")
+
+
+class _Sample(NamedTuple):
+    time_ns: int
+    received: bool
+    raw: bytes
+
+
+class PassingPackets:
+    """The packets that some devices have received and sent lately."""
+
+    def __init__(self, received: perf.Tracepoint, sent: perf.Tracepoint, selector: BaseSelector) -> None:
+        """Follow no device yet. The tracepoints are net:netif_receive_skb and net:net_dev_start_xmit."""
+        self._received, self._sent, self._selector = received, sent, selector
+        self._rings: dict[int, perf.Ring] = {}  # by CPU
+        self._events: list[int] = []
+        self._kept: deque[tuple[int, list[bytes]]] = deque()  # samples, with the time of reading
+        self._size = self._turn = self._searched_ns = 0
+
+    @property
+    def is_followed(self) -> bool:
+        """True while packets are kept."""
+        return bool(self._events)
+
+    def follow(self, devices: Iterable[str], cpus: Iterable[int]) -> None:
+        """Keep the packets of these devices, too. Raises BrokerError, OSError."""
+        names = [name for name in devices if _SAFE_NAME.fullmatch(name)][:_MAX_NAMED]
+        accepts = " || ".join(f'name == "{name}"' for name in names)
+        for cpu in cpus if names else ():
+            self._open(self._received, cpu, accepts)
+            self._open(self._sent, cpu, accepts)
+
+    def _open(self, event: perf.Tracepoint, cpu: int, accepts: str) -> None:
+        ring = self._rings.get(cpu)
+        if ring is not None:
+            self._events.append(perf.open_event(event, cpu, accepts, ring.fd))
+            return
+        fd = perf.open_event(event, cpu, accepts)
+        self._rings[cpu] = perf.Ring(fd)
+        self._events.append(fd)
+        self._selector.register(fd, EVENT_READ, self.read)
+
+    def close(self) -> None:
+        """Keep none."""
+        for ring in self._rings.values():
+            self._selector.unregister(ring.fd)
+        while self._events:
+            os.close(self._events.pop())
+        self._rings.clear()
+        self._kept.clear()
+        self._size = 0
+
+    def read(self) -> None:
+        """Read the rings, and leave out what comes until renew() if it is too much."""
+        chunks = [chunk for ring in self._rings.values() if (chunk := ring.take())]
+        size, now = sum(map(len, chunks)), time.monotonic_ns()
+        self._kept.append((now, chunks))
+        self._size += size
+        while self._size > _KEPT_BYTES or now - self._kept[0][0] > _MAX_AGE_NS:
+            self._size -= sum(map(len, self._kept.popleft()[1]))
+        before, self._turn = self._turn, self._turn + size
+        if before <= _TURN_BYTES < self._turn:
+            self._switch(PERF_EVENT_IOC_DISABLE)
+
+    def renew(self) -> None:
+        """Begin the next turn."""
+        if self._turn > _TURN_BYTES:
+            self._switch(PERF_EVENT_IOC_ENABLE)
+        self._turn = self._searched_ns = 0
+
+    def _switch(self, request: int) -> None:
+        for fd in self._events:
+            fcntl.ioctl(fd, request, 0)
+
+    def find(self, address: int, before_ns: int, after_ns: int) -> tuple[int, str] | None:
+        """Return the length and the device of the packet at this address, dropped at `before_ns`.
+
+        None: it was not received, or not since `after_ns`. Times are CLOCK_MONOTONIC.
+        """
+        if self._searched_ns > _SEARCH_NS:
+            return None
+        began = time.monotonic_ns()
+        found = self._latest(address.to_bytes(8, sys.byteorder), before_ns)
+        self._searched_ns += time.monotonic_ns() - began
+        if found is None or not found.received or found.time_ns <= max(after_ns, before_ns - _MAX_AGE_NS):
+            return None
+        (length_at, _), (name_at, _) = self._received.fields["len"], self._received.fields["name"]
+        (name,) = _U32.unpack_from(found.raw, name_at)  # __data_loc: offset and size
+        text = found.raw[name & 0xFFFF : (name & 0xFFFF) + (name >> 16)]
+        return _U32.unpack_from(found.raw, length_at)[0], text.split(b"\0")[0].decode("utf-8", "backslashreplace")
+
+    def _latest(self, address: bytes, before_ns: int) -> _Sample | None:
+        for _, chunks in reversed(self._kept):
+            samples = [one for chunk in chunks for one in self._samples(chunk, address) if one.time_ns <= before_ns]
+            if samples:
+                return max(samples)
+        return None
+
+    def _samples(self, chunk: bytes, address: bytes) -> Iterator[_Sample]:
+        """Yield the samples with this address."""
+        kinds: Sequence[tuple[perf.Tracepoint, bool]] = ((self._received, True), (self._sent, False))
+        at = chunk.find(address)
+        while at >= 0:
+            for tracepoint, received in kinds:
+                begin = at - tracepoint.fields["skbaddr"][0]  # of the raw data
+                record = begin - SAMPLE.size
+                if record >= 0 and not record % 8 and _is_sample(chunk, record, begin, tracepoint.id):
+                    time_ns, size = SAMPLE.unpack_from(chunk, record)
+                    yield _Sample(time_ns, received, chunk[begin : begin + size])
+            at = chunk.find(address, at + 1)
+
+
+def _is_sample(chunk: bytes, record: int, begin: int, event: int) -> bool:
+    kinds: tuple[int, int] = (*_U32.unpack_from(chunk, record), *_U16.unpack_from(chunk, begin))
+    return kinds == (PERF_RECORD_SAMPLE, event)
