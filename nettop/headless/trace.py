@@ -37,6 +37,7 @@ RATE, SECONDS = 50, 3600  # defaults: packets a second, and the time after which
 # A packet waits so long for the words of its rules, and for the kernel's drop reason. In a recording the words may be
 # those of the next keyframe.
 _WORDS_NS, _RECORDED_WORDS_NS = 2_000_000_000, 600_000_000_000
+_REASONS_NS = 1_500_000_000  # a trace that was stopped waits so long for the drop reasons of its last packets
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -97,13 +98,39 @@ def _live(options: argparse.Namespace) -> int:
         also = [word for word in ("ingress", "bridge") if getattr(options, word)]
         if left_out := [f"{names} (--{word})" for word, names in chains_left_out(engine.ruleset.picture, also)]:
             say(f"not traced, though packets may end there: {', '.join(left_out)}")
-        for items in arriving(live, plumbing, stop, lambda: _stop(live, trace)):
+        ends = _StopWithReasons(stop, live, engine)
+        for items in arriving(live, plumbing, ends, lambda: _stop(live, trace)):
             printer.apply(items, time.time_ns())
             code = code or report_errors(items)
             if printer.full:
-                stop.set()
+                ends.now = True
         printer.finish()
     return final_code(engine.ledger, code, options.fail_on_loss)
+
+
+class _StopWithReasons:
+    """A Stop that holds once the drop reasons of the packets before it have come, or do not come."""
+
+    def __init__(self, stop: Stop, live: LiveSources, engine: Engine) -> None:
+        self._stop, self._live, self._engine = stop, live, engine
+        self._since_ns = 0  # the stop is set
+        self.now = False  # the stream must end, whatever has come
+
+    def is_set(self) -> bool:
+        """Return whether the stream must end."""
+        if self.now or not self._stop.is_set():
+            return self.now
+        if not self._since_ns:
+            self._since_ns = time.time_ns()
+            self._live.poke(feeds.DROP_RECORDS)
+        traces = self._engine.traces
+        waits = any(True for _ in traces.open()) or not all(map(traces.is_complete, traces.ended))
+        is_over = traces.drops.are_known(self._since_ns) or time.time_ns() > self._since_ns + _REASONS_NS
+        return is_over or not waits
+
+    def wait_s(self) -> float:
+        """Return the time in seconds that a read may wait before is_set() is checked again."""
+        return WAIT_S if self._since_ns else self._stop.wait_s()
 
 
 def _stop(live: LiveSources, trace: int) -> None:

@@ -25,7 +25,7 @@ from nettop.session.run import Run
 from nettop.session.status import TraceRequest, Tracing
 
 _WHILE_TRACING = feeds.DROP_RECORDS, feeds.TRACE_LOG
-_LAST_RECORDS_NS = 2_000_000_000  # after the end of its time, the records of its last packets come
+_LAST_RECORDS_NS = 2_000_000_000  # after its end, the records and drop reasons of its last packets come
 
 
 @dataclass(slots=True, eq=False)
@@ -34,6 +34,7 @@ class RunningTrace:
 
     number: int  # of the broker
     tracing: Tracing
+    found_ns: int = 0  # since then all packets to find have ended; 0: not yet
 
 
 class Tracer:
@@ -101,7 +102,10 @@ class Tracer:
         over = over_limit(engine.ruleset, tracing.table)
         running.tracing = replace(tracing, now=engine.traced.per_second(now_ns), over=over)
         found_all = tracing.table == engine.traces.table and 0 < tracing.request.count <= engine.traces.found
-        return running if found_all or now_ns > tracing.until_ns + _LAST_RECORDS_NS else None
+        running.found_ns = (running.found_ns or now_ns) if found_all else 0
+        has_reasons = found_all and engine.traces.drops.are_known(running.found_ns)
+        ends_ns = (running.found_ns or tracing.until_ns) + _LAST_RECORDS_NS
+        return running if has_reasons or now_ns > ends_ns else None
 
 
 def keep(only: str) -> Keep | None:

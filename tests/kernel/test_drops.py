@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from nettop.decode.drops import DropCounts, decode_drop_counts
 from nettop.kinds import TextKind
 from nettop.model.traces.ends import where
 from nettop.model.traces.journey import Journey
+from nettop.session.live import LiveSession
+from nettop.session.status import TraceRequest
 from tests.kernel.app import start_in_userns
 from tests.kernel.commands import running
 from tests.kernel.namespaces import Lab, poll, run_in
@@ -300,3 +303,32 @@ def test_the_trace_command_names_the_drop_reason(path: Path3) -> None:
     assert code == 0 and end["verdict"] == "lost"
     names = ("drop_reason", "drop_function", "drop_certainty")
     assert [end[name] for name in names] == ["IP_RPFILTER", "ip_rcv_finish_core", "likely"]
+
+
+@tracepoints
+def test_a_trace_that_is_interrupted_waits_for_the_reason_of_its_last_packet(path: Path3) -> None:
+    with running("trace", "udp", "--netns", path.router, "--json") as command:
+        command.line(errors=True)
+        path.send("udp", ROUTER_A, 78, SIZE)
+        command.signal()
+        code, out, _ = command.end()
+    (end,) = [row for row in map(json.loads, out.splitlines()) if row["kind"] == "end"]
+    assert code == 0 and end["drop_reason"] == "NO_SOCKET"
+
+
+@tracepoints
+def test_the_count_of_a_trace_in_the_app_ends_it_with_the_reason_of_its_last_packet(
+    path: Path3, broker: Broker
+) -> None:
+    with closing(LiveSession(broker, path.router)) as session:
+        refused = []  # why the trace did not begin
+
+        def reasons() -> list[str]:
+            return [journey.drop.record.reason for journey in traces.ended if journey.drop]
+
+        session.start_trace(TraceRequest("udp", count=1), refused.append)
+        poll(lambda: session.status().tracing or refused)
+        traces = session._run.waited(lambda engine, now_ns: engine.traces)
+        path.send("udp", ROUTER_A, 79, SIZE)
+        poll(lambda: session.status().tracing is None, what="its count ends it")
+        assert reasons() == ["NO_SOCKET"]

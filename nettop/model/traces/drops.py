@@ -71,7 +71,11 @@ class PendingDrops:
 
     def knows(self, packet: Journey) -> bool:
         """Return whether no drop can come that is this packet's."""
-        return bool(packet.drop or self.unknown) or self.known_ns > packet.last_ns + AFTER_NS
+        return bool(packet.drop) or self.are_known(packet.last_ns)
+
+    def are_known(self, until_ns: int) -> bool:
+        """Return whether no drop can come of a packet whose last record is of this time or before."""
+        return bool(self.unknown) or self.known_ns > until_ns + AFTER_NS
 
     def end(self, packet: Journey) -> None:
         """Give a packet that has ended without a verdict its drop; if there is none, it may come."""
