@@ -388,7 +388,9 @@ class LiveSession(Session):
 
     def packet_way(self, text: str, done: Done, deliver: Callable[[PacketWay], None]) -> None:
         """Ask the kernel which hooks a packet passes."""
-        self._act(lambda: deliver(packet_way(self._broker, self._netns, text)), done)
+        engine = self._run.engine
+        links = engine.routing.links(engine.code(self._netns.label))
+        self._act(lambda: deliver(packet_way(self._broker, self._netns, text, links)), done)
 
     def _unblock(self) -> None:
         """Close the broker: every running call to it fails at once."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nettop.broker.client import Broker
 from nettop.broker.requests import Netns, RouteQuestion
-from nettop.decode.rtnetlink import RouteAnswer
-from nettop.errors import UsageError
+from nettop.decode.rtnetlink import Link, RouteAnswer
+from nettop.errors import BrokerError, UsageError
 from nettop.linux.rtnetlink import RTN_UNICAST
+from nettop.linux.socket import AF_INET6
 from nettop.model.topology.route_query import RouteQuery, parse
 from nettop.pipeline.route_question import ask_route
 from nettop.text.units import listed
@@ -27,24 +28,63 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class PacketWay:
-    """The journey (a key of ruleset.matrix.JOURNEYS) of a packet, and the reason. Not safe for a terminal."""
+    """The journey (a key of ruleset.matrix.JOURNEYS) of a packet, and the reason. Not safe for a terminal.
+
+    `path` is IPv4, IPv6 or bridge; a bridged packet may pass the hooks of IP, too (`of_ip`).
+    """
 
     journey: str
     reason: str
+    path: str = "IPv4"
+    of_ip: bool = True
 
 
-def packet_way(broker: Broker, netns: Netns, text: str) -> PacketWay:
-    """Return the way of the packet that a text such as one of FORM describes. UsageError for a text that is none."""
+def packet_way(broker: Broker, netns: Netns, text: str, links: Mapping[int, Link]) -> PacketWay:
+    """Return the way of the packet that a text such as one of FORM describes. UsageError for a text that is none.
+
+    `links` has the devices by ifindex: IP sees what comes in by a port of a bridge as coming in by the bridge.
+    """
     devices = {device.name: device.ifindex for device in broker.devices(netns)}
+    names = {index: name for name, index in devices.items()}
+    bridges = {names[index]: names[link.master] for index, link in links.items() if _is_port(link, links, names)}
     words = text.split()
     if words[::2] == ["in", "out"] and len(words) == 4:
-        return _between(broker, netns, _known(words[1], devices), _known(words[3], devices))
+        entered, left = (_known(name, devices) for name in words[1::2])
+        bridge = bridges.get(entered)
+        if bridge is not None and bridge == bridges.get(left):
+            return _bridged(broker, netns, f"{bridge} forwards it from {entered} to {left}", "iptables")
+        return _between(broker, netns, bridge or entered, left)
     query = parse(text)
-    iif, oif = (0 if not name else devices[_known(name, devices)] for name in (query.in_device, query.out_device))
+    bridge = bridges.get(query.in_device)
+    ends = bridge or query.in_device, query.out_device
+    iif, oif = (0 if not name else devices[_known(name, devices)] for name in ends)
     source = "" if query.source is None else str(query.source)
     rest = query.mark, query.tos, query.proto, query.sport, query.dport, query.uid
     question = RouteQuestion(query.family, str(query.destination), source, iif, oif, *rest)
-    return of_answer(query, ask_route(broker, netns, question), {index: name for name, index in devices.items()})
+    answer = ask_route(broker, netns, question)
+    hops = answer.route.hops if answer.route is not None and answer.route.kind == RTN_UNICAST else ()
+    if bridge is not None and hops and hops[0].ifindex == iif and hops[0].gateway is None:
+        tool = "ip6tables" if query.family == AF_INET6 else "iptables"
+        return _bridged(broker, netns, f"{query.destination} is behind {bridge}, as {query.in_device} is", tool)
+    return replace(of_answer(query, answer, names), path="IPv6" if query.family == AF_INET6 else "IPv4")
+
+
+def _is_port(link: Link, links: Mapping[int, Link], names: Mapping[int, str]) -> bool:
+    bridge = links.get(link.master)
+    return bridge is not None and bridge.kind == "bridge" and {link.ifindex, link.master} <= {*names}
+
+
+def _bridged(broker: Broker, netns: Netns, why: str, tool: str) -> PacketWay:
+    """Return the way of a packet between two ports of a bridge: past the hooks of IP unless br_netfilter calls them."""
+    name = f"net.bridge.bridge-nf-call-{tool}"
+    try:
+        with open(broker.open_sysctl(netns, name), encoding="ascii") as file:
+            value = file.read().strip()
+    except BrokerError:
+        return PacketWay("bridged", f"{why}: the hooks of bridges only, br_netfilter is not loaded", "bridge", False)
+    if value == "1":
+        return PacketWay("bridged", f"{why}: the hooks of bridges, and in them those of IP, {name} is 1", "bridge")
+    return PacketWay("bridged", f"{why}: the hooks of bridges only, {name} is {value}", "bridge", False)
 
 
 def _known(name: str, devices: Mapping[str, int]) -> str:

@@ -42,15 +42,15 @@ def router(lab: Lab) -> Iterator[str]:
 def test_the_kernel_says_which_way_a_packet_goes(router: str, broker: Broker) -> None:
     netns = broker.netns(router)
     for asked, expected in WAYS.items():
-        found = packet_way(broker, netns, asked)
+        found = packet_way(broker, netns, asked, {})
         assert (found.journey, found.reason) == expected, asked
     run_in(router, "sysctl", "-qw", "net.ipv4.ip_forward=0")
-    off = packet_way(broker, netns, "to 10.9.0.4 from 10.1.0.2 in eth0")
+    off = packet_way(broker, netns, "to 10.9.0.4 from 10.1.0.2 in eth0", {})
     assert off.journey == "ends in routing" and "forwarding is off" in off.reason
-    assert packet_way(broker, netns, "in eth0 out eth1").reason.startswith("net.ipv4.conf.eth0.forwarding is 0")
+    assert packet_way(broker, netns, "in eth0 out eth1", {}).reason.startswith("net.ipv4.conf.eth0.forwarding is 0")
     for bad in ("in nowhere out eth1", "to 10.9.0.4 from 10.1.0.2 in nowhere", "hello world", ""):
         with pytest.raises(UsageError):
-            packet_way(broker, netns, bad)
+            packet_way(broker, netns, bad, {})
 
 
 def test_o_lights_the_way_of_a_packet_on_the_matrix(router: str) -> None:
@@ -63,4 +63,43 @@ def test_o_lights_the_way_of_a_packet_on_the_matrix(router: str) -> None:
         poll(lambda: screen.shows("way: through it   10.9.0.4 leaves by eth1"))
         screen.key("Oto nowhere\r")
         poll(lambda: re.search(r"'nowhere' is no IPv4 or IPv6 address", screen.read().decode(errors="replace")))
+        assert screen.quit() == 0
+
+
+def bridged(router: str) -> None:
+    run_in(router, "ip", "link", "add", "br0", "type", "bridge")
+    run_in(router, "ip", "address", "add", "10.5.0.254/24", "dev", "br0")
+    run_in(router, "ip", "link", "set", "br0", "up")
+    for at, port in enumerate(("pa", "pb"), 2):
+        run_in(router, "ip", "link", "add", port, "type", "veth", "peer", "name", f"peer{at}")
+        run_in(router, "ip", "link", "set", port, "master", "br0")
+        for end in (port, f"peer{at}"):
+            run_in(router, "ip", "link", "set", end, "up")
+
+
+def test_o_shows_a_packet_between_two_ports_on_the_path_of_bridges(router: str) -> None:
+    bridged(router)
+    hook = "{ type filter hook forward priority 0; }"
+    for family, chain in (("bridge", "onports"), ("ip", "routed")):
+        run_in(router, "nft", f"add table {family} t; add chain {family} t {chain} {hook}")
+    name = "net.bridge.bridge-nf-call-iptables"
+    with terminal("--netns", router) as screen:
+        poll(lambda: screen.shows("1 Flows"))
+        screen.key("3")
+        poll(lambda: screen.shows("O of one"))
+        run_in(router, "sysctl", "-qw", f"{name}=0")
+        screen.key("Oin pa out pb\r")
+        poll(lambda: screen.shows(f"br0 forwards it from pa to pb: the hooks of bridges only, {name} is 0"))
+        poll(lambda: screen.shows("onports"), what="the path of bridges")
+        screen.drawn = b""
+        run_in(router, "sysctl", "-qw", f"{name}=1")
+        screen.key("Oto 10.5.0.2 from 10.5.0.1 in pa\r")
+        poll(lambda: screen.shows("10.5.0.2 is behind br0, as pa is: the hooks of bridges, and in them those of IP"))
+        screen.key("Oto 10.5.0.254 from 10.5.0.1 in pa\r")
+        poll(lambda: screen.shows("way: to this host   10.5.0.254 is an address of this host"))
+        poll(lambda: screen.shows("routed"), what="the path of IPv4")
+        screen.key("Oto 10.9.0.4 from 10.5.0.1 in pa\r")
+        poll(lambda: screen.shows("way: through it   10.9.0.4 leaves by eth1"))
+        screen.key("Oin pa out eth1\r")
+        poll(lambda: screen.shows("in br0, out eth1: net.ipv4.conf.br0.forwarding is 1"))
         assert screen.quit() == 0

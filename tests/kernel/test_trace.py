@@ -84,6 +84,9 @@ class Tracing:
             self.engine.apply(item, item_time(item) or time.time_ns())
         self.engine.traces.settle(time.time_ns())
 
+    def complete(self, journey: Journey) -> bool:
+        return self.engine.traces.worded(journey) and self.engine.traces.is_complete(journey)
+
     def close(self) -> None:
         self.live.broker.stop_trace(self.number)
         self.live.close()

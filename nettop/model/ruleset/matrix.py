@@ -40,6 +40,8 @@ JOURNEYS: dict[str, tuple[str, ...]] = {
     "through it": ("ingress", "prerouting", "forward", "postrouting", "egress"),
     "over loopback": ("output", "postrouting", "prerouting", "input"),
     "ends in routing": ("ingress", "prerouting"),
+    "bridged": ("ingress", "prerouting", "forward", "postrouting", "egress"),
+    "bridged, past IP": ("ingress", "egress"),  # bridge-nf-call-iptables is off
 }
 
 

@@ -76,7 +76,7 @@ def packet_way(screen: MainScreen) -> Awaitable[None]:
     matrix = shown_matrix(screen)
 
     def accept(text: str) -> None:
-        light = lambda way: screen.post(matrix.light, way.journey, way.reason)  # noqa: E731
+        light = lambda way: screen.post(matrix.light_way, way)  # noqa: E731
         screen.session.packet_way(text, screen.done(""), light)
 
     return screen.open_prompt(PromptRequest("way", " way of ", "", discard, FORM, accept))

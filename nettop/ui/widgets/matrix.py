@@ -9,6 +9,7 @@ from nettop.model.ruleset.chain_matrix import MatrixSnapshot
 from nettop.model.ruleset.matrix import EMPTY, JOURNEYS, PATHS, Place
 from nettop.model.table import Line, ViewSpec
 from nettop.session.base import Session
+from nettop.session.packet_way import PacketWay
 from nettop.text.sanitize import clean
 from nettop.text.units import plural
 from nettop.ui.widgets.drawn_table import DrawnTable
@@ -55,6 +56,14 @@ class MatrixTable(DrawnTable):
         """Light the hooks of a journey, and show the reason for it."""
         self.journey, self.reason = journey, clean(reason)
         self._repaint()
+
+    def light_way(self, way: PacketWay) -> None:
+        """Light the way of a packet, on the path that it takes, if that has chains."""
+        paths = [path for path in self._matrix.paths if way.path in path]  # IPv4 in `IPv4 and IPv6`
+        if paths and self._matrix.path not in paths:
+            self.path = paths[0]
+            self.change()
+        self.light(way.journey if paths or way.of_ip else "bridged, past IP", way.reason)
 
     def show_kernel(self) -> None:
         """Show the kernel's functions, or hide them."""
