@@ -25,11 +25,11 @@ COMMANDS = {
     "read": "print the packets of capture files, one a line, or export the matching ones",
     "flows": "print the conntrack table once",
     "events": "print conntrack events as they happen",
-    "counters": "print all that is counted: conntrack, nft, nfacct, queues, TCP/IP drops",
+    "counters": "print all counters: conntrack, nft, nfacct, queues, TCP/IP drops",
     "map": "print namespaces, devices, addresses, routes, rules, neighbours and sysctls",
     "rules": "print hooks, chains and rules with their counters, of all backends",
     "trace": "show the way of packets through the chains, and the rule that ends it",
-    "doctor": "say what this host allows, and what to do about what it does not",
+    "doctor": "report what this host allows, and what to do about what is missing",
 }
 
 

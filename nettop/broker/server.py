@@ -365,7 +365,7 @@ class Server:
 
     def _start(self, request_id: int, netns: int, task: ChildTask, make_answer: Callable[[int], Answer]) -> NoReturn:
         if len(self._running) >= MAX_CHILDREN:
-            raise BrokerError(f"{MAX_CHILDREN} calls are at work already", "wait for one to end")
+            raise BrokerError(f"{MAX_CHILDREN} calls are running already", "wait for one to end")
         child = start(task)
         self._running[child.pidfd] = RunningRequest(child, request_id, netns, make_answer)
         self._selector.register(child.pidfd, selectors.EVENT_READ, lambda: self._on_child_end(child.pidfd))

@@ -36,7 +36,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         type=arguments.seconds,
         default=0.0,
         metavar="S",
-        help="all once, then every S seconds what has changed",
+        help="print all once, then what has changed every S seconds",
     )
     parser.add_argument(
         "--group", action="append", default=[], metavar="G", help="only this group: conntrack, nft-counter, tcp, …"

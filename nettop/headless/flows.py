@@ -64,7 +64,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     arguments.add(parser, "--json", "--filter", "--time")
     parser.add_argument("--sort", metavar="KEY", default="", help="a column: bytes, packets, rate, age, timeout, …")
     parser.add_argument(
-        "--group", metavar="KEY", default="", help="add up by source, destination, service, nat, state, process, …"
+        "--group", metavar="KEY", default="", help="group by source, destination, service, nat, state, process, …"
     )
     parser.add_argument("-n", "--number", type=arguments.count, default=0, metavar="N", help="print the first N")
     arguments.add(parser, "-v --verbose", *arguments.LIVE, "-r --read")

@@ -31,7 +31,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--route", metavar="PACKET", help=text)
     text = "only what is probably wrong, with its evidence; the rules of the namespaces are read for it, too"
     parser.add_argument("--findings", action="store_true", help=text)
-    text = "the sysctls that decide what becomes of packets: the value, the one in effect, and what it does"
+    text = "the sysctls that affect packets: value, effective value and meaning"
     parser.add_argument("--sysctls", action="store_true", help=text)
     arguments.add(parser, *arguments.LIVE, "-r --read", "--fail-on-loss")
     parser.set_defaults(netns=None)

@@ -28,7 +28,7 @@ NO_EVENTS = "no conntrack messages, so no events: recordings of `nettop record` 
 NO_FLOWS = "no conntrack messages, so no flows: recordings of `nettop record` do, plain captures do not"
 NO_COUNTERS = "no counters: recordings of `nettop record` do, plain captures and copies by other tools do not"
 NO_MAP = "no namespaces and devices: recordings of `nettop record` do, plain captures do not"
-_TWO_DUMPS = "a rate takes two dumps, `nettop record --keyframe-seconds S` keeps one each S s"
+_TWO_DUMPS = "a rate needs two dumps: `nettop record --keyframe-seconds S` records one every S seconds"
 _LATER = "they began after the last dump, or before accounting was on"
 
 

@@ -44,7 +44,11 @@ def options(parser: argparse.ArgumentParser) -> None:
         "-#", "--number", action="store_true", help="print numbers, as always for several files or devices"
     )
     parser.add_argument(
-        "-w", "--write", metavar="OUT", default="", help="export the matching packets as OUT says: .pcap, or pcapng"
+        "-w",
+        "--write",
+        metavar="OUT",
+        default="",
+        help="export the matching packets to OUT: a .pcap name, or else pcapng",
     )
     parser.add_argument("--force", action="store_true", help="overwrite OUT if it is a capture")
 

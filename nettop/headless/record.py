@@ -45,10 +45,16 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="overwrite FILE if it is a capture")
     number, seconds = arguments.count, arguments.seconds
     parser.add_argument(
-        "--keyframe-seconds", type=seconds, default=300.0, metavar="S", help="table, rules and counters each S s"
+        "--keyframe-seconds",
+        type=seconds,
+        default=300.0,
+        metavar="S",
+        help="record the table, rules and counters every S seconds",
     )
     parser.add_argument("--rotate-bytes", type=number, default=0, metavar="N", help="begin a new file after N bytes")
-    parser.add_argument("--rotate-seconds", type=seconds, default=0.0, metavar="S", help="begin a new file each S s")
+    parser.add_argument(
+        "--rotate-seconds", type=seconds, default=0.0, metavar="S", help="begin a new file every S seconds"
+    )
 
 
 def run(options: argparse.Namespace) -> int:

@@ -46,7 +46,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("expression", metavar="EXPR", nargs="?", default="", help=help_text)
     parser.add_argument("--syn", action="store_true", help="only packets that open a TCP connection")
     parser.add_argument("--bridge", action="store_true", help="trace the frames of bridges, too")
-    parser.add_argument("--ingress", action="store_true", help="trace from the ingress of devices on")
+    parser.add_argument("--ingress", action="store_true", help="start at the ingress hook of devices")
     rate_help = f"mark at most N packets a second (default: {RATE})"
     parser.add_argument("--rate", type=arguments.count, default=RATE, metavar="N", help=rate_help)
     arguments.add(parser, "--json", "--time", *arguments.UNTIL, *arguments.LIVE, "-r --read")

@@ -133,7 +133,7 @@ class PcapngDecoder(FormatDecoder):
                 found.cut(index, damage.message)
                 break
             except (struct.error, KeyError, TypeError, ValueError):
-                found.cut(index, f"a block of type {kind:#x} makes no sense")
+                found.cut(index, f"a block of type {kind:#x} is malformed")
                 break
             if kind in (blocks.SHB, blocks.IDB):
                 known = len(self._section.interfaces)

@@ -33,7 +33,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         type=arguments.seconds,
         default=0.0,
         metavar="S",
-        help="read the table every S seconds, whatever it costs",
+        help="read the table every S seconds, at any CPU cost",
     )
     arguments.add(parser, "--buffer", "-r --read")
     opening.options(parser)

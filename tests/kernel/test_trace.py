@@ -473,7 +473,7 @@ def test_ctrl_c_ends_it_in_order(path: Path3) -> None:
     ("arguments", "code", "message"),
     [
         (("icmp", "--read-only"), 4, "nothing is traced: nettop runs with --read-only"),
-        (("chain x",), 2, "“chain” cannot be asked of traces"),
+        (("chain x",), 2, "“chain” does not apply to traces"),
         (("tcp and udp",), 2, "no packet can match this filter"),
         (("",), 2, "nothing to trace"),
         (("device veth*",), 2, "a trace needs the whole name of a device"),

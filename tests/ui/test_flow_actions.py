@@ -253,11 +253,11 @@ async def test_brackets_walk_through_views_filters_groups_and_rows() -> None:
         await back("left_square_bracket")
         await seen.until(lambda: ":56306" in seen.cursor_line() and "/ port" not in seen.lines[1], "where it began")
         await back("left_square_bracket")
-        await seen.see("this is where you began")
+        await seen.see("no earlier position to go back to")
         await seen.press(*["right_square_bracket"] * 4)
         await seen.see("insert_failed")
         await seen.press("right_square_bracket")
-        await seen.see("as far as you came")
+        await seen.see("no later position to go forward to")
 
 
 async def test_f_goes_with_a_flow_wherever_the_order_takes_it() -> None:

@@ -309,7 +309,7 @@ async def test_the_log_lists_what_changed_and_finds_the_rule() -> None:
 async def test_without_a_change_the_log_says_so() -> None:
     async with running(WIDE, source()) as seen:
         await seen.press("3", "L")
-        await seen.see("the rules have not changed since nettop watches them")
+        await seen.see("no rule has changed since nettop started to watch")
 
 
 @pytest.mark.parametrize("size", [WIDE, (80, 40)])

@@ -198,7 +198,7 @@ async def test_a_group_is_traced_by_its_key_or_its_filter_is_shown_with_the_reas
         await seen.press("escape", "slash")
         await seen.write("state established")
         await seen.press("enter", "t")
-        await seen.see("“state” cannot be asked of traces")
+        await seen.see("“state” does not apply to traces")
 
 
 async def test_a_rule_is_traced_by_the_packets_that_hit_it(live: Traced) -> None:
@@ -218,8 +218,8 @@ async def test_typed_packets_are_checked_with_a_caret_and_s_stops(live: Traced) 
     async with running(WIDE, live) as seen:
         await seen.press("7", "t")
         await seen.write("host 10.0.0.1 and rate")
-        await seen.see("“rate” cannot be asked of traces")
-        assert any(line.index("^") for line in seen.lines if "cannot be asked of traces" in line)
+        await seen.see("“rate” does not apply to traces")
+        assert any(line.index("^") for line in seen.lines if "does not apply to traces" in line)
         await seen.press("ctrl+u")
         await seen.write("host 10.0.0.1")
         await seen.press("enter")

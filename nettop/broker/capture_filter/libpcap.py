@@ -78,7 +78,7 @@ def _compile_for_down_device(device: str, snaplen: int, expression: str) -> byte
 
 def _check(linktype: int, expression: str) -> None:
     if "\0" in expression:
-        raise FilterError("a filter holds no NUL character", expression, expression.index("\0"))
+        raise FilterError("a filter must not contain a NUL character", expression, expression.index("\0"))
     if len(expression) > MAX_EXPRESSION:
         raise FilterError(f"a filter is at most {MAX_EXPRESSION} characters long", expression[:60] + "…")
     if linktype == LINKTYPE_NETLINK and expression.strip():

@@ -120,7 +120,7 @@ def meaning(series: Series, with_use: bool = True) -> str:
     full = series.used is not None and series.used >= 1
     parts = [series.about.meaning + (_fullness(series) if with_use or full else "")]
     if series.reset_ns and series.rate is None:
-        parts.append(f"set back at {units.clock(series.reset_ns)}: its rate is known from the next reading on")
+        parts.append(f"reset at {units.clock(series.reset_ns)}: its rate is known from the next reading on")
     hint = advice(series)
     if hint:
         parts.append(hint)
@@ -163,7 +163,7 @@ def detail_lines(series: Series, parts: Mapping[int, Series]) -> list[Line]:
     lines: list[Line] = [((about.more or meaning(series), ""),)]
     hint = ADVICE.get((series.key.group, series.key.name), "")
     if hint and not advice(series):
-        lines.append((("if it moves: ", "key"), (hint, "dim")))
+        lines.append((("if it grows: ", "key"), (hint, "dim")))
     if about.limit is not None:
         lines.append((("limit   ", "key"), (f"{units.grouped(about.limit)} {about.unit}", "number")))
     lines.append(_value_line("all" if parts else about.unit or "value", series))
@@ -171,7 +171,7 @@ def detail_lines(series: Series, parts: Mapping[int, Series]) -> list[Line]:
         lines.append(_value_line("bytes", series.octets))
     lines += [_value_line(f"cpu {cpu}", parts[cpu]) for cpu in sorted(parts)]
     if series.reset_ns:
-        lines.append((("set back ", "key"), (f"at {units.clock(series.reset_ns)}", "")))
+        lines.append((("reset   ", "key"), (f"at {units.clock(series.reset_ns)}", "")))
     return lines
 
 

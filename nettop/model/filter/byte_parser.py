@@ -145,7 +145,7 @@ class _RelationParser:
         try:
             value = int(text, base) if len(text) <= 16 else _U32 + 1
         except ValueError:
-            raise self._refuse(f"“{text}” is no number") from None
+            raise self._refuse(f"“{text}” is not a number") from None
         if value > _U32:
             raise self._refuse(f"“{text}” has more than 32 bits")
         return Constant(value)

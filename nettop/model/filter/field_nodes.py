@@ -31,7 +31,7 @@ def state_node(text: str) -> Node:
     known = any(_loose(name) == loose for name in vocabulary.STATE_NAMES)
     if status is None and not known:
         common = [*sorted(vocabulary.BARE_STATES), *sorted(vocabulary.BARE_STATUS)]
-        raise ValueError(f"“{text}” is no state; there are {_listed(common)}")
+        raise ValueError(f"“{text}” is not a known state; there are {_listed(common)}")
     word = Word("state", lambda word: _loose(word) == loose)
     if status is None:
         return word
@@ -44,7 +44,7 @@ def status_node(text: str) -> Node:
     for name, (bits, is_set) in vocabulary.STATUS_WORDS.items():
         if _loose(name) == loose:
             return Compare("status", "!=" if is_set else "=", 0, bits)
-    raise ValueError(f"“{text}” is no status; there are {_listed(vocabulary.STATUS_WORDS)}")
+    raise ValueError(f"“{text}” is not a known status; there are {_listed(vocabulary.STATUS_WORDS)}")
 
 
 def nat_node(kind: str) -> Node:
@@ -116,7 +116,7 @@ def _label(field: Field, word: str, operator: str, text: str) -> Node:
         return _words(exact=True)(field, word, operator, text)
     bit = values.integer(text)
     if bit > MAX_LABEL:
-        raise ValueError(f"“{text}” is no label; there are 0 to {MAX_LABEL}")
+        raise ValueError(f"“{text}” is not a label; there are 0 to {MAX_LABEL}")
     labelled = lambda labels: _HEX.fullmatch(labels) and int(labels, 16) >> bit & 1  # noqa: E731
     return _maybe_not(word, operator, Word("label", labelled))
 
@@ -137,7 +137,7 @@ def _check_known(field: Field, text: str) -> None:
     wanted, *_ = text.lower().split() or [""]
     unlisted = field.name == "verdict" and ("*" in text or "?" in text)
     if known is not None and not unlisted and not any(fnmatch(value, wanted) for value in known):
-        raise ValueError(f"“{text}” is no {field.name}; there are {listed(known, _NAMED)}")
+        raise ValueError(f"“{text}” is not a known {field.name}; there are {listed(known, _NAMED)}")
 
 
 def _status(field: Field, word: str, operator: str, text: str) -> Node:
@@ -151,7 +151,9 @@ def _protocol(field: Field, word: str, operator: str, text: str) -> Node:
     number = vocabulary.PROTOCOLS.get(vocabulary.PROTOCOL_ALIASES.get(name, name))
     if number is None:
         if not text[:1].isdigit() or values.integer(text) > 255:
-            raise ValueError(f"“{text}” is no protocol; say a number up to 255, or {_listed(vocabulary.PROTOCOLS)}")
+            raise ValueError(
+                f"“{text}” is not a known protocol; say a number up to 255, or {_listed(vocabulary.PROTOCOLS)}"
+            )
         number = values.integer(text)
     return Compare(field.name, operator or "=", number)
 
@@ -215,7 +217,7 @@ def ethertype(text: str) -> Node:
     number = vocabulary.ETHERTYPES.get(text.lstrip("\\").lower())
     if number is None and (not text[:1].isdigit() or values.integer(text) > 0xFFFF):
         names = ", ".join(vocabulary.ETHERTYPES)
-        raise ValueError(f"“{text}” is no protocol of Ethernet; say a number up to 0xffff, or {names}")
+        raise ValueError(f"“{text}” is not a known Ethernet protocol; say a number up to 0xffff, or {names}")
     return ethertype_node(values.integer(text) if number is None else number)
 
 

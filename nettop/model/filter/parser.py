@@ -345,7 +345,7 @@ class FilterParser:
 
     def _check_kind(self, word: str, kinds: frozenset[str], token: FilterToken) -> None:
         if self._kind not in kinds:
-            reason = f"“{word}” cannot be asked of {self._kind}s; here: {vocabulary.own_words(self._kind)}"
+            reason = f"“{word}” does not apply to {self._kind}s; here there are {vocabulary.own_words(self._kind)}"
             raise self._refuse(reason, token)
 
     def _is_foreign(self) -> bool:

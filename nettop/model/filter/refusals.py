@@ -61,7 +61,7 @@ def not_compared(before: str, value: str) -> str:
 
 def with_commas(text: str) -> str:
     """Return why a list is refused: `80,443`."""
-    return f"a comma joins nothing: say {' or '.join(part for part in text.split(',') if part)}"
+    return f"a comma does not join conditions: say {' or '.join(part for part in text.split(',') if part)}"
 
 
 def _split(text: str) -> str:

@@ -95,7 +95,7 @@ class FlowGroups:
             columns = groups.keys if not by.worded else (self._lexicon.ranks()[groups.keys[0]],)
             return [ascending(column, key.descending) for column in columns]
         if key.key not in self.sortable:
-            raise UsageError(f"nothing to sort groups by is called {key.key!r}", "one of " + " ".join(self.sortable))
+            raise UsageError(f"groups have no sort key {key.key!r}", "one of " + " ".join(self.sortable))
         return [ascending(groups.sums(cells.SUM_OF.get(key.key, key.key)), key.descending)]
 
     def _handle(self, by: GroupBy, anchor: int | None) -> int:

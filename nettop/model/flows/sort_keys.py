@@ -98,7 +98,7 @@ def _key_columns(data: derive.Data, key: str, words: Words, now_ns: int) -> list
     if key in ("age", "start"):
         since = (now_ns - derive.birth_ns(data)).astype(np.float64)
         return [since if key == "age" else -since]
-    raise UsageError(f"nothing to sort by is called {key!r}", "one of " + " ".join(sorted(SORT_KEYS)))
+    raise UsageError(f"flows have no sort key {key!r}", "one of " + " ".join(sorted(SORT_KEYS)))
 
 
 def key_columns(data: derive.Data, rows: Rows | slice) -> Iterator[Array]:

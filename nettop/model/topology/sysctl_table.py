@@ -134,7 +134,7 @@ _DEVICE = (
         _V4 + "log_martians",
         "0",
         "kernel log of packets with impossible addresses",
-        _switch("dropped without a word", "logged when dropped (dmesg: martian source)"),
+        _switch("dropped silently", "logged when dropped (dmesg: martian source)"),
         OR,
     ),
     SysctlKind(

@@ -88,7 +88,7 @@ def rule_changes(screen: MainScreen) -> Awaitable[None]:
     def on_commits(commits: Sequence[Commit]) -> Awaitable[None] | None:
         changes = [(commit, change) for commit in reversed(commits) for change in commit.changes]
         if not changes:
-            screen.say("the rules have not changed since nettop watches them")
+            screen.say("no rule has changed since nettop started to watch")
             return None
         choices = [Choice(str(at), _changed(*one), clean(one[0].by or "by ?")) for at, one in enumerate(changes)]
         find = lambda answer: _view_of_chains(screen).find(changes[int(answer[0])][1].found)  # noqa: E731
@@ -161,7 +161,7 @@ def filter_(screen: MainScreen) -> Awaitable[None]:
 def sort(screen: MainScreen) -> Awaitable[None] | None:
     """Open the dialog that sorts the table by one or two columns; report a table that has one order only."""
     if not screen.table.sortable:
-        screen.say("these rows have one order only: that of their arrival")
+        screen.say("these rows are always in order of arrival")
         return None
     from nettop.ui.screens.sort import SortScreen
 
@@ -234,7 +234,7 @@ def namespace(screen: MainScreen) -> Awaitable[None]:
             return None
         choices = [Choice(n.spec, n.label or "host", n.note) for n in found]
         ticked = [n.spec for n in found if n.watched]
-        title = "Watch a namespace; of those ticked the flows and events too"
+        title = "Watch a namespace; those selected add their flows and events"
         return choose(screen, title, choices, on_chosen, search=True, free=True, several=True, ticked=ticked)
 
     return open_with_answer(screen, screen.session.namespaces, on_namespaces)

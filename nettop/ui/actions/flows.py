@@ -241,7 +241,7 @@ _NOT_FOUND = {
     "flows": "its flow is not in the table",
     "events": "no events of it are known",
     "master": "no flow in the table has expected this one",
-    "packets": "its packets cannot be told from others",
+    "packets": "its packets cannot be distinguished from others",
 }
 
 

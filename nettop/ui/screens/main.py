@@ -290,7 +290,7 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         """Go back in the history (step=-1), or forward (1)."""
         position = (self._history.back if step < 0 else self._history.forward)(self._position())
         if position is None:
-            self.say("this is where you began" if step < 0 else "this is as far as you came")
+            self.say("no earlier position to go back to" if step < 0 else "no later position to go forward to")
             return
         name, state = position
         self._switch(name)

@@ -70,7 +70,7 @@ def recorded(*dumps: list[dict[str, Any]]) -> Engine:
 
 
 def test_rates_of_a_recording_take_two_dumps() -> None:
-    line = "are not known: a rate takes two dumps, `nettop record --keyframe-seconds S` keeps one each S s"
+    line = "are not known: a rate needs two dumps: `nettop record --keyframe-seconds S` records one every S seconds"
     later = {**TIMED, "obytes": 500}
     assert list(unrecorded_data(recorded([TIMED]), ["rate"])) == [f"the rates of these flows {line}"]
     assert list(unrecorded_data(recorded([OLD, TIMED]), ["rate_up"])) == [f"the rates of 1 of 2 flows {line}"]

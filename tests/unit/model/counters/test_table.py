@@ -210,11 +210,11 @@ def test_a_counter_that_falls_was_reset_its_rate_is_unknown_once_and_that_is_sai
     assert cells(counters, "ip t c", "meaning")[0].startswith("3.0k bytes, 2.0k/s; "), "their columns are not shown"
     counters.apply(objects(NftObject("ip", "t", "c", "counter", 1, 1, 5, 50)), 0, T0 + 2 * SECOND)
     assert cells(counters, "ip t c", "value", "rate", "byte_rate") == ("5", "–", "–")
-    assert "set back at" in cells(counters, "ip t c", "meaning")[0]
+    assert "reset at" in cells(counters, "ip t c", "meaning")[0]
     assert of(counters, "ip t c").delta is None and list(of(counters, "ip t c").rates) == [200.0]
     counters.apply(objects(NftObject("ip", "t", "c", "counter", 1, 1, 15, 150)), 0, T0 + 3 * SECOND)
     assert cells(counters, "ip t c", "rate") == ("10/s",)
-    assert "set back" not in cells(counters, "ip t c", "meaning")[0]
+    assert "reset" not in cells(counters, "ip t c", "meaning")[0]
 
 
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=2, max_size=20), st.sampled_from([WRAP32, WRAP64]))
