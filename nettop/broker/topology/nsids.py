@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from struct import Struct
 
@@ -23,6 +23,7 @@ from nettop.linux.rtnetlink import NETNSA_FD, NETNSA_NSID, RTGENMSG_LEN, RTM_GET
 
 MAX_QUESTIONS = 100_000  # of one census: about a second
 UNKNOWN = 0  # in place of the inode
+_HUBS = 8
 _U32 = Struct("=I")
 
 Ask = Callable[[int, int], int]  # the id of the second namespace in the first, by their inodes; negative: none
@@ -31,15 +32,17 @@ Ask = Callable[[int, int], int]  # the id of the second namespace in the first, 
 def resolve(ids: Mapping[int, list[int]], ask: Ask, limit: int = MAX_QUESTIONS) -> dict[int, dict[int, int]]:
     """Return the inode of each id by the inode of the namespace that knows the id; UNKNOWN: of none of them.
 
-    Those with many ids come first, and those that know a namespace are its first candidates: around a hub each other
-    namespace costs one question.
+    Those with many ids come first. The first candidates of a namespace are those that know it, then those that many
+    others know: around a hub each other namespace costs one question, also while the hub has no ids itself.
     """
     found: dict[int, dict[int, int]] = {inode: dict.fromkeys(known, UNKNOWN) for inode, known in ids.items()}
     knows_me: dict[int, list[int]] = defaultdict(list)
+    hubs: Counter[int] = Counter()
     order = sorted(ids, key=lambda inode: -len(ids[inode]))
     for inode in order:
         remaining = set(ids[inode])
-        for candidate in dict.fromkeys((*knows_me[inode], *order)):
+        known = (candidate for candidate, _ in hubs.most_common(_HUBS))
+        for candidate in dict.fromkeys((*knows_me[inode], *known, *order)):
             if not remaining or limit <= 0:
                 break
             limit -= 1
@@ -48,6 +51,7 @@ def resolve(ids: Mapping[int, list[int]], ask: Ask, limit: int = MAX_QUESTIONS) 
                 remaining.discard(nsid)
                 found[inode][nsid] = candidate
                 knows_me[candidate].append(inode)
+                hubs[candidate] += 1
     return found
 
 

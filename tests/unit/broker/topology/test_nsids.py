@@ -41,3 +41,10 @@ def test_the_questions_are_limited() -> None:
     kernel = Kernel({one: {7: 999} for one in range(1, 400)})
     assert all(ids == {7: UNKNOWN} for ids in kernel.resolved(limit=1000).values())
     assert kernel.questions <= 1000
+
+
+def test_a_hub_that_has_no_ids_yet_is_asked_for_first_once_it_was_found() -> None:
+    leaves = range(2, 202)
+    kernel = Kernel({**{leaf: {0: 1} for leaf in leaves}, 1: {}})
+    assert kernel.resolved() == kernel.known
+    assert kernel.questions <= 2 * len(leaves) + 2
