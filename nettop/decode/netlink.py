@@ -21,6 +21,7 @@ from nettop.linux.netlink import NLMSG_HDRLEN, Buffer, MalformedError
 
 _LENGTH = Struct("=I")
 _RUN = 1024  # messages compared in one step for equal length
+_SHORT = 4096  # bytes in which they are walked at once: a few of them
 _STEPS = 64  # messages walked one by one before the next search for a run
 
 
@@ -157,6 +158,10 @@ def offsets(buf: Buffer, start: int, end: int, lengths: Struct, header: int) -> 
 
     Each begins with its length, which includes the header of `header` bytes, and is padded to four bytes.
     """
+    if end - start < _SHORT:
+        few, stop = _steps(buf, start, end, lengths, header)
+        if len(few) < _STEPS:
+            return np.array(few, np.int64), stop
     found: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
     while end - start >= header and header <= lengths.unpack_from(buf, start)[0] <= end - start:
         run, start = _equal_run(buf, start, end, lengths)

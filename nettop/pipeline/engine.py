@@ -97,7 +97,8 @@ class Engine(Intake):
         chains = ChainTable(self.ruleset)
         self.finder, self.findings = RuleFinder(self.ruleset, chains.order), chains.findings
         find = lambda: map_findings(MapFacts(self.host_map, self.rulesets.of))  # noqa: E731
-        self.map = MapTable(self.host_map, self._shown_in_map, self._known, find)
+        rules_version = lambda: self.ruleset.layout_version  # noqa: E731
+        self.map = MapTable(self.host_map, self._shown_in_map, self._known, find, rules_version)
         return {
             "flows": self.flows,
             "groups": self.groups,

@@ -55,7 +55,9 @@ class EventRates:
 
     def last(self, now_ns: int) -> tuple[float, float, float]:
         """Return new, update and destroy events a second, of the last whole second."""
-        new, update, destroy = self.seconds(now_ns)[-1].tolist()
+        second = now_ns // 1_000_000_000 - 1
+        slot = second % len(self._second)
+        new, update, destroy = self._counts[slot].tolist() if self._second[slot] == second else (0, 0, 0)
         return new, update, destroy
 
 

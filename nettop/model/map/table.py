@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +24,8 @@ from nettop.model.window import Match, OrderCache, value_keys
 from nettop.text.units import plural
 
 MOST_FINDINGS = 3  # that have a line below the tree
-_FINDINGS_NS = 5_000_000_000  # between two searches
+_FINDINGS_NS = 5_000_000_000  # between two searches while no event has come
+_SOON_NS, _REST_PER_COST = 500_000_000, 50  # after one: so long, or that much of what the last search cost
 _MANY = 200  # devices from which namespaces are folded until they are opened, but for the one shown
 
 
@@ -60,10 +62,13 @@ class MapTable:
         here: Callable[[], str],
         known: Known = lambda label: (),
         find: Callable[[], Sequence[Finding]] = lambda: (),
+        rules_version: Callable[[], int] = lambda: 0,
     ) -> None:
         self.hosts, self.idents, self.here, self._known, self._find = hosts, MapIdents(), here, known, find
+        self._rules_version = rules_version
         self._findings: list[tuple[Finding, int | None]] = []
-        self._found_at = (-1, -_FINDINGS_NS)  # version and time (ns) of the findings
+        self._found_of = (-1, -1, -1)  # versions that the findings are of: rules, layout, all
+        self._found_ns, self._rest_ns = -_FINDINGS_NS, 0
         self._orders = OrderCache(self._match)
         self._read: tuple[int, str] = (-1, "")  # version and place that `_all` is of
         self._all: list[MapRow] = []
@@ -79,7 +84,7 @@ class MapTable:
 
     def rows(self) -> list[MapRow]:
         """Return all rows, those of the shown namespace first, with nothing folded."""
-        state = self.hosts.version, self.here()
+        state = self.hosts.layout_version, self.here()
         if state != self._read:
             self._read = state
             spaces = sorted(self.hosts.namespaces(), key=lambda space: space.namespace.label != state[1])
@@ -140,13 +145,19 @@ class MapTable:
         return RowCells(self.hosts, self.here(), self._known, self.marks)
 
     def findings(self, now_ns: int) -> Sequence[tuple[Finding, int | None]]:
-        """Return what is probably wrong, with the ident of the row of each; None: it has none. They may be 5 s old."""
-        version, at_ns = self._found_at
+        """Return what is probably wrong, with the ident of the row of each; None: it has none.
+
+        They are less than a second old, but for what no event reports (sysctls).
+        """
         now_ns = max(now_ns, self.hosts.read_ns)
-        if version != self.version and not 0 <= now_ns - at_ns < _FINDINGS_NS:
-            self._found_at = self.version, now_ns
+        of = self._rules_version(), self.hosts.layout_version, self.version
+        wait_ns = self._rest_ns if of[:2] != self._found_of[:2] else _FINDINGS_NS
+        if of != self._found_of and not 0 <= now_ns - self._found_ns < wait_ns:
+            began = time.thread_time_ns()
+            self._found_of, self._found_ns = of, now_ns
             self._findings = [(one, self._ident_of(one)) for one in self._find()]
             self.marks = Counter(ident for _, ident in self._findings if ident is not None)
+            self._rest_ns = max(_SOON_NS, _REST_PER_COST * (time.thread_time_ns() - began))
         return self._findings
 
     def _ident_of(self, found: Finding) -> int | None:
@@ -157,7 +168,8 @@ class MapTable:
     def snapshot(self, spec: ViewSpec, now_ns: int) -> MapSnapshot:
         """Return the window of rows that spec describes."""
         found = self.findings(now_ns)
-        order = self._orders.current(spec, now_ns, self.version)
+        by_values = spec.sort or spec.filter is not None
+        order = self._orders.current(spec, now_ns, self.version if by_values else self.hosts.layout_version)
         cells = self._cells()
 
         def drawn(idents: Array) -> list[Row]:

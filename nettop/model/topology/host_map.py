@@ -70,6 +70,7 @@ class HostMap:
 
     def __init__(self) -> None:
         self.version = 0
+        self.layout_version = 0  # grows with all but counts and sysctls, which no event reports
         self.read_ns = 0  # when the newest dump was read: it goes on where the clock of the models has stopped
         self.shown: frozenset[str] = frozenset()  # labels of those on the screen
         self.watched: Mapping[str, int] = {}  # inodes of those whose flows are shown, by the labels they were given
@@ -135,11 +136,15 @@ class HostMap:
                 known = self._by_inode.get(one.inode) or NamespaceMap(one)
             if known.namespace.tun_holders != one.tun_holders:
                 known.devices = {number: _held(device, one) for number, device in known.devices.items()}
-            self.version += known.namespace != one
+            self._changed(known.namespace != one)
             known.namespace = one
             self._of[one.label] = known
         self._by_inode = {known.namespace.inode: known for known in self._of.values()}
-        self.version += list(before) != list(self._of)
+        self._changed(list(before) != list(self._of))
+
+    def _changed(self, changed: bool = True, layout: bool = True) -> None:
+        self.version += changed
+        self.layout_version += changed and layout
 
     def _end_dump(self, mark: DumpMark, rows: MapRows) -> None:
         """Take over the rows of a dump; those of one that was cut only where nothing is known."""
@@ -165,7 +170,7 @@ class HostMap:
         if part not in known.complete or getattr(known, part) != value:
             setattr(known, part, value)
             known.complete.add(part)
-            self.version += 1
+            self._changed(layout=part != "sysctls")
 
     def _count(self, known: NamespaceMap, rows: MapRows, ts_ns: int) -> None:
         elapsed_ns = ts_ns - known.counted_ns

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from nettop.model.filter.expression import parse
+from nettop.model.findings import Finding
 from nettop.model.map.table import MapTable
 from nettop.model.table import SortKey, ViewSpec
 from nettop.model.topology.host_map import HostMap
@@ -152,3 +153,41 @@ def test_thousands_of_devices_in_one_namespace_are_filtered_and_sorted_in_no_tim
     spec = ViewSpec(MapTable.default_columns, height=1, sort=(SortKey("address"),))
     assert found.snapshot(spec, 0).rows[0].cells[0] == "x d5000"
     assert time.thread_time() - start < 3
+
+
+def test_findings_follow_an_event_within_a_second_and_counts_and_sysctls_within_five() -> None:
+    hosts, rules, searches = screens(), [0], list[int]()
+    found = MapTable(hosts, lambda: "gw-a", find=lambda: searches.append(1) or [], rules_version=lambda: rules[0])
+    second = 1_000_000_000
+
+    def searched(at_ns: int) -> bool:
+        before = len(searches)
+        found.snapshot(ALL, at_ns)
+        return len(searches) > before
+
+    assert searched(0) and not searched(10 * second), "nothing has changed"
+    hosts._changed(layout=False)
+    assert searched(10 * second)
+    hosts._changed(layout=False)
+    assert not searched(14 * second) and searched(15 * second)
+    put(hosts, namespace("zz", [device(1, "lo")]))
+    assert not searched(15 * second + second // 4) and searched(16 * second)
+    rules[0] += 1
+    assert searched(17 * second)
+
+
+def test_findings_that_take_long_to_search_for_are_searched_for_less_often() -> None:
+    hosts, searches = screens(), list[int]()
+
+    def slow() -> list[Finding]:
+        searches.append(1)
+        until = time.thread_time() + 0.1
+        while time.thread_time() < until:
+            pass
+        return []
+
+    found = MapTable(hosts, lambda: "gw-a", find=slow)
+    for tenth in range(40):
+        hosts._changed()
+        found.snapshot(ALL, tenth * 100_000_000)
+    assert len(searches) == 1, "0.1 s are 2 % of 5 s"
