@@ -70,7 +70,7 @@ class HostMap:
 
     def __init__(self) -> None:
         self.version = 0
-        self.layout_version = 0  # grows with all but counts and sysctls, which no event reports
+        self.layout_version = 0  # grows with what rows and findings are made of, but for counts and sysctls
         self.read_ns = 0  # when the newest dump was read: it goes on where the clock of the models has stopped
         self.shown: frozenset[str] = frozenset()  # labels of those on the screen
         self.watched: Mapping[str, int] = {}  # inodes of those whose flows are shown, by the labels they were given
@@ -136,7 +136,7 @@ class HostMap:
                 known = self._by_inode.get(one.inode) or NamespaceMap(one)
             if known.namespace.tun_holders != one.tun_holders:
                 known.devices = {number: _held(device, one) for number, device in known.devices.items()}
-            self._changed(known.namespace != one)
+            self._changed(known.namespace != one, layout=_identity(known.namespace) != _identity(one))
             known.namespace = one
             self._of[one.label] = known
         self._by_inode = {known.namespace.inode: known for known in self._of.values()}
@@ -170,7 +170,7 @@ class HostMap:
         if part not in known.complete or getattr(known, part) != value:
             setattr(known, part, value)
             known.complete.add(part)
-            self._changed(layout=part != "sysctls")
+            self._changed(layout=part not in _ASIDE)
 
     def _count(self, known: NamespaceMap, rows: MapRows, ts_ns: int) -> None:
         elapsed_ns = ts_ns - known.counted_ns
@@ -205,6 +205,13 @@ _PARTS = {  # DumpMark.what → the name of the field
     "map-vlans": "vlans",
     "map-queues": "queues",
 }
+
+
+_ASIDE = frozenset({"sysctls", "neighbours", "queues", "nexthops"})  # parts that are no part of the layout
+
+
+def _identity(one: Namespace) -> tuple[object, ...]:
+    return one.inode, one.nsids, one.tun_holders
 
 
 def _place(one: Namespace) -> tuple[int, int, str]:
