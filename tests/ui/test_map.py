@@ -114,7 +114,7 @@ async def test_the_map_goes_on_without_the_namespace_that_was_shown() -> None:
         source.views["map"].here = lambda: ""
         source.facts = replace(source.facts, mode="GONE")
         del hosts._of["gw-a"]
-        hosts._changed()
+        hosts._changed(True, hosts._of[""])
         await seen.see("GONE")
         await seen.see_no("▾ gw-a")
         await seen.until(lambda: "◀ here" in next(line for line in seen.lines if "▾ host" in line), "the host")

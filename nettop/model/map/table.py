@@ -29,6 +29,9 @@ _SOON_NS, _REST_PER_COST = 500_000_000, 50  # after one: so long, or that much o
 _MANY = 200  # devices from which namespaces are folded until they are opened, but for the one shown
 
 
+_Made = tuple[NamespaceMap, int, list[MapRow]]  # with the layout that they are of
+
+
 @dataclass(frozen=True, slots=True)
 class MapSnapshot(Snapshot):
     """The window of the tree, with the first findings."""
@@ -72,6 +75,7 @@ class MapTable:
         self._orders = OrderCache(self._match)
         self._read: tuple[int, str] = (-1, "")  # version and place that `_all` is of
         self._all: list[MapRow] = []
+        self._made: dict[str, _Made] = {}  # rows by label
         self.marks: Mapping[int, int] = {}  # number of findings by ident
         self._shown: dict[int, MapRow] = {}  # rows of the last order by ident
         self._found = 0  # of the filter
@@ -88,10 +92,17 @@ class MapTable:
         if state != self._read:
             self._read = state
             spaces = sorted(self.hosts.namespaces(), key=lambda space: space.namespace.label != state[1])
-            self._all = [row for space in spaces for row in self._rows_of(space)]
+            self._made = {space.namespace.label: self._rows_of(space) for space in spaces}
+            self._all = [row for _, _, rows in self._made.values() for row in rows]
         return self._all
 
-    def _rows_of(self, space: NamespaceMap) -> list[MapRow]:
+    def _rows_of(self, space: NamespaceMap) -> _Made:
+        made = self._made.get(space.namespace.label)
+        if made is not None and made[0] is space and made[1] == space.layout_version:
+            return made
+        return space, space.layout_version, self._make_rows(space)
+
+    def _make_rows(self, space: NamespaceMap) -> list[MapRow]:
         label, addresses = space.namespace.label, addresses_by_device(space)
         branches = tree_of(space.devices)
         found = [MapRow(self.idents.of(label), space, children=bool(branches))]

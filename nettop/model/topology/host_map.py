@@ -45,6 +45,7 @@ class NamespaceMap:
     complete: set[str] = field(default_factory=set)  # names of these fields
     rates: Mapping[int, tuple[float, float, float]] = field(default_factory=dict)  # in, out bytes/s; drops/s
     counted_ns: int = 0  # the time of the counts of its devices
+    layout_version: int = 0  # as that of HostMap, of this namespace alone
 
     def name(self, ifindex: int) -> str:
         """Return the name of a device; `if 7` for one that is not known."""
@@ -136,15 +137,19 @@ class HostMap:
                 known = self._by_inode.get(one.inode) or NamespaceMap(one)
             if known.namespace.tun_holders != one.tun_holders:
                 known.devices = {number: _held(device, one) for number, device in known.devices.items()}
-            self._changed(known.namespace != one, layout=_identity(known.namespace) != _identity(one))
+            self._changed(known.namespace != one, known if _identity(known.namespace) != _identity(one) else None)
             known.namespace = one
             self._of[one.label] = known
         self._by_inode = {known.namespace.inode: known for known in self._of.values()}
-        self._changed(list(before) != list(self._of))
+        if list(before) != list(self._of):
+            self.version, self.layout_version = self.version + 1, self.layout_version + 1
 
-    def _changed(self, changed: bool = True, layout: bool = True) -> None:
+    def _changed(self, changed: bool, of: NamespaceMap | None) -> None:
+        """Note a change; `of` is the namespace whose layout it is of, if it is."""
         self.version += changed
-        self.layout_version += changed and layout
+        if changed and of is not None:
+            self.layout_version += 1
+            of.layout_version += 1
 
     def _end_dump(self, mark: DumpMark, rows: MapRows) -> None:
         """Take over the rows of a dump; those of one that was cut only where nothing is known."""
@@ -170,7 +175,7 @@ class HostMap:
         if part not in known.complete or getattr(known, part) != value:
             setattr(known, part, value)
             known.complete.add(part)
-            self._changed(layout=part not in _ASIDE)
+            self._changed(True, None if part in _ASIDE else known)
 
     def _count(self, known: NamespaceMap, rows: MapRows, ts_ns: int) -> None:
         elapsed_ns = ts_ns - known.counted_ns

@@ -92,7 +92,7 @@ def host_map(*namespaces: NamespaceMap) -> HostMap:
 def put(hosts: HostMap, space: NamespaceMap) -> None:
     """Add a namespace to the map, or replace it."""
     hosts._of[space.namespace.label] = hosts._by_inode[space.namespace.inode] = space
-    hosts._changed()
+    hosts._changed(True, space)
 
 
 def screens() -> HostMap:

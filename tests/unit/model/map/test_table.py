@@ -121,6 +121,7 @@ def test_the_cursor_stays_on_its_row_when_a_namespace_comes_before_it() -> None:
     before = found.snapshot(spec, 0)
     assert before.anchor is not None and before.rows[before.anchor].ident == anchor
     hosts._of["gw-a"].devices[40] = device(40, "new0")
+    put(hosts, hosts._of["gw-a"])
     put(hosts, namespace("aaa", [device(1, "lo")]))
     after = found.snapshot(spec, 0)
     assert after.anchor == before.anchor + 1 and after.rows[after.anchor].ident == anchor
@@ -166,9 +167,9 @@ def test_findings_follow_an_event_within_a_second_and_counts_and_sysctls_within_
         return len(searches) > before
 
     assert searched(0) and not searched(10 * second), "nothing has changed"
-    hosts._changed(layout=False)
+    hosts._changed(True, None)
     assert searched(10 * second)
-    hosts._changed(layout=False)
+    hosts._changed(True, None)
     assert not searched(14 * second) and searched(15 * second)
     put(hosts, namespace("zz", [device(1, "lo")]))
     assert not searched(15 * second + second // 4) and searched(16 * second)
@@ -188,6 +189,6 @@ def test_findings_that_take_long_to_search_for_are_searched_for_less_often() -> 
 
     found = MapTable(hosts, lambda: "gw-a", find=slow)
     for tenth in range(40):
-        hosts._changed()
+        hosts._changed(True, hosts._of["gw-a"])
         found.snapshot(ALL, tenth * 100_000_000)
     assert len(searches) == 1, "0.1 s are 2 % of 5 s"
