@@ -200,7 +200,7 @@ def test_groups_are_named_in_the_order_of_addresses_and_words() -> None:
 
 @pytest.mark.parametrize("wanted", [spec("colour"), spec("source", sort="timeout")])
 def test_what_cannot_be_grouped_or_sorted_by_is_refused_with_what_can(wanted: ViewSpec) -> None:
-    with pytest.raises(UsageError, match=r"(grouped by 'colour'.*source)|(called 'timeout'.*rate)"):
+    with pytest.raises(UsageError, match=r"(grouped by 'colour'.*source)|(sort key 'timeout'.*rate)"):
         FlowGroups(table(row())).snapshot(wanted, T0)
 
 
