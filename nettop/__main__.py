@@ -28,5 +28,15 @@ def _version() -> bool:
     return False
 
 
+def run() -> None:
+    """Run main() and end the process with its code, without freeing first what it has read: that takes 0.1 s."""
+    code = main()
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from nettop.batch import Batch, End, Item, PacketMeta, item_time
@@ -17,12 +18,11 @@ from nettop.model.ledger import Ledger
 from nettop.pipeline.ingest import Plumbing
 from nettop.pipeline.intake import Intake
 from nettop.pipeline.live_sources import LiveSources
-from nettop.recording.chunks import open_input
-from nettop.recording.reader import open_reader
 from nettop.text.units import grouped
 
 if TYPE_CHECKING:
     from nettop.pipeline.engine import Engine
+    from nettop.recording.reader import CaptureReader
 
 Items = Iterator[Item]
 AnyIntake = TypeVar("AnyIntake", bound=Intake)
@@ -37,11 +37,14 @@ def recorded(path: str) -> Items:
 
 def open_items(path: str) -> Items:
     """Open a file ("-": stdin) and return its items, which are read without privileges. InputError: see recorded."""
-    return _items(path, open_input(path))
+    from nettop.recording.chunks import open_input
+    from nettop.recording.reader import open_reader
+
+    return _items(partial(open_reader, path, fd=open_input(path)))
 
 
-def _items(path: str, fd: int) -> Items:
-    reader = open_reader(path, fd=fd)
+def _items(opened: Callable[[], CaptureReader]) -> Items:
+    reader = opened()
     try:
         yield from reader
     finally:

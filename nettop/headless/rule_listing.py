@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -20,11 +20,9 @@ from nettop.decode.nftables.members import rows_of
 from nettop.errors import EXIT_FAILED, EXIT_OK, BrokerError, FilterError, UsageError
 from nettop.headless.finding_lines import finding_lines as lines_of_findings
 from nettop.headless.load import engine_of, fill, final_code, report_errors
-from nettop.headless.rule_diff import compared
 from nettop.headless.rule_reading import SETS, Settled, watched
 from nettop.headless.streaming import LineOutput
 from nettop.kinds import TRACE_PREFIX
-from nettop.model.filter.expression import parse
 from nettop.model.ruleset.findings import chain_key, findings
 from nettop.model.ruleset.lines import json_lines
 from nettop.model.ruleset.ruleset import Ruleset
@@ -39,6 +37,9 @@ from nettop.pipeline.live_sources import LiveSources
 from nettop.pipeline.set_pages import ipset_elements, ipsets, set_elements
 from nettop.text.sanitize import clean
 from nettop.text.units import listed, plural
+
+if TYPE_CHECKING:
+    from nettop.model.filter.expression import Filter
 
 _CHAINS_NAMED = 3
 T = TypeVar("T")
@@ -96,6 +97,8 @@ def _read(live: LiveSources, plumbing: Plumbing, reading: SetReading) -> tuple[I
 
 def _compare(options: argparse.Namespace, query: RuleQuery, reading: SetReading) -> int:
     """Print the differences. EXIT_OK with or without any: 1 is a failure, as everywhere."""
+    from nettop.headless.rule_diff import compared
+
     found, code = compared(options, query, lambda: _live(options, reading))
     out = LineOutput()
     out.add(found)
@@ -105,7 +108,7 @@ def _compare(options: argparse.Namespace, query: RuleQuery, reading: SetReading)
 
 def query_of(options: argparse.Namespace) -> RuleQuery:
     """Return the query of the options. FilterError for a filter that does not parse or needs two readings."""
-    display_filter = parse(options.filter, "rule")
+    display_filter = _display_filter(options.filter)
     if display_filter is not None and "rate" in display_filter.columns and not options.read:
         reason = "rates need two readings, this is one: bytes and packets are known"
         raise FilterError(reason, options.filter, options.filter.find("rate"))
@@ -114,6 +117,14 @@ def query_of(options: argparse.Namespace) -> RuleQuery:
         raise UsageError("--holds asks the kernel", "a recording does not have all elements of sets")
     holds = question(options.holds) if options.holds else None
     return RuleQuery(tuple(options.table), tuple(options.chain), tuple(options.hook), sets, display_filter, holds)
+
+
+def _display_filter(expression: str) -> Filter | None:
+    if not expression:
+        return None
+    from nettop.model.filter.expression import parse
+
+    return parse(expression, "rule")
 
 
 class Enough:

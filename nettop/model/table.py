@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from nettop.model.filter.expression import Filter
 from nettop.text.sanitize import clean
+
+if TYPE_CHECKING:
+    from nettop.model.filter.expression import Filter
 
 # The meanings of texts. A theme gives each role a colour; no meaning is carried by colour alone.
 ROLES = (

@@ -8,19 +8,21 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, TypeAlias
 
 from nettop.batch import Batch, Stream
 from nettop.broker.client import Broker
 from nettop.broker.requests import CaptureDevice, Netns, PacketSocket
-from nettop.decode.rtnetlink import decode_rtnetlink
 from nettop.errors import BrokerError, FilterError, NettopError
 from nettop.kinds import StreamKind
 from nettop.pipeline.ingest import Plumbing
 from nettop.pipeline.source_thread import SourceThread
-from nettop.sources.packet_filter import PacketFilter
-from nettop.sources.ring import PacketRing
 from nettop.text.sanitize import clean
 from nettop.text.units import listed
+
+if TYPE_CHECKING:
+    from nettop.sources.packet_filter import PacketFilter
+    from nettop.sources.ring import PacketRing
 
 MAX_SNAPLEN = 262_144
 ANY = "any"  # every device that is up, as for tcpdump
@@ -28,7 +30,7 @@ _LOOPBACK = "lo"
 _DRAIN_NS = 60_000_000  # a ring's open block is retired after at most 50 ms
 _PATTERN = frozenset("*?[")
 
-OpenRing = tuple[Stream, PacketRing]
+OpenRing: TypeAlias = "tuple[Stream, PacketRing]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,8 @@ class Captures:
         request = self._request
         if request is None:
             return
+        from nettop.decode.rtnetlink import decode_rtnetlink
+
         up = [link for link in decode_rtnetlink(batch).links if link.up]
         if any(link.ifindex not in self._refused and not self._runs(link.ifindex) for link in up):
             self.look()
@@ -178,6 +182,8 @@ class Captures:
         self.report(f"device {clean(device.name)} is not captured: {error.message}")
 
     def _ring(self, name: str, request: CaptureRequest) -> OpenRing:
+        from nettop.sources.ring import PacketRing
+
         sock = self._broker.packet_socket(self._netns, name, expression=request.expression, snaplen=request.snaplen)
         stream = Stream(
             self._plumbing.stream_id(),
@@ -198,6 +204,8 @@ class Captures:
         """Return the filter to run here if the kernel refuses it."""
         if sock.filtered:
             return None
+        from nettop.sources.packet_filter import PacketFilter
+
         try:
             found = PacketFilter(sock.linktype, request.expression, request.snaplen)
         except NettopError:

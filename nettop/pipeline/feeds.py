@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 
 from nettop.batch import Stream, Text
 from nettop.broker.requests import ReadRequest
-from nettop.decode.conntrack.decoder import ConntrackDecoder
-from nettop.decode.conntrack.statistics import decode_ctstats
-from nettop.decode.drops import decode_drop_counts, decode_drop_records
-from nettop.decode.ipset import decode_ipsets
-from nettop.decode.net_statistics import decode_net_statistics
-from nettop.decode.nfacct import decode_nfacct
-from nettop.decode.nflog import decode_nflog
+from nettop.columns import Strings
 from nettop.decode.nftables.decoder import NftDecoder
 from nettop.decode.nftables.sets import NftSetsDecoder
-from nettop.decode.nftables.trace import TraceDecoder
-from nettop.decode.rtnetlink import decode_rtnetlink
-from nettop.decode.sysctls import decode_sysctls
-from nettop.decode.topology.decoder import decode_map
-from nettop.decode.topology.namespaces import decode_map_sysctls, decode_namespaces
 from nettop.kinds import TextKind
 from nettop.linux.netlink import NETLINK_ROUTE
 from nettop.linux.nfnetlink import NFNLGRP_CONNTRACK, NFNLGRP_CONNTRACK_EXP, NFNLGRP_NFTABLES, NFNLGRP_NFTRACE
 from nettop.linux.rtnetlink import RTNLGRP_IFADDR, RTNLGRP_LINK, RTNLGRP_ROUTE
-from nettop.pipeline.feed import OFTEN_S, Feed, Pace
+from nettop.pipeline.feed import OFTEN_S, Decode, Feed, Pace
 from nettop.sources import namespace_map
 from nettop.sources.dumps import SHARE
 from nettop.sources.exchange import Round
@@ -36,12 +27,36 @@ EVENT_RCVBUF = 128 << 20  # bytes: a second and more of 100,000 conntrack events
 STILL_S = 4.0  # longest pause of what follows the flows: below the age from which the totals show that of the timeouts
 KEYFRAME_S = 300.0
 
+
+def _later(module: str, name: str) -> Callable[[Strings], Decode]:
+    """Return a maker of a decoder (nettop.decode) that is imported with its first item: few commands need all."""
+    return lambda strings: getattr(import_module(f"nettop.decode.{module}"), name)
+
+
+def _conntrack(strings: Strings) -> Decode:
+    from nettop.decode.conntrack.decoder import ConntrackDecoder
+
+    return ConntrackDecoder(strings)
+
+
+def _net_statistics(strings: Strings) -> Decode:
+    from nettop.decode.net_statistics import decode_net_statistics
+
+    return lambda text: decode_net_statistics(text.body, text.ts_ns)
+
+
+def _traces(strings: Strings) -> Decode:
+    from nettop.decode.nftables.trace import TraceDecoder
+
+    return TraceDecoder()
+
+
 EVENTS = Feed(
     "events",
     "conntrack",
     groups=(*NFNLGRP_CONNTRACK, *NFNLGRP_CONNTRACK_EXP),
     rcvbuf=EVENT_RCVBUF,
-    decoder=ConntrackDecoder,
+    decoder=_conntrack,
     models=("events", "flows", "expectations"),
     flows=True,
     wakes=("conntrack",),
@@ -62,7 +77,7 @@ TABLE = Feed(
     every_s=2.0,
     still_s=STILL_S,
     share=SHARE,
-    decoder=ConntrackDecoder,
+    decoder=_conntrack,
     models=("flows",),
     flows=True,
     recorded=Pace.KEYFRAME,
@@ -76,7 +91,7 @@ EXPECTATIONS = Feed(
     shown_in=frozenset({"flows/detail"}),
     unseen_s=OFTEN_S,
     share=0.005,  # an empty table costs 0.3 ms, with the broker
-    decoder=ConntrackDecoder,
+    decoder=_conntrack,
     models=("expectations",),
     recorded=Pace.KEYFRAME,
 )
@@ -92,7 +107,7 @@ STATISTICS = Feed(
     unseen_rounds=(Round("ctstats", (ReadRequest.CONNTRACK_STATS,)),),  # the header shows how full the table is
     still_s=STILL_S,
     share=SHARE,
-    decoder=lambda strings: decode_ctstats,
+    decoder=_later("conntrack.statistics", "decode_ctstats"),
     models=("counters",),
 )
 # The map: every namespace of the host, read by the sources of pipeline.map_sources.
@@ -102,7 +117,7 @@ NAMESPACES = Feed(
     every_s=5.0,
     shown_in=frozenset({"map", "drawing", "lists"}),
     share=0.03,  # when ids change one after the other: the broker looks at every process
-    decoder=lambda strings: decode_namespaces,
+    decoder=_later("topology.namespaces", "decode_namespaces"),
     models=("map",),
     recorded=Pace.OFTEN,
     keep_pace=Pace.OFTEN,
@@ -114,7 +129,7 @@ MAP = Feed(
     "map",
     NETLINK_ROUTE,
     rounds=tuple(_MAP.values()),
-    decoder=lambda strings: decode_map,
+    decoder=_later("topology.decoder", "decode_map"),
     models=("map",),
 )
 MAP_COUNTS = replace(MAP, name="map-counts", stream="map-counts", rounds=(_MAP_COUNTS,), keep_pace=Pace.OFTEN)
@@ -122,7 +137,7 @@ MAP_SYSCTLS = Feed(
     "map-sysctls",
     "map-text",
     texts=(TextKind.MAP_SYSCTLS,),
-    decoder=lambda strings: decode_map_sysctls,
+    decoder=_later("topology.namespaces", "decode_map_sysctls"),
     models=("map",),
     keep_pace=Pace.OFTEN,
 )
@@ -131,7 +146,7 @@ SYSCTLS = Feed(
     "sysctls",
     texts=(TextKind.SYSCTLS,),
     every_s=5.0,
-    decoder=lambda strings: decode_sysctls,
+    decoder=_later("sysctls", "decode_sysctls"),
     models=("sysctls", "counters"),
 )
 ROUTES = Feed(
@@ -145,7 +160,7 @@ ROUTES = Feed(
     ),
     every_s=30.0,  # without an event
     share=SHARE,
-    decoder=lambda strings: decode_rtnetlink,
+    decoder=_later("rtnetlink", "decode_rtnetlink"),
     models=("routing",),
     keep_pace=Pace.KEYFRAME,
 )
@@ -175,17 +190,17 @@ TRACES = Feed(
     groups=(NFNLGRP_NFTRACE,),
     gather_ns=1_000_000,  # the kernel gives no time: that of the reading tells how long an answer took
     rcvbuf=EVENT_RCVBUF >> 2,
-    decoder=lambda strings: TraceDecoder(),
+    decoder=_traces,
     models=("traces",),
 )
 # The trace records of iptables-legacy: the broker opens its socket (Broker.trace_log).
-TRACE_LOG = Feed("trace-log", "trace-log", decoder=lambda strings: decode_nflog, models=("traces",))
+TRACE_LOG = Feed("trace-log", "trace-log", decoder=_later("nflog", "decode_nflog"), models=("traces",))
 # The packets that the kernel drops while a trace runs: the ends of journeys outside of the rules.
 DROP_RECORDS = Feed(
     "drop-records",
     texts=(TextKind.DROP_RECORDS,),
     every_s=0.5,
-    decoder=lambda strings: decode_drop_records,
+    decoder=_later("drops", "decode_drop_records"),
     models=("traces",),
 )
 NFT_EVENTS = Feed(
@@ -256,7 +271,7 @@ IPSET_DUMPS = Feed(
     every_s=KEYFRAME_S,
     share=0.01,
     source=IpsetDump,
-    decoder=lambda strings: decode_ipsets,
+    decoder=_later("ipset", "decode_ipsets"),
     models=("rulesets",),
     recorded=Pace.KEYFRAME,
 )
@@ -269,7 +284,7 @@ NFACCT = Feed(
     shown_in=frozenset({"counters"}),
     unseen_s=OFTEN_S,
     share=0.005,  # a host has few of these; many are read less often
-    decoder=lambda strings: decode_nfacct,
+    decoder=_later("nfacct", "decode_nfacct"),
     models=("counters",),
     recorded=Pace.OFTEN,
 )
@@ -279,7 +294,7 @@ NET_STATISTICS = Feed(
     every_s=2.0,
     shown_in=frozenset({"counters"}),
     unseen_s=OFTEN_S,
-    decoder=lambda strings: lambda text: decode_net_statistics(text.body, text.ts_ns),
+    decoder=_net_statistics,
     models=("counters",),
     recorded=Pace.OFTEN,
     keep_pace=Pace.OFTEN,
@@ -290,7 +305,7 @@ DROPS = Feed(
     every_s=1.0,
     shown_in=frozenset({"counters"}),
     unseen_s=60.0,  # for a function that is new in it the broker reads all symbols of the kernel: 0.1 s
-    decoder=lambda strings: decode_drop_counts,
+    decoder=_later("drops", "decode_drop_counts"),
     models=("counters",),
     recorded=Pace.OFTEN,
     keep_pace=Pace.OFTEN,

@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from nettop.batch import Counter64, End, Item, Source, StreamAdded
 from nettop.pipeline.handoff import Handoff
-from nettop.pipeline.recorder import Recorder
 from nettop.pipeline.source_thread import SourceThread
+
+if TYPE_CHECKING:
+    from nettop.pipeline.recorder import Recorder
 
 QUEUE_BYTES = 192 << 20
 

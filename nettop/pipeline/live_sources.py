@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from nettop.batch import Batch, Source, Stream
 from nettop.broker.client import Broker
@@ -12,11 +13,13 @@ from nettop.pipeline import feeds
 from nettop.pipeline.captures import Captures
 from nettop.pipeline.feed import Feed
 from nettop.pipeline.ingest import Plumbing
-from nettop.pipeline.map_sources import MapSources
 from nettop.pipeline.source_thread import SourceThread
 from nettop.sources.dumps import DumpSource
 from nettop.sources.netlink import NetlinkEvents
 from nettop.sources.texts import TextSource
+
+if TYPE_CHECKING:
+    from nettop.pipeline.map_sources import MapSources
 
 _REST_PER_COST = 100  # pause between two reported changes, in multiples of the cost of the dump that they cause
 
@@ -94,6 +97,8 @@ class LiveSources:
 
     def host_map(self) -> MapSources:
         """Return the sources of the map, which are not started yet."""
+        from nettop.pipeline.map_sources import MapSources
+
         self._host_map = MapSources(self.broker, self._plumbing)
         return self._host_map
 

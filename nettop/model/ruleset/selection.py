@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -13,8 +13,7 @@ from nettop.decode.nftables.objects import NftObject
 from nettop.decode.nftables.sets import NftSet
 from nettop.errors import UsageError
 from nettop.linux.nf_tables import HOOK_ORDER
-from nettop.model.filter.expression import Filter, Mask
-from nettop.model.filter.fields import ListedFields
+from nettop.model.filter.fields import ListedFields, Mask
 from nettop.model.ruleset.merge import LEGACY, NFT, RuleView
 from nettop.model.ruleset.order import traversal
 from nettop.model.ruleset.rule_tree import verdict_of
@@ -22,6 +21,9 @@ from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.sets.contents import SetContents, ipsets_of, sets_of
 from nettop.model.ruleset.sets.membership import Question
 from nettop.text.units import listed
+
+if TYPE_CHECKING:
+    from nettop.model.filter.expression import Filter
 
 _NAMED = 12  # names in the line that refuses an unknown one
 _OF_CHAIN = {"chain": "name", "table": "table", "family": "family", "hook": "hook"}

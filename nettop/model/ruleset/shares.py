@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nettop.batch import Array
-from nettop.model.filter.expression import Mask
+from nettop.model.filter.fields import Mask
 from nettop.model.ruleset.counters import Counts
 from nettop.model.ruleset.merge import Picture, RuleView
 from nettop.text.units import AT_LEAST, scaled

@@ -14,7 +14,7 @@ from nettop.decode.nftables.keys import IFNAME, IPV4_ADDR, IPV6_ADDR, SERVICE, p
 from nettop.decode.nftables.sets import NftSet
 from nettop.errors import UsageError
 from nettop.linux import nf_tables as nft
-from nettop.model.filter.expression import Mask
+from nettop.model.filter.fields import Mask
 
 _ADDRESS_OF = {IPV4_ADDR: 4, IPV6_ADDR: 6}
 _DEVICE = re.compile(r"[^\s/,]{1,15}")  # a name that the kernel allows (IFNAMSIZ)
