@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -132,19 +133,10 @@ class Namespaces:
             raise BrokerError("this namespace is gone") from None
 
     def _open_nsfs(self, path: str, spec: str) -> int:
-        # O_PATH first: a path the app named must not open a device or wait for a FIFO's writer.
         try:
-            path_fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            fd = open_nsfs(path, self._nsfs)
         except (OSError, ValueError) as error:
             raise _open_error(spec, error) from error
-        try:
-            if os.fstat(path_fd).st_dev != self._nsfs:
-                raise _not_a_netns(spec)
-            fd = os.open(f"/proc/self/fd/{path_fd}", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise _open_error(spec, error) from error
-        finally:
-            os.close(path_fd)
         if fcntl.ioctl(fd, NS_GET_NSTYPE) != CLONE_NEWNET:
             os.close(fd)
             raise BrokerError(f"{spec} is a namespace, but not a network namespace")
@@ -221,6 +213,20 @@ class Namespaces:
         return unowned
 
 
+def open_nsfs(path: str, nsfs: int) -> int:
+    """Return a descriptor of a namespace's file, which is on the device `nsfs`. Raises OSError; EINVAL: it is none.
+
+    O_PATH first: a path that others name must not open a device or wait for a FIFO's writer.
+    """
+    path_fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        if os.fstat(path_fd).st_dev != nsfs:
+            raise OSError(errno.EINVAL, "it is no namespace")
+        return os.open(f"/proc/self/fd/{path_fd}", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(path_fd)
+
+
 def _is_silent(entry: OpenNamespace) -> bool:
     """Return True for an owner whose end no event reports: a thread or a descriptor of a process."""
     return entry.path.startswith("/proc/")
@@ -254,7 +260,7 @@ def _open_error(spec: str, error: Exception) -> BrokerError:
         return NotPermitted(f"the namespace {spec} cannot be opened", "CAP_SYS_PTRACE is missing: run as root")
     if spec.startswith("pid:"):
         return BrokerError(f"no process {spec[4:]}", "give the number of a running process")
-    if "/" in spec:
+    if "/" in spec or (isinstance(error, OSError) and error.errno == errno.EINVAL):
         return _not_a_netns(spec)
     known = listed([*map(clean, named())])
     return BrokerError(f"no namespace {spec!r}", f"there are {known}" if known else _SPEC_REMEDY)

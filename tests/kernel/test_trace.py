@@ -408,6 +408,15 @@ def test_a_trace_ends_with_its_time(path: Path3, broker: Broker) -> None:
     broker.stop_trace(number)
 
 
+def test_a_trace_that_goes_on_keeps_no_descriptors_of_others(path: Path3, broker: Broker) -> None:
+    ns, icmp = broker.netns(path.router), matches(parse("icmp", "trace"))  # type: ignore[arg-type]
+    broker.start_trace(ns, icmp)
+    before = len(os.listdir(f"/proc/{broker.pid}/fd"))
+    for _ in range(20):
+        broker.stop_trace(broker.start_trace(ns, icmp)[0])
+    assert len(os.listdir(f"/proc/{broker.pid}/fd")) == before
+
+
 def test_a_namespace_that_is_left_or_has_too_many_traces(path: Path3, broker: Broker) -> None:
     ns, icmp = broker.netns(path.router), matches(parse("icmp", "trace"))  # type: ignore[arg-type]
     for _ in range(8):

@@ -264,6 +264,21 @@ def test_under_read_only_the_log_is_not_opened(lab: Lab) -> None:
         broker.trace_log(broker.netns(lab.netns()))
 
 
+def test_the_processes_that_switch_it_back_are_few(lab: Lab, broker: Broker) -> None:
+    """A namespace that is opened again is another one to the broker."""
+    ns = lab.netns()
+    opened = [broker.netns(ns, again=True) for _ in range(9)]
+    for one in opened[:8]:
+        os.close(broker.trace_log(one).fd)
+    with pytest.raises(BrokerError, match="8 namespaces"):
+        broker.trace_log(opened[8])
+    broker.leave(opened[0])
+    os.close(broker.trace_log(opened[8]).fd)
+    for one in opened:
+        broker.leave(one)
+    assert "nfnetlink_log" not in run_in(ns, "cat", *LOGGERS)
+
+
 def test_a_trace_that_is_refused_leaves_nf_log_as_it_was(path: Path3, broker: Broker) -> None:
     before, ns = loggers(path), broker.netns(path.router)
     held = broker.trace_log(ns)

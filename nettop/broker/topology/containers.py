@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-_ID = r"([0-9a-f]{64})"
+_ID = r"([0-9a-f]{64})"  # others are names, which say nothing about files
 # Paths below /sys/fs/cgroup as each engine names them, with systemd and without.
 _PATHS = (
     ("docker", re.compile(rf"/docker[/-]{_ID}")),
@@ -70,7 +70,7 @@ def in_cgroup(path: str) -> Container | None:
     for engine, pattern in _PATHS:
         if found := pattern.search(path):
             ident = _SYSTEMD_ESCAPE.sub(lambda code: chr(int(code[1], 16)), found[1])
-            return Container(engine, ident, "" if len(ident) == 64 else ident)
+            return Container(engine, ident, "" if re.fullmatch(_ID, ident) else ident)
     return None
 
 

@@ -25,6 +25,7 @@ from nettop.linux.rtnetlink import RTM_GETTFILTER, RTM_NEWQDISC, TC_H_CLSACT, TC
 
 MAX_DUMP = 8 << 20  # bytes of one dump that are read: some 80,000 routes
 MAX_READS = 32  # of one request
+MAX_ANSWER = 64 << 20  # bytes of all dumps of one request: whoever makes a namespace chooses what is in it
 _MAX_HOOKS = 512  # of devices whose filters are read
 _BUFFER = 1 << 18
 _LENGTH = struct.Struct("=I")
@@ -37,19 +38,27 @@ HOOK_PARENTS = (TC_H_CLSACT & 0xFFFF0000 | TC_H_MIN_INGRESS, TC_H_CLSACT & 0xFFF
 def read_dumps(reads: Sequence[ReadRequest]) -> bytes:
     """Return the datagrams of all dumps: of each our request, then the answers.
 
-    Each follows its length (u32, host order) and is padded to four bytes. A dump that is longer than MAX_DUMP, or that
-    the kernel does not end, has no NLMSG_DONE. Raises OSError.
+    Each follows its length (u32, host order) and is padded to four bytes. A dump that is longer than MAX_DUMP, that
+    does not fit MAX_ANSWER, or that the kernel does not end, has no NLMSG_DONE. Raises OSError.
     """
     if len(reads) > MAX_READS:
         raise BrokerError(f"not on the list: {len(reads)} reads at once")
     found: list[bytes] = []
+    size = 0
+
+    def dump(request: bytes) -> list[bytes]:
+        nonlocal size
+        answer = _dump(request, min(MAX_DUMP, MAX_ANSWER - size))
+        size += sum(map(len, answer))
+        found.extend(answer)
+        return answer
+
     for read in reads:
-        first = len(found)
-        found += _dump(read_bytes(SendRead(0, read, None, None), NETLINK_ROUTE, _SEQUENCE))
+        answer = dump(read_bytes(SendRead(0, read, None, None), NETLINK_ROUTE, _SEQUENCE))
         if read is ReadRequest.RTNL_QDISCS:
-            for ifindex, parent in _hooks(found[first + 1 :]):
+            for ifindex, parent in _hooks(answer[1:]):
                 body = TCMSG.pack(0, ifindex, 0, parent, 0)
-                found += _dump(message(RTM_GETTFILTER, NLM_F_REQUEST | NLM_F_DUMP, _SEQUENCE, body))
+                dump(message(RTM_GETTFILTER, NLM_F_REQUEST | NLM_F_DUMP, _SEQUENCE, body))
     return b"".join(part for datagram in found for part in (_LENGTH.pack(len(datagram)), datagram, _padding(datagram)))
 
 
@@ -57,12 +66,14 @@ def _padding(datagram: bytes) -> bytes:
     return bytes(-len(datagram) % 4)
 
 
-def _dump(request: bytes) -> list[bytes]:
+def _dump(request: bytes, limit: int) -> list[bytes]:
     found, size, buffer = [request], 0, bytearray(_BUFFER)
+    if limit <= 0:
+        return found
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_ROUTE) as sock:
         sock.settimeout(_SECONDS)
         sock.sendto(request, (0, 0))
-        while size < MAX_DUMP:
+        while size < limit:
             try:
                 length, _, flags, _ = sock.recvmsg_into([buffer])
             except TimeoutError:

@@ -11,7 +11,7 @@ from dataclasses import asdict
 
 from nettop.broker import abi
 from nettop.broker.children import write_out
-from nettop.broker.namespaces import NAMED
+from nettop.broker.namespaces import NAMED, open_nsfs
 from nettop.broker.topology.census import Census, SeenNamespace, command
 from nettop.broker.topology.containers import container_of
 from nettop.broker.topology.nsids import NsidSocket, resolve
@@ -58,9 +58,10 @@ def _ids(found: list[SeenNamespace], opened: ExitStack) -> tuple[dict[int, dict[
     sockets: dict[int, NsidSocket] = {}
     ids: dict[int, list[int]] = {}
     refusals: dict[int, str] = {}
+    nsfs = os.stat("/proc/self/ns/net").st_dev
     for seen in found:
         try:
-            descriptors[seen.inode] = fd = os.open(_path(seen), os.O_RDONLY | os.O_CLOEXEC)
+            descriptors[seen.inode] = fd = open_nsfs(_path(seen), nsfs)
             opened.callback(os.close, fd)
             if os.fstat(fd).st_ino != seen.inode:
                 raise ProcessLookupError(0, "it is gone")

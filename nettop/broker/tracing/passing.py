@@ -22,6 +22,7 @@ from nettop.linux.perf import PERF_EVENT_IOC_DISABLE, PERF_EVENT_IOC_ENABLE, PER
 
 RING_BYTES = perf.RING_BYTES  # of a CPU
 _MAX_NAMED = 32  # devices in a filter
+_MAX_FILTERS = 8  # each has two descriptors of every CPU
 _SAFE_NAME = re.compile(r"[\w.@-]+", re.ASCII)
 _MAX_AGE_NS = 1_000_000_000  # of a received packet that is dropped: later, another one is at its address
 _KEPT_BYTES = 1 << 20  # about 15,000 packets
@@ -44,6 +45,7 @@ class PassingPackets:
         self._received, self._sent, self._selector = received, sent, selector
         self._rings: dict[int, perf.Ring] = {}  # by CPU
         self._events: list[int] = []
+        self._filters: list[set[str]] = []  # the devices that are followed
         self._kept: deque[tuple[int, list[bytes]]] = deque()  # samples, with the time of reading
         self._size = self._turn = self._searched_ns = 0
 
@@ -54,9 +56,13 @@ class PassingPackets:
 
     def follow(self, devices: Iterable[str], cpus: Iterable[int]) -> None:
         """Keep the packets of these devices, too. Raises BrokerError, OSError."""
-        names = [name for name in devices if _SAFE_NAME.fullmatch(name)][:_MAX_NAMED]
+        known = set[str]().union(*self._filters)
+        names = [name for name in devices if name not in known and _SAFE_NAME.fullmatch(name)][:_MAX_NAMED]
+        if not names or len(self._filters) >= _MAX_FILTERS:
+            return
+        self._filters.append(set(names))
         accepts = " || ".join(f'name == "{name}"' for name in names)
-        for cpu in cpus if names else ():
+        for cpu in cpus:
             self._open(self._received, cpu, accepts)
             self._open(self._sent, cpu, accepts)
 
@@ -77,6 +83,7 @@ class PassingPackets:
         while self._events:
             os.close(self._events.pop())
         self._rings.clear()
+        self._filters.clear()
         self._kept.clear()
         self._size = 0
 

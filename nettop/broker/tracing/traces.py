@@ -68,6 +68,9 @@ class Traces:
         """Have the records of iptables-legacy sent, until no trace of the namespace runs. BrokerError, OSError."""
         if (earlier := self._logs.pop(netns, None)) is not None:
             earlier.close()
+        elif len(self._logs) >= MAX_TRACES:  # each has a process
+            log.close()
+            raise BrokerError(f"{MAX_TRACES} namespaces send the records of iptables-legacy already", "stop a trace")
         log.switch()
         self._logs[netns] = log
 

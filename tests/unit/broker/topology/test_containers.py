@@ -75,6 +75,20 @@ def test_damaged_files_give_no_name(tmp_path: Path, content: str) -> None:
     assert found.id == ID
 
 
+def test_an_id_that_is_a_path_opens_no_file(tmp_path: Path) -> None:
+    """Whoever may make cgroups chooses such a name, and systemd's escapes hold slashes."""
+    (tmp_path / "run/containers/storage/overlay-containers").mkdir(parents=True)
+    (tmp_path / "run/containerd/io.containerd.runtime.v2.task/moby").mkdir(parents=True)
+    for ident in ("../../../../../secret".ljust(64, "/"), "../../../../secret".ljust(64, "/")):
+        write(tmp_path, "secret/config.json", {"annotations": {"nerdctl/name": "read"}})
+        write(tmp_path, "run/secret/userdata/config.json", {"annotations": {"nerdctl/name": "read"}})
+        escaped = ident.replace("/", "\\x2f")
+        for cgroup in (f"/machine.slice/machine-{escaped}.scope", f"/systemd-nspawn@{escaped}.service"):
+            found = container(tmp_path, cgroup)
+            assert found is not None and found.name == found.id == ident
+    assert container(tmp_path, f"/lxc/{'x' * 64}") == Container("lxc", "x" * 64, "x" * 64)
+
+
 def test_a_process_that_is_gone_has_no_container(tmp_path: Path) -> None:
     assert container_of(7, str(tmp_path)) is None
 
