@@ -36,7 +36,9 @@ class TextKind(Enum):
     IP6TABLES_LEGACY_SAVE = "ip6tables-legacy-save"
     ARPTABLES_LEGACY_SAVE = "arptables-legacy-save"  # made of its listing
     SYSCTLS = "sysctls"  # "name = value" lines: net.netfilter.* and others that the screens need
-    MAP_SYSCTLS = "map-sysctls"  # the same with those of each device, names as sysctl(8) has them
+    # The same with those of each device, names as sysctl(8) has them; then `ethtool.IFINDEX = gro gso` lines: which of
+    # gro, lro, gso and tso are on.
+    MAP_SYSCTLS = "map-sysctls"
     # JSON lines, one socket each: family (of its packets: a v4-mapped address is given as IPv4) proto local lport
     # remote rport state uid inode pid name sharers. `pid` null (`name` "", `sharers` 0): no process, or none that we
     # may inspect. `lport` is the ICMP id of a ping socket, and 0 of a raw socket.

@@ -45,6 +45,11 @@ IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
 NETNSA_NSID, NETNSA_FD = 1, 3
 IFLA_STATS_LINK_64 = 1
 STATS64 = Struct("=8Q")  # the head of struct rtnl_link_stats64: packets, bytes, errors, dropped, each received and sent
+STATS64_REASONS = (  # its next fields, of which older kernels have fewer; "": no reason of an error
+    *("", "collisions", "rx_length_errors", "rx_over_errors", "rx_crc_errors", "rx_frame_errors", "rx_fifo_errors"),
+    *("rx_missed_errors", "tx_aborted_errors", "tx_carrier_errors", "tx_fifo_errors", "tx_heartbeat_errors"),
+    *("tx_window_errors", "", "", "rx_nohandler", "rx_otherhost_dropped"),
+)
 RTEXT_FILTER_VF, RTEXT_FILTER_BRVLAN_COMPRESSED, RTEXT_FILTER_SKIP_STATS = 1, 4, 8
 IFLA_EXT_MASK = 29
 TC_H_CLSACT, TC_H_MIN_INGRESS, TC_H_MIN_EGRESS = 0xFFFF_FFF1, 0xFFF2, 0xFFF3

@@ -27,7 +27,7 @@ from nettop.linux.netlink import NETLINK_ROUTE, NLM_F_REQUEST, NLMSG_HDRLEN, NLM
 from nettop.linux.socket import AF_BRIDGE
 from nettop.sources.exchange import scan
 
-COUNTS = "map-counts"
+COUNTS, _QUEUES = "map-counts", "map-queues"
 READS: dict[str, ReadRequest] = {  # DumpMark.what → the read
     "map-links": ReadRequest.RTNL_DETAILS,
     "map-addresses": ReadRequest.RTNL_ADDRESSES,
@@ -37,7 +37,7 @@ READS: dict[str, ReadRequest] = {  # DumpMark.what → the read
     "map-neighbours": ReadRequest.RTNL_NEIGHBOURS,
     "map-fdb": ReadRequest.RTNL_FDB,
     "map-vlans": ReadRequest.RTNL_VLANS,
-    "map-queues": ReadRequest.RTNL_QDISCS,
+    _QUEUES: ReadRequest.RTNL_QDISCS,
     COUNTS: ReadRequest.RTNL_COUNTS,
 }
 ALL = frozenset(READS)
@@ -51,7 +51,7 @@ GROUPS = (
     *rtnl.RTNLGRP_ROUTE,
     *rtnl.RTNLGRP_RULE,
 )
-_QUEUES = (
+_OF_QUEUES = (
     *(rtnl.RTM_NEWQDISC, rtnl.RTM_DELQDISC, rtnl.RTM_NEWTCLASS, rtnl.RTM_DELTCLASS),
     *(rtnl.RTM_NEWTFILTER, rtnl.RTM_DELTFILTER),
 )
@@ -63,7 +63,7 @@ _CONCERNS: dict[int, frozenset[str]] = {
     **dict.fromkeys((rtnl.RTM_NEWNEIGH, rtnl.RTM_DELNEIGH), frozenset({"map-neighbours"})),
     **dict.fromkeys((rtnl.RTM_NEWRULE, rtnl.RTM_DELRULE), frozenset({"map-rules"})),
     **dict.fromkeys((rtnl.RTM_NEWNEXTHOP, rtnl.RTM_DELNEXTHOP), frozenset({"map-nexthops", "map-routes"})),
-    **dict.fromkeys(_QUEUES, frozenset({"map-queues"})),
+    **dict.fromkeys(_OF_QUEUES, frozenset({_QUEUES})),
 }
 _OF_BRIDGES = {  # of messages of AF_BRIDGE
     rtnl.RTM_NEWLINK: frozenset({"map-links", "map-vlans"}),  # a port's state or VLANs have changed
@@ -83,6 +83,7 @@ _BURST_NS = 500_000_000  # of saved time that may be spent at once
 _OVERDRAFT_NS = 500_000_000  # that reads after events may borrow: what a person has changed is shown at once
 _AGAIN_NS = 60 * _SECOND  # everything, without an event
 _COUNTS_NS, _COUNTS_UNSEEN_NS = _SECOND, 10 * _SECOND
+_QUEUES_NS = 5 * _SECOND  # drops and backlogs, where they are shown
 _TOGETHER_NS = _SECOND // 2  # counts are due at multiples of this: one wake-up reads those of many namespaces
 _SYSCTLS_NS, _SYSCTLS_UNSEEN_NS = 10 * _SECOND, 300 * _SECOND  # a namespace with five devices takes 5 ms
 _READ_NS = 10_000_000  # one read() goes on for so long
@@ -98,6 +99,7 @@ class _Place:
     due_ns: int = 0  # of what is stale
     rest_until_ns: int = 0
     counts_ns: int = 0  # when counts are due
+    queues_ns: int = 0  # when those of queues are due with them
     again_ns: int = 0  # when everything is due
     sysctls_ns: int = 0  # when its sysctls are due, once nothing else is
     new: bool = True
@@ -317,7 +319,7 @@ class NamespaceMapSource:
             parts |= place.stale
             place.stale = set()
         if now >= place.counts_ns:
-            parts.add(COUNTS)
+            parts |= {COUNTS, _QUEUES} if label in self._shown and now >= place.queues_ns else {COUNTS}
         try:
             yield from self._dump(place, [part for part in READS if part in parts])
         except BrokerError:  # it is gone: its end is reported soon
@@ -332,6 +334,8 @@ class NamespaceMapSource:
         if COUNTS in parts:
             counts_ns = now + (_COUNTS_NS if label in self._shown else _COUNTS_UNSEEN_NS)
             place.counts_ns = counts_ns - counts_ns % _TOGETHER_NS
+        if _QUEUES in parts:
+            place.queues_ns = now + _QUEUES_NS
         if everything:
             place.again_ns = now + _AGAIN_NS
 
@@ -358,7 +362,7 @@ class NamespaceMapSource:
             yield DumpMark(stream, self._seq.next(), began, part, True, netns=label)
             outgoing = [_is_request(one) for one in datagrams]
             batch = _batch(stream, self._seq.next(), datagrams, outgoing)
-            end = scan(batch, _sequence(datagrams[0]), True)
+            end = scan(batch, NLMSGHDR.unpack_from(datagrams[0])[3], True)
             complete = end.ended and not end.error and not end.interrupted
             if end.interrupted:
                 place.stale.add(part)
@@ -384,10 +388,6 @@ def _by_read(body: bytes) -> Iterator[list[bytes]]:
 
 def _is_request(datagram: bytes) -> bool:
     return bool(NLMSGHDR.unpack_from(datagram)[2] & NLM_F_REQUEST)
-
-
-def _sequence(datagram: bytes) -> int:
-    return int(NLMSGHDR.unpack_from(datagram)[3])
 
 
 def _batch(stream: int, seq: int, datagrams: Sequence[bytes], outgoing: Sequence[bool]) -> Batch:

@@ -35,6 +35,7 @@ from nettop.text.sanitize import clean_bytes
 _Value = TypeVar("_Value")
 _VLAN_INFO = Struct("=HH")  # struct bridge_vlan_info: flags, vid
 _QUEUE = Struct("=3I")  # the head of struct gnet_stats_queue: qlen, backlog, drops
+_U64 = Struct("=Q")
 _MAX_TEXT = 256  # bytes of an alias (IFALIASZ)
 _XDP = {1: "xdp driver", 2: "xdp generic", 3: "xdp offloaded"}  # XDP_ATTACHED_*
 _OFFLOADS = (
@@ -155,8 +156,12 @@ def _counts(rows: MapRows, buf: Buffer, start: int, end: int) -> None:
     (_, ifindex, _), found = parts(rtnl.IF_STATS_MSG, buf, start, end)
     first, last = found.span(rtnl.IFLA_STATS_LINK_64)
     if last - first >= rtnl.STATS64.size:
-        received_sent = rtnl.STATS64.unpack_from(buf, first)
-        rows.counts.append((ifindex, LinkCounts(*received_sent)))
+        rest = bytes(buf[first + rtnl.STATS64.size : last])
+        values = _U64.iter_unpack(rest[: len(rest) // 8 * 8])
+        reasons = tuple(
+            (name, value) for name, (value,) in zip(rtnl.STATS64_REASONS, values, strict=False) if value and name
+        )
+        rows.counts.append((ifindex, LinkCounts(*(*rtnl.STATS64.unpack_from(buf, first), reasons))))
 
 
 def _neighbour(rows: MapRows, buf: Buffer, start: int, end: int) -> None:

@@ -13,6 +13,7 @@ from nettop.decode.topology.objects import Namespace
 from nettop.text.sanitize import clean
 
 _ID_ONLY = "no name and no process: only its id is known"
+_ETHTOOL = "ethtool."
 _SHORT_ID = 12  # characters, as docker prints them
 _LONGEST = 512  # characters of one text
 _MOST = 64  # names, mounts and the like of one namespace
@@ -28,15 +29,24 @@ class NamespaceList:
 
 @dataclass(frozen=True, slots=True)
 class NamespaceSysctls:
-    """The sysctls of a namespace, by its label."""
+    """The sysctls of a namespace, by its label. `features` are those of devices that are on, by ifindex."""
 
     netns: str
     values: dict[str, str]
+    features: dict[int, tuple[str, ...]]
 
 
 def decode_map_sysctls(text: Text) -> NamespaceSysctls:
     """Return the values of a TextKind.MAP_SYSCTLS snapshot."""
-    return NamespaceSysctls(text.netns, sysctl_values(text.body))
+    values = sysctl_values(text.body)
+    numbers = {name: name.removeprefix(_ETHTOOL) for name in values if name.startswith(_ETHTOOL)}
+    found = {name: tuple(values.pop(name).split()) for name in numbers}
+    features = {
+        int(numbers[name]): words
+        for name, words in found.items()
+        if numbers[name].isdecimal() and len(numbers[name]) < 11
+    }
+    return NamespaceSysctls(text.netns, values, features)
 
 
 def decode_namespaces(text: Text) -> NamespaceList:

@@ -43,6 +43,7 @@ class LinkCounts:
     tx_errors: int = 0
     rx_dropped: int = 0
     tx_dropped: int = 0
+    reasons: tuple[tuple[str, int], ...] = ()  # of errors and drops: the other counters that are not 0
 
 
 @dataclass(frozen=True, slots=True)

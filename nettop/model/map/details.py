@@ -18,12 +18,19 @@ from nettop.model.topology.meanings import sentences
 from nettop.model.topology.sysctls import SysctlRow
 from nettop.model.topology.tree import PAIRS
 from nettop.text.netns import enter_command
-from nettop.text.units import grouped, listed, plural, rate, scaled
+from nettop.text.units import grouped, listed, plural, rate, scaled, sparkline
 
 _BRIDGED = ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables", "bridge-nf-call-arptables")
 _MACS = 8  # learned MACs that are shown
+_REASONS = {  # Documentation/networking/statistics.rst
+    "rx_length_errors": "too short or too long", "rx_over_errors": "larger than a buffer", "rx_crc_errors": "damaged",
+    "rx_frame_errors": "misaligned", "rx_fifo_errors": "the card was overrun",
+    "rx_missed_errors": "no room: this host was too slow", "rx_nohandler": "the device is inactive in its bond or team",
+    "rx_otherhost_dropped": "to the MAC of another host", "tx_aborted_errors": "given up after collisions",
+    "tx_carrier_errors": "no carrier while it was sent", "tx_fifo_errors": "the card ran dry",
+    "tx_heartbeat_errors": "no heartbeat of the transceiver", "tx_window_errors": "late collision",
+}  # fmt: skip
 _FUNCTIONS = 16  # virtual functions that are shown
-_OFFLOADS = ("gso_max_size", "gro_max_size", "tso_max_size")
 _STATES = {0: "", 1: "not present", 2: "down", 3: "lower layer down", 4: "testing", 5: "dormant", 6: "up"}  # IF_OPER_*
 
 
@@ -71,6 +78,15 @@ def _device_lines(hosts: HostMap, space: NamespaceMap, device: Device) -> Iterat
     changes = device.carrier_changes
     line = (*detail_line("errors", errors, "bad" if bad else ""), *more("dropped", dropped, "bad" if bad else ""))
     yield line if changes is None else (*line, *more("carrier changes", grouped(changes)))
+    reasons = [f"{_reason(name)} {grouped(count)}" for name, count in counts.reasons]
+    if reasons:
+        yield detail_line("reasons", ", ".join(reasons), "bad")
+
+
+def _reason(name: str) -> str:
+    """Return `rx crc (damaged)` of a counter of struct rtnl_link_stats64."""
+    meaning = _REASONS.get(name)
+    return name.removesuffix("_errors").replace("_", " ") + (f" ({meaning})" if meaning else "")
 
 
 def _link_lines(hosts: HostMap, space: NamespaceMap, device: Device) -> Iterator[Line]:
@@ -96,12 +112,13 @@ def _link_lines(hosts: HostMap, space: NamespaceMap, device: Device) -> Iterator
     if len(device.functions) > _FUNCTIONS:
         yield detail_line("", f"… and {len(device.functions) - _FUNCTIONS} more")
     if rates := space.rates.get(link.ifindex):
-        yield detail_line(
-            "rates", f"{rate(rates[0])} in, {rate(rates[1])} out, {scaled(rates[2])} packets dropped a second"
-        )
-    big = [f"{name} {value}" for name, value in device.offloads if name in _OFFLOADS and int(value or 0) > link.mtu]
-    if big:
-        yield detail_line("offload", f"captures here may show packets larger than the MTU ({', '.join(big)})")
+        past = [*zip(*space.history.get(link.ifindex, ()), strict=True)] or [(), ()]
+        ways = zip(("in", "out"), rates, past, strict=False)
+        graphs = [f"{rate(value)} {way} {sparkline([*values])}".rstrip() for way, value, values in ways]
+        yield detail_line("rates", f"{', '.join(graphs)}, {scaled(rates[2])} dropped/s")
+    if features := space.features.get(link.ifindex):
+        words = ", ".join(feature.upper() for feature in features)
+        yield detail_line("offload", f"{words} on: captures here may show packets larger than the MTU")
 
 
 def _function_text(function: Parameters) -> str:

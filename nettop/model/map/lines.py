@@ -117,8 +117,10 @@ def _link(hosts: HostMap, space: NamespaceMap, device: Device) -> Row:
         "parameters": dict(device.parameters),
         "port": dict(device.port),
         "offloads": _numbers(device.offloads),
+        "features": space.features.get(link.ifindex),
         "virtual_functions": [dict(function) for function in device.functions],
         **{key: getattr(counts, key, None) for key in device.counts.__slots__},
+        "reasons": dict(counts.reasons) if counts else None,
     }
 
 

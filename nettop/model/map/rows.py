@@ -14,12 +14,14 @@ from nettop.model.filter.vocabulary import DEVICE
 from nettop.model.table import Cell
 from nettop.model.topology.device_words import about_namespace, closed_text, kind_text, label_text
 from nettop.model.topology.host_map import HostMap, NamespaceMap
+from nettop.model.topology.tree import lower_of
 from nettop.text.address import address_text
-from nettop.text.units import plural, rate, scaled
+from nettop.text.units import plural, rate, scaled, sparkline
 
 FOLDED, UNFOLDED = "▸ ", "▾ "
 _LINK_LOCAL = 0xFE80 << 112
 _NAMES = 4  # devices that a folded namespace names
+_TREND = 10  # rates of the sparkline
 _NUMBERS = ("mtu", "rate", "drops")
 
 Known = Callable[[str], Sequence[str]]  # of a label: "1,204 flows", "31 rules"
@@ -42,6 +44,12 @@ class MapRow:
     def label(self) -> str:
         """The label of its namespace."""
         return self.namespace.namespace.label
+
+    @property
+    def on_lower(self) -> bool:
+        """True if it is below its lower device in the tree."""
+        device = self.device
+        return bool(device and self.depth and device.link.master not in self.namespace.devices and lower_of(device))
 
 
 def addresses_by_device(namespace: NamespaceMap) -> dict[int, list[Address]]:
@@ -94,10 +102,14 @@ class RowCells:
         return {
             "name": (names + link.name, "accent" if link.up else "dim"),
             "address": (first + more, "address"),
-            "kind": (state + kind_text(self._hosts, row.label, row.device), "" if link.up else "dim"),
+            "kind": (
+                state + kind_text(self._hosts, row.label, row.device, not flat and row.on_lower),
+                "" if link.up else "dim",
+            ),
             "mac": (mac_text(link.address), "dim"),
             "mtu": (str(link.mtu), "number"),
             "mark": self._mark(row.ident),
+            "trend": (sparkline([sum(one) for one in row.namespace.history.get(link.ifindex, ())][-_TREND:]), "good"),
             **_rates(found),
         }
 

@@ -52,11 +52,12 @@ class MapTable:
         Column("in", "IN", 7, right=True, rank=1),
         Column("out", "OUT", 7, right=True, rank=1),
         Column("drops", "DROP/s", 6, right=True, rank=3),
+        Column("trend", "TREND", 10, rank=6, sortable=False),
         Column("mark", "!", 1, sortable=False),
         Column("mac", "MAC", 17, rank=5),
         Column("mtu", "MTU", 5, right=True, rank=4),
     )
-    default_columns = ("name", "address", "kind", "in", "out", "drops", "mark")
+    default_columns = ("name", "address", "kind", "in", "out", "drops", "trend", "mark")
     default_sort: tuple[SortKey, ...] = ()
 
     def __init__(

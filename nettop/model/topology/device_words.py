@@ -47,12 +47,15 @@ def _nsid(nsid: int | None) -> str:
     return "" if nsid is None else f" @ nsid {nsid}" if nsid >= 0 else " @ an unknown namespace"
 
 
-def kind_text(hosts: HostMap, label: str, device: Device) -> str:
-    """Return the kind, mode and relation of a device. A port begins with its role: `port ⇄ eth0 @ dmz-4`."""
+def kind_text(hosts: HostMap, label: str, device: Device, nested: bool = False) -> str:
+    """Return the kind, mode and relation of a device. A port begins with its role: `port ⇄ eth0 @ dmz-4`.
+
+    `nested`: it is below its lower device in a tree, which is not named again.
+    """
     here = hosts.of(label)
     master = here.devices.get(device.link.master) if here else None
     role = _PORTS.get(device.master_kind or (master.link.kind if master else ""), "") if device.link.master else ""
-    own = _own_text(hosts, label, device)
+    own = _own_text(hosts, label, device, nested)
     if not role:
         return own
     if role == "in VRF":
@@ -60,14 +63,14 @@ def kind_text(hosts: HostMap, label: str, device: Device) -> str:
     return f"{role} {own.removeprefix('veth ')}" if device.link.kind == "veth" else f"{role}, {own}"
 
 
-def _own_text(hosts: HostMap, label: str, device: Device) -> str:
+def _own_text(hosts: HostMap, label: str, device: Device, nested: bool) -> str:
     link = device.link
     kind = link.kind or ("loopback" if link.arphrd == ARPHRD_LOOPBACK else "device")
     peer = peer_text(hosts, label, device)
     if kind in PAIRS:
         return f"{kind} ⇄ {peer or 'unknown'}"
     words = [*_mode(kind, device)] if kind == "tun" else [kind, *_mode(kind, device)]
-    if peer and kind not in _TUNNELS:
+    if peer and kind not in _TUNNELS and not nested:
         words.append(f"on {peer}")
     text = " ".join(word for word in words if word).replace(" ,", ",")
     return f"{text}, {device.owner}" if device.owner else text

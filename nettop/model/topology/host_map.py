@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 
@@ -25,6 +26,7 @@ from nettop.linux.socket import AF_BRIDGE
 from nettop.text.sanitize import clean
 
 _TUNS = frozenset(("tun", "macvtap", "ipvtap"))
+HISTORY = 30  # rates of a device that are kept: one a second where it is shown
 _MIN_RATE_NS = 100_000_000  # between two counts of a rate
 
 
@@ -42,8 +44,10 @@ class NamespaceMap:
     vlans: tuple[PortVlan, ...] = ()
     queues: tuple[Queue, ...] = ()
     sysctls: Mapping[str, str] = field(default_factory=dict)  # "net.ipv4.ip_forward" → "1"
+    features: Mapping[int, tuple[str, ...]] = field(default_factory=dict)  # of devices: those of gro, lro … that are on
     complete: set[str] = field(default_factory=set)  # names of these fields
     rates: Mapping[int, tuple[float, float, float]] = field(default_factory=dict)  # in, out bytes/s; drops/s
+    history: dict[int, deque[tuple[float, float]]] = field(default_factory=dict)  # the last rates, in and out
     counted_ns: int = 0  # the time of the counts of its devices
     layout_version: int = 0  # as that of HostMap, of this namespace alone
 
@@ -119,6 +123,7 @@ class HostMap:
             self._list(item)
         elif isinstance(item, NamespaceSysctls):
             self._set(self._named(item.netns), "sysctls", item.values)
+            self._set(self._named(item.netns), "features", item.features)
 
     def _named(self, label: str) -> NamespaceMap:
         """Return a namespace, which may not be listed yet."""
@@ -195,6 +200,9 @@ class HostMap:
         known.counted_ns = ts_ns
         if changed or rates != known.rates:
             known.rates = rates
+            known.history = {one: known.history.get(one, deque(maxlen=HISTORY)) for one in rates}
+            for ifindex, found in rates.items():
+                known.history[ifindex].append(found[:2])
             self.version += 1
 
 

@@ -10,7 +10,7 @@ from nettop.ui.strips import keys_line
 from nettop.ui.widgets.drawn_table import DrawnTable
 from nettop.ui.widgets.map_lines import FOUND, Drawing, draw
 
-_LEGEND: Line = (("        ", "key"), ("─ link   ┄ tunnel, lower device   ", "dim"), ("! finding", "warn"))
+_LEGEND: Line = (("─ link   ┄ tunnel, lower device   ", "dim"), ("! finding", "warn"))
 _PAGE = 10  # lines
 
 
@@ -25,9 +25,10 @@ class DrawingTable(DrawnTable):
 
     def heads(self) -> tuple[Line, ...]:
         """Return the legend."""
-        route: Line = (("   ━ the route asked", "good"),) if self.lit else ()
-        count = f"   {FOUND} {grouped(len(self.found))} found" if self.filter is not None else ""
-        return ((*_LEGEND, *route, (count, "accent"), *(keys_line("  ", "n", " next") if self.found else ())),)
+        route: Line = (("━ the route asked   ", "good"),) if self.lit else ()
+        count = f"{FOUND} {grouped(len(self.found))} found   " if self.filter is not None else ""
+        keys = keys_line("", "n", " next   ") if self.found else ()
+        return ((("        ", "key"), (count, "accent"), *keys, *route, *_LEGEND),)
 
     def action_move(self, where: str) -> None:
         """Move the cursor to the next device in this direction."""

@@ -69,6 +69,8 @@ def draw(scene: Scene, width: int, lit: Collection[int] = (), found: Collection[
 
     Of the idents in `lit` boxes and links are heavy; those in `found` are marked.
     """
+    if width < _EDGES:  # it is hidden
+        return Drawing()
     columns = 2 if width >= _TWO_COLUMNS and len(scene.boxes) > 1 else 1
     wanted = max((cell_len(clean(text)) + 4 for text in texts(scene.boxes)), default=_BOX)
     box = max(min(_BOX, width), min(wanted, (width - _EDGES - 2 * _LANE) // columns))

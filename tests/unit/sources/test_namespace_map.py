@@ -104,6 +104,15 @@ def test_what_an_event_concerns_is_read_again_within_200_ms(
     assert parts(read(source)) == expected
 
 
+def test_queues_are_read_with_the_counts_of_what_is_shown(source: NamespaceMapSource) -> None:
+    source.show({"a"})
+    read_parts: list[set[str]] = []
+    while len(read_parts) < 2:
+        found = parts(read(source))
+        read_parts += [found] if found else []
+    assert read_parts == [{COUNTS, "map-queues"}, {COUNTS}]
+
+
 def test_a_vlan_that_a_port_gets_is_shown(source: NamespaceMapSource, kernel: Kernel) -> None:
     vlan = nest(26, nla(2, struct.pack("=HH", 2 | 4, 1)), nla(2, struct.pack("=HH", 0, 30)))
     kernel.vlans.append(link(AF_BRIDGE, NEWLINK, vlan))

@@ -219,9 +219,12 @@ def test_neighbours_and_forwarding_databases() -> None:
 
 
 def test_counters_are_64_bits_of_each_device() -> None:
-    counted = struct.pack("=8Q", 1, 2, 1 << 40, 4, 5, 6, 7, 8) + bytes(128)
-    rows = decoded(nlmsg(NEWSTATS, struct.pack("=B3xII", 0, 5, 1) + nla(1, counted)))
-    assert rows.counts == [(5, LinkCounts(1, 2, 1 << 40, 4, 5, 6, 7, 8))]
+    head = struct.pack("=8Q", 1, 2, 1 << 40, 4, 5, 6, 7, 8)
+    rest = struct.pack("=17Q", 99, 0, 11, 0, 13, *[0] * 10, 24, 25)  # multicast, collisions, length, over, crc …
+    of_a_device = struct.pack("=B3xII", 0, 5, 1)
+    rows = decoded(*(nlmsg(NEWSTATS, of_a_device + nla(1, head + more)) for more in (rest, rest[:45], b"")))
+    reasons = (("rx_length_errors", 11), ("rx_crc_errors", 13), ("rx_nohandler", 24), ("rx_otherhost_dropped", 25))
+    assert rows.counts == [(5, LinkCounts(1, 2, 1 << 40, 4, 5, 6, 7, 8, r)) for r in (reasons, reasons[:2], ())]
 
 
 def rule(**fields: Any) -> bytes:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 
 import pytest
 
-from nettop.decode.topology.objects import Device, Parameters, PortVlan, Queue
+from nettop.decode.topology.objects import LinkCounts, Parameters, PortVlan, Queue
 from nettop.model.findings import Finding
 from nettop.model.map.details import MapDetail
 from nettop.model.map.table import MapTable
@@ -86,9 +87,21 @@ def test_the_macs_of_a_bridge_name_their_ports() -> None:
 
 
 def test_offloads_that_change_captures_are_said() -> None:
-    one: Device = replace(device(2, "eth0"), offloads=(("gso_max_size", "65536"), ("gro_max_size", "1000")))
-    found = text(detail(host_map(namespace("gw-a", [one])), "gw-a", 2))
-    assert "offload   captures here may show packets larger than the MTU (gso_max_size 65536)" in found
+    hosts = host_map(namespace("gw-a", [device(2, "eth0"), device(3, "eth1"), device(4, "eth2")]))
+    hosts._of["gw-a"].features = {2: ("gro", "tso"), 3: ()}
+    assert "offload   GRO, TSO on: captures here may show packets larger than the MTU" in text(detail(hosts, "gw-a", 2))
+    for off in (3, 4):
+        assert not [line for line in text(detail(hosts, "gw-a", off)) if line.startswith("offload")]
+
+
+def test_errors_have_their_reasons_and_rates_their_past() -> None:
+    counts = LinkCounts(rx_errors=3, rx_dropped=8, reasons=(("rx_crc_errors", 3), ("rx_missed_errors", 8)))
+    hosts = host_map(namespace("gw-a", [replace(device(2, "eth0"), counts=counts)]))
+    hosts._of["gw-a"].history = {2: deque([(0.0, 800.0), (1e3, 100.0)])}
+    found = text(detail(hosts, "gw-a", 2))
+    assert "errors    3 in, 0 out   dropped 8 in, 0 out" in found
+    assert "reasons   rx crc (damaged) 3, rx missed (no room: this host was too slow) 8" in found
+    assert "rates     2.0k/s in  █, 2.0k/s out █▁, 0 dropped/s" in found
 
 
 def test_it_is_copied_as_the_command_that_shows_it() -> None:

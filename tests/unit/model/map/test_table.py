@@ -35,7 +35,7 @@ def test_the_shown_namespace_is_first_and_ports_are_below_their_bridge() -> None
         "▾ gw-a|◀ here|2 processes, forwarding, 1,204 flows",
         "    eth0|192.168.1.1/24|veth ⇄ eth0 @ lan-a",
         "  ▾ eth1|100.100.100.1/24|veth ⇄ eth0 @ net",
-        "    └ mv0|100.100.100.7/24|macvlan bridge on eth1",
+        "    └ mv0|100.100.100.7/24|macvlan bridge",
         "  ▾ br-dmz|10.9.0.1/24|bridge, stp off",
         "    ├ vm4||port ⇄ eth0 @ dmz-4",
         "    ├ vm5||port ⇄ eth0 @ dmz-5",

@@ -154,13 +154,13 @@ def test_what_is_read_again_unchanged_is_no_new_version() -> None:
     host = Host(record("", 1), record("a", 2))
     rows = MapRows(devices=[veth(2, 0, None)])
     host.dump("", "map-links", rows)
-    host.map.apply(NamespaceSysctls("a", {"net.ipv4.ip_forward": "1"}), 0, 0)
+    features = {2: ("gro", "tso"), 3: ()}
+    host.map.apply(NamespaceSysctls("a", {"net.ipv4.ip_forward": "1"}, features), 0, 0)
     version = host.map.version
     host.dump("", "map-links", rows)
     host.list(record("", 1), record("a", 2))
-    host.map.apply(
-        decode_map_sysctls(Text(0, 0, 0, TextKind.MAP_SYSCTLS, b"net.ipv4.ip_forward = 1\n", netns="a")), 0, 0
-    )
+    body = b"net.ipv4.ip_forward = 1\nethtool.2 = gro tso\nethtool.3 = \nethtool.x = gro\n"
+    host.map.apply(decode_map_sysctls(Text(0, 0, 0, TextKind.MAP_SYSCTLS, body, netns="a")), 0, 0)
     assert host.map.version == version
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -67,6 +68,13 @@ def test_of_many_namespaces_it_says_how_many_are_not_drawn() -> None:
     lines = text(draw(found, 80))
     assert len(found.boxes) == MOST_BOXES and lines[-1] == "37 more namespaces not drawn: the tree has all"
     assert any("21 more devices" in line for line in lines)
+
+
+@pytest.mark.parametrize("width", range(20))
+def test_a_pane_without_room_is_drawn_without_an_error(width: int) -> None:
+    found, table = scene(screens(), "gw-a")
+    idents = [table.idents.of("gw-a", ifindex) for ifindex in range(12)]
+    assert all(sum(cell_len(part[0]) for part in line) >= width for line in draw(found, width, idents, idents).lines)
 
 
 ODD = st.sampled_from(("", "\x1b[2J", "é\u0301", "\u202eabc", "字字", "\u05d0"))  # of names
