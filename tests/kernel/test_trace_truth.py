@@ -25,7 +25,7 @@ pytestmark = pytest.mark.kernel
 
 Met = tuple[str, str, str, int]  # tool, table, chain, and the handle or the number of a rule
 PORTS = range(1, 7)
-SEEDS = range(int(os.environ.get("NETTOP_SEEDS", "6")))
+SEEDS = range(int(os.environ.get("NETTOP_SEEDS", "3")))
 TO = (SERVER, ROUTER_A)
 SEND = """
 import socket, sys

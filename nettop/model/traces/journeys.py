@@ -23,7 +23,7 @@ from nettop.model.traces.drops import PendingDrops
 from nettop.model.traces.elements import FindBranches, element_met
 from nettop.model.traces.headers import packet_head
 from nettop.model.traces.journey import IP_FAMILIES, Journey, JourneyEnd, Step
-from nettop.model.traces.legacy import FindLegacy, packet_key, packet_of, step_of
+from nettop.model.traces.legacy import FindLegacy, LegacyRecords, packet_key, step_of
 from nettop.model.traces.links import Answers, OpenPackets, RecentPackets, is_halved, passes
 from nettop.model.traces.order import base_chains, put_in_order
 
@@ -76,8 +76,7 @@ class Journeys:
         self._find_rule, self._device, self._find_legacy, self._find_chain = find_rule, device, find_legacy, find_chain
         self._has_legacy = has_legacy  # whether iptables-legacy has tables
         self._is_bridge = is_bridge  # whether the device of a namespace's code and this index is one
-        self._legacy: list[LegacyRecord] = []  # of no journey so far
-        self._legacy_ns = 0  # the time of the last one; 0: none came
+        self._legacy = LegacyRecords(_RECENT)
         self._now_ns = 0
         self._limit, self._prove_order, self._hits = keep, prove_order, hits or TracedHits()
         self._find_branches = find_branches
@@ -97,27 +96,14 @@ class Journeys:
                 self._expire(record.ts_ns)
                 self._add(record, netns)
         elif isinstance(item, LegacyDecoded):
-            self._legacy += item.records
-            self._legacy_ns = item.records[-1].ts_ns if item.records else self._legacy_ns
+            self._legacy.add(item.records)
         elif isinstance(item, DropRecords):
             self.drops.apply(item, self._open.values())
         elif isinstance(item, Gap):
             for journey in self._open.values():
                 journey.whole = journey.whole and journey.netns != netns
-        self._join_legacy()
-
-    def _join_legacy(self) -> None:
-        """Give the records of iptables-legacy to their journeys. One of none waits: its journey may be read next."""
-        if not self._legacy:
-            return
-        waiting, self._legacy = self._legacy, []
-        recent = [*self._open.values(), *(one for one in self._recent if one.last_ns > waiting[0].ts_ns - SILENT_NS)]
-        for record in waiting:
-            journey = packet_of(record, recent)
-            if journey is not None:
-                self._add_legacy(journey, record)
-            elif record.ts_ns > self._legacy_ns - SILENT_NS:
-                self._legacy.append(record)
+        for journey, legacy in self._legacy.joined():
+            self._add_legacy(journey, legacy)
 
     def _add_legacy(self, journey: Journey, record: LegacyRecord) -> None:
         found = step_of(record, self._find_legacy)
@@ -198,7 +184,7 @@ class Journeys:
 
     def is_complete(self, journey: Journey) -> bool:
         """Return whether nothing is added to a journey any more: a rule dropped it, or its drop cannot come."""
-        if (self._legacy_ns or journey.unseen) and self._now_ns < journey.last_ns + _LEGACY_NS:
+        if (self._legacy.last_ns or journey.unseen) and self._now_ns < journey.last_ns + _LEGACY_NS:
             return False
         return journey.verdict in _FINAL or self.drops.knows(journey)
 
@@ -281,10 +267,11 @@ class Journeys:
             earlier = self._open.take_if(key[0], journey.key, lambda one: passes(one, journey))
         if key in self._open:  # the same id is another packet's
             self._finish(key, JourneyEnd("lost"))
+        if earlier is None and self._full():
+            return
+        self._legacy.expect(earlier or journey, record.network, record.transport)
         if earlier is not None:
             self._continue(earlier, journey, key)
-            return
-        if self._full():
             return
         self.count += 1
         self._begun += 1

@@ -5,7 +5,8 @@ What no rule changes identifies a packet: IP id, length, protocol, and the seque
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from nettop.decode.nflog import LegacyRecord
@@ -17,7 +18,12 @@ from nettop.model.traces.journey import Journey
 
 _INVARIANT = {IPPROTO_TCP: slice(4, 8), IPPROTO_ICMP: slice(6, 8), IPPROTO_ICMPV6: slice(6, 8)}
 _BEFORE_NS, _AFTER_NS = 100_000_000, 2_000_000_000
+_KEEP_NS = 1_000_000_000  # records of no packet wait so long, by the time of records
+_WAITING, _WAITING_EACH = 2000, 100  # and of so many packets, so many of each
+_SAME = 20  # the latest packets with the same bytes and source
 _REFUSING = frozenset(("drop", "reject", "tarpit"))
+
+_Key = tuple[object, ...]
 
 # A chain of iptables-legacy, and its rule of this number; None: not known (yet), or there is none.
 FindLegacy = Callable[[str, str, str, int], tuple[ChainView, RuleView | None] | None]
@@ -34,15 +40,71 @@ def packet_key(network: bytes, transport: bytes) -> tuple[object, ...]:
     return proto, *rest, transport[_INVARIANT.get(proto, slice(0))]
 
 
-def packet_of(record: LegacyRecord, packets: Iterable[Journey]) -> Journey | None:
+class LegacyRecords:
+    """The records of iptables-legacy that are of no packet so far, and the latest packets, up to `limit`.
+
+    Both are found by the packet's bytes and its source: NAT changes that after the last chain of iptables-legacy.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.last_ns = 0  # the time of the last record; 0: none came
+        self._read: list[tuple[_Key, LegacyRecord]] = []
+        self._waiting: dict[_Key, deque[LegacyRecord]] = {}
+        self._ready: set[_Key] = set()  # keys of those whose packet is known by now
+        self._packets: deque[tuple[_Key, Journey]] = deque()
+        self._by_key: defaultdict[_Key, deque[Journey]] = defaultdict(lambda: deque(maxlen=_SAME))
+        self._limit = limit
+
+    def expect(self, packet: Journey, network: bytes, transport: bytes) -> None:
+        """Add a packet that is marked, with its headers."""
+        key = _key(network, transport)
+        if key in self._waiting:
+            self._ready.add(key)
+        self._packets.append((key, packet))
+        self._by_key[key].append(packet)
+        if len(self._packets) > self._limit:
+            oldest, packet = self._packets.popleft()
+            if self._by_key[oldest][0] is packet:
+                self._by_key[oldest].popleft()
+            if not self._by_key[oldest]:
+                del self._by_key[oldest]
+
+    def add(self, records: Iterable[LegacyRecord]) -> None:
+        """Add records that were read; joined() yields them."""
+        self._read += ((_key(record.network, record.transport), record) for record in records)
+        self.last_ns = self._read[-1][1].ts_ns if self._read else self.last_ns
+
+    def joined(self) -> Iterator[tuple[Journey, LegacyRecord]]:
+        """Yield the records whose packet is known, with it. One of none waits: its packet may be read next."""
+        again = [(key, record) for key in self._ready for record in self._waiting.pop(key, ())]
+        read, self._read = [*again, *self._read], []
+        self._ready.clear()
+        for key, record in read:
+            packet = _packet_of(record, self._by_key.get(key, ()))
+            if packet is not None:
+                yield packet, record
+            elif record.ts_ns > self.last_ns - _KEEP_NS:
+                self._wait(key, record)
+
+    def _wait(self, key: _Key, record: LegacyRecord) -> None:
+        self._waiting.setdefault(key, deque(maxlen=_WAITING_EACH)).append(record)
+        if key in self._by_key:  # of a hook that the packet may come to
+            self._ready.add(key)
+        if len(self._waiting) > _WAITING:
+            del self._waiting[next(iter(self._waiting))]
+
+
+def _key(network: bytes, transport: bytes) -> _Key:
+    source = network[12:16] if network[:1] < b"\x60" else network[8:24]
+    return *packet_key(network, transport), source, transport[:2]
+
+
+def _packet_of(record: LegacyRecord, packets: Iterable[Journey]) -> Journey | None:
     """Return the packet that a record is of: of several the latest, since the records come in order."""
-    key = packet_key(record.network, record.transport)
     found = [
         packet
         for packet in packets
-        if packet.key == key
-        and record.hook in packet.hooks
-        and packet.ts_ns - _BEFORE_NS <= record.ts_ns <= packet.last_ns + _AFTER_NS
+        if record.hook in packet.hooks and packet.ts_ns - _BEFORE_NS <= record.ts_ns <= packet.last_ns + _AFTER_NS
     ]
     return max(found, key=lambda packet: packet.ts_ns, default=None)
 

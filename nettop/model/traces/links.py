@@ -7,7 +7,7 @@ So are those of one that comes to a bridge's hooks of IP, where br_netfilter cal
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from nettop.decode.nftables.trace import TraceRecord
 from nettop.model.traces.headers import packet_head
@@ -24,9 +24,6 @@ class RecentPackets:
         self._limit = limit
         self._packets: deque[Journey] = deque()
         self._by_key: defaultdict[tuple[object, ...], deque[Journey]] = defaultdict(deque)
-
-    def __iter__(self) -> Iterator[Journey]:
-        return iter(self._packets)
 
     def add(self, packet: Journey) -> None:
         """Add a packet that has ended; the earliest makes room for it."""

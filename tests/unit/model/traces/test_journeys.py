@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import time
 
 import pytest
@@ -231,6 +232,29 @@ def test_chains_that_call_each_other_without_end_take_no_memory_for_each_pair() 
     (journey,) = model.open()
     assert max(len(step.callers) for step in journey.steps) <= 100
     assert len(journey.steps) <= MAX_STEPS and len(journey.hooks) <= MAX_STEPS and len(journey._stack) <= 101
+
+
+def test_records_of_legacy_join_the_packet_of_their_source_where_only_that_differs() -> None:
+    """As in a burst of datagrams of one length, whose sockets are not connected: Linux gives them the IP id 0."""
+    others = bytes.fromhex("c0010035 0014")
+    model = joined(marked(id=1), marked(id=2, transport=others))
+    chains = [("first", PORTS), ("second", others), ("first", PORTS)]
+    legacy = [LegacyRecord(SECOND, "ip", "t", name, "rule", 1, "prerouting", UDP, ports) for name, ports in chains]
+    model.apply(LegacyDecoded(legacy), 0, SECOND)
+    met = [[step.record.chain for step in journey.steps] for journey in model.open()]
+    assert met == [["first", "first"], ["second"]]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_many_records_of_legacy_are_joined_in_time_though_thousands_of_others_wait(known: bool) -> None:
+    model = joined(*(marked(id=number, transport=struct.pack("!HHH", number, 53, 20)) for number in range(3000)))
+    stray = [UDP[:4] + struct.pack("!H", n) + UDP[6:] for n in range(3000)]
+    began = time.process_time()
+    for n in range(3000):
+        packet = (UDP, struct.pack("!HHH", n % 1000 + 2000, 53, 20)) if known else (stray[n], b"")
+        model.apply(LegacyDecoded([LegacyRecord(SECOND, "ip", "t", "c", "rule", 1, "prerouting", *packet)]), 0, SECOND)
+    assert time.process_time() - began < 6
+    assert sum(len(journey.steps) for journey in model.open()) == 3000 * known
 
 
 def test_a_thousand_lost_packets_end_in_time_though_other_drops_wait() -> None:
