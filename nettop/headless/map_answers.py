@@ -17,6 +17,7 @@ from nettop.headless.finding_lines import finding_lines
 from nettop.headless.map_route import answer, route_lines
 from nettop.headless.map_rules import missing_words, ruleset_of
 from nettop.kinds import TextKind
+from nettop.model.findings import Finding
 from nettop.model.map.sysctl_lines import sysctl_lines
 from nettop.model.map_findings.facts import MapFacts
 from nettop.model.map_findings.findings import map_findings, where
@@ -28,6 +29,7 @@ from nettop.model.topology.route_case import RouteReport
 from nettop.model.topology.route_query import parse
 from nettop.pipeline.engine import Engine
 from nettop.pipeline.live_sources import LiveSources
+from nettop.pipeline.route_question import is_dropped
 
 _AT_ONCE = 4  # namespaces whose rules are read
 
@@ -78,9 +80,10 @@ class MapAnswers:
         self.asked = bool(self._query or options.findings or options.sysctls)
         self._rulesets: dict[str, Ruleset] = {}
         self._report: tuple[RouteReport, NamespaceMap] | None = None
+        self._live: list[Finding] | None = None  # of a live host
 
     def __call__(self, live: LiveSources, engine: Engine) -> None:
-        """Ask for the route in the namespace of --netns, or read the rules for findings."""
+        """Ask for the route in the namespace of --netns, or for findings; the rules are read if those are asked for."""
         spaces = engine.host_map.namespaces()
         here = [space for space in spaces if space.namespace.inode == live.netns.inode]
         if self._query is not None:
@@ -97,6 +100,9 @@ class MapAnswers:
                     self._rulesets[one.label] = rules
                 elif rules is not None:
                     say(f"rules of {label_text(one.label)}: {rules}")
+        if self._query is None and not self._options.sysctls:
+            drops = partial(is_dropped, live.broker)
+            self._live = map_findings(MapFacts(engine.host_map, self._rulesets.get, drops))
 
     def lines(self, engine: Engine, chosen: Sequence[NamespaceMap]) -> Iterator[str] | None:
         """Return the lines that are printed instead of the map; None: the map is."""
@@ -109,9 +115,11 @@ class MapAnswers:
 
     def findings(self, engine: Engine, chosen: Sequence[NamespaceMap]) -> Iterator[str]:
         """Yield the findings about these namespaces; after the map with a heading, and only if there are any."""
-        rulesets = engine.rulesets.of if self._options.read else self._rulesets.get
         labels = {space.namespace.label for space in chosen}
-        found = [one for one in map_findings(MapFacts(engine.host_map, rulesets)) if dict(one.place)["netns"] in labels]
+        known = self._live
+        if known is None:
+            known = map_findings(MapFacts(engine.host_map, engine.rulesets.of))
+        found = [one for one in known if dict(one.place)["netns"] in labels]
         if not self._options.findings:
             if found and not self._options.json:
                 yield from ("", "findings (those of rules with --findings):")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nettop.batch import Batch, DumpMark, End, Gap, Stream, StreamAdded, Text
@@ -13,6 +13,7 @@ from nettop.kinds import StreamKind
 from nettop.model.counters.table import CounterTable
 from nettop.model.events.table import KEEP_EVENTS, EventLog
 from nettop.model.expectations.table import ExpectationTable
+from nettop.model.findings import Finding
 from nettop.model.flow_groups.table import FlowGroups
 from nettop.model.flows.devices import FlowDevices
 from nettop.model.flows.joins import FlowJoins
@@ -45,6 +46,7 @@ from nettop.pipeline.feeds import MAPPING, feed_of
 from nettop.pipeline.intake import Intake
 from nettop.pipeline.ledger_booking import book_events, book_packets
 from nettop.pipeline.receive_filter import ReceiveFilter
+from nettop.pipeline.route_checks import RouteChecks
 from nettop.sources.names import NameResolver
 from nettop.text.units import plural
 
@@ -73,6 +75,7 @@ class Engine(Intake):
         self.events = EventLog(self.strings, self._label, self._stream_name, keep_events)
         self.routing = Routing()
         self.host_map = HostMap()
+        self.checks: RouteChecks | None = None  # of a live session: the kernel can be asked
         self.processes = Processes(self.routing)
         self.devices = FlowDevices(self.routing)
         self.expectations = ExpectationTable(self.strings)
@@ -96,9 +99,7 @@ class Engine(Intake):
     def _views(self) -> dict[str, TableModel]:
         chains = ChainTable(self.ruleset)
         self.finder, self.findings = RuleFinder(self.ruleset, chains.order), chains.findings
-        find = lambda: map_findings(MapFacts(self.host_map, self.rulesets.of))  # noqa: E731
-        rules_version = lambda: self.ruleset.layout_version  # noqa: E731
-        self.map = MapTable(self.host_map, self._shown_in_map, self._known, find, rules_version)
+        self.map = MapTable(self.host_map, self._shown_in_map, self._known, self._map_findings, self._rules_version)
         return {
             "flows": self.flows,
             "groups": self.groups,
@@ -191,6 +192,16 @@ class Engine(Intake):
         """Close the files that packets are read from, and end the resolver."""
         self.packets.close()
         self.names.close()
+        if self.checks is not None:
+            self.checks.close()
+
+    def _map_findings(self) -> Sequence[Finding]:
+        drops = None if self.checks is None else self.checks.drops
+        return map_findings(MapFacts(self.host_map, self.rulesets.of, drops))
+
+    def _rules_version(self) -> int:
+        """Return a number that grows with what findings are made of beside the map."""
+        return self.ruleset.layout_version + (0 if self.checks is None else self.checks.version)
 
     def _shown_in_map(self) -> str:
         """Return the label of the shown namespace in the map; once that is gone, of the one nettop was started in."""

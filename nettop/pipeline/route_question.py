@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 from contextlib import suppress
@@ -11,9 +12,23 @@ from nettop.broker.requests import Netns, ReadRequest, RouteQuestion
 from nettop.decode.rtnetlink import RouteAnswer, decode_route_answer
 from nettop.errors import BrokerError
 from nettop.linux.netlink import NETLINK_ROUTE, MalformedError
+from nettop.model.topology.host_map import NamespaceMap
 
+_REFUSED = (errno.EINVAL, errno.EXDEV)  # EXDEV before Linux 6.13
 _TIMEOUT_S = 5.0
 _LONGEST = 1 << 16  # bytes: a route with hundreds of next hops
+
+
+def is_dropped(broker: Broker, space: NamespaceMap, question: RouteQuestion) -> bool:
+    """Return whether the kernel refuses a packet that comes in; False: it cannot be asked."""
+    with suppress(BrokerError):
+        netns = broker.netns(space.namespace.label, again=True)
+        try:
+            if netns.inode == space.namespace.inode:
+                return ask_route(broker, netns, question).error in _REFUSED
+        finally:
+            broker.leave(netns)
+    return False
 
 
 def ask_route(broker: Broker, netns: Netns, question: RouteQuestion) -> RouteAnswer:

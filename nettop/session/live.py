@@ -24,6 +24,7 @@ from nettop.pipeline.feed import Feed
 from nettop.pipeline.live_sources import LiveSources
 from nettop.pipeline.map_sources import MapSources
 from nettop.pipeline.receive_filter import EVERYTHING, ReceiveFilter
+from nettop.pipeline.route_checks import RouteChecks
 from nettop.session import captures, choices, flow_actions
 from nettop.session.base import Session
 from nettop.session.own_ssh import Connection
@@ -196,6 +197,7 @@ class LiveSession(Session):
             run.engine.show_namespaces({each.netns.label: each.netns.inode for each in found})
             run.each_tick = lambda engine: self._serve_models(engine, found, host_map)
             run.engine.watch(self._receive_filter)
+            run.engine.checks = RouteChecks(self._broker)
             run.start()
             for sources in found:
                 self._conntrack(sources)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
@@ -12,6 +13,7 @@ from nettop.broker.client import Broker
 from nettop.model.findings import Finding
 from nettop.model.map_findings.facts import MapFacts
 from nettop.model.map_findings.findings import map_findings
+from nettop.pipeline.route_question import is_dropped
 from tests.kernel.map_state import engine_with
 from tests.kernel.namespaces import Lab, command_in, never_answered, run_in
 
@@ -25,7 +27,7 @@ def found(broker: Broker, *specs: str, rules: str | None = None) -> dict[str, li
     """The findings about these namespaces by name; the rules of one of them are read."""
     engine = engine_with(broker, *specs, with_rules=rules)
     by_name: dict[str, list[Finding]] = {}
-    for one in map_findings(MapFacts(engine.host_map, engine.rulesets.of)):
+    for one in map_findings(MapFacts(engine.host_map, engine.rulesets.of, partial(is_dropped, broker))):
         if dict(one.place)["netns"] in specs:
             assert one.evidence and one.summary
             by_name.setdefault(one.name, []).append(one)

@@ -90,6 +90,32 @@ def test_what_changes_in_any_namespace_is_shown_at_once(lab: Lab) -> None:
             poll(lambda check=comes_true: (found := shown.of(there)) and check(found), what=command)  # type: ignore[misc]
 
 
+def test_findings_follow_events_and_the_kernel_is_asked_for_the_way_back(lab: Lab) -> None:
+    here, there = lab.netns("a"), lab.netns("b")
+    for at in (1, 2):
+        lab.veth_pair(here, there, f"up{at}", f"u{at}", (f"10.{at}.0.2/24",), (f"10.{at}.0.1/24",))
+    run_in(here, "sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1")
+
+    with mapped(here) as shown:
+
+        def found() -> set[tuple[str, object]]:
+            shown.of(here)
+            known = shown.session._run.waited(lambda engine, now_ns: engine.map.findings(now_ns))
+            return {(one.name, place["device"]) for one, _ in known if (place := dict(one.place))["netns"] == here}
+
+        poll(lambda: (space := shown.of(here)) and "sysctls" in space.complete and not found())
+        for line, comes in (
+            ("link set up1 mtu 9000", {("pair-mtu", "up1")}),
+            ("link set up1 mtu 1500", set()),
+            ("route add default via 10.1.0.1", set()),
+            ("route add default via 10.2.0.1 metric 9", {("asymmetric-route", "up2")}),
+            ("rule add from 10.2.0.2 lookup 2", {("asymmetric-route", "up2")}),
+            ("route add default via 10.2.0.1 table 2", set()),
+        ):
+            run_in(here, "ip", *line.split())
+            poll(lambda comes=comes: found() == comes, what=line)  # type: ignore[misc]
+
+
 def test_settings_of_bridge_ports_are_shown_at_once(lab: Lab) -> None:
     ns = lab.netns("a")
     run_in(ns, "ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1")

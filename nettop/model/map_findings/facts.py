@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from nettop.broker.requests import RouteQuestion
 from nettop.decode.rtnetlink import Address
 from nettop.decode.topology.objects import Device
 from nettop.linux.interface import ARPHRD_LOOPBACK
@@ -20,10 +21,14 @@ Place = tuple[str, int]  # label of the namespace, ifindex
 
 @dataclass(frozen=True, slots=True)
 class MapFacts:
-    """All that is known. `ruleset` returns the rules of a namespace by its label; None: they were not read."""
+    """All that is known. `ruleset` returns the rules of a namespace by its label; None: they were not read.
+
+    `drops` returns whether the kernel drops a packet that comes in there; None: it cannot be asked (a recording).
+    """
 
     hosts: HostMap
     ruleset: Callable[[str], Ruleset | None] = lambda label: None
+    drops: Callable[[NamespaceMap, RouteQuestion], bool] | None = None
 
     def devices(self) -> Iterator[tuple[NamespaceMap, Device]]:
         """Yield the devices of all namespaces but for loopback."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 
 from nettop.decode.rtnetlink import Route
-from nettop.decode.topology.objects import PolicyRule
+from nettop.decode.topology.objects import Device, PolicyRule
 from nettop.linux import rtnetlink as rt
 from nettop.linux.inet import IPPROTO_UDP
 from nettop.linux.socket import AF_INET
@@ -24,6 +24,12 @@ class PolicyMatch:
     rule: PolicyRule
     route: Route | None = None
     sure: bool = True
+
+
+def vrf_table(master: Device | None) -> int:
+    """Return the table of a device's master if that is a VRF; 0: it is none."""
+    table = dict(master.parameters).get("table", "") if master is not None and master.link.kind == "vrf" else ""
+    return int(table) if table.isdecimal() else 0
 
 
 def deciding(

@@ -18,7 +18,7 @@ from nettop.linux.interface import ARPHRD_LOOPBACK, IFF_NOARP
 from nettop.linux.socket import AF_INET
 from nettop.model.topology.host_map import NamespaceMap
 from nettop.model.topology.ip_words import destination_text, ip_text, route_words, rule_words, state_text, table_text
-from nettop.model.topology.policy import UNUSABLE, PolicyMatch, deciding
+from nettop.model.topology.policy import UNUSABLE, PolicyMatch, deciding, vrf_table
 from nettop.model.topology.route_case import TO_MANY, Case, HookRules, RouteReport, RouteStep, Status
 from nettop.model.topology.route_input import REFUSED, comes_in
 from nettop.model.topology.route_query import RouteQuery, question
@@ -107,8 +107,7 @@ def _policy(case: Case) -> Iterator[RouteStep]:
 def _match(case: Case) -> PolicyMatch | None:
     route, here = case.route, case.here
     masters = (here.devices.get(one.link.master) for one in here.devices.values() if one.link.name == _of(case.query))
-    vrf = next((dict(one.parameters).get("table", "") for one in masters if one and one.link.kind == "vrf"), "")
-    return deciding(here.rules, here.routes, case.query, route, int(vrf) if vrf.isdecimal() else 0)
+    return deciding(here.rules, here.routes, case.query, route, max(map(vrf_table, masters), default=0))
 
 
 def _of(query: RouteQuery) -> str:
