@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from nettop.decode.drops import DropRecord
@@ -141,6 +141,16 @@ class Journey:
             self._stack.pop()
         if record.verdict in ("jump", "goto") and len(step.callers) < _MAX_DEPTH:
             self._stack.append((record.target, (*step.callers, step)))
+
+    def rename(self, before: str, after: str) -> None:
+        """Give a device its name."""
+        passed: list[Journey | Step] = [self, *self.steps]
+        for one in passed:
+            one.iif = after if one.iif == before else one.iif
+            one.oif = after if one.oif == before else one.oif
+        self.device = after if self.device == before else self.device
+        if self.end is not None and self.end.oif == before:
+            self.end = replace(self.end, oif=after)
 
     def begin_walk(self) -> None:
         """Leave all chains: a base chain begins."""

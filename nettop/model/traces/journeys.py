@@ -34,6 +34,7 @@ _LATE_NS = 500_000_000  # records arrive within this time
 _CHECK_NS = 100_000_000  # how often records are looked for that did not come
 _LEGACY_NS = 150_000_000  # the records of iptables-legacy arrive on another socket: within this time
 _MAX_HEADS = 10_000
+_MAX_UNNAMED = 100  # devices
 _MARKING = (*TRACE_MARKING, TRACE_INGRESS)
 _FINAL = frozenset(("drop", "stolen", "queue"))
 
@@ -77,6 +78,7 @@ class Journeys:
         self._has_legacy = has_legacy  # whether iptables-legacy has tables
         self._is_bridge = is_bridge  # whether the device of a namespace's code and this index is one
         self._legacy = LegacyRecords(_RECENT)
+        self._unnamed: dict[tuple[int, str], int] = {}  # indexes of devices, by namespace and by what stands for a name
         self._now_ns = 0
         self._limit, self._prove_order, self._hits = keep, prove_order, hits or TracedHits()
         self._find_branches = find_branches
@@ -166,6 +168,7 @@ class Journeys:
     def settle(self, now_ns: int) -> None:
         """End the journeys without a record for SILENT_NS, once all records of that time have arrived."""
         self._now_ns = max(self._now_ns, now_ns)
+        self._name_devices()
         self._end_silent(now_ns - _LATE_NS)
         if len(self._heads) > _MAX_HEADS:
             self._heads.clear()
@@ -193,7 +196,7 @@ class Journeys:
         return self._open.values()
 
     def worded(self, journey: Journey) -> bool:
-        """Return whether every rule of a journey has words, after looking for those that had none."""
+        """Return whether all rules of a journey have words, and its devices names, after looking for those without."""
         self._order(journey)
         rules = [step for step in journey.steps if step.record.handle is not None]
         for step in rules:
@@ -202,7 +205,8 @@ class Journeys:
                 step.found = self._find_rule(record.family, record.table, record.handle) or step.found
             if step.element is None and step.rule is not None and step.rule.verdict == "vmap":
                 step.element = element_met(step, self._find_branches(step.rule.raw)) or None
-        return all(step.rule is not None and step.rule.text is not None for step in rules)
+        named = not any((journey.netns, name) in self._unnamed for name in (journey.iif, journey.oif))
+        return named and all(step.rule is not None and step.rule.text is not None for step in rules)
 
     def _add(self, record: TraceRecord, netns: int) -> None:
         key = (netns, record.id)
@@ -336,7 +340,22 @@ class Journeys:
             asked.answer = journey
 
     def _name(self, netns: int, index: int | None) -> str | None:
-        return None if index is None else self._device(netns, index) or f"if{index}"
+        if index is None:
+            return None
+        name, unknown = self._device(netns, index), f"if{index}"
+        if name is None and len(self._unnamed) < _MAX_UNNAMED:
+            self._unnamed[netns, unknown] = index
+        return name or unknown
+
+    def _name_devices(self) -> None:
+        """Name the devices that were not known when packets passed them."""
+        for (netns, unknown), index in [*self._unnamed.items()]:
+            if (name := self._device(netns, index)) is not None:
+                del self._unnamed[netns, unknown]
+                for journey in (*self.kept.values(), *self.ended, *self._open.values()):
+                    if journey.netns == netns:
+                        journey.rename(unknown, name)
+                self.version += 1
 
     def _finish(self, key: tuple[int, int], end: JourneyEnd) -> None:
         journey = self._open.take(key)

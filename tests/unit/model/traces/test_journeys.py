@@ -234,6 +234,19 @@ def test_chains_that_call_each_other_without_end_take_no_memory_for_each_pair() 
     assert len(journey.steps) <= MAX_STEPS and len(journey.hooks) <= MAX_STEPS and len(journey._stack) <= 101
 
 
+def test_a_device_whose_name_comes_after_its_packets_is_named_in_them() -> None:
+    names: dict[int, str] = {}
+    model = joined(*THROUGH, model=Journeys(lambda *_: None, lambda _, index: names.get(index)))
+    model.settle(SECOND)
+    (journey,) = model.ended
+    assert where(journey).startswith("accepted, out of if3") and not model.worded(journey)
+    names |= {2: "lan0", 3: "wan0"}
+    model.settle(SECOND)
+    assert (journey.iif, journey.oif, journey.device) == ("lan0", "wan0", "lan0")
+    assert where(journey).startswith("accepted, out of wan0")
+    assert {(step.iif, step.oif) for step in journey.steps} == {("lan0", "wan0")}
+
+
 def test_records_of_legacy_join_the_packet_of_their_source_where_only_that_differs() -> None:
     """As in a burst of datagrams of one length, whose sockets are not connected: Linux gives them the IP id 0."""
     others = bytes.fromhex("c0010035 0014")
