@@ -189,8 +189,6 @@ class DecodeErrors:
 class Decoded:
     """The decoded rows of one batch. Expectations are separate from flows, since few models need them."""
 
-    stream: int
-    seq: int
     cols: Columns
     record: NDArray[np.uint32]  # row → index of its record in the batch
     errors: DecodeErrors

@@ -32,7 +32,6 @@ class IpSet:
     size: int | None  # the largest number of elements
     count: int | None
     timeout_s: int | None  # of elements that have none of their own
-    references: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,6 @@ def _set(found: Attributes) -> IpSet:
         size=data.number(ipset.IPSET_ATTR_MAXELEM) or data.number(ipset.IPSET_ATTR_SIZE),
         count=data.number(ipset.IPSET_ATTR_ELEMENTS),
         timeout_s=data.number(ipset.IPSET_ATTR_TIMEOUT),
-        references=data.number(ipset.IPSET_ATTR_REFERENCES) or 0,
     )
 
 

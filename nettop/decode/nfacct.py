@@ -30,8 +30,6 @@ class NfacctObject:
 class NfacctDecoded:
     """The objects of one batch of the "nfacct" stream, in its order."""
 
-    stream: int
-    seq: int
     ts_ns: int  # of the last datagram
     objects: tuple[NfacctObject, ...]
     errors: DecodeErrors
@@ -46,7 +44,7 @@ def decode_nfacct(batch: Batch) -> NfacctDecoded:
 
     errors = read_each(batch, (_ACCT_NEW,), read)
     ts_ns = int(batch.ts_ns[-1]) if len(batch) else 0
-    return NfacctDecoded(batch.stream, batch.seq, ts_ns, tuple(objects), errors)
+    return NfacctDecoded(ts_ns, tuple(objects), errors)
 
 
 def _object(found: Attributes) -> NfacctObject:

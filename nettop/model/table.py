@@ -139,7 +139,6 @@ class Snapshot:
     anchor: int | None  # index of spec.anchor in the order; None if it is not there
     totals: Line = ()  # the line below the table
     notes: tuple[Line, ...] = ()  # advice for an empty table, or limits of the rows shown
-    now_ns: int = 0
     version: int = 0  # of the model when the rows were made; lower while an order is kept: request again
 
     def __post_init__(self) -> None:

@@ -101,7 +101,6 @@ class Order:
         rows: Callable[[Handles], Iterable[Row]],
         total: int,
         notes: tuple[Line, ...],
-        now_ns: int,
         version: int,
         *,
         totals: Line | None = None,
@@ -111,7 +110,7 @@ class Order:
         part, at = visible(spec, len(self)), self.position_of(spec.anchor if anchor is None else anchor)
         shown = tuple(rows(self[part]))
         totals = self.totals if totals is None else totals
-        return Snapshot(spec, part.start, shown, len(self), total, at, totals, notes, now_ns, version)
+        return Snapshot(spec, part.start, shown, len(self), total, at, totals, notes, version)
 
     def reach(self, spec: ViewSpec) -> None:
         """Sort as many rows as the window needs, and remove those that no longer exist."""

@@ -62,7 +62,7 @@ class PlainModel:
         rows = tuple(self._row(i, spec.columns) for i in found[first : first + spec.height])
         anchor = found.index(spec.anchor) if spec.anchor in found else None
         totals = ((f"{len(self.rows):,} {self.noun}, {len(found):,} match", "number"),)
-        return Snapshot(spec, first, rows, len(found), len(self.rows), anchor, totals, self.notes, now_ns, self.version)
+        return Snapshot(spec, first, rows, len(found), len(self.rows), anchor, totals, self.notes, self.version)
 
     def _row(self, ident: int, columns: tuple[str, ...]) -> Row:
         data = self.rows[ident]

@@ -52,13 +52,13 @@ class ConntrackDecoder:
         rows = rows_of(batch, messages, (_NEW, _DELETE))
         cols, record, errors = self._read(batch, messages, rows, self._layouts)
         if len(rows) == len(messages):
-            return Decoded(batch.stream, batch.seq, cols, record, errors.merged(messages.errors))
+            return Decoded(cols, record, errors.merged(messages.errors))
         rows = rows_of(batch, messages, (_EXPECT_NEW, _EXPECT_DELETE))
         expect, expect_record, more = self._read(batch, messages, rows, self._expect_layouts)
         if len(expect):
             expect["event"][expect["event"] != c.EVENT_DUMP] += c.EVENT_EXPECT
         lost = errors.merged(more.merged(), messages.errors)
-        return Decoded(batch.stream, batch.seq, cols, record, lost, expect, expect_record)
+        return Decoded(cols, record, lost, expect, expect_record)
 
     def _read(
         self, batch: Batch, messages: Messages, selected: NDArray[np.intp], layouts: _LayoutCache

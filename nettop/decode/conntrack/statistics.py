@@ -67,8 +67,6 @@ class TableStats:
 class ConntrackStats:
     """The statistics in one batch of answers, in their order."""
 
-    stream: int
-    seq: int
     cpus: tuple[CpuStats, ...]
     expect_cpus: tuple[ExpectCpuStats, ...]
     tables: tuple[TableStats, ...]
@@ -84,8 +82,6 @@ def decode_ctstats(batch: Batch) -> ConntrackStats:
 
     errors = read_each(batch, (_CPU, _TABLE, _EXPECT_CPU), read)
     return ConntrackStats(
-        batch.stream,
-        batch.seq,
         tuple(one for one in found if isinstance(one, CpuStats)),
         tuple(one for one in found if isinstance(one, ExpectCpuStats)),
         tuple(one for one in found if isinstance(one, TableStats)),

@@ -69,7 +69,7 @@ class CommitDecoder:
         """Add the event data[at:end] to the commit, or a set to `sets`. Raises MalformedError."""
         family = objects.family_name(data[at + NLMSG_HDRLEN])
         if message == nft.NFT_MSG_NEWSET:
-            read = NftSetsDecoded(0, 0, 0)
+            read = NftSetsDecoded(0)
             self._sets.read(data, NEWSET, at, end, read)
             sets += read.sets
         elif message in (nft.NFT_MSG_NEWSETELEM, nft.NFT_MSG_DELSETELEM):
@@ -96,7 +96,7 @@ class CommitDecoder:
         if self._described[of, added] > MAX_DESCRIBED:
             self._commit.members.append(MembersChanged(of, added, count))
             return
-        read = NftSetsDecoded(0, 0, 0)
+        read = NftSetsDecoded(0)
         self._sets.read(data, message, at, end, read)
         parts = (part for _, part in read.elements if part is not None)
         self._commit.members += [MembersChanged(of, added, len(part), part) for part in parts]

@@ -49,8 +49,6 @@ class NftSet:
 class NftSetsDecoded:
     """The sets and elements of one batch of the "nft-sets" stream, in its order."""
 
-    stream: int
-    seq: int
     ts_ns: int  # of the last datagram
     sets: list[NftSet] = field(default_factory=list)
     elements: list[tuple[SetId, Elements | None]] = field(default_factory=list)  # None: a message without elements
@@ -65,7 +63,7 @@ class NftSetsDecoder:
 
     def __call__(self, batch: Batch) -> NftSetsDecoded:
         """Return the sets and elements of a batch. Never raises on bad bytes. Our own requests are skipped."""
-        out = NftSetsDecoded(batch.stream, batch.seq, int(batch.ts_ns[-1]) if len(batch) else 0)
+        out = NftSetsDecoded(int(batch.ts_ns[-1]) if len(batch) else 0)
         data = bytes(batch.buf)
 
         def read(kind: int, record: int, start: int, end: int) -> None:

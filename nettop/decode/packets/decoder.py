@@ -82,7 +82,7 @@ class PacketDecoder:
         cols.data["ts_ns"] = batch.ts_ns
         cols.data["caplen"] = batch.caplen
         cols.data["len"] = wirelen(batch)
-        return Decoded(batch.stream, batch.seq, cols, np.arange(n, dtype=np.uint32), _errors(chunks))
+        return Decoded(cols, np.arange(n, dtype=np.uint32), _errors(chunks))
 
 
 def wirelen(batch: Batch) -> Array:

@@ -271,7 +271,7 @@ class CounterTable:
         order = self._orders.current(spec, now_ns, self.version)
         rows = lambda idents: (self._row(ident, spec.columns) for ident in idents.tolist())  # noqa: E731
         total = sum(series.key.cpu is None for series in self._series.values())
-        return order.snapshot(spec, rows, total, (), now_ns, self.version, totals=self._totals(spec, now_ns))
+        return order.snapshot(spec, rows, total, (), self.version, totals=self._totals(spec, now_ns))
 
     def _row(self, ident: int, columns: Sequence[str]) -> Row:
         series = self._shown[ident]

@@ -137,7 +137,6 @@ class EventLog:
             position_in(numbers, spec.anchor),
             self._totals(spec.filter, now_ns),
             _frozen_notes(ring, arrived, spec.filter is not None),
-            now_ns,
             self.version,
         )
 

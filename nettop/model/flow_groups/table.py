@@ -67,7 +67,7 @@ class FlowGroups:
         rows = lambda handles: self._drawn(by, self._indices[handles], spec)  # noqa: E731
         notes, version = order.note(spec, now_ns), self.version if spec.frozen else order.version
         anchor = self._handle(by, spec.anchor)
-        return order.snapshot(spec, rows, len(self._groups), notes, now_ns, version, anchor=anchor)
+        return order.snapshot(spec, rows, len(self._groups), notes, version, anchor=anchor)
 
     def _match(self, spec: ViewSpec, now_ns: int, frozen: bool) -> Match:
         by = grouping(spec.group)

@@ -70,7 +70,7 @@ class FlowSnapshots:
         notes = (*order.note(spec, now_ns), *(_uncounted(table, rows, spec.columns) or limits))
         draw = lambda _: drawn_rows(table, rows, spec.columns, now_ns)  # noqa: E731
         version, totals = table.version if spec.frozen else order.version, (*order.totals, *_dump_age(table, now_ns))
-        return order.snapshot(spec, draw, len(table), notes, now_ns, version, totals=totals)
+        return order.snapshot(spec, draw, len(table), notes, version, totals=totals)
 
     def _match(self, spec: ViewSpec, now_ns: int, frozen: bool) -> Match:
         table = self._table

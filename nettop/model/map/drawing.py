@@ -56,7 +56,7 @@ class MapDrawing:
         count, found = len(self._rows), tuple(row.ident for row in self._rows if row.ident in matches)
         totals, notes, version = self._table.totals(), self._table.notes(), self._drawn_version
         return DrawingSnapshot(
-            spec, 0, self._rows, count, count, anchor, totals, notes, now_ns, version, scene=self._scene, found=found
+            spec, 0, self._rows, count, count, anchor, totals, notes, version, scene=self._scene, found=found
         )
 
     def detail(self, ident: int, now_ns: int) -> Detail | None:

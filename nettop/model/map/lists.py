@@ -138,9 +138,7 @@ class MapLists:
         """Return the window of entries that spec describes."""
         order = self._orders.current(spec, now_ns, self.version)
         rows = lambda idents: self._rows(idents, spec)  # noqa: E731
-        return order.snapshot(
-            spec, rows, len(self._of), self._notes(spec), now_ns, self.version, totals=self._title(spec)
-        )
+        return order.snapshot(spec, rows, len(self._of), self._notes(spec), self.version, totals=self._title(spec))
 
     def _rows(self, idents: Array, spec: ViewSpec) -> Iterator[Row]:
         listed = self._listed

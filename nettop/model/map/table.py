@@ -190,7 +190,7 @@ class MapTable:
             made = [Row.of(ident, [texts.get(key, ("", "")) for key in spec.columns]) for ident, texts in found]
             return made if spec.sort else [replace(row, link=self._link(row.ident)) for row in made]
 
-        made = order.snapshot(spec, drawn, len(self.rows()), self.notes(), now_ns, self.version, totals=self.totals())
+        made = order.snapshot(spec, drawn, len(self.rows()), self.notes(), self.version, totals=self.totals())
         first = tuple(one for one, _ in found[:MOST_FINDINGS])
         return MapSnapshot(**{each.name: getattr(made, each.name) for each in dataclass_fields(made)}, findings=first)
 

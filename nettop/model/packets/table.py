@@ -96,7 +96,6 @@ class PacketModel:
             anchor=order.index_of(spec.anchor),
             totals=self._totals(spec.filter, len(order)),
             notes=self._notes(spec.filter, len(order)),
-            now_ns=now_ns,
             version=self.version,
         )
 

@@ -164,7 +164,7 @@ class ChainMatrix:
         notes = self._chains.notes()
         version, wrong = self.version, len(self._chains.findings.all())
         count, total = len(rows), len(self._order)
-        return MatrixSnapshot(spec, 0, rows, count, total, anchor, totals, notes, now_ns, version, matrix, wrong)
+        return MatrixSnapshot(spec, 0, rows, count, total, anchor, totals, notes, version, matrix, wrong)
 
     def detail(self, ident: int, now_ns: int) -> Detail | None:
         """Return the detail of a chain."""

@@ -162,7 +162,7 @@ class ChainTable:
         order = self._orders.current(spec, now_ns, self.version)
         rows = lambda idents: (self.row(ident, spec.columns) for ident in idents.tolist())  # noqa: E731
         total = len(self._natural)
-        return order.snapshot(spec, rows, total, self.notes(), now_ns, self.version, totals=self._totals())
+        return order.snapshot(spec, rows, total, self.notes(), self.version, totals=self._totals())
 
     def _match(self, spec: ViewSpec, now_ns: int, frozen: bool) -> Match:
         found = filtered(self._natural, spec, self.fields)

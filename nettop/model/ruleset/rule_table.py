@@ -299,7 +299,7 @@ class RuleTable:
         notes: tuple[Line, ...] = () if index is not None else ((("Choose a chain above to see its rules.", "dim"),),)
         if spec.moved and not len(order):
             notes = ((("No rule here matched while it was watched. ", "dim"), ("v", "key"), (" shows all.", "dim")),)
-        return order.snapshot(spec, rows, len(self._rows), notes, now_ns, self.version, totals=totals)
+        return order.snapshot(spec, rows, len(self._rows), notes, self.version, totals=totals)
 
     def _match(self, spec: ViewSpec, now_ns: int, frozen: bool) -> Match:
         shown = self._moved() if spec.moved else range(len(self._rows))

@@ -52,7 +52,7 @@ class TraceTable:
         rows = lambda numbers: self._rows(numbers.tolist(), spec.columns)  # noqa: E731
         total, totals = len(self._journeys.kept), self._totals(spec.filter, now_ns)
         notes = (order.note(spec, now_ns) if spec.sort else ()) if total else self._notes()
-        return order.snapshot(spec, rows, total, notes, now_ns, self.version, totals=totals)
+        return order.snapshot(spec, rows, total, notes, self.version, totals=totals)
 
     def _rows(self, numbers: Iterable[int], columns: Sequence[str]) -> Iterable[Row]:
         for number in numbers:

@@ -58,12 +58,12 @@ class Host:
 
     def listing(self, *sets: NftSet, complete: bool = True) -> None:
         self.mark("nft-sets", True)
-        self.counters.apply(NftSetsDecoded(1, 0, T0, sets=list(sets)), 0, T0)
+        self.counters.apply(NftSetsDecoded(T0, sets=list(sets)), 0, T0)
         self.mark("nft-sets", False, complete)
 
     def dump(self, part: Elements | None, of: SetId = OF, complete: bool = True) -> None:
         self.mark("nft-elements", True)
-        self.counters.apply(NftSetsDecoded(1, 0, T0, elements=[(of, part)]), 0, T0)
+        self.counters.apply(NftSetsDecoded(T0, elements=[(of, part)]), 0, T0)
         self.mark("nft-elements", False, complete)
 
     def turn(self, second: int, rows: dict[bytes, int], about: NftSet | None = None) -> None:
@@ -184,7 +184,7 @@ def test_the_catch_all_is_a_star(host: Host) -> None:
     star = columns({b"": 9}, flags={b"": NFT_SET_ELEM_CATCHALL})
     host.listing(a_set(2))
     host.mark("nft-elements", True)
-    host.counters.apply(NftSetsDecoded(1, 0, T0, elements=[(OF, star), (OF, columns({ip(1): 4}))]), 0, T0)
+    host.counters.apply(NftSetsDecoded(T0, elements=[(OF, star), (OF, columns({ip(1): 4}))]), 0, T0)
     host.mark("nft-elements", False)
     assert host.shown() == {"*": (9, None), "10.0.0.1": (4, None)}
 
@@ -299,14 +299,14 @@ def test_any_order_of_marks_sets_and_elements_is_borne(steps, dice) -> None:  # 
         elif step[0] == "set":
             _, name, flags, count, key = step
             about = NftSet("ip", "t", name, 1, flags, key, 4, "", count, count, count, True, None)
-            host.counters.apply(NftSetsDecoded(1, 0, T0, sets=[about]), 0, T0)
+            host.counters.apply(NftSetsDecoded(T0, sets=[about]), 0, T0)
         else:
             _, name, width, rows, flags = step
             keys = np.frombuffer(dice.randbytes(width * rows), np.uint8).reshape(rows, width)
             numbers = np.array([dice.randrange(2**64) for _ in range(rows)], np.uint64)
             kinds = np.full(rows, flags, np.uint32)
             part = Elements(keys, keys, kinds, numbers % 2 == 0, numbers, numbers, numbers)
-            host.counters.apply(NftSetsDecoded(1, 0, T0, elements=[(("ip", "t", name), part)]), 0, T0)
+            host.counters.apply(NftSetsDecoded(T0, elements=[(("ip", "t", name), part)]), 0, T0)
     for row in host.counters.snapshot(ViewSpec(("name", "value", "rate", "use", "bytes", "meaning")), T0).rows:
         assert all(cell.isprintable() for cell in row.cells)
         assert host.counters.detail(row.ident, T0) is not None
@@ -327,7 +327,7 @@ def test_a_listing_that_broke_off_says_nothing_of_sets_that_it_did_not_list(host
 def test_a_set_that_goes_while_its_elements_are_read_leaves_no_rows(host: Host) -> None:
     host.turn(0, {ip(1): 5})
     host.mark("nft-elements", True)
-    host.counters.apply(NftSetsDecoded(1, 0, T0, elements=[(OF, columns({ip(1): 6}))]), 0, T0)
+    host.counters.apply(NftSetsDecoded(T0, elements=[(OF, columns({ip(1): 6}))]), 0, T0)
     host.listing(a_set(1, ("inet", "t", "other")))
     host.mark("nft-elements", False)
     assert host.shown() == {}

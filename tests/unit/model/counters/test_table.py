@@ -34,8 +34,6 @@ T0 = 1_700_000_000 * SECOND
 
 def stats(*found: CpuStats | ExpectCpuStats | TableStats) -> ConntrackStats:
     return ConntrackStats(
-        1,
-        0,
         tuple(one for one in found if isinstance(one, CpuStats)),
         tuple(one for one in found if isinstance(one, ExpectCpuStats)),
         tuple(one for one in found if isinstance(one, TableStats)),
@@ -236,9 +234,7 @@ def test_objects_can_be_reset_by_the_name_the_kernel_knows_them_by() -> None:
             NftObject("ip", "t", "l", "limit", 3, 1, rate=400, unit=60, burst=5, limit_type="packets"),
         ), 0, T0,
     )  # fmt: skip
-    counters.apply(
-        NfacctDecoded(1, 0, T0, (NfacctObject("a", 1, 2, 2, 100, "bytes", False),), DecodeErrors.none()), 0, T0
-    )
+    counters.apply(NfacctDecoded(T0, (NfacctObject("a", 1, 2, 2, 100, "bytes", False),), DecodeErrors.none()), 0, T0)
     names = {row.key.name: counters.reset_name(row.ident) for row in counters.rows()}
     assert names == {
         "inet t\x1b c": CounterName("nft-counter", 1, "t\x1b", "c"),
@@ -278,7 +274,7 @@ def test_an_object_that_a_complete_dump_does_not_show_is_gone_an_incomplete_one_
 
     assert dump(True, *both) == ["ip t a", "ip t b"]
     assert dump(False, both[0]) == ["ip t a", "ip t b"]
-    counters.apply(NfacctDecoded(1, 0, T0, (NfacctObject("n", 1, 2, 2, None, "", False),), DecodeErrors.none()), 0, T0)
+    counters.apply(NfacctDecoded(T0, (NfacctObject("n", 1, 2, 2, None, "", False),), DecodeErrors.none()), 0, T0)
     assert dump(True, both[0]) == ["ip t a", "n"], "other kinds stay"
 
 

@@ -78,9 +78,9 @@ def columns(*rows: dict[str, Any]) -> Columns:
     )
 
 
-def decoded(*rows: dict[str, Any], stream: int = 1) -> Decoded:
+def decoded(*rows: dict[str, Any]) -> Decoded:
     """What a decoder would give for a batch with these rows."""
-    return Decoded(stream, 0, columns(*rows), np.arange(len(rows), dtype=np.uint32), DecodeErrors.none())
+    return Decoded(columns(*rows), np.arange(len(rows), dtype=np.uint32), DecodeErrors.none())
 
 
 def begin(ts_ns: int = T0) -> DumpMark:

@@ -17,7 +17,7 @@ from tests.unit.model.ruleset.test_ruleset import T0, Feed, S, base, rule, user
 COLUMNS = ("number", "packets", "verdict", "rule")
 OF = NftSet("inet", "fw", "bad", 1, 0, 7, 4, "", None, 3, None, False, None)
 REF: SetRef = OF.id
-NETS = IpSet("nets", "hash:net", "ip", (), 100, 2, 600, 1)
+NETS = IpSet("nets", "hash:net", "ip", (), 100, 2, 600)
 
 
 def feed() -> Feed:
