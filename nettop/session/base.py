@@ -19,7 +19,7 @@ from nettop.model.filter.expression import Filter
 from nettop.model.findings import Finding
 from nettop.model.flows.capture import FlowCapture, flow_capture
 from nettop.model.flows.clipboard import flow_text
-from nettop.model.ruleset.changes import Commit
+from nettop.model.ruleset.changes.log import Commit
 from nettop.model.ruleset.find import Hit
 from nettop.model.ruleset.sets.contents import SetContents, SetsUsed
 from nettop.model.ruleset.sets.membership import Question

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from nettop.broker.client import Broker
-from nettop.model.ruleset.changes import Commit
+from nettop.model.ruleset.changes.log import Commit
 from nettop.session.live import LiveSession
 from tests.kernel.namespaces import Lab, poll, run_in
 from tests.kernel.test_rule_changes import commits, is_whole

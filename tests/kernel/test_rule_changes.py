@@ -15,7 +15,7 @@ import pytest
 
 from nettop.broker.client import Broker
 from nettop.kinds import TextKind
-from nettop.model.ruleset.changes import Commit
+from nettop.model.ruleset.changes.log import Commit
 from nettop.session.live import LiveSession
 from tests.kernel.namespaces import Lab, command_in, poll, run_in
 

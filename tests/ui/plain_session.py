@@ -8,7 +8,7 @@ from typing import Any
 
 from nettop.model.filter.expression import Filter
 from nettop.model.flows.capture import FlowCapture
-from nettop.model.ruleset.changes import Commit
+from nettop.model.ruleset.changes.log import Commit
 from nettop.model.ruleset.find import RuleFinder
 from nettop.model.ruleset.findings import findings
 from nettop.model.ruleset.sets.contents import SetContents

@@ -9,8 +9,8 @@ import pytest
 from nettop.batch import Text
 from nettop.kinds import TextKind
 from nettop.model.ruleset.chain_matrix import ChainMatrix
-from nettop.model.ruleset.change import Change
-from nettop.model.ruleset.changes import Commit
+from nettop.model.ruleset.changes.change import Change
+from nettop.model.ruleset.changes.log import Commit
 from tests.ui.plain_session import PlainSession, session
 from tests.ui.screen_text import SMALL, WIDE, running
 from tests.unit.decode.nftables.test_expressions import COUNTER, EQUAL, SADDR

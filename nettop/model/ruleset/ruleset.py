@@ -11,7 +11,7 @@ from nettop.decode.nftables.decoder import NftDecoded, RuleBlock
 from nettop.decode.nftables.objects import Generation, NftTable
 from nettop.decode.nftables.rules import NftRule
 from nettop.kinds import TextKind
-from nettop.model.ruleset.changes import ChangeLog
+from nettop.model.ruleset.changes.log import ChangeLog
 from nettop.model.ruleset.counters import Counts
 from nettop.model.ruleset.merge import NFT, ChainView, Picture, Raw, RuleIdents, RuleView, join, legacy_shape
 from nettop.model.ruleset.opened_sets import OpenedSets

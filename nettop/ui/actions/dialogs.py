@@ -14,8 +14,8 @@ from nettop.model.filter.expression import parse
 from nettop.model.filter.vocabulary import FIELDS, OPERATORS, RULESET
 from nettop.model.findings import Finding
 from nettop.model.flows.capture import FlowCapture
-from nettop.model.ruleset.change import Change
-from nettop.model.ruleset.changes import Commit
+from nettop.model.ruleset.changes.change import Change
+from nettop.model.ruleset.changes.log import Commit
 from nettop.model.ruleset.find import Hit
 from nettop.model.table import SortKey
 from nettop.session.exports import save_path

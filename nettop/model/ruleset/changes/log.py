@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from nettop.decode.nftables.commits import NftCommit
 from nettop.decode.nftables.sets import NftSet, SetId
-from nettop.model.ruleset.announced import AnnouncedRules
-from nettop.model.ruleset.change import (
+from nettop.model.ruleset.changes.announced import AnnouncedRules
+from nettop.model.ruleset.changes.change import (
     MAX_CHANGES,
     SUMMED,
     Change,
@@ -19,7 +19,7 @@ from nettop.model.ruleset.change import (
     settings,
     table_text,
 )
-from nettop.model.ruleset.element_changes import element_changes
+from nettop.model.ruleset.changes.elements import element_changes
 from nettop.model.ruleset.merge import LEGACY, ChainView, Key, Picture, RuleView
 from nettop.model.ruleset.words import chain_path, rule_text
 

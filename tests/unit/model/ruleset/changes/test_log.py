@@ -9,7 +9,7 @@ import pytest
 from nettop.decode.nftables.commits import Announced, NftCommit
 from nettop.decode.nftables.objects import Generation, NftChain, NftTable
 from nettop.decode.nftables.rules import NftRule
-from nettop.model.ruleset.changes import ChangeLog
+from nettop.model.ruleset.changes.log import ChangeLog
 from nettop.model.ruleset.merge import NFT, ChainView, Picture, RuleView
 
 CHAIN = ChainView(1, NFT, "inet", "fw", "lan", None, None, None, None, first=0, count=0, flags=("dormant",))

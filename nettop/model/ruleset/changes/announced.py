@@ -10,7 +10,7 @@ from nettop.decode.nftables.commits import Announced, NftCommit
 from nettop.decode.nftables.expressions import expression_lines
 from nettop.decode.nftables.objects import NftChain, NftTable
 from nettop.decode.nftables.rules import NftRule
-from nettop.model.ruleset.change import SUMMED, Change, chain_change, place, rule_change, settings, table_text
+from nettop.model.ruleset.changes.change import SUMMED, Change, chain_change, place, rule_change, settings, table_text
 from nettop.model.ruleset.merge import LEGACY, NFT, ChainView, Key, Picture, RuleView
 
 _Size = tuple[bool, str, str]  # added or deleted, family, table

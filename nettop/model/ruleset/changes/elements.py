@@ -12,7 +12,7 @@ from nettop.decode.nftables.elements import Elements
 from nettop.decode.nftables.members import closed, member_text, rows_of, value_of
 from nettop.decode.nftables.sets import NftSet, SetId
 from nettop.linux import nf_tables as nft
-from nettop.model.ruleset.change import MAX_CHANGES, Change
+from nettop.model.ruleset.changes.change import MAX_CHANGES, Change
 from nettop.model.ruleset.merge import NFT
 from nettop.text.units import grouped
 
