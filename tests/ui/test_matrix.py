@@ -297,11 +297,13 @@ async def test_v_shows_only_what_moved() -> None:
 async def test_the_log_lists_what_changed_and_finds_the_rule() -> None:
     plain = source(words=True)
     added = Change("+", "iptables-nft", "ip filter lan 1", "tcp dport 80 accept", "tcp dport 80 accept")
-    plain.changes = [Commit(T0, "nft (4121)", (added,), 0)]
+    rest = Change("…", "", "and 2 more changes", "", "")
+    plain.changes = [Commit(T0, "nft (4121)", (added, rest))]
     async with running(WIDE, plain) as seen:
         await seen.press("3", "L")
         await seen.see("+ ip filter lan 1  tcp dport 80 accept")
         await seen.see("nft (4121)")
+        await seen.see("… and 2 more changes")
         await seen.press("enter")
         await seen.see("find tcp dport 80 accept 1/1")
 

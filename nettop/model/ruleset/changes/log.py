@@ -22,6 +22,7 @@ from nettop.model.ruleset.changes.change import (
 from nettop.model.ruleset.changes.elements import element_changes
 from nettop.model.ruleset.merge import LEGACY, ChainView, Key, Picture, RuleView
 from nettop.model.ruleset.words import chain_path, rule_text
+from nettop.text.units import plural
 
 TableKey = tuple[str, str, str]  # backend, family, table
 
@@ -34,8 +35,7 @@ class Commit:
 
     ts_ns: int
     by: str  # `nft (4121)`, `several: nft (4121), iptables-nft (4125)`; "": not known
-    changes: tuple[Change, ...]
-    more: int  # changes that are left out
+    changes: tuple[Change, ...]  # of more than MAX_CHANGES the last one has their number
 
 
 class ChangeLog:
@@ -94,8 +94,11 @@ class ChangeLog:
         self._append(now_ns, "", [change for change in found if change.backend == LEGACY])
 
     def _append(self, ts_ns: int, by: str, changes: list[Change]) -> None:
-        if changes:
-            self.commits.append(Commit(ts_ns, by, tuple(changes[:MAX_CHANGES]), max(0, len(changes) - MAX_CHANGES)))
+        if not changes:
+            return
+        more = len(changes) - MAX_CHANGES
+        rest = (Change("…", "", f"and {plural(more, 'more change')}", "", ""),) if more > 0 else ()
+        self.commits.append(Commit(ts_ns, by, (*changes[:MAX_CHANGES], *rest)))
 
 
 def _is_in(announced: Collection[tuple[str, Key]], change: Change) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from nettop.decode.nftables.commits import Announced, NftCommit
 from nettop.decode.nftables.objects import Generation, NftChain, NftTable
 from nettop.decode.nftables.rules import NftRule
+from nettop.model.ruleset.changes.change import MAX_CHANGES
 from nettop.model.ruleset.changes.log import ChangeLog
 from nettop.model.ruleset.merge import NFT, ChainView, Picture, RuleView
 
@@ -109,3 +110,8 @@ def test_a_large_table_is_one_change_also_where_a_dump_finds_it(log: ChangeLog) 
     log.add(big, (), 6, 6)
     assert told(log)[0] == ["+ inet big  table of 1 chain and 30 rules"]
     assert told(log)[1:] == [["- inet fw lan  chain", "- inet fw lan 1  port 4"]], "not announced"
+
+
+def test_a_commit_of_thousands_of_changes_says_how_many_are_left_out(log: ChangeLog) -> None:
+    announce(log, *(Announced(True, rule(handle)) for handle in range(10, 10 + MAX_CHANGES + 1234)))
+    assert len(told(log)[0]) == MAX_CHANGES + 1 and told(log)[0][-1] == "… and 1,234 more changes  "
