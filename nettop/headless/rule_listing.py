@@ -29,7 +29,7 @@ from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.selection import RuleQuery, select
 from nettop.model.ruleset.sets.contents import SetContents, ipsets_of
 from nettop.model.ruleset.sets.membership import holding, ipset_holds, question
-from nettop.model.ruleset.text import tree
+from nettop.model.ruleset.tree_lines import tree
 from nettop.model.ruleset.words import chain_path
 from nettop.pipeline.ingest import Plumbing
 from nettop.pipeline.intake import Intake

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from nettop.broker.client import Broker
-from nettop.model.map.details import MapDetail
+from nettop.model.map.detail import MapDetail
 from nettop.model.map.idents import is_namespace
 from nettop.model.map.route_path import RouteDetail
 from nettop.model.table import Detail, Row, ViewSpec

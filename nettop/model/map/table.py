@@ -13,7 +13,7 @@ import numpy as np
 from nettop.batch import Array
 from nettop.model.filter.expression import Filter
 from nettop.model.findings import Finding
-from nettop.model.map.details import device_detail, namespace_detail
+from nettop.model.map.detail import device_detail, namespace_detail
 from nettop.model.map.idents import MapIdents
 from nettop.model.map.rows import Known, MapRow, RowCells, addresses_by_device, fields, value
 from nettop.model.table import Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from nettop.model.findings import Finding
-from nettop.model.map.details import MapDetail
+from nettop.model.map.detail import MapDetail
 from nettop.model.map_findings.findings import where
 from nettop.model.table import Detail
 from nettop.model.topology.device_words import label_text

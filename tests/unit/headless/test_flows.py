@@ -37,8 +37,8 @@ def test_sort_keys_are_columns_and_the_names_of_the_contract() -> None:
 @pytest.mark.parametrize(
     ("name", "asked", "said"),
     [
-        ("ipv6", "--sort=rate", "the rates of these flows are not known: a rate takes two dumps"),
-        ("demo-gw-b", "--filter=rate > 1", "the rates of 8 of 16 flows are not known: a rate takes two dumps"),
+        ("ipv6", "--sort=rate", "the rates of these flows are not known: a rate needs two dumps"),
+        ("demo-gw-b", "--filter=rate > 1", "the rates of 8 of 16 flows are not known: a rate needs two dumps"),
         ("demo-gw-a", "--sort=rate", ""),
         ("demo-gw-b", "--filter=process x", NO_PROCESSES),
         ("demo-gw-a", "--filter=process x", ""),

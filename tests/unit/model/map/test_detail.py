@@ -9,7 +9,7 @@ import pytest
 
 from nettop.decode.topology.objects import LinkCounts, Parameters, PortVlan, Queue
 from nettop.model.findings import Finding
-from nettop.model.map.details import MapDetail
+from nettop.model.map.detail import MapDetail
 from nettop.model.map.table import MapTable
 from nettop.model.topology.host_map import HostMap
 from nettop.model.topology.meanings import sentences
