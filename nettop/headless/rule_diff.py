@@ -9,22 +9,28 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 from nettop.batch import Item, item_time
+from nettop.console import say
 from nettop.errors import InputError, UsageError
 from nettop.headless.load import Items, engine_from, open_items
 from nettop.headless.unprivileged import drop
 from nettop.kinds import TRACE_PREFIX
 from nettop.model.ruleset.diff import ChainKey, ChainState, chains_of, complete, differences, unified
+from nettop.model.ruleset.parts_diff import Parts, part_differences, parts_of, unified_parts
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.selection import RuleQuery, select
+from nettop.model.ruleset.set_lines import IPSET
 from nettop.model.ruleset.sets.contents import SetContents
 from nettop.pipeline.intake import Intake
 from nettop.text.sanitize import clean
+from nettop.text.units import listed
 
 _MOMENT = re.compile(r"(.+)@(start|\d{1,2}:\d{2}(?::\d{2})?)", re.DOTALL)
 _DAY = 86_400
-LiveReader = Callable[[], tuple[Intake, int]]
+_SETS_NS = 3_000_000_000
+LiveReader = Callable[[], tuple[Intake, SetContents, int]]
 
 
 def compared(options: argparse.Namespace, query: RuleQuery, read_live: LiveReader) -> tuple[list[str], int]:
@@ -33,9 +39,9 @@ def compared(options: argparse.Namespace, query: RuleQuery, read_live: LiveReade
     if len(names) > 2:
         raise UsageError("--diff compares two moments", "name one recording (against the live namespace) or two")
     opened = [open_items(_split(name)[0]) for name in names]  # before the privileges go
-    code, engines = 0, list[Intake]()
+    code, engines, live_contents = 0, list[Intake](), SetContents()
     if len(names) == 1:
-        live, code = read_live()
+        live, live_contents, code = read_live()
     else:
         drop()
     for name, items in zip(names, opened, strict=True):
@@ -45,16 +51,46 @@ def compared(options: argparse.Namespace, query: RuleQuery, read_live: LiveReade
     if len(names) == 1:
         engines.append(live)
         names = [names[0], f"live {options.netns}".strip()]
-    sides = _chosen([engine.ruleset for engine in engines], query)
-    complete(sides[0], sides[1])
+    contents = [engine.ruleset.raw.sets.contents for engine in engines]
+    if len(opened) == 1:
+        contents[1] = live_contents
+    sides = _chosen([engine.ruleset for engine in engines], query, contents)
+    complete(sides[0].chains, sides[1].chains)
+    _leave_out_unknown(sides)
     return list(_lines(sides, (names[0], names[1]), engines[1].netns, options.json)), code
 
 
-def _lines(sides: list[dict[ChainKey, ChainState]], names: tuple[str, str], netns: str, as_json: bool) -> Iterator[str]:
+@dataclass(slots=True)
+class _Side:
+    """What is compared of one of the states."""
+
+    chains: dict[ChainKey, ChainState] = field(default_factory=dict)
+    parts: Parts = field(default_factory=Parts)
+    has_sets: bool = False  # they are listed
+
+
+def _leave_out_unknown(sides: list[_Side]) -> None:
+    """Compare only sets and elements that are known on both sides. The sets left out are reported on stderr."""
+    left_out = set[str]()
+    for side, other in (sides, sides[::-1]):
+        for part in [part for part in side.parts.words if not other.parts.knows(part, other.has_sets)]:
+            del side.parts.words[part]
+            left_out |= {part.name} - {""} if part.backend != IPSET else set()
+    if left_out:
+        say(f"not compared, since one side does not have their elements: {listed(sorted(left_out), 3)}")
+
+
+def _lines(sides: list[_Side], names: tuple[str, str], netns: str, as_json: bool) -> Iterator[str]:
+    before, after = sides
     if as_json:
-        yield from map(json.dumps, differences(sides[0], sides[1], netns))
+        rows = (
+            *part_differences(before.parts.words, after.parts.words, netns),
+            *differences(before.chains, after.chains, netns),
+        )
+        yield from map(json.dumps, rows)
     else:
-        yield from map(clean, unified(sides[0], sides[1], names))
+        yield from map(clean, unified_parts(before.parts.words, after.parts.words, names))
+        yield from map(clean, unified(before.chains, after.chains, names))
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -77,7 +113,7 @@ def _recorded(name: str, items: Items) -> tuple[Intake, int]:
 def _until(moment: str) -> Callable[[Intake, Item], bool]:
     """Return the predicate of the models and the next item that ends the reading."""
     if moment == "start":
-        return lambda engine, item: engine.ruleset.is_read
+        return _started()
     if not moment:
         return lambda engine, item: False
     numbers = [int(part) for part in moment.split(":")]
@@ -94,6 +130,20 @@ def _until(moment: str) -> Callable[[Intake, Item], bool]:
     return ended
 
 
+def _started() -> Callable[[Intake, Item], bool]:
+    """Return the predicate that ends the reading once the ruleset is known; its sets are recorded after it."""
+    since = 0
+
+    def ended(engine: Intake, item: Item) -> bool:
+        nonlocal since
+        if engine.ruleset.is_read:
+            since = since or item_time(item) or 0
+        at = item_time(item) or since
+        return engine.ruleset.is_read and (engine.ruleset.raw.sets.is_read or at - since > _SETS_NS)
+
+    return ended
+
+
 def _next(since: int, second: int) -> int:
     """Return the first time at or after `since` (s) at which the local clock shows this second of the day."""
     local = time.localtime(since)
@@ -101,16 +151,16 @@ def _next(since: int, second: int) -> int:
     return since + (second - now) % _DAY
 
 
-def _chosen(rulesets: list[Ruleset], query: RuleQuery) -> list[dict[ChainKey, ChainState]]:
-    """Return the chosen chains of each side, without the tables of traces. UsageError for a name that neither has."""
-    found: list[dict[ChainKey, ChainState]] = []
-    for ruleset in rulesets:
-        chosen: list[int] = []
+def _chosen(rulesets: list[Ruleset], query: RuleQuery, contents: list[SetContents]) -> list[_Side]:
+    """Return what is chosen of each side, without the tables of traces. UsageError for a name that neither has."""
+    found = [_Side(), _Side()]
+    for side, ruleset, of in zip(found, rulesets, contents, strict=True):
         with suppress(UsageError):
-            chosen = select(ruleset, query, SetContents()).chains
-        chains = ruleset.picture.chains
-        found.append(chains_of(ruleset.picture, {at for at in chosen if not chains[at].table.startswith(TRACE_PREFIX)}))
-    if not any(found):
-        for ruleset in rulesets[::-1]:
-            select(ruleset, query, SetContents())
+            chosen, chains = select(ruleset, query, of), ruleset.picture.chains
+            indices = {at for at in chosen.chains if not chains[at].table.startswith(TRACE_PREFIX)}
+            side.chains, side.has_sets = chains_of(ruleset.picture, indices), ruleset.raw.sets.is_listed
+            side.parts = parts_of(ruleset, chosen, of)
+    if not any(side.chains or side.parts.words for side in found):
+        for ruleset, of in zip(rulesets[::-1], contents[::-1], strict=True):
+            select(ruleset, query, of)
     return found

@@ -99,7 +99,11 @@ def _compare(options: argparse.Namespace, query: RuleQuery, reading: SetReading)
     """Print the differences. EXIT_OK with or without any: 1 is a failure, as everywhere."""
     from nettop.headless.rule_diff import compared
 
-    found, code = compared(options, query, lambda: _live(options, reading))
+    def read_live() -> tuple[Intake, SetContents, int]:
+        engine, code = _live(options, reading)
+        return engine, reading.contents, code
+
+    found, code = compared(options, query, read_live)
     out = LineOutput()
     out.add(found)
     out.flush()
@@ -145,7 +149,11 @@ class SetReading:
 
     def __init__(self, options: argparse.Namespace, query: RuleQuery) -> None:
         self.contents = SetContents()
-        self._elements, self._number, self._query = bool(options.elements or query.holds), options.number, query
+        self._elements, self._number, self._query = (
+            bool(options.elements or options.diff or query.holds),
+            options.number,
+            query,
+        )
 
     def __call__(self, live: LiveSources, engine: Intake) -> None:
         """Read them all. A set that was deleted meanwhile is reported on stderr."""

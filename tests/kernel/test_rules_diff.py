@@ -158,3 +158,44 @@ def test_what_cannot_be_compared_is_refused_in_one_line(recording: tuple[str, Pa
     ):
         done = nettop("rules", "--diff", *argv)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1), argv
+
+
+CONTENTS = """
+table inet c {
+    set bad { type ipv4_addr; elements = { 10.0.0.1, 10.0.0.2 }; }
+    set seen { type ipv4_addr; flags dynamic; size 99; elements = { 10.9.0.1 }; }
+    map ways { type inet_service : verdict; elements = { 22 : accept, 80 : drop }; }
+    quota upload { over 10 mbytes }
+    chain in { type filter hook input priority 0; ip saddr @bad drop; tcp dport vmap @ways; quota name "upload"; }
+}
+"""
+CONTENTS_CHANGED = """
+delete element inet c bad { 10.0.0.1 }
+add element inet c bad { 10.0.0.3 comment "three" }
+add element inet c seen { 10.9.0.2 }
+delete element inet c ways { 22 }
+add element inet c ways { 22 : drop }
+add set inet c empty { type mark; size 7; }
+add table ip asleep { flags dormant; }
+"""
+DIFFERENT_CONTENTS = {
+    ("table", "asleep", None, "added", None, "flags dormant"),
+    ("set", "empty", None, "added", None, "type mark size 7"),
+    ("element", "bad", "10.0.0.1", "removed", "", None),
+    ("element", "bad", "10.0.0.3", "added", None, "comment three"),
+    ("element", "ways", "22", "changed", "value accept", "value drop"),
+}
+
+
+def test_sets_their_elements_and_tables_are_compared(lab: Lab, tmp_path: Path) -> None:
+    ns, path = lab.netns("contents"), tmp_path / "contents.pcapng"
+    run_in(ns, "nft", "-f", "-", stdin=CONTENTS)
+    done = nettop("record", "-w", str(path), "--netns", ns, "--duration", "3")
+    assert done.returncode == 0, done.stderr
+    assert differences(str(path), "--netns", ns) == differences(f"{path}@start", str(path)) == []
+    run_in(ns, "nft", "-f", "-", stdin=CONTENTS_CHANGED)
+    keys = "what", "name", "element", "change", "before", "after"
+    found = differences(str(path), "--netns", ns)
+    assert {tuple(row[key] for key in keys) for row in found} == DIFFERENT_CONTENTS
+    text = nettop("rules", "--diff", str(path), "--netns", ns).stdout.splitlines()
+    assert {"-element ways 22 value accept", "+element ways 22 value drop", "+set empty type mark size 7"} <= set(text)

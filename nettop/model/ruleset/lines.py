@@ -29,7 +29,7 @@ _word = lru_cache(1024)(_encoded)  # of values that repeat
 
 def json_lines(ruleset: Ruleset, netns: str, shown: Selection, contents: SetContents) -> Iterator[str]:
     """Yield tables, objects, sets with their elements; then each chain, in traversal order, with rules and policy."""
-    yield from map(_encoded, _parts(ruleset, netns, shown, contents))
+    yield from map(_encoded, parts(ruleset, netns, shown, contents))
     picture, counts = ruleset.picture, ruleset.counts
     tied = ties(picture)
     for index in shown.chains:
@@ -42,7 +42,8 @@ def json_lines(ruleset: Ruleset, netns: str, shown: Selection, contents: SetCont
             yield _encoded({"kind": "rule", **where, **_policy(chain, numbers(counts, policy)), "stale": False})
 
 
-def _parts(ruleset: Ruleset, netns: str, shown: Selection, contents: SetContents) -> Iterator[Row]:
+def parts(ruleset: Ruleset, netns: str, shown: Selection, contents: SetContents) -> Iterator[Row]:
+    """Yield tables, objects, and sets with their elements."""
     yield from _tables(ruleset, netns, shown)
     for one in shown.objects:
         yield {"kind": "object", "netns": netns, **object_row(one)}

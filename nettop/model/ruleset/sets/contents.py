@@ -65,12 +65,19 @@ class Sets:
         self._ipsets = IpSetsDecoded()  # of the dump in progress
         self.listed: dict[SetId, NftSet] = {}
         self.branches: dict[SetId, tuple[VerdictBranch, ...]] = {}
+        self.is_listed = False  # there was a listing
         self._pending: dict[SetId, NftSet] = {}
         self._parts: dict[SetId, list[Elements]] = {}
 
     def add(self, found: list[NftSet]) -> None:
         """Add sets that an event announces; the next listing replaces them."""
         self.listed.update((one.id, one) for one in found if not one.flags & nft.NFT_SET_ANONYMOUS)
+
+    @property
+    def is_read(self) -> bool:
+        """True once there was a listing, and the elements of all its sets came."""
+        known = self.contents.elements
+        return self.is_listed and all(not one.count or one.id in known for one in self.listed.values())
 
     def apply(self, item: SetsDecoded | DumpMark) -> bool:
         """Apply one item. Return whether the branches of a map have changed."""
@@ -108,7 +115,7 @@ class Sets:
     def _listed(self, mark: DumpMark) -> bool:
         if not mark.complete:
             return False
-        self.listed, self._pending = self._pending, {}
+        self.listed, self._pending, self.is_listed = self._pending, {}, True
         kept = self.contents.elements
         self.contents.elements = {one: kept[one] for one in kept if one in self.listed and self.listed[one].count != 0}
         known = {
