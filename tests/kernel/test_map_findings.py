@@ -270,7 +270,7 @@ def test_a_device_that_is_down_and_holds_an_address_is_found(broker: Broker, lab
     assert place(one) == (a, "e1") and one.summary == (
         "down, but it holds 10.2.0.1/24: no route to 10.2.0.0/24 leads through it"
     )
-    assert any("nexthop via 10.2.0.2 dev e1 dead" in line for line in one.evidence)
+    assert any("nexthop via 10.2.0.2 dev e1 weight 1 dead" in line for line in one.evidence)
     (peer,) = here["no-carrier"]
     assert place(peer) == (b, "e1") and f"e1 in {a}" in peer.summary
     ip(a, "address del 10.2.0.1/24 dev e1")
