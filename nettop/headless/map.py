@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from nettop import arguments
 from nettop.batch import End, Item, Text
 from nettop.console import say
+from nettop.errors import EXIT_FAILED
 from nettop.headless.load import engine_of, final_code, live_engine
 from nettop.headless.map_answers import MapAnswers
 from nettop.headless.missing_data import NO_MAP
@@ -50,6 +51,9 @@ def run(options: argparse.Namespace) -> int:
         start = argparse.Namespace(**{**vars(options), "netns": options.netns or ""})
         engine, _, code = live_engine(start, reading.begin, reading.enough, answers)
         inode = reading.inode
+        if reading.error:  # the rest is still of use
+            say(reading.error)
+            code = code or EXIT_FAILED
     output = LineOutput()
     chosen = _chosen(engine.host_map, options.netns, inode)
     output.add([*(answers.lines(engine, chosen) or _drawn(options)(engine.host_map, chosen))])
@@ -80,6 +84,7 @@ class _Reading:
     def __init__(self, sysctls: bool) -> None:
         self._sysctls = sysctls
         self.inode = 0  # of the namespace that --netns names
+        self.error = ""  # the reason why the namespaces are not known
         self._sources: MapSources | None = None
         self._read = False
 
@@ -94,6 +99,7 @@ class _Reading:
         if self._sources is None:
             return False
         if isinstance(item, Text) and item.what is TextKind.NAMESPACES:
+            self.error = item.error
             self._sources.follow([space.namespace for space in engine.host_map.namespaces()])
             return self._read
         if isinstance(item, End) and item.stream == self._sources.stream:
