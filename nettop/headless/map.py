@@ -60,6 +60,8 @@ def run(options: argparse.Namespace) -> int:
     if not (answers.asked or options.dot):
         output.add([*answers.findings(engine, chosen)])
     output.flush()
+    if error := engine.host_map.error:
+        say(f"there may be more namespaces: {error}")
     return final_code(engine.ledger, code, options.fail_on_loss)
 
 

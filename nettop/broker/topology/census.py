@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import re
+import time
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from nettop.broker.namespaces import NAMED, named
 from nettop.text.sanitize import clean
@@ -16,6 +19,8 @@ _OF_MOUNT = re.compile(rb" net:\[(\d+)\] (\S+) ")  # proc(5), mountinfo: root an
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
 _BROKER = "nettop-broker"  # of another nettop, which looks like we do
 _TARGET = re.compile(r"net:\[(\d+)\]")
+# Any user may have a million descriptors and mounts, which are read last, root's first: they hide no other's process.
+SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -52,6 +57,8 @@ class Census:
         self.found: dict[int, SeenNamespace] = {own: SeenNamespace(own, own=True)}
         self._left_out = frozenset(left_out)
         self._mount_namespaces: set[str] = set()
+        self.is_complete = True  # False: there was no time for all mounts and descriptors
+        self._until = math.inf
         self._held: dict[int, str] = {}  # inode → descriptor: processes that come later may be inside
 
     def take(self) -> list[SeenNamespace]:
@@ -60,13 +67,25 @@ class Census:
             with suppress(OSError):
                 self._of(os.stat(f"{NAMED}/{name}").st_ino).names.append(name)
         self._add_mounts("/proc/self", "")
-        for pid in sorted(int(entry) for entry in os.listdir("/proc") if entry.isdecimal()):
-            if pid not in self._left_out:
-                with suppress(OSError):  # it ended, or we may not inspect it
-                    self._add_process(pid)
+        pids = {int(entry) for entry in os.listdir("/proc") if entry.isdecimal()} - self._left_out
+        for pid in sorted(pids):
+            with suppress(OSError):  # it ended, or we may not inspect it
+                self._add_process(pid)
+        self._until = time.monotonic() + SECONDS
+        order = sorted(pids, key=_of_root_first)
+        for pid in takewhile(self._has_time, order):
+            with suppress(OSError):
+                self._add_mounts(f"/proc/{pid}", f"/proc/{pid}/root")
+        for pid in takewhile(self._has_time, order):
+            with suppress(OSError):
+                self._add_descriptors(pid)
         for inode, path in self._held.items():
             self._of(inode).descriptor = path
         return list(self.found.values())
+
+    def _has_time(self, _item: object) -> bool:
+        self.is_complete = self.is_complete and time.monotonic() < self._until
+        return self.is_complete
 
     def _of(self, inode: int) -> SeenNamespace:
         return self.found.setdefault(inode, SeenNamespace(inode))
@@ -87,19 +106,17 @@ class Census:
                 place.thread = place.thread or path
         for inode in inside:
             self._of(inode).processes += 1
-        self._add_descriptors(pid, main)
-        self._add_mounts(f"/proc/{pid}", f"/proc/{pid}/root")
 
-    def _add_descriptors(self, pid: int, netns: int) -> None:
-        folder = f"/proc/{pid}/fd"
-        for number in os.listdir(folder):
+    def _add_descriptors(self, pid: int) -> None:
+        folder, holder, netns = f"/proc/{pid}/fd", command(pid), _inode(f"/proc/{pid}/ns/net")
+        for number in takewhile(self._has_time, os.listdir(folder)):
             path = f"{folder}/{number}"
             target = _target(path)
             if found := _TARGET.fullmatch(target):
-                if command(pid) != _BROKER:
+                if holder != _BROKER:
                     self._held.setdefault(int(found[1]), path)
             elif netns and (name := _tun(target, f"/proc/{pid}/fdinfo/{number}")):
-                self._of(netns).tuns.setdefault(name, f"{command(pid)}[{pid}]")
+                self._of(netns).tuns.setdefault(name, f"{holder}[{pid}]")
 
     def _add_mounts(self, process: str, root: str) -> None:
         """Add the namespaces that are mounted where this process sees them: read once for each mount namespace."""
@@ -108,7 +125,7 @@ class Census:
             return
         self._mount_namespaces.add(mount_namespace)
         with open(f"{process}/mountinfo", "rb") as file:
-            for inode, path in _mounts(file.read()):
+            for inode, path in takewhile(self._has_time, _mounts(file.read())):
                 if _is_covered(f"{root}{path}", inode):
                     continue
                 place = self._of(inode)
@@ -116,6 +133,13 @@ class Census:
                     continue
                 if f"{root}{path}" not in place.mounts:
                     place.mounts.append(f"{root}{path}")
+
+
+def _of_root_first(pid: int) -> tuple[bool, int]:
+    try:
+        return os.stat(f"/proc/{pid}").st_uid != 0, pid
+    except OSError:
+        return True, pid
 
 
 def _mounts(mountinfo: bytes) -> Iterator[tuple[int, str]]:

@@ -46,7 +46,7 @@ def specs_of(listing: bytes, word: str) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for record in map(json.loads, listing.splitlines()):
-        of = record["container"]
+        of = record.get("container")
         if of and (of["name"] == word or (len(word) >= SHORTEST_ID and of["id"].startswith(word))):
             found[record["label"]] = f"{of['name']} {of['id'][:12]} ({record['label']})".strip()
     return found

@@ -21,10 +21,13 @@ def list_namespaces(left_out: Collection[int]) -> None:
     """Write the text to stdout, in a child of the broker. The processes `left_out` are nettop's."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # two descriptors for each namespace
-    found = Census(os.stat("/proc/self/ns/net").st_ino, {*left_out, *_children(os.getppid())}).take()
+    census = Census(os.stat("/proc/self/ns/net").st_ino, {*left_out, *_children(os.getppid())})
+    found = census.take()
     with ExitStack() as opened:
         ids, refusals = _ids(found, opened)
     lines = [json.dumps(_record(seen, refusals.get(seen.inode, ""), ids.get(seen.inode, {}))) for seen in found]
+    if not census.is_complete:
+        lines.append(json.dumps({"error": "there are too many mounts and descriptors to read them all"}))
     write_out("".join(f"{line}\n" for line in lines).encode())
 
 

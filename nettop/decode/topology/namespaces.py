@@ -21,7 +21,7 @@ _MOST = 64  # names, mounts and the like of one namespace
 
 @dataclass(frozen=True, slots=True)
 class NamespaceList:
-    """The namespaces of one snapshot. `error` is the reason why there are none, in one line."""
+    """The namespaces of one snapshot. `error` is the reason why there are none, or may be more, in one line."""
 
     namespaces: tuple[Namespace, ...]
     error: str = ""
@@ -54,10 +54,14 @@ def decode_namespaces(text: Text) -> NamespaceList:
     records = [record for line in text.body.splitlines() if (record := _object(line)) is not None]
     unknown: list[Namespace] = []
     found: dict[str, Namespace] = {}
+    error = text.error
     for record in records:
+        if "error" in record:
+            error = _text(record["error"])
+            continue
         namespace = _namespace(record, unknown)
         found.setdefault(namespace.label, namespace)
-    return NamespaceList((*found.values(), *unknown), clean(text.error))
+    return NamespaceList((*found.values(), *unknown), clean(error))
 
 
 def _object(line: bytes) -> dict[str, Any] | None:
