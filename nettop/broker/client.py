@@ -61,11 +61,7 @@ class Broker:
     """
 
     def __init__(
-        self,
-        sock: socket.socket,
-        hello: dict[str, Any],
-        *,
-        process: subprocess.Popen[bytes] | Child | None = None,
+        self, sock: socket.socket, hello: dict[str, Any], *, process: subprocess.Popen[bytes] | Child | None = None
     ) -> None:
         """Use a socket on which the broker has sent its hello."""
         self.on_gone: Callable[[Netns, str], None] | None = None

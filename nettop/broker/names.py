@@ -11,12 +11,7 @@ from nettop.linux.inet import IPPROTO_DCCP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_U
 
 SECONDS = 12.0  # a name server that does not answer is asked twice, for five seconds
 MAX_NAME = 1024  # bytes
-_PROTOCOLS = {
-    IPPROTO_TCP: "tcp",
-    IPPROTO_UDP: "udp",
-    IPPROTO_SCTP: "sctp",
-    IPPROTO_DCCP: "dccp",
-}
+_PROTOCOLS = {IPPROTO_TCP: "tcp", IPPROTO_UDP: "udp", IPPROTO_SCTP: "sctp", IPPROTO_DCCP: "dccp"}
 
 
 def lookup(query: ResolveName) -> str | None:

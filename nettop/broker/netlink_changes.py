@@ -31,10 +31,7 @@ from nettop.linux.socket import AF_INET, AF_INET6, SOL_NETLINK
 
 _FLAGS = NLM_F_REQUEST | NLM_F_ACK
 
-_SRC_DST = {
-    AF_INET: (nfct.CTA_IP_V4_SRC, nfct.CTA_IP_V4_DST),
-    AF_INET6: (nfct.CTA_IP_V6_SRC, nfct.CTA_IP_V6_DST),
-}
+_SRC_DST = {AF_INET: (nfct.CTA_IP_V4_SRC, nfct.CTA_IP_V4_DST), AF_INET6: (nfct.CTA_IP_V6_SRC, nfct.CTA_IP_V6_DST)}
 _ICMP = {  # by protocol: the attributes of id, type, code
     IPPROTO_ICMP: (nfct.CTA_PROTO_ICMP_ID, nfct.CTA_PROTO_ICMP_TYPE, nfct.CTA_PROTO_ICMP_CODE),
     IPPROTO_ICMPV6: (nfct.CTA_PROTO_ICMPV6_ID, nfct.CTA_PROTO_ICMPV6_TYPE, nfct.CTA_PROTO_ICMPV6_CODE),

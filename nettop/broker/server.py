@@ -29,15 +29,7 @@ from nettop.broker import (
     wire,
 )
 from nettop.broker.budget import Budget
-from nettop.broker.children import (
-    Answer,
-    AnswerDeferred,
-    Body,
-    ChildTask,
-    RemoteFailure,
-    RunningRequest,
-    start,
-)
+from nettop.broker.children import Answer, AnswerDeferred, Body, ChildTask, RemoteFailure, RunningRequest, start
 from nettop.broker.failures import error_fields
 from nettop.broker.identity import invoker
 from nettop.broker.journal import Journal
@@ -95,10 +87,7 @@ class Server:
         self._budget = Budget()
         self._drops = Drops(self._budget, self._selector, symbols)
         self._traces = Traces(self._drops)
-        self._texts = texts.PROC | {
-            TextKind.DROPS: self._drops.listing,
-            TextKind.DROP_RECORDS: self._drops.records,
-        }
+        self._texts = texts.PROC | {TextKind.DROPS: self._drops.listing, TextKind.DROP_RECORDS: self._drops.records}
         app = wire.peer(sock)
         self._tools = texts.TOOLS | {TextKind.NAMESPACES: texts.namespaces((os.getpid(), app))}
         self._watch(app)
@@ -218,8 +207,7 @@ class Server:
 
     def _get_devices(self, _id: int, request: requests.GetDevices) -> Answer:
         with self._namespaces.inside(request.netns):
-            found = sockets.devices()
-        return {"devices": [asdict(device) for device in found]}, ()
+            return {"devices": [asdict(device) for device in sockets.devices()]}, ()
 
     def _open_packet_socket(self, request_id: int, request: requests.OpenPacketSocket) -> Answer:
         sockets.check_packet_request(request)

@@ -131,11 +131,7 @@ def isolated(package: str, *arguments: str) -> list[str]:
 
 
 def launch(
-    command: Sequence[str],
-    *,
-    confine: bool,
-    asks: bool = False,
-    while_starting: Callable[[], None] = lambda: None,
+    command: Sequence[str], *, confine: bool, asks: bool = False, while_starting: Callable[[], None] = lambda: None
 ) -> Broker:
     """Return the broker that `command` runs; `asks`: it may ask for a password first. For the rest see start()."""
     ours, theirs = wire.pair()
@@ -148,11 +144,7 @@ def launch(
 
 
 def _greeted(
-    ours: socket.socket,
-    process: Started,
-    seconds: float | None,
-    confine: bool,
-    while_starting: Callable[[], None],
+    ours: socket.socket, process: Started, seconds: float | None, confine: bool, while_starting: Callable[[], None]
 ) -> Broker:
     try:
         while_starting()

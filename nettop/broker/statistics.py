@@ -16,7 +16,7 @@ FILES: dict[TextKind, tuple[str, ...]] = {
         "softnet_stat",
         "netfilter/nfnetlink_queue",
         "netfilter/nfnetlink_log",
-    ),
+    )
 }
 
 

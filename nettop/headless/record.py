@@ -128,11 +128,7 @@ def _open_rings(live: LiveSources, request: CaptureRequest) -> list[OpenRing]:
 
 
 def _begin(
-    options: argparse.Namespace,
-    live: LiveSources,
-    host_map: MapSources,
-    request: CaptureRequest,
-    rings: list[OpenRing],
+    options: argparse.Namespace, live: LiveSources, host_map: MapSources, request: CaptureRequest, rings: list[OpenRing]
 ) -> None:
     live.captures.run(request, rings)
     for feed in (feeds.EVENTS, *feeds.EVERYWHERE, *feeds.SHOWN, feeds.TABLE, feeds.TRACES):
@@ -174,12 +170,7 @@ class RecordingMonitor:
         self._running: set[int] = set()
 
     def connect(
-        self,
-        live: LiveSources,
-        host_map: MapSources,
-        recorder: Recorder,
-        output: RecordingFiles,
-        keyframe_s: float,
+        self, live: LiveSources, host_map: MapSources, recorder: Recorder, output: RecordingFiles, keyframe_s: float
     ) -> None:
         """Set up further requests: the table after lost events, legacy tables, IP sets, keyframes in new files."""
 

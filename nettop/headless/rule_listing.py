@@ -235,11 +235,7 @@ def _reason(ruleset: Ruleset) -> str:
 
 
 def lines(
-    ruleset: Ruleset,
-    netns_label: str,
-    json: bool,
-    query: RuleQuery = _EVERYTHING,
-    contents: SetContents = _NO_CONTENTS,
+    ruleset: Ruleset, netns_label: str, json: bool, query: RuleQuery = _EVERYTHING, contents: SetContents = _NO_CONTENTS
 ) -> Iterator[str]:
     """Yield the lines, without line ends: JSON objects, or text that is safe for a terminal. UsageError: see select."""
     shown = select(ruleset, query, contents)

@@ -54,9 +54,7 @@ PRIVATE = _two_children(
     reaches_b=False,
 )
 BRIDGE = _two_children(
-    "bridge",
-    "Packets on eth0: a reaches b inside of box, but not 10.0.0.10, eth0's own address.",
-    reaches_b=True,
+    "bridge", "Packets on eth0: a reaches b inside of box, but not 10.0.0.10, eth0's own address.", reaches_b=True
 )
 MACVTAP = _two_children(
     "bridge",

@@ -76,9 +76,7 @@ class LiveSession(Session):
         self._ended_ns, self._ended_mode = 0, ""  # when the shown namespace ended, and the mode in the header
         self._tracer = Tracer(broker, self._note)
         self._sets = KernelSets(broker, lambda: self._netns)
-        self._receive_filter = receive_filter
-        self._interval = interval
-        self._buffer = buffer
+        self._receive_filter, self._interval, self._buffer = receive_filter, interval, buffer
         self._other_sources: tuple[LiveSources, ...] = ()  # of the other namespaces whose flows are shown
         self._running: tuple[LiveSources, ...] = ()  # of all namespaces; during a switch also of the next ones
         self._map = MapSources(broker, self._run.plumbing)

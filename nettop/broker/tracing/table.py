@@ -126,10 +126,7 @@ def _boundary(kind: int) -> bytes:
 
 
 def _chain(table: str, chain: str, hook: str = "", priority: int = 0, devices: Sequence[str] = ()) -> bytes:
-    parts = [
-        name(nft.NFTA_CHAIN_TABLE, table, LONGEST_NAME),
-        name(nft.NFTA_CHAIN_NAME, chain, LONGEST_NAME),
-    ]
+    parts = [name(nft.NFTA_CHAIN_TABLE, table, LONGEST_NAME), name(nft.NFTA_CHAIN_NAME, chain, LONGEST_NAME)]
     if hook:
         numbers = be32(nft.NFTA_HOOK_HOOKNUM, _HOOKS[hook]) + be32(nft.NFTA_HOOK_PRIORITY, priority & 0xFFFF_FFFF)
         if devices:
@@ -229,10 +226,6 @@ def _marking(per_second: int) -> list[bytes]:
             be32(nft.NFTA_LIMIT_TYPE, 0),
         ),
         _expression("counter"),
-        _expression(
-            "immediate",
-            be32(nft.NFTA_IMMEDIATE_DREG, nft.NFT_REG_1),
-            _value(nft.NFTA_IMMEDIATE_DATA, 1, 1),
-        ),
+        _expression("immediate", be32(nft.NFTA_IMMEDIATE_DREG, nft.NFT_REG_1), _value(nft.NFTA_IMMEDIATE_DATA, 1, 1)),
         _expression("meta", be32(nft.NFTA_META_KEY, nft.NFT_META_NFTRACE), be32(nft.NFTA_META_SREG, nft.NFT_REG_1)),
     ]

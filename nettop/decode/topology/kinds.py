@@ -353,11 +353,7 @@ KINDS: Mapping[str, tuple[Field, ...]] = {
     "can": ((4, "state", _words("ERROR-ACTIVE", "ERROR-WARNING", "ERROR-PASSIVE", "BUS-OFF", "STOPPED", "SLEEPING")),),
     "hsr": ((1, "slave1", number), (2, "slave2", number), (4, "supervision_addr", _mac)),
 }
-PORTS: Mapping[str, tuple[Field, ...]] = {
-    "bridge": _BRIDGE_PORT,
-    "bond": _BOND_SLAVE,
-    "vrf": ((1, "table", number),),
-}
+PORTS: Mapping[str, tuple[Field, ...]] = {"bridge": _BRIDGE_PORT, "bond": _BOND_SLAVE, "vrf": ((1, "table", number),)}
 
 
 def parameters(kind: str, data: bytes) -> Parameters:

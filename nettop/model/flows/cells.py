@@ -230,8 +230,7 @@ _CELLS: dict[str, Callable[[RowView], Cell]] = {
     "bytes": _both("bytes"),
     "status": _if(ct.HAVE_STATUS, lambda row: (" ".join(words.status_names(row.value("status"))).upper(), "")),
     "flags": _if(  # in conntrack's words: `ASSURED OFFLOAD`
-        ct.HAVE_STATUS,
-        lambda row: (" ".join(words.flag_words(row.value("status"), row.have & ct.HAVE_STATE > 0)), ""),
+        ct.HAVE_STATUS, lambda row: (" ".join(words.flag_words(row.value("status"), row.have & ct.HAVE_STATE > 0)), "")
     ),
     "offload": _if(
         ct.HAVE_STATUS, lambda row: (words.OFFLOAD_NAMES[words.offload_code(row.value("status"))], "accent")

@@ -28,10 +28,7 @@ _CONNTRACK: tuple[_Function, ...] = (
     ("conntrack", -200, ("prerouting", "output")),
     ("helper, confirm", NF_IP_PRI_LAST, ("input", "postrouting")),  # one function, nf_confirm, since Linux 6.3
 )
-_NAT: tuple[_Function, ...] = (
-    ("NAT ¹", -100, ("prerouting", "output")),
-    ("NAT ¹", 100, ("input", "postrouting")),
-)
+_NAT: tuple[_Function, ...] = (("NAT ¹", -100, ("prerouting", "output")), ("NAT ¹", 100, ("input", "postrouting")))
 _KERNEL_NAMES = {-400: "defrag", -200: "conntrack", -100: "dstnat", 100: "srcnat"}
 # The hooks of a packet's journey.
 JOURNEYS: dict[str, tuple[str, ...]] = {

@@ -211,10 +211,7 @@ _OF_NAMESPACE = (
         _switch("tagged frames are not seen", "tagged frames are seen, too"),
     ),
     SysctlKind(
-        "net.bridge.bridge-nf-filter-pppoe-tagged",
-        "0",
-        "PPPoE frames in those hooks",
-        _switch("not seen", "seen, too"),
+        "net.bridge.bridge-nf-filter-pppoe-tagged", "0", "PPPoE frames in those hooks", _switch("not seen", "seen, too")
     ),
     SysctlKind(
         "net.bridge.bridge-nf-pass-vlan-input-dev",

@@ -299,12 +299,11 @@ class Table(SelfDrawn, can_focus=True):
     def _lay_out(self) -> None:
         width = max(1, self.size.width - 1)  # the last cell is the scroll bar's
         columns, layout = fitted(self._widths.sized(self.columns, width), width, self.sort)
-        self._layout_sort = self.sort
         if self._sideways and (layout.hidden or layout.width > width):
             everything = lay_out(columns, width, everything=True)
             offsets = scroll_stops(everything, width)
             layout = scrolled(everything, offsets[min(self._sideways, len(offsets) - 1)])
-        self._layout = layout
+        self._layout, self._layout_sort = layout, self.sort
         self._painter.lay_out(layout, self.size.width)
         self.refresh()
 
