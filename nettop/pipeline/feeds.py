@@ -207,6 +207,7 @@ NFT_EVENTS = Feed(
     "nft-events",
     "nft-events",
     groups=(NFNLGRP_NFTABLES,),
+    gather_ns=100_000_000,  # the first commit is read at once, those that follow it at once are read together
     decoder=lambda strings: NftDecoder(events=True),
     models=("rulesets",),
     announces=commits,
@@ -236,9 +237,9 @@ NFT = Feed(
 OBJECTS = replace(NFT, rounds=(_OBJECTS,), polled=())  # without the rules
 _LEGACY = (TextKind.IPTABLES_LEGACY_SAVE, TextKind.IP6TABLES_LEGACY_SAVE, TextKind.ARPTABLES_LEGACY_SAVE)
 # Two feeds, so that the tools run side by side: nft takes as long as all others together.
-NFT_LISTING = Feed("listing", texts=(TextKind.NFT_RULESET,), share=SHARE * 2 / 3, models=("rulesets",))
+NFT_LISTING = Feed("listing", texts=(TextKind.NFT_RULESET,), share=SHARE / 3, models=("rulesets",))
 _NFT_SAVES = (TextKind.IPTABLES_SAVE, TextKind.IP6TABLES_SAVE, TextKind.ARPTABLES_SAVE, TextKind.EBTABLES_SAVE)
-SAVES = Feed("saves", texts=(*_NFT_SAVES, *_LEGACY), share=SHARE / 3, models=("rulesets",))
+SAVES = Feed("saves", texts=(*_NFT_SAVES, *_LEGACY), share=SHARE / 6, models=("rulesets",))
 RULE_TEXTS = (NFT_LISTING, SAVES)
 # The only way to the counters of legacy tables; read where there are such tables.
 LEGACY_TEXTS = Feed(

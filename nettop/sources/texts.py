@@ -13,14 +13,13 @@ from nettop.errors import BrokerError
 from nettop.kinds import TextKind
 
 _REST_NS = 500_000_000  # between two turns: each snapshot is a process
-_OLDEST_NS, _CHEAP_NS = 5_000_000_000, 150_000_000  # rest between turns that take up to so long, whatever their share
 
 
 class TextSource:
     """The source of the stream "text": one snapshot a read, since each may take long. A failure is a Text with `error`.
 
     `interval` seconds between turns; None: only when poked; `once`: one turn, then the End. With `share` the tools
-    take at most that part of a core, or 3 % if a few seconds later their texts would be too old.
+    take at most that part of a core.
     """
 
     def __init__(
@@ -53,8 +52,6 @@ class TextSource:
         if self._todo or not self._announced:
             return 0
         rest_ns = max(_REST_NS, int(self._took_ns / self._share) if self._share else 0)
-        if self._took_ns <= _CHEAP_NS:
-            rest_ns = min(rest_ns, _OLDEST_NS)
         if self._poked:
             return self._ended_ns + rest_ns
         return None if self._interval_ns is None else self._ended_ns + max(self._interval_ns, rest_ns)

@@ -61,7 +61,7 @@ class _Save:
 
     def _rest(self, before: Inventory, chains: list[ChainName]) -> None:
         """Request each of these chains, and then each rule that the tool did not print with its chain."""
-        self.runner = Runner(REST_SECONDS, self.kernel.generation)
+        self.runner.extend(REST_SECONDS)
         found = {chain: self._by_chain(before, chain) for chain in chains if not chain.name.startswith(b"-")}
         for chain, lines in found.items():
             if lines is not None:

@@ -15,8 +15,8 @@ from nettop.broker.children import TOOL_ENVIRONMENT, find_tool
 from nettop.linux.process import PR_SET_PDEATHSIG
 
 _LOOK_S = 0.1
-_UNSETTLED_S = 1.5  # the tools begin again at each change: after so long under continuous changes they are ended
-_UNSETTLED_CHANGES = 8
+_UNSETTLED_S = 0.2  # the tools begin again at each change: after so long under continuous changes they are ended
+_UNSETTLED_CHANGES, _LATER_CHANGES = 8, 3  # of the first run, and of those after one that was ended for them
 UNSETTLED = "the ruleset changes faster than it can be listed"
 
 
@@ -32,6 +32,11 @@ class Runner:
 
     def __init__(self, seconds: float, generation: Callable[[], int]) -> None:
         self._until, self._generation = time.monotonic() + seconds, generation
+        self._changes = _UNSETTLED_CHANGES
+
+    def extend(self, seconds: float) -> None:
+        """Set the time limit to so long from now."""
+        self._until = time.monotonic() + seconds
 
     @property
     def is_over(self) -> bool:
@@ -60,10 +65,11 @@ class Runner:
             while not select.select([ended], [], [], _LOOK_S)[0]:
                 generation = self._generation()
                 changes, known = changes + (generation != known), generation
-                unsettled = changes >= _UNSETTLED_CHANGES and time.monotonic() - began > _UNSETTLED_S
+                unsettled = changes >= self._changes and time.monotonic() - began > _UNSETTLED_S
                 if unsettled or self.is_over:
                     process.kill()
                     process.wait()
+                    self._changes = _LATER_CHANGES if unsettled else self._changes
                     return UNSETTLED if unsettled else "it took too long"
         process.wait()
         return ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from operator import is_
 from typing import NamedTuple
 
 from nettop.decode.nftables.iptables_save import SavedChain, SavedRule, SavedRuleset
@@ -128,7 +127,7 @@ class Picture:
 class _JoinedChain(NamedTuple):
     """The rules of a chain of nf_tables, joined with their words, and what they were joined of."""
 
-    of: tuple[object, ...]  # place and backend of the chain, handle of its table, version of the texts; (): of more
+    of: tuple[object, ...]  # place and backend of the chain, handle of its table, version of its words; (): of more
     rules: list[NftRule]
     views: list[RuleView]
     idents: dict[Key, int]
@@ -273,10 +272,10 @@ class _PictureBuilder:
     def _joined(self, view: ChainView, key: ChainKey, members: list[int]) -> _JoinedChain:
         """Return the rules of a chain: those of the picture before, if nothing that they show has changed."""
         rules = [self.raw.rules[index] for index in members]
-        of = len(self.picture.chains) - 1, view.backend, self.raw.handles.get(key[:2]), self.texts.version
+        of = len(self.picture.chains) - 1, view.backend, self.raw.handles.get(key[:2]), self.texts.version_of(key)
         known = self.idents.chains.get(key)
         alone = not self.implicit and not self.raw.sets.branches  # words and targets of no other rule or map are theirs
-        if known and alone and known.of == of and len(known.rules) == len(rules) and all(map(is_, known.rules, rules)):
+        if known and alone and known.of == of and known.rules == rules:
             return known
         views = [self._nft_rule(view, index, number) for number, index in enumerate(members, 1)]
         idents: dict[Key, int] = {("rule", *key, one.handle or 0): one.ident for one in views}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -66,7 +67,7 @@ class RulesetTexts:
     valid_ns: dict[TextKind, int] = field(default_factory=dict)  # of the latest without an error
     errors: dict[TextKind, str] = field(default_factory=dict)
     name_ipsets: bool = False  # a rule of iptables uses an IP set
-    version: int = 0  # grows whenever a rule may have other words
+    _versions: Counter[ChainKey | None] = field(default_factory=Counter)  # see version_of; None: that of all chains
     _body: bytes = b""  # the listing of nft
     _strings: frozenset[str] = frozenset()  # that it was parsed with
     _parsed: bool = True
@@ -76,7 +77,6 @@ class RulesetTexts:
 
     def apply(self, text: Text) -> None:
         """Parse a text and replace the one before."""
-        self.version += 1
         self.requested_ns[text.what] = text.ts_ns
         self.errors[text.what] = text.error
         if text.error:
@@ -90,26 +90,33 @@ class RulesetTexts:
         elif text.what in LEGACY_FAMILY:
             self.legacy[LEGACY_FAMILY[text.what]] = parse_save(text.body)
 
+    def version_of(self, chain: ChainKey) -> tuple[int, int, bool]:
+        """Return a value that changes whenever a rule of the chain may have other words."""
+        return self._versions[None], self._versions[chain], self.is_awaited(chain[0])
+
     def _save(self, family: str, saved: SavedRuleset) -> None:
-        self.saved[family] = saved
+        before, self.saved[family] = self.saved.get(family, SavedRuleset()), saved
         words = self._printed[family]
         words.renew()
         for (table, name), (table_handle, handles) in (saved.handles or {}).items():
             chain = saved.chains.get((table, name))
             if chain is not None and len(chain.rules) == len(handles):
                 key = (family, table, name)
+                old, old_handles = before.chains.get((table, name)), (before.handles or {}).get((table, name))
+                self._versions[key] += old_handles != (table_handle, handles) or old is None or old.rules != chain.rules
                 words.latest.update(((key, table_handle, h), r) for h, r in zip(handles, chain.rules, strict=True))
 
     def parse(self, strings: Collection[str]) -> None:
         """Parse the listing if it is new, or was parsed with other strings. `strings`: those with a newline."""
         if self._strings != frozenset(strings):
             self._strings, self._parsed, self._listed = frozenset(strings), False, _Words()
+            self._versions[None] += 1
         if self._parsed:
             return
-        self.version += 1
-        self._listing, self._parsed = parse_listing(self._body, self._strings), True
+        before, self._listing, self._parsed = self._listing, parse_listing(self._body, self._strings), True
         self._listed.renew()
         for chain, one in self._listing.chains.items():
+            self._versions[chain] += before.chains.get(chain) != one
             self._listed.latest.update(((chain, one.table, handle), rule) for handle, rule in one.rules.items())
 
     def failures(self) -> list[str]:
@@ -151,7 +158,7 @@ class RulesetTexts:
         saved = self.saved.get(chain[0])
         found = saved.chains.get(chain[1:]) if saved is not None and saved.handles is None else None
         if found is not None and len(found.rules) == len(handles):
-            self.version += 1
+            self._versions[chain] += 1
             words = self._printed[chain[0]].latest
             words.update(((chain, table, h), rule) for h, rule in zip(handles, found.rules, strict=True))
 

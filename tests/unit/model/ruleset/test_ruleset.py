@@ -322,6 +322,18 @@ def test_text_is_wanted_at_first_after_a_change_and_not_again_after_an_error(fee
     assert not feed.ruleset.wants_text() and feed.ruleset.stale()
 
 
+def test_only_the_chains_with_other_words_are_joined_again(feed: Feed) -> None:
+    listing = "table inet fw { # handle 1\n\tchain %s { # handle 2\n\t\ttcp dport %d accept # handle %d\n\t}\n}\n"
+    feed.poll(RULES, [None] * 5, T0)
+    feed.texts(listing % ("fwd", 22, 4) + listing % ("lan", 80, 9))
+    before = list(feed.ruleset.picture.rules)
+    assert (before[0].text, before[3].text) == ("tcp dport 22 accept", "tcp dport 80 accept")
+    feed.texts(listing % ("fwd", 22, 4) + listing % ("lan", 443, 9), ts_ns=T0 + S)
+    after = feed.ruleset.picture.rules
+    assert after[3].text == "tcp dport 443 accept"
+    assert [old is new for old, new in zip(before, after, strict=True)] == [True, True, True, False, True]
+
+
 def test_a_change_nobody_announced_is_noticed_by_the_dump(feed: Feed) -> None:
     feed.poll(RULES, [None] * 5, T0)
     feed.texts()
