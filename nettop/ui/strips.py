@@ -21,6 +21,7 @@ from nettop.ui.palette import Palette
 ELLIPSIS = "…"
 _NUMBER = re.compile(r" (?:rule |handle )?\w+$")
 _MIDDLE = 5  # cells from which a text is cut in the middle
+_WORD = 3  # cells that a word is shown beyond the middle
 _STEP = "▸"  # between the chains of a path
 _WORDS = 5  # cells of a rule's words for which the path before them is shortened
 # A table, the chains that led to the last one, that with the number, and the rule's words.
@@ -42,12 +43,17 @@ def fit(text: str, width: int, right: bool = False) -> str:
 
 
 def fit_middle(text: str, width: int) -> str:
-    """Return text in exactly `width` cells, as `fit`, but cut in the middle. A number in brackets at its end stays."""
+    """Return text in exactly `width` cells, as `fit`, but cut in the middle. A number in brackets at its end stays.
+
+    A word that ends soon after the cut is shown whole.
+    """
     text = clean(text)
     if cell_len(text) <= width or width < _MIDDLE:
         return fit(text, width)
     number = text[text.rfind("[") :] if text.endswith("]") else ""
     tail = len(number) if 0 < len(number) < width - 1 else (width - 1) // 2
+    rest = text.find(" ", width - 1 - tail) - (width - 1 - tail)  # of the word that is cut
+    tail -= rest if 0 < rest <= _WORD < tail and not number else 0
     end = text[-tail:]
     while cell_len(end) > tail:
         end = end[1:]

@@ -11,7 +11,7 @@ from nettop.model.table import Detail
 from nettop.model.topology.host_map import HostMap
 from tests.ui.plain_map import map_session, with_findings
 from tests.ui.screen_text import SMALL, WIDE, running
-from tests.unit.model.map.hosts import device, host_map, namespace, put
+from tests.unit.model.map.hosts import address, device, host_map, namespace, put
 
 MIDDLE = (120, 40)
 
@@ -23,6 +23,18 @@ async def test_tree_of_the_host(size: tuple[int, int]) -> None:
         assert "[6 Map]" in seen.text
         await seen.see("port ⇄ eth0 @ dmz-4")
         assert ("─ link" in seen.text) == (size == WIDE)  # the drawing is beside it
+
+
+async def test_the_mode_of_a_macvlan_is_not_cut_on_a_small_screen() -> None:
+    modes = {"a": "bridge", "b": "private"}
+    moved = [namespace(label, [device(2, "mv0", "macvlan", (2, "gw-a"), parameters=(("mode", mode),))])
+             for label, mode in modes.items()]  # fmt: skip
+    below = [device(5, "mv1", "macvlan", lower=2, parameters=(("mode", "passthru"),))]
+    spaces = [namespace("gw-a", [device(2, "eth0"), *below], [address(2, "10.0.0.1/24")]), *moved]
+    async with running(SMALL, map_session(host_map(*spaces))) as seen:
+        await seen.see("macvlan passthru")
+        await seen.see("macvlan bridge… eth0 @ gw-a")
+        await seen.see("macvlan private…eth0 @ gw-a")
 
 
 async def test_cursor_of_the_tree_lights_the_device_in_the_drawing_and_back() -> None:

@@ -48,10 +48,10 @@ class MapTable:
     columns = (
         Column("name", "NETNS / DEVICE", 14, frozen=True, middle=True, preferred_width=18, grow=1, max_width=36),
         Column("address", "ADDRESS", 16, rank=2, preferred_width=16, grow=1, max_width=34),
-        Column("kind", "KIND, MODE", 20, middle=True, preferred_width=30, grow=2, max_width=60),
+        Column("kind", "KIND, MODE", 20, middle=True, whole=True, preferred_width=30, grow=2, max_width=60),
         Column("in", "IN", 7, right=True, rank=1),
         Column("out", "OUT", 7, right=True, rank=1),
-        Column("drops", "DROP/s", 6, right=True, rank=3),
+        Column("drops", "DROP/s", 6, right=True, rank=4),
         Column("trend", "TREND", 10, rank=6, sortable=False),
         Column("mark", "!", 1, sortable=False),
         Column("mac", "MAC", 17, rank=5),
