@@ -34,7 +34,7 @@ async def test_events_and_packets_have_one_order_so_sort_is_not_offered() -> Non
             await seen.press(view)
             await seen.until(lambda: "s sort" not in hints(seen), "keys without sort")
             await seen.press("s")
-            await seen.see("one order only")
+            await seen.see("always in order of arrival")
             assert len(seen.app.screen_stack) == 2, "no dialog"
 
 
