@@ -49,9 +49,26 @@ table inet asleep { flags dormant; chain in { type filter hook input priority 0;
 """
 
 
+# As fail2ban makes it while nobody is banned, and kube-proxy while every service has endpoints.
+IDLE = """
+table inet f2b-table {
+    set addr-set-sshd { type ipv4_addr; }
+    chain f2b-chain { type filter hook input priority -1; policy accept
+        tcp dport 22 ip saddr @addr-set-sshd reject
+    }
+}
+table ip kube-proxy {
+    map no-endpoint-services { type ipv4_addr . inet_proto . inet_service : verdict; }
+    chain filter-input { type filter hook input priority -110; policy accept
+        ip daddr . meta l4proto . th dport vmap @no-endpoint-services
+    }
+}
+"""
+
+
 def test_a_sound_ruleset_has_no_findings(lab: Lab) -> None:
     ns = lab.netns("sound")
-    run_in(ns, "nft", "-f", "-", stdin=SOUND)
+    run_in(ns, "nft", "-f", "-", stdin=SOUND + IDLE)
     for tool in ("iptables-nft", "iptables-legacy"):
         run_in(ns, tool, "-N", "USER")
         run_in(ns, tool, "-A", "INPUT", "-p", "tcp", "-g", "USER")

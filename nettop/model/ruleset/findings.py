@@ -23,6 +23,8 @@ _ENDS = frozenset(
     {"accept", "drop", "reject", "return", "goto", "stolen", "snat", "dnat", "masquerade", "redirect", "netmap"}
 )
 _DROPS = frozenset({"drop", "reject"})
+# Names of the tables and sets of programs that fill them as they run: theirs are often empty.
+_FILLING = ("f2b-", "crowdsec", "sshguard", "kube-proxy", "KUBE-")
 _LISTED = 5  # rules named as evidence
 
 
@@ -175,6 +177,9 @@ def _sets(facts: Facts) -> Iterator[Finding]:
 def _set(facts: Facts, one: NftSet | IpSet, name: str, users: list[RuleView]) -> Iterator[Finding]:
     used = f"{plural(len(users), 'rule')} {'uses' if len(users) == 1 else 'use'} it"
     filled = isinstance(one, NftSet) and bool(one.flags & nft.NFT_SET_EVAL)  # by rules
+    filled = filled or any(
+        part.startswith(_FILLING) for part in ((one.name,) if isinstance(one, IpSet) else one.id[1:])
+    )
     if one.count == 0 and not filled:
         yield _of_rule(facts, "empty-set", f"{name} is empty and {used}", users[0], users)
     elif one.count is not None and one.size and one.count >= one.size:
