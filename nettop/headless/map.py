@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
         output.add([*answers.findings(engine, chosen)])
     output.flush()
     if error := engine.host_map.error:
-        say(f"there may be more namespaces: {error}")
+        say(error)
     return final_code(engine.ledger, code, options.fail_on_loss)
 
 

@@ -132,6 +132,7 @@ class Run:
 
     def _facts(self, now_ns: int) -> Status:
         engine = self.engine
+        errors = (*(end.error for end in engine.failures), engine.host_map.error)
         count, maximum = engine.counters.table_use(engine.netns)
         return replace(
             self.status,
@@ -143,7 +144,7 @@ class Run:
             acct={"0": "off", "1": "on"}.get(engine.sysctls.value(engine.netns, ACCOUNTING) or "", ""),
             lost=engine.ledger.lost(),
             clock_ns=now_ns,
-            notes=tuple(dict.fromkeys(clean(end.error) for end in engine.failures if end.error)),
+            notes=tuple(dict.fromkeys(clean(error) for error in errors if error)),
         )
 
     def _failed(self, error: Exception) -> None:

@@ -79,7 +79,7 @@ class HostMap:
         self.read_ns = 0  # when the newest dump was read: it goes on where the clock of the models has stopped
         self.shown: frozenset[str] = frozenset()  # labels of those on the screen
         self.watched: Mapping[str, int] = {}  # inodes of those whose flows are shown, by the labels they were given
-        self.error = ""  # why namespaces may be missing
+        self.error = ""  # that namespaces may be missing, and why
         self._of: dict[str, NamespaceMap] = {}  # by label
         self._by_inode: dict[int, NamespaceMap] = {}
         self._pending: MapRows | None = None  # rows of the dump that is coming
@@ -133,7 +133,7 @@ class HostMap:
 
     def _list(self, listed: NamespaceList) -> None:
         """Keep what is known of namespaces that are still there, under their labels of now."""
-        self.error = listed.error
+        self.error = f"there may be more namespaces: {listed.error}" if listed.error else ""
         if listed.error and not listed.namespaces:
             self._named("")  # it is always there
             return
