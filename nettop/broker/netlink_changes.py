@@ -119,15 +119,21 @@ def _exchange(requests: Sequence[bytes]) -> list[int]:
     """Send all requests at once; return the errno (0: done) of each. All answers are there when the send returns."""
     if not requests:
         return []
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as sock:
-        set_buffer(sock, RECEIVE_BUFFER, _RCVBUF)
-        sock.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)  # an error without the request that caused it
-        sock.setblocking(False)
+    with netfilter_socket(RECEIVE_BUFFER, _RCVBUF) as sock:
         sock.sendto(b"".join(requests), (0, 0))
         found = answers(sock)
     if len(found) != len(requests):
         raise BrokerError(f"the kernel answered {len(found)} of {len(requests)} requests")
     return found
+
+
+def netfilter_socket(buffer: tuple[int, int], size: int) -> socket.socket:
+    """Return a non-blocking socket for changes, whose `buffer` (RECEIVE_BUFFER, SEND_BUFFER) has `size` bytes."""
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
+    sock.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)  # an error without the request that caused it
+    sock.setblocking(False)
+    set_buffer(sock, buffer, size)
+    return sock
 
 
 def answers(sock: socket.socket) -> list[int]:

@@ -16,13 +16,12 @@ from contextlib import suppress
 from nettop.broker import privileges
 from nettop.broker.attributes import attribute, be32, u8
 from nettop.broker.children import TOOL_ENVIRONMENT, close_all_but
-from nettop.broker.netlink_changes import answers
+from nettop.broker.netlink_changes import answers, netfilter_socket
 from nettop.broker.reads import message
-from nettop.broker.sockets import RECEIVE_BUFFER, set_buffer
+from nettop.broker.sockets import RECEIVE_BUFFER
 from nettop.errors import BrokerError
 from nettop.linux import nfnetlink
-from nettop.linux.netlink import NETLINK_CAP_ACK, NETLINK_NETFILTER, NLM_F_ACK, NLM_F_REQUEST
-from nettop.linux.socket import SOL_NETLINK
+from nettop.linux.netlink import NLM_F_ACK, NLM_F_REQUEST
 
 _GROUP = 0  # the kernel's trace records go there (net/netfilter/nfnetlink_log.c, default_loginfo)
 _LOGGER = b"nfnetlink_log"
@@ -46,11 +45,8 @@ def bind(buffer: int) -> socket.socket:
 
     Raises OSError; BrokerError if another program gets them.
     """
-    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
+    sock = netfilter_socket(RECEIVE_BUFFER, buffer)
     try:
-        sock.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
-        sock.setblocking(False)
-        set_buffer(sock, RECEIVE_BUFFER, buffer)
         for part in (
             u8(nfnetlink.NFULA_CFG_CMD, nfnetlink.NFULNL_CFG_CMD_BIND),
             attribute(nfnetlink.NFULA_CFG_MODE, _HEADERS.to_bytes(4, "big") + bytes([nfnetlink.NFULNL_COPY_PACKET, 0])),

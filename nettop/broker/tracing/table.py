@@ -12,25 +12,22 @@ import socket
 from collections.abc import Iterable, Iterator, Sequence
 
 from nettop.broker.attributes import attribute, be32, name, nested
-from nettop.broker.netlink_changes import answers
+from nettop.broker.netlink_changes import answers, netfilter_socket
 from nettop.broker.reads import LONGEST_NAME, message, nfgenmsg
 from nettop.broker.requests import PacketTest, StartTrace
-from nettop.broker.sockets import SEND_BUFFER, set_buffer
+from nettop.broker.sockets import SEND_BUFFER
 from nettop.errors import BrokerError
 from nettop.kinds import TRACE_ENDS, TRACE_HOOKS, TRACE_INGRESS, TRACE_MARK, TRACE_MARKING
 from nettop.linux import nf_tables as nft
 from nettop.linux import nfnetlink
 from nettop.linux.interface import IFNAMSIZ
 from nettop.linux.netlink import (
-    NETLINK_CAP_ACK,
-    NETLINK_NETFILTER,
     NLM_F_ACK,
     NLM_F_APPEND,
     NLM_F_CREATE,
     NLM_F_REQUEST,
 )
 from nettop.linux.packet import ETH_P_IP, ETH_P_IPV6
-from nettop.linux.socket import SOL_NETLINK
 
 MAX_MATCHES, MAX_TESTS = 256, 32
 MAX_DEVICES = 256  # of an ingress chain (NFT_NETDEVICE_MAX)
@@ -51,11 +48,8 @@ def create(table: str, asked: StartTrace, devices: Sequence[str]) -> socket.sock
     `devices` are those of the namespace.
     """
     request = batch(table, asked, devices)
-    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
+    sock = netfilter_socket(SEND_BUFFER, len(request))
     try:
-        sock.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
-        sock.setblocking(False)
-        set_buffer(sock, SEND_BUFFER, len(request))
         sock.sendto(request, (0, 0))
         refused = next((number for number in answers(sock) if number), 0)
         if refused:
