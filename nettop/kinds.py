@@ -44,7 +44,8 @@ class TextKind(Enum):
     # may inspect. `lport` is the ICMP id of a ping socket, and 0 of a raw socket.
     PROCESSES = "processes"
     # JSON lines, one network namespace of the host each: label inode names processes pid command container (engine id
-    # name) mounts refusal nsids (of others, as seen from inside: the inode, 0 unknown). Or error: why there may be more
+    # name; the first of `containers`) mounts refusal nsids (of others, as seen from inside: the inode, 0 unknown).
+    # Or error: why there may be more.
     NAMESPACES = "namespaces"
     DROPS = "drops"  # packets that the kernel drops on the whole host, by reason (broker/tracing/drops.py)
     DROP_RECORDS = "drop-records"  # the same one by one, while a trace runs

@@ -407,8 +407,8 @@ CGROUPS = [Path("/sys/fs/cgroup", name) for name in ("", "unified", "pids")]
 
 
 @contextmanager
-def contained(lab: Lab, *idents: str) -> Iterator[list[int]]:
-    """A process in a namespace of its own for each of these containers of docker."""
+def contained(lab: Lab, *idents: str, shared: bool = False) -> Iterator[list[int]]:
+    """A process for each of these containers of docker, each in a namespace of its own, or all in that of the first."""
     root = next(one for one in CGROUPS if (one / "cgroup.procs").exists()) / f"nt-{os.getpid()}"
     holders: list[int] = []
     groups = [root / f"docker-{ident}.scope" for ident in idents]
@@ -419,6 +419,13 @@ def contained(lab: Lab, *idents: str) -> Iterator[list[int]]:
             (group / "cgroup.procs").write_text(str(holder.pid))
             poll(lambda pid=holder.pid: Path(f"/proc/{pid}/comm").read_text() == "sleep\n")  # type: ignore[misc]
             holders.append(holder.pid)
+        if shared:
+            for index, group in [*enumerate(groups)][1:]:
+                processes[index].kill()
+                processes[index].wait()
+                processes[index] = lab.spawn_in(f"pid:{holders[0]}", "sleep", "infinity")
+                (group / "cgroup.procs").write_text(str(processes[index].pid))
+                holders[index] = processes[index].pid
         yield holders
     finally:
         for group, holder in zip(groups, processes, strict=True):
@@ -438,6 +445,15 @@ def test_a_start_of_an_id_that_several_containers_have_is_refused_with_them(lab:
         assert f"'beef' is several containers: give the id of one: {one[:12]} (pid:{holders[0]})" in done.stderr
         assert f"{other[:12]} (pid:{holders[1]})" in done.stderr
         assert rows("map", "--netns", "beefab12")[0]["container_id"] == other
+
+
+@only_root("a cgroup of its own")
+def test_containers_that_share_a_namespace_are_each_found(lab: Lab) -> None:
+    one, other = "0dd1" * 16, "0dd2" * 16
+    with contained(lab, one, other, shared=True) as (holder, _):
+        for ident in (one, other):
+            (row,) = [row for row in rows("map", "--netns", ident[:12]) if row["kind"] == "netns"]
+            assert (row["netns"], row["processes"]) == (f"pid:{holder}", 2)
 
 
 @only_root("a cgroup of its own")

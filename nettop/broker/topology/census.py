@@ -21,6 +21,7 @@ _BROKER = "nettop-broker"  # of another nettop, which looks like we do
 _TARGET = re.compile(r"net:\[(\d+)\]")
 # Any user may have a million descriptors and mounts, which are read last, root's first: they hide no other's process.
 SECONDS = 5.0
+_MOST_PIDS = 64  # of a namespace whose containers are looked up
 
 
 @dataclass(slots=True)
@@ -31,6 +32,7 @@ class SeenNamespace:
     own: bool = False  # the one the broker was started in
     names: list[str] = field(default_factory=list)  # in /run/netns
     processes: int = 0
+    pids: list[int] = field(default_factory=list)  # the first of them
     pid: int = 0  # the process with the lowest number whose first thread is there; 0: none
     thread: str = ""  # the path of a thread's file, where only a thread is there
     mounts: list[str] = field(default_factory=list)
@@ -95,6 +97,8 @@ class Census:
         if main:
             place = self._of(main)
             place.pid = place.pid or pid
+            if len(place.pids) < _MOST_PIDS:
+                place.pids.append(pid)
         inside = {main} if main else set()
         threads = os.listdir(f"/proc/{pid}/task")
         for thread in threads if len(threads) > 1 else ():

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 _ID = r"([0-9a-f]{64})"  # others are names, which say nothing about files
@@ -27,7 +28,8 @@ _PATHS = (
 _SYSTEMD_ESCAPE = re.compile(r"\\x([0-9a-f]{2})")
 _NAMES = ("nerdctl/name", "io.kubernetes.container.name", "io.kubernetes.cri.container-name", "io.kubernetes.pod.name")
 SHORTEST_ID = 3  # characters of an id that select a container
-_MAX_FILE = 4 << 20  # bytes
+_MAX_FILE, _MAX_COMMAND = 4 << 20, 64 << 10  # bytes
+_MAX_NAME = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +48,15 @@ def specs_of(listing: bytes, word: str) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for record in map(json.loads, listing.splitlines()):
-        of = record.get("container")
-        if of and (of["name"] == word or (len(word) >= SHORTEST_ID and of["id"].startswith(word))):
-            found[record["label"]] = f"{of['name']} {of['id'][:12]} ({record['label']})".strip()
+        for of in record.get("containers", ()):
+            if of["name"] == word or (len(word) >= SHORTEST_ID and of["id"].startswith(word)):
+                found[record["label"]] = f"{of['name']} {of['id'][:12]} ({record['label']})".strip()
     return found
+
+
+def containers_of(pids: Iterable[int]) -> list[Container]:
+    """Return the containers of these processes, each once."""
+    return [*dict.fromkeys(found for pid in pids if (found := container_of(pid)) is not None)]
 
 
 def container_of(pid: int, root: str = "") -> Container | None:
@@ -62,7 +69,7 @@ def container_of(pid: int, root: str = "") -> Container | None:
     found = next((one for path in paths if (one := in_cgroup(path)) is not None), None)
     if found is None or found.name:
         return found
-    return Container(found.engine, found.id, _name(found, root))
+    return Container(found.engine, found.id, _name_by_monitor(pid, found.id, root) or _name(found, root))
 
 
 def in_cgroup(path: str) -> Container | None:
@@ -77,7 +84,19 @@ def in_cgroup(path: str) -> Container | None:
 def _name(of: Container, root: str) -> str:
     read = _READERS.get(of.engine, _oci_name)
     with suppress(OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
-        return str(read(of.id, root)).strip("/")[:256]
+        return str(read(of.id, root)).strip("/")[:_MAX_NAME]
+    return ""
+
+
+def _name_by_monitor(pid: int, ident: str, root: str) -> str:
+    """Return the name that conmon, the parent of a container of podman or CRI-O, was given, wherever its files are."""
+    with suppress(OSError, IndexError, ValueError):
+        with open(f"{root}/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            parent = int(file.read().rpartition(")")[2].split()[1])
+        with open(f"{root}/proc/{parent}/cmdline", "rb") as file:
+            options = dict(pairwise(file.read(_MAX_COMMAND).split(b"\0")))
+        if options.get(b"-c") == ident.encode():
+            return options.get(b"-n", b"").decode(errors="replace")[:_MAX_NAME]
     return ""
 
 

@@ -13,7 +13,7 @@ from nettop.broker import abi
 from nettop.broker.children import write_out
 from nettop.broker.namespaces import NAMED, open_nsfs
 from nettop.broker.topology.census import Census, SeenNamespace, command
-from nettop.broker.topology.containers import container_of
+from nettop.broker.topology.containers import containers_of
 from nettop.broker.topology.nsids import NsidSocket, resolve
 
 
@@ -39,7 +39,7 @@ def _children(pid: int) -> list[int]:
 
 
 def _record(seen: SeenNamespace, refusal: str, nsids: dict[int, int]) -> dict[str, object]:
-    container = container_of(seen.pid) if seen.pid and not seen.own else None
+    containers = [asdict(one) for one in containers_of(() if seen.own else seen.pids)]  # those of a pod share one
     return {
         "label": seen.spec(),
         "inode": seen.inode,
@@ -47,7 +47,8 @@ def _record(seen: SeenNamespace, refusal: str, nsids: dict[int, int]) -> dict[st
         "processes": seen.processes,
         "pid": seen.pid,
         "command": command(seen.pid) if seen.pid else "",
-        "container": asdict(container) if container else None,
+        "container": next(iter(containers), None),
+        "containers": containers,
         "mounts": seen.mounts,
         "tuns": seen.tuns,
         "refusal": refusal,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,20 @@ def test_names_are_in_the_files_of_docker_podman_and_containerd(tmp_path: Path) 
     assert container(tmp_path, f"{POD}/cri-containerd-{ID}.scope") == Container("containerd", ID, "api")
 
 
+def test_the_monitor_of_a_container_has_its_name_wherever_its_files_are(tmp_path: Path) -> None:
+    write(tmp_path, "proc/7/stat", "7 (a ) b) S 6 7 7 0")
+    for words, name in (
+        (["conmon", "--api-version", "1", "-c", ID, "-u", ID, "-n", "db-2", "--exit-dir", "/run"], "db-2"),
+        (["conmon", "-c", "ff" * 32, "-n", "of-another"], ""),
+        (["conmon", "-c", ID, "-n"], ""),
+        (["conmon", "-c", ID, "-n", "\udcff\x1b[31m"], "\ufffd\x1b[31m"),
+        (["sh"], ""),
+    ):
+        (tmp_path / "proc/6").mkdir(exist_ok=True)
+        (tmp_path / "proc/6/cmdline").write_bytes(b"\0".join(os.fsencode(word) for word in words) + b"\0")
+        assert container(tmp_path, f"/libpod-{ID}") == Container("podman", ID, name)
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"Name": 7}', '{"Name": {}}', "[" * 100_000])
 def test_damaged_files_give_no_name(tmp_path: Path, content: str) -> None:
     write(tmp_path, f"var/lib/docker/containers/{ID}/config.v2.json", content)
@@ -94,8 +109,10 @@ def test_a_process_that_is_gone_has_no_container(tmp_path: Path) -> None:
 
 
 def listing(*containers: tuple[str, str, str]) -> bytes:
-    records = [{"label": label, "container": {"engine": "docker", "id": i, "name": n}} for label, i, n in containers]
-    return b"".join(json.dumps(record).encode() + b"\n" for record in [{"label": "", "container": None}, *records])
+    of: dict[str, list[dict[str, str]]] = {"": []}
+    for label, ident, name in containers:
+        of.setdefault(label, []).append({"engine": "docker", "id": ident, "name": name})
+    return b"".join(json.dumps({"label": label, "containers": found}).encode() + b"\n" for label, found in of.items())
 
 
 def test_a_container_is_found_by_its_name_or_the_start_of_its_id() -> None:
@@ -103,5 +120,9 @@ def test_a_container_is_found_by_its_name_or_the_start_of_its_id() -> None:
     assert list(specs_of(found, "web")) == ["pid:7"]
     assert list(specs_of(found, "abc2")) == ["pid:8"]
     assert list(specs_of(found, "abc")) == ["pid:7", "pid:8"]
+    shared = listing(("pid:7", "abc1" * 16, "infra"), ("pid:7", "abc2" * 16, "web"))
+    assert (
+        list(specs_of(shared, "web")) == list(specs_of(shared, "infra")) == list(specs_of(shared, "abc")) == ["pid:7"]
+    )
     assert not specs_of(found, "ab")
     assert not specs_of(found, "we")
