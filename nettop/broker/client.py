@@ -18,7 +18,6 @@ from nettop.broker.confinement.own_namespace import Child
 from nettop.broker.failures import from_fields
 from nettop.broker.requests import (
     CaptureDevice,
-    Change,
     CounterName,
     DumpFilter,
     FlowKey,
@@ -250,8 +249,8 @@ class Broker:
         body, _ = self._call(requests.StopTrace(trace))
         return None if body["matched"] is None else (int(body["matched"]), int(body["marked"]))
 
-    def change(self, change: Change) -> Change:
-        """Make a change; returns the change that undoes it. Refused with NotPermitted under --read-only."""
+    def change(self, change: SetSysctl) -> SetSysctl:
+        """Set a sysctl; return the request that undoes it. Refused with NotPermitted under --read-only."""
         body, _ = self._call(change)
         return SetSysctl(change.netns, change.name, body["before"])
 

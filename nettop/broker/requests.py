@@ -353,7 +353,6 @@ class StopTrace:
     trace: int
 
 
-Change = SetSysctl
 Request = (
     GetNetns
     | ListNetns

@@ -62,7 +62,7 @@ def compared(options: argparse.Namespace, query: RuleQuery, read_live: LiveReade
 
 @dataclass(slots=True)
 class _Side:
-    """What is compared of one of the states."""
+    """The part of a state that is compared."""
 
     chains: dict[ChainKey, ChainState] = field(default_factory=dict)
     parts: Parts = field(default_factory=Parts)

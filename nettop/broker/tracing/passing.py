@@ -49,11 +49,6 @@ class PassingPackets:
         self._kept: deque[tuple[int, list[bytes]]] = deque()  # samples, with the time of reading
         self._size = self._turn = self._searched_ns = 0
 
-    @property
-    def is_followed(self) -> bool:
-        """True while packets are kept."""
-        return bool(self._events)
-
     def follow(self, devices: Iterable[str], cpus: Iterable[int]) -> None:
         """Keep the packets of these devices, too. Raises BrokerError, OSError."""
         known = set[str]().union(*self._filters)
