@@ -130,7 +130,7 @@ def test_a_route_is_what_ip_route_get_says(shown: Shown) -> None:
     table = shown.session._run.waited(of_map)
 
     def passed(text: str) -> set[tuple[str, str]]:
-        """What is lit: the namespace and the device of each ident."""
+        """The namespaces and devices that are lit."""
         found = shown.asked(shown.session.ask_route, shown.here, text)
         places = [table.place(ident) for ident in found.path]
         return {(space.namespace.label, space.name(ifindex) if ifindex else "") for space, ifindex in places}

@@ -127,9 +127,8 @@ def _link(hosts: HostMap, space: NamespaceMap, device: Device) -> Row:
 def _other_end(hosts: HostMap, space: NamespaceMap, device: Device) -> Row:
     """Return the keys of the lower device, or of the peer in a pair."""
     link = device.link
-    label, ifindex = hosts.peer(space.namespace.label, link.ifindex) or (None, link.lower or None)
-    there = hosts.of(label) if label is not None else None
-    other = there.devices.get(ifindex) if there and ifindex else None
+    place = hosts.peer(space.namespace.label, link.ifindex)
+    (label, ifindex), other = place or (None, link.lower or None), hosts.device(place)
     name, pair = other.link.name if other else None, link.kind in PAIRS
     if label is None and link.peer_nsid is not None:
         label = f"nsid {link.peer_nsid}"

@@ -33,7 +33,7 @@ def route_path(hosts: HostMap, idents: MapIdents, label: str, report: RouteRepor
     path = {idents.of(label)}
     for ifindex in ways:
         for place in _along(hosts, label, ifindex):
-            path |= {idents.of(place[0]), idents.of(*place)}
+            path |= {idents.of(place[0]), idents.of(*place)} if hosts.device(place) else set()
     return frozenset(path)
 
 
@@ -49,23 +49,14 @@ def _leaves(space: NamespaceMap, report: RouteReport) -> list[int]:
 
 
 def _along(hosts: HostMap, label: str, ifindex: int) -> Iterator[tuple[str, int]]:
-    """Yield a device, its bridge, the other end of its pair and its bridge, or the devices below it."""
+    """Yield a device and its master, and the same of those below it, or of the other end of its pair."""
+    place, crossed = (label, ifindex), False
     for _ in range(_DEEPEST):
-        space = hosts.of(label)
-        device = space.devices.get(ifindex) if space else None
-        if space is None or device is None:
+        device = hosts.device(place)
+        if device is None:
             return
-        yield label, ifindex
-        if device.link.master in space.devices:
-            yield label, device.link.master
-        there = hosts.peer(label, ifindex)
-        if there is None or there == (label, ifindex):
+        yield from (place, (place[0], device.link.master))
+        there = hosts.peer(*place)
+        if there is None or there == place or crossed:
             return
-        if device.link.kind in PAIRS:
-            other = hosts.of(there[0])
-            end = other.devices.get(there[1]) if other else None
-            if other is not None and end is not None:
-                yield there
-                yield from [(there[0], end.link.master)] if end.link.master in other.devices else []
-            return
-        label, ifindex = there
+        place, crossed = there, device.link.kind in PAIRS

@@ -92,7 +92,7 @@ def _depths(hosts: HostMap, of: Mapping[str, Sequence[MapRow]], first: Sequence[
 
 def _neighbours(hosts: HostMap, rows: Iterable[MapRow]) -> Iterable[str]:
     for row in rows:
-        other = hosts.peer(row.label, row.device.link.ifindex) if row.device else None
+        other = _other_end(hosts, row)
         if other is not None and other[0] != row.label:
             yield other[0]
 
@@ -127,7 +127,7 @@ class _Items:
 
     def _other(self, row: MapRow) -> int | None:
         """Return the other end or lower device of a device, if it is drawn."""
-        found = self._hosts.peer(row.label, row.device.link.ifindex) if row.device else None
+        found = _other_end(self._hosts, row)
         ident = None if found is None else self.idents.of(*found)
         return ident if ident in self._drawn and ident != row.ident else None
 
@@ -149,6 +149,10 @@ class _Items:
             assert above.device is not None
             yield Item(~ident, f"└┄ {above.device.link.name}", "", False, inside or opens, ident,
                        f"@ {label_text(above.label)}")  # fmt: skip
+
+
+def _other_end(hosts: HostMap, row: MapRow) -> tuple[str, int] | None:
+    return hosts.peer(row.label, row.device.link.ifindex) if row.device else None
 
 
 def _is_pair(row: MapRow) -> bool:

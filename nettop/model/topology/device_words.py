@@ -33,8 +33,7 @@ def peer_text(hosts: HostMap, label: str, device: Device) -> str:
     """Return `eth0 @ lan-a` for its other end or lower device; `if 2 @ nsid 4` for one that is not known; or ""."""
     link = device.link
     found = hosts.peer(label, link.ifindex)
-    there = hosts.of(found[0]) if found else None
-    other = there.devices.get(found[1]) if there and found else None
+    other = hosts.device(found)
     if other is not None and found:
         return other.link.name + (f" @ {label_text(found[0])}" if found[0] != label else "")
     if not link.lower:
@@ -52,8 +51,7 @@ def kind_text(hosts: HostMap, label: str, device: Device, nested: bool = False) 
 
     `nested`: it is below its lower device in a tree, which is not named again.
     """
-    here = hosts.of(label)
-    master = here.devices.get(device.link.master) if here else None
+    master = hosts.device((label, device.link.master))
     role = _PORTS.get(device.master_kind or (master.link.kind if master else ""), "") if device.link.master else ""
     own = _own_text(hosts, label, device, nested)
     if not role:

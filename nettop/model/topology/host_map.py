@@ -104,13 +104,17 @@ class HostMap:
 
     def peer(self, label: str, ifindex: int) -> tuple[str, int] | None:
         """Return (label, ifindex) of the other end of a veth, or of the lower device; None: unknown or none."""
-        here = self._of.get(label)
-        device = here.devices.get(ifindex) if here else None
+        here, device = self._of.get(label), self.device((label, ifindex))
         if here is None or device is None or not device.link.lower:
             return None
         nsid = device.link.peer_nsid
         there = here if nsid is None else self._by_inode.get(here.namespace.nsids.get(nsid, 0))
         return None if there is None else (there.namespace.label, device.link.lower)
+
+    def device(self, place: tuple[str, int] | None) -> Device | None:
+        """Return the device with this label and ifindex; None: unknown."""
+        space = self._of.get(place[0]) if place else None
+        return space.devices.get(place[1]) if space and place else None
 
     def apply(self, item: NamespaceList | MapRows | NamespaceSysctls | DumpMark | Gap, netns: int, now_ns: int) -> None:
         """Apply a list of namespaces, a dump's marks and rows, or the sysctls of a namespace."""
