@@ -10,6 +10,8 @@ import pytest
 
 from nettop.broker.client import Broker
 from nettop.errors import BrokerError
+from nettop.model.filter.expression import parse
+from nettop.model.traces.match import matches
 from tests.kernel.commands import command, environment, nettop, running, size_of
 from tests.kernel.namespaces import Lab, command_in, poll, run_in
 
@@ -48,6 +50,20 @@ def test_a_device_name_that_is_not_utf8_is_captured_and_shown_as_bytes(
     assert recording.returncode == 0, said
     assert len(packets(path)) == 6
     assert all(r" \xff\xfe " in line for line in packets(path))
+
+
+@pytest.mark.parametrize("name", [b"\xff1", ODD * 5])
+def test_it_is_traced_from_its_ingress_on(odd: tuple[str, str], broker: Broker, name: bytes) -> None:
+    here, there = odd
+    for words in (b"link set \xff\xfe down", b"link set \xff\xfe name " + name, b"link set " + name + b" up"):
+        subprocess.run([*command_in(here, "ip"), *words.split()], check=True)
+    icmp = matches(parse("icmp", "trace"))  # type: ignore[arg-type]
+    number, table = broker.start_trace(broker.netns(here), icmp, ingress=True)
+    poll(lambda: "1 received" in run_in(there, "sh", "-c", "ping -c 1 -W 1 10.99.0.1 || true"))
+    listed = command_in(here, "nft", "list", "table", "netdev", table)
+    counted = subprocess.run(listed, check=True, capture_output=True).stdout
+    broker.stop_trace(number)
+    assert counted.count(b"counter packets 0") < counted.count(b"counter packets")
 
 
 def test_its_name_in_lists_and_errors_is_the_same(odd: tuple[str, str], broker: Broker) -> None:

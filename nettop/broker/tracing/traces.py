@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from nettop.broker import sockets
 from nettop.broker.requests import StartTrace
 from nettop.broker.tracing.counts import read_counts
 from nettop.broker.tracing.drops import Drops
@@ -57,7 +56,7 @@ class Traces:
         if not 1 <= request.seconds <= MAX_SECONDS:
             raise BrokerError(f"a trace of {request.seconds} s is not possible", f"give 1 to {MAX_SECONDS}")
         table = f"{TRACE_PREFIX}{os.getpid()}-{os.urandom(3).hex()}"
-        devices = [device.name for device in sockets.devices()]
+        devices = [name for _, name in sorted(socket.if_nameindex())]  # with their very bytes (os.fsencode)
         owner = create(table, request, devices)
         self._drops.follow(devices)
         number = next(self._numbers)
