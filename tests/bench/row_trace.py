@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
 
-from tests.bench.measure import NETTOP, ended, started
+from tests.bench.measure import NETTOP, ended, load_of, started
 from tests.bench.report import Line, line
 from tests.bench.world import World
-from tests.kernel.namespaces import poll, run_in
+from tests.kernel.namespaces import command_in, poll, run_in
 
 RATE = 1_000
 _PORT = 4242
@@ -32,6 +33,14 @@ for at in range(count):
     s.sendto(b"x" * (at % 100), ("10.1.2.3", port))
     time.sleep(max(0.0, began + (at + 1) / rate - time.monotonic()))
 """
+_FLOOD = """import socket, sys, time
+s, end, sent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), time.monotonic() + float(sys.argv[1]), 0
+while time.monotonic() < end:
+    for _ in range(100):
+        s.sendto(b"x", ("10.1.2.3", 4343))
+    sent += 100
+print(sent)
+"""
 
 
 def trace_1k(world: World) -> Iterator[Line]:
@@ -51,8 +60,23 @@ def trace_1k(world: World) -> Iterator[Line]:
     whole = sum(row["kind"] == "end" and row["verdict"] == "accept" for row in rows)
     steps = sum(row["kind"] == "step" for row in rows)
     gaps = sum(row["kind"] == "gap" for row in rows)
+    load, rate = _load_beside_others(ns, world.seconds(10, 0.5))
     world.drop_netns(ns)
     note = f"{steps:,} steps, {gaps} gaps; % of packets without their whole way"
     yield line("trace-1k", f"{count:,} packets at {RATE:,}/s: lost by `trace --json`", 100 * (1 - whole / count), "%",
                most=0, note=note)  # fmt: skip
     yield line("trace-1k", "  its CPU time by packet", 1e6 * cost.cpu / count, "µs", note="start and broker included")
+    note = "of a core, broker with it; the devices that a trace follows"
+    yield line("trace-1k", f"  its load beside {rate:,.0f} other packets/s", load, "%", most=5, note=note)
+
+
+def _load_beside_others(ns: str, seconds: float) -> tuple[float, float]:
+    """Per cent of a core of a trace without a packet, and the packets a second that pass the device meanwhile."""
+    process = started([NETTOP, "trace", f"udp port {_PORT}", "--netns", ns])
+    poll(lambda: "nettop-" in run_in(ns, "nft", "list", "tables"), what="the tracing table")
+    flood = started(command_in(ns, sys.executable, "-c", _FLOOD, str(seconds + 1)), stdout=subprocess.PIPE)
+    load = load_of(process.pid, seconds)
+    sent, _ = flood.communicate()
+    process.send_signal(signal.SIGINT)
+    process.wait()
+    return load, int(sent) / (seconds + 1)
