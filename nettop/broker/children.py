@@ -12,7 +12,7 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -27,6 +27,7 @@ from nettop.errors import BrokerError
 Body = dict[str, Any]
 Answer = tuple[Body, tuple[int, ...]]  # and descriptors
 
+MAX_CHILDREN = 16  # at once
 OUTPUT_LIMIT = 256 << 20  # bytes
 MEMORY_LIMIT = 4 << 30  # bytes of address space
 ERROR_LIMIT = 32 << 10  # bytes of stderr that are read
@@ -63,6 +64,7 @@ class ChildProcess:
     stdout: int
     stderr: int
     kill_reason: str = ""
+    overdue: int = 0  # how often it was killed after its deadline
     cost_ns: int = 0  # of processor time that it took, with its own children; known once it has ended
 
     def kill(self, reason: str) -> None:
@@ -140,6 +142,17 @@ def start(task: ChildTask) -> ChildProcess:
         _run_child(task, parent, stdout, stderr)
     deadline = time.monotonic() + task.seconds
     return ChildProcess(task.name, pid, os.pidfd_open(pid), deadline, stdout, stderr)
+
+
+def check_room(running: Sequence[ChildProcess], name: str) -> None:
+    """Raise BrokerError unless another child of that name may run.
+
+    A file system that does not answer (NFS, FUSE) holds a child even after SIGKILL: one such child of a name is enough.
+    """
+    if len(running) >= MAX_CHILDREN:
+        raise BrokerError(f"{MAX_CHILDREN} calls are running already", "wait for one to end")
+    if any(child.name == name and child.overdue > 1 for child in running):
+        raise BrokerError(f"{name}: an earlier call cannot be ended", "a file system may not answer")
 
 
 def execute(*argv: str) -> None:

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 from nettop.broker import (
+    children,
     names,
     netlink_changes,
     output,
@@ -44,7 +45,6 @@ from nettop.kinds import TextKind
 
 COMPILE_SECONDS = 8.0  # a capture filter with a host name asks DNS
 OUTPUT_SECONDS = 8.0  # a network file system may hang
-MAX_CHILDREN = 16
 SEND_SECONDS = 10  # an app that reads nothing for so long (while the buffer is full) counts as gone
 
 
@@ -352,8 +352,7 @@ class Server:
         return None if handle == OWN else self._namespaces.fd(handle)
 
     def _start(self, request_id: int, netns: int, task: ChildTask, make_answer: Callable[[int], Answer]) -> NoReturn:
-        if len(self._running) >= MAX_CHILDREN:
-            raise BrokerError(f"{MAX_CHILDREN} calls are running already", "wait for one to end")
+        children.check_room([running.child for running in self._running.values()], task.name)
         child = start(task)
         self._running[child.pidfd] = RunningRequest(child, request_id, netns, make_answer)
         self._selector.register(child.pidfd, selectors.EVENT_READ, lambda: self._on_child_end(child.pidfd))
@@ -380,12 +379,12 @@ class Server:
         now = time.monotonic()
         for running in self._running.values():
             if running.child.deadline <= now:
-                running.child.deadline = now + 1.0
+                running.child.deadline, running.child.overdue = now + 1.0, running.child.overdue + 1
                 running.child.kill("it took too long and was ended")
 
     def _on_owner_change(self) -> None:
-        children = frozenset(running.child.pid for running in self._running.values())
-        for netns in self._namespaces.orphaned(children):
+        pids = frozenset(running.child.pid for running in self._running.values())
+        for netns in self._namespaces.orphaned(pids):
             self._close_netns(netns.handle, "the namespace is gone")
             self._send({"gone": asdict(netns), "why": "the namespace is gone"})
 

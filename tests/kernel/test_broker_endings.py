@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from nettop.broker import texts
+from nettop.broker.children import ChildProcess
 from nettop.broker.client import Broker
 from nettop.broker.start import start
 from nettop.errors import BrokerError
@@ -85,6 +88,27 @@ def test_a_child_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch, b
     monkeypatch.setattr(texts, "SECONDS", 0.0)
     with forked_broker() as broker, pytest.raises(BrokerError, match="nft-ruleset: it took too long and was ended"):
         broker.text(broker.netns(big_ruleset), TextKind.NFT_RULESET)
+
+
+def test_a_child_that_cannot_be_ended_is_the_only_one_of_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that waits for a network file system; the map asks for its list again and again."""
+
+    def hang(seconds: float) -> texts.Tool:
+        return texts.Tool(lambda: (signal.alarm(0), time.sleep(seconds)))  # type: ignore[arg-type, return-value]
+
+    monkeypatch.setattr(texts, "SECONDS", 0.0)
+    monkeypatch.setitem(texts.TOOLS, TextKind.PROCESSES, hang(4.0))
+    monkeypatch.setitem(texts.TOOLS, TextKind.NFT_RULESET, hang(1.5))
+    monkeypatch.setattr(ChildProcess, "kill", lambda child, reason: setattr(child, "kill_reason", reason))
+    with forked_broker() as broker, ThreadPoolExecutor() as calls:
+        own = broker.netns("")
+        hanging = calls.submit(broker.text, own, TextKind.PROCESSES)
+        broker.text(own, TextKind.NFT_RULESET)
+        with pytest.raises(BrokerError, match="processes: an earlier call cannot be ended"):
+            broker.text(own, TextKind.PROCESSES)
+        broker.text(own, TextKind.NFT_RULESET)
+        hanging.result()
+        broker.text(own, TextKind.PROCESSES)
 
 
 def test_every_call_after_the_brokers_death_says_so(broker: Broker) -> None:
