@@ -75,14 +75,13 @@ _DATAGRAM = 1 << 16
 _LENGTH = Struct("=I")
 _SECOND = 1_000_000_000
 _DEBOUNCE_NS = 50_000_000  # from the first event to the read
-_REST_NS = 100_000_000  # between two reads of a namespace after events
-_REST_PER_COST = 50
+_REST_NS, _REST_PER_COST = 100_000_000, 50  # between two reads of a namespace after events
 SHARE = 0.02  # of a core, for all reads but the first of each namespace
 _DOWNSTREAM = 1.6  # the cost of a read with decoding and applying its rows
 _BURST_NS = 500_000_000  # of saved time that may be spent at once
 _OVERDRAFT_NS = 500_000_000  # that reads after events may borrow: what a person has changed is shown at once
 _AGAIN_NS = 60 * _SECOND  # everything, without an event
-_COUNTS_NS, _COUNTS_UNSEEN_NS = _SECOND, 10 * _SECOND
+_COUNTS_NS, _COUNTS_UNSEEN_NS, _MANY = _SECOND, 10 * _SECOND, 100  # of each further 100 namespaces less often
 _QUEUES_NS = 5 * _SECOND  # drops and backlogs, where they are shown
 _TOGETHER_NS = _SECOND // 2  # counts are due at multiples of this: one wake-up reads those of many namespaces
 _SYSCTLS_NS, _SYSCTLS_UNSEEN_NS = 10 * _SECOND, 300 * _SECOND  # a namespace with five devices takes 5 ms
@@ -331,13 +330,14 @@ class NamespaceMapSource:
             self._allowance_ns -= int(cost_ns * _DOWNSTREAM)
         place.new = False
         place.rest_until_ns = ended + max(_REST_NS, _REST_PER_COST * cost_ns)
+        many = max(1, len(self._places) // _MANY)
         if COUNTS in parts:
-            counts_ns = now + (_COUNTS_NS if label in self._shown else _COUNTS_UNSEEN_NS)
+            counts_ns = now + (_COUNTS_NS if label in self._shown else _COUNTS_UNSEEN_NS * many)
             place.counts_ns = counts_ns - counts_ns % _TOGETHER_NS
         if _QUEUES in parts:
             place.queues_ns = now + _QUEUES_NS
         if everything:
-            place.again_ns = now + _AGAIN_NS
+            place.again_ns = now + _AGAIN_NS * many
 
     def _read_sysctls(self) -> Iterator[Item]:
         """Read the sysctls of one namespace, first of those that are shown."""

@@ -75,7 +75,7 @@ class HostMap:
 
     def __init__(self) -> None:
         self.version = 0
-        self.layout_version = 0  # grows with what rows and findings are made of, but for counts and sysctls
+        self.layout_version = 0  # grows with _LAYOUT
         self.read_ns = 0  # when the newest dump was read: it goes on where the clock of the models has stopped
         self.shown: frozenset[str] = frozenset()  # labels of those on the screen
         self.watched: Mapping[str, int] = {}  # inodes of those whose flows are shown, by the labels they were given
@@ -186,7 +186,7 @@ class HostMap:
         if part not in known.complete or getattr(known, part) != value:
             setattr(known, part, value)
             known.complete.add(part)
-            self._changed(True, None if part in _ASIDE else known)
+            self._changed(True, known if part in _LAYOUT else None)
 
     def _count(self, known: NamespaceMap, rows: MapRows, ts_ns: int) -> None:
         elapsed_ns = ts_ns - known.counted_ns
@@ -226,7 +226,7 @@ _PARTS = {  # DumpMark.what → the name of the field
 }
 
 
-_ASIDE = frozenset({"sysctls", "neighbours", "queues", "nexthops"})  # parts that are no part of the layout
+_LAYOUT = frozenset({"devices", "addresses", "routes", "rules", "vlans"})  # what rows and findings are made of
 
 
 def _identity(one: Namespace) -> tuple[object, ...]:
