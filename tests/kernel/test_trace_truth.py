@@ -63,6 +63,16 @@ class Rules:
                 text += self.chain(table, f"b{base}", users)
             for at, user in enumerate(users):
                 text += self.chain(table, user, users[at + 1 :])
+        return text + self.nat()
+
+    def nat(self) -> str:
+        """Chains of nftables that translate, in a table of their own: at most both."""
+        choose, text = self.random, "add table ip translating\n"
+        dnat = f"udp dport {{ {self.ports()} }} counter dnat to {SERVER}:{choose.choice(PORTS)}"
+        for hook, rule in (("prerouting", dnat), ("postrouting", "oifname wan0 counter masquerade")):
+            if choose.random() < 0.4:
+                text += f"add chain ip translating {hook} {{ type nat hook {hook} priority 0; }}\n"
+                text += f"add rule ip translating {hook} {rule}\n"
         return text
 
     def chain(self, table: str, chain: str, below: list[str]) -> str:
@@ -79,6 +89,10 @@ class Rules:
         if choose.random() < 0.15:
             return (
                 f"udp dport {{ {', '.join(map(str, PORTS))} }} counter udp dport vmap {{ {self.ways(below, PORTS)} }}"
+            )
+        if choose.random() < 0.1:
+            return (
+                f"udp dport @few counter jump {{ meta mark 1 accept; {choose.choice(('drop', 'accept', 'return'))}; }}"
             )
         if choose.random() < 0.15:
             return "udp dport @few counter" + (" udp dport vmap @ways" if base else "")
@@ -98,6 +112,7 @@ class Rules:
     def iptables(self, tool: str) -> str:
         """The input of iptables-restore: tables with user chains, policies, RETURN, MARK and goto."""
         choose, text = self.random, ""
+        text += self.ip_nat() if choose.random() < 0.4 else ""
         for table in choose.sample(("raw", "mangle", "filter"), choose.randint(1, 3)):
             hooks = {"raw": ("PREROUTING",), "mangle": ("PREROUTING", "FORWARD", "POSTROUTING")}
             bases = hooks.get(table, ("FORWARD", "INPUT"))
@@ -111,6 +126,11 @@ class Rules:
                 text += "".join(f"-A {chain} {rule.replace('-i lan0', of_device)}\n" for rule in rules)
             text += "COMMIT\n"
         return text
+
+    def ip_nat(self) -> str:
+        port = self.random.choice(PORTS)
+        rule = f"-A PREROUTING -p udp -m udp --dport {port} -j DNAT --to-destination {SERVER}:{port % 6 + 1}"
+        return f"*nat\n:PREROUTING ACCEPT [0:0]\n{rule}\nCOMMIT\n"
 
     def ip_rule(self, below: list[str]) -> str:
         choose = self.random
@@ -135,8 +155,9 @@ class Path(Path3):
             run_in(ns, "ping", "-c", "1", "-W", "0.1", to, check=False)  # so that the neighbours are known
         run_in(self.client, "sysctl", "-qw", "net.ipv4.neigh.c0.base_reachable_time_ms=3600000")
         run_in(self.router, "sysctl", "-qw", "net.ipv4.neigh.wan0.base_reachable_time_ms=3600000")
-        run_in(self.server, "nft", "-f", "-", stdin="table ip s { counter got { }; chain i { type filter hook "
-               "prerouting priority 0; ip saddr 10.8.1.2 udp dport 1-9 counter name got drop; }; }")  # fmt: skip
+        head = "table ip s { counter got { }; chain i { type filter hook prerouting priority 0; "
+        rule = "ip saddr { 10.8.1.2, 10.8.2.1 } udp dport 1-9 counter name got drop; }; }"
+        run_in(self.server, "nft", "-f", "-", stdin=head + rule)
         quiet = "table ip q { chain o { type filter hook output priority -400; ip protocol icmp drop; }; }"
         run_in(self.router, "nft", "-f", "-", stdin=quiet)
 
@@ -151,7 +172,8 @@ class Path(Path3):
         """The packets of every rule of the router, from nft and iptables-legacy-save."""
         found: Counter[Met] = Counter()
         table = chain = ""
-        for line in run_in(self.router, "nft", "-a", "list", "ruleset").splitlines():
+        listing = run_in(self.router, "nft", "-a", "list", "ruleset")
+        for line in re.sub(r"jump \{\n(?:\t{3}.*\n)+\t\t\}", "jump {}", listing).splitlines():
             if line.startswith("table "):
                 table = " ".join(line.split()[1:3])
             elif line.startswith("\tchain "):
@@ -204,7 +226,9 @@ def met(step: Step) -> Met:
 
 
 def rules_of(journey: Journey) -> list[Met]:
-    return [met(step) for step in journey.steps if step.record.type == "rule"]
+    """The rules that it met, without those of chains without a name, which no listing counts."""
+    rules = (step for step in journey.steps if step.record.type == "rule")
+    return [met(step) for step in rules if not step.record.chain.startswith("__chain")]
 
 
 def ours(journey: Journey) -> list[str]:
@@ -217,12 +241,11 @@ def ours(journey: Journey) -> list[str]:
 def theirs(lines: list[str]) -> list[str]:
     """The same of the lines of `nft monitor trace`, without our own tables and the ends of chains."""
     found = []
-    for line in lines:
-        words = line.split()
-        if words[:2] != ["trace", "id"] or words[6] not in ("rule", "policy") or words[4].startswith(TRACE_PREFIX):
-            continue
-        verdict = re.search(r"\(verdict ([^)]+)\)$", line.strip())
-        found.append(f"{words[3]} {words[4]} {words[5]} {verdict[1] if verdict else words[7]}")
+    for record in re.split(r"^(?=trace id )", "\n".join(lines), flags=re.MULTILINE):  # some take several lines
+        words = record.split()
+        if len(words) > 7 and words[6] in ("rule", "policy", "unknown") and not words[4].startswith(TRACE_PREFIX):
+            verdict = re.search(r"\(verdict ([^)]+)\)$", record.strip())
+            found.append(f"{words[3]} {words[4]} {words[5]} {verdict[1] if verdict else words[7]}")
     return found
 
 
