@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from nettop.broker.client import Broker
-from nettop.broker.requests import Netns, RouteQuestion
+from nettop.broker.requests import Netns
 from nettop.decode.rtnetlink import Link, RouteAnswer
 from nettop.errors import BrokerError, UsageError
 from nettop.linux.rtnetlink import RTN_UNICAST
 from nettop.linux.socket import AF_INET6
-from nettop.model.topology.route_query import RouteQuery, parse
+from nettop.model.topology.route_query import RouteQuery, parse, question_by_index
 from nettop.pipeline.route_question import ask_route
 from nettop.text.units import listed
 
@@ -58,10 +58,7 @@ def packet_way(broker: Broker, netns: Netns, text: str, links: Mapping[int, Link
     bridge = bridges.get(query.in_device)
     ends = bridge or query.in_device, query.out_device
     iif, oif = (0 if not name else devices[_known(name, devices)] for name in ends)
-    source = "" if query.source is None else str(query.source)
-    rest = query.mark, query.tos, query.proto, query.sport, query.dport, query.uid
-    question = RouteQuestion(query.family, str(query.destination), source, iif, oif, *rest)
-    answer = ask_route(broker, netns, question)
+    answer = ask_route(broker, netns, question_by_index(query, iif, oif))
     hops = answer.route.hops if answer.route is not None and answer.route.kind == RTN_UNICAST else ()
     if bridge is not None and hops and hops[0].ifindex == iif and hops[0].gateway is None:
         tool = "ip6tables" if query.family == AF_INET6 else "iptables"

@@ -68,8 +68,12 @@ def question(query: RouteQuery, devices: Mapping[int, Device]) -> RouteQuestion:
     for name in (query.in_device, query.out_device):
         if name and name not in indexes:
             raise UsageError(f"route: no device {name!r} in this namespace", f"there are {listed([*indexes])}")
+    return question_by_index(query, indexes.get(query.in_device, 0), indexes.get(query.out_device, 0))
+
+
+def question_by_index(query: RouteQuery, iif: int, oif: int) -> RouteQuestion:
+    """Return the question with these devices (0: none) in place of those of the query."""
     source = "" if query.source is None else str(query.source)
-    iif, oif = indexes.get(query.in_device, 0), indexes.get(query.out_device, 0)
     rest = query.mark, query.tos, query.proto, query.sport, query.dport, query.uid
     return RouteQuestion(query.family, str(query.destination), source, iif, oif, *rest)
 
