@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nettop.labs.lab import Fact, Lab, bridge, counting, ping, veth
+from nettop.labs.lab import Fact, Lab, bridge, counting, ping, veth, web
 
 BRIDGE = Lab(
     name="bridge",
@@ -69,11 +69,8 @@ HAIRPIN = Lab(
     + bridge("switch core 10.0.1.254/24 10.0.2.254/24", "core1", "core2")
     + "ip netns exec switch bridge link set dev core1 hairpin on\n"
     + counting("switch"),
-    traffic="""
-b serve tcp 10.0.1.2 80
-a wait 10.0.1.2 80
-a every 0.5 get 10.0.1.2 80 500-5000 0
-a ping 10.0.1.2 1
+    traffic=web("a", "b", "10.0.1.2", "500-5000")
+    + """a ping 10.0.1.2 1
 a ping 10.0.1.254 1
 c ping 10.0.2.2 1
 c ping 10.0.2.254 1

@@ -84,6 +84,12 @@ def ping(namespace: str, address: str, *, fails: bool = False) -> Fact:
     return Fact(f"ip netns exec {namespace} ping -c 1 -W 1 {address}", fails)
 
 
+def web(client: str, server: str, address: str, sizes: str = "500-20000") -> str:
+    """Return the traffic of a client that gets files of these sizes (bytes) from a server's port 80, twice a second."""
+    get = f"{client} every 0.5 get {address} 80 {sizes} 0"
+    return f"\n{server} serve tcp {address} 80\n{client} wait {address} 80\n{get}\n"
+
+
 def device(end: str) -> str:
     """Return the commands that give a device its addresses and set it up. `end`: `NAMESPACE DEVICE [ADDRESS]...`."""
     namespace, name, *addresses = end.split()

@@ -7,7 +7,7 @@ b mv0 ─┘
 
 from __future__ import annotations
 
-from nettop.labs.lab import Fact, Lab, bridge, counting, device, ping, veth
+from nettop.labs.lab import Fact, Lab, bridge, counting, device, ping, veth, web
 
 
 def _child(name: str, address: str, mode: str, kind: str = "macvlan", lower: str = "eth0") -> str:
@@ -16,15 +16,14 @@ def _child(name: str, address: str, mode: str, kind: str = "macvlan", lower: str
 
 
 _SWITCH = veth("box eth0 10.0.0.10/24", "switch port") + bridge("switch br0 10.0.0.1/24", "port")
-_TRAFFIC = """
-switch serve tcp 10.0.0.1 80
-a wait 10.0.0.1 80
-a every 0.5 get 10.0.0.1 80 500-5000 0
-a ping 10.0.0.1 1
+_TRAFFIC = (
+    web("a", "switch", "10.0.0.1", "500-5000")
+    + """a ping 10.0.0.1 1
 a ping 10.0.0.10 1
 box ping 10.0.0.1 1
 box every 1 get 10.0.0.1 80 500-5000 0
 """
+)
 
 
 def _two_children(mode: str, look: str, reaches_b: bool, kind: str = "macvlan") -> Lab:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nettop.labs.lab import Fact, Lab, counting, device, ping, veth
+from nettop.labs.lab import Fact, Lab, counting, device, ping, veth, web
 
 _LOOK_IPVLAN = {
     "l2": "Map: a and b have eth0's MAC address; they reach each other and the switch, not box.",
@@ -40,14 +40,8 @@ def _ipvlan(mode: str) -> Lab:
         + children
         + ("" if l2 else _ROUTED)
         + counting("box"),
-        traffic=f"""
-switch serve tcp 10.0.0.1 80
-a wait 10.0.0.1 80
-a every 0.5 get 10.0.0.1 80 500-5000 0
-a ping {network}.3 1
-a ping 10.0.0.10 1
-box ping 10.0.0.1 1
-""",
+        traffic=web("a", "switch", "10.0.0.1", "500-5000")
+        + f"a ping {network}.3 1\na ping 10.0.0.10 1\nbox ping 10.0.0.1 1\n",
         facts=(
             ping("a", f"{network}.3"),
             ping("a", "10.0.0.1"),
@@ -86,12 +80,7 @@ ip -n switch link set port1 master br0
         + device("switch br0 10.0.0.1/24")
         + device(f"box {upper} 10.0.0.2/24")
         + counting("box"),
-        traffic="""
-switch serve tcp 10.0.0.1 80
-box wait 10.0.0.1 80
-box every 0.5 get 10.0.0.1 80 500-20000 0
-box ping 10.0.0.1 1
-""",
+        traffic=web("box", "switch", "10.0.0.1") + "box ping 10.0.0.1 1\n",
         facts=(
             ping("box", "10.0.0.1"),
             Fact(f"ip -n box -d link show {upper}", prints=prints),
@@ -127,13 +116,7 @@ VLAN = Lab(
         for vlan in (10, 20)
     )
     + counting("a"),
-    traffic="""
-b serve tcp 10.0.10.2 80
-a wait 10.0.10.2 80
-a every 0.5 get 10.0.10.2 80 500-20000 0
-a ping 10.0.20.2 1
-a ping 10.0.0.2 1
-""",
+    traffic=web("a", "b", "10.0.10.2") + "a ping 10.0.20.2 1\na ping 10.0.0.2 1\n",
     facts=(
         ping("a", "10.0.0.2"),
         ping("a", "10.0.10.2"),

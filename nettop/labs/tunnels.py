@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nettop.labs.lab import Fact, Lab, counting, device, ping, veth
+from nettop.labs.lab import Fact, Lab, counting, device, ping, veth, web
 
 VETH = Lab(
     name="veth",
@@ -10,11 +10,8 @@ VETH = Lab(
     namespaces=("a", "b"),
     opens="a",
     commands=veth("a eth0 10.0.0.1/24 fd00::1/64", "b eth0 10.0.0.2/24 fd00::2/64") + counting("a"),
-    traffic="""
-b serve tcp 10.0.0.2 80
-b serve udp fd00::2 443
-a wait 10.0.0.2 80
-a every 0.5 get 10.0.0.2 80 500-20000 0
+    traffic=web("a", "b", "10.0.0.2")
+    + """b serve udp fd00::2 443
 a send fd00::2 443 900 0.1
 a ping 10.0.0.2 1
 b ping fd00::1 1
@@ -49,12 +46,7 @@ ip netns exec a nft 'table ip overlay {
 }'
 """
     + counting("a"),
-    traffic="""
-b serve tcp 10.0.0.2 80
-a wait 10.0.0.2 80
-a every 0.5 get 10.0.0.2 80 500-20000 0
-a ping 10.0.0.2 0.5
-""",
+    traffic=web("a", "b", "10.0.0.2") + "a ping 10.0.0.2 0.5\n",
     facts=(
         ping("a", "10.0.0.2"),
         ping("b", "10.0.0.1"),
