@@ -26,7 +26,8 @@ RULE_FEEDS = (
     *(replace(feed, share=None) for feed in feeds.RULE_TEXTS),
 )
 
-SETS = replace(feeds.NFT_SETS, source=VerdictMapDump, every_s=None, share=None)  # without the elements of other sets
+VERDICT_MAPS = replace(feeds.NFT_SETS, source=VerdictMapDump)  # without the elements of other sets
+SETS = replace(VERDICT_MAPS, every_s=None, share=None)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from nettop.console import say
 from nettop.errors import EXIT_OK, BrokerError, UsageError
 from nettop.headless.damage import damage
 from nettop.headless.load import final_code, recorded, report_errors
-from nettop.headless.rule_reading import RULE_FEEDS, Settled
+from nettop.headless.rule_reading import RULE_FEEDS, SETTLE_S, VERDICT_MAPS, Settled
 from nettop.headless.streaming import WAIT_S, LineOutput, Stop, arriving, sources
 from nettop.model.events.lines import gap_json
 from nettop.model.filter.expression import parse
@@ -158,9 +158,10 @@ def _notice(options: argparse.Namespace, table: str) -> str:
 
 def _read_rules(live: LiveSources, plumbing: Plumbing, engine: Engine) -> int:
     """Read the rules and devices, so that the first packet's steps have words. Return the exit code."""
-    live.watch(*RULE_FEEDS, feeds.ROUTES, feeds.ROUTE_EVENTS)
-    settled = Settled()
-    while plumbing.alive() and not settled(engine):
+    live.watch(*RULE_FEEDS, VERDICT_MAPS, feeds.ROUTES, feeds.ROUTE_EVENTS)
+    settled, until = Settled(), time.monotonic() + SETTLE_S
+    sets = engine.ruleset.raw.sets
+    while plumbing.alive() and not (settled(engine) and (sets.is_listed or time.monotonic() > until)):
         for item in plumbing.handoff.get(WAIT_S)[1]:
             engine.apply(item, item_time(item) or time.time_ns())
     return report_errors(engine.failures)

@@ -468,6 +468,16 @@ def test_nothing_is_left_after_a_kill(path: Path3, victim: str) -> None:
     assert run_in(path.router, "cat", "/proc/net/nf_conntrack") == tracked == "", "nothing was tracked before or after"
 
 
+def test_the_command_names_the_element_of_a_verdict_map(path: Path3) -> None:
+    path.rules(CASES["a named verdict map"][0])
+    with running("trace", "icmp", "--json", "--count", "1", "--netns", path.router) as command:
+        command.line(errors=True)
+        path.ping(SERVER)
+        out = command.end()[1]
+    (found,) = [row["element"] for row in map(json.loads, out.splitlines()) if row["kind"] == "step" and row["element"]]
+    assert found == f"{CLIENT} in @who"
+
+
 def test_ctrl_c_ends_it_in_order(path: Path3) -> None:
     with running("trace", "icmp", "--netns", path.router) as command:
         command.line(errors=True)
