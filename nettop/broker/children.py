@@ -13,7 +13,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -134,12 +134,19 @@ class RunningRequest:
 
 def start(task: ChildTask) -> ChildProcess:
     """Fork a child for `task`. It dies with the broker, and has only stdin (empty), stdout and stderr (memfds)."""
-    stdout = os.memfd_create(f"nettop-{task.name}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    stderr = os.memfd_create(f"nettop-{task.name}-errors", os.MFD_CLOEXEC)
-    parent = os.getpid()
-    pid = os.fork()
-    if pid == 0:
-        _run_child(task, parent, stdout, stderr)
+    with ExitStack() as opened:
+        stdout = os.memfd_create(f"nettop-{task.name}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        opened.callback(os.close, stdout)
+        stderr = os.memfd_create(f"nettop-{task.name}-errors", os.MFD_CLOEXEC)
+        opened.callback(os.close, stderr)
+        place = os.dup(stdout)  # of the pidfd: a child without one would never be waited for
+        opened.callback(os.close, place)
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            _run_child(task, parent, stdout, stderr)
+        opened.pop_all()
+    os.close(place)
     deadline = time.monotonic() + task.seconds
     return ChildProcess(task.name, pid, os.pidfd_open(pid), deadline, stdout, stderr)
 
@@ -200,9 +207,9 @@ def _run_child(task: ChildTask, parent: int, stdout: int, stderr: int) -> None:
 
 
 def _arrange_descriptors(stdout: int, stderr: int) -> None:
-    null = os.open("/dev/null", os.O_RDONLY)
-    for fd, number in ((null, 0), (stdout, 1), (stderr, 2)):
+    for fd, number in ((stdout, 1), (stderr, 2)):
         os.dup2(fd, number)
+    os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
 
 
 def close_all_but(*kept: int) -> None:

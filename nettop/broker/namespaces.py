@@ -149,11 +149,10 @@ class Namespaces:
         except OSError:  # we may not enter it
             return fd
         try:
-            again = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         finally:
             self._return()
-        os.close(fd)
-        return again
+            os.close(fd)
 
     def _return(self) -> None:
         try:

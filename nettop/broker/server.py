@@ -241,10 +241,11 @@ class Server:
         self._budget.add(sock.fileno(), sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF))
         if request.groups:  # a dump never goes through an event socket: no copy is needed here
             return {"socket": 0}, (sock.detach(),)
+        passed = os.dup(sock.fileno())
         handle = self._next_socket
         self._next_socket += 1
         self._sockets[handle] = DumpSocket(sock, request.netns, request.protocol)
-        return {"socket": handle}, (os.dup(sock.fileno()),)
+        return {"socket": handle}, (passed,)
 
     def _send_read(self, _id: int, request: requests.SendRead) -> Answer:
         dump_socket = self._sockets.get(request.socket)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import resource
 import signal
 import socket
 import struct
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -19,10 +21,11 @@ from nettop.broker.budget import MAX_SOCKETS
 from nettop.broker.client import Broker
 from nettop.broker.requests import NetlinkSocket, Netns, ReadRequest, RouteQuestion, SetName
 from nettop.errors import BrokerError
+from nettop.kinds import TextKind
 from nettop.linux.netlink import NETLINK_NETFILTER, NETLINK_ROUTE
 from tests.kernel.app import count_flows, message_types
 from tests.kernel.namespaces import Lab, add_rules, poll, run_in
-from tests.kernel.processes import forked_broker
+from tests.kernel.processes import children_of, forked_broker
 from tests.kernel.rights import is_host_root, small_buffers
 from tests.kernel.test_broker_privileges import add_flows
 
@@ -169,6 +172,46 @@ def test_a_socket_counts_as_long_as_it_lives_wherever_it_is_hidden(broker: Broke
     for end in hideouts:
         end.close()
     assert abs(room(broker, other) - first) < 1 << 20
+
+
+def test_a_broker_without_descriptors_loses_none_and_works_again(lab: Lab) -> None:
+    """At the limit, each request fails in another place, by how many are free."""
+    ns = lab.netns()
+    with forked_broker(lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))) as broker:
+        own, there, sockets = broker.netns(""), broker.netns(ns), list[NetlinkSocket]()
+
+        def take(count: int) -> None:
+            with suppress(BrokerError):
+                for _ in range(count):
+                    sockets.append(broker.netlink_socket(own, NETLINK_NETFILTER))
+                    os.close(sockets[-1].fd)
+
+        def ask() -> None:
+            for call in (
+                lambda: broker.text(own, TextKind.NFT_RULESET),
+                lambda: broker.leave(broker.netns(ns, again=True)),
+                lambda: broker.read_dumps(there, [ReadRequest.RTNL_LINKS]),
+                lambda: os.close(broker.open_output("/nowhere/x.pcapng")),
+                lambda: os.close(broker.packet_socket(there, "lo", block_size=4096, block_count=1).fd),
+            ):
+                with suppress(BrokerError):
+                    call()
+
+        def held() -> int:
+            broker.names()  # it has closed what it passed before
+            return len(os.listdir(f"/proc/{broker.pid}/fd"))
+
+        before = held()
+        for free in range(12):
+            take(100)
+            for _ in range(free):
+                broker.release(sockets.pop())
+            ask()
+        for sock in sockets:
+            broker.release(sock)
+        assert held() == before
+        assert not children_of(broker.pid)
+        broker.text(own, TextKind.NFT_RULESET)
 
 
 def test_rings_beyond_the_budget_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

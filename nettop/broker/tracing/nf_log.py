@@ -11,7 +11,7 @@ import errno
 import os
 import socket
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from nettop.broker import privileges
 from nettop.broker.attributes import attribute, be32, u8
@@ -74,9 +74,12 @@ class TraceLog:
         """Open the sysctls of the current namespace. Raises OSError."""
         self._fds: list[int] = []
         self._ours: socket.socket | None = None
-        for path in _SYSCTLS:
-            self._fds.append(os.open(path, os.O_RDWR | os.O_CLOEXEC))
-        self._before = [os.pread(fd, 64, 0).strip() for fd in self._fds]
+        with ExitStack() as opened:
+            for path in _SYSCTLS:
+                self._fds.append(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+                opened.callback(os.close, self._fds[-1])
+            self._before = [os.pread(fd, 64, 0).strip() for fd in self._fds]
+            opened.pop_all()
 
     def switch(self) -> None:
         """Switch it. To be called in our own namespace, which the process that switches back stays in.
