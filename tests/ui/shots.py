@@ -29,7 +29,7 @@ from tests.ui.settled import StillReplay
 PICTURES = Path(__file__).parent / "pictures"
 README = (
     *("flows-detail-dark-120x40", "traces-detail-dark-120x40", "groups-dark-120x40"),
-    *("chains-rules-dark-120x40", "packets-light-120x40", "map-dark-160x45"),
+    *("chains-rules-dark-120x40", "map-dark-160x45"),
 )
 
 
