@@ -251,6 +251,10 @@ async def test_the_route_asked_is_lit_in_the_drawing_until_esc() -> None:
         await seen.press("escape")
         await seen.see_no("━ the route asked")
         assert "┣━" not in seen.text
+        await seen.press("equals_sign", *"::1", "enter", "escape")
+        await seen.see("━ the route asked")
+        source.facts = replace(source.facts, netns="lan-a")
+        await seen.see_no("━ the route asked")
 
 
 @pytest.mark.parametrize("size", [SMALL, WIDE])

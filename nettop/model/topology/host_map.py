@@ -204,11 +204,11 @@ class HostMap:
                 known.devices[ifindex] = replace(device, counts=counts, counted=True)
                 changed = True
         known.counted_ns = ts_ns
-        if changed or rates != known.rates:
+        known.history = {one: known.history.get(one, deque(maxlen=HISTORY)) for one in rates}
+        for ifindex, found in rates.items():
+            known.history[ifindex].append(found[:2])
+        if changed or rates != known.rates or any(len(set(past)) > 1 for past in known.history.values()):
             known.rates = rates
-            known.history = {one: known.history.get(one, deque(maxlen=HISTORY)) for one in rates}
-            for ifindex, found in rates.items():
-                known.history[ifindex].append(found[:2])
             self.version += 1
 
 

@@ -192,6 +192,7 @@ class MapView(TableView):
     def start_over(self) -> None:
         """Go to the namespace that is shown now; the filter stays."""
         self.listed = ""
+        self.drawing.light(frozenset())  # idents of another map
         super().start_over()
 
     def lay_out(self) -> None:

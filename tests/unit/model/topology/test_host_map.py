@@ -10,7 +10,7 @@ from nettop.decode.topology.decoder import MapRows
 from nettop.decode.topology.namespaces import NamespaceSysctls, decode_map_sysctls, decode_namespaces
 from nettop.decode.topology.objects import Device, LinkCounts, Neighbour
 from nettop.kinds import TextKind
-from nettop.model.topology.host_map import HostMap
+from nettop.model.topology.host_map import HISTORY, HostMap
 
 SECOND = 1_000_000_000
 
@@ -148,6 +148,13 @@ def test_rates_are_of_two_counts() -> None:
             assert space.rates == {2: (100.0, 200.0, 1.0)}
     assert space.rates == {2: (0.0, 0.0, 0.0)}, "a device that was made again counts from 0"
     assert space.devices[2].counts.rx_bytes == 50
+    assert [*space.history[2]] == [(100.0, 200.0), (0.0, 0.0)]
+    for second in range(5, 5 + 2 * HISTORY):
+        host.dump("", "map-counts", MapRows(counts=[(2, LinkCounts())]), second * SECOND)
+    assert len(space.history[2]) == HISTORY
+    host.dump("", "map-links", MapRows())
+    host.dump("", "map-counts", MapRows(counts=[(2, LinkCounts())]), 100 * SECOND)
+    assert not space.history, "of a device that is gone"
 
 
 def test_what_is_read_again_unchanged_is_no_new_version() -> None:
