@@ -32,7 +32,7 @@ from nettop.text.sanitize import clean, decoded
 from nettop.text.units import listed
 
 MAX_RING = 2 << 30  # bytes
-MAX_RCVBUF = 512 << 20  # bytes
+MAX_RCVBUF = 512 << 20  # bytes of a buffer
 MAX_SNAPLEN = 262144
 MAX_GROUP = {NETLINK_NETFILTER: NFNLGRP_MAX, NETLINK_ROUTE: RTNLGRP_MAX}
 _FRAME_SIZE = 2048  # only a unit of accounting: TPACKET_V3 packs frames of any size into a block
@@ -146,7 +146,7 @@ def netlink_socket(request: OpenNetlinkSocket, buffer: int) -> socket.socket:
         raise BrokerError(f"not on the list: netlink protocol {request.protocol} with groups {request.groups[:8]}")
     sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, request.protocol)
     try:
-        set_buffer(sock, RECEIVE_BUFFER, max(4096, min(buffer, MAX_RCVBUF)))
+        set_buffer(sock, RECEIVE_BUFFER, buffer)
         sock.bind((0, 0))
         if request.program:
             _attach(sock, request.program)
@@ -159,10 +159,13 @@ def netlink_socket(request: OpenNetlinkSocket, buffer: int) -> socket.socket:
 
 
 def set_buffer(sock: socket.socket, options: tuple[int, int], size: int) -> None:
-    """Set the size of RECEIVE_BUFFER or SEND_BUFFER, in a user namespace up to net.core.rmem_max or wmem_max."""
+    """Set the size of RECEIVE_BUFFER or SEND_BUFFER, in a user namespace up to net.core.rmem_max or wmem_max.
+
+    Never above MAX_RCVBUF.
+    """
     for option in options:
         with suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, option, size)
+            sock.setsockopt(socket.SOL_SOCKET, option, max(4096, min(size, MAX_RCVBUF)))
             return
 
 

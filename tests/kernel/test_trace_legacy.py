@@ -269,7 +269,7 @@ def test_the_processes_that_switch_it_back_are_few(lab: Lab, broker: Broker) -> 
     ns = lab.netns()
     opened = [broker.netns(ns, again=True) for _ in range(9)]
     for one in opened[:8]:
-        os.close(broker.trace_log(one).fd)
+        os.close(broker.trace_log(one, rcvbuf=1 << 40).fd)
     with pytest.raises(BrokerError, match="8 namespaces"):
         broker.trace_log(opened[8])
     broker.leave(opened[0])
@@ -277,6 +277,16 @@ def test_the_processes_that_switch_it_back_are_few(lab: Lab, broker: Broker) -> 
     for one in opened:
         broker.leave(one)
     assert "nfnetlink_log" not in run_in(ns, "cat", *LOGGERS)
+
+
+def test_a_log_that_is_opened_again_is_what_it_was_before_the_first(lab: Lab, broker: Broker) -> None:
+    ns = lab.netns()
+    before = run_in(ns, "cat", *LOGGERS)
+    for _ in range(3):
+        os.close(broker.trace_log(broker.netns(ns)).fd)
+    assert run_in(ns, "cat", *LOGGERS).split() == ["nfnetlink_log"] * 2
+    broker.leave(broker.netns(ns))
+    assert run_in(ns, "cat", *LOGGERS) == before
 
 
 def test_a_trace_that_is_refused_leaves_nf_log_as_it_was(path: Path3, broker: Broker) -> None:

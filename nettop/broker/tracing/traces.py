@@ -65,8 +65,9 @@ class Traces:
 
     def switch_log(self, netns: int, log: TraceLog) -> None:
         """Have the records of iptables-legacy sent, until no trace of the namespace runs. BrokerError, OSError."""
-        if (earlier := self._logs.pop(netns, None)) is not None:
-            earlier.close()
+        if netns in self._logs:
+            log.close()
+            log = self._logs.pop(netns)  # which knows what it was before
         elif len(self._logs) >= MAX_TRACES:  # each has a process
             log.close()
             raise BrokerError(f"{MAX_TRACES} namespaces send the records of iptables-legacy already", "stop a trace")
