@@ -242,14 +242,14 @@ CASES: dict[str, tuple[str, Callable[[Path3], None], list[str], str, str]] = {
             "postrouting nat/POSTROUTING 1 accept",
         ],
         "accept",
-        "accepted, out of wan0, after NAT: src → 10.8.2.1:",
+        "accepted, out of wan0, NAT src → 10.8.2.1:",
     ),
     "REDIRECT": (
         "iptables -t nat -A PREROUTING -p udp --dport 53 -j REDIRECT --to-ports 5353",
         lambda path: path.send("udp", SERVER, 53),
         ["prerouting nat/PREROUTING 1 accept"],
         "accept",
-        "accepted, for this host, after NAT: dst → 10.8.1.1:5353",
+        "accepted, for this host, NAT dst → 10.8.1.1:5353",
     ),
     "NOTRACK": (
         """iptables -t raw -A PREROUTING -p icmp -j CT --notrack

@@ -154,7 +154,7 @@ def test_in_by_a_port_and_prerouting_called_twice_is_one_entry(bridge: Bridge, b
         "10.9.0.254": (["prerouting", "input"], "accepted, for this host"),
         "10.8.0.2": (["prerouting", "forward", "postrouting"], "accepted, out of wan"),
         "10.9.0.2": (["prerouting", "forward", "postrouting"], "accepted, out of br0"),
-        "10.9.0.77": (["prerouting", "forward", "postrouting"], "accepted, out of wan, after NAT: dst → 10.8.0.2"),
+        "10.9.0.77": (["prerouting", "forward", "postrouting"], "accepted, out of wan, NAT dst → 10.8.0.2"),
     }
     for to, (hooks, end) in expected.items():
         with tracing(broker, bridge.router, "icmp and src host 10.9.0.1") as trace:

@@ -105,7 +105,7 @@ def test_the_answer_to_a_syn_is_found_through_nat(path: Path3, broker: Broker) -
         syn = next(one for one in trace.engine.traces.ended if one.answer)
     server.kill()
     assert syn.head.info == "[SYN]" and exchange(syn).startswith("[SYN, ACK] back ")
-    assert where(syn).startswith("accepted, out of wan0, after NAT: src → 10.8.2.1:")
+    assert where(syn).startswith("accepted, out of wan0, NAT src → 10.8.2.1:")
     assert where(syn).endswith("dst → 10.8.2.2:8443")
 
 

@@ -78,7 +78,7 @@ async def test_a_replay_shows_each_packet_with_its_end_and_rule(recorded: Sessio
         assert BLOCKED in seen.cursor_line() and "203.0.113.66" in seen.cursor_line()
         await seen.see("/ verdict drop")
         await seen.press("escape")
-        await seen.see("out of eth1, after NAT: src → 100.100.100.1")
+        await seen.see("out of eth1, NAT src → 100.100.100.1")
 
 
 @pytest.mark.parametrize("size", [SMALL, WIDE])

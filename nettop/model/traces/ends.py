@@ -128,9 +128,9 @@ def step_text(step: Step) -> str:
 
 
 def _translation(journey: Journey) -> str:
-    """Return `, after NAT: dst → 10.9.0.4:8443` if its addresses or ports were changed."""
+    """Return `, NAT dst → 10.9.0.4:8443` if its addresses or ports were changed."""
     changes = ", ".join(translated(journey.head, journey.last))
-    return f", after NAT: {changes}" if changes else ""
+    return f", NAT {changes}" if changes else ""
 
 
 def translated(before: PacketHead, after: PacketHead) -> Iterator[str]:

@@ -73,7 +73,7 @@ def test_a_packet_that_is_forwarded() -> None:
     (journey,) = joined(*THROUGH).ended
     assert journey.hooks == ["prerouting", "forward", "postrouting"] and rules(journey) == ["forward f 4 accept"]
     assert (journey.iif, journey.end.oif if journey.end else None) == ("eth2", "eth3")
-    assert where(journey) == "accepted, out of eth3, after NAT: dst → 10.9.0.4:53"
+    assert where(journey) == "accepted, out of eth3, NAT dst → 10.9.0.4:53"
     assert certainty(journey) == "certain"
 
 
@@ -105,7 +105,7 @@ def test_what_br_netfilter_had_pass_prerouting_at_a_port_goes_on_with_the_id_of_
     model = halves(marked(), *again, ours("forward", oif=3, **SECOND_HALF), drop, *THROUGH)
     first, second = model.ended
     assert (first.hooks, rules(first)) == (["prerouting", "forward"], ["forward f 4 drop"])
-    assert where(first) == "dropped by inet t f handle 4, after NAT: dst → 10.9.0.4:53"
+    assert where(first) == "dropped by inet t f handle 4, NAT dst → 10.9.0.4:53"
     assert certainty(first) == "likely: its legs are joined by bytes and time"
     assert first.steps[0].joined and certainty(second) == "certain" and not list(model.open())
 

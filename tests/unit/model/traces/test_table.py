@@ -43,7 +43,7 @@ def test_a_row_has_the_end_and_the_rule_behind_it() -> None:
     rows = snapshot(table(BLOCKED, THROUGH, LOST)).rows
     assert [row.cells[-2:] for row in rows] == [
         ("DROP", "inet t ▸ a ▸ b rule 3 “ip daddr @bad counter drop” (handle 8)"),
-        ("accept", "out of eth3, after NAT: dst → 10.9.0.4:53"),
+        ("accept", "out of eth3, NAT dst → 10.9.0.4:53"),
         ("…", "on its way, last seen in prerouting"),
     ]
     assert rows[0].cells[1:6] == ("eth2", "10.0.0.1:49152", "10.0.0.2:53", "udp", "")
