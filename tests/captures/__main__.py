@@ -125,7 +125,8 @@ def make(scenario: Scenario) -> str:
 def _record(scenario: Scenario, path: Path) -> tuple[Oracle, str]:
     """Record while the traffic passes; return the tools' output afterwards, and the recorder's last line."""
     options = ["--netns", scenario.netns, "-w", str(path), "--fail-on-loss"]
-    argv = [*_NETTOP, "record", *options, *scenario.record]
+    nettop = (sys.executable, "-m", "tests.captures.tracing", scenario.traced) if scenario.traced else _NETTOP
+    argv = [*nettop, "record", *options, *scenario.record]
     with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         try:
             _wait_until(lambda: process.poll() is not None or _dumped_since(path, 0), "the first keyframe")

@@ -274,9 +274,12 @@ def _one(path: Path, trace: Tracing, lines: _Lines, to: str, port: int) -> list[
     lines.read()
     lines.clear()
     path.send_all((to, port))
-    ended = trace.engine.traces.ended
-    poll(lambda: trace.read() or (ended and trace.complete(ended[0])), what=f"the packet to {to}:{port}")
-    (journey,) = ended
+
+    def found() -> list[Journey]:  # the first packets may still end
+        ended = [one for one in trace.engine.traces.ended if (one.head.dst, one.head.dport) == (to, port)]
+        return ended if all(map(trace.complete, ended)) else []
+
+    (journey,) = poll(lambda: trace.read() or found(), what=f"the packet to {to}:{port}")
     assert Counter(rules_of(journey)) == path.counted() - before, (to, port)
     poll(lambda: len(theirs(lines.read())) >= len(ours(journey)), what="nft monitor trace")
     assert ours(journey) == theirs(lines), (to, port)
