@@ -18,7 +18,7 @@ from nettop.model.traces.match import matches
 from nettop.pipeline import feeds
 from nettop.pipeline.live_sources import LiveSources
 
-AFTER_S, SECONDS, RATE = 7.0, 3.0, 4
+AFTER_S, SECONDS, RATE = 4.0, 3.0, 4
 
 
 def trace(live: LiveSources, expression: str) -> None:

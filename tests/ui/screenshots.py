@@ -27,7 +27,7 @@ SCENES: Mapping[str, Sequence[str]] = {
     "completion": ("1", "slash", "s", "t", "a"),
     "events": ("2",),
     "chains": ("3",),
-    "chains-rules": ("3", *"lljj", "enter", *"jjjjj"),
+    "chains-rules": ("3", *"ll", "enter", *"jjjjj"),
     "packets": ("4", "g", "j", "enter"),
     "counters": ("5",),
     "traces": ("7", "g", *"jjjj"),
