@@ -295,7 +295,7 @@ def test_big_segments_are_whole_as_in_tcpdump(broker: Broker, lab: Lab, pair: Pa
             run_in(pair.a, "python3", "-c", CLIENT)
         items = read_until(ours, all_are_read)
         expected = theirs(count(items))
-    assert sum(record[47] & 1 for record in records(items)) == 2  # both FINs
+    assert sum(record[47] & 1 for record in records(items)) >= 2  # both FINs: on a busy machine TCP may repeat one
     assert max(len(record) for record in records(items)) > 1514
     assert sorted(records(items)) == sorted(expected)  # two CPUs: each tap has an order of its own
 

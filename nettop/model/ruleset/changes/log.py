@@ -25,6 +25,7 @@ from nettop.model.ruleset.words import chain_path, rule_text
 from nettop.text.units import plural
 
 TableKey = tuple[str, str, str]  # backend, family, table
+_Chains = dict[Key, dict[int | None, tuple[ChainView, RuleView]]]  # rules that were looked up, by handle
 
 KEPT = 200  # commits, the latest
 
@@ -52,7 +53,10 @@ class ChangeLog:
         """Add a commit as its events have it. `picture` is the current one."""
         if self._rules is None:
             self._rules = AnnouncedRules(self._known or picture)
-        changes = [*self._rules.apply(commit), *element_changes(commit.members, sets)]
+        chains: _Chains = {}
+        announced = self._rules.apply(commit)
+        changes = [_with_words(one, picture, chains) if one.sign == "-" else one for one in announced]
+        changes += element_changes(commit.members, sets)
         for change in changes:
             if change.sign == "-" and ("+", change.key) in self._announced:
                 self._announced.remove(("+", change.key))
@@ -67,7 +71,7 @@ class ChangeLog:
         if not self._pending:
             return
         self._pending = not are_final
-        chains: dict[Key, dict[int | None, tuple[ChainView, RuleView]]] = {}
+        chains: _Chains = {}
         for at, commit in enumerate(self.commits):
             if any(change.rule for change in commit.changes):
                 changes = (_with_words(change, picture, chains) for change in commit.changes)
@@ -107,9 +111,7 @@ def _is_in(announced: Collection[tuple[str, Key]], change: Change) -> bool:
     return any((sign, key) in announced for sign in signs for key in (change.key, change.key[:2]))
 
 
-def _with_words(
-    change: Change, picture: Picture, chains: dict[Key, dict[int | None, tuple[ChainView, RuleView]]]
-) -> Change:
+def _with_words(change: Change, picture: Picture, chains: _Chains) -> Change:
     """Return a change with the words of its rule, if the picture has it. `chains`: the rules that were looked up."""
     if change.rule is None:
         return change

@@ -43,8 +43,8 @@ def log() -> ChangeLog:
     return known
 
 
-def announce(log: ChangeLog, *changes: Announced) -> None:
-    log.announce(NftCommit(Generation(7, 41, "nft", 5), list(changes)), picture(rule(4)), {})
+def announce(log: ChangeLog, *changes: Announced, current: Picture | None = None) -> None:
+    log.announce(NftCommit(Generation(7, 41, "nft", 5), list(changes)), current or picture(rule(4)), {})
 
 
 def told(log: ChangeLog) -> list[list[str]]:
@@ -72,6 +72,14 @@ def test_what_came_and_went_stays_in_the_log_and_what_nobody_announced_is_added(
         ["- inet fw lan handle 5  ", "+ inet fw lan 2  port 6"],
         ["+ inet fw lan 3  port 7"],
     ]
+
+
+def test_a_rule_that_is_deleted_has_its_words_of_before(log: ChangeLog) -> None:
+    announce(log, Announced(True, rule(5)))
+    known = picture(rule(4), rule(5))  # not complete: another table changes meanwhile
+    log.find_words(known)
+    announce(log, Announced(False, deleted(5)), current=known)
+    assert told(log) == [["+ inet fw lan 2  port 5"], ["- inet fw lan 2  port 5"]]
 
 
 def test_a_commit_that_a_dump_has_before_its_events_is_logged_once(log: ChangeLog) -> None:
