@@ -32,7 +32,9 @@ _RECENT = 2000  # journeys that the records of iptables-legacy may be of
 SILENT_NS = 1_000_000_000  # without a record for so long a packet is gone
 _LATE_NS = 500_000_000  # records arrive within this time
 _CHECK_NS = 100_000_000  # how often records are looked for that did not come
-_LEGACY_NS = 150_000_000  # the records of iptables-legacy arrive on another socket: within this time
+# The records of iptables-legacy arrive on another socket: within this time of each other, the first of a packet within
+# the second time (a busy machine may read that socket late).
+_LEGACY_NS, _FIRST_LEGACY_NS = 150_000_000, 1_000_000_000
 _MAX_HEADS = 10_000
 _MAX_UNNAMED = 100  # devices
 _MARKING = (*TRACE_MARKING, TRACE_INGRESS)
@@ -187,7 +189,9 @@ class Journeys:
 
     def is_complete(self, journey: Journey) -> bool:
         """Return whether nothing is added to a journey any more: a rule dropped it, or its drop cannot come."""
-        if (self._legacy.last_ns or journey.unseen) and self._now_ns < journey.last_ns + _LEGACY_NS:
+        is_first = self._has_legacy() and all(step.legacy is None for step in journey.steps)
+        wait_ns = _FIRST_LEGACY_NS if is_first else _LEGACY_NS * bool(self._legacy.last_ns)
+        if self._now_ns < journey.last_ns + wait_ns:
             return False
         return journey.verdict in _FINAL or self.drops.knows(journey)
 

@@ -247,6 +247,17 @@ def test_a_device_whose_name_comes_after_its_packets_is_named_in_them() -> None:
     assert {(step.iif, step.oif) for step in journey.steps} == {("lan0", "wan0")}
 
 
+def test_a_packet_waits_for_its_first_record_of_legacy_longer_than_for_another_one() -> None:
+    model = Journeys(lambda *_: None, lambda _, index: f"eth{index}", has_legacy=lambda: True)
+    (journey,) = joined(marked(), of("f", "drop", 4), model=model).ended
+    record = LegacyRecord(SECOND, "ip", "nat", "PREROUTING", "policy", 1, "prerouting", UDP, PORTS)
+    model.settle(SECOND + 500_000_000)
+    assert not model.is_complete(journey)
+    model.apply(LegacyDecoded([record]), 0, SECOND)
+    model.settle(SECOND + 600_000_000)
+    assert [step.record.chain for step in journey.steps] == ["PREROUTING", "f"] and model.is_complete(journey)
+
+
 def test_records_of_legacy_join_the_packet_of_their_source_where_only_that_differs() -> None:
     """As in a burst of datagrams of one length, whose sockets are not connected: Linux gives them the IP id 0."""
     others = bytes.fromhex("c0010035 0014")
