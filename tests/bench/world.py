@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.bench import measure
 from tests.bench.traffic_file import write_traffic
 from tests.kernel import hash_lock
-from tests.kernel.namespaces import Lab, command_in, poll, run_in
+from tests.kernel.namespaces import Lab, command_in, netlink_sockets, poll, run_in
 
 _MAX = Path("/proc/sys/net/netfilter/nf_conntrack_max")
 BUCKETS = Path("/sys/module/nf_conntrack/parameters/hashsize")
@@ -179,7 +179,7 @@ def wait_for_capture(ns: str) -> None:
 
 def _listeners(ns: str) -> list[int]:
     """Bytes that wait in each netfilter netlink socket that joined groups (/proc/net/netlink: Eth 12, Groups, Rmem)."""
-    rows = [line.split() for line in run_in(ns, "cat", "/proc/net/netlink").splitlines()[1:]]
+    rows = netlink_sockets(ns)
     return [int(row[4]) for row in rows if row[1] == "12" and int(row[3], 16) & 0b111]
 
 

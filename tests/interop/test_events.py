@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.kernel.commands import ROOT, nettop, running
-from tests.kernel.namespaces import Lab, command_in, poll, run_in
+from tests.kernel.namespaces import Lab, command_in, netlink_sockets, poll, run_in
 
 pytestmark = pytest.mark.kernel
 
@@ -23,13 +23,13 @@ COUNT = 20_000
 
 def listeners(ns: str) -> int:
     """How many sockets of this namespace have joined conntrack's NEW group."""
-    lines = [line.split() for line in run_in(ns, "cat", "/proc/net/netlink").splitlines()[1:]]
+    lines = netlink_sockets(ns)
     return sum(line[1] == "12" and bool(int(line[3], 16) & 1) for line in lines)
 
 
 def waiting(ns: str) -> int:
     """Bytes in the buffers of this namespace's netlink sockets."""
-    return sum(int(line.split()[4]) for line in run_in(ns, "cat", "/proc/net/netlink").splitlines()[1:])
+    return sum(int(row[4]) for row in netlink_sockets(ns))
 
 
 def flood(ns: str, count: int) -> None:

@@ -21,7 +21,7 @@ from nettop.model.table import Detail, Snapshot, ViewSpec
 from nettop.session.live import LiveSession
 from nettop.text.address import address_text
 from tests.kernel.commands import nettop, running
-from tests.kernel.namespaces import Lab, command_in, poll, run_in
+from tests.kernel.namespaces import Lab, command_in, netlink_sockets, poll, run_in
 
 pytestmark = [pytest.mark.kernel, pytest.mark.interop]
 
@@ -183,7 +183,7 @@ def listed(ns: str) -> list[dict[str, Any]]:
 
 def listeners(ns: str) -> int:
     """How many sockets have joined the group of new expectations (4)."""
-    lines = [line.split() for line in run_in(ns, "cat", "/proc/net/netlink").splitlines()[1:]]
+    lines = netlink_sockets(ns)
     return sum(line[1] == "12" and bool(int(line[3], 16) & 8) for line in lines)
 
 

@@ -36,7 +36,7 @@ from tests.interop.live_table import LiveTable
 from tests.interop.nat_world import NatWorld
 from tests.interop.random_traffic import Traffic
 from tests.kernel.commands import command, environment, holds, nettop, rows, running
-from tests.kernel.namespaces import Lab, command_in, poll, run_in, settled
+from tests.kernel.namespaces import Lab, command_in, netlink_sockets, poll, run_in, settled
 
 pytestmark = pytest.mark.kernel
 
@@ -110,7 +110,7 @@ class Watch:
 
 def listeners(ns: str) -> int:
     """How many sockets of this namespace have joined conntrack's NEW group."""
-    lines = [line.split() for line in run_in(ns, "cat", "/proc/net/netlink").splitlines()[1:]]
+    lines = netlink_sockets(ns)
     return sum(line[1] == "12" and bool(int(line[3], 16) & 1) for line in lines)
 
 

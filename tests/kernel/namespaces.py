@@ -42,6 +42,13 @@ def settled(differences: Callable[[], list[str]], deadline_s: float = DEADLINE_S
     return []
 
 
+def netlink_sockets(ns: str) -> list[list[str]]:
+    """The rows of /proc/net/netlink (sk Eth Pid Groups Rmem …), one a socket: while the kernel's hash table grows it
+    may list one twice."""
+    rows = (line.split() for line in run_in(ns, "cat", "/proc/net/netlink").splitlines()[1:])
+    return list({row[-1]: row for row in rows}.values())
+
+
 def have_rights() -> bool:
     """Whether namespaces can be made here: as root, or inside `unshare -Urn`."""
     return privileges.NET_ADMIN in privileges.effective_capabilities()

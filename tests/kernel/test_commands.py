@@ -15,7 +15,7 @@ import pytest
 
 from nettop.linux.netlink import NETLINK_NETFILTER
 from tests.kernel.commands import NOBODY, command, environment, holds, nettop, rows, running, size_of
-from tests.kernel.namespaces import Lab, keep_flows, poll, run_in
+from tests.kernel.namespaces import Lab, keep_flows, netlink_sockets, poll, run_in
 from tests.kernel.processes import is_gone, status_of
 from tests.kernel.rights import named_namespaces, other_users
 
@@ -113,7 +113,7 @@ def start_listening(ns: str, name: str = "conntrack") -> Callable[[], bool]:
     """Whether somebody in this namespace listens to conntrack events (a netlink socket that joined groups)."""
 
     def listening() -> bool:
-        lines = [line.split() for line in run_in(ns, "cat", "/proc/net/netlink").splitlines()[1:]]
+        lines = netlink_sockets(ns)
         return any(line[1] == "12" and int(line[3], 16) & 0x3F == 0x3F for line in lines)
 
     return listening
@@ -365,7 +365,7 @@ def test_killing_the_broker_is_a_clear_end(gateway: str, tmp_path: Path, words: 
 
 def is_watched(ns: str) -> bool:
     """Whether a process has a netfilter socket in the namespace (whose: its user may not see in a user namespace)."""
-    lines = [line.split() for line in run_in(ns, "cat", "/proc/net/netlink").splitlines()[1:]]
+    lines = netlink_sockets(ns)
     return any(family == str(NETLINK_NETFILTER) and port != "0" for _, family, port, *_ in lines)
 
 

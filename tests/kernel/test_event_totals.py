@@ -13,7 +13,7 @@ from nettop.broker.client import Broker
 from nettop.model.table import Snapshot, ViewSpec
 from nettop.session.live import LiveSession
 from nettop.text import units
-from tests.kernel.namespaces import Lab, command_in, poll, run_in
+from tests.kernel.namespaces import Lab, command_in, netlink_sockets, poll, run_in
 
 pytestmark = pytest.mark.kernel
 
@@ -65,5 +65,5 @@ def test_a_flows_end_tells_its_totals_and_how_long_it_lived(
 
 
 def _listeners(ns: str) -> int:
-    lines = [line.split() for line in run_in(ns, "cat", "/proc/net/netlink").splitlines()[1:]]
+    lines = netlink_sockets(ns)
     return sum(line[1] == "12" and bool(int(line[3], 16) & 1) for line in lines)

@@ -37,7 +37,7 @@ from tests.kernel.app import message_types
 from tests.kernel.commands import ROOT, environment, nettop, rows, running
 from tests.kernel.counting import acknowledged, bind, nla
 from tests.kernel.live import read_once, read_until
-from tests.kernel.namespaces import TRACKING, Lab, never_answered, poll, run_in
+from tests.kernel.namespaces import TRACKING, Lab, netlink_sockets, never_answered, poll, run_in
 from tests.kernel.rights import hash_of_the_host, named_namespaces
 
 pytestmark = pytest.mark.kernel
@@ -118,7 +118,7 @@ def waiting(ns: str) -> int:
 
 def netfilter_sockets(ns: str) -> list[list[str]]:
     """Rows of /proc/net/netlink: sk Eth Pid Groups Rmem …"""
-    found = [line.split() for line in run_in(ns, "cat", "/proc/net/netlink").splitlines()[1:]]
+    found = netlink_sockets(ns)
     return [row for row in found if row[1] == "12" and row[2] != "0"]  # 0: the kernel's own
 
 

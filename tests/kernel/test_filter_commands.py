@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.kernel.commands import nettop, rows, running
-from tests.kernel.namespaces import Lab, poll, run_in
+from tests.kernel.namespaces import Lab, netlink_sockets, poll, run_in
 
 pytestmark = pytest.mark.kernel
 
@@ -99,5 +99,4 @@ def test_events_are_the_same_and_a_line_says_what_the_kernel_left_out(lab: Lab, 
 
 def listening(ns: str) -> int:
     """How many netlink sockets of the namespace have joined groups of nfnetlink (protocol 12)."""
-    lines = run_in(ns, "cat", "/proc/net/netlink").splitlines()[1:]
-    return sum(line.split()[1] == "12" and line.split()[3] != "00000000" for line in lines)
+    return sum(row[1] == "12" and row[3] != "00000000" for row in netlink_sockets(ns))

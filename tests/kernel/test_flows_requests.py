@@ -10,7 +10,7 @@ import pytest
 
 from nettop.headless.missing_data import NOT_COUNTED
 from tests.kernel.commands import nettop, rows, running
-from tests.kernel.namespaces import Lab, poll, run_in
+from tests.kernel.namespaces import Lab, netlink_sockets, poll, run_in
 
 pytestmark = pytest.mark.kernel
 
@@ -101,5 +101,5 @@ def test_events_without_counters_are_said_to_have_none(gateway: str, counts: boo
 
 def listens(ns: str) -> bool:
     """Whether somebody in the namespace listens to conntrack's events."""
-    lines = [line.split() for line in run_in(ns, "cat", "/proc/net/netlink").splitlines()[1:]]
+    lines = netlink_sockets(ns)
     return any(line[1] == "12" and line[3] != "00000000" for line in lines)
