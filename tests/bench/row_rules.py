@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from statistics import median
 
@@ -14,6 +12,7 @@ from tests.bench import child
 from tests.bench.measure import NETTOP, interleaved, run, started, walls
 from tests.bench.report import Line, Peer, line
 from tests.bench.world import World
+from tests.kernel.commits import commits
 from tests.kernel.namespaces import command_in, run_in
 
 _COMMITS = 20  # a second, in another table
@@ -61,31 +60,10 @@ def _load_under_commits(ns: str, words: list[str]) -> float:
     process = started(child.command("rules_child", *words, "--wait"), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()
-    with _commits(ns):
+    run_in(ns, "nft", "-f", "-", stdin="add table inet other\nadd chain inet other c\n")  # another program's
+    with commits(ns, lambda _: "flush chain inet other c; add rule inet other c counter", 1 / _COMMITS):
         answer, _ = process.communicate(b"\n")
     return float(json.loads(answer)["load"])
-
-
-@contextmanager
-def _commits(ns: str) -> Iterator[None]:
-    """Another program that replaces a rule of its own table, _COMMITS times a second."""
-    run_in(ns, "nft", "-f", "-", stdin="add table inet other\nadd chain inet other c\n")
-    nft = subprocess.Popen(command_in(ns, "nft", "-i"), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    ended = threading.Event()
-
-    def commit() -> None:
-        while nft.stdin is not None and not ended.wait(1 / _COMMITS):
-            nft.stdin.write("flush chain inet other c; add rule inet other c counter\n")
-            nft.stdin.flush()
-
-    thread = threading.Thread(target=commit)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-        nft.communicate()
 
 
 def _set_page(world: World) -> Iterator[Line]:

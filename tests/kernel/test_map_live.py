@@ -56,6 +56,15 @@ def mapped(ns: str = "") -> Iterator[Mapped]:
         session.close()
 
 
+def changes_shown(shown: Mapped, ns: str, tool: str, cases: list[tuple[str, Callable[[NamespaceMap], object]]]) -> None:
+    """Run each command of ip or bridge; the map of the namespace then comes true, by an event."""
+    for command, comes_true in cases:
+        began = time.monotonic()
+        run_in(ns, tool, *command.split())
+        poll(lambda check=comes_true: (found := shown.of(ns)) and check(found), what=command)  # type: ignore[misc]
+        assert time.monotonic() - began < 5.0, "not by an event: everything is read again each 60 s"
+
+
 def sockets_in(ns: str) -> int:
     """How many netlink sockets of this process are in a namespace."""
     listed = {int(line.split()[-1]) for line in run_in(ns, "cat", "/proc/net/netlink").splitlines()[1:]}
@@ -139,11 +148,7 @@ def test_settings_of_bridge_ports_are_shown_at_once(lab: Lab) -> None:
         space = shown.of(ns)
         assert space is not None
         port = next(index for index, device in space.devices.items() if device.link.name == "v0")
-        for command, comes_true in cases:
-            began = time.monotonic()
-            run_in(ns, "bridge", *command.split())
-            poll(lambda check=comes_true: (found := shown.of(ns)) and check(found), what=command)  # type: ignore[misc]
-            assert time.monotonic() - began < 5.0, "not by an event: everything is read again each 60 s"
+        changes_shown(shown, ns, "bridge", cases)
 
 
 def test_counters_become_rates(lab: Lab) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -17,7 +15,8 @@ from nettop.broker.client import Broker
 from nettop.kinds import TextKind
 from nettop.model.ruleset.changes.log import Commit
 from nettop.session.live import LiveSession
-from tests.kernel.namespaces import Lab, command_in, poll, run_in
+from tests.kernel.commits import commits as repeated_commits
+from tests.kernel.namespaces import Lab, poll, run_in
 
 pytestmark = pytest.mark.kernel
 
@@ -101,27 +100,8 @@ def test_what_nobody_reports_has_no_author_and_a_table_is_one_change(broker: Bro
         session.close()
 
 
-@contextmanager
-def commits_without_a_pause(ns: str) -> Iterator[None]:
-    """nft replaces the rule of a chain every 20 ms."""
-    nft = subprocess.Popen(command_in(ns, "nft", "-i"), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    ended = threading.Event()
-
-    def commit() -> None:
-        port = 0
-        while nft.stdin is not None and not ended.wait(0.02):
-            port = port % 60_000 + 1
-            nft.stdin.write(f"flush chain inet fw lan; add rule inet fw lan udp dport {port} accept\n")
-            nft.stdin.flush()
-
-    thread = threading.Thread(target=commit)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-        nft.communicate()
+def one_rule_less_and_one_more(number: int) -> str:
+    return f"flush chain inet fw lan; add rule inet fw lan udp dport {number} accept"
 
 
 def test_commits_without_a_pause_are_logged_as_they_come_and_words_come_again(broker: Broker, lab: Lab) -> None:
@@ -132,7 +112,7 @@ def test_commits_without_a_pause_are_logged_as_they_come_and_words_come_again(br
         ruleset = lambda put: session._run.on_models(lambda engine, now_ns: put([engine.ruleset]))  # noqa: E731
         poll(lambda: is_whole(session), what="the rules are read")
         (found,) = answer(ruleset)
-        with commits_without_a_pause(ns):
+        with repeated_commits(ns, one_rule_less_and_one_more, 0.02):
             poll(lambda: len(commits(session)) >= 50, 10.0, "50 commits in the log")
             assert found.stale(), "the words are marked old"
             last = commits(session)[-1]

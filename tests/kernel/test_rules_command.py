@@ -6,14 +6,13 @@ import json
 import re
 import shutil
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from tests.kernel.commands import nettop
+from tests.kernel.commits import repeated
 from tests.kernel.namespaces import Lab, run_in
 
 pytestmark = pytest.mark.kernel
@@ -44,26 +43,9 @@ class Churn:
         self.insert(range(port, port + 1), f"delete rule ip filter in handle {self.alive.pop(0)}\n")
 
 
-@contextmanager
-def running(churn: Churn) -> Iterator[None]:
-    ended = threading.Event()
-
-    def change() -> None:
-        while not ended.wait(PACE_S):
-            churn.change()
-
-    thread = threading.Thread(target=change)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-
-
 def test_rules_listed_while_they_change_have_their_own_words_and_none_is_lost(lab: Lab) -> None:
     churn = Churn(lab.netns("churn"))
-    with running(churn):
+    with repeated(churn.change, PACE_S):
         listings = [nettop("rules", "--json", "--netns", churn.ns) for _ in range(4)]
     for done in listings:
         rows = [json.loads(line) for line in done.stdout.splitlines()]
@@ -74,7 +56,7 @@ def test_rules_listed_while_they_change_have_their_own_words_and_none_is_lost(la
 
 @pytest.mark.parametrize("tool", ["nft", "iptables"])
 def test_rules_of_a_table_that_is_loaded_again_and_again_have_their_own_words(lab: Lab, tool: str) -> None:
-    spec, base, ended = lab.netns("reload"), 1_000, threading.Event()
+    spec, base = lab.netns("reload"), 1_000
 
     def load(first: int) -> None:
         ports = range(first, first + RULES)  # each rule counts as many packets as its port says
@@ -88,20 +70,10 @@ def test_rules_of_a_table_that_is_loaded_again_and_again_have_their_own_words(la
             script = f"*filter\n:INPUT ACCEPT [0:0]\n{rules}COMMIT\n"
             run_in(spec, "iptables-nft-restore", "-c", stdin=script)
 
-    def reload() -> None:
-        first = base
-        while not ended.wait(PACE_S):
-            first += RULES
-            load(first)
-
     load(base)
-    thread = threading.Thread(target=reload)
-    thread.start()
-    try:
+    firsts = count(base + RULES, RULES)
+    with repeated(lambda: load(next(firsts)), PACE_S):
         listings = [nettop("rules", "--json", "--netns", spec).stdout for _ in range(3)]
-    finally:
-        ended.set()
-        thread.join()
     for listing in listings:
         rules = [row for row in map(json.loads, listing.splitlines()) if row["kind"] == "rule" and row["number"]]
         assert len(rules) == RULES
