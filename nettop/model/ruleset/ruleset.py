@@ -89,6 +89,11 @@ class Ruleset:
         self._join()
         return self._layout_version
 
+    @property
+    def joined_version(self) -> int:
+        """The layout version of the last join: it only reads, so any thread may ask."""
+        return self._layout_version
+
     def wants_text(self) -> bool:
         """Return whether the nft, iptables and ip6tables texts of the current ruleset must be requested.
 

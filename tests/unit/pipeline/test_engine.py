@@ -8,6 +8,7 @@ import pytest
 
 from nettop.batch import Batch, Item, NetlinkMeta, StreamAdded
 from nettop.model.ledger import LedgerRow
+from nettop.model.ruleset.ruleset import Ruleset
 from nettop.pipeline.engine import Engine
 from nettop.recording.reader import open_reader
 from tests.unit.test_captures import CAPTURES
@@ -65,3 +66,11 @@ def test_namespaces_without_end_are_told_apart_as_far_as_columns_can_and_cost_no
 def test_the_title_of_every_column_fits_its_narrowest_width() -> None:
     titles = {(view, c.title): c.width for view, table in Engine().views.items() for c in table.columns}
     assert [name for name, width in titles.items() if len(name[1]) > width] == []
+
+
+def test_the_versions_of_views_are_read_without_joining_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, joined = Engine(""), list[Ruleset]()
+    monkeypatch.setattr(Ruleset, "_join", joined.append)
+
+    assert all(view.version >= 0 for view in engine.views.values())
+    assert not joined, "the loop of the screens reads them while the models' thread joins"
