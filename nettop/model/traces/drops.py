@@ -16,6 +16,7 @@ from nettop.model.traces.journey import Drop, Journey
 _BEFORE_NS, AFTER_NS = 100_000_000, 50_000_000
 _LATE_NS = 1_000_000_000  # of a packet that is certain to have no verdict
 BY_RULES = "NETFILTER_DROP"
+_PURGED = "QUEUE_PURGE"  # of a packet that this host received: data or a FIN in the queue of a socket that was closed
 _KEEP_NS = 4_000_000_000  # drops of no packet: one without a verdict ends later
 _MIN_PAYLOAD = 46  # bytes: shorter packets have a padding on Ethernet
 
@@ -101,5 +102,8 @@ def _fits(packet: Journey, record: DropRecord) -> bool:
     if not packet.ts_ns - before_ns <= record.ts_ns <= packet.last_ns + AFTER_NS:
         return False
     if record.protocol != (ETH_P_IPV6 if ":" in (head.src or "") else ETH_P_IP):
+        return False
+    left = packet.end is not None and (verdict == "lost" or packet.end.oif is not None)
+    if record.reason == _PURGED and not left:
         return False
     return verdict == "lost" or (record.reason == BY_RULES) == (verdict == "drop")

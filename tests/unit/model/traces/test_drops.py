@@ -42,6 +42,16 @@ def test_a_drop_by_a_rule_is_that_of_a_packet_that_a_rule_dropped() -> None:
     assert dropped(drop("IP_RPFILTER"), [refused]) is None
 
 
+def test_what_a_closed_socket_had_in_its_queue_was_not_dropped_on_its_way() -> None:
+    """An end of a connection is a QUEUE_PURGE for each FIN, of the length of the pure ACKs before it."""
+    forwarded, lost = packet(verdict="accept"), packet(verdict="lost")
+    forwarded.end = JourneyEnd("accept", oif="wan0")
+    purged = drop("QUEUE_PURGE")
+    assert dropped(purged, [packet(verdict="accept"), packet()]) is None
+    assert dropped(purged, [forwarded]) is forwarded, "the queue of a device or a neighbour"
+    assert dropped(purged, [lost]) is lost
+
+
 def test_another_device_length_protocol_or_time_is_another_packet() -> None:
     others = (
         drop(device="wan0"),
