@@ -90,7 +90,7 @@ async def test_enter_shows_the_steps_and_enter_on_a_step_its_rule(recorded: Sess
         if size == WIDE:
             await seen.press("tab")
         await seen.press("G", "k")
-        await seen.until(lambda: any("jump blocked" in line and "▶" in line for line in seen.lines), "its step")
+        await seen.until(lambda: any("▶ " in line and " lan " in line for line in seen.lines), "its step")
         await seen.press("enter")
         await seen.see("[3 Chains]")
         await seen.until(lambda: any(line.startswith("▶") and "→ blocked" in line for line in seen.lines), "its rule")
@@ -108,7 +108,16 @@ async def test_the_detail_begins_at_the_step_that_ended_it(recorded: Session, si
             lambda: any(" 1  drop " in line and "ip daddr" in line for line in seen.lines), "the last step"
         )
         if size == WIDE:
-            assert any("dropped by" in line and ", by " in line for line in seen.lines), seen.text
+            assert any("dropped by" in line and ", reached by " in line for line in seen.lines), seen.text
+
+
+async def test_the_rule_of_a_step_whose_line_is_cut_is_in_full_below(recorded: Session) -> None:
+    async with running(SMALL, recorded) as seen:
+        await first_drop(seen)
+        await seen.press("enter")
+        await seen.until(lambda: any("drop " in line and "▶" in line for line in seen.lines), "the last step")
+        await seen.press("k")
+        await seen.until(lambda: seen.lines[-2].startswith(" ip daddr 203.0.113.0/24 counter jump blocked"), "its rule")
 
 
 async def test_r_on_a_packet_goes_to_the_rule_that_ended_it_and_t_back_to_its_packets(recorded: Session) -> None:

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nettop.model.ruleset.matrix import journey_through
+from nettop.model.ruleset.matrix import LETTERS, journey_through
 from nettop.model.ruleset.words import rule_text, verdict_role
 from nettop.model.table import JourneyDetail, Line, RulePlace, Segment
 from nettop.model.traces.cells import end_cell
-from nettop.model.traces.ends import DIGITS, certainty, ending, exchange, origin, table_name, tie, translated
+from nettop.model.traces.ends import (
+    DIGITS,
+    backend,
+    certainty,
+    ending,
+    exchange,
+    origin,
+    tie,
+    translated,
+    verdict_word,
+)
 from nettop.model.traces.journey import Journey, Step
 from nettop.text.units import clock, plural
 
-_WIDEST_CHAIN, _WIDEST_VERDICT = 36, 24  # cells
+_WIDEST_CHAIN = 36  # cells; a longer name is cut in its middle
+_CERTAIN = "certain: the kernel reported every step"
 
 
 def journey_detail(journey: Journey) -> JourneyDetail:
@@ -68,7 +79,8 @@ def _sentences(journey: Journey) -> Iterator[Line]:
     blank = f"  {' ' * len(word)}  "
     yield ((f"  {word}  ", role), (sentence, ""))
     if journey.end is not None:
-        yield ((blank, ""), (certainty(journey), "dim"))
+        sure = certainty(journey)
+        yield ((blank, ""), (_CERTAIN if sure == "certain" else sure, "dim"))
     if linked := exchange(journey):
         yield ((blank, ""), (linked, ""))
 
@@ -80,11 +92,11 @@ def _step_lines(journey: Journey) -> Iterator[Line]:
         yield (("  no rule of a chain matched it", "dim"),)
         return
     chains = list(map(_chain, steps))
-    verdicts = list(map(_verdict, steps))
-    wide, wider = min(_WIDEST_CHAIN, max(map(len, chains))), min(_WIDEST_VERDICT, max(7, *map(len, verdicts)))
+    verdicts = list(map(verdict_word, steps))
+    wide, wider = max(map(len, chains)), max(7, *map(len, verdicts))
     yield (
         (
-            f"  {'HOOK':<11} {'CHAIN':<{wide}} {'RULE':>6}  {'VERDICT':<{wider}}  AS WRITTEN, AND WHAT IT CHANGED",
+            f"  {'HOOK':<11} {'CHAIN':<{wide}} {'RULE':>6}  {'VERDICT':<{wider}}  CHANGES, RULE AS WRITTEN",
             "heading",
         ),
     )
@@ -92,13 +104,13 @@ def _step_lines(journey: Journey) -> Iterator[Line]:
     for at, (step, chain, verdict) in enumerate(zip(steps, chains, verdicts, strict=True)):
         policy = step.record.type == "policy"
         number = "policy" if policy else str(step.number or "?")
-        role = verdict_role(step.record.verdict)
+        role = verdict_role(verdict)
         yield (
             (f"  {'' if step.hook == hook else step.hook:<11} ", ""),
             (f"{chain:<{wide}} ", "accent"),
             (f"{number:>6}  ", "dim" if policy else "number"),
             (f"{verdict:<{wider}}  ", role),
-            *_joined((rule_text(step.rule) if step.rule else "", role), *_changes(journey, at)),
+            *_joined(*_changes(journey, at), (rule_text(step.rule) if step.rule else step.record.target, role)),
         )
         hook = step.hook
 
@@ -110,12 +122,12 @@ def _joined(*parts: Segment) -> Iterator[Segment]:
 
 
 def _chain(step: Step) -> str:
-    name = f"{step.record.chain}{tie(step)}"
-    return f"{'  ' * len(step.callers)}{name}" if step.callers else f"{table_name(step)} {name}"
-
-
-def _verdict(step: Step) -> str:
-    return f"{step.record.verdict} {step.record.target}".strip()
+    """Return `I ip nat PREROUTING`: the letter of the tool and the table, or below its callers the chain alone."""
+    name, record = f"{step.record.chain}{tie(step)}", step.record
+    tool = backend(step)
+    indent = "  " * len(step.callers) or f"{LETTERS.get(tool, 'N') if tool else ' '} {record.family} {record.table} "
+    half = max(4, (_WIDEST_CHAIN - len(indent)) // 2)
+    return indent + (name if len(name) <= 2 * half else f"{name[: half - 1]}…{name[-half:]}")
 
 
 def _changes(journey: Journey, at: int) -> Iterator[tuple[str, str]]:

@@ -11,6 +11,7 @@ from nettop.model.traces.headers import PacketHead
 from nettop.model.traces.journey import Journey, JourneyEnd, Step
 
 DIGITS = 2  # of the times of packets: the kernel gives none, they are those when the records were read
+_REFUSALS, _NAT = ("reject", "tarpit"), ("dnat", "snat", "masquerade", "redirect", "netmap")  # verdicts of rules
 _DONE = {"drop": "dropped", "reject": "rejected", "stolen": "taken by the kernel", "queue": "sent to a queue"}
 _LOST = {"prerouting": "lost in routing, after prerouting", "output": "lost in routing, after output"}
 _READ_MS = 20  # records are read up to so long after the kernel made them
@@ -19,9 +20,15 @@ _MAYBE = {"prerouting": ": no route, rp_filter, or forwarding is off"}  # withou
 
 def verdict_of(end: JourneyEnd) -> str:
     """Return the end in a word: accept, drop, reject, queue, stolen, lost."""
-    rule = end.step.rule if end.step else None
-    refuses = rule is not None and rule.verdict.lower() in ("reject", "tarpit")
-    return "reject" if end.verdict == "drop" and refuses else end.verdict
+    return "reject" if end.verdict == "drop" and end.step and verdict_word(end.step) == "reject" else end.verdict
+
+
+def verdict_word(step: Step) -> str:
+    """Return the verdict of a step; `reject` and `dnat` where the kernel reports drop and accept."""
+    word, said = step.rule.verdict.lower() if step.rule else "", step.record.verdict
+    if said == "drop" and word in _REFUSALS:
+        return "reject"
+    return word if said == "accept" and word in _NAT else said
 
 
 def origin(journey: Journey) -> str:
@@ -44,19 +51,23 @@ def certainty(journey: Journey) -> str:
 
 def where(journey: Journey) -> str:
     """Return where and how the packet ended, in one line that names the rule."""
+    return _with_verdict(journey, place(journey))
+
+
+def _with_verdict(journey: Journey, place: str) -> str:
     end = journey.end
     if end is not None and end.step is not None:
-        return f"{_DONE[verdict_of(end)]} by {place(journey)}"
-    return f"{'accepted, ' if journey.verdict == 'accept' else ''}{place(journey)}"
+        return f"{_DONE[verdict_of(end)]} by {place}"
+    return f"{'accepted, ' if journey.verdict == 'accept' else ''}{place}"
 
 
-def place(journey: Journey) -> str:
+def place(journey: Journey, callers: str = "") -> str:
     """Return the same without the verdict: `inet fw ▸ blocked rule 1 “ip daddr @bad drop”`, `out of eth1`."""
     end = journey.end
     if end is None:
         return f"on its way, last seen in {journey.hook}"
     if end.step is not None:
-        return f"{_decided(end.step)}{_translation(journey)}"
+        return f"{_decided(end.step)}{callers}{_translation(journey)}"
     if end.verdict == "accept":
         to = f"out of {end.oif}" if end.oif else "for this host"
         return f"{to}{_translation(journey)}{_reason(journey, '; then dropped: ')}"
@@ -160,4 +171,4 @@ def ending(journey: Journey) -> str:
     """Return where and how the packet ended, and the rules that led it there."""
     callers = journey.end.step.callers if journey.end and journey.end.step else ()
     by = " → ".join(f"{caller.record.chain} {caller.number or '?'}" for caller in callers)
-    return f"{where(journey)}{f', by {by}' if by else ''}"
+    return _with_verdict(journey, place(journey, f", reached by {by}" if by else ""))

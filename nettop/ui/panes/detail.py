@@ -35,6 +35,7 @@ class DetailPane(Vertical, Covered):
         self.title = TextPane(surface="background")
         self.body = PacketTree(id=f"detail-{name}")
         self.bytes = HexPane(id="hex")
+        self.foot = TextPane()  # the rule of the cursor's step, where its line is cut
         self.shown: Detail | None = None
         self.drawn: Detail | None = None  # it, with its sentences wrapped
         self._view = name  # of the row to show
@@ -43,9 +44,11 @@ class DetailPane(Vertical, Covered):
         self.bytes_in_front = False  # on a narrow screen: the bytes are shown, not the tree
 
     def compose(self) -> ComposeResult:
-        """Yield the title, and the tree with the bytes."""
+        """Yield the title, the tree with the bytes, and the rule under the cursor."""
+        self.foot.display = False
         yield self.title
         yield _SideBySide(self.body, self.bytes)
+        yield self.foot
 
     @property
     def has_bytes(self) -> bool:
@@ -135,6 +138,16 @@ class DetailPane(Vertical, Covered):
         """Highlight the bytes of the field under the tree's cursor."""
         message.stop()
         self.bytes.light(message.start, message.end)
+        self._write_foot()
+
+    def _write_foot(self) -> None:
+        """Write the rule of the cursor's step in full if its line is cut."""
+        width, line = self.app.size.width, self.body.cursor_line
+        cut = isinstance(self.drawn, JourneyDetail) and lines.width_of(line) > width
+        text = lines.wrapped(((" ", ""), line[-1]), width) if cut else []
+        self.foot.write(text)
+        self.foot.styles.height = max(1, len(text))
+        self.foot.display = bool(text)
 
 
 def _is_tree(detail: Detail | None) -> bool:

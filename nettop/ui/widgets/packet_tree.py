@@ -58,6 +58,11 @@ class PacketTree(ScrollPane):
         self.write(text, top=top)
         self._point()
 
+    @property
+    def cursor_line(self) -> Line:
+        """The line under the cursor; () without one."""
+        return self._lines[self._visible[self.cursor]] if self.cursor < len(self._visible) else ()
+
     def _marked(self, at: int) -> Line:
         line = self._lines[at]
         if self._depths and self._depths[at] == 0 and _name(line) in self._folded:

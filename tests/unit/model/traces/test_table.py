@@ -6,7 +6,7 @@ import pytest
 
 from nettop.decode.nftables.trace import TraceDecoded
 from nettop.model.filter.expression import parse
-from nettop.model.ruleset.merge import NFT, ChainView, RuleView
+from nettop.model.ruleset.merge import IPTABLES_NFT, NFT, ChainView, RuleView
 from nettop.model.table import JourneyDetail, RulePlace, Snapshot, SortKey, ViewSpec
 from nettop.model.traces.cells import DEFAULT_COLUMNS
 from nettop.model.traces.fields import JourneyFields, rule_filter
@@ -125,14 +125,15 @@ def test_the_detail_has_the_sentence_and_a_line_for_each_step_with_its_rule() ->
     found = model.detail(1, SECOND)
     assert isinstance(found, JourneyDetail)
     text = ["".join(part for part, _ in line) for line in found.lines]
-    sentence = "DROP dropped by inet t ▸ a ▸ b rule 3 “ip daddr @bad counter drop” (handle 8), by f ? → a ?"
-    assert " ".join(text[0].split()) == sentence and text[1].strip() == "certain"
+    sentence = "DROP dropped by inet t ▸ a ▸ b rule 3 “ip daddr @bad counter drop” (handle 8), reached by f ? → a ?"
+    assert " ".join(text[0].split()) == sentence and text[1].strip() == "certain: the kernel reported every step"
     assert [line.split()[:4] for line in text[3:]] == [
         ["prerouting", "inet", "t", "f"],
         ["a", "?", "continue", "mark"],
-        ["a", "?", "jump", "b"],
-        ["b", "3", "drop", "ip"],
+        ["a", "?", "jump", "mark"],
+        ["b", "3", "drop", "mark"],
     ]
+    assert text[6].endswith("mark 0x0 → 0x7   ip daddr @bad counter drop")
     assert "mark 0x0 → 0x7" in text[4] and text[6].startswith("                  b ")
     assert found.places[2:-1] == (None,) * 4 and found.sentences == 2
     assert text[found.deciding_line].split()[:2] == ["b", "3"]
@@ -151,3 +152,18 @@ def test_what_a_rule_rewrote_is_on_its_line() -> None:
     assert found is not None
     line = "".join(part for part, _ in found.lines[-2])
     assert line.endswith("dst → 10.9.0.4:53   then routing: out eth3")
+
+
+@pytest.mark.parametrize(("rule", "record", "shown"), [("DNAT", "accept", "dnat"), ("reject", "drop", "reject")])
+def test_a_step_has_the_verdict_of_its_rule_in_columns_that_no_name_moves(rule: str, record: str, shown: str) -> None:
+    chain = ChainView(1, IPTABLES_NFT, "ip", "nat", f"KUBE-SEP-{'A' * 40}", None, None, None, None, 0, 1)
+    view = RuleView(5, 0, 3, "-p tcp -j X", NFT, None, (), rule, 8)
+    model = Journeys(lambda family, table, handle: (chain, view), lambda _, index: f"eth{index}")
+    model.begin(TABLE, only=None)
+    model.apply(TraceDecoded([marked(), of("f", "jump", 1, target=chain.name), of(chain.name, record, 8)]), 0, SECOND)
+    found = TraceTable(model).detail(1, SECOND)
+    assert found is not None
+    title, first, last = ("".join(part for part, _ in line) for line in found.lines[-3:])
+    assert first.index("I inet t f") == last.index("  KUBE-SEP-AAA") == title.index("CHAIN")
+    assert first.index("jump") == last.index(shown) == title.index("VERDICT") and "AA…AA" in last
+    assert last.index("-p tcp -j X") == title.index("CHANGES, RULE AS WRITTEN") < 72, "room for words on 80 columns"
