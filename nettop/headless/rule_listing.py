@@ -25,6 +25,7 @@ from nettop.headless.streaming import LineOutput
 from nettop.kinds import TRACE_PREFIX
 from nettop.model.ruleset.findings import chain_key, findings
 from nettop.model.ruleset.lines import json_lines
+from nettop.model.ruleset.merge import LEGACY
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.selection import RuleQuery, select
 from nettop.model.ruleset.sets.contents import SetContents, ipsets_of
@@ -251,7 +252,7 @@ def finding_lines(
     """Yield the findings of the chosen tables and chains as `lines` does the rules."""
     shown = select(ruleset, query, contents)
     chains = (ruleset.picture.chains[index] for index in shown.chains)
-    chosen: set[tuple[object, ...]] = {(chain.family, chain.table, chain.name) for chain in chains}
-    chosen |= {(*key[1:], None) for key in shown.tables}
+    chosen: set[tuple[object, ...]] = {(*one.table_key[1:], one.name, one.backend == LEGACY) for one in chains}
+    chosen |= {(*key[1:], None, False) for key in shown.tables}
     found = [one for one in findings(ruleset, contents) if chain_key(one) in chosen]
     yield from lines_of_findings(found, netns_label, json)

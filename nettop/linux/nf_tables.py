@@ -104,3 +104,21 @@ NF_HOOKS: dict[str, dict[int, str]] = {
     "arp": {0: "input", 1: "output", 2: "forward"},
     "netdev": {0: "ingress", 1: "egress"},
 }
+
+# nft 1.0.6, src/scanner.l: the words that it does not read as a name
+NFT_KEYWORDS = frozenset({
+    "accept", "add", "ah", "all", "and", "arp", "auto-merge", "bridge", "cgroup", "chain", "chains", "comment",
+    "constant", "continue", "counter", "counters", "cpu", "create", "ct", "day", "dccp", "define", "delete",
+    "describe", "device", "devices", "dnat", "drop", "dst", "dup", "dynamic", "ecn", "element", "elements", "eq",
+    "esp", "ether", "exists", "expires", "export", "exthdr", "fib", "flags", "flow", "flowtable", "flowtables",
+    "flush", "frag", "fwd", "gc-interval", "ge", "get", "goto", "gt", "handle", "hbh", "hook", "hooks", "hour",
+    "ibriport", "ibrname", "icmp", "icmpv6", "igmp", "iif", "iifgroup", "iifname", "iiftype", "include", "index",
+    "inet", "insert", "interval", "ip", "ip6", "ipsec", "jhash", "jump", "le", "limit", "limits", "list", "log",
+    "lt", "map", "maps", "mark", "masquerade", "meta", "meter", "meters", "mh", "missing", "monitor", "ne",
+    "netdev", "nftrace", "not", "notrack", "numgen", "obriport", "obrname", "offload", "oif", "oifgroup", "oifname",
+    "oiftype", "or", "osf", "pkttype", "policy", "position", "priority", "queue", "quota", "quotas", "random",
+    "redefine", "redirect", "reject", "rename", "replace", "reset", "return", "rt", "rt0", "rt2", "rtclassid",
+    "rule", "ruleset", "sctp", "secmark", "secmarks", "set", "sets", "size", "skgid", "skuid", "snat", "socket",
+    "srh", "symhash", "synproxy", "synproxys", "table", "tables", "tcp", "th", "time", "timeout", "tproxy", "type",
+    "typeof", "udp", "undefine", "update", "vlan", "vmap", "xt",
+})  # fmt: skip

@@ -83,9 +83,13 @@ def _immediate(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> Non
 
 
 def _lookup(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:
-    found.sets.append(inner.text(nft.NFTA_LOOKUP_SET))  # NFTA_DYNSET_SET_NAME has the same number
+    found.sets.append(inner.text(nft.NFTA_LOOKUP_SET))
     if inner.number(nft.NFTA_LOOKUP_DREG) == nft.NFT_REG_VERDICT:
         found.verdicts.append("vmap")
+
+
+def _dynset(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:
+    found.sets.append(inner.text(nft.NFTA_DYNSET_SET_NAME))
 
 
 def _match(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:
@@ -125,7 +129,7 @@ def _last(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:
 
 
 _EXPRESSIONS: dict[bytes, Callable[[Attributes, _Findings, RuleOffsets], None]] = {
-    b"counter": _counter, b"immediate": _immediate, b"lookup": _lookup, b"dynset": _lookup, b"match": _match,
+    b"counter": _counter, b"immediate": _immediate, b"lookup": _lookup, b"dynset": _dynset, b"match": _match,
     b"target": _target, b"objref": _objref, b"nat": _nat, b"quota": _quota, b"last": _last, b"log": _log,
 }  # fmt: skip
 EXAMINED = frozenset(_EXPRESSIONS)  # the names of the expressions whose content the findings depend on
@@ -139,6 +143,9 @@ _UNCONDITIONAL = {b"immediate", b"target", b"nat", b"log", b"notrack", b"dup", *
 
 
 _ALWAYS = {b"immediate", b"target", b"nat", b"log", b"notrack", b"masq", b"redir", b"reject", b"counter", b"last"}
+
+# In inet, NAT to an address leaves packets of the other family; a target of ebtables may end in CONTINUE.
+_CONDITIONS = {"inet": frozenset({b"nat"}), "bridge": frozenset({b"target"})}
 
 
 def expressions_of(rule: Attributes) -> list[Expression]:
@@ -160,11 +167,11 @@ def _findings(expressions: list[Expression], offsets: RuleOffsets) -> _Findings:
     return found
 
 
-def _counts_matches(expressions: list[Expression]) -> bool:
+def _counts_matches(family: str, expressions: list[Expression]) -> bool:
     """Return whether all that follows the last counter runs for each packet that it counted."""
     kinds = [kind for kind, _ in expressions]
     last = len(kinds) - kinds[::-1].index(b"counter") if b"counter" in kinds else len(kinds)
-    return _UNCONDITIONAL.issuperset(kinds[last:])
+    return (_UNCONDITIONAL - _CONDITIONS.get(family, frozenset())).issuperset(kinds[last:])
 
 
 def decode_rule(message: Attributes, family: str) -> tuple[NftRule, RuleOffsets]:
@@ -174,7 +181,7 @@ def decode_rule(message: Attributes, family: str) -> tuple[NftRule, RuleOffsets]
     found = _findings(expressions, offsets)
     user_data = message.raw(nft.NFTA_RULE_USERDATA)
     comment = user_comment(user_data)
-    table = message.text(nft.NFTA_RULE_TABLE)
+    table, always = message.text(nft.NFTA_RULE_TABLE), _ALWAYS - _CONDITIONS.get(family, frozenset())
     rule = NftRule(
         family=family,
         table=table,
@@ -189,8 +196,8 @@ def decode_rule(message: Attributes, family: str) -> tuple[NftRule, RuleOffsets]
         log_prefixes=tuple(found.log_prefixes),
         printable=table in TABLES and not found.extensions and is_printable(family, expressions, user_data),
         counters=len(offsets.counters),
-        unconditional=bool(found.verdicts) and _ALWAYS.issuperset(kind for kind, _ in expressions),
-        counts_matches=_counts_matches(expressions),
+        unconditional=bool(found.verdicts) and always.issuperset(kind for kind, _ in expressions),
+        counts_matches=_counts_matches(family, expressions),
         raw=message.raw(nft.NFTA_RULE_EXPRESSIONS),
     )
     return rule, offsets

@@ -98,7 +98,7 @@ class RuleFinder:
     def place(self, keys: Mapping[str, str | int | None]) -> Hit | None:
         """Return where a rule, or a chain, is shown, by the keys of JSON; of a table its first chain."""
         for chain in self._ruleset.picture.chains:
-            names = {"family": chain.family, "table": chain.table, "chain": chain.name}
+            names = {"family": chain.family, "table": chain.table, "chain": chain.name, "backend": chain.backend}
             if any(keys.get(key, name) != name for key, name in names.items()):
                 continue
             if "number" not in keys:

@@ -14,6 +14,7 @@ from nettop.model.findings import Finding
 from nettop.model.ruleset.merge import LEGACY, ChainView, RuleView
 from nettop.model.ruleset.order import is_dormant, path_of, sees_same, traversal
 from nettop.model.ruleset.rule_tree import reached
+from nettop.model.ruleset.rule_words import arp_matches
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.sets.contents import SetContents, ipsets_of, sets_of
 from nettop.model.ruleset.words import chain_path, rule_text
@@ -54,9 +55,9 @@ def findings(ruleset: Ruleset, contents: SetContents) -> list[Finding]:
 
 
 def chain_key(found: Finding) -> tuple[object, ...]:
-    """Return family, table and name of the chain of a finding; of a table without the name."""
+    """Return family, table and chain (None: of a table) of a finding, and whether it is of iptables-legacy."""
     place = dict(found.place)
-    return place["family"], place["table"], place.get("chain")
+    return place["family"], place["table"], place.get("chain"), place.get("backend") == LEGACY
 
 
 def ends_all(rule: RuleView) -> bool:
@@ -71,7 +72,7 @@ def _is_bare(text: str) -> bool:
     split = words(text) or [""]
     if split[:3] == ["-m", "comment", "--comment"]:
         split = split[4:]
-    return bool(split) and split[0] in ("-j", "-g")
+    return split[:1] in (["-j"], ["-g"]) and not arp_matches(split[2:])
 
 
 def _unreachable(facts: Facts) -> Iterator[Finding]:
@@ -84,7 +85,7 @@ def _unreachable(facts: Facts) -> Iterator[Finding]:
                 f"rule {behind[0].number}" if len(behind) == 1 else f"rules {behind[0].number} to {behind[-1].number}"
             )
             why = f"rule {rules[last].number} ends every packet before"
-            summary = f"{noun} of {chain_path(facts.chain_of(behind[0]))} cannot match: {why}"
+            summary = f"{noun} of {_path(facts.chain_of(behind[0]))} cannot match: {why}"
             yield _of_rule(facts, "unreachable-rule", summary, behind[0], [rules[last], *behind])
 
 
@@ -97,12 +98,17 @@ def _of_rule(facts: Facts, name: str, summary: str, rule: RuleView, evidence: li
 
 
 def _place(chain: ChainView) -> tuple[tuple[str, str | int | None], ...]:
-    return ("family", chain.family), ("table", chain.table), ("chain", chain.name)
+    return ("family", chain.family), ("table", chain.table), ("chain", chain.name), ("backend", chain.backend)
+
+
+def _path(chain: ChainView) -> str:
+    """Return `ip filter INPUT`, and the tool if a chain of nf_tables may have the same name."""
+    return chain_path(chain) + (f" ({chain.backend})" if chain.backend == LEGACY else "")
 
 
 def _rule_line(facts: Facts, rule: RuleView) -> str:
     handle = "" if rule.handle is None else f" (handle {rule.handle})"
-    return f"{chain_path(facts.chain_of(rule))} rule {rule.number}{handle}: {rule_text(rule)}"
+    return f"{_path(facts.chain_of(rule))} rule {rule.number}{handle}: {rule_text(rule)}"
 
 
 def _unused(facts: Facts) -> Iterator[Finding]:
@@ -110,8 +116,8 @@ def _unused(facts: Facts) -> Iterator[Finding]:
     for index in facts.order():
         chain = facts.ruleset.picture.chains[index]
         if chain.hook is None and index not in targets and not chain.references:
-            lines = (f"{chain_path(chain)}: {plural(chain.count, 'rule')}, no jump, no goto and no map leads here",)
-            yield Finding("unused-chain", f"nothing jumps to {chain_path(chain)}", _place(chain), lines)
+            lines = (f"{_path(chain)}: {plural(chain.count, 'rule')}, no jump, no goto and no map leads here",)
+            yield Finding("unused-chain", f"nothing jumps to {_path(chain)}", _place(chain), lines)
 
 
 def _mixed(facts: Facts) -> Iterator[Finding]:
@@ -209,7 +215,7 @@ class ChainFindings:
     def __call__(self, chain: ChainView) -> list[Finding]:
         """Return the findings of a chain."""
         self._refresh()
-        return self._of.get((chain.family, chain.table, chain.name), [])
+        return self._of.get((chain.family, chain.table, chain.name, chain.backend == LEGACY), [])
 
     def all(self) -> list[Finding]:
         """Return all findings, those of one chain together."""

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 
+from nettop.decode.nftables.iptables_save import words
+from nettop.decode.nftables.listing import stateless
+from nettop.linux.nf_tables import NFT_KEYWORDS
 from nettop.model.ruleset.merge import NFT, ChainView, RuleView
-from nettop.model.ruleset.rule_words import TOKENS, whole_rule
+from nettop.model.ruleset.rule_words import whole_rule
 from nettop.model.ruleset.words import rule_text, tool_name
 from nettop.text.netns import enter_command
 from nettop.text.sanitize import clean
 
 _ESCAPED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_NAME = re.compile(r"[A-Za-z_.][\w/.-]*", re.ASCII)
+_SHOW, _INSERT = "The command that shows its chain", "Insert one like it before it"
 _NUMBERED_RESET = ("ip", "ip6")  # families whose tool has -Z CHAIN NUMBER
 
 
@@ -19,32 +25,53 @@ def copies(netns: str, chain: ChainView, rule: RuleView) -> tuple[tuple[str, str
     """Return titles and texts: of the rule, and of shell commands that work as they are, in its namespace."""
     found = [("The rule", whole_rule(chain, rule))]
     commands = _nft_commands(chain, rule) if rule.backend == NFT else _iptables_commands(chain, rule)
-    found += [(title, shlex.join([*enter_command(netns), *words])) for title, words in commands]
+    found += [(title, shlex.join([*enter_command(netns), *command])) for title, command in commands]
     return tuple((title, clean(text)) for title, text in found)
 
 
 def _nft_commands(chain: ChainView, rule: RuleView) -> list[tuple[str, list[str]]]:
     place = f"{chain.family} {chain.table} {chain.name}"
-    show = ("The command that shows its chain", ["nft", "-a", f"list chain {place}"])
+    named = _is_name(chain.table) and _is_name(chain.name)
+    show = _SHOW, ["nft", "-a", f"list chain {place}" if named else f"list ruleset {chain.family}"]
     if rule.handle is None or rule.text is None:
         return [show]
+    delete = ["nft", f"delete rule {place} handle {rule.handle}"] if named else _json_delete(chain, rule.handle)
+    if not named or not _is_input(rule):
+        return [show, ("Delete it", delete)]
     insert = f"insert rule {place} handle {rule.handle} {rule_text(rule)}"
-    delete = f"delete rule {place} handle {rule.handle}"
-    return [
-        show,
-        ("Insert one like it before it", ["nft", insert]),
-        # nft 1.0.6 has no `reset rule`, and its `replace rule` aborts on a set with a range.
-        ("Reset its counter (a new rule in its place)", ["nft", f"{insert}; {delete}"]),
-        ("Delete it", ["nft", delete]),
-    ]
+    # nft 1.0.6 has no `reset rule`, its `replace rule` aborts on a set with a range, and it takes `1:2;` for one word.
+    reset = ("Reset its counter (a new rule in its place)", ["nft", f"{insert} ; {delete[1]}"])
+    counted = [reset] if stateless(rule.text) != rule.text else []
+    return [show, (_INSERT, ["nft", insert]), *counted, ("Delete it", delete)]
+
+
+def _is_name(name: str) -> bool:
+    """Return whether nft reads a name of a table, chain, set or object as one."""
+    return _NAME.fullmatch(name) is not None and name not in NFT_KEYWORDS
+
+
+def _is_input(rule: RuleView) -> bool:
+    """Return whether nft reads the words that it prints of a rule: it has no escapes, and adds no meter again."""
+    raw = rule.raw
+    if raw is None or "meter" in (rule.text or "").split(" "):
+        return False
+    sets = [name for name in raw.sets if not name.startswith("__")]  # those that have a name
+    quoted = any('"' in text for text in (raw.comment or "", *raw.log_prefixes))
+    return not quoted and all(map(_is_name, (*raw.targets, *sets, *(name for _, name in raw.objects))))
+
+
+def _json_delete(chain: ChainView, handle: int) -> list[str]:
+    """Return the command in nft's JSON, which has every name."""
+    named = {"family": chain.family, "table": chain.table, "chain": chain.name, "handle": handle}
+    return ["nft", "-j", json.dumps({"nftables": [{"delete": {"rule": named}}]})]
 
 
 def _iptables_commands(chain: ChainView, rule: RuleView) -> list[tuple[str, list[str]]]:
     tool, number = [tool_name(chain, rule), "-t", chain.table], str(rule.number)
-    found = [("The command that shows its chain", [*tool, "-L" if chain.family == "bridge" else "-S", chain.name])]
+    found = [(_SHOW, [*tool, "-L" if chain.family == "bridge" else "-S", chain.name])]
     if rule.text is not None:
-        words = [_unquoted(word) for word in TOKENS.findall(rule_text(rule))]
-        found.append(("Insert one like it before it", [*tool, "-I", chain.name, number, *words]))
+        texts = [_unquoted(word) for word in words(rule_text(rule)) or []]
+        found.append((_INSERT, [*tool, "-I", chain.name, number, *texts]))
     if chain.family in _NUMBERED_RESET:
         found.append(("Reset its counter", [*tool, "-Z", chain.name, number]))
     return [*found, ("Delete it", [*tool, "-D", chain.name, number])]

@@ -6,7 +6,7 @@ from ipaddress import ip_network
 
 from nettop.model.ruleset.merge import NFT, Picture, RuleView
 from nettop.model.ruleset.rule_tree import tree_of
-from nettop.model.ruleset.rule_words import TOKENS
+from nettop.model.ruleset.rule_words import tokens_of
 
 _PROTOCOLS = frozenset(("tcp", "udp", "sctp", "icmp"))
 _SOURCE, _DESTINATION, _PROTOCOL = "src net", "dst net", "proto"
@@ -43,7 +43,7 @@ def _is_late(picture: Picture, chain: int) -> bool:
 
 def _plain(rule: RuleView) -> list[tuple[str, str]]:
     """Return the addresses and protocols that the words name without sets, ranges or negation."""
-    tokens, kinds = TOKENS.findall(rule.text or ""), _NFT if rule.backend == NFT else _XTABLES
+    tokens, kinds = tokens_of(rule), _NFT if rule.backend == NFT else _XTABLES
     found = []
     for names, kind in kinds.items():
         size = len(names)

@@ -11,6 +11,7 @@ from nettop.model.flows.table import FlowTable
 from nettop.model.ruleset.chain_table import ChainTable
 from nettop.model.ruleset.rule_table import RuleTable
 from nettop.model.table import Column, Row, Snapshot, ViewSpec
+from nettop.model.traces.cells import COLUMNS as TRACED
 from nettop.ui.strips import fit_middle
 from nettop.ui.widgets.column_layout import ContentWidths, lay_out
 
@@ -52,6 +53,15 @@ def test_ipv4_flows_leave_the_room_that_they_do_not_need(width: int) -> None:
     if width > 150:
         assert found["nat"] >= len("SNAT 100.100.100.100:56303")
         assert found["process"] >= 24, "the longest name of a process with the largest id"
+
+
+@pytest.mark.parametrize("width", [79, 119, 159])
+@pytest.mark.parametrize("device", ["eth0", "br-3f1e9a7c52d4"])
+def test_the_ends_of_a_traced_ipv4_packet_are_whole(width: int, device: str) -> None:
+    ends = {"source": "203.0.113.66:54543", "destination": "198.51.100.7:44321"}
+    widths = ContentWidths({column.key: column for column in TRACED})
+    found = shown(widths, list(TRACED), width, **ends, **{"in": device, "info": "[FIN, ACK]", "where": "x" * 80})
+    assert all(found[key] >= len(text) for key, text in ends.items()) and found["where"] >= 30
 
 
 def test_a_small_screen_keeps_its_columns_with_ipv6() -> None:
