@@ -25,9 +25,14 @@ table inet fw {
         ip saddr vmap @lead
         ip saddr vmap { 10.0.0.2 : goto nested }
         update @seen { ip saddr counter }
+        add @seen { ip saddr }
         iifname "lan0" jump lan
         meta l4proto tcp drop
         log prefix "end " counter accept
+    }
+    chain to { type nat hook prerouting priority dstnat; policy accept
+        dnat ip to 10.0.0.1
+        dnat ip6 to fd00::1
     }
 }
 """
@@ -73,6 +78,9 @@ def test_a_sound_ruleset_has_no_findings(lab: Lab) -> None:
         run_in(ns, tool, "-N", "USER")
         run_in(ns, tool, "-A", "INPUT", "-p", "tcp", "-g", "USER")
         run_in(ns, tool, "-A", "INPUT", "-m", "comment", "--comment", "-j DROP", "-j", "ACCEPT")
+    continues = ("-j", "dnat", "--to-dst", "02:00:00:00:00:01", "--dnat-target", "CONTINUE")
+    for rule in (continues, ("-i", "eth0", "-j", "DROP")):
+        run_in(ns, "ebtables-nft", "-t", "nat", "-A", "PREROUTING", *rule)
     assert rows("rules", "--findings", "--netns", ns) == []
     done = nettop("rules", "--findings", "--netns", ns)
     assert (done.returncode, done.stdout, done.stderr) == (0, "no findings\n", "")
@@ -110,6 +118,18 @@ def test_each_fault_is_found_with_its_evidence(lab: Lab) -> None:
     assert (text.returncode, text.stderr) == (0, "") and "\x1b" not in text.stdout
     assert "rules 3 to 4 of inet fw forw cannot match: rule 2 ends every packet before" in text.stdout
     assert "filter" not in text.stdout and "asleep" not in text.stdout
+
+
+def test_a_finding_of_iptables_legacy_is_of_its_chain_and_not_of_that_of_nft(lab: Lab) -> None:
+    ns = lab.netns("both")
+    for tool in ("iptables-nft", "iptables-legacy"):
+        run_in(ns, tool, "-N", "USER")
+    run_in(ns, "iptables-nft", "-A", "INPUT", "-j", "USER")
+    found = rows("rules", "--findings", "--netns", ns)
+    assert [(one["name"], one["chain"], one["backend"]) for one in found] == [
+        ("unused-chain", "USER", "iptables-legacy")
+    ]
+    assert found[0]["summary"] == "nothing jumps to ip filter USER (iptables-legacy)"
 
 
 def test_rules_that_their_tool_cannot_print_are_a_finding(lab: Lab) -> None:

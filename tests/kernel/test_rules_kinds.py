@@ -55,6 +55,7 @@ table inet fw {
         counter name ip saddr map @by
         update @seen { ip6 saddr timeout 10s }
         meta l4proto tcp reject with tcp reset
+        add @seen { ip6 saddr }
     }
     chain out { type nat hook prerouting priority dstnat; dnat ip to tcp dport map @named
     }
@@ -164,6 +165,7 @@ def test_a_rule_names_its_verdict_the_chains_it_may_reach_and_its_sets(ours: lis
     assert keys("inet", "nft", "into", 2) == ("vmap", ["lan", "dmz"], ["lead"])
     assert keys("inet", "nft", "into", 3) == (None, [], ["pairs"])
     assert keys("inet", "nft", "into", 7)[0] == "reject" and keys("inet", "nft", "into", None)[0] == "drop"
+    assert keys("inet", "nft", "into", 8) == (None, [], ["seen"])
     assert keys("inet", "nft", "lan", 1) == ("drop", [], ["bad"])
     assert keys("inet", "nft", "lan", 3) == ("vmap", ["dmz"], [])
     assert keys("inet", "nft", "out", 1) == ("dnat", [], ["named"])
