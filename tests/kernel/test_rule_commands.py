@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -33,6 +34,10 @@ LISTED = """table inet t { chain c { type filter hook input priority 0;
 
 def copies_of(session: LiveSession, port: str) -> dict[str, str]:
     """Titles and texts of the rule of this port."""
+    return copies_of_rule(session, rf"dport ({{ )?{port}\b")
+
+
+def copies_of_rule(session: LiveSession, pattern: str) -> dict[str, str]:
     columns = session.views["rules"].default_columns
     found: list[dict[str, str]] = []
 
@@ -40,7 +45,7 @@ def copies_of(session: LiveSession, port: str) -> dict[str, str]:
         rows: SimpleQueue[Snapshot] = SimpleQueue()
         session.ask("rules", ViewSpec(columns, height=100), rows.put)
         for row in rows.get(timeout=30).rows:
-            if re.search(rf"dport ({{ )?{port}\b", row.whole):
+            if re.search(pattern, row.whole):
                 details: SimpleQueue[Detail | None] = SimpleQueue()
                 session.detail("rules", row.ident, details.put)
                 detail = details.get(timeout=30)
@@ -83,5 +88,67 @@ def test_a_copied_command_does_what_its_title_says(broker: Broker, lab: Lab, tmp
         shell(copies_of(session, "3")["Delete it"] if tool == "nft" else copies["Delete it"], tmp_path)
         assert ports(ns, tool) == (["1", "2", "2"] if tool == "nft" else ["1", "2", "3"])
         assert not (tmp_path / "evil").exists(), "nothing in a comment is run by the shell"
+    finally:
+        session.close()
+
+
+ODD = ("log", "it's", "a b", "$(touch evil)")  # a keyword of nft, and names that it does not read
+
+
+def json_rules(*names: str) -> str:
+    """An nft script in JSON: a table with one chain of each name and a rule in it, and one that jumps to it."""
+    table = {"family": "ip", "table": "t"}
+    tcp = [{"match": {"op": "==", "left": {"meta": {"key": "l4proto"}}, "right": "tcp"}}, {"counter": None}]
+    listed = [{"table": {"family": "ip", "name": "t"}}, {"chain": {**table, "name": "plain"}}]
+    for name in names:
+        rules = [{"rule": {**table, "chain": name, "expr": [*tcp, {"accept": None}]}}]
+        rules.append({"rule": {**table, "chain": "plain", "expr": [*tcp, {"jump": {"target": name}}]}})
+        listed += [{"chain": {**table, "name": name}}, *rules]
+    return json.dumps({"nftables": [{"add": one} for one in listed]})
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_rule_is_deleted_whatever_its_chain_is_called_and_no_command_is_offered_that_fails(
+    broker: Broker, lab: Lab, tmp_path: Path, name: str
+) -> None:
+    ns = lab.netns("odd")
+    run_in(ns, "nft", "-j", "-f", "-", stdin=json_rules(name))
+    session = LiveSession(broker, ns)
+    try:
+        for pattern, left in ((r"tcp counter accept", 1), (r"tcp counter jump", 0)):
+            copies = copies_of_rule(session, pattern)
+            assert not any(title.startswith(("Insert", "Reset")) for title in copies)
+            assert "meta l4proto tcp" in shell(copies["The command that shows its chain"], tmp_path)
+            shell(copies["Delete it"], tmp_path)
+            assert run_in(ns, "nft", "list", "ruleset").count("l4proto") == left
+        assert not (tmp_path / "evil").exists()
+    finally:
+        session.close()
+
+
+def test_only_a_rule_that_counts_is_reset_and_words_that_nft_takes_for_one_are_divided(
+    broker: Broker, lab: Lab, tmp_path: Path
+) -> None:
+    ns = lab.netns("reset")
+    run_in(ns, "nft", "add table ip t; add chain ip t c; add rule ip t c ip ttl 9 accept")
+    run_in(ns, "nft", "add rule ip t c ip ttl 8 counter packets 5 bytes 60 meta priority set 1:2")
+    session = LiveSession(broker, ns)
+    try:
+        assert not any(title.startswith("Reset") for title in copies_of_rule(session, "ttl 9"))
+        copies = copies_of_rule(session, "ttl 8")
+        shell(next(text for title, text in copies.items() if title.startswith("Reset")), tmp_path)
+        assert re.findall(r"packets (\d+)", run_in(ns, "nft", "list", "ruleset")) == ["0"]
+    finally:
+        session.close()
+
+
+def test_a_quote_in_a_word_of_iptables_begins_no_quoted_text(broker: Broker, lab: Lab, tmp_path: Path) -> None:
+    ns = lab.netns("quote")
+    run_in(ns, "iptables-nft", "-A", "INPUT", "-m", "recent", "--name", 'r"x', "--set", "-j", "DROP")
+    session = LiveSession(broker, ns)
+    try:
+        shell(copies_of_rule(session, "recent")["Insert one like it before it"], tmp_path)
+        lines = [line for line in run_in(ns, "iptables-nft", "-S").splitlines() if line.startswith("-A")]
+        assert len(lines) == 2 and len(set(lines)) == 1, lines
     finally:
         session.close()
